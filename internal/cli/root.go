@@ -1,0 +1,60 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// Main runs paictl with args (without the program's name) and returns its exit code.
+func Main(ctx context.Context, env *Env, args []string) int {
+	root := newRootCommand(env)
+	root.SetArgs(args)
+	root.SetIn(env.In)
+	root.SetOut(env.Out)
+	root.SetErr(env.Err)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = &pai.Error{Code: pai.CodeInterrupted, Message: "interrupted", Next: "run the same command again: it goes on where it stopped", Err: err}
+	}
+	reportError(env, err)
+	return pai.ExitCode(err)
+}
+
+func reportError(env *Env, err error) {
+	fmt.Fprintf(env.Err, "paictl: %v\n", err)
+	var e *pai.Error
+	if errors.As(err, &e) && e.Next != "" {
+		fmt.Fprintf(env.Err, "  → %s\n", strings.ReplaceAll(e.Next, "\n", "\n    "))
+	}
+}
+
+func newRootCommand(env *Env) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "paictl",
+		Short:         "Build, run and upgrade an AI platform on machines you own, while its jobs keep running",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			return env.checkOutput()
+		},
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return pai.Errorf(pai.CodeUsage, "see "+cmd.CommandPath()+" --help", "%w", err)
+	})
+	env.addOutputFlag(root)
+	root.PersistentFlags().BoolVar(&env.yes, "yes", false, "answer yes to yes-or-no questions")
+	root.AddCommand(
+	// one constructor per noun, each in its own file
+	)
+	return root
+}

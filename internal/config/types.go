@@ -1,0 +1,140 @@
+package config
+
+import "pai.dev/pai/internal/pai"
+
+// Config is a whole configuration, with every default filled in.
+type Config struct {
+	// Dir is the folder it was loaded from.
+	Dir        string
+	Layout     Layout
+	Kubernetes Kubernetes
+	Services   Services
+}
+
+// Layout is layout.yaml.
+type Layout struct {
+	SchemaVersion int            `yaml:"schema-version" json:"schema-version"`
+	MachineSKU    map[string]SKU `yaml:"machine-sku,omitempty" json:"machine-sku,omitempty"`
+	MachineList   []Machine      `yaml:"machine-list" json:"machine-list"`
+}
+
+// SKU describes machines of one kind.
+type SKU struct {
+	Mem int     `yaml:"mem,omitempty" json:"mem,omitempty"` // GiB
+	CPU SKUCPU  `yaml:"cpu,omitempty" json:"cpu,omitzero"`
+	GPU *SKUGPU `yaml:"gpu,omitempty" json:"gpu,omitempty"`
+}
+
+// SKUCPU is the CPU of a machine of one SKU.
+type SKUCPU struct {
+	VCore int `yaml:"vcore,omitempty" json:"vcore,omitempty"`
+}
+
+// SKUGPU is the GPUs of a machine of one SKU.
+type SKUGPU struct {
+	Type  string `yaml:"type" json:"type"`
+	Count int    `yaml:"count" json:"count"`
+}
+
+// The values of Machine.Role.
+const (
+	RoleMaster = "master"
+	RoleWorker = "worker"
+)
+
+// Machine is one entry of the machine list.
+type Machine struct {
+	Hostname    string `yaml:"hostname" json:"hostname"` // name of the machine and of its node
+	HostIP      string `yaml:"hostip" json:"hostip"`
+	MachineType string `yaml:"machine-type,omitempty" json:"machine-type,omitempty"`
+	SSHPort     int    `yaml:"sshport,omitempty" json:"sshport,omitempty"` // default 22
+	Username    string `yaml:"username" json:"username"`                   // default root
+	KeyfilePath string `yaml:"keyfile-path,omitempty" json:"keyfile-path,omitempty"`
+	Role        string `yaml:"k8s-role" json:"k8s-role"` // master or worker
+}
+
+// ControlPlane reports whether the machine carries the control plane.
+func (m Machine) ControlPlane() bool { return m.Role == RoleMaster }
+
+// Kubernetes is the kubernetes section of kubernetes-configuration.yaml.
+type Kubernetes struct {
+	Version               pai.Version `yaml:"version" json:"version"`                                             // "v0.10-pai"
+	ServiceClusterIPRange string      `yaml:"service-cluster-ip-range,omitempty" json:"service-cluster-ip-range"` // default 10.96.0.0/16
+	PodClusterIPRange     string      `yaml:"pod-cluster-ip-range,omitempty" json:"pod-cluster-ip-range"`         // default 10.244.0.0/16
+	ClusterDNS            string      `yaml:"cluster-dns,omitempty" json:"cluster-dns"`                           // default the 10th address of the service range
+	APIServersPort        int         `yaml:"api-servers-port,omitempty" json:"api-servers-port"`                 // default 6443
+	ServiceNodePortRange  string      `yaml:"service-node-port-range,omitempty" json:"service-node-port-range"`   // default 9000-9999
+}
+
+// Services is services-configuration.yaml.
+type Services struct {
+	Cluster      Cluster      `yaml:"cluster" json:"cluster"`
+	RestServer   RestServer   `yaml:"rest-server,omitempty" json:"rest-server"`
+	Prometheus   Prometheus   `yaml:"prometheus,omitempty" json:"prometheus"`
+	NodeExporter NodeExporter `yaml:"node-exporter,omitempty" json:"node-exporter"`
+	// VirtualClusters by name; default one, "default", with all resources.
+	VirtualClusters map[string]VirtualCluster `yaml:"virtual-clusters,omitempty" json:"virtual-clusters"`
+}
+
+// Cluster is what all services share.
+type Cluster struct {
+	Common Common `yaml:"common" json:"common"`
+}
+
+// Common is cluster.common.
+type Common struct {
+	ClusterID string      `yaml:"cluster-id" json:"cluster-id"`
+	Release   pai.Version `yaml:"release" json:"release"` // the release whose services the cluster runs
+	// TrustedBundleKeys are base64 Ed25519 public keys; bundles signed by any
+	// other key are refused.
+	TrustedBundleKeys []string `yaml:"trusted-bundle-keys" json:"trusted-bundle-keys"`
+}
+
+// RestServer configures PAI's REST server.
+type RestServer struct {
+	ServerPort int `yaml:"server-port,omitempty" json:"server-port"` // default 9186
+}
+
+// Prometheus configures Prometheus.
+type Prometheus struct {
+	Port           int `yaml:"port,omitempty" json:"port"`                       // default 9091
+	ScrapeInterval int `yaml:"scrape_interval,omitempty" json:"scrape_interval"` // seconds, default 30
+}
+
+// NodeExporter configures node_exporter.
+type NodeExporter struct {
+	Port int `yaml:"port,omitempty" json:"port"` // default 9100
+}
+
+// VirtualCluster is a share of the machines. A zero limit means no limit.
+type VirtualCluster struct {
+	CPU      int `yaml:"cpu,omitempty" json:"cpu,omitempty"` // cores
+	MemoryMB int `yaml:"memory-mb,omitempty" json:"memory-mb,omitempty"`
+	GPU      int `yaml:"gpu,omitempty" json:"gpu,omitempty"`
+}
+
+// Master is the machine that carries the control plane.
+func (c *Config) Master() Machine {
+	for _, m := range c.Layout.MachineList {
+		if m.ControlPlane() {
+			return m
+		}
+	}
+	return Machine{}
+}
+
+// Workers are the machines that carry no control plane.
+func (c *Config) Workers() []Machine {
+	var w []Machine
+	for _, m := range c.Layout.MachineList {
+		if !m.ControlPlane() {
+			w = append(w, m)
+		}
+	}
+	return w
+}
+
+// Pair is the state that the configuration asks for.
+func (c *Config) Pair() pai.Pair {
+	return pai.Pair{Services: c.Services.Cluster.Common.Release, Kubernetes: c.Kubernetes.Version}
+}

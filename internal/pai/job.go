@@ -1,0 +1,111 @@
+package pai
+
+import "time"
+
+// Labels that every pod of a job carries. They are decided by the release
+// that started the job and never change afterwards.
+const (
+	LabelJob            = "pai.dev/job"             // the job's object name, a DNS label
+	LabelUser           = "pai.dev/user"            // the submitting user
+	LabelTaskRole       = "pai.dev/task-role"       // the task role's name
+	LabelVirtualCluster = "pai.dev/virtual-cluster" // the virtual cluster's name
+	// AnnotationJobName holds the job's name as its user wrote it.
+	AnnotationJobName = "pai.dev/job-name"
+	// AnnotationStopped is set on a job's JobSet by PAI before PAI stops it,
+	// with the time (RFC 3339) and who asked. A job that ends without it was
+	// not stopped by its user.
+	AnnotationStopped = "pai.dev/stopped"
+)
+
+// SystemNamespace is where the PAI services run.
+const SystemNamespace = "pai-system"
+
+// VirtualClusterNamespacePrefix and a virtual cluster's name make the
+// namespace that its jobs run in.
+const VirtualClusterNamespacePrefix = "pai-vc-"
+
+// FieldManager is the one name under which PAI writes to the cluster.
+const FieldManager = "pai"
+
+// JobRef names a job as its users do.
+type JobRef struct {
+	User           string `json:"user"`
+	Name           string `json:"name"`
+	VirtualCluster string `json:"virtualCluster,omitempty"`
+}
+
+func (r JobRef) String() string { return r.User + "~" + r.Name }
+
+// Job is a job as the cluster shows it at one moment.
+type Job struct {
+	JobRef
+	// Object is the name that the job's Kubernetes objects share.
+	Object string `json:"object"`
+	// Stopped is true when PAI was asked to stop the job.
+	Stopped bool  `json:"stopped,omitempty"`
+	Pods    []Pod `json:"pods"`
+}
+
+// Running reports whether any container of the job runs.
+func (j Job) Running() bool {
+	for _, p := range j.Pods {
+		for _, c := range p.Containers {
+			if c.State == ContainerRunning {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Machines lists the machines that running pods of the job are on.
+func (j Job) Machines() []string {
+	var names []string
+	seen := map[string]bool{}
+	for _, p := range j.Pods {
+		if p.Machine != "" && p.Running() && !seen[p.Machine] {
+			seen[p.Machine] = true
+			names = append(names, p.Machine)
+		}
+	}
+	return names
+}
+
+// Pod is one pod of a job.
+type Pod struct {
+	Namespace  string      `json:"namespace"`
+	Name       string      `json:"name"`
+	UID        string      `json:"uid"`
+	Machine    string      `json:"machine"` // node name; empty until scheduled
+	Phase      string      `json:"phase"`
+	Containers []Container `json:"containers"`
+}
+
+// Running reports whether any container of the pod runs.
+func (p Pod) Running() bool {
+	for _, c := range p.Containers {
+		if c.State == ContainerRunning {
+			return true
+		}
+	}
+	return false
+}
+
+// ContainerState is the state of a container as the API or the runtime shows it.
+type ContainerState string
+
+const (
+	ContainerWaiting ContainerState = "waiting"
+	ContainerRunning ContainerState = "running"
+	ContainerExited  ContainerState = "exited"
+)
+
+// Container is one container of a pod.
+type Container struct {
+	Name      string         `json:"name"`
+	ID        string         `json:"id"` // without the runtime's scheme prefix
+	Restarts  int            `json:"restarts"`
+	State     ContainerState `json:"state"`
+	StartedAt time.Time      `json:"startedAt,omitzero"`
+	ExitCode  int            `json:"exitCode,omitempty"`
+}

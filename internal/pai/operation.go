@@ -1,0 +1,87 @@
+package pai
+
+import "time"
+
+// Outcome is how an operation or a step ended.
+type Outcome string
+
+const (
+	OutcomeRunning   Outcome = "running"
+	OutcomeSucceeded Outcome = "succeeded"
+	OutcomeFailed    Outcome = "failed"
+	OutcomeBlocked   Outcome = "blocked" // a step whose predecessor failed
+	OutcomeStopped   Outcome = "stopped" // stopped at a safe point before its end
+	OutcomeSkipped   Outcome = "skipped" // found done before it was tried
+)
+
+// Operation is one record of the journal: who did what, from where to where,
+// and what the witness saw. Its JSON form is what `upgrade history -o json`
+// prints.
+type Operation struct {
+	ID      string    `json:"id"`
+	Verb    string    `json:"verb"` // "upgrade", "k8s-bootup", "service-start", …
+	By      string    `json:"by"`   // user@host
+	From    Pair      `json:"from"`
+	To      Pair      `json:"to"`
+	Started time.Time `json:"started"`
+	Ended   time.Time `json:"ended,omitzero"`
+	Outcome Outcome   `json:"outcome"`
+	Error   string    `json:"error,omitempty"`
+
+	Report
+
+	AcceptedRisks []string     `json:"acceptedRisks,omitempty"`
+	Steps         []StepRecord `json:"steps"`
+}
+
+// StepRecord is what became of one step.
+type StepRecord struct {
+	ID      string  `json:"id"`
+	Outcome Outcome `json:"outcome"`
+	Seconds float64 `json:"seconds"`
+	Error   string  `json:"error,omitempty"`
+}
+
+// Report is what the witness saw during an operation.
+type Report struct {
+	Jobs              JobsReport `json:"jobs"`
+	API               APIReport  `json:"api"`
+	SubmissionSeconds float64    `json:"submissionOutageSeconds"`
+	// UnobservedSeconds is time within the operation in which nobody watched.
+	UnobservedSeconds float64 `json:"unobservedSeconds"`
+}
+
+// JobsReport counts the jobs: Before = After + Finished + len of the distinct
+// jobs in Interrupted, for the jobs that ran when the operation started.
+type JobsReport struct {
+	Before      int            `json:"before"`
+	After       int            `json:"after"`
+	Finished    int            `json:"finished"`
+	Interrupted []Interruption `json:"interrupted"`
+}
+
+// Interruption is one container of a running job that ended with an error, was
+// deleted or was replaced while the operation ran.
+type Interruption struct {
+	Job       string    `json:"job"` // user~name
+	Pod       string    `json:"pod"`
+	Container string    `json:"container"`
+	Machine   string    `json:"machine"`
+	Time      time.Time `json:"time"`
+	Step      string    `json:"step"`
+	Cause     string    `json:"cause"`
+}
+
+// APIReport says how long the API was away, seen by a client that makes a new
+// connection for every request, and by one that keeps its connection.
+type APIReport struct {
+	Availability
+	Kept Availability `json:"kept"`
+}
+
+// Availability sums up one kind of probe. A gap is the time from the last
+// success before a failure to the next success.
+type Availability struct {
+	OutageSeconds     float64 `json:"outageSeconds"`
+	LongestGapSeconds float64 `json:"longestGapSeconds"`
+}

@@ -1,0 +1,105 @@
+package plan
+
+import (
+	"context"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// StepID names a step, and is stable across runs: "machine/gpu-03/kubelet".
+type StepID string
+
+// Kind says which Doer carries a step out.
+type Kind string
+
+// The step kinds. Target is a machine's name for the machine kinds, a
+// service's name for the service kinds, and empty for the cluster kinds.
+const (
+	KindPrepare   Kind = "machine-prepare"   // folders, kernel settings, host names, unit files
+	KindPrograms  Kind = "machine-programs"  // the programs of one Kubernetes version
+	KindImages    Kind = "machine-images"    // the images of one bundle, imported and pinned
+	KindRole      Kind = "machine-role"      // one role's link moved and its unit running from it
+	KindKubelet   Kind = "machine-kubelet"   // kubelet joined, or swapped in place
+	KindUncordon  Kind = "machine-uncordon"  // a cordon of PAI's own taken back
+	KindPKI       Kind = "cluster-pki"       // certificates, kubeconfigs, encryption key
+	KindSnapshot  Kind = "cluster-snapshot"  // etcd snapshot, verified by restoring it
+	KindEtcd      Kind = "cluster-etcd"      // etcd started, or handed over to the other slot
+	KindAPIServer Kind = "cluster-apiserver" // API server started, or handed over to the other slot
+	KindBootstrap Kind = "cluster-bootstrap" // what kubeadm keeps in the cluster, RBAC, the kubernetes endpoints
+	KindDNS       Kind = "cluster-dns"       // CoreDNS
+	KindRecord    Kind = "cluster-record"    // the version the cluster now runs, written where readers look
+	KindService   Kind = "service"           // one PAI service applied and ready
+	KindStop      Kind = "service-stop"      // one PAI service taken away, its state kept
+	KindClean     Kind = "machine-clean"     // Kubernetes taken off one machine
+)
+
+// Role is a long-running program on a machine, with a link and a unit of its
+// own: /opt/pai/role/<role> and pai-<role>.service.
+type Role string
+
+// The roles. etcd and the API server have two slots each, of which one runs
+// except while it hands over to the other.
+const (
+	RoleRuntime           Role = "containerd"
+	RoleEtcdA             Role = "etcd-a"
+	RoleEtcdB             Role = "etcd-b"
+	RoleAPIServerA        Role = "apiserver-a"
+	RoleAPIServerB        Role = "apiserver-b"
+	RoleControllerManager Role = "controller-manager"
+	RoleScheduler         Role = "scheduler"
+	RoleAPIProxy          Role = "api-proxy"
+	RoleKubelet           Role = "kubelet"
+	RoleKubeProxy         Role = "kube-proxy"
+	RoleNetwork           Role = "network"
+)
+
+// A Step is one idempotent change to one target. It is data: it can be
+// printed, compared, stored, and kept in a golden file.
+type Step struct {
+	ID     StepID      `json:"id"`
+	Kind   Kind        `json:"kind"`
+	Target string      `json:"target,omitempty"`
+	Role   Role        `json:"role,omitempty"`  // for KindRole
+	From   pai.Version `json:"from,omitempty"`  // empty when nothing was there
+	To     pai.Version `json:"to,omitempty"`    // the version that the target has afterwards
+	After  []StepID    `json:"after,omitempty"` // steps that must have succeeded before
+	Risk   pai.Risk    `json:"risk"`
+	// Wipe is set on KindClean and KindStop when state goes as well.
+	Wipe bool `json:"wipe,omitempty"`
+}
+
+// HopKind is which of the two parts a hop moves.
+type HopKind string
+
+const (
+	HopKubernetes HopKind = "kubernetes"
+	HopServices   HopKind = "services"
+)
+
+// Hop is one allowed move of services or of Kubernetes to a newer version.
+type Hop struct {
+	Kind HopKind     `json:"kind"`
+	From pai.Version `json:"from"`
+	To   pai.Version `json:"to"`
+}
+
+// Plan is an ordered set of steps that leads from the observed world to a
+// goal. Steps are listed in an order that respects After.
+type Plan struct {
+	Verb  string   `json:"verb"`
+	From  pai.Pair `json:"from"`
+	To    pai.Pair `json:"to"`
+	Hops  []Hop    `json:"hops"`
+	Steps []Step   `json:"steps"`
+}
+
+// A Doer carries out one Kind. Done looks at the world, never at the journal.
+// Do may be called again after it was interrupted anywhere, and finishes what
+// is left.
+type Doer interface {
+	Done(ctx context.Context, s Step) (bool, error)
+	Do(ctx context.Context, s Step) error
+}
+
+// Doers maps every Kind to the one that carries it out.
+type Doers map[Kind]Doer

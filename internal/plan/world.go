@@ -1,0 +1,75 @@
+package plan
+
+import "pai.dev/pai/internal/pai"
+
+// World is what planning knows of the world, as it was observed at one moment.
+type World struct {
+	// ClusterID is empty while no cluster exists on the machines.
+	ClusterID string `json:"clusterId,omitempty"`
+	// APIReachable is false when the API did not answer; Services, Jobs and
+	// the Node fields are then unknown, not empty.
+	APIReachable bool                 `json:"apiReachable"`
+	Machines     []Machine            `json:"machines"`
+	Services     map[string]Installed `json:"services"`
+	Jobs         []pai.Job            `json:"jobs"`
+	// Current is the pair that the cluster runs. Kubernetes is the version of
+	// the control plane; a version is empty where nothing is installed.
+	Current pai.Pair `json:"current"`
+}
+
+// Machine is one machine of the configuration as it was observed.
+type Machine struct {
+	Name         string `json:"name"`
+	Address      string `json:"address"`
+	ControlPlane bool   `json:"controlPlane"`
+	// Unreachable says why the machine could not be asked; nothing below is
+	// known then.
+	Unreachable string             `json:"unreachable,omitempty"`
+	Prepared    bool               `json:"prepared"`
+	Joined      bool               `json:"joined"` // kubelet has an identity in the cluster
+	Programs    []pai.Version      `json:"programs"`
+	Images      []string           `json:"images"` // digests of the bundles whose images are all there
+	Roles       map[Role]RoleState `json:"roles"`
+	Node        *Node              `json:"node,omitempty"`
+}
+
+// RoleState is one role on one machine.
+type RoleState struct {
+	// Link is the version that the role's link points to.
+	Link pai.Version `json:"link,omitempty"`
+	// Running is the version of the folder that the running program was
+	// started from; empty when it does not run.
+	Running pai.Version `json:"running,omitempty"`
+}
+
+// Node is what the API says of a machine.
+type Node struct {
+	Ready            bool   `json:"ready"`
+	Kubelet          string `json:"kubelet"` // upstream version, "v1.36.3"
+	Unschedulable    bool   `json:"unschedulable"`
+	CordonedByPAI    bool   `json:"cordonedByPAI"`
+	ContainerRuntime string `json:"containerRuntime"` // "containerd://2.2.3"
+}
+
+// Installed is a PAI service that was found in the cluster.
+type Installed struct {
+	Release pai.Version `json:"release"` // the release it was applied from
+	Ready   bool        `json:"ready"`
+	Message string      `json:"message,omitempty"`
+}
+
+// Running returns the jobs of which a container runs.
+func (w World) Running() []pai.Job {
+	var jobs []pai.Job
+	for _, j := range w.Jobs {
+		if j.Running() {
+			jobs = append(jobs, j)
+		}
+	}
+	return jobs
+}
+
+// Pins says, per Kubernetes version, which upstream version of a program each
+// role runs ("etcd" → "v3.6.8"). Roles whose pin does not change between two
+// versions are left alone by a hop.
+type Pins map[pai.Version]map[string]string
