@@ -54,7 +54,9 @@ func newRootCommand(env *Env) *cobra.Command {
 	env.addOutputFlag(root)
 	root.PersistentFlags().BoolVar(&env.yes, "yes", false, "answer yes to yes-or-no questions")
 	root.AddCommand(
-	// one constructor per noun, each in its own file
+		newUpCommand(env), newDownCommand(env), newClusterCommand(env), newServiceCommand(env), newUpgradeCommand(env),
+		newReleaseCommand(env),
+		newConfigCommand(env),
 	)
 	return root
 }

@@ -17,6 +17,15 @@ const (
 	AnnotationStopped = "pai.dev/stopped"
 )
 
+// AnnotationCordoned is set on a node by PAI when it cordons it, with the
+// operation's id. A node that is unschedulable without it was cordoned by an
+// operator and stays so.
+const AnnotationCordoned = "pai.dev/cordoned-by"
+
+// ClusterConfigMap, in SystemNamespace, says which cluster this is and what it
+// runs: clusterId, kubernetes, services.
+const ClusterConfigMap = "pai-cluster"
+
 // SystemNamespace is where the PAI services run.
 const SystemNamespace = "pai-system"
 

@@ -12,6 +12,7 @@ const (
 	OutcomeBlocked   Outcome = "blocked" // a step whose predecessor failed
 	OutcomeStopped   Outcome = "stopped" // stopped at a safe point before its end
 	OutcomeSkipped   Outcome = "skipped" // found done before it was tried
+	OutcomeRefused   Outcome = "refused" // a step that the guard did not let go
 )
 
 // Operation is one record of the journal: who did what, from where to where,

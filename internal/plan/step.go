@@ -6,7 +6,18 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// StepID names a step, and is stable across runs: "machine/gpu-03/kubelet".
+// StepID names a step, and is the same in every plan that contains the step:
+//
+//	kubernetes/<version>/machine/<name>/<what>   one machine on its way to a Kubernetes version
+//	kubernetes/<version>/cluster/<what>          the control plane on its way there
+//	services/<release>/machine/<name>/images     the images that the services of a release need
+//	services/<release>/<service>                 one service on its way to a release
+//	services/<release>/stop/<service>            a service that the release no longer has
+//	services/stop/<service>                      a service stopped on its own
+//	clean/machine/<name>                         Kubernetes taken off a machine
+//
+// So "kubernetes/v0.10-pai/machine/gpu-03/kubelet" is the kubelet of gpu-03
+// going to v0.10-pai, whether in one hop of several or in a boot.
 type StepID string
 
 // Kind says which Doer carries a step out.
@@ -61,7 +72,7 @@ type Step struct {
 	Target string      `json:"target,omitempty"`
 	Role   Role        `json:"role,omitempty"`  // for KindRole
 	From   pai.Version `json:"from,omitempty"`  // empty when nothing was there
-	To     pai.Version `json:"to,omitempty"`    // the version that the target has afterwards
+	To     pai.Version `json:"to,omitempty"`    // the version that the target has afterwards; for KindImages the bundle's release
 	After  []StepID    `json:"after,omitempty"` // steps that must have succeeded before
 	Risk   pai.Risk    `json:"risk"`
 	// Wipe is set on KindClean and KindStop when state goes as well.
@@ -91,6 +102,8 @@ type Plan struct {
 	To    pai.Pair `json:"to"`
 	Hops  []Hop    `json:"hops"`
 	Steps []Step   `json:"steps"`
+	// Notes says what the operator should know besides.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // A Doer carries out one Kind. Done looks at the world, never at the journal.

@@ -8,12 +8,16 @@ type World struct {
 	ClusterID string `json:"clusterId,omitempty"`
 	// APIReachable is false when the API did not answer; Services, Jobs and
 	// the Node fields are then unknown, not empty.
-	APIReachable bool                 `json:"apiReachable"`
-	Machines     []Machine            `json:"machines"`
-	Services     map[string]Installed `json:"services"`
-	Jobs         []pai.Job            `json:"jobs"`
-	// Current is the pair that the cluster runs. Kubernetes is the version of
-	// the control plane; a version is empty where nothing is installed.
+	APIReachable bool `json:"apiReachable"`
+	// APIError is why the API could not be read, when there should be one.
+	APIError string               `json:"apiError,omitempty"`
+	Machines []Machine            `json:"machines"`
+	Services map[string]Installed `json:"services"`
+	Jobs     []pai.Job            `json:"jobs"`
+	// Current is the pair that the cluster runs; a version is empty where
+	// nothing is installed. Kubernetes is what cluster-record wrote last: it
+	// changes at the end of a hop, so that a hop that was left half-done is
+	// planned again. Services is OldestInstalled of Services, for the same reason.
 	Current pai.Pair `json:"current"`
 }
 
@@ -58,6 +62,18 @@ type Installed struct {
 	Message string      `json:"message,omitempty"`
 }
 
+// OldestInstalled is the oldest release that a service was applied from; empty
+// when there is none.
+func OldestInstalled(services map[string]Installed) pai.Version {
+	var oldest pai.Version
+	for _, s := range services {
+		if oldest == "" || s.Release.Less(oldest) {
+			oldest = s.Release
+		}
+	}
+	return oldest
+}
+
 // Running returns the jobs of which a container runs.
 func (w World) Running() []pai.Job {
 	var jobs []pai.Job
@@ -69,7 +85,7 @@ func (w World) Running() []pai.Job {
 	return jobs
 }
 
-// Pins says, per Kubernetes version, which upstream version of a program each
-// role runs ("etcd" → "v3.6.8"). Roles whose pin does not change between two
-// versions are left alone by a hop.
+// Pins says, per Kubernetes version, which upstream version each program has
+// ("etcd" → "v3.6.8"). Roles none of whose programs change between two versions
+// are left alone by a hop.
 type Pins map[pai.Version]map[string]string

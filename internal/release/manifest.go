@@ -53,15 +53,38 @@ type Program struct {
 
 // Image is one container image, with one static program of one component.
 type Image struct {
-	Name      string `yaml:"name" json:"name"`           // "kueue": the image is pai.local/kueue:<version>
-	Version   string `yaml:"version" json:"version"`     // tag
-	Component string `yaml:"component" json:"component"` // folder of the nested module
+	Name       string `yaml:"name" json:"name"`                                 // "kueue": the image is pai.local/kueue:<version>
+	Version    string `yaml:"version" json:"version"`                           // tag
+	Component  string `yaml:"component" json:"component"`                       // folder of the nested module
+	Entrypoint string `yaml:"entrypoint,omitempty" json:"entrypoint,omitempty"` // path of the program in the image; default /<name>
+	User       string `yaml:"user" json:"user"`                                 // "65532:65532": user and group that the program runs as
+	Shell      bool   `yaml:"shell,omitempty" json:"shell,omitempty"`           // also has Debian's busybox-static, as /bin/sh and its other names
+}
+
+// Ref is the image's full name, "pai.local/kueue:v0.14.0".
+func (i Image) Ref() string { return ImageRegistry + "/" + i.Name + ":" + i.Version }
+
+// Program is the path of the image's program.
+func (i Image) Program() string {
+	if i.Entrypoint == "" {
+		return "/" + i.Name
+	}
+	return i.Entrypoint
 }
 
 // ServicePin is a PAI service in a release.
 type ServicePin struct {
 	Name    string `yaml:"name" json:"name"`
 	Version string `yaml:"version" json:"version"` // upstream version, or the release's own for PAI's services
+	// Chart is set where the service's chart comes with its module; it then
+	// is the service's folder "chart" in the bundle.
+	Chart *Chart `yaml:"chart,omitempty" json:"chart,omitempty"`
+}
+
+// Chart is a Helm chart in the module that a component pins.
+type Chart struct {
+	Component string `yaml:"component" json:"component"` // folder of the nested module
+	Path      string `yaml:"path" json:"path"`           // folder of the chart in the component's module
 }
 
 // ImageRegistry is the registry part of every image name that PAI builds. No

@@ -1,0 +1,52 @@
+# `make` alone says what there is. Every target is a few commands that can be
+# typed by hand; the longer ones are scripts in hack/.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+.PHONY: help deps build demo test unit fuzz e2e bench mutants lint verify clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+deps: ## install the Debian packages that are missing
+	@hack/deps.sh
+
+build: ## build bin/paictl
+	@go build -buildvcs=false -o bin/paictl ./cmd/paictl
+
+demo: ## PAI on this host from nothing: v0.9, a job, and the upgrade to v0.10 under it
+	@hack/demo.sh
+
+test: deps build ## every test: unit, fuzz, bundles, end to end
+	@hack/test.sh unit fuzz bundles e2e
+
+unit: ## tests that need nothing but Go
+	@hack/test.sh unit
+
+fuzz: ## feed the configuration reader with anything for FUZZTIME (15s)
+	@hack/test.sh fuzz
+
+e2e: deps build ## tests on local machines with a real Kubernetes (root); RUN=TestName for one
+	@if [ -n "$(RUN)" ]; then go test -tags e2e -count=1 -v -timeout 75m -run '$(RUN)' ./test/e2e; \
+	 else hack/test.sh bundles e2e; fi
+
+bench: deps build ## the figures that PAI wants to reach, measured on this host (root); COLD=1 for the cold build as well
+	@go run ./hack/bench $(if $(COLD),-cold)
+
+mutants: ## put faults into a copy of the code one at a time and see which test notices; ONLY=name,name for some
+	@go run ./test/mutants $(if $(ONLY),-only='$(ONLY)',-save docs/mutants.md)
+
+lint: ## go vet and golangci-lint (which is compiled first: two minutes, once)
+	@go vet -tags e2e ./...
+	@go tool -modfile=tools/go.mod golangci-lint run ./...
+
+verify: lint ## what a change must pass before it is offered: formatting, tidy modules, lint, unit tests
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	 if [ -n "$$unformatted" ]; then echo "gofmt these: $$unformatted" >&2; exit 1; fi
+	@go mod tidy -diff
+	@hack/test.sh unit
+
+clean: ## remove what building left in this folder (the cache of bundles stays)
+	@rm -rf bin

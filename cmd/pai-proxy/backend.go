@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"log"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// backend is one API server and the connections that it serves. It is taken
+// out after `fall` failed checks in a row and comes back after `rise` good
+// ones; the very first check decides alone.
+type backend struct {
+	address string
+	timings timings
+	stop    context.CancelFunc
+
+	mu       sync.Mutex
+	checked  bool
+	ready    bool
+	draining bool
+	streak   int // checks in a row that disagree with ready
+	conns    map[net.Conn]bool
+	changed  func() // tells the proxy that ready or draining may have changed
+}
+
+func startBackend(address, serverName string, roots *x509.CertPool, t timings, changed func()) *backend {
+	ctx, cancel := context.WithCancel(context.Background())
+	b := &backend{address: address, timings: t, stop: cancel, conns: map[net.Conn]bool{}, changed: changed}
+	client := &http.Client{
+		Timeout: t.checkTimeout,
+		// Each check makes a connection of its own, as a new client would.
+		Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: serverName}},
+	}
+	go b.check(ctx, client)
+	return b
+}
+
+func (b *backend) check(ctx context.Context, client *http.Client) {
+	for {
+		b.record(isReady(ctx, client, b.address))
+		pause := b.timings.interval
+		if !b.usable() {
+			pause = b.timings.downInterval
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+func isReady(ctx context.Context, client *http.Client, address string) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+address+"/readyz", nil)
+	if err != nil {
+		return false
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return false
+	}
+	resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
+
+// record counts one check in.
+func (b *backend) record(ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if ok == b.ready && b.checked {
+		b.streak = 0
+		return
+	}
+	b.streak++
+	need := b.timings.fall
+	if ok {
+		need = b.timings.rise
+	}
+	if b.checked && b.streak < need {
+		return
+	}
+	if ok != b.ready {
+		log.Printf("%s: ready %v", b.address, ok)
+	}
+	b.checked, b.ready, b.streak = true, ok, 0
+	if !ok {
+		b.closeConns()
+	}
+	b.changed()
+}
+
+// setDraining starts or ends draining. Connections that are still open when
+// the grace period is over are closed.
+func (b *backend) setDraining(draining bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.draining == draining {
+		return
+	}
+	log.Printf("%s: draining %v", b.address, draining)
+	b.draining = draining
+	b.changed()
+	if draining {
+		time.AfterFunc(b.timings.grace, func() {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			if b.draining {
+				b.closeConns()
+			}
+		})
+	}
+}
+
+func (b *backend) usable() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ready && !b.draining
+}
+
+// add counts a connection in; false when the backend takes no more.
+func (b *backend) add(c net.Conn) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.ready || b.draining {
+		return false
+	}
+	b.conns[c] = true
+	return true
+}
+
+func (b *backend) remove(c net.Conn) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.conns, c)
+}
+
+// closeConns needs b.mu held.
+func (b *backend) closeConns() {
+	for c := range b.conns {
+		c.Close()
+	}
+}
+
+func (b *backend) close() {
+	b.stop()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ready = false
+	b.closeConns()
+}

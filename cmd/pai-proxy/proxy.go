@@ -1,0 +1,218 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"log"
+	"net"
+	"sync"
+	"time"
+)
+
+type timings struct {
+	interval, downInterval time.Duration // between checks of a backend that is in use, and that is not
+	checkTimeout           time.Duration
+	rise, fall             int
+	wait                   time.Duration // how long a connection waits for a backend
+	grace                  time.Duration // how long a draining backend keeps its connections
+	dial                   time.Duration
+}
+
+// defaultTimings are those that were measured to leave no gap while an API
+// server takes over from another: a shorter time-out or one failed check takes
+// a healthy server out under load.
+func defaultTimings() timings {
+	return timings{
+		interval: 500 * time.Millisecond, downInterval: 200 * time.Millisecond, checkTimeout: 2 * time.Second,
+		rise: 2, fall: 3, wait: 10 * time.Second, grace: 5 * time.Second, dial: 2 * time.Second,
+	}
+}
+
+type proxy struct {
+	timings timings
+
+	mu        sync.Mutex
+	config    config
+	backends  []*backend
+	listeners map[string]net.Listener // nil while the address cannot be listened on
+	next      int
+	changed   chan struct{} // closed and replaced when a backend may have become usable
+}
+
+func newProxy(t timings) *proxy {
+	return &proxy{timings: t, listeners: map[string]net.Listener{}, changed: make(chan struct{})}
+}
+
+// apply makes a configuration the one in force, and leaves alone what did not change.
+func (p *proxy) apply(c config) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	same := p.config.ServerName == c.ServerName && p.config.roots != nil && p.config.roots.Equal(c.roots)
+	old := map[string]*backend{}
+	for _, b := range p.backends {
+		old[b.address] = b
+	}
+	p.config, p.backends = c, nil
+	for _, bc := range c.Backends {
+		b := old[bc.Address]
+		if b == nil || !same {
+			b = startBackend(bc.Address, c.ServerName, c.roots, p.timings, p.wake)
+		} else {
+			delete(old, bc.Address)
+		}
+		p.backends = append(p.backends, b)
+		b.setDraining(bc.Draining)
+	}
+	for _, b := range old {
+		b.close()
+	}
+	p.listen(c.Listen)
+}
+
+func (p *proxy) listen(addresses []string) {
+	wanted := map[string]bool{}
+	for _, a := range addresses {
+		wanted[a] = true
+		if _, there := p.listeners[a]; !there {
+			p.listeners[a] = nil
+			go p.serve(a)
+		}
+	}
+	for a, l := range p.listeners {
+		if !wanted[a] {
+			delete(p.listeners, a)
+			if l != nil {
+				l.Close()
+			}
+		}
+	}
+}
+
+// serve listens on one address, trying again while the address is not there
+// yet (early in a boot), and hands every connection on.
+func (p *proxy) serve(address string) {
+	l, err := net.Listen("tcp", address)
+	for err != nil {
+		log.Printf("listen on %s: %v", address, err)
+		time.Sleep(p.timings.interval)
+		if !p.wants(address) {
+			return
+		}
+		l, err = net.Listen("tcp", address)
+	}
+	p.mu.Lock()
+	if _, wanted := p.listeners[address]; !wanted {
+		p.mu.Unlock()
+		l.Close()
+		return
+	}
+	p.listeners[address] = l
+	p.mu.Unlock()
+	for {
+		c, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			log.Printf("accept on %s: %v", address, err)
+			time.Sleep(10 * time.Millisecond) // out of file descriptors, most likely
+			continue
+		}
+		go p.handle(c)
+	}
+}
+
+func (p *proxy) wants(address string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, wanted := p.listeners[address]
+	return wanted
+}
+
+func (p *proxy) handle(client net.Conn) {
+	defer client.Close()
+	b, server := p.connect()
+	if server == nil {
+		return
+	}
+	defer server.Close()
+	defer b.remove(server)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		pipe(server, client)
+	}()
+	pipe(client, server)
+	<-done
+}
+
+// pipe copies until src ends, and passes the end on. When either side fails,
+// both are closed, so that the copy the other way ends as well.
+func pipe(dst, src net.Conn) {
+	_, err := io.Copy(dst, src)
+	if err == nil {
+		err = dst.(*net.TCPConn).CloseWrite()
+	}
+	if err != nil {
+		dst.Close()
+		src.Close()
+	}
+}
+
+// connect finds a usable backend that takes a connection, waiting for one;
+// nil when there was none in time.
+func (p *proxy) connect() (*backend, net.Conn) {
+	deadline := time.NewTimer(p.timings.wait)
+	defer deadline.Stop()
+	for {
+		usable, changed := p.usable()
+		for _, b := range usable {
+			server, err := net.DialTimeout("tcp", b.address, p.timings.dial)
+			if err != nil {
+				continue
+			}
+			if b.add(server) {
+				return b, server
+			}
+			server.Close() // it was taken out meanwhile
+		}
+		select {
+		case <-changed:
+		case <-time.After(p.timings.downInterval): // one that is ready refused: its next check is near
+		case <-deadline.C:
+			log.Printf("no API server was ready within %s", p.timings.wait)
+			return nil, nil
+		}
+	}
+}
+
+// usable lists the backends that take connections, each time beginning with
+// another one, and a channel that is closed at the next change.
+func (p *proxy) usable() ([]*backend, <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.next++
+	var found []*backend
+	for i := range p.backends {
+		b := p.backends[(p.next+i)%len(p.backends)]
+		if b.usable() {
+			found = append(found, b)
+		}
+	}
+	return found, p.changed
+}
+
+// wake lets waiting connections look again. It does not take p.mu itself,
+// because backends call it while p may be waiting for one of them.
+func (p *proxy) wake() {
+	go func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		close(p.changed)
+		p.changed = make(chan struct{})
+	}()
+}
+
+func (p *proxy) close() {
+	p.apply(config{})
+}

@@ -1,0 +1,78 @@
+// Command rest-server is PAI's REST server. It runs in the cluster whose jobs
+// it serves.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	clientrest "k8s.io/client-go/rest"
+
+	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/internal/rest"
+)
+
+const apiPatience = 5 * time.Second
+
+type options struct {
+	listen          string
+	certDir         string
+	virtualClusters string
+	release         string
+	drain           time.Duration
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.listen, "listen", ":9443", "address to listen on")
+	flag.StringVar(&o.certDir, "cert-dir", "/etc/pai/tls", "folder of tls.crt and tls.key")
+	flag.StringVar(&o.virtualClusters, "virtual-clusters", "default", "names of the virtual clusters, separated by commas")
+	flag.StringVar(&o.release, "release", "", "release that this server is part of")
+	flag.DurationVar(&o.drain, "drain", 5*time.Second, "how long requests are still accepted when the server is told to end")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if err := serve(ctx, o, log); err != nil {
+		fmt.Fprintln(os.Stderr, "rest-server:", err)
+		os.Exit(1)
+	}
+}
+
+func serve(ctx context.Context, o options, log *slog.Logger) error {
+	if flag.NArg() > 0 || o.virtualClusters == "" {
+		return errors.New("give --virtual-clusters at least one name, and no arguments")
+	}
+	config, err := clientrest.InClusterConfig()
+	if err != nil {
+		return fmt.Errorf("find the cluster: %w", err)
+	}
+	cluster, err := kube.FromConfig(config)
+	if err != nil {
+		return err
+	}
+	// A request is not held back for long while the API is away: its sender
+	// knows better whether to try again.
+	cluster = cluster.WithPatience(apiPatience)
+	listener, err := net.Listen("tcp", o.listen)
+	if err != nil {
+		return err
+	}
+	core := rest.NewCore(cluster, strings.Split(o.virtualClusters, ","))
+	go core.Keep(ctx, 2*time.Second, func(err error) { log.Warn("stopping jobs is delayed", "error", err) })
+	log.Info("listening", "address", o.listen, "release", o.release)
+	server := rest.Server{
+		Handler: &rest.Handler{Service: core, Users: rest.NewUsers(cluster), Release: o.release, Log: log},
+		CertDir: o.certDir, Drain: o.drain, Log: log,
+	}
+	return server.Run(ctx, listener)
+}

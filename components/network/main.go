@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/flannel-io/flannel/pkg/backend"
+	_ "github.com/flannel-io/flannel/pkg/backend/hostgw" // registers "host-gw"
+	_ "github.com/flannel-io/flannel/pkg/backend/vxlan"  // registers "vxlan"
+	"github.com/flannel-io/flannel/pkg/ip"
+	"github.com/flannel-io/flannel/pkg/ipmatch"
+	"github.com/flannel-io/flannel/pkg/subnet"
+	"github.com/flannel-io/flannel/pkg/subnet/kube"
+	"github.com/flannel-io/flannel/pkg/trafficmngr/nftables"
+	"k8s.io/klog/v2"
+)
+
+// annotationPrefix is where the machines tell each other how they are reached,
+// on their nodes. It is flannel's own default.
+const annotationPrefix = "flannel.alpha.coreos.com"
+
+// retryPause is how long to wait before asking again for something that is
+// not there yet: the API, or the node's podCIDR.
+const retryPause = time.Second
+
+type options struct {
+	kubeconfig string
+	config     string // flannel's net-conf.json
+	address    string // this machine's address, which the others reach it at
+	state      string // what was set, kept for the next start
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig of the network program")
+	flag.StringVar(&o.config, "config", "", "network configuration (flannel's net-conf.json)")
+	flag.StringVar(&o.address, "address", "", "this machine's address")
+	flag.StringVar(&o.state, "state", "/var/lib/pai/network/routes", "file that keeps the routes for the next start")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, o); err != nil && ctx.Err() == nil {
+		fmt.Fprintln(os.Stderr, "network:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) error {
+	if os.Getenv("NODE_NAME") == "" {
+		return fmt.Errorf("NODE_NAME is not set")
+	}
+	netConf, err := os.ReadFile(o.config)
+	if err != nil {
+		return fmt.Errorf("read the network configuration: %w", err)
+	}
+	config, err := subnet.ParseConfig(string(netConf))
+	if err != nil {
+		return fmt.Errorf("parse the network configuration %s: %w", o.config, err)
+	}
+	family, err := ipmatch.GetIPFamily(config.EnableIPv4, config.EnableIPv6)
+	if err != nil {
+		return fmt.Errorf("read the address families of %s: %w", o.config, err)
+	}
+	iface, err := ipmatch.LookupExtIface(o.address, "", "", family, ipmatch.PublicIPOpts{PublicIP: o.address})
+	if err != nil {
+		return fmt.Errorf("find the interface that has the address %s: %w", o.address, err)
+	}
+	if err := restore(o.state, iface.Iface.Index); err != nil {
+		klog.ErrorS(err, "the routes of the last start were not restored; they come back with the API")
+	}
+
+	manager, err := subnetManager(ctx, o)
+	if err != nil {
+		return err
+	}
+	return serve(ctx, o, config, iface, manager)
+}
+
+// subnetManager connects to the API, and waits for it as long as it takes.
+func subnetManager(ctx context.Context, o options) (subnet.Manager, error) {
+	for {
+		manager, err := kube.NewSubnetManager(ctx, "", o.kubeconfig, annotationPrefix, o.config, true)
+		if err == nil {
+			return manager, nil
+		}
+		klog.ErrorS(err, "the API did not answer; asking again")
+		if err := pause(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// serve registers this machine and keeps the routes to the others until ctx ends.
+func serve(ctx context.Context, o options, config *subnet.Config, iface *backend.ExternalInterface, manager subnet.Manager) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	driver, err := backend.NewManager(ctx, manager, iface).GetBackend(config.BackendType)
+	if err != nil {
+		return fmt.Errorf("start the network's %s back end: %w", config.BackendType, err)
+	}
+	network, err := register(ctx, &wg, driver, config)
+	if err != nil {
+		return err
+	}
+	traffic := &nftables.NFTablesManager{}
+	if err := traffic.Init(ctx); err != nil {
+		return fmt.Errorf("use nftables: %w", err)
+	}
+	lease := network.Lease()
+	var none ip.IP4Net
+	var none6 ip.IP6Net
+	if err := traffic.SetupAndEnsureMasqRules(ctx, config.Network, none, none, config.IPv6Network, none6, none6, lease, 0, false); err != nil {
+		return fmt.Errorf("masquerade what pods send out of the cluster: %w", err)
+	}
+	traffic.SetupAndEnsureForwardRules(ctx, config.Network, config.IPv6Network, 0)
+
+	wg.Go(func() { network.Run(ctx) })
+	wg.Go(func() { keep(ctx, o.state, config.Network.ToIPNet(), lease.Subnet.ToIPNet()) })
+	if err := manager.CompleteLease(ctx, lease, &wg); err != nil {
+		return fmt.Errorf("report the network as ready: %w", err)
+	}
+	klog.InfoS("pods of other machines are reached", "backend", config.BackendType, "pods", lease.Subnet.String())
+	<-ctx.Done()
+	return nil
+}
+
+// register tells the others how this machine is reached. It waits for the
+// node and its podCIDR, which appear when kubelet's step is under way.
+func register(ctx context.Context, wg *sync.WaitGroup, driver backend.Backend, config *subnet.Config) (backend.Network, error) {
+	for {
+		network, err := driver.RegisterNetwork(ctx, wg, config)
+		if err == nil {
+			return network, nil
+		}
+		klog.ErrorS(err, "the node is not ready to be registered; trying again")
+		if err := pause(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func pause(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(retryPause):
+		return nil
+	}
+}

@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# PAI from nothing to an upgrade under a running job, with the commands that an
+# operator would type. Each is shown before it runs. Interrupted anywhere and
+# run again, it goes on.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+old=v0.9 new=v0.10
+job=train
+total=7 step=0
+
+say()  { printf '%s\n' "$*" >&2; }
+head_line() {
+  step=$((step + 1))
+  printf '\n[%d/%d] %02d:%02d  %s\n' "$step" "$total" $((SECONDS / 60)) $((SECONDS % 60)) "$*" >&2
+}
+show() {
+  say "\$ $*"
+  "$@"
+}
+
+# The release that the configuration of this host's PAI names; nothing when
+# there is no PAI here.
+configured_release() {
+  { bin/paictl config check --cluster-id local -o json 2>/dev/null || true; } |
+    sed -n 's/^ *"release": "\(.*\)",\{0,1\}$/\1/p'
+}
+nothing_left_to_upgrade() {
+  bin/paictl upgrade plan --to "$new" -o json 2>/dev/null | grep -q '"steps": \(\[\]\|null\)'
+}
+job_state() {
+  { bin/paictl job show "$job" -o json 2>/dev/null || true; } | sed -n 's/^  "state": "\(.*\)",\{0,1\}$/\1/p'
+}
+
+background=
+stop_background() {
+  if [[ -n $background ]]; then
+    kill "$background" 2>/dev/null || true
+    wait "$background" 2>/dev/null || true
+  fi
+}
+trap stop_background EXIT
+
+head_line "Debian packages and paictl"
+hack/deps.sh
+show go build -buildvcs=false -o bin/paictl ./cmd/paictl
+
+release=$(configured_release)
+resume=no
+if [[ $release == "$new" ]]; then
+  if [[ -n $(job_state) ]] && ! nothing_left_to_upgrade; then
+    say "An upgrade to $new was interrupted on this host: going on with it."
+    resume=yes
+  else
+    say "PAI $new runs on this host already; the demo begins at $old, so it is taken down first."
+    show bin/paictl down --yes
+  fi
+elif [[ -n $release && $release != "$old" ]]; then
+  say "PAI $release runs on this host, and this demo upgrades $old to $new. Take it down first: bin/paictl down"
+  exit 1
+fi
+
+head_line "The bundle of $old: every program and image of the release, built from Go modules and signed"
+show bin/paictl release build "$old"
+
+head_line "A machine, Kubernetes and the services of $old; meanwhile the bundle of $new is built"
+log=$(mktemp -t pai-demo-bundle-XXXXXX)
+say "\$ bin/paictl release build $new &"
+bin/paictl release build "$new" >"$log" 2>&1 &
+background=$!
+if [[ $resume == no ]]; then
+  show bin/paictl up --release "$old" --yes
+fi
+
+head_line "A training job"
+case $(job_state) in
+  "") show bin/paictl job submit examples/train.yaml ;;
+  *) say "The job $job is there from an earlier run." ;;
+esac
+deadline=$((SECONDS + 180))
+until [[ $(job_state) == RUNNING ]]; do
+  if ((SECONDS > deadline)); then
+    say "The job does not run after 3 minutes; it says:"
+    bin/paictl job show "$job" >&2
+    exit 1
+  fi
+  sleep 1
+done
+show bin/paictl job list
+
+head_line "Waiting for the bundle of $new"
+if ! wait "$background"; then
+  background=
+  cat "$log" >&2
+  say "building the bundle of $new failed (above)"
+  exit 1
+fi
+background=
+rm -f "$log"
+
+head_line "The upgrade: Kubernetes and the services, with the job running"
+show bin/paictl upgrade apply --to "$new" --yes
+
+head_line "What the witness saw, and what is there now"
+show bin/paictl upgrade history
+show bin/paictl cluster status
+show bin/paictl job list
+
+cat >&2 <<END
+
+PAI $new runs on this host, and the job kept running. To go on:
+  bin/paictl job logs $job                 what the job printed, unbroken since before the upgrade
+  bin/paictl upgrade history -o json       the whole report
+  bin/paictl release list                  the support plan
+  bin/paictl release show $new             what is in the bundle
+  bin/paictl cluster status                machines, Kubernetes, services, jobs
+  bin/paictl machine shell pai-1           a shell on the machine
+  bin/paictl down                          take everything away but the build cache
+Done in $((SECONDS / 60)) min $((SECONDS % 60)) s.
+END

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Runs test suites in the order given and prints how long each took against its
+# budget. The last lines are go test's own. All suites run even when one fails;
+# the exit code says whether any did.
+#
+#   hack/test.sh SUITE...        suites: unit fuzz bundles e2e
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+results=$(mktemp -d)
+trap 'rm -rf "$results"' EXIT
+failed=0
+
+unit()    { go test -timeout 10m ./...; }
+fuzz()    { go test -timeout 5m -run '^$' -fuzz FuzzCheck -fuzztime "${FUZZTIME:-15s}" ./internal/config; }
+# The end-to-end suites use what the bundles hold; building them here shows
+# what takes long, and keeps it out of the tests' own time limits.
+bundles() { PAI_STATE_DIR="${TMPDIR:-/tmp}/pai-test-bundles" bin/paictl release build v0.9 v0.10; }
+e2e()     { go test -tags e2e -count=1 -v -p 1 -timeout 75m ./internal/kube/... ./test/...; }
+
+budget() { # minutes with a warm cache, and with a cold one; see docs/testing.md
+  case $1 in
+    unit) echo "2 8" ;; fuzz) echo "1 2" ;; bundles) echo "1 20" ;; e2e) echo "15 18" ;;
+  esac
+}
+
+for suite in "$@"; do
+  declare -F "$suite" >/dev/null || { echo "no suite $suite" >&2; exit 2; }
+  printf '\n=== suite %s\n' "$suite"
+  start=$SECONDS
+  if "$suite" 2>&1 | tee "$results/$suite.log"; then outcome=passed; else outcome=FAILED failed=1; fi
+  echo "$outcome $((SECONDS - start))" >"$results/$suite.result"
+done
+
+printf '\n%-10s %-8s %9s   %s\n' SUITE OUTCOME TIME "BUDGET warm, cold"
+for suite in "$@"; do
+  read -r outcome seconds <"$results/$suite.result"
+  read -r warm cold < <(budget "$suite")
+  printf '%-10s %-8s %5d:%02d   %d, %d min\n' "$suite" "$outcome" $((seconds / 60)) $((seconds % 60)) "$warm" "$cold"
+done
+
+printf '%-10s %-8s %5d:%02d\n\n' all "" $((SECONDS / 60)) $((SECONDS % 60))
+for suite in "$@"; do
+  grep -hE '^(ok|FAIL|panic:|--- FAIL|    --- FAIL|PASS)([[:space:]:]|$)' "$results/$suite.log" || true
+done
+exit "$failed"

@@ -1,0 +1,116 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/pai"
+)
+
+func newConfigCommand(env *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "Check the configuration of a cluster, and read from it",
+	}
+	cmd.AddCommand(newConfigCheckCommand(env), newConfigGetIDCommand(env))
+	return cmd
+}
+
+func newConfigCheckCommand(env *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Find everything that is wrong with a configuration",
+		Long: `Find everything that is wrong with a configuration in one run, each mistake as
+FILE:LINE:COLUMN: message. Ends with code 1 when there is any. Keys of earlier
+PAI that have no effect now are noted, and are not mistakes.`,
+		Args: cobra.NoArgs,
+	}
+	t := addTarget(env, cmd)
+	cmd.RunE = func(*cobra.Command, []string) error {
+		dir, err := t.dir()
+		if err != nil {
+			return err
+		}
+		return checkConfig(env, dir)
+	}
+	return cmd
+}
+
+// checkResult is what `config check -o json` prints. The lists are never null.
+type checkResult struct {
+	Directory  string          `json:"directory"`
+	Valid      bool            `json:"valid"`
+	ClusterID  string          `json:"clusterId,omitempty"`
+	Release    pai.Version     `json:"release,omitempty"`
+	Kubernetes pai.Version     `json:"kubernetes,omitempty"`
+	Problems   config.Problems `json:"problems"`
+	Notes      config.Problems `json:"notes"`
+}
+
+func checkConfig(env *Env, dir string) error {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return pai.Errorf(pai.CodeNotFound, "name the folder of a configuration with -p DIR", "there is no folder %s", dir)
+	}
+	c, report := config.Check(dir)
+	result := checkResult{
+		Directory: dir, Valid: len(report.Problems) == 0,
+		Problems: append(config.Problems{}, report.Problems...), Notes: append(config.Problems{}, report.Notes...),
+	}
+	if c != nil {
+		result.ClusterID = c.Services.Cluster.Common.ClusterID
+		result.Release, result.Kubernetes = c.Pair().Services, c.Pair().Kubernetes
+	}
+	if err := env.Show(result, func(out io.Writer) error { return writeCheck(out, c, result) }); err != nil {
+		return err
+	}
+	if !result.Valid {
+		return pai.Errorf(pai.CodeInvalid, "mend what is listed and check again", "%d problems in %s", len(report.Problems), dir)
+	}
+	return nil
+}
+
+func writeCheck(out io.Writer, c *config.Config, r checkResult) error {
+	for _, p := range r.Problems {
+		fmt.Fprintln(out, p)
+	}
+	for _, n := range r.Notes {
+		fmt.Fprintf(out, "%s:%d:%d: note: %s\n", n.File, n.Line, n.Column, n.Message)
+	}
+	if !r.Valid {
+		return nil
+	}
+	_, err := fmt.Fprintf(out, "%s is valid: cluster %s, %d machines, %s\n",
+		r.Directory, c.Services.Cluster.Common.ClusterID, len(c.Layout.MachineList), c.Pair())
+	return err
+}
+
+func newConfigGetIDCommand(env *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "get-id",
+		Short: "Print the id of the cluster that a configuration is for",
+		Args:  cobra.NoArgs,
+	}
+	t := addTarget(env, cmd)
+	cmd.RunE = func(*cobra.Command, []string) error {
+		dir, err := t.dir()
+		if err != nil {
+			return err
+		}
+		c, err := config.Load(dir)
+		if err != nil {
+			return err
+		}
+		id := c.Services.Cluster.Common.ClusterID
+		return env.Show(map[string]string{"clusterId": id}, func(out io.Writer) error {
+			_, err := fmt.Fprintln(out, id)
+			return err
+		})
+	}
+	return cmd
+}

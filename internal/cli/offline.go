@@ -1,0 +1,64 @@
+package cli
+
+import (
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/release"
+)
+
+// offline plans from a folder of release manifests alone, without a cluster.
+type offline struct {
+	releases                     string
+	fromServices, fromKubernetes string
+}
+
+func addOffline(cmd *cobra.Command) *offline {
+	o := &offline{}
+	cmd.Flags().StringVar(&o.releases, "releases", "", "plan without a cluster, from the releases in this folder (DIR/*/release.yaml)")
+	cmd.Flags().StringVar(&o.fromServices, "from-services", "", "with --releases: services to start from")
+	cmd.Flags().StringVar(&o.fromKubernetes, "from-kubernetes", "", "with --releases: Kubernetes to start from")
+	cmd.MarkFlagsRequiredTogether("releases", "from-services", "from-kubernetes")
+	return o
+}
+
+func (o *offline) given() bool { return o.releases != "" }
+
+func (o *offline) run(env *Env, target plan.Target) error {
+	known, err := release.Load(os.DirFS(o.releases))
+	if err != nil {
+		return err
+	}
+	services, err := pai.ParseVersion(o.fromServices)
+	if err != nil {
+		return pai.Errorf(pai.CodeUsage, "give --from-services a version such as v0.9", "%w", err)
+	}
+	kubernetes, err := pai.ParseVersion(o.fromKubernetes)
+	if err != nil {
+		return pai.Errorf(pai.CodeUsage, "give --from-kubernetes a version such as v0.9-pai", "%w", err)
+	}
+	if target.Release == "" {
+		target.Release = pai.Version(known[len(known)-1].Metadata.Name)
+	}
+	list, err := plan.Offline(known, pai.Pair{Services: services, Kubernetes: kubernetes}, target)
+	if err != nil {
+		return err
+	}
+	return env.Show(list, func(out io.Writer) error {
+		p := &printer{out: out}
+		if len(list.Hops) == 0 {
+			p.linef("nothing to do")
+		}
+		for _, h := range list.Hops {
+			p.linef("%s %s → %s", h.Kind, h.From, h.To)
+		}
+		for _, n := range list.Notes {
+			p.linef("note: %s", n)
+		}
+		return p.err
+	})
+}

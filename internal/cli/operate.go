@@ -1,0 +1,111 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+
+	"github.com/spf13/cobra"
+
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/upgrade"
+)
+
+// operateFlags are the flags of every command that changes a cluster.
+type operateFlags struct {
+	dryRun bool
+	accept []string
+}
+
+func addOperateFlags(cmd *cobra.Command) *operateFlags {
+	f := &operateFlags{}
+	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show the plan and stop")
+	cmd.Flags().StringSliceVar(&f.accept, "accept-risk", nil, "accept a risk to running jobs by name, such as interrupt-jobs or evict-jobs:MACHINE")
+	return f
+}
+
+// operateOn opens the cluster, asks for its id where that is due, and runs a goal.
+func operateOn(ctx context.Context, t *target, f operateFlags, what string, goal func(*upgrade.Session) (upgrade.Goal, error)) error {
+	s, err := t.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	if !f.dryRun {
+		if err := t.confirmCluster(s, what); err != nil {
+			return err
+		}
+	}
+	g, err := goal(s)
+	if err != nil {
+		return err
+	}
+	_, err = operate(ctx, t.env, s, g, f)
+	return err
+}
+
+// operate runs a goal, showing its plan, its progress and its report.
+func operate(ctx context.Context, env *Env, s *upgrade.Session, goal upgrade.Goal, f operateFlags) (pai.Operation, error) {
+	ctx, safeStop, release := interrupts(ctx, env)
+	defer release()
+	view := newProgress(env)
+	op, err := s.Operate(ctx, goal, upgrade.Options{
+		Accept: f.accept, DryRun: f.dryRun, SafeStop: safeStop, Events: view.event, Notice: env.Progressf,
+		Show: func(p upgrade.Preview) error {
+			if f.dryRun {
+				return env.Show(p.Plan, func(out io.Writer) error { return writePlan(out, p) })
+			}
+			return showBeforeDoing(env, p)
+		},
+	})
+	if err != nil || f.dryRun || op.ID == "" {
+		return op, err
+	}
+	return op, env.Show(op, func(out io.Writer) error { return writeReport(out, op) })
+}
+
+func showBeforeDoing(env *Env, p upgrade.Preview) error {
+	if len(p.Plan.Steps) == 0 {
+		env.Progressf("%s: nothing to do, %s.", p.Plan.Verb, describePair(p.Plan.To))
+		return nil
+	}
+	return writePlan(env.Err, p)
+}
+
+func writePlan(out io.Writer, p upgrade.Preview) error {
+	_, err := fmt.Fprint(out, plan.Text(p.Plan, p.Impact))
+	return err
+}
+
+// interrupts turns the first Ctrl-C into a stop at the next safe point, and
+// the second into a stop now.
+func interrupts(ctx context.Context, env *Env) (context.Context, <-chan struct{}, func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt)
+	safeStop, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		for n := 0; ; n++ {
+			select {
+			case <-signals:
+			case <-ended:
+				return
+			}
+			if n == 0 {
+				env.Progressf("stopping at the next safe point; press Ctrl-C again to stop now")
+				close(safeStop)
+				continue
+			}
+			cancel()
+			return
+		}
+	}()
+	return ctx, safeStop, func() {
+		signal.Stop(signals)
+		close(ended)
+		cancel()
+	}
+}

@@ -1,0 +1,284 @@
+package cli
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/release"
+	"pai.dev/pai/releases"
+)
+
+func newReleaseCommand(env *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "release",
+		Short: "The releases of PAI: the support plan, and bundles with everything that a release needs",
+	}
+	cmd.AddCommand(newReleaseListCommand(env), newReleaseBuildCommand(env), newReleaseShowCommand(env), newReleaseVerifyCommand(env))
+	return cmd
+}
+
+func newReleaseListCommand(env *Env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "Show the support plan: what each release consists of, and what can be upgraded to it",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			manifests, err := release.Load(releases.FS)
+			if err != nil {
+				return err
+			}
+			rows := release.Rows(manifests)
+			return env.Show(rows, func(w io.Writer) error { return showSupportPlan(w, rows) })
+		},
+	}
+}
+
+// showSupportPlan prints the upgrade guide's table.
+func showSupportPlan(w io.Writer, rows []release.Row) error {
+	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(t, "RELEASE\tPAI SERVICES\tPAI UPGRADABLE SINCE\tKUBERNETES\tCOMPATIBILITY KUBERNETES\tKUBERNETES UPGRADABLE SINCE")
+	for _, r := range rows {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\tsince %s\tsince %s\n", r.Release, r.Services.Version, r.Services.UpgradableSince,
+			r.Kubernetes.Version, r.Kubernetes.CompatibleSince, r.Kubernetes.UpgradableSince)
+	}
+	return t.Flush()
+}
+
+// builtRelease is what `release build` says of each release.
+type builtRelease struct {
+	Release string `json:"release"`
+	Digest  string `json:"digest"`
+	Dir     string `json:"dir"`
+}
+
+func newReleaseBuildCommand(env *Env) *cobra.Command {
+	var source, keyFile string
+	cmd := &cobra.Command{
+		Use:   "build RELEASE...",
+		Short: "Build and sign the bundles of releases, from PAI's source tree",
+		Long: "Build and sign the bundles of releases, from PAI's source tree.\n\n" +
+			"Every third-party program is compiled from pinned Go modules, which Go's checksum database checks.\n" +
+			"What is built is kept by content: a second build compiles only what has changed.",
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			built, err := buildReleases(cmd.Context(), env, source, keyFile, args)
+			if err != nil {
+				return err
+			}
+			return env.Show(built, func(w io.Writer) error {
+				t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+				for _, b := range built {
+					fmt.Fprintf(t, "%s\t%s\t%s\n", b.Release, b.Digest, b.Dir)
+				}
+				return t.Flush()
+			})
+		},
+	}
+	cmd.Flags().StringVar(&source, "source", "", "PAI's source tree (default: the one that the current folder is in)")
+	cmd.Flags().StringVar(&keyFile, "key", "", "file with the Ed25519 key to sign with, PKCS #8 PEM (default: the operator's own, made when there is none)")
+	return cmd
+}
+
+func buildReleases(ctx context.Context, env *Env, source, keyFile string, names []string) ([]builtRelease, error) {
+	source, err := sourceTree(source)
+	if err != nil {
+		return nil, err
+	}
+	key, err := signingKey(env, keyFile)
+	if err != nil {
+		return nil, err
+	}
+	var built []builtRelease
+	for _, name := range names {
+		dir, err := release.Build(ctx, release.BuildOptions{Source: source, CacheDir: env.CacheDir, Release: name, Key: key, Progress: env.Progressf})
+		if err != nil {
+			return nil, err
+		}
+		b, err := release.Open(dir, []ed25519.PublicKey{key.Public().(ed25519.PublicKey)})
+		if err != nil {
+			return nil, err
+		}
+		built = append(built, builtRelease{Release: name, Digest: b.Digest(), Dir: dir})
+	}
+	return built, nil
+}
+
+// sourceTree is dir, or the source tree at or above the current folder.
+func sourceTree(dir string) (string, error) {
+	if dir != "" {
+		return dir, nil
+	}
+	at, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("find the current folder: %w", err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(at, "releases", "embed.go")); err == nil {
+			return at, nil
+		}
+		up := filepath.Dir(at)
+		if up == at {
+			return "", pai.Errorf(pai.CodeUsage, "run this in PAI's source tree, or name it with --source", "the current folder is not in PAI's source tree")
+		}
+		at = up
+	}
+}
+
+// operatorKey is where the operator's own signing key lies.
+func operatorKey(env *Env) string { return filepath.Join(env.StateDir, "keys", "bundle.key") }
+
+func signingKey(env *Env, file string) (ed25519.PrivateKey, error) {
+	if file == "" {
+		return release.EnsureKey(operatorKey(env))
+	}
+	key, err := release.LoadKey(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &pai.Error{Code: pai.CodeUsage, Next: "leave --key out to sign with a key of your own, which is made when there is none", Err: err}
+	}
+	return key, err
+}
+
+// shownBundle is what `release show` and `release verify` say of a bundle.
+type shownBundle struct {
+	Release  string          `json:"release"`
+	Dir      string          `json:"dir"`
+	Digest   string          `json:"digest"`
+	SignedBy string          `json:"signedBy"`
+	Size     int64           `json:"size"`
+	Contents []release.Entry `json:"contents"`
+}
+
+func describe(dir string, b *release.Bundle) shownBundle {
+	s := shownBundle{Release: b.Manifest().Metadata.Name, Dir: dir, Digest: b.Digest(), SignedBy: b.Signer(), Contents: b.Contents()}
+	for _, e := range s.Contents {
+		s.Size += e.Size
+	}
+	return s
+}
+
+func newReleaseShowCommand(env *Env) *cobra.Command {
+	var key string
+	cmd := &cobra.Command{
+		Use:   "show RELEASE|DIR",
+		Short: "List what a bundle holds, with sizes and digests",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			dir, b, err := openBundle(env, args[0], key)
+			if err != nil {
+				return err
+			}
+			s := describe(dir, b)
+			return env.Show(s, func(w io.Writer) error { return showBundle(w, s) })
+		},
+	}
+	addPublicKeyFlag(cmd, &key)
+	return cmd
+}
+
+func showBundle(w io.Writer, s shownBundle) error {
+	fmt.Fprintf(w, "release    %s\ndigest     %s\nsigned by  %s\nfolder     %s\n\n", s.Release, s.Digest, s.SignedBy, s.Dir)
+	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(t, "KIND\tNAME\tVERSION\tSIZE\tDIGEST")
+	for _, e := range s.Contents {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", e.Kind, e.Name, e.Version, sizeText(e.Size), e.Digest)
+	}
+	fmt.Fprintf(t, "total\t\t\t%s\t\n", sizeText(s.Size))
+	return t.Flush()
+}
+
+// sizeText is a size with one decimal in the largest unit that keeps it above one.
+func sizeText(n int64) string {
+	units := []string{"B", "kB", "MB", "GB"}
+	x, u := float64(n), 0
+	for x >= 1000 && u < len(units)-1 {
+		x, u = x/1000, u+1
+	}
+	if u == 0 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %s", x, units[u])
+}
+
+func newReleaseVerifyCommand(env *Env) *cobra.Command {
+	var key string
+	cmd := &cobra.Command{
+		Use:   "verify RELEASE|DIR",
+		Short: "Check a bundle's signature and every digest in it",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dir, b, err := openBundle(env, args[0], key)
+			if err != nil {
+				return err
+			}
+			if err := b.Verify(cmd.Context()); err != nil {
+				return err
+			}
+			s := describe(dir, b)
+			return env.Show(s, func(w io.Writer) error {
+				_, err := fmt.Fprintf(w, "release %s, bundle %s, signed by %s: all %d entries verify (%s)\n",
+					s.Release, s.Digest, s.SignedBy, len(s.Contents), sizeText(s.Size))
+				return err
+			})
+		},
+	}
+	addPublicKeyFlag(cmd, &key)
+	return cmd
+}
+
+func addPublicKeyFlag(cmd *cobra.Command, key *string) {
+	cmd.Flags().StringVar(key, "key", "", "public key to trust, in base64, or a file with it (default: the operator's own)")
+}
+
+// openBundle opens the bundle of a release in the cache, or the one in a folder.
+func openBundle(env *Env, what, key string) (string, *release.Bundle, error) {
+	trusted, err := publicKey(env, key)
+	if err != nil {
+		return "", nil, err
+	}
+	dir := what
+	if _, err := pai.ParseVersion(what); err == nil {
+		dir = release.BundleDir(env.CacheDir, what)
+	}
+	b, err := release.Open(dir, []ed25519.PublicKey{trusted})
+	if errors.Is(err, fs.ErrNotExist) {
+		next := "build it: paictl release build " + what
+		if dir == what {
+			next = "name a release, or a folder that has a bundle"
+		}
+		return "", nil, pai.Errorf(pai.CodeNotFound, next, "there is no bundle in %s", dir)
+	}
+	return dir, b, err
+}
+
+// publicKey is the key that --key gives, or the operator's own.
+func publicKey(env *Env, given string) (ed25519.PublicKey, error) {
+	if given == "" {
+		key, err := release.LoadKey(operatorKey(env))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, pai.Errorf(pai.CodeUsage, "give the public key of whoever signed the bundle with --key", "there is no key of the operator's own to trust")
+		}
+		if err != nil {
+			return nil, err
+		}
+		return key.Public().(ed25519.PublicKey), nil
+	}
+	if data, err := os.ReadFile(given); err == nil {
+		given = strings.TrimSpace(string(data))
+	}
+	key, err := release.DecodePublicKey(given)
+	if err != nil {
+		return nil, &pai.Error{Code: pai.CodeUsage, Next: "give the public key in base64, or the file that has it (bundle.key.pub)", Message: "--key", Err: err}
+	}
+	return key, nil
+}

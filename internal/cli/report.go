@@ -1,0 +1,66 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// writeReport prints what an operation did and what the witness saw.
+func writeReport(out io.Writer, op pai.Operation) error {
+	p := &printer{out: out}
+	p.linef("%s %s in %s (operation %s)", op.Verb, op.Outcome, op.Ended.Sub(op.Started).Round(100*time.Millisecond), op.ID)
+	if op.From.Kubernetes != op.To.Kubernetes && op.From.Kubernetes != "" {
+		p.linef("  Kubernetes    %s → %s", op.From.Kubernetes, op.To.Kubernetes)
+	}
+	if op.From.Services != op.To.Services && op.From.Services != "" {
+		p.linef("  services      %s → %s", op.From.Services, op.To.Services)
+	}
+	p.linef("  steps         %s", countSteps(op.Steps))
+	p.linef("  jobs          %d ran before = %d run after + %d finished + %d interrupted",
+		op.Jobs.Before, op.Jobs.After, op.Jobs.Finished, op.Jobs.Before-op.Jobs.After-op.Jobs.Finished)
+	p.linef("  API away      %.1f s for new connections (longest gap %.1f s), %.1f s for kept ones (longest gap %.1f s)",
+		op.API.OutageSeconds, op.API.LongestGapSeconds, op.API.Kept.OutageSeconds, op.API.Kept.LongestGapSeconds)
+	if op.SubmissionSeconds > 0 {
+		p.linef("  no submission %.1f s", op.SubmissionSeconds)
+	}
+	if op.UnobservedSeconds > 0 {
+		p.linef("  nobody watched for %.1f s", op.UnobservedSeconds)
+	}
+	if len(op.Jobs.Interrupted) == 0 {
+		p.linef("  interrupted   none")
+	}
+	for _, i := range op.Jobs.Interrupted {
+		p.linef("  INTERRUPTED   job %s, container %s of pod %s on %s, at %s, during %s: %s",
+			i.Job, i.Container, i.Pod, i.Machine, i.Time.Local().Format("15:04:05"), i.Step, i.Cause)
+	}
+	return p.err
+}
+
+func countSteps(steps []pai.StepRecord) string {
+	count := map[pai.Outcome]int{}
+	for _, s := range steps {
+		count[s.Outcome]++
+	}
+	text := fmt.Sprintf("%d done", count[pai.OutcomeSucceeded])
+	for _, o := range []pai.Outcome{pai.OutcomeSkipped, pai.OutcomeFailed, pai.OutcomeBlocked, pai.OutcomeStopped} {
+		if count[o] > 0 {
+			text += fmt.Sprintf(", %d %s", count[o], o)
+		}
+	}
+	return text
+}
+
+// printer keeps the first error of a series of writes.
+type printer struct {
+	out io.Writer
+	err error
+}
+
+func (p *printer) linef(format string, args ...any) {
+	if p.err == nil {
+		_, p.err = fmt.Fprintf(p.out, format+"\n", args...)
+	}
+}

@@ -1,0 +1,107 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/upgrade"
+)
+
+func newServiceCommand(env *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "service",
+		Short: "Start, stop and look at the PAI services",
+	}
+	cmd.AddCommand(newServiceStartCommand(env), newServiceStopCommand(env), newServiceStatusCommand(env))
+	return cmd
+}
+
+func newServiceStartCommand(env *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "start [NAME…]",
+		Short: "Start services, or all of them, prerequisites first",
+		Long: `Start services, or all of them, prerequisites first, at the release that the
+configuration names. What already runs as it should is left alone.`,
+	}
+	t := addTarget(env, cmd)
+	f := addOperateFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, names []string) error {
+		return operateOn(cmd.Context(), t, *f, "start services",
+			func(s *upgrade.Session) (upgrade.Goal, error) { return s.StartServices(names), nil })
+	}
+	return cmd
+}
+
+func newServiceStopCommand(env *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "stop [NAME…]",
+		Short: "Stop services, or all of them, in the reverse of their starting order",
+		Long: `Stop services, or all of them, in the reverse of their starting order. Jobs that
+run go on; their state, and that of the services, stays.`,
+	}
+	t := addTarget(env, cmd)
+	f := addOperateFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, names []string) error {
+		return operateOn(cmd.Context(), t, *f, "stop services",
+			func(s *upgrade.Session) (upgrade.Goal, error) { return s.StopServices(names), nil })
+	}
+	return cmd
+}
+
+func newServiceStatusCommand(env *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status [NAME…]",
+		Short: "Show each service's release and health; exit 1 if any is not ready",
+	}
+	t := addTarget(env, cmd)
+	cmd.RunE = func(cmd *cobra.Command, names []string) error {
+		s, err := t.open(cmd.Context())
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		w, err := s.Observe(cmd.Context())
+		if err != nil {
+			return err
+		}
+		if !w.APIReachable {
+			return pai.Errorf(pai.CodeFailed, "see: paictl cluster status", "the services cannot be seen, the API does not answer: %s", orNone(w.APIError))
+		}
+		rows, err := s.ServiceRows(w, names)
+		if err != nil {
+			return err
+		}
+		if err := env.Show(rows, func(out io.Writer) error { return writeServices(out, rows) }); err != nil {
+			return err
+		}
+		return notReady(rows)
+	}
+	return cmd
+}
+
+func writeServices(out io.Writer, rows []upgrade.ServiceRow) error {
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "SERVICE\tRELEASE\tJOB IMPACT\tSTATE")
+	for _, r := range rows {
+		state := "stopped"
+		if r.Installed {
+			state = serviceState(plan.Installed{Ready: r.Ready, Message: r.Message})
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", r.Name, orNone(string(r.Release)), r.JobImpact, state)
+	}
+	return t.Flush()
+}
+
+func notReady(rows []upgrade.ServiceRow) error {
+	for _, r := range rows {
+		if !r.Ready {
+			return pai.Errorf(pai.CodeFailed, "start it with: paictl service start "+r.Name, "service %s is not ready", r.Name)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,124 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"sort"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+)
+
+func newClusterStatusCommand(env *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show what the cluster runs: machines, Kubernetes, services, jobs",
+		Args:  cobra.NoArgs,
+	}
+	t := addTarget(env, cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		s, err := t.open(cmd.Context())
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		w, err := s.Observe(cmd.Context())
+		if err != nil {
+			return err
+		}
+		return env.Show(w, func(out io.Writer) error { return writeStatus(out, w) })
+	}
+	return cmd
+}
+
+func writeStatus(out io.Writer, w plan.World) error {
+	fmt.Fprintf(out, "cluster %s: %s\n", orNone(w.ClusterID), describePair(w.Current))
+	if w.APIError != "" {
+		fmt.Fprintf(out, "the API does not answer, so services and jobs are unknown: %s\n", w.APIError)
+	}
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "\nMACHINE\tADDRESS\tROLE\tKUBELET\tSTATE")
+	for _, m := range w.Machines {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", m.Name, m.Address, machineRole(m), orNone(string(m.Roles[plan.RoleKubelet].Running)), machineState(m))
+	}
+	if w.APIReachable {
+		fmt.Fprintln(t, "\nSERVICE\tRELEASE\tSTATE")
+		for _, name := range sortedServices(w.Services) {
+			s := w.Services[name]
+			fmt.Fprintf(t, "%s\t%s\t%s\n", name, s.Release, serviceState(s))
+		}
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if w.APIReachable {
+		fmt.Fprintf(out, "\n%d jobs run\n", len(w.Running()))
+	}
+	return nil
+}
+
+func describePair(p pai.Pair) string {
+	if p.Kubernetes == "" {
+		return "no Kubernetes"
+	}
+	if p.Services == "" {
+		return fmt.Sprintf("Kubernetes %s, no services", p.Kubernetes)
+	}
+	return p.String()
+}
+
+func machineRole(m plan.Machine) string {
+	if m.ControlPlane {
+		return "control plane"
+	}
+	return "worker"
+}
+
+func machineState(m plan.Machine) string {
+	switch {
+	case m.Unreachable != "":
+		return "unreachable: " + firstLine(m.Unreachable)
+	case m.Node == nil:
+		return "no node"
+	case !m.Node.Ready:
+		return "not ready"
+	case m.Node.Unschedulable && m.Node.CordonedByPAI:
+		return "ready, cordoned by PAI"
+	case m.Node.Unschedulable:
+		return "ready, cordoned by an operator"
+	default:
+		return "ready"
+	}
+}
+
+func serviceState(s plan.Installed) string {
+	if s.Ready {
+		return "ready"
+	}
+	return strings.TrimSuffix("not ready: "+s.Message, ": ")
+}
+
+func sortedServices(services map[string]plan.Installed) []string {
+	names := make([]string, 0, len(services))
+	for name := range services {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}

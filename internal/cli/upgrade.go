@@ -1,0 +1,138 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/upgrade"
+)
+
+func newUpgradeCommand(env *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "upgrade",
+		Short: "Plan and carry out upgrades of Kubernetes and of the services, while jobs run",
+	}
+	cmd.AddCommand(newUpgradePlanCommand(env), newUpgradeApplyCommand(env), newUpgradeHistoryCommand(env))
+	return cmd
+}
+
+// addUpgradeTarget gives a command --to, --kubernetes and --services.
+func addUpgradeTarget(cmd *cobra.Command) *plan.Target {
+	t := &plan.Target{}
+	cmd.Flags().StringVar((*string)(&t.Release), "to", "", "release to upgrade to (default: the newest)")
+	cmd.Flags().BoolVar(&t.KubernetesOnly, "kubernetes", false, "upgrade Kubernetes alone")
+	cmd.Flags().BoolVar(&t.ServicesOnly, "services", false, "upgrade the services alone")
+	cmd.MarkFlagsMutuallyExclusive("kubernetes", "services")
+	return t
+}
+
+// fillTarget checks the release that is named, and names the newest when none is.
+func fillTarget(t plan.Target) (plan.Target, error) {
+	if t.Release != "" {
+		_, err := upgrade.FindRelease(string(t.Release))
+		return t, err
+	}
+	newest, err := upgrade.NewestRelease()
+	t.Release = newest.Services.Version
+	return t, err
+}
+
+func newUpgradePlanCommand(env *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "plan",
+		Short: "Show what an upgrade would do, step by step, and which running jobs each step could touch",
+		Args:  cobra.NoArgs,
+	}
+	t := addTarget(env, cmd)
+	to := addUpgradeTarget(cmd)
+	offline := addOffline(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if offline.given() {
+			return offline.run(env, *to)
+		}
+		target, err := fillTarget(*to)
+		if err != nil {
+			return err
+		}
+		return operateOn(cmd.Context(), t, operateFlags{dryRun: true}, "",
+			func(s *upgrade.Session) (upgrade.Goal, error) { return s.Upgrade(target), nil })
+	}
+	return cmd
+}
+
+func newUpgradeApplyCommand(env *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "apply",
+		Short: "Upgrade Kubernetes and the services while jobs run, and report what became of the jobs",
+		Long: `Upgrade Kubernetes and the services while jobs run, and report what became of
+the jobs. The plan is shown first and then done as shown; a step that could
+interrupt a running job is refused unless that risk is accepted by name.
+
+Interrupted anywhere, the same command goes on where it stopped.`,
+		Args: cobra.NoArgs,
+	}
+	t := addTarget(env, cmd)
+	to := addUpgradeTarget(cmd)
+	f := addOperateFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		target, err := fillTarget(*to)
+		if err != nil {
+			return err
+		}
+		if err := ensureBundles(cmd, env, target); err != nil {
+			return err
+		}
+		return operateOn(cmd.Context(), t, *f, "upgrade the cluster to "+string(target.Release),
+			func(s *upgrade.Session) (upgrade.Goal, error) { return s.Upgrade(target), nil })
+	}
+	return cmd
+}
+
+// ensureBundles builds the target's bundle where there is a source tree to
+// build it from; elsewhere the operator has put it into the cache.
+func ensureBundles(cmd *cobra.Command, env *Env, target plan.Target) error {
+	source := env.sourceTree()
+	if source == "" {
+		return nil
+	}
+	_, err := upgrade.EnsureBundle(cmd.Context(), env.dirs(), source, string(target.Release), env.Progressf)
+	return err
+}
+
+func newUpgradeHistoryCommand(env *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "history",
+		Short: "Show the operations that were done, newest last, with what the witness saw",
+		Args:  cobra.NoArgs,
+	}
+	t := addTarget(env, cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		s, err := t.open(cmd.Context())
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		ops, err := s.History(cmd.Context(), "upgrade")
+		if err != nil {
+			return err
+		}
+		return env.Show(ops, func(out io.Writer) error { return writeHistory(out, ops) })
+	}
+	return cmd
+}
+
+func writeHistory(out io.Writer, ops []pai.Operation) error {
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "OPERATION\tSTARTED\tFROM\tTO\tOUTCOME\tJOBS\tINTERRUPTED\tAPI AWAY")
+	for _, op := range ops {
+		fmt.Fprintf(t, "%s\t%s\t%s, %s\t%s, %s\t%s\t%d\t%d\t%.1f s\n", op.ID, op.Started.Local().Format("2006-01-02 15:04"),
+			orNone(string(op.From.Kubernetes)), orNone(string(op.From.Services)), orNone(string(op.To.Kubernetes)), orNone(string(op.To.Services)),
+			op.Outcome, op.Jobs.Before, len(op.Jobs.Interrupted), op.API.OutageSeconds)
+	}
+	return t.Flush()
+}

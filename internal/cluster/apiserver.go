@@ -1,0 +1,172 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+)
+
+// drainTime is how long the proxy may take to notice that an API server is
+// draining, and its open requests to end, before it is stopped.
+const drainTime = time.Second
+
+// apiServerReady asks the API server of one slot itself.
+func (c *cluster) apiServerReady(ctx context.Context, h machine.Host, s slot) error {
+	ca, err := h.ReadFile(ctx, pkiDir+"/ca.crt")
+	if err != nil {
+		return err
+	}
+	return probe(ctx, h, fmt.Sprintf("https://127.0.0.1:%d/readyz", s.securePort), ca)
+}
+
+// slotStates reads both slots of etcd or of the API server.
+func slotStates(ctx context.Context, h machine.Host, role func(slot) plan.Role) (map[slot]plan.RoleState, error) {
+	states := map[slot]plan.RoleState{}
+	for _, s := range slots {
+		state, err := roleState(ctx, h, role(s))
+		if err != nil {
+			return nil, err
+		}
+		states[s] = state
+	}
+	return states, nil
+}
+
+func apiServerRole(s slot) plan.Role { return s.apiServer }
+
+func (c *cluster) apiServerDone(ctx context.Context, s plan.Step) (bool, error) {
+	h, _, err := c.target(s)
+	if err != nil {
+		return false, err
+	}
+	states, err := slotStates(ctx, h, apiServerRole)
+	if err != nil {
+		return false, err
+	}
+	to, from := chooseSlots(states, s.To)
+	if states[to].Link != s.To || states[to].Running != s.To || states[from].Running != "" || states[from].Link != "" {
+		return false, nil
+	}
+	return c.apiServerReady(ctx, h, to) == nil, nil
+}
+
+// chooseSlots says which slot is to run a version and which is not: the one
+// that is on its way there already, else the one that is idle.
+func chooseSlots(states map[slot]plan.RoleState, v pai.Version) (to, from slot) {
+	for _, s := range slots {
+		if states[s].Link == v {
+			return s, s.other()
+		}
+	}
+	for _, s := range slots {
+		if states[s].Running != "" || states[s].Link != "" {
+			return s.other(), s
+		}
+	}
+	return slotA, slotB
+}
+
+// apiServer starts the first API server, or lets one of another version take
+// over beside the old one: the new one must be ready before the old one gets
+// no more connections, and the old one is stopped a moment later. Killed
+// anywhere, it goes on from what runs.
+func (c *cluster) apiServer(ctx context.Context, s plan.Step) error {
+	h, m, err := c.target(s)
+	if err != nil {
+		return err
+	}
+	states, err := slotStates(ctx, h, apiServerRole)
+	if err != nil {
+		return err
+	}
+	to, from := chooseSlots(states, s.To)
+	if err := c.renewBeforeHop(ctx, h, s.To); err != nil {
+		return err
+	}
+	if err := c.startAPIServer(ctx, h, m, to, s.To, states[to]); err != nil {
+		return err
+	}
+	if states[from].Running == "" && states[from].Link == "" {
+		return nil
+	}
+	return c.retireAPIServer(ctx, h, m, from)
+}
+
+// renewBeforeHop renews certificates that have a third of their life left. The
+// running servers read the new files by themselves.
+func (c *cluster) renewBeforeHop(ctx context.Context, h machine.Host, v pai.Version) error {
+	_, err := c.kubeadm(ctx, h, v, `
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+quietly() { "$@" >"$log" 2>&1 || { cat "$log" >&2; exit 1; }; }
+`+renewCertificates+apiNameInKubeconfigs(c.Config.Kubernetes.APIServersPort))
+	if err != nil {
+		return fmt.Errorf("renew the cluster's certificates: %w", err)
+	}
+	return nil
+}
+
+// startAPIServer brings a slot to a version, unless that runs and is ready.
+func (c *cluster) startAPIServer(ctx context.Context, h machine.Host, m config.Machine, to slot, v pai.Version, state plan.RoleState) error {
+	if state.Link != v || state.Running != v {
+		if err := c.renderRole(ctx, h, m, v, to.apiServer); err != nil {
+			return err
+		}
+		// A drain that an interrupted run left would keep it without connections.
+		if err := c.writeProxyConfig(ctx, h, m, nil); err != nil {
+			return err
+		}
+		if err := moveAndRestart(ctx, h, to.apiServer, v); err != nil {
+			return err
+		}
+	}
+	return c.awaitRole(ctx, h, m, to.apiServer, v)
+}
+
+// retireAPIServer moves new connections away from a slot, then stops it for
+// good: it does not start at the next boot, and its link is gone.
+func (c *cluster) retireAPIServer(ctx context.Context, h machine.Host, m config.Machine, from slot) error {
+	// The proxy asks by itself; one that has not yet seen the new server ready
+	// would be left with none.
+	if err := c.proxySees(ctx, h, m, from.other()); err != nil {
+		return err
+	}
+	if err := c.writeProxyConfig(ctx, h, m, &from); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(drainTime):
+	}
+	if err := stopRole(ctx, h, from.apiServer); err != nil {
+		return err
+	}
+	return c.writeProxyConfig(ctx, h, m, nil)
+}
+
+// stopRole stops a role for good.
+func stopRole(ctx context.Context, h machine.Host, r plan.Role) error {
+	_, err := sh(ctx, h, "systemctl --no-reload disable -q %[1]s\nsystemctl stop %[1]s\nrm -f %[2]s", unit(r), roleLink(r))
+	if err != nil {
+		return fmt.Errorf("stop %s on %q: %w", r, h.Name(), err)
+	}
+	return nil
+}
+
+// proxySees waits as long as the proxy takes to count a ready server in: two
+// good checks, 200 ms apart while it is down.
+func (c *cluster) proxySees(ctx context.Context, h machine.Host, m config.Machine, s slot) error {
+	const settle = 1500 * time.Millisecond
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(settle):
+		return c.apiServerReady(ctx, h, s)
+	}
+}

@@ -1,0 +1,131 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"text/template"
+
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+
+	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/internal/plan"
+)
+
+// bootstrapDone reports whether kubeadm's configuration in the cluster is of
+// the version, and the endpoints of the service "kubernetes" lead to the API.
+func (c *cluster) bootstrapDone(ctx context.Context, s plan.Step) (bool, error) {
+	h, m, err := c.target(s)
+	if err != nil {
+		return false, err
+	}
+	i, err := readInstalled(ctx, h, s.To)
+	if err != nil {
+		return false, err
+	}
+	k, err := c.Kube(ctx)
+	if err != nil {
+		return false, err
+	}
+	cm, err := k.Clientset().CoreV1().ConfigMaps("kube-system").Get(ctx, "kubeadm-config", metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read kubeadm's configuration in the cluster: %w", err)
+	}
+	var stored struct {
+		KubernetesVersion string `json:"kubernetesVersion"`
+	}
+	if err := yaml.Unmarshal([]byte(cm.Data["ClusterConfiguration"]), &stored); err != nil || stored.KubernetesVersion != i.Upstream {
+		return false, nil
+	}
+	slice, err := k.Clientset().DiscoveryV1().EndpointSlices("default").Get(ctx, "kubernetes", metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read the endpoints of the API: %w", err)
+	}
+	return len(slice.Endpoints) == 1 && len(slice.Endpoints[0].Addresses) == 1 && slice.Endpoints[0].Addresses[0] == m.HostIP, nil
+}
+
+// bootstrap writes what the cluster itself needs in its API: what kubeadm
+// keeps there, the rights of joining kubelets and of the network program, and
+// the endpoints of the service "kubernetes".
+func (c *cluster) bootstrap(ctx context.Context, s plan.Step) error {
+	h, m, err := c.target(s)
+	if err != nil {
+		return err
+	}
+	_, err = c.kubeadm(ctx, h, s.To, `
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+for phase in "upload-config all" bootstrap-token; do
+    "$kubeadm" init phase $phase --config "$config" >"$log" 2>&1 || { grep -v token "$log" >&2; exit 1; }
+done`)
+	if err != nil {
+		return fmt.Errorf("write kubeadm's configuration into the cluster: %w", err)
+	}
+	k, err := c.Kube(ctx)
+	if err != nil {
+		return err
+	}
+	objects, err := renderManifest("manifests/bootstrap.yaml", map[string]any{"NetworkUser": networkUser})
+	if err != nil {
+		return err
+	}
+	objects = append(objects, apiEndpoints(m.HostIP, c.Config.Kubernetes.APIServersPort)...)
+	if _, err := k.Apply(ctx, objects, kube.ApplyOptions{Inventory: "cluster-bootstrap"}); err != nil {
+		return fmt.Errorf("write what the cluster needs into the API: %w", err)
+	}
+	return nil
+}
+
+// apiEndpoints are the endpoints of the service "kubernetes": the address that
+// the proxy of the control-plane machine listens on. The old kind goes with a
+// label that keeps Kubernetes from mirroring it into a second slice.
+func apiEndpoints(address string, port int) []*unstructured.Unstructured {
+	const name, namespace, https = "kubernetes", "default", "https"
+	ports := []any{map[string]any{"name": https, "port": int64(port), "protocol": "TCP"}}
+	addressType := string(discoveryv1.AddressTypeIPv4)
+	if ip := net.ParseIP(address); ip != nil && ip.To4() == nil {
+		addressType = string(discoveryv1.AddressTypeIPv6)
+	}
+	return []*unstructured.Unstructured{
+		{Object: map[string]any{
+			"apiVersion": "v1", "kind": "Endpoints",
+			"metadata": map[string]any{"name": name, "namespace": namespace, "labels": map[string]any{discoveryv1.LabelSkipMirror: "true"}},
+			"subsets":  []any{map[string]any{"addresses": []any{map[string]any{"ip": address}}, "ports": ports}},
+		}},
+		{Object: map[string]any{
+			"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+			"metadata":    map[string]any{"name": name, "namespace": namespace, "labels": map[string]any{discoveryv1.LabelServiceName: name}},
+			"addressType": addressType,
+			"endpoints":   []any{map[string]any{"addresses": []any{address}, "conditions": map[string]any{"ready": true}}},
+			"ports":       ports,
+		}},
+	}
+}
+
+// renderManifest renders an embedded manifest.
+func renderManifest(name string, values any) ([]*unstructured.Unstructured, error) {
+	t, err := template.ParseFS(embedded, name)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	if err := t.Option("missingkey=error").Execute(&b, values); err != nil {
+		return nil, fmt.Errorf("render %s: %w", name, err)
+	}
+	objects, err := kube.Decode(b.Bytes())
+	if err != nil {
+		return nil, fmt.Errorf("render %s: %w", name, err)
+	}
+	return objects, nil
+}

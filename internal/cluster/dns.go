@@ -1,0 +1,99 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/internal/plan"
+)
+
+const dnsInventory = "cluster-dns"
+
+// dnsDone reports whether CoreDNS is this version's, and all of it answers.
+func (c *cluster) dnsDone(ctx context.Context, s plan.Step) (bool, error) {
+	h, _, err := c.target(s)
+	if err != nil {
+		return false, err
+	}
+	i, err := readInstalled(ctx, h, s.To)
+	if err != nil {
+		return false, err
+	}
+	k, err := c.Kube(ctx)
+	if err != nil {
+		return false, err
+	}
+	d, err := k.Clientset().AppsV1().Deployments("kube-system").Get(ctx, "coredns", metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read CoreDNS: %w", err)
+	}
+	containers := d.Spec.Template.Spec.Containers
+	return len(containers) == 1 && containers[0].Image == i.Images[imageCoreDNS] &&
+		d.Status.ObservedGeneration >= d.Generation && d.Status.UpdatedReplicas == d.Status.Replicas &&
+		d.Status.AvailableReplicas == d.Status.Replicas && d.Status.Replicas > 0, nil
+}
+
+// dns brings CoreDNS to a version.
+func (c *cluster) dns(ctx context.Context, s plan.Step) error {
+	h, _, err := c.target(s)
+	if err != nil {
+		return err
+	}
+	i, err := readInstalled(ctx, h, s.To)
+	if err != nil {
+		return err
+	}
+	forward, err := c.allHaveResolver(ctx)
+	if err != nil {
+		return err
+	}
+	objects, err := c.dnsObjects(i.Images[imageCoreDNS], forward)
+	if err != nil {
+		return err
+	}
+	k, err := c.Kube(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := k.Apply(ctx, objects, kube.ApplyOptions{Inventory: dnsInventory, Prune: true}); err != nil {
+		return fmt.Errorf("apply CoreDNS: %w", err)
+	}
+	if err := k.Wait(ctx, objects); err != nil {
+		return fmt.Errorf("wait for CoreDNS: %w", err)
+	}
+	return nil
+}
+
+func (c *cluster) dnsObjects(image string, forward bool) ([]*unstructured.Unstructured, error) {
+	return renderManifest("manifests/coredns.yaml", map[string]any{
+		"Domain": clusterDomain, "ClusterDNS": c.Config.Kubernetes.ClusterDNS,
+		"Image": image, "Replicas": dnsReplicas(len(c.Config.Layout.MachineList)), "Forward": forward,
+	})
+}
+
+// dnsReplicas: one on one machine, two where one machine may fail.
+func dnsReplicas(machines int) int { return min(machines, 2) }
+
+// allHaveResolver reports whether CoreDNS may forward wherever it runs. With a
+// resolver that is not there it would not start.
+func (c *cluster) allHaveResolver(ctx context.Context) (bool, error) {
+	for _, m := range c.Config.Layout.MachineList {
+		h := c.Hosts[m.Hostname]
+		if h == nil {
+			continue // not reachable: it decides nothing now
+		}
+		f, err := readFacts(ctx, h)
+		if err != nil || !f.Resolver {
+			return false, err
+		}
+	}
+	return true, nil
+}

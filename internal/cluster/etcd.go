@@ -1,0 +1,226 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+)
+
+func etcdRole(s slot) plan.Role { return s.etcd }
+
+// etcdctl is the command line of etcd's own client against some slots.
+func etcdctl(v pai.Version, asked ...slot) string {
+	var endpoints []string
+	for _, s := range asked {
+		endpoints = append(endpoints, fmt.Sprintf("https://127.0.0.1:%d", s.clientPort))
+	}
+	return fmt.Sprintf("%s --cacert %[2]s/etcd/ca.crt --cert %[2]s/etcd/healthcheck-client.crt --key %[2]s/etcd/healthcheck-client.key --endpoints %[3]s",
+		program(v, "etcdctl"), pkiDir, strings.Join(endpoints, ","))
+}
+
+// etcdHealthy asks the etcd of one slot itself.
+func etcdHealthy(ctx context.Context, h machine.Host, s slot) error {
+	return probe(ctx, h, fmt.Sprintf("http://127.0.0.1:%d/readyz", s.metricsPort), nil)
+}
+
+func (c *cluster) etcdDone(ctx context.Context, s plan.Step) (bool, error) {
+	h, m, err := c.target(s)
+	if err != nil {
+		return false, err
+	}
+	states, err := slotStates(ctx, h, etcdRole)
+	if err != nil {
+		return false, err
+	}
+	to, from := chooseSlots(states, s.To)
+	if states[to].Link != s.To || states[to].Running != s.To || states[from].Running != "" || states[from].Link != "" {
+		return false, nil
+	}
+	if err := etcdHealthy(ctx, h, to); err != nil {
+		return false, nil
+	}
+	members, err := listMembers(ctx, h, s.To, to)
+	if err != nil {
+		return false, nil // it does not answer, so it is not done
+	}
+	own := members.named(to.member(m))
+	return len(members) == 1 && own != nil && !own.Learner, nil
+}
+
+// etcd starts the first etcd, or lets one of another version take over: the
+// other slot joins as a learner, is promoted, leads, and the old member leaves.
+// Killed anywhere, it goes on from the members and units that it finds.
+func (c *cluster) etcd(ctx context.Context, s plan.Step) error {
+	h, m, err := c.target(s)
+	if err != nil {
+		return err
+	}
+	states, err := slotStates(ctx, h, etcdRole)
+	if err != nil {
+		return err
+	}
+	to, from := chooseSlots(states, s.To)
+	if states[to].Link != s.To && states[from].Link == "" {
+		if to, err = c.firstSlot(ctx, h); err != nil {
+			return err
+		}
+		from = to.other()
+	}
+	// to runs alone, for the first time or again.
+	if states[from].Running == "" && states[from].Link == "" {
+		return c.startEtcdAlone(ctx, h, m, to, s.To)
+	}
+	return c.handOverEtcd(ctx, h, m, from, to, s.To)
+}
+
+// firstSlot is the slot that has data, from before a clean; a when none has.
+func (c *cluster) firstSlot(ctx context.Context, h machine.Host) (slot, error) {
+	out, err := sh(ctx, h, "for s in a b; do [ -d %s/$s/member ] && echo $s; done; :", etcdDir)
+	switch {
+	case err != nil:
+		return slot{}, err
+	case out == "a\nb":
+		return slot{}, fmt.Errorf("%s has data in both slots: a hand-over was under way when the cluster was cleaned; remove the folder of the one that was not finished", etcdDir)
+	case out == "b":
+		return slotB, nil
+	}
+	return slotA, nil
+}
+
+func (c *cluster) startEtcdAlone(ctx context.Context, h machine.Host, m config.Machine, to slot, v pai.Version) error {
+	if err := c.renderRole(ctx, h, m, v, to.etcd); err != nil {
+		return err
+	}
+	if err := writeMembership(ctx, h, to, "new", to.member(m)+"="+to.peerURL(m)); err != nil {
+		return err
+	}
+	if err := moveAndRestart(ctx, h, to.etcd, v); err != nil {
+		return err
+	}
+	return c.awaitRole(ctx, h, m, to.etcd, v)
+}
+
+// writeMembership writes what a slot without data starts from.
+func writeMembership(ctx context.Context, h machine.Host, s slot, state, initial string) error {
+	env := fmt.Sprintf("ETCD_INITIAL_CLUSTER_STATE=%s\nETCD_INITIAL_CLUSTER=%s\n", state, initial)
+	if _, err := sh(ctx, h, "install -d -m 0700 %s", s.etcdData()); err != nil {
+		return err
+	}
+	return h.WriteFile(ctx, s.etcdEnv(), []byte(env), 0o644)
+}
+
+// promoteTimeout bounds how long a learner may take to catch up with the data.
+const promoteTimeout = 3 * time.Minute
+
+func (c *cluster) handOverEtcd(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.Version) error {
+	members, err := listMembers(ctx, h, v, from, to)
+	if err != nil {
+		return err
+	}
+	if members.named(from.member(m)) != nil {
+		if err := c.joinEtcd(ctx, h, m, from, to, v, members); err != nil {
+			return err
+		}
+		if err := promote(ctx, h, m, to, v); err != nil {
+			return err
+		}
+		if err := leave(ctx, h, m, from, to, v); err != nil {
+			return err
+		}
+	}
+	// The old one is a member no more; a reboot must not start it again.
+	if err := c.awaitRole(ctx, h, m, to.etcd, v); err != nil {
+		return err
+	}
+	if err := stopRole(ctx, h, from.etcd); err != nil {
+		return err
+	}
+	_, err = sh(ctx, h, "rm -rf %s %s", from.etcdData(), from.etcdEnv())
+	return err
+}
+
+// joinEtcd adds the new slot as a learner and starts it. Data there that
+// belongs to no member is of an earlier life, and goes first.
+func (c *cluster) joinEtcd(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.Version, members memberList) error {
+	if err := c.renderRole(ctx, h, m, v, to.etcd); err != nil {
+		return err
+	}
+	if members.withPeer(to.peerURL(m)) == nil {
+		if err := stopRole(ctx, h, to.etcd); err != nil {
+			return err
+		}
+		if _, err := sh(ctx, h, "rm -rf %s\n%s member add %s --learner --peer-urls=%s >/dev/null",
+			to.etcdData(), etcdctl(v, from), to.member(m), to.peerURL(m)); err != nil {
+			return fmt.Errorf("add the new etcd as a learner: %w", err)
+		}
+	}
+	initial := from.member(m) + "=" + from.peerURL(m) + "," + to.member(m) + "=" + to.peerURL(m)
+	if err := writeMembership(ctx, h, to, "existing", initial); err != nil {
+		return err
+	}
+	state, err := roleState(ctx, h, to.etcd)
+	if err != nil {
+		return err
+	}
+	if state.Link == v && state.Running == v {
+		return nil
+	}
+	return moveAndRestart(ctx, h, to.etcd, v)
+}
+
+// promote makes the learner a voting member, once etcd finds it caught up.
+func promote(ctx context.Context, h machine.Host, m config.Machine, to slot, v pai.Version) error {
+	err := poll(ctx, "etcd's learner caught up", promoteTimeout, 200*time.Millisecond, func(ctx context.Context) (bool, error) {
+		members, err := listMembers(ctx, h, v, slots...)
+		if err != nil {
+			return false, err
+		}
+		own := members.withPeer(to.peerURL(m))
+		if own == nil {
+			return false, fmt.Errorf("the new etcd is no member")
+		}
+		if !own.Learner {
+			return true, nil
+		}
+		_, err = sh(ctx, h, "%s member promote %x >/dev/null", etcdctl(v, slots...), own.ID)
+		return false, err
+	})
+	if err != nil {
+		return fmt.Errorf("%w%s", err, journalOf(ctx, h, to.etcd))
+	}
+	return nil
+}
+
+// leave gives the lead to the new member and takes the old one out.
+func leave(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.Version) error {
+	if err := poll(ctx, "the new etcd serving", healthTimeout, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
+		err := etcdHealthy(ctx, h, to)
+		return err == nil, err
+	}); err != nil {
+		return fmt.Errorf("%w%s", err, journalOf(ctx, h, to.etcd))
+	}
+	members, err := listMembers(ctx, h, v, to)
+	if err != nil {
+		return err
+	}
+	old, own := members.named(from.member(m)), members.named(to.member(m))
+	if old == nil || own == nil {
+		return fmt.Errorf("etcd's members are not the two slots: %s", members)
+	}
+	// Only the leader takes the order to give up the lead; the new member may be it already.
+	_, err = sh(ctx, h, `
+leader=$(%s endpoint status -w fields | sed -n 's/^"Leader" : //p')
+[ "$leader" = "%d" ] || %s move-leader %x >/dev/null
+%s member remove %x >/dev/null`,
+		etcdctl(v, to), own.ID, etcdctl(v, from), own.ID, etcdctl(v, to), old.ID)
+	if err != nil {
+		return fmt.Errorf("take the old etcd out of the members: %w", err)
+	}
+	return nil
+}

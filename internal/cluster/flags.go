@@ -1,0 +1,59 @@
+package cluster
+
+import (
+	"slices"
+	"strings"
+
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+)
+
+// flags are the flags of one program, each "--name=value".
+type flags []string
+
+// set gives a flag a value, in its place when it is there already.
+func (f flags) set(name, value string) flags {
+	flag := "--" + name + "=" + value
+	for i, old := range f {
+		if flagName(old) == name {
+			f = slices.Clone(f)
+			f[i] = flag
+			return f
+		}
+	}
+	return append(slices.Clone(f), flag)
+}
+
+func (f flags) drop(name string) flags {
+	return slices.DeleteFunc(slices.Clone(f), func(flag string) bool { return flagName(flag) == name })
+}
+
+func flagName(flag string) string {
+	name, _, _ := strings.Cut(strings.TrimPrefix(flag, "--"), "=")
+	return name
+}
+
+// script is what a unit starts: a shell script that becomes the program of one
+// version. before are lines that come first.
+func script(v pai.Version, r plan.Role, programName string, f flags, before ...string) string {
+	var b strings.Builder
+	b.WriteString("#!/bin/sh\n# Written by PAI: how " + string(r) + " of Kubernetes " + string(v) + " is started.\nset -eu\n")
+	for _, line := range before {
+		b.WriteString(line + "\n")
+	}
+	b.WriteString("exec " + program(v, programName))
+	for _, flag := range f {
+		b.WriteString(" \\\n  " + word(flag))
+	}
+	b.WriteString("\n")
+	return b.String()
+}
+
+// word quotes a flag for the shell where it needs it.
+func word(s string) string {
+	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=/.,:+@") == "" {
+		return s
+	}
+	return machine.Quote(s)
+}

@@ -1,0 +1,124 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/plan"
+)
+
+// ctr is containerd's own client, from the folder that the running runtime is
+// linked to. Kubernetes' images are in the namespace k8s.io.
+const ctr = roleDir + "/" + string(plan.RoleRuntime) + "/bin/ctr -n k8s.io"
+
+// pinnedLabel keeps kubelet's image clean-up from removing what cannot be
+// pulled again (containerd's CRI plugin reads it).
+const pinnedLabel = "io.cri-containerd.pinned=pinned"
+
+// imageRecord is /var/lib/pai/images/<digest of the bundle>: the images that
+// the bundle brought and the digests containerd has them under. It is believed
+// only together with what containerd lists now.
+type imageRecord struct {
+	Images map[string]string `json:"images"` // full name → digest
+}
+
+func imageRecordFile(bundleDigest string) string {
+	return imagesDir + "/" + strings.ReplaceAll(bundleDigest, ":", "-")
+}
+
+func (c *cluster) imagesDone(ctx context.Context, s plan.Step) (bool, error) {
+	h, _, err := c.target(s)
+	if err != nil {
+		return false, err
+	}
+	if c.Bundle == nil {
+		return false, fmt.Errorf("no bundle was given for the images of %s", s.To)
+	}
+	data, err := h.ReadFile(ctx, imageRecordFile(c.Bundle.Digest()))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	have, err := listImages(ctx, h)
+	if err != nil {
+		return false, nil // the runtime does not answer: then they are not usable either
+	}
+	return allThere(data, have), nil
+}
+
+func allThere(record []byte, have map[string]string) bool {
+	var r imageRecord
+	if err := json.Unmarshal(record, &r); err != nil || len(r.Images) == 0 {
+		return false
+	}
+	for name, digest := range r.Images {
+		if have[name] != digest {
+			return false
+		}
+	}
+	return true
+}
+
+// listImages asks containerd for the images it has: name → digest.
+func listImages(ctx context.Context, h machine.Host) (map[string]string, error) {
+	out, err := sh(ctx, h, "%s images ls", ctr)
+	if err != nil {
+		return nil, fmt.Errorf("list the images on %q: %w", h.Name(), err)
+	}
+	return parseImages(out), nil
+}
+
+// parseImages reads `ctr images ls`: REF TYPE DIGEST SIZE PLATFORMS LABELS.
+func parseImages(out string) map[string]string {
+	images := map[string]string{}
+	for line := range strings.Lines(out) {
+		if f := strings.Fields(line); len(f) >= 3 && strings.HasPrefix(f[2], "sha256:") {
+			images[f[0]] = f[2]
+		}
+	}
+	return images
+}
+
+// images brings a bundle's images, pinned.
+func (c *cluster) images(ctx context.Context, s plan.Step) error {
+	h, _, err := c.target(s)
+	if err != nil {
+		return err
+	}
+	if c.Bundle == nil {
+		return fmt.Errorf("no bundle was given for the images of %s", s.To)
+	}
+	c.Progress("copying the images of %s to %s", c.Bundle.Manifest().Metadata.Name, h.Name())
+	r, w := io.Pipe()
+	go func() { w.CloseWithError(c.Bundle.WriteImages(ctx, w)) }()
+	defer r.Close()
+	_, err = h.Run(ctx, machine.Command{Stdin: r, Script: ctr + " images import --local --label " + pinnedLabel + " -"})
+	if err != nil {
+		return fmt.Errorf("import the images of %s on %q: %w", s.To, h.Name(), err)
+	}
+	have, err := listImages(ctx, h)
+	if err != nil {
+		return err
+	}
+	record := imageRecord{Images: map[string]string{}}
+	for _, short := range c.Bundle.ImageNames() {
+		name := c.Bundle.Image(short)
+		if have[name] == "" {
+			return fmt.Errorf("import the images of %s on %q: containerd does not list %s afterwards", s.To, h.Name(), name)
+		}
+		record.Images[name] = have[name]
+	}
+	data, err := json.MarshalIndent(record, "", "  ")
+	if err != nil {
+		return err
+	}
+	return h.WriteFile(ctx, imageRecordFile(c.Bundle.Digest()), data, 0o644)
+}

@@ -1,0 +1,73 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/release"
+)
+
+// installed is /opt/pai/<version>/release.json: what the folder of a version
+// consists of. It is in the folder when that appears, so that later steps need
+// the folder only, and not the bundle it came from.
+type installed struct {
+	Kubernetes pai.Version       `json:"kubernetes"`
+	Upstream   string            `json:"upstream"` // of Kubernetes
+	Release    string            `json:"release"`
+	Bundle     string            `json:"bundle"`   // digest
+	Programs   map[string]string `json:"programs"` // name → upstream version
+	Images     map[string]string `json:"images"`   // name → full name
+}
+
+func installedFrom(b Bundle) installed {
+	m := b.Manifest()
+	i := installed{
+		Kubernetes: m.Kubernetes.Version,
+		Upstream:   m.Kubernetes.Upstream,
+		Release:    m.Metadata.Name,
+		Bundle:     b.Digest(),
+		Programs:   map[string]string{},
+		Images:     map[string]string{},
+	}
+	for _, p := range m.Programs {
+		i.Programs[p.Name] = p.Version
+	}
+	for _, image := range []string{imagePause, imageCoreDNS} {
+		i.Images[image] = b.Image(image)
+	}
+	return i
+}
+
+// The images that the cluster itself needs.
+const (
+	imagePause   = "pause"
+	imageCoreDNS = "coredns"
+)
+
+func installedFile(v pai.Version) string { return versionDir(v) + "/release.json" }
+
+func readInstalled(ctx context.Context, h machine.Host, v pai.Version) (installed, error) {
+	var i installed
+	data, err := h.ReadFile(ctx, installedFile(v))
+	if err != nil {
+		return i, fmt.Errorf("read what Kubernetes %s on %s consists of: %w", v, h.Name(), err)
+	}
+	if err := json.Unmarshal(data, &i); err != nil {
+		return i, fmt.Errorf("read %s on %s: %w", installedFile(v), h.Name(), err)
+	}
+	return i, nil
+}
+
+// carries checks that a bundle brings the version that a step asks for.
+func carries(b Bundle, v pai.Version) error {
+	if b == nil {
+		return fmt.Errorf("no bundle was given that brings Kubernetes %s", v)
+	}
+	if got := (release.Manifest)(b.Manifest()).Kubernetes.Version; got.Compare(v) != 0 {
+		return fmt.Errorf("the bundle brings Kubernetes %s, not %s", got, v)
+	}
+	return nil
+}

@@ -1,0 +1,128 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+)
+
+const (
+	clusterDomain = "cluster.local"
+	// bootstrapTTL is the life of the token that kubeadm's bootstrap-token
+	// phase insists on making. Nothing uses it: each machine gets its own.
+	bootstrapTTL = "1m0s"
+)
+
+// kubeadmConfig is the configuration that kubeadm's phases get. Its API
+// version is the one that both upstream minors know.
+func kubeadmConfig(cfg *config.Config, upstream string) ([]byte, error) {
+	m := cfg.Master()
+	init := map[string]any{
+		"apiVersion":       "kubeadm.k8s.io/v1beta4",
+		"kind":             "InitConfiguration",
+		"localAPIEndpoint": map[string]any{"advertiseAddress": m.HostIP, "bindPort": cfg.Kubernetes.APIServersPort},
+		"nodeRegistration": map[string]any{
+			"name":      m.Hostname,
+			"criSocket": "unix://" + containerdSocket,
+			"taints":    []any{},
+		},
+		"bootstrapTokens": []any{map[string]any{"ttl": bootstrapTTL, "description": "made by kubeadm, used by nobody"}},
+	}
+	clusterConfig := map[string]any{
+		"apiVersion":           "kubeadm.k8s.io/v1beta4",
+		"kind":                 "ClusterConfiguration",
+		"clusterName":          "kubernetes",
+		"kubernetesVersion":    upstream,
+		"controlPlaneEndpoint": fmt.Sprintf("%s:%d", APIName, cfg.Kubernetes.APIServersPort),
+		"certificatesDir":      pkiDir,
+		"imageRepository":      "pai.local",
+		"networking": map[string]any{
+			"serviceSubnet": cfg.Kubernetes.ServiceClusterIPRange,
+			"podSubnet":     cfg.Kubernetes.PodClusterIPRange,
+			"dnsDomain":     clusterDomain,
+		},
+		"apiServer": map[string]any{"certSANs": []string{APIName, "localhost", "127.0.0.1", m.HostIP}},
+		"etcd":      map[string]any{"local": map[string]any{"dataDir": etcdDir + "/a"}},
+	}
+	return documents(init, clusterConfig)
+}
+
+// documents joins objects to one YAML stream.
+func documents(objects ...any) ([]byte, error) {
+	var parts []string
+	for _, o := range objects {
+		doc, err := yaml.Marshal(o)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, string(doc))
+	}
+	return []byte(strings.Join(parts, "---\n")), nil
+}
+
+func kubeadmFile(v pai.Version) string { return roleFile(v, "kubeadm.yaml") }
+
+// kubeadm runs commands of one version's kubeadm on the control-plane machine,
+// each with the configuration of that version. Lines of script may use
+// $kubeadm and $config.
+func (c *cluster) kubeadm(ctx context.Context, h machine.Host, v pai.Version, script string) (string, error) {
+	i, err := readInstalled(ctx, h, v)
+	if err != nil {
+		return "", err
+	}
+	data, err := kubeadmConfig(c.Config, i.Upstream)
+	if err != nil {
+		return "", err
+	}
+	if err := h.WriteFile(ctx, kubeadmFile(v), data, 0o600); err != nil {
+		return "", err
+	}
+	return sh(ctx, h, "kubeadm=%s config=%s\n%s", program(v, "kubeadm"), kubeadmFile(v), script)
+}
+
+// componentFlags asks kubeadm how a version of a control-plane component is
+// started: the command line in the manifest that it would write. It writes
+// into a folder of its own, because a manifest in kubelet's would be run.
+func (c *cluster) componentFlags(ctx context.Context, h machine.Host, v pai.Version, r plan.Role) (flags, error) {
+	phase, manifest := "control-plane "+string(r), "kube-"+string(r)
+	switch r {
+	case plan.RoleAPIServerA, plan.RoleAPIServerB:
+		phase, manifest = "control-plane apiserver", "kube-apiserver"
+	case plan.RoleEtcdA, plan.RoleEtcdB:
+		phase, manifest = "etcd local", "etcd"
+	}
+	out, err := c.kubeadm(ctx, h, v, fmt.Sprintf(`
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+KUBEADM_INIT_DRYRUN_DIR="$dir" "$kubeadm" init phase %s --config "$config" --dry-run >"$dir/log" 2>&1 || { cat "$dir/log" >&2; exit 1; }
+cat "$dir/%s.yaml"`, phase, manifest))
+	if err != nil {
+		return nil, fmt.Errorf("ask kubeadm of %s how %s is started: %w", v, manifest, err)
+	}
+	return flagsOfManifest([]byte(out))
+}
+
+// flagsOfManifest reads the flags of the only container of a static pod.
+func flagsOfManifest(manifest []byte) (flags, error) {
+	var pod struct {
+		Spec struct {
+			Containers []struct {
+				Command []string `json:"command"`
+			} `json:"containers"`
+		} `json:"spec"`
+	}
+	if err := yaml.Unmarshal(manifest, &pod); err != nil {
+		return nil, fmt.Errorf("read kubeadm's manifest: %w", err)
+	}
+	if len(pod.Spec.Containers) != 1 || len(pod.Spec.Containers[0].Command) < 2 {
+		return nil, fmt.Errorf("kubeadm's manifest has no command line where one is expected")
+	}
+	return flags(pod.Spec.Containers[0].Command[1:]), nil
+}

@@ -1,0 +1,311 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+)
+
+const (
+	podCIDRTimeout   = 60 * time.Second
+	nodeReadyTimeout = 2 * time.Minute
+	// labelControlPlane is Kubernetes' own mark of a control-plane node.
+	labelControlPlane = "node-role.kubernetes.io/control-plane"
+)
+
+// kubeletFiles are kubelet's script and configuration. The configuration is in
+// the version's folder, so that moving the link changes program, flags and
+// configuration at one moment.
+func (c *cluster) kubeletFiles(ctx context.Context, h machine.Host, m config.Machine, v pai.Version) (map[string]preparedFile, error) {
+	master, _, err := c.master()
+	if err != nil {
+		return nil, err
+	}
+	defaults, err := c.kubeadm(ctx, master, v, `"$kubeadm" config print init-defaults --component-configs KubeletConfiguration 2>/dev/null`)
+	if err != nil {
+		return nil, fmt.Errorf("ask kubeadm for kubelet's configuration: %w", err)
+	}
+	f, err := readFacts(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	data, err := kubeletConfig(c.Config, []byte(defaults), f)
+	if err != nil {
+		return nil, err
+	}
+	file := roleFile(v, "kubelet.yaml")
+	return map[string]preparedFile{
+		file: {string(data), 0o644},
+		runScript(v, plan.RoleKubelet): {script(v, plan.RoleKubelet, "kubelet", flags{
+			"--config=" + file, "--kubeconfig=" + kubeletConf, "--bootstrap-kubeconfig=" + bootstrapConf,
+			"--hostname-override=" + m.Hostname, "--node-ip=" + m.HostIP,
+		}), 0o755},
+	}, nil
+}
+
+// kubeletConfig is a version's own default configuration as kubeadm gives it,
+// with PAI's settings over it.
+func kubeletConfig(cfg *config.Config, defaults []byte, f facts) ([]byte, error) {
+	objects, err := kube.Decode(defaults)
+	if err != nil {
+		return nil, fmt.Errorf("read kubeadm's defaults: %w", err)
+	}
+	for _, o := range objects {
+		if o.GetKind() == "KubeletConfiguration" {
+			maps.Copy(o.Object, kubeletSettings(cfg, f))
+			delete(o.Object, "staticPodPath") // what is put there would be run
+			return yaml.Marshal(o.Object)
+		}
+	}
+	return nil, fmt.Errorf("kubeadm's defaults have no KubeletConfiguration")
+}
+
+func kubeletSettings(cfg *config.Config, f facts) map[string]any {
+	cgroupDriver := "systemd"
+	if f.CgroupV1 {
+		cgroupDriver = "cgroupfs"
+	}
+	return map[string]any{
+		"clusterDNS":               []any{cfg.Kubernetes.ClusterDNS},
+		"clusterDomain":            clusterDomain,
+		"containerRuntimeEndpoint": "unix://" + containerdSocket,
+		"cgroupDriver":             cgroupDriver,
+		"failCgroupV1":             false,
+		"failSwapOn":               false,
+		"resolvConf":               resolverFile,
+		"rotateCertificates":       true,
+		"serverTLSBootstrap":       true,
+		// Images cannot be pulled again: none is ever removed.
+		"imageGCHighThresholdPercent": 100,
+		"imageGCLowThresholdPercent":  99,
+		// A full disk must not end jobs; of memory, the kernel's killer takes
+		// the one that used too much, where kubelet would take whole pods.
+		"evictionHard": map[string]any{
+			"memory.available": "100Mi", "nodefs.available": "0%", "nodefs.inodesFree": "0%",
+			"imagefs.available": "0%", "imagefs.inodesFree": "0%",
+		},
+		"shutdownGracePeriod":             "0s",
+		"shutdownGracePeriodCriticalPods": "0s",
+	}
+}
+
+// kubeletDone: this version's kubelet runs, is Ready in the API, and its
+// serving certificate is signed.
+func (c *cluster) kubeletDone(ctx context.Context, s plan.Step) (bool, error) {
+	h, m, err := c.target(s)
+	if err != nil {
+		return false, err
+	}
+	state, err := roleState(ctx, h, plan.RoleKubelet)
+	if err != nil || state.Link != s.To || state.Running != s.To {
+		return false, err
+	}
+	if ok, err := hasServingCertificate(ctx, h); err != nil || !ok {
+		return false, err
+	}
+	i, err := readInstalled(ctx, h, s.To)
+	if err != nil {
+		return false, err
+	}
+	k, err := c.Kube(ctx)
+	if err != nil {
+		return false, err
+	}
+	node, err := k.Clientset().CoreV1().Nodes().Get(ctx, m.Hostname, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read node %q: %w", m.Hostname, err)
+	}
+	return nodeIs(node, i.Upstream) == nil, nil
+}
+
+// nodeIs says what a node lacks to run a version of kubelet and be Ready.
+func nodeIs(node *corev1.Node, upstream string) error {
+	if got := node.Status.NodeInfo.KubeletVersion; got != upstream {
+		return fmt.Errorf("node %s reports kubelet %q, not %q", node.Name, got, upstream)
+	}
+	for _, condition := range node.Status.Conditions {
+		if condition.Type == corev1.NodeReady {
+			if condition.Status == corev1.ConditionTrue {
+				return nil
+			}
+			return fmt.Errorf("node %s is not Ready: %s", node.Name, condition.Message)
+		}
+	}
+	return fmt.Errorf("node %s has not said whether it is Ready", node.Name)
+}
+
+// kubelet joins a machine, or moves its kubelet to another version in place.
+func (c *cluster) kubelet(ctx context.Context, s plan.Step) error {
+	h, m, err := c.target(s)
+	if err != nil {
+		return err
+	}
+	i, err := readInstalled(ctx, h, s.To)
+	if err != nil {
+		return err
+	}
+	k, err := c.Kube(ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.renderRole(ctx, h, m, s.To, plan.RoleKubelet); err != nil {
+		return err
+	}
+	if err := c.registerNode(ctx, k, h, m); err != nil {
+		return err
+	}
+	if err := c.shareCA(ctx, h); err != nil {
+		return err
+	}
+	joined, err := hasIdentity(ctx, h)
+	if err != nil {
+		return err
+	}
+	if joined {
+		err = c.swapKubelet(ctx, h, s.To)
+	} else {
+		err = c.joinKubelet(ctx, h, s.To)
+	}
+	if err != nil {
+		return err
+	}
+	return c.awaitNode(ctx, k, h, m, i.Upstream)
+}
+
+// registerNode makes the machine's node before its kubelet does, so that its
+// podCIDR is known, and the pods' network written, when kubelet first looks:
+// it looks only every five seconds.
+func (c *cluster) registerNode(ctx context.Context, k *kube.Client, h machine.Host, m config.Machine) error {
+	nodes := k.Clientset().CoreV1().Nodes()
+	node, err := nodes.Get(ctx, m.Hostname, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		if _, err := k.Apply(ctx, []*unstructured.Unstructured{nodeObject(m)}, kube.ApplyOptions{}); err != nil {
+			return fmt.Errorf("register node %q: %w", m.Hostname, err)
+		}
+	} else if err != nil {
+		return fmt.Errorf("read node %q: %w", m.Hostname, err)
+	}
+	err = poll(ctx, "podCIDR of node "+m.Hostname, podCIDRTimeout, 50*time.Millisecond, func(ctx context.Context) (bool, error) {
+		node, err = nodes.Get(ctx, m.Hostname, metav1.GetOptions{})
+		return err == nil && node.Spec.PodCIDR != "", err
+	})
+	if err != nil {
+		return err
+	}
+	conflist, err := cniConflist(node.Spec.PodCIDR)
+	if err != nil {
+		return err
+	}
+	// Unchanged it is not written again: the runtime reads it anew each time.
+	if old, err := h.ReadFile(ctx, cniConfig); err == nil && string(old) == conflist {
+		return nil
+	}
+	return h.WriteFile(ctx, cniConfig, []byte(conflist), 0o644)
+}
+
+func nodeObject(m config.Machine) *unstructured.Unstructured {
+	labels := map[string]any{"kubernetes.io/hostname": m.Hostname}
+	if m.ControlPlane() {
+		labels[labelControlPlane] = ""
+	}
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "Node",
+		"metadata": map[string]any{"name": m.Hostname, "labels": labels},
+	}}
+}
+
+// hasIdentity reports whether kubelet has a certificate of this cluster. One
+// of another cluster, which was wiped, is none.
+func hasIdentity(ctx context.Context, h machine.Host) (bool, error) {
+	out, err := sh(ctx, h, `[ -e %s ] && [ -e %s/pki/kubelet-client-current.pem ] && echo yes || :`, kubeletConf, kubeletDir)
+	return out == "yes", err
+}
+
+// joinKubelet starts kubelet for the first time on a machine. It proves who it
+// may become with a token that lives for this step only, makes its own key,
+// and trusts the authority that came over ssh.
+func (c *cluster) joinKubelet(ctx context.Context, h machine.Host, v pai.Version) (err error) {
+	token, revoke, err := c.joinToken(ctx, v)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, revoke()) }()
+	ca, err := c.clusterCA(ctx)
+	if err != nil {
+		return err
+	}
+	kubeconfig, err := bootstrapKubeconfig(apiServer(c.Config.Kubernetes.APIServersPort), ca, token)
+	if err != nil {
+		return err
+	}
+	if err := h.WriteFile(ctx, bootstrapConf, kubeconfig, 0o600); err != nil {
+		return err
+	}
+	if err := moveAndRestart(ctx, h, plan.RoleKubelet, v); err != nil {
+		return err
+	}
+	err = poll(ctx, "an identity for kubelet on "+h.Name(), healthTimeout, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
+		return hasIdentity(ctx, h)
+	})
+	if err != nil {
+		return fmt.Errorf("%w%s", err, journalOf(ctx, h, plan.RoleKubelet))
+	}
+	return h.Remove(ctx, bootstrapConf)
+}
+
+// awaitNode waits until the node is Ready with a version's kubelet, and signs
+// kubelet's serving certificate meanwhile.
+func (c *cluster) awaitNode(ctx context.Context, k *kube.Client, h machine.Host, m config.Machine, upstream string) error {
+	err := poll(ctx, "node "+m.Hostname+" ready", nodeReadyTimeout, 150*time.Millisecond, func(ctx context.Context) (bool, error) {
+		if err := approveServing(ctx, k, m); err != nil {
+			return false, err
+		}
+		node, err := k.Clientset().CoreV1().Nodes().Get(ctx, m.Hostname, metav1.GetOptions{})
+		if err != nil {
+			return false, err
+		}
+		if err := nodeIs(node, upstream); err != nil {
+			return false, err
+		}
+		ok, err := hasServingCertificate(ctx, h)
+		if err == nil && !ok {
+			err = fmt.Errorf("kubelet has no serving certificate yet")
+		}
+		return ok, err
+	})
+	if err != nil {
+		return fmt.Errorf("%w%s", err, journalOf(ctx, h, plan.RoleKubelet))
+	}
+	return nil
+}
+
+func hasServingCertificate(ctx context.Context, h machine.Host) (bool, error) {
+	names, err := h.ReadDir(ctx, kubeletDir+"/pki")
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	for _, n := range names {
+		if n == "kubelet-server-current.pem" {
+			return true, nil
+		}
+	}
+	return false, err
+}

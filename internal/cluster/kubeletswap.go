@@ -1,0 +1,75 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+)
+
+// swapTimeout bounds the swap on the machine itself; the node's report takes
+// longer and is waited for from here.
+const swapTimeout = 90 * time.Second
+
+// swapKubelet replaces a kubelet in place. The machine does it by itself, in a
+// transient unit: a connection that is lost in the middle changes nothing, and
+// a new kubelet that does not come up is taken back.
+func (c *cluster) swapKubelet(ctx context.Context, h machine.Host, v pai.Version) error {
+	before, err := runningContainers(ctx, h)
+	if err != nil {
+		return err
+	}
+	swap, err := embedded.ReadFile("scripts/swap-kubelet.sh")
+	if err != nil {
+		return err
+	}
+	const path = stateDir + "/swap-kubelet.sh"
+	if err := h.WriteFile(ctx, path, swap, 0o755); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, swapTimeout)
+	defer cancel()
+	// systemd-run is refused while an earlier swap is still going on: that one
+	// is waited for, and done over.
+	_, err = sh(ctx, h, `
+while systemctl is-active -q pai-kubelet-swap.service; do sleep 0.2; done
+systemd-run --quiet --collect --wait --unit=pai-kubelet-swap --property=Type=exec %s %s || { cat %s/swap-kubelet.log >&2; exit 1; }`,
+		path, machine.Quote(string(v)), stateDir)
+	if err != nil {
+		return fmt.Errorf("swap kubelet on %q for that of Kubernetes %s: %w%s", h.Name(), v, err, journalOf(ctx, h, plan.RoleKubelet))
+	}
+	after, err := runningContainers(ctx, h)
+	if err != nil {
+		return err
+	}
+	for id := range before {
+		if !after[id] {
+			c.Progress("container %s on %s ended while its kubelet was swapped", id, h.Name())
+		}
+	}
+	return nil
+}
+
+// runningContainers are the ids of the containers that run on a machine.
+func runningContainers(ctx context.Context, h machine.Host) (map[string]bool, error) {
+	out, err := sh(ctx, h, "%s tasks ls", ctr)
+	if err != nil {
+		return nil, fmt.Errorf("list the containers on %q: %w", h.Name(), err)
+	}
+	return parseTasks(out), nil
+}
+
+// parseTasks reads `ctr tasks ls`: TASK PID STATUS.
+func parseTasks(out string) map[string]bool {
+	running := map[string]bool{}
+	for line := range strings.Lines(out) {
+		if f := strings.Fields(line); len(f) == 3 && f[2] == "RUNNING" {
+			running[f[0]] = true
+		}
+	}
+	return running
+}

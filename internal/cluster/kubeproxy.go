@@ -1,0 +1,32 @@
+package cluster
+
+import (
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+)
+
+// kubeProxyFiles are kube-proxy's script and configuration.
+func kubeProxyFiles(cfg *config.Config, m config.Machine, v pai.Version) (map[string]preparedFile, error) {
+	file := roleFile(v, "kube-proxy.yaml")
+	data, err := documents(map[string]any{
+		"apiVersion":         "kubeproxy.config.k8s.io/v1alpha1",
+		"kind":               "KubeProxyConfiguration",
+		"mode":               "nftables",
+		"clusterCIDR":        cfg.Kubernetes.PodClusterIPRange,
+		"hostnameOverride":   m.Hostname,
+		"healthzBindAddress": "127.0.0.1:10256",
+		"metricsBindAddress": "127.0.0.1:10249",
+		"nodePortAddresses":  []string{"primary"},
+		"clientConnection":   map[string]any{"kubeconfig": kubeProxyConf},
+		// 0 leaves the kernel's settings alone, which a network namespace may not change.
+		"conntrack": map[string]any{"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return map[string]preparedFile{
+		file:                             {string(data), 0o644},
+		runScript(v, plan.RoleKubeProxy): {script(v, plan.RoleKubeProxy, "kube-proxy", flags{"--config=" + file}), 0o755},
+	}, nil
+}

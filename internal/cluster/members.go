@@ -1,0 +1,63 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+)
+
+// member is one member of etcd. One that was added and never started has no name.
+type member struct {
+	ID      uint64   `json:"ID"`
+	Name    string   `json:"name"`
+	Peers   []string `json:"peerURLs"`
+	Learner bool     `json:"isLearner"`
+}
+
+type memberList []member
+
+func listMembers(ctx context.Context, h machine.Host, v pai.Version, asked ...slot) (memberList, error) {
+	out, err := sh(ctx, h, "%s member list -w json", etcdctl(v, asked...))
+	if err != nil {
+		return nil, fmt.Errorf("list etcd's members: %w", err)
+	}
+	return parseMembers([]byte(out))
+}
+
+func parseMembers(data []byte) (memberList, error) {
+	var list struct {
+		Members memberList `json:"members"`
+	}
+	if err := json.Unmarshal(data, &list); err != nil {
+		return nil, fmt.Errorf("read etcd's members: %w", err)
+	}
+	return list.Members, nil
+}
+
+func (l memberList) named(name string) *member {
+	return l.find(func(m member) bool { return m.Name == name })
+}
+
+func (l memberList) withPeer(url string) *member {
+	return l.find(func(m member) bool { return slices.Contains(m.Peers, url) })
+}
+
+func (l memberList) find(is func(member) bool) *member {
+	if i := slices.IndexFunc(l, is); i >= 0 {
+		return &l[i]
+	}
+	return nil
+}
+
+func (l memberList) String() string {
+	var names []string
+	for _, m := range l {
+		names = append(names, fmt.Sprintf("%q %x", m.Name, m.ID))
+	}
+	return strings.Join(names, ", ")
+}

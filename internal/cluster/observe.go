@@ -1,0 +1,114 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+)
+
+// observeScript prints what a machine has, a line per thing: its kind, then
+// the thing. $1… are not used; what runs is read from /proc, not from systemd.
+const observeScript = `
+for d in /opt/pai/*/release.json; do
+    [ -e "$d" ] && echo "program $(basename "$(dirname "$d")")"
+done
+for l in /opt/pai/role/*; do
+    [ -L "$l" ] && echo "link $(basename "$l") $(basename "$(readlink "$l")")"
+done
+for u in /etc/systemd/system/pai-*.service; do
+    [ -e "$u" ] || continue
+    name=$(basename "$u" .service)
+    pid=$(systemctl show -p MainPID --value "$name")
+    [ "$pid" != 0 ] || continue
+    exe=$(readlink "/proc/$pid/exe") || continue
+    echo "running ${name#pai-} $exe"
+done
+systemctl is-active -q pai-prepare.service && echo prepared
+[ -e /etc/kubernetes/kubelet.conf ] && [ -e /var/lib/kubelet/pki/kubelet-client-current.pem ] && echo joined
+for r in /var/lib/pai/images/*; do
+    [ -e "$r" ] && echo "images $(basename "$r")"
+done
+:`
+
+// Observe reads what one machine has and runs, without the API. Name, Address,
+// ControlPlane and Node are left to the caller.
+func Observe(ctx context.Context, host machine.Host) (plan.Machine, error) {
+	out, err := host.Run(ctx, machine.Command{Script: observeScript})
+	if err != nil {
+		return plan.Machine{}, fmt.Errorf("look at machine %q: %w", host.Name(), err)
+	}
+	m, records := parseObservation(out.Stdout)
+	if len(records) == 0 {
+		return m, nil
+	}
+	have, err := listImages(ctx, host)
+	if err != nil {
+		return m, nil // the runtime does not answer: no images are known to be there
+	}
+	for _, name := range records {
+		data, err := host.ReadFile(ctx, imagesDir+"/"+name)
+		if err != nil {
+			return m, fmt.Errorf("look at the images of machine %q: %w", host.Name(), err)
+		}
+		if allThere(data, have) {
+			m.Images = append(m.Images, strings.Replace(name, "-", ":", 1))
+		}
+	}
+	return m, nil
+}
+
+// parseObservation reads what observeScript printed, and the names of the
+// image records that the machine has.
+func parseObservation(out string) (m plan.Machine, imageRecords []string) {
+	m.Roles = map[plan.Role]plan.RoleState{}
+	for line := range strings.Lines(out) {
+		f := strings.Fields(line)
+		switch {
+		case len(f) == 1 && f[0] == "prepared":
+			m.Prepared = true
+		case len(f) == 1 && f[0] == "joined":
+			m.Joined = true
+		case len(f) == 2 && f[0] == "program":
+			m.Programs = append(m.Programs, pai.Version(f[1]))
+		case len(f) == 2 && f[0] == "images":
+			imageRecords = append(imageRecords, f[1])
+		case len(f) == 3 && f[0] == "link":
+			state := m.Roles[plan.Role(f[1])]
+			state.Link = pai.Version(f[2])
+			m.Roles[plan.Role(f[1])] = state
+		case len(f) >= 3 && f[0] == "running":
+			state := m.Roles[plan.Role(f[1])]
+			state.Running = versionOfProgram(f[2])
+			m.Roles[plan.Role(f[1])] = state
+		}
+	}
+	return m, imageRecords
+}
+
+// versionOfProgram is the version whose folder a program's path is in; empty
+// when it is in none.
+func versionOfProgram(path string) pai.Version {
+	rest, ok := strings.CutPrefix(path, programsDir+"/")
+	version, inside, found := strings.Cut(rest, "/")
+	if !ok || !found || !strings.HasPrefix(inside, "bin/") {
+		return ""
+	}
+	return pai.Version(version)
+}
+
+// roleState reads one role of a machine.
+func roleState(ctx context.Context, h machine.Host, r plan.Role) (plan.RoleState, error) {
+	out, err := sh(ctx, h, `
+echo "link %[1]s $(basename "$(readlink %[2]s || :)")"
+pid=$(systemctl show -p MainPID --value %[3]s)
+[ "$pid" = 0 ] || echo "running %[1]s $(readlink "/proc/$pid/exe" || :)"`, r, roleLink(r), unit(r))
+	if err != nil {
+		return plan.RoleState{}, fmt.Errorf("look at %s on %q: %w", r, h.Name(), err)
+	}
+	m, _ := parseObservation(out)
+	return m.Roles[r], nil
+}

@@ -1,0 +1,137 @@
+package cluster
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/plan"
+)
+
+// pkiFiles are what the PKI step leaves on the control-plane machine.
+var pkiFiles = []string{
+	pkiDir + "/ca.crt", pkiDir + "/ca.key", pkiDir + "/apiserver.crt", pkiDir + "/sa.key", pkiDir + "/sa.pub",
+	pkiDir + "/apiserver-kubelet-client.crt", pkiDir + "/apiserver-etcd-client.crt",
+	pkiDir + "/front-proxy-ca.crt", pkiDir + "/front-proxy-client.crt",
+	pkiDir + "/etcd/ca.crt", pkiDir + "/etcd/server.crt", pkiDir + "/etcd/peer.crt", pkiDir + "/etcd/healthcheck-client.crt",
+	adminConf, kubernetesDir + "/super-admin.conf", kubernetesDir + "/controller-manager.conf", kubernetesDir + "/scheduler.conf",
+	encryptionFile, caFile,
+}
+
+// renewBefore is when a certificate is old enough to be made anew: a third of
+// a year's life is left.
+const renewBefore = 122 * 24 * time.Hour
+
+func (c *cluster) pkiDone(ctx context.Context, s plan.Step) (bool, error) {
+	h, m, err := c.target(s)
+	if err != nil {
+		return false, err
+	}
+	out, err := sh(ctx, h, "for f in %s; do [ -s \"$f\" ] || echo \"$f\"; done", quoteAll(pkiFiles))
+	if err != nil || out != "" {
+		return false, err
+	}
+	return servesAs(ctx, h, APIName, m.HostIP)
+}
+
+// servesAs reports whether the API server's certificate carries the names and
+// is not about to run out.
+func servesAs(ctx context.Context, h machine.Host, names ...string) (bool, error) {
+	data, err := h.ReadFile(ctx, pkiDir+"/apiserver.crt")
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	block, _ := pem.Decode(data)
+	if block == nil {
+		return false, nil
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return false, nil
+	}
+	for _, name := range names {
+		if cert.VerifyHostname(name) != nil {
+			return false, nil
+		}
+	}
+	return time.Until(cert.NotAfter) > renewBefore, nil
+}
+
+// pki makes what is missing of the cluster's certificates, kubeconfigs and
+// encryption key, and keeps what is there: a cluster that was cleaned comes
+// back as itself. The key that encrypts secrets is made on the machine and
+// never leaves it.
+func (c *cluster) pki(ctx context.Context, s plan.Step) error {
+	h, m, err := c.target(s)
+	if err != nil {
+		return err
+	}
+	ok, err := servesAs(ctx, h, APIName, m.HostIP)
+	if err != nil {
+		return err
+	}
+	renew := ""
+	if !ok {
+		renew = "rm -f " + pkiDir + "/apiserver.crt " + pkiDir + "/apiserver.key"
+	}
+	_, err = c.kubeadm(ctx, h, s.To, renew+`
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+quietly() { "$@" >"$log" 2>&1 || { cat "$log" >&2; exit 1; }; }
+quietly "$kubeadm" init phase certs all --config "$config"
+for who in admin super-admin controller-manager scheduler; do
+    quietly "$kubeadm" init phase kubeconfig "$who" --config "$config"
+done
+`+renewCertificates+apiNameInKubeconfigs(c.Config.Kubernetes.APIServersPort)+makeEncryptionKey+`
+install -m 0644 `+pkiDir+`/ca.crt `+caFile)
+	if err != nil {
+		return fmt.Errorf("make the cluster's certificates: %w", err)
+	}
+	return nil
+}
+
+// renewCertificates makes every certificate anew that has a third of its life
+// left or less. It runs in kubeadm's script and uses its functions.
+const renewCertificates = `
+if "$kubeadm" certs check-expiration --config "$config" 2>/dev/null | awk '$7 ~ /^[0-9]+d$/ { sub("d", "", $7); if ($7 < 122) old = 1 } END { exit !old }'; then
+    quietly "$kubeadm" certs renew all --config "$config"
+fi
+`
+
+// apiNameInKubeconfigs lets the control plane's own programs use the API's
+// stable address: kubeadm points them at one API server.
+func apiNameInKubeconfigs(port int) string {
+	return fmt.Sprintf("sed -i 's#^\\( *server: \\).*#\\1%s#' %s/controller-manager.conf %s/scheduler.conf\n", apiServer(port), kubernetesDir, kubernetesDir)
+}
+
+// makeEncryptionKey writes the API server's encryption configuration, once.
+// Secrets are written with the key; the last provider reads what was written
+// before there was one.
+const makeEncryptionKey = `
+if [ ! -s ` + encryptionFile + ` ]; then
+    umask 077
+    cat > ` + encryptionFile + `.new <<KEY
+apiVersion: apiserver.config.k8s.io/v1
+kind: EncryptionConfiguration
+resources:
+- resources: [secrets]
+  providers:
+  - secretbox:
+      keys:
+      - name: key1
+        secret: $(head -c 32 /dev/urandom | base64)
+  - identity: {}
+KEY
+    sync ` + encryptionFile + `.new
+    mv -T ` + encryptionFile + `.new ` + encryptionFile + `
+    umask 022
+fi
+`

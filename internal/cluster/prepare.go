@@ -1,0 +1,186 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"embed"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+	"text/template"
+
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+)
+
+//go:embed scripts manifests
+var embedded embed.FS
+
+// neededCommands are those that Kubernetes' programs call on a machine, with
+// the Debian package that has each.
+var neededCommands = []struct{ name, pkg string }{
+	{"nft", "nftables"}, {"ip", "iproute2"}, {"mount", "mount"}, {"modprobe", "kmod"}, {"tar", "tar"},
+}
+
+// preparedFiles are the files that a prepared machine has: its units, and what
+// they run at boot and at shutdown.
+func preparedFiles(cfg *config.Config, m config.Machine) (map[string]preparedFile, error) {
+	var prepare bytes.Buffer
+	t, err := template.ParseFS(embedded, "scripts/prepare.sh")
+	if err != nil {
+		return nil, err
+	}
+	if err := t.Execute(&prepare, map[string]any{"Hosts": hostLines(cfg)}); err != nil {
+		return nil, err
+	}
+	shutdown, err := embedded.ReadFile("scripts/shutdown.sh")
+	if err != nil {
+		return nil, err
+	}
+	files := map[string]preparedFile{
+		configDir + "/prepare.sh":    {prepare.String(), 0o755},
+		configDir + "/shutdown.sh":   {string(shutdown), 0o755},
+		unitDir + "/" + prepareUnit:  {prepareUnitFile, 0o644},
+		unitDir + "/" + shutdownUnit: {shutdownUnitFile, 0o644},
+	}
+	for _, o := range unitTable {
+		if !o.controlPlane || m.ControlPlane() {
+			files[unitDir+"/"+unit(o.role)] = preparedFile{unitFile(o), 0o644}
+		}
+	}
+	return files, nil
+}
+
+type preparedFile struct {
+	content string
+	mode    fs.FileMode
+}
+
+// hostLines are PAI's lines of /etc/hosts: the API's name, which stands for
+// the proxy on the loopback, and every machine's own.
+func hostLines(cfg *config.Config) []string {
+	lines := []string{"127.0.0.1 " + APIName}
+	for _, m := range cfg.Layout.MachineList {
+		lines = append(lines, m.HostIP+" "+m.Hostname)
+	}
+	return lines
+}
+
+// stale lists the prepared files that the machine does not have as they should be.
+func stale(ctx context.Context, h machine.Host, files map[string]preparedFile) ([]string, error) {
+	paths := sortedKeys(files)
+	out, err := sh(ctx, h, "sha256sum -- %s 2>/dev/null || :", quoteAll(paths))
+	if err != nil {
+		return nil, fmt.Errorf("look at what machine %q was prepared with: %w", h.Name(), err)
+	}
+	there := map[string]string{}
+	for line := range strings.Lines(out) {
+		if sum, path, ok := strings.Cut(strings.TrimSpace(line), "  "); ok {
+			there[path] = sum
+		}
+	}
+	return slices.DeleteFunc(paths, func(path string) bool {
+		return there[path] == fmt.Sprintf("%x", sha256.Sum256([]byte(files[path].content)))
+	}), nil
+}
+
+func (c *cluster) prepareDone(ctx context.Context, s plan.Step) (bool, error) {
+	h, m, err := c.target(s)
+	if err != nil {
+		return false, err
+	}
+	files, err := preparedFiles(c.Config, m)
+	if err != nil {
+		return false, err
+	}
+	missing, err := stale(ctx, h, files)
+	if err != nil || len(missing) > 0 {
+		return false, err
+	}
+	return prepareRan(ctx, h)
+}
+
+func prepareRan(ctx context.Context, h machine.Host) (bool, error) {
+	out, err := sh(ctx, h, "systemctl is-active %s %s || :", prepareUnit, shutdownUnit)
+	return out == "active\nactive", err
+}
+
+// prepare writes the units and scripts that are missing or old, and runs the
+// settings once. systemd reads its units again only when one changed.
+func (c *cluster) prepare(ctx context.Context, s plan.Step) error {
+	h, m, err := c.target(s)
+	if err != nil {
+		return err
+	}
+	if err := checkCommands(ctx, h); err != nil {
+		return err
+	}
+	files, err := preparedFiles(c.Config, m)
+	if err != nil {
+		return err
+	}
+	missing, err := stale(ctx, h, files)
+	if err != nil {
+		return err
+	}
+	if err := writeFiles(ctx, h, files, missing); err != nil {
+		return fmt.Errorf("prepare machine %q: %w", h.Name(), err)
+	}
+	reload := ""
+	if slices.ContainsFunc(missing, func(path string) bool { return strings.HasPrefix(path, unitDir) }) {
+		reload = "systemctl daemon-reload"
+	}
+	_, err = sh(ctx, h, `
+%s
+systemctl --no-reload enable -q %s %s
+systemctl restart %s || { journalctl -q -n 20 -o cat -u %s >&2; exit 1; }
+systemctl start %s`, reload, prepareUnit, shutdownUnit, prepareUnit, prepareUnit, shutdownUnit)
+	if err != nil {
+		return fmt.Errorf("prepare machine %q: %w", h.Name(), err)
+	}
+	return nil
+}
+
+// writeFiles writes several files, in order.
+func writeFiles(ctx context.Context, h machine.Host, files map[string]preparedFile, paths []string) error {
+	for _, path := range paths {
+		if err := h.WriteFile(ctx, path, []byte(files[path].content), files[path].mode); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkCommands(ctx context.Context, h machine.Host) error {
+	var script strings.Builder
+	for _, n := range neededCommands {
+		fmt.Fprintf(&script, "command -v %s >/dev/null || echo %s\n", n.name, n.pkg)
+	}
+	// kube-proxy's rules need the names of the protocols.
+	script.WriteString("[ -e /etc/protocols ] || echo netbase\n")
+	out, err := sh(ctx, h, "%s", script.String())
+	if err != nil {
+		return fmt.Errorf("look for the commands that machine %q needs: %w", h.Name(), err)
+	}
+	if out != "" {
+		packages := strings.Join(strings.Fields(out), " ")
+		return pai.Errorf(pai.CodeFailed, fmt.Sprintf("install them on %s: apt-get install %s", h.Name(), packages),
+			"machine %q lacks the packages %s", h.Name(), packages)
+	}
+	return nil
+}
+
+func quoteAll(words []string) string {
+	var quoted []string
+	for _, w := range words {
+		quoted = append(quoted, machine.Quote(w))
+	}
+	return strings.Join(quoted, " ")
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,110 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+)
+
+// record is what the cluster says of itself: in the API for readers, and in a
+// file on the control-plane machine, which is there when the API is not.
+type record struct {
+	ClusterID  string      `json:"clusterId"`
+	Kubernetes pai.Version `json:"kubernetes"`
+	// Services is left as it was found; it is not this package's.
+	Services pai.Version `json:"services"`
+}
+
+func (c *cluster) recordDone(ctx context.Context, s plan.Step) (bool, error) {
+	want, k, err := c.nextRecord(ctx, s)
+	if err != nil {
+		return false, err
+	}
+	inAPI, err := readRecord(ctx, k)
+	if err != nil || inAPI != want {
+		return false, err
+	}
+	h, _, err := c.target(s)
+	if err != nil {
+		return false, err
+	}
+	data, err := h.ReadFile(ctx, recordFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	var onMachine record
+	if err := json.Unmarshal(data, &onMachine); err != nil {
+		return false, nil // half a record is none: it is written again
+	}
+	return onMachine == want, nil
+}
+
+func (c *cluster) record(ctx context.Context, s plan.Step) error {
+	want, k, err := c.nextRecord(ctx, s)
+	if err != nil {
+		return err
+	}
+	h, _, err := c.target(s)
+	if err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(want, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := h.WriteFile(ctx, recordFile, append(data, '\n'), 0o644); err != nil {
+		return fmt.Errorf("record what the cluster runs: %w", err)
+	}
+	object := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "ConfigMap",
+		"metadata": map[string]any{"name": pai.ClusterConfigMap, "namespace": pai.SystemNamespace},
+		"data": map[string]any{
+			"clusterId": want.ClusterID, "kubernetes": string(want.Kubernetes), "services": string(want.Services),
+		},
+	}}
+	if _, err := k.Apply(ctx, []*unstructured.Unstructured{object}, kube.ApplyOptions{}); err != nil {
+		return fmt.Errorf("record what the cluster runs: %w", err)
+	}
+	return nil
+}
+
+// nextRecord is what the record is to be after a step.
+func (c *cluster) nextRecord(ctx context.Context, s plan.Step) (record, *kube.Client, error) {
+	k, err := c.Kube(ctx)
+	if err != nil {
+		return record{}, nil, err
+	}
+	want, err := readRecord(ctx, k)
+	if err != nil {
+		return record{}, nil, err
+	}
+	want.ClusterID = c.Config.Services.Cluster.Common.ClusterID
+	want.Kubernetes = s.To
+	return want, k, nil
+}
+
+func readRecord(ctx context.Context, k *kube.Client) (record, error) {
+	cm, err := k.Clientset().CoreV1().ConfigMaps(pai.SystemNamespace).Get(ctx, pai.ClusterConfigMap, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return record{}, nil
+	}
+	if err != nil {
+		return record{}, fmt.Errorf("read what the cluster runs: %w", err)
+	}
+	return record{
+		ClusterID: cm.Data["clusterId"], Kubernetes: pai.Version(cm.Data["kubernetes"]), Services: pai.Version(cm.Data["services"]),
+	}, nil
+}

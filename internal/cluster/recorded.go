@@ -1,0 +1,30 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+)
+
+// Recorded is what the record on a control-plane machine says: which cluster
+// this is and which Kubernetes it was brought to last. Both are empty before
+// the first boot and after a clean with the data.
+func Recorded(ctx context.Context, host machine.Host) (clusterID string, kubernetes pai.Version, err error) {
+	data, err := host.ReadFile(ctx, recordFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", "", nil
+	}
+	if err != nil {
+		return "", "", fmt.Errorf("read what %s records of the cluster: %w", host.Name(), err)
+	}
+	var r record
+	if err := json.Unmarshal(data, &r); err != nil {
+		return "", "", fmt.Errorf("read what %s records of the cluster (%s): %w", host.Name(), recordFile, err)
+	}
+	return r.ClusterID, r.Kubernetes, nil
+}

@@ -1,0 +1,101 @@
+package cluster
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"pai.dev/pai/internal/machine"
+)
+
+// sh runs a script and returns what it printed on standard output, trimmed.
+func sh(ctx context.Context, h machine.Host, format string, args ...any) (string, error) {
+	out, err := h.Run(ctx, machine.Command{Script: fmt.Sprintf(format, args...)})
+	return strings.TrimSpace(out.Stdout), err
+}
+
+// poll asks until the answer is yes, and says what it waited for, and what the
+// last answer was, when there was none in time.
+func poll(ctx context.Context, what string, timeout, every time.Duration, ask func(ctx context.Context) (bool, error)) error {
+	deadline, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var last error
+	for {
+		ok, err := ask(deadline)
+		if err == nil && ok {
+			return nil
+		}
+		if err != nil && deadline.Err() == nil {
+			last = err
+		}
+		select {
+		case <-deadline.Done():
+			if ctx.Err() != nil {
+				return fmt.Errorf("wait for %s: %w", what, ctx.Err())
+			}
+			if last != nil {
+				return fmt.Errorf("%s: not within %s: %w", what, timeout, last)
+			}
+			return fmt.Errorf("%s: not within %s", what, timeout)
+		case <-time.After(every):
+		}
+	}
+}
+
+// probeTimeout bounds one question to a component's own health endpoint.
+const probeTimeout = 3 * time.Second
+
+// probe asks a component on a machine's loopback for its health. ca, when
+// given, is what its certificate must be signed by, for the API's name;
+// components that sign their own are not verified: the connection goes through
+// ssh to that very machine's loopback.
+func probe(ctx context.Context, h machine.Host, endpoint string, ca []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	tlsConfig := &tls.Config{InsecureSkipVerify: ca == nil, ServerName: APIName}
+	if ca != nil {
+		tlsConfig.RootCAs = x509.NewCertPool()
+		tlsConfig.RootCAs.AppendCertsFromPEM(ca)
+	}
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		TLSClientConfig:   tlsConfig,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return h.Dial(ctx, network, address)
+		},
+	}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, endpoint, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 2<<10))
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answered %s: %s", endpoint, resp.Status, strings.TrimSpace(string(body)))
+	}
+	return nil
+}
+
+// withHost replaces the host of an URL and keeps its port.
+func withHost(server, host string) (string, error) {
+	u, err := url.Parse(server)
+	if err != nil {
+		return "", fmt.Errorf("read the address of the API: %w", err)
+	}
+	u.Host = net.JoinHostPort(host, u.Port())
+	return u.String(), nil
+}

@@ -1,0 +1,232 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+)
+
+// healthTimeout is how long a component may take from its start until it says
+// that it is healthy. On two busy cores seconds are normal.
+const healthTimeout = 90 * time.Second
+
+// roleDone reports whether the role's link names the version, and the program
+// that runs was started from its folder and is healthy.
+func (c *cluster) roleDone(ctx context.Context, s plan.Step) (bool, error) {
+	h, m, err := c.target(s)
+	if err != nil {
+		return false, err
+	}
+	state, err := roleState(ctx, h, s.Role)
+	if err != nil || state.Link != s.To || state.Running != s.To {
+		return false, err
+	}
+	return c.healthy(ctx, h, m, s.Role) == nil, nil
+}
+
+// role moves one role to a version: what it needs is written, its link moved,
+// and its unit, and only that, restarted.
+func (c *cluster) role(ctx context.Context, s plan.Step) error {
+	h, m, err := c.target(s)
+	if err != nil {
+		return err
+	}
+	if err := c.roleNeeds(ctx, h, m, s); err != nil {
+		return fmt.Errorf("give %s on %q what it needs: %w", s.Role, h.Name(), err)
+	}
+	if err := c.renderRole(ctx, h, m, s.To, s.Role); err != nil {
+		return err
+	}
+	if err := moveAndRestart(ctx, h, s.Role, s.To); err != nil {
+		return err
+	}
+	return c.awaitRole(ctx, h, m, s.Role, s.To)
+}
+
+// roleNeeds writes what a role reads besides its folder: its access to the API.
+func (c *cluster) roleNeeds(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
+	switch s.Role {
+	case plan.RoleAPIProxy:
+		if err := c.shareCA(ctx, h); err != nil {
+			return err
+		}
+		return c.writeProxyConfig(ctx, h, m, nil)
+	case plan.RoleKubeProxy:
+		return c.giveKubeconfig(ctx, h, s.To, "system:kube-proxy", kubeProxyConf)
+	case plan.RoleNetwork:
+		return c.giveKubeconfig(ctx, h, s.To, networkUser, networkConf)
+	}
+	return nil
+}
+
+// shareCA brings the cluster's certificate authority to a machine.
+func (c *cluster) shareCA(ctx context.Context, h machine.Host) error {
+	ca, err := c.clusterCA(ctx)
+	if err != nil {
+		return err
+	}
+	for _, path := range []string{caFile, pkiDir + "/ca.crt"} {
+		if err := h.WriteFile(ctx, path, ca, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *cluster) clusterCA(ctx context.Context) ([]byte, error) {
+	master, _, err := c.master()
+	if err != nil {
+		return nil, err
+	}
+	ca, err := master.ReadFile(ctx, pkiDir+"/ca.crt")
+	if err != nil {
+		return nil, fmt.Errorf("read the cluster's certificate authority: %w", err)
+	}
+	return ca, nil
+}
+
+// giveKubeconfig makes a kubeconfig for a user on the control-plane machine,
+// where the authority's key stays, and writes it on a machine.
+func (c *cluster) giveKubeconfig(ctx context.Context, h machine.Host, v pai.Version, user, path string) error {
+	master, _, err := c.master()
+	if err != nil {
+		return err
+	}
+	out, err := master.Run(ctx, machine.Command{Secret: true, Script: fmt.Sprintf(
+		"%s kubeconfig user --config %s --client-name %s 2>/dev/null", program(v, "kubeadm"), kubeadmFile(v), machine.Quote(user))})
+	if err != nil {
+		return fmt.Errorf("make a kubeconfig for %s: %w", user, err)
+	}
+	return h.WriteFile(ctx, path, []byte(out.Stdout), 0o600)
+}
+
+// proxyConfig is /etc/pai/api-proxy.json, which pai-proxy reads.
+type proxyConfig struct {
+	Listen     []string       `json:"listen"`
+	CA         string         `json:"ca"`
+	ServerName string         `json:"serverName"`
+	Backends   []proxyBackend `json:"backends"`
+}
+
+type proxyBackend struct {
+	Address  string `json:"address"`
+	Draining bool   `json:"draining,omitempty"`
+}
+
+// proxyConfigFor is the proxy's configuration on a machine: where the control
+// plane is, both slots of the API server and the address that the others
+// reach; elsewhere that address. draining, if any, gets no new connections.
+func proxyConfigFor(cfg *config.Config, m config.Machine, draining *slot) proxyConfig {
+	port := cfg.Kubernetes.APIServersPort
+	p := proxyConfig{Listen: []string{fmt.Sprintf("127.0.0.1:%d", port)}, CA: caFile, ServerName: APIName}
+	if !m.ControlPlane() {
+		p.Backends = []proxyBackend{{Address: fmt.Sprintf("%s:%d", cfg.Master().HostIP, port)}}
+		return p
+	}
+	p.Listen = append(p.Listen, fmt.Sprintf("%s:%d", m.HostIP, port))
+	for _, s := range slots {
+		p.Backends = append(p.Backends, proxyBackend{
+			Address:  fmt.Sprintf("127.0.0.1:%d", s.securePort),
+			Draining: draining != nil && *draining == s,
+		})
+	}
+	return p
+}
+
+func (c *cluster) writeProxyConfig(ctx context.Context, h machine.Host, m config.Machine, draining *slot) error {
+	data, err := json.MarshalIndent(proxyConfigFor(c.Config, m, draining), "", "  ")
+	if err != nil {
+		return err
+	}
+	return h.WriteFile(ctx, apiProxyFile, data, 0o644)
+}
+
+// moveAndRestart moves a role's link and restarts its unit, which also starts
+// at the next boot from then on.
+func moveAndRestart(ctx context.Context, h machine.Host, r plan.Role, v pai.Version) error {
+	_, err := sh(ctx, h, "%s\nsystemctl --no-reload enable -q %s\nsystemctl restart %s", moveLink(r, v), unit(r), unit(r))
+	if err != nil {
+		return fmt.Errorf("restart %s of Kubernetes %s on %q: %w%s", r, v, h.Name(), err, journalOf(ctx, h, r))
+	}
+	return nil
+}
+
+// moveLink is the command that points a role's link to a version, atomically.
+func moveLink(r plan.Role, v pai.Version) string {
+	return fmt.Sprintf("[ -x %[1]s ]\nmkdir -p %[2]s\nln -sfn ../%[3]s %[4]s.new\nmv -T %[4]s.new %[4]s",
+		runScript(v, r), roleDir, v, roleLink(r))
+}
+
+// awaitRole waits until the program that runs is the version's, and healthy.
+func (c *cluster) awaitRole(ctx context.Context, h machine.Host, m config.Machine, r plan.Role, v pai.Version) error {
+	err := poll(ctx, fmt.Sprintf("%s of Kubernetes %s healthy on %s", r, v, h.Name()), healthTimeout, 100*time.Millisecond,
+		func(ctx context.Context) (bool, error) {
+			if err := c.healthy(ctx, h, m, r); err != nil {
+				return false, err
+			}
+			state, err := roleState(ctx, h, r)
+			if err != nil {
+				return false, err
+			}
+			if state.Running != v {
+				return false, fmt.Errorf("what runs is of %q", state.Running)
+			}
+			return true, nil
+		})
+	if err != nil {
+		return fmt.Errorf("%w%s", err, journalOf(ctx, h, r))
+	}
+	return nil
+}
+
+// healthy asks a component itself.
+func (c *cluster) healthy(ctx context.Context, h machine.Host, m config.Machine, r plan.Role) error {
+	switch r {
+	case plan.RoleRuntime:
+		_, err := sh(ctx, h, "%s version >/dev/null", ctr)
+		return err
+	case plan.RoleControllerManager:
+		return probe(ctx, h, "https://127.0.0.1:10257/healthz", nil)
+	case plan.RoleScheduler:
+		return probe(ctx, h, "https://127.0.0.1:10259/healthz", nil)
+	case plan.RoleKubeProxy:
+		return probe(ctx, h, "http://127.0.0.1:10256/healthz", nil)
+	case plan.RoleKubelet:
+		return probe(ctx, h, "http://127.0.0.1:10248/healthz", nil)
+	case plan.RoleAPIProxy:
+		ca, err := h.ReadFile(ctx, caFile)
+		if err != nil {
+			return err
+		}
+		return probe(ctx, h, fmt.Sprintf("https://127.0.0.1:%d/readyz", c.Config.Kubernetes.APIServersPort), ca)
+	case plan.RoleNetwork:
+		_, err := sh(ctx, h, "systemctl is-active -q %s && nft list chain ip flannel-ipv4 postrtg >/dev/null", unit(r))
+		return err
+	case plan.RoleEtcdA, plan.RoleEtcdB:
+		return etcdHealthy(ctx, h, slotOf(r))
+	case plan.RoleAPIServerA, plan.RoleAPIServerB:
+		return c.apiServerReady(ctx, h, slotOf(r))
+	}
+	return fmt.Errorf("nothing is known about the health of %s", r)
+}
+
+// journalOf is the end of what a unit logged, for an error message. It works
+// after the user's interrupt, too.
+func journalOf(ctx context.Context, h machine.Host, r plan.Role) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	out, err := sh(ctx, h, "journalctl -q -o cat -n 6 -u %s", unit(r))
+	if err != nil || out == "" {
+		return ""
+	}
+	return "; its journal ends with:\n" + indent(out)
+}
+
+func indent(s string) string { return "    " + strings.ReplaceAll(s, "\n", "\n    ") }

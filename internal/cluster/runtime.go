@@ -1,0 +1,50 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"text/template"
+
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+)
+
+// runtimeFiles are containerd's script and configuration.
+func (c *cluster) runtimeFiles(ctx context.Context, h machine.Host, v pai.Version) (map[string]preparedFile, error) {
+	i, err := readInstalled(ctx, h, v)
+	if err != nil {
+		return nil, err
+	}
+	f, err := readFacts(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	toml, err := containerdConfig(v, i.Images[imagePause], f)
+	if err != nil {
+		return nil, err
+	}
+	config := roleFile(v, "containerd.toml")
+	return map[string]preparedFile{
+		config: {toml, 0o644},
+		runScript(v, plan.RoleRuntime): {script(v, plan.RoleRuntime, "containerd", flags{"--config=" + config},
+			"# Where containerd finds its shim.", `export PATH="`+versionDir(v)+`/bin:$PATH"`), 0o755},
+	}, nil
+}
+
+func containerdConfig(v pai.Version, sandboxImage string, f facts) (string, error) {
+	t, err := template.ParseFS(embedded, "manifests/containerd.toml")
+	if err != nil {
+		return "", err
+	}
+	snapshotter := "overlayfs"
+	if f.Overlay {
+		snapshotter = "native"
+	}
+	var b bytes.Buffer
+	err = t.Execute(&b, map[string]any{
+		"Dir": versionDir(v), "SandboxImage": sandboxImage, "Snapshotter": snapshotter,
+		"RestrictOOM": f.OOMRestricted, "SystemdCgroup": !f.CgroupV1, "Socket": containerdSocket,
+	})
+	return b.String(), err
+}

@@ -1,0 +1,6 @@
+# Removes everything of PAI's from this machine, after clean.sh.
+rm -rf /etc/kubernetes /var/lib/kubelet /var/lib/etcd /var/lib/containerd /opt/pai /etc/pai /var/lib/pai
+[ ! -e /etc/hosts ] || { grep -v '# pai$' /etc/hosts || :; } > /etc/hosts.pai
+[ ! -e /etc/hosts.pai ] || cat /etc/hosts.pai > /etc/hosts
+rm -f /etc/hosts.pai
+rmdir /etc/cni/net.d /etc/cni 2>/dev/null || :

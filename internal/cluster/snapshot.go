@@ -1,0 +1,95 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/plan"
+)
+
+// snapshotFresh is how old a verified snapshot may be for a hop that is run
+// again to go on with it.
+const snapshotFresh = time.Hour
+
+// snapshotFile is where a hop's snapshot is kept. The file has that name only
+// once it was verified.
+func snapshotFile(s plan.Step) string {
+	return fmt.Sprintf("%s/%s-to-%s.db", snapshotsDir, orNone(string(s.From)), s.To)
+}
+
+func orNone(v string) string {
+	if v == "" {
+		return "none"
+	}
+	return v
+}
+
+// snapshotDone: the hop has a verified snapshot that is fresh.
+func (c *cluster) snapshotDone(ctx context.Context, s plan.Step) (bool, error) {
+	h, _, err := c.target(s)
+	if err != nil {
+		return false, err
+	}
+	out, err := sh(ctx, h, "[ ! -e %[1]s ] || [ -z \"$(find %[1]s -mmin -%[2]d)\" ] || echo fresh", snapshotFile(s), int(snapshotFresh.Minutes()))
+	return out == "fresh", err
+}
+
+// snapshot saves etcd's data by etcd's own call, and restores it into a
+// scratch folder, which shows that it can be.
+func (c *cluster) snapshot(ctx context.Context, s plan.Step) error {
+	h, _, err := c.target(s)
+	if err != nil {
+		return err
+	}
+	states, err := slotStates(ctx, h, etcdRole)
+	if err != nil {
+		return err
+	}
+	for _, from := range slots {
+		if states[from].Running != "" && etcdHealthy(ctx, h, from) == nil {
+			return saveSnapshot(ctx, h, from, s)
+		}
+	}
+	return fmt.Errorf("no etcd on %q answers that a snapshot could be taken of", h.Name())
+}
+
+func saveSnapshot(ctx context.Context, h machine.Host, from slot, s plan.Step) error {
+	states, err := roleState(ctx, h, from.etcd)
+	if err != nil {
+		return err
+	}
+	file := snapshotFile(s)
+	etcdutl := program(states.Running, "etcdutl")
+	out, err := sh(ctx, h, `
+umask 077
+mkdir -p %[1]s
+scratch=$(mktemp -d %[1]s/.scratch-XXXXXX)
+trap 'rm -rf "$scratch"' EXIT
+%[2]s snapshot save "$scratch/snapshot.db" >"$scratch/log" 2>&1 || { tail -3 "$scratch/log" >&2; exit 1; }
+%[3]s snapshot status "$scratch/snapshot.db" -w fields
+%[3]s snapshot restore "$scratch/snapshot.db" --data-dir "$scratch/restored" >"$scratch/log" 2>&1 || { tail -3 "$scratch/log" >&2; exit 1; }
+[ -e "$scratch/restored/member/snap/db" ]
+sync "$scratch/snapshot.db"
+mv -T "$scratch/snapshot.db" %[4]s`, snapshotsDir, etcdctl(states.Running, from), etcdutl, file)
+	if err != nil {
+		return fmt.Errorf("take a snapshot of etcd: %w", err)
+	}
+	if strings.Contains(out, `"TotalKey" : 0`) {
+		return fmt.Errorf("take a snapshot of etcd: it holds no keys")
+	}
+	return pruneSnapshots(ctx, h)
+}
+
+// pruneSnapshots keeps the newest few.
+func pruneSnapshots(ctx context.Context, h machine.Host) error {
+	_, err := sh(ctx, h, "cd %s && rm -f -- $(ls -1t | tail -n +6)", snapshotsDir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove old snapshots: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,112 @@
+package cluster
+
+import (
+	"fmt"
+	"strings"
+
+	"pai.dev/pai/internal/plan"
+)
+
+// unitOptions is what distinguishes one role's unit from the others'.
+type unitOptions struct {
+	role         plan.Role
+	what         string
+	after        []plan.Role
+	service      []string // further lines of [Service]
+	controlPlane bool     // only machines with the control plane have it
+}
+
+// unitTable lists the units of a machine. Nothing in them depends on a
+// version: they name the role's link, so that no hop needs a daemon-reload.
+var unitTable = []unitOptions{
+	{role: plan.RoleRuntime, what: "container runtime", service: []string{
+		"Type=notify",
+		"ExecReload=/bin/kill -HUP $MAINPID",
+		"Delegate=yes",
+		// Containers and their shims live on when containerd is replaced.
+		"KillMode=process",
+		"OOMScoreAdjust=-999",
+		"LimitNPROC=infinity",
+		"LimitCORE=infinity",
+		"LimitNOFILE=1048576",
+		"TasksMax=infinity",
+	}},
+	{role: plan.RoleEtcdA, what: "etcd, slot a", controlPlane: true, service: etcdService},
+	{role: plan.RoleEtcdB, what: "etcd, slot b", controlPlane: true, service: etcdService},
+	{role: plan.RoleAPIServerA, what: "Kubernetes API server, slot a", controlPlane: true, service: apiServerService},
+	{role: plan.RoleAPIServerB, what: "Kubernetes API server, slot b", controlPlane: true, service: apiServerService},
+	{role: plan.RoleControllerManager, what: "Kubernetes controller manager", controlPlane: true, service: []string{"Type=exec", "TimeoutStopSec=5s"}},
+	{role: plan.RoleScheduler, what: "Kubernetes scheduler", controlPlane: true, service: []string{"Type=exec", "TimeoutStopSec=5s"}},
+	{role: plan.RoleAPIProxy, what: "the API's address on this machine", service: []string{
+		"Type=exec", "ExecReload=/bin/kill -HUP $MAINPID", "TimeoutStopSec=2s", "LimitNOFILE=1048576", "OOMScoreAdjust=-999",
+	}},
+	{role: plan.RoleKubelet, what: "kubelet", after: []plan.Role{plan.RoleRuntime}, service: []string{
+		"Type=exec", "KillMode=process", "TimeoutStopSec=5s", "OOMScoreAdjust=-999", "LimitNOFILE=1048576",
+	}},
+	{role: plan.RoleKubeProxy, what: "services' addresses on this machine", service: []string{"Type=exec", "TimeoutStopSec=5s"}},
+	{role: plan.RoleNetwork, what: "pods' network between machines", service: []string{"Type=exec", "TimeoutStopSec=5s"}},
+}
+
+var (
+	// etcd is durable at every moment. Ended at once it is back after 0.6 s;
+	// asked to end it waits for its clients for seconds.
+	etcdService = []string{"Type=exec", "KillSignal=SIGKILL", "TimeoutStopSec=5s", "OOMScoreAdjust=-999", "LimitNOFILE=1048576"}
+	// Open watches would keep an API server from ending for a minute.
+	apiServerService = []string{"Type=exec", "TimeoutStopSec=1s", "OOMScoreAdjust=-999", "LimitNOFILE=1048576"}
+)
+
+func unitFile(o unitOptions) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Written by PAI.\n[Unit]\nDescription=PAI: %s\n", o.what)
+	after := []string{"network-online.target", prepareUnit}
+	for _, r := range o.after {
+		after = append(after, unit(r))
+	}
+	fmt.Fprintf(&b, "Wants=%s\nAfter=%s\n", strings.Join(after, " "), strings.Join(after, " "))
+	b.WriteString("StartLimitIntervalSec=0\n\n[Service]\n")
+	fmt.Fprintf(&b, "ExecStart=%s/run/%s\n", roleLink(o.role), o.role)
+	for _, line := range o.service {
+		b.WriteString(line + "\n")
+	}
+	b.WriteString("Restart=always\nRestartSec=500ms\n\n[Install]\nWantedBy=multi-user.target\n")
+	return b.String()
+}
+
+const (
+	prepareUnit  = "pai-prepare.service"
+	shutdownUnit = "pai-shutdown.service"
+)
+
+const prepareUnitFile = `# Written by PAI.
+[Unit]
+Description=PAI: kernel settings, host names and folders of this machine
+After=local-fs.target
+Before=network-online.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/etc/pai/prepare.sh
+
+[Install]
+WantedBy=multi-user.target
+`
+
+// shutdownUnitFile ends the containers when the machine goes down: systemd
+// does not know them, because they outlive containerd, and would wait 90 s.
+const shutdownUnitFile = `# Written by PAI.
+[Unit]
+Description=PAI: end of containers when this machine shuts down
+After=pai-containerd.service
+Before=pai-kubelet.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/true
+ExecStop=/etc/pai/shutdown.sh
+TimeoutStopSec=45s
+
+[Install]
+WantedBy=multi-user.target
+`

@@ -1,0 +1,62 @@
+package config
+
+import "net/netip"
+
+// The values of keys that a configuration leaves out.
+const (
+	DefaultSSHPort        = 22
+	DefaultUser           = "root"
+	DefaultServiceRange   = "10.96.0.0/16"
+	DefaultPodRange       = "10.244.0.0/16"
+	DefaultAPIPort        = 6443
+	DefaultNodePortRange  = "9000-9999"
+	DefaultRestServerPort = 9186
+	DefaultPrometheusPort = 9091
+	DefaultScrapeInterval = 30
+	DefaultNodeExporter   = 9100
+	DefaultVirtualCluster = "default"
+)
+
+// setDefaults fills in what the files leave out.
+func (c *Config) setDefaults() {
+	setDefault(&c.Layout.SchemaVersion, Schema)
+	for i := range c.Layout.MachineList {
+		m := &c.Layout.MachineList[i]
+		setDefault(&m.SSHPort, DefaultSSHPort)
+		setDefault(&m.Username, DefaultUser)
+	}
+	k := &c.Kubernetes
+	setDefault(&k.ServiceClusterIPRange, DefaultServiceRange)
+	setDefault(&k.PodClusterIPRange, DefaultPodRange)
+	setDefault(&k.ClusterDNS, clusterDNS(k.ServiceClusterIPRange))
+	setDefault(&k.APIServersPort, DefaultAPIPort)
+	setDefault(&k.ServiceNodePortRange, DefaultNodePortRange)
+	s := &c.Services
+	setDefault(&s.RestServer.ServerPort, DefaultRestServerPort)
+	setDefault(&s.Prometheus.Port, DefaultPrometheusPort)
+	setDefault(&s.Prometheus.ScrapeInterval, DefaultScrapeInterval)
+	setDefault(&s.NodeExporter.Port, DefaultNodeExporter)
+	if len(s.VirtualClusters) == 0 {
+		s.VirtualClusters = map[string]VirtualCluster{DefaultVirtualCluster: {}}
+	}
+}
+
+func setDefault[T comparable](value *T, to T) {
+	var zero T
+	if *value == zero {
+		*value = to
+	}
+}
+
+// clusterDNS is the tenth address of the service range, as kubeadm has it.
+func clusterDNS(serviceRange string) string {
+	p, err := netip.ParsePrefix(serviceRange)
+	if err != nil {
+		return ""
+	}
+	a := p.Masked().Addr()
+	for range 10 {
+		a = a.Next()
+	}
+	return a.String()
+}

@@ -1,0 +1,134 @@
+package config
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/template"
+
+	"go.yaml.in/yaml/v3"
+
+	"pai.dev/pai/internal/pai"
+)
+
+//go:embed files.tmpl
+var filesTemplate string
+
+// New is a configuration with every default, as `paictl up` makes it. Machines
+// need a name, an address and a role; trustedKeys are base64 Ed25519 public keys.
+func New(clusterID string, pair pai.Pair, machines []Machine, trustedKeys []string) Config {
+	c := Config{
+		Layout:     Layout{SchemaVersion: Schema, MachineList: append([]Machine(nil), machines...)},
+		Kubernetes: Kubernetes{Version: pair.Kubernetes},
+		Services: Services{Cluster: Cluster{Common: Common{
+			ClusterID: clusterID, Release: pair.Services, TrustedBundleKeys: append([]string(nil), trustedKeys...),
+		}}},
+	}
+	c.setDefaults()
+	return c
+}
+
+// Write puts a configuration into a folder as three commented files that name
+// every key. It refuses one that would not load, and replaces either all
+// files or, when it fails before the first is in place, none.
+func Write(dir string, c Config) error {
+	c.setDefaults()
+	content := map[string][]byte{}
+	for _, name := range files {
+		data, err := render(name, c)
+		if err != nil {
+			return err
+		}
+		content[name] = data
+	}
+	if _, report := check(dir, content); len(report.Problems) > 0 {
+		return &pai.Error{
+			Code:    pai.CodeInvalid,
+			Message: fmt.Sprintf("write configuration to %s: it would not be valid", dir),
+			Err:     listed{report.Problems},
+		}
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("write configuration: %w", err)
+	}
+	return replace(dir, content)
+}
+
+func render(name string, c Config) ([]byte, error) {
+	t, err := template.New("files").Funcs(template.FuncMap{"y": scalar}).Parse(filesTemplate)
+	if err != nil {
+		return nil, fmt.Errorf("render %s: %w", name, err)
+	}
+	var out bytes.Buffer
+	if err := t.ExecuteTemplate(&out, name, c); err != nil {
+		return nil, fmt.Errorf("render %s: %w", name, err)
+	}
+	return out.Bytes(), nil
+}
+
+// scalar writes one value as YAML, quoted where it must be.
+func scalar(value any) (string, error) {
+	out, err := yaml.Marshal(value)
+	if err != nil {
+		return "", err
+	}
+	text := strings.TrimSuffix(string(out), "\n")
+	if strings.Contains(text, "\n") {
+		return "", fmt.Errorf("value %q has several lines", text)
+	}
+	return text, nil
+}
+
+// replace writes all files beside their places first and renames them after,
+// so that no reader sees half a file and a full disk changes nothing.
+func replace(dir string, content map[string][]byte) (err error) {
+	var ready []string // names whose temporary file is complete
+	temporary := func(name string) string { return filepath.Join(dir, "."+name+".new") }
+	defer func() {
+		for _, name := range ready {
+			os.Remove(temporary(name)) // gone already when it was renamed
+		}
+	}()
+	for _, name := range files {
+		if data, changed := content[name]; changed {
+			ready = append(ready, name)
+			if err := writeSynced(temporary(name), data, modeOf(filepath.Join(dir, name))); err != nil {
+				return fmt.Errorf("write %s: %w", filepath.Join(dir, name), err)
+			}
+		}
+	}
+	for _, name := range ready {
+		if err := os.Rename(temporary(name), filepath.Join(dir, name)); err != nil {
+			return fmt.Errorf("write configuration: %w", err)
+		}
+	}
+	return nil
+}
+
+func modeOf(path string) os.FileMode {
+	if info, err := os.Stat(path); err == nil {
+		return info.Mode().Perm()
+	}
+	return 0o644
+}
+
+func writeSynced(path string, data []byte, mode os.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Chmod(mode) // an earlier run's remains may have another
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}

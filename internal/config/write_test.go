@@ -1,0 +1,259 @@
+package config
+
+import (
+	"crypto/ed25519"
+	"encoding/base64"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// anyConfig draws valid configurations from the whole of what is allowed.
+func anyConfig() *rapid.Generator[Config] {
+	name := func(limit int) *rapid.Generator[string] {
+		return rapid.StringMatching(`[a-z0-9]([-a-z0-9]{0,8}[a-z0-9])?`).Filter(func(s string) bool { return len(s) <= limit })
+	}
+	version := rapid.Custom(func(t *rapid.T) string {
+		v := fmt.Sprintf("v%d.%d", rapid.IntRange(0, 9).Draw(t, "major"), rapid.IntRange(0, 30).Draw(t, "minor"))
+		if rapid.Bool().Draw(t, "patched") {
+			v += fmt.Sprintf(".%d", rapid.IntRange(0, 9).Draw(t, "patch"))
+		}
+		return v
+	})
+	return rapid.Custom(func(t *rapid.T) Config {
+		skus := rapid.MapOfN(rapid.StringMatching(`[A-Za-z0-9]([-A-Za-z0-9_.]{0,6}[A-Za-z0-9])?`), rapid.Custom(func(t *rapid.T) SKU {
+			s := SKU{Mem: rapid.IntRange(0, 512).Draw(t, "mem"), CPU: SKUCPU{VCore: rapid.IntRange(0, 64).Draw(t, "vcore")}}
+			if rapid.Bool().Draw(t, "gpu") {
+				s.GPU = &SKUGPU{Type: rapid.StringMatching(`[A-Za-z0-9]{1,6}`).Draw(t, "type"), Count: rapid.IntRange(1, 16).Draw(t, "count")}
+			}
+			return s
+		}), 0, 3).Draw(t, "skus")
+		kinds := []string{""}
+		for k := range skus {
+			kinds = append(kinds, k)
+		}
+		names := rapid.SliceOfNDistinct(name(63), 1, 6, rapid.ID[string]).Draw(t, "names")
+		var machines []Machine
+		for i, n := range names {
+			m := Machine{
+				Hostname: n, HostIP: fmt.Sprintf("192.168.%d.%d", rapid.IntRange(0, 255).Draw(t, "net"), i+1),
+				MachineType: kinds[rapid.IntRange(0, len(kinds)-1).Draw(t, "kind")],
+				SSHPort:     rapid.IntRange(1, 65535).Draw(t, "sshport"),
+				Username:    rapid.StringMatching(`[a-z_][-a-z0-9_]{0,5}`).Draw(t, "user"),
+				Role:        RoleWorker,
+			}
+			if rapid.Bool().Draw(t, "keyfile") {
+				m.KeyfilePath = "/" + rapid.StringMatching(`[^/\x00-\x1f.]{1,12}`).Draw(t, "key")
+			}
+			machines = append(machines, m)
+		}
+		machines[rapid.IntRange(0, len(machines)-1).Draw(t, "master")].Role = RoleMaster
+		keys := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) string {
+			seed := rapid.SliceOfN(rapid.Byte(), ed25519.PublicKeySize, ed25519.PublicKeySize).Draw(t, "key")
+			return base64.StdEncoding.EncodeToString(seed)
+		}), 1, 3).Draw(t, "keys")
+		release := version.Draw(t, "release")
+		c := New(name(maxClusterID).Draw(t, "id"), pai.Pair{Services: pai.Version(release), Kubernetes: pai.Version(version.Draw(t, "kubernetes") + "-pai")}, machines, keys)
+		if len(skus) > 0 {
+			c.Layout.MachineSKU = skus
+		}
+		c.Services.VirtualClusters = rapid.MapOfN(name(maxVirtualClusterName), rapid.Custom(func(t *rapid.T) VirtualCluster {
+			limit := rapid.IntRange(0, 1000)
+			return VirtualCluster{CPU: limit.Draw(t, "cpu"), MemoryMB: limit.Draw(t, "memory"), GPU: limit.Draw(t, "gpu")}
+		}), 1, 4).Draw(t, "virtual clusters")
+		ports := rapid.SliceOfNDistinct(rapid.IntRange(9000, 9999), 3, 3, rapid.ID[int]).Draw(t, "ports")
+		c.Services.RestServer.ServerPort, c.Services.Prometheus.Port, c.Services.NodeExporter.Port = ports[0], ports[1], ports[2]
+		c.Services.Prometheus.ScrapeInterval = rapid.IntRange(1, 86400).Draw(t, "interval")
+		c.Kubernetes.ServiceClusterIPRange = fmt.Sprintf("10.%d.0.0/16", rapid.IntRange(0, 99).Draw(t, "services"))
+		c.Kubernetes.PodClusterIPRange = fmt.Sprintf("10.%d.0.0/16", rapid.IntRange(100, 255).Draw(t, "pods"))
+		c.Kubernetes.ClusterDNS = clusterDNS(c.Kubernetes.ServiceClusterIPRange)
+		return c
+	})
+}
+
+// What is written and loaded is the same configuration.
+func TestWriteThenLoad(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	rapid.Check(t, func(t *rapid.T) {
+		want := anyConfig().Draw(t, "configuration")
+		dir, err := os.MkdirTemp(root, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := Write(dir, want); err != nil {
+			t.Fatal(err)
+		}
+		got, err := Load(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want.Dir = dir
+		if !reflect.DeepEqual(*got, want) {
+			t.Fatalf("wrote %+v\nread %+v", want, *got)
+		}
+		left, err := os.ReadDir(dir)
+		if err != nil || len(left) != len(files) {
+			t.Fatalf("left in the folder: %v, %v", left, err)
+		}
+	})
+}
+
+// SetVersions changes two values and keeps every other byte.
+func TestSetVersionsInWhatWasWritten(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	rapid.Check(t, func(t *rapid.T) {
+		c := anyConfig().Draw(t, "configuration")
+		dir, err := os.MkdirTemp(root, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := Write(dir, c); err != nil {
+			t.Fatal(err)
+		}
+		other := anyConfig().Draw(t, "other")
+		to := other.Pair()
+		if err := SetVersions(dir, to); err != nil {
+			t.Fatal(err)
+		}
+		c.Kubernetes.Version, c.Services.Cluster.Common.Release = to.Kubernetes, to.Services
+		for _, name := range files {
+			want, err := render(name, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(got) != string(want) {
+				t.Fatalf("%s: %v\n%s\nwant\n%s", name, err, got, want)
+			}
+		}
+	})
+}
+
+func TestWriteRefusesWhatWouldNotLoad(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "config")
+	err := Write(dir, New("lab", pai.Pair{Services: "v0.10", Kubernetes: "v0.10-pai"}, nil, nil))
+	if pai.CodeOf(err) != pai.CodeInvalid || !strings.Contains(err.Error(), "machine-list") {
+		t.Errorf("error: %v", err)
+	}
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("the folder is there: %v", err)
+	}
+}
+
+// The files as a new operator sees them.
+func TestWrittenFiles(t *testing.T) {
+	t.Parallel()
+	c := New("local", pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"},
+		[]Machine{{Hostname: "pai-1", HostIP: "192.168.10.1", KeyfilePath: "/root/key", Role: RoleMaster}},
+		[]string{"11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="})
+	for _, name := range files {
+		got, err := render(name, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden := filepath.Join("testdata", "written", name)
+		if *update {
+			write(t, golden, string(got))
+		}
+		if want, err := os.ReadFile(golden); err != nil || string(want) != string(got) {
+			t.Errorf("%s: %v, got:\n%s", name, err, got)
+		}
+	}
+}
+
+func TestSetVersions(t *testing.T) {
+	t.Parallel()
+	const common = "cluster:\n  common:\n    cluster-id: lab\n    trusted-bundle-keys: [11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=]\n"
+	for _, tc := range []struct{ name, services, want, err string }{
+		{name: "plain", services: common + "    release: v0.9  # ours\n", want: common + "    release: v0.10  # ours\n"},
+		{name: "double quotes", services: common + "    release: \"v0.9\"\n", want: common + "    release: \"v0.10\"\n"},
+		{name: "single quotes", services: common + "    release: 'v0.9' # x\n", want: common + "    release: 'v0.10' # x\n"},
+		{name: "flow, not ASCII", services: "cluster: {\"common\": {az-rdma: \"ä€😀\", release: v0.9, cluster-id: lab, trusted-bundle-keys: [11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=]}}\n",
+			want: "cluster: {\"common\": {az-rdma: \"ä€😀\", release: v0.10, cluster-id: lab, trusted-bundle-keys: [11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=]}}\n"},
+		{name: "anchor of its own", services: common + "    release: &r v0.9\n", want: common + "    release: &r v0.10\n"},
+		{name: "tag", services: common + "    release: !!str v0.9\n", want: common + "    release: !!str v0.10\n"},
+		{name: "alias", services: "virtual-clusters: {}\nrest-server: {github-path: &r v0.9}\n" + common + "    release: *r\n",
+			want: "virtual-clusters: {}\nrest-server: {github-path: &r v0.9}\n" + common + "    release: v0.10\n"},
+		{name: "escapes", services: common + "    release: \"v0\\x2e9\"\n", err: "cannot be changed in place"},
+		{name: "merged", services: "rest-server: {github-path: &m {release: v0.9}}\n" + common + "    <<: *m\n",
+			want: "rest-server: {github-path: &m {release: v0.10}}\n" + common + "    <<: *m\n"},
+		{name: "windows", services: strings.ReplaceAll(common, "\n", "\r\n") + "    release: v0.9\r\n", want: strings.ReplaceAll(common, "\n", "\r\n") + "    release: v0.10\r\n"},
+		{name: "no newline at the end", services: common + "    release: v0.9", want: common + "    release: v0.10"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			dir := writeGood(t)
+			path := filepath.Join(dir, ServicesFile)
+			write(t, path, tc.services)
+			if err := os.Chmod(path, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			err := SetVersions(dir, pai.Pair{Services: "v0.10"})
+			got, readErr := os.ReadFile(path)
+			if readErr != nil {
+				t.Fatal(readErr)
+			}
+			if tc.err != "" {
+				if err == nil || !strings.Contains(err.Error(), tc.err) || string(got) != tc.services {
+					t.Errorf("error %v, file:\n%s", err, got)
+				}
+				return
+			}
+			if err != nil || string(got) != tc.want {
+				t.Errorf("%v, got:\n%s\nwant:\n%s", err, got, tc.want)
+			}
+			if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("mode %v, %v", info.Mode(), err)
+			}
+		})
+	}
+}
+
+// Both files or neither, and nothing beside them.
+func TestSetVersionsInBothFiles(t *testing.T) {
+	t.Parallel()
+	dir := writeGood(t)
+	services := "cluster:\n  common:\n    release: v0.9\n    cluster-id: lab\n    trusted-bundle-keys: [11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=]\n"
+	write(t, filepath.Join(dir, ServicesFile), services)
+	write(t, filepath.Join(dir, KubernetesFile), "schema-version: &two 2\nkubernetes:\n  version: &v v0.9-pai # kept\n")
+	if err := SetVersions(dir, pai.Pair{Services: "v0.10", Kubernetes: "v0.10-pai"}); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(dir)
+	if err != nil || c.Pair() != (pai.Pair{Services: "v0.10", Kubernetes: "v0.10-pai"}) {
+		t.Errorf("%v", err)
+	}
+	before := snapshot(t, dir)
+	if err := SetVersions(dir, pai.Pair{Services: "newest", Kubernetes: "v0.11-pai"}); err == nil || !strings.Contains(err.Error(), "not a release") {
+		t.Errorf("a version of the wrong form: %v", err)
+	}
+	if after := snapshot(t, dir); !reflect.DeepEqual(before, after) {
+		t.Errorf("a refused change left %v", after)
+	}
+}
+
+func snapshot(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := map[string]string{}
+	for _, e := range entries {
+		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		content[e.Name()] = string(data)
+	}
+	return content
+}

@@ -1,0 +1,183 @@
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/observe/running"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+)
+
+// gatherTimeout bounds how long one fact may take to be observed.
+const gatherTimeout = 20 * time.Second
+
+// API is what facts are read from; *kube.Client is one.
+type API interface {
+	Clientset() kubernetes.Interface
+	Dynamic() dynamic.Interface
+}
+
+// Live gathers facts from the API and from the machines themselves.
+type Live struct {
+	// API gives a client, or an error while there is no cluster or its API is away.
+	API func(ctx context.Context) (API, error)
+	// Hosts are the machines by name.
+	Hosts map[string]machine.Host
+}
+
+var _ MachineFacts = Live{}
+
+// Jobs are all running jobs.
+func (l Live) Jobs(ctx context.Context) Fact[[]pai.Job] {
+	ctx, cancel := within(ctx, "list the jobs")
+	defer cancel()
+	api, err := l.API(ctx)
+	if err != nil {
+		return Unknown[[]pai.Job](fmt.Errorf("reach the API: %w", err))
+	}
+	jobs, err := running.Jobs(ctx, api.Clientset(), api.Dynamic())
+	if err != nil {
+		return Unknown[[]pai.Job](err)
+	}
+	var live []pai.Job
+	for _, j := range jobs {
+		if j.Running() {
+			live = append(live, j)
+		}
+	}
+	return Known(live)
+}
+
+// Containers are the living containers of a machine.
+func (l Live) Containers(ctx context.Context, name string) Fact[[]running.Container] {
+	host, err := l.host(name)
+	if err != nil {
+		return Unknown[[]running.Container](err)
+	}
+	return Observed(running.Containers(ctx, host))
+}
+
+// Kubelets are the versions of the kubelets in the cluster, from the API or,
+// while that is away, from the machines.
+func (l Live) Kubelets(ctx context.Context) Fact[map[string]string] {
+	ctx, cancel := within(ctx, "read the kubelets' versions")
+	defer cancel()
+	versions, errAPI := l.kubeletsOfAPI(ctx)
+	if errAPI == nil {
+		return Known(versions)
+	}
+	versions = map[string]string{}
+	for name, host := range l.Hosts {
+		v, err := kubeletOnMachine(ctx, host)
+		if err != nil {
+			return Unknown[map[string]string](errors.Join(errAPI, err))
+		}
+		if v != "" {
+			versions[name] = v
+		}
+	}
+	return Known(versions)
+}
+
+func (l Live) kubeletsOfAPI(ctx context.Context) (map[string]string, error) {
+	api, err := l.API(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reach the API: %w", err)
+	}
+	nodes, err := api.Clientset().CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list the nodes: %w", err)
+	}
+	versions := map[string]string{}
+	for _, n := range nodes.Items {
+		versions[n.Name] = n.Status.NodeInfo.KubeletVersion
+	}
+	return versions, nil
+}
+
+// Machine gathers the facts about the target of a step, other than its jobs
+// and containers.
+func (l Live) Machine(ctx context.Context, step plan.Step) Facts {
+	ctx, cancel := within(ctx, "observe "+step.Target)
+	defer cancel()
+	var f Facts
+	host, errHost := l.host(step.Target)
+	if errHost == nil {
+		observeMachine(ctx, host, step, &f)
+	} else {
+		f.unknownMachine(errHost)
+	}
+	api, errAPI := l.API(ctx)
+	if errAPI != nil {
+		f.unknownAPI(fmt.Errorf("reach the API: %w", errAPI))
+		return f
+	}
+	f.Node = Observed(api.Clientset().CoreV1().Nodes().Get(ctx, step.Target, metav1.GetOptions{}))
+	f.Pods = Observed(podsOn(ctx, api.Clientset(), step.Target))
+	f.Kubelet = kubeletChange(f.Node, f.Kubelet)
+	if errHost == nil {
+		f.Config = Observed(kubeletConfigs(ctx, api.Clientset(), host, f.KubeletRuns))
+	}
+	return f
+}
+
+// kubeletChange adds the version that runs, which the API knows, to the one
+// that would be started, which the machine knows.
+func kubeletChange(node Fact[*corev1.Node], next Fact[Change[string]]) Fact[Change[string]] {
+	if !node.known {
+		return Unknown[Change[string]](fmt.Errorf("read the kubelet's version: %s", node.why()))
+	}
+	if !next.known {
+		return next
+	}
+	return Known(Change[string]{From: node.value.Status.NodeInfo.KubeletVersion, To: next.value.To})
+}
+
+func (f *Facts) unknownAPI(err error) {
+	f.Node, f.Pods = Unknown[*corev1.Node](err), Unknown[[]corev1.Pod](err)
+	f.Kubelet, f.Config = Unknown[Change[string]](err), Unknown[Change[KubeletConfig]](err)
+}
+
+func (f *Facts) unknownMachine(err error) {
+	f.Kubelet, f.Runtime, f.RuntimeCgroups = Unknown[Change[string]](err), Unknown[Change[string]](err), Unknown[Change[string]](err)
+	f.Config, f.RuntimeKillMode = Unknown[Change[KubeletConfig]](err), Unknown[string](err)
+	f.KubeletRuns, f.RuntimeUp = Unknown[bool](err), Unknown[bool](err)
+}
+
+// podsOn are the pods of a machine that have not ended.
+func podsOn(ctx context.Context, core kubernetes.Interface, name string) ([]corev1.Pod, error) {
+	list, err := core.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{
+		FieldSelector: fields.OneTermEqualSelector("spec.nodeName", name).String(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the pods on %s: %w", name, err)
+	}
+	var pods []corev1.Pod
+	for _, p := range list.Items {
+		if p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed {
+			pods = append(pods, p)
+		}
+	}
+	return pods, nil
+}
+
+func (l Live) host(name string) (machine.Host, error) {
+	if h := l.Hosts[name]; h != nil {
+		return h, nil
+	}
+	return nil, fmt.Errorf("there is no connection to machine %s", name)
+}
+
+func within(ctx context.Context, what string) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, gatherTimeout, fmt.Errorf("could not %s within %s", what, gatherTimeout))
+}

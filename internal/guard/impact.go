@@ -1,0 +1,81 @@
+package guard
+
+import (
+	"slices"
+
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+)
+
+// Impact lists the running jobs that a step could touch. impacts says what
+// running jobs notice of each service while it is stopped; a service that is
+// not in it counts as one on the jobs' data path.
+//
+// The API's absence touches no running container; a change to a machine can
+// touch the jobs with running pods on it, a service on the data path every job.
+func Impact(step plan.Step, world plan.World, impacts map[string]pai.JobImpact) []pai.JobRef {
+	return refs(touched(step, Risk(step, impacts), world.Running()))
+}
+
+// Risk is what running jobs may notice of a step: what the planner wrote on it
+// or, for a service, what the service declares, whichever is worse.
+func Risk(step plan.Step, impacts map[string]pai.JobImpact) pai.Risk {
+	if step.Kind != plan.KindService && step.Kind != plan.KindStop {
+		return step.Risk
+	}
+	switch impacts[step.Target] {
+	case pai.ImpactNone, pai.ImpactSubmission:
+		return step.Risk
+	default:
+		return worse(step.Risk, pai.RiskDataPath)
+	}
+}
+
+// worse orders risks by how much of a job they can take. A risk that is not
+// known is the worst.
+func worse(a, b pai.Risk) pai.Risk {
+	order := []pai.Risk{pai.RiskNone, pai.RiskAPI, pai.RiskNode, pai.RiskDataPath, pai.RiskEviction}
+	ia, ib := slices.Index(order, a), slices.Index(order, b)
+	if ia == -1 || (ib != -1 && ia > ib) {
+		return a
+	}
+	return b
+}
+
+// touched are those of the running jobs that a step of this risk could touch.
+func touched(step plan.Step, risk pai.Risk, running []pai.Job) []pai.Job {
+	switch risk {
+	case pai.RiskNone, pai.RiskAPI:
+		return nil
+	case pai.RiskNode, pai.RiskEviction:
+		if step.Target == "" {
+			return running // a machine step that does not say which machine
+		}
+		return on(step.Target, running)
+	default:
+		return running
+	}
+}
+
+// on are the jobs with a running pod on a machine.
+func on(machine string, jobs []pai.Job) []pai.Job {
+	var there []pai.Job
+	for _, j := range jobs {
+		if slices.Contains(j.Machines(), machine) {
+			there = append(there, j)
+		}
+	}
+	return there
+}
+
+// refs names the jobs, sorted, each once.
+func refs(jobs []pai.Job) []pai.JobRef {
+	var list []pai.JobRef
+	for _, j := range jobs {
+		list = append(list, j.JobRef)
+	}
+	slices.SortFunc(list, func(a, b pai.JobRef) int {
+		return slices.Compare([]string{a.String(), a.VirtualCluster}, []string{b.String(), b.VirtualCluster})
+	})
+	return slices.Compact(list)
+}

@@ -1,0 +1,212 @@
+package job
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// good is a job with nothing wrong; cases change one line of it.
+const good = `protocolVersion: 2
+name: train
+type: job
+prerequisites:
+  - {name: image, type: dockerimage, uri: pai.local/example:v0.10}
+taskRoles:
+  worker:
+    instances: 2
+    dockerImage: image
+    resourcePerInstance: {cpu: 1, memoryMB: 64, gpu: 0}
+    commands:
+      - echo hello
+`
+
+func TestGoodJobHasNoProblems(t *testing.T) {
+	t.Parallel()
+	job, warnings, err := Parse([]byte(good), Options{VirtualClusters: []string{"default"}})
+	if err != nil || len(warnings) > 0 {
+		t.Fatalf("problems: %v; warnings: %v", err, warnings)
+	}
+	want := TaskRole{Name: "worker", Instances: 2, MinFailed: 1, MinSucceeded: 2, Image: "pai.local/example:v0.10",
+		CPUMilli: 1000, MemoryMB: 64, Commands: []string{"echo hello"}}
+	if got := job.TaskRoles[0]; fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	if job.VirtualCluster != "default" {
+		t.Errorf("virtual cluster %q", job.VirtualCluster)
+	}
+}
+
+func TestProblems(t *testing.T) {
+	t.Parallel()
+	cases := []struct {
+		name      string
+		old, new  string // replaced in good
+		want      string // the only problem
+		wantPlace string
+	}{
+		{"version", "protocolVersion: 2", "protocolVersion: 1", `protocolVersion: must be 2, not "1"`, "1:18"},
+		{"missing version", "protocolVersion: 2\n", "", `protocolVersion: is missing`, "1:1"},
+		{"empty name", "name: train", "name:", `name: must not be empty`, "2:1"},
+		{"numeric name", "name: train", "name: 12", `name: must be a string, not a number: write "12" in quotes`, "2:7"},
+		{"name with a dot", "name: train", "name: a.b", `name: may hold letters, digits, - and _ only, not "a.b"`, "2:7"},
+		{"type", "type: job", "type: script", `type: must be job, not "script"`, "3:7"},
+		{"misspelt field", "    instances: 2", "    instance: 2", `taskRoles.worker.instance: unknown field; did you mean "instances"?`, "8:5"},
+		{"misspelt with dashes", "    instances: 2", "    task-retry-count: 2", `taskRoles.worker.task-retry-count: unknown field; did you mean "taskRetryCount"?`, "8:5"},
+		{"far from any field", "    instances: 2", "    zebra: 2", `taskRoles.worker.zebra: unknown field`, "8:5"},
+		{"no instances", "instances: 2", "instances: 0", `taskRoles.worker.instances: must be from 1 to 1000, not 0`, "8:16"},
+		{"text for a number", "instances: 2", "instances: two", `taskRoles.worker.instances: must be a whole number, not "two"`, "8:16"},
+		{"unknown image", "dockerImage: image", "dockerImage: imag", `taskRoles.worker.dockerImage: no prerequisite of type dockerimage is named "imag"; did you mean "image"?`, "9:18"},
+		{"bad image", "pai.local/example:v0.10", "'not an image'", `prerequisites[0].uri: is not the name of an image`, "5:43"},
+		{"no cpu", "cpu: 1, ", "", `taskRoles.worker.resourcePerInstance.cpu: is missing`, "10:5"},
+		{"negative cpu", "cpu: 1", "cpu: -1", `taskRoles.worker.resourcePerInstance.cpu: must be from 0.001 to 4096, not -1`, "10:32"},
+		{"no gpu", ", gpu: 0", "", `taskRoles.worker.resourcePerInstance.gpu: is missing`, "10:5"},
+		{"ports", "gpu: 0}", "gpu: 0, ports: {http: 1}}", `taskRoles.worker.resourcePerInstance.ports: reserved ports are not supported`, "10:57"},
+		{"no commands", "commands:\n      - echo hello", "commands: []", `taskRoles.worker.commands: must be a list of at least one string`, "11:15"},
+		{"command is a number", "- echo hello", "- 7", `taskRoles.worker.commands[0]: must be a string, not a number`, "12:9"},
+		{"unknown parameter", "echo hello", "echo <% $parameters.lr %>", `taskRoles.worker.commands[0]: <% $parameters.lr %>: there is no such parameter`, "12:9"},
+		{"role without data", "echo hello", "echo <% $data.uri[0] %>", `taskRoles.worker.commands[0]: <% $data.uri[0] %>: the task role names no data`, "12:9"},
+		{"role name", "  worker:", "  1worker:", `taskRoles.1worker: a task role's name may hold letters`, "7:3"},
+		{"given twice", "type: job", "type: job\nname: again", `name: given twice, first in line 2`, "4:1"},
+		{"no such virtual cluster", "type: job", "type: job\ndefaults: {virtualCluster: vc9}", `defaults.virtualCluster: there is no virtual cluster "vc9"; there is default`, "4:28"},
+		{"deployment", "type: job", "type: job\ndeployments: [{name: prod}]", `deployments: deployments are not supported`, "4:1"},
+		{"secrets", "type: job", "type: job\nsecrets: {password: x}", `secrets: secrets are not supported`, "4:1"},
+		{"registry password", "uri: pai.local/example:v0.10", "uri: a/b, auth: {username: u}", `prerequisites[0].auth: registries that ask for a password are not supported`, "5:48"},
+		{"alias", "echo hello", "&a echo hello", `YAML anchors and aliases are not accepted`, "12:9"},
+		{"NUL", "- echo hello", `- "a\0b"`, `contains a NUL character`, "12:9"},
+		{"always succeeds", "instances: 2", "instances: 2\n    completion: {minFailedInstances: -1}", `taskRoles.worker.completion.minFailedInstances: a job that succeeds whatever its tasks do is not supported`, "9:18"},
+		{"undecided", "instances: 2", "instances: 2\n    completion: {minFailedInstances: 2}", `taskRoles.worker.completion.minFailedInstances: with 2 instances and minSucceededInstances 2 it may be at most 1`, "9:18"},
+		{"more than there are", "instances: 2", "instances: 2\n    completion: {minSucceededInstances: 3}", `taskRoles.worker.completion.minSucceededInstances: must be from -1 to 2, not 3`, "9:41"},
+		{"not YAML", "type: job", "type: [job", `this is not YAML`, "3:1"},
+		{"second document", "      - echo hello", "      - echo hello\n---\nname: x", `a second YAML document starts here`, "13:1"},
+		{"tab", "    instances: 2", "\tinstances: 2", `this is not YAML: found character that cannot start any token`, "8:1"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			if !strings.Contains(good, c.old) {
+				t.Fatalf("%q is not in the good job", c.old)
+			}
+			_, _, err := Parse([]byte(strings.Replace(good, c.old, c.new, 1)), Options{VirtualClusters: []string{"default"}})
+			var problems Problems
+			if !errors.As(err, &problems) {
+				t.Fatalf("no problems but %v", err)
+			}
+			if len(problems) != 1 || !strings.Contains(problems[0].String(), c.want) {
+				t.Fatalf("got:\n%v\nwant one problem with:\n%s", problems, c.want)
+			}
+			if place := fmt.Sprintf("%d:%d", problems[0].Line, problems[0].Column); place != c.wantPlace {
+				t.Errorf("%v: is at %s, want %s", problems[0], place, c.wantPlace)
+			}
+		})
+	}
+}
+
+func TestAllProblemsAreReportedInOrder(t *testing.T) {
+	t.Parallel()
+	_, _, err := Parse([]byte(`protocolVersion: 3
+name: a b
+kind: job
+taskRoles:
+  worker:
+    instances: -2
+    resourcePerInstance: {cpu: none, memoryMB: 0}
+    commands: echo
+`), Options{})
+	want := `1:1: type: is missing
+1:18: protocolVersion: must be 2, not "3"
+2:7: name: may hold letters, digits, - and _ only, not "a b"
+3:1: kind: unknown field
+5:3: taskRoles.worker.dockerImage: is missing
+6:16: taskRoles.worker.instances: must be from 1 to 1000, not -2
+7:5: taskRoles.worker.resourcePerInstance.gpu: is missing
+7:32: taskRoles.worker.resourcePerInstance.cpu: must be a number, not "none"
+7:48: taskRoles.worker.resourcePerInstance.memoryMB: must be from 1 to 16777216, not 0
+8:15: taskRoles.worker.commands: must be a list of at least one string`
+	if err == nil || err.Error() != want {
+		t.Errorf("got:\n%v\nwant:\n%s", err, want)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	deep := strings.Repeat("[", MaxDepth+2) + strings.Repeat("]", MaxDepth+2)
+	for name, text := range map[string]string{
+		"empty":      "",
+		"comment":    "# nothing\n",
+		"scalar":     "job",
+		"list":       "- job",
+		"too long":   good + "#" + strings.Repeat("x", MaxSize),
+		"too deep":   good + "extras: {x: " + deep + "}\n",
+		"aliases":    "a: &a [x]\nb: [*a, *a]\n",
+		"merge keys": "a: &a {x: 1}\n<<: *a\n",
+		"binary":     "\x00\x01",
+	} {
+		if _, _, err := Parse([]byte(text), Options{}); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	t.Parallel()
+	_, warnings, err := Parse([]byte(good+"extras:\n  submitFrom: portal\n  gangAllocation: true\n  hivedScheduler: {jobPriorityClass: prod}\n"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(warnings) != 1 || warnings[0].String() != "16:3: extras.hivedScheduler: has no effect here" {
+		t.Errorf("warnings: %v", warnings)
+	}
+}
+
+func TestRendering(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("testdata/train.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	job, _, err := Parse(text, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := job.TaskRoles[0].Commands[0], `echo "lr 0.1 from /data/cifar10 in $$"`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// Whatever text comes in, Parse says yes or says why not, and what it accepts
+// becomes an object.
+func TestParseNeverFailsOtherwise(t *testing.T) {
+	t.Parallel()
+	lines := strings.SplitAfter(good, "\n")
+	rapid.Check(t, func(t *rapid.T) {
+		var b strings.Builder
+		for _, line := range lines {
+			switch rapid.IntRange(0, 12).Draw(t, "what") {
+			case 0: // left out
+			case 1:
+				b.WriteString(line + line)
+			case 2:
+				b.WriteString(rapid.StringN(0, 20, -1).Draw(t, "text") + "\n")
+			case 3:
+				b.WriteString(strings.Replace(line, ": ", ": "+rapid.SampledFrom([]string{"[", "{a: ", "-1", "&x ", "!!int "}).Draw(t, "value"), 1))
+			default:
+				b.WriteString(line)
+			}
+		}
+		job, _, err := Parse([]byte(b.String()), Options{})
+		var problems Problems
+		switch {
+		case err == nil:
+			if _, err := job.JobSet("user", []byte(b.String())); err != nil {
+				t.Fatalf("accepted, and then: %v", err)
+			}
+		case !errors.As(err, &problems) || len(problems) == 0:
+			t.Fatalf("error without problems: %v", err)
+		}
+	})
+}

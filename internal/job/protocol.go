@@ -1,0 +1,41 @@
+package job
+
+// Limits of what is accepted as a job.
+const (
+	MaxSize      = 128 << 10 // bytes of a job's YAML; it is kept in an annotation, and annotations share 256 KiB
+	MaxDepth     = 16        // nested levels
+	MaxTaskRoles = 32
+	MaxInstances = 1000 // per task role; four digits in a pod's name would not fit the name rule
+	maxProblems  = 100  // reported at once
+)
+
+// Job is a job as its user described it, in job protocol v2, rendered: what
+// `<% … %>` referred to is filled in.
+type Job struct {
+	Name           string
+	VirtualCluster string // empty: the default one
+	RetryCount     int    // how often the whole job is started again after it failed
+	TaskRoles      []TaskRole
+}
+
+// TaskRole is one kind of task. Its instances run in a container each.
+type TaskRole struct {
+	Name       string
+	Instances  int
+	RetryCount int // how often one task is started again after it failed
+	// MinFailed failed tasks fail the whole job.
+	MinFailed int
+	// MinSucceeded succeeded tasks let the whole job succeed; NeverDecides:
+	// the role does not end the job by succeeding.
+	MinSucceeded int
+	Image        string
+	CPUMilli     int64 // thousandths of a core
+	MemoryMB     int64
+	GPU          int64
+	ShmMB        int64 // 0: the container runtime's default
+	Commands     []string
+}
+
+// NeverDecides as TaskRole.MinSucceeded: the job goes on when all tasks of the
+// role have succeeded, and succeeds when those of all such roles have.
+const NeverDecides = -1

@@ -1,0 +1,284 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// Action is what happened to one object.
+type Action string
+
+// The actions of a ChangeSet. Kept means that an object is no longer wanted
+// but stays, because its deletion would take data or objects with it.
+const (
+	Created    Action = "created"
+	Configured Action = "configured"
+	Unchanged  Action = "unchanged"
+	Deleted    Action = "deleted"
+	Kept       Action = "kept"
+)
+
+// Change is what happened to one object.
+type Change struct {
+	Object Ref
+	Action Action
+}
+
+// ChangeSet is what an application did, in the order it was done.
+type ChangeSet []Change
+
+// Count says how many objects an action happened to.
+func (cs ChangeSet) Count(a Action) int {
+	n := 0
+	for _, c := range cs {
+		if c.Action == a {
+			n++
+		}
+	}
+	return n
+}
+
+// Changed reports whether the application changed anything.
+func (cs ChangeSet) Changed() bool {
+	return cs.Count(Created)+cs.Count(Configured)+cs.Count(Deleted) > 0
+}
+
+func (cs ChangeSet) String() string {
+	return fmt.Sprintf("%d created, %d configured, %d unchanged, %d deleted",
+		cs.Count(Created), cs.Count(Configured), cs.Count(Unchanged), cs.Count(Deleted))
+}
+
+// ApplyOptions says how objects are applied.
+type ApplyOptions struct {
+	// Inventory is the name under which the objects are remembered; without
+	// one nothing is remembered and nothing can be pruned.
+	Inventory string
+	// Record is kept with the inventory once everything is applied and pruned.
+	Record map[string]string
+	// Prune deletes what the inventory listed before and objs no longer name.
+	Prune bool
+	// DryRun asks the API what it would do, and changes nothing. Objects of
+	// kinds or in namespaces that do not exist yet count as created.
+	DryRun bool
+}
+
+// crdPatience is how long a definition may take until the API serves its kind.
+const crdPatience = time.Minute
+
+// Apply makes the cluster have objs, each with the fields given, taking those
+// fields over from any other manager; fields that are not given stay as they
+// are. It can be cut short anywhere and called again: every object it may have
+// made is in the inventory before the first one is.
+func (c *Client) Apply(ctx context.Context, objs []*unstructured.Unstructured, opts ApplyOptions) (ChangeSet, error) {
+	objs = inOrder(objs)
+	if opts.DryRun {
+		return c.dryRun(ctx, objs, opts)
+	}
+	before, err := c.begin(ctx, objs, opts)
+	if err != nil {
+		return nil, err
+	}
+	var changes ChangeSet
+	if err := c.applyAll(ctx, objs, opts.Inventory, &changes); err != nil || opts.Inventory == "" {
+		return changes, err
+	}
+	left := minus(before, refs(objs))
+	if opts.Prune {
+		left, err = c.prune(ctx, left, opts.Inventory, &changes)
+		if err != nil {
+			return changes, err
+		}
+	}
+	return changes, c.finish(ctx, objs, left, opts)
+}
+
+// Prune ends an application that was made without pruning: what the inventory
+// lists besides objs is deleted, and opts.Record is kept. So what is being
+// replaced can go after what replaces it is ready.
+func (c *Client) Prune(ctx context.Context, objs []*unstructured.Unstructured, opts ApplyOptions) (ChangeSet, error) {
+	inv, err := c.Inventory(ctx, opts.Inventory)
+	if err != nil {
+		return nil, err
+	}
+	if inv == nil {
+		return nil, fmt.Errorf("prune inventory %s: there is none", opts.Inventory)
+	}
+	var changes ChangeSet
+	left, err := c.prune(ctx, minus(inv.Objects, refs(objs)), opts.Inventory, &changes)
+	if err != nil {
+		return changes, err
+	}
+	return changes, c.finish(ctx, objs, left, opts)
+}
+
+// finish writes down that an application was carried out to its end.
+func (c *Client) finish(ctx context.Context, objs []*unstructured.Unstructured, left []Ref, opts ApplyOptions) error {
+	return c.writeInventory(ctx, &Inventory{
+		Name: opts.Inventory, State: InventoryApplied, Objects: union(left, refs(objs)), Record: opts.Record,
+	})
+}
+
+// begin writes down everything that the application may leave behind, and
+// returns what the inventory listed before.
+func (c *Client) begin(ctx context.Context, objs []*unstructured.Unstructured, opts ApplyOptions) ([]Ref, error) {
+	if opts.Inventory == "" {
+		return nil, nil
+	}
+	if err := c.ensureNamespace(ctx, pai.SystemNamespace); err != nil {
+		return nil, err
+	}
+	old, err := c.Inventory(ctx, opts.Inventory)
+	if err != nil {
+		return nil, err
+	}
+	next := &Inventory{Name: opts.Inventory, State: InventoryApplying, Objects: refs(objs)}
+	if old != nil {
+		next.Objects = union(old.Objects, next.Objects)
+		next.Record = old.Record
+	}
+	if err := c.writeInventory(ctx, next); err != nil {
+		return nil, err
+	}
+	return next.Objects, nil
+}
+
+func (c *Client) applyAll(ctx context.Context, objs []*unstructured.Unstructured, inventory string, changes *ChangeSet) error {
+	for i, obj := range objs {
+		change, err := c.applyRetrying(ctx, marked(obj, inventory))
+		if err != nil {
+			return err
+		}
+		*changes = append(*changes, change)
+		lastDefinition := stage(RefOf(obj)) == 0 && (i+1 == len(objs) || stage(RefOf(objs[i+1])) != 0)
+		if lastDefinition {
+			if err := c.waitEstablished(ctx, objs[:i+1]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (c *Client) applyRetrying(ctx context.Context, obj *unstructured.Unstructured) (Change, error) {
+	change := Change{Object: RefOf(obj)}
+	err := c.try(ctx, "apply "+change.Object.String(), func(ctx context.Context) error {
+		_, action, err := c.applyOnce(ctx, obj)
+		change.Action = action
+		return err
+	})
+	return change, err
+}
+
+// applyOnce applies one object with one attempt. Whether it was created or
+// changed is seen by comparing with what was there just before.
+func (c *Client) applyOnce(ctx context.Context, obj *unstructured.Unstructured) (*unstructured.Unstructured, Action, error) {
+	resource, err := c.resource(RefOf(obj))
+	if err != nil {
+		return nil, "", err
+	}
+	before, err := resource.Get(ctx, obj.GetName(), metav1.GetOptions{})
+	if err != nil && !isNotFound(err) {
+		return nil, "", err
+	}
+	existed := err == nil
+	after, err := resource.Apply(ctx, obj.GetName(), obj, metav1.ApplyOptions{FieldManager: pai.FieldManager, Force: true})
+	if err != nil {
+		return nil, "", err
+	}
+	switch {
+	case !existed:
+		return after, Created, nil
+	case before.GetResourceVersion() == after.GetResourceVersion(), sameContent(before, after):
+		return after, Unchanged, nil
+	default:
+		return after, Configured, nil
+	}
+}
+
+// waitEstablished waits until the API serves the kinds that were just defined.
+func (c *Client) waitEstablished(ctx context.Context, definitions []*unstructured.Unstructured) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, crdPatience,
+		fmt.Errorf("the API does not serve the new kinds after %s", crdPatience))
+	defer cancel()
+	return c.Wait(ctx, definitions)
+}
+
+func (c *Client) dryRun(ctx context.Context, objs []*unstructured.Unstructured, opts ApplyOptions) (ChangeSet, error) {
+	var changes ChangeSet
+	for _, obj := range objs {
+		change, err := c.dryRunOne(ctx, marked(obj, opts.Inventory))
+		if err != nil {
+			return changes, err
+		}
+		changes = append(changes, change)
+	}
+	if opts.Inventory == "" || !opts.Prune {
+		return changes, nil
+	}
+	old, err := c.Inventory(ctx, opts.Inventory)
+	if err != nil || old == nil {
+		return changes, err
+	}
+	for _, r := range minus(old.Objects, refs(objs)) {
+		action := Deleted
+		if neverPruned(r) {
+			action = Kept
+		}
+		changes = append(changes, Change{Object: r, Action: action})
+	}
+	return changes, nil
+}
+
+func (c *Client) dryRunOne(ctx context.Context, obj *unstructured.Unstructured) (Change, error) {
+	change := Change{Object: RefOf(obj)}
+	err := c.try(ctx, "dry-run of "+change.Object.String(), func(ctx context.Context) error {
+		resource, err := c.resource(change.Object)
+		if isNoMatch(err) {
+			change.Action = Created
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		before, err := resource.Get(ctx, obj.GetName(), metav1.GetOptions{})
+		if isNotFound(err) {
+			change.Action = Created
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		after, err := resource.Apply(ctx, obj.GetName(), obj,
+			metav1.ApplyOptions{FieldManager: pai.FieldManager, Force: true, DryRun: []string{metav1.DryRunAll}})
+		if err != nil {
+			return err
+		}
+		change.Action = Unchanged
+		if !sameContent(before, after) {
+			change.Action = Configured
+		}
+		return nil
+	})
+	return change, err
+}
+
+// sameContent compares two states of one object without the bookkeeping that
+// the API changes by itself.
+func sameContent(a, b *unstructured.Unstructured) bool {
+	strip := func(o *unstructured.Unstructured) string {
+		o = o.DeepCopy()
+		for _, field := range []string{"managedFields", "resourceVersion", "generation"} {
+			unstructured.RemoveNestedField(o.Object, "metadata", field)
+		}
+		unstructured.RemoveNestedField(o.Object, "status")
+		h, err := Hash([]*unstructured.Unstructured{o})
+		return h + fmt.Sprint(err)
+	}
+	return strip(a) == strip(b)
+}

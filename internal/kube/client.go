@@ -1,0 +1,164 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/restmapper"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// Client talks to one cluster's API. It is safe for concurrent use.
+type Client struct {
+	config    *rest.Config
+	clientset kubernetes.Interface
+	dynamic   dynamic.Interface
+	mapper    *restmapper.DeferredDiscoveryRESTMapper
+	progress  func(format string, args ...any)
+	patience  time.Duration
+}
+
+// DefaultPatience is how long one call is repeated while the API is away, when
+// its context ends no sooner. A control plane that is being replaced on slow
+// machines is back well within it.
+const DefaultPatience = 3 * time.Minute
+
+// FromKubeconfig makes a client of the kubeconfig's current context. It does
+// not talk to the API.
+func FromKubeconfig(data []byte) (*Client, error) {
+	config, err := clientcmd.RESTConfigFromKubeConfig(data)
+	if err != nil {
+		return nil, fmt.Errorf("read kubeconfig: %w", err)
+	}
+	return FromConfig(config)
+}
+
+// FromConfig makes a client of a client-go configuration, which it copies.
+func FromConfig(config *rest.Config) (*Client, error) {
+	config = rest.CopyConfig(config)
+	// The API server's own fairness limits clients; a second limit here would
+	// only make an upgrade slower.
+	config.QPS = -1
+	config.UserAgent = "paictl"
+	config.WarningHandlerWithContext = rest.NoWarnings{}
+
+	clientset, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("make Kubernetes client: %w", err)
+	}
+	dyn, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("make Kubernetes client: %w", err)
+	}
+	// Discovery takes no context; the time-out is what ends it.
+	discoveryConfig := rest.CopyConfig(config)
+	discoveryConfig.Timeout = attemptTimeout
+	disco, err := discovery.NewDiscoveryClientForConfig(discoveryConfig)
+	if err != nil {
+		return nil, fmt.Errorf("make Kubernetes client: %w", err)
+	}
+	return &Client{
+		config:    config,
+		clientset: clientset,
+		dynamic:   dyn,
+		mapper:    restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disco)),
+		progress:  func(string, ...any) {},
+		patience:  DefaultPatience,
+	}, nil
+}
+
+// WithProgress returns a client that reports what it waits for.
+func (c *Client) WithProgress(progress func(format string, args ...any)) *Client {
+	if progress == nil {
+		return c
+	}
+	d := *c
+	d.progress = progress
+	return &d
+}
+
+// WithPatience returns a client that repeats a call for at most d while the
+// API is away.
+func (c *Client) WithPatience(d time.Duration) *Client {
+	e := *c
+	e.patience = d
+	return &e
+}
+
+// Clientset is the typed client, for reading.
+func (c *Client) Clientset() kubernetes.Interface { return c.clientset }
+
+// Dynamic is the untyped client, for reading.
+func (c *Client) Dynamic() dynamic.Interface { return c.dynamic }
+
+// RESTConfig is a copy of the client's configuration.
+func (c *Client) RESTConfig() *rest.Config { return rest.CopyConfig(c.config) }
+
+// resource finds where the API serves a kind. A kind that is not served is
+// looked for anew once, because the kinds known are those of the first look.
+func (c *Client) resource(ref Ref) (dynamic.ResourceInterface, error) {
+	mapping, err := c.mapping(ref.GroupKind(), ref.Version)
+	if err != nil {
+		return nil, err
+	}
+	if mapping.Scope.Name() != meta.RESTScopeNameNamespace {
+		return c.dynamic.Resource(mapping.Resource), nil
+	}
+	if ref.Namespace == "" {
+		return nil, fmt.Errorf("%s is a namespaced object without a namespace", ref)
+	}
+	return c.dynamic.Resource(mapping.Resource).Namespace(ref.Namespace), nil
+}
+
+func (c *Client) mapping(kind schema.GroupKind, version string) (*meta.RESTMapping, error) {
+	mapping, err := c.mapper.RESTMapping(kind, version)
+	if meta.IsNoMatchError(err) {
+		c.mapper.Reset()
+		mapping, err = c.mapper.RESTMapping(kind, version)
+	}
+	if err != nil {
+		// A group whose own server is away makes discovery incomplete, which
+		// must not read as "there is no such kind".
+		var group *discovery.ErrGroupDiscoveryFailed
+		if errors.As(err, &group) {
+			c.mapper.Reset()
+		}
+		return nil, fmt.Errorf("find the API of %s %s: %w", kind, version, err)
+	}
+	return mapping, nil
+}
+
+// Ping asks the API whether it is ready, once.
+func (c *Client) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	if err := c.clientset.CoreV1().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error(); err != nil {
+		return fmt.Errorf("ask the API whether it is ready: %w", err)
+	}
+	return nil
+}
+
+// ensureNamespace makes a namespace that is not there.
+func (c *Client) ensureNamespace(ctx context.Context, name string) error {
+	return c.try(ctx, "namespace "+name, func(ctx context.Context) error {
+		_, err := c.clientset.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
+		if err == nil {
+			return nil
+		}
+		if !isNotFound(err) {
+			return err
+		}
+		_, _, err = c.applyOnce(ctx, namespaceObject(name))
+		return err
+	})
+}

@@ -1,0 +1,229 @@
+// Package kubetest starts a real etcd and a real API server on loopback ports
+// for tests. It may be imported by tests only.
+package kubetest
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"pai.dev/pai/internal/kube"
+)
+
+// ProgramsVariable names a folder with etcd, kube-apiserver and
+// kube-controller-manager. Without it the programs of the bundles in the
+// cache folder are used.
+const ProgramsVariable = "PAI_TEST_PROGRAMS"
+
+const startTimeout = 90 * time.Second
+
+// Cluster is a control plane without machines.
+type Cluster struct {
+	Client *kube.Client
+	Config *rest.Config
+
+	t         testing.TB
+	programs  string
+	dir       string
+	apiserver []string
+	process   *exec.Cmd
+}
+
+// Start starts etcd and an API server, which end with the test. A test that
+// uses it carries the build tag e2e: without the programs it fails.
+func Start(t testing.TB) *Cluster {
+	t.Helper()
+	c := &Cluster{t: t, programs: findPrograms(t), dir: t.TempDir()}
+	etcdClient, etcdPeer, api := freePort(t), freePort(t), freePort(t)
+
+	etcd := c.start("etcd",
+		"--data-dir="+filepath.Join(c.dir, "etcd"), "--name=test", "--unsafe-no-fsync",
+		"--listen-client-urls="+loopback("http", etcdClient), "--advertise-client-urls="+loopback("http", etcdClient),
+		"--listen-peer-urls="+loopback("http", etcdPeer), "--initial-advertise-peer-urls="+loopback("http", etcdPeer),
+		"--initial-cluster=test="+loopback("http", etcdPeer), "--log-level=warn")
+	t.Cleanup(func() { stop(etcd) })
+
+	token := randomToken(t)
+	tokens := filepath.Join(c.dir, "tokens.csv")
+	write(t, tokens, token+",admin,admin,system:masters\n")
+	key := filepath.Join(c.dir, "service-account.key")
+	write(t, key, serviceAccountKey(t))
+	c.apiserver = []string{
+		"--etcd-servers=" + loopback("http", etcdClient), "--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", api),
+		"--cert-dir=" + filepath.Join(c.dir, "certs"), "--token-auth-file=" + tokens, "--authorization-mode=RBAC",
+		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file=" + key,
+		"--service-account-signing-key-file=" + key, "--service-cluster-ip-range=10.96.0.0/16",
+		"--service-node-port-range=9000-9999", "--endpoint-reconciler-type=none", "--watch-cache=true",
+	}
+	c.StartAPIServer()
+	t.Cleanup(c.StopAPIServer)
+
+	c.Config = &rest.Config{Host: loopback("https", api), BearerToken: token}
+	// The API server made its certificate itself; it is on loopback.
+	c.Config.Insecure = true
+	client, err := kube.FromConfig(c.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Client = client
+	c.waitReady()
+	return c
+}
+
+// StartAPIServer starts the API server again after StopAPIServer; it does not
+// wait until it is ready.
+func (c *Cluster) StartAPIServer() { c.process = c.start("kube-apiserver", c.apiserver...) }
+
+// StopAPIServer kills the API server.
+func (c *Cluster) StopAPIServer() { stop(c.process) }
+
+// StartControllers starts the controller manager, which turns workloads into
+// pods; without machines these stay pending.
+func (c *Cluster) StartControllers() {
+	c.t.Helper()
+	kubeconfig := filepath.Join(c.dir, "admin.conf")
+	write(c.t, kubeconfig, string(c.Kubeconfig()))
+	process := c.start("kube-controller-manager", "--kubeconfig="+kubeconfig, "--leader-elect=false",
+		"--use-service-account-credentials=false", "--secure-port=0", "--controllers=*,-nodeipam,-route",
+		"--service-account-private-key-file="+filepath.Join(c.dir, "service-account.key"))
+	c.t.Cleanup(func() { stop(process) })
+}
+
+// Kubeconfig gives full rights.
+func (c *Cluster) Kubeconfig() []byte {
+	return fmt.Appendf(nil, `apiVersion: v1
+kind: Config
+current-context: test
+clusters: [{name: test, cluster: {server: %q, insecure-skip-tls-verify: true}}]
+users: [{name: admin, user: {token: %q}}]
+contexts: [{name: test, context: {cluster: test, user: admin}}]
+`, c.Config.Host, c.Config.BearerToken)
+}
+
+func (c *Cluster) waitReady() {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	for {
+		err := c.Client.Ping(ctx)
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			c.t.Fatalf("the API server is not ready after %s: %v\n%s", startTimeout, err, c.log("kube-apiserver"))
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+func (c *Cluster) start(program string, args ...string) *exec.Cmd {
+	c.t.Helper()
+	log, err := os.OpenFile(filepath.Join(c.dir, program+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer log.Close()
+	cmd := exec.Command(filepath.Join(c.programs, program), args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	// The processes end with the test even when it is killed.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		c.t.Fatalf("start %s: %v", program, err)
+	}
+	return cmd
+}
+
+func (c *Cluster) log(program string) string {
+	data, err := os.ReadFile(filepath.Join(c.dir, program+".log"))
+	if err != nil {
+		return err.Error()
+	}
+	return string(data[max(0, len(data)-4000):])
+}
+
+func stop(cmd *exec.Cmd) {
+	if cmd == nil || cmd.ProcessState != nil {
+		return
+	}
+	cmd.Process.Kill() // it may have ended by itself
+	cmd.Wait()
+}
+
+func findPrograms(t testing.TB) string {
+	t.Helper()
+	if dir := os.Getenv(ProgramsVariable); dir != "" {
+		return dir
+	}
+	cache := os.Getenv("PAI_CACHE_DIR")
+	if cache == "" {
+		user, err := os.UserCacheDir()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cache = filepath.Join(user, "pai")
+	}
+	link := t.TempDir()
+	var missing []string
+	for _, program := range []string{"etcd", "kube-apiserver", "kube-controller-manager"} {
+		found, err := filepath.Glob(filepath.Join(cache, "programs", "*", program))
+		if err != nil {
+			t.Fatal(err)
+		}
+		nested, err := filepath.Glob(filepath.Join(cache, "programs", "*", "bin", program))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, nested...)
+		if len(found) == 0 {
+			missing = append(missing, program)
+			continue
+		}
+		if err := os.Symlink(found[len(found)-1], filepath.Join(link, program)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(missing) > 0 {
+		t.Fatalf("no %s in %s: build a bundle first, or set %s", strings.Join(missing, ", "), cache, ProgramsVariable)
+	}
+	return link
+}
+
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func loopback(scheme string, port int) string { return fmt.Sprintf("%s://127.0.0.1:%d", scheme, port) }
+
+func randomToken(t testing.TB) string {
+	t.Helper()
+	b := make([]byte, 16)
+	if _, err := rand.Read(b); err != nil {
+		t.Fatal(err)
+	}
+	return hex.EncodeToString(b)
+}
+
+func write(t testing.TB, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

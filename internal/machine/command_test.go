@@ -1,0 +1,241 @@
+package machine_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"pai.dev/pai/internal/machine"
+)
+
+func TestRun(t *testing.T) {
+	t.Parallel()
+	host := startSSHD(t).dial(t)
+	tests := []struct {
+		name, script, stdin string
+		stdout, stderr      string
+		code                int
+	}{
+		{name: "nothing"},
+		{name: "both outputs", script: "echo out; echo err >&2", stdout: "out\n", stderr: "err\n"},
+		{name: "input", script: "cat", stdin: "first\nsecond", stdout: "first\nsecond"},
+		{name: "input that looks like the protocol", script: "cat", stdin: "0\n17\n", stdout: "0\n17\n"},
+		{name: "no input", script: "cat; echo end", stdout: "end\n"},
+		{name: "input nobody reads", script: "echo done", stdin: strings.Repeat("x", 5<<20), stdout: "done\n"},
+		{name: "part of the input", script: "head -c 3", stdin: strings.Repeat("x", 5<<20), stdout: "xxx"},
+		{name: "code", script: "echo why >&2; exit 7", stderr: "why\n", code: 7},
+		{name: "first failure ends it", script: "false\necho no", code: 1},
+		{name: "unset variable", script: "echo $no_such_variable", code: 2, stderr: "sh: 1: eval: no_such_variable: parameter not set\n"},
+		{name: "here-document and quotes", script: "cat <<'E'\n$a 'b' \"c\" \\\nE\nprintf '%s' \"it's\"", stdout: "$a 'b' \"c\" \\\nit's"},
+		{name: "long script", script: "#" + strings.Repeat("x", 300<<10) + "\necho end", stdout: "end\n"},
+		{name: "not in the list of processes", script: "grep -l -a hunter[2]x /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null || echo none # hunter2x", stdout: "none\n"},
+		{name: "killed", script: "kill -KILL $$", code: 137},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c := machine.Command{Script: tt.script}
+			if tt.stdin != "" {
+				c.Stdin = strings.NewReader(tt.stdin)
+			}
+			out, err := host.Run(t.Context(), c)
+			if out.Stdout != tt.stdout || out.Stderr != tt.stderr {
+				t.Errorf("printed %q and %q, want %q and %q", out.Stdout, out.Stderr, tt.stdout, tt.stderr)
+			}
+			code := 0
+			failure := new(machine.CommandError)
+			if errors.As(err, &failure) {
+				code = failure.Code
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			if code != tt.code {
+				t.Errorf("ended with %d, want %d (%v)", code, tt.code, err)
+			}
+		})
+	}
+}
+
+func TestRunKeepsLongOutputOutOfErrors(t *testing.T) {
+	t.Parallel()
+	host := startSSHD(t).dial(t)
+	out, err := host.Run(t.Context(), machine.Command{Script: "seq 100000; echo the reason >&2; exit 3"})
+	if err == nil || !strings.HasSuffix(err.Error(), "the reason") || len(err.Error()) > 5<<10 {
+		t.Errorf("error of %d bytes: %.200v", len(fmt.Sprint(err)), err)
+	}
+	if len(out.Stdout) < 100000 {
+		t.Errorf("output is cut to %d bytes", len(out.Stdout))
+	}
+}
+
+func TestRunPassesInputOnAsItComes(t *testing.T) {
+	t.Parallel()
+	host := startSSHD(t).dial(t)
+	in, feed := io.Pipe()
+	lines, out := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		_, err := host.Run(t.Context(), machine.Command{Script: "while read -r line; do echo \"got $line\"; done", Stdin: in, Stdout: out})
+		out.Close()
+		done <- err
+	}()
+	for _, word := range []string{"a", "b", "c"} {
+		fmt.Fprintln(feed, word)
+		got := make([]byte, 6)
+		if _, err := io.ReadFull(lines, got); err != nil || string(got) != "got "+word+"\n" {
+			t.Fatalf("answer %q, %v", got, err)
+		}
+	}
+	feed.Close()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRunCarriesLargeInputWhole(t *testing.T) {
+	t.Parallel()
+	host := startSSHD(t).dial(t)
+	data := make([]byte, 50<<20+123)
+	rand.NewChaCha8([32]byte{1}).Read(data)
+	out, err := host.Run(t.Context(), machine.Command{Script: "sha256sum", Stdin: bytes.NewReader(data)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("%x  -\n", sha256.Sum256(data)); out.Stdout != want {
+		t.Errorf("sum %s, want %s", out.Stdout, want)
+	}
+}
+
+func TestRunSecret(t *testing.T) {
+	t.Parallel()
+	sshd := startSSHD(t)
+	host := sshd.dial(t)
+	secret := machine.Command{Script: "# hunter2\necho hunter2; echo hunter2 >&2; exit 1", Secret: true}
+	if _, err := host.Run(t.Context(), secret); err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("error shows the secret: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := host.Run(ctx, machine.Command{Script: "sleep 100 # hunter2", Secret: true}); err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("error of a killed command shows the secret: %v", err)
+	}
+}
+
+// A command and all that it started are gone when the call has returned,
+// however it ended.
+func TestRunKills(t *testing.T) {
+	t.Parallel()
+	script := "sleep 1000 & echo $!; sleep 1000 & echo $!; cat >/dev/null; wait"
+	ends := map[string]func(t *testing.T, sshd *testSSHD, host machine.Host, cancel func()){
+		"cancelled":             func(_ *testing.T, _ *testSSHD, _ machine.Host, cancel func()) { cancel() },
+		"closed":                func(_ *testing.T, _ *testSSHD, host machine.Host, _ func()) { host.Close() },
+		"sshd's process killed": func(t *testing.T, sshd *testSSHD, _ machine.Host, _ func()) { sshd.killConnections(t) },
+	}
+	for name, end := range ends {
+		for _, withInput := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, input %v", name, withInput), func(t *testing.T) {
+				t.Parallel()
+				sshd := startSSHD(t)
+				host := sshd.dial(t)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				c := machine.Command{Script: script}
+				if withInput {
+					in, feed := io.Pipe()
+					defer feed.Close()
+					c.Stdin = in
+				}
+				lines, out := io.Pipe()
+				c.Stdout = out
+				done := make(chan error, 1)
+				go func() {
+					_, err := host.Run(ctx, c)
+					done <- err
+				}()
+				var pids [2]int
+				if _, err := fmt.Fscan(lines, &pids[0], &pids[1]); err != nil {
+					t.Fatal(err)
+				}
+				end(t, sshd, host, cancel)
+				err := <-done
+				if err == nil {
+					t.Error("the call succeeded")
+				}
+				if ctx.Err() != nil != errors.Is(err, context.Canceled) {
+					t.Errorf("error %v", err)
+				}
+				for _, pid := range pids {
+					waitFor(t, "process "+strconv.Itoa(pid)+" to be killed", func() bool { return !running(pid) })
+				}
+			})
+		}
+	}
+}
+
+// running reports whether a process of that number runs (and is not a
+// zombie that its parent has not waited for).
+func running(pid int) bool {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	_, rest, _ := strings.Cut(string(data), ") ")
+	return !strings.HasPrefix(rest, "Z")
+}
+
+func (s *testSSHD) killConnections(t *testing.T) {
+	t.Helper()
+	for _, pid := range s.connections(t) {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Input that cannot be read to its end must not look complete to the command.
+func TestRunWithBrokenInput(t *testing.T) {
+	t.Parallel()
+	host := startSSHD(t).dial(t)
+	file := t.TempDir() + "/whole"
+	broken := errors.New("disk on fire")
+	in := io.MultiReader(strings.NewReader("half"), errReader{broken})
+	_, err := host.Run(t.Context(), machine.Command{Script: "cat >/dev/null; touch " + machine.Quote(file), Stdin: in})
+	if !errors.Is(err, broken) {
+		t.Errorf("error %v", err)
+	}
+	time.Sleep(200 * time.Millisecond)
+	if _, err := os.Stat(file); err == nil {
+		t.Error("the command took half an input for a whole one")
+	}
+}
+
+type errReader struct{ err error }
+
+func (r errReader) Read([]byte) (int, error) { return 0, r.err }
+
+func TestRunManyAtATime(t *testing.T) {
+	t.Parallel()
+	host := startSSHD(t).dial(t)
+	var wg sync.WaitGroup
+	for i := range 30 {
+		wg.Go(func() {
+			out, err := host.Run(t.Context(), machine.Command{Script: "sleep 0.1; echo " + strconv.Itoa(i)})
+			if err != nil || out.Stdout != strconv.Itoa(i)+"\n" {
+				t.Errorf("command %d: %q, %v", i, out.Stdout, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+

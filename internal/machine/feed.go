@@ -1,0 +1,88 @@
+package machine
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+)
+
+// feedBuffer is how much input is read ahead of what the machine has taken,
+// and so the size of a piece on a busy connection. Each piece costs the
+// machine one process; 2 MiB is also what ssh lets be under way.
+const feedBuffer = 2 << 20
+
+// feed sends a script and its standard input in the form that remote.sh reads.
+// It reads ahead while the machine is busy and sends what there is, so that a
+// slow input is passed on at once and a fast one in large pieces.
+type feed struct {
+	mu     sync.Mutex
+	change *sync.Cond
+	buf    []byte
+	eof    bool
+	dead   bool       // the machine takes no more
+	failed chan error // receives the error of an input that could not be read
+}
+
+func newFeed(to io.Writer, script string, stdin io.Reader) *feed {
+	if script == "" {
+		script = ":"
+	}
+	f := &feed{failed: make(chan error, 1)}
+	f.change = sync.NewCond(&f.mu)
+	if stdin == nil {
+		stdin = strings.NewReader("")
+	}
+	go f.read(io.MultiReader(strings.NewReader(script), stdin))
+	go f.send(to)
+	return f
+}
+
+func (f *feed) read(from io.Reader) {
+	piece := make([]byte, 256<<10)
+	for {
+		n, err := from.Read(piece)
+		f.mu.Lock()
+		for len(f.buf) > 0 && len(f.buf)+n > feedBuffer && !f.dead {
+			f.change.Wait()
+		}
+		f.buf = append(f.buf, piece[:n]...)
+		f.eof = errors.Is(err, io.EOF)
+		dead := f.dead
+		f.change.Broadcast()
+		f.mu.Unlock()
+		switch {
+		case f.eof || dead:
+			return
+		case err != nil:
+			f.failed <- fmt.Errorf("read its input: %w", err)
+			return
+		}
+	}
+}
+
+func (f *feed) send(to io.Writer) {
+	var piece []byte
+	for {
+		f.mu.Lock()
+		for len(f.buf) == 0 && !f.eof {
+			f.change.Wait()
+		}
+		f.buf, piece = piece[:0], f.buf
+		f.change.Broadcast()
+		f.mu.Unlock()
+
+		_, err := fmt.Fprintf(to, "%d\n", len(piece))
+		if err == nil && len(piece) > 0 {
+			_, err = to.Write(piece)
+		}
+		if err != nil || len(piece) == 0 {
+			f.mu.Lock()
+			f.dead = true
+			f.change.Broadcast()
+			f.mu.Unlock()
+			return // an error shows as the end of the session, too
+		}
+	}
+}

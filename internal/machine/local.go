@@ -1,0 +1,343 @@
+package machine
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// Local makes machines on this host: systemd-nspawn containers that boot a
+// Debian with its own systemd, sshd and network. They are reached over ssh
+// like any other machine. All that exists of them on this host carries the
+// mark of their StateDir, so that several folders can have machines side by
+// side and none is ever mistaken for another's.
+type Local struct {
+	StateDir string // keys/ssh_ed25519 and local/
+	CacheDir string // base/: root file systems to copy
+	Progress func(format string, args ...any)
+}
+
+// LocalMachine is a machine that Local made.
+type LocalMachine struct {
+	Name       string `json:"name"`
+	Address    string `json:"address"`
+	Port       int    `json:"port"`
+	User       string `json:"user"`
+	KeyFile    string `json:"keyFile"`
+	KnownHosts string `json:"knownHosts"`
+	State      string `json:"state"` // StateRunning or StateStopped
+}
+
+// The values of LocalMachine.State.
+const (
+	StateRunning = "running"
+	StateStopped = "stopped"
+)
+
+// Target says how the machine is reached.
+func (m LocalMachine) Target() Target {
+	return Target{Name: m.Name, Address: m.Address, Port: m.Port, User: m.User, KeyFile: m.KeyFile, KnownHosts: m.KnownHosts}
+}
+
+const (
+	// MaxLocal is how many machines one StateDir can have: what fits its network.
+	MaxLocal = 200
+	// bootTimeout is how long a machine may take from its start to an answer
+	// by ssh. It takes 3 to 8 s on an idle host.
+	bootTimeout = 3 * time.Minute
+)
+
+// Up makes sure that the machines pai-1 to pai-n exist and that every machine
+// there is runs, and returns all of them. It clears the remains of earlier
+// runs first, and goes on where an interrupted one stopped.
+func (l Local) Up(ctx context.Context, n int) ([]LocalMachine, error) {
+	if n < 0 || n > MaxLocal {
+		return nil, pai.Errorf(pai.CodeUsage, fmt.Sprintf("ask for 1 to %d machines", MaxLocal), "cannot make %d local machines", n)
+	}
+	if err := l.usable(); err != nil {
+		return nil, err
+	}
+	unlock, err := l.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	site, err := l.site()
+	if err != nil {
+		return nil, err
+	}
+	existing, err := site.machines()
+	if err != nil {
+		return nil, err
+	}
+	count := n
+	for _, m := range existing {
+		count = max(count, m.index)
+	}
+	network, err := site.network(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, err := l.create(ctx, site, network, count)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.start(ctx, site, network, all); err != nil {
+		return nil, err
+	}
+	return site.list(network, all), nil
+}
+
+// create makes the root file systems that are missing and gives each machine
+// what it must know of the others.
+func (l Local) create(ctx context.Context, site site, network network, count int) ([]machine, error) {
+	key, err := ensureKeyPair(site.keyFile())
+	if err != nil {
+		return nil, err
+	}
+	var all []machine
+	for i := 1; i <= count; i++ {
+		m := site.machine(i)
+		all = append(all, m)
+		if m.exists() {
+			continue
+		}
+		base, err := l.base(ctx)
+		if err != nil {
+			return nil, err
+		}
+		l.progress("making machine %s", m.name)
+		if err := m.create(ctx, base, key); err != nil {
+			return nil, fmt.Errorf("make machine %q: %w", m.name, err)
+		}
+	}
+	for _, m := range all {
+		if err := m.writeHosts(network, all); err != nil {
+			return nil, fmt.Errorf("name the machines on %q: %w", m.name, err)
+		}
+	}
+	return all, site.writeKnownHosts(network, all)
+}
+
+// start boots the machines that do not run and waits until all answer.
+func (l Local) start(ctx context.Context, site site, network network, all []machine) error {
+	if err := network.ensure(ctx); err != nil {
+		return err
+	}
+	for _, m := range all {
+		if m.running() {
+			continue
+		}
+		if err := m.clear(ctx); err != nil {
+			return fmt.Errorf("clear the remains of machine %q: %w", m.name, err)
+		}
+		if err := network.plug(ctx, m); err != nil {
+			return fmt.Errorf("connect machine %q: %w", m.name, err)
+		}
+		l.progress("booting machine %s", m.name)
+		if err := m.boot(); err != nil {
+			return fmt.Errorf("boot machine %q: %w", m.name, err)
+		}
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, m := range all {
+		group.Go(func() error { return m.waitUntilUp(ctx, site.local(network, m).Target()) })
+	}
+	return group.Wait()
+}
+
+// List returns the machines there are, running or not.
+func (l Local) List() ([]LocalMachine, error) {
+	site, err := l.site()
+	if err != nil {
+		return nil, err
+	}
+	all, err := site.machines()
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	network, err := site.knownNetwork()
+	if err != nil {
+		return nil, err
+	}
+	return site.list(network, all), nil
+}
+
+// Down removes the machines and all that belongs to them, as a power cut
+// would end them: what they hold is deleted anyway. CacheDir and the
+// operator's keys stay.
+func (l Local) Down(ctx context.Context) error {
+	site, err := l.site()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(site.dir); os.IsNotExist(err) && !site.hasRemains() {
+		return nil
+	}
+	unlock, err := l.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	marked, err := site.remains()
+	if err != nil {
+		return err
+	}
+	for _, m := range marked {
+		l.progress("removing machine %s", m.name)
+		if err := m.clear(ctx); err != nil {
+			return fmt.Errorf("stop machine %q: %w", m.name, err)
+		}
+	}
+	if err := site.removeNetwork(ctx); err != nil {
+		return err
+	}
+	return removeTree(ctx, site.dir)
+}
+
+// Restart reboots a machine in an orderly way and waits until it answers.
+func (l Local) Restart(ctx context.Context, name string) error {
+	return l.with(ctx, name, func(site site, network network, m machine) error {
+		l.progress("rebooting machine %s", m.name)
+		if err := m.reboot(ctx); err != nil {
+			return fmt.Errorf("reboot machine %q: %w", m.name, err)
+		}
+		return m.waitUntilUp(ctx, site.local(network, m).Target())
+	})
+}
+
+// Kill stops a machine as a power cut does. Up starts it again.
+func (l Local) Kill(ctx context.Context, name string) error {
+	return l.with(ctx, name, func(_ site, _ network, m machine) error {
+		if err := m.clear(ctx); err != nil {
+			return fmt.Errorf("kill machine %q: %w", m.name, err)
+		}
+		return nil
+	})
+}
+
+// with calls do for one machine while nobody else changes any.
+func (l Local) with(ctx context.Context, name string, do func(site, network, machine) error) error {
+	site, err := l.site()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(site.dir); err != nil {
+		return noMachine(name)
+	}
+	unlock, err := l.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	all, err := site.machines()
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(all, func(m machine) bool { return m.name == name })
+	if i < 0 {
+		return noMachine(name)
+	}
+	network, err := site.knownNetwork()
+	if err != nil {
+		return err
+	}
+	return do(site, network, all[i])
+}
+
+func noMachine(name string) error {
+	return pai.Errorf(pai.CodeNotFound, "paictl machine list shows the machines there are", "there is no local machine %q", name)
+}
+
+func (l Local) progress(format string, args ...any) {
+	if l.Progress != nil {
+		l.Progress(format, args...)
+	}
+}
+
+// lock keeps every other call that changes local machines of this StateDir out.
+func (l Local) lock(ctx context.Context) (unlock func(), err error) {
+	dir := filepath.Join(l.StateDir, "local")
+	return lockFile(ctx, filepath.Join(dir, "lock"), func() {
+		l.progress("waiting: another paictl is changing the local machines in %s", dir)
+	})
+}
+
+// site is where one StateDir keeps its machines, and the mark by which this
+// host shows what is theirs.
+type site struct {
+	dir      string // StateDir/local
+	stateDir string
+	mark     string // "pai-" and six digits
+}
+
+func (l Local) site() (site, error) {
+	dir, err := filepath.Abs(l.StateDir)
+	if err != nil {
+		return site{}, fmt.Errorf("find the state folder: %w", err)
+	}
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
+	sum := sha256.Sum256([]byte(dir))
+	return site{dir: filepath.Join(dir, "local"), stateDir: dir, mark: "pai-" + hex.EncodeToString(sum[:3])}, nil
+}
+
+func (s site) keyFile() string    { return filepath.Join(s.stateDir, "keys", "ssh_ed25519") }
+func (s site) knownHosts() string { return filepath.Join(s.dir, "known_hosts") }
+
+func (s site) machine(index int) machine {
+	name := "pai-" + strconv.Itoa(index)
+	return machine{site: s, index: index, name: name, dir: filepath.Join(s.dir, "machines", name)}
+}
+
+// machines are those that have a root file system, in order.
+func (s site) machines() ([]machine, error) {
+	all, err := s.folders()
+	return slices.DeleteFunc(all, func(m machine) bool { return !m.exists() }), err
+}
+
+// folders are the machines that have a folder, be it whole or not.
+func (s site) folders() ([]machine, error) {
+	entries, err := os.ReadDir(filepath.Join(s.dir, "machines"))
+	if err != nil && !os.IsNotExist(err) {
+		return nil, fmt.Errorf("list the local machines: %w", err)
+	}
+	var all []machine
+	for _, e := range entries {
+		number, ok := strings.CutPrefix(e.Name(), "pai-")
+		if i, err := strconv.Atoi(number); ok && err == nil && i >= 1 && i <= MaxLocal {
+			all = append(all, s.machine(i))
+		}
+	}
+	slices.SortFunc(all, func(a, b machine) int { return a.index - b.index })
+	return all, nil
+}
+
+func (s site) local(n network, m machine) LocalMachine {
+	state := StateStopped
+	if m.running() {
+		state = StateRunning
+	}
+	return LocalMachine{Name: m.name, Address: n.address(m.index).String(), Port: 22, User: "root",
+		KeyFile: s.keyFile(), KnownHosts: s.knownHosts(), State: state}
+}
+
+func (s site) list(n network, all []machine) []LocalMachine {
+	list := make([]LocalMachine, 0, len(all))
+	for _, m := range all {
+		list = append(list, s.local(n, m))
+	}
+	return list
+}

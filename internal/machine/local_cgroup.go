@@ -1,0 +1,157 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+const cgroupRoot = "/sys/fs/cgroup"
+
+// hierarchies are the mount points of this host's control groups: one where
+// it has version 2 alone, one for each controller where it has version 1.
+func hierarchies() []string {
+	data, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return nil
+	}
+	var found []string
+	for line := range strings.Lines(string(data)) {
+		f := strings.Fields(line)
+		if len(f) > 2 && (f[2] == "cgroup" || f[2] == "cgroup2") && (f[1] == cgroupRoot || strings.HasPrefix(f[1], cgroupRoot+"/")) {
+			found = append(found, f[1])
+		}
+	}
+	return found
+}
+
+// groups are the machine's control groups, one in each hierarchy.
+func (m machine) groups() []string {
+	all := hierarchies()
+	for i := range all {
+		all[i] = filepath.Join(all[i], m.mark())
+	}
+	return all
+}
+
+// makeGroups makes the machine's control groups. Within them the machine
+// makes its own as it likes; nothing limits them.
+func (m machine) makeGroups() ([]string, error) {
+	all := m.groups()
+	if len(all) == 0 {
+		return nil, fmt.Errorf("this host has no control groups mounted at %s", cgroupRoot)
+	}
+	for _, group := range all {
+		if err := delegateControllers(filepath.Dir(group)); err != nil {
+			return nil, err
+		}
+		if err := os.Mkdir(group, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, fmt.Errorf("make a control group: %w", err)
+		}
+		// A group of version 1's cpuset takes nobody before it has processors
+		// and memory; its children take over what it has.
+		for _, name := range []string{"cpuset.cpus", "cpuset.mems"} {
+			all, err := os.ReadFile(filepath.Join(filepath.Dir(group), name))
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err == nil {
+				err = os.WriteFile(filepath.Join(group, name), all, 0o644)
+			}
+			if err != nil {
+				return nil, fmt.Errorf("give a control group all of %s: %w", name, err)
+			}
+		}
+	}
+	return all, nil
+}
+
+// delegateControllers lets the groups below a version 2 root use all of its
+// controllers; on version 1 there is nothing to do.
+func delegateControllers(root string) error {
+	available, err := os.ReadFile(filepath.Join(root, "cgroup.controllers"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the controllers of %s: %w", root, err)
+	}
+	for _, controller := range strings.Fields(string(available)) {
+		if err := os.WriteFile(filepath.Join(root, "cgroup.subtree_control"), []byte("+"+controller), 0o644); err != nil {
+			return fmt.Errorf("delegate the controller %s: %w", controller, err)
+		}
+	}
+	return nil
+}
+
+// processes are the machine's processes, by their numbers on the host.
+func (m machine) processes() []int {
+	var pids []int
+	for _, group := range m.groups() {
+		for _, dir := range subgroups(group) {
+			data, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+			if err != nil {
+				continue // a group that has just gone
+			}
+			pids = append(pids, numbers(string(data))...)
+		}
+	}
+	pids = slices.DeleteFunc(pids, func(pid int) bool { return pid == 0 })
+	slices.Sort(pids)
+	return slices.Compact(pids)
+}
+
+// owns reports whether a process is the machine's.
+func (m machine) owns(pid int) bool {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(data)) {
+		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(f) == 3 && (f[2] == "/"+m.mark() || strings.HasPrefix(f[2], "/"+m.mark()+"/")) {
+			return true
+		}
+	}
+	return false
+}
+
+// removeGroups removes the machine's control groups, once they are empty.
+func (m machine) removeGroups(ctx context.Context) error {
+	for {
+		var last error
+		for _, group := range m.groups() {
+			for _, dir := range slices.Backward(subgroups(group)) {
+				if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+					last = err
+				}
+			}
+		}
+		if last == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("remove its control groups: %w", last)
+		case <-time.After(50 * time.Millisecond): // the kernel is not done with the processes
+		}
+	}
+}
+
+// subgroups are a control group and all groups in it, outer before inner.
+func subgroups(group string) []string {
+	var all []string
+	_ = filepath.WalkDir(group, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() {
+			all = append(all, path)
+		}
+		return nil // groups come and go while we look
+	})
+	return all
+}

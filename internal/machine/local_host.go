@@ -1,0 +1,213 @@
+package machine
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// hostPackages are the Debian packages that local machines need on the host,
+// each with a file by which it is known to be there.
+func hostPackages() map[string][]string {
+	return map[string][]string{
+		"debootstrap":            {"/usr/sbin/debootstrap"},
+		"debian-archive-keyring": {"/usr/share/keyrings/debian-archive-keyring.gpg"},
+		"systemd-container":      {"/usr/bin/systemd-nspawn"},
+		"iproute2":               {"/usr/sbin/ip", "/sbin/ip", "/usr/bin/ip", "/bin/ip"},
+	}
+}
+
+// MissingPackages names the Debian packages that local machines need on this
+// host and that it lacks, in a fixed order.
+func MissingPackages() []string {
+	var missing []string
+	known := hostPackages()
+	for _, name := range []string{"debootstrap", "debian-archive-keyring", "systemd-container", "iproute2"} {
+		if !anyExists(known[name]) {
+			missing = append(missing, name)
+		}
+	}
+	return missing
+}
+
+func anyExists(paths []string) bool {
+	for _, p := range paths {
+		if _, err := os.Stat(p); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// usable reports what keeps this host from having local machines.
+func (l Local) usable() error {
+	if missing := MissingPackages(); len(missing) > 0 {
+		return pai.Errorf(pai.CodeRefused, "apt-get install --no-install-recommends "+strings.Join(missing, " "),
+			"local machines need Debian packages that this host lacks: %s", strings.Join(missing, ", "))
+	}
+	if os.Getuid() != 0 {
+		return pai.Errorf(pai.CodeRefused, "run it as root", "local machines need root: they have mounts, networks and control groups of their own")
+	}
+	return nil
+}
+
+// stopGrace is how long a program that is told to stop may take.
+const stopGrace = 5 * time.Second
+
+// run runs a program of the host's and returns what it printed.
+func run(ctx context.Context, name string, args ...string) (string, error) {
+	return runIn(ctx, nil, name, args...)
+}
+
+// runIn runs a program with more environment. When ctx ends, it and all that
+// it started are stopped.
+func runIn(ctx context.Context, env []string, name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = append(os.Environ(), "LC_ALL=C", "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
+	cmd.Env = append(cmd.Env, env...)
+	if cmd.Err != nil { // not on PATH, which may lack the system's folders
+		if path := findProgram(name); path != "" {
+			cmd.Path, cmd.Err = path, nil
+		}
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error {
+		time.AfterFunc(stopGrace, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+		return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
+	}
+	cmd.WaitDelay = 2 * stopGrace
+	var out, problem bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &problem
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		return "", fmt.Errorf("%s: %w", name, ctx.Err())
+	}
+	if err != nil {
+		return out.String(), fmt.Errorf("%s: %w: %s", strings.Join(append([]string{name}, args[:min(len(args), 4)]...), " "), err,
+			strings.TrimSpace(tail(out.String(), 1<<10)+tail(problem.String(), 3<<10)))
+	}
+	return out.String(), nil
+}
+
+func findProgram(name string) string {
+	for _, dir := range []string{"/usr/sbin", "/sbin", "/usr/bin", "/bin"} {
+		if path := filepath.Join(dir, name); anyExists([]string{path}) {
+			return path
+		}
+	}
+	return ""
+}
+
+// lockFile takes the lock that a file stands for. waiting is called once if
+// somebody else has it.
+func lockFile(ctx context.Context, path string, waiting func()) (unlock func(), err error) {
+	for told := false; ; {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return nil, fmt.Errorf("make the folder of the lock: %w", err)
+		}
+		file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+		if err != nil {
+			return nil, fmt.Errorf("open the lock: %w", err)
+		}
+		err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil && isStill(path, file) {
+			return func() { file.Close() }, nil
+		}
+		file.Close()
+		if err != nil && err != unix.EWOULDBLOCK {
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		if !told && err != nil {
+			told = true
+			waiting()
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("wait for the lock %s: %w", path, ctx.Err())
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// isStill reports whether a path still names an open file: whoever had the
+// lock may have removed it with its folder.
+func isStill(path string, file *os.File) bool {
+	there, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	ours, err := file.Stat()
+	return err == nil && os.SameFile(there, ours)
+}
+
+// removeTree removes a folder, after unmounting whatever is still mounted in it.
+func removeTree(ctx context.Context, dir string) error {
+	if _, err := os.Lstat(dir); os.IsNotExist(err) {
+		return nil
+	}
+	mounts, err := mountsUnder(dir)
+	if err != nil {
+		return err
+	}
+	for _, m := range mounts {
+		if err := unix.Unmount(m, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
+			return fmt.Errorf("unmount %q: %w", m, err)
+		}
+	}
+	if _, err := run(ctx, "rm", "-rf", "--one-file-system", "--", dir); err != nil {
+		return fmt.Errorf("remove the folder %q: %w", dir, err)
+	}
+	return nil
+}
+
+// mountsUnder lists the mount points in a folder, the latest first.
+func mountsUnder(dir string) ([]string, error) {
+	data, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, fmt.Errorf("list the mounts: %w", err)
+	}
+	var found []string
+	for line := range strings.Lines(string(data)) {
+		fields := strings.Fields(line)
+		if len(fields) < 5 {
+			continue
+		}
+		point := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\134`, `\`).Replace(fields[4])
+		if strings.HasPrefix(point, dir+"/") || point == dir {
+			found = append([]string{point}, found...)
+		}
+	}
+	return found, nil
+}
+
+// writeAtomically replaces a file of the host's: complete or not at all.
+func writeAtomically(path string, data []byte, mode os.FileMode) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	file, err := os.CreateTemp(filepath.Dir(path), temporaryPrefix)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name())
+	_, err = file.Write(data)
+	for _, step := range []func() error{func() error { return file.Chmod(mode) }, file.Sync, file.Close} {
+		if e := step(); err == nil {
+			err = e
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(file.Name(), path)
+}

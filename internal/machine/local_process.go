@@ -1,0 +1,313 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// A machine's processes are those in its control group. Every one of them,
+// from the first, is born in it, and the group's name says whose it is: no
+// list of process numbers has to be remembered, or could be wrong.
+
+// supervisor puts itself into the machine's control groups (the arguments up
+// to --) and then runs systemd-nspawn (the rest), again after each reboot of
+// the machine, which systemd-nspawn reports by code 133.
+const supervisor = `
+while [ "$1" != -- ]; do
+    echo 0 >"$1/cgroup.procs"
+    shift
+done
+shift
+while :; do
+    code=0
+    "$@" || code=$?
+    [ "$code" -eq 133 ] || exit "$code"
+done
+`
+
+// boot starts the machine, detached from this process.
+func (m machine) boot() error {
+	groups, err := m.makeGroups()
+	if err != nil {
+		return err
+	}
+	log, err := os.OpenFile(m.console(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("open the machine's console log: %w", err)
+	}
+	defer log.Close()
+	args := append([]string{"-euc", supervisor, m.mark()}, groups...)
+	args = append(append(args, "--"), m.nspawn()...)
+	cmd := exec.Command("sh", args...)
+	cmd.Env = append(os.Environ(), "SYSTEMD_NSPAWN_API_VFS_WRITABLE=1", "LC_ALL=C")
+	cmd.Dir = "/"
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start systemd-nspawn: %w", err)
+	}
+	go func() { _ = cmd.Wait() }() // no zombie while we live; why it ended is in the log
+	return nil
+}
+
+func (m machine) console() string { return filepath.Join(m.dir, "console.log") }
+
+// nspawn is the command that boots the machine. Each setting is needed by
+// what runs on a Kubernetes machine: see docs on local machines.
+func (m machine) nspawn() []string {
+	args := []string{
+		findProgram("systemd-nspawn"), "--quiet", "--boot",
+		"--directory=" + m.root(),
+		"--machine=" + m.mark(), "--hostname=" + m.name,
+		"--register=no", "--keep-unit", // the host's systemd, if it has one, is not asked
+		"--network-namespace-path=/run/netns/" + m.mark(),
+		"--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=read-only",
+		"--capability=all",
+		// runc makes a session key for each container; without @keyring it cannot.
+		"--system-call-filter=@keyring bpf @mount @module @raw-io @reboot @swap @cpu-emulation @debug @obsolete perf_event_open",
+	}
+	for _, device := range []string{"/dev/kmsg", "/dev/fuse"} {
+		if anyExists([]string{device}) {
+			args = append(args, "--bind="+device)
+		}
+	}
+	if anyExists([]string{"/lib/modules"}) {
+		args = append(args, "--bind-ro=/lib/modules")
+	}
+	return args
+}
+
+// running reports whether the machine's systemd-nspawn runs.
+func (m machine) running() bool { return m.leader() != 0 && m.supervised() }
+
+// supervised reports whether the machine's systemd-nspawn is there.
+func (m machine) supervised() bool { return m.nspawnProcess() != 0 }
+
+// nspawnProcess is the process of systemd-nspawn that has a child.
+func (m machine) nspawnProcess() int {
+	for _, pid := range m.processes() {
+		if programOf(pid) == "systemd-nspawn" && len(childrenOf(pid)) > 0 {
+			return pid
+		}
+	}
+	return 0
+}
+
+// leader is the machine's own process 1, by its number on the host.
+func (m machine) leader() int {
+	for _, pid := range m.processes() {
+		if programOf(pid) != "systemd-nspawn" {
+			continue
+		}
+		for _, child := range childrenOf(pid) {
+			if programOf(child) == "systemd" {
+				return child
+			}
+		}
+	}
+	return 0
+}
+
+// waitUntilUp waits until the machine answers by ssh and has started all it
+// starts at boot.
+func (m machine) waitUntilUp(ctx context.Context, target Target) error {
+	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
+	defer cancel()
+	var last error
+	for {
+		host, err := Dial(ctx, target)
+		if err == nil {
+			// Its answer is a code of its own for "degraded": a unit that
+			// failed is for whoever uses it to report.
+			_, err = host.Run(ctx, Command{Script: "systemctl is-system-running --wait >/dev/null || true"})
+			host.Close()
+			if err == nil {
+				return nil
+			}
+		}
+		if ctx.Err() == nil {
+			last = err
+		}
+		ended := m.nspawnProcess() == 0 && len(m.processes()) == 0
+		if ended || errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			what := fmt.Sprintf("does not answer after %s (%v)", bootTimeout, last)
+			if ended {
+				what = "ended while it booted"
+			}
+			return pai.Errorf(pai.CodeFailed, "its console is in "+m.console(), "machine %q %s: %s", m.name, what, m.consoleTail())
+		}
+		select {
+		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return fmt.Errorf("wait for machine %q: %w", m.name, ctx.Err())
+			}
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+func (m machine) consoleTail() string {
+	data, err := os.ReadFile(m.console())
+	if err != nil {
+		return "no console log"
+	}
+	return strings.TrimSpace(tail(string(data), 500))
+}
+
+// reboot asks the machine's systemd to reboot in order and waits until
+// another one runs.
+func (m machine) reboot(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
+	defer cancel()
+	old := m.leader()
+	if old == 0 {
+		return pai.Errorf(pai.CodeFailed, "paictl up starts it", "machine %q does not run", m.name)
+	}
+	// SIGRTMIN+5 starts reboot.target (systemd(1), "Signals").
+	const sigRTMIN = 34
+	if err := signalProcess(old, syscall.Signal(sigRTMIN+5), m.owns); err != nil {
+		return err
+	}
+	for {
+		if now := m.leader(); now != 0 && now != old {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("it has not gone down and come back: %w", ctx.Err())
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// clear ends all processes of the machine, at once, and removes what they
+// leave on the host: control groups, network, runtime files. The disk stays.
+func (m machine) clear(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		pids := m.processes()
+		if len(pids) == 0 {
+			break
+		}
+		// The supervisor and systemd-nspawn are the first two; with the
+		// machine's process 1 the kernel ends all the others.
+		for _, pid := range pids {
+			if err := signalProcess(pid, syscall.SIGKILL, m.owns); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d processes do not end, the first is %d: %w", len(pids), pids[0], ctx.Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	if err := m.removeGroups(ctx); err != nil {
+		return err
+	}
+	if err := m.site.unplug(ctx, m); err != nil {
+		return err
+	}
+	for _, dir := range []string{"propagate", "unix-export"} {
+		if err := removeTree(ctx, filepath.Join("/run/systemd/nspawn", dir, m.mark())); err != nil {
+			return err
+		}
+	}
+	if err := os.Remove(filepath.Join(m.dir, ".#root.lck")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// signalProcess sends a signal to a process, if it is still ours.
+func signalProcess(pid int, signal syscall.Signal, ours func(pid int) bool) error {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("open process %d: %w", pid, err)
+	}
+	defer unix.Close(fd)
+	if !ours(pid) { // the number may have passed on to another process before the open
+		return nil
+	}
+	if err := unix.PidfdSendSignal(fd, signal, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("signal process %d: %w", pid, err)
+	}
+	return nil
+}
+
+func programOf(pid int) string {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(data))
+}
+
+func childrenOf(pid int) []int {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", pid))
+	if err != nil {
+		return nil
+	}
+	return numbers(string(data))
+}
+
+func numbers(text string) []int {
+	var all []int
+	for _, field := range strings.Fields(text) {
+		if n, err := strconv.Atoi(field); err == nil {
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
+// remains are the machines of which anything is left on this host, be it only
+// a control group or a network namespace.
+func (s site) remains() ([]machine, error) {
+	all, err := s.folders()
+	if err != nil {
+		return nil, err
+	}
+	patterns := []string{"/run/netns/" + s.mark + "-*", "/run/systemd/nspawn/*/" + s.mark + "-*"}
+	for _, h := range hierarchies() {
+		patterns = append(patterns, filepath.Join(h, s.mark+"-*"))
+	}
+	for _, p := range patterns {
+		found, err := filepath.Glob(p)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range found {
+			i, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(f), s.mark+"-"))
+			if err == nil && i > 0 && !slices.ContainsFunc(all, func(m machine) bool { return m.index == i }) {
+				all = append(all, s.machine(i))
+			}
+		}
+	}
+	return all, nil
+}
+
+// hasRemains reports whether anything on this host outside the state folder
+// belongs to the site.
+func (s site) hasRemains() bool {
+	all, err := s.remains()
+	return err != nil || len(all) > 0 || anyExists([]string{"/run/netns/" + s.mark, "/sys/class/net/" + s.mark})
+}

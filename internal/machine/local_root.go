@@ -1,0 +1,296 @@
+package machine
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/knownhosts"
+)
+
+// The files that make a Debian a local machine.
+const (
+	// sshdConfig leaves one host key, the one that we put into known_hosts,
+	// and lets in who has the operator's key.
+	sshdConfig = `HostKey /etc/ssh/ssh_host_ed25519_key
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+ClientAliveInterval 15
+ClientAliveCountMax 4
+MaxStartups 100
+`
+	// journaldConfig keeps the host's kernel log, which all machines share,
+	// out of each machine's journal.
+	journaldConfig = `[Journal]
+ReadKMsg=no
+SystemMaxUse=200M
+`
+	// cgroupsUnit makes control groups of version 1 writable: systemd-nspawn
+	// mounts them read-only, and kubelet and runc make groups in all of them.
+	cgroupsUnit = `[Unit]
+Description=Writable control groups for a machine that is a container
+DefaultDependencies=no
+Before=sysinit.target
+ConditionPathExists=!/sys/fs/cgroup/cgroup.controllers
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -euc 'while read -r what where kind rest; do case "$$kind $$where" in "cgroup /sys/fs/cgroup/"*|"cgroup2 /sys/fs/cgroup/"*) mount -o remount,bind,rw "$$where" ;; esac; done </proc/self/mounts'
+
+[Install]
+WantedBy=sysinit.target
+`
+	cgroupsUnitName = "pai-local-cgroups.service"
+)
+
+// quietUnits are those that a machine without a console, a clock of its own
+// or a network to the outside has no use for.
+func quietUnits() []string {
+	return []string{
+		"apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "e2scrub_reap.service", "fstrim.timer",
+		"console-getty.service", "getty.target", "systemd-timesyncd.service", "systemd-networkd.service", "systemd-resolved.service",
+		"systemd-modules-load.service", "systemd-udevd.service", "systemd-udev-trigger.service",
+		"systemd-udevd-control.socket", "systemd-udevd-kernel.socket",
+	}
+}
+
+// baseFiles is the content that all machines share, for the cache's key.
+func baseFiles() string {
+	return sshdConfig + journaldConfig + cgroupsUnit + strings.Join(quietUnits(), " ")
+}
+
+// prepareBase turns what debootstrap made into what machines are copied from.
+func prepareBase(root string) error {
+	keys, err := filepath.Glob(filepath.Join(root, "etc/ssh/ssh_host_*"))
+	if err != nil {
+		return err
+	}
+	for _, name := range append(keys,
+		filepath.Join(root, "etc/apt/sources.list"), // names the mirror of this host
+		filepath.Join(root, "etc/hostname"),
+		filepath.Join(root, "etc/resolv.conf"),
+		filepath.Join(root, "var/lib/dbus/machine-id"),
+	) {
+		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	for _, pattern := range []string{"var/cache/apt/archives/*.deb", "var/lib/apt/lists/*", "debootstrap"} {
+		found, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			return err
+		}
+		for _, f := range found {
+			if err := os.RemoveAll(f); err != nil {
+				return err
+			}
+		}
+	}
+	files := map[string]string{
+		"etc/ssh/sshd_config.d/pai-local.conf":         sshdConfig,
+		"etc/systemd/journald.conf.d/pai-local.conf":   journaldConfig,
+		"etc/systemd/system/" + cgroupsUnitName:        cgroupsUnit,
+		"etc/resolv.conf":                              "# No name server: names are in /etc/hosts, and a look-up fails at once.\n",
+		"etc/machine-id":                               "",
+		"etc/apt/apt.conf.d/99pai-local-no-recommends": "APT::Install-Recommends \"false\";\n",
+	}
+	for name, content := range files {
+		if err := writeAtomically(filepath.Join(root, name), []byte(content), 0o644); err != nil {
+			return err
+		}
+	}
+	links := map[string]string{"etc/systemd/system/sysinit.target.wants/" + cgroupsUnitName: "/etc/systemd/system/" + cgroupsUnitName}
+	for _, unit := range quietUnits() {
+		links["etc/systemd/system/"+unit] = "/dev/null"
+	}
+	for name, target := range links {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := os.Symlink(target, path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// machine is one local machine: a number, and the folder that holds its disk.
+type machine struct {
+	site  site
+	index int
+	name  string
+	dir   string
+}
+
+func (m machine) root() string { return filepath.Join(m.dir, "root") }
+
+// mark is the machine's name on this host: of its network namespace, its
+// control groups, and for systemd-nspawn.
+func (m machine) mark() string { return fmt.Sprintf("%s-%d", m.site.mark, m.index) }
+
+func (m machine) exists() bool {
+	_, err := os.Stat(m.root())
+	return err == nil
+}
+
+// create copies the base and makes it this machine. The root file system
+// appears complete or not at all.
+func (m machine) create(ctx context.Context, base string, operator ssh.PublicKey) error {
+	if err := m.clear(ctx); err != nil {
+		return err
+	}
+	if err := removeTree(ctx, m.dir); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(m.dir, 0o700); err != nil {
+		return err
+	}
+	building := filepath.Join(m.dir, "building")
+	if _, err := run(ctx, "cp", "-a", "--reflink=auto", "--", base, building); err != nil {
+		return err
+	}
+	id := make([]byte, 16)
+	rand.Read(id)
+	private, public, err := newKeyPair(m.name)
+	if err != nil {
+		return err
+	}
+	for _, f := range []struct {
+		name, content string
+		mode          os.FileMode
+	}{
+		{"etc/hostname", m.name + "\n", 0o644},
+		{"etc/machine-id", hex.EncodeToString(id) + "\n", 0o444},
+		{"etc/ssh/ssh_host_ed25519_key", string(private), 0o600},
+		{"etc/ssh/ssh_host_ed25519_key.pub", string(ssh.MarshalAuthorizedKey(public)), 0o644},
+		{"root/.ssh/authorized_keys", string(ssh.MarshalAuthorizedKey(operator)), 0o600},
+	} {
+		if err := writeAtomically(filepath.Join(building, f.name), []byte(f.content), f.mode); err != nil {
+			return err
+		}
+	}
+	if err := os.Chmod(filepath.Join(building, "root/.ssh"), 0o700); err != nil {
+		return err
+	}
+	return os.Rename(building, m.root())
+}
+
+// The lines of /etc/hosts that are ours; the others belong to whoever wrote them.
+const (
+	hostsBegin = "# local machines: begin"
+	hostsEnd   = "# local machines: end"
+)
+
+// writeHosts gives the machine the names of all machines.
+func (m machine) writeHosts(n network, all []machine) error {
+	path := filepath.Join(m.root(), "etc/hosts")
+	old, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n", hostsBegin)
+	for _, peer := range all {
+		fmt.Fprintf(&b, "%s %s\n", n.address(peer.index), peer.name)
+	}
+	fmt.Fprintf(&b, "%s\n", hostsEnd)
+	next := replaceBlock(string(old), b.String())
+	if next == string(old) {
+		return nil
+	}
+	return writeAtomically(path, []byte(next), 0o644)
+}
+
+// replaceBlock puts block where the last one was, or in front.
+func replaceBlock(old, block string) string {
+	before, rest, found := strings.Cut(old, hostsBegin+"\n")
+	if !found {
+		return block + old
+	}
+	_, after, found := strings.Cut(rest, hostsEnd+"\n")
+	if !found {
+		after = ""
+	}
+	return before + block + after
+}
+
+// writeKnownHosts lists the machines' host keys for ssh.
+func (s site) writeKnownHosts(n network, all []machine) error {
+	var b strings.Builder
+	for _, m := range all {
+		data, err := os.ReadFile(filepath.Join(m.root(), "etc/ssh/ssh_host_ed25519_key.pub"))
+		if err != nil {
+			return fmt.Errorf("read the host key of machine %q: %w", m.name, err)
+		}
+		key, _, _, _, err := ssh.ParseAuthorizedKey(data)
+		if err != nil {
+			return fmt.Errorf("read the host key of machine %q: %w", m.name, err)
+		}
+		b.WriteString(knownhosts.Line([]string{n.address(m.index).String()}, key) + "\n")
+	}
+	if err := writeAtomically(s.knownHosts(), []byte(b.String()), 0o644); err != nil {
+		return fmt.Errorf("write the host keys of the local machines: %w", err)
+	}
+	return nil
+}
+
+// ensureKeyPair returns the public half of an ssh key, made first when it is
+// missing. The private half appears with its final mode.
+func ensureKeyPair(path string) (ssh.PublicKey, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		private, public, err := newKeyPair("pai")
+		if err != nil {
+			return nil, err
+		}
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return nil, fmt.Errorf("make the folder of keys: %w", err)
+		}
+		if err := writeAtomically(path+".pub", ssh.MarshalAuthorizedKey(public), 0o644); err != nil {
+			return nil, fmt.Errorf("write the ssh key %s: %w", path, err)
+		}
+		if err := writeAtomically(path, private, 0o600); err != nil {
+			return nil, fmt.Errorf("write the ssh key %s: %w", path, err)
+		}
+		return public, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the ssh key: %w", err)
+	}
+	signer, err := ssh.ParsePrivateKey(data)
+	if err != nil {
+		return nil, fmt.Errorf("read the ssh key %s: %w", path, err)
+	}
+	return signer.PublicKey(), nil
+}
+
+func newKeyPair(comment string) (private []byte, public ssh.PublicKey, err error) {
+	pub, priv, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make an ssh key: %w", err)
+	}
+	block, err := ssh.MarshalPrivateKey(priv, comment)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make an ssh key: %w", err)
+	}
+	public, err = ssh.NewPublicKey(pub)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make an ssh key: %w", err)
+	}
+	return pem.EncodeToMemory(block), public, nil
+}

@@ -1,0 +1,213 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// sshHost is a Host reached over ssh. It has at most one connection, which it
+// makes anew when a call finds the old one lost.
+type sshHost struct {
+	target   Target
+	sessions chan struct{} // one token for each command under way
+	lock     chan struct{} // holds one token; whoever has it owns client and closed
+	client   *ssh.Client
+	closed   bool
+}
+
+// Dial connects to a machine. The machine's host key must be in
+// target.KnownHosts; nothing is ever added to that file.
+func Dial(ctx context.Context, target Target) (Host, error) {
+	h := &sshHost{
+		target:   target.withDefaults(),
+		sessions: make(chan struct{}, maxSessions),
+		lock:     make(chan struct{}, 1),
+	}
+	if _, err := h.connection(ctx); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+func (h *sshHost) Name() string    { return h.target.Name }
+func (h *sshHost) Address() string { return h.target.Address }
+
+// Close ends the connection; commands still running are killed.
+func (h *sshHost) Close() error {
+	h.lock <- struct{}{}
+	defer func() { <-h.lock }()
+	h.closed = true
+	if h.client == nil {
+		return nil
+	}
+	err := h.client.Close()
+	h.client = nil
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// connection returns the connection, made anew when there is none.
+func (h *sshHost) connection(ctx context.Context) (*ssh.Client, error) {
+	select {
+	case h.lock <- struct{}{}:
+		defer func() { <-h.lock }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if h.closed {
+		return nil, fmt.Errorf("%s: %w", h.target.Name, net.ErrClosed)
+	}
+	if h.client != nil {
+		return h.client, nil
+	}
+	client, err := connect(ctx, h.target)
+	if err != nil {
+		return nil, err
+	}
+	h.client = client
+	go keepAlive(client)
+	go func() {
+		_ = client.Wait() // why it ended shows in what was under way
+		h.forget(client)
+	}()
+	return client, nil
+}
+
+// forget makes the next call connect anew, unless that has happened already.
+func (h *sshHost) forget(client *ssh.Client) {
+	client.Close()
+	h.lock <- struct{}{}
+	if h.client == client {
+		h.client = nil
+	}
+	<-h.lock
+}
+
+// connect makes one connection.
+func connect(ctx context.Context, t Target) (*ssh.Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	auth, done, err := authentication(t)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	check, algorithms, err := hostKeys(t)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := (&net.Dialer{KeepAlive: keepaliveTimeout}).DialContext(ctx, "tcp", t.hostPort())
+	if err != nil {
+		return nil, connectError(ctx, t, err)
+	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	c, channels, requests, err := ssh.NewClientConn(conn, t.hostPort(), &ssh.ClientConfig{
+		Config:            ssh.Config{Ciphers: ciphers()},
+		User:              t.User,
+		Auth:              []ssh.AuthMethod{auth},
+		HostKeyCallback:   check,
+		HostKeyAlgorithms: algorithms,
+	})
+	if !stop() || err != nil {
+		conn.Close()
+		return nil, connectError(ctx, t, err)
+	}
+	return ssh.NewClient(c, channels, requests), nil
+}
+
+func connectError(ctx context.Context, t Target, err error) error {
+	var known *pai.Error
+	if errors.As(err, &known) {
+		return known
+	}
+	if ctx.Err() != nil {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return fmt.Errorf("connect to machine %q at %s: %w", t.Name, t.hostPort(), context.Canceled)
+		}
+		err = fmt.Errorf("no answer in time: %w (%w)", context.DeadlineExceeded, err)
+	}
+	return pai.Errorf(pai.CodeFailed,
+		fmt.Sprintf("check that the machine is up, that sshd listens there, and that %s may log in as %s", keyName(t), t.User),
+		"connect to machine %q at %s: %w", t.Name, t.hostPort(), err)
+}
+
+func keyName(t Target) string {
+	if t.KeyFile == "" {
+		return "a key of your ssh-agent"
+	}
+	return "the key " + t.KeyFile
+}
+
+// authentication reads the target's key. done frees what it holds, once the
+// connection is made.
+func authentication(t Target) (method ssh.AuthMethod, done func(), err error) {
+	if t.KeyFile == "" {
+		return agentAuthentication(t)
+	}
+	data, err := os.ReadFile(t.KeyFile)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the ssh key for machine %q: %w", t.Name, err)
+	}
+	signer, err := ssh.ParsePrivateKey(data)
+	if errors.As(err, new(*ssh.PassphraseMissingError)) {
+		return nil, nil, pai.Errorf(pai.CodeFailed, "add it to your ssh-agent (ssh-add "+t.KeyFile+") and leave the key file out of the configuration",
+			"the ssh key %s for machine %q is protected by a passphrase", t.KeyFile, t.Name)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the ssh key %s for machine %q: %w", t.KeyFile, t.Name, err)
+	}
+	return ssh.PublicKeys(signer), func() {}, nil
+}
+
+func agentAuthentication(t Target) (ssh.AuthMethod, func(), error) {
+	socket := os.Getenv("SSH_AUTH_SOCK")
+	if socket == "" {
+		return nil, nil, pai.Errorf(pai.CodeFailed, "name a key file in the configuration, or start an ssh-agent",
+			"no ssh key for machine %q", t.Name)
+	}
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reach the ssh-agent: %w", err)
+	}
+	return ssh.PublicKeysCallback(agent.NewClient(conn).Signers), func() { conn.Close() }, nil
+}
+
+// keepAlive closes a connection whose machine has been silent for too long.
+func keepAlive(client *ssh.Client) {
+	ended := make(chan struct{})
+	go func() {
+		_ = client.Wait()
+		close(ended)
+	}()
+	tick := time.NewTicker(keepaliveEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ended:
+			return
+		case <-tick.C:
+		}
+		silent := time.AfterFunc(keepaliveTimeout, func() { client.Close() })
+		_, _, err := client.SendRequest("keepalive@openssh.com", true, nil)
+		silent.Stop()
+		if err != nil {
+			client.Close()
+			return
+		}
+	}
+}

@@ -1,0 +1,46 @@
+package machine
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+)
+
+// Dial connects to an address as seen from the machine.
+func (h *sshHost) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	client, err := h.connection(ctx)
+	if err != nil {
+		return nil, err
+	}
+	remote, err := client.DialContext(ctx, network, address)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return nil, fmt.Errorf("connect from machine %q to %s: %w", h.target.Name, address, err)
+	}
+	return newTunnel(remote), nil
+}
+
+// tunnel gives a connection through ssh what such a connection lacks and
+// callers such as TLS rely on: deadlines.
+type tunnel struct {
+	net.Conn // our end of a pipe, which has deadlines
+	remote   net.Conn
+}
+
+func newTunnel(remote net.Conn) net.Conn {
+	near, far := net.Pipe()
+	copyAll := func(to io.WriteCloser, from io.Reader, also io.Closer) {
+		_, _ = io.Copy(to, from) // the other end sees the connection closed, whatever the reason
+		to.Close()
+		also.Close()
+	}
+	go copyAll(far, remote, remote)
+	go copyAll(remote, far, far)
+	return &tunnel{Conn: near, remote: remote}
+}
+
+func (t *tunnel) LocalAddr() net.Addr  { return t.remote.LocalAddr() }
+func (t *tunnel) RemoteAddr() net.Addr { return t.remote.RemoteAddr() }

@@ -1,0 +1,134 @@
+package running
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+)
+
+// Container is a container that lives on a machine, as its own process shows.
+type Container struct {
+	ID        string
+	PID       int
+	Namespace string // of its pod
+	Pod       string
+	PodUID    string
+	Name      string // its name in the pod
+}
+
+// OfJob reports whether the container belongs to a job: jobs have namespaces
+// of their own. A container that does not say whose it is may be a job's.
+func (c Container) OfJob() bool {
+	return c.Namespace == "" || strings.HasPrefix(c.Namespace, pai.VirtualClusterNamespacePrefix)
+}
+
+// Machine is what one machine says about its containers; Err says why it
+// could not be asked.
+type Machine struct {
+	Containers []Container
+	Err        error
+}
+
+// machineTimeout bounds how long one machine may take to list its containers.
+const machineTimeout = 10 * time.Second
+
+// listScript lists the living containers of a machine, one per line:
+// ID, PID, then namespace, pod, UID and container name, separated by tabs.
+//
+// It reads the folders in which the shims keep their bundles
+// (github.com/containerd/containerd/v2 core/runtime/v2, "state" of the plugin
+// io.containerd.runtime.v2.task), and asks the kernel whether the container's
+// first process is alive in the container's own cgroup. That answer is there
+// even while containerd is stopped or being replaced, and it costs one process.
+const listScript = `if ! cd /run/containerd/io.containerd.runtime.v2.task/k8s.io 2>/dev/null; then
+  if grep -qs '^containerd-shim' /proc/[0-9]*/comm; then echo 'containers run, but not where they are looked for' >&2; exit 1; fi
+  exit 0
+fi
+for id in *; do
+  pid=; { read -r pid < "$id/init.pid"; } 2>/dev/null || :
+  [ -n "$pid" ] || continue
+  alive=; while read -r line; do case "$line" in *"$id"*) alive=1; break;; esac; done 2>/dev/null < "/proc/$pid/cgroup" || :
+  [ -n "$alive" ] || continue
+  printf '%s %s\n' "$id" "$pid"
+done | awk '
+function field(text, key,   p, v) {
+  p = index(text, "\"io.kubernetes.cri." key "\":\"")
+  if (!p) return ""
+  v = substr(text, p + length(key) + 22)
+  return substr(v, 1, index(v, "\"") - 1)
+}
+{ id = $1; pid = $2; file = id "/config.json"; text = ""
+  while ((getline line < file) > 0) text = text line
+  close(file)
+  if (field(text, "container-type") != "sandbox")
+    printf "%s\t%s\t%s\t%s\t%s\t%s\n", id, pid, field(text, "sandbox-namespace"), field(text, "sandbox-name"), field(text, "sandbox-uid"), field(text, "container-name") }'
+`
+
+// Containers lists the containers of pods that live on a machine.
+func Containers(ctx context.Context, host machine.Host) ([]Container, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, machineTimeout, fmt.Errorf("machine %s did not list its containers within %s", host.Name(), machineTimeout))
+	defer cancel()
+	out, err := host.Run(ctx, machine.Command{Script: listScript})
+	if err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return nil, fmt.Errorf("list the containers of %s: %w", host.Name(), err)
+	}
+	containers, err := parseContainers(out.Stdout)
+	if err != nil {
+		return nil, fmt.Errorf("list the containers of %s: %w", host.Name(), err)
+	}
+	return containers, nil
+}
+
+func parseContainers(text string) ([]Container, error) {
+	var list []Container
+	for line := range strings.Lines(text) {
+		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		if len(f) != 6 {
+			return nil, fmt.Errorf("line %q is not ID, PID, namespace, pod, UID, name", line)
+		}
+		pid, err := strconv.Atoi(f[1])
+		if err != nil {
+			return nil, fmt.Errorf("line %q: PID: %w", line, err)
+		}
+		list = append(list, Container{ID: f[0], PID: pid, Namespace: f[2], Pod: f[3], PodUID: f[4], Name: f[5]})
+	}
+	return list, nil
+}
+
+// parallelMachines bounds how many machines are asked at one time.
+const parallelMachines = 16
+
+// Machines asks several machines side by side. A machine that hosts does not
+// hold is in the result with the reason.
+func Machines(ctx context.Context, hosts map[string]machine.Host, names []string) map[string]Machine {
+	answers := make([]Machine, len(names))
+	slots := make(chan struct{}, parallelMachines)
+	var wg sync.WaitGroup
+	for i, name := range names {
+		host := hosts[name]
+		if host == nil {
+			answers[i].Err = fmt.Errorf("there is no connection to machine %s", name)
+			continue
+		}
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			answers[i].Containers, answers[i].Err = Containers(ctx, host)
+		})
+	}
+	wg.Wait()
+	result := make(map[string]Machine, len(names))
+	for i, name := range names {
+		result[name] = answers[i]
+	}
+	return result
+}

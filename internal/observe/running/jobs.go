@@ -1,0 +1,106 @@
+package running
+
+import (
+	"context"
+	"fmt"
+	"sort"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// JobSets is the resource that a job is, as sigs.k8s.io/jobset serves it.
+func JobSets() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "jobset.x-k8s.io", Version: "v1alpha2", Resource: "jobsets"}
+}
+
+// Key names a job's objects: "namespace/object".
+func Key(namespace, object string) string { return namespace + "/" + object }
+
+// JobSet is what a job's own object says about the job.
+type JobSet struct {
+	Key string
+	// Stopped is true when PAI was asked to stop the job.
+	Stopped bool
+	// Completed is true when the job has reached what its user defined as
+	// success; pods that still run are ended then, as they should be.
+	Completed bool
+}
+
+// ReadJobSet reads a JobSet object.
+func ReadJobSet(o *unstructured.Unstructured) JobSet {
+	state, _, _ := unstructured.NestedString(o.Object, "status", "terminalState")
+	return JobSet{
+		Key:       Key(o.GetNamespace(), o.GetName()),
+		Stopped:   o.GetAnnotations()[pai.AnnotationStopped] != "",
+		Completed: state == "Completed", // jobset.x-k8s.io JobSetCompleted
+	}
+}
+
+// Jobs reads all jobs that have pods, with every pod of theirs, sorted by
+// namespace and object.
+func Jobs(ctx context.Context, core kubernetes.Interface, objects dynamic.Interface) ([]pai.Job, error) {
+	pods, err := core.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{LabelSelector: pai.LabelJob})
+	if err != nil {
+		return nil, fmt.Errorf("list the pods of jobs: %w", err)
+	}
+	sets, err := listJobSets(ctx, objects)
+	if err != nil {
+		return nil, err
+	}
+	return Join(pods.Items, sets), nil
+}
+
+// listJobSets gives nothing where the cluster does not know JobSets yet.
+func listJobSets(ctx context.Context, objects dynamic.Interface) (map[string]JobSet, error) {
+	list, err := objects.Resource(JobSets()).Namespace(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the jobs' JobSets: %w", err)
+	}
+	sets := map[string]JobSet{}
+	for i := range list.Items {
+		s := ReadJobSet(&list.Items[i])
+		sets[s.Key] = s
+	}
+	return sets, nil
+}
+
+// Join makes jobs of pods and of what their JobSets say.
+func Join(pods []corev1.Pod, sets map[string]JobSet) []pai.Job {
+	byKey := map[string]*pai.Job{}
+	for i := range pods {
+		p := &pods[i]
+		object := p.Labels[pai.LabelJob]
+		key := Key(p.Namespace, object)
+		if byKey[key] == nil {
+			byKey[key] = &pai.Job{JobRef: JobOf(p), Object: object, Stopped: sets[key].Stopped}
+		}
+		byKey[key].Pods = append(byKey[key].Pods, Pod(p))
+	}
+	jobs := make([]pai.Job, 0, len(byKey))
+	for _, key := range sortedKeys(byKey) {
+		job := byKey[key]
+		sort.Slice(job.Pods, func(i, j int) bool { return job.Pods[i].Name < job.Pods[j].Name })
+		jobs = append(jobs, *job)
+	}
+	return jobs
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}

@@ -1,0 +1,161 @@
+package observe
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"pai.dev/pai/internal/cluster"
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/service"
+)
+
+// machineTimeout bounds how long one machine may take to say what it runs.
+const machineTimeout = 60 * time.Second
+
+// Source is what the world is read from.
+type Source struct {
+	Config *config.Config
+	// Hosts are the machines by name.
+	Hosts map[string]machine.Host
+	// Kube gives a client, or an error while there is no cluster or its API is away.
+	Kube func(ctx context.Context) (*kube.Client, error)
+}
+
+// World reads the whole world once: every machine side by side, then the
+// cluster. A machine that cannot be asked is in the result with the reason; an
+// API that does not answer leaves APIReachable false and APIError set. Only a
+// cancelled context and a record that makes no sense are errors.
+func World(ctx context.Context, src Source) (plan.World, error) {
+	w := plan.World{Machines: machines(ctx, src), Services: map[string]plan.Installed{}}
+	if err := ctx.Err(); err != nil {
+		return w, err
+	}
+	if err := readRecord(ctx, src, &w); err != nil {
+		return w, err
+	}
+	if !apiServerRuns(w.Machines) {
+		if w.Current.Kubernetes != "" {
+			w.APIError = "no API server runs on the control-plane machine"
+		}
+		return w, nil
+	}
+	if err := readCluster(ctx, src, &w); err != nil {
+		if ctx.Err() != nil {
+			return w, ctx.Err()
+		}
+		w.APIReachable = false
+		w.APIError = err.Error()
+	}
+	return w, nil
+}
+
+// readRecord reads, from the control-plane machine, which cluster this is and
+// which Kubernetes it was brought to last: that is known while the API is away.
+func readRecord(ctx context.Context, src Source, w *plan.World) error {
+	host := src.Hosts[src.Config.Master().Hostname]
+	if host == nil {
+		return nil // the machine is in the world as unreachable
+	}
+	ctx, cancel := context.WithTimeout(ctx, machineTimeout)
+	defer cancel()
+	var err error
+	w.ClusterID, w.Current.Kubernetes, err = cluster.Recorded(ctx, host)
+	return err
+}
+
+func apiServerRuns(machines []plan.Machine) bool {
+	for _, m := range machines {
+		if m.Roles[plan.RoleAPIServerA].Running != "" || m.Roles[plan.RoleAPIServerB].Running != "" {
+			return true
+		}
+	}
+	return false
+}
+
+func machines(ctx context.Context, src Source) []plan.Machine {
+	list := src.Config.Layout.MachineList
+	found := make([]plan.Machine, len(list))
+	var wg sync.WaitGroup
+	for i, m := range list {
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, machineTimeout)
+			defer cancel()
+			found[i] = observeMachine(ctx, src.Hosts[m.Hostname])
+			found[i].Name = m.Hostname
+			found[i].Address = m.HostIP
+			found[i].ControlPlane = m.ControlPlane()
+		})
+	}
+	wg.Wait()
+	return found
+}
+
+func observeMachine(ctx context.Context, host machine.Host) plan.Machine {
+	if host == nil {
+		return plan.Machine{Unreachable: "no connection was made to it"}
+	}
+	m, err := cluster.Observe(ctx, host)
+	if err != nil {
+		return plan.Machine{Unreachable: err.Error()}
+	}
+	return m
+}
+
+func readCluster(ctx context.Context, src Source, w *plan.World) error {
+	client, err := src.Kube(ctx)
+	if err != nil {
+		return err
+	}
+	nodes, err := client.Clientset().CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("list nodes: %w", err)
+	}
+	w.APIReachable = true
+	addNodes(w, nodes.Items)
+	if w.Services, err = service.Observe(ctx, client); err != nil {
+		return fmt.Errorf("read the services: %w", err)
+	}
+	w.Current.Services = plan.OldestInstalled(w.Services)
+	if w.Jobs, err = Jobs(ctx, client); err != nil {
+		return fmt.Errorf("read the jobs: %w", err)
+	}
+	return nil
+}
+
+func addNodes(w *plan.World, nodes []corev1.Node) {
+	byName := map[string]*corev1.Node{}
+	for i := range nodes {
+		byName[nodes[i].Name] = &nodes[i]
+	}
+	for i := range w.Machines {
+		n := byName[w.Machines[i].Name]
+		if n == nil {
+			continue
+		}
+		w.Machines[i].Node = &plan.Node{
+			Ready:            nodeReady(n),
+			Kubelet:          n.Status.NodeInfo.KubeletVersion,
+			Unschedulable:    n.Spec.Unschedulable,
+			CordonedByPAI:    n.Annotations[pai.AnnotationCordoned] != "",
+			ContainerRuntime: n.Status.NodeInfo.ContainerRuntimeVersion,
+		}
+	}
+}
+
+func nodeReady(n *corev1.Node) bool {
+	for _, c := range n.Status.Conditions {
+		if c.Type == corev1.NodeReady {
+			return c.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}

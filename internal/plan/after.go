@@ -1,0 +1,104 @@
+package plan
+
+import (
+	"maps"
+	"slices"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// After is the world that steps are expected to lead to. Planning several hops
+// plans each for the world that the one before leaves; digests gives the
+// bundle digest of each release.
+func (w World) After(steps []Step, digests map[pai.Version]string) World {
+	w = w.clone()
+	byName := make(map[string]*Machine, len(w.Machines))
+	for i := range w.Machines {
+		byName[w.Machines[i].Name] = &w.Machines[i]
+	}
+	for _, s := range steps {
+		if m := byName[s.Target]; m != nil {
+			m.after(s, digests)
+		}
+		switch s.Kind {
+		case KindEtcd, KindAPIServer:
+			for _, m := range byName {
+				m.afterCluster(s)
+			}
+		case KindPKI:
+			if w.ClusterID == "" {
+				w.ClusterID = "new"
+			}
+		case KindRecord:
+			w.Current.Kubernetes = s.To
+		case KindService:
+			w.Services[s.Target] = Installed{Release: s.To, Ready: true}
+		case KindStop:
+			delete(w.Services, s.Target)
+		}
+	}
+	w.Current.Services = OldestInstalled(w.Services)
+	return w
+}
+
+func (w World) clone() World {
+	w.Machines = slices.Clone(w.Machines)
+	for i := range w.Machines {
+		m := &w.Machines[i]
+		m.Programs, m.Images = slices.Clone(m.Programs), slices.Clone(m.Images)
+		if m.Roles = maps.Clone(m.Roles); m.Roles == nil {
+			m.Roles = map[Role]RoleState{}
+		}
+		if m.Node != nil {
+			node := *m.Node
+			m.Node = &node
+		}
+	}
+	if w.Services = maps.Clone(w.Services); w.Services == nil {
+		w.Services = map[string]Installed{}
+	}
+	return w
+}
+
+// after is what a step on the machine itself changes.
+func (m *Machine) after(s Step, digests map[pai.Version]string) {
+	switch s.Kind {
+	case KindPrepare:
+		m.Prepared = true
+	case KindPrograms:
+		m.Programs = append(m.Programs, s.To)
+	case KindImages:
+		m.Images = append(m.Images, digests[s.To])
+	case KindRole:
+		m.Roles[s.Role] = RoleState{Link: s.To, Running: s.To}
+	case KindKubelet:
+		m.Roles[RoleKubelet] = RoleState{Link: s.To, Running: s.To}
+		m.Joined, m.Unreachable = true, ""
+	case KindUncordon:
+		if m.Node != nil {
+			m.Node.Unschedulable, m.Node.CordonedByPAI = false, false
+		}
+	case KindClean:
+		m.Roles, m.Joined, m.Node = map[Role]RoleState{}, false, nil
+	}
+}
+
+// afterCluster is what replacing etcd or the API server changes on a machine.
+func (m *Machine) afterCluster(s Step) {
+	switch {
+	case !m.ControlPlane:
+	case s.Kind == KindEtcd:
+		m.handOver(RoleEtcdA, RoleEtcdB, s.To)
+	default:
+		m.handOver(RoleAPIServerA, RoleAPIServerB, s.To)
+	}
+}
+
+// handOver moves a role from the slot that runs to the other one.
+func (m *Machine) handOver(a, b Role, to pai.Version) {
+	if m.Roles[a].Running != "" && m.Roles[a].Running != to {
+		a, b = b, a
+	}
+	m.Roles[a] = RoleState{Link: to, Running: to}
+	m.Roles[b] = RoleState{Link: m.Roles[b].Link}
+}

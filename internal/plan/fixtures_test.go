@@ -1,0 +1,108 @@
+package plan
+
+import (
+	"fmt"
+
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/release"
+)
+
+// programs gives a release its pins.
+func programs(r release.Manifest, pins ...string) release.Manifest {
+	for i := 0; i+1 < len(pins); i += 2 {
+		r.Programs = append(r.Programs, release.Program{Name: pins[i], Version: pins[i+1]})
+	}
+	return r
+}
+
+// twoReleases is the guide's support plan: containerd, runc and the CNI plugins
+// are the same in both, etcd is not.
+func twoReleases() []release.Manifest {
+	shared := []string{"containerd", "v2.2.3", "runc", "v1.4.3", "cni", "v1.9.1", "api-proxy", "v1", "network", "v1"}
+	return []release.Manifest{
+		programs(row("v0.9", "v0.9", "v0.9-pai", "v1.35.4", "v0.9-pai", "v0.9-pai"), append(shared, "etcd", "v3.6.8")...),
+		programs(row("v0.10", "v0.9", "v0.10-pai", "v1.36.3", "v0.10-pai", "v0.9-pai"), append(shared, "etcd", "v3.6.16")...),
+	}
+}
+
+// manyReleases goes up one upstream minor per release; containerd changes with
+// every second one.
+func manyReleases(n int) []release.Manifest {
+	var rows []release.Manifest
+	for i := range n {
+		before := version(max(1, i))
+		rows = append(rows, programs(row(version(i+1), before, version(i+1)+"-pai", fmt.Sprintf("v1.%d.0", 30+i), before+"-pai", before+"-pai"),
+			"containerd", fmt.Sprintf("v2.%d.0", i/2), "runc", "v1.4.3", "cni", "v1.9.1", "etcd", fmt.Sprintf("v3.6.%d", i), "api-proxy", "v1", "network", "v1"))
+	}
+	return rows
+}
+
+func someServices() map[pai.Version][]Service {
+	nine := []Service{
+		{Name: "kueue", Impact: pai.ImpactSubmission},
+		{Name: "jobset", Prerequisites: []string{"kueue"}, Impact: pai.ImpactSubmission},
+		{Name: "rest-server", Prerequisites: []string{"jobset"}, Impact: pai.ImpactSubmission},
+		{Name: "storage", Impact: pai.ImpactDataPath},
+		{Name: "old-exporter", Impact: pai.ImpactNone},
+	}
+	ten := []Service{
+		{Name: "rest-server", Prerequisites: []string{"jobset"}, Impact: pai.ImpactSubmission},
+		{Name: "jobset", Prerequisites: []string{"kueue"}, Impact: pai.ImpactSubmission},
+		{Name: "kueue", Impact: pai.ImpactSubmission},
+		{Name: "storage", Impact: pai.ImpactDataPath},
+		{Name: "prometheus", Impact: pai.ImpactNone},
+	}
+	all := map[pai.Version][]Service{"v0.9": nine, "v0.10": ten}
+	for i := 3; i < 10; i++ {
+		all[pai.Version(version(i))] = ten
+	}
+	return all
+}
+
+func digestsOf(releases []release.Manifest) map[pai.Version]string {
+	digests := map[pai.Version]string{}
+	for _, r := range releases {
+		digests[pai.Version(r.Metadata.Name)] = "sha256:" + r.Metadata.Name
+	}
+	return digests
+}
+
+// bare are machines on which nothing was done yet; the first is the control
+// plane's.
+func bare(names ...string) World {
+	w := World{Services: map[string]Installed{}}
+	for i, n := range names {
+		w.Machines = append(w.Machines, Machine{Name: n, Address: fmt.Sprintf("10.0.0.%d", i+1), ControlPlane: i == 0})
+	}
+	return w
+}
+
+// input is the world, with everything that planning needs besides.
+func input(w World, releases []release.Manifest) Input {
+	return Input{World: w, Releases: releases, Services: someServices(), Digests: digestsOf(releases)}
+}
+
+// running are machines that run the pair of a release, as booting and starting
+// it leaves them.
+func running(releases []release.Manifest, name pai.Version, machines ...string) Input {
+	in := input(bare(machines...), releases)
+	row, err := findRelease(releases, name)
+	if err != nil {
+		panic(err)
+	}
+	boot, err := Boot(in, pairOf(row))
+	if err != nil {
+		panic(err)
+	}
+	in.World = in.World.After(boot.Steps, in.Digests)
+	in.World.APIReachable = true
+	for i := range in.World.Machines {
+		in.World.Machines[i].Node = &Node{Ready: true}
+	}
+	start, err := Start(in, name, nil)
+	if err != nil {
+		panic(err)
+	}
+	in.World = in.World.After(start.Steps, in.Digests)
+	return in
+}

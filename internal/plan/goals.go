@@ -1,0 +1,124 @@
+package plan
+
+import "pai.dev/pai/internal/pai"
+
+// Boot plans what makes the machines run the pair's Kubernetes: a first boot,
+// the way to a newer version through the same hops as an upgrade, or the repair
+// of what is missing. It moves no services.
+func Boot(in Input, pair pai.Pair) (Plan, error) {
+	const verb = "k8s-bootup"
+	current := in.World.Current
+	if current.Kubernetes.Less(pair.Kubernetes) && current.Kubernetes != "" {
+		row, err := releaseOf(in, pair.Kubernetes)
+		if err != nil {
+			return Plan{}, err
+		}
+		p, err := Upgrade(in, Target{Release: row, KubernetesOnly: true})
+		if err != nil {
+			return Plan{}, err
+		}
+		for _, h := range p.Hops {
+			if h.Kind == HopServices {
+				return Plan{}, pai.Errorf(pai.CodeRefused, "paictl upgrade apply --kubernetes --to "+string(row),
+					"Kubernetes %s needs services %s first, and a boot moves no services", pair.Kubernetes, h.To)
+			}
+		}
+		p.Verb = verb
+		return p, nil
+	}
+	if err := Compatible(in.Releases, pai.Pair{Services: current.Services, Kubernetes: pair.Kubernetes}); err != nil && current.Kubernetes == "" {
+		return Plan{}, err
+	}
+	steps, err := Kubernetes(in.World, pair.Kubernetes, PinsOf(in.Releases), KubernetesOptions{
+		Bundle: in.bundleOf(pair.Kubernetes, pair.Services), Again: true})
+	if err != nil {
+		return Plan{}, err
+	}
+	p := Plan{Verb: verb, From: current, To: pai.Pair{Services: current.Services, Kubernetes: pair.Kubernetes}, Hops: []Hop{}, Steps: steps}
+	return p, p.Validate()
+}
+
+// Start plans what makes the named services, all when no name is given, run
+// from a release: again where they do already, because their configuration may
+// have changed, and through the same hops as an upgrade where they are older.
+// It moves no Kubernetes.
+func Start(in Input, to pai.Version, names []string) (Plan, error) {
+	const verb = "service-start"
+	current := in.World.Current
+	row, err := findRelease(in.Releases, to)
+	if err != nil {
+		return Plan{}, err
+	}
+	to = row.Services.Version
+	switch {
+	case current.Kubernetes == "":
+		return Plan{}, pai.Errorf(pai.CodeRefused, "boot one first: paictl cluster k8s-bootup", "there is no Kubernetes to run services on")
+	case to.Less(current.Services):
+		return Plan{}, pai.Errorf(pai.CodeRefused, "name release "+string(current.Services)+" or newer in the configuration",
+			"the services are those of release %s, and PAI does not go back to %s", current.Services, to)
+	case current.Services.Less(to) && current.Services != "":
+		return startNewer(in, pai.Version(row.Metadata.Name), names)
+	}
+	if err := Compatible(in.Releases, pai.Pair{Services: to, Kubernetes: current.Kubernetes}); err != nil {
+		return Plan{}, err
+	}
+	steps, err := Services(in.World, to, in.Services[to], ServicesOptions{
+		Bundle: Bundle{Release: pai.Version(row.Metadata.Name), Digest: in.Digests[to]}, Names: names, Again: true, Former: in.Services[to]})
+	if err != nil {
+		return Plan{}, err
+	}
+	p := Plan{Verb: verb, From: current, To: pai.Pair{Services: to, Kubernetes: current.Kubernetes}, Hops: []Hop{}, Steps: steps}
+	return p, p.Validate()
+}
+
+// startNewer goes to a newer release, which all services do together.
+func startNewer(in Input, to pai.Version, names []string) (Plan, error) {
+	if len(names) > 0 {
+		return Plan{}, pai.Errorf(pai.CodeRefused, "start all services, or upgrade: paictl upgrade apply --services --to "+string(to),
+			"services %s run, and single services do not go to release %s", in.World.Current.Services, to)
+	}
+	p, err := Upgrade(in, Target{Release: to, ServicesOnly: true})
+	if err != nil {
+		return Plan{}, err
+	}
+	for _, h := range p.Hops {
+		if h.Kind == HopKubernetes {
+			return Plan{}, pai.Errorf(pai.CodeRefused, "paictl upgrade apply --to "+string(to),
+				"services %s need Kubernetes %s first, and starting services moves no Kubernetes", to, h.To)
+		}
+	}
+	p.Verb = "service-start"
+	return p, nil
+}
+
+// StopPlan is the plan of `service stop` and, with wipe, `service delete`.
+func StopPlan(in Input, names []string, wipe bool) (Plan, error) {
+	current := in.World.Current
+	services := in.Services[current.Services]
+	steps, err := Stop(in.World, services, names, wipe)
+	if err != nil {
+		return Plan{}, err
+	}
+	p := Plan{Verb: "service-stop", From: current, To: in.World.After(steps, in.Digests).Current, Hops: []Hop{}, Steps: steps}
+	if wipe {
+		p.Verb = "service-delete"
+	}
+	return p, p.Validate()
+}
+
+// CleanPlan is the plan of `cluster k8s-clean`.
+func CleanPlan(w World, wipe bool) (Plan, error) {
+	p := Plan{Verb: "k8s-clean", From: w.Current, To: w.Current, Hops: []Hop{}, Steps: Clean(w, wipe)}
+	if wipe {
+		p.To = pai.Pair{}
+	}
+	return p, p.Validate()
+}
+
+// releaseOf names the newest release that brings a Kubernetes version.
+func releaseOf(in Input, kubernetes pai.Version) (pai.Version, error) {
+	if b := in.bundleOf(kubernetes, kubernetes); b.Release != "" {
+		return b.Release, nil
+	}
+	return "", pai.Errorf(pai.CodeUsage, "name one of: paictl release list", "no release brings Kubernetes %s", kubernetes)
+}

@@ -1,0 +1,286 @@
+package plan
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/release"
+)
+
+// row makes a release of the support plan.
+func row(name, servicesSince, kubernetes, upstream, compatible, kubernetesSince string) release.Manifest {
+	return release.Manifest{
+		Metadata: release.Metadata{Name: name},
+		Services: release.ServicesRow{Version: pai.Version(name), UpgradableSince: pai.Version(servicesSince)},
+		Kubernetes: release.KubernetesRow{Version: pai.Version(kubernetes), Upstream: upstream,
+			CompatibleSince: pai.Version(compatible), UpgradableSince: pai.Version(kubernetesSince)},
+	}
+}
+
+// drawTable draws a support plan of a few releases. Half of them are such that
+// many hops are needed and possible; the rows of the other half need not make
+// sense together: the rules have to hold for any.
+func drawTable(t *rapid.T) []release.Manifest {
+	n := rapid.IntRange(1, 6).Draw(t, "releases")
+	window := rapid.IntRange(0, 3).Draw(t, "window") // how far back one hop reaches
+	minors := []int{0, 1, 1, 1, 1, 2, -1}
+	if rapid.Bool().Draw(t, "sensible") {
+		n, window, minors = max(n, 4), max(window, 1), []int{1, 1, 0}
+	}
+	kubernetes, minor := 1, 30
+	var rows []release.Manifest
+	for i := 1; i <= n; i++ {
+		if i > 1 && rapid.IntRange(0, 4).Draw(t, "newKubernetes") > 0 {
+			kubernetes = i
+			minor += rapid.SampledFrom(minors).Draw(t, "minor")
+		}
+		since := func(what string, newest int) string {
+			return version(rapid.IntRange(max(0, newest-window), newest).Draw(t, what))
+		}
+		rows = append(rows, row(version(i), since("servicesSince", i), version(kubernetes)+"-pai",
+			fmt.Sprintf("v1.%d.%d", minor, kubernetes), since("compatible", kubernetes)+"-pai", since("kubernetesSince", kubernetes)+"-pai"))
+	}
+	return rows
+}
+
+func version(i int) string { return fmt.Sprintf("v0.%d", i+8) } // v0.9 and v0.10 are neighbours
+
+func drawPair(t *rapid.T, n int) pai.Pair {
+	if rapid.Bool().Draw(t, "oldest") {
+		return pai.Pair{Services: pai.Version(version(1)), Kubernetes: pai.Version(version(1)) + "-pai"}
+	}
+	return pai.Pair{
+		Services:   pai.Version(version(rapid.IntRange(0, n+1).Draw(t, "services"))),
+		Kubernetes: pai.Version(version(rapid.IntRange(0, n+1).Draw(t, "kubernetes")) + "-pai"),
+	}
+}
+
+func drawTarget(t *rapid.T, rows []release.Manifest) Target {
+	only := rapid.IntRange(0, 3).Draw(t, "only")
+	to := rows[len(rows)-1]
+	if rapid.Bool().Draw(t, "any") {
+		to = rapid.SampledFrom(rows).Draw(t, "target")
+	}
+	return Target{
+		Release:        pai.Version(to.Metadata.Name),
+		KubernetesOnly: only == 1, ServicesOnly: only == 2,
+	}
+}
+
+// Hops finds what a search finds that tries every sequence of hops, and writes
+// the rules down a second time, plainly.
+func TestHopsAgreeWithBruteForce(t *testing.T) {
+	found, refused, long := 0, 0, 0
+	for range 60 { // 6000 tables
+		rapid.Check(t, func(t *rapid.T) {
+			rows := drawTable(t)
+			from, target := drawPair(t, len(rows)), drawTarget(t, rows)
+			got, err := Hops(rows, from, target)
+			want, possible := bruteForce(rows, from, target)
+			if !possible {
+				refused++
+				if pai.CodeOf(err) != pai.CodeRefused {
+					t.Fatalf("%s, %+v: brute force finds no way, got %v, error %v", from, target, got, err)
+				}
+				checkRefusal(t, rows, err)
+				return
+			}
+			found++
+			if len(want) > 2 {
+				long++
+			}
+			if err != nil {
+				t.Fatalf("%s, %+v: brute force finds %v, got error: %v", from, target, want, err)
+			}
+			if !slices.Equal(got, want) {
+				t.Fatalf("%s, %+v:\n got %v\nwant %v", from, target, got, want)
+			}
+		})
+	}
+	t.Logf("%d ways, of which %d with more than two hops; %d refusals", found, long, refused)
+	if found < 600 || refused < 600 || long < 60 {
+		t.Errorf("the random support plans are too alike to prove anything")
+	}
+}
+
+// checkRefusal demands that a refusal names a release of the table and says
+// how far one gets.
+func checkRefusal(t *rapid.T, rows []release.Manifest, err error) {
+	var e *pai.Error
+	if !errors.As(err, &e) || e.Next == "" {
+		t.Fatalf("refusal without a next step: %v", err)
+	}
+	named := slices.ContainsFunc(rows, func(r release.Manifest) bool {
+		return strings.Contains(err.Error(), "(release "+r.Metadata.Name+")")
+	})
+	if !named || !strings.Contains(err.Error(), "reach") {
+		t.Fatalf("refusal names no rule of a release, or not how far one gets: %v", err)
+	}
+}
+
+// bruteForce tries every sequence of hops and keeps the best.
+func bruteForce(rows []release.Manifest, from pai.Pair, target Target) ([]Hop, bool) {
+	byName := map[string]release.Manifest{}
+	for _, r := range rows {
+		byName[r.Metadata.Name] = r
+	}
+	to := byName[string(target.Release)]
+	if from.Services.Compare(to.Services.Version) == 0 && from.Kubernetes.Compare(to.Kubernetes.Version) == 0 {
+		return []Hop{}, true
+	}
+	goal := pai.Pair{Services: newest(from.Services, to.Services.Version), Kubernetes: newest(from.Kubernetes, to.Kubernetes.Version)}
+	arrived := func(p pai.Pair) bool {
+		return compatible(rows, p) &&
+			(target.KubernetesOnly || p.Services.Compare(goal.Services) == 0) &&
+			(target.ServicesOnly || p.Kubernetes.Compare(goal.Kubernetes) == 0)
+	}
+	var best []Hop
+	possible := false
+	var walk func(at pai.Pair, hops []Hop)
+	walk = func(at pai.Pair, hops []Hop) {
+		if arrived(at) {
+			if !possible || bruteBetter(hops, best, target) {
+				best, possible = append([]Hop{}, hops...), true
+			}
+			return // going on only makes it longer
+		}
+		for _, r := range rows {
+			if s := r.Services; at.Services.Less(s.Version) && goal.Services.AtLeast(s.Version) &&
+				at.Services.AtLeast(s.UpgradableSince) && at.Kubernetes.AtLeast(r.Kubernetes.CompatibleSince) {
+				walk(pai.Pair{Services: s.Version, Kubernetes: at.Kubernetes}, append(slices.Clone(hops), Hop{HopServices, at.Services, s.Version}))
+			}
+			if k := r.Kubernetes; at.Kubernetes.Less(k.Version) && goal.Kubernetes.AtLeast(k.Version) && at.Kubernetes.AtLeast(k.UpgradableSince) {
+				next := pai.Pair{Services: at.Services, Kubernetes: k.Version}
+				if oneMinor(rows, at.Kubernetes, k.Upstream) && compatible(rows, next) {
+					walk(next, append(slices.Clone(hops), Hop{HopKubernetes, at.Kubernetes, k.Version}))
+				}
+			}
+		}
+	}
+	walk(from, nil)
+	return best, possible
+}
+
+func newest(a, b pai.Version) pai.Version {
+	if a.Less(b) {
+		return b
+	}
+	return a
+}
+
+func compatible(rows []release.Manifest, p pai.Pair) bool {
+	for _, r := range rows {
+		if r.Services.Version.Compare(p.Services) == 0 {
+			return p.Kubernetes.AtLeast(r.Kubernetes.CompatibleSince)
+		}
+	}
+	return true
+}
+
+func oneMinor(rows []release.Manifest, from pai.Version, upstream string) bool {
+	for _, r := range rows {
+		if r.Kubernetes.Version.Compare(from) == 0 {
+			var a, b, patch int
+			fmt.Sscanf(r.Kubernetes.Upstream, "v1.%d.%d", &a, &patch)
+			fmt.Sscanf(upstream, "v1.%d.%d", &b, &patch)
+			return b == a || b == a+1
+		}
+	}
+	return false
+}
+
+// bruteBetter says whether a is better than b by the order that Hops documents.
+func bruteBetter(a, b []Hop, target Target) bool {
+	count := func(hops []Hop, kind HopKind) int {
+		n := 0
+		for _, h := range hops {
+			if h.Kind == kind {
+				n++
+			}
+		}
+		return n
+	}
+	spare := HopKind("")
+	if target.KubernetesOnly {
+		spare = HopServices
+	}
+	if target.ServicesOnly {
+		spare = HopKubernetes
+	}
+	c := cmp.Or(cmp.Compare(count(a, spare), count(b, spare)), cmp.Compare(len(a), len(b)), cmp.Compare(count(a, HopKubernetes), count(b, HopKubernetes)))
+	for i := 0; c == 0 && i < len(a); i++ {
+		if a[i].Kind != b[i].Kind {
+			c = 1
+			if a[i].Kind == HopServices {
+				c = -1
+			}
+		}
+	}
+	for i := 0; c == 0 && i < len(a); i++ {
+		if c = b[i].To.Compare(a[i].To); a[i].Kind == spare {
+			c = -c
+		}
+	}
+	return c < 0
+}
+
+// Every state that Hops passes is compatible, whatever the start.
+func TestHopsPassOnlyCompatibleStates(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		rows := drawTable(t)
+		at := drawPair(t, len(rows))
+		hops, err := Hops(rows, at, drawTarget(t, rows))
+		if err != nil {
+			return
+		}
+		for _, h := range hops {
+			if h.Kind == HopServices {
+				at.Services = h.To
+			} else {
+				at.Kubernetes = h.To
+			}
+			if !compatible(rows, at) {
+				t.Fatalf("%v passes %s, which is not compatible", hops, at)
+			}
+		}
+	})
+}
+
+func TestHopsInput(t *testing.T) {
+	rows := []release.Manifest{row("v0.9", "v0.9", "v0.9-pai", "v1.35.4", "v0.9-pai", "v0.9-pai")}
+	good := pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"}
+	bad := row("v0.10", "v0.9", "v0.10-pai", "1.36", "v0.10-pai", "banana")
+	for _, c := range []struct {
+		name     string
+		rows     []release.Manifest
+		from     pai.Pair
+		to       pai.Version
+		code     pai.Code
+		contains []string
+	}{
+		{"unknown release", rows, good, "v0.12", pai.CodeUsage, []string{"v0.12"}},
+		{"no release", rows, good, "", pai.CodeUsage, []string{"target release"}},
+		{"start that is no version", rows, pai.Pair{Services: "nine", Kubernetes: "v0.9-pai"}, "v0.9", pai.CodeUsage, []string{"nine"}},
+		{"no Kubernetes", rows, pai.Pair{Services: "v0.9"}, "v0.9", pai.CodeRefused, []string{"no Kubernetes"}},
+		{"all bad fields at once", append(rows, bad), good, "v0.10", pai.CodeInvalid, []string{`"v0.10": kubernetes.upstream`, `"v0.10": kubernetes.upgradableSince`}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := Hops(c.rows, c.from, Target{Release: c.to})
+			if err == nil || pai.CodeOf(err) != c.code {
+				t.Fatalf("got error %v with code %s, want code %s", err, pai.CodeOf(err), c.code)
+			}
+			for _, want := range c.contains {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("error %q does not mention %q", err, want)
+				}
+			}
+		})
+	}
+}

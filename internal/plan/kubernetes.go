@@ -1,0 +1,266 @@
+package plan
+
+import (
+	"slices"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// Bundle names what brings programs and images: a release, and the digest of
+// its bundle, by which machines say that they have the images.
+type Bundle struct {
+	Release pai.Version
+	Digest  string
+}
+
+// KubernetesOptions are what Kubernetes may be told besides the version.
+type KubernetesOptions struct {
+	Bundle Bundle
+	// Stay names machines without a control plane that keep the version they
+	// have, because a later hop takes them along.
+	Stay map[string]bool
+	// Only, when not nil, names the machines whose own steps are planned; the
+	// control plane's steps and the record are left out.
+	Only map[string]bool
+	// Again plans the cluster's steps whose state World does not show even
+	// where the record says that they were done, so that a boot repairs them.
+	Again bool
+}
+
+// Kubernetes plans the steps that bring the machines of a world to a
+// Kubernetes version: the first boot, a hop, a machine added and what an
+// earlier run left half-done are all the same, because what the world shows to
+// be there is left out. Nothing goes to an older version: a role that is newer
+// than to is left alone.
+//
+// The control plane goes first. Risky steps wait until the programs and images
+// of the control plane's machines are there; each other machine waits for its
+// own, so that one that is lost holds up no other. A first boot is recorded
+// when every machine is up, a hop when the control plane's machines are: a
+// busy machine may follow later.
+func Kubernetes(w World, to pai.Version, pins Pins, o KubernetesOptions) ([]Step, error) {
+	if current := w.Current.Kubernetes; to.Less(current) {
+		return nil, pai.Errorf(pai.CodeRefused, "name Kubernetes "+string(current)+" or newer in the configuration",
+			"the cluster runs Kubernetes %s, and PAI does not go back to %s", current, to)
+	}
+	k := &kubernetes{world: w, to: to, pins: pins, o: o}
+	for _, m := range w.Machines {
+		switch {
+		case m.ControlPlane:
+			k.masters = append(k.masters, m)
+		case !o.Stay[m.Name]:
+			k.workers = append(k.workers, m)
+		}
+	}
+	if len(k.masters) == 0 {
+		return nil, pai.Errorf(pai.CodeInvalid, "give one machine the role master in layout.yaml", "no machine carries the control plane")
+	}
+	k.machines = slices.Concat(k.masters, k.workers)
+	k.plan()
+	return k.draft.final(), nil
+}
+
+// kubernetes is one call of Kubernetes.
+type kubernetes struct {
+	world    World
+	to       pai.Version
+	pins     Pins
+	o        KubernetesOptions
+	masters  []Machine
+	workers  []Machine
+	machines []Machine // masters, then workers
+	draft    draft
+}
+
+// plan adds the steps in the order in which they would be done one by one.
+func (k *kubernetes) plan() {
+	for _, m := range k.machines {
+		k.machine(m, "prepare", KindPrepare, !m.Prepared, pai.RiskNone)
+		k.machine(m, "programs", KindPrograms, !slices.Contains(m.Programs, k.to), pai.RiskNone, k.id(m, "prepare"))
+	}
+	for _, m := range k.machines {
+		imports := []StepID{k.id(m, "programs")}
+		if !hasRuntime(m) { // images are imported through it
+			k.role(m, RoleRuntime, k.nodeRisk(m), k.id(m, "programs"))
+			imports = append(imports, k.id(m, string(RoleRuntime)))
+		}
+		k.machine(m, "images", KindImages, !slices.Contains(m.Images, k.o.Bundle.Digest), pai.RiskNone, imports...)
+	}
+
+	k.controlPlane()
+
+	for _, m := range k.masters {
+		k.node(m, k.cluster("bootstrap"))
+	}
+	for _, m := range k.workers {
+		k.node(m, append(each(k, k.masters, string(RoleKubelet)), k.cluster("bootstrap"))...)
+	}
+
+	// CoreDNS is rolled: a new pod answers before an old one goes.
+	k.clusterStep("dns", KindDNS, k.unrecorded(), pai.RiskNone, slices.Concat([]StepID{k.cluster("bootstrap")},
+		each(k, k.masters, "images"), each(k, k.masters, string(RoleNetwork)), each(k, k.masters, string(RoleKubeProxy)))...)
+	k.clusterStep("record", KindRecord, k.unrecorded(), pai.RiskNone, k.beforeRecord()...)
+}
+
+// controlPlane adds etcd, the API server and what serves it.
+func (k *kubernetes) controlPlane() {
+	etcd := !all(k.masters, func(m Machine) bool { return k.slots(m, RoleEtcdA, RoleEtcdB) })
+	api := !all(k.masters, func(m Machine) bool { return k.slots(m, RoleAPIServerA, RoleAPIServerB) })
+	running := slices.ContainsFunc(k.masters, func(m Machine) bool {
+		return m.Roles[RoleEtcdA].Running != "" || m.Roles[RoleEtcdB].Running != ""
+	})
+	hop := k.world.Current.Kubernetes != "" && k.world.Current.Kubernetes.Less(k.to)
+
+	ready := slices.Concat(each(k, k.masters, "programs"), each(k, k.masters, "images"))
+	k.clusterStep("snapshot", KindSnapshot, hop && running && (etcd || api), pai.RiskNone, ready...)
+	k.clusterStep("pki", KindPKI, !k.hasPKI(), pai.RiskNone, each(k, k.masters, "programs")...)
+	k.clusterStep("etcd", KindEtcd, etcd, k.apiRisk(), append(ready, k.cluster("pki"), k.cluster("snapshot"))...)
+	k.clusterStep("apiserver", KindAPIServer, api, k.apiRisk(), k.cluster("etcd"))
+	for _, m := range k.machines {
+		risk := k.apiRisk()
+		if k.nodeRisk(m) == pai.RiskNone {
+			risk = pai.RiskNone // nothing on the machine uses its proxy yet
+		}
+		k.role(m, RoleAPIProxy, risk, k.id(m, "programs"), k.cluster("apiserver"))
+	}
+	for _, m := range k.masters {
+		for _, r := range []Role{RoleControllerManager, RoleScheduler} {
+			k.role(m, r, k.apiRisk(), k.cluster("apiserver"), k.id(m, string(RoleAPIProxy)))
+		}
+	}
+	k.clusterStep("bootstrap", KindBootstrap, k.unrecorded(), pai.RiskNone,
+		append(each(k, k.masters, string(RoleControllerManager)), each(k, k.masters, string(RoleScheduler))...)...)
+}
+
+// node adds what runs the pods of one machine, which waits for gate.
+func (k *kubernetes) node(m Machine, gate ...StepID) {
+	own := []StepID{k.id(m, "images"), k.id(m, string(RoleAPIProxy))}
+	if hasRuntime(m) {
+		k.role(m, RoleRuntime, k.nodeRisk(m), slices.Concat(gate, own)...)
+	}
+	kubelet := !m.Joined || !k.has(m, RoleKubelet)
+	k.machine(m, "kubelet", KindKubelet, kubelet, k.nodeRisk(m), slices.Concat(gate, own, []StepID{k.id(m, string(RoleRuntime))})...)
+	// Rules and routes stay in the kernel while these two are replaced: pods'
+	// established and new connections went on in every measured swap.
+	k.role(m, RoleKubeProxy, pai.RiskNone, k.id(m, "kubelet"))
+	k.role(m, RoleNetwork, pai.RiskNone, k.id(m, "kubelet"))
+	k.machine(m, "uncordon", KindUncordon, m.Node != nil && m.Node.CordonedByPAI, pai.RiskNone,
+		k.id(m, "kubelet"), k.id(m, string(RoleKubeProxy)), k.id(m, string(RoleNetwork)))
+}
+
+// beforeRecord lists what has to be there before the version is recorded.
+func (k *kubernetes) beforeRecord() []StepID {
+	machines := k.masters
+	if k.world.Current.Kubernetes == "" {
+		machines = k.machines
+	}
+	ids := []StepID{k.cluster("dns")}
+	for _, what := range []string{string(RoleKubelet), string(RoleKubeProxy), string(RoleNetwork), "uncordon"} {
+		ids = append(ids, each(k, machines, what)...)
+	}
+	return ids
+}
+
+// machine adds a step for one machine.
+func (k *kubernetes) machine(m Machine, what string, kind Kind, needed bool, risk pai.Risk, after ...StepID) {
+	s := Step{ID: k.id(m, what), Kind: kind, Target: m.Name, To: k.to, Risk: risk}
+	switch kind {
+	case KindImages:
+		s.To = k.o.Bundle.Release
+	case KindKubelet:
+		s.From = m.Roles[RoleKubelet].version()
+	}
+	k.draft.add(k.planned(m) && (needed || m.Unreachable != ""), s, after...)
+}
+
+// role adds the step that moves one role of one machine.
+func (k *kubernetes) role(m Machine, r Role, risk pai.Risk, after ...StepID) {
+	k.draft.add(k.planned(m) && !k.has(m, r), Step{
+		ID: k.id(m, string(r)), Kind: KindRole, Target: m.Name, Role: r,
+		From: m.Roles[r].version(), To: k.to, Risk: risk,
+	}, after...)
+}
+
+// clusterStep adds a step of the control plane as a whole.
+func (k *kubernetes) clusterStep(what string, kind Kind, needed bool, risk pai.Risk, after ...StepID) {
+	k.draft.add(needed && k.o.Only == nil, Step{ID: k.cluster(what), Kind: kind, From: k.world.Current.Kubernetes, To: k.to, Risk: risk}, after...)
+}
+
+func (k *kubernetes) planned(m Machine) bool { return k.o.Only == nil || k.o.Only[m.Name] }
+
+func (k *kubernetes) id(m Machine, what string) StepID {
+	return StepID("kubernetes/" + string(k.to) + "/machine/" + m.Name + "/" + what)
+}
+
+func (k *kubernetes) cluster(what string) StepID {
+	return StepID("kubernetes/" + string(k.to) + "/cluster/" + what)
+}
+
+// each lists the same step of several machines.
+func each(k *kubernetes, machines []Machine, what string) []StepID {
+	var ids []StepID
+	for _, m := range machines {
+		ids = append(ids, k.id(m, what))
+	}
+	return ids
+}
+
+// unrecorded reports whether the cluster's own steps have to be done.
+func (k *kubernetes) unrecorded() bool {
+	return k.o.Again || k.world.Current.Kubernetes.Less(k.to)
+}
+
+// hasPKI is false where nothing was set up yet, and after a clean.
+func (k *kubernetes) hasPKI() bool {
+	return k.world.ClusterID != "" && all(k.masters, func(m Machine) bool {
+		return m.Roles[RoleAPIServerA].Link != "" || m.Roles[RoleAPIServerB].Link != ""
+	})
+}
+
+// has reports whether a role of a machine is linked to, and runs, what the
+// version asks for or something newer.
+func (k *kubernetes) has(m Machine, r Role) bool {
+	s := m.Roles[r]
+	return m.Unreachable == "" && k.suits(r, s.Link) && k.suits(r, s.Running)
+}
+
+func (k *kubernetes) suits(r Role, v pai.Version) bool {
+	return v != "" && (v.AtLeast(k.to) || k.pins.same(r, v, k.to))
+}
+
+// slots is has for a role with two slots, of which one runs: it is false while
+// a hand-over from one to the other is half-done.
+func (k *kubernetes) slots(m Machine, a, b Role) bool {
+	leftover := func(r Role) bool { return m.Roles[r].Running != "" && !k.has(m, r) }
+	return (k.has(m, a) || k.has(m, b)) && !leftover(a) && !leftover(b)
+}
+
+// apiRisk is none where no API can be running yet.
+func (k *kubernetes) apiRisk() pai.Risk {
+	if k.world.ClusterID == "" && k.world.Current.Kubernetes == "" {
+		return pai.RiskNone
+	}
+	return pai.RiskAPI
+}
+
+// nodeRisk is none where no pod can be running yet.
+func (k *kubernetes) nodeRisk(m Machine) pai.Risk {
+	if m.Unreachable == "" && !m.Joined && m.Node == nil {
+		return pai.RiskNone
+	}
+	return pai.RiskNode
+}
+
+func hasRuntime(m Machine) bool { return m.Roles[RoleRuntime].Running != "" }
+
+// version is what a role runs, or would run once started.
+func (s RoleState) version() pai.Version {
+	if s.Running != "" {
+		return s.Running
+	}
+	return s.Link
+}
+
+func all(machines []Machine, ok func(Machine) bool) bool {
+	return !slices.ContainsFunc(machines, func(m Machine) bool { return !ok(m) })
+}

@@ -1,0 +1,140 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/release"
+)
+
+// noWay says why a goal cannot be reached: the rules on the way that breaks
+// the fewest of them, and how far one gets without breaking any.
+func (t *table) noWay(releases []release.Manifest, start state, g goal, target Target) error {
+	e := &explain{table: t, goal: g, least: map[state]*detour{}}
+	var rules []string
+	for _, b := range e.breaches(start) {
+		rules = append(rules, b.String())
+	}
+	message := fmt.Sprintf("%s cannot reach release %s: %s", t.pair(start), target.Release, strings.Join(rules, "; and "))
+
+	near, hops := t.nearest(releases, start, target)
+	switch {
+	case near == "":
+		return &pai.Error{Code: pai.CodeRefused, Message: message + "; no release can be reached from here",
+			Next: "see paictl release list for what each release starts from"}
+	case !hops:
+		return &pai.Error{Code: pai.CodeRefused, Message: message + fmt.Sprintf("; the nearest reachable release is %s, which is where it stands", near),
+			Next: "get the releases in between, and see paictl release list for what each starts from"}
+	default:
+		return &pai.Error{Code: pai.CodeRefused, Message: message + fmt.Sprintf("; the nearest reachable release is %s", near),
+			Next: fmt.Sprintf("paictl upgrade plan --to %s shows how far it goes", near)}
+	}
+}
+
+// detour is a way that may break rules.
+type detour struct {
+	breaches []breach
+	hops     int
+}
+
+// explain finds the way that breaks the fewest rules, among those one with
+// the fewest hops.
+type explain struct {
+	table *table
+	goal  goal
+	least map[state]*detour
+}
+
+func (e *explain) breaches(start state) []breach {
+	if e.goal.holds(start) && start == e.goal.max {
+		return e.table.incompatible(start)
+	}
+	if d := e.from(start); d != nil {
+		return d.breaches
+	}
+	return nil
+}
+
+func (e *explain) from(at state) *detour {
+	if d, known := e.least[at]; known {
+		return d
+	}
+	var best *detour
+	if e.goal.holds(at) && len(e.table.incompatible(at)) == 0 {
+		best = &detour{}
+	}
+	if at == e.goal.max {
+		best = &detour{} // the move that led here has counted what forbids it
+	}
+	for _, m := range e.table.moves(at, e.goal.max) {
+		rest := e.from(m.to)
+		if rest == nil {
+			continue
+		}
+		d := &detour{breaches: append(e.table.forbids(at, m), rest.breaches...), hops: rest.hops + 1}
+		if best == nil || cmp.Or(cmp.Compare(len(d.breaches), len(best.breaches)), cmp.Compare(d.hops, best.hops)) < 0 {
+			best = d
+		}
+	}
+	e.least[at] = best
+	return best
+}
+
+// nearest is the newest release up to the target that can be reached, else the
+// oldest one beyond it, and whether that takes any hop.
+func (t *table) nearest(releases []release.Manifest, start state, target Target) (name string, hops bool) {
+	reached := t.reachable(start)
+	var best *release.Manifest
+	for _, r := range releases {
+		g := t.goal(start, r, target)
+		if !reached.any(func(s state) bool { return g.holds(s) && len(t.incompatible(s)) == 0 }) {
+			continue
+		}
+		if best == nil || nearer(r, *best, target.Release) {
+			best = &r
+		}
+	}
+	if best == nil {
+		return "", false
+	}
+	return best.Metadata.Name, !t.goal(start, *best, target).holds(start)
+}
+
+func nearer(a, b release.Manifest, target pai.Version) bool {
+	va, vb := pai.Version(a.Metadata.Name), pai.Version(b.Metadata.Name)
+	if va.AtLeast(target) != vb.AtLeast(target) {
+		return vb.AtLeast(target)
+	}
+	if va.AtLeast(target) {
+		return va.Less(vb)
+	}
+	return vb.Less(va)
+}
+
+type states map[state]bool
+
+func (set states) any(ok func(state) bool) bool {
+	for s := range set {
+		if ok(s) {
+			return true
+		}
+	}
+	return false
+}
+
+// reachable is every state that allowed moves lead to, the start included.
+func (t *table) reachable(start state) states {
+	reached := states{start: true}
+	limit := state{len(t.services) - 1, len(t.kubernetes) - 1}
+	for queue := []state{start}; len(queue) > 0; queue = queue[1:] {
+		for _, m := range t.moves(queue[0], limit) {
+			if !reached[m.to] && len(t.forbids(queue[0], m)) == 0 {
+				reached[m.to] = true
+				queue = append(queue, m.to)
+			}
+		}
+	}
+	return reached
+}

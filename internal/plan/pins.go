@@ -1,0 +1,76 @@
+package plan
+
+import (
+	"slices"
+
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/release"
+)
+
+// The program names that pins speak of, as release manifests spell them.
+const (
+	programKubernetes = "kubernetes"
+	programEtcd       = "etcd"
+)
+
+// PinsOf reads the pins of every Kubernetes version out of release manifests.
+// Where several releases bring one Kubernetes version, the oldest one says
+// what it consists of: the folder of a version never changes.
+func PinsOf(releases []release.Manifest) Pins {
+	oldestFirst := slices.SortedStableFunc(slices.Values(releases), func(a, b release.Manifest) int {
+		return pai.Version(a.Metadata.Name).Compare(pai.Version(b.Metadata.Name))
+	})
+	pins := Pins{}
+	for _, r := range oldestFirst {
+		if pins[r.Kubernetes.Version] != nil {
+			continue
+		}
+		of := map[string]string{}
+		for _, p := range r.Programs {
+			of[p.Name] = p.Version
+		}
+		of[programKubernetes] = r.Kubernetes.Upstream
+		pins[r.Kubernetes.Version] = of
+	}
+	return pins
+}
+
+// programsOf names the programs that a role is made of.
+func programsOf(r Role) []string {
+	switch r {
+	case RoleRuntime:
+		return []string{"containerd", "runc", "cni"}
+	case RoleEtcdA, RoleEtcdB:
+		return []string{programEtcd}
+	case RoleAPIProxy:
+		return []string{"api-proxy"}
+	case RoleNetwork:
+		return []string{"network"}
+	default:
+		return []string{programKubernetes}
+	}
+}
+
+// same reports whether a role consists of the same programs in two versions.
+// What is not pinned in both counts as different.
+func (p Pins) same(r Role, a, b pai.Version) bool {
+	for _, program := range programsOf(r) {
+		va, vb := p[a][program], p[b][program]
+		if va == "" || va != vb {
+			return false
+		}
+	}
+	return true
+}
+
+// kubeletSkew is how many upstream minors a kubelet may be behind the API
+// server (Kubernetes' version skew policy).
+const kubeletSkew = 3
+
+// behind is how many upstream minors a is behind b; ok is false where one of
+// them is not known.
+func (p Pins) behind(a, b pai.Version) (minors int, ok bool) {
+	ma, errA := upstreamMinor(p[a][programKubernetes])
+	mb, errB := upstreamMinor(p[b][programKubernetes])
+	return mb - ma, errA == nil && errB == nil
+}

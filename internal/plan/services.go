@@ -1,0 +1,226 @@
+package plan
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// Service is what planning knows of a PAI service: service.yaml as data.
+type Service struct {
+	Name          string
+	Prerequisites []string
+	Impact        pai.JobImpact
+}
+
+// ServicesOptions are what Services may be told besides the release.
+type ServicesOptions struct {
+	Bundle Bundle
+	// Names are the services to start, with their prerequisites; all when empty.
+	Names []string
+	// Again plans the named services even where they are ready from the
+	// release already: their configuration may have changed.
+	Again bool
+	// Former are the services of the release that runs, for what those that
+	// leave mean to jobs.
+	Former []Service
+}
+
+// Services plans the steps that bring the services to a release, in the order
+// of their prerequisites. With all services, those that the release no longer
+// has are stopped once the others are ready.
+func Services(w World, to pai.Version, services []Service, o ServicesOptions) ([]Step, error) {
+	ordered, err := Order(services)
+	if err != nil {
+		return nil, err
+	}
+	wanted, err := withPrerequisites(ordered, o.Names)
+	if err != nil {
+		return nil, err
+	}
+	named := map[string]bool{}
+	for _, n := range o.Names {
+		named[n] = true
+	}
+
+	var d draft
+	prefix := "services/" + string(to) + "/"
+	var images []StepID
+	for _, m := range w.Machines {
+		id := d.add(m.Unreachable != "" || !slices.Contains(m.Images, o.Bundle.Digest), Step{
+			ID: StepID(prefix + "machine/" + m.Name + "/images"), Kind: KindImages, Target: m.Name, To: o.Bundle.Release, Risk: pai.RiskNone})
+		if m.Unreachable == "" { // a lost machine holds up no service
+			images = append(images, id)
+		}
+	}
+	var started []StepID
+	work := false
+	for _, s := range ordered {
+		if !wanted[s.Name] {
+			continue
+		}
+		was := w.Services[s.Name]
+		again := o.Again && (len(named) == 0 || named[s.Name])
+		needed := !w.APIReachable || again || was.Release.Less(to) || !was.Ready
+		if was.Release != "" && to.Less(was.Release) {
+			needed = false // nothing goes back
+		}
+		work = work || needed
+		after := slices.Clone(images)
+		for _, p := range s.Prerequisites {
+			after = append(after, StepID(prefix+p))
+		}
+		started = append(started, d.add(needed, Step{ID: StepID(prefix + s.Name), Kind: KindService, Target: s.Name,
+			From: was.Release, To: to, Risk: riskOf(s.Impact, w, s.Name)}, after...))
+	}
+	if len(o.Names) == 0 {
+		work = stopDeparted(&d, w, prefix+"stop/", to, ordered, o.Former, started) || work
+	}
+	if !work {
+		return nil, nil // images alone are nothing to do
+	}
+	return d.final(), nil
+}
+
+// stopDeparted adds stops for what is installed and not in the release.
+func stopDeparted(d *draft, w World, prefix string, to pai.Version, services, former []Service, after []StepID) bool {
+	known := map[string]Service{}
+	for _, s := range former {
+		known[s.Name] = s
+	}
+	var leaving []Service
+	for _, name := range slices.Sorted(maps.Keys(w.Services)) {
+		stays := slices.ContainsFunc(services, func(s Service) bool { return s.Name == name })
+		if stays || to.Less(w.Services[name].Release) {
+			continue
+		}
+		s, ok := known[name]
+		if !ok {
+			s = Service{Name: name, Impact: pai.ImpactDataPath} // nothing says that jobs do without it
+		}
+		leaving = append(leaving, s)
+	}
+	stopSteps(d, w, prefix, leaving, false, after)
+	return len(leaving) > 0
+}
+
+// Stop plans the steps that stop the named services and those that need them,
+// in the reverse order of their prerequisites; all when no name is given. Only
+// what is installed is stopped. Wipe takes the state away as well.
+func Stop(w World, services []Service, names []string, wipe bool) ([]Step, error) {
+	ordered, err := Order(services)
+	if err != nil {
+		return nil, err
+	}
+	stop := map[string]bool{}
+	for _, n := range names {
+		if !slices.ContainsFunc(ordered, func(s Service) bool { return s.Name == n }) {
+			return nil, unknownService(n, ordered)
+		}
+		stop[n] = true
+	}
+	var affected []Service
+	for _, s := range ordered {
+		if len(names) == 0 || slices.ContainsFunc(s.Prerequisites, func(p string) bool { return stop[p] }) {
+			stop[s.Name] = true
+		}
+		if _, installed := w.Services[s.Name]; stop[s.Name] && (installed || !w.APIReachable || wipe) {
+			affected = append(affected, s)
+		}
+	}
+	var d draft
+	stopSteps(&d, w, "services/stop/", affected, wipe, nil)
+	return d.final(), nil
+}
+
+// stopSteps adds stops for services that are given in the order of their
+// prerequisites.
+func stopSteps(d *draft, w World, prefix string, services []Service, wipe bool, gate []StepID) {
+	for _, s := range slices.Backward(services) {
+		after := slices.Clone(gate)
+		for _, other := range services {
+			if slices.Contains(other.Prerequisites, s.Name) {
+				after = append(after, StepID(prefix+other.Name))
+			}
+		}
+		d.add(true, Step{ID: StepID(prefix + s.Name), Kind: KindStop, Target: s.Name,
+			From: w.Services[s.Name].Release, Risk: riskOf(s.Impact, w, s.Name), Wipe: wipe}, after...)
+	}
+}
+
+// riskOf is what running jobs may notice while a service is replaced. Jobs
+// that run do not notice that none can be submitted.
+func riskOf(i pai.JobImpact, w World, name string) pai.Risk {
+	if _, installed := w.Services[name]; w.APIReachable && !installed {
+		return pai.RiskNone
+	}
+	switch i {
+	case pai.ImpactNone, pai.ImpactSubmission:
+		return pai.RiskNone
+	default:
+		return pai.RiskDataPath
+	}
+}
+
+// Order sorts services so that prerequisites come first, and by name where
+// that leaves a choice. A cycle, or a prerequisite that does not exist, is an
+// error.
+func Order(services []Service) ([]Service, error) {
+	left := map[string]Service{}
+	for _, s := range services {
+		left[s.Name] = s
+	}
+	for _, s := range services {
+		for _, p := range s.Prerequisites {
+			if _, ok := left[p]; !ok {
+				return nil, pai.Errorf(pai.CodeInvalid, "correct prerequisites in its service.yaml", "service %s needs %s, which does not exist", s.Name, p)
+			}
+		}
+	}
+	var ordered []Service
+	for len(left) > 0 {
+		names := slices.Sorted(maps.Keys(left))
+		i := slices.IndexFunc(names, func(n string) bool {
+			return !slices.ContainsFunc(left[n].Prerequisites, func(p string) bool { _, waits := left[p]; return waits })
+		})
+		if i < 0 {
+			return nil, pai.Errorf(pai.CodeInvalid, "correct prerequisites in their service.yaml",
+				"services need each other in a circle, among them or before them: %s", strings.Join(names, ", "))
+		}
+		ordered = append(ordered, left[names[i]])
+		delete(left, names[i])
+	}
+	return ordered, nil
+}
+
+// withPrerequisites is the set of the named services and all that they need.
+func withPrerequisites(ordered []Service, names []string) (map[string]bool, error) {
+	wanted := map[string]bool{}
+	for _, n := range names {
+		if !slices.ContainsFunc(ordered, func(s Service) bool { return s.Name == n }) {
+			return nil, unknownService(n, ordered)
+		}
+		wanted[n] = true
+	}
+	for _, s := range slices.Backward(ordered) {
+		if len(names) == 0 {
+			wanted[s.Name] = true
+		}
+		if wanted[s.Name] {
+			for _, p := range s.Prerequisites {
+				wanted[p] = true
+			}
+		}
+	}
+	return wanted, nil
+}
+
+func unknownService(name string, services []Service) error {
+	var names []string
+	for _, s := range services {
+		names = append(names, s.Name)
+	}
+	return pai.Errorf(pai.CodeUsage, "the services are "+strings.Join(names, ", "), "there is no service %q", name)
+}

@@ -1,0 +1,209 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/release"
+)
+
+// table is the support plan with every version once, oldest first. A version
+// that something runs but no release brings is in it without rows.
+type table struct {
+	services   []part
+	kubernetes []part
+}
+
+// part is one version of services or of Kubernetes.
+type part struct {
+	version pai.Version
+	rows    []release.Manifest // the releases that bring it; usually one
+}
+
+// state indexes a pair in a table.
+type state struct{ services, kubernetes int }
+
+// breach is a rule of the support plan that a hop or a state would break.
+type breach struct {
+	release string // the release whose row holds the rule
+	rule    string
+}
+
+func (b breach) String() string { return b.rule + " (release " + b.release + ")" }
+
+// newTable reads the releases and adds the versions of from where they are
+// missing.
+func newTable(releases []release.Manifest, from pai.Pair) (*table, error) {
+	if err := checkRows(releases); err != nil {
+		return nil, err
+	}
+	for _, v := range []pai.Version{from.Services, from.Kubernetes} {
+		if _, err := pai.ParseVersion(string(v)); v != "" && err != nil {
+			return nil, pai.Errorf(pai.CodeUsage, "versions look like v0.9 and v0.9-pai", "start of the upgrade: %w", err)
+		}
+	}
+	t := &table{}
+	for _, r := range releases {
+		t.services = addPart(t.services, r.Services.Version, r)
+		t.kubernetes = addPart(t.kubernetes, r.Kubernetes.Version, r)
+	}
+	t.services = addPart(t.services, from.Services)
+	t.kubernetes = addPart(t.kubernetes, from.Kubernetes)
+	return t, nil
+}
+
+func addPart(parts []part, v pai.Version, rows ...release.Manifest) []part {
+	i, found := slices.BinarySearchFunc(parts, v, func(p part, v pai.Version) int { return p.version.Compare(v) })
+	if !found {
+		parts = slices.Insert(parts, i, part{version: v})
+	}
+	parts[i].rows = append(parts[i].rows, rows...)
+	return parts
+}
+
+func find(parts []part, v pai.Version) int {
+	return slices.IndexFunc(parts, func(p part) bool { return p.version.Compare(v) == 0 })
+}
+
+func (t *table) state(p pai.Pair) state {
+	return state{find(t.services, p.Services), find(t.kubernetes, p.Kubernetes)}
+}
+
+func (t *table) pair(s state) pai.Pair {
+	return pai.Pair{Services: t.services[s.services].version, Kubernetes: t.kubernetes[s.kubernetes].version}
+}
+
+// incompatible is empty when the services of s run on its Kubernetes. Services
+// that no release brings, and none at all, are forbidden nothing by the table.
+func (t *table) incompatible(s state) []breach {
+	services, k := t.services[s.services], t.kubernetes[s.kubernetes].version
+	var found []breach
+	for _, r := range services.rows {
+		if k.AtLeast(r.Kubernetes.CompatibleSince) {
+			return nil
+		}
+		found = append(found, breach{r.Metadata.Name, fmt.Sprintf("services %s run on Kubernetes %s or newer, not on %s",
+			services.version, r.Kubernetes.CompatibleSince, k)})
+	}
+	if len(found) > 1 {
+		found = found[:1]
+	}
+	return found
+}
+
+// moveServices lists what forbids a services hop from s to the version at to.
+func (t *table) moveServices(s state, to int) []breach {
+	from, k := t.services[s.services].version, t.kubernetes[s.kubernetes].version
+	return fewest(t.services[to].rows, func(r release.Manifest) []breach {
+		var found []breach
+		if !from.AtLeast(r.Services.UpgradableSince) {
+			found = append(found, breach{r.Metadata.Name, fmt.Sprintf("services %s are upgradable since %s, not from %s",
+				r.Services.Version, r.Services.UpgradableSince, from)})
+		}
+		if !k.AtLeast(r.Kubernetes.CompatibleSince) {
+			found = append(found, breach{r.Metadata.Name, fmt.Sprintf("services %s run on Kubernetes %s or newer, not on %s",
+				r.Services.Version, r.Kubernetes.CompatibleSince, k)})
+		}
+		return found
+	})
+}
+
+// moveKubernetes lists what forbids a Kubernetes hop from s to the version at to.
+func (t *table) moveKubernetes(s state, to int) []breach {
+	from := t.kubernetes[s.kubernetes]
+	found := fewest(t.kubernetes[to].rows, func(r release.Manifest) []breach {
+		var found []breach
+		if !from.version.AtLeast(r.Kubernetes.UpgradableSince) {
+			found = append(found, breach{r.Metadata.Name, fmt.Sprintf("Kubernetes %s is upgradable since %s, not from %s",
+				r.Kubernetes.Version, r.Kubernetes.UpgradableSince, from.version)})
+		}
+		if rule := upstreamRule(from, r.Kubernetes); rule != "" {
+			found = append(found, breach{r.Metadata.Name, rule})
+		}
+		return found
+	})
+	return append(found, t.incompatible(state{s.services, to})...)
+}
+
+// upstreamRule is empty when upstream's minor stays or goes up by one.
+func upstreamRule(from part, to release.KubernetesRow) string {
+	if len(from.rows) == 0 {
+		return fmt.Sprintf("Kubernetes moves by at most one upstream minor, and no release says which one %s is", from.version)
+	}
+	was := from.rows[0].Kubernetes.Upstream
+	a, _ := upstreamMinor(was) // both were checked by checkRows
+	b, _ := upstreamMinor(to.Upstream)
+	if b == a || b == a+1 {
+		return ""
+	}
+	if b < a {
+		return fmt.Sprintf("upstream Kubernetes never goes back, and %s is %s where %s is %s", to.Version, to.Upstream, from.version, was)
+	}
+	return fmt.Sprintf("a hop takes Kubernetes up by at most one upstream minor, and %s is %s where %s is %s",
+		to.Version, to.Upstream, from.version, was)
+}
+
+// fewest returns the breaches of the row that has the fewest: a hop is allowed
+// as soon as one row allows it.
+func fewest(rows []release.Manifest, breaches func(release.Manifest) []breach) []breach {
+	var best []breach
+	for i, r := range rows {
+		if found := breaches(r); i == 0 || len(found) < len(best) {
+			best = found
+		}
+	}
+	return best
+}
+
+// checkRows reports every row that cannot be read, all at once.
+func checkRows(releases []release.Manifest) error {
+	var problems []error
+	upstream := map[pai.Version]string{}
+	for _, r := range releases {
+		bad := func(field, format string, args ...any) {
+			problems = append(problems, fmt.Errorf("release %q: %s: %s", r.Metadata.Name, field, fmt.Sprintf(format, args...)))
+		}
+		for _, f := range []struct {
+			name string
+			v    pai.Version
+		}{
+			{"metadata.name", pai.Version(r.Metadata.Name)},
+			{"services.version", r.Services.Version},
+			{"services.upgradableSince", r.Services.UpgradableSince},
+			{"kubernetes.version", r.Kubernetes.Version},
+			{"kubernetes.compatibleSince", r.Kubernetes.CompatibleSince},
+			{"kubernetes.upgradableSince", r.Kubernetes.UpgradableSince},
+		} {
+			if _, err := pai.ParseVersion(string(f.v)); err != nil {
+				bad(f.name, "%v", err)
+			}
+		}
+		if _, err := upstreamMinor(r.Kubernetes.Upstream); err != nil {
+			bad("kubernetes.upstream", "%v", err)
+		}
+		was, seen := upstream[r.Kubernetes.Version]
+		if seen && was != r.Kubernetes.Upstream {
+			bad("kubernetes.upstream", "%s is %s here and %s in another release", r.Kubernetes.Version, r.Kubernetes.Upstream, was)
+		}
+		upstream[r.Kubernetes.Version] = r.Kubernetes.Upstream
+	}
+	if len(problems) == 0 {
+		return nil
+	}
+	return pai.Errorf(pai.CodeInvalid, "correct the release.yaml of each release named above", "support plan: %w", errors.Join(problems...))
+}
+
+// upstreamMinor reads the minor of "v1.36.3". Every upstream Kubernetes is 1.x.
+func upstreamMinor(v string) (int, error) {
+	rest, ok := strings.CutPrefix(v, "v1.")
+	minor, _, _ := strings.Cut(rest, ".")
+	n, err := strconv.Atoi(minor)
+	if !ok || err != nil || n < 0 {
+		return 0, fmt.Errorf("upstream version %q is not of the form v1.MINOR.PATCH", v)
+	}
+	return n, nil
+}

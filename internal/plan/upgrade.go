@@ -1,0 +1,219 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/release"
+)
+
+// Input is what a goal is planned from.
+type Input struct {
+	World    World
+	Releases []release.Manifest
+	// Services lists the services of each release that may be needed.
+	Services map[pai.Version][]Service
+	// Digests gives the digest of each release's bundle, by which machines say
+	// that they have its images.
+	Digests map[pai.Version]string
+}
+
+// Upgrade plans everything between the world and a target: the hops, each
+// one's steps waiting for the hop before, and what an earlier run left behind.
+// The plan is empty when nothing is to be done.
+func Upgrade(in Input, target Target) (Plan, error) {
+	hops, err := Hops(in.Releases, in.World.Current, target)
+	if err != nil {
+		return Plan{}, err
+	}
+	row, err := findRelease(in.Releases, target.Release)
+	if err != nil {
+		return Plan{}, err
+	}
+	u := &upgrade{in: in, world: in.World, target: target, release: pai.Version(row.Metadata.Name), pins: PinsOf(in.Releases)}
+	for _, h := range hops {
+		if h.Kind == HopKubernetes {
+			u.versions = append(u.versions, h.To)
+		}
+	}
+	p := Plan{Verb: "upgrade", From: in.World.Current, To: in.World.Current, Hops: hops, Notes: startNotes(in.Releases, in.World.Current)}
+	if err := u.stragglers(hops); err != nil {
+		return Plan{}, err
+	}
+	for _, h := range hops {
+		if h.Kind == HopKubernetes {
+			p.To.Kubernetes = h.To
+			err = u.kubernetesHop(h)
+		} else {
+			p.To.Services = h.To
+			err = u.servicesHop(h)
+		}
+		if err != nil {
+			return Plan{}, fmt.Errorf("plan the hop of %s to %s: %w", h.Kind, h.To, err)
+		}
+	}
+	p.Steps = u.steps
+	return p, p.Validate()
+}
+
+// upgrade collects the steps of an upgrade hop by hop.
+type upgrade struct {
+	in       Input
+	target   Target
+	release  pai.Version // the target's, as its manifest spells it
+	pins     Pins
+	versions []pai.Version // of the Kubernetes hops that are left
+	world    World         // as the steps so far leave it
+	steps    []Step
+	gate     []StepID // what the next hop waits for
+	kubelets []StepID // what the next Kubernetes hop waits for besides
+}
+
+// add appends the steps of one hop and makes them wait for the gate.
+func (u *upgrade) add(steps []Step, gate []StepID) {
+	u.steps = append(u.steps, waitFor(steps, gate)...)
+	u.world = u.world.After(steps, u.in.Digests)
+}
+
+// stragglers plans what is behind without being part of a hop: what an earlier
+// run left half-done, and machines whose kubelet would be too old for the first
+// API server of the way.
+func (u *upgrade) stragglers(hops []Hop) error {
+	both := u.target.KubernetesOnly == u.target.ServicesOnly
+	current := u.world.Current
+	if len(u.versions) == 0 && (both || u.target.KubernetesOnly) {
+		steps, err := Kubernetes(u.world, current.Kubernetes, u.pins, KubernetesOptions{Bundle: u.in.bundleOf(current.Kubernetes, u.release)})
+		if err != nil {
+			return err
+		}
+		u.add(withoutImages(steps), nil)
+	}
+	if len(u.versions) > 0 {
+		if tooOld := u.tooOldFor(u.versions[0]); len(tooOld) > 0 {
+			steps, err := Kubernetes(u.world, current.Kubernetes, u.pins, KubernetesOptions{Bundle: u.in.bundleOf(current.Kubernetes, u.release), Only: tooOld})
+			if err != nil {
+				return err
+			}
+			u.add(steps, nil)
+			u.kubelets = kubeletsIn(steps)
+		}
+	}
+	moves := slices.ContainsFunc(hops, func(h Hop) bool { return h.Kind == HopServices })
+	if !moves && current.Services != "" && (both || u.target.ServicesOnly) && u.in.Services[current.Services] != nil {
+		return u.servicesTo(current.Services, current.Services)
+	}
+	return nil
+}
+
+func (u *upgrade) kubernetesHop(h Hop) error {
+	u.versions = u.versions[1:]
+	o := KubernetesOptions{Bundle: u.in.bundleOf(h.To, u.release), Stay: map[string]bool{}}
+	if len(u.versions) > 0 {
+		tooOld := u.tooOldFor(u.versions[0])
+		for _, m := range u.world.Machines {
+			o.Stay[m.Name] = !m.ControlPlane && m.Joined && m.Unreachable == "" && !tooOld[m.Name]
+		}
+	}
+	steps, err := Kubernetes(u.world, h.To, u.pins, o)
+	if err != nil {
+		return err
+	}
+	u.add(steps, slices.Concat(u.gate, u.kubelets))
+	u.gate = []StepID{StepID("kubernetes/" + string(h.To) + "/cluster/record")}
+	u.kubelets = kubeletsIn(steps)
+	return nil
+}
+
+func (u *upgrade) servicesHop(h Hop) error { return u.servicesTo(h.To, h.From) }
+
+func (u *upgrade) servicesTo(to, from pai.Version) error {
+	services, known := u.in.Services[to]
+	if !known {
+		return pai.Errorf(pai.CodeFailed, "open the bundle of release "+string(to), "the services of release %s are not known", to)
+	}
+	steps, err := Services(u.world, to, services, ServicesOptions{
+		Bundle: Bundle{Release: to, Digest: u.in.Digests[to]}, Former: u.in.Services[from]})
+	if err != nil || len(steps) == 0 {
+		return err
+	}
+	u.add(steps, u.gate)
+	u.gate = last(steps)
+	return nil
+}
+
+// bundleOf is the bundle that a Kubernetes version is taken from: that of the
+// newest release up to a limit that brings it, so that a hop of the services to
+// that release finds its images there already.
+func (in Input) bundleOf(version, limit pai.Version) Bundle {
+	var best pai.Version
+	for _, r := range in.Releases {
+		name := pai.Version(r.Metadata.Name)
+		if r.Kubernetes.Version.Compare(version) == 0 && (best == "" || better(name, best, limit)) {
+			best = name
+		}
+	}
+	return Bundle{Release: best, Digest: in.Digests[best]}
+}
+
+func better(a, b, limit pai.Version) bool {
+	if limit.AtLeast(a) != limit.AtLeast(b) {
+		return limit.AtLeast(a)
+	}
+	if limit.AtLeast(a) {
+		return b.Less(a)
+	}
+	return a.Less(b)
+}
+
+// tooOldFor names the machines whose kubelet could not serve under an API
+// server of a version. What is not known counts as too old.
+func (u *upgrade) tooOldFor(version pai.Version) map[string]bool {
+	names := map[string]bool{}
+	for _, m := range u.world.Machines {
+		has := m.Roles[RoleKubelet].version()
+		if !m.Joined || has == "" {
+			continue // it joins with the version of the hop
+		}
+		if minors, ok := u.pins.behind(has, version); !ok || minors > kubeletSkew {
+			names[m.Name] = true
+		}
+	}
+	return names
+}
+
+// withoutImages leaves steps out that import images where nothing else is
+// behind: the images of a version matter when something goes there.
+func withoutImages(steps []Step) []Step {
+	if slices.ContainsFunc(steps, func(s Step) bool { return s.Kind != KindImages }) {
+		return steps
+	}
+	return nil
+}
+
+func kubeletsIn(steps []Step) []StepID {
+	var ids []StepID
+	for _, s := range steps {
+		if s.Kind == KindKubelet {
+			ids = append(ids, s.ID)
+		}
+	}
+	return ids
+}
+
+// last lists the service steps that no other waits for.
+func last(steps []Step) []StepID {
+	waited := map[StepID]bool{}
+	for _, s := range steps {
+		for _, id := range s.After {
+			waited[id] = true
+		}
+	}
+	var ids []StepID
+	for _, s := range steps {
+		if !waited[s.ID] && s.Kind != KindImages {
+			ids = append(ids, s.ID)
+		}
+	}
+	return ids
+}

@@ -1,0 +1,307 @@
+package release
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sys/unix"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// BuildOptions says what to build, of what, and who signs it.
+type BuildOptions struct {
+	Source   string // PAI's source tree
+	CacheDir string // where programs and bundles are kept
+	Release  string // "v0.10"
+	Key      ed25519.PrivateKey
+	Progress func(format string, args ...any)
+}
+
+// BundleDir is where the bundle of a release lies in a cache.
+func BundleDir(cacheDir, release string) string { return filepath.Join(cacheDir, "bundles", release) }
+
+type builder struct {
+	BuildOptions
+	start    time.Time
+	tools    map[bool]goTool // by whether cgo is on
+	theShell *shell
+}
+
+// Build makes the bundle of a release and returns its folder. What was built
+// before is not built again; a bundle that is there already, of the same
+// inputs and by the same key, is left as it is.
+func Build(ctx context.Context, o BuildOptions) (string, error) {
+	b := &builder{BuildOptions: o, start: time.Now(), tools: map[bool]goTool{}}
+	source, err := filepath.Abs(o.Source)
+	if err != nil {
+		return "", fmt.Errorf("find source tree: %w", err)
+	}
+	b.Source = source
+	m, raw, err := b.manifest()
+	if err != nil {
+		return "", err
+	}
+	dir := BundleDir(o.CacheDir, o.Release)
+	unlock, err := lockFile(ctx, filepath.Join(filepath.Dir(dir), "."+o.Release+".lock"), func() {
+		o.Progress("waiting for another build of release %s", o.Release)
+	})
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+
+	parts, err := b.parts(ctx, m)
+	if err != nil {
+		return "", err
+	}
+	files, err := b.serviceFiles(ctx, m)
+	if err != nil {
+		return "", err
+	}
+	services, err := zipFiles(files)
+	if err != nil {
+		return "", err
+	}
+	inputs := hashInputs(parts, raw, services)
+	if b.upToDate(ctx, dir, inputs) {
+		return dir, nil
+	}
+	layers, err := b.layers(ctx, parts)
+	if err != nil {
+		return "", err
+	}
+	return dir, b.write(dir, inputs, m, raw, services, parts, layers)
+}
+
+// manifest reads the release's manifest from the source tree.
+func (b *builder) manifest() (Manifest, []byte, error) {
+	file := filepath.Join("releases", b.Release, ManifestFile)
+	if _, err := pai.ParseVersion(b.Release); err != nil {
+		return Manifest{}, nil, &pai.Error{Code: pai.CodeUsage, Next: "paictl release list shows the releases", Err: err}
+	}
+	raw, err := os.ReadFile(filepath.Join(b.Source, file))
+	if errors.Is(err, os.ErrNotExist) {
+		return Manifest{}, nil, pai.Errorf(pai.CodeNotFound, "name PAI's source tree with --source, and a release that is in it",
+			"there is no %s in %s", file, b.Source)
+	}
+	if err != nil {
+		return Manifest{}, nil, fmt.Errorf("read release: %w", err)
+	}
+	m, err := parseManifest(raw)
+	if err != nil {
+		return Manifest{}, nil, &pai.Error{Code: pai.CodeInvalid, Message: file, Err: err}
+	}
+	if m.Metadata.Name != b.Release {
+		return Manifest{}, nil, pai.Errorf(pai.CodeInvalid, "", "%s: metadata.name is %q", file, m.Metadata.Name)
+	}
+	return m, raw, nil
+}
+
+func (b *builder) goTool(ctx context.Context, cgo bool) (goTool, error) {
+	if g, ok := b.tools[cgo]; ok {
+		return g, nil
+	}
+	g, err := newGoTool(ctx, cgo)
+	if err == nil {
+		b.tools[cgo] = g
+	}
+	return g, err
+}
+
+func (b *builder) shell(ctx context.Context) (shell, error) {
+	if b.theShell == nil {
+		s, err := findShell(ctx, b.CacheDir)
+		if err != nil {
+			return shell{}, err
+		}
+		b.theShell = &s
+	}
+	return *b.theShell, nil
+}
+
+// parts lists everything of the release that is compiled, with its key. All
+// that is wrong with any of them is in the one error.
+func (b *builder) parts(ctx context.Context, m Manifest) ([]part, error) {
+	var parts []part
+	var problems []error
+	add := func(p part, folder string) {
+		c, err := loadComponent(b.Source, folder, p.name, p.version)
+		p.component = c
+		if err == nil && p.kind == KindImage && len(c.Programs) != 1 {
+			err = fmt.Errorf("an image has one program, component %q has %d", folder, len(c.Programs))
+		}
+		if err == nil {
+			err = b.hashPart(ctx, &p)
+		}
+		if err != nil {
+			problems = append(problems, fmt.Errorf("%s %s %s: %w", p.kind, p.name, p.version, err))
+		}
+		parts = append(parts, p)
+	}
+	for _, p := range m.Programs {
+		add(part{kind: KindProgram, name: p.Name, version: p.Version}, p.Component)
+	}
+	for _, i := range m.Images {
+		add(part{kind: KindImage, name: i.Name, version: i.Version, image: i}, i.Component)
+	}
+	return parts, errors.Join(problems...)
+}
+
+// layers builds what the cache lacks, one after the other: each compiles on
+// all cores.
+func (b *builder) layers(ctx context.Context, parts []part) ([]cachedLayer, error) {
+	missing := 0
+	for _, p := range parts {
+		if _, ok := b.cached(p); !ok {
+			missing++
+		}
+	}
+	if missing > 0 {
+		b.Progress("release %s: %d of %d components are built already, %d to compile", b.Release, len(parts)-missing, len(parts), missing)
+	}
+	var layers []cachedLayer
+	done := 0
+	for _, p := range parts {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if _, ok := b.cached(p); !ok {
+			done++
+		}
+		say := func(what string) {
+			b.Progress("release %s: %d of %d, %s: %s %s: %s", b.Release, done, missing, time.Since(b.start).Round(time.Second), p.name, p.version, what)
+		}
+		layer, err := b.layer(ctx, p, say)
+		if err != nil {
+			return nil, err
+		}
+		layers = append(layers, layer)
+	}
+	return layers, nil
+}
+
+// write makes the bundle beside its place and then puts it there whole.
+func (b *builder) write(dir, inputs string, m Manifest, raw, services []byte, parts []part, layers []cachedLayer) error {
+	work := filepath.Join(filepath.Dir(dir), "."+b.Release+".new")
+	if err := os.RemoveAll(work); err != nil {
+		return fmt.Errorf("make room for bundle: %w", err)
+	}
+	defer os.RemoveAll(work)
+	l, err := newLayout(work)
+	if err != nil {
+		return err
+	}
+	if err := fill(l, m, raw, services, parts, layers); err != nil {
+		return fmt.Errorf("write bundle of release %s: %w", b.Release, err)
+	}
+	digest, err := l.finish()
+	if err != nil {
+		return err
+	}
+	signed, err := json.MarshalIndent(sign(digest, b.Key), "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(work, signatureFile), append(signed, '\n'), 0o644); err != nil {
+		return fmt.Errorf("write signature: %w", err)
+	}
+	if err := place(work, dir); err != nil {
+		return fmt.Errorf("put bundle of release %s in its place: %w", b.Release, err)
+	}
+	b.Progress("release %s: bundle %s in %s", b.Release, digest, time.Since(b.start).Round(time.Second))
+	return os.WriteFile(b.inputsFile(), []byte(inputs+" "+digest+"\n"), 0o644)
+}
+
+func fill(l *layout, m Manifest, raw, services []byte, parts []part, layers []cachedLayer) error {
+	release, err := l.blob(raw, typeYAML)
+	if err != nil {
+		return err
+	}
+	if err := l.artifact(typeRelease, ManifestFile, release); err != nil {
+		return err
+	}
+	var programs []v1.Descriptor
+	for i, p := range parts {
+		if p.kind != KindProgram {
+			continue
+		}
+		d, err := l.layer(layers[i])
+		if err != nil {
+			return err
+		}
+		d.Annotations = map[string]string{annotationName: p.name, annotationVersion: p.version}
+		programs = append(programs, d)
+	}
+	if err := l.artifact(typePrograms, "programs", programs...); err != nil {
+		return err
+	}
+	archive, err := l.blob(services, typeZip)
+	if err != nil {
+		return err
+	}
+	if err := l.artifact(typeServices, "services", archive); err != nil {
+		return err
+	}
+	for i, p := range parts {
+		if p.kind == KindImage {
+			if err := l.image(p.image, layers[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// place moves work to dir in one step, whether or not something is there.
+func place(work, dir string) error {
+	err := os.Rename(work, dir)
+	if err == nil {
+		return nil
+	}
+	if _, statErr := os.Stat(dir); statErr != nil {
+		return err
+	}
+	// The old bundle is then in work, which the caller removes.
+	return unix.Renameat2(unix.AT_FDCWD, work, unix.AT_FDCWD, dir, unix.RENAME_EXCHANGE)
+}
+
+// bundleFormat changes whenever the way that bundles are written does.
+const bundleFormat = "pai bundle v1"
+
+func hashInputs(parts []part, raw, services []byte) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\n%s\n%s\n", bundleFormat, digestOf(raw), digestOf(services))
+	for _, p := range parts {
+		fmt.Fprintf(h, "%s %s\n", p.name, p.key)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func (b *builder) inputsFile() string {
+	return filepath.Join(b.CacheDir, "bundles", "."+b.Release+".inputs")
+}
+
+// upToDate reports whether the bundle in dir was made of these inputs, is
+// signed by the same key, and verifies.
+func (b *builder) upToDate(ctx context.Context, dir, inputs string) bool {
+	recorded, err := os.ReadFile(b.inputsFile())
+	if err != nil {
+		return false
+	}
+	bundle, err := Open(dir, []ed25519.PublicKey{b.Key.Public().(ed25519.PublicKey)})
+	if err != nil || strings.TrimSpace(string(recorded)) != inputs+" "+bundle.Digest() {
+		return false
+	}
+	return bundle.Verify(ctx) == nil
+}

@@ -1,0 +1,110 @@
+package release
+
+import (
+	"fmt"
+	"path"
+	"regexp"
+	"strings"
+
+	"pai.dev/pai/internal/pai"
+)
+
+var (
+	nameRule     = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+	tagRule      = regexp.MustCompile(`^v[0-9][-.a-zA-Z0-9]{0,126}$`)
+	upstreamRule = regexp.MustCompile(`^v1\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)$`)
+	userRule     = regexp.MustCompile(`^[0-9]+:[0-9]+$`)
+)
+
+// checker collects problems, each with its place.
+type checker struct{ problems []error }
+
+func (c *checker) must(ok bool, place, format string, args ...any) {
+	if !ok {
+		c.problems = append(c.problems, fmt.Errorf("%s %s", place, fmt.Sprintf(format, args...)))
+	}
+}
+
+func (c *checker) version(place string, v pai.Version) {
+	if _, err := pai.ParseVersion(string(v)); err != nil {
+		c.problems = append(c.problems, fmt.Errorf("%s: %w", place, err))
+	}
+}
+
+// check looks at one manifest by itself.
+func check(m Manifest) []error {
+	c := &checker{}
+	c.must(m.APIVersion == "pai.dev/v1", "apiVersion", "is %q, not pai.dev/v1", m.APIVersion)
+	c.must(m.Kind == "Release", "kind", "is %q, not Release", m.Kind)
+	c.version("metadata.name", pai.Version(m.Metadata.Name))
+	c.version("services.version", m.Services.Version)
+	c.version("services.upgradableSince", m.Services.UpgradableSince)
+	c.version("kubernetes.version", m.Kubernetes.Version)
+	c.version("kubernetes.compatibleSince", m.Kubernetes.CompatibleSince)
+	c.version("kubernetes.upgradableSince", m.Kubernetes.UpgradableSince)
+	c.must(upstreamRule.MatchString(m.Kubernetes.Upstream), "kubernetes.upstream", "is %q, not of the form v1.MINOR.PATCH", m.Kubernetes.Upstream)
+	c.must(m.Services.Version.AtLeast(m.Services.UpgradableSince), "services.upgradableSince", "is newer than services.version")
+	c.must(m.Kubernetes.Version.AtLeast(m.Kubernetes.CompatibleSince), "kubernetes.compatibleSince", "is newer than the release's own Kubernetes")
+	c.must(m.Kubernetes.Version.AtLeast(m.Kubernetes.UpgradableSince), "kubernetes.upgradableSince", "is newer than kubernetes.version")
+	c.must(m.Configuration.Schema > 0, "configuration.schema", "is missing")
+	c.pins(m)
+	return c.problems
+}
+
+func (c *checker) pins(m Manifest) {
+	seen := map[string]bool{}
+	pin := func(list string, i int, name, version string) string {
+		place := fmt.Sprintf("%s[%d] (%s)", list, i, name)
+		c.must(nameRule.MatchString(name), place, "has a name that is not lower-case letters, digits and dashes")
+		c.must(tagRule.MatchString(version), place, "has version %q, which does not begin with v and a digit or cannot be a tag", version)
+		c.must(!seen[list+"/"+name], place, "is there twice")
+		seen[list+"/"+name] = true
+		return place
+	}
+	for i, p := range m.Programs {
+		place := pin("programs", i, p.Name, p.Version)
+		c.folder(place+" component", p.Component)
+		if p.Name == "kubernetes" {
+			c.must(p.Version == m.Kubernetes.Upstream, place, "is %s, but kubernetes.upstream is %s", p.Version, m.Kubernetes.Upstream)
+		}
+	}
+	for i, img := range m.Images {
+		place := pin("images", i, img.Name, img.Version)
+		c.folder(place+" component", img.Component)
+		c.must(img.Entrypoint == "" || path.IsAbs(img.Entrypoint) && path.Clean(img.Entrypoint) == img.Entrypoint && img.Entrypoint != "/",
+			place+" entrypoint", "is %q, not the absolute path of a file", img.Entrypoint)
+		c.must(userRule.MatchString(img.User), place+" user", "is %q, not of the form 65532:65532", img.User)
+	}
+	for i, s := range m.ServiceList {
+		place := pin("serviceList", i, s.Name, s.Version)
+		if s.Chart != nil {
+			c.folder(place+" chart.component", s.Chart.Component)
+			c.folder(place+" chart.path", s.Chart.Path)
+		}
+	}
+}
+
+// folder accepts a clean relative path that stays where it starts.
+func (c *checker) folder(place, p string) {
+	ok := p != "" && !path.IsAbs(p) && path.Clean(p) == p && p != "." && p != ".." && !strings.HasPrefix(p, "../")
+	c.must(ok, place, "is %q, not a folder below the source tree", p)
+}
+
+// checkTogether looks at what only shows between releases: two of them may
+// share a version of services or of Kubernetes only if it is the same thing.
+func checkTogether(manifests []Manifest) []error {
+	var problems []error
+	for i, a := range manifests {
+		for _, b := range manifests[:i] {
+			same := a.Kubernetes.Version.Compare(b.Kubernetes.Version) == 0
+			if same && a.Kubernetes.Upstream != b.Kubernetes.Upstream {
+				problems = append(problems, fmt.Errorf("releases %s and %s: both have Kubernetes %s, but upstream %s and %s",
+					b.Metadata.Name, a.Metadata.Name, a.Kubernetes.Version, b.Kubernetes.Upstream, a.Kubernetes.Upstream))
+			}
+			if pai.Version(a.Metadata.Name).Compare(pai.Version(b.Metadata.Name)) == 0 {
+				problems = append(problems, fmt.Errorf("releases %q and %q are the same version", b.Metadata.Name, a.Metadata.Name))
+			}
+		}
+	}
+	return problems
+}

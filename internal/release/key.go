@@ -1,0 +1,145 @@
+package release
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// EnsureKey returns the signing key in file, and makes one there, readable by
+// its owner alone, when there is none. The public half lies beside it as
+// <file>.pub.
+func EnsureKey(file string) (ed25519.PrivateKey, error) {
+	key, err := LoadKey(file)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return key, err
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return nil, fmt.Errorf("make folder for the bundle key: %w", err)
+	}
+	public, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make bundle key: %w", err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("encode bundle key: %w", err)
+	}
+	if err := createWhole(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
+		if errors.Is(err, fs.ErrExist) { // made by someone else meanwhile
+			return LoadKey(file)
+		}
+		return nil, fmt.Errorf("keep bundle key: %w", err)
+	}
+	if err := os.WriteFile(file+".pub", []byte(EncodePublicKey(public)+"\n"), 0o644); err != nil {
+		return nil, fmt.Errorf("keep public bundle key: %w", err)
+	}
+	return key, nil
+}
+
+// createWhole makes a file that appears with all its content or not at all,
+// and fails with fs.ErrExist when it is there already.
+func createWhole(file string, data []byte, mode os.FileMode) (err error) {
+	tmp, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.Remove(tmp.Name())) }()
+	_, err = tmp.Write(data)
+	err = errors.Join(err, tmp.Chmod(mode), tmp.Sync(), tmp.Close())
+	if err != nil {
+		return err
+	}
+	return os.Link(tmp.Name(), file)
+}
+
+// LoadKey reads a signing key: Ed25519, PKCS #8, PEM.
+func LoadKey(file string) (ed25519.PrivateKey, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read bundle key: %w", err)
+	}
+	block, _ := pem.Decode(data)
+	if block == nil {
+		return nil, pai.Errorf(pai.CodeInvalid, "name a file with an Ed25519 key in PEM form", "bundle key %s is not PEM", file)
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	key, ok := parsed.(ed25519.PrivateKey)
+	if err != nil || !ok {
+		return nil, pai.Errorf(pai.CodeInvalid, "name a file with an Ed25519 key in PEM form", "bundle key %s is not an Ed25519 private key", file)
+	}
+	return key, nil
+}
+
+// EncodePublicKey writes a public key as configurations have it, in
+// cluster.common.trusted-bundle-keys.
+func EncodePublicKey(key ed25519.PublicKey) string { return base64.StdEncoding.EncodeToString(key) }
+
+// DecodePublicKey reads what EncodePublicKey writes.
+func DecodePublicKey(s string) (ed25519.PublicKey, error) {
+	raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(s))
+	if err != nil || len(raw) != ed25519.PublicKeySize {
+		return nil, fmt.Errorf("%q is not an Ed25519 public key in base64", s)
+	}
+	return raw, nil
+}
+
+// signatureFile lies beside index.json.
+const signatureFile = "signature.json"
+
+// signature is signature.json.
+type signature struct {
+	Index     string `json:"index"`     // digest of index.json
+	PublicKey string `json:"publicKey"` // EncodePublicKey
+	Signature []byte `json:"signature"` // over signedText(Index)
+}
+
+// signedText is what is signed. The prefix keeps a signature from meaning
+// anything elsewhere.
+func signedText(indexDigest string) []byte { return []byte("pai.dev bundle v1\n" + indexDigest + "\n") }
+
+func sign(indexDigest string, key ed25519.PrivateKey) signature {
+	return signature{
+		Index:     indexDigest,
+		PublicKey: EncodePublicKey(key.Public().(ed25519.PublicKey)),
+		Signature: ed25519.Sign(key, signedText(indexDigest)),
+	}
+}
+
+// verify checks that one of the trusted keys signed the index with this digest.
+func (s signature) verify(indexDigest string, trusted []ed25519.PublicKey) error {
+	signer, err := DecodePublicKey(s.PublicKey)
+	if err != nil {
+		return fmt.Errorf("%s names no signer: %w", signatureFile, err)
+	}
+	if s.Index != indexDigest {
+		return fmt.Errorf("index.json has digest %s, but %s was signed", indexDigest, s.Index)
+	}
+	for _, key := range trusted {
+		if bytes.Equal(key, signer) {
+			if !ed25519.Verify(key, signedText(indexDigest), s.Signature) {
+				return fmt.Errorf("the signature is not one of key %s", s.PublicKey)
+			}
+			return nil
+		}
+	}
+	return &untrustedError{key: s.PublicKey}
+}
+
+// untrustedError says that a bundle may be whole, but is not from anybody who is trusted.
+type untrustedError struct{ key string }
+
+func (e *untrustedError) Error() string {
+	return fmt.Sprintf("it is signed by key %s, which is not trusted", e.key)
+}

@@ -1,0 +1,88 @@
+package release
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+
+	"go.yaml.in/yaml/v3"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// ManifestFile is the name of the manifest in a release's folder.
+const ManifestFile = "release.yaml"
+
+// Load reads every <release>/release.yaml of fsys, oldest release first. All
+// that is wrong with any of them is in the one error.
+func Load(fsys fs.FS) ([]Manifest, error) {
+	files, err := fs.Glob(fsys, "*/"+ManifestFile)
+	if err != nil {
+		return nil, fmt.Errorf("look for releases: %w", err)
+	}
+	if len(files) == 0 {
+		return nil, pai.Errorf(pai.CodeInvalid, "a release is a folder with a "+ManifestFile, "no releases found")
+	}
+	var manifests []Manifest
+	var problems []error
+	for _, file := range files {
+		m, err := loadOne(fsys, file)
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		manifests = append(manifests, m)
+	}
+	problems = append(problems, checkTogether(manifests)...)
+	if len(problems) > 0 {
+		return nil, &pai.Error{Code: pai.CodeInvalid, Message: "the releases are not valid", Err: errors.Join(problems...)}
+	}
+	slices.SortFunc(manifests, func(a, b Manifest) int {
+		return pai.Version(a.Metadata.Name).Compare(pai.Version(b.Metadata.Name))
+	})
+	return manifests, nil
+}
+
+func loadOne(fsys fs.FS, file string) (Manifest, error) {
+	data, err := fs.ReadFile(fsys, file)
+	if err != nil {
+		return Manifest{}, fmt.Errorf("read release: %w", err)
+	}
+	m, err := parseManifest(data)
+	if err != nil {
+		return Manifest{}, fmt.Errorf("%s: %w", file, err)
+	}
+	if folder := path.Base(path.Dir(file)); folder != m.Metadata.Name {
+		return Manifest{}, fmt.Errorf("%s: metadata.name is %q, which its folder is not", file, m.Metadata.Name)
+	}
+	return m, nil
+}
+
+// parseManifest reads one manifest strictly and checks it by itself.
+func parseManifest(data []byte) (Manifest, error) {
+	var m Manifest
+	if err := decodeStrict(data, &m); err != nil {
+		return Manifest{}, err
+	}
+	if problems := check(m); len(problems) > 0 {
+		return Manifest{}, errors.Join(problems...)
+	}
+	return m, nil
+}
+
+// decodeStrict reads one YAML document and refuses keys that v does not have.
+func decodeStrict(data []byte, v any) error {
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	dec.KnownFields(true)
+	if err := dec.Decode(v); err != nil {
+		return err
+	}
+	if err := dec.Decode(new(any)); !errors.Is(err, io.EOF) {
+		return errors.New("there is more than one document")
+	}
+	return nil
+}

@@ -1,0 +1,125 @@
+package release_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"pai.dev/pai/internal/release"
+	"pai.dev/pai/releases"
+)
+
+func TestTheReleasesThatThereAre(t *testing.T) {
+	t.Parallel()
+	manifests, err := release.Load(releases.FS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := json.Marshal(release.Rows(manifests))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `[{"release":"v0.10","services":{"version":"v0.10","upgradableSince":"v0.9"},` +
+		`"kubernetes":{"version":"v0.10-pai","upstream":"v1.36.3","compatibleSince":"v0.10-pai","upgradableSince":"v0.9-pai"}},` +
+		`{"release":"v0.9","services":{"version":"v0.9","upgradableSince":"v0.9"},` +
+		`"kubernetes":{"version":"v0.9-pai","upstream":"v1.35.4","compatibleSince":"v0.9-pai","upgradableSince":"v0.9-pai"}}]`
+	if string(got) != want {
+		t.Errorf("the support plan is\n%s, want\n%s", got, want)
+	}
+}
+
+// good is a release with nothing wrong; a test changes one thing.
+const good = `apiVersion: pai.dev/v1
+kind: Release
+metadata: {name: v0.9}
+services: {version: v0.9, upgradableSince: v0.9}
+kubernetes: {version: v0.9-pai, upstream: v1.35.4, compatibleSince: v0.9-pai, upgradableSince: v0.9-pai}
+configuration: {schema: 2}
+programs:
+  - {name: kubernetes, version: v1.35.4, component: components/kubernetes/v1.35}
+images:
+  - {name: pause, version: v1, component: cmd/pause, user: "1:1"}
+serviceList:
+  - {name: kueue, version: v0.14.0, chart: {component: components/kueue/v0.14.0, path: charts/kueue}}
+`
+
+func load(files map[string]string) ([]release.Manifest, error) {
+	fsys := fstest.MapFS{}
+	for name, data := range files {
+		fsys[name] = &fstest.MapFile{Data: []byte(data)}
+	}
+	return release.Load(fsys)
+}
+
+func TestLoadSortsByNumber(t *testing.T) {
+	t.Parallel()
+	files := map[string]string{"README.md": "not a release"}
+	for _, v := range []string{"v0.10", "v0.9", "v1.0", "v0.9.1"} {
+		files[v+"/release.yaml"] = strings.ReplaceAll(good, "v0.9", v)
+	}
+	manifests, err := load(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, m := range manifests {
+		names = append(names, m.Metadata.Name)
+	}
+	if got := strings.Join(names, " "); got != "v0.9 v0.9.1 v0.10 v1.0" {
+		t.Errorf("the order is %s", got)
+	}
+}
+
+func TestLoadRefuses(t *testing.T) {
+	t.Parallel()
+	for old, test := range map[string]struct{ new, want string }{
+		"apiVersion: pai.dev/v1":           {"apiVersion: v1", `apiVersion is "v1"`},
+		"kind: Release":                    {"kind: Relase", `kind is "Relase"`},
+		"{name: v0.9}":                     {"{name: v0.8}", `metadata.name is "v0.8", which its folder is not`},
+		"version: v0.9,":                   {"version: 0.9,", "services.version: version"},
+		"{version: v0.9, upgradableSince:": {"{version: v0.9, upgradeableSince: v0.9, upgradableSince:", "upgradeableSince not found"},
+		"upgradableSince: v0.9}":           {"upgradableSince: v0.10}", "services.upgradableSince is newer"},
+		"upstream: v1.35.4":                {"upstream: v1.35", "kubernetes.upstream is"},
+		"compatibleSince: v0.9-pai":        {"compatibleSince: v0.10-pai", "kubernetes.compatibleSince is newer"},
+		"upgradableSince: v0.9-pai":        {"upgradableSince: v1.0-pai", "kubernetes.upgradableSince is newer"},
+		"schema: 2":                        {"schema: 0", "configuration.schema is missing"},
+		"kubernetes, version: v1.35.4":     {"kubernetes, version: v1.35.3", "is v1.35.3, but kubernetes.upstream is v1.35.4"},
+		"components/kubernetes/v1.35}":     {"../kubernetes}", "not a folder below the source tree"},
+		"name: pause":                      {"name: Pause", "has a name that is not"},
+		"version: v1,":                     {"version: v1/2,", "cannot be a tag"},
+		`user: "1:1"`:                      {"user: root", "not of the form"},
+		`"1:1"}`:                           {`"1:1", entrypoint: manager}`, "not the absolute path of a file"},
+		"path: charts/kueue":               {"path: /charts", "chart.path"},
+		"serviceList:":                     {"  - {name: pause, version: v2, component: cmd/pause, user: \"1:1\"}\nserviceList:", "is there twice"},
+	} {
+		if !strings.Contains(good, old) {
+			t.Fatalf("%q is not in the good release", old)
+		}
+		_, err := load(map[string]string{"v0.9/release.yaml": strings.Replace(good, old, test.new, 1)})
+		if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), "v0.9/release.yaml") {
+			t.Errorf("%q instead of %q: error %v, want one with %q", test.new, old, err, test.want)
+		}
+	}
+}
+
+func TestLoadTellsAllAtOnce(t *testing.T) {
+	t.Parallel()
+	_, err := load(map[string]string{
+		"v0.9/release.yaml":  strings.NewReplacer("schema: 2", "schema: 0", "user: \"1:1\"", "user: root").Replace(good),
+		"v0.10/release.yaml": "kind: [",
+		"v0.11/release.yaml": strings.NewReplacer("v0.9", "v0.11", "v1.35.4", "v1.36.0").Replace(good),
+		"v1.0/release.yaml":  strings.NewReplacer("name: v0.9}", "name: v1.0}", "v0.9-pai", "v0.11-pai").Replace(good),
+	})
+	for _, want := range []string{
+		"v0.9/release.yaml: configuration.schema", "user is \"root\"", "v0.10/release.yaml: yaml",
+		"releases v0.11 and v1.0: both have Kubernetes v0.11-pai, but upstream v1.36.0 and v1.35.4",
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the error lacks %q:\n%v", want, err)
+		}
+	}
+	if _, err := load(nil); err == nil {
+		t.Error("no releases at all is no error")
+	}
+}

@@ -1,0 +1,196 @@
+package rest
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"pai.dev/pai/internal/job"
+	"pai.dev/pai/internal/pai"
+)
+
+// Client is the Service at the other end of HTTP.
+type Client struct {
+	access Access
+	http   *http.Client
+}
+
+var _ Service = (*Client)(nil)
+
+const dialTimeout = 5 * time.Second
+
+// NewClient makes a client that trusts nobody but the access's authority.
+func NewClient(a Access) (*Client, error) {
+	pool := x509.NewCertPool()
+	if len(a.URLs) == 0 || !pool.AppendCertsFromPEM(a.CA) {
+		return nil, pai.Errorf(pai.CodeFailed, "make it anew with: paictl service start", "the access to the REST server is incomplete")
+	}
+	return &Client{access: a, http: &http.Client{Transport: &http.Transport{
+		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool},
+		DialContext:           (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		TLSHandshakeTimeout:   dialTimeout,
+		ResponseHeaderTimeout: callTimeout + dialTimeout,
+		ForceAttemptHTTP2:     true,
+	}}}, nil
+}
+
+// Submit implements Service.
+func (c *Client) Submit(ctx context.Context, s Submission) (Submitted, error) {
+	q := url.Values{}
+	if s.VirtualCluster != "" {
+		q.Set("virtualCluster", s.VirtualCluster)
+	}
+	var done Submitted
+	return done, c.call(ctx, http.MethodPost, "/api/v2/jobs", q, "text/yaml", s.Protocol, &done)
+}
+
+// List implements Service.
+func (c *Client) List(ctx context.Context, f Filter) ([]job.Status, error) {
+	q := url.Values{}
+	for name, value := range map[string]string{"username": f.User, "vc": f.VirtualCluster, "state": string(f.State)} {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	jobs := []job.Status{}
+	return jobs, c.call(ctx, http.MethodGet, "/api/v2/jobs", q, "", nil, &jobs)
+}
+
+// Get implements Service.
+func (c *Client) Get(ctx context.Context, id JobID) (job.Status, error) {
+	var s job.Status
+	return s, c.call(ctx, http.MethodGet, pathOf(id, ""), nil, "", nil, &s)
+}
+
+// Protocol implements Service.
+func (c *Client) Protocol(ctx context.Context, id JobID) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	resp, err := c.do(ctx, http.MethodGet, pathOf(id, "/config"), nil, "", nil)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	return io.ReadAll(io.LimitReader(resp.Body, job.MaxSize))
+}
+
+// Stop implements Service.
+func (c *Client) Stop(ctx context.Context, id JobID) error {
+	return c.call(ctx, http.MethodPut, pathOf(id, "/executionType"), nil, "application/json", []byte(`{"value":"STOP"}`), nil)
+}
+
+// Info asks the server what it is; no token is needed for that.
+func (c *Client) Info(ctx context.Context) (Info, error) {
+	var i Info
+	return i, c.call(ctx, http.MethodGet, "/api/v2/info", nil, "", nil, &i)
+}
+
+// Logs implements Service. Output that is followed goes on through a server or
+// an API that is replaced meanwhile, without gap or repetition.
+func (c *Client) Logs(ctx context.Context, id JobID, o LogOptions) (io.ReadCloser, error) {
+	if o.Follow {
+		return c.follow(ctx, id, o)
+	}
+	return c.logs(ctx, id, o)
+}
+
+func (c *Client) logs(ctx context.Context, id JobID, o LogOptions) (io.ReadCloser, error) {
+	q := url.Values{}
+	if o.TaskRole != "" {
+		q.Set("taskRole", o.TaskRole)
+	}
+	q.Set("index", strconv.Itoa(o.Index))
+	q.Set("follow", strconv.FormatBool(o.Follow))
+	q.Set("timestamps", strconv.FormatBool(o.Timestamps))
+	if o.Tail > 0 {
+		q.Set("tail", strconv.FormatInt(o.Tail, 10))
+	}
+	if !o.Since.IsZero() {
+		q.Set("since", o.Since.Format(time.RFC3339Nano))
+	}
+	resp, err := c.do(ctx, http.MethodGet, pathOf(id, "/logs"), q, "", nil)
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
+func pathOf(id JobID, rest string) string {
+	return "/api/v2/jobs/" + url.PathEscape(id.String()) + rest
+}
+
+func (c *Client) call(ctx context.Context, method, path string, q url.Values, contentType string, body []byte, result any) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout+dialTimeout)
+	defer cancel()
+	resp, err := c.do(ctx, method, path, q, contentType, body)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if result == nil {
+		_, err = io.Copy(io.Discard, resp.Body)
+	} else {
+		err = json.NewDecoder(resp.Body).Decode(result)
+	}
+	if err != nil {
+		return pai.Errorf(pai.CodeFailed, "", "read the answer of the REST server: %w", err)
+	}
+	return nil
+}
+
+// do sends a request to the first address that takes a connection. A request
+// that may have arrived is not sent again.
+func (c *Client) do(ctx context.Context, method, path string, q url.Values, contentType string, body []byte) (*http.Response, error) {
+	var refused []string
+	for _, base := range c.access.URLs {
+		target := strings.TrimSuffix(base, "/") + path
+		if len(q) > 0 {
+			target += "?" + q.Encode()
+		}
+		req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
+		if err != nil {
+			return nil, fmt.Errorf("make request: %w", err)
+		}
+		if contentType != "" {
+			req.Header.Set("Content-Type", contentType)
+		}
+		req.Header.Set("Authorization", "Bearer "+c.access.Token)
+		resp, err := c.http.Do(req)
+		if err == nil {
+			return checked(resp)
+		}
+		if ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {
+			return nil, ctx.Err()
+		}
+		refused = append(refused, err.Error())
+		var op *net.OpError
+		if !errors.As(err, &op) || op.Op != "dial" {
+			break
+		}
+	}
+	return nil, pai.Errorf(pai.CodeFailed, "see how the services are with: paictl service status",
+		"%w: the REST server cannot be reached: %s", errUnavailable, strings.Join(refused, "; "))
+}
+
+func checked(resp *http.Response) (*http.Response, error) {
+	if resp.StatusCode < 300 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil {
+		return nil, fmt.Errorf("read the answer of the REST server: %w", err)
+	}
+	return nil, errorFrom(resp.StatusCode, body)
+}

@@ -1,0 +1,258 @@
+package rest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+
+	"pai.dev/pai/internal/job"
+	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/internal/pai"
+)
+
+// Cluster is what Core needs of a Kubernetes client; *kube.Client is one.
+type Cluster interface {
+	Clientset() kubernetes.Interface // for reading
+	Dynamic() dynamic.Interface      // for reading
+	Create(ctx context.Context, obj *unstructured.Unstructured) error
+	Patch(ctx context.Context, r kube.Ref, mergePatch []byte) error
+	Delete(ctx context.Context, r kube.Ref, uid types.UID) error
+}
+
+// Core is the Service on top of the cluster.
+type Core struct {
+	cluster         Cluster
+	virtualClusters []string
+	now             func() time.Time
+}
+
+var _ Service = (*Core)(nil)
+
+// NewCore makes a Core that runs jobs in the virtual clusters given.
+func NewCore(cluster Cluster, virtualClusters []string) *Core {
+	return &Core{cluster: cluster, virtualClusters: virtualClusters, now: time.Now}
+}
+
+// callTimeout ends every call but the following of logs.
+const callTimeout = 30 * time.Second
+
+// Submit implements Service.
+func (c *Core) Submit(ctx context.Context, s Submission) (Submitted, error) {
+	caller, err := callerOf(ctx)
+	if err != nil {
+		return Submitted{}, err
+	}
+	j, warnings, err := job.Parse(s.Protocol, job.Options{VirtualClusters: c.virtualClusters, VirtualCluster: s.VirtualCluster})
+	if err != nil {
+		return Submitted{}, &pai.Error{Code: pai.CodeInvalid, Message: "the job is not valid", Next: "mend it and submit it again; nothing was created", Err: err}
+	}
+	obj, err := j.JobSet(caller.Name, s.Protocol)
+	if err != nil {
+		return Submitted{}, &pai.Error{Code: pai.CodeInvalid, Err: err}
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	id := JobID{caller.Name, j.Name}
+	if err := c.create(ctx, id, obj); err != nil {
+		return Submitted{}, err
+	}
+	return Submitted{
+		JobRef:   pai.JobRef{User: caller.Name, Name: j.Name, VirtualCluster: j.VirtualCluster},
+		ID:       id.String(),
+		Warnings: warnings,
+	}, nil
+}
+
+// create makes the job's one object. Its name belongs to user and job, so
+// within a virtual cluster the API itself refuses a second one; that there is
+// none in another is looked for before and, because two may be submitted at
+// the same moment, after.
+func (c *Core) create(ctx context.Context, id JobID, obj *unstructured.Unstructured) error {
+	if _, err := c.find(ctx, id); err == nil {
+		return inUse(id)
+	} else if pai.CodeOf(err) != pai.CodeNotFound {
+		return err
+	}
+	err := c.cluster.Create(ctx, obj)
+	if apierrors.IsAlreadyExists(err) {
+		return inUse(id)
+	}
+	if err != nil {
+		return apiError("create the job", err)
+	}
+	first, err := c.find(ctx, id)
+	if err != nil || first.GetNamespace() == obj.GetNamespace() {
+		return nil // the job is there; a look that failed does not change that
+	}
+	if err := c.takeBack(ctx, obj); err != nil {
+		return err
+	}
+	return inUse(id)
+}
+
+// takeBack deletes the job that lost to one of the same name. It has not run:
+// it was created suspended a moment ago, or Kueue was very quick.
+func (c *Core) takeBack(ctx context.Context, obj *unstructured.Unstructured) error {
+	made, err := c.cluster.Dynamic().Resource(job.JobSets).Namespace(obj.GetNamespace()).Get(ctx, obj.GetName(), metav1.GetOptions{})
+	if err == nil {
+		err = c.cluster.Delete(ctx, kube.RefOf(made), made.GetUID())
+	}
+	if err != nil && !apierrors.IsNotFound(err) {
+		return apiError("take back a job whose name is in use", err)
+	}
+	return nil
+}
+
+func inUse(id JobID) error {
+	return pai.Errorf(pai.CodeConflict, "give the job another name", "there already is a job %s", id)
+}
+
+// find returns the JobSet of a job: the oldest, should there be more than one.
+func (c *Core) find(ctx context.Context, id JobID) (*unstructured.Unstructured, error) {
+	name := job.ObjectName(id.User, id.Name)
+	var found *unstructured.Unstructured
+	for _, vc := range c.virtualClusters {
+		obj, err := c.cluster.Dynamic().Resource(job.JobSets).Namespace(job.Namespace(vc)).Get(ctx, name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return nil, apiError("look for the job", err)
+		}
+		if found == nil || older(obj, found) {
+			found = obj
+		}
+	}
+	if found == nil {
+		return nil, pai.Errorf(pai.CodeNotFound, "list the jobs there are with: paictl job list", "there is no job %s", id)
+	}
+	return found, nil
+}
+
+func older(a, b *unstructured.Unstructured) bool {
+	ta, tb := a.GetCreationTimestamp(), b.GetCreationTimestamp()
+	if !ta.Equal(&tb) {
+		return ta.Before(&tb)
+	}
+	return a.GetNamespace() < b.GetNamespace()
+}
+
+// List implements Service.
+func (c *Core) List(ctx context.Context, f Filter) ([]job.Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	jobs := []job.Status{}
+	for _, vc := range c.virtualClusters {
+		if f.VirtualCluster != "" && f.VirtualCluster != vc {
+			continue
+		}
+		some, err := c.listIn(ctx, job.Namespace(vc), f)
+		if err != nil {
+			return nil, err
+		}
+		jobs = append(jobs, some...)
+	}
+	slices.SortFunc(jobs, func(a, b job.Status) int {
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.String(), b.String()))
+	})
+	return jobs, nil
+}
+
+func (c *Core) listIn(ctx context.Context, namespace string, f Filter) ([]job.Status, error) {
+	selector := metav1.ListOptions{LabelSelector: pai.LabelJob}
+	if f.User != "" {
+		selector.LabelSelector = pai.LabelUser + "=" + f.User
+	}
+	sets, err := c.cluster.Dynamic().Resource(job.JobSets).Namespace(namespace).List(ctx, selector)
+	if err != nil {
+		return nil, apiError("list the jobs", err)
+	}
+	pods, err := c.cluster.Clientset().CoreV1().Pods(namespace).List(ctx, selector)
+	if err != nil {
+		return nil, apiError("list the jobs' pods", err)
+	}
+	podsOf := map[string][]corev1.Pod{}
+	for _, p := range pods.Items {
+		podsOf[p.Labels[pai.LabelJob]] = append(podsOf[p.Labels[pai.LabelJob]], p)
+	}
+	var jobs []job.Status
+	for i := range sets.Items {
+		s, err := job.ReadStatus(&sets.Items[i], podsOf[sets.Items[i].GetName()])
+		if err != nil {
+			return nil, err
+		}
+		if f.matches(s) {
+			jobs = append(jobs, s)
+		}
+	}
+	return jobs, nil
+}
+
+// Get implements Service.
+func (c *Core) Get(ctx context.Context, id JobID) (job.Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	obj, err := c.find(ctx, id)
+	if err != nil {
+		return job.Status{}, err
+	}
+	return c.status(ctx, obj)
+}
+
+func (c *Core) status(ctx context.Context, obj *unstructured.Unstructured) (job.Status, error) {
+	pods, err := c.cluster.Clientset().CoreV1().Pods(obj.GetNamespace()).List(ctx, metav1.ListOptions{
+		LabelSelector: pai.LabelJob + "=" + obj.GetName(),
+	})
+	if err != nil {
+		return job.Status{}, apiError("list the job's pods", err)
+	}
+	return job.ReadStatus(obj, pods.Items)
+}
+
+// Protocol implements Service.
+func (c *Core) Protocol(ctx context.Context, id JobID) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	obj, err := c.find(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return []byte(obj.GetAnnotations()[job.AnnotationProtocol]), nil
+}
+
+// errUnavailable marks an error that a later try may not meet.
+var errUnavailable = errors.New("the cluster does not answer")
+
+// apiError says what an error of the Kubernetes API means to a user.
+func apiError(what string, err error) error {
+	var status apierrors.APIStatus
+	switch {
+	case errors.Is(err, context.Canceled):
+		return err
+	case apierrors.IsInvalid(err) || apierrors.IsBadRequest(err):
+		return pai.Errorf(pai.CodeInvalid, "", "%s: %w", what, err)
+	case apierrors.IsNotFound(err):
+		return pai.Errorf(pai.CodeNotFound, "", "%s: %w", what, err)
+	case apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsConflict(err) || apierrors.IsRequestEntityTooLargeError(err):
+		return pai.Errorf(pai.CodeFailed, "", "%s: %w", what, err)
+	case errors.As(err, &status) && status.Status().Code < 500 && !apierrors.IsTooManyRequests(err):
+		return pai.Errorf(pai.CodeFailed, "", "%s: %w", what, err)
+	default: // no connection, not ready, a webhook that is being replaced
+		return pai.Errorf(pai.CodeFailed, "try again in a moment", "%s: %w", what, errors.Join(errUnavailable, err))
+	}
+}
+
+func taskNotFound(id JobID, role string, index int) error {
+	return pai.Errorf(pai.CodeNotFound, fmt.Sprintf("see the tasks with: paictl job show %s", id), "job %s has no task %s %d", id, role, index)
+}

@@ -1,0 +1,86 @@
+package rest
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"pai.dev/pai/internal/job"
+	"pai.dev/pai/internal/pai"
+)
+
+// errUnauthorized is a request without a token that is known.
+var errUnauthorized = pai.Errorf(pai.CodeForbidden, "send the header Authorization: Bearer TOKEN", "no valid token was given")
+
+// errorBody is how an error goes over the wire.
+type errorBody struct {
+	Code    string        `json:"code"` // a pai.Code, or "unauthorized"
+	Message string        `json:"message"`
+	Next    string        `json:"next,omitempty"`
+	Errors  []job.Problem `json:"errors,omitempty"` // all that is wrong with a job
+}
+
+const codeUnauthorized = "unauthorized"
+
+// statusOf says how HTTP spells an error.
+func statusOf(err error) int {
+	switch {
+	case errors.Is(err, errUnauthorized):
+		return http.StatusUnauthorized
+	case errors.Is(err, errUnavailable):
+		return http.StatusServiceUnavailable
+	}
+	switch pai.CodeOf(err) {
+	case pai.CodeInvalid, pai.CodeUsage:
+		return http.StatusBadRequest
+	case pai.CodeForbidden:
+		return http.StatusForbidden
+	case pai.CodeNotFound:
+		return http.StatusNotFound
+	case pai.CodeConflict, pai.CodeRefused:
+		return http.StatusConflict
+	default:
+		return http.StatusInternalServerError
+	}
+}
+
+func bodyOf(err error) errorBody {
+	b := errorBody{Code: string(pai.CodeOf(err)), Message: err.Error()}
+	var e *pai.Error
+	if errors.As(err, &e) {
+		b.Next = e.Next
+		if e.Message != "" {
+			b.Message = e.Message
+		}
+	}
+	var problems job.Problems
+	if errors.As(err, &problems) {
+		b.Errors = problems
+	} else {
+		b.Message = err.Error()
+	}
+	if errors.Is(err, errUnauthorized) {
+		b.Code = codeUnauthorized
+	}
+	return b
+}
+
+// errorFrom is the inverse of bodyOf, at the client's side. A body that is
+// not PAI's is shown as it is.
+func errorFrom(status int, body []byte) error {
+	var b errorBody
+	if json.Unmarshal(body, &b) != nil || b.Code == "" {
+		return pai.Errorf(pai.CodeFailed, "is this the address of a PAI REST server?", "the server answered %d %s: %.200s", status, http.StatusText(status), body)
+	}
+	e := &pai.Error{Code: pai.Code(b.Code), Message: b.Message, Next: b.Next}
+	if len(b.Errors) > 0 {
+		e.Err = job.Problems(b.Errors)
+	}
+	if b.Code == codeUnauthorized {
+		e.Code = pai.CodeForbidden
+	}
+	if status == http.StatusServiceUnavailable {
+		e.Err = errors.Join(e.Err, errUnavailable)
+	}
+	return e
+}

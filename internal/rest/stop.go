@@ -1,0 +1,212 @@
+package rest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"pai.dev/pai/internal/job"
+	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/internal/pai"
+)
+
+// How a job is stopped. Its JobSet stays, as the record of it:
+//
+//  1. Stop marks the JobSet: AnnotationStopped says who asked, labelStop that
+//     it is to be done. From here on it will happen, whoever is killed.
+//  2. Kueue's Workload of it is made inactive. Kueue suspends the JobSet, the
+//     pods end within their grace period, the quota is given back.
+//  3. When that is so, the JobSet leaves Kueue's queue for good, so that no
+//     later Kueue that makes a new Workload of it can run it again.
+//
+// Stop does 1 and starts 2; the Keeper, in every server, does what is left.
+const (
+	labelStop     = "pai.dev/stop"
+	stopRequested = "requested"
+	stopDone      = "done"
+
+	// labelJobUID is how Kueue marks the Workload of an object
+	// (sigs.k8s.io/kueue/pkg/controller/constants).
+	labelJobUID = "kueue.x-k8s.io/job-uid"
+	// quotaReserved is the condition of a Workload that holds quota.
+	quotaReserved = "QuotaReserved"
+)
+
+// workloads is served by every Kueue that PAI ships; v1beta2 is not.
+var workloads = schema.GroupVersionResource{Group: "kueue.x-k8s.io", Version: "v1beta1", Resource: "workloads"}
+
+// Stop implements Service.
+func (c *Core) Stop(ctx context.Context, id JobID) error {
+	caller, err := callerOf(ctx)
+	if err != nil {
+		return err
+	}
+	if !caller.Admin && caller.Name != id.User {
+		return pai.Errorf(pai.CodeForbidden, "ask its owner or an administrator", "job %s is not yours to stop", id)
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	obj, err := c.find(ctx, id)
+	if err != nil {
+		return err
+	}
+	if _, asked := obj.GetAnnotations()[pai.AnnotationStopped]; asked {
+		return nil
+	}
+	status, err := c.status(ctx, obj)
+	if err != nil {
+		return err
+	}
+	if status.State.Ended() {
+		return pai.Errorf(pai.CodeRefused, "", "job %s has already ended: %s", id, status.State)
+	}
+	mark := merge(map[string]any{"metadata": map[string]any{
+		"annotations": map[string]any{pai.AnnotationStopped: c.now().UTC().Format(time.RFC3339) + " by " + caller.Name},
+		"labels":      map[string]any{labelStop: stopRequested},
+	}})
+	if err := c.cluster.Patch(ctx, kube.RefOf(obj), mark); err != nil {
+		return apiError("mark the job as stopped", err)
+	}
+	// The Keeper repeats this if it fails, or if Kueue has made no Workload yet.
+	_ = c.deactivate(ctx, obj)
+	return nil
+}
+
+// merge is the JSON of a merge patch; what it is made of always has one.
+func merge(change map[string]any) []byte {
+	data, err := json.Marshal(change)
+	if err != nil {
+		panic(err)
+	}
+	return data
+}
+
+func (c *Core) workloadsOf(ctx context.Context, obj *unstructured.Unstructured) ([]unstructured.Unstructured, error) {
+	list, err := c.cluster.Dynamic().Resource(workloads).Namespace(obj.GetNamespace()).List(ctx, metav1.ListOptions{
+		LabelSelector: labelJobUID + "=" + string(obj.GetUID()),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the workloads of %s: %w", obj.GetName(), err)
+	}
+	return list.Items, nil
+}
+
+func (c *Core) deactivate(ctx context.Context, obj *unstructured.Unstructured) error {
+	all, err := c.workloadsOf(ctx, obj)
+	if err != nil {
+		return err
+	}
+	for _, w := range all {
+		if active(w) {
+			change := merge(map[string]any{"spec": map[string]any{"active": false}})
+			err := c.cluster.Patch(ctx, kube.RefOf(&w), change)
+			if err != nil && !apierrors.IsNotFound(err) {
+				return fmt.Errorf("deactivate the workload of %s: %w", obj.GetName(), err)
+			}
+		}
+	}
+	return nil
+}
+
+func active(w unstructured.Unstructured) bool {
+	value, found, err := unstructured.NestedBool(w.Object, "spec", "active")
+	return value || !found || err != nil
+}
+
+// Keep finishes what Stop began, until the context ends. Any number of servers
+// may do so side by side.
+func (c *Core) Keep(ctx context.Context, every time.Duration, report func(error)) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		if err := c.keepOnce(ctx); err != nil && ctx.Err() == nil {
+			report(err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (c *Core) keepOnce(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	for _, vc := range c.virtualClusters {
+		sets, err := c.cluster.Dynamic().Resource(job.JobSets).Namespace(job.Namespace(vc)).List(ctx, metav1.ListOptions{
+			LabelSelector: labelStop + "=" + stopRequested,
+		})
+		if err != nil {
+			return fmt.Errorf("list the jobs to stop: %w", err)
+		}
+		for i := range sets.Items {
+			if err := c.finishStop(ctx, &sets.Items[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (c *Core) finishStop(ctx context.Context, obj *unstructured.Unstructured) error {
+	if err := c.deactivate(ctx, obj); err != nil {
+		return err
+	}
+	status, err := c.status(ctx, obj)
+	if err != nil {
+		return err
+	}
+	if !status.State.Ended() {
+		return nil
+	}
+	change := map[string]any{labelStop: stopDone}
+	if status.State == job.StateStopped && suspended(obj) {
+		held, err := c.holdsQuota(ctx, obj)
+		if err != nil || held {
+			return err
+		}
+		change[job.LabelQueue] = nil
+	}
+	err = c.cluster.Patch(ctx, kube.RefOf(obj), merge(map[string]any{"metadata": map[string]any{"labels": change}}))
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("take stopped job %s out of its queue: %w", obj.GetName(), err)
+	}
+	return nil
+}
+
+func suspended(obj *unstructured.Unstructured) bool {
+	value, _, _ := unstructured.NestedBool(obj.Object, "spec", "suspend")
+	return value
+}
+
+// holdsQuota reports whether Kueue still counts the job. A JobSet that left
+// its queue before would keep its share of the virtual cluster for ever.
+func (c *Core) holdsQuota(ctx context.Context, obj *unstructured.Unstructured) (bool, error) {
+	all, err := c.workloadsOf(ctx, obj)
+	if err != nil {
+		return false, err
+	}
+	for _, w := range all {
+		var status struct {
+			Status struct {
+				Conditions []metav1.Condition `json:"conditions"`
+			} `json:"status"`
+		}
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(w.Object, &status); err != nil {
+			return false, fmt.Errorf("read workload %s: %w", w.GetName(), err)
+		}
+		if active(w) || meta.IsStatusConditionTrue(status.Status.Conditions, quotaReserved) {
+			return true, nil
+		}
+	}
+	return false, nil
+}

@@ -1,0 +1,145 @@
+package rest
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// usersSecret is the Secret that says who may come in; its key usersKey holds
+// a directory as JSON. It holds hashes of tokens, never tokens.
+const (
+	usersSecret = "rest-server-users"
+	usersKey    = "users.json"
+)
+
+// directory is everybody who may use the REST server.
+type directory struct {
+	Users []user `json:"users"`
+}
+
+type user struct {
+	Name   string  `json:"name"`
+	Admin  bool    `json:"admin,omitempty"`
+	Tokens []token `json:"tokens"`
+}
+
+type token struct {
+	// SHA256 is enough for a token: it has 256 random bits, unlike a password.
+	SHA256  string    `json:"sha256"`
+	Created time.Time `json:"created"`
+}
+
+// userPattern is what Kubernetes accepts as a label's value.
+var userPattern = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?$`)
+
+func newToken() string {
+	b := make([]byte, 32)
+	if _, err := rand.Read(b); err != nil {
+		panic(err) // crypto/rand never fails on a system that works
+	}
+	return "pai_" + base64.RawURLEncoding.EncodeToString(b)
+}
+
+func hashToken(t string) string {
+	sum := sha256.Sum256([]byte(t))
+	return hex.EncodeToString(sum[:])
+}
+
+// holder returns who has the token with that hash.
+func (d directory) holder(hash string) (Caller, bool) {
+	for _, u := range d.Users {
+		for _, t := range u.Tokens {
+			if t.SHA256 == hash {
+				return Caller{Name: u.Name, Admin: u.Admin}, true
+			}
+		}
+	}
+	return Caller{}, false
+}
+
+func readDirectory(s *corev1.Secret) (directory, error) {
+	var d directory
+	if err := json.Unmarshal(s.Data[usersKey], &d); err != nil {
+		return d, fmt.Errorf("read %s of secret %s: %w", usersKey, s.Name, err)
+	}
+	for _, u := range d.Users {
+		if !userPattern.MatchString(u.Name) {
+			return d, fmt.Errorf("secret %s: %q cannot be a user's name", s.Name, u.Name)
+		}
+	}
+	return d, nil
+}
+
+// Users knows the callers by their tokens. While the API is away it goes on
+// with what it read last.
+type Users struct {
+	cluster Cluster
+
+	mu   sync.Mutex
+	dir  directory
+	read time.Time // zero: never
+}
+
+// NewUsers reads users from the cluster's Secret when they are asked for.
+func NewUsers(cluster Cluster) *Users { return &Users{cluster: cluster} }
+
+const (
+	usersFreshFor = 5 * time.Second
+	usersTimeout  = 5 * time.Second
+)
+
+var errNoUsers = errors.New("the users are not known yet")
+
+// Caller returns who holds a token; nobody is CodeForbidden.
+func (u *Users) Caller(ctx context.Context, token string) (Caller, error) {
+	if err := u.refresh(ctx); err != nil {
+		return Caller{}, err
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	c, ok := u.dir.holder(hashToken(token))
+	if !ok {
+		return Caller{}, errUnauthorized
+	}
+	return c, nil
+}
+
+// Ready reports whether tokens can be told apart.
+func (u *Users) Ready(ctx context.Context) error { return u.refresh(ctx) }
+
+func (u *Users) refresh(ctx context.Context) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if time.Since(u.read) < usersFreshFor {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, usersTimeout)
+	defer cancel()
+	secret, err := u.cluster.Clientset().CoreV1().Secrets(pai.SystemNamespace).Get(ctx, usersSecret, metav1.GetOptions{})
+	if err == nil {
+		var d directory
+		if d, err = readDirectory(secret); err == nil {
+			u.dir, u.read = d, time.Now()
+			return nil
+		}
+	}
+	if u.read.IsZero() {
+		return pai.Errorf(pai.CodeFailed, "try again in a moment", "%w: %w", errNoUsers, errors.Join(errUnavailable, err))
+	}
+	u.read = time.Now() // do not let every request wait for an API that is away
+	return nil
+}

@@ -1,0 +1,209 @@
+package service
+
+import (
+	"encoding/json"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
+	"k8s.io/client-go/kubernetes/scheme"
+
+	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/internal/pai"
+)
+
+const (
+	managedBy         = "pai"
+	labelManagedBy    = "app.kubernetes.io/managed-by"
+	labelService      = "pai.dev/service"
+	annotationRelease = "pai.dev/release"
+)
+
+// adjust takes out of a chart's objects what the service does not want, and
+// mends what charts get wrong for server-side application.
+func (s Service) adjust(objs []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
+	kept := map[string]bool{}
+	used := map[string]bool{}
+	var out []*unstructured.Unstructured
+	for _, obj := range objs {
+		if pattern := s.omits(obj); pattern != "" {
+			used[pattern] = true
+			continue
+		}
+		if err := mend(obj); err != nil {
+			return nil, err
+		}
+		if len(s.KeepWebhooks) > 0 && isWebhookConfiguration(obj) {
+			left, err := keepWebhooks(obj, s.KeepWebhooks, kept)
+			if err != nil {
+				return nil, err
+			}
+			if left == 0 {
+				continue
+			}
+		}
+		out = append(out, obj)
+	}
+	for _, pattern := range s.Omit {
+		if !used[pattern] {
+			return nil, fmt.Errorf("omit: the chart makes no %s", pattern)
+		}
+	}
+	for _, name := range s.KeepWebhooks {
+		if !kept[name] {
+			return nil, fmt.Errorf("keepWebhooks: the chart has no webhook %q", name)
+		}
+	}
+	return out, nil
+}
+
+// omits returns the pattern that leaves an object out; empty for none.
+func (s Service) omits(obj *unstructured.Unstructured) string {
+	for _, pattern := range s.Omit {
+		kind, name, _ := strings.Cut(pattern, "/")
+		matches, err := path.Match(name, obj.GetName())
+		if kind == obj.GetKind() && matches && err == nil {
+			return pattern
+		}
+	}
+	return ""
+}
+
+func isWebhookConfiguration(obj *unstructured.Unstructured) bool {
+	return obj.GetKind() == "MutatingWebhookConfiguration" || obj.GetKind() == "ValidatingWebhookConfiguration"
+}
+
+func keepWebhooks(obj *unstructured.Unstructured, names []string, kept map[string]bool) (int, error) {
+	webhooks, _, err := unstructured.NestedSlice(obj.Object, "webhooks")
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", kube.RefOf(obj), err)
+	}
+	var left []any
+	for _, w := range webhooks {
+		webhook, _ := w.(map[string]any)
+		name, _ := webhook["name"].(string)
+		if slices.Contains(names, name) {
+			kept[name] = true
+			left = append(left, w)
+		}
+	}
+	return len(left), unstructured.SetNestedSlice(obj.Object, left, "webhooks")
+}
+
+// mend corrects what is right for creating an object once, and wrong for
+// applying it again and again:
+//   - a definition without a conversion keeps half of the one that an older
+//     release gave it, which the API refuses;
+//   - a secret's empty values would overwrite the certificates that the
+//     program has put there since;
+//   - a webhook's placeholder for an authority would overwrite the real one.
+func mend(obj *unstructured.Unstructured) error {
+	switch {
+	case obj.GetKind() == "CustomResourceDefinition":
+		if _, found, _ := unstructured.NestedFieldNoCopy(obj.Object, "spec", "conversion"); !found {
+			return unstructured.SetNestedField(obj.Object, "None", "spec", "conversion", "strategy")
+		}
+		unstructured.RemoveNestedField(obj.Object, "spec", "conversion", "webhook", "clientConfig", "caBundle")
+		unstructured.RemoveNestedField(obj.Object, "status")
+	case obj.GetKind() == "Secret" && obj.GroupVersionKind().Group == "":
+		for _, field := range []string{"data", "stringData"} {
+			values, _, err := unstructured.NestedMap(obj.Object, field)
+			if err != nil {
+				return fmt.Errorf("%s: %w", kube.RefOf(obj), err)
+			}
+			for key, value := range values {
+				if value == "" || value == nil {
+					unstructured.RemoveNestedField(obj.Object, field, key)
+				}
+			}
+			if left, _, _ := unstructured.NestedMap(obj.Object, field); len(left) == 0 {
+				unstructured.RemoveNestedField(obj.Object, field)
+			}
+		}
+	case isWebhookConfiguration(obj):
+		webhooks, _, err := unstructured.NestedSlice(obj.Object, "webhooks")
+		if err != nil {
+			return fmt.Errorf("%s: %w", kube.RefOf(obj), err)
+		}
+		for _, w := range webhooks {
+			if webhook, ok := w.(map[string]any); ok {
+				unstructured.RemoveNestedField(webhook, "clientConfig", "caBundle")
+			}
+		}
+		return unstructured.SetNestedSlice(obj.Object, webhooks, "webhooks")
+	}
+	return nil
+}
+
+// applyPatches changes objects in place.
+func applyPatches(objs, patches []*unstructured.Unstructured) error {
+	for _, patch := range patches {
+		i := slices.IndexFunc(objs, func(o *unstructured.Unstructured) bool {
+			return o.GroupVersionKind() == patch.GroupVersionKind() && o.GetName() == patch.GetName()
+		})
+		if i < 0 {
+			return fmt.Errorf("%s: the chart makes no %s %s", patchesFile, patch.GroupVersionKind(), patch.GetName())
+		}
+		if err := applyPatch(objs[i], patch); err != nil {
+			return fmt.Errorf("%s: %s: %w", patchesFile, kube.RefOf(patch), err)
+		}
+	}
+	return nil
+}
+
+func applyPatch(obj, patch *unstructured.Unstructured) error {
+	was, err := json.Marshal(obj.Object)
+	if err != nil {
+		return err
+	}
+	change, err := json.Marshal(patch.Object)
+	if err != nil {
+		return err
+	}
+	var is []byte
+	typed, err := scheme.Scheme.New(obj.GroupVersionKind())
+	switch {
+	case err == nil:
+		is, err = strategicpatch.StrategicMergePatch(was, change, typed)
+	case runtime.IsNotRegisteredError(err):
+		is, err = jsonpatch.MergePatch(was, change)
+	}
+	if err != nil {
+		return err
+	}
+	objs, err := kube.Decode(is) // keeps whole numbers whole
+	if err != nil {
+		return err
+	}
+	obj.Object = objs[0].Object
+	return nil
+}
+
+// stamp gives every object its namespace and says whose it is.
+func stamp(objs []*unstructured.Unstructured, service string, release pai.Version) {
+	clusterWide := clusterKinds(objs)
+	for _, obj := range objs {
+		if clusterWide[obj.GroupVersionKind().GroupKind()] {
+			obj.SetNamespace("") // charts often give one to objects that have none
+		} else if obj.GetNamespace() == "" {
+			obj.SetNamespace(pai.SystemNamespace)
+		}
+		obj.SetLabels(with(obj.GetLabels(), labelManagedBy, managedBy, labelService, service))
+		obj.SetAnnotations(with(obj.GetAnnotations(), annotationRelease, string(release)))
+	}
+}
+
+func with(m map[string]string, pairs ...string) map[string]string {
+	if m == nil {
+		m = map[string]string{}
+	}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		m[pairs[i]] = pairs[i+1]
+	}
+	return m
+}

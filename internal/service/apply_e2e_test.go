@@ -1,0 +1,175 @@
+//go:build e2e
+
+package service
+
+import (
+	"context"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/internal/kube/kubetest"
+)
+
+// injectedCA is what the test's stand-in for the controllers writes where they
+// write their certificate authority.
+const injectedCA = "LS0tLS1CRUdJTi0tLS0tCg=="
+
+// What a release's programs write into the objects of its chart must outlive
+// that the chart is applied again, and the next release's chart over it.
+func TestCertificatesOutliveApplication(t *testing.T) {
+	t.Parallel()
+	client := kubetest.Start(t).Client
+	for _, name := range []string{"kueue", "jobset"} {
+		older, newer := chartObjects(t, name, 0), chartObjects(t, name, 1)
+		apply(t, client, name, older)
+		inject(t, client, older)
+		before := injected(t, client, older)
+		if len(before) == 0 {
+			t.Fatalf("%s: nothing to inject", name)
+		}
+		apply(t, client, name, older)
+		same(t, name+" applied again", before, injected(t, client, older))
+		apply(t, client, name, newer)
+		after := injected(t, client, newer)
+		for where, value := range after {
+			if before[where] != "" && value != before[where] {
+				t.Errorf("%s of the next release: %s is %q, was %q", name, where, value, before[where])
+			}
+		}
+		apply(t, client, name, older) // and the way back
+	}
+}
+
+func chartObjects(t *testing.T, name string, place int) []*unstructured.Unstructured {
+	t.Helper()
+	src := sources(t)[place]
+	for _, pin := range src.manifest.ServiceList {
+		if pin.Name != name {
+			continue
+		}
+		objs, err := Render(t.Context(), oneService(t, name, moduleChart(t, *pin.Chart, "sigs.k8s.io/"+name)), testConfig(), src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []*unstructured.Unstructured
+		for _, o := range objs {
+			if o.GroupVersionKind().Group != "kueue.x-k8s.io" { // these need Kueue to run
+				out = append(out, o)
+			}
+		}
+		return out
+	}
+	t.Fatalf("release %s has no %s", src.manifest.Metadata.Name, name)
+	return nil
+}
+
+func apply(t *testing.T, c *kube.Client, name string, objs []*unstructured.Unstructured) {
+	t.Helper()
+	var definitions, rest []*unstructured.Unstructured
+	for _, o := range objs {
+		if o.GetKind() == "CustomResourceDefinition" {
+			definitions = append(definitions, o)
+		} else {
+			rest = append(rest, o)
+		}
+	}
+	for _, part := range [][]*unstructured.Unstructured{definitions, rest} {
+		if _, err := c.Apply(t.Context(), part, kube.ApplyOptions{}); err != nil {
+			t.Fatalf("apply %s: %v", name, err)
+		}
+	}
+}
+
+var injectable = map[string]schema.GroupVersionResource{
+	"CustomResourceDefinition":       {Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"},
+	"MutatingWebhookConfiguration":   {Group: "admissionregistration.k8s.io", Version: "v1", Resource: "mutatingwebhookconfigurations"},
+	"ValidatingWebhookConfiguration": {Group: "admissionregistration.k8s.io", Version: "v1", Resource: "validatingwebhookconfigurations"},
+	"Secret":                         {Version: "v1", Resource: "secrets"},
+}
+
+// inject does what the controllers' certificate rotation does: it updates the
+// objects under its own name.
+func inject(t *testing.T, c *kube.Client, objs []*unstructured.Unstructured) {
+	t.Helper()
+	each(t, c, objs, func(ctx context.Context, obj *unstructured.Unstructured, update func(*unstructured.Unstructured)) {
+		switch {
+		case obj.GetKind() == "Secret":
+			obj.Object["data"] = map[string]any{"ca.crt": injectedCA, "tls.crt": injectedCA, "tls.key": injectedCA}
+		case isWebhookConfiguration(obj):
+			webhooks, _, _ := unstructured.NestedSlice(obj.Object, "webhooks")
+			for _, w := range webhooks {
+				if err := unstructured.SetNestedField(w.(map[string]any), injectedCA, "clientConfig", "caBundle"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			obj.Object["webhooks"] = webhooks
+		default:
+			if _, found, _ := unstructured.NestedMap(obj.Object, "spec", "conversion", "webhook"); !found {
+				return
+			}
+			if err := unstructured.SetNestedField(obj.Object, injectedCA, "spec", "conversion", "webhook", "clientConfig", "caBundle"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		update(obj)
+	})
+}
+
+// injected reads back what inject wrote, by place.
+func injected(t *testing.T, c *kube.Client, objs []*unstructured.Unstructured) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	each(t, c, objs, func(_ context.Context, obj *unstructured.Unstructured, _ func(*unstructured.Unstructured)) {
+		name := kube.RefOf(obj).String()
+		switch {
+		case obj.GetKind() == "Secret":
+			data, _, _ := unstructured.NestedStringMap(obj.Object, "data")
+			found[name] = data["tls.key"]
+		case isWebhookConfiguration(obj):
+			webhooks, _, _ := unstructured.NestedSlice(obj.Object, "webhooks")
+			for _, w := range webhooks {
+				ca, _, _ := unstructured.NestedString(w.(map[string]any), "clientConfig", "caBundle")
+				found[name+" "+w.(map[string]any)["name"].(string)] = ca
+			}
+		default:
+			if _, isWebhook, _ := unstructured.NestedMap(obj.Object, "spec", "conversion", "webhook"); isWebhook {
+				found[name], _, _ = unstructured.NestedString(obj.Object, "spec", "conversion", "webhook", "clientConfig", "caBundle")
+			}
+		}
+	})
+	return found
+}
+
+func each(t *testing.T, c *kube.Client, objs []*unstructured.Unstructured,
+	do func(ctx context.Context, obj *unstructured.Unstructured, update func(*unstructured.Unstructured))) {
+	t.Helper()
+	for _, o := range objs {
+		gvr, ok := injectable[o.GetKind()]
+		if !ok {
+			continue
+		}
+		resource := c.Dynamic().Resource(gvr)
+		live, err := resource.Namespace(o.GetNamespace()).Get(t.Context(), o.GetName(), metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		do(t.Context(), live, func(changed *unstructured.Unstructured) {
+			if _, err := resource.Namespace(o.GetNamespace()).Update(t.Context(), changed, metav1.UpdateOptions{FieldManager: "manager"}); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+func same(t *testing.T, when string, before, after map[string]string) {
+	t.Helper()
+	for where, value := range before {
+		if after[where] != value {
+			t.Errorf("%s: %s is %q, was %q", when, where, after[where], value)
+		}
+	}
+}

@@ -1,0 +1,194 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/release"
+)
+
+const (
+	// inventoryPrefix and a service's name make the name of its inventory.
+	inventoryPrefix = "service-"
+	recordRelease   = "release"
+	recordHash      = "hash"
+
+	// readyTimeout is how long a service may take to become ready: images are
+	// there already, but small machines start programs slowly.
+	readyTimeout = 5 * time.Minute
+)
+
+// Deps is what carrying out service steps needs.
+type Deps struct {
+	Config *config.Config
+	// Bundle may be nil for steps that only take away.
+	Bundle   *release.Bundle
+	Kube     func(ctx context.Context) (*kube.Client, error)
+	Progress func(format string, args ...any)
+	// Before is run for a service before it is applied, by service; for what
+	// must exist first and is no part of a chart.
+	Before map[string]func(ctx context.Context, client *kube.Client) error
+}
+
+// Doers carry out the service kinds.
+func Doers(d Deps) plan.Doers {
+	if d.Progress == nil {
+		d.Progress = func(string, ...any) {}
+	}
+	return plan.Doers{plan.KindService: starter{d}, plan.KindStop: stopper{d}}
+}
+
+func (d Deps) client(ctx context.Context) (*kube.Client, error) {
+	client, err := d.Kube(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return client.WithProgress(d.Progress), nil
+}
+
+// starter applies one service of one release.
+type starter struct{ Deps }
+
+// objects renders the step's service, and hashes what was rendered.
+func (d starter) objects(ctx context.Context, s plan.Step) (objs []*unstructured.Unstructured, hash string, err error) {
+	if d.Bundle == nil {
+		return nil, "", fmt.Errorf("start service %s: there is no bundle of release %s", s.Target, s.To)
+	}
+	if to := d.Bundle.Manifest().Services.Version; to != s.To {
+		return nil, "", fmt.Errorf("start service %s: the step is for release %s, the bundle is of %s", s.Target, s.To, to)
+	}
+	services, err := Catalog(d.Bundle.Services())
+	if err != nil {
+		return nil, "", err
+	}
+	for _, service := range services {
+		if service.Name != s.Target {
+			continue
+		}
+		if objs, err = Render(ctx, service, d.Config, d.Bundle); err != nil {
+			return nil, "", err
+		}
+		hash, err = kube.Hash(objs)
+		return objs, hash, err
+	}
+	return nil, "", pai.Errorf(pai.CodeUsage, "", "release %s has no service %q", s.To, s.Target)
+}
+
+// Done is true when exactly what would be applied was applied, to its end,
+// and is all ready.
+func (d starter) Done(ctx context.Context, s plan.Step) (bool, error) {
+	objs, hash, err := d.objects(ctx, s)
+	if err != nil {
+		return false, err
+	}
+	client, err := d.client(ctx)
+	if err != nil {
+		return false, err
+	}
+	inv, err := client.Inventory(ctx, inventoryPrefix+s.Target)
+	if err != nil || inv == nil || inv.State != kube.InventoryApplied {
+		return false, err
+	}
+	if inv.Record[recordRelease] != string(s.To) || inv.Record[recordHash] != hash {
+		return false, nil
+	}
+	refs := make([]kube.Ref, len(objs))
+	for i, obj := range objs {
+		refs[i] = kube.RefOf(obj)
+	}
+	unready, err := client.Unready(ctx, refs)
+	return err == nil && len(unready) == 0, err
+}
+
+// Do applies the service, waits until it is ready, and only then deletes what
+// it replaced.
+func (d starter) Do(ctx context.Context, s plan.Step) error {
+	objs, hash, err := d.objects(ctx, s)
+	if err != nil {
+		return err
+	}
+	client, err := d.client(ctx)
+	if err != nil {
+		return err
+	}
+	if before := d.Before[s.Target]; before != nil {
+		if err := before(ctx, client); err != nil {
+			return fmt.Errorf("prepare service %s: %w", s.Target, err)
+		}
+	}
+	opts := kube.ApplyOptions{Inventory: inventoryPrefix + s.Target, Record: map[string]string{recordRelease: string(s.To)}}
+	changes, err := client.Apply(ctx, objs, opts)
+	if err != nil {
+		return fmt.Errorf("apply service %s: %w", s.Target, err)
+	}
+	d.Progress("%s: %s", s.Target, changes)
+	waiting, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("a service has %s to become ready", readyTimeout))
+	defer cancel()
+	if err := client.Wait(waiting, objs); err != nil {
+		return pai.Errorf(pai.CodeFailed, "see what its pods say; run the same command again to go on", "service %s: %w", s.Target, err)
+	}
+	opts.Record[recordHash] = hash
+	pruned, err := client.Prune(ctx, objs, opts)
+	if err != nil {
+		return fmt.Errorf("remove what service %s no longer has: %w", s.Target, err)
+	}
+	if n := pruned.Count(kube.Deleted); n > 0 {
+		d.Progress("%s: %d objects of the former release deleted", s.Target, n)
+	}
+	return nil
+}
+
+// stopper takes one service away.
+type stopper struct{ Deps }
+
+// keeps says what stays when a service is stopped: definitions, whatever holds
+// state or jobs; with wipe only what kube never deletes.
+func keeps(wipe bool) func(*unstructured.Unstructured) bool {
+	return func(obj *unstructured.Unstructured) bool {
+		if wipe {
+			return false
+		}
+		switch obj.GetKind() {
+		case "CustomResourceDefinition", "PersistentVolumeClaim", "PersistentVolume":
+			return true
+		}
+		return obj.GetAnnotations()[kube.AnnotationHolds] != ""
+	}
+}
+
+// Done is true when nothing is left that stopping would delete.
+func (d stopper) Done(ctx context.Context, s plan.Step) (bool, error) {
+	client, err := d.client(ctx)
+	if err != nil {
+		return false, err
+	}
+	inv, err := client.Inventory(ctx, inventoryPrefix+s.Target)
+	if err != nil || inv == nil {
+		return err == nil, err
+	}
+	if inv.State != kube.InventoryStopped {
+		return false, nil
+	}
+	left, err := client.Deletable(ctx, inv.Name, keeps(s.Wipe))
+	return err == nil && len(left) == 0, err
+}
+
+// Do deletes the service's objects; webhooks first, so that nothing is refused
+// for want of an answer.
+func (d stopper) Do(ctx context.Context, s plan.Step) error {
+	client, err := d.client(ctx)
+	if err != nil {
+		return err
+	}
+	if err := client.DeleteInventory(ctx, inventoryPrefix+s.Target, keeps(s.Wipe)); err != nil {
+		return fmt.Errorf("stop service %s: %w", s.Target, err)
+	}
+	return nil
+}

@@ -1,0 +1,52 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+)
+
+// Observe returns the services that are in the cluster, by name. One that was
+// stopped is not.
+func Observe(ctx context.Context, client *kube.Client) (map[string]plan.Installed, error) {
+	inventories, err := client.Inventories(ctx)
+	if err != nil {
+		return nil, err
+	}
+	services := map[string]plan.Installed{}
+	for name, inv := range inventories {
+		service, ok := strings.CutPrefix(name, inventoryPrefix)
+		if !ok || inv.State == kube.InventoryStopped {
+			continue
+		}
+		installed, err := observe(ctx, client, inv)
+		if err != nil {
+			return nil, fmt.Errorf("observe service %s: %w", service, err)
+		}
+		services[service] = installed
+	}
+	return services, nil
+}
+
+func observe(ctx context.Context, client *kube.Client, inv *kube.Inventory) (plan.Installed, error) {
+	installed := plan.Installed{Release: pai.Version(inv.Record[recordRelease])}
+	unready, err := client.Unready(ctx, inv.Objects)
+	if err != nil {
+		return installed, err
+	}
+	switch {
+	case len(unready) == 1:
+		installed.Message = unready[0].String()
+	case len(unready) > 1:
+		installed.Message = fmt.Sprintf("%s; and %d more", unready[0], len(unready)-1)
+	case inv.State == kube.InventoryApplying || inv.Record[recordHash] == "":
+		installed.Message = "its last change was not carried out to the end"
+	default:
+		installed.Ready = true
+	}
+	return installed, nil
+}

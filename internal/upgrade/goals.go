@@ -1,0 +1,188 @@
+package upgrade
+
+import (
+	"fmt"
+
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/release"
+	"pai.dev/pai/internal/service"
+)
+
+// Goal is what an operation is after. Its Plan is a pure function of the world.
+type Goal struct {
+	Verb string
+	Plan func(w plan.World) (plan.Plan, error)
+	// begin runs once the plan is agreed and the lock is held, before the first step.
+	begin func() error
+	// look is set where the plan repeats steps that may well be done, because
+	// the world as data does not show it: each is looked at before the plan is shown.
+	look bool
+}
+
+// Bootup makes the machines run the Kubernetes that the configuration names.
+func (s *Session) Bootup() Goal {
+	return Goal{Verb: "k8s-bootup", look: true, Plan: func(w plan.World) (plan.Plan, error) {
+		pair := s.Config.Pair()
+		in, err := s.input(w, pair.Services)
+		if err != nil {
+			return plan.Plan{}, err
+		}
+		return plan.Boot(in, pair)
+	}}
+}
+
+// Clean takes Kubernetes off the machines, with its data when wipe is set.
+func (s *Session) Clean(wipe bool) Goal {
+	return Goal{Verb: "k8s-clean", Plan: func(w plan.World) (plan.Plan, error) {
+		return plan.CleanPlan(w, wipe)
+	}}
+}
+
+// StartServices starts services, all of them when none is named, at the
+// release that the configuration names.
+func (s *Session) StartServices(names []string) Goal {
+	return Goal{Verb: "service-start", look: true, Plan: func(w plan.World) (plan.Plan, error) {
+		to := s.Config.Pair().Services
+		in, err := s.input(w, to)
+		if err != nil {
+			return plan.Plan{}, err
+		}
+		return plan.Start(in, to, names)
+	}}
+}
+
+// StopServices stops services, all of them when none is named.
+func (s *Session) StopServices(names []string) Goal {
+	return Goal{Verb: "service-stop", Plan: func(w plan.World) (plan.Plan, error) {
+		in, err := s.input(w, w.Current.Services)
+		if err != nil {
+			return plan.Plan{}, err
+		}
+		return plan.StopPlan(in, names, false)
+	}}
+}
+
+// Upgrade moves Kubernetes and the services to a target. The configuration
+// names what is being moved to from the moment the operation begins, so that
+// every later command goes on toward it.
+func (s *Session) Upgrade(target plan.Target) Goal {
+	var to pai.Pair
+	return Goal{
+		Verb: "upgrade",
+		Plan: func(w plan.World) (plan.Plan, error) {
+			in, err := s.input(w, target.Release)
+			if err != nil {
+				return plan.Plan{}, err
+			}
+			p, err := plan.Upgrade(in, target)
+			to = p.To
+			return p, err
+		},
+		begin: func() error { return s.pushVersions(to) },
+	}
+}
+
+// input is what goals are planned from. The bundle of the release that is
+// asked for must be there; those of other releases are used where they are.
+func (s *Session) input(w plan.World, wanted pai.Version) (plan.Input, error) {
+	in := plan.Input{World: w, Releases: s.Releases, Services: map[pai.Version][]plan.Service{}, Digests: map[pai.Version]string{}}
+	for _, m := range s.Releases {
+		name := pai.Version(m.Metadata.Name)
+		b, err := s.Bundle(name)
+		if err != nil {
+			if name.Compare(wanted) == 0 {
+				return in, err
+			}
+			continue
+		}
+		in.Digests[name] = b.Digest()
+		if in.Services[m.Services.Version], err = catalog(b); err != nil {
+			return in, err
+		}
+	}
+	return in, nil
+}
+
+// catalog is the services of a bundle, as the planner needs them.
+func catalog(b *release.Bundle) ([]plan.Service, error) {
+	services, err := service.Catalog(b.Services())
+	if err != nil {
+		return nil, fmt.Errorf("read the services of release %s: %w", b.Manifest().Metadata.Name, err)
+	}
+	var list []plan.Service
+	for _, sv := range services {
+		list = append(list, plan.Service{Name: sv.Name, Prerequisites: sv.Prerequisites, Impact: sv.JobImpact})
+	}
+	return list, nil
+}
+
+// pushVersions makes the configuration name the pair that is being moved to.
+func (s *Session) pushVersions(to pai.Pair) error {
+	if err := config.SetVersions(s.Config.Dir, to); err != nil {
+		return fmt.Errorf("write the new versions into the configuration: %w", err)
+	}
+	s.Config.Services.Cluster.Common.Release = to.Services
+	s.Config.Kubernetes.Version = to.Kubernetes
+	return nil
+}
+
+// impacts is what running jobs notice while a service is stopped, by service.
+func (s *Session) impacts() map[string]pai.JobImpact {
+	found := map[string]pai.JobImpact{}
+	for _, m := range s.Releases {
+		b, err := s.Bundle(pai.Version(m.Metadata.Name))
+		if err != nil {
+			continue // a release whose bundle is not here has no step in any plan
+		}
+		services, err := catalog(b)
+		if err != nil {
+			continue // the guard takes a service it does not know for one on the jobs' data path
+		}
+		for _, sv := range services {
+			found[sv.Name] = sv.Impact
+		}
+	}
+	return found
+}
+
+// ServiceRow is one service as status shows it.
+type ServiceRow struct {
+	Name      string        `json:"name"`
+	Release   pai.Version   `json:"release"`
+	JobImpact pai.JobImpact `json:"jobImpact"`
+	Installed bool          `json:"installed"`
+	Ready     bool          `json:"ready"`
+	Message   string        `json:"message,omitempty"`
+}
+
+// ServiceRows lists the services of the configuration's release, or the named
+// ones, with what was observed of each.
+func (s *Session) ServiceRows(w plan.World, names []string) ([]ServiceRow, error) {
+	b, err := s.Bundle(s.Config.Pair().Services)
+	if err != nil {
+		return nil, err
+	}
+	services, err := catalog(b)
+	if err != nil {
+		return nil, err
+	}
+	wanted := map[string]bool{}
+	for _, n := range names {
+		wanted[n] = true
+	}
+	var rows []ServiceRow
+	for _, sv := range services {
+		if len(names) > 0 && !wanted[sv.Name] {
+			continue
+		}
+		delete(wanted, sv.Name)
+		in, ok := w.Services[sv.Name]
+		rows = append(rows, ServiceRow{Name: sv.Name, Release: in.Release, JobImpact: sv.Impact, Installed: ok, Ready: ok && in.Ready, Message: in.Message})
+	}
+	for n := range wanted {
+		return nil, pai.Errorf(pai.CodeUsage, "see: paictl service status", "there is no service %q", n)
+	}
+	return rows, nil
+}

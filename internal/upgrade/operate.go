@@ -1,0 +1,303 @@
+package upgrade
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"reflect"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"pai.dev/pai/internal/guard"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/run"
+)
+
+// limit is how many independent steps run side by side.
+const limit = 8
+
+// finishTimeout bounds the last look and the last entry of an operation.
+const finishTimeout = 2 * time.Minute
+
+// lookTimeout bounds how long one step may take to say whether it is done.
+const lookTimeout = 30 * time.Second
+
+// Options are what the caller adds to a goal.
+type Options struct {
+	Accept   []string // risks accepted by name
+	DryRun   bool     // stop after showing
+	Show     func(Preview) error
+	Events   func(run.Event)
+	Notice   func(format string, args ...any)
+	SafeStop <-chan struct{} // closed: stop at the next safe point
+}
+
+// Preview is a plan with the running jobs that each step could touch.
+type Preview struct {
+	Plan   plan.Plan
+	Impact map[plan.StepID][]pai.JobRef
+}
+
+// Operate takes a goal the one way that there is. It returns the operation as
+// it was recorded; its ID is empty where nothing had to be done or nothing was
+// allowed to begin.
+func (s *Session) Operate(ctx context.Context, goal Goal, o Options) (pai.Operation, error) {
+	preview, world, err := s.preview(ctx, goal)
+	if err != nil {
+		return pai.Operation{}, err
+	}
+	if err := o.Show(preview); err != nil {
+		return pai.Operation{}, err
+	}
+	if o.DryRun || len(preview.Plan.Steps) == 0 {
+		return pai.Operation{}, nil
+	}
+	if err := s.refuseEarly(ctx, preview.Plan, o.Accept); err != nil {
+		return pai.Operation{}, err
+	}
+	var op pai.Operation
+	err = s.locked(ctx, goal.Verb, o.Notice, func(ctx context.Context, lock *run.Lock) error {
+		if err := s.unchanged(ctx, goal, preview.Plan); err != nil {
+			return err
+		}
+		if goal.begin != nil {
+			if err := goal.begin(); err != nil {
+				return err
+			}
+		}
+		op, err = s.carryOut(ctx, preview.Plan, world, lock, o)
+		return err
+	})
+	return op, err
+}
+
+// preview observes, plans, and finds the jobs that each step could touch.
+func (s *Session) preview(ctx context.Context, goal Goal) (Preview, plan.World, error) {
+	world, err := s.Observe(ctx)
+	if err != nil {
+		return Preview{}, world, err
+	}
+	p, err := goal.Plan(world)
+	if err != nil {
+		return Preview{}, world, err
+	}
+	p.Verb = goal.Verb
+	if goal.look {
+		if p, err = s.pruneDone(ctx, p); err != nil {
+			return Preview{}, world, err
+		}
+	}
+	if err := p.Validate(); err != nil {
+		return Preview{}, world, fmt.Errorf("the plan contradicts itself: %w", err)
+	}
+	impact := map[plan.StepID][]pai.JobRef{}
+	services := s.impacts()
+	for _, step := range p.Steps {
+		if jobs := guard.Impact(step, world, services); len(jobs) > 0 {
+			impact[step.ID] = jobs
+		}
+	}
+	return Preview{Plan: p, Impact: impact}, world, nil
+}
+
+// pruneDone looks at every step of a plan, and leaves out those that are done.
+// A step that cannot be looked at yet stays in.
+func (s *Session) pruneDone(ctx context.Context, p plan.Plan) (plan.Plan, error) {
+	doers, err := s.doers(p)
+	if err != nil {
+		return p, err
+	}
+	var mu sync.Mutex
+	done := map[plan.StepID]bool{}
+	var group errgroup.Group
+	group.SetLimit(limit)
+	for _, step := range p.Steps {
+		group.Go(func() error {
+			ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+			defer cancel()
+			ok, err := doers[step.Kind].Done(ctx, step)
+			mu.Lock()
+			defer mu.Unlock()
+			done[step.ID] = ok && err == nil
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return p, err
+	}
+	return p.Prune(done), ctx.Err()
+}
+
+// refuseEarly asks the guard, before anything is done, about the steps that
+// end pods or stop what jobs read through: what is sure to be refused half way
+// is refused at the start. Steps in place are judged when their turn comes, by
+// what is on the machine then.
+func (s *Session) refuseEarly(ctx context.Context, p plan.Plan, accept []string) error {
+	g, err := s.guard(accept)
+	if err != nil {
+		return err
+	}
+	for _, step := range p.Steps {
+		if step.Risk != pai.RiskEviction && step.Kind != plan.KindService && step.Kind != plan.KindStop {
+			continue
+		}
+		if err := g.Check(ctx, step); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unchanged plans again now that the lock is held. What was shown is what is
+// done, so a plan that came out differently is refused.
+func (s *Session) unchanged(ctx context.Context, goal Goal, shown plan.Plan) error {
+	again, _, err := s.preview(ctx, goal)
+	if err != nil {
+		return err
+	}
+	if !reflect.DeepEqual(again.Plan.Steps, shown.Steps) {
+		return pai.Errorf(pai.CodeRefused, "run the command again to see the new plan",
+			"the cluster changed after the plan was shown; nothing was done")
+	}
+	return nil
+}
+
+// locked holds the cluster's lock while do runs. do's context ends when the
+// lock is lost.
+func (s *Session) locked(ctx context.Context, verb string, notice func(string, ...any), do func(context.Context, *run.Lock) error) (err error) {
+	master, err := s.Master()
+	if err != nil {
+		return err
+	}
+	holder, err := run.ThisProcess(s.Version, verb)
+	if err != nil {
+		return err
+	}
+	lock, err := run.Acquire(ctx, master, holder, run.LockOptions{Notify: notice})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Release(ctx)) }()
+	held, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-lock.Lost():
+			cancel(lock.Err())
+		case <-held.Done():
+		}
+	}()
+	return do(held, lock)
+}
+
+// carryOut runs a plan under the witness's eyes and records it.
+func (s *Session) carryOut(ctx context.Context, p plan.Plan, world plan.World, lock *run.Lock, o Options) (pai.Operation, error) {
+	master, err := s.Master()
+	if err != nil {
+		return pai.Operation{}, err
+	}
+	doers, err := s.doers(p)
+	if err != nil {
+		return pai.Operation{}, err
+	}
+	g, err := s.guard(o.Accept)
+	if err != nil {
+		return pai.Operation{}, err
+	}
+	entry, resumed, err := s.begin(ctx, p, o)
+	if err != nil {
+		return pai.Operation{}, err
+	}
+	w, err := s.startWatch(ctx, world, entry.Operation().ID, master, resumed)
+	if err != nil {
+		err = errors.Join(err, entry.End(ctx, pai.OutcomeFailed, err, pai.Report{}))
+		return entry.Operation(), err
+	}
+	x := run.Executor{
+		Doers: doers, Guard: g.Check, Limit: limit, Stop: o.SafeStop, Record: entry.Step,
+		Halt: func() error { return errors.Join(lock.Err(), w.halt()) },
+		Events: func(e run.Event) {
+			w.event(e)
+			o.Events(e)
+		},
+	}
+	result := x.Run(ctx, p)
+	err = finish(ctx, entry, result, w)
+	return entry.Operation(), err
+}
+
+// begin records that the operation starts, or takes up the one toward the same
+// goal that was left unfinished: its report goes on from where it was.
+func (s *Session) begin(ctx context.Context, p plan.Plan, o Options) (entry *run.Entry, resumed bool, err error) {
+	master, err := s.Master()
+	if err != nil {
+		return nil, false, err
+	}
+	journal := run.NewJournal(master)
+	left, err := journal.Current(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	if left != nil && left.Verb == p.Verb && left.To == p.To {
+		entry, err := journal.Resume(ctx, left.ID)
+		return entry, true, err
+	}
+	entry, err = journal.Begin(ctx, pai.Operation{Verb: p.Verb, By: operator(), From: p.From, To: p.To, AcceptedRisks: o.Accept})
+	return entry, false, err
+}
+
+// operator is who runs this: user@host.
+func operator() string {
+	name := "uid " + strconv.Itoa(os.Getuid())
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown host"
+	}
+	return name + "@" + host
+}
+
+// finish takes the witness's report and writes the end of the operation, also
+// when the user interrupted it.
+func finish(ctx context.Context, entry *run.Entry, result run.Result, w *watch) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
+	defer cancel()
+	report := w.stop(ctx)
+	outcome, err := result.Outcome, result.Err()
+	if n := len(report.Jobs.Interrupted); n > 0 {
+		first := report.Jobs.Interrupted[0]
+		err = errors.Join(pai.Errorf(pai.CodeFailed, "see the report with: paictl upgrade history -o json",
+			"%d containers of running jobs were interrupted; the first is %s of job %s, during %s (%s)", n, first.Container, first.Job, first.Step, first.Cause), err)
+		if outcome == pai.OutcomeSucceeded {
+			outcome = pai.OutcomeFailed
+		}
+	}
+	return errors.Join(err, result.Journal, entry.End(ctx, outcome, err, report))
+}
+
+// History is the operations of one verb, or of all when verb is empty, oldest first.
+func (s *Session) History(ctx context.Context, verb string) ([]pai.Operation, error) {
+	master, err := s.Master()
+	if err != nil {
+		return nil, err
+	}
+	all, err := run.NewJournal(master).List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	chosen := []pai.Operation{}
+	for _, op := range all {
+		if verb == "" || op.Verb == verb {
+			chosen = append(chosen, op)
+		}
+	}
+	return chosen, nil
+}

@@ -1,0 +1,151 @@
+package upgrade
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"sync"
+	"time"
+
+	"pai.dev/pai/internal/guard"
+	"pai.dev/pai/internal/guard/witness"
+	"pai.dev/pai/internal/observe/running"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/run"
+)
+
+// watch is the witness of one operation, where there is something to witness:
+// before the first boot, and after a clean, there is no API and no job.
+type watch struct {
+	witness *witness.Witness
+	started time.Time
+	// blind is why nobody watches a cluster that may have running jobs.
+	blind string
+
+	mu   sync.Mutex
+	step []string // in progress, oldest first
+}
+
+// startWatch starts the witness. The baseline is kept on the control-plane
+// machine, so that an operation that is taken up again compares with what ran
+// when it started.
+func (s *Session) startWatch(ctx context.Context, world plan.World, operation string, master run.Store, resumed bool) (*watch, error) {
+	w := &watch{started: time.Now()}
+	if !world.APIReachable {
+		if world.Current.Kubernetes != "" {
+			w.blind = world.APIError
+		}
+		return w, nil
+	}
+	client, err := s.Kube(ctx)
+	if err != nil {
+		return nil, err
+	}
+	file := baselineFile(operation)
+	var baseline *witness.Baseline
+	if resumed {
+		if baseline, err = readBaseline(ctx, master, file); err != nil {
+			return nil, err
+		}
+	}
+	w.witness, err = witness.Start(ctx, witness.Options{
+		REST:     client.RESTConfig(),
+		Baseline: baseline,
+		Machines: func(ctx context.Context, names []string) map[string]running.Machine {
+			return running.Machines(ctx, s.Hosts, names)
+		},
+		Save: func(ctx context.Context, b witness.Baseline) error {
+			data, err := json.Marshal(b)
+			if err != nil {
+				return fmt.Errorf("encode the baseline: %w", err)
+			}
+			return master.WriteFile(ctx, file, data, 0o600)
+		},
+		Step: w.inProgress,
+	})
+	return w, err
+}
+
+func baselineFile(operation string) string {
+	return path.Join(run.Dir, "witness", operation+".json")
+}
+
+func readBaseline(ctx context.Context, store run.Store, file string) (*witness.Baseline, error) {
+	data, err := store.ReadFile(ctx, file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // the earlier run ended before its witness began
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read what the witness saw at the start: %w", err)
+	}
+	var b witness.Baseline
+	if err := json.Unmarshal(data, &b); err != nil {
+		return nil, fmt.Errorf("read what the witness saw at the start (%s): %w", file, err)
+	}
+	return &b, nil
+}
+
+// event keeps track of the steps in progress.
+func (w *watch) event(e run.Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	id := string(e.Step.ID)
+	switch e.Kind {
+	case run.StepStarted:
+		w.step = append(w.step, id)
+	case run.StepEnded:
+		for i, s := range w.step {
+			if s == id {
+				w.step = append(w.step[:i:i], w.step[i+1:]...)
+				break
+			}
+		}
+	}
+}
+
+// inProgress names the steps in progress.
+func (w *watch) inProgress() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	text := ""
+	for i, s := range w.step {
+		if i > 0 {
+			text += ", "
+		}
+		text += s
+	}
+	return text
+}
+
+// halt is why nothing more may be begun.
+func (w *watch) halt() error {
+	if w.witness == nil {
+		return nil
+	}
+	return w.witness.Halt()
+}
+
+// stop takes the report. Where nobody watched, the whole time is unobserved.
+func (w *watch) stop(ctx context.Context) pai.Report {
+	if w.witness != nil {
+		return w.witness.Stop(ctx)
+	}
+	var r pai.Report
+	if w.blind != "" {
+		r.UnobservedSeconds = time.Since(w.started).Seconds()
+	}
+	return r
+}
+
+// guard makes the guard that answers for the steps of one operation.
+func (s *Session) guard(accept []string) (*guard.Guard, error) {
+	facts := guard.Live{
+		API:   func(ctx context.Context) (guard.API, error) { return s.Kube(ctx) },
+		Hosts: s.Hosts,
+	}
+	return guard.New(facts, s.impacts(), accept)
+}

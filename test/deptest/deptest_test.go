@@ -1,0 +1,60 @@
+package deptest
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+func TestImportsPointDown(t *testing.T) {
+	root := os.DirFS("../..")
+	if _, err := root.Open("go.mod"); err != nil {
+		t.Fatal(err)
+	}
+	problems, err := Check(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Error(p)
+	}
+}
+
+func TestCheckFindsWhatIsWrong(t *testing.T) {
+	for _, c := range []struct{ file, imported, rule string }{
+		{"internal/kube/a.go", "pai.dev/pai/internal/cluster", "cluster is above kube"},
+		{"internal/kube/sub/a.go", "pai.dev/pai/internal/cli", "cli is above kube"},
+		{"internal/cluster/a.go", "pai.dev/pai/internal/kube", ""},
+		{"internal/guard/a.go", "pai.dev/pai/internal/guard/witness", ""},
+		{"internal/plan/a.go", "time", "package plan is pure"},
+		{"internal/plan/a.go", "os", "package plan is pure"},
+		{"internal/plan/a.go", "k8s.io/api/core/v1", "package plan is pure"},
+		{"internal/plan/a.go", "pai.dev/pai/internal/machine", "package plan is pure"},
+		{"internal/plan/a.go", "pai.dev/pai/internal/release", ""},
+		{"internal/plan/a_test.go", "os", ""},
+		{"internal/pai/a.go", "k8s.io/api/core/v1", "standard library only"},
+		{"internal/pai/a.go", "time", ""},
+		{"internal/pai/a.go", "pai.dev/pai/internal/plan", "standard library only"},
+		{"internal/other/a.go", "fmt", "no place"},
+		{"internal/cli/a.go", "pai.dev/pai/internal/other", "no place"},
+		{"internal/cli/a.go", "pai.dev/pai/cmd/paictl", "programs are not imported"},
+		{"releases/a.go", "pai.dev/pai/internal/pai", "is data"},
+		{"cmd/paictl/main.go", "pai.dev/pai/internal/cli", ""},
+		{"internal/kube/testdata/a.go", "pai.dev/pai/internal/cli", ""},
+		{"components/etcd/main.go", "pai.dev/pai/internal/cli", ""}, // a module of its own
+	} {
+		tree := fstest.MapFS{
+			"components/etcd/go.mod": {Data: []byte("module x\n")},
+			c.file:                   {Data: []byte("package a\n\nimport _ \"" + c.imported + "\"\n")},
+		}
+		problems, err := Check(tree)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := strings.Join(problems, "\n")
+		if (c.rule == "") != (got == "") || !strings.Contains(got, c.rule) || (got != "" && !strings.Contains(got, c.file)) {
+			t.Errorf("%s imports %s: got %q, want %q", c.file, c.imported, got, c.rule)
+		}
+	}
+}

@@ -1,0 +1,117 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+)
+
+// container is what identifies a running container of a job. If any of it
+// changes, the container is not the one it was.
+type container struct {
+	Pod, UID, Container, ID, Started string
+	Restarts                         int
+}
+
+// kubectl runs the cluster's own kubectl on the control-plane machine.
+func (o *operator) kubectl(args string) string {
+	o.t.Helper()
+	return o.on("pai-1", "KUBECONFIG=/etc/kubernetes/admin.conf /opt/pai/role/kubelet/bin/kubectl "+args)
+}
+
+// jobContainers reads the containers of all jobs from the API, without PAI's
+// own reader: the test must not believe what it tests.
+func (o *operator) jobContainers() []container {
+	o.t.Helper()
+	var pods struct {
+		Items []struct {
+			Metadata struct{ Name, UID string }
+			Status   struct {
+				ContainerStatuses []struct {
+					Name, ContainerID string
+					RestartCount      int
+					State             struct {
+						Running *struct{ StartedAt string }
+					}
+				}
+			}
+		}
+	}
+	out := o.kubectl("get pods -A -l pai.dev/job -o json")
+	if err := json.Unmarshal([]byte(out), &pods); err != nil {
+		o.t.Fatalf("read pods: %v\n%s", err, out)
+	}
+	var found []container
+	for _, p := range pods.Items {
+		for _, c := range p.Status.ContainerStatuses {
+			if c.State.Running == nil {
+				continue
+			}
+			found = append(found, container{
+				Pod: p.Metadata.Name, UID: p.Metadata.UID, Container: c.Name, ID: c.ContainerID,
+				Started: c.State.Running.StartedAt, Restarts: c.RestartCount,
+			})
+		}
+	}
+	sort.Slice(found, func(i, j int) bool { return found[i].Pod+found[i].Container < found[j].Pod+found[j].Container })
+	return found
+}
+
+// submit starts a job and waits until it runs with as many containers as asked for.
+func (o *operator) submit(file string, containers int) {
+	o.t.Helper()
+	o.run(time.Minute, "job", "submit", file)
+	o.eventually(2*time.Minute, "the job's containers run", func() (bool, string) {
+		found := o.jobContainers()
+		return len(found) == containers, fmt.Sprintf("%v\n%s", found, o.kubectl("get pods,workloads -A"))
+	})
+}
+
+// runningJobs counts the jobs that PAI says are running.
+func (o *operator) runningJobs() int {
+	o.t.Helper()
+	var jobs []struct{ State string }
+	o.json(&jobs, "job", "list")
+	n := 0
+	for _, j := range jobs {
+		if strings.EqualFold(j.State, "running") {
+			n++
+		}
+	}
+	return n
+}
+
+// operation is one entry of `paictl upgrade history -o json`, as the
+// documentation gives it.
+type operation struct {
+	ID       string
+	From, To struct{ Services, Kubernetes string }
+	Outcome  string
+	Jobs     struct {
+		Before, After, Finished int
+		Interrupted             []struct{ Job, Pod, Container, Machine, Step, Cause string }
+	}
+	API struct {
+		OutageSeconds, LongestGapSeconds float64
+		Kept                             struct{ OutageSeconds, LongestGapSeconds float64 }
+	}
+	UnobservedSeconds float64
+	Steps             []struct {
+		ID, Outcome string
+		Seconds     float64
+	}
+}
+
+func (o *operator) lastOperation() operation {
+	o.t.Helper()
+	var all []operation
+	o.json(&all, "upgrade", "history")
+	if len(all) == 0 {
+		o.t.Fatal("upgrade history is empty")
+	}
+	return all[len(all)-1]
+}

@@ -1,0 +1,245 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestUpgradeUnderARunningJob is the product in one test: a cluster of release
+// v0.9 with a job on it becomes v0.10, and the job's containers are the same.
+func TestUpgradeUnderARunningJob(t *testing.T) {
+	o := newOperator(t, "upgrade")
+	o.buildBundle("v0.9", "v0.10")
+	o.run(10*time.Minute, "up", "--release", "v0.9", "--yes")
+
+	t.Run("boot again changes nothing", func(t *testing.T) {
+		out := o.run(2*time.Minute, "cluster", "k8s-bootup", "--dry-run", "-o", "json")
+		var p struct{ Steps []any }
+		if err := json.Unmarshal([]byte(out), &p); err != nil || len(p.Steps) != 0 {
+			t.Fatalf("planning a boot of what runs gives steps (error %v):\n%s", err, out)
+		}
+	})
+
+	o.submit("examples/train.yaml", 2)
+	before := o.jobContainers()
+
+	t.Run("clean refuses while jobs run", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		_, err := o.try(ctx, nil, "cluster", "k8s-clean", "--yes")
+		if code := exitCode(err); code != 3 {
+			t.Fatalf("exit code %d, want 3: %v", code, err)
+		}
+		if now := o.jobContainers(); !reflect.DeepEqual(before, now) {
+			t.Fatalf("containers changed: %v, were %v", now, before)
+		}
+	})
+
+	t.Run("the plan names the jobs", func(t *testing.T) {
+		out := o.run(2*time.Minute, "upgrade", "plan", "--to", "v0.10")
+		for _, want := range []string{"v0.9-pai → v0.10-pai", "v0.9 → v0.10", "kubelet", "train"} {
+			if !strings.Contains(out, want) {
+				t.Errorf("the plan does not say %q:\n%s", want, out)
+			}
+		}
+	})
+
+	o.run(10*time.Minute, "upgrade", "apply", "--to", "v0.10", "--yes")
+	if after := o.jobContainers(); !reflect.DeepEqual(before, after) {
+		t.Errorf("the job's containers are not the same:\nbefore %+v\nafter  %+v", before, after)
+	}
+	op := o.lastOperation()
+	if op.Outcome != "succeeded" || op.Jobs.Before != 1 || op.Jobs.After != 1 || op.Jobs.Interrupted == nil || len(op.Jobs.Interrupted) != 0 {
+		t.Errorf("report: %+v", op)
+	}
+	if op.From.Kubernetes != "v0.9-pai" || op.To.Kubernetes != "v0.10-pai" || op.From.Services != "v0.9" || op.To.Services != "v0.10" {
+		t.Errorf("from %v to %v", op.From, op.To)
+	}
+	if n := o.runningJobs(); n != 1 {
+		t.Errorf("%d jobs run, want 1", n)
+	}
+	if v := o.kubectl("version -o json"); !strings.Contains(v, `"gitVersion": "v1.36.3"`) {
+		t.Errorf("the API server is not v1.36.3: %s", v)
+	}
+	t.Logf("API away: %.2f s for new connections (longest %.2f s), %.2f s for kept ones (longest %.2f s)",
+		op.API.OutageSeconds, op.API.LongestGapSeconds, op.API.Kept.OutageSeconds, op.API.Kept.LongestGapSeconds)
+
+	t.Run("a second apply has nothing to do", func(t *testing.T) {
+		o.run(2*time.Minute, "upgrade", "apply", "--to", "v0.10", "--yes")
+		if again := o.lastOperation(); again.ID != op.ID {
+			t.Errorf("an operation was recorded although nothing was done: %+v", again)
+		}
+	})
+
+	t.Run("the job's log goes on", func(t *testing.T) {
+		first := lines(o.run(time.Minute, "job", "logs", "train"))
+		o.eventually(30*time.Second, "the log grows", func() (bool, string) {
+			now := lines(o.run(time.Minute, "job", "logs", "train"))
+			return now > first, "no new line"
+		})
+	})
+
+	t.Run("a stopped job ends and stays on record", func(t *testing.T) {
+		o.run(time.Minute, "job", "stop", "train")
+		o.eventually(time.Minute, "the job is stopped", func() (bool, string) {
+			out := o.run(time.Minute, "job", "show", "train", "-o", "json")
+			return strings.Contains(out, `"STOPPED"`), out
+		})
+	})
+
+	t.Run("clean and boot bring the same cluster back", func(t *testing.T) {
+		uid := o.kubectl("get namespace kube-system -o jsonpath={.metadata.uid}")
+		o.run(5*time.Minute, "cluster", "k8s-clean", "--yes")
+		o.run(5*time.Minute, "cluster", "k8s-bootup", "--yes")
+		if now := o.kubectl("get namespace kube-system -o jsonpath={.metadata.uid}"); now != uid {
+			t.Errorf("another cluster came back: %s, was %s", now, uid)
+		}
+	})
+}
+
+func lines(s string) int { return strings.Count(s, "\n") }
+
+func exitCode(err error) int {
+	for err != nil {
+		if e, ok := err.(*exec.ExitError); ok {
+			return e.ExitCode()
+		}
+		u, ok := err.(interface{ Unwrap() error })
+		if !ok {
+			return -1
+		}
+		err = u.Unwrap()
+	}
+	return 0
+}
+
+// TestTwoMachines boots a control plane and a worker, and shows that pods of
+// both reach each other and a service, also after both machines were
+// restarted. Then it upgrades them with a job across both, and ends one of its
+// containers by hand: the witness must name it and the step.
+func TestTwoMachines(t *testing.T) {
+	o := newOperator(t, "two")
+	o.buildBundle("v0.9", "v0.10")
+	o.run(10*time.Minute, "up", "--release", "v0.9", "--machines", "2", "--yes")
+
+	manifest, err := os.ReadFile("testdata/network.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.apply(string(manifest))
+	o.checkNetwork()
+	for _, m := range []string{"pai-2", "pai-1"} {
+		o.run(2*time.Minute, "machine", "restart", m)
+	}
+	o.checkNetwork()
+	o.kubectl("delete namespace network-test --wait=false")
+
+	o.eventually(3*time.Minute, "services are ready after the restart", func() (bool, string) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		out, err := o.try(ctx, nil, "service", "status")
+		return err == nil, out
+	})
+	o.submit("examples/train.yaml", 2)
+	t.Run("a container ended by hand is named with its step", o.killDuringUpgrade)
+}
+
+// killDuringUpgrade starts an upgrade, ends one container of the job while a
+// step of it runs, and wants the report to say so.
+func (o *operator) killDuringUpgrade(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	victim := o.jobContainers()[0]
+	cmd := o.command(ctx, "upgrade", "apply", "--to", "v0.10", "--yes")
+	var stderr, stdout bytes.Buffer
+	cmd.Stderr, cmd.Stdout = &stderr, &stdout
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+
+	id := strings.TrimPrefix(victim.ID, "containerd://")
+	o.eventually(2*time.Minute, "the operation is under way", func() (bool, string) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		out, err := o.try(ctx, nil, "machine", "shell", "pai-1", "--", "cat /var/lib/pai/operations/*.json 2>/dev/null || true")
+		return err == nil && strings.Contains(out, `"verb": "upgrade"`), out
+	})
+	time.Sleep(2 * time.Second) // so that it happens within a step and not between the baseline and the first
+	for _, m := range []string{"pai-1", "pai-2"} {
+		o.on(m, "/opt/pai/role/containerd/bin/ctr -n k8s.io task kill -s SIGKILL "+id+" 2>/dev/null || true")
+	}
+	err := <-done
+	if code := exitCode(err); code != 1 {
+		t.Errorf("exit code %d, want 1\n%s", code, stderr.String())
+	}
+	op := o.lastOperation()
+	if op.Outcome != "stopped" && op.Outcome != "failed" {
+		t.Errorf("outcome %q although a job was interrupted", op.Outcome)
+	}
+	var named bool
+	for _, i := range op.Jobs.Interrupted {
+		if i.Pod == victim.Pod && i.Container == victim.Container && i.Step != "" && strings.Contains(i.Job, "train") {
+			named = true
+		}
+	}
+	if !named {
+		t.Errorf("the ended container %+v is not named: %+v\n%s", victim, op.Jobs.Interrupted, stderr.String())
+	}
+	// The operation is stopped, not lost: going on ends at v0.10.
+	o.run(10*time.Minute, "upgrade", "apply", "--to", "v0.10", "--yes")
+	if last := o.lastOperation(); last.Outcome != "succeeded" || last.To.Kubernetes != "v0.10-pai" {
+		t.Errorf("going on after the stop: %+v", last)
+	}
+}
+
+func (o *operator) apply(manifest string) {
+	o.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	out, err := o.try(ctx, strings.NewReader(manifest), "machine", "shell", "pai-1", "--",
+		"KUBECONFIG=/etc/kubernetes/admin.conf /opt/pai/role/kubelet/bin/kubectl apply -f -")
+	if err != nil {
+		o.t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// checkNetwork has a pod on each machine fetch a page from the pod on the
+// other one, from itself by service, and look up the service's name.
+func (o *operator) checkNetwork() {
+	o.t.Helper()
+	o.eventually(3*time.Minute, "pods on both machines run", func() (bool, string) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		out, err := o.try(ctx, nil, "machine", "shell", "pai-1", "--",
+			"KUBECONFIG=/etc/kubernetes/admin.conf /opt/pai/role/kubelet/bin/kubectl -n network-test get pods -o wide")
+		return err == nil && strings.Count(out, "1/1") == 2, out
+	})
+	ips := strings.Fields(o.kubectl("-n network-test get pods -o jsonpath='{.items[*].status.podIP}'"))
+	pods := strings.Fields(o.kubectl("-n network-test get pods -o jsonpath='{.items[*].metadata.name}'"))
+	targets := append(ips, "echo.network-test.svc.cluster.local")
+	for _, pod := range pods {
+		for _, target := range targets {
+			o.eventually(time.Minute, pod+" reaches "+target, func() (bool, string) {
+				ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+				defer cancel()
+				out, err := o.try(ctx, nil, "machine", "shell", "pai-1", "--",
+					"KUBECONFIG=/etc/kubernetes/admin.conf /opt/pai/role/kubelet/bin/kubectl -n network-test exec "+pod+" -- sh -c 'echo hello | nc -w 3 "+target+" 8080'")
+				if err != nil {
+					return false, err.Error()
+				}
+				return strings.Contains(out, "hello from"), out
+			})
+		}
+	}
+}

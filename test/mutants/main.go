@@ -1,0 +1,113 @@
+// Command mutants shows that the tests bite: it puts the faults listed in
+// mutants.yaml into a copy of this repository, one at a time, runs the tests
+// that should notice, and prints which did.
+//
+// A fault is an exact text of one file and what stands there instead. A text
+// that is not found exactly once is an error, so the list cannot grow stale
+// unnoticed; so is a fault that does not compile, or a test that fails without it.
+package main
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	only := flag.String("only", "", "names of the faults to try, with commas between them (default: all)")
+	save := flag.String("save", "", "file to put the table into as well")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *only, *save); err != nil {
+		fmt.Fprintln(os.Stderr, "mutants:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+//go:embed mutants.yaml
+var list []byte
+
+func run(ctx context.Context, only, save string) error {
+	mutants, err := parse(list)
+	if err != nil {
+		return err
+	}
+	if mutants, err = choose(mutants, only); err != nil {
+		return err
+	}
+	root, err := repository(ctx)
+	if err != nil {
+		return err
+	}
+	copied, err := os.MkdirTemp("", "pai-mutants-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(copied)
+	if err := copyTree(ctx, root, copied); err != nil {
+		return err
+	}
+	results, err := tryAll(ctx, copied, mutants)
+	if err != nil {
+		return err
+	}
+	table := markdown(results)
+	fmt.Print("\n" + table)
+	if save != "" {
+		if err := os.WriteFile(filepath.Join(root, save), []byte(page(table)), 0o644); err != nil {
+			return err
+		}
+	}
+	return verdict(results)
+}
+
+func tryAll(ctx context.Context, dir string, mutants []mutant) ([]result, error) {
+	sound := map[string]bool{} // tests that pass without any fault
+	var results []result
+	for i, m := range mutants {
+		start := time.Now()
+		fmt.Fprintf(os.Stderr, "[%d/%d] %s: %s\n", i+1, len(mutants), m.Name, m.Fault)
+		if tests := strings.Join(m.args(), " "); !sound[tests] {
+			if outcome := goTest(ctx, dir, m); outcome.kind != survived {
+				return nil, fmt.Errorf("%s: go %s does not pass without a fault:\n%s", m.Name, tests, outcome.output)
+			}
+			sound[tests] = true
+		}
+		outcome, err := m.try(ctx, dir)
+		if err != nil {
+			return nil, err
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		fmt.Fprintf(os.Stderr, "      %s %s (%.0f s)\n", outcome.kind, strings.Join(outcome.failed, ", "), time.Since(start).Seconds())
+		if outcome.kind == broken {
+			fmt.Fprintln(os.Stderr, outcome.output)
+		}
+		results = append(results, result{m, outcome})
+	}
+	return results, nil
+}
+
+func verdict(results []result) error {
+	var bad []string
+	for _, r := range results {
+		if r.kind != killed {
+			bad = append(bad, r.Name+" "+string(r.kind))
+		}
+	}
+	if len(bad) > 0 {
+		return errors.New(strings.Join(bad, ", "))
+	}
+	return nil
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestListIsCurrent applies every fault of the list without running tests:
+// each text is there exactly once.
+func TestListIsCurrent(t *testing.T) {
+	mutants, err := parse(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(mutants) < 10 {
+		t.Errorf("only %d faults", len(mutants))
+	}
+	for _, m := range mutants {
+		source, err := os.ReadFile(filepath.Join("../..", m.File))
+		if err != nil {
+			t.Errorf("%s: %v", m.Name, err)
+			continue
+		}
+		if _, err := m.mutate(string(source)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestRunner has the runner judge three faults of a module of a few lines.
+func TestRunner(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, content := range map[string]string{
+		"go.mod":      "module example.com/sum\n\ngo 1.26\n",
+		"sum.go":      "package sum\n\nfunc Sum(a, b int) int { return a + b }\n\nfunc Unused() int { return 1 }\n",
+		"sum_test.go": "package sum\n\nimport \"testing\"\n\nfunc TestSum(t *testing.T) {\n\tt.Run(\"small\", func(t *testing.T) {\n\t\tif Sum(1, 2) != 3 {\n\t\t\tt.Error(\"wrong\")\n\t\t}\n\t})\n}\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tc := range []struct {
+		find, replace string
+		want          kind
+		failed        []string
+	}{
+		{"a + b", "a - b", killed, []string{"TestSum/small"}},
+		{"return 1", "return 2", survived, nil},
+		{"return 1", "return", broken, nil},
+	} {
+		m := mutant{Name: "test", File: "sum.go", Find: tc.find, Replace: tc.replace, Package: "./..."}
+		o, err := m.try(t.Context(), dir)
+		if err != nil || o.kind != tc.want || !slices.Equal(o.failed, tc.failed) {
+			t.Errorf("%s: %v %v, error %v\n%s", tc.replace, o.kind, o.failed, err, o.output)
+		}
+	}
+	if o := goTest(t.Context(), dir, mutant{Package: "./..."}); o.kind != survived {
+		t.Errorf("a fault was left in: %s", o.output)
+	}
+	if _, err := (mutant{Name: "x", File: "sum.go", Find: "return"}).try(t.Context(), dir); err == nil || !strings.Contains(err.Error(), "2 times") {
+		t.Errorf("a text that is there twice: %v", err)
+	}
+}
+
+func TestVerdict(t *testing.T) {
+	good := result{mutant{Name: "a", Fault: "x"}, outcome{kind: killed, failed: []string{"T"}}}
+	bad := result{mutant{Name: "b", Fault: "y"}, outcome{kind: survived}}
+	if err := verdict([]result{good}); err != nil {
+		t.Error(err)
+	}
+	if err := verdict([]result{good, bad}); err == nil || !strings.Contains(err.Error(), "b") {
+		t.Errorf("%v", err)
+	}
+	if table := markdown([]result{good, bad}); !strings.Contains(table, "| x (`a`)") || !strings.Contains(table, "**noticed by no test**") {
+		t.Error(table)
+	}
+}
