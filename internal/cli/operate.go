@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -81,20 +82,21 @@ func writePlan(out io.Writer, p upgrade.Preview) error {
 }
 
 // interrupts turns the first Ctrl-C into a stop at the next safe point, and
-// the second into a stop now.
+// the second, or a SIGTERM, into a stop now.
 func interrupts(ctx context.Context, env *Env) (context.Context, <-chan struct{}, func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	safeStop, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		for n := 0; ; n++ {
+			var got os.Signal
 			select {
-			case <-signals:
+			case got = <-signals:
 			case <-ended:
 				return
 			}
-			if n == 0 {
+			if n == 0 && got == os.Interrupt {
 				env.Progressf("stopping at the next safe point; press Ctrl-C again to stop now")
 				close(safeStop)
 				continue

@@ -14,6 +14,8 @@ import (
 // Main runs paictl with args (without the program's name) and returns its exit code.
 func Main(ctx context.Context, env *Env, args []string) int {
 	root := newRootCommand(env)
+	var calls usage
+	calls.watch(root)
 	root.SetArgs(args)
 	root.SetIn(env.In)
 	root.SetOut(env.Out)
@@ -21,6 +23,10 @@ func Main(ctx context.Context, env *Env, args []string) int {
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0
+	}
+	err = calls.explain(err)
+	if code := exitStatus(0); errors.As(err, &code) {
+		return int(code) // the command that ran on the machine has said why
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = &pai.Error{Code: pai.CodeInterrupted, Message: "interrupted", Next: "run the same command again: it goes on where it stopped", Err: err}
@@ -54,6 +60,9 @@ func newRootCommand(env *Env) *cobra.Command {
 	env.addOutputFlag(root)
 	root.PersistentFlags().BoolVar(&env.yes, "yes", false, "answer yes to yes-or-no questions")
 	root.AddCommand(
+		newMachineCommand(env),
+		newJobCommand(env),
+		newImageCommand(env),
 		newUpCommand(env), newDownCommand(env), newClusterCommand(env), newServiceCommand(env), newUpgradeCommand(env),
 		newReleaseCommand(env),
 		newConfigCommand(env),

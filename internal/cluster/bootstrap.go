@@ -33,7 +33,7 @@ func (c *cluster) bootstrapDone(ctx context.Context, s plan.Step) (bool, error) 
 		return false, err
 	}
 	cm, err := k.Clientset().CoreV1().ConfigMaps("kube-system").Get(ctx, "kubeadm-config", metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
+	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) { // kubeadm gives the administrator his rights in this step
 		return false, nil
 	}
 	if err != nil {

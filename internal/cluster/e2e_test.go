@@ -284,7 +284,11 @@ func v010() folderBundle { return bundle("v0.10", "v1.36.3", "v3.6.16", "v1.14.3
 
 func TestBoot(t *testing.T) {
 	d := newDriver(t)
-	d.kubernetes(v09(), "")
+	b := v09()
+	if os.Getenv("PAI_E2E_RELEASE") == "v0.10" {
+		b = v010()
+	}
+	d.kubernetes(b, "")
 	d.observe()
 }
 

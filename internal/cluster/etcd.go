@@ -14,19 +14,25 @@ import (
 
 func etcdRole(s slot) plan.Role { return s.etcd }
 
-// etcdctl is the command line of etcd's own client against some slots.
+// etcdctl is the command line of a version's own client of etcd, against some slots.
 func etcdctl(v pai.Version, asked ...slot) string {
+	return versionDir(v) + "/bin/" + etcdctlArgs(asked...)
+}
+
+func etcdctlArgs(asked ...slot) string {
 	var endpoints []string
 	for _, s := range asked {
 		endpoints = append(endpoints, fmt.Sprintf("https://127.0.0.1:%d", s.clientPort))
 	}
-	return fmt.Sprintf("%s --cacert %[2]s/etcd/ca.crt --cert %[2]s/etcd/healthcheck-client.crt --key %[2]s/etcd/healthcheck-client.key --endpoints %[3]s",
-		program(v, "etcdctl"), pkiDir, strings.Join(endpoints, ","))
+	return fmt.Sprintf("etcdctl --cacert %[1]s/etcd/ca.crt --cert %[1]s/etcd/healthcheck-client.crt --key %[1]s/etcd/healthcheck-client.key --endpoints %[2]s",
+		pkiDir, strings.Join(endpoints, ","))
 }
 
-// etcdHealthy asks the etcd of one slot itself.
+// etcdHealthy asks the etcd of one slot for its health as its clients would:
+// whether it takes a request that needs all of etcd.
 func etcdHealthy(ctx context.Context, h machine.Host, s slot) error {
-	return probe(ctx, h, fmt.Sprintf("http://127.0.0.1:%d/readyz", s.metricsPort), nil)
+	_, err := sh(ctx, h, "%s/bin/%s endpoint health >/dev/null", roleLink(s.etcd), etcdctlArgs(s))
+	return err
 }
 
 func (c *cluster) etcdDone(ctx context.Context, s plan.Step) (bool, error) {
@@ -119,7 +125,7 @@ func writeMembership(ctx context.Context, h machine.Host, s slot, state, initial
 const promoteTimeout = 3 * time.Minute
 
 func (c *cluster) handOverEtcd(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.Version) error {
-	members, err := listMembers(ctx, h, v, from, to)
+	members, err := anyMembers(ctx, h, v, to, from)
 	if err != nil {
 		return err
 	}
@@ -127,7 +133,7 @@ func (c *cluster) handOverEtcd(ctx context.Context, h machine.Host, m config.Mac
 		if err := c.joinEtcd(ctx, h, m, from, to, v, members); err != nil {
 			return err
 		}
-		if err := promote(ctx, h, m, to, v); err != nil {
+		if err := promote(ctx, h, m, from, to, v); err != nil {
 			return err
 		}
 		if err := leave(ctx, h, m, from, to, v); err != nil {
@@ -175,9 +181,9 @@ func (c *cluster) joinEtcd(ctx context.Context, h machine.Host, m config.Machine
 }
 
 // promote makes the learner a voting member, once etcd finds it caught up.
-func promote(ctx context.Context, h machine.Host, m config.Machine, to slot, v pai.Version) error {
+func promote(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.Version) error {
 	err := poll(ctx, "etcd's learner caught up", promoteTimeout, 200*time.Millisecond, func(ctx context.Context) (bool, error) {
-		members, err := listMembers(ctx, h, v, slots...)
+		members, err := listMembers(ctx, h, v, from)
 		if err != nil {
 			return false, err
 		}
@@ -188,7 +194,7 @@ func promote(ctx context.Context, h machine.Host, m config.Machine, to slot, v p
 		if !own.Learner {
 			return true, nil
 		}
-		_, err = sh(ctx, h, "%s member promote %x >/dev/null", etcdctl(v, slots...), own.ID)
+		_, err = sh(ctx, h, "%s member promote %x >/dev/null", etcdctl(v, from), own.ID)
 		return false, err
 	})
 	if err != nil {
@@ -199,22 +205,25 @@ func promote(ctx context.Context, h machine.Host, m config.Machine, to slot, v p
 
 // leave gives the lead to the new member and takes the old one out.
 func leave(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.Version) error {
+	// A member that was promoted at once serves only when it has published its
+	// name, which it tries again after seven seconds.
+	var old, own *member
 	if err := poll(ctx, "the new etcd serving", healthTimeout, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
-		err := etcdHealthy(ctx, h, to)
+		members, err := listMembers(ctx, h, v, from)
+		if err != nil {
+			return false, err
+		}
+		old, own = members.named(from.member(m)), members.named(to.member(m))
+		if old == nil || own == nil {
+			return false, fmt.Errorf("etcd's members are not yet the two slots: %s", members)
+		}
+		err = etcdHealthy(ctx, h, to)
 		return err == nil, err
 	}); err != nil {
 		return fmt.Errorf("%w%s", err, journalOf(ctx, h, to.etcd))
 	}
-	members, err := listMembers(ctx, h, v, to)
-	if err != nil {
-		return err
-	}
-	old, own := members.named(from.member(m)), members.named(to.member(m))
-	if old == nil || own == nil {
-		return fmt.Errorf("etcd's members are not the two slots: %s", members)
-	}
 	// Only the leader takes the order to give up the lead; the new member may be it already.
-	_, err = sh(ctx, h, `
+	_, err := sh(ctx, h, `
 leader=$(%s endpoint status -w fields | sed -n 's/^"Leader" : //p')
 [ "$leader" = "%d" ] || %s move-leader %x >/dev/null
 %s member remove %x >/dev/null`,

@@ -42,6 +42,7 @@ func kubeadmConfig(cfg *config.Config, upstream string) ([]byte, error) {
 		"kubernetesVersion":    upstream,
 		"controlPlaneEndpoint": fmt.Sprintf("%s:%d", APIName, cfg.Kubernetes.APIServersPort),
 		"certificatesDir":      pkiDir,
+		"encryptionAlgorithm":  "ECDSA-P256",
 		"imageRepository":      "pai.local",
 		"networking": map[string]any{
 			"serviceSubnet": cfg.Kubernetes.ServiceClusterIPRange,

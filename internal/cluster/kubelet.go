@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -36,7 +37,7 @@ func (c *cluster) kubeletFiles(ctx context.Context, h machine.Host, m config.Mac
 	if err != nil {
 		return nil, err
 	}
-	defaults, err := c.kubeadm(ctx, master, v, `"$kubeadm" config print init-defaults --component-configs KubeletConfiguration 2>/dev/null`)
+	defaults, err := sh(ctx, master, "%s config print init-defaults --component-configs KubeletConfiguration 2>/dev/null", program(v, "kubeadm"))
 	if err != nil {
 		return nil, fmt.Errorf("ask kubeadm for kubelet's configuration: %w", err)
 	}
@@ -61,15 +62,15 @@ func (c *cluster) kubeletFiles(ctx context.Context, h machine.Host, m config.Mac
 // kubeletConfig is a version's own default configuration as kubeadm gives it,
 // with PAI's settings over it.
 func kubeletConfig(cfg *config.Config, defaults []byte, f facts) ([]byte, error) {
-	objects, err := kube.Decode(defaults)
-	if err != nil {
-		return nil, fmt.Errorf("read kubeadm's defaults: %w", err)
-	}
-	for _, o := range objects {
-		if o.GetKind() == "KubeletConfiguration" {
-			maps.Copy(o.Object, kubeletSettings(cfg, f))
-			delete(o.Object, "staticPodPath") // what is put there would be run
-			return yaml.Marshal(o.Object)
+	for doc := range strings.SplitSeq(string(defaults), "\n---\n") {
+		var object map[string]any
+		if err := yaml.Unmarshal([]byte(doc), &object); err != nil {
+			return nil, fmt.Errorf("read kubeadm's defaults: %w", err)
+		}
+		if object["kind"] == "KubeletConfiguration" {
+			maps.Copy(object, kubeletSettings(cfg, f))
+			delete(object, "staticPodPath") // what is put there would be run
+			return yaml.Marshal(object)
 		}
 	}
 	return nil, fmt.Errorf("kubeadm's defaults have no KubeletConfiguration")
@@ -99,6 +100,7 @@ func kubeletSettings(cfg *config.Config, f facts) map[string]any {
 			"memory.available": "100Mi", "nodefs.available": "0%", "nodefs.inodesFree": "0%",
 			"imagefs.available": "0%", "imagefs.inodesFree": "0%",
 		},
+		"makeIPTablesUtilChains":          false, // kube-proxy uses nftables
 		"shutdownGracePeriod":             "0s",
 		"shutdownGracePeriodCriticalPods": "0s",
 	}

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,11 +23,25 @@ type member struct {
 type memberList []member
 
 func listMembers(ctx context.Context, h machine.Host, v pai.Version, asked ...slot) (memberList, error) {
-	out, err := sh(ctx, h, "%s member list -w json", etcdctl(v, asked...))
+	out, err := sh(ctx, h, "%s --dial-timeout=2s --command-timeout=4s member list -w json", etcdctl(v, asked...))
 	if err != nil {
 		return nil, fmt.Errorf("list etcd's members: %w", err)
 	}
 	return parseMembers([]byte(out))
+}
+
+// anyMembers asks the slots one after the other: one that is stopped for good,
+// or has only just been added, does not answer.
+func anyMembers(ctx context.Context, h machine.Host, v pai.Version, asked ...slot) (memberList, error) {
+	var errs []error
+	for _, s := range asked {
+		members, err := listMembers(ctx, h, v, s)
+		if err == nil {
+			return members, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
 }
 
 func parseMembers(data []byte) (memberList, error) {

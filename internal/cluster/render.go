@@ -10,6 +10,33 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
+// Files are the files that a step would write into its version's folder on its
+// machine, by path. It changes nothing that runs, so that what a step would
+// run can be compared with what runs.
+func Files(ctx context.Context, d Deps, s plan.Step) (map[string]string, error) {
+	c := &cluster{Deps: d}
+	h, m, err := c.target(s)
+	if err != nil {
+		return nil, err
+	}
+	role := s.Role
+	if s.Kind == plan.KindKubelet {
+		role = plan.RoleKubelet
+	}
+	if role == "" {
+		return nil, nil // a step that moves no role
+	}
+	files, err := c.roleFiles(ctx, h, m, s.To, role)
+	if err != nil {
+		return nil, fmt.Errorf("render %s of Kubernetes %s for %q: %w", role, s.To, m.Hostname, err)
+	}
+	contents := map[string]string{}
+	for path, f := range files {
+		contents[path] = f.content
+	}
+	return contents, nil
+}
+
 // renderRole writes what a role of one version runs on a machine: its script,
 // and its configuration where it has any. It changes nothing that runs.
 func (c *cluster) renderRole(ctx context.Context, h machine.Host, m config.Machine, v pai.Version, r plan.Role) error {

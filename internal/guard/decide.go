@@ -97,8 +97,6 @@ func gate(step plan.Step) ([]rule, bool) {
 	switch {
 	case step.Kind == plan.KindKubelet:
 		return swapRules(), true
-	case step.Kind == plan.KindRole && step.Role == plan.RoleKubelet:
-		return swapRules(), true
 	case step.Kind == plan.KindRole && step.Role == plan.RoleRuntime:
 		return runtimeRules(), true
 	default:

@@ -33,6 +33,9 @@ type Live struct {
 	API func(ctx context.Context) (API, error)
 	// Hosts are the machines by name.
 	Hosts map[string]machine.Host
+	// Files are the files that a step would write into its version's folder, by
+	// path. Without it they are looked for on the machine.
+	Files func(ctx context.Context, step plan.Step) (map[string]string, error)
 }
 
 var _ MachineFacts = Live{}
@@ -113,7 +116,7 @@ func (l Live) Machine(ctx context.Context, step plan.Step) Facts {
 	var f Facts
 	host, errHost := l.host(step.Target)
 	if errHost == nil {
-		observeMachine(ctx, host, step, &f)
+		l.observeMachine(ctx, host, step, &f)
 	} else {
 		f.unknownMachine(errHost)
 	}
@@ -125,8 +128,8 @@ func (l Live) Machine(ctx context.Context, step plan.Step) Facts {
 	f.Node = Observed(api.Clientset().CoreV1().Nodes().Get(ctx, step.Target, metav1.GetOptions{}))
 	f.Pods = Observed(podsOn(ctx, api.Clientset(), step.Target))
 	f.Kubelet = kubeletChange(f.Node, f.Kubelet)
-	if errHost == nil {
-		f.Config = Observed(kubeletConfigs(ctx, api.Clientset(), host, f.KubeletRuns))
+	if errHost == nil && step.Kind == plan.KindKubelet {
+		f.Config = Observed(l.kubeletConfigs(ctx, api.Clientset(), host, step, f.KubeletRuns))
 	}
 	return f
 }

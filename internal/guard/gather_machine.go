@@ -15,8 +15,15 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// kubeletConfigFile is where kubeadm puts the kubelet's configuration.
-const kubeletConfigFile = "/var/lib/kubelet/config.yaml"
+// Where a version of Kubernetes keeps the configuration of two roles, below
+// its folder on a machine.
+const (
+	kubeletConfigFile = "/etc/kubelet.yaml"
+	runtimeConfigFile = "/etc/containerd.toml"
+)
+
+// versionFolder is the folder of one version of Kubernetes on a machine.
+func versionFolder(step plan.Step) string { return "/opt/pai/" + string(step.To) }
 
 // machineScript says, as key=value lines, what a machine knows of itself. What
 // it cannot find out it leaves out. $NEXT is the folder of the step's version.
@@ -25,7 +32,6 @@ const kubeletConfigFile = "/var/lib/kubelet/config.yaml"
 // link may have been moved already.
 const machineScript = `
 say() { [ -z "$2" ] || printf '%s=%s\n' "$1" "$2"; }
-cgroups() { if grep -Eq '^[[:space:]]*SystemdCgroup[[:space:]]*=[[:space:]]*true' "$1"; then echo systemd; else echo cgroupfs; fi; }
 say kubelet-to "$("$NEXT/bin/kubelet" --version 2>/dev/null | awk '{print $2}')"
 say kubelet-active "$(systemctl is-active pai-kubelet.service 2>/dev/null || :)"
 if /opt/pai/role/containerd/bin/ctr version >/dev/null 2>&1; then say runtime-up yes; else say runtime-up no; fi
@@ -33,15 +39,13 @@ pid=$(systemctl show -p MainPID --value pai-containerd.service 2>/dev/null || ec
 now=$(readlink -f "/proc/$pid/exe" 2>/dev/null || readlink -f /opt/pai/role/containerd/bin/containerd || :)
 say runtime-from "$("$now" --version 2>/dev/null | awk '{print $3}')"
 say runtime-to "$("$NEXT/bin/containerd" --version 2>/dev/null | awk '{print $3}')"
-folder=${now%/bin/containerd}
-[ ! -r "$folder/etc/containerd.toml" ] || say cgroups-from "$(cgroups "$folder/etc/containerd.toml")"
-[ ! -r "$NEXT/etc/containerd.toml" ] || say cgroups-to "$(cgroups "$NEXT/etc/containerd.toml")"
+[ -z "$now" ] || say runtime-folder "${now%/bin/containerd}"
 say kill-mode "$(systemctl show -p KillMode --value pai-containerd.service 2>/dev/null || :)"
 `
 
 // observeMachine fills in what the machine itself knows.
-func observeMachine(ctx context.Context, host machine.Host, step plan.Step, f *Facts) {
-	script := "NEXT=" + machine.Quote("/opt/pai/"+string(step.To)) + machineScript
+func (l Live) observeMachine(ctx context.Context, host machine.Host, step plan.Step, f *Facts) {
+	script := "NEXT=" + machine.Quote(versionFolder(step)) + machineScript
 	out, err := host.Run(ctx, machine.Command{Script: script})
 	if err != nil {
 		f.unknownMachine(fmt.Errorf("ask %s: %w", host.Name(), err))
@@ -53,12 +57,65 @@ func observeMachine(ctx context.Context, host machine.Host, step plan.Step, f *F
 			said[key] = value
 		}
 	}
-	f.Kubelet = changeTo(said, "kubelet-to")
+	f.Kubelet = change(said, "kubelet-to", "kubelet-to") // what runs is the API's to say
 	f.KubeletRuns = one(said, "kubelet-active", func(v string) bool { return v == "active" })
 	f.RuntimeUp = one(said, "runtime-up", func(v string) bool { return v == "yes" })
 	f.Runtime = change(said, "runtime-from", "runtime-to")
-	f.RuntimeCgroups = change(said, "cgroups-from", "cgroups-to")
 	f.RuntimeKillMode = one(said, "kill-mode", func(v string) string { return v })
+	if step.Role == plan.RoleRuntime {
+		f.RuntimeCgroups = Observed(l.runtimeCgroups(ctx, host, step, said["runtime-folder"]))
+	}
+}
+
+// runtimeCgroups reads the cgroup driver out of the configuration that the
+// runtime was started with, and the one that the step would start it with.
+func (l Live) runtimeCgroups(ctx context.Context, host machine.Host, step plan.Step, folder string) (Change[string], error) {
+	var c Change[string]
+	if folder == "" {
+		return c, fmt.Errorf("%s did not say which container runtime runs", host.Name())
+	}
+	now, err := host.ReadFile(ctx, folder+runtimeConfigFile)
+	if err != nil {
+		return c, fmt.Errorf("read the configuration of the container runtime of %s: %w", host.Name(), err)
+	}
+	next, err := l.nextFile(ctx, host, step, runtimeConfigFile)
+	if err != nil {
+		return c, err
+	}
+	return Change[string]{From: cgroupDriverOf(now), To: cgroupDriverOf(next)}, nil
+}
+
+// nextFile is a file of the step's version as the step would write it.
+func (l Live) nextFile(ctx context.Context, host machine.Host, step plan.Step, name string) ([]byte, error) {
+	path := versionFolder(step) + name
+	if l.Files == nil {
+		data, err := host.ReadFile(ctx, path)
+		if err != nil {
+			return nil, fmt.Errorf("read %s on %s: %w", path, host.Name(), err)
+		}
+		return data, nil
+	}
+	files, err := l.Files(ctx, step)
+	if err != nil {
+		return nil, fmt.Errorf("find out what the step would write on %s: %w", host.Name(), err)
+	}
+	text, found := files[path]
+	if !found {
+		return nil, fmt.Errorf("the step would not write %s on %s", path, host.Name())
+	}
+	return []byte(text), nil
+}
+
+// cgroupDriverOf reads it out of containerd's configuration, where it is the
+// option SystemdCgroup of the runtime runc.
+func cgroupDriverOf(config []byte) string {
+	for line := range strings.Lines(string(config)) {
+		key, value, _ := strings.Cut(line, "=")
+		if strings.TrimSpace(key) == "SystemdCgroup" && strings.TrimSpace(value) == "true" {
+			return "systemd"
+		}
+	}
+	return "cgroupfs"
 }
 
 // one is a fact of one thing the machine said.
@@ -77,8 +134,6 @@ func change(said map[string]string, from, to string) Fact[Change[string]] {
 	}
 	return Known(Change[string]{From: said[from], To: said[to]})
 }
-
-func changeTo(said map[string]string, to string) Fact[Change[string]] { return change(said, to, to) }
 
 // kubeletOnMachine is the version of the kubelet that a machine's role link
 // names; empty where there is none.
@@ -106,17 +161,17 @@ type kubeletFile struct {
 }
 
 // kubeletConfigs reads what the running kubelet says it runs with (configz,
-// through the API's proxy to the node) and what the next one will read. Where
-// no kubelet runs, the file is both.
-func kubeletConfigs(ctx context.Context, core kubernetes.Interface, host machine.Host, runs Fact[bool]) (Change[KubeletConfig], error) {
+// through the API's proxy to the node) and what the step would start one with.
+// Where no kubelet runs, there is only the next.
+func (l Live) kubeletConfigs(ctx context.Context, core kubernetes.Interface, host machine.Host, step plan.Step, runs Fact[bool]) (Change[KubeletConfig], error) {
 	var c Change[KubeletConfig]
-	data, err := host.ReadFile(ctx, kubeletConfigFile)
+	data, err := l.nextFile(ctx, host, step, kubeletConfigFile)
 	if err != nil {
-		return c, fmt.Errorf("read the kubelet's configuration on %s: %w", host.Name(), err)
+		return c, err
 	}
 	var next kubeletFile
 	if err := yaml.Unmarshal(data, &next); err != nil {
-		return c, fmt.Errorf("parse the kubelet's configuration on %s: %w", host.Name(), err)
+		return c, fmt.Errorf("parse the kubelet's next configuration on %s: %w", host.Name(), err)
 	}
 	c.To = next.config()
 	if runs.known && !runs.value {

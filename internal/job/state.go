@@ -138,7 +138,11 @@ func readJob(s *Status, js jobSet, livePods int) {
 	completed := meta.FindStatusCondition(js.Status.Conditions, conditionCompleted)
 	failed := meta.FindStatusCondition(js.Status.Conditions, conditionFailed)
 	suspended := meta.FindStatusCondition(js.Status.Conditions, conditionSuspended)
-	stopped, isStopped := js.Annotations[pai.AnnotationStopped]
+	request, isStopped := js.Annotations[pai.AnnotationStopped]
+	stopped := ""
+	if isStopped {
+		stopped = "asked to stop at " + request
+	}
 	switch {
 	case isTrue(completed):
 		s.State, s.Ended = StateSucceeded, completed.LastTransitionTime.Time

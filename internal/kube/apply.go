@@ -7,6 +7,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 
 	"pai.dev/pai/internal/pai"
 )
@@ -187,6 +188,12 @@ func (c *Client) applyOnce(ctx context.Context, obj *unstructured.Unstructured) 
 		return nil, "", err
 	}
 	existed := err == nil
+	if existed && dropsConversion(before, obj) {
+		patch := []byte(`{"spec":{"conversion":{"strategy":"None","webhook":null}}}`)
+		if _, err := resource.Patch(ctx, obj.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: pai.FieldManager}); err != nil {
+			return nil, "", err
+		}
+	}
 	after, err := resource.Apply(ctx, obj.GetName(), obj, metav1.ApplyOptions{FieldManager: pai.FieldManager, Force: true})
 	if err != nil {
 		return nil, "", err
@@ -201,12 +208,26 @@ func (c *Client) applyOnce(ctx context.Context, obj *unstructured.Unstructured) 
 	}
 }
 
+// dropsConversion reports whether a definition goes from conversion by a
+// webhook to none. Application alone cannot take it there: the authority that
+// the webhook's program filled in belongs to that program, so it would stay,
+// and the API refuses a webhook that is not to be used.
+func dropsConversion(before, next *unstructured.Unstructured) bool {
+	if next.GetKind() != definitionKind {
+		return false
+	}
+	_, was, _ := unstructured.NestedMap(before.Object, "spec", "conversion", "webhook")
+	strategy, _, _ := unstructured.NestedString(next.Object, "spec", "conversion", "strategy")
+	return was && strategy == "None"
+}
+
 // waitEstablished waits until the API serves the kinds that were just defined.
+// The programs that convert between their versions are not there yet.
 func (c *Client) waitEstablished(ctx context.Context, definitions []*unstructured.Unstructured) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, crdPatience,
 		fmt.Errorf("the API does not serve the new kinds after %s", crdPatience))
 	defer cancel()
-	return c.Wait(ctx, definitions)
+	return c.wait(ctx, definitions, statusOf)
 }
 
 func (c *Client) dryRun(ctx context.Context, objs []*unstructured.Unstructured, opts ApplyOptions) (ChangeSet, error) {
@@ -253,6 +274,10 @@ func (c *Client) dryRunOne(ctx context.Context, obj *unstructured.Unstructured) 
 		}
 		if err != nil {
 			return err
+		}
+		if dropsConversion(before, obj) {
+			change.Action = Configured // in two calls, of which the first would have to be real
+			return nil
 		}
 		after, err := resource.Apply(ctx, obj.GetName(), obj,
 			metav1.ApplyOptions{FieldManager: pai.FieldManager, Force: true, DryRun: []string{metav1.DryRunAll}})

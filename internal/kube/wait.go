@@ -56,6 +56,13 @@ func (e *WaitError) Unwrap() error { return e.Err }
 // established, webhooks able to be called. Its error is a *WaitError that
 // names every object that is not, with the reason.
 func (c *Client) Wait(ctx context.Context, objs []*unstructured.Unstructured) error {
+	return c.wait(ctx, objs, readiness)
+}
+
+// A judge says of an object that exists why it is not ready; nil when it is.
+type judge func(obj *unstructured.Unstructured) (*Unready, error)
+
+func (c *Client) wait(ctx context.Context, objs []*unstructured.Unstructured, judge judge) error {
 	if _, bounded := ctx.Deadline(); !bounded {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, DefaultWait)
@@ -68,7 +75,7 @@ func (c *Client) Wait(ctx context.Context, objs []*unstructured.Unstructured) er
 		return &WaitError{Unready: c.explained(ctx, unready), Total: len(objs), Waited: time.Since(start), Err: cause}
 	}
 	for {
-		now, err := c.Unready(ctx, pending)
+		now, err := c.unready(ctx, pending, judge)
 		if err != nil {
 			if ctx.Err() != nil && len(unready) > 0 {
 				return failure(context.Cause(ctx))
@@ -109,6 +116,10 @@ const lookers = 8
 
 // Unready looks once at each object and returns those that are not ready.
 func (c *Client) Unready(ctx context.Context, objects []Ref) ([]Unready, error) {
+	return c.unready(ctx, objects, readiness)
+}
+
+func (c *Client) unready(ctx context.Context, objects []Ref, judge judge) ([]Unready, error) {
 	found := make([]*Unready, len(objects)) // by place: no lock, and the order stays
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(lookers)
@@ -122,7 +133,7 @@ func (c *Client) Unready(ctx context.Context, objects []Ref) ([]Unready, error) 
 				found[i] = &Unready{Object: r, Reason: "it does not exist"}
 				return nil
 			}
-			found[i], err = readiness(obj)
+			found[i], err = judge(obj)
 			return err
 		})
 	}
@@ -138,21 +149,31 @@ func (c *Client) Unready(ctx context.Context, objects []Ref) ([]Unready, error) 
 	return unready, nil
 }
 
-// readiness is nil for an object that is ready.
+// readiness is the judge of Wait.
 func readiness(obj *unstructured.Unstructured) (*Unready, error) {
+	u, err := statusOf(obj)
+	if u != nil || err != nil {
+		return u, err
+	}
+	if reason := beyondKstatus(RefOf(obj), obj); reason != "" {
+		return &Unready{Object: RefOf(obj), Reason: reason}, nil
+	}
+	return nil, nil
+}
+
+// statusOf judges by kstatus alone; for a definition that is whether the API
+// serves its kind.
+func statusOf(obj *unstructured.Unstructured) (*Unready, error) {
 	r := RefOf(obj)
 	result, err := status.Compute(obj)
 	if err != nil {
 		return nil, fmt.Errorf("judge the status of %s: %w", r, err)
 	}
-	if result.Status != status.CurrentStatus {
-		final := result.Status == status.FailedStatus && r.Kind == "Job"
-		return &Unready{Object: r, Reason: orWord(result.Message, string(result.Status)), Final: final}, nil
+	if result.Status == status.CurrentStatus {
+		return nil, nil
 	}
-	if reason := beyondKstatus(r, obj); reason != "" {
-		return &Unready{Object: r, Reason: reason}, nil
-	}
-	return nil, nil
+	final := result.Status == status.FailedStatus && r.Kind == "Job"
+	return &Unready{Object: r, Reason: orWord(result.Message, string(result.Status)), Final: final}, nil
 }
 
 // beyondKstatus judges what kstatus takes for ready as soon as it exists.

@@ -238,4 +238,3 @@ func TestRunManyAtATime(t *testing.T) {
 	}
 	wg.Wait()
 }
-

@@ -294,6 +294,14 @@ func (l Local) site() (site, error) {
 	return site{dir: filepath.Join(dir, "local"), stateDir: dir, mark: "pai-" + hex.EncodeToString(sum[:3])}, nil
 }
 
+// Mark begins the name of everything that exists of this folder's machines on
+// the host outside of it: network namespaces, links, control groups, and the
+// names that systemd-nspawn knows the machines by.
+func (l Local) Mark() (string, error) {
+	s, err := l.site()
+	return s.mark, err
+}
+
 func (s site) keyFile() string    { return filepath.Join(s.stateDir, "keys", "ssh_ed25519") }
 func (s site) knownHosts() string { return filepath.Join(s.dir, "known_hosts") }
 

@@ -75,14 +75,18 @@ func makeBase(ctx context.Context, suite, dir string) error {
 	if err := os.Mkdir(building, 0o755); err != nil {
 		return err
 	}
-	// Its mounts are in a namespace of their own: they end with it, however it ends.
-	_, err = runIn(ctx, env, "unshare", "--mount", "--propagation", "private", "--",
+	// Its mounts are in a namespace of their own: they end with it, however it
+	// ends. dpkg need not sync each file: all are synced at the end.
+	_, err = runIn(ctx, append(env, "DPKG_FORCE=unsafe-io"), "unshare", "--mount", "--propagation", "private", "--",
 		"debootstrap", "--variant=minbase", "--include="+strings.Join(basePackages(), ","), suite, building, mirror)
 	if err != nil {
 		return pai.Errorf(pai.CodeFailed, "check that apt-get update works: machines are made from the mirror that apt uses; the whole log is in "+building+"/debootstrap/debootstrap.log",
 			"install Debian %s: %w", suite, err)
 	}
 	if err := prepareBase(building); err != nil {
+		return err
+	}
+	if _, err := run(ctx, "sync", "--file-system", building); err != nil {
 		return err
 	}
 	return os.Rename(building, dir)

@@ -40,6 +40,13 @@ func (n network) number(i int) netip.Addr {
 
 func (n network) address(index int) netip.Addr { return n.number(machineNumber + index) }
 
+// hardwareAddress is a machine's own for ever, like its address: nobody has to
+// forget an old one after it was cut off and booted again.
+func (n network) hardwareAddress(index int) string {
+	a := n.address(index).As4()
+	return net.HardwareAddr{0x02, 0x70, a[0], a[1], a[2], a[3]}.String() // 02: locally administered
+}
+
 func (n network) path() string { return filepath.Join(n.site.dir, "network.json") }
 
 // knownNetwork is the network that was chosen when the first machine was made.
@@ -90,9 +97,11 @@ func (s site) network(ctx context.Context) (network, error) {
 	return n, nil
 }
 
+const networksLock = "/run/lock/pai-local-network"
+
 // lockNetworks keeps all others on this host from choosing a network.
 func lockNetworks(ctx context.Context) (func(), error) {
-	return lockFile(ctx, "/run/lock/pai-local-network", func() {})
+	return lockFile(ctx, networksLock, func() {})
 }
 
 // chooseSubnet picks a /24 in 10.224.0.0/13 that nothing on this host uses.
@@ -213,12 +222,12 @@ func (n network) taken() error {
 func (n network) plug(ctx context.Context, m machine) error {
 	return runScript(ctx, map[string]string{
 		"ns": n.site.mark, "machine": m.mark(), "port": m.name,
-		"address": n.address(m.index).String() + "/24", "gateway": n.number(bridgeNumber).String(),
+		"address": n.address(m.index).String() + "/24", "mac": n.hardwareAddress(m.index), "gateway": n.number(bridgeNumber).String(),
 	}, `
 ip -n "$ns" link delete "$port" 2>/dev/null || true
 ip netns delete "$machine" 2>/dev/null || rm -f "/run/netns/$machine"
 ip netns add "$machine"
-ip -n "$ns" link add "$port" type veth peer name eth0 netns "$machine"
+ip -n "$ns" link add "$port" type veth peer name eth0 address "$mac" netns "$machine"
 ip -n "$ns" link set "$port" master bridge up
 # A new namespace starts with the host's settings of these, whatever they are.
 ip netns exec "$machine" sh -c 'for f in all default eth0; do echo 0 >/proc/sys/net/ipv4/conf/$f/rp_filter; done'
@@ -239,7 +248,13 @@ ip -n "$ns" link delete "$port" 2>/dev/null || true
 
 // removeNetwork removes the bridge, its namespace and the cable.
 func (s site) removeNetwork(ctx context.Context) error {
-	err := runScript(ctx, map[string]string{"ns": s.mark}, `
+	unlock, err := lockNetworks(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	defer os.Remove(networksLock) // while it is ours; whoever waits for it makes it anew
+	err = runScript(ctx, map[string]string{"ns": s.mark}, `
 ip link delete "$ns" 2>/dev/null || true
 [ ! -e "/run/netns/$ns" ] || ip netns delete "$ns" 2>/dev/null || rm -f "/run/netns/$ns"
 `)

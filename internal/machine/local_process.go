@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,14 +25,17 @@ import (
 // list of process numbers has to be remembered, or could be wrong.
 
 // supervisor puts itself into the machine's control groups (the arguments up
-// to --) and then runs systemd-nspawn (the rest), again after each reboot of
-// the machine, which systemd-nspawn reports by code 133.
+// to --), says so on file descriptor 3, and then runs systemd-nspawn (the
+// rest), again after each reboot of the machine, which systemd-nspawn reports
+// by code 133.
 const supervisor = `
 while [ "$1" != -- ]; do
     echo 0 >"$1/cgroup.procs"
     shift
 done
 shift
+echo ready >&3
+exec 3>&-
 while :; do
     code=0
     "$@" || code=$?
@@ -39,7 +43,8 @@ while :; do
 done
 `
 
-// boot starts the machine, detached from this process.
+// boot starts the machine, detached from this process. When it returns, the
+// machine's processes can be found.
 func (m machine) boot() error {
 	groups, err := m.makeGroups()
 	if err != nil {
@@ -50,17 +55,28 @@ func (m machine) boot() error {
 		return fmt.Errorf("open the machine's console log: %w", err)
 	}
 	defer log.Close()
+	ready, tell, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("make a pipe: %w", err)
+	}
+	defer ready.Close()
+	defer tell.Close()
 	args := append([]string{"-euc", supervisor, m.mark()}, groups...)
 	args = append(append(args, "--"), m.nspawn()...)
 	cmd := exec.Command("sh", args...)
 	cmd.Env = append(os.Environ(), "SYSTEMD_NSPAWN_API_VFS_WRITABLE=1", "LC_ALL=C")
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = log, log
+	cmd.ExtraFiles = []*os.File{tell}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start systemd-nspawn: %w", err)
 	}
 	go func() { _ = cmd.Wait() }() // no zombie while we live; why it ended is in the log
+	tell.Close()
+	if n, _ := ready.Read(make([]byte, 1)); n == 0 {
+		return fmt.Errorf("systemd-nspawn was not started: %s", m.consoleTail())
+	}
 	return nil
 }
 
@@ -91,21 +107,8 @@ func (m machine) nspawn() []string {
 	return args
 }
 
-// running reports whether the machine's systemd-nspawn runs.
-func (m machine) running() bool { return m.leader() != 0 && m.supervised() }
-
-// supervised reports whether the machine's systemd-nspawn is there.
-func (m machine) supervised() bool { return m.nspawnProcess() != 0 }
-
-// nspawnProcess is the process of systemd-nspawn that has a child.
-func (m machine) nspawnProcess() int {
-	for _, pid := range m.processes() {
-		if programOf(pid) == "systemd-nspawn" && len(childrenOf(pid)) > 0 {
-			return pid
-		}
-	}
-	return 0
-}
+// running reports whether the machine's own process 1 is there.
+func (m machine) running() bool { return m.leader() != 0 }
 
 // leader is the machine's own process 1, by its number on the host.
 func (m machine) leader() int {
@@ -127,37 +130,46 @@ func (m machine) leader() int {
 func (m machine) waitUntilUp(ctx context.Context, target Target) error {
 	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
 	defer cancel()
-	var last error
 	for {
-		host, err := Dial(ctx, target)
+		err := m.answers(ctx, target)
 		if err == nil {
-			// Its answer is a code of its own for "degraded": a unit that
-			// failed is for whoever uses it to report.
-			_, err = host.Run(ctx, Command{Script: "systemctl is-system-running --wait >/dev/null || true"})
-			host.Close()
-			if err == nil {
-				return nil
-			}
+			return nil
 		}
-		if ctx.Err() == nil {
-			last = err
+		what := ""
+		switch {
+		case errors.Is(ctx.Err(), context.Canceled):
+			return fmt.Errorf("wait for machine %q: %w", m.name, ctx.Err())
+		case ctx.Err() != nil:
+			what = fmt.Sprintf("does not answer after %s (%v)", bootTimeout, err)
+		case len(m.processes()) == 0:
+			what = "ended while it booted"
 		}
-		ended := m.nspawnProcess() == 0 && len(m.processes()) == 0
-		if ended || errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			what := fmt.Sprintf("does not answer after %s (%v)", bootTimeout, last)
-			if ended {
-				what = "ended while it booted"
-			}
+		if what != "" {
 			return pai.Errorf(pai.CodeFailed, "its console is in "+m.console(), "machine %q %s: %s", m.name, what, m.consoleTail())
 		}
 		select {
 		case <-ctx.Done():
-			if errors.Is(ctx.Err(), context.Canceled) {
-				return fmt.Errorf("wait for machine %q: %w", m.name, ctx.Err())
-			}
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+// answers reports why the machine is not up yet.
+func (m machine) answers(ctx context.Context, target Target) error {
+	// A packet to a machine that has no network yet is lost: ask often and briefly.
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", target.hostPort())
+	if err != nil {
+		return err
+	}
+	conn.Close()
+	host, err := Dial(ctx, target)
+	if err != nil {
+		return err
+	}
+	defer host.Close()
+	// It fails for "degraded", too: a unit that failed is not for us to judge.
+	_, err = host.Run(ctx, Command{Script: "systemctl is-system-running --wait >/dev/null || true"})
+	return err
 }
 
 func (m machine) consoleTail() string {
@@ -228,10 +240,25 @@ func (m machine) clear(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := os.Remove(filepath.Join(m.dir, ".#root.lck")); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	for _, lock := range m.imageLocks() {
+		if err := os.Remove(lock); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
 	return nil
+}
+
+// imageLocks are the files by which systemd-nspawn keeps a second one from
+// booting the same disk, and which it leaves when it is killed: one beside
+// the folder, one by the folder's inode (image_path_lock in systemd's
+// src/shared/discover-image.c).
+func (m machine) imageLocks() []string {
+	locks := []string{filepath.Join(m.dir, ".#root.lck")}
+	var stat unix.Stat_t
+	if err := unix.Stat(m.root(), &stat); err == nil {
+		locks = append(locks, fmt.Sprintf("/run/systemd/nspawn/locks/inode-%d:%d", stat.Dev, stat.Ino))
+	}
+	return locks
 }
 
 // signalProcess sends a signal to a process, if it is still ours.

@@ -65,9 +65,15 @@ func quietUnits() []string {
 	}
 }
 
+// hostSettings are Debian's kernel settings that a machine must not make: its
+// kernel is the host's.
+func hostSettings() []string {
+	return []string{"50-pid-max.conf", "99-protect-links.conf", "50-coredump.conf", "50-default.conf"}
+}
+
 // baseFiles is the content that all machines share, for the cache's key.
 func baseFiles() string {
-	return sshdConfig + journaldConfig + cgroupsUnit + strings.Join(quietUnits(), " ")
+	return sshdConfig + journaldConfig + cgroupsUnit + strings.Join(append(quietUnits(), hostSettings()...), " ")
 }
 
 // prepareBase turns what debootstrap made into what machines are copied from.
@@ -113,6 +119,9 @@ func prepareBase(root string) error {
 	links := map[string]string{"etc/systemd/system/sysinit.target.wants/" + cgroupsUnitName: "/etc/systemd/system/" + cgroupsUnitName}
 	for _, unit := range quietUnits() {
 		links["etc/systemd/system/"+unit] = "/dev/null"
+	}
+	for _, name := range hostSettings() {
+		links["etc/sysctl.d/"+name] = "/dev/null"
 	}
 	for name, target := range links {
 		path := filepath.Join(root, name)

@@ -32,7 +32,7 @@ type testSSHD struct {
 
 // startSSHD starts an sshd that lets the test's own user in with a fresh key,
 // and a known_hosts file that holds its host key.
-func startSSHD(t *testing.T) *testSSHD {
+func startSSHD(t testing.TB) *testSSHD {
 	t.Helper()
 	if _, err := os.Stat(sshdProgram); err != nil {
 		t.Fatalf("%s is missing: install the Debian package openssh-server", sshdProgram)
@@ -106,7 +106,7 @@ MaxStartups 100
 }
 
 // dial connects to the test's sshd.
-func (s *testSSHD) dial(t *testing.T) machine.Host {
+func (s *testSSHD) dial(t testing.TB) machine.Host {
 	t.Helper()
 	h, err := machine.Dial(t.Context(), s.target)
 	if err != nil {
@@ -134,7 +134,7 @@ func (s *testSSHD) connections(t *testing.T) []int {
 	return pids
 }
 
-func writeKey(t *testing.T, path string) ssh.PublicKey {
+func writeKey(t testing.TB, path string) ssh.PublicKey {
 	t.Helper()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -152,7 +152,7 @@ func writeKey(t *testing.T, path string) ssh.PublicKey {
 	return key
 }
 
-func write(t *testing.T, path, content string) {
+func write(t testing.TB, path, content string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
@@ -160,7 +160,7 @@ func write(t *testing.T, path, content string) {
 }
 
 // waitFor waits until something is so.
-func waitFor(t *testing.T, what string, so func() bool) {
+func waitFor(t testing.TB, what string, so func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()

@@ -140,7 +140,7 @@ func age(t *rapid.T, in Input) {
 			continue
 		}
 		now := slices.IndexFunc(in.Releases, func(r release.Manifest) bool { return r.Kubernetes.Version == in.World.Current.Kubernetes })
-		old := in.Releases[max(0, now-rapid.IntRange(0, 3).Draw(t, "minors"))].Kubernetes.Version
+		old := in.Releases[max(0, now-rapid.SampledFrom([]int{3, 1, 2, 0}).Draw(t, "minors"))].Kubernetes.Version
 		for _, r := range []Role{RoleRuntime, RoleKubelet, RoleKubeProxy} {
 			m.Roles[r] = RoleState{Link: old, Running: old}
 		}
@@ -337,6 +337,45 @@ func TestOrder(t *testing.T) {
 				t.Errorf("got %q, %v, want %q", name(got), err, c.want)
 			}
 		})
+	}
+}
+
+// What is newer than asked for, because an earlier run got further, stays.
+func TestNothingGoesBack(t *testing.T) {
+	in := running(twoReleases(), "v0.9", "master", "gpu-01")
+	newer := RoleState{Link: "v0.10-pai", Running: "v0.10-pai"}
+	in.World.Machines[0].Roles[RoleAPIServerB] = newer
+	in.World.Machines[0].Roles[RoleAPIServerA] = RoleState{Link: "v0.9-pai"}
+	in.World.Machines[1].Roles[RoleKubelet] = newer
+	in.World.Services["kueue"] = Installed{Release: "v0.10"}
+	boot, err := Boot(in, pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	start, err := Start(in, "v0.9", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range append(boot.Steps, start.Steps...) {
+		if s.Kind == KindAPIServer || s.Kind == KindKubelet || s.Target == "kueue" {
+			t.Errorf("%s goes from %s to %s", s.ID, s.From, s.To)
+		}
+	}
+}
+
+// A hand-over that was left with both slots running is finished.
+func TestHalfDoneHandOver(t *testing.T) {
+	for _, slots := range [][2]Role{{RoleEtcdA, RoleEtcdB}, {RoleAPIServerA, RoleAPIServerB}} {
+		in := running(twoReleases(), "v0.9", "master")
+		in.World.Machines[0].Roles[slots[1]] = RoleState{Link: "v0.10-pai", Running: "v0.10-pai"}
+		p, err := Upgrade(in, Target{Release: "v0.10"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := map[Role]Kind{RoleEtcdA: KindEtcd, RoleAPIServerA: KindAPIServer}[slots[0]]
+		if !slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Kind == want }) {
+			t.Errorf("%s and %s both run, and no %s is planned", slots[0], slots[1], want)
+		}
 	}
 }
 

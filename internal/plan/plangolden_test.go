@@ -61,6 +61,12 @@ func TestPlansGolden(t *testing.T) {
 			m.Node.Unschedulable, m.Node.CordonedByPAI = true, true
 			return upgrade(in, Target{Release: "v0.10"})
 		}},
+		{"upgrade-straggler-too-old", func() (Plan, error) {
+			in := running(manyReleases(5), "v0.12", "master", "gpu-01", "gpu-02")
+			m := &in.World.Machines[1]
+			m.Roles[RoleKubelet] = RoleState{Link: "v0.9-pai", Running: "v0.9-pai"}
+			return upgrade(in, Target{Release: "v0.13", KubernetesOnly: true})
+		}},
 		{"upgrade-several", func() (Plan, error) {
 			return upgrade(running(manyReleases(5), "v0.9", "master", "gpu-01"), Target{Release: "v0.13"})
 		}},

@@ -67,7 +67,7 @@ type upgrade struct {
 	world    World         // as the steps so far leave it
 	steps    []Step
 	gate     []StepID // what the next hop waits for
-	kubelets []StepID // what the next Kubernetes hop waits for besides
+	kubelets []StepID // what the next API server waits for besides
 }
 
 // add appends the steps of one hop and makes them wait for the gate.
@@ -119,7 +119,12 @@ func (u *upgrade) kubernetesHop(h Hop) error {
 	if err != nil {
 		return err
 	}
-	u.add(steps, slices.Concat(u.gate, u.kubelets))
+	for i := range steps {
+		if steps[i].Kind == KindAPIServer {
+			steps[i].After = append(steps[i].After, u.kubelets...)
+		}
+	}
+	u.add(steps, u.gate)
 	u.gate = []StepID{StepID("kubernetes/" + string(h.To) + "/cluster/record")}
 	u.kubelets = kubeletsIn(steps)
 	return nil

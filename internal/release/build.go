@@ -5,7 +5,6 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -40,7 +39,7 @@ type builder struct {
 
 // Build makes the bundle of a release and returns its folder. What was built
 // before is not built again; a bundle that is there already, of the same
-// inputs and by the same key, is left as it is.
+// inputs, is left as it is, except that the key's signature is added to it.
 func Build(ctx context.Context, o BuildOptions) (string, error) {
 	b := &builder{BuildOptions: o, start: time.Now(), tools: map[bool]goTool{}}
 	source, err := filepath.Abs(o.Source)
@@ -75,7 +74,7 @@ func Build(ctx context.Context, o BuildOptions) (string, error) {
 	}
 	inputs := hashInputs(parts, raw, services)
 	if b.upToDate(ctx, dir, inputs) {
-		return dir, nil
+		return dir, b.ensureSigned(dir)
 	}
 	layers, err := b.layers(ctx, parts)
 	if err != nil {
@@ -209,12 +208,8 @@ func (b *builder) write(dir, inputs string, m Manifest, raw, services []byte, pa
 	if err != nil {
 		return err
 	}
-	signed, err := json.MarshalIndent(sign(digest, b.Key), "", "  ")
-	if err != nil {
+	if err := sign(work, digest, b.Key); err != nil {
 		return err
-	}
-	if err := os.WriteFile(filepath.Join(work, signatureFile), append(signed, '\n'), 0o644); err != nil {
-		return fmt.Errorf("write signature: %w", err)
 	}
 	if err := place(work, dir); err != nil {
 		return fmt.Errorf("put bundle of release %s in its place: %w", b.Release, err)
@@ -292,16 +287,28 @@ func (b *builder) inputsFile() string {
 	return filepath.Join(b.CacheDir, "bundles", "."+b.Release+".inputs")
 }
 
-// upToDate reports whether the bundle in dir was made of these inputs, is
-// signed by the same key, and verifies.
+// upToDate reports whether the bundle in dir was made of these inputs and
+// still is what it was, whoever signed it.
 func (b *builder) upToDate(ctx context.Context, dir, inputs string) bool {
 	recorded, err := os.ReadFile(b.inputsFile())
 	if err != nil {
 		return false
 	}
-	bundle, err := Open(dir, []ed25519.PublicKey{b.Key.Public().(ed25519.PublicKey)})
+	bundle, index, err := find(dir)
 	if err != nil || strings.TrimSpace(string(recorded)) != inputs+" "+bundle.Digest() {
 		return false
 	}
-	return bundle.Verify(ctx) == nil
+	return bundle.read(index) == nil && bundle.Verify(ctx) == nil
+}
+
+// ensureSigned adds the builder's signature to a bundle that is up to date.
+func (b *builder) ensureSigned(dir string) error {
+	if _, err := Open(dir, []ed25519.PublicKey{b.Key.Public().(ed25519.PublicKey)}); err == nil {
+		return nil
+	}
+	bundle, _, err := find(dir)
+	if err != nil {
+		return err
+	}
+	return sign(dir, bundle.Digest(), b.Key)
 }

@@ -49,7 +49,9 @@ func TestBuildAgain(t *testing.T) {
 		t.Errorf("a build of what is there already said:\n%s", said)
 	}
 
-	// A test file is no input; a package that a program imports is.
+	// A test file is no input, nor is a new requirement that no program uses; a
+	// package that a program imports is one.
+	replaceFile(t, filepath.Join(source, "go.mod"), "module example.test/tree\n\ngo 1.26\n\nreplace example.test/none => ./none\n")
 	replaceFile(t, filepath.Join(source, "internal/word/word_test.go"), "package word // changed")
 	if _, said = fixtureBuild(t, source, cache); said != "" {
 		t.Errorf("after a change of a test the build said:\n%s", said)
@@ -61,6 +63,41 @@ func TestBuildAgain(t *testing.T) {
 	}
 	if after := openFixture(t, dir).Digest(); after == before {
 		t.Error("the digest has not changed although a program has")
+	}
+}
+
+// Two operators who share a cache do not take the bundle from each other.
+func TestBuildWithAnotherKey(t *testing.T) {
+	t.Parallel()
+	source, cache := sourceFixture(t), t.TempDir()
+	dir, _ := fixtureBuild(t, source, cache)
+	before := openFixture(t, dir)
+	o := fixtureOptions(source, cache, &strings.Builder{})
+	o.Key = fixtureKey('x')
+	for range 2 {
+		if _, err := Build(context.Background(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	theirs, err := Open(dir, public(fixtureKey('x')))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine := openFixture(t, dir)
+	if mine.Digest() != before.Digest() || theirs.Digest() != before.Digest() || mine.Signer() == theirs.Signer() {
+		t.Errorf("digests %s, %s, %s; signers %s, %s", before.Digest(), mine.Digest(), theirs.Digest(), mine.Signer(), theirs.Signer())
+	}
+	if s, err := readSignatures(dir); err != nil || len(s.Signatures) != 2 {
+		t.Errorf("signatures: %+v, %v", s, err)
+	}
+	// What is spoiled is not signed but made anew.
+	flip(t, layerOf(t, mine, KindImage, "tool"), 5000)
+	o.Key = fixtureKey('y')
+	if _, err := Build(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := Open(dir, public(o.Key)); err != nil || b.Verify(context.Background()) != nil {
+		t.Errorf("a spoiled bundle was signed by another key: %v", err)
 	}
 }
 
@@ -147,7 +184,7 @@ func TestPinsThatDisagree(t *testing.T) {
 
 func TestProgramsInTheBundle(t *testing.T) {
 	t.Parallel()
-	dir, _ := fixtureBuild(t, sourceFixture(t), t.TempDir())
+	dir := fixtureBundle(t)
 	var out bytes.Buffer
 	if err := openFixture(t, dir).WritePrograms(context.Background(), &out); err != nil {
 		t.Fatal(err)
@@ -165,7 +202,7 @@ func TestProgramsInTheBundle(t *testing.T) {
 
 func TestImagesInTheBundle(t *testing.T) {
 	t.Parallel()
-	dir, _ := fixtureBuild(t, sourceFixture(t), t.TempDir())
+	dir := fixtureBundle(t)
 	b := openFixture(t, dir)
 	if got := b.Image("tool"); got != "pai.local/tool:v0.1" || b.Image("none") != "" {
 		t.Errorf("Image: %q, %q", got, b.Image("none"))
@@ -208,7 +245,7 @@ func TestImagesInTheBundle(t *testing.T) {
 
 func TestServicesInTheBundle(t *testing.T) {
 	t.Parallel()
-	dir, _ := fixtureBuild(t, sourceFixture(t), t.TempDir())
+	dir := fixtureBundle(t)
 	services := openFixture(t, dir).Services()
 	for file, want := range map[string]string{
 		"web/service.yaml":             "name: web\n",

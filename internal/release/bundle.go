@@ -4,7 +4,6 @@ import (
 	"archive/zip"
 	"bytes"
 	"crypto/ed25519"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -70,49 +69,32 @@ const maxSmall = 64 << 20
 // Open reads the bundle in dir. It refuses one that none of the trusted keys
 // signed, or whose index, manifests or services are not what was signed.
 func Open(dir string, trusted []ed25519.PublicKey) (*Bundle, error) {
-	data, err := os.ReadFile(filepath.Join(dir, indexFile))
+	b, index, err := find(dir)
 	if err != nil {
-		return nil, fmt.Errorf("open bundle: %w", err)
+		return nil, err
 	}
-	b := &Bundle{dir: dir, digest: digestOf(data), images: map[string]bundleImage{}}
 	if err := b.checkSignature(trusted); err != nil {
 		return nil, err
 	}
-	if err := b.read(data); err != nil {
+	if err := b.read(index); err != nil {
 		return nil, notVerified(dir, err)
 	}
 	return b, nil
+}
+
+// find reads a bundle's index, of which nothing is believed yet.
+func find(dir string) (*Bundle, []byte, error) {
+	index, err := os.ReadFile(filepath.Join(dir, indexFile))
+	if err != nil {
+		return nil, nil, fmt.Errorf("open bundle: %w", err)
+	}
+	return &Bundle{dir: dir, digest: digestOf(index), images: map[string]bundleImage{}}, index, nil
 }
 
 // notVerified is the error for a bundle that is not what was signed.
 func notVerified(dir string, err error) error {
 	return &pai.Error{Code: pai.CodeRefused, Message: fmt.Sprintf("bundle %s does not verify", dir), Err: err,
 		Next: "take the bundle again from where it came from, or build it again: paictl release build"}
-}
-
-func (b *Bundle) checkSignature(trusted []ed25519.PublicKey) error {
-	data, err := os.ReadFile(filepath.Join(b.dir, signatureFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return notVerified(b.dir, errors.New("it is not signed: there is no "+signatureFile))
-	}
-	if err != nil {
-		return fmt.Errorf("open bundle: %w", err)
-	}
-	var s signature
-	if err := json.Unmarshal(data, &s); err != nil {
-		return notVerified(b.dir, fmt.Errorf("read %s: %w", signatureFile, err))
-	}
-	err = s.verify(b.digest, trusted)
-	var untrusted *untrustedError
-	if errors.As(err, &untrusted) {
-		return &pai.Error{Code: pai.CodeRefused, Message: fmt.Sprintf("bundle %s is refused", b.dir), Err: err,
-			Next: "if you trust whoever has this key, add it to cluster.common.trusted-bundle-keys, or give it with --key"}
-	}
-	if err != nil {
-		return notVerified(b.dir, err)
-	}
-	b.signer = s.PublicKey
-	return nil
 }
 
 // read takes in what the signed index lists.

@@ -55,11 +55,9 @@ func layerOf(t *testing.T, b *Bundle, kind EntryKind, name string) string {
 
 func TestOpenRefuses(t *testing.T) {
 	t.Parallel()
-	source, cache := sourceFixture(t), t.TempDir()
-	fixtureBuild(t, source, cache) // what follows takes from the cache
-	signed := func(t *testing.T, dir string, change func(*signature)) {
+	signed := func(t *testing.T, dir string, change func(*signatures)) {
 		file := filepath.Join(dir, signatureFile)
-		var s signature
+		var s signatures
 		readJSON(t, file, &s)
 		change(&s)
 		data, err := json.Marshal(s)
@@ -75,18 +73,32 @@ func TestOpenRefuses(t *testing.T) {
 	}{
 		{"a byte of the index", func(t *testing.T, dir string) { flip(t, filepath.Join(dir, indexFile), 100) }, "but sha256:"},
 		{"no signature", func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, signatureFile)) }, "it is not signed"},
-		{"another signature", func(t *testing.T, dir string) { signed(t, dir, func(s *signature) { s.Signature[3] ^= 1 }) }, "the signature is not one of key"},
+		{"another signature", func(t *testing.T, dir string) {
+			signed(t, dir, func(s *signatures) { s.Signatures[0].Signature[3] ^= 1 })
+		}, "the signature is not one of key"},
 		{"another index, signed digest adapted", func(t *testing.T, dir string) {
 			flip(t, filepath.Join(dir, indexFile), 100)
 			data, err := os.ReadFile(filepath.Join(dir, indexFile))
 			if err != nil {
 				t.Fatal(err)
 			}
-			signed(t, dir, func(s *signature) { s.Index = digestOf(data) })
+			signed(t, dir, func(s *signatures) { s.Index = digestOf(data) })
 		}, "the signature is not one of key"},
 		{"another signer", func(t *testing.T, dir string) {
-			signed(t, dir, func(s *signature) { *s = sign(s.Index, fixtureKey('x')) })
+			digest := openFixture(t, dir).Digest()
+			os.Remove(filepath.Join(dir, signatureFile))
+			if err := sign(dir, digest, fixtureKey('x')); err != nil {
+				t.Fatal(err)
+			}
 		}, "which is not trusted"},
+		{"a trusted key's name on another's signature", func(t *testing.T, dir string) {
+			digest := openFixture(t, dir).Digest()
+			os.Remove(filepath.Join(dir, signatureFile))
+			if err := sign(dir, digest, fixtureKey('x')); err != nil {
+				t.Fatal(err)
+			}
+			signed(t, dir, func(s *signatures) { s.Signatures[0].PublicKey = EncodePublicKey(public(fixtureKey('k'))[0]) })
+		}, "the signature is not one of key"},
 		{"a byte of the services", func(t *testing.T, dir string) {
 			flip(t, layerOf(t, openFixture(t, dir), KindServices, "services"), 50)
 		}, "has other content"},
@@ -102,10 +114,7 @@ func TestOpenRefuses(t *testing.T) {
 		}, "manifest of programs: blob sha256:"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			dir := filepath.Join(t.TempDir(), "bundle")
-			if err := os.CopyFS(dir, os.DirFS(BundleDir(cache, "v0.1"))); err != nil {
-				t.Fatal(err)
-			}
+			dir := fixtureBundle(t)
 			openFixture(t, dir) // is good before
 			test.tamper(t, dir)
 			b, err := Open(dir, public(fixtureKey('k')))
@@ -121,8 +130,7 @@ func TestOpenRefuses(t *testing.T) {
 
 func TestVerifyNamesEveryWrongBlob(t *testing.T) {
 	t.Parallel()
-	source, cache := sourceFixture(t), t.TempDir()
-	dir, _ := fixtureBuild(t, source, cache)
+	dir := fixtureBundle(t)
 	b := openFixture(t, dir)
 	pair, tool := layerOf(t, b, KindProgram, "pair"), layerOf(t, b, KindImage, "tool")
 	flip(t, pair, 5000)
@@ -154,8 +162,7 @@ func TestVerifyNamesEveryWrongBlob(t *testing.T) {
 // program: none of them is written without an error.
 func TestWriteProgramsVerifiesEveryByte(t *testing.T) {
 	t.Parallel()
-	dir, _ := fixtureBuild(t, sourceFixture(t), t.TempDir())
-	b := openFixture(t, dir)
+	b := openFixture(t, fixtureBundle(t))
 	layer := layerOf(t, b, KindProgram, "pair")
 	for _, at := range []int{-1, -700, 0, 100, 520, 3000} {
 		flip(t, layer, at)
@@ -171,8 +178,7 @@ func TestWriteProgramsVerifiesEveryByte(t *testing.T) {
 
 func TestWritingStopsWithItsContext(t *testing.T) {
 	t.Parallel()
-	dir, _ := fixtureBuild(t, sourceFixture(t), t.TempDir())
-	b := openFixture(t, dir)
+	b := openFixture(t, fixtureBundle(t))
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	for name, err := range map[string]error{

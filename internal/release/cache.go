@@ -58,11 +58,14 @@ func (b *builder) hashPart(ctx context.Context, p *part) error {
 			fmt.Fprintf(h, "shell %s %q\n", shell.digest, shell.applets)
 		}
 	}
-	files, err := p.component.sources(ctx, g, b.Source)
+	made, err := p.component.sources(ctx, g, b.Source)
 	if err != nil {
 		return err
 	}
-	for _, f := range files {
+	for _, m := range made.modules {
+		fmt.Fprintf(h, "%s\n", m)
+	}
+	for _, f := range made.files {
 		data, err := os.ReadFile(filepath.Join(b.Source, filepath.FromSlash(f)))
 		if err != nil {
 			return fmt.Errorf("read source of component %q: %w", p.component.Folder, err)

@@ -122,63 +122,83 @@ func (c component) flags() []string {
 	return []string{"-trimpath", "-buildvcs=false", "-tags=" + strings.Join(c.Tags, ","), "-ldflags=" + c.ldflags()}
 }
 
-// sources lists the files that a component is made of, relative to the source
-// tree: all of a nested module, else the packages of PAI's own module that its
-// program imports. Tests are not part of it.
-func (c component) sources(ctx context.Context, g goTool, source string) ([]string, error) {
+// sources are what a component is made of, besides its flags.
+type sources struct {
+	files   []string // relative to the source tree
+	modules []string // path@version of what they import, where go.mod is not among the files
+}
+
+// sources lists all of a nested module, else the packages of PAI's own module
+// that the program imports, and the modules that these import: a change of
+// go.mod that does not touch the program is none. Tests are not part of it.
+func (c component) sources(ctx context.Context, g goTool, source string) (sources, error) {
+	var s sources
 	if !c.nested {
-		return c.rootSources(ctx, g, source)
+		err := c.rootSources(ctx, g, source, &s)
+		if err != nil {
+			err = fmt.Errorf("list sources of component %q: %w", c.Folder, err)
+		}
+		return s, err
 	}
-	var files []string
 	err := filepath.WalkDir(c.dir, func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || strings.HasSuffix(p, "_test.go") {
 			return err
 		}
 		rel, err := filepath.Rel(source, p)
-		files = append(files, filepath.ToSlash(rel))
+		s.files = append(s.files, filepath.ToSlash(rel))
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list sources of component %q: %w", c.Folder, err)
+		return s, fmt.Errorf("list sources of component %q: %w", c.Folder, err)
 	}
-	slices.Sort(files)
-	return files, nil
+	slices.Sort(s.files)
+	return s, nil
 }
 
-func (c component) rootSources(ctx context.Context, g goTool, source string) ([]string, error) {
+// listedPackage is what `go list -json` says of a package.
+type listedPackage struct {
+	Dir    string
+	Module *struct {
+		Path, Version, GoVersion string
+		Main                     bool
+	}
+	GoFiles, EmbedFiles, SFiles []string
+}
+
+func (c component) rootSources(ctx context.Context, g goTool, source string, s *sources) error {
 	out, err := g.run(ctx, c.dir, "list", "-deps", "-json=Dir,Module,GoFiles,EmbedFiles,SFiles", ".")
 	if err != nil {
-		return nil, fmt.Errorf("list sources of component %q: %w", c.Folder, err)
+		return err
 	}
-	files := []string{"go.mod"}
-	for _, f := range []string{"go.sum", path.Join(c.Folder, recipeFile)} {
-		if _, err := os.Stat(filepath.Join(source, filepath.FromSlash(f))); err == nil {
-			files = append(files, f)
-		}
+	if _, err := os.Stat(filepath.Join(c.dir, recipeFile)); err == nil {
+		s.files = append(s.files, path.Join(c.Folder, recipeFile))
 	}
 	dec := json.NewDecoder(bytes.NewReader(out))
 	for dec.More() {
-		var p struct {
-			Dir                         string
-			Module                      *struct{ Main bool }
-			GoFiles, EmbedFiles, SFiles []string
-		}
+		var p listedPackage
 		if err := dec.Decode(&p); err != nil {
-			return nil, fmt.Errorf("list sources of component %q: %w", c.Folder, err)
+			return err
 		}
-		if p.Module == nil || !p.Module.Main {
+		if p.Module == nil { // Go's own: part of Go's version
 			continue
 		}
+		if !p.Module.Main {
+			s.modules = append(s.modules, p.Module.Path+"@"+p.Module.Version)
+			continue
+		}
+		s.modules = append(s.modules, p.Module.Path+" go "+p.Module.GoVersion)
 		rel, err := filepath.Rel(source, p.Dir)
 		if err != nil {
-			return nil, fmt.Errorf("list sources of component %q: %w", c.Folder, err)
+			return err
 		}
 		for _, f := range slices.Concat(p.GoFiles, p.EmbedFiles, p.SFiles) {
-			files = append(files, path.Join(filepath.ToSlash(rel), filepath.ToSlash(f)))
+			s.files = append(s.files, path.Join(filepath.ToSlash(rel), filepath.ToSlash(f)))
 		}
 	}
-	slices.Sort(files)
-	return files, nil
+	slices.Sort(s.files)
+	slices.Sort(s.modules)
+	s.modules = slices.Compact(s.modules)
+	return nil
 }
 
 func sortedKeys[V any](m map[string]V) []string {

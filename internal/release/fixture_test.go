@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/txtar"
@@ -33,6 +34,41 @@ func replaceFile(t *testing.T, file, content string) {
 	if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// builtOnce is a cache with the fixture's bundle, built by the first test that
+// asks for it and removed when all have ended.
+var builtOnce = struct {
+	sync.Mutex
+	cache string
+}{}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if builtOnce.cache != "" {
+		os.RemoveAll(builtOnce.cache)
+	}
+	os.Exit(code)
+}
+
+// fixtureBundle is a copy of the fixture's bundle that the test may spoil.
+func fixtureBundle(t *testing.T) string {
+	t.Helper()
+	builtOnce.Lock()
+	defer builtOnce.Unlock()
+	if builtOnce.cache == "" {
+		cache, err := os.MkdirTemp("", "pai-release-test-*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		fixtureBuild(t, sourceFixture(t), cache)
+		builtOnce.cache = cache
+	}
+	dir := filepath.Join(t.TempDir(), "bundle")
+	if err := os.CopyFS(dir, os.DirFS(BundleDir(builtOnce.cache, "v0.1"))); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // fixtureKey is a key that is always the same.

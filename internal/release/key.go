@@ -1,7 +1,6 @@
 package release
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/x509"
@@ -93,53 +92,4 @@ func DecodePublicKey(s string) (ed25519.PublicKey, error) {
 		return nil, fmt.Errorf("%q is not an Ed25519 public key in base64", s)
 	}
 	return raw, nil
-}
-
-// signatureFile lies beside index.json.
-const signatureFile = "signature.json"
-
-// signature is signature.json.
-type signature struct {
-	Index     string `json:"index"`     // digest of index.json
-	PublicKey string `json:"publicKey"` // EncodePublicKey
-	Signature []byte `json:"signature"` // over signedText(Index)
-}
-
-// signedText is what is signed. The prefix keeps a signature from meaning
-// anything elsewhere.
-func signedText(indexDigest string) []byte { return []byte("pai.dev bundle v1\n" + indexDigest + "\n") }
-
-func sign(indexDigest string, key ed25519.PrivateKey) signature {
-	return signature{
-		Index:     indexDigest,
-		PublicKey: EncodePublicKey(key.Public().(ed25519.PublicKey)),
-		Signature: ed25519.Sign(key, signedText(indexDigest)),
-	}
-}
-
-// verify checks that one of the trusted keys signed the index with this digest.
-func (s signature) verify(indexDigest string, trusted []ed25519.PublicKey) error {
-	signer, err := DecodePublicKey(s.PublicKey)
-	if err != nil {
-		return fmt.Errorf("%s names no signer: %w", signatureFile, err)
-	}
-	if s.Index != indexDigest {
-		return fmt.Errorf("index.json has digest %s, but %s was signed", indexDigest, s.Index)
-	}
-	for _, key := range trusted {
-		if bytes.Equal(key, signer) {
-			if !ed25519.Verify(key, signedText(indexDigest), s.Signature) {
-				return fmt.Errorf("the signature is not one of key %s", s.PublicKey)
-			}
-			return nil
-		}
-	}
-	return &untrustedError{key: s.PublicKey}
-}
-
-// untrustedError says that a bundle may be whole, but is not from anybody who is trusted.
-type untrustedError struct{ key string }
-
-func (e *untrustedError) Error() string {
-	return fmt.Sprintf("it is signed by key %s, which is not trusted", e.key)
 }

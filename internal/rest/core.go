@@ -207,7 +207,11 @@ func (c *Core) Get(ctx context.Context, id JobID) (job.Status, error) {
 	if err != nil {
 		return job.Status{}, err
 	}
-	return c.status(ctx, obj)
+	s, err := c.status(ctx, obj)
+	if err == nil && s.State == job.StateWaiting && suspended(obj) {
+		s.Message = firstOf(c.whyQueued(ctx, obj), s.Message)
+	}
+	return s, err
 }
 
 func (c *Core) status(ctx context.Context, obj *unstructured.Unstructured) (job.Status, error) {

@@ -196,17 +196,43 @@ func (c *Core) holdsQuota(ctx context.Context, obj *unstructured.Unstructured) (
 		return false, err
 	}
 	for _, w := range all {
-		var status struct {
-			Status struct {
-				Conditions []metav1.Condition `json:"conditions"`
-			} `json:"status"`
+		quota, err := quotaOf(w)
+		if err != nil {
+			return false, err
 		}
-		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(w.Object, &status); err != nil {
-			return false, fmt.Errorf("read workload %s: %w", w.GetName(), err)
-		}
-		if active(w) || meta.IsStatusConditionTrue(status.Status.Conditions, quotaReserved) {
+		if active(w) || quota.Status == metav1.ConditionTrue {
 			return true, nil
 		}
 	}
 	return false, nil
+}
+
+// quotaOf is what Kueue says of a workload's quota; zero when nothing yet.
+func quotaOf(w unstructured.Unstructured) (metav1.Condition, error) {
+	var typed struct {
+		Status struct {
+			Conditions []metav1.Condition `json:"conditions"`
+		} `json:"status"`
+	}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(w.Object, &typed); err != nil {
+		return metav1.Condition{}, fmt.Errorf("read workload %s: %w", w.GetName(), err)
+	}
+	if c := meta.FindStatusCondition(typed.Status.Conditions, quotaReserved); c != nil {
+		return *c, nil
+	}
+	return metav1.Condition{}, nil
+}
+
+// whyQueued is Kueue's reason for not admitting a job; empty when it gives none.
+func (c *Core) whyQueued(ctx context.Context, obj *unstructured.Unstructured) string {
+	all, err := c.workloadsOf(ctx, obj)
+	if err != nil {
+		return "" // the job's state is known without it
+	}
+	for _, w := range all {
+		if quota, err := quotaOf(w); err == nil && quota.Message != "" {
+			return "in the queue: " + quota.Message
+		}
+	}
+	return ""
 }

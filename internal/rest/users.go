@@ -99,32 +99,39 @@ func NewUsers(cluster Cluster) *Users { return &Users{cluster: cluster} }
 
 const (
 	usersFreshFor = 5 * time.Second
-	usersTimeout  = 5 * time.Second
+	// strangerFreshFor limits what unknown tokens can make the server ask for.
+	strangerFreshFor = 500 * time.Millisecond
+	usersTimeout     = 2 * time.Second
 )
 
 var errNoUsers = errors.New("the users are not known yet")
 
-// Caller returns who holds a token; nobody is CodeForbidden.
+// Caller returns who holds a token; nobody is CodeForbidden. A token that is
+// not known may be new, so the Secret is looked at again.
 func (u *Users) Caller(ctx context.Context, token string) (Caller, error) {
-	if err := u.refresh(ctx); err != nil {
-		return Caller{}, err
-	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	c, ok := u.dir.holder(hashToken(token))
-	if !ok {
-		return Caller{}, errUnauthorized
+	for _, age := range []time.Duration{usersFreshFor, strangerFreshFor} {
+		if err := u.refresh(ctx, age); err != nil {
+			return Caller{}, err
+		}
+		if c, ok := u.dir.holder(hashToken(token)); ok {
+			return c, nil
+		}
 	}
-	return c, nil
+	return Caller{}, errUnauthorized
 }
 
 // Ready reports whether tokens can be told apart.
-func (u *Users) Ready(ctx context.Context) error { return u.refresh(ctx) }
-
-func (u *Users) refresh(ctx context.Context) error {
+func (u *Users) Ready(ctx context.Context) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if time.Since(u.read) < usersFreshFor {
+	return u.refresh(ctx, usersFreshFor)
+}
+
+// refresh reads the users again if what is known is older than age.
+func (u *Users) refresh(ctx context.Context, age time.Duration) error {
+	if time.Since(u.read) < age {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, usersTimeout)

@@ -220,6 +220,26 @@ func TestExecutorRunsSideBySide(t *testing.T) {
 	}
 }
 
+// Of what could hurt jobs, one runs at a time.
+func TestExecutorRunsRiskyStepsAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	var risky, worst atomic.Int32
+	w.do = func(context.Context, plan.Step) error {
+		raise(&worst, risky.Add(1))
+		time.Sleep(20 * time.Millisecond)
+		risky.Add(-1)
+		return nil
+	}
+	p := plan.Plan{}
+	for _, r := range []pai.Risk{pai.RiskNode, pai.RiskDataPath, pai.RiskEviction} {
+		p.Steps = append(p.Steps, plan.Step{ID: plan.StepID(r), Kind: testKind, Risk: r})
+	}
+	if res := executor(w).Run(context.Background(), p); res.Err() != nil || worst.Load() != 1 {
+		t.Errorf("%d side by side, error %v", worst.Load(), res.Err())
+	}
+}
+
 // The world decides, not what Do returned.
 func TestExecutorBelievesTheWorld(t *testing.T) {
 	t.Parallel()

@@ -9,16 +9,23 @@ import (
 	"sync"
 )
 
-// dirStore keeps its files under a folder, as atomically as machines do.
+// dirStore keeps its files under a folder, as atomically as machines do, and
+// honours contexts as they do.
 type dirStore string
 
 func (d dirStore) at(path string) string { return filepath.Join(string(d), path) }
 
-func (d dirStore) ReadFile(_ context.Context, path string) ([]byte, error) {
+func (d dirStore) ReadFile(ctx context.Context, path string) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	return os.ReadFile(d.at(path))
 }
 
-func (d dirStore) WriteFile(_ context.Context, path string, data []byte, mode fs.FileMode) error {
+func (d dirStore) WriteFile(ctx context.Context, path string, data []byte, mode fs.FileMode) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	temporary, err := d.temporary(path, data, mode)
 	if err != nil {
 		return err
@@ -26,7 +33,10 @@ func (d dirStore) WriteFile(_ context.Context, path string, data []byte, mode fs
 	return os.Rename(temporary, d.at(path))
 }
 
-func (d dirStore) CreateFile(_ context.Context, path string, data []byte, mode fs.FileMode) error {
+func (d dirStore) CreateFile(ctx context.Context, path string, data []byte, mode fs.FileMode) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	temporary, err := d.temporary(path, data, mode)
 	if err != nil {
 		return err
@@ -48,14 +58,20 @@ func (d dirStore) temporary(path string, data []byte, mode fs.FileMode) (string,
 	return f.Name(), errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
 }
 
-func (d dirStore) Remove(_ context.Context, path string) error {
+func (d dirStore) Remove(ctx context.Context, path string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if err := os.Remove(d.at(path)); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
 }
 
-func (d dirStore) ReadDir(_ context.Context, path string) ([]string, error) {
+func (d dirStore) ReadDir(ctx context.Context, path string) ([]string, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	entries, err := os.ReadDir(d.at(path))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

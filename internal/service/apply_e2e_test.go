@@ -4,7 +4,14 @@ package service
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"math/big"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -14,9 +21,21 @@ import (
 	"pai.dev/pai/internal/kube/kubetest"
 )
 
-// injectedCA is what the test's stand-in for the controllers writes where they
+// newCA is what the test's stand-in for the controllers writes where they
 // write their certificate authority.
-const injectedCA = "LS0tLS1CRUdJTi0tLS0tCg=="
+func newCA(t *testing.T) string {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+}
 
 // What a release's programs write into the objects of its chart must outlive
 // that the chart is applied again, and the next release's chart over it.
@@ -26,7 +45,7 @@ func TestCertificatesOutliveApplication(t *testing.T) {
 	for _, name := range []string{"kueue", "jobset"} {
 		older, newer := chartObjects(t, name, 0), chartObjects(t, name, 1)
 		apply(t, client, name, older)
-		inject(t, client, older)
+		inject(t, client, older, newCA(t))
 		before := injected(t, client, older)
 		if len(before) == 0 {
 			t.Fatalf("%s: nothing to inject", name)
@@ -69,18 +88,8 @@ func chartObjects(t *testing.T, name string, place int) []*unstructured.Unstruct
 
 func apply(t *testing.T, c *kube.Client, name string, objs []*unstructured.Unstructured) {
 	t.Helper()
-	var definitions, rest []*unstructured.Unstructured
-	for _, o := range objs {
-		if o.GetKind() == "CustomResourceDefinition" {
-			definitions = append(definitions, o)
-		} else {
-			rest = append(rest, o)
-		}
-	}
-	for _, part := range [][]*unstructured.Unstructured{definitions, rest} {
-		if _, err := c.Apply(t.Context(), part, kube.ApplyOptions{}); err != nil {
-			t.Fatalf("apply %s: %v", name, err)
-		}
+	if _, err := c.Apply(t.Context(), objs, kube.ApplyOptions{Inventory: "test-" + name}); err != nil {
+		t.Fatalf("apply %s: %v", name, err)
 	}
 }
 
@@ -93,7 +102,7 @@ var injectable = map[string]schema.GroupVersionResource{
 
 // inject does what the controllers' certificate rotation does: it updates the
 // objects under its own name.
-func inject(t *testing.T, c *kube.Client, objs []*unstructured.Unstructured) {
+func inject(t *testing.T, c *kube.Client, objs []*unstructured.Unstructured, injectedCA string) {
 	t.Helper()
 	each(t, c, objs, func(ctx context.Context, obj *unstructured.Unstructured, update func(*unstructured.Unstructured)) {
 		switch {

@@ -60,10 +60,10 @@ func Open(ctx context.Context, configDir string, dirs Dirs, progress func(format
 		return nil, err
 	}
 	s := &Session{
-		Config: cfg, Releases: known, Version: known[len(known)-1].Metadata.Name, Hosts: map[string]machine.Host{},
+		Config: cfg, Releases: known, Version: known[len(known)-1].Metadata.Name,
 		dirs: dirs, progress: progress, bundles: map[pai.Version]*release.Bundle{},
 	}
-	s.connect(ctx)
+	s.Hosts = s.dial(ctx)
 	if err := ctx.Err(); err != nil {
 		s.Close()
 		return nil, err
@@ -71,25 +71,29 @@ func Open(ctx context.Context, configDir string, dirs Dirs, progress func(format
 	return s, nil
 }
 
-func (s *Session) connect(ctx context.Context) {
+// dial connects to every machine of the configuration, side by side. One that
+// does not answer is left out, with a line that says why.
+func (s *Session) dial(ctx context.Context) map[string]machine.Host {
+	hosts := map[string]machine.Host{}
+	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for _, m := range s.Config.Layout.MachineList {
 		wg.Go(func() {
 			host, err := machine.Dial(ctx, machine.Target{
 				Name: m.Hostname, Address: m.HostIP, Port: m.SSHPort, User: m.Username,
-				KeyFile:    m.KeyfilePath,
-				KnownHosts: s.knownHosts(),
+				KeyFile: m.KeyfilePath, KnownHosts: s.knownHosts(),
 			})
 			if err != nil {
 				s.progress("machine %s does not answer: %v", m.Hostname, err)
 				return
 			}
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.Hosts[m.Hostname] = host
+			mu.Lock()
+			defer mu.Unlock()
+			hosts[m.Hostname] = host
 		})
 	}
 	wg.Wait()
+	return hosts
 }
 
 func (s *Session) knownHosts() string {
@@ -101,8 +105,10 @@ func (s *Session) clusterDir() string {
 }
 
 // Close ends all connections.
-func (s *Session) Close() {
-	for _, h := range s.Hosts {
+func (s *Session) Close() { closeAll(s.Hosts) }
+
+func closeAll(hosts map[string]machine.Host) {
+	for _, h := range hosts {
 		_ = h.Close() // nothing is under way any more that a failure could lose
 	}
 }

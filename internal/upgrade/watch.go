@@ -10,8 +10,10 @@ import (
 	"sync"
 	"time"
 
+	"pai.dev/pai/internal/cluster"
 	"pai.dev/pai/internal/guard"
 	"pai.dev/pai/internal/guard/witness"
+	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/observe/running"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
@@ -22,6 +24,7 @@ import (
 // before the first boot, and after a clean, there is no API and no job.
 type watch struct {
 	witness *witness.Witness
+	hosts   map[string]machine.Host // the witness's own connections
 	started time.Time
 	// blind is why nobody watches a cluster that may have running jobs.
 	blind string
@@ -45,6 +48,8 @@ func (s *Session) startWatch(ctx context.Context, world plan.World, operation st
 	if err != nil {
 		return nil, err
 	}
+	// The witness shares no connection with what it watches.
+	w.hosts = s.dial(ctx)
 	file := baselineFile(operation)
 	var baseline *witness.Baseline
 	if resumed {
@@ -56,7 +61,7 @@ func (s *Session) startWatch(ctx context.Context, world plan.World, operation st
 		REST:     client.RESTConfig(),
 		Baseline: baseline,
 		Machines: func(ctx context.Context, names []string) map[string]running.Machine {
-			return running.Machines(ctx, s.Hosts, names)
+			return running.Machines(ctx, w.hosts, names)
 		},
 		Save: func(ctx context.Context, b witness.Baseline) error {
 			data, err := json.Marshal(b)
@@ -67,7 +72,11 @@ func (s *Session) startWatch(ctx context.Context, world plan.World, operation st
 		},
 		Step: w.inProgress,
 	})
-	return w, err
+	if err != nil {
+		closeAll(w.hosts)
+		return nil, err
+	}
+	return w, nil
 }
 
 func baselineFile(operation string) string {
@@ -121,9 +130,10 @@ func (w *watch) inProgress() string {
 	return text
 }
 
-// halt is why nothing more may be begun.
-func (w *watch) halt() error {
-	if w.witness == nil {
+// haltUnless is why nothing more may be begun: a job was interrupted, and the
+// operator did not accept that.
+func (w *watch) haltUnless(accepted bool) error {
+	if w.witness == nil || accepted {
 		return nil
 	}
 	return w.witness.Halt()
@@ -132,6 +142,7 @@ func (w *watch) halt() error {
 // stop takes the report. Where nobody watched, the whole time is unobserved.
 func (w *watch) stop(ctx context.Context) pai.Report {
 	if w.witness != nil {
+		defer closeAll(w.hosts)
 		return w.witness.Stop(ctx)
 	}
 	var r pai.Report
@@ -146,6 +157,21 @@ func (s *Session) guard(accept []string) (*guard.Guard, error) {
 	facts := guard.Live{
 		API:   func(ctx context.Context) (guard.API, error) { return s.Kube(ctx) },
 		Hosts: s.Hosts,
+		Files: s.filesOf,
 	}
 	return guard.New(facts, s.impacts(), accept)
+}
+
+// filesOf are the files that a step would write on its machine, for the guard
+// to compare with what runs.
+func (s *Session) filesOf(ctx context.Context, step plan.Step) (map[string]string, error) {
+	bundle, err := s.bundleFor(step)
+	if err != nil {
+		return nil, err
+	}
+	deps := cluster.Deps{Config: s.Config, Hosts: s.Hosts, Kube: s.Kube, Progress: s.progress}
+	if bundle != nil {
+		deps.Bundle = bundle
+	}
+	return cluster.Files(ctx, deps, step)
 }

@@ -90,7 +90,7 @@ func tryAll(ctx context.Context, dir string, mutants []mutant) ([]result, error)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		fmt.Fprintf(os.Stderr, "      %s %s (%.0f s)\n", outcome.kind, strings.Join(outcome.failed, ", "), time.Since(start).Seconds())
+		fmt.Fprintf(os.Stderr, "      %s %s (%.0f s)\n", outcome.kind, tests(result{m, outcome}), time.Since(start).Seconds())
 		if outcome.kind == broken {
 			fmt.Fprintln(os.Stderr, outcome.output)
 		}

@@ -20,6 +20,9 @@ func markdown(results []result) string {
 
 // tests names a few of the tests that failed.
 func tests(r result) string {
+	if len(r.failed) == 0 {
+		return ""
+	}
 	const few = 3
 	names := r.failed
 	if len(names) > few {

@@ -108,8 +108,8 @@ func (l *ledger) suspect(c *Container, e evidence, now time.Time) {
 	ended, step := noticed, l.steps.at(noticed)
 	if !e.at.IsZero() {
 		ended = clamp(e.at, c.lastAlive, noticed)
-		// The API tells whole seconds; the middle of one is the best guess.
-		step = l.steps.at(clamp(e.at.Add(500*time.Millisecond), c.lastAlive, noticed))
+		// The API tells whole seconds: every step of that second may be the one.
+		step = l.steps.during(ended, clamp(e.at.Add(time.Second), c.lastAlive, noticed))
 	}
 	c.suspicion = &suspicion{noticed: now, ended: ended, step: step, cause: e.cause, deleted: e.sign == signDeleted}
 }

@@ -147,6 +147,14 @@ func TestLedger(t *testing.T) {
 			l.sawPod(podOf("a", exited(1, 2_000)), at(13_000))
 			job(l, running.JobSet{}, 14_000)
 		}, both, want{step: "step-2", cause: "exit code 1", seconds: 12}},
+		"a second that two steps share names both": {func(l *ledger) {
+			l.sawPod(podOf("a", exited(1, 19_000)), at(21_000))
+			job(l, running.JobSet{}, 22_000)
+		}, both, want{step: "step-2, step-3", cause: "exit code 1", seconds: 19}},
+		"a step that began after the end was seen is not named": {func(l *ledger) {
+			l.sawPod(podOf("a", exited(1, 19_000)), at(19_800))
+			job(l, running.JobSet{}, 22_000)
+		}, both, want{step: "step-2", cause: "exit code 1", seconds: 19}},
 		"one pod ends with success": {func(l *ledger) {
 			l.sawPod(podOf("a", exited(0, 12_000)), at(14_000))
 		}, alive("b-c0"), want{after: 1}},

@@ -1,6 +1,8 @@
 package witness
 
 import (
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -26,23 +28,31 @@ func (t *timeline) note(at time.Time, step string) {
 	t.entries = append(t.entries, entry{at, step})
 }
 
-// at is the step in progress at a moment; the first one known for any earlier
-// moment.
-func (t *timeline) at(moment time.Time) string {
+// at names the step in progress at a moment.
+func (t *timeline) at(moment time.Time) string { return t.during(moment, moment) }
+
+// during names the steps in progress at any time from one moment to another,
+// oldest first. Before the first step that is known of, it is that one.
+func (t *timeline) during(from, to time.Time) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.entries) == 0 {
-		return ""
-	}
-	step := t.entries[0].step
-	for _, e := range t.entries {
-		if e.at.After(moment) {
-			break
+	var names []string
+	for i, e := range t.entries {
+		over := i+1 < len(t.entries) && !t.entries[i+1].at.After(from)
+		if over || (i > 0 && e.at.After(to)) {
+			continue
 		}
-		step = e.step
+		for name := range strings.SplitSeq(e.step, stepSeparator) {
+			if name != "" && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
 	}
-	return step
+	return strings.Join(names, stepSeparator)
 }
+
+// stepSeparator stands between the names of steps that are done side by side.
+const stepSeparator = ", "
 
 // now is the step in progress.
 func (t *timeline) now() string {

@@ -1,0 +1,207 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+)
+
+const (
+	// ctrProgram is containerd's client on a machine; Kubernetes' images are in
+	// the namespace k8s.io.
+	ctrProgram = "/opt/pai/role/containerd/bin/ctr -n k8s.io"
+	// pinned keeps kubelet's image clean-up from removing what cannot be
+	// pulled again (containerd's CRI plugin reads the label).
+	pinned = "io.cri-containerd.pinned=pinned"
+	// machinesAtOnce is how many machines an image is sent to side by side.
+	machinesAtOnce = 4
+)
+
+func newImageCommand(env *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "image",
+		Short: "Bring the images of jobs to the machines, without a registry",
+	}
+	cmd.AddCommand(newImageLoadCommand(env), newImageListCommand(env))
+	return cmd
+}
+
+func newImageLoadCommand(env *Env) *cobra.Command {
+	var name string
+	cmd := &cobra.Command{
+		Use:   "load FILE|DIR",
+		Short: "Load an image onto every machine",
+		Long: `Load an image, an OCI archive or an OCI layout, onto every machine. Jobs use
+it under the name that it carries, or that --name gives it.
+
+An archive is what "docker save" (25 or newer) and "skopeo copy … oci-archive:"
+write. The image stays on the machines: it is not removed when disks fill up.`,
+		Args: cobra.ExactArgs(1),
+	}
+	cmd.Flags().StringVar(&name, "name", "", "name to load the image under, such as team/train:v3")
+	t := addTarget(env, cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		file, err := openImageFile(args[0], name)
+		if err != nil {
+			return err
+		}
+		return onMachines(cmd.Context(), t, func(hosts []machine.Host) error {
+			return loadImage(cmd.Context(), env, hosts, file)
+		})
+	}
+	return cmd
+}
+
+// onMachines connects to the machines; one that does not answer is an error
+// only after the others were served.
+func onMachines(ctx context.Context, t *target, do func([]machine.Host) error) error {
+	s, err := t.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	var hosts []machine.Host
+	var away []string
+	for _, m := range s.Config.Layout.MachineList {
+		if h := s.Hosts[m.Hostname]; h != nil {
+			hosts = append(hosts, h)
+		} else {
+			away = append(away, m.Hostname)
+		}
+	}
+	err = do(hosts)
+	if len(away) > 0 {
+		err = errors.Join(err, pai.Errorf(pai.CodeFailed, "see that they run and run the command again",
+			"machines that do not answer were left out: %s", strings.Join(away, ", ")))
+	}
+	return err
+}
+
+// loadedImage is what image load shows.
+type loadedImage struct {
+	Names    []string `json:"names"`
+	Machines []string `json:"machines"`
+}
+
+func loadImage(ctx context.Context, env *Env, hosts []machine.Host, file *imageFile) error {
+	errs := make([]error, len(hosts))
+	var group errgroup.Group
+	group.SetLimit(machinesAtOnce)
+	for i, h := range hosts {
+		group.Go(func() error {
+			env.Progressf("loading %s onto %s", strings.Join(file.names, ", "), h.Name())
+			errs[i] = sendImage(ctx, h, file)
+			return nil
+		})
+	}
+	group.Wait()
+	result := loadedImage{Names: file.names, Machines: []string{}}
+	for i, h := range hosts {
+		if errs[i] == nil {
+			result.Machines = append(result.Machines, h.Name())
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return pai.Errorf(pai.CodeFailed, "run the command again: what is there already is not sent in vain", "load the image: %w", err)
+	}
+	return env.Show(result, func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "%s is on %s\n", strings.Join(result.Names, ", "), strings.Join(result.Machines, ", "))
+		return err
+	})
+}
+
+func sendImage(ctx context.Context, h machine.Host, file *imageFile) error {
+	r, w := io.Pipe()
+	defer r.Close()
+	go func() { w.CloseWithError(file.archive(w)) }()
+	_, err := h.Run(ctx, machine.Command{Stdin: r, Script: ctrProgram + " images import --local --label " + pinned + " -"})
+	return err
+}
+
+func newImageListCommand(env *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List the images on the machines",
+		Args:  cobra.NoArgs,
+	}
+	t := addTarget(env, cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return onMachines(cmd.Context(), t, func(hosts []machine.Host) error {
+			images, err := listImages(cmd.Context(), hosts)
+			if err != nil {
+				return err
+			}
+			return env.Show(images, func(w io.Writer) error { return writeImages(w, images, len(hosts)) })
+		})
+	}
+	return cmd
+}
+
+// imageOnMachines is an image and where it is.
+type imageOnMachines struct {
+	Name     string   `json:"name"`
+	Digest   string   `json:"digest"`
+	Pinned   bool     `json:"pinned"`
+	Machines []string `json:"machines"`
+}
+
+func listImages(ctx context.Context, hosts []machine.Host) ([]imageOnMachines, error) {
+	type identity struct{ name, digest string }
+	found := map[identity]imageOnMachines{}
+	for _, h := range hosts {
+		out, err := h.Run(ctx, machine.Command{Script: ctrProgram + " images list"})
+		if err != nil {
+			return nil, fmt.Errorf("list images: %w", err)
+		}
+		for _, image := range parseImageList(out.Stdout) {
+			key := identity{image.Name, image.Digest}
+			if have, ok := found[key]; ok {
+				image.Machines, image.Pinned = have.Machines, image.Pinned && have.Pinned
+			}
+			image.Machines = append(image.Machines, h.Name())
+			found[key] = image
+		}
+	}
+	images := slices.Collect(maps.Values(found))
+	slices.SortFunc(images, func(a, b imageOnMachines) int { return strings.Compare(a.Name+a.Digest, b.Name+b.Digest) })
+	return images, nil
+}
+
+// parseImageList reads a table with the columns
+// REF TYPE DIGEST SIZE PLATFORMS LABELS; the names that containerd keeps for
+// itself, which are digests, are left out.
+func parseImageList(out string) []imageOnMachines {
+	var images []imageOnMachines
+	for line := range strings.Lines(out) {
+		f := strings.Fields(line)
+		if len(f) < 3 || !strings.HasPrefix(f[2], "sha256:") || strings.HasPrefix(f[0], "sha256:") {
+			continue
+		}
+		images = append(images, imageOnMachines{Name: f[0], Digest: f[2], Pinned: strings.Contains(line, pinned), Machines: []string{}})
+	}
+	return images
+}
+
+func writeImages(w io.Writer, images []imageOnMachines, machines int) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "IMAGE\tDIGEST\tMACHINES")
+	for _, image := range images {
+		where := "all"
+		if len(image.Machines) < machines {
+			where = strings.Join(image.Machines, ", ")
+		}
+		fmt.Fprintf(t, "%s\t%.19s\t%s\n", image.Name, image.Digest, where)
+	}
+	return t.Flush()
+}

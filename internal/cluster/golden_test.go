@@ -1,0 +1,195 @@
+package cluster
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write the golden files anew; look at the difference before committing it")
+
+// golden compares what was rendered with testdata/golden/<name>.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata/golden", name)
+	if *rewrite {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s is not as in %s (go test -rewrite writes it anew):\n%s", name, path, got)
+	}
+}
+
+func testConfig() *config.Config {
+	cfg := &config.Config{
+		Layout: config.Layout{MachineList: []config.Machine{
+			{Hostname: "pai-1", HostIP: "10.9.0.11", Role: config.RoleMaster},
+			{Hostname: "pai-2", HostIP: "10.9.0.12", Role: config.RoleWorker},
+		}},
+		Kubernetes: config.Kubernetes{
+			Version: "v0.10-pai", ServiceClusterIPRange: "10.96.0.0/16", PodClusterIPRange: "10.244.0.0/16",
+			ClusterDNS: "10.96.0.10", APIServersPort: 6443, ServiceNodePortRange: "9000-9999",
+		},
+	}
+	cfg.Services.Cluster.Common.ClusterID = "test"
+	return cfg
+}
+
+// versions are the Kubernetes versions whose kubeadm's answers are in testdata.
+var versions = map[pai.Version]string{"v0.9-pai": "v1.35.4", "v0.10-pai": "v1.36.3"}
+
+func kubeadmSays(t *testing.T, upstream, file string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("testdata/kubeadm", upstream, file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func TestControlPlaneScripts(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig()
+	manifests := map[plan.Role]string{
+		plan.RoleEtcdA: "etcd.yaml", plan.RoleEtcdB: "etcd.yaml",
+		plan.RoleAPIServerA: "kube-apiserver.yaml", plan.RoleAPIServerB: "kube-apiserver.yaml",
+		plan.RoleControllerManager: "kube-controller-manager.yaml", plan.RoleScheduler: "kube-scheduler.yaml",
+	}
+	for v, upstream := range versions {
+		for role, manifest := range manifests {
+			f, err := flagsOfManifest(kubeadmSays(t, upstream, manifest))
+			if err != nil {
+				t.Fatalf("%s: %v", manifest, err)
+			}
+			golden(t, string(v)+"/"+string(role), componentScript(cfg, cfg.Master(), v, role, f))
+		}
+	}
+}
+
+func TestKubeletConfig(t *testing.T) {
+	t.Parallel()
+	for v, upstream := range versions {
+		data, err := kubeletConfig(testConfig(), kubeadmSays(t, upstream, "init-defaults.yaml"), facts{CgroupV1: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, string(v)+"/kubelet.yaml", string(data))
+	}
+}
+
+func TestNodeFiles(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig()
+	worker := cfg.Workers()[0]
+	for name, render := range map[string]func() (map[string]preparedFile, error){
+		"kube-proxy": func() (map[string]preparedFile, error) { return kubeProxyFiles(cfg, worker, "v0.10-pai") },
+		"network":    func() (map[string]preparedFile, error) { return networkFiles(cfg, worker, "v0.10-pai") },
+		"prepare":    func() (map[string]preparedFile, error) { return preparedFiles(cfg, cfg.Master()) },
+	} {
+		files, err := render()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := ""
+		for _, path := range sortedKeys(files) {
+			all += "==> " + path + " " + files[path].mode.String() + "\n" + files[path].content + "\n"
+		}
+		golden(t, name, all)
+	}
+}
+
+func TestContainerdConfig(t *testing.T) {
+	t.Parallel()
+	for name, f := range map[string]facts{
+		"containerd-local.toml":  {CgroupV1: true, OOMRestricted: true},
+		"containerd-server.toml": {},
+	} {
+		toml, err := containerdConfig("v0.10-pai", "pai.local/pause:v1", f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name, toml)
+	}
+}
+
+func TestKubeadmConfig(t *testing.T) {
+	t.Parallel()
+	data, err := kubeadmConfig(testConfig(), "v1.36.3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "kubeadm.yaml", string(data))
+}
+
+func TestCNIConflist(t *testing.T) {
+	t.Parallel()
+	conflist, err := cniConflist("10.244.3.0/24")
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "10-pai.conflist", conflist)
+}
+
+func TestProxyConfig(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig()
+	for name, c := range map[string]proxyConfig{
+		"api-proxy-master.json":   proxyConfigFor(cfg, cfg.Master(), nil),
+		"api-proxy-draining.json": proxyConfigFor(cfg, cfg.Master(), &slotA),
+		"api-proxy-worker.json":   proxyConfigFor(cfg, cfg.Workers()[0], nil),
+	} {
+		data, err := json.MarshalIndent(c, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name, string(data)+"\n")
+	}
+}
+
+func TestClusterObjects(t *testing.T) {
+	t.Parallel()
+	c := &cluster{Deps: Deps{Config: testConfig()}}
+	for name, forward := range map[string]bool{"coredns.yaml": false, "coredns-forward.yaml": true} {
+		objects, err := c.dnsObjects("pai.local/coredns:v1.14.3", forward)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := make([]any, len(objects))
+		for i, o := range objects {
+			all[i] = o.Object
+		}
+		data, err := documents(all...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name, string(data))
+	}
+	bootstrap, err := renderManifest("manifests/bootstrap.yaml", map[string]any{"NetworkUser": networkUser})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []any
+	for _, o := range append(bootstrap, apiEndpoints("10.9.0.11", 6443)...) {
+		all = append(all, o.Object)
+	}
+	data, err := documents(all...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "bootstrap.yaml", string(data))
+}

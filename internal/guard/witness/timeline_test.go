@@ -1,0 +1,31 @@
+package witness
+
+import "testing"
+
+func TestTimeline(t *testing.T) {
+	t.Parallel()
+	var l timeline
+	if got := l.at(at(0)); got != "" {
+		t.Errorf("%q in progress before anything is known", got)
+	}
+	for _, e := range []struct {
+		ms   int
+		step string
+	}{{1000, "a"}, {2000, "a, b"}, {2500, "a, b"}, {3000, "b"}, {4000, ""}, {5000, "c"}} {
+		l.note(at(e.ms), e.step)
+	}
+	for _, test := range []struct {
+		from, to int
+		want     string
+	}{
+		{0, 0, "a"}, {1000, 1000, "a"}, {1999, 1999, "a"}, {2000, 2000, "a, b"}, {3500, 3500, "b"}, {4500, 4500, ""}, {9000, 9000, "c"},
+		{1500, 2500, "a, b"}, {3500, 5000, "b, c"}, {4100, 4900, ""}, {0, 500, "a"},
+	} {
+		if got := l.during(at(test.from), at(test.to)); got != test.want {
+			t.Errorf("from %d to %d ms: %q, want %q", test.from, test.to, got, test.want)
+		}
+	}
+	if got := l.now(); got != "c" {
+		t.Errorf("%q in progress now, want c", got)
+	}
+}

@@ -1,0 +1,145 @@
+package job
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"pai.dev/pai/internal/pai"
+)
+
+var noon = time.Date(2025, 6, 1, 12, 0, 0, 0, time.UTC)
+
+// jobSetOf is the good job's JobSet, with conditions that are true.
+func jobSetOf(t *testing.T, suspended bool, stopped string, conditions ...string) *unstructured.Unstructured {
+	t.Helper()
+	job, _, err := Parse([]byte(good), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	obj, err := job.JobSet("alice", []byte(good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []any
+	for _, c := range conditions {
+		list = append(list, map[string]any{"type": c, "status": "True", "message": "because", "lastTransitionTime": noon.Format(time.RFC3339)})
+	}
+	set := func(err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(unstructured.SetNestedSlice(obj.Object, list, "status", "conditions"))
+	set(unstructured.SetNestedField(obj.Object, suspended, "spec", "suspend"))
+	if stopped != "" {
+		set(unstructured.SetNestedField(obj.Object, stopped, "metadata", "annotations", pai.AnnotationStopped))
+	}
+	return obj
+}
+
+// pod is a pod of worker index, created age before noon.
+func pod(index string, phase corev1.PodPhase, age time.Duration, state corev1.ContainerState) corev1.Pod {
+	return corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:              "pod-" + index + "-" + age.String(),
+			CreationTimestamp: metav1.NewTime(noon.Add(-age)),
+			Annotations:       map[string]string{AnnotationTaskRole: "worker", "batch.kubernetes.io/job-completion-index": index},
+		},
+		Spec: corev1.PodSpec{NodeName: "gpu-01"},
+		Status: corev1.PodStatus{Phase: phase, ContainerStatuses: []corev1.ContainerStatus{{
+			Name: ContainerName, ContainerID: "containerd://" + index, State: state,
+		}}},
+	}
+}
+
+func running() corev1.ContainerState {
+	return corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(noon)}}
+}
+
+func exited(code int32) corev1.ContainerState {
+	return corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Reason: "Error", StartedAt: metav1.NewTime(noon)}}
+}
+
+func pulling() corev1.ContainerState {
+	return corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff"}}
+}
+
+func TestStates(t *testing.T) {
+	t.Parallel()
+	const asked = "2025-06-01T11:59:00Z by alice"
+	runs, ended := pod("0", corev1.PodRunning, time.Minute, running()), pod("1", corev1.PodSucceeded, time.Minute, exited(0))
+	broken := pod("1", corev1.PodFailed, time.Minute, exited(3))
+	cases := []struct {
+		name      string
+		suspended bool
+		stopped   string
+		condition string
+		pods      []corev1.Pod
+		want      string // the job's state and its tasks'
+		message   string
+	}{
+		{"in the queue", true, "", conditionSuspended, nil, "WAITING: WAITING WAITING", "waiting in the queue"},
+		{"admitted", false, "", "", nil, "WAITING: WAITING WAITING", ""},
+		{"no image", false, "", "", []corev1.Pod{pod("0", corev1.PodPending, 0, pulling())}, "WAITING: WAITING WAITING", "worker 0: ImagePullBackOff"},
+		{"partly running", false, "", "", []corev1.Pod{runs}, "RUNNING: RUNNING WAITING", ""},
+		{"one task done", false, "", "", []corev1.Pod{runs, ended}, "RUNNING: RUNNING SUCCEEDED", ""},
+		{"retried", false, "", "", []corev1.Pod{broken, pod("1", corev1.PodRunning, 0, running()), runs}, "RUNNING: RUNNING RUNNING", ""},
+		{"succeeded", false, "", conditionCompleted, []corev1.Pod{ended}, "SUCCEEDED: STOPPED SUCCEEDED", ""},
+		{"failed", false, "", conditionFailed, []corev1.Pod{broken}, "FAILED: STOPPED FAILED", "because"},
+		{"asked to stop", false, asked, "", []corev1.Pod{runs}, "STOPPING: RUNNING STOPPED", asked},
+		{"suspended, pods still end", true, asked, conditionSuspended, []corev1.Pod{runs}, "STOPPING: RUNNING STOPPED", asked},
+		{"stopped", true, asked, conditionSuspended, nil, "STOPPED: STOPPED STOPPED", asked},
+		{"stopped, its tasks ended with an error", false, asked, conditionFailed, []corev1.Pod{broken}, "STOPPED: STOPPED FAILED", asked},
+		{"succeeded before it could be stopped", false, asked, conditionCompleted, nil, "SUCCEEDED: STOPPED STOPPED", ""},
+		{"suspended by somebody else", true, "", conditionSuspended, []corev1.Pod{ended}, "WAITING: WAITING SUCCEEDED", "waiting in the queue"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var conditions []string
+			if c.condition != "" {
+				conditions = []string{c.condition}
+			}
+			s, err := ReadStatus(jobSetOf(t, c.suspended, c.stopped, conditions...), c.pods)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := string(s.State) + ":"
+			for _, task := range s.TaskRoles[0].Tasks {
+				got += " " + string(task.State)
+			}
+			if got != c.want || (c.message == "") != (s.Message == "") || !strings.Contains(s.Message, c.message) {
+				t.Errorf("got %s (%s), want %s (%s)", got, s.Message, c.want, c.message)
+			}
+			if s.State.Ended() == s.Ended.IsZero() {
+				t.Errorf("%s, ended at %s", s.State, s.Ended)
+			}
+		})
+	}
+}
+
+func TestTaskDetails(t *testing.T) {
+	t.Parallel()
+	failed := pod("1", corev1.PodFailed, 0, exited(3))
+	failed.Annotations["batch.kubernetes.io/job-index-failure-count"] = "2"
+	s, err := ReadStatus(jobSetOf(t, false, ""), []corev1.Pod{failed, pod("x", corev1.PodRunning, 0, running())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.JobRef != (pai.JobRef{User: "alice", Name: "train", VirtualCluster: "default"}) || s.Namespace != "pai-vc-default" {
+		t.Errorf("job is %+v in %s", s.JobRef, s.Namespace)
+	}
+	task := s.TaskRoles[0].Tasks[1]
+	if task.ExitCode == nil || *task.ExitCode != 3 || task.Retries != 2 || task.Machine != "gpu-01" ||
+		task.Container != "containerd://1" || task.Message != "ended with exit code 3" || !task.Started.Equal(noon) {
+		t.Errorf("task is %+v", task)
+	}
+	if !s.Started.Equal(noon) {
+		t.Errorf("started %s", s.Started)
+	}
+}

@@ -1,0 +1,99 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// Shell is a command, or a log-in shell, that a person runs on a machine.
+// Unlike Host.Run it is run as the target's user, streams everything, and can
+// have a terminal.
+type Shell struct {
+	Command  string // a log-in shell when empty
+	In       io.Reader
+	Out, Err io.Writer
+	Terminal *Terminal // none when nil
+}
+
+// Terminal is the terminal at this end.
+type Terminal struct {
+	Type          string // TERM
+	Width, Height int
+	Resized       <-chan [2]int // new width and height
+}
+
+// Run runs the shell on a machine and returns the code that it ended with.
+func (s Shell) Run(ctx context.Context, target Target) (code int, err error) {
+	target = target.withDefaults()
+	client, err := connect(ctx, target)
+	if err != nil {
+		return 0, err
+	}
+	defer client.Close()
+	session, err := client.NewSession()
+	if err != nil {
+		return 0, fmt.Errorf("open a session on machine %q: %w", target.Name, err)
+	}
+	session.Stdout, session.Stderr = s.Out, s.Err
+	in, err := session.StdinPipe()
+	if err != nil {
+		return 0, fmt.Errorf("open a session on machine %q: %w", target.Name, err)
+	}
+	if t := s.Terminal; t != nil {
+		if err := session.RequestPty(t.Type, t.Height, t.Width, ssh.TerminalModes{}); err != nil {
+			return 0, fmt.Errorf("get a terminal on machine %q: %w", target.Name, err)
+		}
+	}
+	start := session.Shell
+	if s.Command != "" {
+		start = func() error { return session.Start(s.Command) }
+	}
+	if err := start(); err != nil {
+		return 0, fmt.Errorf("start a shell on machine %q: %w", target.Name, err)
+	}
+	// The end of the input is the end of the remote input; the end of the
+	// command does not wait for more of it.
+	go func() {
+		_, _ = io.Copy(in, s.In) // a failure ends the input
+		in.Close()
+	}()
+	ended := make(chan error, 1)
+	go func() { ended <- session.Wait() }()
+	for {
+		select {
+		case err := <-ended:
+			return exitCode(target, err)
+		case size := <-s.resized():
+			_ = session.WindowChange(size[1], size[0]) // a wrong size is no reason to end
+		case <-ctx.Done():
+			_ = session.Signal(ssh.SIGINT) // best effort: the connection ends next
+			return 0, ctx.Err()
+		}
+	}
+}
+
+func (s Shell) resized() <-chan [2]int {
+	if s.Terminal == nil {
+		return nil
+	}
+	return s.Terminal.Resized
+}
+
+func exitCode(target Target, err error) (int, error) {
+	exit := new(ssh.ExitError)
+	switch {
+	case err == nil:
+		return 0, nil
+	case errors.As(err, &exit):
+		if exit.Signal() != "" {
+			return 255, nil
+		}
+		return exit.ExitStatus(), nil
+	default:
+		return 0, fmt.Errorf("%s: %w: %w", target.Name, ErrConnectionLost, err)
+	}
+}

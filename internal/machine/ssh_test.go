@@ -1,0 +1,214 @@
+package machine_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh/knownhosts"
+
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+)
+
+func TestDialChecksTheHostKey(t *testing.T) {
+	t.Parallel()
+	sshd := startSSHD(t)
+	good, err := os.ReadFile(sshd.target.KnownHosts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := writeKey(t, filepath.Join(t.TempDir(), "other"))
+	address := fmt.Sprintf("[127.0.0.1]:%d", sshd.target.Port)
+	tests := []struct {
+		name, known string
+		want        string // part of the error; none: it connects
+	}{
+		{"known", string(good), ""},
+		{"known among others", knownhosts.Line([]string{"10.1.1.1"}, other) + "\n" + string(good), ""},
+		{"changed", "# a comment\n" + knownhosts.Line([]string{address}, other) + "\n", "has changed"},
+		{"unknown", knownhosts.Line([]string{"10.1.1.1"}, other) + "\n", "is not in"},
+		{"other port", knownhosts.Line([]string{"127.0.0.1"}, other) + "\n", "is not in"},
+		{"empty", "", "is not in"},
+		{"revoked", "@revoked * " + strings.TrimSpace(strings.SplitN(string(good), " ", 2)[1]) + "\n" + string(good), "revoked"},
+		{"not a file of host keys", "nonsense\n", "known hosts file"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			target := sshd.target
+			target.KnownHosts = filepath.Join(t.TempDir(), "known_hosts")
+			write(t, target.KnownHosts, tt.known)
+			host, err := machine.Dial(t.Context(), target)
+			if err == nil {
+				host.Close()
+			}
+			if (err == nil) != (tt.want == "") || (err != nil && !strings.Contains(err.Error(), tt.want)) {
+				t.Fatalf("error %v, want %q", err, tt.want)
+			}
+			if tt.name != "changed" {
+				return
+			}
+			said := new(pai.Error)
+			if !errors.As(err, &said) || !strings.Contains(said.Next, "line 2 of "+target.KnownHosts) {
+				t.Errorf("it does not say what to do: %+v", said)
+			}
+		})
+	}
+}
+
+func TestDialSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	sshd := startSSHD(t)
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts and never answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	stranger := filepath.Join(t.TempDir(), "stranger")
+	key := writeKey(t, stranger)
+
+	t.Run("key not accepted", func(t *testing.T) {
+		target := sshd.target
+		target.KeyFile = stranger
+		_, err := machine.Dial(t.Context(), target)
+		said := new(pai.Error)
+		if !errors.As(err, &said) || !strings.Contains(said.Next, stranger) {
+			t.Errorf("error %v", err)
+		}
+	})
+	t.Run("no key file", func(t *testing.T) {
+		target := sshd.target
+		target.KeyFile = "/no/such/key"
+		if _, err := machine.Dial(t.Context(), target); err == nil || !strings.Contains(err.Error(), "/no/such/key") {
+			t.Errorf("error %v", err)
+		}
+	})
+	t.Run("nobody answers", func(t *testing.T) {
+		target := sshd.target
+		target.Port = silent.Addr().(*net.TCPAddr).Port
+		target.KnownHosts = filepath.Join(t.TempDir(), "known_hosts")
+		write(t, target.KnownHosts, knownhosts.Line([]string{fmt.Sprintf("[127.0.0.1]:%d", target.Port)}, key)+"\n")
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		if _, err := machine.Dial(ctx, target); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+func TestReconnect(t *testing.T) {
+	t.Parallel()
+	sshd := startSSHD(t)
+	host := sshd.dial(t)
+	for range 3 {
+		lines, out := io.Pipe()
+		done := make(chan error, 1)
+		go func() {
+			_, err := host.Run(t.Context(), machine.Command{Script: "echo started; sleep 1000", Stdout: out})
+			done <- err
+		}()
+		if _, err := fmt.Fscanln(lines, new(string)); err != nil {
+			t.Fatal(err)
+		}
+		sshd.killConnections(t)
+		if err := <-done; !errors.Is(err, machine.ErrConnectionLost) || !strings.Contains(err.Error(), "m1") {
+			t.Errorf("the command under way ended with %v", err)
+		}
+		if _, err := host.Run(t.Context(), machine.Command{Script: "true"}); err != nil {
+			t.Errorf("the next command: %v", err)
+		}
+	}
+	// Lost while nothing was under way.
+	sshd.killConnections(t)
+	if _, err := host.Run(t.Context(), machine.Command{Script: "true"}); err != nil {
+		t.Errorf("after a loss nobody was waiting for: %v", err)
+	}
+	if err := host.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := host.Run(t.Context(), machine.Command{Script: "true"}); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+}
+
+func TestTunnel(t *testing.T) {
+	t.Parallel()
+	host := startSSHD(t).dial(t)
+	echo, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer echo.Close()
+	go func() {
+		for {
+			conn, err := echo.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				io.Copy(conn, conn)
+			}()
+		}
+	}()
+	conn, err := host.Dial(t.Context(), "tcp", echo.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for _, word := range []string{"hello", "again"} {
+		if _, err := io.WriteString(conn, word); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, 5)
+		if _, err := io.ReadFull(conn, got); err != nil || string(got) != word {
+			t.Fatalf("got %q, %v", got, err)
+		}
+		// A deadline that passes ends one read, not the connection.
+		conn.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+		if _, err := conn.Read(got); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("reading nothing: %v", err)
+		}
+		conn.SetReadDeadline(time.Time{})
+	}
+	if _, err := host.Dial(t.Context(), "tcp", "127.0.0.1:1"); err == nil || !strings.Contains(err.Error(), "127.0.0.1:1") {
+		t.Errorf("dialling nobody: %v", err)
+	}
+}
+
+func TestShell(t *testing.T) {
+	t.Parallel()
+	sshd := startSSHD(t)
+	run := func(s machine.Shell) (string, int) {
+		var out strings.Builder
+		s.Out, s.Err = &out, &out
+		if s.In == nil {
+			in, feed := io.Pipe() // an input that never ends must not keep it
+			defer feed.Close()
+			s.In = in
+		}
+		code, err := s.Run(t.Context(), sshd.target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out.String(), code
+	}
+	if out, code := run(machine.Shell{Command: "echo hi; exit 7"}); out != "hi\n" || code != 7 {
+		t.Errorf("%q, %d", out, code)
+	}
+	if out, code := run(machine.Shell{Command: "cat", In: strings.NewReader("input")}); out != "input" || code != 0 {
+		t.Errorf("%q, %d", out, code)
+	}
+	terminal := &machine.Terminal{Type: "xterm", Width: 91, Height: 33}
+	if out, code := run(machine.Shell{Command: "stty size; tty >/dev/null", Terminal: terminal}); out != "33 91\r\n" || code != 0 {
+		t.Errorf("%q, %d", out, code)
+	}
+}
