@@ -55,6 +55,9 @@ if [[ $release == "$new" ]]; then
     say "PAI $new runs on this host already; the demo begins at $old, so it is taken down first."
     show bin/paictl down --yes
   fi
+elif [[ $release == "$old" && $(job_state) =~ ^(STOPP|SUCCEEDED|FAILED) ]]; then
+  say "The job of an earlier run has ended, so PAI is taken down to begin anew."
+  show bin/paictl down --yes
 elif [[ -n $release && $release != "$old" ]]; then
   say "PAI $release runs on this host, and this demo upgrades $old to $new. Take it down first: bin/paictl down"
   exit 1

@@ -14,6 +14,7 @@ import (
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/release"
 	"pai.dev/pai/internal/upgrade"
 )
 
@@ -148,7 +149,7 @@ func newLocalCluster(ctx context.Context, env *Env, dir, releaseName string, mac
 		return err
 	}
 	pair := pai.Pair{Services: manifest.Services.Version, Kubernetes: manifest.Kubernetes.Version}
-	return config.Write(dir, config.New(upgrade.LocalClusterID, pair, list, []string{upgrade.EncodeKey(key)}))
+	return config.Write(dir, config.New(upgrade.LocalClusterID, pair, list, []string{release.EncodePublicKey(key)}))
 }
 
 func (e *Env) local() machine.Local {

@@ -136,6 +136,12 @@ func (c *cluster) handOverEtcd(ctx context.Context, h machine.Host, m config.Mac
 		if err := promote(ctx, h, m, from, to, v); err != nil {
 			return err
 		}
+		if err := awaitMember(ctx, h, m, from, to, v); err != nil {
+			return err
+		}
+		if err := c.reconnectAPIServer(ctx, h, m, to); err != nil {
+			return err
+		}
 		if err := leave(ctx, h, m, from, to, v); err != nil {
 			return err
 		}
@@ -203,27 +209,39 @@ func promote(ctx context.Context, h machine.Host, m config.Machine, from, to slo
 	return nil
 }
 
-// leave gives the lead to the new member and takes the old one out.
-func leave(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.Version) error {
-	// A member that was promoted at once serves only when it has published its
-	// name, which it tries again after seven seconds.
-	var old, own *member
-	if err := poll(ctx, "the new etcd serving", healthTimeout, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
+// awaitMember waits until the new member serves. One that was promoted at once
+// does so only when it has published its name, which it tries again after
+// seven seconds.
+func awaitMember(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.Version) error {
+	err := poll(ctx, "the new etcd serving", healthTimeout, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
 		members, err := listMembers(ctx, h, v, from)
 		if err != nil {
 			return false, err
 		}
-		old, own = members.named(from.member(m)), members.named(to.member(m))
-		if old == nil || own == nil {
-			return false, fmt.Errorf("etcd's members are not yet the two slots: %s", members)
+		if members.named(to.member(m)) == nil {
+			return false, fmt.Errorf("etcd's members are %s", members)
 		}
 		err = etcdHealthy(ctx, h, to)
 		return err == nil, err
-	}); err != nil {
+	})
+	if err != nil {
 		return fmt.Errorf("%w%s", err, journalOf(ctx, h, to.etcd))
 	}
+	return nil
+}
+
+// leave gives the lead to the new member and takes the old one out.
+func leave(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.Version) error {
+	members, err := listMembers(ctx, h, v, to)
+	if err != nil {
+		return err
+	}
+	old, own := members.named(from.member(m)), members.named(to.member(m))
+	if old == nil || own == nil {
+		return fmt.Errorf("etcd's members are not the two slots: %s", members)
+	}
 	// Only the leader takes the order to give up the lead; the new member may be it already.
-	_, err := sh(ctx, h, `
+	_, err = sh(ctx, h, `
 leader=$(%s endpoint status -w fields | sed -n 's/^"Leader" : //p')
 [ "$leader" = "%d" ] || %s move-leader %x >/dev/null
 %s member remove %x >/dev/null`,

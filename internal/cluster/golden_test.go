@@ -84,7 +84,7 @@ func TestControlPlaneScripts(t *testing.T) {
 func TestKubeletConfig(t *testing.T) {
 	t.Parallel()
 	for v, upstream := range versions {
-		data, err := kubeletConfig(testConfig(), kubeadmSays(t, upstream, "init-defaults.yaml"), facts{CgroupV1: true})
+		data, err := kubeletConfig(testConfig(), testConfig().Workers()[0], kubeadmSays(t, upstream, "init-defaults.yaml"), facts{CgroupV1: true})
 		if err != nil {
 			t.Fatal(err)
 		}

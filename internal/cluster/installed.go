@@ -7,7 +7,6 @@ import (
 
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
-	"pai.dev/pai/internal/release"
 )
 
 // installed is /opt/pai/<version>/release.json: what the folder of a version
@@ -66,7 +65,7 @@ func carries(b Bundle, v pai.Version) error {
 	if b == nil {
 		return fmt.Errorf("no bundle was given that brings Kubernetes %s", v)
 	}
-	if got := (release.Manifest)(b.Manifest()).Kubernetes.Version; got.Compare(v) != 0 {
+	if got := b.Manifest().Kubernetes.Version; got.Compare(v) != 0 {
 		return fmt.Errorf("the bundle brings Kubernetes %s, not %s", got, v)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/yaml"
 
 	"pai.dev/pai/internal/config"
@@ -45,7 +47,7 @@ func (c *cluster) kubeletFiles(ctx context.Context, h machine.Host, m config.Mac
 	if err != nil {
 		return nil, err
 	}
-	data, err := kubeletConfig(c.Config, []byte(defaults), f)
+	data, err := kubeletConfig(c.Config, m, []byte(defaults), f)
 	if err != nil {
 		return nil, err
 	}
@@ -61,14 +63,14 @@ func (c *cluster) kubeletFiles(ctx context.Context, h machine.Host, m config.Mac
 
 // kubeletConfig is a version's own default configuration as kubeadm gives it,
 // with PAI's settings over it.
-func kubeletConfig(cfg *config.Config, defaults []byte, f facts) ([]byte, error) {
+func kubeletConfig(cfg *config.Config, m config.Machine, defaults []byte, f facts) ([]byte, error) {
 	for doc := range strings.SplitSeq(string(defaults), "\n---\n") {
 		var object map[string]any
 		if err := yaml.Unmarshal([]byte(doc), &object); err != nil {
 			return nil, fmt.Errorf("read kubeadm's defaults: %w", err)
 		}
 		if object["kind"] == "KubeletConfiguration" {
-			maps.Copy(object, kubeletSettings(cfg, f))
+			maps.Copy(object, kubeletSettings(cfg, m, f))
 			delete(object, "staticPodPath") // what is put there would be run
 			return yaml.Marshal(object)
 		}
@@ -76,12 +78,13 @@ func kubeletConfig(cfg *config.Config, defaults []byte, f facts) ([]byte, error)
 	return nil, fmt.Errorf("kubeadm's defaults have no KubeletConfiguration")
 }
 
-func kubeletSettings(cfg *config.Config, f facts) map[string]any {
+func kubeletSettings(cfg *config.Config, m config.Machine, f facts) map[string]any {
 	cgroupDriver := "systemd"
 	if f.CgroupV1 {
 		cgroupDriver = "cgroupfs"
 	}
 	return map[string]any{
+		"address":                  m.HostIP,
 		"clusterDNS":               []any{cfg.Kubernetes.ClusterDNS},
 		"clusterDomain":            clusterDomain,
 		"containerRuntimeEndpoint": "unix://" + containerdSocket,
@@ -177,19 +180,31 @@ func (c *cluster) kubelet(ctx context.Context, s plan.Step) error {
 	if err := c.shareCA(ctx, h); err != nil {
 		return err
 	}
-	joined, err := hasIdentity(ctx, h)
-	if err != nil {
-		return err
-	}
-	if joined {
-		err = c.swapKubelet(ctx, h, s.To)
-	} else {
-		err = c.joinKubelet(ctx, h, s.To)
-	}
-	if err != nil {
+	if err := c.startKubelet(ctx, h, s.To); err != nil {
 		return err
 	}
 	return c.awaitNode(ctx, k, h, m, i.Upstream)
+}
+
+// startKubelet brings the machine's kubelet to a version. One that runs it
+// already is not restarted: every restart is a risk to the machine's pods.
+func (c *cluster) startKubelet(ctx context.Context, h machine.Host, v pai.Version) error {
+	ca, err := c.clusterCA(ctx)
+	if err != nil {
+		return err
+	}
+	joined, err := hasIdentity(ctx, h, ca)
+	if err != nil {
+		return err
+	}
+	if !joined {
+		return c.joinKubelet(ctx, h, v, ca)
+	}
+	state, err := roleState(ctx, h, plan.RoleKubelet)
+	if err != nil || (state.Link == v && state.Running == v) {
+		return err
+	}
+	return c.swapKubelet(ctx, h, v)
 }
 
 // registerNode makes the machine's node before its kubelet does, so that its
@@ -236,26 +251,50 @@ func nodeObject(m config.Machine) *unstructured.Unstructured {
 
 // hasIdentity reports whether kubelet has a certificate of this cluster. One
 // of another cluster, which was wiped, is none.
-func hasIdentity(ctx context.Context, h machine.Host) (bool, error) {
-	out, err := sh(ctx, h, `[ -e %s ] && [ -e %s/pki/kubelet-client-current.pem ] && echo yes || :`, kubeletConf, kubeletDir)
-	return out == "yes", err
+func hasIdentity(ctx context.Context, h machine.Host, ca []byte) (bool, error) {
+	out, err := sh(ctx, h, "[ -e %s/pki/kubelet-client-current.pem ] && echo yes || :", kubeletDir)
+	if err != nil || out != "yes" {
+		return false, err
+	}
+	kubeconfig, err := h.ReadFile(ctx, kubeletConf)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return trusts(kubeconfig, ca), nil
+}
+
+// trusts reports whether a kubeconfig is for the cluster with an authority.
+func trusts(kubeconfig, ca []byte) bool {
+	config, err := clientcmd.Load(kubeconfig)
+	if err != nil {
+		return false
+	}
+	for _, c := range config.Clusters {
+		if bytes.Equal(bytes.TrimSpace(c.CertificateAuthorityData), bytes.TrimSpace(ca)) {
+			return true
+		}
+	}
+	return false
 }
 
 // joinKubelet starts kubelet for the first time on a machine. It proves who it
 // may become with a token that lives for this step only, makes its own key,
 // and trusts the authority that came over ssh.
-func (c *cluster) joinKubelet(ctx context.Context, h machine.Host, v pai.Version) (err error) {
+func (c *cluster) joinKubelet(ctx context.Context, h machine.Host, v pai.Version, ca []byte) (err error) {
 	token, revoke, err := c.joinToken(ctx, v)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, revoke()) }()
-	ca, err := c.clusterCA(ctx)
+	kubeconfig, err := bootstrapKubeconfig(apiServer(c.Config.Kubernetes.APIServersPort), ca, token)
 	if err != nil {
 		return err
 	}
-	kubeconfig, err := bootstrapKubeconfig(apiServer(c.Config.Kubernetes.APIServersPort), ca, token)
-	if err != nil {
+	// What is there is half of an identity, or one of another cluster.
+	if _, err := sh(ctx, h, "rm -rf %s %s/pki", kubeletConf, kubeletDir); err != nil {
 		return err
 	}
 	if err := h.WriteFile(ctx, bootstrapConf, kubeconfig, 0o600); err != nil {
@@ -265,7 +304,7 @@ func (c *cluster) joinKubelet(ctx context.Context, h machine.Host, v pai.Version
 		return err
 	}
 	err = poll(ctx, "an identity for kubelet on "+h.Name(), healthTimeout, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
-		return hasIdentity(ctx, h)
+		return hasIdentity(ctx, h, ca)
 	})
 	if err != nil {
 		return fmt.Errorf("%w%s", err, journalOf(ctx, h, plan.RoleKubelet))

@@ -98,10 +98,18 @@ install -m 0644 `+pkiDir+`/ca.crt `+caFile)
 	return nil
 }
 
-// renewCertificates makes every certificate anew that has a third of its life
-// left or less. It runs in kubeadm's script and uses its functions.
+// oldCertificates is an awk program that reads `kubeadm certs check-expiration`
+// and succeeds when any certificate has a third of a year or less left. The
+// time that is left is the seventh word of a line: 364d, 9y, 23h, <invalid>.
+const oldCertificates = `
+$7 ~ /^[0-9]+d$/ { days = $7; sub("d", "", days); if (days + 0 < 122) old = 1 }
+$7 ~ /^[0-9]+[hms]$/ || $7 == "<invalid>" { old = 1 }
+END { exit !old }`
+
+// renewCertificates makes all certificates anew when any is old. It runs in
+// kubeadm's script and uses its functions.
 const renewCertificates = `
-if "$kubeadm" certs check-expiration --config "$config" 2>/dev/null | awk '$7 ~ /^[0-9]+d$/ { sub("d", "", $7); if ($7 < 122) old = 1 } END { exit !old }'; then
+if "$kubeadm" certs check-expiration --config "$config" 2>/dev/null | awk '` + oldCertificates + `'; then
     quietly "$kubeadm" certs renew all --config "$config"
 fi
 `

@@ -15,7 +15,7 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-var update = flag.Bool("update", false, "rewrite the goldens in testdata; read the difference before you keep it")
+var rewrite = flag.Bool("rewrite", false, "write the golden files anew; read the difference before you keep it")
 
 // TestMessages reads every configuration in testdata and compares all that is
 // said about it with the file "want" beside it. A file that the archive leaves
@@ -51,7 +51,7 @@ func TestMessages(t *testing.T) {
 				}
 			}
 			got := said(t, dir)
-			if *update {
+			if *rewrite {
 				archive.Files[want].Data = []byte(got)
 				write(t, path, string(txtar.Format(archive)))
 				return

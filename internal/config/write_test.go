@@ -161,7 +161,7 @@ func TestWrittenFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		golden := filepath.Join("testdata", "written", name)
-		if *update {
+		if *rewrite {
 			write(t, golden, string(got))
 		}
 		if want, err := os.ReadFile(golden); err != nil || string(want) != string(got) {

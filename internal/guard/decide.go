@@ -113,13 +113,20 @@ func (d *Decision) weigh(step plan.Step, no []objection) {
 		return
 	}
 	var texts []string
+	rules := map[string][]string{}
 	for _, o := range no {
 		text := o.text
 		if o.unknown {
 			d.Verdict = Refuse
 			text = "could not be observed: " + text
 		}
-		texts = append(texts, fmt.Sprintf("%s (%s)", text, o.rule))
+		if rules[text] == nil {
+			texts = append(texts, text)
+		}
+		rules[text] = append(rules[text], o.rule)
+	}
+	for i, text := range texts {
+		texts[i] = fmt.Sprintf("%s (%s)", text, strings.Join(rules[text], ", "))
 	}
 	d.Reason = fmt.Sprintf("%s cannot be changed in place while jobs run there: %s", step.Target, strings.Join(texts, "; "))
 }

@@ -32,15 +32,15 @@ func versionFolder(step plan.Step) string { return "/opt/pai/" + string(step.To)
 // link may have been moved already.
 const machineScript = `
 say() { [ -z "$2" ] || printf '%s=%s\n' "$1" "$2"; }
-say kubelet-to "$("$NEXT/bin/kubelet" --version 2>/dev/null | awk '{print $2}')"
-say kubelet-active "$(systemctl is-active pai-kubelet.service 2>/dev/null || :)"
-if /opt/pai/role/containerd/bin/ctr version >/dev/null 2>&1; then say runtime-up yes; else say runtime-up no; fi
+say next-kubelet-version "$("$NEXT/bin/kubelet" --version 2>/dev/null | awk '{print $2}')"
+say kubelet-state "$(systemctl is-active pai-kubelet.service 2>/dev/null || :)"
+if /opt/pai/role/containerd/bin/ctr version >/dev/null 2>&1; then say container-runtime-state yes; else say container-runtime-state no; fi
 pid=$(systemctl show -p MainPID --value pai-containerd.service 2>/dev/null || echo 0)
 now=$(readlink -f "/proc/$pid/exe" 2>/dev/null || readlink -f /opt/pai/role/containerd/bin/containerd || :)
-say runtime-from "$("$now" --version 2>/dev/null | awk '{print $3}')"
-say runtime-to "$("$NEXT/bin/containerd" --version 2>/dev/null | awk '{print $3}')"
-[ -z "$now" ] || say runtime-folder "${now%/bin/containerd}"
-say kill-mode "$(systemctl show -p KillMode --value pai-containerd.service 2>/dev/null || :)"
+say container-runtime-version "$("$now" --version 2>/dev/null | awk '{print $3}')"
+say next-container-runtime-version "$("$NEXT/bin/containerd" --version 2>/dev/null | awk '{print $3}')"
+[ -z "$now" ] || say container-runtime-folder "${now%/bin/containerd}"
+say container-runtime-kill-mode "$(systemctl show -p KillMode --value pai-containerd.service 2>/dev/null || :)"
 `
 
 // observeMachine fills in what the machine itself knows.
@@ -57,13 +57,13 @@ func (l Live) observeMachine(ctx context.Context, host machine.Host, step plan.S
 			said[key] = value
 		}
 	}
-	f.Kubelet = change(said, "kubelet-to", "kubelet-to") // what runs is the API's to say
-	f.KubeletRuns = one(said, "kubelet-active", func(v string) bool { return v == "active" })
-	f.RuntimeUp = one(said, "runtime-up", func(v string) bool { return v == "yes" })
-	f.Runtime = change(said, "runtime-from", "runtime-to")
-	f.RuntimeKillMode = one(said, "kill-mode", func(v string) string { return v })
+	f.Kubelet = change(said, "next-kubelet-version", "next-kubelet-version") // what runs is the API's to say
+	f.KubeletRuns = one(said, "kubelet-state", func(v string) bool { return v == "active" })
+	f.RuntimeUp = one(said, "container-runtime-state", func(v string) bool { return v == "yes" })
+	f.Runtime = change(said, "container-runtime-version", "next-container-runtime-version")
+	f.RuntimeKillMode = one(said, "container-runtime-kill-mode", func(v string) string { return v })
 	if step.Role == plan.RoleRuntime {
-		f.RuntimeCgroups = Observed(l.runtimeCgroups(ctx, host, step, said["runtime-folder"]))
+		f.RuntimeCgroups = Observed(l.runtimeCgroups(ctx, host, step, said["container-runtime-folder"]))
 	}
 }
 
@@ -121,7 +121,7 @@ func cgroupDriverOf(config []byte) string {
 // one is a fact of one thing the machine said.
 func one[T any](said map[string]string, key string, read func(string) T) Fact[T] {
 	if said[key] == "" {
-		return Unknown[T](fmt.Errorf("the machine did not say %s", key))
+		return Unknown[T](fmt.Errorf("the machine does not say its %s", key))
 	}
 	return Known(read(said[key]))
 }
@@ -129,7 +129,7 @@ func one[T any](said map[string]string, key string, read func(string) T) Fact[T]
 func change(said map[string]string, from, to string) Fact[Change[string]] {
 	for _, key := range []string{from, to} {
 		if said[key] == "" {
-			return Unknown[Change[string]](fmt.Errorf("the machine did not say %s", key))
+			return Unknown[Change[string]](fmt.Errorf("the machine does not say its %s", key))
 		}
 	}
 	return Known(Change[string]{From: said[from], To: said[to]})

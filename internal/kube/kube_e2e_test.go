@@ -4,7 +4,14 @@ package kube_test
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
 	"errors"
+	"fmt"
+	"math/big"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +21,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/kube/kubetest"
@@ -208,6 +216,88 @@ func TestPruneLeavesWhatAnotherInventoryTookOver(t *testing.T) {
 	if exists(t, c, "configmaps.v1.", "default", "other") {
 		t.Error("the object that did not move was not deleted")
 	}
+}
+
+// What holds state or jobs stays when an application no longer names it.
+func TestPruneLeavesWhatHoldsSomething(t *testing.T) {
+	t.Parallel()
+	c := kubetest.Start(t).Client
+	const holder = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: queue, namespace: default, annotations: {pai.dev/holds: jobs}}"
+	const other = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: other, namespace: default}"
+	opts := kube.ApplyOptions{Inventory: "queues", Prune: true}
+	apply(t, c, holder+"\n---\n"+other, opts)
+	if got := apply(t, c, other, opts); got.Count(kube.Kept) != 1 || got.Count(kube.Deleted) != 0 {
+		t.Errorf("%v, want the object that holds jobs kept", []kube.Change(got))
+	}
+	if err := c.DeleteInventory(t.Context(), "queues", nil); err != nil {
+		t.Fatal(err)
+	}
+	if exists(t, c, "configmaps.v1.", "default", "queue") {
+		t.Error("what was kept is no longer listed: nobody will ever delete it")
+	}
+}
+
+// A definition can go from conversion by a webhook to none, although the
+// webhook's authority belongs to another manager.
+func TestConversionCanBeDropped(t *testing.T) {
+	t.Parallel()
+	c := kubetest.Start(t).Client
+	const converting = `
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: gadgets.test.pai.dev}
+spec:
+  group: test.pai.dev
+  names: {kind: Gadget, listKind: GadgetList, plural: gadgets, singular: gadget}
+  scope: Cluster
+  conversion:
+    strategy: Webhook
+    webhook: {clientConfig: {service: {name: s, namespace: default}}, conversionReviewVersions: [v1]}
+  versions:
+  - {name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}
+`
+	apply(t, c, converting, kube.ApplyOptions{})
+	crds := c.Dynamic().Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"})
+	ca := base64.StdEncoding.EncodeToString(testCA(t))
+	patch := fmt.Appendf(nil, `{"spec":{"conversion":{"webhook":{"clientConfig":{"caBundle":%q}}}}}`, ca)
+	if _, err := crds.Patch(t.Context(), "gadgets.test.pai.dev", types.MergePatchType, patch, metav1.PatchOptions{FieldManager: "rotator"}); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, c, converting, kube.ApplyOptions{})
+	live, err := crds.Get(t.Context(), "gadgets.test.pai.dev", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, _, _ := unstructured.NestedString(live.Object, "spec", "conversion", "webhook", "clientConfig", "caBundle"); got != ca {
+		t.Errorf("application took away the authority that its program filled in: %q", got)
+	}
+	objs := decode(t, converting)
+	if err := unstructured.SetNestedField(objs[0].Object, map[string]any{"strategy": "None"}, "spec", "conversion"); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []kube.Action{kube.Configured, kube.Unchanged} {
+		changes, err := c.Apply(t.Context(), objs, kube.ApplyOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if changes[0].Action != want {
+			t.Errorf("application without conversion: %s, want %s", changes[0].Action, want)
+		}
+	}
+}
+
+func testCA(t *testing.T) []byte {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
 func TestApplyOutlastsTheAPI(t *testing.T) {

@@ -3,6 +3,7 @@ package machine
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -19,78 +20,166 @@ import (
 var remoteScript string
 
 // killTimeout is how long a command whose context has ended may take to be
-// killed before the call gives up watching it.
-const killTimeout = 5 * time.Second
+// killed by one means before the next is tried, or the call no longer waits.
+const killTimeout = time.Second
+
+// busyTimeout is how long to wait for a session on a machine that lets us
+// have fewer at a time than maxSessions.
+const busyTimeout = time.Minute
 
 // Run runs a command and waits for it. Its script never shows in the
 // machine's list of processes: it travels on standard input.
 func (h *sshHost) Run(ctx context.Context, c Command) (Output, error) {
-	select {
-	case h.sessions <- struct{}{}:
-		defer func() { <-h.sessions }()
-	case <-ctx.Done():
-		return Output{}, ctx.Err()
-	}
-	client, session, err := h.session(ctx)
+	var stdout, stderr bytes.Buffer
+	remote, err := h.start(ctx, c, &stdout, &stderr)
 	if err != nil {
 		return Output{}, err
 	}
-	defer session.Close()
-
-	var stdout, stderr bytes.Buffer
-	session.Stdout, session.Stderr = &stdout, &stderr
-	if c.Stdout != nil {
-		session.Stdout = c.Stdout
-	}
-	in, err := session.StdinPipe()
-	if err != nil {
-		return Output{}, h.lost(client, c, err)
-	}
-	if err := session.Start(remoteCommand(h.target.User, len(c.Script))); err != nil {
-		return Output{}, h.lost(client, c, err)
-	}
-	input := newFeed(in, c.Script, c.Stdin)
-	ended := make(chan error, 1)
-	go func() { ended <- session.Wait() }()
-
+	input := newFeed(remote.in, c.Script, c.Stdin)
+	defer input.stop()
 	select {
-	case err = <-ended:
-		// What was not sent by now nobody wants.
-		return h.result(client, c, err, &stdout, &stderr)
-	case err = <-input.failed:
-		// The input could not be read: end the command as if it were ours to end.
+	case err = <-remote.ended: // input that was not sent by now nobody wants
+		return h.result(remote.client, c, err, &stdout, &stderr)
+	case err = <-input.failed: // half an input must not look like a whole one
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
-	in.Close() // kills the command: see remote.sh
-	select {
-	case <-ended:
-	case <-time.After(killTimeout):
-		session.Close()
-	}
+	h.kill(remote, input)
 	return Output{}, fmt.Errorf("%s: command %s: %w", h.target.Name, c.shown(), err)
 }
 
-// session opens a session; where the connection turns out to be lost, on a
-// new one.
+// remoteCommand is one under way.
+type remoteCommand struct {
+	client  *ssh.Client
+	session *ssh.Session
+	in      io.WriteCloser
+	mark    string // in the arguments of the machine's half
+	ended   chan error
+}
+
+// kill ends the command and waits until it has ended. The end of the channel
+// does that, but a channel cannot be closed while the machine does not take
+// what is being written to it; then its processes are looked for.
+func (h *sshHost) kill(r remoteCommand, input *feed) {
+	input.stop()
+	for _, next := range []func(){
+		func() { h.killMarked(r) },
+		func() { r.session.Close() },
+		func() {},
+	} {
+		select {
+		case <-r.ended:
+			return
+		case <-time.After(killTimeout):
+			next()
+		}
+	}
+}
+
+// killMarked signals the machine's half of a command, found by its mark.
+func (h *sshHost) killMarked(r remoteCommand) {
+	session, err := r.client.NewSession()
+	if err != nil {
+		return // the connection is lost, which ends the command, too
+	}
+	defer session.Close()
+	timeout := time.AfterFunc(killTimeout, func() { session.Close() })
+	defer timeout.Stop()
+	// Not by name and not by number alone: only what carries the mark. The
+	// brackets keep this very line from being found.
+	script := fmt.Sprintf(`for p in $(grep -lsa '[%s]%s' /proc/[0-9]*/cmdline); do p=${p#/proc/}; kill -s TERM "${p%%/cmdline}"; done`, r.mark[:1], r.mark[1:])
+	_ = session.Run(asRoot(h.target.User, "sh -c "+Quote(script))) // what it did shows in the command's end
+}
+
+// start starts a command. Whatever ssh waits for on the way, it returns when
+// ctx ends, without disturbing other commands on the same connection.
+func (h *sshHost) start(ctx context.Context, c Command, stdout, stderr io.Writer) (remoteCommand, error) {
+	select {
+	case h.sessions <- struct{}{}:
+	case <-ctx.Done():
+		return remoteCommand{}, ctx.Err()
+	}
+	type result struct {
+		remote remoteCommand
+		err    error
+	}
+	started := make(chan result)
+	abandoned := make(chan struct{})
+	go func() {
+		defer func() { <-h.sessions }()
+		r, err := h.startNow(ctx, c, stdout, stderr)
+		select {
+		case started <- result{remote: r, err: err}:
+		case <-abandoned: // before it was given its script
+			if err == nil {
+				r.in.Close()
+			}
+		}
+		// sshd counts a session until its command has ended, and so do we.
+		if err == nil {
+			r.ended <- r.session.Wait()
+			r.session.Close()
+		}
+	}()
+	select {
+	case r := <-started:
+		return r.remote, r.err
+	case <-ctx.Done():
+		close(abandoned)
+		return remoteCommand{}, fmt.Errorf("%s: command %s: %w", h.target.Name, c.shown(), ctx.Err())
+	}
+}
+
+func (h *sshHost) startNow(ctx context.Context, c Command, stdout, stderr io.Writer) (remoteCommand, error) {
+	client, session, err := h.session(ctx)
+	if err != nil {
+		return remoteCommand{}, err
+	}
+	session.Stdout, session.Stderr = stdout, stderr
+	if c.Stdout != nil {
+		session.Stdout = c.Stdout
+	}
+	mark := rand.Text()
+	in, err := session.StdinPipe()
+	if err == nil {
+		err = session.Start(remoteLine(h.target.User, c, mark))
+	}
+	if err != nil {
+		session.Close()
+		return remoteCommand{}, h.lost(client, c, err)
+	}
+	return remoteCommand{client: client, session: session, in: in, mark: mark, ended: make(chan error, 1)}, nil
+}
+
+// session opens a session: on a new connection where the old one turns out to
+// be lost, and later where the machine has too many for now.
 func (h *sshHost) session(ctx context.Context) (*ssh.Client, *ssh.Session, error) {
-	for attempt := 0; ; attempt++ {
+	ctx, cancel := context.WithTimeout(ctx, busyTimeout)
+	defer cancel()
+	lost := false
+	for {
 		client, err := h.connection(ctx)
 		if err != nil {
 			return nil, nil, err
 		}
-		stop := context.AfterFunc(ctx, func() { h.forget(client) })
 		session, err := client.NewSession()
-		if !stop() {
-			return nil, nil, ctx.Err()
-		}
 		if err == nil {
 			return client, session, nil
 		}
-		if refused := new(ssh.OpenChannelError); errors.As(err, &refused) || attempt > 0 {
-			return nil, nil, fmt.Errorf("open a session on machine %q: %w", h.target.Name, err)
+		refused := errors.As(err, new(*ssh.OpenChannelError))
+		if !refused {
+			h.forget(client)
+			if lost {
+				return nil, nil, fmt.Errorf("open a session on machine %q: %w", h.target.Name, err)
+			}
+			lost = true
+			continue
 		}
-		h.forget(client)
+		select {
+		case <-ctx.Done():
+			return nil, nil, fmt.Errorf("open a session on machine %q: %w", h.target.Name, err)
+		case <-time.After(100 * time.Millisecond):
+		}
 	}
 }
 
@@ -104,7 +193,7 @@ func (h *sshHost) result(client *ssh.Client, c Command, err error, stdout, stder
 		return out, h.lost(client, c, err)
 	}
 	failure := &CommandError{Host: h.target.Name, Script: c.Script, Code: exit.ExitStatus(),
-		Output: tail(out.Stdout, 1<<10) + tail(out.Stderr, 3<<10)}
+		Output: strings.TrimSuffix(tail(out.Stdout, 1<<10), "\n") + "\n" + tail(out.Stderr, 3<<10)}
 	if exit.Signal() != "" {
 		failure.Code = 255
 	}
@@ -140,9 +229,16 @@ func (c Command) shown() string {
 	return fmt.Sprintf("%q", first)
 }
 
-// remoteCommand is the command line that sshd gives to the user's shell.
-func remoteCommand(user string, scriptLength int) string {
-	line := fmt.Sprintf("sh -c %s pai %d", Quote(withoutComments(remoteScript)), max(scriptLength, 1))
+// remoteLine is the command line that sshd gives to the user's shell.
+func remoteLine(user string, c Command, mark string) string {
+	watch := "''"
+	if c.Stdin != nil {
+		watch = "$PPID" // sshd's process for this connection
+	}
+	return asRoot(user, fmt.Sprintf("sh -c %s pai-%s %d %s", Quote(withoutComments(remoteScript)), mark, max(len(c.Script), 1), watch))
+}
+
+func asRoot(user, line string) string {
 	if user != "root" {
 		return "exec sudo -n " + line
 	}

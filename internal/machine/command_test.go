@@ -238,3 +238,59 @@ func TestRunManyAtATime(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// A command that does not read its input is killed like any other, by a
+// cancelled call and by the end of the connection.
+func TestRunKillsWhileInputWaits(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(*testSSHD, func()){
+		"cancelled":             func(_ *testSSHD, cancel func()) { cancel() },
+		"sshd's process killed": func(sshd *testSSHD, _ func()) { sshd.killConnections(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sshd := startSSHD(t)
+			host := sshd.dial(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			lines, out := io.Pipe()
+			done := make(chan error, 1)
+			go func() {
+				_, err := host.Run(ctx, machine.Command{
+					Script: "echo $$; exec sleep 1000", Stdin: strings.NewReader(strings.Repeat("x", 20<<20)), Stdout: out})
+				done <- err
+			}()
+			var pid int
+			if _, err := fmt.Fscan(lines, &pid); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(200 * time.Millisecond) // for the input to fill all buffers on its way
+			end(sshd, cancel)
+			if err := <-done; err == nil {
+				t.Error("the call succeeded")
+			}
+			waitFor(t, "the command to be killed", func() bool { return !running(pid) })
+		})
+	}
+}
+
+// A call that gives up early disturbs no other on the same connection.
+func TestRunCancelledWhileStarting(t *testing.T) {
+	t.Parallel()
+	host := startSSHD(t).dial(t)
+	long := make(chan error, 1)
+	go func() {
+		_, err := host.Run(t.Context(), machine.Command{Script: "sleep 3"})
+		long <- err
+	}()
+	for i := range 60 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*time.Millisecond/2)
+		if _, err := host.Run(ctx, machine.Command{Script: "sleep 100"}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("after %d ms/2: %v", i, err)
+		}
+		cancel()
+	}
+	if err := <-long; err != nil {
+		t.Errorf("another command: %v", err)
+	}
+}

@@ -21,11 +21,11 @@ type feed struct {
 	change *sync.Cond
 	buf    []byte
 	eof    bool
-	dead   bool       // the machine takes no more
+	dead   bool       // nothing more is sent
 	failed chan error // receives the error of an input that could not be read
 }
 
-func newFeed(to io.Writer, script string, stdin io.Reader) *feed {
+func newFeed(to io.WriteCloser, script string, stdin io.Reader) *feed {
 	if script == "" {
 		script = ":"
 	}
@@ -62,27 +62,52 @@ func (f *feed) read(from io.Reader) {
 	}
 }
 
-func (f *feed) send(to io.Writer) {
+// stop closes the machine's end without the sign that the input is complete,
+// as soon as nothing is being written to it.
+func (f *feed) stop() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.dead = true
+	f.change.Broadcast()
+}
+
+func (f *feed) send(to io.WriteCloser) {
 	var piece []byte
 	for {
 		f.mu.Lock()
-		for len(f.buf) == 0 && !f.eof {
+		for len(f.buf) == 0 && !f.eof && !f.dead {
 			f.change.Wait()
 		}
+		stopped := f.dead
 		f.buf, piece = piece[:0], f.buf
 		f.change.Broadcast()
 		f.mu.Unlock()
+		if stopped {
+			to.Close()
+			return
+		}
 
 		_, err := fmt.Fprintf(to, "%d\n", len(piece))
 		if err == nil && len(piece) > 0 {
 			_, err = to.Write(piece)
 		}
-		if err != nil || len(piece) == 0 {
-			f.mu.Lock()
-			f.dead = true
-			f.change.Broadcast()
-			f.mu.Unlock()
-			return // an error shows as the end of the session, too
+		if err != nil { // it shows as the end of the session, too
+			f.stop()
+			return
 		}
+		if len(piece) == 0 {
+			f.wait()
+			to.Close()
+			return
+		}
+	}
+}
+
+// wait waits until the feed is stopped.
+func (f *feed) wait() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for !f.dead {
+		f.change.Wait()
 	}
 }

@@ -77,6 +77,12 @@ func (l Local) Up(ctx context.Context, n int) ([]LocalMachine, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := l.raiseLimits(); err != nil {
+		return nil, err
+	}
+	if err := site.clearHomeless(ctx); err != nil {
+		return nil, err
+	}
 	existing, err := site.machines()
 	if err != nil {
 		return nil, err
@@ -97,6 +103,23 @@ func (l Local) Up(ctx context.Context, n int) ([]LocalMachine, error) {
 		return nil, err
 	}
 	return site.list(network, all), nil
+}
+
+// clearHomeless removes what is left of machines whose disk is gone.
+func (s site) clearHomeless(ctx context.Context) error {
+	marked, err := s.remains()
+	if err != nil {
+		return err
+	}
+	for _, m := range marked {
+		if m.exists() {
+			continue
+		}
+		if err := m.clear(ctx); err != nil {
+			return fmt.Errorf("clear the remains of machine %q: %w", m.name, err)
+		}
+	}
+	return nil
 }
 
 // create makes the root file systems that are missing and gives each machine

@@ -25,7 +25,7 @@ func basePackages() []string {
 }
 
 // baseFormat changes when prepareBase does.
-const baseFormat = "2"
+const baseFormat = "3"
 
 // base returns the root file system that machines are copied from, made
 // first when the cache does not have it.

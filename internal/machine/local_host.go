@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -57,6 +58,39 @@ func (l Local) usable() error {
 	}
 	if os.Getuid() != 0 {
 		return pai.Errorf(pai.CodeRefused, "run it as root", "local machines need root: they have mounts, networks and control groups of their own")
+	}
+	return nil
+}
+
+// hostLimits are limits of the host's kernel that all its machines share, and
+// what a few machines with Kubernetes need of them: each program that watches
+// files, from systemd to kubelet and containerd, takes an inotify instance.
+func hostLimits() map[string]int {
+	return map[string]int{
+		"fs/inotify/max_user_instances": 8192,
+		"fs/inotify/max_user_watches":   524288,
+	}
+}
+
+// raiseLimits raises the host's limits where they are lower, until it boots anew.
+func (l Local) raiseLimits() error {
+	for name, need := range hostLimits() {
+		path := filepath.Join("/proc/sys", name)
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return fmt.Errorf("read a limit of this host: %w", err)
+		}
+		have, err := strconv.Atoi(strings.TrimSpace(string(data)))
+		if err != nil {
+			return fmt.Errorf("read %s: %w", path, err)
+		}
+		if have >= need {
+			continue
+		}
+		l.progress("raising this host's %s from %d to %d, until it boots anew", strings.ReplaceAll(name, "/", "."), have, need)
+		if err := os.WriteFile(path, []byte(strconv.Itoa(need)), 0o644); err != nil {
+			return fmt.Errorf("raise a limit of this host: %w", err)
+		}
 	}
 	return nil
 }

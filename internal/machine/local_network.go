@@ -71,6 +71,9 @@ func (s site) network(ctx context.Context) (network, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return n, err
 	}
+	if err := s.removeNetwork(ctx); err != nil { // of machines whose folder was removed
+		return n, err
+	}
 	// Between the choice and the first address that shows it, nobody else chooses.
 	unlock, err := lockNetworks(ctx)
 	if err != nil {
@@ -175,8 +178,17 @@ func (n network) ensureCable(ctx context.Context) error {
 		return err
 	}
 	ns := n.site.mark
+	folders, err := n.site.folders()
+	if err != nil {
+		return err
+	}
+	var ports []string
+	for _, m := range folders {
+		ports = append(ports, m.name)
+	}
 	return runScript(ctx, map[string]string{
 		"ns": ns, "host": n.number(hostNumber).String() + "/24", "bridge": n.number(bridgeNumber).String() + "/24",
+		"ports": strings.Join(ports, " "),
 	}, `
 ip netns exec "$ns" true 2>/dev/null || { ip netns delete "$ns" 2>/dev/null || rm -f "/run/netns/$ns"; ip netns add "$ns"; }
 ip -n "$ns" link set lo up
@@ -190,6 +202,9 @@ if ! ip -n "$ns" link show host >/dev/null 2>&1 || ! ip link show "$ns" >/dev/nu
 	ip link add "$ns" type veth peer name host netns "$ns"
 fi
 ip -n "$ns" link set host master bridge up
+for port in $ports; do # of machines that run, on a bridge that is new
+	ip -n "$ns" link set "$port" master bridge up 2>/dev/null || true
+done
 ip address replace "$host" dev "$ns"
 ip link set "$ns" up
 `)

@@ -92,7 +92,12 @@ func prepareBase(root string) error {
 			return err
 		}
 	}
-	for _, pattern := range []string{"var/cache/apt/archives/*.deb", "var/lib/apt/lists/*", "debootstrap"} {
+	// Half of all files are documents and translations, which would be copied
+	// for each machine.
+	for _, pattern := range []string{
+		"var/cache/apt/archives/*.deb", "var/lib/apt/lists/*", "debootstrap",
+		"usr/share/doc/*", "usr/share/man/*", "usr/share/info/*", "usr/share/locale/*",
+	} {
 		found, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {
 			return err
@@ -104,12 +109,11 @@ func prepareBase(root string) error {
 		}
 	}
 	files := map[string]string{
-		"etc/ssh/sshd_config.d/pai-local.conf":         sshdConfig,
-		"etc/systemd/journald.conf.d/pai-local.conf":   journaldConfig,
-		"etc/systemd/system/" + cgroupsUnitName:        cgroupsUnit,
-		"etc/resolv.conf":                              "# No name server: names are in /etc/hosts, and a look-up fails at once.\n",
-		"etc/machine-id":                               "",
-		"etc/apt/apt.conf.d/99pai-local-no-recommends": "APT::Install-Recommends \"false\";\n",
+		"etc/ssh/sshd_config.d/pai-local.conf":       sshdConfig,
+		"etc/systemd/journald.conf.d/pai-local.conf": journaldConfig,
+		"etc/systemd/system/" + cgroupsUnitName:      cgroupsUnit,
+		"etc/resolv.conf":                            "# No name server: names are in /etc/hosts, and a look-up fails at once.\n",
+		"etc/machine-id":                             "",
 	}
 	for name, content := range files {
 		if err := writeAtomically(filepath.Join(root, name), []byte(content), 0o644); err != nil {

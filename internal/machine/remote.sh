@@ -11,6 +11,8 @@
 # reach each other: TERM says that the script must die, USR1 that it has ended.
 
 pump() {
+    # The script's input stays open until the script is dead.
+    trap '' TERM
     while read -r n; do
         if [ "$n" -eq 0 ] || ! dd bs=256k count="$n" iflag=fullblock,count_bytes status=none; then
             # The end of the input, or the script does not read it.
@@ -19,8 +21,6 @@ pump() {
             break
         fi
     done
-    # The script's input stays open until the script is dead.
-    trap '' TERM
     while :; do
         kill -TERM 0
         sleep 1
@@ -50,6 +50,17 @@ guard() {
     exit "$code"
 }
 
+watch() {
+    trap '' TERM
+    while kill -0 "$1"; do
+        sleep 5
+    done
+    while :; do
+        kill -TERM 0
+        sleep 1
+    done
+}
+
 kill_script() {
     [ -z "$pid" ] || kill -s KILL -- "-$pid" "$pid" 2>/dev/null
 }
@@ -58,6 +69,7 @@ trap : TERM USR1
 # The shells have nothing to say themselves, and would die of saying it to a
 # connection that is gone.
 {
+    [ -z "$2" ] || watch "$2" </dev/null >/dev/null 4>&- &
     pump 4>&- | guard "$1"
 } 4>&2 2>/dev/null
 exit "$?"

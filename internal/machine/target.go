@@ -35,11 +35,11 @@ func (t Target) hostPort() string { return net.JoinHostPort(t.Address, strconv.I
 
 const (
 	// connectTimeout bounds reaching a machine: TCP, keys and log-in together.
-	connectTimeout = 20 * time.Second
+	connectTimeout = 30 * time.Second
 	// keepaliveEvery and keepaliveTimeout decide how long a machine may be
 	// silent before its connection counts as lost.
 	keepaliveEvery   = 5 * time.Second
-	keepaliveTimeout = 15 * time.Second
+	keepaliveTimeout = 30 * time.Second
 	// maxSessions is how many commands run on one connection at a time. sshd
 	// allows 10 (MaxSessions in sshd_config(5)).
 	maxSessions = 8

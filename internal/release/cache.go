@@ -12,6 +12,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -120,8 +121,8 @@ func (b *builder) layer(ctx context.Context, p part, say func(string)) (cachedLa
 	if c, ok := b.cached(p); ok && c.intact() {
 		return c, nil
 	}
-	work := filepath.Join(b.cacheFolder(), "."+p.key+".new")
-	if err := errors.Join(os.RemoveAll(work), os.RemoveAll(dir), os.MkdirAll(filepath.Join(work, "go"), 0o755)); err != nil {
+	work, err := b.workFolder(p.key)
+	if err != nil {
 		return cachedLayer{}, fmt.Errorf("make room in cache: %w", err)
 	}
 	defer os.RemoveAll(work)
@@ -136,6 +137,27 @@ func (b *builder) layer(ctx context.Context, p part, say func(string)) (cachedLa
 		return c, fmt.Errorf("the layer of %s %s was built but is not in the cache %s", p.name, p.version, dir)
 	}
 	return c, nil
+}
+
+// workFolder makes a folder to build in, and removes what interrupted builds
+// left. It has a new name each time: a compiler that outlived its builder
+// then writes to nowhere.
+func (b *builder) workFolder(key string) (string, error) {
+	old, err := filepath.Glob(filepath.Join(b.cacheFolder(), "."+key+".new-*"))
+	if err != nil {
+		return "", err
+	}
+	for _, dir := range append(old, filepath.Join(b.cacheFolder(), key)) {
+		if err := os.RemoveAll(dir); err != nil {
+			return "", err
+		}
+	}
+	work, err := os.MkdirTemp(b.cacheFolder(), "."+key+".new-*")
+	if err != nil {
+		return "", err
+	}
+	// MkdirTemp's folders are the user's alone; the cache is not secret.
+	return work, errors.Join(os.Chmod(work, 0o755), os.Mkdir(filepath.Join(work, "go"), 0o755))
 }
 
 // makeLayer compiles the part's programs and leaves layer.tar and layer.json in work.
@@ -169,17 +191,31 @@ func (b *builder) makeLayer(ctx context.Context, p part, work string, say func(s
 	return errors.Join(os.WriteFile(filepath.Join(work, "layer.json"), data, 0o644), os.RemoveAll(filepath.Join(work, "go")))
 }
 
-// compile runs go build and says every few seconds how far it is.
+// quiet is how long a compilation says nothing about how far it is.
+const quiet = 15 * time.Second
+
+// compile runs go build, and says now and then how far it is.
 func compile(ctx context.Context, g goTool, c component, out string, say func(string)) (map[string]string, error) {
-	const quiet = 15 * time.Second
-	last := time.Now()
+	var packages atomic.Int64
 	say("compiling")
-	return g.build(ctx, c, out, func(packages int) {
-		if time.Since(last) > quiet {
-			last = time.Now()
-			say(fmt.Sprintf("compiling, %d packages so far", packages))
+	done, said := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(said)
+		tick := time.NewTicker(quiet)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				say(fmt.Sprintf("compiling, %d packages so far", packages.Load()))
+			}
 		}
-	})
+	}()
+	built, err := g.build(ctx, c, out, func(n int) { packages.Store(int64(n)) })
+	close(done)
+	<-said
+	return built, err
 }
 
 // layerFiles lists what the part's layer holds, from where its programs were built.

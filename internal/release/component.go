@@ -90,15 +90,26 @@ func (c component) checkVersion(ctx context.Context, g goTool) error {
 	if c.Module == "" {
 		return nil
 	}
-	got, err := g.run(ctx, c.dir, "list", "-m", "-f", "{{.Version}}", c.Module)
+	out, err := g.run(ctx, c.dir, "mod", "edit", "-json")
 	if err != nil {
 		return fmt.Errorf("read version of component %q: %w", c.Folder, err)
 	}
-	if v := strings.TrimSpace(string(got)); v != c.Version {
-		return pai.Errorf(pai.CodeInvalid, "make release.yaml and the component's go.mod agree",
-			"the release pins %s %s, but %s/go.mod has %s", c.Module, c.Version, c.Folder, v)
+	var mod struct {
+		Require []struct{ Path, Version string }
 	}
-	return nil
+	if err := json.Unmarshal(out, &mod); err != nil {
+		return fmt.Errorf("read version of component %q: %w", c.Folder, err)
+	}
+	for _, r := range mod.Require {
+		if r.Path == c.Module && r.Version == c.Version {
+			return nil
+		}
+		if r.Path == c.Module {
+			return pai.Errorf(pai.CodeInvalid, "make release.yaml and the component's go.mod agree",
+				"the release pins %s %s, but %s/go.mod has %s", c.Module, c.Version, c.Folder, r.Version)
+		}
+	}
+	return fmt.Errorf("%s/go.mod does not require %s, whose version the component has", c.Folder, c.Module)
 }
 
 var numbersRule = regexp.MustCompile(`^v([0-9]+)\.([0-9]+)`)

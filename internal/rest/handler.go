@@ -34,6 +34,8 @@ type Handler struct {
 	Draining func() bool
 	// Ended is closed when what is still followed has to end.
 	Ended <-chan struct{}
+
+	metrics metrics
 }
 
 // Authenticator knows callers by their tokens; *Users is one.
@@ -57,6 +59,10 @@ func (h *Handler) Routes() http.Handler {
 	})
 	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	r.Get("/readyz", h.readyz)
+	r.Get("/metrics", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+		h.metrics.write(w)
+	})
 	r.Get("/api/v2/info", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, Info{Name: "PAI REST server", Release: h.Release, API: "v2", Protocol: 2})
 	})
@@ -135,19 +141,42 @@ func writeJSON(w http.ResponseWriter, status int, data any) {
 	_ = enc.Encode(data)
 }
 
-// logged writes one line per request, without query, headers or body.
+// logged counts requests, and writes one line for each, without its query,
+// headers or body.
 func (h *Handler) logged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		start := time.Now()
 		ww := middleware.NewWrapResponseWriter(w, req.ProtoMajor)
+		h.metrics.begin()
+		defer func() {
+			took := time.Since(start)
+			h.metrics.end(requestKey{methodOf(req), routeOf(req), ww.Status()}, took)
+			level := slog.LevelInfo
+			if !strings.HasPrefix(req.URL.Path, "/api/") {
+				level = slog.LevelDebug
+			}
+			h.Log.Log(req.Context(), level, "request", "method", req.Method, "path", req.URL.Path,
+				"status", ww.Status(), "bytes", ww.BytesWritten(), "seconds", took.Seconds())
+		}()
 		next.ServeHTTP(ww, req)
-		level := slog.LevelInfo
-		if req.URL.Path == "/healthz" || req.URL.Path == "/readyz" {
-			level = slog.LevelDebug
-		}
-		h.Log.Log(req.Context(), level, "request", "method", req.Method, "path", req.URL.Path,
-			"status", ww.Status(), "bytes", ww.BytesWritten(), "seconds", time.Since(start).Seconds())
 	})
+}
+
+// methodOf and routeOf are from a small set, whatever clients send.
+func methodOf(req *http.Request) string {
+	switch req.Method {
+	case http.MethodGet, http.MethodPost, http.MethodPut:
+		return req.Method
+	default:
+		return "other"
+	}
+}
+
+func routeOf(req *http.Request) string {
+	if c := chi.RouteContext(req.Context()); c != nil && c.RoutePattern() != "" && c.RoutePattern() != "/*" {
+		return c.RoutePattern()
+	}
+	return "other"
 }
 
 // recovered turns a bug into an answer without its stack trace.

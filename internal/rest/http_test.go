@@ -430,3 +430,42 @@ func TestEndingDropsNoRequest(t *testing.T) {
 		t.Error("what was followed looks as if it had come to its end")
 	}
 }
+
+func TestMetricsSayNothingOfUsers(t *testing.T) {
+	t.Parallel()
+	access, _ := start(t, &scripted{jobs: []job.Status{{}}}, 0)
+	c := client(t, access)
+	for range 3 {
+		if _, err := c.Get(t.Context(), JobID{"alice", "secret-project"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.do(t.Context(), "BREW", "/nothing/here", nil, "", nil); err == nil {
+		t.Error("there is something")
+	}
+	resp, err := c.http.Get(access.URLs[0] + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(data)
+	for _, want := range []string{
+		`pai_rest_request_seconds_count{method="GET",route="/api/v2/jobs/{id}",code="200"} 3`,
+		`pai_rest_request_seconds_bucket{method="GET",route="/api/v2/jobs/{id}",code="200",le="+Inf"} 3`,
+		`pai_rest_request_seconds_count{method="other",route="other",code="405"} 1`,
+		"pai_rest_requests_in_flight 1\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in:\n%s", want, text)
+		}
+	}
+	for _, no := range []string{"alice", "secret-project", "nothing/here", "BREW"} {
+		if strings.Contains(text, no) {
+			t.Errorf("%s is in:\n%s", no, text)
+		}
+	}
+}

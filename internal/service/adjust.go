@@ -97,19 +97,26 @@ func keepWebhooks(obj *unstructured.Unstructured, names []string, kept map[strin
 
 // mend corrects what is right for creating an object once, and wrong for
 // applying it again and again:
-//   - a definition without a conversion keeps half of the one that an older
-//     release gave it, which the API refuses;
+//   - a definition without a conversion would keep the one that an older
+//     release gave it;
+//   - a conversion of a kind with one version is never called, and nobody
+//     fills in its authority;
 //   - a secret's empty values would overwrite the certificates that the
 //     program has put there since;
 //   - a webhook's placeholder for an authority would overwrite the real one.
 func mend(obj *unstructured.Unstructured) error {
 	switch {
 	case obj.GetKind() == "CustomResourceDefinition":
-		if _, found, _ := unstructured.NestedFieldNoCopy(obj.Object, "spec", "conversion"); !found {
-			return unstructured.SetNestedField(obj.Object, "None", "spec", "conversion", "strategy")
+		unstructured.RemoveNestedField(obj.Object, "status")
+		_, converts, _ := unstructured.NestedFieldNoCopy(obj.Object, "spec", "conversion")
+		versions, _, err := unstructured.NestedSlice(obj.Object, "spec", "versions")
+		if err != nil {
+			return fmt.Errorf("%s: %w", kube.RefOf(obj), err)
+		}
+		if !converts || len(versions) < 2 {
+			return unstructured.SetNestedMap(obj.Object, map[string]any{"strategy": "None"}, "spec", "conversion")
 		}
 		unstructured.RemoveNestedField(obj.Object, "spec", "conversion", "webhook", "clientConfig", "caBundle")
-		unstructured.RemoveNestedField(obj.Object, "status")
 	case obj.GetKind() == "Secret" && obj.GroupVersionKind().Group == "":
 		for _, field := range []string{"data", "stringData"} {
 			values, _, err := unstructured.NestedMap(obj.Object, field)

@@ -3,7 +3,6 @@ package upgrade
 import (
 	"context"
 	"crypto/ed25519"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -208,12 +207,11 @@ func (s *Session) Bundle(name pai.Version) (*release.Bundle, error) {
 func trustedKeys(encoded []string) ([]ed25519.PublicKey, error) {
 	var keys []ed25519.PublicKey
 	for _, e := range encoded {
-		raw, err := base64.StdEncoding.DecodeString(e)
-		if err != nil || len(raw) != ed25519.PublicKeySize {
-			return nil, pai.Errorf(pai.CodeInvalid, "see cluster.common.trusted-bundle-keys in services-configuration.yaml",
-				"trusted bundle key %q is not a base64 Ed25519 public key", e)
+		key, err := release.DecodePublicKey(e)
+		if err != nil {
+			return nil, pai.Errorf(pai.CodeInvalid, "see cluster.common.trusted-bundle-keys in services-configuration.yaml", "read a trusted key: %w", err)
 		}
-		keys = append(keys, ed25519.PublicKey(raw))
+		keys = append(keys, key)
 	}
 	return keys, nil
 }

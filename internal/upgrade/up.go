@@ -3,7 +3,6 @@ package upgrade
 import (
 	"context"
 	"crypto/ed25519"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -77,6 +76,3 @@ func SourceTree(dir string) string {
 		dir = up
 	}
 }
-
-// EncodeKey is a public key as configurations list it.
-func EncodeKey(key ed25519.PublicKey) string { return base64.StdEncoding.EncodeToString(key) }

@@ -12,13 +12,15 @@ use() {
     ln -sfn "../$1" "$link.new" && mv -T "$link.new" "$link"
 }
 healthy() {
-    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
+    tries=0
+    while [ "$tries" -lt 150 ]; do
+        tries=$((tries + 1))
         pid=$(systemctl show -p MainPID --value pai-kubelet.service)
         exe=$(readlink "/proc/$pid/exe")
         if [ "$exe" = "/opt/pai/$1/bin/kubelet" ] && [ "$(ss -Hltn 'sport = :10248' | wc -l)" -gt 0 ]; then
             return 0
         fi
-        sleep 1
+        sleep 0.2
     done
     return 1
 }

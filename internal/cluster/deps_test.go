@@ -1,0 +1,37 @@
+package cluster
+
+import (
+	"testing"
+
+	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/release"
+)
+
+var _ Bundle = (*release.Bundle)(nil)
+
+func TestEveryMachineAndClusterKindHasADoer(t *testing.T) {
+	t.Parallel()
+	doers := Doers(Deps{Config: testConfig()})
+	for _, kind := range []plan.Kind{
+		plan.KindPrepare, plan.KindPrograms, plan.KindImages, plan.KindRole, plan.KindKubelet, plan.KindUncordon, plan.KindClean,
+		plan.KindPKI, plan.KindSnapshot, plan.KindEtcd, plan.KindAPIServer, plan.KindBootstrap, plan.KindDNS, plan.KindRecord,
+	} {
+		if doers[kind] == nil {
+			t.Errorf("nothing carries out %s", kind)
+		}
+	}
+}
+
+func TestTarget(t *testing.T) {
+	t.Parallel()
+	c := &cluster{Deps: Deps{Config: testConfig()}}
+	for name, s := range map[string]plan.Step{
+		"unknown":     {Target: "pai-9"},
+		"unreachable": {Target: "pai-2"},
+		"no master":   {},
+	} {
+		if h, _, err := c.target(s); err == nil {
+			t.Errorf("%s: a machine was found: %v", name, h)
+		}
+	}
+}

@@ -1,0 +1,105 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/plan"
+)
+
+// reconnectPatience is how long an API server is given to find a new etcd by itself.
+const reconnectPatience = 2 * time.Second
+
+// reconnectAPIServer sees to it that the API server is connected to the etcd
+// of a slot before the other etcd goes. An API server that has found the
+// slot's port closed for long asks only every two minutes: it would stand
+// without any etcd until then. One of the same version takes over from it, and
+// connects to both.
+func (c *cluster) reconnectAPIServer(ctx context.Context, h machine.Host, m config.Machine, etcd slot) error {
+	states, err := slotStates(ctx, h, apiServerRole)
+	if err != nil {
+		return err
+	}
+	var running []slot
+	for _, s := range slots {
+		if states[s].Running != "" {
+			running = append(running, s)
+		}
+	}
+	if len(running) == 0 {
+		return nil // it is not up: it will connect to what it finds
+	}
+	keep, err := c.connectedServer(ctx, h, running, etcd)
+	if err != nil {
+		return err
+	}
+	if keep == nil {
+		if keep, err = c.startConnected(ctx, h, m, running, states); err != nil {
+			return fmt.Errorf("let an API server that knows the new etcd take over: %w", err)
+		}
+	}
+	for _, s := range running {
+		if s == *keep {
+			continue
+		}
+		if err := c.retireAPIServer(ctx, h, m, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// connectedServer is a ready API server that has all its connections to an
+// etcd; nil when there is none within reconnectPatience.
+func (c *cluster) connectedServer(ctx context.Context, h machine.Host, running []slot, etcd slot) (*slot, error) {
+	for deadline := time.Now().Add(reconnectPatience); ; {
+		for _, s := range running {
+			ok, err := connectedTo(ctx, h, s, etcd)
+			if err != nil {
+				return nil, err
+			}
+			if ok && c.apiServerReady(ctx, h, s) == nil {
+				return &s, nil
+			}
+		}
+		if time.Now().After(deadline) {
+			return nil, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(300 * time.Millisecond):
+		}
+	}
+}
+
+// connectedTo reports whether an API server has as many connections to one
+// etcd as to the other: it has many clients, which connect each by itself.
+func connectedTo(ctx context.Context, h machine.Host, s, etcd slot) (bool, error) {
+	out, err := sh(ctx, h, `
+pid=$(systemctl show -p MainPID --value %s)
+connections() { ss -Htnp state established "dport = :$1" | grep -c "pid=$pid," || :; }
+new=$(connections %d)
+[ "$new" -gt 0 ] && [ "$new" -ge "$(connections %d)" ] && echo yes || :`, unit(s.apiServer), etcd.clientPort, etcd.other().clientPort)
+	if err != nil {
+		return false, fmt.Errorf("look at the API server's connections to etcd: %w", err)
+	}
+	return out == "yes", nil
+}
+
+// startConnected starts an API server of the version that runs in the slot
+// that is idle. Where both run, as after an interrupted run, one is stopped first.
+func (c *cluster) startConnected(ctx context.Context, h machine.Host, m config.Machine, running []slot, states map[slot]plan.RoleState) (*slot, error) {
+	from := running[0]
+	to := from.other()
+	if len(running) > 1 {
+		if err := c.retireAPIServer(ctx, h, m, to); err != nil {
+			return nil, err
+		}
+	}
+	v := states[from].Running
+	return &to, c.startAPIServer(ctx, h, m, to, v, plan.RoleState{})
+}

@@ -1,0 +1,104 @@
+package cluster
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/pem"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"pai.dev/pai/internal/machine"
+)
+
+// loopback is a machine that is this one; only Dial works.
+type loopback struct{ machine.Host }
+
+func (loopback) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return new(net.Dialer).DialContext(ctx, network, address)
+}
+
+func TestPoll(t *testing.T) {
+	t.Parallel()
+	asked := 0
+	err := poll(t.Context(), "the thing", time.Second, time.Millisecond, func(context.Context) (bool, error) {
+		asked++
+		if asked == 1 {
+			return false, errors.New("not yet")
+		}
+		return asked == 3, nil
+	})
+	if err != nil || asked != 3 {
+		t.Errorf("asked %d times: %v", asked, err)
+	}
+}
+
+func TestPollSaysWhatItWaitedFor(t *testing.T) {
+	t.Parallel()
+	cause := errors.New("it is shy")
+	err := poll(t.Context(), "the thing", 20*time.Millisecond, time.Millisecond, func(context.Context) (bool, error) { return false, cause })
+	if !errors.Is(err, cause) || !strings.Contains(err.Error(), "the thing: not within 20ms") {
+		t.Errorf("%v", err)
+	}
+	err = poll(t.Context(), "the thing", 20*time.Millisecond, time.Millisecond, func(context.Context) (bool, error) { return false, nil })
+	if err == nil || !strings.Contains(err.Error(), "the thing: not within 20ms") {
+		t.Errorf("without a reason: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := poll(ctx, "the thing", time.Hour, time.Hour, func(context.Context) (bool, error) { return false, nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %v", err)
+	}
+}
+
+func TestProbe(t *testing.T) {
+	t.Parallel()
+	code := http.StatusOK
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Error(w, "because", code)
+	}))
+	t.Cleanup(server.Close)
+	own := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if err := probe(t.Context(), loopback{}, server.URL, nil); err != nil {
+		t.Errorf("a component that signs its own certificate: %v", err)
+	}
+	// httptest's certificate is not for the API's name.
+	var hostname *tls.CertificateVerificationError
+	if err := probe(t.Context(), loopback{}, server.URL, own); !errors.As(err, &hostname) {
+		t.Errorf("an API server with another name was believed: %v", err)
+	}
+	code = http.StatusInternalServerError
+	if err := probe(t.Context(), loopback{}, server.URL, nil); err == nil || !strings.Contains(err.Error(), "because") {
+		t.Errorf("a component that is not healthy: %v", err)
+	}
+}
+
+func TestAtAddress(t *testing.T) {
+	t.Parallel()
+	kubeconfig, err := bootstrapKubeconfig(apiServer(6443), []byte("ca"), "token")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(kubeconfig), "server: https://api.pai.internal:6443") {
+		t.Fatalf("kubeconfig:\n%s", kubeconfig)
+	}
+	for address, want := range map[string]string{"10.9.0.11": "https://10.9.0.11:6443", "fd00::1": "https://[fd00::1]:6443"} {
+		got, err := atAddress(kubeconfig, address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(got), "server: "+want+"\n") || strings.Contains(string(got), APIName) {
+			t.Errorf("%s: kubeconfig:\n%s", address, got)
+		}
+	}
+	if !trusts(kubeconfig, []byte("ca\n")) || trusts(kubeconfig, []byte("other")) || trusts([]byte("{"), nil) {
+		t.Error("a kubeconfig is not told from one of another cluster")
+	}
+	if _, err := atAddress([]byte("{"), "10.9.0.11"); err == nil {
+		t.Error("what is no kubeconfig was taken for one")
+	}
+}

@@ -1,0 +1,193 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+	"pgregory.net/rapid"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// Whatever is in use, the subnet chosen is free, private, and outside of the
+// ranges that Kubernetes takes by default.
+func TestChooseSubnet(t *testing.T) {
+	t.Parallel()
+	taken := []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12"), netip.MustParsePrefix("10.244.0.0/16")}
+	pool := netip.MustParsePrefix("10.224.0.0/13")
+	rapid.Check(t, func(t *rapid.T) {
+		used := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) netip.Prefix {
+			a := netip.AddrFrom4([4]byte{10, byte(rapid.IntRange(220, 232).Draw(t, "b")), rapid.Byte().Draw(t, "c"), rapid.Byte().Draw(t, "d")})
+			return netip.PrefixFrom(a, rapid.IntRange(15, 32).Draw(t, "bits")).Masked()
+		}), 0, 40).Draw(t, "used")
+		mark := rapid.StringMatching("pai-[0-9a-f]{6}").Draw(t, "mark")
+		got, err := chooseSubnet(mark, used)
+		if err != nil {
+			// Only when nothing is left at all.
+			for i := range 8 * 256 {
+				p := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 224 + byte(i/256), byte(i), 0}), 24)
+				if !slices.ContainsFunc(used, p.Overlaps) {
+					t.Fatalf("%s is free, and yet: %v", p, err)
+				}
+			}
+			return
+		}
+		if slices.ContainsFunc(used, got.Overlaps) || slices.ContainsFunc(taken, got.Overlaps) || !pool.Overlaps(got) || got.Bits() != 24 {
+			t.Fatalf("chose %s", got)
+		}
+		if again, _ := chooseSubnet(mark, used); again != got {
+			t.Fatalf("chose %s, then %s", got, again)
+		}
+		// A second folder's choice, with this one in use, is another.
+		if other, err := chooseSubnet(mark, append(used, got)); err == nil && other.Overlaps(got) {
+			t.Fatalf("chose %s twice", got)
+		}
+	})
+}
+
+func TestAddressesDiffer(t *testing.T) {
+	t.Parallel()
+	n := network{Subnet: netip.MustParsePrefix("10.224.1.0/24")}
+	seen := map[netip.Addr]bool{n.number(hostNumber): true, n.number(bridgeNumber): true, n.number(0): true, n.number(255): true}
+	for i := 1; i <= MaxLocal; i++ {
+		a := n.address(i)
+		if seen[a] || !n.Subnet.Contains(a) {
+			t.Fatalf("machine %d has address %s", i, a)
+		}
+		seen[a] = true
+	}
+}
+
+// The block of names is replaced, however often, and all else stays.
+func TestReplaceBlock(t *testing.T) {
+	t.Parallel()
+	block := func(content string) string { return hostsBegin + "\n" + content + hostsEnd + "\n" }
+	rapid.Check(t, func(t *rapid.T) {
+		lines := rapid.SliceOfN(rapid.StringMatching(`[0-9a-z. ]{0,12}\n`), 0, 5)
+		before, after := strings.Join(lines.Draw(t, "before"), ""), strings.Join(lines.Draw(t, "after"), "")
+		one, two := block(strings.Join(lines.Draw(t, "one"), "")), block(strings.Join(lines.Draw(t, "two"), ""))
+		if got := replaceBlock(before+one+after, two); got != before+two+after {
+			t.Fatalf("got %q", got)
+		}
+		if got := replaceBlock(before, one); got != one+before {
+			t.Fatalf("first time: got %q", got)
+		}
+	})
+}
+
+func TestEnsureKeyPair(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "keys", "ssh_ed25519")
+	first, err := ensureKeyPair(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := ensureKeyPair(path)
+	if err != nil || string(ssh.MarshalAuthorizedKey(first)) != string(ssh.MarshalAuthorizedKey(second)) {
+		t.Errorf("the second call made another key: %v", err)
+	}
+	for name, want := range map[string]os.FileMode{path: 0o600, path + ".pub": 0o644, filepath.Dir(path): 0o700 | os.ModeDir} {
+		if info, err := os.Stat(name); err != nil || info.Mode() != want {
+			t.Errorf("%s: %v, %v", name, info.Mode(), err)
+		}
+	}
+	public, err := os.ReadFile(path + ".pub")
+	if err != nil || string(public) != string(ssh.MarshalAuthorizedKey(first)) {
+		t.Errorf("the public half is %q, %v", public, err)
+	}
+}
+
+// One at a time holds the lock, also while its folder is removed and made anew.
+func TestLockFile(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "local")
+	var inside, waited atomic.Int32
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() {
+			unlock, err := lockFile(t.Context(), filepath.Join(dir, "lock"), func() { waited.Add(1) })
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if inside.Add(1) != 1 {
+				t.Error("two are inside")
+			}
+			time.Sleep(5 * time.Millisecond)
+			if i%3 == 0 {
+				os.RemoveAll(dir)
+			}
+			inside.Add(-1)
+			unlock()
+		})
+	}
+	wg.Wait()
+	if waited.Load() == 0 {
+		t.Error("nobody said that it waits")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
+	defer cancel()
+	unlock, err := lockFile(ctx, filepath.Join(dir, "lock"), func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	if _, err := lockFile(ctx, filepath.Join(dir, "lock"), func() {}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a lock that is held: %v", err)
+	}
+}
+
+func TestSitesDiffer(t *testing.T) {
+	t.Parallel()
+	a, b := t.TempDir(), t.TempDir()
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(a, link); err != nil {
+		t.Fatal(err)
+	}
+	mark := func(dir string) string {
+		m, err := Local{StateDir: dir}.Mark()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	if mark(a) == mark(b) {
+		t.Error("two folders have one mark")
+	}
+	if mark(a) != mark(link) || mark(a) != mark(a+"/.") {
+		t.Error("one folder has two marks")
+	}
+	// A link's name is at most 15 characters (IFNAMSIZ in linux/if.h, less its zero).
+	if name := (machine{site: site{mark: mark(a)}, index: MaxLocal}).mark(); len(mark(a)) > 15 {
+		t.Errorf("%s is too long for a link", name)
+	}
+}
+
+func TestNoSuchMachine(t *testing.T) {
+	t.Parallel()
+	l := Local{StateDir: t.TempDir()}
+	if list, err := l.List(); err != nil || len(list) != 0 {
+		t.Errorf("list: %v, %v", list, err)
+	}
+	for _, err := range []error{l.Restart(t.Context(), "pai-1"), l.Kill(t.Context(), "pai-1")} {
+		if pai.CodeOf(err) != pai.CodeNotFound {
+			t.Errorf("error %v", err)
+		}
+	}
+	if _, err := l.Up(t.Context(), MaxLocal+1); pai.CodeOf(err) != pai.CodeUsage {
+		t.Errorf("too many: %v", err)
+	}
+	if left, err := os.ReadDir(l.StateDir); err != nil || len(left) != 0 {
+		t.Errorf("looking left %v, %v", left, err)
+	}
+}
