@@ -81,7 +81,7 @@ func traces(t *testing.T, l machine.Local) []string {
 	look("route", "ip -4 route show table all")
 	look("mount", "cat /proc/self/mounts")
 	look("process", "ps -eo pid,args --no-headers | grep -v 'ps -eo' || true")
-	look("process in a group", "cat /proc/[0-9]*/cgroup 2>/dev/null || true")
+	look("process in a group", "cat /proc/[0-9]*/cgroup 2>/dev/null | grep -v '(deleted)' || true")
 	look("control group", "find /sys/fs/cgroup -type d 2>/dev/null || true")
 	look("runtime folder", "find /run/systemd/nspawn 2>/dev/null || true")
 	look("folder", "find "+machine.Quote(l.StateDir)+" -maxdepth 3")

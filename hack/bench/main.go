@@ -21,7 +21,7 @@ import (
 func main() {
 	cold := flag.Bool("cold", false, "measure a cold demo as well: build everything from nothing (about half an hour)")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	b := &bench{state: filepath.Join(os.TempDir(), "pai-bench")}
 	err := b.run(ctx, *cold)

@@ -42,11 +42,11 @@ func newImageLoadCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "load FILE|DIR",
 		Short: "Load an image onto every machine",
-		Long: `Load an image, an OCI archive or an OCI layout, onto every machine. Jobs use
-it under the name that it carries, or that --name gives it.
+		Long: `Load an image, an OCI archive or layout or a Docker archive, onto every machine.
+Jobs use it under the name that it carries, or that --name gives it.
 
-An archive is what "docker save" (25 or newer) and "skopeo copy … oci-archive:"
-write. The image stays on the machines: it is not removed when disks fill up.`,
+An archive is what "docker save" and "skopeo copy … oci-archive:" write. The
+image stays on the machines: it is not removed when disks fill up.`,
 		Args: cobra.ExactArgs(1),
 	}
 	cmd.Flags().StringVar(&name, "name", "", "name to load the image under, such as team/train:v3")

@@ -20,7 +20,8 @@ import (
 )
 
 const (
-	indexFile = "index.json"
+	indexFile  = "index.json"
+	dockerFile = "manifest.json" // the list of images in a Docker archive
 	// maxIndex is far above the size of any index of images.
 	maxIndex = 4 << 20
 
@@ -30,12 +31,13 @@ const (
 	annotationRef  = "org.opencontainers.image.ref.name"
 )
 
-// imageFile is an OCI archive or layout, and the names that its images are
-// loaded under.
+// imageFile is an OCI archive or layout, or a Docker archive, and the names
+// that its images are loaded under.
 type imageFile struct {
-	path  string
-	index []byte // index.json, with full names
-	names []string
+	path   string
+	index  []byte // index.json, with full names; nil in an old Docker archive
+	docker []byte // manifest.json
+	names  []string
 }
 
 // openImageFile reads what is in a file or folder. With newName its only image
@@ -43,11 +45,13 @@ type imageFile struct {
 func openImageFile(file, newName string) (*imageFile, error) {
 	f := &imageFile{path: file}
 	err := f.each(func(h *tar.Header, r io.Reader) error {
-		if h.Name != indexFile {
-			return nil
+		var err error
+		switch h.Name {
+		case indexFile:
+			f.index, err = io.ReadAll(io.LimitReader(r, maxIndex))
+		case dockerFile:
+			f.docker, err = io.ReadAll(io.LimitReader(r, maxIndex))
 		}
-		data, err := io.ReadAll(io.LimitReader(r, maxIndex))
-		f.index = data
 		return err
 	})
 	switch {
@@ -55,6 +59,8 @@ func openImageFile(file, newName string) (*imageFile, error) {
 		return nil, pai.Errorf(pai.CodeUsage, "", "there is no %s", file)
 	case err != nil:
 		return nil, pai.Errorf(pai.CodeInvalid, "", "read %s: %w", file, err)
+	case f.index == nil && f.docker != nil:
+		return f, f.dockerNames(newName)
 	case f.index == nil:
 		return nil, pai.Errorf(pai.CodeInvalid, "make one with: skopeo copy SOURCE oci-archive:FILE:NAME", "%s is no OCI archive or layout: it has no %s", file, indexFile)
 	}
@@ -102,6 +108,32 @@ func (f *imageFile) setNames(newName string) error {
 	return nil
 }
 
+// dockerNames reads the names in an archive of an older Docker, which
+// containerd takes as it is.
+func (f *imageFile) dockerNames(newName string) error {
+	if newName != "" {
+		return pai.Errorf(pai.CodeUsage, "leave --name out, or make an OCI archive with: skopeo copy docker-archive:"+f.path+" oci-archive:FILE:NAME",
+			"%s is a Docker archive, whose images cannot be renamed", f.path)
+	}
+	var images []struct{ RepoTags []string }
+	if err := json.Unmarshal(f.docker, &images); err != nil {
+		return pai.Errorf(pai.CodeInvalid, "", "read %s of %s: %w", dockerFile, f.path, err)
+	}
+	for _, image := range images {
+		for _, tag := range image.RepoTags {
+			full, err := fullName(tag, true)
+			if err != nil {
+				return pai.Errorf(pai.CodeInvalid, "", "an image in %s: %w", f.path, err)
+			}
+			f.names = append(f.names, full)
+		}
+	}
+	if len(f.names) == 0 {
+		return pai.Errorf(pai.CodeInvalid, "save it by its name: docker save NAME", "no image in %s has a name", f.path)
+	}
+	return nil
+}
+
 func text(v any) string {
 	s, _ := v.(string)
 	return s
@@ -136,7 +168,7 @@ func (f *imageFile) archive(w io.Writer) error {
 			header.Size, r = int64(len(f.index)), strings.NewReader(string(f.index))
 		}
 		// docker save adds its own list of images beside OCI's; one is enough.
-		if h.Name == "manifest.json" || h.Name == "repositories" {
+		if f.index != nil && (h.Name == dockerFile || h.Name == "repositories") {
 			return nil
 		}
 		if err := out.WriteHeader(header); err != nil {

@@ -132,6 +132,23 @@ func TestImageArchives(t *testing.T) {
 	}
 }
 
+func TestDockerArchive(t *testing.T) {
+	t.Parallel()
+	files := map[string]string{"manifest.json": `[{"Config":"c.json","RepoTags":["train:v3"],"Layers":["l.tar"]}]`, "c.json": "{}", "l.tar": "x"}
+	file := put(t, "image.tar", archiveOf(t, files))
+	f, err := openImageFile(file, "")
+	if err != nil || !slices.Equal(f.names, []string{"docker.io/library/train:v3"}) {
+		t.Fatalf("%+v, %v", f, err)
+	}
+	var out bytes.Buffer
+	if err := f.archive(&out); err != nil || !bytes.Equal(out.Bytes(), archiveOf(t, files)) {
+		t.Errorf("it was changed, or %v", err)
+	}
+	if _, err := openImageFile(file, "other"); pai.CodeOf(err) != pai.CodeUsage {
+		t.Errorf("with another name: %v", err)
+	}
+}
+
 func TestNotAnImage(t *testing.T) {
 	t.Parallel()
 	for name, source := range map[string]string{

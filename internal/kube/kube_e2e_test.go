@@ -91,9 +91,22 @@ func exists(t *testing.T, c *kube.Client, resource, namespace, name string) bool
 	return err == nil
 }
 
-func TestApplyPruneDelete(t *testing.T) {
+// One control plane serves all tests, because starting one is most of the work;
+// the last of them takes its API server away.
+func TestClient(t *testing.T) {
 	t.Parallel()
-	c := kubetest.Start(t).Client
+	cluster := kubetest.Start(t)
+	t.Run("apply, prune, delete", func(t *testing.T) { applyPruneDelete(t, cluster) })
+	t.Run("a killed application is pruned later", func(t *testing.T) { killedApplicationIsPrunedLater(t, cluster) })
+	t.Run("prune leaves what another inventory took over", func(t *testing.T) { pruneLeavesWhatAnotherInventoryTookOver(t, cluster) })
+	t.Run("prune leaves what holds something", func(t *testing.T) { pruneLeavesWhatHoldsSomething(t, cluster) })
+	t.Run("conversion can be dropped", func(t *testing.T) { conversionCanBeDropped(t, cluster) })
+	t.Run("wait names what is not ready", func(t *testing.T) { waitNamesWhatIsNotReady(t, cluster) })
+	t.Run("apply outlasts the API", func(t *testing.T) { applyOutlastsTheAPI(t, cluster) })
+}
+
+func applyPruneDelete(t *testing.T, cluster *kubetest.Cluster) {
+	c := cluster.Client
 	opts := kube.ApplyOptions{Inventory: "shop", Prune: true, Record: map[string]string{"release": "v0.9"}}
 
 	if got := apply(t, c, shop, kube.ApplyOptions{Inventory: "shop", DryRun: true}); got.Count(kube.Created) != 5 {
@@ -175,33 +188,31 @@ func TestApplyPruneDelete(t *testing.T) {
 
 // An application that is killed half way must leave nothing that a later one
 // does not know.
-func TestKilledApplicationIsPrunedLater(t *testing.T) {
-	t.Parallel()
-	c := kubetest.Start(t).Client
-	opts := kube.ApplyOptions{Inventory: "shop", Prune: true}
+func killedApplicationIsPrunedLater(t *testing.T, cluster *kubetest.Cluster) {
+	c := cluster.Client
+	opts := kube.ApplyOptions{Inventory: "killed", Prune: true}
 	// The last object can never be applied: the application fails with the
 	// others made.
-	broken := shop + "\n---\napiVersion: v1\nkind: Service\nmetadata: {name: bad, namespace: shop}\nspec: {ports: [{port: 99999999}]}\n"
-	if _, err := c.Apply(t.Context(), decode(t, broken), opts); err == nil || !strings.Contains(err.Error(), "Service shop/bad") {
+	broken := strings.ReplaceAll(shop, "shop", "killed") + "\n---\napiVersion: v1\nkind: Service\nmetadata: {name: bad, namespace: killed}\nspec: {ports: [{port: 99999999}]}\n"
+	if _, err := c.Apply(t.Context(), decode(t, broken), opts); err == nil || !strings.Contains(err.Error(), "Service killed/bad") {
 		t.Fatalf("apply: %v, want an error that names the service", err)
 	}
-	inv, err := c.Inventory(t.Context(), "shop")
+	inv, err := c.Inventory(t.Context(), "killed")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if inv.State != kube.InventoryApplying || len(inv.Objects) != 6 {
 		t.Fatalf("inventory is %+v, want all 6 objects, applying", inv)
 	}
-	got := apply(t, c, "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}", opts)
-	if exists(t, c, "configmaps.v1.", "shop", "settings") {
+	got := apply(t, c, "apiVersion: v1\nkind: Namespace\nmetadata: {name: killed}", opts)
+	if exists(t, c, "configmaps.v1.", "killed", "settings") {
 		t.Errorf("%v: what the killed application made was not pruned", got)
 	}
 }
 
 // An object that moved from one inventory to another is the other's.
-func TestPruneLeavesWhatAnotherInventoryTookOver(t *testing.T) {
-	t.Parallel()
-	c := kubetest.Start(t).Client
+func pruneLeavesWhatAnotherInventoryTookOver(t *testing.T, cluster *kubetest.Cluster) {
+	c := cluster.Client
 	const cm = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: moved, namespace: default}"
 	const other = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: other, namespace: default}"
 	apply(t, c, cm+"\n---\n"+other, kube.ApplyOptions{Inventory: "old", Prune: true})
@@ -219,9 +230,8 @@ func TestPruneLeavesWhatAnotherInventoryTookOver(t *testing.T) {
 }
 
 // What holds state or jobs stays when an application no longer names it.
-func TestPruneLeavesWhatHoldsSomething(t *testing.T) {
-	t.Parallel()
-	c := kubetest.Start(t).Client
+func pruneLeavesWhatHoldsSomething(t *testing.T, cluster *kubetest.Cluster) {
+	c := cluster.Client
 	const holder = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: queue, namespace: default, annotations: {pai.dev/holds: jobs}}"
 	const other = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: other, namespace: default}"
 	opts := kube.ApplyOptions{Inventory: "queues", Prune: true}
@@ -239,9 +249,8 @@ func TestPruneLeavesWhatHoldsSomething(t *testing.T) {
 
 // A definition can go from conversion by a webhook to none, although the
 // webhook's authority belongs to another manager.
-func TestConversionCanBeDropped(t *testing.T) {
-	t.Parallel()
-	c := kubetest.Start(t).Client
+func conversionCanBeDropped(t *testing.T, cluster *kubetest.Cluster) {
+	c := cluster.Client
 	const converting = `
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
@@ -300,15 +309,13 @@ func testCA(t *testing.T) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
-func TestApplyOutlastsTheAPI(t *testing.T) {
-	t.Parallel()
-	cluster := kubetest.Start(t)
+func applyOutlastsTheAPI(t *testing.T, cluster *kubetest.Cluster) {
 	var said []string
 	c := cluster.Client.WithProgress(func(format string, args ...any) { said = append(said, format) })
 	cluster.StopAPIServer()
 	back := time.AfterFunc(5*time.Second, cluster.StartAPIServer)
 	defer back.Stop()
-	if _, err := c.Apply(t.Context(), decode(t, shop), kube.ApplyOptions{Inventory: "shop"}); err != nil {
+	if _, err := c.Apply(t.Context(), decode(t, strings.ReplaceAll(shop, "shop", "outlast")), kube.ApplyOptions{Inventory: "outlast"}); err != nil {
 		t.Fatalf("apply while the API is away for a moment: %v", err)
 	}
 	if len(said) == 0 {
@@ -316,15 +323,13 @@ func TestApplyOutlastsTheAPI(t *testing.T) {
 	}
 	cluster.StopAPIServer()
 	start := time.Now()
-	_, err := c.WithPatience(2*time.Second).Apply(t.Context(), decode(t, shop), kube.ApplyOptions{Inventory: "shop"})
+	_, err := c.WithPatience(2*time.Second).Apply(t.Context(), decode(t, strings.ReplaceAll(shop, "shop", "outlast")), kube.ApplyOptions{Inventory: "outlast"})
 	if err == nil || !strings.Contains(err.Error(), "does not answer") || time.Since(start) > 20*time.Second {
 		t.Errorf("apply without an API: %v after %s, want an error soon that says so", err, time.Since(start))
 	}
 }
 
-func TestWaitNamesWhatIsNotReady(t *testing.T) {
-	t.Parallel()
-	cluster := kubetest.Start(t)
+func waitNamesWhatIsNotReady(t *testing.T, cluster *kubetest.Cluster) {
 	cluster.StartControllers()
 	c := cluster.Client
 	const deployment = `

@@ -24,16 +24,12 @@ const (
 	codeNotExist = 102
 )
 
-// putScript writes standard input to the file $path by way of a temporary
-// file, which only its owner can read until it is complete. One that an
+// putScript writes standard input to the file $path in $dir by way of a
+// temporary file, which only its owner can read until it is complete. One that an
 // earlier, killed call left is removed after an hour.
 const putScript = `
 umask 022
-dir=$(dirname -- "$path")
-if [ ! -d "$dir" ]; then
-    mkdir -p -- "$dir"
-    sync -- "$dir" "$dir/.."
-fi
+mkdir -p -- "$dir"
 find "$dir" -maxdepth 1 -name '.pai-tmp.*' -mmin +60 -type f -delete
 tmp=$(umask 077; mktemp -- "$dir/.pai-tmp.XXXXXXXXXX")
 trap 'rm -f -- "$tmp"' EXIT
@@ -56,7 +52,7 @@ sync -- "$dir"
 `
 
 func (h *sshHost) put(ctx context.Context, file string, data []byte, mode fs.FileMode, how string) error {
-	script := fmt.Sprintf("path=%s mode=%04o how=%s\n%s", Quote(file), mode.Perm(), how, putScript)
+	script := fmt.Sprintf("path=%s dir=%s mode=%04o how=%s\n%s", Quote(file), Quote(path.Dir(file)), mode.Perm(), how, putScript)
 	return h.fileScript(ctx, "write", file, Command{Script: script, Stdin: bytes.NewReader(data)}, nil)
 }
 
@@ -83,7 +79,7 @@ func (h *sshHost) ReadFile(ctx context.Context, file string) ([]byte, error) {
 
 // Remove removes a file; one that is not there is no error.
 func (h *sshHost) Remove(ctx context.Context, file string) error {
-	script := fmt.Sprintf("path=%s\n[ -e \"$path\" ] || [ -L \"$path\" ] || exit 0\nrm -f -- \"$path\"\nsync -- \"$(dirname -- \"$path\")\"", Quote(file))
+	script := fmt.Sprintf("path=%s\n[ -e \"$path\" ] || [ -L \"$path\" ] || exit 0\nrm -f -- \"$path\"\nsync -- %s", Quote(file), Quote(path.Dir(file)))
 	return h.fileScript(ctx, "remove", file, Command{Script: script}, nil)
 }
 

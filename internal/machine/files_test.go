@@ -20,7 +20,7 @@ func TestFiles(t *testing.T) {
 	t.Parallel()
 	host := startSSHD(t).dial(t)
 	ctx := t.Context()
-	dir := filepath.Join(t.TempDir(), "new", "it's a folder")
+	dir := filepath.Join(memoryDir(t), "new", "it's a folder")
 	path := filepath.Join(dir, "file")
 
 	if _, err := host.ReadFile(ctx, path); !errors.Is(err, fs.ErrNotExist) {
@@ -69,6 +69,18 @@ func TestFiles(t *testing.T) {
 	}
 }
 
+// memoryDir is a folder in memory: writes are synced, which takes seconds on a
+// disk that is busy with something else.
+func memoryDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "pai-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 func stat(t *testing.T, path string) fs.FileInfo {
 	t.Helper()
 	info, err := os.Stat(path)
@@ -100,7 +112,7 @@ func TestFileErrorsNameTheFile(t *testing.T) {
 func TestCreateFileIsExclusive(t *testing.T) {
 	t.Parallel()
 	host := startSSHD(t).dial(t)
-	path := filepath.Join(t.TempDir(), "lock")
+	path := filepath.Join(memoryDir(t), "lock")
 	var winners atomic.Int32
 	var wg sync.WaitGroup
 	for i := range 16 {
@@ -146,7 +158,7 @@ func TestWriteFileIsAtomic(t *testing.T) {
 	t.Parallel()
 	sshd := startSSHD(t)
 	host := sshd.dial(t)
-	dir := t.TempDir()
+	dir := memoryDir(t)
 	path := filepath.Join(dir, "file")
 	contents := []string{strings.Repeat("old", 300_000), strings.Repeat("new!", 300_000)}
 	write(t, path, contents[0])

@@ -82,8 +82,8 @@ func (m machine) boot() error {
 
 func (m machine) console() string { return filepath.Join(m.dir, "console.log") }
 
-// nspawn is the command that boots the machine. Each setting is needed by
-// what runs on a Kubernetes machine: see docs on local machines.
+// nspawn is the command that boots the machine, with all that kubelet,
+// containerd and runc need of a machine (systemd-nspawn(1)).
 func (m machine) nspawn() []string {
 	args := []string{
 		findProgram("systemd-nspawn"), "--quiet", "--boot",
@@ -123,87 +123,6 @@ func (m machine) leader() int {
 		}
 	}
 	return 0
-}
-
-// waitUntilUp waits until the machine answers by ssh and has started all it
-// starts at boot.
-func (m machine) waitUntilUp(ctx context.Context, target Target) error {
-	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
-	defer cancel()
-	for {
-		err := m.answers(ctx, target)
-		if err == nil {
-			return nil
-		}
-		what := ""
-		switch {
-		case errors.Is(ctx.Err(), context.Canceled):
-			return fmt.Errorf("wait for machine %q: %w", m.name, ctx.Err())
-		case ctx.Err() != nil:
-			what = fmt.Sprintf("does not answer after %s (%v)", bootTimeout, err)
-		case len(m.processes()) == 0:
-			what = "ended while it booted"
-		}
-		if what != "" {
-			return pai.Errorf(pai.CodeFailed, "its console is in "+m.console(), "machine %q %s: %s", m.name, what, m.consoleTail())
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-}
-
-// answers reports why the machine is not up yet.
-func (m machine) answers(ctx context.Context, target Target) error {
-	// A packet to a machine that has no network yet is lost: ask often and briefly.
-	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", target.hostPort())
-	if err != nil {
-		return err
-	}
-	conn.Close()
-	host, err := Dial(ctx, target)
-	if err != nil {
-		return err
-	}
-	defer host.Close()
-	// It fails for "degraded", too: a unit that failed is not for us to judge.
-	_, err = host.Run(ctx, Command{Script: "systemctl is-system-running --wait >/dev/null || true"})
-	return err
-}
-
-func (m machine) consoleTail() string {
-	data, err := os.ReadFile(m.console())
-	if err != nil {
-		return "no console log"
-	}
-	return strings.TrimSpace(tail(string(data), 500))
-}
-
-// reboot asks the machine's systemd to reboot in order and waits until
-// another one runs.
-func (m machine) reboot(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
-	defer cancel()
-	old := m.leader()
-	if old == 0 {
-		return pai.Errorf(pai.CodeFailed, "paictl up starts it", "machine %q does not run", m.name)
-	}
-	// SIGRTMIN+5 starts reboot.target (systemd(1), "Signals").
-	const sigRTMIN = 34
-	if err := signalProcess(old, syscall.Signal(sigRTMIN+5), m.owns); err != nil {
-		return err
-	}
-	for {
-		if now := m.leader(); now != 0 && now != old {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("it has not gone down and come back: %w", ctx.Err())
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
 }
 
 // clear ends all processes of the machine, at once, and removes what they

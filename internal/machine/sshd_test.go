@@ -162,7 +162,7 @@ func write(t testing.TB, path, content string) {
 // waitFor waits until something is so.
 func waitFor(t testing.TB, what string, so func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for !so() {
 		select {

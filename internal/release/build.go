@@ -80,7 +80,7 @@ func Build(ctx context.Context, o BuildOptions) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return dir, b.write(dir, inputs, m, raw, services, parts, layers)
+	return dir, b.write(dir, inputs, raw, services, parts, layers)
 }
 
 // manifest reads the release's manifest from the source tree.
@@ -191,7 +191,7 @@ func (b *builder) layers(ctx context.Context, parts []part) ([]cachedLayer, erro
 }
 
 // write makes the bundle beside its place and then puts it there whole.
-func (b *builder) write(dir, inputs string, m Manifest, raw, services []byte, parts []part, layers []cachedLayer) error {
+func (b *builder) write(dir, inputs string, raw, services []byte, parts []part, layers []cachedLayer) error {
 	work := filepath.Join(filepath.Dir(dir), "."+b.Release+".new")
 	if err := os.RemoveAll(work); err != nil {
 		return fmt.Errorf("make room for bundle: %w", err)
@@ -201,7 +201,7 @@ func (b *builder) write(dir, inputs string, m Manifest, raw, services []byte, pa
 	if err != nil {
 		return err
 	}
-	if err := fill(l, m, raw, services, parts, layers); err != nil {
+	if err := fill(l, raw, services, parts, layers); err != nil {
 		return fmt.Errorf("write bundle of release %s: %w", b.Release, err)
 	}
 	digest, err := l.finish()
@@ -218,7 +218,7 @@ func (b *builder) write(dir, inputs string, m Manifest, raw, services []byte, pa
 	return os.WriteFile(b.inputsFile(), []byte(inputs+" "+digest+"\n"), 0o644)
 }
 
-func fill(l *layout, m Manifest, raw, services []byte, parts []part, layers []cachedLayer) error {
+func fill(l *layout, raw, services []byte, parts []part, layers []cachedLayer) error {
 	release, err := l.blob(raw, typeYAML)
 	if err != nil {
 		return err

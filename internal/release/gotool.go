@@ -150,8 +150,8 @@ func countPackages(r io.Reader, compiled func(int)) string {
 		}
 	}
 	if err := lines.Err(); err != nil {
-		fmt.Fprintf(&messages, "reading the messages of go build: %v\n", err)
-		io.Copy(io.Discard, r) // so that go build does not wait for a reader
+		_, rest := io.Copy(io.Discard, r) // so that go build does not wait for a reader
+		fmt.Fprintf(&messages, "reading the messages of go build: %v\n", errors.Join(err, rest))
 	}
 	return messages.String()
 }

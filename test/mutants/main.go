@@ -25,7 +25,7 @@ func main() {
 	only := flag.String("only", "", "names of the faults to try, with commas between them (default: all)")
 	save := flag.String("save", "", "file to put the table into as well")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	if err := run(ctx, *only, *save); err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)

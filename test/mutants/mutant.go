@@ -111,7 +111,8 @@ type result struct {
 const testLimit = 3 * time.Minute
 
 func (m mutant) args() []string {
-	args := []string{"test", "-count=1", "-timeout", testLimit.String()}
+	// Vetting and debug information would take longer than the tests.
+	args := []string{"test", "-count=1", "-vet=off", "-ldflags=-w", "-timeout", testLimit.String()}
 	if m.Run != "" {
 		args = append(args, "-run", m.Run)
 	}

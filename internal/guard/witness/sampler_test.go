@@ -68,6 +68,9 @@ func sampleDuring(t *testing.T, d *door, mode string, length time.Duration) Coun
 	if err != nil {
 		t.Fatal(err)
 	}
+	if mode != "hang" { // on a busy machine a good answer may take long, too
+		p.fresh.timeout, p.kept.timeout = submitTimeout, submitTimeout
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
@@ -96,7 +99,7 @@ func TestSamplersMeasureOutages(t *testing.T) {
 			// is a little longer than the outage; a busy machine adds to it.
 			for what, a := range map[string]float64{"new, outage": c.New.OutageSeconds, "new, longest": c.New.LongestGapSeconds,
 				"kept, outage": c.Kept.OutageSeconds, "kept, longest": c.Kept.LongestGapSeconds} {
-				if a < length.Seconds()-0.2 || a > length.Seconds()+2 {
+				if a < length.Seconds()-0.2 || a > length.Seconds()+5 {
 					t.Errorf("%s: %.2f s, want about %.2f s", what, a, length.Seconds())
 				}
 			}

@@ -26,7 +26,7 @@ import (
 // cache folder are used.
 const ProgramsVariable = "PAI_TEST_PROGRAMS"
 
-const startTimeout = 90 * time.Second
+const startTimeout = 3 * time.Minute
 
 // Cluster is a control plane without machines.
 type Cluster struct {

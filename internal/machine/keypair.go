@@ -1,0 +1,47 @@
+package machine
+
+// ensureKeyPair returns the public half of an ssh key, made first when it is
+// missing. The private half appears with its final mode.
+func ensureKeyPair(path string) (ssh.PublicKey, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		private, public, err := newKeyPair("pai")
+		if err != nil {
+			return nil, err
+		}
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return nil, fmt.Errorf("make the folder of keys: %w", err)
+		}
+		if err := writeAtomically(path+".pub", ssh.MarshalAuthorizedKey(public), 0o644); err != nil {
+			return nil, fmt.Errorf("write the ssh key %s: %w", path, err)
+		}
+		if err := writeAtomically(path, private, 0o600); err != nil {
+			return nil, fmt.Errorf("write the ssh key %s: %w", path, err)
+		}
+		return public, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the ssh key: %w", err)
+	}
+	signer, err := ssh.ParsePrivateKey(data)
+	if err != nil {
+		return nil, fmt.Errorf("read the ssh key %s: %w", path, err)
+	}
+	return signer.PublicKey(), nil
+}
+
+func newKeyPair(comment string) (private []byte, public ssh.PublicKey, err error) {
+	pub, priv, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make an ssh key: %w", err)
+	}
+	block, err := ssh.MarshalPrivateKey(priv, comment)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make an ssh key: %w", err)
+	}
+	public, err = ssh.NewPublicKey(pub)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make an ssh key: %w", err)
+	}
+	return pem.EncodeToMemory(block), public, nil
+}
