@@ -1,5 +1,18 @@
 package machine
 
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/crypto/ssh"
+)
+
 // ensureKeyPair returns the public half of an ssh key, made first when it is
 // missing. The private half appears with its final mode.
 func ensureKeyPair(path string) (ssh.PublicKey, error) {

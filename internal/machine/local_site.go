@@ -1,5 +1,16 @@
 package machine
 
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
 // site is where one StateDir keeps its machines, and the mark by which this
 // host shows what is theirs.
 type site struct {

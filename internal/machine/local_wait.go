@@ -1,5 +1,18 @@
 package machine
 
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"pai.dev/pai/internal/pai"
+)
+
 // waitUntilUp waits until the machine answers by ssh and has started all it
 // starts at boot.
 func (m machine) waitUntilUp(ctx context.Context, target Target) error {
