@@ -10,8 +10,9 @@ packages=(
   pkg-config         #   which it finds with this
   busybox-static     # the shell in the example job's image
   systemd-container  # local machines: systemd-nspawn
-  debootstrap        # local machines: their root file system
+  debootstrap debian-archive-keyring  # local machines: their root file system
   iproute2 nftables  # local machines: their network
+  openssh-server     # the tests of the ssh path start one on loopback
   procps             # ps, in the tests
 )
 

@@ -114,14 +114,28 @@ func probe(ctx context.Context, list []machineEntry) {
 		}
 		wg.Go(func() {
 			m.State = "unreachable"
-			conn, err := (&net.Dialer{Timeout: 3 * time.Second}).DialContext(ctx, "tcp", net.JoinHostPort(m.Address, strconv.Itoa(m.Port)))
-			if err == nil {
-				conn.Close()
+			if answersSSH(ctx, net.JoinHostPort(m.Address, strconv.Itoa(m.Port))) {
 				m.State = machine.StateRunning
 			}
 		})
 	}
 	wg.Wait()
+}
+
+// answersSSH reports whether an ssh server, and not just anything, answers.
+func answersSSH(ctx context.Context, address string) bool {
+	const patience = 3 * time.Second
+	conn, err := (&net.Dialer{Timeout: patience}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return false
+	}
+	greeting := make([]byte, 4)
+	_, err = io.ReadFull(conn, greeting)
+	return err == nil && string(greeting) == "SSH-" // RFC 4253, section 4.2
 }
 
 func showMachines(w io.Writer, list []machineEntry) error {

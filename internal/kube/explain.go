@@ -124,14 +124,14 @@ func containerTrouble(s corev1.ContainerStatus) string {
 	case s.State.Waiting != nil:
 		why = "waiting: " + join(s.State.Waiting.Reason, s.State.Waiting.Message)
 	case s.State.Terminated != nil && s.State.Terminated.ExitCode != 0:
-		return fmt.Sprintf("ended with code %d: %s", s.State.Terminated.ExitCode, join(s.State.Terminated.Reason, s.State.Terminated.Message))
+		return fmt.Sprintf("ended with code %d: %s", s.State.Terminated.ExitCode, join(s.State.Terminated.Reason, ends(s.State.Terminated.Message)))
 	case s.State.Running != nil && !s.Ready:
 		why = "runs but is not ready"
 	default:
 		return ""
 	}
 	if last := s.LastTerminationState.Terminated; last != nil {
-		why += fmt.Sprintf(" (before, it ended with code %d: %s)", last.ExitCode, join(last.Reason, last.Message))
+		why += fmt.Sprintf(" (before, it ended with code %d: %s)", last.ExitCode, join(last.Reason, ends(last.Message)))
 	}
 	return why
 }
@@ -145,6 +145,26 @@ func join(reason, message string) string {
 	default:
 		return reason + ": " + message
 	}
+}
+
+// ends shortens what a container printed last to its first and its last line:
+// a complaint about a flag comes before the usage, a panic's end says where.
+func ends(message string) string {
+	lines := strings.Split(strings.TrimSpace(message), "\n")
+	first, last := shorten(lines[0]), shorten(lines[len(lines)-1])
+	if len(lines) == 1 {
+		return first
+	}
+	return first + " … " + last
+}
+
+func shorten(line string) string {
+	const most = 300
+	line = strings.TrimSpace(line)
+	if len(line) > most {
+		return line[:most] + "…"
+	}
+	return line
 }
 
 func toLabelSelector(selector map[string]any) (string, error) {

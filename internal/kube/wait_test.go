@@ -61,8 +61,9 @@ func TestPodTrouble(t *testing.T) {
 	waiting := corev1.ContainerStatus{Name: "manager", State: corev1.ContainerState{
 		Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImageNeverPull", Message: "image is not present"}}}
 	crashed := corev1.ContainerStatus{Name: "manager",
-		State:                corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}},
-		LastTerminationState: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 2, Reason: "Error"}}}
+		State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}},
+		LastTerminationState: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 2, Reason: "Error",
+			Message: "flag provided but not defined: -x\nUsage:\n  -y  why\n"}}}
 	tests := []struct {
 		name string
 		pod  corev1.Pod
@@ -71,7 +72,7 @@ func TestPodTrouble(t *testing.T) {
 		{"waiting", corev1.Pod{Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{waiting}}},
 			"container manager waiting: ErrImageNeverPull: image is not present"},
 		{"crashing", corev1.Pod{Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{crashed}}},
-			"container manager waiting: CrashLoopBackOff (before, it ended with code 2: Error)"},
+			"container manager waiting: CrashLoopBackOff (before, it ended with code 2: Error: flag provided but not defined: -x … -y  why)"},
 		{"running", corev1.Pod{Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{
 			{Name: "m", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}}}, "container m runs but is not ready"},
 		{"ready", corev1.Pod{Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{

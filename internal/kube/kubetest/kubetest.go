@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -22,8 +21,7 @@ import (
 )
 
 // ProgramsVariable names a folder with etcd, kube-apiserver and
-// kube-controller-manager. Without it the programs of the bundles in the
-// cache folder are used.
+// kube-controller-manager.
 const ProgramsVariable = "PAI_TEST_PROGRAMS"
 
 const startTimeout = 3 * time.Minute
@@ -163,41 +161,11 @@ func stop(cmd *exec.Cmd) {
 
 func findPrograms(t testing.TB) string {
 	t.Helper()
-	if dir := os.Getenv(ProgramsVariable); dir != "" {
-		return dir
+	dir := os.Getenv(ProgramsVariable)
+	if dir == "" {
+		t.Fatalf("set %s to a folder with etcd, kube-apiserver and kube-controller-manager, as hack/test.sh does", ProgramsVariable)
 	}
-	cache := os.Getenv("PAI_CACHE_DIR")
-	if cache == "" {
-		user, err := os.UserCacheDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cache = filepath.Join(user, "pai")
-	}
-	link := t.TempDir()
-	var missing []string
-	for _, program := range []string{"etcd", "kube-apiserver", "kube-controller-manager"} {
-		found, err := filepath.Glob(filepath.Join(cache, "programs", "*", program))
-		if err != nil {
-			t.Fatal(err)
-		}
-		nested, err := filepath.Glob(filepath.Join(cache, "programs", "*", "bin", program))
-		if err != nil {
-			t.Fatal(err)
-		}
-		found = append(found, nested...)
-		if len(found) == 0 {
-			missing = append(missing, program)
-			continue
-		}
-		if err := os.Symlink(found[len(found)-1], filepath.Join(link, program)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if len(missing) > 0 {
-		t.Fatalf("no %s in %s: build a bundle first, or set %s", strings.Join(missing, ", "), cache, ProgramsVariable)
-	}
-	return link
+	return dir
 }
 
 func freePort(t testing.TB) int {
