@@ -40,8 +40,6 @@ type testCluster struct {
 	step atomic.Value
 }
 
-const namespace = pai.VirtualClusterNamespacePrefix + "witness-test"
-
 func connect(t *testing.T) *testCluster {
 	t.Helper()
 	cfg, err := clientcmd.BuildConfigFromFlags("", need(t, "PAI_E2E_KUBECONFIG"))
@@ -68,13 +66,6 @@ func need(t *testing.T, variable string) string {
 		t.Fatalf("%s is not set", variable)
 	}
 	return v
-}
-
-func check(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // space makes an empty namespace that goes with the test.
