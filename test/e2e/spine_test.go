@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"reflect"
@@ -214,32 +215,36 @@ func (o *operator) apply(manifest string) {
 	}
 }
 
-// checkNetwork has a pod on each machine fetch a page from the pod on the
-// other one, from itself by service, and look up the service's name.
+// checkNetwork has a pod on each machine ask the pods of both, by address and
+// by the service's name. Everything is read anew at each try: after a restart
+// the API shows the pods as they were until the kubelets have reported.
 func (o *operator) checkNetwork() {
 	o.t.Helper()
-	o.eventually(3*time.Minute, "pods on both machines run", func() (bool, string) {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		out, err := o.try(ctx, nil, "machine", "shell", "pai-1", "--",
-			"KUBECONFIG=/etc/kubernetes/admin.conf /opt/pai/role/kubelet/bin/kubectl -n network-test get pods -o wide")
-		return err == nil && strings.Count(out, "1/1") == 2, out
-	})
-	ips := strings.Fields(o.kubectl("-n network-test get pods -o jsonpath='{.items[*].status.podIP}'"))
-	pods := strings.Fields(o.kubectl("-n network-test get pods -o jsonpath='{.items[*].metadata.name}'"))
-	targets := append(ips, "echo.network-test.svc.cluster.local")
-	for _, pod := range pods {
-		for _, target := range targets {
-			o.eventually(time.Minute, pod+" reaches "+target, func() (bool, string) {
-				ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-				defer cancel()
-				out, err := o.try(ctx, nil, "machine", "shell", "pai-1", "--",
-					"KUBECONFIG=/etc/kubernetes/admin.conf /opt/pai/role/kubelet/bin/kubectl -n network-test exec "+pod+" -- sh -c 'echo hello | nc -w 3 "+target+" 8080'")
-				if err != nil {
-					return false, err.Error()
-				}
-				return strings.Contains(out, "hello from"), out
-			})
+	o.eventually(3*time.Minute, "pods of both machines reach each other and the service", func() (bool, string) {
+		list, err := o.tryKubectl("-n network-test get pods -o jsonpath='{range .items[*]}{.metadata.name} {.status.podIP}{\"\\n\"}{end}'")
+		if err != nil {
+			return false, err.Error()
 		}
-	}
+		fields := strings.Fields(list)
+		if len(fields) != 4 {
+			return false, "two pods with an address each are wanted: " + list
+		}
+		targets := []string{fields[1], fields[3], "echo.network-test.svc.cluster.local"}
+		for _, pod := range []string{fields[0], fields[2]} {
+			for _, target := range targets {
+				out, err := o.tryKubectl("-n network-test exec " + pod + " -- sh -c 'echo hello | nc -w 3 " + target + " 8080'")
+				if err != nil || !strings.Contains(out, "hello from") {
+					return false, fmt.Sprintf("%s asks %s: %q, %v", pod, target, out, err)
+				}
+			}
+		}
+		return true, ""
+	})
+}
+
+func (o *operator) tryKubectl(args string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	return o.try(ctx, nil, "machine", "shell", "pai-1", "--",
+		"KUBECONFIG=/etc/kubernetes/admin.conf /opt/pai/role/kubelet/bin/kubectl "+args)
 }
