@@ -16,24 +16,11 @@ fuzz()    { go test -timeout 5m -run '^$' -fuzz FuzzCheck -fuzztime "${FUZZTIME:
 # The end-to-end suites use what the bundles hold; building them here shows
 # what takes long, and keeps it out of the tests' own time limits.
 bundles() { PAI_STATE_DIR="${TMPDIR:-/tmp}/pai-test-bundles" bin/paictl release build v0.9 v0.10; }
-# test_programs unpacks the programs of the newest bundle that tests of single
-# packages start by themselves, and prints the folder.
-test_programs() {
-  local state=${TMPDIR:-/tmp}/pai-test-bundles dir=${TMPDIR:-/tmp}/pai-test-programs bundle digest
-  bundle=$(PAI_STATE_DIR=$state bin/paictl release show v0.10 -o json)
-  rm -rf "$dir"
-  mkdir -p "$dir"
-  for digest in $(awk '/"name": "(kubernetes|etcd)"/{f=1} f&&/"digest"/{gsub(/[",]|sha256:/,""); print $2; f=0}' <<<"$bundle"); do
-    tar -xf "$(sed -n 's/^  "dir": "\(.*\)",$/\1/p' <<<"$bundle")/blobs/sha256/$digest" -C "$dir" --wildcards 'bin/*'
-  done
-  echo "$dir/bin"
-}
 e2e() {
-  local packages programs
-  programs=$(test_programs)
+  local packages
   packages=$(grep -rl --include='*_test.go' '^//go:build e2e' internal test | xargs -n1 dirname | sort -u | sed 's|^|./|')
   # shellcheck disable=SC2086 # packages are words
-  PAI_TEST_PROGRAMS=$programs go test -tags e2e -count=1 -v -p 1 -timeout 75m $packages
+  go test -tags e2e -count=1 -v -p 1 -timeout 75m $packages
 }
 
 budget() { # minutes with a warm cache, and with a cold one; see docs/testing.md

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strconv"
 	"strings"
 	"text/template"
+
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/pai"
@@ -62,8 +65,9 @@ func newInput(s Service, cfg *config.Config, src Source) (*input, error) {
 			return string(data), err
 		},
 		"atLeast": func(version string) bool { return pai.Version(in.Version).AtLeast(pai.Version(version)) },
-		"indent": func(n int, text string) string {
-			return strings.ReplaceAll(text, "\n", "\n"+strings.Repeat(" ", n))
+		"quantity": func(v any) (string, error) {
+			q, err := resource.ParseQuantity(fmt.Sprint(v))
+			return strconv.Quote(q.String()), err
 		},
 	}
 	return in, nil

@@ -27,7 +27,9 @@ const (
 const (
 	sampleEvery   = 100 * time.Millisecond
 	sampleTimeout = time.Second
-	submitEvery   = time.Second
+	// keptConnections is how many are kept where the API speaks HTTP/1 only.
+	keptConnections = 16
+	submitEvery     = time.Second
 	// submitTimeout leaves room for the webhooks of a loaded cluster.
 	submitTimeout = 5 * time.Second
 )
@@ -50,7 +52,7 @@ func newProbeClient(cfg *rest.Config, keep bool) (*probeClient, error) {
 		TLSHandshakeTimeout: submitTimeout,
 		DialContext:         (&net.Dialer{Timeout: submitTimeout}).DialContext,
 		DisableKeepAlives:   !keep,
-		MaxIdleConnsPerHost: maxAttempts,
+		MaxIdleConnsPerHost: keptConnections,
 	}
 	if keep {
 		transport = utilnet.SetTransportDefaults(transport) // HTTP/2, as every client-go client has it

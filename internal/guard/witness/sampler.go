@@ -28,15 +28,15 @@ type attempt struct {
 	done bool
 }
 
-// maxAttempts bounds how many samples of one sampler are under way. With a
-// time-out of ten ticks it is not reached unless this process is starved.
-const maxAttempts = 15
+// maxAttempts bounds how many samples are under way. Each ends with its
+// time-out, so the bound is not reached unless this process is starved.
+func (s *sampler) maxAttempts() int { return int(s.timeout/sampleEvery) + 5 }
 
 // tick starts a sample.
 func (s *sampler) tick(ctx context.Context, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.queue) >= maxAttempts {
+	if len(s.queue) >= s.maxAttempts() {
 		return
 	}
 	a := &attempt{sample: sample{start: now}}

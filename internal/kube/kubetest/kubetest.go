@@ -20,10 +20,6 @@ import (
 	"pai.dev/pai/internal/kube"
 )
 
-// ProgramsVariable names a folder with etcd, kube-apiserver and
-// kube-controller-manager.
-const ProgramsVariable = "PAI_TEST_PROGRAMS"
-
 const startTimeout = 3 * time.Minute
 
 // Cluster is a control plane without machines.
@@ -157,15 +153,6 @@ func stop(cmd *exec.Cmd) {
 	}
 	cmd.Process.Kill() // it may have ended by itself
 	cmd.Wait()
-}
-
-func findPrograms(t testing.TB) string {
-	t.Helper()
-	dir := os.Getenv(ProgramsVariable)
-	if dir == "" {
-		t.Fatalf("set %s to a folder with etcd, kube-apiserver and kube-controller-manager, as hack/test.sh does", ProgramsVariable)
-	}
-	return dir
 }
 
 func freePort(t testing.TB) int {

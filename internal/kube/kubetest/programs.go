@@ -1,0 +1,106 @@
+package kubetest
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// ProgramsVariable names a folder with etcd, kube-apiserver and
+// kube-controller-manager. Without it they are taken out of what was built for
+// bundles, in the cache folder.
+const ProgramsVariable = "PAI_TEST_PROGRAMS"
+
+func findPrograms(t testing.TB) string {
+	t.Helper()
+	if dir := os.Getenv(ProgramsVariable); dir != "" {
+		return dir
+	}
+	cache := os.Getenv("PAI_CACHE_DIR")
+	if cache == "" {
+		user, err := os.UserCacheDir()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cache = filepath.Join(user, "pai")
+	}
+	layers, err := newestFirst(filepath.Join(cache, "programs", "*", "layer.tar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	missing := []string{"etcd", "kube-apiserver", "kube-controller-manager"}
+	for _, layer := range layers {
+		if missing, err = extract(layer, dir, missing); err != nil {
+			t.Fatal(err)
+		}
+		if len(missing) == 0 {
+			return dir
+		}
+	}
+	t.Fatalf("no %s among the %d layers in %s: build a bundle first, or set %s",
+		strings.Join(missing, ", "), len(layers), cache, ProgramsVariable)
+	return ""
+}
+
+func newestFirst(pattern string) ([]string, error) {
+	files, err := filepath.Glob(pattern)
+	if err != nil {
+		return nil, err
+	}
+	age := map[string]int64{}
+	for _, f := range files {
+		info, err := os.Stat(f)
+		if err != nil {
+			return nil, err
+		}
+		age[f] = -info.ModTime().UnixNano()
+	}
+	slices.SortFunc(files, func(a, b string) int { return int(max(-1, min(1, age[a]-age[b]))) })
+	return files, nil
+}
+
+// extract takes the wanted programs out of bin/ of a layer and returns those
+// that it does not have.
+func extract(layer, dir string, wanted []string) ([]string, error) {
+	file, err := os.Open(layer)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	left := slices.Clone(wanted)
+	archive := tar.NewReader(file)
+	for {
+		header, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			return left, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", layer, err)
+		}
+		i := slices.Index(left, path.Base(header.Name))
+		if i < 0 || header.Typeflag != tar.TypeReg || path.Base(path.Dir(header.Name)) != "bin" {
+			continue
+		}
+		if err := save(filepath.Join(dir, left[i]), archive); err != nil {
+			return nil, err
+		}
+		left = slices.Delete(left, i, i+1)
+	}
+}
+
+func save(file string, content io.Reader) error {
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o755)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, content)
+	return errors.Join(err, f.Close())
+}
