@@ -115,7 +115,7 @@ func (j *Job) jobTemplate(role TaskRole, user string, labels map[string]string) 
 		CompletionMode:       ptr(batchv1.IndexedCompletion),
 		BackoffLimit:         ptr(int32(math.MaxInt32)), // each task has its own limit
 		BackoffLimitPerIndex: ptr(int32(role.RetryCount)),
-		MaxFailedIndexes:     ptr(int32(role.MinFailed - 1)),
+		MaxFailedIndexes:     ptr(int32(0)), // the first task that failed for good fails the job
 		PodReplacementPolicy: ptr(batchv1.Failed),
 		// A task that the platform ended has not failed: it runs again,
 		// whatever its retry count.
@@ -196,7 +196,7 @@ func (j *Job) environment(role TaskRole, user string) []corev1.EnvVar {
 	for _, r := range j.TaskRoles {
 		env = append(env,
 			corev1.EnvVar{Name: "PAI_TASK_ROLE_TASK_COUNT_" + r.Name, Value: strconv.Itoa(r.Instances)},
-			corev1.EnvVar{Name: "PAI_MIN_FAILED_TASK_COUNT_" + r.Name, Value: strconv.Itoa(r.MinFailed)},
+			corev1.EnvVar{Name: "PAI_MIN_FAILED_TASK_COUNT_" + r.Name, Value: "1"},
 			corev1.EnvVar{Name: "PAI_MIN_SUCCEEDED_TASK_COUNT_" + r.Name, Value: strconv.Itoa(r.MinSucceeded)},
 		)
 	}

@@ -31,7 +31,7 @@ func TestGoodJobHasNoProblems(t *testing.T) {
 	if err != nil || len(warnings) > 0 {
 		t.Fatalf("problems: %v; warnings: %v", err, warnings)
 	}
-	want := TaskRole{Name: "worker", Instances: 2, MinFailed: 1, MinSucceeded: 2, Image: "pai.local/example:v0.10",
+	want := TaskRole{Name: "worker", Instances: 2, MinSucceeded: 2, Image: "pai.local/example:v0.10",
 		CPUMilli: 1000, MemoryMB: 64, Commands: []string{"echo hello"}}
 	if got := job.TaskRoles[0]; fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -78,8 +78,10 @@ func TestProblems(t *testing.T) {
 		{"registry password", "uri: pai.local/example:v0.10", "uri: a/b, auth: {username: u}", `prerequisites[0].auth: registries that ask for a password are not supported`, "5:48"},
 		{"alias", "echo hello", "&a echo hello", `YAML anchors and aliases are not accepted`, "12:9"},
 		{"NUL", "- echo hello", `- "a\0b"`, `contains a NUL character`, "12:9"},
-		{"always succeeds", "instances: 2", "instances: 2\n    completion: {minFailedInstances: -1}", `taskRoles.worker.completion.minFailedInstances: a job that succeeds whatever its tasks do is not supported`, "9:18"},
-		{"undecided", "instances: 2", "instances: 2\n    completion: {minFailedInstances: 2}", `taskRoles.worker.completion.minFailedInstances: with 2 instances and minSucceededInstances 2 it may be at most 1`, "9:18"},
+		{"always succeeds", "instances: 2", "instances: 2\n    completion: {minFailedInstances: -1}", `taskRoles.worker.completion.minFailedInstances: must be 1, not -1: a job that goes on with failed tasks is not supported`, "9:38"},
+		{"tolerates failures", "instances: 2", "instances: 2\n    completion: {minFailedInstances: 2, minSucceededInstances: 1}", `taskRoles.worker.completion.minFailedInstances: must be 1, not 2`, "9:38"},
+		{"no failures needed", "instances: 2", "instances: 2\n    completion: {minFailedInstances: 0}", `taskRoles.worker.completion.minFailedInstances: must be at least 1, or -1`, "9:38"},
+		{"no success needed", "instances: 2", "instances: 2\n    completion: {minSucceededInstances: 0}", `taskRoles.worker.completion.minSucceededInstances: must be at least 1, or -1`, "9:41"},
 		{"more than there are", "instances: 2", "instances: 2\n    completion: {minSucceededInstances: 3}", `taskRoles.worker.completion.minSucceededInstances: must be from -1 to 2, not 3`, "9:41"},
 		{"not YAML", "type: job", "type: [job", `this is not YAML`, "3:1"},
 		{"second document", "      - echo hello", "      - echo hello\n---\nname: x", `a second YAML document starts here`, "13:1"},

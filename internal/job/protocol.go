@@ -23,8 +23,6 @@ type TaskRole struct {
 	Name       string
 	Instances  int
 	RetryCount int // how often one task is started again after it failed
-	// MinFailed failed tasks fail the whole job.
-	MinFailed int
 	// MinSucceeded succeeded tasks let the whole job succeed; NeverDecides:
 	// the role does not end the job by succeeding.
 	MinSucceeded int

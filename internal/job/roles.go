@@ -104,42 +104,29 @@ func (r *reader) reference(o object, n *yaml.Node, field, kind string, all map[s
 // one failed task fails the job, and the job succeeds when all tasks of one
 // role have.
 //
-// A role runs as one Indexed Job, which ends as soon as it is decided, and is
-// failed when it ran to its end with any task failed. So a policy can be
-// honoured only where one of the two numbers is always reached; everything
-// else is refused rather than run with another meaning.
+// A role runs as one Indexed Job. Kubernetes fails such a Job whenever its last
+// index ends while any has failed, even if that very index completes the
+// success policy; so failed tasks cannot be tolerated without now and then
+// failing a job that has succeeded. What cannot be honoured is refused rather
+// than run with another meaning.
 func (r *reader) completion(o object, role *TaskRole) {
-	role.MinFailed, role.MinSucceeded = 1, role.Instances
+	role.MinSucceeded = role.Instances
 	n := o.get("completion")
 	if n == nil {
 		return
 	}
 	c := r.object(n, o.key["completion"], o.child("completion"), "minFailedInstances", "minSucceededInstances")
-	before := len(r.problems)
-	instances := int64(role.Instances)
-	role.MinFailed = int(c.integer("minFailedInstances", 1, -1, instances))
-	role.MinSucceeded = int(c.integer("minSucceededInstances", instances, -1, instances))
-	if role.MinFailed == 0 {
-		r.fail(c.fields["minFailedInstances"], c.child("minFailedInstances"), "must be at least 1")
-	}
+	role.MinSucceeded = int(c.integer("minSucceededInstances", int64(role.Instances), -1, int64(role.Instances)))
 	if role.MinSucceeded == 0 {
 		r.fail(c.fields["minSucceededInstances"], c.child("minSucceededInstances"), "must be at least 1, or -1")
 	}
-	if len(r.problems) > before {
-		return
-	}
-	place, path := c.at, o.child("completion")
-	if k := c.key["minFailedInstances"]; k != nil {
-		place, path = k, c.child("minFailedInstances")
-	}
-	switch {
-	case role.MinFailed == -1:
-		r.fail(place, path, "a job that succeeds whatever its tasks do is not supported: let the commands end with exit 0 instead")
-	case role.MinSucceeded == NeverDecides && role.MinFailed > 1:
-		r.fail(place, path, "more than 1 is not supported while minSucceededInstances is -1: a role with a failed task cannot end as succeeded")
-	case role.MinSucceeded > 0 && role.MinFailed+role.MinSucceeded > role.Instances+1:
-		r.fail(place, path, "with %d instances and minSucceededInstances %d it may be at most %d: the tasks could otherwise all end without deciding the job, which is not supported",
-			role.Instances, role.MinSucceeded, role.Instances+1-role.MinSucceeded)
+	path := c.child("minFailedInstances")
+	switch failed := c.integer("minFailedInstances", 1, -1, MaxInstances); {
+	case failed == 0:
+		r.fail(c.fields["minFailedInstances"], path, "must be at least 1, or -1")
+	case failed != 1:
+		r.fail(c.fields["minFailedInstances"], path,
+			"must be 1, not %d: a job that goes on with failed tasks is not supported; let taskRetryCount try them again, or the commands end with exit 0", failed)
 	}
 }
 

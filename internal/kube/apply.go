@@ -131,7 +131,7 @@ func (c *Client) begin(ctx context.Context, objs []*unstructured.Unstructured, o
 	if opts.Inventory == "" {
 		return nil, nil
 	}
-	if err := c.ensureNamespace(ctx, pai.SystemNamespace); err != nil {
+	if err := c.EnsureNamespace(ctx, pai.SystemNamespace); err != nil {
 		return nil, err
 	}
 	old, err := c.Inventory(ctx, opts.Inventory)

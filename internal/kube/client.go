@@ -148,8 +148,8 @@ func (c *Client) Ping(ctx context.Context) error {
 	return nil
 }
 
-// ensureNamespace makes a namespace that is not there.
-func (c *Client) ensureNamespace(ctx context.Context, name string) error {
+// EnsureNamespace makes a namespace that is not there.
+func (c *Client) EnsureNamespace(ctx context.Context, name string) error {
 	return c.try(ctx, "namespace "+name, func(ctx context.Context) error {
 		_, err := c.clientset.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
 		if err == nil {

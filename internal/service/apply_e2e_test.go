@@ -182,3 +182,31 @@ func same(t *testing.T, when string, before, after map[string]string) {
 		}
 	}
 }
+
+// The certificate that is made before the first start is there after the
+// chart, which has the Secret without content, was applied over it; and what
+// the program wrote is not replaced.
+func TestWebhookCertificateIsMadeOnce(t *testing.T) {
+	t.Parallel()
+	client := kubetest.Start(t).Client
+	w := &WebhookCertificate{Secret: "kueue-webhook-server-cert", Service: "kueue-webhook-service", Authority: "kueue-ca"}
+	read := func() map[string][]byte {
+		t.Helper()
+		s, err := client.Clientset().CoreV1().Secrets("pai-system").Get(t.Context(), w.Secret, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Data
+	}
+	if err := w.ensure(t.Context(), client, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	first := read()
+	apply(t, client, "kueue", chartObjects(t, "kueue", 0))
+	if err := w.ensure(t.Context(), client, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if again := read(); len(first) != 4 || string(again["tls.crt"]) != string(first["tls.crt"]) || len(again) != 4 {
+		t.Errorf("the Secret changed: it had %d entries, and has %d", len(first), len(again))
+	}
+}

@@ -32,6 +32,9 @@ type Service struct {
 	// Omit names objects of the chart that are left out: "Kind/name", where
 	// the name may be a pattern.
 	Omit []string `yaml:"omit"`
+	// WebhookCertificate is made before the service is first applied; nil
+	// where its program keeps none.
+	WebhookCertificate *WebhookCertificate `yaml:"webhookCertificate"`
 
 	files fs.FS
 }
@@ -109,6 +112,9 @@ func (s Service) check(folder string) []error {
 		} else if _, err := path.Match(name, ""); err != nil {
 			problems = append(problems, fmt.Errorf("omit has %q: %w", pattern, err))
 		}
+	}
+	if err := s.WebhookCertificate.check(); err != nil {
+		problems = append(problems, err)
 	}
 	return problems
 }

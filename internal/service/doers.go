@@ -56,35 +56,43 @@ func (d Deps) client(ctx context.Context) (*kube.Client, error) {
 // starter applies one service of one release.
 type starter struct{ Deps }
 
-// objects renders the step's service, and hashes what was rendered.
-func (d starter) objects(ctx context.Context, s plan.Step) (objs []*unstructured.Unstructured, hash string, err error) {
+// wanted is what a step applies.
+type wanted struct {
+	service Service
+	objs    []*unstructured.Unstructured
+	hash    string // of objs
+}
+
+// wanted renders the step's service.
+func (d starter) wanted(ctx context.Context, s plan.Step) (wanted, error) {
 	if d.Bundle == nil {
-		return nil, "", fmt.Errorf("start service %s: there is no bundle of release %s", s.Target, s.To)
+		return wanted{}, fmt.Errorf("start service %s: there is no bundle of release %s", s.Target, s.To)
 	}
 	if to := d.Bundle.Manifest().Services.Version; to != s.To {
-		return nil, "", fmt.Errorf("start service %s: the step is for release %s, the bundle is of %s", s.Target, s.To, to)
+		return wanted{}, fmt.Errorf("start service %s: the step is for release %s, the bundle is of %s", s.Target, s.To, to)
 	}
 	services, err := Catalog(d.Bundle.Services())
 	if err != nil {
-		return nil, "", err
+		return wanted{}, err
 	}
 	for _, service := range services {
 		if service.Name != s.Target {
 			continue
 		}
-		if objs, err = Render(ctx, service, d.Config, d.Bundle); err != nil {
-			return nil, "", err
+		objs, err := Render(ctx, service, d.Config, d.Bundle)
+		if err != nil {
+			return wanted{}, err
 		}
-		hash, err = kube.Hash(objs)
-		return objs, hash, err
+		hash, err := kube.Hash(objs)
+		return wanted{service, objs, hash}, err
 	}
-	return nil, "", pai.Errorf(pai.CodeUsage, "", "release %s has no service %q", s.To, s.Target)
+	return wanted{}, pai.Errorf(pai.CodeUsage, "", "release %s has no service %q", s.To, s.Target)
 }
 
 // Done is true when exactly what would be applied was applied, to its end,
 // and is all ready.
 func (d starter) Done(ctx context.Context, s plan.Step) (bool, error) {
-	objs, hash, err := d.objects(ctx, s)
+	want, err := d.wanted(ctx, s)
 	if err != nil {
 		return false, err
 	}
@@ -96,11 +104,11 @@ func (d starter) Done(ctx context.Context, s plan.Step) (bool, error) {
 	if err != nil || inv == nil || inv.State != kube.InventoryApplied {
 		return false, err
 	}
-	if inv.Record[recordRelease] != string(s.To) || inv.Record[recordHash] != hash {
+	if inv.Record[recordRelease] != string(s.To) || inv.Record[recordHash] != want.hash {
 		return false, nil
 	}
-	refs := make([]kube.Ref, len(objs))
-	for i, obj := range objs {
+	refs := make([]kube.Ref, len(want.objs))
+	for i, obj := range want.objs {
 		refs[i] = kube.RefOf(obj)
 	}
 	unready, err := client.Unready(ctx, refs)
@@ -110,7 +118,7 @@ func (d starter) Done(ctx context.Context, s plan.Step) (bool, error) {
 // Do applies the service, waits until it is ready, and only then deletes what
 // it replaced.
 func (d starter) Do(ctx context.Context, s plan.Step) error {
-	objs, hash, err := d.objects(ctx, s)
+	want, err := d.wanted(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -123,19 +131,24 @@ func (d starter) Do(ctx context.Context, s plan.Step) error {
 			return fmt.Errorf("prepare service %s: %w", s.Target, err)
 		}
 	}
+	if c := want.service.WebhookCertificate; c != nil {
+		if err := c.ensure(ctx, client, time.Now()); err != nil {
+			return fmt.Errorf("prepare service %s: %w", s.Target, err)
+		}
+	}
 	opts := kube.ApplyOptions{Inventory: inventoryPrefix + s.Target, Record: map[string]string{recordRelease: string(s.To)}}
-	changes, err := client.Apply(ctx, objs, opts)
+	changes, err := client.Apply(ctx, want.objs, opts)
 	if err != nil {
 		return fmt.Errorf("apply service %s: %w", s.Target, err)
 	}
 	d.Progress("%s: %s", s.Target, changes)
 	waiting, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("a service has %s to become ready", readyTimeout))
 	defer cancel()
-	if err := client.Wait(waiting, objs); err != nil {
+	if err := client.Wait(waiting, want.objs); err != nil {
 		return pai.Errorf(pai.CodeFailed, "see what its pods say; run the same command again to go on", "service %s: %w", s.Target, err)
 	}
-	opts.Record[recordHash] = hash
-	pruned, err := client.Prune(ctx, objs, opts)
+	opts.Record[recordHash] = want.hash
+	pruned, err := client.Prune(ctx, want.objs, opts)
 	if err != nil {
 		return fmt.Errorf("remove what service %s no longer has: %w", s.Target, err)
 	}
