@@ -28,7 +28,8 @@ for u in /etc/systemd/system/pai-*.service; do
     echo "running ${name#pai-} $exe"
 done
 systemctl is-active -q pai-prepare.service && echo prepared
-[ -e /etc/kubernetes/kubelet.conf ] && [ -e /var/lib/kubelet/pki/kubelet-client-current.pem ] && echo joined
+[ -e /etc/kubernetes/kubelet.conf ] && [ -e /var/lib/kubelet/pki/kubelet-client-current.pem ] &&
+    [ -e /var/lib/kubelet/pki/kubelet-server-current.pem ] && echo joined
 for r in /var/lib/pai/images/*; do
     [ -e "$r" ] && echo "images $(basename "$r")"
 done

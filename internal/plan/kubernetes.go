@@ -33,8 +33,8 @@ type KubernetesOptions struct {
 // be there is left out. Nothing goes to an older version: a role that is newer
 // than to is left alone.
 //
-// The control plane goes first. Risky steps wait until the programs and images
-// of the control plane's machines are there; each other machine waits for its
+// The control plane goes first. Risky steps of a hop wait until the programs and
+// images of the control plane's machines are there; each other machine waits for its
 // own, so that one that is lost holds up no other. A first boot is recorded
 // when every machine is up, a hop when the control plane's machines are: a
 // busy machine may follow later.
@@ -111,7 +111,10 @@ func (k *kubernetes) controlPlane() {
 	})
 	hop := k.world.Current.Kubernetes != "" && k.world.Current.Kubernetes.Less(k.to)
 
-	ready := slices.Concat(each(k, k.masters, "programs"), each(k, k.masters, "images"))
+	ready := each(k, k.masters, "programs")
+	if k.world.Current.Kubernetes != "" { // a first boot puts nothing at risk: images come meanwhile
+		ready = append(ready, each(k, k.masters, "images")...)
+	}
 	k.clusterStep("snapshot", KindSnapshot, hop && running && (etcd || api), pai.RiskNone, ready...)
 	k.clusterStep("pki", KindPKI, !k.hasPKI(), pai.RiskNone, each(k, k.masters, "programs")...)
 	k.clusterStep("etcd", KindEtcd, etcd, k.apiRisk(), append(ready, k.cluster("pki"), k.cluster("snapshot"))...)

@@ -30,7 +30,7 @@ type Machine struct {
 	// known then.
 	Unreachable string             `json:"unreachable,omitempty"`
 	Prepared    bool               `json:"prepared"`
-	Joined      bool               `json:"joined"` // kubelet has an identity in the cluster
+	Joined      bool               `json:"joined"` // kubelet has its identity in the cluster, and the certificate that it serves with
 	Programs    []pai.Version      `json:"programs"`
 	Images      []string           `json:"images"` // digests of the bundles whose images are all there
 	Roles       map[Role]RoleState `json:"roles"`
