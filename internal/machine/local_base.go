@@ -20,7 +20,7 @@ func basePackages() []string {
 	return []string{
 		"systemd", "systemd-sysv", "dbus", "openssh-server",
 		"iproute2", "iptables", "nftables", "conntrack", "ethtool", "socat", "kmod",
-		"ca-certificates", "curl", "procps", "libseccomp2", "netbase",
+		"ca-certificates", "curl", "procps", "libseccomp2", "netbase", "zstd",
 	}
 }
 

@@ -272,7 +272,7 @@ func place(work, dir string) error {
 }
 
 // bundleFormat changes whenever the way that bundles are written does.
-const bundleFormat = "pai bundle v1"
+const bundleFormat = "pai bundle v2"
 
 func hashInputs(parts []part, raw, services []byte) string {
 	h := sha256.New()

@@ -63,19 +63,24 @@ func (l *layout) blob(data []byte, mediaType types.MediaType) (v1.Descriptor, er
 	return v1.Descriptor{MediaType: mediaType, Size: int64(len(data)), Digest: hash}, nil
 }
 
-// layer adds a cached layer as a blob, linked where the file system can.
+// layer adds a cached layer, compressed, as a blob, linked where the file
+// system can.
 func (l *layout) layer(c cachedLayer) (v1.Descriptor, error) {
-	hash, err := v1.NewHash(c.Digest)
+	z, err := c.compressed()
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	hash, err := v1.NewHash(z.Digest)
 	if err != nil {
 		return v1.Descriptor{}, err
 	}
 	to := blobPath(l.dir, hash)
-	if err := os.Link(c.file, to); err != nil && !errors.Is(err, os.ErrExist) {
-		if err := copyFile(c.file, to); err != nil {
+	if err := os.Link(z.file, to); err != nil && !errors.Is(err, os.ErrExist) {
+		if err := copyFile(z.file, to); err != nil {
 			return v1.Descriptor{}, fmt.Errorf("copy layer into bundle: %w", err)
 		}
 	}
-	return v1.Descriptor{MediaType: types.OCIUncompressedLayer, Size: c.Size, Digest: hash}, nil
+	return v1.Descriptor{MediaType: types.OCILayerZStd, Size: z.Size, Digest: hash}, nil
 }
 
 func (l *layout) json(v any, mediaType types.MediaType) (v1.Descriptor, error) {
@@ -108,9 +113,13 @@ func (l *layout) image(pin Image, c cachedLayer) error {
 	if err != nil {
 		return err
 	}
+	uncompressed, err := v1.NewHash(c.Digest)
+	if err != nil {
+		return err
+	}
 	config, err := l.json(v1.ConfigFile{
 		Architecture: runtime.GOARCH, OS: "linux",
-		RootFS: v1.RootFS{Type: "layers", DiffIDs: []v1.Hash{layer.Digest}},
+		RootFS: v1.RootFS{Type: "layers", DiffIDs: []v1.Hash{uncompressed}},
 		Config: v1.Config{
 			Entrypoint: []string{pin.Program()},
 			Env:        []string{"PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"},

@@ -14,6 +14,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/klauspost/compress/zstd"
 )
 
 // WritePrograms writes all programs for machines as one uncompressed tar of
@@ -39,7 +40,12 @@ func (b *Bundle) copyLayer(ctx context.Context, tw *tar.Writer, d v1.Descriptor,
 	defer f.Close()
 	dig := newDigester(io.Discard)
 	whole := io.TeeReader(f, dig)
-	tr := tar.NewReader(whole)
+	unpacked, err := zstd.NewReader(whole)
+	if err != nil {
+		return fmt.Errorf("blob %s: %w", d.Digest, err)
+	}
+	defer unpacked.Close()
+	tr := tar.NewReader(unpacked)
 	for {
 		header, err := tr.Next()
 		if errors.Is(err, io.EOF) {
@@ -64,8 +70,8 @@ func (b *Bundle) copyLayer(ctx context.Context, tw *tar.Writer, d v1.Descriptor,
 			return err
 		}
 	}
-	// What follows the last entry counts for the digest.
-	if _, err := io.Copy(io.Discard, whole); err != nil {
+	// What follows the last entry, and the last frame, counts for the digest.
+	if _, err := io.Copy(io.Discard, io.MultiReader(unpacked, whole)); err != nil {
 		return fmt.Errorf("read blob %s: %w", d.Digest, err)
 	}
 	return dig.matches(d)

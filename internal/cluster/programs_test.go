@@ -1,0 +1,90 @@
+package cluster
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/release"
+)
+
+// programBundle has programs of both kinds of machines.
+type programBundle struct {
+	Bundle
+	broken bool
+}
+
+func (programBundle) Manifest() release.Manifest { return release.Manifest{} }
+func (programBundle) Digest() string             { return "sha256:0" }
+func (b programBundle) WritePrograms(_ context.Context, w io.Writer) error {
+	tw := tar.NewWriter(w)
+	for _, name := range []string{"bin/etcd", "bin/kubelet"} {
+		if err := tw.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(name))}); err != nil {
+			return err
+		}
+		if _, err := tw.Write([]byte(name)); err != nil {
+			return err
+		}
+	}
+	if b.broken {
+		return errors.New("the bundle is spoiled")
+	}
+	return tw.Close()
+}
+
+// A machine gets the same programs whether or not it can unpack zstd, those of
+// the control plane only where that is; release.json comes last, and not at
+// all when anything went wrong before.
+func TestProgramsOnTheirWay(t *testing.T) {
+	t.Parallel()
+	worker, master := config.Machine{Role: "worker"}, config.Machine{Role: config.RoleMaster}
+	for _, packed := range []bool{true, false} {
+		for _, try := range []struct {
+			machine config.Machine
+			broken  bool
+			want    []string
+		}{
+			{master, false, []string{"bin/etcd", "bin/kubelet", "release.json"}},
+			{worker, false, []string{"bin/kubelet", "release.json"}},
+			{worker, true, nil},
+		} {
+			c := &cluster{Deps: Deps{Bundle: programBundle{broken: try.broken}}}
+			var sent bytes.Buffer
+			err := c.sendPrograms(t.Context(), &sent, try.machine, packed)
+			if (err != nil) != try.broken {
+				t.Errorf("packed %v, broken %v: %v", packed, try.broken, err)
+			}
+			if names := namesIn(t, &sent, packed); !try.broken && !slices.Equal(names, try.want) || slices.Contains(names, "release.json") == try.broken {
+				t.Errorf("packed %v, broken %v: sent %v, want %v", packed, try.broken, names, try.want)
+			}
+		}
+	}
+}
+
+// namesIn lists what a machine would unpack, as far as it could.
+func namesIn(t *testing.T, sent io.Reader, packed bool) []string {
+	t.Helper()
+	if packed {
+		unpacked, err := zstd.NewReader(sent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unpacked.Close()
+		sent = unpacked
+	}
+	var names []string
+	for tr := tar.NewReader(sent); ; {
+		h, err := tr.Next()
+		if err != nil {
+			return names
+		}
+		names = append(names, h.Name)
+	}
+}
