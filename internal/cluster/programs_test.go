@@ -23,6 +23,7 @@ type programBundle struct {
 
 func (programBundle) Manifest() release.Manifest { return release.Manifest{} }
 func (programBundle) Digest() string             { return "sha256:0" }
+func (programBundle) Image(string) string        { return "" }
 func (b programBundle) WritePrograms(_ context.Context, w io.Writer) error {
 	tw := tar.NewWriter(w)
 	for _, name := range []string{"bin/etcd", "bin/kubelet"} {
