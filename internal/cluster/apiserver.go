@@ -56,7 +56,8 @@ func (c *cluster) apiServerDone(ctx context.Context, s plan.Step) (bool, error) 
 }
 
 // chooseSlots says which slot is to run a version and which is not: the one
-// that is on its way there already, else the one that is idle.
+// that is on its way there already, else the one that is idle. A slot that was
+// halted and still has its link is idle: what runs must not be restarted for it.
 func chooseSlots(states map[slot]plan.RoleState, v pai.Version) (to, from slot) {
 	for _, s := range slots {
 		if states[s].Link == v {
@@ -64,7 +65,12 @@ func chooseSlots(states map[slot]plan.RoleState, v pai.Version) (to, from slot) 
 		}
 	}
 	for _, s := range slots {
-		if states[s].Running != "" || states[s].Link != "" {
+		if states[s].Running != "" {
+			return s.other(), s
+		}
+	}
+	for _, s := range slots {
+		if states[s].Link != "" {
 			return s.other(), s
 		}
 	}
@@ -144,19 +150,29 @@ func (c *cluster) retireAPIServer(ctx context.Context, h machine.Host, m config.
 		return ctx.Err()
 	case <-time.After(drainTime):
 	}
-	if err := stopRole(ctx, h, from.apiServer); err != nil {
+	if err := haltRole(ctx, h, from.apiServer); err != nil {
 		return err
 	}
-	return c.writeProxyConfig(ctx, h, m, nil)
+	if err := c.writeProxyConfig(ctx, h, m, nil); err != nil {
+		return err
+	}
+	return dropLink(ctx, h, from.apiServer)
 }
 
-// stopRole stops a role for good.
-func stopRole(ctx context.Context, h machine.Host, r plan.Role) error {
-	_, err := sh(ctx, h, "systemctl --no-reload disable -q %[1]s\nsystemctl stop %[1]s\nrm -f %[2]s", unit(r), roleLink(r))
+// haltRole stops a role; it does not start at the next boot. Its link stays,
+// by which a hand-over that is cut short here is seen to be unfinished.
+func haltRole(ctx context.Context, h machine.Host, r plan.Role) error {
+	_, err := sh(ctx, h, "systemctl --no-reload disable -q %[1]s\nsystemctl stop %[1]s", unit(r))
 	if err != nil {
 		return fmt.Errorf("stop %s on %q: %w", r, h.Name(), err)
 	}
 	return nil
+}
+
+// dropLink is the last thing that is done to a slot that was given up: with
+// its link nothing is left of it.
+func dropLink(ctx context.Context, h machine.Host, r plan.Role) error {
+	return h.Remove(ctx, roleLink(r))
 }
 
 // proxySees waits as long as the proxy takes to count a ready server in: two

@@ -72,31 +72,22 @@ func (c *cluster) etcd(ctx context.Context, s plan.Step) error {
 		return err
 	}
 	to, from := chooseSlots(states, s.To)
-	if states[to].Link != s.To && states[from].Link == "" {
-		if to, err = c.firstSlot(ctx, h); err != nil {
+	if states[to].Link == "" && states[from].Link == "" {
+		have, err := slotsWithData(ctx, h)
+		switch {
+		case err != nil:
 			return err
+		case len(have) == 2:
+			return c.settleEtcd(ctx, h, m, s.To)
+		case len(have) == 1:
+			to, from = have[0], have[0].other()
 		}
-		from = to.other()
 	}
 	// to runs alone, for the first time or again.
 	if states[from].Running == "" && states[from].Link == "" {
 		return c.startEtcdAlone(ctx, h, m, to, s.To)
 	}
 	return c.handOverEtcd(ctx, h, m, from, to, s.To)
-}
-
-// firstSlot is the slot that has data, from before a clean; a when none has.
-func (c *cluster) firstSlot(ctx context.Context, h machine.Host) (slot, error) {
-	out, err := sh(ctx, h, "for s in a b; do [ -d %s/$s/member ] && echo $s; done; :", etcdDir)
-	switch {
-	case err != nil:
-		return slot{}, err
-	case out == "a\nb":
-		return slot{}, fmt.Errorf("%s has data in both slots: a hand-over was under way when the cluster was cleaned; remove the folder of the one that was not finished", etcdDir)
-	case out == "b":
-		return slotB, nil
-	}
-	return slotA, nil
 }
 
 func (c *cluster) startEtcdAlone(ctx context.Context, h machine.Host, m config.Machine, to slot, v pai.Version) error {
@@ -109,7 +100,10 @@ func (c *cluster) startEtcdAlone(ctx context.Context, h machine.Host, m config.M
 	if err := moveAndRestart(ctx, h, to.etcd, v); err != nil {
 		return err
 	}
-	return c.awaitRole(ctx, h, m, to.etcd, v)
+	if err := c.awaitRole(ctx, h, m, to.etcd, v); err != nil {
+		return err
+	}
+	return removeOthers(ctx, h, m, to, v)
 }
 
 // writeMembership writes what a slot without data starts from.
@@ -150,11 +144,13 @@ func (c *cluster) handOverEtcd(ctx context.Context, h machine.Host, m config.Mac
 	if err := c.awaitRole(ctx, h, m, to.etcd, v); err != nil {
 		return err
 	}
-	if err := stopRole(ctx, h, from.etcd); err != nil {
+	if err := haltRole(ctx, h, from.etcd); err != nil {
 		return err
 	}
-	_, err = sh(ctx, h, "rm -rf %s %s", from.etcdData(), from.etcdEnv())
-	return err
+	if _, err = sh(ctx, h, "rm -rf %s %s", from.etcdData(), from.etcdEnv()); err != nil {
+		return fmt.Errorf("remove the data of the old etcd on %q: %w", h.Name(), err)
+	}
+	return dropLink(ctx, h, from.etcd)
 }
 
 // joinEtcd adds the new slot as a learner and starts it. Data there that
@@ -164,7 +160,7 @@ func (c *cluster) joinEtcd(ctx context.Context, h machine.Host, m config.Machine
 		return err
 	}
 	if members.withPeer(to.peerURL(m)) == nil {
-		if err := stopRole(ctx, h, to.etcd); err != nil {
+		if err := haltRole(ctx, h, to.etcd); err != nil {
 			return err
 		}
 		if _, err := sh(ctx, h, "rm -rf %s\n%s member add %s --learner --peer-urls=%s >/dev/null",

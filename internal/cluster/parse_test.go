@@ -123,10 +123,34 @@ func TestChooseSlots(t *testing.T) {
 		{"new linked, not started", states{slotA: {Link: old, Running: old}, slotB: {Link: next}}, slotB},
 		{"done", states{slotB: {Link: next, Running: next}}, slotB},
 		{"old stopped by a crash", states{slotA: {Link: old}}, slotB},
+		{"old halted in a, still in b", states{slotA: {Link: old}, slotB: {Link: old, Running: old}}, slotA},
 	} {
 		to, from := chooseSlots(c.states, next)
 		if to != c.to || from != c.to.other() {
 			t.Errorf("%s: to %s from %s, want to %s", c.name, to.name, from.name, c.to.name)
+		}
+	}
+}
+
+func TestHandOverTarget(t *testing.T) {
+	t.Parallel()
+	m := testConfig().Master()
+	a := member{ID: 1, Peers: []string{slotA.peerURL(m)}}
+	b := member{ID: 2, Peers: []string{slotB.peerURL(m)}}
+	learner := func(m member) member { m.Learner = true; return m }
+	for _, c := range []struct {
+		name    string
+		members memberList
+		to      slot
+	}{
+		{"a alone", memberList{a}, slotA},
+		{"b alone", memberList{b}, slotB},
+		{"b learns", memberList{a, learner(b)}, slotB},
+		{"a learns", memberList{b, learner(a)}, slotA},
+		{"both vote", memberList{a, b}, slotB},
+	} {
+		if to := handOverTarget(c.members, m); to != c.to {
+			t.Errorf("%s: etcd is on its way to slot %s, want %s", c.name, to.name, c.to.name)
 		}
 	}
 }

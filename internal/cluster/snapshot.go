@@ -35,7 +35,9 @@ func (c *cluster) snapshotDone(ctx context.Context, s plan.Step) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	out, err := sh(ctx, h, "[ ! -e %[1]s ] || [ -z \"$(find %[1]s -mmin -%[2]d)\" ] || echo fresh", snapshotFile(s), int(snapshotFresh.Minutes()))
+	// A scratch folder is what a killed run left; it goes when this is done again.
+	out, err := sh(ctx, h, "[ ! -e %[1]s ] || [ -z \"$(find %[1]s -mmin -%[2]d)\" ] || ls -d %[3]s/.scratch-* >/dev/null 2>&1 || echo fresh",
+		snapshotFile(s), int(snapshotFresh.Minutes()), snapshotsDir)
 	return out == "fresh", err
 }
 
@@ -68,6 +70,7 @@ func saveSnapshot(ctx context.Context, h machine.Host, from slot, s plan.Step) e
 	out, err := sh(ctx, h, `
 umask 077
 mkdir -p %[1]s
+rm -rf %[1]s/.scratch-*
 scratch=$(mktemp -d %[1]s/.scratch-XXXXXX)
 trap 'rm -rf "$scratch"' EXIT
 %[2]s snapshot save "$scratch/snapshot.db" >"$scratch/log" 2>&1 || { tail -3 "$scratch/log" >&2; exit 1; }

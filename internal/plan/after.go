@@ -100,5 +100,5 @@ func (m *Machine) handOver(a, b Role, to pai.Version) {
 		a, b = b, a
 	}
 	m.Roles[a] = RoleState{Link: to, Running: to}
-	m.Roles[b] = RoleState{Link: m.Roles[b].Link}
+	m.Roles[b] = RoleState{}
 }

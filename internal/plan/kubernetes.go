@@ -232,10 +232,17 @@ func (k *kubernetes) suits(r Role, v pai.Version) bool {
 }
 
 // slots is has for a role with two slots, of which one runs: it is false while
-// a hand-over from one to the other is half-done.
+// a hand-over from one to the other is half-done. The link of the one that was
+// given up goes last; where the other has gone beyond this version, giving it
+// up is left to the hop that did.
 func (k *kubernetes) slots(m Machine, a, b Role) bool {
-	leftover := func(r Role) bool { return m.Roles[r].Running != "" && !k.has(m, r) }
-	return (k.has(m, a) || k.has(m, b)) && !leftover(a) && !leftover(b)
+	leftover := func(r, other Role) bool {
+		if m.Roles[r].Running == "" {
+			return m.Roles[r].Link != "" && !k.to.Less(m.Roles[other].Running)
+		}
+		return !k.has(m, r)
+	}
+	return (k.has(m, a) || k.has(m, b)) && !leftover(a, b) && !leftover(b, a)
 }
 
 // apiRisk is none where no API can be running yet.

@@ -373,8 +373,27 @@ func TestHalfDoneHandOver(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := map[Role]Kind{RoleEtcdA: KindEtcd, RoleAPIServerA: KindAPIServer}[slots[0]]
-		if !slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Kind == want }) {
+		planned := func(p Plan) bool {
+			return slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Kind == want })
+		}
+		if !planned(p) {
 			t.Errorf("%s and %s both run, and no %s is planned", slots[0], slots[1], want)
+		}
+		// The link of the slot that was given up goes last: while it is there,
+		// the slot's data or the proxy's configuration may be, too.
+		in.World.Machines[0].Roles[slots[0]] = RoleState{Link: "v0.9-pai"}
+		if p, err = Upgrade(in, Target{Release: "v0.10"}); err != nil {
+			t.Fatal(err)
+		}
+		if !planned(p) {
+			t.Errorf("%s has stopped and is not given up, and no %s is planned", slots[0], want)
+		}
+		in.World.Machines[0].Roles[slots[0]] = RoleState{}
+		if p, err = Upgrade(in, Target{Release: "v0.10"}); err != nil {
+			t.Fatal(err)
+		}
+		if planned(p) {
+			t.Errorf("%s has taken over, and %s is planned", slots[1], want)
 		}
 	}
 }

@@ -1,0 +1,142 @@
+package chaos
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Attempt is one `upgrade apply` under way.
+type Attempt struct {
+	// Events are the steps' starts and ends, as paictl prints them; closed when
+	// it has ended.
+	Events chan Event
+
+	cmd   *exec.Cmd
+	ended chan struct{}
+
+	mu     sync.Mutex
+	stderr []string
+	err    error
+}
+
+// Event is what paictl prints when a step begins or ends.
+type Event struct {
+	Kind string `json:"kind"` // step-started, step-ended, stopping
+	Step struct {
+		ID string `json:"id"`
+	} `json:"step"`
+	Outcome string `json:"outcome"`
+}
+
+// attemptLimit ends an attempt that hangs.
+const attemptLimit = 8 * time.Minute
+
+// apply starts the upgrade, or goes on with it: the command is the same.
+func (c *Cluster) apply(ctx context.Context) (*Attempt, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptLimit)
+	a := &Attempt{Events: make(chan Event, 1000), ended: make(chan struct{})}
+	a.cmd = c.command(ctx, "upgrade", "apply", "--to", To, "--yes", "-o", "json")
+	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C of ours is not one of its own
+	stderr, err := a.cmd.StderrPipe()
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	if err := a.cmd.Start(); err != nil {
+		cancel()
+		return nil, err
+	}
+	go func() {
+		defer cancel()
+		lines := bufio.NewScanner(stderr)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			a.line(lines.Text())
+		}
+		a.err = errors.Join(lines.Err(), a.cmd.Wait())
+		close(a.Events)
+		close(a.ended)
+	}()
+	return a, nil
+}
+
+func (a *Attempt) line(text string) {
+	var e Event
+	if json.Unmarshal([]byte(text), &e) == nil && e.Kind != "" {
+		a.Events <- e
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.stderr = append(a.stderr, text)
+}
+
+// Kill ends paictl at once.
+func (a *Attempt) Kill() { _ = a.cmd.Process.Kill() }
+
+// Interrupt is a Ctrl-C.
+func (a *Attempt) Interrupt() { _ = a.cmd.Process.Signal(os.Interrupt) }
+
+// Wait waits until paictl has ended, and returns its exit code; -1 when it was
+// killed.
+func (a *Attempt) Wait() int {
+	<-a.ended
+	return a.cmd.ProcessState.ExitCode()
+}
+
+// Said is the end of what paictl said, besides events.
+func (a *Attempt) Said() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return strings.Join(a.stderr[max(0, len(a.stderr)-12):], "\n")
+}
+
+// until waits for an event; false when paictl ended before.
+func (a *Attempt) until(wanted func(Event) bool) bool {
+	for e := range a.Events {
+		if wanted(e) {
+			return true
+		}
+	}
+	return false
+}
+
+// within waits for a time; false when paictl ended before.
+func (a *Attempt) within(d time.Duration) bool {
+	select {
+	case <-a.ended:
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// started waits until a step begins whose id ends with one of the names; with
+// none, until any does.
+func (a *Attempt) started(names ...string) (string, bool) {
+	var id string
+	ok := a.until(func(e Event) bool {
+		id = e.Step.ID
+		if e.Kind != "step-started" {
+			return false
+		}
+		for _, n := range names {
+			if strings.HasSuffix(e.Step.ID, n) {
+				return true
+			}
+		}
+		return len(names) == 0
+	})
+	return id, ok
+}
+
+func (e Event) String() string { return fmt.Sprintf("%s %s %s", e.Kind, e.Step.ID, e.Outcome) }

@@ -1,0 +1,67 @@
+package chaos
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// What no two clusters have in common is replaced by its kind.
+var masks = []struct {
+	what *regexp.Regexp
+	by   string
+}{
+	{regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`), "<uid>"},
+	{regexp.MustCompile(`[0-9a-f]{32,}`), "<hash>"},
+	{regexp.MustCompile(`([A-Za-z0-9+/]{40,}={0,2}\s*)+`), "<data>\n"},
+	{regexp.MustCompile(`20\d\d-\d\d-\d\d[T -]\d\d[:-]\d\d[:-]\d\d(\.\d+)?Z?`), "<time>"},
+}
+
+func maskText(s string) string {
+	for _, m := range masks {
+		s = m.what.ReplaceAllString(s, m.by)
+	}
+	return s
+}
+
+// random are the endings that Kubernetes gives to names, with a digit in them.
+var random = regexp.MustCompile(`-[a-z0-9]{5}\b`)
+
+func maskName(s string) string {
+	s = maskText(s)
+	return random.ReplaceAllStringFunc(s, func(end string) string {
+		if strings.ContainsAny(end, "0123456789") && !strings.HasPrefix(end, "-v0") {
+			return "-<random>"
+		}
+		return end
+	})
+}
+
+// maskObject is an object without its state, its history and its secrets.
+func maskObject(o map[string]any) (string, error) {
+	delete(o, "status")
+	if meta, ok := o["metadata"].(map[string]any); ok {
+		for _, k := range []string{"uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink"} {
+			delete(meta, k)
+		}
+	}
+	if o["kind"] == "Secret" {
+		data, _ := o["data"].(map[string]any)
+		o["data"] = slices.Sorted(maps.Keys(data))
+	}
+	if spec, ok := o["spec"].(map[string]any); ok && o["kind"] == "Service" {
+		for _, k := range []string{"clusterIP", "clusterIPs"} {
+			if _, ok := spec[k]; ok {
+				spec[k] = "<address>"
+			}
+		}
+	}
+	text, err := json.MarshalIndent(o, "", " ")
+	if err != nil {
+		return "", fmt.Errorf("write an object: %w", err)
+	}
+	return maskText(string(text)), nil
+}

@@ -1,0 +1,174 @@
+package chaos
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+)
+
+// Fault is one way to harm an upgrade.
+type Fault struct {
+	Name string
+	What string // in words, for the table
+	// Machines is how many the cluster has; 1 when it is 0. Idle is the one
+	// that the job is kept away from.
+	Machines int
+	Idle     string
+	// Prepare is called with bare machines, before there is a cluster. It may be nil.
+	Prepare func(ctx context.Context, c *Cluster) error
+	// Harm harms the n-th attempt (from 0) while it runs, and says whether it
+	// did and wants the next one, too. What it did besides ending paictl it
+	// has taken back when it returns.
+	Harm func(ctx context.Context, c *Cluster, a *Attempt, n int) (again bool, err error)
+}
+
+// Round is what became of one upgrade.
+type Round struct {
+	Fault       string
+	Attempts    int
+	Took        time.Duration
+	Interrupted []string // containers of jobs that are not what they were
+	Different   []string // from the undisturbed upgrade's end
+	Problems    []string // what else went wrong
+	End         State
+}
+
+// Converged reports whether the upgrade ended as an undisturbed one does.
+func (r Round) Converged() bool { return len(r.Different) == 0 && len(r.Problems) == 0 }
+
+// maxAttempts bounds how often the same command is given again.
+const maxAttempts = 80
+
+// Round makes a cluster with a job and upgrades it under a fault. The end is
+// compared with undisturbed, unless that is nil.
+func (c *Cluster) Round(ctx context.Context, f Fault, undisturbed State) (Round, error) {
+	if err := c.Up(ctx, max(f.Machines, 1), f.Idle, f.Prepare); err != nil {
+		return Round{Fault: f.Name}, err
+	}
+	return c.Upgrade(ctx, f, undisturbed)
+}
+
+// Upgrade upgrades the cluster that there is under a fault.
+func (c *Cluster) Upgrade(ctx context.Context, f Fault, undisturbed State) (r Round, err error) {
+	start := time.Now()
+	r.Fault = f.Name
+	defer func() { r.Took = time.Since(start) }()
+	if err := c.converge(ctx, f, &r); err != nil {
+		return r, err
+	}
+	if err := c.examine(ctx, &r); err != nil {
+		return r, err
+	}
+	if r.End, err = c.TakeState(ctx, max(f.Machines, 1)); err != nil {
+		return r, err
+	}
+	if undisturbed != nil {
+		r.Different = undisturbed.Diff(r.End)
+	}
+	c.logf("%s: %d attempts in %s, %d differences, %d interrupted, problems: %v", f.Name, r.Attempts,
+		time.Since(start).Round(time.Second), len(r.Different), len(r.Interrupted), r.Problems)
+	return r, nil
+}
+
+// converge gives the command again until it has nothing more to do.
+func (c *Cluster) converge(ctx context.Context, f Fault, r *Round) error {
+	harming := f.Harm != nil
+	calm := 0 // attempts that ended badly although nobody harmed them
+	for r.Attempts = 0; r.Attempts < maxAttempts; {
+		a, err := c.apply(ctx)
+		if err != nil {
+			return err
+		}
+		began := time.Now()
+		harmed := harming
+		if harming {
+			if harming, err = f.Harm(ctx, c, a, r.Attempts); err != nil {
+				a.Kill()
+				a.Wait()
+				return fmt.Errorf("fault %s: %w", f.Name, err)
+			}
+		}
+		go func() { a.until(func(Event) bool { return false }) }() // nobody else reads
+		code := a.Wait()
+		r.Attempts++
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		c.logf("  attempt %d: code %d after %.1f s", r.Attempts, code, time.Since(began).Seconds())
+		if code == 0 {
+			return nil
+		}
+		if said := a.Said(); code != -1 {
+			c.logf("    %s", strings.ReplaceAll(said, "\n", "\n    "))
+		}
+		if !harmed {
+			if calm++; calm > 2 {
+				r.Problems = append(r.Problems, "left alone, the same command fails again and again: "+a.Said())
+				return nil
+			}
+		}
+	}
+	r.Problems = append(r.Problems, fmt.Sprintf("not at the end after %d attempts", r.Attempts))
+	return nil
+}
+
+// operation is one entry of `upgrade history -o json`.
+type operation struct {
+	ID, Outcome, Error string
+	Jobs               struct {
+		Interrupted []struct{ Job, Pod, Container, Step, Cause string }
+	}
+	API struct {
+		OutageSeconds, LongestGapSeconds float64
+	}
+	UnobservedSeconds float64
+}
+
+// examine asks what became of the job, and whether PAI itself says that all is well.
+func (c *Cluster) examine(ctx context.Context, r *Round) error {
+	now, err := c.jobContainers(ctx)
+	if err != nil {
+		return err
+	}
+	if !reflect.DeepEqual(now, c.containers) {
+		r.Interrupted = append(r.Interrupted, fmt.Sprintf("containers were %v, are %v", c.containers, now))
+	}
+	out, err := c.Run(ctx, time.Minute, "upgrade", "history", "-o", "json")
+	if err != nil {
+		return err
+	}
+	var operations []operation
+	if err := json.Unmarshal([]byte(out), &operations); err != nil {
+		return fmt.Errorf("read the history: %w", err)
+	}
+	for _, o := range operations {
+		c.logf("  operation %s %s: API away %.1f s (longest %.1f s), unobserved %.0f s", o.ID, o.Outcome, o.API.OutageSeconds, o.API.LongestGapSeconds, o.UnobservedSeconds)
+		for _, i := range o.Jobs.Interrupted {
+			r.Interrupted = append(r.Interrupted, fmt.Sprintf("operation %s says: %s of %s, during %s: %s", o.ID, i.Container, i.Pod, i.Step, i.Cause))
+		}
+	}
+	if len(operations) == 0 || operations[len(operations)-1].Outcome != "succeeded" {
+		r.Problems = append(r.Problems, "the last operation on record has not succeeded")
+	}
+	var healthErr error
+	err = c.await(ctx, 2*time.Minute, "all services ready", func(ctx context.Context) (bool, error) {
+		_, healthErr = c.Run(ctx, time.Minute, "service", "status")
+		return healthErr == nil, nil
+	})
+	if err != nil {
+		r.Problems = append(r.Problems, errors.Join(err, healthErr).Error())
+	}
+	out, err = c.Run(ctx, time.Minute, "upgrade", "plan", "--to", To, "-o", "json")
+	var plan struct{ Steps []any }
+	if err == nil {
+		err = json.Unmarshal([]byte(out), &plan)
+	}
+	if err != nil || len(plan.Steps) > 0 {
+		r.Problems = append(r.Problems, fmt.Sprintf("there is still something to do (error %v): %s", err, out))
+	}
+	return nil
+}

@@ -1,0 +1,240 @@
+package chaos
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// api stands between paictl and the API of a cluster: what comes over the
+// machine's cable for the API's port comes to it. It has the cluster's own
+// authority sign its certificate, and passes requests on as administrator.
+// The cluster's own programs, and pods, still reach the API itself.
+type api struct {
+	mode   atomic.Value // "", "500", "reset" or "hang"
+	server *http.Server
+}
+
+const standInPort = 16443
+
+// standIn lets the API fail in a way for 15 s, in several steps.
+func standIn(mode string) func(context.Context, *Cluster, *Attempt, int) (bool, error) {
+	return func(ctx context.Context, c *Cluster, a *Attempt, n int) (again bool, err error) {
+		s, err := c.newAPI(ctx)
+		if err != nil {
+			return false, err
+		}
+		defer func() { err = errors.Join(err, s.close(context.WithoutCancel(ctx), c)) }()
+		for _, step := range []string{"cluster/etcd", "cluster/bootstrap", "machine/pai-1/kubelet", "/jobset", "/rest-server"} {
+			if _, ok := a.started(step); !ok {
+				return n < 3, nil
+			}
+			s.mode.Store(mode)
+			c.logf("  the API answers nothing but %q, in %s", mode, step)
+			a.within(15 * time.Second)
+			s.mode.Store("")
+		}
+		<-a.ended // connections of paictl's go through here to the last
+		return false, nil
+	}
+}
+
+// newAPI starts to stand between paictl and the API.
+func (c *Cluster) newAPI(ctx context.Context) (*api, error) {
+	netns, err := c.netns("pai-1")
+	if err != nil {
+		return nil, err
+	}
+	proxy, certificate, err := c.adminProxy(ctx, netns)
+	if err != nil {
+		return nil, err
+	}
+	s := &api{}
+	s.mode.Store("")
+	s.server = &http.Server{
+		Handler:   s.spoil(proxy),
+		ErrorLog:  log.New(io.Discard, "", 0),
+		TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2", "http/1.1"}},
+	}
+	var listener net.Listener
+	if err := in(netns, func() (err error) {
+		listener, err = net.Listen("tcp4", fmt.Sprintf(":%d", standInPort))
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	go func() { _ = s.server.ServeTLS(listener, "", "") }() // ends when it is closed
+	_, err = c.inside(ctx, "pai-1", fmt.Sprintf(`
+nft add table ip chaos
+nft add chain ip chaos pre '{ type nat hook prerouting priority -150; }'
+nft add rule ip chaos pre iifname host0 tcp dport 6443 redirect to :%d`, standInPort))
+	return s, err
+}
+
+func (s *api) close(ctx context.Context, c *Cluster) error {
+	_, err := c.inside(ctx, "pai-1", "nft delete table ip chaos")
+	return errors.Join(err, s.server.Close())
+}
+
+// spoil answers as the mode says, and passes on what comes while there is none.
+func (s *api) spoil(to http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch s.mode.Load() {
+		case "500":
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusInternalServerError)
+			_ = json.NewEncoder(w).Encode(map[string]any{"kind": "Status", "apiVersion": "v1", "status": "Failure",
+				"reason": "InternalError", "code": 500, "message": "Internal error occurred: chaos"})
+		case "reset":
+			panic(http.ErrAbortHandler)
+		case "hang":
+			<-r.Context().Done()
+		default:
+			to.ServeHTTP(w, r)
+		}
+	})
+}
+
+// adminProxy passes requests on to the API proxy on the machine's loopback,
+// and makes a certificate to be taken for it.
+func (c *Cluster) adminProxy(ctx context.Context, netns string) (http.Handler, tls.Certificate, error) {
+	read := func(file string) ([]byte, error) {
+		out, err := c.inside(ctx, "pai-1", "cat "+file)
+		return []byte(out), err
+	}
+	kubeconfig, err := read("/etc/kubernetes/admin.conf")
+	if err != nil {
+		return nil, tls.Certificate{}, err
+	}
+	cfg, err := clientcmd.RESTConfigFromKubeConfig(kubeconfig)
+	if err != nil {
+		return nil, tls.Certificate{}, err
+	}
+	cfg.Dial = func(context.Context, string, string) (conn net.Conn, err error) {
+		err = in(netns, func() (err error) {
+			conn, err = net.DialTimeout("tcp4", "127.0.0.1:6443", 5*time.Second)
+			return err
+		})
+		return conn, err
+	}
+	transport, err := rest.TransportFor(cfg)
+	if err != nil {
+		return nil, tls.Certificate{}, err
+	}
+	target, err := url.Parse(cfg.Host)
+	if err != nil {
+		return nil, tls.Certificate{}, err
+	}
+	caPEM, err := read("/etc/kubernetes/pki/ca.crt")
+	if err != nil {
+		return nil, tls.Certificate{}, err
+	}
+	keyPEM, err := read("/etc/kubernetes/pki/ca.key")
+	if err != nil {
+		return nil, tls.Certificate{}, err
+	}
+	address, err := c.inside(ctx, "pai-1", "ip -4 -o address show dev host0 | sed 's/.*inet \\([0-9.]*\\).*/\\1/'")
+	if err != nil {
+		return nil, tls.Certificate{}, err
+	}
+	certificate, err := signed(caPEM, keyPEM, address)
+	proxy := &httputil.ReverseProxy{
+		Transport: transport, FlushInterval: -1, ErrorLog: log.New(io.Discard, "", 0),
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			r.Out.Header.Del("Authorization")
+		},
+	}
+	return proxy, certificate, err
+}
+
+// signed makes a server's certificate that an authority vouches for.
+func signed(caPEM, keyPEM []byte, address string) (tls.Certificate, error) {
+	ca, err := tls.X509KeyPair(caPEM, keyPEM)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "chaos"},
+		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		DNSNames: []string{"api.pai.internal"},
+	}
+	for f := range strings.FieldsSeq(address) {
+		template.IPAddresses = append(template.IPAddresses, net.ParseIP(f))
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, ca.Leaf, &key.PublicKey, ca.PrivateKey)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	keyDER, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER}))
+}
+
+// netns is the path of a machine's network namespace.
+func (c *Cluster) netns(machine string) (string, error) {
+	leader, err := c.leader(machine)
+	return fmt.Sprintf("/proc/%d/ns/net", leader), err
+}
+
+// in calls f within a network namespace: sockets made in it belong there.
+func in(netns string, f func() error) (err error) {
+	runtime.LockOSThread()
+	own, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
+	defer own.Close()
+	other, err := os.Open(netns)
+	if err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
+	defer other.Close()
+	if err := unix.Setns(int(other.Fd()), unix.CLONE_NEWNET); err != nil {
+		runtime.UnlockOSThread()
+		return fmt.Errorf("enter the machine's network: %w", err)
+	}
+	defer func() {
+		// A thread that does not come back is given up with its goroutine.
+		if back := unix.Setns(int(own.Fd()), unix.CLONE_NEWNET); back == nil {
+			runtime.UnlockOSThread()
+		} else {
+			err = errors.Join(err, back)
+		}
+	}()
+	return f()
+}

@@ -1,0 +1,230 @@
+package chaos
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// State is what a cluster's machines and its API hold, without what differs
+// between any two clusters. Keys name a file, a unit or an object.
+type State map[string]string
+
+// Diff lists what differs, each with the first line that does.
+func (s State) Diff(other State) []string {
+	var found []string
+	keys := maps.Clone(s)
+	maps.Copy(keys, other)
+	for _, k := range slices.Sorted(maps.Keys(keys)) {
+		was, there := s[k]
+		is, here := other[k]
+		switch {
+		case !here:
+			found = append(found, k+": missing")
+		case !there:
+			found = append(found, k+": too many")
+		case was != is:
+			found = append(found, k+": "+firstDifference(was, is))
+		}
+	}
+	return found
+}
+
+func firstDifference(a, b string) string {
+	x, y := strings.Split(a, "\n"), strings.Split(b, "\n")
+	for i := range max(len(x), len(y)) {
+		var l, m string
+		if i < len(x) {
+			l = x[i]
+		}
+		if i < len(y) {
+			m = y[i]
+		}
+		if l != m {
+			return fmt.Sprintf("line %d was %q, is %q", i+1, strings.TrimSpace(l), strings.TrimSpace(m))
+		}
+	}
+	return "differs"
+}
+
+// TakeState reads the state of the cluster and of its machines.
+func (c *Cluster) TakeState(ctx context.Context, machines int) (State, error) {
+	s := State{}
+	for i := range machines {
+		name := fmt.Sprintf("pai-%d", i+1)
+		if err := c.takeFiles(ctx, s, name); err != nil {
+			return nil, err
+		}
+		if err := c.takeUnits(ctx, s, name); err != nil {
+			return nil, err
+		}
+	}
+	return s, c.takeObjects(ctx, s)
+}
+
+// filesScript writes a tar of what PAI owns on a machine. Programs are known
+// by size, other files by content. Left out is what is a record of the runs
+// themselves (journal, lock, witness, logs), what pods own, and which of two
+// slots holds the flags that are not in use.
+const filesScript = `
+cd /
+{
+    find opt/pai etc/pai etc/kubernetes etc/cni etc/systemd/system var/lib/pai \
+        \( -path var/lib/pai/operations -o -path var/lib/pai/lock -o -path var/lib/pai/witness -o -path 'opt/pai/v*/run' \) -prune -o -print
+    for l in opt/pai/role/*; do echo "$l/run/$(basename "$l")"; done
+    find var/lib/kubelet -maxdepth 1 -type f
+    find var/lib/kubelet/pki var/lib/etcd -maxdepth 2
+} 2>/dev/null | sort -u | while read -r f; do
+    case $f in
+    *.log|*/swap-kubelet.sh|*_state|var/lib/kubelet/.*) continue ;;
+    etc/systemd/system/*) case $f in */pai-*) ;; *) continue ;; esac ;;
+    esac
+    if [ -L "$f" ]; then echo "link $f $(readlink "$f")"
+    elif [ -d "$f" ]; then echo "folder $f $(stat -c %a "$f")"
+    elif [ "$(stat -L -c %s "$f")" -gt 1000000 ]; then
+        case $f in var/lib/pai/snapshots/*|var/lib/etcd/*) echo "large $f" ;; *) echo "large $f $(stat -c '%a %s' "$f")" ;; esac
+    else echo "file $f $(stat -L -c %a "$f")"
+    fi
+done > /run/chaos-list
+sed -n 's/^file \([^ ]*\) .*/\1/p' /run/chaos-list > /run/chaos-files
+tar -c -h -f - -T /run/chaos-files run/chaos-list 2>/dev/null || :
+rm -f /run/chaos-list /run/chaos-files`
+
+func (c *Cluster) takeFiles(ctx context.Context, s State, machine string) error {
+	out, err := c.inside(ctx, machine, filesScript)
+	if err != nil {
+		return fmt.Errorf("read the files of %s: %w", machine, err)
+	}
+	slots, err := c.slots(ctx, machine)
+	if err != nil {
+		return err
+	}
+	archive := tar.NewReader(bytes.NewReader([]byte(out)))
+	for {
+		h, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read the files of %s: %w", machine, err)
+		}
+		data, err := io.ReadAll(archive)
+		if err != nil {
+			return fmt.Errorf("read %s of %s: %w", h.Name, machine, err)
+		}
+		if h.Name != "run/chaos-list" {
+			s[machine+" file /"+slots.name(h.Name)] = maskText(slots.name(string(data)))
+			continue
+		}
+		for line := range strings.Lines(string(data)) {
+			line = slots.name(strings.TrimSpace(line))
+			kind, rest, _ := strings.Cut(line, " ")
+			path, about, _ := strings.Cut(rest, " ")
+			s[machine+" "+kind+" of /"+maskName(path)] = maskName(about)
+		}
+	}
+}
+
+// slotNames gives the two slots of etcd and of the API server names by what
+// they do: which of them is in use depends on how often one took over.
+type slotNames struct{ replace *strings.Replacer }
+
+func (n slotNames) name(s string) string { return n.replace.Replace(s) }
+
+func (c *Cluster) slots(ctx context.Context, machine string) (slotNames, error) {
+	out, err := c.inside(ctx, machine, `for r in etcd apiserver; do for s in a b; do ! systemctl is-active -q pai-$r-$s.service || echo $r $s; done; done`)
+	if err != nil {
+		return slotNames{}, fmt.Errorf("see which slots are in use: %w", err)
+	}
+	pairs := []string{}
+	ports := map[string][2]string{"etcd": {"2379", "2389"}, "apiserver": {"6444", "6445"}}
+	for line := range strings.Lines(out) {
+		role, used, _ := strings.Cut(strings.TrimSpace(line), " ")
+		idle, used1, idle1 := "b", ports[role][0], ports[role][1]
+		if used == "b" {
+			idle, used1, idle1 = "a", idle1, used1
+		}
+		pairs = append(pairs, role+"-"+used, role+"-used", role+"-"+idle, role+"-idle",
+			"lib/"+role+"/"+used, "lib/"+role+"/used", "lib/"+role+"/"+idle, "lib/"+role+"/idle",
+			"slot "+used, "slot used", "slot "+idle, "slot idle")
+		if role == "apiserver" {
+			pairs = append(pairs, used1, "port-used", idle1, "port-idle")
+		}
+	}
+	return slotNames{strings.NewReplacer(pairs...)}, nil
+}
+
+const unitsScript = `
+for u in /etc/systemd/system/pai-*; do
+    n=$(basename "$u")
+    pid=$(systemctl show -p MainPID --value "$n")
+    exe=
+    [ "$pid" = 0 ] || exe=$(readlink "/proc/$pid/exe" || :)
+    echo "$n $(systemctl is-enabled "$n" 2>/dev/null || :) $(systemctl is-active "$n" || :) $exe"
+done
+systemctl list-units --plain --no-legend --all 'pai-*' | awk '{ print "unit", $1, $2, $3 }'
+nft list tables
+ls -d /tmp/* /opt/* /run/pai* 2>/dev/null || :`
+
+func (c *Cluster) takeUnits(ctx context.Context, s State, machine string) error {
+	out, err := c.inside(ctx, machine, unitsScript)
+	if err != nil {
+		return fmt.Errorf("read the units of %s: %w", machine, err)
+	}
+	slots, err := c.slots(ctx, machine)
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(out) {
+		if line = strings.TrimSpace(slots.name(line)); !strings.Contains(line, "/tmp/systemd-private") {
+			s[machine+" unit "+line] = ""
+		}
+	}
+	return nil
+}
+
+// fleeting are kinds that come and go by themselves, or show others' state.
+const fleeting = "events pods endpoints endpointslices leases controllerrevisions replicasets certificatesigningrequests " +
+	"componentstatuses bindings ipaddresses"
+
+func (c *Cluster) takeObjects(ctx context.Context, s State) error {
+	out, err := c.kubectl(ctx, "api-resources --verbs=list -o name")
+	if err != nil {
+		return err
+	}
+	var kinds []string
+	for kind := range strings.FieldsSeq(out) {
+		short, _, _ := strings.Cut(kind, ".")
+		if !slices.Contains(strings.Fields(fleeting), short) && !slices.Contains(kinds, kind) {
+			kinds = append(kinds, kind)
+		}
+	}
+	out, err = c.kubectl(ctx, "get "+strings.Join(kinds, ",")+" -A -o json")
+	if err != nil {
+		return err
+	}
+	var list struct{ Items []map[string]any }
+	if err := json.Unmarshal([]byte(out), &list); err != nil {
+		return fmt.Errorf("read the cluster's objects: %w", err)
+	}
+	if len(list.Items) < 50 {
+		return fmt.Errorf("the API lists only %d objects", len(list.Items))
+	}
+	for _, o := range list.Items {
+		text, err := maskObject(o)
+		if err != nil {
+			return err
+		}
+		meta, _ := o["metadata"].(map[string]any)
+		name := fmt.Sprintf("object %v %v %v/%v", o["apiVersion"], o["kind"], meta["namespace"], meta["name"])
+		s[maskName(name)] = text
+	}
+	return nil
+}
