@@ -29,6 +29,12 @@ type Decision struct {
 	Next   string `json:"next,omitempty"`
 	// Jobs are the running jobs that the step could touch.
 	Jobs []pai.JobRef `json:"jobs,omitempty"`
+	// HoldOff is set where a step may go only because no job runs on its
+	// machine: new ones have to be kept off first, and the guard asked again.
+	HoldOff bool `json:"holdOff,omitempty"`
+	// Evict is set where a step may go once the machine's jobs have been ended,
+	// which the operator accepted.
+	Evict bool `json:"evict,omitempty"`
 }
 
 // Names of risks that can be accepted. RiskEvictJobs takes a machine.
@@ -70,16 +76,18 @@ func Decide(step plan.Step, risk pai.Risk, f Facts, accepted []string) Decision 
 }
 
 // decideNode: an idle machine may be changed; a busy one only in place, where
-// every rule of the gate is met.
+// every rule of the gate is met. An idle machine that does not meet the gate
+// must stay idle meanwhile.
 func decideNode(step plan.Step, f Facts, accepted []string) Decision {
 	jobs, idle, why := onMachine(step.Target, f)
 	if idle {
-		return Decision{Verdict: Go, Reason: fmt.Sprintf("no job runs on %s", step.Target)}
+		rules, known := gate(step)
+		return Decision{Verdict: Go, Reason: fmt.Sprintf("no job runs on %s", step.Target), HoldOff: !known || len(objections(rules, f)) > 0}
 	}
 	if step.Kind == plan.KindRole && (step.Role == plan.RoleKubeProxy || step.Role == plan.RoleNetwork) {
 		return Decision{Verdict: Go, Jobs: jobs, Reason: "it changes routes and service addresses, and leaves the running pods' own network as it is"}
 	}
-	d := Decision{Verdict: Wait, Jobs: jobs, Next: nextFor(AcceptInterrupt, jobs)}
+	d := Decision{Verdict: Wait, Jobs: jobs, Next: nextFor(AcceptEvict(step.Target), jobs)}
 	rules, known := gate(step)
 	switch {
 	case why != "":
@@ -89,7 +97,10 @@ func decideNode(step plan.Step, f Facts, accepted []string) Decision {
 	default:
 		d.weigh(step, objections(rules, f))
 	}
-	return d.accept(accepted, AcceptInterrupt)
+	if d.Verdict != Go && why == "" && slices.Contains(accepted, AcceptEvict(step.Target)) {
+		d.Evict = true
+	}
+	return d.accept(accepted, AcceptEvict(step.Target))
 }
 
 // gate are the rules for doing a step to a busy machine.
@@ -201,7 +212,7 @@ func nextFor(risk string, jobs []pai.JobRef) string {
 		return "mend what could not be observed and run the command again, or accept that jobs are interrupted: --accept-risk=" + risk
 	}
 	return "wait until these jobs have ended, or stop them with paictl job stop, and run the command again: " + joinRefs(jobs) +
-		"\nor accept that they are interrupted: --accept-risk=" + risk
+		"\nor accept that they are ended: --accept-risk=" + risk
 }
 
 func joinRefs(jobs []pai.JobRef) string {

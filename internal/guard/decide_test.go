@@ -84,8 +84,9 @@ func TestDecide(t *testing.T) {
 		"a machine that cannot be asked":                         {swap(), pai.RiskNode, with(func(f *Facts) { f.Containers = Unknown[[]running.Container](lost) }), nil, Refuse, "which jobs run on gpu-01 is not known: no answer"},
 		"containers, and the API away":                           {swap(), pai.RiskNode, with(func(f *Facts) { f.Jobs = Unknown[[]pai.Job](lost) }), nil, Refuse, "cannot say whose"},
 		"containers the API forgot":                              {swap(), pai.RiskNode, with(func(f *Facts) { f.Jobs = idle.Jobs }), nil, Refuse, "the API knows of none"},
-		"accepted":                                               {prepare, pai.RiskNode, busy(), []string{"interrupt-jobs"}, Go, "accepted with --accept-risk=interrupt-jobs, although"},
-		"another risk was accepted":                              {prepare, pai.RiskNode, busy(), []string{"evict-jobs:gpu-01"}, Wait, "not known to leave"},
+		"accepted":                                               {prepare, pai.RiskNode, busy(), []string{"evict-jobs:gpu-01"}, Go, "accepted with --accept-risk=evict-jobs:gpu-01, although"},
+		"accepted for another machine":                           {prepare, pai.RiskNode, busy(), []string{"evict-jobs:gpu-02"}, Wait, "not known to leave"},
+		"another risk was accepted":                              {prepare, pai.RiskNode, busy(), []string{"interrupt-jobs"}, Wait, "not known to leave"},
 
 		"eviction":                      {clean, pai.RiskEviction, busy(), nil, Refuse, "would end the jobs"},
 		"eviction of nobody":            {clean, pai.RiskEviction, idle, nil, Go, "no job runs"},
@@ -104,6 +105,9 @@ func TestDecide(t *testing.T) {
 			d := Decide(test.step, test.risk, test.facts, test.accepted)
 			if d.Verdict != test.want || !strings.Contains(d.Reason, test.says) {
 				t.Errorf("got %s: %s; want %s: …%s…", d.Verdict, d.Reason, test.want, test.says)
+			}
+			if d.Evict != (test.risk == pai.RiskNode && len(test.accepted) == 1 && test.accepted[0] == AcceptEvict(gpu01)) {
+				t.Errorf("jobs are to be ended first: %v", d.Evict)
 			}
 			if (d.Next == "") != (d.Verdict == Go) {
 				t.Errorf("%s, and what to do is %q", d.Verdict, d.Next)
@@ -160,7 +164,7 @@ func TestGuardCheck(t *testing.T) {
 		"no risk asks nothing":                {plan.Step{Risk: pai.RiskNone}, Facts{}, Fact[map[string]string]{}, nil, "", ""},
 		"a machine that meets the gate":       {swap(), busy(), Fact[map[string]string]{}, nil, "", "jobs containers machine"},
 		"a machine that does not":             {swap(), notReady, Fact[map[string]string]{}, nil, "has to wait", "jobs containers machine"},
-		"accepted":                            {swap(), notReady, Fact[map[string]string]{}, []string{"interrupt-jobs"}, "", "jobs containers machine"},
+		"accepted":                            {swap(), notReady, Fact[map[string]string]{}, []string{"evict-jobs:gpu-01"}, "", "jobs containers machine"},
 		"a service the catalog does not know": {plan.Step{ID: "surprise", Kind: plan.KindStop, Risk: pai.RiskNone}, busy(), Fact[map[string]string]{}, nil, "is refused", "jobs"},
 
 		"the first API server":                           {first, Facts{}, Fact[map[string]string]{}, nil, "", ""},
@@ -189,7 +193,11 @@ func TestGuardCheck(t *testing.T) {
 				return
 			}
 			var e *pai.Error
-			if !errors.As(err, &e) || e.Code != pai.CodeRefused || !strings.Contains(e.Message, test.refused) || !strings.Contains(e.Next, "--accept-risk=interrupt-jobs") {
+			code := pai.CodeRefused
+			if test.refused == "has to wait" {
+				code = pai.CodeWaiting
+			}
+			if !errors.As(err, &e) || e.Code != code || !strings.Contains(e.Message, test.refused) || !strings.Contains(e.Next, "--accept-risk=") {
 				t.Fatalf("got %#v, want a refusal that says %q and what to do", err, test.refused)
 			}
 		})

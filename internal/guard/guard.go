@@ -26,8 +26,8 @@ func New(facts MachineFacts, impacts map[string]pai.JobImpact, accepted []string
 	return &Guard{facts: facts, impacts: impacts, accepted: accepted}, nil
 }
 
-// Check is nil when a step may go, and otherwise a pai.Error that is a refusal
-// with its reason, the jobs, and what to do. It fits run.Executor's Guard.
+// Check is nil when a step may go, and otherwise a pai.Error with its reason,
+// the jobs, and what to do: a refusal, or pai.CodeWaiting.
 func (g *Guard) Check(ctx context.Context, step plan.Step) error {
 	d := g.Decide(ctx, step)
 	if err := ctx.Err(); err != nil {
@@ -36,19 +36,19 @@ func (g *Guard) Check(ctx context.Context, step plan.Step) error {
 	return d.Err(step)
 }
 
-// Err is nil when the decision is Go, and otherwise the refusal.
+// Err is nil when the decision is Go, and otherwise says why not.
 func (d Decision) Err(step plan.Step) error {
 	if d.Verdict == Go {
 		return nil
 	}
-	message := fmt.Sprintf("%s is refused: %s", step.ID, d.Reason)
+	code, message := pai.CodeRefused, fmt.Sprintf("%s is refused: %s", step.ID, d.Reason)
 	if d.Verdict == Wait {
-		message = fmt.Sprintf("%s has to wait: %s", step.ID, d.Reason)
+		code, message = pai.CodeWaiting, fmt.Sprintf("%s has to wait: %s", step.ID, d.Reason)
 	}
 	if len(d.Jobs) > 0 {
 		message += fmt.Sprintf("; running jobs it could touch: %s", joinRefs(d.Jobs))
 	}
-	return &pai.Error{Code: pai.CodeRefused, Message: message, Next: d.Next}
+	return &pai.Error{Code: code, Message: message, Next: d.Next}
 }
 
 // Decide gathers what a decision about the step rests on, and decides.
@@ -69,10 +69,10 @@ func (g *Guard) Decide(ctx context.Context, step plan.Step) Decision {
 	}
 }
 
-// machineFacts asks what costs more only about a busy machine.
+// machineFacts asks what costs more only where a gate has to be met.
 func (g *Guard) machineFacts(ctx context.Context, step plan.Step) Facts {
 	idleness := Facts{Jobs: g.facts.Jobs(ctx), Containers: g.facts.Containers(ctx, step.Target)}
-	if _, idle, _ := onMachine(step.Target, idleness); idle || Risk(step, g.impacts) == pai.RiskEviction {
+	if Risk(step, g.impacts) == pai.RiskEviction {
 		return idleness
 	}
 	f := g.facts.Machine(ctx, step)
@@ -104,7 +104,7 @@ func decideAPIServer(kubelets Fact[map[string]string], jobs func() Fact[[]pai.Jo
 				Reason: fmt.Sprintf("%s; which jobs run there is not known: %s", why, running.why())}
 		}
 		if affected := refs(on(machine, running.value)); len(affected) > 0 {
-			return Decision{Verdict: Wait, Jobs: affected, Next: nextFor(AcceptInterrupt, affected), Reason: why}
+			return Decision{Verdict: Refuse, Jobs: affected, Next: nextFor(AcceptInterrupt, affected), Reason: why}
 		}
 	}
 	return Decision{Verdict: Go, Reason: "no job runs on a machine whose kubelet could restart its containers"}

@@ -149,7 +149,7 @@ func TestGate(t *testing.T) {
 			if d.Verdict != Wait || !strings.HasSuffix(d.Reason, "("+test.rule+")") || strings.Count(d.Reason, "; ") > 0 {
 				t.Fatalf("got %+v, want to wait because of %s alone", d, test.rule)
 			}
-			if len(d.Jobs) != 1 || !strings.Contains(d.Next, "ada~train") || !strings.Contains(d.Next, "--accept-risk=interrupt-jobs") {
+			if len(d.Jobs) != 1 || !strings.Contains(d.Next, "ada~train") || !strings.Contains(d.Next, "--accept-risk=evict-jobs:gpu-01") {
 				t.Errorf("the decision does not say whom it touches and what to do: %+v", d)
 			}
 		})
@@ -188,5 +188,36 @@ func TestGateFailsClosed(t *testing.T) {
 	}
 	if d := Decide(swap(), pai.RiskNode, Facts{}, nil); d.Verdict != Refuse {
 		t.Errorf("without any fact: %+v, want a refusal", d)
+	}
+}
+
+// TestGateFailsClosedWhateverIsMissing takes away any of the facts, with any of
+// the rest in order: a busy machine is never touched then, and an idle one only
+// while new jobs are kept off.
+func TestGateFailsClosedWhateverIsMissing(t *testing.T) {
+	t.Parallel()
+	lost := errors.New("the line is dead")
+	lose := []func(f *Facts){
+		func(f *Facts) { f.Node = Unknown[*corev1.Node](lost) },
+		func(f *Facts) { f.Pods = Unknown[[]corev1.Pod](lost) },
+		func(f *Facts) { f.Kubelet = Unknown[Change[string]](lost) },
+		func(f *Facts) { f.KubeletRuns = Unknown[bool](lost) },
+		func(f *Facts) { f.RuntimeUp = Unknown[bool](lost) },
+		func(f *Facts) { f.Config = Unknown[Change[KubeletConfig]](lost) },
+	}
+	for missing := range 1 << len(lose) {
+		f := busy()
+		for i, l := range lose {
+			if missing&(1<<i) != 0 {
+				l(&f)
+			}
+		}
+		if d := Decide(swap(), pai.RiskNode, f, nil); (d.Verdict == Go) != (missing == 0) {
+			t.Errorf("busy, without the facts %06b: %+v", missing, d)
+		}
+		f.Jobs, f.Containers = Known([]pai.Job(nil)), Known([]running.Container(nil))
+		if d := Decide(swap(), pai.RiskNode, f, nil); d.Verdict != Go || d.HoldOff != (missing != 0) {
+			t.Errorf("idle, without the facts %06b: %+v", missing, d)
+		}
 	}
 }

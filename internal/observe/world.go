@@ -13,7 +13,6 @@ import (
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/machine"
-	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/service"
 )
@@ -145,7 +144,8 @@ func addNodes(w *plan.World, nodes []corev1.Node) {
 			Ready:            nodeReady(n),
 			Kubelet:          n.Status.NodeInfo.KubeletVersion,
 			Unschedulable:    n.Spec.Unschedulable,
-			CordonedByPAI:    n.Annotations[pai.AnnotationCordoned] != "",
+			CordonedByPAI:    cluster.CordonedByPAI(n) != "",
+			CordonedBy:       cluster.CordonedByPAI(n),
 			ContainerRuntime: n.Status.NodeInfo.ContainerRuntimeVersion,
 		}
 	}

@@ -14,6 +14,7 @@ const (
 	CodeUsage       Code = "usage"       // exit 2: the command was called wrongly
 	CodeRefused     Code = "refused"     // exit 3: no path, the guard or a check forbids it
 	CodeLocked      Code = "locked"      // exit 4: another operation is under way
+	CodeWaiting     Code = "waiting"     // exit 5: all is done that may be done now; machines wait for their jobs to end
 	CodeInterrupted Code = "interrupted" // exit 130: the user interrupted it
 	CodeInvalid     Code = "invalid"     // exit 1: the input is wrong
 	CodeNotFound    Code = "not-found"   // exit 1
@@ -71,6 +72,8 @@ func ExitCode(err error) int {
 		return 3
 	case CodeLocked:
 		return 4
+	case CodeWaiting:
+		return 5
 	case CodeInterrupted:
 		return 130
 	default:

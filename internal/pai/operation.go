@@ -13,6 +13,12 @@ const (
 	OutcomeStopped   Outcome = "stopped" // stopped at a safe point before its end
 	OutcomeSkipped   Outcome = "skipped" // found done before it was tried
 	OutcomeRefused   Outcome = "refused" // a step that the guard did not let go
+	// OutcomeWaiting is a step whose machine has to be idle first, or one that
+	// comes after such a step; and an operation that did all it could do
+	// meanwhile.
+	OutcomeWaiting Outcome = "waiting"
+	// OutcomePending is a step of an operation under way that was not tried yet.
+	OutcomePending Outcome = "pending"
 )
 
 // Operation is one record of the journal: who did what, from where to where,
@@ -28,6 +34,17 @@ type Operation struct {
 	Ended   time.Time `json:"ended,omitzero"`
 	Outcome Outcome   `json:"outcome"`
 	Error   string    `json:"error,omitempty"`
+
+	// Target is what an upgrade was asked for; zero for other operations.
+	Target Target `json:"target,omitzero"`
+	// Continues is the operation that left machines waiting which this one went
+	// on with.
+	Continues string `json:"continues,omitempty"`
+	// Waiting are the machines that were left as they were, because jobs run there.
+	Waiting []Waiting `json:"waiting,omitempty"`
+	// Cordoned are the machines that this operation cordoned, written before
+	// it did. The machine itself shows whether it still is.
+	Cordoned []Cordon `json:"cordoned,omitempty"`
 
 	Report
 

@@ -76,7 +76,7 @@ func (m *Machine) after(s Step, digests map[pai.Version]string) {
 		m.Joined, m.Unreachable = true, ""
 	case KindUncordon:
 		if m.Node != nil {
-			m.Node.Unschedulable, m.Node.CordonedByPAI = false, false
+			m.Node.Unschedulable, m.Node.CordonedByPAI, m.Node.CordonedBy = m.Node.Unschedulable && !m.Node.CordonedByPAI, false, ""
 		}
 	case KindClean:
 		m.Roles, m.Joined, m.Node = map[Role]RoleState{}, false, nil

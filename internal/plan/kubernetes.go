@@ -147,7 +147,9 @@ func (k *kubernetes) node(m Machine, gate ...StepID) {
 	// established and new connections went on in every measured swap.
 	k.role(m, RoleKubeProxy, pai.RiskNone, k.id(m, "kubelet"))
 	k.role(m, RoleNetwork, pai.RiskNone, k.id(m, "kubelet"))
-	k.machine(m, "uncordon", KindUncordon, m.Node != nil && m.Node.CordonedByPAI, pai.RiskNone,
+	// Where no job runs and the gate is not met, new jobs are kept off meanwhile.
+	moves := m.Node != nil && (kubelet || (hasRuntime(m) && !k.has(m, RoleRuntime)))
+	k.machine(m, "uncordon", KindUncordon, m.Node != nil && m.Node.CordonedByPAI || moves, pai.RiskNone,
 		k.id(m, "kubelet"), k.id(m, string(RoleKubeProxy)), k.id(m, string(RoleNetwork)))
 }
 

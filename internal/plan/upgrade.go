@@ -67,7 +67,7 @@ type upgrade struct {
 	world    World         // as the steps so far leave it
 	steps    []Step
 	gate     []StepID // what the next hop waits for
-	kubelets []StepID // what the next API server waits for besides
+	kubelets []Step   // all kubelets moved so far
 }
 
 // add appends the steps of one hop and makes them wait for the gate.
@@ -121,12 +121,12 @@ func (u *upgrade) kubernetesHop(h Hop) error {
 	}
 	for i := range steps {
 		if steps[i].Kind == KindAPIServer {
-			steps[i].After = append(steps[i].After, u.kubelets...)
+			steps[i].After = append(steps[i].After, u.tooOldUnless(h.To)...)
 		}
 	}
 	u.add(steps, u.gate)
 	u.gate = []StepID{StepID("kubernetes/" + string(h.To) + "/cluster/record")}
-	u.kubelets = kubeletsIn(steps)
+	u.kubelets = append(u.kubelets, kubeletsIn(steps)...)
 	return nil
 }
 
@@ -180,11 +180,18 @@ func (u *upgrade) tooOldFor(version pai.Version) map[string]bool {
 		if !m.Joined || has == "" {
 			continue // it joins with the version of the hop
 		}
-		if minors, ok := u.pins.behind(has, version); !ok || minors > kubeletSkew {
+		if !u.serves(version, has) {
 			names[m.Name] = true
 		}
 	}
 	return names
+}
+
+// serves reports whether an API server of a version serves a kubelet. What is
+// not known is not served.
+func (u *upgrade) serves(version, kubelet pai.Version) bool {
+	minors, ok := u.pins.behind(kubelet, version)
+	return ok && minors <= kubeletSkew
 }
 
 // withoutImages leaves steps out that import images where nothing else is
@@ -196,14 +203,20 @@ func withoutImages(steps []Step) []Step {
 	return nil
 }
 
-func kubeletsIn(steps []Step) []StepID {
+// tooOldUnless lists the steps without which a kubelet would be too old for an
+// API server of a version: any of them may be left waiting for an idle machine.
+func (u *upgrade) tooOldUnless(version pai.Version) []StepID {
 	var ids []StepID
-	for _, s := range steps {
-		if s.Kind == KindKubelet {
+	for _, s := range u.kubelets {
+		if !u.serves(version, s.From) {
 			ids = append(ids, s.ID)
 		}
 	}
 	return ids
+}
+
+func kubeletsIn(steps []Step) []Step {
+	return slices.DeleteFunc(slices.Clone(steps), func(s Step) bool { return s.Kind != KindKubelet })
 }
 
 // last lists the service steps that no other waits for.

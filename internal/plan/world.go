@@ -48,10 +48,12 @@ type RoleState struct {
 
 // Node is what the API says of a machine.
 type Node struct {
-	Ready            bool   `json:"ready"`
-	Kubelet          string `json:"kubelet"` // upstream version, "v1.36.3"
-	Unschedulable    bool   `json:"unschedulable"`
-	CordonedByPAI    bool   `json:"cordonedByPAI"`
+	Ready         bool   `json:"ready"`
+	Kubelet       string `json:"kubelet"` // upstream version, "v1.36.3"
+	Unschedulable bool   `json:"unschedulable"`
+	CordonedByPAI bool   `json:"cordonedByPAI"`
+	// CordonedBy is the operation that cordoned it, where PAI did.
+	CordonedBy       string `json:"cordonedBy,omitempty"`
 	ContainerRuntime string `json:"containerRuntime"` // "containerd://2.2.3"
 }
 

@@ -16,7 +16,9 @@ import (
 // at once, except Events, whose calls come one after the other.
 type Executor struct {
 	Doers plan.Doers
-	// Guard refuses a step by returning why; nil refuses none.
+	// Guard refuses a step by returning why; nil refuses none. A step whose why
+	// has pai.CodeWaiting is set aside: what it holds up (plan.Holds) is as well,
+	// and everything else goes on.
 	Guard func(context.Context, plan.Step) error
 	// Events hears what happens; nil hears nothing.
 	Events func(Event)
@@ -104,17 +106,29 @@ func (r *running) run(ctx context.Context) {
 		}
 		i := r.await(ctx)
 		for _, f := range r.followers[i] {
-			r.waiting[f]--
-			switch {
-			case !succeeded(r.records[i].Outcome):
+			if r.lets(i, f) {
+				r.release(f)
+			} else {
 				r.block(i, f)
-			case r.waiting[f] == 0 && !r.settled[f]:
-				at, _ := slices.BinarySearch(r.ready, f)
-				r.ready = slices.Insert(r.ready, at, f)
 			}
 		}
 	}
 	r.close()
+}
+
+// lets reports whether a step that has ended lets one that comes after it begin.
+func (r *running) lets(i, f int) bool {
+	outcome := r.records[i].Outcome
+	return succeeded(outcome) || (outcome == pai.OutcomeWaiting && !plan.Holds(r.plan.Steps[i], r.plan.Steps[f]))
+}
+
+// release counts one step less that f waits for.
+func (r *running) release(f int) {
+	r.waiting[f]--
+	if r.waiting[f] == 0 && !r.settled[f] {
+		at, _ := slices.BinarySearch(r.ready, f)
+		r.ready = slices.Insert(r.ready, at, f)
+	}
 }
 
 // beginReady begins what may begin now.
@@ -187,20 +201,37 @@ func (r *running) block(by, i int) {
 			news = true
 		}
 	}
-	if !r.settled[i] || r.records[i].Outcome == pai.OutcomeStopped && r.records[by].Outcome != pai.OutcomeStopped {
-		outcome := pai.OutcomeBlocked
-		if r.records[by].Outcome == pai.OutcomeStopped {
-			outcome = pai.OutcomeStopped
-		}
+	first := !r.settled[i]
+	if outcome := heldBy(r.records[by].Outcome); first || weight(outcome) > weight(r.records[i].Outcome) {
 		r.settled[i] = true
 		r.records[i] = pai.StepRecord{ID: string(id), Outcome: outcome}
 		news = true
 	}
-	if news {
-		for _, f := range r.followers[i] {
+	if !news {
+		return
+	}
+	for _, f := range r.followers[i] {
+		switch {
+		case !r.lets(i, f):
 			r.block(i, f)
+		case first:
+			r.release(f)
 		}
 	}
+}
+
+// heldBy is what becomes of a step that comes after one which did not succeed.
+func heldBy(o pai.Outcome) pai.Outcome {
+	if o == pai.OutcomeStopped || o == pai.OutcomeWaiting {
+		return o
+	}
+	return pai.OutcomeBlocked
+}
+
+// weight orders why a step was not begun: of several reasons, the one that
+// needs somebody most is told.
+func weight(o pai.Outcome) int {
+	return slices.Index([]pai.Outcome{pai.OutcomeWaiting, pai.OutcomeStopped, pai.OutcomeBlocked}, o)
 }
 
 // close fills the records of what was never begun.
@@ -209,7 +240,7 @@ func (r *running) close() {
 		if !r.settled[i] {
 			r.records[i] = pai.StepRecord{ID: string(s.ID), Outcome: pai.OutcomeStopped}
 		}
-		if r.records[i].Outcome == pai.OutcomeBlocked {
+		if held := r.blockedBy[s.ID]; len(held) > 0 && r.records[i].Outcome != pai.OutcomeStopped {
 			r.records[i].Error = "waits for " + join(r.blockedBy[s.ID])
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,12 +52,14 @@ func (r *running) event(e Event) {
 
 // Result is what became of a plan.
 type Result struct {
-	// Outcome is succeeded, failed, or stopped where no step failed.
+	// Outcome is succeeded, failed, stopped where no step failed, or waiting
+	// where everything was done that waits for no idle machine.
 	Outcome pai.Outcome
 	// Steps is in the order of the plan.
 	Steps []pai.StepRecord
 	// Blocked says for each step that was not tried which failed or refused
-	// steps it waits for, directly or through others.
+	// steps it comes after, directly or through others, and for each one that
+	// waits with its machine which step has to wait there.
 	Blocked map[plan.StepID][]plan.StepID
 	// Stopped is why the run ended early; nil where it did not.
 	Stopped error
@@ -66,7 +69,7 @@ type Result struct {
 
 func (r *running) result() Result {
 	res := Result{Outcome: pai.OutcomeSucceeded, Steps: r.records, Blocked: map[plan.StepID][]plan.StepID{}, Stopped: r.stoppedBy(), Journal: r.journal}
-	failed, stopped := false, false
+	failed, stopped, waits := false, false, false
 	for _, s := range r.records {
 		switch s.Outcome {
 		case pai.OutcomeFailed, pai.OutcomeRefused:
@@ -75,6 +78,11 @@ func (r *running) result() Result {
 			stopped = true
 		case pai.OutcomeBlocked:
 			res.Blocked[plan.StepID(s.ID)] = r.blockedBy[plan.StepID(s.ID)]
+		case pai.OutcomeWaiting:
+			waits = true
+			if by := r.blockedBy[plan.StepID(s.ID)]; len(by) > 0 {
+				res.Blocked[plan.StepID(s.ID)] = by
+			}
 		}
 	}
 	switch {
@@ -82,6 +90,8 @@ func (r *running) result() Result {
 		res.Outcome = pai.OutcomeFailed
 	case stopped:
 		res.Outcome = pai.OutcomeStopped
+	case waits:
+		res.Outcome = pai.OutcomeWaiting
 	}
 	return res
 }
@@ -106,6 +116,10 @@ func (r Result) Err() error {
 	for _, s := range append(failed, refused...) {
 		parts = append(parts, fmt.Sprintf("step %s %s: %s", s.ID, s.Outcome, s.Error))
 	}
+	waiting := r.waiting()
+	for _, s := range waiting {
+		parts = append(parts, s.Error)
+	}
 	if n := len(r.Of(pai.OutcomeBlocked)); n > 0 {
 		parts = append(parts, fmt.Sprintf("steps that wait for that: %d", n))
 	}
@@ -120,6 +134,9 @@ func (r Result) Err() error {
 		return &pai.Error{Code: pai.CodeRefused, Message: message, Next: "do what the refusal says, and " + again}
 	case r.Outcome == pai.OutcomeSucceeded:
 		return nil
+	case r.Outcome == pai.OutcomeWaiting:
+		return &pai.Error{Code: pai.CodeWaiting, Message: "all is done that may be done now; " + message,
+			Next: "go on when these jobs have ended, or stay until they have: paictl upgrade resume [--wait]\nsee who waits for what: paictl upgrade status"}
 	case errors.Is(r.Stopped, errStopped), errors.Is(r.Stopped, context.Canceled):
 		return &pai.Error{Code: pai.CodeInterrupted, Message: message, Next: again, Err: nil}
 	default:
@@ -128,6 +145,11 @@ func (r Result) Err() error {
 		}
 		return &pai.Error{Code: pai.CodeOf(r.Stopped), Message: message, Next: again}
 	}
+}
+
+// waiting are the steps that the guard told to wait, without those behind them.
+func (r Result) waiting() []pai.StepRecord {
+	return slices.DeleteFunc(r.Of(pai.OutcomeWaiting), func(s pai.StepRecord) bool { return len(r.Blocked[plan.StepID(s.ID)]) > 0 })
 }
 
 func join(ids []plan.StepID) string {

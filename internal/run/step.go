@@ -48,6 +48,9 @@ func (r *running) step(ctx context.Context, s plan.Step) (pai.Outcome, error) {
 			if ctx.Err() != nil {
 				return pai.OutcomeStopped, err
 			}
+			if pai.CodeOf(err) == pai.CodeWaiting {
+				return pai.OutcomeWaiting, err
+			}
 			return pai.OutcomeRefused, err
 		}
 	}

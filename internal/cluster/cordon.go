@@ -1,0 +1,110 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/util/retry"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// CordonedByPAI is the operation that cordoned a node; empty where PAI did not
+// or somebody has cordoned it anew since. The mark alone does not tell: an
+// operator who takes PAI's cordon back and sets his own leaves the mark there.
+// So the API server is believed on who set the field last.
+func CordonedByPAI(node *corev1.Node) string {
+	if node.Spec.Unschedulable && setBy(node, pai.FieldManager) {
+		return node.Annotations[pai.AnnotationCordoned]
+	}
+	return ""
+}
+
+// setBy reports whether a manager was the last to change spec.unschedulable.
+func setBy(node *corev1.Node, manager string) bool {
+	for _, entry := range node.ManagedFields {
+		if entry.Manager != manager || entry.FieldsV1 == nil {
+			continue
+		}
+		var fields struct {
+			Spec struct {
+				Unschedulable *struct{} `json:"f:unschedulable"`
+			} `json:"f:spec"`
+		}
+		if err := json.Unmarshal(entry.FieldsV1.GetRawBytes(), &fields); err == nil && fields.Spec.Unschedulable != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// Cordon keeps new pods off a machine in the name of an operation. It reports
+// false where somebody keeps them off already, or the cluster does not know
+// the machine, so that no pod can come.
+func Cordon(ctx context.Context, core kubernetes.Interface, name, operation string) (cordoned bool, err error) {
+	err = patchNode(ctx, core, name, func(node *corev1.Node) map[string]any {
+		if cordoned = !node.Spec.Unschedulable; !cordoned {
+			return nil
+		}
+		return map[string]any{
+			"metadata": map[string]any{"annotations": map[string]any{pai.AnnotationCordoned: operation}},
+			"spec":     map[string]any{"unschedulable": true},
+		}
+	})
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("cordon node %q: %w", name, err)
+	}
+	return cordoned, nil
+}
+
+// Uncordon takes back a cordon of PAI's own, and no other: of one that an
+// operator has made his own it takes the mark alone.
+func Uncordon(ctx context.Context, core kubernetes.Interface, name string) error {
+	err := patchNode(ctx, core, name, func(node *corev1.Node) map[string]any {
+		if node.Annotations[pai.AnnotationCordoned] == "" {
+			return nil
+		}
+		patch := map[string]any{"metadata": map[string]any{"annotations": map[string]any{pai.AnnotationCordoned: nil}}}
+		if CordonedByPAI(node) != "" {
+			patch["spec"] = map[string]any{"unschedulable": nil}
+		}
+		return patch
+	})
+	if err != nil {
+		return fmt.Errorf("uncordon node %q: %w", name, err)
+	}
+	return nil
+}
+
+// patchNode changes a node in one request, made for the node as it was read:
+// what an operator did in between is not overwritten but looked at again.
+func patchNode(ctx context.Context, core kubernetes.Interface, name string, change func(*corev1.Node) map[string]any) error {
+	nodes := core.CoreV1().Nodes()
+	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		node, err := nodes.Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		patch := change(node)
+		if patch == nil {
+			return nil
+		}
+		metadata, _ := patch["metadata"].(map[string]any)
+		metadata["resourceVersion"] = node.ResourceVersion
+		data, err := json.Marshal(patch)
+		if err != nil {
+			return err
+		}
+		_, err = nodes.Patch(ctx, name, types.MergePatchType, data, metav1.PatchOptions{FieldManager: pai.FieldManager})
+		return err
+	})
+}

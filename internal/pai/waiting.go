@@ -1,0 +1,46 @@
+package pai
+
+import "time"
+
+// Target is what an upgrade was asked for, so that it can be gone on with.
+type Target struct {
+	Release Version `json:"release"`
+	// Part is "kubernetes" or "services" where only that was to move.
+	Part string `json:"part,omitempty"`
+}
+
+// The parts of a Target.
+const (
+	PartKubernetes = "kubernetes"
+	PartServices   = "services"
+)
+
+// Waiting is a machine that an operation left as it was: a step cannot be done
+// there while jobs run.
+type Waiting struct {
+	Machine string    `json:"machine"`
+	Step    string    `json:"step"` // the first of its steps that waits
+	Jobs    []JobRef  `json:"jobs"` // those that ran there when it was asked last
+	Reason  string    `json:"reason"`
+	Since   time.Time `json:"since"`
+}
+
+// Cordon is a machine that PAI kept new jobs off.
+type Cordon struct {
+	Machine string    `json:"machine"`
+	At      time.Time `json:"at"`
+}
+
+// CordonedBy reports whether an operation recorded that it cordoned a machine.
+func (o Operation) CordonedBy(machine string) bool {
+	for _, c := range o.Cordoned {
+		if c.Machine == machine {
+			return true
+		}
+	}
+	return false
+}
+
+// Unfinished reports whether an operation has not reached its goal: it runs,
+// was killed, stopped or failed, or left machines waiting.
+func (o Operation) Unfinished() bool { return o.ID != "" && o.Outcome != OutcomeSucceeded }

@@ -1,0 +1,12 @@
+package plan
+
+// Holds reports whether a step that was left waiting, because its machine has
+// to be idle first, holds up one that comes after it.
+//
+// What the same machine still needs waits with it. Everything else goes on: a
+// kubelet may be older than the control plane. How much older is the planner's
+// to say: an API server is made to wait only for the kubelets that it could
+// not serve, and for those it does wait.
+func Holds(waiting, next Step) bool {
+	return waiting.Target == next.Target || next.Kind == KindAPIServer
+}

@@ -1,0 +1,71 @@
+package plan
+
+import (
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// TestWaitingKubeletsHoldNothingWrongly leaves machines waiting, whichever, in
+// upgrades over many releases: the control plane and all others go on, and no
+// API server is started that could not serve a kubelet that was left behind.
+func TestWaitingKubeletsHoldNothingWrongly(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		many := manyReleases(rapid.IntRange(2, 7).Draw(t, "releases"))
+		in := running(many, "v0.9", "master", "gpu-01", "gpu-02")
+		newest := pai.Version(many[len(many)-1].Metadata.Name)
+		p, err := Upgrade(in, Target{Release: newest})
+		if err != nil {
+			t.Fatal(err)
+		}
+		busy := map[string]bool{}
+		for _, m := range in.World.Machines {
+			busy[m.Name] = rapid.Bool().Draw(t, m.Name)
+		}
+		has := map[string]pai.Version{}
+		for _, m := range in.World.Machines {
+			has[m.Name] = m.Roles[RoleKubelet].version()
+		}
+		pins := PinsOf(many)
+		left := map[StepID]bool{} // waits, or is held up
+		byID := map[StepID]Step{}
+		for _, s := range p.Steps {
+			byID[s.ID] = s
+			held := s.Risk == pai.RiskNode && busy[s.Target]
+			for _, id := range s.After {
+				held = held || left[id] && Holds(byID[id], s)
+			}
+			left[s.ID] = held
+			switch {
+			case held:
+			case s.Kind == KindKubelet:
+				has[s.Target] = s.To
+			case s.Kind == KindAPIServer:
+				for machine, v := range has {
+					if minors, ok := pins.behind(v, s.To); !ok || minors > kubeletSkew {
+						t.Fatalf("the API server goes to %s while the kubelet of %s is %s", s.To, machine, v)
+					}
+				}
+			}
+		}
+		for _, s := range p.Steps {
+			nobody := !slices.Contains([]bool{busy["master"], busy["gpu-01"], busy["gpu-02"]}, true)
+			near, _ := pins.behind("v0.9-pai", s.To)
+			within := s.Kind == KindService || s.Kind == KindImages || near <= kubeletSkew
+			if left[s.ID] && (nobody || s.Target == "" && s.Kind != KindService && within && len(many) <= kubeletSkew+1) {
+				t.Errorf("%s is held up; busy: %v", s.ID, busy)
+			}
+			if left[s.ID] && len(many) <= kubeletSkew+1 && s.Target != "" && byName(in.World, s.Target) && !busy[s.Target] {
+				t.Errorf("%s is held up by another machine; busy: %v", s.ID, busy)
+			}
+		}
+	})
+}
+
+func byName(w World, name string) bool {
+	return slices.ContainsFunc(w.Machines, func(m Machine) bool { return m.Name == name })
+}
