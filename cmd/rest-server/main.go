@@ -28,6 +28,7 @@ type options struct {
 	certDir         string
 	virtualClusters string
 	release         string
+	users           string
 	drain           time.Duration
 }
 
@@ -37,6 +38,7 @@ func main() {
 	flag.StringVar(&o.certDir, "cert-dir", "/etc/pai/tls", "folder of tls.crt and tls.key")
 	flag.StringVar(&o.virtualClusters, "virtual-clusters", "default", "names of the virtual clusters, separated by commas")
 	flag.StringVar(&o.release, "release", "", "release that this server is part of")
+	flag.StringVar(&o.users, "users", string(rest.UsersByEntry), "how the users are stored: document, as v0.9 does, or entries")
 	flag.DurationVar(&o.drain, "drain", 5*time.Second, "how long requests are still accepted when the server is told to end")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
@@ -51,6 +53,10 @@ func main() {
 func serve(ctx context.Context, o options, log *slog.Logger) error {
 	if flag.NArg() > 0 || o.virtualClusters == "" {
 		return errors.New("give --virtual-clusters at least one name, and no arguments")
+	}
+	users, err := rest.ParseUsersForm(o.users)
+	if err != nil {
+		return fmt.Errorf("read --users: %w", err)
 	}
 	config, err := clientrest.InClusterConfig()
 	if err != nil {
@@ -71,7 +77,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	go core.Keep(ctx, 2*time.Second, func(err error) { log.Warn("stopping jobs is delayed", "error", err) })
 	log.Info("listening", "address", o.listen, "release", o.release)
 	server := rest.Server{
-		Handler: &rest.Handler{Service: core, Users: rest.NewUsers(cluster), Release: o.release, Log: log},
+		Handler: &rest.Handler{Service: core, Users: rest.NewUsers(cluster, users), Release: o.release, Log: log},
 		CertDir: o.certDir, Drain: o.drain, Log: log,
 	}
 	return server.Run(ctx, listener)

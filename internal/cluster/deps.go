@@ -59,6 +59,7 @@ func Doers(d Deps) plan.Doers {
 		plan.KindBootstrap: doer{c.bootstrapDone, c.bootstrap},
 		plan.KindDNS:       doer{c.dnsDone, c.dns},
 		plan.KindRecord:    doer{c.recordDone, c.record},
+		plan.KindServices:  doer{c.recordDone, c.record},
 	}
 }
 

@@ -21,7 +21,8 @@ import (
 type record struct {
 	ClusterID  string      `json:"clusterId"`
 	Kubernetes pai.Version `json:"kubernetes"`
-	// Services is left as it was found; it is not this package's.
+	// Services is the release whose services were all brought up last; it
+	// stays when they are stopped.
 	Services pai.Version `json:"services"`
 }
 
@@ -92,7 +93,11 @@ func (c *cluster) nextRecord(ctx context.Context, s plan.Step) (record, *kube.Cl
 		return record{}, nil, err
 	}
 	want.ClusterID = c.Config.Services.Cluster.Common.ClusterID
-	want.Kubernetes = s.To
+	if s.Kind == plan.KindServices {
+		want.Services = s.To
+	} else {
+		want.Kubernetes = s.To
+	}
 	return want, k, nil
 }
 

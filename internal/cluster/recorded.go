@@ -12,19 +12,19 @@ import (
 )
 
 // Recorded is what the record on a control-plane machine says: which cluster
-// this is and which Kubernetes it was brought to last. Both are empty before
-// the first boot and after a clean with the data.
-func Recorded(ctx context.Context, host machine.Host) (clusterID string, kubernetes pai.Version, err error) {
+// this is, and which Kubernetes and services it was brought to last. All are
+// empty before the first boot and after a clean with the data.
+func Recorded(ctx context.Context, host machine.Host) (clusterID string, pair pai.Pair, err error) {
 	data, err := host.ReadFile(ctx, recordFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", "", nil
+		return "", pai.Pair{}, nil
 	}
 	if err != nil {
-		return "", "", fmt.Errorf("read what %s records of the cluster: %w", host.Name(), err)
+		return "", pai.Pair{}, fmt.Errorf("read what %s records of the cluster: %w", host.Name(), err)
 	}
 	var r record
 	if err := json.Unmarshal(data, &r); err != nil {
-		return "", "", fmt.Errorf("read what %s records of the cluster (%s): %w", host.Name(), recordFile, err)
+		return "", pai.Pair{}, fmt.Errorf("read what %s records of the cluster (%s): %w", host.Name(), recordFile, err)
 	}
-	return r.ClusterID, r.Kubernetes, nil
+	return r.ClusterID, pai.Pair{Services: r.Services, Kubernetes: r.Kubernetes}, nil
 }

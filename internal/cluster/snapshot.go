@@ -57,7 +57,10 @@ func (c *cluster) snapshot(ctx context.Context, s plan.Step) error {
 			return saveSnapshot(ctx, h, from, s)
 		}
 	}
-	return fmt.Errorf("no etcd on %q answers that a snapshot could be taken of", h.Name())
+	if states[slotA].Running != "" || states[slotB].Running != "" {
+		return fmt.Errorf("no etcd on %q answers that a snapshot could be taken of", h.Name())
+	}
+	return c.snapshotAtRest(ctx, h, s)
 }
 
 func saveSnapshot(ctx context.Context, h machine.Host, from slot, s plan.Step) error {
@@ -82,7 +85,7 @@ mv -T "$scratch/snapshot.db" %[4]s`, snapshotsDir, etcdctl(states.Running, from)
 	if err != nil {
 		return fmt.Errorf("take a snapshot of etcd: %w", err)
 	}
-	if strings.Contains(out, `"TotalKey" : 0`) {
+	if strings.Contains(out, `"Keys" : 0`) {
 		return fmt.Errorf("take a snapshot of etcd: it holds no keys")
 	}
 	return pruneSnapshots(ctx, h)

@@ -2,7 +2,9 @@ package kube
 
 import (
 	"context"
+	"errors"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
@@ -33,6 +35,27 @@ func (c *Client) Patch(ctx context.Context, r Ref, mergePatch []byte) error {
 		_, err = resource.Patch(ctx, r.Name, types.MergePatchType, mergePatch, metav1.PatchOptions{FieldManager: pai.FieldManager})
 		return err
 	})
+}
+
+// PatchUnchanged is Patch for a change that was made from what was read: mergePatch
+// carries the resource version of that. Where somebody wrote since, this
+// client with an answer that was lost included, the error is the API's
+// (apierrors.IsConflict) at once, and the caller reads again.
+func (c *Client) PatchUnchanged(ctx context.Context, r Ref, mergePatch []byte) error {
+	var conflict error
+	err := c.try(ctx, "patch "+r.String(), func(ctx context.Context) error {
+		resource, err := c.resource(r)
+		if err != nil {
+			return err
+		}
+		_, err = resource.Patch(ctx, r.Name, types.MergePatchType, mergePatch, metav1.PatchOptions{FieldManager: pai.FieldManager})
+		if apierrors.IsConflict(err) {
+			conflict = err
+			return nil
+		}
+		return err
+	})
+	return errors.Join(err, conflict)
 }
 
 // Delete deletes one object, if it still is the one with that UID; one that is

@@ -58,7 +58,7 @@ func World(ctx context.Context, src Source) (plan.World, error) {
 }
 
 // readRecord reads, from the control-plane machine, which cluster this is and
-// which Kubernetes it was brought to last: that is known while the API is away.
+// which Kubernetes and services it was brought to last: that is known while the API is away.
 func readRecord(ctx context.Context, src Source, w *plan.World) error {
 	host := src.Hosts[src.Config.Master().Hostname]
 	if host == nil {
@@ -66,8 +66,8 @@ func readRecord(ctx context.Context, src Source, w *plan.World) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, machineTimeout)
 	defer cancel()
-	var err error
-	w.ClusterID, w.Current.Kubernetes, err = cluster.Recorded(ctx, host)
+	id, pair, err := cluster.Recorded(ctx, host)
+	w.ClusterID, w.Current.Kubernetes, w.RecordedServices = id, pair.Kubernetes, pair.Services
 	return err
 }
 

@@ -35,6 +35,13 @@ func (w World) After(steps []Step, digests map[pai.Version]string) World {
 			w.Services[s.Target] = Installed{Release: s.To, Ready: true}
 		case KindStop:
 			delete(w.Services, s.Target)
+		case KindServices:
+			w.RecordedServices = s.To
+		case KindMigrate:
+			w.Unmigrated = slices.DeleteFunc(slices.Clone(w.Unmigrated), func(name string) bool { return name == s.Target })
+			if s.To.Less(s.From) { // it was undone
+				w.Unmigrated = append(w.Unmigrated, s.Target)
+			}
 		}
 	}
 	w.Current.Services = OldestInstalled(w.Services)

@@ -19,10 +19,10 @@ func programs(r release.Manifest, pins ...string) release.Manifest {
 // are the same in both, etcd is not.
 func twoReleases() []release.Manifest {
 	shared := []string{"containerd", "v2.2.3", "runc", "v1.4.3", "cni", "v1.9.1", "api-proxy", "v1", "network", "v1"}
-	return []release.Manifest{
-		programs(row("v0.9", "v0.9", "v0.9-pai", "v1.35.4", "v0.9-pai", "v0.9-pai"), append(shared, "etcd", "v3.6.8")...),
-		programs(row("v0.10", "v0.9", "v0.10-pai", "v1.36.3", "v0.10-pai", "v0.9-pai"), append(shared, "etcd", "v3.6.16")...),
-	}
+	nine := programs(row("v0.9", "v0.9", "v0.9-pai", "v1.35.4", "v0.9-pai", "v0.9-pai"), append(shared, "etcd", "v3.6.8")...)
+	ten := programs(row("v0.10", "v0.9", "v0.10-pai", "v1.36.3", "v0.10-pai", "v0.9-pai"), append(shared, "etcd", "v3.6.16")...)
+	ten.Migrations = []release.Migration{{Name: "users-by-entry", After: "rest-server", Reversible: true}}
+	return []release.Manifest{nine, ten}
 }
 
 // manyReleases goes up one upstream minor per release; containerd changes with
@@ -98,6 +98,13 @@ func running(releases []release.Manifest, name pai.Version, machines ...string) 
 	in.World.APIReachable = true
 	for i := range in.World.Machines {
 		in.World.Machines[i].Node = &Node{Ready: true}
+	}
+	for _, r := range releases {
+		for _, m := range r.Migrations {
+			if name.Less(r.Services.Version) {
+				in.World.Unmigrated = append(in.World.Unmigrated, m.Name)
+			}
+		}
 	}
 	start, err := Start(in, name, nil)
 	if err != nil {

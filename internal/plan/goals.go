@@ -44,6 +44,11 @@ func Boot(in Input, pair pai.Pair) (Plan, error) {
 // It moves no Kubernetes.
 func Start(in Input, to pai.Version, names []string) (Plan, error) {
 	const verb = "service-start"
+	// Services that were all stopped are not forgotten: they go on from the
+	// release that they were of.
+	if in.World.Current.Services == "" {
+		in.World.Current.Services = in.World.RecordedServices
+	}
 	current := in.World.Current
 	row, err := findRelease(in.Releases, to)
 	if err != nil {
@@ -63,7 +68,8 @@ func Start(in Input, to pai.Version, names []string) (Plan, error) {
 		return Plan{}, err
 	}
 	steps, err := Services(in.World, to, in.Services[to], ServicesOptions{
-		Bundle: Bundle{Release: pai.Version(row.Metadata.Name), Digest: in.Digests[to]}, Names: names, Again: true, Former: in.Services[to]})
+		Bundle: Bundle{Release: pai.Version(row.Metadata.Name), Digest: in.Digests[to]}, Names: names, Again: true, Former: in.Services[to],
+		Migrations: in.migrationsTo(to)})
 	if err != nil {
 		return Plan{}, err
 	}

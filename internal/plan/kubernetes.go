@@ -106,16 +106,14 @@ func (k *kubernetes) plan() {
 func (k *kubernetes) controlPlane() {
 	etcd := !all(k.masters, func(m Machine) bool { return k.slots(m, RoleEtcdA, RoleEtcdB) })
 	api := !all(k.masters, func(m Machine) bool { return k.slots(m, RoleAPIServerA, RoleAPIServerB) })
-	running := slices.ContainsFunc(k.masters, func(m Machine) bool {
-		return m.Roles[RoleEtcdA].Running != "" || m.Roles[RoleEtcdB].Running != ""
-	})
+	// Also of an etcd that does not run, after a clean: a hop changes its data.
 	hop := k.world.Current.Kubernetes != "" && k.world.Current.Kubernetes.Less(k.to)
 
 	ready := each(k, k.masters, "programs")
 	if k.world.Current.Kubernetes != "" { // a first boot puts nothing at risk: images come meanwhile
 		ready = append(ready, each(k, k.masters, "images")...)
 	}
-	k.clusterStep("snapshot", KindSnapshot, hop && running && (etcd || api), pai.RiskNone, ready...)
+	k.clusterStep("snapshot", KindSnapshot, hop && (etcd || api), pai.RiskNone, ready...)
 	k.clusterStep("pki", KindPKI, !k.hasPKI(), pai.RiskNone, each(k, k.masters, "programs")...)
 	k.clusterStep("etcd", KindEtcd, etcd, k.apiRisk(), append(ready, k.cluster("pki"), k.cluster("snapshot"))...)
 	k.clusterStep("apiserver", KindAPIServer, api, k.apiRisk(), k.cluster("etcd"))

@@ -287,11 +287,21 @@ func TestRefusals(t *testing.T) {
 		{"start on too old a Kubernetes", func() error {
 			in := nine
 			in.World = in.World.After([]Step{{Kind: KindStop, Target: "kueue"}}, nil)
-			in.World.Services, in.World.Current.Services = map[string]Installed{}, ""
+			in.World.Services, in.World.Current.Services, in.World.RecordedServices = map[string]Installed{}, "", ""
 			_, err := Start(in, "v0.10", nil)
 			return err
 		}, pai.CodeRefused, "run on Kubernetes v0.10-pai or newer"},
 		{"start newer, which needs Kubernetes", func() error { _, err := Start(nine, "v0.10", nil); return err }, pai.CodeRefused, "moves no Kubernetes"},
+		{"start older than what was stopped", func() error {
+			_, err := Start(stopped(t, ten), "v0.9", nil)
+			return err
+		}, pai.CodeRefused, "does not go back"},
+		{"start one newer than what was stopped", func() error {
+			in := stopped(t, nine)
+			in.World.Current.Kubernetes = "v0.10-pai"
+			_, err := Start(in, "v0.10", []string{"kueue"})
+			return err
+		}, pai.CodeRefused, "single services"},
 		{"start one newer", func() error { _, err := Start(nine, "v0.10", []string{"kueue"}); return err }, pai.CodeRefused, "single services"},
 		{"start without Kubernetes", func() error { _, err := Start(input(bare("master"), two), "v0.9", nil); return err }, pai.CodeRefused, "no Kubernetes"},
 		{"no control plane", func() error {

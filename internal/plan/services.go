@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/release"
 )
 
 // Service is what planning knows of a PAI service: service.yaml as data.
@@ -26,6 +27,8 @@ type ServicesOptions struct {
 	// Former are the services of the release that runs, for what those that
 	// leave mean to jobs.
 	Former []Service
+	// Migrations are those of the release and of all before it.
+	Migrations []release.Migration
 }
 
 // Services plans the steps that bring the services to a release, in the order
@@ -75,13 +78,39 @@ func Services(w World, to pai.Version, services []Service, o ServicesOptions) ([
 		started = append(started, d.add(needed, Step{ID: StepID(prefix + s.Name), Kind: KindService, Target: s.Name,
 			From: was.Release, To: to, Risk: riskOf(s.Impact, w, s.Name)}, after...))
 	}
+	migrated := migrations(&d, w, prefix, to, wanted, o.Migrations)
+	for _, id := range migrated {
+		work = work || d.needed[id]
+	}
 	if len(o.Names) == 0 {
-		work = stopDeparted(&d, w, prefix+"stop/", to, ordered, o.Former, started) || work
+		work = stopDeparted(&d, w, prefix+"stop/", to, ordered, o.Former, slices.Concat(started, migrated)) || work
+		record := d.add(w.RecordedServices != to, Step{ID: StepID(prefix + "record"), Kind: KindServices,
+			From: w.RecordedServices, To: to, Risk: pai.RiskNone}, last(d.steps)...)
+		work = work || d.needed[record]
 	}
 	if !work {
 		return nil, nil // images alone are nothing to do
 	}
 	return d.final(), nil
+}
+
+// migrations adds the steps that bring what PAI stores into the form of a
+// release, each after the service that reads both forms.
+func migrations(d *draft, w World, prefix string, to pai.Version, wanted map[string]bool, list []release.Migration) []StepID {
+	var from pai.Version
+	if w.Current.Services.Less(to) {
+		from = w.Current.Services
+	}
+	var ids []StepID
+	for _, m := range list {
+		if !wanted[m.After] {
+			continue
+		}
+		needed := slices.Contains(w.Unmigrated, m.Name) || !w.APIReachable
+		ids = append(ids, d.add(needed, Step{ID: StepID(prefix + "migrate/" + m.Name), Kind: KindMigrate, Target: m.Name,
+			From: from, To: to, Risk: pai.RiskNone}, StepID(prefix+m.After)))
+	}
+	return ids
 }
 
 // stopDeparted adds stops for what is installed and not in the release.

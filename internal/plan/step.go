@@ -12,7 +12,9 @@ import (
 //	kubernetes/<version>/cluster/<what>          the control plane on its way there
 //	services/<release>/machine/<name>/images     the images that the services of a release need
 //	services/<release>/<service>                 one service on its way to a release
+//	services/<release>/migrate/<what>            something that PAI stores, in the form of a release
 //	services/<release>/stop/<service>            a service that the release no longer has
+//	services/<release>/record                    that all services are of a release
 //	services/stop/<service>                      a service stopped on its own
 //	clean/machine/<name>                         Kubernetes taken off a machine
 //
@@ -24,7 +26,8 @@ type StepID string
 type Kind string
 
 // The step kinds. Target is a machine's name for the machine kinds, a
-// service's name for the service kinds, and empty for the cluster kinds.
+// service's name for the service kinds, a migration's for KindMigrate, and
+// empty for the others.
 const (
 	KindPrepare   Kind = "machine-prepare"   // folders, kernel settings, host names, unit files
 	KindPrograms  Kind = "machine-programs"  // the programs of one Kubernetes version
@@ -41,6 +44,8 @@ const (
 	KindRecord    Kind = "cluster-record"    // the version the cluster now runs, written where readers look
 	KindService   Kind = "service"           // one PAI service applied and ready
 	KindStop      Kind = "service-stop"      // one PAI service taken away, its state kept
+	KindMigrate   Kind = "migrate"           // one thing that PAI stores, in the form of another release
+	KindServices  Kind = "services-record"   // the release the services now are of, written where readers look
 	KindClean     Kind = "machine-clean"     // Kubernetes taken off one machine
 )
 

@@ -138,7 +138,7 @@ func (u *upgrade) servicesTo(to, from pai.Version) error {
 		return pai.Errorf(pai.CodeFailed, "open the bundle of release "+string(to), "the services of release %s are not known", to)
 	}
 	steps, err := Services(u.world, to, services, ServicesOptions{
-		Bundle: Bundle{Release: to, Digest: u.in.Digests[to]}, Former: u.in.Services[from]})
+		Bundle: Bundle{Release: to, Digest: u.in.Digests[to]}, Former: u.in.Services[from], Migrations: u.in.migrationsTo(to)})
 	if err != nil || len(steps) == 0 {
 		return err
 	}
@@ -169,6 +169,21 @@ func better(a, b, limit pai.Version) bool {
 		return b.Less(a)
 	}
 	return a.Less(b)
+}
+
+// migrationsTo lists the migrations of a release and of all before it, oldest
+// first: a hop may pass over a release, and none of its migrations.
+func (in Input) migrationsTo(to pai.Version) []release.Migration {
+	oldestFirst := slices.SortedStableFunc(slices.Values(in.Releases), func(a, b release.Manifest) int {
+		return a.Services.Version.Compare(b.Services.Version)
+	})
+	var list []release.Migration
+	for _, r := range oldestFirst {
+		if to.AtLeast(r.Services.Version) {
+			list = append(list, r.Migrations...)
+		}
+	}
+	return list
 }
 
 // tooOldFor names the machines whose kubelet could not serve under an API

@@ -19,6 +19,13 @@ type World struct {
 	// changes at the end of a hop, so that a hop that was left half-done is
 	// planned again. Services is OldestInstalled of Services, for the same reason.
 	Current pai.Pair `json:"current"`
+	// RecordedServices is the release whose services were all brought up last.
+	// It stays when they are stopped, so that starting them again goes on from
+	// there; and it is known while the API is away.
+	RecordedServices pai.Version `json:"recordedServices,omitempty"`
+	// Unmigrated names the migrations of the releases that this paictl knows
+	// whose old form is still what is stored.
+	Unmigrated []string `json:"unmigrated,omitempty"`
 }
 
 // Machine is one machine of the configuration as it was observed.

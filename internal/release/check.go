@@ -75,6 +75,18 @@ func (c *checker) pins(m Manifest) {
 			place+" entrypoint", "is %q, not the absolute path of a file", img.Entrypoint)
 		c.must(userRule.MatchString(img.User), place+" user", "is %q, not of the form 65532:65532", img.User)
 	}
+	services := map[string]bool{}
+	for _, s := range m.ServiceList {
+		services[s.Name] = true
+	}
+	for i, g := range m.Migrations {
+		place := fmt.Sprintf("migrations[%d] (%s)", i, g.Name)
+		c.must(nameRule.MatchString(g.Name), place, "has a name that is not lower-case letters, digits and dashes")
+		c.must(!seen["migrations/"+g.Name], place, "is there twice")
+		c.must(services[g.After], place+" after", "is %q, which is no service of the release", g.After)
+		c.must(g.Description != "", place, "has no description")
+		seen["migrations/"+g.Name] = true
+	}
 	for i, s := range m.ServiceList {
 		place := pin("serviceList", i, s.Name, s.Version)
 		if s.Chart != nil {

@@ -18,6 +18,22 @@ type Manifest struct {
 	// ServiceList names the PAI services of the release, each a folder of
 	// services/ with the version that it has in this release.
 	ServiceList []ServicePin `yaml:"serviceList" json:"serviceList"`
+	// Migrations change, once, the form of something that PAI itself stores,
+	// on the way from older services to this release's.
+	Migrations []Migration `yaml:"migrations,omitempty" json:"migrations,omitempty"`
+}
+
+// Migration is a one-off change of stored state that belongs to a release. Its
+// name says which code of paictl carries it out.
+type Migration struct {
+	Name        string `yaml:"name" json:"name"`
+	Description string `yaml:"description" json:"description"`
+	// After is the service of the release that has to be ready first: it reads
+	// both forms, where the one before it reads the older one alone.
+	After string `yaml:"after" json:"after"`
+	// Reversible says that it can be undone without loss, so that the services
+	// can return to the release before.
+	Reversible bool `yaml:"reversible,omitempty" json:"reversible,omitempty"`
 }
 
 // Metadata names the release.

@@ -3,7 +3,6 @@ package rest
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"net"
 	"strconv"
@@ -32,6 +31,8 @@ type Bootstrap struct {
 	// Addresses are the machines' addresses, at which the server is reached.
 	Addresses []string
 	Port      int
+	// Users is the form that the release keeps its users in.
+	Users UsersForm
 	// Saved is what was returned before, as it was kept; zero if it was not.
 	Saved Access
 }
@@ -63,7 +64,7 @@ func ensureSecrets(ctx context.Context, c *kube.Client, b Bootstrap, now time.Ti
 	if err != nil {
 		return Access{}, err
 	}
-	token, err := ensureAdmin(ctx, c, b.Saved.Token, now)
+	token, err := ensureAdmin(ctx, c, b.Users, b.Saved.Token, now)
 	if err != nil {
 		return Access{}, err
 	}
@@ -93,28 +94,34 @@ func ensurePair(ctx context.Context, c *kube.Client, name string, good func(keyP
 	})
 }
 
-// ensureAdmin returns a token of the first administrator's.
-func ensureAdmin(ctx context.Context, c *kube.Client, saved string, now time.Time) (string, error) {
+// ensureAdmin returns a token of the first administrator's. Users who are there
+// stay in the form that they have: servers of the release before may still read
+// it, and moving them is a migration's.
+func ensureAdmin(ctx context.Context, c *kube.Client, form UsersForm, saved string, now time.Time) (string, error) {
 	secret, err := getSecret(ctx, c, usersSecret)
 	if err != nil {
 		return "", err
 	}
-	var dir directory
-	if len(secret.Data[usersKey]) > 0 {
-		if dir, err = readDirectory(secret); err != nil {
-			return "", err
-		}
+	if found := formOf(secret); found == UsersByEntry && form == UsersDocument {
+		return "", pai.Errorf(pai.CodeRefused, "go back with: paictl upgrade rollback, which brings them into its form",
+			"the users are stored as a newer release keeps them, and this one would let nobody in")
+	} else if found != "" {
+		form = found
+	}
+	dir, err := readDirectory(secret, form)
+	if err != nil {
+		return "", err
 	}
 	if holder, ok := dir.holder(hashToken(saved)); ok && saved != "" && holder.Name == AdminUser {
 		return saved, nil
 	}
 	fresh := newToken()
 	dir.addToken(AdminUser, token{SHA256: hashToken(fresh), Created: now.UTC()})
-	data, err := json.Marshal(dir)
+	data, err := dir.encode(form)
 	if err != nil {
-		return "", fmt.Errorf("encode the users: %w", err)
+		return "", err
 	}
-	return fresh, applySecret(ctx, c, usersSecret, corev1.SecretTypeOpaque, map[string][]byte{usersKey: data})
+	return fresh, applySecret(ctx, c, usersSecret, corev1.SecretTypeOpaque, data)
 }
 
 // addToken gives an administrator a token, making him first if he is not there.

@@ -6,25 +6,19 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"regexp"
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"pai.dev/pai/internal/pai"
 )
 
-// usersSecret is the Secret that says who may come in; its key usersKey holds
-// a directory as JSON. It holds hashes of tokens, never tokens.
-const (
-	usersSecret = "rest-server-users"
-	usersKey    = "users.json"
-)
+// usersSecret is the Secret that says who may come in, in one of two forms
+// (usersform.go). It holds hashes of tokens, never tokens.
+const usersSecret = "rest-server-users"
 
 // directory is everybody who may use the REST server.
 type directory struct {
@@ -32,7 +26,7 @@ type directory struct {
 }
 
 type user struct {
-	Name   string  `json:"name"`
+	Name   string  `json:"name,omitempty"`
 	Admin  bool    `json:"admin,omitempty"`
 	Tokens []token `json:"tokens"`
 }
@@ -71,31 +65,20 @@ func (d directory) holder(hash string) (Caller, bool) {
 	return Caller{}, false
 }
 
-func readDirectory(s *corev1.Secret) (directory, error) {
-	var d directory
-	if err := json.Unmarshal(s.Data[usersKey], &d); err != nil {
-		return d, fmt.Errorf("read %s of secret %s: %w", usersKey, s.Name, err)
-	}
-	for _, u := range d.Users {
-		if !userPattern.MatchString(u.Name) {
-			return d, fmt.Errorf("secret %s: %q cannot be a user's name", s.Name, u.Name)
-		}
-	}
-	return d, nil
-}
-
 // Users knows the callers by their tokens. While the API is away it goes on
 // with what it read last.
 type Users struct {
 	cluster Cluster
+	form    UsersForm
 
 	mu   sync.Mutex
 	dir  directory
 	read time.Time // zero: never
 }
 
-// NewUsers reads users from the cluster's Secret when they are asked for.
-func NewUsers(cluster Cluster) *Users { return &Users{cluster: cluster} }
+// NewUsers reads users, in the form that this server's release keeps them in,
+// from the cluster's Secret when they are asked for.
+func NewUsers(cluster Cluster, form UsersForm) *Users { return &Users{cluster: cluster, form: form} }
 
 const (
 	usersFreshFor = 5 * time.Second
@@ -104,7 +87,10 @@ const (
 	usersTimeout     = 2 * time.Second
 )
 
-var errNoUsers = errors.New("the users are not known yet")
+var (
+	errNoUsers = errors.New("the users are not known yet")
+	errNobody  = errors.New("the secret " + usersSecret + " names nobody")
+)
 
 // Caller returns who holds a token; nobody is CodeForbidden. A token that is
 // not known may be new, so the Secret is looked at again.
@@ -139,7 +125,10 @@ func (u *Users) refresh(ctx context.Context, age time.Duration) error {
 	secret, err := u.cluster.Clientset().CoreV1().Secrets(pai.SystemNamespace).Get(ctx, usersSecret, metav1.GetOptions{})
 	if err == nil {
 		var d directory
-		if d, err = readDirectory(secret); err == nil {
+		if d, err = readDirectory(secret, u.form); err == nil && len(d.Users) == 0 {
+			err = errNobody // of this form: whoever was let in so far still is
+		}
+		if err == nil {
 			u.dir, u.read = d, time.Now()
 			return nil
 		}

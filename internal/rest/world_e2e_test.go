@@ -174,7 +174,7 @@ func (w *world) serve(t *testing.T, client *kube.Client) string {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	srv := &Server{Handler: &Handler{Service: w.core, Users: NewUsers(client), Log: log}, CertDir: dir, Log: log}
+	srv := &Server{Handler: &Handler{Service: w.core, Users: NewUsers(client, UsersByEntry), Log: log}, CertDir: dir, Log: log}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Run(ctx, l) }()
@@ -190,17 +190,17 @@ func (w *world) as(t *testing.T, name string) *Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := readDirectory(secret)
+	dir, err := readDirectory(secret, formOf(secret))
 	if err != nil {
 		t.Fatal(err)
 	}
 	fresh := newToken()
 	dir.Users = append(dir.Users, user{Name: name, Tokens: []token{{SHA256: hashToken(fresh)}}})
-	data, err := json.Marshal(dir)
+	data, err := dir.encode(formOf(secret))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := applySecret(ctx, w.cluster.Client, usersSecret, corev1.SecretTypeOpaque, map[string][]byte{usersKey: data}); err != nil {
+	if err := applySecret(ctx, w.cluster.Client, usersSecret, corev1.SecretTypeOpaque, data); err != nil {
 		t.Fatal(err)
 	}
 	access := w.access

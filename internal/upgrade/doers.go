@@ -44,21 +44,22 @@ func (s *Session) doersFor(step plan.Step) (plan.Doers, error) {
 	}
 	onMachines := cluster.Deps{Config: s.Config, Hosts: s.Hosts, Kube: s.Kube, Progress: s.progress}
 	inCluster := service.Deps{Config: s.Config, Kube: s.Kube, Progress: s.progress,
-		Before: map[string]func(context.Context, *kube.Client) error{"rest-server": s.ensureAccess}}
+		Before: map[string]func(context.Context, *kube.Client) error{"rest-server": s.ensureAccess(step.To)}}
 	if bundle != nil {
 		onMachines.Bundle, inCluster.Bundle = bundle, bundle
 	}
 	all := plan.Doers{}
 	maps.Copy(all, cluster.Doers(onMachines))
 	maps.Copy(all, service.Doers(inCluster))
+	all[plan.KindMigrate] = migrator{s.Kube}
 	return all, nil
 }
 
 // bundleFor is the bundle that a step takes its content from; none for steps
-// that only take away.
+// that bring nothing.
 func (s *Session) bundleFor(step plan.Step) (*release.Bundle, error) {
 	switch step.Kind {
-	case plan.KindClean, plan.KindStop, plan.KindUncordon:
+	case plan.KindClean, plan.KindStop, plan.KindUncordon, plan.KindMigrate, plan.KindServices:
 		return nil, nil
 	case plan.KindService, plan.KindImages:
 		return s.Bundle(step.To)
@@ -106,21 +107,24 @@ func (v versioned) Do(ctx context.Context, s plan.Step) error {
 	return d.Do(ctx, s)
 }
 
-// ensureAccess makes the secrets that the REST server starts with, and keeps
-// what reaches it where only the operator can read it.
-func (s *Session) ensureAccess(ctx context.Context, client *kube.Client) error {
-	file := filepath.Join(s.clusterDir(), rest.AccessFile)
-	saved, err := rest.LoadAccess(file)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+// ensureAccess makes the secrets that the REST server of a release starts
+// with, and keeps what reaches it where only the operator can read it.
+func (s *Session) ensureAccess(services pai.Version) func(ctx context.Context, client *kube.Client) error {
+	return func(ctx context.Context, client *kube.Client) error {
+		file := filepath.Join(s.clusterDir(), rest.AccessFile)
+		saved, err := rest.LoadAccess(file)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		var addresses []string
+		for _, m := range s.Config.Layout.MachineList {
+			addresses = append(addresses, m.HostIP)
+		}
+		access, err := rest.EnsureSecrets(ctx, client, rest.Bootstrap{
+			Addresses: addresses, Port: s.Config.Services.RestServer.ServerPort, Saved: saved, Users: usersForm(s.Releases, services)})
+		if err != nil {
+			return fmt.Errorf("make the REST server's secrets: %w", err)
+		}
+		return access.Save(file)
 	}
-	var addresses []string
-	for _, m := range s.Config.Layout.MachineList {
-		addresses = append(addresses, m.HostIP)
-	}
-	access, err := rest.EnsureSecrets(ctx, client, rest.Bootstrap{Addresses: addresses, Port: s.Config.Services.RestServer.ServerPort, Saved: saved})
-	if err != nil {
-		return fmt.Errorf("make the REST server's secrets: %w", err)
-	}
-	return access.Save(file)
 }

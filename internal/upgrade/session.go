@@ -229,5 +229,9 @@ func (s *Session) manifestOf(kubernetes pai.Version) (release.Manifest, error) {
 
 // Observe reads the world.
 func (s *Session) Observe(ctx context.Context) (plan.World, error) {
-	return observe.World(ctx, observe.Source{Config: s.Config, Hosts: s.Hosts, Kube: s.Kube})
+	w, err := observe.World(ctx, observe.Source{Config: s.Config, Hosts: s.Hosts, Kube: s.Kube})
+	if err == nil && w.APIReachable {
+		w.Unmigrated = s.unmigrated(ctx)
+	}
+	return w, err
 }

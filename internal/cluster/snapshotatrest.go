@@ -1,0 +1,66 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+)
+
+// snapshotAtRest takes the snapshot of an etcd that does not run, because the
+// machine was cleaned: a hop would begin by changing its data. A copy of the
+// data is served by etcd of the version that wrote it, on sockets that nobody
+// else can open, and asked for the snapshot like any other: so the log of what
+// is not yet in the database is in it, and that the data can be served is
+// known before anything newer touches it.
+func (c *cluster) snapshotAtRest(ctx context.Context, h machine.Host, s plan.Step) error {
+	have, err := slotsWithData(ctx, h)
+	if err != nil {
+		return err
+	}
+	if len(have) != 1 {
+		return pai.Errorf(pai.CodeFailed, fmt.Sprintf("name Kubernetes %s in the configuration, boot it, which settles etcd, and upgrade from there", s.From),
+			"take a snapshot of etcd's data on %q: %d of its two slots have data, so it was cleaned before etcd was in one place", h.Name(), len(have))
+	}
+	from := have[0]
+	if _, err := h.ReadFile(ctx, installedFile(s.From)); err != nil {
+		return pai.Errorf(pai.CodeFailed, fmt.Sprintf("name Kubernetes %s in the configuration, boot it, and upgrade from there", s.From),
+			"take a snapshot of etcd's data in %s on %q: the programs of Kubernetes %s, which wrote it, are not there: %w", from.etcdData(), h.Name(), s.From, err)
+	}
+	_, err = sh(ctx, h, `
+umask 077
+[ -d %[1]s/member ] || { echo "%[1]s holds no data" >&2; exit 1; }
+mkdir -p %[2]s
+scratch=$(mktemp -d %[2]s/.scratch-XXXXXX)
+served=
+trap '[ -z "$served" ] || kill -KILL "$served" 2>/dev/null || :; rm -rf "$scratch"' EXIT
+cd "$scratch"
+mkdir data
+cp -a %[1]s/member data/
+%[3]s --name snapshot --data-dir data --log-level warn \
+    --listen-client-urls unix://client:0 --advertise-client-urls unix://client:0 --listen-peer-urls unix://peer:0 \
+    --initial-advertise-peer-urls unix://peer:0 --initial-cluster snapshot=unix://peer:0 >log 2>&1 &
+served=$!
+ask="%[4]s --endpoints unix://client:0"
+for _ in $(seq 300); do
+    ! $ask endpoint health >/dev/null 2>&1 || break
+    kill -0 "$served" 2>/dev/null || { tail -3 log >&2; exit 1; }
+    sleep 0.1
+done
+$ask snapshot save snapshot.db >>log 2>&1 || { tail -3 log >&2; exit 1; }
+kill "$served"
+wait "$served" 2>/dev/null || :
+served=
+%[5]s snapshot status snapshot.db -w fields | grep -q '"Keys" : [1-9]' || { echo "the snapshot holds no keys" >&2; exit 1; }
+%[5]s snapshot restore snapshot.db --data-dir restored >log 2>&1 || { tail -3 log >&2; exit 1; }
+[ -e restored/member/snap/db ]
+sync snapshot.db
+mv -T snapshot.db %[6]s`, from.etcdData(), snapshotsDir,
+		program(s.From, "etcd"), program(s.From, "etcdctl"), program(s.From, "etcdutl"), snapshotFile(s))
+	if err != nil {
+		return fmt.Errorf("take a snapshot of etcd's data at rest: %w", err)
+	}
+	return pruneSnapshots(ctx, h)
+}

@@ -1,0 +1,134 @@
+package rest
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// UsersForm is how the Secret of the users is laid out.
+type UsersForm string
+
+// The forms. A release keeps the users in one of them; the migration between
+// the two is UsersMigration.
+const (
+	// UsersDocument is v0.9's: one key with everybody in one JSON document.
+	// Giving one user a token rewrites all of them.
+	UsersDocument UsersForm = "document"
+	// UsersByEntry is v0.10's: one key per user, so that each can be given,
+	// changed and taken away alone.
+	UsersByEntry UsersForm = "entries"
+)
+
+const (
+	usersKey    = "users.json" // of UsersDocument
+	entryPrefix = "user."      // of UsersByEntry, before the user's name
+)
+
+// ParseUsersForm reads a form's name.
+func ParseUsersForm(s string) (UsersForm, error) {
+	switch f := UsersForm(s); f {
+	case UsersDocument, UsersByEntry:
+		return f, nil
+	}
+	return "", fmt.Errorf("the users' form is %q, not %s or %s", s, UsersDocument, UsersByEntry)
+}
+
+// formOf is the form that a Secret has; empty when it holds nobody. One that
+// has both keeps everybody who came in by entry.
+func formOf(s *corev1.Secret) UsersForm {
+	if len(entryKeys(s)) > 0 {
+		return UsersByEntry
+	}
+	if len(s.Data[usersKey]) > 0 {
+		return UsersDocument
+	}
+	return ""
+}
+
+func entryKeys(s *corev1.Secret) []string {
+	var keys []string
+	for _, key := range slices.Sorted(maps.Keys(s.Data)) {
+		if strings.HasPrefix(key, entryPrefix) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// readDirectory reads a Secret as a release that keeps its users in a form
+// does: v0.9 knows the document alone; later releases know both, and where
+// both are there an entry counts before the document.
+func readDirectory(s *corev1.Secret, form UsersForm) (directory, error) {
+	d, err := readDocument(s)
+	if err != nil || form == UsersDocument {
+		return d, err
+	}
+	entries, err := readEntries(s)
+	if err != nil {
+		return d, err
+	}
+	d.Users = slices.DeleteFunc(d.Users, func(u user) bool {
+		return slices.ContainsFunc(entries, func(e user) bool { return e.Name == u.Name })
+	})
+	d.Users = append(d.Users, entries...)
+	return d, nil
+}
+
+func readDocument(s *corev1.Secret) (directory, error) {
+	var d directory
+	if len(s.Data[usersKey]) == 0 {
+		return d, nil
+	}
+	if err := json.Unmarshal(s.Data[usersKey], &d); err != nil {
+		return d, fmt.Errorf("read %s of secret %s: %w", usersKey, s.Name, err)
+	}
+	for _, u := range d.Users {
+		if !userPattern.MatchString(u.Name) {
+			return d, fmt.Errorf("secret %s: %q cannot be a user's name", s.Name, u.Name)
+		}
+	}
+	return d, nil
+}
+
+func readEntries(s *corev1.Secret) ([]user, error) {
+	var users []user
+	for _, key := range entryKeys(s) {
+		var u user
+		if err := json.Unmarshal(s.Data[key], &u); err != nil {
+			return nil, fmt.Errorf("read %s of secret %s: %w", key, s.Name, err)
+		}
+		if u.Name = strings.TrimPrefix(key, entryPrefix); !userPattern.MatchString(u.Name) {
+			return nil, fmt.Errorf("secret %s: %q cannot be a user's name", s.Name, u.Name)
+		}
+		users = append(users, u)
+	}
+	return users, nil
+}
+
+// encode lays users out in a form: the data of their Secret.
+func (d directory) encode(form UsersForm) (map[string][]byte, error) {
+	data := map[string][]byte{}
+	if form == UsersDocument {
+		document, err := json.Marshal(d)
+		if err != nil {
+			return nil, fmt.Errorf("encode the users: %w", err)
+		}
+		data[usersKey] = document
+		return data, nil
+	}
+	for _, u := range d.Users {
+		key := entryPrefix + u.Name
+		u.Name = "" // the key says it
+		entry, err := json.Marshal(u)
+		if err != nil {
+			return nil, fmt.Errorf("encode the users: %w", err)
+		}
+		data[key] = entry
+	}
+	return data, nil
+}
