@@ -5,10 +5,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help deps build demo test unit fuzz e2e bench mutants lint verify clean
+.PHONY: help deps build demo test unit fuzz e2e bench bench-upgrade chaos mutants lint verify clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 deps: ## install the Debian packages that are missing
 	@hack/deps.sh
@@ -34,6 +34,9 @@ e2e: deps build ## tests on local machines with a real Kubernetes (root); RUN=Te
 
 bench: deps build ## the figures that PAI wants to reach, measured on this host (root); COLD=1 for the cold build as well
 	@go run ./hack/bench $(if $(COLD),-cold)
+
+chaos: deps build ## put faults into upgrades and see that they converge (root); FAULT=name,name ROUNDS=n SEED=n; FAULT=list
+	@go run ./hack/chaos -rounds $(or $(ROUNDS),1) $(if $(FAULT),-fault '$(FAULT)') $(if $(SEED),-seed $(SEED))
 
 mutants: ## put faults into a copy of the code one at a time and see which test notices; ONLY=name,name for some
 	@go run ./test/mutants $(if $(ONLY),-only='$(ONLY)',-save docs/mutants.md)

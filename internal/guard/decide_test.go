@@ -3,6 +3,7 @@ package guard
 import (
 	"context"
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -43,6 +44,9 @@ func TestImpact(t *testing.T) {
 			var got []string
 			for _, ref := range Impact(test.step, world, impacts) {
 				got = append(got, ref.String())
+			}
+			if all := Impacts([]plan.Step{test.step}, world, impacts); !reflect.DeepEqual(all[test.step.ID], Impact(test.step, world, impacts)) {
+				t.Errorf("among others it touches %v, alone %v", all, got)
 			}
 			if !slices.Equal(got, test.want) {
 				t.Errorf("touches %v, want %v", got, test.want)

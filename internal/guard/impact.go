@@ -17,6 +17,29 @@ func Impact(step plan.Step, world plan.World, impacts map[string]pai.JobImpact) 
 	return refs(touched(step, Risk(step, impacts), world.Running()))
 }
 
+// Impacts is Impact of many steps, without those that touch no job. It looks at
+// every pod once, whatever the number of steps.
+func Impacts(steps []plan.Step, world plan.World, impacts map[string]pai.JobImpact) map[plan.StepID][]pai.JobRef {
+	running := world.Running()
+	byMachine := map[string][]pai.Job{}
+	for _, j := range running {
+		for _, m := range j.Machines() {
+			byMachine[m] = append(byMachine[m], j)
+		}
+	}
+	found := map[plan.StepID][]pai.JobRef{}
+	for _, s := range steps {
+		candidates := running
+		if s.Target != "" && slices.Contains([]pai.Risk{pai.RiskNode, pai.RiskEviction}, Risk(s, impacts)) {
+			candidates = byMachine[s.Target]
+		}
+		if jobs := refs(touched(s, Risk(s, impacts), candidates)); len(jobs) > 0 {
+			found[s.ID] = jobs
+		}
+	}
+	return found
+}
+
 // Risk is what running jobs may notice of a step: what the planner wrote on it
 // or, for a service, what the service declares, whichever is worse.
 func Risk(step plan.Step, impacts map[string]pai.JobImpact) pai.Risk {

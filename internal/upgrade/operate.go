@@ -91,14 +91,7 @@ func (s *Session) preview(ctx context.Context, goal Goal) (Preview, plan.World, 
 	if err := p.Validate(); err != nil {
 		return Preview{}, world, fmt.Errorf("the plan contradicts itself: %w", err)
 	}
-	impact := map[plan.StepID][]pai.JobRef{}
-	services := s.impacts()
-	for _, step := range p.Steps {
-		if jobs := guard.Impact(step, world, services); len(jobs) > 0 {
-			impact[step.ID] = jobs
-		}
-	}
-	return Preview{Plan: p, Impact: impact}, world, nil
+	return Preview{Plan: p, Impact: guard.Impacts(p.Steps, world, s.impacts())}, world, nil
 }
 
 // pruneDone looks at every step of a plan, and leaves out those that are done.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -86,6 +85,13 @@ func (a *Attempt) Kill() { _ = a.cmd.Process.Kill() }
 // Interrupt is a Ctrl-C.
 func (a *Attempt) Interrupt() { _ = a.cmd.Process.Signal(os.Interrupt) }
 
+// interruptTwice is a Ctrl-C, and another one that asks for more.
+func (a *Attempt) interruptTwice() {
+	a.Interrupt()
+	a.within(300 * time.Millisecond)
+	a.Interrupt()
+}
+
 // Wait waits until paictl has ended, and returns its exit code; -1 when it was
 // killed.
 func (a *Attempt) Wait() int {
@@ -139,4 +145,5 @@ func (a *Attempt) started(names ...string) (string, bool) {
 	return id, ok
 }
 
-func (e Event) String() string { return fmt.Sprintf("%s %s %s", e.Kind, e.Step.ID, e.Outcome) }
+// done reports whether a step that has ended did what it was for.
+func (e Event) done() bool { return e.Outcome == "succeeded" || e.Outcome == "skipped" }

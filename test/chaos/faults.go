@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 )
 
@@ -13,6 +14,7 @@ func Faults(random *rand.Rand) []Fault {
 	return []Fault{
 		{Name: "none", What: "nothing: the undisturbed upgrade that the others are compared with"},
 		{Name: "kill-every-step", What: "kill -9 at the end of every step of one upgrade", Harm: killAtEverySteps()},
+		{Name: "medley", What: "kill -9 at the end of every step of one upgrade; within some steps also ssh cut, API servers killed, Ctrl-C once and twice", Harm: medley()},
 		{Name: "kill-inside", What: "kill -9 within the hand-overs of etcd and API server, the kubelet's swap, and services, every 0.4 s", Harm: killInside()},
 		{Name: "kill-random", What: "kill -9 at random instants, five times", Harm: killAtRandom(random)},
 		{Name: "ctrl-c", What: "Ctrl-C once (stop at the next safe point), five times", Harm: interrupt(random, 1)},
@@ -31,6 +33,16 @@ func Faults(random *rand.Rand) []Fault {
 	}
 }
 
+// Find finds faults by name.
+func Find(name string, seed uint64) (Fault, error) {
+	for _, f := range Faults(rand.New(rand.NewPCG(seed, 0))) {
+		if f.Name == name {
+			return f, nil
+		}
+	}
+	return Fault{}, fmt.Errorf("there is no fault %q", name)
+}
+
 // killAtEverySteps kills paictl at the first end of each step.
 func killAtEverySteps() func(context.Context, *Cluster, *Attempt, int) (bool, error) {
 	seen := map[string]bool{}
@@ -38,7 +50,7 @@ func killAtEverySteps() func(context.Context, *Cluster, *Attempt, int) (bool, er
 		var id string
 		killed := a.until(func(e Event) bool {
 			id = e.Step.ID
-			return e.Kind == "step-ended" && !seen[id]
+			return e.Kind == "step-ended" && e.done() && !seen[id]
 		})
 		if killed {
 			seen[id] = true
@@ -46,6 +58,48 @@ func killAtEverySteps() func(context.Context, *Cluster, *Attempt, int) (bool, er
 			c.logf("  killed at the end of %s", id)
 		}
 		return killed, nil
+	}
+}
+
+// medley is killAtEverySteps with other faults in between: the part of all
+// this that runs in every test.
+func medley() func(context.Context, *Cluster, *Attempt, int) (bool, error) {
+	extra := []struct {
+		step  string
+		after time.Duration
+		harm  func(context.Context, *Cluster, *Attempt) error
+	}{
+		{"cluster/etcd", 4 * time.Second, func(ctx context.Context, c *Cluster, _ *Attempt) error { return c.cutSSH(ctx) }},
+		{"cluster/etcd", 6 * time.Second, func(_ context.Context, _ *Cluster, a *Attempt) error { a.Kill(); return nil }},
+		{"cluster/apiserver", 2 * time.Second, func(_ context.Context, _ *Cluster, a *Attempt) error { a.Kill(); return nil }},
+		{"cluster/apiserver", 3 * time.Second, func(_ context.Context, _ *Cluster, a *Attempt) error { a.interruptTwice(); return nil }},
+		{"/controller-manager", 200 * time.Millisecond, func(ctx context.Context, c *Cluster, _ *Attempt) error { return c.killAPIServers(ctx) }},
+		{"/kubelet", 300 * time.Millisecond, func(_ context.Context, _ *Cluster, a *Attempt) error { a.Kill(); return nil }},
+		{"/jobset", 500 * time.Millisecond, func(_ context.Context, _ *Cluster, a *Attempt) error { a.Interrupt(); return nil }},
+	}
+	seen := map[string]bool{}
+	return func(ctx context.Context, c *Cluster, a *Attempt, _ int) (bool, error) {
+		for e := range a.Events {
+			id := e.Step.ID
+			switch {
+			case e.Kind == "step-ended" && e.done() && !seen[id]:
+				seen[id] = true
+				a.Kill()
+				c.logf("  killed at the end of %s", id)
+				return true, nil
+			case e.Kind == "step-started" && len(extra) > 0 && strings.HasSuffix(id, extra[0].step):
+				next := extra[0]
+				extra = extra[1:]
+				if !a.within(next.after) {
+					return true, nil
+				}
+				c.logf("  harmed %s within %s", next.after, id)
+				if err := next.harm(ctx, c, a); err != nil {
+					return true, err
+				}
+			}
+		}
+		return true, nil
 	}
 }
 
@@ -115,13 +169,23 @@ func interrupt(random *rand.Rand, times int) func(context.Context, *Cluster, *At
 // cutSSH ends the machine's ssh connections again and again.
 func cutSSH(ctx context.Context, c *Cluster, a *Attempt, n int) (bool, error) {
 	for a.within(5 * time.Second) {
-		// The listener is left alone; a connection is a child of it.
-		if _, err := c.inside(ctx, "pai-1", `pgrep -x sshd | while read -r p; do [ "$p" = "$(systemctl show -p MainPID --value ssh)" ] || kill -9 "$p" || :; done`); err != nil {
+		if err := c.cutSSH(ctx); err != nil {
 			return false, err
 		}
 		c.logf("  all ssh connections cut")
 	}
 	return n < 3, nil
+}
+
+// cutSSH ends the machine's ssh connections, and leaves the listener alone.
+func (c *Cluster) cutSSH(ctx context.Context) error {
+	_, err := c.inside(ctx, "pai-1", `pgrep -x sshd | while read -r p; do [ "$p" = "$(systemctl show -p MainPID --value ssh)" ] || kill -9 "$p" || :; done`)
+	return err
+}
+
+func (c *Cluster) killAPIServers(ctx context.Context) error {
+	_, err := c.inside(ctx, "pai-1", "pkill -9 -x kube-apiserver || :")
+	return err
 }
 
 // silenceSSH drops the packets of ssh, first for a time that connections
@@ -190,7 +254,7 @@ func fillDisk(ctx context.Context, c *Cluster, a *Attempt, n int) (bool, error) 
 // killAPIServer kills the API servers every ten seconds while paictl runs.
 func killAPIServer(ctx context.Context, c *Cluster, a *Attempt, n int) (bool, error) {
 	for a.within(10 * time.Second) {
-		if _, err := c.inside(ctx, "pai-1", "pkill -9 -x kube-apiserver || :"); err != nil {
+		if err := c.killAPIServers(ctx); err != nil {
 			return false, err
 		}
 		c.logf("  API servers killed")

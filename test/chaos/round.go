@@ -92,7 +92,7 @@ func (c *Cluster) converge(ctx context.Context, f Fault, r *Round) error {
 				return fmt.Errorf("fault %s: %w", f.Name, err)
 			}
 		}
-		go func() { a.until(func(Event) bool { return false }) }() // nobody else reads
+		a.until(func(Event) bool { return false }) // to the end
 		code := a.Wait()
 		r.Attempts++
 		if ctx.Err() != nil {
