@@ -22,6 +22,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,6 +38,31 @@ import (
 type api struct {
 	mode   atomic.Value // "", "500", "reset" or "hang"
 	server *http.Server
+
+	mu    sync.Mutex
+	asked map[string]int // requests, by who asked
+}
+
+// CountRequests counts the requests that come over the machine's cable, by who
+// asks, until stop is called.
+func (c *Cluster) CountRequests(ctx context.Context) (stop func() (map[string]int, error), err error) {
+	s, err := c.newAPI(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return func() (map[string]int, error) {
+		err := s.close(context.WithoutCancel(ctx), c)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.asked, err
+	}, nil
+}
+
+func (s *api) count(r *http.Request) {
+	who, _, _ := strings.Cut(r.UserAgent(), "/")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked[who]++
 }
 
 const standInPort = 16443
@@ -73,7 +99,7 @@ func (c *Cluster) newAPI(ctx context.Context) (*api, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &api{}
+	s := &api{asked: map[string]int{}}
 	s.mode.Store("")
 	s.server = &http.Server{
 		Handler:   s.spoil(proxy),
@@ -103,6 +129,7 @@ func (s *api) close(ctx context.Context, c *Cluster) error {
 // spoil answers as the mode says, and passes on what comes while there is none.
 func (s *api) spoil(to http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.count(r)
 		switch s.mode.Load() {
 		case "500":
 			w.Header().Set("Content-Type", "application/json")

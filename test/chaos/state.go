@@ -143,9 +143,14 @@ func (c *Cluster) slots(ctx context.Context, machine string) (slotNames, error) 
 	if err != nil {
 		return slotNames{}, fmt.Errorf("see which slots are in use: %w", err)
 	}
-	pairs := []string{}
+	return slotsInUse(out), nil
+}
+
+// slotsInUse reads lines of a role and the slot that is in use.
+func slotsInUse(lines string) slotNames {
+	var pairs []string
 	ports := map[string][2]string{"etcd": {"2379", "2389"}, "apiserver": {"6444", "6445"}}
-	for line := range strings.Lines(out) {
+	for line := range strings.Lines(lines) {
 		role, used, _ := strings.Cut(strings.TrimSpace(line), " ")
 		idle, used1, idle1 := "b", ports[role][0], ports[role][1]
 		if used == "b" {
@@ -158,7 +163,7 @@ func (c *Cluster) slots(ctx context.Context, machine string) (slotNames, error) 
 			pairs = append(pairs, used1, "port-used", idle1, "port-idle")
 		}
 	}
-	return slotNames{strings.NewReplacer(pairs...)}, nil
+	return slotNames{strings.NewReplacer(pairs...)}
 }
 
 const unitsScript = `

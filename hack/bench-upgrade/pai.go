@@ -1,0 +1,105 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"pai.dev/pai/test/chaos"
+)
+
+// pai measures PAI: first Kubernetes alone, which is what kubeadm is compared
+// with, then the services, then a command that has nothing to do.
+func (b *bench) pai(ctx context.Context) error {
+	c := b.cluster
+	if err := c.Up(ctx, 1, "", nil); err != nil {
+		return err
+	}
+	defer c.Down(ctx)
+	cfg, err := adminConfig(ctx, c)
+	if err != nil {
+		return err
+	}
+	err = b.sampled(ctx, "PAI, Kubernetes v1.35.4 to v1.36.3 with programs and images brought", cfg, func() error {
+		_, err := c.Run(ctx, 10*time.Minute, "upgrade", "apply", "--to", chaos.To, "--kubernetes", "--yes")
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := b.services(ctx); err != nil {
+		return err
+	}
+	start := time.Now()
+	if _, err := c.Run(ctx, 5*time.Minute, "upgrade", "apply", "--to", chaos.To, "--yes"); err != nil {
+		return err
+	}
+	b.row("PAI, an upgrade with nothing to do", "%.2f s", time.Since(start).Seconds())
+	return nil
+}
+
+var changed = regexp.MustCompile(`(\d+) created, (\d+) configured, \d+ unchanged, (\d+) deleted|(\d+) objects of the former release deleted`)
+
+// services counts what an upgrade of the services asks of the API.
+func (b *bench) services(ctx context.Context) error {
+	stop, err := b.cluster.CountRequests(ctx)
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, b.cluster.Paictl, "upgrade", "apply", "--to", chaos.To, "--yes")
+	cmd.Dir = b.cluster.Source
+	cmd.Env = append(os.Environ(), "PAI_STATE_DIR="+b.cluster.State)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	start := time.Now()
+	runErr := cmd.Run()
+	took := time.Since(start)
+	asked, err := stop()
+	if runErr != nil {
+		return fmt.Errorf("upgrade the services: %w\n%s", runErr, stderr.String())
+	}
+	if err != nil {
+		return err
+	}
+	objects := 0
+	for _, m := range changed.FindAllStringSubmatch(stderr.String(), -1) {
+		for _, n := range m[1:] {
+			if i, err := strconv.Atoi(n); err == nil {
+				objects += i
+			}
+		}
+	}
+	if objects == 0 {
+		return fmt.Errorf("the upgrade of the services changed nothing:\n%s", stderr.String())
+	}
+	b.row("PAI, services v0.9 to v0.10: wall time", "%.1f s", took.Seconds())
+	b.row("PAI, services v0.9 to v0.10: API requests of paictl", "%d for %d objects changed: %.1f for each (the witness asked %d times besides)",
+		asked["paictl"], objects, float64(asked["paictl"])/float64(objects), asked["pai-witness"])
+	return nil
+}
+
+// adminConfig is the administrator's access to the API from this host.
+func adminConfig(ctx context.Context, c *chaos.Cluster) (*rest.Config, error) {
+	data, err := c.Run(ctx, time.Minute, "machine", "shell", "pai-1", "--", "cat /etc/kubernetes/admin.conf; echo; ip -4 -o address show dev host0 | sed 's/.*inet \\([0-9.]*\\).*/# address \\1/'")
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := clientcmd.RESTConfigFromKubeConfig([]byte(data))
+	if err != nil {
+		return nil, err
+	}
+	m := regexp.MustCompile(`# address ([0-9.]+)`).FindStringSubmatch(data)
+	if m == nil {
+		return nil, fmt.Errorf("pai-1 has no address")
+	}
+	cfg.Host = "https://" + m[1] + ":6443"
+	return cfg, nil
+}

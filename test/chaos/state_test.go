@@ -1,0 +1,92 @@
+package chaos
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestDiff(t *testing.T) {
+	t.Parallel()
+	was := State{"same": "a", "changed": "one\ntwo", "gone": ""}
+	is := State{"same": "a", "changed": "one\n three", "new": ""}
+	want := []string{`changed: line 2 was "two", is "three"`, "gone: missing", "new: too many"}
+	if got := was.Diff(is); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := was.Diff(was); len(got) != 0 {
+		t.Errorf("a state differs from itself: %q", got)
+	}
+}
+
+// What any two clusters differ in is masked, and nothing else.
+func TestMasks(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		a, b string
+		same bool
+	}{
+		{"uid: 0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f", "uid: 1a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f", true},
+		{"data: " + strings.Repeat("QUJD", 20) + "==\n", "data: " + strings.Repeat("REVG", 30) + "\n", true},
+		{strings.Repeat(strings.Repeat("A", 64)+"\n", 3) + "end", strings.Repeat(strings.Repeat("B", 64)+"\n", 4) + "end", true},
+		{"at 2026-11-22T11:00:00Z", "at 2026-11-23T12:01:02.123Z", true},
+		{"image: pai.local/kueue:v0.14.0", "image: pai.local/kueue:v0.15.0", false},
+		{"--secure-port=6443", "--secure-port=6444", false},
+		{"/opt/pai/v0.9-pai/bin/kubelet", "/opt/pai/v0.10-pai/bin/kubelet", false},
+	} {
+		if got := maskText(c.a) == maskText(c.b); got != c.same {
+			t.Errorf("%q and %q: taken for the same is %v", c.a, c.b, got)
+		}
+	}
+	if maskName("jobset-train-1a2b3") != maskName("jobset-train-9z8y7") || maskName("kube-system") == maskName("kube-public") {
+		t.Errorf("names: %q, %q", maskName("jobset-train-1a2b3"), maskName("kube-system"))
+	}
+}
+
+func TestMaskObject(t *testing.T) {
+	t.Parallel()
+	mask := func(text string) string {
+		var o map[string]any
+		if err := json.Unmarshal([]byte(text), &o); err != nil {
+			t.Fatal(err)
+		}
+		masked, err := maskObject(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return masked
+	}
+	secret := mask(`{"kind": "Secret", "metadata": {"name": "a", "uid": "x", "resourceVersion": "1"}, "data": {"key": "c2VjcmV0"}}`)
+	if other := mask(`{"kind": "Secret", "metadata": {"name": "a", "uid": "y", "resourceVersion": "2"}, "data": {"key": "b3RoZXI="}}`); other != secret {
+		t.Errorf("two secrets alike differ:\n%s\n%s", secret, other)
+	}
+	if strings.Contains(secret, "c2Vjcm") {
+		t.Error("a secret is in the open")
+	}
+	if mask(`{"kind": "Secret", "metadata": {"name": "a"}, "data": {"another": ""}}`) == secret {
+		t.Error("a secret without its key is taken for one with it")
+	}
+	deployment := mask(`{"kind": "Deployment", "spec": {"replicas": 1}, "status": {"replicas": 1}}`)
+	if deployment == mask(`{"kind": "Deployment", "spec": {"replicas": 2}, "status": {"replicas": 1}}`) {
+		t.Error("a changed spec does not show")
+	}
+	if deployment != mask(`{"kind": "Deployment", "spec": {"replicas": 1}, "status": {"replicas": 0}}`) {
+		t.Error("a status shows")
+	}
+}
+
+// Which slot serves depends on how often one took over, so it does not count;
+// that an idle one is left does.
+func TestSlotNames(t *testing.T) {
+	t.Parallel()
+	a, b := slotsInUse("etcd a\napiserver b\n"), slotsInUse("etcd b\napiserver a\n")
+	for _, c := range [][2]string{
+		{"/opt/pai/role/etcd-a", "/opt/pai/role/etcd-b"}, {"/var/lib/etcd/b", "/var/lib/etcd/a"},
+		{"pai-apiserver-a.service", "pai-apiserver-b.service"}, {"--secure-port=6445", "--secure-port=6444"},
+	} {
+		if a.name(c[0]) != b.name(c[1]) || a.name(c[0]) == a.name(c[1]) {
+			t.Errorf("%q is %q, %q is %q", c[0], a.name(c[0]), c[1], b.name(c[1]))
+		}
+	}
+}
