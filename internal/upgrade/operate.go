@@ -221,10 +221,16 @@ func (s *Session) carryOut(ctx context.Context, p plan.Plan, world plan.World, l
 		err = errors.Join(err, entry.End(ctx, pai.OutcomeFailed, err, pai.Report{}))
 		return entry.Operation(), err
 	}
+	lifted, err := makeRoom(ctx, clusterNodes{s}, p, world)
+	if err != nil {
+		report := w.stop(context.WithoutCancel(ctx))
+		return entry.Operation(), errors.Join(err, entry.End(ctx, pai.OutcomeFailed, err, report))
+	}
+	accepted := func(i pai.Interruption) bool { return admit.accepted(o.Accept, i) }
 	x := run.Executor{
 		Doers: doers, Guard: admit.check, Limit: limit, Stop: o.SafeStop, Record: entry.Step,
 		Halt: func() error {
-			return errors.Join(lock.Err(), w.haltUnless(func(i pai.Interruption) bool { return admit.accepted(o.Accept, i) }))
+			return errors.Join(lock.Err(), w.haltUnless(accepted))
 		},
 		Events: func(e run.Event) {
 			w.event(e)
@@ -232,6 +238,9 @@ func (s *Session) carryOut(ctx context.Context, p plan.Plan, world plan.World, l
 		},
 	}
 	result := x.Run(ctx, p)
-	err = finish(ctx, entry, p, result, w, admit, o.Accept)
+	settle := func(ctx context.Context) error {
+		return errors.Join(admit.settle(ctx, p, result), lifted.giveBack(ctx, p, result))
+	}
+	err = finish(ctx, entry, result, w, settle, accepted)
 	return entry.Operation(), err
 }

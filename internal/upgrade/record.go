@@ -101,10 +101,13 @@ func operator() string {
 
 // finish takes the witness's report and writes the end of the operation, also
 // when the user interrupted it.
-func finish(ctx context.Context, entry *run.Entry, p plan.Plan, result run.Result, w *watch, admit *admission, accept []string) error {
+//
+// settle is what has to be done to machines when nothing more is begun;
+// accepted tells the interruptions that the operator took by name.
+func finish(ctx context.Context, entry *run.Entry, result run.Result, w *watch, settle func(context.Context) error, accepted func(pai.Interruption) bool) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
-	settled := admit.settle(ctx, p, result)
+	settled := settle(ctx)
 	report := w.stop(ctx)
 	outcome, err := result.Outcome, result.Err()
 	// What was never begun has no record yet.
@@ -114,7 +117,7 @@ func finish(ctx context.Context, entry *run.Entry, p plan.Plan, result run.Resul
 			"machines could not be cordoned, or given back: %w", settled), err)
 		outcome = pai.OutcomeFailed
 	}
-	unaccepted := slices.DeleteFunc(slices.Clone(report.Jobs.Interrupted), func(i pai.Interruption) bool { return admit.accepted(accept, i) })
+	unaccepted := slices.DeleteFunc(slices.Clone(report.Jobs.Interrupted), accepted)
 	if n := len(unaccepted); n > 0 {
 		first := unaccepted[0]
 		err = errors.Join(pai.Errorf(pai.CodeFailed, "see the report with: paictl upgrade history -o json",
