@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -19,6 +20,7 @@ import (
 type operateFlags struct {
 	dryRun bool
 	accept []string
+	wait   *upgrade.WaitOptions // nil where the command has no --wait
 }
 
 func addOperateFlags(cmd *cobra.Command) *operateFlags {
@@ -53,7 +55,11 @@ func operate(ctx context.Context, env *Env, s *upgrade.Session, goal upgrade.Goa
 	ctx, safeStop, release := interrupts(ctx, env)
 	defer release()
 	view := newProgress(env)
-	op, err := s.Operate(ctx, goal, upgrade.Options{
+	var wait upgrade.WaitOptions
+	if f.wait != nil {
+		wait = *f.wait
+	}
+	op, err := s.OperateAndWait(ctx, goal, upgrade.Options{
 		Accept: f.accept, DryRun: f.dryRun, SafeStop: safeStop, Events: view.event, Notice: env.Progressf,
 		Show: func(p upgrade.Preview) error {
 			if f.dryRun {
@@ -61,11 +67,11 @@ func operate(ctx context.Context, env *Env, s *upgrade.Session, goal upgrade.Goa
 			}
 			return showBeforeDoing(env, p)
 		},
-	})
-	if err != nil || f.dryRun || op.ID == "" {
+	}, wait)
+	if (err != nil && op.Outcome != pai.OutcomeWaiting) || f.dryRun || op.ID == "" {
 		return op, err
 	}
-	return op, env.Show(op, func(out io.Writer) error { return writeReport(out, op) })
+	return op, errors.Join(err, env.Show(op, func(out io.Writer) error { return writeReport(out, op) }))
 }
 
 func showBeforeDoing(env *Env, p upgrade.Preview) error {

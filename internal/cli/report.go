@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"pai.dev/pai/internal/pai"
@@ -19,6 +20,9 @@ func writeReport(out io.Writer, op pai.Operation) error {
 		p.linef("  services      %s → %s", op.From.Services, op.To.Services)
 	}
 	p.linef("  steps         %s", countSteps(op.Steps))
+	for _, w := range op.Waiting {
+		p.linef("  waiting       %s, until its jobs have ended: %s", w.Machine, jobNames(w.Jobs))
+	}
 	p.linef("  jobs          %d ran before = %d run after + %d finished + %d interrupted",
 		op.Jobs.Before, op.Jobs.After, op.Jobs.Finished, op.Jobs.Before-op.Jobs.After-op.Jobs.Finished)
 	p.linef("  API away      %.1f s for new connections (longest gap %.1f s), %.1f s for kept ones (longest gap %.1f s)",
@@ -45,12 +49,20 @@ func countSteps(steps []pai.StepRecord) string {
 		count[s.Outcome]++
 	}
 	text := fmt.Sprintf("%d done", count[pai.OutcomeSucceeded])
-	for _, o := range []pai.Outcome{pai.OutcomeSkipped, pai.OutcomeFailed, pai.OutcomeBlocked, pai.OutcomeStopped} {
+	for _, o := range []pai.Outcome{pai.OutcomeSkipped, pai.OutcomeFailed, pai.OutcomeRefused, pai.OutcomeBlocked, pai.OutcomeWaiting, pai.OutcomeStopped} {
 		if count[o] > 0 {
 			text += fmt.Sprintf(", %d %s", count[o], o)
 		}
 	}
 	return text
+}
+
+func jobNames(jobs []pai.JobRef) string {
+	names := make([]string, len(jobs))
+	for i, j := range jobs {
+		names[i] = j.String()
+	}
+	return strings.Join(names, ", ")
 }
 
 // printer keeps the first error of a series of writes.

@@ -17,7 +17,7 @@ func newUpgradeCommand(env *Env) *cobra.Command {
 		Use:   "upgrade",
 		Short: "Plan and carry out upgrades of Kubernetes and of the services, while jobs run",
 	}
-	cmd.AddCommand(newUpgradePlanCommand(env), newUpgradeApplyCommand(env), newUpgradeHistoryCommand(env))
+	cmd.AddCommand(newUpgradePlanCommand(env), newUpgradeApplyCommand(env), newUpgradeStatusCommand(env), newUpgradeResumeCommand(env), newUpgradeAbandonCommand(env), newUpgradeHistoryCommand(env))
 	return cmd
 }
 
@@ -73,12 +73,17 @@ func newUpgradeApplyCommand(env *Env) *cobra.Command {
 the jobs. The plan is shown first and then done as shown; a step that could
 interrupt a running job is refused unless that risk is accepted by name.
 
+A machine that cannot be changed while jobs run on it is cordoned and left as
+it is until they have ended; everything else is done. The exit code is 5 then,
+and paictl upgrade resume goes on; with --wait, this command stays and does.
+
 Interrupted anywhere, the same command goes on where it stopped.`,
 		Args: cobra.NoArgs,
 	}
 	t := addTarget(env, cmd)
 	to := addUpgradeTarget(cmd)
 	f := addOperateFlags(cmd)
+	f.wait = addWait(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		target, err := fillTarget(*to)
 		if err != nil {

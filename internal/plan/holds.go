@@ -1,5 +1,7 @@
 package plan
 
+import "pai.dev/pai/internal/pai"
+
 // Holds reports whether a step that was left waiting, because its machine has
 // to be idle first, holds up one that comes after it.
 //
@@ -9,4 +11,15 @@ package plan
 // not serve, and for those it does wait.
 func Holds(waiting, next Step) bool {
 	return waiting.Target == next.Target || next.Kind == KindAPIServer
+}
+
+// Uncordon plans the steps that take back every cordon of PAI's own.
+func Uncordon(w World) []Step {
+	var steps []Step
+	for _, m := range w.Machines {
+		if m.Node != nil && m.Node.CordonedByPAI {
+			steps = append(steps, Step{ID: StepID("uncordon/machine/" + m.Name), Kind: KindUncordon, Target: m.Name, Risk: pai.RiskNone})
+		}
+	}
+	return steps
 }

@@ -17,6 +17,7 @@ import (
 //	services/<release>/record                    that all services are of a release
 //	services/stop/<service>                      a service stopped on its own
 //	clean/machine/<name>                         Kubernetes taken off a machine
+//	uncordon/machine/<name>                      a cordon of PAI's own taken back on its own
 //
 // So "kubernetes/v0.10-pai/machine/gpu-03/kubelet" is the kubelet of gpu-03
 // going to v0.10-pai, whether in one hop of several or in a boot.

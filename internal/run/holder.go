@@ -72,6 +72,20 @@ const (
 	dead
 )
 
+// Sees says in a word what can be told of another holder from here, without
+// waiting: "alive" or "dead" where both are of one host, "" where its heartbeat
+// alone would tell.
+func (h Holder) Sees(other Holder) string {
+	switch h.healthOf(other, defaultExpiry) {
+	case alive:
+		return "alive"
+	case dead:
+		return "dead"
+	default:
+		return ""
+	}
+}
+
 // healthOf tells whether another holder lives, as far as that can be seen
 // from here without waiting.
 func (h Holder) healthOf(other Holder, expiry time.Duration) health {

@@ -61,6 +61,27 @@ func (j *Journal) Current(ctx context.Context) (*pai.Operation, error) {
 	return &op, nil
 }
 
+// Newest hands over the operations, newest first, until enough says so.
+func (j *Journal) Newest(ctx context.Context, enough func(pai.Operation) bool) error {
+	ids, err := j.ids(ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range slices.Backward(ids) {
+		op, err := j.read(ctx, id)
+		if err != nil {
+			return err
+		}
+		if enough(op) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// Get reads one operation.
+func (j *Journal) Get(ctx context.Context, id string) (pai.Operation, error) { return j.read(ctx, id) }
+
 // Begin records that an operation starts now; the journal gives it an ID that
 // sorts after all others. One that never ended is closed as stopped.
 func (j *Journal) Begin(ctx context.Context, op pai.Operation) (*Entry, error) {
@@ -180,14 +201,20 @@ func (e *Entry) Operation() pai.Operation {
 // Step records a step, in place of what was recorded of it before. What a
 // failed write left out is written by the next one.
 func (e *Entry) Step(ctx context.Context, s pai.StepRecord) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if i := slices.IndexFunc(e.op.Steps, func(x pai.StepRecord) bool { return x.ID == s.ID }); i >= 0 {
-		e.op.Steps[i] = s
-	} else {
-		e.op.Steps = append(e.op.Steps, s)
-	}
-	return e.write(ctx)
+	return e.Steps(ctx, []pai.StepRecord{s})
+}
+
+// Steps records several steps at once, as Step does one.
+func (e *Entry) Steps(ctx context.Context, steps []pai.StepRecord) error {
+	return e.Update(ctx, func(op *pai.Operation) {
+		for _, s := range steps {
+			if i := slices.IndexFunc(op.Steps, func(x pai.StepRecord) bool { return x.ID == s.ID }); i >= 0 {
+				op.Steps[i] = s
+			} else {
+				op.Steps = append(op.Steps, s)
+			}
+		}
+	})
 }
 
 // Update changes what is recorded besides the steps.

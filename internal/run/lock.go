@@ -14,6 +14,9 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
+// defaultExpiry is after how long without a sign of life a lock is free.
+const defaultExpiry = 30 * time.Second
+
 // LockOptions may be left empty.
 type LockOptions struct {
 	// Notify tells the user that it waits, and why, and that it took over.
@@ -61,7 +64,7 @@ func Acquire(ctx context.Context, s Store, h Holder, o LockOptions) (*Lock, erro
 		o.Heartbeat = 10 * time.Second
 	}
 	if o.Expiry == 0 {
-		o.Expiry = 30 * time.Second
+		o.Expiry = defaultExpiry
 	}
 	if o.Notify == nil {
 		o.Notify = func(string, ...any) {}

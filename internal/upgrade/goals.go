@@ -19,6 +19,8 @@ type Goal struct {
 	// look is set where the plan repeats steps that may well be done, because
 	// the world as data does not show it: each is looked at before the plan is shown.
 	look bool
+	// target is what an upgrade was asked for.
+	target pai.Target
 }
 
 // Bootup makes the machines run the Kubernetes that the configuration names.
@@ -70,7 +72,8 @@ func (s *Session) StopServices(names []string) Goal {
 func (s *Session) Upgrade(target plan.Target) Goal {
 	var to pai.Pair
 	return Goal{
-		Verb: "upgrade",
+		Verb:   verbUpgrade,
+		target: targetOf(target),
 		Plan: func(w plan.World) (plan.Plan, error) {
 			in, err := s.input(w, target.Release)
 			if err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"slices"
 	"sync"
 	"time"
 
@@ -31,6 +30,8 @@ type Options struct {
 	Events   func(run.Event)
 	Notice   func(format string, args ...any)
 	SafeStop <-chan struct{} // closed: stop at the next safe point
+
+	target pai.Target // the goal's, which Operate records
 }
 
 // Preview is a plan with the running jobs that each step could touch.
@@ -43,6 +44,7 @@ type Preview struct {
 // it was recorded; its ID is empty where nothing had to be done or nothing was
 // allowed to begin.
 func (s *Session) Operate(ctx context.Context, goal Goal, o Options) (pai.Operation, error) {
+	o.target = goal.target
 	preview, world, err := s.preview(ctx, goal)
 	if err != nil {
 		return pai.Operation{}, err
@@ -202,15 +204,26 @@ func (s *Session) carryOut(ctx context.Context, p plan.Plan, world plan.World, l
 	if err != nil {
 		return pai.Operation{}, err
 	}
+	before, err := s.planned(ctx, entry, p)
+	if err != nil {
+		return entry.Operation(), errors.Join(err, entry.End(ctx, pai.OutcomeFailed, err, pai.Report{}))
+	}
+	admit := newAdmission(g, clusterNodes{s}, entry, before)
 	w, err := s.startWatch(ctx, world, entry.Operation().ID, master, resumed)
 	if err != nil {
 		err = errors.Join(err, entry.End(ctx, pai.OutcomeFailed, err, pai.Report{}))
 		return entry.Operation(), err
 	}
+	lifted, err := makeRoom(ctx, clusterNodes{s}, p, world)
+	if err != nil {
+		report := w.stop(context.WithoutCancel(ctx))
+		return entry.Operation(), errors.Join(err, entry.End(ctx, pai.OutcomeFailed, err, report))
+	}
+	accepted := func(i pai.Interruption) bool { return admit.accepted(o.Accept, i) }
 	x := run.Executor{
-		Doers: doers, Guard: g.Check, Limit: limit, Stop: o.SafeStop, Record: entry.Step,
+		Doers: doers, Guard: admit.check, Limit: limit, Stop: o.SafeStop, Record: entry.Step,
 		Halt: func() error {
-			return errors.Join(lock.Err(), w.haltUnless(slices.Contains(o.Accept, guard.AcceptInterrupt)))
+			return errors.Join(lock.Err(), w.haltUnless(accepted))
 		},
 		Events: func(e run.Event) {
 			w.event(e)
@@ -218,6 +231,9 @@ func (s *Session) carryOut(ctx context.Context, p plan.Plan, world plan.World, l
 		},
 	}
 	result := x.Run(ctx, p)
-	err = finish(ctx, entry, result, w)
+	settle := func(ctx context.Context) error {
+		return errors.Join(admit.settle(ctx, p, result), lifted.giveBack(ctx, p, result))
+	}
+	err = finish(ctx, entry, result, w, settle, accepted)
 	return entry.Operation(), err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/user"
+	"slices"
 	"strconv"
 	"time"
 
@@ -32,8 +33,57 @@ func (s *Session) begin(ctx context.Context, p plan.Plan, o Options) (entry *run
 		entry, err := journal.Resume(ctx, left.ID)
 		return entry, true, err
 	}
-	entry, err = journal.Begin(ctx, pai.Operation{Verb: p.Verb, By: operator(), From: p.From, To: p.To, AcceptedRisks: o.Accept})
+	op := pai.Operation{Verb: p.Verb, By: operator(), From: p.From, To: p.To, AcceptedRisks: o.Accept, Target: o.target}
+	if last, err := s.lastUpgrade(ctx); err != nil {
+		return nil, false, err
+	} else if last != nil && p.Verb == verbUpgrade && last.Outcome == pai.OutcomeWaiting && last.To == p.To {
+		op.Continues = last.ID
+	}
+	entry, err = journal.Begin(ctx, op)
 	return entry, false, err
+}
+
+// planned writes the steps of a plan into the journal before the first is
+// tried, so that what is left can be read there, also while the API is away.
+// What an earlier run of the operation left undone and is not planned any more
+// was found done. It returns the machines that waited in the operation that
+// this one goes on with.
+func (s *Session) planned(ctx context.Context, entry *run.Entry, p plan.Plan) ([]pai.Waiting, error) {
+	op := entry.Operation()
+	before := op.Waiting
+	if op.Continues != "" {
+		master, err := s.Master()
+		if err != nil {
+			return nil, err
+		}
+		last, err := run.NewJournal(master).Get(ctx, op.Continues)
+		if err != nil {
+			return nil, err
+		}
+		before = last.Waiting
+	}
+	return before, entry.Update(ctx, func(op *pai.Operation) { op.Steps, op.Waiting = stepsOf(op.Steps, p), nil })
+}
+
+func stepsOf(recorded []pai.StepRecord, p plan.Plan) []pai.StepRecord {
+	left := map[string]bool{}
+	for _, step := range p.Steps {
+		left[string(step.ID)] = true
+	}
+	steps := []pai.StepRecord{}
+	for _, r := range recorded {
+		if left[r.ID] {
+			continue
+		}
+		if r.Outcome != pai.OutcomeSucceeded {
+			r = pai.StepRecord{ID: r.ID, Outcome: pai.OutcomeSkipped, Seconds: r.Seconds}
+		}
+		steps = append(steps, r)
+	}
+	for _, step := range p.Steps {
+		steps = append(steps, pai.StepRecord{ID: string(step.ID), Outcome: pai.OutcomePending})
+	}
+	return steps
 }
 
 // operator is who runs this: user@host.
@@ -51,16 +101,28 @@ func operator() string {
 
 // finish takes the witness's report and writes the end of the operation, also
 // when the user interrupted it.
-func finish(ctx context.Context, entry *run.Entry, result run.Result, w *watch) error {
+//
+// settle is what has to be done to machines when nothing more is begun;
+// accepted tells the interruptions that the operator took by name.
+func finish(ctx context.Context, entry *run.Entry, result run.Result, w *watch, settle func(context.Context) error, accepted func(pai.Interruption) bool) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
+	settled := settle(ctx)
 	report := w.stop(ctx)
 	outcome, err := result.Outcome, result.Err()
-	if n := len(report.Jobs.Interrupted); n > 0 {
-		first := report.Jobs.Interrupted[0]
+	// What was never begun has no record yet.
+	err = errors.Join(err, entry.Steps(ctx, result.Steps))
+	if settled != nil {
+		err = errors.Join(pai.Errorf(pai.CodeFailed, "see paictl upgrade status, and go on with: paictl upgrade resume",
+			"machines could not be cordoned, or given back: %w", settled), err)
+		outcome = pai.OutcomeFailed
+	}
+	unaccepted := slices.DeleteFunc(slices.Clone(report.Jobs.Interrupted), accepted)
+	if n := len(unaccepted); n > 0 {
+		first := unaccepted[0]
 		err = errors.Join(pai.Errorf(pai.CodeFailed, "see the report with: paictl upgrade history -o json",
 			"%d containers of running jobs were interrupted; the first is %s of job %s, during %s (%s)", n, first.Container, first.Job, first.Step, first.Cause), err)
-		if outcome == pai.OutcomeSucceeded {
+		if outcome == pai.OutcomeSucceeded || outcome == pai.OutcomeWaiting {
 			outcome = pai.OutcomeFailed
 		}
 	}

@@ -230,8 +230,11 @@ func (s *Session) manifestOf(kubernetes pai.Version) (release.Manifest, error) {
 // Observe reads the world.
 func (s *Session) Observe(ctx context.Context) (plan.World, error) {
 	w, err := observe.World(ctx, observe.Source{Config: s.Config, Hosts: s.Hosts, Kube: s.Kube})
-	if err == nil && w.APIReachable {
+	if err != nil {
+		return w, err
+	}
+	if w.APIReachable {
 		w.Unmigrated = s.unmigrated(ctx)
 	}
-	return w, err
+	return w, s.disown(ctx, &w)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"sync"
 	"time"
 
@@ -132,8 +133,8 @@ func (w *watch) inProgress() string {
 
 // haltUnless is why nothing more may be begun: a job was interrupted, and the
 // operator did not accept that.
-func (w *watch) haltUnless(accepted bool) error {
-	if w.witness == nil || accepted {
+func (w *watch) haltUnless(accepted func(pai.Interruption) bool) error {
+	if w.witness == nil || !slices.ContainsFunc(w.witness.Interruptions(), func(i pai.Interruption) bool { return !accepted(i) }) {
 		return nil
 	}
 	return w.witness.Halt()

@@ -1,0 +1,174 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/upgrade"
+)
+
+// addWait gives a command --wait and --wait-timeout.
+func addWait(cmd *cobra.Command) *upgrade.WaitOptions {
+	w := &upgrade.WaitOptions{}
+	cmd.Flags().BoolVar(&w.On, "wait", false, "stay, and upgrade machines that wait for jobs as those end")
+	cmd.Flags().DurationVar(&w.Timeout, "wait-timeout", 24*time.Hour, "with --wait: how long to stay at most")
+	return w
+}
+
+func newUpgradeResumeCommand(env *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "resume",
+		Short: "Go on with the upgrade that was interrupted, or that left machines waiting for their jobs",
+		Long: `Go on with the upgrade that was interrupted, or that left machines waiting for
+their jobs: toward the same target, from what is there now. Where nothing was
+left it says so and is content.
+
+Exit code 5 says that all is done that may be done now, and that machines still
+wait; with --wait it stays until none does.`,
+		Args: cobra.NoArgs,
+	}
+	t := addTarget(env, cmd)
+	f := addOperateFlags(cmd)
+	f.wait = addWait(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		s, err := t.open(cmd.Context())
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		op, err := s.Unfinished(cmd.Context())
+		if err != nil {
+			return err
+		}
+		if op == nil {
+			st, err := s.UpgradeStatus(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return env.Show(st, func(out io.Writer) error {
+				_, err := fmt.Fprintf(out, "nothing to resume: %s.\n", describePair(st.Current))
+				return err
+			})
+		}
+		target, err := upgrade.Resumable(*op)
+		if err != nil {
+			return err
+		}
+		if err := ensureBundles(cmd, env, target); err != nil {
+			return err
+		}
+		env.Progressf("going on with operation %s (%s) toward %s", op.ID, op.Outcome, target.Release)
+		if !f.dryRun {
+			if err := t.confirmCluster(s, "go on upgrading the cluster to "+string(target.Release)); err != nil {
+				return err
+			}
+		}
+		_, err = operate(cmd.Context(), env, s, s.Upgrade(target), *f)
+		return err
+	}
+	return cmd
+}
+
+func newUpgradeAbandonCommand(env *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "abandon",
+		Short: "Give up an unfinished upgrade: machines that PAI cordoned take jobs again",
+		Long: `Give up an unfinished upgrade. Machines that PAI cordoned take jobs again;
+what an operator cordoned stays so. What was upgraded stays upgraded, and a
+machine that waited keeps the version it has until the next upgrade.`,
+		Args: cobra.NoArgs,
+	}
+	t := addTarget(env, cmd)
+	f := addOperateFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return operateOn(cmd.Context(), t, *f, "give up the unfinished upgrade of the cluster",
+			func(s *upgrade.Session) (upgrade.Goal, error) { return s.Abandon(), nil })
+	}
+	return cmd
+}
+
+func newUpgradeStatusCommand(env *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show how far the upgrade is, what waits for which jobs, and which command goes on",
+		Args:  cobra.NoArgs,
+	}
+	t := addTarget(env, cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		s, err := t.open(cmd.Context())
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		st, err := s.UpgradeStatus(cmd.Context())
+		if err != nil {
+			return err
+		}
+		return env.Show(st, func(out io.Writer) error { return writeUpgradeStatus(out, st) })
+	}
+	return cmd
+}
+
+func writeUpgradeStatus(out io.Writer, st upgrade.Status) error {
+	p := &printer{out: out}
+	p.linef("the cluster runs %s", describePair(st.Current))
+	if op := st.Operation; op == nil {
+		p.linef("no upgrade was done yet")
+	} else {
+		p.linef("upgrade to %s: %s (operation %s, by %s, begun %s)", describePair(op.To), describeState(st), op.ID, op.By, op.Started.Local().Format("2006-01-02 15:04:05"))
+		p.linef("  steps         %d done, %d left", len(st.Done), len(st.Left))
+		if st.State != upgrade.StateDone {
+			for _, id := range st.Left {
+				p.linef("                  %s", id)
+			}
+		}
+		if op.Error != "" && st.State == upgrade.StateUnfinished {
+			p.linef("  ended with    %s", op.Error)
+		}
+	}
+	for _, w := range st.Waiting {
+		p.linef("  waiting       %s since %s for %s", w.Machine, w.Since.Local().Format("2006-01-02 15:04:05"), waitsFor(w))
+		p.linef("                  %s", w.Reason)
+	}
+	for _, c := range st.Cordoned {
+		by := c.By
+		if c.Operation != "" {
+			by += ", in operation " + c.Operation
+		}
+		p.linef("  cordoned      %s, by %s", c.Machine, by)
+	}
+	if st.Lock != nil {
+		p.linef("  lock          held by %s%s", st.Lock.Holder, map[string]string{"dead": "; that process is dead"}[st.Lock.Health])
+	}
+	if st.APIError != "" {
+		p.linef("the API does not answer, so jobs and cordons are those of the journal: %s", st.APIError)
+	}
+	if st.Next != "" {
+		p.linef("go on with: %s", st.Next)
+	}
+	return p.err
+}
+
+func describeState(st upgrade.Status) string {
+	switch {
+	case st.State == upgrade.StateUnfinished && st.Operation.Outcome == pai.OutcomeRunning:
+		return "unfinished, because who carried it out is gone"
+	case st.State == upgrade.StateUnfinished:
+		return "unfinished, " + string(st.Operation.Outcome)
+	case st.State == upgrade.StateUnderWay:
+		return "under way"
+	default:
+		return st.State
+	}
+}
+
+func waitsFor(w upgrade.WaitingState) string {
+	if w.Ready {
+		return "nothing any more"
+	}
+	return jobNames(w.Jobs)
+}

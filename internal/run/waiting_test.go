@@ -1,0 +1,91 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+)
+
+// A step that waits for an idle machine holds up what its machine still needs,
+// and an API server that could not serve it; everything else is done.
+func TestExecutorSetsAsideWhatWaits(t *testing.T) {
+	t.Parallel()
+	busy := pai.Errorf(pai.CodeWaiting, "", "job ada~train runs there")
+	step := func(id plan.StepID, target string, after ...plan.StepID) plan.Step {
+		return plan.Step{ID: id, Kind: testKind, Target: target, Risk: pai.RiskNone, After: after}
+	}
+	p := plan.Plan{Steps: []plan.Step{
+		step("kubelet", "gpu-01"),
+		step("proxy", "gpu-01", "kubelet"),
+		step("uncordon", "gpu-01", "kubelet", "proxy"),
+		step("other", "gpu-02", "kubelet"),
+		step("record", "", "kubelet", "proxy", "uncordon", "other"),
+		step("service", "kueue", "record"),
+		{ID: "next", Kind: plan.KindAPIServer, Risk: pai.RiskNone, After: []plan.StepID{"record", "kubelet"}},
+		step("after-next", "", "next"),
+	}}
+	for _, c := range []struct {
+		name    string
+		refuses map[plan.StepID]error
+		want    string
+		code    pai.Code
+		says    string
+	}{
+		{"one waits", map[plan.StepID]error{"kubelet": busy},
+			"kubelet:waiting proxy:waiting uncordon:waiting other:succeeded record:succeeded service:succeeded next:waiting after-next:waiting",
+			pai.CodeWaiting, "job ada~train runs there"},
+		{"one waits, another is refused", map[plan.StepID]error{"kubelet": busy, "other": pai.Errorf(pai.CodeRefused, "", "no")},
+			"kubelet:waiting proxy:waiting uncordon:waiting other:refused record:blocked service:blocked next:blocked after-next:blocked",
+			pai.CodeRefused, "no"},
+		{"one is refused", map[plan.StepID]error{"kubelet": errors.New("not known")},
+			"kubelet:refused proxy:blocked uncordon:blocked other:blocked record:blocked service:blocked next:blocked after-next:blocked",
+			pai.CodeRefused, "not known"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld()
+			e := executor(w)
+			e.Doers[plan.KindAPIServer] = w
+			e.Guard = func(_ context.Context, s plan.Step) error { return c.refuses[s.ID] }
+			res := e.Run(context.Background(), p)
+			if got := outcomes(res); got != c.want {
+				t.Errorf("got  %s\nwant %s", got, c.want)
+			}
+			err := res.Err()
+			if pai.CodeOf(err) != c.code || !strings.Contains(err.Error(), c.says) || strings.Count(err.Error(), c.says) != 1 {
+				t.Errorf("told: %v (%s), want %s and once %q", err, pai.CodeOf(err), c.code, c.says)
+			}
+			for _, s := range res.Steps {
+				if held := s.Outcome == pai.OutcomeBlocked || (s.Outcome == pai.OutcomeWaiting && s.ID != "kubelet"); held != (len(res.Blocked[plan.StepID(s.ID)]) > 0) {
+					t.Errorf("%s is %s, held up by %v", s.ID, s.Outcome, res.Blocked[plan.StepID(s.ID)])
+				}
+			}
+		})
+	}
+}
+
+func TestJournalNewest(t *testing.T) {
+	t.Parallel()
+	ctx, j := context.Background(), NewJournal(dirStore(t.TempDir()))
+	for _, verb := range []string{"upgrade", "service-start", "upgrade", "k8s-bootup"} {
+		e, err := j.Begin(ctx, pai.Operation{Verb: verb})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := e.End(ctx, pai.OutcomeSucceeded, nil, pai.Report{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var seen []string
+	err := j.Newest(ctx, func(op pai.Operation) bool {
+		seen = append(seen, op.Verb)
+		return op.Verb == "upgrade"
+	})
+	if got := strings.Join(seen, " "); err != nil || got != "k8s-bootup upgrade" {
+		t.Errorf("read %q, error %v", got, err)
+	}
+}

@@ -1,0 +1,119 @@
+package upgrade
+
+import (
+	"context"
+
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/run"
+)
+
+// The verbs of operations that this file knows.
+const (
+	verbUpgrade = "upgrade"
+	verbAbandon = "upgrade-abandon"
+)
+
+// closesUpgrade lists the verbs of operations after which, when they have
+// succeeded, an unfinished upgrade before them is not gone on with.
+func closesUpgrade() []string {
+	return []string{verbAbandon, "rollback", "upgrade-rollback", "k8s-clean"}
+}
+
+func targetOf(t plan.Target) pai.Target {
+	to := pai.Target{Release: t.Release}
+	switch {
+	case t.KubernetesOnly && !t.ServicesOnly:
+		to.Part = pai.PartKubernetes
+	case t.ServicesOnly && !t.KubernetesOnly:
+		to.Part = pai.PartServices
+	}
+	return to
+}
+
+func planTarget(t pai.Target) plan.Target {
+	return plan.Target{Release: t.Release, KubernetesOnly: t.Part == pai.PartKubernetes, ServicesOnly: t.Part == pai.PartServices}
+}
+
+// Unfinished is the upgrade that was left before it reached its goal, and that
+// nothing has taken the place of since; nil where there is none.
+func (s *Session) Unfinished(ctx context.Context) (*pai.Operation, error) {
+	last, err := s.lastUpgrade(ctx)
+	if err != nil || last == nil || !last.Unfinished() {
+		return nil, err
+	}
+	return last, nil
+}
+
+// lastUpgrade is the newest upgrade that nothing has closed since.
+func (s *Session) lastUpgrade(ctx context.Context) (*pai.Operation, error) {
+	master, err := s.Master()
+	if err != nil {
+		return nil, err
+	}
+	return lastUpgrade(ctx, run.NewJournal(master))
+}
+
+func lastUpgrade(ctx context.Context, journal *run.Journal) (*pai.Operation, error) {
+	var found *pai.Operation
+	err := journal.Newest(ctx, func(op pai.Operation) bool {
+		if op.Verb == verbUpgrade {
+			found = &op
+			return true
+		}
+		for _, v := range closesUpgrade() {
+			if op.Verb == v && op.Outcome == pai.OutcomeSucceeded {
+				return true
+			}
+		}
+		return false
+	})
+	return found, err
+}
+
+// Resumable is what Unfinished was after.
+func Resumable(op pai.Operation) (plan.Target, error) {
+	if op.Target.Release == "" {
+		return plan.Target{}, pai.Errorf(pai.CodeRefused, "name it: paictl upgrade apply --to RELEASE",
+			"operation %s does not say which release it was going to", op.ID)
+	}
+	return planTarget(op.Target), nil
+}
+
+// Abandon gives an unfinished upgrade up: machines that PAI cordoned take jobs
+// again. Machines that waited keep the version they have, and the next upgrade
+// takes them along.
+func (s *Session) Abandon() Goal {
+	return Goal{Verb: verbAbandon, Plan: func(w plan.World) (plan.Plan, error) {
+		p := plan.Plan{Verb: verbAbandon, From: w.Current, To: w.Current, Hops: []plan.Hop{}, Steps: plan.Uncordon(w)}
+		return p, p.Validate()
+	}}
+}
+
+// disown takes those marks for PAI's off the world that no operation of the
+// journal has recorded: what PAI did not cordon it does not uncordon.
+func (s *Session) disown(ctx context.Context, w *plan.World) error {
+	var journal *run.Journal
+	for i := range w.Machines {
+		node := w.Machines[i].Node
+		if node == nil || node.CordonedBy == "" {
+			continue
+		}
+		if journal == nil {
+			master, err := s.Master()
+			if err != nil {
+				return err
+			}
+			journal = run.NewJournal(master)
+		}
+		op, err := journal.Get(ctx, node.CordonedBy)
+		if err != nil && pai.CodeOf(err) != pai.CodeNotFound {
+			return err
+		}
+		if err != nil || !op.CordonedBy(w.Machines[i].Name) {
+			s.progress("%s is marked as cordoned by operation %s, which has no record of it: it stays cordoned", w.Machines[i].Name, node.CordonedBy)
+			node.CordonedByPAI, node.CordonedBy = false, ""
+		}
+	}
+	return nil
+}

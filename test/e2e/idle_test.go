@@ -1,0 +1,192 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os/exec"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// upgradeStatus is `paictl upgrade status -o json`, as the documentation gives it.
+type upgradeStatus struct {
+	State   string
+	Lock    *struct{ Health string }
+	Left    []string
+	Waiting []struct {
+		Machine string
+		Jobs    []struct{ Name string }
+		Ready   bool
+	}
+	Cordoned []struct{ Machine, By, Operation string }
+	Next     string
+}
+
+func (o *operator) upgradeStatus() upgradeStatus {
+	o.t.Helper()
+	var st upgradeStatus
+	o.json(&st, "upgrade", "status")
+	return st
+}
+
+// spoilGate has the kubelet of a machine reserve other than PAI would have it:
+// what a new one would admit there is not what the old one admitted.
+func (o *operator) spoilGate(machine string) {
+	o.t.Helper()
+	o.on(machine, `f=/opt/pai/role/kubelet/etc/kubelet.yaml; f=$(readlink -f $f); sed -i '/^maxPods:/d' $f; echo 'maxPods: 100' >>$f; systemctl restart pai-kubelet`)
+	o.eventually(time.Minute, "the kubelet runs with what was changed", func() (bool, string) {
+		out, err := o.tryKubectl("get node " + machine + " -o jsonpath='{.status.allocatable.pods}'")
+		return err == nil && out == "100", out
+	})
+}
+
+// idleUpgrade goes on with an upgrade that was stopped, with pai-1 cordoned by
+// an operator and a job on pai-2, whose kubelet cannot be swapped in place:
+// everything but pai-2 is upgraded, which waits for the job and follows when
+// its user has stopped it.
+func (o *operator) idleUpgrade(t *testing.T) {
+	if st := o.upgradeStatus(); st.State != "unfinished" || st.Next != "paictl upgrade resume" || len(st.Left) == 0 {
+		t.Errorf("status of an upgrade that was stopped: %+v", st)
+	}
+	o.submit("test/e2e/testdata/hold.yaml", 2)
+	before := o.jobContainers()
+	if out := o.kubectl("get pods -A -l pai.dev/job=hold -o jsonpath='{.items[*].spec.nodeName}'"); out != "pai-2 pai-2" {
+		t.Fatalf("the job is not where this test needs it: %s", out)
+	}
+
+	if out := o.resumeWaits(t); !strings.Contains(out, "pai-2") || !strings.Contains(out, "hold") {
+		t.Errorf("nobody is told that pai-2 waits for hold:\n%s", out)
+	}
+	o.wantNodes(t, "pai-1 v1.36.3 true \npai-2 v1.35.4 true "+o.lastOperation().ID)
+	if v := o.kubectl("version -o json"); !strings.Contains(v, `"gitVersion": "v1.36.3"`) {
+		t.Errorf("the API server did not move although only pai-2 has to wait: %s", v)
+	}
+	if out := o.run(time.Minute, "service", "status"); strings.Contains(out, "v0.9") {
+		t.Errorf("services did not move although only pai-2 has to wait:\n%s", out)
+	}
+	if op := o.lastOperation(); op.Outcome != "waiting" || len(op.Jobs.Interrupted) != 0 {
+		t.Errorf("recorded: %+v", op)
+	}
+	if now := o.jobContainers(); !reflect.DeepEqual(before, now) {
+		t.Errorf("the job's containers are not the same:\nbefore %+v\nafter  %+v", before, now)
+	}
+	st := o.upgradeStatus()
+	if st.State != "waiting" || st.Next != "paictl upgrade resume --wait" || len(st.Waiting) != 1 || st.Waiting[0].Machine != "pai-2" ||
+		len(st.Waiting[0].Jobs) != 1 || st.Waiting[0].Jobs[0].Name != "hold" || len(st.Cordoned) != 2 ||
+		st.Cordoned[0].By != "an operator" || st.Cordoned[1].By != "PAI" {
+		t.Errorf("status: %+v", st)
+	}
+
+	o.waitAndStop(t, before)
+	o.wantNodes(t, "pai-1 v1.36.3 true \npai-2 v1.36.3  ")
+	if op := o.lastOperation(); op.Outcome != "succeeded" || len(op.Jobs.Interrupted) != 0 {
+		t.Errorf("recorded: %+v", op)
+	}
+	if out := o.run(time.Minute, "upgrade", "resume"); !strings.Contains(out, "nothing to resume") {
+		t.Errorf("resuming what is done says: %s", out)
+	}
+	if st := o.upgradeStatus(); st.State != "done" || st.Next != "" {
+		t.Errorf("status: %+v", st)
+	}
+}
+
+// resumeWaits goes on with the upgrade, which is to end with exit code 5.
+func (o *operator) resumeWaits(t *testing.T) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	out, err := o.try(ctx, nil, "upgrade", "resume", "--yes")
+	if code := exitCode(err); code != 5 {
+		t.Fatalf("exit code %d, want 5: %v\n%s", code, err, out)
+	}
+	return out + err.Error()
+}
+
+// waitAndStop has one paictl wait for the job, kills it, has another one wait,
+// and then stops the job: the second one upgrades the machine.
+func (o *operator) waitAndStop(t *testing.T, before []container) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	start := func() (*exec.Cmd, *lockedBuffer) {
+		cmd, said := o.command(ctx, "upgrade", "resume", "--wait", "--wait-timeout", "4m", "--yes"), &lockedBuffer{}
+		cmd.Stderr, cmd.Stdout = said, said
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		o.eventually(3*time.Minute, "it waits for the job", func() (bool, string) {
+			return strings.Contains(said.String(), "~hold (until"), said.String()
+		})
+		return cmd, said
+	}
+	cmd, _ := start()
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // was killed
+	cmd, said := start()
+	if now := o.jobContainers(); !reflect.DeepEqual(before, now) {
+		t.Errorf("the job's containers are not the same:\nbefore %+v\nafter  %+v", before, now)
+	}
+	o.run(time.Minute, "job", "stop", "hold")
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("resume --wait: %v\n%s", err, said)
+	}
+}
+
+// wantNodes compares name, kubelet, whether cordoned and PAI's mark of each node.
+func (o *operator) wantNodes(t *testing.T, want string) {
+	t.Helper()
+	var list struct {
+		Items []struct {
+			Metadata struct {
+				Name        string
+				Annotations map[string]string
+			}
+			Spec   struct{ Unschedulable bool }
+			Status struct {
+				NodeInfo struct{ KubeletVersion string }
+			}
+		}
+	}
+	out := o.kubectl("get nodes -o json")
+	if err := json.Unmarshal([]byte(out), &list); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	var lines []string
+	for _, n := range list.Items {
+		cordoned := ""
+		if n.Spec.Unschedulable {
+			cordoned = "true"
+		}
+		lines = append(lines, strings.Join([]string{n.Metadata.Name, n.Status.NodeInfo.KubeletVersion, cordoned, n.Metadata.Annotations["pai.dev/cordoned-by"]}, " "))
+	}
+	slices.Sort(lines)
+	if got := strings.Join(lines, "\n"); got != want {
+		t.Errorf("nodes:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+// lockedBuffer is what a program has said so far.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	all bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all.String()
+}
