@@ -314,3 +314,43 @@ func TestKubeletStep(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 }
+
+// TestDisown: a mark alone does not make a cordon PAI's to take back.
+func TestDisown(t *testing.T) {
+	t.Parallel()
+	a := newTestAdmission(t, &field{by: map[string]string{}})
+	if err := a.cordon(t.Context(), "ours"); err != nil {
+		t.Fatal(err)
+	}
+	store := folder(t.TempDir())
+	journal := run.NewJournal(store)
+	entry, err := journal.Begin(t.Context(), a.entry.Operation())
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := entry.Operation().ID
+	marked := func(by string) *plan.Node {
+		return &plan.Node{Unschedulable: true, CordonedByPAI: true, CordonedBy: by}
+	}
+	w := plan.World{Machines: []plan.Machine{{Name: "ours", Node: marked(id)}, {Name: "copied", Node: marked(id)},
+		{Name: "invented", Node: marked("20200101T000000.000Z")}, {Name: "not an operation", Node: marked("me")}, {Name: "gone"}}}
+	var said []string
+	if err := disown(t.Context(), journal, &w, func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range w.Machines {
+		if m.Node != nil && (m.Node.CordonedByPAI != (m.Name == "ours") || !m.Node.Unschedulable) {
+			t.Errorf("%s: %+v", m.Name, m.Node)
+		}
+	}
+	if len(said) != 3 {
+		t.Errorf("said %q, want a line for each that stays cordoned", said)
+	}
+	if err := os.WriteFile(store.at("/var/lib/pai/operations/"+id+".json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.Machines[0].Node = marked(id)
+	if err := disown(t.Context(), journal, &w, func(string, ...any) {}); err == nil {
+		t.Error("a journal that cannot be read vouches for a cordon")
+	}
+}

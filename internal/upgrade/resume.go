@@ -2,6 +2,7 @@ package upgrade
 
 import (
 	"context"
+	"slices"
 
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
@@ -90,29 +91,32 @@ func (s *Session) Abandon() Goal {
 	}}
 }
 
+// disown keeps what PAI may take back to what its journal knows.
+func (s *Session) disown(ctx context.Context, w *plan.World) error {
+	if !slices.ContainsFunc(w.Machines, func(m plan.Machine) bool { return m.Node != nil && m.Node.CordonedByPAI }) {
+		return nil
+	}
+	master, err := s.Master()
+	if err != nil {
+		return err
+	}
+	return disown(ctx, run.NewJournal(master), w, s.progress)
+}
+
 // disown takes those marks for PAI's off the world that no operation of the
 // journal has recorded: what PAI did not cordon it does not uncordon.
-func (s *Session) disown(ctx context.Context, w *plan.World) error {
-	var journal *run.Journal
-	for i := range w.Machines {
-		node := w.Machines[i].Node
-		if node == nil || node.CordonedBy == "" {
+func disown(ctx context.Context, journal *run.Journal, w *plan.World, notice func(string, ...any)) error {
+	for _, m := range w.Machines {
+		if m.Node == nil || !m.Node.CordonedByPAI {
 			continue
 		}
-		if journal == nil {
-			master, err := s.Master()
-			if err != nil {
-				return err
-			}
-			journal = run.NewJournal(master)
-		}
-		op, err := journal.Get(ctx, node.CordonedBy)
+		op, err := journal.Get(ctx, m.Node.CordonedBy)
 		if err != nil && pai.CodeOf(err) != pai.CodeNotFound {
 			return err
 		}
-		if err != nil || !op.CordonedBy(w.Machines[i].Name) {
-			s.progress("%s is marked as cordoned by operation %s, which has no record of it: it stays cordoned", w.Machines[i].Name, node.CordonedBy)
-			node.CordonedByPAI, node.CordonedBy = false, ""
+		if err != nil || !op.CordonedBy(m.Name) {
+			notice("%s is marked as cordoned by operation %s, which has no record of it: it stays cordoned", m.Name, m.Node.CordonedBy)
+			m.Node.CordonedByPAI, m.Node.CordonedBy = false, ""
 		}
 	}
 	return nil

@@ -26,6 +26,7 @@ type upgradeStatus struct {
 		Ready   bool
 	}
 	Cordoned []struct{ Machine, By, Operation string }
+	APIError string
 	Next     string
 }
 
@@ -84,6 +85,7 @@ func (o *operator) idleUpgrade(t *testing.T) {
 		t.Errorf("status: %+v", st)
 	}
 
+	o.statusWithoutAPI(t)
 	o.waitAndStop(t, before)
 	o.wantNodes(t, "pai-1 v1.36.3 true \npai-2 v1.36.3  ")
 	if op := o.lastOperation(); op.Outcome != "succeeded" || len(op.Jobs.Interrupted) != 0 {
@@ -95,6 +97,21 @@ func (o *operator) idleUpgrade(t *testing.T) {
 	if st := o.upgradeStatus(); st.State != "done" || st.Next != "" {
 		t.Errorf("status: %+v", st)
 	}
+}
+
+// statusWithoutAPI wants the journal's word while the API is away.
+func (o *operator) statusWithoutAPI(t *testing.T) {
+	unit := o.on("pai-1", "systemctl list-units --plain --no-legend --state=active 'pai-apiserver-*' | cut -d' ' -f1")
+	o.on("pai-1", "systemctl stop "+unit)
+	st := o.upgradeStatus()
+	o.on("pai-1", "systemctl start "+unit)
+	if st.State != "waiting" || st.APIError == "" || len(st.Waiting) != 1 || len(st.Waiting[0].Jobs) != 1 || st.Waiting[0].Jobs[0].Name != "hold" {
+		t.Errorf("status while the API is away: %+v", st)
+	}
+	o.eventually(time.Minute, "the API is back", func() (bool, string) {
+		out, err := o.tryKubectl("get nodes")
+		return err == nil, out
+	})
 }
 
 // resumeWaits goes on with the upgrade, which is to end with exit code 5.
