@@ -7,8 +7,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/kube/kubetest"
 	"pai.dev/pai/internal/pai"
 )
@@ -16,8 +19,8 @@ import (
 // TestCordons has PAI and an operator cordon machines in every order, against a
 // real API server, which remembers who set what: PAI takes back its own only.
 func TestCordons(t *testing.T) {
-	core := kubetest.Start(t).Client.Clientset()
-	ctx := t.Context()
+	client := kubetest.Start(t).Client
+	core, ctx := client.Clientset(), t.Context()
 	operator := func(unschedulable string) func(name string) {
 		return func(name string) { // as kubectl cordon and uncordon do
 			patch := []byte(`{"spec":{"unschedulable":` + unschedulable + `}}`)
@@ -48,7 +51,7 @@ func TestCordons(t *testing.T) {
 		"operator-alone":              {[]func(string){cordon}, "", true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := core.CoreV1().Nodes().Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
+			if _, err := client.Apply(ctx, []*unstructured.Unstructured{nodeObject(config.Machine{Hostname: name})}, kube.ApplyOptions{}); err != nil {
 				t.Fatal(err)
 			}
 			for _, do := range c.before {
