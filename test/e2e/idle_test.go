@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os/exec"
 	"reflect"
 	"slices"
@@ -56,9 +57,13 @@ func (o *operator) idleUpgrade(t *testing.T) {
 	if st := o.upgradeStatus(); st.State != "unfinished" || st.Next != "paictl upgrade resume" || len(st.Left) == 0 {
 		t.Errorf("status of an upgrade that was stopped: %+v", st)
 	}
+	o.eventually(time.Minute, "the job that lost a task has ended", func() (bool, string) {
+		left := o.jobContainers()
+		return len(left) == 0, fmt.Sprint(left)
+	})
 	o.submit("test/e2e/testdata/hold.yaml", 2)
 	before := o.jobContainers()
-	if out := o.kubectl("get pods -A -l pai.dev/job=hold -o jsonpath='{.items[*].spec.nodeName}'"); out != "pai-2 pai-2" {
+	if out := o.kubectl("get pods -A -l pai.dev/job --field-selector=status.phase=Running -o jsonpath='{.items[*].spec.nodeName}'"); out != "pai-2 pai-2" {
 		t.Fatalf("the job is not where this test needs it: %s", out)
 	}
 
