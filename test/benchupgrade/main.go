@@ -1,4 +1,4 @@
-// Command bench-upgrade measures PAI's upgrade of Kubernetes beside kubeadm's
+// Command benchupgrade measures PAI's upgrade of Kubernetes beside kubeadm's
 // on local machines of this host, one after the other, both sampled alike, and
 // what an upgrade costs besides. Its table is kept in docs/benchmarks.md.
 package main
