@@ -52,8 +52,13 @@ func (s *Session) Operate(ctx context.Context, goal Goal, o Options) (pai.Operat
 	if err := o.Show(preview); err != nil {
 		return pai.Operation{}, err
 	}
-	if o.DryRun || len(preview.Plan.Steps) == 0 {
+	if o.DryRun {
 		return pai.Operation{}, nil
+	}
+	if len(preview.Plan.Steps) == 0 {
+		if left, err := s.onlyUnrecorded(ctx, preview.Plan); err != nil || !left {
+			return pai.Operation{}, err
+		}
 	}
 	if err := s.refuseEarly(ctx, preview.Plan, o.Accept); err != nil {
 		return pai.Operation{}, err

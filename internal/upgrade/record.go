@@ -29,7 +29,7 @@ func (s *Session) begin(ctx context.Context, p plan.Plan, o Options) (entry *run
 	if err != nil {
 		return nil, false, err
 	}
-	if left != nil && left.Verb == p.Verb && left.To == p.To {
+	if left != nil && left.To == p.To && left.Verb == p.Verb {
 		entry, err := journal.Resume(ctx, left.ID)
 		return entry, true, err
 	}
@@ -84,6 +84,23 @@ func stepsOf(recorded []pai.StepRecord, p plan.Plan) []pai.StepRecord {
 		steps = append(steps, pai.StepRecord{ID: string(step.ID), Outcome: pai.OutcomePending})
 	}
 	return steps
+}
+
+// onlyUnrecorded reports whether an operation toward a plan's goal was killed at
+// its very end: everything is done, and its record and report are not.
+func (s *Session) onlyUnrecorded(ctx context.Context, p plan.Plan) (bool, error) {
+	master, err := s.Master()
+	if err != nil {
+		return false, err
+	}
+	return unfinished(ctx, master, p)
+}
+
+// unfinished reports whether the journal ends with an operation toward a
+// plan's goal that has no end.
+func unfinished(ctx context.Context, store run.Store, p plan.Plan) (bool, error) {
+	left, err := run.NewJournal(store).Current(ctx)
+	return left != nil && left.Verb == p.Verb && left.To == p.To, err
 }
 
 // operator is who runs this: user@host.
