@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -51,6 +52,7 @@ func FromConfig(config *rest.Config) (*Client, error) {
 	config.QPS = -1
 	config.UserAgent = "paictl"
 	config.WarningHandlerWithContext = rest.NoWarnings{}
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return impatient{next, answerTimeout} })
 
 	clientset, err := kubernetes.NewForConfig(config)
 	if err != nil {

@@ -104,9 +104,10 @@ func (c *Cluster) converge(ctx context.Context, f Fault, r *Round) error {
 		}
 		if said := a.Said(); code != -1 {
 			c.logf("    %s", strings.ReplaceAll(said, "\n", "\n    "))
+			pause(ctx, 2*time.Second) // as a person would
 		}
 		if !harmed {
-			if calm++; calm > 2 {
+			if calm++; calm > 4 {
 				r.Problems = append(r.Problems, "left alone, the same command fails again and again: "+a.Said())
 				return nil
 			}
@@ -171,4 +172,11 @@ func (c *Cluster) examine(ctx context.Context, r *Round) error {
 		r.Problems = append(r.Problems, fmt.Sprintf("there is still something to do (error %v): %s", err, out))
 	}
 	return nil
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
 }
