@@ -23,12 +23,13 @@ func main() {
 	rounds := flag.Int("rounds", 1, "how often each fault is put in")
 	names := flag.String("fault", "", "faults by name, with commas (default: all); list shows them")
 	seed := flag.Uint64("seed", uint64(time.Now().UnixNano()), "of the random instants")
-	reference := flag.String("undisturbed", "", "file that the undisturbed upgrade's end is kept in, and read from when it is there")
+	reference := flag.String("undisturbed", "", "file that the undisturbed upgrade's end is kept in, and read from when it is there; - compares nothing")
+	ends := flag.String("ends", "", "folder that the end of every round is kept in, to look at")
 	paictl := flag.String("paictl", "bin/paictl", "the program")
 	keep := flag.Bool("keep", false, "leave the last cluster")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	ok, err := run(ctx, options{*rounds, *names, *seed, *reference, *paictl, *keep})
+	ok, err := run(ctx, options{*rounds, *names, *seed, *reference, *ends, *paictl, *keep})
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "chaos:", err)
@@ -43,6 +44,7 @@ type options struct {
 	names     string
 	seed      uint64
 	reference string
+	ends      string
 	paictl    string
 	keep      bool
 }
@@ -83,7 +85,7 @@ func run(ctx context.Context, o options) (ok bool, err error) {
 		}()
 	}
 	fmt.Fprintf(os.Stderr, "seed %d\n", o.seed)
-	results, err := chaos.Run(ctx, c, chosen, o.rounds, o.reference)
+	results, err := chaos.Run(ctx, c, chosen, o.rounds, o.reference, o.ends)
 	return print(results), err
 }
 

@@ -24,6 +24,7 @@ type Cluster struct {
 	Job    string // the job that must not notice anything
 	Log    io.Writer
 
+	ends       string      // folder that the ends of rounds are kept in
 	containers []Container // of the job, as they were before the upgrade
 }
 

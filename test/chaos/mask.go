@@ -6,7 +6,6 @@ import (
 	"maps"
 	"regexp"
 	"slices"
-	"strings"
 )
 
 // What no two clusters have in common is replaced by its kind.
@@ -27,17 +26,12 @@ func maskText(s string) string {
 	return s
 }
 
-// random are the endings that Kubernetes gives to names, with a digit in them.
-var random = regexp.MustCompile(`-[a-z0-9]{5}\b`)
+// random are the endings that Kubernetes gives to names: no vowels, and no
+// digits that look like one.
+var random = regexp.MustCompile(`-[bcdfghjklmnpqrstvwxz2456789]{5}\b`)
 
 func maskName(s string) string {
-	s = maskText(s)
-	return random.ReplaceAllStringFunc(s, func(end string) string {
-		if strings.ContainsAny(end, "0123456789") && !strings.HasPrefix(end, "-v0") {
-			return "-<random>"
-		}
-		return end
-	})
+	return random.ReplaceAllString(maskText(s), "-<random>")
 }
 
 // maskObject is an object without its state, its history and its secrets.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -18,10 +19,15 @@ type Result struct {
 	Remarks                                 []string
 }
 
+// Unread stands for a file when ends are not compared but only kept.
+const Unread = "-"
+
 // Run puts each fault in as often as asked for. The undisturbed upgrade comes
 // first, once for each number of machines that a fault needs; with a file, its
-// end is read from there, or kept there.
-func Run(ctx context.Context, c *Cluster, faults []Fault, rounds int, file string) ([]Result, error) {
+// end is read from there, or kept there. With a folder, the end of every round
+// is kept in it.
+func Run(ctx context.Context, c *Cluster, faults []Fault, rounds int, file, folder string) ([]Result, error) {
+	c.ends = folder
 	undisturbed, err := readStates(file)
 	if err != nil {
 		return nil, err
@@ -29,7 +35,7 @@ func Run(ctx context.Context, c *Cluster, faults []Fault, rounds int, file strin
 	var results []Result
 	for _, f := range faults {
 		key := fmt.Sprintf("%d machines, without jobs: %q", max(f.Machines, 1), f.Idle)
-		if undisturbed[key] == nil {
+		if undisturbed[key] == nil && file != Unread {
 			result, end, err := c.rounds(ctx, Fault{Name: "none", Machines: f.Machines, Idle: f.Idle}, 1, nil)
 			results = append(results, result)
 			if err != nil {
@@ -61,6 +67,9 @@ func (c *Cluster) rounds(ctx context.Context, f Fault, times int, undisturbed St
 		result.Commands += r.Attempts
 		result.Took += r.Took
 		end = r.End
+		if err := c.keepEnd(r); err != nil {
+			return result, end, err
+		}
 		if err != nil {
 			result.Remarks = append(result.Remarks, err.Error())
 			return result, end, fmt.Errorf("fault %s: %w", f.Name, err)
@@ -81,7 +90,7 @@ func (c *Cluster) rounds(ctx context.Context, f Fault, times int, undisturbed St
 
 func readStates(file string) (map[string]State, error) {
 	states := map[string]State{}
-	if file == "" {
+	if file == "" || file == Unread {
 		return states, nil
 	}
 	data, err := os.ReadFile(file)
@@ -103,4 +112,19 @@ func writeStates(file string, states map[string]State) error {
 		return err
 	}
 	return os.WriteFile(file, data, 0o600)
+}
+
+// keepEnd writes the end of a round into the folder for that, if there is one.
+func (c *Cluster) keepEnd(r Round) error {
+	if c.ends == "" || r.End == nil {
+		return nil
+	}
+	if err := os.MkdirAll(c.ends, 0o700); err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(r.End, "", " ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(c.ends, r.Fault+".json"), data, 0o600)
 }

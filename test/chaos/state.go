@@ -120,7 +120,7 @@ func (c *Cluster) takeFiles(ctx context.Context, s State, machine string) error 
 			return fmt.Errorf("read %s of %s: %w", h.Name, machine, err)
 		}
 		if h.Name != "run/chaos-list" {
-			s[machine+" file /"+slots.name(h.Name)] = maskText(slots.name(string(data)))
+			s[machine+" file /"+maskName(slots.name(h.Name))] = maskText(slots.name(string(data)))
 			continue
 		}
 		for line := range strings.Lines(string(data)) {
@@ -211,13 +211,10 @@ func (c *Cluster) takeObjects(ctx context.Context, s State) error {
 			kinds = append(kinds, kind)
 		}
 	}
-	out, err = c.kubectl(ctx, "get "+strings.Join(kinds, ",")+" -A -o json")
-	if err != nil {
-		return err
-	}
+	out, getErr := c.kubectl(ctx, "get "+strings.Join(kinds, ",")+" -A -o json")
 	var list struct{ Items []map[string]any }
 	if err := json.Unmarshal([]byte(out), &list); err != nil {
-		return fmt.Errorf("read the cluster's objects: %w", err)
+		return fmt.Errorf("read the cluster's objects: %w", errors.Join(getErr, err))
 	}
 	if len(list.Items) < 50 {
 		return fmt.Errorf("the API lists only %d objects", len(list.Items))
@@ -228,6 +225,9 @@ func (c *Cluster) takeObjects(ctx context.Context, s State) error {
 			return err
 		}
 		meta, _ := o["metadata"].(map[string]any)
+		if name, _ := meta["name"].(string); strings.HasPrefix(name, "bootstrap-token-") {
+			continue // lives for a minute
+		}
 		name := fmt.Sprintf("object %v %v %v/%v", o["apiVersion"], o["kind"], meta["namespace"], meta["name"])
 		s[maskName(name)] = text
 	}

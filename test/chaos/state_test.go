@@ -39,7 +39,7 @@ func TestMasks(t *testing.T) {
 			t.Errorf("%q and %q: taken for the same is %v", c.a, c.b, got)
 		}
 	}
-	if maskName("jobset-train-1a2b3") != maskName("jobset-train-9z8y7") || maskName("kube-system") == maskName("kube-public") {
+	if maskName("jobset-train-4c2b5") != maskName("jobset-train-kwxzd") || maskName("kube-system") == maskName("kube-public") {
 		t.Errorf("names: %q, %q", maskName("jobset-train-1a2b3"), maskName("kube-system"))
 	}
 }
