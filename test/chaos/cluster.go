@@ -132,7 +132,7 @@ func (c *Cluster) inside(ctx context.Context, name, script string) (string, erro
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, "nsenter", "-t", fmt.Sprint(leader), "-m", "-u", "-i", "-n", "-p", "--", "/bin/sh", "-eu", "-c", script)
+	cmd := exec.CommandContext(ctx, "nsenter", "-t", fmt.Sprint(leader), "-m", "-u", "-i", "-n", "-p", "-r", "-w", "--", "/bin/sh", "-eu", "-c", script)
 	cmd.WaitDelay = 2 * time.Second
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
 	var stdout, stderr bytes.Buffer

@@ -77,10 +77,10 @@ const filesScript = `
 cd /
 {
     find opt/pai etc/pai etc/kubernetes etc/cni etc/systemd/system var/lib/pai \
-        \( -path var/lib/pai/operations -o -path var/lib/pai/lock -o -path var/lib/pai/witness -o -path 'opt/pai/v*/run' \) -prune -o -print
+        \( -path var/lib/pai/operations -o -path var/lib/pai/lock -o -path var/lib/pai/witness -o -path 'opt/pai/v*/run' \) -prune -o -print || :
     for l in opt/pai/role/*; do echo "$l/run/$(basename "$l")"; done
-    find var/lib/kubelet -maxdepth 1 -type f
-    find var/lib/kubelet/pki var/lib/etcd -maxdepth 2
+    find var/lib/kubelet -maxdepth 1 -type f || :
+    find var/lib/kubelet/pki var/lib/etcd -maxdepth 2 || :
 } 2>/dev/null | sort -u | while read -r f; do
     case $f in
     *.log|*/swap-kubelet.sh|*_state|var/lib/kubelet/.*) continue ;;
