@@ -127,6 +127,9 @@ func finish(ctx context.Context, entry *run.Entry, result run.Result, w *watch, 
 	settled := settle(ctx)
 	report := w.stop(ctx)
 	outcome, err := result.Outcome, result.Err()
+	if e := (*pai.Error)(nil); errors.As(err, &e) && e.Code == pai.CodeWaiting && entry.Operation().Verb != verbUpgrade {
+		e.Next = "when these jobs have ended, run the same command again"
+	}
 	// What was never begun has no record yet.
 	err = errors.Join(err, entry.Steps(ctx, result.Steps))
 	if settled != nil {

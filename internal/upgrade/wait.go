@@ -16,7 +16,8 @@ type WaitOptions struct {
 	On bool
 	// Timeout ends the waiting, not the operation: it can be gone on with.
 	Timeout time.Duration
-	// Every is how often the machines are asked; a few seconds when it is 0.
+	// Every is how often the machines are asked at first, less often after a
+	// while; a few seconds when it is 0.
 	Every time.Duration
 }
 
@@ -81,7 +82,7 @@ func (w waiter) await(ctx context.Context) error {
 	if w.every == 0 {
 		w.every = askEvery
 	}
-	said, when := "", time.Time{}
+	every, said, when := w.every, "", time.Time{}
 	for {
 		var lines []string
 		for _, step := range w.steps {
@@ -97,7 +98,8 @@ func (w waiter) await(ctx context.Context) error {
 			said, when = text, time.Now()
 		}
 		const next = "go on later with: paictl upgrade resume [--wait]"
-		pause := time.NewTimer(min(w.every, time.Until(w.end)))
+		pause := time.NewTimer(min(every, time.Until(w.end)))
+		every = min(every+every/4, 6*w.every) // jobs that did not end soon may run for days
 		select {
 		case <-pause.C:
 		case <-w.stop:
