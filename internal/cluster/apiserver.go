@@ -162,7 +162,9 @@ func (c *cluster) retireAPIServer(ctx context.Context, h machine.Host, m config.
 // haltRole stops a role; it does not start at the next boot. Its link stays,
 // by which a hand-over that is cut short here is seen to be unfinished.
 func haltRole(ctx context.Context, h machine.Host, r plan.Role) error {
-	_, err := sh(ctx, h, "systemctl --no-reload disable -q %[1]s\nsystemctl stop %[1]s", unit(r))
+	// One that had to be killed counts as failed, which would trouble whoever
+	// looks for failed units.
+	_, err := sh(ctx, h, "systemctl --no-reload disable -q %[1]s\nsystemctl stop %[1]s\nsystemctl reset-failed %[1]s 2>/dev/null || :", unit(r))
 	if err != nil {
 		return fmt.Errorf("stop %s on %q: %w", r, h.Name(), err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 )
@@ -64,13 +65,15 @@ func killAtEverySteps() func(context.Context, *Cluster, *Attempt, int) (bool, er
 // medley is killAtEverySteps with other faults in between: the part of all
 // this that runs in every test.
 func medley() func(context.Context, *Cluster, *Attempt, int) (bool, error) {
-	extra := []struct {
+	type within struct {
 		step  string
 		after time.Duration
 		harm  func(context.Context, *Cluster, *Attempt) error
-	}{
-		{"cluster/etcd", 4 * time.Second, func(ctx context.Context, c *Cluster, _ *Attempt) error { return c.cutSSH(ctx) }},
-		{"cluster/etcd", 6 * time.Second, func(_ context.Context, _ *Cluster, a *Attempt) error { a.Kill(); return nil }},
+	}
+	extra := []within{
+		{"cluster/etcd", 2 * time.Second, func(_ context.Context, _ *Cluster, a *Attempt) error { a.Kill(); return nil }},
+		{"cluster/etcd", 4 * time.Second, func(_ context.Context, _ *Cluster, a *Attempt) error { a.Kill(); return nil }},
+		{"cluster/etcd", 3 * time.Second, func(ctx context.Context, c *Cluster, _ *Attempt) error { return c.cutSSH(ctx) }},
 		{"cluster/apiserver", 2 * time.Second, func(_ context.Context, _ *Cluster, a *Attempt) error { a.Kill(); return nil }},
 		{"cluster/apiserver", 3 * time.Second, func(_ context.Context, _ *Cluster, a *Attempt) error { a.interruptTwice(); return nil }},
 		{"/controller-manager", 200 * time.Millisecond, func(ctx context.Context, c *Cluster, _ *Attempt) error { return c.killAPIServers(ctx) }},
@@ -87,9 +90,13 @@ func medley() func(context.Context, *Cluster, *Attempt, int) (bool, error) {
 				a.Kill()
 				c.logf("  killed at the end of %s", id)
 				return true, nil
-			case e.Kind == "step-started" && len(extra) > 0 && strings.HasSuffix(id, extra[0].step):
-				next := extra[0]
-				extra = extra[1:]
+			case e.Kind == "step-started":
+				i := slices.IndexFunc(extra, func(x within) bool { return strings.HasSuffix(id, x.step) })
+				if i < 0 {
+					continue
+				}
+				next := extra[i]
+				extra = slices.Delete(extra, i, i+1)
 				if !a.within(next.after) {
 					return true, nil
 				}

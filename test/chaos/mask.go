@@ -13,6 +13,7 @@ var masks = []struct {
 	what *regexp.Regexp
 	by   string
 }{
+	{regexp.MustCompile(`(-----BEGIN [A-Z ]+-----)[^-]*(-----END)`), "$1<data>$2"},
 	{regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`), "<uid>"},
 	{regexp.MustCompile(`[0-9a-f]{32,}`), "<hash>"},
 	{regexp.MustCompile(`([A-Za-z0-9+/]{40,}={0,2}\s*)+`), "<data>\n"},

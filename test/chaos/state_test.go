@@ -30,6 +30,7 @@ func TestMasks(t *testing.T) {
 		{"uid: 0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f", "uid: 1a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f", true},
 		{"data: " + strings.Repeat("QUJD", 20) + "==\n", "data: " + strings.Repeat("REVG", 30) + "\n", true},
 		{strings.Repeat(strings.Repeat("A", 64)+"\n", 3) + "end", strings.Repeat(strings.Repeat("B", 64)+"\n", 4) + "end", true},
+		{"-----BEGIN EC PRIVATE KEY-----\nABC\nshort=\n-----END EC PRIVATE KEY-----", "-----BEGIN EC PRIVATE KEY-----\nDEF\nxyz\n-----END EC PRIVATE KEY-----", true},
 		{"at 2026-11-22T11:00:00Z", "at 2026-11-23T12:01:02.123Z", true},
 		{"image: pai.local/kueue:v0.14.0", "image: pai.local/kueue:v0.15.0", false},
 		{"--secure-port=6443", "--secure-port=6444", false},
