@@ -52,9 +52,9 @@ type Check struct {
 	Title string
 	// stages are the operations that it stands in front of.
 	stages Stage
-	// holds is set where a failure also stops an operation that goes on with
-	// what an earlier one left unfinished. The others look at what such an
-	// operation may have left half-done, and are warnings then.
+	// holds is set where it also stands in front of an operation that goes on
+	// with what an earlier one left unfinished. The others look at what may have
+	// been left half-done, which going on is what mends.
 	holds bool
 	judge func(ctx context.Context, w *world) []Result
 }
@@ -94,32 +94,23 @@ func IDs() []string {
 // Run runs the checks side by side, each within its own time, and returns what
 // all of them found: what failed first, then what is unknown.
 func Run(ctx context.Context, in Input, o Options) []Result {
-	var chosen []Check
-	for _, c := range All() {
-		if (o.Stage == Standalone || c.stages&o.Stage != 0) && !slices.Contains(o.Skip, c.ID) {
-			chosen = append(chosen, c)
-		}
-	}
-	return runAll(ctx, chosen, newWorld(ctx, in), o.Resuming, limit)
+	return runAll(ctx, choose(All(), o), newWorld(ctx, in), limit)
 }
 
-func runAll(ctx context.Context, checks []Check, w *world, resuming bool, limit time.Duration) []Result {
+func choose(checks []Check, o Options) []Check {
+	return slices.DeleteFunc(checks, func(c Check) bool {
+		return o.Stage != Standalone && c.stages&o.Stage == 0 || o.Resuming && !c.holds || slices.Contains(o.Skip, c.ID)
+	})
+}
+
+func runAll(ctx context.Context, checks []Check, w *world, limit time.Duration) []Result {
 	found := make([][]Result, len(checks))
 	var wg sync.WaitGroup
 	for i, c := range checks {
 		wg.Go(func() { found[i] = runOne(ctx, c, w, limit) })
 	}
 	wg.Wait()
-	var all []Result
-	for i, c := range checks {
-		for _, r := range found[i] {
-			if resuming && r.Bad() && !c.holds {
-				r.Outcome = Warning
-				r.Found += "; an operation was left unfinished, and going on with it is how this is mended"
-			}
-			all = append(all, r)
-		}
-	}
+	all := slices.Concat(found...)
 	slices.SortStableFunc(all, func(a, b Result) int { return cmp.Compare(rank(a.Outcome), rank(b.Outcome)) })
 	return all
 }

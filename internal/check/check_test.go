@@ -118,7 +118,7 @@ func TestRunReportsAll(t *testing.T) {
 		{ID: "waits", judge: func(ctx context.Context, _ *world) []Result { <-ctx.Done(); return []Result{unknown("", ctx.Err())} }},
 	}
 	var got []string
-	for _, r := range runAll(t.Context(), checks, nil, false, 300*time.Millisecond) {
+	for _, r := range runAll(t.Context(), checks, nil, 300*time.Millisecond) {
 		got = append(got, strings.TrimSpace(string(r.Outcome)+" "+r.ID+" "+r.Target))
 	}
 	want := []string{"failed several a", "unknown breaks", "unknown hangs", "unknown waits", "warning several b", "ok fine", "ok idle"}
@@ -127,20 +127,25 @@ func TestRunReportsAll(t *testing.T) {
 	}
 }
 
-func TestResumingIsNotHeldUpByWhatItMends(t *testing.T) {
+func TestChoose(t *testing.T) {
 	t.Parallel()
-	wrong := func(context.Context, *world) []Result {
-		return []Result{failed("", "mend it", "wrong"), unknown("x", errTest)}
-	}
-	checks := []Check{{ID: "halfway", judge: wrong}, {ID: "holds", holds: true, judge: wrong}}
-	for _, r := range runAll(t.Context(), checks, nil, true, time.Second) {
-		if r.Bad() != (r.ID == "holds") || (r.Outcome == Warning) != (r.ID == "halfway") {
-			t.Errorf("%+v", r)
+	checks := []Check{{ID: "both", stages: Boot | Upgrade}, {ID: "upgrade", stages: Upgrade}, {ID: "holds", stages: Upgrade, holds: true}, {ID: "alone"}}
+	for _, c := range []struct {
+		o    Options
+		want string
+	}{
+		{Options{Stage: Standalone}, "both upgrade holds alone"},
+		{Options{Stage: Boot}, "both"},
+		{Options{Stage: Upgrade}, "both upgrade holds"},
+		{Options{Stage: Upgrade, Skip: []string{"upgrade"}}, "both holds"},
+		{Options{Stage: Upgrade, Resuming: true}, "holds"}, // going on mends the others
+	} {
+		var got []string
+		for _, check := range choose(slices.Clone(checks), c.o) {
+			got = append(got, check.ID)
 		}
-	}
-	for _, r := range runAll(t.Context(), checks, nil, false, time.Second) {
-		if !r.Bad() {
-			t.Errorf("%+v although nothing was left unfinished", r)
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%+v: %q, want %q", c.o, got, c.want)
 		}
 	}
 }
@@ -160,12 +165,6 @@ func TestChecksHaveNamesAndStages(t *testing.T) {
 	err := Known([]string{"machine-disk", "machine-dsk"})
 	if pai.ExitCode(err) != 2 || !strings.Contains(err.Error(), "machine-dsk") || !strings.Contains(nextOf(err), "machine-disk") {
 		t.Errorf("got %v", err)
-	}
-	in := blind()
-	for _, r := range Run(t.Context(), in, Options{Stage: Boot, Skip: []string{"machine-disk"}}) {
-		if r.ID == "machine-disk" || r.ID == "service-ready" {
-			t.Errorf("%s ran before a boot", r.ID)
-		}
 	}
 }
 
