@@ -27,6 +27,7 @@ is done where nothing is missing. Running jobs are guarded as in an upgrade.`,
 	}
 	t := addTarget(env, cmd)
 	f := addOperateFlags(cmd)
+	f.skip = addSkipCheck(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return operateOn(cmd.Context(), t, *f, "boot Kubernetes on the machines of the configuration",
 			func(s *upgrade.Session) (upgrade.Goal, error) { return s.Bootup(), nil })

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pai.dev/pai/internal/check"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/upgrade"
@@ -21,6 +22,7 @@ type operateFlags struct {
 	dryRun bool
 	accept []string
 	wait   *upgrade.WaitOptions // nil where the command has no --wait
+	skip   *[]string            // checks; nil where a command has none in front of it
 }
 
 func addOperateFlags(cmd *cobra.Command) *operateFlags {
@@ -30,8 +32,18 @@ func addOperateFlags(cmd *cobra.Command) *operateFlags {
 	return f
 }
 
+func (f operateFlags) skipped() []string {
+	if f.skip == nil {
+		return nil
+	}
+	return *f.skip
+}
+
 // operateOn opens the cluster, asks for its id where that is due, and runs a goal.
 func operateOn(ctx context.Context, t *target, f operateFlags, what string, goal func(*upgrade.Session) (upgrade.Goal, error)) error {
+	if err := check.Known(f.skipped()); err != nil {
+		return err
+	}
 	s, err := t.open(ctx)
 	if err != nil {
 		return err
@@ -60,7 +72,7 @@ func operate(ctx context.Context, env *Env, s *upgrade.Session, goal upgrade.Goa
 		wait = *f.wait
 	}
 	op, err := s.OperateAndWait(ctx, goal, upgrade.Options{
-		Accept: f.accept, DryRun: f.dryRun, SafeStop: safeStop, Events: view.event, Notice: env.Progressf,
+		Accept: f.accept, SkipChecks: f.skipped(), DryRun: f.dryRun, SafeStop: safeStop, Events: view.event, Notice: env.Progressf,
 		Show: func(p upgrade.Preview) error {
 			if f.dryRun {
 				return env.Show(p.Plan, func(out io.Writer) error { return writePlan(out, p) })

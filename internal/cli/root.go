@@ -64,6 +64,7 @@ func newRootCommand(env *Env) *cobra.Command {
 		newJobCommand(env),
 		newImageCommand(env),
 		newUpCommand(env), newDownCommand(env), newClusterCommand(env), newServiceCommand(env), newUpgradeCommand(env),
+		newCheckCommand(env),
 		newReleaseCommand(env),
 		newConfigCommand(env),
 	)

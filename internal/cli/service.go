@@ -30,6 +30,7 @@ configuration names. What already runs as it should is left alone.`,
 	}
 	t := addTarget(env, cmd)
 	f := addOperateFlags(cmd)
+	f.skip = addSkipCheck(cmd)
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
 		return operateOn(cmd.Context(), t, *f, "start services",
 			func(s *upgrade.Session) (upgrade.Goal, error) { return s.StartServices(names), nil })

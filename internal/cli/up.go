@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pai.dev/pai/internal/check"
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
@@ -22,6 +23,7 @@ func newUpCommand(env *Env) *cobra.Command {
 	var (
 		releaseName string
 		machines    int
+		skip        *[]string
 	)
 	cmd := &cobra.Command{
 		Use:   "up",
@@ -35,15 +37,19 @@ there. It does not move what runs to another release: that is what
 "paictl upgrade apply" is for.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runUp(cmd.Context(), env, releaseName, machines)
+			return runUp(cmd.Context(), env, releaseName, machines, operateFlags{skip: skip})
 		},
 	}
 	cmd.Flags().StringVar(&releaseName, "release", "", "release to run (default: the newest)")
 	cmd.Flags().IntVar(&machines, "machines", 1, "number of machines; the first carries the control plane")
+	skip = addSkipCheck(cmd)
 	return cmd
 }
 
-func runUp(ctx context.Context, env *Env, releaseName string, machines int) error {
+func runUp(ctx context.Context, env *Env, releaseName string, machines int, f operateFlags) error {
+	if err := check.Known(f.skipped()); err != nil {
+		return err
+	}
 	if machines < 1 || machines > 20 {
 		return pai.Errorf(pai.CodeUsage, "give --machines a number from 1 to 20", "%d machines cannot be made", machines)
 	}
@@ -61,7 +67,7 @@ func runUp(ctx context.Context, env *Env, releaseName string, machines int) erro
 	}
 	defer s.Close()
 	for _, goal := range []upgrade.Goal{s.Bootup(), s.StartServices(nil)} {
-		if _, err := operate(ctx, env, s, goal, operateFlags{}); err != nil {
+		if _, err := operate(ctx, env, s, goal, f); err != nil {
 			return err
 		}
 	}

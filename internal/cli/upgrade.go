@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pai.dev/pai/internal/check"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/upgrade"
@@ -51,6 +52,7 @@ func newUpgradePlanCommand(env *Env) *cobra.Command {
 	t := addTarget(env, cmd)
 	to := addUpgradeTarget(cmd)
 	offline := addOffline(cmd)
+	skip := addSkipCheck(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if offline.given() {
 			return offline.run(env, *to)
@@ -59,7 +61,7 @@ func newUpgradePlanCommand(env *Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return operateOn(cmd.Context(), t, operateFlags{dryRun: true}, "",
+		return operateOn(cmd.Context(), t, operateFlags{dryRun: true, skip: skip}, "",
 			func(s *upgrade.Session) (upgrade.Goal, error) { return s.Upgrade(target), nil })
 	}
 	return cmd
@@ -84,7 +86,11 @@ Interrupted anywhere, the same command goes on where it stopped.`,
 	to := addUpgradeTarget(cmd)
 	f := addOperateFlags(cmd)
 	f.wait = addWait(cmd)
+	f.skip = addSkipCheck(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := check.Known(f.skipped()); err != nil {
+			return err
+		}
 		target, err := fillTarget(*to)
 		if err != nil {
 			return err

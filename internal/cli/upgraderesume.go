@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pai.dev/pai/internal/check"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/upgrade"
 )
@@ -34,7 +35,11 @@ wait; with --wait it stays until none does.`,
 	t := addTarget(env, cmd)
 	f := addOperateFlags(cmd)
 	f.wait = addWait(cmd)
+	f.skip = addSkipCheck(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := check.Known(f.skipped()); err != nil {
+			return err
+		}
 		s, err := t.open(cmd.Context())
 		if err != nil {
 			return err

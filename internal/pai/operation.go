@@ -49,6 +49,7 @@ type Operation struct {
 	Report
 
 	AcceptedRisks []string     `json:"acceptedRisks,omitempty"`
+	SkippedChecks []string     `json:"skippedChecks,omitempty"`
 	Steps         []StepRecord `json:"steps"`
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -41,4 +43,23 @@ func (b *Bundle) eachBlob(check func(namedBlob) error) error {
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// Complete looks whether every blob is there and as long as it should be,
+// which takes no time. Its content is verified when it is read, and by Verify.
+func (b *Bundle) Complete() error {
+	err := b.eachBlob(func(blob namedBlob) error {
+		info, err := os.Stat(blobPath(b.dir, blob.descriptor.Digest))
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("blob %s is missing", blob.descriptor.Digest)
+		}
+		if err == nil && info.Size() != blob.descriptor.Size {
+			err = fmt.Errorf("blob %s has not the size of %d bytes that it should have", blob.descriptor.Digest, blob.descriptor.Size)
+		}
+		return err
+	})
+	if err != nil {
+		return notVerified(b.dir, err)
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package upgrade
 import (
 	"fmt"
 
+	"pai.dev/pai/internal/check"
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
@@ -14,6 +15,10 @@ import (
 type Goal struct {
 	Verb string
 	Plan func(w plan.World) (plan.Plan, error)
+	// stage chooses the checks that stand in front of it, none when it is zero;
+	// release is the one that they check for.
+	stage   check.Stage
+	release pai.Version
 	// begin runs once the plan is agreed and the lock is held, before the first step.
 	begin func() error
 	// look is set where the plan repeats steps that may well be done, because
@@ -25,7 +30,7 @@ type Goal struct {
 
 // Bootup makes the machines run the Kubernetes that the configuration names.
 func (s *Session) Bootup() Goal {
-	return Goal{Verb: "k8s-bootup", look: true, Plan: func(w plan.World) (plan.Plan, error) {
+	return Goal{Verb: "k8s-bootup", look: true, stage: check.Boot, release: s.releaseOf(s.Config.Pair().Kubernetes), Plan: func(w plan.World) (plan.Plan, error) {
 		pair := s.Config.Pair()
 		in, err := s.input(w, pair.Services)
 		if err != nil {
@@ -45,7 +50,7 @@ func (s *Session) Clean(wipe bool) Goal {
 // StartServices starts services, all of them when none is named, at the
 // release that the configuration names.
 func (s *Session) StartServices(names []string) Goal {
-	return Goal{Verb: "service-start", look: true, Plan: func(w plan.World) (plan.Plan, error) {
+	return Goal{Verb: "service-start", look: true, stage: check.Services, release: s.Config.Pair().Services, Plan: func(w plan.World) (plan.Plan, error) {
 		to := s.Config.Pair().Services
 		in, err := s.input(w, to)
 		if err != nil {
@@ -74,6 +79,7 @@ func (s *Session) Upgrade(target plan.Target) Goal {
 	return Goal{
 		Verb:   verbUpgrade,
 		target: targetOf(target),
+		stage:  check.Upgrade, release: target.Release,
 		Plan: func(w plan.World) (plan.Plan, error) {
 			in, err := s.input(w, target.Release)
 			if err != nil {

@@ -24,12 +24,14 @@ const lookTimeout = 30 * time.Second
 
 // Options are what the caller adds to a goal.
 type Options struct {
-	Accept   []string // risks accepted by name
-	DryRun   bool     // stop after showing
-	Show     func(Preview) error
-	Events   func(run.Event)
-	Notice   func(format string, args ...any)
-	SafeStop <-chan struct{} // closed: stop at the next safe point
+	Accept []string // risks accepted by name
+	// SkipChecks names checks that are left out; the journal says which.
+	SkipChecks []string
+	DryRun     bool // stop after showing
+	Show       func(Preview) error
+	Events     func(run.Event)
+	Notice     func(format string, args ...any)
+	SafeStop   <-chan struct{} // closed: stop at the next safe point
 
 	target pai.Target // the goal's, which Operate records
 }
@@ -51,6 +53,11 @@ func (s *Session) Operate(ctx context.Context, goal Goal, o Options) (pai.Operat
 	}
 	if err := o.Show(preview); err != nil {
 		return pai.Operation{}, err
+	}
+	if len(preview.Plan.Steps) > 0 {
+		if err := s.preflight(ctx, goal, preview.Plan, world, o); err != nil {
+			return pai.Operation{}, err
+		}
 	}
 	if o.DryRun {
 		return pai.Operation{}, nil
@@ -139,7 +146,7 @@ func (s *Session) refuseEarly(ctx context.Context, p plan.Plan, accept []string)
 		return err
 	}
 	for _, step := range p.Steps {
-		if step.Risk != pai.RiskEviction && step.Kind != plan.KindService && step.Kind != plan.KindStop {
+		if !judgedEarly(step) {
 			continue
 		}
 		if err := g.Check(ctx, step); err != nil {
@@ -147,6 +154,10 @@ func (s *Session) refuseEarly(ctx context.Context, p plan.Plan, accept []string)
 		}
 	}
 	return nil
+}
+
+func judgedEarly(step plan.Step) bool {
+	return step.Risk == pai.RiskEviction || step.Kind == plan.KindService || step.Kind == plan.KindStop
 }
 
 // unchanged plans again now that the lock is held. What was shown is what is

@@ -31,9 +31,12 @@ func (s *Session) begin(ctx context.Context, p plan.Plan, o Options) (entry *run
 	}
 	if left != nil && left.To == p.To && left.Verb == p.Verb {
 		entry, err := journal.Resume(ctx, left.ID)
+		if err == nil && len(o.SkipChecks) > 0 {
+			err = entry.Update(ctx, func(op *pai.Operation) { op.SkippedChecks = union(op.SkippedChecks, o.SkipChecks) })
+		}
 		return entry, true, err
 	}
-	op := pai.Operation{Verb: p.Verb, By: operator(), From: p.From, To: p.To, AcceptedRisks: o.Accept, Target: o.target}
+	op := pai.Operation{Verb: p.Verb, By: operator(), From: p.From, To: p.To, AcceptedRisks: o.Accept, SkippedChecks: o.SkipChecks, Target: o.target}
 	if last, err := s.lastUpgrade(ctx); err != nil {
 		return nil, false, err
 	} else if last != nil && p.Verb == verbUpgrade && last.Outcome == pai.OutcomeWaiting && last.To == p.To {
@@ -101,6 +104,13 @@ func (s *Session) onlyUnrecorded(ctx context.Context, p plan.Plan) (bool, error)
 func unfinished(ctx context.Context, store run.Store, p plan.Plan) (bool, error) {
 	left, err := run.NewJournal(store).Current(ctx)
 	return left != nil && left.Verb == p.Verb && left.To == p.To, err
+}
+
+// union lists what is in a or b, sorted, each once.
+func union(a, b []string) []string {
+	all := slices.Concat(a, b)
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // operator is who runs this: user@host.

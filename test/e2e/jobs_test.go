@@ -100,6 +100,7 @@ type operation struct {
 		Kept                             struct{ OutageSeconds, LongestGapSeconds float64 }
 	}
 	UnobservedSeconds float64
+	SkippedChecks     []string
 	Steps             []struct {
 		ID, Outcome string
 		Seconds     float64

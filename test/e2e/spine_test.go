@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,13 +60,18 @@ func TestUpgradeUnderARunningJob(t *testing.T) {
 		}
 	})
 
-	o.run(10*time.Minute, "upgrade", "apply", "--to", "v0.10", "--yes")
+	t.Run("checks find faults by name", o.checksFindFaults)
+
+	o.run(10*time.Minute, "upgrade", "apply", "--to", "v0.10", "--skip-check", "pod-owners", "--yes")
 	if after := o.jobContainers(); !reflect.DeepEqual(before, after) {
 		t.Errorf("the job's containers are not the same:\nbefore %+v\nafter  %+v", before, after)
 	}
 	op := o.lastOperation()
 	if op.Outcome != "succeeded" || op.Jobs.Before != 2 || op.Jobs.After != 2 || op.Jobs.Interrupted == nil || len(op.Jobs.Interrupted) != 0 {
 		t.Errorf("report: %+v", op)
+	}
+	if !slices.Equal(op.SkippedChecks, []string{"pod-owners"}) {
+		t.Errorf("the record says that %q were skipped", op.SkippedChecks)
 	}
 	if op.From.Kubernetes != "v0.9-pai" || op.To.Kubernetes != "v0.10-pai" || op.From.Services != "v0.9" || op.To.Services != "v0.10" {
 		t.Errorf("from %v to %v", op.From, op.To)

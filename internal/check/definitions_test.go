@@ -1,0 +1,181 @@
+package check
+
+import (
+	"strings"
+	"testing"
+
+	apiextensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/yaml"
+)
+
+func definition(t *testing.T, text string) apiextensions.CustomResourceDefinition {
+	t.Helper()
+	var d apiextensions.CustomResourceDefinition
+	if err := yaml.UnmarshalStrict([]byte(text), &d); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestStoredVersions(t *testing.T) {
+	t.Parallel()
+	now := definition(t, `{metadata: {name: cars.example.com}, status: {storedVersions: [v1beta1, v1]}}`)
+	of := func(versions string) []Result {
+		return versionsKept(changed{now, definition(t, `{spec: {versions: `+versions+`}}`)})
+	}
+	judgements(t, []judged{
+		{"gone", of(`[{name: v1, served: true}, {name: v2, served: true}]`)[0], Failed, "stored as v1beta1, which the release's definition no longer has"},
+		{"no longer served", of(`[{name: v1beta1, served: false}, {name: v1, served: true}]`)[0], Warning, "no longer serves"},
+	})
+	if got := of(`[{name: v1beta1, served: true}, {name: v1, served: true}]`); len(got) != 0 {
+		t.Errorf("all versions stay, and yet %+v", got)
+	}
+}
+
+const carVersion = `
+spec:
+  group: example.com
+  names: {plural: cars, kind: Car}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec:
+            type: object
+            required: [wheels, colour]
+            properties:
+              wheels: {type: integer, maximum: 4}
+              colour: {type: string, default: grey}
+              parts: {type: array, x-kubernetes-list-type: set, items: {type: string}}
+            x-kubernetes-validations:
+            - {rule: "self.wheels != 3", message: "three wheels tip over"}
+`
+
+func TestStoredObjectsAreValidatedAsByTheAPI(t *testing.T) {
+	t.Parallel()
+	v, err := newValidator(definition(t, carVersion), "v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ spec, problem string }{
+		{`{wheels: 4, colour: red}`, ""},
+		{`{wheels: 4}`, ""},                               // the default is filled in
+		{`{wheels: 4, wings: 2}`, ""},                     // what the schema does not know is dropped
+		{`{wheels: 4, colour: null}`, ""},                 // null is as if it were not there
+		{`{colour: red}`, "wheels"},                       // required
+		{`{wheels: 5}`, "less than or equal to 4"},        // out of range
+		{`{wheels: four}`, "integer"},                     // of another type
+		{`{wheels: 3}`, "three wheels tip over"},          // by a rule
+		{`{wheels: 4, parts: [door, door]}`, "Duplicate"}, // by the kind of list
+	} {
+		o := &unstructured.Unstructured{}
+		data, err := yaml.YAMLToJSON([]byte(`{apiVersion: example.com/v1, kind: Car, metadata: {name: a}, spec: ` + c.spec + `}`))
+		if err == nil {
+			err = o.UnmarshalJSON(data) // whole numbers are integers, as they come from the API
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := strings.Join(v.validate(t.Context(), o), "; ")
+		if (c.problem == "") != (got == "") || !strings.Contains(got, c.problem) {
+			t.Errorf("%s: %q, want %q", c.spec, got, c.problem)
+		}
+	}
+	if _, err := newValidator(definition(t, carVersion), "v2"); err == nil {
+		t.Error("a version that is not there takes everything")
+	}
+}
+
+func TestCommonVersion(t *testing.T) {
+	t.Parallel()
+	of := func(now, next string) string {
+		v, err := commonVersion(changed{definition(t, `{spec: {versions: `+now+`}}`), definition(t, `{spec: {versions: `+next+`}}`)})
+		if err != nil {
+			return "none"
+		}
+		return v
+	}
+	const both = `[{name: v1beta1, served: true}, {name: v1, served: true, storage: true}]`
+	for _, c := range []struct{ name, now, next, want string }{
+		{"the new storage version", both, both, "v1"},
+		{"which is not served yet", `[{name: v1beta1, served: true}]`, both, "v1beta1"},
+		{"which is there and not served", `[{name: v1beta1, served: true}, {name: v1, served: false}]`, both, "v1beta1"},
+		{"nothing in common", `[{name: v1alpha1, served: true}]`, both, "none"},
+	} {
+		if got := of(c.now, c.next); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+func TestRequestedRemoved(t *testing.T) {
+	t.Parallel()
+	const metrics = `# TYPE apiserver_requested_deprecated_apis gauge
+apiserver_requested_deprecated_apis{group="resource.k8s.io",removed_release="1.36",resource="resourceslices",subresource="",version="v1beta1"} 1
+apiserver_requested_deprecated_apis{group="networking.k8s.io",removed_release="1.37",resource="ipaddresses",subresource="",version="v1beta1"} 1
+apiserver_requested_deprecated_apis{group="",removed_release="",resource="endpoints",subresource="",version="v1"} 1
+apiserver_requested_deprecated_apis{group="x.k8s.io",removed_release="soon",resource="things",subresource="",version="v1"} 1
+apiserver_request_total{removed_release="1.30"} 1
+`
+	for minor, want := range map[int]string{35: "unknown things.v1.x.k8s.io",
+		36: "failed resourceslices.v1beta1.resource.k8s.io, unknown things.v1.x.k8s.io",
+		37: "failed resourceslices.v1beta1.resource.k8s.io, failed ipaddresses.v1beta1.networking.k8s.io, unknown things.v1.x.k8s.io"} {
+		found, err := requestedRemoved(strings.NewReader(metrics), minor)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, r := range found {
+			got = append(got, string(r.Outcome)+" "+r.Target)
+		}
+		if strings.Join(got, ", ") != want {
+			t.Errorf("toward 1.%d: %q, want %q", minor, got, want)
+		}
+	}
+}
+
+func TestRemovals(t *testing.T) {
+	t.Parallel()
+	find := func(after, upTo int, kind string) (removal, bool) {
+		for _, r := range removals(after, upTo) {
+			if r.Gone.Kind == kind && r.Gone.Version == "v1beta1" {
+				return r, true
+			}
+		}
+		return removal{}, false
+	}
+	r, there := find(36, 37, "ServiceCIDR")
+	if want := (schema.GroupVersionKind{Group: "networking.k8s.io", Version: "v1", Kind: "ServiceCIDR"}); !there || r.Stays != want || r.In != 37 {
+		t.Errorf("got %+v, %t: networking.k8s.io/v1beta1 ServiceCIDR goes with 1.37, and v1 stays", r, there)
+	}
+	for _, span := range [][2]int{{35, 36}, {37, 38}} {
+		if _, there := find(span[0], span[1], "ServiceCIDR"); there {
+			t.Errorf("ServiceCIDR does not go between 1.%d and 1.%d", span[0], span[1])
+		}
+	}
+}
+
+func TestWrittenBy(t *testing.T) {
+	t.Parallel()
+	r := removal{Gone: schema.GroupVersionKind{Group: "example.com", Version: "v1beta1", Kind: "Car"}, Stays: schema.GroupVersionKind{Group: "example.com", Version: "v1", Kind: "Car"}, In: 37}
+	of := func(text string) []Result {
+		o := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal([]byte(text), &o.Object); err != nil {
+			t.Fatal(err)
+		}
+		return writtenBy(o, r)
+	}
+	judgements(t, []judged{
+		{"applied from an old file", of(`{metadata: {name: a, annotations: {kubectl.kubernetes.io/last-applied-configuration: '{"apiVersion":"example.com/v1beta1"}'}}}`)[0], Failed, "1.37 no longer has"},
+		{"written by an old client", of(`{metadata: {name: a, managedFields: [{manager: robot, apiVersion: example.com/v1beta1}]}}`)[0], Warning, "robot wrote it"},
+	})
+	if got := of(`{metadata: {name: a, managedFields: [{manager: robot, apiVersion: example.com/v1}]}}`); len(got) != 0 {
+		t.Errorf("got %+v", got)
+	}
+}

@@ -1,0 +1,48 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+
+	"pai.dev/pai/internal/check"
+	"pai.dev/pai/internal/pai"
+)
+
+func TestCheckShowsTheWorstFirst(t *testing.T) {
+	t.Parallel()
+	results := []check.Result{
+		{ID: "machine-disk", Target: "m1", Outcome: check.Failed, Found: "full\nquite", Fix: "make room"},
+		{ID: "etcd", Outcome: check.Unknown, Found: "no answer", Fix: "look at it"},
+		{ID: "machine-swap", Target: "m1", Outcome: check.Warning, Found: "swap is on", Fix: "turn it off"},
+		{ID: "bundle", Target: "v0.10", Outcome: check.OK, Found: "complete"},
+	}
+	var out strings.Builder
+	if err := writeResults(&out, results); err != nil {
+		t.Fatal(err)
+	}
+	want := `failed (1)
+  machine-disk  m1  full quite
+                    → make room
+
+unknown (1)
+  etcd  -  no answer
+           → look at it
+
+warning (1)
+  machine-swap  m1  swap is on
+                    → turn it off
+
+ok (1)
+  bundle  v0.10  complete
+
+`
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+	}
+	if err := foundWrong(results); pai.ExitCode(err) != 1 || !strings.Contains(err.Error(), "1 failed, 1 could not be observed") {
+		t.Errorf("got %v", err)
+	}
+	if err := foundWrong(results[2:]); err != nil {
+		t.Errorf("warnings are nobody's failure: %v", err)
+	}
+}

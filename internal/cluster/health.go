@@ -1,0 +1,108 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/plan"
+)
+
+// Health asks one role of one machine how it is, the way PAI's own steps do.
+// Of the Deps it needs the configuration and the machines.
+func Health(ctx context.Context, d Deps, m config.Machine, r plan.Role) error {
+	h := d.Hosts[m.Hostname]
+	if h == nil {
+		return fmt.Errorf("machine %q does not answer", m.Hostname)
+	}
+	return (&cluster{Deps: d}).healthy(ctx, h, m, r)
+}
+
+// EtcdStatus is what the etcd that runs on a machine says of itself.
+type EtcdStatus struct {
+	Member   uint64 // the one that was asked
+	Leader   uint64 // 0 while there is none
+	Version  string
+	Size     int64 // of its file
+	Used     int64 // of that, what is not free space; defragmentation frees the rest
+	Quota    int64 // 0 where it does not say
+	Errors   []string
+	Alarms   []string
+	Members  int
+	Learners int
+}
+
+// ReadEtcd asks the etcd that runs in one of a machine's two slots.
+func ReadEtcd(ctx context.Context, h machine.Host, role plan.Role) (EtcdStatus, error) {
+	ask := roleLink(role) + "/bin/" + etcdctlArgs(slotOf(role)) + " --dial-timeout=2s --command-timeout=5s"
+	out, err := sh(ctx, h, "%[1]s endpoint status -w json; echo; %[1]s alarm list -w json; echo; %[1]s member list -w json", ask)
+	if err != nil {
+		return EtcdStatus{}, fmt.Errorf("ask etcd on %q: %w", h.Name(), err)
+	}
+	s, err := parseEtcd([]byte(out))
+	if err != nil {
+		return s, fmt.Errorf("read what etcd on %q says: %w", h.Name(), err)
+	}
+	return s, nil
+}
+
+// parseEtcd reads three JSON documents: status, alarms, members.
+func parseEtcd(data []byte) (EtcdStatus, error) {
+	var status []struct {
+		Status struct {
+			Header struct {
+				MemberID uint64 `json:"member_id"`
+			} `json:"header"`
+			Version string   `json:"version"`
+			Leader  uint64   `json:"leader"`
+			Size    int64    `json:"dbSize"`
+			Used    int64    `json:"dbSizeInUse"`
+			Quota   int64    `json:"dbSizeQuota"`
+			Errors  []string `json:"errors"`
+		} `json:"Status"`
+	}
+	var alarms struct {
+		Alarms []struct {
+			Alarm any `json:"alarm"` // a number or its name, by etcd's version
+		} `json:"alarms"`
+	}
+	var members struct {
+		Members memberList `json:"members"`
+	}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	for _, into := range []any{&status, &alarms, &members} {
+		if err := decoder.Decode(into); err != nil {
+			return EtcdStatus{}, err
+		}
+	}
+	if len(status) != 1 {
+		return EtcdStatus{}, fmt.Errorf("%d endpoints answered, not one", len(status))
+	}
+	one := status[0].Status
+	s := EtcdStatus{Member: one.Header.MemberID, Leader: one.Leader, Version: one.Version,
+		Size: one.Size, Used: one.Used, Quota: one.Quota, Errors: one.Errors, Members: len(members.Members)}
+	for _, a := range alarms.Alarms {
+		s.Alarms = append(s.Alarms, alarmName(a.Alarm))
+	}
+	for _, m := range members.Members {
+		if m.Learner {
+			s.Learners++
+		}
+	}
+	return s, nil
+}
+
+// alarmName spells the numbers of etcd's AlarmType (etcdserverpb).
+func alarmName(v any) string {
+	switch v {
+	case float64(1):
+		return "NOSPACE"
+	case float64(2):
+		return "CORRUPT"
+	default:
+		return fmt.Sprint(v)
+	}
+}
