@@ -18,7 +18,7 @@ func newUpgradeCommand(env *Env) *cobra.Command {
 		Use:   "upgrade",
 		Short: "Plan and carry out upgrades of Kubernetes and of the services, while jobs run",
 	}
-	cmd.AddCommand(newUpgradePlanCommand(env), newUpgradeApplyCommand(env), newUpgradeStatusCommand(env), newUpgradeResumeCommand(env), newUpgradeAbandonCommand(env), newUpgradeHistoryCommand(env))
+	cmd.AddCommand(newUpgradePlanCommand(env), newUpgradeApplyCommand(env), newUpgradeStatusCommand(env), newUpgradeResumeCommand(env), newUpgradeAbandonCommand(env), newUpgradeRollbackCommand(env), newUpgradeHistoryCommand(env))
 	return cmd
 }
 
@@ -128,7 +128,7 @@ func newUpgradeHistoryCommand(env *Env) *cobra.Command {
 			return err
 		}
 		defer s.Close()
-		ops, err := s.History(cmd.Context(), "upgrade")
+		ops, err := s.History(cmd.Context(), "upgrade", "rollback")
 		if err != nil {
 			return err
 		}
@@ -139,9 +139,9 @@ func newUpgradeHistoryCommand(env *Env) *cobra.Command {
 
 func writeHistory(out io.Writer, ops []pai.Operation) error {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "OPERATION\tSTARTED\tFROM\tTO\tOUTCOME\tJOBS\tINTERRUPTED\tAPI AWAY")
+	fmt.Fprintln(t, "OPERATION\tVERB\tSTARTED\tFROM\tTO\tOUTCOME\tJOBS\tINTERRUPTED\tAPI AWAY")
 	for _, op := range ops {
-		fmt.Fprintf(t, "%s\t%s\t%s, %s\t%s, %s\t%s\t%d\t%d\t%.1f s\n", op.ID, op.Started.Local().Format("2006-01-02 15:04"),
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s, %s\t%s, %s\t%s\t%d\t%d\t%.1f s\n", op.ID, op.Verb, op.Started.Local().Format("2006-01-02 15:04"),
 			orNone(string(op.From.Kubernetes)), orNone(string(op.From.Services)), orNone(string(op.To.Kubernetes)), orNone(string(op.To.Services)),
 			op.Outcome, op.Jobs.Before, len(op.Jobs.Interrupted), op.API.OutageSeconds)
 	}

@@ -48,19 +48,20 @@ func (c *cluster) apiServerDone(ctx context.Context, s plan.Step) (bool, error) 
 	if err != nil {
 		return false, err
 	}
-	to, from := chooseSlots(states, s.To)
-	if states[to].Link != s.To || states[to].Running != s.To || states[from].Running != "" || states[from].Link != "" {
+	want := plan.RoleState{Link: s.To, Running: s.To, Emulates: s.Emulate}
+	to, from := chooseSlots(states, want)
+	if states[to] != want || states[from].Running != "" || states[from].Link != "" {
 		return false, nil
 	}
 	return c.apiServerReady(ctx, h, to) == nil, nil
 }
 
-// chooseSlots says which slot is to run a version and which is not: the one
+// chooseSlots says which slot is to run something and which is not: the one
 // that is on its way there already, else the one that is idle. A slot that was
 // halted and still has its link is idle: what runs must not be restarted for it.
-func chooseSlots(states map[slot]plan.RoleState, v pai.Version) (to, from slot) {
+func chooseSlots(states map[slot]plan.RoleState, want plan.RoleState) (to, from slot) {
 	for _, s := range slots {
-		if states[s].Link == v {
+		if states[s].Link == want.Link && states[s].Emulates == want.Emulates {
 			return s, s.other()
 		}
 	}
@@ -90,11 +91,12 @@ func (c *cluster) apiServer(ctx context.Context, s plan.Step) error {
 	if err != nil {
 		return err
 	}
-	to, from := chooseSlots(states, s.To)
+	want := plan.RoleState{Link: s.To, Running: s.To, Emulates: s.Emulate}
+	to, from := chooseSlots(states, want)
 	if err := c.renewBeforeHop(ctx, h, s.To); err != nil {
 		return err
 	}
-	if err := c.startAPIServer(ctx, h, m, to, s.To, states[to]); err != nil {
+	if err := c.startAPIServer(ctx, h, m, to, want, states[to]); err != nil {
 		return err
 	}
 	if states[from].Running == "" && states[from].Link == "" {
@@ -117,10 +119,11 @@ quietly() { "$@" >"$log" 2>&1 || { cat "$log" >&2; exit 1; }; }
 	return nil
 }
 
-// startAPIServer brings a slot to a version, unless that runs and is ready.
-func (c *cluster) startAPIServer(ctx context.Context, h machine.Host, m config.Machine, to slot, v pai.Version, state plan.RoleState) error {
-	if state.Link != v || state.Running != v {
-		if err := c.renderRole(ctx, h, m, v, to.apiServer); err != nil {
+// startAPIServer brings a slot to what it is to run, unless that runs and is ready.
+func (c *cluster) startAPIServer(ctx context.Context, h machine.Host, m config.Machine, to slot, want, state plan.RoleState) error {
+	v := want.Link
+	if state != want {
+		if err := c.renderRoleAs(ctx, h, m, v, to.apiServer, want.Emulates); err != nil {
 			return err
 		}
 		// A drain that an interrupted run left would keep it without connections.

@@ -58,6 +58,8 @@ func Doers(d Deps) plan.Doers {
 		plan.KindAPIServer: doer{c.apiServerDone, c.apiServer},
 		plan.KindBootstrap: doer{c.bootstrapDone, c.bootstrap},
 		plan.KindDNS:       doer{c.dnsDone, c.dns},
+		plan.KindCommit:    doer{c.commitDone, c.commit},
+		plan.KindRestore:   doer{c.restoreDone, c.restore},
 		plan.KindRecord:    doer{c.recordDone, c.record},
 		plan.KindServices:  doer{c.recordDone, c.record},
 	}

@@ -44,7 +44,7 @@ func (c *cluster) etcdDone(ctx context.Context, s plan.Step) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	to, from := chooseSlots(states, s.To)
+	to, from := chooseSlots(states, plan.RoleState{Link: s.To})
 	if states[to].Link != s.To || states[to].Running != s.To || states[from].Running != "" || states[from].Link != "" {
 		return false, nil
 	}
@@ -71,7 +71,7 @@ func (c *cluster) etcd(ctx context.Context, s plan.Step) error {
 	if err != nil {
 		return err
 	}
-	to, from := chooseSlots(states, s.To)
+	to, from := chooseSlots(states, plan.RoleState{Link: s.To})
 	if states[to].Link == "" && states[from].Link == "" {
 		have, err := slotsWithData(ctx, h)
 		switch {
@@ -123,7 +123,10 @@ func (c *cluster) handOverEtcd(ctx context.Context, h machine.Host, m config.Mac
 	if err != nil {
 		return err
 	}
-	if members.named(from.member(m)) != nil {
+	if err := dropUnready(ctx, h, m, from, to, v, members); err != nil {
+		return err
+	}
+	if old := members.named(from.member(m)); old != nil && !old.Learner {
 		if err := c.joinEtcd(ctx, h, m, from, to, v, members); err != nil {
 			return err
 		}
@@ -151,6 +154,20 @@ func (c *cluster) handOverEtcd(ctx context.Context, h machine.Host, m config.Mac
 		return fmt.Errorf("remove the data of the old etcd on %q: %w", h.Name(), err)
 	}
 	return dropLink(ctx, h, from.etcd)
+}
+
+// dropUnready takes a member out that was to take over and never became one
+// that votes, when the other one is to go on: the way back from a hand-over
+// that was cut short.
+func dropUnready(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.Version, members memberList) error {
+	own, old := members.named(to.member(m)), members.withPeer(from.peerURL(m))
+	if own == nil || own.Learner || old == nil || (old.Name != "" && !old.Learner) {
+		return nil
+	}
+	if _, err := sh(ctx, h, "%s member remove %x >/dev/null", etcdctl(v, to), old.ID); err != nil {
+		return fmt.Errorf("take the member that did not come up out of etcd: %w", err)
+	}
+	return nil
 }
 
 // joinEtcd adds the new slot as a learner and starts it. Data there that

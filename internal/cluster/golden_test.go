@@ -77,6 +77,9 @@ func TestControlPlaneScripts(t *testing.T) {
 				t.Fatalf("%s: %v", manifest, err)
 			}
 			golden(t, string(v)+"/"+string(role), componentScript(cfg, cfg.Master(), v, role, f))
+			if v == "v0.10-pai" && role == plan.RoleAPIServerB {
+				golden(t, string(v)+"/"+string(role)+"-as-1.35", componentScript(cfg, cfg.Master(), v, role, emulating(f, "1.35")))
+			}
 		}
 	}
 }

@@ -1,7 +1,11 @@
 package cluster
 
 import (
+	"context"
+	"fmt"
+
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 )
@@ -29,4 +33,17 @@ func kubeProxyFiles(cfg *config.Config, m config.Machine, v pai.Version) (map[st
 		file:                             {string(data), 0o644},
 		runScript(v, plan.RoleKubeProxy): {script(v, plan.RoleKubeProxy, "kube-proxy", flags{"--config=" + file}), 0o755},
 	}, nil
+}
+
+// forgetRules ends a newer kube-proxy and its rules before an older one starts,
+// which does not fill again the chains that it finds there. What is connected
+// stays connected; for about a second new connections to service addresses
+// are not made.
+func forgetRules(ctx context.Context, h machine.Host) error {
+	_, err := sh(ctx, h, `systemctl stop %s
+for family in ip ip6; do nft delete table $family kube-proxy 2>/dev/null || :; done`, unit(plan.RoleKubeProxy))
+	if err != nil {
+		return fmt.Errorf("remove the newer kube-proxy's rules on %q: %w", h.Name(), err)
+	}
+	return nil
 }

@@ -17,7 +17,12 @@ for d in /opt/pai/*/release.json; do
     [ -e "$d" ] && echo "program $(basename "$(dirname "$d")")"
 done
 for l in /opt/pai/role/*; do
-    [ -L "$l" ] && echo "link $(basename "$l") $(basename "$(readlink "$l")")"
+    [ -L "$l" ] || continue
+    name=$(basename "$l")
+    echo "link $name $(basename "$(readlink "$l")")"
+    [ "$(systemctl show -p MainPID --value "pai-$name")" != 0 ] && continue
+    emulates=$(sed -n 's/.*--emulated-version=\([0-9.]*\).*/\1/p' "$l/run/$name" 2>/dev/null)
+    [ -z "$emulates" ] || echo "emulates $name $emulates"
 done
 for u in /etc/systemd/system/pai-*.service; do
     [ -e "$u" ] || continue
@@ -26,6 +31,8 @@ for u in /etc/systemd/system/pai-*.service; do
     [ "$pid" != 0 ] || continue
     exe=$(readlink "/proc/$pid/exe") || continue
     echo "running ${name#pai-} $exe"
+    emulates=$(tr '\0' '\n' <"/proc/$pid/cmdline" | sed -n 's/^--emulated-version=//p')
+    [ -z "$emulates" ] || echo "emulates ${name#pai-} $emulates"
 done
 systemctl is-active -q pai-prepare.service && echo prepared
 [ -e /etc/kubernetes/kubelet.conf ] && [ -e /var/lib/kubelet/pki/kubelet-client-current.pem ] &&
@@ -81,6 +88,10 @@ func parseObservation(out string) (m plan.Machine, imageRecords []string) {
 			state := m.Roles[plan.Role(f[1])]
 			state.Link = pai.Version(f[2])
 			m.Roles[plan.Role(f[1])] = state
+		case len(f) == 3 && f[0] == "emulates":
+			state := m.Roles[plan.Role(f[1])]
+			state.Emulates = f[2]
+			m.Roles[plan.Role(f[1])] = state
 		case len(f) >= 3 && f[0] == "running":
 			state := m.Roles[plan.Role(f[1])]
 			state.Running = versionOfProgram(f[2])
@@ -106,7 +117,13 @@ func roleState(ctx context.Context, h machine.Host, r plan.Role) (plan.RoleState
 	out, err := sh(ctx, h, `
 echo "link %[1]s $(basename "$(readlink %[2]s || :)")"
 pid=$(systemctl show -p MainPID --value %[3]s)
-[ "$pid" = 0 ] || echo "running %[1]s $(readlink "/proc/$pid/exe" || :)"`, r, roleLink(r), unit(r))
+if [ "$pid" = 0 ]; then
+    emulates=$(sed -n 's/.*--emulated-version=\([0-9.]*\).*/\1/p' %[2]s/run/%[1]s 2>/dev/null || :)
+else
+    echo "running %[1]s $(readlink "/proc/$pid/exe" || :)"
+    emulates=$(tr '\0' '\n' <"/proc/$pid/cmdline" | sed -n 's/^--emulated-version=//p' || :)
+fi
+[ -z "$emulates" ] || echo "emulates %[1]s $emulates"`, r, roleLink(r), unit(r))
 	if err != nil {
 		return plan.RoleState{}, fmt.Errorf("look at %s on %q: %w", r, h.Name(), err)
 	}

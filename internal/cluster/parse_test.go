@@ -114,18 +114,22 @@ func TestChooseSlots(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		states states
+		want   plan.RoleState
 		to     slot
 	}{
-		{"nothing there", states{}, slotA},
-		{"old in a", states{slotA: {Link: old, Running: old}}, slotB},
-		{"old in b", states{slotB: {Link: old, Running: old}}, slotA},
-		{"both run", states{slotA: {Link: old, Running: old}, slotB: {Link: next, Running: next}}, slotB},
-		{"new linked, not started", states{slotA: {Link: old, Running: old}, slotB: {Link: next}}, slotB},
-		{"done", states{slotB: {Link: next, Running: next}}, slotB},
-		{"old stopped by a crash", states{slotA: {Link: old}}, slotB},
-		{"old halted in a, still in b", states{slotA: {Link: old}, slotB: {Link: old, Running: old}}, slotA},
+		{"nothing there", states{}, plan.RoleState{Link: next}, slotA},
+		{"old in a", states{slotA: {Link: old, Running: old}}, plan.RoleState{Link: next}, slotB},
+		{"old in b", states{slotB: {Link: old, Running: old}}, plan.RoleState{Link: next}, slotA},
+		{"both run", states{slotA: {Link: old, Running: old}, slotB: {Link: next, Running: next}}, plan.RoleState{Link: next}, slotB},
+		{"new linked, not started", states{slotA: {Link: old, Running: old}, slotB: {Link: next}}, plan.RoleState{Link: next}, slotB},
+		{"done", states{slotB: {Link: next, Running: next}}, plan.RoleState{Link: next}, slotB},
+		{"old stopped by a crash", states{slotA: {Link: old}}, plan.RoleState{Link: next}, slotB},
+		{"commit", states{slotB: {Link: next, Running: next, Emulates: "1.35"}}, plan.RoleState{Link: next}, slotA},
+		{"commit cut short", states{slotA: {Link: next}, slotB: {Link: next, Running: next, Emulates: "1.35"}}, plan.RoleState{Link: next}, slotA},
+		{"back before the commit", states{slotB: {Link: next, Running: next, Emulates: "1.35"}}, plan.RoleState{Link: old}, slotA},
+		{"old halted in a, still in b", states{slotA: {Link: old}, slotB: {Link: old, Running: old}}, plan.RoleState{Link: next}, slotA},
 	} {
-		to, from := chooseSlots(c.states, next)
+		to, from := chooseSlots(c.states, c.want)
 		if to != c.to || from != c.to.other() {
 			t.Errorf("%s: to %s from %s, want to %s", c.name, to.name, from.name, c.to.name)
 		}
@@ -180,12 +184,16 @@ link kubelet v0.10-pai
 running etcd-a /opt/pai/v0.9-pai/bin/etcd
 running kubelet /opt/pai/v0.9-pai/bin/kubelet (deleted)
 running containerd /usr/bin/containerd
+link apiserver-b v0.10-pai
+running apiserver-b /opt/pai/v0.10-pai/bin/kube-apiserver
+emulates apiserver-b 1.35
 prepared
 joined
 images sha256-abc
 `)
 	want := map[plan.Role]plan.RoleState{
 		"etcd-a": {Link: "v0.9-pai", Running: "v0.9-pai"}, "kubelet": {Link: "v0.10-pai", Running: "v0.9-pai"}, "containerd": {},
+		"apiserver-b": {Link: "v0.10-pai", Running: "v0.10-pai", Emulates: "1.35"},
 	}
 	if !maps.Equal(m.Roles, want) {
 		t.Errorf("roles %v, want %v", m.Roles, want)

@@ -100,6 +100,7 @@ func (c *cluster) startConnected(ctx context.Context, h machine.Host, m config.M
 			return nil, err
 		}
 	}
-	v := states[from].Running
-	return &to, c.startAPIServer(ctx, h, m, to, v, plan.RoleState{})
+	want := states[from]
+	want.Link = want.Running
+	return &to, c.startAPIServer(ctx, h, m, to, want, plan.RoleState{})
 }

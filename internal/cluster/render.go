@@ -26,7 +26,7 @@ func Files(ctx context.Context, d Deps, s plan.Step) (map[string]string, error) 
 	if role == "" {
 		return nil, nil // a step that moves no role
 	}
-	files, err := c.roleFiles(ctx, h, m, s.To, role)
+	files, err := c.roleFiles(ctx, h, m, s.To, role, s.Emulate)
 	if err != nil {
 		return nil, fmt.Errorf("render %s of Kubernetes %s for %q: %w", role, s.To, m.Hostname, err)
 	}
@@ -40,7 +40,12 @@ func Files(ctx context.Context, d Deps, s plan.Step) (map[string]string, error) 
 // renderRole writes what a role of one version runs on a machine: its script,
 // and its configuration where it has any. It changes nothing that runs.
 func (c *cluster) renderRole(ctx context.Context, h machine.Host, m config.Machine, v pai.Version, r plan.Role) error {
-	files, err := c.roleFiles(ctx, h, m, v, r)
+	return c.renderRoleAs(ctx, h, m, v, r, "")
+}
+
+// renderRoleAs is renderRole for a program that behaves as an older minor.
+func (c *cluster) renderRoleAs(ctx context.Context, h machine.Host, m config.Machine, v pai.Version, r plan.Role, emulate string) error {
+	files, err := c.roleFiles(ctx, h, m, v, r, emulate)
 	if err != nil {
 		return fmt.Errorf("render %s of Kubernetes %s for %q: %w", r, v, m.Hostname, err)
 	}
@@ -50,7 +55,7 @@ func (c *cluster) renderRole(ctx context.Context, h machine.Host, m config.Machi
 	return nil
 }
 
-func (c *cluster) roleFiles(ctx context.Context, h machine.Host, m config.Machine, v pai.Version, r plan.Role) (map[string]preparedFile, error) {
+func (c *cluster) roleFiles(ctx context.Context, h machine.Host, m config.Machine, v pai.Version, r plan.Role, emulate string) (map[string]preparedFile, error) {
 	switch r {
 	case plan.RoleRuntime:
 		return c.runtimeFiles(ctx, h, v)
@@ -69,7 +74,7 @@ func (c *cluster) roleFiles(ctx context.Context, h machine.Host, m config.Machin
 	if err != nil {
 		return nil, err
 	}
-	return map[string]preparedFile{runScript(v, r): {componentScript(c.Config, m, v, r, f), 0o755}}, nil
+	return map[string]preparedFile{runScript(v, r): {componentScript(c.Config, m, v, r, emulating(f, emulate)), 0o755}}, nil
 }
 
 // componentScript is the script of a control-plane component, from kubeadm's

@@ -25,7 +25,7 @@ func (c *cluster) roleDone(ctx context.Context, s plan.Step) (bool, error) {
 		return false, err
 	}
 	state, err := roleState(ctx, h, s.Role)
-	if err != nil || state.Link != s.To || state.Running != s.To {
+	if err != nil || state != (plan.RoleState{Link: s.To, Running: s.To, Emulates: s.Emulate}) {
 		return false, err
 	}
 	return c.healthy(ctx, h, m, s.Role) == nil, nil
@@ -41,8 +41,13 @@ func (c *cluster) role(ctx context.Context, s plan.Step) error {
 	if err := c.roleNeeds(ctx, h, m, s); err != nil {
 		return fmt.Errorf("give %s on %q what it needs: %w", s.Role, h.Name(), err)
 	}
-	if err := c.renderRole(ctx, h, m, s.To, s.Role); err != nil {
+	if err := c.renderRoleAs(ctx, h, m, s.To, s.Role, s.Emulate); err != nil {
 		return err
+	}
+	if s.Role == plan.RoleKubeProxy && s.Back() {
+		if err := forgetRules(ctx, h); err != nil {
+			return err
+		}
 	}
 	if err := moveAndRestart(ctx, h, s.Role, s.To); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"strings"
 	"time"
 
@@ -16,17 +17,11 @@ import (
 // again to go on with it.
 const snapshotFresh = time.Hour
 
-// snapshotFile is where a hop's snapshot is kept. The file has that name only
-// once it was verified.
+// snapshotFile is where a step's snapshot is kept: a hop takes one before its
+// first change and one before its commit. The file has that name only once it
+// was verified.
 func snapshotFile(s plan.Step) string {
-	return fmt.Sprintf("%s/%s-to-%s.db", snapshotsDir, orNone(string(s.From)), s.To)
-}
-
-func orNone(v string) string {
-	if v == "" {
-		return "none"
-	}
-	return v
+	return snapshotsDir + "/" + plan.SnapshotName(s.From, s.To, path.Base(string(s.ID)) == "commit-snapshot")
 }
 
 // snapshotDone: the hop has a verified snapshot that is fresh.

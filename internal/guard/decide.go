@@ -40,7 +40,9 @@ type Decision struct {
 // Names of risks that can be accepted. RiskEvictJobs takes a machine.
 const (
 	AcceptInterrupt = "interrupt-jobs"
-	acceptEvict     = "evict-jobs:"
+	// AcceptLoss: what was written since a snapshot of etcd is lost.
+	AcceptLoss  = "lose-writes-since-snapshot"
+	acceptEvict = "evict-jobs:"
 )
 
 // AcceptEvict is the name of the risk that the jobs of a machine are ended.
@@ -50,7 +52,7 @@ func AcceptEvict(machine string) string { return acceptEvict + machine }
 func CheckAccepted(names []string) error {
 	for _, n := range names {
 		machine, evict := strings.CutPrefix(n, acceptEvict)
-		if n == AcceptInterrupt || (evict && machine != "") {
+		if n == AcceptInterrupt || n == AcceptLoss || (evict && machine != "") {
 			continue
 		}
 		return pai.Errorf(pai.CodeUsage, "use --accept-risk="+AcceptInterrupt+" or --accept-risk="+AcceptEvict("MACHINE"), "%q is not the name of a risk", n)

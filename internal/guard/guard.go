@@ -58,7 +58,7 @@ func (g *Guard) Decide(ctx context.Context, step plan.Step) Decision {
 	case pai.RiskNone:
 		return Decide(step, risk, Facts{}, g.accepted)
 	case pai.RiskAPI:
-		if step.Kind == plan.KindAPIServer && step.From != "" && step.From != step.To {
+		if (step.Kind == plan.KindAPIServer || step.Kind == plan.KindCommit) && step.From != "" && step.From != step.To {
 			return decideAPIServer(g.facts.Kubelets(ctx), func() Fact[[]pai.Job] { return g.facts.Jobs(ctx) }).accept(g.accepted, AcceptInterrupt)
 		}
 		return Decide(step, risk, Facts{}, g.accepted)

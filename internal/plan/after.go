@@ -21,7 +21,7 @@ func (w World) After(steps []Step, digests map[pai.Version]string) World {
 			m.after(s, digests)
 		}
 		switch s.Kind {
-		case KindEtcd, KindAPIServer:
+		case KindEtcd, KindAPIServer, KindCommit, KindRestore:
 			for _, m := range byName {
 				m.afterCluster(s)
 			}
@@ -77,7 +77,7 @@ func (m *Machine) after(s Step, digests map[pai.Version]string) {
 	case KindImages:
 		m.Images = append(m.Images, digests[s.To])
 	case KindRole:
-		m.Roles[s.Role] = RoleState{Link: s.To, Running: s.To}
+		m.Roles[s.Role] = RoleState{Link: s.To, Running: s.To, Emulates: s.Emulate}
 	case KindKubelet:
 		m.Roles[RoleKubelet] = RoleState{Link: s.To, Running: s.To}
 		m.Joined, m.Unreachable = true, ""
@@ -95,17 +95,23 @@ func (m *Machine) afterCluster(s Step) {
 	switch {
 	case !m.ControlPlane:
 	case s.Kind == KindEtcd:
-		m.handOver(RoleEtcdA, RoleEtcdB, s.To)
+		m.handOver(RoleEtcdA, RoleEtcdB, RoleState{Link: s.To, Running: s.To})
+	case s.Kind == KindRestore:
+		m.handOver(RoleEtcdA, RoleEtcdB, RoleState{Link: s.To, Running: s.To})
+		m.handOver(RoleAPIServerA, RoleAPIServerB, RoleState{Link: s.To, Running: s.To})
+	case s.Kind == KindCommit:
+		committed := RoleState{Link: s.To, Running: s.To}
+		m.handOver(RoleAPIServerA, RoleAPIServerB, committed)
+		m.Roles[RoleControllerManager], m.Roles[RoleScheduler] = committed, committed
 	default:
-		m.handOver(RoleAPIServerA, RoleAPIServerB, s.To)
+		m.handOver(RoleAPIServerA, RoleAPIServerB, RoleState{Link: s.To, Running: s.To, Emulates: s.Emulate})
 	}
 }
 
 // handOver moves a role from the slot that runs to the other one.
-func (m *Machine) handOver(a, b Role, to pai.Version) {
-	if m.Roles[a].Running != "" && m.Roles[a].Running != to {
+func (m *Machine) handOver(a, b Role, to RoleState) {
+	if m.Roles[a].Running != "" && m.Roles[a] != to {
 		a, b = b, a
 	}
-	m.Roles[a] = RoleState{Link: to, Running: to}
-	m.Roles[b] = RoleState{}
+	m.Roles[a], m.Roles[b] = to, RoleState{}
 }

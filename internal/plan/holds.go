@@ -10,7 +10,7 @@ import "pai.dev/pai/internal/pai"
 // to say: an API server is made to wait only for the kubelets that it could
 // not serve, and for those it does wait.
 func Holds(waiting, next Step) bool {
-	return waiting.Target == next.Target || next.Kind == KindAPIServer
+	return waiting.Target == next.Target || next.Kind == KindAPIServer || next.Kind == KindRestore
 }
 
 // Uncordon plans the steps that take back every cordon of PAI's own.

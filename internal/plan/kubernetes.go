@@ -56,6 +56,7 @@ func Kubernetes(w World, to pai.Version, pins Pins, o KubernetesOptions) ([]Step
 		return nil, pai.Errorf(pai.CodeInvalid, "give one machine the role master in layout.yaml", "no machine carries the control plane")
 	}
 	k.machines = slices.Concat(k.masters, k.workers)
+	k.emulate = k.emulates()
 	k.plan()
 	return k.draft.final(), nil
 }
@@ -69,6 +70,8 @@ type kubernetes struct {
 	masters  []Machine
 	workers  []Machine
 	machines []Machine // masters, then workers
+	emulate  string    // the minor that the new control plane behaves as until the commit
+	back     bool      // to is older: what is newer goes back, what is older stays
 	draft    draft
 }
 
@@ -99,7 +102,8 @@ func (k *kubernetes) plan() {
 	// CoreDNS is rolled: a new pod answers before an old one goes.
 	k.clusterStep("dns", KindDNS, k.unrecorded(), pai.RiskNone, slices.Concat([]StepID{k.cluster("bootstrap")},
 		each(k, k.masters, "images"), each(k, k.masters, string(RoleNetwork)), each(k, k.masters, string(RoleKubeProxy)))...)
-	k.clusterStep("record", KindRecord, k.unrecorded(), pai.RiskNone, k.beforeRecord()...)
+	k.commit(k.beforeRecord())
+	k.clusterStep("record", KindRecord, k.unrecorded(), pai.RiskNone, append(k.beforeRecord(), k.cluster("commit"))...)
 }
 
 // controlPlane adds etcd, the API server and what serves it.
@@ -178,15 +182,26 @@ func (k *kubernetes) machine(m Machine, what string, kind Kind, needed bool, ris
 
 // role adds the step that moves one role of one machine.
 func (k *kubernetes) role(m Machine, r Role, risk pai.Risk, after ...StepID) {
-	k.draft.add(k.planned(m) && !k.has(m, r), Step{
+	s := Step{
 		ID: k.id(m, string(r)), Kind: KindRole, Target: m.Name, Role: r,
 		From: m.Roles[r].version(), To: k.to, Risk: risk,
-	}, after...)
+	}
+	if r == RoleControllerManager || r == RoleScheduler {
+		s.Emulate = k.emulate
+	}
+	k.draft.add(k.planned(m) && !k.has(m, r), s, after...)
 }
 
 // clusterStep adds a step of the control plane as a whole.
 func (k *kubernetes) clusterStep(what string, kind Kind, needed bool, risk pai.Risk, after ...StepID) {
-	k.draft.add(needed && k.o.Only == nil, Step{ID: k.cluster(what), Kind: kind, From: k.world.Current.Kubernetes, To: k.to, Risk: risk}, after...)
+	s := Step{ID: k.cluster(what), Kind: kind, From: k.world.Current.Kubernetes, To: k.to, Risk: risk}
+	if k.back {
+		s.From = newestKubernetes(k.world)
+	}
+	if kind == KindAPIServer {
+		s.Emulate = k.emulate
+	}
+	k.draft.add(needed && k.o.Only == nil, s, after...)
 }
 
 func (k *kubernetes) planned(m Machine) bool { return k.o.Only == nil || k.o.Only[m.Name] }
@@ -228,6 +243,9 @@ func (k *kubernetes) has(m Machine, r Role) bool {
 }
 
 func (k *kubernetes) suits(r Role, v pai.Version) bool {
+	if k.back {
+		return v != "" && (k.to.AtLeast(v) || k.pins.same(r, v, k.to) || k.cannotGoBack(r, v))
+	}
 	return v != "" && (v.AtLeast(k.to) || k.pins.same(r, v, k.to))
 }
 

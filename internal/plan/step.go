@@ -42,6 +42,8 @@ const (
 	KindAPIServer Kind = "cluster-apiserver" // API server started, or handed over to the other slot
 	KindBootstrap Kind = "cluster-bootstrap" // what kubeadm keeps in the cluster, RBAC, the kubernetes endpoints
 	KindDNS       Kind = "cluster-dns"       // CoreDNS
+	KindCommit    Kind = "cluster-commit"    // a new control plane stops emulating the old minor: no way back without a snapshot
+	KindRestore   Kind = "cluster-restore"   // etcd as it was before a commit, and the older API server on it
 	KindRecord    Kind = "cluster-record"    // the version the cluster now runs, written where readers look
 	KindService   Kind = "service"           // one PAI service applied and ready
 	KindStop      Kind = "service-stop"      // one PAI service taken away, its state kept
@@ -81,9 +83,15 @@ type Step struct {
 	To     pai.Version `json:"to,omitempty"`    // the version that the target has afterwards; for KindImages the bundle's release
 	After  []StepID    `json:"after,omitempty"` // steps that must have succeeded before
 	Risk   pai.Risk    `json:"risk"`
+	// Emulate is the upstream minor ("1.35") that a control-plane program of a
+	// newer one behaves as, until the hop is committed; empty for none.
+	Emulate string `json:"emulate,omitempty"`
 	// Wipe is set on KindClean and KindStop when state goes as well.
 	Wipe bool `json:"wipe,omitempty"`
 }
+
+// Back reports whether the step goes to an older version.
+func (s Step) Back() bool { return s.To != "" && s.To.Less(s.From) }
 
 // HopKind is which of the two parts a hop moves.
 type HopKind string

@@ -42,6 +42,9 @@ func writeStep(b *strings.Builder, s Step, jobs []pai.JobRef) {
 		move = "deletes its data"
 	case s.From != "" && s.To != "" && s.From != s.To:
 		move = fmt.Sprintf("%s → %s", s.From, s.To)
+		if s.Emulate != "" {
+			move += " as " + s.Emulate
+		}
 	case s.To != "":
 		move = string(s.To)
 	}

@@ -17,6 +17,8 @@ type Input struct {
 	// Digests gives the digest of each release's bundle, by which machines say
 	// that they have its images.
 	Digests map[pai.Version]string
+	// Snapshots names the snapshots of etcd that there are, for a way back.
+	Snapshots []string
 }
 
 // Upgrade plans everything between the world and a target: the hops, each

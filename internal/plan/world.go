@@ -51,6 +51,9 @@ type RoleState struct {
 	// Running is the version of the folder that the running program was
 	// started from; empty when it does not run.
 	Running pai.Version `json:"running,omitempty"`
+	// Emulates is the upstream minor ("1.35") that the program behaves as; empty
+	// where it behaves as its own.
+	Emulates string `json:"emulates,omitempty"`
 }
 
 // Node is what the API says of a machine.

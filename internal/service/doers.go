@@ -63,8 +63,13 @@ type wanted struct {
 	hash    string // of objs
 }
 
-// wanted renders the step's service.
+// wanted renders the step's service; on a way back it is what was recorded.
 func (d starter) wanted(ctx context.Context, s plan.Step) (wanted, error) {
+	if s.Back() {
+		if w, ok, err := d.former(ctx, s); ok || err != nil {
+			return w, err
+		}
+	}
 	if d.Bundle == nil {
 		return wanted{}, fmt.Errorf("start service %s: there is no bundle of release %s", s.Target, s.To)
 	}
@@ -135,6 +140,9 @@ func (d starter) Do(ctx context.Context, s plan.Step) error {
 		if err := c.ensure(ctx, client, time.Now()); err != nil {
 			return fmt.Errorf("prepare service %s: %w", s.Target, err)
 		}
+	}
+	if err := d.remember(ctx, client, want, s.To); err != nil {
+		return err
 	}
 	opts := kube.ApplyOptions{Inventory: inventoryPrefix + s.Target, Record: map[string]string{recordRelease: string(s.To)}}
 	changes, err := client.Apply(ctx, want.objs, opts)

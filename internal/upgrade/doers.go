@@ -62,13 +62,21 @@ func (s *Session) bundleFor(step plan.Step) (*release.Bundle, error) {
 	case plan.KindClean, plan.KindStop, plan.KindUncordon, plan.KindMigrate, plan.KindServices:
 		return nil, nil
 	case plan.KindService, plan.KindImages:
-		return s.Bundle(step.To)
+		b, err := s.Bundle(step.To)
+		if err != nil && step.Kind == plan.KindService && step.Back() {
+			return nil, nil // what goes back was recorded in the cluster
+		}
+		return b, err
 	default:
 		m, err := s.manifestOf(step.To)
 		if err != nil {
 			return nil, err
 		}
-		return s.Bundle(pai.Version(m.Metadata.Name))
+		b, err := s.Bundle(pai.Version(m.Metadata.Name))
+		if err != nil && step.Kind != plan.KindPrograms {
+			return nil, nil // the version's folder on the machine has all that is needed
+		}
+		return b, err
 	}
 }
 

@@ -1,6 +1,7 @@
 package upgrade
 
 import (
+	"context"
 	"fmt"
 
 	"pai.dev/pai/internal/check"
@@ -26,6 +27,17 @@ type Goal struct {
 	look bool
 	// target is what an upgrade was asked for.
 	target pai.Target
+	// study finds what a plan means beyond its steps, when it is shown and
+	// again when it matters; allow is asked before such a plan begins.
+	study func(ctx context.Context, p plan.Plan, w plan.World) (study, error)
+}
+
+// study is what a plan would take away.
+type study struct {
+	notes   []string
+	touched map[plan.StepID][]pai.JobRef
+	// accept are the risks that have to be taken for it, by name, with why.
+	accept map[string]string
 }
 
 // Bootup makes the machines run the Kubernetes that the configuration names.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"sync"
 	"time"
@@ -40,6 +41,8 @@ type Options struct {
 type Preview struct {
 	Plan   plan.Plan
 	Impact map[plan.StepID][]pai.JobRef
+
+	study study
 }
 
 // Operate takes a goal the one way that there is. It returns the operation as
@@ -67,6 +70,9 @@ func (s *Session) Operate(ctx context.Context, goal Goal, o Options) (pai.Operat
 			return pai.Operation{}, err
 		}
 	}
+	if err := preview.study.allowed(o.Accept); err != nil {
+		return pai.Operation{}, err
+	}
 	if err := s.refuseEarly(ctx, preview.Plan, o.Accept); err != nil {
 		return pai.Operation{}, err
 	}
@@ -80,7 +86,7 @@ func (s *Session) Operate(ctx context.Context, goal Goal, o Options) (pai.Operat
 				return err
 			}
 		}
-		op, err = s.carryOut(ctx, preview.Plan, world, lock, o)
+		op, err = s.carryOut(ctx, goal, preview.Plan, world, lock, o)
 		return err
 	})
 	return op, err
@@ -105,7 +111,16 @@ func (s *Session) preview(ctx context.Context, goal Goal) (Preview, plan.World, 
 	if err := p.Validate(); err != nil {
 		return Preview{}, world, fmt.Errorf("the plan contradicts itself: %w", err)
 	}
-	return Preview{Plan: p, Impact: guard.Impacts(p.Steps, world, s.impacts())}, world, nil
+	shown := Preview{Plan: p, Impact: guard.Impacts(p.Steps, world, s.impacts())}
+	if goal.study == nil {
+		return shown, world, nil
+	}
+	if shown.study, err = goal.study(ctx, p, world); err != nil {
+		return Preview{}, world, err
+	}
+	shown.Plan.Notes = append(shown.Plan.Notes, shown.study.notes...)
+	maps.Copy(shown.Impact, shown.study.touched)
+	return shown, world, nil
 }
 
 // pruneDone looks at every step of a plan, and leaves out those that are done.
@@ -203,7 +218,7 @@ func (s *Session) locked(ctx context.Context, verb string, notice func(string, .
 }
 
 // carryOut runs a plan under the witness's eyes and records it.
-func (s *Session) carryOut(ctx context.Context, p plan.Plan, world plan.World, lock *run.Lock, o Options) (pai.Operation, error) {
+func (s *Session) carryOut(ctx context.Context, goal Goal, p plan.Plan, world plan.World, lock *run.Lock, o Options) (pai.Operation, error) {
 	master, err := s.Master()
 	if err != nil {
 		return pai.Operation{}, err
@@ -237,7 +252,7 @@ func (s *Session) carryOut(ctx context.Context, p plan.Plan, world plan.World, l
 	}
 	accepted := func(i pai.Interruption) bool { return admit.accepted(o.Accept, i) }
 	x := run.Executor{
-		Doers: doers, Guard: admit.check, Limit: limit, Stop: o.SafeStop, Record: entry.Step,
+		Doers: doers, Guard: s.guarded(goal, p, admit.check, o.Accept), Limit: limit, Stop: o.SafeStop, Record: entry.Step,
 		Halt: func() error {
 			return errors.Join(lock.Err(), w.haltUnless(accepted))
 		},

@@ -159,8 +159,8 @@ func finish(ctx context.Context, entry *run.Entry, result run.Result, w *watch, 
 	return errors.Join(err, result.Journal, entry.End(ctx, outcome, err, report))
 }
 
-// History is the operations of one verb, or of all when verb is empty, oldest first.
-func (s *Session) History(ctx context.Context, verb string) ([]pai.Operation, error) {
+// History is the operations of some verbs, of all when none is named, oldest first.
+func (s *Session) History(ctx context.Context, verbs ...string) ([]pai.Operation, error) {
 	master, err := s.Master()
 	if err != nil {
 		return nil, err
@@ -171,7 +171,7 @@ func (s *Session) History(ctx context.Context, verb string) ([]pai.Operation, er
 	}
 	chosen := []pai.Operation{}
 	for _, op := range all {
-		if verb == "" || op.Verb == verb {
+		if len(verbs) == 0 || slices.Contains(verbs, op.Verb) {
 			chosen = append(chosen, op)
 		}
 	}

@@ -40,7 +40,7 @@ func (s *Session) OperateAndWait(ctx context.Context, goal Goal, o Options, wait
 	}
 	end := time.Now().Add(wait.Timeout)
 	for {
-		op, err := s.Operate(ctx, goal, o)
+		op, err := s.operateOrGoBack(ctx, goal, o)
 		if err == nil || !wait.On || pai.CodeOf(err) != pai.CodeWaiting {
 			return op, err
 		}

@@ -1,0 +1,214 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+)
+
+// Loss is what restoring a snapshot of etcd would take away: every difference
+// between what etcd held then and what it holds now.
+type Loss struct {
+	Snapshot string    // its name; empty where an earlier run has restored it already
+	Taken    time.Time // when
+	Kinds    []KindLoss
+	// Created are the keys of objects that were made since.
+	Created map[string]bool
+	// Gone are the keys of objects that were deleted since, and would be back.
+	Gone map[string]bool
+}
+
+// KindLoss counts the differences in the objects of one kind.
+type KindLoss struct {
+	Kind                      string // "pods", "jobsets.jobset.x-k8s.io"
+	Created, Changed, Deleted int
+}
+
+func (k KindLoss) String() string {
+	var parts []string
+	for _, p := range []struct {
+		n    int
+		what string
+	}{{k.Created, "created"}, {k.Changed, "changed"}, {k.Deleted, "deleted"}} {
+		if p.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.what))
+		}
+	}
+	return k.Kind + " " + strings.Join(parts, ", ")
+}
+
+// LossOf compares the snapshot that a restore step goes back to with what etcd
+// holds now.
+func LossOf(ctx context.Context, h machine.Host, s plan.Step) (Loss, error) {
+	snapshot, err := snapshotToRestore(ctx, h, s)
+	if err != nil || snapshot == "" {
+		return Loss{}, err
+	}
+	states, err := slotStates(ctx, h, etcdRole)
+	if err != nil {
+		return Loss{}, err
+	}
+	for _, from := range slots {
+		if v := states[from].Running; v != "" {
+			return lossOf(ctx, h, from, v, snapshot)
+		}
+	}
+	return Loss{}, fmt.Errorf("no etcd runs on %q to compare the snapshot with", h.Name())
+}
+
+// scratchScript serves a snapshot from a scratch folder, and prints its keys.
+// It listens on sockets in that folder only, so that nobody takes it for the
+// cluster's etcd.
+const scratchScript = `
+umask 077
+scratch=$(mktemp -d %[1]s/.scratch-XXXXXX)
+pid=
+trap '[ -z "$pid" ] || kill "$pid" 2>/dev/null; wait; rm -rf "$scratch"' EXIT
+cd "$scratch"
+%[2]s snapshot restore %[3]s --data-dir data >log 2>&1 || { tail -3 log >&2; exit 1; }
+%[4]s --data-dir data --listen-client-urls unix://client.sock --advertise-client-urls unix://client.sock \
+    --listen-peer-urls unix://peer.sock --initial-advertise-peer-urls http://localhost:2380 --initial-cluster default=http://localhost:2380 \
+    --log-level error >>log 2>&1 &
+pid=$!
+n=0
+until %[5]s --endpoints unix://client.sock endpoint health >/dev/null 2>&1; do
+    n=$((n + 1))
+    [ "$n" -lt 100 ] && kill -0 "$pid" 2>/dev/null || { tail -5 log >&2; exit 1; }
+    sleep 0.1
+done
+stat -c %%Y %[3]s
+%[5]s --endpoints unix://client.sock get /registry/ --prefix --keys-only -w json`
+
+func lossOf(ctx context.Context, h machine.Host, from slot, v pai.Version, snapshot string) (Loss, error) {
+	ctx, cancel := context.WithTimeout(ctx, lossTimeout)
+	defer cancel()
+	out, err := sh(ctx, h, scratchScript, snapshotsDir, program(v, "etcdutl"), snapshot, program(v, "etcd"), program(v, "etcdctl"))
+	if err != nil {
+		return Loss{}, fmt.Errorf("read the snapshot %s: %w", snapshot, err)
+	}
+	stamp, keys, _ := strings.Cut(out, "\n")
+	seconds, err := strconv.ParseInt(strings.TrimSpace(stamp), 10, 64)
+	if err != nil {
+		return Loss{}, fmt.Errorf("read when the snapshot %s was taken: %w", snapshot, err)
+	}
+	then, err := parseKeys([]byte(keys))
+	if err != nil {
+		return Loss{}, err
+	}
+	out, err = sh(ctx, h, "%s get /registry/ --prefix --keys-only -w json", etcdctl(v, from))
+	if err != nil {
+		return Loss{}, fmt.Errorf("read what etcd holds: %w", err)
+	}
+	now, err := parseKeys([]byte(out))
+	if err != nil {
+		return Loss{}, err
+	}
+	loss := compareKeys(then, now)
+	loss.Snapshot, loss.Taken = snapshot[strings.LastIndexByte(snapshot, '/')+1:], time.Unix(seconds, 0)
+	return loss, nil
+}
+
+// lossTimeout bounds the comparison: etcd holds gigabytes at most.
+const lossTimeout = 3 * time.Minute
+
+// keyState is when an object was made, and when it was changed last.
+type keyState struct {
+	Created  int64 `json:"create_revision"`
+	Modified int64 `json:"mod_revision"`
+}
+
+func parseKeys(data []byte) (map[string]keyState, error) {
+	var answer struct {
+		KVs []struct {
+			Key []byte `json:"key"`
+			keyState
+		} `json:"kvs"`
+	}
+	if err := json.Unmarshal(data, &answer); err != nil {
+		return nil, fmt.Errorf("read etcd's keys: %w", err)
+	}
+	keys := make(map[string]keyState, len(answer.KVs))
+	for _, kv := range answer.KVs {
+		keys[string(kv.Key)] = kv.keyState
+	}
+	return keys, nil
+}
+
+// compareKeys lists every difference. An object that was deleted and made anew
+// under its name is another one.
+func compareKeys(then, now map[string]keyState) Loss {
+	loss := Loss{Created: map[string]bool{}, Gone: map[string]bool{}}
+	kinds := map[string]*KindLoss{}
+	kind := func(key string) *KindLoss {
+		name := kindOfKey(key)
+		if kinds[name] == nil {
+			kinds[name] = &KindLoss{Kind: name}
+		}
+		return kinds[name]
+	}
+	for key, is := range now {
+		was, there := then[key]
+		switch {
+		case !there || was.Created != is.Created:
+			kind(key).Created++
+			loss.Created[key] = true
+		case was.Modified != is.Modified:
+			kind(key).Changed++
+		}
+	}
+	for key, was := range then {
+		if is, there := now[key]; !there || was.Created != is.Created {
+			kind(key).Deleted++
+			loss.Gone[key] = true
+		}
+	}
+	for _, name := range sortedKeys(kinds) {
+		loss.Kinds = append(loss.Kinds, *kinds[name])
+	}
+	return loss
+}
+
+// kindOfKey names the kind of an object by its key: /registry/pods/NAMESPACE/NAME,
+// /registry/GROUP/jobsets/…, and /registry/services/specs/… for historical reasons.
+func kindOfKey(key string) string {
+	parts := strings.Split(strings.TrimPrefix(key, "/registry/"), "/")
+	switch {
+	case len(parts) > 2 && strings.Contains(parts[0], "."):
+		return parts[1] + "." + parts[0]
+	case len(parts) > 1 && parts[0] == "services" && parts[1] == "endpoints":
+		return "endpoints"
+	}
+	return parts[0]
+}
+
+// Jobs sorts running jobs by whether a restore would end them: those with a
+// running pod that was made since the snapshot.
+func (l Loss) Jobs(running []pai.Job) (ended []pai.JobRef) {
+	for _, j := range running {
+		if slices.ContainsFunc(j.Pods, func(p pai.Pod) bool {
+			return p.Running() && l.Created["/registry/pods/"+p.Namespace+"/"+p.Name]
+		}) {
+			ended = append(ended, j.JobRef)
+		}
+	}
+	return ended
+}
+
+// Back names the jobs' objects that were deleted since and would be there again.
+func (l Loss) Back() []string {
+	var names []string
+	for _, key := range sortedKeys(l.Gone) {
+		if name, ok := strings.CutPrefix(key, "/registry/jobset.x-k8s.io/jobsets/"); ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}

@@ -1,0 +1,137 @@
+package cluster
+
+import (
+	"fmt"
+	"maps"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"pai.dev/pai/internal/pai"
+)
+
+func TestKindOfKey(t *testing.T) {
+	t.Parallel()
+	for key, want := range map[string]string{
+		"/registry/pods/pai-vc-default/train-0":                              "pods",
+		"/registry/namespaces/default":                                       "namespaces",
+		"/registry/services/specs/default/kubernetes":                        "services",
+		"/registry/services/endpoints/default/kubernetes":                    "endpoints",
+		"/registry/jobset.x-k8s.io/jobsets/pai-vc-default/train":             "jobsets.jobset.x-k8s.io",
+		"/registry/apiextensions.k8s.io/customresourcedefinitions/jobsets.x": "customresourcedefinitions.apiextensions.k8s.io",
+		"/registry/apiregistration.k8s.io/apiservices/v1.apps":               "apiservices.apiregistration.k8s.io",
+		"/registry/flowschemas/exempt":                                       "flowschemas",
+		"/registry/ranges/serviceips":                                        "ranges",
+	} {
+		if got := kindOfKey(key); got != want {
+			t.Errorf("%s is of kind %q, want %q", key, got, want)
+		}
+	}
+}
+
+func TestParseKeys(t *testing.T) {
+	t.Parallel()
+	keys, err := parseKeys([]byte(`{"header":{"revision":9},"kvs":[{"key":"L3JlZ2lzdHJ5L3BvZHMvYS9i","create_revision":4,"mod_revision":7,"version":2}],"count":1}`))
+	if want := (map[string]keyState{"/registry/pods/a/b": {4, 7}}); err != nil || !maps.Equal(keys, want) {
+		t.Errorf("read %v, %v, want %v", keys, err, want)
+	}
+	if keys, err := parseKeys([]byte(`{"header":{}}`)); err != nil || len(keys) != 0 {
+		t.Errorf("an etcd without keys: %v, %v", keys, err)
+	}
+	if _, err := parseKeys([]byte("no JSON")); err == nil {
+		t.Error("text was taken for keys")
+	}
+}
+
+// What is counted as lost is exactly what was written since, whatever that was.
+func TestCompareKeysCountsEveryWrite(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		now, revision := map[string]keyState{}, int64(0)
+		write := func() {
+			key := fmt.Sprintf("/registry/%s/ns/%d", rapid.SampledFrom([]string{"pods", "secrets"}).Draw(t, "kind"), rapid.IntRange(0, 4).Draw(t, "name"))
+			revision++
+			was, there := now[key]
+			switch {
+			case !there:
+				now[key] = keyState{revision, revision}
+			case rapid.Bool().Draw(t, "delete"):
+				delete(now, key)
+			default:
+				now[key] = keyState{was.Created, revision}
+			}
+		}
+		for range rapid.IntRange(0, 12).Draw(t, "before") {
+			write()
+		}
+		then, snapshot := maps.Clone(now), revision
+		for range rapid.IntRange(0, 12).Draw(t, "since") {
+			write()
+		}
+		loss := compareKeys(then, now)
+		var created, changed, deleted int
+		for _, k := range loss.Kinds {
+			created, changed, deleted = created+k.Created, changed+k.Changed, deleted+k.Deleted
+		}
+		wantCreated, wantChanged, wantGone := 0, 0, 0
+		for _, s := range now {
+			switch {
+			case s.Created > snapshot:
+				wantCreated++
+			case s.Modified > snapshot:
+				wantChanged++
+			}
+		}
+		for key, s := range then {
+			if now[key].Created != s.Created {
+				wantGone++
+			}
+		}
+		if created != wantCreated || changed != wantChanged || deleted != wantGone || len(loss.Created) != created || len(loss.Gone) != deleted {
+			t.Fatalf("counted %d created, %d changed, %d deleted, want %d, %d, %d", created, changed, deleted, wantCreated, wantChanged, wantGone)
+		}
+	})
+}
+
+func TestLossNamesJobs(t *testing.T) {
+	t.Parallel()
+	job := func(name string, pods ...string) pai.Job {
+		j := pai.Job{JobRef: pai.JobRef{User: "ann", Name: name}}
+		for _, p := range pods {
+			j.Pods = append(j.Pods, pai.Pod{Namespace: "pai-vc-default", Name: p, Containers: []pai.Container{{State: pai.ContainerRunning}}})
+		}
+		return j
+	}
+	loss := compareKeys(
+		map[string]keyState{
+			"/registry/pods/pai-vc-default/old-0":                   {1, 2},
+			"/registry/pods/pai-vc-default/again-0":                 {1, 2},
+			"/registry/jobset.x-k8s.io/jobsets/pai-vc-default/gone": {1, 1},
+		},
+		map[string]keyState{
+			"/registry/pods/pai-vc-default/old-0":   {1, 9},
+			"/registry/pods/pai-vc-default/again-0": {8, 9}, // another pod of the same name
+			"/registry/pods/pai-vc-default/new-0":   {7, 7},
+		})
+	var ended []string
+	for _, j := range loss.Jobs([]pai.Job{job("old", "old-0"), job("again", "again-0"), job("new", "old-0", "new-0")}) {
+		ended = append(ended, j.Name)
+	}
+	if want := []string{"again", "new"}; !slices.Equal(ended, want) {
+		t.Errorf("%v would end, want %v", ended, want)
+	}
+	if back := loss.Back(); !slices.Equal(back, []string{"pai-vc-default/gone"}) {
+		t.Errorf("%v would be back", back)
+	}
+}
+
+func TestScratchScriptParses(t *testing.T) {
+	t.Parallel()
+	script := fmt.Sprintf(scratchScript, "/s", "/etcdutl", "/s/a.db", "/etcd", "/etcdctl")
+	if out, err := exec.Command("sh", "-n", "-c", script).CombinedOutput(); err != nil || strings.Contains(script, "%!") {
+		t.Errorf("%s\n%s", out, script)
+	}
+}

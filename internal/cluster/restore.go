@@ -1,0 +1,210 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+)
+
+// Snapshots lists the names of the snapshots of etcd that a control-plane
+// machine has.
+func Snapshots(ctx context.Context, host machine.Host) ([]string, error) {
+	names, err := host.ReadDir(ctx, snapshotsDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the snapshots of etcd: %w", err)
+	}
+	return slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, ".db") }), nil
+}
+
+// restoredFrom is the key in a slot's first membership that says which
+// snapshot its data came from; etcd does not read it.
+const restoredFrom = "PAI_RESTORED_FROM"
+
+// snapshotToRestore is the snapshot that a way back begins with; empty where an
+// earlier run has restored it already.
+func snapshotToRestore(ctx context.Context, h machine.Host, s plan.Step) (string, error) {
+	names, err := Snapshots(ctx, h)
+	if err != nil {
+		return "", err
+	}
+	for _, name := range plan.SnapshotNames(s.To, s.From) {
+		if !slices.Contains(names, name) {
+			continue
+		}
+		if name == plan.RestoredSnapshot(s.To, s.From) {
+			return "", nil
+		}
+		return snapshotsDir + "/" + name, nil
+	}
+	return "", fmt.Errorf("%s on %q has no snapshot of the hop from %s to %s", snapshotsDir, h.Name(), s.To, s.From)
+}
+
+// restoreDone: the API server and etcd of the older version run alone. Until a
+// snapshot is restored neither is ever started.
+func (c *cluster) restoreDone(ctx context.Context, s plan.Step) (bool, error) {
+	if ok, err := c.apiServerDone(ctx, s); err != nil || !ok {
+		return false, err
+	}
+	h, _, err := c.target(s)
+	if err != nil {
+		return false, err
+	}
+	v, err := etcdVersionFor(ctx, h, s)
+	if err != nil {
+		return false, err
+	}
+	s.To = v
+	return c.etcdDone(ctx, s)
+}
+
+// etcdVersionFor is whose etcd serves after the way back: the older version's,
+// unless that has an older minor, which does not read the newer one's data.
+func etcdVersionFor(ctx context.Context, h machine.Host, s plan.Step) (pai.Version, error) {
+	older, err := readInstalled(ctx, h, s.To)
+	if err != nil {
+		return "", err
+	}
+	newer, err := readInstalled(ctx, h, s.From)
+	if err != nil {
+		return "", err
+	}
+	minor := func(v string) string { return v[:max(0, strings.LastIndexByte(v, '.'))] }
+	if minor(older.Programs["etcd"]) == minor(newer.Programs["etcd"]) {
+		return s.To, nil
+	}
+	return s.From, nil
+}
+
+// restore brings back what etcd held before the newer API server first ran as
+// itself, and starts the older one on it. The containers on the machines go on
+// meanwhile: kubelets compare them with what the API shows once it is back.
+func (c *cluster) restore(ctx context.Context, s plan.Step) error {
+	h, m, err := c.target(s)
+	if err != nil {
+		return err
+	}
+	v, err := etcdVersionFor(ctx, h, s)
+	if err != nil {
+		return err
+	}
+	states, err := slotStates(ctx, h, etcdRole)
+	if err != nil {
+		return err
+	}
+	snapshot, err := snapshotToRestore(ctx, h, s)
+	if err != nil {
+		return err
+	}
+	to, err := restoredSlot(ctx, h)
+	if err != nil {
+		return err
+	}
+	if snapshot != "" {
+		if to, err = c.replaceData(ctx, h, m, states, s, snapshot, v); err != nil {
+			return err
+		}
+	}
+	if to == nil {
+		return fmt.Errorf("the snapshot was restored, and no slot of etcd says that it has its data")
+	}
+	return c.startRestored(ctx, h, m, s, *to, v)
+}
+
+// restoredSlot is the slot whose data came from a snapshot.
+func restoredSlot(ctx context.Context, h machine.Host) (*slot, error) {
+	for _, s := range slots {
+		out, err := sh(ctx, h, "grep -sq ^%s= %s && [ -d %s/member ] && echo yes || :", restoredFrom, s.etcdEnv(), s.etcdData())
+		if err != nil {
+			return nil, err
+		}
+		if out == "yes" {
+			return &s, nil
+		}
+	}
+	return nil, nil
+}
+
+// replaceData stops whatever writes, and restores a snapshot into the slot that
+// is idle. Revisions go on above all that were ever given out, and those in
+// between are marked compacted, so that no watcher goes on from a future that
+// is gone.
+func (c *cluster) replaceData(ctx context.Context, h machine.Host, m config.Machine, states map[slot]plan.RoleState, s plan.Step, snapshot string, v pai.Version) (*slot, error) {
+	from := slotA
+	if states[slotB].Running != "" || (states[slotA].Link == "" && states[slotB].Link != "") {
+		from = slotB
+	}
+	to := from.other()
+	c.Progress("restoring etcd from %s; the API is away until the older one serves", path.Base(snapshot))
+	_, err := sh(ctx, h, `
+umask 077
+now=$(%[8]s endpoint status -w fields 2>/dev/null | sed -n 's/^"Revision" : //p' || :)
+for u in controller-manager scheduler apiserver-a apiserver-b etcd-a etcd-b; do systemctl stop pai-$u.service 2>/dev/null || :; done
+rm -rf %[1]s %[1]s.new
+revision() { %[2]s snapshot status "$1" -w fields | sed -n 's/^"Revision" : //p'; }
+was=$(revision %[4]s)
+# An earlier run may have stopped etcd: then its data says which revision it had.
+[ -n "$now" ] || [ ! -e %[3]s/member/snap/db ] || now=$(revision %[3]s/member/snap/db)
+[ "${now:-0}" -ge "$was" ] || now=$was
+%[2]s snapshot restore %[4]s --data-dir %[1]s.new --name %[5]s --initial-cluster %[5]s=%[6]s --initial-advertise-peer-urls %[6]s \
+    --bump-revision $((now - was + 1000000)) --mark-compacted >%[7]s/restore.log 2>&1 || { tail -3 %[7]s/restore.log >&2; exit 1; }
+mv -T %[1]s.new %[1]s`,
+		to.etcdData(), program(v, "etcdutl"), from.etcdData(), snapshot, to.member(m), to.peerURL(m), snapshotsDir,
+		etcdctl(v, from))
+	if err != nil {
+		return nil, fmt.Errorf("restore etcd from %s: %w", snapshot, err)
+	}
+	env := fmt.Sprintf("ETCD_INITIAL_CLUSTER_STATE=new\nETCD_INITIAL_CLUSTER=%s=%s\n%s=%s\n", to.member(m), to.peerURL(m),
+		restoredFrom, strconv.Quote(path.Base(snapshot)))
+	if err := h.WriteFile(ctx, to.etcdEnv(), []byte(env), 0o644); err != nil {
+		return nil, err
+	}
+	// The same snapshot is never restored twice: what is written from now on stays.
+	_, err = sh(ctx, h, "cd %s && mv -T %s %s && rm -f -- %s restore.log", snapshotsDir, path.Base(snapshot), plan.RestoredSnapshot(s.To, s.From),
+		strings.Join(plan.SnapshotNames(s.To, s.From)[:2], " "))
+	return &to, err
+}
+
+// startRestored starts etcd on the restored data and the older API server on
+// it, and ends the newer ones for good.
+func (c *cluster) startRestored(ctx context.Context, h machine.Host, m config.Machine, s plan.Step, to slot, v pai.Version) error {
+	if err := c.renderRole(ctx, h, m, v, to.etcd); err != nil {
+		return err
+	}
+	state, err := roleState(ctx, h, to.etcd)
+	if err != nil {
+		return err
+	}
+	if state.Link != v || state.Running != v {
+		if err := moveAndRestart(ctx, h, to.etcd, v); err != nil {
+			return err
+		}
+	}
+	if err := c.awaitRole(ctx, h, m, to.etcd, v); err != nil {
+		return err
+	}
+	old := to.other()
+	if err := haltRole(ctx, h, old.etcd); err != nil {
+		return err
+	}
+	if _, err := sh(ctx, h, "rm -rf %s %s", old.etcdData(), old.etcdEnv()); err != nil {
+		return fmt.Errorf("remove the data of the newer etcd on %q: %w", h.Name(), err)
+	}
+	if err := dropLink(ctx, h, old.etcd); err != nil {
+		return err
+	}
+	// The controllers are still stopped, and follow in steps of their own.
+	return c.apiServer(ctx, s)
+}

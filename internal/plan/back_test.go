@@ -1,0 +1,157 @@
+package plan
+
+import (
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// halfway is a world in which the first n steps of an upgrade were done.
+func halfway(t *testing.T, n int, machines ...string) Input {
+	t.Helper()
+	in := running(twoReleases(), "v0.9", machines...)
+	p, err := Upgrade(in, Target{Release: "v0.10"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.World = in.World.After(p.Steps[:n], in.Digests)
+	return in
+}
+
+// before is how many steps of the upgrade come before one.
+func before(t *testing.T, id StepID, machines ...string) int {
+	t.Helper()
+	p, err := Upgrade(running(twoReleases(), "v0.9", machines...), Target{Release: "v0.10"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range p.Steps {
+		if s.ID == id {
+			return i
+		}
+	}
+	t.Fatalf("the upgrade has no step %s", id)
+	return 0
+}
+
+var nine = pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"}
+
+const commitStep = "kubernetes/v0.10-pai/cluster/commit"
+
+func TestRollbackGolden(t *testing.T) {
+	machines := []string{"master", "gpu-01"}
+	for _, c := range []struct {
+		name   string
+		in     Input
+		target Target
+	}{
+		{"rollback-before-commit", halfway(t, before(t, commitStep, machines...), machines...), Target{}},
+		{"rollback-api-away", func() Input {
+			in := halfway(t, before(t, commitStep, machines...), machines...)
+			in.World.APIReachable, in.World.APIError = false, "no API server answers"
+			return in
+		}(), Target{}},
+		{"rollback-after-commit", withSnapshot(running(twoReleases(), "v0.10", machines...)), Target{}},
+		{"rollback-services", running(twoReleases(), "v0.10", machines...), Target{ServicesOnly: true}},
+		{"rollback-nothing", running(twoReleases(), "v0.9", machines...), Target{}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p, err := Rollback(c.in, nine, c.target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden(t, "plans/"+c.name+".txt", Text(p, jobsOn(p, "gpu-01"))+waits(p))
+		})
+	}
+}
+
+func withSnapshot(in Input) Input {
+	in.Snapshots = []string{"v0.9-pai-to-v0.10-pai.db", "v0.9-pai-to-v0.10-pai-commit.db"}
+	return in
+}
+
+func TestRollbackRefuses(t *testing.T) {
+	ten := running(twoReleases(), "v0.10", "master")
+	stranger := running(twoReleases(), "v0.10", "master")
+	delete(stranger.Services, "v0.9")
+	for _, c := range []struct {
+		name, contains string
+		in             Input
+		target         Target
+	}{
+		{"Kubernetes under services that need it", "services v0.10 run on Kubernetes v0.10-pai or newer", ten, Target{KubernetesOnly: true}},
+		{"what is committed, without a snapshot", "no snapshot of the hop from v0.9-pai is left", ten, Target{}},
+		{"a restored Kubernetes under the services of now", "takes the services along", func() Input {
+			in := withSnapshot(running(twoReleases(), "v0.10", "master"))
+			in.Releases[1].Kubernetes.CompatibleSince = "v0.9-pai"
+			return in
+		}(), Target{KubernetesOnly: true}},
+		{"services that nobody knows any more", "neither recorded in the cluster nor in a bundle", stranger, Target{ServicesOnly: true}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := Rollback(c.in, nine, c.target)
+			if pai.CodeOf(err) != pai.CodeRefused || err == nil || !strings.Contains(err.Error(), c.contains) {
+				t.Errorf("got %v, want a refusal with %q", err, c.contains)
+			}
+		})
+	}
+}
+
+// Wherever an upgrade is left before its commit, the way back ends in the world
+// in which it began, also when the way back itself is killed anywhere; on it
+// nothing is ever newer than the API server that it talks to.
+func TestRollbackFromAnywhereBeforeTheCommit(t *testing.T) {
+	machines := []string{"master", "gpu-01", "gpu-02"}
+	rapid.Check(t, func(rt *rapid.T) {
+		in := running(twoReleases(), "v0.9", machines...)
+		p, err := Upgrade(in, Target{Release: "v0.10"})
+		if err != nil {
+			rt.Fatal(err)
+		}
+		order := linear(rt, p)
+		cut := rapid.IntRange(0, len(order)).Draw(rt, "left after")
+		for i, s := range order[:cut] {
+			if s.ID == commitStep {
+				cut = i
+				break
+			}
+		}
+		start := in.World
+		in.World = in.World.After(order[:cut], in.Digests)
+		pins := PinsOf(in.Releases)
+		for round := 0; ; round++ {
+			plan, err := Rollback(in, nine, Target{})
+			if err != nil {
+				rt.Fatal(err)
+			}
+			if len(plan.Hops) == 0 || round == 2 {
+				for i, m := range in.World.Machines {
+					for r, was := range start.Machines[i].Roles {
+						slot := r == RoleEtcdA || r == RoleEtcdB || r == RoleAPIServerA || r == RoleAPIServerB
+						if now := m.Roles[r]; !slot && now != was {
+							rt.Fatalf("%s of %s is %+v, was %+v", r, m.Name, now, was)
+						}
+					}
+				}
+				if newest := newestKubernetes(in.World); newest != "v0.9-pai" {
+					rt.Fatalf("%s is left", newest)
+				}
+				return
+			}
+			steps := linear(rt, plan)
+			killed := len(steps)
+			if round == 0 {
+				killed = rapid.IntRange(0, len(steps)).Draw(rt, "killed after")
+			}
+			for _, s := range steps[:killed] {
+				in.World = in.World.After([]Step{s}, in.Digests)
+				if problem := skew(in.World, pins); problem != "" {
+					rt.Fatalf("after %s: %s", s.ID, problem)
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,179 @@
+package plan
+
+import (
+	"slices"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// kubernetes takes the machines back to an older version: the same steps as on
+// the way there, in the reverse order. What the API server serves goes before
+// it, because nothing may be newer than the API that it talks to; only where
+// the API is away does that come first.
+func (b *back) kubernetes(to, newest pai.Version) error {
+	k := &kubernetes{world: b.world, to: to, pins: b.pins, back: true, o: KubernetesOptions{Bundle: b.in.bundleOf(to, to), Again: true}}
+	for _, m := range b.world.Machines {
+		if m.ControlPlane {
+			k.masters = append(k.masters, m)
+		} else {
+			k.workers = append(k.workers, m)
+		}
+	}
+	k.machines = slices.Concat(k.masters, k.workers)
+	if err := k.mayGoBack(newest, b.in.Snapshots); err != nil {
+		return err
+	}
+	k.planBack(k.lossy(newest))
+	steps := k.draft.final()
+	b.steps = append(b.steps, waitFor(steps, b.gate)...)
+	return nil
+}
+
+// mayGoBack refuses where something may have been stored that the old programs
+// do not know, and there is no snapshot from before that.
+func (k *kubernetes) mayGoBack(newest pai.Version, snapshots []string) error {
+	minors, known := k.pins.behind(k.to, newest)
+	switch {
+	case !known:
+		return pai.Errorf(pai.CodeRefused, "see: paictl release list", "no release says which upstream Kubernetes %s and %s are", k.to, newest)
+	case minors == 0:
+		return nil
+	case k.lossy(newest) && !slices.ContainsFunc(SnapshotNames(k.to, newest), func(n string) bool { return slices.Contains(snapshots, n) }):
+		return pai.Errorf(pai.CodeRefused, "go forward with: paictl upgrade apply",
+			"the hop to Kubernetes %s is committed, so the old programs do not know all that may have been stored since, and no snapshot of the hop from %s is left to go back to",
+			newest, k.to)
+	default:
+		return nil
+	}
+}
+
+// lossy reports whether a hop across minors between the version and the newest
+// one is committed.
+func (k *kubernetes) lossy(newest pai.Version) bool {
+	if minors, known := k.pins.behind(k.to, newest); known && minors == 0 {
+		return false
+	}
+	minors, known := k.pins.behind(k.to, k.world.Current.Kubernetes)
+	return !known || minors > 0 || slices.ContainsFunc(k.masters, func(m Machine) bool { return m.committed(newest) })
+}
+
+// planBack adds the steps. Where something would be lost, a snapshot of what is
+// there now comes first: it is not gone back to, but nothing is ever gone.
+func (k *kubernetes) planBack(lossy bool) {
+	for _, m := range k.machines {
+		k.machine(m, "programs", KindPrograms, !slices.Contains(m.Programs, k.to), pai.RiskNone)
+		digest := k.o.Bundle.Digest
+		k.machine(m, "images", KindImages, digest != "" && !slices.Contains(m.Images, digest), pai.RiskNone, k.id(m, "programs"))
+	}
+	apiBack := k.apiBack
+	if lossy {
+		apiBack = k.restoreBack
+	}
+	api := []StepID{}
+	if !k.world.APIReachable {
+		apiBack()
+		api = append(api, k.cluster("apiserver"))
+	}
+	for _, m := range slices.Concat(k.workers, k.masters) {
+		k.nodeBack(m, api)
+	}
+	if k.world.APIReachable {
+		apiBack()
+	}
+	k.clusterStep("etcd", KindEtcd, !lossy && k.stale(RoleEtcdA, RoleEtcdB), k.apiRisk(), k.cluster("apiserver"))
+	for _, m := range k.machines {
+		k.role(m, RoleAPIProxy, k.apiRisk(), k.id(m, "programs"), k.cluster("apiserver"))
+	}
+	all := slices.Concat([]StepID{k.cluster("apiserver"), k.cluster("etcd")}, each(k, k.machines, "uncordon"),
+		each(k, k.machines, string(RoleAPIProxy)), each(k, k.masters, string(RoleControllerManager)), each(k, k.masters, string(RoleScheduler)))
+	k.clusterStep("bootstrap", KindBootstrap, true, pai.RiskNone, all...)
+	k.clusterStep("dns", KindDNS, true, pai.RiskNone, append(each(k, k.machines, "images"), k.cluster("bootstrap"))...)
+	k.clusterStep("record", KindRecord, true, pai.RiskNone, k.cluster("dns"))
+}
+
+// apiBack adds the controllers and the API server.
+func (k *kubernetes) apiBack() {
+	for _, m := range k.masters {
+		for _, r := range []Role{RoleControllerManager, RoleScheduler} {
+			k.role(m, r, k.apiRisk(), k.id(m, "programs"))
+		}
+	}
+	gate := slices.Concat(each(k, k.masters, string(RoleControllerManager)), each(k, k.masters, string(RoleScheduler)))
+	if k.world.APIReachable {
+		gate = append(gate, each(k, k.machines, "uncordon")...)
+	}
+	k.clusterStep("apiserver", KindAPIServer, k.stale(RoleAPIServerA, RoleAPIServerB), k.apiRisk(), gate...)
+}
+
+// restoreBack adds the older API server on what etcd held before the commit.
+// The controllers follow: nothing acts on what is half restored.
+func (k *kubernetes) restoreBack() {
+	var gate []StepID
+	if k.world.APIReachable {
+		gate = each(k, k.machines, "uncordon")
+	}
+	gate = append(gate, each(k, k.masters, "programs")...)
+	k.clusterStep("snapshot", KindSnapshot, k.world.APIReachable, pai.RiskNone, gate...)
+	k.draft.add(true, Step{ID: k.cluster("restore"), Kind: KindRestore, From: newestKubernetes(k.world), To: k.to, Risk: k.apiRisk()},
+		append(gate, k.cluster("snapshot"))...)
+	k.clusterStep("apiserver", KindAPIServer, false, k.apiRisk(), k.cluster("restore"))
+	for _, m := range k.masters {
+		for _, r := range []Role{RoleControllerManager, RoleScheduler} {
+			k.role(m, r, k.apiRisk(), k.id(m, "programs"), k.cluster("restore"))
+		}
+	}
+}
+
+// nodeBack adds what runs the pods of one machine.
+func (k *kubernetes) nodeBack(m Machine, gate []StepID) {
+	gate = append(slices.Clone(gate), k.id(m, "programs"), k.id(m, "images"))
+	kubelet := !k.has(m, RoleKubelet)
+	k.machine(m, "kubelet", KindKubelet, kubelet, k.nodeRisk(m), gate...)
+	k.role(m, RoleRuntime, k.nodeRisk(m), k.id(m, "kubelet"))
+	k.role(m, RoleKubeProxy, pai.RiskNone, append(gate, k.id(m, "kubelet"))...)
+	k.role(m, RoleNetwork, pai.RiskNone, append(gate, k.id(m, "kubelet"))...)
+	moves := m.Node != nil && (kubelet || !k.has(m, RoleRuntime))
+	k.machine(m, "uncordon", KindUncordon, m.Node != nil && m.Node.CordonedByPAI || moves, pai.RiskNone,
+		k.id(m, "kubelet"), k.id(m, string(RoleRuntime)), k.id(m, string(RoleKubeProxy)), k.id(m, string(RoleNetwork)))
+}
+
+// cannotGoBack: an etcd of a newer minor lets no older one in, and serves an
+// older API server as well, so it stays.
+func (k *kubernetes) cannotGoBack(r Role, v pai.Version) bool {
+	return (r == RoleEtcdA || r == RoleEtcdB) && !k.pins.sameMinor(programEtcd, v, k.to)
+}
+
+// stale reports whether one of two slots is linked to, or runs, what has to go
+// back, or none of them has what is to stay.
+func (k *kubernetes) stale(a, b Role) bool {
+	return slices.ContainsFunc(k.masters, func(m Machine) bool {
+		newer := func(r Role) bool {
+			s := m.Roles[r]
+			return (s.Link != "" && !k.suits(r, s.Link)) || (s.Running != "" && !k.suits(r, s.Running))
+		}
+		return newer(a) || newer(b) || (!k.has(m, a) && !k.has(m, b))
+	})
+}
+
+// The names of the snapshots of the hop from one version to another: the one
+// before its commit, which loses least, the one before its first change, and
+// what is left of either once it was restored.
+func SnapshotNames(from, to pai.Version) []string {
+	return []string{SnapshotName(from, to, true), SnapshotName(from, to, false), RestoredSnapshot(from, to)}
+}
+
+// SnapshotName is the name of a hop's snapshot.
+func SnapshotName(from, to pai.Version, commit bool) string {
+	if from == "" {
+		from = "none"
+	}
+	if commit {
+		return string(from) + "-to-" + string(to) + "-commit.db"
+	}
+	return string(from) + "-to-" + string(to) + ".db"
+}
+
+// RestoredSnapshot is the name of a hop's snapshot after a way back to it.
+func RestoredSnapshot(from, to pai.Version) string {
+	return string(from) + "-to-" + string(to) + "-restored.db"
+}

@@ -1,0 +1,140 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+// goingBack takes an upgraded cluster back in every way that there is, with
+// jobs running: the services, Kubernetes after its commit, and, on the way
+// forward again, Kubernetes before it. The jobs' containers are the same each
+// time; a job that was started since a snapshot ends, and only with the
+// operator's word.
+func (o *operator) goingBack(t *testing.T) {
+	before := o.jobContainers()
+	same := func(t *testing.T) {
+		t.Helper()
+		if now := o.jobContainers(); !reflect.DeepEqual(before, now) {
+			t.Errorf("the jobs' containers are not the same:\nbefore %+v\nafter  %+v", before, now)
+		}
+	}
+	nine := operationPair{Services: "v0.9", Kubernetes: "v0.9-pai"}
+
+	t.Run("the services", func(t *testing.T) {
+		o.run(10*time.Minute, "upgrade", "rollback", "--services", "--yes")
+		op := o.lastMove(t)
+		if op.Verb != "rollback" || op.Outcome != "succeeded" || op.To.Services != "v0.9" || op.To.Kubernetes != "v0.10-pai" {
+			t.Errorf("recorded: %+v", op)
+		}
+		if out := o.run(time.Minute, "service", "status"); strings.Contains(out, "v0.10") {
+			t.Errorf("a service is still of v0.10:\n%s", out)
+		}
+		same(t)
+	})
+
+	t.Run("Kubernetes after its commit", func(t *testing.T) {
+		o.submitAs("since", "examples/train.yaml")
+		refused := func(args ...string) string {
+			t.Helper()
+			ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+			defer cancel()
+			_, err := o.try(ctx, nil, append([]string{"upgrade", "rollback", "--yes"}, args...)...)
+			if code := exitCode(err); code != 3 {
+				t.Fatalf("exit code %d, want 3: %v", code, err)
+			}
+			return err.Error()
+		}
+		text := refused()
+		for _, want := range []string{"lose-writes-since-snapshot", "interrupt-jobs", "~since", "jobsets.jobset.x-k8s.io 1 created", "pods"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("the refusal does not say %q:\n%s", want, text)
+			}
+		}
+		if text := refused("--accept-risk=lose-writes-since-snapshot"); !strings.Contains(text, "interrupt-jobs") {
+			t.Errorf("accepting one risk was enough:\n%s", text)
+		}
+		o.run(10*time.Minute, "upgrade", "rollback", "--yes", "--accept-risk=lose-writes-since-snapshot,interrupt-jobs")
+		if op := o.lastMove(t); op.Outcome != "succeeded" || op.To != nine {
+			t.Errorf("recorded: %+v", op)
+		}
+		if v := o.kubectl("version -o json"); !strings.Contains(v, `"gitVersion": "v1.35.4"`) {
+			t.Errorf("the API server is not v1.35.4: %s", v)
+		}
+		o.eventually(time.Minute, "the job since is gone", func() (bool, string) {
+			out := o.run(time.Minute, "job", "list")
+			return !strings.Contains(out, "since"), out
+		})
+		same(t)
+	})
+
+	t.Run("Kubernetes before its commit, by itself", func(t *testing.T) {
+		const program = "/opt/pai/v0.10-pai/bin/kube-proxy"
+		o.on("pai-1", "mv "+program+" "+program+".away")
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+		defer cancel()
+		_, err := o.try(ctx, nil, "upgrade", "apply", "--to", "v0.10", "--yes")
+		o.on("pai-1", "mv "+program+".away "+program)
+		if err == nil || exitCode(err) != 1 || !strings.Contains(err.Error(), "went back to v0.9-pai, and nothing was lost") {
+			t.Fatalf("the upgrade did not go back: %v", err)
+		}
+		if !strings.Contains(err.Error(), "cluster/apiserver") {
+			t.Errorf("it failed before the control plane had moved: %v", err)
+		}
+		if op := o.lastMove(t); op.Verb != "rollback" || op.Outcome != "succeeded" || op.To != nine {
+			t.Errorf("recorded: %+v", op)
+		}
+		for _, role := range []string{"kubelet", "kube-proxy", "scheduler", "controller-manager"} {
+			if link := o.on("pai-1", "readlink /opt/pai/role/"+role); !strings.Contains(link, "v0.9-pai") {
+				t.Errorf("%s is still at %s", role, link)
+			}
+		}
+		if v := o.kubectl("version -o json"); !strings.Contains(v, `"gitVersion": "v1.35.4"`) {
+			t.Errorf("the API server is not v1.35.4: %s", v)
+		}
+		same(t)
+	})
+}
+
+type operationPair struct{ Services, Kubernetes string }
+
+// move is what the journal says of an operation that moved something.
+type move struct {
+	Verb, Outcome string
+	From, To      operationPair
+}
+
+// lastMove is the last upgrade or way back in the history.
+func (o *operator) lastMove(t *testing.T) move {
+	t.Helper()
+	var all []move
+	out := o.run(time.Minute, "upgrade", "history", "-o", "json")
+	if err := json.Unmarshal([]byte(out), &all); err != nil || len(all) == 0 {
+		t.Fatalf("the history is not one (%v): %s", err, out)
+	}
+	return all[len(all)-1]
+}
+
+// submitAs submits a job under another name, and waits until it runs.
+func (o *operator) submitAs(name, file string) {
+	o.t.Helper()
+	data, err := os.ReadFile(repository() + "/" + file)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	path := o.t.TempDir() + "/job.yaml"
+	if err := os.WriteFile(path, []byte(strings.Replace(string(data), "name: train", "name: "+name, 1)), 0o600); err != nil {
+		o.t.Fatal(err)
+	}
+	o.run(time.Minute, "job", "submit", path)
+	o.eventually(2*time.Minute, "job "+name+" runs", func() (bool, string) {
+		out := o.run(time.Minute, "job", "show", name, "-o", "json")
+		return strings.Contains(out, `"RUNNING"`), out
+	})
+}
