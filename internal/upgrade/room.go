@@ -3,6 +3,7 @@ package upgrade
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
@@ -10,27 +11,23 @@ import (
 )
 
 // room is the machines whose cordon by PAI was lifted for the time of an
-// operation: on a cluster where every machine is cordoned, services that are
-// rolled would find no place.
+// operation: services that are rolled would find no place.
 type room struct {
 	nodes  nodes
 	lifted map[string]string // machine → the operation that cordoned it
 }
 
 // makeRoom lifts PAI's own cordons where a plan rolls pods and no machine would
-// take them. An operator's cordon is not PAI's to lift.
+// take them, and those of the control plane's machines, on which some services
+// keep their state. An operator's cordon is not PAI's to lift.
 func makeRoom(ctx context.Context, n nodes, p plan.Plan, w plan.World) (room, error) {
 	r := room{nodes: n, lifted: map[string]string{}}
 	if !rollsPods(p) {
 		return r, nil
 	}
+	place := slices.ContainsFunc(w.Machines, func(m plan.Machine) bool { return m.Node != nil && !m.Node.Unschedulable })
 	for _, m := range w.Machines {
-		if m.Node != nil && !m.Node.Unschedulable {
-			return r, nil
-		}
-	}
-	for _, m := range w.Machines {
-		if m.Node == nil || !m.Node.CordonedByPAI {
+		if m.Node == nil || !m.Node.CordonedByPAI || (place && !m.ControlPlane) {
 			continue
 		}
 		if err := n.Uncordon(ctx, m.Name); err != nil {

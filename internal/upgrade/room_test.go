@@ -22,19 +22,21 @@ func TestRoom(t *testing.T) {
 		plan          plan.Plan
 		a, b          plan.Node
 		outcome       pai.Outcome
+		controlPlane  bool // a carries it
 		during, after string
 	}{
-		"no place":               {services, pais, theirs, pai.OutcomeSucceeded, "map[b:them]", "map[a:op-1 b:them]"},
-		"a place is left":        {services, pais, plan.Node{}, pai.OutcomeSucceeded, "map[a:op-1]", "map[a:op-1]"},
-		"nothing is rolled":      {machines, pais, theirs, pai.OutcomeSucceeded, "map[a:op-1 b:them]", "map[a:op-1 b:them]"},
-		"the machine is done":    {both, pais, theirs, pai.OutcomeSkipped, "map[b:them]", "map[b:them]"},
-		"the machine waits on":   {both, pais, theirs, pai.OutcomeWaiting, "map[b:them]", "map[a:op-1 b:them]"},
-		"all are the operator's": {services, theirs, theirs, pai.OutcomeSucceeded, "map[a:them b:them]", "map[a:them b:them]"},
+		"no place":               {services, pais, theirs, pai.OutcomeSucceeded, false, "map[b:them]", "map[a:op-1 b:them]"},
+		"a place is left":        {services, pais, plan.Node{}, pai.OutcomeSucceeded, false, "map[a:op-1]", "map[a:op-1]"},
+		"state is kept there":    {services, pais, plan.Node{}, pai.OutcomeSucceeded, true, "map[]", "map[a:op-1]"},
+		"nothing is rolled":      {machines, pais, theirs, pai.OutcomeSucceeded, false, "map[a:op-1 b:them]", "map[a:op-1 b:them]"},
+		"the machine is done":    {both, pais, theirs, pai.OutcomeSkipped, false, "map[b:them]", "map[b:them]"},
+		"the machine waits on":   {both, pais, theirs, pai.OutcomeWaiting, false, "map[b:them]", "map[a:op-1 b:them]"},
+		"all are the operator's": {services, theirs, theirs, pai.OutcomeSucceeded, false, "map[a:them b:them]", "map[a:them b:them]"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := &field{by: map[string]string{}}
-			w := plan.World{Machines: []plan.Machine{{Name: "a", Node: &c.a}, {Name: "b", Node: &c.b}}}
+			w := plan.World{Machines: []plan.Machine{{Name: "a", Node: &c.a, ControlPlane: c.controlPlane}, {Name: "b", Node: &c.b}}}
 			for _, m := range w.Machines {
 				if m.Node.CordonedByPAI {
 					f.by[m.Name] = m.Node.CordonedBy

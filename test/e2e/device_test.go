@@ -54,20 +54,20 @@ func (o *operator) deviceHolders(machine string) map[string]string {
 
 // devicesAreKept is asked after an upgrade with a job that holds a device: it
 // is still accounted to the job, and another job gets the other one.
-func (o *operator) devicesAreKept(before map[string]string) func(*testing.T) {
+func (o *operator) devicesAreKept(machine string, before map[string]string) func(*testing.T) {
 	return func(t *testing.T) {
 		for pod, device := range before {
-			if now := o.deviceHolders("pai-1"); now[pod] != device || len(now) != len(before) {
+			if now := o.deviceHolders(machine); now[pod] != device || len(now) != len(before) {
 				t.Fatalf("pod %s held %s; after the upgrade the kubelet says %v", pod, device, now)
 			}
 		}
 		o.eventually(time.Minute, "the plugin is registered with the new kubelet", func() (bool, string) {
-			out := o.on("pai-1", "journalctl -u test-deviceplugin -o cat --no-pager")
+			out := o.on(machine, "journalctl -u test-deviceplugin -o cat --no-pager")
 			return strings.Count(out, "registered ") >= 2, out
 		})
 		o.run(time.Minute, "job", "submit", "test/e2e/testdata/device-2.yaml")
 		o.eventually(time.Minute, "a second job holds a device", func() (bool, string) {
-			now := o.deviceHolders("pai-1")
+			now := o.deviceHolders(machine)
 			if len(now) != 2 {
 				return false, o.kubectl("get pods -A -l pai.dev/job -o wide")
 			}

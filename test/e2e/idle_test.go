@@ -49,10 +49,10 @@ func (o *operator) spoilGate(machine string) {
 	})
 }
 
-// idleUpgrade goes on with an upgrade that was stopped, with pai-1 cordoned by
-// an operator and a job on pai-2, whose kubelet cannot be swapped in place:
-// everything but pai-2 is upgraded, which waits for the job and follows when
-// its user has stopped it.
+// idleUpgrade goes on with an upgrade that was stopped, with pai-2 cordoned by
+// an operator and a job on pai-1, whose kubelet cannot be swapped in place:
+// everything else is upgraded, the control plane on pai-1 as well; its kubelet
+// waits for the job and follows when its user has stopped it.
 func (o *operator) idleUpgrade(t *testing.T) {
 	if st := o.upgradeStatus(); st.State != "unfinished" || st.Next != "paictl upgrade resume" || len(st.Left) == 0 {
 		t.Errorf("status of an upgrade that was stopped: %+v", st)
@@ -63,36 +63,10 @@ func (o *operator) idleUpgrade(t *testing.T) {
 	})
 	o.submit("test/e2e/testdata/hold.yaml", 2)
 	before := o.jobContainers()
-	if out := o.kubectl("get pods -A -l pai.dev/job --field-selector=status.phase=Running -o jsonpath='{.items[*].spec.nodeName}'"); out != "pai-2 pai-2" {
-		t.Fatalf("the job is not where this test needs it: %s", out)
-	}
-
-	if out := o.resumeWaits(t); !strings.Contains(out, "pai-2") || !strings.Contains(out, "hold") {
-		t.Errorf("nobody is told that pai-2 waits for hold:\n%s", out)
-	}
-	o.wantNodes(t, "pai-1 v1.36.3 true \npai-2 v1.35.4 true "+o.lastOperation().ID)
-	if v := o.kubectl("version -o json"); !strings.Contains(v, `"gitVersion": "v1.36.3"`) {
-		t.Errorf("the API server did not move although only pai-2 has to wait: %s", v)
-	}
-	if out := o.run(time.Minute, "service", "status"); strings.Contains(out, "v0.9") {
-		t.Errorf("services did not move although only pai-2 has to wait:\n%s", out)
-	}
-	if op := o.lastOperation(); op.Outcome != "waiting" || len(op.Jobs.Interrupted) != 0 {
-		t.Errorf("recorded: %+v", op)
-	}
-	if now := o.jobContainers(); !reflect.DeepEqual(before, now) {
-		t.Errorf("the job's containers are not the same:\nbefore %+v\nafter  %+v", before, now)
-	}
-	st := o.upgradeStatus()
-	if st.State != "waiting" || st.Next != "paictl upgrade resume --wait" || len(st.Waiting) != 1 || st.Waiting[0].Machine != "pai-2" ||
-		len(st.Waiting[0].Jobs) != 1 || st.Waiting[0].Jobs[0].Name != "hold" || len(st.Cordoned) != 2 ||
-		st.Cordoned[0].By != "an operator" || st.Cordoned[1].By != "PAI" {
-		t.Errorf("status: %+v", st)
-	}
-
+	o.leavesWaiting(t, before, "upgrade", "resume", "--yes")
 	o.statusWithoutAPI(t)
 	o.waitAndStop(t, before)
-	o.wantNodes(t, "pai-1 v1.36.3 true \npai-2 v1.36.3  ")
+	o.wantNodes(t, "pai-1 v1.36.3  \npai-2 v1.36.3 true ")
 	if op := o.lastOperation(); op.Outcome != "succeeded" || len(op.Jobs.Interrupted) != 0 {
 		t.Errorf("recorded: %+v", op)
 	}
@@ -119,16 +93,41 @@ func (o *operator) statusWithoutAPI(t *testing.T) {
 	})
 }
 
-// resumeWaits goes on with the upgrade, which is to end with exit code 5.
-func (o *operator) resumeWaits(t *testing.T) string {
-	t.Helper()
+// leavesWaiting runs a command that is to upgrade all but pai-1's kubelet, under
+// the job hold, and to end with exit code 5.
+func (o *operator) leavesWaiting(t *testing.T, before []container, args ...string) {
+	if out := o.kubectl("get pods -A -l pai.dev/job --field-selector=status.phase=Running -o jsonpath='{.items[*].metadata.name}{.items[*].spec.nodeName}'"); strings.Count(out, "pai-1") != 2 {
+		t.Fatalf("the job is not where this test needs it: %s", out)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	out, err := o.try(ctx, nil, "upgrade", "resume", "--yes")
+	out, err := o.try(ctx, nil, args...)
 	if code := exitCode(err); code != 5 {
 		t.Fatalf("exit code %d, want 5: %v\n%s", code, err, out)
 	}
-	return out + err.Error()
+	if said := out + err.Error(); !strings.Contains(said, "pai-1") || !strings.Contains(said, "~hold") {
+		t.Errorf("nobody is told that pai-1 waits for hold:\n%s", said)
+	}
+	op := o.lastOperation()
+	o.wantNodes(t, "pai-1 v1.35.4 true "+op.ID+"\npai-2 v1.36.3 true ")
+	if v := o.kubectl("version -o json"); !strings.Contains(v, `"gitVersion": "v1.36.3"`) {
+		t.Errorf("the API server did not move although only a kubelet has to wait: %s", v)
+	}
+	if out := o.run(time.Minute, "service", "status"); strings.Contains(out, "v0.9") {
+		t.Errorf("services did not move although only a kubelet has to wait:\n%s", out)
+	}
+	if op.Outcome != "waiting" || len(op.Jobs.Interrupted) != 0 {
+		t.Errorf("recorded: %+v", op)
+	}
+	if now := o.jobContainers(); !reflect.DeepEqual(before, now) {
+		t.Errorf("the jobs' containers are not the same:\nbefore %+v\nafter  %+v", before, now)
+	}
+	st := o.upgradeStatus()
+	if st.State != "waiting" || st.Next != "paictl upgrade resume --wait" || len(st.Waiting) != 1 || st.Waiting[0].Machine != "pai-1" ||
+		len(st.Waiting[0].Jobs) != 1 || st.Waiting[0].Jobs[0].Name != "hold" || len(st.Cordoned) != 2 ||
+		st.Cordoned[0].By != "PAI" || st.Cordoned[1].By != "an operator" {
+		t.Errorf("status: %+v", st)
+	}
 }
 
 // waitAndStop has one paictl wait for the job, kills it, has another one wait,

@@ -79,7 +79,7 @@ func TestUpgradeUnderARunningJob(t *testing.T) {
 	if n := o.runningJobs(); n != 2 {
 		t.Errorf("%d jobs run, want 2", n)
 	}
-	t.Run("a job holds its device through the kubelet's swap", o.devicesAreKept(devices))
+	t.Run("a job holds its device through the kubelet's swap", o.devicesAreKept("pai-1", devices))
 	if v := o.kubectl("version -o json"); !strings.Contains(v, `"gitVersion": "v1.36.3"`) {
 		t.Errorf("the API server is not v1.36.3: %s", v)
 	}
@@ -170,8 +170,8 @@ func TestTwoMachines(t *testing.T) {
 		out, err := o.try(ctx, nil, "service", "status")
 		return err == nil, out
 	})
-	o.kubectl("cordon pai-1") // as an operator would; nobody takes it back
-	o.spoilGate("pai-2")
+	o.kubectl("cordon pai-2") // as an operator would; nobody takes it back
+	o.spoilGate("pai-1")
 	o.submit("examples/train.yaml", 2)
 	t.Run("a container ended by hand is named with its step", o.killDuringUpgrade)
 	t.Run("a busy machine waits for its job", o.idleUpgrade)
