@@ -214,12 +214,16 @@ func scaleSession(t *testing.T, k *kube.Client, nodes int) *Session {
 		t.Fatal(err)
 	}
 	state := os.Getenv("PAI_STATE_DIR")
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Fatal(err)
+	cache := os.Getenv("PAI_CACHE_DIR")
+	if cache == "" {
+		user, err := os.UserCacheDir()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cache = filepath.Join(user, "pai")
 	}
 	s := &Session{Config: &config.Config{}, Releases: known, Hosts: map[string]machine.Host{}, kube: k,
-		dirs: Dirs{State: state, Cache: filepath.Join(cache, "pai")}, progress: func(string, ...any) {}, bundles: map[pai.Version]*release.Bundle{}}
+		dirs: Dirs{State: state, Cache: cache}, progress: func(string, ...any) {}, bundles: map[pai.Version]*release.Bundle{}}
 	key, err := EnsureBundle(t.Context(), s.dirs, "", "v0.10", t.Logf)
 	if err != nil {
 		t.Fatal(err)

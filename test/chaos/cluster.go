@@ -21,7 +21,7 @@ type Cluster struct {
 	Paictl string // the program
 	Source string // PAI's source tree, in which it runs
 	State  string // PAI_STATE_DIR
-	Job    string // the job that must not notice anything
+	Job    string // the job that must not notice anything; none when it is empty
 	Log    io.Writer
 
 	ends       string      // folder that the ends of rounds are kept in
@@ -89,23 +89,30 @@ func (c *Cluster) Up(ctx context.Context, machines int, idle string, prepare fun
 			return err
 		}
 	}
-	if _, err := c.Run(ctx, time.Minute, "job", "submit", c.Job); err != nil {
-		return err
-	}
-	if err := c.await(ctx, 3*time.Minute, "the job runs", func(ctx context.Context) (bool, error) {
-		found, err := c.jobContainers(ctx)
-		c.containers = found
-		return len(found) == 2, err
-	}); err != nil {
-		return err
+	if c.Job != "" {
+		if err := c.startJob(ctx); err != nil {
+			return err
+		}
 	}
 	if idle != "" {
 		if _, err := c.kubectl(ctx, "uncordon "+idle); err != nil {
 			return err
 		}
 	}
-	c.logf("PAI %s with a job, after %s", From, time.Since(start).Round(time.Second))
+	c.logf("PAI %s, after %s", From, time.Since(start).Round(time.Second))
 	return nil
+}
+
+// startJob submits the job and waits until it runs.
+func (c *Cluster) startJob(ctx context.Context) error {
+	if _, err := c.Run(ctx, time.Minute, "job", "submit", c.Job); err != nil {
+		return err
+	}
+	return c.await(ctx, 3*time.Minute, "the job runs", func(ctx context.Context) (bool, error) {
+		found, err := c.jobContainers(ctx)
+		c.containers = found
+		return len(found) == 2, err
+	})
 }
 
 // await asks until the answer is yes.

@@ -28,6 +28,7 @@ func Faults(random *rand.Rand) []Fault {
 		{Name: "api-hang", What: "the API answers nothing, for 15 s in several steps", Harm: standIn("hang")},
 		{Name: "apiserver-killed", What: "every API server is killed, every 10 s", Harm: killAPIServer},
 		{Name: "apiserver-stopped", What: "every API server and every etcd stands still for 8 s, in several steps", Harm: stopAPIServer},
+		{Name: "clean-in-handover", What: "kill -9 while etcd is handed over, then a clean and a boot: the data must come back", NoJob: true, Apart: true, Harm: cleanInHandOver},
 		{Name: "reboot-worker", What: "a machine without jobs is rebooted in the middle, twice", Machines: 2, Idle: "pai-2", Harm: reboot("pai-2", "machine/pai-2/images", "machine/pai-2/kubelet")},
 		{Name: "reboot-master", What: "the control plane's machine, without jobs, is rebooted in the middle, three times", Machines: 2, Idle: "pai-1",
 			Harm: reboot("pai-1", "cluster/etcd", "cluster/apiserver", "services/"+To+"/kueue")},
@@ -286,6 +287,33 @@ func stopAPIServer(ctx context.Context, c *Cluster, a *Attempt, n int) (bool, er
 		}
 	}
 	return false, nil
+}
+
+// cleanInHandOver cuts the hand-over of etcd, takes Kubernetes off the machine
+// and boots it again. What was written before must be there.
+func cleanInHandOver(ctx context.Context, c *Cluster, a *Attempt, n int) (bool, error) {
+	if n > 0 {
+		return false, nil
+	}
+	if _, err := c.kubectl(ctx, "create configmap -n default written-before --from-literal=a=b"); err != nil {
+		return false, err
+	}
+	if _, ok := a.started("cluster/etcd"); !ok || !a.within(5*time.Second) {
+		return false, fmt.Errorf("etcd was handed over too quickly")
+	}
+	a.Kill()
+	data, err := c.inside(ctx, "pai-1", "ls -d /var/lib/etcd/*/member")
+	if err != nil {
+		return false, err
+	}
+	c.logf("  killed while etcd has data in %q", strings.Fields(data))
+	for _, command := range []string{"k8s-clean", "k8s-bootup"} {
+		if _, err := c.Run(ctx, 8*time.Minute, "cluster", command, "--yes"); err != nil {
+			return false, err
+		}
+	}
+	_, err = c.kubectl(ctx, "get configmap -n default written-before")
+	return false, err
 }
 
 // reboot restarts a machine a moment after each of some steps has begun.

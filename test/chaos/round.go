@@ -18,6 +18,9 @@ type Fault struct {
 	// that the job is kept away from.
 	Machines int
 	Idle     string
+	// NoJob is set where the fault would end jobs, and rightly so. Apart is set
+	// where it leads elsewhere than an undisturbed upgrade does.
+	NoJob, Apart bool
 	// Prepare is called with bare machines, before there is a cluster. It may be nil.
 	Prepare func(ctx context.Context, c *Cluster) error
 	// Harm harms the n-th attempt (from 0) while it runs, and says whether it
@@ -46,6 +49,14 @@ const maxAttempts = 80
 // Round makes a cluster with a job and upgrades it under a fault. The end is
 // compared with undisturbed, unless that is nil.
 func (c *Cluster) Round(ctx context.Context, f Fault, undisturbed State) (Round, error) {
+	if f.NoJob {
+		without := *c
+		without.Job, without.containers = "", nil
+		c = &without
+	}
+	if f.Apart {
+		undisturbed = nil
+	}
 	if err := c.Up(ctx, max(f.Machines, 1), f.Idle, f.Prepare); err != nil {
 		return Round{Fault: f.Name}, err
 	}

@@ -11,6 +11,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"pai.dev/pai/internal/pai"
 )
 
 // State is what a cluster's machines and its API hold, without what differs
@@ -199,6 +201,17 @@ func (c *Cluster) takeUnits(ctx context.Context, s State, machine string) error 
 const fleeting = "events pods endpoints endpointslices leases controllerrevisions replicasets certificatesigningrequests " +
 	"componentstatuses bindings ipaddresses"
 
+// ofUsers reports whether an object is a job's or another one that users have
+// made: in a virtual cluster's namespace only these kinds are PAI's. Jobs are
+// examined by themselves.
+func ofUsers(o map[string]any) bool {
+	meta, _ := o["metadata"].(map[string]any)
+	namespace, _ := meta["namespace"].(string)
+	kind, _ := o["kind"].(string)
+	return strings.HasPrefix(namespace, pai.VirtualClusterNamespacePrefix) &&
+		!slices.Contains([]string{"LocalQueue", "Role", "RoleBinding", "ServiceAccount", "NetworkPolicy", "ResourceQuota", "LimitRange"}, kind)
+}
+
 func (c *Cluster) takeObjects(ctx context.Context, s State) error {
 	out, err := c.kubectl(ctx, "api-resources --verbs=list -o name")
 	if err != nil {
@@ -225,8 +238,8 @@ func (c *Cluster) takeObjects(ctx context.Context, s State) error {
 			return err
 		}
 		meta, _ := o["metadata"].(map[string]any)
-		if name, _ := meta["name"].(string); strings.HasPrefix(name, "bootstrap-token-") {
-			continue // lives for a minute
+		if name, _ := meta["name"].(string); strings.HasPrefix(name, "bootstrap-token-") || ofUsers(o) {
+			continue // the token lives for a minute
 		}
 		name := fmt.Sprintf("object %v %v %v/%v", o["apiVersion"], o["kind"], meta["namespace"], meta["name"])
 		s[maskName(name)] = text

@@ -77,6 +77,19 @@ func TestMaskObject(t *testing.T) {
 	}
 }
 
+func TestOfUsers(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		kind, namespace string
+		want            bool
+	}{{"JobSet", "pai-vc-default", true}, {"LocalQueue", "pai-vc-default", false}, {"ConfigMap", "pai-system", false}, {"Namespace", "", false}} {
+		o := map[string]any{"kind": c.kind, "metadata": map[string]any{"namespace": c.namespace}}
+		if got := ofUsers(o); got != c.want {
+			t.Errorf("%s in %q: %v, want %v", c.kind, c.namespace, got, c.want)
+		}
+	}
+}
+
 // Which slot serves depends on how often one took over, so it does not count;
 // that an idle one is left does.
 func TestSlotNames(t *testing.T) {
