@@ -123,8 +123,8 @@ func TestAgainstTheAPI(t *testing.T) {
 	if len(found) != 1 {
 		t.Errorf("found %+v, want the red car alone", found)
 	}
+	want(storedVersions(ctx, w), OK, "", "every stored version")
 	next.Spec.Versions[0].Name = "v2"
-	want(storedVersions(ctx, w), OK, "", "every stored version") // observed once, before the change
 	w.targets = observe(ctx, func(context.Context) (targetObjects, error) {
 		return targetObjects{Definitions: []apiextensions.CustomResourceDefinition{next}}, nil
 	})

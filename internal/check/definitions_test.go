@@ -1,8 +1,12 @@
 package check
 
 import (
+	"context"
+	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	apiextensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -137,6 +141,30 @@ apiserver_request_total{removed_release="1.30"} 1
 		if strings.Join(got, ", ") != want {
 			t.Errorf("toward 1.%d: %q, want %q", minor, got, want)
 		}
+	}
+}
+
+func TestFirstAnswer(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int32
+	got, err := firstAnswer(t.Context(), time.Millisecond, func(ctx context.Context) (string, error) {
+		switch asked.Add(1) {
+		case 1:
+			<-ctx.Done() // until the other has answered
+			return "", ctx.Err()
+		case 2:
+			return "", errTest
+		default:
+			return "answer", nil
+		}
+	})
+	if got != "answer" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := firstAnswer(ctx, time.Millisecond, func(context.Context) (int, error) { return 0, errTest }); !errors.Is(err, errTest) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -39,12 +41,14 @@ func deprecatedAPIs(ctx context.Context, w *world) []Result {
 	if err != nil {
 		return []Result{unknown("", err)}
 	}
-	stream, err := client.Clientset().CoreV1().RESTClient().Get().AbsPath("/metrics").Stream(ctx)
-	if err != nil {
-		return []Result{unknown("", fmt.Errorf("read the API server's metrics: %w", err))}
-	}
-	defer stream.Close()
-	all, err := requestedRemoved(stream, int(to.Minor()))
+	all, err := firstAnswer(ctx, metricsEvery, func(ctx context.Context) ([]Result, error) {
+		stream, err := client.Clientset().CoreV1().RESTClient().Get().AbsPath("/metrics").Stream(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer stream.Close()
+		return requestedRemoved(stream, int(to.Minor()))
+	})
 	if err != nil {
 		return []Result{unknown("", fmt.Errorf("read the API server's metrics: %w", err))}
 	}
@@ -59,6 +63,50 @@ func deprecatedAPIs(ctx context.Context, w *world) []Result {
 		all = append(all, okay("", "nothing was asked of what Kubernetes %s no longer has since the API server started", to))
 	}
 	return all
+}
+
+// metricsEvery is after how long without an answer the metrics are asked for
+// once more, beside the first. To make them an API server asks one of etcd's
+// addresses, chosen at random, for its size; of PAI's two, one has nobody, which
+// it notices after 20 s (k8s.io/apiserver, storagebackend/factory/etcd3.go).
+const metricsEvery = time.Second
+
+// firstAnswer asks again and again, each time beside those before, until one
+// answers.
+func firstAnswer[T any](ctx context.Context, every time.Duration, ask func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type answer struct {
+		value T
+		err   error
+	}
+	answers := make(chan answer)
+	again := time.NewTicker(every)
+	defer again.Stop()
+	var last error
+	for {
+		go func() {
+			value, err := ask(ctx)
+			select {
+			case answers <- answer{value, err}:
+			case <-ctx.Done():
+			}
+		}()
+		for asked := false; !asked; {
+			select {
+			case a := <-answers:
+				if a.err == nil {
+					return a.value, nil
+				}
+				last = a.err
+			case <-again.C:
+				asked = true
+			case <-ctx.Done():
+				var none T
+				return none, errors.Join(context.Cause(ctx), last)
+			}
+		}
+	}
 }
 
 var metricLabel = regexp.MustCompile(`(\w+)="([^"]*)"`)

@@ -110,7 +110,7 @@ const slowLookup = 2500 * time.Millisecond
 // names: a look-up that nobody answers costs every pod ten seconds, and every
 // program that asks for a name as much.
 func names(ctx context.Context, w *world) []Result {
-	addresses := map[string]string{"api.pai.internal": "127.0.0.1"}
+	addresses := map[string]string{apiName: "127.0.0.1"}
 	for _, m := range w.Config.Layout.MachineList {
 		addresses[m.Hostname] = m.HostIP
 	}
@@ -119,24 +119,35 @@ func names(ctx context.Context, w *world) []Result {
 	})
 }
 
-// namesOf: that a name does not exist is an answer, too.
+// apiName is the API's on every machine, where it stands for the loopback.
+const apiName = "api.pai.internal"
+
+// namesOf: that a name does not exist is an answer, too. A machine's own name
+// may well stand for its loopback (Debian's installer writes it so), or for
+// another of its addresses.
 func namesOf(name string, f machineFacts, addresses map[string]string, prepared bool) Result {
 	if len(f.Names) == 0 {
 		return unknown(name, fmt.Errorf("it looked nothing up"))
 	}
-	var wrong []string
+	var wrong, odd []string
 	for _, l := range f.Names {
 		want := addresses[l.Name]
 		switch {
 		case l.Took >= slowLookup:
 			wrong = append(wrong, fmt.Sprintf("nobody answers when it looks %s up (after %s)", l.Name, l.Took.Round(time.Second)))
-		case prepared && want != "" && l.Address != want:
+		case !prepared || want == "" || l.Address == want:
+		case l.Name == apiName:
 			wrong = append(wrong, fmt.Sprintf("%s is %s there, not %s", l.Name, orNothing(l.Address), want))
+		case !strings.HasPrefix(l.Address, "127."):
+			odd = append(odd, fmt.Sprintf("its own name, %s, is %s there, not %s", l.Name, orNothing(l.Address), want))
 		}
 	}
-	if len(wrong) > 0 {
-		return failed(name, "give it in /etc/resolv.conf a resolver that answers, or none at all; PAI's own lines in /etc/hosts come back with: systemctl restart pai-prepare",
-			"%s", strings.Join(wrong, "; "))
+	const lines = "PAI's own lines in /etc/hosts come back with: systemctl restart pai-prepare"
+	switch {
+	case len(wrong) > 0:
+		return failed(name, "give it in /etc/resolv.conf a resolver that answers, or none at all; "+lines, "%s", strings.Join(wrong, "; "))
+	case len(odd) > 0:
+		return warning(name, lines, "%s", strings.Join(odd, "; "))
 	}
 	return okay(name, "look-ups are answered")
 }
