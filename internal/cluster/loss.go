@@ -74,18 +74,18 @@ pid=
 trap '[ -z "$pid" ] || kill "$pid" 2>/dev/null; wait; rm -rf "$scratch"' EXIT
 cd "$scratch"
 %[2]s snapshot restore %[3]s --data-dir data >log 2>&1 || { tail -3 log >&2; exit 1; }
-%[4]s --data-dir data --listen-client-urls unix://client.sock --advertise-client-urls unix://client.sock \
-    --listen-peer-urls unix://peer.sock --initial-advertise-peer-urls http://localhost:2380 --initial-cluster default=http://localhost:2380 \
+%[4]s --data-dir data --listen-client-urls unix://client:1 --advertise-client-urls http://localhost:2379 \
+    --listen-peer-urls unix://peer:1 --initial-advertise-peer-urls http://localhost:2380 --initial-cluster default=http://localhost:2380 \
     --log-level error >>log 2>&1 &
 pid=$!
 n=0
-until %[5]s --endpoints unix://client.sock endpoint health >/dev/null 2>&1; do
+until %[5]s --endpoints unix://client:1 --dial-timeout=1s --command-timeout=2s endpoint health >/dev/null 2>&1; do
     n=$((n + 1))
-    [ "$n" -lt 100 ] && kill -0 "$pid" 2>/dev/null || { tail -5 log >&2; exit 1; }
+    [ "$n" -lt 60 ] && kill -0 "$pid" 2>/dev/null || { tail -5 log >&2; exit 1; }
     sleep 0.1
 done
 stat -c %%Y %[3]s
-%[5]s --endpoints unix://client.sock get /registry/ --prefix --keys-only -w json`
+%[5]s --endpoints unix://client:1 get /registry/ --prefix --keys-only -w json`
 
 func lossOf(ctx context.Context, h machine.Host, from slot, v pai.Version, snapshot string) (Loss, error) {
 	ctx, cancel := context.WithTimeout(ctx, lossTimeout)

@@ -75,17 +75,19 @@ func (o *operator) goingBack(t *testing.T) {
 	})
 
 	t.Run("Kubernetes before its commit, by itself", func(t *testing.T) {
-		const program = "/opt/pai/v0.10-pai/bin/kube-proxy"
-		o.on("pai-1", "mv "+program+" "+program+".away")
+		// kube-proxy moves after the API server and the kubelet; its
+		// configuration cannot be written where a folder is in the way.
+		const file = "/opt/pai/v0.10-pai/etc/kube-proxy.yaml"
+		o.on("pai-1", "rm -f "+file+" && mkdir -p "+file+"/in-the-way")
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 		defer cancel()
 		_, err := o.try(ctx, nil, "upgrade", "apply", "--to", "v0.10", "--yes")
-		o.on("pai-1", "mv "+program+".away "+program)
+		o.on("pai-1", "rm -rf "+file)
 		if err == nil || exitCode(err) != 1 || !strings.Contains(err.Error(), "went back to v0.9-pai, and nothing was lost") {
 			t.Fatalf("the upgrade did not go back: %v", err)
 		}
-		if !strings.Contains(err.Error(), "cluster/apiserver") {
-			t.Errorf("it failed before the control plane had moved: %v", err)
+		if !strings.Contains(err.Error(), "v0.9-pai/cluster/apiserver") {
+			t.Errorf("the control plane had not moved when the upgrade failed: %v", err)
 		}
 		if op := o.lastMove(t); op.Verb != "rollback" || op.Outcome != "succeeded" || op.To != nine {
 			t.Errorf("recorded: %+v", op)

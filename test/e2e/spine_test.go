@@ -107,6 +107,8 @@ func TestUpgradeUnderARunningJob(t *testing.T) {
 		})
 	})
 
+	t.Run("going back", o.goingBack)
+
 	t.Run("a stopped job ends and stays on record", func(t *testing.T) {
 		o.run(time.Minute, "job", "stop", "device")
 		o.run(time.Minute, "job", "stop", "train")
