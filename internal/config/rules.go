@@ -15,11 +15,15 @@ import (
 type rules struct {
 	c     *Config
 	trees map[string]*tree
+	known []Release
 }
 
-func checkRules(c *Config, trees map[string]*tree) {
-	r := rules{c, trees}
+func checkRules(c *Config, trees map[string]*tree, known []Release) {
+	r := rules{c, trees, known}
 	r.machines()
+	r.passwords()
+	r.shares()
+	r.versions()
 	r.ranges()
 	r.ports()
 }
@@ -61,6 +65,10 @@ func (r rules) machines() {
 	}
 	if workers > 0 && workers == len(r.c.Layout.MachineList) {
 		r.fault(LayoutFile, "machine-list", "machine-list: no machine has k8s-role: %s; one must", RoleMaster)
+	}
+	if len(masters) > 0 && len(masters)%2 == 0 {
+		r.fault(LayoutFile, "machine-list", "machine-list: %d machines have k8s-role: %s; an even number cannot outvote a lost one: make it %d",
+			len(masters), RoleMaster, len(masters)-1)
 	}
 	for _, i := range masters[min(1, len(masters)):] {
 		r.fault(LayoutFile, machinePath(i, "k8s-role"), "k8s-role: only one machine may be %s for now, and line %d has it: PAI does not run several control-plane machines yet",

@@ -1,0 +1,304 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// A migration leads from one schema version to the next. It is pure: it sees
+// trees, and says what it does to them as edits. Its steps look only at files
+// that are older than to.
+type migration struct {
+	to    int
+	steps []func(*editor)
+}
+
+// migrations are all there are, oldest first.
+func migrations() []migration {
+	return []migration{
+		{to: 2, steps: []func(*editor){(*editor).spellings, (*editor).spellOut, (*editor).urls}},
+	}
+}
+
+// migrate brings every file to a schema version.
+func (e *editor) migrate(to int) {
+	for _, m := range migrations() {
+		if m.to <= to {
+			for _, step := range m.steps {
+				step(e)
+			}
+		}
+	}
+}
+
+// editor applies edits to trees and remembers them. Files are named as in the
+// newest schema; the machines are always LayoutFile's.
+type editor struct {
+	trees map[string]*yaml.Node
+	// schemas is that of each file: a migration leaves alone what is newer.
+	schemas map[string]int
+	edits   map[string][]edit
+	changes []Change
+}
+
+// newEditor works on copies.
+func newEditor(f *folder) *editor {
+	e := &editor{trees: map[string]*yaml.Node{}, schemas: map[string]int{}, edits: map[string][]edit{}}
+	for name, root := range f.roots {
+		e.trees[name], e.schemas[name] = clone(root), f.schemaOf(name)
+	}
+	if !f.says(ServicesFile) {
+		e.schemas[ServicesFile] = OldestSchema // both releases read either spelling
+	}
+	return e
+}
+
+// older reports whether a file is there and of an older schema than one.
+func (e *editor) older(file string, schema int) bool {
+	return e.trees[file] != nil && e.schemas[file] < schema
+}
+
+func (e *editor) find(file, path string) *yaml.Node {
+	if e.trees[file] == nil {
+		return nil
+	}
+	return find(e.trees[file], path)
+}
+
+// key is the node of a mapping's own key.
+func (e *editor) key(file, path string) *yaml.Node {
+	parentPath, name := parentOf(path)
+	parent := e.find(file, parentPath)
+	if parent == nil {
+		return nil
+	}
+	parent = target(parent)
+	if i := keyIndex(parent, name); i >= 0 {
+		return parent.Content[i]
+	}
+	return nil
+}
+
+func (e *editor) do(file string, at *yaml.Node, c Change, ed edit) {
+	c.File, c.Line, c.Column = file, max(at.Line, 1), max(at.Column, 1)
+	e.changes = append(e.changes, c)
+	e.edits[file] = append(e.edits[file], ed)
+	ed.apply(e.trees[file])
+}
+
+// relocate renames or moves a key. Where the new one is there already, it wins
+// and the old one is dropped.
+func (e *editor) relocate(file, from, to string) {
+	k := e.key(file, from)
+	if k == nil || !e.room(file, to) {
+		return
+	}
+	if e.key(file, to) != nil {
+		e.drop(file, from, to+" is there, and wins")
+		return
+	}
+	fromParent, _ := parentOf(from)
+	toParent, name := parentOf(to)
+	if fromParent == toParent {
+		e.do(file, k, Change{Kind: Renamed, From: from, To: to}, edit{kind: editRename, path: from, to: name})
+		return
+	}
+	e.do(file, k, Change{Kind: Moved, From: from, To: to}, edit{kind: editMove, path: from, to: to})
+}
+
+// room reports whether a key can be put at a path: what is there around it is
+// a mapping, or nothing.
+func (e *editor) room(file, path string) bool {
+	for parent, _ := parentOf(path); ; parent, _ = parentOf(parent) {
+		n := e.find(file, parent)
+		if n != nil {
+			n = target(n)
+			return n.Kind == yaml.MappingNode || n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null"
+		}
+		if parent == "" {
+			return false
+		}
+	}
+}
+
+func (e *editor) drop(file, path, why string) {
+	if k := e.key(file, path); k != nil {
+		e.do(file, k, Change{Kind: Dropped, From: path, Why: why}, edit{kind: editDrop, path: path})
+	}
+}
+
+// insert adds a key to a mapping that is there, unless it has it already.
+func (e *editor) insert(file, mapping, name string, value *yaml.Node, after string, c Change, at *yaml.Node) {
+	if m := e.find(file, mapping); m != nil && !hasKey(target(m), name) {
+		e.insertOwn(file, mapping, name, value, after, c, at)
+	}
+}
+
+// insertOwn is insert where what is merged into the mapping does not count.
+func (e *editor) insertOwn(file, mapping, name string, value *yaml.Node, after string, c Change, at *yaml.Node) {
+	if !e.room(file, join(mapping, name)) {
+		return
+	}
+	if c.To == "" {
+		c.To = join(mapping, name)
+	}
+	if value.Kind == yaml.ScalarNode && !slices.Contains(secretNames(), name) {
+		c.Value = value.Value
+	}
+	e.do(file, at, c, edit{kind: editInsert, path: mapping, to: name, node: value, after: after})
+}
+
+// hasKey sees merged keys as well as a mapping's own.
+func hasKey(mapping *yaml.Node, name string) bool {
+	return mapping.Kind == yaml.MappingNode && slices.ContainsFunc((&tree{}).pairs(mapping), func(p pair) bool { return p.key.Value == name })
+}
+
+func join(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "." + name
+}
+
+func secretNames() []string { return []string{"password", "docker-password", "smtp_auth_password"} }
+
+// spellings moves the keys of older services-configuration files to where they
+// are today. Where a section moves as a whole its comments go with it.
+func (e *editor) spellings() {
+	if !e.older(ServicesFile, 2) {
+		return
+	}
+	for _, s := range spellings() {
+		e.relocate(ServicesFile, s.from, s.to)
+	}
+	// What is left of Hadoop has no successor.
+	e.drop(ServicesFile, "hadoop", "PAI has no Hadoop any more")
+	for _, empty := range []string{"cluster.docker-registry-info", "prometheus.alerting"} {
+		if n := e.find(ServicesFile, empty); n != nil && n.ShortTag() == "!!null" {
+			e.drop(ServicesFile, empty, "it is empty")
+		}
+	}
+}
+
+type spelling struct{ from, to string }
+
+// spellings are the keys of services-configuration.yaml that earlier PAI
+// called otherwise, sections before what is in them.
+func spellings() []spelling {
+	list := []spelling{
+		{"restserver", "rest-server"},
+		{"frameworklauncher", "yarn-frameworklauncher"},
+		{"cluster.clusterid", "cluster.common.cluster-id"},
+		{"cluster.common.clusterid", "cluster.common.cluster-id"},
+		{"cluster.data-path", "cluster.common.data-path"},
+		{"cluster.docker-registry-info", "cluster.docker-registry"},
+		{"hadoop.virtualClusters", "hadoop-resource-manager.virtualClusters"},
+		{"prometheus.yarn_exporter_port", "hadoop-resource-manager.yarn_exporter_port"},
+		{"prometheus.prometheus-port", "prometheus.port"},
+		{"prometheus.node-exporter-port", "node-exporter.port"},
+		{"prometheus.alerting", "alert-manager"},
+		{"grafana.grafana-port", "grafana.port"},
+	}
+	// The children of a section that could not move as a whole, and of one
+	// that did.
+	inside := func(older, newer string, names ...[2]string) {
+		for _, n := range names {
+			list = append(list, spelling{older + "." + n[0], newer + "." + n[1]}, spelling{newer + "." + n[0], newer + "." + n[1]})
+		}
+	}
+	inside("cluster.docker-registry-info", "cluster.docker-registry",
+		[2]string{"docker-namespace", "namespace"}, [2]string{"docker-registry-domain", "domain"},
+		[2]string{"docker-username", "username"}, [2]string{"docker-password", "password"},
+		[2]string{"docker-tag", "tag"}, [2]string{"secret-name", "secret-name"})
+	inside("prometheus.alerting", "alert-manager",
+		[2]string{"alert_receiver", "receiver"}, [2]string{"alert_manager_port", "port"},
+		[2]string{"smtp_url", "smtp_url"}, [2]string{"smtp_from", "smtp_from"},
+		[2]string{"smtp_auth_username", "smtp_auth_username"}, [2]string{"smtp_auth_password", "smtp_auth_password"})
+	return slices.DeleteFunc(list, func(s spelling) bool { return s.from == s.to })
+}
+
+// spellOut gives each machine the properties that it inherited, and nodename.
+func (e *editor) spellOut() {
+	if !e.older(LayoutFile, 2) {
+		return
+	}
+	const from = "default-machine-properties"
+	var inherited []pair
+	if d := e.find(LayoutFile, from); d != nil && target(d).Kind == yaml.MappingNode {
+		inherited = (&tree{}).pairs(target(d))
+	}
+	machines := e.find(LayoutFile, "machine-list")
+	if machines != nil && target(machines).Kind == yaml.SequenceNode {
+		for i, m := range target(machines).Content {
+			if m = target(m); m.Kind != yaml.MappingNode {
+				continue
+			}
+			path := fmt.Sprintf("machine-list[%d]", i)
+			after := "hostip"
+			for _, p := range inherited {
+				e.insert(LayoutFile, path, p.key.Value, plainCopy(p.value), after,
+					Change{Kind: Defaulted, Why: "from " + from}, p.key)
+				after = p.key.Value
+			}
+			if ip := find(m, "hostip"); ip != nil && target(ip).Kind == yaml.ScalarNode && keyIndex(m, "nodename") < 0 {
+				e.insertOwn(LayoutFile, path, "nodename", plainCopy(ip), after, Change{Kind: Defaulted, Why: "its hostip"}, ip)
+			}
+		}
+	}
+	e.drop(LayoutFile, from, "each machine has them itself now")
+}
+
+// urls puts the API's and the dashboard's addresses together.
+func (e *editor) urls() {
+	if !e.older(LayoutFile, 2) {
+		return
+	}
+	var master, dashboard string
+	if machines := e.find(LayoutFile, "machine-list"); machines != nil {
+		for _, m := range target(machines).Content {
+			ip := plain(find(m, "hostip"))
+			if plain(find(m, "k8s-role")) == RoleMaster && master == "" {
+				master = ip
+			}
+			if plain(find(m, "dashboard")) == "true" && dashboard == "" {
+				dashboard = ip
+			}
+		}
+	}
+	part := func(key, otherwise string) string {
+		if v := plain(e.find(KubernetesFile, "kubernetes."+key)); v != "" {
+			return v
+		}
+		return otherwise
+	}
+	section := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+	if host := part("load-balance-ip", master); host != "" {
+		url := part("api-servers-http-schema", "https") + "://" + host + ":" + part("api-servers-port", fmt.Sprint(DefaultAPIPort))
+		section.Content = append(section.Content, newScalar("api-servers-url"), newScalar(url))
+	}
+	if dashboard != "" {
+		section.Content = append(section.Content, newScalar("dashboard-url"), newScalar("http://"+dashboard+":9090"))
+	}
+	var values []string
+	for i := 0; i < len(section.Content); i += 2 {
+		values = append(values, section.Content[i].Value+" "+section.Content[i+1].Value)
+	}
+	if len(values) > 0 {
+		e.insert(LayoutFile, "", "kubernetes", section, "",
+			Change{Kind: Defaulted, Value: strings.Join(values, ", "), Why: "from load-balance-ip, master and dashboard"}, e.trees[LayoutFile])
+	}
+}
+
+// plain is the text of a plain value on one line; empty otherwise.
+func plain(n *yaml.Node) string {
+	if n == nil {
+		return ""
+	}
+	if n = target(n); n.Kind != yaml.ScalarNode || n.ShortTag() == "!!null" || strings.ContainsAny(n.Value, "\n\x00") {
+		return ""
+	}
+	return n.Value
+}
