@@ -89,15 +89,15 @@ func (e *editor) do(file string, at *yaml.Node, c Change, ed edit) {
 	ed.apply(e.trees[file])
 }
 
-// relocate renames or moves a key. Where the new one is there already, it wins
-// and the old one is dropped.
+// relocate renames or moves a key. Where the new one is there already, a
+// section is merged into it; of two values the new key's wins.
 func (e *editor) relocate(file, from, to string) {
 	k := e.key(file, from)
 	if k == nil || !e.room(file, to) {
 		return
 	}
 	if e.key(file, to) != nil {
-		e.drop(file, from, to+" is there, and wins")
+		e.merge(file, from, to)
 		return
 	}
 	fromParent, _ := parentOf(from)
@@ -107,6 +107,22 @@ func (e *editor) relocate(file, from, to string) {
 		return
 	}
 	e.do(file, k, Change{Kind: Moved, From: from, To: to}, edit{kind: editMove, path: from, to: to})
+}
+
+func (e *editor) merge(file, from, to string) {
+	older, newer := e.find(file, from), target(e.find(file, to))
+	if older.Kind != yaml.MappingNode || newer.Kind != yaml.MappingNode {
+		e.drop(file, from, to+" is there, and wins")
+		return
+	}
+	var names []string
+	for i := 0; i < len(older.Content); i += 2 {
+		names = append(names, older.Content[i].Value)
+	}
+	for _, name := range names {
+		e.relocate(file, join(from, name), join(to, name))
+	}
+	e.drop(file, from, "all of it is in "+to)
 }
 
 // room reports whether a key can be put at a path: what is there around it is
@@ -176,11 +192,6 @@ func (e *editor) spellings() {
 	}
 	// What is left of Hadoop has no successor.
 	e.drop(ServicesFile, "hadoop", "PAI has no Hadoop any more")
-	for _, empty := range []string{"cluster.docker-registry-info", "prometheus.alerting"} {
-		if n := e.find(ServicesFile, empty); n != nil && n.ShortTag() == "!!null" {
-			e.drop(ServicesFile, empty, "it is empty")
-		}
-	}
 }
 
 type spelling struct{ from, to string }
@@ -188,36 +199,27 @@ type spelling struct{ from, to string }
 // spellings are the keys of services-configuration.yaml that earlier PAI
 // called otherwise, sections before what is in them.
 func spellings() []spelling {
-	list := []spelling{
+	return []spelling{
 		{"restserver", "rest-server"},
 		{"frameworklauncher", "yarn-frameworklauncher"},
 		{"cluster.clusterid", "cluster.common.cluster-id"},
 		{"cluster.common.clusterid", "cluster.common.cluster-id"},
 		{"cluster.data-path", "cluster.common.data-path"},
 		{"cluster.docker-registry-info", "cluster.docker-registry"},
+		{"cluster.docker-registry.docker-namespace", "cluster.docker-registry.namespace"},
+		{"cluster.docker-registry.docker-registry-domain", "cluster.docker-registry.domain"},
+		{"cluster.docker-registry.docker-username", "cluster.docker-registry.username"},
+		{"cluster.docker-registry.docker-password", "cluster.docker-registry.password"},
+		{"cluster.docker-registry.docker-tag", "cluster.docker-registry.tag"},
 		{"hadoop.virtualClusters", "hadoop-resource-manager.virtualClusters"},
 		{"prometheus.yarn_exporter_port", "hadoop-resource-manager.yarn_exporter_port"},
 		{"prometheus.prometheus-port", "prometheus.port"},
 		{"prometheus.node-exporter-port", "node-exporter.port"},
 		{"prometheus.alerting", "alert-manager"},
+		{"alert-manager.alert_receiver", "alert-manager.receiver"},
+		{"alert-manager.alert_manager_port", "alert-manager.port"},
 		{"grafana.grafana-port", "grafana.port"},
 	}
-	// The children of a section that could not move as a whole, and of one
-	// that did.
-	inside := func(older, newer string, names ...[2]string) {
-		for _, n := range names {
-			list = append(list, spelling{older + "." + n[0], newer + "." + n[1]}, spelling{newer + "." + n[0], newer + "." + n[1]})
-		}
-	}
-	inside("cluster.docker-registry-info", "cluster.docker-registry",
-		[2]string{"docker-namespace", "namespace"}, [2]string{"docker-registry-domain", "domain"},
-		[2]string{"docker-username", "username"}, [2]string{"docker-password", "password"},
-		[2]string{"docker-tag", "tag"}, [2]string{"secret-name", "secret-name"})
-	inside("prometheus.alerting", "alert-manager",
-		[2]string{"alert_receiver", "receiver"}, [2]string{"alert_manager_port", "port"},
-		[2]string{"smtp_url", "smtp_url"}, [2]string{"smtp_from", "smtp_from"},
-		[2]string{"smtp_auth_username", "smtp_auth_username"}, [2]string{"smtp_auth_password", "smtp_auth_password"})
-	return slices.DeleteFunc(list, func(s spelling) bool { return s.from == s.to })
 }
 
 // spellOut gives each machine the properties that it inherited, and nodename.

@@ -33,6 +33,8 @@ type Session struct {
 	dirs     Dirs
 	progress func(format string, args ...any)
 
+	aim config.Aim // what the configuration is being moved to
+
 	mu      sync.Mutex
 	kube    *kube.Client
 	bundles map[pai.Version]*release.Bundle
