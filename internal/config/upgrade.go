@@ -98,6 +98,8 @@ func upgrade(dir string, content map[string][]byte, aim Aim) (*Upgraded, error) 
 			return nil, fmt.Errorf("upgrade %s: %w", filepath.Join(dir, f.fileName(name)), err)
 		}
 		newName := filesOf(to)[slices.Index(files[:], name)]
+		// The line that tells an editor which schema it is.
+		after = bytes.Replace(after, []byte(schemaFolder+"/"+schemaName(f.fileName(name))), []byte(schemaFolder+"/"+schemaName(newName)), 1)
 		u.content[newName] = after
 		if newName != f.fileName(name) || !bytes.Equal(after, data) {
 			u.before[f.fileName(name)] = data
@@ -219,6 +221,9 @@ func (u *Upgraded) Write() (former string, err error) {
 		if err := step(); err != nil {
 			return former, fmt.Errorf("upgrade the configuration: %w", err)
 		}
+	}
+	if _, err := os.Stat(filepath.Join(u.Dir, schemaFolder)); err == nil {
+		return former, writeSchemas(u.Dir, u.To)
 	}
 	return former, nil
 }

@@ -55,7 +55,28 @@ func Write(dir string, c Config) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("write configuration: %w", err)
 	}
+	if err := writeSchemas(dir, c.Layout.SchemaVersion); err != nil {
+		return err
+	}
 	return replace(dir, content)
+}
+
+// writeSchemas puts the files' schemas where their first lines say.
+func writeSchemas(dir string, schema int) error {
+	folder := filepath.Join(dir, schemaFolder)
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return fmt.Errorf("write the schemas for editors: %w", err)
+	}
+	for _, name := range filesOf(schema) {
+		data, err := JSONSchema(name, schema)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(folder, schemaName(name)), data, 0o644); err != nil {
+			return fmt.Errorf("write the schemas for editors: %w", err)
+		}
+	}
+	return nil
 }
 
 // filesOf are the names of the files of a schema version, in reading order.

@@ -116,7 +116,7 @@ func TestWriteThenLoad(t *testing.T) {
 			t.Fatalf("wrote %+v\nread %+v", want, *got)
 		}
 		left, err := os.ReadDir(dir)
-		if err != nil || len(left) != len(files) {
+		if err != nil || len(left) != len(files)+1 { // and the schemas
 			t.Fatalf("left in the folder: %v, %v", left, err)
 		}
 	})

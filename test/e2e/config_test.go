@@ -18,6 +18,9 @@ func (o *operator) configuration(folder string) map[string]string {
 	}
 	content := map[string]string{}
 	for _, e := range entries {
+		if e.IsDir() {
+			continue
+		}
 		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
 		if err != nil {
 			o.t.Fatal(err)
