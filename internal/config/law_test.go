@@ -89,3 +89,69 @@ func TestUpgradeKeepsTheMeaning(t *testing.T) {
 		}
 	})
 }
+
+// mistaken is a case with lines lost, doubled, swapped, or written over.
+func mistaken() *rapid.Generator[configtest.Case] {
+	return rapid.Custom(func(t *rapid.T) configtest.Case {
+		c := configtest.Older().Draw(t, "configuration")
+		for range rapid.IntRange(1, 4).Draw(t, "mistakes") {
+			name := rapid.SampledFrom([]string{config.ClusterFile, config.KubernetesFile, config.ServicesFile}).Draw(t, "file")
+			lines := strings.SplitAfter(c.Files[name], "\n")
+			at := rapid.IntRange(0, len(lines)-1).Draw(t, "line")
+			to := rapid.IntRange(0, len(lines)-1).Draw(t, "other")
+			switch rapid.IntRange(0, 4).Draw(t, "mistake") {
+			case 0:
+				lines[at] = ""
+			case 1:
+				lines[to] += lines[at]
+			case 2:
+				lines[at], lines[to] = lines[to], lines[at]
+			case 3:
+				key, _, _ := strings.Cut(lines[at], ":")
+				lines[at] = key + ": " + rapid.SampledFrom([]string{"~", "{}", "[]", "[a, b]", "{a: b}", "x", "7", "&a b", "*a", "|\n      text\n"}).Draw(t, "value") + "\n"
+			default:
+				lines[at] = " " + lines[at]
+			}
+			c.Files[name] = strings.Join(lines, "")
+		}
+		return c
+	})
+}
+
+// Whatever is given is moved, or refused with the folder as it was; twice is
+// once; and what was valid is valid, with the same meaning.
+func TestUpgradeOfMistakes(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	rapid.Check(t, func(t *rapid.T) {
+		c := mistaken().Draw(t, "configuration")
+		dir := c.Folder(t, root)
+		before, wrong := config.Load(dir)
+		aim := config.Aim{Pair: pai.Pair{Services: "v0.10", Kubernetes: "v0.10-pai"}}
+		u, err := config.Upgrade(dir, aim)
+		if err != nil {
+			if pai.CodeOf(err) != pai.CodeInvalid || wrong == nil || !reflect.DeepEqual(contents(t, dir), c.Files) {
+				t.Fatalf("%v", err)
+			}
+			return
+		}
+		if _, err := u.Write(); err != nil {
+			t.Fatal(err)
+		}
+		again, err := config.Upgrade(dir, aim)
+		if err != nil || again.Differs() || len(again.Changes) > 0 {
+			t.Fatalf("a second upgrade changes %v, %v\n%v", again.Changes, err, contents(t, dir))
+		}
+		if wrong != nil {
+			return
+		}
+		after := load(t, dir)
+		before.Dir = ""
+		for _, c := range []*config.Config{before, &after} {
+			c.Layout.SchemaVersion, c.Kubernetes.Version, c.Services.Cluster.Common.Release = 0, "", ""
+		}
+		if !reflect.DeepEqual(*before, after) {
+			t.Fatalf("before %+v\nafter  %+v", *before, after)
+		}
+	})
+}

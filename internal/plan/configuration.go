@@ -2,6 +2,8 @@ package plan
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 
 	"pai.dev/pai/internal/pai"
 )
@@ -19,4 +21,13 @@ func configurationFirst(w World, schema int, steps []Step) []Step {
 		Target: fmt.Sprintf("schema %d", schema), Risk: pai.RiskNone,
 	}
 	return append([]Step{first}, waitFor(steps, []StepID{first.ID})...)
+}
+
+// schemaOf is the schema version that a KindConfiguration step leads to.
+func schemaOf(s Step) int {
+	n, err := strconv.Atoi(strings.TrimPrefix(s.Target, "schema "))
+	if err != nil {
+		return 0
+	}
+	return n
 }
