@@ -17,9 +17,9 @@ import (
 func newConfigCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
-		Short: "Check the configuration of a cluster, move it to a newer schema, and read from it",
+		Short: "Write, check and upgrade the configuration of a cluster",
 	}
-	cmd.AddCommand(newConfigCheckCommand(env), newConfigUpgradeCommand(env), newConfigGetIDCommand(env))
+	cmd.AddCommand(newConfigGenerateCommand(env), newConfigCheckCommand(env), newConfigUpgradeCommand(env), newConfigGetIDCommand(env))
 	return cmd
 }
 

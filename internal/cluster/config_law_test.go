@@ -17,7 +17,7 @@ import (
 // the configuration.
 func TestNewConfigurationWorksWithOldKubernetes(t *testing.T) {
 	t.Parallel()
-	root := t.TempDir()
+	root := configtest.Root(t)
 	rapid.Check(t, func(t *rapid.T) {
 		before, after := configtest.Older().Draw(t, "configuration").
 			BeforeAndAfter(t, root, pai.Pair{Services: "v0.10", Kubernetes: "v0.10-pai"})

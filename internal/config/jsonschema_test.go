@@ -59,7 +59,7 @@ func TestSchemasAllowWhatIsValid(t *testing.T) {
 			schemas[v][file] = compiled(t, file, v)
 		}
 	}
-	root := t.TempDir()
+	root := configtest.Root(t)
 	rapid.Check(t, func(t *rapid.T) {
 		c := configtest.Older().Draw(t, "configuration")
 		dir := c.Folder(t, root)

@@ -16,7 +16,7 @@ import (
 // means the same, and is finished by the next.
 func TestUpgradeKilledAnywhere(t *testing.T) {
 	t.Parallel()
-	root := t.TempDir()
+	root := inMemory(t)
 	rapid.Check(t, func(t *rapid.T) {
 		c := anyConfig().Draw(t, "configuration")
 		c.Layout.SchemaVersion = 1
@@ -83,4 +83,18 @@ func read(t *rapid.T, dir string) map[string]string {
 		all[name] = string(data)
 	}
 	return all
+}
+
+// inMemory is configtest.Root, which tests inside this package cannot use.
+func inMemory(t *testing.T) string {
+	dir, err := os.MkdirTemp("/dev/shm", "pai-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }

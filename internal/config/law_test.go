@@ -47,7 +47,7 @@ func contents(t *rapid.T, dir string) map[string]string {
 // former files are kept as they were.
 func TestUpgradeKeepsTheMeaning(t *testing.T) {
 	t.Parallel()
-	root := t.TempDir()
+	root := configtest.Root(t)
 	rapid.Check(t, func(t *rapid.T) {
 		c := configtest.Older().Draw(t, "configuration")
 		dir := c.Folder(t, root)
@@ -122,7 +122,7 @@ func mistaken() *rapid.Generator[configtest.Case] {
 // once; and what was valid is valid, with the same meaning.
 func TestUpgradeOfMistakes(t *testing.T) {
 	t.Parallel()
-	root := t.TempDir()
+	root := configtest.Root(t)
 	rapid.Check(t, func(t *rapid.T) {
 		c := mistaken().Draw(t, "configuration")
 		dir := c.Folder(t, root)

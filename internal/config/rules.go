@@ -114,7 +114,7 @@ func (r rules) ranges() {
 	if dns, err := netip.ParseAddr(r.c.Kubernetes.ClusterDNS); err == nil && okS {
 		first := services.Addr().Next() // the API's own service has it
 		if !services.Contains(dns) || dns == services.Addr() || dns == first {
-			r.fault(KubernetesFile, "kubernetes.cluster-dns", "cluster-dns: %s must lie in service-cluster-ip-range %s, beyond its first address", dns, services)
+			r.fault(KubernetesFile, "kubernetes.cluster-dns", "cluster-dns: %s must lie in service-cluster-ip-range %s, beyond its first address; leave the key out for %s", dns, services, clusterDNS(services.String()))
 		}
 	}
 	for i, m := range r.c.Layout.MachineList {

@@ -58,6 +58,8 @@ type Machine struct {
 	KeyfilePath string `yaml:"keyfile-path,omitempty" json:"keyfile-path,omitempty"`
 	Password    Secret `yaml:"password,omitempty" json:"-"` // used where no key is named
 	Role        string `yaml:"k8s-role" json:"k8s-role"`    // master or worker
+	// About is a comment beside a machine that is written; it is not read.
+	About string `yaml:"-" json:"-"`
 }
 
 // Secret is a text that is never shown: it prints as asterisks.

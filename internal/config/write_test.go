@@ -97,7 +97,7 @@ func anyConfig() *rapid.Generator[Config] {
 // What is written and loaded is the same configuration.
 func TestWriteThenLoad(t *testing.T) {
 	t.Parallel()
-	root := t.TempDir()
+	root := inMemory(t)
 	rapid.Check(t, func(t *rapid.T) {
 		want := anyConfig().Draw(t, "configuration")
 		dir, err := os.MkdirTemp(root, "")
@@ -125,7 +125,7 @@ func TestWriteThenLoad(t *testing.T) {
 // SetVersions changes two values and keeps every other byte.
 func TestSetVersionsInWhatWasWritten(t *testing.T) {
 	t.Parallel()
-	root := t.TempDir()
+	root := inMemory(t)
 	rapid.Check(t, func(t *rapid.T) {
 		c := anyConfig().Draw(t, "configuration")
 		dir, err := os.MkdirTemp(root, "")

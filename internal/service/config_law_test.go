@@ -16,7 +16,7 @@ import (
 // renders from a configuration is what it renders from the same configuration
 // upgraded to any newer release's schema.
 func lawHolds(t *testing.T, chartOf func(t *testing.T, src source, name string) (chart fs.FS, ours bool)) {
-	root := t.TempDir()
+	root := configtest.Root(t)
 	all := sources(t)
 	for i, src := range all {
 		for _, newer := range all[i+1:] {

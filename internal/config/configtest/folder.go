@@ -3,12 +3,28 @@ package configtest
 import (
 	"os"
 	"path/filepath"
+	"testing"
 
 	"pgregory.net/rapid"
 
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/pai"
 )
+
+// Root is a folder for a test's many small ones: in memory where there is such
+// a place, because what is written there is synced to the disk.
+func Root(t testing.TB) string {
+	dir, err := os.MkdirTemp("/dev/shm", "pai-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
 
 // Folder writes a case's files into a new folder below root.
 func (c Case) Folder(t *rapid.T, root string) string {
