@@ -31,7 +31,7 @@ func TestConfigurationStep(t *testing.T) {
 	var said string
 	s := &Session{Config: cfg, progress: func(format string, _ ...any) { said += format }}
 	to := pai.Pair{Services: "v0.10", Kubernetes: "v0.10-pai"}
-	if err := s.pushVersions(to, "v0.10"); err != nil {
+	if err := s.moveConfiguration(to, "v0.10"); err != nil {
 		t.Fatal(err)
 	}
 	doer, step := configuration{s}, plan.Step{Kind: plan.KindConfiguration, Target: "schema 2"}
@@ -53,7 +53,7 @@ func TestConfigurationStep(t *testing.T) {
 		t.Errorf("%v, kept:\n%s", err, kept)
 	}
 	// A configuration that is of the schema already gets the versions alone.
-	if err := s.pushVersions(pai.Pair{Services: "v0.11", Kubernetes: "v0.11-pai"}, "v0.10"); err != nil {
+	if err := s.moveConfiguration(pai.Pair{Services: "v0.11", Kubernetes: "v0.11-pai"}, "v0.10"); err != nil {
 		t.Fatal(err)
 	}
 	if now, err := config.Load(dir); err != nil || now.Pair().Services != "v0.11" {
