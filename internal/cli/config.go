@@ -11,14 +11,15 @@ import (
 
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/upgrade"
 )
 
 func newConfigCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
-		Short: "Check the configuration of a cluster, and read from it",
+		Short: "Write, check and upgrade the configuration of a cluster",
 	}
-	cmd.AddCommand(newConfigCheckCommand(env), newConfigGetIDCommand(env))
+	cmd.AddCommand(newConfigGenerateCommand(env), newConfigCheckCommand(env), newConfigUpgradeCommand(env), newConfigGetIDCommand(env))
 	return cmd
 }
 
@@ -46,6 +47,7 @@ PAI that have no effect now are noted, and are not mistakes.`,
 type checkResult struct {
 	Directory  string          `json:"directory"`
 	Valid      bool            `json:"valid"`
+	Schema     int             `json:"schema,omitempty"`
 	ClusterID  string          `json:"clusterId,omitempty"`
 	Release    pai.Version     `json:"release,omitempty"`
 	Kubernetes pai.Version     `json:"kubernetes,omitempty"`
@@ -57,15 +59,12 @@ func checkConfig(env *Env, dir string) error {
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return pai.Errorf(pai.CodeNotFound, "name the folder of a configuration with -p DIR", "there is no folder %s", dir)
 	}
-	c, report := config.Check(dir)
-	result := checkResult{
-		Directory: dir, Valid: len(report.Problems) == 0,
-		Problems: append(config.Problems{}, report.Problems...), Notes: append(config.Problems{}, report.Notes...),
+	known, err := upgrade.KnownToConfig()
+	if err != nil {
+		return err
 	}
-	if c != nil {
-		result.ClusterID = c.Services.Cluster.Common.ClusterID
-		result.Release, result.Kubernetes = c.Pair().Services, c.Pair().Kubernetes
-	}
+	c, report := config.Check(dir, known...)
+	result := newCheckResult(dir, c, report)
 	if err := env.Show(result, func(out io.Writer) error { return writeCheck(out, c, result) }); err != nil {
 		return err
 	}
@@ -73,6 +72,19 @@ func checkConfig(env *Env, dir string) error {
 		return pai.Errorf(pai.CodeInvalid, "mend what is listed and check again", "%d problems in %s", len(report.Problems), dir)
 	}
 	return nil
+}
+
+func newCheckResult(dir string, c *config.Config, report config.Report) checkResult {
+	result := checkResult{
+		Directory: dir, Valid: len(report.Problems) == 0,
+		Problems: append(config.Problems{}, report.Problems...), Notes: append(config.Problems{}, report.Notes...),
+	}
+	if c != nil {
+		result.Schema = c.Layout.SchemaVersion
+		result.ClusterID = c.Services.Cluster.Common.ClusterID
+		result.Release, result.Kubernetes = c.Pair().Services, c.Pair().Kubernetes
+	}
+	return result
 }
 
 func writeCheck(out io.Writer, c *config.Config, r checkResult) error {

@@ -63,7 +63,7 @@ func (e *Env) machines(configDir string) ([]machineEntry, error) {
 	var list []machineEntry
 	for _, m := range cfg.Layout.MachineList {
 		list = append(list, machineEntry{Name: m.Hostname, Role: m.Role, Address: m.HostIP, Port: m.SSHPort, User: m.Username,
-			target: machine.Target{Name: m.Hostname, Address: m.HostIP, Port: m.SSHPort, User: m.Username, KeyFile: m.KeyfilePath, KnownHosts: known}})
+			target: machine.Target{Name: m.Hostname, Address: m.HostIP, Port: m.SSHPort, User: m.Username, KeyFile: m.KeyfilePath, Password: m.Password.Reveal(), KnownHosts: known}})
 	}
 	return list, nil
 }

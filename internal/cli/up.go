@@ -155,7 +155,9 @@ func newLocalCluster(ctx context.Context, env *Env, dir, releaseName string, mac
 		return err
 	}
 	pair := pai.Pair{Services: manifest.Services.Version, Kubernetes: manifest.Kubernetes.Version}
-	return config.Write(dir, config.New(upgrade.LocalClusterID, pair, list, []string{release.EncodePublicKey(key)}))
+	cfg := config.New(upgrade.LocalClusterID, pair, list, []string{release.EncodePublicKey(key)})
+	cfg.Layout.SchemaVersion = manifest.Configuration.Schema
+	return config.Write(dir, cfg)
 }
 
 func (e *Env) local() machine.Local {

@@ -17,14 +17,13 @@ type Report struct {
 	Notes    Problems `json:"notes"`
 }
 
-// Load reads the configuration in a folder and fills in every default. When
-// anything is wrong with it the error is a pai.Error with Problems inside,
-// which names all of it at once. Where none of the files is there the error
-// is fs.ErrNotExist.
+// Load reads the configuration in a folder, of whichever schema, and fills in
+// every default. When anything is wrong with it the error is a pai.Error with
+// Problems inside, which names all of it at once. Where none of the files is
+// there the error is fs.ErrNotExist.
 func Load(dir string) (*Config, error) {
 	if !anyFile(dir) {
-		return nil, pai.Errorf(pai.CodeNotFound, "name the folder of a configuration with -p DIR",
-			"there is no configuration in %s: %w", dir, fs.ErrNotExist)
+		return nil, noConfiguration(dir)
 	}
 	c, report := Check(dir)
 	if len(report.Problems) > 0 {
@@ -38,8 +37,13 @@ func Load(dir string) (*Config, error) {
 	return c, nil
 }
 
+func noConfiguration(dir string) error {
+	return pai.Errorf(pai.CodeNotFound, "name the folder of a configuration with -p DIR",
+		"there is no configuration in %s: %w", dir, fs.ErrNotExist)
+}
+
 func anyFile(dir string) bool {
-	for _, name := range files {
+	for _, name := range append(files[:], ClusterFile) {
 		if _, err := os.Lstat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
 			return true
 		}
@@ -62,56 +66,77 @@ func count(n int, noun string) string {
 
 // Check reads the configuration in a folder and reports everything about it.
 // The configuration is nil when there are problems.
-func Check(dir string) (*Config, Report) {
-	content := map[string][]byte{}
-	var report Report
-	for _, name := range files {
-		data, err := readFile(filepath.Join(dir, name))
-		if err != nil {
-			report.Problems = append(report.Problems, Problem{filepath.Join(dir, name), 1, 1, missingOr(dir, name, err)})
-			continue
-		}
-		content[name] = data
-	}
-	c, rest := check(dir, content)
-	report.Problems = append(report.Problems, rest.Problems...).sorted()
-	report.Notes = rest.Notes
+func Check(dir string, known ...Release) (*Config, Report) {
+	content, missing := readFolder(dir)
+	c, report := check(dir, content, known...)
+	report.Problems = append(missing, report.Problems...).sorted()
 	if len(report.Problems) > 0 {
 		return nil, report
 	}
 	return c, report
 }
 
-func missingOr(dir, name string, err error) string {
-	if !errors.Is(err, fs.ErrNotExist) {
-		return err.Error()
-	}
-	if _, err := os.Stat(filepath.Join(dir, "cluster-configuration.yaml")); err == nil && name == LayoutFile {
-		return "is missing; cluster-configuration.yaml is of schema 1 (PAI v0.9), which this PAI does not read yet: write its machines as layout.yaml"
-	}
-	return "is missing"
-}
-
 // check is Check on bytes. Files that content lacks are left out of it.
-func check(dir string, content map[string][]byte) (*Config, Report) {
+func check(dir string, content map[string][]byte, known ...Release) (*Config, Report) {
+	f := parseFolder(content)
+	trees := f.check()
+	c := f.decode(dir, trees)
+	if len(trees) == len(files) {
+		checkRules(c, trees, known)
+	}
 	var report Report
 	add := func(to *Problems, name string, faults []fault) {
-		for _, f := range faults {
-			*to = append(*to, Problem{filepath.Join(dir, name), f.line, f.column, f.message})
+		for _, one := range faults {
+			*to = append(*to, Problem{filepath.Join(dir, name), one.line, one.column, one.message})
 		}
 	}
+	for _, name := range files {
+		add(&report.Problems, f.fileName(name), f.faults[name])
+		if t := trees[name]; t != nil {
+			add(&report.Problems, f.fileName(name), t.faults)
+			add(&report.Notes, f.fileName(name), t.notes)
+		}
+	}
+	for _, name := range f.leftOver {
+		add(&report.Notes, name, []fault{{1, 1, "has no effect in today's PAI"}})
+	}
+	report.Problems, report.Notes = report.Problems.sorted(), report.Notes.sorted()
+	return c, report
+}
+
+// check holds every file against its schema and returns the trees that values
+// are read from: those of the newest schema, whose nodes still know their
+// places in the files as they are.
+func (f *folder) check() map[string]*tree {
+	e := newEditor(f)
+	// Older spellings first: what they say is checked under today's names.
+	e.spellings()
+	shapes := map[string]*tree{}
+	for name, root := range e.trees {
+		shapes[name] = checkShape(root, schemaFor(name, f.schemaOf(name)))
+	}
+	older := e.changes
+	e.migrate(Schema)
 	trees := map[string]*tree{}
-	for name, schema := range schemas() {
-		data, there := content[name]
-		if !there {
-			continue
-		}
-		root, faults := parse(data)
-		add(&report.Problems, name, faults)
-		if root != nil {
-			trees[name] = checkShape(root, schema)
-		}
+	for name, root := range e.trees {
+		trees[name] = checkShape(root, schemaFor(name, Schema))
+		trees[name].faults, trees[name].notes = shapes[name].faults, shapes[name].notes
 	}
+	for _, c := range older {
+		trees[c.File].notes = append(trees[c.File].notes, fault{c.Line, c.Column, olderSpelling(c)})
+	}
+	return trees
+}
+
+func olderSpelling(c Change) string {
+	if c.Kind == Dropped {
+		return fmt.Sprintf("%s has no effect: %s", c.From, c.Why)
+	}
+	return fmt.Sprintf("%s is called %s now; `paictl config upgrade` changes it", c.From, c.To)
+}
+
+// decode makes today's model of trees of the newest schema.
+func (f *folder) decode(dir string, trees map[string]*tree) *Config {
 	c := &Config{Dir: dir}
 	if t := trees[LayoutFile]; t != nil {
 		decode(t.root, &c.Layout)
@@ -123,15 +148,11 @@ func check(dir string, content map[string][]byte) (*Config, Report) {
 	}
 	if t := trees[ServicesFile]; t != nil {
 		decode(t.root, &c.Services)
+		var queues hadoopQueues
+		decode(t.root, &queues)
+		c.virtualClustersOf(queues)
 	}
+	c.Layout.SchemaVersion = f.lowest()
 	c.setDefaults()
-	if len(trees) == len(files) {
-		checkRules(c, trees)
-	}
-	for name, t := range trees {
-		add(&report.Problems, name, t.faults)
-		add(&report.Notes, name, t.notes)
-	}
-	report.Problems, report.Notes = report.Problems.sorted(), report.Notes.sorted()
-	return c, report
+	return c
 }

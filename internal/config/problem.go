@@ -50,5 +50,8 @@ func fileOrder(path string) int {
 			return i
 		}
 	}
+	if strings.HasSuffix(path, ClusterFile) {
+		return 0
+	}
 	return len(files)
 }

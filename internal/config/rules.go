@@ -15,11 +15,15 @@ import (
 type rules struct {
 	c     *Config
 	trees map[string]*tree
+	known []Release
 }
 
-func checkRules(c *Config, trees map[string]*tree) {
-	r := rules{c, trees}
+func checkRules(c *Config, trees map[string]*tree, known []Release) {
+	r := rules{c, trees, known}
 	r.machines()
+	r.passwords()
+	r.shares()
+	r.versions()
 	r.ranges()
 	r.ports()
 }
@@ -61,6 +65,10 @@ func (r rules) machines() {
 	}
 	if workers > 0 && workers == len(r.c.Layout.MachineList) {
 		r.fault(LayoutFile, "machine-list", "machine-list: no machine has k8s-role: %s; one must", RoleMaster)
+	}
+	if len(masters) > 0 && len(masters)%2 == 0 {
+		r.fault(LayoutFile, "machine-list", "machine-list: %d machines have k8s-role: %s; an even number cannot outvote a lost one: make it %d",
+			len(masters), RoleMaster, len(masters)-1)
 	}
 	for _, i := range masters[min(1, len(masters)):] {
 		r.fault(LayoutFile, machinePath(i, "k8s-role"), "k8s-role: only one machine may be %s for now, and line %d has it: PAI does not run several control-plane machines yet",
@@ -106,7 +114,7 @@ func (r rules) ranges() {
 	if dns, err := netip.ParseAddr(r.c.Kubernetes.ClusterDNS); err == nil && okS {
 		first := services.Addr().Next() // the API's own service has it
 		if !services.Contains(dns) || dns == services.Addr() || dns == first {
-			r.fault(KubernetesFile, "kubernetes.cluster-dns", "cluster-dns: %s must lie in service-cluster-ip-range %s, beyond its first address", dns, services)
+			r.fault(KubernetesFile, "kubernetes.cluster-dns", "cluster-dns: %s must lie in service-cluster-ip-range %s, beyond its first address; leave the key out for %s", dns, services, clusterDNS(services.String()))
 		}
 	}
 	for i, m := range r.c.Layout.MachineList {

@@ -28,6 +28,10 @@ func (t *tree) fault(n *yaml.Node, format string, args ...any) {
 	t.faults = append(t.faults, faultAt(n, format, args...))
 }
 
+func (t *tree) note(n *yaml.Node, format string, args ...any) {
+	t.notes = append(t.notes, faultAt(n, format, args...))
+}
+
 // at is the value at a path, or the nearest one around it that exists.
 func (t *tree) at(path string) *yaml.Node {
 	for path != "" {
@@ -71,6 +75,7 @@ func (t *tree) walk(path string, k key, at *yaml.Node) {
 			return
 		}
 		t.value(at, k, n.Value)
+	case anything:
 	case number:
 		var value int
 		if n.Kind != yaml.ScalarNode || n.Tag != "!!int" || n.Decode(&value) != nil {
@@ -82,10 +87,10 @@ func (t *tree) walk(path string, k key, at *yaml.Node) {
 }
 
 func (t *tree) value(n *yaml.Node, k key, value string) {
-	if k.check == nil {
+	if k.format.check == nil {
 		return
 	}
-	if wrong := k.check(value); wrong != "" {
+	if wrong := k.format.check(value); wrong != "" {
 		t.fault(n, "%s", prefix(k.name)+wrong)
 	}
 }
@@ -143,8 +148,8 @@ func (t *tree) mapping(path string, k key, at, n *yaml.Node) {
 		}
 		seen[name] = true
 		if k.shape == table {
-			if k.item.check != nil {
-				if wrong := k.item.check(name); wrong != "" {
+			if k.item.format.check != nil {
+				if wrong := k.item.format.check(name); wrong != "" {
 					t.fault(p.key, "%s", prefix(k.name)+wrong)
 				}
 			}
@@ -156,13 +161,15 @@ func (t *tree) mapping(path string, k key, at, n *yaml.Node) {
 		child, known := k.child(name)
 		switch {
 		case known:
+			if child.effect == idle && k.effect != idle {
+				t.note(p.key, "%s has no effect in today's PAI", name)
+			}
 			// A key that is there without a value counts as not there.
 			if p.value.Tag == "!!null" && !child.required {
 				continue
 			}
 			t.walk(childPath, child, p.value)
-		case slices.Contains(k.historical, name):
-			t.notes = append(t.notes, faultAt(p.key, "%s has no effect in today's PAI", name))
+		case k.effect == idle: // nobody reads it
 		default:
 			t.fault(p.key, "unknown key %q%s", shorten(name), suggest(name, k.names()))
 		}

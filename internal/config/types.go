@@ -1,6 +1,11 @@
 package config
 
-import "pai.dev/pai/internal/pai"
+import (
+	"encoding/json"
+	"strings"
+
+	"pai.dev/pai/internal/pai"
+)
 
 // Config is a whole configuration, with every default filled in.
 type Config struct {
@@ -11,9 +16,10 @@ type Config struct {
 	Services   Services
 }
 
-// Layout is layout.yaml.
+// Layout is layout.yaml, or what cluster-configuration.yaml comes to.
 type Layout struct {
-	SchemaVersion int            `yaml:"schema-version" json:"schema-version"`
+	// SchemaVersion is the oldest of any of the files.
+	SchemaVersion int            `yaml:"-" json:"schema-version"`
 	MachineSKU    map[string]SKU `yaml:"machine-sku,omitempty" json:"machine-sku,omitempty"`
 	MachineList   []Machine      `yaml:"machine-list" json:"machine-list"`
 }
@@ -50,8 +56,24 @@ type Machine struct {
 	SSHPort     int    `yaml:"sshport,omitempty" json:"sshport,omitempty"` // default 22
 	Username    string `yaml:"username" json:"username"`                   // default root
 	KeyfilePath string `yaml:"keyfile-path,omitempty" json:"keyfile-path,omitempty"`
-	Role        string `yaml:"k8s-role" json:"k8s-role"` // master or worker
+	Password    Secret `yaml:"password,omitempty" json:"-"` // used where no key is named
+	Role        string `yaml:"k8s-role" json:"k8s-role"`    // master or worker
+	// About is a comment beside a machine that is written; it is not read.
+	About string `yaml:"-" json:"-"`
 }
+
+// Secret is a text that is never shown: it prints as asterisks.
+type Secret string
+
+func (s Secret) String() string { return strings.Repeat("*", min(len(s), 8)) }
+
+// Reveal is the text itself.
+func (s Secret) Reveal() string { return string(s) }
+
+func (s Secret) GoString() string { return s.String() }
+
+// MarshalJSON shows asterisks.
+func (s Secret) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) }
 
 // ControlPlane reports whether the machine carries the control plane.
 func (m Machine) ControlPlane() bool { return m.Role == RoleMaster }

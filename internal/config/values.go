@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,11 +27,27 @@ var (
 	word  = regexp.MustCompile(`^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`)
 )
 
-func checkSchema(value string) string {
-	if value == strconv.Itoa(Schema) {
-		return ""
+func checkSchema(allowed ...string) func(string) string {
+	return func(value string) string {
+		if slices.Contains(allowed, value) {
+			return ""
+		}
+		if n, err := strconv.Atoi(value); err == nil && n > Schema {
+			return fmt.Sprintf("this PAI reads schemas up to %d, not %s: use a newer paictl", Schema, value)
+		}
+		return fmt.Sprintf("this file is of schema %s, not %s", strings.Join(allowed, " or "), value)
 	}
-	return fmt.Sprintf("this PAI reads schema %d, not %s", Schema, value)
+}
+
+func numbers(values []string) []int {
+	var list []int
+	for _, v := range values {
+		n, err := strconv.Atoi(v)
+		if err == nil {
+			list = append(list, n)
+		}
+	}
+	return list
 }
 
 func checkLabel(limit int) func(string) string {
@@ -127,7 +144,7 @@ func checkBundleKey(value string) string {
 	return ""
 }
 
-func oneOf(allowed ...string) func(string) string {
+func checkOneOf(allowed ...string) func(string) string {
 	return func(value string) string {
 		for _, a := range allowed {
 			if value == a {
@@ -138,7 +155,7 @@ func oneOf(allowed ...string) func(string) string {
 	}
 }
 
-func between(low, high int) func(string) string {
+func checkBetween(low, high int) func(string) string {
 	return func(value string) string {
 		n, err := strconv.Atoi(value)
 		if err == nil && n >= low && n <= high {

@@ -21,12 +21,11 @@ func SetVersions(dir string, pair pai.Pair) error {
 	if err != nil {
 		return err
 	}
-	content, changed := map[string][]byte{}, map[string][]byte{}
-	for _, name := range files {
-		if content[name], err = readFile(filepath.Join(dir, name)); err != nil {
-			return fmt.Errorf("read %s: %w", filepath.Join(dir, name), err)
-		}
+	content, missing := readFolder(dir)
+	if len(missing) > 0 {
+		return missing
 	}
+	changed := map[string][]byte{}
 	for _, edit := range []struct {
 		file string
 		path []string

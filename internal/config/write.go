@@ -18,7 +18,8 @@ import (
 var filesTemplate string
 
 // New is a configuration with every default, as `paictl up` makes it. Machines
-// need a name, an address and a role; trustedKeys are base64 Ed25519 public keys.
+// need a name, an address and a role; trustedKeys are base64 Ed25519 public
+// keys. It is of the newest schema; set Layout.SchemaVersion for an older one.
 func New(clusterID string, pair pai.Pair, machines []Machine, trustedKeys []string) Config {
 	c := Config{
 		Layout:     Layout{SchemaVersion: Schema, MachineList: append([]Machine(nil), machines...)},
@@ -37,7 +38,7 @@ func New(clusterID string, pair pai.Pair, machines []Machine, trustedKeys []stri
 func Write(dir string, c Config) error {
 	c.setDefaults()
 	content := map[string][]byte{}
-	for _, name := range files {
+	for _, name := range filesOf(c.Layout.SchemaVersion) {
 		data, err := render(name, c)
 		if err != nil {
 			return err
@@ -54,11 +55,40 @@ func Write(dir string, c Config) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("write configuration: %w", err)
 	}
+	if err := writeSchemas(dir, c.Layout.SchemaVersion); err != nil {
+		return err
+	}
 	return replace(dir, content)
 }
 
+// writeSchemas puts the files' schemas where their first lines say.
+func writeSchemas(dir string, schema int) error {
+	folder := filepath.Join(dir, schemaFolder)
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return fmt.Errorf("write the schemas for editors: %w", err)
+	}
+	for _, name := range filesOf(schema) {
+		data, err := JSONSchema(name, schema)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(folder, schemaName(name)), data, 0o644); err != nil {
+			return fmt.Errorf("write the schemas for editors: %w", err)
+		}
+	}
+	return nil
+}
+
+// filesOf are the names of the files of a schema version, in reading order.
+func filesOf(schema int) []string {
+	if schema == 1 {
+		return []string{ClusterFile, KubernetesFile, ServicesFile}
+	}
+	return files[:]
+}
+
 func render(name string, c Config) ([]byte, error) {
-	t, err := template.New("files").Funcs(template.FuncMap{"y": scalar}).Parse(filesTemplate)
+	t, err := template.New("files").Funcs(template.FuncMap{"y": scalar, "shared": sharedReach, "url": apiURL}).Parse(filesTemplate)
 	if err != nil {
 		return nil, fmt.Errorf("render %s: %w", name, err)
 	}
@@ -67,6 +97,31 @@ func render(name string, c Config) ([]byte, error) {
 		return nil, fmt.Errorf("render %s: %w", name, err)
 	}
 	return out.Bytes(), nil
+}
+
+// sharedReach is what all machines have in common of how they are reached,
+// which schema 1 keeps in default-machine-properties.
+func sharedReach(machines []Machine) Machine {
+	if len(machines) == 0 {
+		return Machine{}
+	}
+	shared := machines[0]
+	for _, m := range machines[1:] {
+		if m.SSHPort != shared.SSHPort {
+			shared.SSHPort = 0
+		}
+		if m.Username != shared.Username {
+			shared.Username = ""
+		}
+		if m.KeyfilePath != shared.KeyfilePath {
+			shared.KeyfilePath = ""
+		}
+	}
+	return shared
+}
+
+func apiURL(c Config) string {
+	return fmt.Sprintf("https://%s:%d", c.Master().HostIP, c.Kubernetes.APIServersPort)
 }
 
 // scalar writes one value as YAML, quoted where it must be.
@@ -84,7 +139,7 @@ func scalar(value any) (string, error) {
 
 // replace writes all files beside their places first and renames them after,
 // so that no reader sees half a file and a full disk changes nothing.
-func replace(dir string, content map[string][]byte) (err error) {
+func replace(dir string, content map[string][]byte, modes ...os.FileMode) (err error) {
 	var ready []string // names whose temporary file is complete
 	temporary := func(name string) string { return filepath.Join(dir, "."+name+".new") }
 	defer func() {
@@ -92,10 +147,14 @@ func replace(dir string, content map[string][]byte) (err error) {
 			os.Remove(temporary(name)) // gone already when it was renamed
 		}
 	}()
-	for _, name := range files {
+	for _, name := range append(files[:], ClusterFile) {
 		if data, changed := content[name]; changed {
 			ready = append(ready, name)
-			if err := writeSynced(temporary(name), data, modeOf(filepath.Join(dir, name))); err != nil {
+			mode := modeOf(filepath.Join(dir, name))
+			if len(modes) > 0 {
+				mode = modes[0]
+			}
+			if err := writeSynced(temporary(name), data, mode); err != nil {
 				return fmt.Errorf("write %s: %w", filepath.Join(dir, name), err)
 			}
 		}

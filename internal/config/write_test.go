@@ -52,6 +52,12 @@ func anyConfig() *rapid.Generator[Config] {
 			if rapid.Bool().Draw(t, "keyfile") {
 				m.KeyfilePath = "/" + rapid.StringMatching(`[^/\x00-\x1f.]{1,12}`).Draw(t, "key")
 			}
+			if rapid.Bool().Draw(t, "password") {
+				m.Password = Secret(rapid.StringMatching(`[ -~]{1,9}`).Draw(t, "secret"))
+			}
+			if i > 0 && rapid.Bool().Draw(t, "like the first") {
+				m.SSHPort, m.Username, m.KeyfilePath = machines[0].SSHPort, machines[0].Username, machines[0].KeyfilePath
+			}
 			machines = append(machines, m)
 		}
 		machines[rapid.IntRange(0, len(machines)-1).Draw(t, "master")].Role = RoleMaster
@@ -64,9 +70,19 @@ func anyConfig() *rapid.Generator[Config] {
 		if len(skus) > 0 {
 			c.Layout.MachineSKU = skus
 		}
+		c.Layout.SchemaVersion = rapid.IntRange(OldestSchema, Schema).Draw(t, "schema")
+		total := c.capacity()
 		c.Services.VirtualClusters = rapid.MapOfN(name(maxVirtualClusterName), rapid.Custom(func(t *rapid.T) VirtualCluster {
-			limit := rapid.IntRange(0, 1000)
-			return VirtualCluster{CPU: limit.Draw(t, "cpu"), MemoryMB: limit.Draw(t, "memory"), GPU: limit.Draw(t, "gpu")}
+			limit := func(name string, have int, known bool) int {
+				if !known {
+					have = 1000
+				}
+				return rapid.IntRange(0, have).Draw(t, name)
+			}
+			return VirtualCluster{
+				CPU: limit("cpu", total.cpu, total.knowsCPU), MemoryMB: limit("memory", total.memoryMB, total.knowsMemory),
+				GPU: limit("gpu", total.gpu, total.knowsGPU),
+			}
 		}), 1, 4).Draw(t, "virtual clusters")
 		ports := rapid.SliceOfNDistinct(rapid.IntRange(9000, 9999), 3, 3, rapid.ID[int]).Draw(t, "ports")
 		c.Services.RestServer.ServerPort, c.Services.Prometheus.Port, c.Services.NodeExporter.Port = ports[0], ports[1], ports[2]
@@ -81,7 +97,7 @@ func anyConfig() *rapid.Generator[Config] {
 // What is written and loaded is the same configuration.
 func TestWriteThenLoad(t *testing.T) {
 	t.Parallel()
-	root := t.TempDir()
+	root := inMemory(t)
 	rapid.Check(t, func(t *rapid.T) {
 		want := anyConfig().Draw(t, "configuration")
 		dir, err := os.MkdirTemp(root, "")
@@ -100,7 +116,7 @@ func TestWriteThenLoad(t *testing.T) {
 			t.Fatalf("wrote %+v\nread %+v", want, *got)
 		}
 		left, err := os.ReadDir(dir)
-		if err != nil || len(left) != len(files) {
+		if err != nil || len(left) != len(files)+1 { // and the schemas
 			t.Fatalf("left in the folder: %v, %v", left, err)
 		}
 	})
@@ -109,7 +125,7 @@ func TestWriteThenLoad(t *testing.T) {
 // SetVersions changes two values and keeps every other byte.
 func TestSetVersionsInWhatWasWritten(t *testing.T) {
 	t.Parallel()
-	root := t.TempDir()
+	root := inMemory(t)
 	rapid.Check(t, func(t *rapid.T) {
 		c := anyConfig().Draw(t, "configuration")
 		dir, err := os.MkdirTemp(root, "")
@@ -125,7 +141,7 @@ func TestSetVersionsInWhatWasWritten(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.Kubernetes.Version, c.Services.Cluster.Common.Release = to.Kubernetes, to.Services
-		for _, name := range files {
+		for _, name := range filesOf(c.Layout.SchemaVersion) {
 			want, err := render(name, c)
 			if err != nil {
 				t.Fatal(err)
@@ -155,17 +171,20 @@ func TestWrittenFiles(t *testing.T) {
 	c := New("local", pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"},
 		[]Machine{{Hostname: "pai-1", HostIP: "192.168.10.1", KeyfilePath: "/root/key", Role: RoleMaster}},
 		[]string{"11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="})
-	for _, name := range files {
-		got, err := render(name, c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		golden := filepath.Join("testdata", "written", name)
-		if *rewrite {
-			write(t, golden, string(got))
-		}
-		if want, err := os.ReadFile(golden); err != nil || string(want) != string(got) {
-			t.Errorf("%s: %v, got:\n%s", name, err, got)
+	for schema := OldestSchema; schema <= Schema; schema++ {
+		c.Layout.SchemaVersion = schema
+		for _, name := range filesOf(schema) {
+			got, err := render(name, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden := filepath.Join("testdata", "written", fmt.Sprintf("schema-%d", schema), name)
+			if *rewrite {
+				write(t, golden, string(got))
+			}
+			if want, err := os.ReadFile(golden); err != nil || string(want) != string(got) {
+				t.Errorf("%s: %v, got:\n%s", name, err, got)
+			}
 		}
 	}
 }

@@ -147,15 +147,21 @@ func connectError(ctx context.Context, t Target, err error) error {
 }
 
 func keyName(t Target) string {
+	if t.KeyFile == "" && t.Password != "" {
+		return "the password of the configuration"
+	}
 	if t.KeyFile == "" {
 		return "a key of your ssh-agent"
 	}
 	return "the key " + t.KeyFile
 }
 
-// authentication reads the target's key. done frees what it holds, once the
+// authentication reads the target's key, or takes its password. done frees what it holds, once the
 // connection is made.
 func authentication(t Target) (method ssh.AuthMethod, done func(), err error) {
+	if t.KeyFile == "" && t.Password != "" {
+		return ssh.Password(t.Password), func() {}, nil
+	}
 	if t.KeyFile == "" {
 		return agentAuthentication(t)
 	}

@@ -15,6 +15,7 @@ type Target struct {
 	Port       int    // 22 when zero
 	User       string // root when empty; another user needs sudo without a password
 	KeyFile    string // private key; the keys of a running ssh-agent when empty
+	Password   string // tried where there is no key file; empty: not
 	KnownHosts string // the file that the machine's host key is checked against
 }
 

@@ -34,7 +34,7 @@ type Source struct {
 // API that does not answer leaves APIReachable false and APIError set. Only a
 // cancelled context and a record that makes no sense are errors.
 func World(ctx context.Context, src Source) (plan.World, error) {
-	w := plan.World{Machines: machines(ctx, src), Services: map[string]plan.Installed{}}
+	w := plan.World{Machines: machines(ctx, src), Services: map[string]plan.Installed{}, Schema: src.Config.Layout.SchemaVersion}
 	if err := ctx.Err(); err != nil {
 		return w, err
 	}

@@ -33,6 +33,8 @@ func (w World) After(steps []Step, digests map[pai.Version]string) World {
 			w.Current.Kubernetes = s.To
 		case KindService:
 			w.Services[s.Target] = Installed{Release: s.To, Ready: true}
+		case KindConfiguration:
+			w.Schema = schemaOf(s)
 		case KindStop:
 			delete(w.Services, s.Target)
 		case KindServices:

@@ -18,6 +18,7 @@ import (
 //	services/stop/<service>                      a service stopped on its own
 //	clean/machine/<name>                         Kubernetes taken off a machine
 //	uncordon/machine/<name>                      a cordon of PAI's own taken back on its own
+//	configuration/schema-<n>                     the configuration moved to a schema version
 //
 // So "kubernetes/v0.10-pai/machine/gpu-03/kubelet" is the kubelet of gpu-03
 // going to v0.10-pai, whether in one hop of several or in a boot.
@@ -50,6 +51,9 @@ const (
 	KindMigrate   Kind = "migrate"           // one thing that PAI stores, in the form of another release
 	KindServices  Kind = "services-record"   // the release the services now are of, written where readers look
 	KindClean     Kind = "machine-clean"     // Kubernetes taken off one machine
+	// KindConfiguration moves the operator's configuration to a newer schema
+	// and makes it name what is being moved to; the target is "schema <n>".
+	KindConfiguration Kind = "configuration"
 )
 
 // Role is a long-running program on a machine, with a link and a unit of its

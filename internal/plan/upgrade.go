@@ -55,7 +55,7 @@ func Upgrade(in Input, target Target) (Plan, error) {
 			return Plan{}, fmt.Errorf("plan the hop of %s to %s: %w", h.Kind, h.To, err)
 		}
 	}
-	p.Steps = u.steps
+	p.Steps = configurationFirst(in.World, row.Configuration.Schema, u.steps)
 	return p, p.Validate()
 }
 

@@ -26,6 +26,8 @@ type World struct {
 	// Unmigrated names the migrations of the releases that this paictl knows
 	// whose old form is still what is stored.
 	Unmigrated []string `json:"unmigrated,omitempty"`
+	// Schema is that of the configuration; zero where it is not known.
+	Schema int `json:"schema,omitempty"`
 }
 
 // Machine is one machine of the configuration as it was observed.

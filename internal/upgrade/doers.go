@@ -52,6 +52,7 @@ func (s *Session) doersFor(step plan.Step) (plan.Doers, error) {
 	maps.Copy(all, cluster.Doers(onMachines))
 	maps.Copy(all, service.Doers(inCluster))
 	all[plan.KindMigrate] = migrator{s.Kube}
+	all[plan.KindConfiguration] = configuration{s}
 	return all, nil
 }
 
@@ -59,7 +60,7 @@ func (s *Session) doersFor(step plan.Step) (plan.Doers, error) {
 // that bring nothing.
 func (s *Session) bundleFor(step plan.Step) (*release.Bundle, error) {
 	switch step.Kind {
-	case plan.KindClean, plan.KindStop, plan.KindUncordon, plan.KindMigrate, plan.KindServices:
+	case plan.KindClean, plan.KindStop, plan.KindUncordon, plan.KindMigrate, plan.KindServices, plan.KindConfiguration:
 		return nil, nil
 	case plan.KindService, plan.KindImages:
 		b, err := s.Bundle(step.To)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"pai.dev/pai/internal/check"
-	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/release"
@@ -101,7 +100,7 @@ func (s *Session) Upgrade(target plan.Target) Goal {
 			to = p.To
 			return p, err
 		},
-		begin: func() error { return s.pushVersions(to) },
+		begin: func() error { return s.moveConfiguration(to, target.Release) },
 	}
 }
 
@@ -137,16 +136,6 @@ func catalog(b *release.Bundle) ([]plan.Service, error) {
 		list = append(list, plan.Service{Name: sv.Name, Prerequisites: sv.Prerequisites, Impact: sv.JobImpact})
 	}
 	return list, nil
-}
-
-// pushVersions makes the configuration name the pair that is being moved to.
-func (s *Session) pushVersions(to pai.Pair) error {
-	if err := config.SetVersions(s.Config.Dir, to); err != nil {
-		return fmt.Errorf("write the new versions into the configuration: %w", err)
-	}
-	s.Config.Services.Cluster.Common.Release = to.Services
-	s.Config.Kubernetes.Version = to.Kubernetes
-	return nil
 }
 
 // impacts is what running jobs notice while a service is stopped, by service.

@@ -33,6 +33,8 @@ type Session struct {
 	dirs     Dirs
 	progress func(format string, args ...any)
 
+	aim config.Aim // what the configuration is being moved to
+
 	mu      sync.Mutex
 	kube    *kube.Client
 	bundles map[pai.Version]*release.Bundle
@@ -80,7 +82,7 @@ func (s *Session) dial(ctx context.Context) map[string]machine.Host {
 		wg.Go(func() {
 			host, err := machine.Dial(ctx, machine.Target{
 				Name: m.Hostname, Address: m.HostIP, Port: m.SSHPort, User: m.Username,
-				KeyFile: m.KeyfilePath, KnownHosts: s.knownHosts(),
+				KeyFile: m.KeyfilePath, Password: m.Password.Reveal(), KnownHosts: s.knownHosts(),
 			})
 			if err != nil {
 				s.progress("machine %s does not answer: %v", m.Hostname, err)

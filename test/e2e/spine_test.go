@@ -53,7 +53,7 @@ func TestUpgradeUnderARunningJob(t *testing.T) {
 
 	t.Run("the plan names the jobs", func(t *testing.T) {
 		out := o.run(2*time.Minute, "upgrade", "plan", "--to", "v0.10")
-		for _, want := range []string{"v0.9-pai → v0.10-pai", "v0.9 → v0.10", "kubelet", "train"} {
+		for _, want := range []string{"schema-2", "v0.9-pai → v0.10-pai", "v0.9 → v0.10", "kubelet", "train"} {
 			if !strings.Contains(out, want) {
 				t.Errorf("the plan does not say %q:\n%s", want, out)
 			}
@@ -62,7 +62,20 @@ func TestUpgradeUnderARunningJob(t *testing.T) {
 
 	t.Run("checks find faults by name", o.checksFindFaults)
 
+	asV09 := o.configuration("config")
 	o.run(10*time.Minute, "upgrade", "apply", "--to", "v0.10", "--skip-check", "pod-owners", "--yes")
+	t.Run("the configuration is of the new release's schema", func(t *testing.T) {
+		if _, old := asV09["cluster-configuration.yaml"]; !old {
+			t.Errorf("release v0.9 had %v", asV09)
+		}
+		if now := o.configuration("config"); len(now) != 3 || !strings.Contains(now["layout.yaml"], "schema-version: 2") {
+			t.Errorf("it is %v", now)
+		}
+		if kept := o.configuration("config.former-1"); !reflect.DeepEqual(kept, asV09) {
+			t.Errorf("kept are %v, were %v", kept, asV09)
+		}
+		o.run(time.Minute, "config", "check")
+	})
 	if after := o.jobContainers(); !reflect.DeepEqual(before, after) {
 		t.Errorf("the job's containers are not the same:\nbefore %+v\nafter  %+v", before, after)
 	}

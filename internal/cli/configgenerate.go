@@ -1,0 +1,208 @@
+package cli
+
+import (
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/release"
+	"pai.dev/pai/internal/upgrade"
+)
+
+// askTimeout bounds how long one machine may take to say what it is.
+const askTimeout = time.Minute
+
+func newConfigGenerateCommand(env *Env) *cobra.Command {
+	var (
+		dir, answersFile, keyfile string
+		a                         config.Answers
+	)
+	cmd := &cobra.Command{
+		Use:   "generate [ADDRESS...] -p DIR",
+		Short: "Write a configuration for machines, after asking them what they are",
+		Long: `Write a configuration for machines: commented, complete and valid. Each machine
+is asked over ssh for its name, cores, memory, GPUs, disks and operating system.
+The first carries the control plane.
+
+Addresses and how to log in come from the command line or from an answer file
+with the keys of PAI's quick-start.yaml: machines, ssh-username, ssh-password,
+ssh-keyfile-path, ssh-port, service-cluster-ip-range; and cluster-id, release.`,
+	}
+	cmd.Flags().StringVarP(&dir, "config-path", "p", "", "folder to write to")
+	cmd.Flags().StringVar(&answersFile, "answers", "", "answer file")
+	cmd.Flags().StringVar(&a.ClusterID, "cluster-id", "", "id of the cluster (default: pai)")
+	cmd.Flags().StringVar((*string)(&a.Release), "release", "", "release to run (default: the newest)")
+	cmd.Flags().StringVar(&a.Username, "user", "", "user to log in as (default: root)")
+	cmd.Flags().StringVar(&keyfile, "key", "", "private ssh key (default: the ssh-agent's)")
+	cmd.Flags().IntVar(&a.Port, "port", 0, "port of sshd (default: 22)")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if dir == "" || len(args) == 0 && answersFile == "" {
+			return pai.Errorf(pai.CodeUsage, "for example: paictl config generate 10.0.0.1 10.0.0.2 -p lab", "name a folder with -p and machines by their addresses, or --answers FILE")
+		}
+		if keyfile != "" {
+			absolute, err := filepath.Abs(keyfile)
+			if err != nil {
+				return fmt.Errorf("find the key: %w", err)
+			}
+			a.KeyfilePath = absolute
+		}
+		a.Machines = args
+		if answersFile != "" {
+			if err := addAnswers(&a, answersFile); err != nil {
+				return err
+			}
+		}
+		return generateConfig(cmd.Context(), env, dir, a)
+	}
+	return cmd
+}
+
+// addAnswers fills in from a file what the command line leaves out.
+func addAnswers(a *config.Answers, file string) error {
+	from, err := config.ReadAnswers(file)
+	if err != nil {
+		return err
+	}
+	given := *a
+	*a = from
+	if len(given.Machines) > 0 {
+		a.Machines = given.Machines
+	}
+	a.ClusterID = firstSet(given.ClusterID, a.ClusterID)
+	a.Release = pai.Version(firstSet(string(given.Release), string(a.Release)))
+	a.Username = firstSet(given.Username, a.Username)
+	a.KeyfilePath = firstSet(given.KeyfilePath, a.KeyfilePath)
+	if given.Port != 0 {
+		a.Port = given.Port
+	}
+	return nil
+}
+
+// generated is what `config generate -o json` prints.
+type generated struct {
+	Directory string      `json:"directory"`
+	ClusterID string      `json:"clusterId"`
+	Release   pai.Version `json:"release"`
+	Machines  []asked     `json:"machines"`
+}
+
+type asked struct {
+	Name   string   `json:"name"`
+	SKU    string   `json:"sku"`
+	Cores  int      `json:"cores"`
+	Memory int      `json:"memoryMiB"`
+	GPUs   []string `json:"gpus"`
+	Disks  []string `json:"disks"`
+	OS     string   `json:"os"`
+}
+
+func generateConfig(ctx context.Context, env *Env, dir string, a config.Answers) error {
+	row, err := upgrade.NewestRelease()
+	if a.Release != "" {
+		row, err = upgrade.FindRelease(string(a.Release))
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := config.Load(dir); pai.CodeOf(err) != pai.CodeNotFound {
+		return pai.Errorf(pai.CodeRefused, "name another folder with -p", "there is a configuration in %s already", dir)
+	}
+	a.ClusterID = firstSet(a.ClusterID, "pai")
+	targets, err := a.Targets()
+	if err != nil {
+		return pai.Errorf(pai.CodeUsage, "give IPv4 addresses that the machines reach each other at", "%w", err)
+	}
+	found, err := askMachines(ctx, env, a.ClusterID, targets)
+	if err != nil {
+		return err
+	}
+	key, err := release.EnsureKey(operatorKey(env))
+	if err != nil {
+		return err
+	}
+	trusted := release.EncodePublicKey(key.Public().(ed25519.PublicKey))
+	cfg := config.Generate(a.ClusterID, pai.Pair{Services: row.Services.Version, Kubernetes: row.Kubernetes.Version}, found, []string{trusted})
+	a.Adjust(&cfg)
+	cfg.Layout.SchemaVersion = row.Configuration.Schema
+	if err := config.Write(dir, cfg); err != nil {
+		return err
+	}
+	result := generated{Directory: dir, ClusterID: a.ClusterID, Release: row.Services.Version}
+	for i, m := range cfg.Layout.MachineList {
+		f := found[i]
+		result.Machines = append(result.Machines, asked{m.Hostname, m.MachineType, f.Cores, f.MemoryMiB, append([]string{}, f.GPUs...), append([]string{}, f.Disks...), f.OS})
+	}
+	return env.Show(result, func(out io.Writer) error {
+		for i, m := range cfg.Layout.MachineList {
+			fmt.Fprintf(out, "%s (%s): %s, %s\n", m.Hostname, m.HostIP, m.MachineType, found[i].OS)
+		}
+		_, err := fmt.Fprintf(out, "%s is a configuration of cluster %s for release %s. Read it, then: paictl cluster k8s-bootup -p %s\n", dir, a.ClusterID, row.Metadata.Name, dir)
+		return err
+	})
+}
+
+// askMachines asks every machine what it is, side by side. All that fail are
+// named at once.
+func askMachines(ctx context.Context, env *Env, clusterID string, targets []config.Machine) ([]config.Found, error) {
+	clusterDir := env.dirs().ClusterDir(clusterID)
+	if err := os.MkdirAll(clusterDir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the cluster's folder: %w", err)
+	}
+	found, failed := make([]config.Found, len(targets)), make([]error, len(targets))
+	var wg sync.WaitGroup
+	for i, m := range targets {
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, askTimeout)
+			defer cancel()
+			found[i], failed[i] = askMachine(ctx, m, filepath.Join(clusterDir, "known_hosts"))
+		})
+	}
+	wg.Wait()
+	var all []error
+	for _, err := range failed {
+		if err != nil {
+			all = append(all, err)
+		}
+	}
+	switch len(all) {
+	case 0:
+		return found, nil
+	case 1:
+		return nil, all[0]
+	}
+	next := "see above what each lacks; nothing was written"
+	for _, err := range all {
+		env.Progressf("%v", err)
+	}
+	return nil, pai.Errorf(pai.CodeFailed, next, "%d of %d machines could not be asked", len(all), len(targets))
+}
+
+func askMachine(ctx context.Context, m config.Machine, knownHosts string) (config.Found, error) {
+	host, err := machine.Dial(ctx, machine.Target{
+		Name: m.HostIP, Address: m.HostIP, Port: m.SSHPort, User: m.Username,
+		KeyFile: m.KeyfilePath, Password: m.Password.Reveal(), KnownHosts: knownHosts,
+	})
+	if err != nil {
+		return config.Found{}, err
+	}
+	defer host.Close()
+	hw, err := machine.AskHardware(ctx, host)
+	if err != nil {
+		return config.Found{}, err
+	}
+	f := config.Found{Machine: m, Hostname: hw.Hostname, Cores: hw.Cores, MemoryMiB: hw.MemoryMiB, GPUs: hw.GPUs, OS: hw.OS}
+	for _, d := range hw.Disks {
+		f.Disks = append(f.Disks, fmt.Sprintf("%s %d GB", d.Name, d.Bytes/1e9))
+	}
+	return f, nil
+}

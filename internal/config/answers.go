@@ -1,0 +1,86 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+
+	"go.yaml.in/yaml/v3"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// Answers is a file that a configuration is generated from. Its keys are those
+// of the historical quick-start.yaml, and three more.
+type Answers struct {
+	Machines    []string    `yaml:"machines"`
+	Username    string      `yaml:"ssh-username"`
+	Password    Secret      `yaml:"ssh-password"`
+	KeyfilePath string      `yaml:"ssh-keyfile-path"`
+	Port        int         `yaml:"ssh-port"`
+	Range       string      `yaml:"service-cluster-ip-range"`
+	ClusterID   string      `yaml:"cluster-id"`
+	Release     pai.Version `yaml:"release"`
+}
+
+func answersKeys() key {
+	address := key{shape: text, format: addresses()}
+	return key{shape: object, keys: []key{
+		{name: "machines", shape: list, required: true, item: &address},
+		{name: "ssh-username", shape: text, format: users()},
+		{name: "ssh-password", shape: text, secret: true},
+		{name: "ssh-keyfile-path", shape: text, format: paths()},
+		{name: "ssh-port", shape: number, format: ports()},
+		{name: "dns", shape: text, effect: idle},
+		{name: "service-cluster-ip-range", shape: text, format: ranges()},
+		{name: "cluster-id", shape: text, format: labels(maxClusterID)},
+		{name: "release", shape: text, format: releaseNames()},
+	}}
+}
+
+// ReadAnswers reads an answer file, and names all that is wrong with it.
+func ReadAnswers(file string) (Answers, error) {
+	var a Answers
+	data, err := readFile(file)
+	if err != nil {
+		return a, pai.Errorf(pai.CodeUsage, "name the answer file with --answers FILE", "%s: %w", file, err)
+	}
+	var root *yaml.Node
+	root, faults := parse(data)
+	if root != nil {
+		faults = checkShape(root, answersKeys()).faults
+		decode(root, &a)
+	}
+	var problems Problems
+	for _, f := range faults {
+		problems = append(problems, Problem{file, f.line, f.column, f.message})
+	}
+	if len(problems) > 0 {
+		return a, &pai.Error{Code: pai.CodeInvalid, Message: "the answers have " + count(len(problems), "mistake"), Next: "mend them", Err: listed{problems.sorted()}}
+	}
+	return a, nil
+}
+
+// Targets are the machines of the answers, before they were asked.
+func (a Answers) Targets() ([]Machine, error) {
+	if len(a.Machines) == 0 {
+		return nil, errors.New("no machine is named")
+	}
+	var list []Machine
+	for _, ip := range a.Machines {
+		if wrong := checkAddress(ip); wrong != "" {
+			return nil, fmt.Errorf("machine: %s", wrong)
+		}
+		m := Machine{HostIP: ip, SSHPort: a.Port, Username: a.Username, KeyfilePath: a.KeyfilePath, Password: a.Password}
+		setDefault(&m.SSHPort, DefaultSSHPort)
+		setDefault(&m.Username, DefaultUser)
+		list = append(list, m)
+	}
+	return list, nil
+}
+
+// Adjust puts what the answers say besides into a configuration.
+func (a Answers) Adjust(c *Config) {
+	if a.Range != "" {
+		c.Kubernetes.ServiceClusterIPRange, c.Kubernetes.ClusterDNS = a.Range, clusterDNS(a.Range)
+	}
+}

@@ -1,0 +1,66 @@
+package configtest
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/pai"
+)
+
+// Root is a folder for a test's many small ones: in memory where there is such
+// a place, because what is written there is synced to the disk.
+func Root(t testing.TB) string {
+	dir, err := os.MkdirTemp("/dev/shm", "pai-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// Folder writes a case's files into a new folder below root.
+func (c Case) Folder(t *rapid.T, root string) string {
+	parent, err := os.MkdirTemp(root, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(parent, "lab")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range c.Files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// BeforeAndAfter loads a case, upgrades it to the newest schema and a release,
+// and loads it again.
+func (c Case) BeforeAndAfter(t *rapid.T, root string, to pai.Pair) (before, after *config.Config) {
+	dir := c.Folder(t, root)
+	before, err := config.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := config.Upgrade(dir, config.Aim{Pair: to})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := u.Write(); err != nil {
+		t.Fatal(err)
+	}
+	if after, err = config.Load(dir); err != nil {
+		t.Fatal(err)
+	}
+	return before, after
+}

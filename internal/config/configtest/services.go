@@ -1,0 +1,123 @@
+package configtest
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"pgregory.net/rapid"
+
+	"pai.dev/pai/internal/config"
+)
+
+// services is services-configuration.yaml, each key spelled as one of the
+// releases spelled it.
+func (d *draw) services() []entry {
+	s := &d.want.Services
+	s.Cluster.Common = config.Common{ClusterID: "lab", Release: "v0.9", TrustedBundleKeys: []string{key}}
+	s.RestServer.ServerPort, s.NodeExporter.Port = config.DefaultRestServerPort, config.DefaultNodeExporter
+	s.Prometheus = config.Prometheus{Port: config.DefaultPrometheusPort, ScrapeInterval: config.DefaultScrapeInterval}
+	f := file{}
+	f.set("cluster.common.release", d.quoted("v0.9"))
+	f.list("cluster.common.trusted-bundle-keys", key)
+	f.set(rapid.SampledFrom([]string{"cluster.clusterid", "cluster.common.clusterid", "cluster.common.cluster-id"}).Draw(d.t, "id"), "lab")
+	d.maybe(&f, "/datastorage", "cluster.data-path", "cluster.common.data-path")
+	d.maybe(&f, "openpai", "cluster.docker-registry-info.docker-namespace", "cluster.docker-registry.namespace")
+	d.maybe(&f, "hunter2", "cluster.docker-registry-info.docker-password", "cluster.docker-registry.password")
+	d.maybe(&f, "9086", "frameworklauncher.frameworklauncher-port", "yarn-frameworklauncher.frameworklauncher-port")
+	d.maybe(&f, "9459", "prometheus.yarn_exporter_port", "hadoop-resource-manager.yarn_exporter_port")
+	d.maybe(&f, "us@example.com", "prometheus.alerting.alert_receiver", "alert-manager.receiver")
+	d.maybe(&f, "9093", "prometheus.alerting.alert_manager_port", "alert-manager.port")
+	d.maybe(&f, "3000", "grafana.grafana-port", "grafana.port")
+	d.maybe(&f, "9286", "webportal.server-port")
+	d.maybe(&f, "/hadoop", "hadoop.custom-hadoop-binary-path")
+	port := func(into *int, value int, paths ...string) {
+		if d.maybe(&f, strconv.Itoa(value), paths...) {
+			*into = value
+		}
+	}
+	port(&s.RestServer.ServerPort, 9300, "restserver.server-port", "rest-server.server-port")
+	port(&s.Prometheus.Port, 9301, "prometheus.prometheus-port", "prometheus.port")
+	port(&s.Prometheus.ScrapeInterval, 77, "prometheus.scrape_interval")
+	port(&s.NodeExporter.Port, 9302, "prometheus.node-exporter-port", "node-exporter.port")
+	d.virtualClusters(&f)
+	return rapid.Permutation(f.root).Draw(d.t, "sections")
+}
+
+// maybe sets a key under one of its names, or does not.
+func (d *draw) maybe(f *file, value string, paths ...string) bool {
+	if !d.coin("has " + paths[0]) {
+		return false
+	}
+	f.set(rapid.SampledFrom(paths).Draw(d.t, "spelling"), value)
+	return true
+}
+
+// virtualClusters are today's, Hadoop's, or none.
+func (d *draw) virtualClusters(f *file) {
+	s := &d.want.Services
+	s.VirtualClusters = map[string]config.VirtualCluster{config.DefaultVirtualCluster: {}}
+	total := d.total()
+	switch d.number("virtual clusters", 0, 3) {
+	case 1:
+		vc := config.VirtualCluster{CPU: d.number("cpu", 1, total.CPU)}
+		s.VirtualClusters = map[string]config.VirtualCluster{"vision": vc}
+		f.set("virtual-clusters.vision.cpu", strconv.Itoa(vc.CPU))
+	case 2, 3:
+		section := rapid.SampledFrom([]string{"hadoop", "hadoop-resource-manager"}).Draw(d.t, "queues")
+		s.VirtualClusters = map[string]config.VirtualCluster{}
+		for _, name := range []string{"default", "vision"} {
+			percent := d.number("capacity", 1, 50)
+			f.set(section+".virtualClusters."+name+".description", d.quoted("a queue"))
+			f.set(section+".virtualClusters."+name+".capacity", strconv.Itoa(percent))
+			s.VirtualClusters[name] = config.VirtualCluster{
+				CPU: atLeastOne(total.CPU * percent / 100), MemoryMB: atLeastOne(total.MemoryMB * percent / 100), GPU: gpus(total.GPU, percent),
+			}
+		}
+	}
+}
+
+func atLeastOne(n int) int { return max(1, n) }
+
+func gpus(of, percent int) int {
+	if of == 0 {
+		return 0
+	}
+	return atLeastOne(of * percent / 100)
+}
+
+// total is what the machines have, summed one by one.
+func (d *draw) total() config.VirtualCluster {
+	var sum config.VirtualCluster
+	for _, m := range d.want.Layout.MachineList {
+		sku := d.want.Layout.MachineSKU[m.MachineType]
+		sum.CPU += sku.CPU.VCore
+		sum.MemoryMB += sku.Mem * 1024
+		if sku.GPU != nil {
+			sum.GPU += sku.GPU.Count
+		}
+	}
+	return sum
+}
+
+// file collects keys by their paths.
+type file struct{ root []entry }
+
+func (f *file) set(path, value string) { f.at(path).value = value }
+
+func (f *file) list(path string, values ...string) { f.at(path).plain = values }
+
+func (f *file) at(path string) *entry {
+	keys := &f.root
+	var e *entry
+	for name := range strings.SplitSeq(path, ".") {
+		i := slices.IndexFunc(*keys, func(e entry) bool { return e.key == name })
+		if i < 0 {
+			*keys = append(*keys, entry{key: name, gone: name == "hadoop", emptied: name == "alerting" || name == "docker-registry-info"})
+			i = len(*keys) - 1
+		}
+		e = &(*keys)[i]
+		keys = &e.keys
+	}
+	return e
+}

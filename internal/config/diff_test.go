@@ -1,0 +1,60 @@
+package config
+
+import (
+	"reflect"
+	"testing"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// A difference is one of meaning: it has the key, and no secret.
+func TestDiff(t *testing.T) {
+	t.Parallel()
+	machines := []Machine{
+		{Hostname: "gpu-01", HostIP: "10.1.0.1", Role: RoleMaster, Password: "hunter2"},
+		{Hostname: "gpu-02", HostIP: "10.1.0.2", Role: RoleWorker},
+	}
+	before := New("lab", v10, machines, []string{testKey})
+	machines[0].Password, machines[1].SSHPort = "hunter3", 2222
+	after := New("lab", v10, []Machine{machines[1], machines[0]}, []string{testKey})
+	after.Services.VirtualClusters["vision"] = VirtualCluster{GPU: 4}
+	got, err := Diff(&before, &after)
+	want := []Difference{
+		{"machine-list.gpu-01.password", "*******", "*******"},
+		{"machine-list.gpu-02.sshport", "22", "2222"},
+		{"virtual-clusters.vision.gpu", "", "4"},
+	}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, %+v", err, got)
+	}
+	if same, err := Diff(&before, &before); err != nil || same != nil {
+		t.Errorf("with itself: %v, %v", same, err)
+	}
+}
+
+// The two schemas of one configuration do not differ, whether read from a
+// folder or from files that lie nowhere.
+func TestDiffOfSchemas(t *testing.T) {
+	t.Parallel()
+	c := New("lab", pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"}, []Machine{{Hostname: "gpu-01", HostIP: "10.1.0.1", Role: RoleMaster}}, []string{testKey})
+	var read []*Config
+	for schema := OldestSchema; schema <= Schema; schema++ {
+		c.Layout.SchemaVersion = schema
+		dir := t.TempDir()
+		if err := Write(dir, c); err != nil {
+			t.Fatal(err)
+		}
+		content, err := Files(dir)
+		if err != nil || len(content) != len(files) {
+			t.Fatalf("%d files, %v", len(content), err)
+		}
+		one, report := FromFiles("revision 1", content)
+		if len(report.Problems) > 0 {
+			t.Fatal(report.Problems)
+		}
+		read = append(read, one)
+	}
+	if differences, err := Diff(read[0], read[1]); err != nil || differences != nil {
+		t.Errorf("%v, %v", differences, err)
+	}
+}

@@ -1,0 +1,99 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// Found is a machine as it was reached and as it said that it is.
+type Found struct {
+	Machine   Machine // address, and how it is reached; the rest is filled in
+	Hostname  string  // what the machine calls itself
+	Cores     int
+	MemoryMiB int
+	GPUs      []string // the kind of each
+	Disks     []string // for people
+	OS        string
+}
+
+// Generate makes a whole configuration for machines that were found. The first
+// carries the control plane. Machines alike get one SKU; the ranges are the
+// usual ones, or others where a machine's address is in them.
+func Generate(clusterID string, pair pai.Pair, found []Found, trustedKeys []string) Config {
+	var machines []Machine
+	skus, names := map[string]SKU{}, map[string]bool{}
+	for i, f := range found {
+		m := f.Machine
+		m.Hostname = hostname(f, names)
+		names[m.Hostname] = true
+		m.Role = RoleWorker
+		if i == 0 {
+			m.Role = RoleMaster
+		}
+		name, sku := skuOf(f)
+		skus[name], m.MachineType = sku, name
+		m.About = strings.Join(append([]string{oneLine(f.OS)}, f.Disks...), ", ")
+		machines = append(machines, m)
+	}
+	c := New(clusterID, pair, machines, trustedKeys)
+	c.Layout.MachineSKU = skus
+	c.Kubernetes.PodClusterIPRange = freeRange(machines, DefaultPodRange, "10.245.0.0/16", "172.20.0.0/16", "192.168.0.0/16")
+	c.Kubernetes.ServiceClusterIPRange = freeRange(machines, DefaultServiceRange, "10.97.0.0/16", "172.21.0.0/16", "169.254.0.0/16")
+	c.Kubernetes.ClusterDNS = clusterDNS(c.Kubernetes.ServiceClusterIPRange)
+	return c
+}
+
+// hostname is a machine's own name where it fits, else one made of its address.
+func hostname(f Found, taken map[string]bool) string {
+	name, _, _ := strings.Cut(strings.ToLower(f.Hostname), ".")
+	if checkLabel(63)(name) == "" && !taken[name] && name != "localhost" {
+		return name
+	}
+	return "pai-" + strings.ReplaceAll(f.Machine.HostIP, ".", "-")
+}
+
+// skuOf names a kind of machine by what it has: "c24-m224-4xtesla-k80".
+func skuOf(f Found) (string, SKU) {
+	sku := SKU{Mem: max(1, f.MemoryMiB/1024), CPU: SKUCPU{VCore: max(1, f.Cores)}}
+	name := fmt.Sprintf("c%d-m%d", sku.CPU.VCore, sku.Mem)
+	if len(f.GPUs) > 0 {
+		sku.GPU = &SKUGPU{Type: wordOf(f.GPUs[0]), Count: len(f.GPUs)}
+		name += fmt.Sprintf("-%dx%s", sku.GPU.Count, sku.GPU.Type)
+	}
+	return strings.TrimRight(name[:min(len(name), 63)], "-._"), sku
+}
+
+// wordOf makes a name of what a driver calls a GPU: "tesla-k80".
+func wordOf(s string) string {
+	s = strings.Trim(strings.Map(func(r rune) rune {
+		if r < 128 && (r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '.' || r == '_') {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(s)), "-._")
+	if s = strings.TrimRight(s[:min(len(s), 40)], "-._"); s == "" {
+		return "gpu"
+	}
+	return s
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// freeRange is the first range that no machine's address is in; the first of
+// all where there is none, which a check then names.
+func freeRange(machines []Machine, ranges ...string) string {
+	for _, r := range ranges {
+		p, ok := parseRange(r)
+		if ok && !slices.ContainsFunc(machines, func(m Machine) bool {
+			a, err := netip.ParseAddr(m.HostIP)
+			return err == nil && p.Contains(a)
+		}) {
+			return r
+		}
+	}
+	return ranges[0]
+}

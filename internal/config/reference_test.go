@@ -1,0 +1,57 @@
+package config
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// The tables of docs/configuration.md are made from the definitions that a
+// check uses. `go test -rewrite` writes them anew.
+func TestReferenceIsCurrent(t *testing.T) {
+	const path = "../../docs/configuration.md"
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(data)
+	for _, file := range files {
+		begin, end := "<!-- keys of "+file+", by go test ./internal/config -rewrite -->\n", "<!-- end -->"
+		head, rest, ok := strings.Cut(text, begin)
+		_, tail, closed := strings.Cut(rest, end)
+		if !ok || !closed {
+			t.Fatalf("%s has no table for %s", path, file)
+		}
+		text = head + begin + "\n" + Reference(file) + "\n" + end + tail
+	}
+	if *rewrite {
+		write(t, path, text)
+		return
+	}
+	if text != string(data) {
+		t.Errorf("%s is not as the definitions make it; run this test with -rewrite", path)
+	}
+}
+
+// Every key that does something says what, and what a change does to jobs.
+func TestEveryKeyIsExplained(t *testing.T) {
+	t.Parallel()
+	var walk func(path string, k key)
+	walk = func(path string, k key) {
+		plain := k.shape == text || k.shape == number
+		if plain && k.name != "" && k.effect == active && (k.meaning == "" || k.jobs == "") {
+			t.Errorf("%s: meaning %q, jobs %q", path, k.meaning, k.jobs)
+		}
+		if k.item != nil {
+			walk(path+"[]", *k.item)
+		}
+		for _, c := range k.keys {
+			walk(join(path, c.name), c)
+		}
+	}
+	for _, file := range files {
+		for schema := OldestSchema; schema <= Schema; schema++ {
+			walk(file+":", schemaFor(file, schema))
+		}
+	}
+}

@@ -1,0 +1,30 @@
+package machine_test
+
+import (
+	"os"
+	"runtime"
+	"testing"
+
+	"pai.dev/pai/internal/machine"
+)
+
+// A real machine, this one, says what it is over a real sshd.
+func TestAskHardware(t *testing.T) {
+	t.Parallel()
+	host, err := machine.Dial(t.Context(), startSSHD(t).target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer host.Close()
+	hw, err := machine.AskHardware(t.Context(), host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if hw.Hostname != name || hw.Cores < 1 || hw.Cores > runtime.NumCPU() || hw.MemoryMiB < 256 || hw.OS == "" {
+		t.Errorf("%+v", hw)
+	}
+}

@@ -1,0 +1,70 @@
+package service
+
+import (
+	"io/fs"
+	"reflect"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/config/configtest"
+	"pai.dev/pai/internal/pai"
+)
+
+// lawHolds: new configuration works with old services. What an older release
+// renders from a configuration is what it renders from the same configuration
+// upgraded to any newer release's schema.
+func lawHolds(t *testing.T, chartOf func(t *testing.T, src source, name string) (chart fs.FS, ours bool)) {
+	root := configtest.Root(t)
+	all := sources(t)
+	for i, src := range all {
+		for _, newer := range all[i+1:] {
+			to := pai.Pair{Services: newer.manifest.Services.Version, Kubernetes: newer.manifest.Kubernetes.Version}
+			var services []Service
+			for _, pin := range src.manifest.ServiceList {
+				if chart, ours := chartOf(t, src, pin.Name); ours {
+					services = append(services, oneService(t, pin.Name, chart))
+				}
+			}
+			if len(services) == 0 {
+				t.Fatalf("release %s has no services to render", src.manifest.Metadata.Name)
+			}
+			t.Run(src.manifest.Metadata.Name+" to "+newer.manifest.Metadata.Name, rapid.MakeCheck(func(t *rapid.T) {
+				before, after := configtest.Older().Draw(t, "configuration").BeforeAndAfter(t, root, to)
+				if after.Pair() != to {
+					t.Fatalf("it names %v after the upgrade", after.Pair())
+				}
+				for _, s := range services {
+					if a, b := objectsOf(t, s, before, src), objectsOf(t, s, after, src); !reflect.DeepEqual(a, b) {
+						t.Fatalf("%s of release %s renders\n%v\nand after the upgrade\n%v", s.Name, src.manifest.Metadata.Name, a, b)
+					}
+				}
+			}))
+		}
+	}
+}
+
+func objectsOf(t *rapid.T, s Service, cfg *config.Config, src source) []map[string]any {
+	objs, err := Render(t.Context(), s, cfg, src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []map[string]any
+	for _, o := range objs {
+		all = append(all, o.Object)
+	}
+	return all
+}
+
+func TestNewConfigurationWorksWithOldServices(t *testing.T) {
+	t.Parallel()
+	lawHolds(t, func(_ *testing.T, src source, name string) (fs.FS, bool) {
+		for _, pin := range src.manifest.ServiceList {
+			if pin.Name == name {
+				return nil, pin.Chart == nil
+			}
+		}
+		return nil, false
+	})
+}
