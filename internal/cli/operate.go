@@ -23,11 +23,17 @@ type operateFlags struct {
 	accept []string
 	wait   *upgrade.WaitOptions // nil where the command has no --wait
 	skip   *[]string            // checks; nil where a command has none in front of it
+	diff   bool
+	// promised is a saved plan that is to be done, or nothing.
+	promised *plan.Saved
+	// shown is called with the plan once it was shown; nil where nobody asks.
+	shown func(*upgrade.Session, upgrade.Preview) error
 }
 
 func addOperateFlags(cmd *cobra.Command) *operateFlags {
 	f := &operateFlags{}
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show the plan and stop")
+	addDiffFlag(cmd, f)
 	cmd.Flags().StringSliceVar(&f.accept, "accept-risk", nil, "accept a risk to running jobs by name, such as interrupt-jobs or evict-jobs:MACHINE")
 	return f
 }
@@ -37,6 +43,10 @@ func (f operateFlags) skipped() []string {
 		return nil
 	}
 	return *f.skip
+}
+
+func addDiffFlag(cmd *cobra.Command, f *operateFlags) {
+	cmd.Flags().BoolVar(&f.diff, "diff", false, "show with the plan which objects, programs and files change, field by field")
 }
 
 // operateOn opens the cluster, asks for its id where that is due, and runs a goal.
@@ -66,32 +76,70 @@ func operateOn(ctx context.Context, t *target, f operateFlags, what string, goal
 func operate(ctx context.Context, env *Env, s *upgrade.Session, goal upgrade.Goal, f operateFlags) (pai.Operation, error) {
 	ctx, safeStop, release := interrupts(ctx, env)
 	defer release()
-	view := newProgress(env)
+	view := newView(env)
+	defer view.close()
 	var wait upgrade.WaitOptions
 	if f.wait != nil {
 		wait = *f.wait
 	}
 	op, err := s.OperateAndWait(ctx, goal, upgrade.Options{
-		Accept: f.accept, SkipChecks: f.skipped(), DryRun: f.dryRun, SafeStop: safeStop, Events: view.event, Notice: env.Progressf,
-		Show: func(p upgrade.Preview) error {
-			if f.dryRun {
-				return env.Show(p.Plan, func(out io.Writer) error { return writePlan(out, p) })
-			}
-			return showBeforeDoing(env, p)
-		},
+		Accept: f.accept, SkipChecks: f.skipped(), DryRun: f.dryRun, Promised: f.promised,
+		SafeStop: safeStop, Events: view.event, Watching: view.watching, Notice: env.Progressf,
+		Show: func(p upgrade.Preview) error { return f.show(ctx, env, view, s, p) },
 	}, wait)
-	if (err != nil && op.Outcome != pai.OutcomeWaiting) || f.dryRun || op.ID == "" {
+	// Programs get the record however it ended; people, where it failed, read
+	// the error.
+	if f.dryRun || op.ID == "" || (err != nil && op.Outcome != pai.OutcomeWaiting && !env.JSON()) {
 		return op, err
 	}
-	return op, errors.Join(err, env.Show(op, func(out io.Writer) error { return writeReport(out, op) }))
+	return op, errors.Join(err, view.record(op))
 }
 
-func showBeforeDoing(env *Env, p upgrade.Preview) error {
+// show shows a plan: on standard output where that is all that is asked for.
+func (f operateFlags) show(ctx context.Context, env *Env, v view, s *upgrade.Session, p upgrade.Preview) error {
+	shown := planView{Plan: p.Plan}
+	if f.diff {
+		var err error
+		if shown.Changes, err = s.Diff(ctx, p.Plan); err != nil {
+			return err
+		}
+	}
+	var err error
+	if f.dryRun {
+		err = env.Show(shown, func(out io.Writer) error { return shown.write(out, p) })
+	} else {
+		err = showBeforeDoing(env, v, shown, p)
+	}
+	if err != nil || f.shown == nil {
+		return err
+	}
+	return f.shown(s, p)
+}
+
+// planView is a plan as commands show it: with --diff, what its steps change.
+type planView struct {
+	plan.Plan
+	Changes map[plan.StepID][]plan.Change `json:"changes,omitempty"`
+}
+
+func (v planView) write(out io.Writer, p upgrade.Preview) error {
+	if err := writePlan(out, p); err != nil || v.Changes == nil {
+		return err
+	}
+	_, err := fmt.Fprint(out, plan.DiffText(p.Plan, v.Changes))
+	return err
+}
+
+func showBeforeDoing(env *Env, v view, shown planView, p upgrade.Preview) error {
+	if s, is := v.(*stream); is {
+		s.put(streamEvent{Kind: "plan", Plan: &shown})
+		return nil
+	}
 	if len(p.Plan.Steps) == 0 {
 		env.Progressf("%s: nothing to do, %s.", p.Plan.Verb, describePair(p.Plan.To))
 		return nil
 	}
-	return writePlan(env.Err, p)
+	return shown.write(env.Err, p)
 }
 
 func writePlan(out io.Writer, p upgrade.Preview) error {

@@ -37,8 +37,7 @@ func writeReport(out io.Writer, op pai.Operation) error {
 		p.linef("  interrupted   none")
 	}
 	for _, i := range op.Jobs.Interrupted {
-		p.linef("  INTERRUPTED   job %s, container %s of pod %s on %s, at %s, during %s: %s",
-			i.Job, i.Container, i.Pod, i.Machine, i.Time.Local().Format("15:04:05"), i.Step, i.Cause)
+		p.linef("  %s", interruptedLine(i))
 	}
 	return p.err
 }

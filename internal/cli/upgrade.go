@@ -53,6 +53,11 @@ func newUpgradePlanCommand(env *Env) *cobra.Command {
 	to := addUpgradeTarget(cmd)
 	offline := addOffline(cmd)
 	skip := addSkipCheck(cmd)
+	f := &operateFlags{dryRun: true, skip: skip}
+	addDiffFlag(cmd, f)
+	var file string
+	cmd.Flags().StringVar(&file, "save", "", "keep the plan in this file, for: paictl upgrade apply --plan FILE")
+	cmd.MarkFlagsMutuallyExclusive("save", "releases")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if offline.given() {
 			return offline.run(env, *to)
@@ -61,7 +66,10 @@ func newUpgradePlanCommand(env *Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return operateOn(cmd.Context(), t, operateFlags{dryRun: true, skip: skip}, "",
+		if file != "" {
+			f.shown = func(s *upgrade.Session, p upgrade.Preview) error { return savePlan(env, s, target, p, file) }
+		}
+		return operateOn(cmd.Context(), t, *f, "",
 			func(s *upgrade.Session) (upgrade.Goal, error) { return s.Upgrade(target), nil })
 	}
 	return cmd
@@ -73,7 +81,10 @@ func newUpgradeApplyCommand(env *Env) *cobra.Command {
 		Short: "Upgrade Kubernetes and the services while jobs run, and report what became of the jobs",
 		Long: `Upgrade Kubernetes and the services while jobs run, and report what became of
 the jobs. The plan is shown first and then done as shown; a step that could
-interrupt a running job is refused unless that risk is accepted by name.
+interrupt a running job is refused unless that risk is accepted by name. With
+--plan FILE it is the plan that was saved, and where the cluster, the
+configuration or the bundles are not what it was made from, what moved is said
+and nothing is done.
 
 A machine that cannot be changed while jobs run on it is cordoned and left as
 it is until they have ended; everything else is done. The exit code is 5 then,
@@ -87,9 +98,21 @@ Interrupted anywhere, the same command goes on where it stopped.`,
 	f := addOperateFlags(cmd)
 	f.wait = addWait(cmd)
 	f.skip = addSkipCheck(cmd)
+	var file string
+	cmd.Flags().StringVar(&file, "plan", "", "do exactly the plan in this file, which upgrade plan --save made, or nothing")
+	for _, other := range []string{"to", "kubernetes", "services"} {
+		cmd.MarkFlagsMutuallyExclusive("plan", other)
+	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := check.Known(f.skipped()); err != nil {
 			return err
+		}
+		if file != "" {
+			saved, err := loadPlan(file)
+			if err != nil {
+				return err
+			}
+			f.promised, *to = &saved, saved.Target
 		}
 		target, err := fillTarget(*to)
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
+	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/plan"
 )
@@ -76,15 +77,21 @@ done`)
 	if err != nil {
 		return err
 	}
-	objects, err := renderManifest("manifests/bootstrap.yaml", map[string]any{"NetworkUser": networkUser})
+	objects, err := c.bootstrapObjects(m)
 	if err != nil {
 		return err
 	}
-	objects = append(objects, apiEndpoints(m.HostIP, c.Config.Kubernetes.APIServersPort)...)
-	if _, err := k.Apply(ctx, objects, kube.ApplyOptions{Inventory: "cluster-bootstrap"}); err != nil {
+	if _, err := k.Apply(ctx, objects, kube.ApplyOptions{Inventory: bootstrapInventory}); err != nil {
 		return fmt.Errorf("write what the cluster needs into the API: %w", err)
 	}
 	return nil
+}
+
+const bootstrapInventory = "cluster-bootstrap"
+
+func (c *cluster) bootstrapObjects(m config.Machine) ([]*unstructured.Unstructured, error) {
+	objects, err := renderManifest("manifests/bootstrap.yaml", map[string]any{"NetworkUser": networkUser})
+	return append(objects, apiEndpoints(m.HostIP, c.Config.Kubernetes.APIServersPort)...), err
 }
 
 // apiEndpoints are the endpoints of the service "kubernetes": the address that

@@ -36,6 +36,10 @@ type Deps struct {
 	Kube func(ctx context.Context) (*kube.Client, error)
 	// Progress reports what takes long; it may be nil.
 	Progress func(format string, args ...any)
+	// Kubeadm runs a script with $kubeadm and $config of the bundle's version
+	// somewhere else than on a machine. It is set where steps are only shown:
+	// their programs need not be on the machines yet.
+	Kubeadm func(ctx context.Context, config []byte, script string) (string, error)
 }
 
 // Doers are the doers of the machine and cluster steps.
@@ -48,16 +52,16 @@ func Doers(d Deps) plan.Doers {
 		plan.KindPrepare:   doer{c.prepareDone, c.prepare},
 		plan.KindPrograms:  doer{c.programsDone, c.programs},
 		plan.KindImages:    doer{c.imagesDone, c.images},
-		plan.KindRole:      doer{c.roleDone, c.role},
-		plan.KindKubelet:   doer{c.kubeletDone, c.kubelet},
+		plan.KindRole:      showing{doer{c.roleDone, c.role}, c.diffFiles},
+		plan.KindKubelet:   showing{doer{c.kubeletDone, c.kubelet}, c.diffFiles},
 		plan.KindUncordon:  doer{c.uncordonDone, c.uncordon},
 		plan.KindClean:     doer{c.cleanDone, c.clean},
 		plan.KindPKI:       doer{c.pkiDone, c.pki},
 		plan.KindSnapshot:  doer{c.snapshotDone, c.snapshot},
-		plan.KindEtcd:      doer{c.etcdDone, c.etcd},
-		plan.KindAPIServer: doer{c.apiServerDone, c.apiServer},
-		plan.KindBootstrap: doer{c.bootstrapDone, c.bootstrap},
-		plan.KindDNS:       doer{c.dnsDone, c.dns},
+		plan.KindEtcd:      showing{doer{c.etcdDone, c.etcd}, c.diffFiles},
+		plan.KindAPIServer: showing{doer{c.apiServerDone, c.apiServer}, c.diffFiles},
+		plan.KindBootstrap: showing{doer{c.bootstrapDone, c.bootstrap}, c.diffBootstrap},
+		plan.KindDNS:       showing{doer{c.dnsDone, c.dns}, c.diffDNS},
 		plan.KindCommit:    doer{c.commitDone, c.commit},
 		plan.KindRestore:   doer{c.restoreDone, c.restore},
 		plan.KindRecord:    doer{c.recordDone, c.record},

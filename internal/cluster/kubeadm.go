@@ -74,13 +74,16 @@ func kubeadmFile(v pai.Version) string { return roleFile(v, "kubeadm.yaml") }
 // each with the configuration of that version. Lines of script may use
 // $kubeadm and $config.
 func (c *cluster) kubeadm(ctx context.Context, h machine.Host, v pai.Version, script string) (string, error) {
-	i, err := readInstalled(ctx, h, v)
+	i, err := c.installed(ctx, h, v)
 	if err != nil {
 		return "", err
 	}
 	data, err := kubeadmConfig(c.Config, i.Upstream)
 	if err != nil {
 		return "", err
+	}
+	if c.Kubeadm != nil {
+		return c.Kubeadm(ctx, data, script)
 	}
 	if err := h.WriteFile(ctx, kubeadmFile(v), data, 0o600); err != nil {
 		return "", err

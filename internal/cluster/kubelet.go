@@ -39,7 +39,8 @@ func (c *cluster) kubeletFiles(ctx context.Context, h machine.Host, m config.Mac
 	if err != nil {
 		return nil, err
 	}
-	defaults, err := sh(ctx, master, "%s config print init-defaults --component-configs KubeletConfiguration 2>/dev/null", program(v, "kubeadm"))
+	const ask = `"$kubeadm" config print init-defaults --component-configs KubeletConfiguration 2>/dev/null`
+	defaults, err := c.askKubeadm(ctx, master, v, ask)
 	if err != nil {
 		return nil, fmt.Errorf("ask kubeadm for kubelet's configuration: %w", err)
 	}

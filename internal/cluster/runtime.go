@@ -12,7 +12,7 @@ import (
 
 // runtimeFiles are containerd's script and configuration.
 func (c *cluster) runtimeFiles(ctx context.Context, h machine.Host, v pai.Version) (map[string]preparedFile, error) {
-	i, err := readInstalled(ctx, h, v)
+	i, err := c.installed(ctx, h, v)
 	if err != nil {
 		return nil, err
 	}

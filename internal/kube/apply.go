@@ -257,40 +257,21 @@ func (c *Client) dryRun(ctx context.Context, objs []*unstructured.Unstructured, 
 }
 
 func (c *Client) dryRunOne(ctx context.Context, obj *unstructured.Unstructured) (Change, error) {
-	change := Change{Object: RefOf(obj)}
-	err := c.try(ctx, "dry-run of "+change.Object.String(), func(ctx context.Context) error {
-		resource, err := c.resource(change.Object)
-		if isNoMatch(err) {
-			change.Action = Created
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		before, err := resource.Get(ctx, obj.GetName(), metav1.GetOptions{})
-		if isNotFound(err) {
-			change.Action = Created
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if dropsConversion(before, obj) {
-			change.Action = Configured // in two calls, of which the first would have to be real
-			return nil
-		}
-		after, err := resource.Apply(ctx, obj.GetName(), obj,
-			metav1.ApplyOptions{FieldManager: pai.FieldManager, Force: true, DryRun: []string{metav1.DryRunAll}})
-		if err != nil {
-			return err
-		}
+	st, err := c.dryRunStates(ctx, obj)
+	change := Change{Object: RefOf(obj), Action: Configured}
+	switch {
+	case err != nil:
+		change.Action = ""
+	case st.before == nil:
+		change.Action = Created
+	case sameContent(st.before, st.after):
 		change.Action = Unchanged
-		if !sameContent(before, after) {
-			change.Action = Configured
-		}
-		return nil
-	})
+	}
 	return change, err
+}
+
+func dryRunOptions() metav1.ApplyOptions {
+	return metav1.ApplyOptions{FieldManager: pai.FieldManager, Force: true, DryRun: []string{metav1.DryRunAll}}
 }
 
 // sameContent compares two states of one object without the bookkeeping that

@@ -12,9 +12,9 @@ import (
 // of it, where the other moves only if the support plan forces it. Both
 // "only"s together mean the same as neither.
 type Target struct {
-	Release        pai.Version
-	KubernetesOnly bool
-	ServicesOnly   bool
+	Release        pai.Version `json:"release"`
+	KubernetesOnly bool        `json:"kubernetesOnly,omitempty"`
+	ServicesOnly   bool        `json:"servicesOnly,omitempty"`
 }
 
 // HopList is what `upgrade plan -o json` prints when it plans without a

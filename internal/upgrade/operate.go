@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"reflect"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,7 +32,10 @@ type Options struct {
 	Show       func(Preview) error
 	Events     func(run.Event)
 	Notice     func(format string, args ...any)
+	Watching   func(Watching)  // hears what the witness sees; nil hears nothing
 	SafeStop   <-chan struct{} // closed: stop at the next safe point
+	// Promised is a saved plan: exactly that is done, or nothing.
+	Promised *plan.Saved
 
 	target pai.Target // the goal's, which Operate records
 }
@@ -43,6 +46,7 @@ type Preview struct {
 	Impact map[plan.StepID][]pai.JobRef
 
 	study study
+	world plan.World // that it was planned from
 }
 
 // Operate takes a goal the one way that there is. It returns the operation as
@@ -53,6 +57,14 @@ func (s *Session) Operate(ctx context.Context, goal Goal, o Options) (pai.Operat
 	preview, world, err := s.preview(ctx, goal)
 	if err != nil {
 		return pai.Operation{}, err
+	}
+	if o.Promised != nil {
+		if err := s.keeps(*o.Promised, preview); err != nil {
+			return pai.Operation{}, err
+		}
+		if jobs := o.Promised.NewJobs(preview.Impact); len(jobs) > 0 {
+			o.Notice("jobs that were not there when the plan was saved: %s", strings.Join(jobs, ", "))
+		}
 	}
 	if err := o.Show(preview); err != nil {
 		return pai.Operation{}, err
@@ -111,7 +123,7 @@ func (s *Session) preview(ctx context.Context, goal Goal) (Preview, plan.World, 
 	if err := p.Validate(); err != nil {
 		return Preview{}, world, fmt.Errorf("the plan contradicts itself: %w", err)
 	}
-	shown := Preview{Plan: p, Impact: guard.Impacts(p.Steps, world, s.impacts())}
+	shown := Preview{Plan: p, Impact: guard.Impacts(p.Steps, world, s.impacts()), world: world}
 	if goal.study == nil {
 		return shown, world, nil
 	}
@@ -182,9 +194,8 @@ func (s *Session) unchanged(ctx context.Context, goal Goal, shown plan.Plan) err
 	if err != nil {
 		return err
 	}
-	if !reflect.DeepEqual(again.Plan.Steps, shown.Steps) {
-		return pai.Errorf(pai.CodeRefused, "run the command again to see the new plan",
-			"the cluster changed after the plan was shown; nothing was done")
+	if moved := plan.StepsMoved(shown.Steps, again.Plan.Steps); len(moved) > 0 {
+		return plan.MovedError("the cluster changed after the plan was shown", "run the command again to see the new plan", moved)
 	}
 	return nil
 }
@@ -251,6 +262,7 @@ func (s *Session) carryOut(ctx context.Context, goal Goal, p plan.Plan, world pl
 		return entry.Operation(), errors.Join(err, entry.End(ctx, pai.OutcomeFailed, err, report))
 	}
 	accepted := func(i pai.Interruption) bool { return admit.accepted(o.Accept, i) }
+	defer w.tell(o.Watching)()
 	x := run.Executor{
 		Doers: doers, Guard: s.guarded(goal, p, admit.check, o.Accept), Limit: limit, Stop: o.SafeStop, Record: entry.Step,
 		Halt: func() error {

@@ -52,6 +52,7 @@ func (s *Session) OperateAndWait(ctx context.Context, goal Goal, o Options, wait
 		if err := w.await(ctx); err != nil {
 			return op, err
 		}
+		o.Promised = nil // what is left of it is what is done now
 	}
 }
 

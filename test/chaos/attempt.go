@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -45,6 +46,11 @@ func (c *Cluster) apply(ctx context.Context) (*Attempt, error) {
 	a := &Attempt{Events: make(chan Event, 1000), ended: make(chan struct{})}
 	a.cmd = c.command(ctx, "upgrade", "apply", "--to", To, "--yes", "-o", "json")
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C of ours is not one of its own
+	stdout, err := a.cmd.StdoutPipe()                       // the events
+	if err != nil {
+		cancel()
+		return nil, err
+	}
 	stderr, err := a.cmd.StderrPipe()
 	if err != nil {
 		cancel()
@@ -56,12 +62,20 @@ func (c *Cluster) apply(ctx context.Context) (*Attempt, error) {
 	}
 	go func() {
 		defer cancel()
-		lines := bufio.NewScanner(stderr)
-		lines.Buffer(nil, 1<<20)
-		for lines.Scan() {
-			a.line(lines.Text())
+		var read sync.WaitGroup
+		errs := make([]error, 2)
+		for i, from := range []io.Reader{stdout, stderr} {
+			read.Go(func() {
+				lines := bufio.NewScanner(from)
+				lines.Buffer(nil, 16<<20)
+				for lines.Scan() {
+					a.line(lines.Text())
+				}
+				errs[i] = lines.Err()
+			})
 		}
-		a.err = errors.Join(lines.Err(), a.cmd.Wait())
+		read.Wait()
+		a.err = errors.Join(errors.Join(errs...), a.cmd.Wait())
 		close(a.Events)
 		close(a.ended)
 	}()
@@ -71,7 +85,9 @@ func (c *Cluster) apply(ctx context.Context) (*Attempt, error) {
 func (a *Attempt) line(text string) {
 	var e Event
 	if json.Unmarshal([]byte(text), &e) == nil && e.Kind != "" {
-		a.Events <- e
+		if e.Step.ID != "" || e.Kind == "stopping" { // the plan, the witness and the record are others' business
+			a.Events <- e
+		}
 		return
 	}
 	a.mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -63,7 +64,32 @@ func TestUpgradeUnderARunningJob(t *testing.T) {
 	t.Run("checks find faults by name", o.checksFindFaults)
 
 	asV09 := o.configuration("config")
-	o.run(10*time.Minute, "upgrade", "apply", "--to", "v0.10", "--skip-check", "pod-owners", "--yes")
+	file := filepath.Join(t.TempDir(), "plan.json")
+	t.Run("the plan shows what changes, and is kept", func(t *testing.T) {
+		out := o.run(3*time.Minute, "upgrade", "plan", "--to", "v0.10", "--diff", "--save", file)
+		for _, want := range []string{
+			"program etcd", "~ version: v3.6.8 → v3.6.16", // a program of a machine
+			"Deployment pai-system/rest-server (its pods are replaced)", "+ spec.template.spec.containers[rest-server].args[]: --users=entries",
+		} {
+			if !strings.Contains(out, want) {
+				t.Errorf("the difference does not say %q:\n%s", want, out)
+			}
+		}
+		if strings.Contains(out, "cannot be compared") {
+			t.Errorf("something cannot be compared:\n%s", out)
+		}
+		if left := o.on("pai-1", "ls /opt/pai"); strings.Contains(left, "v0.10") {
+			t.Errorf("planning brought something to the machine: %s", left)
+		}
+	})
+	if keys := o.userKeys(); !slices.Equal(keys, []string{"users.json"}) {
+		t.Errorf("v0.9 stores its users as %v", keys)
+	}
+	stream := o.run(10*time.Minute, "upgrade", "apply", "--plan", file, "--skip-check", "pod-owners", "--yes", "-o", "json")
+	t.Run("the stream of events ends with the record", func(t *testing.T) { checkStream(t, stream) })
+	if keys := o.userKeys(); len(keys) == 0 || slices.Contains(keys, "users.json") {
+		t.Errorf("the users were not migrated: %v", keys)
+	}
 	t.Run("the configuration is of the new release's schema", func(t *testing.T) {
 		if _, old := asV09["cluster-configuration.yaml"]; !old {
 			t.Errorf("release v0.9 had %v", asV09)
@@ -105,6 +131,21 @@ func TestUpgradeUnderARunningJob(t *testing.T) {
 		undisturbed = end
 	}
 
+	t.Run("the saved plan is not done twice", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+		defer cancel()
+		_, err := o.try(ctx, nil, "upgrade", "apply", "--plan", file, "--yes")
+		if code := exitCode(err); code != 3 {
+			t.Fatalf("exit code %d, want 3: %v", code, err)
+		}
+		for _, want := range []string{"Kubernetes was v0.9-pai and is v0.10-pai", "machine pai-1: kubelet was v0.9-pai and is v0.10-pai",
+			"steps are no longer needed", "nothing was done"} {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("it does not say that %q: %v", want, err)
+			}
+		}
+	})
+
 	t.Run("a second apply has nothing to do", func(t *testing.T) {
 		o.run(2*time.Minute, "upgrade", "apply", "--to", "v0.10", "--yes")
 		if again := o.lastOperation(); again.ID != op.ID {
@@ -139,6 +180,30 @@ func TestUpgradeUnderARunningJob(t *testing.T) {
 			t.Errorf("another cluster came back: %s, was %s", now, uid)
 		}
 	})
+
+	t.Run("the guide", o.guide)
+}
+
+// checkStream reads what an operation prints with -o json as a program would.
+func checkStream(t *testing.T, out string) {
+	seen := map[string]int{}
+	var last struct {
+		Kind      string
+		Operation operation
+	}
+	for line := range strings.Lines(out) {
+		last.Kind, last.Operation = "", operation{}
+		if err := json.Unmarshal([]byte(line), &last); err != nil || last.Kind == "" {
+			t.Fatalf("a line is no event (%v): %s", err, line)
+		}
+		seen[last.Kind]++
+	}
+	if seen["plan"] != 1 || seen["operation"] != 1 || seen["step-started"] == 0 || seen["step-started"] != seen["step-ended"] || seen["watching"] == 0 {
+		t.Errorf("events: %v", seen)
+	}
+	if last.Kind != "operation" || last.Operation.Outcome != "succeeded" {
+		t.Errorf("the last line is %+v", last)
+	}
 }
 
 func lines(s string) int { return strings.Count(s, "\n") }

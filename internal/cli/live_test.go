@@ -1,0 +1,226 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/run"
+	"pai.dev/pai/internal/upgrade"
+)
+
+// terminal shows what somebody who sits before it sees: it obeys the few
+// sequences that the live view uses, and fails on any other.
+type terminal struct {
+	t     *testing.T
+	mu    sync.Mutex
+	lines []string
+	row   int
+	raw   bytes.Buffer
+}
+
+var sequence = regexp.MustCompile(`^\x1b\[(\d*)([A-Za-z])`)
+
+func (v *terminal) Write(p []byte) (int, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.raw.Write(p)
+	for text := string(p); text != ""; {
+		if m := sequence.FindStringSubmatch(text); m != nil {
+			n, _ := strconv.Atoi(m[1])
+			switch m[2] {
+			case "A":
+				if n > v.row {
+					v.t.Errorf("it moves %d lines up from line %d", n, v.row)
+				}
+				v.row -= n
+			case "J":
+				v.lines = append(v.lines[:v.row], "")
+			default:
+				v.t.Errorf("unknown sequence %q", m[0])
+			}
+			text = text[len(m[0]):]
+			continue
+		}
+		switch text[0] {
+		case '\r':
+		case '\n':
+			v.row++
+			if v.row == len(v.lines) {
+				v.lines = append(v.lines, "")
+			}
+		default:
+			if len(v.lines) == 0 {
+				v.lines = []string{""}
+			}
+			v.lines[v.row] += text[:1]
+		}
+		text = text[1:]
+	}
+	return len(p), nil
+}
+
+func (v *terminal) shows() string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return strings.TrimRight(strings.Join(v.lines, "\n"), "\n")
+}
+
+// onTerminal is an environment whose standard error is a real
+// pseudo-terminal, and what is seen on it.
+func onTerminal(t *testing.T, width, height uint16) (*Env, *bytes.Buffer, *terminal) {
+	t.Helper()
+	t.Setenv("TERM", "xterm")
+	ours, theirs, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := pty.Setsize(theirs, &pty.Winsize{Cols: width, Rows: height}); err != nil {
+		t.Fatal(err)
+	}
+	v := &terminal{t: t}
+	done := make(chan struct{})
+	go func() { defer close(done); _, _ = io.Copy(v, ours) }()
+	t.Cleanup(func() { theirs.Close(); ours.Close(); <-done })
+	out := &bytes.Buffer{}
+	return &Env{Out: out, Err: theirs}, out, v
+}
+
+func eventually(t *testing.T, what string, v *terminal, ok func(string) bool) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for !ok(v.shows()) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s; the terminal shows:\n%s", what, v.shows())
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func step(id string) plan.Step { return plan.Step{ID: plan.StepID(id), Risk: pai.RiskNone} }
+
+func TestLiveView(t *testing.T) {
+	env, _, v := onTerminal(t, 70, 12)
+	shown := newView(env)
+	env.Progressf("the plan")
+	now := time.Now()
+	shown.event(run.Event{Kind: run.StepStarted, Time: now, Step: step("a"), N: 1, Of: 4})
+	shown.event(run.Event{Kind: run.StepStarted, Time: now, Step: step("b/" + strings.Repeat("long", 30)), N: 2, Of: 4})
+	shown.watching(upgrade.Watching{Jobs: 2, Running: 1, Finished: 1, OutageSeconds: 0.5, Interrupted: []pai.Interruption{}})
+	eventually(t, "how far it is, what runs, the jobs and the API are not all there", v, func(s string) bool {
+		return strings.HasPrefix(s, "the plan\n[....................] step 0 of 4, 0:0") && strings.Contains(s, "  0:00  a\n") &&
+			strings.Contains(s, "2 jobs watched: 1 run, 1 finished, none interrupted\n") && strings.HasSuffix(s, "the API answers (away 0.5 s so far)")
+	})
+	env.Progressf("copying %s", "things")
+	shown.event(run.Event{Kind: run.StepEnded, Time: now, Step: step("a"), N: 1, Of: 4, Outcome: pai.OutcomeSucceeded, Took: time.Second})
+	shown.watching(upgrade.Watching{Jobs: 2, Running: 1, Finished: 0, APIAway: now.Add(-3 * time.Second), APIReason: "connection refused",
+		Interrupted: []pai.Interruption{{Job: "ann~llama", Container: "worker", Pod: "p", Machine: "gpu-01", Step: "a", Cause: "unknown"}}})
+	eventually(t, "text does not go by above the frame", v, func(s string) bool {
+		return strings.HasPrefix(s, "the plan\ncopying things\n[ 1/ 4]   0:00  a  1.0 s\nINTERRUPTED   job ann~llama, container worker of pod p on gpu-01") &&
+			strings.Contains(s, "\n[#####...............] step 1 of 4") && strings.Contains(s, "THE API IS AWAY for 3") && strings.Contains(s, "1 CONTAINERS INTERRUPTED") &&
+			!strings.Contains(s, "  a\n") && strings.Count(s, "jobs watched") == 1
+	})
+	for line := range strings.SplitSeq(v.shows(), "\n") {
+		if strings.HasPrefix(line, "  ") && len([]rune(line)) > 69 {
+			t.Errorf("a line of the frame would wrap: %q", line)
+		}
+	}
+	shown.event(run.Event{Kind: run.Stopping, Time: now, Of: 4, Message: "asked to stop"})
+	shown.close()
+	env.Progressf("the end")
+	eventually(t, "the frame does not go", v, func(s string) bool {
+		return strings.HasSuffix(s, "stopping: asked to stop\nthe end") && !strings.Contains(s, "jobs watched")
+	})
+	again := newView(env)
+	defer again.close()
+	if _, is := again.(*live); !is {
+		t.Error("a second operation has no live view")
+	}
+}
+
+// A terminal that is too low shows what is nearest to the cursor, and is
+// redrawn in place all the same.
+func TestLiveViewOnALowTerminal(t *testing.T) {
+	env, _, v := onTerminal(t, 40, 4)
+	shown := newView(env)
+	defer shown.close()
+	for i := range 8 {
+		shown.event(run.Event{Kind: run.StepStarted, Time: time.Now(), Step: step(fmt.Sprint("s", i)), N: i + 1, Of: 8})
+	}
+	time.Sleep(3 * redrawEvery)
+	eventually(t, "more than fits", v, func(s string) bool { return strings.Count(s, "\n") == 2 && strings.HasSuffix(s, "s7") })
+}
+
+func TestWithoutATerminalThereAreLines(t *testing.T) {
+	var errs bytes.Buffer
+	env := &Env{Out: io.Discard, Err: &errs}
+	shown := newView(env)
+	defer shown.close()
+	shown.event(run.Event{Kind: run.StepStarted, Step: step("a"), N: 1, Of: 2})
+	for range 2 {
+		shown.watching(upgrade.Watching{APIAway: time.Now().Add(-time.Minute), Interrupted: []pai.Interruption{{Job: "ann~llama"}}})
+	}
+	shown.event(run.Event{Kind: run.StepEnded, Step: step("a"), N: 1, Of: 2, Outcome: pai.OutcomeFailed, Message: "why"})
+	text := errs.String()
+	if strings.Contains(text, "\x1b") || strings.Count(text, "INTERRUPTED") != 1 || !strings.Contains(text, "[ 1/ 2]   0:00  a  failed: why\n") {
+		t.Errorf("%q", text)
+	}
+	t.Setenv("TERM", "dumb")
+	if screenOf(&Env{Err: os.Stderr}) != nil {
+		t.Error("a dumb terminal is moved about on")
+	}
+}
+
+// The stream is documented in docs/upgrading.md: an object a line, ending with
+// the record.
+func TestStream(t *testing.T) {
+	var out, errs bytes.Buffer
+	env := &Env{Out: &out, Err: &errs, output: "json"}
+	shown := newView(env)
+	s := shown.(*stream)
+	if err := showBeforeDoing(env, s, planView{Plan: plan.Plan{Verb: "upgrade", Hops: []plan.Hop{}, Steps: []plan.Step{step("a")}}}, upgrade.Preview{}); err != nil {
+		t.Fatal(err)
+	}
+	shown.event(run.Event{Kind: run.StepStarted, Step: step("a"), N: 1, Of: 1})
+	watched := upgrade.Watching{Jobs: 1, Running: 1, Interrupted: []pai.Interruption{}}
+	shown.watching(watched)
+	shown.watching(watched) // says nothing new
+	env.Progressf("a note for people")
+	shown.event(run.Event{Kind: run.StepEnded, Step: step("a"), N: 1, Of: 1, Outcome: pai.OutcomeSucceeded, Took: 1500 * time.Millisecond})
+	if err := shown.record(pai.Operation{ID: "op-1", Verb: "upgrade", Outcome: pai.OutcomeSucceeded}); err != nil {
+		t.Fatal(err)
+	}
+	var kinds []string
+	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
+	for i, line := range lines {
+		var e map[string]any
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatalf("line %d is no JSON: %v\n%s", i+1, err, line)
+		}
+		kinds = append(kinds, e["kind"].(string))
+		if e["time"] == "" || e["time"] == nil {
+			t.Errorf("line %d has no time: %s", i+1, line)
+		}
+	}
+	if got := strings.Join(kinds, " "); got != "plan step-started watching step-ended operation" {
+		t.Errorf("kinds: %s", got)
+	}
+	if !strings.Contains(lines[3], `"seconds":1.5`) || !strings.Contains(lines[4], `"id":"op-1"`) {
+		t.Errorf("%s\n%s", lines[3], lines[4])
+	}
+	if errs.String() != "a note for people\n" {
+		t.Errorf("standard error: %q", errs.String())
+	}
+}

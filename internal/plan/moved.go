@@ -1,0 +1,228 @@
+package plan
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// Moved says in words what is different between a saved plan and the one that
+// would be made now; nothing where it can be done as it was saved.
+func Moved(was, now Saved) []string {
+	m := &moves{}
+	m.basis(was.Basis, now.Basis)
+	if !slices.Equal(was.Plan.Hops, now.Plan.Hops) {
+		m.addf("the hops were %s and are %s", hopsText(was.Plan.Hops), hopsText(now.Plan.Hops))
+	}
+	m.lines = append(m.lines, StepsMoved(was.Plan.Steps, now.Plan.Steps)...)
+	return m.lines
+}
+
+// StepsMoved says in words how two lists of steps differ.
+func StepsMoved(was, now []Step) []string {
+	m := &moves{}
+	before, after := byID(was), byID(now)
+	m.steps(without(was, after), "step %s is no longer needed", "%d steps are no longer needed, %s and others")
+	m.steps(without(now, before), "step %s has come", "%d steps have come, %s and others")
+	for _, s := range now {
+		b, there := before[s.ID]
+		if !there {
+			continue
+		}
+		for _, f := range Fields(asJSON(b), asJSON(s)) {
+			m.changed(fmt.Sprintf("step %s: %s", s.ID, f.Path), f.Old, f.New)
+		}
+	}
+	if len(m.lines) == 0 && !slices.EqualFunc(was, now, func(a, b Step) bool { return a.ID == b.ID }) {
+		m.addf("the steps are the same in another order")
+	}
+	return m.lines
+}
+
+// asJSON is a step as its file has it: no field that it may get is forgotten.
+func asJSON(s Step) any {
+	data, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // a step is made of text
+	}
+	var v any
+	if err := json.Unmarshal(data, &v); err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// without lists the steps that others do not have.
+func without(steps []Step, others map[StepID]Step) []StepID {
+	var ids []StepID
+	for _, s := range steps {
+		if _, there := others[s.ID]; !there {
+			ids = append(ids, s.ID)
+		}
+	}
+	return ids
+}
+
+// steps adds a line for each step, or one for all where they are many.
+func (m *moves) steps(ids []StepID, each, many string) {
+	const few = 5
+	if len(ids) > few {
+		m.addf(many, len(ids), ids[0])
+		return
+	}
+	for _, id := range ids {
+		m.addf(each, id)
+	}
+}
+
+// moves collects differences, one line each.
+type moves struct{ lines []string }
+
+func (m *moves) addf(format string, args ...any) {
+	m.lines = append(m.lines, fmt.Sprintf(format, args...))
+}
+
+func (m *moves) changed(what, was, now string) {
+	if was != now {
+		m.addf("%s was %s and is %s", what, orNothing(was), orNothing(now))
+	}
+}
+
+func (m *moves) basis(was, now Basis) {
+	for _, file := range keysOf(was.Configuration, now.Configuration) {
+		if was.Configuration[file] != now.Configuration[file] {
+			m.addf("the configuration changed: %s", file)
+		}
+	}
+	for _, name := range keysOf(was.Bundles, now.Bundles) {
+		if b, needed := now.Bundles[name]; needed { // where not, steps are gone
+			m.changed("the bundle of "+string(name), was.Bundles[name], b)
+		}
+	}
+	m.changed("the API answering", yes(was.APIReachable), yes(now.APIReachable))
+	m.changed("Kubernetes", string(was.Current.Kubernetes), string(now.Current.Kubernetes))
+	m.changed("the services' release", string(was.Current.Services), string(now.Current.Services))
+	m.changed("the recorded services' release", string(was.RecordedServices), string(now.RecordedServices))
+	for _, name := range keysOf(was.Services, now.Services) {
+		m.changed("service "+name, string(was.Services[name]), string(now.Services[name]))
+	}
+	m.changed("what is stored in an older form", listText(was.Unmigrated), listText(now.Unmigrated))
+	before, after := machinesOf(was), machinesOf(now)
+	for _, name := range keysOf(before, after) {
+		b, wasThere := before[name]
+		a, isThere := after[name]
+		switch {
+		case !wasThere:
+			m.addf("machine %s has come", name)
+		case !isThere:
+			m.addf("machine %s is gone", name)
+		default:
+			m.machine(b, a)
+		}
+	}
+}
+
+func (m *moves) machine(was, now MachineBasis) {
+	what := "machine " + now.Name + ": "
+	m.changed(what+"address", was.Address, now.Address)
+	if was.Unreachable != now.Unreachable {
+		m.changed(what+"answering", yes(!was.Unreachable), yes(!now.Unreachable))
+		return // nothing else is known on one side
+	}
+	m.changed(what+"joined", yes(was.Joined), yes(now.Joined))
+	m.changed(what+"cordoned", was.Cordoned, now.Cordoned)
+	m.changed(what+"programs", listText(was.Programs), listText(now.Programs))
+	m.changed(what+"images", listText(was.Images), listText(now.Images))
+	for _, r := range keysOf(was.Roles, now.Roles) {
+		m.changed(what+string(r), roleText(was.Roles[r]), roleText(now.Roles[r]))
+	}
+}
+
+func machinesOf(b Basis) map[string]MachineBasis {
+	all := map[string]MachineBasis{}
+	for _, m := range b.Machines {
+		all[m.Name] = m
+	}
+	return all
+}
+
+func byID(steps []Step) map[StepID]Step {
+	all := make(map[StepID]Step, len(steps))
+	for _, s := range steps {
+		all[s.ID] = s
+	}
+	return all
+}
+
+// keysOf lists the keys of two maps, sorted.
+func keysOf[K ~string, V any](a, b map[K]V) []K {
+	all := map[K]bool{}
+	for k := range a {
+		all[k] = true
+	}
+	for k := range b {
+		all[k] = true
+	}
+	return slices.Sorted(maps.Keys(all))
+}
+
+func roleText(r RoleState) string {
+	switch {
+	case r.Running == r.Link:
+		return string(r.Running)
+	case r.Running == "":
+		return string(r.Link) + " (stopped)"
+	default:
+		return fmt.Sprintf("%s (next start: %s)", r.Running, orNothing(string(r.Link)))
+	}
+}
+
+func hopsText(hops []Hop) string {
+	var texts []string
+	for _, h := range hops {
+		texts = append(texts, fmt.Sprintf("%s %s → %s", h.Kind, h.From, h.To))
+	}
+	return orNothing(strings.Join(texts, ", "))
+}
+
+func listText[T ~string](list []T) string {
+	var texts []string
+	for _, v := range list {
+		texts = append(texts, string(v))
+	}
+	return strings.Join(texts, ", ")
+}
+
+func orNothing(s string) string {
+	if s == "" {
+		return "nothing"
+	}
+	return s
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+// kinds are all step kinds.
+func kinds() []Kind {
+	return []Kind{KindPrepare, KindPrograms, KindImages, KindRole, KindKubelet, KindUncordon, KindPKI, KindSnapshot, KindEtcd,
+		KindAPIServer, KindBootstrap, KindDNS, KindCommit, KindRestore, KindRecord, KindService, KindStop, KindMigrate, KindServices, KindClean}
+}
+
+// MovedError refuses to do a plan that is no longer the one that was shown.
+func MovedError(what, advice string, lines []string) error {
+	const shown = 30
+	text := lines
+	if len(text) > shown {
+		text = append(slices.Clone(text[:shown]), fmt.Sprintf("and %d more", len(lines)-shown))
+	}
+	return pai.Errorf(pai.CodeRefused, advice, "%s; nothing was done:\n  %s", what, strings.Join(text, "\n  "))
+}

@@ -1,0 +1,163 @@
+package plan
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// SavedFormat is the format of a saved plan's file.
+const SavedFormat = "pai.dev/plan/v1"
+
+// Saved is a plan as a file keeps it between `upgrade plan --save` and
+// `upgrade apply --plan`. It is a promise, not an input: what is done is
+// planned anew from the world, and done only where that is the same plan made
+// from the same things. So nothing in the file needs to be trusted.
+type Saved struct {
+	Format    string `json:"format"`
+	ClusterID string `json:"clusterId"`
+	// Made and By are for people.
+	Made   string `json:"made"` // RFC 3339
+	By     string `json:"by"`   // user@host
+	Target Target `json:"target"`
+	Basis  Basis  `json:"basis"`
+	Plan   Plan   `json:"plan"`
+	// Jobs ran when the plan was made, by the step that could touch them. Jobs
+	// come and go; the guard looks at those that run when a step's turn comes.
+	Jobs map[StepID][]pai.JobRef `json:"jobs,omitempty"`
+}
+
+// Basis is what a plan was made from, as far as it decides what the steps do.
+// Health is not in it: what is not well shows as a step.
+type Basis struct {
+	APIReachable     bool                   `json:"apiReachable"`
+	Current          pai.Pair               `json:"current"`
+	RecordedServices pai.Version            `json:"recordedServices,omitempty"`
+	Services         map[string]pai.Version `json:"services"`
+	Unmigrated       []string               `json:"unmigrated,omitempty"`
+	Machines         []MachineBasis         `json:"machines"`
+	// Bundles are the digests of the bundles that the steps take from.
+	Bundles map[pai.Version]string `json:"bundles"`
+	// Configuration gives a digest of what each file says besides the versions.
+	Configuration map[string]string `json:"configuration"`
+}
+
+// MachineBasis is one machine in a Basis.
+type MachineBasis struct {
+	Name        string             `json:"name"`
+	Address     string             `json:"address"`
+	Unreachable bool               `json:"unreachable,omitempty"`
+	Joined      bool               `json:"joined"`
+	Cordoned    string             `json:"cordoned,omitempty"` // "by PAI" or "by an operator"
+	Programs    []pai.Version      `json:"programs"`
+	Images      []string           `json:"images"`
+	Roles       map[Role]RoleState `json:"roles"`
+}
+
+// BasisOf is the basis that a world gives.
+func BasisOf(w World, bundles map[pai.Version]string, configuration map[string]string) Basis {
+	b := Basis{
+		APIReachable: w.APIReachable, Current: w.Current, RecordedServices: w.RecordedServices, Services: map[string]pai.Version{},
+		Unmigrated: sorted(w.Unmigrated), Machines: []MachineBasis{}, Bundles: bundles, Configuration: configuration,
+	}
+	for name, s := range w.Services {
+		b.Services[name] = s.Release
+	}
+	for _, m := range w.Machines {
+		mb := MachineBasis{Name: m.Name, Address: m.Address, Unreachable: m.Unreachable != "", Joined: m.Joined,
+			Programs: sorted(m.Programs), Images: sorted(m.Images), Roles: m.Roles}
+		if m.Node != nil && m.Node.Unschedulable {
+			mb.Cordoned = "by an operator"
+			if m.Node.CordonedByPAI {
+				mb.Cordoned = "by PAI"
+			}
+		}
+		b.Machines = append(b.Machines, mb)
+	}
+	return b
+}
+
+func sorted[T ~string](list []T) []T {
+	list = slices.Clone(list)
+	slices.Sort(list)
+	return list
+}
+
+// savedLimit bounds the size of a plan's file: 5,000 machines need a tenth.
+const savedLimit = 256 << 20
+
+// ParseSaved reads a saved plan, and refuses what this paictl would not
+// understand whole.
+func ParseSaved(data []byte) (Saved, error) {
+	const advice = "make it anew: paictl upgrade plan --save FILE"
+	if len(data) > savedLimit {
+		return Saved{}, pai.Errorf(pai.CodeInvalid, advice, "the file has %d bytes, and plans at most %d", len(data), savedLimit)
+	}
+	var head struct {
+		Format string `json:"format"`
+	}
+	if err := json.Unmarshal(data, &head); err != nil {
+		return Saved{}, pai.Errorf(pai.CodeInvalid, advice, "it is no saved plan: %w", err)
+	}
+	if head.Format != SavedFormat {
+		return Saved{}, pai.Errorf(pai.CodeInvalid, advice, "its format is %q, and this paictl reads %q", head.Format, SavedFormat)
+	}
+	var s Saved
+	dec := json.NewDecoder(strings.NewReader(string(data)))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&s); err != nil {
+		return Saved{}, pai.Errorf(pai.CodeInvalid, advice, "it is no saved plan: %w", err)
+	}
+	if err := s.check(); err != nil {
+		return Saved{}, pai.Errorf(pai.CodeInvalid, advice, "the saved plan is damaged: %w", err)
+	}
+	return s, nil
+}
+
+func (s Saved) check() error {
+	var problems []error
+	if s.ClusterID == "" {
+		problems = append(problems, errors.New("clusterId is missing"))
+	}
+	if _, err := pai.ParseVersion(string(s.Target.Release)); err != nil {
+		problems = append(problems, fmt.Errorf("target: %w", err))
+	}
+	known := kinds()
+	for _, step := range s.Plan.Steps {
+		if !slices.Contains(known, step.Kind) {
+			problems = append(problems, fmt.Errorf("step %q is of kind %q, which this paictl does not know", step.ID, step.Kind))
+		}
+		if !slices.Contains(risks(), step.Risk) {
+			problems = append(problems, fmt.Errorf("step %q has risk %q, which this paictl does not know", step.ID, step.Risk))
+		}
+	}
+	return errors.Join(append(problems, s.Plan.Validate())...)
+}
+
+func risks() []pai.Risk {
+	return []pai.Risk{pai.RiskNone, pai.RiskAPI, pai.RiskNode, pai.RiskDataPath, pai.RiskEviction}
+}
+
+// NewJobs lists the jobs of a preview that were not there when the plan was saved, by name.
+func (s Saved) NewJobs(now map[StepID][]pai.JobRef) []string {
+	before := map[pai.JobRef]bool{}
+	for _, jobs := range s.Jobs {
+		for _, j := range jobs {
+			before[j] = true
+		}
+	}
+	found := map[string]bool{}
+	for _, jobs := range now {
+		for _, j := range jobs {
+			if !before[j] {
+				found[j.String()] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(found))
+}

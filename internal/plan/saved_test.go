@@ -1,0 +1,195 @@
+package plan
+
+import (
+	"encoding/json"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// saved is what `upgrade plan --save` keeps of a world.
+func saved(t testing.TB, in Input) Saved {
+	t.Helper()
+	p, err := Upgrade(in, Target{Release: "v0.10"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Saved{
+		Format: SavedFormat, ClusterID: "lab", Made: "2026-11-22T12:00:00Z", By: "ann@desk", Target: Target{Release: "v0.10"}, Plan: p,
+		Jobs:  jobsOn(p, "gpu-01"),
+		Basis: BasisOf(in.World, map[pai.Version]string{"v0.10": "sha256:ten"}, map[string]string{"layout.yaml": "sha256:a"}),
+	}
+}
+
+func onNine() Input { return running(twoReleases(), "v0.9", "master", "gpu-01") }
+
+// What is read back is what was saved, and the same world keeps its promise.
+func TestSavedPlanIsWhatWasPlanned(t *testing.T) {
+	s := saved(t, onNine())
+	data, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := ParseSaved(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(read.Plan, s.Plan) || read.Target != s.Target || !reflect.DeepEqual(read.Jobs, s.Jobs) {
+		t.Errorf("read back %+v", read)
+	}
+	if moved := Moved(read, saved(t, onNine())); len(moved) > 0 {
+		t.Errorf("nothing moved, and it says %q", moved)
+	}
+}
+
+// Whatever differs is named.
+func TestMovedNamesWhatMoved(t *testing.T) {
+	for _, c := range []struct {
+		name, want string
+		change     func(in *Input)
+		now        func(s *Saved)
+	}{
+		{"a machine came", "machine gpu-02 has come", func(in *Input) {
+			in.World.Machines = append(in.World.Machines, Machine{Name: "gpu-02", Address: "10.0.0.3"})
+		}, nil},
+		{"a machine went", "machine gpu-01 is gone", func(in *Input) { in.World.Machines = in.World.Machines[:1] }, nil},
+		{"a machine is lost", "machine gpu-01: answering was yes and is no", func(in *Input) {
+			in.World.Machines[1] = Machine{Name: "gpu-01", Address: "10.0.0.2", Unreachable: "no route"}
+		}, nil},
+		{"a kubelet is newer", "machine gpu-01: kubelet was v0.9-pai and is v0.10-pai", func(in *Input) {
+			in.World.Machines[1].Roles[RoleKubelet] = RoleState{Link: "v0.10-pai", Running: "v0.10-pai"}
+		}, nil},
+		{"and its step vanished", "step kubernetes/v0.10-pai/machine/gpu-01/kubelet is no longer needed", func(in *Input) {
+			in.World.Machines[1].Roles[RoleKubelet] = RoleState{Link: "v0.10-pai", Running: "v0.10-pai"}
+		}, nil},
+		{"somebody cordoned", "machine gpu-01: cordoned was nothing and is by an operator", func(in *Input) {
+			in.World.Machines[1].Node.Unschedulable = true
+		}, nil},
+		{"a service stopped", "service storage was v0.9 and is nothing", func(in *Input) { delete(in.World.Services, "storage") }, nil},
+		{"a service is not well", "", func(in *Input) {
+			in.World.Services["storage"] = Installed{Release: "v0.9", Message: "its pod does not start"}
+		}, nil}, // its step is there anyway
+		{"Kubernetes moved", "Kubernetes was v0.9-pai and is v0.10-pai", func(in *Input) { in.World.Current.Kubernetes = "v0.10-pai" }, nil},
+		{"the hops moved", "the hops were kubernetes v0.9-pai → v0.10-pai, services v0.9 → v0.10 and are services v0.9 → v0.10",
+			func(in *Input) { in.World.Current.Kubernetes = "v0.10-pai" }, nil},
+		{"migrated meanwhile", "what is stored in an older form was users-by-entry and is nothing", func(in *Input) { in.World.Unmigrated = nil }, nil},
+		{"another bundle", "the bundle of v0.10 was sha256:ten and is sha256:other", nil, func(s *Saved) { s.Basis.Bundles["v0.10"] = "sha256:other" }},
+		{"other configuration", "the configuration changed: layout.yaml", nil, func(s *Saved) { s.Basis.Configuration["layout.yaml"] = "sha256:b" }},
+		{"a risk", "risk was none and is node", nil, func(s *Saved) { s.Plan.Steps[0].Risk = pai.RiskNode }},
+		{"the order", "the steps are the same in another order", nil, func(s *Saved) { slices.Reverse(s.Plan.Steps) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			was, in := saved(t, onNine()), onNine()
+			if c.change != nil {
+				c.change(&in)
+			}
+			now := saved(t, in)
+			if c.now != nil {
+				c.now(&now)
+			}
+			moved := Moved(was, now)
+			if c.want == "" && len(moved) > 0 {
+				t.Errorf("nothing moved, and it says %q", moved)
+			}
+			if c.want != "" && !slices.ContainsFunc(moved, func(line string) bool { return strings.Contains(line, c.want) }) {
+				t.Errorf("%q does not say %q", moved, c.want)
+			}
+		})
+	}
+}
+
+// Every edit of what a plan does is noticed: the file is compared with what is
+// planned anew, field by field, against reflection as the slow oracle.
+func TestMovedMissesNoEdit(t *testing.T) {
+	was := saved(t, onNine())
+	rapid.Check(t, func(t *rapid.T) {
+		edited := was
+		edited.Plan.Steps = slices.Clone(was.Plan.Steps)
+		i := rapid.IntRange(0, len(edited.Plan.Steps)-1).Draw(t, "step")
+		s := &edited.Plan.Steps[i]
+		switch rapid.IntRange(0, 8).Draw(t, "edit") {
+		case 0:
+			edited.Plan.Steps = slices.Delete(edited.Plan.Steps, i, i+1)
+		case 1:
+			s.After = s.After[:len(s.After)/2]
+		case 2:
+			s.To = "v0.11"
+		case 3:
+			s.From = ""
+		case 4:
+			s.Risk = pai.RiskNone
+		case 5:
+			s.Wipe = !s.Wipe
+		case 6:
+			s.Target = "gpu-01"
+		case 7:
+			s.Kind = KindClean
+		case 8:
+			s.Role = RoleKubelet
+		}
+		same := reflect.DeepEqual(was.Plan.Steps, edited.Plan.Steps)
+		if said := len(Moved(edited, was)) == 0; said != same {
+			t.Fatalf("the edit of %s: said to be the same: %v, is the same: %v", was.Plan.Steps[i].ID, said, same)
+		}
+	})
+}
+
+func TestParseSavedRefuses(t *testing.T) {
+	whole := func(change func(s *Saved)) string {
+		s := saved(t, onNine())
+		s.Plan.Steps = slices.Clone(s.Plan.Steps)
+		change(&s)
+		data, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	for _, c := range []struct{ name, text, want string }{
+		{"nothing", "", "no saved plan"},
+		{"another thing", `{"steps":[]}`, `its format is ""`},
+		{"a later format", `{"format":"pai.dev/plan/v2","steps":{}}`, `its format is "pai.dev/plan/v2"`},
+		{"a field of a later paictl", strings.Replace(whole(func(*Saved) {}), `"clusterId"`, `"more":1,"clusterId"`, 1), `unknown field "more"`},
+		{"no cluster", whole(func(s *Saved) { s.ClusterID = "" }), "clusterId is missing"},
+		{"no target", whole(func(s *Saved) { s.Target.Release = "" }), "target"},
+		{"an unknown kind", whole(func(s *Saved) { s.Plan.Steps[0].Kind = "machine-explode" }), `kind "machine-explode"`},
+		{"an unknown risk", whole(func(s *Saved) { s.Plan.Steps[0].Risk = "some" }), `risk "some"`},
+		{"a step that waits for none that is there", whole(func(s *Saved) { s.Plan.Steps = s.Plan.Steps[3:] }), "waits for"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := ParseSaved([]byte(c.text))
+			if err == nil || !strings.Contains(err.Error(), c.want) || pai.CodeOf(err) != pai.CodeInvalid {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+// kinds knows every kind: a plan with one that it misses could be saved and
+// not be read.
+func TestKindsAreAllKnown(t *testing.T) {
+	source, err := os.ReadFile("step.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`(?m)^\s*Kind\w+\s+Kind = "([^"]+)"`).FindAllStringSubmatch(string(source), -1) {
+		if !slices.Contains(kinds(), Kind(m[1])) {
+			t.Errorf("kinds() lacks %q", m[1])
+		}
+	}
+}
+
+func TestNewJobs(t *testing.T) {
+	s := saved(t, onNine())
+	now := map[StepID][]pai.JobRef{"x": {{User: "ann", Name: "llama"}, {User: "bob", Name: "bert"}}, "y": {{User: "bob", Name: "bert"}}}
+	if got := s.NewJobs(now); !slices.Equal(got, []string{"bob~bert"}) {
+		t.Errorf("new jobs: %q", got)
+	}
+}

@@ -1,0 +1,143 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// guide goes through the two ways of the guide for upgrading PAI, word for
+// word, on the machine of a cluster that is no longer needed: first Kubernetes
+// (config upgrade, k8s-clean, k8s-bootup), which keeps the cluster's data; then
+// the services (service stop, service start) under a job that does not notice.
+func (o *operator) guide(t *testing.T) {
+	o.run(5*time.Minute, "cluster", "k8s-clean", "--delete-data", "--yes")
+	o.nameVersions("v0.10", "v0.9")
+	o.run(10*time.Minute, "cluster", "k8s-bootup", "--yes")
+	o.run(10*time.Minute, "service", "start", "--yes")
+	o.kubectl("create configmap kept --from-literal=by=the-guide")
+	if keys := o.userKeys(); !slices.Equal(keys, []string{"users.json"}) {
+		t.Errorf("v0.9 stores its users as %v", keys)
+	}
+
+	o.configUpgrade()
+	t.Run("k8s-clean and k8s-bootup bring the cluster back at the new version, with its data", func(t *testing.T) {
+		uid := o.kubectl("get namespace kube-system -o jsonpath={.metadata.uid}")
+		o.run(5*time.Minute, "cluster", "k8s-clean", "--yes")
+		o.run(10*time.Minute, "cluster", "k8s-bootup", "--yes")
+		if v := o.kubectl("version -o json"); !strings.Contains(v, `"gitVersion": "v1.36.3"`) {
+			t.Errorf("the API server is not v1.36.3: %s", v)
+		}
+		if now := o.kubectl("get namespace kube-system -o jsonpath={.metadata.uid}"); now != uid {
+			t.Errorf("another cluster came back: %s, was %s", now, uid)
+		}
+		if by := o.kubectl("get configmap kept -o jsonpath={.data.by}"); by != "the-guide" {
+			t.Errorf("the cluster's data is not there: %q", by)
+		}
+		if file := o.on("pai-1", "find /var/lib/pai/snapshots -name v0.9-pai-to-v0.10-pai.db -size +100k"); strings.TrimSpace(file) == "" {
+			t.Error("the data was not kept in a snapshot before it changed")
+		}
+	})
+
+	o.eventually(5*time.Minute, "the services of v0.9 run on the new Kubernetes", func() (bool, string) {
+		out, err := o.trySoon("cluster", "status")
+		return err == nil && strings.Contains(out, "v0.9 ") && !strings.Contains(out, "not ready"), out
+	})
+	o.submit("examples/train.yaml", 2)
+	before := o.jobContainers()
+	t.Run("service stop and start bring the services up at the new release, jobs untouched", func(t *testing.T) {
+		o.run(5*time.Minute, "service", "stop", "--yes")
+		var w struct {
+			Services         map[string]any
+			RecordedServices string
+		}
+		o.json(&w, "cluster", "status")
+		if len(w.Services) > 0 || w.RecordedServices != "v0.9" {
+			t.Errorf("after the stop: services %v, of which the release %q is remembered", w.Services, w.RecordedServices)
+		}
+		var p struct {
+			Hops []struct{ Kind, From, To string }
+		}
+		o.json(&p, "service", "start", "--dry-run")
+		if len(p.Hops) != 1 || p.Hops[0].From != "v0.9" || p.Hops[0].To != "v0.10" {
+			t.Errorf("what was stopped is started without a hop: %+v", p.Hops)
+		}
+		o.run(10*time.Minute, "service", "start", "--yes")
+		if after := o.jobContainers(); !reflect.DeepEqual(before, after) {
+			t.Errorf("the job's containers are not the same:\nbefore %+v\nafter  %+v", before, after)
+		}
+		o.run(time.Minute, "service", "status")
+		if n := o.runningJobs(); n != 1 { // through the REST server, with the token of v0.9's time
+			t.Errorf("%d jobs run, want 1", n)
+		}
+		if keys := o.userKeys(); len(keys) == 0 || slices.Contains(keys, "users.json") {
+			t.Errorf("the users were not migrated: %v", keys)
+		}
+	})
+	t.Run("then nothing is left to upgrade", func(t *testing.T) {
+		var p struct{ Steps []struct{ ID string } }
+		o.json(&p, "upgrade", "plan")
+		if len(p.Steps) > 0 {
+			t.Errorf("%+v", p.Steps)
+		}
+	})
+}
+
+// configUpgrade is the guide's first step: the configuration names the newer
+// versions, and nothing that runs has changed.
+func (o *operator) configUpgrade() {
+	o.t.Helper()
+	if _, err := o.trySoon("config", "upgrade", "--help"); err == nil {
+		o.run(time.Minute, "config", "upgrade", "--to", "v0.10")
+	} else {
+		o.nameVersions("v0.9", "v0.10") // until there is that command
+	}
+	o.run(time.Minute, "config", "check", "--cluster-id", "local")
+}
+
+// nameVersions edits the configuration as an operator would.
+func (o *operator) nameVersions(from, to string) {
+	o.t.Helper()
+	for _, name := range []string{"services-configuration.yaml", "kubernetes-configuration.yaml"} {
+		file := filepath.Join(o.state, "clusters/local/config", name)
+		data, err := os.ReadFile(file)
+		if err != nil {
+			o.t.Fatal(err)
+		}
+		text := strings.NewReplacer("release: "+from+"\n", "release: "+to+"\n", "version: "+from+"-pai\n", "version: "+to+"-pai\n").Replace(string(data))
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			o.t.Fatal(err)
+		}
+	}
+}
+
+// userKeys are the keys of the Secret that the REST server's users are in.
+func (o *operator) userKeys() []string {
+	o.t.Helper()
+	var data map[string]string
+	out := o.kubectl("-n pai-system get secret rest-server-users -o jsonpath={.data}")
+	if err := json.Unmarshal([]byte(out), &data); err != nil {
+		o.t.Fatalf("%v: %s", err, out)
+	}
+	var keys []string
+	for k := range data {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// trySoon is try with a limit of a minute.
+func (o *operator) trySoon(args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	return o.try(ctx, nil, args...)
+}
