@@ -53,7 +53,10 @@ guard() {
 watch() {
     trap '' TERM
     while kill -0 "$1"; do
-        sleep 5
+        # The signal that ends this may have come before this shell had given up
+        # the trap that it was forked with. It holds the command's output open.
+        kill -0 "$$" || exit 0
+        sleep 1
     done
     while :; do
         kill -TERM 0
