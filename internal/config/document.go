@@ -256,8 +256,11 @@ func (t *document) insertAll(edits []edit) error {
 			return err
 		}
 		lines = indented(lines, column)
-		if e.path == "" && e.after == "" {
+		switch { // a gap, as between other sections
+		case e.path == "" && e.after == "":
 			lines = append(lines, "")
+		case e.path == "":
+			lines = append([]string{""}, lines...)
 		}
 		t.changes = append(t.changes, lineChange{at, at, lines})
 	}

@@ -247,8 +247,12 @@ func (e *editor) urls() {
 	for i := 0; i < len(section.Content); i += 2 {
 		values = append(values, section.Content[i].Value+" "+section.Content[i+1].Value)
 	}
+	after := ""
+	if e.key(LayoutFile, "schema-version") != nil {
+		after = "schema-version"
+	}
 	if len(values) > 0 {
-		e.insert(LayoutFile, "", "kubernetes", section, "",
+		e.insert(LayoutFile, "", "kubernetes", section, after,
 			Change{Kind: Defaulted, Value: strings.Join(values, ", "), Why: "from load-balance-ip, master and dashboard"}, e.trees[LayoutFile])
 	}
 }
