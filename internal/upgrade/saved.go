@@ -41,7 +41,7 @@ func (s *Session) Saved(target plan.Target, p Preview) (plan.Saved, error) {
 // machines.
 func digests(c *config.Config) (map[string]string, error) {
 	layout, kubernetes, services := c.Layout, c.Kubernetes, c.Services
-	kubernetes.Version, services.Cluster.Common.Release = "", ""
+	kubernetes.Version, services.Cluster.Common.Release, layout.SchemaVersion = "", "", 0
 	layout.MachineList = nil
 	for _, m := range c.Layout.MachineList {
 		m.KeyfilePath, m.Username = "", ""
