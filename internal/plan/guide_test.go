@@ -108,3 +108,23 @@ func TestMigrationsFollowWhatIsStored(t *testing.T) {
 		})
 	}
 }
+
+// A cleaned machine keeps its identity and runs no pods: bringing it back
+// touches no job, and must not wait for an API that is not there.
+func TestACleanedMachineHasNobodyToGuard(t *testing.T) {
+	in := running(twoReleases(), "v0.9", "master", "gpu-01")
+	in.World = in.World.After(Clean(in.World, false), in.Digests)
+	in.World.APIReachable = false
+	for i := range in.World.Machines {
+		in.World.Machines[i].Joined = true
+	}
+	p, err := Boot(in, pai.Pair{Services: "v0.10", Kubernetes: "v0.10-pai"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range p.Steps {
+		if s.Risk == pai.RiskNode {
+			t.Errorf("%s has risk %s", s.ID, s.Risk)
+		}
+	}
+}

@@ -276,6 +276,11 @@ func (k *kubernetes) nodeRisk(m Machine) pai.Risk {
 	if m.Unreachable == "" && !m.Joined && m.Node == nil {
 		return pai.RiskNone
 	}
+	// After a clean a machine keeps its identity, and nothing that runs pods:
+	// there is nobody to guard, and no API that could keep jobs off.
+	if m.Unreachable == "" && m.Roles[RoleRuntime] == (RoleState{}) && m.Roles[RoleKubelet] == (RoleState{}) {
+		return pai.RiskNone
+	}
 	return pai.RiskNode
 }
 
