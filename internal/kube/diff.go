@@ -2,10 +2,14 @@ package kube
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"pai.dev/pai/internal/plan"
 )
@@ -17,11 +21,21 @@ import (
 func (c *Client) Diff(ctx context.Context, objs []*unstructured.Unstructured, opts ApplyOptions) ([]plan.Change, error) {
 	var changes []plan.Change
 	for _, obj := range inOrder(objs) {
-		states, err := c.dryRunStates(ctx, marked(obj, opts.Inventory))
+		wanted := marked(obj, opts.Inventory)
+		states, err := c.dryRunStates(ctx, wanted)
+		note := ""
+		if apierrors.IsInvalid(err) && states.before != nil && defines(objs, obj.GroupVersionKind().GroupKind()) {
+			// The definition that is there now does not know it; the one that comes with it will.
+			states.after = &unstructured.Unstructured{Object: overlay(content(states.before), wanted.Object)}
+			note, err = "its definition changes with it: what the API adds by itself is not shown", nil
+		}
 		if err != nil {
 			return changes, err
 		}
 		if change, changed := states.change(RefOf(obj)); changed {
+			if note != "" {
+				change.Note = note
+			}
 			changes = append(changes, change)
 		}
 	}
@@ -46,6 +60,29 @@ func (c *Client) Diff(ctx context.Context, objs []*unstructured.Unstructured, op
 		}
 	}
 	return changes, nil
+}
+
+// defines reports whether objs bring the definition of a kind.
+func defines(objs []*unstructured.Unstructured, kind schema.GroupKind) bool {
+	return slices.ContainsFunc(objs, func(o *unstructured.Unstructured) bool {
+		group, _, _ := unstructured.NestedString(o.Object, "spec", "group")
+		name, _, _ := unstructured.NestedString(o.Object, "spec", "names", "kind")
+		return o.GetKind() == "CustomResourceDefinition" && group == kind.Group && name == kind.Kind
+	})
+}
+
+// overlay is what is there with what is wanted over it: maps are merged, all
+// else is replaced.
+func overlay(there, wanted map[string]any) map[string]any {
+	merged := maps.Clone(there)
+	for key, value := range wanted {
+		below, isMap := merged[key].(map[string]any)
+		if over, ok := value.(map[string]any); ok && isMap {
+			value = overlay(below, over)
+		}
+		merged[key] = value
+	}
+	return merged
 }
 
 // states are an object as it is and as an application would leave it; before
