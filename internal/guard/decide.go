@@ -35,6 +35,8 @@ type Decision struct {
 	// Evict is set where a step may go once the machine's jobs have been ended,
 	// which the operator accepted.
 	Evict bool `json:"evict,omitempty"`
+	// Passing is set where what stands in the way may pass by itself in seconds.
+	Passing bool `json:"-"`
 }
 
 // Names of risks that can be accepted. RiskEvictJobs takes a machine.
@@ -127,6 +129,7 @@ func (d *Decision) weigh(step plan.Step, no []objection) {
 	}
 	var texts []string
 	rules := map[string][]string{}
+	d.Passing = !slices.ContainsFunc(no, func(o objection) bool { return o.rule != ruleDevices || o.unknown })
 	for _, o := range no {
 		text := o.text
 		if o.unknown {

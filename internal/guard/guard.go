@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
@@ -63,9 +64,32 @@ func (g *Guard) Decide(ctx context.Context, step plan.Step) Decision {
 		}
 		return Decide(step, risk, Facts{}, g.accepted)
 	case pai.RiskNode, pai.RiskEviction:
-		return Decide(step, risk, g.machineFacts(ctx, step), g.accepted)
+		return g.decideMachine(ctx, step, risk)
 	default:
 		return Decide(step, risk, Facts{Jobs: g.facts.Jobs(ctx)}, g.accepted)
+	}
+}
+
+// passingPatience bounds how long the guard asks again where what stands in the
+// way passes by itself: device plugins register again within seconds after
+// their kubelet was restarted, as a hop just before this one does.
+const (
+	passingPatience = 20 * time.Second
+	passingEvery    = time.Second
+)
+
+func (g *Guard) decideMachine(ctx context.Context, step plan.Step, risk pai.Risk) Decision {
+	deadline := time.Now().Add(passingPatience)
+	for {
+		d := Decide(step, risk, g.machineFacts(ctx, step), g.accepted)
+		if !d.Passing || d.Verdict == Go || !time.Now().Before(deadline) {
+			return d
+		}
+		select {
+		case <-ctx.Done():
+			return d
+		case <-time.After(passingEvery):
+		}
 	}
 }
 

@@ -45,7 +45,7 @@ func swapRules() []rule {
 		{"node-affinity", on2(nodeOf, podsOf, nodeAffinity)},
 		{"taints", on2(nodeOf, podsOf, taints)},
 		{"resources", on2(nodeOf, podsOf, resources)},
-		{"devices", on2(nodeOf, podsOf, devices)},
+		{ruleDevices, on2(nodeOf, podsOf, devices)},
 		{"sandboxes", on1(podsOf, sandboxes)},
 	}
 }
@@ -246,6 +246,8 @@ func name(p *corev1.Pod) string { return p.Namespace + "/" + p.Name }
 func resources(n *corev1.Node, pods []corev1.Pod) string {
 	return overCommitted(n, pods, func(r corev1.ResourceName) bool { return !extended(r) })
 }
+
+const ruleDevices = "devices"
 
 // devices: the device plugins must have offered, and still offer, what the
 // running pods hold (kubernetes/kubernetes #118559).
