@@ -67,7 +67,7 @@ func saveSnapshot(ctx context.Context, h machine.Host, from slot, s plan.Step) e
 	etcdutl := program(states.Running, "etcdutl")
 	out, err := sh(ctx, h, `
 umask 077
-mkdir -p %[1]s
+install -d -m 0700 %[1]s
 rm -rf %[1]s/.scratch-*
 scratch=$(mktemp -d %[1]s/.scratch-XXXXXX)
 trap 'rm -rf "$scratch"' EXIT

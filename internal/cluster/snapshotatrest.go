@@ -32,7 +32,7 @@ func (c *cluster) snapshotAtRest(ctx context.Context, h machine.Host, s plan.Ste
 	_, err = sh(ctx, h, `
 umask 077
 [ -d %[1]s/member ] || { echo "%[1]s holds no data" >&2; exit 1; }
-mkdir -p %[2]s
+install -d -m 0700 %[2]s
 scratch=$(mktemp -d %[2]s/.scratch-XXXXXX)
 served=
 trap '[ -z "$served" ] || kill -KILL "$served" 2>/dev/null || :; rm -rf "$scratch"' EXIT

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // What no two clusters have in common is replaced by its kind.
@@ -16,6 +17,7 @@ var masks = []struct {
 	{regexp.MustCompile(`(-----BEGIN [A-Z ]+-----)[^-]*(-----END)`), "$1<data>$2"},
 	{regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`), "<uid>"},
 	{regexp.MustCompile(`[0-9a-f]{32,}`), "<hash>"},
+	{regexp.MustCompile(`([0-9a-f]{2}:){5}[0-9a-f]{2}`), "<mac>"},
 	{regexp.MustCompile(`([A-Za-z0-9+/]{40,}={0,2}\s*)+`), "<data>\n"},
 	{regexp.MustCompile(`20\d\d-\d\d-\d\d[T -]\d\d[:-]\d\d[:-]\d\d(\.\d+)?Z?`), "<time>"},
 }
@@ -46,6 +48,10 @@ func maskObject(o map[string]any) (string, error) {
 	if o["kind"] == "Secret" {
 		data, _ := o["data"].(map[string]any)
 		o["data"] = slices.Sorted(maps.Keys(data))
+	}
+	if data, ok := o["data"].(map[string]any); ok && o["kind"] == "ConfigMap" {
+		// A signature for each token by which kubelets join, for as long as it lives.
+		maps.DeleteFunc(data, func(key string, _ any) bool { return strings.HasPrefix(key, "jws-kubeconfig-") })
 	}
 	if spec, ok := o["spec"].(map[string]any); ok && o["kind"] == "Service" {
 		for _, k := range []string{"clusterIP", "clusterIPs"} {

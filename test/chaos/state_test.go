@@ -58,6 +58,9 @@ func TestMaskObject(t *testing.T) {
 		}
 		return masked
 	}
+	if a, b := mask(`{"kind": "ConfigMap", "metadata": {"name": "i"}, "data": {"kubeconfig": "k", "jws-kubeconfig-abc123": "s"}}`), mask(`{"kind": "ConfigMap", "metadata": {"name": "i"}, "data": {"kubeconfig": "k"}}`); a != b {
+		t.Errorf("a token's signature is compared: %s and %s", a, b)
+	}
 	secret := mask(`{"kind": "Secret", "metadata": {"name": "a", "uid": "x", "resourceVersion": "1"}, "data": {"key": "c2VjcmV0"}}`)
 	if other := mask(`{"kind": "Secret", "metadata": {"name": "a", "uid": "y", "resourceVersion": "2"}, "data": {"key": "b3RoZXI="}}`); other != secret {
 		t.Errorf("two secrets alike differ:\n%s\n%s", secret, other)
