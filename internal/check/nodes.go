@@ -14,17 +14,26 @@ import (
 	"k8s.io/client-go/metadata"
 )
 
-func nodesReady(ctx context.Context, w *world) []Result {
+// eachNode judges every node that the API knows. known is false where they
+// could not be asked for, which all then says.
+func eachNode(ctx context.Context, w *world, judge func(*corev1.Node) Result) (all []Result, nodes []corev1.Node, known bool) {
 	if !w.kubernetesRuns() {
-		return nil
+		return nil, nil, false
 	}
 	nodes, err := w.api.nodes.get(ctx)
 	if err != nil {
-		return []Result{unknown("", err)}
+		return []Result{unknown("", err)}, nil, false
 	}
-	var all []Result
 	for i := range nodes {
-		all = append(all, nodeReady(&nodes[i]))
+		all = append(all, judge(&nodes[i]))
+	}
+	return all, nodes, true
+}
+
+func nodesReady(ctx context.Context, w *world) []Result {
+	all, nodes, known := eachNode(ctx, w, nodeReady)
+	if !known {
+		return all
 	}
 	for _, m := range w.World.Machines {
 		if m.Joined && !slices.ContainsFunc(nodes, func(n corev1.Node) bool { return n.Name == m.Name }) {
@@ -65,21 +74,13 @@ func nodeReady(n *corev1.Node) Result {
 }
 
 func nodesCordoned(ctx context.Context, w *world) []Result {
-	if !w.kubernetesRuns() {
-		return nil
-	}
-	nodes, err := w.api.nodes.get(ctx)
-	if err != nil {
-		return []Result{unknown("", err)}
-	}
-	var all []Result
-	for i := range nodes {
+	all, _, _ := eachNode(ctx, w, func(n *corev1.Node) Result {
 		by := ""
-		if o := w.observed(nodes[i].Name).Node; o != nil && o.CordonedByPAI {
+		if o := w.observed(n.Name).Node; o != nil && o.CordonedByPAI {
 			by = o.CordonedBy
 		}
-		all = append(all, cordoned(&nodes[i], by))
-	}
+		return cordoned(n, by)
+	})
 	return all
 }
 

@@ -18,6 +18,8 @@ type Bundle interface {
 	Manifest() release.Manifest
 	// WritePrograms writes a tar of bin/… and cni/….
 	WritePrograms(ctx context.Context, w io.Writer) error
+	// WritePackedPrograms writes the same as zstd frames, each with a tar.
+	WritePackedPrograms(ctx context.Context, w io.Writer) error
 	// WriteImages writes an OCI archive of the named images, of all without names.
 	WriteImages(ctx context.Context, w io.Writer, names ...string) error
 	ImageNames() []string

@@ -7,7 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
@@ -52,7 +53,7 @@ func (c *cluster) programs(ctx context.Context, s plan.Step) error {
 		unpack = zstdProgram + " -dc"
 	}
 	r, w := io.Pipe()
-	go func() { w.CloseWithError(c.sendPrograms(ctx, w, m, packed)) }()
+	go func() { w.CloseWithError(c.sendPrograms(ctx, w, packed)) }()
 	defer r.Close() // ends the writer when the command ended first
 	dir := versionDir(s.To)
 	_, err = h.Run(ctx, machine.Command{Stdin: r, Script: fmt.Sprintf(`
@@ -60,17 +61,29 @@ umask 022
 [ ! -e %[2]s ] || exit 0
 rm -rf %[1]s.new
 mkdir -p %[1]s.new
-%[3]s | tar -x -C %[1]s.new --no-same-owner -f -
+%[3]s | tar -x -i -C %[1]s.new --no-same-owner --anchored %[4]s -f -
 mkdir -p %[1]s.new/run %[1]s.new/etc
 [ -x %[1]s.new/bin/kubelet ]
 [ -e %[1]s.new/release.json ]
 sync -f %[1]s.new
 rm -rf %[1]s
-mv -T %[1]s.new %[1]s`, dir, installedFile(s.To), unpack)})
+mv -T %[1]s.new %[1]s`, dir, installedFile(s.To), unpack, notFor(m))})
 	if err != nil {
 		return fmt.Errorf("copy the programs of Kubernetes %s to %q: %w", s.To, h.Name(), err)
 	}
 	return nil
+}
+
+// notFor are tar's arguments that leave out what a machine does not need.
+func notFor(m config.Machine) string {
+	if m.ControlPlane() {
+		return ""
+	}
+	var args []string
+	for _, name := range slices.Sorted(maps.Keys(controlPlanePrograms)) {
+		args = append(args, "--exclude="+name)
+	}
+	return strings.Join(args, " ")
 }
 
 const zstdProgram = "zstd"
@@ -82,51 +95,33 @@ func canUnpack(ctx context.Context, h machine.Host) (bool, error) {
 	return out != "", err
 }
 
-// sendPrograms writes the tar that a machine gets, compressed if it is to be.
-func (c *cluster) sendPrograms(ctx context.Context, w io.Writer, m config.Machine, packed bool) error {
-	if !packed {
-		return c.writePrograms(ctx, w, m)
-	}
-	enc, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedFastest))
-	if err != nil {
-		return err
-	}
-	return errors.Join(c.writePrograms(ctx, enc, m), enc.Close())
-}
-
-// writePrograms writes the tar that a machine gets: what it needs of the
-// bundle's programs, and release.json.
-func (c *cluster) writePrograms(ctx context.Context, w io.Writer, m config.Machine) error {
-	r, all := io.Pipe()
-	go func() { all.CloseWithError(c.Bundle.WritePrograms(ctx, all)) }()
-	defer r.Close()
-	tr, tw := tar.NewReader(r), tar.NewWriter(w)
-	for {
-		h, err := tr.Next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return fmt.Errorf("read the bundle's programs: %w", err)
-		}
-		name := path.Clean(h.Name)
-		if strings.HasPrefix(name, "..") || path.IsAbs(name) {
-			return fmt.Errorf("the bundle's programs contain %q, which is outside of their folder", h.Name)
-		}
-		if controlPlanePrograms[name] && !m.ControlPlane() {
-			continue
-		}
-		if err := tw.WriteHeader(h); err != nil {
-			return err
-		}
-		if _, err := io.Copy(tw, tr); err != nil {
-			return err
-		}
-	}
+// sendPrograms writes the bundle's programs, as they lie in it where the
+// machine can unpack that, and then a tar of its own with release.json, which
+// shows that all before it has arrived: an archive after another, as tar -i
+// reads them.
+func (c *cluster) sendPrograms(ctx context.Context, w io.Writer, packed bool) error {
 	about, err := json.MarshalIndent(installedFrom(c.Bundle), "", "  ")
 	if err != nil {
 		return err
 	}
+	if !packed {
+		if err := c.Bundle.WritePrograms(ctx, w); err != nil {
+			return err
+		}
+		return writeAbout(w, about)
+	}
+	if err := c.Bundle.WritePackedPrograms(ctx, w); err != nil {
+		return err
+	}
+	enc, err := zstd.NewWriter(w)
+	if err != nil {
+		return err
+	}
+	return errors.Join(writeAbout(enc, about), enc.Close())
+}
+
+func writeAbout(w io.Writer, about []byte) error {
+	tw := tar.NewWriter(w)
 	if err := tw.WriteHeader(&tar.Header{Name: "release.json", Mode: 0o644, Size: int64(len(about))}); err != nil {
 		return err
 	}

@@ -169,6 +169,9 @@ func TestWriteProgramsVerifiesEveryByte(t *testing.T) {
 		if err := b.WritePrograms(context.Background(), io.Discard); err == nil {
 			t.Errorf("byte %d changed, no error", at)
 		}
+		if err := b.WritePackedPrograms(context.Background(), io.Discard); err == nil {
+			t.Errorf("byte %d changed, no error where it is passed on as it is", at)
+		}
 		flip(t, layer, at)
 	}
 	if err := b.WritePrograms(context.Background(), io.Discard); err != nil {
@@ -182,9 +185,10 @@ func TestWritingStopsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	for name, err := range map[string]error{
-		"WritePrograms": b.WritePrograms(ctx, io.Discard),
-		"WriteImages":   b.WriteImages(ctx, io.Discard),
-		"Verify":        b.Verify(ctx),
+		"WritePrograms":       b.WritePrograms(ctx, io.Discard),
+		"WritePackedPrograms": b.WritePackedPrograms(ctx, io.Discard),
+		"WriteImages":         b.WriteImages(ctx, io.Discard),
+		"Verify":              b.Verify(ctx),
 	} {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("%s with an ended context: %v", name, err)

@@ -26,7 +26,7 @@ func lockFile(ctx context.Context, file string, busy func()) (unlock func(), err
 	for first := true; ; first = false {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
-			return func() { f.Close() }, nil // closing unlocks
+			return func() { unlockFile(f) }, nil
 		}
 		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
 			f.Close()
@@ -42,4 +42,12 @@ func lockFile(ctx context.Context, file string, busy func()) (unlock func(), err
 		case <-poll.C:
 		}
 	}
+}
+
+// unlockFile gives the lock back at once. Closing alone gives it back when the
+// last copy of the file is closed, and a program that is being started has one
+// until it runs.
+func unlockFile(f *os.File) {
+	_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN) // what fails here, closing does
+	f.Close()
 }

@@ -31,6 +31,19 @@ func (b *Bundle) WritePrograms(ctx context.Context, w io.Writer) error {
 	return tw.Close()
 }
 
+// WritePackedPrograms writes the layers of all programs as they lie in the
+// bundle: zstd frames one after the other, each with a whole tar of bin/… and
+// cni/…. It is verified while it streams: only after a nil error is what was
+// written worth anything.
+func (b *Bundle) WritePackedPrograms(ctx context.Context, w io.Writer) error {
+	for _, d := range b.programs {
+		if err := b.copyBlob(cancellableWriter{ctx, w}, d); err != nil {
+			return fmt.Errorf("write program %s: %w", d.Annotations[annotationName], err)
+		}
+	}
+	return nil
+}
+
 // copyLayer writes the entries of one layer, and verifies the layer.
 func (b *Bundle) copyLayer(ctx context.Context, tw *tar.Writer, d v1.Descriptor, folders map[string]bool) error {
 	f, err := os.Open(blobPath(b.dir, d.Digest))

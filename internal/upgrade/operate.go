@@ -258,7 +258,9 @@ func (s *Session) carryOut(ctx context.Context, goal Goal, p plan.Plan, world pl
 	}
 	lifted, err := makeRoom(ctx, clusterNodes{s}, p, world)
 	if err != nil {
-		report := w.stop(context.WithoutCancel(ctx))
+		ctx, cancel := afterwards(ctx)
+		defer cancel()
+		report := w.stop(ctx)
 		return entry.Operation(), errors.Join(err, entry.End(ctx, pai.OutcomeFailed, err, report))
 	}
 	accepted := func(i pai.Interruption) bool { return admit.accepted(o.Accept, i) }

@@ -3,6 +3,7 @@ package upgrade
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/user"
 	"slices"
@@ -16,6 +17,12 @@ import (
 
 // finishTimeout bounds the last look and the last entry of an operation.
 const finishTimeout = 2 * time.Minute
+
+// afterwards is a context for what has to be done also when the user has
+// interrupted: not cancelled, and bounded.
+func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(context.WithoutCancel(ctx), finishTimeout, fmt.Errorf("the end of an operation has %s", finishTimeout))
+}
 
 // begin records that the operation starts, or takes up the one toward the same
 // goal that was left unfinished: its report goes on from where it was.
@@ -132,7 +139,7 @@ func operator() string {
 // settle is what has to be done to machines when nothing more is begun;
 // accepted tells the interruptions that the operator took by name.
 func finish(ctx context.Context, entry *run.Entry, result run.Result, w *watch, settle func(context.Context) error, accepted func(pai.Interruption) bool) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
+	ctx, cancel := afterwards(ctx)
 	defer cancel()
 	settled := settle(ctx)
 	report := w.stop(ctx)

@@ -124,7 +124,9 @@ func (s *Session) operateOrGoBack(ctx context.Context, goal Goal, o Options) (pa
 	if err == nil || goal.Verb != verbUpgrade || op.Outcome == pai.OutcomeWaiting || op.ID == "" {
 		return op, err
 	}
-	w, looked := s.Observe(context.WithoutCancel(ctx))
+	look, cancel := afterwards(ctx)
+	w, looked := s.Observe(look)
+	cancel()
 	if looked == nil && !plan.BetweenVersions(w) {
 		return op, err
 	}

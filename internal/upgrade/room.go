@@ -31,7 +31,9 @@ func makeRoom(ctx context.Context, n nodes, p plan.Plan, w plan.World) (room, er
 			continue
 		}
 		if err := n.Uncordon(ctx, m.Name); err != nil {
-			return r, errors.Join(err, r.giveBack(context.WithoutCancel(ctx), p, run.Result{}))
+			ctx, cancel := afterwards(ctx)
+			defer cancel()
+			return r, errors.Join(err, r.giveBack(ctx, p, run.Result{}))
 		}
 		r.lifted[m.Name] = m.Node.CordonedBy
 	}
