@@ -74,54 +74,23 @@ func (c *Core) Submit(ctx context.Context, s Submission) (Submitted, error) {
 	}, nil
 }
 
-// create makes the job's one object. Its name belongs to user and job, so
-// within a virtual cluster the API itself refuses a second one; that there is
-// none in another is looked for before and, because two may be submitted at
-// the same moment, after.
-func (c *Core) create(ctx context.Context, id JobID, obj *unstructured.Unstructured) error {
-	if _, err := c.find(ctx, id); err == nil {
-		return inUse(id)
-	} else if pai.CodeOf(err) != pai.CodeNotFound {
-		return err
-	}
-	err := c.cluster.Create(ctx, obj)
-	if apierrors.IsAlreadyExists(err) {
-		return inUse(id)
-	}
-	if err != nil {
-		return apiError("create the job", err)
-	}
-	first, err := c.find(ctx, id)
-	if err != nil || first.GetNamespace() == obj.GetNamespace() {
-		return nil // the job is there; a look that failed does not change that
-	}
-	if err := c.takeBack(ctx, obj); err != nil {
-		return err
-	}
-	return inUse(id)
-}
-
-// takeBack deletes the job that lost to one of the same name. It has not run:
-// it was created suspended a moment ago, or Kueue was very quick.
-func (c *Core) takeBack(ctx context.Context, obj *unstructured.Unstructured) error {
-	made, err := c.cluster.Dynamic().Resource(job.JobSets).Namespace(obj.GetNamespace()).Get(ctx, obj.GetName(), metav1.GetOptions{})
-	if err == nil {
-		err = c.cluster.Delete(ctx, kube.RefOf(made), made.GetUID())
-	}
-	if err != nil && !apierrors.IsNotFound(err) {
-		return apiError("take back a job whose name is in use", err)
-	}
-	return nil
-}
-
-func inUse(id JobID) error {
-	return pai.Errorf(pai.CodeConflict, "give the job another name", "there already is a job %s", id)
-}
-
 // find returns the JobSet of a job: the oldest, should there be more than one.
 func (c *Core) find(ctx context.Context, id JobID) (*unstructured.Unstructured, error) {
+	there, err := c.named(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if len(there) == 0 {
+		return nil, pai.Errorf(pai.CodeNotFound, "list the jobs there are with: paictl job list", "there is no job %s", id)
+	}
+	return slices.MinFunc(there, age), nil
+}
+
+// named returns the JobSets that have the name of a job, one of each virtual
+// cluster at most.
+func (c *Core) named(ctx context.Context, id JobID) ([]*unstructured.Unstructured, error) {
 	name := job.ObjectName(id.User, id.Name)
-	var found *unstructured.Unstructured
+	var there []*unstructured.Unstructured
 	for _, vc := range c.virtualClusters {
 		obj, err := c.cluster.Dynamic().Resource(job.JobSets).Namespace(job.Namespace(vc)).Get(ctx, name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
@@ -130,22 +99,15 @@ func (c *Core) find(ctx context.Context, id JobID) (*unstructured.Unstructured, 
 		if err != nil {
 			return nil, apiError("look for the job", err)
 		}
-		if found == nil || older(obj, found) {
-			found = obj
-		}
+		there = append(there, obj)
 	}
-	if found == nil {
-		return nil, pai.Errorf(pai.CodeNotFound, "list the jobs there are with: paictl job list", "there is no job %s", id)
-	}
-	return found, nil
+	return there, nil
 }
 
-func older(a, b *unstructured.Unstructured) bool {
+// age orders the oldest first.
+func age(a, b *unstructured.Unstructured) int {
 	ta, tb := a.GetCreationTimestamp(), b.GetCreationTimestamp()
-	if !ta.Equal(&tb) {
-		return ta.Before(&tb)
-	}
-	return a.GetNamespace() < b.GetNamespace()
+	return cmp.Or(ta.Compare(tb.Time), cmp.Compare(a.GetNamespace(), b.GetNamespace()))
 }
 
 // List implements Service.

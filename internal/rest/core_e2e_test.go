@@ -3,6 +3,7 @@
 package rest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/kube/kubetest"
@@ -222,6 +224,48 @@ func TestOneOfManyAtOnceGetsTheName(t *testing.T) {
 		}
 		if accepted != 1 || there != 1 {
 			t.Errorf("round %d: %d accepted, %d there", round, accepted, there)
+		}
+	}
+}
+
+// between does something between a submission's look and its creation.
+type between struct {
+	Cluster
+	look func()
+}
+
+func (b between) Create(ctx context.Context, obj *unstructured.Unstructured) error {
+	b.look()
+	return b.Cluster.Create(ctx, obj)
+}
+
+// The first may have been accepted before the second is there: then the second
+// has to give way, whatever it is called and however alike their moments are.
+func TestWhoeverIsAcceptedKeepsTheName(t *testing.T) {
+	t.Parallel()
+	vcs := []string{"default", "research"}
+	w := newWorld(t, vcs...)
+	ctx := WithCaller(t.Context(), Caller{Name: "ann"})
+	for _, second := range vcs {
+		for round := range 3 { // two in one second are likely, not sure
+			name := fmt.Sprintf("late-%s-%d", second, round)
+			var firstErr error
+			late := *w.core
+			late.cluster = between{w.core.cluster, func() {
+				for _, first := range vcs {
+					if first != second {
+						_, firstErr = w.core.Submit(ctx, Submission{Protocol: protocol(name, first)})
+					}
+				}
+			}}
+			_, err := late.Submit(ctx, Submission{Protocol: protocol(name, second)})
+			if firstErr != nil || pai.CodeOf(err) != pai.CodeConflict {
+				t.Errorf("%s: the first: %v, the second: %v", name, firstErr, err)
+			}
+			there, err := w.core.named(ctx, JobID{"ann", name})
+			if err != nil || len(there) != 1 || there[0].GetNamespace() == job.Namespace(second) {
+				t.Errorf("%s: %d are there, %v", name, len(there), err)
+			}
 		}
 	}
 }
