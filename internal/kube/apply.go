@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -29,6 +30,9 @@ const (
 type Change struct {
 	Object Ref
 	Action Action
+	// Restarted is set where the object is a workload whose pods are replaced
+	// because of it.
+	Restarted bool
 }
 
 // ChangeSet is what an application did, in the order it was done.
@@ -167,10 +171,10 @@ func (c *Client) applyAll(ctx context.Context, objs []*unstructured.Unstructured
 }
 
 func (c *Client) applyRetrying(ctx context.Context, obj *unstructured.Unstructured) (Change, error) {
-	change := Change{Object: RefOf(obj)}
-	err := c.try(ctx, "apply "+change.Object.String(), func(ctx context.Context) error {
-		_, action, err := c.applyOnce(ctx, obj)
-		change.Action = action
+	var change Change
+	err := c.try(ctx, "apply "+RefOf(obj).String(), func(ctx context.Context) error {
+		var err error
+		_, change, err = c.applyOnce(ctx, obj)
 		return err
 	})
 	return change, err
@@ -178,34 +182,48 @@ func (c *Client) applyRetrying(ctx context.Context, obj *unstructured.Unstructur
 
 // applyOnce applies one object with one attempt. Whether it was created or
 // changed is seen by comparing with what was there just before.
-func (c *Client) applyOnce(ctx context.Context, obj *unstructured.Unstructured) (*unstructured.Unstructured, Action, error) {
+func (c *Client) applyOnce(ctx context.Context, obj *unstructured.Unstructured) (*unstructured.Unstructured, Change, error) {
+	change := Change{Object: RefOf(obj)}
 	resource, err := c.resource(RefOf(obj))
 	if err != nil {
-		return nil, "", err
+		return nil, change, err
 	}
 	before, err := resource.Get(ctx, obj.GetName(), metav1.GetOptions{})
 	if err != nil && !isNotFound(err) {
-		return nil, "", err
+		return nil, change, err
 	}
 	existed := err == nil
 	if existed && dropsConversion(before, obj) {
 		patch := []byte(`{"spec":{"conversion":{"strategy":"None","webhook":null}}}`)
 		if _, err := resource.Patch(ctx, obj.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: pai.FieldManager}); err != nil {
-			return nil, "", err
+			return nil, change, err
 		}
 	}
 	after, err := resource.Apply(ctx, obj.GetName(), obj, metav1.ApplyOptions{FieldManager: pai.FieldManager, Force: true})
 	if err != nil {
-		return nil, "", err
+		return nil, change, err
 	}
 	switch {
 	case !existed:
-		return after, Created, nil
+		change.Action = Created
 	case before.GetResourceVersion() == after.GetResourceVersion(), sameContent(before, after):
-		return after, Unchanged, nil
+		change.Action = Unchanged
 	default:
-		return after, Configured, nil
+		change.Action = Configured
+		change.Restarted = isWorkload(change.Object) && !reflect.DeepEqual(podTemplate(before), podTemplate(after))
 	}
+	return after, change, nil
+}
+
+// isWorkload reports whether an object's pods are replaced when their template
+// changes.
+func isWorkload(r Ref) bool {
+	return r.Group == "apps" && (r.Kind == "Deployment" || r.Kind == "DaemonSet" || r.Kind == "StatefulSet")
+}
+
+func podTemplate(o *unstructured.Unstructured) any {
+	template, _, _ := unstructured.NestedFieldNoCopy(o.Object, "spec", "template")
+	return template
 }
 
 // dropsConversion reports whether a definition goes from conversion by a

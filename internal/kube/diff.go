@@ -141,8 +141,8 @@ func (st states) change(r Ref) (plan.Change, bool) {
 	}
 	for _, f := range plan.Fields(content(st.before), content(st.after)) {
 		change.Fields = append(change.Fields, mask(r, f))
-		if strings.HasPrefix(f.Path, "spec.template.") {
-			change.Note = "its pods are replaced"
+		if isWorkload(r) && strings.HasPrefix(f.Path, "spec.template.") {
+			change.Restarts, change.Note = true, "its pods are replaced"
 		}
 	}
 	return change, true

@@ -31,11 +31,11 @@ func (w World) After(steps []Step, digests map[pai.Version]string) World {
 			}
 		case KindRecord:
 			w.Current.Kubernetes = s.To
-		case KindService:
+		case KindService, KindRefresh:
 			w.Services[s.Target] = Installed{Release: s.To, Ready: true}
 		case KindConfiguration:
 			w.Schema = schemaOf(s)
-		case KindStop:
+		case KindStop, KindDelete:
 			delete(w.Services, s.Target)
 		case KindServices:
 			w.RecordedServices = s.To

@@ -147,7 +147,7 @@ func (b *back) services(to, from pai.Version) error {
 			From: was.Release, To: to, Risk: riskOf(s.Impact, w, s.Name)}, after...))
 	}
 	leaving := b.leaving(ordered, newer)
-	stopSteps(&d, w, prefix+"stop/", leaving, false, started)
+	stopSteps(&d, w, prefix+"stop/", leaving, started)
 	record := d.add(w.RecordedServices != to, Step{ID: StepID(prefix + "record"), Kind: KindServices,
 		From: w.RecordedServices, To: to, Risk: pai.RiskNone}, last(d.steps)...)
 	if !work && len(leaving) == 0 && !d.needed[record] {

@@ -14,8 +14,24 @@ type Change struct {
 	What   string        `json:"what"`   // "Deployment pai-system/kueue", "program etcd", "file /opt/pai/…"
 	Action string        `json:"action"` // created, changed, deleted, kept
 	Fields []FieldChange `json:"fields,omitempty"`
+	// Restarts is set where the pods of a workload are replaced because of it.
+	Restarts bool `json:"restarts,omitempty"`
 	// Note says what comes of it, or why it is not known.
 	Note string `json:"note,omitempty"`
+}
+
+// Restarts lists the workloads whose pods the steps of a plan would replace, in
+// their order.
+func Restarts(p Plan, changes map[StepID][]Change) []string {
+	found := []string{}
+	for _, s := range p.Steps {
+		for _, c := range changes[s.ID] {
+			if c.Restarts {
+				found = append(found, c.What)
+			}
+		}
+	}
+	return found
 }
 
 // FieldChange is one field before and after; empty where it is not there.

@@ -106,7 +106,7 @@ func running(releases []release.Manifest, name pai.Version, machines ...string) 
 			}
 		}
 	}
-	start, err := Start(in, name, nil)
+	start, err := Start(in, name, Choice{})
 	if err != nil {
 		panic(err)
 	}

@@ -38,11 +38,10 @@ func Boot(in Input, pair pai.Pair) (Plan, error) {
 	return p, p.Validate()
 }
 
-// Start plans what makes the named services, all when no name is given, run
-// from a release: again where they do already, because their configuration may
+// Start plans what makes the chosen services run from a release: again where they do already, because their configuration may
 // have changed, and through the same hops as an upgrade where they are older.
 // It moves no Kubernetes.
-func Start(in Input, to pai.Version, names []string) (Plan, error) {
+func Start(in Input, to pai.Version, which Choice) (Plan, error) {
 	const verb = "service-start"
 	// Services that were all stopped are not forgotten: they go on from the
 	// release that they were of.
@@ -62,13 +61,13 @@ func Start(in Input, to pai.Version, names []string) (Plan, error) {
 		return Plan{}, pai.Errorf(pai.CodeRefused, "name release "+string(current.Services)+" or newer in the configuration",
 			"the services are those of release %s, and PAI does not go back to %s", current.Services, to)
 	case current.Services.Less(to) && current.Services != "":
-		return startNewer(in, pai.Version(row.Metadata.Name), names)
+		return startNewer(in, pai.Version(row.Metadata.Name), which)
 	}
 	if err := Compatible(in.Releases, pai.Pair{Services: to, Kubernetes: current.Kubernetes}); err != nil {
 		return Plan{}, err
 	}
 	steps, err := Services(in.World, to, in.Services[to], ServicesOptions{
-		Bundle: Bundle{Release: pai.Version(row.Metadata.Name), Digest: in.Digests[to]}, Names: names, Again: true, Former: in.Services[to],
+		Bundle: Bundle{Release: pai.Version(row.Metadata.Name), Digest: in.Digests[to]}, Choice: which, Again: true, Former: in.Services[to],
 		Migrations: in.migrationsTo(to)})
 	if err != nil {
 		return Plan{}, err
@@ -78,8 +77,8 @@ func Start(in Input, to pai.Version, names []string) (Plan, error) {
 }
 
 // startNewer goes to a newer release, which all services do together.
-func startNewer(in Input, to pai.Version, names []string) (Plan, error) {
-	if len(names) > 0 {
+func startNewer(in Input, to pai.Version, which Choice) (Plan, error) {
+	if !which.all() {
 		return Plan{}, pai.Errorf(pai.CodeRefused, "start all services, or upgrade: paictl upgrade apply --services --to "+string(to),
 			"services %s run, and single services do not go to release %s", in.World.Current.Services, to)
 	}
@@ -97,18 +96,14 @@ func startNewer(in Input, to pai.Version, names []string) (Plan, error) {
 	return p, nil
 }
 
-// StopPlan is the plan of `service stop` and, with wipe, `service delete`.
-func StopPlan(in Input, names []string, wipe bool) (Plan, error) {
+// StopPlan is the plan of `service stop`.
+func StopPlan(in Input, which Choice) (Plan, error) {
 	current := in.World.Current
-	services := in.Services[current.Services]
-	steps, err := Stop(in.World, services, names, wipe)
+	steps, err := Stop(in.World, in.Services[in.World.ServicesRelease()], which)
 	if err != nil {
 		return Plan{}, err
 	}
 	p := Plan{Verb: "service-stop", From: current, To: in.World.After(steps, in.Digests).Current, Hops: []Hop{}, Steps: steps}
-	if wipe {
-		p.Verb = "service-delete"
-	}
 	return p, p.Validate()
 }
 

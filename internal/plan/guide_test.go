@@ -11,7 +11,7 @@ import (
 // stopped is a world after `service stop`.
 func stopped(t *testing.T, in Input) Input {
 	t.Helper()
-	p, err := StopPlan(in, nil, false)
+	p, err := StopPlan(in, Choice{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func TestGuideStopAndStart(t *testing.T) {
 	}
 	in.World = in.World.After(kubernetes.Steps, in.Digests)
 	in = stopped(t, in)
-	p, err := Start(in, "v0.10", nil)
+	p, err := Start(in, "v0.10", Choice{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,11 +84,11 @@ func TestMigrationsFollowWhatIsStored(t *testing.T) {
 		{"upgrade", "v0.9", nil, func(in Input) (Plan, error) { return Upgrade(in, Target{Release: "v0.10"}) }, "services/v0.10/migrate/users-by-entry v0.9"},
 		{"nothing of the old form", "v0.9", func(w *World) { w.Unmigrated = nil },
 			func(in Input) (Plan, error) { return Upgrade(in, Target{Release: "v0.10"}) }, ""},
-		{"start of the older release", "v0.9", nil, func(in Input) (Plan, error) { return Start(in, "v0.9", nil) }, ""},
+		{"start of the older release", "v0.9", nil, func(in Input) (Plan, error) { return Start(in, "v0.9", Choice{}) }, ""},
 		{"killed just before it", "v0.10", func(w *World) { w.Unmigrated = []string{"users-by-entry"} },
 			func(in Input) (Plan, error) { return Upgrade(in, Target{Release: "v0.10"}) }, "services/v0.10/migrate/users-by-entry "},
 		{"one service that has nothing to do with it", "v0.10", func(w *World) { w.Unmigrated = []string{"users-by-entry"} },
-			func(in Input) (Plan, error) { return Start(in, "v0.10", []string{"prometheus"}) }, ""},
+			func(in Input) (Plan, error) { return Start(in, "v0.10", Choice{Names: []string{"prometheus"}}) }, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			in := running(twoReleases(), pai.Version(c.release), "master")

@@ -214,7 +214,7 @@ func yes(b bool) string {
 // kinds are all step kinds.
 func kinds() []Kind {
 	return []Kind{KindPrepare, KindPrograms, KindImages, KindRole, KindKubelet, KindUncordon, KindPKI, KindSnapshot, KindEtcd,
-		KindAPIServer, KindBootstrap, KindDNS, KindCommit, KindRestore, KindRecord, KindService, KindStop, KindMigrate, KindServices, KindClean, KindConfiguration}
+		KindAPIServer, KindBootstrap, KindDNS, KindCommit, KindRestore, KindRecord, KindService, KindRefresh, KindStop, KindDelete, KindVolume, KindMigrate, KindServices, KindClean, KindConfiguration}
 }
 
 // MovedError refuses to do a plan that is no longer the one that was shown.

@@ -283,32 +283,32 @@ func TestRefusals(t *testing.T) {
 			_, err := Boot(ten, pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"})
 			return err
 		}, pai.CodeRefused, "does not go back"},
-		{"start older", func() error { _, err := Start(ten, "v0.9", nil); return err }, pai.CodeRefused, "does not go back"},
+		{"start older", func() error { _, err := Start(ten, "v0.9", Choice{}); return err }, pai.CodeRefused, "does not go back"},
 		{"start on too old a Kubernetes", func() error {
 			in := nine
 			in.World = in.World.After([]Step{{Kind: KindStop, Target: "kueue"}}, nil)
 			in.World.Services, in.World.Current.Services, in.World.RecordedServices = map[string]Installed{}, "", ""
-			_, err := Start(in, "v0.10", nil)
+			_, err := Start(in, "v0.10", Choice{})
 			return err
 		}, pai.CodeRefused, "run on Kubernetes v0.10-pai or newer"},
-		{"start newer, which needs Kubernetes", func() error { _, err := Start(nine, "v0.10", nil); return err }, pai.CodeRefused, "moves no Kubernetes"},
+		{"start newer, which needs Kubernetes", func() error { _, err := Start(nine, "v0.10", Choice{}); return err }, pai.CodeRefused, "moves no Kubernetes"},
 		{"start older than what was stopped", func() error {
-			_, err := Start(stopped(t, ten), "v0.9", nil)
+			_, err := Start(stopped(t, ten), "v0.9", Choice{})
 			return err
 		}, pai.CodeRefused, "does not go back"},
 		{"start one newer than what was stopped", func() error {
 			in := stopped(t, nine)
 			in.World.Current.Kubernetes = "v0.10-pai"
-			_, err := Start(in, "v0.10", []string{"kueue"})
+			_, err := Start(in, "v0.10", Choice{Names: []string{"kueue"}})
 			return err
 		}, pai.CodeRefused, "single services"},
-		{"start one newer", func() error { _, err := Start(nine, "v0.10", []string{"kueue"}); return err }, pai.CodeRefused, "single services"},
-		{"start without Kubernetes", func() error { _, err := Start(input(bare("master"), two), "v0.9", nil); return err }, pai.CodeRefused, "no Kubernetes"},
+		{"start one newer", func() error { _, err := Start(nine, "v0.10", Choice{Names: []string{"kueue"}}); return err }, pai.CodeRefused, "single services"},
+		{"start without Kubernetes", func() error { _, err := Start(input(bare("master"), two), "v0.9", Choice{}); return err }, pai.CodeRefused, "no Kubernetes"},
 		{"no control plane", func() error {
 			_, err := Boot(input(noMaster, two), pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"})
 			return err
 		}, pai.CodeInvalid, "control plane"},
-		{"unknown service", func() error { _, err := StopPlan(nine, []string{"nope"}, false); return err }, pai.CodeUsage, "nope"},
+		{"unknown service", func() error { _, err := StopPlan(nine, Choice{Names: []string{"nope"}}); return err }, pai.CodeUsage, "nope"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := c.plan()
@@ -362,7 +362,7 @@ func TestNothingGoesBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	start, err := Start(in, "v0.9", nil)
+	start, err := Start(in, "v0.9", Choice{})
 	if err != nil {
 		t.Fatal(err)
 	}

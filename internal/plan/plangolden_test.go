@@ -70,15 +70,30 @@ func TestPlansGolden(t *testing.T) {
 		{"upgrade-several", func() (Plan, error) {
 			return upgrade(running(manyReleases(5), "v0.9", "master", "gpu-01"), Target{Release: "v0.13"})
 		}},
-		{"service-stop", func() (Plan, error) { return StopPlan(running(two, "v0.9", "master"), nil, false) }},
+		{"service-stop", func() (Plan, error) { return StopPlan(running(two, "v0.9", "master"), Choice{}) }},
 		{"service-stop-one", func() (Plan, error) {
-			return StopPlan(running(two, "v0.9", "master"), []string{"jobset"}, false)
+			return StopPlan(running(two, "v0.9", "master"), Choice{Names: []string{"jobset"}})
 		}},
 		{"service-start-one", func() (Plan, error) {
 			in := running(two, "v0.9", "master")
 			delete(in.World.Services, "jobset")
 			delete(in.World.Services, "rest-server")
-			return Start(in, "v0.9", []string{"rest-server"})
+			return Start(in, "v0.9", Choice{Names: []string{"rest-server"}})
+		}},
+		{"service-stop-skip", func() (Plan, error) {
+			return StopPlan(running(two, "v0.9", "master"), Choice{Skip: []string{"kueue", "storage"}})
+		}},
+		{"service-start-skip", func() (Plan, error) {
+			in := running(two, "v0.9", "master")
+			delete(in.World.Services, "jobset")
+			delete(in.World.Services, "rest-server")
+			return Start(in, "v0.9", Choice{Skip: []string{"kueue", "storage"}})
+		}},
+		{"service-refresh", func() (Plan, error) { return Refresh(running(two, "v0.9", "master"), nil, "v0.10") }},
+		{"service-delete", func() (Plan, error) {
+			in := running(two, "v0.10", "master")
+			in.Services["v0.10"][4].Volume = "prometheus"
+			return DeletePlan(in, "prometheus", true)
 		}},
 		{"clean", func() (Plan, error) {
 			return CleanPlan(running(two, "v0.9", "master", "gpu-01", "gpu-02").World, false)

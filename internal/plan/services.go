@@ -14,13 +14,16 @@ type Service struct {
 	Name          string
 	Prerequisites []string
 	Impact        pai.JobImpact
+	// Volume is the folder below /var/lib/pai in which it keeps its state; empty
+	// where it has none there.
+	Volume string `json:",omitempty"`
 }
 
 // ServicesOptions are what Services may be told besides the release.
 type ServicesOptions struct {
 	Bundle Bundle
-	// Names are the services to start, with their prerequisites; all when empty.
-	Names []string
+	// Choice is which services to start, with their prerequisites.
+	Choice
 	// Again plans the named services even where they are ready from the
 	// release already: their configuration may have changed.
 	Again bool
@@ -39,7 +42,7 @@ func Services(w World, to pai.Version, services []Service, o ServicesOptions) ([
 	if err != nil {
 		return nil, err
 	}
-	wanted, err := withPrerequisites(ordered, o.Names)
+	wanted, err := o.toStart(ordered, w)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +85,7 @@ func Services(w World, to pai.Version, services []Service, o ServicesOptions) ([
 	for _, id := range migrated {
 		work = work || d.needed[id]
 	}
-	if len(o.Names) == 0 {
+	if o.all() {
 		work = stopDeparted(&d, w, prefix+"stop/", to, ordered, o.Former, slices.Concat(started, migrated)) || work
 		record := d.add(w.RecordedServices != to, Step{ID: StepID(prefix + "record"), Kind: KindServices,
 			From: w.RecordedServices, To: to, Risk: pai.RiskNone}, last(d.steps)...)
@@ -131,42 +134,36 @@ func stopDeparted(d *draft, w World, prefix string, to pai.Version, services, fo
 		}
 		leaving = append(leaving, s)
 	}
-	stopSteps(d, w, prefix, leaving, false, after)
+	stopSteps(d, w, prefix, leaving, after)
 	return len(leaving) > 0
 }
 
-// Stop plans the steps that stop the named services and those that need them,
-// in the reverse order of their prerequisites; all when no name is given. Only
-// what is installed is stopped. Wipe takes the state away as well.
-func Stop(w World, services []Service, names []string, wipe bool) ([]Step, error) {
+// Stop plans the steps that stop the chosen services and those that need them,
+// in the reverse order of their prerequisites. Only what is installed is
+// stopped.
+func Stop(w World, services []Service, which Choice) ([]Step, error) {
 	ordered, err := Order(services)
 	if err != nil {
 		return nil, err
 	}
-	stop := map[string]bool{}
-	for _, n := range names {
-		if !slices.ContainsFunc(ordered, func(s Service) bool { return s.Name == n }) {
-			return nil, unknownService(n, ordered)
-		}
-		stop[n] = true
+	stop, err := which.toStop(ordered, w)
+	if err != nil {
+		return nil, err
 	}
 	var affected []Service
 	for _, s := range ordered {
-		if len(names) == 0 || slices.ContainsFunc(s.Prerequisites, func(p string) bool { return stop[p] }) {
-			stop[s.Name] = true
-		}
-		if _, installed := w.Services[s.Name]; stop[s.Name] && (installed || !w.APIReachable || wipe) {
+		if stop[s.Name] && mayRun(w, s.Name) {
 			affected = append(affected, s)
 		}
 	}
 	var d draft
-	stopSteps(&d, w, "services/stop/", affected, wipe, nil)
+	stopSteps(&d, w, "services/stop/", affected, nil)
 	return d.final(), nil
 }
 
 // stopSteps adds stops for services that are given in the order of their
 // prerequisites.
-func stopSteps(d *draft, w World, prefix string, services []Service, wipe bool, gate []StepID) {
+func stopSteps(d *draft, w World, prefix string, services []Service, gate []StepID) {
 	for _, s := range slices.Backward(services) {
 		after := slices.Clone(gate)
 		for _, other := range services {
@@ -175,7 +172,7 @@ func stopSteps(d *draft, w World, prefix string, services []Service, wipe bool, 
 			}
 		}
 		d.add(true, Step{ID: StepID(prefix + s.Name), Kind: KindStop, Target: s.Name,
-			From: w.Services[s.Name].Release, Risk: riskOf(s.Impact, w, s.Name), Wipe: wipe}, after...)
+			From: w.Services[s.Name].Release, Risk: riskOf(s.Impact, w, s.Name)}, after...)
 	}
 }
 
@@ -222,34 +219,4 @@ func Order(services []Service) ([]Service, error) {
 		delete(left, names[i])
 	}
 	return ordered, nil
-}
-
-// withPrerequisites is the set of the named services and all that they need.
-func withPrerequisites(ordered []Service, names []string) (map[string]bool, error) {
-	wanted := map[string]bool{}
-	for _, n := range names {
-		if !slices.ContainsFunc(ordered, func(s Service) bool { return s.Name == n }) {
-			return nil, unknownService(n, ordered)
-		}
-		wanted[n] = true
-	}
-	for _, s := range slices.Backward(ordered) {
-		if len(names) == 0 {
-			wanted[s.Name] = true
-		}
-		if wanted[s.Name] {
-			for _, p := range s.Prerequisites {
-				wanted[p] = true
-			}
-		}
-	}
-	return wanted, nil
-}
-
-func unknownService(name string, services []Service) error {
-	var names []string
-	for _, s := range services {
-		names = append(names, s.Name)
-	}
-	return pai.Errorf(pai.CodeUsage, "the services are "+strings.Join(names, ", "), "there is no service %q", name)
 }

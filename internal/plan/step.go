@@ -16,6 +16,9 @@ import (
 //	services/<release>/stop/<service>            a service that the release no longer has
 //	services/<release>/record                    that all services are of a release
 //	services/stop/<service>                      a service stopped on its own
+//	services/refresh/<service>                   a service brought in line with the configuration
+//	services/delete/<service>                    a service deleted
+//	services/delete/<service>/volume             the files that it kept on machines
 //	clean/machine/<name>                         Kubernetes taken off a machine
 //	uncordon/machine/<name>                      a cordon of PAI's own taken back on its own
 //	configuration/schema-<n>                     the configuration moved to a schema version
@@ -28,8 +31,8 @@ type StepID string
 type Kind string
 
 // The step kinds. Target is a machine's name for the machine kinds, a
-// service's name for the service kinds, a migration's for KindMigrate, and
-// empty for the others.
+// service's name for the service kinds, a volume's for KindVolume, a migration's
+// for KindMigrate, and empty for the others.
 const (
 	KindPrepare   Kind = "machine-prepare"   // folders, kernel settings, host names, unit files
 	KindPrograms  Kind = "machine-programs"  // the programs of one Kubernetes version
@@ -47,7 +50,10 @@ const (
 	KindRestore   Kind = "cluster-restore"   // etcd as it was before a commit, and the older API server on it
 	KindRecord    Kind = "cluster-record"    // the version the cluster now runs, written where readers look
 	KindService   Kind = "service"           // one PAI service applied and ready
+	KindRefresh   Kind = "service-refresh"   // one PAI service as the configuration has it, at the release that it is of
 	KindStop      Kind = "service-stop"      // one PAI service taken away, its state kept
+	KindDelete    Kind = "service-delete"    // one PAI service taken away, and the records of it
+	KindVolume    Kind = "service-volume"    // a folder of a service's state deleted on every machine
 	KindMigrate   Kind = "migrate"           // one thing that PAI stores, in the form of another release
 	KindServices  Kind = "services-record"   // the release the services now are of, written where readers look
 	KindClean     Kind = "machine-clean"     // Kubernetes taken off one machine
@@ -55,6 +61,12 @@ const (
 	// and makes it name what is being moved to; the target is "schema <n>".
 	KindConfiguration Kind = "configuration"
 )
+
+// OfService reports whether steps of the kind change a PAI service, so that what
+// it declares of its impact on jobs holds for them.
+func (k Kind) OfService() bool {
+	return k == KindService || k == KindRefresh || k == KindStop || k == KindDelete
+}
 
 // Role is a long-running program on a machine, with a link and a unit of its
 // own: /opt/pai/role/<role> and pai-<role>.service.
@@ -90,7 +102,7 @@ type Step struct {
 	// Emulate is the upstream minor ("1.35") that a control-plane program of a
 	// newer one behaves as, until the hop is committed; empty for none.
 	Emulate string `json:"emulate,omitempty"`
-	// Wipe is set on KindClean and KindStop when state goes as well.
+	// Wipe is set on KindClean, KindDelete and KindVolume when state goes as well.
 	Wipe bool `json:"wipe,omitempty"`
 }
 

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"pai.dev/pai/internal/pai"
@@ -38,7 +39,7 @@ func Text(p Plan, impact map[StepID][]pai.JobRef) string {
 func writeStep(b *strings.Builder, s Step, jobs []pai.JobRef) {
 	move := ""
 	switch {
-	case s.Kind == KindStop && s.Wipe, s.Kind == KindClean && s.Wipe:
+	case s.Wipe:
 		move = "deletes its data"
 	case s.From != "" && s.To != "" && s.From != s.To:
 		move = fmt.Sprintf("%s → %s", s.From, s.To)
@@ -58,7 +59,7 @@ func writeStep(b *strings.Builder, s Step, jobs []pai.JobRef) {
 // phase is what groups the steps of one hop: the part and the version.
 func (s Step) phase() string {
 	parts := strings.SplitN(string(s.ID), "/", 3)
-	if len(parts) < 3 || parts[1] == "stop" || parts[1] == "machine" {
+	if len(parts) < 3 || slices.Contains([]string{"stop", "refresh", "delete", "machine"}, parts[1]) {
 		return parts[0]
 	}
 	return parts[0] + "/" + parts[1]

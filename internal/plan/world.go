@@ -14,6 +14,8 @@ type World struct {
 	Machines []Machine            `json:"machines"`
 	Services map[string]Installed `json:"services"`
 	Jobs     []pai.Job            `json:"jobs"`
+	// Queued are the jobs that have neither begun to run nor ended.
+	Queued []pai.JobRef `json:"queued,omitempty"`
 	// Current is the pair that the cluster runs; a version is empty where
 	// nothing is installed. Kubernetes is what cluster-record wrote last: it
 	// changes at the end of a hop, so that a hop that was left half-done is
@@ -86,6 +88,15 @@ func OldestInstalled(services map[string]Installed) pai.Version {
 		}
 	}
 	return oldest
+}
+
+// ServicesRelease is the release that the services are of, also when all of
+// them are stopped; empty where none was ever started.
+func (w World) ServicesRelease() pai.Version {
+	if w.Current.Services != "" {
+		return w.Current.Services
+	}
+	return w.RecordedServices
 }
 
 // Running returns the jobs of which a container runs.

@@ -106,6 +106,9 @@ func (s Service) check(folder string) []error {
 	if volume, isVolume := strings.CutPrefix(s.State, "volume:"); s.State != "none" && s.State != "cluster" && (!isVolume || volume == "") {
 		problems = append(problems, fmt.Errorf("state is %q, not one of none, cluster, volume:NAME", s.State))
 	}
+	if volume, is := strings.CutPrefix(s.State, "volume:"); is && volume != "" && volume != s.Name {
+		problems = append(problems, fmt.Errorf("state is %q, and a volume has the name of its service: volume:%s", s.State, s.Name))
+	}
 	for _, pattern := range s.Omit {
 		if kind, name, ok := strings.Cut(pattern, "/"); !ok || kind == "" || name == "" {
 			problems = append(problems, fmt.Errorf("omit has %q, which is not Kind/name", pattern))
@@ -137,6 +140,15 @@ func checkTogether(services []Service) []error {
 		problems = append(problems, fmt.Errorf("the services %s need each other in a circle", strings.Join(circle, " → ")))
 	}
 	return problems
+}
+
+// Planned is the service as the planner knows it.
+func (s Service) Planned() plan.Service {
+	volume, _ := strings.CutPrefix(s.State, "volume:")
+	if volume == s.State {
+		volume = ""
+	}
+	return plan.Service{Name: s.Name, Prerequisites: s.Prerequisites, Impact: s.JobImpact, Volume: volume}
 }
 
 // circles returns each circle of prerequisites once, starting at its first

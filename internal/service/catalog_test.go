@@ -27,6 +27,7 @@ func TestCatalogReportsEverythingAtOnce(t *testing.T) {
 		"b/service.yaml": "name: b\nprerequisites: [c, nowhere]\njobImpact: none\nstate: none\n",
 		"c/service.yaml": "name: c\nprerequisites: [a]\njobImpact: some\nstate: none\n",
 		"d/service.yaml": "name: other\njobImpact: none\nstate: disk\ncolour: red\nomit: [NoSlash]\n",
+		"f/service.yaml": "name: f\njobImpact: none\nstate: volume:images\n",
 		"e/chart/x":      "a folder without service.yaml",
 	}))
 	if err == nil {
@@ -39,6 +40,7 @@ func TestCatalogReportsEverythingAtOnce(t *testing.T) {
 		`d/service.yaml: name is "other", the folder is "d"`,
 		`field colour not found`,
 		`state is "disk"`,
+		`state is "volume:images", and a volume has the name of its service: volume:f`,
 		`omit has "NoSlash", which is not Kind/name`,
 		`e: read service.yaml`,
 	} {

@@ -2,7 +2,9 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -11,7 +13,6 @@ import (
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
-	"pai.dev/pai/internal/release"
 )
 
 const (
@@ -25,16 +26,26 @@ const (
 	readyTimeout = 5 * time.Minute
 )
 
+// Bundle is the content of a release; *release.Bundle is one.
+type Bundle interface {
+	Source
+	// Services has a folder for each service.
+	Services() fs.FS
+}
+
 // Deps is what carrying out service steps needs.
 type Deps struct {
 	Config *config.Config
 	// Bundle may be nil for steps that only take away.
-	Bundle   *release.Bundle
+	Bundle   Bundle
 	Kube     func(ctx context.Context) (*kube.Client, error)
 	Progress func(format string, args ...any)
 	// Before is run for a service before it is applied, by service; for what
 	// must exist first and is no part of a chart.
 	Before map[string]func(ctx context.Context, client *kube.Client) error
+	// Refreshed hears what a refresh did to a service's objects, as soon as it
+	// did; nil hears nothing.
+	Refreshed func(ctx context.Context, service string, changes kube.ChangeSet) error
 }
 
 // Doers carry out the service kinds.
@@ -42,7 +53,7 @@ func Doers(d Deps) plan.Doers {
 	if d.Progress == nil {
 		d.Progress = func(string, ...any) {}
 	}
-	return plan.Doers{plan.KindService: starter{d}, plan.KindStop: stopper{d}}
+	return plan.Doers{plan.KindService: starter{d}, plan.KindRefresh: refresher{starter{d}}, plan.KindStop: stopper{d}, plan.KindDelete: deleter{stopper{d}}}
 }
 
 func (d Deps) client(ctx context.Context) (*kube.Client, error) {
@@ -105,12 +116,8 @@ func (d starter) Done(ctx context.Context, s plan.Step) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	inv, err := client.Inventory(ctx, inventoryPrefix+s.Target)
-	if err != nil || inv == nil || inv.State != kube.InventoryApplied {
+	if applied, err := wasApplied(ctx, client, s, want); err != nil || !applied {
 		return false, err
-	}
-	if inv.Record[recordRelease] != string(s.To) || inv.Record[recordHash] != want.hash {
-		return false, nil
 	}
 	refs := make([]kube.Ref, len(want.objs))
 	for i, obj := range want.objs {
@@ -120,9 +127,24 @@ func (d starter) Done(ctx context.Context, s plan.Step) (bool, error) {
 	return err == nil && len(unready) == 0, err
 }
 
+// wasApplied reports whether exactly what is wanted was the last that was
+// applied, and to its end.
+func wasApplied(ctx context.Context, client *kube.Client, s plan.Step, want wanted) (bool, error) {
+	inv, err := client.Inventory(ctx, inventoryPrefix+s.Target)
+	if err != nil || inv == nil || inv.State != kube.InventoryApplied {
+		return false, err
+	}
+	return inv.Record[recordRelease] == string(s.To) && inv.Record[recordHash] == want.hash, nil
+}
+
 // Do applies the service, waits until it is ready, and only then deletes what
 // it replaced.
 func (d starter) Do(ctx context.Context, s plan.Step) error {
+	return d.apply(ctx, s, func(kube.ChangeSet) error { return nil })
+}
+
+// apply tells what it did to objects as soon as it did, also where it then fails.
+func (d starter) apply(ctx context.Context, s plan.Step, tell func(kube.ChangeSet) error) error {
 	want, err := d.wanted(ctx, s)
 	if err != nil {
 		return err
@@ -146,7 +168,7 @@ func (d starter) Do(ctx context.Context, s plan.Step) error {
 	}
 	opts := kube.ApplyOptions{Inventory: inventoryPrefix + s.Target, Record: map[string]string{recordRelease: string(s.To)}}
 	changes, err := client.Apply(ctx, want.objs, opts)
-	if err != nil {
+	if err := errors.Join(err, tell(changes)); err != nil {
 		return fmt.Errorf("apply service %s: %w", s.Target, err)
 	}
 	d.Progress("%s: %s", s.Target, changes)
@@ -157,59 +179,13 @@ func (d starter) Do(ctx context.Context, s plan.Step) error {
 	}
 	opts.Record[recordHash] = want.hash
 	pruned, err := client.Prune(ctx, want.objs, opts)
-	if err != nil {
+	if err := errors.Join(err, tell(pruned)); err != nil {
 		return fmt.Errorf("remove what service %s no longer has: %w", s.Target, err)
 	}
-	if n := pruned.Count(kube.Deleted); n > 0 {
+	if n := pruned.Count(kube.Deleted); n > 0 && s.Kind == plan.KindRefresh {
+		d.Progress("%s: %d objects that it no longer has were deleted", s.Target, n)
+	} else if n > 0 {
 		d.Progress("%s: %d objects of the former release deleted", s.Target, n)
-	}
-	return nil
-}
-
-// stopper takes one service away.
-type stopper struct{ Deps }
-
-// keeps says what stays when a service is stopped: definitions, whatever holds
-// state or jobs; with wipe only what kube never deletes.
-func keeps(wipe bool) func(*unstructured.Unstructured) bool {
-	return func(obj *unstructured.Unstructured) bool {
-		if wipe {
-			return false
-		}
-		switch obj.GetKind() {
-		case "CustomResourceDefinition", "PersistentVolumeClaim", "PersistentVolume":
-			return true
-		}
-		return obj.GetAnnotations()[kube.AnnotationHolds] != ""
-	}
-}
-
-// Done is true when nothing is left that stopping would delete.
-func (d stopper) Done(ctx context.Context, s plan.Step) (bool, error) {
-	client, err := d.client(ctx)
-	if err != nil {
-		return false, err
-	}
-	inv, err := client.Inventory(ctx, inventoryPrefix+s.Target)
-	if err != nil || inv == nil {
-		return err == nil, err
-	}
-	if inv.State != kube.InventoryStopped {
-		return false, nil
-	}
-	left, err := client.Deletable(ctx, inv.Name, keeps(s.Wipe))
-	return err == nil && len(left) == 0, err
-}
-
-// Do deletes the service's objects; webhooks first, so that nothing is refused
-// for want of an answer.
-func (d stopper) Do(ctx context.Context, s plan.Step) error {
-	client, err := d.client(ctx)
-	if err != nil {
-		return err
-	}
-	if err := client.DeleteInventory(ctx, inventoryPrefix+s.Target, keeps(s.Wipe)); err != nil {
-		return fmt.Errorf("stop service %s: %w", s.Target, err)
 	}
 	return nil
 }

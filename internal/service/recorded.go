@@ -222,10 +222,15 @@ func (d starter) remember(ctx context.Context, client *kube.Client, want wanted,
 			return fmt.Errorf("record service %s: %w", want.service.Name, err)
 		}
 	}
-	for _, s := range obsolete(have, release, len(secrets)) {
+	return forget(ctx, client, want.service.Name, obsolete(have, release, len(secrets)))
+}
+
+// forget deletes parts of the records of a service.
+func forget(ctx context.Context, client *kube.Client, service string, parts []corev1.Secret) error {
+	for _, s := range parts {
 		ref := kube.Ref{Version: "v1", Kind: "Secret", Namespace: s.Namespace, Name: s.Name}
 		if err := client.Delete(ctx, ref, s.UID); err != nil {
-			return fmt.Errorf("forget an old record of service %s: %w", want.service.Name, err)
+			return fmt.Errorf("forget an old record of service %s: %w", service, err)
 		}
 	}
 	return nil

@@ -133,7 +133,7 @@ func catalog(b *release.Bundle) ([]plan.Service, error) {
 	}
 	var list []plan.Service
 	for _, sv := range services {
-		list = append(list, plan.Service{Name: sv.Name, Prerequisites: sv.Prerequisites, Impact: sv.JobImpact})
+		list = append(list, sv.Planned())
 	}
 	return list, nil
 }

@@ -1,0 +1,124 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+)
+
+// stopper takes one service away.
+type stopper struct{ Deps }
+
+// keeps says what stays when a service is stopped: definitions, whatever holds
+// state or jobs; with wipe only what kube never deletes.
+func keeps(wipe bool) func(*unstructured.Unstructured) bool {
+	return func(obj *unstructured.Unstructured) bool {
+		if wipe {
+			return false
+		}
+		switch obj.GetKind() {
+		case "CustomResourceDefinition", "PersistentVolumeClaim", "PersistentVolume":
+			return true
+		}
+		return obj.GetAnnotations()[kube.AnnotationHolds] != ""
+	}
+}
+
+// Done is true when nothing is left that stopping would delete.
+func (d stopper) Done(ctx context.Context, s plan.Step) (bool, error) {
+	client, err := d.client(ctx)
+	if err != nil {
+		return false, err
+	}
+	inv, err := client.Inventory(ctx, inventoryPrefix+s.Target)
+	if err != nil || inv == nil {
+		return err == nil, err
+	}
+	if inv.State != kube.InventoryStopped {
+		return false, nil
+	}
+	left, err := client.Deletable(ctx, inv.Name, keeps(s.Wipe))
+	return err == nil && len(left) == 0, err
+}
+
+// Do deletes the service's objects; webhooks first, so that nothing is refused
+// for want of an answer.
+func (d stopper) Do(ctx context.Context, s plan.Step) error {
+	client, err := d.client(ctx)
+	if err != nil {
+		return err
+	}
+	if err := client.DeleteInventory(ctx, inventoryPrefix+s.Target, keeps(s.Wipe)); err != nil {
+		return fmt.Errorf("stop service %s: %w", s.Target, err)
+	}
+	return nil
+}
+
+// deleter takes one service away, and what was recorded of it for a way back;
+// with wipe its state as well.
+type deleter struct{ stopper }
+
+// Done is true when nothing is left that deleting would delete.
+func (d deleter) Done(ctx context.Context, s plan.Step) (bool, error) {
+	if stopped, err := d.stopper.Done(ctx, s); err != nil || !stopped {
+		return false, err
+	}
+	client, err := d.client(ctx)
+	if err != nil {
+		return false, err
+	}
+	records, err := listRecorded(ctx, client, s.Target)
+	return err == nil && len(records) == 0, err
+}
+
+// Do deletes the service's objects, and the records of it last: while something
+// is left, a way back is too.
+func (d deleter) Do(ctx context.Context, s plan.Step) error {
+	client, err := d.client(ctx)
+	if err != nil {
+		return err
+	}
+	if err := canLetGo(ctx, client, s); err != nil {
+		return err
+	}
+	if err := client.DeleteInventory(ctx, inventoryPrefix+s.Target, keeps(s.Wipe)); err != nil {
+		return fmt.Errorf("delete service %s: %w", s.Target, err)
+	}
+	records, err := listRecorded(ctx, client, s.Target)
+	if err != nil {
+		return err
+	}
+	return forget(ctx, client, s.Target, records)
+}
+
+// canLetGo refuses to delete state that only the service itself can let go of
+// while the service does not run: its deletion would begin, and never end.
+func canLetGo(ctx context.Context, client *kube.Client, s plan.Step) error {
+	inv, err := client.Inventory(ctx, inventoryPrefix+s.Target)
+	if err != nil || inv == nil || inv.State != kube.InventoryStopped {
+		return err
+	}
+	var held []string
+	keep := keeps(s.Wipe)
+	_, err = client.Deletable(ctx, inv.Name, func(obj *unstructured.Unstructured) bool {
+		own := func(f string) bool {
+			return !strings.HasPrefix(f, "kubernetes.io/") && f != "foregroundDeletion" && f != "orphan"
+		}
+		if obj.GetKind() != "CustomResourceDefinition" && slices.ContainsFunc(obj.GetFinalizers(), own) {
+			held = append(held, kube.RefOf(obj).String())
+		}
+		return keep(obj)
+	})
+	if err != nil || !s.Wipe || len(held) == 0 {
+		return err
+	}
+	return pai.Errorf(pai.CodeRefused, "start it, and delete it while it runs: paictl service start "+s.Target,
+		"service %s is stopped, and only it can let go of its state: %s", s.Target, strings.Join(held, ", "))
+}
