@@ -23,7 +23,7 @@ func (w *world) releases() []pai.Version {
 	}
 	for _, s := range w.Plan.Steps {
 		switch s.Kind {
-		case plan.KindService, plan.KindImages:
+		case plan.KindService, plan.KindRefresh, plan.KindImages:
 			add(s.To)
 		case plan.KindPrograms:
 			for _, r := range w.Releases {

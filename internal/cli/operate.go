@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -103,6 +104,9 @@ func (f operateFlags) show(ctx context.Context, env *Env, v view, s *upgrade.Ses
 		if shown.Changes, err = s.Diff(ctx, p.Plan); err != nil {
 			return err
 		}
+		if p.Plan.Verb == verbRefresh {
+			shown.WouldRestart = plan.Restarts(p.Plan, shown.Changes)
+		}
 	}
 	var err error
 	if f.dryRun {
@@ -120,6 +124,8 @@ func (f operateFlags) show(ctx context.Context, env *Env, v view, s *upgrade.Ses
 type planView struct {
 	plan.Plan
 	Changes map[plan.StepID][]plan.Change `json:"changes,omitempty"`
+	// WouldRestart are the workloads that a refresh would restart; nil for other plans.
+	WouldRestart []string `json:"wouldRestart,omitzero"`
 }
 
 func (v planView) write(out io.Writer, p upgrade.Preview) error {
@@ -127,7 +133,22 @@ func (v planView) write(out io.Writer, p upgrade.Preview) error {
 		return err
 	}
 	_, err := fmt.Fprint(out, plan.DiffText(p.Plan, v.Changes))
+	if err != nil || v.WouldRestart == nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "\nWould restart %s.\n", listed(v.WouldRestart))
 	return err
+}
+
+// verbRefresh is the verb of upgrade.Session.RefreshServices.
+const verbRefresh = "service-refresh"
+
+// listed is a list in a sentence.
+func listed(names []string) string {
+	if len(names) == 0 {
+		return "nothing"
+	}
+	return strings.Join(names, ", ")
 }
 
 func showBeforeDoing(env *Env, v view, shown planView, p upgrade.Preview) error {
@@ -136,7 +157,13 @@ func showBeforeDoing(env *Env, v view, shown planView, p upgrade.Preview) error 
 		return nil
 	}
 	if len(p.Plan.Steps) == 0 {
+		for _, n := range p.Plan.Notes {
+			env.Progressf("Note: %s.", n)
+		}
 		env.Progressf("%s: nothing to do, %s.", p.Plan.Verb, describePair(p.Plan.To))
+		if p.Plan.Verb == verbRefresh {
+			env.Progressf("Nothing was changed, and nothing restarted.")
+		}
 		return nil
 	}
 	return shown.write(env.Err, p)

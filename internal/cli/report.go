@@ -20,6 +20,9 @@ func writeReport(out io.Writer, op pai.Operation) error {
 		p.linef("  services      %s → %s", op.From.Services, op.To.Services)
 	}
 	p.linef("  steps         %s", countSteps(op.Steps))
+	if op.Verb == verbRefresh {
+		writeRefreshed(p, op.Refreshed)
+	}
 	for _, w := range op.Waiting {
 		p.linef("  waiting       %s, until its jobs have ended: %s", w.Machine, jobNames(w.Jobs))
 	}
@@ -40,6 +43,18 @@ func writeReport(out io.Writer, op pai.Operation) error {
 		p.linef("  %s", interruptedLine(i))
 	}
 	return p.err
+}
+
+// writeRefreshed prints which objects changed, and what was restarted for it.
+func writeRefreshed(p *printer, services []pai.ServiceChanges) {
+	var restarted []string
+	for _, s := range services {
+		for _, o := range s.Objects {
+			p.linef("  %-13s %s", o.Action, o.Object)
+		}
+		restarted = append(restarted, s.Restarted...)
+	}
+	p.linef("  restarted     %s", listed(restarted))
 }
 
 func countSteps(steps []pai.StepRecord) string {

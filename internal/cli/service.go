@@ -15,42 +15,10 @@ import (
 func newServiceCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "service",
-		Short: "Start, stop and look at the PAI services",
+		Short: "Start, stop, refresh, delete and look at the PAI services",
 	}
-	cmd.AddCommand(newServiceStartCommand(env), newServiceStopCommand(env), newServiceStatusCommand(env))
-	return cmd
-}
-
-func newServiceStartCommand(env *Env) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "start [NAME…]",
-		Short: "Start services, or all of them, prerequisites first",
-		Long: `Start services, or all of them, prerequisites first, at the release that the
-configuration names. What already runs as it should is left alone.`,
-	}
-	t := addTarget(env, cmd)
-	f := addOperateFlags(cmd)
-	f.skip = addSkipCheck(cmd)
-	cmd.RunE = func(cmd *cobra.Command, names []string) error {
-		return operateOn(cmd.Context(), t, *f, "start services",
-			func(s *upgrade.Session) (upgrade.Goal, error) { return s.StartServices(names), nil })
-	}
-	return cmd
-}
-
-func newServiceStopCommand(env *Env) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "stop [NAME…]",
-		Short: "Stop services, or all of them, in the reverse of their starting order",
-		Long: `Stop services, or all of them, in the reverse of their starting order. Jobs that
-run go on; their state, and that of the services, stays.`,
-	}
-	t := addTarget(env, cmd)
-	f := addOperateFlags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, names []string) error {
-		return operateOn(cmd.Context(), t, *f, "stop services",
-			func(s *upgrade.Session) (upgrade.Goal, error) { return s.StopServices(names), nil })
-	}
+	cmd.AddCommand(newServiceStartCommand(env), newServiceStopCommand(env), newServiceRefreshCommand(env),
+		newServiceDeleteCommand(env), newServiceStatusCommand(env))
 	return cmd
 }
 

@@ -15,6 +15,7 @@ import (
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/release"
 	"pai.dev/pai/internal/upgrade"
 )
@@ -66,7 +67,7 @@ func runUp(ctx context.Context, env *Env, releaseName string, machines int, f op
 		return err
 	}
 	defer s.Close()
-	for _, goal := range []upgrade.Goal{s.Bootup(), s.StartServices(nil)} {
+	for _, goal := range []upgrade.Goal{s.Bootup(), s.StartServices(plan.Choice{})} {
 		if _, err := operate(ctx, env, s, goal, f); err != nil {
 			return err
 		}

@@ -69,7 +69,7 @@ func TestDataPathServiceUnderAJob(t *testing.T) {
 		}
 	}
 	state(corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Now()}}, corev1.PodRunning)
-	for _, kind := range []plan.Kind{plan.KindService, plan.KindStop} {
+	for _, kind := range []plan.Kind{plan.KindService, plan.KindRefresh, plan.KindStop, plan.KindDelete} {
 		want("while the job runs", "storage", kind, true)
 		want("while the job runs", "metrics", kind, false)
 	}

@@ -43,8 +43,10 @@ type Decision struct {
 const (
 	AcceptInterrupt = "interrupt-jobs"
 	// AcceptLoss: what was written since a snapshot of etcd is lost.
-	AcceptLoss  = "lose-writes-since-snapshot"
-	acceptEvict = "evict-jobs:"
+	AcceptLoss = "lose-writes-since-snapshot"
+	// AcceptStrand: jobs that wait in a queue will not start.
+	AcceptStrand = "strand-jobs"
+	acceptEvict  = "evict-jobs:"
 )
 
 // AcceptEvict is the name of the risk that the jobs of a machine are ended.
@@ -54,10 +56,10 @@ func AcceptEvict(machine string) string { return acceptEvict + machine }
 func CheckAccepted(names []string) error {
 	for _, n := range names {
 		machine, evict := strings.CutPrefix(n, acceptEvict)
-		if n == AcceptInterrupt || n == AcceptLoss || (evict && machine != "") {
+		if n == AcceptInterrupt || n == AcceptLoss || n == AcceptStrand || (evict && machine != "") {
 			continue
 		}
-		return pai.Errorf(pai.CodeUsage, "use --accept-risk="+AcceptInterrupt+" or --accept-risk="+AcceptEvict("MACHINE"), "%q is not the name of a risk", n)
+		return pai.Errorf(pai.CodeUsage, "use --accept-risk="+AcceptInterrupt+", --accept-risk="+AcceptStrand+" or --accept-risk="+AcceptEvict("MACHINE"), "%q is not the name of a risk", n)
 	}
 	return nil
 }

@@ -125,6 +125,12 @@ type factsGiven struct {
 	facts    Facts
 	kubelets Fact[map[string]string]
 	asked    *[]string
+	queued   Fact[[]pai.JobRef]
+}
+
+func (g factsGiven) Queued(context.Context) Fact[[]pai.JobRef] {
+	*g.asked = append(*g.asked, "queued")
+	return g.queued
 }
 
 func (g factsGiven) Jobs(context.Context) Fact[[]pai.Job] {
@@ -182,7 +188,7 @@ func TestGuardCheck(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var asked []string
-			g, err := New(factsGiven{test.facts, test.kubelets, &asked}, nil, test.accepted)
+			g, err := New(factsGiven{facts: test.facts, kubelets: test.kubelets, asked: &asked}, nil, test.accepted)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -210,7 +216,7 @@ func TestGuardCheck(t *testing.T) {
 
 func TestAcceptedRisksAreNames(t *testing.T) {
 	t.Parallel()
-	for name, ok := range map[string]bool{"interrupt-jobs": true, "evict-jobs:gpu-01": true, "evict-jobs:": false, "evict-jobs": false, "all": false, "": false} {
+	for name, ok := range map[string]bool{"interrupt-jobs": true, "strand-jobs": true, "evict-jobs:gpu-01": true, "evict-jobs:": false, "evict-jobs": false, "all": false, "": false} {
 		if err := CheckAccepted([]string{name}); (err == nil) != ok {
 			t.Errorf("%q: %v, want it accepted: %v", name, err, ok)
 		}

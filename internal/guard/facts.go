@@ -89,6 +89,8 @@ type KubeletConfig struct {
 type MachineFacts interface {
 	// Jobs are all running jobs.
 	Jobs(ctx context.Context) Fact[[]pai.Job]
+	// Queued are the jobs that have neither begun to run nor ended.
+	Queued(ctx context.Context) Fact[[]pai.JobRef]
 	// Containers are the living containers of a machine.
 	Containers(ctx context.Context, machine string) Fact[[]running.Container]
 	// Machine gathers the other facts about the target of a step.

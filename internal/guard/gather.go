@@ -61,6 +61,21 @@ func (l Live) Jobs(ctx context.Context) Fact[[]pai.Job] {
 	return Known(live)
 }
 
+// Queued are the jobs that have neither begun to run nor ended.
+func (l Live) Queued(ctx context.Context) Fact[[]pai.JobRef] {
+	ctx, cancel := within(ctx, "list the jobs that wait")
+	defer cancel()
+	api, err := l.API(ctx)
+	if err != nil {
+		return Unknown[[]pai.JobRef](fmt.Errorf("reach the API: %w", err))
+	}
+	jobs, err := running.Jobs(ctx, api.Clientset(), api.Dynamic())
+	if err != nil {
+		return Unknown[[]pai.JobRef](err)
+	}
+	return Observed(running.Queued(ctx, api.Dynamic(), jobs))
+}
+
 // Containers are the living containers of a machine.
 func (l Live) Containers(ctx context.Context, name string) Fact[[]running.Container] {
 	host, err := l.host(name)

@@ -55,6 +55,11 @@ func (d Decision) Err(step plan.Step) error {
 // Decide gathers what a decision about the step rests on, and decides.
 func (g *Guard) Decide(ctx context.Context, step plan.Step) Decision {
 	risk := Risk(step, g.impacts)
+	if needed := neededBy(step, g.impacts); needed.queued {
+		if d := decideDelete(step, needed, g.facts.Queued(ctx), func() Fact[[]pai.Job] { return g.facts.Jobs(ctx) }, g.accepted); d.Verdict != Go {
+			return d
+		}
+	}
 	switch risk {
 	case pai.RiskNone:
 		return Decide(step, risk, Facts{}, g.accepted)

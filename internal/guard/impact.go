@@ -14,7 +14,7 @@ import (
 // The API's absence touches no running container; a change to a machine can
 // touch the jobs with running pods on it, a service on the data path every job.
 func Impact(step plan.Step, world plan.World, impacts map[string]pai.JobImpact) []pai.JobRef {
-	return refs(touched(step, Risk(step, impacts), world.Running()))
+	return Impacts([]plan.Step{step}, world, impacts)[step.ID]
 }
 
 // Impacts is Impact of many steps, without those that touch no job. It looks at
@@ -33,7 +33,14 @@ func Impacts(steps []plan.Step, world plan.World, impacts map[string]pai.JobImpa
 		if s.Target != "" && slices.Contains([]pai.Risk{pai.RiskNode, pai.RiskEviction}, Risk(s, impacts)) {
 			candidates = byMachine[s.Target]
 		}
-		if jobs := refs(touched(s, Risk(s, impacts), candidates)); len(jobs) > 0 {
+		jobs := refs(touched(s, Risk(s, impacts), candidates))
+		if needed := neededBy(s, impacts); needed.queued {
+			jobs = sortRefs(append(jobs, world.Queued...))
+			if needed.running {
+				jobs = sortRefs(append(jobs, refs(running)...))
+			}
+		}
+		if len(jobs) > 0 {
 			found[s.ID] = jobs
 		}
 	}
@@ -43,7 +50,7 @@ func Impacts(steps []plan.Step, world plan.World, impacts map[string]pai.JobImpa
 // Risk is what running jobs may notice of a step: what the planner wrote on it
 // or, for a service, what the service declares, whichever is worse.
 func Risk(step plan.Step, impacts map[string]pai.JobImpact) pai.Risk {
-	if step.Kind != plan.KindService && step.Kind != plan.KindStop {
+	if !step.Kind.OfService() {
 		return step.Risk
 	}
 	switch impacts[step.Target] {
@@ -97,6 +104,10 @@ func refs(jobs []pai.Job) []pai.JobRef {
 	for _, j := range jobs {
 		list = append(list, j.JobRef)
 	}
+	return sortRefs(list)
+}
+
+func sortRefs(list []pai.JobRef) []pai.JobRef {
 	slices.SortFunc(list, func(a, b pai.JobRef) int {
 		return slices.Compare([]string{a.String(), a.VirtualCluster}, []string{b.String(), b.VirtualCluster})
 	})

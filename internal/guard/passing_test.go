@@ -19,6 +19,9 @@ type factsLater struct {
 }
 
 func (l factsLater) Jobs(context.Context) Fact[[]pai.Job] { return busy().Jobs }
+func (l factsLater) Queued(context.Context) Fact[[]pai.JobRef] {
+	return Known([]pai.JobRef(nil))
+}
 func (l factsLater) Containers(context.Context, string) Fact[[]running.Container] {
 	return busy().Containers
 }

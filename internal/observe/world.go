@@ -13,6 +13,7 @@ import (
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/observe/running"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/service"
 )
@@ -126,6 +127,9 @@ func readCluster(ctx context.Context, src Source, w *plan.World) error {
 	w.Current.Services = plan.OldestInstalled(w.Services)
 	if w.Jobs, err = Jobs(ctx, client); err != nil {
 		return fmt.Errorf("read the jobs: %w", err)
+	}
+	if w.Queued, err = running.Queued(ctx, client.Dynamic(), w.Jobs); err != nil {
+		return err
 	}
 	return nil
 }

@@ -46,11 +46,29 @@ type Operation struct {
 	// it did. The machine itself shows whether it still is.
 	Cordoned []Cordon `json:"cordoned,omitempty"`
 
+	// Refreshed says what a refresh did to each service that it touched.
+	Refreshed []ServiceChanges `json:"refreshed,omitempty"`
+
 	Report
 
 	AcceptedRisks []string     `json:"acceptedRisks,omitempty"`
 	SkippedChecks []string     `json:"skippedChecks,omitempty"`
 	Steps         []StepRecord `json:"steps"`
+}
+
+// ServiceChanges are what was done to the objects of a service, and the
+// workloads that were restarted because of it.
+type ServiceChanges struct {
+	Service   string         `json:"service"`
+	Objects   []ObjectChange `json:"objects"`
+	Restarted []string       `json:"restarted"`
+}
+
+// ObjectChange is one object and what was done to it: created, configured,
+// deleted or kept.
+type ObjectChange struct {
+	Object string `json:"object"`
+	Action string `json:"action"`
 }
 
 // StepRecord is what became of one step.

@@ -24,7 +24,7 @@ func DefaultDeadlines(k plan.Kind) Deadlines {
 	switch k {
 	case plan.KindPrograms, plan.KindImages: // gigabytes over a slow line
 		d.Do = time.Hour
-	case plan.KindService, plan.KindDNS, plan.KindKubelet:
+	case plan.KindService, plan.KindRefresh, plan.KindDNS, plan.KindKubelet:
 		d.Verify = 5 * time.Minute
 	}
 	return d

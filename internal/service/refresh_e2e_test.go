@@ -159,7 +159,7 @@ func prometheus(t *testing.T) fstest.MapFS {
 		copyInto(t, files, needed, os.DirFS("../../services/"+needed))
 	}
 	files["prometheus/objects.yaml.tmpl"] = &fstest.MapFile{Data: []byte(`
-{{- if gt .Config.Services.Prometheus.ScrapeInterval 20 }}
+{{- if gt .Config.Services.Prometheus.ScrapeInterval 50 }}
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: slow}
@@ -188,7 +188,7 @@ func TestRefreshRestartsNoMoreThanItMust(t *testing.T) {
 	s.refresh("prometheus: Service pai-system/prometheus configured")
 
 	// What it does: its pod must read the file anew. And something comes.
-	s.deps.Config.Services.Prometheus.ScrapeInterval = 30
+	s.deps.Config.Services.Prometheus.ScrapeInterval = 60
 	s.refresh("prometheus: ConfigMap pai-system/prometheus configured", "prometheus: ConfigMap pai-system/slow created",
 		"prometheus: Deployment pai-system/prometheus configured", "restarted Deployment pai-system/prometheus")
 	s.deps.Config.Services.Prometheus.ScrapeInterval = config.DefaultScrapeInterval

@@ -43,7 +43,7 @@ func (s *Session) doersFor(step plan.Step) (plan.Doers, error) {
 		return nil, err
 	}
 	onMachines := cluster.Deps{Config: s.Config, Hosts: s.Hosts, Kube: s.Kube, Progress: s.progress}
-	inCluster := service.Deps{Config: s.Config, Kube: s.Kube, Progress: s.progress,
+	inCluster := service.Deps{Config: s.Config, Kube: s.Kube, Progress: s.progress, Refreshed: s.refreshed.note,
 		Before: map[string]func(context.Context, *kube.Client) error{"rest-server": s.ensureAccess(step.To)}}
 	if bundle != nil {
 		onMachines.Bundle, inCluster.Bundle = bundle, bundle
@@ -52,6 +52,7 @@ func (s *Session) doersFor(step plan.Step) (plan.Doers, error) {
 	maps.Copy(all, cluster.Doers(onMachines))
 	maps.Copy(all, service.Doers(inCluster))
 	all[plan.KindMigrate] = migrator{s.Kube}
+	all[plan.KindVolume] = volumes{s}
 	all[plan.KindConfiguration] = configuration{s}
 	return all, nil
 }
@@ -60,9 +61,9 @@ func (s *Session) doersFor(step plan.Step) (plan.Doers, error) {
 // that bring nothing.
 func (s *Session) bundleFor(step plan.Step) (*release.Bundle, error) {
 	switch step.Kind {
-	case plan.KindClean, plan.KindStop, plan.KindUncordon, plan.KindMigrate, plan.KindServices, plan.KindConfiguration:
+	case plan.KindClean, plan.KindStop, plan.KindDelete, plan.KindVolume, plan.KindUncordon, plan.KindMigrate, plan.KindServices, plan.KindConfiguration:
 		return nil, nil
-	case plan.KindService, plan.KindImages:
+	case plan.KindService, plan.KindRefresh, plan.KindImages:
 		b, err := s.Bundle(step.To)
 		if err != nil && step.Kind == plan.KindService && step.Back() {
 			return nil, nil // what goes back was recorded in the cluster

@@ -58,27 +58,50 @@ func (s *Session) Clean(wipe bool) Goal {
 	}}
 }
 
-// StartServices starts services, all of them when none is named, at the
-// release that the configuration names.
-func (s *Session) StartServices(names []string) Goal {
+// StartServices starts the chosen services at the release that the
+// configuration names.
+func (s *Session) StartServices(which plan.Choice) Goal {
 	return Goal{Verb: "service-start", look: true, stage: check.Services, release: s.Config.Pair().Services, Plan: func(w plan.World) (plan.Plan, error) {
 		to := s.Config.Pair().Services
 		in, err := s.input(w, to)
 		if err != nil {
 			return plan.Plan{}, err
 		}
-		return plan.Start(in, to, names)
+		return plan.Start(in, to, which)
 	}}
 }
 
-// StopServices stops services, all of them when none is named.
-func (s *Session) StopServices(names []string) Goal {
+// StopServices stops the chosen services.
+func (s *Session) StopServices(which plan.Choice) Goal {
 	return Goal{Verb: "service-stop", Plan: func(w plan.World) (plan.Plan, error) {
-		in, err := s.input(w, w.Current.Services)
+		in, err := s.input(w, w.ServicesRelease())
 		if err != nil {
 			return plan.Plan{}, err
 		}
-		return plan.StopPlan(in, names, false)
+		return plan.StopPlan(in, which)
+	}}
+}
+
+// RefreshServices brings services, all that run when none is named, in line
+// with the configuration, at the release that they are of.
+func (s *Session) RefreshServices(names []string) Goal {
+	return Goal{Verb: "service-refresh", look: true, Plan: func(w plan.World) (plan.Plan, error) {
+		in, err := s.input(w, w.ServicesRelease())
+		if err != nil {
+			return plan.Plan{}, err
+		}
+		return plan.Refresh(in, names, s.Config.Pair().Services)
+	}}
+}
+
+// DeleteService takes one service away, with its state when wipe is set.
+func (s *Session) DeleteService(name string, wipe bool) Goal {
+	return Goal{Verb: "service-delete", look: true, Plan: func(w plan.World) (plan.Plan, error) {
+		in, err := s.input(w, w.ServicesRelease())
+		if err != nil {
+			return plan.Plan{}, err
+		}
+		return plan.DeletePlan(in, name, wipe)
 	}}
 }
 

@@ -184,7 +184,7 @@ func (s *Session) refuseEarly(ctx context.Context, p plan.Plan, accept []string)
 }
 
 func judgedEarly(step plan.Step) bool {
-	return step.Risk == pai.RiskEviction || step.Kind == plan.KindService || step.Kind == plan.KindStop
+	return step.Risk == pai.RiskEviction || step.Kind.OfService()
 }
 
 // unchanged plans again now that the lock is held. What was shown is what is
@@ -265,6 +265,7 @@ func (s *Session) carryOut(ctx context.Context, goal Goal, p plan.Plan, world pl
 	}
 	accepted := func(i pai.Interruption) bool { return admit.accepted(o.Accept, i) }
 	defer w.tell(o.Watching)()
+	defer s.refreshed.into(entry)()
 	x := run.Executor{
 		Doers: doers, Guard: s.guarded(goal, p, admit.check, o.Accept), Limit: limit, Stop: o.SafeStop, Record: entry.Step,
 		Halt: func() error {

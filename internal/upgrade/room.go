@@ -42,7 +42,7 @@ func makeRoom(ctx context.Context, n nodes, p plan.Plan, w plan.World) (room, er
 
 func rollsPods(p plan.Plan) bool {
 	for _, s := range p.Steps {
-		if s.Kind == plan.KindService || s.Kind == plan.KindDNS {
+		if s.Kind == plan.KindService || s.Kind == plan.KindRefresh || s.Kind == plan.KindDNS {
 			return true
 		}
 	}

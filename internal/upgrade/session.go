@@ -35,6 +35,8 @@ type Session struct {
 
 	aim config.Aim // what the configuration is being moved to
 
+	refreshed refreshed
+
 	mu      sync.Mutex
 	kube    *kube.Client
 	bundles map[pai.Version]*release.Bundle
