@@ -367,3 +367,29 @@ func letGo(t *testing.T, client *kube.Client) {
 		t.Fatal(err)
 	}
 }
+
+// What a release's programs write into the objects of its charts is not taken
+// for a change to be undone: a refresh would else never find a service in line.
+func TestChartsAreInLineOnceApplied(t *testing.T) {
+	t.Parallel()
+	client := kubetest.Start(t).Client
+	for _, name := range []string{"kueue", "jobset"} {
+		for place := range 2 {
+			objs := chartObjects(t, name, place)
+			opts := kube.ApplyOptions{Inventory: "test-" + name, Prune: true}
+			if _, err := client.Apply(t.Context(), objs, opts); err != nil {
+				t.Fatal(err)
+			}
+			inject(t, client, objs, newCA(t))
+			changes, err := client.Diff(t.Context(), objs, opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range changes {
+				if c.Action != plan.Kept {
+					t.Errorf("%s of release %d: applied, and still %+v", name, place, c)
+				}
+			}
+		}
+	}
+}
