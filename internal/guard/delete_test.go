@@ -29,7 +29,7 @@ func TestGuardOfDeletions(t *testing.T) {
 	}{
 		"jobs do without it":                     {service: "metrics", wipe: true, queued: waiting, jobs: busy().Jobs},
 		"nobody needs it":                        {service: "queue", wipe: true, queued: Known([]pai.JobRef(nil)), jobs: Known([]pai.Job(nil))},
-		"jobs wait for it":                       {service: "queue", queued: waiting, refused: "jobs that wait would not start without queue; running jobs it could touch: bob~later", next: "--accept-risk=strand-jobs"},
+		"jobs wait for it":                       {service: "queue", queued: waiting, refused: "jobs that wait would not start without queue; jobs it could touch: bob~later", next: "--accept-risk=strand-jobs"},
 		"a stop only makes them wait":            {service: "queue", stop: true, queued: waiting},
 		"jobs wait for it, accepted":             {service: "queue", queued: waiting, accepted: []string{AcceptStrand}},
 		"jobs wait for it, another accepted":     {service: "queue", queued: waiting, accepted: []string{AcceptInterrupt}, refused: "would not start"},
@@ -63,11 +63,8 @@ func TestGuardOfDeletions(t *testing.T) {
 				return
 			}
 			var e *pai.Error
-			if !errors.As(err, &e) || e.Code != pai.CodeRefused || !strings.Contains(e.Message, strings.Split(test.refused, ";")[0]) || !strings.Contains(e.Next, test.next) {
+			if !errors.As(err, &e) || e.Code != pai.CodeRefused || !strings.Contains(e.Message, test.refused) || !strings.Contains(e.Next, test.next) {
 				t.Errorf("got %v, want a refusal that says %q, and to do %q", err, test.refused, test.next)
-			}
-			if test.service == "queue" && test.queued.known && len(test.queued.value) > 0 && !strings.Contains(err.Error(), "bob~later") {
-				t.Errorf("%v does not name the job", err)
 			}
 		})
 	}

@@ -47,7 +47,7 @@ func (d Decision) Err(step plan.Step) error {
 		code, message = pai.CodeWaiting, fmt.Sprintf("%s has to wait: %s", step.ID, d.Reason)
 	}
 	if len(d.Jobs) > 0 {
-		message += fmt.Sprintf("; running jobs it could touch: %s", joinRefs(d.Jobs))
+		message += fmt.Sprintf("; jobs it could touch: %s", joinRefs(d.Jobs))
 	}
 	return &pai.Error{Code: code, Message: message, Next: d.Next}
 }

@@ -82,6 +82,7 @@ func (o *operator) guide(t *testing.T) {
 			t.Errorf("the users were not migrated: %v", keys)
 		}
 	})
+	t.Run("services are refreshed and deleted with no more restarts than that needs", func(t *testing.T) { o.serviceVerbs(t, before) })
 	t.Run("then nothing is left to upgrade", func(t *testing.T) {
 		var p struct{ Steps []struct{ ID string } }
 		o.json(&p, "upgrade", "plan")
