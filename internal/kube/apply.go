@@ -174,7 +174,7 @@ func (c *Client) applyRetrying(ctx context.Context, obj *unstructured.Unstructur
 	var change Change
 	err := c.try(ctx, "apply "+RefOf(obj).String(), func(ctx context.Context) error {
 		var err error
-		_, change, err = c.applyOnce(ctx, obj)
+		change, err = c.applyOnce(ctx, obj)
 		return err
 	})
 	return change, err
@@ -182,26 +182,26 @@ func (c *Client) applyRetrying(ctx context.Context, obj *unstructured.Unstructur
 
 // applyOnce applies one object with one attempt. Whether it was created or
 // changed is seen by comparing with what was there just before.
-func (c *Client) applyOnce(ctx context.Context, obj *unstructured.Unstructured) (*unstructured.Unstructured, Change, error) {
+func (c *Client) applyOnce(ctx context.Context, obj *unstructured.Unstructured) (Change, error) {
 	change := Change{Object: RefOf(obj)}
 	resource, err := c.resource(RefOf(obj))
 	if err != nil {
-		return nil, change, err
+		return change, err
 	}
 	before, err := resource.Get(ctx, obj.GetName(), metav1.GetOptions{})
 	if err != nil && !isNotFound(err) {
-		return nil, change, err
+		return change, err
 	}
 	existed := err == nil
 	if existed && dropsConversion(before, obj) {
 		patch := []byte(`{"spec":{"conversion":{"strategy":"None","webhook":null}}}`)
 		if _, err := resource.Patch(ctx, obj.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: pai.FieldManager}); err != nil {
-			return nil, change, err
+			return change, err
 		}
 	}
 	after, err := resource.Apply(ctx, obj.GetName(), obj, metav1.ApplyOptions{FieldManager: pai.FieldManager, Force: true})
 	if err != nil {
-		return nil, change, err
+		return change, err
 	}
 	switch {
 	case !existed:
@@ -212,7 +212,7 @@ func (c *Client) applyOnce(ctx context.Context, obj *unstructured.Unstructured) 
 		change.Action = Configured
 		change.Restarted = isWorkload(change.Object) && !reflect.DeepEqual(podTemplate(before), podTemplate(after))
 	}
-	return after, change, nil
+	return change, nil
 }
 
 // isWorkload reports whether an object's pods are replaced when their template

@@ -160,7 +160,7 @@ func (c *Client) EnsureNamespace(ctx context.Context, name string) error {
 		if !isNotFound(err) {
 			return err
 		}
-		_, _, err = c.applyOnce(ctx, namespaceObject(name))
+		_, err = c.applyOnce(ctx, namespaceObject(name))
 		return err
 	})
 }

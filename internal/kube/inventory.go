@@ -162,7 +162,7 @@ func (c *Client) writeInventory(ctx context.Context, inv *Inventory) error {
 		"data": data,
 	}}
 	return c.try(ctx, "write inventory "+inv.Name, func(ctx context.Context) error {
-		_, _, err := c.applyOnce(ctx, cm)
+		_, err := c.applyOnce(ctx, cm)
 		return err
 	})
 }

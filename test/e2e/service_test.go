@@ -39,7 +39,7 @@ func (o *operator) serviceVerbs(t *testing.T, before []container) {
 		t.Helper()
 		report := o.run(10*time.Minute, "service", "refresh", "--yes")
 		for _, line := range want {
-			if !regexp.MustCompile(`(?m)^ +`+line+`$`).MatchString(report) {
+			if !regexp.MustCompile(`(?m)^ +` + line + `$`).MatchString(report) {
 				t.Errorf("the report has no line %q:\n%s", line, report)
 			}
 		}
