@@ -8,6 +8,7 @@ import (
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/release"
+	"pai.dev/pai/internal/revision"
 	"pai.dev/pai/internal/service"
 )
 
@@ -26,6 +27,9 @@ type Goal struct {
 	look bool
 	// target is what an upgrade was asked for.
 	target pai.Target
+	// applies lists the parts that are at the configuration's revision once a
+	// plan is done; nil where the configuration is not applied at all.
+	applies func(plan.Plan) []revision.Part
 	// study finds what a plan means beyond its steps, when it is shown and
 	// again when it matters; allow is asked before such a plan begins.
 	study func(ctx context.Context, p plan.Plan, w plan.World) (study, error)
@@ -41,7 +45,7 @@ type study struct {
 
 // Bootup makes the machines run the Kubernetes that the configuration names.
 func (s *Session) Bootup() Goal {
-	return Goal{Verb: "k8s-bootup", look: true, stage: check.Boot, release: s.releaseOf(s.Config.Pair().Kubernetes), Plan: func(w plan.World) (plan.Plan, error) {
+	return Goal{Verb: "k8s-bootup", look: true, stage: check.Boot, release: s.releaseOf(s.Config.Pair().Kubernetes), applies: whole(revision.Kubernetes), Plan: func(w plan.World) (plan.Plan, error) {
 		pair := s.Config.Pair()
 		in, err := s.input(w, pair.Services)
 		if err != nil {
@@ -61,7 +65,7 @@ func (s *Session) Clean(wipe bool) Goal {
 // StartServices starts services, all of them when none is named, at the
 // release that the configuration names.
 func (s *Session) StartServices(names []string) Goal {
-	return Goal{Verb: "service-start", look: true, stage: check.Services, release: s.Config.Pair().Services, Plan: func(w plan.World) (plan.Plan, error) {
+	return Goal{Verb: "service-start", look: true, stage: check.Services, release: s.Config.Pair().Services, applies: wholeUnless(names, revision.Services), Plan: func(w plan.World) (plan.Plan, error) {
 		to := s.Config.Pair().Services
 		in, err := s.input(w, to)
 		if err != nil {
@@ -100,7 +104,8 @@ func (s *Session) Upgrade(target plan.Target) Goal {
 			to = p.To
 			return p, err
 		},
-		begin: func() error { return s.moveConfiguration(to, target.Release) },
+		begin:   func() error { return s.moveConfiguration(to, target.Release) },
+		applies: moved,
 	}
 }
 

@@ -3,9 +3,84 @@
 package e2e
 
 import (
+	"context"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
 )
+
+// sharing has a second operator, who pulls the configuration into a folder of
+// his own and pushes a change, while the first one's folder falls behind.
+func (o *operator) sharing(t *testing.T) {
+	type row struct {
+		Revision   int
+		By, Why    string
+		AppliedTo  []string
+		Operations []struct{ Verb, Outcome string }
+	}
+	var history []row
+	o.json(&history, "config", "history")
+	first, last := history[0], history[len(history)-1]
+	if first.Revision != 1 || first.Why != "k8s-bootup" || !slices.ContainsFunc(first.Operations, func(op struct{ Verb, Outcome string }) bool { return op.Verb == "service-start" }) {
+		t.Errorf("the first revision is %+v", first)
+	}
+	if !slices.Equal(last.AppliedTo, []string{"kubernetes", "services"}) || !strings.HasPrefix(last.Why, "upgrade") || !strings.Contains(last.By, "@") {
+		t.Errorf("after the upgrade the newest revision is %+v", last)
+	}
+	inAPI := strings.Fields(o.kubectl("get secrets -n pai-system -l pai.dev/configuration-revision -o name"))
+	if len(inAPI) != len(history) {
+		t.Errorf("the API holds %v of %d revisions", inAPI, len(history))
+	}
+
+	bob := filepath.Join(t.TempDir(), "bob")
+	o.run(time.Minute, "config", "pull", "-p", bob)
+	services := filepath.Join(bob, "services-configuration.yaml")
+	data, err := os.ReadFile(services)
+	if err != nil || !strings.Contains(string(data), "scrape_interval: 30") {
+		t.Fatalf("%v:\n%s", err, data)
+	}
+	if err := os.WriteFile(services, []byte(strings.Replace(string(data), "scrape_interval: 30", "scrape_interval: 15", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var changes []struct{ Key, Before, After string }
+	o.json(&changes, "config", "diff", "-p", bob)
+	if len(changes) != 1 || changes[0].Key != "prometheus.scrape_interval" || changes[0].Before != "30" || changes[0].After != "15" {
+		t.Errorf("bob's change is %+v", changes)
+	}
+	o.run(time.Minute, "config", "push", "-p", bob, "--cluster-id", "local", "-m", "look more often")
+
+	var status struct {
+		Configuration struct {
+			Newest  struct{ Revision int }
+			Pending []string
+			Folder  string
+		}
+	}
+	o.json(&status, "cluster", "status")
+	if c := status.Configuration; c.Newest.Revision != last.Revision+1 || !slices.Contains(c.Pending, "services") || c.Folder != "behind" {
+		t.Errorf("after bob's push: %+v", c)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if _, err := o.try(ctx, nil, "service", "start", "--yes"); exitCode(err) != 3 || !strings.Contains(err.Error(), "look more often") {
+		t.Errorf("a folder that is behind was applied: %v", err)
+	}
+	o.run(time.Minute, "config", "rollback", "-p", bob, "--cluster-id", "local", "1")
+	if back, err := os.ReadFile(services); err != nil || strings.Contains(string(back), "scrape_interval: 15") {
+		t.Errorf("bob's folder did not go back: %v\n%s", err, back)
+	}
+	// Revision 1 names what ran then; to go on as before, the change is taken back instead.
+	o.run(time.Minute, "config", "rollback", "-p", bob, "--cluster-id", "local", "-m", "as it was", strconv.Itoa(last.Revision))
+	o.run(time.Minute, "config", "pull")
+	o.json(&status, "cluster", "status")
+	if c := status.Configuration; len(c.Pending) > 0 || c.Folder != "" {
+		t.Errorf("after all was taken back: %+v", c)
+	}
+}
 
 // configuration is the content of a folder beside the local cluster's
 // configuration, by file.
@@ -18,7 +93,7 @@ func (o *operator) configuration(folder string) map[string]string {
 	}
 	content := map[string]string{}
 	for _, e := range entries {
-		if e.IsDir() {
+		if e.IsDir() || strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
 		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
