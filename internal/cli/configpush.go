@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -86,6 +87,9 @@ func pushConfig(ctx context.Context, t *target, s *upgrade.Session, why string, 
 	if result.Changes, err = sinceNewest(f, c); err != nil {
 		return err
 	}
+	if over == 0 && f.Behind() {
+		return errors.Join(showTheirs(ctx, env, s, f), f.Pushable(dir))
+	}
 	if !result.New || dryRun {
 		return env.Show(result, func(out io.Writer) error { return writePushed(out, result) })
 	}
@@ -104,6 +108,35 @@ func pushConfig(ctx context.Context, t *target, s *upgrade.Session, why string, 
 		_, err := fmt.Fprintf(out, "%s is revision %d now. Nothing was applied yet.\n", dir, result.Revision)
 		return err
 	})
+}
+
+// showTheirs shows what others changed since the folder was pushed or pulled.
+func showTheirs(ctx context.Context, env *Env, s *upgrade.Session, f upgrade.Folder) error {
+	if f.Base == 0 {
+		return nil
+	}
+	store, err := s.Revisions()
+	if err != nil {
+		return err
+	}
+	base, err := store.Get(ctx, f.Base)
+	if err != nil {
+		return err
+	}
+	before, err := configOf(base)
+	if err != nil {
+		return err
+	}
+	after, err := configOf(*f.Newest)
+	if err != nil {
+		return err
+	}
+	theirs, err := differences(before, after)
+	if err != nil {
+		return err
+	}
+	env.Progressf("%s changed:", f.Newest.Info)
+	return writeDifferences(env.Err, theirs)
 }
 
 // sinceNewest is what a folder changes of the newest revision.

@@ -36,42 +36,44 @@ func moved(p plan.Plan) []revision.Part {
 	return parts
 }
 
-// noteRevision is a plan's notes with what is said of the configuration that
-// it applies. A folder that would undo what somebody else pushed is refused
-// before anything is shown.
-func (s *Session) noteRevision(ctx context.Context, goal Goal, p plan.Plan) ([]string, error) {
+// Applies is the revision that a plan applies.
+type Applies struct {
+	Number int `json:"revision"`
+	// New is true where it is made of the folder when the plan is carried out.
+	New bool `json:"new"`
+}
+
+func (a Applies) String() string {
+	if a.New {
+		return fmt.Sprintf("The configuration becomes revision %d, which this applies.", a.Number)
+	}
+	return fmt.Sprintf("This applies revision %d of the configuration.", a.Number)
+}
+
+// mayApply looks which revision a goal applies. A folder that would undo what
+// somebody else pushed is refused before anything is shown.
+func (s *Session) mayApply(ctx context.Context, goal Goal) (*Applies, error) {
 	if goal.applies == nil || s.Hosts[s.Config.Master().Hostname] == nil {
-		return p.Notes, nil // without the machine nothing will be done, and the plan says why
+		return nil, nil // without the machine nothing will be done, and the plan says why
 	}
 	f, err := s.Folder(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := f.pushable(s.Config.Dir); err != nil {
-		return nil, err
-	}
-	if len(p.Steps) == 0 {
-		return p.Notes, nil
-	}
-	note := fmt.Sprintf("It applies revision %d of the configuration.", f.Number())
-	if !f.Unchanged() {
-		note = fmt.Sprintf("It stores the configuration in %s as revision %d, and applies that.", s.Config.Dir, f.Number())
-	}
-	return append(p.Notes[:len(p.Notes):len(p.Notes)], note), nil
+	return &Applies{Number: f.Number(), New: !f.Unchanged()}, f.Pushable(s.Config.Dir)
 }
 
 // applyRevision makes sure that what a goal is about to apply is a revision.
 // The caller holds the lock.
 func (s *Session) applyRevision(ctx context.Context, goal Goal) (err error) {
-	s.revision = 0
+	s.revision, s.why = 0, goal.Verb
 	if goal.applies == nil {
 		return nil
 	}
-	why := goal.Verb
 	if to := goal.target.Release; to != "" {
-		why += " to " + string(to)
+		s.why += " to " + string(to)
 	}
-	s.revision, err = s.pushFolder(ctx, why, 0)
+	s.revision, err = s.pushFolder(ctx, s.why, 0)
 	return err
 }
 

@@ -67,7 +67,7 @@ func (c configuration) Do(ctx context.Context, _ plan.Step) error {
 	s.progress("The configuration in %s is of schema %d now; the former files are in %s.", s.Config.Dir, u.To, former)
 	s.Config.Layout.SchemaVersion = u.To
 	s.name(s.aim.Pair)
-	s.revision, err = s.pushFolder(ctx, fmt.Sprintf("upgrade, to schema %d", u.To), 0)
+	s.revision, err = s.pushFolder(ctx, fmt.Sprintf("%s, schema %d", s.why, u.To), 0)
 	return err
 }
 

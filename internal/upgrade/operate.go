@@ -44,6 +44,9 @@ type Options struct {
 type Preview struct {
 	Plan   plan.Plan
 	Impact map[plan.StepID][]pai.JobRef
+	// Revision is that of the configuration which it applies; nil where it
+	// applies none.
+	Revision *Applies
 
 	study study
 	world plan.World // that it was planned from
@@ -66,7 +69,7 @@ func (s *Session) Operate(ctx context.Context, goal Goal, o Options) (pai.Operat
 			o.Notice("jobs that were not there when the plan was saved: %s", strings.Join(jobs, ", "))
 		}
 	}
-	if preview.Plan.Notes, err = s.noteRevision(ctx, goal, preview.Plan); err != nil {
+	if preview.Revision, err = s.mayApply(ctx, goal); err != nil {
 		return pai.Operation{}, err
 	}
 	if err := o.Show(preview); err != nil {

@@ -46,10 +46,15 @@ func (f Folder) Number() int {
 	return f.newest() + 1
 }
 
-// pushable refuses a folder that would undo what somebody else pushed.
-func (f Folder) pushable(dir string) error {
+// Behind reports whether pushing the folder would undo what somebody else pushed.
+func (f Folder) Behind() bool {
+	return f.Newest != nil && !f.Unchanged() && f.Base != f.newest()
+}
+
+// Pushable refuses a folder that would undo what somebody else pushed.
+func (f Folder) Pushable(dir string) error {
 	switch {
-	case f.Newest == nil || f.Unchanged() || f.Base == f.newest():
+	case !f.Behind():
 		return nil
 	case f.Base == 0:
 		return pai.Errorf(pai.CodeRefused, fmt.Sprintf("see what it would change with: paictl config diff -p %s\nand take the newest with: paictl config pull -p %s (it keeps your files beside the folder)\nor put this folder over it with: paictl config push -p %s --over %d", dir, dir, dir, f.newest()),
@@ -151,7 +156,7 @@ func pushFolder(ctx context.Context, store *revision.Store, dir, clusterID, why 
 		return 0, err
 	}
 	if over == 0 || over != f.newest() {
-		if err := f.pushable(dir); err != nil {
+		if err := f.Pushable(dir); err != nil {
 			return 0, err
 		}
 	}

@@ -229,16 +229,22 @@ func TestWhatIsPushedAndNotApplied(t *testing.T) {
 	s.edit(ann, config.ServicesFile, "server-port: 9186", "server-port: 9187")
 	expect(ann, nil, FolderChanged)
 	s.pushes(ann, 2)
-	expect(ann, both, "")
-	expect(bob, both, FolderBehind)
+	expect(ann, []revision.Part{revision.Services}, "") // a service's port is nothing to the machines
+	expect(bob, []revision.Part{revision.Services}, FolderBehind)
 	if err := s.store.MarkApplied(ctx, 2, both...); err != nil {
 		t.Fatal(err)
 	}
 	// What cannot matter to a part is not pending for it.
 	s.edit(ann, config.ServicesFile, "release: v0.10", "release: v0.9")
-	s.edit(ann, config.ServicesFile, "# ", "#  ")
 	s.pushes(ann, 3)
 	expect(ann, []revision.Part{revision.Services}, "")
+	if err := s.store.MarkApplied(ctx, 3, revision.Services); err != nil {
+		t.Fatal(err)
+	}
+	s.edit(ann, config.ServicesFile, "# ", "#  ")
+	s.edit(ann, config.KubernetesFile, "9000-9999", "9000-9998")
+	s.pushes(ann, 4)
+	expect(ann, both, "")
 }
 
 // What an operation says of the configuration before it begins, and leaves

@@ -3,7 +3,6 @@ package upgrade
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/pai"
@@ -58,7 +57,7 @@ func configurationState(ctx context.Context, store *revision.Store, dir, cluster
 	}
 	switch {
 	case f.Unchanged():
-	case f.pushable(dir) != nil:
+	case f.Behind():
 		state.Folder = FolderBehind
 	default:
 		state.Folder = FolderChanged
@@ -87,15 +86,19 @@ func pending(ctx context.Context, store *revision.Store, part revision.Part, at 
 	if before == nil || after == nil {
 		return true, nil
 	}
-	changes, err := config.Diff(before, after)
-	return err != nil || slices.ContainsFunc(changes, func(d config.Difference) bool { return d.Key != othersVersion(part) }), nil
+	changes, err := config.Diff(concerning(part, *before), concerning(part, *after))
+	return err != nil || len(changes) > 0, nil
 }
 
-// othersVersion is the key of the version of the other part: the one thing in
-// a configuration that a part certainly does not depend on.
-func othersVersion(part revision.Part) string {
-	if part == revision.Kubernetes {
-		return "cluster.common.release"
+// concerning is what of a configuration can matter to a part: not the version
+// of the other one, and to machines nothing of the services but what they all
+// share.
+func concerning(part revision.Part, c config.Config) *config.Config {
+	if part == revision.Services {
+		c.Kubernetes.Version = ""
+		return &c
 	}
-	return "kubernetes.version"
+	c.Services = config.Services{Cluster: c.Services.Cluster}
+	c.Services.Cluster.Common.Release = ""
+	return &c
 }

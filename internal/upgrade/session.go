@@ -38,6 +38,7 @@ type Session struct {
 	// revision is that of the configuration which the operation under way
 	// applies; zero where it applies none.
 	revision int
+	why      string // the reason of revisions that the operation makes
 	// revisions is nil until it is asked for (Revisions).
 	revisions *revision.Store
 

@@ -61,13 +61,16 @@ func (o *operator) sharing(t *testing.T) {
 		}
 	}
 	o.json(&status, "cluster", "status")
-	if c := status.Configuration; c.Newest.Revision != last.Revision+1 || !slices.Contains(c.Pending, "services") || c.Folder != "behind" {
+	if c := status.Configuration; c.Newest.Revision != last.Revision+1 || !slices.Equal(c.Pending, []string{"services"}) || c.Folder != "behind" {
 		t.Errorf("after bob's push: %+v", c)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if _, err := o.try(ctx, nil, "service", "start", "--yes"); exitCode(err) != 3 || !strings.Contains(err.Error(), "look more often") {
 		t.Errorf("a folder that is behind was applied: %v", err)
+	}
+	if _, err := o.try(ctx, nil, "config", "push", "-m", "mine"); exitCode(err) != 3 || !strings.Contains(err.Error(), "prometheus.scrape_interval: 30 → 15") {
+		t.Errorf("a push over bob's is not refused with what he changed: %v", err)
 	}
 	o.run(time.Minute, "config", "rollback", "-p", bob, "--cluster-id", "local", "1")
 	if back, err := os.ReadFile(services); err != nil || strings.Contains(string(back), "scrape_interval: 15") {
@@ -103,4 +106,53 @@ func (o *operator) configuration(folder string) map[string]string {
 		content[e.Name()] = string(data)
 	}
 	return content
+}
+
+// publishedExample makes the cluster's configuration the one that the
+// historical PAI published as an example of a release, as an operator would:
+// with addresses and a key put in, one master left, and an id.
+func (o *operator) publishedExample(release string) {
+	o.t.Helper()
+	var machines []struct{ Name, Address, User string }
+	o.json(&machines, "machine", "list")
+	key := ""
+	for line := range strings.Lines(o.configuration("config")["layout.yaml"]) {
+		if _, path, ok := strings.Cut(strings.TrimSpace(line), "keyfile-path: "); ok {
+			key = path
+		}
+	}
+	example := filepath.Join(repository(), "internal/config/testdata/published", release)
+	dir := filepath.Join(o.state, "clusters/local/config")
+	if err := os.RemoveAll(dir); err != nil {
+		o.t.Fatal(err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		o.t.Fatal(err)
+	}
+	entries, err := os.ReadDir(example)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	for _, e := range entries {
+		data, err := os.ReadFile(filepath.Join(example, e.Name()))
+		if err != nil {
+			o.t.Fatal(err)
+		}
+		text := string(data)
+		switch e.Name() {
+		case "cluster-configuration.yaml":
+			text, _, _ = strings.Cut(text, "    - hostname: hostname\n") // the first machine is the only one
+			text = strings.NewReplacer("hostname (echo `hostname`)", machines[0].Name, "hostip: IP", "hostip: "+machines[0].Address,
+				"username: username", "username: "+machines[0].User, "  password: password", "  keyfile-path: "+key, "sshport: port", "sshport: 22").Replace(text)
+		case "kubernetes-configuration.yaml":
+			text = strings.NewReplacer("cluster-dns: IP", "cluster-dns: 169.254.0.10", "load-balance-ip: IP", "load-balance-ip: "+machines[0].Address).Replace(text)
+		case "services-configuration.yaml":
+			text += "\ncluster:\n  clusterid: local\n"
+		}
+		if err := os.WriteFile(filepath.Join(dir, e.Name()), []byte(text), 0o600); err != nil {
+			o.t.Fatal(err)
+		}
+	}
+	o.run(time.Minute, "config", "upgrade", "--to", release)
+	o.run(time.Minute, "config", "check")
 }
