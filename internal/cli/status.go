@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"sort"
@@ -15,31 +16,21 @@ import (
 )
 
 func newClusterStatusCommand(env *Env) *cobra.Command {
-	cmd := &cobra.Command{
+	return showsCluster(env, &cobra.Command{
 		Use:   "status",
 		Short: "Show what the cluster runs: machines, Kubernetes, services, jobs",
-		Args:  cobra.NoArgs,
-	}
-	t := addTarget(env, cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		s, err := t.open(cmd.Context())
+	}, func(ctx context.Context, s *upgrade.Session) (clusterStatus, error) {
+		w, err := s.Observe(ctx)
 		if err != nil {
-			return err
+			return clusterStatus{}, err
 		}
-		defer s.Close()
-		w, err := s.Observe(cmd.Context())
+		c, err := s.ConfigurationState(ctx)
 		if err != nil {
-			return err
-		}
-		shown := clusterStatus{World: w}
-		if c, err := s.ConfigurationState(cmd.Context()); err != nil {
 			env.Progressf("what is applied of the configuration is not known: %v", err)
-		} else {
-			shown.Configuration = &c
+			return clusterStatus{World: w}, nil
 		}
-		return env.Show(shown, func(out io.Writer) error { return writeStatus(out, shown) })
-	}
-	return cmd
+		return clusterStatus{w, &c}, nil
+	}, writeStatus)
 }
 
 // clusterStatus is what `cluster status -o json` prints.
