@@ -25,7 +25,7 @@ test: deps build ## every test: unit, fuzz, bundles, end to end
 unit: ## tests that need nothing but Go
 	@hack/test.sh unit
 
-fuzz: ## feed the configuration reader with anything for FUZZTIME (15s)
+fuzz: ## feed the configuration reader with anything for FUZZTIME (60s)
 	@hack/test.sh fuzz
 
 e2e: deps build ## tests on local machines with a real Kubernetes (root); RUN=TestName for one

@@ -12,7 +12,7 @@ trap 'rm -rf "$results"' EXIT
 failed=0
 
 unit()    { go test -timeout 10m ./...; }
-fuzz()    { go test -timeout 5m -run '^$' -fuzz FuzzCheck -fuzztime "${FUZZTIME:-15s}" ./internal/config; }
+fuzz()    { go test -timeout 5m -run '^$' -fuzz FuzzCheck -fuzztime "${FUZZTIME:-60s}" ./internal/config; }
 # The end-to-end suites use what the bundles hold; building them here shows
 # what takes long, and keeps it out of the tests' own time limits.
 bundles() { PAI_STATE_DIR="${TMPDIR:-/tmp}/pai-test-bundles" bin/paictl release build v0.9 v0.10; }
@@ -25,7 +25,7 @@ e2e() {
 
 budget() { # minutes with a warm cache, and with a cold one; see docs/testing.md
   case $1 in
-    unit) echo "2 8" ;; fuzz) echo "1 2" ;; bundles) echo "1 20" ;; e2e) echo "30 45" ;;
+    unit) echo "2 8" ;; fuzz) echo "2 3" ;; bundles) echo "1 20" ;; e2e) echo "30 45" ;;
   esac
 }
 

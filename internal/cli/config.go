@@ -17,9 +17,17 @@ import (
 func newConfigCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
-		Short: "Write, check and upgrade the configuration of a cluster",
+		Short: "Write, check, upgrade, share and remember the configuration of a cluster",
+		Long: `Write, check, upgrade, share and remember the configuration of a cluster.
+
+A configuration is a folder of files. The cluster remembers every state of it
+that was pushed or applied, as numbered revisions: "config push" makes one,
+"config pull" brings one into a folder, and whatever changes the cluster says
+which revision it applies. Nothing is changed by a push alone.`,
 	}
-	cmd.AddCommand(newConfigGenerateCommand(env), newConfigCheckCommand(env), newConfigUpgradeCommand(env), newConfigGetIDCommand(env))
+	cmd.AddCommand(newConfigGenerateCommand(env), newConfigCheckCommand(env), newConfigUpgradeCommand(env),
+		newConfigPushCommand(env), newConfigPullCommand(env), newConfigDiffCommand(env),
+		newConfigHistoryCommand(env), newConfigRollbackCommand(env), newConfigGetIDCommand(env))
 	return cmd
 }
 

@@ -98,7 +98,7 @@ func operate(ctx context.Context, env *Env, s *upgrade.Session, goal upgrade.Goa
 
 // show shows a plan: on standard output where that is all that is asked for.
 func (f operateFlags) show(ctx context.Context, env *Env, v view, s *upgrade.Session, p upgrade.Preview) error {
-	shown := planView{Plan: p.Plan}
+	shown := planView{Plan: p.Plan, Configuration: p.Revision}
 	if f.diff {
 		var err error
 		if shown.Changes, err = s.Diff(ctx, p.Plan); err != nil {
@@ -126,6 +126,8 @@ type planView struct {
 	Changes map[plan.StepID][]plan.Change `json:"changes,omitempty"`
 	// WouldRestart are the workloads that a refresh would restart; nil for other plans.
 	WouldRestart []string `json:"wouldRestart,omitzero"`
+	// Configuration is what it applies; null where it applies none.
+	Configuration *upgrade.Applies `json:"configuration,omitempty"`
 }
 
 func (v planView) write(out io.Writer, p upgrade.Preview) error {
@@ -170,7 +172,10 @@ func showBeforeDoing(env *Env, v view, shown planView, p upgrade.Preview) error 
 }
 
 func writePlan(out io.Writer, p upgrade.Preview) error {
-	_, err := fmt.Fprint(out, plan.Text(p.Plan, p.Impact))
+	if _, err := fmt.Fprint(out, plan.Text(p.Plan, p.Impact)); err != nil || p.Revision == nil || len(p.Plan.Steps) == 0 {
+		return err
+	}
+	_, err := fmt.Fprintln(out, p.Revision)
 	return err
 }
 

@@ -19,6 +19,9 @@ func writeReport(out io.Writer, op pai.Operation) error {
 	if op.From.Services != op.To.Services && op.From.Services != "" {
 		p.linef("  services      %s → %s", op.From.Services, op.To.Services)
 	}
+	if op.Revision > 0 {
+		p.linef("  configuration revision %d", op.Revision)
+	}
 	p.linef("  steps         %s", countSteps(op.Steps))
 	if op.Verb == verbRefresh {
 		writeRefreshed(p, op.Refreshed)

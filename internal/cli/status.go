@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"sort"
@@ -11,32 +12,40 @@ import (
 
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/upgrade"
 )
 
 func newClusterStatusCommand(env *Env) *cobra.Command {
-	cmd := &cobra.Command{
+	return showsCluster(env, &cobra.Command{
 		Use:   "status",
 		Short: "Show what the cluster runs: machines, Kubernetes, services, jobs",
-		Args:  cobra.NoArgs,
-	}
-	t := addTarget(env, cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		s, err := t.open(cmd.Context())
+	}, func(ctx context.Context, s *upgrade.Session) (clusterStatus, error) {
+		w, err := s.Observe(ctx)
 		if err != nil {
-			return err
+			return clusterStatus{}, err
 		}
-		defer s.Close()
-		w, err := s.Observe(cmd.Context())
+		c, err := s.ConfigurationState(ctx)
 		if err != nil {
-			return err
+			env.Progressf("what is applied of the configuration is not known: %v", err)
+			return clusterStatus{World: w}, nil
 		}
-		return env.Show(w, func(out io.Writer) error { return writeStatus(out, w) })
-	}
-	return cmd
+		return clusterStatus{w, &c}, nil
+	}, writeStatus)
 }
 
-func writeStatus(out io.Writer, w plan.World) error {
+// clusterStatus is what `cluster status -o json` prints.
+type clusterStatus struct {
+	plan.World
+	// Configuration is null where it is not known.
+	Configuration *upgrade.ConfigurationState `json:"configuration"`
+}
+
+func writeStatus(out io.Writer, s clusterStatus) error {
+	w := s.World
 	fmt.Fprintf(out, "cluster %s: %s\n", orNone(w.ClusterID), describePair(w.Current))
+	if s.Configuration != nil {
+		writeConfigurationState(out, *s.Configuration)
+	}
 	if w.APIError != "" {
 		fmt.Fprintf(out, "the API does not answer, so services and jobs are unknown: %s\n", w.APIError)
 	}
@@ -59,6 +68,27 @@ func writeStatus(out io.Writer, w plan.World) error {
 		fmt.Fprintf(out, "\n%d jobs run\n", len(w.Running()))
 	}
 	return nil
+}
+
+func writeConfigurationState(out io.Writer, c upgrade.ConfigurationState) {
+	if c.Newest == nil {
+		fmt.Fprintln(out, "configuration: no revision yet")
+		return
+	}
+	fmt.Fprintf(out, "configuration: %s\n", c.Newest)
+	for _, part := range c.Pending {
+		at := "not known"
+		if n := c.Applied[part]; n > 0 {
+			at = fmt.Sprintf("revision %d", n)
+		}
+		fmt.Fprintf(out, "  not applied to %s yet, which has %s; see: paictl config diff\n", part, at)
+	}
+	switch c.Folder {
+	case upgrade.FolderChanged:
+		fmt.Fprintln(out, "  the folder has changes that are not pushed; see: paictl config diff")
+	case upgrade.FolderBehind:
+		fmt.Fprintln(out, "  the folder is not of this revision; take it with: paictl config pull")
+	}
 }
 
 func describePair(p pai.Pair) string {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,6 +40,26 @@ func (t *target) open(ctx context.Context) (*upgrade.Session, error) {
 		return nil, err
 	}
 	return upgrade.Open(ctx, dir, t.env.dirs(), t.env.Progressf)
+}
+
+// showsCluster makes a command one that reads something of the cluster, and
+// prints it as text or data.
+func showsCluster[T any](env *Env, cmd *cobra.Command, read func(context.Context, *upgrade.Session) (T, error), write func(io.Writer, T) error) *cobra.Command {
+	t := addTarget(env, cmd)
+	cmd.Args = cobra.NoArgs
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		s, err := t.open(cmd.Context())
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		found, err := read(cmd.Context(), s)
+		if err != nil {
+			return err
+		}
+		return env.Show(found, func(out io.Writer) error { return write(out, found) })
+	}
+	return cmd
 }
 
 // dir is the configuration's folder: the one that -p names, that of the

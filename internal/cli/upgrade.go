@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -139,25 +140,12 @@ func ensureBundles(cmd *cobra.Command, env *Env, target plan.Target) error {
 }
 
 func newUpgradeHistoryCommand(env *Env) *cobra.Command {
-	cmd := &cobra.Command{
+	return showsCluster(env, &cobra.Command{
 		Use:   "history",
 		Short: "Show the operations that were done, newest last, with what the witness saw",
-		Args:  cobra.NoArgs,
-	}
-	t := addTarget(env, cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		s, err := t.open(cmd.Context())
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		ops, err := s.History(cmd.Context(), "upgrade", "rollback")
-		if err != nil {
-			return err
-		}
-		return env.Show(ops, func(out io.Writer) error { return writeHistory(out, ops) })
-	}
-	return cmd
+	}, func(ctx context.Context, s *upgrade.Session) ([]pai.Operation, error) {
+		return s.History(ctx, "upgrade", "rollback")
+	}, writeHistory)
 }
 
 func writeHistory(out io.Writer, ops []pai.Operation) error {

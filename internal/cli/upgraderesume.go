@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"time"
@@ -97,25 +98,12 @@ machine that waited keeps the version it has until the next upgrade.`,
 }
 
 func newUpgradeStatusCommand(env *Env) *cobra.Command {
-	cmd := &cobra.Command{
+	return showsCluster(env, &cobra.Command{
 		Use:   "status",
 		Short: "Show how far the upgrade is, what waits for which jobs, and which command goes on",
-		Args:  cobra.NoArgs,
-	}
-	t := addTarget(env, cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		s, err := t.open(cmd.Context())
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		st, err := s.UpgradeStatus(cmd.Context())
-		if err != nil {
-			return err
-		}
-		return env.Show(st, func(out io.Writer) error { return writeUpgradeStatus(out, st) })
-	}
-	return cmd
+	}, func(ctx context.Context, s *upgrade.Session) (upgrade.Status, error) {
+		return s.UpgradeStatus(ctx)
+	}, writeUpgradeStatus)
 }
 
 func writeUpgradeStatus(out io.Writer, st upgrade.Status) error {

@@ -30,8 +30,8 @@ func Files(dir string) (map[string][]byte, error) {
 
 // FromFiles is Load on files that lie nowhere, such as a stored revision; name
 // stands for their folder in messages.
-func FromFiles(name string, content map[string][]byte) (*Config, Report) {
-	return check(filepath.Clean(name), maps.Clone(content))
+func FromFiles(name string, content map[string][]byte, known ...Release) (*Config, Report) {
+	return check(filepath.Clean(name), maps.Clone(content), known...)
 }
 
 // Difference is one value that two configurations do not share. An empty side

@@ -236,7 +236,7 @@ func (u *Upgraded) steps() []func() error {
 		if _, replaced := u.before[name]; !there || !replaced && !u.renames(name) {
 			continue
 		}
-		steps = append(steps, func() error { return replace(u.Dir, map[string][]byte{name: data}, u.modeOf(name)) })
+		steps = append(steps, func() error { return replace(u.Dir, map[string][]byte{name: data}, u.modeOf) })
 	}
 	for _, name := range slices.Sorted(maps.Keys(u.before)) {
 		if _, stays := u.content[name]; !stays {
@@ -263,33 +263,4 @@ func (u *Upgraded) modeOf(name string) os.FileMode {
 		return modeOf(filepath.Join(u.Dir, ClusterFile))
 	}
 	return modeOf(filepath.Join(u.Dir, name))
-}
-
-// keepFormer copies files into a new folder beside their own. The folder
-// appears whole.
-func keepFormer(dir string, content map[string][]byte) (string, error) {
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return "", fmt.Errorf("keep the former files: %w", err)
-	}
-	tmp, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".former-*") // only its owner may read it
-	if err != nil {
-		return "", fmt.Errorf("keep the former files beside %s: %w", dir, err)
-	}
-	defer os.RemoveAll(tmp) // is gone after the rename
-	for name, data := range content {
-		if err := writeSynced(filepath.Join(tmp, name), data, modeOf(filepath.Join(dir, name))); err != nil {
-			return "", fmt.Errorf("keep the former %s: %w", name, err)
-		}
-	}
-	for n := 1; ; n++ {
-		former := fmt.Sprintf("%s.former-%d", dir, n)
-		if _, err := os.Lstat(former); err == nil {
-			continue
-		}
-		if err := os.Rename(tmp, former); err != nil {
-			return "", fmt.Errorf("keep the former files: %w", err)
-		}
-		return former, nil
-	}
 }

@@ -48,7 +48,7 @@ func SetVersions(dir string, pair pai.Pair) error {
 	if err := onlyVersionsDiffer(dir, *before, content, pair); err != nil {
 		return err
 	}
-	return replace(dir, changed)
+	return replace(dir, changed, modesIn(dir))
 }
 
 // onlyVersionsDiffer reads the edited files back before they replace anything.

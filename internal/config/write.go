@@ -58,7 +58,7 @@ func Write(dir string, c Config) error {
 	if err := writeSchemas(dir, c.Layout.SchemaVersion); err != nil {
 		return err
 	}
-	return replace(dir, content)
+	return replace(dir, content, modesIn(dir))
 }
 
 // writeSchemas puts the files' schemas where their first lines say.
@@ -139,7 +139,7 @@ func scalar(value any) (string, error) {
 
 // replace writes all files beside their places first and renames them after,
 // so that no reader sees half a file and a full disk changes nothing.
-func replace(dir string, content map[string][]byte, modes ...os.FileMode) (err error) {
+func replace(dir string, content map[string][]byte, mode func(name string) os.FileMode) (err error) {
 	var ready []string // names whose temporary file is complete
 	temporary := func(name string) string { return filepath.Join(dir, "."+name+".new") }
 	defer func() {
@@ -150,11 +150,7 @@ func replace(dir string, content map[string][]byte, modes ...os.FileMode) (err e
 	for _, name := range append(files[:], ClusterFile) {
 		if data, changed := content[name]; changed {
 			ready = append(ready, name)
-			mode := modeOf(filepath.Join(dir, name))
-			if len(modes) > 0 {
-				mode = modes[0]
-			}
-			if err := writeSynced(temporary(name), data, mode); err != nil {
+			if err := writeSynced(temporary(name), data, mode(name)); err != nil {
 				return fmt.Errorf("write %s: %w", filepath.Join(dir, name), err)
 			}
 		}
@@ -167,11 +163,17 @@ func replace(dir string, content map[string][]byte, modes ...os.FileMode) (err e
 	return nil
 }
 
+// modesIn tells what mode a folder's file gets.
+func modesIn(dir string) func(name string) os.FileMode {
+	return func(name string) os.FileMode { return modeOf(filepath.Join(dir, name)) }
+}
+
+// modeOf is the mode of a file, or what a new one gets: it may hold passwords.
 func modeOf(path string) os.FileMode {
 	if info, err := os.Stat(path); err == nil {
 		return info.Mode().Perm()
 	}
-	return 0o644
+	return 0o600
 }
 
 func writeSynced(path string, data []byte, mode os.FileMode) error {

@@ -35,6 +35,8 @@ type Operation struct {
 	Outcome Outcome   `json:"outcome"`
 	Error   string    `json:"error,omitempty"`
 
+	// Revision is that of the configuration which was applied; zero where none was.
+	Revision int `json:"revision,omitempty"`
 	// Target is what an upgrade was asked for; zero for other operations.
 	Target Target `json:"target,omitzero"`
 	// Continues is the operation that left machines waiting which this one went

@@ -13,11 +13,12 @@ import (
 	"time"
 
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/run/runtest"
 )
 
 func TestJournalKeepsAnOperation(t *testing.T) {
 	t.Parallel()
-	ctx, store := context.Background(), dirStore(t.TempDir())
+	ctx, store := context.Background(), runtest.Dir(t.TempDir())
 	j := NewJournal(store)
 	if ops, err := j.List(ctx); err != nil || ops == nil || len(ops) != 0 {
 		t.Fatalf("a new journal lists %v, error %v", ops, err)
@@ -70,7 +71,7 @@ func TestJournalKeepsAnOperation(t *testing.T) {
 	if err != nil || !strings.Contains(string(data), `"interrupted":[]`) {
 		t.Errorf("interrupted is not an empty list in %s", data)
 	}
-	info, err := os.Stat(store.at(j.file(op.ID)))
+	info, err := os.Stat(store.At(j.file(op.ID)))
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode of the journal file is %v, error %v", info.Mode(), err)
 	}
@@ -78,7 +79,7 @@ func TestJournalKeepsAnOperation(t *testing.T) {
 
 func TestJournalOrder(t *testing.T) {
 	t.Parallel()
-	ctx, store := context.Background(), dirStore(t.TempDir())
+	ctx, store := context.Background(), runtest.Dir(t.TempDir())
 	j := NewJournal(store)
 	future := time.Now().UTC().Add(time.Hour).Format(idLayout) // written by a host whose clock is ahead
 	write(t, store, j.file(future), fmt.Sprintf(`{"id":%q,"outcome":"succeeded"}`, future))
@@ -112,7 +113,7 @@ func TestJournalOrder(t *testing.T) {
 
 func TestJournalResume(t *testing.T) {
 	t.Parallel()
-	ctx, store := context.Background(), dirStore(t.TempDir())
+	ctx, store := context.Background(), runtest.Dir(t.TempDir())
 	first, err := NewJournal(store).Begin(ctx, pai.Operation{Verb: "upgrade"})
 	if err != nil {
 		t.Fatal(err)
@@ -151,7 +152,7 @@ func TestJournalDamage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ctx, store := context.Background(), dirStore(t.TempDir())
+			ctx, store := context.Background(), runtest.Dir(t.TempDir())
 			j := NewJournal(store)
 			e, err := j.Begin(ctx, pai.Operation{Verb: "upgrade"})
 			if err != nil {
@@ -181,7 +182,7 @@ func TestJournalDamage(t *testing.T) {
 func TestJournalFaults(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
-	store := &faultyStore{Store: dirStore(t.TempDir())}
+	store := &faultyStore{Store: runtest.Dir(t.TempDir())}
 	j := NewJournal(store)
 	full := errors.New("no space left on device")
 	store.set("CreateFile", full)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/run/runtest"
 )
 
 // The test program is started a second time as another process that holds the
@@ -31,7 +32,7 @@ func TestMain(m *testing.M) {
 func holdForever(dir string) {
 	h, err := ThisProcess("v0.9", "upgrade")
 	if err == nil {
-		_, err = Acquire(context.Background(), dirStore(dir), h, LockOptions{})
+		_, err = Acquire(context.Background(), runtest.Dir(dir), h, LockOptions{})
 	}
 	fmt.Println("held:", err)
 	select {}
@@ -114,7 +115,7 @@ func acquire(t *testing.T, s Store, h Holder, o LockOptions) *Lock {
 
 func TestLockIsReleased(t *testing.T) {
 	t.Parallel()
-	store := dirStore(t.TempDir())
+	store := runtest.Dir(t.TempDir())
 	for range 3 { // and taken again
 		n := &notices{}
 		l := acquire(t, store, me(t), LockOptions{Notify: n.notify})
@@ -144,7 +145,7 @@ func TestLockOfALiveProcess(t *testing.T) {
 	dir := t.TempDir()
 	otherProcess(t, dir)
 	began := time.Now()
-	_, err := Acquire(context.Background(), dirStore(dir), me(t), LockOptions{})
+	_, err := Acquire(context.Background(), runtest.Dir(dir), me(t), LockOptions{})
 	if pai.CodeOf(err) != pai.CodeLocked || pai.ExitCode(err) != 4 {
 		t.Fatalf("error %v, want CodeLocked", err)
 	}
@@ -172,7 +173,7 @@ func TestLockOfADeadProcess(t *testing.T) {
 			var l *Lock
 			for { // SIGKILL takes a moment
 				var err error
-				if l, err = Acquire(context.Background(), dirStore(dir), me(t), LockOptions{Notify: n.notify}); err == nil {
+				if l, err = Acquire(context.Background(), runtest.Dir(dir), me(t), LockOptions{Notify: n.notify}); err == nil {
 					break
 				}
 				if pai.CodeOf(err) != pai.CodeLocked || time.Since(began) > 5*time.Second {
@@ -217,7 +218,7 @@ func TestHealthOf(t *testing.T) {
 
 func TestLockHeldElsewhere(t *testing.T) {
 	t.Parallel()
-	store, n := dirStore(t.TempDir()), &notices{}
+	store, n := runtest.Dir(t.TempDir()), &notices{}
 	l := acquire(t, store, elsewhere("desk-1"), fast(n))
 	_, err := Acquire(context.Background(), store, elsewhere("desk-2"), fast(n))
 	if pai.CodeOf(err) != pai.CodeLocked || !strings.Contains(err.Error(), "bob@desk-1") {
@@ -233,7 +234,7 @@ func TestLockHeldElsewhere(t *testing.T) {
 
 func TestLockExpiresElsewhere(t *testing.T) {
 	t.Parallel()
-	store, n := dirStore(t.TempDir()), &notices{}
+	store, n := runtest.Dir(t.TempDir()), &notices{}
 	dead := elsewhere("desk-1")
 	dead.Heartbeat = time.Now().Add(time.Hour) // clocks of two hosts are never compared
 	writeHolder(t, store, 1, dead)
@@ -252,7 +253,7 @@ func TestLockExpiresElsewhere(t *testing.T) {
 
 func TestLockWaitIsInterrupted(t *testing.T) {
 	t.Parallel()
-	store := dirStore(t.TempDir())
+	store := runtest.Dir(t.TempDir())
 	writeHolder(t, store, 1, elsewhere("desk-1"))
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
@@ -281,7 +282,7 @@ func TestLockIsLost(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			store := &faultyStore{Store: dirStore(t.TempDir())}
+			store := &faultyStore{Store: runtest.Dir(t.TempDir())}
 			l := acquire(t, store, elsewhere("desk-1"), fast(&notices{}))
 			time.Sleep(600 * time.Millisecond)
 			if err := l.Err(); err != nil {
@@ -314,7 +315,7 @@ func TestLockIsLost(t *testing.T) {
 // any heartbeat.
 func TestLockAfterSuspension(t *testing.T) {
 	t.Parallel()
-	l := acquire(t, dirStore(t.TempDir()), elsewhere("desk-1"), LockOptions{})
+	l := acquire(t, runtest.Dir(t.TempDir()), elsewhere("desk-1"), LockOptions{})
 	if err := l.Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -330,7 +331,7 @@ func TestLockAfterSuspension(t *testing.T) {
 func TestLockFaults(t *testing.T) {
 	t.Parallel()
 	ctx, broken := context.Background(), errors.New("connection lost")
-	store := &faultyStore{Store: dirStore(t.TempDir())}
+	store := &faultyStore{Store: runtest.Dir(t.TempDir())}
 	store.set("CreateFile", broken)
 	if _, err := Acquire(ctx, store, elsewhere("desk-1"), fast(&notices{})); !errors.Is(err, broken) {
 		t.Errorf("a store that cannot be written: %v", err)
@@ -342,7 +343,7 @@ func TestLockFaults(t *testing.T) {
 		t.Error(err)
 	}
 
-	damaged := dirStore(t.TempDir())
+	damaged := runtest.Dir(t.TempDir())
 	write(t, damaged, lockFile(3), `{"token":`)
 	if _, err := Acquire(ctx, damaged, me(t), fast(&notices{})); err == nil || !strings.Contains(err.Error(), filepath.Base(lockFile(3))) {
 		t.Errorf("a damaged lock: %v", err)
@@ -352,7 +353,7 @@ func TestLockFaults(t *testing.T) {
 // However many want the lock, and however they come by it, one at a time has it.
 func TestLockHasOneHolder(t *testing.T) {
 	t.Parallel()
-	store := dirStore(t.TempDir())
+	store := runtest.Dir(t.TempDir())
 	var holders, times atomic.Int32
 	var all sync.WaitGroup
 	deadline := time.Now().Add(5 * time.Second)

@@ -8,6 +8,7 @@ import (
 
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/run/runtest"
 )
 
 // A step that waits for an idle machine holds up what its machine still needs,
@@ -70,7 +71,7 @@ func TestExecutorSetsAsideWhatWaits(t *testing.T) {
 
 func TestJournalNewest(t *testing.T) {
 	t.Parallel()
-	ctx, j := context.Background(), NewJournal(dirStore(t.TempDir()))
+	ctx, j := context.Background(), NewJournal(runtest.Dir(t.TempDir()))
 	for _, verb := range []string{"upgrade", "service-start", "upgrade", "k8s-bootup"} {
 		e, err := j.Begin(ctx, pai.Operation{Verb: verb})
 		if err != nil {

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -17,44 +15,8 @@ import (
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/run"
+	"pai.dev/pai/internal/run/runtest"
 )
-
-// folder keeps a journal in a folder of the test's.
-type folder string
-
-func (f folder) at(path string) string { return filepath.Join(string(f), path) }
-
-func (f folder) ReadFile(_ context.Context, path string) ([]byte, error) {
-	return os.ReadFile(f.at(path))
-}
-
-func (f folder) WriteFile(_ context.Context, path string, data []byte, mode fs.FileMode) error {
-	if err := os.MkdirAll(filepath.Dir(f.at(path)), 0o700); err != nil {
-		return err
-	}
-	return os.WriteFile(f.at(path), data, mode)
-}
-
-func (f folder) CreateFile(ctx context.Context, path string, data []byte, mode fs.FileMode) error {
-	if _, err := os.Stat(f.at(path)); err == nil {
-		return fs.ErrExist
-	}
-	return f.WriteFile(ctx, path, data, mode)
-}
-
-func (f folder) Remove(_ context.Context, path string) error { return os.Remove(f.at(path)) }
-
-func (f folder) ReadDir(_ context.Context, path string) ([]string, error) {
-	entries, err := os.ReadDir(f.at(path))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	var names []string
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	return names, err
-}
 
 // field is a cluster whose machines have jobs and are cordoned.
 type field struct {
@@ -115,7 +77,7 @@ func kubeletOf(machine string) plan.Step {
 
 func newTestAdmission(t *testing.T, f *field, accepted ...string) *admission {
 	t.Helper()
-	entry, err := run.NewJournal(folder(t.TempDir())).Begin(t.Context(), pai.Operation{Verb: verbUpgrade})
+	entry, err := run.NewJournal(runtest.Dir(t.TempDir())).Begin(t.Context(), pai.Operation{Verb: verbUpgrade})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,7 +215,7 @@ func TestLastUpgrade(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			journal := run.NewJournal(folder(t.TempDir()))
+			journal := run.NewJournal(runtest.Dir(t.TempDir()))
 			for _, op := range c.operations {
 				e, err := journal.Begin(t.Context(), op)
 				if err != nil {
@@ -322,7 +284,7 @@ func TestDisown(t *testing.T) {
 	if err := a.cordon(t.Context(), "ours"); err != nil {
 		t.Fatal(err)
 	}
-	store := folder(t.TempDir())
+	store := runtest.Dir(t.TempDir())
 	journal := run.NewJournal(store)
 	entry, err := journal.Begin(t.Context(), a.entry.Operation())
 	if err != nil {
@@ -346,7 +308,7 @@ func TestDisown(t *testing.T) {
 	if len(said) != 3 {
 		t.Errorf("said %q, want a line for each that stays cordoned", said)
 	}
-	if err := os.WriteFile(store.at("/var/lib/pai/operations/"+id+".json"), []byte("{"), 0o600); err != nil {
+	if err := os.WriteFile(store.At("/var/lib/pai/operations/"+id+".json"), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	w.Machines[0].Node = marked(id)

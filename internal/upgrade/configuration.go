@@ -54,7 +54,7 @@ func (c configuration) Done(_ context.Context, step plan.Step) (bool, error) {
 }
 
 // Do moves the configuration, keeping the former files beside it.
-func (c configuration) Do(context.Context, plan.Step) error {
+func (c configuration) Do(ctx context.Context, _ plan.Step) error {
 	s := c.session
 	u, err := config.Upgrade(s.Config.Dir, s.aim)
 	if err != nil {
@@ -67,7 +67,8 @@ func (c configuration) Do(context.Context, plan.Step) error {
 	s.progress("The configuration in %s is of schema %d now; the former files are in %s.", s.Config.Dir, u.To, former)
 	s.Config.Layout.SchemaVersion = u.To
 	s.name(s.aim.Pair)
-	return nil
+	s.revision, err = s.pushFolder(ctx, fmt.Sprintf("%s, schema %d", s.why, u.To), 0)
+	return err
 }
 
 // KnownToConfig is what a check of a configuration has to know of the releases.

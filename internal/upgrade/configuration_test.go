@@ -9,6 +9,8 @@ import (
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/revision"
+	"pai.dev/pai/internal/run/runtest"
 )
 
 // What the first step of an upgrade does: the configuration is of the target's
@@ -29,7 +31,10 @@ func TestConfigurationStep(t *testing.T) {
 		t.Fatal(err)
 	}
 	var said string
-	s := &Session{Config: cfg, progress: func(format string, _ ...any) { said += format }}
+	s := &Session{Config: cfg, progress: func(format string, _ ...any) { said += format }, revisions: revision.NewStore(runtest.Dir(t.TempDir()))}
+	if _, err := s.pushFolder(t.Context(), "k8s-bootup", 0); err != nil {
+		t.Fatal(err)
+	}
 	to := pai.Pair{Services: "v0.10", Kubernetes: "v0.10-pai"}
 	if err := s.moveConfiguration(to, "v0.10"); err != nil {
 		t.Fatal(err)
@@ -51,6 +56,9 @@ func TestConfigurationStep(t *testing.T) {
 	kept, err := os.ReadFile(dir + ".former-1/services-configuration.yaml")
 	if err != nil || !strings.Contains(string(kept), "release: v0.9\n") || said == "" {
 		t.Errorf("%v, kept:\n%s", err, kept)
+	}
+	if newest, err := s.revisions.Newest(t.Context()); err != nil || newest.Number != 2 || s.revision != 2 || newest.Files[config.LayoutFile] == nil {
+		t.Errorf("the newest revision is %v, %v", newest.Info, err)
 	}
 	// A configuration that is of the schema already gets the versions alone.
 	if err := s.moveConfiguration(pai.Pair{Services: "v0.11", Kubernetes: "v0.11-pai"}, "v0.10"); err != nil {

@@ -3,11 +3,13 @@ package upgrade
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"pai.dev/pai/internal/check"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/release"
+	"pai.dev/pai/internal/revision"
 	"pai.dev/pai/internal/service"
 )
 
@@ -26,6 +28,9 @@ type Goal struct {
 	look bool
 	// target is what an upgrade was asked for.
 	target pai.Target
+	// applies lists the parts that are at the configuration's revision once a
+	// plan is done; nil where the configuration is not applied at all.
+	applies func(plan.Plan) []revision.Part
 	// study finds what a plan means beyond its steps, when it is shown and
 	// again when it matters; allow is asked before such a plan begins.
 	study func(ctx context.Context, p plan.Plan, w plan.World) (study, error)
@@ -41,7 +46,7 @@ type study struct {
 
 // Bootup makes the machines run the Kubernetes that the configuration names.
 func (s *Session) Bootup() Goal {
-	return Goal{Verb: "k8s-bootup", look: true, stage: check.Boot, release: s.releaseOf(s.Config.Pair().Kubernetes), Plan: func(w plan.World) (plan.Plan, error) {
+	return Goal{Verb: "k8s-bootup", look: true, stage: check.Boot, release: s.releaseOf(s.Config.Pair().Kubernetes), applies: whole(revision.Kubernetes), Plan: func(w plan.World) (plan.Plan, error) {
 		pair := s.Config.Pair()
 		in, err := s.input(w, pair.Services)
 		if err != nil {
@@ -61,14 +66,15 @@ func (s *Session) Clean(wipe bool) Goal {
 // StartServices starts the chosen services at the release that the
 // configuration names.
 func (s *Session) StartServices(which plan.Choice) Goal {
-	return Goal{Verb: "service-start", look: true, stage: check.Services, release: s.Config.Pair().Services, Plan: func(w plan.World) (plan.Plan, error) {
-		to := s.Config.Pair().Services
-		in, err := s.input(w, to)
-		if err != nil {
-			return plan.Plan{}, err
-		}
-		return plan.Start(in, to, which)
-	}}
+	return Goal{Verb: "service-start", look: true, stage: check.Services, release: s.Config.Pair().Services,
+		applies: wholeUnless(slices.Concat(which.Names, which.Skip), revision.Services), Plan: func(w plan.World) (plan.Plan, error) {
+			to := s.Config.Pair().Services
+			in, err := s.input(w, to)
+			if err != nil {
+				return plan.Plan{}, err
+			}
+			return plan.Start(in, to, which)
+		}}
 }
 
 // StopServices stops the chosen services.
@@ -85,13 +91,24 @@ func (s *Session) StopServices(which plan.Choice) Goal {
 // RefreshServices brings services, all that run when none is named, in line
 // with the configuration, at the release that they are of.
 func (s *Session) RefreshServices(names []string) Goal {
-	return Goal{Verb: "service-refresh", look: true, Plan: func(w plan.World) (plan.Plan, error) {
+	return Goal{Verb: "service-refresh", look: true, applies: s.refreshes(names), Plan: func(w plan.World) (plan.Plan, error) {
 		in, err := s.input(w, w.ServicesRelease())
 		if err != nil {
 			return plan.Plan{}, err
 		}
 		return plan.Refresh(in, names, s.Config.Pair().Services)
 	}}
+}
+
+// refreshes: services that stay at an older release than the configuration
+// names are not as its revision says.
+func (s *Session) refreshes(names []string) func(plan.Plan) []revision.Part {
+	return func(p plan.Plan) []revision.Part {
+		if p.To.Services.Less(s.Config.Pair().Services) {
+			return nil
+		}
+		return wholeUnless(names, revision.Services)(p)
+	}
 }
 
 // DeleteService takes one service away, with its state when wipe is set.
@@ -123,7 +140,8 @@ func (s *Session) Upgrade(target plan.Target) Goal {
 			to = p.To
 			return p, err
 		},
-		begin: func() error { return s.moveConfiguration(to, target.Release) },
+		begin:   func() error { return s.moveConfiguration(to, target.Release) },
+		applies: moved,
 	}
 }
 

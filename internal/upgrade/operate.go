@@ -44,6 +44,9 @@ type Options struct {
 type Preview struct {
 	Plan   plan.Plan
 	Impact map[plan.StepID][]pai.JobRef
+	// Revision is that of the configuration which it applies; nil where it
+	// applies none.
+	Revision *Applies
 
 	study study
 	world plan.World // that it was planned from
@@ -66,6 +69,9 @@ func (s *Session) Operate(ctx context.Context, goal Goal, o Options) (pai.Operat
 			o.Notice("jobs that were not there when the plan was saved: %s", strings.Join(jobs, ", "))
 		}
 	}
+	if preview.Revision, err = s.mayApply(ctx, goal); err != nil {
+		return pai.Operation{}, err
+	}
 	if err := o.Show(preview); err != nil {
 		return pai.Operation{}, err
 	}
@@ -78,8 +84,10 @@ func (s *Session) Operate(ctx context.Context, goal Goal, o Options) (pai.Operat
 		return pai.Operation{}, nil
 	}
 	if len(preview.Plan.Steps) == 0 {
-		if left, err := s.onlyUnrecorded(ctx, preview.Plan); err != nil || !left {
+		if left, err := s.onlyUnrecorded(ctx, preview.Plan); err != nil {
 			return pai.Operation{}, err
+		} else if !left {
+			return pai.Operation{}, s.nothingToApply(ctx, goal, preview.Plan, o.Notice)
 		}
 	}
 	if err := preview.study.allowed(o.Accept); err != nil {
@@ -98,9 +106,17 @@ func (s *Session) Operate(ctx context.Context, goal Goal, o Options) (pai.Operat
 				return err
 			}
 		}
-		op, err = s.carryOut(ctx, goal, preview.Plan, world, lock, o)
-		return err
+		if err := s.applyRevision(ctx, goal); err != nil {
+			return err
+		}
+		if op, err = s.carryOut(ctx, goal, preview.Plan, world, lock, o); err != nil {
+			return err
+		}
+		return s.markApplied(ctx, goal, preview.Plan)
 	})
+	if err == nil && goal.applies != nil {
+		s.mirror(ctx)
+	}
 	return op, err
 }
 
@@ -277,6 +293,11 @@ func (s *Session) carryOut(ctx context.Context, goal Goal, p plan.Plan, world pl
 		},
 	}
 	result := x.Run(ctx, p)
+	if entry.Operation().Revision != s.revision { // a step moved the configuration
+		if err := entry.Update(context.WithoutCancel(ctx), func(op *pai.Operation) { op.Revision = s.revision }); err != nil {
+			result.Journal = errors.Join(result.Journal, err)
+		}
+	}
 	settle := func(ctx context.Context) error {
 		return errors.Join(admit.settle(ctx, p, result), lifted.giveBack(ctx, p, result))
 	}

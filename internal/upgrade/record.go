@@ -72,7 +72,9 @@ func (s *Session) planned(ctx context.Context, entry *run.Entry, p plan.Plan) ([
 		}
 		before = last.Waiting
 	}
-	return before, entry.Update(ctx, func(op *pai.Operation) { op.Steps, op.Waiting = stepsOf(op.Steps, p), nil })
+	return before, entry.Update(ctx, func(op *pai.Operation) {
+		op.Steps, op.Waiting, op.Revision = stepsOf(op.Steps, p), nil, s.revision
+	})
 }
 
 func stepsOf(recorded []pai.StepRecord, p plan.Plan) []pai.StepRecord {

@@ -4,8 +4,10 @@ import (
 	"reflect"
 	"testing"
 
+	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
 )
 
 func TestWithChanges(t *testing.T) {
@@ -30,5 +32,23 @@ func TestWithChanges(t *testing.T) {
 	}
 	if len(recorded[0].Objects) != 2 {
 		t.Errorf("what was recorded before changed with what came after: %+v", recorded)
+	}
+}
+
+// The services as a whole are at a revision only where all were refreshed, at
+// the release that it names.
+func TestRefreshAppliesARevision(t *testing.T) {
+	t.Parallel()
+	s := &Session{Config: &config.Config{}}
+	s.Config.Services.Cluster.Common.Release = "v0.10"
+	at := func(services pai.Version) plan.Plan { return plan.Plan{To: pai.Pair{Services: services}} }
+	for _, c := range []struct {
+		names []string
+		at    pai.Version
+		want  int
+	}{{nil, "v0.10", 1}, {[]string{"kueue"}, "v0.10", 0}, {nil, "v0.9", 0}} {
+		if parts := s.RefreshServices(c.names).applies(at(c.at)); len(parts) != c.want {
+			t.Errorf("a refresh of %v at %s applies %v", c.names, c.at, parts)
+		}
 	}
 }

@@ -54,8 +54,9 @@ func (s *Session) rollbackTo(former pai.Pair, target plan.Target, snapshots []st
 			to = p.To
 			return p, err
 		},
-		begin: func() error { return s.pushVersions(to) },
-		study: s.studyRestore,
+		begin:   func() error { return s.pushVersions(to) },
+		applies: moved,
+		study:   s.studyRestore,
 	}
 }
 

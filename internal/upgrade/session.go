@@ -18,6 +18,7 @@ import (
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/release"
+	"pai.dev/pai/internal/revision"
 	"pai.dev/pai/releases"
 )
 
@@ -34,6 +35,12 @@ type Session struct {
 	progress func(format string, args ...any)
 
 	aim config.Aim // what the configuration is being moved to
+	// revision is that of the configuration which the operation under way
+	// applies; zero where it applies none.
+	revision int
+	why      string // the reason of revisions that the operation makes
+	// revisions is nil until it is asked for (Revisions).
+	revisions *revision.Store
 
 	refreshed refreshed
 
@@ -54,6 +61,18 @@ func (d Dirs) BundleDir(name string) string { return filepath.Join(d.Cache, "bun
 // Open connects to the machines of a configuration. A machine that does not
 // answer is left out of Hosts; planning then shows it as unreachable.
 func Open(ctx context.Context, configDir string, dirs Dirs, progress func(format string, args ...any)) (*Session, error) {
+	return open(ctx, configDir, dirs, progress, everyMachine)
+}
+
+func everyMachine(config.Machine) bool { return true }
+
+// OpenMaster is Open for what is kept on the control-plane machine: no other
+// machine is connected to.
+func OpenMaster(ctx context.Context, configDir string, dirs Dirs, progress func(format string, args ...any)) (*Session, error) {
+	return open(ctx, configDir, dirs, progress, config.Machine.ControlPlane)
+}
+
+func open(ctx context.Context, configDir string, dirs Dirs, progress func(format string, args ...any), wanted func(config.Machine) bool) (*Session, error) {
 	cfg, err := config.Load(configDir)
 	if err != nil {
 		return nil, err
@@ -66,7 +85,7 @@ func Open(ctx context.Context, configDir string, dirs Dirs, progress func(format
 		Config: cfg, Releases: known, Version: known[len(known)-1].Metadata.Name,
 		dirs: dirs, progress: progress, bundles: map[pai.Version]*release.Bundle{},
 	}
-	s.Hosts = s.dial(ctx)
+	s.Hosts = s.dial(ctx, wanted)
 	if err := ctx.Err(); err != nil {
 		s.Close()
 		return nil, err
@@ -74,13 +93,16 @@ func Open(ctx context.Context, configDir string, dirs Dirs, progress func(format
 	return s, nil
 }
 
-// dial connects to every machine of the configuration, side by side. One that
-// does not answer is left out, with a line that says why.
-func (s *Session) dial(ctx context.Context) map[string]machine.Host {
+// dial connects to the machines of the configuration that are wanted, side by
+// side. One that does not answer is left out, with a line that says why.
+func (s *Session) dial(ctx context.Context, wanted func(config.Machine) bool) map[string]machine.Host {
 	hosts := map[string]machine.Host{}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for _, m := range s.Config.Layout.MachineList {
+		if !wanted(m) {
+			continue
+		}
 		wg.Go(func() {
 			host, err := machine.Dial(ctx, machine.Target{
 				Name: m.Hostname, Address: m.HostIP, Port: m.SSHPort, User: m.Username,

@@ -50,7 +50,7 @@ func (s *Session) startWatch(ctx context.Context, world plan.World, operation st
 		return nil, err
 	}
 	// The witness shares no connection with what it watches.
-	w.hosts = s.dial(ctx)
+	w.hosts = s.dial(ctx, everyMachine)
 	file := baselineFile(operation)
 	var baseline *witness.Baseline
 	if resumed {

@@ -73,13 +73,13 @@ func (c *Cluster) TakeState(ctx context.Context, machines int) (State, error) {
 
 // filesScript writes a tar of what PAI owns on a machine. Programs are known
 // by size, other files by content. Left out is what is a record of the runs
-// themselves (journal, lock, witness, logs), what pods and services own, and which of two
+// themselves (journal, revisions, lock, witness, logs), what pods and services own, and which of two
 // slots holds the flags that are not in use.
 const filesScript = `
 cd /
 {
     find opt/pai etc/pai etc/kubernetes etc/cni etc/systemd/system var/lib/pai \
-        \( -path var/lib/pai/operations -o -path var/lib/pai/lock -o -path var/lib/pai/witness -o -path var/lib/pai/prometheus -o -path 'opt/pai/v*/run' \) -prune -o -print || :
+        \( -path var/lib/pai/operations -o -path var/lib/pai/revisions -o -path var/lib/pai/lock -o -path var/lib/pai/witness -o -path var/lib/pai/prometheus -o -path 'opt/pai/v*/run' \) -prune -o -print || :
     for l in opt/pai/role/*; do echo "$l/run/$(basename "$l")"; done
     find var/lib/kubelet -maxdepth 1 -type f || :
     find var/lib/kubelet/pki var/lib/etcd -maxdepth 2 || :
@@ -238,8 +238,8 @@ func (c *Cluster) takeObjects(ctx context.Context, s State) error {
 			return err
 		}
 		meta, _ := o["metadata"].(map[string]any)
-		if name, _ := meta["name"].(string); strings.HasPrefix(name, "bootstrap-token-") || ofUsers(o) {
-			continue // the token lives for a minute
+		if name, _ := meta["name"].(string); strings.HasPrefix(name, "bootstrap-token-") || strings.HasPrefix(name, "configuration-0") || ofUsers(o) {
+			continue // the token lives for a minute; a revision says when it was made
 		}
 		name := fmt.Sprintf("object %v %v %v/%v", o["apiVersion"], o["kind"], meta["namespace"], meta["name"])
 		s[maskName(name)] = text

@@ -3,9 +3,87 @@
 package e2e
 
 import (
+	"context"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
 )
+
+// sharing has a second operator, who pulls the configuration into a folder of
+// his own and pushes a change, while the first one's folder falls behind.
+func (o *operator) sharing(t *testing.T) {
+	type row struct {
+		Revision   int
+		By, Why    string
+		AppliedTo  []string
+		Operations []struct{ Verb, Outcome string }
+	}
+	var history []row
+	o.json(&history, "config", "history")
+	first, last := history[0], history[len(history)-1]
+	if first.Revision != 1 || first.Why != "k8s-bootup" || !slices.ContainsFunc(first.Operations, func(op struct{ Verb, Outcome string }) bool { return op.Verb == "service-start" }) {
+		t.Errorf("the first revision is %+v", first)
+	}
+	if !slices.Equal(last.AppliedTo, []string{"kubernetes", "services"}) || !strings.HasPrefix(last.Why, "upgrade") || !strings.Contains(last.By, "@") {
+		t.Errorf("after the upgrade the newest revision is %+v", last)
+	}
+	inAPI := strings.Fields(o.kubectl("get secrets -n pai-system -l pai.dev/configuration-revision -o name"))
+	if len(inAPI) != len(history) {
+		t.Errorf("the API holds %v of %d revisions", inAPI, len(history))
+	}
+
+	bob := filepath.Join(t.TempDir(), "bob")
+	o.run(time.Minute, "config", "pull", "-p", bob)
+	services := filepath.Join(bob, "services-configuration.yaml")
+	data, err := os.ReadFile(services)
+	if err != nil || !strings.Contains(string(data), "scrape_interval: 30") {
+		t.Fatalf("%v:\n%s", err, data)
+	}
+	if err := os.WriteFile(services, []byte(strings.Replace(string(data), "scrape_interval: 30", "scrape_interval: 15", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var changes []struct{ Key, Before, After string }
+	o.json(&changes, "config", "diff", "-p", bob)
+	if len(changes) != 1 || changes[0].Key != "prometheus.scrape_interval" || changes[0].Before != "30" || changes[0].After != "15" {
+		t.Errorf("bob's change is %+v", changes)
+	}
+	o.run(time.Minute, "config", "push", "-p", bob, "--cluster-id", "local", "-m", "look more often")
+
+	var status struct {
+		Configuration struct {
+			Newest  struct{ Revision int }
+			Pending []string
+			Folder  string
+		}
+	}
+	o.json(&status, "cluster", "status")
+	if c := status.Configuration; c.Newest.Revision != last.Revision+1 || !slices.Equal(c.Pending, []string{"services"}) || c.Folder != "behind" {
+		t.Errorf("after bob's push: %+v", c)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if _, err := o.try(ctx, nil, "service", "start", "--yes"); exitCode(err) != 3 || !strings.Contains(err.Error(), "look more often") {
+		t.Errorf("a folder that is behind was applied: %v", err)
+	}
+	if _, err := o.try(ctx, nil, "config", "push", "-m", "mine"); exitCode(err) != 3 || !strings.Contains(err.Error(), "prometheus.scrape_interval: 30 → 15") {
+		t.Errorf("a push over bob's is not refused with what he changed: %v", err)
+	}
+	o.run(time.Minute, "config", "rollback", "-p", bob, "--cluster-id", "local", "1")
+	if back, err := os.ReadFile(services); err != nil || strings.Contains(string(back), "scrape_interval: 15") {
+		t.Errorf("bob's folder did not go back: %v\n%s", err, back)
+	}
+	// Revision 1 names what ran then; to go on as before, the change is taken back instead.
+	o.run(time.Minute, "config", "rollback", "-p", bob, "--cluster-id", "local", "-m", "as it was", strconv.Itoa(last.Revision))
+	o.run(time.Minute, "config", "pull")
+	o.json(&status, "cluster", "status")
+	if c := status.Configuration; len(c.Pending) > 0 || c.Folder != "" {
+		t.Errorf("after all was taken back: %+v", c)
+	}
+}
 
 // configuration is the content of a folder beside the local cluster's
 // configuration, by file.
@@ -18,7 +96,7 @@ func (o *operator) configuration(folder string) map[string]string {
 	}
 	content := map[string]string{}
 	for _, e := range entries {
-		if e.IsDir() {
+		if e.IsDir() || strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
 		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
@@ -28,4 +106,53 @@ func (o *operator) configuration(folder string) map[string]string {
 		content[e.Name()] = string(data)
 	}
 	return content
+}
+
+// publishedExample makes the cluster's configuration the one that the
+// historical PAI published as an example of a release, as an operator would:
+// with addresses and a key put in, one master left, and an id.
+func (o *operator) publishedExample(release string) {
+	o.t.Helper()
+	var machines []struct{ Name, Address, User string }
+	o.json(&machines, "machine", "list")
+	key := ""
+	for line := range strings.Lines(o.configuration("config")["layout.yaml"]) {
+		if _, path, ok := strings.Cut(strings.TrimSpace(line), "keyfile-path: "); ok {
+			key = path
+		}
+	}
+	example := filepath.Join(repository(), "internal/config/testdata/published", release)
+	dir := filepath.Join(o.state, "clusters/local/config")
+	if err := os.RemoveAll(dir); err != nil {
+		o.t.Fatal(err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		o.t.Fatal(err)
+	}
+	entries, err := os.ReadDir(example)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	for _, e := range entries {
+		data, err := os.ReadFile(filepath.Join(example, e.Name()))
+		if err != nil {
+			o.t.Fatal(err)
+		}
+		text := string(data)
+		switch e.Name() {
+		case "cluster-configuration.yaml":
+			text, _, _ = strings.Cut(text, "    - hostname: hostname\n") // the first machine is the only one
+			text = strings.NewReplacer("hostname (echo `hostname`)", machines[0].Name, "hostip: IP", "hostip: "+machines[0].Address,
+				"username: username", "username: "+machines[0].User, "  password: password", "  keyfile-path: "+key, "sshport: port", "sshport: 22").Replace(text)
+		case "kubernetes-configuration.yaml":
+			text = strings.NewReplacer("cluster-dns: IP", "cluster-dns: 169.254.0.10", "load-balance-ip: IP", "load-balance-ip: "+machines[0].Address).Replace(text)
+		case "services-configuration.yaml":
+			text += "\ncluster:\n  clusterid: local\n"
+		}
+		if err := os.WriteFile(filepath.Join(dir, e.Name()), []byte(text), 0o600); err != nil {
+			o.t.Fatal(err)
+		}
+	}
+	o.run(time.Minute, "config", "upgrade", "--to", release)
+	o.run(time.Minute, "config", "check")
 }

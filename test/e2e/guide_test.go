@@ -5,8 +5,6 @@ package e2e
 import (
 	"context"
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -18,9 +16,10 @@ import (
 // word, on the machine of a cluster that is no longer needed: first Kubernetes
 // (config upgrade, k8s-clean, k8s-bootup), which keeps the cluster's data; then
 // the services (service stop, service start) under a job that does not notice.
+// The configuration is the example that the historical PAI published.
 func (o *operator) guide(t *testing.T) {
 	o.run(5*time.Minute, "cluster", "k8s-clean", "--delete-data", "--yes")
-	o.nameVersions("v0.10", "v0.9")
+	o.publishedExample("v0.9")
 	o.run(10*time.Minute, "cluster", "k8s-bootup", "--yes")
 	o.run(10*time.Minute, "service", "start", "--yes")
 	o.kubectl("create configmap kept --from-literal=by=the-guide")
@@ -96,28 +95,8 @@ func (o *operator) guide(t *testing.T) {
 // versions, and nothing that runs has changed.
 func (o *operator) configUpgrade() {
 	o.t.Helper()
-	if _, err := o.trySoon("config", "upgrade", "--to", "v0.10"); exitCode(err) == 2 {
-		o.nameVersions("v0.9", "v0.10") // until there is that command
-	} else if err != nil {
-		o.t.Fatal(err)
-	}
+	o.run(time.Minute, "config", "upgrade", "--to", "v0.10")
 	o.run(time.Minute, "config", "check", "--cluster-id", "local")
-}
-
-// nameVersions edits the configuration as an operator would.
-func (o *operator) nameVersions(from, to string) {
-	o.t.Helper()
-	for _, name := range []string{"services-configuration.yaml", "kubernetes-configuration.yaml"} {
-		file := filepath.Join(o.state, "clusters/local/config", name)
-		data, err := os.ReadFile(file)
-		if err != nil {
-			o.t.Fatal(err)
-		}
-		text := strings.NewReplacer("release: "+from+"\n", "release: "+to+"\n", "version: "+from+"-pai\n", "version: "+to+"-pai\n").Replace(string(data))
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-			o.t.Fatal(err)
-		}
-	}
 }
 
 // userKeys are the keys of the Secret that the REST server's users are in.

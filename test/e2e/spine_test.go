@@ -131,6 +131,8 @@ func TestUpgradeUnderARunningJob(t *testing.T) {
 		undisturbed = end
 	}
 
+	t.Run("the configuration is shared and remembered", o.sharing)
+
 	t.Run("the saved plan is not done twice", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()

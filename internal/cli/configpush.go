@@ -1,0 +1,161 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/upgrade"
+)
+
+func newConfigPushCommand(env *Env) *cobra.Command {
+	var (
+		why    string
+		over   int
+		dryRun bool
+	)
+	cmd := &cobra.Command{
+		Use:   "push -m WHY",
+		Short: "Store the configuration in the cluster as a new revision",
+		Long: `Check the configuration, show what differs from the cluster's newest revision,
+and store the folder as the next one, all of its files together. It is refused
+if somebody pushed since this folder was pushed or pulled, and says what they
+changed. Private keys stay on this host: the configuration only names their files.
+
+Nothing reaches machines or services by this. Apply it with "paictl service
+refresh", "paictl cluster k8s-bootup" or "paictl upgrade apply"; those push the
+folder that they are given by themselves.`,
+		Args: cobra.NoArgs,
+	}
+	t := addTarget(env, cmd)
+	cmd.Flags().StringVarP(&why, "message", "m", "", "why, in one line, for the history")
+	cmd.Flags().IntVar(&over, "over", 0, "number of the newest revision, to replace it by a folder that was not pulled from the cluster")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show what would be pushed, and stop")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if why == "" && !dryRun {
+			return pai.Errorf(pai.CodeUsage, `for example: paictl config push -m "two more GPU machines"`, "say why with -m")
+		}
+		return withMaster(cmd.Context(), t, func(ctx context.Context, s *upgrade.Session) error {
+			return pushConfig(ctx, t, s, why, over, dryRun)
+		})
+	}
+	return cmd
+}
+
+// withMaster opens what the control-plane machine keeps.
+func withMaster(ctx context.Context, t *target, do func(context.Context, *upgrade.Session) error) error {
+	dir, err := t.dir()
+	if err != nil {
+		return err
+	}
+	s, err := upgrade.OpenMaster(ctx, dir, t.env.dirs(), t.env.Progressf)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return do(ctx, s)
+}
+
+// pushed is what `config push -o json` prints.
+type pushed struct {
+	Revision int                 `json:"revision"`
+	New      bool                `json:"new"` // false: the folder was the newest revision already
+	DryRun   bool                `json:"dryRun"`
+	Changes  []config.Difference `json:"changes"` // against the revision before
+}
+
+func pushConfig(ctx context.Context, t *target, s *upgrade.Session, why string, over int, dryRun bool) error {
+	env, dir := t.env, s.Config.Dir
+	known, err := upgrade.KnownToConfig()
+	if err != nil {
+		return err
+	}
+	c, report := config.Check(dir, known...)
+	if len(report.Problems) > 0 {
+		return pai.Errorf(pai.CodeInvalid, "mend these, nothing was pushed", "%s is not valid:\n%w", dir, report.Problems)
+	}
+	f, err := s.Folder(ctx)
+	if err != nil {
+		return err
+	}
+	result := pushed{Revision: f.Number(), New: !f.Unchanged(), DryRun: dryRun, Changes: []config.Difference{}}
+	if result.Changes, err = sinceNewest(f, c); err != nil {
+		return err
+	}
+	if over == 0 && f.Behind() {
+		return errors.Join(showTheirs(ctx, env, s, f), f.Pushable(dir))
+	}
+	if !result.New || dryRun {
+		return env.Show(result, func(out io.Writer) error { return writePushed(out, result) })
+	}
+	if !env.JSON() {
+		if err := writeDifferences(env.Err, result.Changes); err != nil {
+			return err
+		}
+	}
+	if err := t.confirmCluster(s, fmt.Sprintf("store %s as revision %d", dir, result.Revision)); err != nil {
+		return err
+	}
+	if result.Revision, err = s.Push(ctx, why, over); err != nil {
+		return err
+	}
+	return env.Show(result, func(out io.Writer) error {
+		_, err := fmt.Fprintf(out, "%s is revision %d now. Nothing was applied yet.\n", dir, result.Revision)
+		return err
+	})
+}
+
+// showTheirs shows what others changed since the folder was pushed or pulled.
+func showTheirs(ctx context.Context, env *Env, s *upgrade.Session, f upgrade.Folder) error {
+	if f.Base == 0 {
+		return nil
+	}
+	store, err := s.Revisions()
+	if err != nil {
+		return err
+	}
+	base, err := store.Get(ctx, f.Base)
+	if err != nil {
+		return err
+	}
+	before, err := configOf(base)
+	if err != nil {
+		return err
+	}
+	after, err := configOf(*f.Newest)
+	if err != nil {
+		return err
+	}
+	theirs, err := differences(before, after)
+	if err != nil {
+		return err
+	}
+	env.Progressf("%s changed:", f.Newest.Info)
+	return writeDifferences(env.Err, theirs)
+}
+
+// sinceNewest is what a folder changes of the newest revision.
+func sinceNewest(f upgrade.Folder, c *config.Config) ([]config.Difference, error) {
+	if f.Newest == nil || f.Unchanged() {
+		return []config.Difference{}, nil
+	}
+	before, err := configOf(*f.Newest)
+	if err != nil {
+		return nil, err
+	}
+	return differences(before, c)
+}
+
+func writePushed(out io.Writer, r pushed) error {
+	if !r.New {
+		_, err := fmt.Fprintf(out, "The folder is revision %d already; there is nothing to push.\n", r.Revision)
+		return err
+	}
+	fmt.Fprintf(out, "This would become revision %d.\n", r.Revision)
+	return writeDifferences(out, r.Changes)
+}

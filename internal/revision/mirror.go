@@ -1,0 +1,83 @@
+package revision
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/internal/pai"
+)
+
+// What marks the Secrets of the mirror. They are immutable, and encrypted at
+// rest as all Secrets are.
+const (
+	labelRevision  = "pai.dev/configuration-revision"
+	annotationBy   = "pai.dev/by"
+	annotationTime = "pai.dev/time"
+	annotationWhy  = "pai.dev/why"
+	secretType     = "pai.dev/configuration"
+)
+
+// Mirror makes the API hold every revision of the store, and returns how many
+// it lacked.
+func (s *Store) Mirror(ctx context.Context, client *kube.Client) (added int, err error) {
+	numbers, err := s.numbers(ctx)
+	if err != nil || len(numbers) == 0 {
+		return 0, err
+	}
+	if err := client.EnsureNamespace(ctx, pai.SystemNamespace); err != nil {
+		return 0, err
+	}
+	list, err := client.Clientset().CoreV1().Secrets(pai.SystemNamespace).List(ctx, metav1.ListOptions{LabelSelector: labelRevision})
+	if err != nil {
+		return 0, fmt.Errorf("list the revisions that the API holds: %w", err)
+	}
+	there := map[string]bool{}
+	for _, secret := range list.Items {
+		there[secret.Name] = true
+	}
+	for _, n := range numbers {
+		if there[secretName(n)] {
+			continue
+		}
+		r, err := s.read(ctx, n)
+		if err != nil {
+			return added, err
+		}
+		obj, err := secretOf(r)
+		if err != nil {
+			return added, err
+		}
+		if err := client.Create(ctx, obj); err != nil && !apierrors.IsAlreadyExists(err) {
+			return added, fmt.Errorf("mirror revision %d of the configuration into the API: %w", n, err)
+		}
+		added++
+	}
+	return added, nil
+}
+
+func secretName(number int) string { return fmt.Sprintf("configuration-%06d", number) }
+
+func secretOf(r Revision) (*unstructured.Unstructured, error) {
+	immutable := true
+	raw, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&corev1.Secret{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
+		ObjectMeta: metav1.ObjectMeta{
+			Name: secretName(r.Number), Namespace: pai.SystemNamespace,
+			Labels:      map[string]string{labelRevision: fmt.Sprint(r.Number)},
+			Annotations: map[string]string{annotationBy: r.By, annotationTime: r.Time.Format(time.RFC3339), annotationWhy: r.Why},
+		},
+		Type: secretType, Immutable: &immutable, Data: r.Files,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make the Secret of revision %d: %w", r.Number, err)
+	}
+	return &unstructured.Unstructured{Object: raw}, nil
+}

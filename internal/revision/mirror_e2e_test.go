@@ -1,0 +1,60 @@
+//go:build e2e
+
+package revision
+
+import (
+	"bytes"
+	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"pai.dev/pai/internal/kube/kubetest"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/run/runtest"
+)
+
+// The API holds every revision, also those made while it was away, and lets
+// nobody change one.
+func TestMirrorOnARealAPI(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	client := kubetest.Start(t).Client
+	s := NewStore(runtest.Dir(t.TempDir()))
+	if n, err := s.Mirror(ctx, client); n != 0 || err != nil {
+		t.Fatalf("nothing to mirror: %d, %v", n, err)
+	}
+	for n := range 3 {
+		if _, err := s.Add(ctx, n, "ann@host", "Grüße\tof revision", files("x")); err != nil {
+			t.Fatal(err)
+		}
+		if n == 1 {
+			continue // the API is away
+		}
+		if _, err := s.Mirror(ctx, client); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := s.Mirror(ctx, client); n != 0 || err != nil {
+		t.Errorf("%d were missing, %v", n, err)
+	}
+	secrets := client.Clientset().CoreV1().Secrets(pai.SystemNamespace)
+	list, err := secrets.List(ctx, metav1.ListOptions{LabelSelector: labelRevision})
+	if err != nil || len(list.Items) != 3 {
+		t.Fatalf("%d are in the API, %v", len(list.Items), err)
+	}
+	second := list.Items[1]
+	want, err := s.Get(ctx, 2)
+	if err != nil || second.Labels[labelRevision] != "2" || second.Annotations[annotationBy] != "ann@host" || second.Annotations[annotationWhy] != want.Why {
+		t.Errorf("%v, %v, %v", second.Labels, second.Annotations, err)
+	}
+	for name, data := range want.Files {
+		if !bytes.Equal(second.Data[name], data) {
+			t.Errorf("%s is %q", name, second.Data[name])
+		}
+	}
+	second.Data["layout.yaml"] = []byte("other")
+	if _, err := secrets.Update(ctx, &second, metav1.UpdateOptions{}); !apierrors.IsInvalid(err) {
+		t.Errorf("a revision was changed: %v", err)
+	}
+}

@@ -1,0 +1,134 @@
+package revision
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/run"
+)
+
+// Store is the revisions of one cluster.
+type Store struct {
+	files run.Store
+	dir   string
+}
+
+// NewStore is the revisions in a store: a control-plane machine.
+func NewStore(files run.Store) *Store {
+	return &Store{files: files, dir: path.Join(run.Dir, "revisions")}
+}
+
+// Newest is the revision with the highest number; nil where there is none.
+func (s *Store) Newest(ctx context.Context) (*Revision, error) {
+	numbers, err := s.numbers(ctx)
+	if err != nil || len(numbers) == 0 {
+		return nil, err
+	}
+	r, err := s.read(ctx, numbers[len(numbers)-1])
+	if err != nil {
+		return nil, err
+	}
+	return &r, nil
+}
+
+// Get reads one revision.
+func (s *Store) Get(ctx context.Context, number int) (Revision, error) {
+	return s.read(ctx, number)
+}
+
+// List reads all revisions, oldest first.
+func (s *Store) List(ctx context.Context) ([]Revision, error) {
+	numbers, err := s.numbers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := []Revision{}
+	for _, n := range numbers {
+		r, err := s.read(ctx, n)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	return all, nil
+}
+
+// Add makes the revision that follows number after, which is 0 for the first.
+// Where there is one already, the error is an OvertakenError.
+func (s *Store) Add(ctx context.Context, after int, by, why string, files map[string][]byte) (Revision, error) {
+	if err := checkContent(files); err != nil {
+		return Revision{}, err
+	}
+	r := Revision{Info{Number: after + 1, Time: time.Now().UTC().Truncate(time.Second), By: by, Why: firstLine(why)}, files}
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return Revision{}, fmt.Errorf("encode revision %d: %w", r.Number, err)
+	}
+	// 0600: it may hold passwords.
+	err = s.files.CreateFile(ctx, s.file(r.Number), data, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		other, err := s.read(ctx, r.Number)
+		if err != nil {
+			return Revision{}, err
+		}
+		return Revision{}, &OvertakenError{By: other.Info}
+	}
+	if err != nil {
+		return Revision{}, fmt.Errorf("store revision %d of the configuration: %w", r.Number, err)
+	}
+	return r, nil
+}
+
+// OvertakenError says that somebody made the revision that this one would be.
+type OvertakenError struct{ By Info }
+
+func (e *OvertakenError) Error() string { return "somebody pushed meanwhile: " + e.By.String() }
+
+func (s *Store) numbers(ctx context.Context) ([]int, error) {
+	names, err := s.files.ReadDir(ctx, s.dir)
+	if err != nil {
+		return nil, fmt.Errorf("list the revisions of the configuration: %w", err)
+	}
+	var numbers []int
+	for _, name := range names {
+		text, ok := strings.CutSuffix(name, ".json")
+		if n, err := strconv.Atoi(text); ok && err == nil && n > 0 {
+			numbers = append(numbers, n)
+		}
+	}
+	slices.Sort(numbers)
+	return numbers, nil
+}
+
+func (s *Store) file(number int) string { return path.Join(s.dir, fmt.Sprintf("%06d.json", number)) }
+
+func (s *Store) read(ctx context.Context, number int) (Revision, error) {
+	data, err := s.files.ReadFile(ctx, s.file(number))
+	if errors.Is(err, fs.ErrNotExist) {
+		return Revision{}, pai.Errorf(pai.CodeNotFound, "see: paictl config history", "there is no revision %d", number)
+	}
+	if err != nil {
+		return Revision{}, fmt.Errorf("read revision %d of the configuration: %w", number, err)
+	}
+	var r Revision
+	if err := json.Unmarshal(data, &r); err == nil && r.Number != number {
+		return Revision{}, s.damaged(number, fmt.Errorf("it says that it is revision %d", r.Number))
+	} else if err != nil {
+		return Revision{}, s.damaged(number, err)
+	}
+	return r, nil
+}
+
+func (s *Store) damaged(number int, err error) error {
+	return pai.Errorf(pai.CodeFailed, "look at the file on the control-plane machine, and move it out of the folder",
+		"%s is damaged: %w", s.file(number), err)
+}

@@ -1,0 +1,167 @@
+package revision
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/run/runtest"
+)
+
+func files(text string) map[string][]byte {
+	return map[string][]byte{"layout.yaml": []byte(text), "services-configuration.yaml": []byte("b\xff\n")}
+}
+
+func TestRevisionsAreKept(t *testing.T) {
+	t.Parallel()
+	ctx, at := t.Context(), runtest.Dir(t.TempDir())
+	s := NewStore(at)
+	if r, err := s.Newest(ctx); r != nil || err != nil {
+		t.Fatalf("an empty store has %v, %v", r, err)
+	}
+	for n := range 12 { // past 9, where names that are sorted as text would mislead
+		r, err := s.Add(ctx, n, "ann@host", "  more of it\nand a second line", files(strings.Repeat("x", n)))
+		if err != nil || r.Number != n+1 || r.Why != "more of it" {
+			t.Fatalf("%v, %v", r.Info, err)
+		}
+	}
+	newest, err := s.Newest(ctx)
+	if err != nil || newest.Number != 12 || !newest.Same(files(strings.Repeat("x", 11))) || newest.Same(files("")) {
+		t.Errorf("the newest: %v, %v", newest.Info, err)
+	}
+	all, err := s.List(ctx)
+	if err != nil || len(all) != 12 || all[4].Number != 5 {
+		t.Errorf("%d revisions, %v", len(all), err)
+	}
+	if _, err := s.Get(ctx, 13); pai.CodeOf(err) != pai.CodeNotFound {
+		t.Errorf("revision 13: %v", err)
+	}
+	info, err := os.Stat(at.At(s.file(3)))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("a revision is readable by others: %v, %v", info.Mode(), err)
+	}
+}
+
+// Of many who push at once, one makes the revision, and the others hear who.
+func TestOneOfManyMakesARevision(t *testing.T) {
+	t.Parallel()
+	s := NewStore(runtest.Dir(t.TempDir()))
+	var wg sync.WaitGroup
+	errs := make([]error, 8)
+	for i := range errs {
+		wg.Go(func() { _, errs[i] = s.Add(t.Context(), 0, "ann@host", "first", files("")) })
+	}
+	wg.Wait()
+	made := 0
+	for _, err := range errs {
+		var overtaken *OvertakenError
+		switch {
+		case err == nil:
+			made++
+		case !errors.As(err, &overtaken) || overtaken.By.Number != 1 || overtaken.By.By != "ann@host":
+			t.Errorf("not made: %v", err)
+		}
+	}
+	if made != 1 {
+		t.Errorf("%d made revision 1", made)
+	}
+}
+
+func TestRevisionsThatAreRefused(t *testing.T) {
+	t.Parallel()
+	s := NewStore(runtest.Dir(t.TempDir()))
+	for name, try := range map[string]struct{ content, says string }{
+		"a private key": {"a: 1\nkey: |\n  -----BEGIN OPENSSH PRIVATE KEY-----\n", "layout.yaml:3 has a private key"},
+		"too much":      {strings.Repeat("#", maxSize+1), "has room for"},
+	} {
+		if _, err := s.Add(t.Context(), 0, "ann@host", "first", files(try.content)); pai.CodeOf(err) != pai.CodeRefused || !strings.Contains(err.Error(), try.says) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if r, err := s.Newest(t.Context()); r != nil || err != nil {
+		t.Errorf("something was stored: %v, %v", r, err)
+	}
+}
+
+func TestDamageIsNamed(t *testing.T) {
+	t.Parallel()
+	ctx, at := t.Context(), runtest.Dir(t.TempDir())
+	s := NewStore(at)
+	for _, content := range []string{"{", `{"revision": 7}`} {
+		if err := at.WriteFile(ctx, s.file(1), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Newest(ctx); err == nil || !strings.Contains(err.Error(), s.file(1)) {
+			t.Errorf("%s: %v", content, err)
+		}
+	}
+	if err := at.WriteFile(ctx, s.appliedFile(), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Applied(ctx); err == nil || !strings.Contains(err.Error(), s.appliedFile()) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestWhatIsApplied(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	s := NewStore(runtest.Dir(t.TempDir()))
+	if a, err := s.Applied(ctx); len(a) != 0 || err != nil {
+		t.Fatalf("%v, %v", a, err)
+	}
+	for _, mark := range []struct {
+		number int
+		parts  []Part
+		want   Applied
+	}{
+		{3, []Part{Kubernetes, Services}, Applied{Kubernetes: 3, Services: 3}},
+		{4, []Part{Services}, Applied{Kubernetes: 3, Services: 4}},
+		{5, nil, Applied{Kubernetes: 3, Services: 4}},
+		{0, []Part{Services}, Applied{Kubernetes: 3}},
+	} {
+		if err := s.MarkApplied(ctx, mark.number, mark.parts...); err != nil {
+			t.Fatal(err)
+		}
+		a, err := s.Applied(ctx)
+		if err != nil || len(a) != len(mark.want) || a[Kubernetes] != mark.want[Kubernetes] || a[Services] != mark.want[Services] {
+			t.Errorf("after %d for %v: %v, %v", mark.number, mark.parts, a, err)
+		}
+	}
+	if numbers, err := s.numbers(ctx); len(numbers) != 0 || err != nil {
+		t.Errorf("what is applied counts as a revision: %v, %v", numbers, err)
+	}
+}
+
+func TestBaseLiesInTheFolder(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if b, err := ReadBase(dir); b != (Base{}) || err != nil {
+		t.Errorf("a folder that was never pushed has %v, %v", b, err)
+	}
+	want := Base{"lab", 7}
+	for range 2 {
+		if err := WriteBase(dir, want); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if b, err := ReadBase(dir); b != want || err != nil {
+		t.Errorf("%v, %v", b, err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("something is left over: %v, %v", entries, err)
+	}
+}
+
+// What is shown of a revision does not have its files in it.
+func TestInfoHasNoContent(t *testing.T) {
+	t.Parallel()
+	r := Revision{Info{Number: 1, By: "ann@host", Why: "first"}, files("secret")}
+	if strings.Contains(r.Info.String(), "secret") || bytes.Contains([]byte(r.String()), []byte("secret")) {
+		t.Error(r.String())
+	}
+}

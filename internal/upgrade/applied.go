@@ -1,0 +1,131 @@
+package upgrade
+
+import (
+	"context"
+	"fmt"
+
+	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/revision"
+	"pai.dev/pai/internal/run"
+)
+
+// whole is a goal's applies that does not depend on its plan.
+func whole(parts ...revision.Part) func(plan.Plan) []revision.Part {
+	return func(plan.Plan) []revision.Part { return parts }
+}
+
+// wholeUnless is whole where nothing is named; what is done to some services
+// brings the services as a whole to no revision.
+func wholeUnless(names []string, parts ...revision.Part) func(plan.Plan) []revision.Part {
+	if len(names) > 0 {
+		return whole()
+	}
+	return whole(parts...)
+}
+
+// moved are the parts that a plan moves to other versions: all of such a part
+// is configured anew.
+func moved(p plan.Plan) []revision.Part {
+	var parts []revision.Part
+	if p.From.Kubernetes != p.To.Kubernetes {
+		parts = append(parts, revision.Kubernetes)
+	}
+	if p.From.Services != p.To.Services {
+		parts = append(parts, revision.Services)
+	}
+	return parts
+}
+
+// Applies is the revision that a plan applies.
+type Applies struct {
+	Number int `json:"revision"`
+	// New is true where it is made of the folder when the plan is carried out.
+	New bool `json:"new"`
+}
+
+func (a Applies) String() string {
+	if a.New {
+		return fmt.Sprintf("The configuration becomes revision %d, which this applies.", a.Number)
+	}
+	return fmt.Sprintf("This applies revision %d of the configuration.", a.Number)
+}
+
+// mayApply looks which revision a goal applies. A folder that would undo what
+// somebody else pushed is refused before anything is shown.
+func (s *Session) mayApply(ctx context.Context, goal Goal) (*Applies, error) {
+	if goal.applies == nil || s.Hosts[s.Config.Master().Hostname] == nil {
+		return nil, nil // without the machine nothing will be done, and the plan says why
+	}
+	f, err := s.Folder(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &Applies{Number: f.Number(), New: !f.Unchanged()}, f.Pushable(s.Config.Dir)
+}
+
+// applyRevision makes sure that what a goal is about to apply is a revision.
+// The caller holds the lock.
+func (s *Session) applyRevision(ctx context.Context, goal Goal) (err error) {
+	s.revision, s.why = 0, goal.Verb
+	if goal.applies == nil {
+		return nil
+	}
+	if to := goal.target.Release; to != "" {
+		s.why += " to " + string(to)
+	}
+	s.revision, err = s.pushFolder(ctx, s.why, 0)
+	return err
+}
+
+// markApplied records what a plan that was done has applied. A way back puts
+// former objects in place, of which nobody knows the revision.
+func (s *Session) markApplied(ctx context.Context, goal Goal, p plan.Plan) error {
+	if goal.applies == nil {
+		return nil
+	}
+	store, err := s.Revisions()
+	if err != nil {
+		return err
+	}
+	number := s.revision
+	if goal.Verb == verbRollback {
+		number = 0
+	}
+	return store.MarkApplied(ctx, number, goal.applies(p)...)
+}
+
+// nothingToApply records that a folder which changes nothing is applied.
+func (s *Session) nothingToApply(ctx context.Context, goal Goal, p plan.Plan, notice func(string, ...any)) error {
+	if goal.applies == nil || len(goal.applies(p)) == 0 {
+		return nil
+	}
+	f, err := s.Folder(ctx)
+	if err != nil {
+		return err
+	}
+	store, err := s.Revisions()
+	if err != nil {
+		return err
+	}
+	applied, err := store.Applied(ctx)
+	if err != nil {
+		return err
+	}
+	known := f.Unchanged()
+	for _, part := range goal.applies(p) {
+		known = known && applied[part] == f.Number()
+	}
+	if known {
+		return nil
+	}
+	err = s.locked(ctx, goal.Verb, notice, func(ctx context.Context, _ *run.Lock) error {
+		if err := s.applyRevision(ctx, goal); err != nil {
+			return err
+		}
+		return s.markApplied(ctx, goal, p)
+	})
+	if err == nil {
+		s.mirror(ctx)
+	}
+	return err
+}
