@@ -147,7 +147,7 @@ func (o *operator) publishedExample(release string) {
 		case "kubernetes-configuration.yaml":
 			text = strings.NewReplacer("cluster-dns: IP", "cluster-dns: 169.254.0.10", "load-balance-ip: IP", "load-balance-ip: "+machines[0].Address).Replace(text)
 		case "services-configuration.yaml":
-			text += "\ncluster:\n  clusterid: local\n"
+			text += "\ncluster:\n  clusterid: local\nprometheus:\n  prometheus-port: 9091\n  scrape_interval: 30\n" // as they were spelled then
 		}
 		if err := os.WriteFile(filepath.Join(dir, e.Name()), []byte(text), 0o600); err != nil {
 			o.t.Fatal(err)
