@@ -218,18 +218,18 @@ func TestWhatIsPushedAndNotApplied(t *testing.T) {
 			t.Errorf("%+v, %v; want %v pending and the folder %q", state, err, pending, folder)
 		}
 	}
-	expect(ann, nil, "")
+	expect(ann, nil, FolderChanged) // there is no revision yet
 	s.pushes(ann, 1)
 	s.pushes(bob, 1)
-	expect(ann, both, "")
+	expect(ann, both, FolderSame)
 	if err := s.store.MarkApplied(ctx, 1, both...); err != nil {
 		t.Fatal(err)
 	}
-	expect(ann, nil, "")
+	expect(ann, nil, FolderSame)
 	s.edit(ann, config.ServicesFile, "server-port: 9186", "server-port: 9187")
 	expect(ann, nil, FolderChanged)
 	s.pushes(ann, 2)
-	expect(ann, []revision.Part{revision.Services}, "") // a service's port is nothing to the machines
+	expect(ann, []revision.Part{revision.Services}, FolderSame) // a service's port is nothing to the machines
 	expect(bob, []revision.Part{revision.Services}, FolderBehind)
 	if err := s.store.MarkApplied(ctx, 2, both...); err != nil {
 		t.Fatal(err)
@@ -237,14 +237,14 @@ func TestWhatIsPushedAndNotApplied(t *testing.T) {
 	// What cannot matter to a part is not pending for it.
 	s.edit(ann, config.ServicesFile, "release: v0.10", "release: v0.9")
 	s.pushes(ann, 3)
-	expect(ann, []revision.Part{revision.Services}, "")
+	expect(ann, []revision.Part{revision.Services}, FolderSame)
 	if err := s.store.MarkApplied(ctx, 3, revision.Services); err != nil {
 		t.Fatal(err)
 	}
 	s.edit(ann, config.ServicesFile, "# ", "#  ")
 	s.edit(ann, config.KubernetesFile, "9000-9999", "9000-9998")
 	s.pushes(ann, 4)
-	expect(ann, both, "")
+	expect(ann, both, FolderSame)
 }
 
 // What an operation says of the configuration before it begins, and leaves

@@ -17,12 +17,13 @@ type ConfigurationState struct {
 	// Pending are the parts for which the newest means something that was not
 	// applied to them, as far as that is known.
 	Pending []revision.Part `json:"pending"`
-	// Folder is "" where the folder is the newest revision, else how it differs from it.
-	Folder string `json:"folder,omitempty"`
+	// Folder is how the folder stands to the newest revision.
+	Folder string `json:"folder"`
 }
 
-// The ways in which a folder is not the newest revision.
+// How a folder may stand to the newest revision.
 const (
+	FolderSame    = "same"
 	FolderChanged = "changed" // and can be pushed
 	FolderBehind  = "behind"  // somebody else pushed
 )
@@ -37,7 +38,7 @@ func (s *Session) ConfigurationState(ctx context.Context) (ConfigurationState, e
 }
 
 func configurationState(ctx context.Context, store *revision.Store, dir, clusterID string) (ConfigurationState, error) {
-	state := ConfigurationState{Pending: []revision.Part{}}
+	state := ConfigurationState{Pending: []revision.Part{}, Folder: FolderChanged}
 	f, err := folderOf(ctx, store, dir, clusterID)
 	if err != nil {
 		return state, err
@@ -57,10 +58,9 @@ func configurationState(ctx context.Context, store *revision.Store, dir, cluster
 	}
 	switch {
 	case f.Unchanged():
+		state.Folder = FolderSame
 	case f.Behind():
 		state.Folder = FolderBehind
-	default:
-		state.Folder = FolderChanged
 	}
 	return state, nil
 }

@@ -80,7 +80,7 @@ func (o *operator) sharing(t *testing.T) {
 	o.run(time.Minute, "config", "rollback", "-p", bob, "--cluster-id", "local", "-m", "as it was", strconv.Itoa(last.Revision))
 	o.run(time.Minute, "config", "pull")
 	o.json(&status, "cluster", "status")
-	if c := status.Configuration; len(c.Pending) > 0 || c.Folder != "" {
+	if c := status.Configuration; len(c.Pending) > 0 || c.Folder != "same" {
 		t.Errorf("after all was taken back: %+v", c)
 	}
 }
