@@ -82,7 +82,7 @@ func newTestAdmission(t *testing.T, f *field, accepted ...string) *admission {
 		t.Fatal(err)
 	}
 	return &admission{decide: f.decide(accepted...), nodes: f, entry: entry,
-		waiting: map[string]pai.Waiting{}, cordoned: map[string]bool{}, evicted: map[pai.JobRef]bool{}}
+		waiting: map[string]pai.Waiting{}, cordoned: map[string]bool{}}
 }
 
 // resultOf pretends that the steps ended so.
@@ -162,6 +162,9 @@ func TestAdmissionEvicts(t *testing.T) {
 	ended := pai.Interruption{Job: train.String()}
 	if !a.accepted(nil, ended) || a.accepted(nil, pai.Interruption{Job: "bob~other"}) || newTestAdmission(t, f).accepted(nil, ended) {
 		t.Error("the end of the evicted job, and of no other, was accepted")
+	}
+	if goesOn := (&admission{entry: a.entry}); !goesOn.accepted(nil, ended) {
+		t.Error("a run that goes on with the operation takes the end of the evicted job for somebody else's doing")
 	}
 }
 
