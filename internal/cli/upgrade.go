@@ -151,7 +151,7 @@ func newUpgradeHistoryCommand(env *Env) *cobra.Command {
 			return err
 		}
 		defer s.Close()
-		ops, err := s.History(cmd.Context(), "upgrade", "rollback")
+		ops, err := s.History(cmd.Context(), "upgrade", "upgrade-abandon", "rollback")
 		if err != nil {
 			return err
 		}

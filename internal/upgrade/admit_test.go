@@ -198,46 +198,6 @@ func TestWaiter(t *testing.T) {
 	}
 }
 
-// TestLastUpgrade: an upgrade is gone on with until it has succeeded or
-// something has taken its place; starting services is nothing of the kind.
-func TestLastUpgrade(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		name       string
-		operations []pai.Operation
-		unfinished bool
-	}{
-		{"none", nil, false},
-		{"waits", []pai.Operation{{Verb: verbUpgrade, Outcome: pai.OutcomeWaiting}}, true},
-		{"waits, services started since", []pai.Operation{{Verb: verbUpgrade, Outcome: pai.OutcomeWaiting}, {Verb: "service-start", Outcome: pai.OutcomeSucceeded}}, true},
-		{"failed", []pai.Operation{{Verb: verbUpgrade, Outcome: pai.OutcomeFailed}}, true},
-		{"gone on with", []pai.Operation{{Verb: verbUpgrade, Outcome: pai.OutcomeWaiting}, {Verb: verbUpgrade, Outcome: pai.OutcomeSucceeded}}, false},
-		{"given up", []pai.Operation{{Verb: verbUpgrade, Outcome: pai.OutcomeWaiting}, {Verb: verbAbandon, Outcome: pai.OutcomeSucceeded}}, false},
-		{"giving up failed", []pai.Operation{{Verb: verbUpgrade, Outcome: pai.OutcomeWaiting}, {Verb: verbAbandon, Outcome: pai.OutcomeFailed}}, true},
-		{"killed", []pai.Operation{{Verb: verbUpgrade, Outcome: pai.OutcomeRunning}}, true},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			journal := run.NewJournal(runtest.Dir(t.TempDir()))
-			for _, op := range c.operations {
-				e, err := journal.Begin(t.Context(), op)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if op.Outcome != pai.OutcomeRunning {
-					if err := e.End(t.Context(), op.Outcome, nil, pai.Report{}); err != nil {
-						t.Fatal(err)
-					}
-				}
-			}
-			last, err := lastUpgrade(t.Context(), journal)
-			if err != nil || (last != nil && last.Unfinished()) != c.unfinished {
-				t.Errorf("last is %+v, error %v; want it unfinished: %v", last, err, c.unfinished)
-			}
-		})
-	}
-}
-
 // TestStepsOf: a plan that is made anew knows less than the journal: what is
 // not planned any more was done.
 func TestStepsOf(t *testing.T) {
