@@ -39,9 +39,7 @@ func (s *Session) begin(ctx context.Context, p plan.Plan, o Options) (entry *run
 	if left != nil && left.To == p.To && left.Verb == p.Verb {
 		entry, err := journal.Resume(ctx, left.ID)
 		if err == nil && len(o.SkipChecks)+len(o.Accept) > 0 {
-			err = entry.Update(ctx, func(op *pai.Operation) {
-				op.SkippedChecks, op.AcceptedRisks = union(op.SkippedChecks, o.SkipChecks), union(op.AcceptedRisks, o.Accept)
-			})
+			err = entry.Update(ctx, o.took)
 		}
 		return entry, true, err
 	}
@@ -53,6 +51,12 @@ func (s *Session) begin(ctx context.Context, p plan.Plan, o Options) (entry *run
 	}
 	entry, err = journal.Begin(ctx, op)
 	return entry, false, err
+}
+
+// took adds what the operator accepts and skips, going on with an operation, to
+// what was accepted and skipped before.
+func (o Options) took(op *pai.Operation) {
+	op.SkippedChecks, op.AcceptedRisks = union(op.SkippedChecks, o.SkipChecks), union(op.AcceptedRisks, o.Accept)
 }
 
 // planned writes the steps of a plan into the journal before the first is

@@ -100,3 +100,14 @@ func TestRecordIsAllThereIsToDo(t *testing.T) {
 		t.Errorf("an operation to record: %v, error %v", left, err)
 	}
 }
+
+// TestTook: the record names every risk that was accepted, also one that was
+// when a killed operation was gone on with.
+func TestTook(t *testing.T) {
+	t.Parallel()
+	op := pai.Operation{AcceptedRisks: []string{"evict-jobs:b"}}
+	Options{Accept: []string{"evict-jobs:a", "evict-jobs:b"}, SkipChecks: []string{"pod-owners"}}.took(&op)
+	if got := strings.Join(append(op.AcceptedRisks, op.SkippedChecks...), " "); got != "evict-jobs:a evict-jobs:b pod-owners" {
+		t.Errorf("recorded: %s", got)
+	}
+}
