@@ -144,7 +144,7 @@ func newUpgradeHistoryCommand(env *Env) *cobra.Command {
 		Use:   "history",
 		Short: "Show the operations that were done, newest last, with what the witness saw",
 	}, func(ctx context.Context, s *upgrade.Session) ([]pai.Operation, error) {
-		return s.History(ctx, "upgrade", "rollback")
+		return s.History(ctx, "upgrade", "upgrade-abandon", "rollback")
 	}, writeHistory)
 }
 

@@ -92,7 +92,13 @@ machine that waited keeps the version it has until the next upgrade.`,
 	f := addOperateFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return operateOn(cmd.Context(), t, *f, "give up the unfinished upgrade of the cluster",
-			func(s *upgrade.Session) (upgrade.Goal, error) { return s.Abandon(), nil })
+			func(s *upgrade.Session) (upgrade.Goal, error) {
+				op, err := s.Unfinished(cmd.Context())
+				if err == nil && op != nil {
+					env.Progressf("giving up operation %s (%s) toward %s", op.ID, op.Outcome, describePair(op.To))
+				}
+				return s.Abandon(), err
+			})
 	}
 	return cmd
 }
@@ -110,7 +116,7 @@ func writeUpgradeStatus(out io.Writer, st upgrade.Status) error {
 	p := &printer{out: out}
 	p.linef("the cluster runs %s", describePair(st.Current))
 	if op := st.Operation; op == nil {
-		p.linef("no upgrade was done yet")
+		p.linef("no upgrade is under way, and none was left unfinished")
 	} else {
 		p.linef("upgrade to %s: %s (operation %s, by %s, begun %s)", describePair(op.To), describeState(st), op.ID, op.By, op.Started.Local().Format("2006-01-02 15:04:05"))
 		p.linef("  steps         %d done, %d left", len(st.Done), len(st.Left))
@@ -122,6 +128,9 @@ func writeUpgradeStatus(out io.Writer, st upgrade.Status) error {
 		if op.Error != "" && st.State == upgrade.StateUnfinished {
 			p.linef("  ended with    %s", op.Error)
 		}
+	}
+	if a := st.Abandoned; a != nil {
+		p.linef("  given up      by %s, %s, in operation %s; the next upgrade takes along what was left", a.By, a.At.Local().Format("2006-01-02 15:04:05"), a.Operation)
 	}
 	for _, w := range st.Waiting {
 		p.linef("  waiting       %s since %s for %s", w.Machine, w.Since.Local().Format("2006-01-02 15:04:05"), waitsFor(w))

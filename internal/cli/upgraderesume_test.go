@@ -21,7 +21,7 @@ func TestUpgradeStatusText(t *testing.T) {
 		st   upgrade.Status
 		want []string
 	}{
-		"nothing": {upgrade.Status{State: upgrade.StateNone}, []string{"no upgrade was done yet"}},
+		"nothing": {upgrade.Status{State: upgrade.StateNone}, []string{"no upgrade is under way"}},
 		"waiting": {upgrade.Status{State: upgrade.StateWaiting, Operation: op, Done: []string{"a", "b"}, Left: []string{"machine/gpu-03/kubelet"},
 			Waiting:  []upgrade.WaitingState{{Waiting: waiting}},
 			Cordoned: []upgrade.CordonState{{Machine: "gpu-03", By: "PAI", Operation: "op-1"}, {Machine: "gpu-07", By: "an operator"}},
@@ -32,6 +32,9 @@ func TestUpgradeStatusText(t *testing.T) {
 		"killed": {upgrade.Status{State: upgrade.StateUnfinished, Operation: &pai.Operation{ID: "op-2", Outcome: pai.OutcomeRunning},
 			Lock: &upgrade.LockState{Holder: run.Holder{User: "ann", Host: "desk", PID: 7}, Health: "dead"}, APIError: "connection refused", Next: "paictl upgrade resume"},
 			[]string{"unfinished, because who carried it out is gone", "held by ann@desk (process 7", "that process is dead", "the API does not answer", "connection refused", "go on with: paictl upgrade resume"}},
+		"given up": {upgrade.Status{State: upgrade.StateAbandoned, Operation: op, Done: []string{"a", "b"}, Left: []string{"machine/gpu-03/kubelet"},
+			Abandoned: &upgrade.Abandoned{Operation: "op-2", By: "bob@desk", At: began.Add(time.Hour)}},
+			[]string{"abandoned (operation op-1, by ann@desk", "2 done, 1 left", "machine/gpu-03/kubelet", "given up      by bob@desk, 2026-03-01 09:00:00, in operation op-2"}},
 	} {
 		var out strings.Builder
 		if err := writeUpgradeStatus(&out, c.st); err != nil {

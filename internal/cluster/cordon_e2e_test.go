@@ -5,7 +5,6 @@ package cluster
 import (
 	"testing"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
@@ -77,40 +76,5 @@ func TestCordons(t *testing.T) {
 	}
 	if done, err := Cordon(ctx, core, "nowhere", "op-1"); done || err != nil {
 		t.Errorf("a machine that the cluster does not know: %v, %v", done, err)
-	}
-}
-
-// TestEvictJobs ends the pods of jobs on one machine, and nothing else.
-func TestEvictJobs(t *testing.T) {
-	core := kubetest.Start(t).Client.Clientset()
-	ctx := t.Context()
-	if _, err := core.CoreV1().ServiceAccounts("default").Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	none := int64(0) // no kubelet is there that would end it in peace
-	for name, c := range map[string]struct{ machine, job string }{"here": {"gpu-01", "train"}, "there": {"gpu-02", "train"}, "service": {"gpu-01", ""}} {
-		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{}},
-			Spec: corev1.PodSpec{NodeName: c.machine, TerminationGracePeriodSeconds: &none, Containers: []corev1.Container{{Name: "main", Image: "x"}}}}
-		if c.job != "" {
-			p.Labels[pai.LabelJob] = c.job
-		}
-		if _, err := core.CoreV1().Pods("default").Create(ctx, p, metav1.CreateOptions{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := EvictJobs(ctx, core, "gpu-01"); err != nil {
-		t.Fatal(err)
-	}
-	list, err := core.CoreV1().Pods("default").List(ctx, metav1.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range list.Items {
-		if p.Name == "here" {
-			t.Error("the job's pod is still on gpu-01")
-		}
-	}
-	if len(list.Items) != 2 {
-		t.Errorf("%d pods are left, want 2", len(list.Items))
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -22,15 +23,13 @@ const evictTimeout = 5 * time.Minute
 // end in peace, and waits until they are gone. Who calls it has the operator's
 // word that they may be ended.
 func EvictJobs(ctx context.Context, core kubernetes.Interface, name string) error {
-	first := true
 	return poll(ctx, "the end of the jobs on "+name, evictTimeout, time.Second, func(ctx context.Context) (bool, error) {
 		pods, err := jobPods(ctx, core, name)
 		if err != nil || len(pods) == 0 {
 			return err == nil, err
 		}
-		if first {
-			first = false
-			return false, deletePods(ctx, core, pods)
+		if err := evictPods(ctx, core, pods); err != nil {
+			return false, err
 		}
 		return false, fmt.Errorf("%d pods are still there", len(pods))
 	})
@@ -51,10 +50,20 @@ func jobPods(ctx context.Context, core kubernetes.Interface, name string) ([]cor
 	return living, nil
 }
 
-func deletePods(ctx context.Context, core kubernetes.Interface, pods []corev1.Pod) error {
+// evictPods asks for the end of those pods that nobody has asked to end yet. It
+// evicts them and does not just delete them: the API server then marks each as
+// disrupted, which tells its job that the task did not fail but was ended, and
+// is to run again elsewhere.
+func evictPods(ctx context.Context, core kubernetes.Interface, pods []corev1.Pod) error {
 	var problems []error
 	for _, p := range pods {
-		err := core.CoreV1().Pods(p.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(p.UID))})
+		if p.DeletionTimestamp != nil {
+			continue
+		}
+		err := core.PolicyV1().Evictions(p.Namespace).Evict(ctx, &policyv1.Eviction{
+			ObjectMeta:    metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name},
+			DeleteOptions: &metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(p.UID))},
+		})
 		if err != nil && !apierrors.IsNotFound(err) {
 			problems = append(problems, fmt.Errorf("end pod %s/%s: %w", p.Namespace, p.Name, err))
 		}

@@ -87,7 +87,7 @@ func (g *Guard) decideMachine(ctx context.Context, step plan.Step, risk pai.Risk
 	deadline := time.Now().Add(passingPatience)
 	for {
 		d := Decide(step, risk, g.machineFacts(ctx, step), g.accepted)
-		if !d.Passing || d.Verdict == Go || !time.Now().Before(deadline) {
+		if !d.Passing || !time.Now().Before(deadline) {
 			return d
 		}
 		select {

@@ -71,3 +71,35 @@ func TestDevicesMayComeBack(t *testing.T) {
 		})
 	}
 }
+
+// Jobs that the operator has given up are not ended for what passes by itself
+// within seconds.
+func TestNobodyIsEvictedForWhatPasses(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		after time.Duration
+		also  func(f *Facts)
+		evict bool
+		once  bool
+	}{
+		"they come back":       {5 * time.Second, func(*Facts) {}, false, false},
+		"they do not":          {time.Hour, func(*Facts) {}, true, false},
+		"and the runtime died": {5 * time.Second, func(f *Facts) { f.RuntimeUp = Known(false) }, true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				asked := 0
+				g, err := New(factsLater{time.Now().Add(test.after), test.also, &asked}, nil, []string{AcceptEvict(swap().Target)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if d := g.Decide(t.Context(), swap()); d.Verdict != Go || d.Evict != test.evict {
+					t.Errorf("%s, evict %v (%s); want it to go, evict %v", d.Verdict, d.Evict, d.Reason, test.evict)
+				}
+				if test.once != (asked == 1) {
+					t.Errorf("asked %d times", asked)
+				}
+			})
+		})
+	}
+}

@@ -47,6 +47,9 @@ type Operation struct {
 	// Cordoned are the machines that this operation cordoned, written before
 	// it did. The machine itself shows whether it still is.
 	Cordoned []Cordon `json:"cordoned,omitempty"`
+	// Evicted are the jobs that this operation ended with the operator's word,
+	// written before it did.
+	Evicted []Evicted `json:"evicted,omitempty"`
 
 	// Refreshed says what a refresh did to each service that it touched.
 	Refreshed []ServiceChanges `json:"refreshed,omitempty"`

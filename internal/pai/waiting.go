@@ -31,6 +31,14 @@ type Cordon struct {
 	At      time.Time `json:"at"`
 }
 
+// Evicted is the jobs that PAI ended on a machine because its operator gave
+// them up.
+type Evicted struct {
+	Machine string    `json:"machine"`
+	Jobs    []JobRef  `json:"jobs"`
+	At      time.Time `json:"at"`
+}
+
 // CordonedBy reports whether an operation recorded that it cordoned a machine.
 func (o Operation) CordonedBy(machine string) bool {
 	for _, c := range o.Cordoned {

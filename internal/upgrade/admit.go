@@ -30,7 +30,6 @@ type admission struct {
 	mu       sync.Mutex
 	waiting  map[string]pai.Waiting // by machine
 	cordoned map[string]bool        // by this run
-	evicted  map[pai.JobRef]bool    // jobs that were ended with the operator's word
 }
 
 // nodes is what admission does to the cluster's machines.
@@ -42,7 +41,7 @@ type nodes interface {
 
 func newAdmission(g *guard.Guard, n nodes, entry *run.Entry, before []pai.Waiting) *admission {
 	return &admission{decide: g.Decide, nodes: n, entry: entry, before: before,
-		waiting: map[string]pai.Waiting{}, cordoned: map[string]bool{}, evicted: map[pai.JobRef]bool{}}
+		waiting: map[string]pai.Waiting{}, cordoned: map[string]bool{}}
 }
 
 // check fits run.Executor's Guard.
@@ -72,11 +71,14 @@ func (a *admission) clear(ctx context.Context, step plan.Step, d guard.Decision)
 			"%s is refused: new jobs could not be kept off %s: %w", step.ID, machine, err)
 	}
 	if d.Evict {
-		a.mu.Lock()
-		for _, j := range d.Jobs {
-			a.evicted[j] = true
+		// Written before it is done: a run that goes on with this one after a
+		// kill is not to take their end for somebody else's doing.
+		err := a.entry.Update(ctx, func(op *pai.Operation) {
+			op.Evicted = append(op.Evicted, pai.Evicted{Machine: machine, Jobs: d.Jobs, At: time.Now().UTC()})
+		})
+		if err != nil {
+			return d, err
 		}
-		a.mu.Unlock()
 		if err := a.nodes.EvictJobs(ctx, machine); err != nil {
 			return d, fmt.Errorf("end the jobs on %s: %w", machine, err)
 		}
@@ -171,10 +173,8 @@ func (a *admission) accepted(risks []string, i pai.Interruption) bool {
 	if slices.Contains(risks, guard.AcceptInterrupt) {
 		return true
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for j := range a.evicted {
-		if j.String() == i.Job {
+	for _, e := range a.entry.Operation().Evicted {
+		if slices.ContainsFunc(e.Jobs, func(j pai.JobRef) bool { return j.String() == i.Job }) {
 			return true
 		}
 	}

@@ -82,7 +82,7 @@ func newTestAdmission(t *testing.T, f *field, accepted ...string) *admission {
 		t.Fatal(err)
 	}
 	return &admission{decide: f.decide(accepted...), nodes: f, entry: entry,
-		waiting: map[string]pai.Waiting{}, cordoned: map[string]bool{}, evicted: map[pai.JobRef]bool{}}
+		waiting: map[string]pai.Waiting{}, cordoned: map[string]bool{}}
 }
 
 // resultOf pretends that the steps ended so.
@@ -163,6 +163,9 @@ func TestAdmissionEvicts(t *testing.T) {
 	if !a.accepted(nil, ended) || a.accepted(nil, pai.Interruption{Job: "bob~other"}) || newTestAdmission(t, f).accepted(nil, ended) {
 		t.Error("the end of the evicted job, and of no other, was accepted")
 	}
+	if goesOn := (&admission{entry: a.entry}); !goesOn.accepted(nil, ended) {
+		t.Error("a run that goes on with the operation takes the end of the evicted job for somebody else's doing")
+	}
 }
 
 func TestWaiter(t *testing.T) {
@@ -192,46 +195,6 @@ func TestWaiter(t *testing.T) {
 	w.every = time.Minute
 	if err := w.await(t.Context()); pai.CodeOf(err) != pai.CodeInterrupted {
 		t.Errorf("asked to stop: %v", err)
-	}
-}
-
-// TestLastUpgrade: an upgrade is gone on with until it has succeeded or
-// something has taken its place; starting services is nothing of the kind.
-func TestLastUpgrade(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		name       string
-		operations []pai.Operation
-		unfinished bool
-	}{
-		{"none", nil, false},
-		{"waits", []pai.Operation{{Verb: verbUpgrade, Outcome: pai.OutcomeWaiting}}, true},
-		{"waits, services started since", []pai.Operation{{Verb: verbUpgrade, Outcome: pai.OutcomeWaiting}, {Verb: "service-start", Outcome: pai.OutcomeSucceeded}}, true},
-		{"failed", []pai.Operation{{Verb: verbUpgrade, Outcome: pai.OutcomeFailed}}, true},
-		{"gone on with", []pai.Operation{{Verb: verbUpgrade, Outcome: pai.OutcomeWaiting}, {Verb: verbUpgrade, Outcome: pai.OutcomeSucceeded}}, false},
-		{"given up", []pai.Operation{{Verb: verbUpgrade, Outcome: pai.OutcomeWaiting}, {Verb: verbAbandon, Outcome: pai.OutcomeSucceeded}}, false},
-		{"giving up failed", []pai.Operation{{Verb: verbUpgrade, Outcome: pai.OutcomeWaiting}, {Verb: verbAbandon, Outcome: pai.OutcomeFailed}}, true},
-		{"killed", []pai.Operation{{Verb: verbUpgrade, Outcome: pai.OutcomeRunning}}, true},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			journal := run.NewJournal(runtest.Dir(t.TempDir()))
-			for _, op := range c.operations {
-				e, err := journal.Begin(t.Context(), op)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if op.Outcome != pai.OutcomeRunning {
-					if err := e.End(t.Context(), op.Outcome, nil, pai.Report{}); err != nil {
-						t.Fatal(err)
-					}
-				}
-			}
-			last, err := lastUpgrade(t.Context(), journal)
-			if err != nil || (last != nil && last.Unfinished()) != c.unfinished {
-				t.Errorf("last is %+v, error %v; want it unfinished: %v", last, err, c.unfinished)
-			}
-		})
 	}
 }
 

@@ -31,6 +31,9 @@ type Goal struct {
 	// applies lists the parts that are at the configuration's revision once a
 	// plan is done; nil where the configuration is not applied at all.
 	applies func(plan.Plan) []revision.Part
+	// record says whether an operation is to be recorded although its plan has no
+	// steps; nil where it is not.
+	record func(ctx context.Context) (bool, error)
 	// study finds what a plan means beyond its steps, when it is shown and
 	// again when it matters; allow is asked before such a plan begins.
 	study func(ctx context.Context, p plan.Plan, w plan.World) (study, error)

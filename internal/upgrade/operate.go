@@ -66,7 +66,7 @@ func (s *Session) Operate(ctx context.Context, goal Goal, o Options) (pai.Operat
 		return pai.Operation{}, nil
 	}
 	if len(preview.Plan.Steps) == 0 {
-		if left, err := s.onlyUnrecorded(ctx, preview.Plan); err != nil {
+		if left, err := s.onlyUnrecorded(ctx, goal, preview.Plan); err != nil {
 			return pai.Operation{}, err
 		} else if !left {
 			return pai.Operation{}, s.nothingToApply(ctx, goal, preview.Plan, o.Notice)

@@ -38,8 +38,8 @@ func (s *Session) begin(ctx context.Context, p plan.Plan, o Options) (entry *run
 	}
 	if left != nil && left.To == p.To && left.Verb == p.Verb {
 		entry, err := journal.Resume(ctx, left.ID)
-		if err == nil && len(o.SkipChecks) > 0 {
-			err = entry.Update(ctx, func(op *pai.Operation) { op.SkippedChecks = union(op.SkippedChecks, o.SkipChecks) })
+		if err == nil && len(o.SkipChecks)+len(o.Accept) > 0 {
+			err = entry.Update(ctx, o.took)
 		}
 		return entry, true, err
 	}
@@ -51,6 +51,12 @@ func (s *Session) begin(ctx context.Context, p plan.Plan, o Options) (entry *run
 	}
 	entry, err = journal.Begin(ctx, op)
 	return entry, false, err
+}
+
+// took adds what the operator accepts and skips, going on with an operation, to
+// what was accepted and skipped before.
+func (o Options) took(op *pai.Operation) {
+	op.SkippedChecks, op.AcceptedRisks = union(op.SkippedChecks, o.SkipChecks), union(op.AcceptedRisks, o.Accept)
 }
 
 // planned writes the steps of a plan into the journal before the first is
@@ -98,9 +104,14 @@ func stepsOf(recorded []pai.StepRecord, p plan.Plan) []pai.StepRecord {
 	return steps
 }
 
-// onlyUnrecorded reports whether an operation toward a plan's goal was killed at
-// its very end: everything is done, and its record and report are not.
-func (s *Session) onlyUnrecorded(ctx context.Context, p plan.Plan) (bool, error) {
+// onlyUnrecorded reports whether everything of a goal is done but its record: it
+// was killed at its very end, or the record is all that there is to do.
+func (s *Session) onlyUnrecorded(ctx context.Context, goal Goal, p plan.Plan) (bool, error) {
+	if goal.record != nil {
+		if wanted, err := goal.record(ctx); wanted || err != nil {
+			return wanted, err
+		}
+	}
 	master, err := s.Master()
 	if err != nil {
 		return false, err

@@ -15,10 +15,10 @@ const (
 	verbAbandon = "upgrade-abandon"
 )
 
-// closesUpgrade lists the verbs of operations after which, when they have
-// succeeded, an unfinished upgrade before them is not gone on with.
+// closesUpgrade lists the verbs of operations besides verbAbandon after which,
+// when they have succeeded, an upgrade before them is of no interest any more.
 func closesUpgrade() []string {
-	return []string{verbAbandon, "rollback", "upgrade-rollback", "k8s-clean"}
+	return []string{"rollback", "upgrade-rollback", "k8s-clean"}
 }
 
 func targetOf(t plan.Target) pai.Target {
@@ -56,20 +56,35 @@ func (s *Session) lastUpgrade(ctx context.Context) (*pai.Operation, error) {
 }
 
 func lastUpgrade(ctx context.Context, journal *run.Journal) (*pai.Operation, error) {
-	var found *pai.Operation
-	err := journal.Newest(ctx, func(op pai.Operation) bool {
-		if op.Verb == verbUpgrade {
-			found = &op
+	last, abandoned, err := lastOrAbandoned(ctx, journal)
+	if abandoned != nil {
+		last = nil
+	}
+	return last, err
+}
+
+// lastOrAbandoned is the newest upgrade that nothing has closed since but being
+// given up; abandoned is the operation that did that, nil where none did or
+// where there was nothing left to give up.
+func lastOrAbandoned(ctx context.Context, journal *run.Journal) (last, abandoned *pai.Operation, err error) {
+	err = journal.Newest(ctx, func(op pai.Operation) bool {
+		switch {
+		case op.Verb == verbUpgrade:
+			last = &op
 			return true
+		case op.Outcome != pai.OutcomeSucceeded:
+			return false
+		case op.Verb == verbAbandon:
+			abandoned = &op // of several, the oldest is the one that gave it up
+			return false
+		default:
+			return slices.Contains(closesUpgrade(), op.Verb)
 		}
-		for _, v := range closesUpgrade() {
-			if op.Verb == v && op.Outcome == pai.OutcomeSucceeded {
-				return true
-			}
-		}
-		return false
 	})
-	return found, err
+	if err != nil || last == nil || !last.Unfinished() {
+		abandoned = nil
+	}
+	return last, abandoned, err
 }
 
 // Resumable is what Unfinished was after.
@@ -83,12 +98,22 @@ func Resumable(op pai.Operation) (plan.Target, error) {
 
 // Abandon gives an unfinished upgrade up: machines that PAI cordoned take jobs
 // again. Machines that waited keep the version they have, and the next upgrade
-// takes them along.
+// takes them along. It is recorded also where no machine is cordoned, because
+// the record is what keeps the upgrade from being gone on with.
 func (s *Session) Abandon() Goal {
-	return Goal{Verb: verbAbandon, Plan: func(w plan.World) (plan.Plan, error) {
-		p := plan.Plan{Verb: verbAbandon, From: w.Current, To: w.Current, Hops: []plan.Hop{}, Steps: plan.Uncordon(w)}
-		return p, p.Validate()
+	return Goal{Verb: verbAbandon, Plan: abandonPlan, record: func(ctx context.Context) (bool, error) {
+		left, err := s.Unfinished(ctx)
+		return left != nil, err
 	}}
+}
+
+func abandonPlan(w plan.World) (plan.Plan, error) {
+	if !w.APIReachable {
+		return plan.Plan{}, pai.Errorf(pai.CodeRefused, "see that the API answers (paictl cluster status), and run the command again",
+			"which machines PAI keeps jobs off is not known: the API does not answer (%s)", w.APIError)
+	}
+	p := plan.Plan{Verb: verbAbandon, From: w.Current, To: w.Current, Hops: []plan.Hop{}, Steps: plan.Uncordon(w)}
+	return p, p.Validate()
 }
 
 // disown keeps what PAI may take back to what its journal knows.

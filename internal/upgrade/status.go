@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"pai.dev/pai/internal/guard"
 	"pai.dev/pai/internal/pai"
@@ -14,10 +15,12 @@ import (
 // Status is where the upgrades of a cluster stand. What the journal and the
 // machines say is there also while the API is away.
 type Status struct {
-	// State is "none", "under-way", "waiting", "unfinished" or "done".
+	// State is "none", "under-way", "waiting", "unfinished", "abandoned" or "done".
 	State string `json:"state"`
 	// Operation is the upgrade under way, or the last one.
 	Operation *pai.Operation `json:"operation,omitempty"`
+	// Abandoned is who gave that up; nil where nobody did.
+	Abandoned *Abandoned     `json:"abandoned,omitempty"`
 	Lock      *LockState     `json:"lock,omitempty"` // nil when nobody holds it
 	Done      []string       `json:"done"`           // steps
 	Left      []string       `json:"left"`
@@ -28,6 +31,13 @@ type Status struct {
 	Current  pai.Pair `json:"current"`
 	// Next is the command that goes on; empty when there is nothing to do.
 	Next string `json:"next,omitempty"`
+}
+
+// Abandoned is how an upgrade was given up.
+type Abandoned struct {
+	Operation string    `json:"operation"`
+	By        string    `json:"by"` // user@host
+	At        time.Time `json:"at"`
 }
 
 // LockState is who holds the lock.
@@ -58,6 +68,7 @@ const (
 	StateUnderWay   = "under-way"
 	StateWaiting    = "waiting"
 	StateUnfinished = "unfinished"
+	StateAbandoned  = "abandoned"
 	StateDone       = "done"
 )
 
@@ -73,7 +84,8 @@ func (s *Session) UpgradeStatus(ctx context.Context) (Status, error) {
 	if st.Lock, err = s.lockState(ctx, master); err != nil {
 		return st, err
 	}
-	if st.Operation, err = lastUpgrade(ctx, run.NewJournal(master)); err != nil {
+	var abandoned *pai.Operation
+	if st.Operation, abandoned, err = lastOrAbandoned(ctx, run.NewJournal(master)); err != nil {
 		return st, err
 	}
 	world, err := s.Observe(ctx)
@@ -84,8 +96,12 @@ func (s *Session) UpgradeStatus(ctx context.Context) (Status, error) {
 	st.Cordoned = cordons(world)
 	if op := st.Operation; op != nil {
 		st.steps(*op)
-		st.waits(*op, s.waitNow(ctx, *op, world.APIReachable))
 		st.State = stateOf(*op, st.Lock)
+	}
+	if abandoned != nil { // nothing waits any more
+		st.State, st.Abandoned = StateAbandoned, &Abandoned{Operation: abandoned.ID, By: abandoned.By, At: abandoned.Ended}
+	} else if op := st.Operation; op != nil {
+		st.waits(*op, s.waitNow(ctx, *op, world.APIReachable))
 	}
 	st.Next = st.next()
 	return st, nil

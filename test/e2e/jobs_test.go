@@ -5,6 +5,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -13,8 +14,8 @@ import (
 // container is what identifies a running container of a job. If any of it
 // changes, the container is not the one it was.
 type container struct {
-	Pod, UID, Container, ID, Started string
-	Restarts                         int
+	Job, Pod, UID, Machine, Container, ID, Started string
+	Restarts                                       int
 }
 
 // kubectl runs the cluster's own kubectl on the control-plane machine.
@@ -29,8 +30,12 @@ func (o *operator) jobContainers() []container {
 	o.t.Helper()
 	var pods struct {
 		Items []struct {
-			Metadata struct{ Name, UID string }
-			Status   struct {
+			Metadata struct {
+				Name, UID   string
+				Annotations map[string]string
+			}
+			Spec   struct{ NodeName string }
+			Status struct {
 				ContainerStatuses []struct {
 					Name, ContainerID string
 					RestartCount      int
@@ -52,13 +57,20 @@ func (o *operator) jobContainers() []container {
 				continue
 			}
 			found = append(found, container{
-				Pod: p.Metadata.Name, UID: p.Metadata.UID, Container: c.Name, ID: c.ContainerID,
+				Job: p.Metadata.Annotations["pai.dev/job-name"], Pod: p.Metadata.Name, UID: p.Metadata.UID, Machine: p.Spec.NodeName,
+				Container: c.Name, ID: c.ContainerID,
 				Started: c.State.Running.StartedAt, Restarts: c.RestartCount,
 			})
 		}
 	}
 	sort.Slice(found, func(i, j int) bool { return found[i].Pod+found[i].Container < found[j].Pod+found[j].Container })
 	return found
+}
+
+// containersOf is jobContainers of one job.
+func (o *operator) containersOf(job string) []container {
+	o.t.Helper()
+	return slices.DeleteFunc(o.jobContainers(), func(c container) bool { return c.Job != job })
 }
 
 // submit starts a job and waits until it runs with as many containers as asked for.
@@ -99,9 +111,9 @@ type operation struct {
 		OutageSeconds, LongestGapSeconds float64
 		Kept                             struct{ OutageSeconds, LongestGapSeconds float64 }
 	}
-	UnobservedSeconds float64
-	SkippedChecks     []string
-	Steps             []struct {
+	UnobservedSeconds            float64
+	AcceptedRisks, SkippedChecks []string
+	Steps                        []struct {
 		ID, Outcome string
 		Seconds     float64
 	}

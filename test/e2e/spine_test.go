@@ -227,8 +227,10 @@ func exitCode(err error) int {
 // TestTwoMachines boots a control plane and a worker, and shows that pods of
 // both reach each other and a service, also after both machines were
 // restarted. Then it upgrades them with a job across both, and ends one of its
-// containers by hand: the witness must name it and the step. Going on, a machine
-// that is busy and cannot be changed in place waits until its job ends.
+// containers by hand: the witness must name it and the step. Going on, of two
+// machines that are busy and cannot be changed in place one is upgraded because
+// the operator gives its job up, and the other waits until its job ends; in
+// between the upgrade is given up and taken up again.
 func TestTwoMachines(t *testing.T) {
 	o := newOperator(t, "two")
 	o.buildBundle("v0.9", "v0.10")
@@ -252,9 +254,10 @@ func TestTwoMachines(t *testing.T) {
 		out, err := o.try(ctx, nil, "service", "status")
 		return err == nil, out
 	})
+	o.placeMoved(t)
 	o.kubectl("cordon pai-2") // as an operator would; nobody takes it back
 	o.spoilGate("pai-1")
-	o.submit("examples/train.yaml", 2)
+	o.submit("examples/train.yaml", 3) // with moved
 	t.Run("a container ended by hand is named with its step", o.killDuringUpgrade)
 	t.Run("a busy machine waits for its job", o.idleUpgrade)
 }
@@ -264,7 +267,7 @@ func TestTwoMachines(t *testing.T) {
 func (o *operator) killDuringUpgrade(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	victim := o.jobContainers()[0]
+	victim := o.containersOf("train")[0]
 	cmd := o.command(ctx, "upgrade", "apply", "--to", "v0.10", "--yes")
 	var stderr, stdout bytes.Buffer
 	cmd.Stderr, cmd.Stdout = &stderr, &stdout

@@ -1,0 +1,85 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// placeMoved starts the job moved on pai-2, whose kubelet cannot be swapped in
+// place from now on, so that the job is in the upgrade's way there.
+func (o *operator) placeMoved(t *testing.T) {
+	o.spoilGate("pai-2")
+	o.kubectl("cordon pai-1")
+	o.submit("test/e2e/testdata/moved.yaml", 1)
+	o.kubectl("uncordon pai-1")
+	if there := o.containersOf("moved"); len(there) != 1 || there[0].Machine != "pai-2" {
+		t.Fatalf("the job is not where this test needs it: %+v", there)
+	}
+}
+
+// wasMoved wants that the upgrade of pai-2 has ended the job moved there, said
+// so, and that it runs again on pai-1: its task may never fail, and did not.
+// Then it stops the job, so that pai-1 waits for another one alone.
+func (o *operator) wasMoved(t *testing.T, op operation, before []container) {
+	if len(before) != 1 {
+		t.Fatalf("the job did not run: %+v", before)
+	}
+	if !slices.Equal(op.AcceptedRisks, []string{"evict-jobs:pai-2"}) {
+		t.Errorf("the record says that %q were accepted", op.AcceptedRisks)
+	}
+	if op.Jobs.Before != 2 || op.Jobs.After != 1 || len(op.Jobs.Interrupted) != 1 {
+		t.Errorf("recorded of jobs: %+v", op.Jobs)
+	}
+	for _, i := range op.Jobs.Interrupted {
+		if !strings.HasSuffix(i.Job, "~moved") || i.Pod != before[0].Pod || i.Container != before[0].Container || i.Machine != "pai-2" ||
+			!strings.Contains(i.Step, "machine/pai-2/kubelet") || !strings.Contains(i.Cause, "Eviction") {
+			t.Errorf("the job's container %+v was to be ended for pai-2's kubelet; recorded is %+v", before[0], i)
+		}
+	}
+	o.eventually(time.Minute, "the job that was ended on pai-2 runs again on pai-1", func() (bool, string) {
+		now := o.containersOf("moved")
+		return len(now) == 1 && now[0].Machine == "pai-1" && now[0].UID != before[0].UID, fmt.Sprintf("%+v\n%s", now, o.kubectl("get pods -A -l pai.dev/job -o wide"))
+	})
+	var job struct {
+		State     string
+		TaskRoles []struct{ Tasks []struct{ Retries int } }
+	}
+	o.json(&job, "job", "show", "moved")
+	if job.State != "RUNNING" || len(job.TaskRoles) != 1 || len(job.TaskRoles[0].Tasks) != 1 || job.TaskRoles[0].Tasks[0].Retries != 0 {
+		t.Errorf("the job that was ended on pai-2 is %+v; want it running, with no failure counted", job)
+	}
+	o.run(time.Minute, "job", "stop", "moved")
+	o.eventually(time.Minute, "the job that was moved has ended", func() (bool, string) {
+		left := o.containersOf("moved")
+		return len(left) == 0, fmt.Sprint(left)
+	})
+}
+
+// abandon gives the upgrade up while pai-1 waits for hold, and takes it up again.
+func (o *operator) abandon(t *testing.T, before []container) {
+	given := o.upgradeStatus()
+	o.run(2*time.Minute, "upgrade", "abandon", "--yes")
+	o.wantNodes(t, "pai-1 v1.35.4  \npai-2 v1.36.3 true ")
+	if now := o.containersOf("hold"); !reflect.DeepEqual(before, now) {
+		t.Errorf("the job's containers are not the same:\nbefore %+v\nafter  %+v", before, now)
+	}
+	st := o.upgradeStatus()
+	if st.State != "abandoned" || st.Abandoned == nil || st.Abandoned.Operation == "" || !slices.Equal(st.Left, given.Left) || len(st.Done) != len(given.Done) ||
+		len(st.Waiting) != 0 || len(st.Cordoned) != 1 || st.Cordoned[0].Machine != "pai-2" || st.Cordoned[0].By != "an operator" || st.Next != "" {
+		t.Errorf("status: %+v, of an upgrade of which this was said before: %+v", st, given)
+	}
+	if out := o.run(time.Minute, "upgrade", "resume"); !strings.Contains(out, "nothing to resume") {
+		t.Errorf("resuming what was given up says: %s", out)
+	}
+	op := o.leavesWaiting(t, before, "upgrade", "apply", "--to", "v0.10", "--yes")
+	if op.Jobs.Before != 1 || op.Jobs.After != 1 || len(op.Jobs.Interrupted) != 0 || len(op.AcceptedRisks) != 0 {
+		t.Errorf("recorded of jobs: %+v, accepted %q", op.Jobs, op.AcceptedRisks)
+	}
+	o.wantWaiting(t)
+}
