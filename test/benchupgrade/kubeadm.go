@@ -38,6 +38,9 @@ func (b *bench) kubeadm(ctx context.Context) error {
 		return err
 	}
 	defer c.Down(ctx)
+	if err := c.Sign(ctx); err != nil {
+		return err
+	}
 	if _, err := c.Run(ctx, 5*time.Minute, "machine", "up", "--count", "1"); err != nil {
 		return err
 	}
@@ -140,7 +143,7 @@ func (b *bench) unpack(ctx context.Context, dir string) error {
 
 func extract(ctx context.Context, bundle *release.Bundle, dir string) error {
 	pause := filepath.Join(filepath.Dir(dir), "pause")
-	build := exec.CommandContext(ctx, "go", "build", "-o", pause, "./cmd/pause")
+	build := exec.CommandContext(ctx, "go", "build", "-o", pause, "./test/benchupgrade/pause")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build pause: %w\n%s", err, out)

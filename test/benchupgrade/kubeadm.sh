@@ -69,6 +69,8 @@ kind: ClusterConfiguration
 kubernetesVersion: $old
 imageRepository: pai.local
 networking: {podSubnet: 10.244.0.0/16}
+proxy: {disabled: true}
+dns: {disabled: true}
 ---
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
