@@ -68,24 +68,27 @@ func (s *api) count(r *http.Request) {
 const standInPort = 16443
 
 // standIn lets the API fail in a way for 15 s, in several steps.
-func standIn(mode string) func(context.Context, *Cluster, *Attempt, int) (bool, error) {
-	return func(ctx context.Context, c *Cluster, a *Attempt, n int) (again bool, err error) {
-		s, err := c.newAPI(ctx)
-		if err != nil {
-			return false, err
-		}
-		defer func() { err = errors.Join(err, s.close(context.WithoutCancel(ctx), c)) }()
-		for _, step := range []string{"cluster/etcd", "cluster/bootstrap", "machine/pai-1/kubelet", "/jobset", "/rest-server"} {
-			if _, ok := a.started(step); !ok {
-				return n < 3, nil
-			}
+func standIn(mode string) func() Harm {
+	steps := []string{"cluster/etcd", "cluster/bootstrap", "machine/pai-1/kubelet", "/jobset", "/rest-server"}
+	return func() Harm {
+		var s *api // of the attempt that is under way
+		harm := inSteps(steps, func(_ context.Context, c *Cluster, a *Attempt, step string) error {
 			s.mode.Store(mode)
 			c.logf("  the API answers nothing but %q, in %s", mode, step)
 			a.within(15 * time.Second)
 			s.mode.Store("")
+			return nil
+		})()
+		return func(ctx context.Context, c *Cluster, a *Attempt, n int) (again bool, err error) {
+			if s, err = c.newAPI(ctx); err != nil {
+				return false, err
+			}
+			defer func() { err = errors.Join(err, s.close(context.WithoutCancel(ctx), c)) }()
+			if again, err = harm(ctx, c, a, n); err == nil {
+				<-a.ended // connections of paictl's go through here to the last
+			}
+			return again, err
 		}
-		<-a.ended // connections of paictl's go through here to the last
-		return false, nil
 	}
 }
 
