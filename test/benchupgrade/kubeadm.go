@@ -66,11 +66,11 @@ func (b *bench) kubeadm(ctx context.Context) error {
 	if err := tarOut.Wait(); err != nil {
 		return err
 	}
-	address, err := c.Run(ctx, time.Minute, "machine", "shell", "pai-1", "--", "ip -4 -o address show dev host0 | sed 's/.*inet \\([0-9.]*\\).*/\\1/'")
+	address, err := c.Address(ctx, "pai-1")
 	if err != nil {
 		return err
 	}
-	if err := b.onMachine(ctx, nil, "init", strings.TrimSpace(address)); err != nil {
+	if err := b.onMachine(ctx, nil, "init", address); err != nil {
 		return err
 	}
 	cfg, err := adminConfig(ctx, c)

@@ -161,6 +161,24 @@ func (c *Cluster) inside(ctx context.Context, name, script string) (string, erro
 	return stdout.String(), nil
 }
 
+// Address is the address of a machine, as paictl says it.
+func (c *Cluster) Address(ctx context.Context, name string) (string, error) {
+	out, err := c.Run(ctx, time.Minute, "machine", "list", "-o", "json")
+	if err != nil {
+		return "", err
+	}
+	var machines []struct{ Name, Address string }
+	if err := json.Unmarshal([]byte(out), &machines); err != nil {
+		return "", fmt.Errorf("read the list of machines: %w", err)
+	}
+	for _, m := range machines {
+		if m.Name == name && m.Address != "" {
+			return m.Address, nil
+		}
+	}
+	return "", fmt.Errorf("machine %s has no address: %s", name, out)
+}
+
 // leader is the host's number of a machine's first process.
 func (c *Cluster) leader(name string) (int, error) {
 	mark, err := machine.Local{StateDir: c.State}.Mark()

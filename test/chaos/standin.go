@@ -65,7 +65,10 @@ func (s *api) count(r *http.Request) {
 	s.asked[who]++
 }
 
-const standInPort = 16443
+const (
+	standInPort = 16443
+	cable       = "eth0" // of a local machine
+)
 
 // standIn lets the API fail in a way for 15 s, in several steps.
 func standIn(mode string) func() Harm {
@@ -120,7 +123,7 @@ func (c *Cluster) newAPI(ctx context.Context) (*api, error) {
 	_, err = c.inside(ctx, "pai-1", fmt.Sprintf(`
 nft add table ip chaos
 nft add chain ip chaos pre '{ type nat hook prerouting priority -150; }'
-nft add rule ip chaos pre iifname host0 tcp dport 6443 redirect to :%d`, standInPort))
+nft add rule ip chaos pre iifname %s tcp dport 6443 redirect to :%d`, cable, standInPort))
 	return s, err
 }
 
@@ -187,7 +190,7 @@ func (c *Cluster) adminProxy(ctx context.Context, netns string) (http.Handler, t
 	if err != nil {
 		return nil, tls.Certificate{}, err
 	}
-	address, err := c.inside(ctx, "pai-1", "ip -4 -o address show dev host0 | sed 's/.*inet \\([0-9.]*\\).*/\\1/'")
+	address, err := c.Address(ctx, "pai-1")
 	if err != nil {
 		return nil, tls.Certificate{}, err
 	}
@@ -216,10 +219,7 @@ func signed(caPEM, keyPEM []byte, address string) (tls.Certificate, error) {
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "chaos"},
 		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		DNSNames: []string{"api.pai.internal"},
-	}
-	for f := range strings.FieldsSeq(address) {
-		template.IPAddresses = append(template.IPAddresses, net.ParseIP(f))
+		DNSNames: []string{"api.pai.internal"}, IPAddresses: []net.IP{net.ParseIP(address)},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, ca.Leaf, &key.PublicKey, ca.PrivateKey)
 	if err != nil {
