@@ -97,7 +97,7 @@ func TestScale(t *testing.T) {
 			}
 		}
 	})
-	fmt.Printf("FIGURE steps %d\nFIGURE jobs %d\n", len(p.Steps), len(world.Jobs))
+	fmt.Printf("FIGURE steps: %d\nFIGURE jobs: %d\n", len(p.Steps), len(world.Jobs))
 }
 
 // figure prints how long something takes, and how much memory there is in use

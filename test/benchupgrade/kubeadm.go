@@ -38,6 +38,9 @@ func (b *bench) kubeadm(ctx context.Context) error {
 		return err
 	}
 	defer c.Down(ctx)
+	if err := c.Sign(ctx); err != nil {
+		return err
+	}
 	if _, err := c.Run(ctx, 5*time.Minute, "machine", "up", "--count", "1"); err != nil {
 		return err
 	}
@@ -63,11 +66,11 @@ func (b *bench) kubeadm(ctx context.Context) error {
 	if err := tarOut.Wait(); err != nil {
 		return err
 	}
-	address, err := c.Run(ctx, time.Minute, "machine", "shell", "pai-1", "--", "ip -4 -o address show dev host0 | sed 's/.*inet \\([0-9.]*\\).*/\\1/'")
+	address, err := c.Address(ctx, "pai-1")
 	if err != nil {
 		return err
 	}
-	if err := b.onMachine(ctx, nil, "init", strings.TrimSpace(address)); err != nil {
+	if err := b.onMachine(ctx, nil, "init", address); err != nil {
 		return err
 	}
 	cfg, err := adminConfig(ctx, c)
@@ -140,7 +143,7 @@ func (b *bench) unpack(ctx context.Context, dir string) error {
 
 func extract(ctx context.Context, bundle *release.Bundle, dir string) error {
 	pause := filepath.Join(filepath.Dir(dir), "pause")
-	build := exec.CommandContext(ctx, "go", "build", "-o", pause, "./cmd/pause")
+	build := exec.CommandContext(ctx, "go", "build", "-o", pause, "./test/benchupgrade/pause")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build pause: %w\n%s", err, out)

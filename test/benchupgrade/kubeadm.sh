@@ -69,6 +69,8 @@ kind: ClusterConfiguration
 kubernetesVersion: $old
 imageRepository: pai.local
 networking: {podSubnet: 10.244.0.0/16}
+proxy: {disabled: true}
+dns: {disabled: true}
 ---
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
@@ -76,6 +78,11 @@ cgroupDriver: cgroupfs
 failCgroupV1: false
 failSwapOn: false
 resolvConf: /etc/resolv.empty
+# As PAI's kubelets: on a host whose disk is nearly full, others would remove
+# the images that are not in use yet, and evict what kubeadm tries beforehand.
+imageGCHighThresholdPercent: 100
+imageGCLowThresholdPercent: 99
+evictionHard: {memory.available: 100Mi, nodefs.available: "0%", nodefs.inodesFree: "0%", imagefs.available: "0%", imagefs.inodesFree: "0%"}
 YAML
     kubeadm init --config /opt/k8s/kubeadm.yaml --ignore-preflight-errors=all --skip-phases=addon
     await_node $old

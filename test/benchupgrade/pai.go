@@ -88,7 +88,7 @@ func (b *bench) services(ctx context.Context) error {
 
 // adminConfig is the administrator's access to the API from this host.
 func adminConfig(ctx context.Context, c *chaos.Cluster) (*rest.Config, error) {
-	data, err := c.Run(ctx, time.Minute, "machine", "shell", "pai-1", "--", "cat /etc/kubernetes/admin.conf; echo; ip -4 -o address show dev host0 | sed 's/.*inet \\([0-9.]*\\).*/# address \\1/'")
+	data, err := c.Run(ctx, time.Minute, "machine", "shell", "pai-1", "--", "cat /etc/kubernetes/admin.conf")
 	if err != nil {
 		return nil, err
 	}
@@ -96,10 +96,7 @@ func adminConfig(ctx context.Context, c *chaos.Cluster) (*rest.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := regexp.MustCompile(`# address ([0-9.]+)`).FindStringSubmatch(data)
-	if m == nil {
-		return nil, fmt.Errorf("pai-1 has no address")
-	}
-	cfg.Host = "https://" + m[1] + ":6443"
-	return cfg, nil
+	address, err := c.Address(ctx, "pai-1")
+	cfg.Host = "https://" + address + ":6443"
+	return cfg, err
 }

@@ -142,6 +142,22 @@ func (a *Attempt) within(d time.Duration) bool {
 	}
 }
 
+// endedWithin waits for a time, and reports whether a step ended meanwhile, or
+// paictl did.
+func (a *Attempt) endedWithin(id string, d time.Duration) bool {
+	over := time.After(d)
+	for {
+		select {
+		case e, ok := <-a.Events:
+			if !ok || e.Kind == "step-ended" && e.Step.ID == id {
+				return true
+			}
+		case <-over:
+			return false
+		}
+	}
+}
+
 // started waits until a step begins whose id ends with one of the names; with
 // none, until any does.
 func (a *Attempt) started(names ...string) (string, bool) {

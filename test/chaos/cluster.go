@@ -65,12 +65,23 @@ func (c *Cluster) Down(ctx context.Context) error {
 	return err
 }
 
+// Sign builds the bundles of both releases, which is nothing but signing them
+// where that was done before: Down takes the key away that they were signed
+// with, and an upgrade that is timed must not find that out while it runs.
+func (c *Cluster) Sign(ctx context.Context) error {
+	_, err := c.Run(ctx, time.Hour, "release", "build", From, To)
+	return err
+}
+
 // Up makes a cluster of the old release from nothing and starts a job on it.
 // prepare, which may be nil, is called with bare machines. Nothing of the job
 // is placed on the machine named idle; an empty name leaves the choice open.
 func (c *Cluster) Up(ctx context.Context, machines int, idle string, prepare func(context.Context, *Cluster) error) error {
 	start := time.Now()
 	if err := c.Down(ctx); err != nil {
+		return err
+	}
+	if err := c.Sign(ctx); err != nil {
 		return err
 	}
 	if prepare != nil {
@@ -148,6 +159,24 @@ func (c *Cluster) inside(ctx context.Context, name, script string) (string, erro
 		return stdout.String(), fmt.Errorf("on %s: %w: %s", name, err, strings.TrimSpace(stderr.String()))
 	}
 	return stdout.String(), nil
+}
+
+// Address is the address of a machine, as paictl says it.
+func (c *Cluster) Address(ctx context.Context, name string) (string, error) {
+	out, err := c.Run(ctx, time.Minute, "machine", "list", "-o", "json")
+	if err != nil {
+		return "", err
+	}
+	var machines []struct{ Name, Address string }
+	if err := json.Unmarshal([]byte(out), &machines); err != nil {
+		return "", fmt.Errorf("read the list of machines: %w", err)
+	}
+	for _, m := range machines {
+		if m.Name == name && m.Address != "" {
+			return m.Address, nil
+		}
+	}
+	return "", fmt.Errorf("machine %s has no address: %s", name, out)
 }
 
 // leader is the host's number of a machine's first process.

@@ -23,11 +23,15 @@ type Fault struct {
 	NoJob, Apart bool
 	// Prepare is called with bare machines, before there is a cluster. It may be nil.
 	Prepare func(ctx context.Context, c *Cluster) error
-	// Harm harms the n-th attempt (from 0) while it runs, and says whether it
-	// did and wants the next one, too. What it did besides ending paictl it
-	// has taken back when it returns.
-	Harm func(ctx context.Context, c *Cluster, a *Attempt, n int) (again bool, err error)
+	// Harm makes what harms one upgrade: what it remembers, it remembers of
+	// that one. Nil for none.
+	Harm func() Harm
 }
+
+// Harm harms the n-th attempt (from 0) while it runs, and says whether it did
+// and wants the next one, too. What it did besides ending paictl it has taken
+// back when it returns.
+type Harm func(ctx context.Context, c *Cluster, a *Attempt, n int) (again bool, err error)
 
 // Round is what became of one upgrade.
 type Round struct {
@@ -87,7 +91,11 @@ func (c *Cluster) Upgrade(ctx context.Context, f Fault, undisturbed State) (r Ro
 
 // converge gives the command again until it has nothing more to do.
 func (c *Cluster) converge(ctx context.Context, f Fault, r *Round) error {
+	var harm Harm
 	harming := f.Harm != nil
+	if harming {
+		harm = f.Harm()
+	}
 	calm := 0 // attempts that ended badly although nobody harmed them
 	for r.Attempts = 0; r.Attempts < maxAttempts; {
 		a, err := c.apply(ctx)
@@ -97,7 +105,7 @@ func (c *Cluster) converge(ctx context.Context, f Fault, r *Round) error {
 		began := time.Now()
 		harmed := harming
 		if harming {
-			if harming, err = f.Harm(ctx, c, a, r.Attempts); err != nil {
+			if harming, err = harm(ctx, c, a, r.Attempts); err != nil {
 				a.Kill()
 				a.Wait()
 				return fmt.Errorf("fault %s: %w", f.Name, err)

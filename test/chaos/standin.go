@@ -65,27 +65,33 @@ func (s *api) count(r *http.Request) {
 	s.asked[who]++
 }
 
-const standInPort = 16443
+const (
+	standInPort = 16443
+	cable       = "eth0" // of a local machine
+)
 
 // standIn lets the API fail in a way for 15 s, in several steps.
-func standIn(mode string) func(context.Context, *Cluster, *Attempt, int) (bool, error) {
-	return func(ctx context.Context, c *Cluster, a *Attempt, n int) (again bool, err error) {
-		s, err := c.newAPI(ctx)
-		if err != nil {
-			return false, err
-		}
-		defer func() { err = errors.Join(err, s.close(context.WithoutCancel(ctx), c)) }()
-		for _, step := range []string{"cluster/etcd", "cluster/bootstrap", "machine/pai-1/kubelet", "/jobset", "/rest-server"} {
-			if _, ok := a.started(step); !ok {
-				return n < 3, nil
-			}
+func standIn(mode string) func() Harm {
+	steps := []string{"cluster/etcd", "cluster/bootstrap", "machine/pai-1/kubelet", "/jobset", "/rest-server"}
+	return func() Harm {
+		var s *api // of the attempt that is under way
+		harm := inSteps(steps, func(_ context.Context, c *Cluster, a *Attempt, step string) error {
 			s.mode.Store(mode)
 			c.logf("  the API answers nothing but %q, in %s", mode, step)
 			a.within(15 * time.Second)
 			s.mode.Store("")
+			return nil
+		})()
+		return func(ctx context.Context, c *Cluster, a *Attempt, n int) (again bool, err error) {
+			if s, err = c.newAPI(ctx); err != nil {
+				return false, err
+			}
+			defer func() { err = errors.Join(err, s.close(context.WithoutCancel(ctx), c)) }()
+			if again, err = harm(ctx, c, a, n); err == nil {
+				<-a.ended // connections of paictl's go through here to the last
+			}
+			return again, err
 		}
-		<-a.ended // connections of paictl's go through here to the last
-		return false, nil
 	}
 }
 
@@ -117,7 +123,7 @@ func (c *Cluster) newAPI(ctx context.Context) (*api, error) {
 	_, err = c.inside(ctx, "pai-1", fmt.Sprintf(`
 nft add table ip chaos
 nft add chain ip chaos pre '{ type nat hook prerouting priority -150; }'
-nft add rule ip chaos pre iifname host0 tcp dport 6443 redirect to :%d`, standInPort))
+nft add rule ip chaos pre iifname %s tcp dport 6443 redirect to :%d`, cable, standInPort))
 	return s, err
 }
 
@@ -184,7 +190,7 @@ func (c *Cluster) adminProxy(ctx context.Context, netns string) (http.Handler, t
 	if err != nil {
 		return nil, tls.Certificate{}, err
 	}
-	address, err := c.inside(ctx, "pai-1", "ip -4 -o address show dev host0 | sed 's/.*inet \\([0-9.]*\\).*/\\1/'")
+	address, err := c.Address(ctx, "pai-1")
 	if err != nil {
 		return nil, tls.Certificate{}, err
 	}
@@ -213,10 +219,7 @@ func signed(caPEM, keyPEM []byte, address string) (tls.Certificate, error) {
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "chaos"},
 		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		DNSNames: []string{"api.pai.internal"},
-	}
-	for f := range strings.FieldsSeq(address) {
-		template.IPAddresses = append(template.IPAddresses, net.ParseIP(f))
+		DNSNames: []string{"api.pai.internal"}, IPAddresses: []net.IP{net.ParseIP(address)},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, ca.Leaf, &key.PublicKey, ca.PrivateKey)
 	if err != nil {

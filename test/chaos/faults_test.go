@@ -1,0 +1,63 @@
+package chaos
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+)
+
+// attemptOf is an attempt in which these steps begin and end, and which then ends.
+func attemptOf(steps ...string) *Attempt {
+	a := &Attempt{Events: make(chan Event, 2*len(steps)), ended: make(chan struct{})}
+	for _, id := range steps {
+		for _, kind := range []string{"step-started", "step-ended"} {
+			e := Event{Kind: kind, Outcome: "succeeded"}
+			e.Step.ID = id
+			a.Events <- e
+		}
+	}
+	close(a.Events)
+	close(a.ended)
+	return a
+}
+
+func TestEveryUpgradeIsHarmedInEachStepOnce(t *testing.T) {
+	var harmed []string
+	fault := Fault{Harm: inSteps([]string{"cluster/etcd", "/kubelet", "/kueue"}, func(_ context.Context, _ *Cluster, _ *Attempt, step string) error {
+		harmed = append(harmed, step)
+		return nil
+	})}
+	want := []string{"hop/cluster/etcd", "hop/machine/pai-1/kubelet", "services/v0.10/kueue"}
+	for round := range 2 {
+		harmed = nil
+		harm := fault.Harm()
+		for n, attempt := range [][]string{
+			{"hop/cluster/snapshot", "hop/cluster/etcd"},
+			{"hop/cluster/etcd", "hop/machine/pai-1/kubelet", "hop/machine/pai-2/kubelet"},
+			{"services/v0.10/kueue", "services/v0.10/jobset"},
+		} {
+			again, err := harm(t.Context(), nil, attemptOf(attempt...), n)
+			if err != nil || again != (n < 2) {
+				t.Errorf("round %d, attempt %d: again %v, error %v", round, n, again, err)
+			}
+		}
+		if !slices.Equal(harmed, want) {
+			t.Errorf("round %d harmed %q, want %q", round, harmed, want)
+		}
+	}
+}
+
+func TestAStepThatEndsBeforeIsNotKilled(t *testing.T) {
+	a := attemptOf("hop/cluster/etcd", "hop/cluster/apiserver")
+	if id, ok := a.started("cluster/etcd"); !ok || !a.endedWithin(id, time.Minute) {
+		t.Error("the end of a step was not seen")
+	}
+	if id, ok := a.started("cluster/apiserver"); !ok || id != "hop/cluster/apiserver" {
+		t.Error("the step that followed was lost")
+	}
+	running := &Attempt{Events: make(chan Event)}
+	if running.endedWithin("hop/cluster/etcd", time.Millisecond) {
+		t.Error("a step that runs was taken for one that has ended")
+	}
+}
