@@ -1,0 +1,161 @@
+//go:build e2e
+
+package upgrade
+
+import (
+	"context"
+	"io/fs"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+
+	"pai.dev/pai/internal/cluster"
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/kube/kubetest"
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/run"
+	"pai.dev/pai/internal/run/runtest"
+)
+
+// TestAbandon gives upgrades up against a real API server: one that keeps a
+// machine cordoned, one that keeps none, and none at all.
+func TestAbandon(t *testing.T) {
+	api := kubetest.Start(t)
+	core, store, ctx := api.Client.Clientset(), runtest.Dir(t.TempDir()), t.Context()
+	if err := store.WriteFile(ctx, "/var/lib/pai/cluster.json", []byte(`{"clusterId":"test","kubernetes":"v0.9-pai","services":"v0.9"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := &Session{Config: &config.Config{}, Hosts: map[string]machine.Host{}, kube: api.Client, progress: t.Logf}
+	for name, role := range map[string]string{"one": config.RoleMaster, "two": config.RoleWorker} {
+		// The witness, which dials for itself, reaches nobody: there are no jobs.
+		m := config.Machine{Hostname: name, HostIP: "127.0.0.1", SSHPort: 1, Username: "nobody", Role: role}
+		s.Config.Layout.MachineList = append(s.Config.Layout.MachineList, m)
+		s.Hosts[name] = onPaper{store: store, name: name, master: role == config.RoleMaster}
+		// The API server tracks who sets what only of objects that say something.
+		node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{corev1.LabelHostname: name}}}
+		if _, err := core.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// As an operator would: nobody takes it back.
+	if _, err := core.CoreV1().Nodes().Patch(ctx, "two", types.StrategicMergePatchType, []byte(`{"spec":{"unschedulable":true}}`), metav1.PatchOptions{FieldManager: "kubectl-cordon"}); err != nil {
+		t.Fatal(err)
+	}
+
+	waits := endedUpgrade(t, store, pai.Operation{Verb: verbUpgrade, Waiting: []pai.Waiting{{Machine: "one"}},
+		Cordoned: []pai.Cordon{{Machine: "one"}}, Steps: []pai.StepRecord{{ID: "a", Outcome: pai.OutcomeSucceeded}, {ID: "b", Outcome: pai.OutcomeWaiting}}}, pai.OutcomeWaiting)
+	if done, err := cluster.Cordon(ctx, core, "one", waits); err != nil || !done {
+		t.Fatalf("cordoned %v, error %v", done, err)
+	}
+	s.givesUp(t, waits, 1)
+	wantCordoned(t, core, map[string]bool{"one": false, "two": true})
+
+	s.givesUp(t, endedUpgrade(t, store, pai.Operation{Verb: verbUpgrade}, pai.OutcomeFailed), 0)
+	wantCordoned(t, core, map[string]bool{"one": false, "two": true})
+
+	if op := s.abandonNow(t); op.ID != "" {
+		t.Errorf("nothing was left unfinished, and this was recorded: %+v", op)
+	}
+	endedUpgrade(t, store, pai.Operation{Verb: verbUpgrade}, pai.OutcomeFailed)
+	api.StopAPIServer()
+	if _, err := s.Operate(ctx, s.Abandon(), quietly()); err == nil || pai.CodeOf(err) != pai.CodeRefused {
+		t.Errorf("while the API is away: %v, want a refusal", err)
+	}
+	if left, err := s.Unfinished(ctx); err != nil || left == nil {
+		t.Errorf("after the refusal, left unfinished is %+v, error %v", left, err)
+	}
+}
+
+// givesUp gives up an upgrade, in so many steps, and wants the status to say so.
+func (s *Session) givesUp(t *testing.T, upgrade string, steps int) {
+	t.Helper()
+	op := s.abandonNow(t)
+	if op.Outcome != pai.OutcomeSucceeded || len(op.Steps) != steps {
+		t.Errorf("recorded: %+v, want %d steps", op, steps)
+	}
+	if left, err := s.Unfinished(t.Context()); err != nil || left != nil {
+		t.Errorf("left unfinished: %+v, error %v", left, err)
+	}
+	st, err := s.UpgradeStatus(t.Context())
+	if err != nil || st.State != StateAbandoned || st.Operation == nil || st.Operation.ID != upgrade || st.Abandoned == nil || st.Abandoned.Operation != op.ID ||
+		st.Abandoned.At.IsZero() || len(st.Waiting) != 0 || len(st.Cordoned) != 1 || st.Next != "" {
+		t.Errorf("status of upgrade %s, which %s gave up: %+v, error %v", upgrade, op.ID, st, err)
+	}
+}
+
+func (s *Session) abandonNow(t *testing.T) pai.Operation {
+	t.Helper()
+	op, err := s.Operate(t.Context(), s.Abandon(), quietly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return op
+}
+
+func quietly() Options {
+	return Options{Show: func(Preview) error { return nil }, Events: func(run.Event) {}, Notice: func(string, ...any) {}}
+}
+
+func endedUpgrade(t *testing.T, store run.Store, op pai.Operation, outcome pai.Outcome) string {
+	t.Helper()
+	e, err := run.NewJournal(store).Begin(t.Context(), op)
+	if err == nil {
+		err = e.End(t.Context(), outcome, nil, pai.Report{})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e.Operation().ID
+}
+
+func wantCordoned(t *testing.T, core kubernetes.Interface, want map[string]bool) {
+	t.Helper()
+	for name, cordoned := range want {
+		node, err := core.CoreV1().Nodes().Get(t.Context(), name, metav1.GetOptions{})
+		if err != nil || node.Spec.Unschedulable != cordoned {
+			t.Errorf("%s is cordoned: %v, error %v; want %v", name, node.Spec.Unschedulable, err, cordoned)
+		}
+	}
+}
+
+// onPaper is a machine that keeps files and says that it runs what it should.
+type onPaper struct {
+	machine.Host
+	store  runtest.Dir
+	name   string
+	master bool
+}
+
+func (h onPaper) Name() string { return h.name }
+
+func (h onPaper) Run(_ context.Context, c machine.Command) (machine.Output, error) {
+	if !strings.Contains(c.Script, "/opt/pai/role/*") || !h.master {
+		return machine.Output{}, nil
+	}
+	role := string(plan.RoleAPIServerA)
+	return machine.Output{Stdout: "link " + role + " v0.9-pai\nrunning " + role + " /opt/pai/v0.9-pai/bin/kube-apiserver\n"}, nil
+}
+
+func (h onPaper) ReadFile(ctx context.Context, path string) ([]byte, error) {
+	return h.store.ReadFile(ctx, path)
+}
+
+func (h onPaper) WriteFile(ctx context.Context, path string, data []byte, mode fs.FileMode) error {
+	return h.store.WriteFile(ctx, path, data, mode)
+}
+
+func (h onPaper) CreateFile(ctx context.Context, path string, data []byte, mode fs.FileMode) error {
+	return h.store.CreateFile(ctx, path, data, mode)
+}
+
+func (h onPaper) Remove(ctx context.Context, path string) error { return h.store.Remove(ctx, path) }
+
+func (h onPaper) ReadDir(ctx context.Context, path string) ([]string, error) {
+	return h.store.ReadDir(ctx, path)
+}
