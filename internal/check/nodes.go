@@ -99,7 +99,7 @@ func cordoned(n *corev1.Node, by string) Result {
 // cordonedBy reads who set the field, which the API server itself records.
 func cordonedBy(n *corev1.Node) string {
 	for _, e := range n.ManagedFields {
-		if e.FieldsV1 != nil && e.Subresource == "" && bytes.Contains(e.FieldsV1.Raw, []byte(`"f:unschedulable"`)) {
+		if e.FieldsV1 != nil && e.Subresource == "" && bytes.Contains(e.FieldsV1.GetRawBytes(), []byte(`"f:unschedulable"`)) {
 			text := ", with " + e.Manager
 			if e.Time != nil {
 				text += ", " + date(e.Time.Time)

@@ -105,7 +105,7 @@ func loadImage(ctx context.Context, env *Env, hosts []machine.Host, file *imageF
 			return nil
 		})
 	}
-	group.Wait()
+	_ = group.Wait() // errs has what went wrong, by machine
 	result := loadedImage{Names: file.names, Machines: []string{}}
 	for i, h := range hosts {
 		if errs[i] == nil {

@@ -69,12 +69,11 @@ func operateOn(ctx context.Context, t *target, f operateFlags, what string, goal
 	if err != nil {
 		return err
 	}
-	_, err = operate(ctx, t.env, s, g, f)
-	return err
+	return operate(ctx, t.env, s, g, f)
 }
 
 // operate runs a goal, showing its plan, its progress and its report.
-func operate(ctx context.Context, env *Env, s *upgrade.Session, goal upgrade.Goal, f operateFlags) (pai.Operation, error) {
+func operate(ctx context.Context, env *Env, s *upgrade.Session, goal upgrade.Goal, f operateFlags) error {
 	ctx, safeStop, release := interrupts(ctx, env)
 	defer release()
 	view := newView(env)
@@ -91,9 +90,9 @@ func operate(ctx context.Context, env *Env, s *upgrade.Session, goal upgrade.Goa
 	// Programs get the record however it ended; people, where it failed, read
 	// the error.
 	if f.dryRun || op.ID == "" || (err != nil && op.Outcome != pai.OutcomeWaiting && !env.JSON()) {
-		return op, err
+		return err
 	}
-	return op, errors.Join(err, view.record(op))
+	return errors.Join(err, view.record(op))
 }
 
 // show shows a plan: on standard output where that is all that is asked for.

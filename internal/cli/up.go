@@ -68,7 +68,7 @@ func runUp(ctx context.Context, env *Env, releaseName string, machines int, f op
 	}
 	defer s.Close()
 	for _, goal := range []upgrade.Goal{s.Bootup(), s.StartServices(plan.Choice{})} {
-		if _, err := operate(ctx, env, s, goal, f); err != nil {
+		if err := operate(ctx, env, s, goal, f); err != nil {
 			return err
 		}
 	}

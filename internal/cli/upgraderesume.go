@@ -73,7 +73,7 @@ wait; with --wait it stays until none does.`,
 				return err
 			}
 		}
-		_, err = operate(cmd.Context(), env, s, s.Upgrade(target), *f)
+		err = operate(cmd.Context(), env, s, s.Upgrade(target), *f)
 		return err
 	}
 	return cmd

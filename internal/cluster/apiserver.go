@@ -142,7 +142,7 @@ func (c *cluster) startAPIServer(ctx context.Context, h machine.Host, m config.M
 func (c *cluster) retireAPIServer(ctx context.Context, h machine.Host, m config.Machine, from slot) error {
 	// The proxy asks by itself; one that has not yet seen the new server ready
 	// would be left with none.
-	if err := c.proxySees(ctx, h, m, from.other()); err != nil {
+	if err := c.proxySees(ctx, h, from.other()); err != nil {
 		return err
 	}
 	if err := c.writeProxyConfig(ctx, h, m, &from); err != nil {
@@ -182,7 +182,7 @@ func dropLink(ctx context.Context, h machine.Host, r plan.Role) error {
 
 // proxySees waits as long as the proxy takes to count a ready server in: two
 // good checks, 200 ms apart while it is down.
-func (c *cluster) proxySees(ctx context.Context, h machine.Host, m config.Machine, s slot) error {
+func (c *cluster) proxySees(ctx context.Context, h machine.Host, s slot) error {
 	const settle = 1500 * time.Millisecond
 	select {
 	case <-ctx.Done():

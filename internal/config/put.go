@@ -25,10 +25,11 @@ func Put(dir string, content map[string][]byte) (former string, err error) {
 		}
 		wanted, stays := content[name]
 		there := err == nil
-		if there && !(stays && bytes.Equal(data, wanted)) {
+		same := there && stays && bytes.Equal(data, wanted)
+		if there && !same {
 			before[name] = data
 		}
-		if stays && !(there && bytes.Equal(data, wanted)) {
+		if stays && !same {
 			changed[name] = wanted
 		}
 	}

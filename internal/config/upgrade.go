@@ -191,7 +191,7 @@ func (u *Upgraded) Check(known ...Release) (*Config, Report) {
 	c, report := check(u.Dir, u.content, known...)
 	names := slices.Sorted(maps.Keys(u.content))
 	for _, name := range files {
-		if !slices.Contains(names, name) && !(name == LayoutFile && slices.Contains(names, ClusterFile)) {
+		if !slices.Contains(names, name) && (name != LayoutFile || !slices.Contains(names, ClusterFile)) {
 			report.Problems = append(report.Problems, Problem{filepath.Join(u.Dir, name), 1, 1, isMissing})
 		}
 	}

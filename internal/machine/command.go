@@ -64,7 +64,7 @@ func (h *sshHost) kill(r remoteCommand, input *feed) {
 	input.stop()
 	for _, next := range []func(){
 		func() { h.killMarked(r) },
-		func() { r.session.Close() },
+		func() { _ = r.session.Close() }, // ended or not, nothing more can be done
 		func() {},
 	} {
 		select {
@@ -83,7 +83,7 @@ func (h *sshHost) killMarked(r remoteCommand) {
 		return // the connection is lost, which ends the command, too
 	}
 	defer session.Close()
-	timeout := time.AfterFunc(killTimeout, func() { session.Close() })
+	timeout := time.AfterFunc(killTimeout, func() { _ = session.Close() })
 	defer timeout.Stop()
 	// Not by name and not by number alone: only what carries the mark. The
 	// brackets keep this very line from being found.

@@ -3,6 +3,7 @@ package machine
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -158,7 +159,7 @@ func lockFile(ctx context.Context, path string, waiting func()) (unlock func(), 
 			return func() { file.Close() }, nil
 		}
 		file.Close()
-		if err != nil && err != unix.EWOULDBLOCK {
+		if err != nil && !errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
 		if !told && err != nil {

@@ -189,8 +189,8 @@ func signalProcess(pid int, signal syscall.Signal, ours func(pid int) bool) erro
 	if err != nil {
 		return fmt.Errorf("open process %d: %w", pid, err)
 	}
-	defer unix.Close(fd)
-	if !ours(pid) { // the number may have passed on to another process before the open
+	defer func() { _ = unix.Close(fd) }() // was only read
+	if !ours(pid) {                       // the number may have passed on to another process before the open
 		return nil
 	}
 	if err := unix.PidfdSendSignal(fd, signal, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {

@@ -112,7 +112,7 @@ func connect(ctx context.Context, t Target) (*ssh.Client, error) {
 	if err != nil {
 		return nil, connectError(ctx, t, err)
 	}
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	c, channels, requests, err := ssh.NewClientConn(conn, t.hostPort(), &ssh.ClientConfig{
 		Config:            ssh.Config{Ciphers: ciphers()},
 		User:              t.User,
@@ -190,7 +190,7 @@ func agentAuthentication(t Target) (ssh.AuthMethod, func(), error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("reach the ssh-agent: %w", err)
 	}
-	return ssh.PublicKeysCallback(agent.NewClient(conn).Signers), func() { conn.Close() }, nil
+	return ssh.PublicKeysCallback(agent.NewClient(conn).Signers), func() { _ = conn.Close() }, nil
 }
 
 // keepAlive closes a connection whose machine has been silent for too long.
@@ -208,7 +208,7 @@ func keepAlive(client *ssh.Client) {
 			return
 		case <-tick.C:
 		}
-		silent := time.AfterFunc(keepaliveTimeout, func() { client.Close() })
+		silent := time.AfterFunc(keepaliveTimeout, func() { _ = client.Close() })
 		_, _, err := client.SendRequest("keepalive@openssh.com", true, nil)
 		silent.Stop()
 		if err != nil {

@@ -171,10 +171,10 @@ func keysOf[K ~string, V any](a, b map[K]V) []K {
 }
 
 func roleText(r RoleState) string {
-	switch {
-	case r.Running == r.Link:
+	switch r.Running {
+	case r.Link:
 		return string(r.Running)
-	case r.Running == "":
+	case "":
 		return string(r.Link) + " (stopped)"
 	default:
 		return fmt.Sprintf("%s (next start: %s)", r.Running, orNothing(string(r.Link)))

@@ -65,7 +65,7 @@ func (h *Handler) protocol(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/yaml; charset=utf-8")
-	w.Write(text)
+	_, _ = w.Write(text) // the client is gone if this fails
 }
 
 func (h *Handler) executionType(w http.ResponseWriter, req *http.Request) {

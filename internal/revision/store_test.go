@@ -1,7 +1,6 @@
 package revision
 
 import (
-	"bytes"
 	"errors"
 	"os"
 	"strings"
@@ -161,7 +160,7 @@ func TestBaseLiesInTheFolder(t *testing.T) {
 func TestInfoHasNoContent(t *testing.T) {
 	t.Parallel()
 	r := Revision{Info{Number: 1, By: "ann@host", Why: "first"}, files("secret")}
-	if strings.Contains(r.Info.String(), "secret") || bytes.Contains([]byte(r.String()), []byte("secret")) {
+	if strings.Contains(r.String(), "secret") {
 		t.Error(r.String())
 	}
 }

@@ -139,7 +139,7 @@ func unpack(ctx context.Context, b *release.Bundle, name, file string) error {
 	archive := tar.NewReader(r)
 	for {
 		header, err := archive.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return fmt.Errorf("the bundle has no program %s", name)
 		}
 		if err != nil {

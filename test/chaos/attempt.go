@@ -137,6 +137,11 @@ func (a *Attempt) within(d time.Duration) bool {
 	select {
 	case <-a.ended:
 		return false
+	default:
+	}
+	select {
+	case <-a.ended:
+		return false
 	case <-time.After(d):
 		return true
 	}

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// attemptOf is an attempt in which these steps begin and end, and which then ends.
+// attemptOf is an attempt that says that these steps began and ended, and no
+// more; it has not ended yet.
 func attemptOf(steps ...string) *Attempt {
 	a := &Attempt{Events: make(chan Event, 2*len(steps)), ended: make(chan struct{})}
 	for _, id := range steps {
@@ -18,7 +19,6 @@ func attemptOf(steps ...string) *Attempt {
 		}
 	}
 	close(a.Events)
-	close(a.ended)
 	return a
 }
 
@@ -45,6 +45,18 @@ func TestEveryUpgradeIsHarmedInEachStepOnce(t *testing.T) {
 		if !slices.Equal(harmed, want) {
 			t.Errorf("round %d harmed %q, want %q", round, harmed, want)
 		}
+	}
+}
+
+func TestNobodyIsHarmedAfterTheEnd(t *testing.T) {
+	harm := inSteps([]string{"cluster/etcd"}, func(context.Context, *Cluster, *Attempt, string) error {
+		t.Error("harmed when paictl had ended")
+		return nil
+	})()
+	a := attemptOf("hop/cluster/etcd")
+	close(a.ended)
+	if again, err := harm(t.Context(), nil, a, 0); err != nil || !again {
+		t.Errorf("the next attempt is not harmed: again %v, error %v", again, err)
 	}
 }
 

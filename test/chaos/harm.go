@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// cutSSH ends the machine's ssh connections again and again.
-func cutSSH(ctx context.Context, c *Cluster, a *Attempt, n int) (bool, error) {
-	for a.within(5 * time.Second) {
-		if err := c.cutSSH(ctx); err != nil {
-			return false, err
-		}
-		c.logf("  all ssh connections cut")
-	}
-	return n < 3, nil
+// cutSSH ends the machine's ssh connections a moment after each of some steps
+// has begun. Cut again and again they would never get past copying programs.
+func cutSSH() Harm {
+	return inSteps([]string{"/programs", "cluster/etcd", "cluster/apiserver", "machine/pai-1/kubelet", "/kueue", "/rest-server"},
+		func(ctx context.Context, c *Cluster, a *Attempt, step string) error {
+			a.within(time.Second)
+			c.logf("  all ssh connections cut in %s", step)
+			return c.cutSSH(ctx)
+		})()
 }
 
 // cutSSH ends the machine's ssh connections, and leaves the listener alone.
@@ -55,12 +55,12 @@ const smallDisk = "/run/chaos-disk"
 func makeSmallDisk(ctx context.Context, c *Cluster) error {
 	_, err := c.inside(ctx, "pai-1", fmt.Sprintf(`
 mkdir -p %[1]s
-mount -t tmpfs -o size=3g,mode=0755 tmpfs %[1]s
+mount -t tmpfs -o size=4g,mode=0755 tmpfs %[1]s
 for d in /opt/pai /var/lib/pai /var/lib/etcd; do
     mkdir -p "%[1]s$d" "$d"
     mount --bind "%[1]s$d" "$d"
 done
-chmod 0700 %[1]s/var/lib/pai %[1]s/var/lib/etcd`, smallDisk))
+chmod 0700 %[1]s/var/lib/pai`, smallDisk))
 	return err
 }
 

@@ -151,8 +151,8 @@ func stop(cmd *exec.Cmd) {
 	if cmd == nil || cmd.ProcessState != nil {
 		return
 	}
-	cmd.Process.Kill() // it may have ended by itself
-	cmd.Wait()
+	_ = cmd.Process.Kill() // it may have ended by itself
+	_ = cmd.Wait()         // was killed
 }
 
 func freePort(t testing.TB) int {
