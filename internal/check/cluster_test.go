@@ -124,8 +124,8 @@ func TestNodes(t *testing.T) {
 	mine.Spec.Unschedulable, theirs.Spec.Unschedulable = true, true
 	at := metav1.NewTime(time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC))
 	theirs.ManagedFields = []metav1.ManagedFieldsEntry{
-		{Manager: "kubelet", Subresource: "status", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:status":{}}`)}},
-		{Manager: "kubectl-cordon", Time: &at, FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:spec":{"f:unschedulable":{}}}`)}},
+		{Manager: "kubelet", Subresource: "status", FieldsV1: metav1.NewFieldsV1(`{"f:status":{}}`)},
+		{Manager: "kubectl-cordon", Time: &at, FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:unschedulable":{}}}`)},
 	}
 	judgements(t, []judged{
 		{"ready", nodeReady(with(corev1.NodeReady, corev1.ConditionTrue)), OK, ""},
@@ -143,9 +143,9 @@ func TestNodes(t *testing.T) {
 		{"every pod has an owner", owners(nil, 7)[0], OK, "7 pods"},
 		{"one has none", owners([]string{"default/bare"}, 7)[0], Warning, "no controller"},
 
-		{"the resolver answers", rolledOut("cluster-dns", deployment(2, 2)), OK, "2 of 2"},
-		{"half of it", rolledOut("cluster-dns", deployment(2, 1)), Warning, "1 of 2"},
-		{"nobody", rolledOut("cluster-dns", deployment(2, 0)), Failed, "none of 2"},
+		{"the resolver answers", rolledOut(deployment(2, 2)), OK, "2 of 2"},
+		{"half of it", rolledOut(deployment(2, 1)), Warning, "1 of 2"},
+		{"nobody", rolledOut(deployment(2, 0)), Failed, "none of 2"},
 	})
 }
 

@@ -187,29 +187,31 @@ func servicesReady(ctx context.Context, w *world) []Result {
 	return all
 }
 
+// checkedDNS is what the check of CoreDNS is about.
+const checkedDNS = "cluster-dns"
+
 func (w *world) dnsReady(ctx context.Context, client apiClient) Result {
-	const name = "cluster-dns"
 	d, err := client.Clientset().AppsV1().Deployments("kube-system").Get(ctx, "coredns", metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		return failed(name, "paictl cluster k8s-bootup", "CoreDNS is not there, so no pod finds a service by its name")
+		return failed(checkedDNS, "paictl cluster k8s-bootup", "CoreDNS is not there, so no pod finds a service by its name")
 	case err != nil:
-		return unknown(name, fmt.Errorf("read CoreDNS: %w", err))
+		return unknown(checkedDNS, fmt.Errorf("read CoreDNS: %w", err))
 	}
-	return rolledOut(name, d)
+	return rolledOut(d)
 }
 
-func rolledOut(name string, d *appsv1.Deployment) Result {
+func rolledOut(d *appsv1.Deployment) Result {
 	wanted := int32(1)
 	if d.Spec.Replicas != nil {
 		wanted = *d.Spec.Replicas
 	}
 	switch {
 	case d.Status.AvailableReplicas == 0:
-		return failed(name, "see what the pods of CoreDNS say", "none of %d replicas of CoreDNS answers", wanted)
+		return failed(checkedDNS, "see what the pods of CoreDNS say", "none of %d replicas of CoreDNS answers", wanted)
 	case d.Status.AvailableReplicas < wanted:
-		return warning(name, "see what the pods of CoreDNS say", "%d of %d replicas of CoreDNS answer", d.Status.AvailableReplicas, wanted)
+		return warning(checkedDNS, "see what the pods of CoreDNS say", "%d of %d replicas of CoreDNS answer", d.Status.AvailableReplicas, wanted)
 	default:
-		return okay(name, "%d of %d replicas of CoreDNS answer", d.Status.AvailableReplicas, wanted)
+		return okay(checkedDNS, "%d of %d replicas of CoreDNS answer", d.Status.AvailableReplicas, wanted)
 	}
 }

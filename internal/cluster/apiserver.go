@@ -134,7 +134,7 @@ func (c *cluster) startAPIServer(ctx context.Context, h machine.Host, m config.M
 			return err
 		}
 	}
-	return c.awaitRole(ctx, h, m, to.apiServer, v)
+	return c.awaitRole(ctx, h, to.apiServer, v)
 }
 
 // retireAPIServer moves new connections away from a slot, then stops it for

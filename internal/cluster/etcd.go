@@ -100,7 +100,7 @@ func (c *cluster) startEtcdAlone(ctx context.Context, h machine.Host, m config.M
 	if err := moveAndRestart(ctx, h, to.etcd, v); err != nil {
 		return err
 	}
-	if err := c.awaitRole(ctx, h, m, to.etcd, v); err != nil {
+	if err := c.awaitRole(ctx, h, to.etcd, v); err != nil {
 		return err
 	}
 	return removeOthers(ctx, h, m, to, v)
@@ -144,7 +144,7 @@ func (c *cluster) handOverEtcd(ctx context.Context, h machine.Host, m config.Mac
 		}
 	}
 	// The old one is a member no more; a reboot must not start it again.
-	if err := c.awaitRole(ctx, h, m, to.etcd, v); err != nil {
+	if err := c.awaitRole(ctx, h, to.etcd, v); err != nil {
 		return err
 	}
 	if err := haltRole(ctx, h, from.etcd); err != nil {

@@ -18,7 +18,7 @@ func Health(ctx context.Context, d Deps, m config.Machine, r plan.Role) error {
 	if h == nil {
 		return fmt.Errorf("machine %q does not answer", m.Hostname)
 	}
-	return (&cluster{Deps: d}).healthy(ctx, h, m, r)
+	return (&cluster{Deps: d}).healthy(ctx, h, r)
 }
 
 // EtcdStatus is what the etcd that runs on a machine says of itself.

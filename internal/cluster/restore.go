@@ -192,7 +192,7 @@ func (c *cluster) startRestored(ctx context.Context, h machine.Host, m config.Ma
 			return err
 		}
 	}
-	if err := c.awaitRole(ctx, h, m, to.etcd, v); err != nil {
+	if err := c.awaitRole(ctx, h, to.etcd, v); err != nil {
 		return err
 	}
 	old := to.other()

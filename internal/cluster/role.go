@@ -20,7 +20,7 @@ const healthTimeout = 90 * time.Second
 // roleDone reports whether the role's link names the version, and the program
 // that runs was started from its folder and is healthy.
 func (c *cluster) roleDone(ctx context.Context, s plan.Step) (bool, error) {
-	h, m, err := c.target(s)
+	h, _, err := c.target(s)
 	if err != nil {
 		return false, err
 	}
@@ -28,7 +28,7 @@ func (c *cluster) roleDone(ctx context.Context, s plan.Step) (bool, error) {
 	if err != nil || state != (plan.RoleState{Link: s.To, Running: s.To, Emulates: s.Emulate}) {
 		return false, err
 	}
-	return c.healthy(ctx, h, m, s.Role) == nil, nil
+	return c.healthy(ctx, h, s.Role) == nil, nil
 }
 
 // role moves one role to a version: what it needs is written, its link moved,
@@ -52,7 +52,7 @@ func (c *cluster) role(ctx context.Context, s plan.Step) error {
 	if err := moveAndRestart(ctx, h, s.Role, s.To); err != nil {
 		return err
 	}
-	return c.awaitRole(ctx, h, m, s.Role, s.To)
+	return c.awaitRole(ctx, h, s.Role, s.To)
 }
 
 // roleNeeds writes what a role reads besides its folder: its access to the API.
@@ -170,10 +170,10 @@ func moveLink(r plan.Role, v pai.Version) string {
 }
 
 // awaitRole waits until the program that runs is the version's, and healthy.
-func (c *cluster) awaitRole(ctx context.Context, h machine.Host, m config.Machine, r plan.Role, v pai.Version) error {
+func (c *cluster) awaitRole(ctx context.Context, h machine.Host, r plan.Role, v pai.Version) error {
 	err := poll(ctx, fmt.Sprintf("%s of Kubernetes %s healthy on %s", r, v, h.Name()), healthTimeout, 100*time.Millisecond,
 		func(ctx context.Context) (bool, error) {
-			if err := c.healthy(ctx, h, m, r); err != nil {
+			if err := c.healthy(ctx, h, r); err != nil {
 				return false, err
 			}
 			state, err := roleState(ctx, h, r)
@@ -192,7 +192,7 @@ func (c *cluster) awaitRole(ctx context.Context, h machine.Host, m config.Machin
 }
 
 // healthy asks a component itself.
-func (c *cluster) healthy(ctx context.Context, h machine.Host, m config.Machine, r plan.Role) error {
+func (c *cluster) healthy(ctx context.Context, h machine.Host, r plan.Role) error {
 	switch r {
 	case plan.RoleRuntime:
 		_, err := sh(ctx, h, "%s version >/dev/null", ctr)

@@ -68,7 +68,7 @@ func (h *sshHost) kill(r remoteCommand, input *feed) {
 		func() {},
 	} {
 		select {
-		case <-r.ended:
+		case <-r.ended: //nolint:errcheck // how it ended is of no interest to who ended it
 			return
 		case <-time.After(killTimeout):
 			next()

@@ -440,7 +440,8 @@ func TestMetricsSayNothingOfUsers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := c.do(t.Context(), "BREW", "/nothing/here", nil, "", nil); err == nil {
+	if there, err := c.do(t.Context(), "BREW", "/nothing/here", nil, "", nil); err == nil {
+		there.Body.Close()
 		t.Error("there is something")
 	}
 	resp, err := c.http.Get(access.URLs[0] + "/metrics")

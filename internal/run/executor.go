@@ -160,7 +160,7 @@ func (r *running) begin(ctx context.Context, i int) {
 			record.Error = err.Error()
 		}
 		r.records[i] = record
-		r.note(ctx, record)
+		_ = r.note(ctx, record) // the result has it
 		r.event(Event{Kind: StepEnded, Step: s, Outcome: outcome, Took: time.Since(began), Message: record.Error})
 		r.ended <- i
 	}()

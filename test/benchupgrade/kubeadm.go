@@ -37,7 +37,7 @@ func (b *bench) kubeadm(ctx context.Context) error {
 	if err := c.Down(ctx); err != nil {
 		return err
 	}
-	defer c.Down(ctx)
+	defer func() { _ = c.Down(ctx) }() // what is left, the next run takes down
 	if err := c.Sign(ctx); err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ func (b *bench) pai(ctx context.Context) error {
 	if err := c.Up(ctx, 1, "", nil); err != nil {
 		return err
 	}
-	defer c.Down(ctx)
+	defer func() { _ = c.Down(ctx) }() // what is left, the next run takes down
 	cfg, err := adminConfig(ctx, c)
 	if err != nil {
 		return err
