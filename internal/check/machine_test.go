@@ -15,6 +15,8 @@ func TestParseMachine(t *testing.T) {
 	text := `began 1010.5
 disk /opt/pai / 1000 400 - -
 disk /var/lib/etcd /data 2000 100 500 20
+disk /var/lib/pai / 1000 400 - -
+cut-copy 50
 memory-total 2048
 memory-available 1024
 rss etcd-a 100
@@ -40,7 +42,7 @@ ended 1011.5
 	if f.Ahead != 10500*time.Millisecond || f.Behind != 9500*time.Millisecond {
 		t.Errorf("the clock is between %s and %s ahead", f.Behind, f.Ahead)
 	}
-	if want := (disk{"/var/lib/etcd", "/data", 2000, 100, 500, 20}); f.Disks[1] != want || f.Disks[0].Inodes != 0 {
+	if want := (disk{"/var/lib/etcd", "/data", 2000, 100, 500, 20}); f.Disks[1] != want || f.Disks[0].Inodes != 0 || f.Disks[0].Free != 450 || f.Disks[2].Free != 450 {
 		t.Errorf("disks %+v", f.Disks)
 	}
 	if f.MemoryTotal != 2<<20 || f.MemoryAvailable != 1<<20 || f.ControlPlaneRSS != 400<<10 || f.Swap["/dev/sda2"] != 1<<20 {

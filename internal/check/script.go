@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -38,6 +39,8 @@ for d in /opt/pai /var/lib/containerd /var/lib/kubelet /var/lib/etcd /var/lib/pa
     while [ ! -e "$p" ]; do p=$(dirname "$p"); done
     say disk "$d $(df -B1 --output=target,size,avail,itotal,iavail "$p" | tail -n 1)"
 done
+# What is left of a copy that was cut off goes before the next one.
+say cut-copy "$(du -scB1 /opt/pai/*.new 2>/dev/null | awk 'END { printf "%.0f", $1 }')"
 awk '$1 == "MemTotal:" { print "memory-total", $2 } $1 == "MemAvailable:" { print "memory-available", $2 }' /proc/meminfo
 for u in etcd-a etcd-b apiserver-a apiserver-b; do
     pid=$(systemctl show -p MainPID --value "pai-$u.service" 2>/dev/null || echo 0)
@@ -192,6 +195,20 @@ func since(clock string, moment time.Time) (time.Duration, error) {
 	return time.Unix(s, n).Sub(moment), nil
 }
 
+// willBeFree adds to the room of the file system that a folder is on.
+func (f *machineFacts) willBeFree(folder string, bytes int64) {
+	i := slices.IndexFunc(f.Disks, func(d disk) bool { return d.Folder == folder })
+	if i < 0 {
+		return
+	}
+	mount := f.Disks[i].Mount
+	for j := range f.Disks {
+		if f.Disks[j].Mount == mount {
+			f.Disks[j].Free += bytes
+		}
+	}
+}
+
 // take records one fact. What it does not know it leaves alone.
 func (f *machineFacts) take(key string, w []string) error {
 	switch {
@@ -199,6 +216,11 @@ func (f *machineFacts) take(key string, w []string) error {
 		d := disk{Folder: w[0], Mount: w[1]}
 		err := numbers(w[2:], &d.Size, &d.Free, &d.Inodes, &d.FreeInodes)
 		f.Disks = append(f.Disks, d)
+		return err
+	case key == "cut-copy" && len(w) == 1:
+		var n int64
+		err := numbers(w, &n)
+		f.willBeFree("/opt/pai", n)
 		return err
 	case key == "memory-total" && len(w) == 1:
 		return kilobytes(w[0], &f.MemoryTotal)
