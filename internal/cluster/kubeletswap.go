@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -31,15 +32,7 @@ func (c *cluster) swapKubelet(ctx context.Context, h machine.Host, v pai.Version
 	if err := h.WriteFile(ctx, path, swap, 0o755); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, swapTimeout)
-	defer cancel()
-	// systemd-run is refused while an earlier swap is still going on: that one
-	// is waited for, and done over.
-	_, err = sh(ctx, h, `
-while systemctl is-active -q pai-kubelet-swap.service; do sleep 0.2; done
-systemd-run --quiet --collect --wait --unit=pai-kubelet-swap --property=Type=exec %s %s || { cat %s/swap-kubelet.log >&2; exit 1; }`,
-		path, machine.Quote(string(v)), stateDir)
-	if err != nil {
+	if err := swapOnMachine(ctx, h, path, v); err != nil {
 		return fmt.Errorf("swap kubelet on %q for that of Kubernetes %s: %w%s", h.Name(), v, err, journalOf(ctx, h, plan.RoleKubelet))
 	}
 	after, err := runningContainers(ctx, h)
@@ -52,6 +45,27 @@ systemd-run --quiet --collect --wait --unit=pai-kubelet-swap --property=Type=exe
 		}
 	}
 	return nil
+}
+
+// swapOnMachine runs the swap's script, and waits for its end also where the
+// connection is lost meanwhile: what became of it then is for Done to see.
+func swapOnMachine(ctx context.Context, h machine.Host, script string, v pai.Version) error {
+	swapping, cancel := context.WithTimeout(ctx, swapTimeout)
+	defer cancel()
+	// systemd-run is refused while an earlier swap is still going on: that one
+	// is waited for, and done over.
+	_, err := sh(swapping, h, `
+while systemctl is-active -q pai-kubelet-swap.service; do sleep 0.2; done
+systemd-run --quiet --collect --wait --unit=pai-kubelet-swap --property=Type=exec %s %s || { cat %s/swap-kubelet.log >&2; exit 1; }`,
+		script, machine.Quote(string(v)), stateDir)
+	if !errors.Is(err, machine.ErrConnectionLost) {
+		return err
+	}
+	return poll(ctx, "the end of the swap, of which the machine could not tell because the connection was lost", swapTimeout, time.Second,
+		func(ctx context.Context) (bool, error) {
+			out, err := sh(ctx, h, "if systemctl is-active -q pai-kubelet-swap.service; then echo goes on; fi")
+			return out == "", err
+		})
 }
 
 // runningContainers are the ids of the containers that run on a machine.
