@@ -134,7 +134,7 @@ func (b *bench) outages(ctx context.Context) error {
 func (b *bench) boot(ctx context.Context) error {
 	for _, command := range [][]string{
 		{"job", "stop", "train"},
-		{"cluster", "k8s-clean", "--delete-data", "--accept-risk=interrupt-jobs", "--yes"},
+		{"cluster", "k8s-clean", "--delete-data", "--accept-risk=evict-jobs:pai-1", "--yes"},
 	} {
 		if err := b.paictl(ctx, command...); err != nil {
 			return err
