@@ -8,12 +8,14 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -130,17 +132,38 @@ func (b *bench) outages(ctx context.Context) error {
 	return nil
 }
 
-// boot wipes the cluster off its machine and boots it again.
+// boot stops the job, wipes the cluster off its machine and boots it again.
 func (b *bench) boot(ctx context.Context) error {
-	for _, command := range [][]string{
-		{"job", "stop", "train"},
-		{"cluster", "k8s-clean", "--delete-data", "--accept-risk=evict-jobs:pai-1", "--yes"},
-	} {
-		if err := b.paictl(ctx, command...); err != nil {
-			return err
-		}
+	if err := b.paictl(ctx, "job", "stop", "train"); err != nil {
+		return err
+	}
+	if err := b.jobEnded(ctx); err != nil {
+		return err
+	}
+	if err := b.paictl(ctx, "cluster", "k8s-clean", "--delete-data", "--yes"); err != nil {
+		return err
 	}
 	return b.time(ctx, "boot command to node Ready", 15*time.Second, "bin/paictl", "cluster", "k8s-bootup", "--yes")
+}
+
+// jobEnded waits until the job that was stopped has ended: its tasks have half
+// a minute for that, and a machine is not wiped under them.
+func (b *bench) jobEnded(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, 2*time.Minute, errors.New("the stopped job has not ended within 2 minutes"))
+	defer cancel()
+	for {
+		cmd := b.command(ctx, "bin/paictl", "job", "show", "train", "-o", "json")
+		cmd.Stdout = nil
+		out, err := cmd.Output()
+		if err == nil && strings.Contains(string(out), `"STOPPED"`) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the job's end: %w", context.Cause(ctx))
+		case <-time.After(time.Second):
+		}
+	}
 }
 
 func (b *bench) time(ctx context.Context, name string, goal time.Duration, program string, args ...string) error {
