@@ -63,7 +63,7 @@ func (s *Store) List(ctx context.Context) ([]Revision, error) {
 }
 
 // Add makes the revision that follows number after, which is 0 for the first.
-// Where there is one already, the error is an OvertakenError.
+// Where there is one already, the cause of the error is an OvertakenError.
 func (s *Store) Add(ctx context.Context, after int, by, why string, files map[string][]byte) (Revision, error) {
 	if err := checkContent(files); err != nil {
 		return Revision{}, err
@@ -80,7 +80,8 @@ func (s *Store) Add(ctx context.Context, after int, by, why string, files map[st
 		if err != nil {
 			return Revision{}, err
 		}
-		return Revision{}, &OvertakenError{By: other.Info}
+		return Revision{}, &pai.Error{Code: pai.CodeRefused, Err: &OvertakenError{By: other.Info},
+			Next: "take it with: paictl config pull (it keeps your files beside the folder), and make your change again"}
 	}
 	if err != nil {
 		return Revision{}, fmt.Errorf("store revision %d of the configuration: %w", r.Number, err)

@@ -105,18 +105,24 @@ func (d starter) wanted(ctx context.Context, s plan.Step) (wanted, error) {
 	return wanted{}, pai.Errorf(pai.CodeUsage, "", "release %s has no service %q", s.To, s.Target)
 }
 
+// looked is what a step would apply, and whether precisely that was applied,
+// to its end.
+func (d starter) looked(ctx context.Context, s plan.Step) (want wanted, client *kube.Client, applied bool, err error) {
+	if want, err = d.wanted(ctx, s); err != nil {
+		return want, nil, false, err
+	}
+	if client, err = d.client(ctx); err != nil {
+		return want, nil, false, err
+	}
+	applied, err = wasApplied(ctx, client, s, want)
+	return want, client, applied, err
+}
+
 // Done is true when exactly what would be applied was applied, to its end,
 // and is all ready.
 func (d starter) Done(ctx context.Context, s plan.Step) (bool, error) {
-	want, err := d.wanted(ctx, s)
-	if err != nil {
-		return false, err
-	}
-	client, err := d.client(ctx)
-	if err != nil {
-		return false, err
-	}
-	if applied, err := wasApplied(ctx, client, s, want); err != nil || !applied {
+	want, client, applied, err := d.looked(ctx, s)
+	if err != nil || !applied {
 		return false, err
 	}
 	refs := make([]kube.Ref, len(want.objs))

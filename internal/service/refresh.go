@@ -16,15 +16,8 @@ type refresher struct{ starter }
 // end, and applying it again would change nothing in the cluster. Readiness is
 // no part of it: a service that is in line needs no refresh, however it is.
 func (d refresher) Done(ctx context.Context, s plan.Step) (bool, error) {
-	want, err := d.wanted(ctx, s)
-	if err != nil {
-		return false, err
-	}
-	client, err := d.client(ctx)
-	if err != nil {
-		return false, err
-	}
-	if applied, err := wasApplied(ctx, client, s, want); err != nil || !applied {
+	want, client, applied, err := d.looked(ctx, s)
+	if err != nil || !applied {
 		return false, err
 	}
 	changes, err := client.Diff(ctx, want.objs, kube.ApplyOptions{Inventory: inventoryPrefix + s.Target, Prune: true})

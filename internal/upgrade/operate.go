@@ -217,9 +217,10 @@ func (s *Session) carryOut(ctx context.Context, goal Goal, p plan.Plan, world pl
 	}
 	result := x.Run(ctx, p)
 	if entry.Operation().Revision != s.revision { // a step moved the configuration
-		if err := entry.Update(context.WithoutCancel(ctx), func(op *pai.Operation) { op.Revision = s.revision }); err != nil {
-			result.Journal = errors.Join(result.Journal, err)
-		}
+		after, cancel := afterwards(ctx)
+		err := entry.Update(after, func(op *pai.Operation) { op.Revision = s.revision })
+		cancel()
+		result.Journal = errors.Join(result.Journal, err)
 	}
 	settle := func(ctx context.Context) error {
 		return errors.Join(admit.settle(ctx, p, result), lifted.giveBack(ctx, p, result))

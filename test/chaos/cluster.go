@@ -143,6 +143,17 @@ func (c *Cluster) await(ctx context.Context, limit time.Duration, what string, a
 	}
 }
 
+// undoTimeout bounds how long a fault may take to go.
+const undoTimeout = time.Minute
+
+// undo is inside for what takes a fault away again from the machine that faults
+// are put into: also when the round was interrupted, and not without an end.
+func (c *Cluster) undo(ctx context.Context, script string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	return c.inside(ctx, "pai-1", script)
+}
+
 // inside runs a script as root within a machine, from the host: without ssh,
 // which may be what is broken.
 func (c *Cluster) inside(ctx context.Context, name, script string) (string, error) {

@@ -44,7 +44,7 @@ func silenceSSH() Harm {
 		}
 		c.logf("  ssh is silent for %s, in %s", silence, step)
 		a.within(silence)
-		_, err = c.inside(context.WithoutCancel(ctx), "pai-1", "nft delete table inet chaos")
+		_, err = c.undo(ctx, "nft delete table inet chaos")
 		return err
 	})()
 }
@@ -79,7 +79,7 @@ func fillDisk() Harm {
 					break
 				}
 			}
-			_, err := c.inside(context.WithoutCancel(ctx), "pai-1", "rm -f "+smallDisk+"/full")
+			_, err := c.undo(ctx, "rm -f "+smallDisk+"/full")
 			return err
 		})()
 }
@@ -104,7 +104,7 @@ func stopAPIServer() Harm {
 		}
 		c.logf("  API server and etcd stand still in %s", step)
 		a.within(8 * time.Second)
-		_, err := c.inside(context.WithoutCancel(ctx), "pai-1", "pkill -CONT -x kube-apiserver || :; pkill -CONT -x etcd || :")
+		_, err := c.undo(ctx, "pkill -CONT -x kube-apiserver || :; pkill -CONT -x etcd || :")
 		return err
 	})()
 }

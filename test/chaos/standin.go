@@ -51,7 +51,7 @@ func (c *Cluster) CountRequests(ctx context.Context) (stop func() (map[string]in
 		return nil, err
 	}
 	return func() (map[string]int, error) {
-		err := s.close(context.WithoutCancel(ctx), c)
+		err := s.close(ctx, c)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return s.asked, err
@@ -86,7 +86,7 @@ func standIn(mode string) func() Harm {
 			if s, err = c.newAPI(ctx); err != nil {
 				return false, err
 			}
-			defer func() { err = errors.Join(err, s.close(context.WithoutCancel(ctx), c)) }()
+			defer func() { err = errors.Join(err, s.close(ctx, c)) }()
 			if again, err = harm(ctx, c, a, n); err == nil {
 				<-a.ended // connections of paictl's go through here to the last
 			}
@@ -128,7 +128,7 @@ nft add rule ip chaos pre iifname %s tcp dport 6443 redirect to :%d`, cable, sta
 }
 
 func (s *api) close(ctx context.Context, c *Cluster) error {
-	_, err := c.inside(ctx, "pai-1", "nft delete table ip chaos")
+	_, err := c.undo(ctx, "nft delete table ip chaos")
 	return errors.Join(err, s.server.Close())
 }
 
