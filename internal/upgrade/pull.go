@@ -2,7 +2,6 @@ package upgrade
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"pai.dev/pai/internal/config"
@@ -102,6 +101,10 @@ func goBackTo(ctx context.Context, store *revision.Store, dir, clusterID string,
 	if err != nil || !f.Unchanged() {
 		return r.Number, "", err
 	}
-	former, err = config.Put(dir, old.Files)
-	return r.Number, former, errors.Join(err, revision.WriteBase(dir, revision.Base{ClusterID: clusterID, Revision: r.Number}))
+	// Only a folder that has the files is of the revision: else its next push
+	// would take the way back back.
+	if former, err = config.Put(dir, old.Files); err != nil {
+		return r.Number, former, err
+	}
+	return r.Number, former, revision.WriteBase(dir, revision.Base{ClusterID: clusterID, Revision: r.Number})
 }

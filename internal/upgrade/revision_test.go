@@ -206,6 +206,25 @@ func TestGoBackToARevision(t *testing.T) {
 	}
 }
 
+// A folder that could not be brought back is not taken for the new revision:
+// its next push would undo the way back.
+func TestFolderThatDidNotGoBack(t *testing.T) {
+	t.Parallel()
+	s := newShared(t)
+	ann := s.folder("ann")
+	s.pushes(ann, 1)
+	s.edit(ann, config.ServicesFile, "server-port: 9186", "server-port: 9187")
+	s.pushes(ann, 2)
+	if err := os.Mkdir(filepath.Join(ann, "."+config.ServicesFile+".new"), 0o700); err != nil { // in the way of the file
+		t.Fatal(err)
+	}
+	if n, _, err := goBackTo(t.Context(), s.store, ann, "lab", 1, "it was wrong"); n != 3 || err == nil {
+		t.Fatalf("revision %d, error %v", n, err)
+	}
+	_, err := s.push(ann, 0)
+	s.refused(err, "is of revision 2, and since then there is revision 3")
+}
+
 func TestWhatIsPushedAndNotApplied(t *testing.T) {
 	t.Parallel()
 	s := newShared(t)

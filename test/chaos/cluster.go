@@ -148,10 +148,11 @@ const undoTimeout = time.Minute
 
 // undo is inside for what takes a fault away again from the machine that faults
 // are put into: also when the round was interrupted, and not without an end.
-func (c *Cluster) undo(ctx context.Context, script string) (string, error) {
+func (c *Cluster) undo(ctx context.Context, script string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
-	return c.inside(ctx, "pai-1", script)
+	_, err := c.inside(ctx, "pai-1", script)
+	return err
 }
 
 // inside runs a script as root within a machine, from the host: without ssh,

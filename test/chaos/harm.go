@@ -44,8 +44,7 @@ func silenceSSH() Harm {
 		}
 		c.logf("  ssh is silent for %s, in %s", silence, step)
 		a.within(silence)
-		_, err = c.undo(ctx, "nft delete table inet chaos")
-		return err
+		return c.undo(ctx, "nft delete table inet chaos")
 	})()
 }
 
@@ -79,8 +78,7 @@ func fillDisk() Harm {
 					break
 				}
 			}
-			_, err := c.undo(ctx, "rm -f "+smallDisk+"/full")
-			return err
+			return c.undo(ctx, "rm -f "+smallDisk+"/full")
 		})()
 }
 
@@ -104,8 +102,7 @@ func stopAPIServer() Harm {
 		}
 		c.logf("  API server and etcd stand still in %s", step)
 		a.within(8 * time.Second)
-		_, err := c.undo(ctx, "pkill -CONT -x kube-apiserver || :; pkill -CONT -x etcd || :")
-		return err
+		return c.undo(ctx, "pkill -CONT -x kube-apiserver || :; pkill -CONT -x etcd || :")
 	})()
 }
 

@@ -128,7 +128,7 @@ nft add rule ip chaos pre iifname %s tcp dport 6443 redirect to :%d`, cable, sta
 }
 
 func (s *api) close(ctx context.Context, c *Cluster) error {
-	_, err := c.undo(ctx, "nft delete table ip chaos")
+	err := c.undo(ctx, "nft delete table ip chaos")
 	return errors.Join(err, s.server.Close())
 }
 
