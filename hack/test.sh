@@ -23,6 +23,19 @@ e2e() {
   go test -tags e2e -count=1 -v -p 1 -timeout 75m $packages
 }
 
+# failures prints what the failed tests of a log said: at most 60 lines of each,
+# without the lines that time a command. A log of everything may be cut off
+# where it is kept; its end is not.
+failures() {
+  awk '
+    /^=== (RUN|NAME|CONT|PAUSE)/   { test = $3; next }
+    /^ *--- FAIL: /                { test = $3; failed[++n] = test; next }
+    /^ *--- |^(ok|FAIL|PASS)/      { test = ""; next }
+    test == "" || /: [0-9.]+ s$/   { next }
+    ++lines[test] <= 60            { said[test] = said[test] substr($0, 1, 500) "\n" }
+    END { for (i = n; i > 0; i--) printf "--- %s said:\n%s\n", failed[i], said[failed[i]] }' "$1"
+}
+
 budget() { # minutes with a warm cache, and with a cold one; see docs/testing.md
   case $1 in
     unit) echo "2 8" ;; fuzz) echo "2 3" ;; bundles) echo "1 20" ;; e2e) echo "30 45" ;;
@@ -35,6 +48,10 @@ for suite in "$@"; do
   start=$SECONDS
   if "$suite" 2>&1 | tee "$results/$suite.log"; then outcome=passed; else outcome=FAILED failed=1; fi
   echo "$outcome $((SECONDS - start))" >"$results/$suite.result"
+done
+
+for suite in "$@"; do
+  case $(cat "$results/$suite.result") in FAILED*) printf '\n=== failures of %s\n' "$suite"; failures "$results/$suite.log" ;; esac
 done
 
 printf '\n%-10s %-8s %9s   %s\n' SUITE OUTCOME TIME "BUDGET warm, cold"

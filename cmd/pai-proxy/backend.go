@@ -4,16 +4,22 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"fmt"
 	"log"
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 )
 
 // backend is one API server and the connections that it serves. It is taken
 // out after `fall` failed checks in a row and comes back after `rise` good
-// ones; the very first check decides alone.
+// ones; the very first check decides alone. One that refuses a connection does
+// not run, however busy the machine is: it is out at once. Else one that was
+// killed and started again within `fall` checks would be given requests before
+// it knows who may do what, and would forbid what is allowed.
 type backend struct {
 	address string
 	timings timings
@@ -42,7 +48,7 @@ func startBackend(address, serverName string, roots *x509.CertPool, t timings, c
 
 func (b *backend) check(ctx context.Context, client *http.Client) {
 	for {
-		b.record(isReady(ctx, client, b.address))
+		b.record(checkReady(ctx, client, b.address))
 		pause := b.timings.interval
 		if !b.usable() {
 			pause = b.timings.downInterval
@@ -55,31 +61,41 @@ func (b *backend) check(ctx context.Context, client *http.Client) {
 	}
 }
 
-func isReady(ctx context.Context, client *http.Client, address string) bool {
+func checkReady(ctx context.Context, client *http.Client, address string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+address+"/readyz", nil)
 	if err != nil {
-		return false
+		return err
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return false
+		return err
 	}
 	resp.Body.Close()
-	return resp.StatusCode == http.StatusOK
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("/readyz says %s", resp.Status)
+	}
+	return nil
 }
 
-// record counts one check in.
-func (b *backend) record(ok bool) {
+// refused says whether nobody listened.
+func refused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
+
+// record counts one check in, or one connection that was refused.
+func (b *backend) record(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	ok := err == nil
 	if ok == b.ready && b.checked {
 		b.streak = 0
 		return
 	}
 	b.streak++
 	need := b.timings.fall
-	if ok {
+	switch {
+	case ok:
 		need = b.timings.rise
+	case refused(err):
+		need = 1
 	}
 	if b.checked && b.streak < need {
 		return

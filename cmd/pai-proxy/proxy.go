@@ -169,6 +169,9 @@ func (p *proxy) connect() (*backend, net.Conn) {
 		for _, b := range usable {
 			server, err := net.DialTimeout("tcp", b.address, p.timings.dial)
 			if err != nil {
+				if refused(err) {
+					b.record(err)
+				}
 				continue
 			}
 			if b.add(server) {

@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -79,8 +80,18 @@ type apiServer struct {
 
 func startAPIServer(t *testing.T, a *authority, certName, says string) *apiServer {
 	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
 	s := &apiServer{}
 	s.ready.Store(true)
+	serveAPI(t, a, s, l, certName, says)
+	return s
+}
+
+func serveAPI(t *testing.T, a *authority, s *apiServer, l net.Listener, certName, says string) {
+	t.Helper()
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/readyz" && !s.ready.Load() {
 			w.WriteHeader(http.StatusInternalServerError)
@@ -90,9 +101,10 @@ func startAPIServer(t *testing.T, a *authority, certName, says string) *apiServe
 	}))
 	s.TLS = &tls.Config{Certificates: []tls.Certificate{a.issue(t, certName)}}
 	s.Config.ErrorLog = nil
+	s.Listener.Close()
+	s.Listener = l
 	s.StartTLS()
 	t.Cleanup(s.Close)
-	return s
 }
 
 func (s *apiServer) address() string { return s.Listener.Addr().String() }
@@ -226,16 +238,56 @@ func TestOneFailedCheckIsForgiven(t *testing.T) {
 	t.Parallel()
 	changes := 0
 	b := &backend{timings: timings{rise: 2, fall: 3}, conns: map[net.Conn]bool{}, changed: func() { changes++ }}
-	for i, step := range []struct{ check, ready bool }{
-		{true, true}, // the first decides alone
-		{false, true}, {false, true}, {true, true},
-		{false, true}, {false, true}, {false, false},
-		{true, false}, {false, false}, {true, false}, {true, true},
+	failed, gone := errors.New("no answer in time"), &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+	for i, step := range []struct {
+		check error
+		ready bool
+	}{
+		{nil, true}, // the first decides alone
+		{failed, true}, {failed, true}, {nil, true},
+		{failed, true}, {failed, true}, {failed, false},
+		{nil, false}, {failed, false}, {nil, false}, {nil, true},
+		{gone, false}, {gone, false}, {nil, false}, {nil, true}, // nobody listens: it does not run
 	} {
 		b.record(step.check)
 		if b.usable() != step.ready {
 			t.Errorf("after check %d (%v): ready %v, want %v", i, step.check, b.usable(), step.ready)
 		}
+	}
+}
+
+// A server that was killed and comes back between two checks forbids what is
+// allowed until it is ready: it gets no connection before.
+func TestStartedAgainIsNotTakenForReady(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	f.authority = newAuthority(t)
+	f.proxy.timings.interval = 300 * time.Millisecond
+	a := startAPIServer(t, f.authority, apiName, "a")
+	f.use(backendConfig{Address: a.address()})
+	f.eventually("a")
+	address := a.address()
+	a.Close()
+	answered := make(chan string, 1)
+	go func() {
+		got, err := f.ask(f.client(false)) // this one finds nobody there
+		answered <- fmt.Sprint(got, err)
+	}()
+	time.Sleep(50 * time.Millisecond)
+	again := &apiServer{}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serveAPI(t, f.authority, again, l, apiName, "again")
+	select {
+	case got := <-answered:
+		t.Fatalf("answered %q by a server that is not ready", got)
+	case <-time.After(600 * time.Millisecond):
+	}
+	again.ready.Store(true)
+	if got := <-answered; got != "again<nil>" {
+		t.Errorf("answered %q", got)
 	}
 }
 
