@@ -43,8 +43,8 @@ func newCleanCommand(env *Env) *cobra.Command {
 		Long: `Take Kubernetes off the machines. etcd's data and the certificates stay, so that
 k8s-bootup brings the same cluster back; --delete-data wipes them as well.
 
-It ends every container, so it refuses while jobs run, unless that risk is
-accepted with --accept-risk=interrupt-jobs.`,
+It ends every container, so it refuses while jobs run, unless their end is
+accepted with --accept-risk=evict-jobs:MACHINE for each machine that they run on.`,
 		Args: cobra.NoArgs,
 	}
 	t := addTarget(env, cmd)

@@ -130,6 +130,9 @@ func (c *cluster) handOverEtcd(ctx context.Context, h machine.Host, m config.Mac
 		if err := c.joinEtcd(ctx, h, m, from, to, v, members); err != nil {
 			return err
 		}
+		if err := awaitLearner(ctx, h, m, from, to, v); err != nil {
+			return err
+		}
 		if err := promote(ctx, h, m, from, to, v); err != nil {
 			return err
 		}
@@ -222,9 +225,7 @@ func promote(ctx context.Context, h machine.Host, m config.Machine, from, to slo
 	return nil
 }
 
-// awaitMember waits until the new member serves. One that was promoted at once
-// does so only when it has published its name, which it tries again after
-// seven seconds.
+// awaitMember waits until the new member serves as one that votes.
 func awaitMember(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.Version) error {
 	err := poll(ctx, "the new etcd serving", healthTimeout, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
 		members, err := listMembers(ctx, h, v, from)

@@ -52,11 +52,17 @@ func poll(ctx context.Context, what string, timeout, every time.Duration, ask fu
 // probeTimeout bounds one question to a component's own health endpoint.
 const probeTimeout = 3 * time.Second
 
-// probe asks a component on a machine's loopback for its health. ca, when
-// given, is what its certificate must be signed by, for the API's name;
-// components that sign their own are not verified: the connection goes through
-// ssh to that very machine's loopback.
+// probe asks a component on a machine's loopback for its health, as fetch does.
 func probe(ctx context.Context, h machine.Host, endpoint string, ca []byte) error {
+	_, err := fetch(ctx, h, endpoint, ca, 2<<10)
+	return err
+}
+
+// fetch reads, up to a limit in bytes, what a component on a machine's loopback
+// says. ca, when given, is what its certificate must be signed by, for the
+// API's name; components that sign their own are not verified: the connection
+// goes through ssh to that very machine's loopback.
+func fetch(ctx context.Context, h machine.Host, endpoint string, ca []byte, limit int64) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	tlsConfig := &tls.Config{InsecureSkipVerify: ca == nil, ServerName: APIName}
@@ -73,21 +79,21 @@ func probe(ctx context.Context, h machine.Host, endpoint string, ca []byte) erro
 	}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, endpoint, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 2<<10))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, limit))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answered %s: %s", endpoint, resp.Status, strings.TrimSpace(string(body)))
+		return nil, fmt.Errorf("%s answered %s: %s", endpoint, resp.Status, strings.TrimSpace(string(body)))
 	}
-	return nil
+	return body, nil
 }
 
 // withHost replaces the host of an URL and keeps its port.

@@ -4,6 +4,7 @@ package guard_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -13,6 +14,7 @@ import (
 
 	"pai.dev/pai/internal/guard"
 	"pai.dev/pai/internal/kube/kubetest"
+	"pai.dev/pai/internal/observe/running"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/service"
@@ -35,7 +37,8 @@ func TestDataPathServiceUnderAJob(t *testing.T) {
 	for _, s := range services {
 		impacts[s.Name] = s.JobImpact
 	}
-	g, err := guard.New(guard.Live{API: func(context.Context) (guard.API, error) { return cluster.Client, nil }}, impacts, nil)
+	live := guard.Live{API: func(context.Context) (guard.API, error) { return cluster.Client, nil }}
+	g, err := guard.New(live, impacts, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,6 +75,15 @@ func TestDataPathServiceUnderAJob(t *testing.T) {
 	for _, kind := range []plan.Kind{plan.KindService, plan.KindRefresh, plan.KindStop, plan.KindDelete} {
 		want("while the job runs", "storage", kind, true)
 		want("while the job runs", "metrics", kind, false)
+	}
+	jobsOn := func(machine string) string {
+		t.Helper()
+		d := guard.Decide(plan.Step{ID: "clean", Target: machine}, pai.RiskEviction,
+			guard.Facts{Jobs: live.JobsOn(ctx, machine), Containers: guard.Known([]running.Container{{Namespace: namespace}})}, nil)
+		return fmt.Sprint(d.Jobs)
+	}
+	if here, elsewhere := jobsOn("gpu-01"), jobsOn("gpu-02"); here != "[ada~train]" || elsewhere != "[]" {
+		t.Errorf("on the job's machine are %s, on another one %s", here, elsewhere)
 	}
 	state(corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{FinishedAt: metav1.Now()}}, corev1.PodSucceeded)
 	want("when the job has ended", "storage", plan.KindService, false)

@@ -35,6 +35,9 @@ type Decision struct {
 	// Evict is set where a step may go once the machine's jobs have been ended,
 	// which the operator accepted.
 	Evict bool `json:"evict,omitempty"`
+	// Ends is set where the step itself ends the machine's jobs, which the
+	// operator accepted.
+	Ends bool `json:"ends,omitempty"`
 	// Passing is set where what stands in the way may pass by itself in seconds.
 	Passing bool `json:"-"`
 }
@@ -159,7 +162,9 @@ func decideEviction(step plan.Step, f Facts, accepted []string) Decision {
 	if why != "" {
 		d.Reason = fmt.Sprintf("it would end every pod on %s, and which jobs run there is not known: %s", step.Target, why)
 	}
-	return d.accept(accepted, AcceptEvict(step.Target))
+	d = d.accept(accepted, AcceptEvict(step.Target))
+	d.Ends = d.Verdict == Go // it is not idle
+	return d
 }
 
 func decideDataPath(step plan.Step, risk pai.Risk, f Facts, accepted []string) Decision {

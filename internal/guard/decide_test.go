@@ -113,6 +113,9 @@ func TestDecide(t *testing.T) {
 			if d.Evict != (test.risk == pai.RiskNode && len(test.accepted) == 1 && test.accepted[0] == AcceptEvict(gpu01)) {
 				t.Errorf("jobs are to be ended first: %v", d.Evict)
 			}
+			if d.Ends != (test.risk == pai.RiskEviction && test.want == Go && len(test.accepted) == 1) {
+				t.Errorf("the step ends jobs that were given up: %v", d.Ends)
+			}
 			if (d.Next == "") != (d.Verdict == Go) {
 				t.Errorf("%s, and what to do is %q", d.Verdict, d.Next)
 			}
@@ -135,6 +138,11 @@ func (g factsGiven) Queued(context.Context) Fact[[]pai.JobRef] {
 
 func (g factsGiven) Jobs(context.Context) Fact[[]pai.Job] {
 	*g.asked = append(*g.asked, "jobs")
+	return g.facts.Jobs
+}
+
+func (g factsGiven) JobsOn(context.Context, string) Fact[[]pai.Job] {
+	*g.asked = append(*g.asked, "jobs-on")
 	return g.facts.Jobs
 }
 
@@ -172,9 +180,9 @@ func TestGuardCheck(t *testing.T) {
 		asked    string
 	}{
 		"no risk asks nothing":                {plan.Step{Risk: pai.RiskNone}, Facts{}, Fact[map[string]string]{}, nil, "", ""},
-		"a machine that meets the gate":       {swap(), busy(), Fact[map[string]string]{}, nil, "", "jobs containers machine"},
-		"a machine that does not":             {swap(), notReady, Fact[map[string]string]{}, nil, "has to wait", "jobs containers machine"},
-		"accepted":                            {swap(), notReady, Fact[map[string]string]{}, []string{"evict-jobs:gpu-01"}, "", "jobs containers machine"},
+		"a machine that meets the gate":       {swap(), busy(), Fact[map[string]string]{}, nil, "", "jobs-on containers machine"},
+		"a machine that does not":             {swap(), notReady, Fact[map[string]string]{}, nil, "has to wait", "jobs-on containers machine"},
+		"accepted":                            {swap(), notReady, Fact[map[string]string]{}, []string{"evict-jobs:gpu-01"}, "", "jobs-on containers machine"},
 		"a service the catalog does not know": {plan.Step{ID: "surprise", Kind: plan.KindStop, Risk: pai.RiskNone}, busy(), Fact[map[string]string]{}, nil, "is refused", "jobs"},
 
 		"the first API server":                           {first, Facts{}, Fact[map[string]string]{}, nil, "", ""},

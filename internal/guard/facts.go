@@ -89,6 +89,9 @@ type KubeletConfig struct {
 type MachineFacts interface {
 	// Jobs are all running jobs.
 	Jobs(ctx context.Context) Fact[[]pai.Job]
+	// JobsOn are the running jobs of a machine, with their pods on it alone: on
+	// a large cluster a machine's own are read in no time, and all are not.
+	JobsOn(ctx context.Context, machine string) Fact[[]pai.Job]
 	// Queued are the jobs that have neither begun to run nor ended.
 	Queued(ctx context.Context) Fact[[]pai.JobRef]
 	// Containers are the living containers of a machine.

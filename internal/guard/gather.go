@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -52,13 +53,26 @@ func (l Live) Jobs(ctx context.Context) Fact[[]pai.Job] {
 	if err != nil {
 		return Unknown[[]pai.Job](err)
 	}
-	var live []pai.Job
-	for _, j := range jobs {
-		if j.Running() {
-			live = append(live, j)
-		}
+	return Known(live(jobs))
+}
+
+// JobsOn are the running jobs of a machine, with their pods on it alone.
+func (l Live) JobsOn(ctx context.Context, name string) Fact[[]pai.Job] {
+	ctx, cancel := within(ctx, "list the jobs on "+name)
+	defer cancel()
+	api, err := l.API(ctx)
+	if err != nil {
+		return Unknown[[]pai.Job](fmt.Errorf("reach the API: %w", err))
 	}
-	return Known(live)
+	jobs, err := running.JobsOn(ctx, api.Clientset(), name)
+	if err != nil {
+		return Unknown[[]pai.Job](err)
+	}
+	return Known(live(jobs))
+}
+
+func live(jobs []pai.Job) []pai.Job {
+	return slices.DeleteFunc(jobs, func(j pai.Job) bool { return !j.Running() })
 }
 
 // Queued are the jobs that have neither begun to run nor ended.

@@ -100,7 +100,7 @@ func (g *Guard) decideMachine(ctx context.Context, step plan.Step, risk pai.Risk
 
 // machineFacts asks what costs more only where a gate has to be met.
 func (g *Guard) machineFacts(ctx context.Context, step plan.Step) Facts {
-	idleness := Facts{Jobs: g.facts.Jobs(ctx), Containers: g.facts.Containers(ctx, step.Target)}
+	idleness := Facts{Jobs: g.facts.JobsOn(ctx, step.Target), Containers: g.facts.Containers(ctx, step.Target)}
 	if Risk(step, g.impacts) == pai.RiskEviction {
 		return idleness
 	}

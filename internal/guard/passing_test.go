@@ -18,7 +18,8 @@ type factsLater struct {
 	asked *int
 }
 
-func (l factsLater) Jobs(context.Context) Fact[[]pai.Job] { return busy().Jobs }
+func (l factsLater) Jobs(context.Context) Fact[[]pai.Job]           { return busy().Jobs }
+func (l factsLater) JobsOn(context.Context, string) Fact[[]pai.Job] { return busy().Jobs }
 func (l factsLater) Queued(context.Context) Fact[[]pai.JobRef] {
 	return Known([]pai.JobRef(nil))
 }

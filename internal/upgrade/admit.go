@@ -56,6 +56,11 @@ func (a *admission) check(ctx context.Context, step plan.Step) error {
 			return err
 		}
 	}
+	if d.Verdict == guard.Go && d.Ends {
+		if err := a.giveUp(ctx, step.Target, d.Jobs); err != nil {
+			return err
+		}
+	}
 	if d.Verdict == guard.Wait {
 		a.wait(step, d)
 	}
@@ -71,12 +76,7 @@ func (a *admission) clear(ctx context.Context, step plan.Step, d guard.Decision)
 			"%s is refused: new jobs could not be kept off %s: %w", step.ID, machine, err)
 	}
 	if d.Evict {
-		// Written before it is done: a run that goes on with this one after a
-		// kill is not to take their end for somebody else's doing.
-		err := a.entry.Update(ctx, func(op *pai.Operation) {
-			op.Evicted = append(op.Evicted, pai.Evicted{Machine: machine, Jobs: d.Jobs, At: time.Now().UTC()})
-		})
-		if err != nil {
+		if err := a.giveUp(ctx, machine, d.Jobs); err != nil {
 			return d, err
 		}
 		if err := a.nodes.EvictJobs(ctx, machine); err != nil {
@@ -88,6 +88,15 @@ func (a *admission) clear(ctx context.Context, step plan.Step, d guard.Decision)
 		again.Verdict, again.Reason = guard.Wait, "containers of its jobs still end"
 	}
 	return again, ctx.Err()
+}
+
+// giveUp writes down whose end on a machine the operator accepted, before it
+// comes: a run that goes on with this one after a kill is not to take it for
+// somebody else's doing.
+func (a *admission) giveUp(ctx context.Context, machine string, jobs []pai.JobRef) error {
+	return a.entry.Update(ctx, func(op *pai.Operation) {
+		op.Evicted = append(op.Evicted, pai.Evicted{Machine: machine, Jobs: jobs, At: time.Now().UTC()})
+	})
 }
 
 // cordon is written down before it is done, so that what a killed run has

@@ -61,6 +61,8 @@ func (f *field) decide(accepted ...string) func(context.Context, plan.Step) guar
 		switch {
 		case len(jobs) == 0:
 			return guard.Decision{Verdict: guard.Go, Reason: "no job runs", HoldOff: true}
+		case slices.Contains(accepted, guard.AcceptEvict(s.Target)) && s.Kind == plan.KindClean:
+			return guard.Decision{Verdict: guard.Go, Jobs: jobs, Ends: true}
 		case slices.Contains(accepted, guard.AcceptEvict(s.Target)):
 			return guard.Decision{Verdict: guard.Go, Jobs: jobs, Evict: true}
 		default:
@@ -165,6 +167,20 @@ func TestAdmissionEvicts(t *testing.T) {
 	}
 	if goesOn := (&admission{entry: a.entry}); !goesOn.accepted(nil, ended) {
 		t.Error("a run that goes on with the operation takes the end of the evicted job for somebody else's doing")
+	}
+}
+
+// A step that ends jobs by itself needs nobody to do it before, and their end
+// is accepted all the same.
+func TestAdmissionOfAnEnd(t *testing.T) {
+	t.Parallel()
+	f := &field{by: map[string]string{}, jobs: map[string][]pai.JobRef{"a": {train}}}
+	a := newTestAdmission(t, f, guard.AcceptEvict("a"))
+	if err := a.check(t.Context(), plan.Step{ID: "clean/machine/a", Kind: plan.KindClean, Target: "a"}); err != nil || len(f.log) != 0 {
+		t.Errorf("did %q, error %v", f.log, err)
+	}
+	if goesOn := (&admission{entry: a.entry}); !goesOn.accepted(nil, pai.Interruption{Job: train.String()}) || goesOn.accepted(nil, pai.Interruption{Job: "bob~other"}) {
+		t.Error("the end of the job that was given up, and of no other, was accepted")
 	}
 }
 

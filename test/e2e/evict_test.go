@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 	"slices"
@@ -82,4 +83,26 @@ func (o *operator) abandon(t *testing.T, before []container) {
 		t.Errorf("recorded of jobs: %+v, accepted %q", op.Jobs, op.AcceptedRisks)
 	}
 	o.wantWaiting(t)
+}
+
+// cleanGivenUp takes Kubernetes off machines whose jobs the operator gives up,
+// which is no interruption to stop at, and takes nothing for accepted that was
+// not named.
+func (o *operator) cleanGivenUp(t *testing.T) {
+	o.submit("test/e2e/testdata/hold.yaml", 2)
+	before := o.containersOf("hold")
+	busy := before[0].Machine // pai-2 is cordoned, so both tasks are here
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	if _, err := o.try(ctx, nil, "cluster", "k8s-clean", "--accept-risk=interrupt-jobs", "--yes"); exitCode(err) != 3 || !strings.Contains(err.Error(), "evict-jobs:"+busy) {
+		t.Errorf("exit code %d, want 3 and the risk's name: %v", exitCode(err), err)
+	}
+	if now := o.containersOf("hold"); !reflect.DeepEqual(before, now) {
+		t.Errorf("the job's containers are not the same:\nbefore %+v\nafter  %+v", before, now)
+	}
+	o.run(5*time.Minute, "cluster", "k8s-clean", "--accept-risk=evict-jobs:"+busy, "--yes")
+	op := o.lastOperation()
+	if op.Outcome != "succeeded" || !slices.Equal(op.AcceptedRisks, []string{"evict-jobs:" + busy}) || op.Jobs.Before != 1 || op.Jobs.After != 0 {
+		t.Errorf("recorded: %+v", op)
+	}
 }

@@ -260,6 +260,7 @@ func TestTwoMachines(t *testing.T) {
 	o.submit("examples/train.yaml", 3) // with moved
 	t.Run("a container ended by hand is named with its step", o.killDuringUpgrade)
 	t.Run("a busy machine waits for its job", o.idleUpgrade)
+	t.Run("jobs that were given up are ended by a clean", o.cleanGivenUp)
 }
 
 // killDuringUpgrade starts an upgrade, ends one container of the job while a

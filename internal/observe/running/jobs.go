@@ -9,6 +9,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -56,6 +57,19 @@ func Jobs(ctx context.Context, core kubernetes.Interface, objects dynamic.Interf
 		return nil, err
 	}
 	return Join(pods.Items, sets), nil
+}
+
+// JobsOn reads the jobs that have pods on a machine, with these pods alone and
+// without what their own objects say, sorted by namespace and object.
+func JobsOn(ctx context.Context, core kubernetes.Interface, machine string) ([]pai.Job, error) {
+	pods, err := core.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{
+		LabelSelector: pai.LabelJob,
+		FieldSelector: fields.OneTermEqualSelector("spec.nodeName", machine).String(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the pods of jobs on %s: %w", machine, err)
+	}
+	return Join(pods.Items, nil), nil
 }
 
 // listJobSets gives nothing where the cluster does not know JobSets yet.

@@ -1,0 +1,68 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+)
+
+// awaitLearner waits until the new etcd serves as a learner. One that got its
+// data as a snapshot of the leader's misses that its own name was announced
+// meanwhile, takes that for lost, and begins to serve only when it has tried
+// again, after seven seconds (etcd 3.6: 5 s and two election timeouts). Started
+// again with the data in place it serves at once; nobody depends on a learner.
+func awaitLearner(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.Version) error {
+	restarted := false
+	err := poll(ctx, "the new etcd serving as a learner", promoteTimeout, 200*time.Millisecond, func(ctx context.Context) (bool, error) {
+		members, err := listMembers(ctx, h, v, from)
+		if err != nil {
+			return false, err
+		}
+		if own := members.withPeer(to.peerURL(m)); own != nil && !own.Learner {
+			return true, nil // an earlier run has promoted it
+		}
+		if etcdServes(ctx, h, to) == nil {
+			return true, nil
+		}
+		if restarted {
+			return false, fmt.Errorf("it does not answer, with all data in place")
+		}
+		metrics, err := fetch(ctx, h, fmt.Sprintf("http://127.0.0.1:%d/metrics", to.metricsPort), nil, 1<<20)
+		if err != nil {
+			return false, err
+		}
+		if !hasApplied(metrics) {
+			return false, fmt.Errorf("it has no data yet")
+		}
+		restarted = true
+		_, err = sh(ctx, h, "systemctl restart %s", unit(to.etcd))
+		return false, err
+	})
+	if err != nil {
+		return fmt.Errorf("%w%s", err, journalOf(ctx, h, to.etcd))
+	}
+	return nil
+}
+
+// etcdServes asks the etcd of one slot whether it takes requests; a learner does
+// not know more than that.
+func etcdServes(ctx context.Context, h machine.Host, s slot) error {
+	_, err := sh(ctx, h, "%s/bin/%s --dial-timeout=1s --command-timeout=1s endpoint status >/dev/null", roleLink(s.etcd), etcdctlArgs(s))
+	return err
+}
+
+// hasApplied reads etcd's metrics: whether any entry of the log, or a snapshot
+// of it, has become its data.
+func hasApplied(metrics []byte) bool {
+	for line := range strings.Lines(string(metrics)) {
+		if value, found := strings.CutPrefix(line, "etcd_server_proposals_applied_total "); found {
+			return strings.TrimSpace(value) != "0"
+		}
+	}
+	return false
+}
