@@ -2,12 +2,12 @@ package check
 
 // All lists every check, in the order in which they are reported.
 func All() []Check {
-	const every = Boot | Services | Upgrade
+	const every = Boot | Services | Upgrade | Staging
 	return []Check{
 		{"cluster-id", "the cluster is the one that the configuration is for", every, true, clusterID},
 		{"configuration", "the configuration makes sense to the release", Services | Upgrade, true, configuration},
 		{"support-plan", "the support plan has a way to the release", Upgrade, true, supportPlan},
-		{"operation", "no other operation is under way or was left unfinished", Upgrade, true, operation},
+		{"operation", "no other operation is under way or was left unfinished", Upgrade | Staging, true, operation},
 		{"bundle", "the bundles are signed by a trusted key and complete", every, true, bundles},
 		{"content", "which programs and images machines have already", 0, false, content},
 		{"version-skew", "every component's version fits the API server's", Upgrade, false, versionSkew},

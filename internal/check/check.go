@@ -42,6 +42,7 @@ const (
 	Boot     Stage = 1 << iota // Kubernetes is booted, or repaired
 	Services                   // services are started
 	Upgrade
+	Staging // programs and images are brought to machines ahead of an upgrade
 	// Standalone is `paictl check` itself, which runs every check.
 	Standalone
 )

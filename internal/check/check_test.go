@@ -179,7 +179,7 @@ func TestDocumentListsEveryCheck(t *testing.T) {
 		for _, s := range []struct {
 			stage Stage
 			name  string
-		}{{Boot, "boot"}, {Services, "services"}, {Upgrade, "upgrade"}} {
+		}{{Boot, "boot"}, {Services, "services"}, {Upgrade, "upgrade"}, {Staging, "staging"}} {
 			if c.stages&s.stage != 0 {
 				stages = append(stages, s.name)
 			}

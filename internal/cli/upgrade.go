@@ -19,7 +19,7 @@ func newUpgradeCommand(env *Env) *cobra.Command {
 		Use:   "upgrade",
 		Short: "Plan and carry out upgrades of Kubernetes and of the services, while jobs run",
 	}
-	cmd.AddCommand(newUpgradePlanCommand(env), newUpgradeApplyCommand(env), newUpgradeStatusCommand(env), newUpgradeResumeCommand(env), newUpgradeAbandonCommand(env), newUpgradeRollbackCommand(env), newUpgradeHistoryCommand(env))
+	cmd.AddCommand(newUpgradePlanCommand(env), newUpgradeStageCommand(env), newUpgradeApplyCommand(env), newUpgradeStatusCommand(env), newUpgradeResumeCommand(env), newUpgradeAbandonCommand(env), newUpgradeRollbackCommand(env), newUpgradeHistoryCommand(env))
 	return cmd
 }
 
@@ -72,6 +72,37 @@ func newUpgradePlanCommand(env *Env) *cobra.Command {
 		}
 		return operateOn(cmd.Context(), t, *f, "",
 			func(s *upgrade.Session) (upgrade.Goal, error) { return s.Upgrade(target), nil })
+	}
+	return cmd
+}
+
+func newUpgradeStageCommand(env *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "stage",
+		Short: "Bring the programs and images of an upgrade to the machines ahead of it",
+		Long: `Bring the programs and images of an upgrade to the machines ahead of it, so that
+the upgrade itself copies nothing: what takes long over a slow line can be done
+at any time, because nothing that runs is touched. Staged or not, the upgrade
+does the same.`,
+		Args: cobra.NoArgs,
+	}
+	t := addTarget(env, cmd)
+	to := addUpgradeTarget(cmd)
+	f := addOperateFlags(cmd)
+	f.skip = addSkipCheck(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := check.Known(f.skipped()); err != nil {
+			return err
+		}
+		target, err := fillTarget(*to)
+		if err != nil {
+			return err
+		}
+		if err := ensureBundles(cmd, env, target); err != nil {
+			return err
+		}
+		return operateOn(cmd.Context(), t, *f, "bring what release "+string(target.Release)+" needs to the machines",
+			func(s *upgrade.Session) (upgrade.Goal, error) { return s.StageUpgrade(target), nil })
 	}
 	return cmd
 }
@@ -144,7 +175,7 @@ func newUpgradeHistoryCommand(env *Env) *cobra.Command {
 		Use:   "history",
 		Short: "Show the operations that were done, newest last, with what the witness saw",
 	}, func(ctx context.Context, s *upgrade.Session) ([]pai.Operation, error) {
-		return s.History(ctx, "upgrade", "upgrade-abandon", "rollback")
+		return s.History(ctx, "upgrade", "upgrade-stage", "upgrade-abandon", "rollback")
 	}, writeHistory)
 }
 

@@ -63,7 +63,7 @@ func (s *Session) preflight(ctx context.Context, goal Goal, p plan.Plan, world p
 		}
 		return under, nil
 	}
-	resuming := last != nil && last.Outcome != pai.OutcomeSucceeded && check.OnTheWay(*last, in.Pair)
+	resuming := last != nil && last.Verb != verbStage && last.Outcome != pai.OutcomeSucceeded && check.OnTheWay(*last, in.Pair)
 	results := check.Run(ctx, in, check.Options{Stage: goal.stage, Skip: o.SkipChecks, Resuming: resuming})
 	if err := ctx.Err(); err != nil {
 		return err

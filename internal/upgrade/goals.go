@@ -148,6 +148,18 @@ func (s *Session) Upgrade(target plan.Target) Goal {
 	}
 }
 
+// StageUpgrade brings the programs and images of an upgrade to the machines
+// ahead of it.
+func (s *Session) StageUpgrade(target plan.Target) Goal {
+	return Goal{Verb: verbStage, stage: check.Staging, release: target.Release, Plan: func(w plan.World) (plan.Plan, error) {
+		in, err := s.input(w, target.Release)
+		if err != nil {
+			return plan.Plan{}, err
+		}
+		return plan.StagePlan(in, target)
+	}}
+}
+
 // input is what goals are planned from. The bundle of the release that is
 // asked for must be there; those of other releases are used where they are.
 func (s *Session) input(w plan.World, wanted pai.Version) (plan.Input, error) {

@@ -12,6 +12,7 @@ import (
 // The verbs of operations that this file knows.
 const (
 	verbUpgrade = "upgrade"
+	verbStage   = "upgrade-stage" // leaves nothing half-done: what is copied counts once it is whole
 	verbAbandon = "upgrade-abandon"
 )
 

@@ -258,6 +258,7 @@ func TestTwoMachines(t *testing.T) {
 	o.kubectl("cordon pai-2") // as an operator would; nobody takes it back
 	o.spoilGate("pai-1")
 	o.submit("examples/train.yaml", 3) // with moved
+	t.Run("what is staged is not copied again", o.stages)
 	t.Run("a container ended by hand is named with its step", o.killDuringUpgrade)
 	t.Run("a busy machine waits for its job", o.idleUpgrade)
 	t.Run("jobs that were given up are ended by a clean", o.cleanGivenUp)

@@ -1,0 +1,31 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+)
+
+// StagePlan plans the part of an upgrade that nothing running notices: the
+// programs and images of its releases come to the machines. What is left for
+// the upgrade then copies nothing. A machine that has no container runtime yet,
+// or does not answer, gets them with the upgrade itself.
+func StagePlan(in Input, target Target) (Plan, error) {
+	p, err := Upgrade(in, target)
+	if err != nil {
+		return Plan{}, err
+	}
+	runs := map[string]bool{}
+	for _, m := range in.World.Machines {
+		runs[m.Name] = m.Prepared && hasRuntime(m) && m.Unreachable == ""
+		if m.Unreachable != "" {
+			p.Notes = append(p.Notes, fmt.Sprintf("%s does not answer, so nothing is brought there", m.Name))
+		}
+	}
+	var d draft
+	for _, s := range p.Steps {
+		brings := slices.Contains([]Kind{KindPrograms, KindImages}, s.Kind)
+		d.add(brings && runs[s.Target], s, s.After...)
+	}
+	p.Verb, p.To, p.Hops, p.Steps = "upgrade-stage", p.From, []Hop{}, d.final()
+	return p, p.Validate()
+}
