@@ -13,7 +13,9 @@ import (
 
 // drainTime is how long the proxy may take to notice that an API server is
 // draining, and its open requests to end, before it is stopped.
-const drainTime = time.Second
+// The proxy looks at its configuration every 200 ms, and an API server that is
+// asked to stop ends what it was asked before.
+const drainTime = 500 * time.Millisecond
 
 // apiServerReady asks the API server of one slot itself.
 func (c *cluster) apiServerReady(ctx context.Context, h machine.Host, s slot) error {
@@ -181,9 +183,10 @@ func dropLink(ctx context.Context, h machine.Host, r plan.Role) error {
 }
 
 // proxySees waits as long as the proxy takes to count a ready server in: two
-// good checks, 200 ms apart while it is down.
+// good checks, 200 ms apart while it is down. Should one have failed, new
+// connections wait at the proxy for the next.
 func (c *cluster) proxySees(ctx context.Context, h machine.Host, s slot) error {
-	const settle = 1500 * time.Millisecond
+	const settle = 800 * time.Millisecond
 	select {
 	case <-ctx.Done():
 		return ctx.Err()

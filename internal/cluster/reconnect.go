@@ -10,8 +10,10 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// reconnectPatience is how long an API server is given to find a new etcd by itself.
-const reconnectPatience = 2 * time.Second
+// reconnectPatience is how long an API server is given to find a new etcd by
+// itself, which only one does that was started seconds ago: gRPC asks again
+// after a second, and then each time 1.6 times later (its connection backoff).
+const reconnectPatience = 500 * time.Millisecond
 
 // reconnectAPIServer sees to it that the API server is connected to the etcd
 // of a slot before the other etcd goes. An API server that has found the

@@ -2,17 +2,23 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/test/chaos"
 )
 
@@ -42,6 +48,9 @@ func (b *bench) pai(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := b.longestSteps(ctx); err != nil {
+		return err
+	}
 	if err := b.services(ctx); err != nil {
 		return err
 	}
@@ -50,6 +59,26 @@ func (b *bench) pai(ctx context.Context) error {
 		return err
 	}
 	b.row("PAI, an upgrade with nothing to do", "%.2f s", time.Since(start).Seconds())
+	return nil
+}
+
+// longestSteps says where the time of the last operation went.
+func (b *bench) longestSteps(ctx context.Context) error {
+	out, err := b.cluster.Run(ctx, time.Minute, "upgrade", "history", "-o", "json")
+	if err != nil {
+		return err
+	}
+	var operations []pai.Operation
+	if err := json.Unmarshal([]byte(out), &operations); err != nil {
+		return err
+	}
+	steps := operations[len(operations)-1].Steps
+	slices.SortStableFunc(steps, func(a, b pai.StepRecord) int { return cmp.Compare(b.Seconds, a.Seconds) })
+	var texts []string
+	for _, s := range steps[:min(len(steps), 5)] {
+		texts = append(texts, fmt.Sprintf("%s %.1f s", path.Base(s.ID), s.Seconds))
+	}
+	b.row("PAI, Kubernetes: the longest steps", "%s", strings.Join(texts, ", "))
 	return nil
 }
 

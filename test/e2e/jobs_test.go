@@ -79,7 +79,11 @@ func (o *operator) submit(file string, containers int) {
 	o.run(time.Minute, "job", "submit", file)
 	o.eventually(2*time.Minute, "the job's containers run", func() (bool, string) {
 		found := o.jobContainers()
-		return len(found) == containers, fmt.Sprintf("%v\n%s", found, o.kubectl("get pods,workloads -A"))
+		if len(found) == containers {
+			return true, ""
+		}
+		why, err := o.tryKubectl("get pods,workloads -A")
+		return false, fmt.Sprintf("%v\n%s (error %v)", found, why, err)
 	})
 }
 
