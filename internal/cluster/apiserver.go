@@ -11,10 +11,9 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// drainTime is how long the proxy may take to notice that an API server is
-// draining, and its open requests to end, before it is stopped.
-// The proxy looks at its configuration every 200 ms, and an API server that is
-// asked to stop ends what it was asked before.
+// drainTime is how long the proxy is given to notice that an API server is
+// draining, before that is stopped: it looks at its configuration every 200 ms.
+// An API server that is asked to stop ends what it was asked before.
 const drainTime = 500 * time.Millisecond
 
 // apiServerReady asks the API server of one slot itself.
@@ -182,15 +181,19 @@ func dropLink(ctx context.Context, h machine.Host, r plan.Role) error {
 	return h.Remove(ctx, roleLink(r))
 }
 
-// proxySees waits as long as the proxy takes to count a ready server in: two
-// good checks, 200 ms apart while it is down. Should one have failed, new
-// connections wait at the proxy for the next.
+// proxySees waits until a server was ready for as long as the proxy takes to
+// count it in: two good checks, 200 ms apart while it is down. One that dies
+// meanwhile is started again by its unit, and waited for.
 func (c *cluster) proxySees(ctx context.Context, h machine.Host, s slot) error {
 	const settle = 800 * time.Millisecond
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(settle):
-		return c.apiServerReady(ctx, h, s)
-	}
+	good := 0
+	return poll(ctx, fmt.Sprintf("%s ready on %s for as long as the proxy takes to see it", s.apiServer, h.Name()), healthTimeout, settle,
+		func(ctx context.Context) (bool, error) {
+			if err := c.apiServerReady(ctx, h, s); err != nil {
+				good = 0
+				return false, err
+			}
+			good++
+			return good == 2, nil
+		})
 }
