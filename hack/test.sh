@@ -33,7 +33,8 @@ failures() {
     /^ *--- |^(ok|FAIL|PASS)/      { test = ""; next }
     test == "" || /: [0-9.]+ s$/   { next }
     ++lines[test] <= 60            { said[test] = said[test] substr($0, 1, 500) "\n" }
-    END { for (i = n; i > 0; i--) printf "--- %s said:\n%s\n", failed[i], said[failed[i]] }' "$1"
+    END { for (i = n; i > 0; i--) printf "--- %s said:\n%s\n", failed[i], said[failed[i]]; exit n == 0 }' "$1" ||
+    tail -n 60 "$1" # it did not compile, or was ended
 }
 
 budget() { # minutes with a warm cache, and with a cold one; see docs/testing.md

@@ -16,10 +16,12 @@ import (
 
 // backend is one API server and the connections that it serves. It is taken
 // out after `fall` failed checks in a row and comes back after `rise` good
-// ones; the very first check decides alone. One that refuses a connection does
-// not run, however busy the machine is: it is out at once. Else one that was
-// killed and started again within `fall` checks would be given requests before
-// it knows who may do what, and would forbid what is allowed.
+// ones; the very first check decides alone. One that refuses a connection gets
+// no more of them at once: however busy the machine is, it has ended or is
+// about to. Else one that was killed and started again within `fall` checks
+// would be given requests before it knows who may do what, and would forbid what
+// is allowed. The connections that it has are left alone then: one that was
+// asked to stop still answers on them, and those of a dead one are gone anyway.
 type backend struct {
 	address string
 	timings timings
@@ -104,7 +106,7 @@ func (b *backend) record(err error) {
 		log.Printf("%s: ready %v", b.address, ok)
 	}
 	b.checked, b.ready, b.streak = true, ok, 0
-	if !ok {
+	if !ok && !refused(err) {
 		b.closeConns()
 	}
 	b.changed()

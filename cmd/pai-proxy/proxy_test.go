@@ -262,7 +262,7 @@ func TestStartedAgainIsNotTakenForReady(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	f.authority = newAuthority(t)
-	f.proxy.timings.interval = 300 * time.Millisecond
+	f.proxy.timings.interval = 700 * time.Millisecond // the connection is faster than the check
 	a := startAPIServer(t, f.authority, apiName, "a")
 	f.use(backendConfig{Address: a.address()})
 	f.eventually("a")
@@ -273,7 +273,11 @@ func TestStartedAgainIsNotTakenForReady(t *testing.T) {
 		got, err := f.ask(f.client(false)) // this one finds nobody there
 		answered <- fmt.Sprint(got, err)
 	}()
-	time.Sleep(50 * time.Millisecond)
+	for deadline := time.Now().Add(5 * time.Second); f.proxy.backends[0].usable(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("a server that refuses connections stays in use")
+		}
+	}
 	again := &apiServer{}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
@@ -288,6 +292,49 @@ func TestStartedAgainIsNotTakenForReady(t *testing.T) {
 	again.ready.Store(true)
 	if got := <-answered; got != "again<nil>" {
 		t.Errorf("answered %q", got)
+	}
+}
+
+// A server that was asked to stop refuses new connections and answers on those
+// that it has.
+func TestStoppingServerAnswersWhatItWasAsked(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	f.authority = newAuthority(t)
+	asked, answer := make(chan bool), make(chan bool)
+	old := startAPIServer(t, f.authority, apiName, "old")
+	serve := old.Config.Handler
+	old.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			asked <- true
+			<-answer
+		}
+		serve.ServeHTTP(w, r)
+	})
+	f.use(backendConfig{Address: old.address()})
+	f.eventually("old")
+	got := make(chan string, 1)
+	go func() {
+		resp, err := f.client(true).Post("https://"+f.address+"/", "text/plain", nil)
+		if err != nil {
+			got <- err.Error()
+			return
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		got <- fmt.Sprint(string(body), err)
+	}()
+	<-asked
+	old.Listener.Close() // as a server does first that was asked to stop
+	for deadline := time.Now().Add(5 * time.Second); f.proxy.backends[0].usable(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("a server that refuses connections stays in use")
+		}
+	}
+	time.Sleep(20 * f.proxy.timings.downInterval) // and more checks fail
+	close(answer)
+	if text := <-got; text != "old<nil>" {
+		t.Errorf("what was asked before is answered with %q", text)
 	}
 }
 

@@ -182,7 +182,8 @@ func dropLink(ctx context.Context, h machine.Host, r plan.Role) error {
 }
 
 // proxySees waits until a server was ready for as long as the proxy takes to
-// count it in: two good checks, 200 ms apart while it is down. One that dies
+// count it in: two good checks, 200 ms apart while it is down. Where one of
+// these hangs (up to 2 s), new connections wait at the proxy. A server that dies
 // meanwhile is started again by its unit, and waited for.
 func (c *cluster) proxySees(ctx context.Context, h machine.Host, s slot) error {
 	const settle = 800 * time.Millisecond

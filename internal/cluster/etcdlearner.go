@@ -15,22 +15,23 @@ import (
 // data as a snapshot of the leader's misses that its own name was announced
 // meanwhile, takes that for lost, and begins to serve only when it has tried
 // again, after seven seconds (etcd 3.6: 5 s and two election timeouts). Started
-// again with the data in place it serves at once; nobody depends on a learner.
+// again with the data in place it serves at once; a learner counts for no quorum.
 func awaitLearner(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.Version) error {
 	restarted := false
-	err := poll(ctx, "the new etcd serving as a learner", promoteTimeout, 200*time.Millisecond, func(ctx context.Context) (bool, error) {
+	err := poll(ctx, "the new etcd serving as a learner on "+h.Name(), promoteTimeout, 200*time.Millisecond, func(ctx context.Context) (bool, error) {
 		members, err := listMembers(ctx, h, v, from)
 		if err != nil {
 			return false, err
 		}
-		if own := members.withPeer(to.peerURL(m)); own != nil && !own.Learner {
+		switch own := members.withPeer(to.peerURL(m)); {
+		case own == nil:
+			return false, fmt.Errorf("it is no member")
+		case !own.Learner:
 			return true, nil // an earlier run has promoted it
 		}
-		if etcdServes(ctx, h, to) == nil {
-			return true, nil
-		}
-		if restarted {
-			return false, fmt.Errorf("it does not answer, with all data in place")
+		silent := etcdServes(ctx, h, to)
+		if silent == nil || restarted {
+			return silent == nil, silent
 		}
 		metrics, err := fetch(ctx, h, fmt.Sprintf("http://127.0.0.1:%d/metrics", to.metricsPort), nil, 1<<20)
 		if err != nil {
@@ -39,9 +40,11 @@ func awaitLearner(ctx context.Context, h machine.Host, m config.Machine, from, t
 		if !hasApplied(metrics) {
 			return false, fmt.Errorf("it has no data yet")
 		}
+		if _, err := sh(ctx, h, "systemctl restart %s", unit(to.etcd)); err != nil {
+			return false, fmt.Errorf("start it again with its data: %w", err)
+		}
 		restarted = true
-		_, err = sh(ctx, h, "systemctl restart %s", unit(to.etcd))
-		return false, err
+		return false, nil
 	})
 	if err != nil {
 		return fmt.Errorf("%w%s", err, journalOf(ctx, h, to.etcd))

@@ -10,9 +10,10 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// reconnectPatience is how long an API server is given to find a new etcd by
-// itself, which only one does that was started seconds ago: gRPC asks again
-// after a second, and then each time 1.6 times later (its connection backoff).
+// reconnectPatience is how long an API server is looked at that may have found
+// the new etcd by itself. One that has not is not waited for, as gRPC asks again
+// after a second at first and then each time 1.6 times later (its connection
+// backoff): letting another take over costs less.
 const reconnectPatience = 500 * time.Millisecond
 
 // reconnectAPIServer sees to it that the API server is connected to the etcd

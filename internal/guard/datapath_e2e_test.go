@@ -4,7 +4,7 @@ package guard_test
 
 import (
 	"context"
-	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -37,8 +37,7 @@ func TestDataPathServiceUnderAJob(t *testing.T) {
 	for _, s := range services {
 		impacts[s.Name] = s.JobImpact
 	}
-	live := guard.Live{API: func(context.Context) (guard.API, error) { return cluster.Client, nil }}
-	g, err := guard.New(live, impacts, nil)
+	g, err := guard.New(guard.Live{API: func(context.Context) (guard.API, error) { return cluster.Client, nil }}, impacts, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,14 +75,21 @@ func TestDataPathServiceUnderAJob(t *testing.T) {
 		want("while the job runs", "storage", kind, true)
 		want("while the job runs", "metrics", kind, false)
 	}
-	jobsOn := func(machine string) string {
+	podsOn := func(machine string) (pods []string) {
 		t.Helper()
-		d := guard.Decide(plan.Step{ID: "clean", Target: machine}, pai.RiskEviction,
-			guard.Facts{Jobs: live.JobsOn(ctx, machine), Containers: guard.Known([]running.Container{{Namespace: namespace}})}, nil)
-		return fmt.Sprint(d.Jobs)
+		jobs, err := running.JobsOn(ctx, core, machine)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, j := range jobs {
+			for _, p := range j.Pods {
+				pods = append(pods, j.String()+" "+p.Name)
+			}
+		}
+		return pods
 	}
-	if here, elsewhere := jobsOn("gpu-01"), jobsOn("gpu-02"); here != "[ada~train]" || elsewhere != "[]" {
-		t.Errorf("on the job's machine are %s, on another one %s", here, elsewhere)
+	if here, elsewhere := podsOn("gpu-01"), podsOn("gpu-02"); !slices.Equal(here, []string{"ada~train train-0"}) || len(elsewhere) != 0 {
+		t.Errorf("on the job's machine are %q, on another one %q", here, elsewhere)
 	}
 	state(corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{FinishedAt: metav1.Now()}}, corev1.PodSucceeded)
 	want("when the job has ended", "storage", plan.KindService, false)

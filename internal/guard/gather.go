@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -100,25 +102,44 @@ func (l Live) Containers(ctx context.Context, name string) Fact[[]running.Contai
 }
 
 // Kubelets are the versions of the kubelets in the cluster, from the API or,
-// while that is away, from the machines.
+// while that is away, from the machines. An API that hangs takes no time from
+// the machines.
 func (l Live) Kubelets(ctx context.Context) Fact[map[string]string] {
-	ctx, cancel := within(ctx, "read the kubelets' versions")
-	defer cancel()
-	versions, errAPI := l.kubeletsOfAPI(ctx)
+	fromAPI, cancel := within(ctx, "read the kubelets' versions from the API")
+	versions, errAPI := l.kubeletsOfAPI(fromAPI)
+	cancel()
 	if errAPI == nil {
 		return Known(versions)
 	}
-	versions = map[string]string{}
-	for name, host := range l.Hosts {
-		v, err := kubeletOnMachine(ctx, host)
-		if err != nil {
-			return Unknown[map[string]string](errors.Join(errAPI, err))
-		}
-		if v != "" {
-			versions[name] = v
-		}
+	versions, err := l.kubeletsOfMachines(ctx)
+	if err != nil {
+		return Unknown[map[string]string](errors.Join(errAPI, err))
 	}
 	return Known(versions)
+}
+
+// askedAtOnce is how many machines are asked side by side.
+const askedAtOnce = 16
+
+func (l Live) kubeletsOfMachines(ctx context.Context) (map[string]string, error) {
+	ctx, cancel := within(ctx, "read the kubelets' versions on the machines")
+	defer cancel()
+	var mu sync.Mutex
+	versions := map[string]string{}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(askedAtOnce)
+	for name, host := range l.Hosts {
+		group.Go(func() error {
+			v, err := kubeletOnMachine(ctx, host)
+			if err == nil && v != "" {
+				mu.Lock()
+				defer mu.Unlock()
+				versions[name] = v
+			}
+			return err
+		})
+	}
+	return versions, group.Wait()
 }
 
 func (l Live) kubeletsOfAPI(ctx context.Context) (map[string]string, error) {

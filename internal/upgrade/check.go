@@ -63,7 +63,7 @@ func (s *Session) preflight(ctx context.Context, goal Goal, p plan.Plan, world p
 		}
 		return under, nil
 	}
-	resuming := last != nil && last.Verb != verbStage && last.Outcome != pai.OutcomeSucceeded && check.OnTheWay(*last, in.Pair)
+	resuming := last != nil && last.Outcome != pai.OutcomeSucceeded && check.OnTheWay(*last, in.Pair)
 	results := check.Run(ctx, in, check.Options{Stage: goal.stage, Skip: o.SkipChecks, Resuming: resuming})
 	if err := ctx.Err(); err != nil {
 		return err
@@ -151,13 +151,19 @@ func obstacles(ctx context.Context, g *guard.Guard, p plan.Plan) []check.Obstacl
 	return all
 }
 
-// lastOperation is the journal's last entry; nil where there is none.
+// lastOperation is the journal's last entry but for staging, which leaves
+// nothing half-done and mends nothing; nil where there is none.
 func (s *Session) lastOperation(ctx context.Context) (*pai.Operation, error) {
 	master, err := s.Master()
 	if err != nil {
 		return nil, err
 	}
-	all, err := run.NewJournal(master).List(ctx)
+	return lastOperation(ctx, run.NewJournal(master))
+}
+
+func lastOperation(ctx context.Context, journal *run.Journal) (*pai.Operation, error) {
+	all, err := journal.List(ctx)
+	all = slices.DeleteFunc(all, func(op pai.Operation) bool { return op.Verb == verbStage })
 	if len(all) == 0 {
 		return nil, err
 	}
@@ -173,6 +179,9 @@ func (s *Session) underWay(ctx context.Context) (check.Operation, error) {
 	}
 	if o.Unfinished, err = run.NewJournal(master).Current(ctx); err != nil {
 		return o, err
+	}
+	if o.Unfinished != nil && o.Unfinished.Verb == verbStage {
+		o.Unfinished = nil
 	}
 	number, holder, err := run.Current(ctx, master)
 	if err != nil || holder == nil {

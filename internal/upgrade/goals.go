@@ -151,7 +151,7 @@ func (s *Session) Upgrade(target plan.Target) Goal {
 // StageUpgrade brings the programs and images of an upgrade to the machines
 // ahead of it.
 func (s *Session) StageUpgrade(target plan.Target) Goal {
-	return Goal{Verb: verbStage, stage: check.Staging, release: target.Release, Plan: func(w plan.World) (plan.Plan, error) {
+	return Goal{Verb: verbStage, target: targetOf(target), stage: check.Staging, release: target.Release, Plan: func(w plan.World) (plan.Plan, error) {
 		in, err := s.input(w, target.Release)
 		if err != nil {
 			return plan.Plan{}, err

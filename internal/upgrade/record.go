@@ -36,7 +36,7 @@ func (s *Session) begin(ctx context.Context, p plan.Plan, o Options) (entry *run
 	if err != nil {
 		return nil, false, err
 	}
-	if left != nil && left.To == p.To && left.Verb == p.Verb {
+	if left != nil && sameGoal(*left, p, o.target) {
 		entry, err := journal.Resume(ctx, left.ID)
 		if err == nil && len(o.SkipChecks)+len(o.Accept) > 0 {
 			err = entry.Update(ctx, o.took)
@@ -116,14 +116,20 @@ func (s *Session) onlyUnrecorded(ctx context.Context, goal Goal, p plan.Plan) (b
 	if err != nil {
 		return false, err
 	}
-	return unfinished(ctx, master, p)
+	return unfinished(ctx, master, p, goal.target)
 }
 
 // unfinished reports whether the journal ends with an operation toward a
 // plan's goal that has no end.
-func unfinished(ctx context.Context, store run.Store, p plan.Plan) (bool, error) {
+func unfinished(ctx context.Context, store run.Store, p plan.Plan, target pai.Target) (bool, error) {
 	left, err := run.NewJournal(store).Current(ctx)
-	return left != nil && left.Verb == p.Verb && left.To == p.To, err
+	return left != nil && sameGoal(*left, p, target), err
+}
+
+// sameGoal reports whether a plan goes on with what an operation was after.
+// Staging leaves the cluster at the pair it has, so there the target tells.
+func sameGoal(left pai.Operation, p plan.Plan, target pai.Target) bool {
+	return left.Verb == p.Verb && left.To == p.To && (p.Verb != verbStage || left.Target == target)
 }
 
 // union lists what is in a or b, sorted, each once.

@@ -60,7 +60,7 @@ func TestUnfinished(t *testing.T) {
 	same := plan.Plan{Verb: "upgrade", To: to}
 	expect := func(when string, p plan.Plan, want bool) {
 		t.Helper()
-		if got, err := unfinished(ctx, store, p); err != nil || got != want {
+		if got, err := unfinished(ctx, store, p, pai.Target{}); err != nil || got != want {
 			t.Errorf("%s: %v (error %v), want %v", when, got, err, want)
 		}
 	}
@@ -76,4 +76,32 @@ func TestUnfinished(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect("ended", same, false)
+}
+
+// Staging leaves the cluster at the pair it has: what it was for tells which
+// one a command goes on with. To an upgrade it leaves nothing to go on with.
+func TestStagingIsGoneOnWithByItsTarget(t *testing.T) {
+	t.Parallel()
+	ctx, store := t.Context(), files{}
+	journal := run.NewJournal(store)
+	now := pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"}
+	failed, err := journal.Begin(ctx, pai.Operation{Verb: verbUpgrade, From: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := failed.End(ctx, pai.OutcomeFailed, nil, pai.Report{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := journal.Begin(ctx, pai.Operation{Verb: verbStage, From: now, To: now, Target: pai.Target{Release: "v0.10"}}); err != nil {
+		t.Fatal(err)
+	}
+	stage := plan.Plan{Verb: verbStage, From: now, To: now}
+	for target, want := range map[pai.Target]bool{{Release: "v0.10"}: true, {Release: "v0.11"}: false, {Release: "v0.10", Part: pai.PartServices}: false} {
+		if got, err := unfinished(ctx, store, stage, target); err != nil || got != want {
+			t.Errorf("staging for %+v after one for v0.10 was killed goes on with it: %v (error %v), want %v", target, got, err, want)
+		}
+	}
+	if last, err := lastOperation(ctx, journal); err != nil || last == nil || last.Verb != verbUpgrade {
+		t.Errorf("an upgrade after staging goes on from %+v (error %v), want the upgrade that failed", last, err)
+	}
 }

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
@@ -101,7 +102,10 @@ func (o *operator) cleanGivenUp(t *testing.T) {
 		t.Errorf("the job's containers are not the same:\nbefore %+v\nafter  %+v", before, now)
 	}
 	o.run(5*time.Minute, "cluster", "k8s-clean", "--accept-risk=evict-jobs:"+busy, "--yes")
-	op := o.lastOperation()
+	var op operation // the history is of upgrades
+	if err := json.Unmarshal([]byte(o.on("pai-1", `cat "$(grep -l '"verb": "k8s-clean"' /var/lib/pai/operations/*.json | tail -n 1)"`)), &op); err != nil {
+		t.Fatal(err)
+	}
 	if op.Outcome != "succeeded" || !slices.Equal(op.AcceptedRisks, []string{"evict-jobs:" + busy}) || op.Jobs.Before != 1 || op.Jobs.After != 0 {
 		t.Errorf("recorded: %+v", op)
 	}
