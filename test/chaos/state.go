@@ -73,8 +73,9 @@ func (c *Cluster) TakeState(ctx context.Context, machines int) (State, error) {
 
 // filesScript writes a tar of what PAI owns on a machine. Programs are known
 // by size, other files by content. Left out is what is a record of the runs
-// themselves (journal, revisions, lock, witness, logs), what pods and services own, and which of two
-// slots holds the flags that are not in use.
+// themselves (journal, revisions, lock, witness, logs), what pods and services
+// own, which of two slots holds the flags that are not in use, and what a killed
+// write left, which only root can read and a write there removes after an hour.
 const filesScript = `
 cd /
 {
@@ -85,6 +86,7 @@ cd /
     find var/lib/kubelet/pki var/lib/etcd -maxdepth 2 || :
 } 2>/dev/null | sort -u | while read -r f; do
     case $f in
+    */.pai-tmp.*) [ "$(stat -c %a "$f")" != 600 ] || continue ;;
     *.log|*/swap-kubelet.sh|*_state|var/lib/kubelet/.*) continue ;;
     etc/systemd/system/*) case $f in */pai-*) ;; *) continue ;; esac ;;
     esac
