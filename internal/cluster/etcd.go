@@ -167,7 +167,7 @@ func dropUnready(ctx context.Context, h machine.Host, m config.Machine, from, to
 	if own == nil || own.Learner || old == nil || (old.Name != "" && !old.Learner) {
 		return nil
 	}
-	if _, err := sh(ctx, h, "%s member remove %x >/dev/null", etcdctl(v, to), old.ID); err != nil {
+	if err := removeMember(ctx, h, v, to, old.ID); err != nil {
 		return fmt.Errorf("take the member that did not come up out of etcd: %w", err)
 	}
 	return nil
@@ -257,10 +257,12 @@ func leave(ctx context.Context, h machine.Host, m config.Machine, from, to slot,
 	// Only the leader takes the order to give up the lead; the new member may be it already.
 	_, err = sh(ctx, h, `
 leader=$(%s endpoint status -w fields | sed -n 's/^"Leader" : //p')
-[ "$leader" = "%d" ] || %s move-leader %x >/dev/null
-%s member remove %x >/dev/null`,
-		etcdctl(v, to), own.ID, etcdctl(v, from), own.ID, etcdctl(v, to), old.ID)
+[ "$leader" = "%d" ] || %s move-leader %x >/dev/null`,
+		etcdctl(v, to), own.ID, etcdctl(v, from), own.ID)
 	if err != nil {
+		return fmt.Errorf("give the new etcd the lead: %w", err)
+	}
+	if err := removeMember(ctx, h, v, to, old.ID); err != nil {
 		return fmt.Errorf("take the old etcd out of the members: %w", err)
 	}
 	return nil

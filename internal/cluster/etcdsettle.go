@@ -88,7 +88,7 @@ func removeOthers(ctx context.Context, h machine.Host, m config.Machine, own slo
 		if other.Name == own.member(m) {
 			continue
 		}
-		if _, err := sh(ctx, h, "%s member remove %x >/dev/null", etcdctl(v, own), other.ID); err != nil {
+		if err := removeMember(ctx, h, v, own, other.ID); err != nil {
 			return fmt.Errorf("take out a member of etcd that was never started: %w", err)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
@@ -42,6 +43,20 @@ func anyMembers(ctx context.Context, h machine.Host, v pai.Version, asked ...slo
 		errs = append(errs, err)
 	}
 	return nil, errors.Join(errs...)
+}
+
+// removeMember asks one slot's etcd to take a member out. It refuses that until
+// its members have been connected for five seconds (etcd 3.6, HealthInterval,
+// "unhealthy cluster"), so one that was just started is asked again.
+func removeMember(ctx context.Context, h machine.Host, v pai.Version, asked slot, id uint64) error {
+	return poll(ctx, fmt.Sprintf("etcd on %s without its member %x", h.Name(), id), healthTimeout, 500*time.Millisecond, func(ctx context.Context) (bool, error) {
+		members, err := listMembers(ctx, h, v, asked)
+		if err != nil || members.find(func(m member) bool { return m.ID == id }) == nil {
+			return err == nil, err
+		}
+		_, err = sh(ctx, h, "%s member remove %x >/dev/null", etcdctl(v, asked), id)
+		return err == nil, err
+	})
 }
 
 func parseMembers(data []byte) (memberList, error) {
