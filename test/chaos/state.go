@@ -19,6 +19,18 @@ import (
 // between any two clusters. Keys name a file, a unit or an object.
 type State map[string]string
 
+// put adds a text. Several may have one key, once what differs between clusters
+// is masked in it, and then no order of their own.
+func (s State) put(key, text string) {
+	const between = "\n---\n"
+	if was, there := s[key]; there {
+		all := append(strings.Split(was, between), text)
+		slices.Sort(all)
+		text = strings.Join(all, between)
+	}
+	s[key] = text
+}
+
 // Diff lists what differs, each with the first line that does.
 func (s State) Diff(other State) []string {
 	var found []string
@@ -124,14 +136,14 @@ func (c *Cluster) takeFiles(ctx context.Context, s State, machine string) error 
 			return fmt.Errorf("read %s of %s: %w", h.Name, machine, err)
 		}
 		if h.Name != "run/chaos-list" {
-			s[machine+" file /"+maskName(slots.name(h.Name))] = maskText(slots.name(string(data)))
+			s.put(machine+" file /"+maskName(slots.name(h.Name)), maskText(slots.name(string(data))))
 			continue
 		}
 		for line := range strings.Lines(string(data)) {
 			line = slots.name(strings.TrimSpace(line))
 			kind, rest, _ := strings.Cut(line, " ")
 			path, about, _ := strings.Cut(rest, " ")
-			s[machine+" "+kind+" of /"+maskName(path)] = maskName(about)
+			s.put(machine+" "+kind+" of /"+maskName(path), maskName(about))
 		}
 	}
 }
@@ -244,7 +256,7 @@ func (c *Cluster) takeObjects(ctx context.Context, s State) error {
 			continue // the token lives for a minute; a revision says when it was made
 		}
 		name := fmt.Sprintf("object %v %v %v/%v", o["apiVersion"], o["kind"], meta["namespace"], meta["name"])
-		s[maskName(name)] = text
+		s.put(maskName(name), text)
 	}
 	return nil
 }

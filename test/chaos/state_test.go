@@ -20,6 +20,27 @@ func TestDiff(t *testing.T) {
 	}
 }
 
+// Texts whose keys are the same are all compared, in whatever order they came.
+func TestTextsOfOneKey(t *testing.T) {
+	t.Parallel()
+	a, b, c := State{}, State{}, State{}
+	for _, text := range []string{"one", "two", "three"} {
+		a.put("images/sha256-<hash>", text)
+	}
+	for _, text := range []string{"three", "one", "two"} {
+		b.put("images/sha256-<hash>", text)
+	}
+	for _, text := range []string{"three", "one", "four"} {
+		c.put("images/sha256-<hash>", text)
+	}
+	if found := a.Diff(b); len(found) != 0 {
+		t.Errorf("the same in another order: %q", found)
+	}
+	if found := a.Diff(c); len(found) != 1 {
+		t.Errorf("one of them is another: %q", found)
+	}
+}
+
 // What any two clusters differ in is masked, and nothing else.
 func TestMasks(t *testing.T) {
 	t.Parallel()
