@@ -19,6 +19,9 @@ var masks = []struct {
 	{regexp.MustCompile(`[0-9a-f]{32,}`), "<hash>"},
 	{regexp.MustCompile(`([0-9a-f]{2}:){5}[0-9a-f]{2}`), "<mac>"},
 	{regexp.MustCompile(`([A-Za-z0-9+/]{40,}={0,2}\s*)+`), "<data>\n"},
+	// Which part of the pods' range (10.244.0.0/16) a machine got when it joined:
+	// the next one, and one further where its being written down was tried again.
+	{regexp.MustCompile(`\b10\.244\.\d+\.0/24`), "<the machine's pods>"},
 	{regexp.MustCompile(`20\d\d-\d\d-\d\d[T -]\d\d[:-]\d\d[:-]\d\d(\.\d+)?Z?`), "<time>"},
 }
 

@@ -53,6 +53,8 @@ func TestMasks(t *testing.T) {
 		{strings.Repeat(strings.Repeat("A", 64)+"\n", 3) + "end", strings.Repeat(strings.Repeat("B", 64)+"\n", 4) + "end", true},
 		{"-----BEGIN EC PRIVATE KEY-----\nABC\nshort=\n-----END EC PRIVATE KEY-----", "-----BEGIN EC PRIVATE KEY-----\nDEF\nxyz\n-----END EC PRIVATE KEY-----", true},
 		{"at 2026-11-22T11:00:00Z", "at 2026-11-23T12:01:02.123Z", true},
+		{`"podCIDR": "10.244.1.0/24"`, `"podCIDR": "10.244.2.0/24"`, true},
+		{`"clusterCIDR": "10.244.0.0/16"`, `"clusterCIDR": "10.245.0.0/16"`, false},
 		{"image: pai.local/kueue:v0.14.0", "image: pai.local/kueue:v0.15.0", false},
 		{"--secure-port=6443", "--secure-port=6444", false},
 		{"/opt/pai/v0.9-pai/bin/kubelet", "/opt/pai/v0.10-pai/bin/kubelet", false},
