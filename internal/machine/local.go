@@ -2,7 +2,9 @@ package machine
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -201,7 +203,7 @@ func (l Local) Down(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(site.dir); os.IsNotExist(err) && !site.hasRemains() {
+	if !anyExists([]string{site.dir, site.removed()}) && !site.hasRemains() {
 		return nil
 	}
 	unlock, err := l.lock(ctx)
@@ -222,7 +224,22 @@ func (l Local) Down(ctx context.Context) error {
 	if err := site.removeNetwork(ctx); err != nil {
 		return err
 	}
-	return removeTree(ctx, site.dir)
+	return site.discard(ctx)
+}
+
+// removed is where the site's folder goes before its content does.
+func (s site) removed() string { return s.dir + ".removed" }
+
+// discard removes the site's folder, which is gone at once: what is left when
+// this is cut off must not be taken for whole machines.
+func (s site) discard(ctx context.Context) error {
+	if err := removeTree(ctx, s.removed()); err != nil {
+		return err
+	}
+	if err := os.Rename(s.dir, s.removed()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove the machines' folder: %w", err)
+	}
+	return removeTree(ctx, s.removed())
 }
 
 // Restart reboots a machine in an orderly way and waits until it answers.
