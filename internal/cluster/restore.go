@@ -120,7 +120,10 @@ func (c *cluster) restore(ctx context.Context, s plan.Step) error {
 	if to == nil {
 		return fmt.Errorf("the snapshot was restored, and no slot of etcd says that it has its data")
 	}
-	return c.startRestored(ctx, h, m, s, *to, v)
+	if err := c.startRestored(ctx, h, m, s, *to, v); err != nil {
+		return err
+	}
+	return c.awaitReports(ctx)
 }
 
 // restoredSlot is the slot whose data came from a snapshot.

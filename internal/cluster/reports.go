@@ -1,0 +1,62 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"pai.dev/pai/internal/plan"
+)
+
+// reportTimeout bounds how long kubelets may take to tell a restored API what
+// they are: they compare what it says every ten seconds (the kubelet's
+// nodeStatusUpdateFrequency).
+const reportTimeout = time.Minute
+
+// awaitReports waits until the kubelets have told the API their versions. A
+// restored API says what was true when the snapshot was taken, and whoever asks
+// meanwhile finds kubelets of a version that they are not. A machine that does
+// not answer is not waited for: its node says so by itself.
+func (c *cluster) awaitReports(ctx context.Context) error {
+	versions := map[string]string{} // of upstream, by node
+	for name, h := range c.Hosts {
+		if h == nil {
+			continue
+		}
+		state, err := roleState(ctx, h, plan.RoleKubelet)
+		if err != nil {
+			c.Progress("what kubelet runs on %s is not known, so its report is not waited for: %v", name, err)
+			continue
+		}
+		if state.Running == "" {
+			continue
+		}
+		i, err := readInstalled(ctx, h, state.Running)
+		if err != nil {
+			return err
+		}
+		versions[name] = i.Upstream
+	}
+	k, err := c.Kube(ctx)
+	if err != nil {
+		return err
+	}
+	return poll(ctx, "the kubelets' reports to the restored API", reportTimeout, 500*time.Millisecond, func(ctx context.Context) (bool, error) {
+		for name, version := range versions {
+			node, err := k.Clientset().CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
+			if apierrors.IsNotFound(err) {
+				continue // it joined after the snapshot was taken
+			}
+			if err != nil {
+				return false, fmt.Errorf("read node %q: %w", name, err)
+			}
+			if got := node.Status.NodeInfo.KubeletVersion; got != version {
+				return false, fmt.Errorf("node %s reports kubelet %q, not %q", name, got, version)
+			}
+		}
+		return true, nil
+	})
+}
