@@ -90,15 +90,15 @@ func (o *operator) abandon(t *testing.T, before []container) {
 // which is no interruption to stop at, and takes nothing for accepted that was
 // not named.
 func (o *operator) cleanGivenUp(t *testing.T) {
-	o.submit("test/e2e/testdata/hold.yaml", 2)
-	before := o.containersOf("hold")
+	o.submit("test/e2e/testdata/given-up.yaml", 2)
+	before := o.containersOf("given-up")
 	busy := before[0].Machine // pai-2 is cordoned, so both tasks are here
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	if _, err := o.try(ctx, nil, "cluster", "k8s-clean", "--accept-risk=interrupt-jobs", "--yes"); exitCode(err) != 3 || !strings.Contains(err.Error(), "evict-jobs:"+busy) {
 		t.Errorf("exit code %d, want 3 and the risk's name: %v", exitCode(err), err)
 	}
-	if now := o.containersOf("hold"); !reflect.DeepEqual(before, now) {
+	if now := o.containersOf("given-up"); !reflect.DeepEqual(before, now) {
 		t.Errorf("the job's containers are not the same:\nbefore %+v\nafter  %+v", before, now)
 	}
 	o.run(5*time.Minute, "cluster", "k8s-clean", "--accept-risk=evict-jobs:"+busy, "--yes")
