@@ -174,6 +174,16 @@ func (f *fixture) eventually(want string) {
 	f.Fatalf("new connections are answered by %q (%v), not by %q", got, err, want)
 }
 
+// outOfUse waits until the proxy hands its only server no new connections.
+func (f *fixture) outOfUse() {
+	f.Helper()
+	for deadline := time.Now().Add(5 * time.Second); f.proxy.backends[0].usable(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			f.Fatal("a server that refuses connections stays in use")
+		}
+	}
+}
+
 func TestTakeOverWithoutAFailedRequest(t *testing.T) {
 	t.Parallel()
 	f := start(t)
@@ -273,11 +283,7 @@ func TestStartedAgainIsNotTakenForReady(t *testing.T) {
 		got, err := f.ask(f.client(false)) // this one finds nobody there
 		answered <- fmt.Sprint(got, err)
 	}()
-	for deadline := time.Now().Add(5 * time.Second); f.proxy.backends[0].usable(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("a server that refuses connections stays in use")
-		}
-	}
+	f.outOfUse()
 	again := &apiServer{}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
@@ -326,12 +332,10 @@ func TestStoppingServerAnswersWhatItWasAsked(t *testing.T) {
 	}()
 	<-asked
 	old.Listener.Close() // as a server does first that was asked to stop
-	for deadline := time.Now().Add(5 * time.Second); f.proxy.backends[0].usable(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("a server that refuses connections stays in use")
-		}
+	f.outOfUse()
+	for range f.proxy.timings.fall { // and its checks go on failing
+		f.proxy.backends[0].record(&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED})
 	}
-	time.Sleep(20 * f.proxy.timings.downInterval) // and more checks fail
 	close(answer)
 	if text := <-got; text != "old<nil>" {
 		t.Errorf("what was asked before is answered with %q", text)

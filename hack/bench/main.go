@@ -151,6 +151,7 @@ func (b *bench) boot(ctx context.Context) error {
 func (b *bench) jobEnded(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, 2*time.Minute, errors.New("the stopped job has not ended within 2 minutes"))
 	defer cancel()
+	var seen string
 	for {
 		cmd := b.command(ctx, "bin/paictl", "job", "show", "train", "-o", "json")
 		cmd.Stdout = nil
@@ -158,9 +159,12 @@ func (b *bench) jobEnded(ctx context.Context) error {
 		if err == nil && strings.Contains(string(out), `"STOPPED"`) {
 			return nil
 		}
+		if ctx.Err() == nil {
+			seen = fmt.Sprintf("%s (error %v)", out, err)
+		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait for the job's end: %w", context.Cause(ctx))
+			return fmt.Errorf("wait for the job's end: %w; last seen: %s", context.Cause(ctx), seen)
 		case <-time.After(time.Second):
 		}
 	}

@@ -119,7 +119,7 @@ func writeMembership(ctx context.Context, h machine.Host, s slot, state, initial
 const promoteTimeout = 3 * time.Minute
 
 func (c *cluster) handOverEtcd(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.Version) error {
-	members, err := anyMembers(ctx, h, v, to, from)
+	members, err := awaitMembers(ctx, h, v, to, from)
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/machine"
@@ -48,13 +47,9 @@ func (c *cluster) settleEtcd(ctx context.Context, h machine.Host, m config.Machi
 			return err
 		}
 	}
-	var members memberList
-	err := poll(ctx, "an etcd that knows its members", healthTimeout, 500*time.Millisecond, func(ctx context.Context) (ok bool, err error) {
-		members, err = anyMembers(ctx, h, v, slotA, slotB)
-		return len(members) > 0, err
-	})
+	members, err := awaitMembers(ctx, h, v, slotA, slotB)
 	if err != nil {
-		return fmt.Errorf("%w%s%s", err, journalOf(ctx, h, slotA.etcd), journalOf(ctx, h, slotB.etcd))
+		return err
 	}
 	to := handOverTarget(members, m)
 	return c.handOverEtcd(ctx, h, m, to.other(), to, v)

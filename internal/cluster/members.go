@@ -45,6 +45,21 @@ func anyMembers(ctx context.Context, h machine.Host, v pai.Version, asked ...slo
 	return nil, errors.Join(errs...)
 }
 
+// awaitMembers is anyMembers for etcds that were just started, or stand still
+// for a moment: they are asked until one of them knows the members.
+func awaitMembers(ctx context.Context, h machine.Host, v pai.Version, asked ...slot) (members memberList, err error) {
+	err = poll(ctx, "an etcd on "+h.Name()+" that knows its members", healthTimeout, 500*time.Millisecond, func(ctx context.Context) (ok bool, err error) {
+		members, err = anyMembers(ctx, h, v, asked...)
+		return len(members) > 0, err
+	})
+	if err != nil {
+		for _, s := range asked {
+			err = fmt.Errorf("%w%s", err, journalOf(ctx, h, s.etcd))
+		}
+	}
+	return members, err
+}
+
 // removeMember asks one slot's etcd to take a member out. It refuses that until
 // its members have been connected for five seconds (etcd 3.6, HealthInterval,
 // "unhealthy cluster"), so one that was just started is asked again.
