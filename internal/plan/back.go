@@ -54,6 +54,9 @@ func Rollback(in Input, to pai.Pair, target Target) (Plan, error) {
 		b.world = b.world.After(b.steps[done:], in.Digests)
 	}
 	p.Steps = b.steps
+	if len(p.Steps) == 0 && !w.APIReachable {
+		return Plan{}, w.unknown()
+	}
 	return p, p.Validate()
 }
 

@@ -101,8 +101,8 @@ func Services(w World, to pai.Version, services []Service, o ServicesOptions) ([
 // release, each after the service that reads both forms.
 func migrations(d *draft, w World, prefix string, to pai.Version, wanted map[string]bool, list []release.Migration) []StepID {
 	var from pai.Version
-	if w.Current.Services.Less(to) {
-		from = w.Current.Services
+	if runs := w.services(); runs.Less(to) {
+		from = runs
 	}
 	var ids []StepID
 	for _, m := range list {
@@ -116,16 +116,24 @@ func migrations(d *draft, w World, prefix string, to pai.Version, wanted map[str
 	return ids
 }
 
-// stopDeparted adds stops for what is installed and not in the release.
+// stopDeparted adds stops for what is installed and not in the release; while
+// the API is away, for all that the former release had and the new one has not.
 func stopDeparted(d *draft, w World, prefix string, to pai.Version, services, former []Service, after []StepID) bool {
 	known := map[string]Service{}
 	for _, s := range former {
 		known[s.Name] = s
 	}
+	installed := w.Services
+	if !w.APIReachable {
+		installed = map[string]Installed{}
+		for name := range known {
+			installed[name] = Installed{}
+		}
+	}
 	var leaving []Service
-	for _, name := range slices.Sorted(maps.Keys(w.Services)) {
+	for _, name := range slices.Sorted(maps.Keys(installed)) {
 		stays := slices.ContainsFunc(services, func(s Service) bool { return s.Name == name })
-		if stays || to.Less(w.Services[name].Release) {
+		if stays || to.Less(installed[name].Release) {
 			continue
 		}
 		s, ok := known[name]

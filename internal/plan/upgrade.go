@@ -23,8 +23,11 @@ type Input struct {
 
 // Upgrade plans everything between the world and a target: the hops, each
 // one's steps waiting for the hop before, and what an earlier run left behind.
-// The plan is empty when nothing is to be done.
+// The plan is empty when nothing is to be done, and an error where nobody can
+// say whether that is so. While the API is away, nothing of the services is
+// taken for done.
 func Upgrade(in Input, target Target) (Plan, error) {
+	in.World.Current.Services = in.World.services()
 	hops, err := Hops(in.Releases, in.World.Current, target)
 	if err != nil {
 		return Plan{}, err
@@ -56,6 +59,9 @@ func Upgrade(in Input, target Target) (Plan, error) {
 		}
 	}
 	p.Steps = configurationFirst(in.World, row.Configuration.Schema, u.steps)
+	if err := in.World.blind(&p); err != nil {
+		return Plan{}, err
+	}
 	return p, p.Validate()
 }
 

@@ -99,6 +99,37 @@ func (w World) ServicesRelease() pai.Version {
 	return w.RecordedServices
 }
 
+// services is the release that the services which run are of. While the API is
+// away nobody sees them, so they are those that were all brought up last.
+func (w World) services() pai.Version {
+	if w.APIReachable {
+		return w.Current.Services
+	}
+	return w.RecordedServices
+}
+
+// blind notes in a plan what nobody could see because the API is away. A plan
+// with no steps is refused then: what is not seen is not done.
+func (w World) blind(p *Plan) error {
+	switch {
+	case w.APIReachable:
+		return nil
+	case len(p.Steps) == 0:
+		return w.unknown()
+	case w.RecordedServices == "":
+		p.Notes = append(p.Notes, "the API does not answer ("+w.APIError+"), so which services run is not known; run the command again for them")
+	default:
+		p.Notes = append(p.Notes, "the API does not answer ("+w.APIError+"), so the services are taken for those of "+string(w.RecordedServices)+", which were brought up last")
+	}
+	return nil
+}
+
+// unknown is why a plan without steps is none while the API is away.
+func (w World) unknown() error {
+	return pai.Errorf(pai.CodeFailed, "see that the API answers (paictl cluster status), and run the command again",
+		"whether anything is left to do is not known, because the API does not answer (%s)", w.APIError)
+}
+
 // Running returns the jobs of which a container runs.
 func (w World) Running() []pai.Job {
 	var jobs []pai.Job

@@ -269,7 +269,12 @@ func (l *Lock) Err() error {
 	return nil
 }
 
-// Release lets the lock go, also when the user has interrupted.
+// ErrNotReleased is why nothing more can be begun by a process whose lock
+// stays: others take it over once the process has ended.
+var ErrNotReleased = errors.New("the lock could not be given back")
+
+// Release lets the lock go, also when the user has interrupted. It fails with
+// ErrNotReleased where the lock stays.
 func (l *Lock) Release(ctx context.Context) error {
 	l.stop()
 	<-l.done
@@ -280,14 +285,17 @@ func (l *Lock) Release(ctx context.Context) error {
 	defer cancel()
 	number, holder, err := Current(ctx, l.store)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrNotReleased, err)
 	}
 	if number != l.number || holder == nil || holder.Token != l.holder.Token {
 		return l.lose(fmt.Errorf("%w: somebody else has it", errLost))
 	}
 	h := *holder
 	h.Released = true
-	return l.write(ctx, h)
+	if err := l.write(ctx, h); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotReleased, err)
+	}
+	return nil
 }
 
 // lockNumbers lists the lock's files, lowest first. Temporary files of a store

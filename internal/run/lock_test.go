@@ -6,12 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -137,6 +139,25 @@ func TestLockIsReleased(t *testing.T) {
 	files, err := store.ReadDir(context.Background(), "/var/lib/pai/lock")
 	if err != nil || len(files) != 1 {
 		t.Errorf("files that stay: %v, error %v", files, err)
+	}
+}
+
+// full is a store whose disk is full: what is there can be read.
+type full struct{ runtest.Dir }
+
+func (full) WriteFile(context.Context, string, []byte, fs.FileMode) error { return syscall.ENOSPC }
+
+// A lock that cannot be given back is still its holder's, which the error says.
+func TestLockThatCannotBeReleased(t *testing.T) {
+	t.Parallel()
+	store := runtest.Dir(t.TempDir())
+	l := acquire(t, store, me(t), LockOptions{})
+	l.store = full{store}
+	if err := l.Release(context.Background()); !errors.Is(err, ErrNotReleased) || !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("the release on a full disk: %v", err)
+	}
+	if _, holder, err := Current(context.Background(), store); err != nil || holder == nil {
+		t.Errorf("holder %v, error %v", holder, err)
 	}
 }
 

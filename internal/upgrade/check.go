@@ -113,7 +113,7 @@ func (s *Session) checkInput(goal Goal, p plan.Plan, planErr error, world plan.W
 	return check.Input{
 		Config: s.Config, World: world, Releases: s.Releases, Target: target, Pair: to, Plan: p, PlanErr: planErr,
 		Hosts: s.Hosts, Kube: s.Kube, Bundle: s.Bundle,
-		Obstacles: func(ctx context.Context) ([]check.Obstacle, error) { return obstacles(ctx, g, p), nil },
+		Obstacles: func(ctx context.Context) ([]check.Obstacle, error) { return obstacles(ctx, g, p, world), nil },
 	}, nil
 }
 
@@ -138,10 +138,10 @@ func (s *Session) releaseOf(kubernetes pai.Version) pai.Version {
 
 // obstacles asks the guard about the steps that it can judge before anything
 // is done; see refuseEarly.
-func obstacles(ctx context.Context, g *guard.Guard, p plan.Plan) []check.Obstacle {
+func obstacles(ctx context.Context, g *guard.Guard, p plan.Plan, world plan.World) []check.Obstacle {
 	var all []check.Obstacle
 	for _, step := range p.Steps {
-		if !judgedEarly(step) {
+		if !judgedEarly(step, world) {
 			continue
 		}
 		if d := g.Decide(ctx, step); d.Verdict != guard.Go {

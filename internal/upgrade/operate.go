@@ -75,7 +75,7 @@ func (s *Session) Operate(ctx context.Context, goal Goal, o Options) (pai.Operat
 	if err := preview.study.allowed(o.Accept); err != nil {
 		return pai.Operation{}, err
 	}
-	if err := s.refuseEarly(ctx, preview.Plan, o.Accept); err != nil {
+	if err := s.refuseEarly(ctx, preview.Plan, world, o.Accept); err != nil {
 		return pai.Operation{}, err
 	}
 	var op pai.Operation
@@ -106,13 +106,13 @@ func (s *Session) Operate(ctx context.Context, goal Goal, o Options) (pai.Operat
 // end pods or stop what jobs read through: what is sure to be refused half way
 // is refused at the start. Steps in place are judged when their turn comes, by
 // what is on the machine then.
-func (s *Session) refuseEarly(ctx context.Context, p plan.Plan, accept []string) error {
+func (s *Session) refuseEarly(ctx context.Context, p plan.Plan, world plan.World, accept []string) error {
 	g, err := s.guard(accept)
 	if err != nil {
 		return err
 	}
 	for _, step := range p.Steps {
-		if !judgedEarly(step) {
+		if !judgedEarly(step, world) {
 			continue
 		}
 		if err := g.Check(ctx, step); err != nil {
@@ -122,8 +122,10 @@ func (s *Session) refuseEarly(ctx context.Context, p plan.Plan, accept []string)
 	return nil
 }
 
-func judgedEarly(step plan.Step) bool {
-	return step.Risk == pai.RiskEviction || step.Kind.OfService()
+// judgedEarly leaves services out while the API is away: nobody could say whose
+// data they carry, and the steps before them may bring it back.
+func judgedEarly(step plan.Step, world plan.World) bool {
+	return step.Risk == pai.RiskEviction || (step.Kind.OfService() && world.APIReachable)
 }
 
 // unchanged plans again now that the lock is held. What was shown is what is
@@ -154,7 +156,7 @@ func (s *Session) locked(ctx context.Context, verb string, notice func(string, .
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, lock.Release(ctx)) }()
+	defer func() { err = joinOnce(err, lock.Release(ctx)) }()
 	held, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {

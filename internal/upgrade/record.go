@@ -8,6 +8,7 @@ import (
 	"os/user"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"pai.dev/pai/internal/pai"
@@ -167,9 +168,9 @@ func finish(ctx context.Context, entry *run.Entry, result run.Result, w *watch, 
 		e.Next = "when these jobs have ended, run the same command again"
 	}
 	// What was never begun has no record yet.
-	err = errors.Join(err, entry.Steps(ctx, result.Steps))
+	err = joinOnce(err, entry.Steps(ctx, result.Steps))
 	if settled != nil {
-		err = errors.Join(pai.Errorf(pai.CodeFailed, "see paictl upgrade status, and go on with: paictl upgrade resume",
+		err = joinOnce(pai.Errorf(pai.CodeFailed, "see paictl upgrade status, and go on with: paictl upgrade resume",
 			"machines could not be cordoned, or given back: %w", settled), err)
 		outcome = pai.OutcomeFailed
 	}
@@ -182,7 +183,19 @@ func finish(ctx context.Context, entry *run.Entry, result run.Result, w *watch, 
 			outcome = pai.OutcomeFailed
 		}
 	}
-	return errors.Join(err, result.Journal, entry.End(ctx, outcome, err, report))
+	return joinOnce(err, result.Journal, entry.End(ctx, outcome, err, report))
+}
+
+// joinOnce joins errors, and leaves out what one before has said already: a
+// journal that cannot be written fails at every entry.
+func joinOnce(errs ...error) error {
+	var all error
+	for _, err := range errs {
+		if err != nil && (all == nil || !strings.Contains(all.Error(), err.Error())) {
+			all = errors.Join(all, err)
+		}
+	}
+	return all
 }
 
 // History is the operations of some verbs, of all when none is named, oldest first.

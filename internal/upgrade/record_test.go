@@ -2,6 +2,7 @@ package upgrade
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"path"
 	"slices"
@@ -103,5 +104,35 @@ func TestStagingIsGoneOnWithByItsTarget(t *testing.T) {
 	}
 	if last, err := lastOperation(ctx, journal); err != nil || last == nil || last.Verb != verbUpgrade {
 		t.Errorf("an upgrade after staging goes on from %+v (error %v), want the upgrade that failed", last, err)
+	}
+}
+
+func TestErrorsAreSaidOnce(t *testing.T) {
+	full := errors.New("write the journal: no space left on device")
+	stopped := pai.Errorf(pai.CodeLocked, "run the same command again", "stopped: %w", full)
+	err := joinOnce(nil, stopped, full, errors.New("and something else"), full)
+	if got, want := err.Error(), "stopped: write the journal: no space left on device\nand something else"; got != want {
+		t.Errorf("said %q, want %q", got, want)
+	}
+	if pai.CodeOf(err) != pai.CodeLocked {
+		t.Errorf("the code is %v", pai.CodeOf(err))
+	}
+	if err := joinOnce(nil, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// What services carry cannot be judged before an API answers, and the steps
+// before them may bring it back.
+func TestServicesAreJudgedEarlyWhereTheyCanBe(t *testing.T) {
+	service, evicts := plan.Step{Kind: plan.KindService, Risk: pai.RiskDataPath}, plan.Step{Kind: plan.KindKubelet, Risk: pai.RiskEviction}
+	for _, c := range []struct {
+		step plan.Step
+		api  bool
+		want bool
+	}{{service, true, true}, {service, false, false}, {evicts, true, true}, {evicts, false, true}, {plan.Step{Kind: plan.KindKubelet, Risk: pai.RiskNode}, true, false}} {
+		if got := judgedEarly(c.step, plan.World{APIReachable: c.api}); got != c.want {
+			t.Errorf("%s of risk %s, API answering %v: judged early %v", c.step.Kind, c.step.Risk, c.api, got)
+		}
 	}
 }

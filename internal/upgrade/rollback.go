@@ -2,11 +2,13 @@ package upgrade
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"pai.dev/pai/internal/cluster"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/run"
 	"pai.dev/pai/internal/service"
 )
 
@@ -119,7 +121,7 @@ func formerPair(operations []pai.Operation) (pai.Pair, error) {
 // versions side by side: nothing is lost, and the upgrade can be tried again.
 // It stays, and says how to go back, where going back by itself could do harm:
 // when the operator stopped it, when a job was interrupted, when a step was
-// refused or the lock was lost.
+// refused, or when the lock was lost or could not be given back.
 func (s *Session) operateOrGoBack(ctx context.Context, goal Goal, o Options) (pai.Operation, error) {
 	op, err := s.Operate(ctx, goal, o)
 	if err == nil || goal.Verb != verbUpgrade || op.Outcome == pai.OutcomeWaiting || op.ID == "" {
@@ -131,7 +133,7 @@ func (s *Session) operateOrGoBack(ctx context.Context, goal Goal, o Options) (pa
 	if looked == nil && !plan.BetweenVersions(w) {
 		return op, err
 	}
-	if why := stays(ctx, op, o, looked); why != "" {
+	if why := stays(ctx, op, o, err, looked); why != "" {
 		o.Notice("Kubernetes stays between two versions, %s; run the command again to go on, or go back with: paictl upgrade rollback", why)
 		return op, err
 	}
@@ -148,8 +150,9 @@ func (s *Session) operateOrGoBack(ctx context.Context, goal Goal, o Options) (pa
 		"%w; Kubernetes went back to %s, and nothing was lost", err, former.Kubernetes)
 }
 
-// stays is why a failed upgrade does not go back by itself; empty when it does.
-func stays(ctx context.Context, op pai.Operation, o Options, looked error) string {
+// stays is why an upgrade that failed with an error does not go back by itself;
+// empty when it does. looked is why what runs could not be looked at.
+func stays(ctx context.Context, op pai.Operation, o Options, err, looked error) string {
 	asked := false
 	select {
 	case <-o.SafeStop:
@@ -163,6 +166,8 @@ func stays(ctx context.Context, op pai.Operation, o Options, looked error) strin
 	switch {
 	case ctx.Err() != nil, asked:
 		return "because it was stopped"
+	case errors.Is(err, run.ErrNotReleased):
+		return "because its lock could not be given back"
 	case looked != nil:
 		return fmt.Sprintf("because what runs could not be looked at: %v", looked)
 	case len(op.Jobs.Interrupted) > 0:

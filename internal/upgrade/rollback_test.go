@@ -2,11 +2,14 @@ package upgrade
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
 	"pai.dev/pai/internal/guard"
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/run"
 )
 
 func TestFormerPair(t *testing.T) {
@@ -75,10 +78,14 @@ func TestStays(t *testing.T) {
 		{"a step was refused", context.Background(), pai.Operation{Outcome: pai.OutcomeFailed, Steps: []pai.StepRecord{{Outcome: pai.OutcomeRefused}}}, Options{}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if why := stays(c.ctx, c.op, c.o, nil); (why != "") != c.stay {
+			if why := stays(c.ctx, c.op, c.o, errors.New("no"), nil); (why != "") != c.stay {
 				t.Errorf("stays because %q, want staying: %v", why, c.stay)
 			}
 		})
+	}
+	held := fmt.Errorf("a step failed: %w", run.ErrNotReleased)
+	if why := stays(context.Background(), failed, Options{}, held, nil); !strings.Contains(why, "lock") {
+		t.Errorf("with its own lock in the way it stays because %q", why)
 	}
 }
 

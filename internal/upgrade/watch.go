@@ -36,28 +36,33 @@ type watch struct {
 
 // startWatch starts the witness. The baseline is kept on the control-plane
 // machine, so that an operation that is taken up again compares with what ran
-// when it started.
+// when it started, also where it is taken up while the API is away.
 func (s *Session) startWatch(ctx context.Context, world plan.World, operation string, master run.Store, resumed bool) (*watch, error) {
 	w := &watch{started: time.Now()}
-	if !world.APIReachable {
+	var baseline *witness.Baseline
+	file := baselineFile(operation)
+	if resumed {
+		var err error
+		if baseline, err = readBaseline(ctx, master, file); err != nil {
+			return nil, err
+		}
+	}
+	if !world.APIReachable && baseline == nil {
 		if world.Current.Kubernetes != "" {
 			w.blind = world.APIError
 		}
 		return w, nil
 	}
 	client, err := s.Kube(ctx)
+	if err != nil && !world.APIReachable { // what to compare with is there, and nothing to reach an API with
+		w.blind = err.Error()
+		return w, nil
+	}
 	if err != nil {
 		return nil, err
 	}
 	// The witness shares no connection with what it watches.
 	w.hosts = s.dial(ctx, everyMachine)
-	file := baselineFile(operation)
-	var baseline *witness.Baseline
-	if resumed {
-		if baseline, err = readBaseline(ctx, master, file); err != nil {
-			return nil, err
-		}
-	}
 	w.witness, err = witness.Start(ctx, witness.Options{
 		REST:     client.RESTConfig(),
 		Baseline: baseline,

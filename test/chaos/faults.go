@@ -28,6 +28,7 @@ func Faults(random *rand.Rand) []Fault {
 		{Name: "api-hang", What: "the API answers nothing, for 15 s in several steps", Harm: standIn("hang")},
 		{Name: "apiserver-killed", What: "every API server is killed, every 10 s", Harm: always(killAPIServer)},
 		{Name: "apiserver-stopped", What: "every API server and every etcd stands still for 8 s, in several steps", Harm: stopAPIServer},
+		{Name: "killed-in-the-dark", What: "kill -9 within three steps, and API server and etcd stand still until the next command has planned and begun", Harm: killInTheDark},
 		{Name: "clean-in-handover", What: "kill -9 while etcd is handed over, then a clean and a boot: the data must come back", NoJob: true, Apart: true, Harm: always(cleanInHandOver)},
 		{Name: "reboot-worker", What: "a machine without jobs is rebooted in the middle, twice", Machines: 2, Idle: "pai-2", Harm: reboot("pai-2", "machine/pai-2/images", "machine/pai-2/kubelet")},
 		{Name: "reboot-master", What: "the control plane's machine, without jobs, is rebooted in the middle, three times", Machines: 2, Idle: "pai-1",

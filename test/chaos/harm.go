@@ -3,6 +3,7 @@ package chaos
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -97,13 +98,55 @@ func killAPIServer(ctx context.Context, c *Cluster, a *Attempt, n int) (bool, er
 func stopAPIServer() Harm {
 	return inSteps([]string{"cluster/etcd", "cluster/apiserver", "machine/pai-1/kubelet", "/kueue"}, func(ctx context.Context, c *Cluster, a *Attempt, step string) error {
 		a.within(time.Second)
-		if _, err := c.inside(ctx, "pai-1", "pkill -STOP -x kube-apiserver || :; pkill -STOP -x etcd || :"); err != nil {
+		if _, err := c.inside(ctx, "pai-1", freeze); err != nil {
 			return err
 		}
 		c.logf("  API server and etcd stand still in %s", step)
 		a.within(8 * time.Second)
-		return c.undo(ctx, "pkill -CONT -x kube-apiserver || :; pkill -CONT -x etcd || :")
+		return c.undo(ctx, thaw)
 	})()
+}
+
+const (
+	freeze = "pkill -STOP -x kube-apiserver || :; pkill -STOP -x etcd || :"
+	thaw   = "pkill -CONT -x kube-apiserver || :; pkill -CONT -x etcd || :"
+)
+
+// killInTheDark kills paictl within some steps, and lets API servers and etcd
+// stand still until the next command has planned without them and has begun.
+func killInTheDark() Harm {
+	left := []string{"cluster/apiserver", "machine/pai-1/kubelet", "/kueue"}
+	dark := false
+	return func(ctx context.Context, c *Cluster, a *Attempt, _ int) (bool, error) {
+		if dark {
+			id, began := a.started()
+			if began {
+				a.within(5 * time.Second)
+			}
+			c.logf("  the API is back, in %q", id)
+			if err := c.undo(ctx, thaw); err != nil {
+				return false, err
+			}
+			dark = false
+			if !began {
+				return true, nil
+			}
+		}
+		if len(left) == 0 {
+			return false, nil
+		}
+		id, ok := a.started(left...)
+		if !ok {
+			return true, nil
+		}
+		left = slices.DeleteFunc(left, func(s string) bool { return strings.HasSuffix(id, s) })
+		a.within(time.Second)
+		a.Kill()
+		dark = true
+		c.logf("  killed within %s, and the API stands still", id)
+		_, err := c.inside(ctx, "pai-1", freeze)
+		return true, err
+	}
 }
 
 // cleanInHandOver cuts the hand-over of etcd, takes Kubernetes off the machine

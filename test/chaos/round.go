@@ -30,7 +30,7 @@ type Fault struct {
 
 // Harm harms the n-th attempt (from 0) while it runs, and says whether it did
 // and wants the next one, too. What it did besides ending paictl it has taken
-// back when it returns.
+// back when it wants none.
 type Harm func(ctx context.Context, c *Cluster, a *Attempt, n int) (again bool, err error)
 
 // Round is what became of one upgrade.
@@ -118,11 +118,13 @@ func (c *Cluster) converge(ctx context.Context, f Fault, r *Round) error {
 			return ctx.Err()
 		}
 		c.logf("  attempt %d: code %d after %.1f s", r.Attempts, code, time.Since(began).Seconds())
+		if said := a.Said(); said != "" && code != -1 {
+			c.logf("    %s", strings.ReplaceAll(said, "\n", "\n    "))
+		}
 		if code == 0 {
 			return nil
 		}
-		if said := a.Said(); code != -1 {
-			c.logf("    %s", strings.ReplaceAll(said, "\n", "\n    "))
+		if code != -1 {
 			pause(ctx, 2*time.Second) // as a person would
 		}
 		if !harmed {
