@@ -71,9 +71,10 @@ install -d -m 0700 %[1]s
 rm -rf %[1]s/.scratch-*
 scratch=$(mktemp -d %[1]s/.scratch-XXXXXX)
 trap 'rm -rf "$scratch"' EXIT
-%[2]s snapshot save "$scratch/snapshot.db" >"$scratch/log" 2>&1 || { tail -3 "$scratch/log" >&2; exit 1; }
+fail() { printf '%%s\n' "$said" | tail -3 >&2; exit 1; } # no log file: the disk may be full
+said=$(%[2]s snapshot save "$scratch/snapshot.db" 2>&1) || fail
 %[3]s snapshot status "$scratch/snapshot.db" -w fields
-%[3]s snapshot restore "$scratch/snapshot.db" --data-dir "$scratch/restored" >"$scratch/log" 2>&1 || { tail -3 "$scratch/log" >&2; exit 1; }
+said=$(%[3]s snapshot restore "$scratch/snapshot.db" --data-dir "$scratch/restored" 2>&1) || fail
 [ -e "$scratch/restored/member/snap/db" ]
 sync "$scratch/snapshot.db"
 mv -T "$scratch/snapshot.db" %[4]s`, snapshotsDir, etcdctl(states.Running, from), etcdutl, file)
