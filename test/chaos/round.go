@@ -21,6 +21,9 @@ type Fault struct {
 	// NoJob is set where the fault would end jobs, and rightly so. Apart is set
 	// where it leads elsewhere than an undisturbed upgrade does.
 	NoJob, Apart bool
+	// Ends is set where the fault ends the job's containers: what the report
+	// must say of each as its cause.
+	Ends string
 	// Prepare is called with bare machines, before there is a cluster. It may be nil.
 	Prepare func(ctx context.Context, c *Cluster) error
 	// Harm makes what harms one upgrade: what it remembers, it remembers of
@@ -39,6 +42,7 @@ type Round struct {
 	Attempts    int
 	Took        time.Duration
 	Interrupted []string // containers of jobs that are not what they were
+	Ended       []string // those that the fault itself ended, and the report says so
 	Different   []string // from the undisturbed upgrade's end
 	Problems    []string // what else went wrong
 	End         State
@@ -75,7 +79,7 @@ func (c *Cluster) Upgrade(ctx context.Context, f Fault, undisturbed State) (r Ro
 	if err := c.converge(ctx, f, &r); err != nil {
 		return r, err
 	}
-	if err := c.examine(ctx, &r); err != nil {
+	if err := c.examine(ctx, f, &r); err != nil {
 		return r, err
 	}
 	if r.End, err = c.TakeState(ctx, max(f.Machines, 1)); err != nil {
@@ -84,8 +88,8 @@ func (c *Cluster) Upgrade(ctx context.Context, f Fault, undisturbed State) (r Ro
 	if undisturbed != nil {
 		r.Different = undisturbed.Diff(r.End)
 	}
-	c.logf("%s: %d attempts in %s, %d differences, %d interrupted, problems: %v", f.Name, r.Attempts,
-		time.Since(start).Round(time.Second), len(r.Different), len(r.Interrupted), r.Problems)
+	c.logf("%s: %d attempts in %s, %d differences, %d interrupted, %d ended by the fault, problems: %v", f.Name, r.Attempts,
+		time.Since(start).Round(time.Second), len(r.Different), len(r.Interrupted), len(r.Ended), r.Problems)
 	return r, nil
 }
 
@@ -151,12 +155,12 @@ type operation struct {
 }
 
 // examine asks what became of the job, and whether PAI itself says that all is well.
-func (c *Cluster) examine(ctx context.Context, r *Round) error {
+func (c *Cluster) examine(ctx context.Context, f Fault, r *Round) error {
 	now, err := c.jobContainers(ctx)
 	if err != nil {
 		return err
 	}
-	if !reflect.DeepEqual(now, c.containers) {
+	if f.Ends == "" && !reflect.DeepEqual(now, c.containers) {
 		r.Interrupted = append(r.Interrupted, fmt.Sprintf("containers were %v, are %v", c.containers, now))
 	}
 	out, err := c.Run(ctx, time.Minute, "upgrade", "history", "-o", "json")
@@ -170,8 +174,17 @@ func (c *Cluster) examine(ctx context.Context, r *Round) error {
 	for _, o := range operations {
 		c.logf("  operation %s %s: API away %.1f s (longest %.1f s), unobserved %.0f s", o.ID, o.Outcome, o.API.OutageSeconds, o.API.LongestGapSeconds, o.UnobservedSeconds)
 		for _, i := range o.Jobs.Interrupted {
-			r.Interrupted = append(r.Interrupted, fmt.Sprintf("operation %s says: %s of %s, during %s: %s", o.ID, i.Container, i.Pod, i.Step, i.Cause))
+			said := fmt.Sprintf("operation %s says: %s of %s, during %s: %s", o.ID, i.Container, i.Pod, i.Step, i.Cause)
+			if f.Ends != "" && strings.Contains(i.Cause, f.Ends) {
+				r.Ended = append(r.Ended, said)
+				c.logf("  %s", said)
+			} else {
+				r.Interrupted = append(r.Interrupted, said)
+			}
 		}
+	}
+	if f.Ends != "" && len(r.Ended) != len(c.containers) {
+		r.Problems = append(r.Problems, fmt.Sprintf("the fault ended %d containers, and the report names %d: %s", len(c.containers), len(r.Ended), f.Ends))
 	}
 	if len(operations) == 0 || operations[len(operations)-1].Outcome != "succeeded" {
 		r.Problems = append(r.Problems, "the last operation on record has not succeeded")

@@ -1,6 +1,7 @@
 package witness
 
 import (
+	"maps"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -21,6 +22,8 @@ type Baseline struct {
 	Step string `json:"step,omitempty"`
 	// Jobs are the jobs of which a container ran at Taken.
 	Jobs []Job `json:"jobs"`
+	// Boots says of each machine that was asked which boot of it this is.
+	Boots map[string]string `json:"boots,omitempty"`
 	// Counted is the time counted up to LastWatched.
 	Counted Counted `json:"counted"`
 }
@@ -114,6 +117,6 @@ func (b Baseline) clone() Baseline {
 			jobs[i].Containers[k] = &copied
 		}
 	}
-	b.Jobs = jobs
+	b.Jobs, b.Boots = jobs, maps.Clone(b.Boots)
 	return b
 }

@@ -43,10 +43,11 @@ type ledger struct {
 	jobs []Job
 	// disruptions remembers why a pod was said to go, for when it has gone.
 	disruptions map[string]string
+	machines    machines
 }
 
-func newLedger(jobs []Job, steps *timeline, since time.Time) *ledger {
-	l := &ledger{steps: steps, jobs: jobs, disruptions: map[string]string{}}
+func newLedger(jobs []Job, boots map[string]string, steps *timeline, since time.Time) *ledger {
+	l := &ledger{steps: steps, jobs: jobs, disruptions: map[string]string{}, machines: newMachines(boots)}
 	l.each(func(_ *Job, c *Container) { c.lastAlive = since })
 	return l
 }
@@ -163,8 +164,8 @@ func (l *ledger) openPods() []string {
 	return slices.Compact(uids)
 }
 
-// machines are the machines with a container whose fate is open.
-func (l *ledger) machines() []string {
+// openMachines are the machines with a container whose fate is open.
+func (l *ledger) openMachines() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var names []string
@@ -173,16 +174,34 @@ func (l *ledger) machines() []string {
 	return slices.Compact(names)
 }
 
-// sawMachine takes note of all containers that lived on a machine when it was
-// asked, at some moment after asked and before now.
-func (l *ledger) sawMachine(name string, living []running.Container, asked, now time.Time) {
+// hurtMachines are the machines on which a container was interrupted.
+func (l *ledger) hurtMachines() []string {
+	var names []string
+	for _, i := range l.interruptions() {
+		names = append(names, i.Machine)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// sawSilence takes note that a machine could not be asked, and why.
+func (l *ledger) sawSilence(name string, why error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.machines.silent[name] = why.Error()
+}
+
+// sawMachine takes note of what a machine answered, with all containers that
+// lived there when it was asked, at some moment after asked and before now.
+func (l *ledger) sawMachine(name string, m running.Machine, asked, now time.Time) {
 	alive, places := map[string]bool{}, map[string]string{}
-	for _, c := range living {
+	for _, c := range m.Containers {
 		alive[c.ID] = true
 		places[c.PodUID+"/"+c.Name] = c.ID
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.machines.answered(name, m.Boot, asked)
 	l.eachRunning(func(_ *Job, c *Container) {
 		switch other := places[c.PodUID+"/"+c.Name]; {
 		case c.Machine != name:

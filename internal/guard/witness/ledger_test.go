@@ -83,7 +83,7 @@ func watched() *ledger {
 	steps.note(base(), "step-1")
 	steps.note(at(10_000), "step-2")
 	steps.note(at(20_000), "step-3")
-	return newLedger(b.Jobs, steps, base())
+	return newLedger(b.Jobs, nil, steps, base())
 }
 
 // lives is a look at the test machine that shows these containers alive.
@@ -92,7 +92,7 @@ func lives(l *ledger, asked, now int, ids ...string) {
 	for _, id := range ids {
 		list = append(list, running.Container{ID: id, PodUID: id[:1], Name: "main", Namespace: "pai-vc-default"})
 	}
-	l.sawMachine(testMachine, list, at(asked), at(now))
+	l.sawMachine(testMachine, running.Machine{Containers: list}, at(asked), at(now))
 }
 
 // job is a look at the job's own object.
@@ -254,7 +254,7 @@ func TestLedger(t *testing.T) {
 			l.sawPod(podOf("a", exited(1, 12_000)), at(13_000))
 		}, both, want{step: "step-2", cause: "unobserved: exit code 1", seconds: 12}},
 		"another machine's answer says nothing": {func(l *ledger) {
-			l.sawMachine("gpu-02", nil, at(14_000), at(14_100))
+			l.sawMachine("gpu-02", running.Machine{}, at(14_000), at(14_100))
 		}, both, want{after: 1}},
 		"nobody could look at the end": {func(l *ledger) {}, lastSeen{alive: map[string]bool{"b-c0": true}, reason: "no answer"},
 			want{step: "step-3", cause: "unobserved: it was not seen alive at the end (no answer)", seconds: 100}},
@@ -318,7 +318,7 @@ func TestCountsAddUp(t *testing.T) {
 			pods = append(pods, *p)
 		}
 	}
-	l := newLedger(baselineOf(pods, nil, base()).Jobs, &timeline{}, base())
+	l := newLedger(baselineOf(pods, nil, base()).Jobs, nil, &timeline{}, base())
 	for _, uid := range []string{"one-a", "one-b"} { // both containers of one job
 		l.sawPod(podOf(uid, exited(1, 1_000)), at(2_000))
 	}

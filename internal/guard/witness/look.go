@@ -38,7 +38,7 @@ func (w *Witness) askMachines(ctx context.Context) error {
 	if w.o.Machines == nil {
 		return errors.New("no machine can be asked")
 	}
-	names := w.ledger.machines()
+	names := w.ledger.openMachines()
 	asked := time.Now()
 	answers := w.o.Machines(ctx, names)
 	now := time.Now()
@@ -54,7 +54,7 @@ func (w *Witness) askMachines(ctx context.Context) error {
 			continue
 		}
 		w.couldLook(name)
-		w.ledger.sawMachine(name, answer.Containers, asked, now)
+		w.ledger.sawMachine(name, answer, asked, now)
 	}
 	return errors.Join(failures...)
 }

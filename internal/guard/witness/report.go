@@ -31,6 +31,7 @@ func (w *Witness) finish(ctx context.Context) pai.Report {
 	w.looking.Wait()
 	w.checkOutput(looking, w.Baseline().Jobs)
 	seen := w.finalLook(looking)
+	w.askWhereJobsEnded(looking)
 	jobs := w.ledger.conclude(seen, time.Now())
 	w.stopSampling()
 	w.sampling.Wait()
@@ -70,12 +71,29 @@ func (w *Witness) finalLook(ctx context.Context) lastSeen {
 	}
 }
 
+// askWhereJobsEnded asks the machines on which containers were interrupted what
+// became of them: whether they died is not for the API to say.
+func (w *Witness) askWhereJobsEnded(ctx context.Context) {
+	names := w.ledger.hurtMachines()
+	if len(names) == 0 || w.o.Machines == nil {
+		return
+	}
+	asked := time.Now()
+	for name, m := range w.o.Machines(ctx, names) {
+		if m.Err == nil {
+			w.ledger.sawMachine(name, m, asked, time.Now())
+		} else {
+			w.ledger.sawSilence(name, m.Err)
+		}
+	}
+}
+
 // lookOnce asks the API and the machines. A container lives when its machine
 // shows it or, where the machine cannot be asked, when the API does and the
 // machine's kubelet reports; where both speak, both must say so.
 func (w *Witness) lookOnce(ctx context.Context) (lastSeen, error) {
 	seen := lastSeen{alive: map[string]bool{}}
-	names := w.ledger.machines()
+	names := w.ledger.openMachines()
 	if len(names) == 0 {
 		return seen, nil
 	}
@@ -85,7 +103,7 @@ func (w *Witness) lookOnce(ctx context.Context) (lastSeen, error) {
 		byMachine = w.o.Machines(ctx, names)
 		for name, m := range byMachine {
 			if m.Err == nil {
-				w.ledger.sawMachine(name, m.Containers, asked, time.Now())
+				w.ledger.sawMachine(name, m, asked, time.Now())
 			}
 		}
 	}
@@ -215,7 +233,7 @@ func (l *ledger) listInterruptions() []pai.Interruption {
 	var list []pai.Interruption
 	l.each(func(_ *Job, c *Container) {
 		if c.Interruption != nil {
-			list = append(list, *c.Interruption)
+			list = append(list, l.machines.explain(*c.Interruption))
 		}
 	})
 	slices.SortStableFunc(list, func(a, b pai.Interruption) int { return a.Time.Compare(b.Time) })

@@ -97,6 +97,7 @@ func Start(ctx context.Context, o Options) (*Witness, error) {
 	w.looking.Go(func() { w.followPods(looking) })
 	w.looking.Go(func() { w.followJobs(looking) })
 	w.every(looking, listEvery, w.lookAtAPI)
+	w.looking.Go(func() { w.lookAtMachines(looking) }) // which boot each machine is in
 	w.every(looking, machinesEvery, w.lookAtMachines)
 	w.every(looking, settleEvery, w.settle)
 	w.every(looking, saveEvery, w.save)
@@ -139,7 +140,7 @@ func (w *Witness) begin(ctx context.Context) error {
 	}
 	w.steps.note(now, w.step())
 	w.taken, w.counted = b.Taken, b.Counted
-	w.ledger = newLedger(b.Jobs, w.steps, b.LastWatched)
+	w.ledger = newLedger(b.Jobs, b.Boots, w.steps, b.LastWatched)
 	w.dark.saw(now)
 	if len(b.Jobs) > 0 {
 		w.pulse.submitIn(b.Jobs[0].Namespace)
@@ -194,7 +195,7 @@ func (w *Witness) Baseline() Baseline {
 	b := Baseline{Taken: w.taken, LastWatched: now, Step: w.steps.now(), Counted: w.countedUntil(now)}
 	w.ledger.mu.Lock()
 	defer w.ledger.mu.Unlock()
-	b.Jobs = w.ledger.jobs
+	b.Jobs, b.Boots = w.ledger.jobs, w.ledger.machines.boots
 	return b.clone()
 }
 

@@ -31,6 +31,9 @@ func (c Container) OfJob() bool {
 // Machine is what one machine says about its containers; Err says why it
 // could not be asked.
 type Machine struct {
+	// Boot is another one each time that the machine is started (the kernel's
+	// boot id); empty where it does not say.
+	Boot       string
 	Containers []Container
 	Err        error
 }
@@ -38,15 +41,18 @@ type Machine struct {
 // machineTimeout bounds how long one machine may take to list its containers.
 const machineTimeout = 10 * time.Second
 
-// listScript lists the living containers of a machine, one per line:
-// ID, PID, then namespace, pod, UID and container name, separated by tabs.
+// listScript says in its first line which boot of the machine this is, and then
+// lists its living containers, one per line: ID, PID, then namespace, pod, UID
+// and container name, separated by tabs.
 //
 // It reads the folders in which the shims keep their bundles
 // (github.com/containerd/containerd/v2 core/runtime/v2, "state" of the plugin
 // io.containerd.runtime.v2.task), and asks the kernel whether the container's
 // first process is alive in the container's own cgroup. That answer is there
 // even while containerd is stopped or being replaced, and it costs one process.
-const listScript = `if ! cd /run/containerd/io.containerd.runtime.v2.task/k8s.io 2>/dev/null; then
+const listScript = `read -r boot < /proc/sys/kernel/random/boot_id || boot=
+printf 'boot %s\n' "$boot"
+if ! cd /run/containerd/io.containerd.runtime.v2.task/k8s.io 2>/dev/null; then
   if grep -qs '^containerd-shim' /proc/[0-9]*/comm; then echo 'containers run, but not where they are looked for' >&2; exit 1; fi
   exit 0
 fi
@@ -72,6 +78,11 @@ function field(text, key,   p, v) {
 
 // Containers lists the containers of pods that live on a machine.
 func Containers(ctx context.Context, host machine.Host) ([]Container, error) {
+	m := ask(ctx, host)
+	return m.Containers, m.Err
+}
+
+func ask(ctx context.Context, host machine.Host) (m Machine) {
 	ctx, cancel := context.WithTimeoutCause(ctx, machineTimeout, fmt.Errorf("machine %s did not list its containers within %s", host.Name(), machineTimeout))
 	defer cancel()
 	out, err := host.Run(ctx, machine.Command{Script: listScript})
@@ -79,13 +90,23 @@ func Containers(ctx context.Context, host machine.Host) ([]Container, error) {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return nil, fmt.Errorf("list the containers of %s: %w", host.Name(), err)
+		return Machine{Err: fmt.Errorf("list the containers of %s: %w", host.Name(), err)}
 	}
-	containers, err := parseContainers(out.Stdout)
-	if err != nil {
-		return nil, fmt.Errorf("list the containers of %s: %w", host.Name(), err)
+	if m, err = parseMachine(out.Stdout); err != nil {
+		return Machine{Err: fmt.Errorf("list the containers of %s: %w", host.Name(), err)}
 	}
-	return containers, nil
+	return m
+}
+
+func parseMachine(text string) (m Machine, err error) {
+	first, containers, _ := strings.Cut(text, "\n")
+	boot, ok := strings.CutPrefix(first, "boot ")
+	if !ok { // else a container could be taken for it
+		return m, fmt.Errorf("the first line is %q, and does not say which boot this is", first)
+	}
+	m.Boot = boot
+	m.Containers, err = parseContainers(containers)
+	return m, err
 }
 
 func parseContainers(text string) ([]Container, error) {
@@ -122,7 +143,7 @@ func Machines(ctx context.Context, hosts map[string]machine.Host, names []string
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			answers[i].Containers, answers[i].Err = Containers(ctx, host)
+			answers[i] = ask(ctx, host)
 		})
 	}
 	wg.Wait()

@@ -65,11 +65,14 @@ func list(t *testing.T, folder string) []Container {
 	if err != nil {
 		t.Fatal(err)
 	}
-	containers, err := parseContainers(string(out))
+	m, err := parseMachine(string(out))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return containers
+	if this, err := os.ReadFile("/proc/sys/kernel/random/boot_id"); err != nil || m.Boot != strings.TrimSpace(string(this)) {
+		t.Errorf("it says that this is boot %q, want %q, error %v", m.Boot, this, err)
+	}
+	return m.Containers
 }
 
 func write(t *testing.T, path, content string) {
@@ -88,5 +91,8 @@ func TestParseContainersRefusesWhatItDoesNotKnow(t *testing.T) {
 		if got, err := parseContainers(text); err == nil {
 			t.Errorf("%q was taken for %+v", text, got)
 		}
+	}
+	if m, err := parseMachine("abc\t1\tns\tpod\tuid\tname\n"); err == nil {
+		t.Errorf("a container was taken for the machine's boot: %+v", m)
 	}
 }
