@@ -201,7 +201,7 @@ func (l *ledger) sawMachine(name string, m running.Machine, asked, now time.Time
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.machines.answered(name, m.Boot, asked)
+	l.machines.answered(name, m, asked)
 	l.eachRunning(func(_ *Job, c *Container) {
 		switch other := places[c.PodUID+"/"+c.Name]; {
 		case c.Machine != name:

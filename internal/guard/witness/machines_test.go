@@ -12,7 +12,15 @@ import (
 
 // boots is a look at the test machine in some boot, with these containers alive.
 func boots(l *ledger, boot string, asked, now int, ids ...string) {
-	m := running.Machine{Boot: boot}
+	looks(l, running.Machine{Boot: boot}, asked, now, ids...)
+}
+
+// shutsDown is a look at the test machine while it shuts down.
+func shutsDown(l *ledger, boot string, asked, now int, ids ...string) {
+	looks(l, running.Machine{Boot: boot, Stopping: true}, asked, now, ids...)
+}
+
+func looks(l *ledger, m running.Machine, asked, now int, ids ...string) {
 	for _, id := range ids {
 		m.Containers = append(m.Containers, running.Container{ID: id, PodUID: id[:1], Name: "main", Namespace: "pai-vc-default"})
 	}
@@ -23,49 +31,69 @@ func boots(l *ledger, boot string, asked, now int, ids ...string) {
 // that, whatever the API says of the containers when the machine is back.
 func TestAMachineThatDied(t *testing.T) {
 	t.Parallel()
-	const was = "machine gpu-01 was started anew: "
+	const anew, down = "machine gpu-01 was started anew: ", "machine gpu-01 was shut down: "
 	for name, test := range map[string]struct {
 		happens func(l *ledger)
-		died    bool
+		died    string
 	}{
 		"the API tells before the machine is asked": {func(l *ledger) {
 			boots(l, "one", 1_000, 1_100, "a-c0", "b-c0")
 			l.sawAllPods([]corev1.Pod{*podOf("a", restarted(255, 2_000)), *podOf("b")}, at(14_000))
 			job(l, running.JobSet{}, 14_100)
 			boots(l, "two", 15_000, 15_100, "b-c0")
-		}, true},
+		}, anew},
 		"the machine tells before the API": {func(l *ledger) {
 			boots(l, "one", 1_000, 1_100, "a-c0", "b-c0")
 			boots(l, "two", 12_000, 12_100, "b-c0")
 			l.sawAllPods([]corev1.Pod{*podOf("a", restarted(255, 2_000)), *podOf("b")}, at(14_000))
 			job(l, running.JobSet{}, 14_100)
-		}, true},
+		}, anew},
 		"it ended before the machine did": {func(l *ledger) {
 			boots(l, "one", 1_000, 1_100, "a-c0", "b-c0")
 			l.sawAllPods([]corev1.Pod{*podOf("a", restarted(1, 2_000)), *podOf("b")}, at(3_000))
 			job(l, running.JobSet{}, 3_100)
 			boots(l, "one", 6_000, 6_100, "b-c0")
 			boots(l, "two", 15_000, 15_100, "b-c0")
-		}, false},
+		}, ""},
 		"the machine goes on": {func(l *ledger) {
 			boots(l, "one", 1_000, 1_100, "a-c0", "b-c0")
 			l.sawAllPods([]corev1.Pod{*podOf("a", restarted(1, 2_000)), *podOf("b")}, at(3_000))
 			job(l, running.JobSet{}, 3_100)
 			boots(l, "one", 4_000, 4_100, "b-c0")
-		}, false},
+		}, ""},
 		"a machine that does not say": {func(l *ledger) {
 			boots(l, "", 1_000, 1_100, "a-c0", "b-c0")
 			l.sawAllPods([]corev1.Pod{*podOf("a", restarted(1, 2_000)), *podOf("b")}, at(3_000))
 			job(l, running.JobSet{}, 3_100)
 			boots(l, "two", 4_000, 4_100, "b-c0")
-		}, false},
+		}, ""},
+		"it shuts down": {func(l *ledger) {
+			boots(l, "one", 1_000, 1_100, "a-c0", "b-c0")
+			l.sawAllPods([]corev1.Pod{*podOf("a", exited(143, 2_000)), *podOf("b")}, at(2_500))
+			job(l, running.JobSet{}, 2_600)
+			shutsDown(l, "one", 3_000, 3_100, "b-c0")
+		}, down},
+		"it shuts down and is back": {func(l *ledger) {
+			boots(l, "one", 1_000, 1_100, "a-c0", "b-c0")
+			shutsDown(l, "one", 3_000, 3_100, "b-c0")
+			l.sawAllPods([]corev1.Pod{*podOf("a", exited(143, 2_000)), *podOf("b")}, at(3_200))
+			job(l, running.JobSet{}, 3_300)
+			boots(l, "two", 14_000, 14_100, "b-c0")
+		}, anew},
+		"it ended before the machine was shut down": {func(l *ledger) {
+			boots(l, "one", 1_000, 1_100, "a-c0", "b-c0")
+			l.sawAllPods([]corev1.Pod{*podOf("a", exited(143, 2_000)), *podOf("b")}, at(2_500))
+			job(l, running.JobSet{}, 2_600)
+			boots(l, "one", 4_000, 4_100, "b-c0")
+			shutsDown(l, "one", 7_000, 7_100, "b-c0")
+		}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := watched()
 			test.happens(l)
 			list := l.conclude(alive("b-c0"), at(20_000)).Interrupted
-			if len(list) != 1 || strings.HasPrefix(list[0].Cause, was) != test.died || strings.Count(list[0].Cause, was) > 1 {
-				t.Errorf("interrupted: %+v; that its machine died is to be said: %v", list, test.died)
+			if len(list) != 1 || !strings.HasPrefix(list[0].Cause, test.died) || strings.Count(list[0].Cause, "machine gpu-01") != strings.Count(test.died, "machine gpu-01") {
+				t.Errorf("interrupted: %+v; the cause is to begin with %q", list, test.died)
 			}
 		})
 	}

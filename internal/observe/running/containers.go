@@ -33,7 +33,9 @@ func (c Container) OfJob() bool {
 type Machine struct {
 	// Boot is another one each time that the machine is started (the kernel's
 	// boot id); empty where it does not say.
-	Boot       string
+	Boot string
+	// Stopping is set while it shuts down.
+	Stopping   bool
 	Containers []Container
 	Err        error
 }
@@ -41,9 +43,10 @@ type Machine struct {
 // machineTimeout bounds how long one machine may take to list its containers.
 const machineTimeout = 10 * time.Second
 
-// listScript says in its first line which boot of the machine this is, and then
-// lists its living containers, one per line: ID, PID, then namespace, pod, UID
-// and container name, separated by tabs.
+// listScript says in its first line which boot of the machine this is and what
+// systemd makes of its state ("stopping" while it shuts down, systemctl(1)
+// is-system-running), and then lists its living containers, one per line: ID,
+// PID, then namespace, pod, UID and container name, separated by tabs.
 //
 // It reads the folders in which the shims keep their bundles
 // (github.com/containerd/containerd/v2 core/runtime/v2, "state" of the plugin
@@ -51,7 +54,8 @@ const machineTimeout = 10 * time.Second
 // first process is alive in the container's own cgroup. That answer is there
 // even while containerd is stopped or being replaced, and it costs one process.
 const listScript = `read -r boot < /proc/sys/kernel/random/boot_id || boot=
-printf 'boot %s\n' "$boot"
+state=$(timeout 2 systemctl is-system-running 2>/dev/null || :)
+printf 'boot %s %s\n' "$boot" "$state"
 if ! cd /run/containerd/io.containerd.runtime.v2.task/k8s.io 2>/dev/null; then
   if grep -qs '^containerd-shim' /proc/[0-9]*/comm; then echo 'containers run, but not where they are looked for' >&2; exit 1; fi
   exit 0
@@ -104,7 +108,8 @@ func parseMachine(text string) (m Machine, err error) {
 	if !ok { // else a container could be taken for it
 		return m, fmt.Errorf("the first line is %q, and does not say which boot this is", first)
 	}
-	m.Boot = boot
+	boot, state, _ := strings.Cut(boot, " ")
+	m.Boot, m.Stopping = boot, state == "stopping"
 	m.Containers, err = parseContainers(containers)
 	return m, err
 }
