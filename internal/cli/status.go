@@ -42,7 +42,7 @@ type clusterStatus struct {
 
 func writeStatus(out io.Writer, s clusterStatus) error {
 	w := s.World
-	fmt.Fprintf(out, "cluster %s: %s\n", orNone(w.ClusterID), describePair(w.Current))
+	fmt.Fprintf(out, "cluster %s: %s\n", orNone(w.ClusterID), describeRunning(w.Current, w.APIError))
 	if s.Configuration != nil {
 		writeConfigurationState(out, *s.Configuration)
 	}
@@ -52,7 +52,7 @@ func writeStatus(out io.Writer, s clusterStatus) error {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "\nMACHINE\tADDRESS\tROLE\tKUBELET\tSTATE")
 	for _, m := range w.Machines {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", m.Name, m.Address, machineRole(m), orNone(string(m.Roles[plan.RoleKubelet].Running)), machineState(m))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", m.Name, m.Address, machineRole(m), orNone(string(m.Roles[plan.RoleKubelet].Running)), machineState(m, w.APIError))
 	}
 	if w.APIReachable {
 		fmt.Fprintln(t, "\nSERVICE\tRELEASE\tSTATE")
@@ -101,6 +101,15 @@ func describePair(p pai.Pair) string {
 	return p.String()
 }
 
+// describeRunning is describePair for what was observed: services that nobody
+// could see are not none.
+func describeRunning(p pai.Pair, apiError string) string {
+	if p.Kubernetes != "" && p.Services == "" && apiError != "" {
+		return fmt.Sprintf("Kubernetes %s; which services is not known", p.Kubernetes)
+	}
+	return describePair(p)
+}
+
 func machineRole(m plan.Machine) string {
 	if m.ControlPlane {
 		return "control plane"
@@ -108,10 +117,12 @@ func machineRole(m plan.Machine) string {
 	return "worker"
 }
 
-func machineState(m plan.Machine) string {
+func machineState(m plan.Machine, apiError string) string {
 	switch {
 	case m.Unreachable != "":
 		return "unreachable: " + firstLine(m.Unreachable)
+	case m.Node == nil && apiError != "":
+		return "not known"
 	case m.Node == nil:
 		return "no node"
 	case !m.Node.Ready:

@@ -56,7 +56,7 @@ wait; with --wait it stays until none does.`,
 				return err
 			}
 			return env.Show(st, func(out io.Writer) error {
-				_, err := fmt.Fprintf(out, "nothing to resume: %s.\n", describePair(st.Current))
+				_, err := fmt.Fprintf(out, "nothing to resume: %s.\n", describeRunning(st.Current, st.APIError))
 				return err
 			})
 		}
@@ -114,7 +114,7 @@ func newUpgradeStatusCommand(env *Env) *cobra.Command {
 
 func writeUpgradeStatus(out io.Writer, st upgrade.Status) error {
 	p := &printer{out: out}
-	p.linef("the cluster runs %s", describePair(st.Current))
+	p.linef("the cluster runs %s", describeRunning(st.Current, st.APIError))
 	if op := st.Operation; op == nil {
 		p.linef("no upgrade is under way, and none was left unfinished")
 	} else {
