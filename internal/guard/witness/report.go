@@ -31,7 +31,7 @@ func (w *Witness) finish(ctx context.Context) pai.Report {
 	w.looking.Wait()
 	w.checkOutput(looking, w.Baseline().Jobs)
 	seen := w.finalLook(looking)
-	w.askWhereJobsEnded(looking)
+	w.askWhereJobsEnded(ctx)
 	jobs := w.ledger.conclude(seen, time.Now())
 	w.stopSampling()
 	w.sampling.Wait()
@@ -72,12 +72,15 @@ func (w *Witness) finalLook(ctx context.Context) lastSeen {
 }
 
 // askWhereJobsEnded asks the machines on which containers were interrupted what
-// became of them: whether they died is not for the API to say.
+// became of them: whether they died is not for the API to say. It has a time of
+// its own, because a last look that took all of its says nothing of a machine.
 func (w *Witness) askWhereJobsEnded(ctx context.Context) {
 	names := w.ledger.hurtMachines()
 	if len(names) == 0 || w.o.Machines == nil {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	asked := time.Now()
 	for name, m := range w.o.Machines(ctx, names) {
 		if m.Err == nil {
