@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/program"
 )
 
 // hostPackages are the Debian packages that local machines need on the host,
@@ -225,24 +226,46 @@ func mountsUnder(dir string) ([]string, error) {
 	return found, nil
 }
 
-// writeAtomically replaces a file of the host's: complete or not at all.
+// writeAtomically replaces a file of the host's, which may be a program:
+// complete or not at all.
 func writeAtomically(path string, data []byte, mode os.FileMode) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	file, err := os.CreateTemp(filepath.Dir(path), temporaryPrefix)
+	temporary, err := writeTemporary(filepath.Dir(path), data, mode)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(file.Name())
-	_, err = file.Write(data)
-	for _, step := range []func() error{func() error { return file.Chmod(mode) }, file.Sync, file.Close} {
-		if e := step(); err == nil {
-			err = e
+	defer os.Remove(temporary)
+	if err := syncFile(temporary); err != nil {
+		return err
+	}
+	return os.Rename(temporary, path)
+}
+
+// writeTemporary leaves nothing behind where it fails.
+func writeTemporary(dir string, data []byte, mode os.FileMode) (name string, err error) {
+	err = program.Write(func() error {
+		file, err := os.CreateTemp(dir, temporaryPrefix)
+		if err != nil {
+			return err
 		}
+		name = file.Name()
+		_, err = file.Write(data)
+		return errors.Join(err, file.Chmod(mode), file.Close())
+	})
+	if err != nil && name != "" {
+		os.Remove(name)
 	}
+	return name, err
+}
+
+// syncFile waits for the disk, apart from the writing: commands can be
+// started meanwhile.
+func syncFile(path string) error {
+	file, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	return os.Rename(file.Name(), path)
+	return errors.Join(file.Sync(), file.Close())
 }

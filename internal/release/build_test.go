@@ -19,6 +19,8 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/klauspost/compress/zstd"
+
+	"pai.dev/pai/internal/program"
 )
 
 func writeLine(log *strings.Builder, format string, args ...any) {
@@ -293,7 +295,10 @@ func untar(t *testing.T, r io.Reader, root string) []string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		replaceFile(t, filepath.Join(root, h.Name), string(data))
+		write := func() error { replaceFile(t, filepath.Join(root, h.Name), string(data)); return nil }
+		if err := program.Write(write); err != nil {
+			t.Fatal(err)
+		}
 		if err := os.Chmod(filepath.Join(root, h.Name), fs.FileMode(h.Mode)); err != nil {
 			t.Fatal(err)
 		}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/program"
 )
 
 // shell is a static busybox: the shell and the small programs of images that
@@ -65,7 +66,8 @@ func fetchShell(ctx context.Context, file string) error {
 		}
 	}
 	whole := filepath.Join(work, "whole")
-	if err := errors.Join(static(found), copyFile(found, whole), os.Chmod(whole, 0o755)); err != nil {
+	copied := program.Write(func() error { return copyFile(found, whole) })
+	if err := errors.Join(static(found), copied, os.Chmod(whole, 0o755)); err != nil {
 		return err
 	}
 	return os.Rename(whole, file)

@@ -22,6 +22,7 @@ import (
 
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/internal/program"
 )
 
 // controllers are the programs that turn a JobSet into pods, on loopback.
@@ -128,7 +129,7 @@ func findManagers(t *testing.T, dir string) map[string]string {
 	return found
 }
 
-func extractManager(t *testing.T, layer, program string) bool {
+func extractManager(t *testing.T, layer, file string) bool {
 	t.Helper()
 	f, err := os.Open(layer)
 	if err != nil {
@@ -147,12 +148,15 @@ func extractManager(t *testing.T, layer, program string) bool {
 		if filepath.Base(h.Name) != "manager" || h.Typeflag != tar.TypeReg {
 			continue
 		}
-		out, err := os.OpenFile(program, os.O_CREATE|os.O_WRONLY, 0o755)
+		err = program.Write(func() error {
+			out, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY, 0o755)
+			if err != nil {
+				return err
+			}
+			_, err = io.Copy(out, r)
+			return errors.Join(err, out.Close())
+		})
 		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = io.Copy(out, r)
-		if err := errors.Join(err, out.Close()); err != nil {
 			t.Fatal(err)
 		}
 		return true

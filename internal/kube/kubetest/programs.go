@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"pai.dev/pai/internal/program"
 )
 
 // ProgramsVariable names a folder with etcd, kube-apiserver and
@@ -97,10 +99,12 @@ func extract(layer, dir string, wanted []string) ([]string, error) {
 }
 
 func save(file string, content io.Reader) error {
-	f, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o755)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(f, content)
-	return errors.Join(err, f.Close())
+	return program.Write(func() error {
+		f, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o755)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(f, content)
+		return errors.Join(err, f.Close())
+	})
 }
