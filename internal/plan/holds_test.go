@@ -46,7 +46,7 @@ func TestWaitingKubeletsHoldNothingWrongly(t *testing.T) {
 				has[s.Target] = s.To
 			case s.Kind == KindAPIServer:
 				for machine, v := range has {
-					if minors, ok := pins.behind(v, s.To); !ok || minors > kubeletSkew {
+					if minors, ok := pins.behind(v, s.To); !ok || minors > nodeSkew {
 						t.Fatalf("the API server goes to %s while the kubelet of %s is %s", s.To, machine, v)
 					}
 				}
@@ -55,11 +55,11 @@ func TestWaitingKubeletsHoldNothingWrongly(t *testing.T) {
 		for _, s := range p.Steps {
 			nobody := !slices.Contains([]bool{busy["master"], busy["gpu-01"], busy["gpu-02"]}, true)
 			near, _ := pins.behind("v0.9-pai", s.To)
-			within := s.Kind == KindService || s.Kind == KindImages || near <= kubeletSkew
-			if left[s.ID] && (nobody || s.Target == "" && s.Kind != KindService && within && len(many) <= kubeletSkew+1) {
+			within := s.Kind == KindService || s.Kind == KindImages || near <= nodeSkew
+			if left[s.ID] && (nobody || s.Target == "" && s.Kind != KindService && within && len(many) <= nodeSkew+1) {
 				t.Errorf("%s is held up; busy: %v", s.ID, busy)
 			}
-			if left[s.ID] && len(many) <= kubeletSkew+1 && s.Target != "" && byName(in.World, s.Target) && !busy[s.Target] {
+			if left[s.ID] && len(many) <= nodeSkew+1 && s.Target != "" && byName(in.World, s.Target) && !busy[s.Target] {
 				t.Errorf("%s is held up by another machine; busy: %v", s.ID, busy)
 			}
 		}

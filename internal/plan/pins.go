@@ -63,9 +63,9 @@ func (p Pins) same(r Role, a, b pai.Version) bool {
 	return true
 }
 
-// kubeletSkew is how many upstream minors a kubelet may be behind the API
-// server (Kubernetes' version skew policy).
-const kubeletSkew = 3
+// nodeSkew is how many upstream minors a kubelet and a kube-proxy may be behind
+// the API server (Kubernetes' version skew policy).
+const nodeSkew = 3
 
 // behind is how many upstream minors a is behind b; ok is false where one of
 // them is not known.

@@ -132,7 +132,8 @@ func TestVersionsFitAtEveryMoment(t *testing.T) {
 	})
 }
 
-// age leaves the kubelets of some workers behind, within the skew.
+// age leaves some workers behind, within the skew: what runs their pods, or
+// kube-proxy alone, as after a run that was killed between the two.
 func age(t *rapid.T, in Input) {
 	for i := range in.World.Machines {
 		m := &in.World.Machines[i]
@@ -141,9 +142,42 @@ func age(t *rapid.T, in Input) {
 		}
 		now := slices.IndexFunc(in.Releases, func(r release.Manifest) bool { return r.Kubernetes.Version == in.World.Current.Kubernetes })
 		old := in.Releases[max(0, now-rapid.SampledFrom([]int{3, 1, 2, 0}).Draw(t, "minors"))].Kubernetes.Version
-		for _, r := range []Role{RoleRuntime, RoleKubelet, RoleKubeProxy} {
+		roles := []Role{RoleRuntime, RoleKubelet, RoleKubeProxy}
+		if rapid.Bool().Draw(t, "kube-proxy alone") {
+			roles = roles[2:]
+		}
+		for _, r := range roles {
 			m.Roles[r] = RoleState{Link: old, Running: old}
 		}
+	}
+}
+
+// An API server waits for whatever on a machine would be too old for it: each
+// of the kubelet and kube-proxy by itself, since one follows the other.
+func TestAPIServerWaitsForWhatIsTooOld(t *testing.T) {
+	releases := manyReleases(7)
+	behind := map[string][]Role{
+		"the machine":      {RoleRuntime, RoleKubelet, RoleKubeProxy},
+		"kube-proxy alone": {RoleKubeProxy},
+	}
+	for name, roles := range behind {
+		t.Run(name, func(t *testing.T) {
+			in := running(releases, "v0.14", "master", "gpu-01")
+			for _, r := range roles {
+				in.World.Machines[1].Roles[r] = RoleState{Link: "v0.11-pai", Running: "v0.11-pai"}
+			}
+			p, err := Upgrade(in, Target{Release: "v0.15", KubernetesOnly: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			i := slices.IndexFunc(p.Steps, func(s Step) bool { return s.Kind == KindAPIServer })
+			waits := p.Steps[i].After
+			for _, r := range roles[len(roles)-min(2, len(roles)):] {
+				if id := StepID("kubernetes/v0.14-pai/machine/gpu-01/" + string(r)); !slices.Contains(waits, id) {
+					t.Errorf("%s waits for %v, not for %s", p.Steps[i].ID, waits, id)
+				}
+			}
+		})
 	}
 }
 
@@ -163,7 +197,7 @@ func skew(w World, pins Pins) string {
 			if v == "" {
 				continue
 			}
-			allowed := kubeletSkew
+			allowed := nodeSkew
 			if r == RoleControllerManager || r == RoleScheduler {
 				allowed = 1
 			}

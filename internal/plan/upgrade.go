@@ -75,7 +75,7 @@ type upgrade struct {
 	world    World         // as the steps so far leave it
 	steps    []Step
 	gate     []StepID // what the next hop waits for
-	kubelets []Step   // all kubelets moved so far
+	bound    []Step   // the steps so far that move what may not be too old for an API server
 }
 
 // add appends the steps of one hop and makes them wait for the gate.
@@ -85,8 +85,8 @@ func (u *upgrade) add(steps []Step, gate []StepID) {
 }
 
 // stragglers plans what is behind without being part of a hop: what an earlier
-// run left half-done, and machines whose kubelet would be too old for the first
-// API server of the way.
+// run left half-done, and machines where something would be too old for the
+// first API server of the way.
 func (u *upgrade) stragglers(hops []Hop) error {
 	both := u.target.KubernetesOnly == u.target.ServicesOnly
 	current := u.world.Current
@@ -104,7 +104,7 @@ func (u *upgrade) stragglers(hops []Hop) error {
 				return err
 			}
 			u.add(steps, nil)
-			u.kubelets = kubeletsIn(steps)
+			u.bound = boundIn(steps)
 		}
 	}
 	moves := slices.ContainsFunc(hops, func(h Hop) bool { return h.Kind == HopServices })
@@ -134,7 +134,7 @@ func (u *upgrade) kubernetesHop(h Hop) error {
 	}
 	u.add(steps, u.gate)
 	u.gate = []StepID{StepID("kubernetes/" + string(h.To) + "/cluster/record")}
-	u.kubelets = append(u.kubelets, kubeletsIn(steps)...)
+	u.bound = append(u.bound, boundIn(steps)...)
 	return nil
 }
 
@@ -194,27 +194,29 @@ func (in Input) migrationsTo(to pai.Version) []release.Migration {
 	return list
 }
 
-// tooOldFor names the machines whose kubelet could not serve under an API
-// server of a version. What is not known counts as too old.
+// tooOldFor names the machines where a kubelet or a kube-proxy is too old for
+// an API server of a version. What is not known counts as too old.
 func (u *upgrade) tooOldFor(version pai.Version) map[string]bool {
 	names := map[string]bool{}
 	for _, m := range u.world.Machines {
-		has := m.Roles[RoleKubelet].version()
-		if !m.Joined || has == "" {
-			continue // it joins with the version of the hop
-		}
-		if !u.serves(version, has) {
-			names[m.Name] = true
+		for _, r := range []Role{RoleKubelet, RoleKubeProxy} {
+			has := m.Roles[r].version()
+			if !m.Joined || has == "" {
+				continue // it begins with the version of the hop
+			}
+			if !u.serves(version, has) {
+				names[m.Name] = true
+			}
 		}
 	}
 	return names
 }
 
-// serves reports whether an API server of a version serves a kubelet. What is
-// not known is not served.
-func (u *upgrade) serves(version, kubelet pai.Version) bool {
-	minors, ok := u.pins.behind(kubelet, version)
-	return ok && minors <= kubeletSkew
+// serves reports whether an API server of a version serves a kubelet or a
+// kube-proxy of another. What is not known is not served.
+func (u *upgrade) serves(version, node pai.Version) bool {
+	minors, ok := u.pins.behind(node, version)
+	return ok && minors <= nodeSkew
 }
 
 // withoutImages leaves steps out that import images where nothing else is
@@ -226,11 +228,11 @@ func withoutImages(steps []Step) []Step {
 	return nil
 }
 
-// tooOldUnless lists the steps without which a kubelet would be too old for an
-// API server of a version: any of them may be left waiting for an idle machine.
+// tooOldUnless lists the steps without which something would be too old for
+// an API server of a version: any of them may be left waiting for an idle machine.
 func (u *upgrade) tooOldUnless(version pai.Version) []StepID {
 	var ids []StepID
-	for _, s := range u.kubelets {
+	for _, s := range u.bound {
 		if !u.serves(version, s.From) {
 			ids = append(ids, s.ID)
 		}
@@ -238,8 +240,10 @@ func (u *upgrade) tooOldUnless(version pai.Version) []StepID {
 	return ids
 }
 
-func kubeletsIn(steps []Step) []Step {
-	return slices.DeleteFunc(slices.Clone(steps), func(s Step) bool { return s.Kind != KindKubelet })
+// boundIn keeps the steps that move a kubelet or a kube-proxy. Either follows
+// the other, so each has to be waited for.
+func boundIn(steps []Step) []Step {
+	return slices.DeleteFunc(slices.Clone(steps), func(s Step) bool { return s.Kind != KindKubelet && s.Role != RoleKubeProxy })
 }
 
 // last lists the service steps that no other waits for.
