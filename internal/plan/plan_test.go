@@ -106,30 +106,48 @@ func TestPlanConvergesFromAnyInterruption(t *testing.T) {
 
 // In whatever order an executor does the steps, at no moment are two versions
 // side by side that Kubernetes does not allow side by side, and nothing goes
-// to an older version.
+// to an older version. That holds as well for a run that is killed anywhere
+// and gone on with, to the same goal or to another.
 func TestVersionsFitAtEveryMoment(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := drawInput(t)
 		if in.World.ClusterID != "" && rapid.Bool().Draw(t, "straggler") {
 			age(t, in)
 		}
-		goal := drawGoal(t, in)
-		p, err := goal(in)
-		if err != nil {
-			t.Skip("no way")
-		}
-		pins, w := PinsOf(in.Releases), in.World
-		for _, s := range linear(t, p) {
-			before := w
-			w = w.After([]Step{s}, in.Digests)
-			if s.From != "" && s.To != "" && s.To.Less(s.From) {
-				t.Fatalf("%s goes back from %s to %s", s.ID, s.From, s.To)
-			}
-			if problem := skew(w, pins); problem != "" && skew(before, pins) == "" {
-				t.Fatalf("after %s: %s", s.ID, problem)
-			}
-		}
+		fitting(t, &in, drawGoal(t, in), rapid.Bool().Draw(t, "killed"))
 	})
+}
+
+// fitting carries a plan out and looks at the versions after each step; where
+// it is killed, another takes its place until one comes to its end.
+func fitting(t *rapid.T, in *Input, goal func(Input) (Plan, error), killed bool) {
+	p, err := goal(*in)
+	if err != nil {
+		return // no way there
+	}
+	order := linear(t, p)
+	if killed {
+		order = order[:rapid.IntRange(0, len(order)).Draw(t, "killed after")]
+	}
+	pins := PinsOf(in.Releases)
+	for _, s := range order {
+		before := in.World
+		in.World = before.After([]Step{s}, in.Digests)
+		if s.From != "" && s.To != "" && s.To.Less(s.From) {
+			t.Fatalf("%s goes back from %s to %s", s.ID, s.From, s.To)
+		}
+		if problem := skew(in.World, pins); problem != "" && skew(before, pins) == "" {
+			t.Fatalf("after %s: %s", s.ID, problem)
+		}
+	}
+	if !killed {
+		return
+	}
+	in.World.APIReachable = in.World.ClusterID != ""
+	if in.World.Current.Kubernetes != "" && rapid.Bool().Draw(t, "another goal") {
+		goal = drawGoal(t, *in)
+	}
+	fitting(t, in, goal, rapid.Bool().Draw(t, "killed again"))
 }
 
 // age leaves some workers behind, within the skew: what runs their pods, or
