@@ -100,7 +100,7 @@ func (b *Bundle) checkSignature(trusted []ed25519.PublicKey) error {
 	}
 	return &pai.Error{Code: pai.CodeRefused, Message: fmt.Sprintf("bundle %s is refused", b.dir),
 		Err:  fmt.Errorf("it is signed by %s, which is not trusted", strings.Join(signers, " and ")),
-		Next: "if you trust whoever has this key, add it to cluster.common.trusted-bundle-keys, or give it with --key"}
+		Next: "if you trust whoever has this key, add it to cluster.common.trusted-bundle-keys, or give it with --key; where PAI's source is, `paictl release build` signs it with yours"}
 }
 
 func trusts(trusted []ed25519.PublicKey, signer ed25519.PublicKey) bool {
