@@ -7,8 +7,8 @@ import "pai.dev/pai/internal/pai"
 //
 // What the same machine still needs waits with it. Everything else goes on: a
 // kubelet may be older than the control plane. How much older is the planner's
-// to say: an API server is made to wait only for the kubelets that it could
-// not serve, and for those it does wait.
+// to say: an API server is made to wait for what it could not serve, and only
+// for that.
 func Holds(waiting, next Step) bool {
 	return waiting.Target == next.Target || next.Kind == KindAPIServer || next.Kind == KindRestore
 }

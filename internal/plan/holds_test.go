@@ -11,7 +11,8 @@ import (
 
 // TestWaitingKubeletsHoldNothingWrongly leaves machines waiting, whichever, in
 // upgrades over many releases: the control plane and all others go on, and no
-// API server is started that could not serve a kubelet that was left behind.
+// API server is started that could not serve a kubelet or a kube-proxy that
+// was left behind.
 func TestWaitingKubeletsHoldNothingWrongly(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -26,9 +27,15 @@ func TestWaitingKubeletsHoldNothingWrongly(t *testing.T) {
 		for _, m := range in.World.Machines {
 			busy[m.Name] = rapid.Bool().Draw(t, m.Name)
 		}
-		has := map[string]pai.Version{}
+		type on struct {
+			machine string
+			role    Role
+		}
+		has := map[on]pai.Version{}
 		for _, m := range in.World.Machines {
-			has[m.Name] = m.Roles[RoleKubelet].version()
+			for _, r := range []Role{RoleKubelet, RoleKubeProxy} {
+				has[on{m.Name, r}] = m.Roles[r].version()
+			}
 		}
 		pins := PinsOf(many)
 		left := map[StepID]bool{} // waits, or is held up
@@ -43,11 +50,13 @@ func TestWaitingKubeletsHoldNothingWrongly(t *testing.T) {
 			switch {
 			case held:
 			case s.Kind == KindKubelet:
-				has[s.Target] = s.To
+				has[on{s.Target, RoleKubelet}] = s.To
+			case s.Role == RoleKubeProxy:
+				has[on{s.Target, RoleKubeProxy}] = s.To
 			case s.Kind == KindAPIServer:
-				for machine, v := range has {
+				for one, v := range has {
 					if minors, ok := pins.behind(v, s.To); !ok || minors > nodeSkew {
-						t.Fatalf("the API server goes to %s while the kubelet of %s is %s", s.To, machine, v)
+						t.Fatalf("the API server goes to %s while the %s of %s is %s", s.To, one.role, one.machine, v)
 					}
 				}
 			}
