@@ -23,8 +23,10 @@ say() { printf '%s %s\n' "$1" "$2"; }
 say began "$(date +%s.%N)"
 
 # Look-ups may take long, and are waited for at the end.
-names=$(mktemp)
-trap 'rm -f "$names"' EXIT
+scratch=${SCRATCH:-$(mktemp -d)}
+mkdir -p "$scratch"
+trap 'rm -rf "$scratch"' EXIT
+names=$scratch/names
 lookup() {
     before=$(date +%s%N); code=0
     address=$(timeout 3 getent ahostsv4 "$1" | { read -r a _ || :; echo "${a:-}"; }) || code=$?

@@ -110,9 +110,7 @@ func (c *cluster) apiServer(ctx context.Context, s plan.Step) error {
 // running servers read the new files by themselves.
 func (c *cluster) renewBeforeHop(ctx context.Context, h machine.Host, v pai.Version) error {
 	_, err := c.kubeadm(ctx, h, v, `
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-quietly() { "$@" >"$log" 2>&1 || { cat "$log" >&2; exit 1; }; }
+`+quietly+`
 `+renewCertificates+apiNameInKubeconfigs(c.Config.Kubernetes.APIServersPort))
 	if err != nil {
 		return fmt.Errorf("renew the cluster's certificates: %w", err)

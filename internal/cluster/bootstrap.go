@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 	"text/template"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -15,6 +16,8 @@ import (
 
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 )
 
@@ -64,14 +67,9 @@ func (c *cluster) bootstrap(ctx context.Context, s plan.Step) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.kubeadm(ctx, h, s.To, `
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-for phase in "upload-config all" bootstrap-token; do
-    "$kubeadm" init phase $phase --config "$config" >"$log" 2>&1 || { grep -v token "$log" >&2; exit 1; }
-done`)
-	if err != nil {
-		return fmt.Errorf("write kubeadm's configuration into the cluster: %w", err)
+	// With this the administrator gets the rights by which we write the rest.
+	if err := c.kubeadmPhases(ctx, h, s.To, "bootstrap-token", "upload-config kubelet"); err != nil {
+		return err
 	}
 	k, err := c.Kube(ctx)
 	if err != nil {
@@ -83,6 +81,20 @@ done`)
 	}
 	if _, err := k.Apply(ctx, objects, kube.ApplyOptions{Inventory: bootstrapInventory}); err != nil {
 		return fmt.Errorf("write what the cluster needs into the API: %w", err)
+	}
+	// Last of all the version, by which the step is known to be done.
+	return c.kubeadmPhases(ctx, h, s.To, "upload-config kubeadm")
+}
+
+// kubeadmPhases runs phases that write into the API.
+func (c *cluster) kubeadmPhases(ctx context.Context, h machine.Host, v pai.Version, phases ...string) error {
+	var script strings.Builder
+	for _, phase := range phases {
+		fmt.Fprintf(&script, `
+log=$("$kubeadm" init phase %s --config "$config" 2>&1) || { printf '%%s\n' "$log" | grep -v token >&2; exit 1; }`, phase)
+	}
+	if _, err := c.kubeadm(ctx, h, v, script.String()); err != nil {
+		return fmt.Errorf("write kubeadm's configuration into the cluster: %w", err)
 	}
 	return nil
 }

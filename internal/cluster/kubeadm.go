@@ -103,7 +103,8 @@ func (c *cluster) componentFlags(ctx context.Context, h machine.Host, v pai.Vers
 		phase, manifest = "etcd local", "etcd"
 	}
 	out, err := c.kubeadm(ctx, h, v, fmt.Sprintf(`
-dir=$(mktemp -d)
+dir=${SCRATCH:-$(mktemp -d)}
+mkdir -p -m 0700 "$dir"
 trap 'rm -rf "$dir"' EXIT
 KUBEADM_INIT_DRYRUN_DIR="$dir" "$kubeadm" init phase %s --config "$config" --dry-run >"$dir/log" 2>&1 || { cat "$dir/log" >&2; exit 1; }
 cat "$dir/%s.yaml"`, phase, manifest))

@@ -83,9 +83,7 @@ func (c *cluster) pki(ctx context.Context, s plan.Step) error {
 		renew = "rm -f " + pkiDir + "/apiserver.crt " + pkiDir + "/apiserver.key"
 	}
 	_, err = c.kubeadm(ctx, h, s.To, renew+`
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-quietly() { "$@" >"$log" 2>&1 || { cat "$log" >&2; exit 1; }; }
+`+quietly+`
 quietly "$kubeadm" init phase certs all --config "$config"
 for who in admin super-admin controller-manager scheduler; do
     quietly "$kubeadm" init phase kubeconfig "$who" --config "$config"
@@ -97,6 +95,9 @@ install -m 0644 `+pkiDir+`/ca.crt `+caFile)
 	}
 	return nil
 }
+
+// quietly is a shell function that shows what a command prints only if it fails.
+const quietly = `quietly() { log=$("$@" 2>&1) || { printf '%s\n' "$log" >&2; exit 1; }; }`
 
 // oldCertificates is an awk program that reads `kubeadm certs check-expiration`
 // and succeeds when any certificate has a third of a year or less left. The

@@ -1,12 +1,14 @@
 package machine_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -200,6 +202,45 @@ func (s *testSSHD) killConnections(t *testing.T) {
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 			t.Fatal(err)
 		}
+	}
+}
+
+// Nothing is left of what a script kept in its folder, however it ends.
+func TestRunLeavesNoScratch(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Skip("needs root: the folder is in /run")
+	}
+	for name, script := range map[string]string{"it ends": "true", "it fails": "exit 1", "it is cut off": "sleep 60"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sshd := startSSHD(t)
+			host := sshd.dial(t)
+			said, saying := io.Pipe()
+			ended := make(chan error, 1)
+			go func() {
+				_, err := host.Run(t.Context(), machine.Command{Script: "mkdir $SCRATCH; echo x >$SCRATCH/file; echo $SCRATCH\n" + script, Stdout: saying})
+				ended <- err
+			}()
+			line, err := bufio.NewReader(said).ReadString('\n')
+			scratch := strings.TrimSpace(line)
+			if err != nil || scratch == "" {
+				t.Fatalf("the script said %q, %v", line, err)
+			}
+			if name == "it is cut off" {
+				sshd.killConnections(t)
+			}
+			if err := <-ended; (err == nil) != (name == "it ends") {
+				t.Errorf("the script ended with %v", err)
+			}
+			deadline := time.Now().Add(10 * time.Second)
+			for _, err = os.Stat(scratch); err == nil && time.Now().Before(deadline); _, err = os.Stat(scratch) {
+				time.Sleep(20 * time.Millisecond)
+			}
+			if !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%s is still there: %v", scratch, err)
+			}
+		})
 	}
 }
 

@@ -41,7 +41,9 @@ type Host interface {
 
 // Command is a shell script to run on a machine, as root.
 type Command struct {
-	// Script is run by /bin/sh with "set -eu" in front of it.
+	// Script is run by /bin/sh with "set -eu" in front of it. $SCRATCH names a
+	// folder that it may make; nothing is left of it once the script has ended,
+	// or was killed because the connection ended.
 	Script string
 	// Stdin may be nil.
 	Stdin io.Reader

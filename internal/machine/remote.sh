@@ -30,9 +30,11 @@ pump() {
 guard() {
     pid='' gone=''
     trap 'gone=1; kill_script' TERM
+    # A folder that the script may make. It is killed without a chance to tidy up.
+    scratch="/run/pai-script.$$"
     # A command in the background gets /dev/null, unless told otherwise.
     exec 3<&0
-    setsid sh -c '
+    SCRATCH="$scratch" setsid sh -c '
         script=$(dd bs="$1" count=1 iflag=fullblock status=none)
         set -eu
         eval "$script"
@@ -45,6 +47,7 @@ guard() {
         # Else a signal ended the wait, not the script.
         kill -0 "$pid" 2>/dev/null || break
     done
+    [ ! -e "$scratch" ] || rm -rf -- "$scratch"
     trap '' USR1
     kill -USR1 0
     exit "$code"

@@ -152,14 +152,15 @@ func applySecret(ctx context.Context, c *kube.Client, name string, kind corev1.S
 	for key, value := range data {
 		content[key] = base64.StdEncoding.EncodeToString(value)
 	}
-	namespace := &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": pai.SystemNamespace},
-	}}
+	// The namespace itself is written by whoever brings the cluster up.
+	if err := c.EnsureNamespace(ctx, pai.SystemNamespace); err != nil {
+		return err
+	}
 	secret := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "v1", "kind": "Secret", "type": string(kind), "data": content,
 		"metadata": map[string]any{"namespace": pai.SystemNamespace, "name": name},
 	}}
-	if _, err := c.Apply(ctx, []*unstructured.Unstructured{namespace, secret}, kube.ApplyOptions{}); err != nil {
+	if _, err := c.Apply(ctx, []*unstructured.Unstructured{secret}, kube.ApplyOptions{}); err != nil {
 		return fmt.Errorf("write secret %s: %w", name, err)
 	}
 	return nil

@@ -13,9 +13,11 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"pai.dev/pai/internal/job"
+	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/kube/kubetest"
 	"pai.dev/pai/internal/pai"
 )
@@ -274,6 +276,12 @@ func TestSecretsStayUnlessTheyMustChange(t *testing.T) {
 	t.Parallel()
 	c := kubetest.Start(t).Client
 	ctx := t.Context()
+	namespace := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": pai.SystemNamespace},
+	}}
+	if _, err := c.Apply(ctx, []*unstructured.Unstructured{namespace}, kube.ApplyOptions{Inventory: "of-the-cluster"}); err != nil {
+		t.Fatal(err)
+	}
 	b := Bootstrap{Addresses: []string{"10.1.2.3"}, Port: 9186}
 	first, err := EnsureSecrets(ctx, c, b)
 	if err != nil {
@@ -322,5 +330,9 @@ func TestSecretsStayUnlessTheyMustChange(t *testing.T) {
 	before = cert()
 	if _, err := ensureSecrets(ctx, c, b, time.Now().Add(leafLife*3/4)); err != nil || cert() == before {
 		t.Errorf("the certificate was not renewed in time: %v", err)
+	}
+	if is, err := c.Clientset().CoreV1().Namespaces().Get(ctx, pai.SystemNamespace, metav1.GetOptions{}); err != nil ||
+		is.Annotations[kube.AnnotationInventory] != "of-the-cluster" {
+		t.Errorf("the namespace was taken from who made it: %v, %v", is.Annotations, err)
 	}
 }

@@ -1,0 +1,50 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/plan"
+)
+
+// The version that kubeadm keeps in the cluster says that the step is done. A
+// run that ends before all the rest was written must not have written it.
+func TestBootstrapWritesTheVersionLast(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig()
+	away := errors.New("the API went away")
+	var phases []string
+	c := &cluster{Deps: Deps{
+		Config: cfg,
+		Hosts:  map[string]machine.Host{cfg.Master().Hostname: hostWithVersion{}},
+		Kube:   func(context.Context) (*kube.Client, error) { return nil, away },
+		Kubeadm: func(_ context.Context, _ []byte, script string) (string, error) {
+			for line := range strings.Lines(script) {
+				if _, phase, found := strings.Cut(line, `"$kubeadm" init phase `); found {
+					phase, _, _ = strings.Cut(phase, " --config")
+					phases = append(phases, phase)
+				}
+			}
+			return "", nil
+		},
+	}}
+	if err := c.bootstrap(t.Context(), plan.Step{Kind: plan.KindBootstrap, To: "v0.10-pai"}); !errors.Is(err, away) {
+		t.Fatalf("bootstrap ended with %v", err)
+	}
+	if want := []string{"bootstrap-token", "upload-config kubelet"}; !slices.Equal(phases, want) {
+		t.Errorf("kubeadm's phases before the API went away were %q, want %q", phases, want)
+	}
+}
+
+// hostWithVersion is a machine that has one version and is asked for nothing else.
+type hostWithVersion struct{ machine.Host }
+
+func (hostWithVersion) ReadFile(context.Context, string) ([]byte, error) {
+	return json.Marshal(installed{Kubernetes: "v0.10-pai", Upstream: "v1.36.3"})
+}
