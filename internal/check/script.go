@@ -24,7 +24,7 @@ say began "$(date +%s.%N)"
 
 # Look-ups may take long, and are waited for at the end.
 scratch=${SCRATCH:-$(mktemp -d)}
-mkdir -p "$scratch"
+mkdir -p -m 0700 "$scratch"
 trap 'rm -rf "$scratch"' EXIT
 names=$scratch/names
 lookup() {

@@ -240,8 +240,8 @@ func (u *upgrade) tooOldUnless(version pai.Version) []StepID {
 	return ids
 }
 
-// boundIn keeps the steps that move a kubelet or a kube-proxy. Either follows
-// the other, so each has to be waited for.
+// boundIn keeps the steps that move a kubelet or a kube-proxy. A kube-proxy
+// goes after its kubelet, so to wait for the kubelet is not enough.
 func boundIn(steps []Step) []Step {
 	return slices.DeleteFunc(slices.Clone(steps), func(s Step) bool { return s.Kind != KindKubelet && s.Role != RoleKubeProxy })
 }
