@@ -1,5 +1,5 @@
 // Command mutants shows that the tests bite: it puts the faults listed in
-// mutants.yaml into a copy of this repository, one at a time, runs the tests
+// faults/, one file for each package, into a copy of this repository, one at a time, runs the tests
 // that should notice, and prints which did.
 //
 // A fault is an exact text of one file and what stands there instead. A text
@@ -9,7 +9,7 @@ package main
 
 import (
 	"context"
-	_ "embed"
+	"embed"
 	"errors"
 	"flag"
 	"fmt"
@@ -34,11 +34,11 @@ func main() {
 	}
 }
 
-//go:embed mutants.yaml
-var list []byte
+//go:embed faults/*.yaml
+var lists embed.FS
 
 func run(ctx context.Context, only, save string) error {
-	mutants, err := parse(list)
+	mutants, err := parse(lists)
 	if err != nil {
 		return err
 	}

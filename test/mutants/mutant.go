@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,19 +28,40 @@ type mutant struct {
 	Run     string `yaml:"run"`     // -run of go test; default all
 }
 
-func parse(data []byte) ([]mutant, error) {
+// parse reads the files of a folder of faults, in the order of their names.
+func parse(lists fs.FS) ([]mutant, error) {
+	files, err := fs.Glob(lists, "faults/*.yaml")
+	if err != nil {
+		return nil, err
+	}
+	var mutants []mutant
+	seen := map[string]bool{}
+	for _, name := range files {
+		listed, err := parseFile(lists, name)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range listed {
+			if m.Name == "" || m.Fault == "" || m.File == "" || m.Find == "" || m.Package == "" || m.Find == m.Replace || seen[m.Name] {
+				return nil, fmt.Errorf("%s: fault %q is incomplete, changes nothing, or is a duplicate", name, m.Name)
+			}
+			seen[m.Name] = true
+		}
+		mutants = append(mutants, listed...)
+	}
+	return mutants, nil
+}
+
+func parseFile(lists fs.FS, name string) ([]mutant, error) {
+	data, err := fs.ReadFile(lists, name)
+	if err != nil {
+		return nil, err
+	}
 	var mutants []mutant
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
 	if err := dec.Decode(&mutants); err != nil {
-		return nil, fmt.Errorf("read the list: %w", err)
-	}
-	seen := map[string]bool{}
-	for _, m := range mutants {
-		if m.Name == "" || m.Fault == "" || m.File == "" || m.Find == "" || m.Package == "" || m.Find == m.Replace || seen[m.Name] {
-			return nil, fmt.Errorf("the fault %q is incomplete, changes nothing, or is there twice", m.Name)
-		}
-		seen[m.Name] = true
+		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	return mutants, nil
 }

@@ -11,7 +11,7 @@ import (
 // TestListIsCurrent applies every fault of the list without running tests:
 // each text is there exactly once.
 func TestListIsCurrent(t *testing.T) {
-	mutants, err := parse(list)
+	mutants, err := parse(lists)
 	if err != nil {
 		t.Fatal(err)
 	}
