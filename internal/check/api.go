@@ -95,7 +95,7 @@ func etcdRole(m plan.Machine) (plan.Role, bool) {
 }
 
 func readEtcd(ctx context.Context, in Input) (cluster.EtcdStatus, error) {
-	master := in.Config.Master().Hostname
+	master := in.Config.ControlPlane().Hostname
 	for _, m := range in.World.Machines {
 		if m.Name != master {
 			continue

@@ -124,7 +124,7 @@ func (w *world) needs(ctx context.Context, m config.Machine) (map[string]int64, 
 	if !slices.Contains(o.Images, b.Digest()) {
 		n["/var/lib/containerd"] = (1 + unpacks) * images // as they came, and unpacked
 	}
-	if _, runs := etcdRole(o); m.ControlPlane() && runs {
+	if _, runs := etcdRole(o); m.IsControlPlane() && runs {
 		data := int64(etcdGuess)
 		if status, err := w.api.etcd.get(ctx); err == nil { // that it says nothing, the check etcd reports
 			data = status.Size

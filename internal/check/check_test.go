@@ -55,7 +55,7 @@ func (mute) ReadFile(context.Context, string) ([]byte, error) { return nil, errT
 
 func testConfig() *config.Config {
 	c := &config.Config{}
-	c.Layout.MachineList = []config.Machine{{Hostname: "m1", HostIP: "10.0.0.1", Username: "root", Role: config.RoleMaster}}
+	c.Layout.MachineList = []config.Machine{{Hostname: "m1", HostIP: "10.0.0.1", Username: "root", Role: config.RoleControlPlane}}
 	c.Services.Cluster.Common.ClusterID = "lab"
 	return c
 }

@@ -37,7 +37,7 @@ const (
 
 // clocks compares each machine's clock with the control plane's.
 func clocks(ctx context.Context, w *world) []Result {
-	master := w.Config.Master().Hostname
+	master := w.Config.ControlPlane().Hostname
 	if w.Hosts[master] == nil {
 		return []Result{unknown(master, errNoMachine)} // and there is nothing to compare with
 	}
@@ -152,7 +152,7 @@ func memoryOf(m config.Machine, f machineFacts) Result {
 		return unknown(m.Hostname, fmt.Errorf("it did not say how much memory it has"))
 	}
 	need, what := int64(spareMemory), "to go on working"
-	if m.ControlPlane() {
+	if m.IsControlPlane() {
 		need += max(f.ControlPlaneRSS, 512<<20)
 		what = "while a second API server and etcd run beside the first"
 	}
@@ -197,7 +197,7 @@ func portsOf(m config.Machine, f machineFacts, needed []port) Result {
 	}
 	var taken []string
 	for _, l := range f.Listeners {
-		i := slices.IndexFunc(needed, func(p port) bool { return p.Number == l.Port && (m.ControlPlane() || !p.ControlPlane) })
+		i := slices.IndexFunc(needed, func(p port) bool { return p.Number == l.Port && (m.IsControlPlane() || !p.ControlPlane) })
 		if i < 0 || l.Where == "pod" || strings.HasPrefix(l.Program, "/opt/pai/") {
 			continue
 		}

@@ -108,7 +108,7 @@ func TestRoom(t *testing.T) {
 
 func TestMemory(t *testing.T) {
 	t.Parallel()
-	master, worker := config.Machine{Hostname: "m1", Role: config.RoleMaster}, config.Machine{Hostname: "m2", Role: config.RoleWorker}
+	master, worker := config.Machine{Hostname: "m1", Role: config.RoleControlPlane}, config.Machine{Hostname: "m2", Role: config.RoleWorker}
 	const m = 1 << 20
 	judgements(t, []judged{
 		{"enough", memoryOf(master, machineFacts{MemoryTotal: 8192 * m, MemoryAvailable: 4096 * m, ControlPlaneRSS: 900 * m}), OK, "4.0 GiB of 8.0 GiB"},
@@ -122,7 +122,7 @@ func TestMemory(t *testing.T) {
 func TestPorts(t *testing.T) {
 	t.Parallel()
 	needed := []port{{2379, "etcd", true}, {10250, "kubelet", false}, {9100, "node-exporter", false}}
-	master, worker := config.Machine{Hostname: "m1", Role: config.RoleMaster}, config.Machine{Hostname: "m2", Role: config.RoleWorker}
+	master, worker := config.Machine{Hostname: "m1", Role: config.RoleControlPlane}, config.Machine{Hostname: "m2", Role: config.RoleWorker}
 	on := func(l ...listener) machineFacts { return machineFacts{ListenersKnown: true, Listeners: l} }
 	judgements(t, []judged{
 		{"free", portsOf(master, on(), needed), OK, ""},

@@ -153,12 +153,12 @@ func generateConfig(ctx context.Context, env *Env, dir string, a config.Answers)
 
 // askMachines asks every machine what it is, side by side. All that fail are
 // named at once.
-func askMachines(ctx context.Context, env *Env, clusterID string, targets []config.Machine) ([]config.Found, error) {
+func askMachines(ctx context.Context, env *Env, clusterID string, targets []config.Machine) ([]config.FoundMachine, error) {
 	clusterDir := env.dirs().ClusterDir(clusterID)
 	if err := os.MkdirAll(clusterDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the cluster's folder: %w", err)
 	}
-	found, failed := make([]config.Found, len(targets)), make([]error, len(targets))
+	found, failed := make([]config.FoundMachine, len(targets)), make([]error, len(targets))
 	var wg sync.WaitGroup
 	for i, m := range targets {
 		wg.Go(func() {
@@ -187,20 +187,20 @@ func askMachines(ctx context.Context, env *Env, clusterID string, targets []conf
 	return nil, pai.Errorf(pai.CodeFailed, next, "%d of %d machines could not be asked", len(all), len(targets))
 }
 
-func askMachine(ctx context.Context, m config.Machine, knownHosts string) (config.Found, error) {
+func askMachine(ctx context.Context, m config.Machine, knownHosts string) (config.FoundMachine, error) {
 	host, err := machine.Dial(ctx, machine.Target{
 		Name: m.HostIP, Address: m.HostIP, Port: m.SSHPort, User: m.Username,
 		KeyFile: m.KeyfilePath, Password: m.Password.Reveal(), KnownHosts: knownHosts,
 	})
 	if err != nil {
-		return config.Found{}, err
+		return config.FoundMachine{}, err
 	}
 	defer host.Close()
 	hw, err := machine.AskHardware(ctx, host)
 	if err != nil {
-		return config.Found{}, err
+		return config.FoundMachine{}, err
 	}
-	f := config.Found{Machine: m, Hostname: hw.Hostname, Cores: hw.Cores, MemoryMiB: hw.MemoryMiB, GPUs: hw.GPUs, OS: hw.OS}
+	f := config.FoundMachine{Machine: m, Hostname: hw.Hostname, Cores: hw.Cores, MemoryMiB: hw.MemoryMiB, GPUs: hw.GPUs, OS: hw.OS}
 	for _, d := range hw.Disks {
 		f.Disks = append(f.Disks, fmt.Sprintf("%s %d GB", d.Name, d.Bytes/1e9))
 	}

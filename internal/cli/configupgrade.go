@@ -47,10 +47,10 @@ listed afterwards, with code 1. Run again, it changes nothing.`,
 
 // configUpgradeResult is what `config upgrade -o json` prints.
 type configUpgradeResult struct {
-	FromSchema int             `json:"fromSchema"`
-	ToSchema   int             `json:"toSchema"`
-	DryRun     bool            `json:"dryRun"`
-	Changes    []config.Change `json:"changes"`
+	FromSchema int           `json:"fromSchema"`
+	ToSchema   int           `json:"toSchema"`
+	DryRun     bool          `json:"dryRun"`
+	Changes    []config.Edit `json:"changes"`
 	// Former is the folder that the former files are in; none where nothing changed.
 	Former string      `json:"former,omitempty"`
 	Check  checkResult `json:"check"`
@@ -72,7 +72,7 @@ func upgradeConfig(env *Env, dir string, to pai.Version, dryRun bool) error {
 	if err != nil {
 		return err
 	}
-	u, err := config.Upgrade(dir, config.Aim{
+	u, err := config.Upgrade(dir, config.MigrationTarget{
 		Schema: row.Configuration.Schema, TrustedKey: trusted,
 		Pair: pai.Pair{Services: row.Services.Version, Kubernetes: row.Kubernetes.Version},
 	})
@@ -82,7 +82,7 @@ func upgradeConfig(env *Env, dir string, to pai.Version, dryRun bool) error {
 	c, report := u.Check(known...)
 	result := configUpgradeResult{
 		FromSchema: u.From, ToSchema: u.To, DryRun: dryRun,
-		Changes: append([]config.Change{}, u.Changes...), Check: newCheckResult(dir, c, report),
+		Changes: append([]config.Edit{}, u.Changes...), Check: newCheckResult(dir, c, report),
 	}
 	if !dryRun {
 		if result.Former, err = u.Write(); err != nil {

@@ -34,7 +34,7 @@ func (s *oneJob) status() job.Status {
 }
 
 func (s *oneJob) Submit(_ context.Context, sub rest.Submission) (rest.Submitted, error) {
-	j, warnings, err := job.Parse(sub.Protocol, job.Options{VirtualCluster: sub.VirtualCluster})
+	j, warnings, err := job.Parse(sub.Protocol, job.ParseOptions{VirtualCluster: sub.VirtualCluster})
 	if err != nil {
 		return rest.Submitted{}, &pai.Error{Code: pai.CodeInvalid, Message: "the job is not valid", Err: err}
 	}

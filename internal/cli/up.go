@@ -138,7 +138,7 @@ func newLocalCluster(ctx context.Context, env *Env, dir, releaseName string, mac
 	for i, m := range made {
 		role := config.RoleWorker
 		if i == 0 {
-			role = config.RoleMaster
+			role = config.RoleControlPlane
 		}
 		list = append(list, config.Machine{
 			Hostname: m.Name, HostIP: m.Address, SSHPort: m.Port, Username: m.User, KeyfilePath: m.KeyFile, Role: role,

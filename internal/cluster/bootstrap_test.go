@@ -22,7 +22,7 @@ func TestBootstrapWritesTheVersionLast(t *testing.T) {
 	var phases []string
 	c := &cluster{Deps: Deps{
 		Config: cfg,
-		Hosts:  map[string]machine.Host{cfg.Master().Hostname: hostWithVersion{}},
+		Hosts:  map[string]machine.Host{cfg.ControlPlane().Hostname: hostWithVersion{}},
 		Kube:   func(context.Context) (*kube.Client, error) { return nil, away },
 		Kubeadm: func(_ context.Context, _ []byte, script string) (string, error) {
 			for line := range strings.Lines(script) {

@@ -46,7 +46,7 @@ func startedWith(t *rapid.T, cfg *config.Config, v pai.Version, upstream string)
 			}
 		}
 		made["machine "+m.Hostname] = m
-		if m.ControlPlane() {
+		if m.IsControlPlane() {
 			for _, role := range []plan.Role{plan.RoleEtcdA, plan.RoleAPIServerA, plan.RoleControllerManager, plan.RoleScheduler} {
 				made[string(role)] = componentScript(cfg, m, v, role, flags{"--x=y"})
 			}

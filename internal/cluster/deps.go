@@ -89,7 +89,7 @@ func (d doer) Do(ctx context.Context, s plan.Step) error           { return d.do
 func (c *cluster) target(s plan.Step) (machine.Host, config.Machine, error) {
 	name := s.Target
 	if name == "" {
-		name = c.Config.Master().Hostname
+		name = c.Config.ControlPlane().Hostname
 	}
 	for _, m := range c.Config.Layout.MachineList {
 		if m.Hostname != name {

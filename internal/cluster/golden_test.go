@@ -38,7 +38,7 @@ func golden(t *testing.T, name, got string) {
 func testConfig() *config.Config {
 	cfg := &config.Config{
 		Layout: config.Layout{MachineList: []config.Machine{
-			{Hostname: "pai-1", HostIP: "10.9.0.11", Role: config.RoleMaster},
+			{Hostname: "pai-1", HostIP: "10.9.0.11", Role: config.RoleControlPlane},
 			{Hostname: "pai-2", HostIP: "10.9.0.12", Role: config.RoleWorker},
 		}},
 		Kubernetes: config.Kubernetes{
@@ -76,9 +76,9 @@ func TestControlPlaneScripts(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", manifest, err)
 			}
-			golden(t, string(v)+"/"+string(role), componentScript(cfg, cfg.Master(), v, role, f))
+			golden(t, string(v)+"/"+string(role), componentScript(cfg, cfg.ControlPlane(), v, role, f))
 			if v == "v0.10-pai" && role == plan.RoleAPIServerB {
-				golden(t, string(v)+"/"+string(role)+"-as-1.35", componentScript(cfg, cfg.Master(), v, role, emulating(f, "1.35")))
+				golden(t, string(v)+"/"+string(role)+"-as-1.35", componentScript(cfg, cfg.ControlPlane(), v, role, emulating(f, "1.35")))
 			}
 		}
 	}
@@ -102,7 +102,7 @@ func TestNodeFiles(t *testing.T) {
 	for name, render := range map[string]func() (map[string]preparedFile, error){
 		"kube-proxy": func() (map[string]preparedFile, error) { return kubeProxyFiles(cfg, worker, "v0.10-pai") },
 		"network":    func() (map[string]preparedFile, error) { return networkFiles(cfg, worker, "v0.10-pai") },
-		"prepare":    func() (map[string]preparedFile, error) { return preparedFiles(cfg, cfg.Master()) },
+		"prepare":    func() (map[string]preparedFile, error) { return preparedFiles(cfg, cfg.ControlPlane()) },
 	} {
 		files, err := render()
 		if err != nil {
@@ -152,8 +152,8 @@ func TestProxyConfig(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig()
 	for name, c := range map[string]proxyConfig{
-		"api-proxy-master.json":   proxyConfigFor(cfg, cfg.Master(), nil),
-		"api-proxy-draining.json": proxyConfigFor(cfg, cfg.Master(), &slotA),
+		"api-proxy-master.json":   proxyConfigFor(cfg, cfg.ControlPlane(), nil),
+		"api-proxy-draining.json": proxyConfigFor(cfg, cfg.ControlPlane(), &slotA),
 		"api-proxy-worker.json":   proxyConfigFor(cfg, cfg.Workers()[0], nil),
 	} {
 		data, err := json.MarshalIndent(c, "", "  ")

@@ -23,7 +23,7 @@ const (
 // kubeadmConfig is the configuration that kubeadm's phases get. Its API
 // version is the one that both upstream minors know.
 func kubeadmConfig(cfg *config.Config, upstream string) ([]byte, error) {
-	m := cfg.Master()
+	m := cfg.ControlPlane()
 	init := map[string]any{
 		"apiVersion":       "kubeadm.k8s.io/v1beta4",
 		"kind":             "InitConfiguration",

@@ -241,7 +241,7 @@ func (c *cluster) registerNode(ctx context.Context, k *kube.Client, h machine.Ho
 
 func nodeObject(m config.Machine) *unstructured.Unstructured {
 	labels := map[string]any{"kubernetes.io/hostname": m.Hostname}
-	if m.ControlPlane() {
+	if m.IsControlPlane() {
 		labels[labelControlPlane] = ""
 	}
 	return &unstructured.Unstructured{Object: map[string]any{

@@ -92,7 +92,7 @@ func TestParseMembers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := testConfig().Master()
+	m := testConfig().ControlPlane()
 	if a := members.named(slotA.member(m)); a == nil || a.ID != 6965855903550217861 || a.Learner {
 		t.Errorf("the first member is %+v", a)
 	}
@@ -138,7 +138,7 @@ func TestChooseSlots(t *testing.T) {
 
 func TestHandOverTarget(t *testing.T) {
 	t.Parallel()
-	m := testConfig().Master()
+	m := testConfig().ControlPlane()
 	a := member{ID: 1, Peers: []string{slotA.peerURL(m)}}
 	b := member{ID: 2, Peers: []string{slotB.peerURL(m)}}
 	learner := func(m member) member { m.Learner = true; return m }

@@ -49,7 +49,7 @@ func preparedFiles(cfg *config.Config, m config.Machine) (map[string]preparedFil
 		unitDir + "/" + shutdownUnit: {shutdownUnitFile, 0o644},
 	}
 	for _, o := range unitTable {
-		if !o.controlPlane || m.ControlPlane() {
+		if !o.controlPlane || m.IsControlPlane() {
 			files[unitDir+"/"+unit(o.role)] = preparedFile{unitFile(o), 0o644}
 		}
 	}

@@ -76,7 +76,7 @@ mv -T %[1]s.new %[1]s`, dir, installedFile(s.To), unpack, notFor(m))})
 
 // notFor are tar's arguments that leave out what a machine does not need.
 func notFor(m config.Machine) string {
-	if m.ControlPlane() {
+	if m.IsControlPlane() {
 		return ""
 	}
 	var args []string

@@ -54,7 +54,7 @@ func (b programBundle) WritePrograms(_ context.Context, w io.Writer) error {
 // all when anything went wrong before.
 func TestProgramsOnTheirWay(t *testing.T) {
 	t.Parallel()
-	worker, master := config.Machine{Role: "worker"}, config.Machine{Role: config.RoleMaster}
+	worker, master := config.Machine{Role: "worker"}, config.Machine{Role: config.RoleControlPlane}
 	for _, packed := range []bool{true, false} {
 		for _, try := range []struct {
 			machine config.Machine

@@ -131,8 +131,8 @@ type proxyBackend struct {
 func proxyConfigFor(cfg *config.Config, m config.Machine, draining *slot) proxyConfig {
 	port := cfg.Kubernetes.APIServersPort
 	p := proxyConfig{Listen: []string{fmt.Sprintf("127.0.0.1:%d", port)}, CA: caFile, ServerName: APIName}
-	if !m.ControlPlane() {
-		p.Backends = []proxyBackend{{Address: fmt.Sprintf("%s:%d", cfg.Master().HostIP, port)}}
+	if !m.IsControlPlane() {
+		p.Backends = []proxyBackend{{Address: fmt.Sprintf("%s:%d", cfg.ControlPlane().HostIP, port)}}
 		return p
 	}
 	p.Listen = append(p.Listen, fmt.Sprintf("%s:%d", m.HostIP, port))

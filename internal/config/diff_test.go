@@ -11,7 +11,7 @@ import (
 func TestDiff(t *testing.T) {
 	t.Parallel()
 	machines := []Machine{
-		{Hostname: "gpu-01", HostIP: "10.1.0.1", Role: RoleMaster, Password: "hunter2"},
+		{Hostname: "gpu-01", HostIP: "10.1.0.1", Role: RoleControlPlane, Password: "hunter2"},
 		{Hostname: "gpu-02", HostIP: "10.1.0.2", Role: RoleWorker},
 	}
 	before := New("lab", v10, machines, []string{testKey})
@@ -36,7 +36,7 @@ func TestDiff(t *testing.T) {
 // folder or from files that lie nowhere.
 func TestDiffOfSchemas(t *testing.T) {
 	t.Parallel()
-	c := New("lab", pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"}, []Machine{{Hostname: "gpu-01", HostIP: "10.1.0.1", Role: RoleMaster}}, []string{testKey})
+	c := New("lab", pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"}, []Machine{{Hostname: "gpu-01", HostIP: "10.1.0.1", Role: RoleControlPlane}}, []string{testKey})
 	var read []*Config
 	for schema := OldestSchema; schema <= Schema; schema++ {
 		c.Layout.SchemaVersion = schema

@@ -105,7 +105,7 @@ func isComment(line string) bool { return strings.HasPrefix(strings.TrimLeft(lin
 func indentOf(line string) int { return len(line) - len(strings.TrimLeft(line, " ")) }
 
 // rename replaces a key's own characters.
-func (t *document) rename(e edit) error {
+func (t *document) rename(e treeEdit) error {
 	parentPath, name := parentOf(e.path)
 	parent := find(t.root, parentPath)
 	i := keyIndex(parent, name)
@@ -161,7 +161,7 @@ func (t *document) take(path string) ([]string, error) {
 	return taken, nil
 }
 
-func (t *document) move(e edit) error {
+func (t *document) move(e treeEdit) error {
 	_, name := parentOf(e.path)
 	toParent, toName := parentOf(e.to)
 	taken, err := t.take(e.path)
@@ -240,7 +240,7 @@ func indented(lines []string, by int) []string {
 
 // insertAll makes insertions. One that follows what the one before inserted is
 // put behind it.
-func (t *document) insertAll(edits []edit) error {
+func (t *document) insertAll(edits []treeEdit) error {
 	for i, e := range edits {
 		lines, err := keyLines(e.to, e.node)
 		if err != nil {

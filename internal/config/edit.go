@@ -9,33 +9,33 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// ChangeKind is what a migration did to a key.
-type ChangeKind string
+// EditKind is what a migration did to a key.
+type EditKind string
 
 // The kinds of changes. A default is a value that was written down because it
 // held already; a value that is set is one that the caller asked for.
 const (
-	Moved     ChangeKind = "moved"
-	Renamed   ChangeKind = "renamed"
-	Defaulted ChangeKind = "defaulted"
-	Set       ChangeKind = "set"
-	Dropped   ChangeKind = "dropped"
+	Moved     EditKind = "moved"
+	Renamed   EditKind = "renamed"
+	Defaulted EditKind = "defaulted"
+	Set       EditKind = "set"
+	Dropped   EditKind = "dropped"
 )
 
-// Change is one thing that a migration did, with the place in the file that it
+// Edit is one thing that a migration did, with the place in the file that it
 // was given. Secrets are never in it.
-type Change struct {
-	Kind   ChangeKind `json:"kind"`
-	File   string     `json:"file"`
-	Line   int        `json:"line"`
-	Column int        `json:"column"`
-	From   string     `json:"from,omitempty"`
-	To     string     `json:"to,omitempty"`
-	Value  string     `json:"value,omitempty"`
-	Why    string     `json:"why,omitempty"`
+type Edit struct {
+	Kind   EditKind `json:"kind"`
+	File   string   `json:"file"`
+	Line   int      `json:"line"`
+	Column int      `json:"column"`
+	From   string   `json:"from,omitempty"`
+	To     string   `json:"to,omitempty"`
+	Value  string   `json:"value,omitempty"`
+	Why    string   `json:"why,omitempty"`
 }
 
-func (c Change) String() string {
+func (c Edit) String() string {
 	text := fmt.Sprintf("%s:%d:%d: %s ", c.File, c.Line, c.Column, c.Kind)
 	switch {
 	case c.From != "" && c.To != "":
@@ -54,7 +54,7 @@ func (c Change) String() string {
 
 // edit is one change of a file's tree. It is data: the same edits are applied
 // to the tree and to the text, and both must come out the same.
-type edit struct {
+type treeEdit struct {
 	kind editKind
 	path string     // of the key; of the mapping, for an insertion
 	to   string     // the new name, or the new path
@@ -137,7 +137,7 @@ func parentOf(path string) (parent, name string) {
 }
 
 // apply makes an edit in a tree. The caller has seen that it can be made.
-func (e edit) apply(root *yaml.Node) {
+func (e treeEdit) apply(root *yaml.Node) {
 	switch e.kind {
 	case editInsert:
 		m := target(find(root, e.path))

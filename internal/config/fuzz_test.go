@@ -67,7 +67,7 @@ func FuzzCheck(f *testing.F) {
 // upgradeTwice is the configuration after an upgrade; nil where the bytes are
 // no YAML, or would break a limit.
 func upgradeTwice(t *testing.T, content map[string][]byte) *Upgraded {
-	aim := Aim{Pair: pai.Pair{Services: "v0.10", Kubernetes: "v0.10-pai"}, TrustedKey: testKey}
+	aim := MigrationTarget{Pair: pai.Pair{Services: "v0.10", Kubernetes: "v0.10-pai"}, TrustedKey: testKey}
 	once, err := upgrade("", maps.Clone(content), aim)
 	if err != nil {
 		if pai.CodeOf(err) != pai.CodeInvalid && !strings.Contains(err.Error(), "limit") {
@@ -161,7 +161,7 @@ func BenchmarkUpgrade(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := upgrade("", content, Aim{}); err != nil && !strings.Contains(err.Error(), "limit") {
+				if _, err := upgrade("", content, MigrationTarget{}); err != nil && !strings.Contains(err.Error(), "limit") {
 					b.Fatal(err)
 				}
 			}

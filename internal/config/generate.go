@@ -9,8 +9,8 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Found is a machine as it was reached and as it said that it is.
-type Found struct {
+// FoundMachine is a machine as it was reached and as it said that it is.
+type FoundMachine struct {
 	Machine   Machine // address, and how it is reached; the rest is filled in
 	Hostname  string  // what the machine calls itself
 	Cores     int
@@ -23,7 +23,7 @@ type Found struct {
 // Generate makes a whole configuration for machines that were found. The first
 // carries the control plane. Machines alike get one SKU; the ranges are the
 // usual ones, or others where a machine's address is in them.
-func Generate(clusterID string, pair pai.Pair, found []Found, trustedKeys []string) Config {
+func Generate(clusterID string, pair pai.Pair, found []FoundMachine, trustedKeys []string) Config {
 	var machines []Machine
 	skus, names := map[string]SKU{}, map[string]bool{}
 	for i, f := range found {
@@ -32,7 +32,7 @@ func Generate(clusterID string, pair pai.Pair, found []Found, trustedKeys []stri
 		names[m.Hostname] = true
 		m.Role = RoleWorker
 		if i == 0 {
-			m.Role = RoleMaster
+			m.Role = RoleControlPlane
 		}
 		name, sku := skuOf(f)
 		skus[name], m.MachineType = sku, name
@@ -48,7 +48,7 @@ func Generate(clusterID string, pair pai.Pair, found []Found, trustedKeys []stri
 }
 
 // hostname is a machine's own name where it fits, else one made of its address.
-func hostname(f Found, taken map[string]bool) string {
+func hostname(f FoundMachine, taken map[string]bool) string {
 	name, _, _ := strings.Cut(strings.ToLower(f.Hostname), ".")
 	if checkLabel(63)(name) == "" && !taken[name] && name != "localhost" {
 		return name
@@ -57,7 +57,7 @@ func hostname(f Found, taken map[string]bool) string {
 }
 
 // skuOf names a kind of machine by what it has: "c24-m224-4xtesla-k80".
-func skuOf(f Found) (string, SKU) {
+func skuOf(f FoundMachine) (string, SKU) {
 	sku := SKU{Mem: max(1, f.MemoryMiB/1024), CPU: SKUCPU{VCore: max(1, f.Cores)}}
 	name := fmt.Sprintf("c%d-m%d", sku.CPU.VCore, sku.Mem)
 	if len(f.GPUs) > 0 {

@@ -9,8 +9,8 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-func someFound() []Found {
-	return []Found{
+func someFound() []FoundMachine {
+	return []FoundMachine{
 		{Machine: Machine{HostIP: "10.244.3.1", SSHPort: 22, Username: "admin"}, Hostname: "GPU-01.example.org", Cores: 24, MemoryMiB: 229300,
 			GPUs: []string{"Tesla K80", "Tesla K80"}, OS: "Debian GNU/Linux 12 (bookworm)", Disks: []string{"sda 480 GB"}},
 		{Machine: Machine{HostIP: "10.96.0.7", SSHPort: 22, Username: "admin"}, Hostname: "GPU-01", Cores: 24, MemoryMiB: 229300,

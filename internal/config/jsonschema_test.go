@@ -75,7 +75,7 @@ func TestSchemasAllowWhatIsValid(t *testing.T) {
 			}
 		}
 		allows(1, c.Files)
-		u, err := config.Upgrade(dir, config.Aim{})
+		u, err := config.Upgrade(dir, config.MigrationTarget{})
 		if err != nil {
 			t.Fatal(err)
 		}

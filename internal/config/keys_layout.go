@@ -69,7 +69,7 @@ func machineKeys() key {
 	keys := []key{
 		{name: "hostname", shape: text, required: true, format: labels(63), meaning: "name of the machine and of its node", jobs: "another name is another machine: its jobs end with the old one"},
 		{name: "hostip", shape: text, required: true, format: addresses(), meaning: "where other machines reach it", jobs: jobsNoChange},
-		{name: "k8s-role", shape: text, required: true, format: oneOf(RoleMaster, RoleWorker), meaning: "`master` carries the control plane; it runs jobs as well", jobs: jobsNoChange},
+		{name: "k8s-role", shape: text, required: true, format: oneOf(RoleControlPlane, RoleWorker), meaning: "`master` carries the control plane; it runs jobs as well", jobs: jobsNoChange},
 		{name: "machine-type", shape: text, format: words(), meaning: "a name of `machine-sku`", jobs: jobsNone},
 	}
 	keys = append(keys, reachKeys()...)

@@ -31,7 +31,7 @@ func TestUpgradeKilledAnywhere(t *testing.T) {
 			}
 			return dir
 		}
-		aim := Aim{Pair: pai.Pair{Services: "v99.0", Kubernetes: "v99.0-pai"}}
+		aim := MigrationTarget{Pair: pai.Pair{Services: "v99.0", Kubernetes: "v99.0-pai"}}
 		whole := write("whole")
 		u := mustUpgrade(t, whole, aim)
 		if _, err := u.Write(); err != nil {
@@ -65,7 +65,7 @@ func TestUpgradeKilledAnywhere(t *testing.T) {
 	})
 }
 
-func mustUpgrade(t *rapid.T, dir string, aim Aim) *Upgraded {
+func mustUpgrade(t *rapid.T, dir string, aim MigrationTarget) *Upgraded {
 	u, err := Upgrade(dir, aim)
 	if err != nil {
 		t.Fatal(err)

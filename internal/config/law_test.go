@@ -54,7 +54,7 @@ func TestUpgradeKeepsTheMeaning(t *testing.T) {
 		if got := load(t, dir); !reflect.DeepEqual(got, c.Want) {
 			t.Fatalf("read  %+v\nwant  %+v", got, c.Want)
 		}
-		aim := config.Aim{Pair: pai.Pair{Services: "v0.10", Kubernetes: "v0.10-pai"}}
+		aim := config.MigrationTarget{Pair: pai.Pair{Services: "v0.10", Kubernetes: "v0.10-pai"}}
 		u, err := config.Upgrade(dir, aim)
 		if err != nil {
 			t.Fatal(err)
@@ -127,7 +127,7 @@ func TestUpgradeOfMistakes(t *testing.T) {
 		c := mistaken().Draw(t, "configuration")
 		dir := c.Folder(t, root)
 		before, wrong := config.Load(dir)
-		aim := config.Aim{Pair: pai.Pair{Services: "v0.10", Kubernetes: "v0.10-pai"}}
+		aim := config.MigrationTarget{Pair: pai.Pair{Services: "v0.10", Kubernetes: "v0.10-pai"}}
 		u, err := config.Upgrade(dir, aim)
 		if err != nil {
 			if pai.CodeOf(err) != pai.CodeInvalid || wrong == nil || !reflect.DeepEqual(contents(t, dir), c.Files) {

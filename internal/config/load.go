@@ -128,7 +128,7 @@ func (f *folder) check() map[string]*tree {
 	return trees
 }
 
-func olderSpelling(c Change) string {
+func olderSpelling(c Edit) string {
 	if c.Kind == Dropped {
 		return fmt.Sprintf("%s has no effect: %s", c.From, c.Why)
 	}

@@ -127,7 +127,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := c.Master()
+	m := c.ControlPlane()
 	if m.Hostname != "gpu-01" || m.SSHPort != 22 || m.Username != "root" {
 		t.Errorf("master: %+v", m)
 	}

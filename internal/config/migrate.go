@@ -40,13 +40,13 @@ type editor struct {
 	trees map[string]*yaml.Node
 	// schemas is that of each file: a migration leaves alone what is newer.
 	schemas map[string]int
-	edits   map[string][]edit
-	changes []Change
+	edits   map[string][]treeEdit
+	changes []Edit
 }
 
 // newEditor works on copies.
 func newEditor(f *folder) *editor {
-	e := &editor{trees: map[string]*yaml.Node{}, schemas: map[string]int{}, edits: map[string][]edit{}}
+	e := &editor{trees: map[string]*yaml.Node{}, schemas: map[string]int{}, edits: map[string][]treeEdit{}}
 	for name, root := range f.roots {
 		e.trees[name], e.schemas[name] = clone(root), f.schemaOf(name)
 	}
@@ -82,7 +82,7 @@ func (e *editor) key(file, path string) *yaml.Node {
 	return nil
 }
 
-func (e *editor) do(file string, at *yaml.Node, c Change, ed edit) {
+func (e *editor) do(file string, at *yaml.Node, c Edit, ed treeEdit) {
 	c.File, c.Line, c.Column = file, max(at.Line, 1), max(at.Column, 1)
 	e.changes = append(e.changes, c)
 	e.edits[file] = append(e.edits[file], ed)
@@ -103,10 +103,10 @@ func (e *editor) relocate(file, from, to string) {
 	fromParent, _ := parentOf(from)
 	toParent, name := parentOf(to)
 	if fromParent == toParent {
-		e.do(file, k, Change{Kind: Renamed, From: from, To: to}, edit{kind: editRename, path: from, to: name})
+		e.do(file, k, Edit{Kind: Renamed, From: from, To: to}, treeEdit{kind: editRename, path: from, to: name})
 		return
 	}
-	e.do(file, k, Change{Kind: Moved, From: from, To: to}, edit{kind: editMove, path: from, to: to})
+	e.do(file, k, Edit{Kind: Moved, From: from, To: to}, treeEdit{kind: editMove, path: from, to: to})
 }
 
 func (e *editor) merge(file, from, to string) {
@@ -142,19 +142,19 @@ func (e *editor) room(file, path string) bool {
 
 func (e *editor) drop(file, path, why string) {
 	if k := e.key(file, path); k != nil {
-		e.do(file, k, Change{Kind: Dropped, From: path, Why: why}, edit{kind: editDrop, path: path})
+		e.do(file, k, Edit{Kind: Dropped, From: path, Why: why}, treeEdit{kind: editDrop, path: path})
 	}
 }
 
 // insert adds a key to a mapping that is there, unless it has it already.
-func (e *editor) insert(file, mapping, name string, value *yaml.Node, after string, c Change, at *yaml.Node) {
+func (e *editor) insert(file, mapping, name string, value *yaml.Node, after string, c Edit, at *yaml.Node) {
 	if m := e.find(file, mapping); m != nil && !hasKey(target(m), name) {
 		e.insertOwn(file, mapping, name, value, after, c, at)
 	}
 }
 
 // insertOwn is insert where what is merged into the mapping does not count.
-func (e *editor) insertOwn(file, mapping, name string, value *yaml.Node, after string, c Change, at *yaml.Node) {
+func (e *editor) insertOwn(file, mapping, name string, value *yaml.Node, after string, c Edit, at *yaml.Node) {
 	if !e.room(file, join(mapping, name)) {
 		return
 	}
@@ -164,7 +164,7 @@ func (e *editor) insertOwn(file, mapping, name string, value *yaml.Node, after s
 	if value.Kind == yaml.ScalarNode && !slices.Contains(secretNames(), name) {
 		c.Value = value.Value
 	}
-	e.do(file, at, c, edit{kind: editInsert, path: mapping, to: name, node: value, after: after})
+	e.do(file, at, c, treeEdit{kind: editInsert, path: mapping, to: name, node: value, after: after})
 }
 
 // hasKey sees merged keys as well as a mapping's own.
@@ -201,11 +201,11 @@ func (e *editor) spellOut() {
 			after := "hostip"
 			for _, p := range inherited {
 				e.insert(LayoutFile, path, p.key.Value, plainCopy(p.value), after,
-					Change{Kind: Defaulted, Why: "from " + from}, p.key)
+					Edit{Kind: Defaulted, Why: "from " + from}, p.key)
 				after = p.key.Value
 			}
 			if ip := find(m, "hostip"); ip != nil && target(ip).Kind == yaml.ScalarNode && keyIndex(m, "nodename") < 0 {
-				e.insertOwn(LayoutFile, path, "nodename", plainCopy(ip), after, Change{Kind: Defaulted, Why: "its hostip"}, ip)
+				e.insertOwn(LayoutFile, path, "nodename", plainCopy(ip), after, Edit{Kind: Defaulted, Why: "its hostip"}, ip)
 			}
 		}
 	}
@@ -221,7 +221,7 @@ func (e *editor) urls() {
 	if machines := e.find(LayoutFile, "machine-list"); machines != nil {
 		for _, m := range target(machines).Content {
 			ip := plain(find(m, "hostip"))
-			if plain(find(m, "k8s-role")) == RoleMaster && master == "" {
+			if plain(find(m, "k8s-role")) == RoleControlPlane && master == "" {
 				master = ip
 			}
 			if plain(find(m, "dashboard")) == "true" && dashboard == "" {
@@ -253,7 +253,7 @@ func (e *editor) urls() {
 	}
 	if len(values) > 0 {
 		e.insert(LayoutFile, "", "kubernetes", section, after,
-			Change{Kind: Defaulted, Value: strings.Join(values, ", "), Why: "from load-balance-ip, master and dashboard"}, e.trees[LayoutFile])
+			Edit{Kind: Defaulted, Value: strings.Join(values, ", "), Why: "from load-balance-ip, master and dashboard"}, e.trees[LayoutFile])
 	}
 }
 

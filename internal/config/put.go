@@ -10,10 +10,10 @@ import (
 	"slices"
 )
 
-// Put makes a folder hold these files of a configuration and no others, and
-// keeps what it replaces or removes in a folder beside it, whose name it
+// ReplaceFiles makes a folder hold these files of a configuration and no others,
+// and keeps what it replaces or removes in a folder beside it, whose name it
 // returns; empty where there was nothing to keep.
-func Put(dir string, content map[string][]byte) (former string, err error) {
+func ReplaceFiles(dir string, content map[string][]byte) (former string, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("write the configuration: %w", err)
 	}

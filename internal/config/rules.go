@@ -57,22 +57,22 @@ func (r rules) machines() {
 				shorten(m.MachineType), suggestIfAny(m.MachineType, r.c.Layout.MachineSKU))
 		}
 		switch m.Role {
-		case RoleMaster:
+		case RoleControlPlane:
 			masters = append(masters, i)
 		case RoleWorker:
 			workers++
 		}
 	}
 	if workers > 0 && workers == len(r.c.Layout.MachineList) {
-		r.fault(LayoutFile, "machine-list", "machine-list: no machine has k8s-role: %s; one must", RoleMaster)
+		r.fault(LayoutFile, "machine-list", "machine-list: no machine has k8s-role: %s; one must", RoleControlPlane)
 	}
 	if len(masters) > 0 && len(masters)%2 == 0 {
 		r.fault(LayoutFile, "machine-list", "machine-list: %d machines have k8s-role: %s; an even number cannot outvote a lost one: make it %d",
-			len(masters), RoleMaster, len(masters)-1)
+			len(masters), RoleControlPlane, len(masters)-1)
 	}
 	for _, i := range masters[min(1, len(masters)):] {
 		r.fault(LayoutFile, machinePath(i, "k8s-role"), "k8s-role: only one machine may be %s for now, and line %d has it: PAI does not run several control-plane machines yet",
-			RoleMaster, r.line(LayoutFile, machinePath(masters[0], "k8s-role")))
+			RoleControlPlane, r.line(LayoutFile, machinePath(masters[0], "k8s-role")))
 	}
 }
 

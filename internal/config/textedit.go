@@ -15,7 +15,7 @@ var errForm = errors.New("the text has a form that is not edited in place")
 // editText makes edits in a file's text, line by line, and leaves every other
 // line as it is. The tree that the edits make is want; where the lines do not
 // come out the same, the file is written anew from it, with its comments.
-func editText(data []byte, edits []edit, want *yaml.Node) ([]byte, error) {
+func editText(data []byte, edits []treeEdit, want *yaml.Node) ([]byte, error) {
 	got, err := editLines(data, edits)
 	if err == nil {
 		if root, _ := parse(got); root != nil && same(root, want) {
@@ -45,7 +45,7 @@ func encode(before []byte, root *yaml.Node) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-func editLines(data []byte, edits []edit) ([]byte, error) {
+func editLines(data []byte, edits []treeEdit) ([]byte, error) {
 	for len(edits) > 0 {
 		n := 1
 		for edits[0].kind == editInsert && n < len(edits) && edits[n].kind == editInsert {
@@ -61,7 +61,7 @@ func editLines(data []byte, edits []edit) ([]byte, error) {
 }
 
 // editOnce makes one edit, or several insertions.
-func editOnce(data []byte, edits []edit) ([]byte, error) {
+func editOnce(data []byte, edits []treeEdit) ([]byte, error) {
 	if edits[0].kind == editSet {
 		return setScalar(data, splitPath(edits[0].path), edits[0].node.Value)
 	}

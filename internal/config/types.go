@@ -44,8 +44,8 @@ type SKUGPU struct {
 
 // The values of Machine.Role.
 const (
-	RoleMaster = "master"
-	RoleWorker = "worker"
+	RoleControlPlane = "master"
+	RoleWorker       = "worker"
 )
 
 // Machine is one entry of the machine list.
@@ -75,8 +75,8 @@ func (s Secret) GoString() string { return s.String() }
 // MarshalJSON shows asterisks.
 func (s Secret) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) }
 
-// ControlPlane reports whether the machine carries the control plane.
-func (m Machine) ControlPlane() bool { return m.Role == RoleMaster }
+// IsControlPlane reports whether the machine is a control-plane machine.
+func (m Machine) IsControlPlane() bool { return m.Role == RoleControlPlane }
 
 // Kubernetes is the kubernetes section of kubernetes-configuration.yaml.
 type Kubernetes struct {
@@ -135,21 +135,26 @@ type VirtualCluster struct {
 	GPU      int `yaml:"gpu,omitempty" json:"gpu,omitempty"`
 }
 
-// Master is the machine that carries the control plane.
-func (c *Config) Master() Machine {
+// ControlPlane returns the control-plane machine, the zero Machine if there is
+// none.
+func (c *Config) ControlPlane() Machine {
 	for _, m := range c.Layout.MachineList {
-		if m.ControlPlane() {
+		if m.IsControlPlane() {
 			return m
 		}
 	}
 	return Machine{}
 }
 
+// Master is ControlPlane under the name that the service templates of v0.9 and
+// v0.10 use; bundles of these releases are rendered with this type.
+func (c *Config) Master() Machine { return c.ControlPlane() }
+
 // Workers are the machines that carry no control plane.
 func (c *Config) Workers() []Machine {
 	var w []Machine
 	for _, m := range c.Layout.MachineList {
-		if !m.ControlPlane() {
+		if !m.IsControlPlane() {
 			w = append(w, m)
 		}
 	}

@@ -15,8 +15,9 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Aim is what an upgrade makes of a configuration. Nothing is ever lowered.
-type Aim struct {
+// MigrationTarget is the schema and the versions that an upgrade of a
+// configuration sets. Nothing is ever lowered.
+type MigrationTarget struct {
 	Schema int      // zero is the newest
 	Pair   pai.Pair // the versions to name; an empty one stays
 	// TrustedKey is listed where a configuration trusts no bundle key yet.
@@ -28,7 +29,7 @@ type Upgraded struct {
 	Dir     string
 	From    int // the oldest schema of any of its files
 	To      int
-	Changes []Change
+	Changes []Edit
 
 	before  map[string][]byte // every file that is replaced or goes
 	content map[string][]byte // the files afterwards
@@ -36,7 +37,7 @@ type Upgraded struct {
 
 // Upgrade makes a configuration one of a newer schema, valid or not. Nothing
 // is written yet.
-func Upgrade(dir string, aim Aim) (*Upgraded, error) {
+func Upgrade(dir string, aim MigrationTarget) (*Upgraded, error) {
 	if !anyFile(dir) {
 		return nil, noConfiguration(dir)
 	}
@@ -64,7 +65,7 @@ func unreadable(dir string, problems Problems) error {
 }
 
 // upgrade is Upgrade on bytes.
-func upgrade(dir string, content map[string][]byte, aim Aim) (*Upgraded, error) {
+func upgrade(dir string, content map[string][]byte, aim MigrationTarget) (*Upgraded, error) {
 	f := parseFolder(content)
 	var bad Problems
 	for _, name := range files {
@@ -110,11 +111,11 @@ func upgrade(dir string, content map[string][]byte, aim Aim) (*Upgraded, error) 
 	}
 	if to >= 2 {
 		if f.schema == 1 {
-			u.Changes = append(u.Changes, Change{Kind: Renamed, File: filepath.Join(dir, ClusterFile), Line: 1, Column: 1, From: ClusterFile, To: LayoutFile})
+			u.Changes = append(u.Changes, Edit{Kind: Renamed, File: filepath.Join(dir, ClusterFile), Line: 1, Column: 1, From: ClusterFile, To: LayoutFile})
 		}
 		for _, name := range f.leftOver {
 			u.before[name] = content[name]
-			u.Changes = append(u.Changes, Change{Kind: Dropped, File: filepath.Join(dir, name), Line: 1, Column: 1, From: name, Why: "it has no effect in today's PAI"})
+			u.Changes = append(u.Changes, Edit{Kind: Dropped, File: filepath.Join(dir, name), Line: 1, Column: 1, From: name, Why: "it has no effect in today's PAI"})
 		}
 	}
 	u.Changes = append(u.Changes, e.changes...)
@@ -123,14 +124,14 @@ func upgrade(dir string, content map[string][]byte, aim Aim) (*Upgraded, error) 
 
 // nameVersions sets the two keys that name versions, and the first key whose
 // bundles are trusted.
-func (e *editor) nameVersions(aim Aim) {
+func (e *editor) nameVersions(aim MigrationTarget) {
 	e.nameVersion(KubernetesFile, "kubernetes", "version", aim.Pair.Kubernetes)
 	e.nameVersion(ServicesFile, "cluster.common", "release", aim.Pair.Services)
 	if aim.TrustedKey == "" || e.trees[ServicesFile] == nil {
 		return
 	}
 	keys := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq", Content: []*yaml.Node{newScalar(aim.TrustedKey)}}
-	e.insertIn(ServicesFile, "cluster.common", "trusted-bundle-keys", keys, Change{Kind: Defaulted, Value: aim.TrustedKey, Why: "the key of this host"})
+	e.insertIn(ServicesFile, "cluster.common", "trusted-bundle-keys", keys, Edit{Kind: Defaulted, Value: aim.TrustedKey, Why: "the key of this host"})
 }
 
 func (e *editor) nameVersion(file, section, name string, to pai.Version) {
@@ -140,17 +141,17 @@ func (e *editor) nameVersion(file, section, name string, to pai.Version) {
 	path := join(section, name)
 	have := e.find(file, path)
 	if have == nil || target(have).ShortTag() == "!!null" {
-		e.insertIn(file, section, name, newScalar(string(to)), Change{Kind: Set})
+		e.insertIn(file, section, name, newScalar(string(to)), Edit{Kind: Set})
 		return
 	}
 	if old, err := pai.ParseVersion(plain(have)); err == nil && old.Compare(to) >= 0 || target(have).Kind != yaml.ScalarNode {
 		return
 	}
-	e.do(file, have, Change{Kind: Set, To: path, Value: string(to)}, edit{kind: editSet, path: path, node: newScalar(string(to))})
+	e.do(file, have, Edit{Kind: Set, To: path, Value: string(to)}, treeEdit{kind: editSet, path: path, node: newScalar(string(to))})
 }
 
 // insertIn is insert into a section that may have to be made.
-func (e *editor) insertIn(file, section, name string, value *yaml.Node, c Change) {
+func (e *editor) insertIn(file, section, name string, value *yaml.Node, c Edit) {
 	c.To = join(section, name)
 	if value.Kind == yaml.ScalarNode {
 		c.Value = value.Value
@@ -177,11 +178,11 @@ func (e *editor) nameSchema(to int) {
 		}
 		have := find(root, "schema-version")
 		if have == nil {
-			e.insert(name, "", "schema-version", newNumber(to), "", Change{Kind: Set}, root)
+			e.insert(name, "", "schema-version", newNumber(to), "", Edit{Kind: Set}, root)
 			continue
 		}
 		if n, err := strconv.Atoi(plain(have)); err == nil && n < to {
-			e.do(name, have, Change{Kind: Set, To: "schema-version", Value: strconv.Itoa(to)}, edit{kind: editSet, path: "schema-version", node: newNumber(to)})
+			e.do(name, have, Edit{Kind: Set, To: "schema-version", Value: strconv.Itoa(to)}, treeEdit{kind: editSet, path: "schema-version", node: newNumber(to)})
 		}
 	}
 }

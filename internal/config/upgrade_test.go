@@ -24,7 +24,7 @@ const testKey = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
 // what a check finds afterwards.
 func upgradeReport(t *testing.T, dir string) string {
 	t.Helper()
-	u, err := Upgrade(dir, Aim{Pair: v10, TrustedKey: testKey})
+	u, err := Upgrade(dir, MigrationTarget{Pair: v10, TrustedKey: testKey})
 	if err != nil {
 		return strings.ReplaceAll(err.Error(), dir+"/", "") + "\n"
 	}
@@ -45,7 +45,7 @@ func upgradeReport(t *testing.T, dir string) string {
 	if former != "" {
 		fmt.Fprintf(&out, "-- former: %s --\n", strings.Join(slices.Sorted(maps.Keys(snapshot(t, former))), " "))
 	}
-	again, err := Upgrade(dir, Aim{Pair: v10, TrustedKey: testKey})
+	again, err := Upgrade(dir, MigrationTarget{Pair: v10, TrustedKey: testKey})
 	if err != nil || again.Differs() || len(again.Changes) > 0 {
 		t.Errorf("upgraded twice: %v, %v", again.Changes, err)
 	}
@@ -146,7 +146,7 @@ func TestEveryKeyMoves(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u, err := upgrade("", map[string][]byte{ServicesFile: data}, Aim{})
+	u, err := upgrade("", map[string][]byte{ServicesFile: data}, MigrationTarget{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,14 +181,14 @@ func TestUpgradeRefuses(t *testing.T) {
 	dir := writeGood(t)
 	write(t, filepath.Join(dir, ServicesFile), "cluster: [\n")
 	before := snapshot(t, dir)
-	_, err := Upgrade(dir, Aim{})
+	_, err := Upgrade(dir, MigrationTarget{})
 	if pai.CodeOf(err) != pai.CodeInvalid || !strings.Contains(err.Error(), "services-configuration.yaml:1:1") {
 		t.Errorf("error: %v", err)
 	}
 	if after := snapshot(t, dir); !maps.Equal(before, after) {
 		t.Errorf("the folder has changed: %v", after)
 	}
-	if _, err := Upgrade(t.TempDir(), Aim{}); pai.CodeOf(err) != pai.CodeNotFound {
+	if _, err := Upgrade(t.TempDir(), MigrationTarget{}); pai.CodeOf(err) != pai.CodeNotFound {
 		t.Errorf("an empty folder: %v", err)
 	}
 }
@@ -200,7 +200,7 @@ func TestUpgradeNeverLowers(t *testing.T) {
 	if err := SetVersions(dir, pai.Pair{Services: "v0.12", Kubernetes: "v0.12-pai"}); err != nil {
 		t.Fatal(err)
 	}
-	u, err := Upgrade(dir, Aim{Schema: 1, Pair: v10})
+	u, err := Upgrade(dir, MigrationTarget{Schema: 1, Pair: v10})
 	if err != nil {
 		t.Fatal(err)
 	}

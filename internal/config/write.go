@@ -121,7 +121,7 @@ func sharedReach(machines []Machine) Machine {
 }
 
 func apiURL(c Config) string {
-	return fmt.Sprintf("https://%s:%d", c.Master().HostIP, c.Kubernetes.APIServersPort)
+	return fmt.Sprintf("https://%s:%d", c.ControlPlane().HostIP, c.Kubernetes.APIServersPort)
 }
 
 // scalar writes one value as YAML, quoted where it must be.

@@ -60,7 +60,7 @@ func anyConfig() *rapid.Generator[Config] {
 			}
 			machines = append(machines, m)
 		}
-		machines[rapid.IntRange(0, len(machines)-1).Draw(t, "master")].Role = RoleMaster
+		machines[rapid.IntRange(0, len(machines)-1).Draw(t, "master")].Role = RoleControlPlane
 		keys := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) string {
 			seed := rapid.SliceOfN(rapid.Byte(), ed25519.PublicKeySize, ed25519.PublicKeySize).Draw(t, "key")
 			return base64.StdEncoding.EncodeToString(seed)
@@ -169,7 +169,7 @@ func TestWriteRefusesWhatWouldNotLoad(t *testing.T) {
 func TestWrittenFiles(t *testing.T) {
 	t.Parallel()
 	c := New("local", pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"},
-		[]Machine{{Hostname: "pai-1", HostIP: "192.168.10.1", KeyfilePath: "/root/key", Role: RoleMaster}},
+		[]Machine{{Hostname: "pai-1", HostIP: "192.168.10.1", KeyfilePath: "/root/key", Role: RoleControlPlane}},
 		[]string{"11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="})
 	for schema := OldestSchema; schema <= Schema; schema++ {
 		c.Layout.SchemaVersion = schema

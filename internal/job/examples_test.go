@@ -17,7 +17,7 @@ func TestExamplesAreValid(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, warnings, err := Parse(text, Options{VirtualClusters: []string{DefaultVirtualCluster}}); err != nil || len(warnings) > 0 {
+		if _, warnings, err := Parse(text, ParseOptions{VirtualClusters: []string{DefaultVirtualCluster}}); err != nil || len(warnings) > 0 {
 			t.Errorf("%s: %v %v", file, err, warnings)
 		}
 	}

@@ -47,7 +47,7 @@ const (
 // It is created suspended, and it is Kueue that resumes it. Every default of
 // the kinds involved is spelled out: what a running job depends on must not
 // change when a later release brings other defaults.
-func (j *Job) JobSet(user string, text []byte) (*unstructured.Unstructured, error) {
+func (j *Spec) JobSet(user string, text []byte) (*unstructured.Unstructured, error) {
 	object := ObjectName(user, j.Name)
 	labels := map[string]string{
 		pai.LabelJob:            object,
@@ -94,7 +94,7 @@ func (j *Job) JobSet(user string, text []byte) (*unstructured.Unstructured, erro
 
 // successPolicy is the protocol's: the job succeeds with the first role that
 // decides it, or, when none does, with all of them.
-func (j *Job) successPolicy() successPolicy {
+func (j *Spec) successPolicy() successPolicy {
 	p := successPolicy{Operator: "All"}
 	for _, role := range j.TaskRoles {
 		if role.MinSucceeded != NeverDecides {
@@ -106,7 +106,7 @@ func (j *Job) successPolicy() successPolicy {
 }
 
 // jobTemplate is the Indexed Job of one role: one index per instance.
-func (j *Job) jobTemplate(role TaskRole, user string, labels map[string]string) batchv1.JobTemplateSpec {
+func (j *Spec) jobTemplate(role TaskRole, user string, labels map[string]string) batchv1.JobTemplateSpec {
 	annotations := map[string]string{pai.AnnotationJobName: j.Name, AnnotationTaskRole: role.Name}
 	n := int32(role.Instances)
 	spec := batchv1.JobSpec{
@@ -137,7 +137,7 @@ func (j *Job) jobTemplate(role TaskRole, user string, labels map[string]string) 
 	}
 }
 
-func (j *Job) podSpec(role TaskRole, user string) corev1.PodSpec {
+func (j *Spec) podSpec(role TaskRole, user string) corev1.PodSpec {
 	resources := corev1.ResourceList{
 		corev1.ResourceCPU:    *resource.NewMilliQuantity(role.CPUMilli, resource.DecimalSI),
 		corev1.ResourceMemory: *resource.NewQuantity(role.MemoryMB<<20, resource.BinarySI),
@@ -181,7 +181,7 @@ func (j *Job) podSpec(role TaskRole, user string) corev1.PodSpec {
 
 // environment is what a task is told about itself and its job, under the
 // protocol's names.
-func (j *Job) environment(role TaskRole, user string) []corev1.EnvVar {
+func (j *Spec) environment(role TaskRole, user string) []corev1.EnvVar {
 	names := make([]string, len(j.TaskRoles))
 	for i, r := range j.TaskRoles {
 		names[i] = r.Name

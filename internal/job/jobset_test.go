@@ -18,7 +18,7 @@ func TestJobSetGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	job, _, err := Parse(text, Options{})
+	job, _, err := Parse(text, ParseOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,8 +10,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Options is what Parse needs to know of the cluster.
-type Options struct {
+// ParseOptions is what Parse needs to know of the cluster.
+type ParseOptions struct {
 	// VirtualClusters are the names that exist; nil: do not check.
 	VirtualClusters []string
 	// VirtualCluster overrides the one that the job asks for, when not empty.
@@ -36,7 +36,7 @@ var (
 
 // Parse reads a job in job protocol v2. The error, if any, is Problems: all of
 // them, not only the first. Warnings name what is accepted but has no effect.
-func Parse(data []byte, o Options) (*Job, []Problem, error) {
+func Parse(data []byte, o ParseOptions) (*Spec, []Problem, error) {
 	r := &reader{}
 	root := r.document(data)
 	if root == nil {
@@ -46,7 +46,7 @@ func Parse(data []byte, o Options) (*Job, []Problem, error) {
 	return job, r.warnings, r.err()
 }
 
-func (r *reader) job(root *yaml.Node, o Options) *Job {
+func (r *reader) job(root *yaml.Node, o ParseOptions) *Spec {
 	top := r.object(root, root, "", jobFields...)
 	top.freeText("version", "contributor", "description")
 	if n := top.need("protocolVersion"); n != nil && (n.Kind != yaml.ScalarNode || n.Value != "2") {
@@ -55,7 +55,7 @@ func (r *reader) job(root *yaml.Node, o Options) *Job {
 	if n := top.need("type"); n != nil && (n.Kind != yaml.ScalarNode || n.Value != "job") {
 		r.fail(n, "type", "must be job, not %s", valueOf(n))
 	}
-	job := &Job{Name: r.jobName(top), RetryCount: int(top.integer("jobRetryCount", 0, 0, 1000))}
+	job := &Spec{Name: r.jobName(top), RetryCount: int(top.integer("jobRetryCount", 0, 0, 1000))}
 	job.VirtualCluster = r.defaults(top, o)
 
 	scope := scope{parameters: r.parameters(top), prerequisites: r.prerequisites(top)}
@@ -81,7 +81,7 @@ func (r *reader) jobName(top object) string {
 	return s
 }
 
-func (r *reader) defaults(top object, o Options) string {
+func (r *reader) defaults(top object, o ParseOptions) string {
 	vc := o.VirtualCluster
 	place, path := (*yaml.Node)(nil), ""
 	if n := top.get("defaults"); n != nil {

@@ -27,7 +27,7 @@ taskRoles:
 
 func TestGoodJobHasNoProblems(t *testing.T) {
 	t.Parallel()
-	job, warnings, err := Parse([]byte(good), Options{VirtualClusters: []string{"default"}})
+	job, warnings, err := Parse([]byte(good), ParseOptions{VirtualClusters: []string{"default"}})
 	if err != nil || len(warnings) > 0 {
 		t.Fatalf("problems: %v; warnings: %v", err, warnings)
 	}
@@ -93,7 +93,7 @@ func TestProblems(t *testing.T) {
 			if !strings.Contains(good, c.old) {
 				t.Fatalf("%q is not in the good job", c.old)
 			}
-			_, _, err := Parse([]byte(strings.Replace(good, c.old, c.new, 1)), Options{VirtualClusters: []string{"default"}})
+			_, _, err := Parse([]byte(strings.Replace(good, c.old, c.new, 1)), ParseOptions{VirtualClusters: []string{"default"}})
 			var problems Problems
 			if !errors.As(err, &problems) {
 				t.Fatalf("no problems but %v", err)
@@ -118,7 +118,7 @@ taskRoles:
     instances: -2
     resourcePerInstance: {cpu: none, memoryMB: 0}
     commands: echo
-`), Options{})
+`), ParseOptions{})
 	want := `1:1: type: is missing
 1:18: protocolVersion: must be 2, not "3"
 2:7: name: may hold letters, digits, - and _ only, not "a b"
@@ -148,7 +148,7 @@ func TestLimits(t *testing.T) {
 		"merge keys": "a: &a {x: 1}\n<<: *a\n",
 		"binary":     "\x00\x01",
 	} {
-		if _, _, err := Parse([]byte(text), Options{}); err == nil {
+		if _, _, err := Parse([]byte(text), ParseOptions{}); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}
@@ -156,7 +156,7 @@ func TestLimits(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	t.Parallel()
-	_, warnings, err := Parse([]byte(good+"extras:\n  submitFrom: portal\n  gangAllocation: true\n  hivedScheduler: {jobPriorityClass: prod}\n"), Options{})
+	_, warnings, err := Parse([]byte(good+"extras:\n  submitFrom: portal\n  gangAllocation: true\n  hivedScheduler: {jobPriorityClass: prod}\n"), ParseOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +171,7 @@ func TestRendering(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	job, _, err := Parse(text, Options{})
+	job, _, err := Parse(text, ParseOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +200,7 @@ func TestParseNeverFailsOtherwise(t *testing.T) {
 				b.WriteString(line)
 			}
 		}
-		job, _, err := Parse([]byte(b.String()), Options{})
+		job, _, err := Parse([]byte(b.String()), ParseOptions{})
 		var problems Problems
 		switch {
 		case err == nil:

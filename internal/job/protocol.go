@@ -11,7 +11,7 @@ const (
 
 // Job is a job as its user described it, in job protocol v2, rendered: what
 // `<% … %>` referred to is filled in.
-type Job struct {
+type Spec struct {
 	Name           string
 	VirtualCluster string // empty: the default one
 	RetryCount     int    // how often the whole job is started again after it failed

@@ -8,7 +8,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-func (r *reader) taskRoles(top object, job *Job, s scope) {
+func (r *reader) taskRoles(top object, job *Spec, s scope) {
 	n := top.need("taskRoles")
 	if n == nil {
 		return

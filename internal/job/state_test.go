@@ -17,7 +17,7 @@ var noon = time.Date(2025, 6, 1, 12, 0, 0, 0, time.UTC)
 // jobSetOf is the good job's JobSet, with conditions that are true.
 func jobSetOf(t *testing.T, suspended bool, stopped string, conditions ...string) *unstructured.Unstructured {
 	t.Helper()
-	job, _, err := Parse([]byte(good), Options{})
+	job, _, err := Parse([]byte(good), ParseOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

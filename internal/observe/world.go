@@ -61,7 +61,7 @@ func World(ctx context.Context, src Source) (plan.World, error) {
 // readRecord reads, from the control-plane machine, which cluster this is and
 // which Kubernetes and services it was brought to last: that is known while the API is away.
 func readRecord(ctx context.Context, src Source, w *plan.World) error {
-	host := src.Hosts[src.Config.Master().Hostname]
+	host := src.Hosts[src.Config.ControlPlane().Hostname]
 	if host == nil {
 		return nil // the machine is in the world as unreachable
 	}
@@ -92,7 +92,7 @@ func machines(ctx context.Context, src Source) []plan.Machine {
 			found[i] = observeMachine(ctx, src.Hosts[m.Hostname])
 			found[i].Name = m.Hostname
 			found[i].Address = m.HostIP
-			found[i].ControlPlane = m.ControlPlane()
+			found[i].ControlPlane = m.IsControlPlane()
 		})
 	}
 	wg.Wait()

@@ -53,7 +53,7 @@ func (c *Core) Submit(ctx context.Context, s Submission) (Submitted, error) {
 	if err != nil {
 		return Submitted{}, err
 	}
-	j, warnings, err := job.Parse(s.Protocol, job.Options{VirtualClusters: c.virtualClusters, VirtualCluster: s.VirtualCluster})
+	j, warnings, err := job.Parse(s.Protocol, job.ParseOptions{VirtualClusters: c.virtualClusters, VirtualCluster: s.VirtualCluster})
 	if err != nil {
 		return Submitted{}, &pai.Error{Code: pai.CodeInvalid, Message: "the job is not valid", Next: "mend it and submit it again; nothing was created", Err: err}
 	}

@@ -52,7 +52,7 @@ func sources(t *testing.T) []source {
 // testConfig has one virtual cluster with limits and one without.
 func testConfig() *config.Config {
 	c := &config.Config{}
-	c.Layout.MachineList = []config.Machine{{Hostname: "m-1", HostIP: "10.0.0.1", Role: config.RoleMaster}}
+	c.Layout.MachineList = []config.Machine{{Hostname: "m-1", HostIP: "10.0.0.1", Role: config.RoleControlPlane}}
 	c.Services.RestServer.ServerPort = config.DefaultRestServerPort
 	c.Services.Prometheus = config.Prometheus{Port: config.DefaultPrometheusPort, ScrapeInterval: config.DefaultScrapeInterval}
 	c.Services.NodeExporter.Port = config.DefaultNodeExporter

@@ -32,11 +32,11 @@ func TestAbandon(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := &Session{Config: &config.Config{}, Hosts: map[string]machine.Host{}, kube: api.Client, progress: t.Logf}
-	for name, role := range map[string]string{"one": config.RoleMaster, "two": config.RoleWorker} {
+	for name, role := range map[string]string{"one": config.RoleControlPlane, "two": config.RoleWorker} {
 		// The witness, which dials for itself, reaches nobody: there are no jobs.
 		m := config.Machine{Hostname: name, HostIP: "127.0.0.1", SSHPort: 1, Username: "nobody", Role: role}
 		s.Config.Layout.MachineList = append(s.Config.Layout.MachineList, m)
-		s.Hosts[name] = onPaper{store: store, name: name, master: role == config.RoleMaster}
+		s.Hosts[name] = onPaper{store: store, name: name, master: role == config.RoleControlPlane}
 		// The API server tracks who sets what only of objects that say something.
 		node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{corev1.LabelHostname: name}}}
 		if _, err := core.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{}); err != nil {

@@ -53,7 +53,7 @@ func (a Applies) String() string {
 // mayApply looks which revision a goal applies. A folder that would undo what
 // somebody else pushed is refused before anything is shown.
 func (s *Session) mayApply(ctx context.Context, goal Goal) (*Applies, error) {
-	if goal.applies == nil || s.Hosts[s.Config.Master().Hostname] == nil {
+	if goal.applies == nil || s.Hosts[s.Config.ControlPlane().Hostname] == nil {
 		return nil, nil // without the machine nothing will be done, and the plan says why
 	}
 	f, err := s.Folder(ctx)

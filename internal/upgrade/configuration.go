@@ -19,7 +19,7 @@ func (s *Session) moveConfiguration(to pai.Pair, toward pai.Version) error {
 	if err != nil {
 		return err
 	}
-	s.aim = config.Aim{Schema: row.Configuration.Schema, Pair: to}
+	s.aim = config.MigrationTarget{Schema: row.Configuration.Schema, Pair: to}
 	if s.Config.Layout.SchemaVersion < s.aim.Schema {
 		return nil
 	}

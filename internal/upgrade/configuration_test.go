@@ -20,7 +20,7 @@ func TestConfigurationStep(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "config")
 	old := config.New("lab", pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"},
-		[]config.Machine{{Hostname: "gpu-01", HostIP: "10.1.0.1", Role: config.RoleMaster}},
+		[]config.Machine{{Hostname: "gpu-01", HostIP: "10.1.0.1", Role: config.RoleControlPlane}},
 		[]string{"11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="})
 	old.Layout.SchemaVersion = 1
 	if err := config.Write(dir, old); err != nil {

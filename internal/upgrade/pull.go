@@ -33,7 +33,7 @@ func Pull(ctx context.Context, store *revision.Store, dir string, number int, di
 	if c == nil {
 		return r, "", pai.Errorf(pai.CodeInvalid, "pull another revision: paictl config history", "revision %d cannot be read: %w", r.Number, report.Problems)
 	}
-	if former, err = config.Put(dir, r.Files); err != nil {
+	if former, err = config.ReplaceFiles(dir, r.Files); err != nil {
 		return r, former, err
 	}
 	return r, former, revision.WriteBase(dir, revision.Base{ClusterID: c.Services.Cluster.Common.ClusterID, Revision: r.Number})
@@ -103,7 +103,7 @@ func goBackTo(ctx context.Context, store *revision.Store, dir, clusterID string,
 	}
 	// Only a folder that has the files is of the revision: else its next push
 	// would take the way back back.
-	if former, err = config.Put(dir, old.Files); err != nil {
+	if former, err = config.ReplaceFiles(dir, old.Files); err != nil {
 		return r.Number, former, err
 	}
 	return r.Number, former, revision.WriteBase(dir, revision.Base{ClusterID: clusterID, Revision: r.Number})

@@ -33,7 +33,7 @@ func (s shared) folder(name string) string {
 	s.t.Helper()
 	dir := filepath.Join(s.root, name)
 	c := config.New("lab", pai.Pair{Services: "v0.10", Kubernetes: "v0.10-pai"},
-		[]config.Machine{{Hostname: "gpu-01", HostIP: "10.1.0.1", Role: config.RoleMaster, Password: "hunter2"}},
+		[]config.Machine{{Hostname: "gpu-01", HostIP: "10.1.0.1", Role: config.RoleControlPlane, Password: "hunter2"}},
 		[]string{"11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="})
 	if err := config.Write(dir, c); err != nil {
 		s.t.Fatal(err)
@@ -143,7 +143,7 @@ func TestPullBringsWholeFolders(t *testing.T) {
 	// One of schema 1 first, so that a pull back to it has a file to rename.
 	older := filepath.Join(s.root, "older")
 	c := config.New("lab", pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"},
-		[]config.Machine{{Hostname: "gpu-01", HostIP: "10.1.0.1", Role: config.RoleMaster}}, []string{"11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="})
+		[]config.Machine{{Hostname: "gpu-01", HostIP: "10.1.0.1", Role: config.RoleControlPlane}}, []string{"11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="})
 	c.Layout.SchemaVersion = 1
 	if err := config.Write(older, c); err != nil {
 		t.Fatal(err)

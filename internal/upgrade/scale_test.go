@@ -88,7 +88,7 @@ func TestScale(t *testing.T) {
 	asked := 0
 	figure(t, "guard ten machines", func() {
 		for _, step := range p.Steps {
-			if step.Kind != plan.KindKubelet || step.Target == s.Config.Master().Hostname || asked == 10 {
+			if step.Kind != plan.KindKubelet || step.Target == s.Config.ControlPlane().Hostname || asked == 10 {
 				continue
 			}
 			asked++
@@ -234,7 +234,7 @@ func scaleSession(t *testing.T, k *kube.Client, nodes int) *Session {
 		m := config.Machine{Hostname: scaleName(i), HostIP: fmt.Sprintf("10.%d.%d.1", i/256, i%256), Role: config.RoleWorker}
 		roles := []string{"containerd", "kubelet", "kube-proxy", "network", "api-proxy"}
 		if i == 0 {
-			m.Role = config.RoleMaster
+			m.Role = config.RoleControlPlane
 			roles = append(roles, "etcd-a", "apiserver-a", "controller-manager", "scheduler")
 		}
 		s.Config.Layout.MachineList = append(s.Config.Layout.MachineList, m)

@@ -34,7 +34,7 @@ type Session struct {
 	dirs     Dirs
 	progress func(format string, args ...any)
 
-	aim config.Aim // what the configuration is being moved to
+	aim config.MigrationTarget // what the configuration is being moved to
 	// revision is that of the configuration which the operation under way
 	// applies; zero where it applies none.
 	revision int
@@ -69,7 +69,7 @@ func everyMachine(config.Machine) bool { return true }
 // OpenMaster is Open for what is kept on the control-plane machine: no other
 // machine is connected to.
 func OpenMaster(ctx context.Context, configDir string, dirs Dirs, progress func(format string, args ...any)) (*Session, error) {
-	return open(ctx, configDir, dirs, progress, config.Machine.ControlPlane)
+	return open(ctx, configDir, dirs, progress, config.Machine.IsControlPlane)
 }
 
 func open(ctx context.Context, configDir string, dirs Dirs, progress func(format string, args ...any), wanted func(config.Machine) bool) (*Session, error) {
@@ -140,7 +140,7 @@ func closeAll(hosts map[string]machine.Host) {
 
 // Master is the control-plane machine; the journal, the lock and etcd are on it.
 func (s *Session) Master() (machine.Host, error) {
-	m := s.Config.Master()
+	m := s.Config.ControlPlane()
 	if h := s.Hosts[m.Hostname]; h != nil {
 		return h, nil
 	}
@@ -172,7 +172,7 @@ func (s *Session) Kube(ctx context.Context) (*kube.Client, error) {
 // adminKubeconfig always asks the machine: certificates are renewed in every
 // hop, and a cluster may have been booted anew under the same name.
 func (s *Session) adminKubeconfig(ctx context.Context) ([]byte, error) {
-	master := s.Config.Master()
+	master := s.Config.ControlPlane()
 	host := s.Hosts[master.Hostname]
 	if host == nil {
 		return nil, fmt.Errorf("the control-plane machine %s does not answer", master.Hostname)

@@ -52,7 +52,7 @@ func (c Case) BeforeAndAfter(t *rapid.T, root string, to pai.Pair) (before, afte
 	if err != nil {
 		t.Fatal(err)
 	}
-	u, err := config.Upgrade(dir, config.Aim{Pair: to})
+	u, err := config.Upgrade(dir, config.MigrationTarget{Pair: to})
 	if err != nil {
 		t.Fatal(err)
 	}

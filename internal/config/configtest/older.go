@@ -88,7 +88,7 @@ func (d *draw) cluster() []entry {
 			MachineType: skus[d.number("sku", 0, len(skus)-1)].key,
 		}
 		if i == master {
-			m.Role = config.RoleMaster
+			m.Role = config.RoleControlPlane
 		}
 		own := d.reach(&m, shared)
 		keys := append([]entry{
