@@ -4,8 +4,10 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
+include hack/go.env
+export CGO_ENABLED GOFLAGS
 
-.PHONY: help deps build demo test unit fuzz e2e bench bench-upgrade chaos mutants lint verify clean
+.PHONY: help deps build demo test test-all unit fuzz e2e check bench bench-upgrade chaos mutants lint verify clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,8 +21,14 @@ build: ## build bin/paictl
 demo: ## PAI on this host from nothing: v0.9, a job, and the upgrade to v0.10 under it
 	@hack/demo.sh
 
-test: deps build ## every test: unit, fuzz, bundles, end to end
-	@hack/test.sh unit fuzz bundles e2e
+test: deps build ## what continuous integration runs: lint, unit tests, fuzzing, bundles, end-to-end tests
+	@hack/test.sh lint unit fuzz bundles e2e
+
+test-all: deps build ## all that and every mutant, every fault in an upgrade: what proves a release (hours)
+	@hack/test.sh lint unit fuzz bundles e2e mutants chaos
+
+check: ## format, vet, and test one package, and lint it: PKG=./internal/plan
+	@hack/check.sh "$(PKG)"
 
 unit: ## tests that need nothing but Go
 	@hack/test.sh unit
@@ -33,24 +41,23 @@ e2e: deps build ## tests on local machines with a real Kubernetes (root); RUN=Te
 	 else hack/test.sh bundles e2e; fi
 
 bench: deps build ## the figures that PAI wants to reach, measured on this host (root); COLD=1 for the cold build as well
-	@go run ./hack/bench $(if $(COLD),-cold)
+	@go run ./test/bench $(if $(COLD),-cold)
 
 bench-upgrade: deps build ## PAI's upgrade beside kubeadm's, and what upgrades cost besides (root); PARTS=pai,kubeadm,scale
 	@go run ./test/benchupgrade $(if $(PARTS),-parts '$(PARTS)')
 
 chaos: deps build ## put faults into upgrades and see that they converge (root); FAULT=name,name ROUNDS=n SEED=n; FAULT=list
-	@go run ./hack/chaos -rounds $(or $(ROUNDS),1) $(if $(FAULT),-fault '$(FAULT)') $(if $(SEED),-seed $(SEED))
+	@go run ./test/chaos/run -rounds $(or $(ROUNDS),1) $(if $(FAULT),-fault '$(FAULT)') $(if $(SEED),-seed $(SEED))
 
 mutants: ## put faults into a copy of the code one at a time and see which test notices; ONLY=name,name for some
 	@go run ./test/mutants $(if $(ONLY),-only='$(ONLY)',-save docs/mutants.md)
 
 lint: ## go vet and golangci-lint (which is compiled first: two minutes, once)
-	@go vet -tags e2e ./...
-	@go tool -modfile=tools/go.mod golangci-lint run ./...
+	@hack/test.sh lint
 
 verify: lint ## what a change must pass before it is offered: formatting, tidy modules, lint, unit tests
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
-	 if [ -n "$$unformatted" ]; then echo "gofmt these: $$unformatted" >&2; exit 1; fi
+	 if [ -n "$$unformatted" ]; then echo "run: gofmt -w $$unformatted" >&2; exit 1; fi
 	@go mod tidy -diff
 	@hack/test.sh unit
 

@@ -4,6 +4,7 @@
 # run again, it goes on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+set -a; . hack/go.env; set +a
 
 old=v0.9 new=v0.10
 job=train

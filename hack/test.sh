@@ -3,14 +3,23 @@
 # budget. The last lines are go test's own. All suites run even when one fails;
 # the exit code says whether any did.
 #
-#   hack/test.sh SUITE...        suites: unit fuzz bundles e2e
+#   hack/test.sh SUITE...        suites: lint unit fuzz bundles e2e mutants chaos
 set -euo pipefail
 cd "$(dirname "$0")/.."
+set -a; . hack/go.env; set +a
 
 results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
 failed=0
 
+lint() {
+  local unformatted
+  unformatted=$(gofmt -l $(git ls-files '*.go'))
+  [[ -z $unformatted ]] || { echo "not formatted; run: gofmt -w" $unformatted; return 1; }
+  go mod tidy -diff &&
+    go vet -tags "e2e live" ./... &&
+    go tool -modfile=tools/go.mod golangci-lint run ./...
+}
 unit()    { go test -timeout 10m ./...; }
 fuzz()    { go test -timeout 5m -run '^$' -fuzz FuzzCheck -fuzztime "${FUZZTIME:-60s}" ./internal/config; }
 # The end-to-end suites use what the bundles hold; building them here shows
@@ -22,6 +31,9 @@ e2e() {
   # shellcheck disable=SC2086 # packages are words
   go test -tags e2e -count=1 -v -p 1 -timeout 75m $packages
 }
+
+mutants() { go run ./test/mutants -save docs/mutants.md; }
+chaos()   { go run ./test/chaos/run; }
 
 # failures prints what the failed tests of a log said: at most 60 lines of each,
 # without the lines that time a command. A log of everything may be cut off
@@ -39,7 +51,8 @@ failures() {
 
 budget() { # minutes with a warm cache, and with a cold one; see docs/testing.md
   case $1 in
-    unit) echo "2 8" ;; fuzz) echo "2 3" ;; bundles) echo "1 20" ;; e2e) echo "30 45" ;;
+    lint) echo "2 8" ;; unit) echo "2 8" ;; fuzz) echo "2 3" ;; bundles) echo "1 20" ;; e2e) echo "20 25" ;;
+    mutants) echo "20 25" ;; chaos) echo "60 90" ;;
   esac
 }
 

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Checks one package the way a change is checked: format, vet, tests, lint.
+#
+#   hack/check.sh PACKAGE        for example ./internal/plan
+set -euo pipefail
+cd "$(dirname "$0")/.."
+set -a; . hack/go.env; set +a
+
+package=${1:?name a package, for example: make check PKG=./internal/plan}
+folder=${package#./}
+folder=${folder%/...}
+if [[ ! -d $folder ]]; then
+  echo "package $package not found; name a folder of this repository, for example: make check PKG=./internal/plan" >&2
+  exit 2
+fi
+
+unformatted=$(gofmt -l "$folder")
+if [[ -n $unformatted ]]; then
+  echo "not formatted; run: gofmt -w $unformatted" >&2
+  exit 1
+fi
+go vet -tags "e2e live" "$package"
+go test "$package"
+go run ./test/language "$folder"
+go tool -modfile=tools/go.mod golangci-lint run "$package"
