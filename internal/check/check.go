@@ -63,8 +63,8 @@ type Check struct {
 // limit bounds how long one check may take.
 const limit = 20 * time.Second
 
-// Options choose among the checks.
-type Options struct {
+// RunOptions choose among the checks.
+type RunOptions struct {
 	// Stage is the operation in front of which they run.
 	Stage Stage
 	// Skip names checks that are left out.
@@ -73,8 +73,8 @@ type Options struct {
 	Resuming bool
 }
 
-// Known refuses names that no check has.
-func Known(ids []string) error {
+// ValidateIDs refuses names that no check has.
+func ValidateIDs(ids []string) error {
 	for _, id := range ids {
 		if !slices.Contains(IDs(), id) {
 			return pai.Errorf(pai.CodeUsage, "the checks are: "+strings.Join(IDs(), ", "), "there is no check %q", id)
@@ -94,11 +94,11 @@ func IDs() []string {
 
 // Run runs the checks side by side, each within its own time, and returns what
 // all of them found: what failed first, then what is unknown.
-func Run(ctx context.Context, in Input, o Options) []Result {
+func Run(ctx context.Context, in Input, o RunOptions) []Result {
 	return runAll(ctx, choose(All(), o), newWorld(ctx, in), limit)
 }
 
-func choose(checks []Check, o Options) []Check {
+func choose(checks []Check, o RunOptions) []Check {
 	return slices.DeleteFunc(checks, func(c Check) bool {
 		return o.Stage != Standalone && c.stages&o.Stage == 0 || o.Resuming && !c.holds || slices.Contains(o.Skip, c.ID)
 	})

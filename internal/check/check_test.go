@@ -63,14 +63,14 @@ func testConfig() *config.Config {
 // blind is an input of which nothing can be observed.
 func blind() Input {
 	return Input{
-		Config:    testConfig(),
-		World:     plan.World{Current: pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"}, APIError: "hidden", Machines: []plan.Machine{{Name: "m1", ControlPlane: true, Unreachable: "it hides"}}},
-		PlanErr:   errTest,
-		Hosts:     map[string]machine.Host{"m1": mute{}},
-		Kube:      func(context.Context) (*kube.Client, error) { return nil, errTest },
-		Bundle:    func(pai.Version) (*release.Bundle, error) { return nil, errTest },
-		Operation: func(context.Context) (Operation, error) { return Operation{}, errTest },
-		Obstacles: func(context.Context) ([]Obstacle, error) { return nil, errTest },
+		Config:       testConfig(),
+		World:        plan.World{Current: pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"}, APIError: "hidden", Machines: []plan.Machine{{Name: "m1", ControlPlane: true, Unreachable: "it hides"}}},
+		PlanErr:      errTest,
+		Hosts:        map[string]machine.Host{"m1": mute{}},
+		Kube:         func(context.Context) (*kube.Client, error) { return nil, errTest },
+		Bundle:       func(pai.Version) (*release.Bundle, error) { return nil, errTest },
+		Operation:    func(context.Context) (Operation, error) { return Operation{}, errTest },
+		BlockedSteps: func(context.Context) ([]BlockedStep, error) { return nil, errTest },
 	}
 }
 
@@ -84,7 +84,7 @@ func TestNothingSeenIsNeverFine(t *testing.T) {
 	}{{"machines that say nothing", blind().Hosts}, {"no connection to any machine", nil}} {
 		input := blind()
 		input.Hosts = in.hosts
-		results := Run(t.Context(), input, Options{Stage: Standalone})
+		results := Run(t.Context(), input, RunOptions{Stage: Standalone})
 		seen := map[string]bool{}
 		for _, r := range results {
 			seen[r.ID] = true
@@ -131,14 +131,14 @@ func TestChoose(t *testing.T) {
 	t.Parallel()
 	checks := []Check{{ID: "both", stages: Boot | Upgrade}, {ID: "upgrade", stages: Upgrade}, {ID: "holds", stages: Upgrade, holds: true}, {ID: "alone"}}
 	for _, c := range []struct {
-		o    Options
+		o    RunOptions
 		want string
 	}{
-		{Options{Stage: Standalone}, "both upgrade holds alone"},
-		{Options{Stage: Boot}, "both"},
-		{Options{Stage: Upgrade}, "both upgrade holds"},
-		{Options{Stage: Upgrade, Skip: []string{"upgrade"}}, "both holds"},
-		{Options{Stage: Upgrade, Resuming: true}, "holds"}, // going on mends the others
+		{RunOptions{Stage: Standalone}, "both upgrade holds alone"},
+		{RunOptions{Stage: Boot}, "both"},
+		{RunOptions{Stage: Upgrade}, "both upgrade holds"},
+		{RunOptions{Stage: Upgrade, Skip: []string{"upgrade"}}, "both holds"},
+		{RunOptions{Stage: Upgrade, Resuming: true}, "holds"}, // going on mends the others
 	} {
 		var got []string
 		for _, check := range choose(slices.Clone(checks), c.o) {
@@ -159,10 +159,10 @@ func TestChecksHaveNamesAndStages(t *testing.T) {
 		}
 		seen[c.ID] = true
 	}
-	if err := Known([]string{"machine-disk", "etcd"}); err != nil {
+	if err := ValidateIDs([]string{"machine-disk", "etcd"}); err != nil {
 		t.Error(err)
 	}
-	err := Known([]string{"machine-disk", "machine-dsk"})
+	err := ValidateIDs([]string{"machine-disk", "machine-dsk"})
 	if pai.ExitCode(err) != 2 || !strings.Contains(err.Error(), "machine-dsk") || !strings.Contains(nextOf(err), "machine-disk") {
 		t.Errorf("got %v", err)
 	}

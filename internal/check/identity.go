@@ -125,7 +125,7 @@ func under(o Operation, to pai.Pair) Result {
 		return failed("", "wait until it has ended, or stop it there", "another operation is under way: %s", o.Holder)
 	case left == nil:
 		return okay("", "none is under way")
-	case OnTheWay(*left, to):
+	case Continues(*left, to):
 		return warning("", "go on with it: paictl upgrade resume, or the same command again", "%s toward %s, begun %s by %s, was left unfinished",
 			left.Verb, left.To, left.Started.Format("2006-01-02 15:04 MST"), left.By)
 	default:
@@ -134,22 +134,22 @@ func under(o Operation, to pai.Pair) Result {
 	}
 }
 
-// OnTheWay reports whether going to a pair goes on with what an operation left
+// Continues reports whether going to a pair goes on with what an operation left
 // unfinished: its own target is that pair, or older.
-func OnTheWay(left pai.Operation, to pai.Pair) bool {
+func Continues(left pai.Operation, to pai.Pair) bool {
 	return to.Kubernetes.AtLeast(left.To.Kubernetes) && to.Services.AtLeast(left.To.Services)
 }
 
 // jobs names the steps that running jobs stand in the way of now.
 func jobs(ctx context.Context, w *world) []Result {
-	obstacles, err := w.Obstacles(ctx)
+	obstacles, err := w.BlockedSteps(ctx)
 	if err != nil {
 		return []Result{unknown("", err)}
 	}
 	return inTheWay(obstacles, len(w.World.Running()))
 }
 
-func inTheWay(obstacles []Obstacle, running int) []Result {
+func inTheWay(obstacles []BlockedStep, running int) []Result {
 	var all []Result
 	for _, o := range obstacles {
 		var names []string

@@ -55,7 +55,7 @@ func TestOperation(t *testing.T) {
 
 func TestJobsInTheWay(t *testing.T) {
 	t.Parallel()
-	some := inTheWay([]Obstacle{{Step: "services/v0.10/storage", Jobs: []pai.JobRef{{User: "ada", Name: "train"}}, Reason: "it reads through it", Next: "wait"}}, 1)
+	some := inTheWay([]BlockedStep{{Step: "services/v0.10/storage", Jobs: []pai.JobRef{{User: "ada", Name: "train"}}, Reason: "it reads through it", Next: "wait"}}, 1)
 	judgements(t, []judged{
 		{"none", inTheWay(nil, 3)[0], OK, "3 jobs run"},
 		{"one", some[0], Failed, "it reads through it; jobs: ada~train"},

@@ -35,8 +35,8 @@ type Input struct {
 	Bundle func(name pai.Version) (*release.Bundle, error)
 	// Operation is what the journal and the lock say of other operations.
 	Operation func(ctx context.Context) (Operation, error)
-	// Obstacles are the steps of Plan that running jobs stand in the way of.
-	Obstacles func(ctx context.Context) ([]Obstacle, error)
+	// BlockedSteps are the steps of Plan that running jobs stand in the way of.
+	BlockedSteps func(ctx context.Context) ([]BlockedStep, error)
 }
 
 // Operation is what is under way on a cluster.
@@ -47,8 +47,8 @@ type Operation struct {
 	Unfinished *pai.Operation
 }
 
-// Obstacle is a step that would be refused, or would have to wait, now.
-type Obstacle struct {
+// BlockedStep is a step that would be refused, or would have to wait, now.
+type BlockedStep struct {
 	Step   plan.StepID
 	Jobs   []pai.JobRef
 	Reason string

@@ -28,7 +28,7 @@ warnings are nobody's failure.`,
 	cmd.Flags().StringVar(&to, "to", "", "release that is to be upgraded to (default: the one that the configuration names)")
 	skip := addSkipCheck(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := check.Known(*skip); err != nil {
+		if err := check.ValidateIDs(*skip); err != nil {
 			return err
 		}
 		if to != "" {

@@ -52,7 +52,7 @@ func addDiffFlag(cmd *cobra.Command, f *operateFlags) {
 
 // operateOn opens the cluster, asks for its id where that is due, and runs a goal.
 func operateOn(ctx context.Context, t *target, f operateFlags, what string, goal func(*upgrade.Session) (upgrade.Goal, error)) error {
-	if err := check.Known(f.skipped()); err != nil {
+	if err := check.ValidateIDs(f.skipped()); err != nil {
 		return err
 	}
 	s, err := t.open(ctx)

@@ -48,7 +48,7 @@ there. It does not move what runs to another release: that is what
 }
 
 func runUp(ctx context.Context, env *Env, releaseName string, machines int, f operateFlags) error {
-	if err := check.Known(f.skipped()); err != nil {
+	if err := check.ValidateIDs(f.skipped()); err != nil {
 		return err
 	}
 	if machines < 1 || machines > 20 {

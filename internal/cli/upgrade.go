@@ -91,7 +91,7 @@ does the same.`,
 	f := addOperateFlags(cmd)
 	f.skip = addSkipCheck(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := check.Known(f.skipped()); err != nil {
+		if err := check.ValidateIDs(f.skipped()); err != nil {
 			return err
 		}
 		target, err := fillTarget(*to)
@@ -136,7 +136,7 @@ Interrupted anywhere, the same command goes on where it stopped.`,
 		cmd.MarkFlagsMutuallyExclusive("plan", other)
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := check.Known(f.skipped()); err != nil {
+		if err := check.ValidateIDs(f.skipped()); err != nil {
 			return err
 		}
 		if file != "" {

@@ -38,7 +38,7 @@ wait; with --wait it stays until none does.`,
 	f.wait = addWait(cmd)
 	f.skip = addSkipCheck(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := check.Known(f.skipped()); err != nil {
+		if err := check.ValidateIDs(f.skipped()); err != nil {
 			return err
 		}
 		s, err := t.open(cmd.Context())

@@ -37,7 +37,7 @@ func TestDataPathServiceUnderAJob(t *testing.T) {
 	for _, s := range services {
 		impacts[s.Name] = s.JobImpact
 	}
-	g, err := guard.New(guard.Live{API: func(context.Context) (guard.API, error) { return cluster.Client, nil }}, impacts, nil)
+	g, err := guard.New(guard.LiveFacts{API: func(context.Context) (guard.API, error) { return cluster.Client, nil }}, impacts, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

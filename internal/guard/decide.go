@@ -29,17 +29,17 @@ type Decision struct {
 	Next   string `json:"next,omitempty"`
 	// Jobs are the running jobs that the step could touch.
 	Jobs []pai.JobRef `json:"jobs,omitempty"`
-	// HoldOff is set where a step may go only because no job runs on its
+	// NeedsCordon is set where a step may go only because no job runs on its
 	// machine: new ones have to be kept off first, and the guard asked again.
-	HoldOff bool `json:"holdOff,omitempty"`
-	// Evict is set where a step may go once the machine's jobs have been ended,
+	NeedsCordon bool `json:"holdOff,omitempty"`
+	// NeedsEviction is set where a step may go once the machine's jobs have been ended,
 	// which the operator accepted.
-	Evict bool `json:"evict,omitempty"`
-	// Ends is set where the step itself ends the machine's jobs, which the
+	NeedsEviction bool `json:"evict,omitempty"`
+	// EndsJobs is set where the step itself ends the machine's jobs, which the
 	// operator accepted.
-	Ends bool `json:"ends,omitempty"`
-	// Passing is set where what stands in the way may pass by itself in seconds.
-	Passing bool `json:"-"`
+	EndsJobs bool `json:"ends,omitempty"`
+	// Transient is set where what stands in the way may pass by itself in seconds.
+	Transient bool `json:"-"`
 }
 
 // Names of risks that can be accepted. RiskEvictJobs takes a machine.
@@ -91,7 +91,7 @@ func decideNode(step plan.Step, f Facts, accepted []string) Decision {
 	jobs, idle, why := onMachine(step.Target, f)
 	if idle {
 		rules, known := gate(step)
-		return Decision{Verdict: Go, Reason: fmt.Sprintf("no job runs on %s", step.Target), HoldOff: !known || len(objections(rules, f)) > 0}
+		return Decision{Verdict: Go, Reason: fmt.Sprintf("no job runs on %s", step.Target), NeedsCordon: !known || len(objections(rules, f)) > 0}
 	}
 	if step.Kind == plan.KindRole && (step.Role == plan.RoleKubeProxy || step.Role == plan.RoleNetwork) {
 		return Decision{Verdict: Go, Jobs: jobs, Reason: "it changes routes and service addresses, and leaves the running pods' own network as it is"}
@@ -107,7 +107,7 @@ func decideNode(step plan.Step, f Facts, accepted []string) Decision {
 		d.weigh(step, objections(rules, f))
 	}
 	if d.Verdict != Go && why == "" && slices.Contains(accepted, AcceptEvict(step.Target)) {
-		d.Evict = true
+		d.NeedsEviction = true
 	}
 	return d.accept(accepted, AcceptEvict(step.Target))
 }
@@ -134,7 +134,7 @@ func (d *Decision) weigh(step plan.Step, no []objection) {
 	}
 	var texts []string
 	rules := map[string][]string{}
-	d.Passing = !slices.ContainsFunc(no, func(o objection) bool { return o.rule != ruleDevices || o.unknown })
+	d.Transient = !slices.ContainsFunc(no, func(o objection) bool { return o.rule != ruleDevices || o.unknown })
 	for _, o := range no {
 		text := o.text
 		if o.unknown {
@@ -163,7 +163,7 @@ func decideEviction(step plan.Step, f Facts, accepted []string) Decision {
 		d.Reason = fmt.Sprintf("it would end every pod on %s, and which jobs run there is not known: %s", step.Target, why)
 	}
 	d = d.accept(accepted, AcceptEvict(step.Target))
-	d.Ends = d.Verdict == Go // it is not idle
+	d.EndsJobs = d.Verdict == Go // it is not idle
 	return d
 }
 

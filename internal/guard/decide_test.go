@@ -110,11 +110,11 @@ func TestDecide(t *testing.T) {
 			if d.Verdict != test.want || !strings.Contains(d.Reason, test.says) {
 				t.Errorf("got %s: %s; want %s: …%s…", d.Verdict, d.Reason, test.want, test.says)
 			}
-			if d.Evict != (test.risk == pai.RiskNode && len(test.accepted) == 1 && test.accepted[0] == AcceptEvict(gpu01)) {
-				t.Errorf("jobs are to be ended first: %v", d.Evict)
+			if d.NeedsEviction != (test.risk == pai.RiskNode && len(test.accepted) == 1 && test.accepted[0] == AcceptEvict(gpu01)) {
+				t.Errorf("jobs are to be ended first: %v", d.NeedsEviction)
 			}
-			if d.Ends != (test.risk == pai.RiskEviction && test.want == Go && len(test.accepted) == 1) {
-				t.Errorf("the step ends jobs that were given up: %v", d.Ends)
+			if d.EndsJobs != (test.risk == pai.RiskEviction && test.want == Go && len(test.accepted) == 1) {
+				t.Errorf("the step ends jobs that were given up: %v", d.EndsJobs)
 			}
 			if (d.Next == "") != (d.Verdict == Go) {
 				t.Errorf("%s, and what to do is %q", d.Verdict, d.Next)

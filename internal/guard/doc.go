@@ -3,7 +3,7 @@
 //
 // The rules are pure functions of Facts and fail closed: what could not be
 // observed counts as unsafe. Facts are gathered from the API and the machines
-// through MachineFacts. The guard changes nothing, and may not know how a step
+// through FactSource. The guard changes nothing, and may not know how a step
 // is carried out, printed or recorded.
 //
 // The reasons for its rules are upstream issues on what restarts running

@@ -53,8 +53,8 @@ type Facts struct {
 
 	// Kubelet and Runtime are upstream versions: of what runs, and of what the
 	// step would start.
-	Kubelet Fact[Change[string]]
-	Runtime Fact[Change[string]]
+	Kubelet Fact[Transition[string]]
+	Runtime Fact[Transition[string]]
 
 	// KubeletRuns and RuntimeUp are what the machine itself says: whether the
 	// kubelet's unit runs, and whether the container runtime answers.
@@ -63,15 +63,15 @@ type Facts struct {
 
 	// Config is what the kubelet that runs was started with, and what the
 	// next one will read.
-	Config Fact[Change[KubeletConfig]]
+	Config Fact[Transition[KubeletConfig]]
 	// RuntimeCgroups is the cgroup driver of the container runtime.
-	RuntimeCgroups Fact[Change[string]]
+	RuntimeCgroups Fact[Transition[string]]
 	// RuntimeKillMode is KillMode of the container runtime's unit.
 	RuntimeKillMode Fact[string]
 }
 
-// Change is one thing before a step and after it.
-type Change[T any] struct{ From, To T }
+// Transition is one thing before a step and after it.
+type Transition[T any] struct{ From, To T }
 
 // KubeletConfig is the part of a kubelet's configuration that decides whether
 // the pods of a machine live through its restart.
@@ -84,9 +84,9 @@ type KubeletConfig struct {
 	Reserved map[string]string
 }
 
-// MachineFacts gathers the facts that decisions rest on. What it cannot
+// FactSource gathers the facts that decisions rest on. What it cannot
 // observe it returns as an unknown fact.
-type MachineFacts interface {
+type FactSource interface {
 	// Jobs are all running jobs.
 	Jobs(ctx context.Context) Fact[[]pai.Job]
 	// JobsOn are the running jobs of a machine, with their pods on it alone: on

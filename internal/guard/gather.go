@@ -30,8 +30,8 @@ type API interface {
 	Dynamic() dynamic.Interface
 }
 
-// Live gathers facts from the API and from the machines themselves.
-type Live struct {
+// LiveFacts gathers facts from the API and from the machines themselves.
+type LiveFacts struct {
 	// API gives a client, or an error while there is no cluster or its API is away.
 	API func(ctx context.Context) (API, error)
 	// Hosts are the machines by name.
@@ -41,10 +41,10 @@ type Live struct {
 	Files func(ctx context.Context, step plan.Step) (map[string]string, error)
 }
 
-var _ MachineFacts = Live{}
+var _ FactSource = LiveFacts{}
 
 // Jobs are all running jobs.
-func (l Live) Jobs(ctx context.Context) Fact[[]pai.Job] {
+func (l LiveFacts) Jobs(ctx context.Context) Fact[[]pai.Job] {
 	ctx, cancel := within(ctx, "list the jobs")
 	defer cancel()
 	api, err := l.API(ctx)
@@ -59,7 +59,7 @@ func (l Live) Jobs(ctx context.Context) Fact[[]pai.Job] {
 }
 
 // JobsOn are the running jobs of a machine, with their pods on it alone.
-func (l Live) JobsOn(ctx context.Context, name string) Fact[[]pai.Job] {
+func (l LiveFacts) JobsOn(ctx context.Context, name string) Fact[[]pai.Job] {
 	ctx, cancel := within(ctx, "list the jobs on "+name)
 	defer cancel()
 	api, err := l.API(ctx)
@@ -78,7 +78,7 @@ func live(jobs []pai.Job) []pai.Job {
 }
 
 // Queued are the jobs that have neither begun to run nor ended.
-func (l Live) Queued(ctx context.Context) Fact[[]pai.JobRef] {
+func (l LiveFacts) Queued(ctx context.Context) Fact[[]pai.JobRef] {
 	ctx, cancel := within(ctx, "list the jobs that wait")
 	defer cancel()
 	api, err := l.API(ctx)
@@ -93,7 +93,7 @@ func (l Live) Queued(ctx context.Context) Fact[[]pai.JobRef] {
 }
 
 // Containers are the living containers of a machine.
-func (l Live) Containers(ctx context.Context, name string) Fact[[]running.Container] {
+func (l LiveFacts) Containers(ctx context.Context, name string) Fact[[]running.Container] {
 	host, err := l.host(name)
 	if err != nil {
 		return Unknown[[]running.Container](err)
@@ -104,7 +104,7 @@ func (l Live) Containers(ctx context.Context, name string) Fact[[]running.Contai
 // Kubelets are the versions of the kubelets in the cluster, from the API or,
 // while that is away, from the machines. An API that hangs takes no time from
 // the machines.
-func (l Live) Kubelets(ctx context.Context) Fact[map[string]string] {
+func (l LiveFacts) Kubelets(ctx context.Context) Fact[map[string]string] {
 	fromAPI, cancel := within(ctx, "read the kubelets' versions from the API")
 	versions, errAPI := l.kubeletsOfAPI(fromAPI)
 	cancel()
@@ -121,7 +121,7 @@ func (l Live) Kubelets(ctx context.Context) Fact[map[string]string] {
 // askedAtOnce is how many machines are asked side by side.
 const askedAtOnce = 16
 
-func (l Live) kubeletsOfMachines(ctx context.Context) (map[string]string, error) {
+func (l LiveFacts) kubeletsOfMachines(ctx context.Context) (map[string]string, error) {
 	ctx, cancel := within(ctx, "read the kubelets' versions on the machines")
 	defer cancel()
 	var mu sync.Mutex
@@ -142,7 +142,7 @@ func (l Live) kubeletsOfMachines(ctx context.Context) (map[string]string, error)
 	return versions, group.Wait()
 }
 
-func (l Live) kubeletsOfAPI(ctx context.Context) (map[string]string, error) {
+func (l LiveFacts) kubeletsOfAPI(ctx context.Context) (map[string]string, error) {
 	api, err := l.API(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("reach the API: %w", err)
@@ -160,7 +160,7 @@ func (l Live) kubeletsOfAPI(ctx context.Context) (map[string]string, error) {
 
 // Machine gathers the facts about the target of a step, other than its jobs
 // and containers.
-func (l Live) Machine(ctx context.Context, step plan.Step) Facts {
+func (l LiveFacts) Machine(ctx context.Context, step plan.Step) Facts {
 	ctx, cancel := within(ctx, "observe "+step.Target)
 	defer cancel()
 	var f Facts
@@ -186,24 +186,24 @@ func (l Live) Machine(ctx context.Context, step plan.Step) Facts {
 
 // kubeletChange adds the version that runs, which the API knows, to the one
 // that would be started, which the machine knows.
-func kubeletChange(node Fact[*corev1.Node], next Fact[Change[string]]) Fact[Change[string]] {
+func kubeletChange(node Fact[*corev1.Node], next Fact[Transition[string]]) Fact[Transition[string]] {
 	if !node.known {
-		return Unknown[Change[string]](fmt.Errorf("read the kubelet's version: %s", node.why()))
+		return Unknown[Transition[string]](fmt.Errorf("read the kubelet's version: %s", node.why()))
 	}
 	if !next.known {
 		return next
 	}
-	return Known(Change[string]{From: node.value.Status.NodeInfo.KubeletVersion, To: next.value.To})
+	return Known(Transition[string]{From: node.value.Status.NodeInfo.KubeletVersion, To: next.value.To})
 }
 
 func (f *Facts) unknownAPI(err error) {
 	f.Node, f.Pods = Unknown[*corev1.Node](err), Unknown[[]corev1.Pod](err)
-	f.Kubelet, f.Config = Unknown[Change[string]](err), Unknown[Change[KubeletConfig]](err)
+	f.Kubelet, f.Config = Unknown[Transition[string]](err), Unknown[Transition[KubeletConfig]](err)
 }
 
 func (f *Facts) unknownMachine(err error) {
-	f.Kubelet, f.Runtime, f.RuntimeCgroups = Unknown[Change[string]](err), Unknown[Change[string]](err), Unknown[Change[string]](err)
-	f.Config, f.RuntimeKillMode = Unknown[Change[KubeletConfig]](err), Unknown[string](err)
+	f.Kubelet, f.Runtime, f.RuntimeCgroups = Unknown[Transition[string]](err), Unknown[Transition[string]](err), Unknown[Transition[string]](err)
+	f.Config, f.RuntimeKillMode = Unknown[Transition[KubeletConfig]](err), Unknown[string](err)
 	f.KubeletRuns, f.RuntimeUp = Unknown[bool](err), Unknown[bool](err)
 }
 
@@ -224,7 +224,7 @@ func podsOn(ctx context.Context, core kubernetes.Interface, name string) ([]core
 	return pods, nil
 }
 
-func (l Live) host(name string) (machine.Host, error) {
+func (l LiveFacts) host(name string) (machine.Host, error) {
 	if h := l.Hosts[name]; h != nil {
 		return h, nil
 	}

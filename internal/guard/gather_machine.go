@@ -44,7 +44,7 @@ say container-runtime-kill-mode "$(systemctl show -p KillMode --value pai-contai
 `
 
 // observeMachine fills in what the machine itself knows.
-func (l Live) observeMachine(ctx context.Context, host machine.Host, step plan.Step, f *Facts) {
+func (l LiveFacts) observeMachine(ctx context.Context, host machine.Host, step plan.Step, f *Facts) {
 	script := "NEXT=" + machine.Quote(versionFolder(step)) + machineScript
 	out, err := host.Run(ctx, machine.Command{Script: script})
 	if err != nil {
@@ -69,8 +69,8 @@ func (l Live) observeMachine(ctx context.Context, host machine.Host, step plan.S
 
 // runtimeCgroups reads the cgroup driver out of the configuration that the
 // runtime was started with, and the one that the step would start it with.
-func (l Live) runtimeCgroups(ctx context.Context, host machine.Host, step plan.Step, folder string) (Change[string], error) {
-	var c Change[string]
+func (l LiveFacts) runtimeCgroups(ctx context.Context, host machine.Host, step plan.Step, folder string) (Transition[string], error) {
+	var c Transition[string]
 	if folder == "" {
 		return c, fmt.Errorf("%s did not say which container runtime runs", host.Name())
 	}
@@ -82,11 +82,11 @@ func (l Live) runtimeCgroups(ctx context.Context, host machine.Host, step plan.S
 	if err != nil {
 		return c, err
 	}
-	return Change[string]{From: cgroupDriverOf(now), To: cgroupDriverOf(next)}, nil
+	return Transition[string]{From: cgroupDriverOf(now), To: cgroupDriverOf(next)}, nil
 }
 
 // nextFile is a file of the step's version as the step would write it.
-func (l Live) nextFile(ctx context.Context, host machine.Host, step plan.Step, name string) ([]byte, error) {
+func (l LiveFacts) nextFile(ctx context.Context, host machine.Host, step plan.Step, name string) ([]byte, error) {
 	path := versionFolder(step) + name
 	if l.Files == nil {
 		data, err := host.ReadFile(ctx, path)
@@ -126,13 +126,13 @@ func one[T any](said map[string]string, key string, read func(string) T) Fact[T]
 	return Known(read(said[key]))
 }
 
-func change(said map[string]string, from, to string) Fact[Change[string]] {
+func change(said map[string]string, from, to string) Fact[Transition[string]] {
 	for _, key := range []string{from, to} {
 		if said[key] == "" {
-			return Unknown[Change[string]](fmt.Errorf("the machine does not say its %s", key))
+			return Unknown[Transition[string]](fmt.Errorf("the machine does not say its %s", key))
 		}
 	}
-	return Known(Change[string]{From: said[from], To: said[to]})
+	return Known(Transition[string]{From: said[from], To: said[to]})
 }
 
 // kubeletOnMachine is the version of the kubelet that a machine's role link
@@ -163,8 +163,8 @@ type kubeletFile struct {
 // kubeletConfigs reads what the running kubelet says it runs with (configz,
 // through the API's proxy to the node) and what the step would start one with.
 // Where no kubelet runs, there is only the next.
-func (l Live) kubeletConfigs(ctx context.Context, core kubernetes.Interface, host machine.Host, step plan.Step, runs Fact[bool]) (Change[KubeletConfig], error) {
-	var c Change[KubeletConfig]
+func (l LiveFacts) kubeletConfigs(ctx context.Context, core kubernetes.Interface, host machine.Host, step plan.Step, runs Fact[bool]) (Transition[KubeletConfig], error) {
+	var c Transition[KubeletConfig]
 	data, err := l.nextFile(ctx, host, step, kubeletConfigFile)
 	if err != nil {
 		return c, err

@@ -43,7 +43,7 @@ func TestKubeletConfigSaysTheSame(t *testing.T) {
 				t.Fatal(err)
 			}
 			f := busy()
-			f.Config = Known(Change[KubeletConfig]{From: now.config(), To: next.config()})
+			f.Config = Known(Transition[KubeletConfig]{From: now.config(), To: next.config()})
 			var got []string
 			for _, o := range objections(swapRules(), f) {
 				got = append(got, o.rule)

@@ -13,14 +13,14 @@ import (
 
 // Guard answers for steps with facts gathered at the moment of asking.
 type Guard struct {
-	facts    MachineFacts
+	facts    FactSource
 	impacts  map[string]pai.JobImpact
 	accepted []string
 }
 
 // New makes a Guard. impacts is as for Impact; accepted are the names of the
 // risks that the operator took.
-func New(facts MachineFacts, impacts map[string]pai.JobImpact, accepted []string) (*Guard, error) {
+func New(facts FactSource, impacts map[string]pai.JobImpact, accepted []string) (*Guard, error) {
 	if err := CheckAccepted(accepted); err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func (g *Guard) decideMachine(ctx context.Context, step plan.Step, risk pai.Risk
 	deadline := time.Now().Add(passingPatience)
 	for {
 		d := Decide(step, risk, g.machineFacts(ctx, step), g.accepted)
-		if !d.Passing || !time.Now().Before(deadline) {
+		if !d.Transient || !time.Now().Before(deadline) {
 			return d
 		}
 		select {

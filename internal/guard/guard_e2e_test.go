@@ -37,7 +37,7 @@ func TestGuardOfRealMachine(t *testing.T) {
 		KeyFile: need(t, "PAI_E2E_KEY"), KnownHosts: need(t, "PAI_E2E_KNOWN_HOSTS")})
 	check(t, err)
 	t.Cleanup(func() { _ = host.Close() })
-	g, err := guard.New(guard.Live{
+	g, err := guard.New(guard.LiveFacts{
 		API:   func(context.Context) (guard.API, error) { return client, nil },
 		Hosts: map[string]machine.Host{name: host},
 	}, nil, nil)

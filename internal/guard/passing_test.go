@@ -94,8 +94,8 @@ func TestNobodyIsEvictedForWhatPasses(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if d := g.Decide(t.Context(), swap()); d.Verdict != Go || d.Evict != test.evict {
-					t.Errorf("%s, evict %v (%s); want it to go, evict %v", d.Verdict, d.Evict, d.Reason, test.evict)
+				if d := g.Decide(t.Context(), swap()); d.Verdict != Go || d.NeedsEviction != test.evict {
+					t.Errorf("%s, evict %v (%s); want it to go, evict %v", d.Verdict, d.NeedsEviction, d.Reason, test.evict)
 				}
 				if test.once != (asked == 1) {
 					t.Errorf("asked %d times", asked)

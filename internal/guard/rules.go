@@ -34,7 +34,7 @@ type rule struct {
 // swapRules is the gate for swapping the kubelet in place.
 func swapRules() []rule {
 	return []rule{
-		{"kubelet-version", on1(func(f Facts) Fact[Change[string]] { return f.Kubelet }, kubeletVersion)},
+		{"kubelet-version", on1(func(f Facts) Fact[Transition[string]] { return f.Kubelet }, kubeletVersion)},
 		{"runtime-up", on1(func(f Facts) Fact[bool] { return f.RuntimeUp }, runtimeUp)},
 		{"node-ready", on2(nodeOf, func(f Facts) Fact[bool] { return f.KubeletRuns }, nodeReady)},
 		{"cpu-manager", on1(configOf, cpuManager)},
@@ -53,15 +53,15 @@ func swapRules() []rule {
 // runtimeRules is the gate for restarting the container runtime.
 func runtimeRules() []rule {
 	return []rule{
-		{"runtime-version", on1(func(f Facts) Fact[Change[string]] { return f.Runtime }, runtimeVersion)},
-		{"runtime-cgroups", on1(func(f Facts) Fact[Change[string]] { return f.RuntimeCgroups }, runtimeCgroups)},
+		{"runtime-version", on1(func(f Facts) Fact[Transition[string]] { return f.Runtime }, runtimeVersion)},
+		{"runtime-cgroups", on1(func(f Facts) Fact[Transition[string]] { return f.RuntimeCgroups }, runtimeCgroups)},
 		{"runtime-kill-mode", on1(func(f Facts) Fact[string] { return f.RuntimeKillMode }, killMode)},
 	}
 }
 
-func nodeOf(f Facts) Fact[*corev1.Node]            { return f.Node }
-func podsOf(f Facts) Fact[[]corev1.Pod]            { return f.Pods }
-func configOf(f Facts) Fact[Change[KubeletConfig]] { return f.Config }
+func nodeOf(f Facts) Fact[*corev1.Node]                { return f.Node }
+func podsOf(f Facts) Fact[[]corev1.Pod]                { return f.Pods }
+func configOf(f Facts) Fact[Transition[KubeletConfig]] { return f.Config }
 
 // on1 makes a check of a rule that rests on one fact: without it, the answer is no.
 func on1[A any](a func(Facts) Fact[A], check func(A) string) func(Facts) objection {
@@ -106,7 +106,7 @@ func objections(rules []rule, f Facts) []objection {
 // (kubernetes/kubernetes #124220, #129385, #128917).
 const oldestSafeKubelet = "1.31.0"
 
-func kubeletVersion(c Change[string]) string {
+func kubeletVersion(c Transition[string]) string {
 	for _, v := range []string{c.From, c.To} {
 		if text := kubeletTooOld(v); text != "" {
 			return text
@@ -156,16 +156,16 @@ func nodeReady(n *corev1.Node, kubeletRuns bool) string {
 
 // cpuManager and memoryManager: static policies fail running pods when the
 // kubelet restarts (kubernetes/kubernetes #123971, #123859).
-func cpuManager(c Change[KubeletConfig]) string {
+func cpuManager(c Transition[KubeletConfig]) string {
 	return policy("CPU manager", "none", c.From.CPUManagerPolicy, c.To.CPUManagerPolicy)
 }
 
-func memoryManager(c Change[KubeletConfig]) string {
+func memoryManager(c Transition[KubeletConfig]) string {
 	return policy("memory manager", "None", c.From.MemoryManagerPolicy, c.To.MemoryManagerPolicy)
 }
 
 // topologyManager: all policies but none and best-effort reject pods.
-func topologyManager(c Change[KubeletConfig]) string {
+func topologyManager(c Transition[KubeletConfig]) string {
 	if c.From.TopologyManagerPolicy == "best-effort" && c.To.TopologyManagerPolicy == "best-effort" {
 		return ""
 	}
@@ -183,7 +183,7 @@ func policy(what, none string, policies ...string) string {
 }
 
 // cgroupDriver: a kubelet with another driver does not find its pods' groups.
-func cgroupDriver(c Change[KubeletConfig]) string {
+func cgroupDriver(c Transition[KubeletConfig]) string {
 	if c.From.CgroupDriver != c.To.CgroupDriver {
 		return fmt.Sprintf("the kubelet's cgroup driver would change from %q to %q", c.From.CgroupDriver, c.To.CgroupDriver)
 	}
@@ -191,7 +191,7 @@ func cgroupDriver(c Change[KubeletConfig]) string {
 }
 
 // reservations: allocatable must not shrink, because pods are admitted anew.
-func reservations(c Change[KubeletConfig]) string {
+func reservations(c Transition[KubeletConfig]) string {
 	if maps.Equal(c.From.Reserved, c.To.Reserved) {
 		return ""
 	}
@@ -294,7 +294,7 @@ func sandboxes(pods []corev1.Pod) string {
 
 // runtimeVersion: shims of one major version are not served by another
 // (containerd #12727, #11720).
-func runtimeVersion(c Change[string]) string {
+func runtimeVersion(c Transition[string]) string {
 	from, err := version.ParseGeneric(c.From)
 	if err != nil {
 		return fmt.Sprintf("the container runtime's version %q is not a version", c.From)
@@ -309,7 +309,7 @@ func runtimeVersion(c Change[string]) string {
 	return ""
 }
 
-func runtimeCgroups(c Change[string]) string {
+func runtimeCgroups(c Transition[string]) string {
 	if c.From != c.To {
 		return fmt.Sprintf("the container runtime's cgroup driver would change from %q to %q", c.From, c.To)
 	}

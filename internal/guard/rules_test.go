@@ -53,12 +53,12 @@ func busy() Facts {
 		Containers:      Known([]running.Container{{ID: "c0", Namespace: "pai-vc-default"}}),
 		Node:            Known(node),
 		Pods:            Known([]corev1.Pod{pod}),
-		Kubelet:         Known(Change[string]{"v1.35.4", "v1.36.3"}),
-		Runtime:         Known(Change[string]{"2.2.3", "v2.3.0"}),
+		Kubelet:         Known(Transition[string]{"v1.35.4", "v1.36.3"}),
+		Runtime:         Known(Transition[string]{"2.2.3", "v2.3.0"}),
 		KubeletRuns:     Known(true),
 		RuntimeUp:       Known(true),
-		Config:          Known(Change[KubeletConfig]{config, config}),
-		RuntimeCgroups:  Known(Change[string]{"cgroupfs", "cgroupfs"}),
+		Config:          Known(Transition[KubeletConfig]{config, config}),
+		RuntimeCgroups:  Known(Transition[string]{"cgroupfs", "cgroupfs"}),
 		RuntimeKillMode: Known("process"),
 	}
 }
@@ -86,10 +86,10 @@ func TestGate(t *testing.T) {
 		"kubelet: all in order":    {swap(), func(*Facts) {}, ""},
 		"containerd: all in order": {runtimeStep(), func(*Facts) {}, ""},
 
-		"the old kubelet is too old": {swap(), func(f *Facts) { f.Kubelet = Known(Change[string]{"v1.30.14", "v1.31.0"}) }, "kubelet-version"},
-		"the new kubelet is too old": {swap(), func(f *Facts) { f.Kubelet = Known(Change[string]{"v1.31.0", "v1.30.14"}) }, "kubelet-version"},
-		"the oldest good kubelet":    {swap(), func(f *Facts) { f.Kubelet = Known(Change[string]{"v1.31.0", "v1.31.0"}) }, ""},
-		"a version nobody can read":  {swap(), func(f *Facts) { f.Kubelet = Known(Change[string]{"v1.35.4", "devel"}) }, "kubelet-version"},
+		"the old kubelet is too old": {swap(), func(f *Facts) { f.Kubelet = Known(Transition[string]{"v1.30.14", "v1.31.0"}) }, "kubelet-version"},
+		"the new kubelet is too old": {swap(), func(f *Facts) { f.Kubelet = Known(Transition[string]{"v1.31.0", "v1.30.14"}) }, "kubelet-version"},
+		"the oldest good kubelet":    {swap(), func(f *Facts) { f.Kubelet = Known(Transition[string]{"v1.31.0", "v1.31.0"}) }, ""},
+		"a version nobody can read":  {swap(), func(f *Facts) { f.Kubelet = Known(Transition[string]{"v1.35.4", "devel"}) }, "kubelet-version"},
 		"the runtime is down":        {swap(), func(f *Facts) { f.RuntimeUp = Known(false) }, "runtime-up"},
 		"the node is not ready":      {swap(), func(f *Facts) { node(f).Status.Conditions[0].Status = corev1.ConditionUnknown }, "node-ready"},
 		"the node says nothing":      {swap(), func(f *Facts) { node(f).Status.Conditions = nil }, "node-ready"},
@@ -129,10 +129,10 @@ func TestGate(t *testing.T) {
 		"the device plugin is gone": {swap(), func(f *Facts) { delete(node(f).Status.Allocatable, gpus) }, "devices"},
 		"a pod lost its address":    {swap(), func(f *Facts) { pod(f).Status.PodIP = "" }, "sandboxes"},
 
-		"containerd: another major":         {runtimeStep(), func(f *Facts) { f.Runtime = Known(Change[string]{"1.7.27", "2.2.3"}) }, "runtime-version"},
-		"containerd: back to another major": {runtimeStep(), func(f *Facts) { f.Runtime = Known(Change[string]{"2.2.3", "1.7.27"}) }, "runtime-version"},
-		"containerd: unreadable version":    {runtimeStep(), func(f *Facts) { f.Runtime = Known(Change[string]{"2.2.3", "unknown"}) }, "runtime-version"},
-		"containerd: another driver":        {runtimeStep(), func(f *Facts) { f.RuntimeCgroups = Known(Change[string]{"cgroupfs", "systemd"}) }, "runtime-cgroups"},
+		"containerd: another major":         {runtimeStep(), func(f *Facts) { f.Runtime = Known(Transition[string]{"1.7.27", "2.2.3"}) }, "runtime-version"},
+		"containerd: back to another major": {runtimeStep(), func(f *Facts) { f.Runtime = Known(Transition[string]{"2.2.3", "1.7.27"}) }, "runtime-version"},
+		"containerd: unreadable version":    {runtimeStep(), func(f *Facts) { f.Runtime = Known(Transition[string]{"2.2.3", "unknown"}) }, "runtime-version"},
+		"containerd: another driver":        {runtimeStep(), func(f *Facts) { f.RuntimeCgroups = Known(Transition[string]{"cgroupfs", "systemd"}) }, "runtime-cgroups"},
 		"containerd: unit kills its shims":  {runtimeStep(), func(f *Facts) { f.RuntimeKillMode = Known("control-group") }, "runtime-kill-mode"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -167,13 +167,13 @@ func TestGateFailsClosed(t *testing.T) {
 	}{
 		"node":                  {swap(), func(f *Facts) { f.Node = Unknown[*corev1.Node](lost) }, []string{"node-ready", "node-affinity", "taints", "resources", "devices"}},
 		"pods":                  {swap(), func(f *Facts) { f.Pods = Unknown[[]corev1.Pod](lost) }, []string{"node-affinity", "taints", "resources", "devices", "sandboxes"}},
-		"kubelet":               {swap(), func(f *Facts) { f.Kubelet = Unknown[Change[string]](lost) }, []string{"kubelet-version"}},
+		"kubelet":               {swap(), func(f *Facts) { f.Kubelet = Unknown[Transition[string]](lost) }, []string{"kubelet-version"}},
 		"whether it runs":       {swap(), func(f *Facts) { f.KubeletRuns = Unknown[bool](lost) }, []string{"node-ready"}},
 		"whether runtime is up": {swap(), func(f *Facts) { f.RuntimeUp = Unknown[bool](lost) }, []string{"runtime-up"}},
-		"configuration": {swap(), func(f *Facts) { f.Config = Unknown[Change[KubeletConfig]](lost) },
+		"configuration": {swap(), func(f *Facts) { f.Config = Unknown[Transition[KubeletConfig]](lost) },
 			[]string{"cpu-manager", "memory-manager", "topology-manager", "cgroup-driver", "reservations"}},
-		"runtime":           {runtimeStep(), func(f *Facts) { f.Runtime = Unknown[Change[string]](lost) }, []string{"runtime-version"}},
-		"runtime's cgroups": {runtimeStep(), func(f *Facts) { f.RuntimeCgroups = Unknown[Change[string]](lost) }, []string{"runtime-cgroups"}},
+		"runtime":           {runtimeStep(), func(f *Facts) { f.Runtime = Unknown[Transition[string]](lost) }, []string{"runtime-version"}},
+		"runtime's cgroups": {runtimeStep(), func(f *Facts) { f.RuntimeCgroups = Unknown[Transition[string]](lost) }, []string{"runtime-cgroups"}},
 		"runtime's unit":    {runtimeStep(), func(f *Facts) { f.RuntimeKillMode = Unknown[string](lost) }, []string{"runtime-kill-mode"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -200,10 +200,10 @@ func TestGateFailsClosedWhateverIsMissing(t *testing.T) {
 	lose := []func(f *Facts){
 		func(f *Facts) { f.Node = Unknown[*corev1.Node](lost) },
 		func(f *Facts) { f.Pods = Unknown[[]corev1.Pod](lost) },
-		func(f *Facts) { f.Kubelet = Unknown[Change[string]](lost) },
+		func(f *Facts) { f.Kubelet = Unknown[Transition[string]](lost) },
 		func(f *Facts) { f.KubeletRuns = Unknown[bool](lost) },
 		func(f *Facts) { f.RuntimeUp = Unknown[bool](lost) },
-		func(f *Facts) { f.Config = Unknown[Change[KubeletConfig]](lost) },
+		func(f *Facts) { f.Config = Unknown[Transition[KubeletConfig]](lost) },
 	}
 	for missing := range 1 << len(lose) {
 		f := busy()
@@ -216,7 +216,7 @@ func TestGateFailsClosedWhateverIsMissing(t *testing.T) {
 			t.Errorf("busy, without the facts %06b: %+v", missing, d)
 		}
 		f.Jobs, f.Containers = Known([]pai.Job(nil)), Known([]running.Container(nil))
-		if d := Decide(swap(), pai.RiskNode, f, nil); d.Verdict != Go || d.HoldOff != (missing != 0) {
+		if d := Decide(swap(), pai.RiskNode, f, nil); d.Verdict != Go || d.NeedsCordon != (missing != 0) {
 			t.Errorf("idle, without the facts %06b: %+v", missing, d)
 		}
 	}

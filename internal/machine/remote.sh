@@ -27,7 +27,7 @@ pump() {
     done
 }
 
-guard() {
+supervise() {
     pid='' gone=''
     trap 'gone=1; kill_script' TERM
     # A folder that the script may make. It is killed without a chance to tidy up.
@@ -76,6 +76,6 @@ trap : TERM USR1
 # connection that is gone.
 {
     [ -z "$2" ] || watch "$2" </dev/null >/dev/null 4>&- &
-    pump 4>&- | guard "$1"
+    pump 4>&- | supervise "$1"
 } 4>&2 2>/dev/null
 exit "$?"

@@ -16,10 +16,10 @@ import (
 // at once, except Events, whose calls come one after the other.
 type Executor struct {
 	Doers plan.Doers
-	// Guard refuses a step by returning why; nil refuses none. A step whose why
+	// Admit refuses a step by returning why; nil refuses none. A step whose why
 	// has pai.CodeWaiting is set aside: what it holds up (plan.Holds) is as well,
 	// and everything else goes on.
-	Guard func(context.Context, plan.Step) error
+	Admit func(context.Context, plan.Step) error
 	// Events hears what happens; nil hears nothing.
 	Events func(Event)
 	// Record writes what became of a step, and that it was begun, to the

@@ -370,7 +370,7 @@ func TestExecutorRefuses(t *testing.T) {
 	t.Parallel()
 	w := newWorld()
 	e := executor(w)
-	e.Guard = func(_ context.Context, s plan.Step) error {
+	e.Admit = func(_ context.Context, s plan.Step) error {
 		if s.ID == "b" {
 			return errors.New("job ann~llama runs there")
 		}
@@ -396,7 +396,7 @@ func TestExecutorHaltsAfterTheGuard(t *testing.T) {
 	w := newWorld()
 	e := executor(w)
 	var halt atomic.Bool
-	e.Guard = func(context.Context, plan.Step) error { halt.Store(true); return nil }
+	e.Admit = func(context.Context, plan.Step) error { halt.Store(true); return nil }
 	e.Halt = func() error {
 		if halt.Load() {
 			return errors.New("lock lost")

@@ -43,8 +43,8 @@ func (r *running) step(ctx context.Context, s plan.Step) (pai.Outcome, error) {
 	} else if done {
 		return pai.OutcomeSkipped, nil
 	}
-	if r.Guard != nil {
-		if err := r.Guard(ctx, s); err != nil {
+	if r.Admit != nil {
+		if err := r.Admit(ctx, s); err != nil {
 			if ctx.Err() != nil {
 				return pai.OutcomeStopped, err
 			}

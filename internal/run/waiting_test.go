@@ -51,7 +51,7 @@ func TestExecutorSetsAsideWhatWaits(t *testing.T) {
 			w := newWorld()
 			e := executor(w)
 			e.Doers[plan.KindAPIServer] = w
-			e.Guard = func(_ context.Context, s plan.Step) error { return c.refuses[s.ID] }
+			e.Admit = func(_ context.Context, s plan.Step) error { return c.refuses[s.ID] }
 			res := e.Run(context.Background(), p)
 			if got := outcomes(res); got != c.want {
 				t.Errorf("got  %s\nwant %s", got, c.want)

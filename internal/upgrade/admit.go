@@ -44,19 +44,19 @@ func newAdmission(g *guard.Guard, n nodes, entry *run.Entry, before []pai.Waitin
 		waiting: map[string]pai.Waiting{}, cordoned: map[string]bool{}}
 }
 
-// check fits run.Executor's Guard.
+// check fits run.Executor's Admit.
 func (a *admission) check(ctx context.Context, step plan.Step) error {
 	d := a.decide(ctx, step)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if d.Verdict == guard.Go && (d.HoldOff || d.Evict) {
+	if d.Verdict == guard.Go && (d.NeedsCordon || d.NeedsEviction) {
 		var err error
 		if d, err = a.clear(ctx, step, d); err != nil {
 			return err
 		}
 	}
-	if d.Verdict == guard.Go && d.Ends {
+	if d.Verdict == guard.Go && d.EndsJobs {
 		if err := a.giveUp(ctx, step.Target, d.Jobs); err != nil {
 			return err
 		}
@@ -75,7 +75,7 @@ func (a *admission) clear(ctx context.Context, step plan.Step, d guard.Decision)
 		return d, pai.Errorf(pai.CodeRefused, "see that the API answers (paictl cluster status), and run the command again",
 			"%s is refused: new jobs could not be kept off %s: %w", step.ID, machine, err)
 	}
-	if d.Evict {
+	if d.NeedsEviction {
 		if err := a.giveUp(ctx, machine, d.Jobs); err != nil {
 			return d, err
 		}
@@ -84,7 +84,7 @@ func (a *admission) clear(ctx context.Context, step plan.Step, d guard.Decision)
 		}
 	}
 	again := a.decide(ctx, step)
-	if again.Verdict == guard.Go && again.Evict { // nobody may come any more, and still somebody is there
+	if again.Verdict == guard.Go && again.NeedsEviction { // nobody may come any more, and still somebody is there
 		again.Verdict, again.Reason = guard.Wait, "containers of its jobs still end"
 	}
 	return again, ctx.Err()

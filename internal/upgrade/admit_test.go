@@ -60,11 +60,11 @@ func (f *field) decide(accepted ...string) func(context.Context, plan.Step) guar
 		jobs := f.jobs[s.Target]
 		switch {
 		case len(jobs) == 0:
-			return guard.Decision{Verdict: guard.Go, Reason: "no job runs", HoldOff: true}
+			return guard.Decision{Verdict: guard.Go, Reason: "no job runs", NeedsCordon: true}
 		case slices.Contains(accepted, guard.AcceptEvict(s.Target)) && s.Kind == plan.KindClean:
-			return guard.Decision{Verdict: guard.Go, Jobs: jobs, Ends: true}
+			return guard.Decision{Verdict: guard.Go, Jobs: jobs, EndsJobs: true}
 		case slices.Contains(accepted, guard.AcceptEvict(s.Target)):
-			return guard.Decision{Verdict: guard.Go, Jobs: jobs, Evict: true}
+			return guard.Decision{Verdict: guard.Go, Jobs: jobs, NeedsEviction: true}
 		default:
 			return guard.Decision{Verdict: guard.Wait, Jobs: jobs, Reason: "busy", Next: "wait"}
 		}

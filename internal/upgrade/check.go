@@ -37,7 +37,7 @@ func (s *Session) Check(ctx context.Context, to pai.Version, skip []string) ([]c
 		return nil, err
 	}
 	in.Operation = s.underWay
-	return check.Run(ctx, in, check.Options{Stage: check.Standalone, Skip: skip}), ctx.Err()
+	return check.Run(ctx, in, check.RunOptions{Stage: check.Standalone, Skip: skip}), ctx.Err()
 }
 
 // preflight runs the checks that stand in front of a goal, tells the warnings,
@@ -63,8 +63,8 @@ func (s *Session) preflight(ctx context.Context, goal Goal, p plan.Plan, world p
 		}
 		return under, nil
 	}
-	resuming := last != nil && last.Outcome != pai.OutcomeSucceeded && check.OnTheWay(*last, in.Pair)
-	results := check.Run(ctx, in, check.Options{Stage: goal.stage, Skip: o.SkipChecks, Resuming: resuming})
+	resuming := last != nil && last.Outcome != pai.OutcomeSucceeded && check.Continues(*last, in.Pair)
+	results := check.Run(ctx, in, check.RunOptions{Stage: goal.stage, Skip: o.SkipChecks, Resuming: resuming})
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func refusedBy(results []check.Result, notice func(string, ...any)) error {
 }
 
 func (s *Session) checkInput(goal Goal, p plan.Plan, planErr error, world plan.World, accept []string) (check.Input, error) {
-	g, err := s.guard(accept)
+	g, err := s.newGuard(accept)
 	if err != nil {
 		return check.Input{}, err
 	}
@@ -113,7 +113,7 @@ func (s *Session) checkInput(goal Goal, p plan.Plan, planErr error, world plan.W
 	return check.Input{
 		Config: s.Config, World: world, Releases: s.Releases, Target: target, Pair: to, Plan: p, PlanErr: planErr,
 		Hosts: s.Hosts, Kube: s.Kube, Bundle: s.Bundle,
-		Obstacles: func(ctx context.Context) ([]check.Obstacle, error) { return obstacles(ctx, g, p, world), nil },
+		BlockedSteps: func(ctx context.Context) ([]check.BlockedStep, error) { return obstacles(ctx, g, p, world), nil },
 	}, nil
 }
 
@@ -138,14 +138,14 @@ func (s *Session) releaseOf(kubernetes pai.Version) pai.Version {
 
 // obstacles asks the guard about the steps that it can judge before anything
 // is done; see refuseEarly.
-func obstacles(ctx context.Context, g *guard.Guard, p plan.Plan, world plan.World) []check.Obstacle {
-	var all []check.Obstacle
+func obstacles(ctx context.Context, g *guard.Guard, p plan.Plan, world plan.World) []check.BlockedStep {
+	var all []check.BlockedStep
 	for _, step := range p.Steps {
 		if !judgedEarly(step, world) {
 			continue
 		}
 		if d := g.Decide(ctx, step); d.Verdict != guard.Go {
-			all = append(all, check.Obstacle{Step: step.ID, Jobs: d.Jobs, Reason: d.Reason, Next: d.Next})
+			all = append(all, check.BlockedStep{Step: step.ID, Jobs: d.Jobs, Reason: d.Reason, Next: d.Next})
 		}
 	}
 	return all

@@ -107,7 +107,7 @@ func (s *Session) Operate(ctx context.Context, goal Goal, o Options) (pai.Operat
 // is refused at the start. Steps in place are judged when their turn comes, by
 // what is on the machine then.
 func (s *Session) refuseEarly(ctx context.Context, p plan.Plan, world plan.World, accept []string) error {
-	g, err := s.guard(accept)
+	g, err := s.newGuard(accept)
 	if err != nil {
 		return err
 	}
@@ -179,7 +179,7 @@ func (s *Session) carryOut(ctx context.Context, goal Goal, p plan.Plan, world pl
 	if err != nil {
 		return pai.Operation{}, err
 	}
-	g, err := s.guard(o.Accept)
+	g, err := s.newGuard(o.Accept)
 	if err != nil {
 		return pai.Operation{}, err
 	}
@@ -208,7 +208,7 @@ func (s *Session) carryOut(ctx context.Context, goal Goal, p plan.Plan, world pl
 	defer w.tell(o.Watching)()
 	defer s.refreshed.into(entry)()
 	x := run.Executor{
-		Doers: doers, Guard: s.guarded(goal, p, admit.check, o.Accept), Limit: limit, Stop: o.SafeStop, Record: entry.Step,
+		Doers: doers, Admit: s.guarded(goal, p, admit.check, o.Accept), Limit: limit, Stop: o.SafeStop, Record: entry.Step,
 		Halt: func() error {
 			return errors.Join(lock.Err(), w.haltUnless(accepted))
 		},

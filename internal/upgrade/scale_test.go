@@ -81,7 +81,7 @@ func TestScale(t *testing.T) {
 	}
 	figure(t, "show", func() { t.Logf("the plan has %d characters", len(plan.Text(p, touched))) })
 
-	g, err := s.guard(nil)
+	g, err := s.newGuard(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

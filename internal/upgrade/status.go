@@ -147,7 +147,7 @@ func (st *Status) steps(op pai.Operation) {
 // waitNow asks about the machines that the journal says wait, as the guard
 // would. What it cannot tell leaves the journal's word.
 func (s *Session) waitNow(ctx context.Context, op pai.Operation, reachable bool) func(pai.Waiting) (guard.Decision, bool) {
-	g, err := s.guard(nil)
+	g, err := s.newGuard(nil)
 	return func(w pai.Waiting) (guard.Decision, bool) {
 		step, ok := kubeletStep(op, w)
 		if err != nil || !ok || !reachable {

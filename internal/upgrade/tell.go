@@ -54,7 +54,7 @@ func (w *watch) now() Watching {
 	if w.witness == nil {
 		return Watching{Interrupted: []pai.Interruption{}, Blind: w.blind}
 	}
-	s := w.witness.Snapshot()
+	s := w.witness.View()
 	if s.Interrupted == nil {
 		s.Interrupted = []pai.Interruption{}
 	}

@@ -44,7 +44,7 @@ func (s *Session) OperateAndWait(ctx context.Context, goal Goal, o Options, wait
 		if err == nil || !wait.On || pai.CodeOf(err) != pai.CodeWaiting {
 			return op, err
 		}
-		g, errGuard := s.guard(o.Accept)
+		g, errGuard := s.newGuard(o.Accept)
 		if errGuard != nil {
 			return op, errGuard
 		}

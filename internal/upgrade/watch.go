@@ -63,7 +63,7 @@ func (s *Session) startWatch(ctx context.Context, world plan.World, operation st
 	}
 	// The witness shares no connection with what it watches.
 	w.hosts = s.dial(ctx, everyMachine)
-	w.witness, err = witness.Start(ctx, witness.Options{
+	w.witness, err = witness.Start(ctx, witness.StartOptions{
 		REST:     client.RESTConfig(),
 		Baseline: baseline,
 		Machines: func(ctx context.Context, names []string) map[string]running.Machine {
@@ -158,9 +158,9 @@ func (w *watch) stop(ctx context.Context) pai.Report {
 	return r
 }
 
-// guard makes the guard that answers for the steps of one operation.
-func (s *Session) guard(accept []string) (*guard.Guard, error) {
-	facts := guard.Live{
+// newGuard makes the guard that answers for the steps of one operation.
+func (s *Session) newGuard(accept []string) (*guard.Guard, error) {
+	facts := guard.LiveFacts{
 		API:   func(ctx context.Context) (guard.API, error) { return s.Kube(ctx) },
 		Hosts: s.Hosts,
 		Files: s.filesOf,

@@ -150,7 +150,7 @@ func (w *world) stopJob(name string) {
 
 func (w *world) witness(b *witness.Baseline) *witness.Witness {
 	w.t.Helper()
-	watch, err := witness.Start(w.t.Context(), witness.Options{REST: w.Config, Baseline: b,
+	watch, err := witness.Start(w.t.Context(), witness.StartOptions{REST: w.Config, Baseline: b,
 		Machines: func(context.Context, []string) map[string]running.Machine {
 			if w.blind.Load() {
 				return nil
@@ -191,7 +191,7 @@ func TestWitnessOfRealAPI(t *testing.T) {
 	time.Sleep(time.Second)
 	w.dies("dies-unseen")
 	time.Sleep(5 * time.Second)
-	if s := watch.Snapshot(); s.API.Since.IsZero() {
+	if s := watch.View(); s.API.Since.IsZero() {
 		t.Errorf("the API is away, and the witness says %+v", s)
 	}
 	w.step.Store("after")

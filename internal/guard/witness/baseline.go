@@ -21,7 +21,7 @@ type Baseline struct {
 	// Step is the step that was in progress then.
 	Step string `json:"step,omitempty"`
 	// Jobs are the jobs of which a container ran at Taken.
-	Jobs []Job `json:"jobs"`
+	Jobs []WatchedJob `json:"jobs"`
 	// Boots says of each machine that was asked which boot of it this is.
 	Boots map[string]string `json:"boots,omitempty"`
 	// Counted is the time counted up to LastWatched.
@@ -36,20 +36,20 @@ type Counted struct {
 	UnobservedSeconds float64          `json:"unobservedSeconds"`
 }
 
-// Job is a job under watch.
-type Job struct {
+// WatchedJob is a job under watch.
+type WatchedJob struct {
 	pai.JobRef
 	Namespace string `json:"namespace"`
 	Object    string `json:"object"`
 	// Stopped is true when its user was seen to stop it through PAI.
 	Stopped bool `json:"stopped,omitempty"`
 	// Completed is true when it was seen to have reached its success.
-	Completed  bool         `json:"completed,omitempty"`
-	Containers []*Container `json:"containers"`
+	Completed  bool                `json:"completed,omitempty"`
+	Containers []*WatchedContainer `json:"containers"`
 }
 
-// Container is a container under watch: one that ran at the start.
-type Container struct {
+// WatchedContainer is a container under watch: one that ran at the start.
+type WatchedContainer struct {
 	Pod       string    `json:"pod"`
 	PodUID    string    `json:"podUID"`
 	Machine   string    `json:"machine"`
@@ -60,21 +60,21 @@ type Container struct {
 	// Output is the last line it had printed; nil when that could not be read.
 	Output *Line `json:"output,omitempty"`
 
-	// Fate is what became of it.
-	Fate         Fate              `json:"fate"`
+	// Result is how its watch stands.
+	Result       WatchResult       `json:"fate"`
 	Interruption *pai.Interruption `json:"interruption,omitempty"`
 
 	lastAlive time.Time // when its machine last showed it alive
 	suspicion *suspicion
 }
 
-// Fate is what became of a container under watch.
-type Fate string
+// WatchResult is what became of a container under watch.
+type WatchResult string
 
 const (
-	Running     Fate = "running"
-	Finished    Fate = "finished" // ended with success, or as its user wished
-	Interrupted Fate = "interrupted"
+	Running     WatchResult = "running"
+	Finished    WatchResult = "finished" // ended with success, or as its user wished
+	Interrupted WatchResult = "interrupted"
 )
 
 // baselineOf makes a baseline of all jobs that run.
@@ -89,17 +89,17 @@ func baselineOf(pods []corev1.Pod, sets map[string]running.JobSet, at time.Time)
 }
 
 // jobOf takes the containers of a job that run.
-func jobOf(j pai.Job) Job {
-	job := Job{JobRef: j.JobRef, Object: j.Object, Stopped: j.Stopped}
+func jobOf(j pai.Job) WatchedJob {
+	job := WatchedJob{JobRef: j.JobRef, Object: j.Object, Stopped: j.Stopped}
 	for _, p := range j.Pods {
 		job.Namespace = p.Namespace
 		for _, c := range p.Containers {
 			if c.State != pai.ContainerRunning {
 				continue
 			}
-			job.Containers = append(job.Containers, &Container{
+			job.Containers = append(job.Containers, &WatchedContainer{
 				Pod: p.Name, PodUID: p.UID, Machine: p.Machine,
-				Name: c.Name, ID: c.ID, Restarts: c.Restarts, StartedAt: c.StartedAt, Fate: Running,
+				Name: c.Name, ID: c.ID, Restarts: c.Restarts, StartedAt: c.StartedAt, Result: Running,
 			})
 		}
 	}
@@ -108,10 +108,10 @@ func jobOf(j pai.Job) Job {
 
 // clone is a copy that nobody changes any more.
 func (b Baseline) clone() Baseline {
-	jobs := make([]Job, len(b.Jobs))
+	jobs := make([]WatchedJob, len(b.Jobs))
 	for i, j := range b.Jobs {
 		jobs[i] = j
-		jobs[i].Containers = make([]*Container, len(j.Containers))
+		jobs[i].Containers = make([]*WatchedContainer, len(j.Containers))
 		for k, c := range j.Containers {
 			copied := *c
 			jobs[i].Containers[k] = &copied

@@ -29,7 +29,7 @@ type evidence struct {
 }
 
 // judge reads what a pod, as the API shows it, says of a container.
-func judge(c *Container, p *corev1.Pod) evidence {
+func judge(c *WatchedContainer, p *corev1.Pod) evidence {
 	status, found := statusOf(p, c.Name)
 	if !found {
 		return judgePhase(p)
@@ -104,7 +104,7 @@ func endOf(id string, s corev1.ContainerStatus) *corev1.ContainerStateTerminated
 
 // replaced reports whether another container has, or is about to get, the place
 // of the one that ran.
-func replaced(c *Container, s corev1.ContainerStatus) bool {
+func replaced(c *WatchedContainer, s corev1.ContainerStatus) bool {
 	id := running.ContainerID(s.ContainerID)
 	return int(s.RestartCount) > c.Restarts || (id != "" && id != c.ID)
 }

@@ -40,20 +40,20 @@ type ledger struct {
 	steps *timeline
 
 	mu   sync.Mutex
-	jobs []Job
+	jobs []WatchedJob
 	// disruptions remembers why a pod was said to go, for when it has gone.
 	disruptions map[string]string
 	machines    machines
 }
 
-func newLedger(jobs []Job, boots map[string]string, steps *timeline, since time.Time) *ledger {
+func newLedger(jobs []WatchedJob, boots map[string]string, steps *timeline, since time.Time) *ledger {
 	l := &ledger{steps: steps, jobs: jobs, disruptions: map[string]string{}, machines: newMachines(boots)}
-	l.each(func(_ *Job, c *Container) { c.lastAlive = since })
+	l.each(func(_ *WatchedJob, c *WatchedContainer) { c.lastAlive = since })
 	return l
 }
 
 // each calls f for every container.
-func (l *ledger) each(f func(*Job, *Container)) {
+func (l *ledger) each(f func(*WatchedJob, *WatchedContainer)) {
 	for i := range l.jobs {
 		for _, c := range l.jobs[i].Containers {
 			f(&l.jobs[i], c)
@@ -62,9 +62,9 @@ func (l *ledger) each(f func(*Job, *Container)) {
 }
 
 // eachRunning calls f for every container whose fate is open.
-func (l *ledger) eachRunning(f func(*Job, *Container)) {
-	l.each(func(j *Job, c *Container) {
-		if c.Fate == Running {
+func (l *ledger) eachRunning(f func(*WatchedJob, *WatchedContainer)) {
+	l.each(func(j *WatchedJob, c *WatchedContainer) {
+		if c.Result == Running {
 			f(j, c)
 		}
 	})
@@ -77,7 +77,7 @@ func (l *ledger) sawPod(p *corev1.Pod, now time.Time) {
 	if d := disruption(p); d != "" {
 		l.disruptions[string(p.UID)] = d
 	}
-	l.eachRunning(func(_ *Job, c *Container) {
+	l.eachRunning(func(_ *WatchedJob, c *WatchedContainer) {
 		if c.PodUID == string(p.UID) {
 			l.weigh(c, judge(c, p), now)
 		}
@@ -85,12 +85,12 @@ func (l *ledger) sawPod(p *corev1.Pod, now time.Time) {
 }
 
 // weigh applies one piece of evidence of the API to a container.
-func (l *ledger) weigh(c *Container, e evidence, now time.Time) {
+func (l *ledger) weigh(c *WatchedContainer, e evidence, now time.Time) {
 	onlyEnd := c.suspicion == nil || c.suspicion.open
 	switch e.sign {
 	case signSucceeded:
 		if onlyEnd {
-			c.Fate, c.suspicion = Finished, nil
+			c.Result, c.suspicion = Finished, nil
 		}
 	case signFailed, signDeleted:
 		if onlyEnd {
@@ -101,7 +101,7 @@ func (l *ledger) weigh(c *Container, e evidence, now time.Time) {
 
 // suspect notes an end. Its time is the API's as far as that agrees with what
 // was seen: not before the container was last seen alive, not after now.
-func (l *ledger) suspect(c *Container, e evidence, now time.Time) {
+func (l *ledger) suspect(c *WatchedContainer, e evidence, now time.Time) {
 	noticed := now
 	if c.suspicion != nil {
 		noticed = c.suspicion.noticed
@@ -133,7 +133,7 @@ func (l *ledger) podGone(uid string, now time.Time) {
 	if d := l.disruptions[uid]; d != "" {
 		cause += "; " + d
 	}
-	l.eachRunning(func(_ *Job, c *Container) {
+	l.eachRunning(func(_ *WatchedJob, c *WatchedContainer) {
 		if c.PodUID == uid {
 			l.weigh(c, evidence{sign: signDeleted, cause: cause}, now)
 		}
@@ -159,7 +159,7 @@ func (l *ledger) openPods() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var uids []string
-	l.eachRunning(func(_ *Job, c *Container) { uids = append(uids, c.PodUID) })
+	l.eachRunning(func(_ *WatchedJob, c *WatchedContainer) { uids = append(uids, c.PodUID) })
 	slices.Sort(uids)
 	return slices.Compact(uids)
 }
@@ -169,7 +169,7 @@ func (l *ledger) openMachines() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var names []string
-	l.eachRunning(func(_ *Job, c *Container) { names = append(names, c.Machine) })
+	l.eachRunning(func(_ *WatchedJob, c *WatchedContainer) { names = append(names, c.Machine) })
 	slices.Sort(names)
 	return slices.Compact(names)
 }
@@ -202,7 +202,7 @@ func (l *ledger) sawMachine(name string, m running.Machine, asked, now time.Time
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.machines.answered(name, m, asked)
-	l.eachRunning(func(_ *Job, c *Container) {
+	l.eachRunning(func(_ *WatchedJob, c *WatchedContainer) {
 		switch other := places[c.PodUID+"/"+c.Name]; {
 		case c.Machine != name:
 		case alive[c.ID]:
@@ -235,9 +235,9 @@ func (l *ledger) sawJob(key string, set running.JobSet, found bool, read time.Ti
 		for _, c := range j.Containers {
 			s := c.suspicion
 			switch {
-			case c.Fate != Running || s == nil || s.open || !s.noticed.Before(read):
+			case c.Result != Running || s == nil || s.open || !s.noticed.Before(read):
 			case j.Stopped || (s.deleted && j.Completed):
-				c.Fate, c.suspicion = Finished, nil
+				c.Result, c.suspicion = Finished, nil
 			default:
 				if !found && s.deleted {
 					s.cause += ", and its job with it"
@@ -249,9 +249,9 @@ func (l *ledger) sawJob(key string, set running.JobSet, found bool, read time.Ti
 }
 
 // interrupted turns the suspicion into an interruption.
-func (c *Container) interrupted(j *Job) {
+func (c *WatchedContainer) interrupted(j *WatchedJob) {
 	s := c.suspicion
-	c.Fate, c.suspicion = Interrupted, nil
+	c.Result, c.suspicion = Interrupted, nil
 	c.Interruption = &pai.Interruption{
 		Job: j.String(), Pod: c.Pod, Container: c.Name, Machine: c.Machine,
 		Time: s.ended.UTC(), Step: s.step, Cause: s.cause,
@@ -262,7 +262,7 @@ func (c *Container) interrupted(j *Job) {
 func (l *ledger) sawOutputBreak(id string, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.eachRunning(func(j *Job, c *Container) {
+	l.eachRunning(func(j *WatchedJob, c *WatchedContainer) {
 		if c.ID == id && c.suspicion == nil {
 			c.suspicion = &suspicion{noticed: now, ended: now, step: l.steps.at(now), cause: "its output is broken: the last line that it had printed at the start is gone"}
 			c.interrupted(j)
@@ -275,7 +275,7 @@ func (l *ledger) suspects() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var keys []string
-	l.eachRunning(func(j *Job, c *Container) {
+	l.eachRunning(func(j *WatchedJob, c *WatchedContainer) {
 		if c.suspicion != nil && !c.suspicion.open {
 			keys = append(keys, running.Key(j.Namespace, j.Object))
 		}
@@ -290,7 +290,7 @@ func (l *ledger) undecided() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	open := false
-	l.eachRunning(func(_ *Job, c *Container) { open = open || c.suspicion != nil })
+	l.eachRunning(func(_ *WatchedJob, c *WatchedContainer) { open = open || c.suspicion != nil })
 	return open
 }
 
@@ -299,12 +299,12 @@ func (l *ledger) undecided() bool {
 func (l *ledger) overdue(now time.Time, limit time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.eachRunning(func(j *Job, c *Container) {
+	l.eachRunning(func(j *WatchedJob, c *WatchedContainer) {
 		s := c.suspicion
 		switch {
 		case s == nil || !s.open || now.Sub(s.noticed) <= limit:
 		case j.Stopped:
-			c.Fate, c.suspicion = Finished, nil
+			c.Result, c.suspicion = Finished, nil
 		default:
 			s.cause += ", and the API does not say how"
 			c.interrupted(j)

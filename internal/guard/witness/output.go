@@ -30,7 +30,7 @@ const (
 // markOutput notes the last line of every container of a baseline. One whose
 // output cannot be read is watched without it.
 func (w *Witness) markOutput(ctx context.Context, b *Baseline) {
-	w.outputs(ctx, b.Jobs, func(ctx context.Context, namespace string, c *Container) {
+	w.outputs(ctx, b.Jobs, func(ctx context.Context, namespace string, c *WatchedContainer) {
 		tail := int64(1)
 		text, err := w.log(ctx, namespace, c, corev1.PodLogOptions{TailLines: &tail})
 		if err != nil {
@@ -44,9 +44,9 @@ func (w *Witness) markOutput(ctx context.Context, b *Baseline) {
 }
 
 // checkOutput looks for the noted lines again.
-func (w *Witness) checkOutput(ctx context.Context, jobs []Job) {
-	w.outputs(ctx, jobs, func(ctx context.Context, namespace string, c *Container) {
-		if c.Output == nil || c.Fate != Running {
+func (w *Witness) checkOutput(ctx context.Context, jobs []WatchedJob) {
+	w.outputs(ctx, jobs, func(ctx context.Context, namespace string, c *WatchedContainer) {
+		if c.Output == nil || c.Result != Running {
 			return
 		}
 		broken, err := w.outputBroken(ctx, namespace, c)
@@ -61,7 +61,7 @@ func (w *Witness) checkOutput(ctx context.Context, jobs []Job) {
 }
 
 // outputs does something for every container, a few at a time.
-func (w *Witness) outputs(ctx context.Context, jobs []Job, f func(ctx context.Context, namespace string, c *Container)) {
+func (w *Witness) outputs(ctx context.Context, jobs []WatchedJob, f func(ctx context.Context, namespace string, c *WatchedContainer)) {
 	slots := make(chan struct{}, outputParallel)
 	var wg sync.WaitGroup
 	for _, j := range jobs {
@@ -80,7 +80,7 @@ func (w *Witness) outputs(ctx context.Context, jobs []Job, f func(ctx context.Co
 
 // outputBroken reports whether the noted line is gone from a log that goes
 // back further than it. A log that has been rotated since says nothing.
-func (w *Witness) outputBroken(ctx context.Context, namespace string, c *Container) (bool, error) {
+func (w *Witness) outputBroken(ctx context.Context, namespace string, c *WatchedContainer) (bool, error) {
 	since, limit, little := metav1.NewTime(c.Output.Time.Truncate(time.Second)), int64(outputLimit), int64(4<<10)
 	text, err := w.log(ctx, namespace, c, corev1.PodLogOptions{SinceTime: &since, LimitBytes: &limit})
 	if err != nil {
@@ -98,7 +98,7 @@ func (w *Witness) outputBroken(ctx context.Context, namespace string, c *Contain
 	return !ok || !line.Time.After(c.Output.Time), nil
 }
 
-func (w *Witness) log(ctx context.Context, namespace string, c *Container, o corev1.PodLogOptions) ([]byte, error) {
+func (w *Witness) log(ctx context.Context, namespace string, c *WatchedContainer, o corev1.PodLogOptions) ([]byte, error) {
 	o.Container, o.Timestamps = c.Name, true
 	return w.core.CoreV1().Pods(namespace).GetLogs(c.Pod, &o).DoRaw(ctx)
 }

@@ -100,13 +100,13 @@ func (p *pulse) counted(now time.Time) Counted {
 }
 
 // away says since when a sampler's last answers were failures, and why.
-func (p *pulse) away() (api, submission Away) {
+func (p *pulse) away() (api, submission Outage) {
 	return awayOf(p.fresh), awayOf(p.submit)
 }
 
-func awayOf(s *sampler) Away {
+func awayOf(s *sampler) Outage {
 	since, err := s.awaySince()
-	a := Away{Since: since}
+	a := Outage{Since: since}
 	if err != nil {
 		a.Reason = err.Error()
 	}

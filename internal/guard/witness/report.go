@@ -163,7 +163,7 @@ func (l *ledger) addAlive(alive map[string]bool, pods []corev1.Pod, ready map[st
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.eachRunning(func(_ *Job, c *Container) {
+	l.eachRunning(func(_ *WatchedJob, c *WatchedContainer) {
 		pod := byUID[c.PodUID]
 		api := pod != nil && judge(c, pod).sign == signAlive
 		m, asked := machines[c.Machine]
@@ -184,7 +184,7 @@ func (l *ledger) allIn(alive map[string]bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	all := true
-	l.eachRunning(func(_ *Job, c *Container) { all = all && alive[c.ID] })
+	l.eachRunning(func(_ *WatchedJob, c *WatchedContainer) { all = all && alive[c.ID] })
 	return all
 }
 
@@ -193,7 +193,7 @@ func (l *ledger) allIn(alive map[string]bool) bool {
 func (l *ledger) conclude(seen lastSeen, now time.Time) pai.JobsReport {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.eachRunning(func(j *Job, c *Container) {
+	l.eachRunning(func(j *WatchedJob, c *WatchedContainer) {
 		if seen.alive[c.ID] && c.suspicion == nil {
 			return
 		}
@@ -203,8 +203,8 @@ func (l *ledger) conclude(seen lastSeen, now time.Time) pai.JobsReport {
 	report := pai.JobsReport{Before: len(l.jobs), Interrupted: []pai.Interruption{}}
 	for _, j := range l.jobs {
 		switch {
-		case slices.ContainsFunc(j.Containers, func(c *Container) bool { return c.Fate == Interrupted }):
-		case slices.ContainsFunc(j.Containers, func(c *Container) bool { return c.Fate == Running }):
+		case slices.ContainsFunc(j.Containers, func(c *WatchedContainer) bool { return c.Result == Interrupted }):
+		case slices.ContainsFunc(j.Containers, func(c *WatchedContainer) bool { return c.Result == Running }):
 			report.After++
 		default:
 			report.Finished++
@@ -234,7 +234,7 @@ func (l *ledger) interruptions() []pai.Interruption {
 
 func (l *ledger) listInterruptions() []pai.Interruption {
 	var list []pai.Interruption
-	l.each(func(_ *Job, c *Container) {
+	l.each(func(_ *WatchedJob, c *WatchedContainer) {
 		if c.Interruption != nil {
 			list = append(list, l.machines.explain(*c.Interruption))
 		}

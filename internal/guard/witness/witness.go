@@ -15,8 +15,8 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Options are what a witness is started with.
-type Options struct {
+// StartOptions are what a witness is started with.
+type StartOptions struct {
 	// REST says where the API is and how to be let in. The witness makes its
 	// own connections.
 	REST *rest.Config
@@ -53,7 +53,7 @@ const (
 
 // Witness watches. Its methods may be called from several goroutines.
 type Witness struct {
-	o       Options
+	o       StartOptions
 	core    kubernetes.Interface
 	objects dynamic.Interface
 	steps   *timeline
@@ -78,7 +78,7 @@ type Witness struct {
 
 // Start takes the baseline, unless there is one, and begins to watch. It fails
 // when it cannot look, because jobs that nobody saw run cannot be vouched for.
-func Start(ctx context.Context, o Options) (*Witness, error) {
+func Start(ctx context.Context, o StartOptions) (*Witness, error) {
 	w := &Witness{o: o, steps: &timeline{}, dark: &darkness{}, unwatched: map[string]string{}}
 	if err := w.connect(); err != nil {
 		return nil, fmt.Errorf("start the witness: %w", err)

@@ -131,7 +131,7 @@ func (c *testCluster) await(what string, ok func() bool) {
 
 func (c *testCluster) witness(b *witness.Baseline) *witness.Witness {
 	c.t.Helper()
-	w, err := witness.Start(c.t.Context(), witness.Options{
+	w, err := witness.Start(c.t.Context(), witness.StartOptions{
 		REST: c.rest, Baseline: b,
 		Machines: func(ctx context.Context, names []string) map[string]running.Machine {
 			return running.Machines(ctx, map[string]machine.Host{c.host.Name(): c.host}, names)
@@ -187,10 +187,10 @@ func TestKilledContainerIsNamed(t *testing.T) {
 	check(t, c.core.CoreV1().Pods(namespace).Delete(t.Context(), "deleted", metav1.DeleteOptions{}))
 	c.await("the witness names the deleted pod", func() bool { return len(w.Interruptions()) == 2 })
 	c.step.Store("end")
-	c.await("the job ends", func() bool { return w.Snapshot().Finished == 1 })
+	c.await("the job ends", func() bool { return w.View().Finished == 1 })
 	r := w.Stop(t.Context())
 	t.Logf("%+v", r)
-	t.Logf("notes: %v", w.Snapshot().Notes)
+	t.Logf("notes: %v", w.View().Notes)
 
 	ours := func(i pai.Interruption) bool { return strings.HasPrefix(i.Job, "ada~") }
 	if len(r.Jobs.Interrupted) != 2 || !ours(r.Jobs.Interrupted[0]) || r.Jobs.Finished != 1 || r.Jobs.After < 1 {
@@ -224,7 +224,7 @@ func TestWatchGoesOnWithoutTheAPI(t *testing.T) {
 	time.Sleep(2 * time.Second)
 	c.kill("killed")
 	time.Sleep(8 * time.Second)
-	if s := w.Snapshot(); s.API.Since.IsZero() || s.Unwatched["API"] == "" && s.API.For(time.Now()) < 5*time.Second {
+	if s := w.View(); s.API.Since.IsZero() || s.Unobserved["API"] == "" && s.API.For(time.Now()) < 5*time.Second {
 		t.Errorf("the API is away, and the witness says %+v", s)
 	}
 	b := w.Baseline()
