@@ -21,7 +21,7 @@ import (
 	"pai.dev/pai/internal/rest"
 )
 
-const apiPatience = 5 * time.Second
+const apiRetryTimeout = 5 * time.Second
 
 type options struct {
 	listen          string
@@ -68,16 +68,16 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	}
 	// A request is not held back for long while the API is away: its sender
 	// knows better whether to try again.
-	cluster = cluster.WithPatience(apiPatience)
+	cluster = cluster.WithRetryTimeout(apiRetryTimeout)
 	listener, err := net.Listen("tcp", o.listen)
 	if err != nil {
 		return err
 	}
 	core := rest.NewCore(cluster, strings.Split(o.virtualClusters, ","))
-	go core.Keep(ctx, 2*time.Second, func(err error) { log.Warn("stopping jobs is delayed", "error", err) })
+	go core.ReconcileStops(ctx, 2*time.Second, func(err error) { log.Warn("stopping jobs is delayed", "error", err) })
 	log.Info("listening", "address", o.listen, "release", o.release)
 	server := rest.Server{
-		Handler: &rest.Handler{Service: core, Users: rest.NewUsers(cluster, users), Release: o.release, Log: log},
+		Handler: &rest.Handler{Jobs: core, Users: rest.NewUsers(cluster, users), Release: o.release, Log: log},
 		CertDir: o.certDir, Drain: o.drain, Log: log,
 	}
 	return server.Run(ctx, listener)

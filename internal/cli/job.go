@@ -37,7 +37,7 @@ type jobClient struct {
 }
 
 // open returns the service and the name of the user that it is used as.
-func (c *jobClient) open() (rest.Service, string, error) {
+func (c *jobClient) open() (rest.JobAPI, string, error) {
 	path, err := c.accessFile()
 	if err != nil {
 		return nil, "", err
@@ -84,7 +84,7 @@ func (c *jobClient) id(arg, user string) (rest.JobID, error) {
 }
 
 // with opens the service and reads a job's name.
-func (c *jobClient) with(arg string, do func(rest.Service, rest.JobID) error) error {
+func (c *jobClient) with(arg string, do func(rest.JobAPI, rest.JobID) error) error {
 	service, user, err := c.open()
 	if err != nil {
 		return err
@@ -215,7 +215,7 @@ func newJobShowCommand(c *jobClient) *cobra.Command {
 		Short: "Show a job and its tasks",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.with(args[0], func(service rest.Service, id rest.JobID) error {
+			return c.with(args[0], func(service rest.JobAPI, id rest.JobID) error {
 				status, err := service.Get(cmd.Context(), id)
 				if err != nil {
 					return err
@@ -269,7 +269,7 @@ func newJobLogsCommand(c *jobClient) *cobra.Command {
 		Short: "Show what a task of a job printed",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.with(args[0], func(service rest.Service, id rest.JobID) error {
+			return c.with(args[0], func(service rest.JobAPI, id rest.JobID) error {
 				stream, err := service.Logs(cmd.Context(), id, o)
 				if err != nil {
 					return err
@@ -305,7 +305,7 @@ func newJobStopCommand(c *jobClient) *cobra.Command {
 		Short: "Stop a job; its record stays",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.with(args[0], func(service rest.Service, id rest.JobID) error {
+			return c.with(args[0], func(service rest.JobAPI, id rest.JobID) error {
 				if err := service.Stop(cmd.Context(), id); err != nil {
 					return err
 				}

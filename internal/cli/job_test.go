@@ -73,7 +73,7 @@ func (anyone) Ready(context.Context) error { return nil }
 // stateWith is a state folder that knows the REST server of the clusters.
 func stateWith(t *testing.T, clusters ...string) string {
 	t.Helper()
-	h := &rest.Handler{Service: &oneJob{}, Users: anyone{}, Log: slog.New(slog.DiscardHandler)}
+	h := &rest.Handler{Jobs: &oneJob{}, Users: anyone{}, Log: slog.New(slog.DiscardHandler)}
 	srv := httptest.NewTLSServer(h.Routes())
 	t.Cleanup(srv.Close)
 	dir := t.TempDir()

@@ -163,5 +163,5 @@ func (c *cluster) diffObjects(ctx context.Context, objects []*unstructured.Unstr
 	if err != nil {
 		return nil, err
 	}
-	return k.WithPatience(diffPatience).Diff(ctx, objects, o)
+	return k.WithRetryTimeout(diffPatience).Diff(ctx, objects, o)
 }

@@ -73,8 +73,8 @@ type ApplyOptions struct {
 	DryRun bool
 }
 
-// crdPatience is how long a definition may take until the API serves its kind.
-const crdPatience = time.Minute
+// establishTimeout is how long a definition may take until the API serves its kind.
+const establishTimeout = time.Minute
 
 // Apply makes the cluster have objs, each with the fields given, taking those
 // fields over from any other manager; fields that are not given stay as they
@@ -172,7 +172,7 @@ func (c *Client) applyAll(ctx context.Context, objs []*unstructured.Unstructured
 
 func (c *Client) applyRetrying(ctx context.Context, obj *unstructured.Unstructured) (Change, error) {
 	var change Change
-	err := c.try(ctx, "apply "+RefOf(obj).String(), func(ctx context.Context) error {
+	err := c.retry(ctx, "apply "+RefOf(obj).String(), func(ctx context.Context) error {
 		var err error
 		change, err = c.applyOnce(ctx, obj)
 		return err
@@ -242,8 +242,8 @@ func dropsConversion(before, next *unstructured.Unstructured) bool {
 // waitEstablished waits until the API serves the kinds that were just defined.
 // The programs that convert between their versions are not there yet.
 func (c *Client) waitEstablished(ctx context.Context, definitions []*unstructured.Unstructured) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, crdPatience,
-		fmt.Errorf("the API does not serve the new kinds after %s", crdPatience))
+	ctx, cancel := context.WithTimeoutCause(ctx, establishTimeout,
+		fmt.Errorf("the API does not serve the new kinds after %s", establishTimeout))
 	defer cancel()
 	return c.wait(ctx, definitions, statusOf)
 }

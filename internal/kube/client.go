@@ -21,18 +21,18 @@ import (
 
 // Client talks to one cluster's API. It is safe for concurrent use.
 type Client struct {
-	config    *rest.Config
-	clientset kubernetes.Interface
-	dynamic   dynamic.Interface
-	mapper    *restmapper.DeferredDiscoveryRESTMapper
-	progress  func(format string, args ...any)
-	patience  time.Duration
+	config       *rest.Config
+	clientset    kubernetes.Interface
+	dynamic      dynamic.Interface
+	mapper       *restmapper.DeferredDiscoveryRESTMapper
+	progress     func(format string, args ...any)
+	retryTimeout time.Duration
 }
 
-// DefaultPatience is how long one call is repeated while the API is away, when
+// DefaultRetryTimeout is how long one call is repeated while the API is away, when
 // its context ends no sooner. A control plane that is being replaced on slow
 // machines is back well within it.
-const DefaultPatience = 3 * time.Minute
+const DefaultRetryTimeout = 3 * time.Minute
 
 // FromKubeconfig makes a client of the kubeconfig's current context. It does
 // not talk to the API.
@@ -52,7 +52,7 @@ func FromConfig(config *rest.Config) (*Client, error) {
 	config.QPS = -1
 	config.UserAgent = "paictl"
 	config.WarningHandlerWithContext = rest.NoWarnings{}
-	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return impatient{next, answerTimeout} })
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return responseTimeout{next, responseHeaderTimeout} })
 
 	clientset, err := kubernetes.NewForConfig(config)
 	if err != nil {
@@ -70,12 +70,12 @@ func FromConfig(config *rest.Config) (*Client, error) {
 		return nil, fmt.Errorf("make Kubernetes client: %w", err)
 	}
 	return &Client{
-		config:    config,
-		clientset: clientset,
-		dynamic:   dyn,
-		mapper:    restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disco)),
-		progress:  func(string, ...any) {},
-		patience:  DefaultPatience,
+		config:       config,
+		clientset:    clientset,
+		dynamic:      dyn,
+		mapper:       restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disco)),
+		progress:     func(string, ...any) {},
+		retryTimeout: DefaultRetryTimeout,
 	}, nil
 }
 
@@ -89,11 +89,11 @@ func (c *Client) WithProgress(progress func(format string, args ...any)) *Client
 	return &d
 }
 
-// WithPatience returns a client that repeats a call for at most d while the
+// WithRetryTimeout returns a client that repeats a call for at most d while the
 // API is away.
-func (c *Client) WithPatience(d time.Duration) *Client {
+func (c *Client) WithRetryTimeout(d time.Duration) *Client {
 	e := *c
-	e.patience = d
+	e.retryTimeout = d
 	return &e
 }
 
@@ -152,7 +152,7 @@ func (c *Client) Ping(ctx context.Context) error {
 
 // EnsureNamespace makes a namespace that is not there.
 func (c *Client) EnsureNamespace(ctx context.Context, name string) error {
-	return c.try(ctx, "namespace "+name, func(ctx context.Context) error {
+	return c.retry(ctx, "namespace "+name, func(ctx context.Context) error {
 		_, err := c.clientset.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
 		if err == nil {
 			return nil

@@ -11,9 +11,9 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// deletePatience is how long objects may take to go: pods have their time to
+// deleteTimeout is how long objects may take to go: pods have their time to
 // end, controllers their finalizers.
-const deletePatience = 2 * time.Minute
+const deleteTimeout = 2 * time.Minute
 
 // errNotOurs marks an object that another inventory took over.
 var errNotOurs = errors.New("it belongs to another inventory")
@@ -161,7 +161,7 @@ func (c *Client) definitionInUse(ctx context.Context, definition *unstructured.U
 		}
 		name, _ := version["name"].(string)
 		inUse := true
-		err := c.try(ctx, "look for objects of "+definition.GetName(), func(ctx context.Context) error {
+		err := c.retry(ctx, "look for objects of "+definition.GetName(), func(ctx context.Context) error {
 			gvr := schemaResource(group, name, plural)
 			list, err := c.dynamic.Resource(gvr).List(ctx, metav1.ListOptions{Limit: 1})
 			if err != nil {
@@ -178,7 +178,7 @@ func (c *Client) definitionInUse(ctx context.Context, definition *unstructured.U
 // get reads an object; nil when it or its kind is not there.
 func (c *Client) get(ctx context.Context, r Ref) (*unstructured.Unstructured, error) {
 	var obj *unstructured.Unstructured
-	err := c.try(ctx, "read "+r.String(), func(ctx context.Context) error {
+	err := c.retry(ctx, "read "+r.String(), func(ctx context.Context) error {
 		var err error
 		obj, err = c.getOnce(ctx, r)
 		return err
@@ -204,7 +204,7 @@ func (c *Client) getOnce(ctx context.Context, r Ref) (*unstructured.Unstructured
 // deleteOwned deletes an object if the inventory's mark is on it; exactly the
 // object that carried the mark, not one made under its name since.
 func (c *Client) deleteOwned(ctx context.Context, r Ref, inventory string) (deleted bool, err error) {
-	err = c.try(ctx, "delete "+r.String(), func(ctx context.Context) error {
+	err = c.retry(ctx, "delete "+r.String(), func(ctx context.Context) error {
 		obj, err := c.getOnce(ctx, r)
 		if err != nil || obj == nil {
 			return err
@@ -239,7 +239,7 @@ func (c *Client) waitGone(ctx context.Context, refs []Ref) error {
 	if len(refs) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, deletePatience)
+	ctx, cancel := context.WithTimeout(ctx, deleteTimeout)
 	defer cancel()
 	left := refs
 	for {

@@ -95,7 +95,7 @@ type states struct{ before, after *unstructured.Unstructured }
 func (c *Client) dryRunStates(ctx context.Context, obj *unstructured.Unstructured) (states, error) {
 	st := states{after: obj}
 	ref := RefOf(obj)
-	err := c.try(ctx, "dry-run of "+ref.String(), func(ctx context.Context) error {
+	err := c.retry(ctx, "dry-run of "+ref.String(), func(ctx context.Context) error {
 		resource, err := c.resource(ref)
 		if isNoMatch(err) {
 			return nil

@@ -14,13 +14,13 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// explainPatience bounds the look behind an unready object, which happens when
+// explainTimeout bounds the look behind an unready object, which happens when
 // the wait for it is already over.
-const explainPatience = 10 * time.Second
+const explainTimeout = 10 * time.Second
 
 // explained adds to each unready workload what its pods say.
 func (c *Client) explained(ctx context.Context, unready []Unready) []Unready {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), explainPatience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), explainTimeout)
 	defer cancel()
 	out := slices.Clone(unready)
 	for i, u := range out {

@@ -93,7 +93,7 @@ func keys(refs []Ref) map[Ref]bool {
 // Inventory reads an inventory; nil when there is none.
 func (c *Client) Inventory(ctx context.Context, name string) (*Inventory, error) {
 	var inv *Inventory
-	err := c.try(ctx, "read inventory "+name, func(ctx context.Context) error {
+	err := c.retry(ctx, "read inventory "+name, func(ctx context.Context) error {
 		cm, err := c.clientset.CoreV1().ConfigMaps(pai.SystemNamespace).Get(ctx, inventoryPrefix+name, metav1.GetOptions{})
 		if isNotFound(err) {
 			return nil
@@ -110,7 +110,7 @@ func (c *Client) Inventory(ctx context.Context, name string) (*Inventory, error)
 // Inventories reads all inventories, by name.
 func (c *Client) Inventories(ctx context.Context) (map[string]*Inventory, error) {
 	all := map[string]*Inventory{}
-	err := c.try(ctx, "read the inventories", func(ctx context.Context) error {
+	err := c.retry(ctx, "read the inventories", func(ctx context.Context) error {
 		list, err := c.clientset.CoreV1().ConfigMaps(pai.SystemNamespace).List(ctx, metav1.ListOptions{LabelSelector: inventoryLabel})
 		if err != nil {
 			return err
@@ -161,14 +161,14 @@ func (c *Client) writeInventory(ctx context.Context, inv *Inventory) error {
 		},
 		"data": data,
 	}}
-	return c.try(ctx, "write inventory "+inv.Name, func(ctx context.Context) error {
+	return c.retry(ctx, "write inventory "+inv.Name, func(ctx context.Context) error {
 		_, err := c.applyOnce(ctx, cm)
 		return err
 	})
 }
 
 func (c *Client) removeInventory(ctx context.Context, name string) error {
-	return c.try(ctx, "remove inventory "+name, func(ctx context.Context) error {
+	return c.retry(ctx, "remove inventory "+name, func(ctx context.Context) error {
 		err := c.clientset.CoreV1().ConfigMaps(pai.SystemNamespace).Delete(ctx, inventoryPrefix+name, metav1.DeleteOptions{})
 		if isNotFound(err) {
 			return nil

@@ -323,7 +323,7 @@ func applyOutlastsTheAPI(t *testing.T, cluster *kubetest.Cluster) {
 	}
 	cluster.StopAPIServer()
 	start := time.Now()
-	_, err := c.WithPatience(2*time.Second).Apply(t.Context(), decode(t, strings.ReplaceAll(shop, "shop", "outlast")), kube.ApplyOptions{Inventory: "outlast"})
+	_, err := c.WithRetryTimeout(2*time.Second).Apply(t.Context(), decode(t, strings.ReplaceAll(shop, "shop", "outlast")), kube.ApplyOptions{Inventory: "outlast"})
 	if err == nil || !strings.Contains(err.Error(), "does not answer") || time.Since(start) > 20*time.Second {
 		t.Errorf("apply without an API: %v after %s, want an error soon that says so", err, time.Since(start))
 	}

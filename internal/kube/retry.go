@@ -23,18 +23,18 @@ const (
 	attemptTimeout = 30 * time.Second
 	firstPause     = 100 * time.Millisecond
 	longestPause   = 2 * time.Second
-	// noMatchPatience is how long a kind may be unknown: its definition has
+	// noMatchTimeout is how long a kind may be unknown: its definition has
 	// been established by then, and what is left is discovery catching up.
-	noMatchPatience = 30 * time.Second
+	noMatchTimeout = 30 * time.Second
 	// quietFor is how long a call is repeated without a word.
 	quietFor = time.Second
 )
 
-// try runs call until it succeeds, fails for good, or the context or the
-// client's patience ends. What it is about appears in messages and errors.
-func (c *Client) try(ctx context.Context, about string, call func(context.Context) error) error {
+// retry runs call until it succeeds, fails for good, or the context or the
+// client's retryTimeout ends. What it is about appears in messages and errors.
+func (c *Client) retry(ctx context.Context, about string, call func(context.Context) error) error {
 	start := time.Now()
-	deadline := start.Add(c.patience)
+	deadline := start.Add(c.retryTimeout)
 	pause := firstPause
 	said := false
 	for {
@@ -55,7 +55,7 @@ func (c *Client) try(ctx context.Context, about string, call func(context.Contex
 			return fmt.Errorf("%s: %w", about, err)
 		}
 		if meta.IsNoMatchError(err) {
-			deadline = minTime(deadline, start.Add(noMatchPatience))
+			deadline = minTime(deadline, start.Add(noMatchTimeout))
 		}
 		if time.Now().Add(pause).After(deadline) {
 			return fmt.Errorf("%s: gave up after %s: %s: %w", about, time.Since(start).Round(time.Second), why, err)

@@ -27,7 +27,7 @@ func (c *Client) Create(ctx context.Context, obj *unstructured.Unstructured) err
 // Patch changes parts of an object with a JSON merge patch, which is repeated
 // while the API is away: the result is the same however often it arrives.
 func (c *Client) Patch(ctx context.Context, r Ref, mergePatch []byte) error {
-	return c.try(ctx, "patch "+r.String(), func(ctx context.Context) error {
+	return c.retry(ctx, "patch "+r.String(), func(ctx context.Context) error {
 		resource, err := c.resource(r)
 		if err != nil {
 			return err
@@ -43,7 +43,7 @@ func (c *Client) Patch(ctx context.Context, r Ref, mergePatch []byte) error {
 // (apierrors.IsConflict) at once, and the caller reads again.
 func (c *Client) PatchUnchanged(ctx context.Context, r Ref, mergePatch []byte) error {
 	var conflict error
-	err := c.try(ctx, "patch "+r.String(), func(ctx context.Context) error {
+	err := c.retry(ctx, "patch "+r.String(), func(ctx context.Context) error {
 		resource, err := c.resource(r)
 		if err != nil {
 			return err
@@ -61,7 +61,7 @@ func (c *Client) PatchUnchanged(ctx context.Context, r Ref, mergePatch []byte) e
 // Delete deletes one object, if it still is the one with that UID; one that is
 // gone is no error.
 func (c *Client) Delete(ctx context.Context, r Ref, uid types.UID) error {
-	return c.try(ctx, "delete "+r.String(), func(ctx context.Context) error {
+	return c.retry(ctx, "delete "+r.String(), func(ctx context.Context) error {
 		resource, err := c.resource(r)
 		if err != nil {
 			return err

@@ -20,13 +20,13 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Client is the Service at the other end of HTTP.
+// Client is the JobAPI at the other end of HTTP.
 type Client struct {
 	access Access
 	http   *http.Client
 }
 
-var _ Service = (*Client)(nil)
+var _ JobAPI = (*Client)(nil)
 
 const dialTimeout = 5 * time.Second
 
@@ -45,7 +45,7 @@ func NewClient(a Access) (*Client, error) {
 	}}}, nil
 }
 
-// Submit implements Service.
+// Submit implements JobAPI.
 func (c *Client) Submit(ctx context.Context, s Submission) (Submitted, error) {
 	q := url.Values{}
 	if s.VirtualCluster != "" {
@@ -55,7 +55,7 @@ func (c *Client) Submit(ctx context.Context, s Submission) (Submitted, error) {
 	return done, c.call(ctx, http.MethodPost, "/api/v2/jobs", q, "text/yaml", s.Protocol, &done)
 }
 
-// List implements Service.
+// List implements JobAPI.
 func (c *Client) List(ctx context.Context, f Filter) ([]job.Status, error) {
 	q := url.Values{}
 	for name, value := range map[string]string{"username": f.User, "vc": f.VirtualCluster, "state": string(f.State)} {
@@ -67,13 +67,13 @@ func (c *Client) List(ctx context.Context, f Filter) ([]job.Status, error) {
 	return jobs, c.call(ctx, http.MethodGet, "/api/v2/jobs", q, "", nil, &jobs)
 }
 
-// Get implements Service.
+// Get implements JobAPI.
 func (c *Client) Get(ctx context.Context, id JobID) (job.Status, error) {
 	var s job.Status
 	return s, c.call(ctx, http.MethodGet, pathOf(id, ""), nil, "", nil, &s)
 }
 
-// Protocol implements Service.
+// Protocol implements JobAPI.
 func (c *Client) Protocol(ctx context.Context, id JobID) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -85,7 +85,7 @@ func (c *Client) Protocol(ctx context.Context, id JobID) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(resp.Body, job.MaxSize))
 }
 
-// Stop implements Service.
+// Stop implements JobAPI.
 func (c *Client) Stop(ctx context.Context, id JobID) error {
 	return c.call(ctx, http.MethodPut, pathOf(id, "/executionType"), nil, "application/json", []byte(`{"value":"STOP"}`), nil)
 }
@@ -96,7 +96,7 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 	return i, c.call(ctx, http.MethodGet, "/api/v2/info", nil, "", nil, &i)
 }
 
-// Logs implements Service. Output that is followed goes on through a server or
+// Logs implements JobAPI. Output that is followed goes on through a server or
 // an API that is replaced meanwhile, without gap or repetition.
 func (c *Client) Logs(ctx context.Context, id JobID, o LogOptions) (io.ReadCloser, error) {
 	if o.Follow {

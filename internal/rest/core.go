@@ -30,14 +30,14 @@ type Cluster interface {
 	Delete(ctx context.Context, r kube.Ref, uid types.UID) error
 }
 
-// Core is the Service on top of the cluster.
+// Core is the JobAPI on top of the cluster.
 type Core struct {
 	cluster         Cluster
 	virtualClusters []string
 	now             func() time.Time
 }
 
-var _ Service = (*Core)(nil)
+var _ JobAPI = (*Core)(nil)
 
 // NewCore makes a Core that runs jobs in the virtual clusters given.
 func NewCore(cluster Cluster, virtualClusters []string) *Core {
@@ -47,7 +47,7 @@ func NewCore(cluster Cluster, virtualClusters []string) *Core {
 // callTimeout ends every call but the following of logs.
 const callTimeout = 30 * time.Second
 
-// Submit implements Service.
+// Submit implements JobAPI.
 func (c *Core) Submit(ctx context.Context, s Submission) (Submitted, error) {
 	caller, err := callerOf(ctx)
 	if err != nil {
@@ -110,7 +110,7 @@ func age(a, b *unstructured.Unstructured) int {
 	return cmp.Or(ta.Compare(tb.Time), cmp.Compare(a.GetNamespace(), b.GetNamespace()))
 }
 
-// List implements Service.
+// List implements JobAPI.
 func (c *Core) List(ctx context.Context, f Filter) ([]job.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -161,7 +161,7 @@ func (c *Core) listIn(ctx context.Context, namespace string, f Filter) ([]job.St
 	return jobs, nil
 }
 
-// Get implements Service.
+// Get implements JobAPI.
 func (c *Core) Get(ctx context.Context, id JobID) (job.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -186,7 +186,7 @@ func (c *Core) status(ctx context.Context, obj *unstructured.Unstructured) (job.
 	return job.ReadStatus(obj, pods.Items)
 }
 
-// Protocol implements Service.
+// Protocol implements JobAPI.
 func (c *Core) Protocol(ctx context.Context, id JobID) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

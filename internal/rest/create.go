@@ -38,27 +38,27 @@ func (c *Core) create(ctx context.Context, id JobID, obj *unstructured.Unstructu
 		if err != nil || len(there) <= 1 {
 			return nil // the job is there; a look that failed does not change that
 		}
-		if err := c.takeBack(ctx, obj); err != nil {
+		if err := c.undoCreate(ctx, obj); err != nil {
 			return err
 		}
 	}
 }
 
-// giveWay is the longest that one that gave way stays away, many times what a
+// maxBackoff is the longest that one that gave way stays away, many times what a
 // creation and a look take.
-const giveWay = 500 * time.Millisecond
+const maxBackoff = 500 * time.Millisecond
 
-// takeBack deletes a job whose name another has too, waits until it is gone,
+// undoCreate deletes a job whose name another has too, waits until it is gone,
 // and for a moment that no other waits for. It has not run: it was created
 // suspended a moment ago, or Kueue was very quick.
-func (c *Core) takeBack(ctx context.Context, obj *unstructured.Unstructured) error {
+func (c *Core) undoCreate(ctx context.Context, obj *unstructured.Unstructured) error {
 	sets := c.cluster.Dynamic().Resource(job.JobSets).Namespace(obj.GetNamespace())
 	made, err := sets.Get(ctx, obj.GetName(), metav1.GetOptions{})
 	if err == nil {
 		err = c.cluster.Delete(ctx, kube.RefOf(made), made.GetUID())
 	}
 	for gone := false; err == nil && !gone; {
-		if err = pause(ctx, rand.N(giveWay)); err != nil {
+		if err = pause(ctx, rand.N(maxBackoff)); err != nil {
 			break
 		}
 		var now *unstructured.Unstructured

@@ -1,5 +1,5 @@
 // Package rest is PAI's REST server and its client. Both sides implement one
-// interface, Service: Core on top of the cluster, Client on top of HTTP; the
+// interface, JobAPI: Core on top of the cluster, Client on top of HTTP; the
 // handler of the server is between them and decides nothing.
 //
 // It may not know releases, machines or configuration files, and runs no

@@ -23,7 +23,7 @@ func (h *Handler) submit(w http.ResponseWriter, req *http.Request) {
 		h.fail(w, req, pai.Errorf(pai.CodeInvalid, "", "read the job: %w", err))
 		return
 	}
-	done, err := h.Service.Submit(req.Context(), Submission{Protocol: text, VirtualCluster: req.URL.Query().Get("virtualCluster")})
+	done, err := h.Jobs.Submit(req.Context(), Submission{Protocol: text, VirtualCluster: req.URL.Query().Get("virtualCluster")})
 	if err != nil {
 		h.fail(w, req, err)
 		return
@@ -39,7 +39,7 @@ func (h *Handler) list(w http.ResponseWriter, req *http.Request) {
 		h.fail(w, req, pai.Errorf(pai.CodeInvalid, "", "%q cannot be a user's name", f.User))
 		return
 	}
-	jobs, err := h.Service.List(req.Context(), f)
+	jobs, err := h.Jobs.List(req.Context(), f)
 	h.answer(w, req, jobs, err)
 }
 
@@ -49,7 +49,7 @@ func (h *Handler) get(w http.ResponseWriter, req *http.Request) {
 		h.fail(w, req, err)
 		return
 	}
-	status, err := h.Service.Get(req.Context(), id)
+	status, err := h.Jobs.Get(req.Context(), id)
 	h.answer(w, req, status, err)
 }
 
@@ -59,7 +59,7 @@ func (h *Handler) protocol(w http.ResponseWriter, req *http.Request) {
 		h.fail(w, req, err)
 		return
 	}
-	text, err := h.Service.Protocol(req.Context(), id)
+	text, err := h.Jobs.Protocol(req.Context(), id)
 	if err != nil {
 		h.fail(w, req, err)
 		return
@@ -90,7 +90,7 @@ func (h *Handler) executionType(w http.ResponseWriter, req *http.Request) {
 		h.fail(w, req, pai.Errorf(pai.CodeInvalid, `send {"value": "STOP"}`, "unknown execution type %q", body.Value))
 		return
 	}
-	if err := h.Service.Stop(req.Context(), id); err != nil {
+	if err := h.Jobs.Stop(req.Context(), id); err != nil {
 		h.fail(w, req, err)
 		return
 	}
@@ -117,7 +117,7 @@ func (h *Handler) logs(w http.ResponseWriter, req *http.Request) {
 		case <-ctx.Done():
 		}
 	}()
-	stream, err := h.Service.Logs(ctx, id, o)
+	stream, err := h.Jobs.Logs(ctx, id, o)
 	if err != nil {
 		h.fail(w, req, err)
 		return

@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	followPause    = time.Second
-	followPatience = 5 * time.Minute // an upgrade is shorter
+	followPause   = time.Second
+	followTimeout = 5 * time.Minute // an upgrade is shorter
 )
 
 // follow reads a task's output from one connection after the other until the
@@ -77,7 +77,7 @@ func (f *follower) run(ctx context.Context, stream io.ReadCloser, w io.Writer) e
 		}
 		if stream, err = f.client.logs(ctx, f.id, f.options); err != nil {
 			stream = nil
-			if !errors.Is(err, errUnavailable) || time.Since(alive) > followPatience {
+			if !errors.Is(err, errUnavailable) || time.Since(alive) > followTimeout {
 				return err
 			}
 		}

@@ -24,9 +24,9 @@ type Info struct {
 	Protocol int    `json:"protocol"`
 }
 
-// Handler serves a Service over HTTP.
+// Handler serves a JobAPI over HTTP.
 type Handler struct {
-	Service Service
+	Jobs    JobAPI
 	Users   Authenticator
 	Release string
 	Log     *slog.Logger

@@ -22,7 +22,7 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// scripted is a Service that answers what it is told to, and remembers.
+// scripted is a JobAPI that answers what it is told to, and remembers.
 type scripted struct {
 	mu      sync.Mutex
 	err     error
@@ -86,8 +86,8 @@ func (t tokens) Caller(_ context.Context, token string) (Caller, error) {
 
 func (t tokens) Ready(context.Context) error { return nil }
 
-// start serves a Service over TLS on loopback and returns the access to it.
-func start(t *testing.T, s Service, drain time.Duration) (access Access, stop func() error) {
+// start serves a JobAPI over TLS on loopback and returns the access to it.
+func start(t *testing.T, s JobAPI, drain time.Duration) (access Access, stop func() error) {
 	t.Helper()
 	now := time.Now()
 	ca, err := newCA(now)
@@ -107,7 +107,7 @@ func start(t *testing.T, s Service, drain time.Duration) (access Access, stop fu
 	}
 	log := slog.New(slog.DiscardHandler)
 	srv := &Server{
-		Handler: &Handler{Service: s, Release: "v0.10", Log: log, Users: tokens{
+		Handler: &Handler{Jobs: s, Release: "v0.10", Log: log, Users: tokens{
 			"alices": {Name: "alice"}, "admins": {Name: "admin", Admin: true},
 		}},
 		CertDir: dir, Drain: drain, Log: log,

@@ -29,7 +29,7 @@ func TestJobLives(t *testing.T) {
 	c.start(t, "sigs.k8s.io/kueue", "v0.14.0", kueueConfig)
 	keeping, stopKeeping := context.WithCancel(t.Context())
 	defer stopKeeping()
-	go w.core.Keep(keeping, 500*time.Millisecond, func(err error) { t.Log("keeper:", err) })
+	go w.core.ReconcileStops(keeping, 500*time.Millisecond, func(err error) { t.Log("keeper:", err) })
 	admin := client(t, w.access)
 	submit := func(t *testing.T, name, role string) JobID {
 		t.Helper()

@@ -15,7 +15,7 @@ import (
 // startPoll is how often a task that is followed is looked at until it starts.
 const startPoll = time.Second
 
-// Logs implements Service. A stream that is followed and breaks off while the
+// Logs implements JobAPI. A stream that is followed and breaks off while the
 // task still runs ends with io.ErrUnexpectedEOF.
 func (c *Core) Logs(ctx context.Context, id JobID, o LogOptions) (io.ReadCloser, error) {
 	task, namespace, err := c.task(ctx, id, o)

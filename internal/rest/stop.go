@@ -27,7 +27,7 @@ import (
 //  3. When that is so, the JobSet leaves Kueue's queue for good, so that no
 //     later Kueue that makes a new Workload of it can run it again.
 //
-// Stop does 1 and starts 2; the Keeper, in every server, does what is left.
+// Stop does 1 and starts 2; ReconcileStops, in every server, does the rest.
 const (
 	labelStop     = "pai.dev/stop"
 	stopRequested = "requested"
@@ -43,7 +43,7 @@ const (
 // workloads is served by every Kueue that PAI ships; v1beta2 is not.
 var workloads = schema.GroupVersionResource{Group: "kueue.x-k8s.io", Version: "v1beta1", Resource: "workloads"}
 
-// Stop implements Service.
+// Stop implements JobAPI.
 func (c *Core) Stop(ctx context.Context, id JobID) error {
 	caller, err := callerOf(ctx)
 	if err != nil {
@@ -75,7 +75,7 @@ func (c *Core) Stop(ctx context.Context, id JobID) error {
 	if err := c.cluster.Patch(ctx, kube.RefOf(obj), mark); err != nil {
 		return apiError("mark the job as stopped", err)
 	}
-	// The Keeper repeats this if it fails, or if Kueue has made no Workload yet.
+	// ReconcileStops repeats this if it fails, or if Kueue has made no Workload yet.
 	_ = c.deactivate(ctx, obj)
 	return nil
 }
@@ -121,13 +121,13 @@ func active(w unstructured.Unstructured) bool {
 	return value || !found || err != nil
 }
 
-// Keep finishes what Stop began, until the context ends. Any number of servers
+// ReconcileStops finishes what Stop began, until the context ends. Any number of servers
 // may do so side by side.
-func (c *Core) Keep(ctx context.Context, every time.Duration, report func(error)) {
+func (c *Core) ReconcileStops(ctx context.Context, every time.Duration, report func(error)) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
-		if err := c.keepOnce(ctx); err != nil && ctx.Err() == nil {
+		if err := c.reconcileStops(ctx); err != nil && ctx.Err() == nil {
 			report(err)
 		}
 		select {
@@ -138,7 +138,7 @@ func (c *Core) Keep(ctx context.Context, every time.Duration, report func(error)
 	}
 }
 
-func (c *Core) keepOnce(ctx context.Context) error {
+func (c *Core) reconcileStops(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	for _, vc := range c.virtualClusters {

@@ -104,7 +104,7 @@ func newWorld(t *testing.T, virtualClusters ...string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client = client.WithPatience(5 * time.Second)
+	client = client.WithRetryTimeout(5 * time.Second)
 	w.core = NewCore(client, virtualClusters)
 	w.access = access
 	w.access.URLs = []string{w.serve(t, client)}
@@ -174,7 +174,7 @@ func (w *world) serve(t *testing.T, client *kube.Client) string {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	srv := &Server{Handler: &Handler{Service: w.core, Users: NewUsers(client, UsersByEntry), Log: log}, CertDir: dir, Log: log}
+	srv := &Server{Handler: &Handler{Jobs: w.core, Users: NewUsers(client, UsersByEntry), Log: log}, CertDir: dir, Log: log}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Run(ctx, l) }()
@@ -295,7 +295,7 @@ func (w *world) patch(t *testing.T, obj *unstructured.Unstructured, change strin
 
 func (w *world) keep(t *testing.T) {
 	t.Helper()
-	if err := w.core.keepOnce(t.Context()); err != nil {
+	if err := w.core.reconcileStops(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -22,7 +22,7 @@ func (d starter) Diff(ctx context.Context, s plan.Step) ([]plan.Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	return client.WithPatience(diffPatience).Diff(ctx, want.objs, kube.ApplyOptions{Inventory: inventoryPrefix + s.Target, Prune: true})
+	return client.WithRetryTimeout(diffPatience).Diff(ctx, want.objs, kube.ApplyOptions{Inventory: inventoryPrefix + s.Target, Prune: true})
 }
 
 // Diff lists what stopping the service would delete.
@@ -31,7 +31,7 @@ func (d stopper) Diff(ctx context.Context, s plan.Step) ([]plan.Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	going, err := client.WithPatience(diffPatience).Deletable(ctx, inventoryPrefix+s.Target, keeps(s.Wipe))
+	going, err := client.WithRetryTimeout(diffPatience).Deletable(ctx, inventoryPrefix+s.Target, keeps(s.Wipe))
 	if err != nil {
 		return nil, err
 	}

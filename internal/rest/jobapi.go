@@ -9,10 +9,10 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Service is what PAI offers to those who run jobs. Errors are *pai.Error; a
+// JobAPI is what PAI offers to those who run jobs. Errors are *pai.Error; a
 // job that is refused has job.Problems in its chain. Core needs the caller in
 // the context (WithCaller); Client sends its token.
-type Service interface {
+type JobAPI interface {
 	// Submit accepts a job, whole or not at all.
 	Submit(ctx context.Context, s Submission) (Submitted, error)
 	// List returns the jobs of all users, oldest first.

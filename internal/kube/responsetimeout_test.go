@@ -15,7 +15,7 @@ import (
 
 // An API that takes requests and never answers ends a call, which is one to
 // try again; one that has begun to answer may take its time.
-func TestImpatient(t *testing.T) {
+func TestResponseTimeout(t *testing.T) {
 	t.Parallel()
 	const limit = 100 * time.Millisecond
 	slow := make(chan struct{})
@@ -32,7 +32,7 @@ func TestImpatient(t *testing.T) {
 	defer server.Close()
 
 	cfg := &rest.Config{Host: server.URL}
-	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return impatient{next, limit} })
+	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return responseTimeout{next, limit} })
 	api, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -47,7 +47,7 @@ func TestImpatient(t *testing.T) {
 		t.Errorf("%v is not tried again", err)
 	}
 
-	client := http.Client{Transport: impatient{http.DefaultTransport, limit}}
+	client := http.Client{Transport: responseTimeout{http.DefaultTransport, limit}}
 	resp, err := client.Get(server.URL + "/slow")
 	if err != nil {
 		t.Fatal(err)
