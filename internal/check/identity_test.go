@@ -41,7 +41,7 @@ func TestOperation(t *testing.T) {
 	t.Parallel()
 	pair := func(s, k pai.Version) pai.Pair { return pai.Pair{Services: s, Kubernetes: k} }
 	left := func(to pai.Pair) Operation {
-		return Operation{Unfinished: &pai.Operation{Verb: "upgrade", To: to, By: "ada@host", Started: time.Unix(0, 0).UTC()}}
+		return Operation{Unfinished: &pai.Operation{Verb: pai.VerbUpgrade, To: to, By: "ada@host", Started: time.Unix(0, 0).UTC()}}
 	}
 	ten := pair("v0.10", "v0.10-pai")
 	judgements(t, []judged{

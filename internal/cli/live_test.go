@@ -190,7 +190,7 @@ func TestStream(t *testing.T) {
 	env := &Env{Out: &out, Err: &errs, output: "json"}
 	shown := newView(env)
 	s := shown.(*stream)
-	if err := showBeforeDoing(env, s, planView{Plan: plan.Plan{Verb: "upgrade", Hops: []plan.Hop{}, Steps: []plan.Step{step("a")}}}, upgrade.Preview{}); err != nil {
+	if err := showBeforeDoing(env, s, planView{Plan: plan.Plan{Verb: pai.VerbUpgrade, Hops: []plan.Hop{}, Steps: []plan.Step{step("a")}}}, upgrade.Preview{}); err != nil {
 		t.Fatal(err)
 	}
 	shown.event(run.Event{Kind: run.StepStarted, Step: step("a"), N: 1, Of: 1})
@@ -199,7 +199,7 @@ func TestStream(t *testing.T) {
 	shown.watching(watched) // says nothing new
 	env.Progressf("a note for people")
 	shown.event(run.Event{Kind: run.StepEnded, Step: step("a"), N: 1, Of: 1, Outcome: pai.OutcomeSucceeded, Took: 1500 * time.Millisecond})
-	if err := shown.record(pai.Operation{ID: "op-1", Verb: "upgrade", Outcome: pai.OutcomeSucceeded}); err != nil {
+	if err := shown.record(pai.Operation{ID: "op-1", Verb: pai.VerbUpgrade, Outcome: pai.OutcomeSucceeded}); err != nil {
 		t.Fatal(err)
 	}
 	var kinds []string

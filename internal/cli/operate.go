@@ -103,7 +103,7 @@ func (f operateFlags) show(ctx context.Context, env *Env, v view, s *upgrade.Ses
 		if shown.Changes, err = s.Diff(ctx, p.Plan); err != nil {
 			return err
 		}
-		if p.Plan.Verb == verbRefresh {
+		if p.Plan.Verb == pai.VerbRefresh {
 			shown.WouldRestart = plan.Restarts(p.Plan, shown.Changes)
 		}
 	}
@@ -141,9 +141,6 @@ func (v planView) write(out io.Writer, p upgrade.Preview) error {
 	return err
 }
 
-// verbRefresh is the verb of upgrade.Session.RefreshServices.
-const verbRefresh = "service-refresh"
-
 // listed is a list in a sentence.
 func listed(names []string) string {
 	if len(names) == 0 {
@@ -162,7 +159,7 @@ func showBeforeDoing(env *Env, v view, shown planView, p upgrade.Preview) error 
 			env.Progressf("Note: %s.", n)
 		}
 		env.Progressf("%s: nothing to do, %s.", p.Plan.Verb, describePair(p.Plan.To))
-		if p.Plan.Verb == verbRefresh {
+		if p.Plan.Verb == pai.VerbRefresh {
 			env.Progressf("Nothing was changed, and nothing restarted.")
 		}
 		return nil

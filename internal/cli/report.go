@@ -23,7 +23,7 @@ func writeReport(out io.Writer, op pai.Operation) error {
 		p.linef("  configuration revision %d", op.Revision)
 	}
 	p.linef("  steps         %s", countSteps(op.Steps))
-	if op.Verb == verbRefresh {
+	if op.Verb == pai.VerbRefresh {
 		writeRefreshed(p, op.Refreshed)
 	}
 	for _, w := range op.Waiting {

@@ -11,7 +11,7 @@ import (
 )
 
 func refreshPlan() (plan.Plan, map[plan.StepID][]plan.Change) {
-	p := plan.Plan{Verb: "service-refresh", Hops: []plan.Hop{}, Steps: []plan.Step{
+	p := plan.Plan{Verb: pai.VerbRefresh, Hops: []plan.Hop{}, Steps: []plan.Step{
 		{ID: "services/refresh/a", Kind: plan.KindRefresh, Target: "a", Risk: pai.RiskNone},
 		{ID: "services/refresh/b", Kind: plan.KindRefresh, Target: "b", Risk: pai.RiskNone}}}
 	return p, map[plan.StepID][]plan.Change{
@@ -64,7 +64,7 @@ func TestRefreshReport(t *testing.T) {
 		}
 		return b.String()
 	}
-	op := pai.Operation{Verb: "service-refresh", Refreshed: []pai.ServiceChanges{
+	op := pai.Operation{Verb: pai.VerbRefresh, Refreshed: []pai.ServiceChanges{
 		{Service: "a", Objects: []pai.ObjectChange{{Object: "Service n/a", Action: "configured"}, {Object: "ConfigMap n/old", Action: "deleted"}}},
 		{Service: "b", Restarted: []string{"DaemonSet n/b"}}}}
 	for _, want := range []string{"  configured    Service n/a\n", "  deleted       ConfigMap n/old\n", "  restarted     DaemonSet n/b\n"} {
@@ -76,7 +76,7 @@ func TestRefreshReport(t *testing.T) {
 	if got := report(op); !strings.Contains(got, "  restarted     nothing\n") {
 		t.Errorf("it does not say that nothing was restarted:\n%s", got)
 	}
-	if got := report(pai.Operation{Verb: "upgrade"}); strings.Contains(got, "restarted") {
+	if got := report(pai.Operation{Verb: pai.VerbUpgrade}); strings.Contains(got, "restarted") {
 		t.Errorf("an upgrade's report speaks of restarts:\n%s", got)
 	}
 }
@@ -85,7 +85,7 @@ func TestRefreshReport(t *testing.T) {
 func TestRefreshOfNothing(t *testing.T) {
 	var b strings.Builder
 	env := &Env{Err: &b}
-	p := plan.Plan{Verb: "service-refresh", Hops: []plan.Hop{}, Notes: []string{"the configuration names release v0.10"}}
+	p := plan.Plan{Verb: pai.VerbRefresh, Hops: []plan.Hop{}, Notes: []string{"the configuration names release v0.10"}}
 	if err := showBeforeDoing(env, newProgress(env), planView{Plan: p}, upgrade.Preview{Plan: p}); err != nil {
 		t.Fatal(err)
 	}

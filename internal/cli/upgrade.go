@@ -175,7 +175,7 @@ func newUpgradeHistoryCommand(env *Env) *cobra.Command {
 		Use:   "history",
 		Short: "Show the operations that were done, newest last, with what the witness saw",
 	}, func(ctx context.Context, s *upgrade.Session) ([]pai.Operation, error) {
-		return s.History(ctx, "upgrade", "upgrade-stage", "upgrade-abandon", "rollback")
+		return s.History(ctx, pai.UpgradeVerbs()...)
 	}, writeHistory)
 }
 

@@ -26,8 +26,8 @@ const (
 // prints.
 type Operation struct {
 	ID      string    `json:"id"`
-	Verb    string    `json:"verb"` // "upgrade", "k8s-bootup", "service-start", …
-	By      string    `json:"by"`   // user@host
+	Verb    Verb      `json:"verb"`
+	By      string    `json:"by"` // user@host
 	From    Pair      `json:"from"`
 	To      Pair      `json:"to"`
 	Started time.Time `json:"started"`

@@ -21,7 +21,7 @@ func Rollback(in Input, to pai.Pair, target Target) (Plan, error) {
 	both := target.KubernetesOnly == target.ServicesOnly
 	w, pins := in.World, PinsOf(in.Releases)
 	newest := newestKubernetes(w)
-	p := Plan{Verb: "rollback", From: pai.Pair{Services: w.newestServices(), Kubernetes: newest}, Hops: []Hop{}}
+	p := Plan{Verb: pai.VerbRollback, From: pai.Pair{Services: w.newestServices(), Kubernetes: newest}, Hops: []Hop{}}
 	p.To = p.From
 	if both || target.ServicesOnly {
 		switch {

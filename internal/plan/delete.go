@@ -39,7 +39,7 @@ func DeletePlan(in Input, name string, wipe bool) (Plan, error) {
 		d.add(true, Step{ID: id + "/volume", Kind: KindVolume, Target: volume, Risk: pai.RiskNone, Wipe: true}, id)
 	}
 	steps := d.final()
-	p := Plan{Verb: "service-delete", From: w.Current, To: w.After(steps, in.Digests).Current, Hops: []Hop{}, Steps: steps}
+	p := Plan{Verb: pai.VerbDeleteService, From: w.Current, To: w.After(steps, in.Digests).Current, Hops: []Hop{}, Steps: steps}
 	return p, p.Validate()
 }
 

@@ -146,7 +146,7 @@ func TestDiffGolden(t *testing.T) {
 		{What: "CustomResourceDefinition old", Action: Kept, Note: "its deletion would take data along"},
 	}
 	golden(t, "diff.txt", DiffText(p, changes))
-	if got := DiffText(Plan{Verb: "upgrade", From: pai.Pair{}}, nil); got != "\nNo object, program or file changes.\n" {
+	if got := DiffText(Plan{Verb: pai.VerbUpgrade, From: pai.Pair{}}, nil); got != "\nNo object, program or file changes.\n" {
 		t.Errorf("of nothing: %q", got)
 	}
 }

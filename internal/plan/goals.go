@@ -6,7 +6,6 @@ import "pai.dev/pai/internal/pai"
 // the way to a newer version through the same hops as an upgrade, or the repair
 // of what is missing. It moves no services.
 func Boot(in Input, pair pai.Pair) (Plan, error) {
-	const verb = "k8s-bootup"
 	current := in.World.Current
 	if current.Kubernetes.Less(pair.Kubernetes) && current.Kubernetes != "" {
 		row, err := releaseOf(in, pair.Kubernetes)
@@ -23,7 +22,7 @@ func Boot(in Input, pair pai.Pair) (Plan, error) {
 					"Kubernetes %s needs services %s first, and a boot moves no services", pair.Kubernetes, h.To)
 			}
 		}
-		p.Verb = verb
+		p.Verb = pai.VerbBoot
 		return p, nil
 	}
 	if err := Compatible(in.Releases, pai.Pair{Services: current.Services, Kubernetes: pair.Kubernetes}); err != nil && current.Kubernetes == "" {
@@ -34,7 +33,7 @@ func Boot(in Input, pair pai.Pair) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	p := Plan{Verb: verb, From: current, To: pai.Pair{Services: current.Services, Kubernetes: pair.Kubernetes}, Hops: []Hop{}, Steps: steps}
+	p := Plan{Verb: pai.VerbBoot, From: current, To: pai.Pair{Services: current.Services, Kubernetes: pair.Kubernetes}, Hops: []Hop{}, Steps: steps}
 	return p, p.Validate()
 }
 
@@ -42,7 +41,6 @@ func Boot(in Input, pair pai.Pair) (Plan, error) {
 // have changed, and through the same hops as an upgrade where they are older.
 // It moves no Kubernetes.
 func Start(in Input, to pai.Version, which Choice) (Plan, error) {
-	const verb = "service-start"
 	// Services that were all stopped are not forgotten: they go on from the
 	// release that they were of.
 	if in.World.Current.Services == "" {
@@ -72,7 +70,7 @@ func Start(in Input, to pai.Version, which Choice) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	p := Plan{Verb: verb, From: current, To: pai.Pair{Services: to, Kubernetes: current.Kubernetes}, Hops: []Hop{}, Steps: steps}
+	p := Plan{Verb: pai.VerbStartServices, From: current, To: pai.Pair{Services: to, Kubernetes: current.Kubernetes}, Hops: []Hop{}, Steps: steps}
 	return p, p.Validate()
 }
 
@@ -92,7 +90,7 @@ func startNewer(in Input, to pai.Version, which Choice) (Plan, error) {
 				"services %s need Kubernetes %s first, and starting services moves no Kubernetes", to, h.To)
 		}
 	}
-	p.Verb = "service-start"
+	p.Verb = pai.VerbStartServices
 	return p, nil
 }
 
@@ -103,13 +101,13 @@ func StopPlan(in Input, which Choice) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	p := Plan{Verb: "service-stop", From: current, To: in.World.After(steps, in.Digests).Current, Hops: []Hop{}, Steps: steps}
+	p := Plan{Verb: pai.VerbStopServices, From: current, To: in.World.After(steps, in.Digests).Current, Hops: []Hop{}, Steps: steps}
 	return p, p.Validate()
 }
 
 // CleanPlan is the plan of `cluster k8s-clean`.
 func CleanPlan(w World, wipe bool) (Plan, error) {
-	p := Plan{Verb: "k8s-clean", From: w.Current, To: w.Current, Hops: []Hop{}, Steps: Clean(w, wipe)}
+	p := Plan{Verb: pai.VerbClean, From: w.Current, To: w.Current, Hops: []Hop{}, Steps: Clean(w, wipe)}
 	if wipe {
 		p.To = pai.Pair{}
 	}

@@ -97,7 +97,7 @@ func TestPlanConvergesFromAnyInterruption(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, s := range again.Steps {
-			if p.Verb == "upgrade" || !slices.Contains([]Kind{KindBootstrap, KindDNS, KindRecord}, s.Kind) {
+			if p.Verb == pai.VerbUpgrade || !slices.Contains([]Kind{KindBootstrap, KindDNS, KindRecord}, s.Kind) {
 				t.Fatalf("%s is planned when all is done", s.ID)
 			}
 		}

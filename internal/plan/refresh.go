@@ -38,7 +38,7 @@ func Refresh(in Input, names []string, configured pai.Version) (Plan, error) {
 		d.add(len(names) == 0 || slices.Contains(names, s.Name), Step{ID: StepID("services/refresh/" + s.Name), Kind: KindRefresh, Target: s.Name,
 			From: release, To: release, Risk: riskOf(s.Impact, w, s.Name)}, after...)
 	}
-	p := Plan{Verb: "service-refresh", From: w.Current, To: w.Current, Hops: []Hop{}, Steps: d.final(), Notes: refreshNotes(in, configured)}
+	p := Plan{Verb: pai.VerbRefresh, From: w.Current, To: w.Current, Hops: []Hop{}, Steps: d.final(), Notes: refreshNotes(in, configured)}
 	return p, p.Validate()
 }
 

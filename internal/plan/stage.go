@@ -3,6 +3,8 @@ package plan
 import (
 	"fmt"
 	"slices"
+
+	"pai.dev/pai/internal/pai"
 )
 
 // StagePlan plans the part of an upgrade that nothing running notices: the
@@ -26,6 +28,6 @@ func StagePlan(in Input, target Target) (Plan, error) {
 		brings := slices.Contains([]Kind{KindPrograms, KindImages}, s.Kind)
 		d.add(brings && runs[s.Target], s, s.After...)
 	}
-	p.Verb, p.To, p.Hops, p.Steps = "upgrade-stage", p.From, []Hop{}, d.final()
+	p.Verb, p.To, p.Hops, p.Steps = pai.VerbStage, p.From, []Hop{}, d.final()
 	return p, p.Validate()
 }

@@ -127,7 +127,7 @@ type Hop struct {
 // Plan is an ordered set of steps that leads from the observed world to a
 // goal. Steps are listed in an order that respects After.
 type Plan struct {
-	Verb  string   `json:"verb"`
+	Verb  pai.Verb `json:"verb"`
 	From  pai.Pair `json:"from"`
 	To    pai.Pair `json:"to"`
 	Hops  []Hop    `json:"hops"`

@@ -42,7 +42,7 @@ func Upgrade(in Input, target Target) (Plan, error) {
 			u.versions = append(u.versions, h.To)
 		}
 	}
-	p := Plan{Verb: "upgrade", From: in.World.Current, To: in.World.Current, Hops: hops, Notes: startNotes(in.Releases, in.World.Current)}
+	p := Plan{Verb: pai.VerbUpgrade, From: in.World.Current, To: in.World.Current, Hops: hops, Notes: startNotes(in.Releases, in.World.Current)}
 	if err := u.stragglers(hops); err != nil {
 		return Plan{}, err
 	}

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"pai.dev/pai/internal/pai"
 )
 
 // Holder says who holds the lock: everything that another operator needs to
@@ -24,7 +26,7 @@ type Holder struct {
 	PID       int       `json:"pid"`
 	Start     string    `json:"start"` // the process's start time, in the kernel's ticks since boot
 	Version   string    `json:"version"`
-	Verb      string    `json:"verb"`
+	Verb      pai.Verb  `json:"verb"`
 	Since     time.Time `json:"since"`
 	Heartbeat time.Time `json:"heartbeat"`
 	// Released is set by a holder that let go; the file stays as the last
@@ -37,7 +39,7 @@ func (h Holder) String() string {
 }
 
 // ThisProcess describes the process that asks for the lock.
-func ThisProcess(version, verb string) (Holder, error) {
+func ThisProcess(version string, verb pai.Verb) (Holder, error) {
 	h := Holder{Token: rand.Text(), PID: os.Getpid(), Version: version, Verb: verb}
 	host, err := os.Hostname()
 	if err != nil {

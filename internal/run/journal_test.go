@@ -23,7 +23,7 @@ func TestJournalKeepsAnOperation(t *testing.T) {
 	if ops, err := j.List(ctx); err != nil || ops == nil || len(ops) != 0 {
 		t.Fatalf("a new journal lists %v, error %v", ops, err)
 	}
-	e, err := j.Begin(ctx, pai.Operation{Verb: "upgrade", By: "ann@desk", From: pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"}, To: pai.Pair{Services: "v0.10", Kubernetes: "v0.10-pai"}})
+	e, err := j.Begin(ctx, pai.Operation{Verb: pai.VerbUpgrade, By: "ann@desk", From: pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"}, To: pai.Pair{Services: "v0.10", Kubernetes: "v0.10-pai"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +41,7 @@ func TestJournalKeepsAnOperation(t *testing.T) {
 	all.Wait()
 
 	current, err := NewJournal(store).Current(ctx)
-	if err != nil || current == nil || current.Verb != "upgrade" || len(current.Steps) != 8 {
+	if err != nil || current == nil || current.Verb != pai.VerbUpgrade || len(current.Steps) != 8 {
 		t.Fatalf("another reader sees %+v, error %v", current, err)
 	}
 	for _, s := range current.Steps {
@@ -87,7 +87,7 @@ func TestJournalOrder(t *testing.T) {
 	write(t, store, "/var/lib/pai/operations/.new-123", "half")
 	var want []string
 	for range 5 {
-		e, err := j.Begin(ctx, pai.Operation{Verb: "upgrade"})
+		e, err := j.Begin(ctx, pai.Operation{Verb: pai.VerbUpgrade})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -114,7 +114,7 @@ func TestJournalOrder(t *testing.T) {
 func TestJournalResume(t *testing.T) {
 	t.Parallel()
 	ctx, store := context.Background(), runtest.Dir(t.TempDir())
-	first, err := NewJournal(store).Begin(ctx, pai.Operation{Verb: "upgrade"})
+	first, err := NewJournal(store).Begin(ctx, pai.Operation{Verb: pai.VerbUpgrade})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestJournalDamage(t *testing.T) {
 			t.Parallel()
 			ctx, store := context.Background(), runtest.Dir(t.TempDir())
 			j := NewJournal(store)
-			e, err := j.Begin(ctx, pai.Operation{Verb: "upgrade"})
+			e, err := j.Begin(ctx, pai.Operation{Verb: pai.VerbUpgrade})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -171,7 +171,7 @@ func TestJournalDamage(t *testing.T) {
 			if _, err := j.Current(ctx); err == nil || !strings.Contains(err.Error(), damaged) {
 				t.Errorf("the current operation: error %v", err)
 			}
-			if _, err := j.Begin(ctx, pai.Operation{Verb: "upgrade"}); err == nil {
+			if _, err := j.Begin(ctx, pai.Operation{Verb: pai.VerbUpgrade}); err == nil {
 				t.Error("an operation begins over a damaged journal")
 			}
 		})

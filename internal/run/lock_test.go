@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 }
 
 func holdForever(dir string) {
-	h, err := ThisProcess("v0.9", "upgrade")
+	h, err := ThisProcess("v0.9", pai.VerbUpgrade)
 	if err == nil {
 		_, err = Acquire(context.Background(), runtest.Dir(dir), h, LockOptions{})
 	}
@@ -71,7 +71,7 @@ func otherProcess(t *testing.T, dir string) (kill func(wait bool)) {
 // me is this process as a holder.
 func me(t *testing.T) Holder {
 	t.Helper()
-	h, err := ThisProcess("v0.10", "upgrade")
+	h, err := ThisProcess("v0.10", pai.VerbUpgrade)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func me(t *testing.T) Holder {
 
 // elsewhere is a holder on another host, of whom only heartbeats are seen.
 func elsewhere(name string) Holder {
-	return Holder{Token: name, User: "bob", Host: name, BootID: "boot of " + name, PIDSpace: "pid:[1]", PID: 7, Start: "1", Version: "v0.9", Verb: "service-start"}
+	return Holder{Token: name, User: "bob", Host: name, BootID: "boot of " + name, PIDSpace: "pid:[1]", PID: 7, Start: "1", Version: "v0.9", Verb: pai.VerbStartServices}
 }
 
 // notices collects what the user is told.

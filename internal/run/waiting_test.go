@@ -72,7 +72,7 @@ func TestExecutorSetsAsideWhatWaits(t *testing.T) {
 func TestJournalNewest(t *testing.T) {
 	t.Parallel()
 	ctx, j := context.Background(), NewJournal(runtest.Dir(t.TempDir()))
-	for _, verb := range []string{"upgrade", "service-start", "upgrade", "k8s-bootup"} {
+	for _, verb := range []pai.Verb{pai.VerbUpgrade, pai.VerbStartServices, pai.VerbUpgrade, pai.VerbBoot} {
 		e, err := j.Begin(ctx, pai.Operation{Verb: verb})
 		if err != nil {
 			t.Fatal(err)
@@ -83,8 +83,8 @@ func TestJournalNewest(t *testing.T) {
 	}
 	var seen []string
 	err := j.Newest(ctx, func(op pai.Operation) bool {
-		seen = append(seen, op.Verb)
-		return op.Verb == "upgrade"
+		seen = append(seen, string(op.Verb))
+		return op.Verb == pai.VerbUpgrade
 	})
 	if got := strings.Join(seen, " "); err != nil || got != "k8s-bootup upgrade" {
 		t.Errorf("read %q, error %v", got, err)

@@ -48,7 +48,7 @@ func TestAbandon(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	waits := endedUpgrade(t, store, pai.Operation{Verb: verbUpgrade, Waiting: []pai.Waiting{{Machine: "one"}},
+	waits := endedUpgrade(t, store, pai.Operation{Verb: pai.VerbUpgrade, Waiting: []pai.Waiting{{Machine: "one"}},
 		Cordoned: []pai.Cordon{{Machine: "one"}}, Steps: []pai.StepRecord{{ID: "a", Outcome: pai.OutcomeSucceeded}, {ID: "b", Outcome: pai.OutcomeWaiting}}}, pai.OutcomeWaiting)
 	if done, err := cluster.Cordon(ctx, core, "one", waits); err != nil || !done {
 		t.Fatalf("cordoned %v, error %v", done, err)
@@ -56,13 +56,13 @@ func TestAbandon(t *testing.T) {
 	s.givesUp(t, waits, 1)
 	wantCordoned(t, core, map[string]bool{"one": false, "two": true})
 
-	s.givesUp(t, endedUpgrade(t, store, pai.Operation{Verb: verbUpgrade}, pai.OutcomeFailed), 0)
+	s.givesUp(t, endedUpgrade(t, store, pai.Operation{Verb: pai.VerbUpgrade}, pai.OutcomeFailed), 0)
 	wantCordoned(t, core, map[string]bool{"one": false, "two": true})
 
 	if op := s.abandonNow(t); op.ID != "" {
 		t.Errorf("nothing was left unfinished, and this was recorded: %+v", op)
 	}
-	endedUpgrade(t, store, pai.Operation{Verb: verbUpgrade}, pai.OutcomeFailed)
+	endedUpgrade(t, store, pai.Operation{Verb: pai.VerbUpgrade}, pai.OutcomeFailed)
 	api.StopAPIServer()
 	if _, err := s.Operate(ctx, s.Abandon(), quietly()); err == nil || pai.CodeOf(err) != pai.CodeRefused {
 		t.Errorf("while the API is away: %v, want a refusal", err)

@@ -79,7 +79,7 @@ func kubeletOf(machine string) plan.Step {
 
 func newTestAdmission(t *testing.T, f *field, accepted ...string) *admission {
 	t.Helper()
-	entry, err := run.NewJournal(runtest.Dir(t.TempDir())).Begin(t.Context(), pai.Operation{Verb: verbUpgrade})
+	entry, err := run.NewJournal(runtest.Dir(t.TempDir())).Begin(t.Context(), pai.Operation{Verb: pai.VerbUpgrade})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/revision"
 	"pai.dev/pai/internal/run"
@@ -66,7 +67,7 @@ func (s *Session) mayApply(ctx context.Context, goal Goal) (*Applies, error) {
 // applyRevision makes sure that what a goal is about to apply is a revision.
 // The caller holds the lock.
 func (s *Session) applyRevision(ctx context.Context, goal Goal) (err error) {
-	s.revision, s.why = 0, goal.Verb
+	s.revision, s.why = 0, string(goal.Verb)
 	if goal.applies == nil {
 		return nil
 	}
@@ -88,7 +89,7 @@ func (s *Session) markApplied(ctx context.Context, goal Goal, p plan.Plan) error
 		return err
 	}
 	number := s.revision
-	if goal.Verb == verbRollback {
+	if goal.Verb == pai.VerbRollback {
 		number = 0
 	}
 	return store.MarkApplied(ctx, number, goal.applies(p)...)

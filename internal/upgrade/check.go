@@ -163,7 +163,7 @@ func (s *Session) lastOperation(ctx context.Context) (*pai.Operation, error) {
 
 func lastOperation(ctx context.Context, journal *run.Journal) (*pai.Operation, error) {
 	all, err := journal.List(ctx)
-	all = slices.DeleteFunc(all, func(op pai.Operation) bool { return op.Verb == verbStage })
+	all = slices.DeleteFunc(all, func(op pai.Operation) bool { return op.Verb.LeavesNothingPartial() })
 	if len(all) == 0 {
 		return nil, err
 	}
@@ -180,14 +180,14 @@ func (s *Session) underWay(ctx context.Context) (check.Operation, error) {
 	if o.Unfinished, err = run.NewJournal(master).Current(ctx); err != nil {
 		return o, err
 	}
-	if o.Unfinished != nil && o.Unfinished.Verb == verbStage {
+	if o.Unfinished != nil && o.Unfinished.Verb.LeavesNothingPartial() {
 		o.Unfinished = nil
 	}
 	number, holder, err := run.Current(ctx, master)
 	if err != nil || holder == nil {
 		return o, err
 	}
-	self, err := run.ThisProcess(s.Version, "check")
+	self, err := run.ThisProcess(s.Version, pai.VerbCheck)
 	if err != nil {
 		return o, err
 	}

@@ -15,7 +15,7 @@ import (
 
 // Goal is what an operation is after. Its Plan is a pure function of the world.
 type Goal struct {
-	Verb string
+	Verb pai.Verb
 	Plan func(w plan.World) (plan.Plan, error)
 	// stage chooses the checks that stand in front of it, none when it is zero;
 	// release is the one that they check for.
@@ -49,7 +49,7 @@ type study struct {
 
 // Bootup makes the machines run the Kubernetes that the configuration names.
 func (s *Session) Bootup() Goal {
-	return Goal{Verb: "k8s-bootup", look: true, stage: check.Boot, release: s.releaseOf(s.Config.Pair().Kubernetes), applies: whole(revision.Kubernetes), Plan: func(w plan.World) (plan.Plan, error) {
+	return Goal{Verb: pai.VerbBoot, look: true, stage: check.Boot, release: s.releaseOf(s.Config.Pair().Kubernetes), applies: whole(revision.Kubernetes), Plan: func(w plan.World) (plan.Plan, error) {
 		pair := s.Config.Pair()
 		in, err := s.input(w, pair.Services)
 		if err != nil {
@@ -61,7 +61,7 @@ func (s *Session) Bootup() Goal {
 
 // Clean takes Kubernetes off the machines, with its data when wipe is set.
 func (s *Session) Clean(wipe bool) Goal {
-	return Goal{Verb: "k8s-clean", Plan: func(w plan.World) (plan.Plan, error) {
+	return Goal{Verb: pai.VerbClean, Plan: func(w plan.World) (plan.Plan, error) {
 		return plan.CleanPlan(w, wipe)
 	}}
 }
@@ -69,7 +69,7 @@ func (s *Session) Clean(wipe bool) Goal {
 // StartServices starts the chosen services at the release that the
 // configuration names.
 func (s *Session) StartServices(which plan.Choice) Goal {
-	return Goal{Verb: "service-start", look: true, stage: check.Services, release: s.Config.Pair().Services,
+	return Goal{Verb: pai.VerbStartServices, look: true, stage: check.Services, release: s.Config.Pair().Services,
 		applies: wholeUnless(slices.Concat(which.Names, which.Skip), revision.Services), Plan: func(w plan.World) (plan.Plan, error) {
 			to := s.Config.Pair().Services
 			in, err := s.input(w, to)
@@ -82,7 +82,7 @@ func (s *Session) StartServices(which plan.Choice) Goal {
 
 // StopServices stops the chosen services.
 func (s *Session) StopServices(which plan.Choice) Goal {
-	return Goal{Verb: "service-stop", Plan: func(w plan.World) (plan.Plan, error) {
+	return Goal{Verb: pai.VerbStopServices, Plan: func(w plan.World) (plan.Plan, error) {
 		in, err := s.input(w, w.ServicesRelease())
 		if err != nil {
 			return plan.Plan{}, err
@@ -94,7 +94,7 @@ func (s *Session) StopServices(which plan.Choice) Goal {
 // RefreshServices brings services, all that run when none is named, in line
 // with the configuration, at the release that they are of.
 func (s *Session) RefreshServices(names []string) Goal {
-	return Goal{Verb: "service-refresh", look: true, applies: s.refreshes(names), Plan: func(w plan.World) (plan.Plan, error) {
+	return Goal{Verb: pai.VerbRefresh, look: true, applies: s.refreshes(names), Plan: func(w plan.World) (plan.Plan, error) {
 		in, err := s.input(w, w.ServicesRelease())
 		if err != nil {
 			return plan.Plan{}, err
@@ -116,7 +116,7 @@ func (s *Session) refreshes(names []string) func(plan.Plan) []revision.Part {
 
 // DeleteService takes one service away, with its state when wipe is set.
 func (s *Session) DeleteService(name string, wipe bool) Goal {
-	return Goal{Verb: "service-delete", look: true, Plan: func(w plan.World) (plan.Plan, error) {
+	return Goal{Verb: pai.VerbDeleteService, look: true, Plan: func(w plan.World) (plan.Plan, error) {
 		in, err := s.input(w, w.ServicesRelease())
 		if err != nil {
 			return plan.Plan{}, err
@@ -131,7 +131,7 @@ func (s *Session) DeleteService(name string, wipe bool) Goal {
 func (s *Session) Upgrade(target plan.Target) Goal {
 	var to pai.Pair
 	return Goal{
-		Verb:   verbUpgrade,
+		Verb:   pai.VerbUpgrade,
 		target: targetOf(target),
 		stage:  check.Upgrade, release: target.Release,
 		Plan: func(w plan.World) (plan.Plan, error) {
@@ -151,7 +151,7 @@ func (s *Session) Upgrade(target plan.Target) Goal {
 // StageUpgrade brings the programs and images of an upgrade to the machines
 // ahead of it.
 func (s *Session) StageUpgrade(target plan.Target) Goal {
-	return Goal{Verb: verbStage, target: targetOf(target), stage: check.Staging, release: target.Release, Plan: func(w plan.World) (plan.Plan, error) {
+	return Goal{Verb: pai.VerbStage, target: targetOf(target), stage: check.Staging, release: target.Release, Plan: func(w plan.World) (plan.Plan, error) {
 		in, err := s.input(w, target.Release)
 		if err != nil {
 			return plan.Plan{}, err

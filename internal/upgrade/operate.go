@@ -143,7 +143,7 @@ func (s *Session) unchanged(ctx context.Context, goal Goal, shown plan.Plan) err
 
 // locked holds the cluster's lock while do runs. do's context ends when the
 // lock is lost.
-func (s *Session) locked(ctx context.Context, verb string, notice func(string, ...any), do func(context.Context, *run.Lock) error) (err error) {
+func (s *Session) locked(ctx context.Context, verb pai.Verb, notice func(string, ...any), do func(context.Context, *run.Lock) error) (err error) {
 	master, err := s.Master()
 	if err != nil {
 		return err

@@ -75,7 +75,7 @@ func (s *Session) GoBackTo(ctx context.Context, number int, why string) (n int, 
 	if err := s.rightCluster(ctx); err != nil {
 		return 0, "", err
 	}
-	err = s.locked(ctx, "config rollback", s.progress, func(ctx context.Context, _ *run.Lock) error {
+	err = s.locked(ctx, pai.VerbRollbackConfig, s.progress, func(ctx context.Context, _ *run.Lock) error {
 		n, former, err = goBackTo(ctx, store, s.Config.Dir, s.ClusterID(), number, why)
 		return err
 	})

@@ -47,7 +47,7 @@ func (s *Session) begin(ctx context.Context, p plan.Plan, o Options) (entry *run
 	op := pai.Operation{Verb: p.Verb, By: operator(), From: p.From, To: p.To, AcceptedRisks: o.Accept, SkippedChecks: o.SkipChecks, Target: o.target}
 	if last, err := s.lastUpgrade(ctx); err != nil {
 		return nil, false, err
-	} else if last != nil && p.Verb == verbUpgrade && last.Outcome == pai.OutcomeWaiting && last.To == p.To {
+	} else if last != nil && p.Verb == pai.VerbUpgrade && last.Outcome == pai.OutcomeWaiting && last.To == p.To {
 		op.Continues = last.ID
 	}
 	entry, err = journal.Begin(ctx, op)
@@ -130,7 +130,7 @@ func unfinished(ctx context.Context, store run.Store, p plan.Plan, target pai.Ta
 // sameGoal reports whether a plan goes on with what an operation was after.
 // Staging leaves the cluster at the pair it has, so there the target tells.
 func sameGoal(left pai.Operation, p plan.Plan, target pai.Target) bool {
-	return left.Verb == p.Verb && left.To == p.To && (p.Verb != verbStage || left.Target == target)
+	return left.Verb == p.Verb && left.To == p.To && (p.Verb != pai.VerbStage || left.Target == target)
 }
 
 // union lists what is in a or b, sorted, each once.
@@ -164,7 +164,7 @@ func finish(ctx context.Context, entry *run.Entry, result run.Result, w *watch, 
 	settled := settle(ctx)
 	report := w.stop(ctx)
 	outcome, err := result.Outcome, result.Err()
-	if e := (*pai.Error)(nil); errors.As(err, &e) && e.Code == pai.CodeWaiting && entry.Operation().Verb != verbUpgrade {
+	if e := (*pai.Error)(nil); errors.As(err, &e) && e.Code == pai.CodeWaiting && entry.Operation().Verb != pai.VerbUpgrade {
 		e.Next = "when these jobs have ended, run the same command again"
 	}
 	// What was never begun has no record yet.
@@ -199,7 +199,7 @@ func joinOnce(errs ...error) error {
 }
 
 // History is the operations of some verbs, of all when none is named, oldest first.
-func (s *Session) History(ctx context.Context, verbs ...string) ([]pai.Operation, error) {
+func (s *Session) History(ctx context.Context, verbs ...pai.Verb) ([]pai.Operation, error) {
 	master, err := s.Master()
 	if err != nil {
 		return nil, err

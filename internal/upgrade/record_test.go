@@ -58,7 +58,7 @@ func TestUnfinished(t *testing.T) {
 	t.Parallel()
 	ctx, store := t.Context(), files{}
 	to := pai.Pair{Services: "v0.10", Kubernetes: "v0.10-pai"}
-	same := plan.Plan{Verb: "upgrade", To: to}
+	same := plan.Plan{Verb: pai.VerbUpgrade, To: to}
 	expect := func(when string, p plan.Plan, want bool) {
 		t.Helper()
 		if got, err := unfinished(ctx, store, p, pai.Target{}); err != nil || got != want {
@@ -66,13 +66,13 @@ func TestUnfinished(t *testing.T) {
 		}
 	}
 	expect("no operation yet", same, false)
-	entry, err := run.NewJournal(store).Begin(ctx, pai.Operation{Verb: "upgrade", To: to})
+	entry, err := run.NewJournal(store).Begin(ctx, pai.Operation{Verb: pai.VerbUpgrade, To: to})
 	if err != nil {
 		t.Fatal(err)
 	}
 	expect("killed", same, true)
-	expect("killed, another verb", plan.Plan{Verb: "k8s-bootup", To: to}, false)
-	expect("killed, another goal", plan.Plan{Verb: "upgrade", To: pai.Pair{Services: "v0.9", Kubernetes: "v0.10-pai"}}, false)
+	expect("killed, another verb", plan.Plan{Verb: pai.VerbBoot, To: to}, false)
+	expect("killed, another goal", plan.Plan{Verb: pai.VerbUpgrade, To: pai.Pair{Services: "v0.9", Kubernetes: "v0.10-pai"}}, false)
 	if err := entry.End(ctx, pai.OutcomeSucceeded, nil, pai.Report{}); err != nil {
 		t.Fatal(err)
 	}
@@ -86,23 +86,23 @@ func TestStagingIsGoneOnWithByItsTarget(t *testing.T) {
 	ctx, store := t.Context(), files{}
 	journal := run.NewJournal(store)
 	now := pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"}
-	failed, err := journal.Begin(ctx, pai.Operation{Verb: verbUpgrade, From: now})
+	failed, err := journal.Begin(ctx, pai.Operation{Verb: pai.VerbUpgrade, From: now})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := failed.End(ctx, pai.OutcomeFailed, nil, pai.Report{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := journal.Begin(ctx, pai.Operation{Verb: verbStage, From: now, To: now, Target: pai.Target{Release: "v0.10"}}); err != nil {
+	if _, err := journal.Begin(ctx, pai.Operation{Verb: pai.VerbStage, From: now, To: now, Target: pai.Target{Release: "v0.10"}}); err != nil {
 		t.Fatal(err)
 	}
-	stage := plan.Plan{Verb: verbStage, From: now, To: now}
+	stage := plan.Plan{Verb: pai.VerbStage, From: now, To: now}
 	for target, want := range map[pai.Target]bool{{Release: "v0.10"}: true, {Release: "v0.11"}: false, {Release: "v0.10", Part: pai.PartServices}: false} {
 		if got, err := unfinished(ctx, store, stage, target); err != nil || got != want {
 			t.Errorf("staging for %+v after one for v0.10 was killed goes on with it: %v (error %v), want %v", target, got, err, want)
 		}
 	}
-	if last, err := lastOperation(ctx, journal); err != nil || last == nil || last.Verb != verbUpgrade {
+	if last, err := lastOperation(ctx, journal); err != nil || last == nil || last.Verb != pai.VerbUpgrade {
 		t.Errorf("an upgrade after staging goes on from %+v (error %v), want the upgrade that failed", last, err)
 	}
 }

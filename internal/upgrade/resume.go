@@ -9,19 +9,6 @@ import (
 	"pai.dev/pai/internal/run"
 )
 
-// The verbs of operations that this file knows.
-const (
-	verbUpgrade = "upgrade"
-	verbStage   = "upgrade-stage" // leaves nothing half-done: what is copied counts once it is whole
-	verbAbandon = "upgrade-abandon"
-)
-
-// closesUpgrade lists the verbs of operations besides verbAbandon after which,
-// when they have succeeded, an upgrade before them is of no interest any more.
-func closesUpgrade() []string {
-	return []string{"rollback", "upgrade-rollback", "k8s-clean"}
-}
-
 func targetOf(t plan.Target) pai.Target {
 	to := pai.Target{Release: t.Release}
 	switch {
@@ -70,16 +57,16 @@ func lastUpgrade(ctx context.Context, journal *run.Journal) (*pai.Operation, err
 func lastOrAbandoned(ctx context.Context, journal *run.Journal) (last, abandoned *pai.Operation, err error) {
 	err = journal.Newest(ctx, func(op pai.Operation) bool {
 		switch {
-		case op.Verb == verbUpgrade:
+		case op.Verb == pai.VerbUpgrade:
 			last = &op
 			return true
 		case op.Outcome != pai.OutcomeSucceeded:
 			return false
-		case op.Verb == verbAbandon:
+		case op.Verb == pai.VerbAbandon:
 			abandoned = &op // of several, the oldest is the one that gave it up
 			return false
 		default:
-			return slices.Contains(closesUpgrade(), op.Verb)
+			return op.Verb.SupersedesUpgrade()
 		}
 	})
 	if err != nil || last == nil || !last.Unfinished() {
@@ -102,7 +89,7 @@ func Resumable(op pai.Operation) (plan.Target, error) {
 // takes them along. It is recorded also where no machine is cordoned, because
 // the record is what keeps the upgrade from being gone on with.
 func (s *Session) Abandon() Goal {
-	return Goal{Verb: verbAbandon, Plan: abandonPlan, record: func(ctx context.Context) (bool, error) {
+	return Goal{Verb: pai.VerbAbandon, Plan: abandonPlan, record: func(ctx context.Context) (bool, error) {
 		left, err := s.Unfinished(ctx)
 		return left != nil, err
 	}}
@@ -113,7 +100,7 @@ func abandonPlan(w plan.World) (plan.Plan, error) {
 		return plan.Plan{}, pai.Errorf(pai.CodeRefused, "see that the API answers (paictl cluster status), and run the command again",
 			"which machines PAI keeps jobs off is not known: the API does not answer (%s)", w.APIError)
 	}
-	p := plan.Plan{Verb: verbAbandon, From: w.Current, To: w.Current, Hops: []plan.Hop{}, Steps: plan.Uncordon(w)}
+	p := plan.Plan{Verb: pai.VerbAbandon, From: w.Current, To: w.Current, Hops: []plan.Hop{}, Steps: plan.Uncordon(w)}
 	return p, p.Validate()
 }
 

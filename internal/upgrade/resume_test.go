@@ -16,8 +16,8 @@ import (
 // one that was given up it is known by which operation.
 func TestLastUpgrade(t *testing.T) {
 	t.Parallel()
-	upgrade := func(o pai.Outcome) pai.Operation { return pai.Operation{Verb: verbUpgrade, Outcome: o} }
-	abandon := func(o pai.Outcome) pai.Operation { return pai.Operation{Verb: verbAbandon, Outcome: o} }
+	upgrade := func(o pai.Outcome) pai.Operation { return pai.Operation{Verb: pai.VerbUpgrade, Outcome: o} }
+	abandon := func(o pai.Outcome) pai.Operation { return pai.Operation{Verb: pai.VerbAbandon, Outcome: o} }
 	const done, waits, failed, running = pai.OutcomeSucceeded, pai.OutcomeWaiting, pai.OutcomeFailed, pai.OutcomeRunning
 	for _, c := range []struct {
 		name       string
@@ -28,15 +28,15 @@ func TestLastUpgrade(t *testing.T) {
 	}{
 		{"none", nil, false, 0, 0},
 		{"waits", []pai.Operation{upgrade(waits)}, true, 1, 0},
-		{"waits, services started since", []pai.Operation{upgrade(waits), {Verb: "service-start", Outcome: done}}, true, 1, 0},
+		{"waits, services started since", []pai.Operation{upgrade(waits), {Verb: pai.VerbStartServices, Outcome: done}}, true, 1, 0},
 		{"failed", []pai.Operation{upgrade(failed)}, true, 1, 0},
 		{"gone on with", []pai.Operation{upgrade(waits), upgrade(done)}, false, 2, 0},
 		{"given up", []pai.Operation{upgrade(waits), abandon(done)}, false, 1, 2},
 		{"given up twice", []pai.Operation{upgrade(waits), abandon(done), abandon(done)}, false, 1, 2},
-		{"given up, services started since", []pai.Operation{upgrade(failed), abandon(done), {Verb: "service-start", Outcome: done}}, false, 1, 2},
+		{"given up, services started since", []pai.Operation{upgrade(failed), abandon(done), {Verb: pai.VerbStartServices, Outcome: done}}, false, 1, 2},
 		{"given up and begun anew", []pai.Operation{upgrade(waits), abandon(done), upgrade(waits)}, true, 3, 0},
-		{"given up, then gone back", []pai.Operation{upgrade(waits), abandon(done), {Verb: "rollback", Outcome: done}}, false, 0, 0},
-		{"gone back", []pai.Operation{upgrade(waits), {Verb: "rollback", Outcome: done}}, false, 0, 0},
+		{"given up, then gone back", []pai.Operation{upgrade(waits), abandon(done), {Verb: pai.VerbRollback, Outcome: done}}, false, 0, 0},
+		{"gone back", []pai.Operation{upgrade(waits), {Verb: pai.VerbRollback, Outcome: done}}, false, 0, 0},
 		{"done, and a cordon taken back since", []pai.Operation{upgrade(done), abandon(done)}, false, 1, 0},
 		{"giving up failed", []pai.Operation{upgrade(waits), abandon(failed)}, true, 1, 0},
 		{"killed", []pai.Operation{upgrade(running)}, true, 1, 0},
@@ -95,7 +95,7 @@ func TestAbandonPlan(t *testing.T) {
 // be given up as well.
 func TestRecordIsAllThereIsToDo(t *testing.T) {
 	t.Parallel()
-	goal := Goal{Verb: verbAbandon, record: func(context.Context) (bool, error) { return true, nil }}
+	goal := Goal{Verb: pai.VerbAbandon, record: func(context.Context) (bool, error) { return true, nil }}
 	if left, err := new(Session).onlyUnrecorded(t.Context(), goal, plan.Plan{}); err != nil || !left {
 		t.Errorf("an operation to record: %v, error %v", left, err)
 	}

@@ -114,7 +114,7 @@ func (s *Session) Push(ctx context.Context, why string, over int) (n int, err er
 	if err := s.rightCluster(ctx); err != nil {
 		return 0, err
 	}
-	err = s.locked(ctx, "config push", s.progress, func(ctx context.Context, _ *run.Lock) error {
+	err = s.locked(ctx, pai.VerbPushConfig, s.progress, func(ctx context.Context, _ *run.Lock) error {
 		n, err = s.pushFolder(ctx, why, over)
 		return err
 	})

@@ -282,12 +282,12 @@ func TestOperationsApplyRevisions(t *testing.T) {
 		revision int
 		applied  revision.Applied
 	}{
-		{Goal{Verb: "k8s-clean"}, 0, revision.Applied{}},
-		{Goal{Verb: "k8s-bootup", applies: whole(revision.Kubernetes)}, 1, revision.Applied{revision.Kubernetes: 1}},
-		{Goal{Verb: "service-start", applies: wholeUnless([]string{"kueue"}, revision.Services)}, 1, revision.Applied{revision.Kubernetes: 1}},
-		{Goal{Verb: "service-start", applies: wholeUnless(nil, revision.Services)}, 1, revision.Applied{revision.Kubernetes: 1, revision.Services: 1}},
-		{Goal{Verb: verbRollback, applies: moved}, 1, revision.Applied{revision.Kubernetes: 1}},
-		{Goal{Verb: verbUpgrade, applies: moved}, 1, revision.Applied{revision.Kubernetes: 1, revision.Services: 1}},
+		{Goal{Verb: pai.VerbClean}, 0, revision.Applied{}},
+		{Goal{Verb: pai.VerbBoot, applies: whole(revision.Kubernetes)}, 1, revision.Applied{revision.Kubernetes: 1}},
+		{Goal{Verb: pai.VerbStartServices, applies: wholeUnless([]string{"kueue"}, revision.Services)}, 1, revision.Applied{revision.Kubernetes: 1}},
+		{Goal{Verb: pai.VerbStartServices, applies: wholeUnless(nil, revision.Services)}, 1, revision.Applied{revision.Kubernetes: 1, revision.Services: 1}},
+		{Goal{Verb: pai.VerbRollback, applies: moved}, 1, revision.Applied{revision.Kubernetes: 1}},
+		{Goal{Verb: pai.VerbUpgrade, applies: moved}, 1, revision.Applied{revision.Kubernetes: 1, revision.Services: 1}},
 	} {
 		if err := s.applyRevision(t.Context(), try.goal); err != nil || s.revision != try.revision {
 			t.Errorf("%s: revision %d, %v", try.goal.Verb, s.revision, err)

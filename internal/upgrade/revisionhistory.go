@@ -20,7 +20,7 @@ type RevisionRow struct {
 // UsedBy is an operation that applied a revision.
 type UsedBy struct {
 	ID      string      `json:"id"`
-	Verb    string      `json:"verb"`
+	Verb    pai.Verb    `json:"verb"`
 	Outcome pai.Outcome `json:"outcome"`
 }
 

@@ -12,9 +12,6 @@ import (
 	"pai.dev/pai/internal/service"
 )
 
-// verbRollback is what the journal calls a way back.
-const verbRollback = "rollback"
-
 // Rollback is the goal of going back to the pair from which the last upgrade
 // began. A target's "only"s leave one part where it is.
 func (s *Session) Rollback(ctx context.Context, target plan.Target) (Goal, error) {
@@ -39,7 +36,7 @@ func (s *Session) Rollback(ctx context.Context, target plan.Target) (Goal, error
 func (s *Session) rollbackTo(former pai.Pair, target plan.Target, snapshots []string) Goal {
 	var to pai.Pair
 	return Goal{
-		Verb: verbRollback,
+		Verb: pai.VerbRollback,
 		look: true, // what the cluster keeps of Kubernetes itself is not in the world
 		Plan: func(w plan.World) (plan.Plan, error) {
 			in, err := s.input(w, "")
@@ -89,7 +86,7 @@ func formerPair(operations []pai.Operation) (pai.Pair, error) {
 	for i := len(operations) - 1; i >= 0; i-- {
 		op := &operations[i]
 		moved := op.From.Kubernetes != "" && op.From != op.To
-		if op.Verb == verbRollback {
+		if op.Verb == pai.VerbRollback {
 			if last != nil {
 				break
 			}
@@ -98,7 +95,7 @@ func formerPair(operations []pai.Operation) (pai.Pair, error) {
 			}
 			continue
 		}
-		if !moved || (op.Verb != verbUpgrade && op.Verb != "k8s-bootup" && op.Verb != "service-start") {
+		if !moved || !op.Verb.MovesForward() {
 			continue
 		}
 		if last != nil && op.To != last.To {
@@ -124,7 +121,7 @@ func formerPair(operations []pai.Operation) (pai.Pair, error) {
 // refused, or when the lock was lost or could not be given back.
 func (s *Session) operateOrGoBack(ctx context.Context, goal Goal, o Options) (pai.Operation, error) {
 	op, err := s.Operate(ctx, goal, o)
-	if err == nil || goal.Verb != verbUpgrade || op.Outcome == pai.OutcomeWaiting || op.ID == "" {
+	if err == nil || goal.Verb != pai.VerbUpgrade || op.Outcome == pai.OutcomeWaiting || op.ID == "" {
 		return op, err
 	}
 	look, cancel := afterwards(ctx)

@@ -17,7 +17,7 @@ func TestFormerPair(t *testing.T) {
 	mixed := pai.Pair{Services: "v0.9", Kubernetes: "v0.10-pai"}
 	ten := pai.Pair{Services: "v0.10", Kubernetes: "v0.10-pai"}
 	eleven := pai.Pair{Services: "v0.11", Kubernetes: "v0.11-pai"}
-	op := func(verb string, from, to pai.Pair, outcome pai.Outcome) pai.Operation {
+	op := func(verb pai.Verb, from, to pai.Pair, outcome pai.Outcome) pai.Operation {
 		return pai.Operation{ID: "x", Verb: verb, From: from, To: to, Outcome: outcome}
 	}
 	const done, failed, running = pai.OutcomeSucceeded, pai.OutcomeFailed, pai.OutcomeRunning

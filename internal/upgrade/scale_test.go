@@ -50,7 +50,7 @@ func TestScale(t *testing.T) {
 	t.Logf("%d nodes and %d pods written in %s", nodes, nodes*podsPerNode, time.Since(start).Round(time.Second))
 
 	s := scaleSession(t, cluster.Client, nodes)
-	goal := Goal{Verb: "upgrade", Plan: func(w plan.World) (plan.Plan, error) {
+	goal := Goal{Verb: pai.VerbUpgrade, Plan: func(w plan.World) (plan.Plan, error) {
 		in, err := s.input(w, "v0.10")
 		if err != nil {
 			return plan.Plan{}, err

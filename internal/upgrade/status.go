@@ -112,7 +112,7 @@ func (s *Session) lockState(ctx context.Context, master run.Store) (*LockState, 
 	if err != nil || holder == nil {
 		return nil, err
 	}
-	self, err := run.ThisProcess(s.Version, "upgrade-status")
+	self, err := run.ThisProcess(s.Version, pai.VerbShowStatus)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,42 @@
+package pai
+
+// Verb is what an operation does. The journal, saved plans and the lock store
+// it. A verb that this release does not know is read and printed as it is.
+type Verb string
+
+// The verbs of operations.
+const (
+	VerbBoot           Verb = "k8s-bootup"
+	VerbClean          Verb = "k8s-clean"
+	VerbStartServices  Verb = "service-start"
+	VerbStopServices   Verb = "service-stop"
+	VerbRefresh        Verb = "service-refresh"
+	VerbDeleteService  Verb = "service-delete"
+	VerbUpgrade        Verb = "upgrade"
+	VerbStage          Verb = "upgrade-stage"
+	VerbAbandon        Verb = "upgrade-abandon"
+	VerbRollback       Verb = "rollback"
+	VerbPushConfig     Verb = "config push"     // holds the lock, has no journal entry
+	VerbRollbackConfig Verb = "config rollback" // holds the lock, has no journal entry
+	VerbShowStatus     Verb = "upgrade-status"  // reads the lock, has no journal entry
+	VerbCheck          Verb = "check"           // reads the lock, has no journal entry
+)
+
+// UpgradeVerbs are the verbs that the upgrade history lists.
+func UpgradeVerbs() []Verb {
+	return []Verb{VerbUpgrade, VerbStage, VerbAbandon, VerbRollback}
+}
+
+// SupersedesUpgrade reports whether an unfinished upgrade can no longer be
+// resumed after this verb succeeds, for a reason other than being abandoned.
+func (v Verb) SupersedesUpgrade() bool { return v == VerbRollback || v == VerbClean }
+
+// MovesForward reports whether the verb can install newer versions, so that a
+// rollback can undo it.
+func (v Verb) MovesForward() bool {
+	return v == VerbUpgrade || v == VerbBoot || v == VerbStartServices
+}
+
+// LeavesNothingPartial reports whether an unfinished operation of this verb
+// needs no resume: what it copied counts only once it is complete.
+func (v Verb) LeavesNothingPartial() bool { return v == VerbStage }
