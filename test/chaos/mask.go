@@ -22,7 +22,13 @@ var masks = []struct {
 	// Which part of the pods' range (10.244.0.0/16) a machine got when it joined:
 	// the next one, and one further where its being written down was tried again.
 	{regexp.MustCompile(`\b10\.244\.\d+\.0/24`), "<the machine's pods>"},
-	{regexp.MustCompile(`20\d\d-\d\d-\d\d[T -]\d\d[:-]\d\d[:-]\d\d(\.\d+)?Z?`), "<time>"},
+	// Times in the forms of Kubernetes, of file names, and of HTTP, and dates
+	// alone: a cluster that lives past midnight (UTC) has another one, for
+	// example in the ConfigMap that says since when tokens are tracked.
+	{regexp.MustCompile(`20\d\d-\d\d-\d\d[T _-]\d\d[:-]?\d\d[:-]?\d\d([.,]\d+)?(Z|[+-]\d\d:?\d\d)?`), "<time>"},
+	{regexp.MustCompile(`\b20\d{6}[T_-]?\d{6}Z?\b`), "<time>"},
+	{regexp.MustCompile(`\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun),? (\d\d? )?(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)( +\d\d?)? [0-9: ]+( ?(GMT|UTC))?( 20\d\d)?`), "<time>"},
+	{regexp.MustCompile(`\b20\d\d-(0\d|1[0-2])-([0-2]\d|3[01])\b`), "<date>"},
 }
 
 func maskText(s string) string {

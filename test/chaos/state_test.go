@@ -53,6 +53,14 @@ func TestMasks(t *testing.T) {
 		{strings.Repeat(strings.Repeat("A", 64)+"\n", 3) + "end", strings.Repeat(strings.Repeat("B", 64)+"\n", 4) + "end", true},
 		{"-----BEGIN EC PRIVATE KEY-----\nABC\nshort=\n-----END EC PRIVATE KEY-----", "-----BEGIN EC PRIVATE KEY-----\nDEF\nxyz\n-----END EC PRIVATE KEY-----", true},
 		{"at 2026-11-22T11:00:00Z", "at 2026-11-23T12:01:02.123Z", true},
+		{"at 2026-11-22T23:59:59+01:00", "at 2026-11-23T00:00:00+01:00", true},
+		{"kubelet-client-2026-11-22-23-59-59.pem", "kubelet-client-2026-11-23-00-00-01.pem", true},
+		{"snapshot-20261122T235959Z.db", "snapshot-20261123T000001Z.db", true},
+		{"Sun, 22 Nov 2026 23:59:59 GMT", "Mon, 23 Nov 2026 00:00:01 GMT", true},
+		{"Sun Nov 22 23:59:59 UTC 2026", "Mon Nov 23 00:00:01 UTC 2026", true},
+		{`"since": "2026-11-22"`, `"since": "2026-11-23"`, true},
+		{"version 2026-11", "version 2026-12", false},
+		{"port 20261", "port 20262", false},
 		{`"podCIDR": "10.244.1.0/24"`, `"podCIDR": "10.244.2.0/24"`, true},
 		{`"clusterCIDR": "10.244.0.0/16"`, `"clusterCIDR": "10.245.0.0/16"`, false},
 		{"image: pai.local/kueue:v0.14.0", "image: pai.local/kueue:v0.15.0", false},
@@ -93,6 +101,10 @@ func TestMaskObject(t *testing.T) {
 	}
 	if mask(`{"kind": "Secret", "metadata": {"name": "a"}, "data": {"another": ""}}`) == secret {
 		t.Error("a secret without its key is taken for one with it")
+	}
+	tracked := mask(`{"kind": "ConfigMap", "metadata": {"name": "kube-apiserver-legacy-service-account-token-tracking"}, "data": {"since": "2026-11-22"}}`)
+	if other := mask(`{"kind": "ConfigMap", "metadata": {"name": "kube-apiserver-legacy-service-account-token-tracking"}, "data": {"since": "2026-11-23"}}`); other != tracked {
+		t.Errorf("got %s and %s, want two clusters made on two days to be the same", tracked, other)
 	}
 	deployment := mask(`{"kind": "Deployment", "spec": {"replicas": 1}, "status": {"replicas": 1}}`)
 	if deployment == mask(`{"kind": "Deployment", "spec": {"replicas": 2}, "status": {"replicas": 1}}`) {
