@@ -14,27 +14,27 @@ import (
 func Faults(random *rand.Rand) []Fault {
 	return []Fault{
 		{Name: "none", What: "nothing: the undisturbed upgrade that the others are compared with"},
-		{Name: "kill-every-step", What: "kill -9 at the end of every step of one upgrade", Harm: killAtEverySteps},
-		{Name: "medley", What: "kill -9 at the end of every step of one upgrade; within some steps also ssh cut, API servers killed, Ctrl-C once and twice", Harm: medley},
-		{Name: "kill-inside", What: "kill -9 within the hand-overs of etcd and API server, the kubelet's swap, and services, every 0.4 s", Harm: killInside},
-		{Name: "kill-random", What: "kill -9 at random instants, five times", Harm: killAtRandom(random)},
-		{Name: "ctrl-c", What: "Ctrl-C once (stop at the next safe point), five times", Harm: interrupt(random, 1)},
-		{Name: "ctrl-c-twice", What: "Ctrl-C twice (stop now), five times", Harm: interrupt(random, 2)},
-		{Name: "ssh-cut", What: "the machine ends every ssh connection, in several steps", Harm: cutSSH},
-		{Name: "ssh-silent", What: "the machine's ssh packets are lost for 10 s, and for 60 s", Harm: silenceSSH},
-		{Name: "disk-full", What: "the disk of /opt/pai, /var/lib/pai and /var/lib/etcd is full, from several steps on until the command fails", Prepare: makeSmallDisk, Harm: fillDisk},
-		{Name: "api-500", What: "the API answers 500 to everything, for 15 s in several steps", Harm: standIn("500")},
-		{Name: "api-reset", What: "the API resets every connection, for 15 s in several steps", Harm: standIn("reset")},
-		{Name: "api-hang", What: "the API answers nothing, for 15 s in several steps", Harm: standIn("hang")},
-		{Name: "apiserver-killed", What: "every API server is killed, every 10 s", Harm: always(killAPIServer)},
-		{Name: "apiserver-stopped", What: "every API server and every etcd stands still for 8 s, in several steps", Harm: stopAPIServer},
-		{Name: "killed-in-the-dark", What: "kill -9 within three steps, and API server and etcd stand still until the next command has planned and begun", Harm: killInTheDark},
-		{Name: "clean-in-handover", What: "kill -9 while etcd is handed over, then a clean and a boot: the data must come back", NoJob: true, Apart: true, Harm: always(cleanInHandOver)},
-		{Name: "reboot-worker", What: "a machine without jobs is rebooted in the middle, twice", Machines: 2, Idle: "pai-2", Harm: reboot("pai-2", "machine/pai-2/images", "machine/pai-2/kubelet")},
+		{Name: "kill-every-step", What: "kill -9 at the end of every step of one upgrade", Inject: killAtEverySteps},
+		{Name: "mixed", What: "kill -9 at the end of every step of one upgrade; within some steps also ssh cut, API servers killed, Ctrl-C once and twice", Inject: mixed},
+		{Name: "kill-inside", What: "kill -9 within the handovers of etcd and API server, the in-place replacement of the kubelet, and services, every 0.4 s", Inject: killInside},
+		{Name: "kill-random", What: "kill -9 at random instants, five times", Inject: killAtRandom(random)},
+		{Name: "ctrl-c", What: "Ctrl-C once (stop at the next safe point), five times", Inject: interrupt(random, 1)},
+		{Name: "ctrl-c-twice", What: "Ctrl-C twice (stop now), five times", Inject: interrupt(random, 2)},
+		{Name: "ssh-cut", What: "the machine ends every ssh connection, in several steps", Inject: cutSSH},
+		{Name: "ssh-silent", What: "the machine's ssh packets are lost for 10 s, and for 60 s", Inject: silenceSSH},
+		{Name: "disk-full", What: "the disk of /opt/pai, /var/lib/pai and /var/lib/etcd is full, from several steps on until the command fails", Prepare: makeSmallDisk, Inject: fillDisk},
+		{Name: "api-500", What: "the API answers 500 to everything, for 15 s in several steps", Inject: faultProxy("500")},
+		{Name: "api-reset", What: "the API resets every connection, for 15 s in several steps", Inject: faultProxy("reset")},
+		{Name: "api-hang", What: "the API answers nothing, for 15 s in several steps", Inject: faultProxy("hang")},
+		{Name: "apiserver-killed", What: "every API server is killed, every 10 s", Inject: always(killAPIServer)},
+		{Name: "apiserver-stopped", What: "every API server and every etcd stands still for 8 s, in several steps", Inject: stopAPIServer},
+		{Name: "killed-in-the-dark", What: "kill -9 within three steps, and API server and etcd stand still until the next command has planned and begun", Inject: killUnobserved},
+		{Name: "clean-in-handover", What: "kill -9 while etcd is handed over, then a clean and a boot: the data must come back", NoJob: true, Apart: true, Inject: always(cleanInHandover)},
+		{Name: "reboot-worker", What: "a machine without jobs is rebooted in the middle, twice", Machines: 2, Idle: "pai-2", Inject: reboot("pai-2", "machine/pai-2/images", "machine/pai-2/kubelet")},
 		{Name: "reboot-busy", What: "the machine that the job runs on is rebooted in the middle: the report must say so, and all the rest converge", Machines: 2, Idle: "pai-1",
-			Ends: "machine pai-2 ", Harm: reboot("pai-2", "cluster/etcd")},
+			Ends: "machine pai-2 ", Inject: reboot("pai-2", "cluster/etcd")},
 		{Name: "reboot-master", What: "the control plane's machine, without jobs, is rebooted in the middle, three times", Machines: 2, Idle: "pai-1",
-			Harm: reboot("pai-1", "cluster/etcd", "cluster/apiserver", "services/"+To+"/kueue")},
+			Inject: reboot("pai-1", "cluster/etcd", "cluster/apiserver", "services/"+To+"/kueue")},
 	}
 }
 
@@ -49,7 +49,7 @@ func Find(name string, seed uint64) (Fault, error) {
 }
 
 // killAtEverySteps kills paictl at the first end of each step.
-func killAtEverySteps() Harm {
+func killAtEverySteps() Inject {
 	seen := map[string]bool{}
 	return func(_ context.Context, c *Cluster, a *Attempt, _ int) (bool, error) {
 		var id string
@@ -66,13 +66,13 @@ func killAtEverySteps() Harm {
 	}
 }
 
-// medley is killAtEverySteps with other faults in between: the part of all
+// mixed is killAtEverySteps with other faults in between: the part of all
 // this that runs in every test.
-func medley() Harm {
+func mixed() Inject {
 	type within struct {
-		step  string
-		after time.Duration
-		harm  func(context.Context, *Cluster, *Attempt) error
+		step   string
+		after  time.Duration
+		inject func(context.Context, *Cluster, *Attempt) error
 	}
 	extra := []within{
 		{"cluster/etcd", 2 * time.Second, func(_ context.Context, _ *Cluster, a *Attempt) error { a.Kill(); return nil }},
@@ -105,7 +105,7 @@ func medley() Harm {
 					return true, nil
 				}
 				c.logf("  harmed %s within %s", next.after, id)
-				if err := next.harm(ctx, c, a); err != nil {
+				if err := next.inject(ctx, c, a); err != nil {
 					return true, err
 				}
 			}
@@ -116,7 +116,7 @@ func medley() Harm {
 
 // killInside kills paictl later and later within the steps that hand
 // something over, until they end before: so every part of them is cut.
-func killInside() Harm {
+func killInside() Inject {
 	const every = 400 * time.Millisecond
 	after := map[string]time.Duration{}
 	over := map[string]bool{}
@@ -141,13 +141,13 @@ func killInside() Harm {
 	}
 }
 
-// always is for harm that remembers nothing.
-func always(h Harm) func() Harm { return func() Harm { return h } }
+// always is for inject that remembers nothing.
+func always(h Inject) func() Inject { return func() Inject { return h } }
 
-// inSteps calls harm once in each of the steps, whichever attempt comes to it,
+// inSteps calls inject once in each of the steps, whichever attempt comes to it,
 // and after each goes on with the same attempt.
-func inSteps(steps []string, harm func(ctx context.Context, c *Cluster, a *Attempt, step string) error) func() Harm {
-	return func() Harm {
+func inSteps(steps []string, inject func(ctx context.Context, c *Cluster, a *Attempt, step string) error) func() Inject {
+	return func() Inject {
 		left := slices.Clone(steps)
 		return func(ctx context.Context, c *Cluster, a *Attempt, n int) (bool, error) {
 			for len(left) > 0 && n < 3*len(steps) {
@@ -156,7 +156,7 @@ func inSteps(steps []string, harm func(ctx context.Context, c *Cluster, a *Attem
 					return true, nil
 				}
 				left = slices.DeleteFunc(left, func(s string) bool { return strings.HasSuffix(id, s) })
-				if err := harm(ctx, c, a, id); err != nil {
+				if err := inject(ctx, c, a, id); err != nil {
 					return false, err
 				}
 			}
@@ -170,7 +170,7 @@ func between(random *rand.Rand, least, most time.Duration) time.Duration {
 	return least + time.Duration(random.Int64N(int64(most-least)))
 }
 
-func killAtRandom(random *rand.Rand) func() Harm {
+func killAtRandom(random *rand.Rand) func() Inject {
 	return always(func(_ context.Context, c *Cluster, a *Attempt, n int) (bool, error) {
 		after := between(random, time.Second, 20*time.Second)
 		if n >= 5 || !a.within(after) {
@@ -182,7 +182,7 @@ func killAtRandom(random *rand.Rand) func() Harm {
 	})
 }
 
-func interrupt(random *rand.Rand, times int) func() Harm {
+func interrupt(random *rand.Rand, times int) func() Inject {
 	return always(func(_ context.Context, c *Cluster, a *Attempt, n int) (bool, error) {
 		if n >= 5 {
 			return false, nil

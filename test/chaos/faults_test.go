@@ -24,20 +24,20 @@ func attemptOf(steps ...string) *Attempt {
 
 func TestEveryUpgradeIsHarmedInEachStepOnce(t *testing.T) {
 	var harmed []string
-	fault := Fault{Harm: inSteps([]string{"cluster/etcd", "/kubelet", "/kueue"}, func(_ context.Context, _ *Cluster, _ *Attempt, step string) error {
+	fault := Fault{Inject: inSteps([]string{"cluster/etcd", "/kubelet", "/kueue"}, func(_ context.Context, _ *Cluster, _ *Attempt, step string) error {
 		harmed = append(harmed, step)
 		return nil
 	})}
 	want := []string{"hop/cluster/etcd", "hop/machine/pai-1/kubelet", "services/v0.10/kueue"}
 	for round := range 2 {
 		harmed = nil
-		harm := fault.Harm()
+		inject := fault.Inject()
 		for n, attempt := range [][]string{
 			{"hop/cluster/snapshot", "hop/cluster/etcd"},
 			{"hop/cluster/etcd", "hop/machine/pai-1/kubelet", "hop/machine/pai-2/kubelet"},
 			{"services/v0.10/kueue", "services/v0.10/jobset"},
 		} {
-			again, err := harm(t.Context(), nil, attemptOf(attempt...), n)
+			again, err := inject(t.Context(), nil, attemptOf(attempt...), n)
 			if err != nil || again != (n < 2) {
 				t.Errorf("round %d, attempt %d: again %v, error %v", round, n, again, err)
 			}
@@ -49,13 +49,13 @@ func TestEveryUpgradeIsHarmedInEachStepOnce(t *testing.T) {
 }
 
 func TestNobodyIsHarmedAfterTheEnd(t *testing.T) {
-	harm := inSteps([]string{"cluster/etcd"}, func(context.Context, *Cluster, *Attempt, string) error {
+	inject := inSteps([]string{"cluster/etcd"}, func(context.Context, *Cluster, *Attempt, string) error {
 		t.Error("harmed when paictl had ended")
 		return nil
 	})()
 	a := attemptOf("hop/cluster/etcd")
 	close(a.ended)
-	if again, err := harm(t.Context(), nil, a, 0); err != nil || !again {
+	if again, err := inject(t.Context(), nil, a, 0); err != nil || !again {
 		t.Errorf("the next attempt is not harmed: again %v, error %v", again, err)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Fault is one way to harm an upgrade.
+// Fault is one way to inject an upgrade.
 type Fault struct {
 	Name string
 	What string // in words, for the table
@@ -26,15 +26,15 @@ type Fault struct {
 	Ends string
 	// Prepare is called with bare machines, before there is a cluster. It may be nil.
 	Prepare func(ctx context.Context, c *Cluster) error
-	// Harm makes what harms one upgrade: what it remembers, it remembers of
+	// Inject makes what harms one upgrade: what it remembers, it remembers of
 	// that one. Nil for none.
-	Harm func() Harm
+	Inject func() Inject
 }
 
-// Harm harms the n-th attempt (from 0) while it runs, and says whether it did
+// Inject harms the n-th attempt (from 0) while it runs, and says whether it did
 // and wants the next one, too. What it did besides ending paictl it has taken
 // back when it wants none.
-type Harm func(ctx context.Context, c *Cluster, a *Attempt, n int) (again bool, err error)
+type Inject func(ctx context.Context, c *Cluster, a *Attempt, n int) (again bool, err error)
 
 // Round is what became of one upgrade.
 type Round struct {
@@ -95,10 +95,10 @@ func (c *Cluster) Upgrade(ctx context.Context, f Fault, undisturbed State) (r Ro
 
 // converge gives the command again until it has nothing more to do.
 func (c *Cluster) converge(ctx context.Context, f Fault, r *Round) error {
-	var harm Harm
-	harming := f.Harm != nil
+	var inject Inject
+	harming := f.Inject != nil
 	if harming {
-		harm = f.Harm()
+		inject = f.Inject()
 	}
 	calm := 0 // attempts that ended badly although nobody harmed them
 	for r.Attempts = 0; r.Attempts < maxAttempts; {
@@ -109,7 +109,7 @@ func (c *Cluster) converge(ctx context.Context, f Fault, r *Round) error {
 		began := time.Now()
 		harmed := harming
 		if harming {
-			if harming, err = harm(ctx, c, a, r.Attempts); err != nil {
+			if harming, err = inject(ctx, c, a, r.Attempts); err != nil {
 				a.Kill()
 				a.Wait()
 				return fmt.Errorf("fault %s: %w", f.Name, err)

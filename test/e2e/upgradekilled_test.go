@@ -38,7 +38,7 @@ func TestUpgradeKilledAtEveryStep(t *testing.T) {
 		}
 		undisturbed = calm.End
 	}
-	fault, err := chaos.Find("medley", 1)
+	fault, err := chaos.Find("mixed", 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 
 // cutSSH ends the machine's ssh connections a moment after each of some steps
 // has begun. Cut again and again they would never get past copying programs.
-func cutSSH() Harm {
+func cutSSH() Inject {
 	return inSteps([]string{"/programs", "cluster/etcd", "cluster/apiserver", "machine/pai-1/kubelet", "/kueue", "/rest-server"},
 		func(ctx context.Context, c *Cluster, a *Attempt, step string) error {
 			a.within(time.Second)
@@ -32,7 +32,7 @@ func (c *Cluster) killAPIServers(ctx context.Context) error {
 
 // silenceSSH drops the packets of ssh, first for a time that connections
 // outlive, then for one in which the lock expires.
-func silenceSSH() Harm {
+func silenceSSH() Inject {
 	return inSteps([]string{"cluster/etcd", "machine/pai-1/kubelet", "/jobset"}, func(ctx context.Context, c *Cluster, a *Attempt, step string) error {
 		silence := 10 * time.Second
 		if strings.HasSuffix(step, "/jobset") {
@@ -65,7 +65,7 @@ chmod 0700 %[1]s/var/lib/pai`, smallDisk))
 }
 
 // fillDisk fills that disk when a step begins, until paictl has ended.
-func fillDisk() Harm {
+func fillDisk() Inject {
 	return inSteps([]string{"/programs", "cluster/snapshot", "cluster/etcd", "cluster/apiserver", "machine/pai-1/kubelet", "/kueue"},
 		func(ctx context.Context, c *Cluster, a *Attempt, step string) error {
 			// What is left to the last byte, again and again: others give some back.
@@ -95,7 +95,7 @@ func killAPIServer(ctx context.Context, c *Cluster, a *Attempt, n int) (bool, er
 }
 
 // stopAPIServer lets API servers and etcd stand still for a while.
-func stopAPIServer() Harm {
+func stopAPIServer() Inject {
 	return inSteps([]string{"cluster/etcd", "cluster/apiserver", "machine/pai-1/kubelet", "/kueue"}, func(ctx context.Context, c *Cluster, a *Attempt, step string) error {
 		a.within(time.Second)
 		if _, err := c.inside(ctx, "pai-1", freeze); err != nil {
@@ -112,9 +112,9 @@ const (
 	thaw   = "pkill -CONT -x kube-apiserver || :; pkill -CONT -x etcd || :"
 )
 
-// killInTheDark kills paictl within some steps, and lets API servers and etcd
+// killUnobserved kills paictl within some steps, and lets API servers and etcd
 // stand still until the next command has planned without them and has begun.
-func killInTheDark() Harm {
+func killUnobserved() Inject {
 	left := []string{"cluster/apiserver", "machine/pai-1/kubelet", "/kueue"}
 	dark := false
 	return func(ctx context.Context, c *Cluster, a *Attempt, _ int) (bool, error) {
@@ -149,9 +149,9 @@ func killInTheDark() Harm {
 	}
 }
 
-// cleanInHandOver cuts the hand-over of etcd, takes Kubernetes off the machine
+// cleanInHandover cuts the handover of etcd, takes Kubernetes off the machine
 // and boots it again. What was written before must be there.
-func cleanInHandOver(ctx context.Context, c *Cluster, a *Attempt, n int) (bool, error) {
+func cleanInHandover(ctx context.Context, c *Cluster, a *Attempt, n int) (bool, error) {
 	if n > 0 {
 		return false, nil
 	}
@@ -177,7 +177,7 @@ func cleanInHandOver(ctx context.Context, c *Cluster, a *Attempt, n int) (bool, 
 }
 
 // reboot restarts a machine a moment after each of some steps has begun.
-func reboot(machine string, steps ...string) func() Harm {
+func reboot(machine string, steps ...string) func() Inject {
 	return inSteps(steps, func(ctx context.Context, c *Cluster, a *Attempt, step string) error {
 		a.within(1500 * time.Millisecond)
 		c.logf("  rebooting %s in %s", machine, step)

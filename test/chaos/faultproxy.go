@@ -66,16 +66,16 @@ func (s *api) count(r *http.Request) {
 }
 
 const (
-	standInPort = 16443
-	cable       = "eth0" // of a local machine
+	faultProxyPort = 16443
+	cable          = "eth0" // of a local machine
 )
 
-// standIn lets the API fail in a way for 15 s, in several steps.
-func standIn(mode string) func() Harm {
+// faultProxy lets the API fail in a way for 15 s, in several steps.
+func faultProxy(mode string) func() Inject {
 	steps := []string{"cluster/etcd", "cluster/bootstrap", "machine/pai-1/kubelet", "/jobset", "/rest-server"}
-	return func() Harm {
+	return func() Inject {
 		var s *api // of the attempt that is under way
-		harm := inSteps(steps, func(_ context.Context, c *Cluster, a *Attempt, step string) error {
+		inject := inSteps(steps, func(_ context.Context, c *Cluster, a *Attempt, step string) error {
 			s.mode.Store(mode)
 			c.logf("  the API answers nothing but %q, in %s", mode, step)
 			a.within(15 * time.Second)
@@ -87,7 +87,7 @@ func standIn(mode string) func() Harm {
 				return false, err
 			}
 			defer func() { err = errors.Join(err, s.close(ctx, c)) }()
-			if again, err = harm(ctx, c, a, n); err == nil {
+			if again, err = inject(ctx, c, a, n); err == nil {
 				<-a.ended // connections of paictl's go through here to the last
 			}
 			return again, err
@@ -108,13 +108,13 @@ func (c *Cluster) newAPI(ctx context.Context) (*api, error) {
 	s := &api{asked: map[string]int{}}
 	s.mode.Store("")
 	s.server = &http.Server{
-		Handler:   s.spoil(proxy),
+		Handler:   s.injectResponse(proxy),
 		ErrorLog:  log.New(io.Discard, "", 0),
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2", "http/1.1"}},
 	}
 	var listener net.Listener
 	if err := in(netns, func() (err error) {
-		listener, err = net.Listen("tcp4", fmt.Sprintf(":%d", standInPort))
+		listener, err = net.Listen("tcp4", fmt.Sprintf(":%d", faultProxyPort))
 		return err
 	}); err != nil {
 		return nil, err
@@ -123,7 +123,7 @@ func (c *Cluster) newAPI(ctx context.Context) (*api, error) {
 	_, err = c.inside(ctx, "pai-1", fmt.Sprintf(`
 nft add table ip chaos
 nft add chain ip chaos pre '{ type nat hook prerouting priority -150; }'
-nft add rule ip chaos pre iifname %s tcp dport 6443 redirect to :%d`, cable, standInPort))
+nft add rule ip chaos pre iifname %s tcp dport 6443 redirect to :%d`, cable, faultProxyPort))
 	return s, err
 }
 
@@ -132,8 +132,8 @@ func (s *api) close(ctx context.Context, c *Cluster) error {
 	return errors.Join(err, s.server.Close())
 }
 
-// spoil answers as the mode says, and passes on what comes while there is none.
-func (s *api) spoil(to http.Handler) http.Handler {
+// injectResponse answers as the mode says, and passes on what comes while there is none.
+func (s *api) injectResponse(to http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.count(r)
 		switch s.mode.Load() {
