@@ -9,13 +9,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"testing"
 	"time"
 )
 
-// sharing has a second operator, who pulls the configuration into a folder of
-// his own and pushes a change, while the first one's folder falls behind.
-func (o *operator) sharing(t *testing.T) {
+// sharing has a second operator, bob, who pulls the configuration into another
+// directory and pushes a change, so that the first directory is outdated.
+func (o *operator) sharing() {
+	t := o.t
 	type row struct {
 		Revision   int
 		By, Why    string
@@ -67,29 +67,29 @@ func (o *operator) sharing(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if _, err := o.try(ctx, nil, "service", "start", "--yes"); exitCode(err) != 3 || !strings.Contains(err.Error(), "look more often") {
-		t.Errorf("a folder that is behind was applied: %v", err)
+		t.Errorf("an outdated directory was applied: %v", err)
 	}
 	if _, err := o.try(ctx, nil, "config", "push", "-m", "mine"); exitCode(err) != 3 || !strings.Contains(err.Error(), "prometheus.scrape_interval: 30 → 15") {
-		t.Errorf("a push over bob's is not refused with what he changed: %v", err)
+		t.Errorf("a push over bob's is not refused with bob's change: %v", err)
 	}
 	o.run(time.Minute, "config", "rollback", "-p", bob, "--cluster-id", "local", "1")
 	if back, err := os.ReadFile(services); err != nil || strings.Contains(string(back), "scrape_interval: 15") {
-		t.Errorf("bob's folder did not go back: %v\n%s", err, back)
+		t.Errorf("bob's directory was not rolled back: %v\n%s", err, back)
 	}
-	// Revision 1 names what ran then; to go on as before, the change is taken back instead.
+	// Revision 1 names what ran then, so only the change is undone.
 	o.run(time.Minute, "config", "rollback", "-p", bob, "--cluster-id", "local", "-m", "as it was", strconv.Itoa(last.Revision))
 	o.run(time.Minute, "config", "pull")
 	o.json(&status, "cluster", "status")
 	if c := status.Configuration; len(c.Pending) > 0 || c.Folder != "same" {
-		t.Errorf("after all was taken back: %+v", c)
+		t.Errorf("after all was undone: %+v", c)
 	}
 }
 
-// configuration is the content of a folder beside the local cluster's
-// configuration, by file.
-func (o *operator) configuration(folder string) map[string]string {
+// configuration is the content of a directory beside the configuration of the
+// local cluster, by file.
+func (o *operator) configuration(name string) map[string]string {
 	o.t.Helper()
-	dir := filepath.Join(o.state, "clusters/local", folder)
+	dir := filepath.Join(o.state, "clusters/local", name)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		o.t.Fatal(err)
@@ -110,7 +110,7 @@ func (o *operator) configuration(folder string) map[string]string {
 
 // publishedExample makes the cluster's configuration the one that the
 // historical PAI published as an example of a release, as an operator would:
-// with addresses and a key put in, one master left, and an id.
+// with addresses, a key, and an ID, and one machine of the control plane.
 func (o *operator) publishedExample(release string) {
 	o.t.Helper()
 	var machines []struct{ Name, Address, User string }

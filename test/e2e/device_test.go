@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// startDevicePlugin runs test/deviceplugin on a machine, as a unit of its own,
+// startDevicePlugin runs test/deviceplugin on a machine, as its own unit,
 // and waits until the machine offers its devices.
 func (o *operator) startDevicePlugin(machine string, devices string) {
 	o.t.Helper()

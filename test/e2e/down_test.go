@@ -13,7 +13,7 @@ import (
 )
 
 // traces is everything on this host that a local machine could leave behind:
-// processes, mounts, network namespaces, links, control groups and folders.
+// processes, mounts, network namespaces, links, control groups, and directories.
 type traces map[string][]string
 
 // takeTraces looks at the host. Only what can belong to PAI is kept of the
@@ -31,7 +31,7 @@ func takeTraces(t *testing.T, state string) traces {
 	for _, line := range outputLines(t, "ps", "-eo", "stat,args", "--no-headers") {
 		status, line, _ := strings.Cut(line, " ")
 		if strings.HasPrefix(status, "Z") {
-			continue // dead; whoever adopted it, the host's first process, has yet to take note
+			continue // dead; the host's first process has yet to reap it
 		}
 		if strings.Contains(line, state) || strings.Contains(line, "/opt/pai/") || strings.Contains(line, "nspawn") {
 			seen["processes"] = append(seen["processes"], line)
@@ -39,7 +39,7 @@ func takeTraces(t *testing.T, state string) traces {
 	}
 	if entries, err := os.ReadDir(state); err == nil {
 		for _, e := range entries {
-			seen["folders"] = append(seen["folders"], filepath.Join(state, e.Name()))
+			seen["directories"] = append(seen["directories"], filepath.Join(state, e.Name()))
 		}
 	}
 	return seen

@@ -6,16 +6,15 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 )
 
-// placeMoved starts the job moved on pai-2, whose kubelet cannot be swapped in
-// place from now on, so that the job is in the upgrade's way there.
-func (o *operator) placeMoved(t *testing.T) {
+// placeMoved starts the job moved on pai-2, whose kubelet cannot be replaced in
+// place from now on, so that the job blocks the upgrade there.
+func (o *operator) placeMoved() {
+	t := o.t
 	o.spoilGate("pai-2")
 	o.kubectl("cordon pai-1")
 	o.submit("test/e2e/testdata/moved.yaml", 1)
@@ -28,7 +27,8 @@ func (o *operator) placeMoved(t *testing.T) {
 // wasMoved wants that the upgrade of pai-2 has ended the job moved there, said
 // so, and that it runs again on pai-1: its task may never fail, and did not.
 // Then it stops the job, so that pai-1 waits for another one alone.
-func (o *operator) wasMoved(t *testing.T, op operation, before []container) {
+func (o *operator) wasMoved(op operation, before []container) {
+	t := o.t
 	if len(before) != 1 {
 		t.Fatalf("the job did not run: %+v", before)
 	}
@@ -63,44 +63,42 @@ func (o *operator) wasMoved(t *testing.T, op operation, before []container) {
 	})
 }
 
-// abandon gives the upgrade up while pai-1 waits for hold, and takes it up again.
-func (o *operator) abandon(t *testing.T, before []container) {
+// abandon abandons the upgrade while pai-1 waits for hold, and applies it again.
+func (o *operator) abandon(before []container) {
+	t := o.t
 	given := o.upgradeStatus()
 	o.run(2*time.Minute, "upgrade", "abandon", "--yes")
-	o.wantNodes(t, "pai-1 v1.35.4  \npai-2 v1.36.3 true ")
-	if now := o.containersOf("hold"); !reflect.DeepEqual(before, now) {
-		t.Errorf("the job's containers are not the same:\nbefore %+v\nafter  %+v", before, now)
-	}
+	o.wantNodes("pai-1 v1.35.4  \npai-2 v1.36.3 true ")
+	o.wantContainersOf("hold", before)
 	st := o.upgradeStatus()
 	if st.State != "abandoned" || st.Abandoned == nil || st.Abandoned.Operation == "" || !slices.Equal(st.Left, given.Left) || len(st.Done) != len(given.Done) ||
 		len(st.Waiting) != 0 || len(st.Cordoned) != 1 || st.Cordoned[0].Machine != "pai-2" || st.Cordoned[0].By != "an operator" || st.Next != "" {
-		t.Errorf("status: %+v, of an upgrade of which this was said before: %+v", st, given)
+		t.Errorf("got status %+v of an upgrade with status %+v before", st, given)
 	}
 	if out := o.run(time.Minute, "upgrade", "resume"); !strings.Contains(out, "nothing to resume") {
-		t.Errorf("resuming what was given up says: %s", out)
+		t.Errorf("resuming an abandoned upgrade says: %s", out)
 	}
-	op := o.leavesWaiting(t, before, "upgrade", "apply", "--to", "v0.10", "--yes")
+	op := o.leavesWaiting(before, "upgrade", "apply", "--to", "v0.10", "--yes")
 	if op.Jobs.Before != 1 || op.Jobs.After != 1 || len(op.Jobs.Interrupted) != 0 || len(op.AcceptedRisks) != 0 {
 		t.Errorf("recorded of jobs: %+v, accepted %q", op.Jobs, op.AcceptedRisks)
 	}
-	o.wantWaiting(t)
+	o.wantWaiting()
 }
 
-// cleanGivenUp takes Kubernetes off machines whose jobs the operator gives up,
-// which is no interruption to stop at, and takes nothing for accepted that was
-// not named.
-func (o *operator) cleanGivenUp(t *testing.T) {
-	o.submit("test/e2e/testdata/given-up.yaml", 2)
-	before := o.containersOf("given-up")
+// cleanEvicted removes Kubernetes from machines whose jobs the operator allows
+// to be evicted: that is no interruption to stop at, and only the named risk
+// counts as accepted.
+func (o *operator) cleanEvicted() {
+	t := o.t
+	o.submit("test/e2e/testdata/evicted.yaml", 2)
+	before := o.containersOf("evicted")
 	busy := before[0].Machine // pai-2 is cordoned, so both tasks are here
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	if _, err := o.try(ctx, nil, "cluster", "k8s-clean", "--accept-risk=interrupt-jobs", "--yes"); exitCode(err) != 3 || !strings.Contains(err.Error(), "evict-jobs:"+busy) {
 		t.Errorf("exit code %d, want 3 and the risk's name: %v", exitCode(err), err)
 	}
-	if now := o.containersOf("given-up"); !reflect.DeepEqual(before, now) {
-		t.Errorf("the job's containers are not the same:\nbefore %+v\nafter  %+v", before, now)
-	}
+	o.wantContainersOf("evicted", before)
 	o.run(5*time.Minute, "cluster", "k8s-clean", "--accept-risk=evict-jobs:"+busy, "--yes")
 	var op operation // the history is of upgrades
 	if err := json.Unmarshal([]byte(o.on("pai-1", `cat "$(grep -l '"verb": "k8s-clean"' /var/lib/pai/operations/*.json | tail -n 1)"`)), &op); err != nil {

@@ -5,7 +5,6 @@ package e2e
 import (
 	"context"
 	"encoding/json"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -17,7 +16,8 @@ import (
 // (config upgrade, k8s-clean, k8s-bootup), which keeps the cluster's data; then
 // the services (service stop, service start) under a job that does not notice.
 // The configuration is the example that the historical PAI published.
-func (o *operator) guide(t *testing.T) {
+func (o *operator) guide() {
+	t := o.t
 	o.run(5*time.Minute, "cluster", "k8s-clean", "--delete-data", "--yes")
 	o.publishedExample("v0.9")
 	o.run(10*time.Minute, "cluster", "k8s-bootup", "--yes")
@@ -28,7 +28,8 @@ func (o *operator) guide(t *testing.T) {
 	}
 
 	o.configUpgrade()
-	t.Run("k8s-clean and k8s-bootup bring the cluster back at the new version, with its data", func(t *testing.T) {
+	o.part("k8s-clean and k8s-bootup bring the cluster back at the new version, with its data", func(o *operator) {
+		t := o.t
 		uid := o.kubectl("get namespace kube-system -o jsonpath={.metadata.uid}")
 		o.run(5*time.Minute, "cluster", "k8s-clean", "--yes")
 		o.run(10*time.Minute, "cluster", "k8s-bootup", "--yes")
@@ -52,7 +53,8 @@ func (o *operator) guide(t *testing.T) {
 	})
 	o.submit("examples/train.yaml", 2)
 	before := o.jobContainers()
-	t.Run("service stop and start bring the services up at the new release, jobs untouched", func(t *testing.T) {
+	o.part("service stop and start bring the services up at the new release, jobs untouched", func(o *operator) {
+		t := o.t
 		o.run(5*time.Minute, "service", "stop", "--yes")
 		var w struct {
 			Services         map[string]any
@@ -60,7 +62,7 @@ func (o *operator) guide(t *testing.T) {
 		}
 		o.json(&w, "cluster", "status")
 		if len(w.Services) > 0 || w.RecordedServices != "v0.9" {
-			t.Errorf("after the stop: services %v, of which the release %q is remembered", w.Services, w.RecordedServices)
+			t.Errorf("after the stop: services %v, recorded release %q", w.Services, w.RecordedServices)
 		}
 		var p struct {
 			Hops []struct{ Kind, From, To string }
@@ -70,9 +72,7 @@ func (o *operator) guide(t *testing.T) {
 			t.Errorf("what was stopped is started without a hop: %+v", p.Hops)
 		}
 		o.run(10*time.Minute, "service", "start", "--yes")
-		if after := o.jobContainers(); !reflect.DeepEqual(before, after) {
-			t.Errorf("the job's containers are not the same:\nbefore %+v\nafter  %+v", before, after)
-		}
+		o.wantContainers(before)
 		o.run(time.Minute, "service", "status")
 		if n := o.runningJobs(); n != 1 { // through the REST server, with the token of v0.9's time
 			t.Errorf("%d jobs run, want 1", n)
@@ -81,8 +81,9 @@ func (o *operator) guide(t *testing.T) {
 			t.Errorf("the users were not migrated: %v", keys)
 		}
 	})
-	t.Run("services are refreshed and deleted with no more restarts than that needs", func(t *testing.T) { o.serviceVerbs(t, before) })
-	t.Run("then nothing is left to upgrade", func(t *testing.T) {
+	t.Run("services are refreshed and deleted with no more restarts than that needs", func(t *testing.T) { o.serviceVerbs(before) })
+	o.part("then nothing is left to upgrade", func(o *operator) {
+		t := o.t
 		var p struct{ Steps []struct{ ID string } }
 		o.json(&p, "upgrade", "plan")
 		if len(p.Steps) > 0 {

@@ -8,11 +8,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"os/exec"
-	"reflect"
 	"slices"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 )
 
@@ -50,13 +48,14 @@ func (o *operator) spoilGate(machine string) {
 	})
 }
 
-// idleUpgrade goes on with an upgrade that was stopped, with pai-2 cordoned by
-// an operator and a job on each machine, where no kubelet can be swapped in
-// place: everything else is upgraded, the control plane on pai-1 as well, and
-// pai-2, whose job the operator gives up. pai-1's kubelet waits for its job,
-// also when the upgrade was given up and taken up again in between, and follows
-// when the job's user has stopped it.
-func (o *operator) idleUpgrade(t *testing.T) {
+// idleUpgrade resumes an upgrade that was stopped. An operator has cordoned
+// pai-2, each machine has a job, and no kubelet can be replaced in place.
+// Everything else is upgraded, the control plane on pai-1 included, and pai-2,
+// whose job the operator allows to be evicted. The kubelet of pai-1 waits for
+// its job, also while the upgrade is abandoned and applied again, and follows
+// when the user has stopped the job.
+func (o *operator) idleUpgrade() {
+	t := o.t
 	if st := o.upgradeStatus(); st.State != "unfinished" || st.Next != "paictl upgrade resume" || len(st.Left) == 0 {
 		t.Errorf("status of an upgrade that was stopped: %+v", st)
 	}
@@ -64,15 +63,15 @@ func (o *operator) idleUpgrade(t *testing.T) {
 		left := o.containersOf("train")
 		return len(left) == 0, fmt.Sprint(left)
 	})
-	o.submit("test/e2e/testdata/hold.yaml", 3) // with moved, which is there already
+	o.submit("test/e2e/testdata/hold.yaml", 3) // with moved, which runs
 	before, moved := o.containersOf("hold"), o.containersOf("moved")
-	op := o.leavesWaiting(t, before, "upgrade", "resume", "--accept-risk=evict-jobs:pai-2", "--yes")
-	o.wasMoved(t, op, moved)
-	o.wantWaiting(t)
-	o.statusWithoutAPI(t)
-	o.abandon(t, before)
-	o.waitAndStop(t, before)
-	o.wantNodes(t, "pai-1 v1.36.3  \npai-2 v1.36.3 true ")
+	op := o.leavesWaiting(before, "upgrade", "resume", "--accept-risk=evict-jobs:pai-2", "--yes")
+	o.wasMoved(op, moved)
+	o.wantWaiting()
+	o.statusWithoutAPI()
+	o.abandon(before)
+	o.waitAndStop(before)
+	o.wantNodes("pai-1 v1.36.3  \npai-2 v1.36.3 true ")
 	if op := o.lastOperation(); op.Outcome != "succeeded" || len(op.Jobs.Interrupted) != 0 {
 		t.Errorf("recorded: %+v", op)
 	}
@@ -84,15 +83,16 @@ func (o *operator) idleUpgrade(t *testing.T) {
 	}
 }
 
-// statusWithoutAPI wants the journal's word while the API is away.
-func (o *operator) statusWithoutAPI(t *testing.T) {
+// statusWithoutAPI wants the status of the journal while the API server is stopped.
+func (o *operator) statusWithoutAPI() {
+	t := o.t
 	unit := o.on("pai-1", "systemctl list-units --plain --no-legend --state=active 'pai-apiserver-*' | cut -d' ' -f1")
 	o.on("pai-1", "systemctl stop "+unit)
 	st := o.upgradeStatus()
 	o.on("pai-1", "systemctl start "+unit)
 	// The journal may know of moved as well: it ran on pai-1 for a while.
 	if st.State != "waiting" || st.APIError == "" || len(st.Waiting) != 1 || !strings.Contains(fmt.Sprint(st.Waiting[0].Jobs), "{hold}") {
-		t.Errorf("status while the API is away: %+v", st)
+		t.Errorf("status without the API server: %+v", st)
 	}
 	o.eventually(time.Minute, "the API is back", func() (bool, string) {
 		out, err := o.tryKubectl("get nodes")
@@ -102,7 +102,8 @@ func (o *operator) statusWithoutAPI(t *testing.T) {
 
 // leavesWaiting runs a command that is to leave nothing but pai-1's kubelet as
 // it was, because of the job hold, and to end with exit code 5.
-func (o *operator) leavesWaiting(t *testing.T, before []container, args ...string) operation {
+func (o *operator) leavesWaiting(before []container, args ...string) operation {
+	t := o.t
 	if len(before) != 2 || before[0].Machine != "pai-1" || before[1].Machine != "pai-1" {
 		t.Fatalf("the job is not where this test needs it: %+v", before)
 	}
@@ -115,10 +116,10 @@ func (o *operator) leavesWaiting(t *testing.T, before []container, args ...strin
 	}
 	t.Logf("paictl %s: %.1f s", strings.Join(args, " "), time.Since(start).Seconds())
 	if said := out + err.Error(); !strings.Contains(said, "pai-1") || !strings.Contains(said, "~hold") {
-		t.Errorf("nobody is told that pai-1 waits for hold:\n%s", said)
+		t.Errorf("the output does not say that pai-1 waits for hold:\n%s", said)
 	}
 	op := o.lastOperation()
-	o.wantNodes(t, "pai-1 v1.35.4 true "+op.ID+"\npai-2 v1.36.3 true ")
+	o.wantNodes("pai-1 v1.35.4 true " + op.ID + "\npai-2 v1.36.3 true ")
 	if v := o.kubectl("version -o json"); !strings.Contains(v, `"gitVersion": "v1.36.3"`) {
 		t.Errorf("the API server did not move although only a kubelet has to wait: %s", v)
 	}
@@ -128,14 +129,13 @@ func (o *operator) leavesWaiting(t *testing.T, before []container, args ...strin
 	if op.Outcome != "waiting" {
 		t.Errorf("recorded: %+v", op)
 	}
-	if now := o.containersOf("hold"); !reflect.DeepEqual(before, now) {
-		t.Errorf("the job's containers are not the same:\nbefore %+v\nafter  %+v", before, now)
-	}
+	o.wantContainersOf("hold", before)
 	return op
 }
 
 // wantWaiting wants the status to say that pai-1 waits for hold alone.
-func (o *operator) wantWaiting(t *testing.T) {
+func (o *operator) wantWaiting() {
+	t := o.t
 	t.Helper()
 	st := o.upgradeStatus()
 	if st.State != "waiting" || st.Next != "paictl upgrade resume --wait" || len(st.Waiting) != 1 || st.Waiting[0].Machine != "pai-1" ||
@@ -147,7 +147,8 @@ func (o *operator) wantWaiting(t *testing.T) {
 
 // waitAndStop has one paictl wait for the job, kills it, has another one wait,
 // and then stops the job: the second one upgrades the machine.
-func (o *operator) waitAndStop(t *testing.T, before []container) {
+func (o *operator) waitAndStop(before []container) {
+	t := o.t
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	start := func() (*exec.Cmd, *lockedBuffer) {
@@ -167,9 +168,7 @@ func (o *operator) waitAndStop(t *testing.T, before []container) {
 	}
 	_ = cmd.Wait() // was killed
 	cmd, said := start()
-	if now := o.containersOf("hold"); !reflect.DeepEqual(before, now) {
-		t.Errorf("the job's containers are not the same:\nbefore %+v\nafter  %+v", before, now)
-	}
+	o.wantContainersOf("hold", before)
 	o.run(time.Minute, "job", "stop", "hold")
 	if err := cmd.Wait(); err != nil {
 		t.Fatalf("resume --wait: %v\n%s", err, said)
@@ -177,7 +176,8 @@ func (o *operator) waitAndStop(t *testing.T, before []container) {
 }
 
 // wantNodes compares name, kubelet, whether cordoned and PAI's mark of each node.
-func (o *operator) wantNodes(t *testing.T, want string) {
+func (o *operator) wantNodes(want string) {
+	t := o.t
 	t.Helper()
 	var list struct {
 		Items []struct {

@@ -5,6 +5,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"sort"
 	"strings"
@@ -24,8 +25,8 @@ func (o *operator) kubectl(args string) string {
 	return o.on("pai-1", "KUBECONFIG=/etc/kubernetes/admin.conf /opt/pai/role/kubelet/bin/kubectl "+args)
 }
 
-// jobContainers reads the containers of all jobs from the API, without PAI's
-// own reader: the test must not believe what it tests.
+// jobContainers reads the containers of all jobs from the API, not through
+// paictl: the test must not rely on what it tests.
 func (o *operator) jobContainers() []container {
 	o.t.Helper()
 	var pods struct {
@@ -65,6 +66,20 @@ func (o *operator) jobContainers() []container {
 	}
 	sort.Slice(found, func(i, j int) bool { return found[i].Pod+found[i].Container < found[j].Pod+found[j].Container })
 	return found
+}
+
+// wantContainers wants the containers of all jobs to be those that they were.
+func (o *operator) wantContainers(before []container) {
+	o.t.Helper()
+	o.wantContainers(before)
+}
+
+// wantContainersOf is wantContainers for one job.
+func (o *operator) wantContainersOf(job string, before []container) {
+	o.t.Helper()
+	if now := o.containersOf(job); !reflect.DeepEqual(before, now) {
+		o.t.Errorf("the containers of job %s changed:\ngot  %+v\nwant %+v", job, now, before)
+	}
 }
 
 // containersOf is jobContainers of one job.

@@ -54,14 +54,14 @@ func repository() string {
 	return dir
 }
 
-// operator is one person's side of PAI: a state folder of its own, so that
+// operator is one person's side of PAI: its own state directory, so that
 // tests do not meet each other or the demo. The cache is shared on purpose.
 type operator struct {
 	t     *testing.T
 	state string
 }
 
-// newOperator gives a test its own state folder under a fixed name, so that
+// newOperator gives a test its own state directory under a fixed name, so that
 // what a killed run left behind is cleared by the next one, and takes
 // everything down at the end.
 func newOperator(t *testing.T, name string) *operator {
@@ -136,6 +136,28 @@ func (o *operator) try(ctx context.Context, stdin io.Reader, args ...string) (st
 		return stdout.String(), fmt.Errorf("paictl %s: %w\n%s", strings.Join(args, " "), err, stderr.String())
 	}
 	return stdout.String(), nil
+}
+
+// part is a subtest of the same operator: a failure ends the subtest alone.
+func (o *operator) part(name string, f func(o *operator)) bool {
+	return o.t.Run(name, func(t *testing.T) {
+		t.Helper()
+		inner := *o
+		inner.t = t
+		f(&inner)
+	})
+}
+
+// refused wants a command to end with an exit code, and returns its error.
+func (o *operator) refused(code int, args ...string) error {
+	o.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	out, err := o.try(ctx, nil, args...)
+	if got := exitCode(err); got != code {
+		o.t.Fatalf("paictl %s: got exit code %d, want %d: %v\n%s", strings.Join(args, " "), got, code, err, out)
+	}
+	return err
 }
 
 // run is try for commands that must succeed; its limit is generous, and only

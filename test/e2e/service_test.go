@@ -5,11 +5,9 @@ package e2e
 import (
 	"os"
 	"path/filepath"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 )
 
@@ -21,7 +19,8 @@ type refreshPlan struct {
 
 // serviceVerbs changes the configuration of services that run, and deletes one,
 // under a job that does not notice.
-func (o *operator) serviceVerbs(t *testing.T, before []container) {
+func (o *operator) serviceVerbs(before []container) {
+	t := o.t
 	const prometheus = "Deployment pai-system/prometheus"
 	planned := func(steps, restarts []string) {
 		t.Helper()
@@ -68,9 +67,7 @@ func (o *operator) serviceVerbs(t *testing.T, before []container) {
 	}
 	o.run(10*time.Minute, "service", "start", "--skip", "kueue,jobset", "--yes")
 	o.run(time.Minute, "service", "status")
-	if after := o.jobContainers(); !reflect.DeepEqual(before, after) {
-		t.Errorf("the job's containers are not the same:\nbefore %+v\nafter  %+v", before, after)
-	}
+	o.wantContainers(before)
 }
 
 // editServices edits the services' configuration as an operator would.

@@ -12,21 +12,17 @@ import (
 	"pai.dev/pai/test/chaos"
 )
 
-// undisturbed is what an upgrade ends in that nobody harmed:
-// TestUpgradeUnderARunningJob leaves it.
-var undisturbed chaos.State
-
 // chaosCluster is an operator's cluster, for faults to be put into.
 func (o *operator) chaosCluster() *chaos.Cluster {
 	return &chaos.Cluster{Paictl: paictl, Source: repository(), State: o.state, Job: filepath.Join(repository(), "examples/train.yaml"), Log: os.Stderr}
 }
 
-// TestUpgradeKilledAtEveryStep kills one upgrade at the end of every step, and
-// harms it in other ways within some. The same command, given again, must end
-// in what an undisturbed upgrade ends in, and the job must not have noticed.
-// What else there is to survive is `make chaos`.
-func TestUpgradeKilledAtEveryStep(t *testing.T) {
-	o := newOperator(t, "upgrade") // the state folder, and so the network, of the undisturbed one
+// upgradeKilledAtEveryStep kills one upgrade at the end of every step, and
+// injects other faults within some. The same command, given again, must end in
+// the state of an undisturbed upgrade, which it makes itself where undisturbed
+// is nil, and the job must not have noticed. make chaos has more faults.
+func upgradeKilledAtEveryStep(t *testing.T, undisturbed chaos.State) {
+	o := newOperator(t, "upgrade") // the state directory, and so the network, of the undisturbed one
 	o.buildBundle(chaos.From, chaos.To)
 	ctx, cancel := context.WithTimeout(context.Background(), 25*time.Minute)
 	defer cancel()

@@ -6,40 +6,33 @@ import (
 	"context"
 	"encoding/json"
 	"os"
-	"reflect"
 	"strings"
-	"testing"
 	"time"
 )
 
-// goingBack takes an upgraded cluster back in every way that there is, with
-// jobs running: the services, Kubernetes after its commit, and, on the way
-// forward again, Kubernetes before it. The jobs' containers are the same each
-// time; a job that was started since a snapshot ends, and only with the
-// operator's word.
-func (o *operator) goingBack(t *testing.T) {
+// rollBack rolls an upgraded cluster back while jobs run: the services,
+// Kubernetes after its commit, and, in the next upgrade, Kubernetes before it.
+// The containers of the jobs stay the same each time. A job that was started
+// since a snapshot ends, and only with an accepted risk.
+func (o *operator) rollBack() {
 	before := o.jobContainers()
-	same := func(t *testing.T) {
-		t.Helper()
-		if now := o.jobContainers(); !reflect.DeepEqual(before, now) {
-			t.Errorf("the jobs' containers are not the same:\nbefore %+v\nafter  %+v", before, now)
-		}
-	}
 	nine := operationPair{Services: "v0.9", Kubernetes: "v0.9-pai"}
 
-	t.Run("the services", func(t *testing.T) {
+	o.part("the services", func(o *operator) {
+		t := o.t
 		o.run(10*time.Minute, "upgrade", "rollback", "--services", "--yes")
-		op := o.lastMove(t)
+		op := o.lastMove()
 		if op.Verb != "rollback" || op.Outcome != "succeeded" || op.To.Services != "v0.9" || op.To.Kubernetes != "v0.10-pai" {
 			t.Errorf("recorded: %+v", op)
 		}
 		if out := o.run(time.Minute, "service", "status"); strings.Contains(out, "v0.10") {
 			t.Errorf("a service is still of v0.10:\n%s", out)
 		}
-		same(t)
+		o.wantContainers(before)
 	})
 
-	t.Run("Kubernetes after its commit", func(t *testing.T) {
+	o.part("Kubernetes after its commit", func(o *operator) {
+		t := o.t
 		o.submitAs("since", "examples/train.yaml")
 		refused := func(args ...string) string {
 			t.Helper()
@@ -62,35 +55,36 @@ func (o *operator) goingBack(t *testing.T) {
 			t.Errorf("accepting one risk was enough:\n%s", text)
 		}
 		o.run(10*time.Minute, "upgrade", "rollback", "--yes", "--accept-risk=lose-writes-since-snapshot,interrupt-jobs")
-		if op := o.lastMove(t); op.Outcome != "succeeded" || op.To != nine {
+		if op := o.lastMove(); op.Outcome != "succeeded" || op.To != nine {
 			t.Errorf("recorded: %+v", op)
 		}
 		if v := o.kubectl("version -o json"); !strings.Contains(v, `"gitVersion": "v1.35.4"`) {
 			t.Errorf("the API server is not v1.35.4: %s", v)
 		}
-		o.eventually(time.Minute, "the job since is gone", func() (bool, string) {
+		o.eventually(time.Minute, "the job since no longer exists", func() (bool, string) {
 			out := o.run(time.Minute, "job", "list")
 			return !strings.Contains(out, "since"), out
 		})
-		same(t)
+		o.wantContainers(before)
 	})
 
-	t.Run("Kubernetes before its commit, by itself", func(t *testing.T) {
+	o.part("Kubernetes before its commit, by itself", func(o *operator) {
+		t := o.t
 		// kube-proxy moves after the API server and the kubelet; its
-		// configuration cannot be written where a folder is in the way.
+		// configuration cannot be written where a directory of that name exists.
 		const file = "/opt/pai/v0.10-pai/etc/kube-proxy.yaml"
-		o.on("pai-1", "rm -f "+file+" && mkdir -p "+file+"/in-the-way")
+		o.on("pai-1", "rm -f "+file+" && mkdir -p "+file+"/blocking")
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 		defer cancel()
 		_, err := o.try(ctx, nil, "upgrade", "apply", "--to", "v0.10", "--yes")
 		o.on("pai-1", "rm -rf "+file)
 		if err == nil || exitCode(err) != 1 || !strings.Contains(err.Error(), "went back to v0.9-pai, and nothing was lost") {
-			t.Fatalf("the upgrade did not go back: %v", err)
+			t.Fatalf("the upgrade was not rolled back: %v", err)
 		}
 		if !strings.Contains(err.Error(), "v0.9-pai/cluster/apiserver") {
 			t.Errorf("the control plane had not moved when the upgrade failed: %v", err)
 		}
-		if op := o.lastMove(t); op.Verb != "rollback" || op.Outcome != "succeeded" || op.To != nine {
+		if op := o.lastMove(); op.Verb != "rollback" || op.Outcome != "succeeded" || op.To != nine {
 			t.Errorf("recorded: %+v", op)
 		}
 		for _, role := range []string{"kubelet", "kube-proxy", "scheduler", "controller-manager"} {
@@ -101,7 +95,7 @@ func (o *operator) goingBack(t *testing.T) {
 		if v := o.kubectl("version -o json"); !strings.Contains(v, `"gitVersion": "v1.35.4"`) {
 			t.Errorf("the API server is not v1.35.4: %s", v)
 		}
-		same(t)
+		o.wantContainers(before)
 	})
 }
 
@@ -113,8 +107,9 @@ type move struct {
 	From, To      operationPair
 }
 
-// lastMove is the last upgrade or way back in the history.
-func (o *operator) lastMove(t *testing.T) move {
+// lastMove is the last upgrade or rollback in the history.
+func (o *operator) lastMove() move {
+	t := o.t
 	t.Helper()
 	var all []move
 	out := o.run(time.Minute, "upgrade", "history", "-o", "json")
