@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 
+	"pai.dev/pai/internal/atomicfile"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/upgrade"
@@ -23,25 +23,11 @@ func savePlan(env *Env, s *upgrade.Session, target plan.Target, p upgrade.Previe
 	if err != nil {
 		return fmt.Errorf("save the plan: %w", err)
 	}
-	if err := writeWhole(file, append(data, '\n')); err != nil {
+	if err := atomicfile.Write(file, append(data, '\n'), 0o644); err != nil {
 		return pai.Errorf(pai.CodeFailed, "name a file that can be written with --save", "save the plan: %w", err)
 	}
 	env.Progressf("The plan is in %s. Do exactly this with: paictl upgrade apply --plan %s", file, file)
 	return nil
-}
-
-// writeWhole writes a file so that nobody ever sees half of it.
-func writeWhole(file string, data []byte) (err error) {
-	tmp, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name()) // is gone after the rename
-	_, err = tmp.Write(data)
-	if err := errors.Join(err, tmp.Chmod(0o644), tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), file)
 }
 
 // loadPlan reads a plan that savePlan kept.

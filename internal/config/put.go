@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"pai.dev/pai/internal/atomicfile"
 )
 
 // ReplaceFiles makes a folder hold these files of a configuration and no others,
@@ -65,7 +67,7 @@ func keepFormer(dir string, content map[string][]byte) (string, error) {
 	}
 	defer os.RemoveAll(tmp) // is gone after the rename
 	for name, data := range content {
-		if err := writeSynced(filepath.Join(tmp, name), data, modeOf(filepath.Join(dir, name))); err != nil {
+		if err := atomicfile.Write(filepath.Join(tmp, name), data, modeOf(filepath.Join(dir, name))); err != nil {
 			return "", fmt.Errorf("keep the former %s: %w", name, err)
 		}
 	}

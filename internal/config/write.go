@@ -4,6 +4,7 @@ import (
 	"bytes"
 	_ "embed"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"pai.dev/pai/internal/atomicfile"
 	"pai.dev/pai/internal/pai"
 )
 
@@ -139,24 +141,22 @@ func scalar(value any) (string, error) {
 
 // replace writes all files beside their places first and renames them after,
 // so that no reader sees half a file and a full disk changes nothing.
-func replace(dir string, content map[string][]byte, mode func(name string) os.FileMode) (err error) {
-	var ready []string // names whose temporary file is complete
-	temporary := func(name string) string { return filepath.Join(dir, "."+name+".new") }
-	defer func() {
-		for _, name := range ready {
-			os.Remove(temporary(name)) // gone already when it was renamed
-		}
-	}()
+func replace(dir string, content map[string][]byte, mode func(name string) os.FileMode) error {
+	var staged []*atomicfile.Staged
 	for _, name := range append(files[:], ClusterFile) {
-		if data, changed := content[name]; changed {
-			ready = append(ready, name)
-			if err := writeSynced(temporary(name), data, mode(name)); err != nil {
-				return fmt.Errorf("write %s: %w", filepath.Join(dir, name), err)
-			}
+		data, changed := content[name]
+		if !changed {
+			continue
 		}
+		s, err := atomicfile.Stage(filepath.Join(dir, name), mode(name), func(w io.Writer) error { _, err := w.Write(data); return err })
+		if err != nil {
+			return fmt.Errorf("write %s: %w", filepath.Join(dir, name), err)
+		}
+		defer s.Discard()
+		staged = append(staged, s)
 	}
-	for _, name := range ready {
-		if err := os.Rename(temporary(name), filepath.Join(dir, name)); err != nil {
+	for _, s := range staged {
+		if err := s.Commit(); err != nil {
 			return fmt.Errorf("write configuration: %w", err)
 		}
 	}
@@ -174,22 +174,4 @@ func modeOf(path string) os.FileMode {
 		return info.Mode().Perm()
 	}
 	return 0o600
-}
-
-func writeSynced(path string, data []byte, mode os.FileMode) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Chmod(mode) // an earlier run's remains may have another
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	return err
 }

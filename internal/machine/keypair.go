@@ -25,10 +25,10 @@ func ensureKeyPair(path string) (ssh.PublicKey, error) {
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return nil, fmt.Errorf("make the folder of keys: %w", err)
 		}
-		if err := writeAtomically(path+".pub", ssh.MarshalAuthorizedKey(public), 0o644); err != nil {
+		if err := writeFile(path+".pub", ssh.MarshalAuthorizedKey(public), 0o644); err != nil {
 			return nil, fmt.Errorf("write the ssh key %s: %w", path, err)
 		}
-		if err := writeAtomically(path, private, 0o600); err != nil {
+		if err := writeFile(path, private, 0o600); err != nil {
 			return nil, fmt.Errorf("write the ssh key %s: %w", path, err)
 		}
 		return public, nil

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"pai.dev/pai/internal/filelock"
 	"pai.dev/pai/internal/pai"
 )
 
@@ -305,7 +306,7 @@ func (l Local) progress(format string, args ...any) {
 // lock keeps every other call that changes local machines of this StateDir out.
 func (l Local) lock(ctx context.Context) (unlock func(), err error) {
 	dir := filepath.Join(l.StateDir, "local")
-	return lockFile(ctx, filepath.Join(dir, "lock"), func() {
+	return filelock.Lock(ctx, filepath.Join(dir, "lock"), func() {
 		l.progress("waiting: another paictl is changing the local machines in %s", dir)
 	})
 }

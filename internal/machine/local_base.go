@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"pai.dev/pai/internal/filelock"
 	"pai.dev/pai/internal/pai"
 )
 
@@ -44,7 +45,7 @@ func (l Local) base(ctx context.Context) (string, error) {
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
-	unlock, err := lockFile(ctx, filepath.Join(cache, "lock"), func() {
+	unlock, err := filelock.Lock(ctx, filepath.Join(cache, "lock"), func() {
 		l.progress("waiting: another paictl is making the root file system of machines")
 	})
 	if err != nil {

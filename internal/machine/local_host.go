@@ -3,7 +3,6 @@ package machine
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,8 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pai.dev/pai/internal/atomicfile"
 	"pai.dev/pai/internal/pai"
-	"pai.dev/pai/internal/program"
 )
 
 // hostPackages are the Debian packages that local machines need on the host,
@@ -144,48 +143,6 @@ func findProgram(name string) string {
 	return ""
 }
 
-// lockFile takes the lock that a file stands for. waiting is called once if
-// somebody else has it.
-func lockFile(ctx context.Context, path string, waiting func()) (unlock func(), err error) {
-	for told := false; ; {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return nil, fmt.Errorf("make the folder of the lock: %w", err)
-		}
-		file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-		if err != nil {
-			return nil, fmt.Errorf("open the lock: %w", err)
-		}
-		err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil && isStill(path, file) {
-			return func() { file.Close() }, nil
-		}
-		file.Close()
-		if err != nil && !errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("lock %s: %w", path, err)
-		}
-		if !told && err != nil {
-			told = true
-			waiting()
-		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("wait for the lock %s: %w", path, ctx.Err())
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-}
-
-// isStill reports whether a path still names an open file: whoever had the
-// lock may have removed it with its folder.
-func isStill(path string, file *os.File) bool {
-	there, err := os.Stat(path)
-	if err != nil {
-		return false
-	}
-	ours, err := file.Stat()
-	return err == nil && os.SameFile(there, ours)
-}
-
 // removeTree removes a folder, after unmounting whatever is still mounted in it.
 func removeTree(ctx context.Context, dir string) error {
 	if _, err := os.Lstat(dir); os.IsNotExist(err) {
@@ -226,46 +183,11 @@ func mountsUnder(dir string) ([]string, error) {
 	return found, nil
 }
 
-// writeAtomically replaces a file of the host's, which may be a program:
-// complete or not at all.
-func writeAtomically(path string, data []byte, mode os.FileMode) error {
+// writeFile replaces a file of the host, which can be a program, and makes its
+// directory.
+func writeFile(path string, data []byte, mode os.FileMode) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	temporary, err := writeTemporary(filepath.Dir(path), data, mode)
-	if err != nil {
-		return err
-	}
-	defer os.Remove(temporary)
-	if err := syncFile(temporary); err != nil {
-		return err
-	}
-	return os.Rename(temporary, path)
-}
-
-// writeTemporary leaves nothing behind where it fails.
-func writeTemporary(dir string, data []byte, mode os.FileMode) (name string, err error) {
-	err = program.Write(func() error {
-		file, err := os.CreateTemp(dir, temporaryPrefix)
-		if err != nil {
-			return err
-		}
-		name = file.Name()
-		_, err = file.Write(data)
-		return errors.Join(err, file.Chmod(mode), file.Close())
-	})
-	if err != nil && name != "" {
-		os.Remove(name)
-	}
-	return name, err
-}
-
-// syncFile waits for the disk, apart from the writing: commands can be
-// started meanwhile.
-func syncFile(path string) error {
-	file, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(file.Sync(), file.Close())
+	return atomicfile.WriteProgram(path, data, mode)
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"pai.dev/pai/internal/filelock"
 	"pai.dev/pai/internal/pai"
 )
 
@@ -94,7 +95,7 @@ func (s site) network(ctx context.Context) (network, error) {
 	if err != nil {
 		return n, fmt.Errorf("remember the network: %w", err)
 	}
-	if err := writeAtomically(n.path(), append(data, '\n'), 0o644); err != nil {
+	if err := writeFile(n.path(), append(data, '\n'), 0o644); err != nil {
 		return n, fmt.Errorf("remember the network: %w", err)
 	}
 	return n, nil
@@ -104,7 +105,7 @@ const networksLock = "/run/lock/pai-local-network"
 
 // lockNetworks keeps all others on this host from choosing a network.
 func lockNetworks(ctx context.Context) (func(), error) {
-	return lockFile(ctx, networksLock, func() {})
+	return filelock.Lock(ctx, networksLock, func() {})
 }
 
 // chooseSubnet picks a /24 in 10.224.0.0/13 that nothing on this host uses.

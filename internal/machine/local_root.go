@@ -114,7 +114,7 @@ func prepareBase(root string) error {
 		"etc/machine-id":                             "",
 	}
 	for name, content := range files {
-		if err := writeAtomically(filepath.Join(root, name), []byte(content), 0o644); err != nil {
+		if err := writeFile(filepath.Join(root, name), []byte(content), 0o644); err != nil {
 			return err
 		}
 	}
@@ -191,7 +191,7 @@ func (m machine) create(ctx context.Context, base string, operator ssh.PublicKey
 		{"etc/ssh/ssh_host_ed25519_key.pub", string(ssh.MarshalAuthorizedKey(public)), 0o644},
 		{"root/.ssh/authorized_keys", string(ssh.MarshalAuthorizedKey(operator)), 0o600},
 	} {
-		if err := writeAtomically(filepath.Join(building, f.name), []byte(f.content), f.mode); err != nil {
+		if err := writeFile(filepath.Join(building, f.name), []byte(f.content), f.mode); err != nil {
 			return err
 		}
 	}
@@ -224,7 +224,7 @@ func (m machine) writeHosts(n network, all []machine) error {
 	if next == string(old) {
 		return nil
 	}
-	return writeAtomically(path, []byte(next), 0o644)
+	return writeFile(path, []byte(next), 0o644)
 }
 
 // replaceBlock puts block where the last one was, or in front.
@@ -254,7 +254,7 @@ func (s site) writeKnownHosts(n network, all []machine) error {
 		}
 		b.WriteString(knownhosts.Line([]string{n.address(m.index).String()}, key) + "\n")
 	}
-	if err := writeAtomically(s.knownHosts(), []byte(b.String()), 0o644); err != nil {
+	if err := writeFile(s.knownHosts(), []byte(b.String()), 0o644); err != nil {
 		return fmt.Errorf("write the host keys of the local machines: %w", err)
 	}
 	return nil

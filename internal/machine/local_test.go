@@ -1,17 +1,12 @@
 package machine
 
 import (
-	"context"
-	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 	"pgregory.net/rapid"
@@ -104,46 +99,6 @@ func TestEnsureKeyPair(t *testing.T) {
 	public, err := os.ReadFile(path + ".pub")
 	if err != nil || string(public) != string(ssh.MarshalAuthorizedKey(first)) {
 		t.Errorf("the public half is %q, %v", public, err)
-	}
-}
-
-// One at a time holds the lock, also while its folder is removed and made anew.
-func TestLockFile(t *testing.T) {
-	t.Parallel()
-	dir := filepath.Join(t.TempDir(), "local")
-	var inside, waited atomic.Int32
-	var wg sync.WaitGroup
-	for i := range 20 {
-		wg.Go(func() {
-			unlock, err := lockFile(t.Context(), filepath.Join(dir, "lock"), func() { waited.Add(1) })
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			if inside.Add(1) != 1 {
-				t.Error("two are inside")
-			}
-			time.Sleep(5 * time.Millisecond)
-			if i%3 == 0 {
-				os.RemoveAll(dir)
-			}
-			inside.Add(-1)
-			unlock()
-		})
-	}
-	wg.Wait()
-	if waited.Load() == 0 {
-		t.Error("nobody said that it waits")
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
-	defer cancel()
-	unlock, err := lockFile(ctx, filepath.Join(dir, "lock"), func() {})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unlock()
-	if _, err := lockFile(ctx, filepath.Join(dir, "lock"), func() {}); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("a lock that is held: %v", err)
 	}
 }
 

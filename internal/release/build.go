@@ -15,6 +15,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sys/unix"
 
+	"pai.dev/pai/internal/filelock"
 	"pai.dev/pai/internal/pai"
 )
 
@@ -52,7 +53,7 @@ func Build(ctx context.Context, o BuildOptions) (string, error) {
 		return "", err
 	}
 	dir := BundleDir(o.CacheDir, o.Release)
-	unlock, err := lockFile(ctx, filepath.Join(filepath.Dir(dir), "."+o.Release+".lock"), func() {
+	unlock, err := filelock.Lock(ctx, filepath.Join(filepath.Dir(dir), "."+o.Release+".lock"), func() {
 		o.Progress("waiting for another build of release %s", o.Release)
 	})
 	if err != nil {

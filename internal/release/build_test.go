@@ -20,7 +20,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/klauspost/compress/zstd"
 
-	"pai.dev/pai/internal/program"
+	"pai.dev/pai/internal/atomicfile"
 )
 
 func writeLine(log *strings.Builder, format string, args ...any) {
@@ -296,7 +296,7 @@ func untar(t *testing.T, r io.Reader, root string) []string {
 			t.Fatal(err)
 		}
 		write := func() error { replaceFile(t, filepath.Join(root, h.Name), string(data)); return nil }
-		if err := program.Write(write); err != nil {
+		if err := atomicfile.WithoutForks(write); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.Chmod(filepath.Join(root, h.Name), fs.FileMode(h.Mode)); err != nil {

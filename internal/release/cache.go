@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"pai.dev/pai/internal/filelock"
 )
 
 // part is one program set or one image of a release: a layer made of one component.
@@ -113,7 +115,7 @@ func (b *builder) layer(ctx context.Context, p part, say func(string)) (cachedLa
 		return c, nil
 	}
 	dir := filepath.Join(b.cacheFolder(), p.key)
-	unlock, err := lockFile(ctx, filepath.Join(b.cacheFolder(), "."+p.key+".lock"), func() { say("waiting for another build of it") })
+	unlock, err := filelock.Lock(ctx, filepath.Join(b.cacheFolder(), "."+p.key+".lock"), func() { say("waiting for another build of it") })
 	if err != nil {
 		return cachedLayer{}, err
 	}

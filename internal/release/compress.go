@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
 	"github.com/klauspost/compress/zstd"
+
+	"pai.dev/pai/internal/atomicfile"
 )
 
 // compressedLayer is a layer as bundles hold it: zstd, of which containerd
@@ -36,7 +37,7 @@ func (c cachedLayer) compressed() (compressedLayer, error) {
 	if err != nil {
 		return z, err
 	}
-	return z, replaceWith(about, func(w io.Writer) error { _, err := w.Write(data); return err })
+	return z, atomicfile.Write(about, data, 0o644)
 }
 
 func (z compressedLayer) intact() bool {
@@ -51,7 +52,7 @@ func (z *compressedLayer) make(from string) error {
 		return err
 	}
 	defer src.Close()
-	return replaceWith(z.file, func(w io.Writer) error {
+	return atomicfile.WriteFrom(z.file, 0o644, func(w io.Writer) error {
 		d := newDigester(w)
 		enc, err := zstd.NewWriter(d, zstd.WithEncoderLevel(zstd.SpeedDefault))
 		if err != nil {
@@ -66,17 +67,4 @@ func (z *compressedLayer) make(from string) error {
 		z.Digest, z.Size = d.digest(), d.size
 		return nil
 	})
-}
-
-// replaceWith writes a file beside its place and then puts it there whole.
-func replaceWith(file string, write func(io.Writer) error) error {
-	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // no longer there when all went well
-	if err := errors.Join(write(f), f.Chmod(0o644), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), file)
 }

@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"pai.dev/pai/internal/atomicfile"
 	"pai.dev/pai/internal/pai"
-	"pai.dev/pai/internal/program"
 )
 
 // shell is a static busybox: the shell and the small programs of images that
@@ -66,7 +66,7 @@ func fetchShell(ctx context.Context, file string) error {
 		}
 	}
 	whole := filepath.Join(work, "whole")
-	copied := program.Write(func() error { return copyFile(found, whole) })
+	copied := atomicfile.WithoutForks(func() error { return copyFile(found, whole) })
 	if err := errors.Join(static(found), copied, os.Chmod(whole, 0o755)); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"pai.dev/pai/internal/atomicfile"
 	"pai.dev/pai/internal/pai"
 )
 
@@ -35,7 +36,7 @@ func EnsureKey(file string) (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode bundle key: %w", err)
 	}
-	if err := createWhole(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
+	if err := atomicfile.Create(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
 		if errors.Is(err, fs.ErrExist) { // made by someone else meanwhile
 			return LoadKey(file)
 		}
@@ -45,22 +46,6 @@ func EnsureKey(file string) (ed25519.PrivateKey, error) {
 		return nil, fmt.Errorf("keep public bundle key: %w", err)
 	}
 	return key, nil
-}
-
-// createWhole makes a file that appears with all its content or not at all,
-// and fails with fs.ErrExist when it is there already.
-func createWhole(file string, data []byte, mode os.FileMode) (err error) {
-	tmp, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.Remove(tmp.Name())) }()
-	_, err = tmp.Write(data)
-	err = errors.Join(err, tmp.Chmod(mode), tmp.Sync(), tmp.Close())
-	if err != nil {
-		return err
-	}
-	return os.Link(tmp.Name(), file)
 }
 
 // LoadKey reads a signing key: Ed25519, PKCS #8, PEM.

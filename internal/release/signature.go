@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"pai.dev/pai/internal/atomicfile"
 	"pai.dev/pai/internal/pai"
 )
 
@@ -51,11 +52,7 @@ func sign(dir, indexDigest string, key ed25519.PrivateKey) error {
 	if err != nil {
 		return err
 	}
-	file := filepath.Join(dir, signatureFile)
-	if err := os.WriteFile(file+".new", append(data, '\n'), 0o644); err != nil {
-		return fmt.Errorf("write signature: %w", err)
-	}
-	if err := os.Rename(file+".new", file); err != nil {
+	if err := atomicfile.Write(filepath.Join(dir, signatureFile), append(data, '\n'), 0o644); err != nil {
 		return fmt.Errorf("write signature: %w", err)
 	}
 	return nil

@@ -20,9 +20,9 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"pai.dev/pai/internal/atomicfile"
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/kube"
-	"pai.dev/pai/internal/program"
 )
 
 // controllers are the programs that turn a JobSet into pods, on loopback.
@@ -148,7 +148,7 @@ func extractManager(t *testing.T, layer, file string) bool {
 		if filepath.Base(h.Name) != "manager" || h.Typeflag != tar.TypeReg {
 			continue
 		}
-		err = program.Write(func() error {
+		err = atomicfile.WithoutForks(func() error {
 			out, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY, 0o755)
 			if err != nil {
 				return err

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"pai.dev/pai/internal/atomicfile"
 	"pai.dev/pai/internal/pai"
 )
 
@@ -47,13 +48,7 @@ func WriteBase(dir string, b Base) error {
 	if err != nil {
 		return fmt.Errorf("encode which revision the configuration is of: %w", err)
 	}
-	// Beside and renamed: there is no half of it.
-	tmp := filepath.Join(dir, baseFile+".new")
-	err = os.WriteFile(tmp, data, 0o644)
-	if err == nil {
-		err = os.Rename(tmp, filepath.Join(dir, baseFile))
-	}
-	if err != nil {
+	if err := atomicfile.Write(filepath.Join(dir, baseFile), data, 0o644); err != nil {
 		return fmt.Errorf("record which revision the configuration is of: %w", err)
 	}
 	return nil

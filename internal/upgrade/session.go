@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"pai.dev/pai/internal/atomicfile"
 	"pai.dev/pai/internal/cluster"
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/kube"
@@ -181,29 +182,13 @@ func (s *Session) adminKubeconfig(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := writePrivate(filepath.Join(s.clusterDir(), "admin.conf"), data); err != nil {
+	if err := os.MkdirAll(s.clusterDir(), 0o700); err != nil {
+		return nil, err
+	}
+	if err := atomicfile.Write(filepath.Join(s.clusterDir(), "admin.conf"), data, 0o600); err != nil {
 		return nil, err
 	}
 	return data, nil
-}
-
-// writePrivate replaces a file that only its owner may read.
-func writePrivate(path string, data []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".tmp-*") // made with mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name()) // is gone after the rename
-	if _, err := tmp.Write(data); err != nil {
-		return errors.Join(err, tmp.Close())
-	}
-	if err := tmp.Close(); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), path)
 }
 
 // Bundle opens the bundle of a release and checks who signed it.

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"pai.dev/pai/internal/program"
+	"pai.dev/pai/internal/atomicfile"
 )
 
 // ProgramsVariable names a folder with etcd, kube-apiserver and
@@ -99,7 +99,7 @@ func extract(layer, dir string, wanted []string) ([]string, error) {
 }
 
 func save(file string, content io.Reader) error {
-	return program.Write(func() error {
+	return atomicfile.WithoutForks(func() error {
 		f, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o755)
 		if err != nil {
 			return err

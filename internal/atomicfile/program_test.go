@@ -1,4 +1,4 @@
-package program_test
+package atomicfile_test
 
 import (
 	"context"
@@ -11,12 +11,11 @@ import (
 	"syscall"
 	"testing"
 
-	"pai.dev/pai/internal/program"
+	"pai.dev/pai/internal/atomicfile"
 )
 
-// TestAWrittenProgramRuns writes programs and runs them while other commands
-// are started all the time.
-func TestAWrittenProgramRuns(t *testing.T) {
+// TestWrittenProgramRuns writes and runs programs while other commands start.
+func TestWrittenProgramRuns(t *testing.T) {
 	t.Parallel()
 	ctx, stop := context.WithCancel(t.Context())
 	var others sync.WaitGroup
@@ -34,13 +33,13 @@ func TestAWrittenProgramRuns(t *testing.T) {
 	}
 	for i := range 200 {
 		file := filepath.Join(t.TempDir(), strconv.Itoa(i))
-		err := program.Write(func() error { return os.WriteFile(file, []byte("#!/bin/sh\nexit 0\n"), 0o700) })
+		err := atomicfile.WithoutForks(func() error { return os.WriteFile(file, []byte("#!/bin/sh\nexit 0\n"), 0o700) })
 		if err != nil {
 			t.Fatal(err)
 		}
 		err = exec.CommandContext(ctx, file).Run()
 		if errors.Is(err, syscall.ETXTBSY) {
-			t.Fatalf("the program of round %d, written and then run: %v", i, err)
+			t.Fatalf("the program of round %d: %v", i, err)
 		}
 		if err != nil {
 			t.Fatal(err)
