@@ -2,13 +2,13 @@ package cli
 
 import (
 	"fmt"
-	"io"
+	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"pai.dev/pai/internal/check"
+	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/upgrade"
 )
@@ -45,7 +45,7 @@ warnings are nobody's failure.`,
 		if err != nil {
 			return err
 		}
-		if err := env.Show(results, func(out io.Writer) error { return writeResults(out, results) }); err != nil {
+		if err := env.Show(results, func(p *ui.Page) { writeResults(p, results) }); err != nil {
 			return err
 		}
 		return foundWrong(results)
@@ -90,33 +90,24 @@ func foundWrong(results []check.Result) error {
 		bad, count[check.Failed], count[check.Unknown])
 }
 
-// writeResults prints the results in groups, the worst first, each with what
-// to do about it below it.
-func writeResults(out io.Writer, results []check.Result) error {
-	p := &printer{out: out}
+// writeResults writes the results in groups, the worst first, each with its fix
+// below it.
+func writeResults(p *ui.Page, results []check.Result) {
 	for _, group := range []check.Outcome{check.Failed, check.Unknown, check.Warning, check.OK} {
-		var rows strings.Builder
-		t := tabwriter.NewWriter(&rows, 0, 0, 2, ' ', 0)
-		n := 0
-		for _, r := range results {
-			if r.Outcome != group {
-				continue
-			}
-			n++
-			fmt.Fprintf(t, "  %s\t%s\t%s\n", r.ID, orNone(r.Target), oneLine(r.Found))
+		of := slices.DeleteFunc(slices.Clone(results), func(r check.Result) bool { return r.Outcome != group })
+		if len(of) == 0 {
+			continue
+		}
+		p.Linef("%s (%d)", group, len(of))
+		for _, r := range of {
+			p.Row("  "+r.ID, r.Target, oneLine(r.Found))
 			if r.Fix != "" {
-				fmt.Fprintf(t, "  \t\t→ %s\n", oneLine(r.Fix))
+				p.Linef("  \t\t→ %s", oneLine(r.Fix))
 			}
 		}
-		if err := t.Flush(); err != nil {
-			return err
-		}
-		if n > 0 {
-			p.linef("%s (%d)\n%s", group, n, rows.String())
-		}
+		p.Linef("")
 	}
-	return p.err
 }
 
-// oneLine keeps a table in shape.
+// oneLine keeps a value within its row of a table.
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

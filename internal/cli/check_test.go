@@ -5,35 +5,36 @@ import (
 	"testing"
 
 	"pai.dev/pai/internal/check"
+	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/pai"
 )
 
-func TestCheckShowsTheWorstFirst(t *testing.T) {
+func TestCheckPrintsWorstFirst(t *testing.T) {
 	t.Parallel()
 	results := []check.Result{
-		{ID: "machine-disk", Target: "m1", Outcome: check.Failed, Found: "full\nquite", Fix: "make room"},
+		{ID: "machine-disk", Target: "m1", Outcome: check.Failed, Found: "full\nquite", Fix: "free disk space"},
 		{ID: "etcd", Outcome: check.Unknown, Found: "no answer", Fix: "look at it"},
 		{ID: "machine-swap", Target: "m1", Outcome: check.Warning, Found: "swap is on", Fix: "turn it off"},
 		{ID: "bundle", Target: "v0.10", Outcome: check.OK, Found: "complete"},
 	}
 	var out strings.Builder
-	if err := writeResults(&out, results); err != nil {
+	if err := ui.Text(&out, func(p *ui.Page) { writeResults(p, results) }); err != nil {
 		t.Fatal(err)
 	}
 	want := `failed (1)
-  machine-disk  m1  full quite
-                    → make room
+  machine-disk   m1   full quite
+                      → free disk space
 
 unknown (1)
-  etcd  -  no answer
-           → look at it
+  etcd   -   no answer
+             → look at it
 
 warning (1)
-  machine-swap  m1  swap is on
-                    → turn it off
+  machine-swap   m1   swap is on
+                      → turn it off
 
 ok (1)
-  bundle  v0.10  complete
+  bundle   v0.10   complete
 
 `
 	if out.String() != want {
@@ -43,6 +44,6 @@ ok (1)
 		t.Errorf("got %v", err)
 	}
 	if err := foundWrong(results[2:]); err != nil {
-		t.Errorf("warnings are nobody's failure: %v", err)
+		t.Errorf("got %v, want no error for warnings", err)
 	}
 }

@@ -2,13 +2,12 @@ package cli
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"os"
 
 	"github.com/spf13/cobra"
 
+	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/upgrade"
@@ -73,7 +72,7 @@ func checkConfig(env *Env, dir string) error {
 	}
 	c, report := config.Check(dir, known...)
 	result := newCheckResult(dir, c, report)
-	if err := env.Show(result, func(out io.Writer) error { return writeCheck(out, c, result) }); err != nil {
+	if err := env.Show(result, func(p *ui.Page) { writeCheck(p, c, result) }); err != nil {
 		return err
 	}
 	if !result.Valid {
@@ -95,19 +94,16 @@ func newCheckResult(dir string, c *config.Config, report config.Report) checkRes
 	return result
 }
 
-func writeCheck(out io.Writer, c *config.Config, r checkResult) error {
-	for _, p := range r.Problems {
-		fmt.Fprintln(out, p)
+func writeCheck(p *ui.Page, c *config.Config, r checkResult) {
+	for _, problem := range r.Problems {
+		p.Linef("%s", problem)
 	}
 	for _, n := range r.Notes {
-		fmt.Fprintf(out, "%s:%d:%d: note: %s\n", n.File, n.Line, n.Column, n.Message)
+		p.Linef("%s:%d:%d: note: %s", n.File, n.Line, n.Column, n.Message)
 	}
-	if !r.Valid {
-		return nil
+	if r.Valid {
+		p.Linef("%s is valid: cluster %s, %d machines, %s", r.Directory, r.ClusterID, len(c.Layout.MachineList), c.Pair())
 	}
-	_, err := fmt.Fprintf(out, "%s is valid: cluster %s, %d machines, %s\n",
-		r.Directory, c.Services.Cluster.Common.ClusterID, len(c.Layout.MachineList), c.Pair())
-	return err
 }
 
 func newConfigGetIDCommand(env *Env) *cobra.Command {
@@ -127,10 +123,7 @@ func newConfigGetIDCommand(env *Env) *cobra.Command {
 			return err
 		}
 		id := c.Services.Cluster.Common.ClusterID
-		return env.Show(map[string]string{"clusterId": id}, func(out io.Writer) error {
-			_, err := fmt.Fprintln(out, id)
-			return err
-		})
+		return env.Show(map[string]string{"clusterId": id}, func(p *ui.Page) { p.Linef("%s", id) })
 	}
 	return cmd
 }

@@ -3,11 +3,11 @@ package cli
 import (
 	"context"
 	"fmt"
-	"io"
 	"strconv"
 
 	"github.com/spf13/cobra"
 
+	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/revision"
@@ -90,7 +90,7 @@ func diffConfig(ctx context.Context, env *Env, s *upgrade.Session, numbers []int
 	if err != nil {
 		return err
 	}
-	return env.Show(list, func(out io.Writer) error { return writeDifferences(out, list) })
+	return env.Show(list, func(p *ui.Page) { writeDifferences(p, list) })
 }
 
 // configOf reads a revision's files as a configuration.
@@ -109,22 +109,20 @@ func differences(before, after *config.Config) ([]config.Difference, error) {
 	return append([]config.Difference{}, list...), err
 }
 
-func writeDifferences(out io.Writer, list []config.Difference) error {
-	p := &printer{out: out}
+func writeDifferences(p *ui.Page, list []config.Difference) {
 	if len(list) == 0 {
-		p.linef("They mean the same.")
+		p.Linef("No differences.")
 	}
 	for _, d := range list {
 		switch {
 		case d.Before == "":
-			p.linef("+ %s: %s", d.Key, d.After)
+			p.Linef("+ %s: %s", d.Key, d.After)
 		case d.After == "":
-			p.linef("- %s: %s", d.Key, d.Before)
+			p.Linef("- %s: %s", d.Key, d.Before)
 		case d.Before == d.After: // secrets, both masked
-			p.linef("~ %s: changed (%s)", d.Key, d.After)
+			p.Linef("~ %s: changed (%s)", d.Key, d.After)
 		default:
-			p.linef("~ %s: %s → %s", d.Key, d.Before, d.After)
+			p.Linef("~ %s: %s → %s", d.Key, d.Before, d.After)
 		}
 	}
-	return p.err
 }

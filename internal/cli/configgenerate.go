@@ -1,10 +1,10 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
@@ -78,10 +79,10 @@ func addAnswers(a *config.Answers, file string) error {
 	if len(given.Machines) > 0 {
 		a.Machines = given.Machines
 	}
-	a.ClusterID = firstSet(given.ClusterID, a.ClusterID)
-	a.Release = pai.Version(firstSet(string(given.Release), string(a.Release)))
-	a.Username = firstSet(given.Username, a.Username)
-	a.KeyfilePath = firstSet(given.KeyfilePath, a.KeyfilePath)
+	a.ClusterID = cmp.Or(given.ClusterID, a.ClusterID)
+	a.Release = pai.Version(cmp.Or(string(given.Release), string(a.Release)))
+	a.Username = cmp.Or(given.Username, a.Username)
+	a.KeyfilePath = cmp.Or(given.KeyfilePath, a.KeyfilePath)
 	if given.Port != 0 {
 		a.Port = given.Port
 	}
@@ -117,7 +118,7 @@ func generateConfig(ctx context.Context, env *Env, dir string, a config.Answers)
 	if _, err := config.Load(dir); pai.CodeOf(err) != pai.CodeNotFound {
 		return pai.Errorf(pai.CodeRefused, "name another folder with -p", "there is a configuration in %s already", dir)
 	}
-	a.ClusterID = firstSet(a.ClusterID, "pai")
+	a.ClusterID = cmp.Or(a.ClusterID, "pai")
 	targets, err := a.Targets()
 	if err != nil {
 		return pai.Errorf(pai.CodeUsage, "give IPv4 addresses that the machines reach each other at", "%w", err)
@@ -142,12 +143,11 @@ func generateConfig(ctx context.Context, env *Env, dir string, a config.Answers)
 		f := found[i]
 		result.Machines = append(result.Machines, asked{m.Hostname, m.MachineType, f.Cores, f.MemoryMiB, append([]string{}, f.GPUs...), append([]string{}, f.Disks...), f.OS})
 	}
-	return env.Show(result, func(out io.Writer) error {
+	return env.Show(result, func(p *ui.Page) {
 		for i, m := range cfg.Layout.MachineList {
-			fmt.Fprintf(out, "%s (%s): %s, %s\n", m.Hostname, m.HostIP, m.MachineType, found[i].OS)
+			p.Linef("%s (%s): %s, %s", m.Hostname, m.HostIP, m.MachineType, found[i].OS)
 		}
-		_, err := fmt.Fprintf(out, "%s is a configuration of cluster %s for release %s. Read it, then: paictl cluster k8s-bootup -p %s\n", dir, a.ClusterID, row.Metadata.Name, dir)
-		return err
+		p.Linef("Wrote the configuration of cluster %s for release %s to %s. After you review it, run: paictl cluster k8s-bootup -p %s", a.ClusterID, row.Metadata.Name, dir, dir)
 	})
 }
 

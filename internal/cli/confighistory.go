@@ -1,16 +1,16 @@
 package cli
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
-	"pai.dev/pai/internal/revision"
+	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/upgrade"
 )
 
@@ -27,32 +27,24 @@ func newConfigHistoryCommand(env *Env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return env.Show(rows, func(out io.Writer) error { return writeRevisions(out, rows) })
+			return env.Show(rows, func(p *ui.Page) { writeRevisions(p, rows) })
 		})
 	}
 	return cmd
 }
 
-func writeRevisions(out io.Writer, rows []upgrade.RevisionRow) error {
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "REVISION\tTIME\tBY\tAPPLIED TO\tUSED BY\tWHY")
+func writeRevisions(p *ui.Page, rows []upgrade.RevisionRow) {
+	p.Row("REVISION", "TIME", "BY", "APPLIED TO", "USED BY", "WHY")
 	for _, r := range rows {
-		var used []string
+		var parts, used []string
+		for _, part := range r.AppliedTo {
+			parts = append(parts, string(part))
+		}
 		for _, op := range r.Operations {
 			used = append(used, fmt.Sprintf("%s %s", op.Verb, op.Outcome))
 		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\n", r.Number, r.Time.Local().Format("2006-01-02 15:04"), r.By,
-			orNone(partNames(r.AppliedTo)), orNone(strings.Join(slices.Compact(used), ", ")), r.Why)
+		p.Row(r.Number, ui.Time(r.Time), r.By, strings.Join(parts, ", "), strings.Join(slices.Compact(used), ", "), r.Why)
 	}
-	return t.Flush()
-}
-
-func partNames(parts []revision.Part) string {
-	names := make([]string, len(parts))
-	for i, p := range parts {
-		names[i] = string(p)
-	}
-	return strings.Join(names, ", ")
 }
 
 func newConfigRollbackCommand(env *Env) *cobra.Command {
@@ -76,7 +68,7 @@ back: that is what "paictl upgrade rollback" is for.`,
 			return err
 		}
 		return withMaster(cmd.Context(), t, func(ctx context.Context, s *upgrade.Session) error {
-			return rollbackConfig(ctx, t, s, n, firstSet(why, fmt.Sprintf("back to revision %d", n)))
+			return rollbackConfig(ctx, t, s, n, cmp.Or(why, fmt.Sprintf("back to revision %d", n)))
 		})
 	}
 	return cmd
@@ -108,14 +100,13 @@ func rollbackConfig(ctx context.Context, t *target, s *upgrade.Session, number i
 	if result.Revision, result.Former, err = s.GoBackTo(ctx, number, why); err != nil {
 		return err
 	}
-	return t.env.Show(result, func(out io.Writer) error {
-		fmt.Fprintf(out, "Revision %d is equal to revision %d. Nothing was applied yet.\n", result.Revision, number)
-		f, err := s.Folder(ctx)
+	f, err := s.Folder(ctx)
+	return errors.Join(err, t.env.Show(result, func(p *ui.Page) {
+		p.Linef("Created revision %d, equal to revision %d. Nothing is applied yet.", result.Revision, number)
 		if err == nil && !f.Unchanged() {
-			fmt.Fprintf(out, "%s is not that: see paictl config diff, and paictl config pull\n", s.Config.Dir)
+			p.Linef("%s has changes and was not updated; to compare, run: paictl config diff", s.Config.Dir)
 		} else if result.Former != "" {
-			fmt.Fprintf(out, "%s has it; what it had is in %s\n", s.Config.Dir, result.Former)
+			p.Linef("Updated %s; its previous files are in %s", s.Config.Dir, result.Former)
 		}
-		return err
-	})
+	}))
 }

@@ -1,15 +1,15 @@
 package cli
 
 import (
+	"cmp"
 	"context"
-	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
@@ -77,7 +77,7 @@ func (p puller) pull(ctx context.Context, t *target) error {
 	if err != nil {
 		return err
 	}
-	return p.into(ctx, t.env, store, firstSet(t.configDir, at))
+	return p.into(ctx, t.env, store, cmp.Or(t.configDir, at))
 }
 
 // clusterOf is the folder that says where the cluster is: the one that is
@@ -119,11 +119,10 @@ func (p puller) into(ctx context.Context, env *Env, store *revision.Store, dir s
 	if err != nil {
 		return err
 	}
-	return env.Show(pulled{Info: r.Info, Directory: dir, Former: former}, func(out io.Writer) error {
-		fmt.Fprintf(out, "%s has %s\n", dir, r.Info)
+	return env.Show(pulled{Info: r.Info, Directory: dir, Former: former}, func(page *ui.Page) {
+		page.Linef("Pulled %s into %s", r.Info, dir)
 		if former != "" {
-			fmt.Fprintf(out, "What it had is in %s\n", former)
+			page.Linef("The previous files are in %s", former)
 		}
-		return nil
 	})
 }

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 
+	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/upgrade"
@@ -91,10 +91,10 @@ func pushConfig(ctx context.Context, t *target, s *upgrade.Session, why string, 
 		return errors.Join(showTheirs(ctx, env, s, f), f.Pushable(dir))
 	}
 	if !result.New || dryRun {
-		return env.Show(result, func(out io.Writer) error { return writePushed(out, result) })
+		return env.Show(result, func(p *ui.Page) { writePushed(p, result) })
 	}
 	if !env.JSON() {
-		if err := writeDifferences(env.Err, result.Changes); err != nil {
+		if err := ui.Text(env.Err, func(p *ui.Page) { writeDifferences(p, result.Changes) }); err != nil {
 			return err
 		}
 	}
@@ -104,9 +104,8 @@ func pushConfig(ctx context.Context, t *target, s *upgrade.Session, why string, 
 	if result.Revision, err = s.Push(ctx, why, over); err != nil {
 		return err
 	}
-	return env.Show(result, func(out io.Writer) error {
-		_, err := fmt.Fprintf(out, "%s is revision %d now. Nothing was applied yet.\n", dir, result.Revision)
-		return err
+	return env.Show(result, func(p *ui.Page) {
+		p.Linef("Pushed %s as revision %d. Nothing is applied yet.", dir, result.Revision)
 	})
 }
 
@@ -136,7 +135,7 @@ func showTheirs(ctx context.Context, env *Env, s *upgrade.Session, f upgrade.Fol
 		return err
 	}
 	env.Progressf("%s changed:", f.Newest.Info)
-	return writeDifferences(env.Err, theirs)
+	return ui.Text(env.Err, func(p *ui.Page) { writeDifferences(p, theirs) })
 }
 
 // sinceNewest is what a folder changes of the newest revision.
@@ -151,11 +150,11 @@ func sinceNewest(f upgrade.Folder, c *config.Config) ([]config.Difference, error
 	return differences(before, c)
 }
 
-func writePushed(out io.Writer, r pushed) error {
+func writePushed(p *ui.Page, r pushed) {
 	if !r.New {
-		_, err := fmt.Fprintf(out, "The folder is revision %d already; there is nothing to push.\n", r.Revision)
-		return err
+		p.Linef("The directory already equals revision %d; nothing to push", r.Revision)
+		return
 	}
-	fmt.Fprintf(out, "This would become revision %d.\n", r.Revision)
-	return writeDifferences(out, r.Changes)
+	p.Linef("Would create revision %d:", r.Revision)
+	writeDifferences(p, r.Changes)
 }

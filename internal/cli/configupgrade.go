@@ -2,12 +2,11 @@ package cli
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 
 	"github.com/spf13/cobra"
 
+	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/release"
@@ -89,7 +88,7 @@ func upgradeConfig(env *Env, dir string, to pai.Version, dryRun bool) error {
 			return err
 		}
 	}
-	if err := env.Show(result, func(out io.Writer) error { return writeConfigUpgrade(out, c, u.Differs(), result) }); err != nil {
+	if err := env.Show(result, func(p *ui.Page) { writeConfigUpgrade(p, c, u.Differs(), result) }); err != nil {
 		return err
 	}
 	if !result.Check.Valid {
@@ -110,17 +109,17 @@ func ownTrustedKey(env *Env) (string, error) {
 	return release.EncodePublicKey(key), nil
 }
 
-func writeConfigUpgrade(out io.Writer, c *config.Config, differs bool, r configUpgradeResult) error {
+func writeConfigUpgrade(p *ui.Page, c *config.Config, differs bool, r configUpgradeResult) {
 	for _, change := range r.Changes {
-		fmt.Fprintln(out, change)
+		p.Linef("%s", change)
 	}
 	switch {
 	case !differs:
-		fmt.Fprintf(out, "%s is of schema %d already; nothing to change.\n", r.Check.Directory, r.ToSchema)
+		p.Linef("%s already has schema version %d; nothing to change", r.Check.Directory, r.ToSchema)
 	case r.DryRun:
-		fmt.Fprintf(out, "%s would be of schema %d; nothing was changed.\n", r.Check.Directory, r.ToSchema)
+		p.Linef("%s would get schema version %d; nothing was changed", r.Check.Directory, r.ToSchema)
 	default:
-		fmt.Fprintf(out, "%s is of schema %d now; the former files are in %s.\n", r.Check.Directory, r.ToSchema, r.Former)
+		p.Linef("Upgraded %s to schema version %d; the previous files are in %s", r.Check.Directory, r.ToSchema, r.Former)
 	}
-	return writeCheck(out, c, r.Check)
+	writeCheck(p, c, r.Check)
 }

@@ -8,11 +8,11 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 )
@@ -115,9 +115,8 @@ func loadImage(ctx context.Context, env *Env, hosts []machine.Host, file *imageF
 	if err := errors.Join(errs...); err != nil {
 		return pai.Errorf(pai.CodeFailed, "run the command again: what is there already is not sent in vain", "load the image: %w", err)
 	}
-	return env.Show(result, func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "%s is on %s\n", strings.Join(result.Names, ", "), strings.Join(result.Machines, ", "))
-		return err
+	return env.Show(result, func(p *ui.Page) {
+		p.Linef("Loaded %s onto %s", ui.List(result.Names), ui.List(result.Machines))
 	})
 }
 
@@ -142,7 +141,7 @@ func newImageListCommand(env *Env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return env.Show(images, func(w io.Writer) error { return writeImages(w, images, len(hosts)) })
+			return env.Show(images, func(p *ui.Page) { writeImages(p, images, len(hosts)) })
 		})
 	}
 	return cmd
@@ -193,15 +192,13 @@ func parseImageList(out string) []imageOnMachines {
 	return images
 }
 
-func writeImages(w io.Writer, images []imageOnMachines, machines int) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "IMAGE\tDIGEST\tMACHINES")
+func writeImages(p *ui.Page, images []imageOnMachines, machines int) {
+	p.Row("IMAGE", "DIGEST", "MACHINES")
 	for _, image := range images {
 		where := "all"
 		if len(image.Machines) < machines {
 			where = strings.Join(image.Machines, ", ")
 		}
-		fmt.Fprintf(t, "%s\t%.19s\t%s\n", image.Name, image.Digest, where)
+		p.Row(image.Name, fmt.Sprintf("%.19s", image.Digest), where)
 	}
-	return t.Flush()
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"archive/tar"
 	"bufio"
+	"cmp"
 	"compress/gzip"
 	"encoding/json"
 	"errors"
@@ -94,7 +95,7 @@ func (f *imageFile) setNames(newName string) error {
 			annotations = map[string]any{}
 			manifest["annotations"] = annotations
 		}
-		full, err := fullName(firstSet(newName, text(annotations[annotationName]), text(annotations[annotationRef])), newName != "")
+		full, err := fullName(cmp.Or(newName, text(annotations[annotationName]), text(annotations[annotationRef])), newName != "")
 		if err != nil {
 			return pai.Errorf(pai.CodeUsage, "give it one with --name, such as --name team/train:v3", "the image in %s: %w", f.path, err)
 		}

@@ -9,11 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/rest"
@@ -130,9 +130,8 @@ func submitJob(ctx context.Context, c *jobClient, file, vc string) error {
 	if len(done.Warnings) > 0 {
 		c.env.Progressf("%s", inFile(file, done.Warnings))
 	}
-	return c.env.Show(done, func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "%s submitted to virtual cluster %s\n", done.ID, done.VirtualCluster)
-		return err
+	return c.env.Show(done, func(p *ui.Page) {
+		p.Linef("%s submitted to virtual cluster %s", done.ID, done.VirtualCluster)
 	})
 }
 
@@ -186,7 +185,7 @@ func newJobListCommand(c *jobClient) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.env.Show(jobs, func(w io.Writer) error { return writeJobs(w, jobs, time.Now()) })
+			return c.env.Show(jobs, func(p *ui.Page) { writeJobs(p, jobs, time.Now()) })
 		},
 	}
 	cmd.Flags().StringVar(&f.User, "user", "", "only this user's")
@@ -195,18 +194,15 @@ func newJobListCommand(c *jobClient) *cobra.Command {
 	return cmd
 }
 
-func writeJobs(w io.Writer, jobs []job.Status, now time.Time) error {
+func writeJobs(p *ui.Page, jobs []job.Status, now time.Time) {
 	if len(jobs) == 0 {
-		_, err := fmt.Fprintln(w, "There are no jobs.")
-		return err
+		p.Linef("No jobs.")
+		return
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "JOB\tSTATE\tTASKS RUNNING\tVIRTUAL CLUSTER\tRETRIES\tAGE")
+	p.Row("JOB", "STATE", "TASKS RUNNING", "VIRTUAL CLUSTER", "RETRIES", "AGE")
 	for _, j := range jobs {
-		fmt.Fprintf(t, "%s\t%s\t%d of %d\t%s\t%d\t%s\n", j.JobRef, j.State, j.Count(job.StateRunning), j.Tasks(),
-			j.VirtualCluster, j.Retries, now.Sub(j.Created).Round(time.Second))
+		p.Row(j.JobRef, j.State, fmt.Sprintf("%d of %d", j.Count(job.StateRunning), j.Tasks()), j.VirtualCluster, j.Retries, ui.Age(now.Sub(j.Created)))
 	}
-	return t.Flush()
 }
 
 func newJobShowCommand(c *jobClient) *cobra.Command {
@@ -220,46 +216,31 @@ func newJobShowCommand(c *jobClient) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return c.env.Show(status, func(w io.Writer) error { return writeJob(w, status) })
+				return c.env.Show(status, func(p *ui.Page) { writeJob(p, status) })
 			})
 		},
 	}
 }
 
-func writeJob(w io.Writer, s job.Status) error {
-	fmt.Fprintf(w, "%s: %s", s.JobRef, s.State)
+func writeJob(p *ui.Page, s job.Status) {
+	state := string(s.State)
 	if s.Message != "" {
-		fmt.Fprintf(w, " (%s)", s.Message)
+		state += " (" + s.Message + ")"
 	}
-	fmt.Fprintln(w)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, row := range [][2]string{
-		{"virtual cluster", s.VirtualCluster}, {"submitted", timeOf(s.Created)}, {"started", timeOf(s.Started)},
-		{"ended", timeOf(s.Ended)}, {"retries", fmt.Sprint(s.Retries)}, {"objects", s.Namespace + "/" + s.Object},
-	} {
-		fmt.Fprintf(t, "  %s\t%s\n", row[0], row[1])
-	}
-	fmt.Fprintln(t, "\nTASK\tSTATE\tMACHINE\tSTARTED\tRETRIES\tMESSAGE")
+	p.Linef("%s: %s", s.JobRef, state)
+	p.Row("  virtual cluster", s.VirtualCluster)
+	p.Row("  submitted", ui.Time(s.Created))
+	p.Row("  started", ui.Time(s.Started))
+	p.Row("  ended", ui.Time(s.Ended))
+	p.Row("  retries", s.Retries)
+	p.Row("  objects", s.Namespace+"/"+s.Object)
+	p.Linef("")
+	p.Row("TASK", "STATE", "MACHINE", "STARTED", "RETRIES", "MESSAGE")
 	for _, role := range s.TaskRoles {
 		for _, task := range role.Tasks {
-			fmt.Fprintf(t, "%s %d\t%s\t%s\t%s\t%d\t%s\n", role.Name, task.Index, task.State, orDash(task.Machine), timeOf(task.Started), task.Retries, task.Message)
+			p.Row(fmt.Sprintf("%s %d", role.Name, task.Index), task.State, task.Machine, ui.Time(task.Started), task.Retries, task.Message)
 		}
 	}
-	return t.Flush()
-}
-
-func timeOf(t time.Time) string {
-	if t.IsZero() {
-		return "-"
-	}
-	return t.Local().Format(time.DateTime)
-}
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
 }
 
 func newJobLogsCommand(c *jobClient) *cobra.Command {
@@ -313,9 +294,8 @@ func newJobStopCommand(c *jobClient) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return c.env.Show(status, func(w io.Writer) error {
-					_, err := fmt.Fprintf(w, "%s is %s; its tasks have %d seconds to end\n", id, status.State, job.GracePeriod)
-					return err
+				return c.env.Show(status, func(p *ui.Page) {
+					p.Linef("%s is %s; its tasks have %d seconds to end", id, status.State, job.GracePeriod)
 				})
 			})
 		},

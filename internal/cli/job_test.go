@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/rest"
@@ -90,7 +91,7 @@ func stateWith(t *testing.T, clusters ...string) string {
 func paictl(t *testing.T, state, stdin string, args ...string) (code int, out, errs string) {
 	t.Helper()
 	var o, e bytes.Buffer
-	env := &Env{In: strings.NewReader(stdin), Out: &o, Err: &e, StateDir: state, CacheDir: t.TempDir()}
+	env := &Env{Console: ui.Console{Out: &o, Err: &e}, In: strings.NewReader(stdin), StateDir: state, CacheDir: t.TempDir()}
 	code = Main(t.Context(), env, args)
 	return code, o.String(), e.String()
 }
@@ -117,8 +118,8 @@ func TestJobCommands(t *testing.T) {
 		{[]string{"job", "submit", "-"}, goodJob + "extras: {x: y}\n", 0, "admin~sum", "-:6:10: extras.x: has no effect here"},
 		{[]string{"job", "submit", file}, "", 1, "", "bad.yaml:1:7: name: may hold letters"},
 		{[]string{"job", "submit", file + "x"}, "", 2, "", "there is no file"},
-		{[]string{"job", "list"}, "", 0, "admin~train  RUNNING  1 of 2", ""},
-		{[]string{"job", "show", "train"}, "", 0, "worker 0  RUNNING  gpu-01", ""},
+		{[]string{"job", "list"}, "", 0, "admin~train   RUNNING   1 of 2", ""},
+		{[]string{"job", "show", "train"}, "", 0, "worker 0   RUNNING   gpu-01", ""},
 		{[]string{"job", "show", "admin~train"}, "", 0, "admin~train: RUNNING", ""},
 		{[]string{"job", "show", "other"}, "", 1, "", "there is no job admin~other"},
 		{[]string{"job", "logs", "train"}, "", 0, "step 1\n", ""},

@@ -14,12 +14,12 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
@@ -92,7 +92,7 @@ func newMachineListCommand(env *Env) *cobra.Command {
 				return err
 			}
 			probe(cmd.Context(), list)
-			return env.Show(list, func(w io.Writer) error { return showMachines(w, list) })
+			return env.Show(list, func(p *ui.Page) { showMachines(p, list) })
 		},
 	}
 	addMachinesOf(cmd, &dir)
@@ -138,21 +138,15 @@ func answersSSH(ctx context.Context, address string) bool {
 	return err == nil && string(greeting) == "SSH-" // RFC 4253, section 4.2
 }
 
-func showMachines(w io.Writer, list []machineEntry) error {
+func showMachines(p *ui.Page, list []machineEntry) {
 	if len(list) == 0 {
-		_, err := fmt.Fprintln(w, "no local machines; paictl up makes PAI on this host, -p DIR shows the machines of a configuration")
-		return err
+		p.Linef("No local machines. To create PAI on this host, run: paictl up")
+		return
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(t, "NAME\tROLE\tADDRESS\tUSER\tSTATE")
+	p.Row("NAME", "ROLE", "ADDRESS", "USER", "STATE")
 	for _, m := range list {
-		role := m.Role
-		if role == "" {
-			role = "-"
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", m.Name, role, net.JoinHostPort(m.Address, strconv.Itoa(m.Port)), m.User, m.State)
+		p.Row(m.Name, m.Role, net.JoinHostPort(m.Address, strconv.Itoa(m.Port)), m.User, m.State)
 	}
-	return t.Flush()
 }
 
 func newMachineShellCommand(env *Env) *cobra.Command {
@@ -278,7 +272,7 @@ func newMachineUpCommand(env *Env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return env.Show(list, func(w io.Writer) error { return showMachines(w, list) })
+			return env.Show(list, func(p *ui.Page) { showMachines(p, list) })
 		},
 	}
 	cmd.Flags().IntVar(&count, "count", 1, "how many")

@@ -1,11 +1,11 @@
 package cli
 
 import (
-	"io"
 	"os"
 
 	"github.com/spf13/cobra"
 
+	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/release"
@@ -48,17 +48,15 @@ func (o *offline) run(env *Env, target plan.Target) error {
 	if err != nil {
 		return err
 	}
-	return env.Show(list, func(out io.Writer) error {
-		p := &printer{out: out}
+	return env.Show(list, func(p *ui.Page) {
 		if len(list.Hops) == 0 {
-			p.linef("nothing to do")
+			p.Linef("nothing to do")
 		}
 		for _, h := range list.Hops {
-			p.linef("%s %s → %s", h.Kind, h.From, h.To)
+			p.Linef("%s %s → %s", h.Kind, h.From, h.To)
 		}
 		for _, n := range list.Notes {
-			p.linef("note: %s", n)
+			p.Linef("note: %s", n)
 		}
-		return p.err
 	})
 }

@@ -3,16 +3,14 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"pai.dev/pai/internal/check"
+	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/upgrade"
@@ -76,15 +74,15 @@ func operateOn(ctx context.Context, t *target, f operateFlags, what string, goal
 func operate(ctx context.Context, env *Env, s *upgrade.Session, goal upgrade.Goal, f operateFlags) error {
 	ctx, safeStop, release := interrupts(ctx, env)
 	defer release()
-	view := newView(env)
-	defer view.close()
+	view := ui.NewView(&env.Console)
+	defer view.Close()
 	var wait upgrade.WaitOptions
 	if f.wait != nil {
 		wait = *f.wait
 	}
 	op, err := s.OperateAndWait(ctx, goal, upgrade.Options{
 		Accept: f.accept, SkipChecks: f.skipped(), DryRun: f.dryRun, Promised: f.promised,
-		SafeStop: safeStop, Events: view.event, Watching: view.watching, Notice: env.Progressf,
+		SafeStop: safeStop, Events: view.Event, Watching: view.Watching, Notice: env.Progressf,
 		Show: func(p upgrade.Preview) error { return f.show(ctx, env, view, s, p) },
 	}, wait)
 	// Programs get the record however it ended; people, where it failed, read
@@ -92,11 +90,11 @@ func operate(ctx context.Context, env *Env, s *upgrade.Session, goal upgrade.Goa
 	if f.dryRun || op.ID == "" || (err != nil && op.Outcome != pai.OutcomeWaiting && !env.JSON()) {
 		return err
 	}
-	return errors.Join(err, view.record(op))
+	return errors.Join(err, view.Record(op))
 }
 
 // show shows a plan: on standard output where that is all that is asked for.
-func (f operateFlags) show(ctx context.Context, env *Env, v view, s *upgrade.Session, p upgrade.Preview) error {
+func (f operateFlags) show(ctx context.Context, env *Env, v ui.View, s *upgrade.Session, p upgrade.Preview) error {
 	shown := planView{Plan: p.Plan, Configuration: p.Revision}
 	if f.diff {
 		var err error
@@ -109,9 +107,9 @@ func (f operateFlags) show(ctx context.Context, env *Env, v view, s *upgrade.Ses
 	}
 	var err error
 	if f.dryRun {
-		err = env.Show(shown, func(out io.Writer) error { return shown.write(out, p) })
+		err = env.Show(shown, func(page *ui.Page) { shown.write(page, p) })
 	} else {
-		err = showBeforeDoing(env, v, shown, p)
+		err = v.Plan(&shown, func(page *ui.Page) { shown.writeBefore(page, p) })
 	}
 	if err != nil || f.shown == nil {
 		return err
@@ -129,50 +127,33 @@ type planView struct {
 	Configuration *upgrade.Applies `json:"configuration,omitempty"`
 }
 
-func (v planView) write(out io.Writer, p upgrade.Preview) error {
-	if err := writePlan(out, p); err != nil || v.Changes == nil {
-		return err
+func (v planView) write(page *ui.Page, p upgrade.Preview) {
+	page.Text(plan.Text(p.Plan, p.Impact))
+	if p.Revision != nil && len(p.Plan.Steps) > 0 {
+		page.Linef("%v", p.Revision)
 	}
-	_, err := fmt.Fprint(out, plan.DiffText(p.Plan, v.Changes))
-	if err != nil || v.WouldRestart == nil {
-		return err
+	if v.Changes == nil {
+		return
 	}
-	_, err = fmt.Fprintf(out, "\nWould restart %s.\n", listed(v.WouldRestart))
-	return err
+	page.Text(plan.DiffText(p.Plan, v.Changes))
+	if v.WouldRestart != nil {
+		page.Linef("\nWould restart %s.", ui.List(v.WouldRestart))
+	}
 }
 
-// listed is a list in a sentence.
-func listed(names []string) string {
-	if len(names) == 0 {
-		return "nothing"
+// writeBefore writes the plan before its steps run.
+func (v planView) writeBefore(page *ui.Page, p upgrade.Preview) {
+	if len(p.Plan.Steps) > 0 {
+		v.write(page, p)
+		return
 	}
-	return strings.Join(names, ", ")
-}
-
-func showBeforeDoing(env *Env, v view, shown planView, p upgrade.Preview) error {
-	if s, is := v.(*stream); is {
-		s.put(streamEvent{Kind: "plan", Plan: &shown})
-		return nil
+	for _, n := range p.Plan.Notes {
+		page.Linef("Note: %s.", n)
 	}
-	if len(p.Plan.Steps) == 0 {
-		for _, n := range p.Plan.Notes {
-			env.Progressf("Note: %s.", n)
-		}
-		env.Progressf("%s: nothing to do, %s.", p.Plan.Verb, describePair(p.Plan.To))
-		if p.Plan.Verb == pai.VerbRefresh {
-			env.Progressf("Nothing was changed, and nothing restarted.")
-		}
-		return nil
+	page.Linef("%s: nothing to do, %s.", p.Plan.Verb, describePair(p.Plan.To))
+	if p.Plan.Verb == pai.VerbRefresh {
+		page.Linef("Nothing was changed, and nothing restarted.")
 	}
-	return shown.write(env.Err, p)
-}
-
-func writePlan(out io.Writer, p upgrade.Preview) error {
-	if _, err := fmt.Fprint(out, plan.Text(p.Plan, p.Impact)); err != nil || p.Revision == nil || len(p.Plan.Steps) == 0 {
-		return err
-	}
-	_, err := fmt.Fprintln(out, p.Revision)
-	return err
 }
 
 // interrupts turns the first Ctrl-C into a stop at the next safe point, and

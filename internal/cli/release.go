@@ -5,15 +5,14 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/release"
 	"pai.dev/pai/releases"
@@ -39,20 +38,18 @@ func newReleaseListCommand(env *Env) *cobra.Command {
 				return err
 			}
 			rows := release.Rows(manifests)
-			return env.Show(rows, func(w io.Writer) error { return showSupportPlan(w, rows) })
+			return env.Show(rows, func(p *ui.Page) { showSupportPlan(p, rows) })
 		},
 	}
 }
 
-// showSupportPlan prints the upgrade guide's table.
-func showSupportPlan(w io.Writer, rows []release.Row) error {
-	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(t, "RELEASE\tPAI SERVICES\tPAI UPGRADABLE SINCE\tKUBERNETES\tCOMPATIBILITY KUBERNETES\tKUBERNETES UPGRADABLE SINCE")
+// showSupportPlan writes the support plan as a table.
+func showSupportPlan(p *ui.Page, rows []release.Row) {
+	p.Row("RELEASE", "PAI SERVICES", "PAI UPGRADABLE SINCE", "KUBERNETES", "COMPATIBILITY KUBERNETES", "KUBERNETES UPGRADABLE SINCE")
 	for _, r := range rows {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\tsince %s\tsince %s\n", r.Release, r.Services.Version, r.Services.UpgradableSince,
-			r.Kubernetes.Version, r.Kubernetes.CompatibleSince, r.Kubernetes.UpgradableSince)
+		p.Row(r.Release, r.Services.Version, r.Services.UpgradableSince,
+			r.Kubernetes.Version, "since "+r.Kubernetes.CompatibleSince, "since "+r.Kubernetes.UpgradableSince)
 	}
-	return t.Flush()
 }
 
 // builtRelease is what `release build` says of each release.
@@ -76,12 +73,10 @@ func newReleaseBuildCommand(env *Env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return env.Show(built, func(w io.Writer) error {
-				t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+			return env.Show(built, func(p *ui.Page) {
 				for _, b := range built {
-					fmt.Fprintf(t, "%s\t%s\t%s\n", b.Release, b.Digest, b.Dir)
+					p.Row(b.Release, b.Digest, b.Dir)
 				}
-				return t.Flush()
 			})
 		},
 	}
@@ -179,35 +174,24 @@ func newReleaseShowCommand(env *Env) *cobra.Command {
 				return err
 			}
 			s := describe(dir, b)
-			return env.Show(s, func(w io.Writer) error { return showBundle(w, s) })
+			return env.Show(s, func(p *ui.Page) { showBundle(p, s) })
 		},
 	}
 	addPublicKeyFlag(cmd, &key)
 	return cmd
 }
 
-func showBundle(w io.Writer, s shownBundle) error {
-	fmt.Fprintf(w, "release    %s\ndigest     %s\nsigned by  %s\nfolder     %s\n\n", s.Release, s.Digest, s.SignedBy, s.Dir)
-	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(t, "KIND\tNAME\tVERSION\tSIZE\tDIGEST")
+func showBundle(p *ui.Page, s shownBundle) {
+	p.Row("release", s.Release)
+	p.Row("digest", s.Digest)
+	p.Row("signed by", s.SignedBy)
+	p.Row("directory", s.Dir)
+	p.Linef("")
+	p.Row("KIND", "NAME", "VERSION", "SIZE", "DIGEST")
 	for _, e := range s.Contents {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", e.Kind, e.Name, e.Version, sizeText(e.Size), e.Digest)
+		p.Row(e.Kind, e.Name, e.Version, ui.Size(e.Size), e.Digest)
 	}
-	fmt.Fprintf(t, "total\t\t\t%s\t\n", sizeText(s.Size))
-	return t.Flush()
-}
-
-// sizeText is a size with one decimal in the largest unit that keeps it above one.
-func sizeText(n int64) string {
-	units := []string{"B", "kB", "MB", "GB"}
-	x, u := float64(n), 0
-	for x >= 1000 && u < len(units)-1 {
-		x, u = x/1000, u+1
-	}
-	if u == 0 {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("%.1f %s", x, units[u])
+	p.Linef("total\t\t\t%s", ui.Size(s.Size))
 }
 
 func newReleaseVerifyCommand(env *Env) *cobra.Command {
@@ -225,10 +209,9 @@ func newReleaseVerifyCommand(env *Env) *cobra.Command {
 				return err
 			}
 			s := describe(dir, b)
-			return env.Show(s, func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "release %s, bundle %s, signed by %s: all %d entries verify (%s)\n",
-					s.Release, s.Digest, s.SignedBy, len(s.Contents), sizeText(s.Size))
-				return err
+			return env.Show(s, func(p *ui.Page) {
+				p.Linef("release %s, bundle %s, signed by %s: all %d entries verify (%s)",
+					s.Release, s.Digest, s.SignedBy, len(s.Contents), ui.Size(s.Size))
 			})
 		},
 	}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/rogpeppe/go-internal/txtar"
+
+	"pai.dev/pai/internal/cli/ui"
 )
 
 // The scripts run paictl in this process, with a state and a cache folder of
@@ -35,7 +37,7 @@ func TestReleaseScripts(t *testing.T) {
 
 // scriptPaictl is `paictl ARG...`, and `! paictl ARG...` for one that fails.
 func scriptPaictl(ts *testscript.TestScript, neg bool, args []string) {
-	env := &Env{In: os.Stdin, Out: ts.Stdout(), Err: ts.Stderr(), StateDir: ts.MkAbs("state"), CacheDir: ts.MkAbs("cache")}
+	env := &Env{Console: ui.Console{Out: ts.Stdout(), Err: ts.Stderr()}, In: os.Stdin, StateDir: ts.MkAbs("state"), CacheDir: ts.MkAbs("cache")}
 	code := Main(context.Background(), env, args)
 	if neg != (code != 0) {
 		ts.Fatalf("paictl %v ended with %d", args, code)

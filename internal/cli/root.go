@@ -50,14 +50,14 @@ func newRootCommand(env *Env) *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
-			return env.checkOutput()
+			return env.CheckFormat()
 		},
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return pai.Errorf(pai.CodeUsage, "see "+cmd.CommandPath()+" --help", "%w", err)
 	})
-	env.addOutputFlag(root)
+	root.PersistentFlags().StringVarP(&env.Format, "output", "o", "text", "output format: text or json")
 	root.PersistentFlags().BoolVar(&env.yes, "yes", false, "answer yes to yes-or-no questions")
 	root.AddCommand(
 		newMachineCommand(env),

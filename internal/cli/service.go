@@ -1,12 +1,9 @@
 package cli
 
 import (
-	"fmt"
-	"io"
-	"text/tabwriter"
-
 	"github.com/spf13/cobra"
 
+	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/upgrade"
@@ -39,13 +36,13 @@ func newServiceStatusCommand(env *Env) *cobra.Command {
 			return err
 		}
 		if !w.APIReachable {
-			return pai.Errorf(pai.CodeFailed, "see: paictl cluster status", "the services cannot be seen, the API does not answer: %s", orNone(w.APIError))
+			return pai.Errorf(pai.CodeFailed, "see: paictl cluster status", "the services cannot be seen, the API does not answer: %s", ui.OrDash(w.APIError))
 		}
 		rows, err := s.ServiceRows(w, names)
 		if err != nil {
 			return err
 		}
-		if err := env.Show(rows, func(out io.Writer) error { return writeServices(out, rows) }); err != nil {
+		if err := env.Show(rows, func(p *ui.Page) { writeServices(p, rows) }); err != nil {
 			return err
 		}
 		return notReady(rows)
@@ -53,17 +50,15 @@ func newServiceStatusCommand(env *Env) *cobra.Command {
 	return cmd
 }
 
-func writeServices(out io.Writer, rows []upgrade.ServiceRow) error {
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "SERVICE\tRELEASE\tJOB IMPACT\tSTATE")
+func writeServices(p *ui.Page, rows []upgrade.ServiceRow) {
+	p.Row("SERVICE", "RELEASE", "JOB IMPACT", "STATE")
 	for _, r := range rows {
 		state := "stopped"
 		if r.Installed {
 			state = serviceState(plan.Installed{Ready: r.Ready, Message: r.Message})
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", r.Name, orNone(string(r.Release)), r.JobImpact, state)
+		p.Row(r.Name, r.Release, r.JobImpact, state)
 	}
-	return t.Flush()
 }
 
 func notReady(rows []upgrade.ServiceRow) error {

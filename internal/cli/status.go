@@ -3,13 +3,13 @@ package cli
 import (
 	"context"
 	"fmt"
-	"io"
-	"sort"
+	"maps"
+	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/upgrade"
@@ -26,7 +26,7 @@ func newClusterStatusCommand(env *Env) *cobra.Command {
 		}
 		c, err := s.ConfigurationState(ctx)
 		if err != nil {
-			env.Progressf("what is applied of the configuration is not known: %v", err)
+			env.Progressf("applied configuration: unknown: %v", err)
 			return clusterStatus{World: w}, nil
 		}
 		return clusterStatus{w, &c}, nil
@@ -36,58 +36,53 @@ func newClusterStatusCommand(env *Env) *cobra.Command {
 // clusterStatus is what `cluster status -o json` prints.
 type clusterStatus struct {
 	plan.World
-	// Configuration is null where it is not known.
+	// Configuration is null if it is unknown.
 	Configuration *upgrade.ConfigurationState `json:"configuration"`
 }
 
-func writeStatus(out io.Writer, s clusterStatus) error {
+func writeStatus(p *ui.Page, s clusterStatus) {
 	w := s.World
-	fmt.Fprintf(out, "cluster %s: %s\n", orNone(w.ClusterID), describeRunning(w.Current, w.APIError))
+	p.Linef("cluster %s: %s", ui.OrDash(w.ClusterID), describeRunning(w.Current, w.APIError))
 	if s.Configuration != nil {
-		writeConfigurationState(out, *s.Configuration)
+		writeConfigurationState(p, *s.Configuration)
 	}
 	if w.APIError != "" {
-		fmt.Fprintf(out, "the API does not answer, so services and jobs are unknown: %s\n", w.APIError)
+		p.Linef("services and jobs: unknown; the API server is not responding: %s", w.APIError)
 	}
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "\nMACHINE\tADDRESS\tROLE\tKUBELET\tSTATE")
+	p.Linef("")
+	p.Row("MACHINE", "ADDRESS", "ROLE", "KUBELET", "STATE")
 	for _, m := range w.Machines {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", m.Name, m.Address, machineRole(m), orNone(string(m.Roles[plan.RoleKubelet].Running)), machineState(m, w.APIError))
+		p.Row(m.Name, m.Address, machineRole(m), m.Roles[plan.RoleKubelet].Running, machineState(m, w.APIError))
 	}
-	if w.APIReachable {
-		fmt.Fprintln(t, "\nSERVICE\tRELEASE\tSTATE")
-		for _, name := range sortedServices(w.Services) {
-			s := w.Services[name]
-			fmt.Fprintf(t, "%s\t%s\t%s\n", name, s.Release, serviceState(s))
-		}
-	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	if w.APIReachable {
-		fmt.Fprintf(out, "\n%d jobs run\n", len(w.Running()))
-	}
-	return nil
-}
-
-func writeConfigurationState(out io.Writer, c upgrade.ConfigurationState) {
-	if c.Newest == nil {
-		fmt.Fprintln(out, "configuration: no revision yet")
+	if !w.APIReachable {
 		return
 	}
-	fmt.Fprintf(out, "configuration: %s\n", c.Newest)
+	p.Linef("")
+	p.Row("SERVICE", "RELEASE", "STATE")
+	for _, name := range slices.Sorted(maps.Keys(w.Services)) {
+		p.Row(name, w.Services[name].Release, serviceState(w.Services[name]))
+	}
+	p.Linef("\n%d jobs are running", len(w.Running()))
+}
+
+func writeConfigurationState(p *ui.Page, c upgrade.ConfigurationState) {
+	if c.Newest == nil {
+		p.Linef("configuration: no revision yet")
+		return
+	}
+	p.Linef("configuration: %s", c.Newest)
 	for _, part := range c.Pending {
-		at := "not known"
+		applied := "unknown"
 		if n := c.Applied[part]; n > 0 {
-			at = fmt.Sprintf("revision %d", n)
+			applied = fmt.Sprintf("revision %d", n)
 		}
-		fmt.Fprintf(out, "  not applied to %s yet, which has %s; see: paictl config diff\n", part, at)
+		p.Linef("  not yet applied to %s, where the applied configuration is: %s; to compare, run: paictl config diff", part, applied)
 	}
 	switch c.Folder {
 	case upgrade.FolderChanged:
-		fmt.Fprintln(out, "  the folder has changes that are not pushed; see: paictl config diff")
+		p.Linef("  the local directory has changes that were not pushed; to see them, run: paictl config diff")
 	case upgrade.FolderBehind:
-		fmt.Fprintln(out, "  the folder is not of this revision; take it with: paictl config pull")
+		p.Linef("  the local directory is outdated; to update it, run: paictl config pull")
 	}
 }
 
@@ -101,11 +96,11 @@ func describePair(p pai.Pair) string {
 	return p.String()
 }
 
-// describeRunning is describePair for what was observed: services that nobody
-// could see are not none.
+// describeRunning is describePair for an observed pair: services that were not
+// observed are unknown.
 func describeRunning(p pai.Pair, apiError string) string {
 	if p.Kubernetes != "" && p.Services == "" && apiError != "" {
-		return fmt.Sprintf("Kubernetes %s; which services is not known", p.Kubernetes)
+		return fmt.Sprintf("Kubernetes %s; services: unknown", p.Kubernetes)
 	}
 	return describePair(p)
 }
@@ -120,9 +115,9 @@ func machineRole(m plan.Machine) string {
 func machineState(m plan.Machine, apiError string) string {
 	switch {
 	case m.Unreachable != "":
-		return "unreachable: " + firstLine(m.Unreachable)
+		return "unreachable: " + ui.FirstLine(m.Unreachable)
 	case m.Node == nil && apiError != "":
-		return "not known"
+		return "unknown"
 	case m.Node == nil:
 		return "no node"
 	case !m.Node.Ready:
@@ -141,25 +136,4 @@ func serviceState(s plan.Installed) string {
 		return "ready"
 	}
 	return strings.TrimSuffix("not ready: "+s.Message, ": ")
-}
-
-func sortedServices(services map[string]plan.Installed) []string {
-	names := make([]string, 0, len(services))
-	for name := range services {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	return names
-}
-
-func orNone(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
-}
-
-func firstLine(s string) string {
-	line, _, _ := strings.Cut(s, "\n")
-	return line
 }

@@ -1,38 +1,41 @@
 package cli
 
 import (
-	"bytes"
 	"strings"
 	"testing"
 
+	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/upgrade"
 )
 
-// What nobody could see is not said to be absent.
-func TestStatusWhileTheAPIIsAway(t *testing.T) {
+// What was not observed is unknown, and never reported as absent.
+func TestStatusWithoutAPIReportsUnknown(t *testing.T) {
 	t.Parallel()
 	w := plan.World{ClusterID: "lab", APIError: "connection refused", Current: pai.Pair{Kubernetes: "v0.9-pai"},
 		Machines: []plan.Machine{{Name: "gpu-01"}, {Name: "gpu-02", Unreachable: "no route to host"}}}
-	var cluster, upgrades bytes.Buffer
-	if err := writeStatus(&cluster, clusterStatus{World: w}); err != nil {
-		t.Fatal(err)
+	text := func(write func(*ui.Page)) string {
+		t.Helper()
+		var b strings.Builder
+		if err := ui.Text(&b, write); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
 	}
-	if err := writeUpgradeStatus(&upgrades, upgrade.Status{Current: w.Current, APIError: w.APIError}); err != nil {
-		t.Fatal(err)
-	}
-	for command, said := range map[string]string{"cluster status": cluster.String(), "upgrade status": upgrades.String()} {
-		if strings.Contains(said, "no services") || strings.Contains(said, "no node") || !strings.Contains(said, "Kubernetes v0.9-pai; which services is not known") {
-			t.Errorf("%s says:\n%s", command, said)
+	cluster := text(func(p *ui.Page) { writeStatus(p, clusterStatus{World: w}) })
+	upgrades := text(func(p *ui.Page) { writeUpgradeStatus(p, upgrade.Status{Current: w.Current, APIError: w.APIError}) })
+	for command, got := range map[string]string{"cluster status": cluster, "upgrade status": upgrades} {
+		if strings.Contains(got, "no services") || strings.Contains(got, "no node") || !strings.Contains(got, "Kubernetes v0.9-pai; services: unknown") {
+			t.Errorf("%s prints:\n%s", command, got)
 		}
 	}
-	if said := cluster.String(); !strings.Contains(said, "not known\n") || !strings.Contains(said, "unreachable: no route to host") {
-		t.Errorf("cluster status says:\n%s", said)
+	if !strings.Contains(cluster, "unknown\n") || !strings.Contains(cluster, "unreachable: no route to host") {
+		t.Errorf("cluster status prints:\n%s", cluster)
 	}
 	w.APIReachable, w.APIError = true, ""
-	cluster.Reset()
-	if err := writeStatus(&cluster, clusterStatus{World: w}); err != nil || !strings.Contains(cluster.String(), "no services") || !strings.Contains(cluster.String(), "no node") {
-		t.Errorf("with the API there, error %v:\n%s", err, cluster.String())
+	cluster = text(func(p *ui.Page) { writeStatus(p, clusterStatus{World: w}) })
+	if !strings.Contains(cluster, "no services") || !strings.Contains(cluster, "no node") {
+		t.Errorf("with a reachable API, cluster status prints:\n%s", cluster)
 	}
 }

@@ -4,13 +4,13 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/upgrade"
 )
@@ -44,7 +44,7 @@ func (t *target) open(ctx context.Context) (*upgrade.Session, error) {
 
 // showsCluster makes a command one that reads something of the cluster, and
 // prints it as text or data.
-func showsCluster[T any](env *Env, cmd *cobra.Command, read func(context.Context, *upgrade.Session) (T, error), write func(io.Writer, T) error) *cobra.Command {
+func showsCluster[T any](env *Env, cmd *cobra.Command, read func(context.Context, *upgrade.Session) (T, error), write func(*ui.Page, T)) *cobra.Command {
 	t := addTarget(env, cmd)
 	cmd.Args = cobra.NoArgs
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -57,7 +57,7 @@ func showsCluster[T any](env *Env, cmd *cobra.Command, read func(context.Context
 		if err != nil {
 			return err
 		}
-		return env.Show(found, func(out io.Writer) error { return write(out, found) })
+		return env.Show(found, func(p *ui.Page) { write(p, found) })
 	}
 	return cmd
 }

@@ -3,12 +3,11 @@ package cli
 import (
 	"context"
 	"fmt"
-	"io"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"pai.dev/pai/internal/check"
+	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/upgrade"
@@ -179,13 +178,11 @@ func newUpgradeHistoryCommand(env *Env) *cobra.Command {
 	}, writeHistory)
 }
 
-func writeHistory(out io.Writer, ops []pai.Operation) error {
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "OPERATION\tVERB\tSTARTED\tFROM\tTO\tOUTCOME\tJOBS\tINTERRUPTED\tAPI AWAY")
+func writeHistory(p *ui.Page, ops []pai.Operation) {
+	p.Row("OPERATION", "VERB", "STARTED", "FROM", "TO", "OUTCOME", "JOBS", "INTERRUPTED", "API OUTAGE")
+	pair := func(p pai.Pair) string { return ui.OrDash(p.Kubernetes) + ", " + ui.OrDash(p.Services) }
 	for _, op := range ops {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s, %s\t%s, %s\t%s\t%d\t%d\t%.1f s\n", op.ID, op.Verb, op.Started.Local().Format("2006-01-02 15:04"),
-			orNone(string(op.From.Kubernetes)), orNone(string(op.From.Services)), orNone(string(op.To.Kubernetes)), orNone(string(op.To.Services)),
-			op.Outcome, op.Jobs.Before, len(op.Jobs.Interrupted), op.API.OutageSeconds)
+		p.Row(op.ID, op.Verb, ui.Time(op.Started), pair(op.From), pair(op.To), op.Outcome, op.Jobs.Before, len(op.Jobs.Interrupted),
+			fmt.Sprintf("%.1f s", op.API.OutageSeconds))
 	}
-	return t.Flush()
 }

@@ -2,13 +2,12 @@ package cli
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"pai.dev/pai/internal/check"
+	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/upgrade"
 )
@@ -55,9 +54,8 @@ wait; with --wait it stays until none does.`,
 			if err != nil {
 				return err
 			}
-			return env.Show(st, func(out io.Writer) error {
-				_, err := fmt.Fprintf(out, "nothing to resume: %s.\n", describeRunning(st.Current, st.APIError))
-				return err
+			return env.Show(st, func(p *ui.Page) {
+				p.Linef("nothing to resume: %s.", describeRunning(st.Current, st.APIError))
 			})
 		}
 		target, err := upgrade.Resumable(*op)
@@ -112,57 +110,55 @@ func newUpgradeStatusCommand(env *Env) *cobra.Command {
 	}, writeUpgradeStatus)
 }
 
-func writeUpgradeStatus(out io.Writer, st upgrade.Status) error {
-	p := &printer{out: out}
-	p.linef("the cluster runs %s", describeRunning(st.Current, st.APIError))
+func writeUpgradeStatus(p *ui.Page, st upgrade.Status) {
+	p.Linef("the cluster runs %s", describeRunning(st.Current, st.APIError))
 	if op := st.Operation; op == nil {
-		p.linef("no upgrade is under way, and none was left unfinished")
+		p.Linef("no upgrade is in progress or unfinished")
 	} else {
-		p.linef("upgrade to %s: %s (operation %s, by %s, begun %s)", describePair(op.To), describeState(st), op.ID, op.By, op.Started.Local().Format("2006-01-02 15:04:05"))
-		p.linef("  steps         %d done, %d left", len(st.Done), len(st.Left))
+		p.Linef("upgrade to %s: %s (operation %s, by %s, started %s)", describePair(op.To), describeState(st), op.ID, op.By, ui.Time(op.Started))
+		p.Linef("  steps\t%d done, %d left", len(st.Done), len(st.Left))
 		if st.State != upgrade.StateDone {
 			for _, id := range st.Left {
-				p.linef("                  %s", id)
+				p.Linef("  \t  %s", id)
 			}
 		}
 		if op.Error != "" && st.State == upgrade.StateUnfinished {
-			p.linef("  ended with    %s", op.Error)
+			p.Linef("  error\t%s", op.Error)
 		}
 	}
 	if a := st.Abandoned; a != nil {
-		p.linef("  given up      by %s, %s, in operation %s; the next upgrade takes along what was left", a.By, a.At.Local().Format("2006-01-02 15:04:05"), a.Operation)
+		p.Linef("  abandoned\tby %s, %s, in operation %s; the next upgrade includes the remaining steps", a.By, ui.Time(a.At), a.Operation)
 	}
 	for _, w := range st.Waiting {
-		p.linef("  waiting       %s since %s for %s", w.Machine, w.Since.Local().Format("2006-01-02 15:04:05"), waitsFor(w))
-		p.linef("                  %s", w.Reason)
+		p.Linef("  waiting\t%s since %s for %s", w.Machine, ui.Time(w.Since), waitsFor(w))
+		p.Linef("  \t  %s", w.Reason)
 	}
 	for _, c := range st.Cordoned {
 		by := c.By
 		if c.Operation != "" {
 			by += ", in operation " + c.Operation
 		}
-		p.linef("  cordoned      %s, by %s", c.Machine, by)
+		p.Linef("  cordoned\t%s, by %s", c.Machine, by)
 	}
 	if st.Lock != nil {
-		p.linef("  lock          held by %s%s", st.Lock.Holder, map[string]string{"dead": "; that process is dead"}[st.Lock.Health])
+		p.Linef("  lock\theld by %s%s", st.Lock.Holder, map[string]string{"dead": "; that process is no longer running"}[st.Lock.Health])
 	}
 	if st.APIError != "" {
-		p.linef("the API does not answer, so jobs and cordons are those of the journal: %s", st.APIError)
+		p.Linef("jobs and cordons are from the journal; the API server is not responding: %s", st.APIError)
 	}
 	if st.Next != "" {
-		p.linef("go on with: %s", st.Next)
+		p.Linef("to continue, run: %s", st.Next)
 	}
-	return p.err
 }
 
 func describeState(st upgrade.Status) string {
 	switch {
 	case st.State == upgrade.StateUnfinished && st.Operation.Outcome == pai.OutcomeRunning:
-		return "unfinished, because who carried it out is gone"
+		return "unfinished, its process is no longer running"
 	case st.State == upgrade.StateUnfinished:
 		return "unfinished, " + string(st.Operation.Outcome)
 	case st.State == upgrade.StateUnderWay:
-		return "under way"
+		return "in progress"
 	default:
 		return st.State
 	}
@@ -170,7 +166,7 @@ func describeState(st upgrade.Status) string {
 
 func waitsFor(w upgrade.WaitingState) string {
 	if w.Ready {
-		return "nothing any more"
+		return "no job; it can be upgraded"
 	}
-	return jobNames(w.Jobs)
+	return ui.JobNames(w.Jobs)
 }

@@ -1,4 +1,4 @@
-package cli
+package ui
 
 import (
 	"encoding/json"
@@ -12,19 +12,19 @@ import (
 	"pai.dev/pai/internal/upgrade"
 )
 
-// streamEvent is one line of what an operation prints with -o json. Kind says
-// which of the other fields are there:
+// streamEvent is one line of the output of an operation with -o json. Kind
+// determines the other fields:
 //
-//	plan           plan, with --diff its changes: what is going to be done
-//	step-started   step, n (how many have been begun), of
+//	plan           plan, with --diff its changes: what will be done
+//	step-started   step, n (how many have started), of
 //	step-ended     step, n (how many have ended), of, outcome, seconds, message
-//	stopping       message: why nothing more is begun
-//	watching       watching: what the witness sees, whenever that changes
+//	stopping       message: why no further step starts
+//	watching       watching: what the witness observes, whenever that changes
 //	operation      operation: the record, always last
 type streamEvent struct {
 	Kind           string            `json:"kind"`
 	Time           time.Time         `json:"time"`
-	Plan           *planView         `json:"plan,omitempty"`
+	Plan           any               `json:"plan,omitempty"`
 	Step           *plan.Step        `json:"step,omitempty"`
 	N              int               `json:"n,omitempty"`
 	Of             int               `json:"of,omitempty"`
@@ -36,16 +36,14 @@ type streamEvent struct {
 	Operation      *pai.Operation    `json:"operation,omitempty"`
 }
 
-// stream shows an operation to programs: an object a line, on standard output.
+// stream shows an operation to programs: one object per line on standard output.
 type stream struct {
-	env *Env
+	console *Console
 
 	mu   sync.Mutex
 	last *upgrade.Watching
-	err  error // the first of writing
+	err  error // of the first write that failed
 }
-
-func newStream(env *Env) *stream { return &stream{env: env} }
 
 func (s *stream) put(e streamEvent) {
 	if e.Time.IsZero() {
@@ -53,14 +51,19 @@ func (s *stream) put(e streamEvent) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	enc := json.NewEncoder(s.env.Out)
+	enc := json.NewEncoder(s.console.Out)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(e); s.err == nil {
 		s.err = err
 	}
 }
 
-func (s *stream) event(e run.Event) {
+func (s *stream) Plan(data any, _ func(*Page)) error {
+	s.put(streamEvent{Kind: "plan", Plan: data})
+	return nil
+}
+
+func (s *stream) Event(e run.Event) {
 	out := streamEvent{Kind: string(e.Kind), Time: e.Time, N: e.N, Of: e.Of, Outcome: e.Outcome,
 		Seconds: e.Took.Seconds(), ElapsedSeconds: e.Elapsed.Seconds(), Message: e.Message}
 	if e.Step.ID != "" {
@@ -69,7 +72,7 @@ func (s *stream) event(e run.Event) {
 	s.put(out)
 }
 
-func (s *stream) watching(w upgrade.Watching) {
+func (s *stream) Watching(w upgrade.Watching) {
 	s.mu.Lock()
 	same := s.last != nil && reflect.DeepEqual(*s.last, w)
 	s.last = &w
@@ -79,11 +82,11 @@ func (s *stream) watching(w upgrade.Watching) {
 	}
 }
 
-func (s *stream) record(op pai.Operation) error {
+func (s *stream) Record(op pai.Operation) error {
 	s.put(streamEvent{Kind: "operation", Operation: &op})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
 }
 
-func (s *stream) close() {}
+func (s *stream) Close() {}

@@ -1,4 +1,4 @@
-package cli
+package ui
 
 import (
 	"bytes"
@@ -8,34 +8,35 @@ import (
 	"sync"
 )
 
-// screen is standard error on a terminal: text goes by as ever, and below it
-// stay a few lines that are redrawn in place. Everything that writes to
-// standard error goes through it, so that nothing is torn.
+// screen is standard error on a terminal: text scrolls by, and below it stay a
+// few lines, the frame, that are redrawn in place. All writes to standard error
+// go through it, so that the frame stays intact.
 type screen struct {
 	out  io.Writer
 	size func() (width, height int, ok bool)
 
 	mu    sync.Mutex
 	frame []string
-	drawn int    // how many lines of the frame are on the terminal
-	line  []byte // text that has not ended yet, while there is a frame
+	drawn int    // number of lines of the frame that are on the terminal
+	line  []byte // text without its line break so far, while there is a frame
 }
 
-// screenOf makes standard error a screen, once; nil where it is no terminal.
-func screenOf(env *Env) *screen {
-	if s, is := env.Err.(*screen); is {
+// screenOf makes standard error a screen, once. It returns nil if standard
+// error is not a terminal.
+func screenOf(c *Console) *screen {
+	if s, is := c.Err.(*screen); is {
 		return s
 	}
-	out := env.Err
-	if _, _, ok := terminalSize(out); !ok || env.JSON() {
+	out := c.Err
+	if _, _, ok := terminalSize(out); !ok || c.JSON() {
 		return nil
 	}
 	s := &screen{out: out, size: func() (int, int, bool) { return terminalSize(out) }}
-	env.Err = s
+	c.Err = s
 	return s
 }
 
-// Write lets text go by above the frame.
+// Write puts text above the frame.
 func (s *screen) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -52,7 +53,7 @@ func (s *screen) Write(p []byte) (int, error) {
 	return len(p), s.put(text)
 }
 
-// show replaces the frame; none takes it away.
+// show replaces the frame; nil removes it.
 func (s *screen) show(frame []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,10 +62,10 @@ func (s *screen) show(frame []string) {
 	if frame == nil {
 		text, s.line = string(s.line), nil
 	}
-	_ = s.put(text) // a terminal that is gone is nobody's loss
+	_ = s.put(text) // if the terminal was closed, there is no place to report it
 }
 
-// put writes text where the frame was, and the frame below it, in one write.
+// put writes text in place of the frame, and the frame below it, in one write.
 func (s *screen) put(text string) error {
 	var b strings.Builder
 	if s.drawn > 0 {
@@ -86,16 +87,13 @@ func (s *screen) put(text string) error {
 	return err
 }
 
-// fitting is the frame, or as much of its end as fits: what has scrolled off
-// could not be redrawn.
+// fitting is the end of the frame that fits on the terminal: lines that
+// scrolled off cannot be redrawn.
 func (s *screen) fitting(height int) []string {
-	if most := max(1, height-1); len(s.frame) > most {
-		return s.frame[len(s.frame)-most:]
-	}
-	return s.frame
+	return s.frame[max(0, len(s.frame)-max(1, height-1)):]
 }
 
-// clip keeps a line within a width, so that it takes one line of the terminal.
+// clip cuts a line so that it takes one line of the terminal.
 func clip(line string, width int) string {
 	if r := []rune(line); len(r) > width {
 		return string(r[:max(0, width-1)]) + "…"

@@ -1,4 +1,4 @@
-package cli
+package ui
 
 import (
 	"bytes"
@@ -21,8 +21,8 @@ import (
 	"pai.dev/pai/internal/upgrade"
 )
 
-// terminal shows what somebody who sits before it sees: it obeys the few
-// sequences that the live view uses, and fails on any other.
+// terminal interprets the few sequences that the live view uses, and fails on
+// any other.
 type terminal struct {
 	t     *testing.T
 	mu    sync.Mutex
@@ -78,9 +78,9 @@ func (v *terminal) shows() string {
 	return strings.TrimRight(strings.Join(v.lines, "\n"), "\n")
 }
 
-// onTerminal is an environment whose standard error is a real
-// pseudo-terminal, and what is seen on it.
-func onTerminal(t *testing.T, width, height uint16) (*Env, *bytes.Buffer, *terminal) {
+// onTerminal is a console whose standard error is a real pseudo-terminal, and
+// what that shows.
+func onTerminal(t *testing.T, width, height uint16) (*Console, *terminal) {
 	t.Helper()
 	t.Setenv("TERM", "xterm")
 	ours, theirs, err := pty.Open()
@@ -94,8 +94,7 @@ func onTerminal(t *testing.T, width, height uint16) (*Env, *bytes.Buffer, *termi
 	done := make(chan struct{})
 	go func() { defer close(done); _, _ = io.Copy(v, ours) }()
 	t.Cleanup(func() { theirs.Close(); ours.Close(); <-done })
-	out := &bytes.Buffer{}
-	return &Env{Out: out, Err: theirs}, out, v
+	return &Console{Out: io.Discard, Err: theirs}, v
 }
 
 func eventually(t *testing.T, what string, v *terminal, ok func(string) bool) {
@@ -112,24 +111,24 @@ func eventually(t *testing.T, what string, v *terminal, ok func(string) bool) {
 func step(id string) plan.Step { return plan.Step{ID: plan.StepID(id), Risk: pai.RiskNone} }
 
 func TestLiveView(t *testing.T) {
-	env, _, v := onTerminal(t, 70, 12)
-	shown := newView(env)
-	env.Progressf("the plan")
+	console, v := onTerminal(t, 70, 12)
+	shown := NewView(console)
+	console.Progressf("the plan")
 	now := time.Now()
-	shown.event(run.Event{Kind: run.StepStarted, Time: now, Step: step("a"), N: 1, Of: 4})
-	shown.event(run.Event{Kind: run.StepStarted, Time: now, Step: step("b/" + strings.Repeat("long", 30)), N: 2, Of: 4})
-	shown.watching(upgrade.Watching{Jobs: 2, Running: 1, Finished: 1, OutageSeconds: 0.5, Interrupted: []pai.Interruption{}})
+	shown.Event(run.Event{Kind: run.StepStarted, Time: now, Step: step("a"), N: 1, Of: 4})
+	shown.Event(run.Event{Kind: run.StepStarted, Time: now, Step: step("b/" + strings.Repeat("long", 30)), N: 2, Of: 4})
+	shown.Watching(upgrade.Watching{Jobs: 2, Running: 1, Finished: 1, OutageSeconds: 0.5, Interrupted: []pai.Interruption{}})
 	eventually(t, "how far it is, what runs, the jobs and the API are not all there", v, func(s string) bool {
 		return strings.HasPrefix(s, "the plan\n[....................] step 0 of 4, 0:0") && strings.Contains(s, "  0:00  a\n") &&
-			strings.Contains(s, "2 jobs watched: 1 run, 1 finished, none interrupted\n") && strings.HasSuffix(s, "the API answers (away 0.5 s so far)")
+			strings.Contains(s, "2 jobs watched: 1 running, 1 finished, none interrupted\n") && strings.HasSuffix(s, "API server available (outage so far: 0.5 s)")
 	})
-	env.Progressf("copying %s", "things")
-	shown.event(run.Event{Kind: run.StepEnded, Time: now, Step: step("a"), N: 1, Of: 4, Outcome: pai.OutcomeSucceeded, Took: time.Second})
-	shown.watching(upgrade.Watching{Jobs: 2, Running: 1, Finished: 0, APIAway: now.Add(-3 * time.Second), APIReason: "connection refused",
+	console.Progressf("copying %s", "things")
+	shown.Event(run.Event{Kind: run.StepEnded, Time: now, Step: step("a"), N: 1, Of: 4, Outcome: pai.OutcomeSucceeded, Took: time.Second})
+	shown.Watching(upgrade.Watching{Jobs: 2, Running: 1, Finished: 0, APIAway: now.Add(-3 * time.Second), APIReason: "connection refused",
 		Interrupted: []pai.Interruption{{Job: "ann~llama", Container: "worker", Pod: "p", Machine: "gpu-01", Step: "a", Cause: "unknown"}}})
 	eventually(t, "text does not go by above the frame", v, func(s string) bool {
 		return strings.HasPrefix(s, "the plan\ncopying things\n[ 1/ 4]   0:00  a  1.0 s\nINTERRUPTED   job ann~llama, container worker of pod p on gpu-01") &&
-			strings.Contains(s, "\n[#####...............] step 1 of 4") && strings.Contains(s, "THE API IS AWAY for 3") && strings.Contains(s, "1 CONTAINERS INTERRUPTED") &&
+			strings.Contains(s, "\n[#####...............] step 1 of 4") && strings.Contains(s, "API SERVER UNAVAILABLE for 3") && strings.Contains(s, "1 CONTAINERS INTERRUPTED") &&
 			!strings.Contains(s, "  a\n") && strings.Count(s, "jobs watched") == 1
 	})
 	for line := range strings.SplitSeq(v.shows(), "\n") {
@@ -137,14 +136,14 @@ func TestLiveView(t *testing.T) {
 			t.Errorf("a line of the frame would wrap: %q", line)
 		}
 	}
-	shown.event(run.Event{Kind: run.Stopping, Time: now, Of: 4, Message: "asked to stop"})
-	shown.close()
-	env.Progressf("the end")
+	shown.Event(run.Event{Kind: run.Stopping, Time: now, Of: 4, Message: "asked to stop"})
+	shown.Close()
+	console.Progressf("the end")
 	eventually(t, "the frame does not go", v, func(s string) bool {
 		return strings.HasSuffix(s, "stopping: asked to stop\nthe end") && !strings.Contains(s, "jobs watched")
 	})
-	again := newView(env)
-	defer again.close()
+	again := NewView(console)
+	defer again.Close()
 	if _, is := again.(*live); !is {
 		t.Error("a second operation has no live view")
 	}
@@ -153,11 +152,11 @@ func TestLiveView(t *testing.T) {
 // A terminal that is too low shows what is nearest to the cursor, and is
 // redrawn in place all the same.
 func TestLiveViewOnALowTerminal(t *testing.T) {
-	env, _, v := onTerminal(t, 40, 4)
-	shown := newView(env)
-	defer shown.close()
+	console, v := onTerminal(t, 40, 4)
+	shown := NewView(console)
+	defer shown.Close()
 	for i := range 8 {
-		shown.event(run.Event{Kind: run.StepStarted, Time: time.Now(), Step: step(fmt.Sprint("s", i)), N: i + 1, Of: 8})
+		shown.Event(run.Event{Kind: run.StepStarted, Time: time.Now(), Step: step(fmt.Sprint("s", i)), N: i + 1, Of: 8})
 	}
 	time.Sleep(3 * redrawEvery)
 	eventually(t, "more than fits", v, func(s string) bool { return strings.Count(s, "\n") == 2 && strings.HasSuffix(s, "s7") })
@@ -165,20 +164,20 @@ func TestLiveViewOnALowTerminal(t *testing.T) {
 
 func TestWithoutATerminalThereAreLines(t *testing.T) {
 	var errs bytes.Buffer
-	env := &Env{Out: io.Discard, Err: &errs}
-	shown := newView(env)
-	defer shown.close()
-	shown.event(run.Event{Kind: run.StepStarted, Step: step("a"), N: 1, Of: 2})
+	console := &Console{Out: io.Discard, Err: &errs}
+	shown := NewView(console)
+	defer shown.Close()
+	shown.Event(run.Event{Kind: run.StepStarted, Step: step("a"), N: 1, Of: 2})
 	for range 2 {
-		shown.watching(upgrade.Watching{APIAway: time.Now().Add(-time.Minute), Interrupted: []pai.Interruption{{Job: "ann~llama"}}})
+		shown.Watching(upgrade.Watching{APIAway: time.Now().Add(-time.Minute), Interrupted: []pai.Interruption{{Job: "ann~llama"}}})
 	}
-	shown.event(run.Event{Kind: run.StepEnded, Step: step("a"), N: 1, Of: 2, Outcome: pai.OutcomeFailed, Message: "why"})
+	shown.Event(run.Event{Kind: run.StepEnded, Step: step("a"), N: 1, Of: 2, Outcome: pai.OutcomeFailed, Message: "why"})
 	text := errs.String()
 	if strings.Contains(text, "\x1b") || strings.Count(text, "INTERRUPTED") != 1 || !strings.Contains(text, "[ 1/ 2]   0:00  a  failed: why\n") {
 		t.Errorf("%q", text)
 	}
 	t.Setenv("TERM", "dumb")
-	if screenOf(&Env{Err: os.Stderr}) != nil {
+	if screenOf(&Console{Err: os.Stderr}) != nil {
 		t.Error("a dumb terminal is moved about on")
 	}
 }
@@ -187,19 +186,18 @@ func TestWithoutATerminalThereAreLines(t *testing.T) {
 // the record.
 func TestStream(t *testing.T) {
 	var out, errs bytes.Buffer
-	env := &Env{Out: &out, Err: &errs, output: "json"}
-	shown := newView(env)
-	s := shown.(*stream)
-	if err := showBeforeDoing(env, s, planView{Plan: plan.Plan{Verb: pai.VerbUpgrade, Hops: []plan.Hop{}, Steps: []plan.Step{step("a")}}}, upgrade.Preview{}); err != nil {
+	console := &Console{Out: &out, Err: &errs, Format: "json"}
+	shown := NewView(console)
+	if err := shown.Plan(plan.Plan{Verb: pai.VerbUpgrade, Hops: []plan.Hop{}, Steps: []plan.Step{step("a")}}, nil); err != nil {
 		t.Fatal(err)
 	}
-	shown.event(run.Event{Kind: run.StepStarted, Step: step("a"), N: 1, Of: 1})
+	shown.Event(run.Event{Kind: run.StepStarted, Step: step("a"), N: 1, Of: 1})
 	watched := upgrade.Watching{Jobs: 1, Running: 1, Interrupted: []pai.Interruption{}}
-	shown.watching(watched)
-	shown.watching(watched) // says nothing new
-	env.Progressf("a note for people")
-	shown.event(run.Event{Kind: run.StepEnded, Step: step("a"), N: 1, Of: 1, Outcome: pai.OutcomeSucceeded, Took: 1500 * time.Millisecond})
-	if err := shown.record(pai.Operation{ID: "op-1", Verb: pai.VerbUpgrade, Outcome: pai.OutcomeSucceeded}); err != nil {
+	shown.Watching(watched)
+	shown.Watching(watched) // says nothing new
+	console.Progressf("a note for people")
+	shown.Event(run.Event{Kind: run.StepEnded, Step: step("a"), N: 1, Of: 1, Outcome: pai.OutcomeSucceeded, Took: 1500 * time.Millisecond})
+	if err := shown.Record(pai.Operation{ID: "op-1", Verb: pai.VerbUpgrade, Outcome: pai.OutcomeSucceeded}); err != nil {
 		t.Fatal(err)
 	}
 	var kinds []string

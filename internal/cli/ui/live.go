@@ -1,8 +1,8 @@
-package cli
+package ui
 
 import (
 	"fmt"
-	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -12,14 +12,14 @@ import (
 	"pai.dev/pai/internal/upgrade"
 )
 
-// redrawEvery is how often the clocks of a live view go on.
+// redrawEvery is the interval at which the clocks of a live view advance.
 const redrawEvery = 200 * time.Millisecond
 
-// live shows an operation on a terminal: what has ended goes by as lines, and
-// below them stay how far it is, what runs, the jobs and the API.
+// live shows an operation on a terminal: ended steps scroll by as lines, and
+// below them stay the progress, the running steps, the jobs, and the API.
 type live struct {
-	env    *Env
-	screen *screen
+	console *Console
+	screen  *screen
 
 	mu    sync.Mutex
 	state liveState
@@ -30,12 +30,12 @@ type live struct {
 
 // liveState is what a live view shows; its frame is a function of it.
 type liveState struct {
-	began     time.Time // zero until the first step
-	n, of     int
-	running   []runningStep
-	stopping  string
-	watch     *upgrade.Watching
-	elsewhere int // interruptions that are in lines already
+	began    time.Time // zero until the first step
+	n, of    int
+	running  []runningStep
+	stopping string
+	watch    *upgrade.Watching
+	reported int // interruptions that already have lines
 }
 
 type runningStep struct {
@@ -43,8 +43,8 @@ type runningStep struct {
 	since time.Time
 }
 
-func newLive(env *Env, s *screen) *live {
-	l := &live{env: env, screen: s, ended: make(chan struct{})}
+func newLive(c *Console, s *screen) *live {
+	l := &live{console: c, screen: s, ended: make(chan struct{})}
 	l.done.Go(func() {
 		ticker := time.NewTicker(redrawEvery)
 		defer ticker.Stop()
@@ -60,6 +60,8 @@ func newLive(env *Env, s *screen) *live {
 	return l
 }
 
+func (l *live) Plan(_ any, text func(*Page)) error { return Text(l.console.Err, text) }
+
 func (l *live) redraw() {
 	l.mu.Lock()
 	frame := l.state.frame(time.Now())
@@ -71,38 +73,37 @@ func (l *live) redraw() {
 	}
 }
 
-func (l *live) event(e run.Event) {
+func (l *live) Event(e run.Event) {
 	l.mu.Lock()
 	l.state.take(e)
 	l.mu.Unlock()
 	switch e.Kind {
 	case run.StepEnded:
-		l.env.Progressf("%s", endedLine(e))
+		l.console.Progressf("%s", endedStep(e))
 	case run.Stopping:
-		l.env.Progressf("stopping: %s", e.Message)
+		l.console.Progressf("stopping: %s", e.Message)
 	}
 	l.redraw()
 }
 
-// watching keeps interruptions as lines, too: they must not scroll away
-// unseen.
-func (l *live) watching(w upgrade.Watching) {
+// Watching also writes interruptions as lines: the frame does not last.
+func (l *live) Watching(w upgrade.Watching) {
 	l.mu.Lock()
 	l.state.watch = &w
-	news := w.Interrupted[min(l.state.elsewhere, len(w.Interrupted)):]
-	l.state.elsewhere = len(w.Interrupted)
+	added := w.Interrupted[min(l.state.reported, len(w.Interrupted)):]
+	l.state.reported = len(w.Interrupted)
 	l.mu.Unlock()
-	for _, i := range news {
-		l.env.Progressf("%s", interruptedLine(i))
+	for _, i := range added {
+		l.console.Progressf("%s", interruption(i))
 	}
 }
 
-func (l *live) record(op pai.Operation) error {
-	l.close()
-	return l.env.Show(op, func(out io.Writer) error { return writeReport(out, op) })
+func (l *live) Record(op pai.Operation) error {
+	l.Close()
+	return showReport(l.console, op)
 }
 
-func (l *live) close() {
+func (l *live) Close() {
 	l.once.Do(func() {
 		close(l.ended)
 		l.done.Wait()
@@ -120,18 +121,13 @@ func (s *liveState) take(e run.Event) {
 		s.running = append(s.running, runningStep{id, e.Time})
 	case run.StepEnded:
 		s.n = e.N
-		for i, r := range s.running {
-			if r.id == id {
-				s.running = append(s.running[:i:i], s.running[i+1:]...)
-				break
-			}
-		}
+		s.running = slices.DeleteFunc(s.running, func(r runningStep) bool { return r.id == id })
 	case run.Stopping:
 		s.stopping = e.Message
 	}
 }
 
-// frame is nil until the first step begins.
+// frame is nil until the first step starts.
 func (s *liveState) frame(now time.Time) []string {
 	if s.began.IsZero() {
 		return nil
@@ -150,31 +146,27 @@ func (s *liveState) frame(now time.Time) []string {
 	return lines
 }
 
-// watchLines are what the witness sees, in words.
+// watchLines is what the witness observes.
 func watchLines(w upgrade.Watching, now time.Time) []string {
 	if w.Blind != "" {
-		return []string{"  nobody watches the jobs: " + firstLine(w.Blind)}
+		return []string{"  jobs are not observed: " + FirstLine(w.Blind)}
 	}
-	api := fmt.Sprintf("the API answers (away %.1f s so far)", w.OutageSeconds)
+	api := fmt.Sprintf("API server available (outage so far: %.1f s)", w.OutageSeconds)
 	if !w.APIAway.IsZero() {
-		api = fmt.Sprintf("THE API IS AWAY for %.1f s: %s", now.Sub(w.APIAway).Seconds(), firstLine(w.APIReason))
+		api = fmt.Sprintf("API SERVER UNAVAILABLE for %.1f s: %s", now.Sub(w.APIAway).Seconds(), FirstLine(w.APIReason))
 	}
-	jobs := "no jobs ran"
+	jobs := "no jobs were running"
 	if w.Jobs > 0 {
-		jobs = fmt.Sprintf("%d jobs watched: %d run, %d finished, none interrupted", w.Jobs, w.Running, w.Finished)
-	}
-	if n := len(w.Interrupted); n > 0 {
-		jobs = fmt.Sprintf("%d jobs watched: %d run, %d finished, %d CONTAINERS INTERRUPTED", w.Jobs, w.Running, w.Finished, n)
+		interrupted := "none interrupted"
+		if n := len(w.Interrupted); n > 0 {
+			interrupted = fmt.Sprintf("%d CONTAINERS INTERRUPTED", n)
+		}
+		jobs = fmt.Sprintf("%d jobs watched: %d running, %d finished, %s", w.Jobs, w.Running, w.Finished, interrupted)
 	}
 	return []string{"  " + jobs, "  " + api}
 }
 
-func interruptedLine(i pai.Interruption) string {
-	return fmt.Sprintf("INTERRUPTED   job %s, container %s of pod %s on %s, at %s, during %s: %s",
-		i.Job, i.Container, i.Pod, i.Machine, i.Time.Local().Format("15:04:05"), i.Step, i.Cause)
-}
-
-// bar is how far it is, twenty characters wide.
+// bar is a progress bar of twenty characters.
 func bar(n, of int) string {
 	const width = 20
 	filled := 0

@@ -1,0 +1,86 @@
+package ui
+
+import (
+	"fmt"
+	"time"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// report writes what an operation did and what the witness observed.
+func report(p *Page, op pai.Operation) {
+	p.Linef("%s %s in %s (operation %s)", op.Verb, op.Outcome, op.Ended.Sub(op.Started).Round(100*time.Millisecond), op.ID)
+	if op.From.Kubernetes != op.To.Kubernetes && op.From.Kubernetes != "" {
+		p.Linef("  Kubernetes\t%s → %s", op.From.Kubernetes, op.To.Kubernetes)
+	}
+	if op.From.Services != op.To.Services && op.From.Services != "" {
+		p.Linef("  services\t%s → %s", op.From.Services, op.To.Services)
+	}
+	if op.Revision > 0 {
+		p.Linef("  configuration\trevision %d", op.Revision)
+	}
+	p.Linef("  steps\t%s", countSteps(op.Steps))
+	if op.Verb == pai.VerbRefresh {
+		reportRefreshed(p, op.Refreshed)
+	}
+	for _, w := range op.Waiting {
+		p.Linef("  waiting\t%s, until its jobs end: %s", w.Machine, JobNames(w.Jobs))
+	}
+	p.Linef("  jobs\t%d running before = %d running after + %d finished + %d interrupted",
+		op.Jobs.Before, op.Jobs.After, op.Jobs.Finished, op.Jobs.Before-op.Jobs.After-op.Jobs.Finished)
+	p.Linef("  API outage\t%.1f s for new connections (longest gap %.1f s), %.1f s for kept connections (longest gap %.1f s)",
+		op.API.OutageSeconds, op.API.LongestGapSeconds, op.API.Kept.OutageSeconds, op.API.Kept.LongestGapSeconds)
+	if op.SubmissionSeconds > 0 {
+		p.Linef("  no submission\t%.1f s", op.SubmissionSeconds)
+	}
+	if op.UnobservedSeconds > 0 {
+		p.Linef("  unobserved\t%.1f s", op.UnobservedSeconds)
+	}
+	if len(op.Jobs.Interrupted) == 0 {
+		p.Linef("  interrupted\tnone")
+	}
+	for _, i := range op.Jobs.Interrupted {
+		p.Linef("  %s", interruption(i))
+	}
+}
+
+// reportRefreshed writes which objects changed and which workloads restarted.
+func reportRefreshed(p *Page, services []pai.ServiceChanges) {
+	var restarted []string
+	for _, s := range services {
+		for _, o := range s.Objects {
+			p.Linef("  %s\t%s", o.Action, o.Object)
+		}
+		restarted = append(restarted, s.Restarted...)
+	}
+	p.Linef("  restarted\t%s", List(restarted))
+}
+
+func countSteps(steps []pai.StepRecord) string {
+	count := map[pai.Outcome]int{}
+	for _, s := range steps {
+		count[s.Outcome]++
+	}
+	text := fmt.Sprintf("%d done", count[pai.OutcomeSucceeded])
+	for _, o := range []pai.Outcome{pai.OutcomeSkipped, pai.OutcomeFailed, pai.OutcomeRefused, pai.OutcomeBlocked, pai.OutcomeWaiting, pai.OutcomeStopped} {
+		if count[o] > 0 {
+			text += fmt.Sprintf(", %d %s", count[o], o)
+		}
+	}
+	return text
+}
+
+// JobNames joins the names of jobs.
+func JobNames(jobs []pai.JobRef) string {
+	names := make([]string, len(jobs))
+	for i, j := range jobs {
+		names[i] = j.String()
+	}
+	return List(names)
+}
+
+// interruption is one line about a job that was interrupted.
+func interruption(i pai.Interruption) string {
+	return fmt.Sprintf("INTERRUPTED   job %s, container %s of pod %s on %s, at %s, during %s: %s",
+		i.Job, i.Container, i.Pod, i.Machine, i.Time.Local().Format(time.TimeOnly), i.Step, i.Cause)
+}
