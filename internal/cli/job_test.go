@@ -116,7 +116,7 @@ func TestJobCommands(t *testing.T) {
 	}{
 		{[]string{"job", "submit", "-", "--vc", "research"}, goodJob, 0, "admin~sum submitted to virtual cluster research\n", ""},
 		{[]string{"job", "submit", "-"}, goodJob + "extras: {x: y}\n", 0, "admin~sum", "-:6:10: extras.x: has no effect here"},
-		{[]string{"job", "submit", file}, "", 1, "", "bad.yaml:1:7: name: may hold letters"},
+		{[]string{"job", "submit", file}, "", 1, "", "bad.yaml:1:7: name: can have letters"},
 		{[]string{"job", "submit", file + "x"}, "", 2, "", "there is no file"},
 		{[]string{"job", "list"}, "", 0, "admin~train   RUNNING   1 of 2", ""},
 		{[]string{"job", "show", "train"}, "", 0, "worker 0   RUNNING   gpu-01", ""},

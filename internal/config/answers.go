@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	"go.yaml.in/yaml/v3"
-
 	"pai.dev/pai/internal/pai"
 )
 
@@ -30,7 +28,7 @@ func answersKeys() key {
 		{name: "ssh-password", shape: text, secret: true},
 		{name: "ssh-keyfile-path", shape: text, format: paths()},
 		{name: "ssh-port", shape: number, format: ports()},
-		{name: "dns", shape: text, effect: idle},
+		{name: "dns", shape: text, effect: ignored},
 		{name: "service-cluster-ip-range", shape: text, format: ranges()},
 		{name: "cluster-id", shape: text, format: labels(maxClusterID)},
 		{name: "release", shape: text, format: releaseNames()},
@@ -44,18 +42,16 @@ func ReadAnswers(file string) (Answers, error) {
 	if err != nil {
 		return a, pai.Errorf(pai.CodeUsage, "name the answer file with --answers FILE", "%s: %w", file, err)
 	}
-	var root *yaml.Node
-	root, faults := parse(data)
+	root, problems := parse(data)
 	if root != nil {
-		faults = checkShape(root, answersKeys()).faults
-		decode(root, &a)
-	}
-	var problems Problems
-	for _, f := range faults {
-		problems = append(problems, Problem{file, f.line, f.column, f.message})
+		problems = checkShape(root, answersKeys()).Problems()
+		_ = root.Decode(&a) // the shape check has reported what does not fit
 	}
 	if len(problems) > 0 {
-		return a, &pai.Error{Code: pai.CodeInvalid, Message: "the answers have " + count(len(problems), "mistake"), Next: "mend them", Err: listed{problems.sorted()}}
+		return a, &pai.Error{
+			Code: pai.CodeInvalid, Message: "the answers have " + count(len(problems), "mistake"),
+			Next: "fix the mistakes and run the command again", Err: listed{problems.In(file)},
+		}
 	}
 	return a, nil
 }

@@ -3,36 +3,10 @@ package config
 import (
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
 
 	"go.yaml.in/yaml/v3"
 )
-
-// Files are the files of a configuration as they lie in its folder, by name:
-// those that mean something, and no others.
-func Files(dir string) (map[string][]byte, error) {
-	if !anyFile(dir) {
-		return nil, noConfiguration(dir)
-	}
-	content, missing := readFolder(dir)
-	if len(missing) > 0 {
-		return nil, unreadable(dir, missing)
-	}
-	kept := map[string][]byte{}
-	for name, data := range content {
-		if data != nil {
-			kept[name] = data
-		}
-	}
-	return kept, nil
-}
-
-// FromFiles is Load on files that lie nowhere, such as a stored revision; name
-// stands for their folder in messages.
-func FromFiles(name string, content map[string][]byte, known ...Release) (*Config, Report) {
-	return check(filepath.Clean(name), maps.Clone(content), known...)
-}
 
 // Difference is one value that two configurations do not share. An empty side
 // does not have it. Secrets are masked.

@@ -28,9 +28,9 @@ type lineChange struct {
 }
 
 func parseText(data []byte) (*document, error) {
-	root, faults := parse(data)
+	root, problems := parse(data)
 	if root == nil {
-		return nil, errors.New(faults[0].message)
+		return nil, errors.New(problems[0].Message)
 	}
 	t := &document{root: root, newline: "\n"}
 	if bytes.Contains(data, []byte("\r\n")) {

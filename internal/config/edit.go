@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"pai.dev/pai/internal/yamldoc"
 )
 
 // EditKind is what a migration did to a key.
@@ -88,7 +90,10 @@ func splitPath(path string) []string {
 func find(root *yaml.Node, path string) *yaml.Node {
 	n := root
 	for _, name := range splitPath(path) {
-		n = target(n)
+		if n == nil {
+			return nil
+		}
+		n = yamldoc.Resolve(n)
 		switch n.Kind {
 		case yaml.SequenceNode:
 			i, err := strconv.Atoi(name)
@@ -105,14 +110,6 @@ func find(root *yaml.Node, path string) *yaml.Node {
 		default:
 			return nil
 		}
-	}
-	return n
-}
-
-// target follows aliases.
-func target(n *yaml.Node) *yaml.Node {
-	for n.Kind == yaml.AliasNode {
-		n = n.Alias
 	}
 	return n
 }
@@ -140,7 +137,7 @@ func parentOf(path string) (parent, name string) {
 func (e treeEdit) apply(root *yaml.Node) {
 	switch e.kind {
 	case editInsert:
-		m := target(find(root, e.path))
+		m := yamldoc.Resolve(find(root, e.path))
 		becomeMapping(m)
 		at := len(m.Content)
 		if i := keyIndex(m, e.after); i >= 0 {
@@ -158,7 +155,7 @@ func (e treeEdit) apply(root *yaml.Node) {
 		return
 	}
 	parentPath, name := parentOf(e.path)
-	parent := target(find(root, parentPath))
+	parent := yamldoc.Resolve(find(root, parentPath))
 	i := keyIndex(parent, name)
 	if e.kind == editRename {
 		parent.Content[i].Value = e.to
@@ -190,7 +187,7 @@ func becomeMapping(n *yaml.Node) {
 func makeMapping(root *yaml.Node, path string) *yaml.Node {
 	m := root
 	for _, name := range splitPath(path) {
-		m = target(m)
+		m = yamldoc.Resolve(m)
 		becomeMapping(m)
 		i := keyIndex(m, name)
 		if i < 0 {
@@ -199,7 +196,7 @@ func makeMapping(root *yaml.Node, path string) *yaml.Node {
 		}
 		m = m.Content[i+1]
 	}
-	m = target(m)
+	m = yamldoc.Resolve(m)
 	becomeMapping(m)
 	return m
 }
@@ -265,10 +262,10 @@ func clone(root *yaml.Node) *yaml.Node {
 
 // plainCopy is a value without its anchor, aliases followed.
 func plainCopy(n *yaml.Node) *yaml.Node {
-	c := *target(n)
+	c := *yamldoc.Resolve(n)
 	c.Anchor, c.HeadComment, c.LineComment, c.FootComment = "", "", "", ""
 	c.Content = nil
-	for _, child := range target(n).Content {
+	for _, child := range yamldoc.Resolve(n).Content {
 		c.Content = append(c.Content, plainCopy(child))
 	}
 	return &c

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// schemaFolder lies in the folder of a configuration, for editors: the first
+// schemaDir lies in the folder of a configuration, for editors: the first
 // line of a generated file names the schema in it.
-const schemaFolder = ".schema"
+const schemaDir = ".schema"
 
 // schemaName is the JSON Schema of a file.
 func schemaName(file string) string { return strings.TrimSuffix(file, ".yaml") + ".json" }
@@ -25,8 +25,8 @@ func JSONSchema(file string, schema int) ([]byte, error) {
 	root["$schema"] = "http://json-schema.org/draft-07/schema#"
 	root["title"] = fmt.Sprintf("PAI's %s, schema %d", file, schema)
 	if file == ServicesFile && schema == 1 {
-		for _, s := range spellings() {
-			allowSpelling(root, s)
+		for _, s := range renamedKeys() {
+			allowOldName(root, s)
 		}
 		properties(root)["hadoop"] = map[string]any{"deprecated": true, "description": "Has no effect but for virtualClusters."}
 	}
@@ -59,7 +59,7 @@ func (k key) json() map[string]any {
 		if len(required) > 0 {
 			s["required"] = required
 		}
-		if k.effect != idle {
+		if k.effect != ignored {
 			s["additionalProperties"] = false
 		}
 	case table:
@@ -91,7 +91,7 @@ func (k key) json() map[string]any {
 	if d := k.description(); d != "" {
 		s["description"] = d
 	}
-	if k.effect == idle {
+	if k.effect == ignored {
 		s["deprecated"] = true
 	}
 	return s
@@ -106,7 +106,7 @@ func orNull(of any) []string {
 
 // description is what an editor shows beside a key.
 func (k key) description() string {
-	if k.effect == idle {
+	if k.effect == ignored {
 		return "Has no effect in today's PAI."
 	}
 	var parts []string
@@ -122,8 +122,8 @@ func (k key) description() string {
 	return strings.Join(parts, " ")
 }
 
-// allowSpelling adds an older name of a key.
-func allowSpelling(root map[string]any, s spelling) {
+// allowOldName adds an older name of a key.
+func allowOldName(root map[string]any, s renamedKey) {
 	to := lookUp(root, s.to)
 	older := map[string]any{"deprecated": true, "description": "Is called " + s.to + " now."}
 	if to != nil {

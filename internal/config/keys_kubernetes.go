@@ -27,11 +27,11 @@ func kubernetesKeys() key {
 				meaning: "ports that services may be reached at on machines", jobs: jobsNone,
 			},
 			{
-				name: "load-balance-ip", shape: text, effect: forPeople,
+				name: "load-balance-ip", shape: text, effect: informational,
 				meaning: "part of the API's URL in `layout.yaml`; today each machine finds the API itself", jobs: jobsNone,
 			},
-			{name: "api-servers-http-schema", shape: text, effect: forPeople, meaning: "part of the API's URL in `layout.yaml`; the API speaks https", jobs: jobsNone},
-		}, gone(
+			{name: "api-servers-http-schema", shape: text, effect: informational, meaning: "part of the API's URL in `layout.yaml`; the API speaks https", jobs: jobsNone},
+		}, removedKeys(
 			"storage-backend", "docker-registry", "hyperkube-version", "etcd-version", "apiserver-version",
 			"kube-scheduler-version", "kube-controller-manager-version", "dashboard-version", "etcd-data-path", "qos-switch",
 		)...)},

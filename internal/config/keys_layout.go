@@ -31,8 +31,8 @@ func layoutKeys() key {
 	return key{shape: object, keys: []key{
 		version, older,
 		{name: "kubernetes", shape: object, since: 2, keys: []key{
-			{name: "api-servers-url", shape: text, effect: forPeople, meaning: "where the API answers", jobs: jobsNone},
-			{name: "dashboard-url", shape: text, effect: forPeople, meaning: "where the dashboard was", jobs: jobsNone},
+			{name: "api-servers-url", shape: text, effect: informational, meaning: "where the API answers", jobs: jobsNone},
+			{name: "dashboard-url", shape: text, effect: informational, meaning: "where the dashboard was", jobs: jobsNone},
 		}},
 		defaults,
 		{name: "machine-sku", shape: table, item: &sku},
@@ -50,8 +50,8 @@ func skuKeys() key {
 			{name: "type", shape: text, required: true, format: words(), meaning: "kind of GPU", jobs: jobsNone},
 			{name: "count", shape: number, required: true, format: between(1, 1024), meaning: "GPUs of one machine", jobs: jobsNone},
 		}},
-		{name: "os", shape: text, effect: forPeople, meaning: "operating system", jobs: jobsNone},
-	}, gone("dataFolder")...)}
+		{name: "os", shape: text, effect: informational, meaning: "operating system", jobs: jobsNone},
+	}, removedKeys("dataFolder")...)}
 }
 
 // reachKeys say how a machine is reached over ssh.
@@ -61,7 +61,7 @@ func reachKeys() []key {
 		{name: "username", shape: text, format: users(), def: "`root`", meaning: "root, or one with sudo without a password", jobs: jobsNone},
 		{name: "password", shape: text, secret: true, meaning: "of that user, where no key is named; better use a key", jobs: jobsNone},
 		{name: "keyfile-path", shape: text, format: paths(), def: "ssh-agent", meaning: "private ssh key, on the operator's host", jobs: jobsNone},
-		{name: "docker-data", shape: anything, effect: idle},
+		{name: "docker-data", shape: anything, effect: ignored},
 	}
 }
 
@@ -73,7 +73,7 @@ func machineKeys() key {
 		{name: "machine-type", shape: text, format: words(), meaning: "a name of `machine-sku`", jobs: jobsNone},
 	}
 	keys = append(keys, reachKeys()...)
-	keys = append(keys, key{name: "nodename", shape: text, since: 2, effect: forPeople, meaning: "earlier PAI's name of the node, its address", jobs: jobsNone})
-	keys = append(keys, gone("etcdid", "dashboard", "zkid", "pai-master", "pai-worker")...)
+	keys = append(keys, key{name: "nodename", shape: text, since: 2, effect: informational, meaning: "earlier PAI's name of the node, its address", jobs: jobsNone})
+	keys = append(keys, removedKeys("etcdid", "dashboard", "zkid", "pai-master", "pai-worker")...)
 	return key{shape: object, keys: keys}
 }

@@ -8,7 +8,7 @@ func servicesKeys() key {
 		clusterKeys(),
 		{name: "rest-server", shape: object, keys: append([]key{
 			{name: "server-port", shape: number, format: ports(), def: "9186", meaning: "of PAI's own API; in the node-port range", jobs: "nothing; the API moves"},
-		}, gone(
+		}, removedKeys(
 			"jwt-secret", "default-pai-admin-username", "default-pai-admin-password", "github-owner", "github-repository", "github-path",
 		)...)},
 		{name: "prometheus", shape: object, keys: []key{
@@ -21,7 +21,7 @@ func servicesKeys() key {
 		virtualClusterKeys(),
 		hadoopKeys(),
 	}
-	return key{shape: object, keys: append(keys, goneServices()...)}
+	return key{shape: object, keys: append(keys, removedServices()...)}
 }
 
 func clusterKeys() key {
@@ -37,9 +37,9 @@ func clusterKeys() key {
 				name: "trusted-bundle-keys", shape: list, required: true, item: &trusted,
 				meaning: "bundles signed by others are refused", jobs: jobsNone,
 			},
-		}, gone("data-path", "qos-switch", "az-rdma")...)},
-		{name: "docker-registry", shape: object, effect: idle, keys: []key{
-			{name: "password", shape: anything, effect: idle, secret: true},
+		}, removedKeys("data-path", "qos-switch", "az-rdma")...)},
+		{name: "docker-registry", shape: object, effect: ignored, keys: []key{
+			{name: "password", shape: anything, effect: ignored, secret: true},
 		}},
 	}}
 }
@@ -59,25 +59,25 @@ func virtualClusterKeys() key {
 func hadoopKeys() key {
 	queue := key{shape: object, format: labels(maxVirtualClusterName), keys: []key{
 		{name: "capacity", shape: number, format: between(0, 100), unit: "%", def: "no limit", meaning: "share of all machines; read where `virtual-clusters` is left out", jobs: jobsNone},
-		{name: "description", shape: text, effect: forPeople, meaning: "what it is for", jobs: jobsNone},
+		{name: "description", shape: text, effect: informational, meaning: "what it is for", jobs: jobsNone},
 	}}
 	return key{name: "hadoop-resource-manager", shape: object, keys: append([]key{
 		{name: "virtualClusters", shape: table, item: &queue},
-		{name: "yarn_exporter_port", shape: number, format: ports(), effect: idle},
-	}, gone("yarn_log_retain_seconds")...)}
+		{name: "yarn_exporter_port", shape: number, format: ports(), effect: ignored},
+	}, removedKeys("yarn_log_retain_seconds")...)}
 }
 
-// goneServices are sections of services that PAI does not have. Their ports
+// removedServices are sections of services that PAI does not have. Their ports
 // are checked all the same, so that they still fit when the service is back.
-func goneServices() []key {
+func removedServices() []key {
 	withPort := func(name, port string, more ...key) key {
-		return key{name: name, shape: object, effect: idle, keys: append([]key{{name: port, shape: number, format: ports(), effect: idle}}, more...)}
+		return key{name: name, shape: object, effect: ignored, keys: append([]key{{name: port, shape: number, format: ports(), effect: ignored}}, more...)}
 	}
 	return append([]key{
 		withPort("webportal", "server-port"),
 		withPort("grafana", "port"),
 		withPort("pylon", "port"),
 		withPort("yarn-frameworklauncher", "frameworklauncher-port"),
-		withPort("alert-manager", "port", key{name: "smtp_auth_password", shape: anything, effect: idle, secret: true}),
-	}, gone("hadoop-data-node", "drivers", "cleaner")...)
+		withPort("alert-manager", "port", key{name: "smtp_auth_password", shape: anything, effect: ignored, secret: true}),
+	}, removedKeys("hadoop-data-node", "drivers", "cleaner")...)
 }

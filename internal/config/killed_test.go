@@ -74,7 +74,7 @@ func mustUpgrade(t *rapid.T, dir string, aim MigrationTarget) *Upgraded {
 }
 
 func read(t *rapid.T, dir string) map[string]string {
-	content, problems := readFolder(dir)
+	content, problems := readFiles(dir)
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}

@@ -1,26 +1,27 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
-	"os"
+	"maps"
 	"path/filepath"
+	"slices"
+
+	"go.yaml.in/yaml/v3"
 
 	"pai.dev/pai/internal/pai"
 )
 
-// Report is what a check of a configuration found: problems, which must be
-// mended, and notes, which need not.
+// Report is the result of a check: problems, which must be fixed, and notes,
+// which need not.
 type Report struct {
 	Problems Problems `json:"problems"`
 	Notes    Problems `json:"notes"`
 }
 
-// Load reads the configuration in a folder, of whichever schema, and fills in
-// every default. When anything is wrong with it the error is a pai.Error with
-// Problems inside, which names all of it at once. Where none of the files is
-// there the error is fs.ErrNotExist.
+// Load reads the configuration in a directory, of any schema, and fills in every
+// default. If anything is wrong with it the error is a pai.Error that wraps all
+// Problems. Without any of the files the error is fs.ErrNotExist.
 func Load(dir string) (*Config, error) {
 	if !anyFile(dir) {
 		return nil, noConfiguration(dir)
@@ -30,7 +31,7 @@ func Load(dir string) (*Config, error) {
 		return nil, &pai.Error{
 			Code:    pai.CodeInvalid,
 			Message: fmt.Sprintf("configuration %s has %s", dir, count(len(report.Problems), "mistake")),
-			Next:    "mend it; `paictl config check -p " + dir + "` shows what is left",
+			Next:    "fix the mistakes; to list the remaining ones, run: paictl config check -p " + dir,
 			Err:     listed{report.Problems},
 		}
 	}
@@ -38,120 +39,115 @@ func Load(dir string) (*Config, error) {
 }
 
 func noConfiguration(dir string) error {
-	return pai.Errorf(pai.CodeNotFound, "name the folder of a configuration with -p DIR",
-		"there is no configuration in %s: %w", dir, fs.ErrNotExist)
+	return pai.Errorf(pai.CodeNotFound, "name the directory of a configuration with -p DIR",
+		"configuration not found in %s: %w", dir, fs.ErrNotExist)
 }
 
 func anyFile(dir string) bool {
-	for _, name := range append(files[:], ClusterFile) {
-		if _, err := os.Lstat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(append(files[:], ClusterFile), func(name string) bool { return exists(dir, name) })
 }
 
-// listed puts problems on lines of their own behind the text in front of them.
-type listed struct{ Problems }
-
-func (l listed) Error() string { return "\n" + l.Problems.Error() }
-func (l listed) Unwrap() error { return l.Problems }
-
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
+// Files returns the files of a configuration that have an effect, by name, as
+// they are in its directory.
+func Files(dir string) (map[string][]byte, error) {
+	if !anyFile(dir) {
+		return nil, noConfiguration(dir)
 	}
-	return fmt.Sprintf("%d %ss", n, noun)
+	content, problems := readFiles(dir)
+	if len(problems) > 0 {
+		return nil, unreadable(dir, problems)
+	}
+	maps.DeleteFunc(content, func(_ string, data []byte) bool { return data == nil })
+	return content, nil
 }
 
-// Check reads the configuration in a folder and reports everything about it.
-// The configuration is nil when there are problems.
+// Check reads the configuration in a directory and reports everything about it.
+// The configuration is nil if there are problems.
 func Check(dir string, known ...Release) (*Config, Report) {
-	content, missing := readFolder(dir)
+	content, unread := readFiles(dir)
 	c, report := check(dir, content, known...)
-	report.Problems = append(missing, report.Problems...).sorted()
+	report.Problems = byFile(append(unread, report.Problems...))
 	if len(report.Problems) > 0 {
 		return nil, report
 	}
 	return c, report
 }
 
+// FromFiles is Check on files that are not in a directory, such as a stored
+// revision; name stands for their directory in messages.
+func FromFiles(name string, content map[string][]byte, known ...Release) (*Config, Report) {
+	return check(filepath.Clean(name), maps.Clone(content), known...)
+}
+
 // check is Check on bytes. Files that content lacks are left out of it.
 func check(dir string, content map[string][]byte, known ...Release) (*Config, Report) {
-	f := parseFolder(content)
+	f := parseFiles(content)
 	trees := f.check()
 	c := f.decode(dir, trees)
 	if len(trees) == len(files) {
 		checkRules(c, trees, known)
 	}
 	var report Report
-	add := func(to *Problems, name string, faults []fault) {
-		for _, one := range faults {
-			*to = append(*to, Problem{filepath.Join(dir, name), one.line, one.column, one.message})
-		}
-	}
 	for _, name := range files {
-		add(&report.Problems, f.fileName(name), f.faults[name])
+		path := filepath.Join(dir, f.fileName(name))
+		report.Problems = append(report.Problems, f.problems[name].In(path)...)
 		if t := trees[name]; t != nil {
-			add(&report.Problems, f.fileName(name), t.faults)
-			add(&report.Notes, f.fileName(name), t.notes)
+			report.Problems = append(report.Problems, t.Problems().In(path)...)
+			report.Notes = append(report.Notes, t.Notes().In(path)...)
 		}
 	}
-	for _, name := range f.leftOver {
-		add(&report.Notes, name, []fault{{1, 1, "has no effect in today's PAI"}})
+	for _, name := range f.ignoredFiles {
+		report.Notes = append(report.Notes, fileProblem(filepath.Join(dir, name), "has no effect in this release"))
 	}
-	report.Problems, report.Notes = report.Problems.sorted(), report.Notes.sorted()
-	return c, report
+	return c, Report{byFile(report.Problems), byFile(report.Notes)}
 }
 
-// check holds every file against its schema and returns the trees that values
+// check compares every file with its schema and returns the trees that values
 // are read from: those of the newest schema, whose nodes still know their
 // places in the files as they are.
-func (f *folder) check() map[string]*tree {
+func (f *fileSet) check() map[string]*tree {
 	e := newEditor(f)
-	// Older spellings first: what they say is checked under today's names.
-	e.spellings()
-	shapes := map[string]*tree{}
-	for name, root := range e.trees {
-		shapes[name] = checkShape(root, schemaFor(name, f.schemaOf(name)))
-	}
-	older := e.changes
-	e.migrate(Schema)
+	// Old names first: their values are checked under the new ones.
+	e.moveRenamedKeys()
 	trees := map[string]*tree{}
 	for name, root := range e.trees {
-		trees[name] = checkShape(root, schemaFor(name, Schema))
-		trees[name].faults, trees[name].notes = shapes[name].faults, shapes[name].notes
+		trees[name] = checkShape(root, schemaFor(name, f.schemaOf(name)))
 	}
-	for _, c := range older {
-		trees[c.File].notes = append(trees[c.File].notes, fault{c.Line, c.Column, olderSpelling(c)})
+	for _, c := range e.changes {
+		trees[c.File].note(&yaml.Node{Line: c.Line, Column: c.Column}, "%s", oldNameNote(c))
+	}
+	e.migrate(Schema)
+	for name, root := range e.trees {
+		migrated := checkShape(root, schemaFor(name, Schema))
+		trees[name].root, trees[name].places = root, migrated.places
 	}
 	return trees
 }
 
-func olderSpelling(c Edit) string {
+func oldNameNote(c Edit) string {
 	if c.Kind == Dropped {
 		return fmt.Sprintf("%s has no effect: %s", c.From, c.Why)
 	}
-	return fmt.Sprintf("%s is called %s now; `paictl config upgrade` changes it", c.From, c.To)
+	return fmt.Sprintf("%s was renamed to %s; to rename it, run: paictl config upgrade", c.From, c.To)
 }
 
-// decode makes today's model of trees of the newest schema.
-func (f *folder) decode(dir string, trees map[string]*tree) *Config {
+// decode makes the current model of trees of the newest schema. What does not
+// fit stays at its zero value: the shape check has reported it.
+func (f *fileSet) decode(dir string, trees map[string]*tree) *Config {
 	c := &Config{Dir: dir}
-	if t := trees[LayoutFile]; t != nil {
-		decode(t.root, &c.Layout)
+	var kubernetes kubernetesFile
+	var queues hadoopQueues
+	for name, into := range map[string][]any{
+		LayoutFile: {&c.Layout}, KubernetesFile: {&kubernetes}, ServicesFile: {&c.Services, &queues},
+	} {
+		if t := trees[name]; t != nil {
+			for _, v := range into {
+				_ = t.root.Decode(v)
+			}
+		}
 	}
-	if t := trees[KubernetesFile]; t != nil {
-		file := kubernetesFile{}
-		decode(t.root, &file)
-		c.Kubernetes = file.Kubernetes
-	}
-	if t := trees[ServicesFile]; t != nil {
-		decode(t.root, &c.Services)
-		var queues hadoopQueues
-		decode(t.root, &queues)
-		c.virtualClustersOf(queues)
-	}
+	c.Kubernetes = kubernetes.Kubernetes
+	c.virtualClustersOf(queues)
 	c.Layout.SchemaVersion = f.lowest()
 	c.setDefaults()
 	return c

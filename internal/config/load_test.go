@@ -182,17 +182,17 @@ func TestLimits(t *testing.T) {
 		bomb += fmt.Sprintf("a%d: &a%d [%s*a%d]\n", i+1, i+1, strings.Repeat(fmt.Sprintf("*a%d, ", i), 9), i)
 	}
 	for _, tc := range []struct{ name, layout, want string }{
-		{"size", "# " + strings.Repeat("x", maxFileBytes), "layout.yaml:1:1: is larger than the limit of 1048576 bytes"},
-		{"depth", "a: " + strings.Repeat("[", 40) + strings.Repeat("]", 40), "layout.yaml:1:19: is nested deeper than the limit of 16 levels"},
-		{"abyss", strings.Repeat("[", 200_000), "layout.yaml:1:1: what begins here is not YAML: exceeded max depth of 10000"},
-		{"bomb", bomb, "has more than the limit of 256 aliases"},
-		{"ouroboros", "a: &a\n  - *a\n", "layout.yaml:2:5: is nested deeper than the limit of 16 levels"},
-		{"scalar", "a: " + strings.Repeat("x", 5000), "layout.yaml:1:4: is a value of 5000 bytes; the limit is 4096"},
-		{"values", "a: [" + strings.Repeat("1,", 100_001) + "1]", "has more than the limit of 50000 values (aliases followed)"},
-		{"encoding", "a: b\nc: \xff\xfe", "layout.yaml:2:4: is not UTF-8 text: save it as UTF-8"},
-		{"empty", "# nothing\n", "layout.yaml:1:1: is empty"},
-		{"null", "~\n", "layout.yaml:1:1: is empty"},
-		{"two", "a: 1\n---\nb: 2\n", "layout.yaml:2:1: holds a second YAML document: put everything into one"},
+		{"size", "# " + strings.Repeat("x", maxFileBytes), "layout.yaml:1:1: the document is larger than the limit of 1048576 bytes"},
+		{"depth", "a: " + strings.Repeat("[", 40) + strings.Repeat("]", 40), "layout.yaml:1:19: nested deeper than the limit of 16 levels"},
+		{"abyss", strings.Repeat("[", 200_000), "layout.yaml:1:1: nested too deeply"},
+		{"bomb", bomb, "more aliases than the limit of 256"},
+		{"ouroboros", "a: &a\n  - *a\n", "layout.yaml:2:5: nested deeper than the limit of 16 levels"},
+		{"scalar", "a: " + strings.Repeat("x", 5000), "layout.yaml:1:4: a value of 5000 bytes; the limit is 4096"},
+		{"values", "a: [" + strings.Repeat("1,", 100_001) + "1]", "more values than the limit of 50000 (aliases followed)"},
+		{"encoding", "a: b\nc: \xff\xfe", "layout.yaml:2:4: the document is not UTF-8 text: save it as UTF-8"},
+		{"empty", "# nothing\n", "layout.yaml:1:1: the document is empty"},
+		{"null", "~\n", "layout.yaml:1:1: the document is empty"},
+		{"two", "a: 1\n---\nb: 2\n", "layout.yaml:2:1: a second YAML document starts here: put everything into one"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

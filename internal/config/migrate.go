@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"pai.dev/pai/internal/yamldoc"
 )
 
 // A migration leads from one schema version to the next. It is pure: it sees
@@ -19,7 +21,7 @@ type migration struct {
 // migrations are all there are, oldest first.
 func migrations() []migration {
 	return []migration{
-		{to: 2, steps: []func(*editor){(*editor).spellings, (*editor).spellOut, (*editor).urls}},
+		{to: 2, steps: []func(*editor){(*editor).moveRenamedKeys, (*editor).spellOut, (*editor).urls}},
 	}
 }
 
@@ -45,12 +47,12 @@ type editor struct {
 }
 
 // newEditor works on copies.
-func newEditor(f *folder) *editor {
+func newEditor(f *fileSet) *editor {
 	e := &editor{trees: map[string]*yaml.Node{}, schemas: map[string]int{}, edits: map[string][]treeEdit{}}
 	for name, root := range f.roots {
 		e.trees[name], e.schemas[name] = clone(root), f.schemaOf(name)
 	}
-	if !f.says(ServicesFile) {
+	if !f.namesSchema(ServicesFile) {
 		e.schemas[ServicesFile] = OldestSchema // both releases read either spelling
 	}
 	return e
@@ -75,7 +77,7 @@ func (e *editor) key(file, path string) *yaml.Node {
 	if parent == nil {
 		return nil
 	}
-	parent = target(parent)
+	parent = yamldoc.Resolve(parent)
 	if i := keyIndex(parent, name); i >= 0 {
 		return parent.Content[i]
 	}
@@ -93,7 +95,7 @@ func (e *editor) do(file string, at *yaml.Node, c Edit, ed treeEdit) {
 // section is merged into it; of two values the new key's wins.
 func (e *editor) relocate(file, from, to string) {
 	k := e.key(file, from)
-	if k == nil || !e.room(file, to) {
+	if k == nil || !e.canInsert(file, to) {
 		return
 	}
 	if e.key(file, to) != nil {
@@ -110,7 +112,7 @@ func (e *editor) relocate(file, from, to string) {
 }
 
 func (e *editor) merge(file, from, to string) {
-	older, newer := e.find(file, from), target(e.find(file, to))
+	older, newer := e.find(file, from), yamldoc.Resolve(e.find(file, to))
 	if older.Kind != yaml.MappingNode || newer.Kind != yaml.MappingNode {
 		e.drop(file, from, to+" is there, and wins")
 		return
@@ -127,11 +129,11 @@ func (e *editor) merge(file, from, to string) {
 
 // room reports whether a key can be put at a path: what is there around it is
 // a mapping, or nothing.
-func (e *editor) room(file, path string) bool {
+func (e *editor) canInsert(file, path string) bool {
 	for parent, _ := parentOf(path); ; parent, _ = parentOf(parent) {
 		n := e.find(file, parent)
 		if n != nil {
-			n = target(n)
+			n = yamldoc.Resolve(n)
 			return n.Kind == yaml.MappingNode || n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null"
 		}
 		if parent == "" {
@@ -148,14 +150,14 @@ func (e *editor) drop(file, path, why string) {
 
 // insert adds a key to a mapping that is there, unless it has it already.
 func (e *editor) insert(file, mapping, name string, value *yaml.Node, after string, c Edit, at *yaml.Node) {
-	if m := e.find(file, mapping); m != nil && !hasKey(target(m), name) {
+	if m := e.find(file, mapping); m != nil && !hasKey(yamldoc.Resolve(m), name) {
 		e.insertOwn(file, mapping, name, value, after, c, at)
 	}
 }
 
 // insertOwn is insert where what is merged into the mapping does not count.
 func (e *editor) insertOwn(file, mapping, name string, value *yaml.Node, after string, c Edit, at *yaml.Node) {
-	if !e.room(file, join(mapping, name)) {
+	if !e.canInsert(file, join(mapping, name)) {
 		return
 	}
 	if c.To == "" {
@@ -169,7 +171,7 @@ func (e *editor) insertOwn(file, mapping, name string, value *yaml.Node, after s
 
 // hasKey sees merged keys as well as a mapping's own.
 func hasKey(mapping *yaml.Node, name string) bool {
-	return mapping.Kind == yaml.MappingNode && slices.ContainsFunc((&tree{}).pairs(mapping), func(p pair) bool { return p.key.Value == name })
+	return mapping.Kind == yaml.MappingNode && slices.ContainsFunc(yamldoc.Fields(mapping, nil, ""), func(f yamldoc.Field) bool { return f.Key.Value == name })
 }
 
 func join(path, name string) string {
@@ -187,24 +189,24 @@ func (e *editor) spellOut() {
 		return
 	}
 	const from = "default-machine-properties"
-	var inherited []pair
-	if d := e.find(LayoutFile, from); d != nil && target(d).Kind == yaml.MappingNode {
-		inherited = (&tree{}).pairs(target(d))
+	var inherited []yamldoc.Field
+	if d := e.find(LayoutFile, from); d != nil && yamldoc.Resolve(d).Kind == yaml.MappingNode {
+		inherited = yamldoc.Fields(yamldoc.Resolve(d), nil, "")
 	}
 	machines := e.find(LayoutFile, "machine-list")
-	if machines != nil && target(machines).Kind == yaml.SequenceNode {
-		for i, m := range target(machines).Content {
-			if m = target(m); m.Kind != yaml.MappingNode {
+	if machines != nil && yamldoc.Resolve(machines).Kind == yaml.SequenceNode {
+		for i, m := range yamldoc.Resolve(machines).Content {
+			if m = yamldoc.Resolve(m); m.Kind != yaml.MappingNode {
 				continue
 			}
 			path := fmt.Sprintf("machine-list[%d]", i)
 			after := "hostip"
-			for _, p := range inherited {
-				e.insert(LayoutFile, path, p.key.Value, plainCopy(p.value), after,
-					Edit{Kind: Defaulted, Why: "from " + from}, p.key)
-				after = p.key.Value
+			for _, f := range inherited {
+				e.insert(LayoutFile, path, f.Key.Value, plainCopy(f.Value), after,
+					Edit{Kind: Defaulted, Why: "from " + from}, f.Key)
+				after = f.Key.Value
 			}
-			if ip := find(m, "hostip"); ip != nil && target(ip).Kind == yaml.ScalarNode && keyIndex(m, "nodename") < 0 {
+			if ip := find(m, "hostip"); ip != nil && yamldoc.Resolve(ip).Kind == yaml.ScalarNode && keyIndex(m, "nodename") < 0 {
 				e.insertOwn(LayoutFile, path, "nodename", plainCopy(ip), after, Edit{Kind: Defaulted, Why: "its hostip"}, ip)
 			}
 		}
@@ -219,7 +221,7 @@ func (e *editor) urls() {
 	}
 	var master, dashboard string
 	if machines := e.find(LayoutFile, "machine-list"); machines != nil {
-		for _, m := range target(machines).Content {
+		for _, m := range yamldoc.Resolve(machines).Content {
 			ip := plain(find(m, "hostip"))
 			if plain(find(m, "k8s-role")) == RoleControlPlane && master == "" {
 				master = ip
@@ -262,7 +264,7 @@ func plain(n *yaml.Node) string {
 	if n == nil {
 		return ""
 	}
-	if n = target(n); n.Kind != yaml.ScalarNode || n.ShortTag() == "!!null" || strings.ContainsAny(n.Value, "\n\x00") {
+	if n = yamldoc.Resolve(n); n.Kind != yaml.ScalarNode || n.ShortTag() == "!!null" || strings.ContainsAny(n.Value, "\n\x00") {
 		return ""
 	}
 	return n.Value

@@ -5,53 +5,47 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"pai.dev/pai/internal/yamldoc"
 )
 
 // Problem is one mistake in a configuration, with its place.
-type Problem struct {
-	File    string `json:"file"`
-	Line    int    `json:"line"`
-	Column  int    `json:"column"`
-	Message string `json:"message"`
+type Problem = yamldoc.Problem
+
+// Problems are the mistakes of a configuration, in reading order.
+type Problems = yamldoc.Problems
+
+// fileProblem is a problem of a whole file.
+func fileProblem(path, message string) Problem {
+	return Problem{File: path, Line: 1, Column: 1, Message: message}
 }
 
-func (p Problem) String() string {
-	return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, p.Message)
-}
-
-// Problems is everything that is wrong with a configuration, in reading order.
-type Problems []Problem
-
-func (p Problems) Error() string {
-	lines := make([]string, len(p))
-	for i, one := range p {
-		lines[i] = one.String()
-	}
-	return strings.Join(lines, "\n")
-}
-
-// sorted puts problems in reading order and drops repetitions, which an
-// alias used twice would make.
-func (p Problems) sorted() Problems {
-	slices.SortStableFunc(p, func(a, b Problem) int {
-		return cmp.Or(
-			cmp.Compare(fileOrder(a.File), fileOrder(b.File)),
-			cmp.Compare(a.Line, b.Line),
-			cmp.Compare(a.Column, b.Column),
-			cmp.Compare(a.Message, b.Message),
-		)
-	})
-	return slices.Compact(p)
-}
-
-func fileOrder(path string) int {
-	for i, f := range files {
-		if strings.HasSuffix(path, f) {
-			return i
+// byFile puts the problems of several files in the order of the files.
+func byFile(problems Problems) Problems {
+	order := func(path string) int {
+		for i, f := range files {
+			if strings.HasSuffix(path, f) {
+				return i
+			}
 		}
+		if strings.HasSuffix(path, ClusterFile) {
+			return 0
+		}
+		return len(files)
 	}
-	if strings.HasSuffix(path, ClusterFile) {
-		return 0
+	slices.SortStableFunc(problems, func(a, b Problem) int { return cmp.Compare(order(a.File), order(b.File)) })
+	return problems
+}
+
+// listed puts problems on lines of their own below the text in front of them.
+type listed struct{ Problems }
+
+func (l listed) Error() string { return "\n" + l.Problems.Error() }
+func (l listed) Unwrap() error { return l.Problems }
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
 	}
-	return len(files)
+	return fmt.Sprintf("%d %ss", n, noun)
 }

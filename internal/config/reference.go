@@ -21,7 +21,7 @@ func Reference(file string) string {
 	walk = func(path string, k key, since, until int) {
 		since, until = max(since, k.since), max(until, k.until)
 		switch {
-		case k.effect == idle:
+		case k.effect == ignored:
 			without = append(without, "`"+path+"`")
 			return
 		case k.shape == object && k.name != "" && k.meaning != "" || k.shape != object && k.shape != table:
@@ -73,7 +73,7 @@ func row(path string, k key, since, until int) string {
 		schema = fmt.Sprintf("%d only", until)
 	}
 	meaning := k.meaning
-	if k.effect == forPeople {
+	if k.effect == informational {
 		meaning += "; for people only"
 	}
 	return fmt.Sprintf("| `%s` | %s | %s | %s | %s | %s |", path, kind, def, schema, meaning, k.jobs)

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"pai.dev/pai/internal/yamldoc"
 )
 
 // rules holds the whole configuration against what must be true between its
@@ -28,9 +30,9 @@ func checkRules(c *Config, trees map[string]*tree, known []Release) {
 	r.ports()
 }
 
-func (r rules) fault(file, path, format string, args ...any) {
+func (r rules) problem(file, path, format string, args ...any) {
 	t := r.trees[file]
-	t.fault(t.at(path), format, args...)
+	t.problem(t.at(path), format, args...)
 }
 
 func (r rules) line(file, path string) int { return r.trees[file].at(path).Line }
@@ -41,20 +43,20 @@ func (r rules) machines() {
 	names, addresses, masters, workers := map[string]int{}, map[string]int{}, []int{}, 0
 	for i, m := range r.c.Layout.MachineList {
 		if first, twice := names[m.Hostname]; twice && m.Hostname != "" {
-			r.fault(LayoutFile, machinePath(i, "hostname"), "hostname: %q is also the name of the machine on line %d",
-				shorten(m.Hostname), r.line(LayoutFile, machinePath(first, "hostname")))
+			r.problem(LayoutFile, machinePath(i, "hostname"), "hostname: %q is also the name of the machine on line %d",
+				yamldoc.Shorten(m.Hostname), r.line(LayoutFile, machinePath(first, "hostname")))
 		} else {
 			names[m.Hostname] = i
 		}
 		if first, twice := addresses[m.HostIP]; twice && m.HostIP != "" {
-			r.fault(LayoutFile, machinePath(i, "hostip"), "hostip: %s is also the address of %s on line %d",
-				shorten(m.HostIP), shorten(r.c.Layout.MachineList[first].Hostname), r.line(LayoutFile, machinePath(first, "hostip")))
+			r.problem(LayoutFile, machinePath(i, "hostip"), "hostip: %s is also the address of %s on line %d",
+				yamldoc.Shorten(m.HostIP), yamldoc.Shorten(r.c.Layout.MachineList[first].Hostname), r.line(LayoutFile, machinePath(first, "hostip")))
 		} else {
 			addresses[m.HostIP] = i
 		}
 		if _, known := r.c.Layout.MachineSKU[m.MachineType]; m.MachineType != "" && !known {
-			r.fault(LayoutFile, machinePath(i, "machine-type"), "machine-type: there is no %q in machine-sku%s",
-				shorten(m.MachineType), suggestIfAny(m.MachineType, r.c.Layout.MachineSKU))
+			r.problem(LayoutFile, machinePath(i, "machine-type"), "machine-type: there is no %q in machine-sku%s",
+				yamldoc.Shorten(m.MachineType), suggestSKU(m.MachineType, r.c.Layout.MachineSKU))
 		}
 		switch m.Role {
 		case RoleControlPlane:
@@ -64,19 +66,19 @@ func (r rules) machines() {
 		}
 	}
 	if workers > 0 && workers == len(r.c.Layout.MachineList) {
-		r.fault(LayoutFile, "machine-list", "machine-list: no machine has k8s-role: %s; one must", RoleControlPlane)
+		r.problem(LayoutFile, "machine-list", "machine-list: no machine has k8s-role: %s; one must", RoleControlPlane)
 	}
 	if len(masters) > 0 && len(masters)%2 == 0 {
-		r.fault(LayoutFile, "machine-list", "machine-list: %d machines have k8s-role: %s; an even number cannot outvote a lost one: make it %d",
+		r.problem(LayoutFile, "machine-list", "machine-list: %d machines have k8s-role: %s; an even number cannot outvote a lost one: make it %d",
 			len(masters), RoleControlPlane, len(masters)-1)
 	}
 	for _, i := range masters[min(1, len(masters)):] {
-		r.fault(LayoutFile, machinePath(i, "k8s-role"), "k8s-role: only one machine may be %s for now, and line %d has it: PAI does not run several control-plane machines yet",
+		r.problem(LayoutFile, machinePath(i, "k8s-role"), "k8s-role: only one machine may be %s for now, and line %d has it: PAI does not run several control-plane machines yet",
 			RoleControlPlane, r.line(LayoutFile, machinePath(masters[0], "k8s-role")))
 	}
 }
 
-func suggestIfAny(name string, known map[string]SKU) string {
+func suggestSKU(name string, known map[string]SKU) string {
 	if len(known) == 0 {
 		return ", which is empty"
 	}
@@ -84,7 +86,7 @@ func suggestIfAny(name string, known map[string]SKU) string {
 	for k := range known {
 		names = append(names, k)
 	}
-	return suggest(name, names)
+	return suggestOrList(name, names)
 }
 
 // The API server takes service ranges with 20 bits for addresses at most
@@ -101,20 +103,20 @@ func (r rules) ranges() {
 	pods, okP := parseRange(r.c.Kubernetes.PodClusterIPRange)
 	const servicePath, podPath = "kubernetes.service-cluster-ip-range", "kubernetes.pod-cluster-ip-range"
 	if okS && (services.Bits() < widestServiceRange || services.Bits() > tightServiceRange) {
-		r.fault(KubernetesFile, servicePath, "service-cluster-ip-range: %s must be between /%d and /%d", services, widestServiceRange, tightServiceRange)
+		r.problem(KubernetesFile, servicePath, "service-cluster-ip-range: %s must be between /%d and /%d", services, widestServiceRange, tightServiceRange)
 	}
 	if machines := len(r.c.Layout.MachineList); okP && pods.Bits() > machinePodBits {
-		r.fault(KubernetesFile, podPath, "pod-cluster-ip-range: %s is smaller than the /%d that each machine takes of it", pods, machinePodBits)
+		r.problem(KubernetesFile, podPath, "pod-cluster-ip-range: %s is smaller than the /%d that each machine takes of it", pods, machinePodBits)
 	} else if okP && machines > 1<<(machinePodBits-pods.Bits()) {
-		r.fault(KubernetesFile, podPath, "pod-cluster-ip-range: %s has a /%d for %d machines, and machine-list has %d", pods, machinePodBits, 1<<(machinePodBits-pods.Bits()), machines)
+		r.problem(KubernetesFile, podPath, "pod-cluster-ip-range: %s has a /%d for %d machines, and machine-list has %d", pods, machinePodBits, 1<<(machinePodBits-pods.Bits()), machines)
 	}
 	if okS && okP && services.Overlaps(pods) {
-		r.fault(KubernetesFile, podPath, "pod-cluster-ip-range: %s overlaps service-cluster-ip-range %s", pods, services)
+		r.problem(KubernetesFile, podPath, "pod-cluster-ip-range: %s overlaps service-cluster-ip-range %s", pods, services)
 	}
 	if dns, err := netip.ParseAddr(r.c.Kubernetes.ClusterDNS); err == nil && okS {
 		first := services.Addr().Next() // the API's own service has it
 		if !services.Contains(dns) || dns == services.Addr() || dns == first {
-			r.fault(KubernetesFile, "kubernetes.cluster-dns", "cluster-dns: %s must lie in service-cluster-ip-range %s, beyond its first address; leave the key out for %s", dns, services, clusterDNS(services.String()))
+			r.problem(KubernetesFile, "kubernetes.cluster-dns", "cluster-dns: %s must lie in service-cluster-ip-range %s, beyond its first address; leave the key out for %s", dns, services, clusterDNS(services.String()))
 		}
 	}
 	for i, m := range r.c.Layout.MachineList {
@@ -123,10 +125,10 @@ func (r rules) ranges() {
 			continue
 		}
 		if okS && services.Contains(a) {
-			r.fault(LayoutFile, machinePath(i, "hostip"), "hostip: %s lies in service-cluster-ip-range %s: change that range", a, services)
+			r.problem(LayoutFile, machinePath(i, "hostip"), "hostip: %s lies in service-cluster-ip-range %s: change that range", a, services)
 		}
 		if okP && pods.Contains(a) {
-			r.fault(LayoutFile, machinePath(i, "hostip"), "hostip: %s lies in pod-cluster-ip-range %s: change that range", a, pods)
+			r.problem(LayoutFile, machinePath(i, "hostip"), "hostip: %s lies in pod-cluster-ip-range %s: change that range", a, pods)
 		}
 	}
 }
@@ -163,17 +165,17 @@ func (r rules) ports() {
 	low, high, ok := parsePortRange(r.c.Kubernetes.ServiceNodePortRange)
 	for i, u := range used {
 		if who, taken := takenPorts()[u.port]; taken {
-			r.fault(u.file, u.path, "%s: port %d is taken by %s", u.name, u.port, who)
+			r.problem(u.file, u.path, "%s: port %d is taken by %s", u.name, u.port, who)
 		}
 		if j := slices.IndexFunc(used[:i], func(o usedPort) bool { return o.port == u.port }); j >= 0 {
-			r.fault(u.file, u.path, "%s: port %d is also %s", u.name, u.port, used[j].name)
+			r.problem(u.file, u.path, "%s: port %d is also %s", u.name, u.port, used[j].name)
 		}
 		if ok && u.nodePort && (u.port < low || u.port > high) {
-			r.fault(u.file, u.path, "%s: port %d is outside service-node-port-range %d-%d", u.name, u.port, low, high)
+			r.problem(u.file, u.path, "%s: port %d is outside service-node-port-range %d-%d", u.name, u.port, low, high)
 		}
 	}
 	if api := r.c.Kubernetes.APIServersPort; ok && api >= low && api <= high {
-		r.fault(KubernetesFile, "kubernetes.api-servers-port", "api-servers-port: %d lies in service-node-port-range %d-%d, which services take ports from", api, low, high)
+		r.problem(KubernetesFile, "kubernetes.api-servers-port", "api-servers-port: %d lies in service-node-port-range %d-%d, which services take ports from", api, low, high)
 	}
 	if !ok {
 		return
@@ -185,6 +187,6 @@ func (r rules) ports() {
 		}
 	}
 	if len(inside) > 0 {
-		r.fault(KubernetesFile, "kubernetes.service-node-port-range", "service-node-port-range: %d-%d has ports in it that Kubernetes itself needs: %s", low, high, strings.Join(inside, ", "))
+		r.problem(KubernetesFile, "kubernetes.service-node-port-range", "service-node-port-range: %d-%d has ports in it that Kubernetes itself needs: %s", low, high, strings.Join(inside, ", "))
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/yamldoc"
 )
 
 // Release is what a check knows of one release.
@@ -28,16 +29,16 @@ func (r rules) versions() {
 		return pair.Kubernetes != "" && k.Pair.Kubernetes.Compare(pair.Kubernetes) == 0
 	})
 	if services < 0 && checkRelease(string(pair.Services)) == "" {
-		r.fault(ServicesFile, servicesPath, "release: there is no release %s; there are %s", pair.Services, r.all(func(k Release) pai.Version { return k.Pair.Services }))
+		r.problem(ServicesFile, servicesPath, "release: there is no release %s; there are %s", pair.Services, r.all(func(k Release) pai.Version { return k.Pair.Services }))
 	}
 	if !kubernetes && checkKubernetesVersion(string(pair.Kubernetes)) == "" {
-		r.fault(KubernetesFile, kubernetesPath, "version: no release carries Kubernetes %s; there are %s", pair.Kubernetes, r.all(func(k Release) pai.Version { return k.Pair.Kubernetes }))
+		r.problem(KubernetesFile, kubernetesPath, "version: no release carries Kubernetes %s; there are %s", pair.Kubernetes, r.all(func(k Release) pai.Version { return k.Pair.Kubernetes }))
 	}
 	if services < 0 || !kubernetes {
 		return
 	}
 	if row := r.known[services]; !pair.Kubernetes.AtLeast(row.CompatibleSince) {
-		r.fault(ServicesFile, servicesPath, "release: the support plan forbids services %s on Kubernetes %s: they run on %s and newer (%s:%d)",
+		r.problem(ServicesFile, servicesPath, "release: the support plan forbids services %s on Kubernetes %s: they run on %s and newer (%s:%d)",
 			pair.Services, pair.Kubernetes, row.CompatibleSince, KubernetesFile, r.line(KubernetesFile, kubernetesPath))
 	}
 }
@@ -55,7 +56,7 @@ func (r rules) passwords() {
 	t := r.trees[LayoutFile]
 	for i, m := range r.c.Layout.MachineList {
 		if m.Password != "" && m.KeyfilePath == "" {
-			t.note(t.at(machinePath(i, "password")), "password: a key is safer: ssh-copy-id %s@%s, and name the key with keyfile-path", shorten(m.Username), shorten(m.HostIP))
+			t.note(t.at(machinePath(i, "password")), "password: a key is safer: ssh-copy-id %s@%s, and name the key with keyfile-path", yamldoc.Shorten(m.Username), yamldoc.Shorten(m.HostIP))
 		}
 	}
 }
@@ -88,7 +89,7 @@ func (r rules) shares() {
 	total := r.c.capacity()
 	tooLarge := func(name, key string, limit, have int, known bool, unit string) {
 		if known && limit > have {
-			r.fault(ServicesFile, "virtual-clusters."+name+"."+key, "%s: virtual cluster %s is larger than the machines of machine-list, which have %d%s together", key, name, have, unit)
+			r.problem(ServicesFile, "virtual-clusters."+name+"."+key, "%s: virtual cluster %s is larger than the machines of machine-list, which have %d%s together", key, name, have, unit)
 		}
 	}
 	for name, vc := range r.c.Services.VirtualClusters {

@@ -2,8 +2,6 @@ package config
 
 import (
 	"slices"
-
-	"go.yaml.in/yaml/v3"
 )
 
 // The names of the files of schema 2, in the order in which they are read.
@@ -44,9 +42,9 @@ const (
 type effect int
 
 const (
-	active    effect = iota
-	forPeople        // describes what PAI works out itself
-	idle             // meant something to earlier PAI; noted by check
+	active        effect = iota
+	informational        // describes what PAI works out itself
+	ignored              // meant something to earlier PAI; noted by check
 )
 
 // key is one key of a file: the one definition that the check, the messages,
@@ -93,7 +91,7 @@ func (k key) child(name string) (key, bool) {
 func (k key) names() []string {
 	var names []string
 	for _, c := range k.keys {
-		if c.effect != idle {
+		if c.effect != ignored {
 			names = append(names, c.name)
 		}
 	}
@@ -116,11 +114,11 @@ func (k key) in(schema int) key {
 	return k
 }
 
-// gone are keys of parts that PAI does not have any more, whatever their value.
-func gone(names ...string) []key {
+// removedKeys are keys of parts that PAI does not have any more, whatever their value.
+func removedKeys(names ...string) []key {
 	keys := make([]key, len(names))
 	for i, n := range names {
-		keys[i] = key{name: n, shape: anything, effect: idle}
+		keys[i] = key{name: n, shape: anything, effect: ignored}
 	}
 	return keys
 }
@@ -141,7 +139,3 @@ func schemaFor(file string, schema int) key {
 type kubernetesFile struct {
 	Kubernetes Kubernetes `yaml:"kubernetes"`
 }
-
-// decode fills into from a tree whose shape was checked. What does not fit
-// stays at its zero value: the shape check has already named it.
-func decode(root *yaml.Node, into any) { _ = root.Decode(into) }

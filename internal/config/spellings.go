@@ -2,23 +2,23 @@ package config
 
 // spellings moves the keys of older services-configuration files to where they
 // are today. Where a section moves as a whole its comments go with it.
-func (e *editor) spellings() {
+func (e *editor) moveRenamedKeys() {
 	if !e.older(ServicesFile, 2) {
 		return
 	}
-	for _, s := range spellings() {
+	for _, s := range renamedKeys() {
 		e.relocate(ServicesFile, s.from, s.to)
 	}
 	// What is left of Hadoop has no successor.
 	e.drop(ServicesFile, "hadoop", "PAI has no Hadoop any more")
 }
 
-type spelling struct{ from, to string }
+type renamedKey struct{ from, to string }
 
 // spellings are the keys of services-configuration.yaml that earlier PAI
 // called otherwise, sections before what is in them.
-func spellings() []spelling {
-	return []spelling{
+func renamedKeys() []renamedKey {
+	return []renamedKey{
 		{"restserver", "rest-server"},
 		{"frameworklauncher", "yarn-frameworklauncher"},
 		{"cluster.clusterid", "cluster.common.cluster-id"},

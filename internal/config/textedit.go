@@ -37,10 +37,10 @@ func encode(before []byte, root *yaml.Node) ([]byte, error) {
 	enc := yaml.NewEncoder(&out)
 	enc.SetIndent(2)
 	if err := errors.Join(enc.Encode(&doc), enc.Close()); err != nil {
-		return nil, fmt.Errorf("write the file anew: %w", err)
+		return nil, fmt.Errorf("rewrite the file: %w", err)
 	}
-	if got, faults := parse(out.Bytes()); got == nil {
-		return nil, fmt.Errorf("the file written anew cannot be read: %s", faults[0].message)
+	if got, problems := parse(out.Bytes()); got == nil {
+		return nil, fmt.Errorf("the rewritten file cannot be read: %w", problems)
 	}
 	return out.Bytes(), nil
 }

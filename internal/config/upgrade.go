@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/yamldoc"
 )
 
 // MigrationTarget is the schema and the versions that an upgrade of a
@@ -41,12 +42,12 @@ func Upgrade(dir string, aim MigrationTarget) (*Upgraded, error) {
 	if !anyFile(dir) {
 		return nil, noConfiguration(dir)
 	}
-	content, missing := readFolder(dir)
+	content, missing := readFiles(dir)
 	for name, data := range content {
 		if data == nil { // is there, and nobody reads it, but it will be kept
 			var err error
 			if content[name], err = readFile(filepath.Join(dir, name)); err != nil {
-				missing = append(missing, Problem{filepath.Join(dir, name), 1, 1, err.Error()})
+				missing = append(missing, fileProblem(filepath.Join(dir, name), err.Error()))
 			}
 		}
 	}
@@ -66,12 +67,10 @@ func unreadable(dir string, problems Problems) error {
 
 // upgrade is Upgrade on bytes.
 func upgrade(dir string, content map[string][]byte, aim MigrationTarget) (*Upgraded, error) {
-	f := parseFolder(content)
+	f := parseFiles(content)
 	var bad Problems
 	for _, name := range files {
-		for _, one := range f.faults[name] {
-			bad = append(bad, Problem{filepath.Join(dir, f.fileName(name)), one.line, one.column, one.message})
-		}
+		bad = append(bad, f.problems[name].In(filepath.Join(dir, f.fileName(name)))...)
 	}
 	if len(bad) > 0 {
 		return nil, unreadable(dir, bad)
@@ -100,7 +99,7 @@ func upgrade(dir string, content map[string][]byte, aim MigrationTarget) (*Upgra
 		}
 		newName := filesOf(to)[slices.Index(files[:], name)]
 		// The line that tells an editor which schema it is.
-		after = bytes.Replace(after, []byte(schemaFolder+"/"+schemaName(f.fileName(name))), []byte(schemaFolder+"/"+schemaName(newName)), 1)
+		after = bytes.Replace(after, []byte(schemaDir+"/"+schemaName(f.fileName(name))), []byte(schemaDir+"/"+schemaName(newName)), 1)
 		u.content[newName] = after
 		if newName != f.fileName(name) || !bytes.Equal(after, data) {
 			u.before[f.fileName(name)] = data
@@ -113,7 +112,7 @@ func upgrade(dir string, content map[string][]byte, aim MigrationTarget) (*Upgra
 		if f.schema == 1 {
 			u.Changes = append(u.Changes, Edit{Kind: Renamed, File: filepath.Join(dir, ClusterFile), Line: 1, Column: 1, From: ClusterFile, To: LayoutFile})
 		}
-		for _, name := range f.leftOver {
+		for _, name := range f.ignoredFiles {
 			u.before[name] = content[name]
 			u.Changes = append(u.Changes, Edit{Kind: Dropped, File: filepath.Join(dir, name), Line: 1, Column: 1, From: name, Why: "it has no effect in today's PAI"})
 		}
@@ -140,11 +139,11 @@ func (e *editor) nameVersion(file, section, name string, to pai.Version) {
 	}
 	path := join(section, name)
 	have := e.find(file, path)
-	if have == nil || target(have).ShortTag() == "!!null" {
+	if have == nil || yamldoc.Resolve(have).ShortTag() == "!!null" {
 		e.insertIn(file, section, name, newScalar(string(to)), Edit{Kind: Set})
 		return
 	}
-	if old, err := pai.ParseVersion(plain(have)); err == nil && old.Compare(to) >= 0 || target(have).Kind != yaml.ScalarNode {
+	if old, err := pai.ParseVersion(plain(have)); err == nil && old.Compare(to) >= 0 || yamldoc.Resolve(have).Kind != yaml.ScalarNode {
 		return
 	}
 	e.do(file, have, Edit{Kind: Set, To: path, Value: string(to)}, treeEdit{kind: editSet, path: path, node: newScalar(string(to))})
@@ -193,10 +192,10 @@ func (u *Upgraded) Check(known ...Release) (*Config, Report) {
 	names := slices.Sorted(maps.Keys(u.content))
 	for _, name := range files {
 		if !slices.Contains(names, name) && (name != LayoutFile || !slices.Contains(names, ClusterFile)) {
-			report.Problems = append(report.Problems, Problem{filepath.Join(u.Dir, name), 1, 1, isMissing})
+			report.Problems = append(report.Problems, fileProblem(filepath.Join(u.Dir, name), isMissing))
 		}
 	}
-	report.Problems = report.Problems.sorted()
+	report.Problems = byFile(report.Problems)
 	if len(report.Problems) > 0 {
 		return nil, report
 	}
@@ -223,7 +222,7 @@ func (u *Upgraded) Write() (former string, err error) {
 			return former, fmt.Errorf("upgrade the configuration: %w", err)
 		}
 	}
-	if _, err := os.Stat(filepath.Join(u.Dir, schemaFolder)); err == nil {
+	if _, err := os.Stat(filepath.Join(u.Dir, schemaDir)); err == nil {
 		return former, writeSchemas(u.Dir, u.To)
 	}
 	return former, nil

@@ -150,9 +150,9 @@ func TestEveryKeyMoves(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	after, faults := parse(u.content[ServicesFile])
+	after, problems := parse(u.content[ServicesFile])
 	if after == nil {
-		t.Fatal(faults)
+		t.Fatal(problems)
 	}
 	count := 0
 	each(after, func(n *yaml.Node) {

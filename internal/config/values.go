@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/yamldoc"
 )
 
 // A DNS label has 63 characters at most (RFC 1123); a virtual cluster's
@@ -55,7 +56,7 @@ func checkLabel(limit int) func(string) string {
 		if len(value) <= limit && label.MatchString(value) {
 			return ""
 		}
-		return fmt.Sprintf("%q must be lower-case letters, digits and hyphens, begin and end with a letter or digit, and have %d characters at most", shorten(value), limit)
+		return fmt.Sprintf("%q must be lower-case letters, digits and hyphens, begin and end with a letter or digit, and have %d characters at most", yamldoc.Shorten(value), limit)
 	}
 }
 
@@ -63,28 +64,28 @@ func checkWord(value string) string {
 	if word.MatchString(value) {
 		return ""
 	}
-	return fmt.Sprintf("%q must be letters, digits, hyphens, dots and underscores, 63 at most", shorten(value))
+	return fmt.Sprintf("%q must be letters, digits, hyphens, dots and underscores, 63 at most", yamldoc.Shorten(value))
 }
 
 func checkUser(value string) string {
 	if user.MatchString(value) {
 		return ""
 	}
-	return fmt.Sprintf("%q is not the name of a Linux user", shorten(value))
+	return fmt.Sprintf("%q is not the name of a Linux user", yamldoc.Shorten(value))
 }
 
 func checkAbsolute(value string) string {
 	if path.IsAbs(value) && path.Clean(value) == value && !strings.ContainsAny(value, "\x00\n") {
 		return ""
 	}
-	return fmt.Sprintf("%q must be an absolute path without . and ..", shorten(value))
+	return fmt.Sprintf("%q must be an absolute path without . and ..", yamldoc.Shorten(value))
 }
 
 func checkAddress(value string) string {
 	a, err := netip.ParseAddr(value)
 	switch {
 	case err != nil:
-		return fmt.Sprintf("%q is not an IP address", shorten(value))
+		return fmt.Sprintf("%q is not an IP address", yamldoc.Shorten(value))
 	case !a.Is4():
 		return fmt.Sprintf("%s is not an IPv4 address, and PAI knows only those", value)
 	case a.IsLoopback(), a.IsUnspecified(), a.IsMulticast(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
@@ -97,7 +98,7 @@ func checkRange(value string) string {
 	p, err := netip.ParsePrefix(value)
 	switch {
 	case err != nil:
-		return fmt.Sprintf("%q is not an address range like 10.244.0.0/16", shorten(value))
+		return fmt.Sprintf("%q is not an address range like 10.244.0.0/16", yamldoc.Shorten(value))
 	case !p.Addr().Is4():
 		return value + " is not an IPv4 range, and PAI knows only those"
 	case p.Masked() != p:
@@ -119,19 +120,19 @@ func checkPortRange(value string) string {
 	if _, _, ok := parsePortRange(value); ok {
 		return ""
 	}
-	return fmt.Sprintf("%q is not a range of ports like 9000-9999", shorten(value))
+	return fmt.Sprintf("%q is not a range of ports like 9000-9999", yamldoc.Shorten(value))
 }
 
 func checkRelease(value string) string {
 	if _, err := pai.ParseVersion(value); err != nil || strings.HasSuffix(value, "-pai") {
-		return fmt.Sprintf("%q is not a release like v0.10", shorten(value))
+		return fmt.Sprintf("%q is not a release like v0.10", yamldoc.Shorten(value))
 	}
 	return ""
 }
 
 func checkKubernetesVersion(value string) string {
 	if _, err := pai.ParseVersion(value); err != nil || !strings.HasSuffix(value, "-pai") {
-		return fmt.Sprintf("%q is not a version of PAI's Kubernetes like v0.10-pai (`paictl release list` shows them)", shorten(value))
+		return fmt.Sprintf("%q is not a version of PAI's Kubernetes like v0.10-pai (`paictl release list` shows them)", yamldoc.Shorten(value))
 	}
 	return ""
 }
@@ -139,7 +140,7 @@ func checkKubernetesVersion(value string) string {
 func checkBundleKey(value string) string {
 	raw, err := base64.StdEncoding.Strict().DecodeString(value)
 	if err != nil || len(raw) != ed25519.PublicKeySize {
-		return fmt.Sprintf("%q is not a base64 Ed25519 public key of %d bytes", shorten(value), ed25519.PublicKeySize)
+		return fmt.Sprintf("%q is not a base64 Ed25519 public key of %d bytes", yamldoc.Shorten(value), ed25519.PublicKeySize)
 	}
 	return ""
 }
@@ -151,7 +152,7 @@ func checkOneOf(allowed ...string) func(string) string {
 				return ""
 			}
 		}
-		return fmt.Sprintf("%q must be %s", shorten(value), strings.Join(allowed, " or "))
+		return fmt.Sprintf("%q must be %s", yamldoc.Shorten(value), strings.Join(allowed, " or "))
 	}
 }
 

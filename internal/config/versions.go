@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/yamldoc"
 )
 
 // SetVersions changes the two values that name versions,
@@ -21,7 +22,7 @@ func SetVersions(dir string, pair pai.Pair) error {
 	if err != nil {
 		return err
 	}
-	content, missing := readFolder(dir)
+	content, missing := readFiles(dir)
 	if len(missing) > 0 {
 		return missing
 	}
@@ -74,11 +75,10 @@ func onlyVersionsDiffer(dir string, want Config, content map[string][]byte, pair
 // setScalar replaces the value at a path of a YAML file, keeping its quotes
 // and everything around it.
 func setScalar(data []byte, path []string, to string) ([]byte, error) {
-	root, faults := parse(data)
-	if root == nil {
-		return nil, fmt.Errorf("line %d: %s", faults[0].line, faults[0].message)
+	n, problems := parse(data)
+	if n == nil {
+		return nil, problems
 	}
-	n := root
 	for _, name := range path {
 		if n = valueOf(n, name); n == nil {
 			return nil, fmt.Errorf("%s is missing", name)
@@ -107,12 +107,9 @@ func setScalar(data []byte, path []string, to string) ([]byte, error) {
 }
 
 func valueOf(mapping *yaml.Node, name string) *yaml.Node {
-	for mapping.Kind == yaml.AliasNode {
-		mapping = mapping.Alias
-	}
-	for _, p := range (&tree{}).pairs(mapping) {
-		if p.key.Value == name {
-			return p.value
+	for _, f := range yamldoc.Fields(yamldoc.Resolve(mapping), nil, "") {
+		if f.Key.Value == name {
+			return f.Value
 		}
 	}
 	return nil

@@ -65,7 +65,7 @@ func Write(dir string, c Config) error {
 
 // writeSchemas puts the files' schemas where their first lines say.
 func writeSchemas(dir string, schema int) error {
-	folder := filepath.Join(dir, schemaFolder)
+	folder := filepath.Join(dir, schemaDir)
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return fmt.Errorf("write the schemas for editors: %w", err)
 	}

@@ -49,43 +49,43 @@ func TestProblems(t *testing.T) {
 		want      string // the only problem
 		wantPlace string
 	}{
-		{"version", "protocolVersion: 2", "protocolVersion: 1", `protocolVersion: must be 2, not "1"`, "1:18"},
+		{"version", "protocolVersion: 2", "protocolVersion: 1", `protocolVersion: must be 2, not 1`, "1:18"},
 		{"missing version", "protocolVersion: 2\n", "", `protocolVersion: is missing`, "1:1"},
 		{"empty name", "name: train", "name:", `name: must not be empty`, "2:1"},
-		{"numeric name", "name: train", "name: 12", `name: must be a string, not a number: write "12" in quotes`, "2:7"},
-		{"name with a dot", "name: train", "name: a.b", `name: may hold letters, digits, - and _ only, not "a.b"`, "2:7"},
-		{"type", "type: job", "type: script", `type: must be job, not "script"`, "3:7"},
-		{"misspelt field", "    instances: 2", "    instance: 2", `taskRoles.worker.instance: unknown field; did you mean "instances"?`, "8:5"},
-		{"misspelt with dashes", "    instances: 2", "    task-retry-count: 2", `taskRoles.worker.task-retry-count: unknown field; did you mean "taskRetryCount"?`, "8:5"},
+		{"numeric name", "name: train", "name: 12", `name: must be a string, not 12: write "12" in quotes`, "2:7"},
+		{"name with a dot", "name: train", "name: a.b", `name: can have letters, digits, - and _ only, not "a.b"`, "2:7"},
+		{"type", "type: job", "type: script", `type: must be job, not the text "script"`, "3:7"},
+		{"misspelled field", "    instances: 2", "    instance: 2", `taskRoles.worker.instance: unknown field; did you mean "instances"?`, "8:5"},
+		{"misspelled with dashes", "    instances: 2", "    task-retry-count: 2", `taskRoles.worker.task-retry-count: unknown field; did you mean "taskRetryCount"?`, "8:5"},
 		{"far from any field", "    instances: 2", "    zebra: 2", `taskRoles.worker.zebra: unknown field`, "8:5"},
 		{"no instances", "instances: 2", "instances: 0", `taskRoles.worker.instances: must be from 1 to 1000, not 0`, "8:16"},
-		{"text for a number", "instances: 2", "instances: two", `taskRoles.worker.instances: must be a whole number, not "two"`, "8:16"},
-		{"unknown image", "dockerImage: image", "dockerImage: imag", `taskRoles.worker.dockerImage: no prerequisite of type dockerimage is named "imag"; did you mean "image"?`, "9:18"},
+		{"text for a number", "instances: 2", "instances: two", `taskRoles.worker.instances: must be a whole number, not the text "two"`, "8:16"},
+		{"unknown image", "dockerImage: image", "dockerImage: imag", `taskRoles.worker.dockerImage: prerequisite "imag" of type dockerimage not found; did you mean "image"?`, "9:18"},
 		{"bad image", "pai.local/example:v0.10", "'not an image'", `prerequisites[0].uri: is not the name of an image`, "5:43"},
 		{"no cpu", "cpu: 1, ", "", `taskRoles.worker.resourcePerInstance.cpu: is missing`, "10:5"},
 		{"negative cpu", "cpu: 1", "cpu: -1", `taskRoles.worker.resourcePerInstance.cpu: must be from 0.001 to 4096, not -1`, "10:32"},
 		{"no gpu", ", gpu: 0", "", `taskRoles.worker.resourcePerInstance.gpu: is missing`, "10:5"},
 		{"ports", "gpu: 0}", "gpu: 0, ports: {http: 1}}", `taskRoles.worker.resourcePerInstance.ports: reserved ports are not supported`, "10:57"},
 		{"no commands", "commands:\n      - echo hello", "commands: []", `taskRoles.worker.commands: must be a list of at least one string`, "11:15"},
-		{"command is a number", "- echo hello", "- 7", `taskRoles.worker.commands[0]: must be a string, not a number`, "12:9"},
-		{"unknown parameter", "echo hello", "echo <% $parameters.lr %>", `taskRoles.worker.commands[0]: <% $parameters.lr %>: there is no such parameter`, "12:9"},
-		{"role without data", "echo hello", "echo <% $data.uri[0] %>", `taskRoles.worker.commands[0]: <% $data.uri[0] %>: the task role names no data`, "12:9"},
-		{"role name", "  worker:", "  1worker:", `taskRoles.1worker: a task role's name may hold letters`, "7:3"},
-		{"given twice", "type: job", "type: job\nname: again", `name: given twice, first in line 2`, "4:1"},
-		{"no such virtual cluster", "type: job", "type: job\ndefaults: {virtualCluster: vc9}", `defaults.virtualCluster: there is no virtual cluster "vc9"; there is default`, "4:28"},
+		{"command is a number", "- echo hello", "- 7", `taskRoles.worker.commands[0]: must be a string, not 7: write "7" in quotes`, "12:9"},
+		{"unknown parameter", "echo hello", "echo <% $parameters.lr %>", `taskRoles.worker.commands[0]: <% $parameters.lr %>: parameter not found`, "12:9"},
+		{"role without data", "echo hello", "echo <% $data.uri[0] %>", `taskRoles.worker.commands[0]: <% $data.uri[0] %>: the task role has no field data`, "12:9"},
+		{"role name", "  worker:", "  1worker:", `taskRoles.1worker: the name of a task role can have letters`, "7:3"},
+		{"duplicate field", "type: job", "type: job\nname: again", `duplicate key "name"; the first is on line 2`, "4:1"},
+		{"no such virtual cluster", "type: job", "type: job\ndefaults: {virtualCluster: vc9}", `defaults.virtualCluster: virtual cluster "vc9" not found; there is default`, "4:28"},
 		{"deployment", "type: job", "type: job\ndeployments: [{name: prod}]", `deployments: deployments are not supported`, "4:1"},
 		{"secrets", "type: job", "type: job\nsecrets: {password: x}", `secrets: secrets are not supported`, "4:1"},
-		{"registry password", "uri: pai.local/example:v0.10", "uri: a/b, auth: {username: u}", `prerequisites[0].auth: registries that ask for a password are not supported`, "5:48"},
-		{"alias", "echo hello", "&a echo hello", `YAML anchors and aliases are not accepted`, "12:9"},
+		{"registry password", "uri: pai.local/example:v0.10", "uri: a/b, auth: {username: u}", `prerequisites[0].auth: registries with a password are not supported`, "5:48"},
+		{"alias", "echo hello", "&a echo hello", `YAML anchors, aliases, and merge keys are not accepted`, "12:9"},
 		{"NUL", "- echo hello", `- "a\0b"`, `contains a NUL character`, "12:9"},
-		{"always succeeds", "instances: 2", "instances: 2\n    completion: {minFailedInstances: -1}", `taskRoles.worker.completion.minFailedInstances: must be 1, not -1: a job that goes on with failed tasks is not supported`, "9:38"},
+		{"always succeeds", "instances: 2", "instances: 2\n    completion: {minFailedInstances: -1}", `taskRoles.worker.completion.minFailedInstances: must be 1, not -1: a job that continues with failed tasks is not supported`, "9:38"},
 		{"tolerates failures", "instances: 2", "instances: 2\n    completion: {minFailedInstances: 2, minSucceededInstances: 1}", `taskRoles.worker.completion.minFailedInstances: must be 1, not 2`, "9:38"},
 		{"no failures needed", "instances: 2", "instances: 2\n    completion: {minFailedInstances: 0}", `taskRoles.worker.completion.minFailedInstances: must be at least 1, or -1`, "9:38"},
 		{"no success needed", "instances: 2", "instances: 2\n    completion: {minSucceededInstances: 0}", `taskRoles.worker.completion.minSucceededInstances: must be at least 1, or -1`, "9:41"},
 		{"more than there are", "instances: 2", "instances: 2\n    completion: {minSucceededInstances: 3}", `taskRoles.worker.completion.minSucceededInstances: must be from -1 to 2, not 3`, "9:41"},
-		{"not YAML", "type: job", "type: [job", `this is not YAML`, "3:1"},
+		{"not YAML", "type: job", "type: [job", `the list that [ opens here is not closed, or a comma is missing in it`, "3:1"},
 		{"second document", "      - echo hello", "      - echo hello\n---\nname: x", `a second YAML document starts here`, "13:1"},
-		{"tab", "    instances: 2", "\tinstances: 2", `this is not YAML: found character that cannot start any token`, "8:1"},
+		{"tab", "    instances: 2", "\tinstances: 2", `indentation with a tab: use spaces`, "8:1"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -120,13 +120,13 @@ taskRoles:
     commands: echo
 `), ParseOptions{})
 	want := `1:1: type: is missing
-1:18: protocolVersion: must be 2, not "3"
-2:7: name: may hold letters, digits, - and _ only, not "a b"
+1:18: protocolVersion: must be 2, not 3
+2:7: name: can have letters, digits, - and _ only, not "a b"
 3:1: kind: unknown field
 5:3: taskRoles.worker.dockerImage: is missing
 6:16: taskRoles.worker.instances: must be from 1 to 1000, not -2
 7:5: taskRoles.worker.resourcePerInstance.gpu: is missing
-7:32: taskRoles.worker.resourcePerInstance.cpu: must be a number, not "none"
+7:32: taskRoles.worker.resourcePerInstance.cpu: must be a number, not the text "none"
 7:48: taskRoles.worker.resourcePerInstance.memoryMB: must be from 1 to 16777216, not 0
 8:15: taskRoles.worker.commands: must be a list of at least one string`
 	if err == nil || err.Error() != want {
@@ -150,6 +150,37 @@ func TestLimits(t *testing.T) {
 	} {
 		if _, _, err := Parse([]byte(text), ParseOptions{}); err == nil {
 			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+// A hostile job must not cost the server more than it costs its sender.
+func TestParseBoundsWhatItReports(t *testing.T) {
+	t.Parallel()
+	var fields, references strings.Builder
+	for i := range 8000 {
+		fmt.Fprintf(&fields, ", f%d: 1", i)
+	}
+	for i := range 2000 {
+		fmt.Fprintf(&references, "      - echo <%% $parameters.p%d %%>\n", i)
+	}
+	for name, text := range map[string]string{
+		"unknown fields": strings.Replace(good, "{cpu: 1", "{cpu: 1"+fields.String(), 1),
+		"long names":     strings.Replace(good, "  worker:", "  "+strings.Repeat("w", 900)+":", 1) + "    x: 1\n    y: 1\n",
+		"references":     good + references.String(),
+	} {
+		_, _, err := Parse([]byte(text), ParseOptions{})
+		var problems Problems
+		if !errors.As(err, &problems) || len(problems) > maxProblems+1 {
+			t.Fatalf("%s: got %d problems", name, len(problems))
+		}
+		for _, p := range problems {
+			if len(p.Path)+len(p.Message) > 4000 {
+				t.Errorf("%s: a problem of %d bytes", name, len(p.Path)+len(p.Message))
+			}
+		}
+		if last := problems[len(problems)-1].Message; name != "long names" && !strings.HasPrefix(last, "and ") {
+			t.Errorf("%s: got %q, want the number of other problems", name, last)
 		}
 	}
 }

@@ -1,83 +1,76 @@
 package job
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"pai.dev/pai/internal/yamldoc"
 )
 
-func (r *reader) taskRoles(top object, job *Spec, s scope) {
-	n := top.need("taskRoles")
+func (o object) taskRoles(job *Spec, s scope) {
+	n := o.need("taskRoles")
 	if n == nil {
 		return
 	}
-	roles := r.object(n, top.key["taskRoles"], "taskRoles")
-	if roles.fields != nil && len(roles.keys) == 0 {
-		r.fail(top.key["taskRoles"], "taskRoles", "must have at least one task role")
+	roles := o.nested("taskRoles")
+	if roles.valid && len(roles.names) == 0 {
+		o.problemKey("taskRoles", "must have at least one task role")
 	}
-	if len(roles.keys) > MaxTaskRoles {
-		r.fail(n, "taskRoles", "%d task roles; at most %d are accepted", len(roles.keys), MaxTaskRoles)
+	if len(roles.names) > MaxTaskRoles {
+		o.problem("taskRoles", "has %d task roles; the limit is %d", len(roles.names), MaxTaskRoles)
 		return
 	}
-	for _, name := range roles.keys {
-		key := roles.key[name]
+	for _, name := range roles.names {
 		switch {
 		case !roleNamePattern.MatchString(name):
-			r.fail(key, roles.child(name), "a task role's name may hold letters, digits and _ only, and starts with no digit")
+			roles.problemKey(name, "the name of a task role can have letters, digits, and _ only, and cannot start with a digit")
 		case len(name) > 255:
-			r.fail(key, "taskRoles", "a task role's name may be at most 255 characters long")
+			o.Problem(roles.fields[name].Key, "taskRoles", "the name of a task role can have at most 255 characters")
 		}
-		role := r.taskRole(roles.fields[name], key, roles.child(name), s)
+		role := o.taskRole(roles.fields[name], roles.child(name), s)
 		role.Name = name
 		job.TaskRoles = append(job.TaskRoles, role)
 	}
 }
 
-func (r *reader) taskRole(n, key *yaml.Node, path string, s scope) TaskRole {
-	o := r.object(n, key, path, roleFields...)
+func (r reader) taskRole(f yamldoc.Field, path string, s scope) TaskRole {
+	o := r.object(f.Value, f.Key, path, roleFields...)
 	role := TaskRole{
 		Instances:  int(o.integer("instances", 1, 1, MaxInstances)),
 		RetryCount: int(o.integer("taskRetryCount", 0, 0, 1000)),
 	}
-	r.completion(o, &role)
-	s.role = r.roleScope(o, s)
-	if n := o.need("dockerImage"); n != nil {
-		if p, ok := r.reference(o, n, "dockerImage", "dockerimage", s.prerequisites); ok && len(p.uris) > 0 {
-			role.Image = p.uris[0]
-		}
-	}
-	r.resources(o, &role)
-	if n := o.get("extraContainerOptions"); n != nil {
-		extra := r.object(n, o.key["extraContainerOptions"], o.child("extraContainerOptions"), "shmMB", "infiniband")
-		role.ShmMB = extra.integer("shmMB", 0, 1, 1<<24)
-		if v := extra.get("infiniband"); v != nil && v.Value != "false" {
-			r.fail(extra.key["infiniband"], extra.child("infiniband"), "InfiniBand is not supported")
-		}
-	}
-	if n := o.get("prerequisites"); n != nil && len(n.Content) > 0 {
-		r.warn(o.key["prerequisites"], o.child("prerequisites"), "has no effect here: the image must bring what the task needs")
-	}
-	role.Commands = r.commands(o, s)
-	return role
-}
-
-// roleScope finds what a role's script, data and output fields refer to.
-func (r *reader) roleScope(o object, s scope) map[string]prerequisite {
-	found := map[string]prerequisite{}
+	o.completion(&role)
+	s.role = map[string]prerequisite{}
 	for _, kind := range []string{"script", "data", "output"} {
 		if n := o.get(kind); n != nil {
-			if p, ok := r.reference(o, n, kind, kind, s.prerequisites); ok {
-				found[kind] = p
+			if p, ok := o.reference(n, kind, kind, s.prerequisites); ok {
+				s.role[kind] = p
 			}
 		}
 	}
-	return found
+	if n := o.need("dockerImage"); n != nil {
+		if p, ok := o.reference(n, "dockerImage", "dockerimage", s.prerequisites); ok && len(p.uris) > 0 {
+			role.Image = p.uris[0]
+		}
+	}
+	o.resources(&role)
+	if extra := o.nested("extraContainerOptions", "shmMB", "infiniband"); extra != nil {
+		role.ShmMB = extra.integer("shmMB", 0, 1, 1<<24)
+		if v := extra.get("infiniband"); v != nil && v.Value != "false" {
+			extra.problemKey("infiniband", "InfiniBand is not supported")
+		}
+	}
+	if n := o.get("prerequisites"); n != nil && len(n.Content) > 0 {
+		o.Note(o.fields["prerequisites"].Key, o.child("prerequisites"), "has no effect here: the image must contain what the task needs")
+	}
+	role.Commands = o.commands(s)
+	return role
 }
 
 // reference resolves a field that names a prerequisite of a kind.
-func (r *reader) reference(o object, n *yaml.Node, field, kind string, all map[string]prerequisite) (prerequisite, bool) {
+func (o object) reference(n *yaml.Node, field, kind string, all map[string]prerequisite) (prerequisite, bool) {
 	name, ok := o.text(n, o.child(field))
 	if !ok {
 		return prerequisite{}, false
@@ -91,51 +84,45 @@ func (r *reader) reference(o object, n *yaml.Node, field, kind string, all map[s
 			}
 		}
 		slices.Sort(names)
-		hint := ""
-		if near := nearest(name, names); near != "" {
-			hint = fmt.Sprintf("; did you mean %q?", near)
-		}
-		r.fail(n, o.child(field), "no prerequisite of type %s is named %q%s", kind, name, hint)
+		o.problem(field, "prerequisite %q of type %s not found%s", yamldoc.Shorten(name), kind, o.suggest(name, names))
 	}
 	return p, ok
 }
 
-// completion reads when a role decides the job. Defaults are the protocol's:
-// one failed task fails the job, and the job succeeds when all tasks of one
-// role have.
+// completion reads when a role decides the result of the job. Defaults are those
+// of the protocol: one failed task fails the job, and the job succeeds when all
+// tasks of one role have succeeded.
 //
 // A role runs as one Indexed Job. Kubernetes fails such a Job whenever its last
-// index ends while any has failed, even if that very index completes the
-// success policy; so failed tasks cannot be tolerated without now and then
-// failing a job that has succeeded. What cannot be honoured is refused rather
-// than run with another meaning.
-func (r *reader) completion(o object, role *TaskRole) {
+// index ends after any index has failed, even if that last index completes the
+// success policy. So a job that tolerates failed tasks would sometimes fail
+// after it has succeeded. What cannot be guaranteed is refused instead of run
+// with another meaning.
+func (o object) completion(role *TaskRole) {
 	role.MinSucceeded = role.Instances
-	n := o.get("completion")
-	if n == nil {
+	c := o.nested("completion", "minFailedInstances", "minSucceededInstances")
+	if c == nil {
 		return
 	}
-	c := r.object(n, o.key["completion"], o.child("completion"), "minFailedInstances", "minSucceededInstances")
 	role.MinSucceeded = int(c.integer("minSucceededInstances", int64(role.Instances), -1, int64(role.Instances)))
 	if role.MinSucceeded == 0 {
-		r.fail(c.fields["minSucceededInstances"], c.child("minSucceededInstances"), "must be at least 1, or -1")
+		c.problem("minSucceededInstances", "must be at least 1, or -1")
 	}
-	path := c.child("minFailedInstances")
-	switch failed := c.integer("minFailedInstances", 1, -1, MaxInstances); {
-	case failed == 0:
-		r.fail(c.fields["minFailedInstances"], path, "must be at least 1, or -1")
-	case failed != 1:
-		r.fail(c.fields["minFailedInstances"], path,
-			"must be 1, not %d: a job that goes on with failed tasks is not supported; let taskRetryCount try them again, or the commands end with exit 0", failed)
+	switch failed := c.integer("minFailedInstances", 1, -1, MaxInstances); failed {
+	case 0:
+		c.problem("minFailedInstances", "must be at least 1, or -1")
+	case 1:
+	default:
+		c.problem("minFailedInstances",
+			"must be 1, not %d: a job that continues with failed tasks is not supported; retry tasks with taskRetryCount, or end the commands with exit 0", failed)
 	}
 }
 
-func (r *reader) resources(o object, role *TaskRole) {
-	n := o.need("resourcePerInstance")
-	if n == nil {
+func (o object) resources(role *TaskRole) {
+	if o.need("resourcePerInstance") == nil {
 		return
 	}
-	res := r.object(n, o.key["resourcePerInstance"], o.child("resourcePerInstance"), "cpu", "memoryMB", "gpu", "ports")
+	res := o.nested("resourcePerInstance", "cpu", "memoryMB", "gpu", "ports")
 	role.CPUMilli = res.milli("cpu", 4096)
 	if res.need("memoryMB") != nil {
 		role.MemoryMB = res.integer("memoryMB", 0, 1, 1<<24)
@@ -143,32 +130,20 @@ func (r *reader) resources(o object, role *TaskRole) {
 	if res.need("gpu") != nil {
 		role.GPU = res.integer("gpu", 0, 0, 64)
 	}
-	if n := res.get("ports"); n != nil && len(n.Content) > 0 {
-		r.fail(res.key["ports"], res.child("ports"), "reserved ports are not supported, nor needed: every task has an address of its own, on which all ports are free")
-	}
+	res.refuse("ports", "reserved ports are not supported and not needed: every task has its own IP address with all ports free")
 }
 
-func (r *reader) commands(o object, s scope) []string {
+func (o object) commands(s scope) (commands []string) {
 	n := o.need("commands")
 	if n == nil {
 		return nil
 	}
-	if n.Kind != yaml.SequenceNode || len(n.Content) == 0 {
-		r.fail(n, o.child("commands"), "must be a list of at least one string")
-		return nil
-	}
-	commands := make([]string, 0, len(n.Content))
-	for i, item := range n.Content {
-		path := fmt.Sprintf("%s[%d]", o.child("commands"), i)
-		command, ok := o.text(item, path)
-		if !ok {
-			continue
-		}
+	o.texts(n, o.child("commands"), func(item *yaml.Node, path, command string) {
 		command, missing := s.render(command)
 		for _, m := range missing {
-			r.fail(item, path, "%s", m)
+			o.Problem(item, path, "%s", m)
 		}
 		commands = append(commands, strings.TrimRight(command, "\n"))
-	}
+	})
 	return commands
 }
