@@ -12,23 +12,20 @@ import (
 	"strings"
 	"time"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"golang.org/x/sys/unix"
-
 	"pai.dev/pai/internal/filelock"
 	"pai.dev/pai/internal/pai"
 )
 
-// BuildOptions says what to build, of what, and who signs it.
+// BuildOptions are the arguments of Build.
 type BuildOptions struct {
-	Source   string // PAI's source tree
-	CacheDir string // where programs and bundles are kept
+	Source   string // source tree of PAI
+	CacheDir string // directory of programs and bundles
 	Release  string // "v0.10"
 	Key      ed25519.PrivateKey
 	Progress func(format string, args ...any)
 }
 
-// BundleDir is where the bundle of a release lies in a cache.
+// BundleDir is the directory of the bundle of a release in a cache.
 func BundleDir(cacheDir, release string) string { return filepath.Join(cacheDir, "bundles", release) }
 
 type builder struct {
@@ -38,9 +35,9 @@ type builder struct {
 	theShell *shell
 }
 
-// Build makes the bundle of a release and returns its folder. What was built
-// before is not built again; a bundle that is there already, of the same
-// inputs, is left as it is, except that the key's signature is added to it.
+// Build makes the bundle of a release and returns its directory. It compiles
+// only components that the cache does not have. A bundle of the same inputs
+// stays; Build only adds the signature of the key.
 func Build(ctx context.Context, o BuildOptions) (string, error) {
 	b := &builder{BuildOptions: o, start: time.Now(), tools: map[bool]goTool{}}
 	source, err := filepath.Abs(o.Source)
@@ -88,12 +85,12 @@ func Build(ctx context.Context, o BuildOptions) (string, error) {
 func (b *builder) manifest() (Manifest, []byte, error) {
 	file := filepath.Join("releases", b.Release, ManifestFile)
 	if _, err := pai.ParseVersion(b.Release); err != nil {
-		return Manifest{}, nil, &pai.Error{Code: pai.CodeUsage, Next: "paictl release list shows the releases", Err: err}
+		return Manifest{}, nil, &pai.Error{Code: pai.CodeUsage, Next: "list the releases; run: paictl release list", Err: err}
 	}
 	raw, err := os.ReadFile(filepath.Join(b.Source, file))
 	if errors.Is(err, os.ErrNotExist) {
-		return Manifest{}, nil, pai.Errorf(pai.CodeNotFound, "name PAI's source tree with --source, and a release that is in it",
-			"there is no %s in %s", file, b.Source)
+		return Manifest{}, nil, pai.Errorf(pai.CodeNotFound, "name PAI's source tree with --source, and a release in it",
+			"%s not found in %s", file, b.Source)
 	}
 	if err != nil {
 		return Manifest{}, nil, fmt.Errorf("read release: %w", err)
@@ -130,16 +127,16 @@ func (b *builder) shell(ctx context.Context) (shell, error) {
 	return *b.theShell, nil
 }
 
-// parts lists everything of the release that is compiled, with its key. All
-// that is wrong with any of them is in the one error.
+// parts lists everything of the release that is compiled, with its key. The
+// error has the problems of all parts.
 func (b *builder) parts(ctx context.Context, m Manifest) ([]part, error) {
 	var parts []part
 	var problems []error
-	add := func(p part, folder string) {
-		c, err := loadComponent(b.Source, folder, p.name, p.version)
+	add := func(p part, dir string) {
+		c, err := loadComponent(b.Source, dir, p.name, p.version)
 		p.component = c
 		if err == nil && p.kind == KindImage && len(c.Programs) != 1 {
-			err = fmt.Errorf("an image has one program, component %q has %d", folder, len(c.Programs))
+			err = fmt.Errorf("an image has one program, but component %q has %d", dir, len(c.Programs))
 		}
 		if err == nil {
 			err = b.hashPart(ctx, &p)
@@ -158,8 +155,8 @@ func (b *builder) parts(ctx context.Context, m Manifest) ([]part, error) {
 	return parts, errors.Join(problems...)
 }
 
-// layers builds what the cache lacks, one after the other: each compiles on
-// all cores.
+// layers builds the layers that the cache does not have, one at a time: each
+// compiles on all cores.
 func (b *builder) layers(ctx context.Context, parts []part) ([]cachedLayer, error) {
 	missing := 0
 	for _, p := range parts {
@@ -168,7 +165,7 @@ func (b *builder) layers(ctx context.Context, parts []part) ([]cachedLayer, erro
 		}
 	}
 	if missing > 0 {
-		b.Progress("release %s: %d of %d components are built already, %d to compile", b.Release, len(parts)-missing, len(parts), missing)
+		b.Progress("release %s: %d of %d components are in the cache, %d to compile", b.Release, len(parts)-missing, len(parts), missing)
 	}
 	var layers []cachedLayer
 	done := 0
@@ -179,10 +176,10 @@ func (b *builder) layers(ctx context.Context, parts []part) ([]cachedLayer, erro
 		if _, ok := b.cached(p); !ok {
 			done++
 		}
-		say := func(what string) {
+		report := func(what string) {
 			b.Progress("release %s: %d of %d, %s: %s %s: %s", b.Release, done, missing, time.Since(b.start).Round(time.Second), p.name, p.version, what)
 		}
-		layer, err := b.layer(ctx, p, say)
+		layer, err := b.layer(ctx, p, report)
 		if err != nil {
 			return nil, err
 		}
@@ -191,88 +188,28 @@ func (b *builder) layers(ctx context.Context, parts []part) ([]cachedLayer, erro
 	return layers, nil
 }
 
-// write makes the bundle beside its place and then puts it there whole.
+// write makes the bundle beside its place and then moves it there.
 func (b *builder) write(dir, inputs string, raw, services []byte, parts []part, layers []cachedLayer) error {
 	work := filepath.Join(filepath.Dir(dir), "."+b.Release+".new")
 	if err := os.RemoveAll(work); err != nil {
-		return fmt.Errorf("make room for bundle: %w", err)
+		return fmt.Errorf("remove unfinished bundle: %w", err)
 	}
 	defer os.RemoveAll(work)
-	l, err := newLayout(work)
-	if err != nil {
-		return err
+	digest, err := writeBundle(work, raw, services, parts, layers)
+	if err == nil {
+		err = sign(work, digest, b.Key)
 	}
-	if err := fill(l, raw, services, parts, layers); err != nil {
+	if err == nil {
+		err = place(work, dir)
+	}
+	if err != nil {
 		return fmt.Errorf("write bundle of release %s: %w", b.Release, err)
-	}
-	digest, err := l.finish()
-	if err != nil {
-		return err
-	}
-	if err := sign(work, digest, b.Key); err != nil {
-		return err
-	}
-	if err := place(work, dir); err != nil {
-		return fmt.Errorf("put bundle of release %s in its place: %w", b.Release, err)
 	}
 	b.Progress("release %s: bundle %s in %s", b.Release, digest, time.Since(b.start).Round(time.Second))
 	return os.WriteFile(b.inputsFile(), []byte(inputs+" "+digest+"\n"), 0o644)
 }
 
-func fill(l *layout, raw, services []byte, parts []part, layers []cachedLayer) error {
-	release, err := l.blob(raw, typeYAML)
-	if err != nil {
-		return err
-	}
-	if err := l.artifact(typeRelease, ManifestFile, release); err != nil {
-		return err
-	}
-	var programs []v1.Descriptor
-	for i, p := range parts {
-		if p.kind != KindProgram {
-			continue
-		}
-		d, err := l.layer(layers[i])
-		if err != nil {
-			return err
-		}
-		d.Annotations = map[string]string{annotationName: p.name, annotationVersion: p.version}
-		programs = append(programs, d)
-	}
-	if err := l.artifact(typePrograms, "programs", programs...); err != nil {
-		return err
-	}
-	archive, err := l.blob(services, typeZip)
-	if err != nil {
-		return err
-	}
-	if err := l.artifact(typeServices, "services", archive); err != nil {
-		return err
-	}
-	for i, p := range parts {
-		if p.kind == KindImage {
-			if err := l.image(p.image, layers[i]); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// place moves work to dir in one step, whether or not something is there.
-func place(work, dir string) error {
-	err := os.Rename(work, dir)
-	if err == nil {
-		return nil
-	}
-	if _, statErr := os.Stat(dir); statErr != nil {
-		return err
-	}
-	// The old bundle is then in work, which the caller removes.
-	return unix.Renameat2(unix.AT_FDCWD, work, unix.AT_FDCWD, dir, unix.RENAME_EXCHANGE)
-}
-
-// bundleFormat changes whenever the way that bundles are written does.
+// bundleFormat changes with the form of bundles.
 const bundleFormat = "pai bundle v2"
 
 func hashInputs(parts []part, raw, services []byte) string {
@@ -288,26 +225,26 @@ func (b *builder) inputsFile() string {
 	return filepath.Join(b.CacheDir, "bundles", "."+b.Release+".inputs")
 }
 
-// upToDate reports whether the bundle in dir was made of these inputs and
-// still is what it was, whoever signed it.
+// upToDate reports whether the bundle in dir has these inputs and verifies,
+// with the signature of any key.
 func (b *builder) upToDate(ctx context.Context, dir, inputs string) bool {
 	recorded, err := os.ReadFile(b.inputsFile())
 	if err != nil {
 		return false
 	}
-	bundle, index, err := find(dir)
+	bundle, index, err := openUnverified(dir)
 	if err != nil || strings.TrimSpace(string(recorded)) != inputs+" "+bundle.Digest() {
 		return false
 	}
-	return bundle.read(index) == nil && bundle.Verify(ctx) == nil
+	return bundle.readIndex(index) == nil && bundle.Verify(ctx) == nil
 }
 
-// ensureSigned adds the builder's signature to a bundle that is up to date.
+// ensureSigned adds the builder's signature to the bundle unless it has it.
 func (b *builder) ensureSigned(dir string) error {
 	if _, err := Open(dir, []ed25519.PublicKey{b.Key.Public().(ed25519.PublicKey)}); err == nil {
 		return nil
 	}
-	bundle, _, err := find(dir)
+	bundle, _, err := openUnverified(dir)
 	if err != nil {
 		return err
 	}

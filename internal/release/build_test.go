@@ -33,23 +33,23 @@ func TestSameInputsGiveTheSameDigest(t *testing.T) {
 	second, _ := fixtureBuild(t, sourceFixture(t), t.TempDir())
 	a, b := openFixture(t, first), openFixture(t, second)
 	if a.Digest() != b.Digest() {
-		t.Errorf("two builds of the same tree in other folders: %s and %s\n%v\n%v", a.Digest(), b.Digest(), a.Contents(), b.Contents())
+		t.Errorf("two builds of the same tree in different directories: %s and %s\n%v\n%v", a.Digest(), b.Digest(), a.Contents(), b.Contents())
 	}
 	if err := a.Verify(context.Background()); err != nil {
 		t.Errorf("verify: %v", err)
 	}
 }
 
-func TestBuildAgain(t *testing.T) {
+func TestBuildCompilesOnlyChanges(t *testing.T) {
 	t.Parallel()
 	source, cache := sourceFixture(t), t.TempDir()
 	dir, said := fixtureBuild(t, source, cache)
 	if !strings.Contains(said, "3 to compile") {
-		t.Errorf("the first build said:\n%s", said)
+		t.Errorf("the first build printed:\n%s", said)
 	}
 	before := openFixture(t, dir).Digest()
 	if _, said = fixtureBuild(t, source, cache); said != "" {
-		t.Errorf("a build of what is there already said:\n%s", said)
+		t.Errorf("a build without changes printed:\n%s", said)
 	}
 
 	// A test file is no input, nor is a new requirement that no program uses; a
@@ -57,20 +57,20 @@ func TestBuildAgain(t *testing.T) {
 	replaceFile(t, filepath.Join(source, "go.mod"), "module example.test/tree\n\ngo 1.26\n\nreplace example.test/none => ./none\n")
 	replaceFile(t, filepath.Join(source, "internal/word/word_test.go"), "package word // changed")
 	if _, said = fixtureBuild(t, source, cache); said != "" {
-		t.Errorf("after a change of a test the build said:\n%s", said)
+		t.Errorf("after a change of a test the build printed:\n%s", said)
 	}
 	replaceFile(t, filepath.Join(source, "internal/word/word.go"), "package word\n\nconst Hello = \"bye\"\n")
 	dir, said = fixtureBuild(t, source, cache)
 	if !strings.Contains(said, "2 to compile") || strings.Contains(said, "pair") {
-		t.Errorf("after a change that touches two of three components the build said:\n%s", said)
+		t.Errorf("after a change that touches two of three components the build printed:\n%s", said)
 	}
 	if after := openFixture(t, dir).Digest(); after == before {
 		t.Error("the digest has not changed although a program has")
 	}
 }
 
-// Two operators who share a cache do not take the bundle from each other.
-func TestBuildWithAnotherKey(t *testing.T) {
+// Two operators can share a cache.
+func TestBuildAddsTheSignatureOfAnotherKey(t *testing.T) {
 	t.Parallel()
 	source, cache := sourceFixture(t), t.TempDir()
 	dir, _ := fixtureBuild(t, source, cache)
@@ -93,18 +93,18 @@ func TestBuildWithAnotherKey(t *testing.T) {
 	if s, err := readSignatures(dir); err != nil || len(s.Signatures) != 2 {
 		t.Errorf("signatures: %+v, %v", s, err)
 	}
-	// What is spoiled is not signed but made anew.
+	// A damaged bundle is built again instead of signed.
 	flip(t, layerOf(t, mine, KindImage, "tool"), 5000)
 	o.Key = fixtureKey('y')
 	if _, err := Build(context.Background(), o); err != nil {
 		t.Fatal(err)
 	}
 	if b, err := Open(dir, public(o.Key)); err != nil || b.Verify(context.Background()) != nil {
-		t.Errorf("a spoiled bundle was signed by another key: %v", err)
+		t.Errorf("a damaged bundle was signed by another key: %v", err)
 	}
 }
 
-func TestBuildMendsTheCache(t *testing.T) {
+func TestBuildRepairsTheCache(t *testing.T) {
 	t.Parallel()
 	source, cache := sourceFixture(t), t.TempDir()
 	dir, _ := fixtureBuild(t, source, cache)
@@ -113,17 +113,17 @@ func TestBuildMendsTheCache(t *testing.T) {
 	if err != nil || len(layers) != 3 {
 		t.Fatalf("layers in the cache: %v, %v", layers, err)
 	}
-	for _, l := range layers { // the bundle's blobs are the same files
+	for _, l := range layers { // the blobs of the bundle are hard links to them
 		flip(t, l, -2000)
 	}
 	dir, _ = fixtureBuild(t, source, cache)
 	b := openFixture(t, dir)
 	if err := b.Verify(context.Background()); err != nil || b.Digest() != want {
-		t.Errorf("built again over a spoiled cache: digest %s, want %s; verify: %v", b.Digest(), want, err)
+		t.Errorf("built again with a damaged cache: digest %s, want %s; verify: %v", b.Digest(), want, err)
 	}
 }
 
-func TestInterruptedBuildLeavesNothingThatCounts(t *testing.T) {
+func TestInterruptedBuildLeavesNoBundle(t *testing.T) {
 	t.Parallel()
 	source, cache := sourceFixture(t), t.TempDir()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -139,7 +139,7 @@ func TestInterruptedBuildLeavesNothingThatCounts(t *testing.T) {
 	if _, err := os.Stat(BundleDir(cache, "v0.1")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("an interrupted build left a bundle: %v", err)
 	}
-	// What a build that was killed leaves behind does not stop the next one.
+	// The leftovers of a killed build do not stop the next build.
 	replaceFile(t, filepath.Join(cache, "bundles", ".v0.1.new", "index.json"), "{")
 	dir, _ := fixtureBuild(t, source, cache)
 	if err := openFixture(t, dir).Verify(context.Background()); err != nil {
@@ -147,7 +147,7 @@ func TestInterruptedBuildLeavesNothingThatCounts(t *testing.T) {
 	}
 }
 
-func TestTwoBuildersAtOnce(t *testing.T) {
+func TestBuildersWaitForEachOther(t *testing.T) {
 	t.Parallel()
 	source, cache := sourceFixture(t), t.TempDir()
 	var wait sync.WaitGroup
@@ -166,7 +166,7 @@ func TestTwoBuildersAtOnce(t *testing.T) {
 	}
 }
 
-func TestPinsThatDisagree(t *testing.T) {
+func TestBuildRefusesContradictingPins(t *testing.T) {
 	t.Parallel()
 	source := sourceFixture(t)
 	file := filepath.Join(source, "releases/v0.1/release.yaml")
@@ -211,7 +211,7 @@ func TestImagesInTheBundle(t *testing.T) {
 		t.Errorf("Image: %q, %q", got, b.Image("none"))
 	}
 	if err := b.WriteImages(context.Background(), io.Discard, "none"); err == nil {
-		t.Error("an image that is not there was written")
+		t.Error("an unknown image was written")
 	}
 	var out bytes.Buffer
 	if err := b.WriteImages(context.Background(), &out, "tool"); err != nil {
@@ -286,7 +286,7 @@ func untar(t *testing.T, r io.Reader, root string) []string {
 		}
 		names = append(names, h.Name)
 		if h.ModTime.Unix() != 0 || h.Uid != 0 || h.Gid != 0 {
-			t.Errorf("%s depends on when and by whom it was built: %+v", h.Name, h)
+			t.Errorf("%s depends on the time or the user of the build: %+v", h.Name, h)
 		}
 		if h.Typeflag != tar.TypeReg {
 			continue

@@ -72,10 +72,10 @@ func TestOpenRefuses(t *testing.T) {
 		want   string
 	}{
 		{"a byte of the index", func(t *testing.T, dir string) { flip(t, filepath.Join(dir, indexFile), 100) }, "but sha256:"},
-		{"no signature", func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, signatureFile)) }, "it is not signed"},
+		{"no signature", func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, signatureFile)) }, "not signed: signature.json not found"},
 		{"another signature", func(t *testing.T, dir string) {
 			signed(t, dir, func(s *signatures) { s.Signatures[0].Signature[3] ^= 1 })
-		}, "the signature is not one of key"},
+		}, "wrong signature of key"},
 		{"another index, signed digest adapted", func(t *testing.T, dir string) {
 			flip(t, filepath.Join(dir, indexFile), 100)
 			data, err := os.ReadFile(filepath.Join(dir, indexFile))
@@ -83,14 +83,14 @@ func TestOpenRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 			signed(t, dir, func(s *signatures) { s.Index = digestOf(data) })
-		}, "the signature is not one of key"},
+		}, "wrong signature of key"},
 		{"another signer", func(t *testing.T, dir string) {
 			digest := openFixture(t, dir).Digest()
 			os.Remove(filepath.Join(dir, signatureFile))
 			if err := sign(dir, digest, fixtureKey('x')); err != nil {
 				t.Fatal(err)
 			}
-		}, "which is not trusted"},
+		}, "signed by the untrusted key"},
 		{"a trusted key's name on another's signature", func(t *testing.T, dir string) {
 			digest := openFixture(t, dir).Digest()
 			os.Remove(filepath.Join(dir, signatureFile))
@@ -98,7 +98,7 @@ func TestOpenRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 			signed(t, dir, func(s *signatures) { s.Signatures[0].PublicKey = EncodePublicKey(public(fixtureKey('k'))[0]) })
-		}, "the signature is not one of key"},
+		}, "wrong signature of key"},
 		{"a byte of the services", func(t *testing.T, dir string) {
 			flip(t, layerOf(t, openFixture(t, dir), KindServices, "services"), 50)
 		}, "has other content"},
@@ -106,7 +106,7 @@ func TestOpenRefuses(t *testing.T) {
 			if err := os.Truncate(layerOf(t, openFixture(t, dir), KindRelease, "v0.1"), 10); err != nil {
 				t.Fatal(err)
 			}
-		}, "has not the size"},
+		}, "does not have the expected size"},
 		{"a missing manifest", func(t *testing.T, dir string) {
 			var index v1.IndexManifest
 			readJSON(t, filepath.Join(dir, indexFile), &index)

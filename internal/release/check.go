@@ -2,9 +2,9 @@ package release
 
 import (
 	"fmt"
+	"io/fs"
 	"path"
 	"regexp"
-	"strings"
 
 	"pai.dev/pai/internal/pai"
 )
@@ -16,7 +16,7 @@ var (
 	userRule     = regexp.MustCompile(`^[0-9]+:[0-9]+$`)
 )
 
-// checker collects problems, each with its place.
+// checker collects problems with their places.
 type checker struct{ problems []error }
 
 func (c *checker) must(ok bool, place, format string, args ...any) {
@@ -31,7 +31,7 @@ func (c *checker) version(place string, v pai.Version) {
 	}
 }
 
-// check looks at one manifest by itself.
+// check returns the problems of one manifest.
 func check(m Manifest) []error {
 	c := &checker{}
 	c.must(m.APIVersion == "pai.dev/v1", "apiVersion", "is %q, not pai.dev/v1", m.APIVersion)
@@ -44,7 +44,7 @@ func check(m Manifest) []error {
 	c.version("kubernetes.upgradableSince", m.Kubernetes.UpgradableSince)
 	c.must(upstreamRule.MatchString(m.Kubernetes.Upstream), "kubernetes.upstream", "is %q, not of the form v1.MINOR.PATCH", m.Kubernetes.Upstream)
 	c.must(m.Services.Version.AtLeast(m.Services.UpgradableSince), "services.upgradableSince", "is newer than services.version")
-	c.must(m.Kubernetes.Version.AtLeast(m.Kubernetes.CompatibleSince), "kubernetes.compatibleSince", "is newer than the release's own Kubernetes")
+	c.must(m.Kubernetes.Version.AtLeast(m.Kubernetes.CompatibleSince), "kubernetes.compatibleSince", "is newer than kubernetes.version")
 	c.must(m.Kubernetes.Version.AtLeast(m.Kubernetes.UpgradableSince), "kubernetes.upgradableSince", "is newer than kubernetes.version")
 	c.must(m.Configuration.Schema > 0, "configuration.schema", "is missing")
 	c.pins(m)
@@ -55,22 +55,22 @@ func (c *checker) pins(m Manifest) {
 	seen := map[string]bool{}
 	pin := func(list string, i int, name, version string) string {
 		place := fmt.Sprintf("%s[%d] (%s)", list, i, name)
-		c.must(nameRule.MatchString(name), place, "has a name that is not lower-case letters, digits and dashes")
-		c.must(tagRule.MatchString(version), place, "has version %q, which does not begin with v and a digit or cannot be a tag", version)
-		c.must(!seen[list+"/"+name], place, "is there twice")
+		c.must(nameRule.MatchString(name), place, "has a name with other characters than lowercase letters, digits, and dashes")
+		c.must(tagRule.MatchString(version), place, "has version %q, which does not start with v and a digit or cannot be a tag", version)
+		c.must(!seen[list+"/"+name], place, "is a duplicate")
 		seen[list+"/"+name] = true
 		return place
 	}
 	for i, p := range m.Programs {
 		place := pin("programs", i, p.Name, p.Version)
-		c.folder(place+" component", p.Component)
+		c.dir(place+" component", p.Component)
 		if p.Name == "kubernetes" {
 			c.must(p.Version == m.Kubernetes.Upstream, place, "is %s, but kubernetes.upstream is %s", p.Version, m.Kubernetes.Upstream)
 		}
 	}
 	for i, img := range m.Images {
 		place := pin("images", i, img.Name, img.Version)
-		c.folder(place+" component", img.Component)
+		c.dir(place+" component", img.Component)
 		c.must(img.Entrypoint == "" || path.IsAbs(img.Entrypoint) && path.Clean(img.Entrypoint) == img.Entrypoint && img.Entrypoint != "/",
 			place+" entrypoint", "is %q, not the absolute path of a file", img.Entrypoint)
 		c.must(userRule.MatchString(img.User), place+" user", "is %q, not of the form 65532:65532", img.User)
@@ -81,29 +81,28 @@ func (c *checker) pins(m Manifest) {
 	}
 	for i, g := range m.Migrations {
 		place := fmt.Sprintf("migrations[%d] (%s)", i, g.Name)
-		c.must(nameRule.MatchString(g.Name), place, "has a name that is not lower-case letters, digits and dashes")
-		c.must(!seen["migrations/"+g.Name], place, "is there twice")
-		c.must(services[g.After], place+" after", "is %q, which is no service of the release", g.After)
-		c.must(g.Description != "", place, "has no description")
+		c.must(nameRule.MatchString(g.Name), place, "has a name with other characters than lowercase letters, digits, and dashes")
+		c.must(!seen["migrations/"+g.Name], place, "is a duplicate")
+		c.must(services[g.After], place+" after", "is %q, which is not a service of the release", g.After)
+		c.must(g.Description != "", place, "lacks a description")
 		seen["migrations/"+g.Name] = true
 	}
 	for i, s := range m.ServiceList {
 		place := pin("serviceList", i, s.Name, s.Version)
 		if s.Chart != nil {
-			c.folder(place+" chart.component", s.Chart.Component)
-			c.folder(place+" chart.path", s.Chart.Path)
+			c.dir(place+" chart.component", s.Chart.Component)
+			c.dir(place+" chart.path", s.Chart.Path)
 		}
 	}
 }
 
-// folder accepts a clean relative path that stays where it starts.
-func (c *checker) folder(place, p string) {
-	ok := p != "" && !path.IsAbs(p) && path.Clean(p) == p && p != "." && p != ".." && !strings.HasPrefix(p, "../")
-	c.must(ok, place, "is %q, not a folder below the source tree", p)
+// dir accepts a clean relative path without leading "..".
+func (c *checker) dir(place, p string) {
+	c.must(fs.ValidPath(p) && p != ".", place, "is %q, not a directory below the source tree", p)
 }
 
-// checkTogether looks at what only shows between releases: two of them may
-// share a version of services or of Kubernetes only if it is the same thing.
+// checkTogether returns the contradictions between releases: the same version
+// must mean the same content.
 func checkTogether(manifests []Manifest) []error {
 	var problems []error
 	for i, a := range manifests {

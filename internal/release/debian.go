@@ -15,22 +15,22 @@ import (
 )
 
 // shell is a static busybox: the shell and the small programs of images that
-// run their users' commands.
+// run commands of users.
 type shell struct {
 	file    string
 	digest  string
-	applets []string // the names that it goes by
+	applets []string // the names of its programs
 }
 
-// findShell takes busybox from Debian's package busybox-static, where it is
-// installed or else from apt's archive, and keeps it in the cache: a bundle
-// that is built again is the same although the archive has moved on.
+// findShell takes busybox from the Debian package busybox-static, installed or
+// downloaded with apt, and stores it in the cache, so that a later build has
+// the same busybox even if the archive has a newer one.
 func findShell(ctx context.Context, cacheDir string) (shell, error) {
 	file := filepath.Join(cacheDir, "debian", "busybox-static", "busybox")
 	if _, err := os.Stat(file); err != nil {
 		if err := fetchShell(ctx, file); err != nil {
-			return shell{}, &pai.Error{Code: pai.CodeFailed, Message: "take busybox from Debian's package busybox-static", Err: err,
-				Next: "apt-get install busybox-static"}
+			return shell{}, &pai.Error{Code: pai.CodeFailed, Message: "get busybox from the Debian package busybox-static", Err: err,
+				Next: "run: apt-get install busybox-static"}
 		}
 	}
 	data, err := os.ReadFile(file)
@@ -39,7 +39,7 @@ func findShell(ctx context.Context, cacheDir string) (shell, error) {
 	}
 	list, err := exec.CommandContext(ctx, file, "--list").Output()
 	if err != nil {
-		return shell{}, fmt.Errorf("ask %s for its names: %w", file, err)
+		return shell{}, fmt.Errorf("list the programs of %s: %w", file, err)
 	}
 	s := shell{file: file, digest: digestOf(data)}
 	for _, name := range strings.Fields(string(list)) {
@@ -60,21 +60,21 @@ func fetchShell(ctx context.Context, file string) error {
 	}
 	defer os.RemoveAll(work)
 	found := "/bin/busybox"
-	if static(found) != nil {
+	if checkStatic(found) != nil {
 		if found, err = unpackShell(ctx, work); err != nil {
 			return err
 		}
 	}
 	whole := filepath.Join(work, "whole")
 	copied := atomicfile.WithoutForks(func() error { return copyFile(found, whole) })
-	if err := errors.Join(static(found), copied, os.Chmod(whole, 0o755)); err != nil {
+	if err := errors.Join(checkStatic(found), copied, os.Chmod(whole, 0o755)); err != nil {
 		return err
 	}
 	return os.Rename(whole, file)
 }
 
-// unpackShell downloads the package with apt, which checks its signature, and
-// unpacks it without installing it.
+// unpackShell downloads the package with apt, which verifies its signature, and
+// unpacks it.
 func unpackShell(ctx context.Context, work string) (string, error) {
 	for _, line := range []string{"apt-get download busybox-static", "dpkg -x busybox-static_*.deb root"} {
 		cmd := exec.CommandContext(ctx, "sh", "-c", line)
@@ -88,11 +88,11 @@ func unpackShell(ctx context.Context, work string) (string, error) {
 			return filepath.Join(work, p), nil
 		}
 	}
-	return "", errors.New("the package has no busybox in /bin or /usr/bin")
+	return "", errors.New("busybox not found in /bin and /usr/bin of the package")
 }
 
-// static is nil for a program that needs no loader.
-func static(file string) error {
+// checkStatic returns an error for a program that needs a loader.
+func checkStatic(file string) error {
 	f, err := elf.Open(file)
 	if err != nil {
 		return err

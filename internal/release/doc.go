@@ -1,5 +1,5 @@
-// Package release is what PAI releases are: the support plan, each release's
-// manifest, and bundles, which are built, signed, verified and opened here.
+// Package release has the releases of PAI: the support plan, the manifest of
+// each release, and bundles. It builds, signs, verifies, and opens bundles.
 //
-// It may not know machines, the Kubernetes API or a cluster's state.
+// It must not import machines, the Kubernetes API, or the state of a cluster.
 package release

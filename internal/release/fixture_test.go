@@ -12,7 +12,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 )
 
-// sourceFixture unpacks the small source tree into a folder of the test's.
+// sourceFixture unpacks the small source tree into a temporary directory.
 func sourceFixture(t *testing.T) string {
 	t.Helper()
 	archive, err := txtar.ParseFile("testdata/source.txtar")
@@ -80,7 +80,7 @@ func public(key ed25519.PrivateKey) []ed25519.PublicKey {
 	return []ed25519.PublicKey{key.Public().(ed25519.PublicKey)}
 }
 
-// fixtureBuild builds release v0.1 and returns the bundle's folder and what was said.
+// fixtureBuild builds release v0.1 and returns the directory of the bundle and the output.
 func fixtureBuild(t *testing.T, source, cache string) (dir, said string) {
 	t.Helper()
 	var log strings.Builder

@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -20,33 +22,32 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// goTool runs the go command so that nothing of the user's settings changes
-// what comes out.
+// goTool runs the go command independently of the user's settings.
 type goTool struct {
 	env     []string
 	version string // "go1.26.8 linux/amd64"
 }
 
-// newGoTool finds the go command. Modules are always checked: go.sum is never
-// added to, and a checksum database that was switched off is an error.
+// newGoTool finds the go command. Modules are always verified: go.sum is never
+// changed, and a checksum database that is off is an error.
 func newGoTool(ctx context.Context, cgo bool) (goTool, error) {
 	g := goTool{env: buildEnv(os.Environ(), cgo)}
 	out, err := g.run(ctx, ".", "env", "GOVERSION", "GOSUMDB")
 	if errors.Is(err, exec.ErrNotFound) {
-		return g, &pai.Error{Code: pai.CodeFailed, Message: "building a bundle needs Go", Next: "install Go 1.26 or newer, and put it in PATH", Err: err}
+		return g, &pai.Error{Code: pai.CodeFailed, Message: "a bundle build needs Go", Next: "install Go 1.26 or newer, and add it to PATH", Err: err}
 	}
 	if err != nil {
 		return g, err
 	}
 	version, sumdb, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
 	if strings.TrimSpace(sumdb) == "off" {
-		return g, pai.Errorf(pai.CodeRefused, "go env -u GOSUMDB", "Go's checksum database is switched off")
+		return g, pai.Errorf(pai.CodeRefused, "run: go env -u GOSUMDB", "the checksum database of Go is off")
 	}
 	g.version = version + " linux/" + runtime.GOARCH
 	if cgo {
 		cc, err := exec.CommandContext(ctx, "cc", "--version").Output()
 		if err != nil {
-			return g, &pai.Error{Code: pai.CodeFailed, Message: "building runc needs a C compiler", Next: "apt-get install gcc libc6-dev libseccomp-dev pkg-config", Err: err}
+			return g, &pai.Error{Code: pai.CodeFailed, Message: "the build of runc needs a C compiler", Next: "run: apt-get install gcc libc6-dev libseccomp-dev pkg-config", Err: err}
 		}
 		first, _, _ := strings.Cut(string(cc), "\n")
 		g.version += " " + first
@@ -54,21 +55,14 @@ func newGoTool(ctx context.Context, cgo bool) (goTool, error) {
 	return g, nil
 }
 
-// buildEnv is environ without what would change a build or weaken its checks.
+// buildEnv is environ without variables that change a build or weaken its checks.
 func buildEnv(environ []string, cgo bool) []string {
 	dropped := []string{"GOFLAGS", "GOWORK", "GOEXPERIMENT", "GOOS", "GOARCH", "GOAMD64", "GOARM64", "GOTOOLCHAIN", "GO111MODULE", "GOFIPS140", "GODEBUG",
 		"GONOSUMDB", "GONOSUMCHECK", "GOINSECURE", "GOPRIVATE", "CGO_ENABLED", "CGO_CFLAGS", "CGO_CPPFLAGS", "CGO_LDFLAGS", "CC", "SOURCE_DATE_EPOCH"}
-	var env []string
-next:
-	for _, e := range environ {
+	env := slices.DeleteFunc(slices.Clone(environ), func(e string) bool {
 		name, _, _ := strings.Cut(e, "=")
-		for _, d := range dropped {
-			if name == d {
-				continue next
-			}
-		}
-		env = append(env, e)
-	}
+		return slices.Contains(dropped, name)
+	})
 	enabled := "0"
 	if cgo {
 		enabled = "1"
@@ -91,18 +85,18 @@ func (g goTool) run(ctx context.Context, dir string, args ...string) ([]byte, er
 func (g goTool) command(ctx context.Context, dir, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir, cmd.Env = dir, g.env
-	// The compilers that go starts end with it.
+	// The compilers end with the go command.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = 5 * time.Second
 	return cmd
 }
 
-// build compiles the component's programs into out, named as Go names them,
-// and returns where each lies. compiled is called with the number of packages
-// that had to be compiled so far.
+// build compiles the component's programs into out and returns the file of
+// each, by its path in the layer. compiled is called with the number of packages
+// compiled so far.
 func (g goTool) build(ctx context.Context, c component, out string, compiled func(int)) (map[string]string, error) {
-	paths := sortedKeys(c.Programs)
+	paths := slices.Sorted(maps.Keys(c.Programs))
 	args := append([]string{"-n", "10", "go", "build", "-v"}, c.flags()...)
 	files := map[string]string{}
 	if len(paths) == 1 {
@@ -118,24 +112,24 @@ func (g goTool) build(ctx context.Context, c component, out string, compiled fun
 	cmd := g.command(ctx, c.dir, "nice", args...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
-		return nil, fmt.Errorf("build component %q: %w", c.Folder, err)
+		return nil, fmt.Errorf("build component %q: %w", c.Path, err)
 	}
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("build component %q: %w", c.Folder, err)
+		return nil, fmt.Errorf("build component %q: %w", c.Path, err)
 	}
 	messages := countPackages(stderr, compiled)
 	if err := cmd.Wait(); err != nil {
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("build component %q: %w", c.Folder, ctx.Err())
+			return nil, fmt.Errorf("build component %q: %w", c.Path, ctx.Err())
 		}
-		return nil, &pai.Error{Code: pai.CodeFailed, Next: "cd " + c.Folder + " && go build tool, to see it again",
-			Err: fmt.Errorf("build component %q: %w\n%s", c.Folder, err, tail(messages))}
+		return nil, &pai.Error{Code: pai.CodeFailed, Next: "to see the error again, run: cd " + c.Path + " && go build tool",
+			Err: fmt.Errorf("build component %q: %w\n%s", c.Path, err, tail(messages))}
 	}
 	return files, nil
 }
 
-// countPackages reads what go build -v prints: a line per package that is
-// compiled, which are counted, and messages, which are returned.
+// countPackages reads the output of go build -v: it counts the lines that name a
+// compiled package, and returns the messages.
 func countPackages(r io.Reader, compiled func(int)) string {
 	var messages strings.Builder
 	n := 0
@@ -151,14 +145,14 @@ func countPackages(r io.Reader, compiled func(int)) string {
 	}
 	if err := lines.Err(); err != nil {
 		_, rest := io.Copy(io.Discard, r) // so that go build does not wait for a reader
-		fmt.Fprintf(&messages, "reading the messages of go build: %v\n", errors.Join(err, rest))
+		fmt.Fprintf(&messages, "read the output of go build: %v\n", errors.Join(err, rest))
 	}
 	return messages.String()
 }
 
 var majorRule = regexp.MustCompile(`^v[2-9][0-9]*$|^v1[0-9]+$`)
 
-// programName is the name that Go gives a main package's program.
+// programName is the name that Go gives to the program of a main package.
 func programName(pkg string) string {
 	if base := path.Base(pkg); !majorRule.MatchString(base) {
 		return base

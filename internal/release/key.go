@@ -17,16 +17,15 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// EnsureKey returns the signing key in file, and makes one there, readable by
-// its owner alone, when there is none. The public half lies beside it as
-// <file>.pub.
+// EnsureKey returns the signing key in file. If the file does not exist, it
+// makes a key that only its owner can read, and <file>.pub with the public half.
 func EnsureKey(file string) (ed25519.PrivateKey, error) {
 	key, err := LoadKey(file)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return key, err
 	}
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return nil, fmt.Errorf("make folder for the bundle key: %w", err)
+		return nil, fmt.Errorf("make directory for the bundle key: %w", err)
 	}
 	public, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -37,13 +36,13 @@ func EnsureKey(file string) (ed25519.PrivateKey, error) {
 		return nil, fmt.Errorf("encode bundle key: %w", err)
 	}
 	if err := atomicfile.Create(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
-		if errors.Is(err, fs.ErrExist) { // made by someone else meanwhile
+		if errors.Is(err, fs.ErrExist) { // made by another process
 			return LoadKey(file)
 		}
-		return nil, fmt.Errorf("keep bundle key: %w", err)
+		return nil, fmt.Errorf("store bundle key: %w", err)
 	}
 	if err := os.WriteFile(file+".pub", []byte(EncodePublicKey(public)+"\n"), 0o644); err != nil {
-		return nil, fmt.Errorf("keep public bundle key: %w", err)
+		return nil, fmt.Errorf("store public bundle key: %w", err)
 	}
 	return key, nil
 }
@@ -56,7 +55,7 @@ func LoadKey(file string) (ed25519.PrivateKey, error) {
 	}
 	block, _ := pem.Decode(data)
 	if block == nil {
-		return nil, pai.Errorf(pai.CodeInvalid, "name a file with an Ed25519 key in PEM form", "bundle key %s is not PEM", file)
+		return nil, pai.Errorf(pai.CodeInvalid, "name a file with an Ed25519 key in PEM form", "bundle key %s is not in PEM form", file)
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	key, ok := parsed.(ed25519.PrivateKey)
@@ -66,11 +65,10 @@ func LoadKey(file string) (ed25519.PrivateKey, error) {
 	return key, nil
 }
 
-// EncodePublicKey writes a public key as configurations have it, in
-// cluster.common.trusted-bundle-keys.
+// EncodePublicKey encodes a public key for cluster.common.trusted-bundle-keys.
 func EncodePublicKey(key ed25519.PublicKey) string { return base64.StdEncoding.EncodeToString(key) }
 
-// DecodePublicKey reads what EncodePublicKey writes.
+// DecodePublicKey is the inverse of EncodePublicKey.
 func DecodePublicKey(s string) (ed25519.PublicKey, error) {
 	raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(s))
 	if err != nil || len(raw) != ed25519.PublicKeySize {

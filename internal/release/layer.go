@@ -2,11 +2,10 @@ package release
 
 import (
 	"archive/tar"
-	"crypto/sha256"
-	"encoding/hex"
+	"context"
 	"fmt"
-	"hash"
 	"io"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -14,21 +13,19 @@ import (
 	"time"
 )
 
-// layerFile is one entry of a layer: a file of the disk, or a link.
+// layerFile is one entry of a layer: a file or a symbolic link.
 type layerFile struct {
 	Name   string // path in the layer, no leading slash
-	Source string // file that has the content
-	Link   string // instead of Source: what a symbolic link points to
+	Source string // file with the content
+	Link   string // target of a symbolic link, instead of Source
 	Mode   int64
 }
 
-// writeLayer writes a tar that depends on the files' names, modes and content
-// only: sorted, no times, no owners. Folders come before what is in them.
+// writeLayer writes a tar that depends only on the files' names, modes, and
+// content: sorted, without times and owners. Directories come first.
 func writeLayer(w io.Writer, files []layerFile, dirs map[string]int64) error {
 	all := map[string]int64{}
-	for d, mode := range dirs {
-		all[d] = mode
-	}
+	maps.Copy(all, dirs)
 	for _, f := range files {
 		for d := path.Dir(f.Name); d != "."; d = path.Dir(d) {
 			if _, ok := all[d]; !ok {
@@ -37,14 +34,9 @@ func writeLayer(w io.Writer, files []layerFile, dirs map[string]int64) error {
 		}
 	}
 	tw := tar.NewWriter(w)
-	names := make([]string, 0, len(all))
-	for d := range all {
-		names = append(names, d)
-	}
-	slices.Sort(names)
-	for _, d := range names {
+	for _, d := range slices.Sorted(maps.Keys(all)) {
 		if err := tw.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: d + "/", Mode: all[d], ModTime: time.Unix(0, 0), Format: tar.FormatUSTAR}); err != nil {
-			return fmt.Errorf("write layer folder %q: %w", d, err)
+			return fmt.Errorf("write layer directory %q: %w", d, err)
 		}
 	}
 	files = slices.Clone(files)
@@ -80,26 +72,31 @@ func writeEntry(tw *tar.Writer, f layerFile) error {
 	return err
 }
 
-// digester passes what is written on, and counts and hashes it.
-type digester struct {
-	to   io.Writer
-	hash hash.Hash
-	size int64
-}
-
-func newDigester(to io.Writer) *digester { return &digester{to: to, hash: sha256.New()} }
-
-func (d *digester) Write(p []byte) (int, error) {
-	n, err := d.to.Write(p)
-	d.hash.Write(p[:n])
-	d.size += int64(n)
-	return n, err
-}
-
-func (d *digester) digest() string { return "sha256:" + hex.EncodeToString(d.hash.Sum(nil)) }
-
-// digestOf is the digest of data as OCI writes it.
-func digestOf(data []byte) string {
-	sum := sha256.Sum256(data)
-	return "sha256:" + hex.EncodeToString(sum[:])
+// layerFiles lists the files and directories of the part's layer. built has the
+// files of its programs.
+func (b *builder) layerFiles(ctx context.Context, p part, built map[string]string) ([]layerFile, map[string]int64, error) {
+	var files []layerFile
+	if p.kind == KindProgram {
+		for _, name := range slices.Sorted(maps.Keys(built)) {
+			files = append(files, layerFile{Name: name, Source: built[name], Mode: 0o755})
+		}
+		return files, nil, nil
+	}
+	for _, source := range built {
+		files = append(files, layerFile{Name: strings.TrimPrefix(p.image.Program(), "/"), Source: source, Mode: 0o755})
+	}
+	dirs := map[string]int64{"tmp": 0o1777}
+	if p.image.Shell {
+		shell, err := b.shell(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		files = append(files, layerFile{Name: "bin/busybox", Source: shell.file, Mode: 0o755})
+		for _, applet := range shell.applets {
+			if name := path.Join("bin", applet); name != files[0].Name {
+				files = append(files, layerFile{Name: name, Link: "busybox"})
+			}
+		}
+	}
+	return files, dirs, nil
 }

@@ -14,18 +14,18 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// ManifestFile is the name of the manifest in a release's folder.
+// ManifestFile is the name of the manifest in a release's directory.
 const ManifestFile = "release.yaml"
 
-// Load reads every <release>/release.yaml of fsys, oldest release first. All
-// that is wrong with any of them is in the one error.
+// Load reads every <release>/release.yaml of fsys, oldest release first. Its
+// error has all problems of all manifests.
 func Load(fsys fs.FS) ([]Manifest, error) {
 	files, err := fs.Glob(fsys, "*/"+ManifestFile)
 	if err != nil {
-		return nil, fmt.Errorf("look for releases: %w", err)
+		return nil, fmt.Errorf("find releases: %w", err)
 	}
 	if len(files) == 0 {
-		return nil, pai.Errorf(pai.CodeInvalid, "a release is a folder with a "+ManifestFile, "no releases found")
+		return nil, pai.Errorf(pai.CodeInvalid, "name a directory that has a directory with a "+ManifestFile+" per release", "no releases found")
 	}
 	var manifests []Manifest
 	var problems []error
@@ -39,7 +39,7 @@ func Load(fsys fs.FS) ([]Manifest, error) {
 	}
 	problems = append(problems, checkTogether(manifests)...)
 	if len(problems) > 0 {
-		return nil, &pai.Error{Code: pai.CodeInvalid, Message: "the releases are not valid", Err: errors.Join(problems...)}
+		return nil, &pai.Error{Code: pai.CodeInvalid, Message: "invalid releases", Err: errors.Join(problems...)}
 	}
 	slices.SortFunc(manifests, func(a, b Manifest) int {
 		return pai.Version(a.Metadata.Name).Compare(pai.Version(b.Metadata.Name))
@@ -56,13 +56,13 @@ func loadOne(fsys fs.FS, file string) (Manifest, error) {
 	if err != nil {
 		return Manifest{}, fmt.Errorf("%s: %w", file, err)
 	}
-	if folder := path.Base(path.Dir(file)); folder != m.Metadata.Name {
-		return Manifest{}, fmt.Errorf("%s: metadata.name is %q, which its folder is not", file, m.Metadata.Name)
+	if dir := path.Base(path.Dir(file)); dir != m.Metadata.Name {
+		return Manifest{}, fmt.Errorf("%s: metadata.name is %q, want %q, the name of its directory", file, m.Metadata.Name, dir)
 	}
 	return m, nil
 }
 
-// parseManifest reads one manifest strictly and checks it by itself.
+// parseManifest reads and checks one manifest.
 func parseManifest(data []byte) (Manifest, error) {
 	var m Manifest
 	if err := decodeStrict(data, &m); err != nil {
@@ -74,7 +74,7 @@ func parseManifest(data []byte) (Manifest, error) {
 	return m, nil
 }
 
-// decodeStrict reads one YAML document and refuses keys that v does not have.
+// decodeStrict reads one YAML document and refuses unknown keys.
 func decodeStrict(data []byte, v any) error {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
@@ -82,7 +82,7 @@ func decodeStrict(data []byte, v any) error {
 		return err
 	}
 	if err := dec.Decode(new(any)); !errors.Is(err, io.EOF) {
-		return errors.New("there is more than one document")
+		return errors.New("more than one document")
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 	"pai.dev/pai/releases"
 )
 
-func TestTheReleasesThatThereAre(t *testing.T) {
+func TestReleasesOfThisSourceTree(t *testing.T) {
 	t.Parallel()
 	manifests, err := release.Load(releases.FS)
 	if err != nil {
@@ -76,7 +76,7 @@ func TestLoadRefuses(t *testing.T) {
 	for old, test := range map[string]struct{ new, want string }{
 		"apiVersion: pai.dev/v1":           {"apiVersion: v1", `apiVersion is "v1"`},
 		"kind: Release":                    {"kind: Relase", `kind is "Relase"`},
-		"{name: v0.9}":                     {"{name: v0.8}", `metadata.name is "v0.8", which its folder is not`},
+		"{name: v0.9}":                     {"{name: v0.8}", `metadata.name is "v0.8", want "v0.9", the name of its directory`},
 		"version: v0.9,":                   {"version: 0.9,", "services.version: version"},
 		"{version: v0.9, upgradableSince:": {"{version: v0.9, upgradeableSince: v0.9, upgradableSince:", "upgradeableSince not found"},
 		"upgradableSince: v0.9}":           {"upgradableSince: v0.10}", "services.upgradableSince is newer"},
@@ -85,13 +85,13 @@ func TestLoadRefuses(t *testing.T) {
 		"upgradableSince: v0.9-pai":        {"upgradableSince: v1.0-pai", "kubernetes.upgradableSince is newer"},
 		"schema: 2":                        {"schema: 0", "configuration.schema is missing"},
 		"kubernetes, version: v1.35.4":     {"kubernetes, version: v1.35.3", "is v1.35.3, but kubernetes.upstream is v1.35.4"},
-		"components/kubernetes/v1.35}":     {"../kubernetes}", "not a folder below the source tree"},
+		"components/kubernetes/v1.35}":     {"../kubernetes}", "not a directory below the source tree"},
 		"name: pause":                      {"name: Pause", "has a name that is not"},
 		"version: v1,":                     {"version: v1/2,", "cannot be a tag"},
 		`user: "1:1"`:                      {"user: root", "not of the form"},
 		`"1:1"}`:                           {`"1:1", entrypoint: manager}`, "not the absolute path of a file"},
 		"path: charts/kueue":               {"path: /charts", "chart.path"},
-		"serviceList:":                     {"  - {name: pause, version: v2, component: cmd/pause, user: \"1:1\"}\nserviceList:", "is there twice"},
+		"serviceList:":                     {"  - {name: pause, version: v2, component: cmd/pause, user: \"1:1\"}\nserviceList:", "is a duplicate"},
 	} {
 		if !strings.Contains(good, old) {
 			t.Fatalf("%q is not in the good release", old)
@@ -103,7 +103,7 @@ func TestLoadRefuses(t *testing.T) {
 	}
 }
 
-func TestLoadTellsAllAtOnce(t *testing.T) {
+func TestLoadReportsAllProblems(t *testing.T) {
 	t.Parallel()
 	_, err := load(map[string]string{
 		"v0.9/release.yaml":  strings.NewReplacer("schema: 2", "schema: 0", "user: \"1:1\"", "user: root").Replace(good),
@@ -120,6 +120,6 @@ func TestLoadTellsAllAtOnce(t *testing.T) {
 		}
 	}
 	if _, err := load(nil); err == nil {
-		t.Error("no releases at all is no error")
+		t.Error("an empty tree gives no error")
 	}
 }

@@ -2,8 +2,8 @@ package release
 
 import "pai.dev/pai/internal/pai"
 
-// Manifest is releases/<name>/release.yaml: the row of the support plan, and
-// what the release pins.
+// Manifest is releases/<name>/release.yaml: the row of the support plan, and the
+// pins of the release.
 type Manifest struct {
 	APIVersion string   `yaml:"apiVersion" json:"apiVersion"` // pai.dev/v1
 	Kind       string   `yaml:"kind" json:"kind"`             // Release
@@ -15,24 +15,24 @@ type Manifest struct {
 	// Programs run on machines, Images in the cluster.
 	Programs []Program `yaml:"programs" json:"programs"`
 	Images   []Image   `yaml:"images" json:"images"`
-	// ServiceList names the PAI services of the release, each a folder of
-	// services/ with the version that it has in this release.
+	// ServiceList names the PAI services of the release. Each is a directory of
+	// services/ and a version.
 	ServiceList []ServicePin `yaml:"serviceList" json:"serviceList"`
-	// Migrations change, once, the form of something that PAI itself stores,
-	// on the way from older services to this release's.
+	// Migrations change the form of stored state once, on the way from older
+	// services to the services of this release.
 	Migrations []Migration `yaml:"migrations,omitempty" json:"migrations,omitempty"`
 }
 
-// Migration is a one-off change of stored state that belongs to a release. Its
-// name says which code of paictl carries it out.
+// Migration is a single change of stored state. Its name selects the code of
+// paictl that runs it.
 type Migration struct {
 	Name        string `yaml:"name" json:"name"`
 	Description string `yaml:"description" json:"description"`
-	// After is the service of the release that has to be ready first: it reads
-	// both forms, where the one before it reads the older one alone.
+	// After is the service of the release that must be ready first, because it
+	// reads both forms and its previous version reads only the older form.
 	After string `yaml:"after" json:"after"`
-	// Reversible says that it can be undone without loss, so that the services
-	// can return to the release before.
+	// Reversible is true if the migration can be undone without loss, so that
+	// the services can be rolled back.
 	Reversible bool `yaml:"reversible,omitempty" json:"reversible,omitempty"`
 }
 
@@ -41,13 +41,13 @@ type Metadata struct {
 	Name string `yaml:"name" json:"name"`
 }
 
-// ServicesRow is the services' half of a row of the support plan.
+// ServicesRow is the services part of a row of the support plan.
 type ServicesRow struct {
 	Version         pai.Version `yaml:"version" json:"version"`
 	UpgradableSince pai.Version `yaml:"upgradableSince" json:"upgradableSince"` // oldest services that reach this in one hop
 }
 
-// KubernetesRow is the Kubernetes half of a row of the support plan.
+// KubernetesRow is the Kubernetes part of a row of the support plan.
 type KubernetesRow struct {
 	Version         pai.Version `yaml:"version" json:"version"`                 // PAI's name for this Kubernetes
 	Upstream        string      `yaml:"upstream" json:"upstream"`               // "v1.36.3"
@@ -55,7 +55,7 @@ type KubernetesRow struct {
 	UpgradableSince pai.Version `yaml:"upgradableSince" json:"upgradableSince"` // oldest Kubernetes that reaches this in one hop
 }
 
-// Configuration says which configuration schema the release introduced.
+// Configuration has the configuration schema that the release introduced.
 type Configuration struct {
 	Schema int `yaml:"schema" json:"schema"`
 }
@@ -64,17 +64,17 @@ type Configuration struct {
 type Program struct {
 	Name      string `yaml:"name" json:"name"`           // "kubernetes", "etcd", "containerd", "runc", "cni", "api-proxy", "network"
 	Version   string `yaml:"version" json:"version"`     // upstream version, "v3.6.8"
-	Component string `yaml:"component" json:"component"` // folder of the nested module, "components/etcd/v3.6.8"
+	Component string `yaml:"component" json:"component"` // directory of the nested module, "components/etcd/v3.6.8"
 }
 
 // Image is one container image, with one static program of one component.
 type Image struct {
 	Name       string `yaml:"name" json:"name"`                                 // "kueue": the image is pai.local/kueue:<version>
 	Version    string `yaml:"version" json:"version"`                           // tag
-	Component  string `yaml:"component" json:"component"`                       // folder of the nested module
+	Component  string `yaml:"component" json:"component"`                       // directory of the nested module
 	Entrypoint string `yaml:"entrypoint,omitempty" json:"entrypoint,omitempty"` // path of the program in the image; default /<name>
 	User       string `yaml:"user" json:"user"`                                 // "65532:65532": user and group that the program runs as
-	Shell      bool   `yaml:"shell,omitempty" json:"shell,omitempty"`           // also has Debian's busybox-static, as /bin/sh and its other names
+	Shell      bool   `yaml:"shell,omitempty" json:"shell,omitempty"`           // also has busybox-static of Debian, as /bin/sh and its other names
 }
 
 // Ref is the image's full name, "pai.local/kueue:v0.14.0".
@@ -91,18 +91,18 @@ func (i Image) Program() string {
 // ServicePin is a PAI service in a release.
 type ServicePin struct {
 	Name    string `yaml:"name" json:"name"`
-	Version string `yaml:"version" json:"version"` // upstream version, or the release's own for PAI's services
-	// Chart is set where the service's chart comes with its module; it then
-	// is the service's folder "chart" in the bundle.
+	Version string `yaml:"version" json:"version"` // upstream version, or the release's version for services of PAI
+	// Chart is set if a Go module has the service's chart. In the bundle it is
+	// the service's directory "chart".
 	Chart *Chart `yaml:"chart,omitempty" json:"chart,omitempty"`
 }
 
 // Chart is a Helm chart in the module that a component pins.
 type Chart struct {
-	Component string `yaml:"component" json:"component"` // folder of the nested module
-	Path      string `yaml:"path" json:"path"`           // folder of the chart in the component's module
+	Component string `yaml:"component" json:"component"` // directory of the nested module
+	Path      string `yaml:"path" json:"path"`           // directory of the chart in the component's module
 }
 
-// ImageRegistry is the registry part of every image name that PAI builds. No
-// such registry exists: images are imported, never pulled.
+// ImageRegistry is the registry part of every image that PAI builds. The
+// registry does not exist: images are imported, never pulled.
 const ImageRegistry = "pai.local"

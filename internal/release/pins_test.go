@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// Every component that a release of this source tree names is there, with the
-// version that the release says.
-func TestPinsOfTheReleasesThatThereAre(t *testing.T) {
+// Every component that a release of this source tree names exists, with the
+// version of the release.
+func TestPinsOfThisSourceTree(t *testing.T) {
 	t.Parallel()
 	source := "../.."
 	manifests, err := Load(os.DirFS(source + "/releases"))
@@ -19,8 +19,8 @@ func TestPinsOfTheReleasesThatThereAre(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	check := func(release, folder, name, version string) component {
-		c, err := loadComponent(source, folder, name, version)
+	check := func(release, dir, name, version string) component {
+		c, err := loadComponent(source, dir, name, version)
 		if err == nil {
 			err = c.checkVersion(context.Background(), g)
 		}

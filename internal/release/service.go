@@ -7,15 +7,18 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
-// serviceFiles collects the sources of the release's services, by their path
-// in the bundle: services/<name>, what releases/<release>/services/<name> has
-// instead or in addition, and the chart from the component's module.
+// serviceFiles collects the files of the release's services by their path in
+// the bundle. They come from services/<name>, then from
+// releases/<release>/services/<name>, which replaces files, and from the module
+// with the chart.
 func (b *builder) serviceFiles(ctx context.Context, m Manifest) (map[string][]byte, error) {
 	files := map[string][]byte{}
 	var problems []error
@@ -33,7 +36,7 @@ func (b *builder) addService(ctx context.Context, files map[string][]byte, relea
 		return err
 	}
 	if _, ok := files[path.Join(s.Name, "service.yaml")]; !ok {
-		return fmt.Errorf("%s has no service.yaml", own)
+		return fmt.Errorf("service.yaml not found in %s", own)
 	}
 	overlay := filepath.Join(b.Source, "releases", release, "services", s.Name)
 	if err := addTree(files, s.Name, overlay); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -44,7 +47,7 @@ func (b *builder) addService(ctx context.Context, files map[string][]byte, relea
 	}
 	for f := range files {
 		if strings.HasPrefix(f, s.Name+"/chart/") {
-			return fmt.Errorf("there is a chart in services/%s, and release.yaml names another, %s of %s", s.Name, s.Chart.Path, s.Chart.Component)
+			return fmt.Errorf("services/%s has a chart, but release.yaml names %s of %s", s.Name, s.Chart.Path, s.Chart.Component)
 		}
 	}
 	c, err := loadComponent(b.Source, s.Chart.Component, s.Name, s.Version)
@@ -58,7 +61,7 @@ func (b *builder) addService(ctx context.Context, files map[string][]byte, relea
 	if err := c.checkVersion(ctx, g); err != nil {
 		return err
 	}
-	// Downloads the module where the cache lacks it, and checks it against go.sum.
+	// Downloads the module unless it is in the cache, and verifies it with go.sum.
 	if _, err := g.run(ctx, c.dir, "mod", "download", c.Module); err != nil {
 		return err
 	}
@@ -86,21 +89,18 @@ func addTree(files map[string][]byte, prefix, dir string) error {
 	})
 }
 
-// zipFiles writes an archive that depends on names and content only.
+// zipFiles writes an archive that depends only on names and content.
 func zipFiles(files map[string][]byte) ([]byte, error) {
 	var out bytes.Buffer
 	w := zip.NewWriter(&out)
-	for _, name := range sortedKeys(files) {
+	for _, name := range slices.Sorted(maps.Keys(files)) {
 		f, err := w.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Store})
+		if err == nil {
+			_, err = f.Write(files[name])
+		}
 		if err != nil {
 			return nil, fmt.Errorf("write services archive: %w", err)
 		}
-		if _, err := f.Write(files[name]); err != nil {
-			return nil, fmt.Errorf("write services archive: %w", err)
-		}
 	}
-	if err := w.Close(); err != nil {
-		return nil, fmt.Errorf("write services archive: %w", err)
-	}
-	return out.Bytes(), nil
+	return out.Bytes(), w.Close()
 }

@@ -1,7 +1,6 @@
 package release
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
@@ -9,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"pai.dev/pai/internal/atomicfile"
@@ -18,7 +18,7 @@ import (
 // signatureFile lies beside index.json.
 const signatureFile = "signature.json"
 
-// signatures is signature.json: any number of keys may have signed the index.
+// signatures is signature.json: any number of keys can sign the index.
 type signatures struct {
 	Index      string      `json:"index"` // digest of index.json
 	Signatures []signature `json:"signatures"`
@@ -29,26 +29,20 @@ type signature struct {
 	Signature []byte `json:"signature"` // Ed25519 over signedText of the index's digest
 }
 
-// signedText is what is signed. The prefix keeps a signature from meaning
-// anything elsewhere.
+// signedText is what is signed. The prefix makes a signature useless elsewhere.
 func signedText(indexDigest string) []byte { return []byte("pai.dev bundle v1\n" + indexDigest + "\n") }
 
 // sign adds a signature to the bundle in dir, whose index has this digest.
-// Those of other keys stay if they are of the same index.
+// Signatures of other keys over the same index stay.
 func sign(dir, indexDigest string, key ed25519.PrivateKey) error {
 	public := EncodePublicKey(key.Public().(ed25519.PublicKey))
-	kept, err := readSignatures(dir)
-	if err != nil || kept.Index != indexDigest {
-		kept = signatures{Index: indexDigest}
+	s, err := readSignatures(dir)
+	if err != nil || s.Index != indexDigest {
+		s = signatures{Index: indexDigest}
 	}
-	added := signatures{Index: indexDigest}
-	for _, s := range kept.Signatures {
-		if s.PublicKey != public {
-			added.Signatures = append(added.Signatures, s)
-		}
-	}
-	added.Signatures = append(added.Signatures, signature{PublicKey: public, Signature: ed25519.Sign(key, signedText(indexDigest))})
-	data, err := json.MarshalIndent(added, "", "  ")
+	s.Signatures = slices.DeleteFunc(s.Signatures, func(one signature) bool { return one.PublicKey == public })
+	s.Signatures = append(s.Signatures, signature{PublicKey: public, Signature: ed25519.Sign(key, signedText(indexDigest))})
+	data, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return err
 	}
@@ -62,7 +56,7 @@ func readSignatures(dir string) (signatures, error) {
 	var s signatures
 	data, err := os.ReadFile(filepath.Join(dir, signatureFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return s, errors.New("it is not signed: there is no " + signatureFile)
+		return s, errors.New("not signed: " + signatureFile + " not found")
 	}
 	if err != nil {
 		return s, fmt.Errorf("read signatures: %w", err)
@@ -80,31 +74,22 @@ func (b *Bundle) checkSignature(trusted []ed25519.PublicKey) error {
 		return notVerified(b.dir, err)
 	}
 	if s.Index != b.digest {
-		return notVerified(b.dir, fmt.Errorf("index.json has digest %s, but %s was signed", b.digest, s.Index))
+		return notVerified(b.dir, fmt.Errorf("index.json has digest %s, but %s is signed", b.digest, s.Index))
 	}
 	var signers []string
 	for _, one := range s.Signatures {
 		signers = append(signers, one.PublicKey)
 		signer, err := DecodePublicKey(one.PublicKey)
-		if err != nil || !trusts(trusted, signer) {
+		if err != nil || !slices.ContainsFunc(trusted, func(k ed25519.PublicKey) bool { return k.Equal(signer) }) {
 			continue
 		}
 		if !ed25519.Verify(signer, signedText(b.digest), one.Signature) {
-			return notVerified(b.dir, fmt.Errorf("the signature is not one of key %s", one.PublicKey))
+			return notVerified(b.dir, fmt.Errorf("wrong signature of key %s", one.PublicKey))
 		}
 		b.signer = one.PublicKey
 		return nil
 	}
 	return &pai.Error{Code: pai.CodeRefused, Message: fmt.Sprintf("bundle %s is refused", b.dir),
-		Err:  fmt.Errorf("it is signed by %s, which is not trusted", strings.Join(signers, " and ")),
-		Next: "if you trust whoever has this key, add it to cluster.common.trusted-bundle-keys, or give it with --key; where PAI's source is, `paictl release build` signs it with yours"}
-}
-
-func trusts(trusted []ed25519.PublicKey, signer ed25519.PublicKey) bool {
-	for _, key := range trusted {
-		if bytes.Equal(key, signer) {
-			return true
-		}
-	}
-	return false
+		Err:  fmt.Errorf("signed by the untrusted key %s", strings.Join(signers, " and ")),
+		Next: "if you trust the owner of this key, add it to cluster.common.trusted-bundle-keys, or pass it with --key; to sign the bundle with your own key in PAI's source tree, run: paictl release build"}
 }

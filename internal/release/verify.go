@@ -5,32 +5,26 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 // Verify reads the whole bundle and compares every digest. The error names
-// every blob that is wrong, and what it belongs to.
+// every wrong blob and the entry that it belongs to.
 func (b *Bundle) Verify(ctx context.Context) error {
-	err := b.eachBlob(func(blob namedBlob) error {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		return b.copyBlob(cancellableWriter{ctx, io.Discard}, blob.descriptor)
-	})
+	err := b.eachBlob(func(d v1.Descriptor) error { return b.copyBlob(cancelableWriter{ctx, io.Discard}, d) })
 	if ctx.Err() != nil {
 		return fmt.Errorf("verify bundle: %w", ctx.Err())
 	}
-	if err != nil {
-		return notVerified(b.dir, err)
-	}
-	return nil
+	return err
 }
 
-// eachBlob calls check once per blob and joins what is wrong.
-func (b *Bundle) eachBlob(check func(namedBlob) error) error {
+// Complete checks that every blob exists and has its size, which takes no
+// time. Verify, and whatever reads a blob, checks the content.
+func (b *Bundle) Complete() error { return b.eachBlob(b.checkSize) }
+
+// eachBlob calls check once per blob and joins the problems.
+func (b *Bundle) eachBlob(check func(v1.Descriptor) error) error {
 	var problems []error
 	seen := map[v1.Hash]bool{}
 	for _, blob := range b.blobs {
@@ -38,28 +32,12 @@ func (b *Bundle) eachBlob(check func(namedBlob) error) error {
 			continue
 		}
 		seen[blob.descriptor.Digest] = true
-		if err := check(blob); err != nil {
+		if err := check(blob.descriptor); err != nil {
 			problems = append(problems, fmt.Errorf("%s: %w", blob.of, err))
 		}
 	}
-	return errors.Join(problems...)
-}
-
-// Complete looks whether every blob is there and as long as it should be,
-// which takes no time. Its content is verified when it is read, and by Verify.
-func (b *Bundle) Complete() error {
-	err := b.eachBlob(func(blob namedBlob) error {
-		info, err := os.Stat(blobPath(b.dir, blob.descriptor.Digest))
-		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("blob %s is missing", blob.descriptor.Digest)
-		}
-		if err == nil && info.Size() != blob.descriptor.Size {
-			err = fmt.Errorf("blob %s has not the size of %d bytes that it should have", blob.descriptor.Digest, blob.descriptor.Size)
-		}
-		return err
-	})
-	if err != nil {
-		return notVerified(b.dir, err)
+	if len(problems) > 0 {
+		return notVerified(b.dir, errors.Join(problems...))
 	}
 	return nil
 }

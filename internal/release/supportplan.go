@@ -9,8 +9,8 @@ type Row struct {
 	Kubernetes KubernetesRow `json:"kubernetes"`
 }
 
-// Rows is the support plan: a row per release, newest first. manifests are as
-// Load gives them.
+// Rows is the support plan: a row per release, newest first. manifests have the
+// order of Load.
 func Rows(manifests []Manifest) []Row {
 	rows := make([]Row, 0, len(manifests))
 	for i := len(manifests) - 1; i >= 0; i-- {
