@@ -55,7 +55,7 @@ func (c *checker) pins(m Manifest) {
 	seen := map[string]bool{}
 	pin := func(list string, i int, name, version string) string {
 		place := fmt.Sprintf("%s[%d] (%s)", list, i, name)
-		c.must(nameRule.MatchString(name), place, "has a name with other characters than lowercase letters, digits, and dashes")
+		c.must(nameRule.MatchString(name), place, "has a name that is not made of lowercase letters, digits, and dashes")
 		c.must(tagRule.MatchString(version), place, "has version %q, which does not start with v and a digit or cannot be a tag", version)
 		c.must(!seen[list+"/"+name], place, "is a duplicate")
 		seen[list+"/"+name] = true
@@ -81,7 +81,7 @@ func (c *checker) pins(m Manifest) {
 	}
 	for i, g := range m.Migrations {
 		place := fmt.Sprintf("migrations[%d] (%s)", i, g.Name)
-		c.must(nameRule.MatchString(g.Name), place, "has a name with other characters than lowercase letters, digits, and dashes")
+		c.must(nameRule.MatchString(g.Name), place, "has a name that is not made of lowercase letters, digits, and dashes")
 		c.must(!seen["migrations/"+g.Name], place, "is a duplicate")
 		c.must(services[g.After], place+" after", "is %q, which is not a service of the release", g.After)
 		c.must(g.Description != "", place, "lacks a description")

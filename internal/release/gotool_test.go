@@ -12,7 +12,7 @@ import (
 func TestBuildRefusesWithoutTheChecksumDatabase(t *testing.T) {
 	t.Setenv("GOSUMDB", "off")
 	_, err := Build(context.Background(), fixtureOptions(sourceFixture(t), t.TempDir(), &strings.Builder{}))
-	if pai.CodeOf(err) != pai.CodeRefused || !strings.Contains(err.Error(), "checksum database is switched off") {
+	if pai.CodeOf(err) != pai.CodeRefused || !strings.Contains(err.Error(), "checksum database of Go is off") {
 		t.Errorf("built, or another error: %v", err)
 	}
 }

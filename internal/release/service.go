@@ -102,5 +102,6 @@ func zipFiles(files map[string][]byte) ([]byte, error) {
 			return nil, fmt.Errorf("write services archive: %w", err)
 		}
 	}
-	return out.Bytes(), w.Close()
+	err := w.Close()
+	return out.Bytes(), err
 }
