@@ -17,11 +17,12 @@ import (
 	"time"
 
 	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/nspawn"
 )
 
 // newLocal returns local machines in a state folder of the test's own. Its
 // name is fixed, so that what a killed run of the test left is found.
-func newLocal(t *testing.T) machine.Local {
+func newLocal(t *testing.T) nspawn.Local {
 	t.Helper()
 	cache := os.Getenv("PAI_CACHE_DIR")
 	if cache == "" {
@@ -32,7 +33,7 @@ func newLocal(t *testing.T) machine.Local {
 		cache = filepath.Join(dir, "pai")
 	}
 	start := time.Now()
-	l := machine.Local{
+	l := nspawn.Local{
 		StateDir: filepath.Join(os.TempDir(), "pai-test-machines", t.Name()),
 		CacheDir: cache,
 		Progress: func(format string, args ...any) {
@@ -58,7 +59,7 @@ func newLocal(t *testing.T) machine.Local {
 }
 
 // traces lists what exists of the machines on this host.
-func traces(t *testing.T, l machine.Local) []string {
+func traces(t *testing.T, l nspawn.Local) []string {
 	t.Helper()
 	mark, err := l.Mark()
 	if err != nil {
@@ -88,18 +89,18 @@ func traces(t *testing.T, l machine.Local) []string {
 	return found
 }
 
-func noTrace(t *testing.T, l machine.Local) {
+func noTrace(t *testing.T, l nspawn.Local) {
 	t.Helper()
 	if left := traces(t, l); len(left) > 0 {
 		t.Errorf("left behind:\n%s", strings.Join(left, "\n"))
 	}
 }
 
-func on(t *testing.T, m machine.LocalMachine, script string) string {
+func on(t *testing.T, m nspawn.LocalMachine, script string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	host, err := machine.Dial(ctx, m.Target())
+	host, err := machine.Dial(ctx, m.Endpoint())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +112,7 @@ func on(t *testing.T, m machine.LocalMachine, script string) string {
 	return strings.TrimSpace(out.Stdout)
 }
 
-func up(t *testing.T, l machine.Local, n int) []machine.LocalMachine {
+func up(t *testing.T, l nspawn.Local, n int) []nspawn.LocalMachine {
 	t.Helper()
 	list, err := l.Up(t.Context(), n)
 	if err != nil {
@@ -121,7 +122,7 @@ func up(t *testing.T, l machine.Local, n int) []machine.LocalMachine {
 		t.Fatalf("%d machines of %d", len(list), n)
 	}
 	for _, m := range list {
-		if m.State != machine.StateRunning {
+		if m.State != nspawn.StateRunning {
 			t.Fatalf("%s is %s", m.Name, m.State)
 		}
 	}
@@ -129,7 +130,7 @@ func up(t *testing.T, l machine.Local, n int) []machine.LocalMachine {
 }
 
 // reaches checks that a machine reaches a peer's sshd by name.
-func reaches(t *testing.T, from machine.LocalMachine, name string) {
+func reaches(t *testing.T, from nspawn.LocalMachine, name string) {
 	t.Helper()
 	if banner := on(t, from, "exec timeout 5 bash -c 'read -r line </dev/tcp/"+name+"/22; echo \"$line\"'"); !strings.HasPrefix(banner, "SSH-2.0") {
 		t.Errorf("%s gets %q from %s", from.Name, banner, name)
@@ -168,7 +169,7 @@ func TestLocalMachines(t *testing.T) {
 		reaches(t, two, "pai-1")
 	})
 	t.Run("carry the networks of pods", func(t *testing.T) {
-		pods := func(m machine.LocalMachine, own, other, via string) {
+		pods := func(m nspawn.LocalMachine, own, other, via string) {
 			on(t, m, fmt.Sprintf(`ip link add cni0 type bridge && ip addr add %s/24 dev cni0 && ip link set cni0 up
 				ip netns add pod && ip link add p0 type veth peer name eth0 netns pod && ip link set p0 master cni0 up
 				ip -n pod addr add %s1/24 dev eth0 && ip -n pod link set eth0 up && ip -n pod route add default via %s
@@ -201,7 +202,7 @@ func TestLocalMachines(t *testing.T) {
 		on(t, one, "touch /run/gone; systemd-run --collect --on-active=1 systemctl reboot")
 		deadline := time.Now().Add(2 * time.Minute)
 		for {
-			host, err := machine.Dial(t.Context(), one.Target())
+			host, err := machine.Dial(t.Context(), one.Endpoint())
 			if err == nil {
 				_, err = host.Run(t.Context(), machine.Command{Script: "[ ! -e /run/gone ]"})
 				host.Close()
@@ -220,7 +221,7 @@ func TestLocalMachines(t *testing.T) {
 			t.Fatal(err)
 		}
 		now, err := l.List()
-		if err != nil || len(now) != 2 || now[0].State != machine.StateRunning || now[1].State != machine.StateStopped {
+		if err != nil || len(now) != 2 || now[0].State != nspawn.StateRunning || now[1].State != nspawn.StateStopped {
 			t.Errorf("list: %+v, %v", now, err)
 		}
 		up(t, l, 2)

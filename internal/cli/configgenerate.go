@@ -188,7 +188,7 @@ func askMachines(ctx context.Context, env *Env, clusterID string, targets []conf
 }
 
 func askMachine(ctx context.Context, m config.Machine, knownHosts string) (config.FoundMachine, error) {
-	host, err := machine.Dial(ctx, machine.Target{
+	host, err := machine.Dial(ctx, machine.Endpoint{
 		Name: m.HostIP, Address: m.HostIP, Port: m.SSHPort, User: m.Username,
 		KeyFile: m.KeyfilePath, Password: m.Password.Reveal(), KnownHosts: knownHosts,
 	})

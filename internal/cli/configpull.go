@@ -95,7 +95,7 @@ func (p puller) pullFrom(ctx context.Context, t *target) error {
 	if t.configDir == "" {
 		return pai.Errorf(pai.CodeUsage, "for example: paictl config pull -p lab --from root@10.0.0.1", "name the folder to pull into with -p")
 	}
-	to := machine.Target{Address: p.from, Port: p.port, KeyFile: p.key, KnownHosts: p.knownHosts}
+	to := machine.Endpoint{Address: p.from, Port: p.port, KeyFile: p.key, KnownHosts: p.knownHosts}
 	if user, address, ok := strings.Cut(p.from, "@"); ok {
 		to.User, to.Address = user, address
 	}

@@ -22,6 +22,7 @@ import (
 	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/nspawn"
 	"pai.dev/pai/internal/pai"
 )
 
@@ -47,7 +48,7 @@ type machineEntry struct {
 	User    string `json:"user"`
 	State   string `json:"state"` // running, stopped (local machines only), or unreachable
 
-	target machine.Target
+	target machine.Endpoint
 }
 
 // machines are those of a configuration's layout, or the local ones.
@@ -63,7 +64,7 @@ func (e *Env) machines(configDir string) ([]machineEntry, error) {
 	var list []machineEntry
 	for _, m := range cfg.Layout.MachineList {
 		list = append(list, machineEntry{Name: m.Hostname, Role: m.Role, Address: m.HostIP, Port: m.SSHPort, User: m.Username,
-			target: machine.Target{Name: m.Hostname, Address: m.HostIP, Port: m.SSHPort, User: m.Username, KeyFile: m.KeyfilePath, Password: m.Password.Reveal(), KnownHosts: known}})
+			target: machine.Endpoint{Name: m.Hostname, Address: m.HostIP, Port: m.SSHPort, User: m.Username, KeyFile: m.KeyfilePath, Password: m.Password.Reveal(), KnownHosts: known}})
 	}
 	return list, nil
 }
@@ -75,7 +76,7 @@ func (e *Env) localMachines() ([]machineEntry, error) {
 	}
 	list := make([]machineEntry, 0, len(made))
 	for _, m := range made {
-		list = append(list, machineEntry{Name: m.Name, Address: m.Address, Port: m.Port, User: m.User, State: m.State, target: m.Target()})
+		list = append(list, machineEntry{Name: m.Name, Address: m.Address, Port: m.Port, User: m.User, State: m.State, target: m.Endpoint()})
 	}
 	return list, nil
 }
@@ -115,7 +116,7 @@ func probe(ctx context.Context, list []machineEntry) {
 		wg.Go(func() {
 			m.State = "unreachable"
 			if answersSSH(ctx, net.JoinHostPort(m.Address, strconv.Itoa(m.Port))) {
-				m.State = machine.StateRunning
+				m.State = nspawn.StateRunning
 			}
 		})
 	}
@@ -192,7 +193,7 @@ type exitStatus int
 
 func (s exitStatus) Error() string { return fmt.Sprintf("it ended with code %d", int(s)) }
 
-func machineShell(ctx context.Context, env *Env, target machine.Target, command string) error {
+func machineShell(ctx context.Context, env *Env, target machine.Endpoint, command string) error {
 	shell := machine.Shell{Command: command, In: env.In, Out: env.Out, Err: env.Err}
 	if in, ok := env.In.(*os.File); ok && command == "" && env.Interactive {
 		restore, terminal, err := rawTerminal(ctx, in)

@@ -13,7 +13,7 @@ import (
 
 	"pai.dev/pai/internal/check"
 	"pai.dev/pai/internal/config"
-	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/nspawn"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/release"
@@ -54,7 +54,7 @@ func runUp(ctx context.Context, env *Env, releaseName string, machines int, f op
 	if machines < 1 || machines > 20 {
 		return pai.Errorf(pai.CodeUsage, "give --machines a number from 1 to 20", "%d machines cannot be made", machines)
 	}
-	if missing := machine.MissingPackages(); len(missing) > 0 {
+	if missing := nspawn.MissingPackages(); len(missing) > 0 {
 		return pai.Errorf(pai.CodeFailed, "install them with: make deps", "local machines need Debian packages that are not installed: %v", missing)
 	}
 	start := time.Now()
@@ -107,7 +107,7 @@ func upConfig(ctx context.Context, env *Env, releaseName string, machines int) (
 }
 
 // keepKnownHosts gives the cluster the host keys of its local machines.
-func keepKnownHosts(clusterDir string, made []machine.LocalMachine) error {
+func keepKnownHosts(clusterDir string, made []nspawn.LocalMachine) error {
 	data, err := os.ReadFile(made[0].KnownHosts)
 	if err != nil {
 		return fmt.Errorf("read the machines' host keys: %w", err)
@@ -161,8 +161,8 @@ func newLocalCluster(ctx context.Context, env *Env, dir, releaseName string, mac
 	return config.Write(dir, cfg)
 }
 
-func (e *Env) local() machine.Local {
-	return machine.Local{StateDir: e.StateDir, CacheDir: e.CacheDir, Progress: e.Progressf}
+func (e *Env) local() nspawn.Local {
+	return nspawn.Local{StateDir: e.StateDir, CacheDir: e.CacheDir, Progress: e.Progressf}
 }
 
 func (e *Env) sourceTree() string {

@@ -33,7 +33,7 @@ func TestGuardOfRealMachine(t *testing.T) {
 	client, err := kube.FromKubeconfig(kubeconfig)
 	check(t, err)
 	name, address, _ := strings.Cut(need(t, "PAI_E2E_MACHINES"), "=")
-	host, err := machine.Dial(ctx, machine.Target{Name: name, Address: address,
+	host, err := machine.Dial(ctx, machine.Endpoint{Name: name, Address: address,
 		KeyFile: need(t, "PAI_E2E_KEY"), KnownHosts: need(t, "PAI_E2E_KNOWN_HOSTS")})
 	check(t, err)
 	t.Cleanup(func() { _ = host.Close() })

@@ -45,7 +45,7 @@ func (h *sshHost) Run(ctx context.Context, c Command) (Output, error) {
 		err = ctx.Err()
 	}
 	h.kill(remote, input)
-	return Output{}, fmt.Errorf("%s: command %s: %w", h.target.Name, c.shown(), err)
+	return Output{}, fmt.Errorf("%s: command %s: %w", h.endpoint.Name, c.shown(), err)
 }
 
 // remoteCommand is one under way.
@@ -88,7 +88,7 @@ func (h *sshHost) killMarked(r remoteCommand) {
 	// Not by name and not by number alone: only what carries the mark. The
 	// brackets keep this very line from being found.
 	script := fmt.Sprintf(`for p in $(grep -lsa '[%s]%s' /proc/[0-9]*/cmdline); do p=${p#/proc/}; kill -s TERM "${p%%/cmdline}"; done`, r.mark[:1], r.mark[1:])
-	_ = session.Run(asRoot(h.target.User, "sh -c "+Quote(script))) // what it did shows in the command's end
+	_ = session.Run(asRoot(h.endpoint.User, "sh -c "+Quote(script))) // what it did shows in the command's end
 }
 
 // start starts a command. Whatever ssh waits for on the way, it returns when
@@ -126,7 +126,7 @@ func (h *sshHost) start(ctx context.Context, c Command, stdout, stderr io.Writer
 		return r.remote, r.err
 	case <-ctx.Done():
 		close(abandoned)
-		return remoteCommand{}, fmt.Errorf("%s: command %s: %w", h.target.Name, c.shown(), ctx.Err())
+		return remoteCommand{}, fmt.Errorf("%s: command %s: %w", h.endpoint.Name, c.shown(), ctx.Err())
 	}
 }
 
@@ -142,7 +142,7 @@ func (h *sshHost) startNow(ctx context.Context, c Command, stdout, stderr io.Wri
 	mark := rand.Text()
 	in, err := session.StdinPipe()
 	if err == nil {
-		err = session.Start(remoteLine(h.target.User, c, mark))
+		err = session.Start(remoteLine(h.endpoint.User, c, mark))
 	}
 	if err != nil {
 		session.Close()
@@ -170,14 +170,14 @@ func (h *sshHost) session(ctx context.Context) (*ssh.Client, *ssh.Session, error
 		if !refused {
 			h.forget(client)
 			if lost {
-				return nil, nil, fmt.Errorf("open a session on machine %q: %w", h.target.Name, err)
+				return nil, nil, fmt.Errorf("open a session on machine %q: %w", h.endpoint.Name, err)
 			}
 			lost = true
 			continue
 		}
 		select {
 		case <-ctx.Done():
-			return nil, nil, fmt.Errorf("open a session on machine %q: %w", h.target.Name, err)
+			return nil, nil, fmt.Errorf("open a session on machine %q: %w", h.endpoint.Name, err)
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
@@ -192,8 +192,8 @@ func (h *sshHost) result(client *ssh.Client, c Command, err error, stdout, stder
 	if !errors.As(err, &exit) {
 		return out, h.lost(client, c, err)
 	}
-	failure := &CommandError{Host: h.target.Name, Script: c.Script, Code: exit.ExitStatus(),
-		Output: strings.TrimSuffix(tail(out.Stdout, 1<<10), "\n") + "\n" + tail(out.Stderr, 3<<10)}
+	failure := &CommandError{Host: h.endpoint.Name, Script: c.Script, Code: exit.ExitStatus(),
+		Output: strings.TrimSuffix(Tail(out.Stdout, 1<<10), "\n") + "\n" + Tail(out.Stderr, 3<<10)}
 	if exit.Signal() != "" {
 		failure.Code = 255
 	}
@@ -211,7 +211,7 @@ func (h *sshHost) lost(client *ssh.Client, c Command, err error) error {
 	} else {
 		err = fmt.Errorf("%w: %w", ErrConnectionLost, err)
 	}
-	return fmt.Errorf("%s: command %s: %w; it may have run in part", h.target.Name, c.shown(), err)
+	return fmt.Errorf("%s: command %s: %w; it may have run in part", h.endpoint.Name, c.shown(), err)
 }
 
 // ErrConnectionLost is the cause of an error of a call whose connection to the
@@ -258,7 +258,7 @@ func withoutComments(script string) string {
 }
 
 // tail returns the last n bytes of s, and says so when that is not all.
-func tail(s string, n int) string {
+func Tail(s string, n int) string {
 	if len(s) <= n {
 		return s
 	}

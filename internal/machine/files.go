@@ -101,7 +101,7 @@ func (h *sshHost) ReadDir(ctx context.Context, dir string) ([]string, error) {
 // was about.
 func (h *sshHost) fileScript(ctx context.Context, verb, file string, c Command, out *Output) error {
 	if !path.IsAbs(file) {
-		return fmt.Errorf("%s file %q on machine %q: the path is not absolute", verb, file, h.target.Name)
+		return fmt.Errorf("%s file %q on machine %q: the path is not absolute", verb, file, h.endpoint.Name)
 	}
 	o, err := h.Run(ctx, c)
 	if out != nil {
@@ -119,7 +119,7 @@ func (h *sshHost) fileScript(ctx context.Context, verb, file string, c Command, 
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("%s file %q on machine %q: %w", verb, file, h.target.Name, err)
+		return fmt.Errorf("%s file %q on machine %q: %w", verb, file, h.endpoint.Name, err)
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 // A real machine, this one, says what it is over a real sshd.
 func TestAskHardware(t *testing.T) {
 	t.Parallel()
-	host, err := machine.Dial(t.Context(), startSSHD(t).target)
+	host, err := machine.Dial(t.Context(), startSSHD(t).endpoint)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ import (
 // hostKeys reads the known hosts and returns the check of the machine's key
 // and the key algorithms that the file has for this machine: asked for
 // another one, an honest machine would look like a wrong one.
-func hostKeys(t Target) (ssh.HostKeyCallback, []string, error) {
+func hostKeys(t Endpoint) (ssh.HostKeyCallback, []string, error) {
 	check, err := knownhosts.New(t.KnownHosts)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, unknownHost(t)
@@ -54,13 +54,13 @@ func hostKeys(t Target) (ssh.HostKeyCallback, []string, error) {
 }
 
 // knownKeys asks the check about a key that no host has, and so learns which
-// keys the file has for the target.
-func knownKeys(check ssh.HostKeyCallback, t Target) ([]knownhosts.KnownKey, error) {
+// keys the file has for the endpoint.
+func knownKeys(check ssh.HostKeyCallback, t Endpoint) ([]knownhosts.KnownKey, error) {
 	nobody, err := ssh.NewPublicKey(ed25519.PublicKey(make([]byte, ed25519.PublicKeySize)))
 	if err != nil {
 		return nil, fmt.Errorf("make a key to ask the known hosts with: %w", err)
 	}
-	err = check(t.hostPort(), &net.TCPAddr{}, nobody)
+	err = check(t.HostPort(), &net.TCPAddr{}, nobody)
 	var mismatch *knownhosts.KeyError
 	if errors.As(err, &mismatch) {
 		return mismatch.Want, nil
@@ -68,19 +68,19 @@ func knownKeys(check ssh.HostKeyCallback, t Target) ([]knownhosts.KnownKey, erro
 	return nil, fmt.Errorf("look up machine %q in %s: %w", t.Name, t.KnownHosts, err)
 }
 
-func unknownHost(t Target) error {
+func unknownHost(t Endpoint) error {
 	return pai.Errorf(pai.CodeFailed,
 		fmt.Sprintf("add it: ssh-keyscan -p %d %s >> %s\nand compare its fingerprint (ssh-keygen -lf %s) with what the machine's own console shows (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub)",
 			t.Port, t.Address, t.KnownHosts, t.KnownHosts),
-		"the host key of machine %q (%s) is not in %s", t.Name, t.hostPort(), t.KnownHosts)
+		"the host key of machine %q (%s) is not in %s", t.Name, t.HostPort(), t.KnownHosts)
 }
 
-func changedKey(t Target, want []knownhosts.KnownKey, got ssh.PublicKey) error {
+func changedKey(t Endpoint, want []knownhosts.KnownKey, got ssh.PublicKey) error {
 	line := 0
 	if len(want) > 0 {
 		line = want[0].Line
 	}
 	return pai.Errorf(pai.CodeFailed,
 		fmt.Sprintf("if the machine was installed anew, remove line %d of %s and add its new key there; if not, somebody else answers at its address: do not go on", line, t.KnownHosts),
-		"the host key of machine %q (%s) has changed: it shows %s %s", t.Name, t.hostPort(), got.Type(), ssh.FingerprintSHA256(got))
+		"the host key of machine %q (%s) has changed: it shows %s %s", t.Name, t.HostPort(), got.Type(), ssh.FingerprintSHA256(got))
 }

@@ -56,7 +56,7 @@ func TestPassword(t *testing.T) {
 		t.Fatal(err)
 	}
 	for password, lets := range map[string]bool{right: true, "battery staple": false} {
-		client, err := connect(context.Background(), Target{Name: "m", Address: "127.0.0.1", Port: port, User: "admin", Password: password, KnownHosts: known})
+		client, err := connect(context.Background(), Endpoint{Name: "m", Address: "127.0.0.1", Port: port, User: "admin", Password: password, KnownHosts: known})
 		if (err == nil) != lets {
 			t.Errorf("%q: %v", password, err)
 		}

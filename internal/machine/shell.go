@@ -10,7 +10,7 @@ import (
 )
 
 // Shell is a command, or a log-in shell, that a person runs on a machine.
-// Unlike Host.Run it is run as the target's user, streams everything, and can
+// Unlike Host.Run it is run as the endpoint's user, streams everything, and can
 // have a terminal.
 type Shell struct {
 	Command  string // a log-in shell when empty
@@ -27,25 +27,25 @@ type Terminal struct {
 }
 
 // Run runs the shell on a machine and returns the code that it ended with.
-func (s Shell) Run(ctx context.Context, target Target) (code int, err error) {
-	target = target.withDefaults()
-	client, err := connect(ctx, target)
+func (s Shell) Run(ctx context.Context, endpoint Endpoint) (code int, err error) {
+	endpoint = endpoint.withDefaults()
+	client, err := connect(ctx, endpoint)
 	if err != nil {
 		return 0, err
 	}
 	defer client.Close()
 	session, err := client.NewSession()
 	if err != nil {
-		return 0, fmt.Errorf("open a session on machine %q: %w", target.Name, err)
+		return 0, fmt.Errorf("open a session on machine %q: %w", endpoint.Name, err)
 	}
 	session.Stdout, session.Stderr = s.Out, s.Err
 	in, err := session.StdinPipe()
 	if err != nil {
-		return 0, fmt.Errorf("open a session on machine %q: %w", target.Name, err)
+		return 0, fmt.Errorf("open a session on machine %q: %w", endpoint.Name, err)
 	}
 	if t := s.Terminal; t != nil {
 		if err := session.RequestPty(t.Type, t.Height, t.Width, ssh.TerminalModes{}); err != nil {
-			return 0, fmt.Errorf("get a terminal on machine %q: %w", target.Name, err)
+			return 0, fmt.Errorf("get a terminal on machine %q: %w", endpoint.Name, err)
 		}
 	}
 	start := session.Shell
@@ -53,7 +53,7 @@ func (s Shell) Run(ctx context.Context, target Target) (code int, err error) {
 		start = func() error { return session.Start(s.Command) }
 	}
 	if err := start(); err != nil {
-		return 0, fmt.Errorf("start a shell on machine %q: %w", target.Name, err)
+		return 0, fmt.Errorf("start a shell on machine %q: %w", endpoint.Name, err)
 	}
 	// The end of the input is the end of the remote input; the end of the
 	// command does not wait for more of it.
@@ -66,7 +66,7 @@ func (s Shell) Run(ctx context.Context, target Target) (code int, err error) {
 	for {
 		select {
 		case err := <-ended:
-			return exitCode(target, err)
+			return exitCode(endpoint, err)
 		case size := <-s.resized():
 			_ = session.WindowChange(size[1], size[0]) // a wrong size is no reason to end
 		case <-ctx.Done():
@@ -83,7 +83,7 @@ func (s Shell) resized() <-chan [2]int {
 	return s.Terminal.Resized
 }
 
-func exitCode(target Target, err error) (int, error) {
+func exitCode(endpoint Endpoint, err error) (int, error) {
 	exit := new(ssh.ExitError)
 	switch {
 	case err == nil:
@@ -94,6 +94,6 @@ func exitCode(target Target, err error) (int, error) {
 		}
 		return exit.ExitStatus(), nil
 	default:
-		return 0, fmt.Errorf("%s: %w: %w", target.Name, ErrConnectionLost, err)
+		return 0, fmt.Errorf("%s: %w: %w", endpoint.Name, ErrConnectionLost, err)
 	}
 }

@@ -18,7 +18,7 @@ import (
 // sshHost is a Host reached over ssh. It has at most one connection, which it
 // makes anew when a call finds the old one lost.
 type sshHost struct {
-	target   Target
+	endpoint Endpoint
 	sessions chan struct{} // one token for each command under way
 	lock     chan struct{} // holds one token; whoever has it owns client and closed
 	client   *ssh.Client
@@ -26,10 +26,10 @@ type sshHost struct {
 }
 
 // Dial connects to a machine. The machine's host key must be in
-// target.KnownHosts; nothing is ever added to that file.
-func Dial(ctx context.Context, target Target) (Host, error) {
+// endpoint.KnownHosts; nothing is ever added to that file.
+func Dial(ctx context.Context, endpoint Endpoint) (Host, error) {
 	h := &sshHost{
-		target:   target.withDefaults(),
+		endpoint: endpoint.withDefaults(),
 		sessions: make(chan struct{}, maxSessions),
 		lock:     make(chan struct{}, 1),
 	}
@@ -39,8 +39,8 @@ func Dial(ctx context.Context, target Target) (Host, error) {
 	return h, nil
 }
 
-func (h *sshHost) Name() string    { return h.target.Name }
-func (h *sshHost) Address() string { return h.target.Address }
+func (h *sshHost) Name() string    { return h.endpoint.Name }
+func (h *sshHost) Address() string { return h.endpoint.Address }
 
 // Close ends the connection; commands still running are killed.
 func (h *sshHost) Close() error {
@@ -67,12 +67,12 @@ func (h *sshHost) connection(ctx context.Context) (*ssh.Client, error) {
 		return nil, ctx.Err()
 	}
 	if h.closed {
-		return nil, fmt.Errorf("%s: %w", h.target.Name, net.ErrClosed)
+		return nil, fmt.Errorf("%s: %w", h.endpoint.Name, net.ErrClosed)
 	}
 	if h.client != nil {
 		return h.client, nil
 	}
-	client, err := connect(ctx, h.target)
+	client, err := connect(ctx, h.endpoint)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func (h *sshHost) forget(client *ssh.Client) {
 }
 
 // connect makes one connection.
-func connect(ctx context.Context, t Target) (*ssh.Client, error) {
+func connect(ctx context.Context, t Endpoint) (*ssh.Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	auth, done, err := authentication(t)
@@ -108,12 +108,12 @@ func connect(ctx context.Context, t Target) (*ssh.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := (&net.Dialer{KeepAlive: keepaliveTimeout}).DialContext(ctx, "tcp", t.hostPort())
+	conn, err := (&net.Dialer{KeepAlive: keepaliveTimeout}).DialContext(ctx, "tcp", t.HostPort())
 	if err != nil {
 		return nil, connectError(ctx, t, err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	c, channels, requests, err := ssh.NewClientConn(conn, t.hostPort(), &ssh.ClientConfig{
+	c, channels, requests, err := ssh.NewClientConn(conn, t.HostPort(), &ssh.ClientConfig{
 		Config:            ssh.Config{Ciphers: ciphers()},
 		User:              t.User,
 		Auth:              []ssh.AuthMethod{auth},
@@ -127,7 +127,7 @@ func connect(ctx context.Context, t Target) (*ssh.Client, error) {
 	return ssh.NewClient(c, channels, requests), nil
 }
 
-func connectError(ctx context.Context, t Target, err error) error {
+func connectError(ctx context.Context, t Endpoint, err error) error {
 	var known *pai.Error
 	if errors.As(err, &known) {
 		return known
@@ -137,16 +137,16 @@ func connectError(ctx context.Context, t Target, err error) error {
 			err = ctx.Err()
 		}
 		if errors.Is(ctx.Err(), context.Canceled) {
-			return fmt.Errorf("connect to machine %q at %s: %w", t.Name, t.hostPort(), context.Canceled)
+			return fmt.Errorf("connect to machine %q at %s: %w", t.Name, t.HostPort(), context.Canceled)
 		}
 		err = fmt.Errorf("no answer in time: %w (%w)", context.DeadlineExceeded, err)
 	}
 	return pai.Errorf(pai.CodeFailed,
 		fmt.Sprintf("check that the machine is up, that sshd listens there, and that %s may log in as %s", keyName(t), t.User),
-		"connect to machine %q at %s: %w", t.Name, t.hostPort(), err)
+		"connect to machine %q at %s: %w", t.Name, t.HostPort(), err)
 }
 
-func keyName(t Target) string {
+func keyName(t Endpoint) string {
 	if t.KeyFile == "" && t.Password != "" {
 		return "the password of the configuration"
 	}
@@ -156,9 +156,9 @@ func keyName(t Target) string {
 	return "the key " + t.KeyFile
 }
 
-// authentication reads the target's key, or takes its password. done frees what it holds, once the
+// authentication reads the endpoint's key, or takes its password. done frees what it holds, once the
 // connection is made.
-func authentication(t Target) (method ssh.AuthMethod, done func(), err error) {
+func authentication(t Endpoint) (method ssh.AuthMethod, done func(), err error) {
 	if t.KeyFile == "" && t.Password != "" {
 		return ssh.Password(t.Password), func() {}, nil
 	}
@@ -180,7 +180,7 @@ func authentication(t Target) (method ssh.AuthMethod, done func(), err error) {
 	return ssh.PublicKeys(signer), func() {}, nil
 }
 
-func agentAuthentication(t Target) (ssh.AuthMethod, func(), error) {
+func agentAuthentication(t Endpoint) (ssh.AuthMethod, func(), error) {
 	socket := os.Getenv("SSH_AUTH_SOCK")
 	if socket == "" {
 		return nil, nil, pai.Errorf(pai.CodeFailed, "name a key file in the configuration, or start an ssh-agent",

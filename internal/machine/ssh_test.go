@@ -21,12 +21,12 @@ import (
 func TestDialChecksTheHostKey(t *testing.T) {
 	t.Parallel()
 	sshd := startSSHD(t)
-	good, err := os.ReadFile(sshd.target.KnownHosts)
+	good, err := os.ReadFile(sshd.endpoint.KnownHosts)
 	if err != nil {
 		t.Fatal(err)
 	}
 	other := writeKey(t, filepath.Join(t.TempDir(), "other"))
-	address := fmt.Sprintf("[127.0.0.1]:%d", sshd.target.Port)
+	address := fmt.Sprintf("[127.0.0.1]:%d", sshd.endpoint.Port)
 	tests := []struct {
 		name, known string
 		want        string // part of the error; none: it connects
@@ -43,10 +43,10 @@ func TestDialChecksTheHostKey(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			target := sshd.target
-			target.KnownHosts = filepath.Join(t.TempDir(), "known_hosts")
-			write(t, target.KnownHosts, tt.known)
-			host, err := machine.Dial(t.Context(), target)
+			endpoint := sshd.endpoint
+			endpoint.KnownHosts = filepath.Join(t.TempDir(), "known_hosts")
+			write(t, endpoint.KnownHosts, tt.known)
+			host, err := machine.Dial(t.Context(), endpoint)
 			if err == nil {
 				host.Close()
 			}
@@ -57,7 +57,7 @@ func TestDialChecksTheHostKey(t *testing.T) {
 				return
 			}
 			said := new(pai.Error)
-			if !errors.As(err, &said) || !strings.Contains(said.Next, "line 2 of "+target.KnownHosts) {
+			if !errors.As(err, &said) || !strings.Contains(said.Next, "line 2 of "+endpoint.KnownHosts) {
 				t.Errorf("it does not say what to do: %+v", said)
 			}
 		})
@@ -76,29 +76,29 @@ func TestDialSaysWhatIsWrong(t *testing.T) {
 	key := writeKey(t, stranger)
 
 	t.Run("key not accepted", func(t *testing.T) {
-		target := sshd.target
-		target.KeyFile = stranger
-		_, err := machine.Dial(t.Context(), target)
+		endpoint := sshd.endpoint
+		endpoint.KeyFile = stranger
+		_, err := machine.Dial(t.Context(), endpoint)
 		said := new(pai.Error)
 		if !errors.As(err, &said) || !strings.Contains(said.Next, stranger) {
 			t.Errorf("error %v", err)
 		}
 	})
 	t.Run("no key file", func(t *testing.T) {
-		target := sshd.target
-		target.KeyFile = "/no/such/key"
-		if _, err := machine.Dial(t.Context(), target); err == nil || !strings.Contains(err.Error(), "/no/such/key") {
+		endpoint := sshd.endpoint
+		endpoint.KeyFile = "/no/such/key"
+		if _, err := machine.Dial(t.Context(), endpoint); err == nil || !strings.Contains(err.Error(), "/no/such/key") {
 			t.Errorf("error %v", err)
 		}
 	})
 	t.Run("nobody answers", func(t *testing.T) {
-		target := sshd.target
-		target.Port = silent.Addr().(*net.TCPAddr).Port
-		target.KnownHosts = filepath.Join(t.TempDir(), "known_hosts")
-		write(t, target.KnownHosts, knownhosts.Line([]string{fmt.Sprintf("[127.0.0.1]:%d", target.Port)}, key)+"\n")
+		endpoint := sshd.endpoint
+		endpoint.Port = silent.Addr().(*net.TCPAddr).Port
+		endpoint.KnownHosts = filepath.Join(t.TempDir(), "known_hosts")
+		write(t, endpoint.KnownHosts, knownhosts.Line([]string{fmt.Sprintf("[127.0.0.1]:%d", endpoint.Port)}, key)+"\n")
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
-		if _, err := machine.Dial(ctx, target); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := machine.Dial(ctx, endpoint); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error %v", err)
 		}
 	})
@@ -195,7 +195,7 @@ func TestShell(t *testing.T) {
 			defer feed.Close()
 			s.In = in
 		}
-		code, err := s.Run(t.Context(), sshd.target)
+		code, err := s.Run(t.Context(), sshd.endpoint)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -26,8 +26,8 @@ const sshdProgram = "/usr/sbin/sshd"
 
 // testSSHD is a real sshd of this test's own on a loopback port.
 type testSSHD struct {
-	target  machine.Target
-	process *os.Process
+	endpoint machine.Endpoint
+	process  *os.Process
 }
 
 // startSSHD starts an sshd that lets the test's own user in with a fresh key,
@@ -99,7 +99,7 @@ MaxStartups 100
 		}
 		return err == nil
 	})
-	return &testSSHD{process: cmd.Process, target: machine.Target{
+	return &testSSHD{process: cmd.Process, endpoint: machine.Endpoint{
 		Name: "m1", Address: "127.0.0.1", Port: port,
 		KeyFile: filepath.Join(dir, "user_key"), KnownHosts: filepath.Join(dir, "known_hosts"),
 	}}
@@ -108,7 +108,7 @@ MaxStartups 100
 // dial connects to the test's sshd.
 func (s *testSSHD) dial(t testing.TB) machine.Host {
 	t.Helper()
-	h, err := machine.Dial(t.Context(), s.target)
+	h, err := machine.Dial(t.Context(), s.endpoint)
 	if err != nil {
 		t.Fatal(err)
 	}

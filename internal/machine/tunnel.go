@@ -18,7 +18,7 @@ func (h *sshHost) Dial(ctx context.Context, network, address string) (net.Conn, 
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
-		return nil, fmt.Errorf("connect from machine %q to %s: %w", h.target.Name, address, err)
+		return nil, fmt.Errorf("connect from machine %q to %s: %w", h.endpoint.Name, address, err)
 	}
 	return newTunnel(remote), nil
 }

@@ -26,8 +26,9 @@ const (
 	readyTimeout = 5 * time.Minute
 )
 
-// Bundle is the content of a release; *release.Bundle is one.
-type Bundle interface {
+// ServiceSource is the content of a release that services need;
+// *release.Bundle is one.
+type ServiceSource interface {
 	Source
 	// Services has a folder for each service.
 	Services() fs.FS
@@ -37,7 +38,7 @@ type Bundle interface {
 type Deps struct {
 	Config *config.Config
 	// Bundle may be nil for steps that only take away.
-	Bundle   Bundle
+	Bundle   ServiceSource
 	Kube     func(ctx context.Context) (*kube.Client, error)
 	Progress func(format string, args ...any)
 	// Before is run for a service before it is applied, by service; for what

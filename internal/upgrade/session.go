@@ -105,7 +105,7 @@ func (s *Session) dial(ctx context.Context, wanted func(config.Machine) bool) ma
 			continue
 		}
 		wg.Go(func() {
-			host, err := machine.Dial(ctx, machine.Target{
+			host, err := machine.Dial(ctx, machine.Endpoint{
 				Name: m.Hostname, Address: m.HostIP, Port: m.SSHPort, User: m.Username,
 				KeyFile: m.KeyfilePath, Password: m.Password.Reveal(), KnownHosts: s.knownHosts(),
 			})

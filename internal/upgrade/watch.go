@@ -66,7 +66,7 @@ func (s *Session) startWatch(ctx context.Context, world plan.World, operation st
 	w.witness, err = witness.Start(ctx, witness.StartOptions{
 		REST:     client.RESTConfig(),
 		Baseline: baseline,
-		Machines: func(ctx context.Context, names []string) map[string]running.Machine {
+		Machines: func(ctx context.Context, names []string) map[string]running.MachineReport {
 			return running.Machines(ctx, w.hosts, names)
 		},
 		Save: func(ctx context.Context, b witness.Baseline) error {

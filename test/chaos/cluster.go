@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/nspawn"
 )
 
 // Cluster is one cluster of local machines that faults are put into.
@@ -193,7 +193,7 @@ func (c *Cluster) Address(ctx context.Context, name string) (string, error) {
 
 // leader is the host's number of a machine's first process.
 func (c *Cluster) leader(name string) (int, error) {
-	mark, err := machine.Local{StateDir: c.State}.Mark()
+	mark, err := nspawn.Local{StateDir: c.State}.Mark()
 	if err != nil {
 		return 0, err
 	}

@@ -151,11 +151,11 @@ func (w *world) stopJob(name string) {
 func (w *world) witness(b *witness.Baseline) *witness.Witness {
 	w.t.Helper()
 	watch, err := witness.Start(w.t.Context(), witness.StartOptions{REST: w.Config, Baseline: b,
-		Machines: func(context.Context, []string) map[string]running.Machine {
+		Machines: func(context.Context, []string) map[string]running.MachineReport {
 			if w.blind.Load() {
 				return nil
 			}
-			return map[string]running.Machine{"gpu-01": {Containers: w.alive.Load().([]running.Container)}}
+			return map[string]running.MachineReport{"gpu-01": {Containers: w.alive.Load().([]running.Container)}}
 		},
 		Step: func() string { return w.step.Load().(string) }})
 	check(w.t, err)

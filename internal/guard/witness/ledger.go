@@ -193,7 +193,7 @@ func (l *ledger) sawSilence(name string, why error) {
 
 // sawMachine takes note of what a machine answered, with all containers that
 // lived there when it was asked, at some moment after asked and before now.
-func (l *ledger) sawMachine(name string, m running.Machine, asked, now time.Time) {
+func (l *ledger) sawMachine(name string, m running.MachineReport, asked, now time.Time) {
 	alive, places := map[string]bool{}, map[string]string{}
 	for _, c := range m.Containers {
 		alive[c.ID] = true

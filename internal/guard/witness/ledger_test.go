@@ -92,7 +92,7 @@ func lives(l *ledger, asked, now int, ids ...string) {
 	for _, id := range ids {
 		list = append(list, running.Container{ID: id, PodUID: id[:1], Name: "main", Namespace: "pai-vc-default"})
 	}
-	l.sawMachine(testMachine, running.Machine{Containers: list}, at(asked), at(now))
+	l.sawMachine(testMachine, running.MachineReport{Containers: list}, at(asked), at(now))
 }
 
 // job is a look at the job's own object.
@@ -254,7 +254,7 @@ func TestLedger(t *testing.T) {
 			l.sawPod(podOf("a", exited(1, 12_000)), at(13_000))
 		}, both, want{step: "step-2", cause: "unobserved: exit code 1", seconds: 12}},
 		"another machine's answer says nothing": {func(l *ledger) {
-			l.sawMachine("gpu-02", running.Machine{}, at(14_000), at(14_100))
+			l.sawMachine("gpu-02", running.MachineReport{}, at(14_000), at(14_100))
 		}, both, want{after: 1}},
 		"nobody could look at the end": {func(l *ledger) {}, lastSeen{alive: map[string]bool{"b-c0": true}, reason: "no answer"},
 			want{step: "step-3", cause: "unobserved: it was not seen alive at the end (no answer)", seconds: 100}},
@@ -349,19 +349,19 @@ func TestBaselineTakesWhatRuns(t *testing.T) {
 func TestFinalLookNeedsBothWitnesses(t *testing.T) {
 	t.Parallel()
 	pods := []corev1.Pod{*podOf("a"), *podOf("b")}
-	machine := func(ids ...string) map[string]running.Machine {
-		m := running.Machine{}
+	machine := func(ids ...string) map[string]running.MachineReport {
+		m := running.MachineReport{}
 		for _, id := range ids {
 			m.Containers = append(m.Containers, running.Container{ID: id})
 		}
-		return map[string]running.Machine{testMachine: m}
+		return map[string]running.MachineReport{testMachine: m}
 	}
-	lost := map[string]running.Machine{testMachine: {Err: errLost{}}}
+	lost := map[string]running.MachineReport{testMachine: {Err: errLost{}}}
 	ready := map[string]bool{testMachine: true}
 	for name, test := range map[string]struct {
 		pods     []corev1.Pod
 		ready    map[string]bool
-		machines map[string]running.Machine
+		machines map[string]running.MachineReport
 		api      bool
 		all      bool
 	}{

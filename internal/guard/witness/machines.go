@@ -28,7 +28,7 @@ func newMachines(boots map[string]string) machines {
 }
 
 // answered takes note of what a machine said of itself when it was asked.
-func (m *machines) answered(name string, answer running.Machine, asked time.Time) {
+func (m *machines) answered(name string, answer running.MachineReport, asked time.Time) {
 	delete(m.silent, name)
 	if answer.Boot == "" {
 		return

@@ -12,15 +12,15 @@ import (
 
 // boots is a look at the test machine in some boot, with these containers alive.
 func boots(l *ledger, boot string, asked, now int, ids ...string) {
-	looks(l, running.Machine{Boot: boot}, asked, now, ids...)
+	looks(l, running.MachineReport{Boot: boot}, asked, now, ids...)
 }
 
 // shutsDown is a look at the test machine while it shuts down.
 func shutsDown(l *ledger, boot string, asked, now int, ids ...string) {
-	looks(l, running.Machine{Boot: boot, Stopping: true}, asked, now, ids...)
+	looks(l, running.MachineReport{Boot: boot, Stopping: true}, asked, now, ids...)
 }
 
-func looks(l *ledger, m running.Machine, asked, now int, ids ...string) {
+func looks(l *ledger, m running.MachineReport, asked, now int, ids ...string) {
 	for _, id := range ids {
 		m.Containers = append(m.Containers, running.Container{ID: id, PodUID: id[:1], Name: "main", Namespace: "pai-vc-default"})
 	}

@@ -100,7 +100,7 @@ func (w *Witness) lookOnce(ctx context.Context) (lastSeen, error) {
 	if len(names) == 0 {
 		return seen, nil
 	}
-	byMachine := map[string]running.Machine{}
+	byMachine := map[string]running.MachineReport{}
 	if w.o.Machines != nil {
 		asked := time.Now()
 		byMachine = w.o.Machines(ctx, names)
@@ -156,7 +156,7 @@ func (w *Witness) lastOfAPI(ctx context.Context) ([]corev1.Pod, map[string]bool,
 }
 
 // addAlive adds the containers that a look found alive.
-func (l *ledger) addAlive(alive map[string]bool, pods []corev1.Pod, ready map[string]bool, machines map[string]running.Machine, apiSpeaks bool) {
+func (l *ledger) addAlive(alive map[string]bool, pods []corev1.Pod, ready map[string]bool, machines map[string]running.MachineReport, apiSpeaks bool) {
 	byUID := map[string]*corev1.Pod{}
 	for i := range pods {
 		byUID[string(pods[i].UID)] = &pods[i]

@@ -22,7 +22,7 @@ type StartOptions struct {
 	REST *rest.Config
 	// Machines asks machines which containers live on them. Without it the
 	// witness has the API's word alone.
-	Machines func(ctx context.Context, names []string) map[string]running.Machine
+	Machines func(ctx context.Context, names []string) map[string]running.MachineReport
 	// Baseline is what an earlier witness of the same operation kept; nil when
 	// the operation starts now.
 	Baseline *Baseline

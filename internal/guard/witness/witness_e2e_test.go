@@ -50,7 +50,7 @@ func connect(t *testing.T) *testCluster {
 	if !ok {
 		t.Fatal("PAI_E2E_MACHINES is not NAME=ADDRESS")
 	}
-	host, err := machine.Dial(t.Context(), machine.Target{Name: name, Address: address,
+	host, err := machine.Dial(t.Context(), machine.Endpoint{Name: name, Address: address,
 		KeyFile: need(t, "PAI_E2E_KEY"), KnownHosts: need(t, "PAI_E2E_KNOWN_HOSTS")})
 	check(t, err)
 	t.Cleanup(func() { _ = host.Close() })
@@ -133,7 +133,7 @@ func (c *testCluster) witness(b *witness.Baseline) *witness.Witness {
 	c.t.Helper()
 	w, err := witness.Start(c.t.Context(), witness.StartOptions{
 		REST: c.rest, Baseline: b,
-		Machines: func(ctx context.Context, names []string) map[string]running.Machine {
+		Machines: func(ctx context.Context, names []string) map[string]running.MachineReport {
 			return running.Machines(ctx, map[string]machine.Host{c.host.Name(): c.host}, names)
 		},
 		Step: func() string { return c.step.Load().(string) },

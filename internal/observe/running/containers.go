@@ -28,9 +28,9 @@ func (c Container) OfJob() bool {
 	return c.Namespace == "" || strings.HasPrefix(c.Namespace, pai.VirtualClusterNamespacePrefix)
 }
 
-// Machine is what one machine says about its containers; Err says why it
+// MachineReport is what one machine says about its containers; Err says why it
 // could not be asked.
-type Machine struct {
+type MachineReport struct {
 	// Boot is another one each time that the machine is started (the kernel's
 	// boot id); empty where it does not say.
 	Boot string
@@ -86,7 +86,7 @@ func Containers(ctx context.Context, host machine.Host) ([]Container, error) {
 	return m.Containers, m.Err
 }
 
-func ask(ctx context.Context, host machine.Host) (m Machine) {
+func ask(ctx context.Context, host machine.Host) (m MachineReport) {
 	ctx, cancel := context.WithTimeoutCause(ctx, machineTimeout, fmt.Errorf("machine %s did not list its containers within %s", host.Name(), machineTimeout))
 	defer cancel()
 	out, err := host.Run(ctx, machine.Command{Script: listScript})
@@ -94,15 +94,15 @@ func ask(ctx context.Context, host machine.Host) (m Machine) {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return Machine{Err: fmt.Errorf("list the containers of %s: %w", host.Name(), err)}
+		return MachineReport{Err: fmt.Errorf("list the containers of %s: %w", host.Name(), err)}
 	}
 	if m, err = parseMachine(out.Stdout); err != nil {
-		return Machine{Err: fmt.Errorf("list the containers of %s: %w", host.Name(), err)}
+		return MachineReport{Err: fmt.Errorf("list the containers of %s: %w", host.Name(), err)}
 	}
 	return m
 }
 
-func parseMachine(text string) (m Machine, err error) {
+func parseMachine(text string) (m MachineReport, err error) {
 	first, containers, _ := strings.Cut(text, "\n")
 	boot, ok := strings.CutPrefix(first, "boot ")
 	if !ok { // else a container could be taken for it
@@ -135,8 +135,8 @@ const parallelMachines = 16
 
 // Machines asks several machines side by side. A machine that hosts does not
 // hold is in the result with the reason.
-func Machines(ctx context.Context, hosts map[string]machine.Host, names []string) map[string]Machine {
-	answers := make([]Machine, len(names))
+func Machines(ctx context.Context, hosts map[string]machine.Host, names []string) map[string]MachineReport {
+	answers := make([]MachineReport, len(names))
 	slots := make(chan struct{}, parallelMachines)
 	var wg sync.WaitGroup
 	for i, name := range names {
@@ -152,7 +152,7 @@ func Machines(ctx context.Context, hosts map[string]machine.Host, names []string
 		})
 	}
 	wg.Wait()
-	result := make(map[string]Machine, len(names))
+	result := make(map[string]MachineReport, len(names))
 	for i, name := range names {
 		result[name] = answers[i]
 	}

@@ -92,7 +92,7 @@ func TestParseContainersRefusesWhatItDoesNotKnow(t *testing.T) {
 			t.Errorf("%q was taken for %+v", text, got)
 		}
 	}
-	for text, want := range map[string]Machine{"boot one running\n": {Boot: "one"}, "boot one stopping\n": {Boot: "one", Stopping: true}, "boot one \n": {Boot: "one"}, "boot  \n": {}} {
+	for text, want := range map[string]MachineReport{"boot one running\n": {Boot: "one"}, "boot one stopping\n": {Boot: "one", Stopping: true}, "boot one \n": {Boot: "one"}, "boot  \n": {}} {
 		if m, err := parseMachine(text); err != nil || m.Boot != want.Boot || m.Stopping != want.Stopping {
 			t.Errorf("%q was read as %+v, error %v", text, m, err)
 		}

@@ -1,4 +1,4 @@
-package machine
+package nspawn
 
 import (
 	"bytes"
@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pai.dev/pai/internal/atomicfile"
+	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 )
 
@@ -129,7 +130,7 @@ func runIn(ctx context.Context, env []string, name string, args ...string) (stri
 	}
 	if err != nil {
 		return out.String(), fmt.Errorf("%s: %w: %s", strings.Join(append([]string{name}, args[:min(len(args), 4)]...), " "), err,
-			strings.TrimSpace(tail(out.String(), 1<<10)+tail(problem.String(), 3<<10)))
+			strings.TrimSpace(machine.Tail(out.String(), 1<<10)+machine.Tail(problem.String(), 3<<10)))
 	}
 	return out.String(), nil
 }

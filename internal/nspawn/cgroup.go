@@ -1,4 +1,4 @@
-package machine
+package nspawn
 
 import (
 	"context"
@@ -32,7 +32,7 @@ func hierarchies() []string {
 }
 
 // groups are the machine's control groups, one in each hierarchy.
-func (m machine) groups() []string {
+func (m container) groups() []string {
 	all := hierarchies()
 	for i := range all {
 		all[i] = filepath.Join(all[i], m.mark())
@@ -42,7 +42,7 @@ func (m machine) groups() []string {
 
 // makeGroups makes the machine's control groups. Within them the machine
 // makes its own as it likes; nothing limits them.
-func (m machine) makeGroups() ([]string, error) {
+func (m container) makeGroups() ([]string, error) {
 	all := m.groups()
 	if len(all) == 0 {
 		return nil, fmt.Errorf("this host has no control groups mounted at %s", cgroupRoot)
@@ -91,7 +91,7 @@ func delegateControllers(root string) error {
 }
 
 // processes are the machine's processes, by their numbers on the host.
-func (m machine) processes() []int {
+func (m container) processes() []int {
 	var pids []int
 	for _, group := range m.groups() {
 		for _, dir := range subgroups(group) {
@@ -108,7 +108,7 @@ func (m machine) processes() []int {
 }
 
 // owns reports whether a process is the machine's.
-func (m machine) owns(pid int) bool {
+func (m container) owns(pid int) bool {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
 	if err != nil {
 		return false
@@ -123,7 +123,7 @@ func (m machine) owns(pid int) bool {
 }
 
 // removeGroups removes the machine's control groups, once they are empty.
-func (m machine) removeGroups(ctx context.Context) error {
+func (m container) removeGroups(ctx context.Context) error {
 	for {
 		var last error
 		for _, group := range m.groups() {

@@ -1,4 +1,4 @@
-package machine
+package nspawn
 
 import (
 	"context"
@@ -140,28 +140,28 @@ func prepareBase(root string) error {
 	return nil
 }
 
-// machine is one local machine: a number, and the folder that holds its disk.
-type machine struct {
+// container is one local machine: a number, and the directory that holds its disk.
+type container struct {
 	site  site
 	index int
 	name  string
 	dir   string
 }
 
-func (m machine) root() string { return filepath.Join(m.dir, "root") }
+func (m container) root() string { return filepath.Join(m.dir, "root") }
 
 // mark is the machine's name on this host: of its network namespace, its
 // control groups, and for systemd-nspawn.
-func (m machine) mark() string { return fmt.Sprintf("%s-%d", m.site.mark, m.index) }
+func (m container) mark() string { return fmt.Sprintf("%s-%d", m.site.mark, m.index) }
 
-func (m machine) exists() bool {
+func (m container) exists() bool {
 	_, err := os.Stat(m.root())
 	return err == nil
 }
 
 // create copies the base and makes it this machine. The root file system
 // appears complete or not at all.
-func (m machine) create(ctx context.Context, base string, operator ssh.PublicKey) error {
+func (m container) create(ctx context.Context, base string, operator ssh.PublicKey) error {
 	if err := m.clear(ctx); err != nil {
 		return err
 	}
@@ -208,7 +208,7 @@ const (
 )
 
 // writeHosts gives the machine the names of all machines.
-func (m machine) writeHosts(n network, all []machine) error {
+func (m container) writeHosts(n network, all []container) error {
 	path := filepath.Join(m.root(), "etc/hosts")
 	old, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -241,7 +241,7 @@ func replaceBlock(old, block string) string {
 }
 
 // writeKnownHosts lists the machines' host keys for ssh.
-func (s site) writeKnownHosts(n network, all []machine) error {
+func (s site) writeKnownHosts(n network, all []container) error {
 	var b strings.Builder
 	for _, m := range all {
 		data, err := os.ReadFile(filepath.Join(m.root(), "etc/ssh/ssh_host_ed25519_key.pub"))

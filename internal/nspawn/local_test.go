@@ -1,4 +1,4 @@
-package machine
+package nspawn
 
 import (
 	"net/netip"
@@ -123,7 +123,7 @@ func TestSitesDiffer(t *testing.T) {
 		t.Error("one folder has two marks")
 	}
 	// A link's name is at most 15 characters (IFNAMSIZ in linux/if.h, less its zero).
-	if name := (machine{site: site{mark: mark(a)}, index: MaxLocal}).mark(); len(mark(a)) > 15 {
+	if name := (container{site: site{mark: mark(a)}, index: MaxLocal}).mark(); len(mark(a)) > 15 {
 		t.Errorf("%s is too long for a link", name)
 	}
 }

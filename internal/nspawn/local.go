@@ -1,4 +1,4 @@
-package machine
+package nspawn
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"pai.dev/pai/internal/filelock"
+	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 )
 
@@ -44,9 +45,9 @@ const (
 	StateStopped = "stopped"
 )
 
-// Target says how the machine is reached.
-func (m LocalMachine) Target() Target {
-	return Target{Name: m.Name, Address: m.Address, Port: m.Port, User: m.User, KeyFile: m.KeyFile, KnownHosts: m.KnownHosts}
+// Endpoint says how the machine is reached.
+func (m LocalMachine) Endpoint() machine.Endpoint {
+	return machine.Endpoint{Name: m.Name, Address: m.Address, Port: m.Port, User: m.User, KeyFile: m.KeyFile, KnownHosts: m.KnownHosts}
 }
 
 const (
@@ -82,7 +83,7 @@ func (l Local) Up(ctx context.Context, n int) ([]LocalMachine, error) {
 	if err := site.clearHomeless(ctx); err != nil {
 		return nil, err
 	}
-	existing, err := site.machines()
+	existing, err := site.containers()
 	if err != nil {
 		return nil, err
 	}
@@ -123,14 +124,14 @@ func (s site) clearHomeless(ctx context.Context) error {
 
 // create makes the root file systems that are missing and gives each machine
 // what it must know of the others.
-func (l Local) create(ctx context.Context, site site, network network, count int) ([]machine, error) {
+func (l Local) create(ctx context.Context, site site, network network, count int) ([]container, error) {
 	key, err := ensureKeyPair(site.keyFile())
 	if err != nil {
 		return nil, err
 	}
-	var all []machine
+	var all []container
 	for i := 1; i <= count; i++ {
-		m := site.machine(i)
+		m := site.container(i)
 		all = append(all, m)
 		if m.exists() {
 			continue
@@ -153,7 +154,7 @@ func (l Local) create(ctx context.Context, site site, network network, count int
 }
 
 // start boots the machines that do not run and waits until all answer.
-func (l Local) start(ctx context.Context, site site, network network, all []machine) error {
+func (l Local) start(ctx context.Context, site site, network network, all []container) error {
 	if err := network.ensure(ctx); err != nil {
 		return err
 	}
@@ -174,7 +175,7 @@ func (l Local) start(ctx context.Context, site site, network network, all []mach
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, m := range all {
-		group.Go(func() error { return m.waitUntilUp(ctx, site.local(network, m).Target()) })
+		group.Go(func() error { return m.waitUntilUp(ctx, site.local(network, m).Endpoint()) })
 	}
 	return group.Wait()
 }
@@ -185,7 +186,7 @@ func (l Local) List() ([]LocalMachine, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := site.machines()
+	all, err := site.containers()
 	if err != nil || len(all) == 0 {
 		return nil, err
 	}
@@ -245,18 +246,18 @@ func (s site) discard(ctx context.Context) error {
 
 // Restart reboots a machine in an orderly way and waits until it answers.
 func (l Local) Restart(ctx context.Context, name string) error {
-	return l.with(ctx, name, func(site site, network network, m machine) error {
+	return l.with(ctx, name, func(site site, network network, m container) error {
 		l.progress("rebooting machine %s", m.name)
 		if err := m.reboot(ctx); err != nil {
 			return fmt.Errorf("reboot machine %q: %w", m.name, err)
 		}
-		return m.waitUntilUp(ctx, site.local(network, m).Target())
+		return m.waitUntilUp(ctx, site.local(network, m).Endpoint())
 	})
 }
 
 // Kill stops a machine as a power cut does. Up starts it again.
 func (l Local) Kill(ctx context.Context, name string) error {
-	return l.with(ctx, name, func(_ site, _ network, m machine) error {
+	return l.with(ctx, name, func(_ site, _ network, m container) error {
 		if err := m.clear(ctx); err != nil {
 			return fmt.Errorf("kill machine %q: %w", m.name, err)
 		}
@@ -265,7 +266,7 @@ func (l Local) Kill(ctx context.Context, name string) error {
 }
 
 // with calls do for one machine while nobody else changes any.
-func (l Local) with(ctx context.Context, name string, do func(site, network, machine) error) error {
+func (l Local) with(ctx context.Context, name string, do func(site, network, container) error) error {
 	site, err := l.site()
 	if err != nil {
 		return err
@@ -278,11 +279,11 @@ func (l Local) with(ctx context.Context, name string, do func(site, network, mac
 		return err
 	}
 	defer unlock()
-	all, err := site.machines()
+	all, err := site.containers()
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(all, func(m machine) bool { return m.name == name })
+	i := slices.IndexFunc(all, func(m container) bool { return m.name == name })
 	if i < 0 {
 		return noMachine(name)
 	}

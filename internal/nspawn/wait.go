@@ -1,4 +1,4 @@
-package machine
+package nspawn
 
 import (
 	"context"
@@ -10,16 +10,17 @@ import (
 	"syscall"
 	"time"
 
+	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 )
 
 // waitUntilUp waits until the machine answers by ssh and has started all it
 // starts at boot.
-func (m machine) waitUntilUp(ctx context.Context, target Target) error {
+func (m container) waitUntilUp(ctx context.Context, endpoint machine.Endpoint) error {
 	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
 	defer cancel()
 	for {
-		err := m.answers(ctx, target)
+		err := m.answers(ctx, endpoint)
 		if err == nil {
 			return nil
 		}
@@ -43,34 +44,34 @@ func (m machine) waitUntilUp(ctx context.Context, target Target) error {
 }
 
 // answers reports why the machine is not up yet.
-func (m machine) answers(ctx context.Context, target Target) error {
+func (m container) answers(ctx context.Context, endpoint machine.Endpoint) error {
 	// A packet to a machine that has no network yet is lost: ask often and briefly.
-	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", target.hostPort())
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", endpoint.HostPort())
 	if err != nil {
 		return err
 	}
 	conn.Close()
-	host, err := Dial(ctx, target)
+	host, err := machine.Dial(ctx, endpoint)
 	if err != nil {
 		return err
 	}
 	defer host.Close()
 	// It fails for "degraded", too: a unit that failed is not for us to judge.
-	_, err = host.Run(ctx, Command{Script: "systemctl is-system-running --wait >/dev/null || true"})
+	_, err = host.Run(ctx, machine.Command{Script: "systemctl is-system-running --wait >/dev/null || true"})
 	return err
 }
 
-func (m machine) consoleTail() string {
+func (m container) consoleTail() string {
 	data, err := os.ReadFile(m.console())
 	if err != nil {
 		return "no console log"
 	}
-	return strings.TrimSpace(tail(string(data), 500))
+	return strings.TrimSpace(machine.Tail(string(data), 500))
 }
 
 // reboot asks the machine's systemd to reboot in order and waits until
 // another one runs.
-func (m machine) reboot(ctx context.Context) error {
+func (m container) reboot(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
 	defer cancel()
 	old := m.leader()

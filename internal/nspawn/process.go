@@ -1,4 +1,4 @@
-package machine
+package nspawn
 
 import (
 	"context"
@@ -42,7 +42,7 @@ done
 
 // boot starts the machine, detached from this process. When it returns, the
 // machine's processes can be found.
-func (m machine) boot() error {
+func (m container) boot() error {
 	groups, err := m.makeGroups()
 	if err != nil {
 		return err
@@ -80,11 +80,11 @@ func (m machine) boot() error {
 	return nil
 }
 
-func (m machine) console() string { return filepath.Join(m.dir, "console.log") }
+func (m container) console() string { return filepath.Join(m.dir, "console.log") }
 
 // nspawn is the command that boots the machine, with all that kubelet,
 // containerd and runc need of a machine (systemd-nspawn(1)).
-func (m machine) nspawn() []string {
+func (m container) nspawn() []string {
 	args := []string{
 		findProgram("systemd-nspawn"), "--quiet", "--boot",
 		"--directory=" + m.root(),
@@ -108,10 +108,10 @@ func (m machine) nspawn() []string {
 }
 
 // running reports whether the machine's own process 1 is there.
-func (m machine) running() bool { return m.leader() != 0 }
+func (m container) running() bool { return m.leader() != 0 }
 
 // leader is the machine's own process 1, by its number on the host.
-func (m machine) leader() int {
+func (m container) leader() int {
 	for _, pid := range m.processes() {
 		if programOf(pid) != "systemd-nspawn" {
 			continue
@@ -127,7 +127,7 @@ func (m machine) leader() int {
 
 // clear ends all processes of the machine, at once, and removes what they
 // leave on the host: control groups, network, runtime files. The disk stays.
-func (m machine) clear(ctx context.Context) error {
+func (m container) clear(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {
@@ -171,7 +171,7 @@ func (m machine) clear(ctx context.Context) error {
 // booting the same disk, and which it leaves when it is killed: one beside
 // the folder, one by the folder's inode (image_path_lock in systemd's
 // src/shared/discover-image.c).
-func (m machine) imageLocks() []string {
+func (m container) imageLocks() []string {
 	locks := []string{filepath.Join(m.dir, ".#root.lck")}
 	var stat unix.Stat_t
 	if err := unix.Stat(m.root(), &stat); err == nil {
@@ -227,7 +227,7 @@ func numbers(text string) []int {
 
 // remains are the machines of which anything is left on this host, be it only
 // a control group or a network namespace.
-func (s site) remains() ([]machine, error) {
+func (s site) remains() ([]container, error) {
 	all, err := s.folders()
 	if err != nil {
 		return nil, err
@@ -243,8 +243,8 @@ func (s site) remains() ([]machine, error) {
 		}
 		for _, f := range found {
 			i, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(f), s.mark+"-"))
-			if err == nil && i > 0 && !slices.ContainsFunc(all, func(m machine) bool { return m.index == i }) {
-				all = append(all, s.machine(i))
+			if err == nil && i > 0 && !slices.ContainsFunc(all, func(m container) bool { return m.index == i }) {
+				all = append(all, s.container(i))
 			}
 		}
 	}

@@ -1,4 +1,4 @@
-package machine
+package nspawn
 
 import (
 	"crypto/sha256"
@@ -42,35 +42,35 @@ func (l Local) Mark() (string, error) {
 func (s site) keyFile() string    { return filepath.Join(s.stateDir, "keys", "ssh_ed25519") }
 func (s site) knownHosts() string { return filepath.Join(s.dir, "known_hosts") }
 
-func (s site) machine(index int) machine {
+func (s site) container(index int) container {
 	name := "pai-" + strconv.Itoa(index)
-	return machine{site: s, index: index, name: name, dir: filepath.Join(s.dir, "machines", name)}
+	return container{site: s, index: index, name: name, dir: filepath.Join(s.dir, "machines", name)}
 }
 
-// machines are those that have a root file system, in order.
-func (s site) machines() ([]machine, error) {
+// containers are those that have a root file system, in order.
+func (s site) containers() ([]container, error) {
 	all, err := s.folders()
-	return slices.DeleteFunc(all, func(m machine) bool { return !m.exists() }), err
+	return slices.DeleteFunc(all, func(m container) bool { return !m.exists() }), err
 }
 
 // folders are the machines that have a folder, be it whole or not.
-func (s site) folders() ([]machine, error) {
+func (s site) folders() ([]container, error) {
 	entries, err := os.ReadDir(filepath.Join(s.dir, "machines"))
 	if err != nil && !os.IsNotExist(err) {
 		return nil, fmt.Errorf("list the local machines: %w", err)
 	}
-	var all []machine
+	var all []container
 	for _, e := range entries {
 		number, ok := strings.CutPrefix(e.Name(), "pai-")
 		if i, err := strconv.Atoi(number); ok && err == nil && i >= 1 && i <= MaxLocal {
-			all = append(all, s.machine(i))
+			all = append(all, s.container(i))
 		}
 	}
-	slices.SortFunc(all, func(a, b machine) int { return a.index - b.index })
+	slices.SortFunc(all, func(a, b container) int { return a.index - b.index })
 	return all, nil
 }
 
-func (s site) local(n network, m machine) LocalMachine {
+func (s site) local(n network, m container) LocalMachine {
 	state := StateStopped
 	if m.running() {
 		state = StateRunning
@@ -79,7 +79,7 @@ func (s site) local(n network, m machine) LocalMachine {
 		KeyFile: s.keyFile(), KnownHosts: s.knownHosts(), State: state}
 }
 
-func (s site) list(n network, all []machine) []LocalMachine {
+func (s site) list(n network, all []container) []LocalMachine {
 	list := make([]LocalMachine, 0, len(all))
 	for _, m := range all {
 		list = append(list, s.local(n, m))

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Target says how a machine is reached.
-type Target struct {
+// Endpoint says how a machine is reached.
+type Endpoint struct {
 	Name       string // the machine's name in the configuration
 	Address    string // the address that other machines reach it at, too
 	Port       int    // 22 when zero
@@ -19,7 +19,7 @@ type Target struct {
 	KnownHosts string // the file that the machine's host key is checked against
 }
 
-func (t Target) withDefaults() Target {
+func (t Endpoint) withDefaults() Endpoint {
 	if t.Port == 0 {
 		t.Port = 22
 	}
@@ -32,7 +32,7 @@ func (t Target) withDefaults() Target {
 	return t
 }
 
-func (t Target) hostPort() string { return net.JoinHostPort(t.Address, strconv.Itoa(t.Port)) }
+func (t Endpoint) HostPort() string { return net.JoinHostPort(t.Address, strconv.Itoa(t.Port)) }
 
 const (
 	// connectTimeout bounds reaching a machine: TCP, keys and log-in together.

@@ -1,4 +1,4 @@
-package machine
+package nspawn
 
 import (
 	"context"
@@ -235,7 +235,7 @@ func (n network) taken() error {
 
 // plug gives a machine that does not run its network namespace, with an
 // interface eth0 on the bridge.
-func (n network) plug(ctx context.Context, m machine) error {
+func (n network) plug(ctx context.Context, m container) error {
 	return runScript(ctx, map[string]string{
 		"ns": n.site.mark, "machine": m.mark(), "port": m.name,
 		"address": n.address(m.index).String() + "/24", "mac": n.hardwareAddress(m.index), "gateway": n.number(bridgeNumber).String(),
@@ -255,7 +255,7 @@ ip -n "$machine" route add default via "$gateway"
 }
 
 // unplug removes a machine's network.
-func (s site) unplug(ctx context.Context, m machine) error {
+func (s site) unplug(ctx context.Context, m container) error {
 	return runScript(ctx, map[string]string{"ns": s.mark, "machine": m.mark(), "port": m.name}, `
 ip -n "$ns" link delete "$port" 2>/dev/null || true
 [ ! -e "/run/netns/$machine" ] || ip netns delete "$machine" 2>/dev/null || rm -f "/run/netns/$machine"

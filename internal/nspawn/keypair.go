@@ -1,4 +1,4 @@
-package machine
+package nspawn
 
 import (
 	"crypto/ed25519"
