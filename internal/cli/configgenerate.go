@@ -127,7 +127,7 @@ func generateConfig(ctx context.Context, env *Env, dir string, a config.Answers)
 	if err != nil {
 		return err
 	}
-	key, err := release.EnsureKey(operatorKey(env))
+	key, err := release.EnsureKey(release.KeyFile(env.StateDir))
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -109,33 +108,24 @@ func buildReleases(ctx context.Context, env *Env, source, keyFile string, names 
 	return built, nil
 }
 
-// sourceTree is dir, or the source tree at or above the current folder.
+// sourceTree is dir, or the source tree at or above the current directory.
 func sourceTree(dir string) (string, error) {
 	if dir != "" {
 		return dir, nil
 	}
-	at, err := os.Getwd()
+	wd, err := os.Getwd()
 	if err != nil {
-		return "", fmt.Errorf("find the current folder: %w", err)
+		return "", fmt.Errorf("find the current directory: %w", err)
 	}
-	for {
-		if _, err := os.Stat(filepath.Join(at, "releases", "embed.go")); err == nil {
-			return at, nil
-		}
-		up := filepath.Dir(at)
-		if up == at {
-			return "", pai.Errorf(pai.CodeUsage, "run this in PAI's source tree, or name it with --source", "the current folder is not in PAI's source tree")
-		}
-		at = up
+	if dir = release.SourceTree(wd); dir == "" {
+		return "", pai.Errorf(pai.CodeUsage, "change to PAI's source tree, or name it with --source", "the current directory is not in PAI's source tree")
 	}
+	return dir, nil
 }
-
-// operatorKey is where the operator's own signing key lies.
-func operatorKey(env *Env) string { return filepath.Join(env.StateDir, "keys", "bundle.key") }
 
 func signingKey(env *Env, file string) (ed25519.PrivateKey, error) {
 	if file == "" {
-		return release.EnsureKey(operatorKey(env))
+		return release.EnsureKey(release.KeyFile(env.StateDir))
 	}
 	key, err := release.LoadKey(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -247,7 +237,7 @@ func openBundle(env *Env, what, key string) (string, *release.Bundle, error) {
 // publicKey is the key that --key gives, or the operator's own.
 func publicKey(env *Env, given string) (ed25519.PublicKey, error) {
 	if given == "" {
-		key, err := release.LoadKey(operatorKey(env))
+		key, err := release.LoadKey(release.KeyFile(env.StateDir))
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, pai.Errorf(pai.CodeUsage, "give the public key of whoever signed the bundle with --key", "there is no key of the operator's own to trust")
 		}

@@ -170,7 +170,7 @@ func (e *Env) sourceTree() string {
 	if err != nil {
 		return ""
 	}
-	return upgrade.SourceTree(dir)
+	return release.SourceTree(dir)
 }
 
 func newDownCommand(env *Env) *cobra.Command {

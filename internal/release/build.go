@@ -25,9 +25,6 @@ type BuildOptions struct {
 	Progress func(format string, args ...any)
 }
 
-// BundleDir is the directory of the bundle of a release in a cache.
-func BundleDir(cacheDir, release string) string { return filepath.Join(cacheDir, "bundles", release) }
-
 type builder struct {
 	BuildOptions
 	start    time.Time

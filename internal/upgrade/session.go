@@ -57,7 +57,7 @@ type Dirs struct{ State, Cache string }
 func (d Dirs) ClusterDir(id string) string { return filepath.Join(d.State, "clusters", id) }
 
 // BundleDir is where the bundle of a release lies on the operator's side.
-func (d Dirs) BundleDir(name string) string { return filepath.Join(d.Cache, "bundles", name) }
+func (d Dirs) BundleDir(name string) string { return release.BundleDir(d.Cache, name) }
 
 // Open connects to the machines of a configuration. A machine that does not
 // answer is left out of Hosts; planning then shows it as unreachable.

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/release"
@@ -45,7 +43,7 @@ func FindRelease(name string) (release.Manifest, error) {
 // EnsureBundle builds a release's bundle when the cache has none that the
 // operator's own key signed. It needs the source tree then.
 func EnsureBundle(ctx context.Context, dirs Dirs, source, name string, progress func(string, ...any)) (ed25519.PublicKey, error) {
-	key, err := release.EnsureKey(filepath.Join(dirs.State, "keys", "bundle.key"))
+	key, err := release.EnsureKey(release.KeyFile(dirs.State))
 	if err != nil {
 		return nil, err
 	}
@@ -61,18 +59,4 @@ func EnsureBundle(ctx context.Context, dirs Dirs, source, name string, progress 
 	}
 	_, err = release.Build(ctx, release.BuildOptions{Source: source, CacheDir: dirs.Cache, Release: name, Key: key, Progress: progress})
 	return public, err
-}
-
-// SourceTree finds PAI's source tree at or above dir; empty when dir is not in one.
-func SourceTree(dir string) string {
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "releases", "embed.go")); err == nil {
-			return dir
-		}
-		up := filepath.Dir(dir)
-		if up == dir {
-			return ""
-		}
-		dir = up
-	}
 }

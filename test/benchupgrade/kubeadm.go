@@ -111,7 +111,7 @@ func (b *bench) unpack(ctx context.Context, dir string) error {
 	} else {
 		cache = filepath.Join(cache, "pai")
 	}
-	key, err := release.EnsureKey(filepath.Join(b.cluster.State, "keys", "bundle.key"))
+	key, err := release.EnsureKey(release.KeyFile(b.cluster.State))
 	if err != nil {
 		return err
 	}
