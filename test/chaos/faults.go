@@ -28,12 +28,12 @@ func Faults(random *rand.Rand) []Fault {
 		{Name: "api-hang", What: "the API answers nothing, for 15 s in several steps", Inject: faultProxy("hang")},
 		{Name: "apiserver-killed", What: "every API server is killed, every 10 s", Inject: always(killAPIServer)},
 		{Name: "apiserver-stopped", What: "every API server and every etcd stands still for 8 s, in several steps", Inject: stopAPIServer},
-		{Name: "killed-in-the-dark", What: "kill -9 within three steps, and API server and etcd stand still until the next command has planned and begun", Inject: killUnobserved},
+		{Name: "killed-unobserved", What: "kill -9 within three steps, and API server and etcd stand still until the next command has planned and begun", Inject: killUnobserved},
 		{Name: "clean-in-handover", What: "kill -9 while etcd is handed over, then a clean and a boot: the data must come back", NoJob: true, Apart: true, Inject: always(cleanInHandover)},
 		{Name: "reboot-worker", What: "a machine without jobs is rebooted in the middle, twice", Machines: 2, Idle: "pai-2", Inject: reboot("pai-2", "machine/pai-2/images", "machine/pai-2/kubelet")},
 		{Name: "reboot-busy", What: "the machine that the job runs on is rebooted in the middle: the report must say so, and all the rest converge", Machines: 2, Idle: "pai-1",
 			Ends: "machine pai-2 ", Inject: reboot("pai-2", "cluster/etcd")},
-		{Name: "reboot-master", What: "the control plane's machine, without jobs, is rebooted in the middle, three times", Machines: 2, Idle: "pai-1",
+		{Name: "reboot-control-plane", What: "the control plane's machine, without jobs, is rebooted in the middle, three times", Machines: 2, Idle: "pai-1",
 			Inject: reboot("pai-1", "cluster/etcd", "cluster/apiserver", "services/"+To+"/kueue")},
 	}
 }
