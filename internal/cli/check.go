@@ -9,8 +9,9 @@ import (
 
 	"pai.dev/pai/internal/check"
 	"pai.dev/pai/internal/cli/ui"
+	"pai.dev/pai/internal/operation"
 	"pai.dev/pai/internal/pai"
-	"pai.dev/pai/internal/upgrade"
+	"pai.dev/pai/internal/session"
 )
 
 func newCheckCommand(env *Env) *cobra.Command {
@@ -32,7 +33,7 @@ warnings are nobody's failure.`,
 			return err
 		}
 		if to != "" {
-			if _, err := upgrade.FindRelease(to); err != nil {
+			if _, err := session.FindRelease(to); err != nil {
 				return err
 			}
 		}
@@ -41,7 +42,7 @@ warnings are nobody's failure.`,
 			return err
 		}
 		defer s.Close()
-		results, err := s.Check(cmd.Context(), pai.Version(to), *skip)
+		results, err := operation.Check(cmd.Context(), s, pai.Version(to), *skip)
 		if err != nil {
 			return err
 		}

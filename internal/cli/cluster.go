@@ -3,7 +3,8 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
-	"pai.dev/pai/internal/upgrade"
+	"pai.dev/pai/internal/operation"
+	"pai.dev/pai/internal/session"
 )
 
 func newClusterCommand(env *Env) *cobra.Command {
@@ -30,7 +31,7 @@ is done where nothing is missing. Running jobs are guarded as in an upgrade.`,
 	f.skip = addSkipCheck(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return operateOn(cmd.Context(), t, *f, "boot Kubernetes on the machines of the configuration",
-			func(s *upgrade.Session) (upgrade.Goal, error) { return s.Bootup(), nil })
+			func(s *session.Session) (operation.Goal, error) { return operation.Bootup(s), nil })
 	}
 	return cmd
 }
@@ -54,14 +55,14 @@ accepted with --accept-risk=evict-jobs:MACHINE for each machine that they run on
 		what := "take Kubernetes off every machine"
 		if deleteData {
 			what = "delete the cluster with all its data"
-			if t.env.isLocal(upgrade.LocalClusterID) {
+			if t.env.isLocal(session.LocalClusterID) {
 				if err := env.confirm("This will " + what + ". Go on?"); err != nil {
 					return err
 				}
 			}
 		}
 		return operateOn(cmd.Context(), t, *f, what,
-			func(s *upgrade.Session) (upgrade.Goal, error) { return s.Clean(deleteData), nil })
+			func(s *session.Session) (operation.Goal, error) { return operation.Clean(s, deleteData), nil })
 	}
 	return cmd
 }

@@ -10,7 +10,7 @@ import (
 	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/pai"
-	"pai.dev/pai/internal/upgrade"
+	"pai.dev/pai/internal/session"
 )
 
 func newConfigCommand(env *Env) *cobra.Command {
@@ -66,7 +66,7 @@ func checkConfig(env *Env, dir string) error {
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return pai.Errorf(pai.CodeNotFound, "name the folder of a configuration with -p DIR", "there is no folder %s", dir)
 	}
-	known, err := upgrade.KnownToConfig()
+	known, err := session.KnownToConfig()
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/revision"
-	"pai.dev/pai/internal/upgrade"
+	"pai.dev/pai/internal/session"
 )
 
 func newConfigDiffCommand(env *Env) *cobra.Command {
@@ -37,7 +37,7 @@ are masked.
 			}
 			numbers = append(numbers, n)
 		}
-		return withMaster(cmd.Context(), t, func(ctx context.Context, s *upgrade.Session) error {
+		return withControlPlane(cmd.Context(), t, func(ctx context.Context, s *session.Session) error {
 			return diffConfig(ctx, env, s, numbers)
 		})
 	}
@@ -52,7 +52,7 @@ func revisionNumber(text string) (int, error) {
 	return n, nil
 }
 
-func diffConfig(ctx context.Context, env *Env, s *upgrade.Session, numbers []int) error {
+func diffConfig(ctx context.Context, env *Env, s *session.Session, numbers []int) error {
 	store, err := s.Revisions()
 	if err != nil {
 		return err

@@ -17,7 +17,7 @@ import (
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/release"
-	"pai.dev/pai/internal/upgrade"
+	"pai.dev/pai/internal/session"
 )
 
 // askTimeout bounds how long one machine may take to say what it is.
@@ -108,9 +108,9 @@ type asked struct {
 }
 
 func generateConfig(ctx context.Context, env *Env, dir string, a config.Answers) error {
-	row, err := upgrade.NewestRelease()
+	row, err := session.NewestRelease()
 	if a.Release != "" {
-		row, err = upgrade.FindRelease(string(a.Release))
+		row, err = session.FindRelease(string(a.Release))
 	}
 	if err != nil {
 		return err

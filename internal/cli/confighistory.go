@@ -11,7 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"pai.dev/pai/internal/cli/ui"
-	"pai.dev/pai/internal/upgrade"
+	"pai.dev/pai/internal/configsync"
+	"pai.dev/pai/internal/session"
 )
 
 func newConfigHistoryCommand(env *Env) *cobra.Command {
@@ -22,8 +23,8 @@ func newConfigHistoryCommand(env *Env) *cobra.Command {
 	}
 	t := addTarget(env, cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return withMaster(cmd.Context(), t, func(ctx context.Context, s *upgrade.Session) error {
-			rows, err := s.RevisionHistory(ctx)
+		return withControlPlane(cmd.Context(), t, func(ctx context.Context, s *session.Session) error {
+			rows, err := configsync.History(ctx, s)
 			if err != nil {
 				return err
 			}
@@ -33,7 +34,7 @@ func newConfigHistoryCommand(env *Env) *cobra.Command {
 	return cmd
 }
 
-func writeRevisions(p *ui.Page, rows []upgrade.RevisionRow) {
+func writeRevisions(p *ui.Page, rows []configsync.Row) {
 	p.Row("REVISION", "TIME", "BY", "APPLIED TO", "USED BY", "WHY")
 	for _, r := range rows {
 		var parts, used []string
@@ -67,7 +68,7 @@ back: that is what "paictl upgrade rollback" is for.`,
 		if err != nil {
 			return err
 		}
-		return withMaster(cmd.Context(), t, func(ctx context.Context, s *upgrade.Session) error {
+		return withControlPlane(cmd.Context(), t, func(ctx context.Context, s *session.Session) error {
 			return rollbackConfig(ctx, t, s, n, cmp.Or(why, fmt.Sprintf("back to revision %d", n)))
 		})
 	}
@@ -81,7 +82,7 @@ type wentBack struct {
 	Former   string `json:"former,omitempty"` // the folder with the files that were replaced
 }
 
-func rollbackConfig(ctx context.Context, t *target, s *upgrade.Session, number int, why string) error {
+func rollbackConfig(ctx context.Context, t *target, s *session.Session, number int, why string) error {
 	store, err := s.Revisions()
 	if err != nil {
 		return err
@@ -97,10 +98,10 @@ func rollbackConfig(ctx context.Context, t *target, s *upgrade.Session, number i
 		return err
 	}
 	result := wentBack{EqualTo: number}
-	if result.Revision, result.Former, err = s.GoBackTo(ctx, number, why); err != nil {
+	if result.Revision, result.Former, err = configsync.RollbackTo(ctx, s, number, why); err != nil {
 		return err
 	}
-	f, err := s.Folder(ctx)
+	f, err := configsync.Read(ctx, s)
 	return errors.Join(err, t.env.Show(result, func(p *ui.Page) {
 		p.Linef("Created revision %d, equal to revision %d. Nothing is applied yet.", result.Revision, number)
 		if err == nil && !f.Unchanged() {

@@ -11,10 +11,11 @@ import (
 
 	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/configsync"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/revision"
-	"pai.dev/pai/internal/upgrade"
+	"pai.dev/pai/internal/session"
 )
 
 func newConfigPullCommand(env *Env) *cobra.Command {
@@ -68,7 +69,7 @@ func (p puller) pull(ctx context.Context, t *target) error {
 	if err != nil {
 		return err
 	}
-	s, err := upgrade.OpenMaster(ctx, at, t.env.dirs(), t.env.Progressf)
+	s, err := session.OpenControlPlane(ctx, at, t.env.dirs(), t.env.Progressf)
 	if err != nil {
 		return err
 	}
@@ -115,7 +116,7 @@ func (p puller) pullFrom(ctx context.Context, t *target) error {
 }
 
 func (p puller) into(ctx context.Context, env *Env, store *revision.Store, dir string) error {
-	r, former, err := upgrade.Pull(ctx, store, dir, p.revision, p.discard)
+	r, former, err := configsync.Pull(ctx, store, dir, p.revision, p.discard)
 	if err != nil {
 		return err
 	}

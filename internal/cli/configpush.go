@@ -9,8 +9,9 @@ import (
 
 	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/configsync"
 	"pai.dev/pai/internal/pai"
-	"pai.dev/pai/internal/upgrade"
+	"pai.dev/pai/internal/session"
 )
 
 func newConfigPushCommand(env *Env) *cobra.Command {
@@ -40,20 +41,20 @@ folder that they are given by themselves.`,
 		if why == "" && !dryRun {
 			return pai.Errorf(pai.CodeUsage, `for example: paictl config push -m "two more GPU machines"`, "say why with -m")
 		}
-		return withMaster(cmd.Context(), t, func(ctx context.Context, s *upgrade.Session) error {
+		return withControlPlane(cmd.Context(), t, func(ctx context.Context, s *session.Session) error {
 			return pushConfig(ctx, t, s, why, over, dryRun)
 		})
 	}
 	return cmd
 }
 
-// withMaster opens what the control-plane machine keeps.
-func withMaster(ctx context.Context, t *target, do func(context.Context, *upgrade.Session) error) error {
+// withControlPlane opens what the control-plane machine keeps.
+func withControlPlane(ctx context.Context, t *target, do func(context.Context, *session.Session) error) error {
 	dir, err := t.dir()
 	if err != nil {
 		return err
 	}
-	s, err := upgrade.OpenMaster(ctx, dir, t.env.dirs(), t.env.Progressf)
+	s, err := session.OpenControlPlane(ctx, dir, t.env.dirs(), t.env.Progressf)
 	if err != nil {
 		return err
 	}
@@ -69,9 +70,9 @@ type pushed struct {
 	Changes  []config.Difference `json:"changes"` // against the revision before
 }
 
-func pushConfig(ctx context.Context, t *target, s *upgrade.Session, why string, over int, dryRun bool) error {
+func pushConfig(ctx context.Context, t *target, s *session.Session, why string, over int, dryRun bool) error {
 	env, dir := t.env, s.Config.Dir
-	known, err := upgrade.KnownToConfig()
+	known, err := session.KnownToConfig()
 	if err != nil {
 		return err
 	}
@@ -79,7 +80,7 @@ func pushConfig(ctx context.Context, t *target, s *upgrade.Session, why string, 
 	if len(report.Problems) > 0 {
 		return pai.Errorf(pai.CodeInvalid, "mend these, nothing was pushed", "%s is not valid:\n%w", dir, report.Problems)
 	}
-	f, err := s.Folder(ctx)
+	f, err := configsync.Read(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -87,8 +88,8 @@ func pushConfig(ctx context.Context, t *target, s *upgrade.Session, why string, 
 	if result.Changes, err = sinceNewest(f, c); err != nil {
 		return err
 	}
-	if over == 0 && f.Behind() {
-		return errors.Join(showTheirs(ctx, env, s, f), f.Pushable(dir))
+	if over == 0 && f.IsOutdated() {
+		return errors.Join(showTheirs(ctx, env, s, f), f.CheckPush(dir))
 	}
 	if !result.New || dryRun {
 		return env.Show(result, func(p *ui.Page) { writePushed(p, result) })
@@ -101,7 +102,7 @@ func pushConfig(ctx context.Context, t *target, s *upgrade.Session, why string, 
 	if err := t.confirmCluster(s, fmt.Sprintf("store %s as revision %d", dir, result.Revision)); err != nil {
 		return err
 	}
-	if result.Revision, err = s.Push(ctx, why, over); err != nil {
+	if result.Revision, err = configsync.Push(ctx, s, why, over); err != nil {
 		return err
 	}
 	return env.Show(result, func(p *ui.Page) {
@@ -110,7 +111,7 @@ func pushConfig(ctx context.Context, t *target, s *upgrade.Session, why string, 
 }
 
 // showTheirs shows what others changed since the folder was pushed or pulled.
-func showTheirs(ctx context.Context, env *Env, s *upgrade.Session, f upgrade.Folder) error {
+func showTheirs(ctx context.Context, env *Env, s *session.Session, f configsync.WorkingCopy) error {
 	if f.Base == 0 {
 		return nil
 	}
@@ -139,7 +140,7 @@ func showTheirs(ctx context.Context, env *Env, s *upgrade.Session, f upgrade.Fol
 }
 
 // sinceNewest is what a folder changes of the newest revision.
-func sinceNewest(f upgrade.Folder, c *config.Config) ([]config.Difference, error) {
+func sinceNewest(f configsync.WorkingCopy, c *config.Config) ([]config.Difference, error) {
 	if f.Newest == nil || f.Unchanged() {
 		return []config.Difference{}, nil
 	}

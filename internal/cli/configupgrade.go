@@ -10,7 +10,7 @@ import (
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/release"
-	"pai.dev/pai/internal/upgrade"
+	"pai.dev/pai/internal/session"
 )
 
 func newConfigUpgradeCommand(env *Env) *cobra.Command {
@@ -56,14 +56,14 @@ type configUpgradeResult struct {
 }
 
 func upgradeConfig(env *Env, dir string, to pai.Version, dryRun bool) error {
-	row, err := upgrade.NewestRelease()
+	row, err := session.NewestRelease()
 	if to != "" {
-		row, err = upgrade.FindRelease(string(to))
+		row, err = session.FindRelease(string(to))
 	}
 	if err != nil {
 		return err
 	}
-	known, err := upgrade.KnownToConfig()
+	known, err := session.KnownToConfig()
 	if err != nil {
 		return err
 	}

@@ -11,22 +11,23 @@ import (
 
 	"pai.dev/pai/internal/check"
 	"pai.dev/pai/internal/cli/ui"
+	"pai.dev/pai/internal/operation"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
-	"pai.dev/pai/internal/upgrade"
+	"pai.dev/pai/internal/session"
 )
 
 // operateFlags are the flags of every command that changes a cluster.
 type operateFlags struct {
 	dryRun bool
 	accept []string
-	wait   *upgrade.WaitOptions // nil where the command has no --wait
-	skip   *[]string            // checks; nil where a command has none in front of it
+	wait   *operation.WaitOptions // nil where the command has no --wait
+	skip   *[]string              // checks; nil where a command has none in front of it
 	diff   bool
 	// promised is a saved plan that is to be done, or nothing.
 	promised *plan.Saved
 	// shown is called with the plan once it was shown; nil where nobody asks.
-	shown func(*upgrade.Session, upgrade.Preview) error
+	shown func(*session.Session, operation.Preview) error
 }
 
 func addOperateFlags(cmd *cobra.Command) *operateFlags {
@@ -49,7 +50,7 @@ func addDiffFlag(cmd *cobra.Command, f *operateFlags) {
 }
 
 // operateOn opens the cluster, asks for its id where that is due, and runs a goal.
-func operateOn(ctx context.Context, t *target, f operateFlags, what string, goal func(*upgrade.Session) (upgrade.Goal, error)) error {
+func operateOn(ctx context.Context, t *target, f operateFlags, what string, goal func(*session.Session) (operation.Goal, error)) error {
 	if err := check.ValidateIDs(f.skipped()); err != nil {
 		return err
 	}
@@ -71,19 +72,19 @@ func operateOn(ctx context.Context, t *target, f operateFlags, what string, goal
 }
 
 // operate runs a goal, showing its plan, its progress and its report.
-func operate(ctx context.Context, env *Env, s *upgrade.Session, goal upgrade.Goal, f operateFlags) error {
+func operate(ctx context.Context, env *Env, s *session.Session, goal operation.Goal, f operateFlags) error {
 	ctx, safeStop, release := interrupts(ctx, env)
 	defer release()
 	view := ui.NewView(&env.Console)
 	defer view.Close()
-	var wait upgrade.WaitOptions
+	var wait operation.WaitOptions
 	if f.wait != nil {
 		wait = *f.wait
 	}
-	op, err := s.OperateAndWait(ctx, goal, upgrade.Options{
-		Accept: f.accept, SkipChecks: f.skipped(), DryRun: f.dryRun, Promised: f.promised,
-		SafeStop: safeStop, Events: view.Event, Watching: view.Watching, Notice: env.Progressf,
-		Show: func(p upgrade.Preview) error { return f.show(ctx, env, view, s, p) },
+	op, err := operation.Run(ctx, goal, operation.RunOptions{
+		Accept: f.accept, SkipChecks: f.skipped(), DryRun: f.dryRun, SavedPlan: f.promised,
+		SafeStop: safeStop, Events: view.Event, WitnessStatus: view.Watching, Notice: env.Progressf,
+		Show: func(p operation.Preview) error { return f.show(ctx, env, view, s, p) },
 	}, wait)
 	// Programs get the record however it ended; people, where it failed, read
 	// the error.
@@ -94,11 +95,11 @@ func operate(ctx context.Context, env *Env, s *upgrade.Session, goal upgrade.Goa
 }
 
 // show shows a plan: on standard output where that is all that is asked for.
-func (f operateFlags) show(ctx context.Context, env *Env, v ui.View, s *upgrade.Session, p upgrade.Preview) error {
+func (f operateFlags) show(ctx context.Context, env *Env, v ui.View, s *session.Session, p operation.Preview) error {
 	shown := planView{Plan: p.Plan, Configuration: p.Revision}
 	if f.diff {
 		var err error
-		if shown.Changes, err = s.Diff(ctx, p.Plan); err != nil {
+		if shown.Changes, err = operation.Diff(ctx, s, p.Plan); err != nil {
 			return err
 		}
 		if p.Plan.Verb == pai.VerbRefresh {
@@ -124,10 +125,10 @@ type planView struct {
 	// WouldRestart are the workloads that a refresh would restart; nil for other plans.
 	WouldRestart []string `json:"wouldRestart,omitzero"`
 	// Configuration is what it applies; null where it applies none.
-	Configuration *upgrade.Applies `json:"configuration,omitempty"`
+	Configuration *operation.AppliedRevision `json:"configuration,omitempty"`
 }
 
-func (v planView) write(page *ui.Page, p upgrade.Preview) {
+func (v planView) write(page *ui.Page, p operation.Preview) {
 	page.Text(plan.Text(p.Plan, p.Impact))
 	if p.Revision != nil && len(p.Plan.Steps) > 0 {
 		page.Linef("%v", p.Revision)
@@ -142,7 +143,7 @@ func (v planView) write(page *ui.Page, p upgrade.Preview) {
 }
 
 // writeBefore writes the plan before its steps run.
-func (v planView) writeBefore(page *ui.Page, p upgrade.Preview) {
+func (v planView) writeBefore(page *ui.Page, p operation.Preview) {
 	if len(p.Plan.Steps) > 0 {
 		v.write(page, p)
 		return

@@ -8,14 +8,15 @@ import (
 	"os"
 
 	"pai.dev/pai/internal/atomicfile"
+	"pai.dev/pai/internal/operation"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
-	"pai.dev/pai/internal/upgrade"
+	"pai.dev/pai/internal/session"
 )
 
 // savePlan keeps a plan in a file, whole or not at all. It holds no secrets.
-func savePlan(env *Env, s *upgrade.Session, target plan.Target, p upgrade.Preview, file string) error {
-	saved, err := s.Saved(target, p)
+func savePlan(env *Env, s *session.Session, target plan.Target, p operation.Preview, file string) error {
+	saved, err := operation.Saved(s, target, p)
 	if err != nil {
 		return err
 	}

@@ -3,8 +3,9 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
+	"pai.dev/pai/internal/operation"
 	"pai.dev/pai/internal/plan"
-	"pai.dev/pai/internal/upgrade"
+	"pai.dev/pai/internal/session"
 )
 
 func newUpgradeRollbackCommand(env *Env) *cobra.Command {
@@ -28,7 +29,7 @@ Interrupted anywhere, the same command goes on where it stopped.`,
 	f := addOperateFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return operateOn(cmd.Context(), t, *f, "take the cluster back to what ran before the last upgrade",
-			func(s *upgrade.Session) (upgrade.Goal, error) { return s.Rollback(cmd.Context(), *target) })
+			func(s *session.Session) (operation.Goal, error) { return operation.Rollback(cmd.Context(), s, *target) })
 	}
 	return cmd
 }

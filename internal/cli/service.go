@@ -4,9 +4,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"pai.dev/pai/internal/cli/ui"
+	"pai.dev/pai/internal/operation"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
-	"pai.dev/pai/internal/upgrade"
 )
 
 func newServiceCommand(env *Env) *cobra.Command {
@@ -31,14 +31,14 @@ func newServiceStatusCommand(env *Env) *cobra.Command {
 			return err
 		}
 		defer s.Close()
-		w, err := s.Observe(cmd.Context())
+		w, err := operation.Observe(cmd.Context(), s)
 		if err != nil {
 			return err
 		}
 		if !w.APIReachable {
 			return pai.Errorf(pai.CodeFailed, "see: paictl cluster status", "the services cannot be seen, the API does not answer: %s", ui.OrDash(w.APIError))
 		}
-		rows, err := s.ServiceRows(w, names)
+		rows, err := operation.ServiceRows(s, w, names)
 		if err != nil {
 			return err
 		}
@@ -50,7 +50,7 @@ func newServiceStatusCommand(env *Env) *cobra.Command {
 	return cmd
 }
 
-func writeServices(p *ui.Page, rows []upgrade.ServiceRow) {
+func writeServices(p *ui.Page, rows []operation.ServiceRow) {
 	p.Row("SERVICE", "RELEASE", "JOB IMPACT", "STATE")
 	for _, r := range rows {
 		state := "stopped"
@@ -61,7 +61,7 @@ func writeServices(p *ui.Page, rows []upgrade.ServiceRow) {
 	}
 }
 
-func notReady(rows []upgrade.ServiceRow) error {
+func notReady(rows []operation.ServiceRow) error {
 	for _, r := range rows {
 		if !r.Ready {
 			return pai.Errorf(pai.CodeFailed, "start it with: paictl service start "+r.Name, "service %s is not ready", r.Name)

@@ -3,9 +3,10 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
+	"pai.dev/pai/internal/operation"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
-	"pai.dev/pai/internal/upgrade"
+	"pai.dev/pai/internal/session"
 )
 
 func newServiceStartCommand(env *Env) *cobra.Command {
@@ -28,7 +29,7 @@ it runs: then it is left as it is.`,
 			return err
 		}
 		return operateOn(cmd.Context(), t, *f, "start services",
-			func(s *upgrade.Session) (upgrade.Goal, error) { return s.StartServices(which), nil })
+			func(s *session.Session) (operation.Goal, error) { return operation.StartServices(s, which), nil })
 	}
 	return cmd
 }
@@ -53,7 +54,7 @@ skipped too.`,
 			return err
 		}
 		return operateOn(cmd.Context(), t, *f, "stop services",
-			func(s *upgrade.Session) (upgrade.Goal, error) { return s.StopServices(which), nil })
+			func(s *session.Session) (operation.Goal, error) { return operation.StopServices(s, which), nil })
 	}
 	return cmd
 }
@@ -79,7 +80,7 @@ that. A service that jobs read or write through is not changed while jobs run.`,
 	_ = cmd.Flags().MarkHidden("diff")
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
 		return operateOn(cmd.Context(), t, *f, "apply the configuration to services",
-			func(s *upgrade.Session) (upgrade.Goal, error) { return s.RefreshServices(names), nil })
+			func(s *session.Session) (operation.Goal, error) { return operation.RefreshServices(s, names), nil })
 	}
 	return cmd
 }
@@ -109,14 +110,16 @@ through it (job impact submission), because they would not start; and with
 		what := "delete service " + names[0]
 		if deleteData {
 			what += " with its data"
-			if !f.dryRun && t.env.isLocal(upgrade.LocalClusterID) {
+			if !f.dryRun && t.env.isLocal(session.LocalClusterID) {
 				if err := env.confirm("This will " + what + ". Go on?"); err != nil {
 					return err
 				}
 			}
 		}
 		return operateOn(cmd.Context(), t, *f, what,
-			func(s *upgrade.Session) (upgrade.Goal, error) { return s.DeleteService(names[0], deleteData), nil })
+			func(s *session.Session) (operation.Goal, error) {
+				return operation.DeleteService(s, names[0], deleteData), nil
+			})
 	}
 	return cmd
 }

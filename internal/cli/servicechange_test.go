@@ -6,9 +6,9 @@ import (
 	"testing"
 
 	"pai.dev/pai/internal/cli/ui"
+	"pai.dev/pai/internal/operation"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
-	"pai.dev/pai/internal/upgrade"
 )
 
 func refreshPlan() (plan.Plan, map[plan.StepID][]plan.Change) {
@@ -27,7 +27,7 @@ func TestRefreshPlanListsRestarts(t *testing.T) {
 	text := func(changes map[plan.StepID][]plan.Change) string {
 		var b strings.Builder
 		v := planView{Plan: p, Changes: changes, WouldRestart: plan.Restarts(p, changes)}
-		if err := ui.Text(&b, func(page *ui.Page) { v.write(page, upgrade.Preview{Plan: p}) }); err != nil {
+		if err := ui.Text(&b, func(page *ui.Page) { v.write(page, operation.Preview{Plan: p}) }); err != nil {
 			t.Fatal(err)
 		}
 		return b.String()
@@ -61,7 +61,7 @@ func TestRefreshPlanListsRestarts(t *testing.T) {
 func TestRefreshOfNothing(t *testing.T) {
 	var b strings.Builder
 	p := plan.Plan{Verb: pai.VerbRefresh, Hops: []plan.Hop{}, Notes: []string{"the configuration names release v0.10"}}
-	if err := ui.Text(&b, func(page *ui.Page) { planView{Plan: p}.writeBefore(page, upgrade.Preview{Plan: p}) }); err != nil {
+	if err := ui.Text(&b, func(page *ui.Page) { planView{Plan: p}.writeBefore(page, operation.Preview{Plan: p}) }); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"Note: the configuration names release v0.10.", "nothing to do", "nothing restarted"} {

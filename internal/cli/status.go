@@ -10,21 +10,23 @@ import (
 	"github.com/spf13/cobra"
 
 	"pai.dev/pai/internal/cli/ui"
+	"pai.dev/pai/internal/configsync"
+	"pai.dev/pai/internal/operation"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
-	"pai.dev/pai/internal/upgrade"
+	"pai.dev/pai/internal/session"
 )
 
 func newClusterStatusCommand(env *Env) *cobra.Command {
 	return showsCluster(env, &cobra.Command{
 		Use:   "status",
 		Short: "Show what the cluster runs: machines, Kubernetes, services, jobs",
-	}, func(ctx context.Context, s *upgrade.Session) (clusterStatus, error) {
-		w, err := s.Observe(ctx)
+	}, func(ctx context.Context, s *session.Session) (clusterStatus, error) {
+		w, err := operation.Observe(ctx, s)
 		if err != nil {
 			return clusterStatus{}, err
 		}
-		c, err := s.ConfigurationState(ctx)
+		c, err := configsync.ReadState(ctx, s)
 		if err != nil {
 			env.Progressf("applied configuration: unknown: %v", err)
 			return clusterStatus{World: w}, nil
@@ -37,7 +39,7 @@ func newClusterStatusCommand(env *Env) *cobra.Command {
 type clusterStatus struct {
 	plan.World
 	// Configuration is null if it is unknown.
-	Configuration *upgrade.ConfigurationState `json:"configuration"`
+	Configuration *configsync.State `json:"configuration"`
 }
 
 func writeStatus(p *ui.Page, s clusterStatus) {
@@ -65,7 +67,7 @@ func writeStatus(p *ui.Page, s clusterStatus) {
 	p.Linef("\n%d jobs are running", len(w.Running()))
 }
 
-func writeConfigurationState(p *ui.Page, c upgrade.ConfigurationState) {
+func writeConfigurationState(p *ui.Page, c configsync.State) {
 	if c.Newest == nil {
 		p.Linef("configuration: no revision yet")
 		return
@@ -79,9 +81,9 @@ func writeConfigurationState(p *ui.Page, c upgrade.ConfigurationState) {
 		p.Linef("  not yet applied to %s, where the applied configuration is: %s; to compare, run: paictl config diff", part, applied)
 	}
 	switch c.Folder {
-	case upgrade.FolderChanged:
+	case configsync.Changed:
 		p.Linef("  the local directory has changes that were not pushed; to see them, run: paictl config diff")
-	case upgrade.FolderBehind:
+	case configsync.Outdated:
 		p.Linef("  the local directory is outdated; to update it, run: paictl config pull")
 	}
 }

@@ -5,9 +5,9 @@ import (
 	"testing"
 
 	"pai.dev/pai/internal/cli/ui"
+	"pai.dev/pai/internal/operation"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
-	"pai.dev/pai/internal/upgrade"
 )
 
 // What was not observed is unknown, and never reported as absent.
@@ -24,7 +24,7 @@ func TestStatusWithoutAPIReportsUnknown(t *testing.T) {
 		return b.String()
 	}
 	cluster := text(func(p *ui.Page) { writeStatus(p, clusterStatus{World: w}) })
-	upgrades := text(func(p *ui.Page) { writeUpgradeStatus(p, upgrade.Status{Current: w.Current, APIError: w.APIError}) })
+	upgrades := text(func(p *ui.Page) { writeUpgradeStatus(p, operation.Status{Current: w.Current, APIError: w.APIError}) })
 	for command, got := range map[string]string{"cluster status": cluster, "upgrade status": upgrades} {
 		if strings.Contains(got, "no services") || strings.Contains(got, "no node") || !strings.Contains(got, "Kubernetes v0.9-pai; services: unknown") {
 			t.Errorf("%s prints:\n%s", command, got)

@@ -12,7 +12,7 @@ import (
 
 	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/pai"
-	"pai.dev/pai/internal/upgrade"
+	"pai.dev/pai/internal/session"
 )
 
 // target is the flags by which a command finds the cluster it works on, and
@@ -31,20 +31,20 @@ func addTarget(env *Env, cmd *cobra.Command) *target {
 	return t
 }
 
-func (e *Env) dirs() upgrade.Dirs { return upgrade.Dirs{State: e.StateDir, Cache: e.CacheDir} }
+func (e *Env) dirs() session.Dirs { return session.Dirs{State: e.StateDir, Cache: e.CacheDir} }
 
 // open connects to the cluster.
-func (t *target) open(ctx context.Context) (*upgrade.Session, error) {
+func (t *target) open(ctx context.Context) (*session.Session, error) {
 	dir, err := t.dir()
 	if err != nil {
 		return nil, err
 	}
-	return upgrade.Open(ctx, dir, t.env.dirs(), t.env.Progressf)
+	return session.Open(ctx, dir, t.env.dirs(), t.env.Progressf)
 }
 
 // showsCluster makes a command one that reads something of the cluster, and
 // prints it as text or data.
-func showsCluster[T any](env *Env, cmd *cobra.Command, read func(context.Context, *upgrade.Session) (T, error), write func(*ui.Page, T)) *cobra.Command {
+func showsCluster[T any](env *Env, cmd *cobra.Command, read func(context.Context, *session.Session) (T, error), write func(*ui.Page, T)) *cobra.Command {
 	t := addTarget(env, cmd)
 	cmd.Args = cobra.NoArgs
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -104,7 +104,7 @@ func (e *Env) clusters() ([]string, error) {
 
 // confirmCluster asks for the cluster's id before a real cluster is changed.
 // A cluster of local machines does not ask for it.
-func (t *target) confirmCluster(s *upgrade.Session, what string) error {
+func (t *target) confirmCluster(s *session.Session, what string) error {
 	id := s.Config.Services.Cluster.Common.ClusterID
 	if t.clusterID != "" {
 		if t.clusterID != id {

@@ -14,10 +14,11 @@ import (
 	"pai.dev/pai/internal/check"
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/nspawn"
+	"pai.dev/pai/internal/operation"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/release"
-	"pai.dev/pai/internal/upgrade"
+	"pai.dev/pai/internal/session"
 )
 
 func newUpCommand(env *Env) *cobra.Command {
@@ -62,12 +63,12 @@ func runUp(ctx context.Context, env *Env, releaseName string, machines int, f op
 	if err != nil {
 		return err
 	}
-	s, err := upgrade.Open(ctx, dir, env.dirs(), env.Progressf)
+	s, err := session.Open(ctx, dir, env.dirs(), env.Progressf)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	for _, goal := range []upgrade.Goal{s.Bootup(), s.StartServices(plan.Choice{})} {
+	for _, goal := range []operation.Goal{operation.Bootup(s), operation.StartServices(s, plan.Choice{})} {
 		if err := operate(ctx, env, s, goal, f); err != nil {
 			return err
 		}
@@ -80,7 +81,7 @@ func runUp(ctx context.Context, env *Env, releaseName string, machines int, f op
 // upConfig makes the machines and, the first time, their configuration, and
 // returns the configuration's folder.
 func upConfig(ctx context.Context, env *Env, releaseName string, machines int) (string, error) {
-	dir := filepath.Join(env.dirs().ClusterDir(upgrade.LocalClusterID), "config")
+	dir := filepath.Join(env.dirs().ClusterDir(session.LocalClusterID), "config")
 	cfg, err := config.Load(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -96,7 +97,7 @@ func upConfig(ctx context.Context, env *Env, releaseName string, machines int) (
 	if have := len(cfg.Layout.MachineList); machines != 1 && machines != have {
 		return "", pai.Errorf(pai.CodeRefused, "start anew with: paictl down", "this host already has a PAI of %d machines", have)
 	}
-	if _, err := upgrade.EnsureBundle(ctx, env.dirs(), env.sourceTree(), string(cfg.Services.Cluster.Common.Release), env.Progressf); err != nil {
+	if _, err := session.EnsureBundle(ctx, env.dirs(), env.sourceTree(), string(cfg.Services.Cluster.Common.Release), env.Progressf); err != nil {
 		return "", err
 	}
 	made, err := env.local().Up(ctx, len(cfg.Layout.MachineList))
@@ -119,14 +120,14 @@ func keepKnownHosts(clusterDir string, made []nspawn.LocalMachine) error {
 }
 
 func newLocalCluster(ctx context.Context, env *Env, dir, releaseName string, machines int) error {
-	manifest, err := upgrade.NewestRelease()
+	manifest, err := session.NewestRelease()
 	if releaseName != "" {
-		manifest, err = upgrade.FindRelease(releaseName)
+		manifest, err = session.FindRelease(releaseName)
 	}
 	if err != nil {
 		return err
 	}
-	key, err := upgrade.EnsureBundle(ctx, env.dirs(), env.sourceTree(), manifest.Metadata.Name, env.Progressf)
+	key, err := session.EnsureBundle(ctx, env.dirs(), env.sourceTree(), manifest.Metadata.Name, env.Progressf)
 	if err != nil {
 		return err
 	}
@@ -156,7 +157,7 @@ func newLocalCluster(ctx context.Context, env *Env, dir, releaseName string, mac
 		return err
 	}
 	pair := pai.Pair{Services: manifest.Services.Version, Kubernetes: manifest.Kubernetes.Version}
-	cfg := config.New(upgrade.LocalClusterID, pair, list, []string{release.EncodePublicKey(key)})
+	cfg := config.New(session.LocalClusterID, pair, list, []string{release.EncodePublicKey(key)})
 	cfg.Layout.SchemaVersion = manifest.Configuration.Schema
 	return config.Write(dir, cfg)
 }
@@ -203,7 +204,7 @@ func runDown(ctx context.Context, env *Env, keepKeys bool) error {
 	if err := env.local().Down(ctx); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(env.dirs().ClusterDir(upgrade.LocalClusterID)); err != nil {
+	if err := os.RemoveAll(env.dirs().ClusterDir(session.LocalClusterID)); err != nil {
 		return fmt.Errorf("remove what is kept of the local cluster: %w", err)
 	}
 	others, err := env.clusters()

@@ -8,9 +8,10 @@ import (
 
 	"pai.dev/pai/internal/check"
 	"pai.dev/pai/internal/cli/ui"
+	"pai.dev/pai/internal/operation"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
-	"pai.dev/pai/internal/upgrade"
+	"pai.dev/pai/internal/session"
 )
 
 func newUpgradeCommand(env *Env) *cobra.Command {
@@ -35,10 +36,10 @@ func addUpgradeTarget(cmd *cobra.Command) *plan.Target {
 // fillTarget checks the release that is named, and names the newest when none is.
 func fillTarget(t plan.Target) (plan.Target, error) {
 	if t.Release != "" {
-		_, err := upgrade.FindRelease(string(t.Release))
+		_, err := session.FindRelease(string(t.Release))
 		return t, err
 	}
-	newest, err := upgrade.NewestRelease()
+	newest, err := session.NewestRelease()
 	t.Release = newest.Services.Version
 	return t, err
 }
@@ -67,10 +68,10 @@ func newUpgradePlanCommand(env *Env) *cobra.Command {
 			return err
 		}
 		if file != "" {
-			f.shown = func(s *upgrade.Session, p upgrade.Preview) error { return savePlan(env, s, target, p, file) }
+			f.shown = func(s *session.Session, p operation.Preview) error { return savePlan(env, s, target, p, file) }
 		}
 		return operateOn(cmd.Context(), t, *f, "",
-			func(s *upgrade.Session) (upgrade.Goal, error) { return s.Upgrade(target), nil })
+			func(s *session.Session) (operation.Goal, error) { return operation.Upgrade(s, target), nil })
 	}
 	return cmd
 }
@@ -101,7 +102,7 @@ does the same.`,
 			return err
 		}
 		return operateOn(cmd.Context(), t, *f, "bring what release "+string(target.Release)+" needs to the machines",
-			func(s *upgrade.Session) (upgrade.Goal, error) { return s.StageUpgrade(target), nil })
+			func(s *session.Session) (operation.Goal, error) { return operation.StageUpgrade(s, target), nil })
 	}
 	return cmd
 }
@@ -153,7 +154,7 @@ Interrupted anywhere, the same command goes on where it stopped.`,
 			return err
 		}
 		return operateOn(cmd.Context(), t, *f, "upgrade the cluster to "+string(target.Release),
-			func(s *upgrade.Session) (upgrade.Goal, error) { return s.Upgrade(target), nil })
+			func(s *session.Session) (operation.Goal, error) { return operation.Upgrade(s, target), nil })
 	}
 	return cmd
 }
@@ -165,7 +166,7 @@ func ensureBundles(cmd *cobra.Command, env *Env, target plan.Target) error {
 	if source == "" {
 		return nil
 	}
-	_, err := upgrade.EnsureBundle(cmd.Context(), env.dirs(), source, string(target.Release), env.Progressf)
+	_, err := session.EnsureBundle(cmd.Context(), env.dirs(), source, string(target.Release), env.Progressf)
 	return err
 }
 
@@ -173,7 +174,7 @@ func newUpgradeHistoryCommand(env *Env) *cobra.Command {
 	return showsCluster(env, &cobra.Command{
 		Use:   "history",
 		Short: "Show the operations that were done, newest last, with what the witness saw",
-	}, func(ctx context.Context, s *upgrade.Session) ([]pai.Operation, error) {
+	}, func(ctx context.Context, s *session.Session) ([]pai.Operation, error) {
 		return s.History(ctx, pai.UpgradeVerbs()...)
 	}, writeHistory)
 }

@@ -8,13 +8,14 @@ import (
 
 	"pai.dev/pai/internal/check"
 	"pai.dev/pai/internal/cli/ui"
+	"pai.dev/pai/internal/operation"
 	"pai.dev/pai/internal/pai"
-	"pai.dev/pai/internal/upgrade"
+	"pai.dev/pai/internal/session"
 )
 
 // addWait gives a command --wait and --wait-timeout.
-func addWait(cmd *cobra.Command) *upgrade.WaitOptions {
-	w := &upgrade.WaitOptions{}
+func addWait(cmd *cobra.Command) *operation.WaitOptions {
+	w := &operation.WaitOptions{}
 	cmd.Flags().BoolVar(&w.On, "wait", false, "stay, and upgrade machines that wait for jobs as those end")
 	cmd.Flags().DurationVar(&w.Timeout, "wait-timeout", 24*time.Hour, "with --wait: how long to stay at most")
 	return w
@@ -45,12 +46,12 @@ wait; with --wait it stays until none does.`,
 			return err
 		}
 		defer s.Close()
-		op, err := s.Unfinished(cmd.Context())
+		op, err := operation.Unfinished(cmd.Context(), s)
 		if err != nil {
 			return err
 		}
 		if op == nil {
-			st, err := s.UpgradeStatus(cmd.Context())
+			st, err := operation.UpgradeStatus(cmd.Context(), s)
 			if err != nil {
 				return err
 			}
@@ -58,7 +59,7 @@ wait; with --wait it stays until none does.`,
 				p.Linef("nothing to resume: %s.", describeRunning(st.Current, st.APIError))
 			})
 		}
-		target, err := upgrade.Resumable(*op)
+		target, err := operation.Resumable(*op)
 		if err != nil {
 			return err
 		}
@@ -71,7 +72,7 @@ wait; with --wait it stays until none does.`,
 				return err
 			}
 		}
-		err = operate(cmd.Context(), env, s, s.Upgrade(target), *f)
+		err = operate(cmd.Context(), env, s, operation.Upgrade(s, target), *f)
 		return err
 	}
 	return cmd
@@ -90,12 +91,12 @@ machine that waited keeps the version it has until the next upgrade.`,
 	f := addOperateFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return operateOn(cmd.Context(), t, *f, "give up the unfinished upgrade of the cluster",
-			func(s *upgrade.Session) (upgrade.Goal, error) {
-				op, err := s.Unfinished(cmd.Context())
+			func(s *session.Session) (operation.Goal, error) {
+				op, err := operation.Unfinished(cmd.Context(), s)
 				if err == nil && op != nil {
 					env.Progressf("giving up operation %s (%s) toward %s", op.ID, op.Outcome, describePair(op.To))
 				}
-				return s.Abandon(), err
+				return operation.Abandon(s), err
 			})
 	}
 	return cmd
@@ -105,24 +106,24 @@ func newUpgradeStatusCommand(env *Env) *cobra.Command {
 	return showsCluster(env, &cobra.Command{
 		Use:   "status",
 		Short: "Show how far the upgrade is, what waits for which jobs, and which command goes on",
-	}, func(ctx context.Context, s *upgrade.Session) (upgrade.Status, error) {
-		return s.UpgradeStatus(ctx)
+	}, func(ctx context.Context, s *session.Session) (operation.Status, error) {
+		return operation.UpgradeStatus(ctx, s)
 	}, writeUpgradeStatus)
 }
 
-func writeUpgradeStatus(p *ui.Page, st upgrade.Status) {
+func writeUpgradeStatus(p *ui.Page, st operation.Status) {
 	p.Linef("the cluster runs %s", describeRunning(st.Current, st.APIError))
 	if op := st.Operation; op == nil {
 		p.Linef("no upgrade is in progress or unfinished")
 	} else {
 		p.Linef("upgrade to %s: %s (operation %s, by %s, started %s)", describePair(op.To), describeState(st), op.ID, op.By, ui.Time(op.Started))
 		p.Linef("  steps\t%d done, %d left", len(st.Done), len(st.Left))
-		if st.State != upgrade.StateDone {
+		if st.State != operation.StateDone {
 			for _, id := range st.Left {
 				p.Linef("  \t  %s", id)
 			}
 		}
-		if op.Error != "" && st.State == upgrade.StateUnfinished {
+		if op.Error != "" && st.State == operation.StateUnfinished {
 			p.Linef("  error\t%s", op.Error)
 		}
 	}
@@ -151,20 +152,20 @@ func writeUpgradeStatus(p *ui.Page, st upgrade.Status) {
 	}
 }
 
-func describeState(st upgrade.Status) string {
+func describeState(st operation.Status) string {
 	switch {
-	case st.State == upgrade.StateUnfinished && st.Operation.Outcome == pai.OutcomeRunning:
+	case st.State == operation.StateUnfinished && st.Operation.Outcome == pai.OutcomeRunning:
 		return "unfinished, its process is no longer running"
-	case st.State == upgrade.StateUnfinished:
+	case st.State == operation.StateUnfinished:
 		return "unfinished, " + string(st.Operation.Outcome)
-	case st.State == upgrade.StateUnderWay:
+	case st.State == operation.StateUnderWay:
 		return "in progress"
 	default:
 		return st.State
 	}
 }
 
-func waitsFor(w upgrade.WaitingState) string {
+func waitsFor(w operation.WaitingState) string {
 	if w.Ready {
 		return "no job; it can be upgraded"
 	}

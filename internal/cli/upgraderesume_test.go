@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"pai.dev/pai/internal/cli/ui"
+	"pai.dev/pai/internal/operation"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/run"
-	"pai.dev/pai/internal/upgrade"
 )
 
 // The text names the waiting machines and their jobs, the owner of each cordon,
@@ -19,22 +19,22 @@ func TestUpgradeStatusText(t *testing.T) {
 	waiting := pai.Waiting{Machine: "gpu-03", Jobs: []pai.JobRef{{User: "ada", Name: "llama"}, {User: "bob", Name: "bert"}}, Reason: "static CPU manager", Since: began}
 	op := &pai.Operation{ID: "op-1", By: "ann@desk", Started: began, Outcome: pai.OutcomeWaiting, To: pai.Pair{Services: "v0.10", Kubernetes: "v0.10-pai"}}
 	for name, c := range map[string]struct {
-		st   upgrade.Status
+		st   operation.Status
 		want []string
 	}{
-		"nothing": {upgrade.Status{State: upgrade.StateNone}, []string{"no upgrade is in progress or unfinished"}},
-		"waiting": {upgrade.Status{State: upgrade.StateWaiting, Operation: op, Done: []string{"a", "b"}, Left: []string{"machine/gpu-03/kubelet"},
-			Waiting:  []upgrade.WaitingState{{Waiting: waiting}},
-			Cordoned: []upgrade.CordonState{{Machine: "gpu-03", By: "PAI", Operation: "op-1"}, {Machine: "gpu-07", By: "an operator"}},
+		"nothing": {operation.Status{State: operation.StateNone}, []string{"no upgrade is in progress or unfinished"}},
+		"waiting": {operation.Status{State: operation.StateWaiting, Operation: op, Done: []string{"a", "b"}, Left: []string{"machine/gpu-03/kubelet"},
+			Waiting:  []operation.WaitingState{{Waiting: waiting}},
+			Cordoned: []operation.CordonState{{Machine: "gpu-03", By: "PAI", Operation: "op-1"}, {Machine: "gpu-07", By: "an operator"}},
 			Next:     "paictl upgrade resume --wait"},
 			[]string{"waiting (operation op-1, by ann@desk", "2 done, 1 left", "machine/gpu-03/kubelet",
 				"gpu-03 since 2026-03-01 08:00:00 for ada~llama, bob~bert", "static CPU manager",
 				"gpu-03, by PAI, in operation op-1", "gpu-07, by an operator\n", "to continue, run: paictl upgrade resume --wait"}},
-		"killed": {upgrade.Status{State: upgrade.StateUnfinished, Operation: &pai.Operation{ID: "op-2", Outcome: pai.OutcomeRunning},
-			Lock: &upgrade.LockState{Holder: run.Holder{User: "ann", Host: "desk", PID: 7}, Health: "dead"}, APIError: "connection refused", Next: "paictl upgrade resume"},
+		"killed": {operation.Status{State: operation.StateUnfinished, Operation: &pai.Operation{ID: "op-2", Outcome: pai.OutcomeRunning},
+			Lock: &operation.LockState{Holder: run.Holder{User: "ann", Host: "desk", PID: 7}, Health: "dead"}, APIError: "connection refused", Next: "paictl upgrade resume"},
 			[]string{"unfinished, its process is no longer running", "held by ann@desk (process 7", "that process is no longer running", "the API server is not responding", "connection refused", "to continue, run: paictl upgrade resume"}},
-		"abandoned": {upgrade.Status{State: upgrade.StateAbandoned, Operation: op, Done: []string{"a", "b"}, Left: []string{"machine/gpu-03/kubelet"},
-			Abandoned: &upgrade.Abandoned{Operation: "op-2", By: "bob@desk", At: began.Add(time.Hour)}},
+		"abandoned": {operation.Status{State: operation.StateAbandoned, Operation: op, Done: []string{"a", "b"}, Left: []string{"machine/gpu-03/kubelet"},
+			Abandoned: &operation.Abandoned{Operation: "op-2", By: "bob@desk", At: began.Add(time.Hour)}},
 			[]string{"abandoned (operation op-1, by ann@desk", "2 done, 1 left", "machine/gpu-03/kubelet", "abandoned   by bob@desk, 2026-03-01 09:00:00, in operation op-2"}},
 	} {
 		var out strings.Builder

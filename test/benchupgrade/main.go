@@ -129,7 +129,7 @@ func (b *bench) scale(ctx context.Context) error {
 	if err := b.cluster.Sign(ctx); err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "go", "test", "-tags", "scale", "-count=1", "-timeout", "30m", "-run", "TestScale", "-v", "./internal/upgrade")
+	cmd := exec.CommandContext(ctx, "go", "test", "-tags", "scale", "-count=1", "-timeout", "30m", "-run", "TestScale", "-v", "./internal/operation")
 	cmd.Env = append(os.Environ(), "PAI_STATE_DIR="+b.cluster.State)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()

@@ -18,7 +18,7 @@ const module = "pai.dev/pai"
 // layers lists the folders of internal/, highest first: a package imports only
 // from its own folder and from those further down.
 func layers() []string {
-	return []string{"cli", "upgrade", "revision", "run", "guard", "witness", "check", "rest", "job", "observe",
+	return []string{"cli", "operation", "configsync", "session", "revision", "run", "guard", "witness", "check", "rest", "job", "observe",
 		"cluster", "service", "kube", "nspawn", "machine", "plan", "release", "config", "yamldoc", "filelock", "atomicfile", "poll", "pai"}
 }
 

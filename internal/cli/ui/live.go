@@ -7,9 +7,9 @@ import (
 	"sync"
 	"time"
 
+	"pai.dev/pai/internal/operation"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/run"
-	"pai.dev/pai/internal/upgrade"
 )
 
 // redrawEvery is the interval at which the clocks of a live view advance.
@@ -34,7 +34,7 @@ type liveState struct {
 	n, of    int
 	running  []runningStep
 	stopping string
-	watch    *upgrade.Watching
+	watch    *operation.WitnessStatus
 	reported int // interruptions that already have lines
 }
 
@@ -87,7 +87,7 @@ func (l *live) Event(e run.Event) {
 }
 
 // Watching also writes interruptions as lines: the frame does not last.
-func (l *live) Watching(w upgrade.Watching) {
+func (l *live) Watching(w operation.WitnessStatus) {
 	l.mu.Lock()
 	l.state.watch = &w
 	added := w.Interrupted[min(l.state.reported, len(w.Interrupted)):]
@@ -147,7 +147,7 @@ func (s *liveState) frame(now time.Time) []string {
 }
 
 // watchLines is what the witness observes.
-func watchLines(w upgrade.Watching, now time.Time) []string {
+func watchLines(w operation.WitnessStatus, now time.Time) []string {
 	if w.Blind != "" {
 		return []string{"  jobs are not observed: " + FirstLine(w.Blind)}
 	}

@@ -5,9 +5,9 @@ import (
 	"sync"
 	"time"
 
+	"pai.dev/pai/internal/operation"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/run"
-	"pai.dev/pai/internal/upgrade"
 )
 
 // slowStep is how long a step runs before its start gets a line.
@@ -52,7 +52,7 @@ func (p *progress) Event(e run.Event) {
 
 // Watching writes a line for an interruption, and for an API outage that is
 // longer than slowStep.
-func (p *progress) Watching(w upgrade.Watching) {
+func (p *progress) Watching(w operation.WitnessStatus) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, i := range w.Interrupted[min(p.interruptions, len(w.Interrupted)):] {

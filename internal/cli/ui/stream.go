@@ -6,10 +6,10 @@ import (
 	"sync"
 	"time"
 
+	"pai.dev/pai/internal/operation"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/run"
-	"pai.dev/pai/internal/upgrade"
 )
 
 // streamEvent is one line of the output of an operation with -o json. Kind
@@ -22,18 +22,18 @@ import (
 //	watching       watching: what the witness observes, whenever that changes
 //	operation      operation: the record, always last
 type streamEvent struct {
-	Kind           string            `json:"kind"`
-	Time           time.Time         `json:"time"`
-	Plan           any               `json:"plan,omitempty"`
-	Step           *plan.Step        `json:"step,omitempty"`
-	N              int               `json:"n,omitempty"`
-	Of             int               `json:"of,omitempty"`
-	Outcome        pai.Outcome       `json:"outcome,omitempty"`
-	Seconds        float64           `json:"seconds,omitempty"`
-	ElapsedSeconds float64           `json:"elapsedSeconds,omitempty"`
-	Message        string            `json:"message,omitempty"`
-	Watching       *upgrade.Watching `json:"watching,omitempty"`
-	Operation      *pai.Operation    `json:"operation,omitempty"`
+	Kind           string                   `json:"kind"`
+	Time           time.Time                `json:"time"`
+	Plan           any                      `json:"plan,omitempty"`
+	Step           *plan.Step               `json:"step,omitempty"`
+	N              int                      `json:"n,omitempty"`
+	Of             int                      `json:"of,omitempty"`
+	Outcome        pai.Outcome              `json:"outcome,omitempty"`
+	Seconds        float64                  `json:"seconds,omitempty"`
+	ElapsedSeconds float64                  `json:"elapsedSeconds,omitempty"`
+	Message        string                   `json:"message,omitempty"`
+	Watching       *operation.WitnessStatus `json:"watching,omitempty"`
+	Operation      *pai.Operation           `json:"operation,omitempty"`
 }
 
 // stream shows an operation to programs: one object per line on standard output.
@@ -41,7 +41,7 @@ type stream struct {
 	console *Console
 
 	mu   sync.Mutex
-	last *upgrade.Watching
+	last *operation.WitnessStatus
 	err  error // of the first write that failed
 }
 
@@ -72,7 +72,7 @@ func (s *stream) Event(e run.Event) {
 	s.put(out)
 }
 
-func (s *stream) Watching(w upgrade.Watching) {
+func (s *stream) Watching(w operation.WitnessStatus) {
 	s.mu.Lock()
 	same := s.last != nil && reflect.DeepEqual(*s.last, w)
 	s.last = &w

@@ -6,9 +6,9 @@ import (
 
 	"golang.org/x/term"
 
+	"pai.dev/pai/internal/operation"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/run"
-	"pai.dev/pai/internal/upgrade"
 )
 
 // View shows an operation while it runs. Event and Watching are each called
@@ -17,7 +17,7 @@ type View interface {
 	// Plan shows what will be done.
 	Plan(data any, text func(*Page)) error
 	Event(e run.Event)
-	Watching(w upgrade.Watching)
+	Watching(w operation.WitnessStatus)
 	// Record shows how the operation ended.
 	Record(op pai.Operation) error
 	// Close removes what is redrawn in place. It can be called more than once.

@@ -1,0 +1,105 @@
+package configsync
+
+import (
+	"context"
+	"fmt"
+
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/revision"
+	"pai.dev/pai/internal/session"
+)
+
+// State is how far the newest revision was applied.
+type State struct {
+	Newest *revision.Info `json:"newest,omitempty"`
+	// Applied is the revision that each part was brought to.
+	Applied revision.Applied `json:"applied"`
+	// Pending are the parts for which the newest means something that was not
+	// applied to them, as far as that is known.
+	Pending []revision.Part `json:"pending"`
+	// Folder is how the folder stands to the newest revision.
+	Folder string `json:"folder"`
+}
+
+// How a folder may stand to the newest revision.
+const (
+	Same     = "same"
+	Changed  = "changed" // and can be pushed
+	Outdated = "behind"  // somebody else pushed
+)
+
+// State looks at what is pushed and what is applied.
+func ReadState(ctx context.Context, s *session.Session) (State, error) {
+	store, err := s.Revisions()
+	if err != nil {
+		return State{}, err
+	}
+	return stateOf(ctx, store, s.Config.Dir, s.ClusterID())
+}
+
+func stateOf(ctx context.Context, store *revision.Store, dir, clusterID string) (State, error) {
+	state := State{Pending: []revision.Part{}, Folder: Changed}
+	f, err := read(ctx, store, dir, clusterID)
+	if err != nil {
+		return state, err
+	}
+	if state.Applied, err = store.Applied(ctx); err != nil || f.Newest == nil {
+		return state, err
+	}
+	state.Newest = &f.Newest.Info
+	for _, part := range []revision.Part{revision.Kubernetes, revision.Services} {
+		pending, err := pending(ctx, store, part, state.Applied[part], *f.Newest)
+		if err != nil {
+			return state, err
+		}
+		if pending {
+			state.Pending = append(state.Pending, part)
+		}
+	}
+	switch {
+	case f.Unchanged():
+		state.Folder = Same
+	case f.IsOutdated():
+		state.Folder = Outdated
+	}
+	return state, nil
+}
+
+// pending reports whether the newest revision means something for a part that
+// the one it is at does not. Where that cannot be told, it does.
+func pending(ctx context.Context, store *revision.Store, part revision.Part, at int, newest revision.Revision) (bool, error) {
+	if at == newest.Number {
+		return false, nil
+	}
+	if at == 0 {
+		return true, nil
+	}
+	r, err := store.Get(ctx, at)
+	if pai.CodeOf(err) == pai.CodeNotFound {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	before, _ := config.FromFiles(fmt.Sprintf("revision-%d", at), r.Files)
+	after, _ := config.FromFiles(fmt.Sprintf("revision-%d", newest.Number), newest.Files)
+	if before == nil || after == nil {
+		return true, nil
+	}
+	changes, err := config.Diff(concerning(part, *before), concerning(part, *after))
+	return err != nil || len(changes) > 0, nil
+}
+
+// concerning is what of a configuration can matter to a part: not the version
+// of the other one, and to machines nothing of the services but what they all
+// share.
+func concerning(part revision.Part, c config.Config) *config.Config {
+	if part == revision.Services {
+		c.Kubernetes.Version = ""
+		return &c
+	}
+	c.Services = config.Services{Cluster: c.Services.Cluster}
+	c.Services.Cluster.Common.Release = ""
+	return &c
+}

@@ -1,0 +1,140 @@
+//go:build e2e
+
+package operation
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+
+	"pai.dev/pai/internal/cluster"
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/kube/kubetest"
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/run"
+	"pai.dev/pai/internal/run/runtest"
+	"pai.dev/pai/internal/session"
+	"pai.dev/pai/internal/session/sessiontest"
+)
+
+// TestAbandon gives upgrades up against a real API server: one that keeps a
+// machine cordoned, one that keeps none, and none at all.
+func TestAbandon(t *testing.T) {
+	api := kubetest.Start(t)
+	core, store, ctx := api.Client.Clientset(), runtest.Dir(t.TempDir()), t.Context()
+	if err := store.WriteFile(ctx, "/var/lib/pai/cluster.json", []byte(`{"clusterId":"test","kubernetes":"v0.9-pai","services":"v0.9"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := &session.Session{Config: &config.Config{}, Hosts: map[string]machine.Host{}, Progressf: t.Logf}
+	s.UseKube(api.Client)
+	for name, role := range map[string]string{"one": config.RoleControlPlane, "two": config.RoleWorker} {
+		// The witness, which dials for itself, reaches nobody: there are no jobs.
+		m := config.Machine{Hostname: name, HostIP: "127.0.0.1", SSHPort: 1, Username: "nobody", Role: role}
+		s.Config.Layout.MachineList = append(s.Config.Layout.MachineList, m)
+		host := &sessiontest.Host{Hostname: name, Files: store}
+		if role == config.RoleControlPlane {
+			host.Answer = controlPlaneAnswer
+		}
+		s.Hosts[name] = host
+		// The API server tracks who sets what only of objects that say something.
+		node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{corev1.LabelHostname: name}}}
+		if _, err := core.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// As an operator would: nobody takes it back.
+	if _, err := core.CoreV1().Nodes().Patch(ctx, "two", types.StrategicMergePatchType, []byte(`{"spec":{"unschedulable":true}}`), metav1.PatchOptions{FieldManager: "kubectl-cordon"}); err != nil {
+		t.Fatal(err)
+	}
+
+	waits := endedUpgrade(t, store, pai.Operation{Verb: pai.VerbUpgrade, Waiting: []pai.Waiting{{Machine: "one"}},
+		Cordoned: []pai.Cordon{{Machine: "one"}}, Steps: []pai.StepRecord{{ID: "a", Outcome: pai.OutcomeSucceeded}, {ID: "b", Outcome: pai.OutcomeWaiting}}}, pai.OutcomeWaiting)
+	if done, err := cluster.Cordon(ctx, core, "one", waits); err != nil || !done {
+		t.Fatalf("cordoned %v, error %v", done, err)
+	}
+	abandons(t, s, waits, 1)
+	wantCordoned(t, core, map[string]bool{"one": false, "two": true})
+
+	abandons(t, s, endedUpgrade(t, store, pai.Operation{Verb: pai.VerbUpgrade}, pai.OutcomeFailed), 0)
+	wantCordoned(t, core, map[string]bool{"one": false, "two": true})
+
+	if op := abandonNow(t, s); op.ID != "" {
+		t.Errorf("nothing was left unfinished, and this was recorded: %+v", op)
+	}
+	endedUpgrade(t, store, pai.Operation{Verb: pai.VerbUpgrade}, pai.OutcomeFailed)
+	api.StopAPIServer()
+	if _, err := Run(ctx, Abandon(s), quietly(), WaitOptions{}); err == nil || pai.CodeOf(err) != pai.CodeRefused {
+		t.Errorf("while the API is away: %v, want a refusal", err)
+	}
+	if left, err := Unfinished(ctx, s); err != nil || left == nil {
+		t.Errorf("after the refusal, left unfinished is %+v, error %v", left, err)
+	}
+}
+
+// abandons gives up an upgrade, in so many steps, and wants the status to say so.
+func abandons(t *testing.T, s *session.Session, upgrade string, steps int) {
+	t.Helper()
+	op := abandonNow(t, s)
+	if op.Outcome != pai.OutcomeSucceeded || len(op.Steps) != steps {
+		t.Errorf("recorded: %+v, want %d steps", op, steps)
+	}
+	if left, err := Unfinished(t.Context(), s); err != nil || left != nil {
+		t.Errorf("left unfinished: %+v, error %v", left, err)
+	}
+	st, err := UpgradeStatus(t.Context(), s)
+	if err != nil || st.State != StateAbandoned || st.Operation == nil || st.Operation.ID != upgrade || st.Abandoned == nil || st.Abandoned.Operation != op.ID ||
+		st.Abandoned.At.IsZero() || len(st.Waiting) != 0 || len(st.Cordoned) != 1 || st.Next != "" {
+		t.Errorf("status of upgrade %s, which %s gave up: %+v, error %v", upgrade, op.ID, st, err)
+	}
+}
+
+func abandonNow(t *testing.T, s *session.Session) pai.Operation {
+	t.Helper()
+	op, err := Run(t.Context(), Abandon(s), quietly(), WaitOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return op
+}
+
+func quietly() RunOptions {
+	return RunOptions{Show: func(Preview) error { return nil }, Events: func(run.Event) {}, Notice: func(string, ...any) {}}
+}
+
+func endedUpgrade(t *testing.T, store run.Store, op pai.Operation, outcome pai.Outcome) string {
+	t.Helper()
+	e, err := run.NewJournal(store).Begin(t.Context(), op)
+	if err == nil {
+		err = e.End(t.Context(), outcome, nil, pai.Report{})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e.Operation().ID
+}
+
+func wantCordoned(t *testing.T, core kubernetes.Interface, want map[string]bool) {
+	t.Helper()
+	for name, cordoned := range want {
+		node, err := core.CoreV1().Nodes().Get(t.Context(), name, metav1.GetOptions{})
+		if err != nil || node.Spec.Unschedulable != cordoned {
+			t.Errorf("%s is cordoned: %v, error %v; want %v", name, node.Spec.Unschedulable, err, cordoned)
+		}
+	}
+}
+
+// controlPlaneAnswer says that a machine runs the API server of v0.9.
+func controlPlaneAnswer(_ context.Context, c machine.Command) (machine.Output, error) {
+	if !strings.Contains(c.Script, "/opt/pai/role/*") {
+		return machine.Output{}, nil
+	}
+	role := string(plan.RoleAPIServerA)
+	return machine.Output{Stdout: "link " + role + " v0.9-pai\nrunning " + role + " /opt/pai/v0.9-pai/bin/kube-apiserver\n"}, nil
+}

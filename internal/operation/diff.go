@@ -1,0 +1,160 @@
+package operation
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"pai.dev/pai/internal/cluster"
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/release"
+	"pai.dev/pai/internal/session"
+)
+
+// diffTimeout bounds how long the comparison of one step may take.
+const diffTimeout = time.Minute
+
+// Diff says what each step of a plan would change: objects as the API answers
+// to a dry run, programs and files of machines. Nothing is changed anywhere. A
+// step that cannot be compared has a line that says why.
+func Diff(ctx context.Context, on *session.Session, p plan.Plan) (map[plan.StepID][]plan.Change, error) {
+	s := newOperation(on)
+	programs, err := os.MkdirTemp("", "pai-diff-")
+	if err != nil {
+		return nil, fmt.Errorf("compare: %w", err)
+	}
+	defer os.RemoveAll(programs)
+	kubeadms := &kubeadms{dir: programs, done: map[string]error{}}
+	pins := plan.PinsOf(s.Releases)
+	changes := map[plan.StepID][]plan.Change{}
+	var mu sync.Mutex
+	var group errgroup.Group
+	group.SetLimit(limit)
+	for _, step := range p.Steps {
+		group.Go(func() error {
+			ctx, cancel := context.WithTimeout(ctx, diffTimeout)
+			defer cancel()
+			found, err := s.diffStep(ctx, step, kubeadms)
+			if err != nil {
+				found = append(found, plan.Change{What: "something", Action: "unknown", Note: "it cannot be compared: " + err.Error()})
+			}
+			found = append(plan.ProgramChanges(step, pins), found...)
+			mu.Lock()
+			defer mu.Unlock()
+			if len(found) > 0 {
+				changes[step.ID] = found
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return changes, ctx.Err()
+}
+
+func (s *operation) diffStep(ctx context.Context, step plan.Step, k *kubeadms) ([]plan.Change, error) {
+	bundle, err := s.bundleFor(step)
+	if err != nil {
+		return nil, err
+	}
+	doers, err := s.doersFor(step)
+	if err != nil {
+		return nil, err
+	}
+	if bundle != nil {
+		shown := cluster.Doers(cluster.Deps{Config: s.Config, Hosts: s.Hosts, Kube: s.Kube, Progress: s.Progressf, Bundle: bundle, Kubeadm: k.of(bundle)})
+		if d := shown[step.Kind]; d != nil {
+			doers[step.Kind] = d
+		}
+	}
+	d, ok := doers[step.Kind].(plan.Differ)
+	if !ok {
+		return nil, nil
+	}
+	return d.Diff(ctx, step)
+}
+
+// kubeadms are the kubeadm of each bundle, run on this host: it says how
+// components are started, and needs no cluster for that.
+type kubeadms struct {
+	dir  string
+	mu   sync.Mutex
+	done map[string]error // by the bundle's digest
+}
+
+func (k *kubeadms) of(b *release.Bundle) func(context.Context, []byte, string) (string, error) {
+	return func(ctx context.Context, config []byte, script string) (string, error) {
+		program, err := k.unpack(ctx, b)
+		if err != nil {
+			return "", fmt.Errorf("unpack kubeadm of release %s: %w", b.Manifest().Metadata.Name, err)
+		}
+		file, err := os.CreateTemp(k.dir, "kubeadm-*.yaml")
+		if err != nil {
+			return "", err
+		}
+		_, err = file.Write(config)
+		if err := errors.Join(err, file.Close()); err != nil {
+			return "", err
+		}
+		cmd := exec.CommandContext(ctx, "/bin/sh", "-c", fmt.Sprintf("set -eu\nkubeadm=%s config=%s\n%s", machine.Quote(program), machine.Quote(file.Name()), script))
+		cmd.WaitDelay = time.Second
+		out, err := cmd.Output()
+		var ended *exec.ExitError
+		if errors.As(err, &ended) {
+			err = fmt.Errorf("%w: %s", err, ended.Stderr)
+		}
+		return string(out), err
+	}
+}
+
+// unpack takes kubeadm out of a bundle, once.
+func (k *kubeadms) unpack(ctx context.Context, b *release.Bundle) (string, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	program := filepath.Join(k.dir, filepath.Base(b.Digest()))
+	if err, done := k.done[b.Digest()]; done {
+		return program, err
+	}
+	err := unpack(ctx, b, "bin/kubeadm", program)
+	k.done[b.Digest()] = err
+	return program, err
+}
+
+// unpack takes one program out of a bundle's.
+func unpack(ctx context.Context, b *release.Bundle, name, file string) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends the writer once the program was found
+	r, w := io.Pipe()
+	defer r.Close()
+	go func() { w.CloseWithError(b.WritePrograms(ctx, w)) }()
+	archive := tar.NewReader(r)
+	for {
+		header, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			return fmt.Errorf("the bundle has no program %s", name)
+		}
+		if err != nil {
+			return err
+		}
+		if filepath.Clean(header.Name) != name {
+			continue
+		}
+		f, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o700)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(f, archive)
+		return errors.Join(err, f.Close())
+	}
+}

@@ -1,0 +1,64 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"pai.dev/pai/internal/atomicfile"
+	"pai.dev/pai/internal/cluster"
+	"pai.dev/pai/internal/kube"
+)
+
+// kubeClient makes one client. A caller that waits for another one to make it
+// leaves when its own context ends, because making it needs ssh.
+type kubeClient struct {
+	once   sync.Once
+	turn   chan struct{} // has one element while a caller makes the client
+	client *kube.Client
+}
+
+func (k *kubeClient) get(ctx context.Context, dial func(context.Context) (*kube.Client, error)) (*kube.Client, error) {
+	k.once.Do(func() { k.turn = make(chan struct{}, 1) })
+	select {
+	case k.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("connect to the API: %w", context.Cause(ctx))
+	}
+	defer func() { <-k.turn }()
+	if k.client != nil {
+		return k.client, nil
+	}
+	client, err := dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	k.client = client
+	return client, nil
+}
+
+// dialKube reads the kubeconfig from the machine each time: certificates are
+// renewed in every hop, and a cluster can be booted again under the same name.
+func (s *Session) dialKube(ctx context.Context) (*kube.Client, error) {
+	host, err := s.ControlPlane()
+	if err != nil {
+		return nil, err
+	}
+	data, err := cluster.AdminKubeconfig(ctx, host, s.Config.ControlPlane().HostIP)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(s.ClusterDir(), 0o700); err != nil {
+		return nil, err
+	}
+	if err := atomicfile.Write(filepath.Join(s.ClusterDir(), "admin.conf"), data, 0o600); err != nil {
+		return nil, err
+	}
+	client, err := kube.FromKubeconfig(data)
+	if err != nil {
+		return nil, fmt.Errorf("use the administrator's kubeconfig: %w", err)
+	}
+	return client, nil
+}

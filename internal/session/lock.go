@@ -1,0 +1,66 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/user"
+	"strconv"
+	"strings"
+
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/run"
+)
+
+// Locked holds the lock of the cluster while do runs. The context of do ends
+// when the lock is lost.
+func (s *Session) Locked(ctx context.Context, verb pai.Verb, noticef func(string, ...any), do func(context.Context, *run.Lock) error) (err error) {
+	host, err := s.ControlPlane()
+	if err != nil {
+		return err
+	}
+	holder, err := run.ThisProcess(s.Version, verb)
+	if err != nil {
+		return err
+	}
+	lock, err := run.Acquire(ctx, host, holder, run.LockOptions{Notify: noticef})
+	if err != nil {
+		return err
+	}
+	defer func() { err = JoinDistinct(err, lock.Release(ctx)) }()
+	held, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-lock.Lost():
+			cancel(lock.Err())
+		case <-held.Done():
+		}
+	}()
+	return do(held, lock)
+}
+
+// JoinDistinct joins errors and leaves out an error whose text an earlier one
+// contains: a journal that cannot be written fails at every entry.
+func JoinDistinct(errs ...error) error {
+	var all error
+	for _, err := range errs {
+		if err != nil && (all == nil || !strings.Contains(all.Error(), err.Error())) {
+			all = errors.Join(all, err)
+		}
+	}
+	return all
+}
+
+// Operator is the user who runs this process, as user@host.
+func Operator() string {
+	name := "uid " + strconv.Itoa(os.Getuid())
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown host"
+	}
+	return name + "@" + host
+}

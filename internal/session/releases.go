@@ -1,0 +1,156 @@
+package session
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/release"
+	"pai.dev/pai/releases"
+)
+
+// LocalClusterID is the ID of the cluster that paictl up makes on this host.
+const LocalClusterID = "local"
+
+// NewestRelease is the newest release that this paictl knows.
+func NewestRelease() (release.Manifest, error) {
+	known, err := release.Load(releases.FS)
+	if err != nil {
+		return release.Manifest{}, err
+	}
+	return known[len(known)-1], nil
+}
+
+// FindRelease finds a release by name.
+func FindRelease(name string) (release.Manifest, error) {
+	known, err := release.Load(releases.FS)
+	if err != nil {
+		return release.Manifest{}, err
+	}
+	var names []string
+	for _, m := range known {
+		if m.Metadata.Name == name {
+			return m, nil
+		}
+		names = append(names, m.Metadata.Name)
+	}
+	return release.Manifest{}, pai.Errorf(pai.CodeUsage, fmt.Sprintf("there are %v", names), "there is no release %q", name)
+}
+
+// KnownToConfig is what the check of a configuration needs of the releases.
+func KnownToConfig() ([]config.Release, error) {
+	rows, err := release.Load(releases.FS)
+	if err != nil {
+		return nil, err
+	}
+	var known []config.Release
+	for _, r := range rows {
+		known = append(known, config.Release{
+			Pair:            pai.Pair{Services: r.Services.Version, Kubernetes: r.Kubernetes.Version},
+			CompatibleSince: r.Kubernetes.CompatibleSince, Schema: r.Configuration.Schema,
+		})
+	}
+	return known, nil
+}
+
+// Manifest finds a release by name.
+func (s *Session) Manifest(name pai.Version) (release.Manifest, error) {
+	for _, m := range s.Releases {
+		if pai.Version(m.Metadata.Name).Compare(name) == 0 {
+			return m, nil
+		}
+	}
+	return release.Manifest{}, pai.Errorf(pai.CodeUsage, "paictl release list shows those that exist", "there is no release %q", name)
+}
+
+// ManifestOf finds the release that carries a version of Kubernetes.
+func (s *Session) ManifestOf(kubernetes pai.Version) (release.Manifest, error) {
+	for _, m := range s.Releases {
+		if m.Kubernetes.Version.Compare(kubernetes) == 0 {
+			return m, nil
+		}
+	}
+	return release.Manifest{}, pai.Errorf(pai.CodeRefused, "paictl release list shows those that exist",
+		"no release carries Kubernetes %s", kubernetes)
+}
+
+// Bundle opens the bundle of a release and checks its signature. The error is
+// fs.ErrNotExist if this host has no bundle of that release.
+func (s *Session) Bundle(name pai.Version) (*release.Bundle, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if b := s.bundles[name]; b != nil {
+		return b, nil
+	}
+	trusted, err := trustedKeys(s.Config.Services.Cluster.Common.TrustedBundleKeys)
+	if err != nil {
+		return nil, err
+	}
+	dir := s.Dirs.BundleDir(string(name))
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil, pai.Errorf(pai.CodeFailed, fmt.Sprintf("build it with: paictl release build %s", name),
+			"there is no bundle of release %s in %s", name, dir)
+	}
+	b, err := release.Open(dir, trusted)
+	if err != nil {
+		return nil, err
+	}
+	if s.bundles == nil {
+		s.bundles = map[pai.Version]*release.Bundle{}
+	}
+	s.bundles[name] = b
+	return b, nil
+}
+
+func trustedKeys(encoded []string) ([]ed25519.PublicKey, error) {
+	var keys []ed25519.PublicKey
+	for _, e := range encoded {
+		key, err := release.DecodePublicKey(e)
+		if err != nil {
+			return nil, pai.Errorf(pai.CodeInvalid, "see cluster.common.trusted-bundle-keys in services-configuration.yaml", "read a trusted key: %w", err)
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
+}
+
+// EnsureBundle builds the bundle of a release if the cache has none that the
+// operator's key signed, which needs the source tree.
+func EnsureBundle(ctx context.Context, dirs Dirs, source, name string, progress func(string, ...any)) (ed25519.PublicKey, error) {
+	key, err := release.EnsureKey(filepath.Join(dirs.State, "keys", "bundle.key"))
+	if err != nil {
+		return nil, err
+	}
+	public := key.Public().(ed25519.PublicKey)
+	if b, err := release.Open(dirs.BundleDir(name), []ed25519.PublicKey{public}); err == nil && b.Manifest().Metadata.Name == name {
+		return public, nil
+	} else if source == "" {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("there is no bundle of release %s in %s", name, dirs.BundleDir(name))
+		}
+		return nil, &pai.Error{Code: pai.CodeFailed, Err: err,
+			Next: "run this in PAI's source tree, where bundles are built, or put a bundle there that your key signed"}
+	}
+	_, err = release.Build(ctx, release.BuildOptions{Source: source, CacheDir: dirs.Cache, Release: name, Key: key, Progress: progress})
+	return public, err
+}
+
+// SourceTree finds PAI's source tree at or above dir; empty if dir is not in one.
+func SourceTree(dir string) string {
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "releases", "embed.go")); err == nil {
+			return dir
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			return ""
+		}
+		dir = up
+	}
+}

@@ -1,0 +1,167 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync"
+
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/release"
+	"pai.dev/pai/internal/revision"
+	"pai.dev/pai/internal/run"
+	"pai.dev/pai/releases"
+)
+
+// Session is the connection of one command to one cluster: the configuration,
+// the machines, the API if there is one, and the releases that this paictl
+// knows. It holds nothing of an operation. Its methods can be called in
+// parallel.
+type Session struct {
+	Config   *config.Config
+	Releases []release.Manifest
+	// Hosts are the connected machines by name; an unreachable machine is not
+	// among them.
+	Hosts map[string]machine.Host
+	// Version is the version of paictl, which the lock names.
+	Version string
+	Dirs    Dirs
+	// Progressf reports a line of progress.
+	Progressf func(format string, args ...any)
+
+	kube    kubeClient
+	mu      sync.Mutex // guards bundles
+	bundles map[pai.Version]*release.Bundle
+}
+
+// Dirs are the directories of the operator's side.
+type Dirs struct{ State, Cache string }
+
+// ClusterDir is where the operator's side keeps the files of one cluster.
+func (d Dirs) ClusterDir(id string) string { return filepath.Join(d.State, "clusters", id) }
+
+// BundleDir is where the operator's side keeps the bundle of a release.
+func (d Dirs) BundleDir(name string) string { return filepath.Join(d.Cache, "bundles", name) }
+
+// Open connects to the machines of a configuration. An unreachable machine is
+// left out of Hosts; plans then show it as unreachable.
+func Open(ctx context.Context, configDir string, dirs Dirs, progressf func(format string, args ...any)) (*Session, error) {
+	return open(ctx, configDir, dirs, progressf, everyMachine)
+}
+
+// OpenControlPlane is Open for what the control-plane machine stores: it
+// connects to no other machine.
+func OpenControlPlane(ctx context.Context, configDir string, dirs Dirs, progressf func(format string, args ...any)) (*Session, error) {
+	return open(ctx, configDir, dirs, progressf, config.Machine.IsControlPlane)
+}
+
+func everyMachine(config.Machine) bool { return true }
+
+func open(ctx context.Context, configDir string, dirs Dirs, progressf func(format string, args ...any), wanted func(config.Machine) bool) (*Session, error) {
+	cfg, err := config.Load(configDir)
+	if err != nil {
+		return nil, err
+	}
+	known, err := release.Load(releases.FS)
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{Config: cfg, Releases: known, Version: known[len(known)-1].Metadata.Name, Dirs: dirs, Progressf: progressf}
+	s.Hosts = s.dial(ctx, wanted)
+	if err := ctx.Err(); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Dial makes a second set of connections, for a reader that must not share
+// connections with what it watches.
+func (s *Session) Dial(ctx context.Context) map[string]machine.Host { return s.dial(ctx, everyMachine) }
+
+// dial connects to the wanted machines in parallel. It reports an unreachable
+// machine and leaves it out.
+func (s *Session) dial(ctx context.Context, wanted func(config.Machine) bool) map[string]machine.Host {
+	hosts := map[string]machine.Host{}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for _, m := range s.Config.Layout.MachineList {
+		if !wanted(m) {
+			continue
+		}
+		wg.Go(func() {
+			host, err := machine.Dial(ctx, machine.Endpoint{
+				Name: m.Hostname, Address: m.HostIP, Port: m.SSHPort, User: m.Username,
+				KeyFile: m.KeyfilePath, Password: m.Password.Reveal(), KnownHosts: filepath.Join(s.ClusterDir(), "known_hosts"),
+			})
+			if err != nil {
+				s.Progressf("machine %s is unreachable: %v", m.Hostname, err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			hosts[m.Hostname] = host
+		})
+	}
+	wg.Wait()
+	return hosts
+}
+
+// Close ends all connections.
+func (s *Session) Close() { CloseAll(s.Hosts) }
+
+// CloseAll ends the connections to machines.
+func CloseAll(hosts map[string]machine.Host) {
+	for _, h := range hosts {
+		_ = h.Close() // nothing is in progress that a failure could lose
+	}
+}
+
+// ClusterID is the ID of the cluster in the configuration.
+func (s *Session) ClusterID() string { return s.Config.Services.Cluster.Common.ClusterID }
+
+// ClusterDir is where the operator's side keeps the files of this cluster.
+func (s *Session) ClusterDir() string { return s.Dirs.ClusterDir(s.ClusterID()) }
+
+// ControlPlane is the connected control-plane machine, which stores the
+// journal, the lock, and the revisions of the configuration.
+func (s *Session) ControlPlane() (machine.Host, error) {
+	m := s.Config.ControlPlane()
+	if h := s.Hosts[m.Hostname]; h != nil {
+		return h, nil
+	}
+	return nil, pai.Errorf(pai.CodeFailed,
+		fmt.Sprintf("check that %s (%s) runs and that ssh %s@%s works from this host, then run the command again", m.Hostname, m.HostIP, m.Username, m.HostIP),
+		"control-plane machine %s is unreachable", m.Hostname)
+}
+
+// Revisions is the store of the configuration's revisions.
+func (s *Session) Revisions() (*revision.Store, error) {
+	host, err := s.ControlPlane()
+	if err != nil {
+		return nil, err
+	}
+	return revision.NewStore(host), nil
+}
+
+// Journal is the record of the cluster's operations.
+func (s *Session) Journal() (*run.Journal, error) {
+	host, err := s.ControlPlane()
+	if err != nil {
+		return nil, err
+	}
+	return run.NewJournal(host), nil
+}
+
+// Kube is a client of the cluster's API. It stores the administrator's
+// kubeconfig in the directory of the cluster, readable by its owner only.
+func (s *Session) Kube(ctx context.Context) (*kube.Client, error) {
+	return s.kube.get(ctx, s.dialKube)
+}
+
+// UseKube sets the client that Kube returns, for an API that has no kubeconfig
+// on a machine.
+func (s *Session) UseKube(c *kube.Client) { s.kube.client = c }
