@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/pai"
@@ -123,7 +122,7 @@ func trustedKeys(encoded []string) ([]ed25519.PublicKey, error) {
 // EnsureBundle builds the bundle of a release if the cache has none that the
 // operator's key signed, which needs the source tree.
 func EnsureBundle(ctx context.Context, dirs Dirs, source, name string, progress func(string, ...any)) (ed25519.PublicKey, error) {
-	key, err := release.EnsureKey(filepath.Join(dirs.State, "keys", "bundle.key"))
+	key, err := release.EnsureKey(release.KeyFile(dirs.State))
 	if err != nil {
 		return nil, err
 	}
@@ -139,18 +138,4 @@ func EnsureBundle(ctx context.Context, dirs Dirs, source, name string, progress 
 	}
 	_, err = release.Build(ctx, release.BuildOptions{Source: source, CacheDir: dirs.Cache, Release: name, Key: key, Progress: progress})
 	return public, err
-}
-
-// SourceTree finds PAI's source tree at or above dir; empty if dir is not in one.
-func SourceTree(dir string) string {
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "releases", "embed.go")); err == nil {
-			return dir
-		}
-		up := filepath.Dir(dir)
-		if up == dir {
-			return ""
-		}
-		dir = up
-	}
 }
