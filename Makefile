@@ -61,5 +61,5 @@ verify: lint ## what a change must pass before it is offered: formatting, tidy m
 	@go mod tidy -diff
 	@hack/test.sh unit
 
-clean: ## remove what building left in this folder (the cache of bundles stays)
+clean: ## remove what building left in this directory (the cache of bundles stays)
 	@rm -rf bin

@@ -7,19 +7,19 @@ cd "$(dirname "$0")/.."
 set -a; . hack/go.env; set +a
 
 package=${1:?name a package, for example: make check PKG=./internal/plan}
-folder=${package#./}
-folder=${folder%/...}
-if [[ ! -d $folder ]]; then
-  echo "package $package not found; name a folder of this repository, for example: make check PKG=./internal/plan" >&2
+directory=${package#./}
+directory=${directory%/...}
+if [[ ! -d $directory ]]; then
+  echo "package $package not found; name a directory of this repository, for example: make check PKG=./internal/plan" >&2
   exit 2
 fi
 
-unformatted=$(gofmt -l "$folder")
+unformatted=$(gofmt -l "$directory")
 if [[ -n $unformatted ]]; then
   echo "not formatted; run: gofmt -w $unformatted" >&2
   exit 1
 fi
 go vet -tags "e2e live" "$package"
 go test "$package"
-go run ./test/language "$folder"
+go run ./test/language "$directory"
 go tool -modfile=tools/go.mod golangci-lint run "$package"

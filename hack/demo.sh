@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # PAI from nothing to an upgrade under a running job, with the commands that an
 # operator would type. Each is shown before it runs. Interrupted anywhere and
-# run again, it goes on.
+# run again, it continues.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 set -a; . hack/go.env; set +a
@@ -50,17 +50,17 @@ release=$(configured_release)
 resume=no
 if [[ $release == "$new" ]]; then
   if [[ -n $(job_state) ]] && ! nothing_left_to_upgrade; then
-    say "An upgrade to $new was interrupted on this host: going on with it."
+    say "An upgrade to $new was interrupted on this host: resuming it."
     resume=yes
   else
-    say "PAI $new runs on this host already; the demo begins at $old, so it is taken down first."
+    say "PAI $new runs on this host; the demo starts at $old, so PAI is deleted first."
     show bin/paictl down --yes
   fi
 elif [[ $release == "$old" && $(job_state) =~ ^(STOPP|SUCCEEDED|FAILED) ]]; then
-  say "The job of an earlier run has ended, so PAI is taken down to begin anew."
+  say "The job of an earlier run has ended: deleting PAI to start again."
   show bin/paictl down --yes
 elif [[ -n $release && $release != "$old" ]]; then
-  say "PAI $release runs on this host, and this demo upgrades $old to $new. Take it down first: bin/paictl down"
+  say "PAI $release runs on this host, and this demo upgrades $old to $new. Delete it first; run: bin/paictl down"
   exit 1
 fi
 
@@ -79,12 +79,12 @@ fi
 head_line "A training job"
 case $(job_state) in
   "") show bin/paictl job submit examples/train.yaml ;;
-  *) say "The job $job is there from an earlier run." ;;
+  *) say "The job $job exists from an earlier run." ;;
 esac
 deadline=$((SECONDS + 180))
 until [[ $(job_state) == RUNNING ]]; do
   if ((SECONDS > deadline)); then
-    say "The job does not run after 3 minutes; it says:"
+    say "The job does not run after 3 minutes. Its state:"
     bin/paictl job show "$job" >&2
     exit 1
   fi
@@ -112,13 +112,13 @@ show bin/paictl job list
 
 cat >&2 <<END
 
-PAI $new runs on this host, and the job kept running. To go on:
+PAI $new runs on this host, and the job kept running. Next:
   bin/paictl job logs $job                 what the job printed, unbroken since before the upgrade
   bin/paictl upgrade history -o json       the whole report
   bin/paictl release list                  the support plan
   bin/paictl release show $new             what is in the bundle
   bin/paictl cluster status                machines, Kubernetes, services, jobs
   bin/paictl machine shell pai-1           a shell on the machine
-  bin/paictl down                          take everything away but the build cache
+  bin/paictl down                          delete everything but the build cache
 Done in $((SECONDS / 60)) min $((SECONDS % 60)) s.
 END

@@ -3,7 +3,7 @@ package releases
 
 import "embed"
 
-// FS has one folder per release, with its release.yaml.
+// FS has one directory per release, with its release.yaml.
 //
 //go:embed */release.yaml
 var FS embed.FS

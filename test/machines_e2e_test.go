@@ -20,7 +20,7 @@ import (
 	"pai.dev/pai/internal/nspawn"
 )
 
-// newLocal returns local machines in a state folder of the test's own. Its
+// newLocal returns local machines in a separate state directory. Its
 // name is fixed, so that what a killed run of the test left is found.
 func newLocal(t *testing.T) nspawn.Local {
 	t.Helper()
@@ -84,8 +84,8 @@ func traces(t *testing.T, l nspawn.Local) []string {
 	look("process", "ps -eo pid,args --no-headers | grep -v 'ps -eo' || true")
 	look("process in a group", "cat /proc/[0-9]*/cgroup 2>/dev/null | grep -v '(deleted)' || true")
 	look("control group", "find /sys/fs/cgroup -type d 2>/dev/null || true")
-	look("runtime folder", "find /run/systemd/nspawn 2>/dev/null || true")
-	look("folder", "find "+machine.Quote(l.StateDir)+" -maxdepth 3")
+	look("runtime directory", "find /run/systemd/nspawn 2>/dev/null || true")
+	look("directory", "find "+machine.Quote(l.StateDir)+" -maxdepth 3")
 	return found
 }
 
@@ -155,8 +155,8 @@ func TestLocalMachines(t *testing.T) {
 			}
 			// What kubelet and runc do.
 			on(t, m, `for c in /sys/fs/cgroup/*/; do [ "$c" = /sys/fs/cgroup/unified/ ] || { mkdir "$c/probe"; rmdir "$c/probe"; }; done; [ -w /dev/kmsg ]; echo 1 >/proc/sys/net/ipv4/ip_forward`)
-			// A look-up and a connection to nowhere fail at once.
-			if took := on(t, m, `s=$(date +%s); ! getent hosts nobody.example >/dev/null; ! curl -sS -m 20 http://192.0.2.1/ 2>/dev/null; echo $(($(date +%s)-s))`); took > "2" {
+			// A lookup and a connection to nowhere fail at once.
+			if took := on(t, m, `s=$(date +%s); ! getent hosts absent.example >/dev/null; ! curl -sS -m 20 http://192.0.2.1/ 2>/dev/null; echo $(($(date +%s)-s))`); took > "2" {
 				t.Errorf("failing took %s s", took)
 			}
 		}
@@ -261,7 +261,7 @@ func TestLocalMachinesRemains(t *testing.T) {
 		"cable gone":                  "ip link delete " + mark,
 		"namespaces without a mount":  "umount --lazy /run/netns/" + mark + "*",
 		"half a machine":              "mkdir -p " + l.StateDir + "/local/machines/pai-2/building/etc",
-		"local folder gone":           "rm -rf --one-file-system " + l.StateDir + "/local",
+		"local directory deleted":     "rm -rf --one-file-system " + l.StateDir + "/local",
 		"empty control group of ours": "mkdir -p /sys/fs/cgroup/pids/" + mark + "-9/a/b",
 	}
 	for name, script := range damage {
@@ -284,7 +284,7 @@ func TestLocalMachinesRemains(t *testing.T) {
 	}
 }
 
-// Cut off anywhere and run again, Up goes on.
+// If Up is cut off anywhere and run again, it continues.
 func TestLocalMachinesInterrupted(t *testing.T) {
 	l := newLocal(t)
 	for i := range 8 {

@@ -1,8 +1,8 @@
 // Command bench measures the figures that PAI wants to reach, on this host,
-// with the real paictl, and prints each beside its goal. It has a state folder
-// of its own and takes down what it made.
+// with the real paictl, and prints each beside its goal. It has its own state directory
+// and deletes what it made.
 //
-// With -cold it also builds everything from nothing, in caches of its own.
+// With -cold it also builds everything from nothing, in separate caches.
 package main
 
 import (
@@ -92,7 +92,7 @@ func (b *bench) coldDemo(ctx context.Context) error {
 
 // hops upgrades Kubernetes and the services one after the other under a job.
 func (b *bench) hops(ctx context.Context) error {
-	// Both bundles are signed before the clock starts: down took the key away.
+	// Both bundles are signed before the clock starts: down deletes the key.
 	for _, command := range [][]string{{"release", "build", "v0.9", "v0.10"}, {"up", "--release", "v0.9", "--yes"}, {"job", "submit", "examples/train.yaml"}} {
 		if err := b.paictl(ctx, command...); err != nil {
 			return err
@@ -127,8 +127,8 @@ func (b *bench) outages(ctx context.Context) error {
 	api := operations[len(operations)-1].API
 	seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 	b.figures = append(b.figures,
-		figure{"  API away in it, new connections", 10 * time.Second, seconds(api.OutageSeconds)},
-		figure{"  API away in it, kept connections", 10 * time.Second, seconds(api.Kept.OutageSeconds)})
+		figure{"  API unavailable in it, new connections", 10 * time.Second, seconds(api.OutageSeconds)},
+		figure{"  API unavailable in it, kept connections", 10 * time.Second, seconds(api.Kept.OutageSeconds)})
 	return nil
 }
 

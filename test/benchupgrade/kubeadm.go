@@ -28,10 +28,10 @@ import (
 //go:embed kubeadm.sh
 var kubeadmScript string
 
-// kubeadm measures `kubeadm upgrade apply` and a swap of the kubelet, on a
+// kubeadm measures `kubeadm upgrade apply` and a replacement of the kubelet, on a
 // machine like PAI's, with PAI's programs, in images where kubeadm wants
 // images. Everything is on the machine before the clock starts, and there are
-// no add-ons to upgrade: both are in kubeadm's favour.
+// no add-ons to upgrade: both are advantages of kubeadm.
 func (b *bench) kubeadm(ctx context.Context) error {
 	c := b.cluster
 	if err := c.Down(ctx); err != nil {
@@ -116,7 +116,7 @@ func (b *bench) unpack(ctx context.Context, dir string) error {
 		return err
 	}
 	images := map[name.Reference]v1.Image{}
-	for folder, of := range map[string]struct{ release, upstream, etcd, pause string }{
+	for name, of := range map[string]struct{ release, upstream, etcd, pause string }{
 		"old": {chaos.From, "v1.35.4", "3.6.6-0", "3.10.1"},
 		"new": {chaos.To, "v1.36.3", "3.6.8-0", "3.10.2"},
 	} {
@@ -124,7 +124,7 @@ func (b *bench) unpack(ctx context.Context, dir string) error {
 		if err != nil {
 			return err
 		}
-		programs := filepath.Join(dir, folder)
+		programs := filepath.Join(dir, name)
 		if err := extract(ctx, bundle, programs); err != nil {
 			return err
 		}

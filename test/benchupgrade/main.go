@@ -115,10 +115,10 @@ func (b *bench) sampled(ctx context.Context, name string, cfg *rest.Config, do f
 	if a.err != nil {
 		return a.err
 	}
-	b.row(name+": API away, new connections", "%.1f s, longest %.1f s", a.counted.New.OutageSeconds, a.counted.New.LongestGapSeconds)
-	b.row(name+": API away, kept connections", "%.1f s, longest %.1f s", a.counted.Kept.OutageSeconds, a.counted.Kept.LongestGapSeconds)
+	b.row(name+": API unavailable, new connections", "%.1f s, longest %.1f s", a.counted.New.OutageSeconds, a.counted.New.LongestGapSeconds)
+	b.row(name+": API unavailable, kept connections", "%.1f s, longest %.1f s", a.counted.Kept.OutageSeconds, a.counted.Kept.LongestGapSeconds)
 	if a.counted.UnobservedSeconds > 0 {
-		b.row(name+": nobody sampled for", "%.1f s", a.counted.UnobservedSeconds)
+		b.row(name+": unobserved", "%.1f s", a.counted.UnobservedSeconds)
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ import (
 // pai measures PAI: first Kubernetes alone, which is what kubeadm is compared
 // with and, as there, with everything in place; then the services, then a
 // command that has nothing to do. What it takes to bring programs and images to
-// the machine is a figure of its own.
+// the machine is a separate figure.
 func (b *bench) pai(ctx context.Context) error {
 	c := b.cluster
 	if err := c.Up(ctx, 1, "", nil); err != nil {

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// Attempt is one `upgrade apply` under way.
+// Attempt is one running `upgrade apply`.
 type Attempt struct {
 	// Events are the steps' starts and ends, as paictl prints them; closed when
 	// it has ended.
@@ -40,12 +40,12 @@ type Event struct {
 // attemptLimit ends an attempt that hangs.
 const attemptLimit = 8 * time.Minute
 
-// apply starts the upgrade, or goes on with it: the command is the same.
+// apply starts or resumes the upgrade: the command is the same.
 func (c *Cluster) apply(ctx context.Context) (*Attempt, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptLimit)
 	a := &Attempt{Events: make(chan Event, 1000), ended: make(chan struct{})}
 	a.cmd = c.command(ctx, "upgrade", "apply", "--to", To, "--yes", "-o", "json")
-	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C of ours is not one of its own
+	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // our Ctrl-C must not reach it
 	stdout, err := a.cmd.StdoutPipe()                       // the events
 	if err != nil {
 		cancel()

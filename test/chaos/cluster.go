@@ -24,7 +24,7 @@ type Cluster struct {
 	Job    string // the job that must not notice anything; none when it is empty
 	Log    io.Writer
 
-	ends       string      // folder that the ends of rounds are kept in
+	ends       string      // directory for the states in which rounds end
 	containers []Container // of the job, as they were before the upgrade
 }
 
@@ -66,7 +66,7 @@ func (c *Cluster) Down(ctx context.Context) error {
 }
 
 // Sign builds the bundles of both releases, which is nothing but signing them
-// where that was done before: Down takes the key away that they were signed
+// where that was done before: Down deletes the key that they were signed
 // with, and an upgrade that is timed must not find that out while it runs.
 func (c *Cluster) Sign(ctx context.Context) error {
 	_, err := c.Run(ctx, time.Hour, "release", "build", From, To)
@@ -146,7 +146,7 @@ func (c *Cluster) await(ctx context.Context, limit time.Duration, what string, a
 // undoTimeout bounds how long a fault may take to go.
 const undoTimeout = time.Minute
 
-// undo is inside for what takes a fault away again from the machine that faults
+// undo is inside for what removes a fault from the machine that faults
 // are put into: also when the round was interrupted, and not without an end.
 func (c *Cluster) undo(ctx context.Context, script string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
@@ -240,7 +240,7 @@ type Container struct {
 }
 
 // jobContainers reads the running containers of all jobs from the API, without
-// PAI's own reader, in order.
+// the reader of PAI, in order.
 func (c *Cluster) jobContainers(ctx context.Context) ([]Container, error) {
 	out, err := c.kubectl(ctx, "get pods -A -l pai.dev/job -o json")
 	if err != nil {

@@ -3,6 +3,6 @@
 // that an undisturbed upgrade ends in, with every job's containers untouched.
 //
 // It knows PAI as its operator does, through paictl alone: it reads the events
-// that `upgrade apply -o json` prints and kills the process, or harms the
-// machine from the host underneath. No code of PAI's knows that it is there.
+// that `upgrade apply -o json` prints and kills the process, or changes the
+// machine from the host underneath. No code of PAI depends on it.
 package chaos

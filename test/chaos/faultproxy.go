@@ -74,7 +74,7 @@ const (
 func faultProxy(mode string) func() Inject {
 	steps := []string{"cluster/etcd", "cluster/bootstrap", "machine/pai-1/kubelet", "/jobset", "/rest-server"}
 	return func() Inject {
-		var s *api // of the attempt that is under way
+		var s *api // of the running attempt
 		inject := inSteps(steps, func(_ context.Context, c *Cluster, a *Attempt, step string) error {
 			s.mode.Store(mode)
 			c.logf("  the API answers nothing but %q, in %s", mode, step)
@@ -153,7 +153,7 @@ func (s *api) injectResponse(to http.Handler) http.Handler {
 }
 
 // adminProxy passes requests on to the API proxy on the machine's loopback,
-// and makes a certificate to be taken for it.
+// and makes a certificate for its name.
 func (c *Cluster) adminProxy(ctx context.Context, netns string) (http.Handler, tls.Certificate, error) {
 	read := func(file string) ([]byte, error) {
 		out, err := c.inside(ctx, "pai-1", "cat "+file)
@@ -205,7 +205,7 @@ func (c *Cluster) adminProxy(ctx context.Context, netns string) (http.Handler, t
 	return proxy, certificate, err
 }
 
-// signed makes a server's certificate that an authority vouches for.
+// signed makes a server certificate that a CA has signed.
 func signed(caPEM, keyPEM []byte, address string) (tls.Certificate, error) {
 	ca, err := tls.X509KeyPair(caPEM, keyPEM)
 	if err != nil {
@@ -259,7 +259,7 @@ func in(netns string, f func() error) (err error) {
 		return fmt.Errorf("enter the machine's network: %w", err)
 	}
 	defer func() {
-		// A thread that does not come back is given up with its goroutine.
+		// A thread that cannot return ends with its goroutine.
 		if back := unix.Setns(int(own.Fd()), unix.CLONE_NEWNET); back == nil {
 			runtime.UnlockOSThread()
 		} else {

@@ -28,10 +28,10 @@ func Faults(random *rand.Rand) []Fault {
 		{Name: "api-hang", What: "the API answers nothing, for 15 s in several steps", Inject: faultProxy("hang")},
 		{Name: "apiserver-killed", What: "every API server is killed, every 10 s", Inject: always(killAPIServer)},
 		{Name: "apiserver-stopped", What: "every API server and every etcd stands still for 8 s, in several steps", Inject: stopAPIServer},
-		{Name: "killed-unobserved", What: "kill -9 within three steps, and API server and etcd stand still until the next command has planned and begun", Inject: killUnobserved},
+		{Name: "killed-unobserved", What: "kill -9 within three steps, and API server and etcd stand still until the next command has planned and started", Inject: killUnobserved},
 		{Name: "clean-in-handover", What: "kill -9 while etcd is handed over, then a clean and a boot: the data must come back", NoJob: true, Apart: true, Inject: always(cleanInHandover)},
 		{Name: "reboot-worker", What: "a machine without jobs is rebooted in the middle, twice", Machines: 2, Idle: "pai-2", Inject: reboot("pai-2", "machine/pai-2/images", "machine/pai-2/kubelet")},
-		{Name: "reboot-busy", What: "the machine that the job runs on is rebooted in the middle: the report must say so, and all the rest converge", Machines: 2, Idle: "pai-1",
+		{Name: "reboot-busy", What: "the machine that the job runs on is rebooted in the middle: the report must name that cause, and the rest must converge", Machines: 2, Idle: "pai-1",
 			Ends: "machine pai-2 ", Inject: reboot("pai-2", "cluster/etcd")},
 		{Name: "reboot-control-plane", What: "the control plane's machine, without jobs, is rebooted in the middle, three times", Machines: 2, Idle: "pai-1",
 			Inject: reboot("pai-1", "cluster/etcd", "cluster/apiserver", "services/"+To+"/kueue")},
@@ -104,7 +104,7 @@ func mixed() Inject {
 				if !a.within(next.after) {
 					return true, nil
 				}
-				c.logf("  harmed %s within %s", next.after, id)
+				c.logf("  injected %s within %s", next.after, id)
 				if err := next.inject(ctx, c, a); err != nil {
 					return true, err
 				}
@@ -141,11 +141,11 @@ func killInside() Inject {
 	}
 }
 
-// always is for inject that remembers nothing.
+// always is for an Inject without state.
 func always(h Inject) func() Inject { return func() Inject { return h } }
 
 // inSteps calls inject once in each of the steps, whichever attempt comes to it,
-// and after each goes on with the same attempt.
+// and after each continues with the same attempt.
 func inSteps(steps []string, inject func(ctx context.Context, c *Cluster, a *Attempt, step string) error) func() Inject {
 	return func() Inject {
 		left := slices.Clone(steps)

@@ -22,15 +22,15 @@ func attemptOf(steps ...string) *Attempt {
 	return a
 }
 
-func TestEveryUpgradeIsHarmedInEachStepOnce(t *testing.T) {
-	var harmed []string
+func TestInStepsInjectsOncePerStepAndUpgrade(t *testing.T) {
+	var injected []string
 	fault := Fault{Inject: inSteps([]string{"cluster/etcd", "/kubelet", "/kueue"}, func(_ context.Context, _ *Cluster, _ *Attempt, step string) error {
-		harmed = append(harmed, step)
+		injected = append(injected, step)
 		return nil
 	})}
 	want := []string{"hop/cluster/etcd", "hop/machine/pai-1/kubelet", "services/v0.10/kueue"}
 	for round := range 2 {
-		harmed = nil
+		injected = nil
 		inject := fault.Inject()
 		for n, attempt := range [][]string{
 			{"hop/cluster/snapshot", "hop/cluster/etcd"},
@@ -42,25 +42,25 @@ func TestEveryUpgradeIsHarmedInEachStepOnce(t *testing.T) {
 				t.Errorf("round %d, attempt %d: again %v, error %v", round, n, again, err)
 			}
 		}
-		if !slices.Equal(harmed, want) {
-			t.Errorf("round %d harmed %q, want %q", round, harmed, want)
+		if !slices.Equal(injected, want) {
+			t.Errorf("round %d: got injections %q, want %q", round, injected, want)
 		}
 	}
 }
 
-func TestNobodyIsHarmedAfterTheEnd(t *testing.T) {
+func TestInStepsSkipsEndedAttempt(t *testing.T) {
 	inject := inSteps([]string{"cluster/etcd"}, func(context.Context, *Cluster, *Attempt, string) error {
-		t.Error("harmed when paictl had ended")
+		t.Error("injected after paictl had ended")
 		return nil
 	})()
 	a := attemptOf("hop/cluster/etcd")
 	close(a.ended)
 	if again, err := inject(t.Context(), nil, a, 0); err != nil || !again {
-		t.Errorf("the next attempt is not harmed: again %v, error %v", again, err)
+		t.Errorf("no injection into the next attempt: again %v, error %v", again, err)
 	}
 }
 
-func TestAStepThatEndsBeforeIsNotKilled(t *testing.T) {
+func TestEndedWithinReportsEndedStep(t *testing.T) {
 	a := attemptOf("hop/cluster/etcd", "hop/cluster/apiserver")
 	if id, ok := a.started("cluster/etcd"); !ok || !a.endedWithin(id, time.Minute) {
 		t.Error("the end of a step was not seen")
@@ -70,6 +70,6 @@ func TestAStepThatEndsBeforeIsNotKilled(t *testing.T) {
 	}
 	running := &Attempt{Events: make(chan Event)}
 	if running.endedWithin("hop/cluster/etcd", time.Millisecond) {
-		t.Error("a step that runs was taken for one that has ended")
+		t.Error("a running step counts as ended")
 	}
 }

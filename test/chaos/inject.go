@@ -9,7 +9,7 @@ import (
 )
 
 // cutSSH ends the machine's ssh connections a moment after each of some steps
-// has begun. Cut again and again they would never get past copying programs.
+// has started. Cut again and again they would never get past copying programs.
 func cutSSH() Inject {
 	return inSteps([]string{"/programs", "cluster/etcd", "cluster/apiserver", "machine/pai-1/kubelet", "/kueue", "/rest-server"},
 		func(ctx context.Context, c *Cluster, a *Attempt, step string) error {
@@ -51,7 +51,7 @@ func silenceSSH() Inject {
 
 const smallDisk = "/run/chaos-disk"
 
-// makeSmallDisk gives the folders that PAI writes to a disk of their own.
+// makeSmallDisk puts the directories that PAI writes to on a separate disk.
 func makeSmallDisk(ctx context.Context, c *Cluster) error {
 	_, err := c.inside(ctx, "pai-1", fmt.Sprintf(`
 mkdir -p %[1]s
@@ -68,7 +68,7 @@ chmod 0700 %[1]s/var/lib/pai`, smallDisk))
 func fillDisk() Inject {
 	return inSteps([]string{"/programs", "cluster/snapshot", "cluster/etcd", "cluster/apiserver", "machine/pai-1/kubelet", "/kueue"},
 		func(ctx context.Context, c *Cluster, a *Attempt, step string) error {
-			// What is left to the last byte, again and again: others give some back.
+			// What is left to the last byte, again and again: others free some.
 			fill := "head -c 4G /dev/zero >> " + smallDisk + "/full 2>/dev/null || :"
 			c.logf("  the disk is full at the start of %s", step)
 			for {
@@ -113,12 +113,12 @@ const (
 )
 
 // killUnobserved kills paictl within some steps, and lets API servers and etcd
-// stand still until the next command has planned without them and has begun.
+// stand still until the next command has planned without them and has started.
 func killUnobserved() Inject {
 	left := []string{"cluster/apiserver", "machine/pai-1/kubelet", "/kueue"}
-	dark := false
+	unobserved := false
 	return func(ctx context.Context, c *Cluster, a *Attempt, _ int) (bool, error) {
-		if dark {
+		if unobserved {
 			id, began := a.started()
 			if began {
 				a.within(5 * time.Second)
@@ -127,7 +127,7 @@ func killUnobserved() Inject {
 			if err := c.undo(ctx, thaw); err != nil {
 				return false, err
 			}
-			dark = false
+			unobserved = false
 			if !began {
 				return true, nil
 			}
@@ -142,7 +142,7 @@ func killUnobserved() Inject {
 		left = slices.DeleteFunc(left, func(s string) bool { return strings.HasSuffix(id, s) })
 		a.within(time.Second)
 		a.Kill()
-		dark = true
+		unobserved = true
 		c.logf("  killed within %s, and the API stands still", id)
 		_, err := c.inside(ctx, "pai-1", freeze)
 		return true, err
@@ -176,7 +176,7 @@ func cleanInHandover(ctx context.Context, c *Cluster, a *Attempt, n int) (bool, 
 	return false, err
 }
 
-// reboot restarts a machine a moment after each of some steps has begun.
+// reboot restarts a machine a moment after each of some steps has started.
 func reboot(machine string, steps ...string) func() Inject {
 	return inSteps(steps, func(ctx context.Context, c *Cluster, a *Attempt, step string) error {
 		a.within(1500 * time.Millisecond)

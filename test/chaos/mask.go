@@ -59,7 +59,7 @@ func maskObject(o map[string]any) (string, error) {
 		o["data"] = slices.Sorted(maps.Keys(data))
 	}
 	if data, ok := o["data"].(map[string]any); ok && o["kind"] == "ConfigMap" {
-		// A signature for each token by which kubelets join, for as long as it lives.
+		// A signature for each token of a joining kubelet, as long as the token lives.
 		maps.DeleteFunc(data, func(key string, _ any) bool { return strings.HasPrefix(key, "jws-kubeconfig-") })
 	}
 	if spec, ok := o["spec"].(map[string]any); ok && o["kind"] == "Service" {

@@ -26,23 +26,22 @@ type Fault struct {
 	Ends string
 	// Prepare is called with bare machines, before there is a cluster. It may be nil.
 	Prepare func(ctx context.Context, c *Cluster) error
-	// Inject makes what harms one upgrade: what it remembers, it remembers of
-	// that one. Nil for none.
+	// Inject makes the injection of one upgrade, with its own state. Nil for none.
 	Inject func() Inject
 }
 
-// Inject harms the n-th attempt (from 0) while it runs, and says whether it did
-// and wants the next one, too. What it did besides ending paictl it has taken
-// back when it wants none.
+// Inject injects the fault into the n-th attempt (from 0) while it runs, and
+// reports whether it wants the next one, too. It has undone all but the end of
+// paictl when it wants none.
 type Inject func(ctx context.Context, c *Cluster, a *Attempt, n int) (again bool, err error)
 
-// Round is what became of one upgrade.
+// Round is the result of one upgrade.
 type Round struct {
 	Fault       string
 	Attempts    int
 	Took        time.Duration
 	Interrupted []string // containers of jobs that are not what they were
-	Ended       []string // those that the fault itself ended, and the report says so
+	Ended       []string // those that the fault itself ended, as the report says
 	Different   []string // from the undisturbed upgrade's end
 	Problems    []string // what else went wrong
 	End         State
@@ -96,20 +95,20 @@ func (c *Cluster) Upgrade(ctx context.Context, f Fault, undisturbed State) (r Ro
 // converge gives the command again until it has nothing more to do.
 func (c *Cluster) converge(ctx context.Context, f Fault, r *Round) error {
 	var inject Inject
-	harming := f.Inject != nil
-	if harming {
+	injecting := f.Inject != nil
+	if injecting {
 		inject = f.Inject()
 	}
-	calm := 0 // attempts that ended badly although nobody harmed them
+	calm := 0 // attempts that failed without a fault
 	for r.Attempts = 0; r.Attempts < maxAttempts; {
 		a, err := c.apply(ctx)
 		if err != nil {
 			return err
 		}
 		began := time.Now()
-		harmed := harming
-		if harming {
-			if harming, err = inject(ctx, c, a, r.Attempts); err != nil {
+		injected := injecting
+		if injecting {
+			if injecting, err = inject(ctx, c, a, r.Attempts); err != nil {
 				a.Kill()
 				a.Wait()
 				return fmt.Errorf("fault %s: %w", f.Name, err)
@@ -131,7 +130,7 @@ func (c *Cluster) converge(ctx context.Context, f Fault, r *Round) error {
 		if code != -1 {
 			pause(ctx, 2*time.Second) // as a person would
 		}
-		if !harmed {
+		if !injected {
 			if calm++; calm > 4 {
 				r.Problems = append(r.Problems, "left alone, the same command fails again and again: "+a.Said())
 				return nil
@@ -154,7 +153,7 @@ type operation struct {
 	UnobservedSeconds float64
 }
 
-// examine asks what became of the job, and whether PAI itself says that all is well.
+// examine checks the job, and whether PAI itself reports that all is well.
 func (c *Cluster) examine(ctx context.Context, f Fault, r *Round) error {
 	now, err := c.jobContainers(ctx)
 	if err != nil {
@@ -172,7 +171,7 @@ func (c *Cluster) examine(ctx context.Context, f Fault, r *Round) error {
 		return fmt.Errorf("read the history: %w", err)
 	}
 	for _, o := range operations {
-		c.logf("  operation %s %s: API away %.1f s (longest %.1f s), unobserved %.0f s", o.ID, o.Outcome, o.API.OutageSeconds, o.API.LongestGapSeconds, o.UnobservedSeconds)
+		c.logf("  operation %s %s: API unavailable %.1f s (longest %.1f s), unobserved %.0f s", o.ID, o.Outcome, o.API.OutageSeconds, o.API.LongestGapSeconds, o.UnobservedSeconds)
 		for _, i := range o.Jobs.Interrupted {
 			said := fmt.Sprintf("operation %s says: %s of %s, during %s: %s", o.ID, i.Container, i.Pod, i.Step, i.Cause)
 			if f.Ends != "" && strings.Contains(i.Cause, f.Ends) {

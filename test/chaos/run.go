@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Result is what became of all rounds of one fault.
+// Result is the result of all rounds of one fault.
 type Result struct {
 	Fault                                   string
 	Times, Commands, Converged, Interrupted int
@@ -24,10 +24,10 @@ const Unread = "-"
 
 // Run puts each fault in as often as asked for. The undisturbed upgrade comes
 // first, once for each number of machines that a fault needs; with a file, its
-// end is read from there, or kept there. With a folder, the end of every round
+// end is read from there, or kept there. With a directory, the end of every round
 // is kept in it.
-func Run(ctx context.Context, c *Cluster, faults []Fault, rounds int, file, folder string) ([]Result, error) {
-	c.ends = folder
+func Run(ctx context.Context, c *Cluster, faults []Fault, rounds int, file, dir string) ([]Result, error) {
+	c.ends = dir
 	undisturbed, err := readStates(file)
 	if err != nil {
 		return nil, err
@@ -114,7 +114,7 @@ func writeStates(file string, states map[string]State) error {
 	return os.WriteFile(file, data, 0o600)
 }
 
-// keepEnd writes the end of a round into the folder for that, if there is one.
+// keepEnd writes the end of a round into the directory for that, if there is one.
 func (c *Cluster) keepEnd(r Round) error {
 	if c.ends == "" || r.End == nil {
 		return nil

@@ -20,7 +20,7 @@ import (
 type State map[string]string
 
 // put adds a text. Several may have one key, once what differs between clusters
-// is masked in it, and then no order of their own.
+// is masked in it, and then their order does not count.
 func (s State) put(key, text string) {
 	const between = "\n---\n"
 	if was, there := s[key]; there {
@@ -103,7 +103,7 @@ cd /
     etc/systemd/system/*) case $f in */pai-*) ;; *) continue ;; esac ;;
     esac
     if [ -L "$f" ]; then echo "link $f $(readlink "$f")"
-    elif [ -d "$f" ]; then echo "folder $f $(stat -c %a "$f")"
+    elif [ -d "$f" ]; then echo "directory $f $(stat -c %a "$f")"
     elif [ "$(stat -L -c %s "$f")" -gt 1000000 ]; then
         case $f in var/lib/pai/snapshots/*|var/lib/etcd/*) echo "large $f" ;; *) echo "large $f $(stat -c '%a %s' "$f")" ;; esac
     else echo "file $f $(stat -L -c %a "$f")"

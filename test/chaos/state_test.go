@@ -68,7 +68,7 @@ func TestMasks(t *testing.T) {
 		{"/opt/pai/v0.9-pai/bin/kubelet", "/opt/pai/v0.10-pai/bin/kubelet", false},
 	} {
 		if got := maskText(c.a) == maskText(c.b); got != c.same {
-			t.Errorf("%q and %q: taken for the same is %v", c.a, c.b, got)
+			t.Errorf("%q and %q: equal is %v", c.a, c.b, got)
 		}
 	}
 	if maskName("jobset-train-4c2b5") != maskName("jobset-train-kwxzd") || maskName("kube-system") == maskName("kube-public") {
@@ -100,7 +100,7 @@ func TestMaskObject(t *testing.T) {
 		t.Error("a secret is in the open")
 	}
 	if mask(`{"kind": "Secret", "metadata": {"name": "a"}, "data": {"another": ""}}`) == secret {
-		t.Error("a secret without its key is taken for one with it")
+		t.Error("a secret without its key counts as one with it")
 	}
 	tracked := mask(`{"kind": "ConfigMap", "metadata": {"name": "kube-apiserver-legacy-service-account-token-tracking"}, "data": {"since": "2026-11-22"}}`)
 	if other := mask(`{"kind": "ConfigMap", "metadata": {"name": "kube-apiserver-legacy-service-account-token-tracking"}, "data": {"since": "2026-11-23"}}`); other != tracked {

@@ -15,8 +15,8 @@ import (
 
 const module = "pai.dev/pai"
 
-// layers lists the folders of internal/, highest first: a package imports only
-// from its own folder and from those further down.
+// layers lists the directories of internal/, highest first: a package imports only
+// from its own directory and from those further down.
 func layers() []string {
 	return []string{"cli", "operation", "configsync", "session", "revision", "run", "guard", "witness", "check", "rest", "job", "observe",
 		"cluster", "service", "kube", "nspawn", "machine", "plan", "release", "config", "yamldoc", "filelock", "atomicfile", "poll", "pai"}
@@ -68,7 +68,7 @@ func Check(tree fs.FS) ([]string, error) {
 	return problems, err
 }
 
-// skipped reports folders that hold no packages of this module.
+// skipped reports directories that hold no packages of this module.
 func skipped(tree fs.FS, name string, d fs.DirEntry) bool {
 	if name == "." {
 		return false
@@ -104,7 +104,7 @@ func forbidden(dir, imported string) string {
 	return ""
 }
 
-// layer is the folder of internal/ that a package is in.
+// layer is the directory of internal/ that a package is in.
 func layer(dir string) (name string, inside bool) {
 	rest, inside := strings.CutPrefix(dir, "internal/")
 	if !inside {

@@ -42,7 +42,7 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 		{"releases/a.go", "pai.dev/pai/internal/pai", "is data"},
 		{"cmd/paictl/main.go", "pai.dev/pai/internal/cli", ""},
 		{"internal/kube/testdata/a.go", "pai.dev/pai/internal/cli", ""},
-		{"components/etcd/main.go", "pai.dev/pai/internal/cli", ""}, // a module of its own
+		{"components/etcd/main.go", "pai.dev/pai/internal/cli", ""}, // another module
 	} {
 		tree := fstest.MapFS{
 			"components/etcd/go.mod": {Data: []byte("module x\n")},

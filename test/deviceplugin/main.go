@@ -60,7 +60,7 @@ func (d devices) socket() string {
 	return filepath.Join(plugin.DevicePluginPath, strings.ReplaceAll(d.resource, "/", "_")+".sock")
 }
 
-// run serves and registers, anew for each kubelet: one that starts removes the
+// run serves and registers, again for each kubelet: one that starts removes the
 // sockets of all plugins.
 func (d devices) run(ctx context.Context) error {
 	for ctx.Err() == nil {
@@ -157,7 +157,7 @@ func (d devices) ListAndWatch(_ *plugin.Empty, stream plugin.DevicePlugin_ListAn
 	return nil
 }
 
-// Allocate tells each container which devices are its own.
+// Allocate gives each container its devices.
 func (d devices) Allocate(_ context.Context, request *plugin.AllocateRequest) (*plugin.AllocateResponse, error) {
 	response := &plugin.AllocateResponse{}
 	for _, c := range request.ContainerRequests {

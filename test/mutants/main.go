@@ -1,4 +1,4 @@
-// Command mutants shows that the tests bite: it puts the faults listed in
+// Command mutants shows that the tests detect faults: it puts the faults listed in
 // faults/, one file for each package, into a copy of this repository, one at a time, runs the tests
 // that should notice, and prints which did.
 //

@@ -28,7 +28,7 @@ type mutant struct {
 	Run     string `yaml:"run"`     // -run of go test; default all
 }
 
-// parse reads the files of a folder of faults, in the order of their names.
+// parse reads the files of a directory of faults, in the order of their names.
 func parse(lists fs.FS) ([]mutant, error) {
 	files, err := fs.Glob(lists, "faults/*.yaml")
 	if err != nil {
@@ -84,7 +84,7 @@ func choose(mutants []mutant, only string) ([]mutant, error) {
 // mutate returns the file with the fault in it.
 func (m mutant) mutate(source string) (string, error) {
 	if n := strings.Count(source, m.Find); n != 1 {
-		return "", fmt.Errorf("%s: its text is %d times in %s, and must be there once: bring mutants.yaml up to date", m.Name, n, m.File)
+		return "", fmt.Errorf("%s: its text is %d times in %s, want once: update test/mutants/faults", m.Name, n, m.File)
 	}
 	return strings.Replace(source, m.Find, m.Replace, 1), nil
 }

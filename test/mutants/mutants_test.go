@@ -30,7 +30,7 @@ func TestListIsCurrent(t *testing.T) {
 	}
 }
 
-// TestRunner has the runner judge three faults of a module of a few lines.
+// TestRunner has the runner try three faults of a module of a few lines.
 func TestRunner(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -62,7 +62,7 @@ func TestRunner(t *testing.T) {
 		t.Errorf("a fault was left in: %s", o.output)
 	}
 	if _, err := (mutant{Name: "x", File: "sum.go", Find: "return"}).try(t.Context(), dir); err == nil || !strings.Contains(err.Error(), "2 times") {
-		t.Errorf("a text that is there twice: %v", err)
+		t.Errorf("a text that occurs twice: %v", err)
 	}
 }
 

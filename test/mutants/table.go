@@ -36,11 +36,11 @@ func tests(r result) string {
 }
 
 func page(table string) string {
-	return `# Do the tests bite?
+	return `# Mutation tests
 
 ` + "`make mutants`" + ` puts each of these faults into a copy of the code, one at a
-time, and runs the tests that should notice. This is what it printed last. The
-list is test/mutants/mutants.yaml; testing.md says how to add to it.
+time, and runs the tests that must detect it. These are the latest results. The
+faults are in test/mutants/faults; [testing.md](testing.md) says how to add one.
 
 ` + table
 }

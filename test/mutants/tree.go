@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// repository is the folder of the checkout that this runs in.
+// repository is the directory of the checkout that this runs in.
 func repository(ctx context.Context) (string, error) {
 	out, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
 	if err != nil {

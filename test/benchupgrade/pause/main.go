@@ -1,5 +1,5 @@
 // Command pause holds the namespaces of the pods that kubeadm makes in the
-// benchmark. Unlike PAI's own it knows -v: before an upgrade kubeadm runs
+// benchmark. Unlike that of PAI it knows -v: before an upgrade kubeadm runs
 // `pause -v` as a job and waits a minute for it to end, and that minute would
 // be ours, not kubeadm's.
 package main

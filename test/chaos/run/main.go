@@ -1,5 +1,5 @@
-// Command chaos puts faults into upgrades of a local cluster and prints what
-// became of each: how often, converged, interrupted. See docs/chaos.md.
+// Command chaos puts faults into upgrades of a local cluster and prints the
+// result of each: how often, converged, interrupted. See docs/chaos.md.
 package main
 
 import (
@@ -24,7 +24,7 @@ func main() {
 	names := flag.String("fault", "", "faults by name, with commas (default: all); list shows them")
 	seed := flag.Uint64("seed", uint64(time.Now().UnixNano()), "of the random instants")
 	reference := flag.String("undisturbed", "", "file that the undisturbed upgrade's end is kept in, and read from when it is there; - compares nothing")
-	ends := flag.String("ends", "", "folder that the end of every round is kept in, to look at")
+	ends := flag.String("ends", "", "directory for the state in which every round ends")
 	paictl := flag.String("paictl", "bin/paictl", "the program")
 	keep := flag.Bool("keep", false, "leave the last cluster")
 	flag.Parse()
@@ -112,7 +112,7 @@ func print(results []chaos.Result) bool {
 	for _, r := range results {
 		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%.0f\n", r.Fault, r.Times, r.Commands, r.Converged, r.Interrupted, r.Took.Seconds())
 	}
-	_ = t.Flush() // a terminal that is gone reads nothing
+	_ = t.Flush() // a closed terminal reads nothing
 	for _, r := range results {
 		for _, line := range r.Remarks {
 			ok = false
