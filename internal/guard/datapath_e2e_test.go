@@ -20,9 +20,9 @@ import (
 	"pai.dev/pai/internal/service"
 )
 
-// TestDataPathServiceUnderAJob: a service that declares itself on the jobs'
-// data path is neither applied nor stopped while a job runs, wherever that is,
-// and both once the job has ended. The job is in a real API server.
+// TestDataPathServiceUnderAJob: a service that declares itself on the data path
+// of jobs is neither applied nor stopped while a job runs on any machine,
+// and both after the job has ended. The job is in a real API server.
 func TestDataPathServiceUnderAJob(t *testing.T) {
 	cluster := kubetest.Start(t)
 	core, ctx := cluster.Client.Clientset(), t.Context()
@@ -45,7 +45,7 @@ func TestDataPathServiceUnderAJob(t *testing.T) {
 		t.Helper()
 		err := g.Check(ctx, plan.Step{ID: plan.StepID("services/v2/" + name), Kind: kind, Target: name, To: "v2", Risk: pai.RiskNone})
 		if (err != nil) != refused || refused && (pai.CodeOf(err) != pai.CodeRefused || !strings.Contains(err.Error(), "ada~train")) {
-			t.Errorf("%s, %s of %s: %v; want it refused: %v", when, kind, name, err, refused)
+			t.Errorf("%s, %s of %s: got %v, want refused: %v", when, kind, name, err, refused)
 		}
 	}
 
@@ -89,13 +89,13 @@ func TestDataPathServiceUnderAJob(t *testing.T) {
 		return pods
 	}
 	if here, elsewhere := podsOn("gpu-01"), podsOn("gpu-02"); !slices.Equal(here, []string{"ada~train train-0"}) || len(elsewhere) != 0 {
-		t.Errorf("on the job's machine are %q, on another one %q", here, elsewhere)
+		t.Errorf("got pods %q on the machine of the job, %q on the other machine", here, elsewhere)
 	}
 	state(corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{FinishedAt: metav1.Now()}}, corev1.PodSucceeded)
-	want("when the job has ended", "storage", plan.KindService, false)
-	want("when the job has ended", "storage", plan.KindStop, false)
+	want("after the job has ended", "storage", plan.KindService, false)
+	want("after the job has ended", "storage", plan.KindStop, false)
 	cluster.StopAPIServer()
-	if err := g.Check(ctx, plan.Step{ID: "services/v2/storage", Kind: plan.KindService, Target: "storage", Risk: pai.RiskNone}); err == nil || pai.CodeOf(err) != pai.CodeRefused || !strings.Contains(err.Error(), "not known") {
-		t.Errorf("while the API is away: %v; want a refusal, because nobody can say", err)
+	if err := g.Check(ctx, plan.Step{ID: "services/v2/storage", Kind: plan.KindService, Target: "storage", Risk: pai.RiskNone}); err == nil || pai.CodeOf(err) != pai.CodeRefused || !strings.Contains(err.Error(), "are unknown") {
+		t.Errorf("with the API server stopped: got %v, want refused", err)
 	}
 }

@@ -3,7 +3,6 @@ package guard
 import (
 	"context"
 	"errors"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -13,7 +12,7 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-func TestImpact(t *testing.T) {
+func TestImpacts(t *testing.T) {
 	t.Parallel()
 	ended := pai.Job{JobRef: pai.JobRef{User: "ada", Name: "ended"}, Pods: []pai.Pod{{Machine: gpu01, Containers: []pai.Container{{State: pai.ContainerExited}}}}}
 	world := plan.World{APIReachable: true, Jobs: []pai.Job{jobOn("wide", "gpu-02", gpu01), jobOn("far", "gpu-02"), ended}}
@@ -25,31 +24,28 @@ func TestImpact(t *testing.T) {
 		step plan.Step
 		want []string
 	}{
-		"none":                              {plan.Step{Kind: plan.KindPrograms, Target: gpu01, Risk: pai.RiskNone}, nil},
-		"api":                               {plan.Step{Kind: plan.KindAPIServer, Risk: pai.RiskAPI}, nil},
-		"node":                              {plan.Step{Kind: plan.KindKubelet, Target: gpu01, Risk: pai.RiskNode}, []string{"ada~wide"}},
-		"an idle node":                      {plan.Step{Kind: plan.KindKubelet, Target: "gpu-03", Risk: pai.RiskNode}, nil},
-		"eviction":                          {plan.Step{Kind: plan.KindClean, Target: "gpu-02", Risk: pai.RiskEviction}, []string{"ada~far", "ada~wide"}},
-		"a node step without a machine":     {plan.Step{Kind: plan.KindKubelet, Risk: pai.RiskNode}, []string{"ada~far", "ada~wide"}},
-		"a service that jobs do not notice": {service("prometheus", pai.RiskNone), nil},
-		"a service that takes submissions":  {service("kueue", pai.RiskNone), nil},
-		"a service on the data path":        {service("storage", pai.RiskDataPath), []string{"ada~far", "ada~wide"}},
-		"a plan that forgot the data path":  {service("storage", pai.RiskNone), []string{"ada~far", "ada~wide"}},
-		"a service that nobody knows":       {service("surprise", pai.RiskNone), []string{"ada~far", "ada~wide"}},
-		"a risk that nobody knows":          {plan.Step{Kind: plan.KindDNS, Risk: "lunar"}, []string{"ada~far", "ada~wide"}},
-		"no risk at all":                    {plan.Step{Kind: plan.KindDNS}, []string{"ada~far", "ada~wide"}},
+		"none":                         {plan.Step{Kind: plan.KindPrograms, Target: gpu01, Risk: pai.RiskNone}, nil},
+		"api":                          {plan.Step{Kind: plan.KindAPIServer, Risk: pai.RiskAPI}, nil},
+		"node":                         {plan.Step{Kind: plan.KindKubelet, Target: gpu01, Risk: pai.RiskNode}, []string{"ada~wide"}},
+		"idle node":                    {plan.Step{Kind: plan.KindKubelet, Target: "gpu-03", Risk: pai.RiskNode}, nil},
+		"eviction":                     {plan.Step{Kind: plan.KindClean, Target: "gpu-02", Risk: pai.RiskEviction}, []string{"ada~far", "ada~wide"}},
+		"node step without a machine":  {plan.Step{Kind: plan.KindKubelet, Risk: pai.RiskNode}, []string{"ada~far", "ada~wide"}},
+		"service that jobs do not use": {service("prometheus", pai.RiskNone), nil},
+		"service for submissions":      {service("kueue", pai.RiskNone), nil},
+		"service on the data path":     {service("storage", pai.RiskDataPath), []string{"ada~far", "ada~wide"}},
+		"plan without the data path":   {service("storage", pai.RiskNone), []string{"ada~far", "ada~wide"}},
+		"unknown service":              {service("surprise", pai.RiskNone), []string{"ada~far", "ada~wide"}},
+		"unknown risk":                 {plan.Step{Kind: plan.KindDNS, Risk: "lunar"}, []string{"ada~far", "ada~wide"}},
+		"no risk":                      {plan.Step{Kind: plan.KindDNS}, []string{"ada~far", "ada~wide"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var got []string
-			for _, ref := range Impact(test.step, world, impacts) {
+			for _, ref := range Impacts([]plan.Step{test.step}, world, impacts)[test.step.ID] {
 				got = append(got, ref.String())
 			}
-			if all := Impacts([]plan.Step{test.step}, world, impacts); !reflect.DeepEqual(all[test.step.ID], Impact(test.step, world, impacts)) {
-				t.Errorf("among others it touches %v, alone %v", all, got)
-			}
 			if !slices.Equal(got, test.want) {
-				t.Errorf("touches %v, want %v", got, test.want)
+				t.Errorf("got affected jobs %v, want %v", got, test.want)
 			}
 		})
 	}
@@ -57,7 +53,7 @@ func TestImpact(t *testing.T) {
 
 func TestDecide(t *testing.T) {
 	t.Parallel()
-	lost := errors.New("no answer")
+	lost := errors.New("no route to host")
 	idle := Facts{Jobs: Known([]pai.Job(nil)), Containers: Known([]running.Container(nil))}
 	with := func(change func(f *Facts)) Facts {
 		f := busy()
@@ -74,94 +70,128 @@ func TestDecide(t *testing.T) {
 		facts    Facts
 		accepted []string
 		want     Verdict
-		says     string
+		reason   string // part of it
 	}{
-		"no risk":                       {clean, pai.RiskNone, Facts{}, nil, Go, "no running job"},
-		"the API may pause":             {clean, pai.RiskAPI, Facts{}, nil, Go, "API may pause"},
-		"an idle machine":               {swap(), pai.RiskNode, idle, nil, Go, "no job runs"},
-		"an idle machine, the API away": {swap(), pai.RiskNode, Facts{Jobs: Unknown[[]pai.Job](lost), Containers: idle.Containers}, nil, Go, "no job runs"},
-		"only services run there":       {prepare, pai.RiskNode, with(func(f *Facts) { f.Containers = Known([]running.Container{{Namespace: pai.SystemNamespace}}) }), nil, Go, "no job runs"},
-		"the API shows pods of a machine that was started again": {swap(), pai.RiskNode, with(func(f *Facts) { f.Containers = idle.Containers }), nil, Go, "no job runs"},
-		"a container that does not say whose it is":              {prepare, pai.RiskNode, with(func(f *Facts) { f.Containers = Known([]running.Container{{ID: "x"}}) }), nil, Wait, "not known to leave"},
-		"a busy machine and a step without a gate":               {prepare, pai.RiskNode, busy(), nil, Wait, "not known to leave running containers alone"},
-		"the network's program":                                  {network, pai.RiskNode, busy(), nil, Go, "leaves the running pods' own network"},
-		"a machine that cannot be asked":                         {swap(), pai.RiskNode, with(func(f *Facts) { f.Containers = Unknown[[]running.Container](lost) }), nil, Refuse, "which jobs run on gpu-01 is not known: no answer"},
-		"containers, and the API away":                           {swap(), pai.RiskNode, with(func(f *Facts) { f.Jobs = Unknown[[]pai.Job](lost) }), nil, Refuse, "cannot say whose"},
-		"containers the API forgot":                              {swap(), pai.RiskNode, with(func(f *Facts) { f.Jobs = idle.Jobs }), nil, Refuse, "the API knows of none"},
-		"accepted":                                               {prepare, pai.RiskNode, busy(), []string{"evict-jobs:gpu-01"}, Go, "accepted with --accept-risk=evict-jobs:gpu-01, although"},
-		"accepted for another machine":                           {prepare, pai.RiskNode, busy(), []string{"evict-jobs:gpu-02"}, Wait, "not known to leave"},
-		"another risk was accepted":                              {prepare, pai.RiskNode, busy(), []string{"interrupt-jobs"}, Wait, "not known to leave"},
+		"no risk":                                {clean, pai.RiskNone, Facts{}, nil, Go, "not affected"},
+		"API risk":                               {clean, pai.RiskAPI, Facts{}, nil, Go, "API can be unavailable"},
+		"idle machine":                           {kubeletStep(), pai.RiskNode, idle, nil, Go, "no job runs"},
+		"idle machine, API unavailable":          {kubeletStep(), pai.RiskNode, Facts{Jobs: Unknown[[]pai.Job](lost), Containers: idle.Containers}, nil, Go, "no job runs"},
+		"only services on the machine":           {prepare, pai.RiskNode, with(func(f *Facts) { f.Containers = Known([]running.Container{{Namespace: pai.SystemNamespace}}) }), nil, Go, "no job runs"},
+		"API reports pods of a rebooted machine": {kubeletStep(), pai.RiskNode, with(func(f *Facts) { f.Containers = idle.Containers }), nil, Go, "no job runs"},
+		"container without a namespace":          {prepare, pai.RiskNode, with(func(f *Facts) { f.Containers = Known([]running.Container{{ID: "x"}}) }), nil, Wait, "has no rules for a machine with running jobs"},
+		"busy machine, step without rules":       {prepare, pai.RiskNode, busy(), nil, Wait, "has no rules for a machine with running jobs"},
+		"busy machine, network program":          {network, pai.RiskNode, busy(), nil, Go, "not the network of running pods"},
+		"unreachable machine, network program":   {network, pai.RiskNode, with(func(f *Facts) { f.Containers = Unknown[[]running.Container](lost) }), nil, Go, "not the network of running pods"},
+		"unreachable machine":                    {kubeletStep(), pai.RiskNode, with(func(f *Facts) { f.Containers = Unknown[[]running.Container](lost) }), nil, Refuse, "the jobs on gpu-01 are unknown: no route to host"},
+		"containers, API unavailable":            {kubeletStep(), pai.RiskNode, with(func(f *Facts) { f.Jobs = Unknown[[]pai.Job](lost) }), nil, Refuse, "cannot name their jobs"},
+		"containers unknown to the API":          {kubeletStep(), pai.RiskNode, with(func(f *Facts) { f.Jobs = idle.Jobs }), nil, Refuse, "the API has none"},
+		"accepted":                               {prepare, pai.RiskNode, busy(), []string{"evict-jobs:gpu-01"}, Go, "accepted with --accept-risk=evict-jobs:gpu-01, although"},
+		"accepted for a different machine":       {prepare, pai.RiskNode, busy(), []string{"evict-jobs:gpu-02"}, Wait, "has no rules"},
+		"different risk accepted":                {prepare, pai.RiskNode, busy(), []string{"interrupt-jobs"}, Wait, "has no rules"},
 
-		"eviction":                      {clean, pai.RiskEviction, busy(), nil, Refuse, "would end the jobs"},
-		"eviction of nobody":            {clean, pai.RiskEviction, idle, nil, Go, "no job runs"},
-		"eviction, blind":               {clean, pai.RiskEviction, Facts{}, nil, Refuse, "not known: nobody looked"},
-		"eviction accepted":             {clean, pai.RiskEviction, busy(), []string{"evict-jobs:gpu-01"}, Go, "accepted"},
-		"eviction accepted for another": {clean, pai.RiskEviction, busy(), []string{"evict-jobs:gpu-02"}, Refuse, "would end"},
-		"interruption is not eviction":  {clean, pai.RiskEviction, busy(), []string{"interrupt-jobs"}, Refuse, "would end"},
-		"data path in use":              {storage, pai.RiskDataPath, busy(), nil, Refuse, "read or write through storage"},
-		"data path not in use":          {storage, pai.RiskDataPath, idle, nil, Go, "no job runs"},
-		"data path, blind":              {storage, pai.RiskDataPath, Facts{}, nil, Refuse, "not known"},
-		"data path accepted":            {storage, pai.RiskDataPath, busy(), []string{"interrupt-jobs"}, Go, "accepted"},
-		"a risk that nobody knows":      {storage, "lunar", busy(), nil, Refuse, "read or write"},
+		"eviction, busy machine":                     {clean, pai.RiskEviction, busy(), nil, Refuse, "would end the jobs on gpu-01"},
+		"eviction, idle machine":                     {clean, pai.RiskEviction, idle, nil, Go, "no job runs"},
+		"eviction, no facts":                         {clean, pai.RiskEviction, Facts{}, nil, Refuse, "unknown: not observed"},
+		"eviction, accepted":                         {clean, pai.RiskEviction, busy(), []string{"evict-jobs:gpu-01"}, Go, "accepted"},
+		"eviction, accepted for a different machine": {clean, pai.RiskEviction, busy(), []string{"evict-jobs:gpu-02"}, Refuse, "would end"},
+		"eviction, interruption accepted":            {clean, pai.RiskEviction, busy(), []string{"interrupt-jobs"}, Refuse, "would end"},
+		"data path in use":                           {storage, pai.RiskDataPath, busy(), nil, Refuse, "read or write through storage"},
+		"data path not in use":                       {storage, pai.RiskDataPath, idle, nil, Go, "no job runs"},
+		"data path, no facts":                        {storage, pai.RiskDataPath, Facts{}, nil, Refuse, "running jobs are unknown: not observed"},
+		"data path, accepted":                        {storage, pai.RiskDataPath, busy(), []string{"interrupt-jobs"}, Go, "accepted"},
+		"unknown risk":                               {storage, "lunar", busy(), nil, Refuse, "read or write"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			d := Decide(test.step, test.risk, test.facts, test.accepted)
-			if d.Verdict != test.want || !strings.Contains(d.Reason, test.says) {
-				t.Errorf("got %s: %s; want %s: …%s…", d.Verdict, d.Reason, test.want, test.says)
+			if d.Verdict != test.want || !strings.Contains(d.Reason, test.reason) {
+				t.Errorf("got %s: %s; want %s: …%s…", d.Verdict, d.Reason, test.want, test.reason)
 			}
 			if d.NeedsEviction != (test.risk == pai.RiskNode && len(test.accepted) == 1 && test.accepted[0] == AcceptEvict(gpu01)) {
-				t.Errorf("jobs are to be ended first: %v", d.NeedsEviction)
+				t.Errorf("got NeedsEviction %v", d.NeedsEviction)
 			}
 			if d.EndsJobs != (test.risk == pai.RiskEviction && test.want == Go && len(test.accepted) == 1) {
-				t.Errorf("the step ends jobs that were given up: %v", d.EndsJobs)
+				t.Errorf("got EndsJobs %v", d.EndsJobs)
 			}
 			if (d.Next == "") != (d.Verdict == Go) {
-				t.Errorf("%s, and what to do is %q", d.Verdict, d.Next)
+				t.Errorf("got verdict %s with hint %q", d.Verdict, d.Next)
 			}
 		})
 	}
 }
 
-// factsGiven answers with facts that a test gives, and counts what it was asked.
-type factsGiven struct {
+// The network program and kube-proxy do not affect running pods, so an idle
+// machine can take new jobs meanwhile.
+func TestIdleMachineNeedsCordonOnlyForRulesNotMet(t *testing.T) {
+	t.Parallel()
+	idle := busy()
+	idle.Jobs, idle.Containers = Known([]pai.Job(nil)), Known([]running.Container(nil))
+	notReady := idle
+	notReady.RuntimeUp = Known(false)
+	role := func(r plan.Role) plan.Step {
+		return plan.Step{ID: "role", Kind: plan.KindRole, Role: r, Target: gpu01, Risk: pai.RiskNode}
+	}
+	for name, test := range map[string]struct {
+		step   plan.Step
+		facts  Facts
+		cordon bool
+	}{
+		"kubelet, all rules met":    {kubeletStep(), idle, false},
+		"kubelet, runtime down":     {kubeletStep(), notReady, true},
+		"step without rules":        {plan.Step{Kind: plan.KindPrepare, Target: gpu01}, idle, true},
+		"network program":           {role(plan.RoleNetwork), idle, false},
+		"kube-proxy":                {role(plan.RoleKubeProxy), idle, false},
+		"kube-proxy, no API":        {role(plan.RoleKubeProxy), Facts{Containers: idle.Containers}, false},
+		"API proxy, without a rule": {role(plan.RoleAPIProxy), idle, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if d := Decide(test.step, pai.RiskNode, test.facts, nil); d.Verdict != Go || d.NeedsCordon != test.cordon {
+				t.Errorf("got %s, NeedsCordon %v (%s); want go, NeedsCordon %v", d.Verdict, d.NeedsCordon, d.Reason, test.cordon)
+			}
+		})
+	}
+}
+
+// fixedFacts returns the facts of a test and records the calls.
+type fixedFacts struct {
 	facts    Facts
 	kubelets Fact[map[string]string]
-	asked    *[]string
+	calls    *[]string
 	queued   Fact[[]pai.JobRef]
 }
 
-func (g factsGiven) Queued(context.Context) Fact[[]pai.JobRef] {
-	*g.asked = append(*g.asked, "queued")
+func (g fixedFacts) Queued(context.Context) Fact[[]pai.JobRef] {
+	*g.calls = append(*g.calls, "queued")
 	return g.queued
 }
 
-func (g factsGiven) Jobs(context.Context) Fact[[]pai.Job] {
-	*g.asked = append(*g.asked, "jobs")
+func (g fixedFacts) Jobs(context.Context) Fact[[]pai.Job] {
+	*g.calls = append(*g.calls, "jobs")
 	return g.facts.Jobs
 }
 
-func (g factsGiven) JobsOn(context.Context, string) Fact[[]pai.Job] {
-	*g.asked = append(*g.asked, "jobs-on")
+func (g fixedFacts) JobsOn(context.Context, string) Fact[[]pai.Job] {
+	*g.calls = append(*g.calls, "jobs-on")
 	return g.facts.Jobs
 }
 
-func (g factsGiven) Containers(context.Context, string) Fact[[]running.Container] {
-	*g.asked = append(*g.asked, "containers")
+func (g fixedFacts) Containers(context.Context, string) Fact[[]running.Container] {
+	*g.calls = append(*g.calls, "containers")
 	return g.facts.Containers
 }
 
-func (g factsGiven) Machine(context.Context, plan.Step) Facts {
-	*g.asked = append(*g.asked, "machine")
+func (g fixedFacts) Machine(context.Context, plan.Step) Facts {
+	*g.calls = append(*g.calls, "machine")
 	return g.facts
 }
 
-func (g factsGiven) Kubelets(context.Context) Fact[map[string]string] {
-	*g.asked = append(*g.asked, "kubelets")
+func (g fixedFacts) Kubelets(context.Context) Fact[map[string]string] {
+	*g.calls = append(*g.calls, "kubelets")
 	return g.kubelets
 }
 
-func TestGuardCheck(t *testing.T) {
+func TestGuardObservesOnlyNeededFacts(t *testing.T) {
 	t.Parallel()
 	newAPI := plan.Step{ID: "apiserver", Kind: plan.KindAPIServer, From: "v0.9-pai", To: "v0.10-pai", Risk: pai.RiskAPI}
 	first := newAPI
@@ -169,67 +199,67 @@ func TestGuardCheck(t *testing.T) {
 	old := Known(map[string]string{gpu01: "v1.30.0", "gpu-02": "v1.35.4"})
 	notReady := busy()
 	notReady.RuntimeUp = Known(false)
-	blind := busy()
-	blind.Jobs = Unknown[[]pai.Job](errors.New("no answer"))
+	noJobs := busy()
+	noJobs.Jobs = Unknown[[]pai.Job](errors.New("no route to host"))
 	for name, test := range map[string]struct {
 		step     plan.Step
 		facts    Facts
 		kubelets Fact[map[string]string]
 		accepted []string
-		refused  string // part of the message; nil when empty
-		asked    string
+		refused  string // part of the error; no error if empty
+		calls    string
 	}{
-		"no risk asks nothing":                {plan.Step{Risk: pai.RiskNone}, Facts{}, Fact[map[string]string]{}, nil, "", ""},
-		"a machine that meets the gate":       {swap(), busy(), Fact[map[string]string]{}, nil, "", "jobs-on containers machine"},
-		"a machine that does not":             {swap(), notReady, Fact[map[string]string]{}, nil, "has to wait", "jobs-on containers machine"},
-		"accepted":                            {swap(), notReady, Fact[map[string]string]{}, []string{"evict-jobs:gpu-01"}, "", "jobs-on containers machine"},
-		"a service the catalog does not know": {plan.Step{ID: "surprise", Kind: plan.KindStop, Risk: pai.RiskNone}, busy(), Fact[map[string]string]{}, nil, "is refused", "jobs"},
+		"no risk":                            {plan.Step{Risk: pai.RiskNone}, Facts{}, Fact[map[string]string]{}, nil, "", ""},
+		"machine that meets the rules":       {kubeletStep(), busy(), Fact[map[string]string]{}, nil, "", "jobs-on containers machine"},
+		"machine that violates a rule":       {kubeletStep(), notReady, Fact[map[string]string]{}, nil, "must wait", "jobs-on containers machine"},
+		"accepted":                           {kubeletStep(), notReady, Fact[map[string]string]{}, []string{"evict-jobs:gpu-01"}, "", "jobs-on containers machine"},
+		"service that is not in the catalog": {plan.Step{ID: "surprise", Kind: plan.KindStop, Risk: pai.RiskNone}, busy(), Fact[map[string]string]{}, nil, "refused", "jobs"},
 
-		"the first API server":                           {first, Facts{}, Fact[map[string]string]{}, nil, "", ""},
-		"a new API server, kubelets unseen":              {newAPI, busy(), Fact[map[string]string]{}, nil, "could not be observed", "kubelets"},
-		"a new API server, good kubelets":                {newAPI, Facts{}, Known(map[string]string{gpu01: "v1.35.4"}), nil, "", "kubelets"},
-		"a new API server, old busy kubelet":             {newAPI, busy(), old, nil, "restarts containers", "kubelets jobs"},
-		"a new API server, old kubelet, and jobs unseen": {newAPI, blind, old, nil, "which jobs run there is not known", "kubelets jobs"},
-		"a new API server, old idle kubelet":             {newAPI, Facts{Jobs: Known([]pai.Job{jobOn("far", "gpu-02")})}, old, nil, "", "kubelets jobs"},
-		"a new API server, accepted":                     {newAPI, busy(), old, []string{"interrupt-jobs"}, "", "kubelets jobs"},
+		"first API server":                               {first, Facts{}, Fact[map[string]string]{}, nil, "", ""},
+		"new API server, kubelets unknown":               {newAPI, busy(), Fact[map[string]string]{}, nil, "kubelets are unknown", "kubelets"},
+		"new API server, current kubelets":               {newAPI, Facts{}, Known(map[string]string{gpu01: "v1.35.4"}), nil, "", "kubelets"},
+		"new API server, old kubelet on a busy machine":  {newAPI, busy(), old, nil, "restarts containers", "kubelets jobs"},
+		"new API server, old kubelet, jobs unknown":      {newAPI, noJobs, old, nil, "the jobs on it are unknown", "kubelets jobs"},
+		"new API server, old kubelet on an idle machine": {newAPI, Facts{Jobs: Known([]pai.Job{jobOn("far", "gpu-02")})}, old, nil, "", "kubelets jobs"},
+		"new API server, old kubelet, accepted":          {newAPI, busy(), old, []string{"interrupt-jobs"}, "", "kubelets jobs"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var asked []string
-			g, err := New(factsGiven{facts: test.facts, kubelets: test.kubelets, asked: &asked}, nil, test.accepted)
+			var calls []string
+			g, err := New(fixedFacts{facts: test.facts, kubelets: test.kubelets, calls: &calls}, nil, test.accepted)
 			if err != nil {
 				t.Fatal(err)
 			}
 			err = g.Check(t.Context(), test.step)
-			if got := strings.Join(asked, " "); got != test.asked {
-				t.Errorf("asked for %q, want %q", got, test.asked)
+			if got := strings.Join(calls, " "); got != test.calls {
+				t.Errorf("got calls %q, want %q", got, test.calls)
 			}
 			if test.refused == "" {
 				if err != nil {
-					t.Fatalf("refused: %v", err)
+					t.Fatalf("got %v, want no error", err)
 				}
 				return
 			}
 			var e *pai.Error
 			code := pai.CodeRefused
-			if test.refused == "has to wait" {
+			if test.refused == "must wait" {
 				code = pai.CodeWaiting
 			}
 			if !errors.As(err, &e) || e.Code != code || !strings.Contains(e.Message, test.refused) || !strings.Contains(e.Next, "--accept-risk=") {
-				t.Fatalf("got %#v, want a refusal that says %q and what to do", err, test.refused)
+				t.Fatalf("got %#v, want an error with %q and a hint", err, test.refused)
 			}
 		})
 	}
 }
 
-func TestAcceptedRisksAreNames(t *testing.T) {
+func TestNewRefusesUnknownRisks(t *testing.T) {
 	t.Parallel()
 	for name, ok := range map[string]bool{"interrupt-jobs": true, "strand-jobs": true, "evict-jobs:gpu-01": true, "evict-jobs:": false, "evict-jobs": false, "all": false, "": false} {
-		if err := CheckAccepted([]string{name}); (err == nil) != ok {
-			t.Errorf("%q: %v, want it accepted: %v", name, err, ok)
+		if err := validateRisks([]string{name}); (err == nil) != ok {
+			t.Errorf("%q: got %v, want accepted: %v", name, err, ok)
 		}
 	}
-	if _, err := New(factsGiven{}, nil, []string{"everything"}); pai.CodeOf(err) != pai.CodeUsage {
-		t.Errorf("a risk that does not exist: %v, want a usage error", err)
+	if _, err := New(fixedFacts{}, nil, []string{"everything"}); pai.CodeOf(err) != pai.CodeUsage {
+		t.Errorf("got %v, want a usage error", err)
 	}
 }

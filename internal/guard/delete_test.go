@@ -10,44 +10,44 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// A service is deleted only where no job needs it: those that wait need what
-// they start through, those that run what they read through, and its state.
-func TestGuardOfDeletions(t *testing.T) {
+// Queued jobs need the services that they start through. Running jobs need the
+// services on their data path, and might need the state of others.
+func TestDeletionIsRefusedIfJobsNeedTheService(t *testing.T) {
 	t.Parallel()
 	impacts := map[string]pai.JobImpact{"metrics": pai.ImpactNone, "queue": pai.ImpactSubmission, "storage": pai.ImpactDataPath}
 	waiting := Known([]pai.JobRef{{User: "bob", Name: "later"}})
-	lost := errors.New("no answer")
+	lost := errors.New("no route to host")
 	for name, test := range map[string]struct {
 		service  string
 		wipe     bool
-		stop     bool // it is a stop
+		stop     bool // a stop instead of a deletion
 		queued   Fact[[]pai.JobRef]
 		jobs     Fact[[]pai.Job]
 		accepted []string
-		refused  string // part of the message; nil when empty
+		refused  string // part of the error; no error if empty
 		next     string
 	}{
-		"jobs do without it":                     {service: "metrics", wipe: true, queued: waiting, jobs: busy().Jobs},
-		"nobody needs it":                        {service: "queue", wipe: true, queued: Known([]pai.JobRef(nil)), jobs: Known([]pai.Job(nil))},
-		"jobs wait for it":                       {service: "queue", queued: waiting, refused: "jobs that wait would not start without queue; jobs it could touch: bob~later", next: "--accept-risk=strand-jobs"},
-		"a stop only makes them wait":            {service: "queue", stop: true, queued: waiting},
-		"jobs wait for it, accepted":             {service: "queue", queued: waiting, accepted: []string{AcceptStrand}},
-		"jobs wait for it, another accepted":     {service: "queue", queued: waiting, accepted: []string{AcceptInterrupt}, refused: "would not start"},
-		"nobody knows who waits":                 {service: "queue", queued: Unknown[[]pai.JobRef](lost), refused: "which jobs wait is not known: no answer", next: "--accept-risk=strand-jobs"},
-		"jobs run":                               {service: "queue", queued: Known([]pai.JobRef(nil)), jobs: busy().Jobs},
-		"jobs run, and its state goes":           {service: "queue", wipe: true, queued: Known([]pai.JobRef(nil)), jobs: busy().Jobs, refused: "running jobs may need the state of queue", next: "--accept-risk=interrupt-jobs"},
-		"jobs run, and its state goes, accepted": {service: "queue", wipe: true, queued: Known([]pai.JobRef(nil)), jobs: busy().Jobs, accepted: []string{AcceptInterrupt}},
-		"nobody knows who runs":                  {service: "queue", wipe: true, queued: Known([]pai.JobRef(nil)), jobs: Unknown[[]pai.Job](lost), refused: "which jobs run is not known: no answer"},
-		"jobs read through it":                   {service: "storage", queued: Known([]pai.JobRef(nil)), jobs: busy().Jobs, refused: "read or write through storage", next: "--accept-risk=interrupt-jobs"},
-		"jobs will read through it":              {service: "storage", queued: waiting, jobs: Known([]pai.Job(nil)), refused: "would not start without storage"},
-		"one risk of two":                        {service: "storage", queued: waiting, jobs: busy().Jobs, accepted: []string{AcceptStrand}, refused: "read or write through storage"},
-		"both":                                   {service: "storage", queued: waiting, jobs: busy().Jobs, accepted: []string{AcceptStrand, AcceptInterrupt}},
-		"a service that the catalog has not":     {service: "surprise", queued: waiting, refused: "would not start"},
+		"unused by jobs":                        {service: "metrics", wipe: true, queued: waiting, jobs: busy().Jobs},
+		"no jobs":                               {service: "queue", wipe: true, queued: Known([]pai.JobRef(nil)), jobs: Known([]pai.Job(nil))},
+		"queued jobs":                           {service: "queue", queued: waiting, refused: "queued jobs would not start without queue; jobs it can affect: bob~later", next: "--accept-risk=strand-jobs"},
+		"queued jobs, stop":                     {service: "queue", stop: true, queued: waiting},
+		"queued jobs, accepted":                 {service: "queue", queued: waiting, accepted: []string{AcceptStrand}},
+		"queued jobs, different risk accepted":  {service: "queue", queued: waiting, accepted: []string{AcceptInterrupt}, refused: "would not start"},
+		"queued jobs unknown":                   {service: "queue", queued: Unknown[[]pai.JobRef](lost), refused: "the queued jobs are unknown: no route to host", next: "--accept-risk=strand-jobs"},
+		"running jobs":                          {service: "queue", queued: Known([]pai.JobRef(nil)), jobs: busy().Jobs},
+		"running jobs, state deleted":           {service: "queue", wipe: true, queued: Known([]pai.JobRef(nil)), jobs: busy().Jobs, refused: "running jobs might need the state of queue", next: "--accept-risk=interrupt-jobs"},
+		"running jobs, state deleted, accepted": {service: "queue", wipe: true, queued: Known([]pai.JobRef(nil)), jobs: busy().Jobs, accepted: []string{AcceptInterrupt}},
+		"running jobs unknown":                  {service: "queue", wipe: true, queued: Known([]pai.JobRef(nil)), jobs: Unknown[[]pai.Job](lost), refused: "the running jobs are unknown: no route to host"},
+		"running jobs on the data path":         {service: "storage", queued: Known([]pai.JobRef(nil)), jobs: busy().Jobs, refused: "read or write through storage", next: "--accept-risk=interrupt-jobs"},
+		"queued jobs on the data path":          {service: "storage", queued: waiting, jobs: Known([]pai.Job(nil)), refused: "would not start without storage"},
+		"one of two risks accepted":             {service: "storage", queued: waiting, jobs: busy().Jobs, accepted: []string{AcceptStrand}, refused: "read or write through storage"},
+		"both risks accepted":                   {service: "storage", queued: waiting, jobs: busy().Jobs, accepted: []string{AcceptStrand, AcceptInterrupt}},
+		"service that is not in the catalog":    {service: "surprise", queued: waiting, refused: "would not start"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var asked []string
-			g, err := New(factsGiven{facts: Facts{Jobs: test.jobs}, asked: &asked, queued: test.queued}, impacts, test.accepted)
+			var calls []string
+			g, err := New(fixedFacts{facts: Facts{Jobs: test.jobs}, calls: &calls, queued: test.queued}, impacts, test.accepted)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -58,20 +58,19 @@ func TestGuardOfDeletions(t *testing.T) {
 			err = g.Check(t.Context(), step)
 			if test.refused == "" {
 				if err != nil {
-					t.Errorf("refused: %v", err)
+					t.Errorf("got %v, want no error", err)
 				}
 				return
 			}
 			var e *pai.Error
 			if !errors.As(err, &e) || e.Code != pai.CodeRefused || !strings.Contains(e.Message, test.refused) || !strings.Contains(e.Next, test.next) {
-				t.Errorf("got %v, want a refusal that says %q, and to do %q", err, test.refused, test.next)
+				t.Errorf("got %v, want an error with %q and the hint %q", err, test.refused, test.next)
 			}
 		})
 	}
 }
 
-// What the guard would refuse a deletion for is shown with the plan.
-func TestImpactsOfDeletions(t *testing.T) {
+func TestImpactsOfDeletionsIncludeQueuedJobs(t *testing.T) {
 	t.Parallel()
 	impacts := map[string]pai.JobImpact{"metrics": pai.ImpactNone, "queue": pai.ImpactSubmission}
 	world := plan.World{Jobs: []pai.Job{jobOn("now", gpu01)}, Queued: []pai.JobRef{{User: "bob", Name: "later"}}}
@@ -91,7 +90,7 @@ func TestImpactsOfDeletions(t *testing.T) {
 		}
 		slices.Sort(got)
 		if !slices.Equal(got, test.want) {
-			t.Errorf("%s of %s, wipe %v, could touch %v, want %v", test.step.Kind, test.step.Target, test.step.Wipe, got, test.want)
+			t.Errorf("%s of %s, wipe %v: got affected jobs %v, want %v", test.step.Kind, test.step.Target, test.step.Wipe, got, test.want)
 		}
 	}
 }

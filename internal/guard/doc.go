@@ -1,11 +1,12 @@
-// Package guard decides whether a step may go while jobs run: which running
-// jobs it could touch, and whether it is known to leave them alone.
+// Package guard decides whether a step can start while jobs run: which running
+// jobs it can affect, and whether every condition for leaving them alone is met.
 //
-// The rules are pure functions of Facts and fail closed: what could not be
-// observed counts as unsafe. Facts are gathered from the API and the machines
-// through FactSource. The guard changes nothing, and may not know how a step
-// is carried out, printed or recorded.
+// The rules are pure functions of Facts and fail closed: an unknown fact counts
+// as unsafe. LiveFacts observes the facts through the API and on the machines.
+// The guard changes nothing. It does not import the packages that execute, print,
+// or record a step.
 //
-// The reasons for its rules are upstream issues on what restarts running
-// containers; each rule names its own.
+// To add a rule for changing a busy machine in place, add a row to
+// kubeletInPlaceRules or runtimeInPlaceRules with the facts that it needs, and a
+// case to TestInPlaceRules. Each rule names the upstream issue that is its reason.
 package guard

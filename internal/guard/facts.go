@@ -10,21 +10,21 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// Fact is something that was observed, or the reason why it could not be. The
-// zero Fact was not observed.
+// Fact is a value that was observed, or the reason why it was not. The zero
+// Fact was not observed.
 type Fact[T any] struct {
 	value T
 	known bool
 	err   error
 }
 
-// Known is a fact that was observed.
+// Known returns a fact that was observed.
 func Known[T any](v T) Fact[T] { return Fact[T]{value: v, known: true} }
 
-// Unknown is a fact that could not be observed.
+// Unknown returns a fact that could not be observed because of err.
 func Unknown[T any](err error) Fact[T] { return Fact[T]{err: err} }
 
-// Observed turns an answer into a fact.
+// Observed returns v as a known fact or, with an error, an unknown fact.
 func Observed[T any](v T, err error) Fact[T] {
 	if err != nil {
 		return Unknown[T](err)
@@ -32,37 +32,43 @@ func Observed[T any](v T, err error) Fact[T] {
 	return Known(v)
 }
 
-// why says why the fact is not known.
-func (f Fact[T]) why() string {
-	if f.err == nil {
-		return "nobody looked"
+// observation is a Fact of any type. unknownReason is empty if it is known.
+type observation interface{ unknownReason() string }
+
+func (f Fact[T]) unknownReason() string {
+	switch {
+	case f.known:
+		return ""
+	case f.err == nil:
+		return "not observed"
+	default:
+		return f.err.Error()
 	}
-	return f.err.Error()
 }
 
-// Facts are what a decision about one machine rests on.
+// Facts are the facts about one machine that a decision is based on.
 type Facts struct {
-	// Jobs are all running jobs, as the API shows them now.
+	// Jobs are all running jobs, as the API reports them now.
 	Jobs Fact[[]pai.Job]
-	// Containers are the living containers of the machine, as itself shows.
+	// Containers are the living containers, as the machine reports them.
 	Containers Fact[[]running.Container]
 
-	// Node and Pods (all that are on it and have not ended) are the API's.
+	// Node and Pods (all pods of the node that have not ended) are as the API
+	// reports them.
 	Node Fact[*corev1.Node]
 	Pods Fact[[]corev1.Pod]
 
-	// Kubelet and Runtime are upstream versions: of what runs, and of what the
-	// step would start.
+	// Kubelet and Runtime are upstream versions: the running one, and the one
+	// that the step would start.
 	Kubelet Fact[Transition[string]]
 	Runtime Fact[Transition[string]]
 
-	// KubeletRuns and RuntimeUp are what the machine itself says: whether the
-	// kubelet's unit runs, and whether the container runtime answers.
+	// KubeletRuns and RuntimeUp are as the machine reports them: the unit of the
+	// kubelet is active, and the container runtime responds.
 	KubeletRuns Fact[bool]
 	RuntimeUp   Fact[bool]
 
-	// Config is what the kubelet that runs was started with, and what the
-	// next one will read.
+	// Config is the configuration of the running kubelet and of the next one.
 	Config Fact[Transition[KubeletConfig]]
 	// RuntimeCgroups is the cgroup driver of the container runtime.
 	RuntimeCgroups Fact[Transition[string]]
@@ -70,34 +76,34 @@ type Facts struct {
 	RuntimeKillMode Fact[string]
 }
 
-// Transition is one thing before a step and after it.
+// Transition is a value before and after a step.
 type Transition[T any] struct{ From, To T }
 
-// KubeletConfig is the part of a kubelet's configuration that decides whether
-// the pods of a machine live through its restart.
+// KubeletConfig is the part of the kubelet configuration that decides whether
+// pods survive a restart of the kubelet.
 type KubeletConfig struct {
-	CPUManagerPolicy      string
-	MemoryManagerPolicy   string
-	TopologyManagerPolicy string
-	CgroupDriver          string
+	CPUManagerPolicy      string `json:"cpuManagerPolicy"`
+	MemoryManagerPolicy   string `json:"memoryManagerPolicy"`
+	TopologyManagerPolicy string `json:"topologyManagerPolicy"`
+	CgroupDriver          string `json:"cgroupDriver"`
 	// Reserved is everything that makes allocatable smaller than capacity.
-	Reserved map[string]string
+	Reserved map[string]string `json:"-"`
 }
 
-// FactSource gathers the facts that decisions rest on. What it cannot
-// observe it returns as an unknown fact.
+// FactSource observes the facts that decisions are based on. It returns what it
+// cannot observe as an unknown fact.
 type FactSource interface {
-	// Jobs are all running jobs.
+	// Jobs returns all running jobs.
 	Jobs(ctx context.Context) Fact[[]pai.Job]
-	// JobsOn are the running jobs of a machine, with their pods on it alone: on
-	// a large cluster a machine's own are read in no time, and all are not.
+	// JobsOn returns the running jobs of a machine with only their pods on that
+	// machine. On a large cluster this is much faster than Jobs.
 	JobsOn(ctx context.Context, machine string) Fact[[]pai.Job]
-	// Queued are the jobs that have neither begun to run nor ended.
+	// Queued returns the jobs that have neither started nor ended.
 	Queued(ctx context.Context) Fact[[]pai.JobRef]
-	// Containers are the living containers of a machine.
+	// Containers returns the living containers of a machine.
 	Containers(ctx context.Context, machine string) Fact[[]running.Container]
-	// Machine gathers the other facts about the target of a step.
+	// Machine returns the other facts about the target of a step.
 	Machine(ctx context.Context, step plan.Step) Facts
-	// Kubelets are the versions of the kubelets in the cluster, by machine.
+	// Kubelets returns the versions of the kubelets in the cluster, by machine.
 	Kubelets(ctx context.Context) Fact[map[string]string]
 }

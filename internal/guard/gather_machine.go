@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -15,21 +16,19 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// Where a version of Kubernetes keeps the configuration of two roles, below
-// its folder on a machine.
+// Configuration files of two roles, relative to the directory of a version.
 const (
 	kubeletConfigFile = "/etc/kubelet.yaml"
 	runtimeConfigFile = "/etc/containerd.toml"
 )
 
-// versionFolder is the folder of one version of Kubernetes on a machine.
-func versionFolder(step plan.Step) string { return "/opt/pai/" + string(step.To) }
+// versionDir returns the directory of the step's version of Kubernetes on a machine.
+func versionDir(step plan.Step) string { return "/opt/pai/" + string(step.To) }
 
-// machineScript says, as key=value lines, what a machine knows of itself. What
-// it cannot find out it leaves out. $NEXT is the folder of the step's version.
-//
-// The running runtime's folder is that of the program that runs, because its
-// link may have been moved already.
+// machineScript prints facts about a machine as key=value lines and omits what it
+// cannot find out. $NEXT is the directory of the step's version. The version of
+// the running container runtime is that of its process, because the link of its
+// role might already name the next version.
 const machineScript = `
 say() { [ -z "$2" ] || printf '%s=%s\n' "$1" "$2"; }
 say next-kubelet-version "$("$NEXT/bin/kubelet" --version 2>/dev/null | awk '{print $2}')"
@@ -39,44 +38,44 @@ pid=$(systemctl show -p MainPID --value pai-containerd.service 2>/dev/null || ec
 now=$(readlink -f "/proc/$pid/exe" 2>/dev/null || readlink -f /opt/pai/role/containerd/bin/containerd || :)
 say container-runtime-version "$("$now" --version 2>/dev/null | awk '{print $3}')"
 say next-container-runtime-version "$("$NEXT/bin/containerd" --version 2>/dev/null | awk '{print $3}')"
-[ -z "$now" ] || say container-runtime-folder "${now%/bin/containerd}"
+[ -z "$now" ] || say container-runtime-directory "${now%/bin/containerd}"
 say container-runtime-kill-mode "$(systemctl show -p KillMode --value pai-containerd.service 2>/dev/null || :)"
 `
 
-// observeMachine fills in what the machine itself knows.
+// observeMachine sets the facts that the machine itself knows.
 func (l LiveFacts) observeMachine(ctx context.Context, host machine.Host, step plan.Step, f *Facts) {
-	script := "NEXT=" + machine.Quote(versionFolder(step)) + machineScript
+	script := "NEXT=" + machine.Quote(versionDir(step)) + machineScript
 	out, err := host.Run(ctx, machine.Command{Script: script})
 	if err != nil {
-		f.unknownMachine(fmt.Errorf("ask %s: %w", host.Name(), err))
+		f.setMachineUnknown(fmt.Errorf("observe %s: %w", host.Name(), err))
 		return
 	}
-	said := map[string]string{}
+	printed := map[string]string{}
 	for line := range strings.Lines(out.Stdout) {
 		if key, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok {
-			said[key] = value
+			printed[key] = value
 		}
 	}
-	f.Kubelet = change(said, "next-kubelet-version", "next-kubelet-version") // what runs is the API's to say
-	f.KubeletRuns = one(said, "kubelet-state", func(v string) bool { return v == "active" })
-	f.RuntimeUp = one(said, "container-runtime-state", func(v string) bool { return v == "yes" })
-	f.Runtime = change(said, "container-runtime-version", "next-container-runtime-version")
-	f.RuntimeKillMode = one(said, "container-runtime-kill-mode", func(v string) string { return v })
+	f.Kubelet = transition(printed, "next-kubelet-version", "next-kubelet-version") // the API knows the running version
+	f.KubeletRuns = valueOf(printed, "kubelet-state", func(v string) bool { return v == "active" })
+	f.RuntimeUp = valueOf(printed, "container-runtime-state", func(v string) bool { return v == "yes" })
+	f.Runtime = transition(printed, "container-runtime-version", "next-container-runtime-version")
+	f.RuntimeKillMode = valueOf(printed, "container-runtime-kill-mode", func(v string) string { return v })
 	if step.Role == plan.RoleRuntime {
-		f.RuntimeCgroups = Observed(l.runtimeCgroups(ctx, host, step, said["container-runtime-folder"]))
+		f.RuntimeCgroups = Observed(l.runtimeCgroups(ctx, host, step, printed["container-runtime-directory"]))
 	}
 }
 
-// runtimeCgroups reads the cgroup driver out of the configuration that the
-// runtime was started with, and the one that the step would start it with.
-func (l LiveFacts) runtimeCgroups(ctx context.Context, host machine.Host, step plan.Step, folder string) (Transition[string], error) {
+// runtimeCgroups reads the cgroup driver from the configuration of the running
+// container runtime, and from the configuration that the step would use.
+func (l LiveFacts) runtimeCgroups(ctx context.Context, host machine.Host, step plan.Step, dir string) (Transition[string], error) {
 	var c Transition[string]
-	if folder == "" {
-		return c, fmt.Errorf("%s did not say which container runtime runs", host.Name())
+	if dir == "" {
+		return c, fmt.Errorf("%s does not report its running container runtime", host.Name())
 	}
-	now, err := host.ReadFile(ctx, folder+runtimeConfigFile)
+	now, err := host.ReadFile(ctx, dir+runtimeConfigFile)
 	if err != nil {
-		return c, fmt.Errorf("read the configuration of the container runtime of %s: %w", host.Name(), err)
+		return c, fmt.Errorf("read the container runtime configuration of %s: %w", host.Name(), err)
 	}
 	next, err := l.nextFile(ctx, host, step, runtimeConfigFile)
 	if err != nil {
@@ -85,9 +84,9 @@ func (l LiveFacts) runtimeCgroups(ctx context.Context, host machine.Host, step p
 	return Transition[string]{From: cgroupDriverOf(now), To: cgroupDriverOf(next)}, nil
 }
 
-// nextFile is a file of the step's version as the step would write it.
+// nextFile returns a file of the step's version as the step would write it.
 func (l LiveFacts) nextFile(ctx context.Context, host machine.Host, step plan.Step, name string) ([]byte, error) {
-	path := versionFolder(step) + name
+	path := versionDir(step) + name
 	if l.Files == nil {
 		data, err := host.ReadFile(ctx, path)
 		if err != nil {
@@ -97,7 +96,7 @@ func (l LiveFacts) nextFile(ctx context.Context, host machine.Host, step plan.St
 	}
 	files, err := l.Files(ctx, step)
 	if err != nil {
-		return nil, fmt.Errorf("find out what the step would write on %s: %w", host.Name(), err)
+		return nil, fmt.Errorf("render the files of the step for %s: %w", host.Name(), err)
 	}
 	text, found := files[path]
 	if !found {
@@ -106,7 +105,7 @@ func (l LiveFacts) nextFile(ctx context.Context, host machine.Host, step plan.St
 	return []byte(text), nil
 }
 
-// cgroupDriverOf reads it out of containerd's configuration, where it is the
+// cgroupDriverOf returns the cgroup driver in a containerd configuration: the
 // option SystemdCgroup of the runtime runc.
 func cgroupDriverOf(config []byte) string {
 	for line := range strings.Lines(string(config)) {
@@ -118,40 +117,35 @@ func cgroupDriverOf(config []byte) string {
 	return "cgroupfs"
 }
 
-// one is a fact of one thing the machine said.
-func one[T any](said map[string]string, key string, read func(string) T) Fact[T] {
-	if said[key] == "" {
-		return Unknown[T](fmt.Errorf("the machine does not say its %s", key))
+// valueOf returns one printed value as a fact.
+func valueOf[T any](printed map[string]string, key string, read func(string) T) Fact[T] {
+	if printed[key] == "" {
+		return Unknown[T](fmt.Errorf("the machine does not report its %s", key))
 	}
-	return Known(read(said[key]))
+	return Known(read(printed[key]))
 }
 
-func change(said map[string]string, from, to string) Fact[Transition[string]] {
-	for _, key := range []string{from, to} {
-		if said[key] == "" {
-			return Unknown[Transition[string]](fmt.Errorf("the machine does not say its %s", key))
-		}
+func transition(printed map[string]string, from, to string) Fact[Transition[string]] {
+	if printed[from] == "" {
+		to = from
 	}
-	return Known(Transition[string]{From: said[from], To: said[to]})
+	return valueOf(printed, to, func(v string) Transition[string] { return Transition[string]{From: printed[from], To: v} })
 }
 
-// kubeletOnMachine is the version of the kubelet that a machine's role link
-// names; empty where there is none.
+// kubeletOnMachine returns the version of the kubelet that the role link of a
+// machine names. It is empty if there is no kubelet.
 func kubeletOnMachine(ctx context.Context, host machine.Host) (string, error) {
 	out, err := host.Run(ctx, machine.Command{Script: "k=/opt/pai/role/kubelet/bin/kubelet; [ ! -x $k ] || $k --version"})
 	if err != nil {
-		return "", fmt.Errorf("ask %s for its kubelet's version: %w", host.Name(), err)
+		return "", fmt.Errorf("read the kubelet version on %s: %w", host.Name(), err)
 	}
 	return strings.TrimPrefix(strings.TrimSpace(out.Stdout), "Kubernetes "), nil
 }
 
 // kubeletFile is the part of a KubeletConfiguration (kubelet.config.k8s.io/v1beta1)
-// that the rules rest on.
+// that the rules use.
 type kubeletFile struct {
-	CPUManagerPolicy       string            `json:"cpuManagerPolicy"`
-	MemoryManagerPolicy    string            `json:"memoryManagerPolicy"`
-	TopologyManagerPolicy  string            `json:"topologyManagerPolicy"`
-	CgroupDriver           string            `json:"cgroupDriver"`
+	KubeletConfig          `json:",inline"`
 	KubeReserved           map[string]string `json:"kubeReserved"`
 	SystemReserved         map[string]string `json:"systemReserved"`
 	EvictionHard           map[string]string `json:"evictionHard"`
@@ -160,9 +154,9 @@ type kubeletFile struct {
 	EnforceNodeAllocatable []string          `json:"enforceNodeAllocatable"`
 }
 
-// kubeletConfigs reads what the running kubelet says it runs with (configz,
-// through the API's proxy to the node) and what the step would start one with.
-// Where no kubelet runs, there is only the next.
+// kubeletConfigs reads the configuration of the running kubelet (configz, through
+// the node proxy of the API) and of the kubelet that the step would start. If no
+// kubelet runs, there is only the next one.
 func (l LiveFacts) kubeletConfigs(ctx context.Context, core kubernetes.Interface, host machine.Host, step plan.Step, runs Fact[bool]) (Transition[KubeletConfig], error) {
 	var c Transition[KubeletConfig]
 	data, err := l.nextFile(ctx, host, step, kubeletConfigFile)
@@ -171,7 +165,7 @@ func (l LiveFacts) kubeletConfigs(ctx context.Context, core kubernetes.Interface
 	}
 	var next kubeletFile
 	if err := yaml.Unmarshal(data, &next); err != nil {
-		return c, fmt.Errorf("parse the kubelet's next configuration on %s: %w", host.Name(), err)
+		return c, fmt.Errorf("parse the next kubelet configuration on %s: %w", host.Name(), err)
 	}
 	c.To = next.config()
 	if runs.known && !runs.value {
@@ -180,22 +174,22 @@ func (l LiveFacts) kubeletConfigs(ctx context.Context, core kubernetes.Interface
 	}
 	raw, err := core.CoreV1().RESTClient().Get().Resource("nodes").Name(host.Name()).SubResource("proxy").Suffix("configz").DoRaw(ctx)
 	if err != nil {
-		return c, fmt.Errorf("ask the kubelet of %s for its configuration: %w", host.Name(), err)
+		return c, fmt.Errorf("read the configuration of the kubelet on %s: %w", host.Name(), err)
 	}
 	var now struct {
 		KubeletConfig *kubeletFile `json:"kubeletconfig"`
 	}
 	if err := json.Unmarshal(raw, &now); err != nil {
-		return c, fmt.Errorf("parse the answer of the kubelet of %s: %w", host.Name(), err)
+		return c, fmt.Errorf("parse the configuration of the kubelet on %s: %w", host.Name(), err)
 	}
 	if now.KubeletConfig == nil {
-		return c, fmt.Errorf("the kubelet of %s did not say its configuration", host.Name())
+		return c, fmt.Errorf("the kubelet on %s does not report its configuration", host.Name())
 	}
 	c.From = now.KubeletConfig.config()
 	return c, nil
 }
 
-// The kubelet's own defaults where a file says nothing
+// Defaults of the kubelet for settings that a file omits
 // (k8s.io/kubernetes pkg/kubelet/apis/config/v1beta1/defaults.go).
 const (
 	defaultCgroupDriver = "cgroupfs"
@@ -206,22 +200,11 @@ func defaultEvictionHard() map[string]string {
 	return map[string]string{"memory.available": "100Mi", "nodefs.available": "10%", "nodefs.inodesFree": "5%", "imagefs.available": "15%", "imagefs.inodesFree": "5%"}
 }
 
-// config says the same of a file that leaves defaults out and of a kubelet
-// that has filled them in.
+// config fills in the defaults, as a running kubelet does in its own report.
 func (k kubeletFile) config() KubeletConfig {
-	c := KubeletConfig{
-		CPUManagerPolicy:      k.CPUManagerPolicy,
-		MemoryManagerPolicy:   k.MemoryManagerPolicy,
-		TopologyManagerPolicy: k.TopologyManagerPolicy,
-		CgroupDriver:          k.CgroupDriver,
-		Reserved:              map[string]string{},
-	}
-	if c.CgroupDriver == "" {
-		c.CgroupDriver = defaultCgroupDriver
-	}
-	if k.MaxPods == 0 {
-		k.MaxPods = defaultMaxPods
-	}
+	c := k.KubeletConfig
+	c.CgroupDriver = cmp.Or(c.CgroupDriver, defaultCgroupDriver)
+	c.Reserved = map[string]string{}
 	if k.EvictionHard == nil {
 		k.EvictionHard = defaultEvictionHard()
 	}
@@ -237,8 +220,7 @@ func (k kubeletFile) config() KubeletConfig {
 	if k.ReservedSystemCPUs != "" {
 		c.Reserved["reservedSystemCPUs"] = k.ReservedSystemCPUs
 	}
-	c.Reserved["maxPods"] = fmt.Sprint(k.MaxPods)
-	enforce := slices.Sorted(slices.Values(k.EnforceNodeAllocatable))
-	c.Reserved["enforceNodeAllocatable"] = strings.Join(enforce, ",")
+	c.Reserved["maxPods"] = fmt.Sprint(cmp.Or(k.MaxPods, defaultMaxPods))
+	c.Reserved["enforceNodeAllocatable"] = strings.Join(slices.Sorted(slices.Values(k.EnforceNodeAllocatable)), ",")
 	return c
 }

@@ -8,11 +8,11 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// TestKubeletConfigSaysTheSame: a file that leaves the defaults out and a
-// kubelet that has filled them in are no change; any other difference is one.
-func TestKubeletConfigSaysTheSame(t *testing.T) {
+// A file that omits the defaults is the same as the report of a kubelet that
+// filled them in. Any other difference is a change.
+func TestKubeletConfigFillsInDefaults(t *testing.T) {
 	t.Parallel()
-	// As kubelets 1.35 and 1.36 answer /configz, shortened.
+	// From /configz of kubelets 1.35 and 1.36, shortened.
 	const running = `{"cgroupDriver":"cgroupfs","cpuManagerPolicy":"none","memoryManagerPolicy":"None","topologyManagerPolicy":"none",
 		"maxPods":110,"evictionHard":{"imagefs.available":"15%","imagefs.inodesFree":"5%","memory.available":"100Mi","nodefs.available":"10%","nodefs.inodesFree":"5%"},
 		"enforceNodeAllocatable":["pods"]}`
@@ -22,7 +22,7 @@ func TestKubeletConfigSaysTheSame(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		next  string
-		rules []string // that object to the change
+		rules []string // that the change violates
 	}{
 		"all defaults":    {"", nil},
 		"systemd":         {"cgroupDriver: systemd", []string{"cgroup-driver"}},
@@ -45,11 +45,11 @@ func TestKubeletConfigSaysTheSame(t *testing.T) {
 			f := busy()
 			f.Config = Known(Transition[KubeletConfig]{From: now.config(), To: next.config()})
 			var got []string
-			for _, o := range objections(swapRules(), f) {
-				got = append(got, o.rule)
+			for _, v := range violations(kubeletInPlaceRules(), f) {
+				got = append(got, v.rule)
 			}
 			if !reflect.DeepEqual(got, test.rules) {
-				t.Errorf("%v object, want %v", got, test.rules)
+				t.Errorf("got violated rules %v, want %v", got, test.rules)
 			}
 		})
 	}
@@ -66,7 +66,7 @@ func TestCgroupDriverOf(t *testing.T) {
 		"[x]\nNoSystemdCgroup = true\n":   "cgroupfs",
 	} {
 		if got := cgroupDriverOf([]byte(text)); got != want {
-			t.Errorf("%q: %s, want %s", text, got, want)
+			t.Errorf("%q: got %s, want %s", text, got, want)
 		}
 	}
 }

@@ -23,9 +23,9 @@ import (
 
 const namespace = pai.VirtualClusterNamespacePrefix + "guard-test"
 
-// TestGuardOfRealMachine asks about a machine that runs PAI's Kubernetes
-// v0.9-pai, first idle and then with a job. See the witness's end-to-end test
-// for the variables that name it.
+// TestGuardOfRealMachine decides about a machine that runs Kubernetes v0.9-pai,
+// first idle and then with a job. The end-to-end test of the witness lists the
+// variables that name the machine.
 func TestGuardOfRealMachine(t *testing.T) {
 	ctx := t.Context()
 	kubeconfig, err := os.ReadFile(need(t, "PAI_E2E_KUBECONFIG"))
@@ -45,15 +45,15 @@ func TestGuardOfRealMachine(t *testing.T) {
 	kubelet := plan.Step{ID: "kubelet", Kind: plan.KindKubelet, Target: name, From: "v0.9-pai", To: "v0.9-pai", Risk: pai.RiskNode}
 	runtime := plan.Step{ID: "containerd", Kind: plan.KindRole, Role: plan.RoleRuntime, Target: name, From: "v0.9-pai", To: "v0.9-pai", Risk: pai.RiskNode}
 	elsewhere := kubelet
-	elsewhere.To = "v0.99-pai" // whose programs are not there
-	lost := kubelet
-	lost.Target = "nowhere"
-	expect := func(when string, step plan.Step, verdict guard.Verdict, says string) {
+	elsewhere.To = "v0.99-pai" // its programs are not on the machine
+	unknown := kubelet
+	unknown.Target = "nowhere"
+	expect := func(when string, step plan.Step, verdict guard.Verdict, reason string) {
 		t.Helper()
 		d := g.Decide(ctx, step)
 		t.Logf("%s, %s: %s: %s", when, step.ID, d.Verdict, d.Reason)
-		if d.Verdict != verdict || !strings.Contains(d.Reason, says) {
-			t.Errorf("%s, %s: got %+v, want %s: …%s…", when, step.ID, d, verdict, says)
+		if d.Verdict != verdict || !strings.Contains(d.Reason, reason) {
+			t.Errorf("%s, %s: got %+v, want %s: …%s…", when, step.ID, d, verdict, reason)
 		}
 	}
 	label := func(value string) {
@@ -64,7 +64,7 @@ func TestGuardOfRealMachine(t *testing.T) {
 	}
 
 	expect("idle", elsewhere, guard.Go, "no job runs")
-	expect("idle", lost, guard.Refuse, "no connection")
+	expect("idle", unknown, guard.Refuse, "no connection")
 
 	label(`"here"`)
 	t.Cleanup(func() { label("null") })
@@ -73,16 +73,16 @@ func TestGuardOfRealMachine(t *testing.T) {
 	expect("busy", runtime, guard.Go, "every condition")
 	expect("busy", elsewhere, guard.Refuse, "next-kubelet-version")
 	label("null")
-	expect("label gone", kubelet, guard.Wait, "(node-affinity)")
-	expect("label gone", runtime, guard.Go, "every condition")
+	expect("label removed", kubelet, guard.Wait, "(node-affinity)")
+	expect("label removed", runtime, guard.Go, "every condition")
 	if err := g.Check(ctx, kubelet); pai.CodeOf(err) != pai.CodeRefused || !strings.Contains(err.Error(), "ada~guarded") {
-		t.Errorf("check says %v, want a refusal that names the job", err)
+		t.Errorf("got %v, want refused with the name of the job", err)
 	}
 	newAPI := plan.Step{ID: "apiserver", Kind: plan.KindAPIServer, From: "v0.9-pai", To: "v0.10-pai", Risk: pai.RiskAPI}
-	expect("busy", newAPI, guard.Go, "API may pause")
+	expect("busy", newAPI, guard.Go, "API can be unavailable")
 }
 
-// startJob starts a pod with a job's labels, which goes with the test.
+// startJob starts a pod with a job's labels, which is deleted after the test.
 func startJob(t *testing.T, client *kube.Client, selector map[string]string) {
 	t.Helper()
 	ctx, core := t.Context(), client.Clientset().CoreV1()
@@ -92,7 +92,7 @@ func startJob(t *testing.T, client *kube.Client, selector map[string]string) {
 	}
 	t.Cleanup(func() {
 		if err := core.Namespaces().Delete(context.WithoutCancel(ctx), namespace, metav1.DeleteOptions{}); err != nil {
-			t.Errorf("remove the namespace: %v", err)
+			t.Errorf("delete the namespace: %v", err)
 		}
 	})
 	grace := int64(1)
@@ -112,7 +112,7 @@ func startJob(t *testing.T, client *kube.Client, selector map[string]string) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("the pod does not run after 60 s: %v %v", p.Status, err)
+			t.Fatalf("the pod does not run within 60 s: %v %v", p.Status, err)
 		}
 	}
 }

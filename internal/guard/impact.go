@@ -1,24 +1,21 @@
 package guard
 
 import (
+	"cmp"
 	"slices"
+	"strings"
 
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 )
 
-// Impact lists the running jobs that a step could touch. impacts says what
-// running jobs notice of each service while it is stopped; a service that is
-// not in it counts as one on the jobs' data path.
+// Impacts returns the running jobs that each step can affect, without the steps
+// that affect none. impacts says how a stopped service affects running jobs; a
+// service that is not in it is treated as one on the data path of the jobs. It
+// reads every pod once, regardless of the number of steps.
 //
-// The API's absence touches no running container; a change to a machine can
-// touch the jobs with running pods on it, a service on the data path every job.
-func Impact(step plan.Step, world plan.World, impacts map[string]pai.JobImpact) []pai.JobRef {
-	return Impacts([]plan.Step{step}, world, impacts)[step.ID]
-}
-
-// Impacts is Impact of many steps, without those that touch no job. It looks at
-// every pod once, whatever the number of steps.
+// An API outage affects no running container. A change to a machine affects the
+// jobs with running pods on it, and a service on the data path affects every job.
 func Impacts(steps []plan.Step, world plan.World, impacts map[string]pai.JobImpact) map[plan.StepID][]pai.JobRef {
 	running := world.Running()
 	byMachine := map[string][]pai.Job{}
@@ -29,26 +26,26 @@ func Impacts(steps []plan.Step, world plan.World, impacts map[string]pai.JobImpa
 	}
 	found := map[plan.StepID][]pai.JobRef{}
 	for _, s := range steps {
-		candidates := running
-		if s.Target != "" && slices.Contains([]pai.Risk{pai.RiskNode, pai.RiskEviction}, Risk(s, impacts)) {
+		risk, candidates := Risk(s, impacts), running
+		if s.Target != "" && (risk == pai.RiskNode || risk == pai.RiskEviction) {
 			candidates = byMachine[s.Target]
 		}
-		jobs := refs(touched(s, Risk(s, impacts), candidates))
+		jobs := refs(affected(s, risk, candidates))
 		if needed := neededBy(s, impacts); needed.queued {
-			jobs = sortRefs(append(jobs, world.Queued...))
+			jobs = append(jobs, world.Queued...)
 			if needed.running {
-				jobs = sortRefs(append(jobs, refs(running)...))
+				jobs = append(jobs, refs(running)...)
 			}
 		}
 		if len(jobs) > 0 {
-			found[s.ID] = jobs
+			found[s.ID] = sortRefs(jobs)
 		}
 	}
 	return found
 }
 
-// Risk is what running jobs may notice of a step: what the planner wrote on it
-// or, for a service, what the service declares, whichever is worse.
+// Risk returns how a step affects running jobs: the risk in the plan or, for a
+// service, what the service declares, whichever is worse.
 func Risk(step plan.Step, impacts map[string]pai.JobImpact) pai.Risk {
 	if !step.Kind.OfService() {
 		return step.Risk
@@ -61,8 +58,7 @@ func Risk(step plan.Step, impacts map[string]pai.JobImpact) pai.Risk {
 	}
 }
 
-// worse orders risks by how much of a job they can take. A risk that is not
-// known is the worst.
+// worse orders risks by how much of a job they affect. An unknown risk is the worst.
 func worse(a, b pai.Risk) pai.Risk {
 	order := []pai.Risk{pai.RiskNone, pai.RiskAPI, pai.RiskNode, pai.RiskDataPath, pai.RiskEviction}
 	ia, ib := slices.Index(order, a), slices.Index(order, b)
@@ -72,33 +68,31 @@ func worse(a, b pai.Risk) pai.Risk {
 	return b
 }
 
-// touched are those of the running jobs that a step of this risk could touch.
-func touched(step plan.Step, risk pai.Risk, running []pai.Job) []pai.Job {
-	switch risk {
-	case pai.RiskNone, pai.RiskAPI:
+// affected returns the running jobs that a step with this risk can affect. A
+// machine step that names no machine can affect all of them.
+func affected(step plan.Step, risk pai.Risk, running []pai.Job) []pai.Job {
+	switch {
+	case risk == pai.RiskNone || risk == pai.RiskAPI:
 		return nil
-	case pai.RiskNode, pai.RiskEviction:
-		if step.Target == "" {
-			return running // a machine step that does not say which machine
-		}
+	case step.Target != "" && (risk == pai.RiskNode || risk == pai.RiskEviction):
 		return on(step.Target, running)
 	default:
 		return running
 	}
 }
 
-// on are the jobs with a running pod on a machine.
+// on returns the jobs with a running pod on a machine.
 func on(machine string, jobs []pai.Job) []pai.Job {
-	var there []pai.Job
+	var list []pai.Job
 	for _, j := range jobs {
 		if slices.Contains(j.Machines(), machine) {
-			there = append(there, j)
+			list = append(list, j)
 		}
 	}
-	return there
+	return list
 }
 
-// refs names the jobs, sorted, each once.
+// refs returns the names of the jobs, sorted, without duplicates.
 func refs(jobs []pai.Job) []pai.JobRef {
 	var list []pai.JobRef
 	for _, j := range jobs {
@@ -109,7 +103,7 @@ func refs(jobs []pai.Job) []pai.JobRef {
 
 func sortRefs(list []pai.JobRef) []pai.JobRef {
 	slices.SortFunc(list, func(a, b pai.JobRef) int {
-		return slices.Compare([]string{a.String(), a.VirtualCluster}, []string{b.String(), b.VirtualCluster})
+		return cmp.Or(strings.Compare(a.String(), b.String()), strings.Compare(a.VirtualCluster, b.VirtualCluster))
 	})
 	return slices.Compact(list)
 }
