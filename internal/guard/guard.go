@@ -6,6 +6,7 @@ import (
 
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/poll"
 )
 
 // Guard decides about steps with facts that are observed at the time of the call.
@@ -62,18 +63,15 @@ const (
 )
 
 func (g *Guard) decideMachine(ctx context.Context, step plan.Step, risk pai.Risk) Decision {
-	deadline := time.Now().Add(transientTimeout)
-	for {
-		d := Decide(step, risk, g.machineFacts(ctx, step, risk), g.accepted)
-		if !d.Transient || !time.Now().Before(deadline) {
-			return d
-		}
-		select {
-		case <-ctx.Done():
-			return d
-		case <-time.After(transientInterval):
-		}
-	}
+	var d Decision
+	wait := poll.Wait{For: "transient violations on " + step.Target, Timeout: transientTimeout, Every: transientInterval}
+	// The last decision counts, also if the violation is still there. Its facts have
+	// their own time limits.
+	_ = wait.Until(ctx, func(context.Context) (bool, error) {
+		d = Decide(step, risk, g.machineFacts(ctx, step, risk), g.accepted)
+		return !d.Transient, nil
+	})
+	return d
 }
 
 // machineFacts observes the facts for the in-place rules only if these apply.

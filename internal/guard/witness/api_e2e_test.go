@@ -21,14 +21,14 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// world is a real API without machines: the tests say what a kubelet would,
-// and what the machine would answer.
+// world is a real API without machines. The tests report what a kubelet and a
+// machine would report.
 type world struct {
 	*kubetest.Cluster
-	t     *testing.T
-	step  atomic.Value
-	alive atomic.Value // IDs of the containers that live on the machine, a []running.Container
-	blind atomic.Bool  // the machine does not answer
+	t           *testing.T
+	step        atomic.Value
+	alive       atomic.Value // IDs of the containers that live on the machine, a []running.Container
+	unreachable atomic.Bool
 }
 
 func newWorld(t *testing.T) *world {
@@ -65,7 +65,7 @@ func (w *world) await(what string, ok func() bool) {
 	}
 }
 
-// serveJobSets makes the API know JobSets, without their controller.
+// serveJobSets adds JobSets to the API, without their controller.
 func (w *world) serveJobSets() {
 	crds := schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
 	type object = map[string]any
@@ -85,7 +85,7 @@ func (w *world) serveJobSets() {
 	})
 }
 
-// job makes a job whose one container runs.
+// job creates a job with one running container.
 func (w *world) job(name string) {
 	set := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "jobset.x-k8s.io/v1alpha2", "kind": "JobSet",
 		"metadata": map[string]any{"name": name}}}
@@ -105,7 +105,7 @@ func (w *world) job(name string) {
 	w.alive.Store(append(list[:len(list):len(list)], running.Container{ID: name + "-0", Namespace: namespace, Pod: name, PodUID: string(pod.UID), Name: "main"}))
 }
 
-// dies takes a container off its machine.
+// dies removes a container from its machine.
 func (w *world) dies(name string) {
 	var left []running.Container
 	for _, c := range w.alive.Load().([]running.Container) {
@@ -116,7 +116,7 @@ func (w *world) dies(name string) {
 	w.alive.Store(left)
 }
 
-// status changes what the kubelet reported of a job's container.
+// status changes the status of a container as the kubelet reports it.
 func (w *world) status(name string, change func(s *corev1.ContainerStatus)) {
 	w.t.Helper()
 	pods := w.Client.Clientset().CoreV1().Pods(namespace)
@@ -152,7 +152,7 @@ func (w *world) witness(b *witness.Baseline) *witness.Witness {
 	w.t.Helper()
 	watch, err := witness.Start(w.t.Context(), witness.StartOptions{REST: w.Config, Baseline: b,
 		Machines: func(context.Context, []string) map[string]running.MachineReport {
-			if w.blind.Load() {
+			if w.unreachable.Load() {
 				return nil
 			}
 			return map[string]running.MachineReport{"gpu-01": {Containers: w.alive.Load().([]running.Container)}}
@@ -162,10 +162,10 @@ func (w *world) witness(b *witness.Baseline) *witness.Witness {
 	return watch
 }
 
-func TestWitnessOfRealAPI(t *testing.T) {
+func TestWitnessReportsEveryEnd(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	for _, name := range []string{"goes-on", "ends", "fails", "removed", "stopped", "dies-unseen"} {
+	for _, name := range []string{"runs", "ends", "fails", "removed", "stopped", "dies-unobserved"} {
 		w.job(name)
 	}
 	watch := w.witness(nil)
@@ -175,7 +175,7 @@ func TestWitnessOfRealAPI(t *testing.T) {
 	w.dies("ends")
 	w.status("fails", ended(3))
 	w.dies("fails")
-	w.await("the failure to be named", func() bool { return len(watch.Interruptions()) == 1 })
+	w.await("the failure", func() bool { return len(watch.Interruptions()) == 1 })
 	w.step.Store("two")
 	time.Sleep(500 * time.Millisecond)
 	w.stopJob("stopped")
@@ -183,16 +183,16 @@ func TestWitnessOfRealAPI(t *testing.T) {
 	w.dies("stopped")
 	w.remove("removed")
 	w.dies("removed")
-	w.await("the deletion to be named", func() bool { return len(watch.Interruptions()) == 2 })
+	w.await("the deletion", func() bool { return len(watch.Interruptions()) == 2 })
 
 	w.step.Store("no API")
 	w.StopAPIServer()
-	began := time.Now()
+	stopped := time.Now()
 	time.Sleep(time.Second)
-	w.dies("dies-unseen")
+	w.dies("dies-unobserved")
 	time.Sleep(5 * time.Second)
 	if s := watch.View(); s.API.Since.IsZero() {
-		t.Errorf("the API is away, and the witness says %+v", s)
+		t.Errorf("got %+v, want an API outage", s)
 	}
 	w.step.Store("after")
 	w.StartAPIServer()
@@ -202,12 +202,12 @@ func TestWitnessOfRealAPI(t *testing.T) {
 		_, err := w.Client.Clientset().CoreV1().Nodes().Get(ctx, "gpu-01", metav1.GetOptions{})
 		return err == nil
 	})
-	w.status("dies-unseen", func(s *corev1.ContainerStatus) {
+	w.status("dies-unobserved", func(s *corev1.ContainerStatus) {
 		ended(137)(s)
-		s.State.Terminated.FinishedAt = metav1.NewTime(began.Add(time.Second))
+		s.State.Terminated.FinishedAt = metav1.NewTime(stopped.Add(time.Second))
 	})
-	w.await("the unseen end to be named", func() bool { return len(watch.Interruptions()) == 3 })
-	away := time.Since(began)
+	w.await("the unobserved end", func() bool { return len(watch.Interruptions()) == 3 })
+	outage := time.Since(stopped)
 	r := watch.Stop(t.Context())
 	t.Logf("%+v", r)
 
@@ -215,25 +215,25 @@ func TestWitnessOfRealAPI(t *testing.T) {
 		t.Fatalf("got %+v", r.Jobs)
 	}
 	for i, want := range []struct{ job, step, cause string }{
-		{"ada~fails", "one", "exit code 3"}, {"ada~removed", "two", "its pod was deleted"}, {"ada~dies-unseen", "no API", "exit code 137"}} {
+		{"ada~fails", "one", "exit code 3"}, {"ada~removed", "two", "its pod was deleted"}, {"ada~dies-unobserved", "no API", "exit code 137"}} {
 		if got := r.Jobs.Interrupted[i]; got.Job != want.job || got.Step != want.step || !strings.Contains(got.Cause, want.cause) || got.Machine != "gpu-01" {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 	}
 	for what, a := range map[string]pai.Availability{"new": r.API.Availability, "kept": r.API.Kept} {
-		if a.OutageSeconds < 6 || a.LongestGapSeconds < 6 || a.OutageSeconds > away.Seconds()+5 {
-			t.Errorf("%s: %+v, and the API was away for %v", what, a, away)
+		if a.OutageSeconds < 6 || a.LongestGapSeconds < 6 || a.OutageSeconds > outage.Seconds()+5 {
+			t.Errorf("%s: got %+v, want about %v", what, a, outage)
 		}
 	}
 	if r.SubmissionSeconds < 5 {
-		t.Errorf("jobs could be submitted, says the report: %v s without", r.SubmissionSeconds)
+		t.Errorf("got %v s without submission, want at least 5", r.SubmissionSeconds)
 	}
 }
 
 func TestWitnessResumes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.job("goes-on")
+	w.job("runs")
 	w.job("fails")
 	w.step.Store("first")
 	one := w.witness(nil)
@@ -246,19 +246,19 @@ func TestWitnessResumes(t *testing.T) {
 	w.step.Store("second")
 	r := w.witness(&kept).Stop(t.Context())
 	if r.Jobs.Before != 2 || r.Jobs.After != 1 || len(r.Jobs.Interrupted) != 1 || r.Jobs.Interrupted[0].Step != "first" {
-		t.Errorf("got %+v, want the one that failed while nobody watched, with the step in progress then", r.Jobs)
+		t.Errorf("got %+v, want the job that failed between the runs, with the first step", r.Jobs)
 	}
 	if r.UnobservedSeconds < 2 || r.UnobservedSeconds > 30 {
-		t.Errorf("%v s unobserved, want a little more than 2", r.UnobservedSeconds)
+		t.Errorf("got %v s unobserved, want a little more than 2", r.UnobservedSeconds)
 	}
 }
 
-func TestWitnessThatCannotLookSaysSo(t *testing.T) {
+func TestWitnessReportsUnobservedJob(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.job("goes-on")
+	w.job("runs")
 	watch := w.witness(nil)
-	w.blind.Store(true)
+	w.unreachable.Store(true)
 	w.StopAPIServer()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()

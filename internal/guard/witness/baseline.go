@@ -10,25 +10,26 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Baseline is what the witness knows, as data that a resumed operation goes on
-// from: what ran when the operation started, what became of it so far, and the
-// time counted so far.
+// Baseline is the state of the witness as data. A resumed operation continues
+// from it: what ran when the operation started, what happened to it, and the
+// times counted until then.
 type Baseline struct {
-	// Taken is when the operation's first witness looked.
+	// Taken is when the first witness of the operation listed the jobs.
 	Taken time.Time `json:"taken"`
 	// LastWatched is when a witness last watched.
 	LastWatched time.Time `json:"lastWatched"`
-	// Step is the step that was in progress then.
+	// Step is the step that was in progress at LastWatched.
 	Step string `json:"step,omitempty"`
-	// Jobs are the jobs of which a container ran at Taken.
+	// Jobs are the jobs with at least one running container at Taken.
 	Jobs []WatchedJob `json:"jobs"`
-	// Boots says of each machine that was asked which boot of it this is.
+	// Boots is the boot ID of each observed machine.
 	Boots map[string]string `json:"boots,omitempty"`
-	// Counted is the time counted up to LastWatched.
+	// Counted are the times until LastWatched.
 	Counted Counted `json:"counted"`
 }
 
-// Counted is time without an API, without submission and without a witness.
+// Counted are the times without an API server, without submission, and without a
+// witness.
 type Counted struct {
 	New               pai.Availability `json:"new"`
 	Kept              pai.Availability `json:"kept"`
@@ -36,19 +37,37 @@ type Counted struct {
 	UnobservedSeconds float64          `json:"unobservedSeconds"`
 }
 
-// WatchedJob is a job under watch.
+func (c Counted) plus(o Counted) Counted {
+	return Counted{
+		New: plus(c.New, o.New), Kept: plus(c.Kept, o.Kept), Submission: plus(c.Submission, o.Submission),
+		UnobservedSeconds: c.UnobservedSeconds + o.UnobservedSeconds,
+	}
+}
+
+// WatchedJob is a job that ran at the start.
 type WatchedJob struct {
 	pai.JobRef
 	Namespace string `json:"namespace"`
 	Object    string `json:"object"`
-	// Stopped is true when its user was seen to stop it through PAI.
+	// Stopped is true if the user stopped the job through PAI.
 	Stopped bool `json:"stopped,omitempty"`
-	// Completed is true when it was seen to have reached its success.
+	// Completed is true if the job succeeded.
 	Completed  bool                `json:"completed,omitempty"`
 	Containers []*WatchedContainer `json:"containers"`
 }
 
-// WatchedContainer is a container under watch: one that ran at the start.
+// result is Interrupted if one container is, and otherwise Running if one is.
+func (j WatchedJob) result() WatchResult {
+	result := Finished
+	for _, c := range j.Containers {
+		if c.Result == Interrupted || c.Result == Running && result == Finished {
+			result = c.Result
+		}
+	}
+	return result
+}
+
+// WatchedContainer is a container that ran at the start.
 type WatchedContainer struct {
 	Pod       string    `json:"pod"`
 	PodUID    string    `json:"podUID"`
@@ -57,56 +76,54 @@ type WatchedContainer struct {
 	ID        string    `json:"id"`
 	Restarts  int       `json:"restarts"`
 	StartedAt time.Time `json:"startedAt"`
-	// Output is the last line it had printed; nil when that could not be read.
+	// Output is the last line of its log at the start; nil if the log was not read.
 	Output *Line `json:"output,omitempty"`
 
-	// Result is how its watch stands.
 	Result       WatchResult       `json:"fate"`
 	Interruption *pai.Interruption `json:"interruption,omitempty"`
 
-	lastAlive time.Time // when its machine last showed it alive
-	suspicion *suspicion
+	lastAlive time.Time // when its machine last reported it alive
+	pending   *pendingEnd
 }
 
-// WatchResult is what became of a container under watch.
+// WatchResult is the result of watching a container until now.
 type WatchResult string
 
 const (
 	Running     WatchResult = "running"
-	Finished    WatchResult = "finished" // ended with success, or as its user wished
+	Finished    WatchResult = "finished" // ended with success, or stopped by its user
 	Interrupted WatchResult = "interrupted"
 )
 
-// baselineOf makes a baseline of all jobs that run.
+// baselineOf returns a baseline of all running jobs.
 func baselineOf(pods []corev1.Pod, sets map[string]running.JobSet, at time.Time) *Baseline {
 	b := &Baseline{Taken: at, LastWatched: at}
 	for _, j := range running.Join(pods, sets) {
-		if job := jobOf(j); len(job.Containers) > 0 {
+		if job := watchedJob(j); len(job.Containers) > 0 {
 			b.Jobs = append(b.Jobs, job)
 		}
 	}
 	return b
 }
 
-// jobOf takes the containers of a job that run.
-func jobOf(j pai.Job) WatchedJob {
+// watchedJob returns a job with its running containers.
+func watchedJob(j pai.Job) WatchedJob {
 	job := WatchedJob{JobRef: j.JobRef, Object: j.Object, Stopped: j.Stopped}
 	for _, p := range j.Pods {
 		job.Namespace = p.Namespace
 		for _, c := range p.Containers {
-			if c.State != pai.ContainerRunning {
-				continue
+			if c.State == pai.ContainerRunning {
+				job.Containers = append(job.Containers, &WatchedContainer{
+					Pod: p.Name, PodUID: p.UID, Machine: p.Machine,
+					Name: c.Name, ID: c.ID, Restarts: c.Restarts, StartedAt: c.StartedAt, Result: Running,
+				})
 			}
-			job.Containers = append(job.Containers, &WatchedContainer{
-				Pod: p.Name, PodUID: p.UID, Machine: p.Machine,
-				Name: c.Name, ID: c.ID, Restarts: c.Restarts, StartedAt: c.StartedAt, Result: Running,
-			})
 		}
 	}
 	return job
 }
 
-// clone is a copy that nobody changes any more.
+// clone returns a copy that shares no container and no map with b.
 func (b Baseline) clone() Baseline {
 	jobs := make([]WatchedJob, len(b.Jobs))
 	for i, j := range b.Jobs {

@@ -1,20 +1,20 @@
-// Package witness watches every running job through an operation, and the
-// availability of the API, and says in a report what it saw.
+// Package witness watches every running job and the availability of the API
+// during an operation, and reports the result.
 //
-// It has connections of its own, changes nothing, and may not know what the
-// operation does beyond the name of the step in progress. It fails closed: a
-// job whose end state it could not see counts as interrupted, with the cause
-// "unobserved".
+// It has its own connections and changes nothing. It knows the name of the step
+// in progress, and nothing else about the operation. It fails closed: a job whose
+// end state was not observed counts as interrupted, with the cause "unobserved".
 //
-// What counts. A job is watched when a container of it ran at the start. It is
-// interrupted when any such container has ended with an error, been deleted or
-// been replaced, unless its user stopped it through PAI first; finished when
-// all of them ended with success, or as its user wished; and otherwise still
-// running, which a last complete look has to confirm. A pod that is deleted
-// because its job had completed has not been interrupted.
+// A job is watched if at least one of its containers ran at the start.
+//   - It is interrupted if such a container ended with an error, was deleted, or
+//     was replaced, unless the user first stopped the job through PAI. A pod that
+//     is deleted because its job completed is not interrupted.
+//   - It is finished if all such containers ended with success or because the user
+//     stopped the job.
+//   - Otherwise it is running, which a complete final observation must confirm.
 //
-// Evidence comes from the API (a watch, and a list every few seconds) and from
-// the machines, where the witness asks the kernel which containers' processes
-// live; the second goes on while the API is away. An end that was seen becomes
-// an interruption only when the job's own object was read afterwards.
+// Evidence comes from the API (a watch, and a list every few seconds) and from the
+// machines, where the witness asks the kernel which container processes live. The
+// machines are observed also during an API outage. The end of a container becomes
+// an interruption only after the object of its job was read.
 package witness

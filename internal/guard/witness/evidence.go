@@ -2,6 +2,7 @@ package witness
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -10,33 +11,33 @@ import (
 	"pai.dev/pai/internal/observe/running"
 )
 
-// sign is what one look at a pod says of a container that ran at the start.
+// sign is what the API reports about a container that ran at the start.
 type sign int
 
 const (
-	signNothing sign = iota // says nothing about that container
+	signNothing sign = iota // nothing about that container
 	signAlive
 	signSucceeded // ended by itself, with success
 	signFailed    // ended with an error, or was replaced
 	signDeleted   // ended because its pod was, or is being, deleted
 )
 
-// evidence is a sign with what is known of it.
+// evidence is a sign with its details.
 type evidence struct {
 	sign  sign
 	cause string
-	at    time.Time // when it ended, zero when the look does not say
+	at    time.Time // when the container ended; zero if unknown
 }
 
-// judge reads what a pod, as the API shows it, says of a container.
-func judge(c *WatchedContainer, p *corev1.Pod) evidence {
+// evaluate returns the evidence about a container in a pod of the API.
+func evaluate(c *WatchedContainer, p *corev1.Pod) evidence {
 	status, found := statusOf(p, c.Name)
 	if !found {
-		return judgePhase(p)
+		return evaluatePhase(p)
 	}
 	if running.ContainerID(status.ContainerID) == c.ID && status.State.Running != nil {
-		if p.Status.Phase == corev1.PodFailed { // evicted or lost, its containers not accounted for
-			return judgePhase(p)
+		if p.Status.Phase == corev1.PodFailed { // evicted or lost: its containers are not reported
+			return evaluatePhase(p)
 		}
 		return evidence{sign: signAlive}
 	}
@@ -45,7 +46,7 @@ func judge(c *WatchedContainer, p *corev1.Pod) evidence {
 		return evidence{signFailed, withDisruption(p, replacedCause(status, ended)), endTime(ended)}
 	}
 	if ended == nil {
-		return judgePhase(p)
+		return evaluatePhase(p)
 	}
 	e := evidence{at: endTime(ended)}
 	switch {
@@ -62,18 +63,16 @@ func judge(c *WatchedContainer, p *corev1.Pod) evidence {
 }
 
 func statusOf(p *corev1.Pod, name string) (corev1.ContainerStatus, bool) {
-	for _, list := range [][]corev1.ContainerStatus{p.Status.InitContainerStatuses, p.Status.ContainerStatuses} {
-		for _, s := range list {
-			if s.Name == name {
-				return s, true
-			}
-		}
+	all := slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses)
+	i := slices.IndexFunc(all, func(s corev1.ContainerStatus) bool { return s.Name == name })
+	if i < 0 {
+		return corev1.ContainerStatus{}, false
 	}
-	return corev1.ContainerStatus{}, false
+	return all[i], true
 }
 
-// judgePhase is for a pod that says nothing of the container itself.
-func judgePhase(p *corev1.Pod) evidence {
+// evaluatePhase is for a pod that reports nothing about the container itself.
+func evaluatePhase(p *corev1.Pod) evidence {
 	switch p.Status.Phase {
 	case corev1.PodSucceeded:
 		return evidence{sign: signSucceeded, cause: "its pod succeeded"}
@@ -85,11 +84,10 @@ func judgePhase(p *corev1.Pod) evidence {
 }
 
 func podReason(p *corev1.Pod) string {
-	text := strings.TrimSpace(p.Status.Reason + ": " + p.Status.Message)
-	return "its pod failed: " + strings.Trim(text, ": ")
+	return "its pod failed: " + strings.Trim(p.Status.Reason+": "+p.Status.Message, ": ")
 }
 
-// endOf is how the container with this ID ended, where the status says so.
+// endOf returns how the container with this ID ended; nil if unknown.
 func endOf(id string, s corev1.ContainerStatus) *corev1.ContainerStateTerminated {
 	for _, t := range []*corev1.ContainerStateTerminated{s.State.Terminated, s.LastTerminationState.Terminated} {
 		if t == nil {
@@ -102,15 +100,14 @@ func endOf(id string, s corev1.ContainerStatus) *corev1.ContainerStateTerminated
 	return nil
 }
 
-// replaced reports whether another container has, or is about to get, the place
-// of the one that ran.
+// replaced reports whether the container was, or is about to be, replaced.
 func replaced(c *WatchedContainer, s corev1.ContainerStatus) bool {
 	id := running.ContainerID(s.ContainerID)
 	return int(s.RestartCount) > c.Restarts || (id != "" && id != c.ID)
 }
 
 func replacedCause(s corev1.ContainerStatus, ended *corev1.ContainerStateTerminated) string {
-	how := "how it ended is not known"
+	how := "end state unknown"
 	if ended != nil {
 		how = exit(ended)
 	}
@@ -135,20 +132,20 @@ func endTime(t *corev1.ContainerStateTerminated) time.Time {
 	return t.FinishedAt.Time
 }
 
-// endedByDeletion reports whether a container ended after someone asked for its
-// pod's deletion, so that its exit code is not its own choice.
+// endedByDeletion reports whether the container ended after the deletion of its
+// pod was requested. Its exit code is then not its own choice.
 func endedByDeletion(p *corev1.Pod, ended *corev1.ContainerStateTerminated) bool {
 	if p.DeletionTimestamp == nil {
 		return false
 	}
-	asked := p.DeletionTimestamp.Time
+	requested := p.DeletionTimestamp.Time
 	if p.DeletionGracePeriodSeconds != nil {
-		asked = asked.Add(-time.Duration(*p.DeletionGracePeriodSeconds) * time.Second)
+		requested = requested.Add(-time.Duration(*p.DeletionGracePeriodSeconds) * time.Second)
 	}
-	return !ended.FinishedAt.Time.Before(asked.Truncate(time.Second))
+	return !ended.FinishedAt.Time.Before(requested.Truncate(time.Second))
 }
 
-// withDisruption adds who ended a pod, where Kubernetes says so.
+// withDisruption adds what ended the pod, if Kubernetes reports it.
 func withDisruption(p *corev1.Pod, cause string) string {
 	if d := disruption(p); d != "" {
 		return cause + "; " + d
@@ -165,10 +162,5 @@ func disruption(p *corev1.Pod) string {
 	return ""
 }
 
-// short is enough of a container ID to find it.
-func short(id string) string {
-	if len(id) > 12 {
-		return id[:12]
-	}
-	return id
-}
+// short returns enough of a container ID to find it.
+func short(id string) string { return id[:min(len(id), 12)] }

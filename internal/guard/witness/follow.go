@@ -13,25 +13,26 @@ import (
 
 	"pai.dev/pai/internal/observe/running"
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/poll"
 )
 
-// How long the witness waits before it watches again after a watch ended.
 const (
-	watchAgainMin = 500 * time.Millisecond
-	watchAgainMax = 5 * time.Second
-	// watchFor is how long the API server is asked to keep a watch.
-	watchFor = 5 * time.Minute
+	// rewatchMin and rewatchMax are the pauses after a watch ended.
+	rewatchMin = 500 * time.Millisecond
+	rewatchMax = 5 * time.Second
+	// watchTimeout is the requested duration of a watch.
+	watchTimeout = 5 * time.Minute
 )
 
-// followPods watches the jobs' pods until ctx ends, through outages: every
-// watch starts with a complete list, so that nothing in between is missed.
+// followPods watches the pods of jobs until ctx ends, through API outages. Each
+// watch starts with a complete list, so that no change is missed in between.
 func (w *Witness) followPods(ctx context.Context) {
-	w.follow(ctx, func(ctx context.Context) (watch.Interface, error) {
+	follow(ctx, func(ctx context.Context) (watch.Interface, error) {
 		list, err := w.listPods(ctx)
 		if err != nil {
 			return nil, err
 		}
-		w.ledger.sawAllPods(list.Items, time.Now())
+		w.ledger.recordAllPods(list.Items, time.Now())
 		return w.core.CoreV1().Pods(metav1.NamespaceAll).Watch(ctx, watchOptions(list.ResourceVersion, pai.LabelJob))
 	}, func(e watch.Event) {
 		pod, ok := e.Object.(*corev1.Pod)
@@ -39,78 +40,69 @@ func (w *Witness) followPods(ctx context.Context) {
 			return
 		}
 		now := time.Now()
-		w.ledger.sawPod(pod, now)
+		w.ledger.recordPod(pod, now)
 		if e.Type == watch.Deleted {
-			w.ledger.podGone(string(pod.UID), now)
+			w.ledger.recordPodDeleted(string(pod.UID), now)
 		}
 	})
 }
 
-// followJobs watches the jobs' own objects, so that a stop is seen even where
-// the object is gone right after.
+// followJobs watches the objects of jobs. It observes that a job was stopped also
+// if the object is deleted immediately afterwards.
 func (w *Witness) followJobs(ctx context.Context) {
-	sets := w.objects.Resource(running.JobSets()).Namespace(metav1.NamespaceAll)
-	w.follow(ctx, func(ctx context.Context) (watch.Interface, error) {
+	follow(ctx, func(ctx context.Context) (watch.Interface, error) {
 		asked := time.Now()
-		list, err := sets.List(ctx, metav1.ListOptions{})
+		sets, version, err := w.listJobSets(ctx)
 		if err != nil {
 			return nil, err
 		}
-		w.sawJobSets(list.Items, asked)
-		return sets.Watch(ctx, watchOptions(list.GetResourceVersion(), ""))
+		w.ledger.recordAllJobs(sets, asked)
+		return w.objects.Resource(running.JobSets()).Namespace(metav1.NamespaceAll).Watch(ctx, watchOptions(version, ""))
 	}, func(e watch.Event) {
-		// An event may be older than what was suspected since: it adds what it
-		// says, and settles nothing.
+		// An event might be older than a pending end, so it must not settle the end.
 		if o, ok := e.Object.(*unstructured.Unstructured); ok {
 			set := running.ReadJobSet(o)
-			w.ledger.sawJob(set.Key, set, true, time.Time{})
+			w.ledger.recordJob(set.Key, set, true, time.Time{})
 		}
 	})
 }
 
 func watchOptions(since, selector string) metav1.ListOptions {
-	seconds := int64(watchFor.Seconds())
+	seconds := int64(watchTimeout.Seconds())
 	return metav1.ListOptions{ResourceVersion: since, LabelSelector: selector, TimeoutSeconds: &seconds, AllowWatchBookmarks: true}
 }
 
-// follow opens a watch again and again and hands its events on.
-func (w *Witness) follow(ctx context.Context, open func(ctx context.Context) (watch.Interface, error), handle func(watch.Event)) {
-	wait := watchAgainMin
+// follow opens a watch again whenever it ends, and handles its events.
+func follow(ctx context.Context, open func(ctx context.Context) (watch.Interface, error), handle func(watch.Event)) {
+	pause := rewatchMin
 	for ctx.Err() == nil {
-		began := time.Now()
+		opened := time.Now()
 		if watching, err := open(ctx); err == nil {
-			drain(ctx, watching, handle)
+			handleAll(watching, handle)
 		}
-		if time.Since(began) > watchAgainMax {
-			wait = watchAgainMin
+		if time.Since(opened) > rewatchMax {
+			pause = rewatchMin
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(wait):
-		}
-		wait = min(2*wait, watchAgainMax)
+		_ = poll.Sleep(ctx, pause)
+		pause = min(2*pause, rewatchMax)
 	}
 }
 
-// drain hands on events until the watch ends.
-func drain(ctx context.Context, watching watch.Interface, handle func(watch.Event)) {
+// handleAll handles events until the watch ends, also because its context ended.
+func handleAll(watching watch.Interface, handle func(watch.Event)) {
 	defer watching.Stop()
-	for {
-		select {
-		case <-ctx.Done():
+	for e := range watching.ResultChan() {
+		switch e.Type {
+		case watch.Error:
 			return
-		case e, ok := <-watching.ResultChan():
-			if !ok || e.Type == watch.Error {
-				return
-			}
-			if e.Type != watch.Bookmark {
-				handle(e)
-			}
+		case watch.Bookmark:
+		default:
+			handle(e)
 		}
 	}
 }
 
-// listPods lists the jobs' pods as etcd has them.
+// listPods lists the pods of jobs, with the state of etcd.
 func (w *Witness) listPods(ctx context.Context) (*corev1.PodList, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -121,35 +113,34 @@ func (w *Witness) listPods(ctx context.Context) (*corev1.PodList, error) {
 	return list, nil
 }
 
-// list reads the jobs' pods and their own objects.
-func (w *Witness) list(ctx context.Context) ([]corev1.Pod, map[string]running.JobSet, error) {
-	pods, err := w.listPods(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
+// listJobSets lists the objects of jobs by key, and returns the resource version
+// of the list.
+func (w *Witness) listJobSets(ctx context.Context) (map[string]running.JobSet, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	list, err := w.objects.Resource(running.JobSets()).Namespace(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
-	if apierrors.IsNotFound(err) {
-		return pods.Items, nil, nil
-	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("list the jobs: %w", err)
+		return nil, "", fmt.Errorf("list the jobs: %w", err)
 	}
 	sets := map[string]running.JobSet{}
 	for i := range list.Items {
 		set := running.ReadJobSet(&list.Items[i])
 		sets[set.Key] = set
 	}
-	return pods.Items, sets, nil
+	return sets, list.GetResourceVersion(), nil
 }
 
-// sawJobSets takes note of a complete list that was asked for at a moment.
-func (w *Witness) sawJobSets(items []unstructured.Unstructured, asked time.Time) {
-	sets := map[string]running.JobSet{}
-	for i := range items {
-		set := running.ReadJobSet(&items[i])
-		sets[set.Key] = set
+// listRunning returns a baseline of all running jobs. A cluster without JobSets
+// has only pods.
+func (w *Witness) listRunning(ctx context.Context) (*Baseline, error) {
+	asked := time.Now()
+	pods, err := w.listPods(ctx)
+	if err != nil {
+		return nil, err
 	}
-	w.ledger.sawAllJobs(sets, asked)
+	sets, _, err := w.listJobSets(ctx)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return nil, err
+	}
+	return baselineOf(pods.Items, sets, asked), nil
 }

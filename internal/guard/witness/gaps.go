@@ -6,16 +6,16 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// sample is one attempt to reach something.
+// sample is one request to the API.
 type sample struct {
 	start, end time.Time
 	ok         bool
 }
 
-// gaps adds up the time without success. Samples come in the order in which
-// they were started. A gap is the time from the start of the last success
-// before a failure (of the failure itself where there is none) to the end of
-// the next success; overlapping gaps count once in the sum.
+// gaps sums the time without success. Samples are added in the order of their
+// start. A gap starts with the last success before a failure (with the failure
+// itself if there is none) and ends with the end of the next success.
+// Overlapping gaps count once in the sum.
 type gaps struct {
 	outage  time.Duration
 	longest time.Duration
@@ -23,7 +23,7 @@ type gaps struct {
 	lastOK  time.Time // start of the last success; zero before the first
 	failing bool
 	from    time.Time // start of the open gap
-	counted time.Time // everything before is in outage already
+	counted time.Time // outage includes everything before
 }
 
 func (g *gaps) add(s sample) {
@@ -40,7 +40,7 @@ func (g *gaps) add(s sample) {
 	g.lastOK = s.start
 }
 
-// close ends the open gap, if there is one.
+// close ends the open gap.
 func (g *gaps) close(at time.Time) {
 	if !g.failing {
 		return
@@ -57,20 +57,20 @@ func (g *gaps) close(at time.Time) {
 	}
 }
 
-// pause ends the account at a moment after which nobody looked; the next
-// sample begins anew.
+// pause ends the sum at a moment after which no samples were taken. The next
+// sample starts as if it were the first.
 func (g *gaps) pause(at time.Time) {
 	g.close(at)
 	g.lastOK = time.Time{}
 }
 
-// sum is what was counted up to a moment, an open gap included.
+// sum returns the sum until a moment, including an open gap.
 func (g gaps) sum(at time.Time) pai.Availability {
 	g.close(at)
 	return pai.Availability{OutageSeconds: g.outage.Seconds(), LongestGapSeconds: g.longest.Seconds()}
 }
 
-// plus adds two accounts of different times.
+// plus adds the availability of two different periods.
 func plus(a, b pai.Availability) pai.Availability {
 	return pai.Availability{
 		OutageSeconds:     a.OutageSeconds + b.OutageSeconds,

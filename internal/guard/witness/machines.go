@@ -1,6 +1,7 @@
 package witness
 
 import (
+	"maps"
 	"strings"
 	"time"
 
@@ -8,53 +9,50 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// machines is what is known of the machines themselves: which boot each is in,
-// and which do not answer. A machine that dies takes its jobs along, and what
-// the API says of their containers afterwards is not why they ended.
+// machines is the state of the machines themselves. A machine that fails also
+// ends its jobs, and the exit codes in the API are then not the cause.
 type machines struct {
-	boots    map[string]string    // as they were at the start
-	last     map[string]time.Time // when each was last seen in that boot, and not about to end it
-	stopping map[string]bool      // seen to shut down
-	anew     map[string]bool      // started anew since
-	silent   map[string]string    // why it could not be asked the last time
+	boots       map[string]string    // boot IDs at the start
+	last        map[string]time.Time // last report of that boot, before a shutdown
+	stopping    map[string]bool      // shutting down
+	rebooted    map[string]bool
+	unreachable map[string]string // why the last observation failed
 }
 
 func newMachines(boots map[string]string) machines {
-	m := machines{boots: map[string]string{}, last: map[string]time.Time{}, stopping: map[string]bool{}, anew: map[string]bool{}, silent: map[string]string{}}
-	for name, boot := range boots {
-		m.boots[name] = boot
-	}
+	m := machines{boots: map[string]string{}, last: map[string]time.Time{}, stopping: map[string]bool{}, rebooted: map[string]bool{}, unreachable: map[string]string{}}
+	maps.Copy(m.boots, boots)
 	return m
 }
 
-// answered takes note of what a machine said of itself when it was asked.
-func (m *machines) answered(name string, answer running.MachineReport, asked time.Time) {
-	delete(m.silent, name)
-	if answer.Boot == "" {
+// recordReport records the report of a machine about itself.
+func (m *machines) recordReport(name string, report running.MachineReport, asked time.Time) {
+	delete(m.unreachable, name)
+	if report.Boot == "" {
 		return
 	}
 	if m.boots[name] == "" {
-		m.boots[name] = answer.Boot
+		m.boots[name] = report.Boot
 	}
 	switch {
-	case m.boots[name] != answer.Boot:
-		m.anew[name] = true
-	case answer.Stopping:
+	case m.boots[name] != report.Boot:
+		m.rebooted[name] = true
+	case report.Stopping:
 		m.stopping[name] = true
 	default:
 		m.last[name] = asked
 	}
 }
 
-// explain adds to why a container ended what became of its machine since.
+// explain adds to the cause of an interruption what happened to the machine.
 func (m *machines) explain(i pai.Interruption) pai.Interruption {
-	switch why, after := m.silent[i.Machine], !i.Time.Before(m.last[i.Machine]); {
-	case m.anew[i.Machine] && after:
-		i.Cause = "machine " + i.Machine + " was started anew: " + i.Cause
+	switch why, after := m.unreachable[i.Machine], !i.Time.Before(m.last[i.Machine]); {
+	case m.rebooted[i.Machine] && after:
+		i.Cause = "machine " + i.Machine + " rebooted: " + i.Cause
 	case m.stopping[i.Machine] && after:
 		i.Cause = "machine " + i.Machine + " was shut down: " + i.Cause
 	case why != "" && !strings.Contains(i.Cause, why):
-		i.Cause += "; machine " + i.Machine + " does not answer (" + why + ")"
+		i.Cause += "; machine " + i.Machine + " is unreachable (" + why + ")"
 	}
 	return i
 }

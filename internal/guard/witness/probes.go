@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -16,9 +16,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// What the API is asked. /readyz is what load balancers ask; the config map is
-// one that every API server makes for itself, and reading it without a
-// resource version goes to etcd.
+// Paths of the requests. Load balancers use /readyz. Every API server creates the
+// config map for itself, and a read without a resource version goes to etcd.
 const (
 	readyPath = "/readyz"
 	readPath  = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication"
@@ -27,25 +26,25 @@ const (
 const (
 	sampleEvery   = 100 * time.Millisecond
 	sampleTimeout = time.Second
-	// keptConnections is how many are kept where the API speaks HTTP/1 only.
+	// keptConnections is the limit for an API that supports only HTTP/1.
 	keptConnections = 16
 	submitEvery     = time.Second
-	// submitTimeout leaves room for the webhooks of a loaded cluster.
+	// submitTimeout includes the time of webhooks on a loaded cluster.
 	submitTimeout = 5 * time.Second
 )
 
-// probeClient asks the API over connections of its own.
+// probeClient sends requests to the API on its own connections.
 type probeClient struct {
-	base *url.URL
+	base string // URL without a final slash
 	http *http.Client
 }
 
-// newProbeClient makes a client that makes a new connection for every request
-// or, with keep, one that keeps its connection as controllers do.
+// newProbeClient returns a client that opens a connection for every request or,
+// with keep, keeps its connection as controllers do.
 func newProbeClient(cfg *rest.Config, keep bool) (*probeClient, error) {
 	tlsConfig, err := rest.TLSConfigFor(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("read the API's certificates: %w", err)
+		return nil, fmt.Errorf("read the certificates of the API: %w", err)
 	}
 	transport := &http.Transport{
 		TLSClientConfig:     tlsConfig,
@@ -55,24 +54,20 @@ func newProbeClient(cfg *rest.Config, keep bool) (*probeClient, error) {
 		MaxIdleConnsPerHost: keptConnections,
 	}
 	if keep {
-		transport = utilnet.SetTransportDefaults(transport) // HTTP/2, as every client-go client has it
+		transport = utilnet.SetTransportDefaults(transport) // HTTP/2, as in every client of client-go
 	}
 	wrapped, err := rest.HTTPWrappersForConfig(cfg, transport)
 	if err != nil {
-		return nil, fmt.Errorf("read the API's credentials: %w", err)
+		return nil, fmt.Errorf("read the credentials of the API: %w", err)
 	}
-	host := cfg.Host
-	if !strings.Contains(host, "://") {
-		host = "https://" + host
-	}
-	base, err := url.Parse(host)
+	base, _, err := rest.DefaultServerUrlFor(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("read the API's address %q: %w", cfg.Host, err)
+		return nil, fmt.Errorf("read the API address %q: %w", cfg.Host, err)
 	}
-	return &probeClient{base: base, http: &http.Client{Transport: wrapped}}, nil
+	return &probeClient{base: strings.TrimSuffix(base.String(), "/"), http: &http.Client{Transport: wrapped}}, nil
 }
 
-// get succeeds when the API answers 200 with a whole body.
+// get returns a request that succeeds with status 2xx and a complete body.
 func (c *probeClient) get(path string) func(ctx context.Context) error {
 	return func(ctx context.Context) error {
 		_, err := c.do(ctx, http.MethodGet, path, nil)
@@ -81,12 +76,7 @@ func (c *probeClient) get(path string) func(ctx context.Context) error {
 }
 
 func (c *probeClient) do(ctx context.Context, method, path string, body []byte) (int, error) {
-	target := *c.base
-	var query string
-	path, query, _ = strings.Cut(path, "?")
-	target.Path = strings.TrimSuffix(target.Path, "/") + path
-	target.RawQuery = query
-	req, err := http.NewRequestWithContext(ctx, method, target.String(), bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
 	if err != nil {
 		return 0, err
 	}
@@ -99,11 +89,8 @@ func (c *probeClient) do(ctx context.Context, method, path string, body []byte) 
 		return 0, err
 	}
 	_, err = io.Copy(io.Discard, resp.Body)
-	if err := resp.Body.Close(); err != nil {
-		return resp.StatusCode, fmt.Errorf("%s %s: %w", method, path, err)
-	}
-	if err != nil {
-		return resp.StatusCode, fmt.Errorf("%s %s: read the answer: %w", method, path, err)
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
+		return resp.StatusCode, fmt.Errorf("%s %s: read the response: %w", method, path, err)
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return resp.StatusCode, fmt.Errorf("%s %s: %s", method, path, resp.Status)
@@ -111,20 +98,18 @@ func (c *probeClient) do(ctx context.Context, method, path string, body []byte) 
 	return resp.StatusCode, nil
 }
 
-func (c *probeClient) close() { c.http.CloseIdleConnections() }
-
 const jobSetAPI = "/apis/jobset.x-k8s.io/v1alpha2"
 
-// submission asks whether a job could be submitted: it creates a tiny JobSet
-// as a dry run, which passes every webhook and leaves nothing behind. Where
-// the cluster does not know JobSets there is nothing to ask.
+// submission tests whether jobs can be submitted: it creates a minimal JobSet as
+// a dry run, which passes every webhook and stores nothing. In a cluster without
+// JobSets there is nothing to test.
 type submission struct {
 	client    *probeClient
 	namespace string
 }
 
-func (s submission) ask(ctx context.Context) error {
-	body, err := json.Marshal(tinyJobSet())
+func (s submission) test(ctx context.Context) error {
+	body, err := json.Marshal(minimalJobSet())
 	if err != nil {
 		return err
 	}
@@ -137,8 +122,8 @@ func (s submission) ask(ctx context.Context) error {
 	return err
 }
 
-// tinyJobSet is never created, so its image need not exist.
-func tinyJobSet() map[string]any {
+// minimalJobSet is never stored, so its image does not have to exist.
+func minimalJobSet() map[string]any {
 	type object = map[string]any
 	return object{
 		"apiVersion": "jobset.x-k8s.io/v1alpha2", "kind": "JobSet",

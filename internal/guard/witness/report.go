@@ -12,32 +12,33 @@ import (
 
 	"pai.dev/pai/internal/observe/running"
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/poll"
 )
 
-// Stop takes one last complete look, ends the watch and reports. The look goes
-// on until every end that was seen is settled and every other container was
-// seen to live, for as long as ctx, or 45 seconds, allow; what could not be
-// seen until then is reported as interrupted, with the cause "unobserved". ctx
-// should not be one that the user's interruption has cancelled.
+// Stop makes a complete final observation, ends the watch, and returns the
+// report. It observes until every end is settled and every other container was
+// observed alive, at most 45 seconds or until ctx ends. What was not observed
+// until then is reported as interrupted, with the cause "unobserved". Do not pass
+// a context that Ctrl-C cancels.
 func (w *Witness) Stop(ctx context.Context) pai.Report {
 	w.once.Do(func() { w.report = w.finish(ctx) })
 	return w.report
 }
 
 func (w *Witness) finish(ctx context.Context) pai.Report {
-	looking, cancel := context.WithTimeout(ctx, finalTimeout)
+	finalCtx, cancel := context.WithTimeout(ctx, finalTimeout)
 	defer cancel()
-	w.stopLooking() // from here on only the last look changes the ledger
-	w.looking.Wait()
-	w.checkOutput(looking, w.Baseline().Jobs)
-	seen := w.finalLook(looking)
-	w.askWhereJobsEnded(ctx)
+	w.stopObserving() // from here on, only the final observation changes the ledger
+	w.observing.Wait()
+	w.checkOutput(finalCtx, w.Baseline().Jobs)
+	seen := w.observeUntilSettled(finalCtx)
+	w.observeFailedMachines(ctx)
 	jobs := w.ledger.conclude(seen, time.Now())
 	w.stopSampling()
 	w.sampling.Wait()
-	w.pulse.close()
+	w.probes.close()
 	counted := w.countedUntil(time.Now())
-	w.save(context.WithoutCancel(ctx)) // the journal keeps the end even when time is up
+	w.save(context.WithoutCancel(ctx)) // the journal needs the result also if ctx has ended
 	return pai.Report{
 		Jobs:              jobs,
 		API:               pai.APIReport{Availability: counted.New, Kept: counted.Kept},
@@ -46,36 +47,34 @@ func (w *Witness) finish(ctx context.Context) pai.Report {
 	}
 }
 
-// lastSeen is what a complete look found: the containers that live, and why
-// the others are not known to.
-type lastSeen struct {
-	alive  map[string]bool
+// finalObservation is the result of a complete observation: the living
+// containers, and why the others are unknown.
+type finalObservation struct {
+	alive  map[string]bool // by container ID
 	reason string
 }
 
-// finalLook looks until nothing is left open, or ctx ends.
-func (w *Witness) finalLook(ctx context.Context) lastSeen {
-	for {
-		seen, err := w.lookOnce(ctx)
-		if err == nil && !w.ledger.undecided() && w.ledger.allIn(seen.alive) {
-			return seen
+// observeUntilSettled observes until no container is unknown, or ctx ends.
+func (w *Witness) observeUntilSettled(ctx context.Context) finalObservation {
+	var seen finalObservation
+	wait := poll.Wait{For: "the end state of all containers", Every: settleEvery}
+	// If time is up, the last observation is reported with its reason. One that was
+	// cut off says nothing about the containers, so the one before it counts.
+	_ = wait.Until(ctx, func(ctx context.Context) (bool, error) {
+		next, err := w.observeAll(ctx)
+		if seen.alive == nil || err == nil || ctx.Err() == nil {
+			seen = next
 		}
-		if err != nil {
-			seen.reason = err.Error()
-		}
-		select {
-		case <-ctx.Done():
-			return seen
-		case <-time.After(settleEvery):
-		}
-	}
+		return err == nil && !w.ledger.hasPendingEnds() && w.ledger.allAlive(seen.alive), err
+	})
+	return seen
 }
 
-// askWhereJobsEnded asks the machines on which containers were interrupted what
-// became of them: whether they died is not for the API to say. It has a time of
-// its own, because a last look that took all of its says nothing of a machine.
-func (w *Witness) askWhereJobsEnded(ctx context.Context) {
-	names := w.ledger.hurtMachines()
+// observeFailedMachines observes the machines with interrupted containers, because
+// the API does not know whether a machine rebooted. It has its own time limit, so
+// that the result does not depend on the time of the final observation.
+func (w *Witness) observeFailedMachines(ctx context.Context) {
+	names := w.ledger.machinesWithInterruptions()
 	if len(names) == 0 || w.o.Machines == nil {
 		return
 	}
@@ -84,56 +83,50 @@ func (w *Witness) askWhereJobsEnded(ctx context.Context) {
 	asked := time.Now()
 	for name, m := range w.o.Machines(ctx, names) {
 		if m.Err == nil {
-			w.ledger.sawMachine(name, m, asked, time.Now())
+			w.ledger.recordMachine(name, m, asked, time.Now())
 		} else {
-			w.ledger.sawSilence(name, m.Err)
+			w.ledger.recordUnreachable(name, m.Err)
 		}
 	}
 }
 
-// lookOnce asks the API and the machines. A container lives when its machine
-// shows it or, where the machine cannot be asked, when the API does and the
-// machine's kubelet reports; where both speak, both must say so.
-func (w *Witness) lookOnce(ctx context.Context) (lastSeen, error) {
-	seen := lastSeen{alive: map[string]bool{}}
-	names := w.ledger.openMachines()
+// observeAll observes the API and the machines. A container is alive if both
+// report it. If its machine is unreachable, the API and the kubelet must report it.
+func (w *Witness) observeAll(ctx context.Context) (finalObservation, error) {
+	seen := finalObservation{alive: map[string]bool{}}
+	names := w.ledger.runningMachines()
 	if len(names) == 0 {
 		return seen, nil
 	}
-	byMachine := map[string]running.MachineReport{}
+	reports := map[string]running.MachineReport{}
 	if w.o.Machines != nil {
 		asked := time.Now()
-		byMachine = w.o.Machines(ctx, names)
-		for name, m := range byMachine {
+		reports = w.o.Machines(ctx, names)
+		for name, m := range reports {
 			if m.Err == nil {
-				w.ledger.sawMachine(name, m, asked, time.Now())
+				w.ledger.recordMachine(name, m, asked, time.Now())
 			}
 		}
 	}
-	pods, ready, errAPI := w.lastOfAPI(ctx)
+	pods, ready, errAPI := w.listPodsAndNodes(ctx)
 	if errAPI == nil {
-		w.ledger.sawAllPods(pods, time.Now())
+		w.ledger.recordAllPods(pods, time.Now())
 		w.settle(ctx)
-		w.dark.saw(time.Now())
+		w.unobserved.observed(time.Now())
 	}
-	w.ledger.addAlive(seen.alive, pods, ready, byMachine, errAPI == nil)
+	w.ledger.addAlive(seen.alive, pods, ready, reports, errAPI == nil)
 	var failures []error
 	for _, name := range names {
-		if m, asked := byMachine[name]; asked && m.Err != nil {
-			failures = append(failures, m.Err)
-		}
+		failures = append(failures, reports[name].Err)
 	}
-	if errAPI != nil {
-		return seen, errors.Join(append(failures, errAPI)...)
+	if err := errors.Join(append(failures, errAPI)...); err != nil {
+		seen.reason = err.Error()
 	}
-	if len(failures) > 0 {
-		seen.reason = errors.Join(failures...).Error()
-	}
-	return seen, nil
+	return seen, errAPI
 }
 
-// lastOfAPI reads the jobs' pods and which machines' kubelets report.
-func (w *Witness) lastOfAPI(ctx context.Context) ([]corev1.Pod, map[string]bool, error) {
+// listPodsAndNodes returns the pods of jobs, and which nodes are ready.
+func (w *Witness) listPodsAndNodes(ctx context.Context) ([]corev1.Pod, map[string]bool, error) {
 	list, err := w.listPods(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -146,17 +139,15 @@ func (w *Witness) lastOfAPI(ctx context.Context) ([]corev1.Pod, map[string]bool,
 	}
 	ready := map[string]bool{}
 	for _, n := range nodes.Items {
-		for _, c := range n.Status.Conditions {
-			if c.Type == corev1.NodeReady {
-				ready[n.Name] = c.Status == corev1.ConditionTrue
-			}
-		}
+		ready[n.Name] = slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool {
+			return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
+		})
 	}
 	return list.Items, ready, nil
 }
 
-// addAlive adds the containers that a look found alive.
-func (l *ledger) addAlive(alive map[string]bool, pods []corev1.Pod, ready map[string]bool, machines map[string]running.MachineReport, apiSpeaks bool) {
+// addAlive adds the containers that an observation reports as alive.
+func (l *ledger) addAlive(alive map[string]bool, pods []corev1.Pod, ready map[string]bool, reports map[string]running.MachineReport, apiObserved bool) {
 	byUID := map[string]*corev1.Pod{}
 	for i := range pods {
 		byUID[string(pods[i].UID)] = &pods[i]
@@ -165,22 +156,22 @@ func (l *ledger) addAlive(alive map[string]bool, pods []corev1.Pod, ready map[st
 	defer l.mu.Unlock()
 	l.eachRunning(func(_ *WatchedJob, c *WatchedContainer) {
 		pod := byUID[c.PodUID]
-		api := pod != nil && judge(c, pod).sign == signAlive
-		m, asked := machines[c.Machine]
-		machine := slices.ContainsFunc(m.Containers, func(r running.Container) bool { return r.ID == c.ID })
+		inAPI := pod != nil && evaluate(c, pod).sign == signAlive
+		m, asked := reports[c.Machine]
+		onMachine := slices.ContainsFunc(m.Containers, func(r running.Container) bool { return r.ID == c.ID })
 		switch {
-		case asked && m.Err == nil && apiSpeaks:
-			alive[c.ID] = api && machine
+		case asked && m.Err == nil && apiObserved:
+			alive[c.ID] = inAPI && onMachine
 		case asked && m.Err == nil:
-			alive[c.ID] = machine
-		case apiSpeaks:
-			alive[c.ID] = api && ready[c.Machine]
+			alive[c.ID] = onMachine
+		case apiObserved:
+			alive[c.ID] = inAPI && ready[c.Machine]
 		}
 	})
 }
 
-// allIn reports whether every container whose fate is open is in alive.
-func (l *ledger) allIn(alive map[string]bool) bool {
+// allAlive reports whether every running container is in alive.
+func (l *ledger) allAlive(alive map[string]bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	all := true
@@ -188,57 +179,34 @@ func (l *ledger) allIn(alive map[string]bool) bool {
 	return all
 }
 
-// conclude counts the jobs after the last look. What that did not show alive
-// is unobserved, and so interrupted.
-func (l *ledger) conclude(seen lastSeen, now time.Time) pai.JobsReport {
+// conclude counts the jobs after the final observation. A container that was not
+// observed alive is unobserved, and so interrupted.
+func (l *ledger) conclude(seen finalObservation, now time.Time) pai.JobsReport {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	report := pai.JobsReport{Before: len(l.jobs)}
 	l.eachRunning(func(j *WatchedJob, c *WatchedContainer) {
-		if seen.alive[c.ID] && c.suspicion == nil {
+		if seen.alive[c.ID] && c.pending == nil {
 			return
 		}
-		c.suspicion = unobserved(c.suspicion, seen.reason, l.steps.at(now), now)
-		c.interrupted(j)
+		if c.pending == nil {
+			c.pending = &pendingEnd{ended: now, step: l.steps.at(now), cause: "not observed alive at the end"}
+		}
+		c.pending.cause = "unobserved: " + c.pending.cause
+		if seen.reason != "" {
+			c.pending.cause += " (" + seen.reason + ")"
+		}
+		c.interrupt(j)
 	})
-	report := pai.JobsReport{Before: len(l.jobs), Interrupted: []pai.Interruption{}}
 	for _, j := range l.jobs {
-		switch {
-		case slices.ContainsFunc(j.Containers, func(c *WatchedContainer) bool { return c.Result == Interrupted }):
-		case slices.ContainsFunc(j.Containers, func(c *WatchedContainer) bool { return c.Result == Running }):
+		switch j.result() {
+		case Running:
 			report.After++
-		default:
+		case Finished:
 			report.Finished++
+		case Interrupted:
 		}
 	}
-	report.Interrupted = append(report.Interrupted, l.listInterruptions()...)
+	report.Interrupted = append([]pai.Interruption{}, l.listInterruptions()...)
 	return report
-}
-
-// unobserved is the end of a container of which nobody could say that it lives.
-func unobserved(s *suspicion, reason, step string, now time.Time) *suspicion {
-	if s == nil {
-		s = &suspicion{ended: now, step: step, cause: "it was not seen alive at the end"}
-	}
-	s.cause = "unobserved: " + s.cause
-	if reason != "" {
-		s.cause += " (" + reason + ")"
-	}
-	return s
-}
-
-func (l *ledger) interruptions() []pai.Interruption {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.listInterruptions()
-}
-
-func (l *ledger) listInterruptions() []pai.Interruption {
-	var list []pai.Interruption
-	l.each(func(_ *WatchedJob, c *WatchedContainer) {
-		if c.Interruption != nil {
-			list = append(list, l.machines.explain(*c.Interruption))
-		}
-	})
-	slices.SortStableFunc(list, func(a, b pai.Interruption) int { return a.Time.Compare(b.Time) })
-	return list
 }

@@ -7,11 +7,11 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// Sample asks an API, as a witness does, whether it answers, until ctx ends,
-// and returns for how long it did not: with new and with kept connections.
-// It watches nothing else. It is for comparing PAI with others.
+// Sample samples an API until ctx ends, as a witness does, and returns for how
+// long it was unavailable for new and for kept connections. It watches nothing
+// else. Benchmarks use it to compare PAI with other tools.
 func Sample(ctx context.Context, cfg *rest.Config) (Counted, error) {
-	p, err := newPulse(cfg, &darkness{})
+	p, err := newProbeLoop(cfg, &unobservedTime{})
 	if err != nil {
 		return Counted{}, err
 	}
@@ -21,7 +21,5 @@ func Sample(ctx context.Context, cfg *rest.Config) (Counted, error) {
 	for _, s := range p.samplers() {
 		s.wait()
 	}
-	counted := p.counted(now)
-	counted.UnobservedSeconds = p.dark.sum(now).Seconds()
-	return counted, nil
+	return p.counted(now), nil
 }

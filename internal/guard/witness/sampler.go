@@ -5,31 +5,33 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"pai.dev/pai/internal/pai"
 )
 
-// sampler asks the same questions again and again. A sample is started every
-// time tick is called, however slow the ones before are, and succeeds when
-// all questions were answered within the time-out.
+// sampler sends the same requests repeatedly. Each call of tick starts a sample,
+// regardless of slow samples before it. A sample succeeds if all requests succeed
+// within the timeout.
 type sampler struct {
-	timeout   time.Duration
-	questions []func(ctx context.Context) error
+	timeout  time.Duration
+	requests []func(ctx context.Context) error
 
 	mu      sync.Mutex
 	gaps    gaps
-	queue   []*attempt // in the order of their start; the first ones may be answered
+	queue   []*attempt // in the order of their start; some might be done
 	lastErr error
 	running sync.WaitGroup
 }
 
-// attempt is a sample under way.
+// attempt is a sample in progress.
 type attempt struct {
 	sample
 	done bool
 }
 
-// maxAttempts bounds how many samples are under way. Each ends with its
-// time-out, so the bound is not reached unless this process is starved.
+// maxAttempts is the limit of samples in progress. Each ends with its timeout, so
+// the limit is reached only if this process gets no CPU time.
 func (s *sampler) maxAttempts() int { return int(s.timeout/sampleEvery) + 5 }
 
 // tick starts a sample.
@@ -41,31 +43,25 @@ func (s *sampler) tick(ctx context.Context, now time.Time) {
 	}
 	a := &attempt{sample: sample{start: now}}
 	s.queue = append(s.queue, a)
-	// An end of the witness is not the API's fault: samples under way go on.
+	// The end of the witness is not an outage: samples in progress continue.
 	ctx = context.WithoutCancel(ctx)
-	s.running.Go(func() { s.finished(a, s.ask(ctx)) })
+	s.running.Go(func() { s.finish(a, s.send(ctx)) })
 }
 
-// ask asks all questions side by side.
-func (s *sampler) ask(ctx context.Context) error {
+// send sends all requests in parallel.
+func (s *sampler) send(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	answers := make(chan error, len(s.questions))
-	for _, q := range s.questions {
-		go func() { answers <- q(ctx) }()
+	var group errgroup.Group
+	for _, request := range s.requests {
+		group.Go(func() error { return request(ctx) })
 	}
-	var failure error
-	for range s.questions {
-		if err := <-answers; err != nil {
-			failure = err
-		}
-	}
-	return failure
+	return group.Wait()
 }
 
-// finished notes an answer, and accounts for all samples at the head of the
-// queue that are answered.
-func (s *sampler) finished(a *attempt, err error) {
+// finish records the result of a sample, and adds the samples at the head of the
+// queue that are done to the gaps.
+func (s *sampler) finish(a *attempt, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a.end, a.ok, a.done = time.Now(), err == nil, true
@@ -76,7 +72,7 @@ func (s *sampler) finished(a *attempt, err error) {
 	s.lastErr = err
 }
 
-// pause drops the samples under way: nobody looked since.
+// pause drops the samples in progress: the process was not running since at.
 func (s *sampler) pause(at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -84,22 +80,26 @@ func (s *sampler) pause(at time.Time) {
 	s.gaps.pause(at)
 }
 
-// sum is the account up to a moment.
+// sum returns the availability until a moment.
 func (s *sampler) sum(at time.Time) pai.Availability {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.gaps.sum(at)
 }
 
-// awaySince is when the open gap began; zero when the last sample succeeded.
-func (s *sampler) awaySince() (time.Time, error) {
+// current returns the current outage; zero if the last sample succeeded.
+func (s *sampler) current() Outage {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.gaps.failing {
-		return time.Time{}, nil
+		return Outage{}
 	}
-	return s.gaps.from, s.lastErr
+	o := Outage{Since: s.gaps.from}
+	if s.lastErr != nil {
+		o.Reason = s.lastErr.Error()
+	}
+	return o
 }
 
-// wait waits for the samples under way; each ends within the time-out.
+// wait waits for the samples in progress; each ends within the timeout.
 func (s *sampler) wait() { s.running.Wait() }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// timeline remembers which step was in progress when.
+// timeline records when each step was in progress.
 type timeline struct {
 	mu      sync.Mutex
 	entries []entry // oldest first
@@ -18,7 +18,7 @@ type entry struct {
 	step string
 }
 
-// note says which step is in progress from now on.
+// note records the step that is in progress from now on.
 func (t *timeline) note(at time.Time, step string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -28,11 +28,11 @@ func (t *timeline) note(at time.Time, step string) {
 	t.entries = append(t.entries, entry{at, step})
 }
 
-// at names the step in progress at a moment.
+// at names the steps in progress at a moment.
 func (t *timeline) at(moment time.Time) string { return t.during(moment, moment) }
 
-// during names the steps in progress at any time from one moment to another,
-// oldest first. Before the first step that is known of, it is that one.
+// during names the steps in progress between two moments, oldest first. Before
+// the first recorded step, it names that step.
 func (t *timeline) during(from, to time.Time) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -51,10 +51,10 @@ func (t *timeline) during(from, to time.Time) string {
 	return strings.Join(names, stepSeparator)
 }
 
-// stepSeparator stands between the names of steps that are done side by side.
+// stepSeparator separates the names of steps that run in parallel.
 const stepSeparator = ", "
 
-// now is the step in progress.
+// now returns the steps in progress.
 func (t *timeline) now() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

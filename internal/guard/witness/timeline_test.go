@@ -6,7 +6,7 @@ func TestTimeline(t *testing.T) {
 	t.Parallel()
 	var l timeline
 	if got := l.at(at(0)); got != "" {
-		t.Errorf("%q in progress before anything is known", got)
+		t.Errorf("got %q before the first step", got)
 	}
 	for _, e := range []struct {
 		ms   int
@@ -22,10 +22,10 @@ func TestTimeline(t *testing.T) {
 		{1500, 2500, "a, b"}, {3500, 5000, "b, c"}, {4100, 4900, ""}, {0, 500, "a"},
 	} {
 		if got := l.during(at(test.from), at(test.to)); got != test.want {
-			t.Errorf("from %d to %d ms: %q, want %q", test.from, test.to, got, test.want)
+			t.Errorf("from %d to %d ms: got %q, want %q", test.from, test.to, got, test.want)
 		}
 	}
 	if got := l.now(); got != "c" {
-		t.Errorf("%q in progress now, want c", got)
+		t.Errorf("got %q now, want c", got)
 	}
 }

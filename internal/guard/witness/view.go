@@ -8,68 +8,61 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// View is what the witness sees at one moment, for showing.
+// View is what the witness observes at one moment.
 type View struct {
-	// Watched jobs are those that ran at the start; each is in one of the others.
+	// Watched is the number of jobs that ran at the start. Each of them is running,
+	// finished, or interrupted.
 	Watched     int
 	Running     int
 	Finished    int
 	Interrupted []pai.Interruption
-	// API and Submission are zero while they answer.
+	// API and Submission are the current outages; zero if there is none.
 	API        Outage
 	Submission Outage
 	Counted    Counted
-	// Unobserved says what could not be looked at the last time it was tried:
-	// "API" or a machine's name, and why.
+	// Unobserved is why the last observation failed, by "API" or machine name.
 	Unobserved map[string]string
-	// Notes are what could not be checked, for example a job's output.
+	// Notes are what could not be verified, for example the output of a job.
 	Notes []string
-	// SaveError is why the baseline could not be kept the last time.
+	// SaveError is why the baseline was not stored the last time.
 	SaveError error
 }
 
-// Outage says since when something does not answer.
+// Outage is a period without successful samples that has not ended.
 type Outage struct {
 	Since  time.Time
 	Reason string
 }
 
-// For is how long it has not answered.
-func (a Outage) For(now time.Time) time.Duration {
-	if a.Since.IsZero() {
+// For returns the duration of the outage; zero if there is none.
+func (o Outage) For(now time.Time) time.Duration {
+	if o.Since.IsZero() {
 		return 0
 	}
-	return now.Sub(a.Since)
+	return now.Sub(o.Since)
 }
 
-// View is what the witness sees now.
+// View returns what the witness observes now.
 func (w *Witness) View() View {
-	s := View{Interrupted: w.Interruptions(), Counted: w.countedUntil(time.Now())}
-	s.API, s.Submission = w.pulse.away()
-	s.Watched, s.Running, s.Finished = w.ledger.count()
+	jobs := w.ledger.count()
+	v := View{
+		Watched: jobs[Running] + jobs[Finished] + jobs[Interrupted], Running: jobs[Running], Finished: jobs[Finished],
+		Interrupted: w.Interruptions(), API: w.probes.fresh.current(), Submission: w.probes.submit.current(),
+		Counted: w.countedUntil(time.Now()),
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	s.Unobserved = maps.Clone(w.unwatched)
-	s.Notes = slices.Clone(w.notes)
-	s.SaveError = w.saveErr
-	return s
+	v.Unobserved, v.Notes, v.SaveError = maps.Clone(w.failures), slices.Clone(w.notes), w.saveErr
+	return v
 }
 
-// count counts the jobs under watch by their fate so far.
-func (l *ledger) count() (watched, alive, finished int) {
+// count returns the number of watched jobs by result.
+func (l *ledger) count() map[WatchResult]int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	jobs := map[WatchResult]int{}
 	for _, j := range l.jobs {
-		has := func(f WatchResult) bool {
-			return slices.ContainsFunc(j.Containers, func(c *WatchedContainer) bool { return c.Result == f })
-		}
-		switch {
-		case has(Interrupted):
-		case has(Running):
-			alive++
-		default:
-			finished++
-		}
+		jobs[j.result()]++
 	}
-	return len(l.jobs), alive, finished
+	return jobs
 }

@@ -1,6 +1,7 @@
 package witness
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -13,98 +14,100 @@ import (
 
 	"pai.dev/pai/internal/observe/running"
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/poll"
 )
 
-// StartOptions are what a witness is started with.
+// StartOptions are the inputs of a witness.
 type StartOptions struct {
-	// REST says where the API is and how to be let in. The witness makes its
+	// REST has the address and the credentials of the API. The witness opens its
 	// own connections.
 	REST *rest.Config
-	// Machines asks machines which containers live on them. Without it the
-	// witness has the API's word alone.
+	// Machines lists the living containers of machines. If it is nil, the witness
+	// observes only the API.
 	Machines func(ctx context.Context, names []string) map[string]running.MachineReport
-	// Baseline is what an earlier witness of the same operation kept; nil when
-	// the operation starts now.
+	// Baseline is what an earlier witness of the same operation stored; nil if the
+	// operation starts now.
 	Baseline *Baseline
-	// Save keeps the baseline, every few seconds, for an operation that is
-	// resumed. It may be nil.
+	// Save stores the baseline every few seconds, for a resumed operation. It can be
+	// nil.
 	Save func(ctx context.Context, b Baseline) error
-	// Step names the step in progress. It may be nil.
+	// Step names the step in progress. It can be nil.
 	Step func() string
 }
 
-// How often the witness looks. Watching costs nothing while nothing happens;
-// the rest is one list, and one command per machine with watched containers.
+// Intervals and limits. A watch costs nothing while nothing changes. An
+// observation is one list, or one command per machine with watched containers.
 const (
 	listEvery     = 10 * time.Second
 	machinesEvery = 3 * time.Second
 	settleEvery   = time.Second
 	saveEvery     = 5 * time.Second
-	// blindAfter is how long after a look the next may come before the time
-	// between them counts as unobserved.
-	blindAfter = 20 * time.Second
-	// unexplainedAfter is how long the API may leave an end unexplained that a
-	// machine has shown: a kubelet reports within seconds.
+	// unobservedAfter is how long after an observation the next one can be before
+	// the time between them counts as unobserved.
+	unobservedAfter = 20 * time.Second
+	// unexplainedAfter is how long the API can leave an end unexplained that a
+	// machine reported. A kubelet reports within seconds.
 	unexplainedAfter = time.Minute
 	startTimeout     = 30 * time.Second
 	requestTimeout   = 10 * time.Second
 	finalTimeout     = 45 * time.Second
 )
 
-// Witness watches. Its methods may be called from several goroutines.
+// Witness watches running jobs and the API. Its methods are safe for concurrent
+// use.
 type Witness struct {
-	o       StartOptions
-	core    kubernetes.Interface
-	objects dynamic.Interface
-	steps   *timeline
-	ledger  *ledger
-	pulse   *pulse
-	dark    *darkness
-	taken   time.Time
-	counted Counted // before this witness started
+	o          StartOptions
+	core       kubernetes.Interface
+	objects    dynamic.Interface
+	steps      *timeline
+	ledger     *ledger
+	probes     *probeLoop
+	unobserved *unobservedTime
+	taken      time.Time
+	counted    Counted // before this witness started
 
-	stopLooking  context.CancelFunc
-	looking      sync.WaitGroup
-	stopSampling context.CancelFunc
-	sampling     sync.WaitGroup
-	once         sync.Once
-	report       pai.Report
+	stopObserving context.CancelFunc
+	observing     sync.WaitGroup
+	stopSampling  context.CancelFunc
+	sampling      sync.WaitGroup
+	once          sync.Once
+	report        pai.Report
 
-	mu        sync.Mutex
-	saveErr   error
-	unwatched map[string]string // what could not be looked at just now, and why
-	notes     []string
+	mu       sync.Mutex
+	saveErr  error
+	failures map[string]string // why the last observation failed, by "API" or machine
+	notes    []string
 }
 
-// Start takes the baseline, unless there is one, and begins to watch. It fails
-// when it cannot look, because jobs that nobody saw run cannot be vouched for.
+// Start takes a baseline, unless there is one, and starts to watch. It returns an
+// error if it cannot list the running jobs.
 func Start(ctx context.Context, o StartOptions) (*Witness, error) {
-	w := &Witness{o: o, steps: &timeline{}, dark: &darkness{}, unwatched: map[string]string{}}
+	w := &Witness{o: o, steps: &timeline{}, unobserved: &unobservedTime{}, failures: map[string]string{}}
 	if err := w.connect(); err != nil {
 		return nil, fmt.Errorf("start the witness: %w", err)
 	}
-	if err := w.begin(ctx); err != nil {
-		w.pulse.close()
+	if err := w.initialize(ctx); err != nil {
+		w.probes.close()
 		return nil, fmt.Errorf("start the witness: %w", err)
 	}
-	// The witness outlives the operation's context: it watches what is done
-	// after an interruption, too, until Stop.
+	// The witness must outlive the context of the operation: until Stop, it also
+	// watches what happens after Ctrl-C.
 	live := context.WithoutCancel(ctx)
 	sampling, stopSampling := context.WithCancel(live)
-	looking, stopLooking := context.WithCancel(live)
-	w.stopSampling, w.stopLooking = stopSampling, stopLooking
-	w.sampling.Go(func() { w.pulse.run(sampling, w.steps, w.step) })
-	w.looking.Go(func() { w.followPods(looking) })
-	w.looking.Go(func() { w.followJobs(looking) })
-	w.every(looking, listEvery, w.lookAtAPI)
-	w.looking.Go(func() { w.lookAtMachines(looking) }) // which boot each machine is in
-	w.every(looking, machinesEvery, w.lookAtMachines)
-	w.every(looking, settleEvery, w.settle)
-	w.every(looking, saveEvery, w.save)
+	observing, stopObserving := context.WithCancel(live)
+	w.stopSampling, w.stopObserving = stopSampling, stopObserving
+	w.sampling.Go(func() { w.probes.run(sampling, w.steps, w.step) })
+	w.observing.Go(func() { w.followPods(observing) })
+	w.observing.Go(func() { w.followJobs(observing) })
+	w.every(observing, listEvery, w.observeAPI)
+	w.observing.Go(func() { w.observeMachines(observing) }) // for the boot ID of each machine
+	w.every(observing, machinesEvery, w.observeMachines)
+	w.every(observing, settleEvery, w.settle)
+	w.every(observing, saveEvery, w.save)
 	return w, nil
 }
 
-// connect makes the witness's own clients.
+// connect creates the clients of the witness.
 func (w *Witness) connect() error {
 	cfg := rest.CopyConfig(w.o.REST)
 	cfg.Dial = (&net.Dialer{Timeout: requestTimeout, KeepAlive: 15 * time.Second}).DialContext // shares no connection
@@ -112,63 +115,54 @@ func (w *Witness) connect() error {
 	cfg.QPS, cfg.Burst = 50, 100
 	var err error
 	if w.core, err = kubernetes.NewForConfig(cfg); err != nil {
-		return fmt.Errorf("make a client: %w", err)
+		return fmt.Errorf("create a client: %w", err)
 	}
 	if w.objects, err = dynamic.NewForConfig(cfg); err != nil {
-		return fmt.Errorf("make a client: %w", err)
+		return fmt.Errorf("create a client: %w", err)
 	}
-	w.pulse, err = newPulse(w.o.REST, w.dark)
+	w.probes, err = newProbeLoop(w.o.REST, w.unobserved)
 	return err
 }
 
-// begin takes the baseline or goes on from one.
-func (w *Witness) begin(ctx context.Context) error {
+// initialize takes a baseline or continues from one.
+func (w *Witness) initialize(ctx context.Context) error {
 	now := time.Now()
-	b := w.o.Baseline
-	if b == nil {
-		var err error
-		if b, err = w.takeBaseline(ctx); err != nil {
+	var b Baseline
+	if w.o.Baseline == nil {
+		taken, err := w.takeBaseline(ctx)
+		if err != nil {
 			return err
 		}
-		w.markOutput(ctx, b)
-		now = time.Now()
+		w.noteOutput(ctx, taken)
+		b, now = *taken, time.Now()
 	} else {
-		copied := b.clone()
-		b = &copied
+		b = w.o.Baseline.clone()
 		b.Counted.UnobservedSeconds += max(0, now.Sub(b.LastWatched).Seconds())
 		w.steps.note(b.LastWatched, b.Step)
 	}
 	w.steps.note(now, w.step())
 	w.taken, w.counted = b.Taken, b.Counted
 	w.ledger = newLedger(b.Jobs, b.Boots, w.steps, b.LastWatched)
-	w.dark.saw(now)
+	w.unobserved.observed(now)
 	if len(b.Jobs) > 0 {
-		w.pulse.submitIn(b.Jobs[0].Namespace)
+		w.probes.submission.namespace = b.Jobs[0].Namespace
 	}
 	w.save(ctx)
 	return nil
 }
 
-func (w *Witness) takeBaseline(ctx context.Context) (*Baseline, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("the API did not answer within %s", startTimeout))
-	defer cancel()
-	for {
-		asked := time.Now()
-		pods, sets, err := w.list(ctx)
-		if err == nil {
-			return baselineOf(pods, sets, asked), nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("see which jobs run: %w (%w)", err, context.Cause(ctx))
-		case <-time.After(settleEvery):
-		}
-	}
+func (w *Witness) takeBaseline(ctx context.Context) (b *Baseline, err error) {
+	wait := poll.Wait{For: "the list of running jobs", Timeout: startTimeout, Every: settleEvery}
+	err = wait.Until(ctx, func(ctx context.Context) (bool, error) {
+		b, err = w.listRunning(ctx)
+		return err == nil, err
+	})
+	return b, err
 }
 
-// every runs f again and again until the witness is stopped.
+// every calls f at every period until ctx ends.
 func (w *Witness) every(ctx context.Context, period time.Duration, f func(ctx context.Context)) {
-	w.looking.Go(func() {
+	w.observing.Go(func() {
 		ticker := time.NewTicker(period)
 		defer ticker.Stop()
 		for {
@@ -189,26 +183,16 @@ func (w *Witness) step() string {
 	return w.o.Step()
 }
 
-// Baseline is what the witness knows now, for an operation that is resumed.
+// Baseline returns the current state of the witness, for a resumed operation.
 func (w *Witness) Baseline() Baseline {
 	now := time.Now()
-	b := Baseline{Taken: w.taken, LastWatched: now, Step: w.steps.now(), Counted: w.countedUntil(now)}
-	w.ledger.mu.Lock()
-	defer w.ledger.mu.Unlock()
-	b.Jobs, b.Boots = w.ledger.jobs, w.ledger.machines.boots
-	return b.clone()
+	b := w.ledger.state()
+	b.Taken, b.LastWatched, b.Step, b.Counted = w.taken, now, w.steps.now(), w.countedUntil(now)
+	return b
 }
 
-// countedUntil adds up all time counted, that of earlier witnesses included.
-func (w *Witness) countedUntil(now time.Time) Counted {
-	c := w.pulse.counted(now)
-	return Counted{
-		New:               plus(w.counted.New, c.New),
-		Kept:              plus(w.counted.Kept, c.Kept),
-		Submission:        plus(w.counted.Submission, c.Submission),
-		UnobservedSeconds: w.counted.UnobservedSeconds + w.dark.sum(now).Seconds(),
-	}
-}
+// countedUntil returns all times, including those of earlier witnesses.
+func (w *Witness) countedUntil(now time.Time) Counted { return w.counted.plus(w.probes.counted(now)) }
 
 func (w *Witness) save(ctx context.Context) {
 	if w.o.Save == nil {
@@ -222,25 +206,17 @@ func (w *Witness) save(ctx context.Context) {
 	w.saveErr = err
 }
 
-// Interruptions are the containers seen to be interrupted so far, in the order
-// of their ends.
+// Interruptions returns the interruptions of containers until now, by time.
 func (w *Witness) Interruptions() []pai.Interruption { return w.ledger.interruptions() }
 
-// Halt is nil while no job has been interrupted, and otherwise says which. It
-// fits run.Executor's Halt.
+// Halt returns an error with the first interruption, or nil if there is none. It
+// fits the Halt field of run.Executor.
 func (w *Witness) Halt() error {
 	list := w.Interruptions()
 	if len(list) == 0 {
 		return nil
 	}
 	i := list[0]
-	return pai.Errorf(pai.CodeFailed, "see what happened to the job (paictl job show "+i.Job+"), then run the command again",
-		"job %s was interrupted: container %s of pod %s on %s, during %s: %s", i.Job, i.Container, i.Pod, i.Machine, orNone(i.Step), i.Cause)
-}
-
-func orNone(step string) string {
-	if step == "" {
-		return "no step"
-	}
-	return step
+	return pai.Errorf(pai.CodeFailed, "find the cause and run the command again; for the state of the job, run: paictl job show "+i.Job,
+		"job %s was interrupted: container %s of pod %s on %s, during %s: %s", i.Job, i.Container, i.Pod, i.Machine, cmp.Or(i.Step, "no step"), i.Cause)
 }

@@ -25,9 +25,9 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// The cluster to test with, one machine that carries everything:
+// The test cluster, with one machine:
 //
-//	PAI_E2E_KUBECONFIG  its administrator's kubeconfig
+//	PAI_E2E_KUBECONFIG  the admin kubeconfig
 //	PAI_E2E_MACHINES    NAME=ADDRESS of the machine
 //	PAI_E2E_KEY         private key for ssh
 //	PAI_E2E_KNOWN_HOSTS its host key
@@ -68,7 +68,7 @@ func need(t *testing.T, variable string) string {
 	return v
 }
 
-// space makes an empty namespace that goes with the test.
+// space creates an empty namespace and deletes it after the test.
 func (c *testCluster) space() {
 	c.t.Helper()
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
@@ -79,9 +79,9 @@ func (c *testCluster) space() {
 	c.t.Cleanup(func() {
 		err := c.core.CoreV1().Namespaces().Delete(context.WithoutCancel(c.t.Context()), namespace, metav1.DeleteOptions{})
 		if err != nil {
-			c.t.Errorf("remove the namespace: %v", err)
+			c.t.Errorf("delete the namespace: %v", err)
 		}
-		c.await("the namespace is gone", func() bool {
+		c.await("the namespace was deleted", func() bool {
 			_, err := c.core.CoreV1().Namespaces().Get(context.WithoutCancel(c.t.Context()), namespace, metav1.GetOptions{})
 			return apierrors.IsNotFound(err)
 		})
@@ -151,7 +151,7 @@ func (c *testCluster) container(name string) running.Container {
 			return found
 		}
 	}
-	c.t.Fatalf("container of %s is not among those of the machine: %+v", name, list)
+	c.t.Fatalf("container of %s not found on the machine: %+v", name, list)
 	return running.Container{}
 }
 
@@ -162,12 +162,12 @@ func (c *testCluster) kill(name string) {
 	check(c.t, err)
 }
 
-// TestKilledContainerIsNamed: one job goes on, one ends, one is killed, one's
-// pod is deleted; each is in the report as what it is.
-func TestKilledContainerIsNamed(t *testing.T) {
+// TestReportNamesKilledContainer: one job runs, one ends, one is killed, and the pod
+// of one is deleted.
+func TestReportNamesKilledContainer(t *testing.T) {
 	c := connect(t)
 	c.space()
-	c.job("goes-on", forever)
+	c.job("runs", forever)
 	c.job("ends", `/busybox sleep 20; exit 0`)
 	c.job("killed", forever)
 	c.job("deleted", forever)
@@ -176,11 +176,11 @@ func TestKilledContainerIsNamed(t *testing.T) {
 	c.step.Store("quiet")
 	time.Sleep(2 * time.Second)
 	c.step.Store("kill")
-	time.Sleep(1500 * time.Millisecond) // the API tells whole seconds only
+	time.Sleep(1500 * time.Millisecond) // the API reports whole seconds
 	c.kill("killed")
 	c.await("the witness names the killed container", func() bool { return len(w.Interruptions()) == 1 })
 	if err := w.Halt(); err == nil || !strings.Contains(err.Error(), "ada~killed") {
-		t.Errorf("halt says %v, want the job's name", err)
+		t.Errorf("got %v, want the name of the job", err)
 	}
 	time.Sleep(2 * time.Second)
 	c.step.Store("delete")
@@ -203,16 +203,16 @@ func TestKilledContainerIsNamed(t *testing.T) {
 		}
 	}
 	if r.UnobservedSeconds != 0 {
-		t.Errorf("%v s unobserved", r.UnobservedSeconds)
+		t.Errorf("got %v s unobserved, want 0", r.UnobservedSeconds)
 	}
 }
 
-// TestWatchGoesOnWithoutTheAPI kills a container while the API is away, and
-// resumes with what an earlier witness kept.
-func TestWatchGoesOnWithoutTheAPI(t *testing.T) {
+// TestWatchContinuesWithoutAPI kills a container during an API outage, and resumes
+// with the baseline of an earlier witness.
+func TestWatchContinuesWithoutAPI(t *testing.T) {
 	c := connect(t)
 	c.space()
-	c.job("goes-on", forever)
+	c.job("runs", forever)
 	c.job("killed", forever)
 	w := c.witness(nil)
 	time.Sleep(4 * time.Second)
@@ -225,27 +225,27 @@ func TestWatchGoesOnWithoutTheAPI(t *testing.T) {
 	c.kill("killed")
 	time.Sleep(8 * time.Second)
 	if s := w.View(); s.API.Since.IsZero() || s.Unobserved["API"] == "" && s.API.For(time.Now()) < 5*time.Second {
-		t.Errorf("the API is away, and the witness says %+v", s)
+		t.Errorf("got %+v, want an API outage", s)
 	}
 	b := w.Baseline()
-	first := w // its process would have ended here
+	first := w // its process would end here
 	c.step.Store("after")
 	second := c.witness(&b)
 	c.systemctl("start")
 	r := second.Stop(t.Context())
-	away := time.Since(stopped)
+	outage := time.Since(stopped)
 	first.Stop(t.Context())
-	t.Logf("away for at most %v: %+v", away, r)
+	t.Logf("outage of at most %v: %+v", outage, r)
 	killed := slices.IndexFunc(r.Jobs.Interrupted, func(i pai.Interruption) bool { return i.Pod == "killed" })
 	if len(r.Jobs.Interrupted) != 1 || killed != 0 || r.Jobs.Interrupted[0].Step != "no API" {
 		t.Errorf("got %+v, want the killed container with the step in which it ended", r.Jobs)
 	}
-	if r.API.OutageSeconds < 8 || r.API.OutageSeconds > away.Seconds()+1 || r.API.Kept.OutageSeconds < 8 {
-		t.Errorf("the API was away for about %v, the report says %+v", away, r.API)
+	if r.API.OutageSeconds < 8 || r.API.OutageSeconds > outage.Seconds()+1 || r.API.Kept.OutageSeconds < 8 {
+		t.Errorf("got %+[2]v, want an outage of about %[1]v", outage, r.API)
 	}
 }
 
-// systemctl stops or starts the API server of the machine, and waits for it.
+// systemctl stops or starts the API server of the machine and waits for it.
 func (c *testCluster) systemctl(verb string) {
 	c.t.Helper()
 	ctx := context.WithoutCancel(c.t.Context())
@@ -255,7 +255,7 @@ for u in a b; do
 done`})
 	check(c.t, err)
 	if verb == "start" {
-		c.await("the API answers", func() bool {
+		c.await("the API responds", func() bool {
 			_, err := c.core.CoreV1().Namespaces().Get(ctx, "default", metav1.GetOptions{})
 			return err == nil
 		})
