@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -16,69 +15,44 @@ import (
 
 func newCheckCommand(env *Env) *cobra.Command {
 	var to string
+	var skip []string
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Find everything that is wrong with a cluster, or in the way of an upgrade",
-		Long: `Find everything that is wrong with a cluster, or with --to in the way of an
-upgrade to a release, in one run, each with what to do about it. Nothing is
-changed. Ends with code 1 when a check failed or could not be observed;
-warnings are nobody's failure.`,
-		Args: cobra.NoArgs,
+		Short: "Find problems of a cluster, and what blocks an upgrade",
+		Args:  cobra.NoArgs,
 	}
-	t := addTarget(env, cmd)
-	cmd.Flags().StringVar(&to, "to", "", "release that is to be upgraded to (default: the one that the configuration names)")
-	skip := addSkipCheck(cmd)
+	cluster := addClusterFlags(env, cmd)
+	cmd.Flags().StringVar(&to, "to", "", "release to check an upgrade to (default: the release that the configuration names)")
+	addSkipCheck(cmd, &skip)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := check.ValidateIDs(*skip); err != nil {
-			return err
-		}
 		if to != "" {
 			if _, err := session.FindRelease(to); err != nil {
 				return err
 			}
 		}
-		s, err := t.open(cmd.Context())
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		results, err := operation.Check(cmd.Context(), s, pai.Version(to), *skip)
-		if err != nil {
-			return err
-		}
-		if err := env.Show(results, func(p *ui.Page) { writeResults(p, results) }); err != nil {
-			return err
-		}
-		return foundWrong(results)
+		return cluster.withSession(cmd.Context(), func(s *session.Session) error {
+			results, err := operation.Check(cmd.Context(), s, pai.Version(to), skip)
+			if err != nil {
+				return err
+			}
+			if err := env.Show(results, func(p *ui.Page) { writeResults(p, results) }); err != nil {
+				return err
+			}
+			return checkError(results)
+		})
 	}
 	return cmd
 }
 
-// addSkipCheck gives a command --skip-check, and its help the list of names.
-func addSkipCheck(cmd *cobra.Command) *[]string {
-	skip := &[]string{}
-	cmd.Flags().StringSliceVar(skip, "skip-check", nil, "leave out a check, by name; may be given several times")
-	// The only error is that of a flag that does not exist.
-	_ = cmd.RegisterFlagCompletionFunc("skip-check", func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		var all []cobra.Completion
-		for _, c := range check.All() {
-			all = append(all, cobra.CompletionWithDesc(c.ID, c.Title))
-		}
-		return all, cobra.ShellCompDirectiveNoFileComp
-	})
-	if cmd.Long == "" {
-		cmd.Long = cmd.Short + "."
-	}
-	var list strings.Builder
-	for _, c := range check.All() {
-		fmt.Fprintf(&list, "\n  %-18s %s", c.ID, c.Title)
-	}
-	cmd.Long += "\n\nThe checks, by the names that --skip-check takes:\n" + list.String()
-	return skip
+// addSkipCheck adds --skip-check to a command. addHelp lists the checks.
+func addSkipCheck(cmd *cobra.Command, skip *[]string) {
+	cmd.Flags().StringSliceVar(skip, "skip-check", nil, "name of a check to skip; repeat the flag for several")
+	cmd.PreRunE = func(*cobra.Command, []string) error { return check.ValidateIDs(*skip) }
 }
 
-// foundWrong is what `paictl check` ends with.
-func foundWrong(results []check.Result) error {
+// checkError is the error of `paictl check`: checks that failed or could not
+// be observed.
+func checkError(results []check.Result) error {
 	count := map[check.Outcome]int{}
 	for _, r := range results {
 		count[r.Outcome]++
@@ -87,7 +61,7 @@ func foundWrong(results []check.Result) error {
 	if bad == 0 {
 		return nil
 	}
-	return pai.Errorf(pai.CodeFailed, "mend what is listed and check again", "%d findings: %d failed, %d could not be observed",
+	return pai.Errorf(pai.CodeFailed, "fix the findings and check again", "%d findings: %d failed, %d could not be observed",
 		bad, count[check.Failed], count[check.Unknown])
 }
 

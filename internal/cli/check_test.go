@@ -40,10 +40,10 @@ ok (1)
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 	}
-	if err := foundWrong(results); pai.ExitCode(err) != 1 || !strings.Contains(err.Error(), "1 failed, 1 could not be observed") {
+	if err := checkError(results); pai.ExitCode(err) != 1 || !strings.Contains(err.Error(), "1 failed, 1 could not be observed") {
 		t.Errorf("got %v", err)
 	}
-	if err := foundWrong(results[2:]); err != nil {
+	if err := checkError(results[2:]); err != nil {
 		t.Errorf("got %v, want no error for warnings", err)
 	}
 }

@@ -8,29 +8,21 @@ import (
 )
 
 func newClusterCommand(env *Env) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "cluster",
-		Short: "Boot, clean and look at the Kubernetes cluster",
-	}
-	cmd.AddCommand(newBootupCommand(env), newCleanCommand(env), newClusterStatusCommand(env))
-	return cmd
+	return group("cluster", "Boot, clean, and show the Kubernetes cluster",
+		newBootupCommand(env), newCleanCommand(env), newClusterStatusCommand(env))
 }
 
 func newBootupCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "k8s-bootup",
-		Short: "Make the machines run the Kubernetes that the configuration names",
-		Long: `Make the machines run the Kubernetes that the configuration names: boot a new
-cluster, bring a cleaned one back with its data, join machines that were added,
-or move what runs to a newer version where the support plan allows it. Nothing
-is done where nothing is missing. Running jobs are guarded as in an upgrade.`,
-		Args: cobra.NoArgs,
+		Short: "Run the Kubernetes of the configuration on its machines",
+		Args:  cobra.NoArgs,
 	}
-	t := addTarget(env, cmd)
+	cluster := addClusterFlags(env, cmd)
 	f := addOperateFlags(cmd)
-	f.skip = addSkipCheck(cmd)
+	addSkipCheck(cmd, &f.skip)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return operateOn(cmd.Context(), t, *f, "boot Kubernetes on the machines of the configuration",
+		return operateOn(cmd.Context(), cluster, *f, "boot Kubernetes on the machines of the configuration",
 			func(s *session.Session) (operation.Goal, error) { return operation.Bootup(s), nil })
 	}
 	return cmd
@@ -40,28 +32,23 @@ func newCleanCommand(env *Env) *cobra.Command {
 	var deleteData bool
 	cmd := &cobra.Command{
 		Use:   "k8s-clean",
-		Short: "Take Kubernetes off the machines; its data stays unless --delete-data",
-		Long: `Take Kubernetes off the machines. etcd's data and the certificates stay, so that
-k8s-bootup brings the same cluster back; --delete-data wipes them as well.
-
-It ends every container, so it refuses while jobs run, unless their end is
-accepted with --accept-risk=evict-jobs:MACHINE for each machine that they run on.`,
-		Args: cobra.NoArgs,
+		Short: "Remove Kubernetes from the machines, but keep its data",
+		Args:  cobra.NoArgs,
 	}
-	t := addTarget(env, cmd)
+	cluster := addClusterFlags(env, cmd)
 	f := addOperateFlags(cmd)
-	cmd.Flags().BoolVar(&deleteData, "delete-data", false, "also delete etcd's data, the certificates and everything else PAI owns on the machines")
+	cmd.Flags().BoolVar(&deleteData, "delete-data", false, "also delete the etcd data, the certificates, and all other data of PAI on the machines")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		what := "take Kubernetes off every machine"
+		what := "remove Kubernetes from every machine"
 		if deleteData {
 			what = "delete the cluster with all its data"
-			if t.env.isLocal(session.LocalClusterID) {
-				if err := env.confirm("This will " + what + ". Go on?"); err != nil {
+			if env.isLocal(session.LocalClusterID) {
+				if err := env.confirm("This will " + what); err != nil {
 					return err
 				}
 			}
 		}
-		return operateOn(cmd.Context(), t, *f, what,
+		return operateOn(cmd.Context(), cluster, *f, what,
 			func(s *session.Session) (operation.Goal, error) { return operation.Clean(s, deleteData), nil })
 	}
 	return cmd

@@ -14,34 +14,21 @@ import (
 )
 
 func newConfigCommand(env *Env) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "config",
-		Short: "Write, check, upgrade, share and remember the configuration of a cluster",
-		Long: `Write, check, upgrade, share and remember the configuration of a cluster.
-
-A configuration is a folder of files. The cluster remembers every state of it
-that was pushed or applied, as numbered revisions: "config push" makes one,
-"config pull" brings one into a folder, and whatever changes the cluster says
-which revision it applies. Nothing is changed by a push alone.`,
-	}
-	cmd.AddCommand(newConfigGenerateCommand(env), newConfigCheckCommand(env), newConfigUpgradeCommand(env),
+	return group("config", "Write, check, upgrade, share, and version the configuration",
+		newConfigGenerateCommand(env), newConfigCheckCommand(env), newConfigUpgradeCommand(env),
 		newConfigPushCommand(env), newConfigPullCommand(env), newConfigDiffCommand(env),
 		newConfigHistoryCommand(env), newConfigRollbackCommand(env), newConfigGetIDCommand(env))
-	return cmd
 }
 
 func newConfigCheckCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Find everything that is wrong with a configuration",
-		Long: `Find everything that is wrong with a configuration in one run, each mistake as
-FILE:LINE:COLUMN: message. Ends with code 1 when there is any. Keys of earlier
-PAI that have no effect now are noted, and are not mistakes.`,
-		Args: cobra.NoArgs,
+		Short: "Find all mistakes in a configuration",
+		Args:  cobra.NoArgs,
 	}
-	t := addTarget(env, cmd)
+	cluster := addClusterFlags(env, cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {
-		dir, err := t.dir()
+		dir, err := cluster.dir()
 		if err != nil {
 			return err
 		}
@@ -64,7 +51,7 @@ type checkResult struct {
 
 func checkConfig(env *Env, dir string) error {
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return pai.Errorf(pai.CodeNotFound, "name the folder of a configuration with -p DIR", "there is no folder %s", dir)
+		return pai.Errorf(pai.CodeNotFound, "name the directory of a configuration with -p DIR", "directory %s not found", dir)
 	}
 	known, err := session.KnownToConfig()
 	if err != nil {
@@ -75,10 +62,7 @@ func checkConfig(env *Env, dir string) error {
 	if err := env.Show(result, func(p *ui.Page) { writeCheck(p, c, result) }); err != nil {
 		return err
 	}
-	if !result.Valid {
-		return pai.Errorf(pai.CodeInvalid, "mend what is listed and check again", "%d problems in %s", len(report.Problems), dir)
-	}
-	return nil
+	return result.error()
 }
 
 func newCheckResult(dir string, c *config.Config, report config.Report) checkResult {
@@ -92,6 +76,14 @@ func newCheckResult(dir string, c *config.Config, report config.Report) checkRes
 		result.Release, result.Kubernetes = c.Pair().Services, c.Pair().Kubernetes
 	}
 	return result
+}
+
+// error is nil for a valid configuration.
+func (r checkResult) error() error {
+	if r.Valid {
+		return nil
+	}
+	return pai.Errorf(pai.CodeInvalid, "fix the problems, then run: paictl config check -p "+r.Directory, "%d problems in %s", len(r.Problems), r.Directory)
 }
 
 func writeCheck(p *ui.Page, c *config.Config, r checkResult) {
@@ -109,12 +101,12 @@ func writeCheck(p *ui.Page, c *config.Config, r checkResult) {
 func newConfigGetIDCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get-id",
-		Short: "Print the id of the cluster that a configuration is for",
+		Short: "Print the cluster ID of a configuration",
 		Args:  cobra.NoArgs,
 	}
-	t := addTarget(env, cmd)
+	cluster := addClusterFlags(env, cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {
-		dir, err := t.dir()
+		dir, err := cluster.dir()
 		if err != nil {
 			return err
 		}

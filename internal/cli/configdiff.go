@@ -17,17 +17,10 @@ import (
 func newConfigDiffCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "diff [REVISION [REVISION]]",
-		Short: "Show what differs between the folder and the cluster's revisions",
-		Long: `Show what differs between two configurations, by meaning: defaults are filled in,
-and neither order nor comments nor the schema they are written in count. Secrets
-are masked.
-
-  paictl config diff         the newest revision, and the folder
-  paictl config diff 3       revision 3, and the folder
-  paictl config diff 3 5     revision 3, and revision 5`,
-		Args: cobra.MaximumNArgs(2),
+		Short: "Compare the configuration with a revision, or two revisions",
+		Args:  cobra.MaximumNArgs(2),
 	}
-	t := addTarget(env, cmd)
+	cluster := addClusterFlags(env, cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		var numbers []int
 		for _, a := range args {
@@ -37,8 +30,12 @@ are masked.
 			}
 			numbers = append(numbers, n)
 		}
-		return withControlPlane(cmd.Context(), t, func(ctx context.Context, s *session.Session) error {
-			return diffConfig(ctx, env, s, numbers)
+		return cluster.withControlPlane(cmd.Context(), func(s *session.Session) error {
+			list, err := diffConfig(cmd.Context(), s, numbers)
+			if err != nil {
+				return err
+			}
+			return env.Show(list, func(p *ui.Page) { writeDifferences(p, list) })
 		})
 	}
 	return cmd
@@ -47,58 +44,54 @@ are masked.
 func revisionNumber(text string) (int, error) {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 {
-		return 0, pai.Errorf(pai.CodeUsage, "see their numbers with: paictl config history", "%q is not the number of a revision", text)
+		return 0, pai.Errorf(pai.CodeUsage, "to list the revisions, run: paictl config history", "%q is not the number of a revision", text)
 	}
 	return n, nil
 }
 
-func diffConfig(ctx context.Context, env *Env, s *session.Session, numbers []int) error {
+// diffConfig compares two revisions, or one with the local configuration.
+// Without numbers, that is the newest revision.
+func diffConfig(ctx context.Context, s *session.Session, numbers []int) ([]config.Difference, error) {
 	store, err := s.Revisions()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	sides := make([]*config.Config, 0, 2)
-	for _, n := range numbers {
-		r, err := store.Get(ctx, n)
+	var sides []*config.Config
+	add := func(r revision.Revision, err error) error {
 		if err != nil {
 			return err
 		}
 		c, err := configOf(r)
-		if err != nil {
-			return err
-		}
 		sides = append(sides, c)
+		return err
+	}
+	for _, n := range numbers {
+		if err := add(store.Get(ctx, n)); err != nil {
+			return nil, err
+		}
 	}
 	if len(numbers) == 0 {
 		newest, err := store.Newest(ctx)
+		if err == nil && newest == nil {
+			err = pai.Errorf(pai.CodeNotFound, "push a revision, run: paictl config push", "the cluster has no revision of its configuration yet")
+		}
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if newest == nil {
-			return pai.Errorf(pai.CodeNotFound, "push one with: paictl config push", "the cluster has no revision of its configuration yet")
+		if err := add(*newest, nil); err != nil {
+			return nil, err
 		}
-		c, err := configOf(*newest)
-		if err != nil {
-			return err
-		}
-		sides = append(sides, c)
 	}
-	if len(sides) == 1 {
-		sides = append(sides, s.Config)
-	}
-	list, err := differences(sides[0], sides[1])
-	if err != nil {
-		return err
-	}
-	return env.Show(list, func(p *ui.Page) { writeDifferences(p, list) })
+	sides = append(sides, s.Config)
+	return differences(sides[0], sides[1])
 }
 
-// configOf reads a revision's files as a configuration.
+// configOf reads the files of a revision as a configuration.
 func configOf(r revision.Revision) (*config.Config, error) {
 	c, report := config.FromFiles(fmt.Sprintf("revision-%d", r.Number), r.Files)
 	if len(report.Problems) > 0 {
-		return nil, pai.Errorf(pai.CodeInvalid, "compare with another revision: paictl config history",
-			"revision %d is not valid for this paictl:\n%w", r.Number, report.Problems)
+		return nil, pai.Errorf(pai.CodeInvalid, "compare with another revision; to list the revisions, run: paictl config history",
+			"revision %d is not valid for this version of paictl:\n%w", r.Number, report.Problems)
 	}
 	return c, nil
 }

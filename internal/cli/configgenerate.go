@@ -17,11 +17,10 @@ import (
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/release"
-	"pai.dev/pai/internal/session"
 )
 
-// askTimeout bounds how long one machine may take to say what it is.
-const askTimeout = time.Minute
+// hardwareTimeout bounds how long the query of one machine takes.
+const hardwareTimeout = time.Minute
 
 func newConfigGenerateCommand(env *Env) *cobra.Command {
 	var (
@@ -29,33 +28,25 @@ func newConfigGenerateCommand(env *Env) *cobra.Command {
 		a                         config.Answers
 	)
 	cmd := &cobra.Command{
-		Use:   "generate [ADDRESS...] -p DIR",
-		Short: "Write a configuration for machines, after asking them what they are",
-		Long: `Write a configuration for machines: commented, complete and valid. Each machine
-is asked over ssh for its name, cores, memory, GPUs, disks and operating system.
-The first carries the control plane.
-
-Addresses and how to log in come from the command line or from an answer file
-with the keys of PAI's quick-start.yaml: machines, ssh-username, ssh-password,
-ssh-keyfile-path, ssh-port, service-cluster-ip-range; and cluster-id, release.`,
+		Use:   "generate [ADDRESS…] -p DIR",
+		Short: "Write a configuration from the hardware of machines",
 	}
-	cmd.Flags().StringVarP(&dir, "config-path", "p", "", "folder to write to")
+	cmd.Flags().StringVarP(&dir, "config-path", "p", "", "directory to write to")
 	cmd.Flags().StringVar(&answersFile, "answers", "", "answer file")
-	cmd.Flags().StringVar(&a.ClusterID, "cluster-id", "", "id of the cluster (default: pai)")
+	cmd.Flags().StringVar(&a.ClusterID, "cluster-id", "", "cluster ID (default: pai)")
 	cmd.Flags().StringVar((*string)(&a.Release), "release", "", "release to run (default: the newest)")
 	cmd.Flags().StringVar(&a.Username, "user", "", "user to log in as (default: root)")
-	cmd.Flags().StringVar(&keyfile, "key", "", "private ssh key (default: the ssh-agent's)")
+	cmd.Flags().StringVar(&keyfile, "key", "", "private SSH key (default: the keys of the ssh-agent)")
 	cmd.Flags().IntVar(&a.Port, "port", 0, "port of sshd (default: 22)")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		if dir == "" || len(args) == 0 && answersFile == "" {
-			return pai.Errorf(pai.CodeUsage, "for example: paictl config generate 10.0.0.1 10.0.0.2 -p lab", "name a folder with -p and machines by their addresses, or --answers FILE")
+			return pai.Errorf(pai.CodeUsage, "for example, run: paictl config generate 10.0.0.1 10.0.0.2 -p lab",
+				"the directory (-p DIR) or the machines (their addresses, or --answers FILE) are missing")
 		}
 		if keyfile != "" {
-			absolute, err := filepath.Abs(keyfile)
-			if err != nil {
+			if a.KeyfilePath, err = filepath.Abs(keyfile); err != nil {
 				return fmt.Errorf("find the key: %w", err)
 			}
-			a.KeyfilePath = absolute
 		}
 		a.Machines = args
 		if answersFile != "" {
@@ -68,7 +59,7 @@ ssh-keyfile-path, ssh-port, service-cluster-ip-range; and cluster-id, release.`,
 	return cmd
 }
 
-// addAnswers fills in from a file what the command line leaves out.
+// addAnswers adds from a file what the command line omits.
 func addAnswers(a *config.Answers, file string) error {
 	from, err := config.ReadAnswers(file)
 	if err != nil {
@@ -80,24 +71,22 @@ func addAnswers(a *config.Answers, file string) error {
 		a.Machines = given.Machines
 	}
 	a.ClusterID = cmp.Or(given.ClusterID, a.ClusterID)
-	a.Release = pai.Version(cmp.Or(string(given.Release), string(a.Release)))
+	a.Release = cmp.Or(given.Release, a.Release)
 	a.Username = cmp.Or(given.Username, a.Username)
 	a.KeyfilePath = cmp.Or(given.KeyfilePath, a.KeyfilePath)
-	if given.Port != 0 {
-		a.Port = given.Port
-	}
+	a.Port = cmp.Or(given.Port, a.Port)
 	return nil
 }
 
 // generated is what `config generate -o json` prints.
 type generated struct {
-	Directory string      `json:"directory"`
-	ClusterID string      `json:"clusterId"`
-	Release   pai.Version `json:"release"`
-	Machines  []asked     `json:"machines"`
+	Directory string             `json:"directory"`
+	ClusterID string             `json:"clusterId"`
+	Release   pai.Version        `json:"release"`
+	Machines  []generatedMachine `json:"machines"`
 }
 
-type asked struct {
+type generatedMachine struct {
 	Name   string   `json:"name"`
 	SKU    string   `json:"sku"`
 	Cores  int      `json:"cores"`
@@ -108,22 +97,19 @@ type asked struct {
 }
 
 func generateConfig(ctx context.Context, env *Env, dir string, a config.Answers) error {
-	row, err := session.NewestRelease()
-	if a.Release != "" {
-		row, err = session.FindRelease(string(a.Release))
-	}
+	row, err := findRelease(string(a.Release))
 	if err != nil {
 		return err
 	}
 	if _, err := config.Load(dir); pai.CodeOf(err) != pai.CodeNotFound {
-		return pai.Errorf(pai.CodeRefused, "name another folder with -p", "there is a configuration in %s already", dir)
+		return pai.Errorf(pai.CodeRefused, "name another directory with -p", "a configuration already exists in %s", dir)
 	}
 	a.ClusterID = cmp.Or(a.ClusterID, "pai")
 	targets, err := a.Targets()
 	if err != nil {
-		return pai.Errorf(pai.CodeUsage, "give IPv4 addresses that the machines reach each other at", "%w", err)
+		return pai.Errorf(pai.CodeUsage, "pass the IPv4 addresses at which the machines reach each other", "%w", err)
 	}
-	found, err := askMachines(ctx, env, a.ClusterID, targets)
+	found, err := queryMachines(ctx, env, a.ClusterID, targets)
 	if err != nil {
 		return err
 	}
@@ -141,7 +127,7 @@ func generateConfig(ctx context.Context, env *Env, dir string, a config.Answers)
 	result := generated{Directory: dir, ClusterID: a.ClusterID, Release: row.Services.Version}
 	for i, m := range cfg.Layout.MachineList {
 		f := found[i]
-		result.Machines = append(result.Machines, asked{m.Hostname, m.MachineType, f.Cores, f.MemoryMiB, append([]string{}, f.GPUs...), append([]string{}, f.Disks...), f.OS})
+		result.Machines = append(result.Machines, generatedMachine{m.Hostname, m.MachineType, f.Cores, f.MemoryMiB, append([]string{}, f.GPUs...), append([]string{}, f.Disks...), f.OS})
 	}
 	return env.Show(result, func(p *ui.Page) {
 		for i, m := range cfg.Layout.MachineList {
@@ -151,20 +137,20 @@ func generateConfig(ctx context.Context, env *Env, dir string, a config.Answers)
 	})
 }
 
-// askMachines asks every machine what it is, side by side. All that fail are
-// named at once.
-func askMachines(ctx context.Context, env *Env, clusterID string, targets []config.Machine) ([]config.FoundMachine, error) {
+// queryMachines reads the hardware of all machines in parallel. If several
+// queries fail, each error is printed.
+func queryMachines(ctx context.Context, env *Env, clusterID string, targets []config.Machine) ([]config.FoundMachine, error) {
 	clusterDir := env.dirs().ClusterDir(clusterID)
 	if err := os.MkdirAll(clusterDir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the cluster's folder: %w", err)
+		return nil, fmt.Errorf("create the cluster directory: %w", err)
 	}
 	found, failed := make([]config.FoundMachine, len(targets)), make([]error, len(targets))
 	var wg sync.WaitGroup
 	for i, m := range targets {
 		wg.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, askTimeout)
+			ctx, cancel := context.WithTimeout(ctx, hardwareTimeout)
 			defer cancel()
-			found[i], failed[i] = askMachine(ctx, m, filepath.Join(clusterDir, "known_hosts"))
+			found[i], failed[i] = queryMachine(ctx, m, filepath.Join(clusterDir, "known_hosts"))
 		})
 	}
 	wg.Wait()
@@ -180,18 +166,14 @@ func askMachines(ctx context.Context, env *Env, clusterID string, targets []conf
 	case 1:
 		return nil, all[0]
 	}
-	next := "see above what each lacks; nothing was written"
 	for _, err := range all {
 		env.Progressf("%v", err)
 	}
-	return nil, pai.Errorf(pai.CodeFailed, next, "%d of %d machines could not be asked", len(all), len(targets))
+	return nil, pai.Errorf(pai.CodeFailed, "fix the causes listed above; nothing was written", "cannot query %d of %d machines", len(all), len(targets))
 }
 
-func askMachine(ctx context.Context, m config.Machine, knownHosts string) (config.FoundMachine, error) {
-	host, err := machine.Dial(ctx, machine.Endpoint{
-		Name: m.HostIP, Address: m.HostIP, Port: m.SSHPort, User: m.Username,
-		KeyFile: m.KeyfilePath, Password: m.Password.Reveal(), KnownHosts: knownHosts,
-	})
+func queryMachine(ctx context.Context, m config.Machine, knownHosts string) (config.FoundMachine, error) {
+	host, err := machine.Dial(ctx, endpoint(m.HostIP, m, knownHosts))
 	if err != nil {
 		return config.FoundMachine{}, err
 	}
@@ -205,4 +187,10 @@ func askMachine(ctx context.Context, m config.Machine, knownHosts string) (confi
 		f.Disks = append(f.Disks, fmt.Sprintf("%s %d GB", d.Name, d.Bytes/1e9))
 	}
 	return f, nil
+}
+
+// endpoint is how to log in to a machine of a configuration.
+func endpoint(name string, m config.Machine, knownHosts string) machine.Endpoint {
+	return machine.Endpoint{Name: name, Address: m.HostIP, Port: m.SSHPort, User: m.Username,
+		KeyFile: m.KeyfilePath, Password: m.Password.Reveal(), KnownHosts: knownHosts}
 }

@@ -22,30 +22,22 @@ func newConfigPullCommand(env *Env) *cobra.Command {
 	p := puller{}
 	cmd := &cobra.Command{
 		Use:   "pull [-p DIR]",
-		Short: "Bring a revision of the cluster's configuration into a folder",
-		Long: `Bring the newest revision of the cluster's configuration, or the one that
---revision names, into a folder. The files that it replaces are kept in a folder
-beside it.
-
-The cluster is the one whose configuration is in the folder, or the one that
---cluster-id names. With nothing yet, name the control-plane machine; its host
-key must be in your known_hosts:
-
-  paictl config pull -p lab --from root@10.0.0.1 --key ~/.ssh/id_ed25519`,
-		Args: cobra.NoArgs,
+		Short: "Copy a revision of the configuration into a directory",
+		Args:  cobra.NoArgs,
 	}
-	t := addTarget(env, cmd)
+	p.cluster = addClusterFlags(env, cmd)
 	cmd.Flags().IntVar(&p.revision, "revision", 0, "number of the revision (default: the newest)")
 	cmd.Flags().StringVar(&p.from, "from", "", "[USER@]ADDRESS of the control-plane machine")
 	cmd.Flags().IntVar(&p.port, "port", 0, "with --from: port of sshd (default: 22)")
-	cmd.Flags().StringVar(&p.key, "key", "", "with --from: private ssh key (default: the ssh-agent's)")
+	cmd.Flags().StringVar(&p.key, "key", "", "with --from: private SSH key (default: the keys of the ssh-agent)")
 	cmd.Flags().StringVar(&p.knownHosts, "known-hosts", "", "with --from: file of known host keys (default: ~/.ssh/known_hosts)")
-	cmd.Flags().BoolVar(&p.discard, "discard-changes", false, "replace changes in the folder that were never pushed (they are kept beside it)")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return p.pull(cmd.Context(), t) }
+	cmd.Flags().BoolVar(&p.discard, "discard-changes", false, "replace local changes that were not pushed; a copy stays beside the directory")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return p.pull(cmd.Context()) }
 	return cmd
 }
 
 type puller struct {
+	cluster         *clusterFlags
 	revision        int
 	from            string
 	port            int
@@ -57,44 +49,43 @@ type puller struct {
 type pulled struct {
 	revision.Info
 	Directory string `json:"directory"`
-	// Former is the folder that the replaced files are in; none where nothing was.
+	// Former is the directory with the replaced files; empty if no file was replaced.
 	Former string `json:"former,omitempty"`
 }
 
-func (p puller) pull(ctx context.Context, t *target) error {
+func (p puller) pull(ctx context.Context) error {
 	if p.from != "" {
-		return p.pullFrom(ctx, t)
+		return p.pullFrom(ctx)
 	}
-	at, err := clusterOf(t)
+	source, err := p.source()
 	if err != nil {
 		return err
 	}
-	s, err := session.OpenControlPlane(ctx, at, t.env.dirs(), t.env.Progressf)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	store, err := s.Revisions()
-	if err != nil {
-		return err
-	}
-	return p.into(ctx, t.env, store, cmp.Or(t.configDir, at))
+	at := &clusterFlags{env: p.cluster.env, configDir: source}
+	return at.withControlPlane(ctx, func(s *session.Session) error {
+		store, err := s.Revisions()
+		if err != nil {
+			return err
+		}
+		return p.into(ctx, store, cmp.Or(p.cluster.configDir, source))
+	})
 }
 
-// clusterOf is the folder that says where the cluster is: the one that is
-// pulled into, or, where that has no configuration yet, the one known here.
-func clusterOf(t *target) (string, error) {
-	if t.configDir != "" {
-		if _, err := config.Files(t.configDir); pai.CodeOf(err) != pai.CodeNotFound {
-			return t.configDir, err
+// source is the directory of the configuration that names the machines: the
+// one to pull into, or that of the known cluster if that has no configuration
+// yet.
+func (p puller) source() (string, error) {
+	if dir := p.cluster.configDir; dir != "" {
+		if _, err := config.Files(dir); pai.CodeOf(err) != pai.CodeNotFound {
+			return dir, err
 		}
 	}
-	return (&target{env: t.env, clusterID: t.clusterID}).dir()
+	return (&clusterFlags{env: p.cluster.env, clusterID: p.cluster.clusterID}).dir()
 }
 
-func (p puller) pullFrom(ctx context.Context, t *target) error {
-	if t.configDir == "" {
-		return pai.Errorf(pai.CodeUsage, "for example: paictl config pull -p lab --from root@10.0.0.1", "name the folder to pull into with -p")
+func (p puller) pullFrom(ctx context.Context) error {
+	if p.cluster.configDir == "" {
+		return pai.Errorf(pai.CodeUsage, "for example, run: paictl config pull -p lab --from root@10.0.0.1", "the directory to pull into is missing")
 	}
 	to := machine.Endpoint{Address: p.from, Port: p.port, KeyFile: p.key, KnownHosts: p.knownHosts}
 	if user, address, ok := strings.Cut(p.from, "@"); ok {
@@ -103,7 +94,7 @@ func (p puller) pullFrom(ctx context.Context, t *target) error {
 	if to.KnownHosts == "" {
 		home, err := os.UserHomeDir()
 		if err != nil {
-			return pai.Errorf(pai.CodeUsage, "give --known-hosts FILE", "find the known hosts: %w", err)
+			return pai.Errorf(pai.CodeUsage, "pass --known-hosts FILE", "find the known hosts: %w", err)
 		}
 		to.KnownHosts = filepath.Join(home, ".ssh", "known_hosts")
 	}
@@ -111,19 +102,19 @@ func (p puller) pullFrom(ctx context.Context, t *target) error {
 	if err != nil {
 		return err
 	}
-	defer host.Close() // nothing is under way any more that a failure could lose
-	return p.into(ctx, t.env, revision.NewStore(host), t.configDir)
+	defer host.Close() // only reads were made
+	return p.into(ctx, revision.NewStore(host), p.cluster.configDir)
 }
 
-func (p puller) into(ctx context.Context, env *Env, store *revision.Store, dir string) error {
-	r, former, err := configsync.Pull(ctx, store, dir, p.revision, p.discard)
+func (p puller) into(ctx context.Context, store *revision.Store, dir string) error {
+	r, previous, err := configsync.Pull(ctx, store, dir, p.revision, p.discard)
 	if err != nil {
 		return err
 	}
-	return env.Show(pulled{Info: r.Info, Directory: dir, Former: former}, func(page *ui.Page) {
-		page.Linef("Pulled %s into %s", r.Info, dir)
-		if former != "" {
-			page.Linef("The previous files are in %s", former)
+	return p.cluster.env.Show(pulled{Info: r.Info, Directory: dir, Former: previous}, func(page *ui.Page) {
+		page.Linef("Pulled %s into %s.", r.Info, dir)
+		if previous != "" {
+			page.Linef("The previous files are in %s.", previous)
 		}
 	})
 }

@@ -14,84 +14,65 @@ import (
 	"pai.dev/pai/internal/session"
 )
 
+// pushFlags are the flags of `config push`.
+type pushFlags struct {
+	why    string
+	over   int
+	dryRun bool
+}
+
 func newConfigPushCommand(env *Env) *cobra.Command {
-	var (
-		why    string
-		over   int
-		dryRun bool
-	)
+	var f pushFlags
 	cmd := &cobra.Command{
 		Use:   "push -m WHY",
 		Short: "Store the configuration in the cluster as a new revision",
-		Long: `Check the configuration, show what differs from the cluster's newest revision,
-and store the folder as the next one, all of its files together. It is refused
-if somebody pushed since this folder was pushed or pulled, and says what they
-changed. Private keys stay on this host: the configuration only names their files.
-
-Nothing reaches machines or services by this. Apply it with "paictl service
-refresh", "paictl cluster k8s-bootup" or "paictl upgrade apply"; those push the
-folder that they are given by themselves.`,
-		Args: cobra.NoArgs,
+		Args:  cobra.NoArgs,
 	}
-	t := addTarget(env, cmd)
-	cmd.Flags().StringVarP(&why, "message", "m", "", "why, in one line, for the history")
-	cmd.Flags().IntVar(&over, "over", 0, "number of the newest revision, to replace it by a folder that was not pulled from the cluster")
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show what would be pushed, and stop")
+	cluster := addClusterFlags(env, cmd)
+	cmd.Flags().StringVarP(&f.why, "message", "m", "", "reason for the history, in one line")
+	cmd.Flags().IntVar(&f.over, "over", 0, "number of the newest revision, to replace it with a directory that was not pulled")
+	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show the changes and stop")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if why == "" && !dryRun {
-			return pai.Errorf(pai.CodeUsage, `for example: paictl config push -m "two more GPU machines"`, "say why with -m")
+		if f.why == "" && !f.dryRun {
+			return pai.Errorf(pai.CodeUsage, `for example, run: paictl config push -m "two more GPU machines"`, "the reason is missing; pass it with -m")
 		}
-		return withControlPlane(cmd.Context(), t, func(ctx context.Context, s *session.Session) error {
-			return pushConfig(ctx, t, s, why, over, dryRun)
+		return cluster.withControlPlane(cmd.Context(), func(s *session.Session) error {
+			return pushConfig(cmd.Context(), cluster, s, f)
 		})
 	}
 	return cmd
 }
 
-// withControlPlane opens what the control-plane machine keeps.
-func withControlPlane(ctx context.Context, t *target, do func(context.Context, *session.Session) error) error {
-	dir, err := t.dir()
-	if err != nil {
-		return err
-	}
-	s, err := session.OpenControlPlane(ctx, dir, t.env.dirs(), t.env.Progressf)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	return do(ctx, s)
-}
-
 // pushed is what `config push -o json` prints.
 type pushed struct {
 	Revision int                 `json:"revision"`
-	New      bool                `json:"new"` // false: the folder was the newest revision already
+	New      bool                `json:"new"` // false if the directory already was the newest revision
 	DryRun   bool                `json:"dryRun"`
-	Changes  []config.Difference `json:"changes"` // against the revision before
+	Changes  []config.Difference `json:"changes"` // since the revision before
 }
 
-func pushConfig(ctx context.Context, t *target, s *session.Session, why string, over int, dryRun bool) error {
-	env, dir := t.env, s.Config.Dir
+func pushConfig(ctx context.Context, cluster *clusterFlags, s *session.Session, flags pushFlags) error {
+	env, dir := cluster.env, s.Config.Dir
 	known, err := session.KnownToConfig()
 	if err != nil {
 		return err
 	}
 	c, report := config.Check(dir, known...)
 	if len(report.Problems) > 0 {
-		return pai.Errorf(pai.CodeInvalid, "mend these, nothing was pushed", "%s is not valid:\n%w", dir, report.Problems)
+		return pai.Errorf(pai.CodeInvalid, "fix the problems; nothing was pushed", "%s is not valid:\n%w", dir, report.Problems)
 	}
 	f, err := configsync.Read(ctx, s)
 	if err != nil {
 		return err
 	}
-	result := pushed{Revision: f.Number(), New: !f.Unchanged(), DryRun: dryRun, Changes: []config.Difference{}}
+	result := pushed{Revision: f.Number(), New: !f.Unchanged(), DryRun: flags.dryRun}
 	if result.Changes, err = sinceNewest(f, c); err != nil {
 		return err
 	}
-	if over == 0 && f.IsOutdated() {
+	if flags.over == 0 && f.IsOutdated() {
 		return errors.Join(showTheirs(ctx, env, s, f), f.CheckPush(dir))
 	}
-	if !result.New || dryRun {
+	if !result.New || flags.dryRun {
 		return env.Show(result, func(p *ui.Page) { writePushed(p, result) })
 	}
 	if !env.JSON() {
@@ -99,10 +80,10 @@ func pushConfig(ctx context.Context, t *target, s *session.Session, why string, 
 			return err
 		}
 	}
-	if err := t.confirmCluster(s, fmt.Sprintf("store %s as revision %d", dir, result.Revision)); err != nil {
+	if err := cluster.confirm(s, fmt.Sprintf("store %s as revision %d", dir, result.Revision)); err != nil {
 		return err
 	}
-	if result.Revision, err = configsync.Push(ctx, s, why, over); err != nil {
+	if result.Revision, err = configsync.Push(ctx, s, flags.why, flags.over); err != nil {
 		return err
 	}
 	return env.Show(result, func(p *ui.Page) {
@@ -110,28 +91,12 @@ func pushConfig(ctx context.Context, t *target, s *session.Session, why string, 
 	})
 }
 
-// showTheirs shows what others changed since the folder was pushed or pulled.
+// showTheirs prints what others changed since the directory was pushed or pulled.
 func showTheirs(ctx context.Context, env *Env, s *session.Session, f configsync.WorkingCopy) error {
 	if f.Base == 0 {
 		return nil
 	}
-	store, err := s.Revisions()
-	if err != nil {
-		return err
-	}
-	base, err := store.Get(ctx, f.Base)
-	if err != nil {
-		return err
-	}
-	before, err := configOf(base)
-	if err != nil {
-		return err
-	}
-	after, err := configOf(*f.Newest)
-	if err != nil {
-		return err
-	}
-	theirs, err := differences(before, after)
+	theirs, err := diffConfig(ctx, s, []int{f.Base, f.Newest.Number})
 	if err != nil {
 		return err
 	}
@@ -139,7 +104,7 @@ func showTheirs(ctx context.Context, env *Env, s *session.Session, f configsync.
 	return ui.Text(env.Err, func(p *ui.Page) { writeDifferences(p, theirs) })
 }
 
-// sinceNewest is what a folder changes of the newest revision.
+// sinceNewest is what a directory changes of the newest revision.
 func sinceNewest(f configsync.WorkingCopy, c *config.Config) ([]config.Difference, error) {
 	if f.Newest == nil || f.Unchanged() {
 		return []config.Difference{}, nil
@@ -153,7 +118,7 @@ func sinceNewest(f configsync.WorkingCopy, c *config.Config) ([]config.Differenc
 
 func writePushed(p *ui.Page, r pushed) {
 	if !r.New {
-		p.Linef("The directory already equals revision %d; nothing to push", r.Revision)
+		p.Linef("The directory already equals revision %d. Nothing to push.", r.Revision)
 		return
 	}
 	p.Linef("Would create revision %d:", r.Revision)

@@ -15,27 +15,19 @@ import (
 
 func newConfigUpgradeCommand(env *Env) *cobra.Command {
 	var (
-		to     pai.Version
+		to     string
 		dryRun bool
 	)
 	cmd := &cobra.Command{
 		Use:   "upgrade",
-		Short: "Move a configuration to a release's schema and versions",
-		Long: `Move a configuration to the schema that came with a release, make it name that
-release and its Kubernetes, and say what was moved, defaulted, renamed and
-dropped. Comments, order and anchors stay. Nothing reaches a cluster: that is
-what "paictl upgrade apply", "cluster k8s-bootup" and "service start" are for.
-
-The folder is rewritten in place, and the former files are kept in a folder
-beside it. Valid or not, a configuration is moved; what is wrong with it is
-listed afterwards, with code 1. Run again, it changes nothing.`,
-		Args: cobra.NoArgs,
+		Short: "Upgrade a configuration to the schema and versions of a release",
+		Args:  cobra.NoArgs,
 	}
-	t := addTarget(env, cmd)
-	cmd.Flags().StringVar((*string)(&to), "to", "", "release to move to (default: the newest)")
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show what would change, and stop")
+	cluster := addClusterFlags(env, cmd)
+	cmd.Flags().StringVar(&to, "to", "", "release to upgrade to (default: the newest)")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show the changes and stop")
 	cmd.RunE = func(*cobra.Command, []string) error {
-		dir, err := t.dir()
+		dir, err := cluster.dir()
 		if err != nil {
 			return err
 		}
@@ -50,16 +42,13 @@ type configUpgradeResult struct {
 	ToSchema   int           `json:"toSchema"`
 	DryRun     bool          `json:"dryRun"`
 	Changes    []config.Edit `json:"changes"`
-	// Former is the folder that the former files are in; none where nothing changed.
+	// Former is the directory with the previous files; empty if nothing changed.
 	Former string      `json:"former,omitempty"`
 	Check  checkResult `json:"check"`
 }
 
-func upgradeConfig(env *Env, dir string, to pai.Version, dryRun bool) error {
-	row, err := session.NewestRelease()
-	if to != "" {
-		row, err = session.FindRelease(string(to))
-	}
+func upgradeConfig(env *Env, dir, to string, dryRun bool) error {
+	row, err := findRelease(to)
 	if err != nil {
 		return err
 	}
@@ -91,13 +80,10 @@ func upgradeConfig(env *Env, dir string, to pai.Version, dryRun bool) error {
 	if err := env.Show(result, func(p *ui.Page) { writeConfigUpgrade(p, c, u.Differs(), result) }); err != nil {
 		return err
 	}
-	if !result.Check.Valid {
-		return pai.Errorf(pai.CodeInvalid, "mend what is listed, and see with: paictl config check -p "+dir, "%d problems in %s", len(report.Problems), dir)
-	}
-	return nil
+	return result.Check.error()
 }
 
-// ownTrustedKey is the public key of the operator's own; empty when he has none.
+// ownTrustedKey is the public key of the operator; empty without one.
 func ownTrustedKey(env *Env) (string, error) {
 	key, err := publicKey(env, "")
 	if errors.Is(err, fs.ErrNotExist) || pai.CodeOf(err) == pai.CodeUsage {

@@ -10,43 +10,38 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Env is what a command may use of the world around the program. Tests give
+// Env is what a command uses of the process that it runs in. Tests provide
 // their own; there are no globals.
 type Env struct {
 	ui.Console
 	In io.Reader
-	// StateDir holds what the operator's side keeps: keys, known hosts, local
-	// machines, clusters' kubeconfigs and configurations.
+	// StateDir holds keys, known hosts, local machines, and for each cluster
+	// its kubeconfig and configuration.
 	StateDir string
-	// CacheDir holds what can be made again: built programs, base file systems, bundles.
+	// CacheDir holds what can be rebuilt: programs, base file systems, bundles.
 	CacheDir string
-	// Interactive is true when In is a terminal.
+	// Interactive is true if In is a terminal.
 	Interactive bool
 
 	yes bool // value of --yes
 }
 
-// DefaultEnv reads the folders from PAI_STATE_DIR and PAI_CACHE_DIR, else from
-// XDG_STATE_HOME and XDG_CACHE_HOME, else from the home folder.
+// DefaultEnv takes the directories from PAI_STATE_DIR and PAI_CACHE_DIR, else
+// from XDG_STATE_HOME and XDG_CACHE_HOME, else from the home directory.
 func DefaultEnv() (*Env, error) {
 	home, err := os.UserHomeDir()
 	if err != nil {
-		return nil, pai.Errorf(pai.CodeFailed, "set HOME, or PAI_STATE_DIR and PAI_CACHE_DIR", "find the home folder: %w", err)
+		return nil, pai.Errorf(pai.CodeFailed, "set HOME, or PAI_STATE_DIR and PAI_CACHE_DIR", "find the home directory: %w", err)
 	}
 	info, err := os.Stdin.Stat()
-	interactive := err == nil && info.Mode()&os.ModeCharDevice != 0
+	dir := func(own, xdg, fallback string) string {
+		return cmp.Or(os.Getenv(own), filepath.Join(cmp.Or(os.Getenv(xdg), filepath.Join(home, fallback)), "pai"))
+	}
 	return &Env{
 		Console:     ui.Console{Out: os.Stdout, Err: os.Stderr},
 		In:          os.Stdin,
-		StateDir:    cmp.Or(os.Getenv("PAI_STATE_DIR"), under(os.Getenv("XDG_STATE_HOME"), "pai"), filepath.Join(home, ".local/state/pai")),
-		CacheDir:    cmp.Or(os.Getenv("PAI_CACHE_DIR"), under(os.Getenv("XDG_CACHE_HOME"), "pai"), filepath.Join(home, ".cache/pai")),
-		Interactive: interactive,
+		StateDir:    dir("PAI_STATE_DIR", "XDG_STATE_HOME", ".local/state"),
+		CacheDir:    dir("PAI_CACHE_DIR", "XDG_CACHE_HOME", ".cache"),
+		Interactive: err == nil && info.Mode()&os.ModeCharDevice != 0,
 	}, nil
-}
-
-func under(dir, name string) string {
-	if dir == "" {
-		return ""
-	}
-	return filepath.Join(dir, name)
 }

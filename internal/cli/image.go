@@ -15,26 +15,22 @@ import (
 	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/session"
 )
 
 const (
-	// ctrProgram is containerd's client on a machine; Kubernetes' images are in
-	// the namespace k8s.io.
+	// ctrProgram is the containerd client on a machine; the images of Kubernetes
+	// are in the namespace k8s.io.
 	ctrProgram = "/opt/pai/role/containerd/bin/ctr -n k8s.io"
-	// pinned keeps kubelet's image clean-up from removing what cannot be
-	// pulled again (containerd's CRI plugin reads the label).
+	// pinned protects an image from the garbage collection of the kubelet,
+	// because it cannot be pulled again. The CRI plugin of containerd reads it.
 	pinned = "io.cri-containerd.pinned=pinned"
-	// machinesAtOnce is how many machines an image is sent to side by side.
+	// machinesAtOnce is how many machines receive an image in parallel.
 	machinesAtOnce = 4
 )
 
 func newImageCommand(env *Env) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "image",
-		Short: "Bring the images of jobs to the machines, without a registry",
-	}
-	cmd.AddCommand(newImageLoadCommand(env), newImageListCommand(env))
-	return cmd
+	return group("image", "Load container images onto the machines without a registry", newImageLoadCommand(env), newImageListCommand(env))
 }
 
 func newImageLoadCommand(env *Env) *cobra.Command {
@@ -42,53 +38,45 @@ func newImageLoadCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "load FILE|DIR",
 		Short: "Load an image onto every machine",
-		Long: `Load an image, an OCI archive or layout or a Docker archive, onto every machine.
-Jobs use it under the name that it carries, or that --name gives it.
-
-An archive is what "docker save" and "skopeo copy … oci-archive:" write. The
-image stays on the machines: it is not removed when disks fill up.`,
-		Args: cobra.ExactArgs(1),
+		Args:  cobra.ExactArgs(1),
 	}
-	cmd.Flags().StringVar(&name, "name", "", "name to load the image under, such as team/train:v3")
-	t := addTarget(env, cmd)
+	cmd.Flags().StringVar(&name, "name", "", "name of the loaded image, such as team/train:v3 (default: its name in the file)")
+	cluster := addClusterFlags(env, cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		file, err := openImageFile(args[0], name)
 		if err != nil {
 			return err
 		}
-		return onMachines(cmd.Context(), t, func(hosts []machine.Host) error {
+		return onMachines(cmd.Context(), cluster, func(hosts []machine.Host) error {
 			return loadImage(cmd.Context(), env, hosts, file)
 		})
 	}
 	return cmd
 }
 
-// onMachines connects to the machines; one that does not answer is an error
+// onMachines connects to the machines. An unreachable machine is an error, but
 // only after the others were served.
-func onMachines(ctx context.Context, t *target, do func([]machine.Host) error) error {
-	s, err := t.open(ctx)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	var hosts []machine.Host
-	var away []string
-	for _, m := range s.Config.Layout.MachineList {
-		if h := s.Hosts[m.Hostname]; h != nil {
-			hosts = append(hosts, h)
-		} else {
-			away = append(away, m.Hostname)
+func onMachines(ctx context.Context, cluster *clusterFlags, do func([]machine.Host) error) error {
+	return cluster.withSession(ctx, func(s *session.Session) error {
+		var hosts []machine.Host
+		var unreachable []string
+		for _, m := range s.Config.Layout.MachineList {
+			if h := s.Hosts[m.Hostname]; h != nil {
+				hosts = append(hosts, h)
+			} else {
+				unreachable = append(unreachable, m.Hostname)
+			}
 		}
-	}
-	err = do(hosts)
-	if len(away) > 0 {
-		err = errors.Join(err, pai.Errorf(pai.CodeFailed, "see that they run and run the command again",
-			"machines that do not answer were left out: %s", strings.Join(away, ", ")))
-	}
-	return err
+		err := do(hosts)
+		if len(unreachable) > 0 {
+			err = errors.Join(err, pai.Errorf(pai.CodeFailed, "start these machines and run the command again",
+				"unreachable machines were skipped: %s", strings.Join(unreachable, ", ")))
+		}
+		return err
+	})
 }
 
-// loadedImage is what image load shows.
+// loadedImage is what `image load` prints.
 type loadedImage struct {
 	Names    []string `json:"names"`
 	Machines []string `json:"machines"`
@@ -96,16 +84,16 @@ type loadedImage struct {
 
 func loadImage(ctx context.Context, env *Env, hosts []machine.Host, file *imageFile) error {
 	errs := make([]error, len(hosts))
-	var group errgroup.Group
-	group.SetLimit(machinesAtOnce)
+	var sends errgroup.Group
+	sends.SetLimit(machinesAtOnce)
 	for i, h := range hosts {
-		group.Go(func() error {
+		sends.Go(func() error {
 			env.Progressf("loading %s onto %s", strings.Join(file.names, ", "), h.Name())
 			errs[i] = sendImage(ctx, h, file)
 			return nil
 		})
 	}
-	_ = group.Wait() // errs has what went wrong, by machine
+	_ = sends.Wait() // errs has the errors, by machine
 	result := loadedImage{Names: file.names, Machines: []string{}}
 	for i, h := range hosts {
 		if errs[i] == nil {
@@ -113,7 +101,7 @@ func loadImage(ctx context.Context, env *Env, hosts []machine.Host, file *imageF
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		return pai.Errorf(pai.CodeFailed, "run the command again: what is there already is not sent in vain", "load the image: %w", err)
+		return pai.Errorf(pai.CodeFailed, "run the command again; machines that have the image keep it", "load the image: %w", err)
 	}
 	return env.Show(result, func(p *ui.Page) {
 		p.Linef("Loaded %s onto %s", ui.List(result.Names), ui.List(result.Machines))
@@ -134,9 +122,9 @@ func newImageListCommand(env *Env) *cobra.Command {
 		Short: "List the images on the machines",
 		Args:  cobra.NoArgs,
 	}
-	t := addTarget(env, cmd)
+	cluster := addClusterFlags(env, cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return onMachines(cmd.Context(), t, func(hosts []machine.Host) error {
+		return onMachines(cmd.Context(), cluster, func(hosts []machine.Host) error {
 			images, err := listImages(cmd.Context(), hosts)
 			if err != nil {
 				return err
@@ -147,7 +135,7 @@ func newImageListCommand(env *Env) *cobra.Command {
 	return cmd
 }
 
-// imageOnMachines is an image and where it is.
+// imageOnMachines is an image and the machines that have it.
 type imageOnMachines struct {
 	Name     string   `json:"name"`
 	Digest   string   `json:"digest"`
@@ -177,9 +165,8 @@ func listImages(ctx context.Context, hosts []machine.Host) ([]imageOnMachines, e
 	return images, nil
 }
 
-// parseImageList reads a table with the columns
-// REF TYPE DIGEST SIZE PLATFORMS LABELS; the names that containerd keeps for
-// itself, which are digests, are left out.
+// parseImageList reads a table with the columns REF TYPE DIGEST SIZE PLATFORMS
+// LABELS. It skips the internal names of containerd, which are digests.
 func parseImageList(out string) []imageOnMachines {
 	var images []imageOnMachines
 	for line := range strings.Lines(out) {

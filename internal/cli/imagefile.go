@@ -12,7 +12,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -22,18 +21,18 @@ import (
 
 const (
 	indexFile  = "index.json"
-	dockerFile = "manifest.json" // the list of images in a Docker archive
-	// maxIndex is far above the size of any index of images.
+	dockerFile = "manifest.json" // lists the images of a Docker archive
+	// maxIndex bounds what is read of an index.
 	maxIndex = 4 << 20
 
-	// Annotations of an index: containerd's full name of an image, and the
-	// name or tag of the OCI image specification.
+	// Annotations of an index: the full name of an image for containerd, and
+	// the name or tag of the OCI image specification.
 	annotationName = "io.containerd.image.name"
 	annotationRef  = "org.opencontainers.image.ref.name"
 )
 
 // imageFile is an OCI archive or layout, or a Docker archive, and the names
-// that its images are loaded under.
+// under which its images are loaded.
 type imageFile struct {
 	path   string
 	index  []byte // index.json, with full names; nil in an old Docker archive
@@ -41,8 +40,8 @@ type imageFile struct {
 	names  []string
 }
 
-// openImageFile reads what is in a file or folder. With newName its only image
-// gets that name.
+// openImageFile reads a file or directory. With newName, its only image gets
+// that name.
 func openImageFile(file, newName string) (*imageFile, error) {
 	f := &imageFile{path: file}
 	err := f.each(func(h *tar.Header, r io.Reader) error {
@@ -57,13 +56,13 @@ func openImageFile(file, newName string) (*imageFile, error) {
 	})
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, pai.Errorf(pai.CodeUsage, "", "there is no %s", file)
+		return nil, pai.Errorf(pai.CodeUsage, "", "%s not found", file)
 	case err != nil:
 		return nil, pai.Errorf(pai.CodeInvalid, "", "read %s: %w", file, err)
 	case f.index == nil && f.docker != nil:
 		return f, f.dockerNames(newName)
 	case f.index == nil:
-		return nil, pai.Errorf(pai.CodeInvalid, "make one with: skopeo copy SOURCE oci-archive:FILE:NAME", "%s is no OCI archive or layout: it has no %s", file, indexFile)
+		return nil, pai.Errorf(pai.CodeInvalid, "create an archive, run: skopeo copy SOURCE oci-archive:FILE:NAME", "%s is not an OCI archive or layout: it has no %s", file, indexFile)
 	}
 	if err := f.setNames(newName); err != nil {
 		return nil, err
@@ -71,8 +70,8 @@ func openImageFile(file, newName string) (*imageFile, error) {
 	return f, nil
 }
 
-// setNames gives every image in the index its full name, as the container
-// runtime spells the image of a pod.
+// setNames gives every image in the index the full name that the container
+// runtime uses.
 func (f *imageFile) setNames(newName string) error {
 	var index map[string]any
 	if err := json.Unmarshal(f.index, &index); err != nil {
@@ -80,10 +79,10 @@ func (f *imageFile) setNames(newName string) error {
 	}
 	manifests, _ := index["manifests"].([]any)
 	if len(manifests) == 0 {
-		return pai.Errorf(pai.CodeInvalid, "", "%s has no image in it", f.path)
+		return pai.Errorf(pai.CodeInvalid, "", "%s contains no image", f.path)
 	}
 	if newName != "" && len(manifests) > 1 {
-		return pai.Errorf(pai.CodeUsage, "leave --name out", "%s has %d images in it; one name is not enough", f.path, len(manifests))
+		return pai.Errorf(pai.CodeUsage, "omit --name", "%s contains %d images; one name is not enough", f.path, len(manifests))
 	}
 	for _, m := range manifests {
 		manifest, ok := m.(map[string]any)
@@ -97,7 +96,7 @@ func (f *imageFile) setNames(newName string) error {
 		}
 		full, err := fullName(cmp.Or(newName, text(annotations[annotationName]), text(annotations[annotationRef])), newName != "")
 		if err != nil {
-			return pai.Errorf(pai.CodeUsage, "give it one with --name, such as --name team/train:v3", "the image in %s: %w", f.path, err)
+			return pai.Errorf(pai.CodeUsage, "pass a name, such as --name team/train:v3", "the image in %s: %w", f.path, err)
 		}
 		annotations[annotationName] = full
 		f.names = append(f.names, full)
@@ -109,12 +108,12 @@ func (f *imageFile) setNames(newName string) error {
 	return nil
 }
 
-// dockerNames reads the names in an archive of an older Docker, which
-// containerd takes as it is.
+// dockerNames reads the names in an archive of an older Docker. containerd
+// imports such an archive unchanged.
 func (f *imageFile) dockerNames(newName string) error {
 	if newName != "" {
-		return pai.Errorf(pai.CodeUsage, "leave --name out, or make an OCI archive with: skopeo copy docker-archive:"+f.path+" oci-archive:FILE:NAME",
-			"%s is a Docker archive, whose images cannot be renamed", f.path)
+		return pai.Errorf(pai.CodeUsage, "omit --name; or create an OCI archive, run: skopeo copy docker-archive:"+f.path+" oci-archive:FILE:NAME",
+			"%s is a Docker archive; its images cannot be renamed", f.path)
 	}
 	var images []struct{ RepoTags []string }
 	if err := json.Unmarshal(f.docker, &images); err != nil {
@@ -130,7 +129,7 @@ func (f *imageFile) dockerNames(newName string) error {
 		}
 	}
 	if len(f.names) == 0 {
-		return pai.Errorf(pai.CodeInvalid, "save it by its name: docker save NAME", "no image in %s has a name", f.path)
+		return pai.Errorf(pai.CodeInvalid, "save the image by its name, run: docker save NAME", "no image in %s has a name", f.path)
 	}
 	return nil
 }
@@ -140,11 +139,11 @@ func text(v any) string {
 	return s
 }
 
-// fullName spells a name with its registry and tag. A word alone may be a tag
-// without a name, so it counts only when the user gave it.
+// fullName completes a name with its registry and tag. A word alone might be a
+// tag without a name, so it counts only if the user passed it.
 func fullName(s string, given bool) (string, error) {
 	if s == "" || (!given && !strings.ContainsAny(s, "/:")) {
-		return "", fmt.Errorf("it has no name")
+		return "", errors.New("it has no name")
 	}
 	ref, err := name.ParseReference(s)
 	if err != nil {
@@ -152,7 +151,7 @@ func fullName(s string, given bool) (string, error) {
 	}
 	full := ref.Name()
 	if rest, ok := strings.CutPrefix(full, name.DefaultRegistry+"/"); ok {
-		full = "docker.io/" + rest // what container runtimes call it
+		full = "docker.io/" + rest // the name that container runtimes use
 	}
 	return full, nil
 }
@@ -168,7 +167,7 @@ func (f *imageFile) archive(w io.Writer) error {
 		if h.Name == indexFile {
 			header.Size, r = int64(len(f.index)), strings.NewReader(string(f.index))
 		}
-		// docker save adds its own list of images beside OCI's; one is enough.
+		// docker save adds its own list of images to that of OCI; one is enough.
 		if f.index != nil && (h.Name == dockerFile || h.Name == "repositories") {
 			return nil
 		}
@@ -184,16 +183,9 @@ func (f *imageFile) archive(w io.Writer) error {
 	return out.Close()
 }
 
-// each visits the files and folders of the archive or layout.
+// each visits the files and directories of the archive or layout.
 func (f *imageFile) each(visit func(*tar.Header, io.Reader) error) error {
-	info, err := os.Stat(f.path)
-	if err != nil {
-		return err
-	}
-	if info.IsDir() {
-		return f.eachInFolder(visit)
-	}
-	file, err := os.Open(f.path)
+	file, err := f.open()
 	if err != nil {
 		return err
 	}
@@ -221,37 +213,24 @@ func (f *imageFile) each(visit func(*tar.Header, io.Reader) error) error {
 	}
 }
 
+// open returns the file, or a directory as an archive.
+func (f *imageFile) open() (io.ReadCloser, error) {
+	info, err := os.Stat(f.path)
+	if err != nil || !info.IsDir() {
+		return os.Open(f.path)
+	}
+	r, w := io.Pipe()
+	go func() {
+		archive := tar.NewWriter(w)
+		w.CloseWithError(errors.Join(archive.AddFS(os.DirFS(f.path)), archive.Close()))
+	}()
+	return r, nil
+}
+
 func decompressed(r io.Reader) (io.Reader, error) {
 	b := bufio.NewReader(r)
 	if magic, err := b.Peek(2); err == nil && magic[0] == 0x1f && magic[1] == 0x8b {
 		return gzip.NewReader(b)
 	}
 	return b, nil
-}
-
-func (f *imageFile) eachInFolder(visit func(*tar.Header, io.Reader) error) error {
-	return filepath.WalkDir(f.path, func(p string, d fs.DirEntry, err error) error {
-		if err != nil || p == f.path {
-			return err
-		}
-		rel, err := filepath.Rel(f.path, p)
-		if err != nil {
-			return err
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		h := &tar.Header{Name: filepath.ToSlash(rel), Size: info.Size(), Typeflag: tar.TypeReg}
-		if d.IsDir() {
-			h.Typeflag, h.Size = tar.TypeDir, 0
-			return visit(h, strings.NewReader(""))
-		}
-		file, err := os.Open(p)
-		if err != nil {
-			return err
-		}
-		defer file.Close()
-		return visit(h, file)
-	})
 }

@@ -20,23 +20,20 @@ import (
 )
 
 func newJobCommand(env *Env) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "job",
-		Short: "Submit jobs, see them, stop them",
-	}
 	c := &jobClient{env: env}
-	cmd.PersistentFlags().StringVar(&c.clusterID, "cluster-id", "", "id of the cluster (default: the only cluster known here)")
-	cmd.AddCommand(newJobSubmitCommand(c), newJobListCommand(c), newJobShowCommand(c), newJobLogsCommand(c), newJobStopCommand(c))
+	cmd := group("job", "Submit, list, show, and stop jobs",
+		newJobSubmitCommand(c), newJobListCommand(c), newJobShowCommand(c), newJobLogsCommand(c), newJobStopCommand(c))
+	cmd.PersistentFlags().StringVar(&c.clusterID, "cluster-id", "", "cluster ID (default: the only known cluster)")
 	return cmd
 }
 
-// jobClient reaches the REST server as the user whose access is saved here.
+// jobClient connects to the REST server with the saved access of a user.
 type jobClient struct {
 	env       *Env
 	clusterID string
 }
 
-// open returns the service and the name of the user that it is used as.
+// open returns the API and the name of the user.
 func (c *jobClient) open() (rest.JobAPI, string, error) {
 	path, err := c.accessFile()
 	if err != nil {
@@ -51,31 +48,23 @@ func (c *jobClient) open() (rest.JobAPI, string, error) {
 }
 
 func (c *jobClient) accessFile() (string, error) {
-	if c.clusterID != "" {
-		if c.clusterID != filepath.Base(c.clusterID) {
-			return "", pai.Errorf(pai.CodeUsage, "", "%q is not a cluster's id", c.clusterID)
+	id := c.clusterID
+	if id != filepath.Base(id) && id != "" {
+		return "", pai.Errorf(pai.CodeUsage, "", "%q is not a cluster ID", id)
+	}
+	if id == "" {
+		var err error
+		id, err = c.env.onlyCluster(rest.AccessFile, pai.Errorf(pai.CodeUsage,
+			"create PAI on this host, run: paictl up\nor start the services of a cluster, run: paictl service start -p DIR",
+			"no cluster with started services is known on this host"))
+		if err != nil {
+			return "", err
 		}
-		return filepath.Join(c.env.dirs().ClusterDir(c.clusterID), rest.AccessFile), nil
 	}
-	found, err := filepath.Glob(c.env.dirs().ClusterDir(filepath.Join("*", rest.AccessFile)))
-	if err != nil {
-		return "", fmt.Errorf("look for clusters: %w", err)
-	}
-	switch len(found) {
-	case 1:
-		return found[0], nil
-	case 0:
-		return "", pai.Errorf(pai.CodeUsage, "make PAI on this host with: paictl up\nor start the services of a cluster with: paictl service start -p DIR",
-			"no cluster whose services were started is known here")
-	}
-	var ids []string
-	for _, f := range found {
-		ids = append(ids, filepath.Base(filepath.Dir(f)))
-	}
-	return "", pai.Errorf(pai.CodeUsage, "name one with --cluster-id", "several clusters are known here: %s", strings.Join(ids, ", "))
+	return filepath.Join(c.env.dirs().ClusterDir(id), rest.AccessFile), nil
 }
 
-// id reads NAME or USER~NAME; a bare name is the user's own job.
+// id parses NAME or USER~NAME; NAME alone is a job of the user.
 func (c *jobClient) id(arg, user string) (rest.JobID, error) {
 	if !strings.Contains(arg, "~") {
 		arg = user + "~" + arg
@@ -83,7 +72,7 @@ func (c *jobClient) id(arg, user string) (rest.JobID, error) {
 	return rest.ParseJobID(arg)
 }
 
-// with opens the service and reads a job's name.
+// with connects to the REST server and parses the name of a job.
 func (c *jobClient) with(arg string, do func(rest.JobAPI, rest.JobID) error) error {
 	service, user, err := c.open()
 	if err != nil {
@@ -100,13 +89,13 @@ func newJobSubmitCommand(c *jobClient) *cobra.Command {
 	var vc string
 	cmd := &cobra.Command{
 		Use:   "submit FILE",
-		Short: "Submit the job in a file; - is standard input",
+		Short: "Submit a job from a file",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return submitJob(cmd.Context(), c, args[0], vc)
 		},
 	}
-	cmd.Flags().StringVar(&vc, "vc", "", "virtual cluster to run it in (default: the one that the job names)")
+	cmd.Flags().StringVar(&vc, "vc", "", "virtual cluster to run the job in (default: the one that the job names)")
 	return cmd
 }
 
@@ -122,7 +111,7 @@ func submitJob(ctx context.Context, c *jobClient, file, vc string) error {
 	done, err := service.Submit(ctx, rest.Submission{Protocol: text, VirtualCluster: vc})
 	var problems job.Problems
 	if errors.As(err, &problems) {
-		return pai.Errorf(pai.CodeInvalid, "mend it and submit it again; nothing was created", "the job is not valid\n%s", inFile(file, problems))
+		return pai.Errorf(pai.CodeInvalid, "fix the problems and submit the job again; nothing was created", "the job is not valid\n%s", inFile(file, problems))
 	}
 	if err != nil {
 		return err
@@ -135,7 +124,7 @@ func submitJob(ctx context.Context, c *jobClient, file, vc string) error {
 	})
 }
 
-// inFile puts the file's name before each problem, as compilers do.
+// inFile prints each problem with the name of its file, as compilers do.
 func inFile(file string, problems []job.Problem) string {
 	lines := make([]string, len(problems))
 	for i, p := range problems {
@@ -149,19 +138,20 @@ func inFile(file string, problems []job.Problem) string {
 }
 
 func readJob(env *Env, file string) ([]byte, error) {
-	// One byte more than is accepted, so that the server can say so.
-	if file == "-" {
-		return io.ReadAll(io.LimitReader(env.In, job.MaxSize+1))
+	in := env.In
+	if file != "-" {
+		f, err := os.Open(file)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, pai.Errorf(pai.CodeUsage, "", "file %s not found", file)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the job: %w", err)
+		}
+		defer f.Close()
+		in = f
 	}
-	f, err := os.Open(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, pai.Errorf(pai.CodeUsage, "", "there is no file %s", file)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the job: %w", err)
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, job.MaxSize+1))
+	// One byte more than the limit, so that the server reports an oversized job.
+	text, err := io.ReadAll(io.LimitReader(in, job.MaxSize+1))
 	if err != nil {
 		return nil, fmt.Errorf("read the job: %w", err)
 	}
@@ -173,7 +163,7 @@ func newJobListCommand(c *jobClient) *cobra.Command {
 	var state string
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List the jobs of all users",
+		Short: "List jobs",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			service, _, err := c.open()
@@ -188,9 +178,9 @@ func newJobListCommand(c *jobClient) *cobra.Command {
 			return c.env.Show(jobs, func(p *ui.Page) { writeJobs(p, jobs, time.Now()) })
 		},
 	}
-	cmd.Flags().StringVar(&f.User, "user", "", "only this user's")
-	cmd.Flags().StringVar(&f.VirtualCluster, "vc", "", "only those in this virtual cluster")
-	cmd.Flags().StringVar(&state, "state", "", "only those in this state, such as running")
+	cmd.Flags().StringVar(&f.User, "user", "", "only jobs of this user")
+	cmd.Flags().StringVar(&f.VirtualCluster, "vc", "", "only jobs in this virtual cluster")
+	cmd.Flags().StringVar(&state, "state", "", "only jobs in this state, such as running")
 	return cmd
 }
 
@@ -207,9 +197,10 @@ func writeJobs(p *ui.Page, jobs []job.Status, now time.Time) {
 
 func newJobShowCommand(c *jobClient) *cobra.Command {
 	return &cobra.Command{
-		Use:   "show [USER~]NAME",
-		Short: "Show a job and its tasks",
-		Args:  cobra.ExactArgs(1),
+		Use:               "show [USER~]NAME",
+		Short:             "Show a job and its tasks",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: jobNames(c).first,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.with(args[0], func(service rest.JobAPI, id rest.JobID) error {
 				status, err := service.Get(cmd.Context(), id)
@@ -246,9 +237,10 @@ func writeJob(p *ui.Page, s job.Status) {
 func newJobLogsCommand(c *jobClient) *cobra.Command {
 	var o rest.LogOptions
 	cmd := &cobra.Command{
-		Use:   "logs [USER~]NAME",
-		Short: "Show what a task of a job printed",
-		Args:  cobra.ExactArgs(1),
+		Use:               "logs [USER~]NAME",
+		Short:             "Print the log of a task",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: jobNames(c).first,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.with(args[0], func(service rest.JobAPI, id rest.JobID) error {
 				stream, err := service.Logs(cmd.Context(), id, o)
@@ -260,11 +252,11 @@ func newJobLogsCommand(c *jobClient) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().BoolVarP(&o.Follow, "follow", "f", false, "go on until the task has ended")
-	cmd.Flags().StringVar(&o.TaskRole, "task-role", "", "task role (default: the job's first)")
-	cmd.Flags().IntVar(&o.Index, "index", 0, "index of the task in its role")
-	cmd.Flags().Int64Var(&o.Tail, "tail", 0, "only the last lines, so many")
-	cmd.Flags().BoolVar(&o.Timestamps, "timestamps", false, "put the time before each line")
+	cmd.Flags().BoolVarP(&o.Follow, "follow", "f", false, "follow the log until the task ends")
+	cmd.Flags().StringVar(&o.TaskRole, "task-role", "", "task role (default: the first task role of the job)")
+	cmd.Flags().IntVar(&o.Index, "index", 0, "index of the task in its task role")
+	cmd.Flags().Int64Var(&o.Tail, "tail", 0, "number of last lines to print (default: all)")
+	cmd.Flags().BoolVar(&o.Timestamps, "timestamps", false, "prefix each line with its time")
 	return cmd
 }
 
@@ -282,9 +274,10 @@ func writeLogs(env *Env, stream io.Reader) error {
 
 func newJobStopCommand(c *jobClient) *cobra.Command {
 	return &cobra.Command{
-		Use:   "stop [USER~]NAME",
-		Short: "Stop a job; its record stays",
-		Args:  cobra.ExactArgs(1),
+		Use:               "stop [USER~]NAME",
+		Short:             "Stop a job, but keep its record",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: jobNames(c).first,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.with(args[0], func(service rest.JobAPI, id rest.JobID) error {
 				if err := service.Stop(cmd.Context(), id); err != nil {

@@ -117,7 +117,7 @@ func TestJobCommands(t *testing.T) {
 		{[]string{"job", "submit", "-", "--vc", "research"}, goodJob, 0, "admin~sum submitted to virtual cluster research\n", ""},
 		{[]string{"job", "submit", "-"}, goodJob + "extras: {x: y}\n", 0, "admin~sum", "-:6:10: extras.x: has no effect here"},
 		{[]string{"job", "submit", file}, "", 1, "", "bad.yaml:1:7: name: can have letters"},
-		{[]string{"job", "submit", file + "x"}, "", 2, "", "there is no file"},
+		{[]string{"job", "submit", file + "x"}, "", 2, "", "x not found"},
 		{[]string{"job", "list"}, "", 0, "admin~train   RUNNING   1 of 2", ""},
 		{[]string{"job", "show", "train"}, "", 0, "worker 0   RUNNING   gpu-01", ""},
 		{[]string{"job", "show", "admin~train"}, "", 0, "admin~train: RUNNING", ""},
@@ -126,7 +126,7 @@ func TestJobCommands(t *testing.T) {
 		{[]string{"job", "logs", "-f", "train"}, "", 0, "step 1\n", ""},
 		{[]string{"job", "stop", "train"}, "", 0, "admin~train is STOPPING", ""},
 		{[]string{"job", "show", "train", "--cluster-id", "elsewhere"}, "", 1, "", "nothing here knows how to reach the REST server"},
-		{[]string{"job", "show", "train", "--cluster-id", "../pai"}, "", 2, "", "is not a cluster's id"},
+		{[]string{"job", "show", "train", "--cluster-id", "../pai"}, "", 2, "", "is not a cluster ID"},
 	} {
 		code, out, errs := paictl(t, state, c.stdin, c.args...)
 		if code != c.code || !strings.Contains(out, c.out) || !strings.Contains(errs, c.errs) {

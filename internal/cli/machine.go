@@ -6,18 +6,12 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"os/signal"
 	"path/filepath"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/config"
@@ -27,19 +21,13 @@ import (
 )
 
 func newMachineCommand(env *Env) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "machine",
-		Short: "The machines of a cluster, or those that paictl made on this host",
-	}
-	cmd.AddCommand(
-		newMachineListCommand(env), newMachineShellCommand(env),
-		newMachineUpCommand(env), newMachineDownCommand(env),
-		newMachineRestartCommand(env), newMachineKillCommand(env),
-	)
-	return cmd
+	return group("machine", "List the machines of a cluster and log in to them",
+		newMachineListCommand(env), newMachineShellCommand(env), newMachineUpCommand(env), newMachineDownCommand(env),
+		hiddenMachineCommand(env, "restart NAME", "Reboot a local machine", nspawn.Local.Restart),
+		hiddenMachineCommand(env, "kill NAME", "Stop a local machine like a power failure", nspawn.Local.Kill))
 }
 
-// machineEntry is a machine as `machine list` shows it.
+// machineEntry is a machine in the output of `machine list`.
 type machineEntry struct {
 	Name    string `json:"name"`
 	Role    string `json:"role,omitempty"`
@@ -48,10 +36,10 @@ type machineEntry struct {
 	User    string `json:"user"`
 	State   string `json:"state"` // running, stopped (local machines only), or unreachable
 
-	target machine.Endpoint
+	endpoint machine.Endpoint
 }
 
-// machines are those of a configuration's layout, or the local ones.
+// machines lists the machines of a configuration, or the local ones.
 func (e *Env) machines(configDir string) ([]machineEntry, error) {
 	if configDir == "" {
 		return e.localMachines()
@@ -64,9 +52,13 @@ func (e *Env) machines(configDir string) ([]machineEntry, error) {
 	var list []machineEntry
 	for _, m := range cfg.Layout.MachineList {
 		list = append(list, machineEntry{Name: m.Hostname, Role: m.Role, Address: m.HostIP, Port: m.SSHPort, User: m.Username,
-			target: machine.Endpoint{Name: m.Hostname, Address: m.HostIP, Port: m.SSHPort, User: m.Username, KeyFile: m.KeyfilePath, Password: m.Password.Reveal(), KnownHosts: known}})
+			endpoint: endpoint(m.Hostname, m, known)})
 	}
 	return list, nil
+}
+
+func (e *Env) local() nspawn.Local {
+	return nspawn.Local{StateDir: e.StateDir, CacheDir: e.CacheDir, Progress: e.Progressf}
 }
 
 func (e *Env) localMachines() ([]machineEntry, error) {
@@ -76,7 +68,7 @@ func (e *Env) localMachines() ([]machineEntry, error) {
 	}
 	list := make([]machineEntry, 0, len(made))
 	for _, m := range made {
-		list = append(list, machineEntry{Name: m.Name, Address: m.Address, Port: m.Port, User: m.User, State: m.State, target: m.Endpoint()})
+		list = append(list, machineEntry{Name: m.Name, Address: m.Address, Port: m.Port, User: m.User, State: m.State, endpoint: m.Endpoint()})
 	}
 	return list, nil
 }
@@ -85,7 +77,7 @@ func newMachineListCommand(env *Env) *cobra.Command {
 	var dir string
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "Show the machines and whether they run",
+		Short: "List machines and their states",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			list, err := env.machines(dir)
@@ -93,19 +85,19 @@ func newMachineListCommand(env *Env) *cobra.Command {
 				return err
 			}
 			probe(cmd.Context(), list)
-			return env.Show(list, func(p *ui.Page) { showMachines(p, list) })
+			return env.Show(list, func(p *ui.Page) { writeMachines(p, list) })
 		},
 	}
 	addMachinesOf(cmd, &dir)
 	return cmd
 }
 
-// addMachinesOf gives a command -p.
+// addMachinesOf adds -p to a command.
 func addMachinesOf(cmd *cobra.Command, dir *string) {
-	cmd.Flags().StringVarP(dir, "config-path", "p", "", "folder of a configuration whose machines are meant (default: this host's local machines)")
+	cmd.Flags().StringVarP(dir, "config-path", "p", "", "directory of the configuration that lists the machines (default: the local machines of this host)")
 }
 
-// probe finds out which machines of unknown state answer.
+// probe sets the state of the machines that have none.
 func probe(ctx context.Context, list []machineEntry) {
 	var wg sync.WaitGroup
 	for i := range list {
@@ -115,7 +107,7 @@ func probe(ctx context.Context, list []machineEntry) {
 		}
 		wg.Go(func() {
 			m.State = "unreachable"
-			if answersSSH(ctx, net.JoinHostPort(m.Address, strconv.Itoa(m.Port))) {
+			if hasSSH(ctx, net.JoinHostPort(m.Address, strconv.Itoa(m.Port))) {
 				m.State = nspawn.StateRunning
 			}
 		})
@@ -123,15 +115,15 @@ func probe(ctx context.Context, list []machineEntry) {
 	wg.Wait()
 }
 
-// answersSSH reports whether an ssh server, and not just anything, answers.
-func answersSSH(ctx context.Context, address string) bool {
-	const patience = 3 * time.Second
-	conn, err := (&net.Dialer{Timeout: patience}).DialContext(ctx, "tcp", address)
+// hasSSH reports whether an SSH server responds at an address.
+func hasSSH(ctx context.Context, address string) bool {
+	const timeout = 3 * time.Second
+	conn, err := (&net.Dialer{Timeout: timeout}).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return false
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(timeout)); err != nil {
 		return false
 	}
 	greeting := make([]byte, 4)
@@ -139,9 +131,9 @@ func answersSSH(ctx context.Context, address string) bool {
 	return err == nil && string(greeting) == "SSH-" // RFC 4253, section 4.2
 }
 
-func showMachines(p *ui.Page, list []machineEntry) {
+func writeMachines(p *ui.Page, list []machineEntry) {
 	if len(list) == 0 {
-		p.Linef("No local machines. To create PAI on this host, run: paictl up")
+		p.Linef("No local machines. To list the machines of a configuration, pass -p DIR. To create PAI on this host, run: paictl up")
 		return
 	}
 	p.Row("NAME", "ROLE", "ADDRESS", "USER", "STATE")
@@ -150,119 +142,11 @@ func showMachines(p *ui.Page, list []machineEntry) {
 	}
 }
 
-func newMachineShellCommand(env *Env) *cobra.Command {
-	var dir string
-	cmd := &cobra.Command{
-		Use:   "shell NAME [-- COMMAND [ARGUMENT…]]",
-		Short: "Log in to a machine, or run one command on it",
-		Long: `Log in to a machine, or run one command on it and end with its exit code.
-A single COMMAND is a line for the machine's shell; with arguments, it is a
-program, and the arguments reach it as they are.`,
-		Args: cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			list, err := env.machines(dir)
-			if err != nil {
-				return err
-			}
-			i := slices.IndexFunc(list, func(m machineEntry) bool { return m.Name == args[0] })
-			if i < 0 {
-				return pai.Errorf(pai.CodeNotFound, "paictl machine list shows the machines there are; -p DIR names another configuration", "there is no machine %q", args[0])
-			}
-			return machineShell(cmd.Context(), env, list[i].target, commandLine(args[1:]))
-		},
-	}
-	addMachinesOf(cmd, &dir)
-	return cmd
-}
-
-// commandLine is the words as one line for a shell.
-func commandLine(words []string) string {
-	if len(words) < 2 {
-		return strings.Join(words, "")
-	}
-	quoted := make([]string, len(words))
-	for i, w := range words {
-		quoted[i] = machine.Quote(w)
-	}
-	return strings.Join(quoted, " ")
-}
-
-// exitStatus is the error of a command that ended with a code of its own,
-// which becomes paictl's.
-type exitStatus int
-
-func (s exitStatus) Error() string { return fmt.Sprintf("it ended with code %d", int(s)) }
-
-func machineShell(ctx context.Context, env *Env, target machine.Endpoint, command string) error {
-	shell := machine.Shell{Command: command, In: env.In, Out: env.Out, Err: env.Err}
-	if in, ok := env.In.(*os.File); ok && command == "" && env.Interactive {
-		restore, terminal, err := rawTerminal(ctx, in)
-		if err != nil {
-			return err
-		}
-		defer restore()
-		shell.Terminal = terminal
-	}
-	code, err := shell.Run(ctx, target)
-	if err != nil {
-		return err
-	}
-	if code != 0 {
-		return exitStatus(code)
-	}
-	return nil
-}
-
-// rawTerminal makes the terminal pass every key on as it is.
-func rawTerminal(ctx context.Context, in *os.File) (restore func(), t *machine.Terminal, err error) {
-	fd := int(in.Fd())
-	width, height, err := term.GetSize(fd)
-	if err != nil {
-		return nil, nil, fmt.Errorf("find the terminal's size: %w", err)
-	}
-	old, err := term.MakeRaw(fd)
-	if err != nil {
-		return nil, nil, fmt.Errorf("prepare the terminal: %w", err)
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	changed := make(chan os.Signal, 1)
-	signal.Notify(changed, syscall.SIGWINCH)
-	sizes := make(chan [2]int)
-	go func() {
-		for {
-			select {
-			case <-changed:
-			case <-ctx.Done():
-				return
-			}
-			w, h, err := term.GetSize(fd)
-			if err != nil {
-				continue
-			}
-			select {
-			case sizes <- [2]int{w, h}:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	restore = func() {
-		cancel()
-		signal.Stop(changed)
-		_ = term.Restore(fd, old) // nothing can be done about a terminal that is gone
-	}
-	name := os.Getenv("TERM")
-	if name == "" {
-		name = "xterm"
-	}
-	return restore, &machine.Terminal{Type: name, Width: width, Height: height, Resized: sizes}, nil
-}
-
 func newMachineUpCommand(env *Env) *cobra.Command {
 	var count int
 	cmd := &cobra.Command{
 		Use:    "up",
-		Short:  "Make local machines without PAI on them, and start those that are stopped",
+		Short:  "Create local machines without PAI, and start stopped ones",
 		Hidden: true,
 		Args:   cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -273,53 +157,39 @@ func newMachineUpCommand(env *Env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return env.Show(list, func(p *ui.Page) { showMachines(p, list) })
+			return env.Show(list, func(p *ui.Page) { writeMachines(p, list) })
 		},
 	}
-	cmd.Flags().IntVar(&count, "count", 1, "how many")
+	cmd.Flags().IntVar(&count, "count", 1, "number of machines")
 	return cmd
 }
 
 func newMachineDownCommand(env *Env) *cobra.Command {
 	return &cobra.Command{
 		Use:    "down",
-		Short:  "Remove the local machines with everything on them",
+		Short:  "Delete the local machines with all their data",
 		Hidden: true,
 		Args:   cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			list, err := env.localMachines()
 			if err == nil && len(list) > 0 {
-				err = env.confirm(fmt.Sprintf("This deletes %d local machines and all that is on them. Go on?", len(list)))
+				err = env.confirm(fmt.Sprintf("This deletes %d local machines and all their data", len(list)))
 			}
 			if refused := new(pai.Error); errors.As(err, &refused) {
 				return err
 			}
-			// Machines that cannot be listed are remains, which Down is for, too.
+			// Down also removes the remains of machines that cannot be listed.
 			return env.local().Down(cmd.Context())
 		},
 	}
 }
 
-func newMachineRestartCommand(env *Env) *cobra.Command {
+// hiddenMachineCommand is a hidden command for one local machine.
+func hiddenMachineCommand(env *Env, use, short string, do func(nspawn.Local, context.Context, string) error) *cobra.Command {
 	return &cobra.Command{
-		Use:    "restart NAME",
-		Short:  "Reboot a local machine",
-		Hidden: true,
-		Args:   cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return env.local().Restart(cmd.Context(), args[0])
-		},
-	}
-}
-
-func newMachineKillCommand(env *Env) *cobra.Command {
-	return &cobra.Command{
-		Use:    "kill NAME",
-		Short:  "Stop a local machine as a power cut does; up starts it again",
-		Hidden: true,
-		Args:   cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return env.local().Kill(cmd.Context(), args[0])
-		},
+		Use: use, Short: short, Hidden: true,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: machineNames(env, new(string)).first,
+		RunE:              func(cmd *cobra.Command, args []string) error { return do(env.local(), cmd.Context(), args[0]) },
 	}
 }

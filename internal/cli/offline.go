@@ -11,7 +11,7 @@ import (
 	"pai.dev/pai/internal/release"
 )
 
-// offline plans from a folder of release manifests alone, without a cluster.
+// offline plans from a directory of release manifests, without a cluster.
 type offline struct {
 	releases                     string
 	fromServices, fromKubernetes string
@@ -19,9 +19,9 @@ type offline struct {
 
 func addOffline(cmd *cobra.Command) *offline {
 	o := &offline{}
-	cmd.Flags().StringVar(&o.releases, "releases", "", "plan without a cluster, from the releases in this folder (DIR/*/release.yaml)")
-	cmd.Flags().StringVar(&o.fromServices, "from-services", "", "with --releases: services to start from")
-	cmd.Flags().StringVar(&o.fromKubernetes, "from-kubernetes", "", "with --releases: Kubernetes to start from")
+	cmd.Flags().StringVar(&o.releases, "releases", "", "directory of releases (DIR/*/release.yaml) to plan from, without a cluster")
+	cmd.Flags().StringVar(&o.fromServices, "from-services", "", "with --releases: version of the services to start from")
+	cmd.Flags().StringVar(&o.fromKubernetes, "from-kubernetes", "", "with --releases: version of Kubernetes to start from")
 	cmd.MarkFlagsRequiredTogether("releases", "from-services", "from-kubernetes")
 	return o
 }
@@ -35,11 +35,11 @@ func (o *offline) run(env *Env, target plan.Target) error {
 	}
 	services, err := pai.ParseVersion(o.fromServices)
 	if err != nil {
-		return pai.Errorf(pai.CodeUsage, "give --from-services a version such as v0.9", "%w", err)
+		return pai.Errorf(pai.CodeUsage, "pass a version such as v0.9 to --from-services", "%w", err)
 	}
 	kubernetes, err := pai.ParseVersion(o.fromKubernetes)
 	if err != nil {
-		return pai.Errorf(pai.CodeUsage, "give --from-kubernetes a version such as v0.9-pai", "%w", err)
+		return pai.Errorf(pai.CodeUsage, "pass a version such as v0.9-pai to --from-kubernetes", "%w", err)
 	}
 	if target.Release == "" {
 		target.Release = pai.Version(known[len(known)-1].Metadata.Name)

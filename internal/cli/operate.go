@@ -3,13 +3,9 @@ package cli
 import (
 	"context"
 	"errors"
-	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
-	"pai.dev/pai/internal/check"
 	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/operation"
 	"pai.dev/pai/internal/pai"
@@ -17,16 +13,15 @@ import (
 	"pai.dev/pai/internal/session"
 )
 
-// operateFlags are the flags of every command that changes a cluster.
+// operateFlags are the flags of the commands that change a cluster.
 type operateFlags struct {
 	dryRun bool
 	accept []string
-	wait   *operation.WaitOptions // nil where the command has no --wait
-	skip   *[]string              // checks; nil where a command has none in front of it
+	wait   *operation.WaitOptions // nil if the command has no --wait
+	skip   []string               // checks
 	diff   bool
-	// promised is a saved plan that is to be done, or nothing.
-	promised *plan.Saved
-	// shown is called with the plan once it was shown; nil where nobody asks.
+	saved  *plan.Saved // a saved plan to apply exactly; nil without one
+	// shown is called after the plan was shown; it can be nil.
 	shown func(*session.Session, operation.Preview) error
 }
 
@@ -34,44 +29,31 @@ func addOperateFlags(cmd *cobra.Command) *operateFlags {
 	f := &operateFlags{}
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show the plan and stop")
 	addDiffFlag(cmd, f)
-	cmd.Flags().StringSliceVar(&f.accept, "accept-risk", nil, "accept a risk to running jobs by name, such as interrupt-jobs or evict-jobs:MACHINE")
+	cmd.Flags().StringSliceVar(&f.accept, "accept-risk", nil, "name of a risk to running jobs to accept, such as interrupt-jobs or evict-jobs:MACHINE")
 	return f
 }
 
-func (f operateFlags) skipped() []string {
-	if f.skip == nil {
-		return nil
-	}
-	return *f.skip
-}
-
 func addDiffFlag(cmd *cobra.Command, f *operateFlags) {
-	cmd.Flags().BoolVar(&f.diff, "diff", false, "show with the plan which objects, programs and files change, field by field")
+	cmd.Flags().BoolVar(&f.diff, "diff", false, "also show the objects, programs, and files that change, field by field")
 }
 
-// operateOn opens the cluster, asks for its id where that is due, and runs a goal.
-func operateOn(ctx context.Context, t *target, f operateFlags, what string, goal func(*session.Session) (operation.Goal, error)) error {
-	if err := check.ValidateIDs(f.skipped()); err != nil {
-		return err
-	}
-	s, err := t.open(ctx)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	if !f.dryRun {
-		if err := t.confirmCluster(s, what); err != nil {
+// operateOn connects to the cluster, confirms the change, and runs a goal.
+func operateOn(ctx context.Context, cluster *clusterFlags, f operateFlags, what string, goal func(*session.Session) (operation.Goal, error)) error {
+	return cluster.withSession(ctx, func(s *session.Session) error {
+		if !f.dryRun {
+			if err := cluster.confirm(s, what); err != nil {
+				return err
+			}
+		}
+		g, err := goal(s)
+		if err != nil {
 			return err
 		}
-	}
-	g, err := goal(s)
-	if err != nil {
-		return err
-	}
-	return operate(ctx, t.env, s, g, f)
+		return operate(ctx, cluster.env, s, g, f)
+	})
 }
 
-// operate runs a goal, showing its plan, its progress and its report.
+// operate runs a goal and shows its plan, its progress, and its report.
 func operate(ctx context.Context, env *Env, s *session.Session, goal operation.Goal, f operateFlags) error {
 	ctx, safeStop, release := interrupts(ctx, env)
 	defer release()
@@ -82,23 +64,22 @@ func operate(ctx context.Context, env *Env, s *session.Session, goal operation.G
 		wait = *f.wait
 	}
 	op, err := operation.Run(ctx, goal, operation.RunOptions{
-		Accept: f.accept, SkipChecks: f.skipped(), DryRun: f.dryRun, SavedPlan: f.promised,
+		Accept: f.accept, SkipChecks: f.skip, DryRun: f.dryRun, SavedPlan: f.saved,
 		SafeStop: safeStop, Events: view.Event, WitnessStatus: view.Watching, Notice: env.Progressf,
 		Show: func(p operation.Preview) error { return f.show(ctx, env, view, s, p) },
 	}, wait)
-	// Programs get the record however it ended; people, where it failed, read
-	// the error.
+	// With -o json the record is always printed. As text, the error of a failed
+	// operation replaces it.
 	if f.dryRun || op.ID == "" || (err != nil && op.Outcome != pai.OutcomeWaiting && !env.JSON()) {
 		return err
 	}
 	return errors.Join(err, view.Record(op))
 }
 
-// show shows a plan: on standard output where that is all that is asked for.
-func (f operateFlags) show(ctx context.Context, env *Env, v ui.View, s *session.Session, p operation.Preview) error {
+// show shows a plan: on standard output if the command does nothing else.
+func (f operateFlags) show(ctx context.Context, env *Env, v ui.View, s *session.Session, p operation.Preview) (err error) {
 	shown := planView{Plan: p.Plan, Configuration: p.Revision}
 	if f.diff {
-		var err error
 		if shown.Changes, err = operation.Diff(ctx, s, p.Plan); err != nil {
 			return err
 		}
@@ -106,7 +87,6 @@ func (f operateFlags) show(ctx context.Context, env *Env, v ui.View, s *session.
 			shown.WouldRestart = plan.Restarts(p.Plan, shown.Changes)
 		}
 	}
-	var err error
 	if f.dryRun {
 		err = env.Show(shown, func(page *ui.Page) { shown.write(page, p) })
 	} else {
@@ -118,13 +98,14 @@ func (f operateFlags) show(ctx context.Context, env *Env, v ui.View, s *session.
 	return f.shown(s, p)
 }
 
-// planView is a plan as commands show it: with --diff, what its steps change.
+// planView is a plan as commands print it. With --diff it has the changes of
+// its steps.
 type planView struct {
 	plan.Plan
 	Changes map[plan.StepID][]plan.Change `json:"changes,omitempty"`
 	// WouldRestart are the workloads that a refresh would restart; nil for other plans.
 	WouldRestart []string `json:"wouldRestart,omitzero"`
-	// Configuration is what it applies; null where it applies none.
+	// Configuration is the revision that the plan applies; null if it applies none.
 	Configuration *operation.AppliedRevision `json:"configuration,omitempty"`
 }
 
@@ -154,36 +135,5 @@ func (v planView) writeBefore(page *ui.Page, p operation.Preview) {
 	page.Linef("%s: nothing to do, %s.", p.Plan.Verb, describePair(p.Plan.To))
 	if p.Plan.Verb == pai.VerbRefresh {
 		page.Linef("Nothing was changed, and nothing restarted.")
-	}
-}
-
-// interrupts turns the first Ctrl-C into a stop at the next safe point, and
-// the second, or a SIGTERM, into a stop now.
-func interrupts(ctx context.Context, env *Env) (context.Context, <-chan struct{}, func()) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	safeStop, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		for n := 0; ; n++ {
-			var got os.Signal
-			select {
-			case got = <-signals:
-			case <-ended:
-				return
-			}
-			if n == 0 && got == os.Interrupt {
-				env.Progressf("stopping at the next safe point; press Ctrl-C again to stop now")
-				close(safeStop)
-				continue
-			}
-			cancel()
-			return
-		}
-	}()
-	return ctx, safeStop, func() {
-		signal.Stop(signals)
-		close(ended)
-		cancel()
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"pai.dev/pai/internal/session"
 )
 
-// savePlan keeps a plan in a file, whole or not at all. It holds no secrets.
+// savePlan writes a plan to a file. The plan holds no secrets.
 func savePlan(env *Env, s *session.Session, target plan.Target, p operation.Preview, file string) error {
 	saved, err := operation.Saved(s, target, p)
 	if err != nil {
@@ -25,17 +25,17 @@ func savePlan(env *Env, s *session.Session, target plan.Target, p operation.Prev
 		return fmt.Errorf("save the plan: %w", err)
 	}
 	if err := atomicfile.Write(file, append(data, '\n'), 0o644); err != nil {
-		return pai.Errorf(pai.CodeFailed, "name a file that can be written with --save", "save the plan: %w", err)
+		return pai.Errorf(pai.CodeFailed, "pass a writable file to --save", "save the plan: %w", err)
 	}
-	env.Progressf("The plan is in %s. Do exactly this with: paictl upgrade apply --plan %s", file, file)
+	env.Progressf("Saved the plan to %s. To apply it, run: paictl upgrade apply --plan %s", file, file)
 	return nil
 }
 
-// loadPlan reads a plan that savePlan kept.
+// loadPlan reads a plan that savePlan wrote.
 func loadPlan(file string) (plan.Saved, error) {
 	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return plan.Saved{}, pai.Errorf(pai.CodeUsage, "make it with: paictl upgrade plan --save "+file, "there is no file %s", file)
+		return plan.Saved{}, pai.Errorf(pai.CodeUsage, "save the plan first, run: paictl upgrade plan --save "+file, "file %s not found", file)
 	}
 	if err != nil {
 		return plan.Saved{}, fmt.Errorf("read the plan: %w", err)

@@ -11,7 +11,7 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Main runs paictl with args (without the program's name) and returns its exit code.
+// Main runs paictl with args (without the program name) and returns its exit code.
 func Main(ctx context.Context, env *Env, args []string) int {
 	root := newRootCommand(env)
 	var calls usage
@@ -26,37 +26,34 @@ func Main(ctx context.Context, env *Env, args []string) int {
 	}
 	err = calls.explain(err)
 	if code := exitStatus(0); errors.As(err, &code) {
-		return int(code) // the command that ran on the machine has said why
+		return int(code) // the command on the machine has printed its error
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		err = &pai.Error{Code: pai.CodeInterrupted, Message: "interrupted", Next: "run the same command again: it goes on where it stopped", Err: err}
+		err = &pai.Error{Code: pai.CodeInterrupted, Message: "interrupted", Next: "to continue, run the same command again", Err: err}
 	}
 	reportError(env, err)
 	return pai.ExitCode(err)
 }
 
 func reportError(env *Env, err error) {
-	fmt.Fprintf(env.Err, "paictl: %v\n", err)
+	env.Progressf("paictl: %v", err)
 	var e *pai.Error
 	if errors.As(err, &e) && e.Next != "" {
-		fmt.Fprintf(env.Err, "  → %s\n", strings.ReplaceAll(e.Next, "\n", "\n    "))
+		env.Progressf("  → %s", strings.ReplaceAll(e.Next, "\n", "\n    "))
 	}
 }
 
 func newRootCommand(env *Env) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "paictl",
-		Short:         "Build, run and upgrade an AI platform on machines you own, while its jobs keep running",
+		Short:         "Install, operate, and upgrade an AI platform on your own machines",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			return env.CheckFormat()
 		},
 	}
-	root.CompletionOptions.HiddenDefaultCmd = true
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return pai.Errorf(pai.CodeUsage, "see "+cmd.CommandPath()+" --help", "%w", err)
-	})
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError(cmd, err) })
 	root.PersistentFlags().StringVarP(&env.Format, "output", "o", "text", "output format: text or json")
 	root.PersistentFlags().BoolVar(&env.yes, "yes", false, "answer yes to yes-or-no questions")
 	root.AddCommand(
@@ -68,5 +65,20 @@ func newRootCommand(env *Env) *cobra.Command {
 		newReleaseCommand(env),
 		newConfigCommand(env),
 	)
+	root.InitDefaultCompletionCmd()
+	addHelp(root)
+	completeFlags(root)
 	return root
+}
+
+// group is a command that only has subcommands.
+func group(use, short string, subcommands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short}
+	cmd.AddCommand(subcommands...)
+	return cmd
+}
+
+// usageError is a mistake in how cmd was called.
+func usageError(cmd *cobra.Command, err error) error {
+	return pai.Errorf(pai.CodeUsage, fmt.Sprintf("for its usage, run: %s --help", cmd.CommandPath()), "%w", err)
 }

@@ -7,45 +7,41 @@ import (
 	"pai.dev/pai/internal/operation"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/session"
 )
 
 func newServiceCommand(env *Env) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "service",
-		Short: "Start, stop, refresh, delete and look at the PAI services",
-	}
-	cmd.AddCommand(newServiceStartCommand(env), newServiceStopCommand(env), newServiceRefreshCommand(env),
+	return group("service", "Start, stop, refresh, delete, and show the PAI services",
+		newServiceStartCommand(env), newServiceStopCommand(env), newServiceRefreshCommand(env),
 		newServiceDeleteCommand(env), newServiceStatusCommand(env))
-	return cmd
 }
 
 func newServiceStatusCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "status [NAME…]",
-		Short: "Show each service's release and health; exit 1 if any is not ready",
+		Use:               "status [NAME…]",
+		Short:             "Show the release and the health of services",
+		ValidArgsFunction: values(serviceNames).complete,
 	}
-	t := addTarget(env, cmd)
+	cluster := addClusterFlags(env, cmd)
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
-		s, err := t.open(cmd.Context())
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		w, err := operation.Observe(cmd.Context(), s)
-		if err != nil {
-			return err
-		}
-		if !w.APIReachable {
-			return pai.Errorf(pai.CodeFailed, "see: paictl cluster status", "the services cannot be seen, the API does not answer: %s", ui.OrDash(w.APIError))
-		}
-		rows, err := operation.ServiceRows(s, w, names)
-		if err != nil {
-			return err
-		}
-		if err := env.Show(rows, func(p *ui.Page) { writeServices(p, rows) }); err != nil {
-			return err
-		}
-		return notReady(rows)
+		return cluster.withSession(cmd.Context(), func(s *session.Session) error {
+			w, err := operation.Observe(cmd.Context(), s)
+			if err != nil {
+				return err
+			}
+			if !w.APIReachable {
+				return pai.Errorf(pai.CodeFailed, "for the state of the API server, run: paictl cluster status",
+					"services: unknown; the API server is not responding: %s", ui.OrDash(w.APIError))
+			}
+			rows, err := operation.ServiceRows(s, w, names)
+			if err != nil {
+				return err
+			}
+			if err := env.Show(rows, func(p *ui.Page) { writeServices(p, rows) }); err != nil {
+				return err
+			}
+			return notReady(rows)
+		})
 	}
 	return cmd
 }
@@ -64,7 +60,7 @@ func writeServices(p *ui.Page, rows []operation.ServiceRow) {
 func notReady(rows []operation.ServiceRow) error {
 	for _, r := range rows {
 		if !r.Ready {
-			return pai.Errorf(pai.CodeFailed, "start it with: paictl service start "+r.Name, "service %s is not ready", r.Name)
+			return pai.Errorf(pai.CodeFailed, "start the service, run: paictl service start "+r.Name, "service %s is not ready", r.Name)
 		}
 	}
 	return nil

@@ -10,16 +10,16 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// usage tells mistakes in how paictl was called, which cobra reports as plain
-// errors before a command begins, from failures of a command that has begun.
-type usage struct{ begun bool }
+// usage distinguishes mistakes in how paictl was called, which cobra reports as
+// plain errors before a command runs, from failures of a running command.
+type usage struct{ started bool }
 
-// watch looks at every command below cmd: it notes when one begins, and lets
-// those that only group others refuse a word that they do not know.
+// watch notes when a command at or below cmd starts, and makes commands that
+// only have subcommands refuse an unknown one.
 func (u *usage) watch(cmd *cobra.Command) {
 	if run := cmd.RunE; run != nil {
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
-			u.begun = true
+			u.started = true
 			return run(cmd, args)
 		}
 	} else if cmd.HasSubCommands() {
@@ -39,14 +39,15 @@ func onlySubcommands(cmd *cobra.Command, args []string) error {
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		message += fmt.Sprintf("; did you mean %s?", strings.Join(near, " or "))
 	}
-	return pai.Errorf(pai.CodeUsage, "see "+cmd.CommandPath()+" --help", "%s", message)
+	return usageError(cmd, errors.New(message))
 }
 
-// explain gives an error of cobra's own its code and what to do next.
+// explain adds the code and the next step to an error that cobra returned
+// before a command started.
 func (u *usage) explain(err error) error {
 	var known *pai.Error
-	if u.begun || errors.As(err, &known) {
+	if u.started || errors.As(err, &known) {
 		return err
 	}
-	return pai.Errorf(pai.CodeUsage, "add --help to see how the command is called", "%w", err)
+	return pai.Errorf(pai.CodeUsage, "for the usage of a command, add --help", "%w", err)
 }

@@ -1,0 +1,82 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"pai.dev/pai/internal/cli/ui"
+	"pai.dev/pai/internal/operation"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/session"
+)
+
+func newUpgradeStatusCommand(env *Env) *cobra.Command {
+	return showsCluster(env, &cobra.Command{
+		Use:   "status",
+		Short: "Show upgrade progress, waiting machines, and the next command",
+	}, func(ctx context.Context, s *session.Session) (operation.Status, error) {
+		return operation.UpgradeStatus(ctx, s)
+	}, writeUpgradeStatus)
+}
+
+func writeUpgradeStatus(p *ui.Page, st operation.Status) {
+	p.Linef("the cluster runs %s", describeRunning(st.Current, st.APIError))
+	if op := st.Operation; op == nil {
+		p.Linef("no upgrade is in progress or unfinished")
+	} else {
+		p.Linef("upgrade to %s: %s (operation %s, by %s, started %s)", describePair(op.To), describeState(st), op.ID, op.By, ui.Time(op.Started))
+		p.Linef("  steps\t%d done, %d left", len(st.Done), len(st.Left))
+		if st.State != operation.StateDone {
+			for _, id := range st.Left {
+				p.Linef("  \t  %s", id)
+			}
+		}
+		if op.Error != "" && st.State == operation.StateUnfinished {
+			p.Linef("  error\t%s", op.Error)
+		}
+	}
+	if a := st.Abandoned; a != nil {
+		p.Linef("  abandoned\tby %s, %s, in operation %s; the next upgrade includes the remaining steps", a.By, ui.Time(a.At), a.Operation)
+	}
+	for _, w := range st.Waiting {
+		p.Linef("  waiting\t%s since %s for %s", w.Machine, ui.Time(w.Since), waitsFor(w))
+		p.Linef("  \t  %s", w.Reason)
+	}
+	for _, c := range st.Cordoned {
+		by := c.By
+		if c.Operation != "" {
+			by += ", in operation " + c.Operation
+		}
+		p.Linef("  cordoned\t%s, by %s", c.Machine, by)
+	}
+	if st.Lock != nil {
+		p.Linef("  lock\theld by %s%s", st.Lock.Holder, map[string]string{"dead": "; that process is no longer running"}[st.Lock.Health])
+	}
+	if st.APIError != "" {
+		p.Linef("jobs and cordons are from the journal; the API server is not responding: %s", st.APIError)
+	}
+	if st.Next != "" {
+		p.Linef("to continue, run: %s", st.Next)
+	}
+}
+
+func describeState(st operation.Status) string {
+	switch {
+	case st.State == operation.StateUnfinished && st.Operation.Outcome == pai.OutcomeRunning:
+		return "unfinished, its process is no longer running"
+	case st.State == operation.StateUnfinished:
+		return "unfinished, " + string(st.Operation.Outcome)
+	case st.State == operation.StateUnderWay:
+		return "in progress"
+	default:
+		return st.State
+	}
+}
+
+func waitsFor(w operation.WaitingState) string {
+	if w.Ready {
+		return "no job; it can be upgraded"
+	}
+	return ui.JobNames(w.Jobs)
+}
