@@ -24,8 +24,8 @@ const (
 	annotationRelease = "pai.dev/release"
 )
 
-// adjust takes out of a chart's objects what the service does not want, and
-// mends what charts get wrong for server-side application.
+// adjust removes the objects and webhooks that the service leaves out, and
+// prepares the others for server-side apply.
 func (s Service) adjust(objs []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
 	kept := map[string]bool{}
 	used := map[string]bool{}
@@ -35,7 +35,7 @@ func (s Service) adjust(objs []*unstructured.Unstructured) ([]*unstructured.Unst
 			used[pattern] = true
 			continue
 		}
-		if err := mend(obj); err != nil {
+		if err := prepareForApply(obj); err != nil {
 			return nil, err
 		}
 		if len(s.KeepWebhooks) > 0 && isWebhookConfiguration(obj) {
@@ -51,7 +51,7 @@ func (s Service) adjust(objs []*unstructured.Unstructured) ([]*unstructured.Unst
 	}
 	for _, pattern := range s.Omit {
 		if !used[pattern] {
-			return nil, fmt.Errorf("omit: the chart makes no %s", pattern)
+			return nil, fmt.Errorf("omit: the chart has no %s", pattern)
 		}
 	}
 	for _, name := range s.KeepWebhooks {
@@ -95,16 +95,16 @@ func keepWebhooks(obj *unstructured.Unstructured, names []string, kept map[strin
 	return len(left), unstructured.SetNestedSlice(obj.Object, left, "webhooks")
 }
 
-// mend corrects what is right for creating an object once, and wrong for
-// applying it again and again:
-//   - a definition without a conversion would keep the one that an older
-//     release gave it;
-//   - a conversion of a kind with one version is never called, and nobody
-//     fills in its authority;
-//   - a secret's empty values would overwrite the certificates that the
-//     program has put there since;
-//   - a webhook's placeholder for an authority would overwrite the real one.
-func mend(obj *unstructured.Unstructured) error {
+// prepareForApply corrects what is right for creating an object once, and wrong
+// for applying it repeatedly:
+//   - a definition without a conversion keeps the conversion of an older
+//     release;
+//   - the conversion of a kind with one version is never called, and its CA
+//     bundle is never filled in;
+//   - an empty value of a Secret overwrites the certificate that the program
+//     has stored there;
+//   - a placeholder for the CA bundle of a webhook overwrites the real one.
+func prepareForApply(obj *unstructured.Unstructured) error {
 	switch {
 	case obj.GetKind() == "CustomResourceDefinition":
 		unstructured.RemoveNestedField(obj.Object, "status")
@@ -147,14 +147,13 @@ func mend(obj *unstructured.Unstructured) error {
 	return nil
 }
 
-// applyPatches changes objects in place.
 func applyPatches(objs, patches []*unstructured.Unstructured) error {
 	for _, patch := range patches {
 		i := slices.IndexFunc(objs, func(o *unstructured.Unstructured) bool {
 			return o.GroupVersionKind() == patch.GroupVersionKind() && o.GetName() == patch.GetName()
 		})
 		if i < 0 {
-			return fmt.Errorf("%s: the chart makes no %s %s", patchesFile, patch.GroupVersionKind(), patch.GetName())
+			return fmt.Errorf("%s: the chart has no %s %s", patchesFile, patch.GroupVersionKind(), patch.GetName())
 		}
 		if err := applyPatch(objs[i], patch); err != nil {
 			return fmt.Errorf("%s: %s: %w", patchesFile, kube.RefOf(patch), err)
@@ -191,12 +190,13 @@ func applyPatch(obj, patch *unstructured.Unstructured) error {
 	return nil
 }
 
-// stamp gives every object its namespace and says whose it is.
-func stamp(objs []*unstructured.Unstructured, service string, release pai.Version) {
+// setOwner sets the namespace of every object, and the labels of its service
+// and release.
+func setOwner(objs []*unstructured.Unstructured, service string, release pai.Version) {
 	clusterWide := clusterKinds(objs)
 	for _, obj := range objs {
 		if clusterWide[obj.GroupVersionKind().GroupKind()] {
-			obj.SetNamespace("") // charts often give one to objects that have none
+			obj.SetNamespace("") // charts often set one
 		} else if obj.GetNamespace() == "" {
 			obj.SetNamespace(pai.SystemNamespace)
 		}

@@ -21,8 +21,8 @@ import (
 	"pai.dev/pai/internal/kube/kubetest"
 )
 
-// newCA is what the test's stand-in for the controllers writes where they
-// write their certificate authority.
+// newCA is the certificate authority that the test writes in place of the
+// controllers.
 func newCA(t *testing.T) string {
 	t.Helper()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
@@ -37,9 +37,9 @@ func newCA(t *testing.T) string {
 	return base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
-// What a release's programs write into the objects of its chart must outlive
-// that the chart is applied again, and the next release's chart over it.
-func TestCertificatesOutliveApplication(t *testing.T) {
+// What the programs of a release write into the objects of its chart stays when
+// this chart or the chart of the next release is applied.
+func TestApplyKeepsInjectedCertificates(t *testing.T) {
 	t.Parallel()
 	client := kubetest.Start(t).Client
 	for _, name := range []string{"kueue", "jobset"} {
@@ -48,7 +48,7 @@ func TestCertificatesOutliveApplication(t *testing.T) {
 		inject(t, client, older, newCA(t))
 		before := injected(t, client, older)
 		if len(before) == 0 {
-			t.Fatalf("%s: nothing to inject", name)
+			t.Fatalf("%s: got no place to inject, want some", name)
 		}
 		apply(t, client, name, older)
 		same(t, name+" applied again", before, injected(t, client, older))
@@ -56,10 +56,10 @@ func TestCertificatesOutliveApplication(t *testing.T) {
 		after := injected(t, client, newer)
 		for where, value := range after {
 			if before[where] != "" && value != before[where] {
-				t.Errorf("%s of the next release: %s is %q, was %q", name, where, value, before[where])
+				t.Errorf("%s of the next release: got %s %q, want %q", name, where, value, before[where])
 			}
 		}
-		apply(t, client, name, older) // and the way back
+		apply(t, client, name, older) // as a rollback does
 	}
 }
 
@@ -100,8 +100,7 @@ var injectable = map[string]schema.GroupVersionResource{
 	"Secret":                         {Version: "v1", Resource: "secrets"},
 }
 
-// inject does what the controllers' certificate rotation does: it updates the
-// objects under its own name.
+// inject updates the objects like the certificate rotation of the controllers.
 func inject(t *testing.T, c *kube.Client, objs []*unstructured.Unstructured, injectedCA string) {
 	t.Helper()
 	each(t, c, objs, func(ctx context.Context, obj *unstructured.Unstructured, update func(*unstructured.Unstructured)) {
@@ -178,15 +177,13 @@ func same(t *testing.T, when string, before, after map[string]string) {
 	t.Helper()
 	for where, value := range before {
 		if after[where] != value {
-			t.Errorf("%s: %s is %q, was %q", when, where, after[where], value)
+			t.Errorf("%s: got %s %q, want %q", when, where, after[where], value)
 		}
 	}
 }
 
-// The certificate that is made before the first start is there after the
-// chart, which has the Secret without content, was applied over it; and what
-// the program wrote is not replaced.
-func TestWebhookCertificateIsMadeOnce(t *testing.T) {
+// Applying the chart, whose Secret has no content, keeps the certificate.
+func TestWebhookCertificateIsCreatedOnce(t *testing.T) {
 	t.Parallel()
 	client := kubetest.Start(t).Client
 	w := &WebhookCertificate{Secret: "kueue-webhook-server-cert", Service: "kueue-webhook-service", Authority: "kueue-ca"}
@@ -207,6 +204,20 @@ func TestWebhookCertificateIsMadeOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	if again := read(); len(first) != 4 || string(again["tls.crt"]) != string(first["tls.crt"]) || len(again) != 4 {
-		t.Errorf("the Secret changed: it had %d entries, and has %d", len(first), len(again))
+		t.Errorf("got a Secret that changed, with %d entries, want the first one with %d", len(again), len(first))
+	}
+}
+
+func TestEmptyWebhookSecretIsFilled(t *testing.T) {
+	t.Parallel()
+	client := kubetest.Start(t).Client
+	w := &WebhookCertificate{Secret: "kueue-webhook-server-cert", Service: "kueue-webhook-service", Authority: "kueue-ca"}
+	apply(t, client, "kueue", chartObjects(t, "kueue", 0))
+	if err := w.ensure(t.Context(), client, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	s, err := client.Clientset().CoreV1().Secrets("pai-system").Get(t.Context(), w.Secret, metav1.GetOptions{})
+	if err != nil || len(s.Data) != 4 {
+		t.Errorf("got %d entries (%v), want 4", len(s.Data), err)
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"pai.dev/pai/internal/kube"
 )
 
-// clusterKinds are the kinds without a namespace: those of Kubernetes that
-// charts use, and those that objs define.
+// clusterKinds are the cluster-scoped kinds: the ones of Kubernetes that charts
+// use, and the ones that objs define.
 func clusterKinds(objs []*unstructured.Unstructured) map[schema.GroupKind]bool {
 	kinds := map[schema.GroupKind]bool{
 		{Group: "", Kind: "Namespace"}:                                                    true,
@@ -44,8 +44,8 @@ func clusterKinds(objs []*unstructured.Unstructured) map[schema.GroupKind]bool {
 	return kinds
 }
 
-// checkObjects finds what would only show once it runs: images that are not in
-// the bundle, or that would be pulled; and objects made twice.
+// checkObjects finds what would otherwise fail at run time: images that are not
+// in the bundle or would be pulled, and duplicate objects.
 func checkObjects(objs []*unstructured.Unstructured, s Service, src Source) []error {
 	var problems []error
 	allowed := map[string]bool{}
@@ -60,13 +60,13 @@ func checkObjects(objs []*unstructured.Unstructured, s Service, src Source) []er
 	for _, obj := range objs {
 		r := kube.RefOf(obj)
 		if seen[r] {
-			problems = append(problems, fmt.Errorf("%s is there twice", r))
+			problems = append(problems, fmt.Errorf("duplicate object %s", r))
 		}
 		seen[r] = true
 		for _, c := range containers(obj) {
 			name, image, policy := c["name"], fmt.Sprint(c["image"]), c["imagePullPolicy"]
 			if !allowed[image] {
-				problems = append(problems, fmt.Errorf("%s: container %v uses %s, which is not one of the service's images", r, name, image))
+				problems = append(problems, fmt.Errorf("%s: container %v uses %s, which is not an image of the service", r, name, image))
 			}
 			if policy != "Never" {
 				problems = append(problems, fmt.Errorf("%s: container %v has imagePullPolicy %v, not Never", r, name, policy))
@@ -83,7 +83,7 @@ func containers(obj *unstructured.Unstructured) []map[string]any {
 		for _, field := range []string{"initContainers", "containers"} {
 			list, _, err := unstructured.NestedSlice(obj.Object, append(where, field)...)
 			if err != nil {
-				continue // a field of the same name that is something else
+				continue // another field of the same name
 			}
 			for _, c := range list {
 				if container, ok := c.(map[string]any); ok {

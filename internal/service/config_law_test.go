@@ -12,9 +12,9 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// lawHolds: new configuration works with old services. What an older release
-// renders from a configuration is what it renders from the same configuration
-// upgraded to any newer release's schema.
+// lawHolds checks that new configuration works with old services: an older
+// release renders the same objects from a configuration before and after its
+// upgrade to the schema of any newer release.
 func lawHolds(t *testing.T, chartOf func(t *testing.T, src source, name string) (chart fs.FS, ours bool)) {
 	root := configtest.Root(t)
 	all := sources(t)
@@ -33,11 +33,11 @@ func lawHolds(t *testing.T, chartOf func(t *testing.T, src source, name string) 
 			t.Run(src.manifest.Metadata.Name+" to "+newer.manifest.Metadata.Name, rapid.MakeCheck(func(t *rapid.T) {
 				before, after := configtest.Older().Draw(t, "configuration").BeforeAndAfter(t, root, to)
 				if after.Pair() != to {
-					t.Fatalf("it names %v after the upgrade", after.Pair())
+					t.Fatalf("got %v after the upgrade, want %v", after.Pair(), to)
 				}
 				for _, s := range services {
 					if a, b := objectsOf(t, s, before, src), objectsOf(t, s, after, src); !reflect.DeepEqual(a, b) {
-						t.Fatalf("%s of release %s renders\n%v\nand after the upgrade\n%v", s.Name, src.manifest.Metadata.Name, a, b)
+						t.Fatalf("%s of release %s: got before the upgrade\n%v\nand after it\n%v", s.Name, src.manifest.Metadata.Name, a, b)
 					}
 				}
 			}))

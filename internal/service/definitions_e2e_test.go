@@ -12,16 +12,16 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// excused are changes that no stored object notices, and why.
+// excused are changes that do not affect stored objects, and why.
 var excused = map[string]string{
-	"clusterqueues.kueue.x-k8s.io v1beta1 .spec.flavorFungibility.whenCanBorrow": "PAI's queues say it",
+	"clusterqueues.kueue.x-k8s.io v1beta1 .spec.flavorFungibility.whenCanBorrow": "the queues of PAI set it",
 }
 
-// A definition is not changed in a way that breaks a stored object: its stored
-// versions stay, no field of theirs goes, and no field that a stored object may
-// have gets another default. The last would re-hash running jobs: the API adds
-// defaults to what it reads, Kueue compares what it reads with what it admitted,
-// and suspends what differs.
+// A definition does not change in a way that breaks a stored object: its stored
+// versions and their fields stay, and no field of a stored object gets another
+// default. A new default re-hashes running jobs: the API server adds defaults to
+// what it reads, Kueue compares that with what it admitted, and suspends what
+// differs.
 func TestDefinitionsKeepStoredObjects(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"kueue", "jobset"} {
@@ -33,7 +33,7 @@ func TestDefinitionsKeepStoredObjects(t *testing.T) {
 			for version, was := range older[kind] {
 				is, ok := newer[kind][version]
 				if !ok {
-					t.Errorf("%s: version %s is gone", kind, version)
+					t.Errorf("%s: got no version %s, want it kept", kind, version)
 					continue
 				}
 				compareSchemas(t, kind+" "+version, was, is)
@@ -66,23 +66,23 @@ func compareSchemas(t *testing.T, what string, was, is map[string]any) {
 	fields("", was, oldFields)
 	fields("", is, newFields)
 	if len(oldFields) == 0 {
-		t.Fatalf("%s has no fields at all", what)
+		t.Fatalf("%s: got no fields, want some", what)
 	}
 	for _, path := range slices.Sorted(maps.Keys(oldFields)) {
 		value, kept := newFields[path]
 		switch {
 		case excused[what+" "+path] != "":
 		case !kept && !strings.Contains(path, ".status."):
-			t.Errorf("%s: field %s is gone", what, path)
+			t.Errorf("%s: got no field %s, want it kept", what, path)
 		case kept && !reflect.DeepEqual(oldFields[path], value):
-			t.Errorf("%s: the default of %s was %v and is %v", what, path, oldFields[path], value)
+			t.Errorf("%s: %s: got default %v, want %v", what, path, value, oldFields[path])
 		}
 	}
 	for _, path := range slices.Sorted(maps.Keys(newFields)) {
 		_, known := oldFields[path]
 		_, parentKnown := oldFields[path[:max(0, strings.LastIndexAny(path, ".["))]]
 		if newFields[path] != nil && !known && parentKnown {
-			t.Errorf("%s: the new field %s has the default %v, which stored objects get as well", what, path, newFields[path])
+			t.Errorf("%s: new field %s: got default %v, which stored objects get too; want none", what, path, newFields[path])
 		}
 	}
 }

@@ -8,11 +8,10 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// diffPatience is how long a comparison tries an API that does not answer: it
-// is shown while somebody waits.
-const diffPatience = 10 * time.Second
+// diffRetryTimeout is short, because the operator waits for the comparison.
+const diffRetryTimeout = 10 * time.Second
 
-// Diff says what applying the service would change.
+// Diff lists what applying the service would change.
 func (d starter) Diff(ctx context.Context, s plan.Step) ([]plan.Change, error) {
 	want, err := d.wanted(ctx, s)
 	if err != nil {
@@ -22,7 +21,7 @@ func (d starter) Diff(ctx context.Context, s plan.Step) ([]plan.Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	return client.WithRetryTimeout(diffPatience).Diff(ctx, want.objs, kube.ApplyOptions{Inventory: inventoryPrefix + s.Target, Prune: true})
+	return client.WithRetryTimeout(diffRetryTimeout).Diff(ctx, want.objs, kube.ApplyOptions{Inventory: inventoryPrefix + s.Target, Prune: true})
 }
 
 // Diff lists what stopping the service would delete.
@@ -31,7 +30,7 @@ func (d stopper) Diff(ctx context.Context, s plan.Step) ([]plan.Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	going, err := client.WithRetryTimeout(diffPatience).Deletable(ctx, inventoryPrefix+s.Target, keeps(s.Wipe))
+	going, err := client.WithRetryTimeout(diffRetryTimeout).Deletable(ctx, inventoryPrefix+s.Target, keeps(s.Wipe))
 	if err != nil {
 		return nil, err
 	}

@@ -1,8 +1,7 @@
-// Package service is the PAI services: what service.yaml says of each, the
-// order in which they start and stop, how they are rendered from their charts,
-// the configuration and a release, and how they are brought into a cluster and
-// out of it. services/README.md describes a service's folder.
+// Package service handles the PAI services: it reads their service.yaml files,
+// renders their charts for a configuration and a release, and applies, stops,
+// and deletes them. services/README.md describes the directory of a service.
 //
-// It may not know machines, nor jobs other than as something that must not
-// notice it; all writing to the cluster is package kube's.
+// It must not import packages about machines or jobs, and writes to the cluster
+// only through package kube.
 package service

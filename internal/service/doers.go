@@ -21,8 +21,8 @@ const (
 	recordRelease   = "release"
 	recordHash      = "hash"
 
-	// readyTimeout is how long a service may take to become ready: images are
-	// there already, but small machines start programs slowly.
+	// readyTimeout limits how long a service takes to become ready. Its images
+	// are on the machines, but small machines start programs slowly.
 	readyTimeout = 5 * time.Minute
 )
 
@@ -30,26 +30,26 @@ const (
 // *release.Bundle is one.
 type ServiceSource interface {
 	Source
-	// Services has a folder for each service.
+	// Services has a directory for each service.
 	Services() fs.FS
 }
 
-// Deps is what carrying out service steps needs.
+// Deps is what the doers need.
 type Deps struct {
 	Config *config.Config
-	// Bundle may be nil for steps that only take away.
+	// Bundle can be nil for steps that only delete.
 	Bundle   ServiceSource
 	Kube     func(ctx context.Context) (*kube.Client, error)
 	Progress func(format string, args ...any)
-	// Before is run for a service before it is applied, by service; for what
-	// must exist first and is no part of a chart.
+	// Before creates what must exist before a service is applied and is not
+	// part of its chart, by service.
 	Before map[string]func(ctx context.Context, client *kube.Client) error
-	// Refreshed hears what a refresh did to a service's objects, as soon as it
-	// did; nil hears nothing.
+	// Refreshed is called with the changes of a refresh to the objects of a
+	// service, as soon as they are made; it can be nil.
 	Refreshed func(ctx context.Context, service string, changes kube.ChangeSet) error
 }
 
-// Doers carry out the service kinds.
+// Doers returns the doers of the service kinds.
 func Doers(d Deps) plan.Doers {
 	if d.Progress == nil {
 		d.Progress = func(string, ...any) {}
@@ -75,18 +75,18 @@ type wanted struct {
 	hash    string // of objs
 }
 
-// wanted renders the step's service; on a way back it is what was recorded.
+// wanted renders the service of a step; a rollback uses the recorded objects.
 func (d starter) wanted(ctx context.Context, s plan.Step) (wanted, error) {
 	if s.Back() {
-		if w, ok, err := d.former(ctx, s); ok || err != nil {
+		if w, ok, err := d.previous(ctx, s); ok || err != nil {
 			return w, err
 		}
 	}
 	if d.Bundle == nil {
-		return wanted{}, fmt.Errorf("start service %s: there is no bundle of release %s", s.Target, s.To)
+		return wanted{}, fmt.Errorf("start service %s: bundle of release %s not found", s.Target, s.To)
 	}
 	if to := d.Bundle.Manifest().Services.Version; to != s.To {
-		return wanted{}, fmt.Errorf("start service %s: the step is for release %s, the bundle is of %s", s.Target, s.To, to)
+		return wanted{}, fmt.Errorf("start service %s: the step needs release %s, but the bundle has %s", s.Target, s.To, to)
 	}
 	services, err := Catalog(d.Bundle.Services())
 	if err != nil {
@@ -106,9 +106,9 @@ func (d starter) wanted(ctx context.Context, s plan.Step) (wanted, error) {
 	return wanted{}, pai.Errorf(pai.CodeUsage, "", "release %s has no service %q", s.To, s.Target)
 }
 
-// looked is what a step would apply, and whether precisely that was applied,
-// to its end.
-func (d starter) looked(ctx context.Context, s plan.Step) (want wanted, client *kube.Client, applied bool, err error) {
+// compare returns what a step would apply, and whether exactly that was applied
+// completely.
+func (d starter) compare(ctx context.Context, s plan.Step) (want wanted, client *kube.Client, applied bool, err error) {
 	if want, err = d.wanted(ctx, s); err != nil {
 		return want, nil, false, err
 	}
@@ -119,10 +119,10 @@ func (d starter) looked(ctx context.Context, s plan.Step) (want wanted, client *
 	return want, client, applied, err
 }
 
-// Done is true when exactly what would be applied was applied, to its end,
-// and is all ready.
+// Done is true if exactly what Do would apply was applied completely and is
+// ready.
 func (d starter) Done(ctx context.Context, s plan.Step) (bool, error) {
-	want, client, applied, err := d.looked(ctx, s)
+	want, client, applied, err := d.compare(ctx, s)
 	if err != nil || !applied {
 		return false, err
 	}
@@ -134,8 +134,6 @@ func (d starter) Done(ctx context.Context, s plan.Step) (bool, error) {
 	return err == nil && len(unready) == 0, err
 }
 
-// wasApplied reports whether exactly what is wanted was the last that was
-// applied, and to its end.
 func wasApplied(ctx context.Context, client *kube.Client, s plan.Step, want wanted) (bool, error) {
 	inv, err := client.Inventory(ctx, inventoryPrefix+s.Target)
 	if err != nil || inv == nil || inv.State != kube.InventoryApplied {
@@ -150,8 +148,9 @@ func (d starter) Do(ctx context.Context, s plan.Step) error {
 	return d.apply(ctx, s, func(kube.ChangeSet) error { return nil })
 }
 
-// apply tells what it did to objects as soon as it did, also where it then fails.
-func (d starter) apply(ctx context.Context, s plan.Step, tell func(kube.ChangeSet) error) error {
+// apply calls report with its changes as soon as they are made, even if it then
+// fails.
+func (d starter) apply(ctx context.Context, s plan.Step, report func(kube.ChangeSet) error) error {
 	want, err := d.wanted(ctx, s)
 	if err != nil {
 		return err
@@ -170,29 +169,29 @@ func (d starter) apply(ctx context.Context, s plan.Step, tell func(kube.ChangeSe
 			return fmt.Errorf("prepare service %s: %w", s.Target, err)
 		}
 	}
-	if err := d.remember(ctx, client, want, s.To); err != nil {
+	if err := d.record(ctx, client, want, s.To); err != nil {
 		return err
 	}
 	opts := kube.ApplyOptions{Inventory: inventoryPrefix + s.Target, Record: map[string]string{recordRelease: string(s.To)}}
 	changes, err := client.Apply(ctx, want.objs, opts)
-	if err := errors.Join(err, tell(changes)); err != nil {
+	if err := errors.Join(err, report(changes)); err != nil {
 		return fmt.Errorf("apply service %s: %w", s.Target, err)
 	}
 	d.Progress("%s: %s", s.Target, changes)
-	waiting, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("a service has %s to become ready", readyTimeout))
+	waiting, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("not ready within %s", readyTimeout))
 	defer cancel()
 	if err := client.Wait(waiting, want.objs); err != nil {
-		return pai.Errorf(pai.CodeFailed, "see what its pods say; run the same command again to go on", "service %s: %w", s.Target, err)
+		return pai.Errorf(pai.CodeFailed, "see the events and logs of its pods, then run the same command again", "service %s: %w", s.Target, err)
 	}
 	opts.Record[recordHash] = want.hash
 	pruned, err := client.Prune(ctx, want.objs, opts)
-	if err := errors.Join(err, tell(pruned)); err != nil {
-		return fmt.Errorf("remove what service %s no longer has: %w", s.Target, err)
+	if err := errors.Join(err, report(pruned)); err != nil {
+		return fmt.Errorf("delete the obsolete objects of service %s: %w", s.Target, err)
 	}
 	if n := pruned.Count(kube.Deleted); n > 0 && s.Kind == plan.KindRefresh {
-		d.Progress("%s: %d objects that it no longer has were deleted", s.Target, n)
+		d.Progress("%s: deleted %d objects that the configuration no longer has", s.Target, n)
 	} else if n > 0 {
-		d.Progress("%s: %d objects of the former release deleted", s.Target, n)
+		d.Progress("%s: deleted %d objects of the previous release", s.Target, n)
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// input is what the templates of a service see.
+// input is the data of the templates of a service.
 type input struct {
 	Config    *config.Config
 	Release   pai.Version // of the services: "v0.10"
@@ -37,7 +37,7 @@ func newInput(s Service, cfg *config.Config, src Source) (*input, error) {
 		}
 	}
 	if in.Version == "" {
-		return nil, fmt.Errorf("release %s has no such service", m.Metadata.Name)
+		return nil, fmt.Errorf("release %s does not have this service", m.Metadata.Name)
 	}
 	image := func(name string) (string, error) {
 		if ref := src.Image(name); ref != "" {
@@ -73,7 +73,7 @@ func newInput(s Service, cfg *config.Config, src Source) (*input, error) {
 	return in, nil
 }
 
-// execute runs one template of the service; nothing when it has no such file.
+// execute runs one template of the service; nil if the file does not exist.
 func (in *input) execute(name string) ([]byte, error) {
 	text, err := fs.ReadFile(in.files, name)
 	if errors.Is(err, fs.ErrNotExist) {

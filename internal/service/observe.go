@@ -10,8 +10,7 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// Observe returns the services that are in the cluster, by name. One that was
-// stopped is not.
+// Observe returns the services in the cluster by name, without stopped ones.
 func Observe(ctx context.Context, client *kube.Client) (map[string]plan.Installed, error) {
 	inventories, err := client.Inventories(ctx)
 	if err != nil {
@@ -44,7 +43,7 @@ func observe(ctx context.Context, client *kube.Client, inv *kube.Inventory) (pla
 	case len(unready) > 1:
 		installed.Message = fmt.Sprintf("%s; and %d more", unready[0], len(unready)-1)
 	case inv.State == kube.InventoryApplying || inv.Record[recordHash] == "":
-		installed.Message = "its last change was not carried out to the end"
+		installed.Message = "the last change is incomplete"
 	default:
 		installed.Ready = true
 	}

@@ -23,22 +23,22 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// What was applied of a service is recorded in the cluster, so that a way back
-// brings exactly that: the objects as they were rendered, compressed, in
-// Secrets, because some are secret and Secrets are encrypted at rest. An object
-// of the API has a limit of about one megabyte, so a record has parts.
+// The applied objects of a service are recorded in the cluster, so that a
+// rollback applies exactly the same ones. They are compressed and stored in
+// Secrets, because some are secret and Secrets are encrypted at rest. The API
+// limits an object to about one megabyte, so a record has parts.
 const (
 	recordedLabel      = "pai.dev/recorded-service"
 	recordedRelease    = "pai.dev/release"
 	recordedPart       = "pai.dev/part"  // 0, 1, …
 	recordedParts      = "pai.dev/parts" // how many
 	recordedDigest     = "pai.dev/digest"
-	recordedAbout      = "pai.dev/about" // the service as the planner knows it
+	recordedAbout      = "pai.dev/about" // the service in the form of the planner
 	recordedKey        = "objects.json.gz"
 	recordedPartSize   = 512 << 10
 	recordedMaxParts   = 16
-	recordedMaxContent = 64 << 20 // uncompressed; ends what is no record of ours
-	recordedReleases   = 2        // how many are kept of each service
+	recordedMaxContent = 64 << 20 // uncompressed
+	recordedReleases   = 2        // kept per service
 )
 
 func recordedName(service string, release pai.Version, part int) string {
@@ -69,7 +69,7 @@ func unpackObjects(packed []byte) ([]*unstructured.Unstructured, error) {
 		return nil, err
 	}
 	if len(data) > recordedMaxContent {
-		return nil, fmt.Errorf("it holds more than %d bytes", recordedMaxContent)
+		return nil, fmt.Errorf("more than %d bytes", recordedMaxContent)
 	}
 	var contents []json.RawMessage
 	if err := json.Unmarshal(data, &contents); err != nil {
@@ -78,7 +78,7 @@ func unpackObjects(packed []byte) ([]*unstructured.Unstructured, error) {
 	var objs []*unstructured.Unstructured
 	for _, c := range contents {
 		obj := &unstructured.Unstructured{}
-		if err := obj.UnmarshalJSON(c); err != nil { // whole numbers stay whole, as when they were rendered
+		if err := obj.UnmarshalJSON(c); err != nil { // keeps whole numbers whole
 			return nil, err
 		}
 		objs = append(objs, obj)
@@ -94,7 +94,7 @@ func recordSecrets(s Service, release pai.Version, objs []*unstructured.Unstruct
 	}
 	parts := slices.Collect(slices.Chunk(packed, recordedPartSize))
 	if len(parts) > recordedMaxParts {
-		return nil, fmt.Errorf("its objects take %d bytes compressed, and at most %d are recorded", len(packed), recordedMaxParts*recordedPartSize)
+		return nil, fmt.Errorf("the compressed objects have %d bytes, the limit is %d", len(packed), recordedMaxParts*recordedPartSize)
 	}
 	about, err := json.Marshal(about{plan.Service{Name: s.Name, Prerequisites: s.Prerequisites, Impact: s.JobImpact}, s.WebhookCertificate})
 	if err != nil {
@@ -119,13 +119,13 @@ func recordSecrets(s Service, release pai.Version, objs []*unstructured.Unstruct
 	return secrets, nil
 }
 
-// about is what a record says of its service besides its objects.
+// about describes the service of a record.
 type about struct {
 	plan.Service
 	WebhookCertificate *WebhookCertificate `json:",omitempty"`
 }
 
-// recorded is one service of one release as it was recorded.
+// recorded is the record of one service of one release.
 type recorded struct {
 	release pai.Version
 	about   about
@@ -133,8 +133,8 @@ type recorded struct {
 	secrets []corev1.Secret
 }
 
-// listRecorded lists the parts of the records of a service, of all services
-// when it is empty.
+// listRecorded lists the parts of the records of a service; of all services if
+// the name is empty.
 func listRecorded(ctx context.Context, client *kube.Client, service string) ([]corev1.Secret, error) {
 	selector := recordedLabel
 	if service != "" {
@@ -142,13 +142,13 @@ func listRecorded(ctx context.Context, client *kube.Client, service string) ([]c
 	}
 	list, err := client.Clientset().CoreV1().Secrets(pai.SystemNamespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
-		return nil, fmt.Errorf("read what was recorded of the services: %w", err)
+		return nil, fmt.Errorf("list the records of services: %w", err)
 	}
 	return list.Items, nil
 }
 
-// groupRecorded puts parts together, oldest release first. A record that lacks
-// a part was cut short, and is none.
+// groupRecorded joins parts into records, oldest release first. It ignores
+// records that lack a part: they were interrupted.
 func groupRecorded(secrets []corev1.Secret) []recorded {
 	type key struct {
 		service, release, digest string
@@ -185,25 +185,25 @@ func partOf(s corev1.Secret) int {
 	return n
 }
 
-// objects unpacks a record, and checks that it is what was written.
+// objects verifies and unpacks a record.
 func (r recorded) objects() ([]*unstructured.Unstructured, error) {
 	var packed []byte
 	for _, s := range r.secrets {
 		packed = append(packed, s.Data[recordedKey]...)
 	}
 	if sum := sha256.Sum256(packed); hex.EncodeToString(sum[:]) != r.digest {
-		return nil, fmt.Errorf("what was recorded of service %s, release %s, is damaged", r.about.Name, r.release)
+		return nil, fmt.Errorf("the record of service %s of release %s is damaged", r.about.Name, r.release)
 	}
 	objs, err := unpackObjects(packed)
 	if err != nil {
-		return nil, fmt.Errorf("unpack what was recorded of service %s, release %s: %w", r.about.Name, r.release, err)
+		return nil, fmt.Errorf("unpack the record of service %s of release %s: %w", r.about.Name, r.release, err)
 	}
 	return objs, nil
 }
 
-// remember records what is about to be applied, and forgets what is older than
-// the release before.
-func (d starter) remember(ctx context.Context, client *kube.Client, want wanted, release pai.Version) error {
+// record stores what is about to be applied, and deletes the records that are
+// older than the previous release.
+func (d starter) record(ctx context.Context, client *kube.Client, want wanted, release pai.Version) error {
 	secrets, err := recordSecrets(want.service, release, want.objs)
 	if err != nil {
 		return fmt.Errorf("record service %s: %w", want.service.Name, err)
@@ -222,22 +222,21 @@ func (d starter) remember(ctx context.Context, client *kube.Client, want wanted,
 			return fmt.Errorf("record service %s: %w", want.service.Name, err)
 		}
 	}
-	return forget(ctx, client, want.service.Name, obsolete(have, release, len(secrets)))
+	return deleteRecords(ctx, client, want.service.Name, obsolete(have, release, len(secrets)))
 }
 
-// forget deletes parts of the records of a service.
-func forget(ctx context.Context, client *kube.Client, service string, parts []corev1.Secret) error {
+func deleteRecords(ctx context.Context, client *kube.Client, service string, parts []corev1.Secret) error {
 	for _, s := range parts {
 		ref := kube.Ref{Version: "v1", Kind: "Secret", Namespace: s.Namespace, Name: s.Name}
 		if err := client.Delete(ctx, ref, s.UID); err != nil {
-			return fmt.Errorf("forget an old record of service %s: %w", service, err)
+			return fmt.Errorf("delete an old record of service %s: %w", service, err)
 		}
 	}
 	return nil
 }
 
-// obsolete are the parts that are kept no longer once a release is recorded in
-// so many parts: of the other releases the newest stay.
+// obsolete are the parts to delete after a release was recorded in this number
+// of parts. The newest of the other releases are kept.
 func obsolete(have []corev1.Secret, applied pai.Version, parts int) []corev1.Secret {
 	release := func(s corev1.Secret) pai.Version { return pai.Version(s.Annotations[recordedRelease]) }
 	var others []pai.Version
@@ -256,7 +255,7 @@ func obsolete(have []corev1.Secret, applied pai.Version, parts int) []corev1.Sec
 	})
 }
 
-// Recorded are the services of a release that were recorded in the cluster.
+// Recorded returns the services of a release that are recorded in the cluster.
 func Recorded(ctx context.Context, client *kube.Client, release pai.Version) ([]plan.Service, error) {
 	all, err := listRecorded(ctx, client, "")
 	if err != nil {
@@ -271,9 +270,9 @@ func Recorded(ctx context.Context, client *kube.Client, release pai.Version) ([]
 	return services, nil
 }
 
-// former is what a way back applies: what was recorded, when it was; ok is
-// false where nothing was.
-func (d starter) former(ctx context.Context, s plan.Step) (w wanted, ok bool, err error) {
+// previous returns the record that a rollback applies; ok is false if there is
+// none.
+func (d starter) previous(ctx context.Context, s plan.Step) (w wanted, ok bool, err error) {
 	client, err := d.client(ctx)
 	if err != nil {
 		return wanted{}, false, err

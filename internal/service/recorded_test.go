@@ -16,7 +16,7 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// stored is what the API gives back for secrets that were applied.
+// stored is what the API returns for applied secrets.
 func stored(t *testing.T, objs []*unstructured.Unstructured) []corev1.Secret {
 	t.Helper()
 	var list []corev1.Secret
@@ -38,9 +38,9 @@ func secretOf(name, content string) *unstructured.Unstructured {
 		"metadata": map[string]any{"name": name}, "replicas": int64(3), "half": 0.5, "stringData": map[string]any{"password": content}}}
 }
 
-// What comes back is, by its hash, what was recorded; in however many parts and
-// in whatever order the API lists them.
-func TestRecordComesBackAsItWas(t *testing.T) {
+// The objects that are read have the hash of the recorded ones, for any number
+// of parts and any order of the list.
+func TestRecordRoundTrip(t *testing.T) {
 	noise := make([]byte, 3*recordedPartSize/2) // does not compress: more than one part
 	rand.New(rand.NewSource(1)).Read(noise)
 	rapid.Check(t, func(rt *rapid.T) {
@@ -62,21 +62,21 @@ func TestRecordComesBackAsItWas(t *testing.T) {
 		for _, s := range secrets {
 			text, _, _ := unstructured.NestedString(s.Object, "data", recordedKey)
 			if s.GetKind() != "Secret" || len(text) > 1<<20 {
-				rt.Fatalf("%s of %d bytes", s.GetKind(), len(text))
+				rt.Fatalf("got %s of %d bytes, want a Secret below 1 MiB", s.GetKind(), len(text))
 			}
 		}
 		list := stored(t, secrets)
 		slices.Reverse(list)
 		records := groupRecorded(list)
 		if len(records) != 1 || records[0].release != "v0.9" || records[0].about.Name != "kueue" || !slices.Equal(records[0].about.Prerequisites, []string{"a"}) {
-			rt.Fatalf("read %+v", records)
+			rt.Fatalf("got %+v, want one record of kueue", records)
 		}
 		back, err := records[0].objects()
 		if err != nil {
 			rt.Fatal(err)
 		}
 		if got, err := kube.Hash(back); err != nil || got != want {
-			rt.Fatalf("what comes back has the hash %s, %v, want %s", got, err, want)
+			rt.Fatalf("got hash %s (%v), want %s", got, err, want)
 		}
 	})
 }
@@ -90,23 +90,23 @@ func TestRecordIsWholeOrNone(t *testing.T) {
 	}
 	list := stored(t, secrets)
 	if len(list) < 3 {
-		t.Fatalf("%d parts", len(list))
+		t.Fatalf("got %d parts, want 3 or more", len(list))
 	}
 	if records := groupRecorded(list[1:]); len(records) != 0 {
-		t.Errorf("a record without its first part counts: %v", records)
+		t.Errorf("got %v for a record without its first part, want none", records)
 	}
 	list[1].Data[recordedKey] = append([]byte{1}, list[1].Data[recordedKey][1:]...)
 	if _, err := groupRecorded(list)[0].objects(); err == nil || !strings.Contains(err.Error(), "damaged") {
-		t.Errorf("a record with a wrong byte: %v", err)
+		t.Errorf("got %v for a record with a wrong byte, want an error", err)
 	}
 	huge := make([]byte, (recordedMaxParts+1)*recordedPartSize)
 	rand.New(rand.NewSource(1)).Read(huge)
 	if _, err := recordSecrets(Service{Name: "x"}, "v0.9", []*unstructured.Unstructured{secretOf("x", base64.StdEncoding.EncodeToString(huge))}); err == nil {
-		t.Error("a record without limit was made")
+		t.Error("got a record above the limit, want an error")
 	}
 }
 
-// Of each service the release that is applied and the one before stay.
+// The applied release and the previous one are kept.
 func TestObsoleteRecords(t *testing.T) {
 	var have []corev1.Secret
 	for _, release := range []string{"v0.9", "v0.10", "v0.8", "v0.11"} {
@@ -122,6 +122,6 @@ func TestObsoleteRecords(t *testing.T) {
 		gone = append(gone, s.Name)
 	}
 	if want := []string{"v0.9-0", "v0.9-1", "v0.8-0", "v0.8-1", "v0.11-1"}; !slices.Equal(gone, want) {
-		t.Errorf("%v go, want %v", gone, want)
+		t.Errorf("got %v, want %v", gone, want)
 	}
 }

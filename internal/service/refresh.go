@@ -8,15 +8,14 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// refresher brings one service in line with the configuration, at the release
-// that it is of.
+// refresher applies the configuration to a service, at the release that it has.
 type refresher struct{ starter }
 
-// Done is true when what the configuration gives is what was applied, to its
-// end, and applying it again would change nothing in the cluster. Readiness is
-// no part of it: a service that is in line needs no refresh, however it is.
+// Done is true if the service matches the configuration and applying it again
+// would change nothing in the cluster. Readiness does not matter: a refresh
+// would not change it.
 func (d refresher) Done(ctx context.Context, s plan.Step) (bool, error) {
-	want, client, applied, err := d.looked(ctx, s)
+	want, client, applied, err := d.compare(ctx, s)
 	if err != nil || !applied {
 		return false, err
 	}
@@ -27,8 +26,8 @@ func (d refresher) Done(ctx context.Context, s plan.Step) (bool, error) {
 	return !slices.ContainsFunc(changes, func(c plan.Change) bool { return c.Action != plan.Kept }), nil
 }
 
-// Do applies the service as a start does: only workloads whose pod template
-// changes are restarted.
+// Do applies the service like a start. It restarts only workloads whose pod
+// template changes.
 func (d refresher) Do(ctx context.Context, s plan.Step) error {
 	return d.apply(ctx, s, func(changes kube.ChangeSet) error {
 		if d.Refreshed == nil {

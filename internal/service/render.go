@@ -25,23 +25,24 @@ import (
 	"pai.dev/pai/internal/release"
 )
 
-// Source is what rendering takes from a release; *release.Bundle is one.
+// Source is the part of a release that rendering needs, such as a
+// *release.Bundle.
 type Source interface {
 	Manifest() release.Manifest
-	// Image is the full name of an image, empty when the release has none.
+	// Image is the full name of an image; empty if the release has none.
 	Image(name string) string
 }
 
-// The files of a service's folder besides service.yaml.
+// The files of a service besides service.yaml.
 const (
-	chartFolder = "chart"
+	chartDir    = "chart"
 	valuesFile  = "values.yaml.tmpl"
 	patchesFile = "patches.yaml.tmpl"
 	objectsFile = "objects.yaml.tmpl"
 )
 
-// Render makes the objects of a service for a configuration and a release. The
-// same input gives the same objects in the same order; no cluster is asked.
+// Render returns the objects of a service for a configuration and a release.
+// The same input gives the same objects in the same order. It needs no cluster.
 func Render(ctx context.Context, s Service, cfg *config.Config, src Source) ([]*unstructured.Unstructured, error) {
 	objs, err := render(ctx, s, cfg, src)
 	if err != nil {
@@ -75,13 +76,13 @@ func render(ctx context.Context, s Service, cfg *config.Config, src Source) ([]*
 	}
 	objs = append(objs, own...)
 	if len(objs) == 0 {
-		return nil, errors.New("it has no objects: neither a chart nor " + objectsFile)
+		return nil, errors.New("no objects: it has neither a chart nor " + objectsFile)
 	}
-	stamp(objs, s.Name, in.Release)
+	setOwner(objs, s.Name, in.Release)
 	return objs, errors.Join(checkObjects(objs, s, src)...)
 }
 
-// renderChart renders chart/, its definitions first.
+// renderChart renders the chart, definitions first.
 func renderChart(ctx context.Context, s Service, in *input) ([]*unstructured.Unstructured, error) {
 	c, err := loadChart(s.files)
 	if err != nil || c == nil {
@@ -100,7 +101,7 @@ func renderChart(ctx context.Context, s Service, in *input) ([]*unstructured.Uns
 	if err != nil {
 		return nil, fmt.Errorf("values of the chart: %w", err)
 	}
-	// What Helm calls the release's service becomes the managed-by label.
+	// Helm writes Release.Service to the managed-by label.
 	all["Release"].(map[string]any)["Service"] = managedBy
 	files, err := engine.Engine{Strict: false}.RenderWithContext(ctx, c, all)
 	if err != nil {
@@ -127,12 +128,12 @@ func renderChart(ctx context.Context, s Service, in *input) ([]*unstructured.Uns
 	return objs, nil
 }
 
-// loadChart reads chart/; nil when the service has none.
+// loadChart returns nil if the service has no chart.
 func loadChart(files fs.FS) (*chart.Chart, error) {
-	if _, err := fs.Stat(files, chartFolder); errors.Is(err, fs.ErrNotExist) {
+	if _, err := fs.Stat(files, chartDir); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	root, err := fs.Sub(files, chartFolder)
+	root, err := fs.Sub(files, chartDir)
 	if err != nil {
 		return nil, fmt.Errorf("read the chart: %w", err)
 	}

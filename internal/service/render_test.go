@@ -20,7 +20,7 @@ import (
 	"pai.dev/pai/releases"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write the golden files anew; read the difference before keeping it")
+var rewrite = flag.Bool("rewrite", false, "rewrite the golden files; review the difference")
 
 // source is a release without a bundle.
 type source struct{ manifest release.Manifest }
@@ -60,13 +60,13 @@ func testConfig() *config.Config {
 	return c
 }
 
-// services reads one folder of services/, with a chart from elsewhere if given.
+// oneService reads one directory of services/, with another chart if given.
 func oneService(t *testing.T, name string, chart fs.FS) Service {
 	t.Helper()
 	fsys := fstest.MapFS{}
 	copyInto(t, fsys, name, os.DirFS(filepath.Join("../../services", name)))
 	if chart != nil {
-		copyInto(t, fsys, name+"/"+chartFolder, chart)
+		copyInto(t, fsys, name+"/"+chartDir, chart)
 	}
 	s, err := load(fsys, name)
 	if err != nil {
@@ -106,7 +106,7 @@ func golden(t *testing.T, name string, objs []*unstructured.Unstructured) {
 		t.Fatal(err)
 	}
 	if got != string(want) {
-		t.Errorf("%s differs from what is rendered; run this test with -rewrite and read the difference\n%s", file, firstDifference(string(want), got))
+		t.Errorf("%s differs from what is rendered; run this test with -rewrite and review the difference\n%s", file, firstDifference(string(want), got))
 	}
 }
 
@@ -212,7 +212,7 @@ spec:
     spec: {containers: [{name: main, image: "{{ .Values.image }}", imagePullPolicy: Never}]}
 `
 
-// small is a service made of one template and what else is given.
+// small is a service of one template and other files.
 func small(t *testing.T, template string, more map[string]string) Service {
 	t.Helper()
 	files := map[string]string{
@@ -224,7 +224,7 @@ func small(t *testing.T, template string, more map[string]string) Service {
 	for name, content := range more {
 		files["prometheus/"+name] = content
 	}
-	s, err := load(folder(files), "prometheus")
+	s, err := load(tree(files), "prometheus")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,24 +237,24 @@ func TestRenderRefuses(t *testing.T) {
 		more           map[string]string
 		want           string
 	}{
-		{"an image of nobody's", strings.ReplaceAll(goodDeployment, "{{ .Values.image }}", "docker.io/x:1"), nil, "which is not one of the service's images"},
-		{"an image that would be pulled", strings.ReplaceAll(goodDeployment, "Never", "Always"), nil, "has imagePullPolicy Always, not Never"},
-		{"a patch of nothing", goodDeployment, map[string]string{patchesFile: "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: wbe}\n"}, "the chart makes no apps/v1, Kind=Deployment wbe"},
-		{"an unknown value", goodDeployment, map[string]string{valuesFile: "image: {{ .Config.Services.Nothing }}"}, "can't evaluate field Nothing"},
-		{"an unknown image", goodDeployment, map[string]string{valuesFile: `image: {{ image "none" }}`}, `has no image "none"`},
-		{"an object made twice", goodDeployment + "---\n" + goodDeployment, nil, "is there twice"},
+		{"foreign image", strings.ReplaceAll(goodDeployment, "{{ .Values.image }}", "docker.io/x:1"), nil, "which is not an image of the service"},
+		{"image that would be pulled", strings.ReplaceAll(goodDeployment, "Never", "Always"), nil, "has imagePullPolicy Always, not Never"},
+		{"patch without object", goodDeployment, map[string]string{patchesFile: "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: wbe}\n"}, "the chart has no apps/v1, Kind=Deployment wbe"},
+		{"unknown value", goodDeployment, map[string]string{valuesFile: "image: {{ .Config.Services.Nothing }}"}, "can't evaluate field Nothing"},
+		{"unknown image", goodDeployment, map[string]string{valuesFile: `image: {{ image "none" }}`}, `has no image "none"`},
+		{"duplicate object", goodDeployment + "---\n" + goodDeployment, nil, "duplicate object Deployment"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			_, err := Render(t.Context(), small(t, test.template, test.more), testConfig(), sources(t)[0])
 			if err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("render: %v, want an error that says %q", err, test.want)
+				t.Errorf("got %v, want an error with %q", err, test.want)
 			}
 		})
 	}
 }
 
-func TestRenderMends(t *testing.T) {
+func TestRenderPreparesForApply(t *testing.T) {
 	const template = `
 apiVersion: v1
 kind: Secret
@@ -289,26 +289,26 @@ webhooks:
 		byKind[o.GetKind()] = o
 	}
 	if _, found := byKind["Secret"].Object["data"]; found {
-		t.Error("a secret's empty values are applied: they would overwrite the certificates")
+		t.Error("got the empty values of a Secret, which overwrite the certificates; want none")
 	}
 	if got := byKind["Secret"].GetNamespace(); got != "pai-system" {
-		t.Errorf("an object without a namespace gets %q", got)
+		t.Errorf("got namespace %q for an object without one, want pai-system", got)
 	}
 	for _, kind := range []string{"ClusterRole", "Thing", "CustomResourceDefinition"} {
 		if got := byKind[kind].GetNamespace(); got != "" {
-			t.Errorf("the cluster-wide %s is in namespace %q", kind, got)
+			t.Errorf("got cluster-scoped %s in namespace %q, want none", kind, got)
 		}
 	}
 	if got, _, _ := unstructured.NestedString(byKind["CustomResourceDefinition"].Object, "spec", "conversion", "strategy"); got != "None" {
-		t.Errorf("a definition without conversion has strategy %q", got)
+		t.Errorf("got conversion strategy %q for a definition without conversion, want None", got)
 	}
 	webhooks, _, _ := unstructured.NestedSlice(byKind["ValidatingWebhookConfiguration"].Object, "webhooks")
 	if _, found, _ := unstructured.NestedString(webhooks[0].(map[string]any), "clientConfig", "caBundle"); found {
-		t.Error("a webhook's placeholder authority is applied: it would overwrite the real one")
+		t.Error("got the placeholder CA bundle of a webhook, which overwrites the real one; want none")
 	}
 	for _, o := range objs {
 		if o.GetLabels()[labelService] != "prometheus" || o.GetLabels()[labelManagedBy] != "pai" || o.GetAnnotations()[annotationRelease] == "" {
-			t.Errorf("%s is not marked: %v %v", kube.RefOf(o), o.GetLabels(), o.GetAnnotations())
+			t.Errorf("got %s with %v %v, want its service and release", kube.RefOf(o), o.GetLabels(), o.GetAnnotations())
 		}
 	}
 }
@@ -325,6 +325,6 @@ spec: {template: {spec: {containers: [{name: main, readinessProbe: {periodSecond
 	}
 	list := containers(objs[0])
 	if len(list) != 1 || list[0]["image"] == nil || list[0]["readinessProbe"] == nil {
-		t.Errorf("the patched containers are %v, want one with its image and the probe", list)
+		t.Errorf("got containers %v, want one with its image and the probe", list)
 	}
 }

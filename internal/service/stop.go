@@ -13,11 +13,11 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// stopper takes one service away.
+// stopper stops a service.
 type stopper struct{ Deps }
 
-// keeps says what stays when a service is stopped: definitions, whatever holds
-// state or jobs; with wipe only what kube never deletes.
+// keeps selects what stays when a service is stopped: definitions, and objects
+// that hold state or jobs. With wipe, only what kube never deletes stays.
 func keeps(wipe bool) func(*unstructured.Unstructured) bool {
 	return func(obj *unstructured.Unstructured) bool {
 		if wipe {
@@ -31,7 +31,7 @@ func keeps(wipe bool) func(*unstructured.Unstructured) bool {
 	}
 }
 
-// Done is true when nothing is left that stopping would delete.
+// Done is true if nothing is left that Do would delete.
 func (d stopper) Done(ctx context.Context, s plan.Step) (bool, error) {
 	client, err := d.client(ctx)
 	if err != nil {
@@ -48,8 +48,8 @@ func (d stopper) Done(ctx context.Context, s plan.Step) (bool, error) {
 	return err == nil && len(left) == 0, err
 }
 
-// Do deletes the service's objects; webhooks first, so that nothing is refused
-// for want of an answer.
+// Do deletes the objects of the service. It deletes webhooks first, because a
+// webhook without a backend rejects requests.
 func (d stopper) Do(ctx context.Context, s plan.Step) error {
 	client, err := d.client(ctx)
 	if err != nil {
@@ -61,11 +61,10 @@ func (d stopper) Do(ctx context.Context, s plan.Step) error {
 	return nil
 }
 
-// deleter takes one service away, and what was recorded of it for a way back;
-// with wipe its state as well.
+// deleter deletes a service and its records; with wipe also its state.
 type deleter struct{ stopper }
 
-// Done is true when nothing is left that deleting would delete.
+// Done is true if nothing is left that Do would delete.
 func (d deleter) Done(ctx context.Context, s plan.Step) (bool, error) {
 	if stopped, err := d.stopper.Done(ctx, s); err != nil || !stopped {
 		return false, err
@@ -78,14 +77,14 @@ func (d deleter) Done(ctx context.Context, s plan.Step) (bool, error) {
 	return err == nil && len(records) == 0, err
 }
 
-// Do deletes the service's objects, and the records of it last: while something
-// is left, a way back is too.
+// Do deletes the objects of the service and then its records, so that a rollback
+// is possible as long as an object is left.
 func (d deleter) Do(ctx context.Context, s plan.Step) error {
 	client, err := d.client(ctx)
 	if err != nil {
 		return err
 	}
-	if err := canLetGo(ctx, client, s); err != nil {
+	if err := checkFinalizers(ctx, client, s); err != nil {
 		return err
 	}
 	if err := client.DeleteInventory(ctx, inventoryPrefix+s.Target, keeps(s.Wipe)); err != nil {
@@ -95,12 +94,12 @@ func (d deleter) Do(ctx context.Context, s plan.Step) error {
 	if err != nil {
 		return err
 	}
-	return forget(ctx, client, s.Target, records)
+	return deleteRecords(ctx, client, s.Target, records)
 }
 
-// canLetGo refuses to delete state that only the service itself can let go of
-// while the service does not run: its deletion would begin, and never end.
-func canLetGo(ctx context.Context, client *kube.Client, s plan.Step) error {
+// checkFinalizers refuses to delete the state of a stopped service if only the
+// service can remove its finalizers: the deletion would never end.
+func checkFinalizers(ctx context.Context, client *kube.Client, s plan.Step) error {
 	inv, err := client.Inventory(ctx, inventoryPrefix+s.Target)
 	if err != nil || inv == nil || inv.State != kube.InventoryStopped {
 		return err
@@ -119,6 +118,6 @@ func canLetGo(ctx context.Context, client *kube.Client, s plan.Step) error {
 	if err != nil || !s.Wipe || len(held) == 0 {
 		return err
 	}
-	return pai.Errorf(pai.CodeRefused, "start it, and delete it while it runs: paictl service start "+s.Target,
-		"service %s is stopped, and only it can let go of its state: %s", s.Target, strings.Join(held, ", "))
+	return pai.Errorf(pai.CodeRefused, "start the service, then delete it while it runs; run: paictl service start "+s.Target,
+		"service %s is stopped, and only the service itself can finalize its state: %s", s.Target, strings.Join(held, ", "))
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -16,6 +17,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/util/cert"
 	"k8s.io/client-go/util/keyutil"
 
@@ -23,28 +26,28 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// WebhookCertificate is what a program's webhooks present. The program renews
-// it by itself; it is made for it before its first start, because a program
-// that makes its first one waits, unready, until the kubelet has brought it to
-// its folder: up to four minutes were seen.
+// WebhookCertificate is the certificate of the webhooks of a program, which
+// renews it. PAI creates the first one before the program starts: otherwise the
+// program creates it and then waits, unready, until the kubelet has updated the
+// mounted Secret, which takes up to four minutes.
 type WebhookCertificate struct {
-	// Secret holds the certificate and its authority, in SystemNamespace.
+	// Secret holds the certificate and its CA, in SystemNamespace.
 	Secret string `yaml:"secret"`
-	// Service is the name that the API server calls.
+	// Service is the Kubernetes service that the API server calls.
 	Service string `yaml:"service"`
-	// Authority is the name by which the program knows its own authority.
+	// Authority is the CA name that the program expects.
 	Authority string `yaml:"authority"`
 }
 
-// The keys of the Secret, as the library that Kueue and JobSet keep their
-// certificates with has them (open-policy-agent/cert-controller, rotator.go).
+// The keys of the Secret, as in the library that Kueue and JobSet use for their
+// certificates (open-policy-agent/cert-controller, rotator.go).
 const (
 	authorityCert = "ca.crt"
 	authorityKey  = "ca.key"
 )
 
 const (
-	webhookCertLife = 10 * 365 * 24 * time.Hour // that library's own choice
+	webhookCertLife = 10 * 365 * 24 * time.Hour // as in that library
 	webhookKeyBits  = 2048
 )
 
@@ -55,32 +58,25 @@ func (w *WebhookCertificate) check() error {
 	return nil
 }
 
-// ensure makes the Secret where there is none, or an empty one. One that the
-// program has written is the program's.
+// ensure creates the Secret if it does not exist or is empty. A Secret that the
+// program has written stays as it is.
 func (w *WebhookCertificate) ensure(ctx context.Context, client *kube.Client, now time.Time) error {
-	secrets := client.Clientset().CoreV1().Secrets(pai.SystemNamespace)
-	held, err := secrets.Get(ctx, w.Secret, metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err):
-		held = nil
-	case err != nil:
+	held, err := client.Clientset().CoreV1().Secrets(pai.SystemNamespace).Get(ctx, w.Secret, metav1.GetOptions{})
+	exists := !apierrors.IsNotFound(err)
+	if exists && err != nil {
 		return fmt.Errorf("read secret %s: %w", w.Secret, err)
-	case len(held.Data[corev1.TLSCertKey]) > 0:
+	}
+	if exists && len(held.Data[corev1.TLSCertKey]) > 0 {
 		return nil
 	}
-	data, err := w.make(now)
+	data, err := w.generate(now)
 	if err != nil {
 		return err
 	}
-	if held != nil {
-		held.Data = data
-		_, err = secrets.Update(ctx, held, metav1.UpdateOptions{FieldManager: pai.FieldManager})
+	if exists {
+		err = w.fill(ctx, client, held.ResourceVersion, data)
 	} else {
-		if err := client.EnsureNamespace(ctx, pai.SystemNamespace); err != nil {
-			return err
-		}
-		_, err = secrets.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: w.Secret}, Data: data},
-			metav1.CreateOptions{FieldManager: pai.FieldManager})
+		err = w.create(ctx, client, data)
 	}
 	if apierrors.IsAlreadyExists(err) || apierrors.IsConflict(err) {
 		return nil // the program was faster
@@ -91,23 +87,47 @@ func (w *WebhookCertificate) ensure(ctx context.Context, client *kube.Client, no
 	return nil
 }
 
-// make makes an authority, and a certificate of it for the service's name.
-func (w *WebhookCertificate) make(now time.Time) (map[string][]byte, error) {
+func (w *WebhookCertificate) fill(ctx context.Context, client *kube.Client, version string, data map[string][]byte) error {
+	patch, err := json.Marshal(corev1.Secret{ObjectMeta: metav1.ObjectMeta{ResourceVersion: version}, Data: data})
+	if err != nil {
+		return err
+	}
+	return client.PatchUnchanged(ctx, kube.Ref{Version: "v1", Kind: "Secret", Namespace: pai.SystemNamespace, Name: w.Secret}, patch)
+}
+
+func (w *WebhookCertificate) create(ctx context.Context, client *kube.Client, data map[string][]byte) error {
+	if err := client.EnsureNamespace(ctx, pai.SystemNamespace); err != nil {
+		return err
+	}
+	secret, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&corev1.Secret{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
+		ObjectMeta: metav1.ObjectMeta{Name: w.Secret, Namespace: pai.SystemNamespace},
+		Data:       data,
+	})
+	if err != nil {
+		return err
+	}
+	return client.Create(ctx, &unstructured.Unstructured{Object: secret})
+}
+
+// generate returns the data of the Secret: a CA and a certificate for the name
+// of the service.
+func (w *WebhookCertificate) generate(now time.Time) (map[string][]byte, error) {
 	caKey, err := rsa.GenerateKey(rand.Reader, webhookKeyBits)
 	if err != nil {
-		return nil, fmt.Errorf("make a key: %w", err)
+		return nil, fmt.Errorf("generate a key: %w", err)
 	}
 	ca, err := cert.NewSelfSignedCACert(cert.Config{CommonName: w.Authority, Organization: []string{w.Authority}, NotBefore: now.Add(-time.Hour)}, caKey)
 	if err != nil {
-		return nil, fmt.Errorf("make certificate authority %s: %w", w.Authority, err)
+		return nil, fmt.Errorf("create certificate authority %s: %w", w.Authority, err)
 	}
 	key, err := rsa.GenerateKey(rand.Reader, webhookKeyBits)
 	if err != nil {
-		return nil, fmt.Errorf("make a key: %w", err)
+		return nil, fmt.Errorf("generate a key: %w", err)
 	}
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {
-		return nil, fmt.Errorf("make a serial number: %w", err)
+		return nil, fmt.Errorf("generate a serial number: %w", err)
 	}
 	name := w.Service + "." + pai.SystemNamespace + ".svc"
 	leaf := &x509.Certificate{

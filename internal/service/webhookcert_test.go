@@ -8,27 +8,27 @@ import (
 	"time"
 )
 
-// The library that keeps these certificates takes one over only if the
-// authority's own name is among its DNS names, its key is PKCS #1, and both
-// are valid for another 90 days; otherwise it makes its own, and waits.
-func TestWebhookCertificateIsTakenOver(t *testing.T) {
+// The library accepts these certificates only if the CA name is one of the DNS
+// names of the CA, its key is PKCS #1, and both are valid for another 90 days.
+// Otherwise it creates its own certificates and waits.
+func TestWebhookCertificateIsAccepted(t *testing.T) {
 	t.Parallel()
 	w := &WebhookCertificate{Secret: "s", Service: "hook", Authority: "hook-ca"}
 	now := time.Now()
-	data, err := w.make(now)
+	data, err := w.generate(now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	block, _ := pem.Decode(data["ca.key"])
 	if block == nil {
-		t.Fatal("there is no authority's key")
+		t.Fatal("got no CA key")
 	}
 	if _, err := x509.ParsePKCS1PrivateKey(block.Bytes); err != nil {
-		t.Errorf("the authority's key: %v", err)
+		t.Errorf("got a CA key that is not PKCS #1: %v", err)
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(data["ca.crt"]) {
-		t.Fatal("there is no authority's certificate")
+		t.Fatal("got no CA certificate")
 	}
 	for name, keys := range map[string][2]string{
 		"hook-ca":             {"ca.crt", "ca.key"},

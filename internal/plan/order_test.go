@@ -1,0 +1,57 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// anyServices draws services whose prerequisites have smaller numbers, so that
+// there is no cycle.
+func anyServices(t *rapid.T) []Service {
+	var services []Service
+	for i := range rapid.IntRange(1, 8).Draw(t, "services") {
+		s := Service{Name: fmt.Sprintf("s%d", i)}
+		for j := range i {
+			if rapid.Bool().Draw(t, fmt.Sprintf("%d needs %d", i, j)) {
+				s.Prerequisites = append(s.Prerequisites, fmt.Sprintf("s%d", j))
+			}
+		}
+		services = append(services, s)
+	}
+	return rapid.Permutation(services).Draw(t, "order")
+}
+
+func TestOrderPutsPrerequisitesFirst(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		services := anyServices(t)
+		ordered, err := Order(services)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, s := range ordered {
+			for _, p := range s.Prerequisites {
+				if !slices.Contains(names, p) {
+					t.Fatalf("got %s before its prerequisite %s", s.Name, p)
+				}
+			}
+			names = append(names, s.Name)
+		}
+		if len(names) != len(services) {
+			t.Fatalf("got %v, want all of %d services", names, len(services))
+		}
+		again, err := Order(rapid.Permutation(services).Draw(t, "again"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range again {
+			if again[i].Name != names[i] {
+				t.Fatalf("got %s at place %d, want %s as for another order of the same services", again[i].Name, i, names[i])
+			}
+		}
+	})
+}
