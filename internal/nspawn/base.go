@@ -14,9 +14,8 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// basePackages are the Debian packages of a machine, besides Debian's minimal
-// base: what makes it a server with sshd, and what Kubernetes' kubelet, its
-// network plugins and runc call or load.
+// basePackages are the Debian packages of a machine besides the minimal base: a
+// server with sshd, and what the kubelet, its network plugins, and runc use.
 func basePackages() []string {
 	return []string{
 		"systemd", "systemd-sysv", "dbus", "openssh-server",
@@ -28,8 +27,8 @@ func basePackages() []string {
 // baseFormat changes when prepareBase does.
 const baseFormat = "3"
 
-// base returns the root file system that machines are copied from, made
-// first when the cache does not have it.
+// base returns the root file system that machines are copied from. It makes one
+// if the cache has none.
 func (l Local) base(ctx context.Context) (string, error) {
 	suite, err := hostSuite()
 	if err != nil {
@@ -37,7 +36,7 @@ func (l Local) base(ctx context.Context) (string, error) {
 	}
 	cache, err := filepath.Abs(filepath.Join(l.CacheDir, "base"))
 	if err != nil {
-		return "", fmt.Errorf("find the cache folder: %w", err)
+		return "", fmt.Errorf("find the cache directory: %w", err)
 	}
 	content := baseFormat + " " + suite + " " + strings.Join(basePackages(), " ") + "\n" + baseFiles()
 	sum := sha256.Sum256([]byte(content))
@@ -46,7 +45,7 @@ func (l Local) base(ctx context.Context) (string, error) {
 		return dir, nil
 	}
 	unlock, err := filelock.Lock(ctx, filepath.Join(cache, "lock"), func() {
-		l.progress("waiting: another paictl is making the root file system of machines")
+		l.progress("waiting: another paictl is creating the root file system of machines")
 	})
 	if err != nil {
 		return "", err
@@ -55,15 +54,15 @@ func (l Local) base(ctx context.Context) (string, error) {
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
-	l.progress("making the root file system of machines from Debian packages (about a minute, once)")
+	l.progress("creating the root file system of machines from Debian packages (about a minute, once)")
 	if err := makeBase(ctx, suite, dir); err != nil {
-		return "", fmt.Errorf("make the root file system of machines: %w", err)
+		return "", fmt.Errorf("create the root file system of machines: %w", err)
 	}
 	return dir, nil
 }
 
-// makeBase makes a root file system beside dir and moves it there when it is
-// complete. It is called with the cache's lock.
+// makeBase makes a root file system beside dir and renames it when it is
+// complete. The caller holds the lock of the cache.
 func makeBase(ctx context.Context, suite, dir string) error {
 	mirror, env, err := aptMirror(ctx, suite)
 	if err != nil {
@@ -76,12 +75,12 @@ func makeBase(ctx context.Context, suite, dir string) error {
 	if err := os.Mkdir(building, 0o755); err != nil {
 		return err
 	}
-	// Its mounts are in a namespace of their own: they end with it, however it
-	// ends. dpkg need not sync each file: all are synced at the end.
+	// The mounts of debootstrap are in a separate namespace, so they end with
+	// it. dpkg does not sync each file: all are synced at the end.
 	_, err = runIn(ctx, append(env, "DPKG_FORCE=unsafe-io"), "unshare", "--mount", "--propagation", "private", "--",
 		"debootstrap", "--variant=minbase", "--include="+strings.Join(basePackages(), ","), suite, building, mirror)
 	if err != nil {
-		return pai.Errorf(pai.CodeFailed, "check that apt-get update works: machines are made from the mirror that apt uses; the whole log is in "+building+"/debootstrap/debootstrap.log",
+		return pai.Errorf(pai.CodeFailed, "check that apt-get update works, because machines use the mirror of apt; the complete log is in "+building+"/debootstrap/debootstrap.log",
 			"install Debian %s: %w", suite, err)
 	}
 	if err := prepareBase(building); err != nil {
@@ -93,12 +92,12 @@ func makeBase(ctx context.Context, suite, dir string) error {
 	return os.Rename(building, dir)
 }
 
-// hostSuite is the Debian release of this host. Machines run the same, so
-// that what is built here runs there.
+// hostSuite is the Debian release of this host. Machines run the same release,
+// so that programs built on this host run on them.
 func hostSuite() (string, error) {
 	data, err := os.ReadFile("/etc/os-release")
 	if err != nil {
-		return "", fmt.Errorf("find out the release of this host: %w", err)
+		return "", fmt.Errorf("read the release of this host: %w", err)
 	}
 	release := map[string]string{}
 	for line := range strings.Lines(string(data)) {
@@ -107,14 +106,14 @@ func hostSuite() (string, error) {
 		}
 	}
 	if release["ID"] != "debian" || release["VERSION_CODENAME"] == "" {
-		return "", pai.Errorf(pai.CodeRefused, "use a Debian host, or machines of your own (paictl config generate)",
-			"local machines need a Debian host; this is %q", release["PRETTY_NAME"])
+		return "", pai.Errorf(pai.CodeRefused, "use a Debian host, or other machines; run: paictl config generate",
+			"local machines need a Debian host, this host runs %q", release["PRETTY_NAME"])
 	}
 	return release["VERSION_CODENAME"], nil
 }
 
-// aptMirror returns the mirror from which apt installs the suite on this
-// host, and the environment that makes debootstrap reach it as apt does.
+// aptMirror returns the mirror that apt uses for the suite on this host, and the
+// environment with the proxy of apt.
 func aptMirror(ctx context.Context, suite string) (mirror string, env []string, err error) {
 	out, err := run(ctx, "apt-get", "indextargets", "--format", "$(CREATED_BY)|$(RELEASE)|$(COMPONENT)|$(REPO_URI)")
 	if err != nil {
@@ -128,12 +127,12 @@ func aptMirror(ctx context.Context, suite string) (mirror string, env []string, 
 		}
 	}
 	if mirror == "" {
-		return "", nil, pai.Errorf(pai.CodeRefused, "give apt a source for it in /etc/apt/sources.list and run apt-get update",
+		return "", nil, pai.Errorf(pai.CodeRefused, "add a source to /etc/apt/sources.list; run: apt-get update",
 			"apt on this host has no source for Debian %s main", suite)
 	}
 	u, err := url.Parse(mirror)
 	if err != nil {
-		return "", nil, fmt.Errorf("read the address of apt's mirror: %w", err)
+		return "", nil, fmt.Errorf("read the address of the apt mirror: %w", err)
 	}
 	proxy, err := run(ctx, "apt-config", "shell", "proxy", "Acquire::"+u.Scheme+"::Proxy")
 	if err != nil {

@@ -10,12 +10,14 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"pai.dev/pai/internal/poll"
 )
 
 const cgroupRoot = "/sys/fs/cgroup"
 
-// hierarchies are the mount points of this host's control groups: one where
-// it has version 2 alone, one for each controller where it has version 1.
+// hierarchies are the mount points of the control groups of this host: one for
+// version 2, one per controller for version 1.
 func hierarchies() []string {
 	data, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
@@ -31,7 +33,7 @@ func hierarchies() []string {
 	return found
 }
 
-// groups are the machine's control groups, one in each hierarchy.
+// groups are the control groups of the machine, one per hierarchy.
 func (m container) groups() []string {
 	all := hierarchies()
 	for i := range all {
@@ -40,22 +42,22 @@ func (m container) groups() []string {
 	return all
 }
 
-// makeGroups makes the machine's control groups. Within them the machine
-// makes its own as it likes; nothing limits them.
+// makeGroups makes the control groups of the machine, without limits. The
+// machine makes its own groups in them.
 func (m container) makeGroups() ([]string, error) {
 	all := m.groups()
 	if len(all) == 0 {
-		return nil, fmt.Errorf("this host has no control groups mounted at %s", cgroupRoot)
+		return nil, fmt.Errorf("no control groups are mounted at %s", cgroupRoot)
 	}
 	for _, group := range all {
 		if err := delegateControllers(filepath.Dir(group)); err != nil {
 			return nil, err
 		}
 		if err := os.Mkdir(group, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-			return nil, fmt.Errorf("make a control group: %w", err)
+			return nil, fmt.Errorf("create a control group: %w", err)
 		}
-		// A group of version 1's cpuset takes nobody before it has processors
-		// and memory; its children take over what it has.
+		// A version 1 cpuset group accepts no process before it has processors
+		// and memory.
 		for _, name := range []string{"cpuset.cpus", "cpuset.mems"} {
 			all, err := os.ReadFile(filepath.Join(filepath.Dir(group), name))
 			if errors.Is(err, fs.ErrNotExist) {
@@ -65,15 +67,15 @@ func (m container) makeGroups() ([]string, error) {
 				err = os.WriteFile(filepath.Join(group, name), all, 0o644)
 			}
 			if err != nil {
-				return nil, fmt.Errorf("give a control group all of %s: %w", name, err)
+				return nil, fmt.Errorf("set %s of a control group: %w", name, err)
 			}
 		}
 	}
 	return all, nil
 }
 
-// delegateControllers lets the groups below a version 2 root use all of its
-// controllers; on version 1 there is nothing to do.
+// delegateControllers enables all controllers for the groups below a version 2
+// root. Version 1 needs nothing.
 func delegateControllers(root string) error {
 	available, err := os.ReadFile(filepath.Join(root, "cgroup.controllers"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -90,14 +92,14 @@ func delegateControllers(root string) error {
 	return nil
 }
 
-// processes are the machine's processes, by their numbers on the host.
+// processes are the PIDs of the machine on the host.
 func (m container) processes() []int {
 	var pids []int
 	for _, group := range m.groups() {
 		for _, dir := range subgroups(group) {
 			data, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
 			if err != nil {
-				continue // a group that has just gone
+				continue // the group was just removed
 			}
 			pids = append(pids, numbers(string(data))...)
 		}
@@ -107,7 +109,7 @@ func (m container) processes() []int {
 	return slices.Compact(pids)
 }
 
-// owns reports whether a process is the machine's.
+// owns reports whether a process belongs to the machine.
 func (m container) owns(pid int) bool {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
 	if err != nil {
@@ -122,9 +124,11 @@ func (m container) owns(pid int) bool {
 	return false
 }
 
-// removeGroups removes the machine's control groups, once they are empty.
+// removeGroups removes the control groups of the machine. The kernel refuses
+// for a moment after their last process has ended.
 func (m container) removeGroups(ctx context.Context) error {
-	for {
+	wait := poll.Wait{For: "the removal of its control groups", Every: 50 * time.Millisecond}
+	return wait.Until(ctx, func(context.Context) (bool, error) {
 		var last error
 		for _, group := range m.groups() {
 			for _, dir := range slices.Backward(subgroups(group)) {
@@ -133,25 +137,18 @@ func (m container) removeGroups(ctx context.Context) error {
 				}
 			}
 		}
-		if last == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("remove its control groups: %w", last)
-		case <-time.After(50 * time.Millisecond): // the kernel is not done with the processes
-		}
-	}
+		return last == nil, last
+	})
 }
 
-// subgroups are a control group and all groups in it, outer before inner.
+// subgroups are a control group and all groups in it, parents first.
 func subgroups(group string) []string {
 	var all []string
 	_ = filepath.WalkDir(group, func(path string, entry fs.DirEntry, err error) error {
 		if err == nil && entry.IsDir() {
 			all = append(all, path)
 		}
-		return nil // groups come and go while we look
+		return nil // groups appear and disappear meanwhile
 	})
 	return all
 }

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -20,7 +22,7 @@ import (
 )
 
 // hostPackages are the Debian packages that local machines need on the host,
-// each with a file by which it is known to be there.
+// each with files that show that it is installed.
 func hostPackages() map[string][]string {
 	return map[string][]string{
 		"debootstrap":            {"/usr/sbin/debootstrap"},
@@ -30,20 +32,20 @@ func hostPackages() map[string][]string {
 	}
 }
 
-// MissingPackages names the Debian packages that local machines need on this
-// host and that it lacks, in a fixed order.
+// MissingPackages returns the Debian packages that local machines need and that
+// this host lacks, sorted by name.
 func MissingPackages() []string {
 	var missing []string
 	known := hostPackages()
-	for _, name := range []string{"debootstrap", "debian-archive-keyring", "systemd-container", "iproute2"} {
-		if !anyExists(known[name]) {
+	for _, name := range slices.Sorted(maps.Keys(known)) {
+		if !anyExists(known[name]...) {
 			missing = append(missing, name)
 		}
 	}
 	return missing
 }
 
-func anyExists(paths []string) bool {
+func anyExists(paths ...string) bool {
 	for _, p := range paths {
 		if _, err := os.Stat(p); err == nil {
 			return true
@@ -52,21 +54,21 @@ func anyExists(paths []string) bool {
 	return false
 }
 
-// usable reports what keeps this host from having local machines.
+// usable returns an error if this host cannot have local machines.
 func (l Local) usable() error {
 	if missing := MissingPackages(); len(missing) > 0 {
-		return pai.Errorf(pai.CodeRefused, "apt-get install --no-install-recommends "+strings.Join(missing, " "),
-			"local machines need Debian packages that this host lacks: %s", strings.Join(missing, ", "))
+		return pai.Errorf(pai.CodeRefused, "install the packages; run: apt-get install --no-install-recommends "+strings.Join(missing, " "),
+			"missing Debian packages on this host: %s", strings.Join(missing, ", "))
 	}
 	if os.Getuid() != 0 {
-		return pai.Errorf(pai.CodeRefused, "run it as root", "local machines need root: they have mounts, networks and control groups of their own")
+		return pai.Errorf(pai.CodeRefused, "run the command as root", "local machines need root, for their mounts, networks, and control groups")
 	}
 	return nil
 }
 
-// hostLimits are limits of the host's kernel that all its machines share, and
-// what a few machines with Kubernetes need of them: each program that watches
-// files, from systemd to kubelet and containerd, takes an inotify instance.
+// hostLimits are kernel limits that all machines share, with the values that a
+// few machines with Kubernetes need: each program that watches files takes an
+// inotify instance.
 func hostLimits() map[string]int {
 	return map[string]int{
 		"fs/inotify/max_user_instances": 8192,
@@ -74,7 +76,7 @@ func hostLimits() map[string]int {
 	}
 }
 
-// raiseLimits raises the host's limits where they are lower, until it boots anew.
+// raiseLimits raises the limits that are too low, until the host reboots.
 func (l Local) raiseLimits() error {
 	for name, need := range hostLimits() {
 		path := filepath.Join("/proc/sys", name)
@@ -89,7 +91,7 @@ func (l Local) raiseLimits() error {
 		if have >= need {
 			continue
 		}
-		l.progress("raising this host's %s from %d to %d, until it boots anew", strings.ReplaceAll(name, "/", "."), have, need)
+		l.progress("raising %s of this host from %d to %d, until the next reboot", strings.ReplaceAll(name, "/", "."), have, need)
 		if err := os.WriteFile(path, []byte(strconv.Itoa(need)), 0o644); err != nil {
 			return fmt.Errorf("raise a limit of this host: %w", err)
 		}
@@ -97,21 +99,21 @@ func (l Local) raiseLimits() error {
 	return nil
 }
 
-// stopGrace is how long a program that is told to stop may take.
+// stopGrace is the time between SIGTERM and SIGKILL.
 const stopGrace = 5 * time.Second
 
-// run runs a program of the host's and returns what it printed.
+// run runs a program on the host and returns its standard output.
 func run(ctx context.Context, name string, args ...string) (string, error) {
 	return runIn(ctx, nil, name, args...)
 }
 
-// runIn runs a program with more environment. When ctx ends, it and all that
-// it started are stopped.
+// runIn runs a program with more environment. When ctx ends, the program and its
+// children are stopped.
 func runIn(ctx context.Context, env []string, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
 	cmd.Env = append(cmd.Env, env...)
-	if cmd.Err != nil { // not on PATH, which may lack the system's folders
+	if cmd.Err != nil { // PATH might lack the system directories
 		if path := findProgram(name); path != "" {
 			cmd.Path, cmd.Err = path, nil
 		}
@@ -137,14 +139,14 @@ func runIn(ctx context.Context, env []string, name string, args ...string) (stri
 
 func findProgram(name string) string {
 	for _, dir := range []string{"/usr/sbin", "/sbin", "/usr/bin", "/bin"} {
-		if path := filepath.Join(dir, name); anyExists([]string{path}) {
+		if path := filepath.Join(dir, name); anyExists(path) {
 			return path
 		}
 	}
 	return ""
 }
 
-// removeTree removes a folder, after unmounting whatever is still mounted in it.
+// removeTree removes a directory after unmounting everything in it.
 func removeTree(ctx context.Context, dir string) error {
 	if _, err := os.Lstat(dir); os.IsNotExist(err) {
 		return nil
@@ -159,12 +161,12 @@ func removeTree(ctx context.Context, dir string) error {
 		}
 	}
 	if _, err := run(ctx, "rm", "-rf", "--one-file-system", "--", dir); err != nil {
-		return fmt.Errorf("remove the folder %q: %w", dir, err)
+		return fmt.Errorf("remove the directory %q: %w", dir, err)
 	}
 	return nil
 }
 
-// mountsUnder lists the mount points in a folder, the latest first.
+// mountsUnder lists the mount points in a directory, latest first.
 func mountsUnder(dir string) ([]string, error) {
 	data, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
@@ -184,8 +186,7 @@ func mountsUnder(dir string) ([]string, error) {
 	return found, nil
 }
 
-// writeFile replaces a file of the host, which can be a program, and makes its
-// directory.
+// writeFile replaces a file, which can be a program, and makes its directory.
 func writeFile(path string, data []byte, mode os.FileMode) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err

@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A descriptor that the caller gave to paictl, such as that of a lock, is not
-// passed on to what runs for as long as a machine does.
-func TestKeepInherited(t *testing.T) {
+// A file descriptor of the caller of paictl, such as that of a lock, is not
+// passed to the programs that a machine runs.
+func TestInheritedFilesAreClosedOnExec(t *testing.T) {
 	path := t.TempDir() + "/lock"
 	file, err := os.Create(path)
 	if err != nil {
@@ -31,12 +31,12 @@ func TestKeepInherited(t *testing.T) {
 		return strings.Contains(string(out), path)
 	}
 	if !open() {
-		t.Fatal("this test looks at the wrong thing: nothing is inherited")
+		t.Fatal("got no inherited descriptor, want one for this test")
 	}
-	if err := keepInherited(); err != nil {
+	if err := closeInheritedOnExec(); err != nil {
 		t.Fatal(err)
 	}
 	if open() {
-		t.Error("a program has what its caller's caller had open")
+		t.Error("got the descriptor in a program, want it closed")
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// ensureKeyPair returns the public half of an ssh key, made first when it is
-// missing. The private half appears with its final mode.
+// ensureKeyPair returns the public half of an ssh key, which it creates if it is
+// missing.
 func ensureKeyPair(path string) (ssh.PublicKey, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -23,7 +23,7 @@ func ensureKeyPair(path string) (ssh.PublicKey, error) {
 			return nil, err
 		}
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return nil, fmt.Errorf("make the folder of keys: %w", err)
+			return nil, fmt.Errorf("create the directory of keys: %w", err)
 		}
 		if err := writeFile(path+".pub", ssh.MarshalAuthorizedKey(public), 0o644); err != nil {
 			return nil, fmt.Errorf("write the ssh key %s: %w", path, err)
@@ -46,15 +46,15 @@ func ensureKeyPair(path string) (ssh.PublicKey, error) {
 func newKeyPair(comment string) (private []byte, public ssh.PublicKey, err error) {
 	pub, priv, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		return nil, nil, fmt.Errorf("make an ssh key: %w", err)
+		return nil, nil, fmt.Errorf("generate an ssh key: %w", err)
 	}
 	block, err := ssh.MarshalPrivateKey(priv, comment)
 	if err != nil {
-		return nil, nil, fmt.Errorf("make an ssh key: %w", err)
+		return nil, nil, fmt.Errorf("generate an ssh key: %w", err)
 	}
 	public, err = ssh.NewPublicKey(pub)
 	if err != nil {
-		return nil, nil, fmt.Errorf("make an ssh key: %w", err)
+		return nil, nil, fmt.Errorf("generate an ssh key: %w", err)
 	}
 	return pem.EncodeToMemory(block), public, nil
 }

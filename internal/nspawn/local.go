@@ -17,18 +17,17 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Local makes machines on this host: systemd-nspawn containers that boot a
-// Debian with its own systemd, sshd and network. They are reached over ssh
-// like any other machine. All that exists of them on this host carries the
-// mark of their StateDir, so that several folders can have machines side by
-// side and none is ever mistaken for another's.
+// Local makes machines on this host: systemd-nspawn containers that boot Debian
+// with systemd, sshd, and a network. Everything that belongs to them on this
+// host carries the mark of their StateDir, so several state directories can have
+// machines at the same time.
 type Local struct {
 	StateDir string // keys/ssh_ed25519 and local/
-	CacheDir string // base/: root file systems to copy
+	CacheDir string // base/: root file systems that machines are copied from
 	Progress func(format string, args ...any)
 }
 
-// LocalMachine is a machine that Local made.
+// LocalMachine is a machine made by Local.
 type LocalMachine struct {
 	Name       string `json:"name"`
 	Address    string `json:"address"`
@@ -45,25 +44,26 @@ const (
 	StateStopped = "stopped"
 )
 
-// Endpoint says how the machine is reached.
+// Endpoint is where the machine is reached over ssh.
 func (m LocalMachine) Endpoint() machine.Endpoint {
 	return machine.Endpoint{Name: m.Name, Address: m.Address, Port: m.Port, User: m.User, KeyFile: m.KeyFile, KnownHosts: m.KnownHosts}
 }
 
 const (
-	// MaxLocal is how many machines one StateDir can have: what fits its network.
+	// MaxLocal is the maximum number of machines of one StateDir. They share a
+	// /24 network.
 	MaxLocal = 200
-	// bootTimeout is how long a machine may take from its start to an answer
-	// by ssh. It takes 3 to 8 s on an idle host.
+	// bootTimeout limits the time from the start of a machine until it is
+	// reachable over ssh, which is 3 to 8 s on an idle host.
 	bootTimeout = 3 * time.Minute
 )
 
-// Up makes sure that the machines pai-1 to pai-n exist and that every machine
-// there is runs, and returns all of them. It clears the remains of earlier
-// runs first, and goes on where an interrupted one stopped.
+// Up ensures that the machines pai-1 to pai-n exist and that all machines run,
+// and returns all of them. It first removes what earlier runs left behind. If
+// it is interrupted, calling it again continues.
 func (l Local) Up(ctx context.Context, n int) ([]LocalMachine, error) {
 	if n < 0 || n > MaxLocal {
-		return nil, pai.Errorf(pai.CodeUsage, fmt.Sprintf("ask for 1 to %d machines", MaxLocal), "cannot make %d local machines", n)
+		return nil, pai.Errorf(pai.CodeUsage, fmt.Sprintf("request 1 to %d machines", MaxLocal), "cannot create %d local machines", n)
 	}
 	if err := l.usable(); err != nil {
 		return nil, err
@@ -80,7 +80,7 @@ func (l Local) Up(ctx context.Context, n int) ([]LocalMachine, error) {
 	if err := l.raiseLimits(); err != nil {
 		return nil, err
 	}
-	if err := site.clearHomeless(ctx); err != nil {
+	if err := site.removeOrphans(ctx); err != nil {
 		return nil, err
 	}
 	existing, err := site.containers()
@@ -105,8 +105,8 @@ func (l Local) Up(ctx context.Context, n int) ([]LocalMachine, error) {
 	return site.list(network, all), nil
 }
 
-// clearHomeless removes what is left of machines whose disk is gone.
-func (s site) clearHomeless(ctx context.Context) error {
+// removeOrphans removes what is left of machines without a disk.
+func (s site) removeOrphans(ctx context.Context) error {
 	marked, err := s.remains()
 	if err != nil {
 		return err
@@ -116,14 +116,14 @@ func (s site) clearHomeless(ctx context.Context) error {
 			continue
 		}
 		if err := m.clear(ctx); err != nil {
-			return fmt.Errorf("clear the remains of machine %q: %w", m.name, err)
+			return fmt.Errorf("remove the remains of machine %q: %w", m.name, err)
 		}
 	}
 	return nil
 }
 
-// create makes the root file systems that are missing and gives each machine
-// what it must know of the others.
+// create makes the missing root file systems and updates the host names on all
+// machines.
 func (l Local) create(ctx context.Context, site site, network network, count int) ([]container, error) {
 	key, err := ensureKeyPair(site.keyFile())
 	if err != nil {
@@ -140,20 +140,20 @@ func (l Local) create(ctx context.Context, site site, network network, count int
 		if err != nil {
 			return nil, err
 		}
-		l.progress("making machine %s", m.name)
+		l.progress("creating machine %s", m.name)
 		if err := m.create(ctx, base, key); err != nil {
-			return nil, fmt.Errorf("make machine %q: %w", m.name, err)
+			return nil, fmt.Errorf("create machine %q: %w", m.name, err)
 		}
 	}
 	for _, m := range all {
 		if err := m.writeHosts(network, all); err != nil {
-			return nil, fmt.Errorf("name the machines on %q: %w", m.name, err)
+			return nil, fmt.Errorf("write the host names on machine %q: %w", m.name, err)
 		}
 	}
 	return all, site.writeKnownHosts(network, all)
 }
 
-// start boots the machines that do not run and waits until all answer.
+// start boots the stopped machines and waits until all are reachable.
 func (l Local) start(ctx context.Context, site site, network network, all []container) error {
 	if err := network.ensure(ctx); err != nil {
 		return err
@@ -163,9 +163,9 @@ func (l Local) start(ctx context.Context, site site, network network, all []cont
 			continue
 		}
 		if err := m.clear(ctx); err != nil {
-			return fmt.Errorf("clear the remains of machine %q: %w", m.name, err)
+			return fmt.Errorf("remove the remains of machine %q: %w", m.name, err)
 		}
-		if err := network.plug(ctx, m); err != nil {
+		if err := network.attachNetwork(ctx, m); err != nil {
 			return fmt.Errorf("connect machine %q: %w", m.name, err)
 		}
 		l.progress("booting machine %s", m.name)
@@ -180,7 +180,7 @@ func (l Local) start(ctx context.Context, site site, network network, all []cont
 	return group.Wait()
 }
 
-// List returns the machines there are, running or not.
+// List returns all machines, running or stopped.
 func (l Local) List() ([]LocalMachine, error) {
 	site, err := l.site()
 	if err != nil {
@@ -197,15 +197,14 @@ func (l Local) List() ([]LocalMachine, error) {
 	return site.list(network, all), nil
 }
 
-// Down removes the machines and all that belongs to them, as a power cut
-// would end them: what they hold is deleted anyway. CacheDir and the
-// operator's keys stay.
+// Down kills the machines and removes everything that belongs to them. CacheDir
+// and the keys of the operator stay.
 func (l Local) Down(ctx context.Context) error {
 	site, err := l.site()
 	if err != nil {
 		return err
 	}
-	if !anyExists([]string{site.dir, site.removed()}) && !site.hasRemains() {
+	if !anyExists(site.dir, site.removed()) && !site.hasRemains() {
 		return nil
 	}
 	unlock, err := l.lock(ctx)
@@ -229,22 +228,22 @@ func (l Local) Down(ctx context.Context) error {
 	return site.discard(ctx)
 }
 
-// removed is where the site's folder goes before its content does.
+// removed is the name of the site directory while it is being removed.
 func (s site) removed() string { return s.dir + ".removed" }
 
-// discard removes the site's folder, which is gone at once: what is left when
-// this is cut off must not be taken for whole machines.
+// discard renames the site directory before it removes it, so that an
+// interrupted removal leaves no incomplete machines.
 func (s site) discard(ctx context.Context) error {
 	if err := removeTree(ctx, s.removed()); err != nil {
 		return err
 	}
 	if err := os.Rename(s.dir, s.removed()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove the machines' folder: %w", err)
+		return fmt.Errorf("remove the directory of the machines: %w", err)
 	}
 	return removeTree(ctx, s.removed())
 }
 
-// Restart reboots a machine in an orderly way and waits until it answers.
+// Restart shuts a machine down, boots it, and waits until it is reachable.
 func (l Local) Restart(ctx context.Context, name string) error {
 	return l.with(ctx, name, func(site site, network network, m container) error {
 		l.progress("rebooting machine %s", m.name)
@@ -255,7 +254,7 @@ func (l Local) Restart(ctx context.Context, name string) error {
 	})
 }
 
-// Kill stops a machine as a power cut does. Up starts it again.
+// Kill stops a machine like a power failure. Up starts it again.
 func (l Local) Kill(ctx context.Context, name string) error {
 	return l.with(ctx, name, func(_ site, _ network, m container) error {
 		if err := m.clear(ctx); err != nil {
@@ -265,7 +264,7 @@ func (l Local) Kill(ctx context.Context, name string) error {
 	})
 }
 
-// with calls do for one machine while nobody else changes any.
+// with calls do for one machine, under the lock.
 func (l Local) with(ctx context.Context, name string, do func(site, network, container) error) error {
 	site, err := l.site()
 	if err != nil {
@@ -295,7 +294,7 @@ func (l Local) with(ctx context.Context, name string, do func(site, network, con
 }
 
 func noMachine(name string) error {
-	return pai.Errorf(pai.CodeNotFound, "paictl machine list shows the machines there are", "there is no local machine %q", name)
+	return pai.Errorf(pai.CodeNotFound, "list the machines; run: paictl machine list", "local machine %q not found", name)
 }
 
 func (l Local) progress(format string, args ...any) {
@@ -304,7 +303,7 @@ func (l Local) progress(format string, args ...any) {
 	}
 }
 
-// lock keeps every other call that changes local machines of this StateDir out.
+// lock excludes every other call that changes machines of this StateDir.
 func (l Local) lock(ctx context.Context) (unlock func(), err error) {
 	dir := filepath.Join(l.StateDir, "local")
 	return filelock.Lock(ctx, filepath.Join(dir, "lock"), func() {

@@ -14,9 +14,8 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Whatever is in use, the subnet chosen is free, private, and outside of the
-// ranges that Kubernetes takes by default.
-func TestChooseSubnet(t *testing.T) {
+// The subnet is free, private, and outside of the default ranges of Kubernetes.
+func TestChooseSubnetIsFree(t *testing.T) {
 	t.Parallel()
 	taken := []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12"), netip.MustParsePrefix("10.244.0.0/16")}
 	pool := netip.MustParsePrefix("10.224.0.0/13")
@@ -28,24 +27,22 @@ func TestChooseSubnet(t *testing.T) {
 		mark := rapid.StringMatching("pai-[0-9a-f]{6}").Draw(t, "mark")
 		got, err := chooseSubnet(mark, used)
 		if err != nil {
-			// Only when nothing is left at all.
 			for i := range 8 * 256 {
 				p := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 224 + byte(i/256), byte(i), 0}), 24)
 				if !slices.ContainsFunc(used, p.Overlaps) {
-					t.Fatalf("%s is free, and yet: %v", p, err)
+					t.Fatalf("got %v, want %s, which is free", err, p)
 				}
 			}
 			return
 		}
 		if slices.ContainsFunc(used, got.Overlaps) || slices.ContainsFunc(taken, got.Overlaps) || !pool.Overlaps(got) || got.Bits() != 24 {
-			t.Fatalf("chose %s", got)
+			t.Fatalf("got %s, want a free /24 of the pool", got)
 		}
 		if again, _ := chooseSubnet(mark, used); again != got {
-			t.Fatalf("chose %s, then %s", got, again)
+			t.Fatalf("got %s, want %s again", again, got)
 		}
-		// A second folder's choice, with this one in use, is another.
 		if other, err := chooseSubnet(mark, append(used, got)); err == nil && other.Overlaps(got) {
-			t.Fatalf("chose %s twice", got)
+			t.Fatalf("got %s twice, want another subnet while it is in use", got)
 		}
 	})
 }
@@ -57,14 +54,13 @@ func TestAddressesDiffer(t *testing.T) {
 	for i := 1; i <= MaxLocal; i++ {
 		a := n.address(i)
 		if seen[a] || !n.Subnet.Contains(a) {
-			t.Fatalf("machine %d has address %s", i, a)
+			t.Fatalf("got address %[2]s for machine %[1]d, want a unique one in the subnet", i, a)
 		}
 		seen[a] = true
 	}
 }
 
-// The block of names is replaced, however often, and all else stays.
-func TestReplaceBlock(t *testing.T) {
+func TestReplaceBlockKeepsOtherLines(t *testing.T) {
 	t.Parallel()
 	block := func(content string) string { return hostsBegin + "\n" + content + hostsEnd + "\n" }
 	rapid.Check(t, func(t *rapid.T) {
@@ -72,15 +68,15 @@ func TestReplaceBlock(t *testing.T) {
 		before, after := strings.Join(lines.Draw(t, "before"), ""), strings.Join(lines.Draw(t, "after"), "")
 		one, two := block(strings.Join(lines.Draw(t, "one"), "")), block(strings.Join(lines.Draw(t, "two"), ""))
 		if got := replaceBlock(before+one+after, two); got != before+two+after {
-			t.Fatalf("got %q", got)
+			t.Fatalf("got %q, want %q", got, before+two+after)
 		}
 		if got := replaceBlock(before, one); got != one+before {
-			t.Fatalf("first time: got %q", got)
+			t.Fatalf("got %q without a block, want %q", got, one+before)
 		}
 	})
 }
 
-func TestEnsureKeyPair(t *testing.T) {
+func TestEnsureKeyPairKeepsKey(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "keys", "ssh_ed25519")
 	first, err := ensureKeyPair(path)
@@ -89,20 +85,20 @@ func TestEnsureKeyPair(t *testing.T) {
 	}
 	second, err := ensureKeyPair(path)
 	if err != nil || string(ssh.MarshalAuthorizedKey(first)) != string(ssh.MarshalAuthorizedKey(second)) {
-		t.Errorf("the second call made another key: %v", err)
+		t.Errorf("got another key (%v), want the first one", err)
 	}
 	for name, want := range map[string]os.FileMode{path: 0o600, path + ".pub": 0o644, filepath.Dir(path): 0o700 | os.ModeDir} {
 		if info, err := os.Stat(name); err != nil || info.Mode() != want {
-			t.Errorf("%s: %v, %v", name, info.Mode(), err)
+			t.Errorf("%s: got mode %v (%v), want %v", name, info.Mode(), err, want)
 		}
 	}
 	public, err := os.ReadFile(path + ".pub")
 	if err != nil || string(public) != string(ssh.MarshalAuthorizedKey(first)) {
-		t.Errorf("the public half is %q, %v", public, err)
+		t.Errorf("got public half %q (%v), want that of the key", public, err)
 	}
 }
 
-func TestSitesDiffer(t *testing.T) {
+func TestMarkIsUniquePerStateDir(t *testing.T) {
 	t.Parallel()
 	a, b := t.TempDir(), t.TempDir()
 	link := filepath.Join(t.TempDir(), "link")
@@ -117,32 +113,32 @@ func TestSitesDiffer(t *testing.T) {
 		return m
 	}
 	if mark(a) == mark(b) {
-		t.Error("two folders have one mark")
+		t.Error("got one mark for two directories, want two")
 	}
 	if mark(a) != mark(link) || mark(a) != mark(a+"/.") {
-		t.Error("one folder has two marks")
+		t.Error("got two marks for one directory, want one")
 	}
-	// A link's name is at most 15 characters (IFNAMSIZ in linux/if.h, less its zero).
+	// The name of a link has at most 15 characters (IFNAMSIZ in linux/if.h).
 	if name := (container{site: site{mark: mark(a)}, index: MaxLocal}).mark(); len(mark(a)) > 15 {
-		t.Errorf("%s is too long for a link", name)
+		t.Errorf("got %s, which is too long for a link", name)
 	}
 }
 
-func TestNoSuchMachine(t *testing.T) {
+func TestMissingMachineIsNotFound(t *testing.T) {
 	t.Parallel()
 	l := Local{StateDir: t.TempDir()}
 	if list, err := l.List(); err != nil || len(list) != 0 {
-		t.Errorf("list: %v, %v", list, err)
+		t.Errorf("got list %v (%v), want none", list, err)
 	}
 	for _, err := range []error{l.Restart(t.Context(), "pai-1"), l.Kill(t.Context(), "pai-1")} {
 		if pai.CodeOf(err) != pai.CodeNotFound {
-			t.Errorf("error %v", err)
+			t.Errorf("got %v, want %s", err, pai.CodeNotFound)
 		}
 	}
 	if _, err := l.Up(t.Context(), MaxLocal+1); pai.CodeOf(err) != pai.CodeUsage {
-		t.Errorf("too many: %v", err)
+		t.Errorf("got %v for too many machines, want a usage error", err)
 	}
 	if left, err := os.ReadDir(l.StateDir); err != nil || len(left) != 0 {
-		t.Errorf("looking left %v, %v", left, err)
+		t.Errorf("got %v in the state directory (%v), want nothing", left, err)
 	}
 }

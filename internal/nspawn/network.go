@@ -10,26 +10,26 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"pai.dev/pai/internal/filelock"
 	"pai.dev/pai/internal/pai"
 )
 
-// network is the network of one StateDir's machines: a bridge that lives in a
-// network namespace of its own, so that no firewall rule and no kernel
-// setting of the host's stands between machines, and one cable from there to
-// the host. The bridge's own address is the machines' way to everywhere else,
-// where it answers at once that there is none.
+// network connects the machines of one StateDir: a bridge in a dedicated network
+// namespace, so that no firewall rule or kernel setting of the host affects it,
+// and one link from there to the host. The bridge is the default gateway of the
+// machines, and reports at once that it has no route to other networks.
 type network struct {
 	site   site
 	Subnet netip.Prefix `json:"subnet"`
 }
 
-// The hosts' part of the addresses of a network's members.
+// The host part of addresses in the network.
 const (
 	hostNumber    = 1
-	machineNumber = 10 // of the machine before the first
+	machineNumber = 10 // plus the index of the machine
 	bridgeNumber  = 254
 )
 
@@ -41,8 +41,8 @@ func (n network) number(i int) netip.Addr {
 
 func (n network) address(index int) netip.Addr { return n.number(machineNumber + index) }
 
-// hardwareAddress is a machine's own for ever, like its address: nobody has to
-// forget an old one after it was cut off and booted again.
+// hardwareAddress never changes, so that no neighbor has an outdated one after
+// the machine reboots.
 func (n network) hardwareAddress(index int) string {
 	a := n.address(index).As4()
 	return net.HardwareAddr{0x02, 0x70, a[0], a[1], a[2], a[3]}.String() // 02: locally administered
@@ -50,7 +50,7 @@ func (n network) hardwareAddress(index int) string {
 
 func (n network) path() string { return filepath.Join(n.site.dir, "network.json") }
 
-// knownNetwork is the network that was chosen when the first machine was made.
+// knownNetwork reads the network that was chosen for the first machine.
 func (s site) knownNetwork() (network, error) {
 	n := network{site: s}
 	data, err := os.ReadFile(n.path())
@@ -61,21 +61,21 @@ func (s site) knownNetwork() (network, error) {
 		return n, fmt.Errorf("read %s: %w", n.path(), err)
 	}
 	if !n.Subnet.Addr().Is4() || n.Subnet.Bits() != 24 {
-		return n, fmt.Errorf("read %s: %q is not a network of 24 bits", n.path(), n.Subnet)
+		return n, fmt.Errorf("read %s: %q is not an IPv4 /24 network", n.path(), n.Subnet)
 	}
 	return n, nil
 }
 
-// network returns the site's network, chosen now when there is none yet.
+// network returns the network of the site, and chooses one if there is none.
 func (s site) network(ctx context.Context) (network, error) {
 	n, err := s.knownNetwork()
 	if !errors.Is(err, fs.ErrNotExist) {
 		return n, err
 	}
-	if err := s.removeNetwork(ctx); err != nil { // of machines whose folder was removed
+	if err := s.removeNetwork(ctx); err != nil { // of a state directory that was removed
 		return n, err
 	}
-	// Between the choice and the first address that shows it, nobody else chooses.
+	// The lock is held until an interface shows the choice.
 	unlock, err := lockNetworks(ctx)
 	if err != nil {
 		return n, err
@@ -88,30 +88,30 @@ func (s site) network(ctx context.Context) (network, error) {
 	if n.Subnet, err = chooseSubnet(s.mark, used); err != nil {
 		return n, err
 	}
-	if err := n.ensureCable(ctx); err != nil {
+	if err := n.ensure(ctx); err != nil {
 		return n, err
 	}
 	data, err := json.MarshalIndent(n, "", "  ")
 	if err != nil {
-		return n, fmt.Errorf("remember the network: %w", err)
+		return n, fmt.Errorf("record the network: %w", err)
 	}
 	if err := writeFile(n.path(), append(data, '\n'), 0o644); err != nil {
-		return n, fmt.Errorf("remember the network: %w", err)
+		return n, fmt.Errorf("record the network: %w", err)
 	}
 	return n, nil
 }
 
 const networksLock = "/run/lock/pai-local-network"
 
-// lockNetworks keeps all others on this host from choosing a network.
+// lockNetworks excludes other choices of a network on this host.
 func lockNetworks(ctx context.Context) (func(), error) {
 	return filelock.Lock(ctx, networksLock, func() {})
 }
 
-// chooseSubnet picks a /24 in 10.224.0.0/13 that nothing on this host uses.
-// Kubernetes' usual ranges (10.96/12, 10.244/16) are outside of 10.224–10.231.
-// The mark decides where the search begins, so that a folder that is made
-// again tends to get what it had.
+// chooseSubnet returns a /24 in 10.224.0.0/13 that this host does not use. The
+// default ranges of Kubernetes (10.96/12, 10.244/16) are outside of it. The
+// search starts at a hash of the mark, so that a state directory that is
+// re-created tends to get the same network.
 func chooseSubnet(mark string, used []netip.Prefix) (netip.Prefix, error) {
 	var start uint32
 	for _, c := range []byte(mark) {
@@ -121,18 +121,14 @@ func chooseSubnet(mark string, used []netip.Prefix) (netip.Prefix, error) {
 	for i := range uint32(blocks) {
 		k := (start + i) % blocks
 		p := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 224 + byte(k/256), byte(k), 0}), 24)
-		free := true
-		for _, u := range used {
-			free = free && !p.Overlaps(u)
-		}
-		if free {
+		if !slices.ContainsFunc(used, p.Overlaps) {
 			return p, nil
 		}
 	}
-	return netip.Prefix{}, pai.Errorf(pai.CodeFailed, "free one: ip route shows what is in use", "no private network is free on this host")
+	return netip.Prefix{}, pai.Errorf(pai.CodeFailed, "free one of them; to see the networks in use, run: ip route", "all networks of %s are in use on this host", "10.224.0.0/13")
 }
 
-// usedNetworks are the networks that this host has an address in or a route to.
+// usedNetworks are the networks of the addresses and routes of this host.
 func usedNetworks(ctx context.Context) ([]netip.Prefix, error) {
 	var used []netip.Prefix
 	addresses, err := net.InterfaceAddrs()
@@ -164,30 +160,23 @@ func usedNetworks(ctx context.Context) ([]netip.Prefix, error) {
 	return used, nil
 }
 
-// ensure makes what is missing of the bridge and of the cable to the host.
+// ensure creates the bridge and the link to the host if they are missing. Names
+// in the namespace (bridge, host) need not be unique; the name outside is the
+// mark.
 func (n network) ensure(ctx context.Context) error {
-	if err := n.ensureCable(ctx); err != nil {
-		return fmt.Errorf("make the network of the local machines: %w", err)
-	}
-	return nil
-}
-
-// ensureCable works with names inside the namespace (bridge, host) that need
-// not be unique, and one outside, the mark.
-func (n network) ensureCable(ctx context.Context) error {
-	if err := n.taken(); err != nil {
+	if err := n.checkConflict(); err != nil {
 		return err
 	}
 	ns := n.site.mark
-	folders, err := n.site.folders()
+	all, err := n.site.all()
 	if err != nil {
 		return err
 	}
 	var ports []string
-	for _, m := range folders {
+	for _, m := range all {
 		ports = append(ports, m.name)
 	}
-	return runScript(ctx, map[string]string{
+	err = runScript(ctx, map[string]string{
 		"ns": ns, "host": n.number(hostNumber).String() + "/24", "bridge": n.number(bridgeNumber).String() + "/24",
 		"ports": strings.Join(ports, " "),
 	}, `
@@ -203,17 +192,20 @@ if ! ip -n "$ns" link show host >/dev/null 2>&1 || ! ip link show "$ns" >/dev/nu
 	ip link add "$ns" type veth peer name host netns "$ns"
 fi
 ip -n "$ns" link set host master bridge up
-for port in $ports; do # of machines that run, on a bridge that is new
+for port in $ports; do # running machines, after the bridge was re-created
 	ip -n "$ns" link set "$port" master bridge up 2>/dev/null || true
 done
 ip address replace "$host" dev "$ns"
 ip link set "$ns" up
 `)
+	if err != nil {
+		return fmt.Errorf("create the network of the local machines: %w", err)
+	}
+	return nil
 }
 
-// taken reports an interface that is not ours and has come to use our network
-// since it was chosen.
-func (n network) taken() error {
+// checkConflict returns an error if another interface uses the network.
+func (n network) checkConflict() error {
 	interfaces, err := net.Interfaces()
 	if err != nil {
 		return fmt.Errorf("list the interfaces of this host: %w", err)
@@ -221,21 +213,21 @@ func (n network) taken() error {
 	for _, i := range interfaces {
 		addresses, err := i.Addrs()
 		if err != nil || i.Name == n.site.mark {
-			continue // an interface that is just going away has none
+			continue // an interface that is being removed has no addresses
 		}
 		for _, a := range addresses {
 			if p, err := netip.ParsePrefix(a.String()); err == nil && n.Subnet.Overlaps(p) {
-				return pai.Errorf(pai.CodeRefused, "remove that interface, or these machines (paictl down)",
-					"the local machines' network %s is now in use by the interface %s", n.Subnet, i.Name)
+				return pai.Errorf(pai.CodeRefused, "remove that interface, or delete the machines; run: paictl down",
+					"the network %s of the local machines is also used by interface %s", n.Subnet, i.Name)
 			}
 		}
 	}
 	return nil
 }
 
-// plug gives a machine that does not run its network namespace, with an
+// attachNetwork creates the network namespace of a stopped machine, with an
 // interface eth0 on the bridge.
-func (n network) plug(ctx context.Context, m container) error {
+func (n network) attachNetwork(ctx context.Context, m container) error {
 	return runScript(ctx, map[string]string{
 		"ns": n.site.mark, "machine": m.mark(), "port": m.name,
 		"address": n.address(m.index).String() + "/24", "mac": n.hardwareAddress(m.index), "gateway": n.number(bridgeNumber).String(),
@@ -245,7 +237,7 @@ ip netns delete "$machine" 2>/dev/null || rm -f "/run/netns/$machine"
 ip netns add "$machine"
 ip -n "$ns" link add "$port" type veth peer name eth0 address "$mac" netns "$machine"
 ip -n "$ns" link set "$port" master bridge up
-# A new namespace starts with the host's settings of these, whatever they are.
+# A new namespace inherits these settings from the host.
 ip netns exec "$machine" sh -c 'for f in all default eth0; do echo 0 >/proc/sys/net/ipv4/conf/$f/rp_filter; done'
 ip -n "$machine" link set lo up
 ip -n "$machine" address add "$address" dev eth0
@@ -254,22 +246,22 @@ ip -n "$machine" route add default via "$gateway"
 `)
 }
 
-// unplug removes a machine's network.
-func (s site) unplug(ctx context.Context, m container) error {
+// detachNetwork removes the network namespace of a machine.
+func (s site) detachNetwork(ctx context.Context, m container) error {
 	return runScript(ctx, map[string]string{"ns": s.mark, "machine": m.mark(), "port": m.name}, `
 ip -n "$ns" link delete "$port" 2>/dev/null || true
 [ ! -e "/run/netns/$machine" ] || ip netns delete "$machine" 2>/dev/null || rm -f "/run/netns/$machine"
 `)
 }
 
-// removeNetwork removes the bridge, its namespace and the cable.
+// removeNetwork removes the bridge, its namespace, and the link to the host.
 func (s site) removeNetwork(ctx context.Context) error {
 	unlock, err := lockNetworks(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	defer os.Remove(networksLock) // while it is ours; whoever waits for it makes it anew
+	defer os.Remove(networksLock) // a process that waits for the lock re-creates it
 	err = runScript(ctx, map[string]string{"ns": s.mark}, `
 ip link delete "$ns" 2>/dev/null || true
 [ ! -e "/run/netns/$ns" ] || ip netns delete "$ns" 2>/dev/null || rm -f "/run/netns/$ns"
@@ -280,7 +272,7 @@ ip link delete "$ns" 2>/dev/null || true
 	return nil
 }
 
-// runScript runs a shell script of the host's with variables.
+// runScript runs a shell script on the host with variables.
 func runScript(ctx context.Context, variables map[string]string, script string) error {
 	env := make([]string, 0, len(variables))
 	for name, value := range variables {

@@ -15,16 +15,16 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"pai.dev/pai/internal/poll"
 )
 
-// A machine's processes are those in its control group. Every one of them,
-// from the first, is born in it, and the group's name says whose it is: no
-// list of process numbers has to be remembered, or could be wrong.
+// The processes of a machine are the processes of its control group, which is
+// named after it. All of them start in the group, so no PIDs are recorded.
 
-// supervisor puts itself into the machine's control groups (the arguments up
-// to --), says so on file descriptor 3, and then runs systemd-nspawn (the
-// rest), again after each reboot of the machine, which systemd-nspawn reports
-// by code 133.
+// supervisor moves itself into the control groups of the machine (the arguments
+// up to --) and reports that on file descriptor 3. It then runs systemd-nspawn
+// (the rest), again after each reboot, for which the exit code is 133.
 const supervisor = `
 while [ "$1" != -- ]; do
     echo 0 >"$1/cgroup.procs"
@@ -40,8 +40,8 @@ while :; do
 done
 `
 
-// boot starts the machine, detached from this process. When it returns, the
-// machine's processes can be found.
+// boot starts the machine, detached from this process. When it returns, processes
+// lists the processes of the machine.
 func (m container) boot() error {
 	groups, err := m.makeGroups()
 	if err != nil {
@@ -49,31 +49,31 @@ func (m container) boot() error {
 	}
 	log, err := os.OpenFile(m.console(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
-		return fmt.Errorf("open the machine's console log: %w", err)
+		return fmt.Errorf("open the console log: %w", err)
 	}
 	defer log.Close()
-	ready, tell, err := os.Pipe()
+	ready, report, err := os.Pipe()
 	if err != nil {
-		return fmt.Errorf("make a pipe: %w", err)
+		return fmt.Errorf("create a pipe: %w", err)
 	}
 	defer ready.Close()
-	defer tell.Close()
+	defer report.Close()
 	args := append([]string{"-euc", supervisor, m.mark()}, groups...)
 	args = append(append(args, "--"), m.nspawn()...)
 	cmd := exec.Command("sh", args...)
 	cmd.Env = append(os.Environ(), "SYSTEMD_NSPAWN_API_VFS_WRITABLE=1", "LC_ALL=C")
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.ExtraFiles = []*os.File{tell}
+	cmd.ExtraFiles = []*os.File{report}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := keepInherited(); err != nil {
+	if err := closeInheritedOnExec(); err != nil {
 		return err
 	}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start systemd-nspawn: %w", err)
 	}
-	go func() { _ = cmd.Wait() }() // no zombie while we live; why it ended is in the log
-	tell.Close()
+	go func() { _ = cmd.Wait() }() // leaves no zombie; the log has the reason
+	report.Close()
 	if n, _ := ready.Read(make([]byte, 1)); n == 0 {
 		return fmt.Errorf("systemd-nspawn was not started: %s", m.consoleTail())
 	}
@@ -82,35 +82,35 @@ func (m container) boot() error {
 
 func (m container) console() string { return filepath.Join(m.dir, "console.log") }
 
-// nspawn is the command that boots the machine, with all that kubelet,
-// containerd and runc need of a machine (systemd-nspawn(1)).
+// nspawn is the command that boots the machine, with everything that kubelet,
+// containerd, and runc need (systemd-nspawn(1)).
 func (m container) nspawn() []string {
 	args := []string{
 		findProgram("systemd-nspawn"), "--quiet", "--boot",
 		"--directory=" + m.root(),
 		"--machine=" + m.mark(), "--hostname=" + m.name,
-		"--register=no", "--keep-unit", // the host's systemd, if it has one, is not asked
+		"--register=no", "--keep-unit", // do not use the systemd of the host
 		"--network-namespace-path=/run/netns/" + m.mark(),
 		"--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=read-only",
 		"--capability=all",
-		// runc makes a session key for each container; without @keyring it cannot.
+		// runc creates a session key for each container, which needs @keyring.
 		"--system-call-filter=@keyring bpf @mount @module @raw-io @reboot @swap @cpu-emulation @debug @obsolete perf_event_open",
 	}
 	for _, device := range []string{"/dev/kmsg", "/dev/fuse"} {
-		if anyExists([]string{device}) {
+		if anyExists(device) {
 			args = append(args, "--bind="+device)
 		}
 	}
-	if anyExists([]string{"/lib/modules"}) {
+	if anyExists("/lib/modules") {
 		args = append(args, "--bind-ro=/lib/modules")
 	}
 	return args
 }
 
-// running reports whether the machine's own process 1 is there.
 func (m container) running() bool { return m.leader() != 0 }
 
-// leader is the machine's own process 1, by its number on the host.
+// leader is the PID of the init process of the machine on the host; 0 if it does
+// not run.
 func (m container) leader() int {
 	for _, pid := range m.processes() {
 		if programOf(pid) != "systemd-nspawn" {
@@ -125,33 +125,19 @@ func (m container) leader() int {
 	return 0
 }
 
-// clear ends all processes of the machine, at once, and removes what they
-// leave on the host: control groups, network, runtime files. The disk stays.
+// clear kills all processes of the machine and removes what they leave on the
+// host: control groups, network, runtime files. The disk stays.
 func (m container) clear(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	for {
-		pids := m.processes()
-		if len(pids) == 0 {
-			break
-		}
-		// The supervisor and systemd-nspawn are the first two; with the
-		// machine's process 1 the kernel ends all the others.
-		for _, pid := range pids {
-			if err := signalProcess(pid, syscall.SIGKILL, m.owns); err != nil {
-				return err
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%d processes do not end, the first is %d: %w", len(pids), pids[0], ctx.Err())
-		case <-time.After(20 * time.Millisecond):
-		}
+	wait := poll.Wait{For: "the end of its processes", Every: 20 * time.Millisecond}
+	if err := wait.Until(ctx, m.kill); err != nil {
+		return err
 	}
 	if err := m.removeGroups(ctx); err != nil {
 		return err
 	}
-	if err := m.site.unplug(ctx, m); err != nil {
+	if err := m.site.detachNetwork(ctx, m); err != nil {
 		return err
 	}
 	for _, dir := range []string{"propagate", "unix-export"} {
@@ -167,9 +153,25 @@ func (m container) clear(ctx context.Context) error {
 	return nil
 }
 
-// imageLocks are the files by which systemd-nspawn keeps a second one from
-// booting the same disk, and which it leaves when it is killed: one beside
-// the folder, one by the folder's inode (image_path_lock in systemd's
+// kill sends SIGKILL to all processes, and reports whether none is left.
+func (m container) kill(context.Context) (bool, error) {
+	pids := m.processes()
+	// The supervisor and systemd-nspawn are the first two. With the init process
+	// of the machine, the kernel kills all others.
+	for _, pid := range pids {
+		if err := signalProcess(pid, syscall.SIGKILL, m.owns); err != nil {
+			return false, poll.Final(err)
+		}
+	}
+	if len(pids) > 0 {
+		return false, fmt.Errorf("%d processes run, the first is %d", len(pids), pids[0])
+	}
+	return true, nil
+}
+
+// imageLocks are the lock files that systemd-nspawn leaves when it is killed. They
+// prevent a second boot of the same disk: one is beside the directory, one is
+// named after the inode of the directory (image_path_lock in systemd,
 // src/shared/discover-image.c).
 func (m container) imageLocks() []string {
 	locks := []string{filepath.Join(m.dir, ".#root.lck")}
@@ -180,20 +182,19 @@ func (m container) imageLocks() []string {
 	return locks
 }
 
-// signalProcess sends a signal to a process, if it is still ours.
-func signalProcess(pid int, signal syscall.Signal, ours func(pid int) bool) error {
-	fd, err := unix.PidfdOpen(pid, 0)
-	if errors.Is(err, unix.ESRCH) {
-		return nil
-	}
+// signalProcess sends a signal to a process if it belongs to the machine. The
+// check follows FindProcess, whose handle stays with the process when its PID
+// is used again.
+func signalProcess(pid int, signal syscall.Signal, owns func(pid int) bool) error {
+	process, err := os.FindProcess(pid)
 	if err != nil {
-		return fmt.Errorf("open process %d: %w", pid, err)
+		return fmt.Errorf("find process %d: %w", pid, err)
 	}
-	defer func() { _ = unix.Close(fd) }() // was only read
-	if !ours(pid) {                       // the number may have passed on to another process before the open
+	defer func() { _ = process.Release() }()
+	if !owns(pid) {
 		return nil
 	}
-	if err := unix.PidfdSendSignal(fd, signal, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+	if err := process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("signal process %d: %w", pid, err)
 	}
 	return nil
@@ -225,10 +226,10 @@ func numbers(text string) []int {
 	return all
 }
 
-// remains are the machines of which anything is left on this host, be it only
-// a control group or a network namespace.
+// remains are the machines that have anything left on this host, such as a
+// control group or a network namespace.
 func (s site) remains() ([]container, error) {
-	all, err := s.folders()
+	all, err := s.all()
 	if err != nil {
 		return nil, err
 	}
@@ -251,9 +252,9 @@ func (s site) remains() ([]container, error) {
 	return all, nil
 }
 
-// hasRemains reports whether anything on this host outside the state folder
-// belongs to the site.
+// hasRemains reports whether anything of the site is left on this host outside
+// the state directory.
 func (s site) hasRemains() bool {
 	all, err := s.remains()
-	return err != nil || len(all) > 0 || anyExists([]string{"/run/netns/" + s.mark, "/sys/class/net/" + s.mark})
+	return err != nil || len(all) > 0 || anyExists("/run/netns/"+s.mark, "/sys/class/net/"+s.mark)
 }

@@ -15,10 +15,10 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 )
 
-// The files that make a Debian a local machine.
+// The files that turn Debian into a local machine.
 const (
-	// sshdConfig leaves one host key, the one that we put into known_hosts,
-	// and lets in who has the operator's key.
+	// sshdConfig uses the host key that is in known_hosts, and accepts only the
+	// key of the operator.
 	sshdConfig = `HostKey /etc/ssh/ssh_host_ed25519_key
 PasswordAuthentication no
 KbdInteractiveAuthentication no
@@ -27,14 +27,13 @@ ClientAliveInterval 15
 ClientAliveCountMax 4
 MaxStartups 100
 `
-	// journaldConfig keeps the host's kernel log, which all machines share,
-	// out of each machine's journal.
+	// journaldConfig keeps the kernel log of the host out of the journal.
 	journaldConfig = `[Journal]
 ReadKMsg=no
 SystemMaxUse=200M
 `
-	// cgroupsUnit makes control groups of version 1 writable: systemd-nspawn
-	// mounts them read-only, and kubelet and runc make groups in all of them.
+	// cgroupsUnit makes version 1 control groups writable: systemd-nspawn mounts
+	// them read-only, but kubelet and runc make groups in all of them.
 	cgroupsUnit = `[Unit]
 Description=Writable control groups for a machine that is a container
 DefaultDependencies=no
@@ -52,8 +51,7 @@ WantedBy=sysinit.target
 	cgroupsUnitName = "pai-local-cgroups.service"
 )
 
-// quietUnits are those that a machine without a console, a clock of its own
-// or a network to the outside has no use for.
+// quietUnits are useless without a console, a clock, or a route to other networks.
 func quietUnits() []string {
 	return []string{
 		"apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "e2scrub_reap.service", "fstrim.timer",
@@ -63,25 +61,26 @@ func quietUnits() []string {
 	}
 }
 
-// hostSettings are Debian's kernel settings that a machine must not make: its
-// kernel is the host's.
+// hostSettings are kernel settings of Debian that a machine must not apply,
+// because its kernel is that of the host.
 func hostSettings() []string {
 	return []string{"50-pid-max.conf", "99-protect-links.conf", "50-coredump.conf", "50-default.conf"}
 }
 
-// baseFiles is the content that all machines share, for the cache's key.
+// baseFiles is the content that all machines share, for the key of the cache.
 func baseFiles() string {
 	return sshdConfig + journaldConfig + cgroupsUnit + strings.Join(append(quietUnits(), hostSettings()...), " ")
 }
 
-// prepareBase turns what debootstrap made into what machines are copied from.
+// prepareBase turns the result of debootstrap into the root file system that
+// machines are copied from.
 func prepareBase(root string) error {
 	keys, err := filepath.Glob(filepath.Join(root, "etc/ssh/ssh_host_*"))
 	if err != nil {
 		return err
 	}
 	for _, name := range append(keys,
-		filepath.Join(root, "etc/apt/sources.list"), // names the mirror of this host
+		filepath.Join(root, "etc/apt/sources.list"), // has the mirror of this host
 		filepath.Join(root, "etc/hostname"),
 		filepath.Join(root, "etc/resolv.conf"),
 		filepath.Join(root, "var/lib/dbus/machine-id"),
@@ -90,8 +89,7 @@ func prepareBase(root string) error {
 			return err
 		}
 	}
-	// Half of all files are documents and translations, which would be copied
-	// for each machine.
+	// Half of all files are documents and translations.
 	for _, pattern := range []string{
 		"var/cache/apt/archives/*.deb", "var/lib/apt/lists/*", "debootstrap",
 		"usr/share/doc/*", "usr/share/man/*", "usr/share/info/*", "usr/share/locale/*",
@@ -110,7 +108,7 @@ func prepareBase(root string) error {
 		"etc/ssh/sshd_config.d/pai-local.conf":       sshdConfig,
 		"etc/systemd/journald.conf.d/pai-local.conf": journaldConfig,
 		"etc/systemd/system/" + cgroupsUnitName:      cgroupsUnit,
-		"etc/resolv.conf":                            "# No name server: names are in /etc/hosts, and a look-up fails at once.\n",
+		"etc/resolv.conf":                            "# No name server: names are in /etc/hosts, and a lookup fails at once.\n",
 		"etc/machine-id":                             "",
 	}
 	for name, content := range files {
@@ -150,8 +148,8 @@ type container struct {
 
 func (m container) root() string { return filepath.Join(m.dir, "root") }
 
-// mark is the machine's name on this host: of its network namespace, its
-// control groups, and for systemd-nspawn.
+// mark names the machine on this host: its network namespace, its control groups,
+// and its systemd-nspawn.
 func (m container) mark() string { return fmt.Sprintf("%s-%d", m.site.mark, m.index) }
 
 func (m container) exists() bool {
@@ -159,8 +157,8 @@ func (m container) exists() bool {
 	return err == nil
 }
 
-// create copies the base and makes it this machine. The root file system
-// appears complete or not at all.
+// create makes the root file system of the machine from the base. It appears
+// complete or not at all.
 func (m container) create(ctx context.Context, base string, operator ssh.PublicKey) error {
 	if err := m.clear(ctx); err != nil {
 		return err
@@ -201,13 +199,13 @@ func (m container) create(ctx context.Context, base string, operator ssh.PublicK
 	return os.Rename(building, m.root())
 }
 
-// The lines of /etc/hosts that are ours; the others belong to whoever wrote them.
+// The lines of /etc/hosts between these markers belong to PAI.
 const (
 	hostsBegin = "# local machines: begin"
 	hostsEnd   = "# local machines: end"
 )
 
-// writeHosts gives the machine the names of all machines.
+// writeHosts writes the names of all machines to /etc/hosts of the machine.
 func (m container) writeHosts(n network, all []container) error {
 	path := filepath.Join(m.root(), "etc/hosts")
 	old, err := os.ReadFile(path)
@@ -227,7 +225,7 @@ func (m container) writeHosts(n network, all []container) error {
 	return writeFile(path, []byte(next), 0o644)
 }
 
-// replaceBlock puts block where the last one was, or in front.
+// replaceBlock replaces the block in old, or puts it in front.
 func replaceBlock(old, block string) string {
 	before, rest, found := strings.Cut(old, hostsBegin+"\n")
 	if !found {
@@ -240,7 +238,7 @@ func replaceBlock(old, block string) string {
 	return before + block + after
 }
 
-// writeKnownHosts lists the machines' host keys for ssh.
+// writeKnownHosts writes the host keys of the machines for ssh.
 func (s site) writeKnownHosts(n network, all []container) error {
 	var b strings.Builder
 	for _, m := range all {

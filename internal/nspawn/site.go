@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// site is where one StateDir keeps its machines, and the mark by which this
-// host shows what is theirs.
+// site is the place of the machines of one StateDir, and the mark that identifies
+// what belongs to them on this host.
 type site struct {
 	dir      string // StateDir/local
 	stateDir string
@@ -22,7 +22,7 @@ type site struct {
 func (l Local) site() (site, error) {
 	dir, err := filepath.Abs(l.StateDir)
 	if err != nil {
-		return site{}, fmt.Errorf("find the state folder: %w", err)
+		return site{}, fmt.Errorf("find the state directory: %w", err)
 	}
 	if real, err := filepath.EvalSymlinks(dir); err == nil {
 		dir = real
@@ -31,9 +31,8 @@ func (l Local) site() (site, error) {
 	return site{dir: filepath.Join(dir, "local"), stateDir: dir, mark: "pai-" + hex.EncodeToString(sum[:3])}, nil
 }
 
-// Mark begins the name of everything that exists of this folder's machines on
-// the host outside of it: network namespaces, links, control groups, and the
-// names that systemd-nspawn knows the machines by.
+// Mark is the prefix of all names of these machines on the host: network
+// namespaces, links, control groups, and systemd-nspawn machines.
 func (l Local) Mark() (string, error) {
 	s, err := l.site()
 	return s.mark, err
@@ -47,14 +46,14 @@ func (s site) container(index int) container {
 	return container{site: s, index: index, name: name, dir: filepath.Join(s.dir, "machines", name)}
 }
 
-// containers are those that have a root file system, in order.
+// containers are the machines with a root file system, in order.
 func (s site) containers() ([]container, error) {
-	all, err := s.folders()
+	all, err := s.all()
 	return slices.DeleteFunc(all, func(m container) bool { return !m.exists() }), err
 }
 
-// folders are the machines that have a folder, be it whole or not.
-func (s site) folders() ([]container, error) {
+// all are the machines with a directory, complete or not.
+func (s site) all() ([]container, error) {
 	entries, err := os.ReadDir(filepath.Join(s.dir, "machines"))
 	if err != nil && !os.IsNotExist(err) {
 		return nil, fmt.Errorf("list the local machines: %w", err)

@@ -12,40 +12,29 @@ import (
 
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/poll"
 )
 
-// waitUntilUp waits until the machine answers by ssh and has started all it
-// starts at boot.
+// waitUntilUp waits until the machine is reachable over ssh and has started
+// everything that it starts at boot.
 func (m container) waitUntilUp(ctx context.Context, endpoint machine.Endpoint) error {
-	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
-	defer cancel()
-	for {
-		err := m.answers(ctx, endpoint)
-		if err == nil {
-			return nil
+	wait := poll.Wait{For: fmt.Sprintf("machine %q", m.name), Timeout: bootTimeout, Every: 100 * time.Millisecond}
+	err := wait.Until(ctx, func(ctx context.Context) (bool, error) {
+		err := m.checkUp(ctx, endpoint)
+		if err != nil && len(m.processes()) == 0 {
+			err = poll.Final(fmt.Errorf("machine %q stopped during boot", m.name))
 		}
-		what := ""
-		switch {
-		case errors.Is(ctx.Err(), context.Canceled):
-			return fmt.Errorf("wait for machine %q: %w", m.name, ctx.Err())
-		case ctx.Err() != nil:
-			what = fmt.Sprintf("does not answer after %s (%v)", bootTimeout, err)
-		case len(m.processes()) == 0:
-			what = "ended while it booted"
-		}
-		if what != "" {
-			return pai.Errorf(pai.CodeFailed, "its console is in "+m.console(), "machine %q %s: %s", m.name, what, m.consoleTail())
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(100 * time.Millisecond):
-		}
+		return err == nil, err
+	})
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
 	}
+	return pai.Errorf(pai.CodeFailed, "see its console in "+m.console(), "%w: %s", err, m.consoleTail())
 }
 
-// answers reports why the machine is not up yet.
-func (m container) answers(ctx context.Context, endpoint machine.Endpoint) error {
-	// A packet to a machine that has no network yet is lost: ask often and briefly.
+// checkUp returns why the machine is not up yet.
+func (m container) checkUp(ctx context.Context, endpoint machine.Endpoint) error {
+	// A packet is lost while the machine has no network: try often and briefly.
 	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", endpoint.HostPort())
 	if err != nil {
 		return err
@@ -56,7 +45,7 @@ func (m container) answers(ctx context.Context, endpoint machine.Endpoint) error
 		return err
 	}
 	defer host.Close()
-	// It fails for "degraded", too: a unit that failed is not for us to judge.
+	// The command also fails for "degraded", which is up.
 	_, err = host.Run(ctx, machine.Command{Script: "systemctl is-system-running --wait >/dev/null || true"})
 	return err
 }
@@ -69,28 +58,20 @@ func (m container) consoleTail() string {
 	return strings.TrimSpace(machine.Tail(string(data), 500))
 }
 
-// reboot asks the machine's systemd to reboot in order and waits until
-// another one runs.
+// reboot makes systemd reboot the machine and waits until the new one runs.
 func (m container) reboot(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
-	defer cancel()
 	old := m.leader()
 	if old == 0 {
-		return pai.Errorf(pai.CodeFailed, "paictl up starts it", "machine %q does not run", m.name)
+		return pai.Errorf(pai.CodeFailed, "start the machines; run: paictl up", "machine %q is not running", m.name)
 	}
 	// SIGRTMIN+5 starts reboot.target (systemd(1), "Signals").
 	const sigRTMIN = 34
 	if err := signalProcess(old, syscall.Signal(sigRTMIN+5), m.owns); err != nil {
 		return err
 	}
-	for {
-		if now := m.leader(); now != 0 && now != old {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("it has not gone down and come back: %w", ctx.Err())
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
+	wait := poll.Wait{For: "the reboot", Timeout: bootTimeout, Every: 100 * time.Millisecond}
+	return wait.Until(ctx, func(context.Context) (bool, error) {
+		now := m.leader()
+		return now != 0 && now != old, nil
+	})
 }
