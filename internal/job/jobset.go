@@ -12,13 +12,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	jobset "sigs.k8s.io/jobset/api/jobset/v1alpha2"
 
 	"pai.dev/pai/internal/pai"
 )
 
 // JobSets is the resource that a job becomes.
-var JobSets = schema.GroupVersionResource{Group: "jobset.x-k8s.io", Version: "v1alpha2", Resource: "jobsets"}
+var JobSets = jobset.GroupVersion.WithResource("jobsets")
 
 const (
 	// QueueName is the name of the LocalQueue of every virtual cluster. It is
@@ -54,21 +55,21 @@ func (j *Spec) JobSet(user string, text []byte) (*unstructured.Unstructured, err
 		pai.LabelUser:           user,
 		pai.LabelVirtualCluster: j.VirtualCluster,
 	}
-	js := jobSet{
-		TypeMeta: metav1.TypeMeta{APIVersion: JobSets.GroupVersion().String(), Kind: "JobSet"},
+	js := jobset.JobSet{
+		TypeMeta: metav1.TypeMeta{APIVersion: jobset.GroupVersion.String(), Kind: "JobSet"},
 		ObjectMeta: metav1.ObjectMeta{
 			Name:        object,
 			Namespace:   Namespace(j.VirtualCluster),
 			Labels:      with(labels, LabelQueue, QueueName),
 			Annotations: map[string]string{pai.AnnotationJobName: j.Name, AnnotationProtocol: string(text)},
 		},
-		Spec: jobSetSpec{
-			Suspend:       true,
-			Network:       network{EnableDNSHostnames: true, PublishNotReadyAddresses: true},
-			StartupPolicy: startupPolicy{StartupPolicyOrder: "AnyOrder"},
+		Spec: jobset.JobSetSpec{
+			Suspend:       new(true),
+			Network:       &jobset.Network{EnableDNSHostnames: new(true), PublishNotReadyAddresses: new(true)},
+			StartupPolicy: &jobset.StartupPolicy{StartupPolicyOrder: jobset.AnyOrder},
 			SuccessPolicy: j.successPolicy(),
-			// A job that is started again starts when all its tasks have ended.
-			FailurePolicy: failurePolicy{MaxRestarts: j.RetryCount, RestartStrategy: "BlockingRecreate"},
+			// A restarted job starts after all of its tasks have ended.
+			FailurePolicy: &jobset.FailurePolicy{RestartStrategy: jobset.BlockingRecreate},
 		},
 	}
 	for i, role := range j.TaskRoles {
@@ -77,7 +78,7 @@ func (j *Spec) JobSet(user string, text []byte) (*unstructured.Unstructured, err
 				return nil, fmt.Errorf("task roles %q and %q have the same object name", role.Name, other.Name)
 			}
 		}
-		js.Spec.ReplicatedJobs = append(js.Spec.ReplicatedJobs, replicatedJob{
+		js.Spec.ReplicatedJobs = append(js.Spec.ReplicatedJobs, jobset.ReplicatedJob{
 			Name:      roleObject(role.Name),
 			GroupName: "default",
 			Replicas:  1,
@@ -89,16 +90,20 @@ func (j *Spec) JobSet(user string, text []byte) (*unstructured.Unstructured, err
 		return nil, fmt.Errorf("make the JobSet of job %q: %w", j.Name, err)
 	}
 	unstructured.RemoveNestedField(m, "status")
+	// The type leaves out a zero, and no default is left to a later release.
+	if err := unstructured.SetNestedField(m, int64(j.RetryCount), "spec", "failurePolicy", "maxRestarts"); err != nil {
+		return nil, fmt.Errorf("make the JobSet of job %q: %w", j.Name, err)
+	}
 	return &unstructured.Unstructured{Object: m}, nil
 }
 
 // successPolicy is the protocol's: the job succeeds with the first role that
 // decides it, or, when none does, with all of them.
-func (j *Spec) successPolicy() successPolicy {
-	p := successPolicy{Operator: "All"}
+func (j *Spec) successPolicy() *jobset.SuccessPolicy {
+	p := &jobset.SuccessPolicy{Operator: jobset.OperatorAll}
 	for _, role := range j.TaskRoles {
 		if role.MinSucceeded != NeverDecides {
-			p.Operator = "Any"
+			p.Operator = jobset.OperatorAny
 			p.TargetReplicatedJobs = append(p.TargetReplicatedJobs, roleObject(role.Name))
 		}
 	}
@@ -112,11 +117,11 @@ func (j *Spec) jobTemplate(role TaskRole, user string, labels map[string]string)
 	spec := batchv1.JobSpec{
 		Parallelism:          &n,
 		Completions:          &n,
-		CompletionMode:       ptr(batchv1.IndexedCompletion),
-		BackoffLimit:         ptr(int32(math.MaxInt32)), // each task has its own limit
-		BackoffLimitPerIndex: ptr(int32(role.RetryCount)),
-		MaxFailedIndexes:     ptr(int32(0)), // the first task that failed for good fails the job
-		PodReplacementPolicy: ptr(batchv1.Failed),
+		CompletionMode:       new(batchv1.IndexedCompletion),
+		BackoffLimit:         new(int32(math.MaxInt32)), // each task has its own limit
+		BackoffLimitPerIndex: new(int32(role.RetryCount)),
+		MaxFailedIndexes:     new(int32(0)), // the first task that failed for good fails the job
+		PodReplacementPolicy: new(batchv1.Failed),
 		// A task that the platform ended has not failed: it runs again,
 		// whatever its retry count.
 		PodFailurePolicy: &batchv1.PodFailurePolicy{Rules: []batchv1.PodFailurePolicyRule{{
@@ -129,7 +134,7 @@ func (j *Spec) jobTemplate(role TaskRole, user string, labels map[string]string)
 		},
 	}
 	if role.MinSucceeded != NeverDecides && role.MinSucceeded < role.Instances {
-		spec.SuccessPolicy = &batchv1.SuccessPolicy{Rules: []batchv1.SuccessPolicyRule{{SucceededCount: ptr(int32(role.MinSucceeded))}}}
+		spec.SuccessPolicy = &batchv1.SuccessPolicy{Rules: []batchv1.SuccessPolicyRule{{SucceededCount: new(int32(role.MinSucceeded))}}}
 	}
 	return batchv1.JobTemplateSpec{
 		ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: annotations},
@@ -157,11 +162,11 @@ func (j *Spec) podSpec(role TaskRole, user string) corev1.PodSpec {
 	}
 	spec := corev1.PodSpec{
 		RestartPolicy:                 corev1.RestartPolicyNever, // a task is retried as a new pod
-		TerminationGracePeriodSeconds: ptr(int64(GracePeriod)),
+		TerminationGracePeriodSeconds: new(int64(GracePeriod)),
 		DNSPolicy:                     corev1.DNSClusterFirst,
 		SchedulerName:                 corev1.DefaultSchedulerName,
-		AutomountServiceAccountToken:  ptr(false),
-		EnableServiceLinks:            ptr(false),
+		AutomountServiceAccountToken:  new(false),
+		EnableServiceLinks:            new(false),
 		SecurityContext:               &corev1.PodSecurityContext{},
 		// A machine that is away for a while ends no job.
 		Tolerations: []corev1.Toleration{
@@ -215,5 +220,3 @@ func with(labels map[string]string, key, value string) map[string]string {
 	}
 	return out
 }
-
-func ptr[T any](v T) *T { return &v }

@@ -1,6 +1,7 @@
 package job
 
 import (
+	"encoding/json"
 	"flag"
 	"os"
 	"testing"
@@ -42,5 +43,36 @@ func TestJobSetGolden(t *testing.T) {
 	}
 	if string(got) != string(want) {
 		t.Errorf("differs from %s; run with -rewrite and look at the difference:\n%s", golden, got)
+	}
+}
+
+// PAI v0.10 rendered the files in testdata/published, with types of its own.
+// Running jobs consist of such objects, so a file there never changes.
+func TestJobSetIsThatOfPublishedReleases(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"train", "minimal"} {
+		text, err := os.ReadFile("testdata/" + name + ".yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		job, _, err := Parse(text, ParseOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		js, err := job.JobSet("alice", text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := json.MarshalIndent(js.Object, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := os.ReadFile("testdata/published/" + name + ".json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(got)+"\n" != string(want) {
+			t.Errorf("%s: got\n%s\nwant\n%s", name, got, want)
+		}
 	}
 }

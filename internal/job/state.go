@@ -13,6 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/ptr"
+	jobset "sigs.k8s.io/jobset/api/jobset/v1alpha2"
 
 	"pai.dev/pai/internal/pai"
 )
@@ -101,7 +103,7 @@ func (s Status) Tasks() (n int) {
 
 // ReadStatus reads a job's state from its JobSet and its pods.
 func ReadStatus(obj *unstructured.Unstructured, pods []corev1.Pod) (Status, error) {
-	var js jobSet
+	var js jobset.JobSet
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(obj.Object, &js); err != nil {
 		return Status{}, fmt.Errorf("read JobSet %s/%s: %w", obj.GetNamespace(), obj.GetName(), err)
 	}
@@ -112,7 +114,7 @@ func ReadStatus(obj *unstructured.Unstructured, pods []corev1.Pod) (Status, erro
 			VirtualCluster: js.Labels[pai.LabelVirtualCluster],
 		},
 		Created:   js.CreationTimestamp.Time,
-		Retries:   js.Status.Restarts,
+		Retries:   int(js.Status.Restarts),
 		Namespace: js.Namespace,
 		Object:    js.Name,
 		TaskRoles: []TaskRoleStatus{},
@@ -134,10 +136,10 @@ func ReadStatus(obj *unstructured.Unstructured, pods []corev1.Pod) (Status, erro
 
 // readJob sets what the JobSet says of the job as a whole; whether one that
 // goes on is waiting or running, its tasks say.
-func readJob(s *Status, js jobSet, livePods int) {
-	completed := meta.FindStatusCondition(js.Status.Conditions, conditionCompleted)
-	failed := meta.FindStatusCondition(js.Status.Conditions, conditionFailed)
-	suspended := meta.FindStatusCondition(js.Status.Conditions, conditionSuspended)
+func readJob(s *Status, js jobset.JobSet, livePods int) {
+	completed := meta.FindStatusCondition(js.Status.Conditions, string(jobset.JobSetCompleted))
+	failed := meta.FindStatusCondition(js.Status.Conditions, string(jobset.JobSetFailed))
+	suspended := meta.FindStatusCondition(js.Status.Conditions, string(jobset.JobSetSuspended))
 	request, isStopped := js.Annotations[pai.AnnotationStopped]
 	stopped := ""
 	if isStopped {
@@ -151,7 +153,7 @@ func readJob(s *Status, js jobSet, livePods int) {
 	case isTrue(failed):
 		// Tasks that are stopped end with an error.
 		s.State, s.Ended, s.Message = StateStopped, failed.LastTransitionTime.Time, stopped
-	case isStopped && js.Spec.Suspend && livePods == 0:
+	case isStopped && ptr.Deref(js.Spec.Suspend, false) && livePods == 0:
 		s.State, s.Message = StateStopped, stopped
 		if isTrue(suspended) {
 			s.Ended = suspended.LastTransitionTime.Time
@@ -162,7 +164,7 @@ func readJob(s *Status, js jobSet, livePods int) {
 		s.State = StateUnknown
 	default:
 		s.State = StateWaiting
-		if js.Spec.Suspend {
+		if ptr.Deref(js.Spec.Suspend, false) {
 			s.Message = "waiting in the queue of its virtual cluster"
 		}
 	}
@@ -210,7 +212,7 @@ func newer(p, old *corev1.Pod) bool {
 	return p.DeletionTimestamp == nil && old.DeletionTimestamp != nil
 }
 
-func readRole(rj replicatedJob, s Status, newest map[taskKey]*corev1.Pod) TaskRoleStatus {
+func readRole(rj jobset.ReplicatedJob, s Status, newest map[taskKey]*corev1.Pod) TaskRoleStatus {
 	role := TaskRoleStatus{Name: rj.Template.Annotations[AnnotationTaskRole], Tasks: []TaskStatus{}}
 	instances := 1
 	if rj.Template.Spec.Completions != nil {

@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	jobset "sigs.k8s.io/jobset/api/jobset/v1alpha2"
 
 	"pai.dev/pai/internal/pai"
 )
@@ -83,20 +84,20 @@ func TestStates(t *testing.T) {
 		want      string // the job's state and its tasks'
 		message   string
 	}{
-		{"in the queue", true, "", conditionSuspended, nil, "WAITING: WAITING WAITING", "waiting in the queue"},
+		{"in the queue", true, "", string(jobset.JobSetSuspended), nil, "WAITING: WAITING WAITING", "waiting in the queue"},
 		{"admitted", false, "", "", nil, "WAITING: WAITING WAITING", ""},
 		{"no image", false, "", "", []corev1.Pod{pod("0", corev1.PodPending, 0, pulling())}, "WAITING: WAITING WAITING", "worker 0: ImagePullBackOff"},
 		{"partly running", false, "", "", []corev1.Pod{runs}, "RUNNING: RUNNING WAITING", ""},
 		{"one task done", false, "", "", []corev1.Pod{runs, ended}, "RUNNING: RUNNING SUCCEEDED", ""},
 		{"retried", false, "", "", []corev1.Pod{broken, pod("1", corev1.PodRunning, 0, running()), runs}, "RUNNING: RUNNING RUNNING", ""},
-		{"succeeded", false, "", conditionCompleted, []corev1.Pod{ended}, "SUCCEEDED: STOPPED SUCCEEDED", ""},
-		{"failed", false, "", conditionFailed, []corev1.Pod{broken}, "FAILED: STOPPED FAILED", "because"},
+		{"succeeded", false, "", string(jobset.JobSetCompleted), []corev1.Pod{ended}, "SUCCEEDED: STOPPED SUCCEEDED", ""},
+		{"failed", false, "", string(jobset.JobSetFailed), []corev1.Pod{broken}, "FAILED: STOPPED FAILED", "because"},
 		{"asked to stop", false, asked, "", []corev1.Pod{runs}, "STOPPING: RUNNING STOPPED", asked},
-		{"suspended, pods still end", true, asked, conditionSuspended, []corev1.Pod{runs}, "STOPPING: RUNNING STOPPED", asked},
-		{"stopped", true, asked, conditionSuspended, nil, "STOPPED: STOPPED STOPPED", asked},
-		{"stopped, its tasks ended with an error", false, asked, conditionFailed, []corev1.Pod{broken}, "STOPPED: STOPPED FAILED", asked},
-		{"succeeded before it could be stopped", false, asked, conditionCompleted, nil, "SUCCEEDED: STOPPED STOPPED", ""},
-		{"suspended by somebody else", true, "", conditionSuspended, []corev1.Pod{ended}, "WAITING: WAITING SUCCEEDED", "waiting in the queue"},
+		{"suspended, pods still end", true, asked, string(jobset.JobSetSuspended), []corev1.Pod{runs}, "STOPPING: RUNNING STOPPED", asked},
+		{"stopped", true, asked, string(jobset.JobSetSuspended), nil, "STOPPED: STOPPED STOPPED", asked},
+		{"stopped, its tasks ended with an error", false, asked, string(jobset.JobSetFailed), []corev1.Pod{broken}, "STOPPED: STOPPED FAILED", asked},
+		{"succeeded before it could be stopped", false, asked, string(jobset.JobSetCompleted), nil, "SUCCEEDED: STOPPED STOPPED", ""},
+		{"suspended by somebody else", true, "", string(jobset.JobSetSuspended), []corev1.Pod{ended}, "WAITING: WAITING SUCCEEDED", "waiting in the queue"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
