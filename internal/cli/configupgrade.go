@@ -70,7 +70,7 @@ func upgradeConfig(env *Env, dir, to string, dryRun bool) error {
 	c, report := u.Check(known...)
 	result := configUpgradeResult{
 		FromSchema: u.From, ToSchema: u.To, DryRun: dryRun,
-		Changes: append([]config.Edit{}, u.Changes...), Check: newCheckResult(dir, c, report),
+		Changes: append([]config.Edit{}, u.Edits...), Check: newCheckResult(dir, c, report),
 	}
 	if !dryRun {
 		if result.Former, err = u.Write(); err != nil {

@@ -7,8 +7,8 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Answers is a file that a configuration is generated from. Its keys are those
-// of the historical quick-start.yaml, and three more.
+// Answers is a file that a configuration is generated from. It has the keys of
+// the historical quick-start.yaml, and three more.
 type Answers struct {
 	Machines    []string    `yaml:"machines"`
 	Username    string      `yaml:"ssh-username"`
@@ -35,7 +35,7 @@ func answersKeys() key {
 	}}
 }
 
-// ReadAnswers reads an answer file, and names all that is wrong with it.
+// ReadAnswers reads an answer file. The error names all of its mistakes.
 func ReadAnswers(file string) (Answers, error) {
 	var a Answers
 	data, err := readFile(file)
@@ -56,10 +56,10 @@ func ReadAnswers(file string) (Answers, error) {
 	return a, nil
 }
 
-// Targets are the machines of the answers, before they were asked.
+// Targets are the machines of the answers, before they are reached.
 func (a Answers) Targets() ([]Machine, error) {
 	if len(a.Machines) == 0 {
-		return nil, errors.New("no machine is named")
+		return nil, errors.New("the answers name no machine")
 	}
 	var list []Machine
 	for _, ip := range a.Machines {
@@ -74,7 +74,7 @@ func (a Answers) Targets() ([]Machine, error) {
 	return list, nil
 }
 
-// Adjust puts what the answers say besides into a configuration.
+// Adjust sets the other answers in a configuration.
 func (a Answers) Adjust(c *Config) {
 	if a.Range != "" {
 		c.Kubernetes.ServiceClusterIPRange, c.Kubernetes.ClusterDNS = a.Range, clusterDNS(a.Range)

@@ -2,7 +2,7 @@ package config
 
 import "net/netip"
 
-// The values of keys that a configuration leaves out.
+// The values of keys that a configuration omits.
 const (
 	DefaultSSHPort        = 22
 	DefaultUser           = "root"
@@ -17,7 +17,7 @@ const (
 	DefaultVirtualCluster = "default"
 )
 
-// setDefaults fills in what the files leave out.
+// setDefaults fills in what the files omit.
 func (c *Config) setDefaults() {
 	setDefault(&c.Layout.SchemaVersion, Schema)
 	for i := range c.Layout.MachineList {
@@ -48,7 +48,7 @@ func setDefault[T comparable](value *T, to T) {
 	}
 }
 
-// clusterDNS is the tenth address of the service range, as kubeadm has it.
+// clusterDNS is the tenth address of the service range, as in kubeadm.
 func clusterDNS(serviceRange string) string {
 	p, err := netip.ParsePrefix(serviceRange)
 	if err != nil {

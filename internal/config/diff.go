@@ -8,16 +8,16 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Difference is one value that two configurations do not share. An empty side
-// does not have it. Secrets are masked.
+// Difference is one value in which two configurations differ. An empty side does
+// not have it. Secrets are masked.
 type Difference struct {
 	Key    string `json:"key"` // "machine-list.gpu-01.sshport"
 	Before string `json:"before,omitempty"`
 	After  string `json:"after,omitempty"`
 }
 
-// Diff compares what two configurations mean, defaults filled in: neither the
-// order of keys and machines nor the schema they are written in counts.
+// Diff compares the meaning of two configurations, with defaults filled in. The
+// order of keys and machines, and the schema of the files, do not matter.
 func Diff(before, after *Config) ([]Difference, error) {
 	a, err := flat(before)
 	if err != nil {
@@ -51,7 +51,7 @@ func (v value) shown() string {
 	return v.text
 }
 
-// flat lists the values of a configuration by their keys; machines go by name.
+// flat lists the values of a configuration by their keys, with machines by name.
 func flat(c *Config) (map[string]value, error) {
 	all := map[string]value{}
 	for _, part := range []any{c.Layout, kubernetesFile{c.Kubernetes}, c.Services} {

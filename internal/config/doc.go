@@ -1,11 +1,15 @@
-// Package config is the operator's configuration: layout.yaml (machines),
-// kubernetes-configuration.yaml and services-configuration.yaml, loaded,
-// given defaults, validated, and written.
+// Package config is the configuration of a cluster: layout.yaml (machines),
+// kubernetes-configuration.yaml, and services-configuration.yaml. It loads them,
+// fills in defaults, checks, migrates, and writes them.
 //
-// A file is read in four passes, so that one run finds every mistake: its
-// limits and syntax (source.go), its shape against the schema (schema.go,
-// shape.go), its values with defaults filled in (defaults.go), and what must
-// hold between values and files (rules.go).
+// A check has four passes and reports every mistake of a file at once: its
+// limits and syntax (source.go), its shape compared with the schema (schema.go,
+// shape.go), the values with defaults filled in (defaults.go), and what must be
+// true between values and files (rules*.go).
 //
-// It may not know machines other than as text, nor Kubernetes, nor a network.
+// A migration is a list of edits. Each is made in the tree of a file (edit.go)
+// and in its lines (lines.go, textedit.go), so that comments and blank lines
+// stay.
+//
+// The package must not use machines, networks, or the Kubernetes API.
 package config

@@ -79,8 +79,8 @@ func upgradeTwice(t *testing.T, content map[string][]byte) *Upgraded {
 	if err != nil {
 		t.Fatalf("the second upgrade: %v", err)
 	}
-	if twice.Differs() || len(twice.Changes) > 0 {
-		t.Fatalf("the second upgrade changes %v", twice.Changes)
+	if twice.Differs() || len(twice.Edits) > 0 {
+		t.Fatalf("the second upgrade changes %v", twice.Edits)
 	}
 	return once
 }

@@ -9,20 +9,21 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// FoundMachine is a machine as it was reached and as it said that it is.
+// FoundMachine is a machine that was reached, with what it reported.
 type FoundMachine struct {
-	Machine   Machine // address, and how it is reached; the rest is filled in
-	Hostname  string  // what the machine calls itself
+	Machine   Machine // its address and ssh settings; the rest is filled in
+	Hostname  string  // its own name
 	Cores     int
 	MemoryMiB int
 	GPUs      []string // the kind of each
-	Disks     []string // for people
+	Disks     []string // informational
 	OS        string
 }
 
-// Generate makes a whole configuration for machines that were found. The first
-// carries the control plane. Machines alike get one SKU; the ranges are the
-// usual ones, or others where a machine's address is in them.
+// Generate makes a whole configuration for the machines that were found. The
+// first one is the control-plane machine. Machines with the same hardware get
+// one SKU. The ranges are the defaults, or others if those contain the address
+// of a machine.
 func Generate(clusterID string, pair pai.Pair, found []FoundMachine, trustedKeys []string) Config {
 	var machines []Machine
 	skus, names := map[string]SKU{}, map[string]bool{}
@@ -47,16 +48,17 @@ func Generate(clusterID string, pair pai.Pair, found []FoundMachine, trustedKeys
 	return c
 }
 
-// hostname is a machine's own name where it fits, else one made of its address.
+// hostname is the own name of a machine if it is valid, or one made of its
+// address.
 func hostname(f FoundMachine, taken map[string]bool) string {
 	name, _, _ := strings.Cut(strings.ToLower(f.Hostname), ".")
-	if checkLabel(63)(name) == "" && !taken[name] && name != "localhost" {
+	if labels(63).check(name) == "" && !taken[name] && name != "localhost" {
 		return name
 	}
 	return "pai-" + strings.ReplaceAll(f.Machine.HostIP, ".", "-")
 }
 
-// skuOf names a kind of machine by what it has: "c24-m224-4xtesla-k80".
+// skuOf names a SKU by its hardware: "c24-m224-4xtesla-k80".
 func skuOf(f FoundMachine) (string, SKU) {
 	sku := SKU{Mem: max(1, f.MemoryMiB/1024), CPU: SKUCPU{VCore: max(1, f.Cores)}}
 	name := fmt.Sprintf("c%d-m%d", sku.CPU.VCore, sku.Mem)
@@ -67,7 +69,7 @@ func skuOf(f FoundMachine) (string, SKU) {
 	return strings.TrimRight(name[:min(len(name), 63)], "-._"), sku
 }
 
-// wordOf makes a name of what a driver calls a GPU: "tesla-k80".
+// wordOf turns the GPU name of a driver into a word: "tesla-k80".
 func wordOf(s string) string {
 	s = strings.Trim(strings.Map(func(r rune) rune {
 		if r < 128 && (r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '.' || r == '_') {
@@ -83,8 +85,8 @@ func wordOf(s string) string {
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
-// freeRange is the first range that no machine's address is in; the first of
-// all where there is none, which a check then names.
+// freeRange is the first range without the address of a machine. If there is
+// none it is the first of all, and a check reports it.
 func freeRange(machines []Machine, ranges ...string) string {
 	for _, r := range ranges {
 		p, ok := parseRange(r)

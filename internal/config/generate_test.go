@@ -32,11 +32,11 @@ func TestGenerate(t *testing.T) {
 		if _, err := Load(dir); err != nil {
 			t.Fatal(err)
 		}
-		got, err := os.ReadFile(filepath.Join(dir, filesOf(schema)[0]))
+		got, err := os.ReadFile(filepath.Join(dir, FilesOf(schema)[0]))
 		if err != nil {
 			t.Fatal(err)
 		}
-		compare(t, filepath.Join("testdata/generated", filesOf(schema)[0]), string(got))
+		compare(t, filepath.Join("testdata/generated", FilesOf(schema)[0]), string(got))
 	}
 	if c.Kubernetes.PodClusterIPRange != "10.245.0.0/16" || c.Kubernetes.ServiceClusterIPRange != "10.97.0.0/16" {
 		t.Errorf("ranges: %+v", c.Kubernetes)

@@ -7,28 +7,32 @@ import (
 	"strings"
 )
 
-// schemaDir lies in the folder of a configuration, for editors: the first
-// line of a generated file names the schema in it.
+// schemaDir is in the directory of a configuration, for editors: the first line
+// of a generated file names the schema in it.
 const schemaDir = ".schema"
 
 // schemaName is the JSON Schema of a file.
 func schemaName(file string) string { return strings.TrimSuffix(file, ".yaml") + ".json" }
 
 // FilesOf are the names of the files of a schema version, in reading order.
-func FilesOf(schema int) []string { return filesOf(schema) }
+func FilesOf(schema int) []string {
+	if schema == 1 {
+		return []string{ClusterFile, KubernetesFile, ServicesFile}
+	}
+	return files[:]
+}
 
-// JSONSchema is the schema of one file of one version, as editors take it. It
-// is made from the definitions that a check uses; what must hold between files
-// is beyond it.
+// JSONSchema is the schema of one file of one version, for editors. It comes from
+// the definitions that a check uses, without the rules between values and files.
 func JSONSchema(file string, schema int) ([]byte, error) {
 	root := schemaFor(file, schema).json()
 	root["$schema"] = "http://json-schema.org/draft-07/schema#"
-	root["title"] = fmt.Sprintf("PAI's %s, schema %d", file, schema)
+	root["title"] = fmt.Sprintf("PAI %s, schema %d", file, schema)
 	if file == ServicesFile && schema == 1 {
 		for _, s := range renamedKeys() {
 			allowOldName(root, s)
 		}
-		properties(root)["hadoop"] = map[string]any{"deprecated": true, "description": "Has no effect but for virtualClusters."}
+		properties(root)["hadoop"] = map[string]any{"deprecated": true, "description": "Has no effect except for virtualClusters."}
 	}
 	data, err := json.MarshalIndent(root, "", "  ")
 	if err != nil {
@@ -42,8 +46,8 @@ func properties(object map[string]any) map[string]any {
 	return p
 }
 
-// json is the key as a JSON Schema. A key without a value counts as left out,
-// so where it is not required null will do.
+// json is the key as a JSON Schema. A key without a value counts as omitted, so
+// null is valid for a key that is not required.
 func (k key) json() map[string]any {
 	s := map[string]any{}
 	switch k.shape {
@@ -104,10 +108,10 @@ func orNull(of any) []string {
 	return []string{fmt.Sprint(of), "null"}
 }
 
-// description is what an editor shows beside a key.
+// description is the text that an editor shows for a key.
 func (k key) description() string {
 	if k.effect == ignored {
-		return "Has no effect in today's PAI."
+		return "Has no effect in this release."
 	}
 	var parts []string
 	add := func(format, value string) {
@@ -118,14 +122,14 @@ func (k key) description() string {
 	add("%s.", k.meaning)
 	add("In %s.", k.unit)
 	add("Default: %s.", k.def)
-	add("A change does to running jobs: %s.", k.jobs)
+	add("Effect of a change on running jobs: %s.", k.jobs)
 	return strings.Join(parts, " ")
 }
 
-// allowOldName adds an older name of a key.
+// allowOldName adds the old name of a key.
 func allowOldName(root map[string]any, s renamedKey) {
 	to := lookUp(root, s.to)
-	older := map[string]any{"deprecated": true, "description": "Is called " + s.to + " now."}
+	older := map[string]any{"deprecated": true, "description": "Renamed to " + s.to + "."}
 	if to != nil {
 		for _, keep := range []string{"type", "properties", "additionalProperties", "minimum", "maximum", "pattern"} {
 			if to[keep] != nil {
@@ -133,7 +137,7 @@ func allowOldName(root map[string]any, s renamedKey) {
 			}
 		}
 	}
-	// Under either name it is there.
+	// The key is required under one name or the other.
 	toParent, toName := parentOf(s.to)
 	if around := lookUp(root, toParent); around != nil {
 		if required, some := around["required"].([]string); some {

@@ -1,15 +1,15 @@
 package config
 
-// What a change does to running jobs, in the words that several keys share.
+// The effect of a change on running jobs, in the words that several keys share.
 const (
-	jobsNone     = "nothing"
-	jobsNoChange = "cannot be changed while a cluster runs"
+	jobsNone     = "none"
+	jobsNoChange = "cannot be changed while the cluster runs"
 )
 
 func schemaVersion(allowed ...string) key {
 	return key{
-		name: "schema-version", shape: number, format: format{name: "", check: checkSchema(allowed...), schema: map[string]any{"enum": numbers(allowed)}},
-		meaning: "of the file; `paictl config upgrade` raises it", def: "recognised by the file's shape", jobs: jobsNone,
+		name: "schema-version", shape: number, format: schemas(allowed...),
+		meaning: "schema of the file; `paictl config upgrade` raises it", def: "recognized by the files", jobs: jobsNone,
 	}
 }
 
@@ -22,7 +22,7 @@ func layoutKeys() key {
 	sku, machine := skuKeys(), machineKeys()
 	defaults := key{
 		name: "default-machine-properties", shape: object, until: 1, jobs: jobsNone,
-		meaning: "what a machine of `machine-list` has that does not say otherwise",
+		meaning: "properties of machines in `machine-list` that do not set them",
 		keys:    reachKeys(),
 	}
 	for i := range defaults.keys {
@@ -31,8 +31,8 @@ func layoutKeys() key {
 	return key{shape: object, keys: []key{
 		version, older,
 		{name: "kubernetes", shape: object, since: 2, keys: []key{
-			{name: "api-servers-url", shape: text, effect: informational, meaning: "where the API answers", jobs: jobsNone},
-			{name: "dashboard-url", shape: text, effect: informational, meaning: "where the dashboard was", jobs: jobsNone},
+			{name: "api-servers-url", shape: text, effect: informational, meaning: "URL of the Kubernetes API", jobs: jobsNone},
+			{name: "dashboard-url", shape: text, effect: informational, meaning: "URL of the historical dashboard", jobs: jobsNone},
 		}},
 		defaults,
 		{name: "machine-sku", shape: table, item: &sku},
@@ -47,33 +47,33 @@ func skuKeys() key {
 			{name: "vcore", shape: number, format: between(1, 1<<14), unit: "cores", meaning: "CPU cores", jobs: jobsNone},
 		}},
 		{name: "gpu", shape: object, keys: []key{
-			{name: "type", shape: text, required: true, format: words(), meaning: "kind of GPU", jobs: jobsNone},
-			{name: "count", shape: number, required: true, format: between(1, 1024), meaning: "GPUs of one machine", jobs: jobsNone},
+			{name: "type", shape: text, required: true, format: words(), meaning: "GPU model", jobs: jobsNone},
+			{name: "count", shape: number, required: true, format: between(1, 1024), meaning: "GPUs in each machine", jobs: jobsNone},
 		}},
 		{name: "os", shape: text, effect: informational, meaning: "operating system", jobs: jobsNone},
 	}, removedKeys("dataFolder")...)}
 }
 
-// reachKeys say how a machine is reached over ssh.
+// reachKeys are the ssh settings of a machine.
 func reachKeys() []key {
 	return []key{
-		{name: "sshport", shape: number, format: ports(), def: "22", meaning: "where sshd listens", jobs: jobsNone},
-		{name: "username", shape: text, format: users(), def: "`root`", meaning: "root, or one with sudo without a password", jobs: jobsNone},
-		{name: "password", shape: text, secret: true, meaning: "of that user, where no key is named; better use a key", jobs: jobsNone},
-		{name: "keyfile-path", shape: text, format: paths(), def: "ssh-agent", meaning: "private ssh key, on the operator's host", jobs: jobsNone},
+		{name: "sshport", shape: number, format: ports(), def: "22", meaning: "port of sshd", jobs: jobsNone},
+		{name: "username", shape: text, format: users(), def: "`root`", meaning: "`root`, or a user with sudo without a password", jobs: jobsNone},
+		{name: "password", shape: text, secret: true, meaning: "password of the user, if no key is named; a key is safer", jobs: jobsNone},
+		{name: "keyfile-path", shape: text, format: paths(), def: "ssh-agent", meaning: "private ssh key on your host", jobs: jobsNone},
 		{name: "docker-data", shape: anything, effect: ignored},
 	}
 }
 
 func machineKeys() key {
 	keys := []key{
-		{name: "hostname", shape: text, required: true, format: labels(63), meaning: "name of the machine and of its node", jobs: "another name is another machine: its jobs end with the old one"},
-		{name: "hostip", shape: text, required: true, format: addresses(), meaning: "where other machines reach it", jobs: jobsNoChange},
-		{name: "k8s-role", shape: text, required: true, format: oneOf(RoleControlPlane, RoleWorker), meaning: "`master` carries the control plane; it runs jobs as well", jobs: jobsNoChange},
-		{name: "machine-type", shape: text, format: words(), meaning: "a name of `machine-sku`", jobs: jobsNone},
+		{name: "hostname", shape: text, required: true, format: labels(63), meaning: "name of the machine and of its node", jobs: "a new name is a new machine: jobs on the old one end"},
+		{name: "hostip", shape: text, required: true, format: addresses(), meaning: "address at which other machines reach it", jobs: jobsNoChange},
+		{name: "k8s-role", shape: text, required: true, format: oneOf(RoleControlPlane, RoleWorker), meaning: "`master` is the control-plane machine; it runs jobs, too", jobs: jobsNoChange},
+		{name: "machine-type", shape: text, format: words(), meaning: "a name in `machine-sku`", jobs: jobsNone},
 	}
 	keys = append(keys, reachKeys()...)
-	keys = append(keys, key{name: "nodename", shape: text, since: 2, effect: informational, meaning: "earlier PAI's name of the node, its address", jobs: jobsNone})
+	keys = append(keys, key{name: "nodename", shape: text, since: 2, effect: informational, meaning: "the node name in the historical PAI, its address", jobs: jobsNone})
 	keys = append(keys, removedKeys("etcdid", "dashboard", "zkid", "pai-master", "pai-worker")...)
 	return key{shape: object, keys: keys}
 }

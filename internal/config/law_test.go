@@ -84,8 +84,8 @@ func TestUpgradeKeepsTheMeaning(t *testing.T) {
 			t.Fatalf("kept %v", kept)
 		}
 		again, err := config.Upgrade(dir, aim)
-		if err != nil || again.Differs() || len(again.Changes) > 0 {
-			t.Fatalf("a second upgrade changes %v, %v", again.Changes, err)
+		if err != nil || again.Differs() || len(again.Edits) > 0 {
+			t.Fatalf("a second upgrade changes %v, %v", again.Edits, err)
 		}
 	})
 }
@@ -139,8 +139,8 @@ func TestUpgradeOfMistakes(t *testing.T) {
 			t.Fatal(err)
 		}
 		again, err := config.Upgrade(dir, aim)
-		if err != nil || again.Differs() || len(again.Changes) > 0 {
-			t.Fatalf("a second upgrade changes %v, %v\n%v", again.Changes, err, contents(t, dir))
+		if err != nil || again.Differs() || len(again.Edits) > 0 {
+			t.Fatalf("a second upgrade changes %v, %v\n%v", again.Edits, err, contents(t, dir))
 		}
 		if wrong != nil {
 			return

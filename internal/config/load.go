@@ -113,7 +113,7 @@ func (f *fileSet) check() map[string]*tree {
 	for name, root := range e.trees {
 		trees[name] = checkShape(root, schemaFor(name, f.schemaOf(name)))
 	}
-	for _, c := range e.changes {
+	for _, c := range e.edits {
 		trees[c.File].note(&yaml.Node{Line: c.Line, Column: c.Column}, "%s", oldNameNote(c))
 	}
 	e.migrate(Schema)
@@ -147,7 +147,7 @@ func (f *fileSet) decode(dir string, trees map[string]*tree) *Config {
 		}
 	}
 	c.Kubernetes = kubernetes.Kubernetes
-	c.virtualClustersOf(queues)
+	c.addQueues(queues)
 	c.Layout.SchemaVersion = f.lowest()
 	c.setDefaults()
 	return c

@@ -2,26 +2,27 @@ package config
 
 import (
 	"fmt"
-	"slices"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
+	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/yamldoc"
 )
 
-// A migration leads from one schema version to the next. It is pure: it sees
-// trees, and says what it does to them as edits. Its steps look only at files
-// that are older than to.
+// A migration leads from one schema version to the next. It is pure: it takes
+// trees, and returns what it does to them as edits. Its steps skip files that
+// have the schema already.
 type migration struct {
 	to    int
 	steps []func(*editor)
 }
 
-// migrations are all there are, oldest first.
+// migrations are all that exist, oldest first.
 func migrations() []migration {
 	return []migration{
-		{to: 2, steps: []func(*editor){(*editor).moveRenamedKeys, (*editor).spellOut, (*editor).urls}},
+		{to: 2, steps: []func(*editor){(*editor).moveRenamedKeys, (*editor).spellOutMachines, (*editor).addURLs}},
 	}
 }
 
@@ -36,200 +37,62 @@ func (e *editor) migrate(to int) {
 	}
 }
 
-// editor applies edits to trees and remembers them. Files are named as in the
-// newest schema; the machines are always LayoutFile's.
-type editor struct {
-	trees map[string]*yaml.Node
-	// schemas is that of each file: a migration leaves alone what is newer.
-	schemas map[string]int
-	edits   map[string][]treeEdit
-	changes []Edit
-}
-
-// newEditor works on copies.
-func newEditor(f *fileSet) *editor {
-	e := &editor{trees: map[string]*yaml.Node{}, schemas: map[string]int{}, edits: map[string][]treeEdit{}}
-	for name, root := range f.roots {
-		e.trees[name], e.schemas[name] = clone(root), f.schemaOf(name)
-	}
-	if !f.namesSchema(ServicesFile) {
-		e.schemas[ServicesFile] = OldestSchema // both releases read either spelling
-	}
-	return e
-}
-
-// older reports whether a file is there and of an older schema than one.
-func (e *editor) older(file string, schema int) bool {
-	return e.trees[file] != nil && e.schemas[file] < schema
-}
-
-func (e *editor) find(file, path string) *yaml.Node {
-	if e.trees[file] == nil {
-		return nil
-	}
-	return find(e.trees[file], path)
-}
-
-// key is the node of a mapping's own key.
-func (e *editor) key(file, path string) *yaml.Node {
-	parentPath, name := parentOf(path)
-	parent := e.find(file, parentPath)
-	if parent == nil {
-		return nil
-	}
-	parent = yamldoc.Resolve(parent)
-	if i := keyIndex(parent, name); i >= 0 {
-		return parent.Content[i]
-	}
-	return nil
-}
-
-func (e *editor) do(file string, at *yaml.Node, c Edit, ed treeEdit) {
-	c.File, c.Line, c.Column = file, max(at.Line, 1), max(at.Column, 1)
-	e.changes = append(e.changes, c)
-	e.edits[file] = append(e.edits[file], ed)
-	ed.apply(e.trees[file])
-}
-
-// relocate renames or moves a key. Where the new one is there already, a
-// section is merged into it; of two values the new key's wins.
-func (e *editor) relocate(file, from, to string) {
-	k := e.key(file, from)
-	if k == nil || !e.canInsert(file, to) {
-		return
-	}
-	if e.key(file, to) != nil {
-		e.merge(file, from, to)
-		return
-	}
-	fromParent, _ := parentOf(from)
-	toParent, name := parentOf(to)
-	if fromParent == toParent {
-		e.do(file, k, Edit{Kind: Renamed, From: from, To: to}, treeEdit{kind: editRename, path: from, to: name})
-		return
-	}
-	e.do(file, k, Edit{Kind: Moved, From: from, To: to}, treeEdit{kind: editMove, path: from, to: to})
-}
-
-func (e *editor) merge(file, from, to string) {
-	older, newer := e.find(file, from), yamldoc.Resolve(e.find(file, to))
-	if older.Kind != yaml.MappingNode || newer.Kind != yaml.MappingNode {
-		e.drop(file, from, to+" is there, and wins")
-		return
-	}
-	var names []string
-	for i := 0; i < len(older.Content); i += 2 {
-		names = append(names, older.Content[i].Value)
-	}
-	for _, name := range names {
-		e.relocate(file, join(from, name), join(to, name))
-	}
-	e.drop(file, from, "all of it is in "+to)
-}
-
-// room reports whether a key can be put at a path: what is there around it is
-// a mapping, or nothing.
-func (e *editor) canInsert(file, path string) bool {
-	for parent, _ := parentOf(path); ; parent, _ = parentOf(parent) {
-		n := e.find(file, parent)
-		if n != nil {
-			n = yamldoc.Resolve(n)
-			return n.Kind == yaml.MappingNode || n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null"
-		}
-		if parent == "" {
-			return false
-		}
-	}
-}
-
-func (e *editor) drop(file, path, why string) {
-	if k := e.key(file, path); k != nil {
-		e.do(file, k, Edit{Kind: Dropped, From: path, Why: why}, treeEdit{kind: editDrop, path: path})
-	}
-}
-
-// insert adds a key to a mapping that is there, unless it has it already.
-func (e *editor) insert(file, mapping, name string, value *yaml.Node, after string, c Edit, at *yaml.Node) {
-	if m := e.find(file, mapping); m != nil && !hasKey(yamldoc.Resolve(m), name) {
-		e.insertOwn(file, mapping, name, value, after, c, at)
-	}
-}
-
-// insertOwn is insert where what is merged into the mapping does not count.
-func (e *editor) insertOwn(file, mapping, name string, value *yaml.Node, after string, c Edit, at *yaml.Node) {
-	if !e.canInsert(file, join(mapping, name)) {
-		return
-	}
-	if c.To == "" {
-		c.To = join(mapping, name)
-	}
-	if value.Kind == yaml.ScalarNode && !slices.Contains(secretNames(), name) {
-		c.Value = value.Value
-	}
-	e.do(file, at, c, treeEdit{kind: editInsert, path: mapping, to: name, node: value, after: after})
-}
-
-// hasKey sees merged keys as well as a mapping's own.
-func hasKey(mapping *yaml.Node, name string) bool {
-	return mapping.Kind == yaml.MappingNode && slices.ContainsFunc(yamldoc.Fields(mapping, nil, ""), func(f yamldoc.Field) bool { return f.Key.Value == name })
-}
-
-func join(path, name string) string {
-	if path == "" {
-		return name
-	}
-	return path + "." + name
-}
-
 func secretNames() []string { return []string{"password", "docker-password", "smtp_auth_password"} }
 
-// spellOut gives each machine the properties that it inherited, and nodename.
-func (e *editor) spellOut() {
+// machineList is the content of machine-list, aliases followed.
+func (e *editor) machineList() []*yaml.Node {
+	list := e.find(LayoutFile, "machine-list")
+	if list == nil || yamldoc.Resolve(list).Kind != yaml.SequenceNode {
+		return nil
+	}
+	var machines []*yaml.Node
+	for _, m := range yamldoc.Resolve(list).Content {
+		machines = append(machines, yamldoc.Resolve(m))
+	}
+	return machines
+}
+
+// spellOutMachines gives each machine the properties that it inherited, and
+// nodename.
+func (e *editor) spellOutMachines() {
 	if !e.older(LayoutFile, 2) {
 		return
 	}
 	const from = "default-machine-properties"
 	var inherited []yamldoc.Field
-	if d := e.find(LayoutFile, from); d != nil && yamldoc.Resolve(d).Kind == yaml.MappingNode {
+	if d := e.find(LayoutFile, from); d != nil {
 		inherited = yamldoc.Fields(yamldoc.Resolve(d), nil, "")
 	}
-	machines := e.find(LayoutFile, "machine-list")
-	if machines != nil && yamldoc.Resolve(machines).Kind == yaml.SequenceNode {
-		for i, m := range yamldoc.Resolve(machines).Content {
-			if m = yamldoc.Resolve(m); m.Kind != yaml.MappingNode {
-				continue
-			}
-			path := fmt.Sprintf("machine-list[%d]", i)
-			after := "hostip"
-			for _, f := range inherited {
-				e.insert(LayoutFile, path, f.Key.Value, plainCopy(f.Value), after,
-					Edit{Kind: Defaulted, Why: "from " + from}, f.Key)
-				after = f.Key.Value
-			}
-			if ip := find(m, "hostip"); ip != nil && yamldoc.Resolve(ip).Kind == yaml.ScalarNode && keyIndex(m, "nodename") < 0 {
-				e.insertOwn(LayoutFile, path, "nodename", plainCopy(ip), after, Edit{Kind: Defaulted, Why: "its hostip"}, ip)
-			}
+	for i, m := range e.machineList() {
+		if m.Kind != yaml.MappingNode {
+			continue
+		}
+		path := fmt.Sprintf("machine-list[%d]", i)
+		after := "hostip"
+		for _, f := range inherited {
+			e.insert(LayoutFile, path, f.Key.Value, plainCopy(f.Value), after, Edit{Kind: Defaulted, Why: "from " + from}, f.Key)
+			after = f.Key.Value
+		}
+		if ip := find(m, "hostip"); ip != nil && yamldoc.Resolve(ip).Kind == yaml.ScalarNode && keyIndex(m, "nodename") < 0 {
+			e.insertOwn(LayoutFile, path, "nodename", plainCopy(ip), after, Edit{Kind: Defaulted, Why: "its hostip"}, ip)
 		}
 	}
-	e.drop(LayoutFile, from, "each machine has them itself now")
+	e.drop(LayoutFile, from, "each machine has its own properties now")
 }
 
-// urls puts the API's and the dashboard's addresses together.
-func (e *editor) urls() {
+// addURLs adds the addresses of the API and of the dashboard.
+func (e *editor) addURLs() {
 	if !e.older(LayoutFile, 2) {
 		return
 	}
-	var master, dashboard string
-	if machines := e.find(LayoutFile, "machine-list"); machines != nil {
-		for _, m := range yamldoc.Resolve(machines).Content {
-			ip := plain(find(m, "hostip"))
-			if plain(find(m, "k8s-role")) == RoleControlPlane && master == "" {
-				master = ip
-			}
-			if plain(find(m, "dashboard")) == "true" && dashboard == "" {
-				dashboard = ip
+	// first is the hostip of the first machine with a value of a key.
+	first := func(key, value string) string {
+		for _, m := range e.machineList() {
+			if ip := plain(find(m, "hostip")); ip != "" && plain(find(m, key)) == value {
+				return ip
 			}
 		}
+		return ""
 	}
 	part := func(key, otherwise string) string {
 		if v := plain(e.find(KubernetesFile, "kubernetes."+key)); v != "" {
@@ -237,35 +100,71 @@ func (e *editor) urls() {
 		}
 		return otherwise
 	}
-	section := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
-	if host := part("load-balance-ip", master); host != "" {
-		url := part("api-servers-http-schema", "https") + "://" + host + ":" + part("api-servers-port", fmt.Sprint(DefaultAPIPort))
-		section.Content = append(section.Content, newScalar("api-servers-url"), newScalar(url))
-	}
-	if dashboard != "" {
-		section.Content = append(section.Content, newScalar("dashboard-url"), newScalar("http://"+dashboard+":9090"))
-	}
+	urls := newMapping()
 	var values []string
-	for i := 0; i < len(section.Content); i += 2 {
-		values = append(values, section.Content[i].Value+" "+section.Content[i+1].Value)
+	add := func(key, url string) {
+		urls.Content = append(urls.Content, newScalar(key), newScalar(url))
+		values = append(values, key+" "+url)
+	}
+	if host := part("load-balance-ip", first("k8s-role", RoleControlPlane)); host != "" {
+		add("api-servers-url", part("api-servers-http-schema", "https")+"://"+host+":"+part("api-servers-port", strconv.Itoa(DefaultAPIPort)))
+	}
+	if host := first("dashboard", "true"); host != "" {
+		add("dashboard-url", "http://"+host+":9090")
+	}
+	if len(values) == 0 {
+		return
 	}
 	after := ""
 	if e.key(LayoutFile, "schema-version") != nil {
 		after = "schema-version"
 	}
-	if len(values) > 0 {
-		e.insert(LayoutFile, "", "kubernetes", section, after,
-			Edit{Kind: Defaulted, Value: strings.Join(values, ", "), Why: "from load-balance-ip, master and dashboard"}, e.trees[LayoutFile])
-	}
+	e.insert(LayoutFile, "", "kubernetes", urls, after,
+		Edit{Kind: Defaulted, Value: strings.Join(values, ", "), Why: "from load-balance-ip, the k8s-role and the dashboard of machines"}, e.trees[LayoutFile])
 }
 
-// plain is the text of a plain value on one line; empty otherwise.
-func plain(n *yaml.Node) string {
-	if n == nil {
-		return ""
+// nameVersions sets the two keys that name versions, and adds the first key of
+// trusted bundles.
+func (e *editor) nameVersions(target MigrationTarget) {
+	e.nameVersion(KubernetesFile, "kubernetes", "version", target.Pair.Kubernetes)
+	e.nameVersion(ServicesFile, "cluster.common", "release", target.Pair.Services)
+	if target.TrustedKey == "" || e.trees[ServicesFile] == nil {
+		return
 	}
-	if n = yamldoc.Resolve(n); n.Kind != yaml.ScalarNode || n.ShortTag() == "!!null" || strings.ContainsAny(n.Value, "\n\x00") {
-		return ""
+	keys := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq", Content: []*yaml.Node{newScalar(target.TrustedKey)}}
+	e.insertSection(ServicesFile, "cluster.common", "trusted-bundle-keys", keys, Edit{Kind: Defaulted, Value: target.TrustedKey, Why: "the key of this host"})
+}
+
+// nameVersion raises a version, and never lowers it.
+func (e *editor) nameVersion(file, section, name string, to pai.Version) {
+	if to == "" || e.trees[file] == nil {
+		return
 	}
-	return n.Value
+	path := join(section, name)
+	current := e.find(file, path)
+	if current == nil || yamldoc.Resolve(current).ShortTag() == "!!null" {
+		e.insertSection(file, section, name, newScalar(string(to)), Edit{Kind: Set})
+		return
+	}
+	if old, err := pai.ParseVersion(plain(current)); err == nil && old.Compare(to) >= 0 || yamldoc.Resolve(current).Kind != yaml.ScalarNode {
+		return
+	}
+	e.set(file, path, newScalar(string(to)))
+}
+
+// nameSchema makes every file name its schema version.
+func (e *editor) nameSchema(to int) {
+	for _, name := range files {
+		root := e.trees[name]
+		if root == nil {
+			continue
+		}
+		const key = "schema-version"
+		current := find(root, key)
+		if current == nil {
+			e.insert(name, "", key, newNumber(to), "", Edit{Kind: Set}, root)
+		} else if n, err := strconv.Atoi(plain(current)); err == nil && n < to {
+			e.set(name, key, newNumber(to))
+		}
+	}
 }

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Reference is the documentation of one file's keys, over both schemas, as a
-// table in Markdown. The machines' file is named LayoutFile.
+// Reference is the documentation of the keys of one file, in both schemas, as a
+// table in Markdown. The file of the machines is named LayoutFile.
 func Reference(file string) string {
 	root := layoutKeys()
 	switch file {
@@ -42,9 +42,9 @@ func Reference(file string) string {
 		}
 	}
 	walk("", root, 1, 0)
-	out := "| key | type | default | schema | meaning | a change does to running jobs |\n| --- | --- | --- | --- | --- | --- |\n" + strings.Join(rows, "\n") + "\n"
+	out := "| key | type | default | schema | meaning | effect of a change on running jobs |\n| --- | --- | --- | --- | --- | --- |\n" + strings.Join(rows, "\n") + "\n"
 	if len(without) > 0 {
-		out += "\nWithout effect, and noted by a check: " + strings.Join(without, ", ") + ".\n"
+		out += "\nWithout effect; `config check` prints a note: " + strings.Join(without, ", ") + ".\n"
 	}
 	return out
 }
@@ -74,7 +74,7 @@ func row(path string, k key, since, until int) string {
 	}
 	meaning := k.meaning
 	if k.effect == informational {
-		meaning += "; for people only"
+		meaning += "; informational"
 	}
 	return fmt.Sprintf("| `%s` | %s | %s | %s | %s | %s |", path, kind, def, schema, meaning, k.jobs)
 }

@@ -11,7 +11,7 @@ const (
 	ServicesFile   = "services-configuration.yaml"
 )
 
-// The files that only schema 1 has: its machines, and a file without effect.
+// The files of schema 1 only: its machines, and a file without effect.
 const (
 	ClusterFile = "cluster-configuration.yaml"
 	RolesFile   = "k8s-role-definition.yaml"
@@ -19,63 +19,63 @@ const (
 
 var files = [...]string{LayoutFile, KubernetesFile, ServicesFile}
 
-// OldestSchema and Schema are the schema versions that this package reads; it
-// writes the newer unless it is asked for the older.
+// OldestSchema and Schema are the schema versions that this package reads. It
+// writes the newer one by default.
 const (
 	OldestSchema = 1
 	Schema       = 2
 )
 
-// shape says what may stand at one place of a file.
+// shape is the kind of value at one place of a file.
 type shape int
 
 const (
-	object shape = iota // a mapping with keys of the schema's choice
-	table               // a mapping with names of the user's choice
+	object shape = iota // a mapping whose keys the schema names
+	table               // a mapping whose keys the operator names
 	list
 	text
 	number
-	anything // a value that nobody reads
+	anything // a value without effect
 )
 
-// effect says what a key does today.
+// effect is what a key does in this release.
 type effect int
 
 const (
 	active        effect = iota
-	informational        // describes what PAI works out itself
-	ignored              // meant something to earlier PAI; noted by check
+	informational        // describes what PAI derives itself
+	ignored              // had an effect in the historical PAI; noted by a check
 )
 
-// key is one key of a file: the one definition that the check, the messages,
-// the editors' schema and the documents follow.
+// key is one key of a file: the one definition behind the check, the messages,
+// the JSON schemas, and the documents.
 type key struct {
 	name     string
 	shape    shape
 	required bool
 	keys     []key  // of an object
-	item     *key   // of a table's and a list's entries
-	format   format // of one value, or of a table's names
+	item     *key   // an entry of a table or a list
+	format   format // of one value, or of the keys of a table
 
 	effect effect
-	// since and until are the first and the last schema that has the key;
-	// zero is from the first on, and still.
+	// since and until are the first and the last schema with the key; zero is
+	// no limit.
 	since, until int
-	secret       bool // never shown
+	secret       bool // never printed
 
-	// What documents and editors say.
+	// The documentation of the key, for documents and editors.
 	meaning string
 	unit    string
-	def     string // what holds where the key is left out
-	jobs    string // what a change does to running jobs
+	def     string // the value if the key is omitted
+	jobs    string // the effect of a change on running jobs
 }
 
 // format is what a value must be, besides its shape.
 type format struct {
 	name string // "port"
-	// check returns what is wrong with a value, or nothing.
+	// check returns what is wrong with a value; empty if nothing is.
 	check func(value string) string
-	// schema says the same to editors, as far as JSON Schema can.
+	// schema is the same for editors, as far as JSON Schema can express it.
 	schema map[string]any
 }
 
@@ -87,7 +87,7 @@ func (k key) child(name string) (key, bool) {
 	return k.keys[i], true
 }
 
-// names are those that somebody who writes a file today may have meant.
+// names are those that a misspelled key can mean.
 func (k key) names() []string {
 	var names []string
 	for _, c := range k.keys {
@@ -98,7 +98,7 @@ func (k key) names() []string {
 	return names
 }
 
-// in is the key as one schema version has it, with what lies below.
+// in is the key in one schema version, with the keys below it.
 func (k key) in(schema int) key {
 	if k.item != nil {
 		item := k.item.in(schema)
@@ -114,7 +114,7 @@ func (k key) in(schema int) key {
 	return k
 }
 
-// removedKeys are keys of parts that PAI does not have any more, whatever their value.
+// removedKeys are keys of parts that PAI no longer has. Any value is accepted.
 func removedKeys(names ...string) []key {
 	keys := make([]key, len(names))
 	for i, n := range names {
@@ -123,7 +123,7 @@ func removedKeys(names ...string) []key {
 	return keys
 }
 
-// schemaFor is the schema of a file; the layout of schema 1 is ClusterFile's.
+// schemaFor is the schema of a file; the layout of schema 1 is ClusterFile.
 func schemaFor(file string, schema int) key {
 	switch file {
 	case LayoutFile, ClusterFile:

@@ -4,17 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
 
-// errForm says that a text is written in a form that cannot be edited line by
-// line, such as {a: b} over a whole file. It is then written anew from its tree.
-var errForm = errors.New("the text has a form that is not edited in place")
-
-// editText makes edits in a file's text, line by line, and leaves every other
-// line as it is. The tree that the edits make is want; where the lines do not
-// come out the same, the file is written anew from it, with its comments.
+// editText makes edits in the text of a file and leaves every other line as it
+// is. The tree that the edits make is want; if the lines do not come out the
+// same, the file is written again from it, with its comments.
 func editText(data []byte, edits []treeEdit, want *yaml.Node) ([]byte, error) {
 	got, err := editLines(data, edits)
 	if err == nil {
@@ -22,65 +19,112 @@ func editText(data []byte, edits []treeEdit, want *yaml.Node) ([]byte, error) {
 			return got, nil
 		}
 	}
-	return encode(data, want)
+	return rewriteFile(data, want)
 }
 
-// encode writes a tree, below what stands above the file's first key.
-func encode(before []byte, root *yaml.Node) ([]byte, error) {
+// rewriteFile writes a tree, below the text above the first key of the file.
+func rewriteFile(before []byte, root *yaml.Node) ([]byte, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(before, &doc); err != nil {
 		return nil, fmt.Errorf("read the file again: %w", err)
 	}
-	root = clone(root)
-	doc.Content = []*yaml.Node{root}
+	doc.Content = []*yaml.Node{clone(root)}
+	out, err := encode(&doc)
+	if err != nil {
+		return nil, fmt.Errorf("rewriteFile the file: %w", err)
+	}
+	if got, problems := parse(out); got == nil {
+		return nil, fmt.Errorf("the rewritten file cannot be read: %w", problems)
+	}
+	return out, nil
+}
+
+func encode(n *yaml.Node) ([]byte, error) {
 	var out bytes.Buffer
 	enc := yaml.NewEncoder(&out)
 	enc.SetIndent(2)
-	if err := errors.Join(enc.Encode(&doc), enc.Close()); err != nil {
-		return nil, fmt.Errorf("rewrite the file: %w", err)
-	}
-	if got, problems := parse(out.Bytes()); got == nil {
-		return nil, fmt.Errorf("the rewritten file cannot be read: %w", problems)
-	}
-	return out.Bytes(), nil
+	err := errors.Join(enc.Encode(n), enc.Close())
+	return out.Bytes(), err
 }
 
-func editLines(data []byte, edits []treeEdit) ([]byte, error) {
-	for len(edits) > 0 {
+func editLines(data []byte, edits []treeEdit) (_ []byte, err error) {
+	for len(edits) > 0 && err == nil {
 		n := 1
 		for edits[0].kind == editInsert && n < len(edits) && edits[n].kind == editInsert {
 			n++
 		}
-		var err error
-		if data, err = editOnce(data, edits[:n]); err != nil {
-			return nil, err
-		}
+		data, err = editOnce(data, edits[:n])
 		edits = edits[n:]
 	}
-	return data, nil
+	return data, err
 }
 
 // editOnce makes one edit, or several insertions.
 func editOnce(data []byte, edits []treeEdit) ([]byte, error) {
-	if edits[0].kind == editSet {
-		return setScalar(data, splitPath(edits[0].path), edits[0].node.Value)
-	}
-	t, err := parseText(data)
+	d, err := newDocument(data)
 	if err != nil {
 		return nil, err
 	}
 	switch e := edits[0]; e.kind {
+	case editSet:
+		return replaceScalar(data, find(d.root, e.path), e.node.Value)
 	case editRename:
-		err = t.rename(e)
+		return replaceScalar(data, keyAt(d.root, e.path), e.to)
 	case editDrop:
-		_, err = t.take(e.path)
+		_, err = d.cut(e.path)
 	case editMove:
-		err = t.move(e)
+		err = d.move(e)
 	default:
-		err = t.insertAll(edits)
+		err = d.insertAll(edits)
 	}
-	if err != nil {
-		return nil, err
+	return d.bytes(), err
+}
+
+// replaceScalar replaces the text of a key or a value, and keeps its quotes and
+// everything around it.
+func replaceScalar(data []byte, n *yaml.Node, to string) ([]byte, error) {
+	if n == nil {
+		return nil, errForm
 	}
-	return t.bytes(), nil
+	start, old := offsetOf(data, n), n.Value
+	switch {
+	case n.Kind == yaml.AliasNode:
+		old = "*" + n.Value
+	case n.Kind != yaml.ScalarNode:
+		return nil, fmt.Errorf("line %d: not a plain value", n.Line)
+	default:
+		start += skipProperties(data[start:])
+		if n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) != 0 {
+			start++
+		}
+	}
+	if start > len(data) || !bytes.HasPrefix(data[start:], []byte(old)) {
+		return nil, fmt.Errorf("line %d: the value is written in a form that cannot be changed in place; write it plainly", n.Line)
+	}
+	return bytes.Join([][]byte{data[:start], data[start+len(old):]}, []byte(to)), nil
+}
+
+// offsetOf turns the line and the column of a node, which counts characters,
+// into a place in the bytes.
+func offsetOf(data []byte, n *yaml.Node) int {
+	offset := 0
+	for range n.Line - 1 {
+		offset += bytes.IndexByte(data[offset:], '\n') + 1
+	}
+	line, _, _ := strings.Cut(string(data[offset:]), "\n")
+	characters := []rune(line)
+	return offset + len(string(characters[:min(n.Column-1, len(characters))]))
+}
+
+// skipProperties is the length of an anchor and a tag before a value.
+func skipProperties(text []byte) int {
+	rest := text
+	for len(rest) > 0 && (rest[0] == '&' || rest[0] == '!') {
+		end := bytes.IndexAny(rest, " \t\n")
+		if end < 0 {
+			break
+		}
+		rest = bytes.TrimLeft(rest[end:], " \t\n")
+	}
+	return len(text) - len(rest)
 }

@@ -9,14 +9,14 @@ import (
 
 // Config is a whole configuration, with every default filled in.
 type Config struct {
-	// Dir is the folder it was loaded from.
+	// Dir is the directory it was loaded from.
 	Dir        string
 	Layout     Layout
 	Kubernetes Kubernetes
 	Services   Services
 }
 
-// Layout is layout.yaml, or what cluster-configuration.yaml comes to.
+// Layout is layout.yaml, or cluster-configuration.yaml after its migration.
 type Layout struct {
 	// SchemaVersion is the oldest of any of the files.
 	SchemaVersion int            `yaml:"-" json:"schema-version"`
@@ -56,23 +56,23 @@ type Machine struct {
 	SSHPort     int    `yaml:"sshport,omitempty" json:"sshport,omitempty"` // default 22
 	Username    string `yaml:"username" json:"username"`                   // default root
 	KeyfilePath string `yaml:"keyfile-path,omitempty" json:"keyfile-path,omitempty"`
-	Password    Secret `yaml:"password,omitempty" json:"-"` // used where no key is named
+	Password    Secret `yaml:"password,omitempty" json:"-"` // used if no key is named
 	Role        string `yaml:"k8s-role" json:"k8s-role"`    // master or worker
-	// About is a comment beside a machine that is written; it is not read.
+	// About is written as a comment beside the machine; it is not read.
 	About string `yaml:"-" json:"-"`
 }
 
-// Secret is a text that is never shown: it prints as asterisks.
+// Secret is a text that is never printed: it is shown as asterisks.
 type Secret string
 
 func (s Secret) String() string { return strings.Repeat("*", min(len(s), 8)) }
 
-// Reveal is the text itself.
+// Reveal returns the text itself.
 func (s Secret) Reveal() string { return string(s) }
 
 func (s Secret) GoString() string { return s.String() }
 
-// MarshalJSON shows asterisks.
+// MarshalJSON returns asterisks.
 func (s Secret) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) }
 
 // IsControlPlane reports whether the machine is a control-plane machine.
@@ -112,7 +112,7 @@ type Common struct {
 	TrustedBundleKeys []string `yaml:"trusted-bundle-keys" json:"trusted-bundle-keys"`
 }
 
-// RestServer configures PAI's REST server.
+// RestServer configures the PAI REST server.
 type RestServer struct {
 	ServerPort int `yaml:"server-port,omitempty" json:"server-port"` // default 9186
 }
@@ -150,7 +150,7 @@ func (c *Config) ControlPlane() Machine {
 // v0.10 use; bundles of these releases are rendered with this type.
 func (c *Config) Master() Machine { return c.ControlPlane() }
 
-// Workers are the machines that carry no control plane.
+// Workers are the machines without the control plane.
 func (c *Config) Workers() []Machine {
 	var w []Machine
 	for _, m := range c.Layout.MachineList {

@@ -30,7 +30,7 @@ func upgradeReport(t *testing.T, dir string) string {
 	}
 	var out strings.Builder
 	fmt.Fprintf(&out, "-- changes of schema %d to %d --\n", u.From, u.To)
-	for _, c := range u.Changes {
+	for _, c := range u.Edits {
 		fmt.Fprintln(&out, strings.ReplaceAll(c.String(), dir+"/", ""))
 	}
 	former, err := u.Write()
@@ -46,8 +46,8 @@ func upgradeReport(t *testing.T, dir string) string {
 		fmt.Fprintf(&out, "-- former: %s --\n", strings.Join(slices.Sorted(maps.Keys(snapshot(t, former))), " "))
 	}
 	again, err := Upgrade(dir, MigrationTarget{Pair: v10, TrustedKey: testKey})
-	if err != nil || again.Differs() || len(again.Changes) > 0 {
-		t.Errorf("upgraded twice: %v, %v", again.Changes, err)
+	if err != nil || again.Differs() || len(again.Edits) > 0 {
+		t.Errorf("upgraded twice: %v, %v", again.Edits, err)
 	}
 	return out.String()
 }
@@ -168,7 +168,7 @@ func TestEveryKeyMoves(t *testing.T) {
 	if count != len(moves) {
 		t.Errorf("%d values of %d are left:\n%s", count, len(moves), u.content[ServicesFile])
 	}
-	for _, c := range u.Changes {
+	for _, c := range u.Edits {
 		if c.Line < 1 || c.Column < 1 || strings.Contains(c.String(), values["cluster.docker-registry-info.docker-password"]) {
 			t.Errorf("%s", c)
 		}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	_ "embed"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,7 +11,6 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"pai.dev/pai/internal/atomicfile"
 	"pai.dev/pai/internal/pai"
 )
 
@@ -20,8 +18,8 @@ import (
 var filesTemplate string
 
 // New is a configuration with every default, as `paictl up` makes it. Machines
-// need a name, an address and a role; trustedKeys are base64 Ed25519 public
-// keys. It is of the newest schema; set Layout.SchemaVersion for an older one.
+// need a name, an address, and a role; trustedKeys are base64 Ed25519 public
+// keys. It has the newest schema; set Layout.SchemaVersion for an older one.
 func New(clusterID string, pair pai.Pair, machines []Machine, trustedKeys []string) Config {
 	c := Config{
 		Layout:     Layout{SchemaVersion: Schema, MachineList: append([]Machine(nil), machines...)},
@@ -34,16 +32,16 @@ func New(clusterID string, pair pai.Pair, machines []Machine, trustedKeys []stri
 	return c
 }
 
-// Write puts a configuration into a folder as three commented files that name
-// every key. It refuses one that would not load, and replaces either all
-// files or, when it fails before the first is in place, none.
+// Write puts a configuration into a directory as three commented files that
+// name every key. It refuses one that would not load. It replaces all files, or
+// none if it fails before the first is in place.
 func Write(dir string, c Config) error {
 	c.setDefaults()
 	content := map[string][]byte{}
-	for _, name := range filesOf(c.Layout.SchemaVersion) {
+	for _, name := range FilesOf(c.Layout.SchemaVersion) {
 		data, err := render(name, c)
 		if err != nil {
-			return err
+			return fmt.Errorf("render %s: %w", name, err)
 		}
 		content[name] = data
 	}
@@ -60,49 +58,39 @@ func Write(dir string, c Config) error {
 	if err := writeSchemas(dir, c.Layout.SchemaVersion); err != nil {
 		return err
 	}
-	return replace(dir, content, modesIn(dir))
+	return writeFiles(dir, content)
 }
 
-// writeSchemas puts the files' schemas where their first lines say.
+// writeSchemas writes the JSON schemas that the first lines of the files name.
 func writeSchemas(dir string, schema int) error {
-	folder := filepath.Join(dir, schemaDir)
-	if err := os.MkdirAll(folder, 0o755); err != nil {
+	schemas := filepath.Join(dir, schemaDir)
+	if err := os.MkdirAll(schemas, 0o755); err != nil {
 		return fmt.Errorf("write the schemas for editors: %w", err)
 	}
-	for _, name := range filesOf(schema) {
+	for _, name := range FilesOf(schema) {
 		data, err := JSONSchema(name, schema)
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(folder, schemaName(name)), data, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(schemas, schemaName(name)), data, 0o644); err != nil {
 			return fmt.Errorf("write the schemas for editors: %w", err)
 		}
 	}
 	return nil
 }
 
-// filesOf are the names of the files of a schema version, in reading order.
-func filesOf(schema int) []string {
-	if schema == 1 {
-		return []string{ClusterFile, KubernetesFile, ServicesFile}
-	}
-	return files[:]
-}
-
 func render(name string, c Config) ([]byte, error) {
 	t, err := template.New("files").Funcs(template.FuncMap{"y": scalar, "shared": sharedReach, "url": apiURL}).Parse(filesTemplate)
 	if err != nil {
-		return nil, fmt.Errorf("render %s: %w", name, err)
+		return nil, err
 	}
 	var out bytes.Buffer
-	if err := t.ExecuteTemplate(&out, name, c); err != nil {
-		return nil, fmt.Errorf("render %s: %w", name, err)
-	}
-	return out.Bytes(), nil
+	err = t.ExecuteTemplate(&out, name, c)
+	return out.Bytes(), err
 }
 
-// sharedReach is what all machines have in common of how they are reached,
-// which schema 1 keeps in default-machine-properties.
+// sharedReach holds the ssh settings that all machines share; schema 1 writes
+// them to default-machine-properties.
 func sharedReach(machines []Machine) Machine {
 	if len(machines) == 0 {
 		return Machine{}
@@ -126,7 +114,7 @@ func apiURL(c Config) string {
 	return fmt.Sprintf("https://%s:%d", c.ControlPlane().HostIP, c.Kubernetes.APIServersPort)
 }
 
-// scalar writes one value as YAML, quoted where it must be.
+// scalar writes one value as YAML, quoted if necessary.
 func scalar(value any) (string, error) {
 	out, err := yaml.Marshal(value)
 	if err != nil {
@@ -137,41 +125,4 @@ func scalar(value any) (string, error) {
 		return "", fmt.Errorf("value %q has several lines", text)
 	}
 	return text, nil
-}
-
-// replace writes all files beside their places first and renames them after,
-// so that no reader sees half a file and a full disk changes nothing.
-func replace(dir string, content map[string][]byte, mode func(name string) os.FileMode) error {
-	var staged []*atomicfile.Staged
-	for _, name := range append(files[:], ClusterFile) {
-		data, changed := content[name]
-		if !changed {
-			continue
-		}
-		s, err := atomicfile.Stage(filepath.Join(dir, name), mode(name), func(w io.Writer) error { _, err := w.Write(data); return err })
-		if err != nil {
-			return fmt.Errorf("write %s: %w", filepath.Join(dir, name), err)
-		}
-		defer s.Discard()
-		staged = append(staged, s)
-	}
-	for _, s := range staged {
-		if err := s.Commit(); err != nil {
-			return fmt.Errorf("write configuration: %w", err)
-		}
-	}
-	return nil
-}
-
-// modesIn tells what mode a folder's file gets.
-func modesIn(dir string) func(name string) os.FileMode {
-	return func(name string) os.FileMode { return modeOf(filepath.Join(dir, name)) }
-}
-
-// modeOf is the mode of a file, or what a new one gets: it may hold passwords.
-func modeOf(path string) os.FileMode {
-	if info, err := os.Stat(path); err == nil {
-		return info.Mode().Perm()
-	}
-	return 0o600
 }

@@ -141,7 +141,7 @@ func TestSetVersionsInWhatWasWritten(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.Kubernetes.Version, c.Services.Cluster.Common.Release = to.Kubernetes, to.Services
-		for _, name := range filesOf(c.Layout.SchemaVersion) {
+		for _, name := range FilesOf(c.Layout.SchemaVersion) {
 			want, err := render(name, c)
 			if err != nil {
 				t.Fatal(err)
@@ -173,7 +173,7 @@ func TestWrittenFiles(t *testing.T) {
 		[]string{"11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="})
 	for schema := OldestSchema; schema <= Schema; schema++ {
 		c.Layout.SchemaVersion = schema
-		for _, name := range filesOf(schema) {
+		for _, name := range FilesOf(schema) {
 			got, err := render(name, c)
 			if err != nil {
 				t.Fatal(err)

@@ -11,8 +11,12 @@ type Field struct{ Key, Value *yaml.Node }
 
 // Fields lists the fields of a mapping in their order, and then those of
 // mappings that are merged into it ("<<") and that it has not itself. What is
-// wrong with a key goes into the report, if there is one.
+// wrong with a key goes into the report, if there is one. Other nodes have no
+// fields.
 func Fields(mapping *yaml.Node, r *Report, path string) []Field {
+	if mapping.Kind != yaml.MappingNode {
+		return nil
+	}
 	problem := func(n *yaml.Node, format string, args ...any) {
 		if r != nil {
 			r.Problem(n, path, format, args...)

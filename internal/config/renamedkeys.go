@@ -1,22 +1,21 @@
 package config
 
-// spellings moves the keys of older services-configuration files to where they
-// are today. Where a section moves as a whole its comments go with it.
+// moveRenamedKeys moves the keys of older services-configuration files to their
+// current names. The comments of a whole section move with it.
 func (e *editor) moveRenamedKeys() {
 	if !e.older(ServicesFile, 2) {
 		return
 	}
-	for _, s := range renamedKeys() {
-		e.relocate(ServicesFile, s.from, s.to)
+	for _, k := range renamedKeys() {
+		e.relocate(ServicesFile, k.from, k.to)
 	}
-	// What is left of Hadoop has no successor.
 	e.drop(ServicesFile, "hadoop", "PAI has no Hadoop any more")
 }
 
 type renamedKey struct{ from, to string }
 
-// spellings are the keys of services-configuration.yaml that earlier PAI
-// called otherwise, sections before what is in them.
+// renamedKeys are the keys of services-configuration.yaml that the historical
+// PAI had under other names, sections before what is in them.
 func renamedKeys() []renamedKey {
 	return []renamedKey{
 		{"restserver", "rest-server"},
