@@ -1,5 +1,5 @@
-// Command rest-server is PAI's REST server. It runs in the cluster whose jobs
-// it serves.
+// Command rest-server is the REST server of PAI. It runs in the cluster whose
+// jobs it serves.
 package main
 
 import (
@@ -35,11 +35,11 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.listen, "listen", ":9443", "address to listen on")
-	flag.StringVar(&o.certDir, "cert-dir", "/etc/pai/tls", "folder of tls.crt and tls.key")
+	flag.StringVar(&o.certDir, "cert-dir", "/etc/pai/tls", "directory of tls.crt and tls.key")
 	flag.StringVar(&o.virtualClusters, "virtual-clusters", "default", "names of the virtual clusters, separated by commas")
-	flag.StringVar(&o.release, "release", "", "release that this server is part of")
-	flag.StringVar(&o.users, "users", string(rest.UsersByEntry), "how the users are stored: document, as v0.9 does, or entries")
-	flag.DurationVar(&o.drain, "drain", 5*time.Second, "how long requests are still accepted when the server is told to end")
+	flag.StringVar(&o.release, "release", "", "release of this server")
+	flag.StringVar(&o.users, "users", string(rest.UsersByEntry), "form of the stored users: document (v0.9) or entries")
+	flag.DurationVar(&o.drain, "drain", 5*time.Second, "how long the server accepts requests after the signal to end")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
@@ -52,7 +52,7 @@ func main() {
 
 func serve(ctx context.Context, o options, log *slog.Logger) error {
 	if flag.NArg() > 0 || o.virtualClusters == "" {
-		return errors.New("give --virtual-clusters at least one name, and no arguments")
+		return errors.New("--virtual-clusters needs at least one name, and there are no arguments")
 	}
 	users, err := rest.ParseUsersForm(o.users)
 	if err != nil {
@@ -66,15 +66,15 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	// A request is not held back for long while the API is away: its sender
-	// knows better whether to try again.
+	// During an outage of the API server requests fail soon: the client decides
+	// whether to retry.
 	cluster = cluster.WithRetryTimeout(apiRetryTimeout)
 	listener, err := net.Listen("tcp", o.listen)
 	if err != nil {
 		return err
 	}
 	core := rest.NewCore(cluster, strings.Split(o.virtualClusters, ","))
-	go core.ReconcileStops(ctx, 2*time.Second, func(err error) { log.Warn("stopping jobs is delayed", "error", err) })
+	go core.ReconcileStops(ctx, 2*time.Second, func(err error) { log.Warn("stops are delayed", "error", err) })
 	log.Info("listening", "address", o.listen, "release", o.release)
 	server := rest.Server{
 		Handler: &rest.Handler{Jobs: core, Users: rest.NewUsers(cluster, users), Release: o.release, Log: log},

@@ -125,7 +125,7 @@ func TestJobCommands(t *testing.T) {
 		{[]string{"job", "logs", "train"}, "", 0, "step 1\n", ""},
 		{[]string{"job", "logs", "-f", "train"}, "", 0, "step 1\n", ""},
 		{[]string{"job", "stop", "train"}, "", 0, "admin~train is STOPPING", ""},
-		{[]string{"job", "show", "train", "--cluster-id", "elsewhere"}, "", 1, "", "nothing here knows how to reach the REST server"},
+		{[]string{"job", "show", "train", "--cluster-id", "elsewhere"}, "", 1, "", "access to the REST server not found"},
 		{[]string{"job", "show", "train", "--cluster-id", "../pai"}, "", 2, "", "is not a cluster ID"},
 	} {
 		code, out, errs := paictl(t, state, c.stdin, c.args...)

@@ -17,8 +17,8 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// The Secrets in pai.SystemNamespace that the chart refers to, besides
-// usersSecret. The server cannot read the authority's key.
+// The Secrets in pai.SystemNamespace that the chart uses, besides usersSecret.
+// The server cannot read the key of the CA.
 const (
 	caSecret  = "rest-server-ca"
 	tlsSecret = "rest-server-tls"
@@ -26,25 +26,25 @@ const (
 	AdminUser = "admin"
 )
 
-// Bootstrap says what EnsureSecrets makes secrets for.
+// Bootstrap are the arguments of EnsureSecrets.
 type Bootstrap struct {
-	// Addresses are the machines' addresses, at which the server is reached.
+	// Addresses are the addresses of the machines, which clients use.
 	Addresses []string
 	Port      int
-	// Users is the form that the release keeps its users in.
+	// Users is the form in which the release stores its users.
 	Users UsersForm
-	// Saved is what was returned before, as it was kept; zero if it was not.
+	// Saved is the access that an earlier call returned; zero if none was saved.
 	Saved Access
 }
 
-// EnsureSecrets makes the Secrets that the REST server starts with, before its
-// chart is applied: the authority and the server's certificate, the users. It
-// returns what reaches the server as AdminUser. Run again it changes nothing
-// that is in order, and renews a certificate that is not.
+// EnsureSecrets makes the Secrets of the REST server before its chart is
+// applied: the CA, the certificate of the server, and the users. It returns the
+// access of AdminUser. A further call changes only what is missing or expires
+// soon.
 //
-// Tokens are kept nowhere in the cluster, only their hashes; so the token
-// returned is b.Saved's where that is (still) valid, else a new one, next to
-// those given out before.
+// The cluster stores hashes of tokens, not tokens. EnsureSecrets returns the
+// token of b.Saved if it is valid. Otherwise it adds a token; the others stay
+// valid.
 func EnsureSecrets(ctx context.Context, c *kube.Client, b Bootstrap) (Access, error) {
 	return ensureSecrets(ctx, c, b, time.Now())
 }
@@ -75,18 +75,17 @@ func ensureSecrets(ctx context.Context, c *kube.Client, b Bootstrap, now time.Ti
 	return access, nil
 }
 
-// ensurePair returns the pair in a Secret, replaced by a new one when it is
-// not good.
-func ensurePair(ctx context.Context, c *kube.Client, name string, good func(keyPair) bool, make func() (keyPair, error)) (keyPair, error) {
+// ensurePair returns the pair in a Secret. It replaces a pair that is not valid.
+func ensurePair(ctx context.Context, c *kube.Client, name string, valid func(keyPair) bool, create func() (keyPair, error)) (keyPair, error) {
 	secret, err := getSecret(ctx, c, name)
 	if err != nil {
 		return keyPair{}, err
 	}
 	pair := keyPair{cert: secret.Data[corev1.TLSCertKey], key: secret.Data[corev1.TLSPrivateKeyKey]}
-	if good(pair) {
+	if valid(pair) {
 		return pair, nil
 	}
-	if pair, err = make(); err != nil {
+	if pair, err = create(); err != nil {
 		return keyPair{}, err
 	}
 	return pair, applySecret(ctx, c, name, corev1.SecretTypeTLS, map[string][]byte{
@@ -94,17 +93,17 @@ func ensurePair(ctx context.Context, c *kube.Client, name string, good func(keyP
 	})
 }
 
-// ensureAdmin returns a token of the first administrator's. Users who are there
-// stay in the form that they have: servers of the release before may still read
-// it, and moving them is a migration's.
+// ensureAdmin returns a token of the first administrator. Stored users keep
+// their form: servers of the previous release might still read it, and a
+// migration changes it.
 func ensureAdmin(ctx context.Context, c *kube.Client, form UsersForm, saved string, now time.Time) (string, error) {
 	secret, err := getSecret(ctx, c, usersSecret)
 	if err != nil {
 		return "", err
 	}
 	if found := formOf(secret); found == UsersByEntry && form == UsersDocument {
-		return "", pai.Errorf(pai.CodeRefused, "go back with: paictl upgrade rollback, which brings them into its form",
-			"the users are stored as a newer release keeps them, and this one would let nobody in")
+		return "", pai.Errorf(pai.CodeRefused, "roll back the services, which converts the users; run: paictl upgrade rollback",
+			"the users are stored in the form of a newer release, which this release cannot read")
 	} else if found != "" {
 		form = found
 	}
@@ -124,18 +123,7 @@ func ensureAdmin(ctx context.Context, c *kube.Client, form UsersForm, saved stri
 	return fresh, applySecret(ctx, c, usersSecret, corev1.SecretTypeOpaque, data)
 }
 
-// addToken gives an administrator a token, making him first if he is not there.
-func (d *directory) addToken(name string, t token) {
-	for i := range d.Users {
-		if d.Users[i].Name == name {
-			d.Users[i].Tokens = append(d.Users[i].Tokens, t)
-			return
-		}
-	}
-	d.Users = append(d.Users, user{Name: name, Admin: true, Tokens: []token{t}})
-}
-
-// getSecret returns an empty Secret when there is none.
+// getSecret returns an empty Secret if it does not exist.
 func getSecret(ctx context.Context, c *kube.Client, name string) (*corev1.Secret, error) {
 	s, err := c.Clientset().CoreV1().Secrets(pai.SystemNamespace).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
@@ -152,7 +140,7 @@ func applySecret(ctx context.Context, c *kube.Client, name string, kind corev1.S
 	for key, value := range data {
 		content[key] = base64.StdEncoding.EncodeToString(value)
 	}
-	// The namespace itself is written by whoever brings the cluster up.
+	// The boot of the cluster writes the full namespace.
 	if err := c.EnsureNamespace(ctx, pai.SystemNamespace); err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ import (
 const (
 	caLife   = 10 * 365 * 24 * time.Hour
 	leafLife = 365 * 24 * time.Hour
-	// clockSkew is how far a client's clock may be behind.
+	// clockSkew is how far the clock of a client can be behind.
 	clockSkew = time.Hour
 )
 
@@ -26,7 +26,7 @@ type keyPair struct {
 	cert, key []byte
 }
 
-// newCA makes a certificate authority that signs nothing but servers.
+// newCA makes a CA that signs only servers.
 func newCA(now time.Time) (keyPair, error) {
 	template := &x509.Certificate{
 		Subject:               pkix.Name{CommonName: "PAI REST server CA"},
@@ -59,7 +59,7 @@ func newServerCert(ca keyPair, names []string, now time.Time) (keyPair, error) {
 	return sign(template, &ca)
 }
 
-// sign makes a key and a certificate of it, signed by ca, or by itself.
+// sign makes a key and a certificate, signed by ca or, if that is nil, by itself.
 func sign(template *x509.Certificate, ca *keyPair) (keyPair, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -92,8 +92,8 @@ func sign(template *x509.Certificate, ca *keyPair) (keyPair, error) {
 	}, nil
 }
 
-// serves reports whether a server's certificate is ca's, covers the names, and
-// has more than a third of its life left.
+// serves reports whether a server certificate is signed by ca, covers the names,
+// and has more than a third of its life left.
 func (p keyPair) serves(ca keyPair, names []string, now time.Time) bool {
 	cert, err := parseCert(p.cert)
 	if err != nil {
@@ -116,7 +116,7 @@ func (p keyPair) serves(ca keyPair, names []string, now time.Time) bool {
 func parseCert(data []byte) (*x509.Certificate, error) {
 	block, _ := pem.Decode(data)
 	if block == nil || block.Type != "CERTIFICATE" {
-		return nil, fmt.Errorf("there is no certificate where one should be")
+		return nil, fmt.Errorf("certificate not found")
 	}
 	cert, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
@@ -128,7 +128,7 @@ func parseCert(data []byte) (*x509.Certificate, error) {
 func parseKey(data []byte) (any, error) {
 	block, _ := pem.Decode(data)
 	if block == nil {
-		return nil, fmt.Errorf("there is no key where one should be")
+		return nil, fmt.Errorf("key not found")
 	}
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Client is the JobAPI at the other end of HTTP.
+// Client implements JobAPI with the REST server.
 type Client struct {
 	access Access
 	http   *http.Client
@@ -30,11 +30,11 @@ var _ JobAPI = (*Client)(nil)
 
 const dialTimeout = 5 * time.Second
 
-// NewClient makes a client that trusts nobody but the access's authority.
+// NewClient returns a client that trusts only the CA of the access.
 func NewClient(a Access) (*Client, error) {
 	pool := x509.NewCertPool()
 	if len(a.URLs) == 0 || !pool.AppendCertsFromPEM(a.CA) {
-		return nil, pai.Errorf(pai.CodeFailed, "make it anew with: paictl service start", "the access to the REST server is incomplete")
+		return nil, pai.Errorf(pai.CodeFailed, "save it again; run: paictl service start", "the access to the REST server is incomplete")
 	}
 	return &Client{access: a, http: &http.Client{Transport: &http.Transport{
 		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool},
@@ -90,14 +90,14 @@ func (c *Client) Stop(ctx context.Context, id JobID) error {
 	return c.call(ctx, http.MethodPut, pathOf(id, "/executionType"), nil, "application/json", []byte(`{"value":"STOP"}`), nil)
 }
 
-// Info asks the server what it is; no token is needed for that.
+// Info returns the description of the server. It needs no token.
 func (c *Client) Info(ctx context.Context) (Info, error) {
 	var i Info
 	return i, c.call(ctx, http.MethodGet, "/api/v2/info", nil, "", nil, &i)
 }
 
-// Logs implements JobAPI. Output that is followed goes on through a server or
-// an API that is replaced meanwhile, without gap or repetition.
+// Logs implements JobAPI. Followed output has no gap and no repetition, also if
+// the server or the API server is replaced meanwhile.
 func (c *Client) Logs(ctx context.Context, id JobID, o LogOptions) (io.ReadCloser, error) {
 	if o.Follow {
 		return c.follow(ctx, id, o)
@@ -149,8 +149,8 @@ func (c *Client) call(ctx context.Context, method, path string, q url.Values, co
 	return nil
 }
 
-// do sends a request to the first address that takes a connection. A request
-// that may have arrived is not sent again.
+// do sends a request to the first address that accepts a connection. It does not
+// repeat a request that might have arrived.
 func (c *Client) do(ctx context.Context, method, path string, q url.Values, contentType string, body []byte) (*http.Response, error) {
 	var refused []string
 	for _, base := range c.access.URLs {
@@ -179,8 +179,8 @@ func (c *Client) do(ctx context.Context, method, path string, q url.Values, cont
 			break
 		}
 	}
-	return nil, pai.Errorf(pai.CodeFailed, "see how the services are with: paictl service status",
-		"%w: the REST server cannot be reached: %s", errUnavailable, strings.Join(refused, "; "))
+	return nil, pai.Errorf(pai.CodeFailed, "check the services; run: paictl service status",
+		"%w: the REST server is unreachable: %s", errUnavailable, strings.Join(refused, "; "))
 }
 
 func checked(resp *http.Response) (*http.Response, error) {

@@ -239,8 +239,8 @@ const (
 kind: Configuration
 internalCertManagement: {enable: false}
 `
-	// Without certificates of its own Kueue wants them in a fixed folder; those
-	// that it makes here are used by nobody.
+	// Without dedicated certificates Kueue needs them in a fixed directory. Nothing
+	// uses the certificates that it makes here.
 	kueueConfig = `apiVersion: config.kueue.x-k8s.io/v1beta1
 kind: Configuration
 namespace: pai-system

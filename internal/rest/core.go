@@ -21,7 +21,7 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Cluster is what Core needs of a Kubernetes client; *kube.Client is one.
+// Cluster is the part of a Kubernetes client that Core needs; *kube.Client is one.
 type Cluster interface {
 	Clientset() kubernetes.Interface // for reading
 	Dynamic() dynamic.Interface      // for reading
@@ -30,7 +30,7 @@ type Cluster interface {
 	Delete(ctx context.Context, r kube.Ref, uid types.UID) error
 }
 
-// Core is the JobAPI on top of the cluster.
+// Core implements JobAPI with the cluster.
 type Core struct {
 	cluster         Cluster
 	virtualClusters []string
@@ -39,12 +39,12 @@ type Core struct {
 
 var _ JobAPI = (*Core)(nil)
 
-// NewCore makes a Core that runs jobs in the virtual clusters given.
+// NewCore returns a Core that runs jobs in the virtual clusters.
 func NewCore(cluster Cluster, virtualClusters []string) *Core {
 	return &Core{cluster: cluster, virtualClusters: virtualClusters, now: time.Now}
 }
 
-// callTimeout ends every call but the following of logs.
+// callTimeout ends every call, except of followed logs.
 const callTimeout = 30 * time.Second
 
 // Submit implements JobAPI.
@@ -55,7 +55,7 @@ func (c *Core) Submit(ctx context.Context, s Submission) (Submitted, error) {
 	}
 	j, warnings, err := job.Parse(s.Protocol, job.ParseOptions{VirtualClusters: c.virtualClusters, VirtualCluster: s.VirtualCluster})
 	if err != nil {
-		return Submitted{}, &pai.Error{Code: pai.CodeInvalid, Message: "the job is not valid", Next: "mend it and submit it again; nothing was created", Err: err}
+		return Submitted{}, &pai.Error{Code: pai.CodeInvalid, Message: "the job is not valid", Next: "fix the job and submit it again; nothing was created", Err: err}
 	}
 	obj, err := j.JobSet(caller.Name, s.Protocol)
 	if err != nil {
@@ -74,34 +74,34 @@ func (c *Core) Submit(ctx context.Context, s Submission) (Submitted, error) {
 	}, nil
 }
 
-// find returns the JobSet of a job: the oldest, should there be more than one.
+// find returns the JobSet of a job. If there are several, it is the oldest.
 func (c *Core) find(ctx context.Context, id JobID) (*unstructured.Unstructured, error) {
-	there, err := c.named(ctx, id)
+	sets, err := c.named(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	if len(there) == 0 {
-		return nil, pai.Errorf(pai.CodeNotFound, "list the jobs there are with: paictl job list", "there is no job %s", id)
+	if len(sets) == 0 {
+		return nil, pai.Errorf(pai.CodeNotFound, "list the jobs; run: paictl job list", "job %s not found", id)
 	}
-	return slices.MinFunc(there, age), nil
+	return slices.MinFunc(sets, age), nil
 }
 
-// named returns the JobSets that have the name of a job, one of each virtual
-// cluster at most.
+// named returns the JobSets with the name of a job, at most one per virtual
+// cluster.
 func (c *Core) named(ctx context.Context, id JobID) ([]*unstructured.Unstructured, error) {
 	name := job.ObjectName(id.User, id.Name)
-	var there []*unstructured.Unstructured
+	var sets []*unstructured.Unstructured
 	for _, vc := range c.virtualClusters {
 		obj, err := c.cluster.Dynamic().Resource(job.JobSets).Namespace(job.Namespace(vc)).Get(ctx, name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			continue
 		}
 		if err != nil {
-			return nil, apiError("look for the job", err)
+			return nil, apiError("find the job", err)
 		}
-		there = append(there, obj)
+		sets = append(sets, obj)
 	}
-	return there, nil
+	return sets, nil
 }
 
 // age orders the oldest first.
@@ -197,10 +197,10 @@ func (c *Core) Protocol(ctx context.Context, id JobID) ([]byte, error) {
 	return []byte(obj.GetAnnotations()[job.AnnotationProtocol]), nil
 }
 
-// errUnavailable marks an error that a later try may not meet.
-var errUnavailable = errors.New("the cluster does not answer")
+// errUnavailable marks an error that a retry might not meet.
+var errUnavailable = errors.New("the cluster is not responding")
 
-// apiError says what an error of the Kubernetes API means to a user.
+// apiError is an error of the Kubernetes API as users see it.
 func apiError(what string, err error) error {
 	var status apierrors.APIStatus
 	switch {
@@ -220,5 +220,5 @@ func apiError(what string, err error) error {
 }
 
 func taskNotFound(id JobID, role string, index int) error {
-	return pai.Errorf(pai.CodeNotFound, fmt.Sprintf("see the tasks with: paictl job show %s", id), "job %s has no task %s %d", id, role, index)
+	return pai.Errorf(pai.CodeNotFound, fmt.Sprintf("list its tasks; run: paictl job show %s", id), "job %s has no task %s %d", id, role, index)
 }

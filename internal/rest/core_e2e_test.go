@@ -50,7 +50,7 @@ func TestJobsOnARealAPI(t *testing.T) {
 			t.Errorf("%+v, %v", got, err)
 		}
 	})
-	t.Run("everybody sees it", func(t *testing.T) {
+	t.Run("all users see it", func(t *testing.T) {
 		for _, f := range []Filter{{}, {User: "alice"}, {VirtualCluster: "research"}, {State: job.StateWaiting}} {
 			if jobs, err := admin.List(ctx, f); err != nil || len(jobs) != 1 || jobs[0].Name != "train" {
 				t.Errorf("%+v: %+v, %v", f, jobs, err)
@@ -107,8 +107,7 @@ func TestJobsOnARealAPI(t *testing.T) {
 	})
 }
 
-// The world as Kueue makes it is played here step by step; that Kueue does so
-// is tested on a machine.
+// The test plays Kueue step by step; TestJobLives has a real Kueue.
 func TestStoppingOnARealAPI(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "default")
@@ -123,9 +122,9 @@ func TestStoppingOnARealAPI(t *testing.T) {
 		t.Fatal(err)
 	}
 	asKueue(t, w, obj)
-	w.keep(t) // a job that nobody stops is left alone
+	w.keep(t) // a job without a stop stays as it is
 	if got := w.workload(t, obj); !active(*got) {
-		t.Fatal("the keeper deactivated a job that nobody stops")
+		t.Fatal("a job without a stop was deactivated")
 	}
 
 	if err := admin.Stop(ctx, id); err != nil {
@@ -169,7 +168,7 @@ func TestStoppingOnARealAPI(t *testing.T) {
 
 // A stop survives the death of the server between its steps, and a Kueue that
 // makes the workload only afterwards.
-func TestStopIsFinishedByWhoeverIsThere(t *testing.T) {
+func TestAnyServerCompletesAStop(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "default")
 	admin := client(t, w.access)
@@ -191,7 +190,7 @@ func TestStopIsFinishedByWhoeverIsThere(t *testing.T) {
 	}
 }
 
-func TestOneOfManyAtOnceGetsTheName(t *testing.T) {
+func TestOneOfManySubmissionsGetsTheName(t *testing.T) {
 	t.Parallel()
 	vcs := []string{"default", "research", "teaching"}
 	w := newWorld(t, vcs...)
@@ -243,7 +242,7 @@ func (b between) Create(ctx context.Context, obj *unstructured.Unstructured) err
 
 // The first may have been accepted before the second is there: then the second
 // has to give way, whatever it is called and however alike their moments are.
-func TestWhoeverIsAcceptedKeepsTheName(t *testing.T) {
+func TestAcceptedJobKeepsItsName(t *testing.T) {
 	t.Parallel()
 	vcs := []string{"default", "research"}
 	w := newWorld(t, vcs...)
@@ -272,7 +271,7 @@ func TestWhoeverIsAcceptedKeepsTheName(t *testing.T) {
 	}
 }
 
-func TestSecretsStayUnlessTheyMustChange(t *testing.T) {
+func TestEnsureSecretsChangesOnlyWhatItMust(t *testing.T) {
 	t.Parallel()
 	c := kubetest.Start(t).Client
 	ctx := t.Context()

@@ -9,20 +9,20 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// errUnauthorized is a request without a token that is known.
-var errUnauthorized = pai.Errorf(pai.CodeForbidden, "send the header Authorization: Bearer TOKEN", "no valid token was given")
+// errUnauthorized is the error of a request without a known token.
+var errUnauthorized = pai.Errorf(pai.CodeForbidden, "send the header Authorization: Bearer TOKEN", "the request has no valid token")
 
-// errorBody is how an error goes over the wire.
+// errorBody is an error in JSON.
 type errorBody struct {
 	Code    string        `json:"code"` // a pai.Code, or "unauthorized"
 	Message string        `json:"message"`
 	Next    string        `json:"next,omitempty"`
-	Errors  []job.Problem `json:"errors,omitempty"` // all that is wrong with a job
+	Errors  []job.Problem `json:"errors,omitempty"` // all problems of a job
 }
 
 const codeUnauthorized = "unauthorized"
 
-// statusOf says how HTTP spells an error.
+// statusOf is the HTTP status of an error.
 func statusOf(err error) int {
 	switch {
 	case errors.Is(err, errUnauthorized):
@@ -65,12 +65,12 @@ func bodyOf(err error) errorBody {
 	return b
 }
 
-// errorFrom is the inverse of bodyOf, at the client's side. A body that is
-// not PAI's is shown as it is.
+// errorFrom is the inverse of bodyOf. It shows the body of another server as it
+// is.
 func errorFrom(status int, body []byte) error {
 	var b errorBody
 	if json.Unmarshal(body, &b) != nil || b.Code == "" {
-		return pai.Errorf(pai.CodeFailed, "is this the address of a PAI REST server?", "the server answered %d %s: %.200s", status, http.StatusText(status), body)
+		return pai.Errorf(pai.CodeFailed, "check that this is the address of a PAI REST server", "the server answered %d %s: %.200s", status, http.StatusText(status), body)
 	}
 	e := &pai.Error{Code: pai.Code(b.Code), Message: b.Message, Next: b.Next}
 	if len(b.Errors) > 0 {

@@ -7,16 +7,18 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"pai.dev/pai/internal/poll"
 )
 
 const (
 	followPause   = time.Second
-	followTimeout = 5 * time.Minute // an upgrade is shorter
+	followTimeout = 5 * time.Minute // longer than the outage of an upgrade
 )
 
-// follow reads a task's output from one connection after the other until the
-// task has ended. Times tell which lines have been seen: they are asked for,
-// and taken off again unless the caller wants them.
+// follow reads the output of a task, over several connections if necessary,
+// until the task has ended. The time of each line shows whether it was read
+// before; follow removes the times unless the caller wants them.
 func (c *Client) follow(ctx context.Context, id JobID, o LogOptions) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	f := &follower{client: c, id: id, options: o, timestamps: o.Timestamps}
@@ -48,50 +50,47 @@ type follower struct {
 	client     *Client
 	id         JobID
 	options    LogOptions
-	timestamps bool      // wanted by the caller
-	last       time.Time // of the newest line that was passed on
+	timestamps bool      // the caller wants them
+	last       time.Time // of the newest line that was written
 }
 
-// run returns nil when the task has ended.
+// run returns nil if the task has ended.
 func (f *follower) run(ctx context.Context, stream io.ReadCloser, w io.Writer) error {
-	alive := time.Now()
+	lastLine := time.Now()
 	for {
 		if stream != nil {
 			passed, err := f.pass(stream, w)
 			stream.Close()
 			if passed {
-				alive = time.Now()
+				lastLine = time.Now()
 			}
 			if err == nil || errors.Is(err, io.ErrClosedPipe) {
 				return err
 			}
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(followPause):
+		err := poll.Sleep(ctx, followPause)
+		if err != nil {
+			return err
 		}
-		var err error
 		if !f.last.IsZero() {
 			f.options.Tail, f.options.Since = 0, f.last
 		}
 		if stream, err = f.client.logs(ctx, f.id, f.options); err != nil {
 			stream = nil
-			if !errors.Is(err, errUnavailable) || time.Since(alive) > followTimeout {
+			if !errors.Is(err, errUnavailable) || time.Since(lastLine) > followTimeout {
 				return err
 			}
 		}
 	}
 }
 
-// pass writes the lines that are new; nil means that the stream came to its
-// end, and the task with it.
+// pass writes the new lines. A nil error means that the task has ended.
 func (f *follower) pass(stream io.Reader, w io.Writer) (passed bool, err error) {
 	lines := bufio.NewReader(stream)
 	seen := f.last
 	for {
 		line, err := lines.ReadString('\n')
-		// A line that broke off comes again, whole.
+		// The server sends an incomplete line again.
 		if line != "" && (err == nil || errors.Is(err, io.EOF)) {
 			stamp, text, _ := strings.Cut(line, " ")
 			at, parseErr := time.Parse(time.RFC3339Nano, stamp)

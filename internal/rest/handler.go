@@ -16,7 +16,7 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Info is what the server says of itself to anybody.
+// Info describes the server. It needs no token.
 type Info struct {
 	Name     string `json:"name"`
 	Release  string `json:"release"`
@@ -30,15 +30,15 @@ type Handler struct {
 	Users   Authenticator
 	Release string
 	Log     *slog.Logger
-	// Draining reports that the server is about to end: it is not ready any more.
+	// Draining reports that the server is about to end and is no longer ready.
 	Draining func() bool
-	// Ended is closed when what is still followed has to end.
+	// Ended is closed when followed logs must end.
 	Ended <-chan struct{}
 
 	metrics metrics
 }
 
-// Authenticator knows callers by their tokens; *Users is one.
+// Authenticator identifies callers by their tokens; *Users is one.
 type Authenticator interface {
 	Caller(ctx context.Context, token string) (Caller, error)
 	Ready(ctx context.Context) error
@@ -47,33 +47,28 @@ type Authenticator interface {
 // requestTimeout ends the handling of a request, except of followed logs.
 const requestTimeout = time.Minute
 
-// Routes is the handler of all requests.
+// Routes is the handler of all requests. Call it once.
 func (h *Handler) Routes() http.Handler {
+	h.metrics = newMetrics()
 	r := chi.NewRouter()
 	r.Use(h.logged, h.recovered)
 	r.NotFound(func(w http.ResponseWriter, req *http.Request) {
-		h.fail(w, req, pai.Errorf(pai.CodeNotFound, "", "there is nothing at %s", req.URL.Path))
+		h.fail(w, req, pai.Errorf(pai.CodeNotFound, "", "%s not found", req.URL.Path))
 	})
 	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) {
-		writeJSON(w, http.StatusMethodNotAllowed, errorBody{Code: string(pai.CodeUsage), Message: req.Method + " is not possible here"})
+		writeJSON(w, http.StatusMethodNotAllowed, errorBody{Code: string(pai.CodeUsage), Message: "method " + req.Method + " is not supported here"})
 	})
 	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	r.Get("/readyz", h.readyz)
-	r.Get("/metrics", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-		h.metrics.write(w)
-	})
+	r.Method(http.MethodGet, "/metrics", h.metrics)
 	r.Get("/api/v2/info", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, Info{Name: "PAI REST server", Release: h.Release, API: "v2", Protocol: 2})
 	})
 	r.Route("/api/v2/jobs", func(r chi.Router) {
 		r.Use(h.authenticated)
-		r.Post("/", h.submit)
-		r.Get("/", h.list)
-		r.Get("/{id}", h.get)
-		r.Get("/{id}/config", h.protocol)
-		r.Put("/{id}/executionType", h.executionType)
-		r.Get("/{id}/logs", h.logs)
+		for _, e := range h.endpoints() {
+			r.Method(e.method, e.path, h.serve(e))
+		}
 	})
 	return r
 }
@@ -87,10 +82,10 @@ func (h *Handler) readyz(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	_, _ = io.WriteString(w, "ok\n") // the client is gone if this fails
+	_, _ = io.WriteString(w, "ok\n") // an error means that the client disconnected
 }
 
-// authenticated lets only those through who hold a token.
+// authenticated refuses requests without a known token.
 func (h *Handler) authenticated(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		scheme, token, ok := strings.Cut(req.Header.Get("Authorization"), " ")
@@ -107,19 +102,11 @@ func (h *Handler) authenticated(next http.Handler) http.Handler {
 	})
 }
 
-func (h *Handler) answer(w http.ResponseWriter, req *http.Request, data any, err error) {
-	if err != nil {
-		h.fail(w, req, err)
-		return
-	}
-	writeJSON(w, http.StatusOK, data)
-}
-
 func (h *Handler) fail(w http.ResponseWriter, req *http.Request, err error) {
 	status := statusOf(err)
 	switch {
 	case errors.Is(err, context.Canceled) && req.Context().Err() != nil:
-		return // nobody is there to hear it
+		return // the client disconnected
 	case status >= 500:
 		h.Log.Error("request failed", "method", req.Method, "path", req.URL.Path, "error", err)
 	}
@@ -137,20 +124,20 @@ func writeJSON(w http.ResponseWriter, status int, data any) {
 	w.WriteHeader(status)
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
-	// An error here is a client that went away.
-	_ = enc.Encode(data)
+	_ = enc.Encode(data) // an error means that the client disconnected
 }
 
-// logged counts requests, and writes one line for each, without its query,
-// headers or body.
+// logged counts requests and writes one line for each, without query, headers,
+// and body.
 func (h *Handler) logged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		start := time.Now()
 		ww := middleware.NewWrapResponseWriter(w, req.ProtoMajor)
-		h.metrics.begin()
+		h.metrics.inFlight.Inc()
 		defer func() {
 			took := time.Since(start)
-			h.metrics.end(requestKey{methodOf(req), routeOf(req), ww.Status()}, took)
+			h.metrics.inFlight.Dec()
+			h.metrics.observe(req, ww.Status(), took)
 			level := slog.LevelInfo
 			if !strings.HasPrefix(req.URL.Path, "/api/") {
 				level = slog.LevelDebug
@@ -162,7 +149,7 @@ func (h *Handler) logged(next http.Handler) http.Handler {
 	})
 }
 
-// methodOf and routeOf are from a small set, whatever clients send.
+// methodOf and routeOf have few values, also for requests of attackers.
 func methodOf(req *http.Request) string {
 	switch req.Method {
 	case http.MethodGet, http.MethodPost, http.MethodPut:
@@ -179,7 +166,7 @@ func routeOf(req *http.Request) string {
 	return "other"
 }
 
-// recovered turns a bug into an answer without its stack trace.
+// recovered answers a request that panicked, without the stack trace.
 func (h *Handler) recovered(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		defer func() {
@@ -189,7 +176,7 @@ func (h *Handler) recovered(next http.Handler) http.Handler {
 				panic(v)
 			default:
 				h.Log.Error("request handler failed", "method", req.Method, "path", req.URL.Path, "panic", v)
-				writeJSON(w, http.StatusInternalServerError, errorBody{Code: string(pai.CodeFailed), Message: "the server failed; its log says how"})
+				writeJSON(w, http.StatusInternalServerError, errorBody{Code: string(pai.CodeFailed), Message: "the server failed; see its log"})
 			}
 		}()
 		next.ServeHTTP(w, req)

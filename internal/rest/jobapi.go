@@ -9,22 +9,22 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// JobAPI is what PAI offers to those who run jobs. Errors are *pai.Error; a
-// job that is refused has job.Problems in its chain. Core needs the caller in
-// the context (WithCaller); Client sends its token.
+// JobAPI is the interface for users who run jobs. Errors are *pai.Error; the
+// error for an invalid job wraps job.Problems. Core needs the caller in the
+// context (WithCaller); Client sends its token.
 type JobAPI interface {
-	// Submit accepts a job, whole or not at all.
+	// Submit accepts a job atomically.
 	Submit(ctx context.Context, s Submission) (Submitted, error)
 	// List returns the jobs of all users, oldest first.
 	List(ctx context.Context, f Filter) ([]job.Status, error)
-	// Get returns one job; CodeNotFound when there is none.
+	// Get returns one job; the error is CodeNotFound if it does not exist.
 	Get(ctx context.Context, id JobID) (job.Status, error)
 	// Protocol returns a job as it was submitted.
 	Protocol(ctx context.Context, id JobID) ([]byte, error)
-	// Stop asks a job to stop, and returns before it has. Stopping a job that
-	// was asked before is no error; stopping one that has ended is CodeRefused.
+	// Stop asks a job to stop and returns before it has stopped. To stop a job
+	// again is not an error; to stop a job that has ended is CodeRefused.
 	Stop(ctx context.Context, id JobID) error
-	// Logs returns what a task printed. The caller closes it.
+	// Logs returns the output of a task. The caller closes it.
 	Logs(ctx context.Context, id JobID, o LogOptions) (io.ReadCloser, error)
 }
 
@@ -39,7 +39,7 @@ func (id JobID) String() string { return id.User + "~" + id.Name }
 // Submission is a job to run.
 type Submission struct {
 	Protocol []byte // job protocol v2, YAML
-	// VirtualCluster overrides the one that the job asks for, when not empty.
+	// VirtualCluster overrides the virtual cluster of the protocol, if not empty.
 	VirtualCluster string
 }
 
@@ -47,11 +47,11 @@ type Submission struct {
 type Submitted struct {
 	pai.JobRef
 	ID string `json:"id"` // user~name
-	// Warnings name what the job asks for that has no effect.
+	// Warnings name settings of the job that have no effect.
 	Warnings []job.Problem `json:"warnings,omitempty"`
 }
 
-// Filter picks jobs; an empty field picks all.
+// Filter selects jobs; an empty field selects all.
 type Filter struct {
 	User           string
 	VirtualCluster string
@@ -64,20 +64,20 @@ func (f Filter) matches(s job.Status) bool {
 		(f.State == "" || f.State == s.State)
 }
 
-// LogOptions says which output is wanted.
+// LogOptions select output.
 type LogOptions struct {
 	TaskRole string // empty: the first one
 	Index    int
-	Follow   bool // go on until the task has ended
-	// Tail is how many of the last lines are wanted; 0 means all.
+	Follow   bool // until the task has ended
+	// Tail is the number of last lines; 0 means all.
 	Tail int64
 	// Timestamps puts the time (RFC 3339, nanoseconds) and a space before each line.
 	Timestamps bool
-	// Since leaves out what was printed before that second.
+	// Since skips the output before that second.
 	Since time.Time
 }
 
-// Caller is who makes a request.
+// Caller is the user who makes a request.
 type Caller struct {
 	Name  string
 	Admin bool
@@ -85,7 +85,7 @@ type Caller struct {
 
 type callerKey struct{}
 
-// WithCaller says on whose behalf calls with the context are made.
+// WithCaller returns a context for calls of a user.
 func WithCaller(ctx context.Context, c Caller) context.Context {
 	return context.WithValue(ctx, callerKey{}, c)
 }
@@ -93,7 +93,7 @@ func WithCaller(ctx context.Context, c Caller) context.Context {
 func callerOf(ctx context.Context) (Caller, error) {
 	c, ok := ctx.Value(callerKey{}).(Caller)
 	if !ok {
-		return Caller{}, pai.Errorf(pai.CodeForbidden, "", "the request is nobody's")
+		return Caller{}, pai.Errorf(pai.CodeForbidden, "", "the request has no caller")
 	}
 	return c, nil
 }

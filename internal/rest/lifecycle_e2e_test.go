@@ -20,8 +20,8 @@ import (
 )
 
 // TestJobLives takes jobs through their lives with the real Kueue and JobSet
-// and Kubernetes' own controllers. Only the kubelet is played: pods run, end
-// and are gone when the test says so.
+// and the controllers of Kubernetes. The test plays the kubelet: it starts, ends,
+// and deletes pods.
 func TestJobLives(t *testing.T) {
 	w := newWorld(t, "default")
 	c := newControllers(t, w, "v0.14.0")
@@ -129,13 +129,13 @@ func TestJobLives(t *testing.T) {
 		w.endPod(t, id, 0, 0, false)
 		w.is(t, id, job.StateSucceeded)
 	})
-	t.Run("goes on under other controllers, and what was stopped stays so", func(t *testing.T) {
+	t.Run("keeps running under other controllers, and stopped jobs stay stopped", func(t *testing.T) {
 		id := submit(t, "long", small)
 		w.runPods(t, id, 1)
 		before := w.is(t, id, job.StateRunning)
 		stopped := []JobID{{AdminUser, "train"}, {AdminUser, "large"}}
 		for _, s := range stopped {
-			w.forget(t, s) // as if a newer Kueue had to make its workload anew
+			w.deleteWorkload(t, s) // as if a newer Kueue had to re-create it
 		}
 		c.stop("jobset")
 		c.stop("kueue")
@@ -177,8 +177,7 @@ func (w *world) startedPods(t *testing.T, id JobID, n int) string {
 	return ""
 }
 
-// runPods plays the scheduler and the kubelet for the pods that wait, of which
-// there must be n.
+// runPods plays the scheduler and the kubelet for exactly n waiting pods.
 func (w *world) runPods(t *testing.T, id JobID, n int) {
 	t.Helper()
 	var waiting []corev1.Pod
@@ -220,14 +219,13 @@ func (w *world) endPod(t *testing.T, id JobID, index, code int, disrupted bool) 
 	t.Fatalf("no pod of task %d of %s runs", index, id)
 }
 
-// endPods waits until all pods that run are told to end, and ends them as a
-// kubelet does.
+// endPods waits until all running pods must end, and ends them like a kubelet.
 func (w *world) endPods(t *testing.T, id JobID, code int) {
 	t.Helper()
-	eventually(t, "its pods are told to end", func() string {
+	eventually(t, "its pods must end", func() string {
 		for _, p := range w.pods(t, id) {
 			if p.DeletionTimestamp == nil && p.Status.Phase == corev1.PodRunning {
-				return p.Name + " goes on"
+				return p.Name + " keeps running"
 			}
 		}
 		return ""
@@ -275,8 +273,8 @@ func (w *world) report(t *testing.T, p corev1.Pod, status corev1.PodStatus) {
 	}
 }
 
-// forget deletes Kueue's workload of a job.
-func (w *world) forget(t *testing.T, id JobID) {
+// deleteWorkload deletes the Kueue workload of a job.
+func (w *world) deleteWorkload(t *testing.T, id JobID) {
 	t.Helper()
 	obj, err := w.core.find(t.Context(), id)
 	if err != nil {

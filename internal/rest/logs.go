@@ -10,13 +10,14 @@ import (
 
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/poll"
 )
 
-// startPoll is how often a task that is followed is looked at until it starts.
+// startPoll is the pause between two looks at a followed task that has not started.
 const startPoll = time.Second
 
-// Logs implements JobAPI. A stream that is followed and breaks off while the
-// task still runs ends with io.ErrUnexpectedEOF.
+// Logs implements JobAPI. A followed stream ends with io.ErrUnexpectedEOF if it
+// breaks while the task still runs.
 func (c *Core) Logs(ctx context.Context, id JobID, o LogOptions) (io.ReadCloser, error) {
 	task, namespace, err := c.task(ctx, id, o)
 	if err != nil {
@@ -31,7 +32,7 @@ func (c *Core) Logs(ctx context.Context, id JobID, o LogOptions) (io.ReadCloser,
 	}
 	stream, err := c.cluster.Clientset().CoreV1().Pods(namespace).GetLogs(task.Pod, options).Stream(ctx)
 	if err != nil {
-		return nil, apiError("read the task's output", err)
+		return nil, apiError("read the output of the task", err)
 	}
 	if !o.Follow {
 		return stream, nil
@@ -56,7 +57,7 @@ func (f *followed) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// task finds the task that has output; one that is followed is waited for.
+// task returns a task that has output. It waits for a followed task.
 func (c *Core) task(ctx context.Context, id JobID, o LogOptions) (job.TaskStatus, string, error) {
 	for {
 		found, err := c.lookUp(ctx, id, o)
@@ -68,15 +69,13 @@ func (c *Core) task(ctx context.Context, id JobID, o LogOptions) (job.TaskStatus
 		case t.Pod != "" && t.State != job.StateWaiting:
 			return t, found.status.Namespace, nil
 		case found.status.State.Ended():
-			return t, "", pai.Errorf(pai.CodeNotFound, "", "the output of task %s %d of job %s is gone: its pod was removed when the job ended", found.role, t.Index, id)
+			return t, "", pai.Errorf(pai.CodeNotFound, "", "the output of task %s %d of job %s was deleted with its pod when the job ended", found.role, t.Index, id)
 		case !o.Follow:
-			return t, "", pai.Errorf(pai.CodeRefused, "follow it with: paictl job logs -f "+id.String(),
+			return t, "", pai.Errorf(pai.CodeRefused, "follow the output; run: paictl job logs -f "+id.String(),
 				"task %s %d of job %s has not started yet: %s", found.role, t.Index, id, firstOf(t.Message, found.status.Message, "it is waiting"))
 		}
-		select {
-		case <-ctx.Done():
-			return t, "", ctx.Err()
-		case <-time.After(startPoll):
+		if err := poll.Sleep(ctx, startPoll); err != nil {
+			return t, "", err
 		}
 	}
 }

@@ -12,20 +12,22 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"pai.dev/pai/internal/poll"
 )
 
-// Server serves a Handler over TLS, and ends without dropping a request.
+// Server serves a Handler over TLS and completes all requests before it ends.
 type Server struct {
 	Handler *Handler
-	// CertDir holds tls.crt and tls.key, which may be replaced while it runs.
+	// CertDir has tls.crt and tls.key, which can be replaced at any time.
 	CertDir string
-	// Drain is how long requests are still accepted after the end was asked
-	// for, so that whoever sends them here can learn of it.
+	// Drain is how long the server accepts requests after the request to end, so
+	// that load balancers notice that it is not ready.
 	Drain time.Duration
 	Log   *slog.Logger
 }
 
-// finishTimeout is how long running requests may take to end.
+// finishTimeout is how long requests in progress can take to end.
 const finishTimeout = 20 * time.Second
 
 // Run serves on a listener until the context ends, drains, and returns.
@@ -37,7 +39,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	var draining atomic.Bool
 	ended := make(chan struct{})
 	s.Handler.Draining, s.Handler.Ended = draining.Load, ended
-	// Requests must not end with ctx: they are what the draining is for.
+	// Requests must not end with ctx: they have the time of Drain.
 	requests := context.WithoutCancel(ctx)
 	srv := &http.Server{
 		Handler:           s.Handler.Routes(),
@@ -60,8 +62,8 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	draining.Store(true)
 	srv.SetKeepAlivesEnabled(false)
 	s.Log.Info("ending", "drain", s.Drain)
-	time.Sleep(s.Drain)
-	close(ended) // who follows a log goes on with another server
+	_ = poll.Sleep(requests, s.Drain) // requests does not end
+	close(ended)                      // clients follow logs on another server
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
 	if err := srv.Shutdown(stop); err != nil {
@@ -70,7 +72,8 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
-// certificate is the server's certificate, read again when it is replaced.
+// certificate is the certificate of the server. It is read again when it is
+// replaced.
 type certificate struct {
 	dir string
 
@@ -92,7 +95,7 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	case err == nil:
 		c.loaded = &pair
 	case c.loaded == nil:
-		return nil, fmt.Errorf("load the server's certificate: %w", err)
+		return nil, fmt.Errorf("load the certificate of the server: %w", err)
 	}
 	c.read = time.Now()
 	return c.loaded, nil

@@ -18,14 +18,14 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// How a job is stopped. Its JobSet stays, as the record of it:
+// How a job is stopped. Its JobSet stays as a record:
 //
-//  1. Stop marks the JobSet: AnnotationStopped says who asked, labelStop that
-//     it is to be done. From here on it will happen, whoever is killed.
-//  2. Kueue's Workload of it is made inactive. Kueue suspends the JobSet, the
-//     pods end within their grace period, the quota is given back.
-//  3. When that is so, the JobSet leaves Kueue's queue for good, so that no
-//     later Kueue that makes a new Workload of it can run it again.
+//  1. Stop marks the JobSet: AnnotationStopped has the caller, labelStop the
+//     request. From now on the job will stop, even if a server is killed.
+//  2. The Kueue Workload of the JobSet becomes inactive. Kueue suspends the
+//     JobSet, the pods end within their grace period, Kueue releases the quota.
+//  3. Then the JobSet leaves the queue of Kueue, so that a later Kueue that
+//     makes a new Workload does not run it again.
 //
 // Stop does 1 and starts 2; ReconcileStops, in every server, does the rest.
 const (
@@ -40,7 +40,7 @@ const (
 	quotaReserved = "QuotaReserved"
 )
 
-// workloads is served by every Kueue that PAI ships; v1beta2 is not.
+// workloads is a version that every Kueue of PAI serves, unlike v1beta2.
 var workloads = schema.GroupVersionResource{Group: "kueue.x-k8s.io", Version: "v1beta1", Resource: "workloads"}
 
 // Stop implements JobAPI.
@@ -50,7 +50,7 @@ func (c *Core) Stop(ctx context.Context, id JobID) error {
 		return err
 	}
 	if !caller.Admin && caller.Name != id.User {
-		return pai.Errorf(pai.CodeForbidden, "ask its owner or an administrator", "job %s is not yours to stop", id)
+		return pai.Errorf(pai.CodeForbidden, "ask its owner or an administrator to stop it", "job %s belongs to another user", id)
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -75,12 +75,12 @@ func (c *Core) Stop(ctx context.Context, id JobID) error {
 	if err := c.cluster.Patch(ctx, kube.RefOf(obj), mark); err != nil {
 		return apiError("mark the job as stopped", err)
 	}
-	// ReconcileStops repeats this if it fails, or if Kueue has made no Workload yet.
+	// ReconcileStops repeats this if it fails or if the Workload does not exist yet.
 	_ = c.deactivate(ctx, obj)
 	return nil
 }
 
-// merge is the JSON of a merge patch; what it is made of always has one.
+// merge is a merge patch in JSON.
 func merge(change map[string]any) []byte {
 	data, err := json.Marshal(change)
 	if err != nil {
@@ -121,8 +121,8 @@ func active(w unstructured.Unstructured) bool {
 	return value || !found || err != nil
 }
 
-// ReconcileStops finishes what Stop began, until the context ends. Any number of servers
-// may do so side by side.
+// ReconcileStops completes the stops that Stop started, until the context ends.
+// Any number of servers can do so in parallel.
 func (c *Core) ReconcileStops(ctx context.Context, every time.Duration, report func(error)) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -178,7 +178,7 @@ func (c *Core) finishStop(ctx context.Context, obj *unstructured.Unstructured) e
 	}
 	err = c.cluster.Patch(ctx, kube.RefOf(obj), merge(map[string]any{"metadata": map[string]any{"labels": change}}))
 	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("take stopped job %s out of its queue: %w", obj.GetName(), err)
+		return fmt.Errorf("remove stopped job %s from its queue: %w", obj.GetName(), err)
 	}
 	return nil
 }
@@ -188,8 +188,8 @@ func suspended(obj *unstructured.Unstructured) bool {
 	return value
 }
 
-// holdsQuota reports whether Kueue still counts the job. A JobSet that left
-// its queue before would keep its share of the virtual cluster for ever.
+// holdsQuota reports whether Kueue still counts the job. A JobSet that leaves
+// its queue too early keeps its quota forever.
 func (c *Core) holdsQuota(ctx context.Context, obj *unstructured.Unstructured) (bool, error) {
 	all, err := c.workloadsOf(ctx, obj)
 	if err != nil {
@@ -207,7 +207,7 @@ func (c *Core) holdsQuota(ctx context.Context, obj *unstructured.Unstructured) (
 	return false, nil
 }
 
-// quotaOf is what Kueue says of a workload's quota; zero when nothing yet.
+// quotaOf is the quota condition of a workload; zero if it has none.
 func quotaOf(w unstructured.Unstructured) (metav1.Condition, error) {
 	var typed struct {
 		Status struct {
@@ -223,11 +223,11 @@ func quotaOf(w unstructured.Unstructured) (metav1.Condition, error) {
 	return metav1.Condition{}, nil
 }
 
-// whyQueued is Kueue's reason for not admitting a job; empty when it gives none.
+// whyQueued is the reason of Kueue for not admitting a job; empty if it has none.
 func (c *Core) whyQueued(ctx context.Context, obj *unstructured.Unstructured) string {
 	all, err := c.workloadsOf(ctx, obj)
 	if err != nil {
-		return "" // the job's state is known without it
+		return "" // the state of the job is known without it
 	}
 	for _, w := range all {
 		if quota, err := quotaOf(w); err == nil && quota.Message != "" {

@@ -2,140 +2,133 @@ package rest
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/hex"
 	"errors"
-	"regexp"
 	"sync"
 	"time"
 
+	"golang.org/x/sync/singleflight"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"pai.dev/pai/internal/pai"
 )
 
-// usersSecret is the Secret that says who may come in, in one of two forms
-// (usersform.go). It holds hashes of tokens, never tokens.
-const usersSecret = "rest-server-users"
-
-// directory is everybody who may use the REST server.
-type directory struct {
-	Users []user `json:"users"`
-}
-
-type user struct {
-	Name   string  `json:"name,omitempty"`
-	Admin  bool    `json:"admin,omitempty"`
-	Tokens []token `json:"tokens"`
-}
-
-type token struct {
-	// SHA256 is enough for a token: it has 256 random bits, unlike a password.
-	SHA256  string    `json:"sha256"`
-	Created time.Time `json:"created"`
-}
-
-// userPattern is what Kubernetes accepts as a label's value.
-var userPattern = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?$`)
-
-func newToken() string {
-	b := make([]byte, 32)
-	if _, err := rand.Read(b); err != nil {
-		panic(err) // crypto/rand never fails on a system that works
-	}
-	return "pai_" + base64.RawURLEncoding.EncodeToString(b)
-}
-
-func hashToken(t string) string {
-	sum := sha256.Sum256([]byte(t))
-	return hex.EncodeToString(sum[:])
-}
-
-// holder returns who has the token with that hash.
-func (d directory) holder(hash string) (Caller, bool) {
-	for _, u := range d.Users {
-		for _, t := range u.Tokens {
-			if t.SHA256 == hash {
-				return Caller{Name: u.Name, Admin: u.Admin}, true
-			}
-		}
-	}
-	return Caller{}, false
-}
-
-// Users knows the callers by their tokens. While the API is away it goes on
-// with what it read last.
+// Users identifies callers by their tokens. If the API server is unavailable,
+// it uses the directory that it read last.
 type Users struct {
 	cluster Cluster
 	form    UsersForm
+	reads   singleflight.Group
 
-	mu   sync.Mutex
-	dir  directory
-	read time.Time // zero: never
+	mu    sync.Mutex // never held during a read
+	dir   directory
+	known bool      // dir was read at least once
+	read  time.Time // end of the last read, also of one that failed
 }
 
-// NewUsers reads users, in the form that this server's release keeps them in,
-// from the cluster's Secret when they are asked for.
+// NewUsers returns the users in the cluster's Secret, which has the form of
+// this server's release.
 func NewUsers(cluster Cluster, form UsersForm) *Users { return &Users{cluster: cluster, form: form} }
 
 const (
 	usersFreshFor = 5 * time.Second
-	// strangerFreshFor limits what unknown tokens can make the server ask for.
+	// strangerFreshFor limits the reads that unknown tokens cause.
 	strangerFreshFor = 500 * time.Millisecond
 	usersTimeout     = 2 * time.Second
+	// usersWait is how long a user waits for a read before the server uses the
+	// directory that it has.
+	usersWait = 250 * time.Millisecond
 )
 
 var (
-	errNoUsers = errors.New("the users are not known yet")
-	errNobody  = errors.New("the secret " + usersSecret + " names nobody")
+	errUsersUnknown = errors.New("users: unknown")
+	errNoUsers      = errors.New("secret " + usersSecret + " has no users")
 )
 
-// Caller returns who holds a token; nobody is CodeForbidden. A token that is
-// not known may be new, so the Secret is looked at again.
+// Caller returns the holder of a token. The error is CodeForbidden if no user
+// has it. An unknown token might be new, so Caller reads the Secret again; only
+// callers with unknown tokens wait for that.
 func (u *Users) Caller(ctx context.Context, token string) (Caller, error) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for _, age := range []time.Duration{usersFreshFor, strangerFreshFor} {
-		if err := u.refresh(ctx, age); err != nil {
-			return Caller{}, err
-		}
-		if c, ok := u.dir.holder(hashToken(token)); ok {
-			return c, nil
-		}
+	hash := hashToken(token)
+	dir, err := u.directory(ctx, usersFreshFor, usersWait)
+	if err != nil {
+		return Caller{}, err
+	}
+	if c, ok := dir.holder(hash); ok {
+		return c, nil
+	}
+	if dir, err = u.directory(ctx, strangerFreshFor, usersTimeout); err != nil {
+		return Caller{}, err
+	}
+	if c, ok := dir.holder(hash); ok {
+		return c, nil
 	}
 	return Caller{}, errUnauthorized
 }
 
-// Ready reports whether tokens can be told apart.
+// Ready returns an error if the users are unknown.
 func (u *Users) Ready(ctx context.Context) error {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.refresh(ctx, usersFreshFor)
+	_, err := u.directory(ctx, usersFreshFor, usersWait)
+	return err
 }
 
-// refresh reads the users again if what is known is older than age.
-func (u *Users) refresh(ctx context.Context, age time.Duration) error {
-	if time.Since(u.read) < age {
-		return nil
+// directory returns the users. If the last read is older than age, it reads
+// them again, together with all other callers. If that takes longer than wait,
+// it returns the users that are known.
+func (u *Users) directory(ctx context.Context, age, wait time.Duration) (directory, error) {
+	dir, known, read := u.snapshot()
+	if known && time.Since(read) < age {
+		return dir, nil
 	}
+	// The read is for all callers, so it does not end with the first one.
+	done := u.reads.DoChan("", func() (any, error) { return nil, u.refresh(context.WithoutCancel(ctx)) })
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return dir, context.Cause(ctx)
+		case <-timer.C:
+			if known {
+				return dir, nil
+			}
+		case result := <-done:
+			dir, _, _ = u.snapshot()
+			return dir, result.Err
+		}
+	}
+}
+
+func (u *Users) snapshot() (dir directory, known bool, read time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.dir, u.known, u.read
+}
+
+// refresh reads the users. A failed read is an error only if no users are known.
+func (u *Users) refresh(ctx context.Context) error {
+	dir, err := u.readSecret(ctx)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.read = time.Now() // also after a failure: not every request waits for the API server
+	if err == nil {
+		u.dir, u.known = dir, true
+	}
+	if !u.known {
+		return pai.Errorf(pai.CodeFailed, "try again in a moment", "%w: %w", errUsersUnknown, errors.Join(errUnavailable, err))
+	}
+	return nil
+}
+
+func (u *Users) readSecret(ctx context.Context) (directory, error) {
 	ctx, cancel := context.WithTimeout(ctx, usersTimeout)
 	defer cancel()
 	secret, err := u.cluster.Clientset().CoreV1().Secrets(pai.SystemNamespace).Get(ctx, usersSecret, metav1.GetOptions{})
-	if err == nil {
-		var d directory
-		if d, err = readDirectory(secret, u.form); err == nil && len(d.Users) == 0 {
-			err = errNobody // of this form: whoever was let in so far still is
-		}
-		if err == nil {
-			u.dir, u.read = d, time.Now()
-			return nil
-		}
+	if err != nil {
+		return directory{}, err
 	}
-	if u.read.IsZero() {
-		return pai.Errorf(pai.CodeFailed, "try again in a moment", "%w: %w", errNoUsers, errors.Join(errUnavailable, err))
+	dir, err := readDirectory(secret, u.form)
+	if err == nil && len(dir.Users) == 0 {
+		err = errNoUsers // in this form: the known users stay
 	}
-	u.read = time.Now() // do not let every request wait for an API that is away
-	return nil
+	return dir, err
 }

@@ -10,17 +10,17 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// UsersForm is how the Secret of the users is laid out.
+// UsersForm is the form of the Secret with the users.
 type UsersForm string
 
-// The forms. A release keeps the users in one of them; the migration between
-// the two is UsersMigration.
+// The forms. A release stores the users in one of them; UsersMigration converts
+// between them.
 const (
-	// UsersDocument is v0.9's: one key with everybody in one JSON document.
-	// Giving one user a token rewrites all of them.
+	// UsersDocument is the form of v0.9: one key with a JSON document of all
+	// users. A change of one user writes all of them.
 	UsersDocument UsersForm = "document"
-	// UsersByEntry is v0.10's: one key per user, so that each can be given,
-	// changed and taken away alone.
+	// UsersByEntry is the form of v0.10: one key per user, so that each can be
+	// added, changed, and removed alone.
 	UsersByEntry UsersForm = "entries"
 )
 
@@ -35,11 +35,11 @@ func ParseUsersForm(s string) (UsersForm, error) {
 	case UsersDocument, UsersByEntry:
 		return f, nil
 	}
-	return "", fmt.Errorf("the users' form is %q, not %s or %s", s, UsersDocument, UsersByEntry)
+	return "", fmt.Errorf("unknown form of users %q, want %s or %s", s, UsersDocument, UsersByEntry)
 }
 
-// formOf is the form that a Secret has; empty when it holds nobody. One that
-// has both keeps everybody who came in by entry.
+// formOf is the form of a Secret; empty if it has no users. A Secret with both
+// forms counts as UsersByEntry.
 func formOf(s *corev1.Secret) UsersForm {
 	if len(entryKeys(s)) > 0 {
 		return UsersByEntry
@@ -60,9 +60,8 @@ func entryKeys(s *corev1.Secret) []string {
 	return keys
 }
 
-// readDirectory reads a Secret as a release that keeps its users in a form
-// does: v0.9 knows the document alone; later releases know both, and where
-// both are there an entry counts before the document.
+// readDirectory reads a Secret like a release with that form. v0.9 reads only
+// the document. Later releases read both; an entry overrides the document.
 func readDirectory(s *corev1.Secret, form UsersForm) (directory, error) {
 	d, err := readDocument(s)
 	if err != nil || form == UsersDocument {
@@ -89,7 +88,7 @@ func readDocument(s *corev1.Secret) (directory, error) {
 	}
 	for _, u := range d.Users {
 		if !userPattern.MatchString(u.Name) {
-			return d, fmt.Errorf("secret %s: %q cannot be a user's name", s.Name, u.Name)
+			return d, fmt.Errorf("secret %s: invalid user name %q", s.Name, u.Name)
 		}
 	}
 	return d, nil
@@ -103,14 +102,14 @@ func readEntries(s *corev1.Secret) ([]user, error) {
 			return nil, fmt.Errorf("read %s of secret %s: %w", key, s.Name, err)
 		}
 		if u.Name = strings.TrimPrefix(key, entryPrefix); !userPattern.MatchString(u.Name) {
-			return nil, fmt.Errorf("secret %s: %q cannot be a user's name", s.Name, u.Name)
+			return nil, fmt.Errorf("secret %s: invalid user name %q", s.Name, u.Name)
 		}
 		users = append(users, u)
 	}
 	return users, nil
 }
 
-// encode lays users out in a form: the data of their Secret.
+// encode returns the data of the Secret in a form.
 func (d directory) encode(form UsersForm) (map[string][]byte, error) {
 	data := map[string][]byte{}
 	if form == UsersDocument {
@@ -123,7 +122,7 @@ func (d directory) encode(form UsersForm) (map[string][]byte, error) {
 	}
 	for _, u := range d.Users {
 		key := entryPrefix + u.Name
-		u.Name = "" // the key says it
+		u.Name = "" // is in the key
 		entry, err := json.Marshal(u)
 		if err != nil {
 			return nil, fmt.Errorf("encode the users: %w", err)

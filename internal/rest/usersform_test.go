@@ -24,10 +24,9 @@ var someUsers = rapid.Custom(func(t *rapid.T) directory {
 	return d
 })
 
-// Whoever came in before a migration comes in after it and after its undoing,
-// with the same rights; nothing of the other form is left; and done again it
-// changes nothing.
-func TestUsersMigrationLosesNobody(t *testing.T) {
+// A migration and its undo keep all users with their rights and leave nothing of
+// the other form. A second run changes nothing.
+func TestUsersMigrationKeepsAllUsers(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		before := someUsers.Draw(t, "users")
 		data, err := before.encode(UsersDocument)
@@ -92,9 +91,8 @@ func patched(t *rapid.T, secret *corev1.Secret, to UsersForm) *corev1.Secret {
 	return next
 }
 
-// A server of v0.9 knows the document alone; one of v0.10 lets everybody in
-// whatever the form, so that it can come before the migration and go after
-// its undoing.
+// A server of v0.9 reads only the document. A server of v0.10 accepts all users in
+// both forms, so that it can run before and after the migration.
 func TestWhichServerReadsWhichForm(t *testing.T) {
 	ann := directory{Users: []user{{Name: "ann", Admin: true, Tokens: []token{{SHA256: "aa"}}}}}
 	for _, c := range []struct {

@@ -12,13 +12,13 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// UsersMigration brings the users' Secret into a form: on the way from v0.9 to
-// v0.10 into entries, and undone into the document. Everything is one write of
-// one object, so no moment shows half of it, whenever it is cut short.
+// UsersMigration converts the Secret of the users: into entries for v0.10, or
+// into the document to undo that. It is one write of one object, so an
+// interruption leaves no incomplete Secret.
 type UsersMigration struct{ To UsersForm }
 
-// Done is true when nothing is stored in another form. A cluster without users
-// has nothing to migrate.
+// Done is true if nothing is stored in another form. A cluster without users has
+// nothing to migrate.
 func (m UsersMigration) Done(ctx context.Context, c *kube.Client) (bool, error) {
 	secret, err := getSecret(ctx, c, usersSecret)
 	if err != nil {
@@ -31,12 +31,11 @@ func (m UsersMigration) Done(ctx context.Context, c *kube.Client) (bool, error) 
 	return !document, nil
 }
 
-// attempts is how often a write is begun anew because somebody else wrote.
+// attempts is the number of writes after conflicts.
 const attempts = 5
 
-// Do may be run again at any time. It loses nobody: what it writes is what a
-// server that reads both forms sees just before, and the write is refused when
-// somebody else wrote since.
+// Do can run again at any time. It loses no user: it writes what a server that
+// reads both forms sees, and the API refuses the write after a concurrent one.
 func (m UsersMigration) Do(ctx context.Context, c *kube.Client) error {
 	ref := kube.Ref{Version: "v1", Kind: "Secret", Namespace: pai.SystemNamespace, Name: usersSecret}
 	for n := 1; ; n++ {
@@ -53,20 +52,20 @@ func (m UsersMigration) Do(ctx context.Context, c *kube.Client) error {
 		}
 		if err := c.PatchUnchanged(ctx, ref, patch); !apierrors.IsConflict(err) || n == attempts {
 			if err != nil {
-				return fmt.Errorf("bring the users into the form %q: %w", m.To, err)
+				return fmt.Errorf("convert the users into the form %q: %w", m.To, err)
 			}
 			return nil
 		}
 	}
 }
 
-// patch writes the users in the wanted form and takes the other one away.
+// patch writes the users in the wanted form and removes the other one.
 func (m UsersMigration) patch(secret *corev1.Secret) ([]byte, error) {
-	everybody, err := readDirectory(secret, UsersByEntry)
+	users, err := readDirectory(secret, UsersByEntry)
 	if err != nil {
 		return nil, err
 	}
-	want, err := everybody.encode(m.To)
+	want, err := users.encode(m.To)
 	if err != nil {
 		return nil, err
 	}

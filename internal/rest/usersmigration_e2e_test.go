@@ -17,8 +17,8 @@ import (
 	"pai.dev/pai/internal/kube/kubetest"
 )
 
-// The migration on a real API: done, done again, undone; and when the answer
-// to its one write is lost, or somebody writes at the same time.
+// The migration on a real API: done, repeated, undone, after a lost answer, and
+// with a concurrent write.
 func TestUsersMigrationOnARealAPI(t *testing.T) {
 	t.Parallel()
 	cluster := kubetest.Start(t)
@@ -108,7 +108,7 @@ func TestUsersMigrationOnARealAPI(t *testing.T) {
 		}
 		check("and run again", UsersByEntry)
 	})
-	t.Run("somebody writes meanwhile", func(t *testing.T) {
+	t.Run("a concurrent write", func(t *testing.T) {
 		busy := clientrest.CopyConfig(cluster.Config)
 		var once atomic.Bool
 		busy.Wrap(func(next http.RoundTripper) http.RoundTripper {
@@ -139,7 +139,7 @@ func TestUsersMigrationOnARealAPI(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := (UsersMigration{To: UsersDocument}).Do(ctx, client); err != nil || !once.Load() {
-			t.Fatalf("%v (somebody wrote: %v)", err, once.Load())
+			t.Fatalf("%v (concurrent write: %v)", err, once.Load())
 		}
 		if who, err := NewUsers(c, UsersDocument).Caller(ctx, "late"); err != nil || who.Name != "late" {
 			t.Errorf("who came meanwhile is lost: %+v, %v", who, err)

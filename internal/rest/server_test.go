@@ -1,0 +1,106 @@
+package rest
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"pai.dev/pai/internal/job"
+)
+
+// A server that ends answers all requests while it drains, is not ready, and ends
+// followed logs.
+func TestServerEndsWithoutDroppingRequests(t *testing.T) {
+	t.Parallel()
+	s := &scripted{jobs: []job.Status{}, logs: func(ctx context.Context, _ LogOptions) (io.ReadCloser, error) {
+		r, w := io.Pipe()
+		context.AfterFunc(ctx, func() { w.CloseWithError(ctx.Err()) })
+		return r, nil
+	}}
+	access, stop := start(t, s, time.Second)
+	c := client(t, access)
+	following, err := c.logs(t.Context(), JobID{"alice", "train"}, LogOptions{Follow: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer following.Close()
+	ready := func() int {
+		resp, err := c.http.Get(access.URLs[0] + "/readyz")
+		if err != nil {
+			return 0
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	if got := ready(); got != http.StatusOK {
+		t.Fatalf("readyz: %d", got)
+	}
+	started := time.Now()
+	ended := make(chan error, 1)
+	go func() { ended <- stop() }()
+	for ready() == http.StatusOK && time.Since(started) < time.Second {
+		time.Sleep(5 * time.Millisecond)
+	}
+	if got := ready(); got != http.StatusServiceUnavailable {
+		t.Errorf("readyz while ending: %d", got)
+	}
+	for time.Since(started) < 800*time.Millisecond {
+		// New connections, as new clients make them.
+		if _, err := client(t, access).List(t.Context(), Filter{}); err != nil {
+			t.Fatalf("after %s of draining: %v", time.Since(started), err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("the server ended with: %v", err)
+	}
+	if took := time.Since(started); took > 5*time.Second {
+		t.Errorf("ending took %s", took)
+	}
+	if _, err := io.ReadAll(following); err == nil {
+		t.Error("what was followed looks as if it had come to its end")
+	}
+}
+
+func TestMetricsContainNoUsers(t *testing.T) {
+	t.Parallel()
+	access, _ := start(t, &scripted{jobs: []job.Status{{}}}, 0)
+	c := client(t, access)
+	for range 3 {
+		if _, err := c.Get(t.Context(), JobID{"alice", "secret-project"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if there, err := c.do(t.Context(), "BREW", "/nothing/here", nil, "", nil); err == nil {
+		there.Body.Close()
+		t.Error("there is something")
+	}
+	resp, err := c.http.Get(access.URLs[0] + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(data)
+	for _, want := range []string{
+		`pai_rest_request_seconds_count{code="200",method="GET",route="/api/v2/jobs/{id}"} 3`,
+		`pai_rest_request_seconds_bucket{code="200",method="GET",route="/api/v2/jobs/{id}",le="+Inf"} 3`,
+		`pai_rest_request_seconds_count{code="405",method="other",route="other"} 1`,
+		"pai_rest_requests_in_flight 1\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in:\n%s", want, text)
+		}
+	}
+	for _, no := range []string{"alice", "secret-project", "nothing/here", "BREW"} {
+		if strings.Contains(text, no) {
+			t.Errorf("%s is in:\n%s", no, text)
+		}
+	}
+}

@@ -1,0 +1,72 @@
+package rest
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+)
+
+// logs writes the output of a task as it arrives. It returns nothing once the
+// answer has started.
+func (h *Handler) logs(w http.ResponseWriter, req *http.Request) (any, error) {
+	id, err := jobID(req)
+	if err != nil {
+		return nil, err
+	}
+	o, err := logOptions(req)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(req.Context())
+	defer cancel()
+	go func() {
+		select {
+		case <-h.Ended:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	stream, err := h.Jobs.Logs(ctx, id, o)
+	if err != nil {
+		return nil, err
+	}
+	defer stream.Close()
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if err := copyFlushing(w, stream); err != nil && req.Context().Err() == nil {
+		// Otherwise the output would look complete to the client.
+		panic(http.ErrAbortHandler)
+	}
+	return nil, nil
+}
+
+// copyFlushing copies each part as soon as it arrives.
+func copyFlushing(w http.ResponseWriter, r io.Reader) error {
+	control := http.NewResponseController(w)
+	// The time limits of the server are for requests that are answered at once.
+	if err := errors.Join(control.SetReadDeadline(time.Time{}), control.SetWriteDeadline(time.Time{}), control.Flush()); err != nil {
+		return err
+	}
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := r.Read(buf)
+		if n > 0 {
+			if err := control.SetWriteDeadline(time.Now().Add(requestTimeout)); err != nil {
+				return err
+			}
+			if _, err := w.Write(buf[:n]); err != nil {
+				return err
+			}
+			if err := errors.Join(control.Flush(), control.SetWriteDeadline(time.Time{})); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
