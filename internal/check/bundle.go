@@ -14,9 +14,9 @@ import (
 
 // releases names those whose bundles the operation takes from: the target's,
 // and those of the hops on the way.
-func (w *world) releases() []pai.Version {
-	names := []pai.Version{pai.Version(w.Target.Metadata.Name)}
-	add := func(v pai.Version) {
+func (w *world) releases() []pai.Release {
+	names := []pai.Release{w.Target.Metadata.Name}
+	add := func(v pai.Release) {
 		if !slices.Contains(names, v) {
 			names = append(names, v)
 		}
@@ -24,11 +24,11 @@ func (w *world) releases() []pai.Version {
 	for _, s := range w.Plan.Steps {
 		switch s.Kind {
 		case plan.KindService, plan.KindRefresh, plan.KindImages:
-			add(s.To)
+			add(s.To.Release())
 		case plan.KindPrograms:
 			for _, r := range w.Releases {
-				if r.Kubernetes.Version == s.To {
-					add(pai.Version(r.Metadata.Name))
+				if r.Kubernetes.Version == s.To.Kubernetes() {
+					add(r.Metadata.Name)
 					break
 				}
 			}
@@ -61,7 +61,7 @@ func bundles(_ context.Context, w *world) []Result {
 
 // content says what still has to be copied, which is in nobody's way.
 func content(_ context.Context, w *world) []Result {
-	b, err := w.Bundle(pai.Version(w.Target.Metadata.Name))
+	b, err := w.Bundle(w.Target.Metadata.Name)
 	if err != nil {
 		return []Result{unknown("", err)}
 	}
@@ -111,7 +111,7 @@ const etcdGuess = 512 << 20
 // needs is what the operation writes below each folder of a machine: programs
 // and images that are not there yet, and what a hand-over of etcd keeps twice.
 func (w *world) needs(ctx context.Context, m config.Machine) (map[string]int64, error) {
-	b, err := w.Bundle(pai.Version(w.Target.Metadata.Name))
+	b, err := w.Bundle(w.Target.Metadata.Name)
 	if err != nil {
 		return nil, err
 	}

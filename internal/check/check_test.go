@@ -68,7 +68,7 @@ func blind() Input {
 		PlanErr:      errTest,
 		Hosts:        map[string]machine.Host{"m1": mute{}},
 		Kube:         func(context.Context) (*kube.Client, error) { return nil, errTest },
-		Bundle:       func(pai.Version) (*release.Bundle, error) { return nil, errTest },
+		Bundle:       func(pai.Release) (*release.Bundle, error) { return nil, errTest },
 		Operation:    func(context.Context) (Operation, error) { return Operation{}, errTest },
 		BlockedSteps: func(context.Context) ([]BlockedStep, error) { return nil, errTest },
 	}

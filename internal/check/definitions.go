@@ -14,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/service"
 )
 
@@ -34,7 +33,7 @@ type targetProblem struct {
 // renderTarget makes the target's services as the upgrade would.
 func (w *world) renderTarget(ctx context.Context) (targetObjects, error) {
 	var t targetObjects
-	b, err := w.Bundle(pai.Version(w.Target.Metadata.Name))
+	b, err := w.Bundle(w.Target.Metadata.Name)
 	if err != nil {
 		return t, err
 	}

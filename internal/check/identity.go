@@ -82,10 +82,10 @@ func supportPlan(_ context.Context, w *world) []Result {
 	p, err := w.Plan, w.PlanErr
 	if err != nil && pai.CodeOf(err) != pai.CodeRefused {
 		var way plan.HopList
-		way, err = plan.Offline(w.Releases, w.World.Current, plan.Target{Release: pai.Version(w.Target.Metadata.Name)})
+		way, err = plan.Offline(w.Releases, w.World.Current, plan.Target{Release: w.Target.Metadata.Name})
 		p = plan.Plan{Hops: way.Hops, Notes: way.Notes}
 	}
-	return []Result{supported(p, err, w.Target.Metadata.Name)}
+	return []Result{supported(p, err, string(w.Target.Metadata.Name))}
 }
 
 func supported(p plan.Plan, err error, to string) Result {

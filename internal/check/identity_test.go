@@ -39,7 +39,9 @@ func TestSupportPlan(t *testing.T) {
 
 func TestOperation(t *testing.T) {
 	t.Parallel()
-	pair := func(s, k pai.Version) pai.Pair { return pai.Pair{Services: s, Kubernetes: k} }
+	pair := func(s pai.ServicesVersion, k pai.KubernetesVersion) pai.Pair {
+		return pai.Pair{Services: s, Kubernetes: k}
+	}
 	left := func(to pai.Pair) Operation {
 		return Operation{Unfinished: &pai.Operation{Verb: pai.VerbUpgrade, To: to, By: "ada@host", Started: time.Unix(0, 0).UTC()}}
 	}
@@ -66,9 +68,9 @@ func TestJobsInTheWay(t *testing.T) {
 }
 
 func twoReleases() []release.Manifest {
-	of := func(name pai.Version, upstream string) release.Manifest {
+	of := func(name pai.Release, upstream string) release.Manifest {
 		var m release.Manifest
-		m.Metadata.Name, m.Services.Version, m.Kubernetes.Version, m.Kubernetes.Upstream = string(name), name, name+"-pai", upstream
+		m.Metadata.Name, m.Services.Version, m.Kubernetes.Version, m.Kubernetes.Upstream = name, pai.ServicesVersion(name), pai.KubernetesVersion(name)+"-pai", upstream
 		return m
 	}
 	return []release.Manifest{of("v0.9", "v1.35.4"), of("v0.10", "v1.36.3")}
@@ -77,11 +79,11 @@ func twoReleases() []release.Manifest {
 func TestVersionSkew(t *testing.T) {
 	t.Parallel()
 	of := func(v string) *version.Version { return version.MustParseGeneric(v) }
-	upstream := map[pai.Version]*version.Version{"old-pai": of("v1.31.0"), "v0.9-pai": of("v1.35.4"), "v0.10-pai": of("v1.36.3")}
+	upstream := map[pai.KubernetesVersion]*version.Version{"old-pai": of("v1.31.0"), "v0.9-pai": of("v1.35.4"), "v0.10-pai": of("v1.36.3")}
 	runs := func(roles ...any) plan.Machine {
 		m := plan.Machine{Name: "m1", Joined: true, Roles: map[plan.Role]plan.RoleState{}}
 		for i := 0; i < len(roles); i += 2 {
-			m.Roles[roles[i].(plan.Role)] = plan.RoleState{Running: pai.Version(roles[i+1].(string))}
+			m.Roles[roles[i].(plan.Role)] = plan.RoleState{Running: pai.KubernetesVersion(roles[i+1].(string))}
 		}
 		return m
 	}
@@ -137,7 +139,7 @@ func TestContent(t *testing.T) {
 	t.Parallel()
 	to := twoReleases()[1]
 	judgements(t, []judged{
-		{"all there", contentOf(plan.Machine{Programs: []pai.Version{"v0.10-pai"}, Images: []string{"sha256:x"}}, to, "sha256:x", 1<<30, 1<<30), OK, "is there"},
+		{"all there", contentOf(plan.Machine{Programs: []pai.KubernetesVersion{"v0.10-pai"}, Images: []string{"sha256:x"}}, to, "sha256:x", 1<<30, 1<<30), OK, "is there"},
 		{"nothing there", contentOf(plan.Machine{}, to, "sha256:x", 2<<30, 1<<30), OK, "programs of Kubernetes v0.10-pai (up to 2.0 GiB), images of release v0.10 (1.0 GiB)"},
 	})
 	w := &world{Input: Input{Target: to, Releases: twoReleases(), Plan: plan.Plan{Steps: []plan.Step{

@@ -32,7 +32,7 @@ type Input struct {
 	// Kube gives a client, or an error while there is no cluster or its API is away.
 	Kube func(ctx context.Context) (*kube.Client, error)
 	// Bundle opens the bundle of a release.
-	Bundle func(name pai.Version) (*release.Bundle, error)
+	Bundle func(name pai.Release) (*release.Bundle, error)
 	// Operation is what the journal and the lock say of other operations.
 	Operation func(ctx context.Context) (Operation, error)
 	// BlockedSteps are the steps of Plan that running jobs stand in the way of.

@@ -58,8 +58,8 @@ func versionSkew(ctx context.Context, w *world) []Result {
 }
 
 // upstreamOf maps PAI's names of Kubernetes versions to upstream's.
-func upstreamOf(releases []release.Manifest) map[pai.Version]*version.Version {
-	of := map[pai.Version]*version.Version{}
+func upstreamOf(releases []release.Manifest) map[pai.KubernetesVersion]*version.Version {
+	of := map[pai.KubernetesVersion]*version.Version{}
 	for _, r := range releases {
 		if v, err := version.ParseGeneric(r.Kubernetes.Upstream); err == nil {
 			of[r.Kubernetes.Version] = v
@@ -68,7 +68,7 @@ func upstreamOf(releases []release.Manifest) map[pai.Version]*version.Version {
 	return of
 }
 
-func apiServers(machines []plan.Machine, upstream map[pai.Version]*version.Version) (oldest, newest *version.Version) {
+func apiServers(machines []plan.Machine, upstream map[pai.KubernetesVersion]*version.Version) (oldest, newest *version.Version) {
 	for _, m := range machines {
 		for _, r := range []plan.Role{plan.RoleAPIServerA, plan.RoleAPIServerB} {
 			v := upstream[m.Roles[r].Running]
@@ -86,7 +86,7 @@ func apiServers(machines []plan.Machine, upstream map[pai.Version]*version.Versi
 	return oldest, newest
 }
 
-func skewOn(m plan.Machine, node corev1.NodeSystemInfo, upstream map[pai.Version]*version.Version, oldest, newest *version.Version) Result {
+func skewOn(m plan.Machine, node corev1.NodeSystemInfo, upstream map[pai.KubernetesVersion]*version.Version, oldest, newest *version.Version) Result {
 	var wrong []string
 	for _, r := range []plan.Role{plan.RoleControllerManager, plan.RoleScheduler, plan.RoleKubelet, plan.RoleKubeProxy} {
 		s, there := m.Roles[r]

@@ -30,7 +30,7 @@ func openBundle(env *Env, what, key string) (string, *release.Bundle, error) {
 		return "", nil, err
 	}
 	dir := what
-	if _, err := pai.ParseVersion(what); err == nil {
+	if err := pai.CheckVersion(what); err == nil {
 		dir = release.BundleDir(env.CacheDir, what)
 	}
 	b, err := release.Open(dir, []ed25519.PublicKey{trusted})

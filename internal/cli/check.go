@@ -31,7 +31,7 @@ func newCheckCommand(env *Env) *cobra.Command {
 			}
 		}
 		return cluster.withSession(cmd.Context(), func(s *session.Session) error {
-			results, err := operation.Check(cmd.Context(), s, pai.Version(to), skip)
+			results, err := operation.Check(cmd.Context(), s, pai.Release(to), skip)
 			if err != nil {
 				return err
 			}

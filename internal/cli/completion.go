@@ -55,7 +55,7 @@ func completeFlags(root *cobra.Command) {
 func releaseNames(*cobra.Command) (names []cobra.Completion) {
 	known, _ := release.Load(releases.FS)
 	for _, m := range known {
-		names = append(names, m.Metadata.Name)
+		names = append(names, cobra.Completion(m.Metadata.Name))
 	}
 	return names
 }

@@ -39,14 +39,14 @@ func newConfigCheckCommand(env *Env) *cobra.Command {
 
 // checkResult is what `config check -o json` prints. The lists are never null.
 type checkResult struct {
-	Directory  string          `json:"directory"`
-	Valid      bool            `json:"valid"`
-	Schema     int             `json:"schema,omitempty"`
-	ClusterID  string          `json:"clusterId,omitempty"`
-	Release    pai.Version     `json:"release,omitempty"`
-	Kubernetes pai.Version     `json:"kubernetes,omitempty"`
-	Problems   config.Problems `json:"problems"`
-	Notes      config.Problems `json:"notes"`
+	Directory  string                `json:"directory"`
+	Valid      bool                  `json:"valid"`
+	Schema     int                   `json:"schema,omitempty"`
+	ClusterID  string                `json:"clusterId,omitempty"`
+	Release    pai.Release           `json:"release,omitempty"`
+	Kubernetes pai.KubernetesVersion `json:"kubernetes,omitempty"`
+	Problems   config.Problems       `json:"problems"`
+	Notes      config.Problems       `json:"notes"`
 }
 
 func checkConfig(env *Env, dir string) error {
@@ -73,7 +73,7 @@ func newCheckResult(dir string, c *config.Config, report config.Report) checkRes
 	if c != nil {
 		result.Schema = c.Layout.SchemaVersion
 		result.ClusterID = c.Services.Cluster.Common.ClusterID
-		result.Release, result.Kubernetes = c.Pair().Services, c.Pair().Kubernetes
+		result.Release, result.Kubernetes = c.Release(), c.Pair().Kubernetes
 	}
 	return result
 }

@@ -82,7 +82,7 @@ func addAnswers(a *config.Answers, file string) error {
 type generated struct {
 	Directory string             `json:"directory"`
 	ClusterID string             `json:"clusterId"`
-	Release   pai.Version        `json:"release"`
+	Release   pai.Release        `json:"release"`
 	Machines  []generatedMachine `json:"machines"`
 }
 
@@ -124,7 +124,7 @@ func generateConfig(ctx context.Context, env *Env, dir string, a config.Answers)
 	if err := config.Write(dir, cfg); err != nil {
 		return err
 	}
-	result := generated{Directory: dir, ClusterID: a.ClusterID, Release: row.Services.Version}
+	result := generated{Directory: dir, ClusterID: a.ClusterID, Release: row.Metadata.Name}
 	for i, m := range cfg.Layout.MachineList {
 		f := found[i]
 		result.Machines = append(result.Machines, generatedMachine{m.Hostname, m.MachineType, f.Cores, f.MemoryMiB, append([]string{}, f.GPUs...), append([]string{}, f.Disks...), f.OS})

@@ -33,18 +33,16 @@ func (o *offline) run(env *Env, target plan.Target) error {
 	if err != nil {
 		return err
 	}
-	services, err := pai.ParseVersion(o.fromServices)
-	if err != nil {
+	if err := pai.CheckVersion(o.fromServices); err != nil {
 		return pai.Errorf(pai.CodeUsage, "pass a version such as v0.9 to --from-services", "%w", err)
 	}
-	kubernetes, err := pai.ParseVersion(o.fromKubernetes)
-	if err != nil {
+	if err := pai.CheckVersion(o.fromKubernetes); err != nil {
 		return pai.Errorf(pai.CodeUsage, "pass a version such as v0.9-pai to --from-kubernetes", "%w", err)
 	}
 	if target.Release == "" {
-		target.Release = pai.Version(known[len(known)-1].Metadata.Name)
+		target.Release = known[len(known)-1].Metadata.Name
 	}
-	list, err := plan.Offline(known, pai.Pair{Services: services, Kubernetes: kubernetes}, target)
+	list, err := plan.Offline(known, pai.Pair{Services: pai.ServicesVersion(o.fromServices), Kubernetes: pai.KubernetesVersion(o.fromKubernetes)}, target)
 	if err != nil {
 		return err
 	}

@@ -129,7 +129,7 @@ type bundleInfo struct {
 }
 
 func describeBundle(dir string, b *release.Bundle) bundleInfo {
-	info := bundleInfo{Release: b.Manifest().Metadata.Name, Dir: dir, Digest: b.Digest(), SignedBy: b.Signer(), Contents: b.Contents()}
+	info := bundleInfo{Release: string(b.Manifest().Metadata.Name), Dir: dir, Digest: b.Digest(), SignedBy: b.Signer(), Contents: b.Contents()}
 	for _, e := range info.Contents {
 		info.Size += e.Size
 	}

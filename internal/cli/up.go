@@ -115,7 +115,7 @@ func newLocalCluster(ctx context.Context, env *Env, dir string, f upFlags) error
 	if err != nil {
 		return err
 	}
-	key, err := session.EnsureBundle(ctx, env.dirs(), env.sourceTree(), manifest.Metadata.Name, env.Progressf)
+	key, err := session.EnsureBundle(ctx, env.dirs(), env.sourceTree(), string(manifest.Metadata.Name), env.Progressf)
 	if err != nil {
 		return err
 	}

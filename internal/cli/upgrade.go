@@ -38,7 +38,7 @@ func addParts(cmd *cobra.Command, verb string) *plan.Target {
 // withRelease checks the release of a target; without one it is the newest.
 func withRelease(t plan.Target) (plan.Target, error) {
 	m, err := findRelease(string(t.Release))
-	t.Release = pai.Version(m.Metadata.Name)
+	t.Release = m.Metadata.Name
 	return t, err
 }
 

@@ -49,7 +49,7 @@ func (c *cluster) apiServerDone(ctx context.Context, s plan.Step) (bool, error) 
 	if err != nil {
 		return false, err
 	}
-	want := plan.RoleState{Link: s.To, Running: s.To, Emulates: s.Emulate}
+	want := plan.RoleState{Link: s.To.Kubernetes(), Running: s.To.Kubernetes(), Emulates: s.Emulate}
 	to, from := chooseSlots(states, want)
 	if states[to] != want || states[from].Running != "" || states[from].Link != "" {
 		return false, nil
@@ -92,9 +92,9 @@ func (c *cluster) apiServer(ctx context.Context, s plan.Step) error {
 	if err != nil {
 		return err
 	}
-	want := plan.RoleState{Link: s.To, Running: s.To, Emulates: s.Emulate}
+	want := plan.RoleState{Link: s.To.Kubernetes(), Running: s.To.Kubernetes(), Emulates: s.Emulate}
 	to, from := chooseSlots(states, want)
-	if err := c.renewBeforeHop(ctx, h, s.To); err != nil {
+	if err := c.renewBeforeHop(ctx, h, s.To.Kubernetes()); err != nil {
 		return err
 	}
 	if err := c.startAPIServer(ctx, h, m, to, want, states[to]); err != nil {
@@ -108,7 +108,7 @@ func (c *cluster) apiServer(ctx context.Context, s plan.Step) error {
 
 // renewBeforeHop renews certificates that have a third of their life left. The
 // running servers read the new files by themselves.
-func (c *cluster) renewBeforeHop(ctx context.Context, h machine.Host, v pai.Version) error {
+func (c *cluster) renewBeforeHop(ctx context.Context, h machine.Host, v pai.KubernetesVersion) error {
 	_, err := c.kubeadm(ctx, h, v, `
 `+quietly+`
 `+renewCertificates+apiNameInKubeconfigs(c.Config.Kubernetes.APIServersPort))

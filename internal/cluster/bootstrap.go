@@ -28,7 +28,7 @@ func (c *cluster) bootstrapDone(ctx context.Context, s plan.Step) (bool, error) 
 	if err != nil {
 		return false, err
 	}
-	i, err := readInstalled(ctx, h, s.To)
+	i, err := readInstalled(ctx, h, s.To.Kubernetes())
 	if err != nil {
 		return false, err
 	}
@@ -68,7 +68,7 @@ func (c *cluster) bootstrap(ctx context.Context, s plan.Step) error {
 		return err
 	}
 	// With this the administrator gets the rights by which we write the rest.
-	if err := c.kubeadmPhases(ctx, h, s.To, "bootstrap-token", "upload-config kubelet"); err != nil {
+	if err := c.kubeadmPhases(ctx, h, s.To.Kubernetes(), "bootstrap-token", "upload-config kubelet"); err != nil {
 		return err
 	}
 	k, err := c.Kube(ctx)
@@ -83,11 +83,11 @@ func (c *cluster) bootstrap(ctx context.Context, s plan.Step) error {
 		return fmt.Errorf("write what the cluster needs into the API: %w", err)
 	}
 	// Last of all the version, by which the step is known to be done.
-	return c.kubeadmPhases(ctx, h, s.To, "upload-config kubeadm")
+	return c.kubeadmPhases(ctx, h, s.To.Kubernetes(), "upload-config kubeadm")
 }
 
 // kubeadmPhases runs phases that write into the API.
-func (c *cluster) kubeadmPhases(ctx context.Context, h machine.Host, v pai.Version, phases ...string) error {
+func (c *cluster) kubeadmPhases(ctx context.Context, h machine.Host, v pai.KubernetesVersion, phases ...string) error {
 	var script strings.Builder
 	for _, phase := range phases {
 		fmt.Fprintf(&script, `

@@ -30,7 +30,7 @@ func TestNewConfigurationWorksWithOldKubernetes(t *testing.T) {
 }
 
 // startedWith is all that is made from a configuration without asking a machine.
-func startedWith(t *rapid.T, cfg *config.Config, v pai.Version, upstream string) map[string]any {
+func startedWith(t *rapid.T, cfg *config.Config, v pai.KubernetesVersion, upstream string) map[string]any {
 	made := map[string]any{}
 	data, err := kubeadmConfig(cfg, upstream)
 	if err != nil {
@@ -38,7 +38,7 @@ func startedWith(t *rapid.T, cfg *config.Config, v pai.Version, upstream string)
 	}
 	made["kubeadm"] = string(data)
 	for _, m := range cfg.Layout.MachineList {
-		for name, of := range map[string]func(*config.Config, config.Machine, pai.Version) (map[string]preparedFile, error){
+		for name, of := range map[string]func(*config.Config, config.Machine, pai.KubernetesVersion) (map[string]preparedFile, error){
 			"kube-proxy": kubeProxyFiles, "network": networkFiles,
 		} {
 			if made[name+" on "+m.Hostname], err = of(cfg, m, v); err != nil {

@@ -36,7 +36,7 @@ func (s showing) Diff(ctx context.Context, step plan.Step) ([]plan.Change, error
 
 // installed is what the folder of a version consists of; where steps are only
 // shown, what it will consist of.
-func (c *cluster) installed(ctx context.Context, h machine.Host, v pai.Version) (installed, error) {
+func (c *cluster) installed(ctx context.Context, h machine.Host, v pai.KubernetesVersion) (installed, error) {
 	if c.Kubeadm != nil && c.Bundle != nil && carries(c.Bundle, v) == nil {
 		return installedFrom(c.Bundle), nil
 	}
@@ -45,7 +45,7 @@ func (c *cluster) installed(ctx context.Context, h machine.Host, v pai.Version) 
 
 // askKubeadm runs a script that may use $kubeadm of a version and needs no
 // configuration.
-func (c *cluster) askKubeadm(ctx context.Context, h machine.Host, v pai.Version, script string) (string, error) {
+func (c *cluster) askKubeadm(ctx context.Context, h machine.Host, v pai.KubernetesVersion, script string) (string, error) {
 	if c.Kubeadm != nil {
 		return c.Kubeadm(ctx, nil, script)
 	}
@@ -63,7 +63,7 @@ func (c *cluster) diffFiles(ctx context.Context, s plan.Step) ([]plan.Change, er
 	if err != nil {
 		return nil, err
 	}
-	files, err := c.roleFiles(ctx, h, m, s.To, role, s.Emulate)
+	files, err := c.roleFiles(ctx, h, m, s.To.Kubernetes(), role, s.Emulate)
 	if err != nil {
 		return nil, fmt.Errorf("render %s of Kubernetes %s for %q: %w", role, s.To, m.Hostname, err)
 	}
@@ -71,14 +71,14 @@ func (c *cluster) diffFiles(ctx context.Context, s plan.Step) ([]plan.Change, er
 	for _, file := range sortedKeys(files) {
 		change := plan.Change{What: "file " + file, Action: plan.Created}
 		if from != "" {
-			was, err := h.ReadFile(ctx, strings.Replace(file, versionDir(s.To), versionDir(from), 1))
+			was, err := h.ReadFile(ctx, strings.Replace(file, versionDir(s.To.Kubernetes()), versionDir(from), 1))
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return changes, err
 			}
 			if err == nil {
 				change.Action = plan.Changed
 				// That each version reads its own folder is no change.
-				before := strings.ReplaceAll(string(was), versionDir(from), versionDir(s.To))
+				before := strings.ReplaceAll(string(was), versionDir(from), versionDir(s.To.Kubernetes()))
 				if change.Fields = fileFields(file, before, files[file].content); len(change.Fields) == 0 {
 					continue
 				}
@@ -91,7 +91,7 @@ func (c *cluster) diffFiles(ctx context.Context, s plan.Step) ([]plan.Change, er
 
 // rolesBefore is the role that a step is about, and the version that it runs
 // now. Of two slots it is the one that runs: both are started alike.
-func rolesBefore(ctx context.Context, h machine.Host, s plan.Step) (plan.Role, pai.Version, error) {
+func rolesBefore(ctx context.Context, h machine.Host, s plan.Step) (plan.Role, pai.KubernetesVersion, error) {
 	slotted := map[plan.Kind]func(slot) plan.Role{plan.KindEtcd: etcdRole, plan.KindAPIServer: apiServerRole}[s.Kind]
 	role := s.Role
 	switch {
@@ -131,7 +131,7 @@ func (c *cluster) diffDNS(ctx context.Context, s plan.Step) ([]plan.Change, erro
 	if err != nil {
 		return nil, err
 	}
-	i, err := c.installed(ctx, h, s.To)
+	i, err := c.installed(ctx, h, s.To.Kubernetes())
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@ func (c *cluster) dnsDone(ctx context.Context, s plan.Step) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	i, err := readInstalled(ctx, h, s.To)
+	i, err := readInstalled(ctx, h, s.To.Kubernetes())
 	if err != nil {
 		return false, err
 	}
@@ -47,7 +47,7 @@ func (c *cluster) dns(ctx context.Context, s plan.Step) error {
 	if err != nil {
 		return err
 	}
-	i, err := readInstalled(ctx, h, s.To)
+	i, err := readInstalled(ctx, h, s.To.Kubernetes())
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ import (
 func etcdRole(s slot) plan.Role { return s.etcd }
 
 // etcdctl is the command line of a version's own client of etcd, against some slots.
-func etcdctl(v pai.Version, asked ...slot) string {
+func etcdctl(v pai.KubernetesVersion, asked ...slot) string {
 	return versionDir(v) + "/bin/" + etcdctlArgs(asked...)
 }
 
@@ -44,14 +44,14 @@ func (c *cluster) etcdDone(ctx context.Context, s plan.Step) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	to, from := chooseSlots(states, plan.RoleState{Link: s.To})
-	if states[to].Link != s.To || states[to].Running != s.To || states[from].Running != "" || states[from].Link != "" {
+	to, from := chooseSlots(states, plan.RoleState{Link: s.To.Kubernetes()})
+	if states[to].Link != s.To.Kubernetes() || states[to].Running != s.To.Kubernetes() || states[from].Running != "" || states[from].Link != "" {
 		return false, nil
 	}
 	if err := etcdHealthy(ctx, h, to); err != nil {
 		return false, nil
 	}
-	members, err := listMembers(ctx, h, s.To, to)
+	members, err := listMembers(ctx, h, s.To.Kubernetes(), to)
 	if err != nil {
 		return false, nil // it does not answer, so it is not done
 	}
@@ -71,26 +71,26 @@ func (c *cluster) etcd(ctx context.Context, s plan.Step) error {
 	if err != nil {
 		return err
 	}
-	to, from := chooseSlots(states, plan.RoleState{Link: s.To})
+	to, from := chooseSlots(states, plan.RoleState{Link: s.To.Kubernetes()})
 	if states[to].Link == "" && states[from].Link == "" {
 		have, err := slotsWithData(ctx, h)
 		switch {
 		case err != nil:
 			return err
 		case len(have) == 2:
-			return c.settleEtcd(ctx, h, m, s.To)
+			return c.settleEtcd(ctx, h, m, s.To.Kubernetes())
 		case len(have) == 1:
 			to, from = have[0], have[0].other()
 		}
 	}
 	// to runs alone, for the first time or again.
 	if states[from].Running == "" && states[from].Link == "" {
-		return c.startEtcdAlone(ctx, h, m, to, s.To)
+		return c.startEtcdAlone(ctx, h, m, to, s.To.Kubernetes())
 	}
-	return c.handOverEtcd(ctx, h, m, from, to, s.To)
+	return c.handOverEtcd(ctx, h, m, from, to, s.To.Kubernetes())
 }
 
-func (c *cluster) startEtcdAlone(ctx context.Context, h machine.Host, m config.Machine, to slot, v pai.Version) error {
+func (c *cluster) startEtcdAlone(ctx context.Context, h machine.Host, m config.Machine, to slot, v pai.KubernetesVersion) error {
 	if err := c.renderRole(ctx, h, m, v, to.etcd); err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func writeMembership(ctx context.Context, h machine.Host, s slot, state, initial
 // promoteTimeout bounds how long a learner may take to catch up with the data.
 const promoteTimeout = 3 * time.Minute
 
-func (c *cluster) handOverEtcd(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.Version) error {
+func (c *cluster) handOverEtcd(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.KubernetesVersion) error {
 	members, err := awaitMembers(ctx, h, v, to, from)
 	if err != nil {
 		return err
@@ -162,7 +162,7 @@ func (c *cluster) handOverEtcd(ctx context.Context, h machine.Host, m config.Mac
 // dropUnready takes a member out that was to take over and never became one
 // that votes, when the other one is to go on: the way back from a hand-over
 // that was cut short.
-func dropUnready(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.Version, members memberList) error {
+func dropUnready(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.KubernetesVersion, members memberList) error {
 	own, old := members.named(to.member(m)), members.withPeer(from.peerURL(m))
 	if own == nil || own.Learner || old == nil || (old.Name != "" && !old.Learner) {
 		return nil
@@ -175,7 +175,7 @@ func dropUnready(ctx context.Context, h machine.Host, m config.Machine, from, to
 
 // joinEtcd adds the new slot as a learner and starts it. Data there that
 // belongs to no member is of an earlier life, and goes first.
-func (c *cluster) joinEtcd(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.Version, members memberList) error {
+func (c *cluster) joinEtcd(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.KubernetesVersion, members memberList) error {
 	if err := c.renderRole(ctx, h, m, v, to.etcd); err != nil {
 		return err
 	}
@@ -203,7 +203,7 @@ func (c *cluster) joinEtcd(ctx context.Context, h machine.Host, m config.Machine
 }
 
 // promote makes the learner a voting member, once etcd finds it caught up.
-func promote(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.Version) error {
+func promote(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.KubernetesVersion) error {
 	err := poll(ctx, "etcd's learner caught up", promoteTimeout, 200*time.Millisecond, func(ctx context.Context) (bool, error) {
 		members, err := listMembers(ctx, h, v, from)
 		if err != nil {
@@ -226,7 +226,7 @@ func promote(ctx context.Context, h machine.Host, m config.Machine, from, to slo
 }
 
 // awaitMember waits until the new member serves as one that votes.
-func awaitMember(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.Version) error {
+func awaitMember(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.KubernetesVersion) error {
 	err := poll(ctx, "the new etcd serving", healthTimeout, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
 		members, err := listMembers(ctx, h, v, from)
 		if err != nil {
@@ -245,7 +245,7 @@ func awaitMember(ctx context.Context, h machine.Host, m config.Machine, from, to
 }
 
 // leave gives the lead to the new member and takes the old one out.
-func leave(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.Version) error {
+func leave(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.KubernetesVersion) error {
 	members, err := listMembers(ctx, h, v, to)
 	if err != nil {
 		return err

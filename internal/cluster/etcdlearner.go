@@ -16,7 +16,7 @@ import (
 // meanwhile, takes that for lost, and begins to serve only when it has tried
 // again, after seven seconds (etcd 3.6: 5 s and two election timeouts). Started
 // again with the data in place it serves at once; a learner counts for no quorum.
-func awaitLearner(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.Version) error {
+func awaitLearner(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.KubernetesVersion) error {
 	restarted := false
 	err := poll(ctx, "the new etcd serving as a learner on "+h.Name(), promoteTimeout, 200*time.Millisecond, func(ctx context.Context) (bool, error) {
 		members, err := listMembers(ctx, h, v, from)

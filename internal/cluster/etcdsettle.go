@@ -30,7 +30,7 @@ func slotsWithData(ctx context.Context, h machine.Host) ([]slot, error) {
 // knows, and taking the wrong one would lose what was written last. So both
 // are started, whoever can answer says who the members are, and the hand-over
 // goes on from there.
-func (c *cluster) settleEtcd(ctx context.Context, h machine.Host, m config.Machine, v pai.Version) error {
+func (c *cluster) settleEtcd(ctx context.Context, h machine.Host, m config.Machine, v pai.KubernetesVersion) error {
 	c.Progress("etcd was being handed over when %s was cleaned; finding out how far it was", h.Name())
 	for _, s := range slots {
 		if err := c.renderRole(ctx, h, m, v, s.etcd); err != nil {
@@ -74,7 +74,7 @@ func handOverTarget(members memberList, m config.Machine) slot {
 
 // removeOthers takes out members that were added and never started, which a
 // clean in the middle of a hand-over leaves behind.
-func removeOthers(ctx context.Context, h machine.Host, m config.Machine, own slot, v pai.Version) error {
+func removeOthers(ctx context.Context, h machine.Host, m config.Machine, own slot, v pai.KubernetesVersion) error {
 	members, err := listMembers(ctx, h, v, own)
 	if err != nil {
 		return err

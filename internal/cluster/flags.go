@@ -36,7 +36,7 @@ func flagName(flag string) string {
 
 // script is what a unit starts: a shell script that becomes the program of one
 // version. before are lines that come first.
-func script(v pai.Version, r plan.Role, programName string, f flags, before ...string) string {
+func script(v pai.KubernetesVersion, r plan.Role, programName string, f flags, before ...string) string {
 	var b strings.Builder
 	b.WriteString("#!/bin/sh\n# Written by PAI: how " + string(r) + " of Kubernetes " + string(v) + " is started.\nset -eu\n")
 	for _, line := range before {

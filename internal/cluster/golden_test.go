@@ -51,7 +51,7 @@ func testConfig() *config.Config {
 }
 
 // versions are the Kubernetes versions whose kubeadm's answers are in testdata.
-var versions = map[pai.Version]string{"v0.9-pai": "v1.35.4", "v0.10-pai": "v1.36.3"}
+var versions = map[pai.KubernetesVersion]string{"v0.9-pai": "v1.35.4", "v0.10-pai": "v1.36.3"}
 
 func kubeadmSays(t *testing.T, upstream, file string) []byte {
 	t.Helper()

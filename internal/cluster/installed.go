@@ -13,12 +13,12 @@ import (
 // consists of. It is in the folder when that appears, so that later steps need
 // the folder only, and not the bundle it came from.
 type installed struct {
-	Kubernetes pai.Version       `json:"kubernetes"`
-	Upstream   string            `json:"upstream"` // of Kubernetes
-	Release    string            `json:"release"`
-	Bundle     string            `json:"bundle"`   // digest
-	Programs   map[string]string `json:"programs"` // name → upstream version
-	Images     map[string]string `json:"images"`   // name → full name
+	Kubernetes pai.KubernetesVersion `json:"kubernetes"`
+	Upstream   string                `json:"upstream"` // of Kubernetes
+	Release    string                `json:"release"`
+	Bundle     string                `json:"bundle"`   // digest
+	Programs   map[string]string     `json:"programs"` // name → upstream version
+	Images     map[string]string     `json:"images"`   // name → full name
 }
 
 func installedFrom(b Bundle) installed {
@@ -26,7 +26,7 @@ func installedFrom(b Bundle) installed {
 	i := installed{
 		Kubernetes: m.Kubernetes.Version,
 		Upstream:   m.Kubernetes.Upstream,
-		Release:    m.Metadata.Name,
+		Release:    string(m.Metadata.Name),
 		Bundle:     b.Digest(),
 		Programs:   map[string]string{},
 		Images:     map[string]string{},
@@ -46,9 +46,9 @@ const (
 	imageCoreDNS = "coredns"
 )
 
-func installedFile(v pai.Version) string { return versionDir(v) + "/release.json" }
+func installedFile(v pai.KubernetesVersion) string { return versionDir(v) + "/release.json" }
 
-func readInstalled(ctx context.Context, h machine.Host, v pai.Version) (installed, error) {
+func readInstalled(ctx context.Context, h machine.Host, v pai.KubernetesVersion) (installed, error) {
 	var i installed
 	data, err := h.ReadFile(ctx, installedFile(v))
 	if err != nil {
@@ -61,7 +61,7 @@ func readInstalled(ctx context.Context, h machine.Host, v pai.Version) (installe
 }
 
 // carries checks that a bundle brings the version that a step asks for.
-func carries(b Bundle, v pai.Version) error {
+func carries(b Bundle, v pai.KubernetesVersion) error {
 	if b == nil {
 		return fmt.Errorf("no bundle was given that brings Kubernetes %s", v)
 	}

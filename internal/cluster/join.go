@@ -19,7 +19,7 @@ const joinTTL = "10m"
 
 // joinToken makes a token with which one kubelet may ask for an identity.
 // revoke works after the user's interrupt, too.
-func (c *cluster) joinToken(ctx context.Context, v pai.Version) (token string, revoke func() error, err error) {
+func (c *cluster) joinToken(ctx context.Context, v pai.KubernetesVersion) (token string, revoke func() error, err error) {
 	master, _, err := c.master()
 	if err != nil {
 		return "", nil, err

@@ -68,12 +68,12 @@ func documents(objects ...any) ([]byte, error) {
 	return []byte(strings.Join(parts, "---\n")), nil
 }
 
-func kubeadmFile(v pai.Version) string { return roleFile(v, "kubeadm.yaml") }
+func kubeadmFile(v pai.KubernetesVersion) string { return roleFile(v, "kubeadm.yaml") }
 
 // kubeadm runs commands of one version's kubeadm on the control-plane machine,
 // each with the configuration of that version. Lines of script may use
 // $kubeadm and $config.
-func (c *cluster) kubeadm(ctx context.Context, h machine.Host, v pai.Version, script string) (string, error) {
+func (c *cluster) kubeadm(ctx context.Context, h machine.Host, v pai.KubernetesVersion, script string) (string, error) {
 	i, err := c.installed(ctx, h, v)
 	if err != nil {
 		return "", err
@@ -94,7 +94,7 @@ func (c *cluster) kubeadm(ctx context.Context, h machine.Host, v pai.Version, sc
 // componentFlags asks kubeadm how a version of a control-plane component is
 // started: the command line in the manifest that it would write. It writes
 // into a folder of its own, because a manifest in kubelet's would be run.
-func (c *cluster) componentFlags(ctx context.Context, h machine.Host, v pai.Version, r plan.Role) (flags, error) {
+func (c *cluster) componentFlags(ctx context.Context, h machine.Host, v pai.KubernetesVersion, r plan.Role) (flags, error) {
 	phase, manifest := "control-plane "+string(r), "kube-"+string(r)
 	switch r {
 	case plan.RoleAPIServerA, plan.RoleAPIServerB:

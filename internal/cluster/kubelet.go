@@ -34,7 +34,7 @@ const (
 // kubeletFiles are kubelet's script and configuration. The configuration is in
 // the version's folder, so that moving the link changes program, flags and
 // configuration at one moment.
-func (c *cluster) kubeletFiles(ctx context.Context, h machine.Host, m config.Machine, v pai.Version) (map[string]preparedFile, error) {
+func (c *cluster) kubeletFiles(ctx context.Context, h machine.Host, m config.Machine, v pai.KubernetesVersion) (map[string]preparedFile, error) {
 	master, _, err := c.master()
 	if err != nil {
 		return nil, err
@@ -118,13 +118,13 @@ func (c *cluster) kubeletDone(ctx context.Context, s plan.Step) (bool, error) {
 		return false, err
 	}
 	state, err := roleState(ctx, h, plan.RoleKubelet)
-	if err != nil || state.Link != s.To || state.Running != s.To {
+	if err != nil || state.Link != s.To.Kubernetes() || state.Running != s.To.Kubernetes() {
 		return false, err
 	}
 	if ok, err := hasServingCertificate(ctx, h); err != nil || !ok {
 		return false, err
 	}
-	i, err := readInstalled(ctx, h, s.To)
+	i, err := readInstalled(ctx, h, s.To.Kubernetes())
 	if err != nil {
 		return false, err
 	}
@@ -164,7 +164,7 @@ func (c *cluster) kubelet(ctx context.Context, s plan.Step) error {
 	if err != nil {
 		return err
 	}
-	i, err := readInstalled(ctx, h, s.To)
+	i, err := readInstalled(ctx, h, s.To.Kubernetes())
 	if err != nil {
 		return err
 	}
@@ -172,7 +172,7 @@ func (c *cluster) kubelet(ctx context.Context, s plan.Step) error {
 	if err != nil {
 		return err
 	}
-	if err := c.renderRole(ctx, h, m, s.To, plan.RoleKubelet); err != nil {
+	if err := c.renderRole(ctx, h, m, s.To.Kubernetes(), plan.RoleKubelet); err != nil {
 		return err
 	}
 	if err := c.registerNode(ctx, k, h, m); err != nil {
@@ -181,7 +181,7 @@ func (c *cluster) kubelet(ctx context.Context, s plan.Step) error {
 	if err := c.shareCA(ctx, h); err != nil {
 		return err
 	}
-	if err := c.startKubelet(ctx, h, s.To); err != nil {
+	if err := c.startKubelet(ctx, h, s.To.Kubernetes()); err != nil {
 		return err
 	}
 	return c.awaitNode(ctx, k, h, m, i.Upstream)
@@ -189,7 +189,7 @@ func (c *cluster) kubelet(ctx context.Context, s plan.Step) error {
 
 // startKubelet brings the machine's kubelet to a version. One that runs it
 // already is not restarted: every restart is a risk to the machine's pods.
-func (c *cluster) startKubelet(ctx context.Context, h machine.Host, v pai.Version) error {
+func (c *cluster) startKubelet(ctx context.Context, h machine.Host, v pai.KubernetesVersion) error {
 	ca, err := c.clusterCA(ctx)
 	if err != nil {
 		return err
@@ -284,7 +284,7 @@ func trusts(kubeconfig, ca []byte) bool {
 // joinKubelet starts kubelet for the first time on a machine. It proves who it
 // may become with a token that lives for this step only, makes its own key,
 // and trusts the authority that came over ssh.
-func (c *cluster) joinKubelet(ctx context.Context, h machine.Host, v pai.Version, ca []byte) (err error) {
+func (c *cluster) joinKubelet(ctx context.Context, h machine.Host, v pai.KubernetesVersion, ca []byte) (err error) {
 	token, revoke, err := c.joinToken(ctx, v)
 	if err != nil {
 		return err

@@ -19,7 +19,7 @@ const swapTimeout = 90 * time.Second
 // swapKubelet replaces a kubelet in place. The machine does it by itself, in a
 // transient unit: a connection that is lost in the middle changes nothing, and
 // a new kubelet that does not come up is taken back.
-func (c *cluster) swapKubelet(ctx context.Context, h machine.Host, v pai.Version) error {
+func (c *cluster) swapKubelet(ctx context.Context, h machine.Host, v pai.KubernetesVersion) error {
 	before, err := runningContainers(ctx, h)
 	if err != nil {
 		return err
@@ -49,7 +49,7 @@ func (c *cluster) swapKubelet(ctx context.Context, h machine.Host, v pai.Version
 
 // swapOnMachine runs the swap's script, and waits for its end also where the
 // connection is lost meanwhile: what became of it then is for Done to see.
-func swapOnMachine(ctx context.Context, h machine.Host, script string, v pai.Version) error {
+func swapOnMachine(ctx context.Context, h machine.Host, script string, v pai.KubernetesVersion) error {
 	swapping, cancel := context.WithTimeout(ctx, swapTimeout)
 	defer cancel()
 	// systemd-run is refused while an earlier swap is still going on: that one

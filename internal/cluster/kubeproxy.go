@@ -11,7 +11,7 @@ import (
 )
 
 // kubeProxyFiles are kube-proxy's script and configuration.
-func kubeProxyFiles(cfg *config.Config, m config.Machine, v pai.Version) (map[string]preparedFile, error) {
+func kubeProxyFiles(cfg *config.Config, m config.Machine, v pai.KubernetesVersion) (map[string]preparedFile, error) {
 	file := roleFile(v, "kube-proxy.yaml")
 	data, err := documents(map[string]any{
 		"apiVersion":         "kubeproxy.config.k8s.io/v1alpha1",

@@ -87,7 +87,7 @@ done
 stat -c %%Y %[3]s
 %[5]s --endpoints unix://client:1 get /registry/ --prefix --keys-only -w json`
 
-func lossOf(ctx context.Context, h machine.Host, from slot, v pai.Version, snapshot string) (Loss, error) {
+func lossOf(ctx context.Context, h machine.Host, from slot, v pai.KubernetesVersion, snapshot string) (Loss, error) {
 	ctx, cancel := context.WithTimeout(ctx, lossTimeout)
 	defer cancel()
 	out, err := sh(ctx, h, scratchScript, snapshotsDir, program(v, "etcdutl"), snapshot, program(v, "etcd"), program(v, "etcdctl"))

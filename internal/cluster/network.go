@@ -19,7 +19,7 @@ const networkUser = "pai:network"
 // networkFiles are the network program's script and configuration. vxlan with
 // direct routing sends packets as they are between machines on one network,
 // and through vxlan across networks.
-func networkFiles(cfg *config.Config, m config.Machine, v pai.Version) (map[string]preparedFile, error) {
+func networkFiles(cfg *config.Config, m config.Machine, v pai.KubernetesVersion) (map[string]preparedFile, error) {
 	file := roleFile(v, "network.json")
 	data, err := json.MarshalIndent(map[string]any{
 		"Network":        cfg.Kubernetes.PodClusterIPRange,

@@ -81,12 +81,12 @@ func parseObservation(out string) (m plan.Machine, imageRecords []string) {
 		case len(f) == 1 && f[0] == "joined":
 			m.Joined = true
 		case len(f) == 2 && f[0] == "program":
-			m.Programs = append(m.Programs, pai.Version(f[1]))
+			m.Programs = append(m.Programs, pai.KubernetesVersion(f[1]))
 		case len(f) == 2 && f[0] == "images":
 			imageRecords = append(imageRecords, f[1])
 		case len(f) == 3 && f[0] == "link":
 			state := m.Roles[plan.Role(f[1])]
-			state.Link = pai.Version(f[2])
+			state.Link = pai.KubernetesVersion(f[2])
 			m.Roles[plan.Role(f[1])] = state
 		case len(f) == 3 && f[0] == "emulates":
 			state := m.Roles[plan.Role(f[1])]
@@ -103,13 +103,13 @@ func parseObservation(out string) (m plan.Machine, imageRecords []string) {
 
 // versionOfProgram is the version whose folder a program's path is in; empty
 // when it is in none.
-func versionOfProgram(path string) pai.Version {
+func versionOfProgram(path string) pai.KubernetesVersion {
 	rest, ok := strings.CutPrefix(path, programsDir+"/")
 	version, inside, found := strings.Cut(rest, "/")
 	if !ok || !found || !strings.HasPrefix(inside, "bin/") {
 		return ""
 	}
-	return pai.Version(version)
+	return pai.KubernetesVersion(version)
 }
 
 // roleState reads one role of a machine.

@@ -109,7 +109,7 @@ func TestParseMembers(t *testing.T) {
 
 func TestChooseSlots(t *testing.T) {
 	t.Parallel()
-	old, next := pai.Version("v0.9-pai"), pai.Version("v0.10-pai")
+	old, next := pai.KubernetesVersion("v0.9-pai"), pai.KubernetesVersion("v0.10-pai")
 	type states = map[slot]plan.RoleState
 	for _, c := range []struct {
 		name   string
@@ -198,7 +198,7 @@ images sha256-abc
 	if !maps.Equal(m.Roles, want) {
 		t.Errorf("roles %v, want %v", m.Roles, want)
 	}
-	if !m.Prepared || !m.Joined || !slices.Equal(m.Programs, []pai.Version{"v0.10-pai", "v0.9-pai"}) || !slices.Equal(records, []string{"sha256-abc"}) {
+	if !m.Prepared || !m.Joined || !slices.Equal(m.Programs, []pai.KubernetesVersion{"v0.10-pai", "v0.9-pai"}) || !slices.Equal(records, []string{"sha256-abc"}) {
 		t.Errorf("observed %+v, %v", m, records)
 	}
 	if empty, _ := parseObservation(""); empty.Prepared || empty.Joined || len(empty.Roles) > 0 {

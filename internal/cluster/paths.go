@@ -43,15 +43,17 @@ const (
 const APIName = "api.pai.internal"
 
 // versionDir is the folder of one Kubernetes version.
-func versionDir(v pai.Version) string { return programsDir + "/" + string(v) }
+func versionDir(v pai.KubernetesVersion) string { return programsDir + "/" + string(v) }
 
 // program is the path of a program of one version.
-func program(v pai.Version, name string) string { return versionDir(v) + "/bin/" + name }
+func program(v pai.KubernetesVersion, name string) string { return versionDir(v) + "/bin/" + name }
 
-func runScript(v pai.Version, r plan.Role) string { return versionDir(v) + "/run/" + string(r) }
+func runScript(v pai.KubernetesVersion, r plan.Role) string {
+	return versionDir(v) + "/run/" + string(r)
+}
 
 // roleFile is where a version keeps its configuration of a role.
-func roleFile(v pai.Version, name string) string { return versionDir(v) + "/etc/" + name }
+func roleFile(v pai.KubernetesVersion, name string) string { return versionDir(v) + "/etc/" + name }
 
 func roleLink(r plan.Role) string { return roleDir + "/" + string(r) }
 

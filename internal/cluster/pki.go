@@ -82,7 +82,7 @@ func (c *cluster) pki(ctx context.Context, s plan.Step) error {
 	if !ok {
 		renew = "rm -f " + pkiDir + "/apiserver.crt " + pkiDir + "/apiserver.key"
 	}
-	_, err = c.kubeadm(ctx, h, s.To, renew+`
+	_, err = c.kubeadm(ctx, h, s.To.Kubernetes(), renew+`
 `+quietly+`
 quietly "$kubeadm" init phase certs all --config "$config"
 for who in admin super-admin controller-manager scheduler; do

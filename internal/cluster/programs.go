@@ -29,7 +29,7 @@ func (c *cluster) programsDone(ctx context.Context, s plan.Step) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	out, err := sh(ctx, h, "[ ! -e %s ] || echo there", installedFile(s.To))
+	out, err := sh(ctx, h, "[ ! -e %s ] || echo there", installedFile(s.To.Kubernetes()))
 	return out == "there", err
 }
 
@@ -40,7 +40,7 @@ func (c *cluster) programs(ctx context.Context, s plan.Step) error {
 	if err != nil {
 		return err
 	}
-	if err := carries(c.Bundle, s.To); err != nil {
+	if err := carries(c.Bundle, s.To.Kubernetes()); err != nil {
 		return err
 	}
 	c.Progress("copying the programs of Kubernetes %s to %s", s.To, h.Name())
@@ -55,7 +55,7 @@ func (c *cluster) programs(ctx context.Context, s plan.Step) error {
 	r, w := io.Pipe()
 	go func() { w.CloseWithError(c.sendPrograms(ctx, w, packed)) }()
 	defer r.Close() // ends the writer when the command ended first
-	dir := versionDir(s.To)
+	dir := versionDir(s.To.Kubernetes())
 	_, err = h.Run(ctx, machine.Command{Stdin: r, Script: fmt.Sprintf(`
 umask 022
 [ ! -e %[2]s ] || exit 0
@@ -67,7 +67,7 @@ mkdir -p %[1]s.new/run %[1]s.new/etc
 [ -e %[1]s.new/release.json ]
 sync -f %[1]s.new
 rm -rf %[1]s
-mv -T %[1]s.new %[1]s`, dir, installedFile(s.To), unpack, notFor(m))})
+mv -T %[1]s.new %[1]s`, dir, installedFile(s.To.Kubernetes()), unpack, notFor(m))})
 	if err != nil {
 		return fmt.Errorf("copy the programs of Kubernetes %s to %q: %w", s.To, h.Name(), err)
 	}

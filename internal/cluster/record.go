@@ -19,11 +19,11 @@ import (
 // record is what the cluster says of itself: in the API for readers, and in a
 // file on the control-plane machine, which is there when the API is not.
 type record struct {
-	ClusterID  string      `json:"clusterId"`
-	Kubernetes pai.Version `json:"kubernetes"`
+	ClusterID  string                `json:"clusterId"`
+	Kubernetes pai.KubernetesVersion `json:"kubernetes"`
 	// Services is the release whose services were all brought up last; it
 	// stays when they are stopped.
-	Services pai.Version `json:"services"`
+	Services pai.ServicesVersion `json:"services"`
 }
 
 func (c *cluster) recordDone(ctx context.Context, s plan.Step) (bool, error) {
@@ -94,9 +94,9 @@ func (c *cluster) nextRecord(ctx context.Context, s plan.Step) (record, *kube.Cl
 	}
 	want.ClusterID = c.Config.Services.Cluster.Common.ClusterID
 	if s.Kind == plan.KindServices {
-		want.Services = s.To
+		want.Services = s.To.Services()
 	} else {
-		want.Kubernetes = s.To
+		want.Kubernetes = s.To.Kubernetes()
 	}
 	return want, k, nil
 }
@@ -110,6 +110,6 @@ func readRecord(ctx context.Context, k *kube.Client) (record, error) {
 		return record{}, fmt.Errorf("read what the cluster runs: %w", err)
 	}
 	return record{
-		ClusterID: cm.Data["clusterId"], Kubernetes: pai.Version(cm.Data["kubernetes"]), Services: pai.Version(cm.Data["services"]),
+		ClusterID: cm.Data["clusterId"], Kubernetes: pai.KubernetesVersion(cm.Data["kubernetes"]), Services: pai.ServicesVersion(cm.Data["services"]),
 	}, nil
 }

@@ -26,7 +26,7 @@ func Files(ctx context.Context, d Deps, s plan.Step) (map[string]string, error) 
 	if role == "" {
 		return nil, nil // a step that moves no role
 	}
-	files, err := c.roleFiles(ctx, h, m, s.To, role, s.Emulate)
+	files, err := c.roleFiles(ctx, h, m, s.To.Kubernetes(), role, s.Emulate)
 	if err != nil {
 		return nil, fmt.Errorf("render %s of Kubernetes %s for %q: %w", role, s.To, m.Hostname, err)
 	}
@@ -39,12 +39,12 @@ func Files(ctx context.Context, d Deps, s plan.Step) (map[string]string, error) 
 
 // renderRole writes what a role of one version runs on a machine: its script,
 // and its configuration where it has any. It changes nothing that runs.
-func (c *cluster) renderRole(ctx context.Context, h machine.Host, m config.Machine, v pai.Version, r plan.Role) error {
+func (c *cluster) renderRole(ctx context.Context, h machine.Host, m config.Machine, v pai.KubernetesVersion, r plan.Role) error {
 	return c.renderRoleAs(ctx, h, m, v, r, "")
 }
 
 // renderRoleAs is renderRole for a program that behaves as an older minor.
-func (c *cluster) renderRoleAs(ctx context.Context, h machine.Host, m config.Machine, v pai.Version, r plan.Role, emulate string) error {
+func (c *cluster) renderRoleAs(ctx context.Context, h machine.Host, m config.Machine, v pai.KubernetesVersion, r plan.Role, emulate string) error {
 	files, err := c.roleFiles(ctx, h, m, v, r, emulate)
 	if err != nil {
 		return fmt.Errorf("render %s of Kubernetes %s for %q: %w", r, v, m.Hostname, err)
@@ -55,7 +55,7 @@ func (c *cluster) renderRoleAs(ctx context.Context, h machine.Host, m config.Mac
 	return nil
 }
 
-func (c *cluster) roleFiles(ctx context.Context, h machine.Host, m config.Machine, v pai.Version, r plan.Role, emulate string) (map[string]preparedFile, error) {
+func (c *cluster) roleFiles(ctx context.Context, h machine.Host, m config.Machine, v pai.KubernetesVersion, r plan.Role, emulate string) (map[string]preparedFile, error) {
 	switch r {
 	case plan.RoleRuntime:
 		return c.runtimeFiles(ctx, h, v)
@@ -79,7 +79,7 @@ func (c *cluster) roleFiles(ctx context.Context, h machine.Host, m config.Machin
 
 // componentScript is the script of a control-plane component, from kubeadm's
 // flags and what PAI does differently.
-func componentScript(cfg *config.Config, m config.Machine, v pai.Version, r plan.Role, f flags) string {
+func componentScript(cfg *config.Config, m config.Machine, v pai.KubernetesVersion, r plan.Role, f flags) string {
 	switch r {
 	case plan.RoleEtcdA, plan.RoleEtcdB:
 		return etcdScript(m, v, r, f)
@@ -139,7 +139,7 @@ func (s slot) peerURL(m config.Machine) string {
 	return fmt.Sprintf("https://%s:%d", m.HostIP, s.peerPort)
 }
 
-func etcdScript(m config.Machine, v pai.Version, r plan.Role, f flags) string {
+func etcdScript(m config.Machine, v pai.KubernetesVersion, r plan.Role, f flags) string {
 	s := slotOf(r)
 	f = f.drop("initial-cluster").drop("initial-cluster-state").
 		set("name", s.member(m)).
@@ -152,7 +152,7 @@ func etcdScript(m config.Machine, v pai.Version, r plan.Role, f flags) string {
 	return script(v, r, "etcd", f, "# The members, for a slot that has no data yet.", "set -a", ". "+s.etcdEnv(), "set +a")
 }
 
-func apiServerScript(cfg *config.Config, m config.Machine, v pai.Version, r plan.Role, f flags) string {
+func apiServerScript(cfg *config.Config, m config.Machine, v pai.KubernetesVersion, r plan.Role, f flags) string {
 	f = f.set("advertise-address", m.HostIP).
 		set("bind-address", "127.0.0.1").
 		set("secure-port", fmt.Sprint(slotOf(r).securePort)).

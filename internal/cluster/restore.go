@@ -40,11 +40,11 @@ func snapshotToRestore(ctx context.Context, h machine.Host, s plan.Step) (string
 	if err != nil {
 		return "", err
 	}
-	for _, name := range plan.SnapshotNames(s.To, s.From) {
+	for _, name := range plan.SnapshotNames(s.To.Kubernetes(), s.From.Kubernetes()) {
 		if !slices.Contains(names, name) {
 			continue
 		}
-		if name == plan.RestoredSnapshot(s.To, s.From) {
+		if name == plan.RestoredSnapshot(s.To.Kubernetes(), s.From.Kubernetes()) {
 			return "", nil
 		}
 		return snapshotsDir + "/" + name, nil
@@ -66,26 +66,26 @@ func (c *cluster) restoreDone(ctx context.Context, s plan.Step) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	s.To = v
+	s.To = pai.AnyVersion(v)
 	return c.etcdDone(ctx, s)
 }
 
 // etcdVersionFor is whose etcd serves after the way back: the older version's,
 // unless that has an older minor, which does not read the newer one's data.
-func etcdVersionFor(ctx context.Context, h machine.Host, s plan.Step) (pai.Version, error) {
-	older, err := readInstalled(ctx, h, s.To)
+func etcdVersionFor(ctx context.Context, h machine.Host, s plan.Step) (pai.KubernetesVersion, error) {
+	older, err := readInstalled(ctx, h, s.To.Kubernetes())
 	if err != nil {
 		return "", err
 	}
-	newer, err := readInstalled(ctx, h, s.From)
+	newer, err := readInstalled(ctx, h, s.From.Kubernetes())
 	if err != nil {
 		return "", err
 	}
 	minor := func(v string) string { return v[:max(0, strings.LastIndexByte(v, '.'))] }
 	if minor(older.Programs["etcd"]) == minor(newer.Programs["etcd"]) {
-		return s.To, nil
+		return s.To.Kubernetes(), nil
 	}
-	return s.From, nil
+	return s.From.Kubernetes(), nil
 }
 
 // restore brings back what etcd held before the newer API server first ran as
@@ -144,7 +144,7 @@ func restoredSlot(ctx context.Context, h machine.Host) (*slot, error) {
 // is idle. Revisions go on above all that were ever given out, and those in
 // between are marked compacted, so that no watcher goes on from a future that
 // is gone.
-func (c *cluster) replaceData(ctx context.Context, h machine.Host, m config.Machine, states map[slot]plan.RoleState, s plan.Step, snapshot string, v pai.Version) (*slot, error) {
+func (c *cluster) replaceData(ctx context.Context, h machine.Host, m config.Machine, states map[slot]plan.RoleState, s plan.Step, snapshot string, v pai.KubernetesVersion) (*slot, error) {
 	from := slotA
 	if states[slotB].Running != "" || (states[slotA].Link == "" && states[slotB].Link != "") {
 		from = slotB
@@ -175,14 +175,14 @@ mv -T %[1]s.new %[1]s`,
 		return nil, err
 	}
 	// The same snapshot is never restored twice: what is written from now on stays.
-	_, err = sh(ctx, h, "cd %s && mv -T %s %s && rm -f -- %s restore.log", snapshotsDir, path.Base(snapshot), plan.RestoredSnapshot(s.To, s.From),
-		strings.Join(plan.SnapshotNames(s.To, s.From)[:2], " "))
+	_, err = sh(ctx, h, "cd %s && mv -T %s %s && rm -f -- %s restore.log", snapshotsDir, path.Base(snapshot), plan.RestoredSnapshot(s.To.Kubernetes(), s.From.Kubernetes()),
+		strings.Join(plan.SnapshotNames(s.To.Kubernetes(), s.From.Kubernetes())[:2], " "))
 	return &to, err
 }
 
 // startRestored starts etcd on the restored data and the older API server on
 // it, and ends the newer ones for good.
-func (c *cluster) startRestored(ctx context.Context, h machine.Host, m config.Machine, s plan.Step, to slot, v pai.Version) error {
+func (c *cluster) startRestored(ctx context.Context, h machine.Host, m config.Machine, s plan.Step, to slot, v pai.KubernetesVersion) error {
 	if err := c.renderRole(ctx, h, m, v, to.etcd); err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ func (c *cluster) roleDone(ctx context.Context, s plan.Step) (bool, error) {
 		return false, err
 	}
 	state, err := roleState(ctx, h, s.Role)
-	if err != nil || state != (plan.RoleState{Link: s.To, Running: s.To, Emulates: s.Emulate}) {
+	if err != nil || state != (plan.RoleState{Link: s.To.Kubernetes(), Running: s.To.Kubernetes(), Emulates: s.Emulate}) {
 		return false, err
 	}
 	return c.healthy(ctx, h, s.Role) == nil, nil
@@ -41,7 +41,7 @@ func (c *cluster) role(ctx context.Context, s plan.Step) error {
 	if err := c.roleNeeds(ctx, h, m, s); err != nil {
 		return fmt.Errorf("give %s on %q what it needs: %w", s.Role, h.Name(), err)
 	}
-	if err := c.renderRoleAs(ctx, h, m, s.To, s.Role, s.Emulate); err != nil {
+	if err := c.renderRoleAs(ctx, h, m, s.To.Kubernetes(), s.Role, s.Emulate); err != nil {
 		return err
 	}
 	if s.Role == plan.RoleKubeProxy && s.Back() {
@@ -49,10 +49,10 @@ func (c *cluster) role(ctx context.Context, s plan.Step) error {
 			return err
 		}
 	}
-	if err := moveAndRestart(ctx, h, s.Role, s.To); err != nil {
+	if err := moveAndRestart(ctx, h, s.Role, s.To.Kubernetes()); err != nil {
 		return err
 	}
-	return c.awaitRole(ctx, h, s.Role, s.To)
+	return c.awaitRole(ctx, h, s.Role, s.To.Kubernetes())
 }
 
 // roleNeeds writes what a role reads besides its folder: its access to the API.
@@ -64,9 +64,9 @@ func (c *cluster) roleNeeds(ctx context.Context, h machine.Host, m config.Machin
 		}
 		return c.writeProxyConfig(ctx, h, m, nil)
 	case plan.RoleKubeProxy:
-		return c.giveKubeconfig(ctx, h, s.To, "system:kube-proxy", kubeProxyConf)
+		return c.giveKubeconfig(ctx, h, s.To.Kubernetes(), "system:kube-proxy", kubeProxyConf)
 	case plan.RoleNetwork:
-		return c.giveKubeconfig(ctx, h, s.To, networkUser, networkConf)
+		return c.giveKubeconfig(ctx, h, s.To.Kubernetes(), networkUser, networkConf)
 	}
 	return nil
 }
@@ -99,7 +99,7 @@ func (c *cluster) clusterCA(ctx context.Context) ([]byte, error) {
 
 // giveKubeconfig makes a kubeconfig for a user on the control-plane machine,
 // where the authority's key stays, and writes it on a machine.
-func (c *cluster) giveKubeconfig(ctx context.Context, h machine.Host, v pai.Version, user, path string) error {
+func (c *cluster) giveKubeconfig(ctx context.Context, h machine.Host, v pai.KubernetesVersion, user, path string) error {
 	master, _, err := c.master()
 	if err != nil {
 		return err
@@ -155,7 +155,7 @@ func (c *cluster) writeProxyConfig(ctx context.Context, h machine.Host, m config
 
 // moveAndRestart moves a role's link and restarts its unit, which also starts
 // at the next boot from then on.
-func moveAndRestart(ctx context.Context, h machine.Host, r plan.Role, v pai.Version) error {
+func moveAndRestart(ctx context.Context, h machine.Host, r plan.Role, v pai.KubernetesVersion) error {
 	_, err := sh(ctx, h, "%s\nsystemctl --no-reload enable -q %s\nsystemctl restart %s", moveLink(r, v), unit(r), unit(r))
 	if err != nil {
 		return fmt.Errorf("restart %s of Kubernetes %s on %q: %w%s", r, v, h.Name(), err, journalOf(ctx, h, r))
@@ -164,13 +164,13 @@ func moveAndRestart(ctx context.Context, h machine.Host, r plan.Role, v pai.Vers
 }
 
 // moveLink is the command that points a role's link to a version, atomically.
-func moveLink(r plan.Role, v pai.Version) string {
+func moveLink(r plan.Role, v pai.KubernetesVersion) string {
 	return fmt.Sprintf("[ -x %[1]s ]\nmkdir -p %[2]s\nln -sfn ../%[3]s %[4]s.new\nmv -T %[4]s.new %[4]s",
 		runScript(v, r), roleDir, v, roleLink(r))
 }
 
 // awaitRole waits until the program that runs is the version's, and healthy.
-func (c *cluster) awaitRole(ctx context.Context, h machine.Host, r plan.Role, v pai.Version) error {
+func (c *cluster) awaitRole(ctx context.Context, h machine.Host, r plan.Role, v pai.KubernetesVersion) error {
 	err := poll(ctx, fmt.Sprintf("%s of Kubernetes %s healthy on %s", r, v, h.Name()), healthTimeout, 100*time.Millisecond,
 		func(ctx context.Context) (bool, error) {
 			if err := c.healthy(ctx, h, r); err != nil {

@@ -11,7 +11,7 @@ import (
 )
 
 // runtimeFiles are containerd's script and configuration.
-func (c *cluster) runtimeFiles(ctx context.Context, h machine.Host, v pai.Version) (map[string]preparedFile, error) {
+func (c *cluster) runtimeFiles(ctx context.Context, h machine.Host, v pai.KubernetesVersion) (map[string]preparedFile, error) {
 	i, err := c.installed(ctx, h, v)
 	if err != nil {
 		return nil, err
@@ -32,7 +32,7 @@ func (c *cluster) runtimeFiles(ctx context.Context, h machine.Host, v pai.Versio
 	}, nil
 }
 
-func containerdConfig(v pai.Version, sandboxImage string, f facts) (string, error) {
+func containerdConfig(v pai.KubernetesVersion, sandboxImage string, f facts) (string, error) {
 	t, err := template.ParseFS(embedded, "manifests/containerd.toml")
 	if err != nil {
 		return "", err

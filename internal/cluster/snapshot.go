@@ -21,7 +21,7 @@ const snapshotFresh = time.Hour
 // first change and one before its commit. The file has that name only once it
 // was verified.
 func snapshotFile(s plan.Step) string {
-	return snapshotsDir + "/" + plan.SnapshotName(s.From, s.To, path.Base(string(s.ID)) == "commit-snapshot")
+	return snapshotsDir + "/" + plan.SnapshotName(s.From.Kubernetes(), s.To.Kubernetes(), path.Base(string(s.ID)) == "commit-snapshot")
 }
 
 // snapshotDone: the hop has a verified snapshot that is fresh.

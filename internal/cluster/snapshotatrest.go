@@ -25,7 +25,7 @@ func (c *cluster) snapshotAtRest(ctx context.Context, h machine.Host, s plan.Ste
 			"take a snapshot of etcd's data on %q: %d of its two slots have data, so it was cleaned before etcd was in one place", h.Name(), len(have))
 	}
 	from := have[0]
-	if _, err := h.ReadFile(ctx, installedFile(s.From)); err != nil {
+	if _, err := h.ReadFile(ctx, installedFile(s.From.Kubernetes())); err != nil {
 		return pai.Errorf(pai.CodeFailed, fmt.Sprintf("name Kubernetes %s in the configuration, boot it, and upgrade from there", s.From),
 			"take a snapshot of etcd's data in %s on %q: the programs of Kubernetes %s, which wrote it, are not there: %w", from.etcdData(), h.Name(), s.From, err)
 	}
@@ -58,7 +58,7 @@ served=
 [ -e restored/member/snap/db ]
 sync snapshot.db
 mv -T snapshot.db %[6]s`, from.etcdData(), snapshotsDir,
-		program(s.From, "etcd"), program(s.From, "etcdctl"), program(s.From, "etcdutl"), snapshotFile(s))
+		program(s.From.Kubernetes(), "etcd"), program(s.From.Kubernetes(), "etcdctl"), program(s.From.Kubernetes(), "etcdutl"), snapshotFile(s))
 	if err != nil {
 		return fmt.Errorf("take a snapshot of etcd's data at rest: %w", err)
 	}

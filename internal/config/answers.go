@@ -17,7 +17,7 @@ type Answers struct {
 	Port        int         `yaml:"ssh-port"`
 	Range       string      `yaml:"service-cluster-ip-range"`
 	ClusterID   string      `yaml:"cluster-id"`
-	Release     pai.Version `yaml:"release"`
+	Release     pai.Release `yaml:"release"`
 }
 
 func answersKeys() key {

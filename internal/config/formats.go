@@ -155,7 +155,7 @@ func releaseNames() format {
 }
 
 func checkRelease(value string) string {
-	_, err := pai.ParseVersion(value)
+	err := pai.CheckVersion(value)
 	return problemUnless(err == nil && !strings.HasSuffix(value, "-pai"), "%s is not a release such as v0.10", quoted(value))
 }
 
@@ -164,7 +164,7 @@ func kubernetesNames() format {
 }
 
 func checkKubernetesVersion(value string) string {
-	_, err := pai.ParseVersion(value)
+	err := pai.CheckVersion(value)
 	return problemUnless(err == nil && strings.HasSuffix(value, "-pai"),
 		"%s is not a PAI Kubernetes version such as v0.10-pai; to list them, run: paictl release list", quoted(value))
 }

@@ -126,8 +126,8 @@ func (e *editor) addURLs() {
 // nameVersions sets the two keys that name versions, and adds the first key of
 // trusted bundles.
 func (e *editor) nameVersions(target MigrationTarget) {
-	e.nameVersion(KubernetesFile, "kubernetes", "version", target.Pair.Kubernetes)
-	e.nameVersion(ServicesFile, "cluster.common", "release", target.Pair.Services)
+	e.nameVersion(KubernetesFile, "kubernetes", "version", string(target.Pair.Kubernetes))
+	e.nameVersion(ServicesFile, "cluster.common", "release", string(target.Pair.Services))
 	if target.TrustedKey == "" || e.trees[ServicesFile] == nil {
 		return
 	}
@@ -136,20 +136,20 @@ func (e *editor) nameVersions(target MigrationTarget) {
 }
 
 // nameVersion raises a version, and never lowers it.
-func (e *editor) nameVersion(file, section, name string, to pai.Version) {
+func (e *editor) nameVersion(file, section, name, to string) {
 	if to == "" || e.trees[file] == nil {
 		return
 	}
 	path := join(section, name)
 	current := e.find(file, path)
 	if current == nil || yamldoc.Resolve(current).ShortTag() == "!!null" {
-		e.insertSection(file, section, name, newScalar(string(to)), Edit{Kind: Set})
+		e.insertSection(file, section, name, newScalar(to), Edit{Kind: Set})
 		return
 	}
-	if old, err := pai.ParseVersion(plain(current)); err == nil && old.Compare(to) >= 0 || yamldoc.Resolve(current).Kind != yaml.ScalarNode {
+	if old := plain(current); pai.CheckVersion(old) == nil && pai.CompareVersions(old, to) >= 0 || yamldoc.Resolve(current).Kind != yaml.ScalarNode {
 		return
 	}
-	e.set(file, path, newScalar(string(to)))
+	e.set(file, path, newScalar(to))
 }
 
 // nameSchema makes every file name its schema version.

@@ -11,7 +11,7 @@ import (
 type Release struct {
 	Pair pai.Pair
 	// CompatibleSince is the oldest Kubernetes that its services run on.
-	CompatibleSince pai.Version
+	CompatibleSince pai.KubernetesVersion
 	// Schema is the newest schema of configurations that came with it.
 	Schema int
 }
@@ -28,10 +28,10 @@ func (r rules) versions() {
 		return pair.Kubernetes != "" && k.Pair.Kubernetes.Compare(pair.Kubernetes) == 0
 	})
 	if services < 0 && checkRelease(string(pair.Services)) == "" {
-		r.problem(ServicesFile, servicesPath, "release: release %s not found; known releases: %s", pair.Services, r.all(func(k Release) pai.Version { return k.Pair.Services }))
+		r.problem(ServicesFile, servicesPath, "release: release %s not found; known releases: %s", pair.Services, r.all(func(k Release) string { return string(k.Pair.Services) }))
 	}
 	if !kubernetes && checkKubernetesVersion(string(pair.Kubernetes)) == "" {
-		r.problem(KubernetesFile, kubernetesPath, "version: no release has Kubernetes %s; known versions: %s", pair.Kubernetes, r.all(func(k Release) pai.Version { return k.Pair.Kubernetes }))
+		r.problem(KubernetesFile, kubernetesPath, "version: no release has Kubernetes %s; known versions: %s", pair.Kubernetes, r.all(func(k Release) string { return string(k.Pair.Kubernetes) }))
 	}
 	if services < 0 || !kubernetes {
 		return
@@ -42,10 +42,10 @@ func (r rules) versions() {
 	}
 }
 
-func (r rules) all(of func(Release) pai.Version) string {
+func (r rules) all(of func(Release) string) string {
 	var names []string
 	for _, k := range r.known {
-		names = append(names, string(of(k)))
+		names = append(names, of(k))
 	}
 	return strings.Join(names, ", ")
 }

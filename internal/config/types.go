@@ -80,12 +80,12 @@ func (m Machine) IsControlPlane() bool { return m.Role == RoleControlPlane }
 
 // Kubernetes is the kubernetes section of kubernetes-configuration.yaml.
 type Kubernetes struct {
-	Version               pai.Version `yaml:"version" json:"version"`                                             // "v0.10-pai"
-	ServiceClusterIPRange string      `yaml:"service-cluster-ip-range,omitempty" json:"service-cluster-ip-range"` // default 10.96.0.0/16
-	PodClusterIPRange     string      `yaml:"pod-cluster-ip-range,omitempty" json:"pod-cluster-ip-range"`         // default 10.244.0.0/16
-	ClusterDNS            string      `yaml:"cluster-dns,omitempty" json:"cluster-dns"`                           // default the 10th address of the service range
-	APIServersPort        int         `yaml:"api-servers-port,omitempty" json:"api-servers-port"`                 // default 6443
-	ServiceNodePortRange  string      `yaml:"service-node-port-range,omitempty" json:"service-node-port-range"`   // default 9000-9999
+	Version               pai.KubernetesVersion `yaml:"version" json:"version"`                                             // "v0.10-pai"
+	ServiceClusterIPRange string                `yaml:"service-cluster-ip-range,omitempty" json:"service-cluster-ip-range"` // default 10.96.0.0/16
+	PodClusterIPRange     string                `yaml:"pod-cluster-ip-range,omitempty" json:"pod-cluster-ip-range"`         // default 10.244.0.0/16
+	ClusterDNS            string                `yaml:"cluster-dns,omitempty" json:"cluster-dns"`                           // default the 10th address of the service range
+	APIServersPort        int                   `yaml:"api-servers-port,omitempty" json:"api-servers-port"`                 // default 6443
+	ServiceNodePortRange  string                `yaml:"service-node-port-range,omitempty" json:"service-node-port-range"`   // default 9000-9999
 }
 
 // Services is services-configuration.yaml.
@@ -106,7 +106,7 @@ type Cluster struct {
 // Common is cluster.common.
 type Common struct {
 	ClusterID string      `yaml:"cluster-id" json:"cluster-id"`
-	Release   pai.Version `yaml:"release" json:"release"` // the release whose services the cluster runs
+	Release   pai.Release `yaml:"release" json:"release"` // the release whose services the cluster runs
 	// TrustedBundleKeys are base64 Ed25519 public keys; bundles signed by any
 	// other key are refused.
 	TrustedBundleKeys []string `yaml:"trusted-bundle-keys" json:"trusted-bundle-keys"`
@@ -161,7 +161,11 @@ func (c *Config) Workers() []Machine {
 	return w
 }
 
-// Pair is the state that the configuration asks for.
+// Release is the release whose services the configuration asks for.
+func (c *Config) Release() pai.Release { return c.Services.Cluster.Common.Release }
+
+// Pair is the state that the configuration asks for. It names the services by
+// their release.
 func (c *Config) Pair() pai.Pair {
-	return pai.Pair{Services: c.Services.Cluster.Common.Release, Kubernetes: c.Kubernetes.Version}
+	return pai.Pair{Services: pai.ServicesVersion(c.Release()), Kubernetes: c.Kubernetes.Version}
 }

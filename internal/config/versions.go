@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"reflect"
@@ -27,16 +28,15 @@ func SetVersions(dir string, pair pai.Pair) error {
 	}
 	changed := map[string][]byte{}
 	for _, set := range []struct {
-		file, path string
-		to         pai.Version
+		file, path, to string
 	}{
-		{KubernetesFile, "kubernetes.version", pair.Kubernetes},
-		{ServicesFile, "cluster.common.release", pair.Services},
+		{KubernetesFile, "kubernetes.version", string(pair.Kubernetes)},
+		{ServicesFile, "cluster.common.release", string(pair.Services)},
 	} {
 		if set.to == "" {
 			continue
 		}
-		data, err := setScalar(content[set.file], set.path, string(set.to))
+		data, err := setScalar(content[set.file], set.path, set.to)
 		if err != nil {
 			return fmt.Errorf("set %s in %s: %w", set.path, filepath.Join(dir, set.file), err)
 		}
@@ -56,13 +56,9 @@ func onlyVersionsDiffer(dir string, want Config, content map[string][]byte, pair
 	if len(report.Problems) > 0 {
 		return &pai.Error{Code: pai.CodeInvalid, Message: "the versions do not fit the configuration", Err: listed{report.Problems}}
 	}
-	setIf := func(v *pai.Version, to pai.Version) {
-		if to != "" {
-			*v = to
-		}
-	}
-	setIf(&want.Kubernetes.Version, pair.Kubernetes)
-	setIf(&want.Services.Cluster.Common.Release, pair.Services)
+	want.Kubernetes.Version = cmp.Or(pair.Kubernetes, want.Kubernetes.Version)
+	release := &want.Services.Cluster.Common.Release
+	*release = cmp.Or(pai.Release(pair.Services), *release)
 	if !reflect.DeepEqual(*got, want) {
 		return pai.Errorf(pai.CodeFailed, "set kubernetes.version and cluster.common.release yourself: another value shares their anchor",
 			"setting the versions in %s would change other values", dir)

@@ -25,7 +25,7 @@ func New(clusterID string, pair pai.Pair, machines []Machine, trustedKeys []stri
 		Layout:     Layout{SchemaVersion: Schema, MachineList: append([]Machine(nil), machines...)},
 		Kubernetes: Kubernetes{Version: pair.Kubernetes},
 		Services: Services{Cluster: Cluster{Common: Common{
-			ClusterID: clusterID, Release: pair.Services, TrustedBundleKeys: append([]string(nil), trustedKeys...),
+			ClusterID: clusterID, Release: pai.Release(pair.Services), TrustedBundleKeys: append([]string(nil), trustedKeys...),
 		}}},
 	}
 	c.setDefaults()

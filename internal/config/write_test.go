@@ -66,7 +66,7 @@ func anyConfig() *rapid.Generator[Config] {
 			return base64.StdEncoding.EncodeToString(seed)
 		}), 1, 3).Draw(t, "keys")
 		release := version.Draw(t, "release")
-		c := New(name(maxClusterID).Draw(t, "id"), pai.Pair{Services: pai.Version(release), Kubernetes: pai.Version(version.Draw(t, "kubernetes") + "-pai")}, machines, keys)
+		c := New(name(maxClusterID).Draw(t, "id"), pai.Pair{Services: pai.ServicesVersion(release), Kubernetes: pai.KubernetesVersion(version.Draw(t, "kubernetes") + "-pai")}, machines, keys)
 		if len(skus) > 0 {
 			c.Layout.MachineSKU = skus
 		}
@@ -140,7 +140,7 @@ func TestSetVersionsInWhatWasWritten(t *testing.T) {
 		if err := SetVersions(dir, to); err != nil {
 			t.Fatal(err)
 		}
-		c.Kubernetes.Version, c.Services.Cluster.Common.Release = to.Kubernetes, to.Services
+		c.Kubernetes.Version, c.Services.Cluster.Common.Release = to.Kubernetes, pai.Release(to.Services)
 		for _, name := range FilesOf(c.Layout.SchemaVersion) {
 			want, err := render(name, c)
 			if err != nil {

@@ -25,7 +25,7 @@ type Step struct {
 // Migrate makes the configuration name a pair. If the schema must change as
 // well, the first step of the plan does both, so that the previous files stay
 // as the operator had them.
-func (c *Step) Migrate(to pai.Pair, toward pai.Version) error {
+func (c *Step) Migrate(to pai.Pair, toward pai.Release) error {
 	row, err := session.FindRelease(string(toward))
 	if err != nil {
 		return err
@@ -48,7 +48,7 @@ func (c *Step) SetVersions(to pai.Pair) error {
 }
 
 func (c *Step) setPair(to pai.Pair) {
-	c.Session.Config.Services.Cluster.Common.Release = to.Services
+	c.Session.Config.Services.Cluster.Common.Release = pai.Release(to.Services)
 	c.Session.Config.Kubernetes.Version = to.Kubernetes
 }
 

@@ -44,7 +44,7 @@ func (s *operation) doersFor(step plan.Step) (plan.Doers, error) {
 	}
 	onMachines := cluster.Deps{Config: s.Config, Hosts: s.Hosts, Kube: s.Kube, Progress: s.Progressf}
 	inCluster := service.Deps{Config: s.Config, Kube: s.Kube, Progress: s.Progressf, Refreshed: s.refreshed.note,
-		Before: map[string]func(context.Context, *kube.Client) error{"rest-server": s.ensureAccess(step.To)}}
+		Before: map[string]func(context.Context, *kube.Client) error{"rest-server": s.ensureAccess(step.To.Services())}}
 	if bundle != nil {
 		onMachines.Bundle, inCluster.Bundle = bundle, bundle
 	}
@@ -63,18 +63,20 @@ func (s *operation) bundleFor(step plan.Step) (*release.Bundle, error) {
 	switch step.Kind {
 	case plan.KindClean, plan.KindStop, plan.KindDelete, plan.KindVolume, plan.KindUncordon, plan.KindMigrate, plan.KindServices, plan.KindConfiguration:
 		return nil, nil
-	case plan.KindService, plan.KindRefresh, plan.KindImages:
-		b, err := s.Bundle(step.To)
+	case plan.KindImages:
+		return s.Bundle(step.To.Release())
+	case plan.KindService, plan.KindRefresh:
+		b, err := s.Bundle(s.ReleaseWith(step.To.Services()))
 		if err != nil && step.Kind == plan.KindService && step.Back() {
 			return nil, nil // what goes back was recorded in the cluster
 		}
 		return b, err
 	default:
-		m, err := s.ManifestOf(step.To)
+		m, err := s.ManifestOf(step.To.Kubernetes())
 		if err != nil {
 			return nil, err
 		}
-		b, err := s.Bundle(pai.Version(m.Metadata.Name))
+		b, err := s.Bundle(m.Metadata.Name)
 		if err != nil && step.Kind != plan.KindPrograms {
 			return nil, nil // the version's folder on the machine has all that is needed
 		}
@@ -85,7 +87,7 @@ func (s *operation) bundleFor(step plan.Step) (*release.Bundle, error) {
 // work is what decides which doer a step needs.
 type work struct {
 	kind plan.Kind
-	to   pai.Version
+	to   pai.AnyVersion
 }
 
 func workOf(s plan.Step) work { return work{s.Kind, s.To} }
@@ -119,7 +121,7 @@ func (v versioned) Do(ctx context.Context, s plan.Step) error {
 
 // ensureAccess makes the secrets that the REST server of a release starts
 // with, and keeps what reaches it where only the operator can read it.
-func (s *operation) ensureAccess(services pai.Version) func(ctx context.Context, client *kube.Client) error {
+func (s *operation) ensureAccess(services pai.ServicesVersion) func(ctx context.Context, client *kube.Client) error {
 	return func(ctx context.Context, client *kube.Client) error {
 		file := filepath.Join(s.ClusterDir(), rest.AccessFile)
 		saved, err := rest.LoadAccess(file)

@@ -22,7 +22,7 @@ type Goal struct {
 	// stage chooses the checks that stand in front of it, none when it is zero;
 	// release is the one that they check for.
 	stage   check.Stage
-	release pai.Version
+	release pai.Release
 	// begin runs once the plan is agreed and the lock is held, before the first step.
 	begin func() error
 	// look is set where the plan repeats steps that may well be done, because
@@ -54,7 +54,7 @@ func Bootup(on *session.Session) Goal {
 	s := newOperation(on)
 	return Goal{op: s, Verb: pai.VerbBoot, look: true, stage: check.Boot, release: s.releaseOf(s.Config.Pair().Kubernetes), applies: appliesAll(revision.Kubernetes), Plan: func(w plan.World) (plan.Plan, error) {
 		pair := s.Config.Pair()
-		in, err := s.input(w, pair.Services)
+		in, err := s.input(w, s.Config.Release())
 		if err != nil {
 			return plan.Plan{}, err
 		}
@@ -74,9 +74,9 @@ func Clean(on *session.Session, wipe bool) Goal {
 // configuration names.
 func StartServices(on *session.Session, which plan.Choice) Goal {
 	s := newOperation(on)
-	return Goal{op: s, Verb: pai.VerbStartServices, look: true, stage: check.Services, release: s.Config.Pair().Services,
+	return Goal{op: s, Verb: pai.VerbStartServices, look: true, stage: check.Services, release: s.Config.Release(),
 		applies: appliesAllUnless(slices.Concat(which.Names, which.Skip), revision.Services), Plan: func(w plan.World) (plan.Plan, error) {
-			to := s.Config.Pair().Services
+			to := s.Config.Release()
 			in, err := s.input(w, to)
 			if err != nil {
 				return plan.Plan{}, err
@@ -89,7 +89,7 @@ func StartServices(on *session.Session, which plan.Choice) Goal {
 func StopServices(on *session.Session, which plan.Choice) Goal {
 	s := newOperation(on)
 	return Goal{op: s, Verb: pai.VerbStopServices, Plan: func(w plan.World) (plan.Plan, error) {
-		in, err := s.input(w, w.ServicesRelease())
+		in, err := s.input(w, s.ReleaseWith(w.ServicesRelease()))
 		if err != nil {
 			return plan.Plan{}, err
 		}
@@ -102,7 +102,7 @@ func StopServices(on *session.Session, which plan.Choice) Goal {
 func RefreshServices(on *session.Session, names []string) Goal {
 	s := newOperation(on)
 	return Goal{op: s, Verb: pai.VerbRefresh, look: true, applies: s.refreshes(names), Plan: func(w plan.World) (plan.Plan, error) {
-		in, err := s.input(w, w.ServicesRelease())
+		in, err := s.input(w, s.ReleaseWith(w.ServicesRelease()))
 		if err != nil {
 			return plan.Plan{}, err
 		}
@@ -125,7 +125,7 @@ func (s *operation) refreshes(names []string) func(plan.Plan) []revision.Part {
 func DeleteService(on *session.Session, name string, wipe bool) Goal {
 	s := newOperation(on)
 	return Goal{op: s, Verb: pai.VerbDeleteService, look: true, Plan: func(w plan.World) (plan.Plan, error) {
-		in, err := s.input(w, w.ServicesRelease())
+		in, err := s.input(w, s.ReleaseWith(w.ServicesRelease()))
 		if err != nil {
 			return plan.Plan{}, err
 		}
@@ -173,10 +173,10 @@ func StageUpgrade(on *session.Session, target plan.Target) Goal {
 
 // input is what goals are planned from. The bundle of the release that is
 // asked for must be there; those of other releases are used where they are.
-func (s *operation) input(w plan.World, wanted pai.Version) (plan.Input, error) {
-	in := plan.Input{World: w, Releases: s.Releases, Services: map[pai.Version][]plan.Service{}, Digests: map[pai.Version]string{}}
+func (s *operation) input(w plan.World, wanted pai.Release) (plan.Input, error) {
+	in := plan.Input{World: w, Releases: s.Releases, Services: map[pai.ServicesVersion][]plan.Service{}, Digests: map[pai.Release]string{}}
 	for _, m := range s.Releases {
-		name := pai.Version(m.Metadata.Name)
+		name := m.Metadata.Name
 		b, err := s.Bundle(name)
 		if err != nil {
 			if name.Compare(wanted) == 0 {
@@ -209,7 +209,7 @@ func catalog(b *release.Bundle) ([]plan.Service, error) {
 func (s *operation) impacts() map[string]pai.JobImpact {
 	found := map[string]pai.JobImpact{}
 	for _, m := range s.Releases {
-		b, err := s.Bundle(pai.Version(m.Metadata.Name))
+		b, err := s.Bundle(m.Metadata.Name)
 		if err != nil {
 			continue // a release whose bundle is not here has no step in any plan
 		}
@@ -226,19 +226,19 @@ func (s *operation) impacts() map[string]pai.JobImpact {
 
 // ServiceRow is one service as status shows it.
 type ServiceRow struct {
-	Name      string        `json:"name"`
-	Release   pai.Version   `json:"release"`
-	JobImpact pai.JobImpact `json:"jobImpact"`
-	Installed bool          `json:"installed"`
-	Ready     bool          `json:"ready"`
-	Message   string        `json:"message,omitempty"`
+	Name      string              `json:"name"`
+	Release   pai.ServicesVersion `json:"release"`
+	JobImpact pai.JobImpact       `json:"jobImpact"`
+	Installed bool                `json:"installed"`
+	Ready     bool                `json:"ready"`
+	Message   string              `json:"message,omitempty"`
 }
 
 // ServiceRows lists the services of the configuration's release, or the named
 // ones, with what was observed of each.
 func ServiceRows(on *session.Session, w plan.World, names []string) ([]ServiceRow, error) {
 	s := newOperation(on)
-	b, err := s.Bundle(s.Config.Pair().Services)
+	b, err := s.Bundle(s.Config.Release())
 	if err != nil {
 		return nil, err
 	}

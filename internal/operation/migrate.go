@@ -35,7 +35,7 @@ func migrations() map[string]migration {
 
 // usersForm is the form in which a release keeps the users: that of the
 // migrations up to it.
-func usersForm(releases []release.Manifest, services pai.Version) rest.UsersForm {
+func usersForm(releases []release.Manifest, services pai.ServicesVersion) rest.UsersForm {
 	for _, r := range releases {
 		named := slices.ContainsFunc(r.Migrations, func(m release.Migration) bool { return m.Name == usersByEntry })
 		if named && services.AtLeast(r.Services.Version) {
@@ -57,7 +57,7 @@ func (m migrator) way(ctx context.Context, s plan.Step) (way, *kube.Client, erro
 		return nil, nil, fmt.Errorf("this paictl does not know the migration %q", s.Target)
 	}
 	w := known.do
-	if s.To.Less(s.From) {
+	if s.Back() {
 		w = known.undo
 	}
 	if w == nil {

@@ -32,7 +32,7 @@ func TestMigrationsAreThoseOfTheReleases(t *testing.T) {
 		}
 	}
 	for release, want := range map[string]rest.UsersForm{"v0.9": rest.UsersDocument, "v0.10": rest.UsersByEntry, "v0.11": rest.UsersByEntry} {
-		if got := usersForm(known, pai.Version(release)); got != want {
+		if got := usersForm(known, pai.ServicesVersion(release)); got != want {
 			t.Errorf("%s keeps its users as %q, want %q", release, got, want)
 		}
 	}

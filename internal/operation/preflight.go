@@ -19,10 +19,10 @@ import (
 
 // Check runs every check for going to a release, or for what the configuration
 // names when that is empty. Nothing is changed.
-func Check(ctx context.Context, on *session.Session, to pai.Version, skip []string) ([]check.Result, error) {
+func Check(ctx context.Context, on *session.Session, to pai.Release, skip []string) ([]check.Result, error) {
 	s := newOperation(on)
 	if to == "" {
-		to = s.Config.Pair().Services
+		to = s.Config.Release()
 	}
 	goal := Upgrade(on, plan.Target{Release: to})
 	world, err := s.observe(ctx)
@@ -120,12 +120,12 @@ func (s *operation) checkInput(goal Goal, p plan.Plan, planErr error, world plan
 
 // releaseOf names the release that carries a version of Kubernetes; that
 // version itself where none does, which planning then refuses.
-func (s *operation) releaseOf(kubernetes pai.Version) pai.Version {
+func (s *operation) releaseOf(kubernetes pai.KubernetesVersion) pai.Release {
 	m, err := s.ManifestOf(kubernetes)
 	if err != nil {
-		return kubernetes
+		return pai.Release(kubernetes)
 	}
-	return pai.Version(m.Metadata.Name)
+	return m.Metadata.Name
 }
 
 // obstacles asks the guard about the steps that it can judge before anything

@@ -42,10 +42,10 @@ func TestRefreshAppliesARevision(t *testing.T) {
 	t.Parallel()
 	s := &session.Session{Config: &config.Config{}}
 	s.Config.Services.Cluster.Common.Release = "v0.10"
-	at := func(services pai.Version) plan.Plan { return plan.Plan{To: pai.Pair{Services: services}} }
+	at := func(services pai.ServicesVersion) plan.Plan { return plan.Plan{To: pai.Pair{Services: services}} }
 	for _, c := range []struct {
 		names []string
-		at    pai.Version
+		at    pai.ServicesVersion
 		want  int
 	}{{nil, "v0.10", 1}, {[]string{"kueue"}, "v0.10", 0}, {nil, "v0.9", 0}} {
 		if parts := RefreshServices(s, c.names).applies(at(c.at)); len(parts) != c.want {

@@ -64,7 +64,7 @@ func (s *operation) rollbackTo(former pai.Pair, target plan.Target, snapshots []
 
 // addRecorded adds the services of a release whose bundle is not here, as they
 // were recorded in the cluster.
-func (s *operation) addRecorded(in *plan.Input, release pai.Version) error {
+func (s *operation) addRecorded(in *plan.Input, release pai.ServicesVersion) error {
 	ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
 	defer cancel()
 	client, err := s.Kube(ctx)

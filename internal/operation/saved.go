@@ -16,14 +16,14 @@ import (
 // Saved is an upgrade's preview as a file keeps it.
 func Saved(on *session.Session, target plan.Target, p Preview) (plan.Saved, error) {
 	s := newOperation(on)
-	bundles := map[pai.Version]string{}
+	bundles := map[pai.Release]string{}
 	for _, step := range p.Plan.Steps {
 		b, err := s.bundleFor(step)
 		if err != nil {
 			return plan.Saved{}, err
 		}
 		if b != nil {
-			bundles[pai.Version(b.Manifest().Metadata.Name)] = b.Digest()
+			bundles[b.Manifest().Metadata.Name] = b.Digest()
 		}
 	}
 	files, err := digests(s.Config)

@@ -167,7 +167,7 @@ func kubeletStep(op pai.Operation, w pai.Waiting) (plan.Step, bool) {
 	if len(parts) != 5 || parts[0] != "kubernetes" {
 		return plan.Step{}, false
 	}
-	step := plan.Step{ID: plan.StepID(w.Step), Target: w.Machine, From: op.From.Kubernetes, To: pai.Version(parts[1]), Risk: pai.RiskNode}
+	step := plan.Step{ID: plan.StepID(w.Step), Target: w.Machine, From: pai.AnyVersion(op.From.Kubernetes), To: pai.AnyVersion(parts[1]), Risk: pai.RiskNode}
 	if parts[4] == string(plan.RoleKubelet) {
 		step.Kind = plan.KindKubelet
 	} else {

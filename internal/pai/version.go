@@ -7,43 +7,65 @@ import (
 	"strings"
 )
 
-// Version is a version of PAI's own: of the services ("v0.10") or of the
-// Kubernetes that PAI packs ("v0.10-pai"). Versions compare by number, so
-// v0.9 < v0.10, and the suffix does not matter. The zero Version means "none".
-type Version string
+// Release names a release of PAI: "v0.10". Releases compare by number, so
+// v0.9 < v0.10. The zero value means "none", here and in the types below.
+type Release string
 
-// ParseVersion accepts vMAJOR.MINOR[.PATCH][-pai].
-func ParseVersion(s string) (Version, error) {
-	if _, err := Version(s).numbers(); err != nil {
-		return "", err
-	}
-	return Version(s), nil
-}
+// ServicesVersion is a version of the PAI services: "v0.10".
+type ServicesVersion string
 
-func (v Version) numbers() ([3]int, error) {
-	var n [3]int
-	core, _ := strings.CutSuffix(string(v), "-pai")
-	digits, ok := strings.CutPrefix(core, "v")
-	parts := strings.Split(digits, ".")
-	if !ok || len(parts) < 2 || len(parts) > 3 {
-		return n, fmt.Errorf("version %q is not of the form vMAJOR.MINOR[.PATCH][-pai]", string(v))
-	}
-	for i, p := range parts {
-		x, err := strconv.Atoi(p)
-		if err != nil || x < 0 || p != strconv.Itoa(x) {
-			return n, fmt.Errorf("version %q is not of the form vMAJOR.MINOR[.PATCH][-pai]", string(v))
-		}
-		n[i] = x
-	}
-	return n, nil
-}
+// KubernetesVersion is the name that PAI gives to a Kubernetes which it packs:
+// "v0.10-pai". The suffix does not matter when versions are compared.
+type KubernetesVersion string
+
+// AnyVersion is a version of the part that a step or a hop moves. Its kind says
+// which part that is, and so which of the three conversions is right.
+type AnyVersion string
+
+// Release converts v, the version of a step that imports images.
+func (v AnyVersion) Release() Release { return Release(v) }
+
+// Services converts v, the version of a step or hop of the services.
+func (v AnyVersion) Services() ServicesVersion { return ServicesVersion(v) }
+
+// Kubernetes converts v, the version of a step or hop of Kubernetes.
+func (v AnyVersion) Kubernetes() KubernetesVersion { return KubernetesVersion(v) }
+
+// Compare is negative when r is older than s, zero when both are the same
+// release, positive when r is newer.
+func (r Release) Compare(s Release) int { return CompareVersions(r, s) }
+
+// Less reports whether r is older than s.
+func (r Release) Less(s Release) bool { return CompareVersions(r, s) < 0 }
+
+// AtLeast reports whether r is s or newer.
+func (r Release) AtLeast(s Release) bool { return CompareVersions(r, s) >= 0 }
 
 // Compare is negative when v is older than w, zero when both are the same
-// version, positive when v is newer. A version that does not parse is older
-// than every version that does.
-func (v Version) Compare(w Version) int {
-	a, errA := v.numbers()
-	b, errB := w.numbers()
+// version, positive when v is newer.
+func (v ServicesVersion) Compare(w ServicesVersion) int { return CompareVersions(v, w) }
+
+// Less reports whether v is older than w.
+func (v ServicesVersion) Less(w ServicesVersion) bool { return CompareVersions(v, w) < 0 }
+
+// AtLeast reports whether v is w or newer.
+func (v ServicesVersion) AtLeast(w ServicesVersion) bool { return CompareVersions(v, w) >= 0 }
+
+// Compare is negative when v is older than w, zero when both are the same
+// version, positive when v is newer.
+func (v KubernetesVersion) Compare(w KubernetesVersion) int { return CompareVersions(v, w) }
+
+// Less reports whether v is older than w.
+func (v KubernetesVersion) Less(w KubernetesVersion) bool { return CompareVersions(v, w) < 0 }
+
+// AtLeast reports whether v is w or newer.
+func (v KubernetesVersion) AtLeast(w KubernetesVersion) bool { return CompareVersions(v, w) >= 0 }
+
+// CompareVersions is the one comparison of versions: by number, without the
+// suffix. A version that does not parse is older than every version that does.
+func CompareVersions[V ~string](v, w V) int {
+	a, errA := numbers(string(v))
+	b, errB := numbers(string(w))
 	if errA != nil || errB != nil {
 		return cmp.Compare(boolInt(errA == nil), boolInt(errB == nil))
 	}
@@ -55,13 +77,29 @@ func (v Version) Compare(w Version) int {
 	return 0
 }
 
-// Less reports whether v is older than w.
-func (v Version) Less(w Version) bool { return v.Compare(w) < 0 }
+// CheckVersion returns nil for vMAJOR.MINOR[.PATCH][-pai].
+func CheckVersion[V ~string](v V) error {
+	_, err := numbers(string(v))
+	return err
+}
 
-// AtLeast reports whether v is w or newer.
-func (v Version) AtLeast(w Version) bool { return v.Compare(w) >= 0 }
-
-func (v Version) String() string { return string(v) }
+func numbers(s string) ([3]int, error) {
+	var n [3]int
+	core, _ := strings.CutSuffix(s, "-pai")
+	digits, ok := strings.CutPrefix(core, "v")
+	parts := strings.Split(digits, ".")
+	if !ok || len(parts) < 2 || len(parts) > 3 {
+		return n, fmt.Errorf("version %q is not of the form vMAJOR.MINOR[.PATCH][-pai]", s)
+	}
+	for i, p := range parts {
+		x, err := strconv.Atoi(p)
+		if err != nil || x < 0 || p != strconv.Itoa(x) {
+			return n, fmt.Errorf("version %q is not of the form vMAJOR.MINOR[.PATCH][-pai]", s)
+		}
+		n[i] = x
+	}
+	return n, nil
+}
 
 func boolInt(b bool) int {
 	if b {
@@ -73,8 +111,8 @@ func boolInt(b bool) int {
 // Pair is the state that the support plan speaks of: which services run on
 // which Kubernetes.
 type Pair struct {
-	Services   Version `json:"services"`
-	Kubernetes Version `json:"kubernetes"`
+	Services   ServicesVersion   `json:"services"`
+	Kubernetes KubernetesVersion `json:"kubernetes"`
 }
 
 func (p Pair) String() string {

@@ -4,7 +4,7 @@ import "time"
 
 // Target is what an upgrade was asked for, so that it can be gone on with.
 type Target struct {
-	Release Version `json:"release"`
+	Release Release `json:"release"`
 	// Part is "kubernetes" or "services" where only that was to move.
 	Part string `json:"part,omitempty"`
 }

@@ -10,7 +10,7 @@ import (
 // After is the world that steps are expected to lead to. Planning several hops
 // plans each for the world that the one before leaves; digests gives the
 // bundle digest of each release.
-func (w World) After(steps []Step, digests map[pai.Version]string) World {
+func (w World) After(steps []Step, digests map[pai.Release]string) World {
 	w = w.clone()
 	byName := make(map[string]*Machine, len(w.Machines))
 	for i := range w.Machines {
@@ -30,18 +30,18 @@ func (w World) After(steps []Step, digests map[pai.Version]string) World {
 				w.ClusterID = "new"
 			}
 		case KindRecord:
-			w.Current.Kubernetes = s.To
+			w.Current.Kubernetes = s.To.Kubernetes()
 		case KindService, KindRefresh:
-			w.Services[s.Target] = Installed{Release: s.To, Ready: true}
+			w.Services[s.Target] = Installed{Release: s.To.Services(), Ready: true}
 		case KindConfiguration:
 			w.Schema = schemaOf(s)
 		case KindStop, KindDelete:
 			delete(w.Services, s.Target)
 		case KindServices:
-			w.RecordedServices = s.To
+			w.RecordedServices = s.To.Services()
 		case KindMigrate:
 			w.Unmigrated = slices.DeleteFunc(slices.Clone(w.Unmigrated), func(name string) bool { return name == s.Target })
-			if s.To.Less(s.From) { // it was undone
+			if s.Back() { // it was undone
 				w.Unmigrated = append(w.Unmigrated, s.Target)
 			}
 		}
@@ -70,18 +70,18 @@ func (w World) clone() World {
 }
 
 // after is what a step on the machine itself changes.
-func (m *Machine) after(s Step, digests map[pai.Version]string) {
+func (m *Machine) after(s Step, digests map[pai.Release]string) {
 	switch s.Kind {
 	case KindPrepare:
 		m.Prepared = true
 	case KindPrograms:
-		m.Programs = append(m.Programs, s.To)
+		m.Programs = append(m.Programs, s.To.Kubernetes())
 	case KindImages:
-		m.Images = append(m.Images, digests[s.To])
+		m.Images = append(m.Images, digests[s.To.Release()])
 	case KindRole:
-		m.Roles[s.Role] = RoleState{Link: s.To, Running: s.To, Emulates: s.Emulate}
+		m.Roles[s.Role] = stateAfter(s)
 	case KindKubelet:
-		m.Roles[RoleKubelet] = RoleState{Link: s.To, Running: s.To}
+		m.Roles[RoleKubelet] = stateAfter(s)
 		m.Joined, m.Unreachable = true, ""
 	case KindUncordon:
 		if m.Node != nil {
@@ -97,17 +97,22 @@ func (m *Machine) afterCluster(s Step) {
 	switch {
 	case !m.ControlPlane:
 	case s.Kind == KindEtcd:
-		m.handOver(RoleEtcdA, RoleEtcdB, RoleState{Link: s.To, Running: s.To})
+		m.handOver(RoleEtcdA, RoleEtcdB, stateAfter(s))
 	case s.Kind == KindRestore:
-		m.handOver(RoleEtcdA, RoleEtcdB, RoleState{Link: s.To, Running: s.To})
-		m.handOver(RoleAPIServerA, RoleAPIServerB, RoleState{Link: s.To, Running: s.To})
+		m.handOver(RoleEtcdA, RoleEtcdB, stateAfter(s))
+		m.handOver(RoleAPIServerA, RoleAPIServerB, stateAfter(s))
 	case s.Kind == KindCommit:
-		committed := RoleState{Link: s.To, Running: s.To}
+		committed := stateAfter(s)
 		m.handOver(RoleAPIServerA, RoleAPIServerB, committed)
 		m.Roles[RoleControllerManager], m.Roles[RoleScheduler] = committed, committed
 	default:
-		m.handOver(RoleAPIServerA, RoleAPIServerB, RoleState{Link: s.To, Running: s.To, Emulates: s.Emulate})
+		m.handOver(RoleAPIServerA, RoleAPIServerB, stateAfter(s))
 	}
+}
+
+// stateAfter is the state of a role once a step has moved it.
+func stateAfter(s Step) RoleState {
+	return RoleState{Link: s.To.Kubernetes(), Running: s.To.Kubernetes(), Emulates: s.Emulate}
 }
 
 // handOver moves a role from the slot that runs to the other one.

@@ -27,10 +27,10 @@ func TestNothingUnseenIsTakenForDone(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		releases := manyReleases(rapid.IntRange(2, 7).Draw(t, "releases"))
 		at := rapid.IntRange(0, len(releases)-1).Draw(t, "at")
-		in := running(releases, pai.Version(releases[at].Metadata.Name), "master", "gpu-01")
+		in := running(releases, releases[at].Metadata.Name, "master", "gpu-01")
 		to := rapid.SampledFrom(releases).Draw(t, "to")
 		only := rapid.IntRange(0, 3).Draw(t, "only")
-		target := Target{Release: pai.Version(to.Metadata.Name), KubernetesOnly: only == 1, ServicesOnly: only == 2}
+		target := Target{Release: to.Metadata.Name, KubernetesOnly: only == 1, ServicesOnly: only == 2}
 		p, err := Upgrade(in, target)
 		if err != nil {
 			t.Skip("no way")

@@ -75,7 +75,7 @@ func (b *back) servicesHop(p *Plan) error {
 	}
 	if p.To.Services.Less(p.From.Services) {
 		b.gate = last(b.steps)
-		p.Hops = append(p.Hops, Hop{Kind: HopServices, From: p.From.Services, To: p.To.Services})
+		p.Hops = append(p.Hops, servicesHop(p.From.Services, p.To.Services))
 	}
 	return nil
 }
@@ -85,11 +85,11 @@ func (b *back) kubernetesHop(p *Plan) error {
 	if !p.To.Kubernetes.Less(p.From.Kubernetes) {
 		return nil
 	}
-	if err := b.kubernetes(p.To.Kubernetes, p.From.Kubernetes); err != nil {
+	if err := b.kubernetes(p.To.Kubernetes, p.From.Kubernetes, p.To.Services); err != nil {
 		return err
 	}
 	b.gate = []StepID{StepID("kubernetes/" + string(p.To.Kubernetes) + "/cluster/record")}
-	p.Hops = append(p.Hops, Hop{Kind: HopKubernetes, From: p.From.Kubernetes, To: p.To.Kubernetes})
+	p.Hops = append(p.Hops, kubernetesHop(p.From.Kubernetes, p.To.Kubernetes))
 	return nil
 }
 
@@ -106,7 +106,7 @@ type back struct {
 
 // services brings the services to an older release: those that it had, in the
 // order of their prerequisites, then what it did not have goes.
-func (b *back) services(to, from pai.Version) error {
+func (b *back) services(to, from pai.ServicesVersion) error {
 	former, known := b.in.Services[to]
 	if !known {
 		return pai.Errorf(pai.CodeRefused, "put the bundle of release "+string(to)+" back: paictl release build "+string(to),
@@ -119,11 +119,12 @@ func (b *back) services(to, from pai.Version) error {
 	newer := b.in.Services[from]
 	var d draft
 	w, prefix := b.world, "services/"+string(to)+"/"
+	bundle := b.in.bundleOfServices(to, "")
 	var gate []StepID
 	for _, m := range w.Machines {
-		digest := b.in.Digests[to]
+		digest := bundle.Digest
 		id := d.add(digest != "" && (m.Unreachable != "" || !slices.Contains(m.Images, digest)), Step{
-			ID: StepID(prefix + "machine/" + m.Name + "/images"), Kind: KindImages, Target: m.Name, To: to, Risk: pai.RiskNone})
+			ID: StepID(prefix + "machine/" + m.Name + "/images"), Kind: KindImages, Target: m.Name, To: pai.AnyVersion(bundle.Release), Risk: pai.RiskNone})
 		if m.Unreachable == "" {
 			gate = append(gate, id)
 		}
@@ -147,12 +148,12 @@ func (b *back) services(to, from pai.Version) error {
 			after = append(after, StepID(prefix+p))
 		}
 		started = append(started, d.add(needed, Step{ID: StepID(prefix + s.Name), Kind: KindService, Target: s.Name,
-			From: was.Release, To: to, Risk: riskOf(s.Impact, w, s.Name)}, after...))
+			From: pai.AnyVersion(was.Release), To: pai.AnyVersion(to), Risk: riskOf(s.Impact, w, s.Name)}, after...))
 	}
 	leaving := b.leaving(ordered, newer)
 	stopSteps(&d, w, prefix+"stop/", leaving, started)
 	record := d.add(w.RecordedServices != to, Step{ID: StepID(prefix + "record"), Kind: KindServices,
-		From: w.RecordedServices, To: to, Risk: pai.RiskNone}, last(d.steps)...)
+		From: pai.AnyVersion(w.RecordedServices), To: pai.AnyVersion(to), Risk: pai.RiskNone}, last(d.steps)...)
 	if !work && len(leaving) == 0 && !d.needed[record] {
 		return nil
 	}
@@ -162,7 +163,7 @@ func (b *back) services(to, from pai.Version) error {
 
 // undo adds the steps that bring what PAI stores back into the form of an older
 // release, while the newer services, which read both, still run.
-func (b *back) undo(d *draft, prefix string, to pai.Version, gate []StepID) ([]StepID, error) {
+func (b *back) undo(d *draft, prefix string, to pai.ServicesVersion, gate []StepID) ([]StepID, error) {
 	var ids []StepID
 	for _, r := range slices.Backward(b.in.Releases) {
 		for _, m := range r.Migrations {
@@ -174,7 +175,7 @@ func (b *back) undo(d *draft, prefix string, to pai.Version, gate []StepID) ([]S
 					"release %s changed what PAI stores (%s) in a way that cannot be undone", r.Metadata.Name, m.Name)
 			}
 			ids = append(ids, d.add(true, Step{ID: StepID(prefix + "migrate/" + m.Name), Kind: KindMigrate, Target: m.Name,
-				From: r.Services.Version, To: to, Risk: pai.RiskNone}, append(slices.Clone(gate), ids...)...))
+				From: pai.AnyVersion(r.Services.Version), To: pai.AnyVersion(to), Risk: pai.RiskNone}, append(slices.Clone(gate), ids...)...))
 		}
 	}
 	return ids, nil
@@ -212,8 +213,8 @@ func (b *back) leaving(former, newer []Service) []Service {
 }
 
 // newestServices is the newest release that a service was applied from.
-func (w World) newestServices() pai.Version {
-	var newest pai.Version
+func (w World) newestServices() pai.ServicesVersion {
+	var newest pai.ServicesVersion
 	for _, s := range w.Services {
 		if newest.Less(s.Release) {
 			newest = s.Release
@@ -227,11 +228,11 @@ var kubernetesRoles = []Role{RoleAPIServerA, RoleAPIServerB, RoleControllerManag
 
 // newestKubernetes is the newest version that any part of Kubernetes has, which
 // is newer than the recorded one while a hop is under way.
-func newestKubernetes(w World) pai.Version {
+func newestKubernetes(w World) pai.KubernetesVersion {
 	newest := w.Current.Kubernetes
 	for _, m := range w.Machines {
 		for r, s := range m.Roles {
-			for _, v := range []pai.Version{s.Link, s.Running} {
+			for _, v := range []pai.KubernetesVersion{s.Link, s.Running} {
 				if (slices.Contains(kubernetesRoles, r) || r == RoleEtcdA || r == RoleEtcdB) && newest.Less(v) {
 					newest = v
 				}
@@ -243,7 +244,7 @@ func newestKubernetes(w World) pai.Version {
 
 // sameMinor reports whether a program's minor is the same in two versions:
 // "v3.6.8" and "v3.6.16".
-func (p Pins) sameMinor(program string, a, b pai.Version) bool {
+func (p Pins) sameMinor(program string, a, b pai.KubernetesVersion) bool {
 	minor := func(v string) string { return v[:max(0, strings.LastIndexByte(v, '.'))] }
 	ma, mb := minor(p[a][program]), minor(p[b][program])
 	return ma != "" && ma == mb

@@ -10,8 +10,9 @@ import (
 // the way there, in the reverse order. What the API server serves goes before
 // it, because nothing may be newer than the API that it talks to; only where
 // the API is away does that come first.
-func (b *back) kubernetes(to, newest pai.Version) error {
-	k := &kubernetes{world: b.world, to: to, pins: b.pins, back: true, o: KubernetesOptions{Bundle: b.in.bundleOf(to, to), Again: true}}
+func (b *back) kubernetes(to, newest pai.KubernetesVersion, services pai.ServicesVersion) error {
+	limit := b.in.bundleOfServices(services, "").Release
+	k := &kubernetes{world: b.world, to: to, pins: b.pins, back: true, o: KubernetesOptions{Bundle: b.in.bundleOf(to, limit), Again: true}}
 	for _, m := range b.world.Machines {
 		if m.ControlPlane {
 			k.masters = append(k.masters, m)
@@ -31,7 +32,7 @@ func (b *back) kubernetes(to, newest pai.Version) error {
 
 // mayGoBack refuses where something may have been stored that the old programs
 // do not know, and there is no snapshot from before that.
-func (k *kubernetes) mayGoBack(newest pai.Version, snapshots []string) error {
+func (k *kubernetes) mayGoBack(newest pai.KubernetesVersion, snapshots []string) error {
 	minors, known := k.pins.behind(k.to, newest)
 	switch {
 	case !known:
@@ -49,7 +50,7 @@ func (k *kubernetes) mayGoBack(newest pai.Version, snapshots []string) error {
 
 // lossy reports whether a hop across minors between the version and the newest
 // one is committed.
-func (k *kubernetes) lossy(newest pai.Version) bool {
+func (k *kubernetes) lossy(newest pai.KubernetesVersion) bool {
 	if minors, known := k.pins.behind(k.to, newest); known && minors == 0 {
 		return false
 	}
@@ -114,7 +115,7 @@ func (k *kubernetes) restoreBack() {
 	}
 	gate = append(gate, each(k, k.masters, "programs")...)
 	k.clusterStep("snapshot", KindSnapshot, k.world.APIReachable, pai.RiskNone, gate...)
-	k.draft.add(true, Step{ID: k.cluster("restore"), Kind: KindRestore, From: newestKubernetes(k.world), To: k.to, Risk: k.apiRisk()},
+	k.draft.add(true, Step{ID: k.cluster("restore"), Kind: KindRestore, From: pai.AnyVersion(newestKubernetes(k.world)), To: pai.AnyVersion(k.to), Risk: k.apiRisk()},
 		append(gate, k.cluster("snapshot"))...)
 	k.clusterStep("apiserver", KindAPIServer, false, k.apiRisk(), k.cluster("restore"))
 	for _, m := range k.masters {
@@ -139,7 +140,7 @@ func (k *kubernetes) nodeBack(m Machine, gate []StepID) {
 
 // cannotGoBack: an etcd of a newer minor lets no older one in, and serves an
 // older API server as well, so it stays.
-func (k *kubernetes) cannotGoBack(r Role, v pai.Version) bool {
+func (k *kubernetes) cannotGoBack(r Role, v pai.KubernetesVersion) bool {
 	return (r == RoleEtcdA || r == RoleEtcdB) && !k.pins.sameMinor(programEtcd, v, k.to)
 }
 
@@ -158,12 +159,12 @@ func (k *kubernetes) stale(a, b Role) bool {
 // The names of the snapshots of the hop from one version to another: the one
 // before its commit, which loses least, the one before its first change, and
 // what is left of either once it was restored.
-func SnapshotNames(from, to pai.Version) []string {
+func SnapshotNames(from, to pai.KubernetesVersion) []string {
 	return []string{SnapshotName(from, to, true), SnapshotName(from, to, false), RestoredSnapshot(from, to)}
 }
 
 // SnapshotName is the name of a hop's snapshot.
-func SnapshotName(from, to pai.Version, commit bool) string {
+func SnapshotName(from, to pai.KubernetesVersion, commit bool) string {
 	if from == "" {
 		from = "none"
 	}
@@ -174,6 +175,6 @@ func SnapshotName(from, to pai.Version, commit bool) string {
 }
 
 // RestoredSnapshot is the name of a hop's snapshot after a way back to it.
-func RestoredSnapshot(from, to pai.Version) string {
+func RestoredSnapshot(from, to pai.KubernetesVersion) string {
 	return string(from) + "-to-" + string(to) + "-restored.db"
 }

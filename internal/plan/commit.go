@@ -38,7 +38,7 @@ func (k *kubernetes) committed() bool {
 	return slices.ContainsFunc(k.masters, func(m Machine) bool { return m.committed(k.to) })
 }
 
-func (m Machine) committed(v pai.Version) bool {
+func (m Machine) committed(v pai.KubernetesVersion) bool {
 	for _, r := range []Role{RoleAPIServerA, RoleAPIServerB} {
 		if s := m.Roles[r]; s.version() != "" && s.version().AtLeast(v) && s.Emulates == "" {
 			return true

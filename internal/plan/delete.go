@@ -34,7 +34,7 @@ func DeletePlan(in Input, name string, wipe bool) (Plan, error) {
 	}
 	var d draft
 	id := StepID("services/delete/" + name)
-	d.add(true, Step{ID: id, Kind: KindDelete, Target: name, From: w.Services[name].Release, Risk: riskOf(ordered[i].Impact, w, name), Wipe: wipe})
+	d.add(true, Step{ID: id, Kind: KindDelete, Target: name, From: pai.AnyVersion(w.Services[name].Release), Risk: riskOf(ordered[i].Impact, w, name), Wipe: wipe})
 	if volume := ordered[i].Volume; wipe && volume != "" {
 		d.add(true, Step{ID: id + "/volume", Kind: KindVolume, Target: volume, Risk: pai.RiskNone, Wipe: true}, id)
 	}

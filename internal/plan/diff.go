@@ -263,7 +263,7 @@ func ProgramChanges(s Step, pins Pins) []Change {
 	}
 	var changes []Change
 	for _, p := range programs {
-		old, now := pins[s.From][p], pins[s.To][p]
+		old, now := pins[s.From.Kubernetes()][p], pins[s.To.Kubernetes()][p]
 		if old == now {
 			continue
 		}

@@ -37,7 +37,7 @@ func manyReleases(n int) []release.Manifest {
 	return rows
 }
 
-func someServices() map[pai.Version][]Service {
+func someServices() map[pai.ServicesVersion][]Service {
 	nine := []Service{
 		{Name: "kueue", Impact: pai.ImpactSubmission},
 		{Name: "jobset", Prerequisites: []string{"kueue"}, Impact: pai.ImpactSubmission},
@@ -52,17 +52,17 @@ func someServices() map[pai.Version][]Service {
 		{Name: "storage", Impact: pai.ImpactDataPath},
 		{Name: "prometheus", Impact: pai.ImpactNone},
 	}
-	all := map[pai.Version][]Service{"v0.9": nine, "v0.10": ten}
+	all := map[pai.ServicesVersion][]Service{"v0.9": nine, "v0.10": ten}
 	for i := 3; i < 10; i++ {
-		all[pai.Version(version(i))] = ten
+		all[pai.ServicesVersion(version(i))] = ten
 	}
 	return all
 }
 
-func digestsOf(releases []release.Manifest) map[pai.Version]string {
-	digests := map[pai.Version]string{}
+func digestsOf(releases []release.Manifest) map[pai.Release]string {
+	digests := map[pai.Release]string{}
 	for _, r := range releases {
-		digests[pai.Version(r.Metadata.Name)] = "sha256:" + r.Metadata.Name
+		digests[r.Metadata.Name] = "sha256:" + string(r.Metadata.Name)
 	}
 	return digests
 }
@@ -84,7 +84,7 @@ func input(w World, releases []release.Manifest) Input {
 
 // running are machines that run the pair of a release, as booting and starting
 // it leaves them.
-func running(releases []release.Manifest, name pai.Version, machines ...string) Input {
+func running(releases []release.Manifest, name pai.Release, machines ...string) Input {
 	in := input(bare(machines...), releases)
 	row, err := findRelease(releases, name)
 	if err != nil {
@@ -101,7 +101,7 @@ func running(releases []release.Manifest, name pai.Version, machines ...string) 
 	}
 	for _, r := range releases {
 		for _, m := range r.Migrations {
-			if name.Less(r.Services.Version) {
+			if row.Services.Version.Less(r.Services.Version) {
 				in.World.Unmigrated = append(in.World.Unmigrated, m.Name)
 			}
 		}

@@ -7,18 +7,18 @@ import "pai.dev/pai/internal/pai"
 // of what is missing. It moves no services.
 func Boot(in Input, pair pai.Pair) (Plan, error) {
 	current := in.World.Current
+	bundle := in.bundleOf(pair.Kubernetes, in.bundleOfServices(pair.Services, "").Release)
 	if current.Kubernetes.Less(pair.Kubernetes) && current.Kubernetes != "" {
-		row, err := releaseOf(in, pair.Kubernetes)
-		if err != nil {
-			return Plan{}, err
+		if bundle.Release == "" {
+			return Plan{}, pai.Errorf(pai.CodeUsage, "name one of: paictl release list", "no release brings Kubernetes %s", pair.Kubernetes)
 		}
-		p, err := Upgrade(in, Target{Release: row, KubernetesOnly: true})
+		p, err := Upgrade(in, Target{Release: bundle.Release, KubernetesOnly: true})
 		if err != nil {
 			return Plan{}, err
 		}
 		for _, h := range p.Hops {
 			if h.Kind == HopServices {
-				return Plan{}, pai.Errorf(pai.CodeRefused, "paictl upgrade apply --kubernetes --to "+string(row),
+				return Plan{}, pai.Errorf(pai.CodeRefused, "paictl upgrade apply --kubernetes --to "+string(bundle.Release),
 					"Kubernetes %s needs services %s first, and a boot moves no services", pair.Kubernetes, h.To)
 			}
 		}
@@ -28,8 +28,7 @@ func Boot(in Input, pair pai.Pair) (Plan, error) {
 	if err := Compatible(in.Releases, pai.Pair{Services: current.Services, Kubernetes: pair.Kubernetes}); err != nil && current.Kubernetes == "" {
 		return Plan{}, err
 	}
-	steps, err := Kubernetes(in.World, pair.Kubernetes, PinsOf(in.Releases), KubernetesOptions{
-		Bundle: in.bundleOf(pair.Kubernetes, pair.Services), Again: true})
+	steps, err := Kubernetes(in.World, pair.Kubernetes, PinsOf(in.Releases), KubernetesOptions{Bundle: bundle, Again: true})
 	if err != nil {
 		return Plan{}, err
 	}
@@ -40,18 +39,18 @@ func Boot(in Input, pair pai.Pair) (Plan, error) {
 // Start plans what makes the chosen services run from a release: again where they do already, because their configuration may
 // have changed, and through the same hops as an upgrade where they are older.
 // It moves no Kubernetes.
-func Start(in Input, to pai.Version, which Choice) (Plan, error) {
+func Start(in Input, target pai.Release, which Choice) (Plan, error) {
 	// Services that were all stopped are not forgotten: they go on from the
 	// release that they were of.
 	if in.World.Current.Services == "" {
 		in.World.Current.Services = in.World.RecordedServices
 	}
 	current := in.World.Current
-	row, err := findRelease(in.Releases, to)
+	row, err := findRelease(in.Releases, target)
 	if err != nil {
 		return Plan{}, err
 	}
-	to = row.Services.Version
+	to, name := row.Services.Version, row.Metadata.Name
 	switch {
 	case current.Kubernetes == "":
 		return Plan{}, pai.Errorf(pai.CodeRefused, "boot one first: paictl cluster k8s-bootup", "there is no Kubernetes to run services on")
@@ -59,13 +58,13 @@ func Start(in Input, to pai.Version, which Choice) (Plan, error) {
 		return Plan{}, pai.Errorf(pai.CodeRefused, "name release "+string(current.Services)+" or newer in the configuration",
 			"the services are those of release %s, and PAI does not go back to %s", current.Services, to)
 	case current.Services.Less(to) && current.Services != "":
-		return startNewer(in, pai.Version(row.Metadata.Name), which)
+		return startNewer(in, name, which)
 	}
 	if err := Compatible(in.Releases, pai.Pair{Services: to, Kubernetes: current.Kubernetes}); err != nil {
 		return Plan{}, err
 	}
 	steps, err := Services(in.World, to, in.Services[to], ServicesOptions{
-		Bundle: Bundle{Release: pai.Version(row.Metadata.Name), Digest: in.Digests[to]}, Choice: which, Again: true, Former: in.Services[to],
+		Bundle: Bundle{Release: name, Digest: in.Digests[name]}, Choice: which, Again: true, Former: in.Services[to],
 		Migrations: in.migrationsTo(to)})
 	if err != nil {
 		return Plan{}, err
@@ -75,7 +74,7 @@ func Start(in Input, to pai.Version, which Choice) (Plan, error) {
 }
 
 // startNewer goes to a newer release, which all services do together.
-func startNewer(in Input, to pai.Version, which Choice) (Plan, error) {
+func startNewer(in Input, to pai.Release, which Choice) (Plan, error) {
 	if !which.all() {
 		return Plan{}, pai.Errorf(pai.CodeRefused, "start all services, or upgrade: paictl upgrade apply --services --to "+string(to),
 			"services %s run, and single services do not go to release %s", in.World.Current.Services, to)
@@ -112,12 +111,4 @@ func CleanPlan(w World, wipe bool) (Plan, error) {
 		p.To = pai.Pair{}
 	}
 	return p, p.Validate()
-}
-
-// releaseOf names the newest release that brings a Kubernetes version.
-func releaseOf(in Input, kubernetes pai.Version) (pai.Version, error) {
-	if b := in.bundleOf(kubernetes, kubernetes); b.Release != "" {
-		return b.Release, nil
-	}
-	return "", pai.Errorf(pai.CodeUsage, "name one of: paictl release list", "no release brings Kubernetes %s", kubernetes)
 }

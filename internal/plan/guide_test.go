@@ -91,7 +91,7 @@ func TestMigrationsFollowWhatIsStored(t *testing.T) {
 			func(in Input) (Plan, error) { return Start(in, "v0.10", Choice{Names: []string{"prometheus"}}) }, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			in := running(twoReleases(), pai.Version(c.release), "master")
+			in := running(twoReleases(), pai.Release(c.release), "master")
 			if c.change != nil {
 				c.change(&in.World)
 			}

@@ -18,7 +18,7 @@ func TestWaitingKubeletsHoldNothingWrongly(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		many := manyReleases(rapid.IntRange(2, 7).Draw(t, "releases"))
 		in := running(many, "v0.9", "master", "gpu-01", "gpu-02")
-		newest := pai.Version(many[len(many)-1].Metadata.Name)
+		newest := many[len(many)-1].Metadata.Name
 		p, err := Upgrade(in, Target{Release: newest})
 		if err != nil {
 			t.Fatal(err)
@@ -31,7 +31,7 @@ func TestWaitingKubeletsHoldNothingWrongly(t *testing.T) {
 			machine string
 			role    Role
 		}
-		has := map[on]pai.Version{}
+		has := map[on]pai.KubernetesVersion{}
 		for _, m := range in.World.Machines {
 			for _, r := range []Role{RoleKubelet, RoleKubeProxy} {
 				has[on{m.Name, r}] = m.Roles[r].version()
@@ -50,12 +50,12 @@ func TestWaitingKubeletsHoldNothingWrongly(t *testing.T) {
 			switch {
 			case held:
 			case s.Kind == KindKubelet:
-				has[on{s.Target, RoleKubelet}] = s.To
+				has[on{s.Target, RoleKubelet}] = s.To.Kubernetes()
 			case s.Role == RoleKubeProxy:
-				has[on{s.Target, RoleKubeProxy}] = s.To
+				has[on{s.Target, RoleKubeProxy}] = s.To.Kubernetes()
 			case s.Kind == KindAPIServer:
 				for one, v := range has {
-					if minors, ok := pins.behind(v, s.To); !ok || minors > nodeSkew {
+					if minors, ok := pins.behind(v, s.To.Kubernetes()); !ok || minors > nodeSkew {
 						t.Fatalf("the API server goes to %s while the %s of %s is %s", s.To, one.role, one.machine, v)
 					}
 				}
@@ -63,7 +63,7 @@ func TestWaitingKubeletsHoldNothingWrongly(t *testing.T) {
 		}
 		for _, s := range p.Steps {
 			nobody := !slices.Contains([]bool{busy["master"], busy["gpu-01"], busy["gpu-02"]}, true)
-			near, _ := pins.behind("v0.9-pai", s.To)
+			near, _ := pins.behind("v0.9-pai", s.To.Kubernetes())
 			within := s.Kind == KindService || s.Kind == KindImages || near <= nodeSkew
 			if left[s.ID] && (nobody || s.Target == "" && s.Kind != KindService && within && len(many) <= nodeSkew+1) {
 				t.Errorf("%s is held up; busy: %v", s.ID, busy)

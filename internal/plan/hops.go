@@ -12,7 +12,7 @@ import (
 // of it, where the other moves only if the support plan forces it. Both
 // "only"s together mean the same as neither.
 type Target struct {
-	Release        pai.Version `json:"release"`
+	Release        pai.Release `json:"release"`
 	KubernetesOnly bool        `json:"kubernetesOnly,omitempty"`
 	ServicesOnly   bool        `json:"servicesOnly,omitempty"`
 }
@@ -85,7 +85,7 @@ func Compatible(releases []release.Manifest, p pai.Pair) error {
 		return err
 	}
 	if found := t.incompatible(t.state(p)); p.Kubernetes != "" && len(found) > 0 {
-		return pai.Errorf(pai.CodeRefused, "upgrade Kubernetes first: paictl upgrade apply --kubernetes --to "+found[0].release, "%s", found[0])
+		return pai.Errorf(pai.CodeRefused, "upgrade Kubernetes first: paictl upgrade apply --kubernetes --to "+string(found[0].release), "%s", found[0])
 	}
 	return nil
 }
@@ -97,12 +97,12 @@ func startNotes(releases []release.Manifest, from pai.Pair) []string {
 	return nil
 }
 
-func findRelease(releases []release.Manifest, name pai.Version) (release.Manifest, error) {
-	if _, err := pai.ParseVersion(string(name)); err != nil {
+func findRelease(releases []release.Manifest, name pai.Release) (release.Manifest, error) {
+	if err := pai.CheckVersion(name); err != nil {
 		return release.Manifest{}, pai.Errorf(pai.CodeUsage, "name a release: paictl release list", "target release: %w", err)
 	}
 	for _, r := range releases {
-		if pai.Version(r.Metadata.Name).Compare(name) == 0 {
+		if r.Metadata.Name.Compare(name) == 0 {
 			return r, nil
 		}
 	}
@@ -256,9 +256,9 @@ func (w *way) hops(t *table, at state) []Hop {
 	for _, m := range w.moves {
 		from, to := t.pair(at), t.pair(m.to)
 		if m.kind == HopServices {
-			hops = append(hops, Hop{Kind: m.kind, From: from.Services, To: to.Services})
+			hops = append(hops, servicesHop(from.Services, to.Services))
 		} else {
-			hops = append(hops, Hop{Kind: m.kind, From: from.Kubernetes, To: to.Kubernetes})
+			hops = append(hops, kubernetesHop(from.Kubernetes, to.Kubernetes))
 		}
 		at = m.to
 	}

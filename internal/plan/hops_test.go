@@ -17,10 +17,10 @@ import (
 // row makes a release of the support plan.
 func row(name, servicesSince, kubernetes, upstream, compatible, kubernetesSince string) release.Manifest {
 	return release.Manifest{
-		Metadata: release.Metadata{Name: name},
-		Services: release.ServicesRow{Version: pai.Version(name), UpgradableSince: pai.Version(servicesSince)},
-		Kubernetes: release.KubernetesRow{Version: pai.Version(kubernetes), Upstream: upstream,
-			CompatibleSince: pai.Version(compatible), UpgradableSince: pai.Version(kubernetesSince)},
+		Metadata: release.Metadata{Name: pai.Release(name)},
+		Services: release.ServicesRow{Version: pai.ServicesVersion(name), UpgradableSince: pai.ServicesVersion(servicesSince)},
+		Kubernetes: release.KubernetesRow{Version: pai.KubernetesVersion(kubernetes), Upstream: upstream,
+			CompatibleSince: pai.KubernetesVersion(compatible), UpgradableSince: pai.KubernetesVersion(kubernetesSince)},
 	}
 }
 
@@ -54,11 +54,11 @@ func version(i int) string { return fmt.Sprintf("v0.%d", i+8) } // v0.9 and v0.1
 
 func drawPair(t *rapid.T, n int) pai.Pair {
 	if rapid.Bool().Draw(t, "oldest") {
-		return pai.Pair{Services: pai.Version(version(1)), Kubernetes: pai.Version(version(1)) + "-pai"}
+		return pai.Pair{Services: pai.ServicesVersion(version(1)), Kubernetes: pai.KubernetesVersion(version(1)) + "-pai"}
 	}
 	return pai.Pair{
-		Services:   pai.Version(version(rapid.IntRange(0, n+1).Draw(t, "services"))),
-		Kubernetes: pai.Version(version(rapid.IntRange(0, n+1).Draw(t, "kubernetes")) + "-pai"),
+		Services:   pai.ServicesVersion(version(rapid.IntRange(0, n+1).Draw(t, "services"))),
+		Kubernetes: pai.KubernetesVersion(version(rapid.IntRange(0, n+1).Draw(t, "kubernetes")) + "-pai"),
 	}
 }
 
@@ -69,7 +69,7 @@ func drawTarget(t *rapid.T, rows []release.Manifest) Target {
 		to = rapid.SampledFrom(rows).Draw(t, "target")
 	}
 	return Target{
-		Release:        pai.Version(to.Metadata.Name),
+		Release:        to.Metadata.Name,
 		KubernetesOnly: only == 1, ServicesOnly: only == 2,
 	}
 }
@@ -118,7 +118,7 @@ func checkRefusal(t *rapid.T, rows []release.Manifest, err error) {
 		t.Fatalf("refusal without a next step: %v", err)
 	}
 	named := slices.ContainsFunc(rows, func(r release.Manifest) bool {
-		return strings.Contains(err.Error(), "(release "+r.Metadata.Name+")")
+		return strings.Contains(err.Error(), "(release "+string(r.Metadata.Name)+")")
 	})
 	if !named || !strings.Contains(err.Error(), "reach") {
 		t.Fatalf("refusal names no rule of a release, or not how far one gets: %v", err)
@@ -129,7 +129,7 @@ func checkRefusal(t *rapid.T, rows []release.Manifest, err error) {
 func bruteForce(rows []release.Manifest, from pai.Pair, target Target) ([]Hop, bool) {
 	byName := map[string]release.Manifest{}
 	for _, r := range rows {
-		byName[r.Metadata.Name] = r
+		byName[string(r.Metadata.Name)] = r
 	}
 	to := byName[string(target.Release)]
 	if from.Services.Compare(to.Services.Version) == 0 && from.Kubernetes.Compare(to.Kubernetes.Version) == 0 {
@@ -154,12 +154,12 @@ func bruteForce(rows []release.Manifest, from pai.Pair, target Target) ([]Hop, b
 		for _, r := range rows {
 			if s := r.Services; at.Services.Less(s.Version) && goal.Services.AtLeast(s.Version) &&
 				at.Services.AtLeast(s.UpgradableSince) && at.Kubernetes.AtLeast(r.Kubernetes.CompatibleSince) {
-				walk(pai.Pair{Services: s.Version, Kubernetes: at.Kubernetes}, append(slices.Clone(hops), Hop{HopServices, at.Services, s.Version}))
+				walk(pai.Pair{Services: s.Version, Kubernetes: at.Kubernetes}, append(slices.Clone(hops), Hop{HopServices, pai.AnyVersion(at.Services), pai.AnyVersion(s.Version)}))
 			}
 			if k := r.Kubernetes; at.Kubernetes.Less(k.Version) && goal.Kubernetes.AtLeast(k.Version) && at.Kubernetes.AtLeast(k.UpgradableSince) {
 				next := pai.Pair{Services: at.Services, Kubernetes: k.Version}
 				if oneMinor(rows, at.Kubernetes, k.Upstream) && compatible(rows, next) {
-					walk(next, append(slices.Clone(hops), Hop{HopKubernetes, at.Kubernetes, k.Version}))
+					walk(next, append(slices.Clone(hops), Hop{HopKubernetes, pai.AnyVersion(at.Kubernetes), pai.AnyVersion(k.Version)}))
 				}
 			}
 		}
@@ -168,8 +168,8 @@ func bruteForce(rows []release.Manifest, from pai.Pair, target Target) ([]Hop, b
 	return best, possible
 }
 
-func newest(a, b pai.Version) pai.Version {
-	if a.Less(b) {
+func newest[V ~string](a, b V) V {
+	if pai.CompareVersions(a, b) < 0 {
 		return b
 	}
 	return a
@@ -184,7 +184,7 @@ func compatible(rows []release.Manifest, p pai.Pair) bool {
 	return true
 }
 
-func oneMinor(rows []release.Manifest, from pai.Version, upstream string) bool {
+func oneMinor(rows []release.Manifest, from pai.KubernetesVersion, upstream string) bool {
 	for _, r := range rows {
 		if r.Kubernetes.Version.Compare(from) == 0 {
 			var a, b, patch int
@@ -224,7 +224,7 @@ func bruteBetter(a, b []Hop, target Target) bool {
 		}
 	}
 	for i := 0; c == 0 && i < len(a); i++ {
-		if c = b[i].To.Compare(a[i].To); a[i].Kind == spare {
+		if c = pai.CompareVersions(b[i].To, a[i].To); a[i].Kind == spare {
 			c = -c
 		}
 	}
@@ -242,9 +242,9 @@ func TestHopsPassOnlyCompatibleStates(t *testing.T) {
 		}
 		for _, h := range hops {
 			if h.Kind == HopServices {
-				at.Services = h.To
+				at.Services = h.To.Services()
 			} else {
-				at.Kubernetes = h.To
+				at.Kubernetes = h.To.Kubernetes()
 			}
 			if !compatible(rows, at) {
 				t.Fatalf("%v passes %s, which is not compatible", hops, at)
@@ -261,7 +261,7 @@ func TestHopsInput(t *testing.T) {
 		name     string
 		rows     []release.Manifest
 		from     pai.Pair
-		to       pai.Version
+		to       pai.Release
 		code     pai.Code
 		contains []string
 	}{

@@ -58,12 +58,12 @@ func answer(t *testing.T, text string) string {
 }
 
 func ask(rows []release.Manifest, f []string) string {
-	target := Target{Release: pai.Version(f[4])}
+	target := Target{Release: pai.Release(f[4])}
 	for _, flag := range f[5:] {
 		target.KubernetesOnly = target.KubernetesOnly || flag == "--kubernetes"
 		target.ServicesOnly = target.ServicesOnly || flag == "--services"
 	}
-	list, err := Offline(rows, pai.Pair{Services: pai.Version(f[1]), Kubernetes: pai.Version(f[2])}, target)
+	list, err := Offline(rows, pai.Pair{Services: pai.ServicesVersion(f[1]), Kubernetes: pai.KubernetesVersion(f[2])}, target)
 	var e *pai.Error
 	if errors.As(err, &e) {
 		return fmt.Sprintf("exit %d: %v\n  → %s\n", pai.ExitCode(err), err, e.Next)

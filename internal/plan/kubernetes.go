@@ -9,7 +9,7 @@ import (
 // Bundle names what brings programs and images: a release, and the digest of
 // its bundle, by which machines say that they have the images.
 type Bundle struct {
-	Release pai.Version
+	Release pai.Release
 	Digest  string
 }
 
@@ -38,7 +38,7 @@ type KubernetesOptions struct {
 // own, so that one that is lost holds up no other. A first boot is recorded
 // when every machine is up, a hop when the control plane's machines are: a
 // busy machine may follow later.
-func Kubernetes(w World, to pai.Version, pins Pins, o KubernetesOptions) ([]Step, error) {
+func Kubernetes(w World, to pai.KubernetesVersion, pins Pins, o KubernetesOptions) ([]Step, error) {
 	if current := w.Current.Kubernetes; to.Less(current) {
 		return nil, pai.Errorf(pai.CodeRefused, "name Kubernetes "+string(current)+" or newer in the configuration",
 			"the cluster runs Kubernetes %s, and PAI does not go back to %s", current, to)
@@ -64,7 +64,7 @@ func Kubernetes(w World, to pai.Version, pins Pins, o KubernetesOptions) ([]Step
 // kubernetes is one call of Kubernetes.
 type kubernetes struct {
 	world    World
-	to       pai.Version
+	to       pai.KubernetesVersion
 	pins     Pins
 	o        KubernetesOptions
 	masters  []Machine
@@ -170,12 +170,12 @@ func (k *kubernetes) beforeRecord() []StepID {
 
 // machine adds a step for one machine.
 func (k *kubernetes) machine(m Machine, what string, kind Kind, needed bool, risk pai.Risk, after ...StepID) {
-	s := Step{ID: k.id(m, what), Kind: kind, Target: m.Name, To: k.to, Risk: risk}
+	s := Step{ID: k.id(m, what), Kind: kind, Target: m.Name, To: pai.AnyVersion(k.to), Risk: risk}
 	switch kind {
 	case KindImages:
-		s.To = k.o.Bundle.Release
+		s.To = pai.AnyVersion(k.o.Bundle.Release)
 	case KindKubelet:
-		s.From = m.Roles[RoleKubelet].version()
+		s.From = pai.AnyVersion(m.Roles[RoleKubelet].version())
 	}
 	k.draft.add(k.planned(m) && (needed || m.Unreachable != ""), s, after...)
 }
@@ -184,7 +184,7 @@ func (k *kubernetes) machine(m Machine, what string, kind Kind, needed bool, ris
 func (k *kubernetes) role(m Machine, r Role, risk pai.Risk, after ...StepID) {
 	s := Step{
 		ID: k.id(m, string(r)), Kind: KindRole, Target: m.Name, Role: r,
-		From: m.Roles[r].version(), To: k.to, Risk: risk,
+		From: pai.AnyVersion(m.Roles[r].version()), To: pai.AnyVersion(k.to), Risk: risk,
 	}
 	if r == RoleControllerManager || r == RoleScheduler {
 		s.Emulate = k.emulate
@@ -194,9 +194,9 @@ func (k *kubernetes) role(m Machine, r Role, risk pai.Risk, after ...StepID) {
 
 // clusterStep adds a step of the control plane as a whole.
 func (k *kubernetes) clusterStep(what string, kind Kind, needed bool, risk pai.Risk, after ...StepID) {
-	s := Step{ID: k.cluster(what), Kind: kind, From: k.world.Current.Kubernetes, To: k.to, Risk: risk}
+	s := Step{ID: k.cluster(what), Kind: kind, From: pai.AnyVersion(k.world.Current.Kubernetes), To: pai.AnyVersion(k.to), Risk: risk}
 	if k.back {
-		s.From = newestKubernetes(k.world)
+		s.From = pai.AnyVersion(newestKubernetes(k.world))
 	}
 	if kind == KindAPIServer {
 		s.Emulate = k.emulate
@@ -242,7 +242,7 @@ func (k *kubernetes) has(m Machine, r Role) bool {
 	return m.Unreachable == "" && k.suits(r, s.Link) && k.suits(r, s.Running)
 }
 
-func (k *kubernetes) suits(r Role, v pai.Version) bool {
+func (k *kubernetes) suits(r Role, v pai.KubernetesVersion) bool {
 	if k.back {
 		return v != "" && (k.to.AtLeast(v) || k.pins.same(r, v, k.to) || k.cannotGoBack(r, v))
 	}
@@ -287,7 +287,7 @@ func (k *kubernetes) nodeRisk(m Machine) pai.Risk {
 func hasRuntime(m Machine) bool { return m.Roles[RoleRuntime].Running != "" }
 
 // version is what a role runs, or would run once started.
-func (s RoleState) version() pai.Version {
+func (s RoleState) version() pai.KubernetesVersion {
 	if s.Running != "" {
 		return s.Running
 	}

@@ -84,7 +84,7 @@ func (e *explain) from(at state) *detour {
 
 // nearest is the newest release up to the target that can be reached, else the
 // oldest one beyond it, and whether that takes any hop.
-func (t *table) nearest(releases []release.Manifest, start state, target Target) (name string, hops bool) {
+func (t *table) nearest(releases []release.Manifest, start state, target Target) (name pai.Release, hops bool) {
 	reached := t.reachable(start)
 	var best *release.Manifest
 	for _, r := range releases {
@@ -102,8 +102,8 @@ func (t *table) nearest(releases []release.Manifest, start state, target Target)
 	return best.Metadata.Name, !t.goal(start, *best, target).holds(start)
 }
 
-func nearer(a, b release.Manifest, target pai.Version) bool {
-	va, vb := pai.Version(a.Metadata.Name), pai.Version(b.Metadata.Name)
+func nearer(a, b release.Manifest, target pai.Release) bool {
+	va, vb := a.Metadata.Name, b.Metadata.Name
 	if va.AtLeast(target) != vb.AtLeast(target) {
 		return vb.AtLeast(target)
 	}

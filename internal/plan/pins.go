@@ -18,7 +18,7 @@ const (
 // what it consists of: the folder of a version never changes.
 func PinsOf(releases []release.Manifest) Pins {
 	oldestFirst := slices.SortedStableFunc(slices.Values(releases), func(a, b release.Manifest) int {
-		return pai.Version(a.Metadata.Name).Compare(pai.Version(b.Metadata.Name))
+		return a.Metadata.Name.Compare(b.Metadata.Name)
 	})
 	pins := Pins{}
 	for _, r := range oldestFirst {
@@ -53,7 +53,7 @@ func programsOf(r Role) []string {
 
 // same reports whether a role consists of the same programs in two versions.
 // What is not pinned in both counts as different.
-func (p Pins) same(r Role, a, b pai.Version) bool {
+func (p Pins) same(r Role, a, b pai.KubernetesVersion) bool {
 	for _, program := range programsOf(r) {
 		va, vb := p[a][program], p[b][program]
 		if va == "" || va != vb {
@@ -69,7 +69,7 @@ const nodeSkew = 3
 
 // behind is how many upstream minors a is behind b; ok is false where one of
 // them is not known.
-func (p Pins) behind(a, b pai.Version) (minors int, ok bool) {
+func (p Pins) behind(a, b pai.KubernetesVersion) (minors int, ok bool) {
 	ma, errA := upstreamMinor(p[a][programKubernetes])
 	mb, errB := upstreamMinor(p[b][programKubernetes])
 	return mb - ma, errA == nil && errB == nil

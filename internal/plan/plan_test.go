@@ -20,7 +20,7 @@ func drawInput(t *rapid.T) Input {
 	if at == 0 {
 		return input(bare(names...), releases)
 	}
-	return running(releases, pai.Version(releases[at-1].Metadata.Name), names...)
+	return running(releases, releases[at-1].Metadata.Name, names...)
 }
 
 // drawGoal draws a boot where nothing runs, else an upgrade.
@@ -30,7 +30,7 @@ func drawGoal(t *rapid.T, in Input) func(Input) (Plan, error) {
 		return func(in Input) (Plan, error) { return Boot(in, pairOf(to)) }
 	}
 	only := rapid.IntRange(0, 3).Draw(t, "only")
-	target := Target{Release: pai.Version(to.Metadata.Name), KubernetesOnly: only == 1, ServicesOnly: only == 2}
+	target := Target{Release: to.Metadata.Name, KubernetesOnly: only == 1, ServicesOnly: only == 2}
 	return func(in Input) (Plan, error) { return Upgrade(in, target) }
 }
 
@@ -133,7 +133,7 @@ func fitting(t *rapid.T, in *Input, goal func(Input) (Plan, error), killed bool)
 	for _, s := range order {
 		before := in.World
 		in.World = before.After([]Step{s}, in.Digests)
-		if s.From != "" && s.To != "" && s.To.Less(s.From) {
+		if s.From != "" && s.To != "" && s.Back() {
 			t.Fatalf("%s goes back from %s to %s", s.ID, s.From, s.To)
 		}
 		if problem := skew(in.World, pins); problem != "" && skew(before, pins) == "" {
@@ -205,7 +205,7 @@ func TestAPIServerWaitsForWhatIsTooOld(t *testing.T) {
 
 // skew is what upstream's version skew policy says against a world.
 func skew(w World, pins Pins) string {
-	var api pai.Version
+	var api pai.KubernetesVersion
 	for _, m := range w.Machines {
 		for _, r := range []Role{RoleAPIServerA, RoleAPIServerB} {
 			if v := m.Roles[r].Running; v != "" {
@@ -242,13 +242,13 @@ func TestKubeletsHopAsRarelyAsTheyMay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var hops []pai.Version
+	var hops []pai.AnyVersion
 	for _, s := range p.Steps {
 		if s.Kind == KindKubelet && s.Target == "gpu-01" {
 			hops = append(hops, s.To)
 		}
 	}
-	if want := []pai.Version{"v0.12-pai", "v0.15-pai"}; !slices.Equal(hops, want) {
+	if want := []pai.AnyVersion{"v0.12-pai", "v0.15-pai"}; !slices.Equal(hops, want) {
 		t.Errorf("the worker's kubelet goes to %v, want %v", hops, want)
 	}
 }

@@ -13,7 +13,7 @@ import (
 // has a step for every one of them, because the world as data does not show
 // what each was rendered from: those that are in line are left out when they
 // are looked at. configured is the release that the configuration names.
-func Refresh(in Input, names []string, configured pai.Version) (Plan, error) {
+func Refresh(in Input, names []string, configured pai.ServicesVersion) (Plan, error) {
 	w := in.World
 	if err := servicesSeen(w); err != nil {
 		return Plan{}, err
@@ -36,7 +36,7 @@ func Refresh(in Input, names []string, configured pai.Version) (Plan, error) {
 			after = append(after, StepID("services/refresh/"+p))
 		}
 		d.add(len(names) == 0 || slices.Contains(names, s.Name), Step{ID: StepID("services/refresh/" + s.Name), Kind: KindRefresh, Target: s.Name,
-			From: release, To: release, Risk: riskOf(s.Impact, w, s.Name)}, after...)
+			From: pai.AnyVersion(release), To: pai.AnyVersion(release), Risk: riskOf(s.Impact, w, s.Name)}, after...)
 	}
 	p := Plan{Verb: pai.VerbRefresh, From: w.Current, To: w.Current, Hops: []Hop{}, Steps: d.final(), Notes: refreshNotes(in, configured)}
 	return p, p.Validate()
@@ -94,14 +94,15 @@ func canRefresh(in Input, names []string) error {
 	return nil
 }
 
-func refreshNotes(in Input, configured pai.Version) []string {
+func refreshNotes(in Input, configured pai.ServicesVersion) []string {
 	current := in.World.Current.Services
 	var notes []string
 	if current.Less(configured) {
 		notes = append(notes, fmt.Sprintf("the configuration names release %s, and the services stay at %s; paictl upgrade apply --to %s moves them", configured, current, configured))
 	}
+	digest := in.bundleOfServices(current, "").Digest
 	for _, m := range in.World.Machines {
-		if digest := in.Digests[current]; m.Unreachable == "" && digest != "" && !slices.Contains(m.Images, digest) {
+		if m.Unreachable == "" && digest != "" && !slices.Contains(m.Images, digest) {
 			notes = append(notes, fmt.Sprintf("machine %s lacks images of release %s; paictl service start brings them", m.Name, current))
 		}
 	}

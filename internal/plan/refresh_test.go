@@ -21,7 +21,7 @@ func TestRefreshMovesNoRelease(t *testing.T) {
 			t.Errorf("%d steps for %d services, from %s to %s", len(p.Steps), len(in.World.Services), p.From, p.To)
 		}
 		for _, s := range p.Steps {
-			if release := in.World.Services[s.Target].Release; s.From != release || s.To != release || s.Kind != KindRefresh {
+			if release := in.World.Services[s.Target].Release; s.From.Services() != release || s.To.Services() != release || s.Kind != KindRefresh {
 				t.Errorf("%s goes from %s to %s, and %s runs", s.ID, s.From, s.To, release)
 			}
 		}
@@ -47,7 +47,7 @@ func TestRefresh(t *testing.T) {
 	away := nine
 	away.World.APIReachable, away.World.APIError = false, "connection refused"
 	noBundle := nine
-	noBundle.Services = map[pai.Version][]Service{}
+	noBundle.Services = map[pai.ServicesVersion][]Service{}
 	for _, c := range []struct {
 		name            string
 		in              Input

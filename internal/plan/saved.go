@@ -35,34 +35,34 @@ type Saved struct {
 // Basis is what a plan was made from, as far as it decides what the steps do.
 // Health is not in it: what is not well shows as a step.
 type Basis struct {
-	APIReachable     bool                   `json:"apiReachable"`
-	Current          pai.Pair               `json:"current"`
-	RecordedServices pai.Version            `json:"recordedServices,omitempty"`
-	Services         map[string]pai.Version `json:"services"`
-	Unmigrated       []string               `json:"unmigrated,omitempty"`
-	Machines         []MachineBasis         `json:"machines"`
+	APIReachable     bool                           `json:"apiReachable"`
+	Current          pai.Pair                       `json:"current"`
+	RecordedServices pai.ServicesVersion            `json:"recordedServices,omitempty"`
+	Services         map[string]pai.ServicesVersion `json:"services"`
+	Unmigrated       []string                       `json:"unmigrated,omitempty"`
+	Machines         []MachineBasis                 `json:"machines"`
 	// Bundles are the digests of the bundles that the steps take from.
-	Bundles map[pai.Version]string `json:"bundles"`
+	Bundles map[pai.Release]string `json:"bundles"`
 	// Configuration gives a digest of what each file says besides the versions.
 	Configuration map[string]string `json:"configuration"`
 }
 
 // MachineBasis is one machine in a Basis.
 type MachineBasis struct {
-	Name        string             `json:"name"`
-	Address     string             `json:"address"`
-	Unreachable bool               `json:"unreachable,omitempty"`
-	Joined      bool               `json:"joined"`
-	Cordoned    string             `json:"cordoned,omitempty"` // "by PAI" or "by an operator"
-	Programs    []pai.Version      `json:"programs"`
-	Images      []string           `json:"images"`
-	Roles       map[Role]RoleState `json:"roles"`
+	Name        string                  `json:"name"`
+	Address     string                  `json:"address"`
+	Unreachable bool                    `json:"unreachable,omitempty"`
+	Joined      bool                    `json:"joined"`
+	Cordoned    string                  `json:"cordoned,omitempty"` // "by PAI" or "by an operator"
+	Programs    []pai.KubernetesVersion `json:"programs"`
+	Images      []string                `json:"images"`
+	Roles       map[Role]RoleState      `json:"roles"`
 }
 
 // BasisOf is the basis that a world gives.
-func BasisOf(w World, bundles map[pai.Version]string, configuration map[string]string) Basis {
+func BasisOf(w World, bundles map[pai.Release]string, configuration map[string]string) Basis {
 	b := Basis{
-		APIReachable: w.APIReachable, Current: w.Current, RecordedServices: w.RecordedServices, Services: map[string]pai.Version{},
+		APIReachable: w.APIReachable, Current: w.Current, RecordedServices: w.RecordedServices, Services: map[string]pai.ServicesVersion{},
 		Unmigrated: sorted(w.Unmigrated), Machines: []MachineBasis{}, Bundles: bundles, Configuration: configuration,
 	}
 	for name, s := range w.Services {
@@ -124,7 +124,7 @@ func (s Saved) check() error {
 	if s.ClusterID == "" {
 		problems = append(problems, errors.New("clusterId is missing"))
 	}
-	if _, err := pai.ParseVersion(string(s.Target.Release)); err != nil {
+	if err := pai.CheckVersion(s.Target.Release); err != nil {
 		problems = append(problems, fmt.Errorf("target: %w", err))
 	}
 	known := kinds()

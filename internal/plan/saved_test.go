@@ -24,7 +24,7 @@ func saved(t testing.TB, in Input) Saved {
 	return Saved{
 		Format: SavedFormat, ClusterID: "lab", Made: "2026-11-22T12:00:00Z", By: "ann@desk", Target: Target{Release: "v0.10"}, Plan: p,
 		Jobs:  jobsOn(p, "gpu-01"),
-		Basis: BasisOf(in.World, map[pai.Version]string{"v0.10": "sha256:ten"}, map[string]string{"layout.yaml": "sha256:a"}),
+		Basis: BasisOf(in.World, map[pai.Release]string{"v0.10": "sha256:ten"}, map[string]string{"layout.yaml": "sha256:a"}),
 	}
 }
 

@@ -37,7 +37,7 @@ type ServicesOptions struct {
 // Services plans the steps that bring the services to a release, in the order
 // of their prerequisites. With all services, those that the release no longer
 // has are stopped once the others are ready.
-func Services(w World, to pai.Version, services []Service, o ServicesOptions) ([]Step, error) {
+func Services(w World, to pai.ServicesVersion, services []Service, o ServicesOptions) ([]Step, error) {
 	ordered, err := Order(services)
 	if err != nil {
 		return nil, err
@@ -56,7 +56,7 @@ func Services(w World, to pai.Version, services []Service, o ServicesOptions) ([
 	var images []StepID
 	for _, m := range w.Machines {
 		id := d.add(m.Unreachable != "" || !slices.Contains(m.Images, o.Bundle.Digest), Step{
-			ID: StepID(prefix + "machine/" + m.Name + "/images"), Kind: KindImages, Target: m.Name, To: o.Bundle.Release, Risk: pai.RiskNone})
+			ID: StepID(prefix + "machine/" + m.Name + "/images"), Kind: KindImages, Target: m.Name, To: pai.AnyVersion(o.Bundle.Release), Risk: pai.RiskNone})
 		if m.Unreachable == "" { // a lost machine holds up no service
 			images = append(images, id)
 		}
@@ -79,7 +79,7 @@ func Services(w World, to pai.Version, services []Service, o ServicesOptions) ([
 			after = append(after, StepID(prefix+p))
 		}
 		started = append(started, d.add(needed, Step{ID: StepID(prefix + s.Name), Kind: KindService, Target: s.Name,
-			From: was.Release, To: to, Risk: riskOf(s.Impact, w, s.Name)}, after...))
+			From: pai.AnyVersion(was.Release), To: pai.AnyVersion(to), Risk: riskOf(s.Impact, w, s.Name)}, after...))
 	}
 	migrated := migrations(&d, w, prefix, to, wanted, o.Migrations)
 	for _, id := range migrated {
@@ -88,7 +88,7 @@ func Services(w World, to pai.Version, services []Service, o ServicesOptions) ([
 	if o.all() {
 		work = stopDeparted(&d, w, prefix+"stop/", to, ordered, o.Former, slices.Concat(started, migrated)) || work
 		record := d.add(w.RecordedServices != to, Step{ID: StepID(prefix + "record"), Kind: KindServices,
-			From: w.RecordedServices, To: to, Risk: pai.RiskNone}, last(d.steps)...)
+			From: pai.AnyVersion(w.RecordedServices), To: pai.AnyVersion(to), Risk: pai.RiskNone}, last(d.steps)...)
 		work = work || d.needed[record]
 	}
 	if !work {
@@ -99,8 +99,8 @@ func Services(w World, to pai.Version, services []Service, o ServicesOptions) ([
 
 // migrations adds the steps that bring what PAI stores into the form of a
 // release, each after the service that reads both forms.
-func migrations(d *draft, w World, prefix string, to pai.Version, wanted map[string]bool, list []release.Migration) []StepID {
-	var from pai.Version
+func migrations(d *draft, w World, prefix string, to pai.ServicesVersion, wanted map[string]bool, list []release.Migration) []StepID {
+	var from pai.ServicesVersion
 	if runs := w.services(); runs.Less(to) {
 		from = runs
 	}
@@ -111,14 +111,14 @@ func migrations(d *draft, w World, prefix string, to pai.Version, wanted map[str
 		}
 		needed := slices.Contains(w.Unmigrated, m.Name) || !w.APIReachable
 		ids = append(ids, d.add(needed, Step{ID: StepID(prefix + "migrate/" + m.Name), Kind: KindMigrate, Target: m.Name,
-			From: from, To: to, Risk: pai.RiskNone}, StepID(prefix+m.After)))
+			From: pai.AnyVersion(from), To: pai.AnyVersion(to), Risk: pai.RiskNone}, StepID(prefix+m.After)))
 	}
 	return ids
 }
 
 // stopDeparted adds stops for what is installed and not in the release; while
 // the API is away, for all that the former release had and the new one has not.
-func stopDeparted(d *draft, w World, prefix string, to pai.Version, services, former []Service, after []StepID) bool {
+func stopDeparted(d *draft, w World, prefix string, to pai.ServicesVersion, services, former []Service, after []StepID) bool {
 	known := map[string]Service{}
 	for _, s := range former {
 		known[s.Name] = s
@@ -180,7 +180,7 @@ func stopSteps(d *draft, w World, prefix string, services []Service, gate []Step
 			}
 		}
 		d.add(true, Step{ID: StepID(prefix + s.Name), Kind: KindStop, Target: s.Name,
-			From: w.Services[s.Name].Release, Risk: riskOf(s.Impact, w, s.Name)}, after...)
+			From: pai.AnyVersion(w.Services[s.Name].Release), Risk: riskOf(s.Impact, w, s.Name)}, after...)
 	}
 }
 

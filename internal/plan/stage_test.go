@@ -11,12 +11,12 @@ func TestStage(t *testing.T) {
 	t.Parallel()
 	for _, releases := range []int{2, 5} {
 		rows := twoReleases()
-		to := rows[1].Services.Version
+		to := rows[1].Metadata.Name
 		if releases > 2 {
 			rows = manyReleases(releases)
-			to = rows[releases-1].Services.Version
+			to = rows[releases-1].Metadata.Name
 		}
-		in := running(rows, rows[0].Services.Version, "master", "gpu-01", "gpu-02")
+		in := running(rows, rows[0].Metadata.Name, "master", "gpu-01", "gpu-02")
 		copies := func() []StepID {
 			t.Helper()
 			p, err := Upgrade(in, Target{Release: to})

@@ -91,14 +91,14 @@ const (
 // A Step is one idempotent change to one target. It is data: it can be
 // printed, compared, stored, and kept in a golden file.
 type Step struct {
-	ID     StepID      `json:"id"`
-	Kind   Kind        `json:"kind"`
-	Target string      `json:"target,omitempty"`
-	Role   Role        `json:"role,omitempty"`  // for KindRole
-	From   pai.Version `json:"from,omitempty"`  // empty when nothing was there
-	To     pai.Version `json:"to,omitempty"`    // the version that the target has afterwards; for KindImages the bundle's release
-	After  []StepID    `json:"after,omitempty"` // steps that must have succeeded before
-	Risk   pai.Risk    `json:"risk"`
+	ID     StepID         `json:"id"`
+	Kind   Kind           `json:"kind"`
+	Target string         `json:"target,omitempty"`
+	Role   Role           `json:"role,omitempty"`  // for KindRole
+	From   pai.AnyVersion `json:"from,omitempty"`  // empty when nothing was there
+	To     pai.AnyVersion `json:"to,omitempty"`    // the version that the target has afterwards; for KindImages the bundle's release
+	After  []StepID       `json:"after,omitempty"` // steps that must have succeeded before
+	Risk   pai.Risk       `json:"risk"`
 	// Emulate is the upstream minor ("1.35") that a control-plane program of a
 	// newer one behaves as, until the hop is committed; empty for none.
 	Emulate string `json:"emulate,omitempty"`
@@ -107,7 +107,7 @@ type Step struct {
 }
 
 // Back reports whether the step goes to an older version.
-func (s Step) Back() bool { return s.To != "" && s.To.Less(s.From) }
+func (s Step) Back() bool { return s.To != "" && pai.CompareVersions(s.To, s.From) < 0 }
 
 // HopKind is which of the two parts a hop moves.
 type HopKind string
@@ -119,9 +119,17 @@ const (
 
 // Hop is one allowed move of services or of Kubernetes to a newer version.
 type Hop struct {
-	Kind HopKind     `json:"kind"`
-	From pai.Version `json:"from"`
-	To   pai.Version `json:"to"`
+	Kind HopKind        `json:"kind"`
+	From pai.AnyVersion `json:"from"`
+	To   pai.AnyVersion `json:"to"`
+}
+
+func servicesHop(from, to pai.ServicesVersion) Hop {
+	return Hop{Kind: HopServices, From: pai.AnyVersion(from), To: pai.AnyVersion(to)}
+}
+
+func kubernetesHop(from, to pai.KubernetesVersion) Hop {
+	return Hop{Kind: HopKubernetes, From: pai.AnyVersion(from), To: pai.AnyVersion(to)}
 }
 
 // Plan is an ordered set of steps that leads from the observed world to a

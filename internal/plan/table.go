@@ -14,13 +14,13 @@ import (
 // table is the support plan with every version once, oldest first. A version
 // that something runs but no release brings is in it without rows.
 type table struct {
-	services   []part
-	kubernetes []part
+	services   []part[pai.ServicesVersion]
+	kubernetes []part[pai.KubernetesVersion]
 }
 
 // part is one version of services or of Kubernetes.
-type part struct {
-	version pai.Version
+type part[V ~string] struct {
+	version V
 	rows    []release.Manifest // the releases that bring it; usually one
 }
 
@@ -29,11 +29,11 @@ type state struct{ services, kubernetes int }
 
 // breach is a rule of the support plan that a hop or a state would break.
 type breach struct {
-	release string // the release whose row holds the rule
+	release pai.Release // the release whose row holds the rule
 	rule    string
 }
 
-func (b breach) String() string { return b.rule + " (release " + b.release + ")" }
+func (b breach) String() string { return b.rule + " (release " + string(b.release) + ")" }
 
 // newTable reads the releases and adds the versions of from where they are
 // missing.
@@ -41,8 +41,8 @@ func newTable(releases []release.Manifest, from pai.Pair) (*table, error) {
 	if err := checkRows(releases); err != nil {
 		return nil, err
 	}
-	for _, v := range []pai.Version{from.Services, from.Kubernetes} {
-		if _, err := pai.ParseVersion(string(v)); v != "" && err != nil {
+	for _, v := range []string{string(from.Services), string(from.Kubernetes)} {
+		if err := pai.CheckVersion(v); v != "" && err != nil {
 			return nil, pai.Errorf(pai.CodeUsage, "versions look like v0.9 and v0.9-pai", "start of the upgrade: %w", err)
 		}
 	}
@@ -56,17 +56,17 @@ func newTable(releases []release.Manifest, from pai.Pair) (*table, error) {
 	return t, nil
 }
 
-func addPart(parts []part, v pai.Version, rows ...release.Manifest) []part {
-	i, found := slices.BinarySearchFunc(parts, v, func(p part, v pai.Version) int { return p.version.Compare(v) })
+func addPart[V ~string](parts []part[V], v V, rows ...release.Manifest) []part[V] {
+	i, found := slices.BinarySearchFunc(parts, v, func(p part[V], v V) int { return pai.CompareVersions(p.version, v) })
 	if !found {
-		parts = slices.Insert(parts, i, part{version: v})
+		parts = slices.Insert(parts, i, part[V]{version: v})
 	}
 	parts[i].rows = append(parts[i].rows, rows...)
 	return parts
 }
 
-func find(parts []part, v pai.Version) int {
-	return slices.IndexFunc(parts, func(p part) bool { return p.version.Compare(v) == 0 })
+func find[V ~string](parts []part[V], v V) int {
+	return slices.IndexFunc(parts, func(p part[V]) bool { return pai.CompareVersions(p.version, v) == 0 })
 }
 
 func (t *table) state(p pai.Pair) state {
@@ -130,7 +130,7 @@ func (t *table) moveKubernetes(s state, to int) []breach {
 }
 
 // upstreamRule is empty when upstream's minor stays or goes up by one.
-func upstreamRule(from part, to release.KubernetesRow) string {
+func upstreamRule(from part[pai.KubernetesVersion], to release.KubernetesRow) string {
 	if len(from.rows) == 0 {
 		return fmt.Sprintf("Kubernetes moves by at most one upstream minor, and no release says which one %s is", from.version)
 	}
@@ -162,24 +162,24 @@ func fewest(rows []release.Manifest, breaches func(release.Manifest) []breach) [
 // checkRows reports every row that cannot be read, all at once.
 func checkRows(releases []release.Manifest) error {
 	var problems []error
-	upstream := map[pai.Version]string{}
+	upstream := map[pai.KubernetesVersion]string{}
 	for _, r := range releases {
 		bad := func(field, format string, args ...any) {
 			problems = append(problems, fmt.Errorf("release %q: %s: %s", r.Metadata.Name, field, fmt.Sprintf(format, args...)))
 		}
 		for _, f := range []struct {
 			name string
-			v    pai.Version
+			err  error
 		}{
-			{"metadata.name", pai.Version(r.Metadata.Name)},
-			{"services.version", r.Services.Version},
-			{"services.upgradableSince", r.Services.UpgradableSince},
-			{"kubernetes.version", r.Kubernetes.Version},
-			{"kubernetes.compatibleSince", r.Kubernetes.CompatibleSince},
-			{"kubernetes.upgradableSince", r.Kubernetes.UpgradableSince},
+			{"metadata.name", pai.CheckVersion(r.Metadata.Name)},
+			{"services.version", pai.CheckVersion(r.Services.Version)},
+			{"services.upgradableSince", pai.CheckVersion(r.Services.UpgradableSince)},
+			{"kubernetes.version", pai.CheckVersion(r.Kubernetes.Version)},
+			{"kubernetes.compatibleSince", pai.CheckVersion(r.Kubernetes.CompatibleSince)},
+			{"kubernetes.upgradableSince", pai.CheckVersion(r.Kubernetes.UpgradableSince)},
 		} {
-			if _, err := pai.ParseVersion(string(f.v)); err != nil {
-				bad(f.name, "%v", err)
+			if f.err != nil {
+				bad(f.name, "%v", f.err)
 			}
 		}
 		if _, err := upstreamMinor(r.Kubernetes.Upstream); err != nil {

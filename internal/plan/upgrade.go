@@ -13,10 +13,10 @@ type Input struct {
 	World    World
 	Releases []release.Manifest
 	// Services lists the services of each release that may be needed.
-	Services map[pai.Version][]Service
+	Services map[pai.ServicesVersion][]Service
 	// Digests gives the digest of each release's bundle, by which machines say
 	// that they have its images.
-	Digests map[pai.Version]string
+	Digests map[pai.Release]string
 	// Snapshots names the snapshots of etcd that there are, for a way back.
 	Snapshots []string
 }
@@ -36,10 +36,10 @@ func Upgrade(in Input, target Target) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	u := &upgrade{in: in, world: in.World, target: target, release: pai.Version(row.Metadata.Name), pins: PinsOf(in.Releases)}
+	u := &upgrade{in: in, world: in.World, target: target, release: row.Metadata.Name, pins: PinsOf(in.Releases)}
 	for _, h := range hops {
 		if h.Kind == HopKubernetes {
-			u.versions = append(u.versions, h.To)
+			u.versions = append(u.versions, h.To.Kubernetes())
 		}
 	}
 	p := Plan{Verb: pai.VerbUpgrade, From: in.World.Current, To: in.World.Current, Hops: hops, Notes: startNotes(in.Releases, in.World.Current)}
@@ -48,10 +48,10 @@ func Upgrade(in Input, target Target) (Plan, error) {
 	}
 	for _, h := range hops {
 		if h.Kind == HopKubernetes {
-			p.To.Kubernetes = h.To
+			p.To.Kubernetes = h.To.Kubernetes()
 			err = u.kubernetesHop(h)
 		} else {
-			p.To.Services = h.To
+			p.To.Services = h.To.Services()
 			err = u.servicesHop(h)
 		}
 		if err != nil {
@@ -69,10 +69,10 @@ func Upgrade(in Input, target Target) (Plan, error) {
 type upgrade struct {
 	in       Input
 	target   Target
-	release  pai.Version // the target's, as its manifest spells it
+	release  pai.Release // the target's, as its manifest spells it
 	pins     Pins
-	versions []pai.Version // of the Kubernetes hops that are left
-	world    World         // as the steps so far leave it
+	versions []pai.KubernetesVersion // of the Kubernetes hops that are left
+	world    World                   // as the steps so far leave it
 	steps    []Step
 	gate     []StepID // what the next hop waits for
 	bound    []Step   // the steps so far that move what may not be too old for an API server
@@ -115,38 +115,39 @@ func (u *upgrade) stragglers(hops []Hop) error {
 }
 
 func (u *upgrade) kubernetesHop(h Hop) error {
+	to := h.To.Kubernetes()
 	u.versions = u.versions[1:]
-	o := KubernetesOptions{Bundle: u.in.bundleOf(h.To, u.release), Stay: map[string]bool{}}
+	o := KubernetesOptions{Bundle: u.in.bundleOf(to, u.release), Stay: map[string]bool{}}
 	if len(u.versions) > 0 {
 		tooOld := u.tooOldFor(u.versions[0])
 		for _, m := range u.world.Machines {
 			o.Stay[m.Name] = !m.ControlPlane && m.Joined && m.Unreachable == "" && !tooOld[m.Name]
 		}
 	}
-	steps, err := Kubernetes(u.world, h.To, u.pins, o)
+	steps, err := Kubernetes(u.world, to, u.pins, o)
 	if err != nil {
 		return err
 	}
 	for i := range steps {
 		if steps[i].Kind == KindAPIServer {
-			steps[i].After = append(steps[i].After, u.tooOldUnless(h.To)...)
+			steps[i].After = append(steps[i].After, u.tooOldUnless(to)...)
 		}
 	}
 	u.add(steps, u.gate)
-	u.gate = []StepID{StepID("kubernetes/" + string(h.To) + "/cluster/record")}
+	u.gate = []StepID{StepID("kubernetes/" + string(to) + "/cluster/record")}
 	u.bound = append(u.bound, boundIn(steps)...)
 	return nil
 }
 
-func (u *upgrade) servicesHop(h Hop) error { return u.servicesTo(h.To, h.From) }
+func (u *upgrade) servicesHop(h Hop) error { return u.servicesTo(h.To.Services(), h.From.Services()) }
 
-func (u *upgrade) servicesTo(to, from pai.Version) error {
+func (u *upgrade) servicesTo(to, from pai.ServicesVersion) error {
 	services, known := u.in.Services[to]
 	if !known {
 		return pai.Errorf(pai.CodeFailed, "open the bundle of release "+string(to), "the services of release %s are not known", to)
 	}
 	steps, err := Services(u.world, to, services, ServicesOptions{
-		Bundle: Bundle{Release: to, Digest: u.in.Digests[to]}, Former: u.in.Services[from], Migrations: u.in.migrationsTo(to)})
+		Bundle: u.in.bundleOfServices(to, u.release), Former: u.in.Services[from], Migrations: u.in.migrationsTo(to)})
 	if err != nil || len(steps) == 0 {
 		return err
 	}
@@ -158,30 +159,38 @@ func (u *upgrade) servicesTo(to, from pai.Version) error {
 // bundleOf is the bundle that a Kubernetes version is taken from: that of the
 // newest release up to a limit that brings it, so that a hop of the services to
 // that release finds its images there already.
-func (in Input) bundleOf(version, limit pai.Version) Bundle {
-	var best pai.Version
+func (in Input) bundleOf(version pai.KubernetesVersion, limit pai.Release) Bundle {
+	return in.newest(limit, func(r release.Manifest) bool { return r.Kubernetes.Version.Compare(version) == 0 })
+}
+
+// bundleOfServices is the bundle that a version of the services is taken from.
+func (in Input) bundleOfServices(version pai.ServicesVersion, limit pai.Release) Bundle {
+	return in.newest(limit, func(r release.Manifest) bool { return r.Services.Version.Compare(version) == 0 })
+}
+
+// newest is the bundle of the newest release up to a limit that brings
+// something, of the oldest beyond the limit where there is none. No limit is "".
+func (in Input) newest(limit pai.Release, brings func(release.Manifest) bool) Bundle {
+	var best pai.Release
 	for _, r := range in.Releases {
-		name := pai.Version(r.Metadata.Name)
-		if r.Kubernetes.Version.Compare(version) == 0 && (best == "" || better(name, best, limit)) {
+		if name := r.Metadata.Name; brings(r) && (best == "" || better(name, best, limit)) {
 			best = name
 		}
 	}
 	return Bundle{Release: best, Digest: in.Digests[best]}
 }
 
-func better(a, b, limit pai.Version) bool {
-	if limit.AtLeast(a) != limit.AtLeast(b) {
-		return limit.AtLeast(a)
+func better(a, b, limit pai.Release) bool {
+	within := func(r pai.Release) bool { return limit == "" || limit.AtLeast(r) }
+	if within(a) != within(b) {
+		return within(a)
 	}
-	if limit.AtLeast(a) {
-		return b.Less(a)
-	}
-	return a.Less(b)
+	return a.Less(b) != within(a)
 }
 
 // migrationsTo lists the migrations of a release and of all before it, oldest
 // first: a hop may pass over a release, and none of its migrations.
-func (in Input) migrationsTo(to pai.Version) []release.Migration {
+func (in Input) migrationsTo(to pai.ServicesVersion) []release.Migration {
 	oldestFirst := slices.SortedStableFunc(slices.Values(in.Releases), func(a, b release.Manifest) int {
 		return a.Services.Version.Compare(b.Services.Version)
 	})
@@ -196,7 +205,7 @@ func (in Input) migrationsTo(to pai.Version) []release.Migration {
 
 // tooOldFor names the machines where a kubelet or a kube-proxy is too old for
 // an API server of a version. What is not known counts as too old.
-func (u *upgrade) tooOldFor(version pai.Version) map[string]bool {
+func (u *upgrade) tooOldFor(version pai.KubernetesVersion) map[string]bool {
 	names := map[string]bool{}
 	for _, m := range u.world.Machines {
 		for _, r := range []Role{RoleKubelet, RoleKubeProxy} {
@@ -214,7 +223,7 @@ func (u *upgrade) tooOldFor(version pai.Version) map[string]bool {
 
 // serves reports whether an API server of a version serves a kubelet or a
 // kube-proxy of another. What is not known is not served.
-func (u *upgrade) serves(version, node pai.Version) bool {
+func (u *upgrade) serves(version, node pai.KubernetesVersion) bool {
 	minors, ok := u.pins.behind(node, version)
 	return ok && minors <= nodeSkew
 }
@@ -230,10 +239,10 @@ func withoutImages(steps []Step) []Step {
 
 // tooOldUnless lists the steps without which something would be too old for
 // an API server of a version: any of them may be left waiting for an idle machine.
-func (u *upgrade) tooOldUnless(version pai.Version) []StepID {
+func (u *upgrade) tooOldUnless(version pai.KubernetesVersion) []StepID {
 	var ids []StepID
 	for _, s := range u.bound {
-		if !u.serves(version, s.From) {
+		if !u.serves(version, s.From.Kubernetes()) {
 			ids = append(ids, s.ID)
 		}
 	}

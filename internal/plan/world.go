@@ -24,7 +24,7 @@ type World struct {
 	// RecordedServices is the release whose services were all brought up last.
 	// It stays when they are stopped, so that starting them again goes on from
 	// there; and it is known while the API is away.
-	RecordedServices pai.Version `json:"recordedServices,omitempty"`
+	RecordedServices pai.ServicesVersion `json:"recordedServices,omitempty"`
 	// Unmigrated names the migrations of the releases that this paictl knows
 	// whose old form is still what is stored.
 	Unmigrated []string `json:"unmigrated,omitempty"`
@@ -39,22 +39,22 @@ type Machine struct {
 	ControlPlane bool   `json:"controlPlane"`
 	// Unreachable says why the machine could not be asked; nothing below is
 	// known then.
-	Unreachable string             `json:"unreachable,omitempty"`
-	Prepared    bool               `json:"prepared"`
-	Joined      bool               `json:"joined"` // kubelet has its identity in the cluster, and the certificate that it serves with
-	Programs    []pai.Version      `json:"programs"`
-	Images      []string           `json:"images"` // digests of the bundles whose images are all there
-	Roles       map[Role]RoleState `json:"roles"`
-	Node        *Node              `json:"node,omitempty"`
+	Unreachable string                  `json:"unreachable,omitempty"`
+	Prepared    bool                    `json:"prepared"`
+	Joined      bool                    `json:"joined"` // kubelet has its identity in the cluster, and the certificate that it serves with
+	Programs    []pai.KubernetesVersion `json:"programs"`
+	Images      []string                `json:"images"` // digests of the bundles whose images are all there
+	Roles       map[Role]RoleState      `json:"roles"`
+	Node        *Node                   `json:"node,omitempty"`
 }
 
 // RoleState is one role on one machine.
 type RoleState struct {
 	// Link is the version that the role's link points to.
-	Link pai.Version `json:"link,omitempty"`
+	Link pai.KubernetesVersion `json:"link,omitempty"`
 	// Running is the version of the folder that the running program was
 	// started from; empty when it does not run.
-	Running pai.Version `json:"running,omitempty"`
+	Running pai.KubernetesVersion `json:"running,omitempty"`
 	// Emulates is the upstream minor ("1.35") that the program behaves as; empty
 	// where it behaves as its own.
 	Emulates string `json:"emulates,omitempty"`
@@ -73,15 +73,15 @@ type Node struct {
 
 // Installed is a PAI service that was found in the cluster.
 type Installed struct {
-	Release pai.Version `json:"release"` // the release it was applied from
-	Ready   bool        `json:"ready"`
-	Message string      `json:"message,omitempty"`
+	Release pai.ServicesVersion `json:"release"` // the release it was applied from
+	Ready   bool                `json:"ready"`
+	Message string              `json:"message,omitempty"`
 }
 
 // OldestInstalled is the oldest release that a service was applied from; empty
 // when there is none.
-func OldestInstalled(services map[string]Installed) pai.Version {
-	var oldest pai.Version
+func OldestInstalled(services map[string]Installed) pai.ServicesVersion {
+	var oldest pai.ServicesVersion
 	for _, s := range services {
 		if oldest == "" || s.Release.Less(oldest) {
 			oldest = s.Release
@@ -92,7 +92,7 @@ func OldestInstalled(services map[string]Installed) pai.Version {
 
 // ServicesRelease is the release that the services are of, also when all of
 // them are stopped; empty where none was ever started.
-func (w World) ServicesRelease() pai.Version {
+func (w World) ServicesRelease() pai.ServicesVersion {
 	if w.Current.Services != "" {
 		return w.Current.Services
 	}
@@ -101,7 +101,7 @@ func (w World) ServicesRelease() pai.Version {
 
 // services is the release that the services which run are of. While the API is
 // away nobody sees them, so they are those that were all brought up last.
-func (w World) services() pai.Version {
+func (w World) services() pai.ServicesVersion {
 	if w.APIReachable {
 		return w.Current.Services
 	}
@@ -144,4 +144,4 @@ func (w World) Running() []pai.Job {
 // Pins says, per Kubernetes version, which upstream version each program has
 // ("etcd" → "v3.6.8"). Roles none of whose programs change between two versions
 // are left alone by a hop.
-type Pins map[pai.Version]map[string]string
+type Pins map[pai.KubernetesVersion]map[string]string

@@ -81,7 +81,7 @@ func Build(ctx context.Context, o BuildOptions) (string, error) {
 // manifest reads the release's manifest from the source tree.
 func (b *builder) manifest() (Manifest, []byte, error) {
 	file := filepath.Join("releases", b.Release, ManifestFile)
-	if _, err := pai.ParseVersion(b.Release); err != nil {
+	if err := pai.CheckVersion(b.Release); err != nil {
 		return Manifest{}, nil, &pai.Error{Code: pai.CodeUsage, Next: "list the releases; run: paictl release list", Err: err}
 	}
 	raw, err := os.ReadFile(filepath.Join(b.Source, file))
@@ -96,7 +96,7 @@ func (b *builder) manifest() (Manifest, []byte, error) {
 	if err != nil {
 		return Manifest{}, nil, &pai.Error{Code: pai.CodeInvalid, Message: file, Err: err}
 	}
-	if m.Metadata.Name != b.Release {
+	if m.Metadata.Name != pai.Release(b.Release) {
 		return Manifest{}, nil, pai.Errorf(pai.CodeInvalid, "", "%s: metadata.name is %q", file, m.Metadata.Name)
 	}
 	return m, raw, nil

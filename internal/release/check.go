@@ -25,8 +25,8 @@ func (c *checker) must(ok bool, place, format string, args ...any) {
 	}
 }
 
-func (c *checker) version(place string, v pai.Version) {
-	if _, err := pai.ParseVersion(string(v)); err != nil {
+func (c *checker) version(place string, err error) {
+	if err != nil {
 		c.problems = append(c.problems, fmt.Errorf("%s: %w", place, err))
 	}
 }
@@ -36,12 +36,12 @@ func check(m Manifest) []error {
 	c := &checker{}
 	c.must(m.APIVersion == "pai.dev/v1", "apiVersion", "is %q, not pai.dev/v1", m.APIVersion)
 	c.must(m.Kind == "Release", "kind", "is %q, not Release", m.Kind)
-	c.version("metadata.name", pai.Version(m.Metadata.Name))
-	c.version("services.version", m.Services.Version)
-	c.version("services.upgradableSince", m.Services.UpgradableSince)
-	c.version("kubernetes.version", m.Kubernetes.Version)
-	c.version("kubernetes.compatibleSince", m.Kubernetes.CompatibleSince)
-	c.version("kubernetes.upgradableSince", m.Kubernetes.UpgradableSince)
+	c.version("metadata.name", pai.CheckVersion(m.Metadata.Name))
+	c.version("services.version", pai.CheckVersion(m.Services.Version))
+	c.version("services.upgradableSince", pai.CheckVersion(m.Services.UpgradableSince))
+	c.version("kubernetes.version", pai.CheckVersion(m.Kubernetes.Version))
+	c.version("kubernetes.compatibleSince", pai.CheckVersion(m.Kubernetes.CompatibleSince))
+	c.version("kubernetes.upgradableSince", pai.CheckVersion(m.Kubernetes.UpgradableSince))
 	c.must(upstreamRule.MatchString(m.Kubernetes.Upstream), "kubernetes.upstream", "is %q, not of the form v1.MINOR.PATCH", m.Kubernetes.Upstream)
 	c.must(m.Services.Version.AtLeast(m.Services.UpgradableSince), "services.upgradableSince", "is newer than services.version")
 	c.must(m.Kubernetes.Version.AtLeast(m.Kubernetes.CompatibleSince), "kubernetes.compatibleSince", "is newer than kubernetes.version")
@@ -112,7 +112,7 @@ func checkTogether(manifests []Manifest) []error {
 				problems = append(problems, fmt.Errorf("releases %s and %s: both have Kubernetes %s, but upstream %s and %s",
 					b.Metadata.Name, a.Metadata.Name, a.Kubernetes.Version, b.Kubernetes.Upstream, a.Kubernetes.Upstream))
 			}
-			if pai.Version(a.Metadata.Name).Compare(pai.Version(b.Metadata.Name)) == 0 {
+			if a.Metadata.Name.Compare(b.Metadata.Name) == 0 {
 				problems = append(problems, fmt.Errorf("releases %q and %q are the same version", b.Metadata.Name, a.Metadata.Name))
 			}
 		}

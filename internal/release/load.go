@@ -42,7 +42,7 @@ func Load(fsys fs.FS) ([]Manifest, error) {
 		return nil, &pai.Error{Code: pai.CodeInvalid, Message: "invalid releases", Err: errors.Join(problems...)}
 	}
 	slices.SortFunc(manifests, func(a, b Manifest) int {
-		return pai.Version(a.Metadata.Name).Compare(pai.Version(b.Metadata.Name))
+		return a.Metadata.Name.Compare(b.Metadata.Name)
 	})
 	return manifests, nil
 }
@@ -56,7 +56,7 @@ func loadOne(fsys fs.FS, file string) (Manifest, error) {
 	if err != nil {
 		return Manifest{}, fmt.Errorf("%s: %w", file, err)
 	}
-	if dir := path.Base(path.Dir(file)); dir != m.Metadata.Name {
+	if dir := path.Base(path.Dir(file)); pai.Release(dir) != m.Metadata.Name {
 		return Manifest{}, fmt.Errorf("%s: metadata.name is %q, want %q, the name of its directory", file, m.Metadata.Name, dir)
 	}
 	return m, nil

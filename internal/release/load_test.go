@@ -64,7 +64,7 @@ func TestLoadSortsByNumber(t *testing.T) {
 	}
 	var names []string
 	for _, m := range manifests {
-		names = append(names, m.Metadata.Name)
+		names = append(names, string(m.Metadata.Name))
 	}
 	if got := strings.Join(names, " "); got != "v0.9 v0.9.1 v0.10 v1.0" {
 		t.Errorf("the order is %s", got)

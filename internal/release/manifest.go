@@ -38,21 +38,21 @@ type Migration struct {
 
 // Metadata names the release.
 type Metadata struct {
-	Name string `yaml:"name" json:"name"`
+	Name pai.Release `yaml:"name" json:"name"`
 }
 
 // ServicesRow is the services part of a row of the support plan.
 type ServicesRow struct {
-	Version         pai.Version `yaml:"version" json:"version"`
-	UpgradableSince pai.Version `yaml:"upgradableSince" json:"upgradableSince"` // oldest services that reach this in one hop
+	Version         pai.ServicesVersion `yaml:"version" json:"version"`
+	UpgradableSince pai.ServicesVersion `yaml:"upgradableSince" json:"upgradableSince"` // oldest services that reach this in one hop
 }
 
 // KubernetesRow is the Kubernetes part of a row of the support plan.
 type KubernetesRow struct {
-	Version         pai.Version `yaml:"version" json:"version"`                 // PAI's name for this Kubernetes
-	Upstream        string      `yaml:"upstream" json:"upstream"`               // "v1.36.3"
-	CompatibleSince pai.Version `yaml:"compatibleSince" json:"compatibleSince"` // oldest Kubernetes these services run on
-	UpgradableSince pai.Version `yaml:"upgradableSince" json:"upgradableSince"` // oldest Kubernetes that reaches this in one hop
+	Version         pai.KubernetesVersion `yaml:"version" json:"version"`                 // PAI's name for this Kubernetes
+	Upstream        string                `yaml:"upstream" json:"upstream"`               // "v1.36.3"
+	CompatibleSince pai.KubernetesVersion `yaml:"compatibleSince" json:"compatibleSince"` // oldest Kubernetes these services run on
+	UpgradableSince pai.KubernetesVersion `yaml:"upgradableSince" json:"upgradableSince"` // oldest Kubernetes that reaches this in one hop
 }
 
 // Configuration has the configuration schema that the release introduced.

@@ -123,7 +123,7 @@ func (b *Bundle) addSmall(m *v1.Manifest) error {
 		return err
 	}
 	b.manifest, err = parseManifest(data)
-	b.entries = append(b.entries, Entry{KindRelease, b.manifest.Metadata.Name, b.manifest.Metadata.Name, l.Digest.String(), l.Size})
+	b.entries = append(b.entries, Entry{KindRelease, string(b.manifest.Metadata.Name), string(b.manifest.Metadata.Name), l.Digest.String(), l.Size})
 	return err
 }
 

@@ -31,18 +31,18 @@ func TestPinsOfThisSourceTree(t *testing.T) {
 	}
 	for _, m := range manifests {
 		for _, p := range m.Programs {
-			check(m.Metadata.Name, p.Component, p.Name, p.Version)
+			check(string(m.Metadata.Name), p.Component, p.Name, p.Version)
 		}
 		versions := map[string]string{}
 		for _, i := range m.Images {
-			if c := check(m.Metadata.Name, i.Component, i.Name, i.Version); len(c.Programs) != 1 {
+			if c := check(string(m.Metadata.Name), i.Component, i.Name, i.Version); len(c.Programs) != 1 {
 				t.Errorf("release %s: image %s has %d programs", m.Metadata.Name, i.Name, len(c.Programs))
 			}
 			versions[i.Name] = i.Version
 		}
 		for _, s := range m.ServiceList {
 			if s.Chart != nil {
-				check(m.Metadata.Name, s.Chart.Component, s.Name, s.Version)
+				check(string(m.Metadata.Name), s.Chart.Component, s.Name, s.Version)
 			}
 			if v, ok := versions[s.Name]; ok && v != s.Version {
 				t.Errorf("release %s: service %s is %s, its image %s", m.Metadata.Name, s.Name, s.Version, v)

@@ -23,7 +23,7 @@ func (b *builder) serviceFiles(ctx context.Context, m Manifest) (map[string][]by
 	files := map[string][]byte{}
 	var problems []error
 	for _, s := range m.ServiceList {
-		if err := b.addService(ctx, files, m.Metadata.Name, s); err != nil {
+		if err := b.addService(ctx, files, string(m.Metadata.Name), s); err != nil {
 			problems = append(problems, fmt.Errorf("service %q: %w", s.Name, err))
 		}
 	}

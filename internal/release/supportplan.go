@@ -4,7 +4,7 @@ import "pai.dev/pai/internal/pai"
 
 // Row is one row of the support plan.
 type Row struct {
-	Release    pai.Version   `json:"release"`
+	Release    pai.Release   `json:"release"`
 	Services   ServicesRow   `json:"services"`
 	Kubernetes KubernetesRow `json:"kubernetes"`
 }
@@ -15,7 +15,7 @@ func Rows(manifests []Manifest) []Row {
 	rows := make([]Row, 0, len(manifests))
 	for i := len(manifests) - 1; i >= 0; i-- {
 		m := manifests[i]
-		rows = append(rows, Row{Release: pai.Version(m.Metadata.Name), Services: m.Services, Kubernetes: m.Kubernetes})
+		rows = append(rows, Row{Release: m.Metadata.Name, Services: m.Services, Kubernetes: m.Kubernetes})
 	}
 	return rows
 }

@@ -192,7 +192,7 @@ func applyPatch(obj, patch *unstructured.Unstructured) error {
 
 // setOwner sets the namespace of every object, and the labels of its service
 // and release.
-func setOwner(objs []*unstructured.Unstructured, service string, release pai.Version) {
+func setOwner(objs []*unstructured.Unstructured, service string, release pai.ServicesVersion) {
 	clusterWide := clusterKinds(objs)
 	for _, obj := range objs {
 		if clusterWide[obj.GroupVersionKind().GroupKind()] {

@@ -30,7 +30,7 @@ func lawHolds(t *testing.T, chartOf func(t *testing.T, src source, name string) 
 			if len(services) == 0 {
 				t.Fatalf("release %s has no services to render", src.manifest.Metadata.Name)
 			}
-			t.Run(src.manifest.Metadata.Name+" to "+newer.manifest.Metadata.Name, rapid.MakeCheck(func(t *rapid.T) {
+			t.Run(string(src.manifest.Metadata.Name+" to "+newer.manifest.Metadata.Name), rapid.MakeCheck(func(t *rapid.T) {
 				before, after := configtest.Older().Draw(t, "configuration").BeforeAndAfter(t, root, to)
 				if after.Pair() != to {
 					t.Fatalf("got %v after the upgrade, want %v", after.Pair(), to)

@@ -46,7 +46,7 @@ spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := doer.(starter).record(ctx, s.client, want, step.To); err != nil {
+		if err := doer.(starter).record(ctx, s.client, want, step.To.Services()); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.client.Apply(ctx, want.objs, kube.ApplyOptions{Inventory: inventoryPrefix + "prometheus", Prune: true}); err != nil {

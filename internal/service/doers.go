@@ -85,7 +85,7 @@ func (d starter) wanted(ctx context.Context, s plan.Step) (wanted, error) {
 	if d.Bundle == nil {
 		return wanted{}, fmt.Errorf("start service %s: bundle of release %s not found", s.Target, s.To)
 	}
-	if to := d.Bundle.Manifest().Services.Version; to != s.To {
+	if to := d.Bundle.Manifest().Services.Version; to != s.To.Services() {
 		return wanted{}, fmt.Errorf("start service %s: the step needs release %s, but the bundle has %s", s.Target, s.To, to)
 	}
 	services, err := Catalog(d.Bundle.Services())
@@ -169,7 +169,7 @@ func (d starter) apply(ctx context.Context, s plan.Step, report func(kube.Change
 			return fmt.Errorf("prepare service %s: %w", s.Target, err)
 		}
 	}
-	if err := d.record(ctx, client, want, s.To); err != nil {
+	if err := d.record(ctx, client, want, s.To.Services()); err != nil {
 		return err
 	}
 	opts := kube.ApplyOptions{Inventory: inventoryPrefix + s.Target, Record: map[string]string{recordRelease: string(s.To)}}

@@ -19,8 +19,8 @@ import (
 // input is the data of the templates of a service.
 type input struct {
 	Config    *config.Config
-	Release   pai.Version // of the services: "v0.10"
-	Version   string      // of the service in this release: "v0.15.0"
+	Release   pai.ServicesVersion // of the services: "v0.10"
+	Version   string              // of the service in this release: "v0.15.0"
 	Namespace string
 
 	upstream string // version of Kubernetes
@@ -64,7 +64,7 @@ func newInput(s Service, cfg *config.Config, src Source) (*input, error) {
 			data, err := json.Marshal(v)
 			return string(data), err
 		},
-		"atLeast": func(version string) bool { return pai.Version(in.Version).AtLeast(pai.Version(version)) },
+		"atLeast": func(version string) bool { return pai.CompareVersions(in.Version, version) >= 0 },
 		"quantity": func(v any) (string, error) {
 			q, err := resource.ParseQuantity(fmt.Sprint(v))
 			return strconv.Quote(q.String()), err

@@ -32,7 +32,7 @@ func Observe(ctx context.Context, client *kube.Client) (map[string]plan.Installe
 }
 
 func observe(ctx context.Context, client *kube.Client, inv *kube.Inventory) (plan.Installed, error) {
-	installed := plan.Installed{Release: pai.Version(inv.Record[recordRelease])}
+	installed := plan.Installed{Release: pai.ServicesVersion(inv.Record[recordRelease])}
 	unready, err := client.Unready(ctx, inv.Objects)
 	if err != nil {
 		return installed, err

@@ -41,7 +41,7 @@ const (
 	recordedReleases   = 2        // kept per service
 )
 
-func recordedName(service string, release pai.Version, part int) string {
+func recordedName(service string, release pai.ServicesVersion, part int) string {
 	return fmt.Sprintf("recorded-%s-%s-%d", service, release, part)
 }
 
@@ -87,7 +87,7 @@ func unpackObjects(packed []byte) ([]*unstructured.Unstructured, error) {
 }
 
 // recordSecrets are the parts of a record.
-func recordSecrets(s Service, release pai.Version, objs []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
+func recordSecrets(s Service, release pai.ServicesVersion, objs []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
 	packed, err := packObjects(objs)
 	if err != nil {
 		return nil, err
@@ -127,7 +127,7 @@ type about struct {
 
 // recorded is the record of one service of one release.
 type recorded struct {
-	release pai.Version
+	release pai.ServicesVersion
 	about   about
 	digest  string
 	secrets []corev1.Secret
@@ -159,7 +159,7 @@ func groupRecorded(secrets []corev1.Secret) []recorded {
 		k := key{s.Labels[recordedLabel], a[recordedRelease], a[recordedDigest]}
 		r := byKey[k]
 		if r == nil {
-			r = &recorded{release: pai.Version(k.release), digest: k.digest}
+			r = &recorded{release: pai.ServicesVersion(k.release), digest: k.digest}
 			byKey[k] = r
 		}
 		r.secrets = append(r.secrets, s)
@@ -203,7 +203,7 @@ func (r recorded) objects() ([]*unstructured.Unstructured, error) {
 
 // record stores what is about to be applied, and deletes the records that are
 // older than the previous release.
-func (d starter) record(ctx context.Context, client *kube.Client, want wanted, release pai.Version) error {
+func (d starter) record(ctx context.Context, client *kube.Client, want wanted, release pai.ServicesVersion) error {
 	secrets, err := recordSecrets(want.service, release, want.objs)
 	if err != nil {
 		return fmt.Errorf("record service %s: %w", want.service.Name, err)
@@ -237,15 +237,15 @@ func deleteRecords(ctx context.Context, client *kube.Client, service string, par
 
 // obsolete are the parts to delete after a release was recorded in this number
 // of parts. The newest of the other releases are kept.
-func obsolete(have []corev1.Secret, applied pai.Version, parts int) []corev1.Secret {
-	release := func(s corev1.Secret) pai.Version { return pai.Version(s.Annotations[recordedRelease]) }
-	var others []pai.Version
+func obsolete(have []corev1.Secret, applied pai.ServicesVersion, parts int) []corev1.Secret {
+	release := func(s corev1.Secret) pai.ServicesVersion { return pai.ServicesVersion(s.Annotations[recordedRelease]) }
+	var others []pai.ServicesVersion
 	for _, s := range have {
 		if r := release(s); r != applied && !slices.Contains(others, r) {
 			others = append(others, r)
 		}
 	}
-	slices.SortFunc(others, pai.Version.Compare)
+	slices.SortFunc(others, pai.ServicesVersion.Compare)
 	kept := others[max(0, len(others)-(recordedReleases-1)):]
 	return slices.DeleteFunc(slices.Clone(have), func(s corev1.Secret) bool {
 		if release(s) == applied {
@@ -256,7 +256,7 @@ func obsolete(have []corev1.Secret, applied pai.Version, parts int) []corev1.Sec
 }
 
 // Recorded returns the services of a release that are recorded in the cluster.
-func Recorded(ctx context.Context, client *kube.Client, release pai.Version) ([]plan.Service, error) {
+func Recorded(ctx context.Context, client *kube.Client, release pai.ServicesVersion) ([]plan.Service, error) {
 	all, err := listRecorded(ctx, client, "")
 	if err != nil {
 		return nil, err
@@ -282,7 +282,7 @@ func (d starter) previous(ctx context.Context, s plan.Step) (w wanted, ok bool, 
 		return wanted{}, false, err
 	}
 	for _, r := range groupRecorded(all) {
-		if r.release != s.To {
+		if r.release != s.To.Services() {
 			continue
 		}
 		objs, err := r.objects()

@@ -38,7 +38,7 @@ type scene struct {
 	client  *kube.Client
 	deps    Deps
 	reports []string // of the last refresh
-	release pai.Version
+	release pai.ServicesVersion
 }
 
 func newScene(t *testing.T, files fstest.MapFS) *scene {
@@ -67,7 +67,7 @@ func newScene(t *testing.T, files fstest.MapFS) *scene {
 }
 
 func (s *scene) step(kind plan.Kind) (plan.Doer, plan.Step) {
-	return Doers(s.deps)[kind], plan.Step{ID: plan.StepID("x/prometheus"), Kind: kind, Target: "prometheus", From: s.release, To: s.release}
+	return Doers(s.deps)[kind], plan.Step{ID: plan.StepID("x/prometheus"), Kind: kind, Target: "prometheus", From: pai.AnyVersion(s.release), To: pai.AnyVersion(s.release)}
 }
 
 func (s *scene) done(kind plan.Kind) bool {

@@ -43,7 +43,7 @@ func renderModules(t *testing.T, check func(t *testing.T, name string, src sourc
 			if pin.Chart == nil {
 				continue
 			}
-			t.Run(pin.Name+"-"+src.manifest.Metadata.Name, func(t *testing.T) {
+			t.Run(pin.Name+"-"+string(src.manifest.Metadata.Name), func(t *testing.T) {
 				s := oneService(t, pin.Name, moduleChart(t, *pin.Chart, "sigs.k8s.io/"+pin.Name))
 				objs, err := Render(t.Context(), s, testConfig(), src)
 				if err != nil {
@@ -57,7 +57,7 @@ func renderModules(t *testing.T, check func(t *testing.T, name string, src sourc
 
 func TestRenderChartsOfModules(t *testing.T) {
 	renderModules(t, func(t *testing.T, name string, src source, objs []*unstructured.Unstructured) {
-		golden(t, name+"-"+src.manifest.Metadata.Name, objs)
+		golden(t, name+"-"+string(src.manifest.Metadata.Name), objs)
 	})
 }
 

@@ -156,12 +156,12 @@ var ownCharts = []string{"kube-state-metrics", "node-exporter", "prometheus", "r
 func TestRenderOwnCharts(t *testing.T) {
 	for _, src := range sources(t) {
 		for _, name := range ownCharts {
-			t.Run(name+"-"+src.manifest.Metadata.Name, func(t *testing.T) {
+			t.Run(name+"-"+string(src.manifest.Metadata.Name), func(t *testing.T) {
 				objs, err := Render(t.Context(), oneService(t, name, nil), testConfig(), src)
 				if err != nil {
 					t.Fatal(err)
 				}
-				golden(t, name+"-"+src.manifest.Metadata.Name, objs)
+				golden(t, name+"-"+string(src.manifest.Metadata.Name), objs)
 				again, err := Render(t.Context(), oneService(t, name, nil), testConfig(), src)
 				if err != nil {
 					t.Fatal(err)

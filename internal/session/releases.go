@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/pai"
@@ -34,10 +35,10 @@ func FindRelease(name string) (release.Manifest, error) {
 	}
 	var names []string
 	for _, m := range known {
-		if m.Metadata.Name == name {
+		if string(m.Metadata.Name) == name {
 			return m, nil
 		}
-		names = append(names, m.Metadata.Name)
+		names = append(names, string(m.Metadata.Name))
 	}
 	return release.Manifest{}, pai.Errorf(pai.CodeUsage, fmt.Sprintf("there are %v", names), "there is no release %q", name)
 }
@@ -59,9 +60,9 @@ func KnownToConfig() ([]config.Release, error) {
 }
 
 // Manifest finds a release by name.
-func (s *Session) Manifest(name pai.Version) (release.Manifest, error) {
+func (s *Session) Manifest(name pai.Release) (release.Manifest, error) {
 	for _, m := range s.Releases {
-		if pai.Version(m.Metadata.Name).Compare(name) == 0 {
+		if m.Metadata.Name.Compare(name) == 0 {
 			return m, nil
 		}
 	}
@@ -69,7 +70,7 @@ func (s *Session) Manifest(name pai.Version) (release.Manifest, error) {
 }
 
 // ManifestOf finds the release that carries a version of Kubernetes.
-func (s *Session) ManifestOf(kubernetes pai.Version) (release.Manifest, error) {
+func (s *Session) ManifestOf(kubernetes pai.KubernetesVersion) (release.Manifest, error) {
 	for _, m := range s.Releases {
 		if m.Kubernetes.Version.Compare(kubernetes) == 0 {
 			return m, nil
@@ -79,9 +80,20 @@ func (s *Session) ManifestOf(kubernetes pai.Version) (release.Manifest, error) {
 		"no release carries Kubernetes %s", kubernetes)
 }
 
+// ReleaseWith names the newest release that brings a version of the services.
+// If no known release does, it returns the release of the same name.
+func (s *Session) ReleaseWith(services pai.ServicesVersion) pai.Release {
+	for _, m := range slices.Backward(s.Releases) {
+		if m.Services.Version.Compare(services) == 0 {
+			return m.Metadata.Name
+		}
+	}
+	return pai.Release(services)
+}
+
 // Bundle opens the bundle of a release and checks its signature. The error is
 // fs.ErrNotExist if this host has no bundle of that release.
-func (s *Session) Bundle(name pai.Version) (*release.Bundle, error) {
+func (s *Session) Bundle(name pai.Release) (*release.Bundle, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if b := s.bundles[name]; b != nil {
@@ -101,7 +113,7 @@ func (s *Session) Bundle(name pai.Version) (*release.Bundle, error) {
 		return nil, err
 	}
 	if s.bundles == nil {
-		s.bundles = map[pai.Version]*release.Bundle{}
+		s.bundles = map[pai.Release]*release.Bundle{}
 	}
 	s.bundles[name] = b
 	return b, nil
@@ -127,7 +139,7 @@ func EnsureBundle(ctx context.Context, dirs Dirs, source, name string, progress 
 		return nil, err
 	}
 	public := key.Public().(ed25519.PublicKey)
-	if b, err := release.Open(dirs.BundleDir(name), []ed25519.PublicKey{public}); err == nil && b.Manifest().Metadata.Name == name {
+	if b, err := release.Open(dirs.BundleDir(name), []ed25519.PublicKey{public}); err == nil && string(b.Manifest().Metadata.Name) == name {
 		return public, nil
 	} else if source == "" {
 		if errors.Is(err, fs.ErrNotExist) {

@@ -34,7 +34,7 @@ type Session struct {
 
 	kube    kubeClient
 	mu      sync.Mutex // guards bundles
-	bundles map[pai.Version]*release.Bundle
+	bundles map[pai.Release]*release.Bundle
 }
 
 // Dirs are the directories of the operator's side.
@@ -69,7 +69,7 @@ func open(ctx context.Context, configDir string, dirs Dirs, progressf func(forma
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{Config: cfg, Releases: known, Version: known[len(known)-1].Metadata.Name, Dirs: dirs, Progressf: progressf}
+	s := &Session{Config: cfg, Releases: known, Version: string(known[len(known)-1].Metadata.Name), Dirs: dirs, Progressf: progressf}
 	s.Hosts = s.dial(ctx, wanted)
 	if err := ctx.Err(); err != nil {
 		s.Close()
