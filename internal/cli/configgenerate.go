@@ -178,7 +178,7 @@ func queryMachine(ctx context.Context, m config.Machine, knownHosts string) (con
 		return config.FoundMachine{}, err
 	}
 	defer host.Close()
-	hw, err := machine.AskHardware(ctx, host)
+	hw, err := machine.ReadHardware(ctx, host)
 	if err != nil {
 		return config.FoundMachine{}, err
 	}

@@ -12,23 +12,24 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"pai.dev/pai/internal/poll"
 )
 
-// remoteScript is the machine's half of Run.
+// remoteScript is the half of Run on the machine.
 //
 //go:embed remote.sh
 var remoteScript string
 
-// killTimeout is how long a command whose context has ended may take to be
-// killed by one means before the next is tried, or the call no longer waits.
+// killTimeout limits each way of killing a command whose context has ended.
 const killTimeout = time.Second
 
-// busyTimeout is how long to wait for a session on a machine that lets us
-// have fewer at a time than maxSessions.
+// busyTimeout limits the wait for a session on a machine that allows fewer
+// sessions than maxSessions.
 const busyTimeout = time.Minute
 
-// Run runs a command and waits for it. Its script never shows in the
-// machine's list of processes: it travels on standard input.
+// Run runs a command and waits for it. The script is sent on standard input, so
+// the process list of the machine never shows it.
 func (h *sshHost) Run(ctx context.Context, c Command) (Output, error) {
 	var stdout, stderr bytes.Buffer
 	remote, err := h.start(ctx, c, &stdout, &stderr)
@@ -38,9 +39,9 @@ func (h *sshHost) Run(ctx context.Context, c Command) (Output, error) {
 	input := newFeed(remote.in, c.Script, c.Stdin)
 	defer input.stop()
 	select {
-	case err = <-remote.ended: // input that was not sent by now nobody wants
+	case err = <-remote.ended: // the command does not need the rest of its input
 		return h.result(remote.client, c, err, &stdout, &stderr)
-	case err = <-input.failed: // half an input must not look like a whole one
+	case err = <-input.failed: // a partial input must not look complete
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
@@ -48,27 +49,27 @@ func (h *sshHost) Run(ctx context.Context, c Command) (Output, error) {
 	return Output{}, fmt.Errorf("%s: command %s: %w", h.endpoint.Name, c.shown(), err)
 }
 
-// remoteCommand is one under way.
+// remoteCommand is a command that runs on a machine.
 type remoteCommand struct {
 	client  *ssh.Client
 	session *ssh.Session
 	in      io.WriteCloser
-	mark    string // in the arguments of the machine's half
+	mark    string // in the arguments of remoteScript
 	ended   chan error
 }
 
-// kill ends the command and waits until it has ended. The end of the channel
-// does that, but a channel cannot be closed while the machine does not take
-// what is being written to it; then its processes are looked for.
+// kill ends the command and waits for its end. Closing the channel ends it, but a
+// channel cannot be closed while the machine does not read what is written to
+// it. Then kill signals its processes.
 func (h *sshHost) kill(r remoteCommand, input *feed) {
 	input.stop()
 	for _, next := range []func(){
 		func() { h.killMarked(r) },
-		func() { _ = r.session.Close() }, // ended or not, nothing more can be done
+		func() { _ = r.session.Close() }, // the last resort
 		func() {},
 	} {
 		select {
-		case <-r.ended: //nolint:errcheck // how it ended is of no interest to who ended it
+		case <-r.ended: //nolint:errcheck // the caller ended it
 			return
 		case <-time.After(killTimeout):
 			next()
@@ -76,23 +77,22 @@ func (h *sshHost) kill(r remoteCommand, input *feed) {
 	}
 }
 
-// killMarked signals the machine's half of a command, found by its mark.
+// killMarked signals the processes of a command, which it finds by their mark.
 func (h *sshHost) killMarked(r remoteCommand) {
 	session, err := r.client.NewSession()
 	if err != nil {
-		return // the connection is lost, which ends the command, too
+		return // the connection is lost, which also ends the command
 	}
 	defer session.Close()
 	timeout := time.AfterFunc(killTimeout, func() { _ = session.Close() })
 	defer timeout.Stop()
-	// Not by name and not by number alone: only what carries the mark. The
-	// brackets keep this very line from being found.
+	// The brackets keep grep from finding its own command line.
 	script := fmt.Sprintf(`for p in $(grep -lsa '[%s]%s' /proc/[0-9]*/cmdline); do p=${p#/proc/}; kill -s TERM "${p%%/cmdline}"; done`, r.mark[:1], r.mark[1:])
-	_ = session.Run(asRoot(h.endpoint.User, "sh -c "+Quote(script))) // what it did shows in the command's end
+	_ = session.Run(asRoot(h.endpoint.User, "sh -c "+Quote(script))) // the end of the command shows the result
 }
 
-// start starts a command. Whatever ssh waits for on the way, it returns when
-// ctx ends, without disturbing other commands on the same connection.
+// start starts a command. It returns when ctx ends, even while ssh waits, and
+// does not affect other commands on the connection.
 func (h *sshHost) start(ctx context.Context, c Command, stdout, stderr io.Writer) (remoteCommand, error) {
 	select {
 	case h.sessions <- struct{}{}:
@@ -110,12 +110,12 @@ func (h *sshHost) start(ctx context.Context, c Command, stdout, stderr io.Writer
 		r, err := h.startNow(ctx, c, stdout, stderr)
 		select {
 		case started <- result{remote: r, err: err}:
-		case <-abandoned: // before it was given its script
+		case <-abandoned: // before it received its script
 			if err == nil {
 				r.in.Close()
 			}
 		}
-		// sshd counts a session until its command has ended, and so do we.
+		// sshd counts a session until its command has ended.
 		if err == nil {
 			r.ended <- r.session.Wait()
 			r.session.Close()
@@ -151,36 +151,29 @@ func (h *sshHost) startNow(ctx context.Context, c Command, stdout, stderr io.Wri
 	return remoteCommand{client: client, session: session, in: in, mark: mark, ended: make(chan error, 1)}, nil
 }
 
-// session opens a session: on a new connection where the old one turns out to
-// be lost, and later where the machine has too many for now.
-func (h *sshHost) session(ctx context.Context) (*ssh.Client, *ssh.Session, error) {
-	ctx, cancel := context.WithTimeout(ctx, busyTimeout)
-	defer cancel()
+// session opens a session. It reconnects once if the connection is lost, and
+// waits while the machine allows no more sessions.
+func (h *sshHost) session(ctx context.Context) (client *ssh.Client, session *ssh.Session, err error) {
 	lost := false
-	for {
-		client, err := h.connection(ctx)
-		if err != nil {
-			return nil, nil, err
-		}
-		session, err := client.NewSession()
-		if err == nil {
-			return client, session, nil
-		}
-		refused := errors.As(err, new(*ssh.OpenChannelError))
-		if !refused {
-			h.forget(client)
+	wait := poll.Wait{For: fmt.Sprintf("a session on machine %q", h.endpoint.Name), Timeout: busyTimeout, Every: 100 * time.Millisecond}
+	err = wait.Until(ctx, func(ctx context.Context) (bool, error) {
+		for {
+			var err error
+			if client, err = h.connection(ctx); err != nil {
+				return false, poll.Final(err)
+			}
+			session, err = client.NewSession()
+			if err == nil || errors.As(err, new(*ssh.OpenChannelError)) {
+				return err == nil, err
+			}
+			h.drop(client)
 			if lost {
-				return nil, nil, fmt.Errorf("open a session on machine %q: %w", h.endpoint.Name, err)
+				return false, poll.Final(fmt.Errorf("open a session on machine %q: %w", h.endpoint.Name, err))
 			}
 			lost = true
-			continue
 		}
-		select {
-		case <-ctx.Done():
-			return nil, nil, fmt.Errorf("open a session on machine %q: %w", h.endpoint.Name, err)
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
+	})
+	return client, session, err
 }
 
 func (h *sshHost) result(client *ssh.Client, c Command, err error, stdout, stderr *bytes.Buffer) (Output, error) {
@@ -203,19 +196,19 @@ func (h *sshHost) result(client *ssh.Client, c Command, err error, stdout, stder
 	return out, failure
 }
 
-// lost is the error of a command whose connection ended under it.
+// lost is the error of a command whose connection ended.
 func (h *sshHost) lost(client *ssh.Client, c Command, err error) error {
-	h.forget(client)
+	h.drop(client)
 	if missing := new(ssh.ExitMissingError); errors.As(err, &missing) || errors.Is(err, io.EOF) {
 		err = ErrConnectionLost
 	} else {
 		err = fmt.Errorf("%w: %w", ErrConnectionLost, err)
 	}
-	return fmt.Errorf("%s: command %s: %w; it may have run in part", h.endpoint.Name, c.shown(), err)
+	return fmt.Errorf("%s: command %s: %w; it might have run partially", h.endpoint.Name, c.shown(), err)
 }
 
-// ErrConnectionLost is the cause of an error of a call whose connection to the
-// machine ended before the call did. The next call connects anew.
+// ErrConnectionLost is in the chain of the error of a call whose connection ended
+// first. The next call reconnects.
 var ErrConnectionLost = errors.New("the connection to the machine was lost")
 
 func (c Command) shown() string {
@@ -229,11 +222,11 @@ func (c Command) shown() string {
 	return fmt.Sprintf("%q", first)
 }
 
-// remoteLine is the command line that sshd gives to the user's shell.
+// remoteLine is the command line that sshd passes to the shell of the user.
 func remoteLine(user string, c Command, mark string) string {
 	watch := "''"
 	if c.Stdin != nil {
-		watch = "$PPID" // sshd's process for this connection
+		watch = "$PPID" // the process of sshd for this connection
 	}
 	return asRoot(user, fmt.Sprintf("sh -c %s pai-%s %d %s", Quote(withoutComments(remoteScript)), mark, max(len(c.Script), 1), watch))
 }
@@ -245,8 +238,8 @@ func asRoot(user, line string) string {
 	return "exec " + line
 }
 
-// withoutComments leaves out the lines that are only a comment, which would
-// make the machine's list of processes hard to read.
+// withoutComments removes comment lines, which make the process list of the
+// machine hard to read.
 func withoutComments(script string) string {
 	var b strings.Builder
 	for line := range strings.Lines(script) {
@@ -257,7 +250,7 @@ func withoutComments(script string) string {
 	return b.String()
 }
 
-// tail returns the last n bytes of s, and says so when that is not all.
+// Tail returns the last n bytes of s, after an ellipsis if s is longer.
 func Tail(s string, n int) string {
 	if len(s) <= n {
 		return s

@@ -34,7 +34,7 @@ func TestRun(t *testing.T) {
 		{name: "input", script: "cat", stdin: "first\nsecond", stdout: "first\nsecond"},
 		{name: "input that looks like the protocol", script: "cat", stdin: "0\n17\n", stdout: "0\n17\n"},
 		{name: "no input", script: "cat; echo end", stdout: "end\n"},
-		{name: "input nobody reads", script: "echo done", stdin: strings.Repeat("x", 5<<20), stdout: "done\n"},
+		{name: "unread input", script: "echo done", stdin: strings.Repeat("x", 5<<20), stdout: "done\n"},
 		{name: "part of the input", script: "head -c 3", stdin: strings.Repeat("x", 5<<20), stdout: "xxx"},
 		{name: "code", script: "echo why >&2; exit 7", stderr: "why\n", code: 7},
 		{name: "first failure ends it", script: "false\necho no", code: 1},
@@ -53,7 +53,7 @@ func TestRun(t *testing.T) {
 			}
 			out, err := host.Run(t.Context(), c)
 			if out.Stdout != tt.stdout || out.Stderr != tt.stderr {
-				t.Errorf("printed %q and %q, want %q and %q", out.Stdout, out.Stderr, tt.stdout, tt.stderr)
+				t.Errorf("got output %q and %q, want %q and %q", out.Stdout, out.Stderr, tt.stdout, tt.stderr)
 			}
 			code := 0
 			failure := new(machine.CommandError)
@@ -63,7 +63,7 @@ func TestRun(t *testing.T) {
 				t.Fatal(err)
 			}
 			if code != tt.code {
-				t.Errorf("ended with %d, want %d (%v)", code, tt.code, err)
+				t.Errorf("got exit code %d, want %d (%v)", code, tt.code, err)
 			}
 		})
 	}
@@ -74,10 +74,10 @@ func TestRunKeepsLongOutputOutOfErrors(t *testing.T) {
 	host := startSSHD(t).dial(t)
 	out, err := host.Run(t.Context(), machine.Command{Script: "seq 100000; echo the reason >&2; exit 3"})
 	if err == nil || !strings.HasSuffix(err.Error(), "the reason") || len(err.Error()) > 5<<10 {
-		t.Errorf("error of %d bytes: %.200v", len(fmt.Sprint(err)), err)
+		t.Errorf("got error of %d bytes, want the reason at the end of a short one: %.200v", len(fmt.Sprint(err)), err)
 	}
 	if len(out.Stdout) < 100000 {
-		t.Errorf("output is cut to %d bytes", len(out.Stdout))
+		t.Errorf("got %d bytes of output, want all", len(out.Stdout))
 	}
 }
 
@@ -96,7 +96,7 @@ func TestRunPassesInputOnAsItComes(t *testing.T) {
 		fmt.Fprintln(feed, word)
 		got := make([]byte, 6)
 		if _, err := io.ReadFull(lines, got); err != nil || string(got) != "got "+word+"\n" {
-			t.Fatalf("answer %q, %v", got, err)
+			t.Fatalf("got answer %q (%v), want the word at once", got, err)
 		}
 	}
 	feed.Close()
@@ -115,34 +115,33 @@ func TestRunCarriesLargeInputWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	if want := fmt.Sprintf("%x  -\n", sha256.Sum256(data)); out.Stdout != want {
-		t.Errorf("sum %s, want %s", out.Stdout, want)
+		t.Errorf("got sum %s, want %s", out.Stdout, want)
 	}
 }
 
-func TestRunSecret(t *testing.T) {
+func TestRunKeepsSecretOutOfErrors(t *testing.T) {
 	t.Parallel()
 	sshd := startSSHD(t)
 	host := sshd.dial(t)
 	secret := machine.Command{Script: "# hunter2\necho hunter2; echo hunter2 >&2; exit 1", Secret: true}
 	if _, err := host.Run(t.Context(), secret); err == nil || strings.Contains(err.Error(), "hunter2") {
-		t.Errorf("error shows the secret: %v", err)
+		t.Errorf("got the secret in error %v", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	if _, err := host.Run(ctx, machine.Command{Script: "sleep 100 # hunter2", Secret: true}); err == nil || strings.Contains(err.Error(), "hunter2") {
-		t.Errorf("error of a killed command shows the secret: %v", err)
+		t.Errorf("got the secret in the error of a killed command: %v", err)
 	}
 }
 
-// A command and all that it started are gone when the call has returned,
-// however it ended.
-func TestRunKills(t *testing.T) {
+// All processes of a command have ended when the call returns.
+func TestRunKillsProcesses(t *testing.T) {
 	t.Parallel()
 	script := "sleep 1000 & echo $!; sleep 1000 & echo $!; cat >/dev/null; wait"
 	ends := map[string]func(t *testing.T, sshd *testSSHD, host machine.Host, cancel func()){
-		"cancelled":             func(_ *testing.T, _ *testSSHD, _ machine.Host, cancel func()) { cancel() },
-		"closed":                func(_ *testing.T, _ *testSSHD, host machine.Host, _ func()) { host.Close() },
-		"sshd's process killed": func(t *testing.T, sshd *testSSHD, _ machine.Host, _ func()) { sshd.killConnections(t) },
+		"canceled":            func(_ *testing.T, _ *testSSHD, _ machine.Host, cancel func()) { cancel() },
+		"closed":              func(_ *testing.T, _ *testSSHD, host machine.Host, _ func()) { host.Close() },
+		"sshd process killed": func(t *testing.T, sshd *testSSHD, _ machine.Host, _ func()) { sshd.killConnections(t) },
 	}
 	for name, end := range ends {
 		for _, withInput := range []bool{false, true} {
@@ -172,10 +171,10 @@ func TestRunKills(t *testing.T) {
 				end(t, sshd, host, cancel)
 				err := <-done
 				if err == nil {
-					t.Error("the call succeeded")
+					t.Error("got no error, want one")
 				}
 				if ctx.Err() != nil != errors.Is(err, context.Canceled) {
-					t.Errorf("error %v", err)
+					t.Errorf("got %v, want the error of the context", err)
 				}
 				for _, pid := range pids {
 					waitFor(t, "process "+strconv.Itoa(pid)+" to be killed", func() bool { return !running(pid) })
@@ -185,8 +184,7 @@ func TestRunKills(t *testing.T) {
 	}
 }
 
-// running reports whether a process of that number runs (and is not a
-// zombie that its parent has not waited for).
+// running reports whether a process runs and is no zombie.
 func running(pid int) bool {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -205,47 +203,47 @@ func (s *testSSHD) killConnections(t *testing.T) {
 	}
 }
 
-// Nothing is left of what a script kept in its folder, however it ends.
-func TestRunLeavesNoScratch(t *testing.T) {
+// The scratch directory of a script is removed, however the script ends.
+func TestRunRemovesScratch(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() != 0 {
-		t.Skip("needs root: the folder is in /run")
+		t.Skip("needs root: the directory is in /run")
 	}
-	for name, script := range map[string]string{"it ends": "true", "it fails": "exit 1", "it is cut off": "sleep 60"} {
+	for name, script := range map[string]string{"ends": "true", "fails": "exit 1", "connection lost": "sleep 60"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			sshd := startSSHD(t)
 			host := sshd.dial(t)
-			said, saying := io.Pipe()
+			output, stdout := io.Pipe()
 			ended := make(chan error, 1)
 			go func() {
-				_, err := host.Run(t.Context(), machine.Command{Script: "mkdir $SCRATCH; echo x >$SCRATCH/file; echo $SCRATCH\n" + script, Stdout: saying})
+				_, err := host.Run(t.Context(), machine.Command{Script: "mkdir $SCRATCH; echo x >$SCRATCH/file; echo $SCRATCH\n" + script, Stdout: stdout})
 				ended <- err
 			}()
-			line, err := bufio.NewReader(said).ReadString('\n')
+			line, err := bufio.NewReader(output).ReadString('\n')
 			scratch := strings.TrimSpace(line)
 			if err != nil || scratch == "" {
-				t.Fatalf("the script said %q, %v", line, err)
+				t.Fatalf("got output %q (%v), want the directory", line, err)
 			}
-			if name == "it is cut off" {
+			if name == "connection lost" {
 				sshd.killConnections(t)
 			}
-			if err := <-ended; (err == nil) != (name == "it ends") {
-				t.Errorf("the script ended with %v", err)
+			if err := <-ended; (err == nil) != (name == "ends") {
+				t.Errorf("got %v at the end of the script", err)
 			}
 			deadline := time.Now().Add(10 * time.Second)
 			for _, err = os.Stat(scratch); err == nil && time.Now().Before(deadline); _, err = os.Stat(scratch) {
 				time.Sleep(20 * time.Millisecond)
 			}
 			if !errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("%s is still there: %v", scratch, err)
+				t.Errorf("got %s (%v), want it removed", scratch, err)
 			}
 		})
 	}
 }
 
-// Input that cannot be read to its end must not look complete to the command.
-func TestRunWithBrokenInput(t *testing.T) {
+// A command must not treat a partial input as complete.
+func TestRunKillsCommandWithBrokenInput(t *testing.T) {
 	t.Parallel()
 	host := startSSHD(t).dial(t)
 	file := t.TempDir() + "/whole"
@@ -253,11 +251,11 @@ func TestRunWithBrokenInput(t *testing.T) {
 	in := io.MultiReader(strings.NewReader("half"), errReader{broken})
 	_, err := host.Run(t.Context(), machine.Command{Script: "cat >/dev/null; touch " + machine.Quote(file), Stdin: in})
 	if !errors.Is(err, broken) {
-		t.Errorf("error %v", err)
+		t.Errorf("got %v, want the error of the input", err)
 	}
 	time.Sleep(200 * time.Millisecond)
 	if _, err := os.Stat(file); err == nil {
-		t.Error("the command took half an input for a whole one")
+		t.Error("got a command that ended with a partial input, want it killed")
 	}
 }
 
@@ -273,20 +271,19 @@ func TestRunManyAtATime(t *testing.T) {
 		wg.Go(func() {
 			out, err := host.Run(t.Context(), machine.Command{Script: "sleep 0.1; echo " + strconv.Itoa(i)})
 			if err != nil || out.Stdout != strconv.Itoa(i)+"\n" {
-				t.Errorf("command %d: %q, %v", i, out.Stdout, err)
+				t.Errorf("command %d: got %q (%v), want its number", i, out.Stdout, err)
 			}
 		})
 	}
 	wg.Wait()
 }
 
-// A command that does not read its input is killed like any other, by a
-// cancelled call and by the end of the connection.
+// A command that does not read its input is also killed.
 func TestRunKillsWhileInputWaits(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(*testSSHD, func()){
-		"cancelled":             func(_ *testSSHD, cancel func()) { cancel() },
-		"sshd's process killed": func(sshd *testSSHD, _ func()) { sshd.killConnections(t) },
+		"canceled":            func(_ *testSSHD, cancel func()) { cancel() },
+		"sshd process killed": func(sshd *testSSHD, _ func()) { sshd.killConnections(t) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -305,18 +302,18 @@ func TestRunKillsWhileInputWaits(t *testing.T) {
 			if _, err := fmt.Fscan(lines, &pid); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(200 * time.Millisecond) // for the input to fill all buffers on its way
+			time.Sleep(200 * time.Millisecond) // until the input fills all buffers
 			end(sshd, cancel)
 			if err := <-done; err == nil {
-				t.Error("the call succeeded")
+				t.Error("got no error, want one")
 			}
 			waitFor(t, "the command to be killed", func() bool { return !running(pid) })
 		})
 	}
 }
 
-// A call that gives up early disturbs no other on the same connection.
-func TestRunCancelledWhileStarting(t *testing.T) {
+// A call that is canceled early does not affect others on the connection.
+func TestRunCanceledWhileStarting(t *testing.T) {
 	t.Parallel()
 	host := startSSHD(t).dial(t)
 	long := make(chan error, 1)
@@ -327,11 +324,11 @@ func TestRunCancelledWhileStarting(t *testing.T) {
 	for i := range 60 {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*time.Millisecond/2)
 		if _, err := host.Run(ctx, machine.Command{Script: "sleep 100"}); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("after %d ms/2: %v", i, err)
+			t.Errorf("got %v after %d ms/2, want the deadline", err, i)
 		}
 		cancel()
 	}
 	if err := <-long; err != nil {
-		t.Errorf("another command: %v", err)
+		t.Errorf("got %v from another command, want none", err)
 	}
 }

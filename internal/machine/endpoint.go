@@ -8,15 +8,15 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Endpoint says how a machine is reached.
+// Endpoint is where a machine is reached over ssh, and how to log in.
 type Endpoint struct {
-	Name       string // the machine's name in the configuration
-	Address    string // the address that other machines reach it at, too
-	Port       int    // 22 when zero
-	User       string // root when empty; another user needs sudo without a password
-	KeyFile    string // private key; the keys of a running ssh-agent when empty
-	Password   string // tried where there is no key file; empty: not
-	KnownHosts string // the file that the machine's host key is checked against
+	Name       string // of the machine in the configuration
+	Address    string // also for the other machines
+	Port       int    // 22 if zero
+	User       string // root if empty; other users need sudo without a password
+	KeyFile    string // private key; the keys of the ssh-agent if empty
+	Password   string // used if there is no key file
+	KnownHosts string // file with the host key of the machine
 }
 
 func (t Endpoint) withDefaults() Endpoint {
@@ -35,18 +35,18 @@ func (t Endpoint) withDefaults() Endpoint {
 func (t Endpoint) HostPort() string { return net.JoinHostPort(t.Address, strconv.Itoa(t.Port)) }
 
 const (
-	// connectTimeout bounds reaching a machine: TCP, keys and log-in together.
+	// connectTimeout limits TCP, key exchange, and login together.
 	connectTimeout = 30 * time.Second
-	// keepaliveEvery and keepaliveTimeout decide how long a machine may be
-	// silent before its connection counts as lost.
+	// keepaliveEvery and keepaliveTimeout limit how long a machine is silent
+	// before its connection counts as lost.
 	keepaliveEvery   = 5 * time.Second
 	keepaliveTimeout = 30 * time.Second
-	// maxSessions is how many commands run on one connection at a time. sshd
-	// allows 10 (MaxSessions in sshd_config(5)).
+	// maxSessions is the number of parallel commands on a connection. sshd allows
+	// 10 (MaxSessions in sshd_config(5)).
 	maxSessions = 8
 )
 
-// ciphers are in the order of their speed on processors with AES instructions.
+// ciphers are sorted by speed on processors with AES instructions.
 func ciphers() []string {
 	return []string{
 		ssh.CipherAES128GCM, ssh.CipherAES256GCM, ssh.CipherChaCha20Poly1305,

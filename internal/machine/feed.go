@@ -8,21 +8,21 @@ import (
 	"sync"
 )
 
-// feedBuffer is how much input is read ahead of what the machine has taken,
-// and so the size of a piece on a busy connection. Each piece costs the
-// machine one process; 2 MiB is also what ssh lets be under way.
+// feedBuffer is the number of bytes that are read ahead, and so the size of a
+// piece on a busy connection. Each piece costs one process on the machine. 2 MiB
+// is also the window of ssh.
 const feedBuffer = 2 << 20
 
-// feed sends a script and its standard input in the form that remote.sh reads.
-// It reads ahead while the machine is busy and sends what there is, so that a
-// slow input is passed on at once and a fast one in large pieces.
+// feed sends a script and its standard input in the format of remote.sh. It sends
+// what it has while it reads ahead, so that it passes a slow input on at once,
+// and a fast one in large pieces.
 type feed struct {
 	mu     sync.Mutex
 	change *sync.Cond
 	buf    []byte
 	eof    bool
 	dead   bool       // nothing more is sent
-	failed chan error // receives the error of an input that could not be read
+	failed chan error // receives the read error of the input
 }
 
 func newFeed(to io.WriteCloser, script string, stdin io.Reader) *feed {
@@ -62,8 +62,8 @@ func (f *feed) read(from io.Reader) {
 	}
 }
 
-// stop closes the machine's end without the sign that the input is complete,
-// as soon as nothing is being written to it.
+// stop closes the channel as soon as nothing is being written to it, without the
+// mark for the end of the input.
 func (f *feed) stop() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -91,7 +91,7 @@ func (f *feed) send(to io.WriteCloser) {
 		if err == nil && len(piece) > 0 {
 			_, err = to.Write(piece)
 		}
-		if err != nil { // it shows as the end of the session, too
+		if err != nil { // also ends the session
 			f.stop()
 			return
 		}

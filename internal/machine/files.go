@@ -11,22 +11,21 @@ import (
 	"strings"
 )
 
-// Files are written, read and listed by small scripts and not over sftp: they
-// work the same for root and through sudo, set a mode before there is content,
-// and need one round trip.
+// Small scripts write, read, and list files instead of sftp: they also work
+// through sudo, set the mode before there is content, and need one round trip.
 
 // temporaryPrefix begins the names of files that are being written.
 const temporaryPrefix = ".pai-tmp."
 
-// The exit codes by which the scripts below report what is not a failure.
+// The exit codes of the scripts for results that are not failures.
 const (
 	codeExists   = 101
 	codeNotExist = 102
 )
 
-// putScript writes standard input to the file $path in $dir by way of a
-// temporary file, which only its owner can read until it is complete. One that an
-// earlier, killed call left is removed after an hour.
+// putScript writes standard input to the file $path in $dir through a temporary
+// file, which only its owner can read until it is complete. Temporary files of
+// killed calls are removed after an hour.
 const putScript = `
 umask 022
 mkdir -p -- "$dir"
@@ -77,14 +76,13 @@ func (h *sshHost) ReadFile(ctx context.Context, file string) ([]byte, error) {
 	return content.Bytes(), nil
 }
 
-// Remove removes a file; one that is not there is no error.
+// Remove removes a file, if it exists.
 func (h *sshHost) Remove(ctx context.Context, file string) error {
 	script := fmt.Sprintf("path=%s\n[ -e \"$path\" ] || [ -L \"$path\" ] || exit 0\nrm -f -- \"$path\"\nsync -- %s", Quote(file), Quote(path.Dir(file)))
 	return h.fileScript(ctx, "remove", file, Command{Script: script}, nil)
 }
 
-// ReadDir lists the names in a folder, sorted; files that are being written
-// are not among them.
+// ReadDir lists the names in a directory, sorted, without temporary files.
 func (h *sshHost) ReadDir(ctx context.Context, dir string) ([]string, error) {
 	var out Output
 	script := fmt.Sprintf("path=%s\n[ -e \"$path\" ] || exit 0\nexec find \"$path\" -mindepth 1 -maxdepth 1 -printf '%%f\\0'", Quote(path.Clean(dir)+"/"))
@@ -97,8 +95,7 @@ func (h *sshHost) ReadDir(ctx context.Context, dir string) ([]string, error) {
 	return names, nil
 }
 
-// fileScript runs a script of this file and says in its error which file it
-// was about.
+// fileScript runs a script of this file. Its error names the file on the machine.
 func (h *sshHost) fileScript(ctx context.Context, verb, file string, c Command, out *Output) error {
 	if !path.IsAbs(file) {
 		return fmt.Errorf("%s file %q on machine %q: the path is not absolute", verb, file, h.endpoint.Name)

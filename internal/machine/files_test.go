@@ -20,17 +20,17 @@ func TestFiles(t *testing.T) {
 	t.Parallel()
 	host := startSSHD(t).dial(t)
 	ctx := t.Context()
-	dir := filepath.Join(memoryDir(t), "new", "it's a folder")
+	dir := filepath.Join(memoryDir(t), "new", "it's a directory")
 	path := filepath.Join(dir, "file")
 
 	if _, err := host.ReadFile(ctx, path); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("reading a file that is not there: %v", err)
+		t.Errorf("got %v for a missing file, want fs.ErrNotExist", err)
 	}
 	if names, err := host.ReadDir(ctx, dir); err != nil || len(names) != 0 {
-		t.Errorf("listing a folder that is not there: %q, %v", names, err)
+		t.Errorf("got %q (%v) for a missing directory, want nothing", names, err)
 	}
 	if err := host.Remove(ctx, path); err != nil {
-		t.Errorf("removing a file that is not there: %v", err)
+		t.Errorf("got %v removing a missing file, want none", err)
 	}
 	contents := [][]byte{[]byte("first"), {}, []byte("with a \x00 byte, no end of line"), bytes.Repeat([]byte("0123456789\n"), 1<<20)}
 	for i, content := range contents {
@@ -40,14 +40,14 @@ func TestFiles(t *testing.T) {
 		}
 		got, err := host.ReadFile(ctx, path)
 		if err != nil || !bytes.Equal(got, content) {
-			t.Errorf("content %d: read %d bytes of %d, %v", i, len(got), len(content), err)
+			t.Errorf("content %d: got %d bytes (%v), want %d", i, len(got), err, len(content))
 		}
 		if info := stat(t, path); info.Mode() != mode {
-			t.Errorf("content %d: mode %v, want %v", i, info.Mode(), mode)
+			t.Errorf("content %d: got mode %v, want %v", i, info.Mode(), mode)
 		}
 	}
 	if info := stat(t, dir); info.Mode().Perm() != 0o755 {
-		t.Errorf("the folder's mode is %v", info.Mode())
+		t.Errorf("got mode %v of the directory, want 0755", info.Mode())
 	}
 	for _, name := range []string{"b", "a", ".hidden", "c d"} {
 		if err := host.CreateFile(ctx, filepath.Join(dir, name), []byte(name), 0o600); err != nil {
@@ -55,22 +55,21 @@ func TestFiles(t *testing.T) {
 		}
 	}
 	if err := host.CreateFile(ctx, filepath.Join(dir, "a"), []byte("other"), 0o600); !errors.Is(err, fs.ErrExist) {
-		t.Errorf("creating a file that is there: %v", err)
+		t.Errorf("got %v for an existing file, want fs.ErrExist", err)
 	}
 	if got, err := host.ReadFile(ctx, filepath.Join(dir, "a")); err != nil || string(got) != "a" {
-		t.Errorf("a refused creation left %q, %v", got, err)
+		t.Errorf("got %q (%v) after a refused creation, want the old content", got, err)
 	}
 	if err := host.Remove(ctx, path); err != nil {
 		t.Error(err)
 	}
 	names, err := host.ReadDir(ctx, dir)
 	if want := []string{".hidden", "a", "b", "c d"}; err != nil || !slices.Equal(names, want) {
-		t.Errorf("the folder holds %q, want %q, %v", names, want, err)
+		t.Errorf("got %q (%v) in the directory, want %q", names, err, want)
 	}
 }
 
-// memoryDir is a folder in memory: writes are synced, which takes seconds on a
-// disk that is busy with something else.
+// memoryDir is in memory: syncing takes seconds on a busy disk.
 func memoryDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "pai-test-")
@@ -95,20 +94,20 @@ func TestFileErrorsNameTheFile(t *testing.T) {
 	host := startSSHD(t).dial(t)
 	file := filepath.Join(t.TempDir(), "file")
 	write(t, file, "")
-	inside := filepath.Join(file, "no-folder")
+	inside := filepath.Join(file, "no-directory")
 	for name, err := range map[string]error{
-		"write":       host.WriteFile(t.Context(), inside, []byte("hunter2"), 0o600),
-		"create":      host.CreateFile(t.Context(), inside, []byte("hunter2"), 0o600),
-		"relative":    host.WriteFile(t.Context(), "no-folder", nil, 0o600),
-		"on a folder": host.WriteFile(t.Context(), filepath.Dir(file), []byte("hunter2"), 0o600),
+		"write":     host.WriteFile(t.Context(), inside, []byte("hunter2"), 0o600),
+		"create":    host.CreateFile(t.Context(), inside, []byte("hunter2"), 0o600),
+		"relative":  host.WriteFile(t.Context(), "no-directory", nil, 0o600),
+		"directory": host.WriteFile(t.Context(), filepath.Dir(file), []byte("hunter2"), 0o600),
 	} {
 		if err == nil || !strings.Contains(err.Error(), `"m1"`) || strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want the machine and no content", name, err)
 		}
 	}
 }
 
-// Of many who create one file, one succeeds, and all see its content whole.
+// One of many callers creates the file, and all read its complete content.
 func TestCreateFileIsExclusive(t *testing.T) {
 	t.Parallel()
 	host := startSSHD(t).dial(t)
@@ -126,16 +125,16 @@ func TestCreateFileIsExclusive(t *testing.T) {
 			}
 			got, err := host.ReadFile(t.Context(), path)
 			if err != nil || len(got) != 100_000 || strings.Trim(string(got), string(got[:2])) != "" {
-				t.Errorf("read %d bytes, %v", len(got), err)
+				t.Errorf("got %d bytes (%v), want the complete content", len(got), err)
 			}
 		})
 	}
 	wg.Wait()
 	if winners.Load() != 1 {
-		t.Errorf("%d created the file", winners.Load())
+		t.Errorf("got %d callers that created the file, want 1", winners.Load())
 	}
 	if left := files(t, filepath.Dir(path)); len(left) != 1 {
-		t.Errorf("left: %q", left)
+		t.Errorf("got %q left, want only the file", left)
 	}
 }
 
@@ -152,8 +151,8 @@ func files(t *testing.T, dir string) []string {
 	return names
 }
 
-// Whoever reads while a file is replaced, or its writer is cut off, sees the
-// old content or the new one, and never a mode wider than asked for.
+// A reader sees the old content or the new one, even if a write is cut off, and
+// never a wider mode.
 func TestWriteFileIsAtomic(t *testing.T) {
 	t.Parallel()
 	sshd := startSSHD(t)
@@ -173,12 +172,12 @@ func TestWriteFileIsAtomic(t *testing.T) {
 			}
 			got, err := os.ReadFile(path)
 			if err != nil || (string(got) != contents[0] && string(got) != contents[1]) {
-				t.Errorf("saw %d bytes, %v", len(got), err)
+				t.Errorf("got %d bytes (%v), want the old or the new content", len(got), err)
 				return
 			}
 			for _, name := range files(t, dir) {
 				if info, err := os.Stat(filepath.Join(dir, name)); err == nil && info.Mode().Perm() != 0o600 {
-					t.Errorf("%s has mode %v", name, info.Mode())
+					t.Errorf("got %s with mode %v, want 0600", name, info.Mode())
 					return
 				}
 			}
@@ -203,6 +202,6 @@ func TestWriteFileIsAtomic(t *testing.T) {
 	t.Logf("%d of 12 writes were cut off", cut)
 	names, err := host.ReadDir(t.Context(), dir)
 	if err != nil || !slices.Equal(names, []string{"file"}) {
-		t.Errorf("the folder holds %q, %v", names, err)
+		t.Errorf("got %q (%v) in the directory, want only the file", names, err)
 	}
 }

@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// Hardware is what a machine says that it is.
+// Hardware describes a machine.
 type Hardware struct {
 	Hostname  string
 	Cores     int
 	MemoryMiB int
 	OS        string   // "Debian GNU/Linux 12 (bookworm)"
-	GPUs      []string // kind of each: what its driver calls it, else vendor and device of PCI
+	GPUs      []string // the name from the driver, else the vendor and device on the PCI bus
 	Disks     []Disk
 }
 
@@ -44,15 +44,15 @@ else
 fi
 lsblk -bdno TYPE,NAME,SIZE 2>/dev/null | grep '^disk ' || true`
 
-// AskHardware asks a machine what it is.
-func AskHardware(ctx context.Context, h Host) (Hardware, error) {
+// ReadHardware reads the hardware of a machine.
+func ReadHardware(ctx context.Context, h Host) (Hardware, error) {
+	var hw Hardware
 	out, err := h.Run(ctx, Command{Script: hardwareScript})
-	if err != nil {
-		return Hardware{}, fmt.Errorf("ask machine %q what it is: %w", h.Name(), err)
+	if err == nil {
+		hw, err = parseHardware(out.Stdout)
 	}
-	hw, err := parseHardware(out.Stdout)
 	if err != nil {
-		return hw, fmt.Errorf("ask machine %q what it is: %w", h.Name(), err)
+		return hw, fmt.Errorf("read the hardware of machine %q: %w", h.Name(), err)
 	}
 	return hw, nil
 }
@@ -69,13 +69,13 @@ func parseHardware(out string) (Hardware, error) {
 		case "cores":
 			n, err := strconv.Atoi(value)
 			if err != nil {
-				return hw, fmt.Errorf("read the number of its cores: %w", err)
+				return hw, fmt.Errorf("read the number of cores: %w", err)
 			}
 			hw.Cores = n
 		case "memory":
 			n, err := strconv.Atoi(value)
 			if err != nil {
-				return hw, fmt.Errorf("read its memory: %w", err)
+				return hw, fmt.Errorf("read the memory: %w", err)
 			}
 			hw.MemoryMiB = n / 1024
 		case "os":
@@ -93,7 +93,7 @@ func parseHardware(out string) (Hardware, error) {
 		}
 	}
 	if hw.Cores == 0 || hw.MemoryMiB == 0 {
-		return hw, fmt.Errorf("it said neither its cores nor its memory: %q", out)
+		return hw, fmt.Errorf("no cores or no memory in %q", out)
 	}
 	return hw, lines.Err()
 }

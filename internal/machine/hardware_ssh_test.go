@@ -8,15 +8,14 @@ import (
 	"pai.dev/pai/internal/machine"
 )
 
-// A real machine, this one, says what it is over a real sshd.
-func TestAskHardware(t *testing.T) {
+func TestReadHardwareOfThisHost(t *testing.T) {
 	t.Parallel()
 	host, err := machine.Dial(t.Context(), startSSHD(t).endpoint)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer host.Close()
-	hw, err := machine.AskHardware(t.Context(), host)
+	hw, err := machine.ReadHardware(t.Context(), host)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,6 +24,6 @@ func TestAskHardware(t *testing.T) {
 		t.Fatal(err)
 	}
 	if hw.Hostname != name || hw.Cores < 1 || hw.Cores > runtime.NumCPU() || hw.MemoryMiB < 256 || hw.OS == "" {
-		t.Errorf("%+v", hw)
+		t.Errorf("got %+v, want the hardware of this host", hw)
 	}
 }

@@ -21,11 +21,11 @@ disk sr0             0
 		GPUs: []string{"Tesla K80", "Tesla K80"}, Disks: []Disk{{"sda", 480103981056}},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("%+v, %v", got, err)
+		t.Errorf("got %+v (%v), want %+v", got, err, want)
 	}
 	for _, bad := range []string{"", "cores many\nmemory 1024\n", "cores 1\nmemory\n"} {
 		if hw, err := parseHardware(bad); err == nil {
-			t.Errorf("%q: %+v", bad, hw)
+			t.Errorf("%q: got %+v, want an error", bad, hw)
 		}
 	}
 }

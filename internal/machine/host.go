@@ -9,45 +9,42 @@ import (
 	"strings"
 )
 
-// Host is one Linux machine with systemd. Every call honours its context:
-// when it ends, the remote command is killed and the call returns the
-// context's error. A Host is safe for concurrent use and reconnects by itself.
+// Host is a Linux machine with systemd. If the context of a call ends, the remote
+// command is killed and the call returns the error of the context. A Host is
+// safe for concurrent use and reconnects when necessary.
 type Host interface {
-	// Name is the machine's name in the configuration.
+	// Name is the name of the machine in the configuration.
 	Name() string
-	// Address is the address that other machines reach it at.
+	// Address is the address for the other machines.
 	Address() string
-	// Run runs a command and waits for it. A command that ends with another
-	// code than 0 is a *CommandError.
+	// Run runs a command and waits for it. The error is a *CommandError if the
+	// exit code is not 0.
 	Run(ctx context.Context, c Command) (Output, error)
-	// ReadFile returns a file's content; fs.ErrNotExist when there is none.
+	// ReadFile returns the content of a file, or fs.ErrNotExist.
 	ReadFile(ctx context.Context, path string) ([]byte, error)
-	// WriteFile replaces a file atomically (temporary file beside it, synced,
-	// renamed), making its folder when it is missing. Nobody sees half a file,
-	// or one with a wider mode than asked for.
+	// WriteFile replaces a file atomically (temporary file, sync, rename), and
+	// creates its directory. No reader sees a partial file or a wider mode.
 	WriteFile(ctx context.Context, path string, data []byte, mode fs.FileMode) error
-	// CreateFile writes a file that must not exist yet; fs.ErrExist otherwise.
-	// It appears with its whole content or not at all.
+	// CreateFile creates a file atomically, or returns fs.ErrExist.
 	CreateFile(ctx context.Context, path string, data []byte, mode fs.FileMode) error
-	// Remove removes a file; one that is not there is no error.
+	// Remove removes a file, if it exists.
 	Remove(ctx context.Context, path string) error
-	// ReadDir lists the names in a folder, sorted; empty when there is none.
+	// ReadDir lists the names in a directory, sorted; empty if it does not exist.
 	ReadDir(ctx context.Context, path string) ([]string, error)
-	// Dial connects to an address as seen from the machine.
+	// Dial connects to an address from the machine.
 	Dial(ctx context.Context, network, address string) (net.Conn, error)
-	// Close ends the connection; commands still running are killed.
+	// Close ends the connection and kills the commands that run.
 	Close() error
 }
 
 // Command is a shell script to run on a machine, as root.
 type Command struct {
-	// Script is run by /bin/sh with "set -eu" in front of it. $SCRATCH names a
-	// folder that it may make; nothing is left of it once the script has ended,
-	// or was killed because the connection ended.
+	// Script is run by /bin/sh with "set -eu". It can create the directory
+	// $SCRATCH, which is removed when the script ends or is killed.
 	Script string
-	// Stdin may be nil.
+	// Stdin can be nil.
 	Stdin io.Reader
-	// Stdout receives standard output as it comes, instead of Output.Stdout.
+	// Stdout receives the output at once, instead of Output.Stdout.
 	Stdout io.Writer
 	// Secret keeps the script and its output out of errors and logs.
 	Secret bool
@@ -59,12 +56,12 @@ type Output struct {
 	Stderr string
 }
 
-// CommandError is a command that ended with another code than 0.
+// CommandError is a command with an exit code other than 0.
 type CommandError struct {
 	Host   string
 	Script string
-	Code   int    // 255 when the command was killed
-	Output string // the end of what it printed, standard error last
+	Code   int    // 255 if the command was killed
+	Output string // the end of its output, standard error last
 }
 
 func (e *CommandError) Error() string {

@@ -13,9 +13,9 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// hostKeys reads the known hosts and returns the check of the machine's key
-// and the key algorithms that the file has for this machine: asked for
-// another one, an honest machine would look like a wrong one.
+// hostKeys returns the check of the host key, and the key algorithms that the
+// known hosts file has for the machine. With another algorithm, the machine would
+// present a key that is not in the file.
 func hostKeys(t Endpoint) (ssh.HostKeyCallback, []string, error) {
 	check, err := knownhosts.New(t.KnownHosts)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -53,14 +53,14 @@ func hostKeys(t Endpoint) (ssh.HostKeyCallback, []string, error) {
 	}, algorithms, nil
 }
 
-// knownKeys asks the check about a key that no host has, and so learns which
-// keys the file has for the endpoint.
+// knownKeys returns the keys of the endpoint in the file. The error of the check
+// lists them for a key that no host has.
 func knownKeys(check ssh.HostKeyCallback, t Endpoint) ([]knownhosts.KnownKey, error) {
-	nobody, err := ssh.NewPublicKey(ed25519.PublicKey(make([]byte, ed25519.PublicKeySize)))
+	unused, err := ssh.NewPublicKey(ed25519.PublicKey(make([]byte, ed25519.PublicKeySize)))
 	if err != nil {
-		return nil, fmt.Errorf("make a key to ask the known hosts with: %w", err)
+		return nil, fmt.Errorf("create a key for the lookup of known hosts: %w", err)
 	}
-	err = check(t.HostPort(), &net.TCPAddr{}, nobody)
+	err = check(t.HostPort(), &net.TCPAddr{}, unused)
 	var mismatch *knownhosts.KeyError
 	if errors.As(err, &mismatch) {
 		return mismatch.Want, nil
@@ -70,7 +70,7 @@ func knownKeys(check ssh.HostKeyCallback, t Endpoint) ([]knownhosts.KnownKey, er
 
 func unknownHost(t Endpoint) error {
 	return pai.Errorf(pai.CodeFailed,
-		fmt.Sprintf("add it: ssh-keyscan -p %d %s >> %s\nand compare its fingerprint (ssh-keygen -lf %s) with what the machine's own console shows (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub)",
+		fmt.Sprintf("add the key; run: ssh-keyscan -p %d %s >> %s\nthen compare its fingerprint (ssh-keygen -lf %s) with the fingerprint on the console of the machine (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub)",
 			t.Port, t.Address, t.KnownHosts, t.KnownHosts),
 		"the host key of machine %q (%s) is not in %s", t.Name, t.HostPort(), t.KnownHosts)
 }
@@ -81,6 +81,6 @@ func changedKey(t Endpoint, want []knownhosts.KnownKey, got ssh.PublicKey) error
 		line = want[0].Line
 	}
 	return pai.Errorf(pai.CodeFailed,
-		fmt.Sprintf("if the machine was installed anew, remove line %d of %s and add its new key there; if not, somebody else answers at its address: do not go on", line, t.KnownHosts),
-		"the host key of machine %q (%s) has changed: it shows %s %s", t.Name, t.HostPort(), got.Type(), ssh.FingerprintSHA256(got))
+		fmt.Sprintf("if the machine was reinstalled, replace line %d of %s with its new key; otherwise stop: another host responds at its address", line, t.KnownHosts),
+		"the host key of machine %q (%s) has changed to %s %s", t.Name, t.HostPort(), got.Type(), ssh.FingerprintSHA256(got))
 }

@@ -15,9 +15,9 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 )
 
-// Old configurations have passwords. A machine that takes one lets PAI in, with
-// the right one alone, and no error repeats it.
-func TestPassword(t *testing.T) {
+// Old configurations have passwords. Only the right one is accepted, and no error
+// contains it.
+func TestConnectWithPassword(t *testing.T) {
 	t.Parallel()
 	const right = "correct horse"
 	_, private, err := ed25519.GenerateKey(rand.Reader)
@@ -55,15 +55,15 @@ func TestPassword(t *testing.T) {
 	if err := os.WriteFile(known, []byte(line+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for password, lets := range map[string]bool{right: true, "battery staple": false} {
+	for password, accepted := range map[string]bool{right: true, "battery staple": false} {
 		client, err := connect(context.Background(), Endpoint{Name: "m", Address: "127.0.0.1", Port: port, User: "admin", Password: password, KnownHosts: known})
-		if (err == nil) != lets {
-			t.Errorf("%q: %v", password, err)
+		if (err == nil) != accepted {
+			t.Errorf("%q: got %v, want accepted %v", password, err, accepted)
 		}
 		if err == nil {
 			client.Close()
 		} else if strings.Contains(err.Error(), password) {
-			t.Errorf("the error repeats the password: %v", err)
+			t.Errorf("got the password in error %v", err)
 		}
 	}
 }

@@ -1,14 +1,14 @@
 # Runs one script on a machine, and ends it when the connection ends.
 #
-# $1 is the script's length in bytes. Standard input is a row of pieces, each
-# a line with its length and then that many bytes; the first bytes of all are
-# the script, the rest is the script's standard input, and length 0 is its
-# end. After that the channel stays open: when it closes, or when a piece is
-# cut short, nobody waits for the script any more, and its whole process group
-# is killed. So input that was cut off is never taken for input that ended.
+# $1 is the length of the script in bytes. Standard input is a sequence of
+# pieces, each a line with its length and then that many bytes. The first bytes
+# are the script, the rest is its standard input, and length 0 is its end. The
+# channel then stays open. If it closes, or if a piece is incomplete, the caller
+# no longer waits, and the process group of the script is killed. So input that
+# was cut off is never treated as complete.
 #
-# sshd and sudo start this in a process group of its own, by which its parts
-# reach each other: TERM says that the script must die, USR1 that it has ended.
+# sshd and sudo start this in a separate process group, whose members signal each
+# other: TERM kills the script, USR1 reports that it has ended.
 
 pump() {
     # The script's input stays open until the script is dead.
@@ -28,11 +28,11 @@ pump() {
 }
 
 supervise() {
-    pid='' gone=''
-    trap 'gone=1; kill_script' TERM
-    # A folder that the script may make. It is killed without a chance to tidy up.
+    pid='' stop=''
+    trap 'stop=1; kill_script' TERM
+    # The script can create this directory, and is killed without a cleanup.
     scratch="/run/pai-script.$$"
-    # A command in the background gets /dev/null, unless told otherwise.
+    # A command in the background gets /dev/null by default.
     exec 3<&0
     SCRATCH="$scratch" setsid sh -c '
         script=$(dd bs="$1" count=1 iflag=fullblock status=none)
@@ -40,11 +40,11 @@ supervise() {
         eval "$script"
     ' sh "$1" <&3 2>&4 3<&- 4>&- &
     pid=$!
-    [ -z "$gone" ] || kill_script
+    [ -z "$stop" ] || kill_script
     while :; do
         wait "$pid"
         code=$?
-        # Else a signal ended the wait, not the script.
+        # Otherwise a signal ended the wait, not the script.
         kill -0 "$pid" 2>/dev/null || break
     done
     [ ! -e "$scratch" ] || rm -rf -- "$scratch"
@@ -56,8 +56,8 @@ supervise() {
 watch() {
     trap '' TERM
     while kill -0 "$1"; do
-        # The signal that ends this may have come before this shell had given up
-        # the trap that it was forked with. It holds the command's output open.
+        # The signal that ends this shell might arrive before the shell has
+        # removed the trap that it inherited. It holds the output open.
         kill -0 "$$" || exit 0
         sleep 1
     done
@@ -72,8 +72,7 @@ kill_script() {
 }
 
 trap : TERM USR1
-# The shells have nothing to say themselves, and would die of saying it to a
-# connection that is gone.
+# The shells print nothing: writing to a closed connection would kill them.
 {
     [ -z "$2" ] || watch "$2" </dev/null >/dev/null 4>&- &
     pump 4>&- | supervise "$1"

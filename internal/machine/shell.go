@@ -9,24 +9,23 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Shell is a command, or a log-in shell, that a person runs on a machine.
-// Unlike Host.Run it is run as the endpoint's user, streams everything, and can
-// have a terminal.
+// Shell is a command or a login shell that the operator runs on a machine. Unlike
+// Host.Run it runs as the user of the endpoint and can have a terminal.
 type Shell struct {
-	Command  string // a log-in shell when empty
+	Command  string // a login shell if empty
 	In       io.Reader
 	Out, Err io.Writer
-	Terminal *Terminal // none when nil
+	Terminal *Terminal // none if nil
 }
 
-// Terminal is the terminal at this end.
+// Terminal is the terminal of the operator.
 type Terminal struct {
 	Type          string // TERM
 	Width, Height int
 	Resized       <-chan [2]int // new width and height
 }
 
-// Run runs the shell on a machine and returns the code that it ended with.
+// Run runs the shell on a machine and returns its exit code.
 func (s Shell) Run(ctx context.Context, endpoint Endpoint) (code int, err error) {
 	endpoint = endpoint.withDefaults()
 	client, err := connect(ctx, endpoint)
@@ -55,10 +54,9 @@ func (s Shell) Run(ctx context.Context, endpoint Endpoint) (code int, err error)
 	if err := start(); err != nil {
 		return 0, fmt.Errorf("start a shell on machine %q: %w", endpoint.Name, err)
 	}
-	// The end of the input is the end of the remote input; the end of the
-	// command does not wait for more of it.
+	// The end of the command does not wait for the end of the input.
 	go func() {
-		_, _ = io.Copy(in, s.In) // a failure ends the input
+		_, _ = io.Copy(in, s.In) // an error ends the input
 		in.Close()
 	}()
 	ended := make(chan error, 1)

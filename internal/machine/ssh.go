@@ -15,18 +15,18 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// sshHost is a Host reached over ssh. It has at most one connection, which it
-// makes anew when a call finds the old one lost.
+// sshHost is a Host over ssh. It has at most one connection, and reconnects when
+// a call finds the connection lost.
 type sshHost struct {
 	endpoint Endpoint
-	sessions chan struct{} // one token for each command under way
-	lock     chan struct{} // holds one token; whoever has it owns client and closed
+	sessions chan struct{} // one token per running command
+	lock     chan struct{} // one token, which guards client and closed
 	client   *ssh.Client
 	closed   bool
 }
 
-// Dial connects to a machine. The machine's host key must be in
-// endpoint.KnownHosts; nothing is ever added to that file.
+// Dial connects to a machine. Its host key must be in endpoint.KnownHosts, which
+// Dial never changes.
 func Dial(ctx context.Context, endpoint Endpoint) (Host, error) {
 	h := &sshHost{
 		endpoint: endpoint.withDefaults(),
@@ -42,7 +42,7 @@ func Dial(ctx context.Context, endpoint Endpoint) (Host, error) {
 func (h *sshHost) Name() string    { return h.endpoint.Name }
 func (h *sshHost) Address() string { return h.endpoint.Address }
 
-// Close ends the connection; commands still running are killed.
+// Close ends the connection and kills the commands that run.
 func (h *sshHost) Close() error {
 	h.lock <- struct{}{}
 	defer func() { <-h.lock }()
@@ -58,7 +58,7 @@ func (h *sshHost) Close() error {
 	return err
 }
 
-// connection returns the connection, made anew when there is none.
+// connection returns the connection, and connects if there is none.
 func (h *sshHost) connection(ctx context.Context) (*ssh.Client, error) {
 	select {
 	case h.lock <- struct{}{}:
@@ -79,14 +79,14 @@ func (h *sshHost) connection(ctx context.Context) (*ssh.Client, error) {
 	h.client = client
 	go keepAlive(client)
 	go func() {
-		_ = client.Wait() // why it ended shows in what was under way
-		h.forget(client)
+		_ = client.Wait() // the running commands report the error
+		h.drop(client)
 	}()
 	return client, nil
 }
 
-// forget makes the next call connect anew, unless that has happened already.
-func (h *sshHost) forget(client *ssh.Client) {
+// drop makes the next call reconnect.
+func (h *sshHost) drop(client *ssh.Client) {
 	client.Close()
 	h.lock <- struct{}{}
 	if h.client == client {
@@ -95,7 +95,6 @@ func (h *sshHost) forget(client *ssh.Client) {
 	<-h.lock
 }
 
-// connect makes one connection.
 func connect(ctx context.Context, t Endpoint) (*ssh.Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
@@ -139,25 +138,25 @@ func connectError(ctx context.Context, t Endpoint, err error) error {
 		if errors.Is(ctx.Err(), context.Canceled) {
 			return fmt.Errorf("connect to machine %q at %s: %w", t.Name, t.HostPort(), context.Canceled)
 		}
-		err = fmt.Errorf("no answer in time: %w (%w)", context.DeadlineExceeded, err)
+		err = fmt.Errorf("not responding: %w (%w)", context.DeadlineExceeded, err)
 	}
 	return pai.Errorf(pai.CodeFailed,
-		fmt.Sprintf("check that the machine is up, that sshd listens there, and that %s may log in as %s", keyName(t), t.User),
+		fmt.Sprintf("check that the machine is up, that sshd runs on it, and that %s can log in as %s", keyName(t), t.User),
 		"connect to machine %q at %s: %w", t.Name, t.HostPort(), err)
 }
 
 func keyName(t Endpoint) string {
 	if t.KeyFile == "" && t.Password != "" {
-		return "the password of the configuration"
+		return "the password in the configuration"
 	}
 	if t.KeyFile == "" {
-		return "a key of your ssh-agent"
+		return "a key in your ssh-agent"
 	}
 	return "the key " + t.KeyFile
 }
 
-// authentication reads the endpoint's key, or takes its password. done frees what it holds, once the
-// connection is made.
+// authentication uses the key or the password of the endpoint. Call done after
+// connecting.
 func authentication(t Endpoint) (method ssh.AuthMethod, done func(), err error) {
 	if t.KeyFile == "" && t.Password != "" {
 		return ssh.Password(t.Password), func() {}, nil
@@ -171,8 +170,8 @@ func authentication(t Endpoint) (method ssh.AuthMethod, done func(), err error) 
 	}
 	signer, err := ssh.ParsePrivateKey(data)
 	if errors.As(err, new(*ssh.PassphraseMissingError)) {
-		return nil, nil, pai.Errorf(pai.CodeFailed, "add it to your ssh-agent (ssh-add "+t.KeyFile+") and leave the key file out of the configuration",
-			"the ssh key %s for machine %q is protected by a passphrase", t.KeyFile, t.Name)
+		return nil, nil, pai.Errorf(pai.CodeFailed, "remove the key file from the configuration and add the key to your ssh-agent; run: ssh-add "+t.KeyFile,
+			"the ssh key %s for machine %q has a passphrase", t.KeyFile, t.Name)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the ssh key %s for machine %q: %w", t.KeyFile, t.Name, err)
@@ -183,17 +182,17 @@ func authentication(t Endpoint) (method ssh.AuthMethod, done func(), err error) 
 func agentAuthentication(t Endpoint) (ssh.AuthMethod, func(), error) {
 	socket := os.Getenv("SSH_AUTH_SOCK")
 	if socket == "" {
-		return nil, nil, pai.Errorf(pai.CodeFailed, "name a key file in the configuration, or start an ssh-agent",
+		return nil, nil, pai.Errorf(pai.CodeFailed, "set a key file in the configuration, or start an ssh-agent",
 			"no ssh key for machine %q", t.Name)
 	}
 	conn, err := net.Dial("unix", socket)
 	if err != nil {
-		return nil, nil, fmt.Errorf("reach the ssh-agent: %w", err)
+		return nil, nil, fmt.Errorf("connect to the ssh-agent: %w", err)
 	}
 	return ssh.PublicKeysCallback(agent.NewClient(conn).Signers), func() { _ = conn.Close() }, nil
 }
 
-// keepAlive closes a connection whose machine has been silent for too long.
+// keepAlive closes a connection whose machine is silent for keepaliveTimeout.
 func keepAlive(client *ssh.Client) {
 	ended := make(chan struct{})
 	go func() {

@@ -18,7 +18,7 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-func TestDialChecksTheHostKey(t *testing.T) {
+func TestDialChecksHostKey(t *testing.T) {
 	t.Parallel()
 	sshd := startSSHD(t)
 	good, err := os.ReadFile(sshd.endpoint.KnownHosts)
@@ -29,7 +29,7 @@ func TestDialChecksTheHostKey(t *testing.T) {
 	address := fmt.Sprintf("[127.0.0.1]:%d", sshd.endpoint.Port)
 	tests := []struct {
 		name, known string
-		want        string // part of the error; none: it connects
+		want        string // part of the error; empty: connected
 	}{
 		{"known", string(good), ""},
 		{"known among others", knownhosts.Line([]string{"10.1.1.1"}, other) + "\n" + string(good), ""},
@@ -51,47 +51,47 @@ func TestDialChecksTheHostKey(t *testing.T) {
 				host.Close()
 			}
 			if (err == nil) != (tt.want == "") || (err != nil && !strings.Contains(err.Error(), tt.want)) {
-				t.Fatalf("error %v, want %q", err, tt.want)
+				t.Fatalf("got %v, want %q", err, tt.want)
 			}
 			if tt.name != "changed" {
 				return
 			}
-			said := new(pai.Error)
-			if !errors.As(err, &said) || !strings.Contains(said.Next, "line 2 of "+endpoint.KnownHosts) {
-				t.Errorf("it does not say what to do: %+v", said)
+			failure := new(pai.Error)
+			if !errors.As(err, &failure) || !strings.Contains(failure.Next, "line 2 of "+endpoint.KnownHosts) {
+				t.Errorf("got %+v, want a hint with the line", failure)
 			}
 		})
 	}
 }
 
-func TestDialSaysWhatIsWrong(t *testing.T) {
+func TestDialErrorNamesCause(t *testing.T) {
 	t.Parallel()
 	sshd := startSSHD(t)
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts and never answers
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts and never responds
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	stranger := filepath.Join(t.TempDir(), "stranger")
-	key := writeKey(t, stranger)
+	foreign := filepath.Join(t.TempDir(), "foreign")
+	key := writeKey(t, foreign)
 
 	t.Run("key not accepted", func(t *testing.T) {
 		endpoint := sshd.endpoint
-		endpoint.KeyFile = stranger
+		endpoint.KeyFile = foreign
 		_, err := machine.Dial(t.Context(), endpoint)
-		said := new(pai.Error)
-		if !errors.As(err, &said) || !strings.Contains(said.Next, stranger) {
-			t.Errorf("error %v", err)
+		failure := new(pai.Error)
+		if !errors.As(err, &failure) || !strings.Contains(failure.Next, foreign) {
+			t.Errorf("got %v, want a hint with the key", err)
 		}
 	})
 	t.Run("no key file", func(t *testing.T) {
 		endpoint := sshd.endpoint
 		endpoint.KeyFile = "/no/such/key"
 		if _, err := machine.Dial(t.Context(), endpoint); err == nil || !strings.Contains(err.Error(), "/no/such/key") {
-			t.Errorf("error %v", err)
+			t.Errorf("got %v, want the name of the key file", err)
 		}
 	})
-	t.Run("nobody answers", func(t *testing.T) {
+	t.Run("not responding", func(t *testing.T) {
 		endpoint := sshd.endpoint
 		endpoint.Port = silent.Addr().(*net.TCPAddr).Port
 		endpoint.KnownHosts = filepath.Join(t.TempDir(), "known_hosts")
@@ -99,7 +99,7 @@ func TestDialSaysWhatIsWrong(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
 		if _, err := machine.Dial(ctx, endpoint); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("error %v", err)
+			t.Errorf("got %v, want the deadline", err)
 		}
 	})
 }
@@ -120,22 +120,22 @@ func TestReconnect(t *testing.T) {
 		}
 		sshd.killConnections(t)
 		if err := <-done; !errors.Is(err, machine.ErrConnectionLost) || !strings.Contains(err.Error(), "m1") {
-			t.Errorf("the command under way ended with %v", err)
+			t.Errorf("got %v for the running command, want ErrConnectionLost", err)
 		}
 		if _, err := host.Run(t.Context(), machine.Command{Script: "true"}); err != nil {
-			t.Errorf("the next command: %v", err)
+			t.Errorf("got %v for the next command, want none", err)
 		}
 	}
-	// Lost while nothing was under way.
+	// The connection is lost while no command runs.
 	sshd.killConnections(t)
 	if _, err := host.Run(t.Context(), machine.Command{Script: "true"}); err != nil {
-		t.Errorf("after a loss nobody was waiting for: %v", err)
+		t.Errorf("got %v after a loss without commands, want none", err)
 	}
 	if err := host.Close(); err != nil {
 		t.Error(err)
 	}
 	if _, err := host.Run(t.Context(), machine.Command{Script: "true"}); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("after Close: %v", err)
+		t.Errorf("got %v after Close, want net.ErrClosed", err)
 	}
 }
 
@@ -170,17 +170,17 @@ func TestTunnel(t *testing.T) {
 		}
 		got := make([]byte, 5)
 		if _, err := io.ReadFull(conn, got); err != nil || string(got) != word {
-			t.Fatalf("got %q, %v", got, err)
+			t.Fatalf("got %q (%v), want %q", got, err, word)
 		}
 		// A deadline that passes ends one read, not the connection.
 		conn.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
 		if _, err := conn.Read(got); !errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Fatalf("reading nothing: %v", err)
+			t.Fatalf("got %v reading nothing, want the deadline", err)
 		}
 		conn.SetReadDeadline(time.Time{})
 	}
 	if _, err := host.Dial(t.Context(), "tcp", "127.0.0.1:1"); err == nil || !strings.Contains(err.Error(), "127.0.0.1:1") {
-		t.Errorf("dialling nobody: %v", err)
+		t.Errorf("got %v for a closed port, want an error with its address", err)
 	}
 }
 
@@ -191,7 +191,7 @@ func TestShell(t *testing.T) {
 		var out strings.Builder
 		s.Out, s.Err = &out, &out
 		if s.In == nil {
-			in, feed := io.Pipe() // an input that never ends must not keep it
+			in, feed := io.Pipe() // an input that never ends
 			defer feed.Close()
 			s.In = in
 		}
@@ -202,13 +202,13 @@ func TestShell(t *testing.T) {
 		return out.String(), code
 	}
 	if out, code := run(machine.Shell{Command: "echo hi; exit 7"}); out != "hi\n" || code != 7 {
-		t.Errorf("%q, %d", out, code)
+		t.Errorf("got %q and code %d", out, code)
 	}
 	if out, code := run(machine.Shell{Command: "cat", In: strings.NewReader("input")}); out != "input" || code != 0 {
-		t.Errorf("%q, %d", out, code)
+		t.Errorf("got %q and code %d", out, code)
 	}
 	terminal := &machine.Terminal{Type: "xterm", Width: 91, Height: 33}
 	if out, code := run(machine.Shell{Command: "stty size; tty >/dev/null", Terminal: terminal}); out != "33 91\r\n" || code != 0 {
-		t.Errorf("%q, %d", out, code)
+		t.Errorf("got %q and code %d", out, code)
 	}
 }

@@ -24,24 +24,24 @@ import (
 
 const sshdProgram = "/usr/sbin/sshd"
 
-// testSSHD is a real sshd of this test's own on a loopback port.
+// testSSHD is a real sshd on a loopback port.
 type testSSHD struct {
 	endpoint machine.Endpoint
 	process  *os.Process
 }
 
-// startSSHD starts an sshd that lets the test's own user in with a fresh key,
-// and a known_hosts file that holds its host key.
+// startSSHD starts an sshd that accepts the user of the test with a new key, and
+// writes its host key to a known_hosts file.
 func startSSHD(t testing.TB) *testSSHD {
 	t.Helper()
 	if _, err := os.Stat(sshdProgram); err != nil {
 		t.Fatalf("%s is missing: install the Debian package openssh-server", sshdProgram)
 	}
 	if os.Getuid() != 0 {
-		t.Fatal("this test runs an sshd and must be run as root")
+		t.Fatal("this test runs sshd and needs root")
 	}
-	// The folder for sshd's unprivileged child, compiled into it; Debian's
-	// service makes it at boot.
+	// The directory for the unprivileged child of sshd. The service of Debian
+	// creates it at boot.
 	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ MaxStartups 100
 		cmd.Wait()
 		if t.Failed() {
 			data, _ := os.ReadFile(log.Name())
-			t.Logf("sshd's log:\n%s", data)
+			t.Logf("log of sshd:\n%s", data)
 		}
 	})
 	waitFor(t, "sshd to listen", func() bool {
@@ -105,7 +105,6 @@ MaxStartups 100
 	}}
 }
 
-// dial connects to the test's sshd.
 func (s *testSSHD) dial(t testing.TB) machine.Host {
 	t.Helper()
 	h, err := machine.Dial(t.Context(), s.endpoint)
@@ -116,7 +115,7 @@ func (s *testSSHD) dial(t testing.TB) machine.Host {
 	return h
 }
 
-// connections are the processes that sshd has for its connections.
+// connections are the processes of sshd for its connections.
 func (s *testSSHD) connections(t *testing.T) []int {
 	t.Helper()
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", s.process.Pid))
@@ -159,15 +158,14 @@ func write(t testing.TB, path, content string) {
 	}
 }
 
-// waitFor waits until something is so.
-func waitFor(t testing.TB, what string, so func() bool) {
+func waitFor(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	for !so() {
+	for !condition() {
 		select {
 		case <-ctx.Done():
-			t.Fatalf("waited too long for %s", what)
+			t.Fatalf("timed out waiting for %s", what)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

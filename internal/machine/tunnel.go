@@ -7,7 +7,7 @@ import (
 	"net"
 )
 
-// Dial connects to an address as seen from the machine.
+// Dial connects to an address from the machine.
 func (h *sshHost) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	client, err := h.connection(ctx)
 	if err != nil {
@@ -23,17 +23,16 @@ func (h *sshHost) Dial(ctx context.Context, network, address string) (net.Conn, 
 	return newTunnel(remote), nil
 }
 
-// tunnel gives a connection through ssh what such a connection lacks and
-// callers such as TLS rely on: deadlines.
+// tunnel adds deadlines to a connection through ssh. TLS relies on them.
 type tunnel struct {
-	net.Conn // our end of a pipe, which has deadlines
+	net.Conn // one end of a pipe, which has deadlines
 	remote   net.Conn
 }
 
 func newTunnel(remote net.Conn) net.Conn {
 	near, far := net.Pipe()
 	copyAll := func(to io.WriteCloser, from io.Reader, also io.Closer) {
-		_, _ = io.Copy(to, from) // the other end sees the connection closed, whatever the reason
+		_, _ = io.Copy(to, from) // both ends are closed, whatever the error
 		to.Close()
 		also.Close()
 	}

@@ -8,7 +8,7 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Jobs reads all jobs that have pods in the cluster, with every pod of theirs.
+// Jobs reads all jobs that have pods in the cluster, with all their pods.
 func Jobs(ctx context.Context, client *kube.Client) ([]pai.Job, error) {
 	return running.Jobs(ctx, client.Clientset(), client.Dynamic())
 }

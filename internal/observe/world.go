@@ -3,6 +3,7 @@ package observe
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,22 +19,23 @@ import (
 	"pai.dev/pai/internal/service"
 )
 
-// machineTimeout bounds how long one machine may take to say what it runs.
+// machineTimeout limits the observation of one machine.
 const machineTimeout = 60 * time.Second
 
-// Source is what the world is read from.
+// Source is what World reads.
 type Source struct {
 	Config *config.Config
 	// Hosts are the machines by name.
 	Hosts map[string]machine.Host
-	// Kube gives a client, or an error while there is no cluster or its API is away.
+	// Kube returns a client, or an error if there is no cluster or its API server
+	// is unavailable.
 	Kube func(ctx context.Context) (*kube.Client, error)
 }
 
-// World reads the whole world once: every machine side by side, then the
-// cluster. A machine that cannot be asked is in the result with the reason; an
-// API that does not answer leaves APIReachable false and APIError set. Only a
-// cancelled context and a record that makes no sense are errors.
+// World observes everything once: all machines in parallel, then the cluster. The
+// result has the reason for every unreachable machine. If the API server is not
+// responding, APIReachable is false and APIError is set. The only errors are a
+// canceled context and an invalid record.
 func World(ctx context.Context, src Source) (plan.World, error) {
 	w := plan.World{Machines: machines(ctx, src), Services: map[string]plan.Installed{}, Schema: src.Config.Layout.SchemaVersion}
 	if err := ctx.Err(); err != nil {
@@ -58,12 +60,12 @@ func World(ctx context.Context, src Source) (plan.World, error) {
 	return w, nil
 }
 
-// readRecord reads, from the control-plane machine, which cluster this is and
-// which Kubernetes and services it was brought to last: that is known while the API is away.
+// readRecord reads the cluster ID and the recorded versions from the control-plane
+// machine, which also works during an API outage.
 func readRecord(ctx context.Context, src Source, w *plan.World) error {
 	host := src.Hosts[src.Config.ControlPlane().Hostname]
 	if host == nil {
-		return nil // the machine is in the world as unreachable
+		return nil // the result has the machine as unreachable
 	}
 	ctx, cancel := context.WithTimeout(ctx, machineTimeout)
 	defer cancel()
@@ -101,7 +103,7 @@ func machines(ctx context.Context, src Source) []plan.Machine {
 
 func observeMachine(ctx context.Context, host machine.Host) plan.Machine {
 	if host == nil {
-		return plan.Machine{Unreachable: "no connection was made to it"}
+		return plan.Machine{Unreachable: "no connection"}
 	}
 	m, err := cluster.Observe(ctx, host)
 	if err != nil {
@@ -128,23 +130,18 @@ func readCluster(ctx context.Context, src Source, w *plan.World) error {
 	if w.Jobs, err = Jobs(ctx, client); err != nil {
 		return fmt.Errorf("read the jobs: %w", err)
 	}
-	if w.Queued, err = running.Queued(ctx, client.Dynamic(), w.Jobs); err != nil {
-		return err
-	}
-	return nil
+	w.Queued, err = running.Queued(ctx, client.Dynamic(), w.Jobs)
+	return err
 }
 
 func addNodes(w *plan.World, nodes []corev1.Node) {
-	byName := map[string]*corev1.Node{}
 	for i := range nodes {
-		byName[nodes[i].Name] = &nodes[i]
-	}
-	for i := range w.Machines {
-		n := byName[w.Machines[i].Name]
-		if n == nil {
+		n := &nodes[i]
+		at := slices.IndexFunc(w.Machines, func(m plan.Machine) bool { return m.Name == n.Name })
+		if at < 0 {
 			continue
 		}
-		w.Machines[i].Node = &plan.Node{
+		w.Machines[at].Node = &plan.Node{
 			Ready:            nodeReady(n),
 			Kubelet:          n.Status.NodeInfo.KubeletVersion,
 			Unschedulable:    n.Spec.Unschedulable,

@@ -2,7 +2,7 @@
 // time is over. It is the only place that waits by asking: every wait has a
 // deadline, and its error names what it waited for and the last cause.
 //
-// Tests need no clock of their own: they run in a bubble of testing/synctest.
+// Tests need no fake clock: they run in a bubble of testing/synctest.
 package poll
 
 import (

@@ -5,59 +5,58 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 )
 
-// Container is a container that lives on a machine, as its own process shows.
+// Container is a running container on a machine.
 type Container struct {
 	ID        string
 	PID       int
 	Namespace string // of its pod
 	Pod       string
 	PodUID    string
-	Name      string // its name in the pod
+	Name      string // in the pod
 }
 
-// OfJob reports whether the container belongs to a job: jobs have namespaces
-// of their own. A container that does not say whose it is may be a job's.
+// OfJob reports whether the container might belong to a job. Jobs have dedicated
+// namespaces; a container without a namespace might belong to one.
 func (c Container) OfJob() bool {
 	return c.Namespace == "" || strings.HasPrefix(c.Namespace, pai.VirtualClusterNamespacePrefix)
 }
 
-// MachineReport is what one machine says about its containers; Err says why it
-// could not be asked.
+// MachineReport has the containers of a machine, or Err if they are unknown.
 type MachineReport struct {
-	// Boot is another one each time that the machine is started (the kernel's
-	// boot id); empty where it does not say.
+	// Boot is the boot ID of the kernel, which changes with each reboot; empty if
+	// unknown.
 	Boot string
-	// Stopping is set while it shuts down.
+	// Stopping is true while the machine shuts down.
 	Stopping   bool
 	Containers []Container
 	Err        error
 }
 
-// machineTimeout bounds how long one machine may take to list its containers.
+// machineTimeout limits the list of containers of one machine.
 const machineTimeout = 10 * time.Second
 
-// listScript says in its first line which boot of the machine this is and what
-// systemd makes of its state ("stopping" while it shuts down, systemctl(1)
-// is-system-running), and then lists its living containers, one per line: ID,
-// PID, then namespace, pod, UID and container name, separated by tabs.
+// listScript prints the boot ID and the state of systemd ("stopping" during a
+// shutdown, systemctl(1) is-system-running) in the first line. Then it prints the
+// running containers, one per line: ID, PID, namespace, pod, UID, and container
+// name, separated by tabs.
 //
-// It reads the folders in which the shims keep their bundles
-// (github.com/containerd/containerd/v2 core/runtime/v2, "state" of the plugin
-// io.containerd.runtime.v2.task), and asks the kernel whether the container's
-// first process is alive in the container's own cgroup. That answer is there
-// even while containerd is stopped or being replaced, and it costs one process.
+// It reads the bundle directories of the shims (github.com/containerd/containerd/v2
+// core/runtime/v2, "state" of the plugin io.containerd.runtime.v2.task), and checks
+// that the first process of each container is in the cgroup of the container. This
+// works while containerd is stopped or replaced, and costs one process.
 const listScript = `read -r boot < /proc/sys/kernel/random/boot_id || boot=
 state=$(timeout 2 systemctl is-system-running 2>/dev/null || :)
 printf 'boot %s %s\n' "$boot" "$state"
 if ! cd /run/containerd/io.containerd.runtime.v2.task/k8s.io 2>/dev/null; then
-  if grep -qs '^containerd-shim' /proc/[0-9]*/comm; then echo 'containers run, but not where they are looked for' >&2; exit 1; fi
+  if grep -qs '^containerd-shim' /proc/[0-9]*/comm; then echo 'containers run outside of the expected directory' >&2; exit 1; fi
   exit 0
 fi
 for id in *; do
@@ -80,7 +79,7 @@ function field(text, key,   p, v) {
     printf "%s\t%s\t%s\t%s\t%s\t%s\n", id, pid, field(text, "sandbox-namespace"), field(text, "sandbox-name"), field(text, "sandbox-uid"), field(text, "container-name") }'
 `
 
-// Containers lists the containers of pods that live on a machine.
+// Containers lists the running containers of pods on a machine.
 func Containers(ctx context.Context, host machine.Host) ([]Container, error) {
 	m := ask(ctx, host)
 	return m.Containers, m.Err
@@ -90,13 +89,12 @@ func ask(ctx context.Context, host machine.Host) (m MachineReport) {
 	ctx, cancel := context.WithTimeoutCause(ctx, machineTimeout, fmt.Errorf("machine %s did not list its containers within %s", host.Name(), machineTimeout))
 	defer cancel()
 	out, err := host.Run(ctx, machine.Command{Script: listScript})
-	if err != nil {
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		return MachineReport{Err: fmt.Errorf("list the containers of %s: %w", host.Name(), err)}
+	if err == nil {
+		m, err = parseMachine(out.Stdout)
+	} else if ctx.Err() != nil {
+		err = context.Cause(ctx)
 	}
-	if m, err = parseMachine(out.Stdout); err != nil {
+	if err != nil {
 		return MachineReport{Err: fmt.Errorf("list the containers of %s: %w", host.Name(), err)}
 	}
 	return m
@@ -105,8 +103,8 @@ func ask(ctx context.Context, host machine.Host) (m MachineReport) {
 func parseMachine(text string) (m MachineReport, err error) {
 	first, containers, _ := strings.Cut(text, "\n")
 	boot, ok := strings.CutPrefix(first, "boot ")
-	if !ok { // else a container could be taken for it
-		return m, fmt.Errorf("the first line is %q, and does not say which boot this is", first)
+	if !ok { // a container must not be treated as the boot line
+		return m, fmt.Errorf("the first line %q has no boot ID", first)
 	}
 	boot, state, _ := strings.Cut(boot, " ")
 	m.Boot, m.Stopping = boot, state == "stopping"
@@ -130,31 +128,29 @@ func parseContainers(text string) ([]Container, error) {
 	return list, nil
 }
 
-// parallelMachines bounds how many machines are asked at one time.
+// parallelMachines is the number of machines that are asked in parallel.
 const parallelMachines = 16
 
-// Machines asks several machines side by side. A machine that hosts does not
-// hold is in the result with the reason.
+// Machines returns the reports of machines, which it asks in parallel. The report
+// of a machine that is not in hosts has an error.
 func Machines(ctx context.Context, hosts map[string]machine.Host, names []string) map[string]MachineReport {
-	answers := make([]MachineReport, len(names))
-	slots := make(chan struct{}, parallelMachines)
-	var wg sync.WaitGroup
+	reports := make([]MachineReport, len(names))
+	var group errgroup.Group
+	group.SetLimit(parallelMachines)
 	for i, name := range names {
-		host := hosts[name]
-		if host == nil {
-			answers[i].Err = fmt.Errorf("there is no connection to machine %s", name)
-			continue
-		}
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			answers[i] = ask(ctx, host)
+		group.Go(func() error {
+			if host := hosts[name]; host != nil {
+				reports[i] = ask(ctx, host)
+			} else {
+				reports[i].Err = fmt.Errorf("no connection to machine %s", name)
+			}
+			return nil
 		})
 	}
-	wg.Wait()
-	result := make(map[string]MachineReport, len(names))
+	_ = group.Wait() // the errors are in the reports
+	byName := make(map[string]MachineReport, len(names))
 	for i, name := range names {
-		result[name] = answers[i]
+		byName[name] = reports[i]
 	}
-	return result
+	return byName
 }

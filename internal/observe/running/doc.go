@@ -1,5 +1,4 @@
-// Package running reads what runs: the jobs as the API shows them, and the
-// containers as the machines themselves show them.
-//
-// It may not know plans, releases or the guard, and changes nothing.
+// Package running observes what runs: the jobs in the API, and the containers on
+// the machines. It changes nothing, and must not import plans, releases, or the
+// guard.
 package running

@@ -3,7 +3,9 @@ package running
 import (
 	"context"
 	"fmt"
-	"sort"
+	"maps"
+	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -17,21 +19,21 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// JobSets is the resource that a job is, as sigs.k8s.io/jobset serves it.
+// JobSets is the resource of a job in the API.
 func JobSets() schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: "jobset.x-k8s.io", Version: "v1alpha2", Resource: "jobsets"}
 }
 
-// Key names a job's objects: "namespace/object".
+// Key identifies the JobSet of a job: "namespace/object".
 func Key(namespace, object string) string { return namespace + "/" + object }
 
-// JobSet is what a job's own object says about the job.
+// JobSet is the state of a job in its JobSet.
 type JobSet struct {
 	Key string
-	// Stopped is true when PAI was asked to stop the job.
+	// Stopped is true after a request to stop the job.
 	Stopped bool
-	// Completed is true when the job has reached what its user defined as
-	// success; pods that still run are ended then, as they should be.
+	// Completed is true when the job has reached the success policy of its user.
+	// Its remaining pods are then ended.
 	Completed bool
 }
 
@@ -45,8 +47,8 @@ func ReadJobSet(o *unstructured.Unstructured) JobSet {
 	}
 }
 
-// Jobs reads all jobs that have pods, with every pod of theirs, sorted by
-// namespace and object.
+// Jobs reads all jobs that have pods, with all their pods, sorted by namespace and
+// object.
 func Jobs(ctx context.Context, core kubernetes.Interface, objects dynamic.Interface) ([]pai.Job, error) {
 	pods, err := core.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{LabelSelector: pai.LabelJob})
 	if err != nil {
@@ -59,8 +61,8 @@ func Jobs(ctx context.Context, core kubernetes.Interface, objects dynamic.Interf
 	return Join(pods.Items, sets), nil
 }
 
-// JobsOn reads the jobs that have pods on a machine, with these pods alone and
-// without what their own objects say, sorted by namespace and object.
+// JobsOn reads the jobs that have pods on a machine, with only these pods and
+// without the state in their JobSets, sorted by namespace and object.
 func JobsOn(ctx context.Context, core kubernetes.Interface, machine string) ([]pai.Job, error) {
 	pods, err := core.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{
 		LabelSelector: pai.LabelJob,
@@ -72,14 +74,14 @@ func JobsOn(ctx context.Context, core kubernetes.Interface, machine string) ([]p
 	return Join(pods.Items, nil), nil
 }
 
-// listJobSets gives nothing where the cluster does not know JobSets yet.
+// listJobSets returns nil if the cluster does not serve JobSets yet.
 func listJobSets(ctx context.Context, objects dynamic.Interface) (map[string]JobSet, error) {
 	list, err := objects.Resource(JobSets()).Namespace(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("list the jobs' JobSets: %w", err)
+		return nil, fmt.Errorf("list the JobSets of jobs: %w", err)
 	}
 	sets := map[string]JobSet{}
 	for i := range list.Items {
@@ -89,7 +91,7 @@ func listJobSets(ctx context.Context, objects dynamic.Interface) (map[string]Job
 	return sets, nil
 }
 
-// Join makes jobs of pods and of what their JobSets say.
+// Join returns the jobs of pods, with the state in their JobSets.
 func Join(pods []corev1.Pod, sets map[string]JobSet) []pai.Job {
 	byKey := map[string]*pai.Job{}
 	for i := range pods {
@@ -102,19 +104,10 @@ func Join(pods []corev1.Pod, sets map[string]JobSet) []pai.Job {
 		byKey[key].Pods = append(byKey[key].Pods, Pod(p))
 	}
 	jobs := make([]pai.Job, 0, len(byKey))
-	for _, key := range sortedKeys(byKey) {
+	for _, key := range slices.Sorted(maps.Keys(byKey)) {
 		job := byKey[key]
-		sort.Slice(job.Pods, func(i, j int) bool { return job.Pods[i].Name < job.Pods[j].Name })
+		slices.SortFunc(job.Pods, func(a, b pai.Pod) int { return strings.Compare(a.Name, b.Name) })
 		jobs = append(jobs, *job)
 	}
 	return jobs
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
-	return keys
 }

@@ -46,7 +46,7 @@ func TestJoin(t *testing.T) {
 		t.Errorf("got %+v", a)
 	}
 	if b.Name != "train" || !b.Stopped || b.Running() {
-		t.Errorf("got %+v, want it stopped, named after its object where it has no other name", b)
+		t.Errorf("got %+v, want it stopped and named after its object", b)
 	}
 	want := pai.Pod{Namespace: "pai-vc-a", Name: "train-1", UID: "u", Machine: "gpu-01", Phase: "Running", Containers: []pai.Container{
 		{Name: "init", ID: "i", State: pai.ContainerExited, StartedAt: started, ExitCode: 3},
@@ -73,6 +73,6 @@ func TestReadJobSet(t *testing.T) {
 	}
 	o.Object["status"] = map[string]any{"terminalState": "Failed"}
 	if ReadJobSet(o).Completed {
-		t.Error("a job that failed has not completed")
+		t.Error("got a failed job as completed")
 	}
 }

@@ -1,14 +1,16 @@
 package running
 
 import (
+	"cmp"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"pai.dev/pai/internal/pai"
 )
 
-// Pod is a pod of a job in PAI's terms.
+// Pod converts a pod of a job.
 func Pod(p *corev1.Pod) pai.Pod {
 	pod := pai.Pod{
 		Namespace: p.Namespace,
@@ -39,8 +41,7 @@ func container(s corev1.ContainerStatus) pai.Container {
 	return c
 }
 
-// ContainerID is an ID of the API without the runtime's scheme
-// ("containerd://…").
+// ContainerID removes the scheme of the runtime ("containerd://…") from an ID.
 func ContainerID(id string) string {
 	if _, bare, found := strings.Cut(id, "://"); found {
 		return bare
@@ -48,15 +49,13 @@ func ContainerID(id string) string {
 	return id
 }
 
-// JobOf names the job that a pod belongs to, from the labels PAI gave it.
-func JobOf(p *corev1.Pod) pai.JobRef {
-	ref := pai.JobRef{
-		User:           p.Labels[pai.LabelUser],
-		Name:           p.Annotations[pai.AnnotationJobName],
-		VirtualCluster: p.Labels[pai.LabelVirtualCluster],
+// JobOf returns the job of a pod, from the labels of PAI.
+func JobOf(p *corev1.Pod) pai.JobRef { return refOf(p, p.Labels[pai.LabelJob]) }
+
+func refOf(o metav1.Object, object string) pai.JobRef {
+	return pai.JobRef{
+		User:           o.GetLabels()[pai.LabelUser],
+		Name:           cmp.Or(o.GetAnnotations()[pai.AnnotationJobName], object),
+		VirtualCluster: o.GetLabels()[pai.LabelVirtualCluster],
 	}
-	if ref.Name == "" {
-		ref.Name = p.Labels[pai.LabelJob]
-	}
-	return ref
 }

@@ -14,15 +14,15 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Queued names the jobs that have neither begun to run nor ended: they wait in
-// a queue, or for a machine. jobs are all that have pods.
+// Queued returns the jobs that have neither started nor ended: they wait in a
+// queue or for a machine. jobs are all jobs that have pods.
 func Queued(ctx context.Context, objects dynamic.Interface, jobs []pai.Job) ([]pai.JobRef, error) {
 	list, err := objects.Resource(JobSets()).Namespace(metav1.NamespaceAll).List(ctx, metav1.ListOptions{LabelSelector: pai.LabelJob})
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("list the jobs that wait: %w", err)
+		return nil, fmt.Errorf("list the queued jobs: %w", err)
 	}
 	return queued(list.Items, jobs), nil
 }
@@ -41,11 +41,7 @@ func queued(sets []unstructured.Unstructured, jobs []pai.Job) []pai.JobRef {
 		if s := ReadJobSet(o); ended != "" || s.Stopped || runs[s.Key] {
 			continue
 		}
-		ref := pai.JobRef{User: o.GetLabels()[pai.LabelUser], Name: o.GetAnnotations()[pai.AnnotationJobName], VirtualCluster: o.GetLabels()[pai.LabelVirtualCluster]}
-		if ref.Name == "" {
-			ref.Name = o.GetName()
-		}
-		found = append(found, ref)
+		found = append(found, refOf(o, o.GetName()))
 	}
 	slices.SortFunc(found, func(a, b pai.JobRef) int { return strings.Compare(a.String(), b.String()) })
 	return found

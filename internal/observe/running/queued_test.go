@@ -22,7 +22,7 @@ func TestQueued(t *testing.T) {
 	found := queued([]unstructured.Unstructured{
 		set("a", "waits", map[string]any{pai.AnnotationJobName: "Waits"}, ""),
 		set("a", "runs", nil, ""),
-		set("b", "runs", nil, ""), // a namesake elsewhere
+		set("b", "runs", nil, ""), // the same name in another namespace
 		set("a", "placed", nil, ""),
 		set("a", "succeeded", nil, "Completed"),
 		set("a", "failed", nil, "Failed"),
@@ -33,6 +33,6 @@ func TestQueued(t *testing.T) {
 		names += j.String() + "@" + j.VirtualCluster + " "
 	}
 	if want := "ada~Waits@default ada~placed@default ada~runs@default "; names != want {
-		t.Errorf("%s wait, want %s", names, want)
+		t.Errorf("got %s, want %s", names, want)
 	}
 }
