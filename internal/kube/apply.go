@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
@@ -13,11 +14,11 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Action is what happened to one object.
+// Action is what an application did with an object.
 type Action string
 
-// The actions of a ChangeSet. Kept means that an object is no longer wanted
-// but stays, because its deletion would take data or objects with it.
+// The actions of a ChangeSet. Kept means that an unwanted object stays, because
+// its deletion would also delete data or other objects.
 const (
 	Created    Action = "created"
 	Configured Action = "configured"
@@ -26,19 +27,18 @@ const (
 	Kept       Action = "kept"
 )
 
-// Change is what happened to one object.
+// Change is the action of an application on one object.
 type Change struct {
 	Object Ref
 	Action Action
-	// Restarted is set where the object is a workload whose pods are replaced
-	// because of it.
+	// Restarted is true if the change replaces the pods of a workload.
 	Restarted bool
 }
 
-// ChangeSet is what an application did, in the order it was done.
+// ChangeSet are the changes of an application, in their order.
 type ChangeSet []Change
 
-// Count says how many objects an action happened to.
+// Count is the number of changes with an action.
 func (cs ChangeSet) Count(a Action) int {
 	n := 0
 	for _, c := range cs {
@@ -59,27 +59,26 @@ func (cs ChangeSet) String() string {
 		cs.Count(Created), cs.Count(Configured), cs.Count(Unchanged), cs.Count(Deleted))
 }
 
-// ApplyOptions says how objects are applied.
+// ApplyOptions are options of Apply and Diff.
 type ApplyOptions struct {
-	// Inventory is the name under which the objects are remembered; without
-	// one nothing is remembered and nothing can be pruned.
+	// Inventory is the name of the inventory that lists the objects. Without it,
+	// they are not listed and cannot be pruned.
 	Inventory string
-	// Record is kept with the inventory once everything is applied and pruned.
+	// Record is stored in the inventory after everything is applied and pruned.
 	Record map[string]string
-	// Prune deletes what the inventory listed before and objs no longer name.
+	// Prune deletes objects of the inventory that are not in objs.
 	Prune bool
-	// DryRun asks the API what it would do, and changes nothing. Objects of
-	// kinds or in namespaces that do not exist yet count as created.
+	// DryRun changes nothing. Objects whose kind or namespace does not exist
+	// count as created.
 	DryRun bool
 }
 
-// establishTimeout is how long a definition may take until the API serves its kind.
+// establishTimeout is the time for the API server to serve a new kind.
 const establishTimeout = time.Minute
 
-// Apply makes the cluster have objs, each with the fields given, taking those
-// fields over from any other manager; fields that are not given stay as they
-// are. It can be cut short anywhere and called again: every object it may have
-// made is in the inventory before the first one is.
+// Apply applies objs server-side. It takes ownership of their fields; other
+// fields stay as they are. After an interruption, call it again: the inventory
+// lists every object before Apply makes the first one.
 func (c *Client) Apply(ctx context.Context, objs []*unstructured.Unstructured, opts ApplyOptions) (ChangeSet, error) {
 	objs = inOrder(objs)
 	if opts.DryRun {
@@ -103,16 +102,16 @@ func (c *Client) Apply(ctx context.Context, objs []*unstructured.Unstructured, o
 	return changes, c.finish(ctx, objs, left, opts)
 }
 
-// Prune ends an application that was made without pruning: what the inventory
-// lists besides objs is deleted, and opts.Record is kept. So what is being
-// replaced can go after what replaces it is ready.
+// Prune completes an Apply without pruning: it deletes the objects of the
+// inventory that are not in objs, and stores opts.Record. So objects can be
+// deleted after their replacements are ready.
 func (c *Client) Prune(ctx context.Context, objs []*unstructured.Unstructured, opts ApplyOptions) (ChangeSet, error) {
 	inv, err := c.Inventory(ctx, opts.Inventory)
 	if err != nil {
 		return nil, err
 	}
 	if inv == nil {
-		return nil, fmt.Errorf("prune inventory %s: there is none", opts.Inventory)
+		return nil, fmt.Errorf("prune: inventory %s not found", opts.Inventory)
 	}
 	var changes ChangeSet
 	left, err := c.prune(ctx, minus(inv.Objects, refs(objs)), opts.Inventory, &changes)
@@ -122,15 +121,15 @@ func (c *Client) Prune(ctx context.Context, objs []*unstructured.Unstructured, o
 	return changes, c.finish(ctx, objs, left, opts)
 }
 
-// finish writes down that an application was carried out to its end.
+// finish records a complete application.
 func (c *Client) finish(ctx context.Context, objs []*unstructured.Unstructured, left []Ref, opts ApplyOptions) error {
 	return c.writeInventory(ctx, &Inventory{
 		Name: opts.Inventory, State: InventoryApplied, Objects: union(left, refs(objs)), Record: opts.Record,
 	})
 }
 
-// begin writes down everything that the application may leave behind, and
-// returns what the inventory listed before.
+// begin records every object that the application might make, and returns all
+// objects that the inventory lists.
 func (c *Client) begin(ctx context.Context, objs []*unstructured.Unstructured, opts ApplyOptions) ([]Ref, error) {
 	if opts.Inventory == "" {
 		return nil, nil
@@ -180,8 +179,8 @@ func (c *Client) applyRetrying(ctx context.Context, obj *unstructured.Unstructur
 	return change, err
 }
 
-// applyOnce applies one object with one attempt. Whether it was created or
-// changed is seen by comparing with what was there just before.
+// applyOnce applies one object without a retry. It compares the object before
+// and after that.
 func (c *Client) applyOnce(ctx context.Context, obj *unstructured.Unstructured) (Change, error) {
 	change := Change{Object: RefOf(obj)}
 	resource, err := c.resource(RefOf(obj))
@@ -189,7 +188,7 @@ func (c *Client) applyOnce(ctx context.Context, obj *unstructured.Unstructured) 
 		return change, err
 	}
 	before, err := resource.Get(ctx, obj.GetName(), metav1.GetOptions{})
-	if err != nil && !isNotFound(err) {
+	if err != nil && !apierrors.IsNotFound(err) {
 		return change, err
 	}
 	existed := err == nil
@@ -215,8 +214,7 @@ func (c *Client) applyOnce(ctx context.Context, obj *unstructured.Unstructured) 
 	return change, nil
 }
 
-// isWorkload reports whether an object's pods are replaced when their template
-// changes.
+// isWorkload reports whether a change of the pod template replaces pods.
 func isWorkload(r Ref) bool {
 	return r.Group == "apps" && (r.Kind == "Deployment" || r.Kind == "DaemonSet" || r.Kind == "StatefulSet")
 }
@@ -226,10 +224,9 @@ func podTemplate(o *unstructured.Unstructured) any {
 	return template
 }
 
-// dropsConversion reports whether a definition goes from conversion by a
-// webhook to none. Application alone cannot take it there: the authority that
-// the webhook's program filled in belongs to that program, so it would stay,
-// and the API refuses a webhook that is not to be used.
+// dropsConversion reports whether a definition changes from conversion by a
+// webhook to none. Apply alone cannot do that: the CA belongs to the program of
+// the webhook and would stay, and the API refuses an unused webhook.
 func dropsConversion(before, next *unstructured.Unstructured) bool {
 	if next.GetKind() != definitionKind {
 		return false
@@ -239,11 +236,11 @@ func dropsConversion(before, next *unstructured.Unstructured) bool {
 	return was && strategy == "None"
 }
 
-// waitEstablished waits until the API serves the kinds that were just defined.
-// The programs that convert between their versions are not there yet.
+// waitEstablished waits until the API server serves new kinds. The programs that
+// convert between their versions do not run yet.
 func (c *Client) waitEstablished(ctx context.Context, definitions []*unstructured.Unstructured) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, establishTimeout,
-		fmt.Errorf("the API does not serve the new kinds after %s", establishTimeout))
+		fmt.Errorf("the API server does not serve the new kinds after %s", establishTimeout))
 	defer cancel()
 	return c.wait(ctx, definitions, statusOf)
 }
@@ -292,8 +289,8 @@ func dryRunOptions() metav1.ApplyOptions {
 	return metav1.ApplyOptions{FieldManager: pai.FieldManager, Force: true, DryRun: []string{metav1.DryRunAll}}
 }
 
-// sameContent compares two states of one object without the bookkeeping that
-// the API changes by itself.
+// sameContent compares two states of an object without the metadata that the API
+// server maintains.
 func sameContent(a, b *unstructured.Unstructured) bool {
 	strip := func(o *unstructured.Unstructured) string {
 		o = o.DeepCopy()

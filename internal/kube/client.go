@@ -7,8 +7,10 @@ import (
 	"net/http"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/discovery/cached/memory"
@@ -29,13 +31,12 @@ type Client struct {
 	retryTimeout time.Duration
 }
 
-// DefaultRetryTimeout is how long one call is repeated while the API is away, when
-// its context ends no sooner. A control plane that is being replaced on slow
-// machines is back well within it.
+// DefaultRetryTimeout is how long a call is retried during an outage of the API
+// server. The replacement of a control plane on slow machines is much faster.
 const DefaultRetryTimeout = 3 * time.Minute
 
-// FromKubeconfig makes a client of the kubeconfig's current context. It does
-// not talk to the API.
+// FromKubeconfig returns a client for the kubeconfig's current context. It does
+// not connect.
 func FromKubeconfig(data []byte) (*Client, error) {
 	config, err := clientcmd.RESTConfigFromKubeConfig(data)
 	if err != nil {
@@ -44,11 +45,11 @@ func FromKubeconfig(data []byte) (*Client, error) {
 	return FromConfig(config)
 }
 
-// FromConfig makes a client of a client-go configuration, which it copies.
+// FromConfig returns a client for a client-go configuration, which it copies.
 func FromConfig(config *rest.Config) (*Client, error) {
 	config = rest.CopyConfig(config)
-	// The API server's own fairness limits clients; a second limit here would
-	// only make an upgrade slower.
+	// The API server limits clients fairly; a second limit here would only make
+	// an upgrade slower.
 	config.QPS = -1
 	config.UserAgent = "paictl"
 	config.WarningHandlerWithContext = rest.NoWarnings{}
@@ -56,18 +57,18 @@ func FromConfig(config *rest.Config) (*Client, error) {
 
 	clientset, err := kubernetes.NewForConfig(config)
 	if err != nil {
-		return nil, fmt.Errorf("make Kubernetes client: %w", err)
+		return nil, fmt.Errorf("create Kubernetes client: %w", err)
 	}
 	dyn, err := dynamic.NewForConfig(config)
 	if err != nil {
-		return nil, fmt.Errorf("make Kubernetes client: %w", err)
+		return nil, fmt.Errorf("create Kubernetes client: %w", err)
 	}
-	// Discovery takes no context; the time-out is what ends it.
+	// Discovery takes no context, so it needs a timeout.
 	discoveryConfig := rest.CopyConfig(config)
 	discoveryConfig.Timeout = attemptTimeout
 	disco, err := discovery.NewDiscoveryClientForConfig(discoveryConfig)
 	if err != nil {
-		return nil, fmt.Errorf("make Kubernetes client: %w", err)
+		return nil, fmt.Errorf("create Kubernetes client: %w", err)
 	}
 	return &Client{
 		config:       config,
@@ -79,7 +80,7 @@ func FromConfig(config *rest.Config) (*Client, error) {
 	}, nil
 }
 
-// WithProgress returns a client that reports what it waits for.
+// WithProgress returns a client that reports its waits.
 func (c *Client) WithProgress(progress func(format string, args ...any)) *Client {
 	if progress == nil {
 		return c
@@ -89,8 +90,7 @@ func (c *Client) WithProgress(progress func(format string, args ...any)) *Client
 	return &d
 }
 
-// WithRetryTimeout returns a client that repeats a call for at most d while the
-// API is away.
+// WithRetryTimeout returns a client that retries a call for at most d.
 func (c *Client) WithRetryTimeout(d time.Duration) *Client {
 	e := *c
 	e.retryTimeout = d
@@ -106,8 +106,8 @@ func (c *Client) Dynamic() dynamic.Interface { return c.dynamic }
 // RESTConfig is a copy of the client's configuration.
 func (c *Client) RESTConfig() *rest.Config { return rest.CopyConfig(c.config) }
 
-// resource finds where the API serves a kind. A kind that is not served is
-// looked for anew once, because the kinds known are those of the first look.
+// resource returns the resource of an object's kind. The known kinds can be
+// outdated, so discovery runs again for an unknown kind.
 func (c *Client) resource(ref Ref) (dynamic.ResourceInterface, error) {
 	mapping, err := c.mapping(ref.GroupKind(), ref.Version)
 	if err != nil {
@@ -129,8 +129,8 @@ func (c *Client) mapping(kind schema.GroupKind, version string) (*meta.RESTMappi
 		mapping, err = c.mapper.RESTMapping(kind, version)
 	}
 	if err != nil {
-		// A group whose own server is away makes discovery incomplete, which
-		// must not read as "there is no such kind".
+		// If the server of a group is unavailable, discovery is incomplete. That
+		// does not mean that the kind does not exist.
 		var group *discovery.ErrGroupDiscoveryFailed
 		if errors.As(err, &group) {
 			c.mapper.Reset()
@@ -140,27 +140,26 @@ func (c *Client) mapping(kind schema.GroupKind, version string) (*meta.RESTMappi
 	return mapping, nil
 }
 
-// Ping asks the API whether it is ready, once.
+// Ping checks once whether the API server is ready.
 func (c *Client) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	if err := c.clientset.CoreV1().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error(); err != nil {
-		return fmt.Errorf("ask the API whether it is ready: %w", err)
+		return fmt.Errorf("check whether the API server is ready: %w", err)
 	}
 	return nil
 }
 
-// EnsureNamespace makes a namespace that is not there.
+// EnsureNamespace makes a namespace unless it exists.
 func (c *Client) EnsureNamespace(ctx context.Context, name string) error {
-	return c.retry(ctx, "namespace "+name, func(ctx context.Context) error {
+	namespace := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": name},
+	}}
+	return c.retry(ctx, "create namespace "+name, func(ctx context.Context) error {
 		_, err := c.clientset.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
-		if err == nil {
-			return nil
+		if apierrors.IsNotFound(err) {
+			_, err = c.applyOnce(ctx, namespace)
 		}
-		if !isNotFound(err) {
-			return err
-		}
-		_, err = c.applyOnce(ctx, namespaceObject(name))
 		return err
 	})
 }

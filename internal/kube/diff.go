@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -14,10 +15,10 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// Diff says what Apply with the same arguments would change, field by field,
-// as the API itself answers to a dry run: with its defaults, and with what
-// other managers own left alone. Secret values are masked. Objects that stay
-// as they are are left out.
+// Diff returns the changes that Apply with the same arguments would make, field
+// by field. They come from a dry run of the API server, with its defaults and
+// without the fields of other managers. Secret values are masked. Unchanged
+// objects are omitted.
 func (c *Client) Diff(ctx context.Context, objs []*unstructured.Unstructured, opts ApplyOptions) ([]plan.Change, error) {
 	var changes []plan.Change
 	for _, obj := range inOrder(objs) {
@@ -25,9 +26,9 @@ func (c *Client) Diff(ctx context.Context, objs []*unstructured.Unstructured, op
 		states, err := c.dryRunStates(ctx, wanted)
 		note := ""
 		if apierrors.IsInvalid(err) && states.before != nil && defines(objs, obj.GroupVersionKind().GroupKind()) {
-			// The definition that is there now does not know it; the one that comes with it will.
+			// The present definition refuses it; the one in objs accepts it.
 			states.after = &unstructured.Unstructured{Object: overlay(content(states.before), wanted.Object)}
-			note, err = "its definition changes with it: what the API adds by itself is not shown", nil
+			note, err = "its definition also changes: defaults of the API server are not shown", nil
 		}
 		if err != nil {
 			return changes, err
@@ -54,7 +55,7 @@ func (c *Client) Diff(ctx context.Context, objs []*unstructured.Unstructured, op
 		switch {
 		case live == nil:
 		case neverPruned(r) || live.GetAnnotations()[AnnotationHolds] != "":
-			changes = append(changes, plan.Change{What: r.String(), Action: plan.Kept, Note: "its deletion would take data along"})
+			changes = append(changes, plan.Change{What: r.String(), Action: plan.Kept, Note: "its deletion would also delete data"})
 		default:
 			changes = append(changes, plan.Change{What: r.String(), Action: plan.Deleted})
 		}
@@ -62,7 +63,7 @@ func (c *Client) Diff(ctx context.Context, objs []*unstructured.Unstructured, op
 	return changes, nil
 }
 
-// defines reports whether objs bring the definition of a kind.
+// defines reports whether objs contain the definition of a kind.
 func defines(objs []*unstructured.Unstructured, kind schema.GroupKind) bool {
 	return slices.ContainsFunc(objs, func(o *unstructured.Unstructured) bool {
 		group, _, _ := unstructured.NestedString(o.Object, "spec", "group")
@@ -71,10 +72,10 @@ func defines(objs []*unstructured.Unstructured, kind schema.GroupKind) bool {
 	})
 }
 
-// overlay is what is there with what is wanted over it: maps are merged, all
-// else is replaced.
-func overlay(there, wanted map[string]any) map[string]any {
-	merged := maps.Clone(there)
+// overlay is current with the fields of wanted: it merges maps and replaces
+// everything else.
+func overlay(current, wanted map[string]any) map[string]any {
+	merged := maps.Clone(current)
 	for key, value := range wanted {
 		below, isMap := merged[key].(map[string]any)
 		if over, ok := value.(map[string]any); ok && isMap {
@@ -85,35 +86,31 @@ func overlay(there, wanted map[string]any) map[string]any {
 	return merged
 }
 
-// states are an object as it is and as an application would leave it; before
-// is nil where there is none yet.
+// states are an object before and after an application; before is nil if the
+// object does not exist.
 type states struct{ before, after *unstructured.Unstructured }
 
-// dryRunStates asks the API what an application would leave behind. Where it
-// cannot say, because the kind or namespace is not there yet, that is the
-// object as it was given.
+// dryRunStates returns the object before and after a dry run. If the kind or the
+// namespace does not exist, after is obj.
 func (c *Client) dryRunStates(ctx context.Context, obj *unstructured.Unstructured) (states, error) {
 	st := states{after: obj}
 	ref := RefOf(obj)
-	err := c.retry(ctx, "dry-run of "+ref.String(), func(ctx context.Context) error {
+	err := c.retry(ctx, "dry-run "+ref.String(), func(ctx context.Context) error {
 		resource, err := c.resource(ref)
-		if isNoMatch(err) {
+		if meta.IsNoMatchError(err) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
 		before, err := resource.Get(ctx, obj.GetName(), metav1.GetOptions{})
-		if isNotFound(err) {
-			return nil
-		}
 		if err != nil {
-			return err
+			return ignoreNotFound(err)
 		}
 		st.before = before
 		wanted := obj
 		if dropsConversion(before, obj) {
-			// Application takes this away in two calls, of which the first would have to be real.
+			// Apply removes this in two calls, and the first cannot be a dry run.
 			wanted = obj.DeepCopy()
 			unstructured.RemoveNestedField(wanted.Object, "spec", "conversion")
 		}
@@ -129,7 +126,7 @@ func (c *Client) dryRunStates(ctx context.Context, obj *unstructured.Unstructure
 	return st, err
 }
 
-// change compares the two states; false where they are the same.
+// change compares the two states; false if they are the same.
 func (st states) change(r Ref) (plan.Change, bool) {
 	change := plan.Change{What: r.String(), Action: plan.Changed}
 	if st.before == nil {
@@ -148,7 +145,7 @@ func (st states) change(r Ref) (plan.Change, bool) {
 	return change, true
 }
 
-// content is an object without what the API keeps of it by itself.
+// content is an object without the fields that the API server maintains.
 func content(o *unstructured.Unstructured) map[string]any {
 	o = o.DeepCopy()
 	for _, field := range []string{"managedFields", "resourceVersion", "generation", "uid", "creationTimestamp"} {
@@ -160,8 +157,8 @@ func content(o *unstructured.Unstructured) map[string]any {
 
 const masked = "••••"
 
-// mask hides what a change would tell of a secret: all values of Secrets, and
-// in other kinds whatever is named like one.
+// mask hides secrets: all values of Secrets, and in other kinds the values of
+// fields with the name of a secret.
 func mask(r Ref, f plan.FieldChange) plan.FieldChange {
 	all := r.Kind == "Secret" && r.Group == "" && (strings.HasPrefix(f.Path, "data") || strings.HasPrefix(f.Path, "stringData"))
 	hide := func(value string) string {
@@ -180,10 +177,10 @@ func mask(r Ref, f plan.FieldChange) plan.FieldChange {
 	return f
 }
 
-// secretName reports whether something is named as secrets are.
+// secretName reports whether a name is one of a secret.
 func secretName(name string) bool {
 	name = strings.ToLower(strings.NewReplacer("-", "", "_", "").Replace(name))
-	// Settings of how tokens are made, not tokens.
+	// These are settings for tokens.
 	name = strings.ReplaceAll(name, "serviceaccounttoken", "")
 	for _, word := range []string{"password", "passwd", "token", "secretkey", "apikey", "privatekey", "credential"} {
 		if strings.Contains(name, word) {

@@ -70,12 +70,12 @@ func TestDiffOnARealAPI(t *testing.T) {
 	if changes, text := diff(program); len(changes) != 0 {
 		t.Errorf("of what is there:\n%s", text)
 	}
-	// Somebody else's field stays, and is no difference.
+	// A field of another manager stays and is not a difference.
 	d, err := c.Clientset().AppsV1().Deployments("shop").Get(ctx, "till", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.Spec.Template.Spec.NodeSelector = map[string]string{"by": "somebody"}
+	d.Spec.Template.Spec.NodeSelector = map[string]string{"by": "other"}
 	if _, err := c.Clientset().AppsV1().Deployments("shop").Update(ctx, d, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}

@@ -14,11 +14,11 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// explainTimeout bounds the look behind an unready object, which happens when
-// the wait for it is already over.
+// explainTimeout bounds the reads of an explanation, which can follow the end of
+// a wait.
 const explainTimeout = 10 * time.Second
 
-// explained adds to each unready workload what its pods say.
+// explained adds the reasons of its pods to each unready workload.
 func (c *Client) explained(ctx context.Context, unready []Unready) []Unready {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), explainTimeout)
 	defer cancel()
@@ -34,8 +34,8 @@ func (c *Client) explained(ctx context.Context, unready []Unready) []Unready {
 	return out
 }
 
-// explainPods says why pods of a workload are not ready, newest pods first;
-// or, when there are none, why its controller could not make any.
+// explainPods returns why pods of a workload are not ready, newest pods first. If
+// it has no pods, it returns why its controller could not make any.
 func (c *Client) explainPods(ctx context.Context, workload Ref) string {
 	obj, err := c.getOnce(ctx, workload)
 	if err != nil || obj == nil {
@@ -89,7 +89,7 @@ func (c *Client) explainNoPods(ctx context.Context, workload Ref, obj *unstructu
 	return "it has no pods"
 }
 
-// podTrouble says what keeps a pod from being ready; empty when nothing does.
+// podTrouble returns why a pod is not ready; empty if it is.
 func podTrouble(pod *corev1.Pod) string {
 	if pod.DeletionTimestamp != nil {
 		return "it is being deleted"
@@ -147,8 +147,8 @@ func join(reason, message string) string {
 	}
 }
 
-// ends shortens what a container printed last to its first and its last line:
-// a complaint about a flag comes before the usage, a panic's end says where.
+// ends shortens the last output of a container to its first and last line: an
+// error about a flag comes before the usage, the place of a panic at the end.
 func ends(message string) string {
 	lines := strings.Split(strings.TrimSpace(message), "\n")
 	first, last := shorten(lines[0]), shorten(lines[len(lines)-1])
@@ -169,7 +169,7 @@ func shorten(line string) string {
 
 func toLabelSelector(selector map[string]any) (string, error) {
 	var typed metav1.LabelSelector
-	if err := fromUnstructured(selector, &typed); err != nil {
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(selector, &typed); err != nil {
 		return "", err
 	}
 	parsed, err := metav1.LabelSelectorAsSelector(&typed)
@@ -177,8 +177,4 @@ func toLabelSelector(selector map[string]any) (string, error) {
 		return "", err
 	}
 	return parsed.String(), nil
-}
-
-func fromUnstructured(from map[string]any, into any) error {
-	return runtime.DefaultUnstructuredConverter.FromUnstructured(from, into)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -17,23 +16,23 @@ import (
 
 // The states of an inventory.
 const (
-	// InventoryApplying: objects are being changed, or the change was cut short.
+	// InventoryApplying: a change is in progress or was interrupted.
 	InventoryApplying = "applying"
-	// InventoryApplied: the last application was carried out to its end.
+	// InventoryApplied: the last change is complete.
 	InventoryApplied = "applied"
-	// InventoryStopped: the objects were deleted except those still listed.
+	// InventoryStopped: all objects were deleted except the listed ones.
 	InventoryStopped = "stopped"
 )
 
 const (
 	inventoryPrefix = "inventory-"
 	inventoryLabel  = "pai.dev/inventory"
-	// AnnotationInventory is on every applied object and names the inventory
-	// that lists it: an object is pruned only by the inventory it carries.
+	// AnnotationInventory is on every applied object and names its inventory.
+	// Only that inventory prunes the object.
 	AnnotationInventory = "pai.dev/inventory"
 
-	// AnnotationHolds marks an object that must not go with the application
-	// that made it, because it holds what the annotation says: "state", "jobs".
+	// AnnotationHolds marks an object that is never pruned, because it has what
+	// the annotation names: "state", "jobs".
 	AnnotationHolds = "pai.dev/holds"
 
 	keyObjects = "objects.json"
@@ -41,14 +40,13 @@ const (
 	keyRecord  = "record.json"
 )
 
-// Inventory is what one application left in the cluster. It is kept as a
-// ConfigMap in pai-system.
+// Inventory lists the objects of one set that was applied. It is a ConfigMap in
+// pai-system.
 type Inventory struct {
 	Name    string
 	State   string
 	Objects []Ref
-	// Record is what the caller noted of the last application that was carried
-	// out to its end, and of none since.
+	// Record is the caller's note about the last complete change.
 	Record map[string]string
 }
 
@@ -57,7 +55,7 @@ func (inv *Inventory) Has(r Ref) bool {
 	return inv != nil && slices.ContainsFunc(inv.Objects, func(o Ref) bool { return o.key() == r.key() })
 }
 
-// union lists every object of a and b once, b's version first.
+// union lists every object of a and b once, those of b first.
 func union(a, b []Ref) []Ref {
 	out := slices.Clone(b)
 	seen := keys(b)
@@ -90,16 +88,13 @@ func keys(refs []Ref) map[Ref]bool {
 	return set
 }
 
-// Inventory reads an inventory; nil when there is none.
+// Inventory reads an inventory. It is nil if the inventory does not exist.
 func (c *Client) Inventory(ctx context.Context, name string) (*Inventory, error) {
 	var inv *Inventory
 	err := c.retry(ctx, "read inventory "+name, func(ctx context.Context) error {
 		cm, err := c.clientset.CoreV1().ConfigMaps(pai.SystemNamespace).Get(ctx, inventoryPrefix+name, metav1.GetOptions{})
-		if isNotFound(err) {
-			return nil
-		}
 		if err != nil {
-			return err
+			return ignoreNotFound(err)
 		}
 		inv, err = inventoryOf(cm)
 		return err
@@ -169,27 +164,17 @@ func (c *Client) writeInventory(ctx context.Context, inv *Inventory) error {
 
 func (c *Client) removeInventory(ctx context.Context, name string) error {
 	return c.retry(ctx, "remove inventory "+name, func(ctx context.Context) error {
-		err := c.clientset.CoreV1().ConfigMaps(pai.SystemNamespace).Delete(ctx, inventoryPrefix+name, metav1.DeleteOptions{})
-		if isNotFound(err) {
-			return nil
-		}
-		return err
+		return ignoreNotFound(c.clientset.CoreV1().ConfigMaps(pai.SystemNamespace).Delete(ctx, inventoryPrefix+name, metav1.DeleteOptions{}))
 	})
 }
 
-func namespaceObject(name string) *unstructured.Unstructured {
-	return &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": name},
-	}}
-}
-
-// marked is a copy of an object that says which inventory lists it.
+// marked is a copy of an object with the name of its inventory.
 func marked(obj *unstructured.Unstructured, inventory string) *unstructured.Unstructured {
 	obj = obj.DeepCopy()
 	if inventory == "" {
 		return obj
 	}
-	annotations := maps.Clone(obj.GetAnnotations())
+	annotations := obj.GetAnnotations() // a copy
 	if annotations == nil {
 		annotations = map[string]string{}
 	}

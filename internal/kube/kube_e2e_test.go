@@ -91,8 +91,8 @@ func exists(t *testing.T, c *kube.Client, resource, namespace, name string) bool
 	return err == nil
 }
 
-// One control plane serves all tests, because starting one is most of the work;
-// the last of them takes its API server away.
+// One control plane serves all tests, because its start takes most of the time.
+// The last test stops its API server.
 func TestClient(t *testing.T) {
 	t.Parallel()
 	cluster := kubetest.Start(t)
@@ -127,13 +127,13 @@ func applyPruneDelete(t *testing.T, cluster *kubetest.Cluster) {
 		t.Errorf("changed application: %s, want 1 configured", got)
 	}
 
-	// Another manager's fields stay, ours are taken back.
+	// Fields of another manager stay; Apply sets its own again.
 	cm, err := c.Clientset().CoreV1().ConfigMaps("shop").Get(t.Context(), "settings", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	cm.Data["a"], cm.Data["theirs"] = "9", "x"
-	if _, err := c.Clientset().CoreV1().ConfigMaps("shop").Update(t.Context(), cm, metav1.UpdateOptions{FieldManager: "somebody"}); err != nil {
+	if _, err := c.Clientset().CoreV1().ConfigMaps("shop").Update(t.Context(), cm, metav1.UpdateOptions{FieldManager: "other"}); err != nil {
 		t.Fatal(err)
 	}
 	apply(t, c, shop, opts)
@@ -142,7 +142,7 @@ func applyPruneDelete(t *testing.T, cluster *kubetest.Cluster) {
 		t.Fatal(err)
 	}
 	if cm.Data["a"] != "1" || cm.Data["theirs"] != "x" {
-		t.Errorf("data is %v, want a=1 taken back and theirs=x left alone", cm.Data)
+		t.Errorf("data is %v, want a=1 again and theirs=x unchanged", cm.Data)
 	}
 
 	// Fewer objects: what may go goes, what holds others' things stays listed.
@@ -186,8 +186,7 @@ func applyPruneDelete(t *testing.T, cluster *kubetest.Cluster) {
 	}
 }
 
-// An application that is killed half way must leave nothing that a later one
-// does not know.
+// The objects of a killed application are in the inventory for the next one.
 func killedApplicationIsPrunedLater(t *testing.T, cluster *kubetest.Cluster) {
 	c := cluster.Client
 	opts := kube.ApplyOptions{Inventory: "killed", Prune: true}
@@ -243,7 +242,7 @@ func pruneLeavesWhatHoldsSomething(t *testing.T, cluster *kubetest.Cluster) {
 		t.Fatal(err)
 	}
 	if exists(t, c, "configmaps.v1.", "default", "queue") {
-		t.Error("what was kept is no longer listed: nobody will ever delete it")
+		t.Error("a kept object is no longer listed, so it is never deleted")
 	}
 }
 
@@ -278,7 +277,7 @@ spec:
 		t.Fatal(err)
 	}
 	if got, _, _ := unstructured.NestedString(live.Object, "spec", "conversion", "webhook", "clientConfig", "caBundle"); got != ca {
-		t.Errorf("application took away the authority that its program filled in: %q", got)
+		t.Errorf("Apply removed the CA that the program set: %q", got)
 	}
 	objs := decode(t, converting)
 	if err := unstructured.SetNestedField(objs[0].Object, map[string]any{"strategy": "None"}, "spec", "conversion"); err != nil {
@@ -310,22 +309,22 @@ func testCA(t *testing.T) []byte {
 }
 
 func applyOutlastsTheAPI(t *testing.T, cluster *kubetest.Cluster) {
-	var said []string
-	c := cluster.Client.WithProgress(func(format string, args ...any) { said = append(said, format) })
+	var reports []string
+	c := cluster.Client.WithProgress(func(format string, args ...any) { reports = append(reports, format) })
 	cluster.StopAPIServer()
 	back := time.AfterFunc(5*time.Second, cluster.StartAPIServer)
 	defer back.Stop()
 	if _, err := c.Apply(t.Context(), decode(t, strings.ReplaceAll(shop, "shop", "outlast")), kube.ApplyOptions{Inventory: "outlast"}); err != nil {
-		t.Fatalf("apply while the API is away for a moment: %v", err)
+		t.Fatalf("apply during a short API outage: %v", err)
 	}
-	if len(said) == 0 {
-		t.Error("nothing was said about the API being away")
+	if len(reports) == 0 {
+		t.Error("no report about the API outage")
 	}
 	cluster.StopAPIServer()
 	start := time.Now()
 	_, err := c.WithRetryTimeout(2*time.Second).Apply(t.Context(), decode(t, strings.ReplaceAll(shop, "shop", "outlast")), kube.ApplyOptions{Inventory: "outlast"})
-	if err == nil || !strings.Contains(err.Error(), "does not answer") || time.Since(start) > 20*time.Second {
-		t.Errorf("apply without an API: %v after %s, want an error soon that says so", err, time.Since(start))
+	if err == nil || !strings.Contains(err.Error(), "is not responding") || time.Since(start) > 20*time.Second {
+		t.Errorf("apply without an API: %v after %s, want an error soon with the reason", err, time.Since(start))
 	}
 }
 

@@ -6,8 +6,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// The groups that the API server itself serves; every other group comes from
-// a custom resource definition or an aggregated server.
+// builtinGroups are the groups of the API server. Every other group comes from a
+// custom resource definition or an aggregated server.
 var builtinGroups = map[string]bool{
 	"": true, "admissionregistration.k8s.io": true, "apiextensions.k8s.io": true, "apiregistration.k8s.io": true,
 	"apps": true, "authentication.k8s.io": true, "authorization.k8s.io": true, "autoscaling": true, "batch": true,
@@ -22,8 +22,8 @@ const (
 	customResources = 9 // the last stage
 )
 
-// stage is when an object is applied: what others need comes first. Custom
-// resources come last, when the webhooks that check them exist.
+// stage orders the application: dependencies first. Custom resources come last,
+// after the webhooks that check them.
 func stage(r Ref) int {
 	switch r.Kind {
 	case definitionKind:
@@ -49,8 +49,7 @@ func stage(r Ref) int {
 	return customResources
 }
 
-// inOrder sorts objects by the stage they are applied in; within a stage the
-// order given stays.
+// inOrder sorts objects by stage and keeps their order within a stage.
 func inOrder(objs []*unstructured.Unstructured) []*unstructured.Unstructured {
 	sorted := slices.Clone(objs)
 	slices.SortStableFunc(sorted, func(a, b *unstructured.Unstructured) int {
@@ -59,21 +58,21 @@ func inOrder(objs []*unstructured.Unstructured) []*unstructured.Unstructured {
 	return sorted
 }
 
-// deletionStage is when an object is deleted. A webhook goes before the
-// program that answers it, so that nothing is refused for want of an answer;
-// otherwise deletion is application backwards.
+// deletionStage orders the deletion: the reverse of the application, except that
+// webhooks come before their programs, so that a webhook without a program
+// refuses nothing.
 func deletionStage(r Ref) int {
 	switch r.Kind {
 	case "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "APIService":
 		return 1
 	}
 	if stage(r) == customResources {
-		return 0 // while the controllers that end them still run
+		return 0 // while their controllers still run
 	}
 	return 20 - stage(r)
 }
 
-// deletionPart divides a deletion where one part must be gone before the next.
+// deletionPart groups a deletion: each part ends before the next one starts.
 func deletionPart(r Ref) int {
 	switch {
 	case stage(r) == customResources:
@@ -92,13 +91,8 @@ func inDeletionOrder(refs []Ref) []Ref {
 	return sorted
 }
 
-// neverPruned are the kinds that an application which no longer names them
-// leaves where they are: a definition takes every stored object with it, a
-// namespace everything in it, a volume its data.
+// neverPruned reports kinds whose deletion would also delete other objects or
+// data: definitions, namespaces, and volumes.
 func neverPruned(r Ref) bool {
-	switch r.Kind {
-	case definitionKind, "Namespace", "PersistentVolumeClaim", "PersistentVolume":
-		return true
-	}
-	return false
+	return slices.Contains([]string{definitionKind, "Namespace", "PersistentVolumeClaim", "PersistentVolume"}, r.Kind)
 }

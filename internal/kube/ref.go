@@ -35,7 +35,7 @@ func RefOf(obj *unstructured.Unstructured) Ref {
 // GroupKind is the object's kind without its version.
 func (r Ref) GroupKind() schema.GroupKind { return schema.GroupKind{Group: r.Group, Kind: r.Kind} }
 
-// String is how every message spells an object: "Deployment pai-system/kueue".
+// String is the object in messages: "Deployment pai-system/kueue".
 func (r Ref) String() string {
 	if r.Namespace == "" {
 		return r.Kind + " " + r.Name
@@ -43,14 +43,14 @@ func (r Ref) String() string {
 	return r.Kind + " " + r.Namespace + "/" + r.Name
 }
 
-// key is what makes two references the same object: the version does not.
+// key identifies the object, whatever its version.
 func (r Ref) key() Ref {
 	r.Version = ""
 	return r
 }
 
-// Decode reads the objects in a stream of YAML or JSON documents; empty
-// documents are left out, and a List becomes its items.
+// Decode reads the objects in a stream of YAML or JSON documents. It skips empty
+// documents and returns the items of lists.
 func Decode(data []byte) ([]*unstructured.Unstructured, error) {
 	reader := utilyaml.NewYAMLOrJSONDecoder(bytes.NewReader(data), 4096)
 	var objs []*unstructured.Unstructured
@@ -66,7 +66,7 @@ func Decode(data []byte) ([]*unstructured.Unstructured, error) {
 		if len(document.Raw) == 0 {
 			continue // comments only
 		}
-		// This Unmarshal keeps whole numbers whole, as the API does.
+		// This Unmarshal keeps integers, as the API does.
 		var content map[string]any
 		if err := utiljson.Unmarshal(document.Raw, &content); err != nil {
 			return nil, fmt.Errorf("decode document %d: %w", n, err)
@@ -93,8 +93,7 @@ func Decode(data []byte) ([]*unstructured.Unstructured, error) {
 	}
 }
 
-// Hash is the same for the same objects in the same order, whatever the
-// formatting they came in.
+// Hash is the same for the same objects in the same order, in any format.
 func Hash(objs []*unstructured.Unstructured) (string, error) {
 	sum := sha256.New()
 	for _, obj := range objs {

@@ -8,21 +8,21 @@ import (
 	"time"
 )
 
-// responseHeaderTimeout is how long the API may take until it begins to answer. One
-// that hangs with its connections open would otherwise be waited for without
-// end, by every call that has no limit of its own.
+// responseHeaderTimeout is the time for the API server to start its response.
+// Without it, a server that hangs with open connections would block every call
+// that has no timeout.
 const responseHeaderTimeout = 20 * time.Second
 
-// responseTimeoutError is a request that the API did not begin to answer in time. It
-// is a net.Error, so that the call is tried again.
+// responseTimeoutError is the error of a request without a response in time. It
+// is a net.Error, so that the call is retried.
 type responseTimeoutError struct{ limit time.Duration }
 
-func (e responseTimeoutError) Error() string   { return fmt.Sprintf("no answer within %s", e.limit) }
+func (e responseTimeoutError) Error() string   { return fmt.Sprintf("no response within %s", e.limit) }
 func (e responseTimeoutError) Timeout() bool   { return true }
 func (e responseTimeoutError) Temporary() bool { return true }
 
-// responseTimeout ends requests that are not being answered. What has begun to come,
-// a log or a watch, may go on for as long as it likes.
+// responseTimeout is a RoundTripper that cancels a request if no response starts
+// within limit. It does not limit the body, so logs and watches can stay open.
 type responseTimeout struct {
 	next  http.RoundTripper
 	limit time.Duration
@@ -32,7 +32,7 @@ func (t responseTimeout) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	timer := time.AfterFunc(t.limit, func() { cancel(responseTimeoutError{t.limit}) })
 	resp, err := t.next.RoundTrip(r.WithContext(ctx))
-	if !timer.Stop() && err == nil { // it came at the very moment
+	if !timer.Stop() && err == nil { // it arrived at the same moment
 		resp.Body.Close()
 		err = responseTimeoutError{t.limit}
 	}
@@ -47,7 +47,7 @@ func (t responseTimeout) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// answered frees a request's context when its answer has been read.
+// responseBody releases the request's context when it is closed.
 type responseBody struct {
 	io.ReadCloser
 	cancel context.CancelCauseFunc
@@ -58,10 +58,10 @@ func (a *responseBody) Close() error {
 	return a.ReadCloser.Close()
 }
 
-// Write lets a connection that was upgraded, as exec's is, be written to.
+// Write is for upgraded connections, as exec uses.
 func (a *responseBody) Write(p []byte) (int, error) {
 	if w, ok := a.ReadCloser.(io.Writer); ok {
 		return w.Write(p)
 	}
-	return 0, fmt.Errorf("this answer takes no input")
+	return 0, fmt.Errorf("this response takes no input")
 }

@@ -13,8 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// An API that takes requests and never answers ends a call, which is one to
-// try again; one that has begun to answer may take its time.
+// A request without a response ends and is retried. A slow body does not end it.
 func TestResponseTimeout(t *testing.T) {
 	t.Parallel()
 	const limit = 100 * time.Millisecond
@@ -41,7 +40,7 @@ func TestResponseTimeout(t *testing.T) {
 	defer cancel()
 	_, err = api.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err == nil || ctx.Err() != nil {
-		t.Fatalf("a call that nobody answers ended with %v, the context with %v", err, ctx.Err())
+		t.Fatalf("a call without a response ended with %v, the context with %v", err, ctx.Err())
 	}
 	if why := transient(err); why == "" {
 		t.Errorf("%v is not tried again", err)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -15,6 +16,9 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/dynamic"
+
+	"pai.dev/pai/internal/poll"
 )
 
 const (
@@ -23,108 +27,103 @@ const (
 	attemptTimeout = 30 * time.Second
 	firstPause     = 100 * time.Millisecond
 	longestPause   = 2 * time.Second
-	// noMatchTimeout is how long a kind may be unknown: its definition has
-	// been established by then, and what is left is discovery catching up.
+	// noMatchTimeout is how long a kind can be unknown: its definition is
+	// established by then, and only discovery is late.
 	noMatchTimeout = 30 * time.Second
-	// quietFor is how long a call is repeated without a word.
+	// quietFor is how long a call is retried without a report.
 	quietFor = time.Second
 )
 
-// retry runs call until it succeeds, fails for good, or the context or the
-// client's retryTimeout ends. What it is about appears in messages and errors.
+// retry repeats call until it succeeds, until its error is not transient, or
+// until the context or the client's retry timeout ends. about starts with a
+// verb, as in "apply Deployment kueue"; it is part of reports and errors.
 func (c *Client) retry(ctx context.Context, about string, call func(context.Context) error) error {
-	start := time.Now()
-	deadline := start.Add(c.retryTimeout)
-	pause := firstPause
-	said := false
-	for {
+	start, reported := time.Now(), false
+	wait := poll.Wait{For: "the API server to " + about, Timeout: c.retryTimeout, Every: firstPause, Max: longestPause}
+	return wait.Until(ctx, func(limited context.Context) (bool, error) {
+		// An attempt in progress can outlast the retry timeout: a slow answer is one.
 		attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
+		defer cancel()
 		err := call(attempt)
-		cancel()
-		if err == nil {
-			if said {
-				c.progress("%s: done after %s of trying", about, time.Since(start).Round(time.Second))
+		why, elapsed := transient(err), time.Since(start)
+		switch {
+		case err == nil:
+			if reported {
+				c.progress("%s: done after %s", about, elapsed.Round(time.Second))
 			}
-			return nil
+			return true, nil
+		case ctx.Err() != nil:
+			return false, err
+		case why == "", meta.IsNoMatchError(err) && elapsed > noMatchTimeout:
+			return false, poll.Final(fmt.Errorf("%s: %w", about, err))
+		case !reported && elapsed > quietFor:
+			reported = true
+			c.progress("%s: %s; retrying for up to %s (%v)", about, why, (c.retryTimeout - elapsed).Round(time.Second), err)
 		}
-		if ctx.Err() != nil {
-			return fmt.Errorf("%s: %w: %w", about, context.Cause(ctx), err)
+		err = fmt.Errorf("%s: %w", why, err)
+		if limited.Err() != nil {
+			return false, poll.Final(&poll.TimeoutError{For: wait.For, After: c.retryTimeout, Last: err})
 		}
-		why := transient(err)
-		if why == "" {
-			return fmt.Errorf("%s: %w", about, err)
-		}
-		if meta.IsNoMatchError(err) {
-			deadline = minTime(deadline, start.Add(noMatchTimeout))
-		}
-		if time.Now().Add(pause).After(deadline) {
-			return fmt.Errorf("%s: gave up after %s: %s: %w", about, time.Since(start).Round(time.Second), why, err)
-		}
-		if !said && time.Since(start) > quietFor {
-			said = true
-			c.progress("%s: %s; trying again for up to %s (%v)", about, why, time.Until(deadline).Round(time.Second), err)
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%s: %w: %w", about, context.Cause(ctx), err)
-		case <-time.After(pause):
-		}
-		pause = min(2*pause, longestPause)
-	}
+		return false, err
+	})
 }
 
-// transient says why it makes sense to try again after err; empty when it
-// does not.
+// retryOn is retry for a call on the resource of an object.
+func (c *Client) retryOn(ctx context.Context, verb string, r Ref, call func(context.Context, dynamic.ResourceInterface) error) error {
+	return c.retry(ctx, verb+" "+r.String(), func(ctx context.Context) error {
+		resource, err := c.resource(r)
+		if err != nil {
+			return err
+		}
+		return call(ctx, resource)
+	})
+}
+
+// transient is the reason to retry after err; empty if a retry is useless.
 func transient(err error) string {
 	var group *discovery.ErrGroupDiscoveryFailed
 	var netErr net.Error
 	switch {
 	case meta.IsNoMatchError(err):
-		return "the API does not serve the kind yet"
+		return "the API server does not serve the kind yet"
 	case errors.As(err, &group):
-		return "part of the API does not answer"
+		return "part of the API is not responding"
 	case apierrors.IsConflict(err):
-		return "somebody else changed it at the same time"
+		return "another client changed it at the same time"
 	case apierrors.IsTooManyRequests(err):
-		return "the API is busy"
-	case isWebhookAway(err):
-		return "an admission webhook does not answer yet"
-	case isNamespaceTerminating(err):
+		return "the API server is busy"
+	case isWebhookUnavailable(err):
+		return "an admission webhook is not responding yet"
+	case apierrors.HasStatusCause(err, "NamespaceTerminating"):
 		return "its namespace is being deleted"
 	case isStatus(err, http.StatusServiceUnavailable, http.StatusGatewayTimeout, http.StatusBadGateway),
 		apierrors.IsServerTimeout(err), apierrors.IsTimeout(err):
-		return "the API is not ready"
+		return "the API server is not ready"
 	case apierrors.IsInternalError(err), isStatus(err, http.StatusInternalServerError):
-		return "the API failed"
+		return "the API server failed"
 	case isColdForbidden(err):
-		return "the API has not loaded its access rules yet"
+		return "the API server has not loaded its access rules yet"
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
 		errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH),
 		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, context.DeadlineExceeded),
 		utilnet.IsConnectionReset(err), utilnet.IsHTTP2ConnectionLost(err),
 		errors.As(err, &netErr) && netErr.Timeout():
-		return "the API does not answer"
+		return "the API server is not responding"
 	default:
 		return ""
 	}
 }
 
-// isWebhookAway recognises the API server's words for a webhook that it could
-// not call (k8s.io/apiserver, pkg/admission/plugin/webhook/errors), as opposed
-// to one that said no.
-func isWebhookAway(err error) bool {
+// isWebhookUnavailable recognizes the message of the API server for a webhook
+// that it could not call (k8s.io/apiserver, pkg/admission/plugin/webhook/errors),
+// as opposed to a webhook that refused the object.
+func isWebhookUnavailable(err error) bool {
 	return apierrors.IsInternalError(err) && strings.Contains(err.Error(), "failed calling webhook")
 }
 
-// isNamespaceTerminating recognises an object that cannot be created because
-// its namespace is going away.
-func isNamespaceTerminating(err error) bool {
-	return apierrors.HasStatusCause(err, "NamespaceTerminating")
-}
-
-// isColdForbidden recognises the refusals of an API server that has just
-// started: its admission has not filled its caches, or its authorizer follows
-// a binding to a role that it has not read yet.
+// isColdForbidden recognizes the refusals of an API server that has just
+// started: its admission has not filled its caches, or its authorizer has not
+// read the role of a binding.
 func isColdForbidden(err error) bool {
 	if !apierrors.IsForbidden(err) {
 		return false
@@ -134,24 +133,7 @@ func isColdForbidden(err error) bool {
 		(strings.Contains(text, "RBAC: ") && strings.Contains(text, "not found"))
 }
 
-func minTime(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
-}
-
 func isStatus(err error, codes ...int32) bool {
 	var status apierrors.APIStatus
-	if !errors.As(err, &status) {
-		return false
-	}
-	for _, code := range codes {
-		if status.Status().Code == code {
-			return true
-		}
-	}
-	return false
+	return errors.As(err, &status) && slices.Contains(codes, status.Status().Code)
 }
-
-func isNotFound(err error) bool { return apierrors.IsNotFound(err) }

@@ -1,7 +1,9 @@
 package kube
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -9,22 +11,23 @@ import (
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"pai.dev/pai/internal/poll"
 )
 
 const (
 	pollEvery = 500 * time.Millisecond
-	// DefaultWait bounds Wait when its context has no deadline.
+	// DefaultWait bounds Wait if its context has no deadline.
 	DefaultWait = 5 * time.Minute
-	// sayEvery is how often a wait reports what it still waits for.
-	sayEvery = 15 * time.Second
+	// reportEvery is the time between two reports of a wait.
+	reportEvery = 15 * time.Second
 )
 
 // Unready is an object that is not ready, and why.
 type Unready struct {
 	Object Ref
 	Reason string
-	// Final is true when waiting longer cannot help.
+	// Final is true if the object cannot become ready.
 	Final bool
 }
 
@@ -53,76 +56,76 @@ func (e *WaitError) Error() string {
 func (e *WaitError) Unwrap() error { return e.Err }
 
 // Wait waits until all objects are ready: workloads rolled out, definitions
-// established, webhooks able to be called. Its error is a *WaitError that
-// names every object that is not, with the reason.
+// established, webhooks with a CA. Its error is a *WaitError with the reason for
+// every object that is not ready.
 func (c *Client) Wait(ctx context.Context, objs []*unstructured.Unstructured) error {
 	return c.wait(ctx, objs, readiness)
 }
 
-// A judge says of an object that exists why it is not ready; nil when it is.
-type judge func(obj *unstructured.Unstructured) (*Unready, error)
+// A check returns why an object is not ready; nil if it is.
+type check func(obj *unstructured.Unstructured) (*Unready, error)
 
-func (c *Client) wait(ctx context.Context, objs []*unstructured.Unstructured, judge judge) error {
+func (c *Client) wait(ctx context.Context, objs []*unstructured.Unstructured, check check) error {
+	wait := poll.Wait{For: "ready objects", Every: pollEvery}
 	if _, bounded := ctx.Deadline(); !bounded {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, DefaultWait)
-		defer cancel()
+		wait.Timeout = DefaultWait
 	}
-	start, lastSaid := time.Now(), time.Now()
+	start, lastReport := time.Now(), time.Now()
 	pending := refs(objs)
 	var unready []Unready
-	failure := func(cause error) error {
-		return &WaitError{Unready: c.explained(ctx, unready), Total: len(objs), Waited: time.Since(start), Err: cause}
-	}
-	for {
-		now, err := c.unready(ctx, pending, judge)
+	var readError error
+	err := wait.Until(ctx, func(ctx context.Context) (bool, error) {
+		now, err := c.unready(ctx, pending, check)
+		if err == nil && len(now) == 0 && len(pending) < len(objs) {
+			now, err = c.unready(ctx, refs(objs), check) // all must be ready at the same time
+		}
 		if err != nil {
-			if ctx.Err() != nil && len(unready) > 0 {
-				return failure(context.Cause(ctx))
+			if ctx.Err() == nil {
+				readError = err
 			}
-			return err
+			return false, poll.Final(err)
 		}
-		unready = now
-		if len(unready) == 0 && len(pending) == len(objs) {
-			return nil
-		}
-		if len(unready) == 0 {
-			// What was ready once may have become unready meanwhile: the last
-			// look before success is at everything.
-			pending = refs(objs)
-			continue
-		}
-		pending = nil
+		unready, pending = now, nil
 		for _, u := range unready {
 			if u.Final {
-				return failure(nil)
+				return false, poll.Final(errFinal)
 			}
 			pending = append(pending, u.Object)
 		}
-		if time.Since(lastSaid) > sayEvery {
-			lastSaid = time.Now()
+		if len(unready) > 0 && time.Since(lastReport) > reportEvery {
+			lastReport = time.Now()
 			c.progress("waiting for %s", c.explained(ctx, unready)[0])
 		}
-		select {
-		case <-ctx.Done():
-			return failure(context.Cause(ctx))
-		case <-time.After(pollEvery):
-		}
+		return len(unready) == 0, nil
+	})
+	switch {
+	case err == nil, readError != nil, len(unready) == 0:
+		return err
+	case errors.Is(err, errFinal):
+		err = nil
+	case ctx.Err() != nil:
+		err = context.Cause(ctx)
+	default:
+		err = context.DeadlineExceeded
 	}
+	return &WaitError{Unready: c.explained(ctx, unready), Total: len(objs), Waited: time.Since(start), Err: err}
 }
 
-// lookers is how many objects are looked at at the same time.
-const lookers = 8
+// errFinal ends a wait for an object that cannot become ready.
+var errFinal = errors.New("cannot become ready")
 
-// Unready looks once at each object and returns those that are not ready.
+// maxReads is the number of objects that are read in parallel.
+const maxReads = 8
+
+// Unready reads each object once and returns those that are not ready.
 func (c *Client) Unready(ctx context.Context, objects []Ref) ([]Unready, error) {
 	return c.unready(ctx, objects, readiness)
 }
 
-func (c *Client) unready(ctx context.Context, objects []Ref, judge judge) ([]Unready, error) {
-	found := make([]*Unready, len(objects)) // by place: no lock, and the order stays
+func (c *Client) unready(ctx context.Context, objects []Ref, check check) ([]Unready, error) {
+	found := make([]*Unready, len(objects)) // by index: without a lock and in order
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(lookers)
+	group.SetLimit(maxReads)
 	for i, r := range objects {
 		group.Go(func() error {
 			obj, err := c.get(ctx, r)
@@ -130,10 +133,10 @@ func (c *Client) unready(ctx context.Context, objects []Ref, judge judge) ([]Unr
 				return err
 			}
 			if obj == nil {
-				found[i] = &Unready{Object: r, Reason: "it does not exist"}
+				found[i] = &Unready{Object: r, Reason: "not found"}
 				return nil
 			}
-			found[i], err = judge(obj)
+			found[i], err = check(obj)
 			return err
 		})
 	}
@@ -149,7 +152,7 @@ func (c *Client) unready(ctx context.Context, objects []Ref, judge judge) ([]Unr
 	return unready, nil
 }
 
-// readiness is the judge of Wait.
+// readiness is the check of Wait.
 func readiness(obj *unstructured.Unstructured) (*Unready, error) {
 	u, err := statusOf(obj)
 	if u != nil || err != nil {
@@ -161,22 +164,22 @@ func readiness(obj *unstructured.Unstructured) (*Unready, error) {
 	return nil, nil
 }
 
-// statusOf judges by kstatus alone; for a definition that is whether the API
+// statusOf is the check of kstatus. A definition is ready when the API server
 // serves its kind.
 func statusOf(obj *unstructured.Unstructured) (*Unready, error) {
 	r := RefOf(obj)
 	result, err := status.Compute(obj)
 	if err != nil {
-		return nil, fmt.Errorf("judge the status of %s: %w", r, err)
+		return nil, fmt.Errorf("compute the status of %s: %w", r, err)
 	}
 	if result.Status == status.CurrentStatus {
 		return nil, nil
 	}
 	final := result.Status == status.FailedStatus && r.Kind == "Job"
-	return &Unready{Object: r, Reason: orWord(result.Message, string(result.Status)), Final: final}, nil
+	return &Unready{Object: r, Reason: cmp.Or(result.Message, string(result.Status)), Final: final}, nil
 }
 
-// beyondKstatus judges what kstatus takes for ready as soon as it exists.
+// beyondKstatus checks objects that kstatus treats as ready once they exist.
 func beyondKstatus(r Ref, obj *unstructured.Unstructured) string {
 	switch r.Kind {
 	case "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration":
@@ -184,16 +187,16 @@ func beyondKstatus(r Ref, obj *unstructured.Unstructured) string {
 		for _, w := range webhooks {
 			webhook, _ := w.(map[string]any)
 			if !hasCA(webhook) {
-				return fmt.Sprintf("webhook %v has no certificate authority yet: its program has not filled it in", webhook["name"])
+				return fmt.Sprintf("webhook %v has no CA yet: its program has not set it", webhook["name"])
 			}
 		}
 	case definitionKind:
 		webhook, found, _ := unstructured.NestedMap(obj.Object, "spec", "conversion", "webhook")
 		if found && !hasCA(webhook) {
-			return "its conversion webhook has no certificate authority yet: its program has not filled it in"
+			return "its conversion webhook has no CA yet: its program has not set it"
 		}
 	}
-	// Kueue's queues say with this condition whether they can admit anything.
+	// The queues of Kueue have this condition if they can admit jobs.
 	if !builtinGroups[r.Group] {
 		if c := condition(obj, "Active"); c != nil && c["status"] == "False" {
 			return fmt.Sprintf("not active: %v: %v", c["reason"], c["message"])
@@ -202,14 +205,14 @@ func beyondKstatus(r Ref, obj *unstructured.Unstructured) string {
 	return ""
 }
 
-// hasCA is false only for a webhook that is a service in the cluster and
-// without whose certificate the API server cannot call it.
+// hasCA is false only for a webhook that is a service in the cluster and has no
+// CA, so that the API server cannot call it.
 func hasCA(webhook map[string]any) bool {
 	if _, isService, _ := unstructured.NestedMap(webhook, "clientConfig", "service"); !isService {
 		return true
 	}
 	ca, _, _ := unstructured.NestedString(webhook, "clientConfig", "caBundle")
-	// "\n" in base64 is what generated manifests carry in place of none.
+	// Generated manifests have "\n" in base64 instead of nothing.
 	return ca != "" && ca != "Cg=="
 }
 
@@ -221,15 +224,4 @@ func condition(obj *unstructured.Unstructured, kind string) map[string]any {
 		}
 	}
 	return nil
-}
-
-func orWord(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
-}
-
-func schemaResource(group, version, plural string) schema.GroupVersionResource {
-	return schema.GroupVersionResource{Group: group, Version: version, Resource: plural}
 }

@@ -15,9 +15,9 @@ import (
 	"pai.dev/pai/internal/atomicfile"
 )
 
-// ProgramsVariable names a folder with etcd, kube-apiserver and
-// kube-controller-manager. Without it they are taken out of what was built for
-// bundles, in the cache folder.
+// ProgramsVariable names a directory with etcd, kube-apiserver, and
+// kube-controller-manager. Without it, they come from the programs that were
+// built for bundles, in the cache directory.
 const ProgramsVariable = "PAI_TEST_PROGRAMS"
 
 func findPrograms(t testing.TB) string {
