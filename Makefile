@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 include hack/go.env
 export CGO_ENABLED GOFLAGS
 
-.PHONY: help deps build demo test test-all unit fuzz e2e check bench bench-upgrade chaos mutants lint verify clean
+.PHONY: help deps build demo test test-all unit golden fuzz e2e check bench bench-upgrade chaos mutants lint verify clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ check: ## format, vet, and test one package, and lint it: PKG=./internal/plan
 
 unit: ## tests that need nothing but Go
 	@hack/test.sh unit
+
+golden: ## rewrite the golden files of all tests; read the difference before you commit it
+	@go test $$(grep -rl --include='*_test.go' '"pai.dev/pai/internal/golden"' internal test | xargs -n1 dirname | sort -u | sed 's|^|./|') -update
 
 fuzz: ## feed the configuration reader with anything for FUZZTIME (60s)
 	@hack/test.sh fuzz

@@ -2,38 +2,15 @@ package cluster
 
 import (
 	"encoding/json"
-	"flag"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/golden"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write the golden files anew; look at the difference before committing it")
-
-// golden compares what was rendered with testdata/golden/<name>.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata/golden", name)
-	if *rewrite {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s is not as in %s (go test -rewrite writes it anew):\n%s", name, path, got)
-	}
-}
 
 func testConfig() *config.Config {
 	cfg := &config.Config{
@@ -76,9 +53,9 @@ func TestControlPlaneScripts(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", manifest, err)
 			}
-			golden(t, string(v)+"/"+string(role), componentScript(cfg, cfg.ControlPlane(), v, role, f))
+			checkRendered(t, string(v)+"/"+string(role), componentScript(cfg, cfg.ControlPlane(), v, role, f))
 			if v == "v0.10-pai" && role == plan.RoleAPIServerB {
-				golden(t, string(v)+"/"+string(role)+"-as-1.35", componentScript(cfg, cfg.ControlPlane(), v, role, emulating(f, "1.35")))
+				checkRendered(t, string(v)+"/"+string(role)+"-as-1.35", componentScript(cfg, cfg.ControlPlane(), v, role, emulating(f, "1.35")))
 			}
 		}
 	}
@@ -91,7 +68,7 @@ func TestKubeletConfig(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		golden(t, string(v)+"/kubelet.yaml", string(data))
+		checkRendered(t, string(v)+"/kubelet.yaml", string(data))
 	}
 }
 
@@ -112,7 +89,7 @@ func TestNodeFiles(t *testing.T) {
 		for _, path := range sortedKeys(files) {
 			all += "==> " + path + " " + files[path].mode.String() + "\n" + files[path].content + "\n"
 		}
-		golden(t, name, all)
+		checkRendered(t, name, all)
 	}
 }
 
@@ -126,7 +103,7 @@ func TestContainerdConfig(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		golden(t, name, toml)
+		checkRendered(t, name, toml)
 	}
 }
 
@@ -136,7 +113,7 @@ func TestKubeadmConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "kubeadm.yaml", string(data))
+	checkRendered(t, "kubeadm.yaml", string(data))
 }
 
 func TestCNIConflist(t *testing.T) {
@@ -145,7 +122,7 @@ func TestCNIConflist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "10-pai.conflist", conflist)
+	checkRendered(t, "10-pai.conflist", conflist)
 }
 
 func TestProxyConfig(t *testing.T) {
@@ -160,7 +137,7 @@ func TestProxyConfig(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		golden(t, name, string(data)+"\n")
+		checkRendered(t, name, string(data)+"\n")
 	}
 }
 
@@ -180,7 +157,7 @@ func TestClusterObjects(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		golden(t, name, string(data))
+		checkRendered(t, name, string(data))
 	}
 	bootstrap, err := renderManifest("manifests/bootstrap.yaml", map[string]any{"NetworkUser": networkUser})
 	if err != nil {
@@ -194,5 +171,11 @@ func TestClusterObjects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "bootstrap.yaml", string(data))
+	checkRendered(t, "bootstrap.yaml", string(data))
+}
+
+// checkRendered compares what was rendered with testdata/golden/<name>.
+func checkRendered(t *testing.T, name, got string) {
+	t.Helper()
+	golden.Check(t, filepath.Join("testdata/golden", name), got)
 }

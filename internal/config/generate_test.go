@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"pai.dev/pai/internal/golden"
 	"pai.dev/pai/internal/pai"
 )
 
@@ -36,7 +37,7 @@ func TestGenerate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		compare(t, filepath.Join("testdata/generated", FilesOf(schema)[0]), string(got))
+		golden.Check(t, filepath.Join("testdata/generated", FilesOf(schema)[0]), string(got))
 	}
 	if c.Kubernetes.PodClusterIPRange != "10.245.0.0/16" || c.Kubernetes.ServiceClusterIPRange != "10.97.0.0/16" {
 		t.Errorf("ranges: %+v", c.Kubernetes)

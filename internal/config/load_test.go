@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"io/fs"
 	"os"
@@ -12,10 +11,9 @@ import (
 
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"pai.dev/pai/internal/golden"
 	"pai.dev/pai/internal/pai"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write the golden files anew; read the difference before you keep it")
 
 // TestMessages reads every configuration in testdata and compares all that is
 // said about it with the file "want" beside it. A file that the archive leaves
@@ -51,7 +49,7 @@ func TestMessages(t *testing.T) {
 				}
 			}
 			got := said(t, dir)
-			if *rewrite {
+			if golden.Updating() {
 				archive.Files[want].Data = []byte(got)
 				write(t, path, string(txtar.Format(archive)))
 				return

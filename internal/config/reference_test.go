@@ -4,10 +4,12 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"pai.dev/pai/internal/golden"
 )
 
 // The tables of docs/configuration.md are made from the definitions that a
-// check uses. `go test -rewrite` writes them anew.
+// check uses. With -update the test rewrites them.
 func TestReferenceIsCurrent(t *testing.T) {
 	const path = "../../docs/configuration.md"
 	data, err := os.ReadFile(path)
@@ -16,7 +18,7 @@ func TestReferenceIsCurrent(t *testing.T) {
 	}
 	text := string(data)
 	for _, file := range files {
-		begin, end := "<!-- keys of "+file+", by go test ./internal/config -rewrite -->\n", "<!-- end -->"
+		begin, end := "<!-- keys of "+file+", by go test ./internal/config -update -->\n", "<!-- end -->"
 		head, rest, ok := strings.Cut(text, begin)
 		_, tail, closed := strings.Cut(rest, end)
 		if !ok || !closed {
@@ -24,13 +26,7 @@ func TestReferenceIsCurrent(t *testing.T) {
 		}
 		text = head + begin + "\n" + Reference(file) + "\n" + end + tail
 	}
-	if *rewrite {
-		write(t, path, text)
-		return
-	}
-	if text != string(data) {
-		t.Errorf("%s is not as the definitions make it; run this test with -rewrite", path)
-	}
+	golden.Check(t, path, text)
 }
 
 // Every key that does something says what, and what a change does to jobs.

@@ -13,6 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 	"go.yaml.in/yaml/v3"
 
+	"pai.dev/pai/internal/golden"
 	"pai.dev/pai/internal/pai"
 )
 
@@ -62,7 +63,7 @@ func TestUpgradePublished(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := "-- check before --\n" + said(t, dir) + upgradeReport(t, dir)
-		compare(t, filepath.Join("testdata/published", release+".want"), got)
+		golden.Check(t, filepath.Join("testdata/published", release+".want"), got)
 	}
 }
 
@@ -87,20 +88,8 @@ func TestUpgradeCases(t *testing.T) {
 			for _, f := range archive.Files {
 				write(t, filepath.Join(dir, f.Name), string(f.Data))
 			}
-			compare(t, strings.TrimSuffix(path, "txtar")+"want", upgradeReport(t, dir))
+			golden.Check(t, strings.TrimSuffix(path, "txtar")+"want", upgradeReport(t, dir))
 		})
-	}
-}
-
-func compare(t *testing.T, golden, got string) {
-	t.Helper()
-	if *rewrite {
-		write(t, golden, got)
-		return
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil || string(want) != got {
-		t.Errorf("%s: %v, got:\n%s", golden, err, got)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"pai.dev/pai/internal/golden"
 	"pai.dev/pai/internal/pai"
 )
 
@@ -178,13 +179,7 @@ func TestWrittenFiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden := filepath.Join("testdata", "written", fmt.Sprintf("schema-%d", schema), name)
-			if *rewrite {
-				write(t, golden, string(got))
-			}
-			if want, err := os.ReadFile(golden); err != nil || string(want) != string(got) {
-				t.Errorf("%s: %v, got:\n%s", name, err, got)
-			}
+			golden.Check(t, filepath.Join("testdata", "written", fmt.Sprintf("schema-%d", schema), name), string(got))
 		}
 	}
 }

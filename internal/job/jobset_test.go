@@ -2,14 +2,13 @@ package job
 
 import (
 	"encoding/json"
-	"flag"
 	"os"
 	"testing"
 
 	"sigs.k8s.io/yaml"
-)
 
-var rewrite = flag.Bool("rewrite", false, "write the golden files anew; look at the difference before you keep it")
+	"pai.dev/pai/internal/golden"
+)
 
 // A change here changes what running jobs consist of: see what it does to the
 // jobs that an older release started.
@@ -31,19 +30,7 @@ func TestJobSetGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const golden = "testdata/train.golden.yaml"
-	if *rewrite {
-		if err := os.WriteFile(golden, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(got) != string(want) {
-		t.Errorf("differs from %s; run with -rewrite and look at the difference:\n%s", golden, got)
-	}
+	golden.Check(t, "testdata/train.golden.yaml", string(got))
 }
 
 // PAI v0.10 rendered the files in testdata/published, with types of its own.

@@ -6,6 +6,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"pai.dev/pai/internal/golden"
 	"pai.dev/pai/internal/pai"
 )
 
@@ -63,7 +64,7 @@ func TestRollbackGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden(t, "plans/"+c.name+".txt", Text(p, jobsOn(p, "gpu-01"))+waits(p))
+			golden.Check(t, "testdata/plans/"+c.name+".txt", Text(p, jobsOn(p, "gpu-01"))+waits(p))
 		})
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"pai.dev/pai/internal/golden"
 	"pai.dev/pai/internal/pai"
 )
 
@@ -145,7 +146,7 @@ func TestDiffGolden(t *testing.T) {
 		{What: "ConfigMap pai-system/old", Action: Deleted},
 		{What: "CustomResourceDefinition old", Action: Kept, Note: "its deletion would take data along"},
 	}
-	golden(t, "diff.txt", DiffText(p, changes))
+	golden.Check(t, "testdata/diff.txt", DiffText(p, changes))
 	if got := DiffText(Plan{Verb: pai.VerbUpgrade, From: pai.Pair{}}, nil); got != "\nNo object, program or file changes.\n" {
 		t.Errorf("of nothing: %q", got)
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"pai.dev/pai/internal/golden"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/release"
 )
@@ -27,7 +28,7 @@ func TestHopsGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden(t, filepath.Join("hops", filepath.Base(file)), answer(t, string(data)))
+			golden.Check(t, filepath.Join("testdata", "hops", filepath.Base(file)), answer(t, string(data)))
 		})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"pai.dev/pai/internal/golden"
 	"pai.dev/pai/internal/pai"
 )
 
@@ -106,7 +107,7 @@ func TestPlansGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden(t, "plans/"+c.name+".txt", Text(p, jobsOn(p, "gpu-01"))+waits(p))
+			golden.Check(t, "testdata/plans/"+c.name+".txt", Text(p, jobsOn(p, "gpu-01"))+waits(p))
 		})
 	}
 }

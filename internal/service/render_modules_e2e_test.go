@@ -57,7 +57,7 @@ func renderModules(t *testing.T, check func(t *testing.T, name string, src sourc
 
 func TestRenderChartsOfModules(t *testing.T) {
 	renderModules(t, func(t *testing.T, name string, src source, objs []*unstructured.Unstructured) {
-		golden(t, name+"-"+string(src.manifest.Metadata.Name), objs)
+		checkRendered(t, name+"-"+string(src.manifest.Metadata.Name), objs)
 	})
 }
 

@@ -1,7 +1,6 @@
 package service
 
 import (
-	"flag"
 	"fmt"
 	"io/fs"
 	"os"
@@ -15,12 +14,11 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/golden"
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/release"
 	"pai.dev/pai/releases"
 )
-
-var rewrite = flag.Bool("rewrite", false, "rewrite the golden files; review the difference")
 
 // source is a release without a bundle.
 type source struct{ manifest release.Manifest }
@@ -90,34 +88,10 @@ func copyInto(t *testing.T, to fstest.MapFS, prefix string, from fs.FS) {
 	}
 }
 
-// golden compares what was rendered with testdata/<name>.yaml.
-func golden(t *testing.T, name string, objs []*unstructured.Unstructured) {
+// checkRendered compares what was rendered with testdata/<name>.yaml.
+func checkRendered(t *testing.T, name string, objs []*unstructured.Unstructured) {
 	t.Helper()
-	file := filepath.Join("testdata", name+".yaml")
-	got := readable(t, objs)
-	if *rewrite {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s differs from what is rendered; run this test with -rewrite and review the difference\n%s", file, firstDifference(string(want), got))
-	}
-}
-
-func firstDifference(want, got string) string {
-	w, g := strings.Split(want, "\n"), strings.Split(got, "\n")
-	for i := range min(len(w), len(g)) {
-		if w[i] != g[i] {
-			return fmt.Sprintf("line %d:\n- %s\n+ %s", i+1, w[i], g[i])
-		}
-	}
-	return fmt.Sprintf("%d lines, was %d", len(g), len(w))
+	golden.Check(t, filepath.Join("testdata", name+".yaml"), readable(t, objs))
 }
 
 // readable prints objects for people: of definitions, webhooks and roles what
@@ -161,7 +135,7 @@ func TestRenderOwnCharts(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				golden(t, name+"-"+string(src.manifest.Metadata.Name), objs)
+				checkRendered(t, name+"-"+string(src.manifest.Metadata.Name), objs)
 				again, err := Render(t.Context(), oneService(t, name, nil), testConfig(), src)
 				if err != nil {
 					t.Fatal(err)

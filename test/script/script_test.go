@@ -15,6 +15,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"pai.dev/pai/internal/cli"
+	"pai.dev/pai/internal/golden"
 )
 
 // The test program is also paictl: the scripts start it under that name.
@@ -44,7 +45,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"ends": ends},
 		RequireExplicitExec: true,
-		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
+		UpdateScripts:       golden.Updating(),
 	})
 }
 
