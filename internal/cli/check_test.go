@@ -14,7 +14,7 @@ func TestCheckPrintsWorstFirst(t *testing.T) {
 	results := []check.Result{
 		{ID: "machine-disk", Target: "m1", Outcome: check.Failed, Found: "full\nquite", Fix: "free disk space"},
 		{ID: "etcd", Outcome: check.Unknown, Found: "no answer", Fix: "look at it"},
-		{ID: "machine-swap", Target: "m1", Outcome: check.Warning, Found: "swap is on", Fix: "turn it off"},
+		{ID: "machine-time", Target: "m1", Outcome: check.Warning, Found: "2 s late", Fix: "start chrony"},
 		{ID: "bundle", Target: "v0.10", Outcome: check.OK, Found: "complete"},
 	}
 	var out strings.Builder
@@ -30,8 +30,8 @@ unknown (1)
              → look at it
 
 warning (1)
-  machine-swap   m1   swap is on
-                      → turn it off
+  machine-time   m1   2 s late
+                      → start chrony
 
 ok (1)
   bundle   v0.10   complete

@@ -73,7 +73,7 @@ func newConfigRollbackCommand(env *Env) *cobra.Command {
 type rolledBack struct {
 	Revision int    `json:"revision"`
 	EqualTo  int    `json:"equalTo"`
-	Former   string `json:"former,omitempty"` // directory with the files that were replaced
+	Previous string `json:"former,omitempty"` // directory with the files that were replaced
 }
 
 func rollbackConfig(ctx context.Context, cluster *clusterFlags, s *session.Session, number int, why string) error {
@@ -92,7 +92,7 @@ func rollbackConfig(ctx context.Context, cluster *clusterFlags, s *session.Sessi
 		return err
 	}
 	result := rolledBack{EqualTo: number}
-	if result.Revision, result.Former, err = configsync.RollbackTo(ctx, s, number, why); err != nil {
+	if result.Revision, result.Previous, err = configsync.RollbackTo(ctx, s, number, why); err != nil {
 		return err
 	}
 	f, err := configsync.Read(ctx, s)
@@ -100,8 +100,8 @@ func rollbackConfig(ctx context.Context, cluster *clusterFlags, s *session.Sessi
 		p.Linef("Created revision %d, equal to revision %d. Nothing is applied yet.", result.Revision, number)
 		if err == nil && !f.Unchanged() {
 			p.Linef("%s has changes and was not updated. To compare, run: paictl config diff", s.Config.Dir)
-		} else if result.Former != "" {
-			p.Linef("Updated %s. Its previous files are in %s.", s.Config.Dir, result.Former)
+		} else if result.Previous != "" {
+			p.Linef("Updated %s. Its previous files are in %s.", s.Config.Dir, result.Previous)
 		}
 	}))
 }

@@ -49,8 +49,8 @@ type puller struct {
 type pulled struct {
 	revision.Info
 	Directory string `json:"directory"`
-	// Former is the directory with the replaced files; empty if no file was replaced.
-	Former string `json:"former,omitempty"`
+	// Previous is the directory with the replaced files; empty if no file was replaced.
+	Previous string `json:"former,omitempty"`
 }
 
 func (p puller) pull(ctx context.Context) error {
@@ -111,7 +111,7 @@ func (p puller) into(ctx context.Context, store *revision.Store, dir string) err
 	if err != nil {
 		return err
 	}
-	return p.cluster.env.Show(pulled{Info: r.Info, Directory: dir, Former: previous}, func(page *ui.Page) {
+	return p.cluster.env.Show(pulled{Info: r.Info, Directory: dir, Previous: previous}, func(page *ui.Page) {
 		page.Linef("Pulled %s into %s.", r.Info, dir)
 		if previous != "" {
 			page.Linef("The previous files are in %s.", previous)

@@ -42,9 +42,9 @@ type configUpgradeResult struct {
 	ToSchema   int           `json:"toSchema"`
 	DryRun     bool          `json:"dryRun"`
 	Changes    []config.Edit `json:"changes"`
-	// Former is the directory with the previous files; empty if nothing changed.
-	Former string      `json:"former,omitempty"`
-	Check  checkResult `json:"check"`
+	// Previous is the directory with the previous files; empty if nothing changed.
+	Previous string      `json:"former,omitempty"`
+	Check    checkResult `json:"check"`
 }
 
 func upgradeConfig(env *Env, dir, to string, dryRun bool) error {
@@ -73,7 +73,7 @@ func upgradeConfig(env *Env, dir, to string, dryRun bool) error {
 		Changes: append([]config.Edit{}, u.Edits...), Check: newCheckResult(dir, c, report),
 	}
 	if !dryRun {
-		if result.Former, err = u.Write(); err != nil {
+		if result.Previous, err = u.Write(); err != nil {
 			return err
 		}
 	}
@@ -105,7 +105,7 @@ func writeConfigUpgrade(p *ui.Page, c *config.Config, differs bool, r configUpgr
 	case r.DryRun:
 		p.Linef("%s would get schema version %d; nothing was changed", r.Check.Directory, r.ToSchema)
 	default:
-		p.Linef("Upgraded %s to schema version %d; the previous files are in %s", r.Check.Directory, r.ToSchema, r.Former)
+		p.Linef("Upgraded %s to schema version %d; the previous files are in %s", r.Check.Directory, r.ToSchema, r.Previous)
 	}
 	writeCheck(p, c, r.Check)
 }

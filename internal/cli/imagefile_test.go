@@ -72,7 +72,7 @@ func TestImageNames(t *testing.T) {
 	}
 }
 
-// An archive, a compressed one and a folder come out as the same archive.
+// An archive, a compressed one and a directory come out as the same archive.
 func TestImageArchives(t *testing.T) {
 	t.Parallel()
 	files := map[string]string{"./oci-layout": `{}`, "./index.json": index(""), "./blobs/sha256/aa": "{}", "./manifest.json": "[]"}

@@ -71,7 +71,7 @@ func (anyone) Caller(_ context.Context, token string) (rest.Caller, error) {
 }
 func (anyone) Ready(context.Context) error { return nil }
 
-// stateWith is a state folder that knows the REST server of the clusters.
+// stateWith is a state directory that has the access to the REST server of the clusters.
 func stateWith(t *testing.T, clusters ...string) string {
 	t.Helper()
 	h := &rest.Handler{Jobs: &oneJob{}, Users: anyone{}, Log: slog.New(slog.DiscardHandler)}

@@ -12,8 +12,8 @@ import (
 	"pai.dev/pai/internal/cli/ui"
 )
 
-// The scripts run paictl in this process, with a state and a cache folder of
-// their own and a source tree that builds within seconds.
+// The scripts run paictl in this process, with their own state and cache
+// directories and a source tree that builds within seconds.
 func TestReleaseScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{

@@ -56,7 +56,7 @@ func TestRefreshPlanListsRestarts(t *testing.T) {
 	}
 }
 
-// If nothing has to be refreshed, the output says so and includes the notes of
+// If nothing has to be refreshed, the output states that and includes the notes of
 // the plan.
 func TestRefreshOfNothing(t *testing.T) {
 	var b strings.Builder

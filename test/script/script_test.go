@@ -1,4 +1,4 @@
-// Package script runs paictl as its users do, by the scripts in testdata. It
+// Package script runs paictl like its users, with the scripts in testdata. It
 // covers what needs no machine: usage, output formats, exit codes, messages.
 package script
 
@@ -49,9 +49,8 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// ends runs a command and wants one exit code: `ends 2 paictl nonsense`. What
-// it prints can be looked at with stdout and stderr. Whatever the code, a
-// user never sees a stack trace.
+// ends runs a command and requires an exit code: `ends 2 paictl nonsense`. The
+// commands stdout and stderr examine its output, which never has a stack trace.
 func ends(ts *testscript.TestScript, negated bool, args []string) {
 	if negated || len(args) < 2 {
 		ts.Fatalf("usage: ends CODE COMMAND ARG...")
@@ -71,6 +70,6 @@ func ends(ts *testscript.TestScript, negated bool, args []string) {
 		ts.Fatalf("a stack trace:\n%s", stderr)
 	}
 	if code != want {
-		ts.Fatalf("%s ended with code %d, want %d; it says:\n%s", strings.Join(args[1:], " "), code, want, stderr)
+		ts.Fatalf("%s: got exit code %d, want %d; stderr:\n%s", strings.Join(args[1:], " "), code, want, stderr)
 	}
 }

@@ -150,7 +150,7 @@ func TestLiveView(t *testing.T) {
 }
 
 // A terminal that is too low shows what is nearest to the cursor, and is
-// redrawn in place all the same.
+// still redrawn in place.
 func TestLiveViewOnALowTerminal(t *testing.T) {
 	console, v := onTerminal(t, 40, 4)
 	shown := NewView(console)
