@@ -252,7 +252,7 @@ func TestExecutorBelievesTheWorld(t *testing.T) {
 		{"done before", func(w *world) { w.done["a"] = true }, "a:skipped", ""},
 		{"Do says yes, the world no", func(w *world) {
 			w.do = func(context.Context, plan.Step) error { return errSilent }
-		}, "a:failed", "the world does not show it"},
+		}, "a:failed", "its result was not observed within"},
 		{"Do says no, the world yes", func(w *world) {
 			w.do = func(_ context.Context, s plan.Step) error { w.set(s.ID); return errors.New("connection lost") }
 		}, "a:succeeded", ""},

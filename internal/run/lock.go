@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/poll"
 )
 
 // defaultExpiry is after how long without a sign of life a lock is free.
@@ -122,8 +123,8 @@ func (l *Lock) outlive(ctx context.Context, number int, h Holder) error {
 	l.o.Notify("the lock is held by %s; waiting up to %s for a sign of life", h, l.o.Expiry)
 	deadline := time.Now().Add(l.o.Expiry)
 	for time.Now().Before(deadline) {
-		if !sleep(ctx, l.o.Heartbeat/10) {
-			return context.Cause(ctx)
+		if err := poll.Sleep(ctx, l.o.Heartbeat/10); err != nil {
+			return err
 		}
 		now, holder, err := Current(ctx, l.store)
 		switch {
@@ -183,7 +184,7 @@ func (l *Lock) take(ctx context.Context, number int) (bool, error) {
 // beat shows life until it is stopped or the lock is lost.
 func (l *Lock) beat(ctx context.Context) {
 	defer close(l.done)
-	for sleep(ctx, l.o.Heartbeat) {
+	for poll.Sleep(ctx, l.o.Heartbeat) == nil {
 		once, cancel := context.WithTimeout(ctx, l.patience())
 		err := l.beatOnce(once)
 		cancel()

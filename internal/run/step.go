@@ -8,6 +8,7 @@ import (
 
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/poll"
 )
 
 // Deadlines are how long a step may take. The world is looked at for up to
@@ -38,7 +39,7 @@ func (r *running) step(ctx context.Context, s plan.Step) (pai.Outcome, error) {
 		return pai.OutcomeFailed, fmt.Errorf("nothing carries out steps of kind %q", s.Kind)
 	}
 	d := r.Deadlines(s.Kind)
-	if done, err := look(ctx, doer, s, d.Look); err != nil {
+	if done, err := checkDone(ctx, doer, s, d.Look); err != nil {
 		return failed(ctx, fmt.Errorf("look at the state before: %w", err))
 	} else if done {
 		return pai.OutcomeSkipped, nil
@@ -87,19 +88,19 @@ func failed(ctx context.Context, err error) (pai.Outcome, error) {
 	return pai.OutcomeFailed, err
 }
 
-// look asks whether a step is done, again while that cannot be answered.
-func look(ctx context.Context, doer plan.Doer, s plan.Step, deadline time.Duration) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, deadline)
-	defer cancel()
-	for wait := firstWait; ; wait = min(2*wait, longestWait) {
-		done, err := doer.Done(ctx, s)
-		if err == nil {
-			return done, nil
-		}
-		if !sleep(ctx, wait) {
-			return false, err
-		}
-	}
+// checkDone returns whether a step is done. It asks again while the answer is an
+// error.
+func checkDone(ctx context.Context, doer plan.Doer, s plan.Step, deadline time.Duration) (done bool, err error) {
+	err = waitFor(s, deadline).Until(ctx, func(ctx context.Context) (bool, error) {
+		var err error
+		done, err = doer.Done(ctx, s)
+		return true, err
+	})
+	return done && err == nil, err
+}
+
+func waitFor(s plan.Step, deadline time.Duration) poll.Wait {
+	return poll.Wait{For: "the state of " + string(s.ID), Timeout: deadline, Every: 50 * time.Millisecond, Max: time.Second}
 }
 
 // shows asks once, after Do failed.
@@ -110,42 +111,21 @@ func shows(ctx context.Context, doer plan.Doer, s plan.Step) bool {
 	return done && err == nil
 }
 
-// verify looks until the world shows that a step is done.
+// verify waits until the step is observed as done.
 func verify(ctx context.Context, doer plan.Doer, s plan.Step, deadline time.Duration) error {
-	looking, cancel := context.WithTimeout(ctx, deadline)
-	defer cancel()
-	for wait := firstWait; ; wait = min(2*wait, longestWait) {
-		done, err := doer.Done(looking, s)
-		if done && err == nil {
-			return nil
-		}
-		if !sleep(looking, wait) {
-			switch {
-			case ctx.Err() != nil:
-				return context.Cause(ctx)
-			case err != nil && !errors.Is(err, context.DeadlineExceeded):
-				return fmt.Errorf("it was done, but the world does not show it within %s: %w", deadline, err)
-			default:
-				return fmt.Errorf("it was done, but the world does not show it within %s", deadline)
-			}
-		}
-	}
-}
-
-const (
-	firstWait   = 50 * time.Millisecond
-	longestWait = time.Second
-)
-
-// sleep waits, and reports false when the context ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return ctx.Err() == nil
-	case <-ctx.Done():
-		return false
+	err := waitFor(s, deadline).Until(ctx, func(ctx context.Context) (bool, error) { return doer.Done(ctx, s) })
+	timeout := new(poll.TimeoutError)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case !errors.As(err, &timeout):
+		return err
+	case timeout.Last != nil:
+		return fmt.Errorf("the step ran, but its result was not observed within %s: %w", deadline, timeout.Last)
+	default:
+		return fmt.Errorf("the step ran, but its result was not observed within %s", deadline)
 	}
 }
 
