@@ -68,9 +68,6 @@ type ApplyOptions struct {
 	Record map[string]string
 	// Prune deletes objects of the inventory that are not in objs.
 	Prune bool
-	// DryRun changes nothing. Objects whose kind or namespace does not exist
-	// count as created.
-	DryRun bool
 }
 
 // establishTimeout is the time for the API server to serve a new kind.
@@ -81,9 +78,6 @@ const establishTimeout = time.Minute
 // lists every object before Apply makes the first one.
 func (c *Client) Apply(ctx context.Context, objs []*unstructured.Unstructured, opts ApplyOptions) (ChangeSet, error) {
 	objs = inOrder(objs)
-	if opts.DryRun {
-		return c.dryRun(ctx, objs, opts)
-	}
 	before, err := c.begin(ctx, objs, opts)
 	if err != nil {
 		return nil, err
@@ -154,7 +148,11 @@ func (c *Client) begin(ctx context.Context, objs []*unstructured.Unstructured, o
 
 func (c *Client) applyAll(ctx context.Context, objs []*unstructured.Unstructured, inventory string, changes *ChangeSet) error {
 	for i, obj := range objs {
-		change, err := c.applyRetrying(ctx, marked(obj, inventory))
+		var change Change
+		err := c.retry(ctx, "apply "+RefOf(obj).String(), func(ctx context.Context) (err error) {
+			change, err = c.applyOnce(ctx, marked(obj, inventory))
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -167,16 +165,6 @@ func (c *Client) applyAll(ctx context.Context, objs []*unstructured.Unstructured
 		}
 	}
 	return nil
-}
-
-func (c *Client) applyRetrying(ctx context.Context, obj *unstructured.Unstructured) (Change, error) {
-	var change Change
-	err := c.retry(ctx, "apply "+RefOf(obj).String(), func(ctx context.Context) error {
-		var err error
-		change, err = c.applyOnce(ctx, obj)
-		return err
-	})
-	return change, err
 }
 
 // applyOnce applies one object without a retry. It compares the object before
@@ -243,50 +231,6 @@ func (c *Client) waitEstablished(ctx context.Context, definitions []*unstructure
 		fmt.Errorf("the API server does not serve the new kinds after %s", establishTimeout))
 	defer cancel()
 	return c.wait(ctx, definitions, statusOf)
-}
-
-func (c *Client) dryRun(ctx context.Context, objs []*unstructured.Unstructured, opts ApplyOptions) (ChangeSet, error) {
-	var changes ChangeSet
-	for _, obj := range objs {
-		change, err := c.dryRunOne(ctx, marked(obj, opts.Inventory))
-		if err != nil {
-			return changes, err
-		}
-		changes = append(changes, change)
-	}
-	if opts.Inventory == "" || !opts.Prune {
-		return changes, nil
-	}
-	old, err := c.Inventory(ctx, opts.Inventory)
-	if err != nil || old == nil {
-		return changes, err
-	}
-	for _, r := range minus(old.Objects, refs(objs)) {
-		action := Deleted
-		if neverPruned(r) {
-			action = Kept
-		}
-		changes = append(changes, Change{Object: r, Action: action})
-	}
-	return changes, nil
-}
-
-func (c *Client) dryRunOne(ctx context.Context, obj *unstructured.Unstructured) (Change, error) {
-	st, err := c.dryRunStates(ctx, obj)
-	change := Change{Object: RefOf(obj), Action: Configured}
-	switch {
-	case err != nil:
-		change.Action = ""
-	case st.before == nil:
-		change.Action = Created
-	case sameContent(st.before, st.after):
-		change.Action = Unchanged
-	}
-	return change, err
-}
-
-func dryRunOptions() metav1.ApplyOptions {
-	return metav1.ApplyOptions{FieldManager: pai.FieldManager, Force: true, DryRun: []string{metav1.DryRunAll}}
 }
 
 // sameContent compares two states of an object without the metadata that the API

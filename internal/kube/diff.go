@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 )
 
@@ -114,7 +115,7 @@ func (c *Client) dryRunStates(ctx context.Context, obj *unstructured.Unstructure
 			wanted = obj.DeepCopy()
 			unstructured.RemoveNestedField(wanted.Object, "spec", "conversion")
 		}
-		after, err := resource.Apply(ctx, obj.GetName(), wanted, dryRunOptions())
+		after, err := resource.Apply(ctx, obj.GetName(), wanted, metav1.ApplyOptions{FieldManager: pai.FieldManager, Force: true, DryRun: []string{metav1.DryRunAll}})
 		if err == nil {
 			st.after = after
 		}

@@ -51,17 +51,17 @@ type Inventory struct {
 }
 
 // Has reports whether the inventory lists an object.
-func (inv *Inventory) Has(r Ref) bool {
-	return inv != nil && slices.ContainsFunc(inv.Objects, func(o Ref) bool { return o.key() == r.key() })
+func (inv *Inventory) Has(r Ref) bool { return inv != nil && lists(inv.Objects, r) }
+
+func lists(refs []Ref, r Ref) bool {
+	return slices.ContainsFunc(refs, func(o Ref) bool { return o.key() == r.key() })
 }
 
 // union lists every object of a and b once, those of b first.
 func union(a, b []Ref) []Ref {
 	out := slices.Clone(b)
-	seen := keys(b)
 	for _, r := range a {
-		if !seen[r.key()] {
-			seen[r.key()] = true
+		if !lists(out, r) {
 			out = append(out, r)
 		}
 	}
@@ -70,22 +70,7 @@ func union(a, b []Ref) []Ref {
 
 // minus lists the objects of a that are not in b.
 func minus(a, b []Ref) []Ref {
-	drop := keys(b)
-	var out []Ref
-	for _, r := range a {
-		if !drop[r.key()] {
-			out = append(out, r)
-		}
-	}
-	return out
-}
-
-func keys(refs []Ref) map[Ref]bool {
-	set := make(map[Ref]bool, len(refs))
-	for _, r := range refs {
-		set[r.key()] = true
-	}
-	return set
+	return slices.DeleteFunc(slices.Clone(a), func(r Ref) bool { return lists(b, r) })
 }
 
 // Inventory reads an inventory. It is nil if the inventory does not exist.

@@ -18,8 +18,8 @@ func anyRef() *rapid.Generator[Ref] {
 	})
 }
 
-// What must hold so that a kill in the middle of an application loses
-// nothing: the list written before covers what was there and what comes.
+// The inventory that is written before an application lists all old and new
+// objects, so that an interruption loses none.
 func TestUnionListsEverythingOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		old := rapid.SliceOf(anyRef()).Draw(t, "old")
@@ -36,13 +36,21 @@ func TestUnionListsEverythingOnce(t *testing.T) {
 		}
 		for i, r := range next {
 			if got[i] != r {
-				t.Fatalf("place %d lists %v, want the version being applied, %v", i, got[i], r)
+				t.Fatalf("index %d lists %v, want the applied version %v", i, got[i], r)
 			}
 		}
 	})
 }
 
-func TestMinusNeverTakesWhatIsWanted(t *testing.T) {
+func keys(refs []Ref) map[Ref]bool {
+	set := map[Ref]bool{}
+	for _, r := range refs {
+		set[r.key()] = true
+	}
+	return set
+}
+
+func TestMinusKeepsWantedObjects(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		old := rapid.SliceOf(anyRef()).Draw(t, "old")
 		next := rapid.SliceOf(anyRef()).Draw(t, "new")
@@ -73,4 +81,25 @@ func TestDeletionOrder(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestIsBuiltin(t *testing.T) {
+	t.Parallel()
+	for _, group := range []string{
+		"", "admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io",
+		"apps", "authentication.k8s.io", "authorization.k8s.io", "autoscaling", "batch",
+		"certificates.k8s.io", "coordination.k8s.io", "discovery.k8s.io", "events.k8s.io",
+		"flowcontrol.apiserver.k8s.io", "internal.apiserver.k8s.io", "networking.k8s.io",
+		"node.k8s.io", "policy", "rbac.authorization.k8s.io", "resource.k8s.io",
+		"scheduling.k8s.io", "storage.k8s.io", "storagemigration.k8s.io",
+	} {
+		if !isBuiltin(group) {
+			t.Errorf("group %q is not built in", group)
+		}
+	}
+	for _, group := range []string{"kueue.x-k8s.io", "jobset.x-k8s.io", "gateway.networking.k8s.io", "monitoring.coreos.com", "test.pai.dev"} {
+		if isBuiltin(group) {
+			t.Errorf("group %q is built in", group)
+		}
+	}
 }

@@ -25,6 +25,7 @@ import (
 
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/kube/kubetest"
+	"pai.dev/pai/internal/plan"
 )
 
 const widget = `
@@ -109,8 +110,14 @@ func applyPruneDelete(t *testing.T, cluster *kubetest.Cluster) {
 	c := cluster.Client
 	opts := kube.ApplyOptions{Inventory: "shop", Prune: true, Record: map[string]string{"release": "v0.9"}}
 
-	if got := apply(t, c, shop, kube.ApplyOptions{Inventory: "shop", DryRun: true}); got.Count(kube.Created) != 5 {
-		t.Errorf("dry-run: %s, want 5 created", got)
+	dry, err := c.Diff(t.Context(), decode(t, shop), opts)
+	if err != nil || len(dry) != 5 {
+		t.Errorf("dry-run: %v, %v, want 5 created", dry, err)
+	}
+	for _, change := range dry {
+		if change.Action != plan.Created {
+			t.Errorf("dry-run: %+v, want it created", change)
+		}
 	}
 	if exists(t, c, "namespaces.v1.", "", "shop") {
 		t.Fatal("a dry-run made something")

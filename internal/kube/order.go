@@ -2,19 +2,26 @@ package kube
 
 import (
 	"slices"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// builtinGroups are the groups of the API server. Every other group comes from a
-// custom resource definition or an aggregated server.
-var builtinGroups = map[string]bool{
-	"": true, "admissionregistration.k8s.io": true, "apiextensions.k8s.io": true, "apiregistration.k8s.io": true,
-	"apps": true, "authentication.k8s.io": true, "authorization.k8s.io": true, "autoscaling": true, "batch": true,
-	"certificates.k8s.io": true, "coordination.k8s.io": true, "discovery.k8s.io": true, "events.k8s.io": true,
-	"flowcontrol.apiserver.k8s.io": true, "internal.apiserver.k8s.io": true, "networking.k8s.io": true,
-	"node.k8s.io": true, "policy": true, "rbac.authorization.k8s.io": true, "resource.k8s.io": true,
-	"scheduling.k8s.io": true, "storage.k8s.io": true, "storagemigration.k8s.io": true,
+// builtin has the kinds of client-go, without those that other packages add to
+// its scheme.
+var builtin = sync.OnceValue(func() *runtime.Scheme {
+	s := runtime.NewScheme()
+	utilruntime.Must(scheme.AddToScheme(s))
+	return s
+})
+
+// isBuiltin reports whether the API server itself serves a group. Every other
+// group comes from a custom resource definition or an aggregated server.
+func isBuiltin(group string) bool {
+	return builtin().IsGroupRegistered(group) || group == "apiextensions.k8s.io" || group == "apiregistration.k8s.io"
 }
 
 const (
@@ -43,7 +50,7 @@ func stage(r Ref) int {
 	case "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "APIService":
 		return 8
 	}
-	if builtinGroups[r.Group] {
+	if isBuiltin(r.Group) {
 		return 7
 	}
 	return customResources

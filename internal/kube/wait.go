@@ -197,7 +197,7 @@ func beyondKstatus(r Ref, obj *unstructured.Unstructured) string {
 		}
 	}
 	// The queues of Kueue have this condition if they can admit jobs.
-	if !builtinGroups[r.Group] {
+	if !isBuiltin(r.Group) {
 		if c := condition(obj, "Active"); c != nil && c["status"] == "False" {
 			return fmt.Sprintf("not active: %v: %v", c["reason"], c["message"])
 		}

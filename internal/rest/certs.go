@@ -4,14 +4,17 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net"
 	"slices"
 	"time"
+
+	certutil "k8s.io/client-go/util/cert"
+	"k8s.io/client-go/util/keyutil"
 )
 
 const (
@@ -59,32 +62,29 @@ func newServerCert(ca keyPair, names []string, now time.Time) (keyPair, error) {
 	return sign(template, &ca)
 }
 
-// sign makes a key and a certificate, signed by ca or, if that is nil, by itself.
+// sign makes a key and a certificate with a random serial number, signed by ca
+// or, if that is nil, by itself.
 func sign(template *x509.Certificate, ca *keyPair) (keyPair, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return keyPair{}, fmt.Errorf("make a key: %w", err)
-	}
-	template.SerialNumber, err = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
-	if err != nil {
-		return keyPair{}, fmt.Errorf("make a serial number: %w", err)
+		return keyPair{}, fmt.Errorf("create key: %w", err)
 	}
 	parent, signer := template, any(key)
 	if ca != nil {
 		if parent, err = parseCert(ca.cert); err != nil {
 			return keyPair{}, err
 		}
-		if signer, err = parseKey(ca.key); err != nil {
-			return keyPair{}, err
+		if signer, err = keyutil.ParsePrivateKeyPEM(ca.key); err != nil {
+			return keyPair{}, fmt.Errorf("read key: %w", err)
 		}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
 	if err != nil {
-		return keyPair{}, fmt.Errorf("sign a certificate: %w", err)
+		return keyPair{}, fmt.Errorf("sign certificate: %w", err)
 	}
 	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return keyPair{}, fmt.Errorf("encode a key: %w", err)
+		return keyPair{}, fmt.Errorf("encode key: %w", err)
 	}
 	return keyPair{
 		cert: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
@@ -99,7 +99,7 @@ func (p keyPair) serves(ca keyPair, names []string, now time.Time) bool {
 	if err != nil {
 		return false
 	}
-	if _, err := parseKey(p.key); err != nil {
+	if _, err := tls.X509KeyPair(p.cert, p.key); err != nil {
 		return false
 	}
 	pool := x509.NewCertPool()
@@ -114,25 +114,9 @@ func (p keyPair) serves(ca keyPair, names []string, now time.Time) bool {
 }
 
 func parseCert(data []byte) (*x509.Certificate, error) {
-	block, _ := pem.Decode(data)
-	if block == nil || block.Type != "CERTIFICATE" {
-		return nil, fmt.Errorf("certificate not found")
-	}
-	cert, err := x509.ParseCertificate(block.Bytes)
+	certs, err := certutil.ParseCertsPEM(data)
 	if err != nil {
-		return nil, fmt.Errorf("read a certificate: %w", err)
+		return nil, fmt.Errorf("read certificate: %w", err)
 	}
-	return cert, nil
-}
-
-func parseKey(data []byte) (any, error) {
-	block, _ := pem.Decode(data)
-	if block == nil {
-		return nil, fmt.Errorf("key not found")
-	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		return nil, fmt.Errorf("read a key: %w", err)
-	}
-	return key, nil
+	return certs[0], nil
 }
