@@ -15,13 +15,15 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"pai.dev/pai/internal/layout"
 )
 
 // reloadInterval is how often the configuration is looked at for a change.
 const reloadInterval = 200 * time.Millisecond
 
 func main() {
-	path := flag.String("config", "/etc/pai/api-proxy.json", "configuration file; a change takes effect at once")
+	path := flag.String("config", layout.APIProxyFile, "configuration file; a change takes effect at once")
 	flag.Parse()
 	log.SetFlags(0) // the journal keeps the time
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

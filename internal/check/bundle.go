@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/release"
@@ -119,18 +120,18 @@ func (w *world) needs(ctx context.Context, m config.Machine) (map[string]int64, 
 	programs, images := sizes(b.Contents())
 	n := map[string]int64{}
 	if !slices.Contains(o.Programs, w.Target.Kubernetes.Version) {
-		n["/opt/pai"] = unpacks * programs
+		n[layout.ProgramsDir] = unpacks * programs
 	}
 	if !slices.Contains(o.Images, b.Digest()) {
-		n["/var/lib/containerd"] = (1 + unpacks) * images // as they came, and unpacked
+		n[layout.ContainerdDir] = (1 + unpacks) * images // as they came, and unpacked
 	}
 	if _, runs := etcdRole(o); m.IsControlPlane() && runs {
 		data := int64(etcdGuess)
 		if status, err := w.api.etcd.get(ctx); err == nil { // that it says nothing, the check etcd reports
 			data = status.Size
 		}
-		n["/var/lib/pai/snapshots"] = 2 * data // the snapshot, and what it is restored into to verify it
-		n["/var/lib/etcd"] = data              // the second member's data
+		n[layout.SnapshotsDir] = 2 * data // the snapshot, and what it is restored into to verify it
+		n[layout.EtcdDir] = data          // the second member's data
 	}
 	return n, nil
 }

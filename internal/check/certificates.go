@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/layout"
 )
 
 // A certificate has to outlive the operation; one that ends within the month
@@ -64,7 +65,7 @@ func certificatesOf(name string, files map[string][]byte, now time.Time) Result 
 			}
 		}
 	}
-	const fix = "on the control-plane machine, as root: /opt/pai/role/scheduler/bin/kubeadm certs renew all, then systemctl restart pai-controller-manager pai-scheduler; kubelets renew their own while the API answers"
+	const fix = "on the control-plane machine, as root: " + layout.RolesDir + "/" + string(layout.RoleScheduler) + "/bin/kubeadm certs renew all, then systemctl restart pai-controller-manager pai-scheduler; kubelets renew their own while the API answers"
 	switch {
 	case len(over) > 0:
 		return failed(name, fix, "%s", strings.Join(over, "; "))

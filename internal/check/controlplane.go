@@ -9,6 +9,7 @@ import (
 
 	"pai.dev/pai/internal/cluster"
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/plan"
 )
 
@@ -46,7 +47,7 @@ func components(ctx context.Context, w *world) []Result {
 
 func (w *world) component(ctx context.Context, m config.Machine, o plan.Machine, r plan.Role) Result {
 	target := m.Hostname + "/" + string(r)
-	unit := "pai-" + string(r) + ".service"
+	unit := layout.Unit(r)
 	fix := fmt.Sprintf("on %s: journalctl -u %s says why; systemctl start %s", m.Hostname, unit, unit)
 	state := o.Roles[r]
 	switch {

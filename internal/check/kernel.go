@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/layout"
 )
 
 // cgroups: without these controllers a container's limits mean nothing.
@@ -120,7 +121,7 @@ func names(ctx context.Context, w *world) []Result {
 }
 
 // apiName is the API's on every machine, where it stands for the loopback.
-const apiName = "api.pai.internal"
+const apiName = layout.APIName
 
 // namesOf: that a name does not exist is an answer, too. A machine's own name
 // may well stand for its loopback (Debian's installer writes it so), or for

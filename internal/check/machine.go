@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/layout"
 )
 
 // reachable: a machine that does not answer is reported here, and by no other
@@ -126,7 +127,7 @@ func room(name string, disks []disk, needs map[string]int64) Result {
 			fine = append(fine, fmt.Sprintf("%s has %s free", m.Mount, size(m.Free)))
 		}
 	}
-	const fix = "make room there; old folders of /opt/pai that no role links to, and images of jobs that nobody runs, are what grows"
+	const fix = "make room there; old folders of " + layout.ProgramsDir + " that no role links to, and images of jobs that nobody runs, are what grows"
 	switch {
 	case len(short) > 0:
 		return failed(name, fix, "%s", strings.Join(short, "; "))
@@ -163,24 +164,14 @@ func memoryOf(m config.Machine, f machineFacts) Result {
 	return okay(m.Hostname, "%s of %s are available", size(f.MemoryAvailable), size(f.MemoryTotal))
 }
 
-// port is one that PAI listens on.
-type port struct {
-	Number       int
-	Who          string
-	ControlPlane bool // only machines with the control plane need it
-}
-
-// neededPorts are the ports that Kubernetes and PAI listen on, on a machine's
-// address or its loopback.
-func neededPorts(c *config.Config) []port {
-	return []port{
-		{2379, "etcd", true}, {2380, "etcd", true}, {2389, "etcd", true}, {2390, "etcd", true},
-		{6444, "the API server", true}, {6445, "the API server", true},
-		{10257, "the controller manager", true}, {10259, "the scheduler", true},
-		{c.Kubernetes.APIServersPort, "the API's address", false},
-		{10248, "kubelet", false}, {10250, "kubelet", false}, {10249, "kube-proxy", false}, {10256, "kube-proxy", false},
-		{c.Services.NodeExporter.Port, "node-exporter", false},
-	}
+// neededPorts are the TCP ports that Kubernetes and PAI listen on, on a
+// machine's address or its loopback. A socket of the kernel, as that of vxlan,
+// shows no process, so UDP ports cannot be told apart.
+func neededPorts(c *config.Config) []layout.Port {
+	fixed := slices.DeleteFunc(layout.TCPPorts(), func(p layout.Port) bool { return p.Role == "" })
+	return append(fixed,
+		layout.Port{Number: c.Kubernetes.APIServersPort, Component: "the API's address"},
+		layout.Port{Number: c.Services.NodeExporter.Port, Component: "node-exporter"})
 }
 
 func ports(ctx context.Context, w *world) []Result {
@@ -191,21 +182,21 @@ func ports(ctx context.Context, w *world) []Result {
 
 // portsOf: a port is ours when a program of PAI's or a container of a pod
 // listens on it.
-func portsOf(m config.Machine, f machineFacts, needed []port) Result {
+func portsOf(m config.Machine, f machineFacts, needed []layout.Port) Result {
 	if !f.ListenersKnown {
 		return unknown(m.Hostname, fmt.Errorf("it has no program ss; install iproute2"))
 	}
 	var taken []string
 	for _, l := range f.Listeners {
-		i := slices.IndexFunc(needed, func(p port) bool { return p.Number == l.Port && (m.IsControlPlane() || !p.ControlPlane) })
-		if i < 0 || l.Where == "pod" || strings.HasPrefix(l.Program, "/opt/pai/") {
+		i := slices.IndexFunc(needed, func(p layout.Port) bool { return p.Number == l.Port && (m.IsControlPlane() || !p.ControlPlane) })
+		if i < 0 || l.Where == "pod" || strings.HasPrefix(l.Program, layout.ProgramsDir+"/") {
 			continue
 		}
 		who := l.Program
 		if l.Where == "nobody" {
 			who = "a process that cannot be seen"
 		}
-		taken = append(taken, fmt.Sprintf("%s listens on %s:%d, which %s needs", who, l.Address, l.Port, needed[i].Who))
+		taken = append(taken, fmt.Sprintf("%s listens on %s:%d, which %s needs", who, l.Address, l.Port, needed[i].Component))
 	}
 	if len(taken) > 0 {
 		return failed(m.Hostname, "stop it, or give it another port", "%s", strings.Join(taken, "; "))

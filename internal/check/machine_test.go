@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/layout"
 )
 
 func TestParseMachine(t *testing.T) {
@@ -121,7 +122,7 @@ func TestMemory(t *testing.T) {
 
 func TestPorts(t *testing.T) {
 	t.Parallel()
-	needed := []port{{2379, "etcd", true}, {10250, "kubelet", false}, {9100, "node-exporter", false}}
+	needed := []layout.Port{{Number: 2379, Component: "etcd", ControlPlane: true}, {Number: 10250, Component: "kubelet"}, {Number: 9100, Component: "node-exporter"}}
 	master, worker := config.Machine{Hostname: "m1", Role: config.RoleControlPlane}, config.Machine{Hostname: "m2", Role: config.RoleWorker}
 	on := func(l ...listener) machineFacts { return machineFacts{ListenersKnown: true, Listeners: l} }
 	judgements(t, []judged{
@@ -135,6 +136,27 @@ func TestPorts(t *testing.T) {
 		{"etcd's on the control plane", portsOf(master, on(listener{"*", 2379, "host", "/usr/bin/etcd"}), needed), Failed, "etcd needs"},
 		{"nothing said", portsOf(worker, machineFacts{}, needed), Unknown, "ss"},
 	})
+}
+
+func TestNeededPortsAreAllOfPAI(t *testing.T) {
+	t.Parallel()
+	master := config.Machine{Hostname: "m1", Role: config.RoleControlPlane}
+	c := &config.Config{}
+	c.Kubernetes.APIServersPort, c.Services.NodeExporter.Port = 6443, 9100
+	needed := neededPorts(c)
+	for _, p := range layout.TCPPorts() {
+		foreign := machineFacts{ListenersKnown: true, Listeners: []listener{{"127.0.0.1", p.Number, "host", "/usr/bin/foreign"}}}
+		got := portsOf(master, foreign, needed)
+		if refused := got.Outcome == Failed && strings.Contains(got.Found, p.Component); refused != (p.Role != "") {
+			t.Errorf("port %d of %s: got %v", p.Number, p.Component, got)
+		}
+	}
+	for _, port := range []int{6443, 9100} {
+		foreign := machineFacts{ListenersKnown: true, Listeners: []listener{{"*", port, "host", "/usr/bin/foreign"}}}
+		if got := portsOf(master, foreign, needed); got.Outcome != Failed {
+			t.Errorf("port %d: got %v, want failed", port, got)
+		}
+	}
 }
 
 func TestKernel(t *testing.T) {

@@ -10,8 +10,13 @@ import (
 	"strings"
 	"time"
 
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 )
+
+// diskFolders are the directories whose file systems are looked at.
+const diskFolders = layout.ProgramsDir + " " + layout.ContainerdDir + " " + layout.KubeletDir + " " + layout.EtcdDir + " " +
+	layout.StateDir + " " + layout.SnapshotsDir
 
 // machineScript says everything that the checks want to know of a machine, a
 // line per fact, in one go. It changes nothing. Keys never leave the machine:
@@ -32,17 +37,17 @@ lookup() {
     address=$(timeout 3 getent ahostsv4 "$1" | { read -r a _ || :; echo "${a:-}"; }) || code=$?
     printf 'name %s %s %s\n' "$1" $(( ($(date +%s%N) - before) / 1000000 )) "$address" >> "$names"
 }
-lookup api.pai.internal &
+lookup ` + layout.APIName + ` &
 lookup "$(hostname)" &
 lookup "pai-check-$$.pai.internal" &
 
-for d in /opt/pai /var/lib/containerd /var/lib/kubelet /var/lib/etcd /var/lib/pai /var/lib/pai/snapshots; do
+for d in ` + diskFolders + `; do
     p=$d
     while [ ! -e "$p" ]; do p=$(dirname "$p"); done
     say disk "$d $(df -B1 --output=target,size,avail,itotal,iavail "$p" | tail -n 1)"
 done
 # What is left of a copy that was cut off goes before the next one.
-say cut-copy "$(du -scB1 /opt/pai/*.new 2>/dev/null | awk 'END { printf "%.0f", $1 }')"
+say cut-copy "$(du -scB1 ` + layout.ProgramsDir + `/*.new 2>/dev/null | awk 'END { printf "%.0f", $1 }')"
 awk '$1 == "MemTotal:" { print "memory-total", $2 } $1 == "MemAvailable:" { print "memory-available", $2 }' /proc/meminfo
 for u in etcd-a etcd-b apiserver-a apiserver-b; do
     pid=$(systemctl show -p MainPID --value "pai-$u.service" 2>/dev/null || echo 0)
@@ -58,7 +63,7 @@ has nftables nft list tables
 has bridge-nf test -e /proc/sys/net/bridge/bridge-nf-call-iptables
 has vxlan sh -c 'test -d /sys/module/vxlan || modprobe -n vxlan || grep -q /vxlan.ko "/lib/modules/$(uname -r)/modules.builtin"'
 has forwarding grep -qx 1 /proc/sys/net/ipv4/ip_forward
-say containerd-filesystem "$(p=/var/lib/containerd; [ -e "$p" ] || p=/var/lib; stat -f -c %T "$p")"
+say containerd-filesystem "$(p=` + layout.ContainerdDir + `; [ -e "$p" ] || p=/var/lib; stat -f -c %T "$p")"
 
 if command -v ss >/dev/null; then
     say listeners known
@@ -75,15 +80,15 @@ if command -v ss >/dev/null; then
 fi
 
 file() { [ ! -e "$2" ] || say "$1" "$(base64 -w0 "$2")"; }
-file kubelet-config /opt/pai/role/kubelet/etc/kubelet.yaml
-file cpu-manager-state /var/lib/kubelet/cpu_manager_state
-file memory-manager-state /var/lib/kubelet/memory_manager_state
+file kubelet-config ` + layout.RolesDir + "/" + string(layout.RoleKubelet) + "/etc/" + layout.KubeletConfigName + `
+file cpu-manager-state ` + layout.CPUManagerState + `
+file memory-manager-state ` + layout.MemoryManagerState + `
 
-for f in /etc/kubernetes/pki/*.crt /etc/kubernetes/pki/etcd/*.crt /var/lib/kubelet/pki/kubelet-client-current.pem /var/lib/kubelet/pki/kubelet-server-current.pem; do
+for f in ` + layout.PKIDir + `/*.crt ` + layout.PKIDir + `/etcd/*.crt ` + layout.KubeletClientCertificate + " " + layout.KubeletServingCertificate + `; do
     [ -e "$f" ] || continue
     say certificate "$f $(sed -n '/BEGIN CERT/,/END CERT/p' "$f" | base64 -w0)"
 done
-for f in /etc/kubernetes/*.conf /etc/pai/*.conf; do
+for f in ` + layout.KubernetesDir + `/*.conf ` + layout.ConfigDir + `/*.conf; do
     c=$(sed -n 's/^ *client-certificate-data: *//p' "$f" 2>/dev/null || :)
     [ -z "$c" ] || say certificate "$f $c"
 done
@@ -137,7 +142,7 @@ type lookup struct {
 }
 
 // readMachine asks a machine once for everything.
-func readMachine(ctx context.Context, host machine.Host, ports []port) (machineFacts, error) {
+func readMachine(ctx context.Context, host machine.Host, ports []layout.Port) (machineFacts, error) {
 	var list []string
 	for _, p := range ports {
 		list = append(list, strconv.Itoa(p.Number))
@@ -222,7 +227,7 @@ func (f *machineFacts) take(key string, w []string) error {
 	case key == "cut-copy" && len(w) == 1:
 		var n int64
 		err := numbers(w, &n)
-		f.willBeFree("/opt/pai", n)
+		f.willBeFree(layout.ProgramsDir, n)
 		return err
 	case key == "memory-total" && len(w) == 1:
 		return kilobytes(w[0], &f.MemoryTotal)

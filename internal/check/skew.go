@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/release"
@@ -190,8 +191,8 @@ func managersOf(name string, f machineFacts) Result {
 		what, policy, none, file string
 		state                    []byte
 	}{
-		{"CPU", kubelet.CPU, "none", "/var/lib/kubelet/cpu_manager_state", f.CPUState},
-		{"memory", kubelet.Memory, "None", "/var/lib/kubelet/memory_manager_state", f.MemoryState},
+		{"CPU", kubelet.CPU, "none", layout.CPUManagerState, f.CPUState},
+		{"memory", kubelet.Memory, "None", layout.MemoryManagerState, f.MemoryState},
 	} {
 		policy := manager.policy
 		if policy == "" {

@@ -13,15 +13,13 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"pai.dev/pai/internal/cli/ui"
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/session"
 )
 
 const (
-	// ctrProgram is the containerd client on a machine; the images of Kubernetes
-	// are in the namespace k8s.io.
-	ctrProgram = "/opt/pai/role/containerd/bin/ctr -n k8s.io"
 	// pinned protects an image from the garbage collection of the kubelet,
 	// because it cannot be pulled again. The CRI plugin of containerd reads it.
 	pinned = "io.cri-containerd.pinned=pinned"
@@ -112,7 +110,7 @@ func sendImage(ctx context.Context, h machine.Host, file *imageFile) error {
 	r, w := io.Pipe()
 	defer r.Close()
 	go func() { w.CloseWithError(file.archive(w)) }()
-	_, err := h.Run(ctx, machine.Command{Stdin: r, Script: ctrProgram + " images import --local --label " + pinned + " -"})
+	_, err := h.Run(ctx, machine.Command{Stdin: r, Script: layout.Ctr + " images import --local --label " + pinned + " -"})
 	return err
 }
 
@@ -147,7 +145,7 @@ func listImages(ctx context.Context, hosts []machine.Host) ([]imageOnMachines, e
 	type identity struct{ name, digest string }
 	found := map[identity]imageOnMachines{}
 	for _, h := range hosts {
-		out, err := h.Run(ctx, machine.Command{Script: ctrProgram + " images list"})
+		out, err := h.Run(ctx, machine.Command{Script: layout.Ctr + " images list"})
 		if err != nil {
 			return nil, fmt.Errorf("list images: %w", err)
 		}

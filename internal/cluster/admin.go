@@ -6,6 +6,7 @@ import (
 
 	"k8s.io/client-go/tools/clientcmd"
 
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 )
 
@@ -13,7 +14,7 @@ import (
 // the machines: its server is https://<address>:<the API's port>. It is read
 // anew each time, because certificates are renewed.
 func AdminKubeconfig(ctx context.Context, host machine.Host, address string) ([]byte, error) {
-	data, err := host.ReadFile(ctx, adminConf)
+	data, err := host.ReadFile(ctx, layout.AdminConf)
 	if err != nil {
 		return nil, fmt.Errorf("read the administrator's kubeconfig on %q: %w", host.Name(), err)
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
@@ -17,18 +18,18 @@ import (
 const drainTime = 500 * time.Millisecond
 
 // apiServerReady asks the API server of one slot itself.
-func (c *cluster) apiServerReady(ctx context.Context, h machine.Host, s slot) error {
-	ca, err := h.ReadFile(ctx, pkiDir+"/ca.crt")
+func (c *cluster) apiServerReady(ctx context.Context, h machine.Host, s layout.Slot) error {
+	ca, err := h.ReadFile(ctx, layout.PKIDir+"/ca.crt")
 	if err != nil {
 		return err
 	}
-	return probe(ctx, h, fmt.Sprintf("https://127.0.0.1:%d/readyz", s.securePort), ca)
+	return probe(ctx, h, fmt.Sprintf("https://127.0.0.1:%d/readyz", s.APIServerPort), ca)
 }
 
 // slotStates reads both slots of etcd or of the API server.
-func slotStates(ctx context.Context, h machine.Host, role func(slot) plan.Role) (map[slot]plan.RoleState, error) {
-	states := map[slot]plan.RoleState{}
-	for _, s := range slots {
+func slotStates(ctx context.Context, h machine.Host, role func(layout.Slot) plan.Role) (map[layout.Slot]plan.RoleState, error) {
+	states := map[layout.Slot]plan.RoleState{}
+	for _, s := range layout.Slots() {
 		state, err := roleState(ctx, h, role(s))
 		if err != nil {
 			return nil, err
@@ -38,7 +39,7 @@ func slotStates(ctx context.Context, h machine.Host, role func(slot) plan.Role) 
 	return states, nil
 }
 
-func apiServerRole(s slot) plan.Role { return s.apiServer }
+func apiServerRole(s layout.Slot) plan.Role { return s.APIServer }
 
 func (c *cluster) apiServerDone(ctx context.Context, s plan.Step) (bool, error) {
 	h, _, err := c.target(s)
@@ -60,23 +61,23 @@ func (c *cluster) apiServerDone(ctx context.Context, s plan.Step) (bool, error) 
 // chooseSlots says which slot is to run something and which is not: the one
 // that is on its way there already, else the one that is idle. A slot that was
 // halted and still has its link is idle: what runs must not be restarted for it.
-func chooseSlots(states map[slot]plan.RoleState, want plan.RoleState) (to, from slot) {
-	for _, s := range slots {
+func chooseSlots(states map[layout.Slot]plan.RoleState, want plan.RoleState) (to, from layout.Slot) {
+	for _, s := range layout.Slots() {
 		if states[s].Link == want.Link && states[s].Emulates == want.Emulates {
-			return s, s.other()
+			return s, s.Other()
 		}
 	}
-	for _, s := range slots {
+	for _, s := range layout.Slots() {
 		if states[s].Running != "" {
-			return s.other(), s
+			return s.Other(), s
 		}
 	}
-	for _, s := range slots {
+	for _, s := range layout.Slots() {
 		if states[s].Link != "" {
-			return s.other(), s
+			return s.Other(), s
 		}
 	}
-	return slotA, slotB
+	return layout.SlotA, layout.SlotB
 }
 
 // apiServer starts the first API server, or lets one of another version take
@@ -119,29 +120,29 @@ func (c *cluster) renewBeforeHop(ctx context.Context, h machine.Host, v pai.Kube
 }
 
 // startAPIServer brings a slot to what it is to run, unless that runs and is ready.
-func (c *cluster) startAPIServer(ctx context.Context, h machine.Host, m config.Machine, to slot, want, state plan.RoleState) error {
+func (c *cluster) startAPIServer(ctx context.Context, h machine.Host, m config.Machine, to layout.Slot, want, state plan.RoleState) error {
 	v := want.Link
 	if state != want {
-		if err := c.renderRoleAs(ctx, h, m, v, to.apiServer, want.Emulates); err != nil {
+		if err := c.renderRoleAs(ctx, h, m, v, to.APIServer, want.Emulates); err != nil {
 			return err
 		}
 		// A drain that an interrupted run left would keep it without connections.
 		if err := c.writeProxyConfig(ctx, h, m, nil); err != nil {
 			return err
 		}
-		if err := moveAndRestart(ctx, h, to.apiServer, v); err != nil {
+		if err := moveAndRestart(ctx, h, to.APIServer, v); err != nil {
 			return err
 		}
 	}
-	return c.awaitRole(ctx, h, to.apiServer, v)
+	return c.awaitRole(ctx, h, to.APIServer, v)
 }
 
 // retireAPIServer moves new connections away from a slot, then stops it for
 // good: it does not start at the next boot, and its link is gone.
-func (c *cluster) retireAPIServer(ctx context.Context, h machine.Host, m config.Machine, from slot) error {
+func (c *cluster) retireAPIServer(ctx context.Context, h machine.Host, m config.Machine, from layout.Slot) error {
 	// The proxy asks by itself; one that has not yet seen the new server ready
 	// would be left with none.
-	if err := c.proxySees(ctx, h, from.other()); err != nil {
+	if err := c.proxySees(ctx, h, from.Other()); err != nil {
 		return err
 	}
 	if err := c.writeProxyConfig(ctx, h, m, &from); err != nil {
@@ -152,13 +153,13 @@ func (c *cluster) retireAPIServer(ctx context.Context, h machine.Host, m config.
 		return ctx.Err()
 	case <-time.After(drainTime):
 	}
-	if err := haltRole(ctx, h, from.apiServer); err != nil {
+	if err := haltRole(ctx, h, from.APIServer); err != nil {
 		return err
 	}
 	if err := c.writeProxyConfig(ctx, h, m, nil); err != nil {
 		return err
 	}
-	return dropLink(ctx, h, from.apiServer)
+	return dropLink(ctx, h, from.APIServer)
 }
 
 // haltRole stops a role; it does not start at the next boot. Its link stays,
@@ -166,7 +167,7 @@ func (c *cluster) retireAPIServer(ctx context.Context, h machine.Host, m config.
 func haltRole(ctx context.Context, h machine.Host, r plan.Role) error {
 	// One that had to be killed counts as failed, which would trouble whoever
 	// looks for failed units.
-	_, err := sh(ctx, h, "systemctl --no-reload disable -q %[1]s\nsystemctl stop %[1]s\nsystemctl reset-failed %[1]s 2>/dev/null || :", unit(r))
+	_, err := sh(ctx, h, "systemctl --no-reload disable -q %[1]s\nsystemctl stop %[1]s\nsystemctl reset-failed %[1]s 2>/dev/null || :", layout.Unit(r))
 	if err != nil {
 		return fmt.Errorf("stop %s on %q: %w", r, h.Name(), err)
 	}
@@ -176,17 +177,17 @@ func haltRole(ctx context.Context, h machine.Host, r plan.Role) error {
 // dropLink is the last thing that is done to a slot that was given up: with
 // its link nothing is left of it.
 func dropLink(ctx context.Context, h machine.Host, r plan.Role) error {
-	return h.Remove(ctx, roleLink(r))
+	return h.Remove(ctx, layout.RoleLink(r))
 }
 
 // proxySees waits until a server was ready for as long as the proxy takes to
 // count it in: two good checks, 200 ms apart while it is down. Where one of
 // these hangs (up to 2 s), new connections wait at the proxy. A server that dies
 // meanwhile is started again by its unit, and waited for.
-func (c *cluster) proxySees(ctx context.Context, h machine.Host, s slot) error {
+func (c *cluster) proxySees(ctx context.Context, h machine.Host, s layout.Slot) error {
 	const settle = 800 * time.Millisecond
 	good := 0
-	return poll(ctx, fmt.Sprintf("%s ready on %s for as long as the proxy takes to see it", s.apiServer, h.Name()), healthTimeout, settle,
+	return poll(ctx, fmt.Sprintf("%s ready on %s for as long as the proxy takes to see it", s.APIServer, h.Name()), healthTimeout, settle,
 		func(ctx context.Context) (bool, error) {
 			if err := c.apiServerReady(ctx, h, s); err != nil {
 				good = 0

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/plan"
 )
@@ -17,12 +18,14 @@ func (c *cluster) cleanDone(ctx context.Context, s plan.Step) (bool, error) {
 	}
 	left := ""
 	if s.Wipe {
-		left = "\nfor d in /opt/pai /etc/pai /etc/kubernetes /var/lib/kubelet /var/lib/etcd /var/lib/containerd; do [ ! -e $d ] || echo $d; done"
+		left = "\nls -d " + quoteAll([]string{
+			layout.ProgramsDir, layout.ConfigDir, layout.KubernetesDir, layout.KubeletDir, layout.EtcdDir, layout.ContainerdDir,
+		}) + " 2>/dev/null || :"
 	}
 	out, err := sh(ctx, h, "%s", `
-ls -d /opt/pai/role/* /etc/systemd/system/pai-* /etc/systemd/system/multi-user.target.wants/pai-* 2>/dev/null || :
+ls -d `+layout.RolesDir+`/* `+layout.UnitsDir+`/pai-* `+layout.UnitsDir+`/multi-user.target.wants/pai-* 2>/dev/null || :
 ls -d /proc/[0-9]*/exe 2>/dev/null | while read -r exe; do
-    case $(readlink "$exe") in /opt/pai/*/bin/*) echo "$exe" ;; esac
+    case $(readlink "$exe") in `+layout.ProgramsDir+`/*/bin/*) echo "$exe" ;; esac
 done`+left)
 	return out == "", err
 }

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
@@ -49,7 +50,7 @@ func (c *cluster) askKubeadm(ctx context.Context, h machine.Host, v pai.Kubernet
 	if c.Kubeadm != nil {
 		return c.Kubeadm(ctx, nil, script)
 	}
-	return sh(ctx, h, "kubeadm=%s\n%s", program(v, "kubeadm"), script)
+	return sh(ctx, h, "kubeadm=%s\n%s", layout.Program(v, "kubeadm"), script)
 }
 
 // diffFiles compares the files that a role runs from now with those that it
@@ -71,14 +72,14 @@ func (c *cluster) diffFiles(ctx context.Context, s plan.Step) ([]plan.Change, er
 	for _, file := range sortedKeys(files) {
 		change := plan.Change{What: "file " + file, Action: plan.Created}
 		if from != "" {
-			was, err := h.ReadFile(ctx, strings.Replace(file, versionDir(s.To.Kubernetes()), versionDir(from), 1))
+			was, err := h.ReadFile(ctx, strings.Replace(file, layout.VersionDir(s.To.Kubernetes()), layout.VersionDir(from), 1))
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return changes, err
 			}
 			if err == nil {
 				change.Action = plan.Changed
 				// That each version reads its own folder is no change.
-				before := strings.ReplaceAll(string(was), versionDir(from), versionDir(s.To.Kubernetes()))
+				before := strings.ReplaceAll(string(was), layout.VersionDir(from), layout.VersionDir(s.To.Kubernetes()))
 				if change.Fields = fileFields(file, before, files[file].content); len(change.Fields) == 0 {
 					continue
 				}
@@ -92,7 +93,7 @@ func (c *cluster) diffFiles(ctx context.Context, s plan.Step) ([]plan.Change, er
 // rolesBefore is the role that a step is about, and the version that it runs
 // now. Of two slots it is the one that runs: both are started alike.
 func rolesBefore(ctx context.Context, h machine.Host, s plan.Step) (plan.Role, pai.KubernetesVersion, error) {
-	slotted := map[plan.Kind]func(slot) plan.Role{plan.KindEtcd: etcdRole, plan.KindAPIServer: apiServerRole}[s.Kind]
+	slotted := map[plan.Kind]func(layout.Slot) plan.Role{plan.KindEtcd: etcdRole, plan.KindAPIServer: apiServerRole}[s.Kind]
 	role := s.Role
 	switch {
 	case slotted != nil:
@@ -100,12 +101,12 @@ func rolesBefore(ctx context.Context, h machine.Host, s plan.Step) (plan.Role, p
 		if err != nil {
 			return "", "", err
 		}
-		for _, one := range slots {
+		for _, one := range layout.Slots() {
 			if states[one].Running != "" {
 				return slotted(one), states[one].Running, nil
 			}
 		}
-		return slotted(slotA), "", nil
+		return slotted(layout.SlotA), "", nil
 	case s.Kind == plan.KindKubelet:
 		role = plan.RoleKubelet
 	}

@@ -7,31 +7,32 @@ import (
 	"time"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 )
 
-func etcdRole(s slot) plan.Role { return s.etcd }
+func etcdRole(s layout.Slot) plan.Role { return s.Etcd }
 
 // etcdctl is the command line of a version's own client of etcd, against some slots.
-func etcdctl(v pai.KubernetesVersion, asked ...slot) string {
-	return versionDir(v) + "/bin/" + etcdctlArgs(asked...)
+func etcdctl(v pai.KubernetesVersion, asked ...layout.Slot) string {
+	return layout.VersionDir(v) + "/bin/" + etcdctlArgs(asked...)
 }
 
-func etcdctlArgs(asked ...slot) string {
+func etcdctlArgs(asked ...layout.Slot) string {
 	var endpoints []string
 	for _, s := range asked {
-		endpoints = append(endpoints, fmt.Sprintf("https://127.0.0.1:%d", s.clientPort))
+		endpoints = append(endpoints, fmt.Sprintf("https://127.0.0.1:%d", s.EtcdClientPort))
 	}
 	return fmt.Sprintf("etcdctl --cacert %[1]s/etcd/ca.crt --cert %[1]s/etcd/healthcheck-client.crt --key %[1]s/etcd/healthcheck-client.key --endpoints %[2]s",
-		pkiDir, strings.Join(endpoints, ","))
+		layout.PKIDir, strings.Join(endpoints, ","))
 }
 
 // etcdHealthy asks the etcd of one slot for its health as its clients would:
 // whether it takes a request that needs all of etcd.
-func etcdHealthy(ctx context.Context, h machine.Host, s slot) error {
-	_, err := sh(ctx, h, "%s/bin/%s endpoint health >/dev/null", roleLink(s.etcd), etcdctlArgs(s))
+func etcdHealthy(ctx context.Context, h machine.Host, s layout.Slot) error {
+	_, err := sh(ctx, h, "%s/bin/%s endpoint health >/dev/null", layout.RoleLink(s.Etcd), etcdctlArgs(s))
 	return err
 }
 
@@ -55,7 +56,7 @@ func (c *cluster) etcdDone(ctx context.Context, s plan.Step) (bool, error) {
 	if err != nil {
 		return false, nil // it does not answer, so it is not done
 	}
-	own := members.named(to.member(m))
+	own := members.named(to.Member(m.Hostname))
 	return len(members) == 1 && own != nil && !own.Learner, nil
 }
 
@@ -80,7 +81,7 @@ func (c *cluster) etcd(ctx context.Context, s plan.Step) error {
 		case len(have) == 2:
 			return c.settleEtcd(ctx, h, m, s.To.Kubernetes())
 		case len(have) == 1:
-			to, from = have[0], have[0].other()
+			to, from = have[0], have[0].Other()
 		}
 	}
 	// to runs alone, for the first time or again.
@@ -90,35 +91,35 @@ func (c *cluster) etcd(ctx context.Context, s plan.Step) error {
 	return c.handOverEtcd(ctx, h, m, from, to, s.To.Kubernetes())
 }
 
-func (c *cluster) startEtcdAlone(ctx context.Context, h machine.Host, m config.Machine, to slot, v pai.KubernetesVersion) error {
-	if err := c.renderRole(ctx, h, m, v, to.etcd); err != nil {
+func (c *cluster) startEtcdAlone(ctx context.Context, h machine.Host, m config.Machine, to layout.Slot, v pai.KubernetesVersion) error {
+	if err := c.renderRole(ctx, h, m, v, to.Etcd); err != nil {
 		return err
 	}
-	if err := writeMembership(ctx, h, to, "new", to.member(m)+"="+to.peerURL(m)); err != nil {
+	if err := writeMembership(ctx, h, to, "new", to.Member(m.Hostname)+"="+to.PeerURL(m.HostIP)); err != nil {
 		return err
 	}
-	if err := moveAndRestart(ctx, h, to.etcd, v); err != nil {
+	if err := moveAndRestart(ctx, h, to.Etcd, v); err != nil {
 		return err
 	}
-	if err := c.awaitRole(ctx, h, to.etcd, v); err != nil {
+	if err := c.awaitRole(ctx, h, to.Etcd, v); err != nil {
 		return err
 	}
 	return removeOthers(ctx, h, m, to, v)
 }
 
 // writeMembership writes what a slot without data starts from.
-func writeMembership(ctx context.Context, h machine.Host, s slot, state, initial string) error {
+func writeMembership(ctx context.Context, h machine.Host, s layout.Slot, state, initial string) error {
 	env := fmt.Sprintf("ETCD_INITIAL_CLUSTER_STATE=%s\nETCD_INITIAL_CLUSTER=%s\n", state, initial)
-	if _, err := sh(ctx, h, "install -d -m 0700 %s", s.etcdData()); err != nil {
+	if _, err := sh(ctx, h, "install -d -m 0700 %s", s.EtcdData()); err != nil {
 		return err
 	}
-	return h.WriteFile(ctx, s.etcdEnv(), []byte(env), 0o644)
+	return h.WriteFile(ctx, s.EtcdEnv(), []byte(env), 0o644)
 }
 
 // promoteTimeout bounds how long a learner may take to catch up with the data.
 const promoteTimeout = 3 * time.Minute
 
-func (c *cluster) handOverEtcd(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.KubernetesVersion) error {
+func (c *cluster) handOverEtcd(ctx context.Context, h machine.Host, m config.Machine, from, to layout.Slot, v pai.KubernetesVersion) error {
 	members, err := awaitMembers(ctx, h, v, to, from)
 	if err != nil {
 		return err
@@ -126,7 +127,7 @@ func (c *cluster) handOverEtcd(ctx context.Context, h machine.Host, m config.Mac
 	if err := dropUnready(ctx, h, m, from, to, v, members); err != nil {
 		return err
 	}
-	if old := members.named(from.member(m)); old != nil && !old.Learner {
+	if old := members.named(from.Member(m.Hostname)); old != nil && !old.Learner {
 		if err := c.joinEtcd(ctx, h, m, from, to, v, members); err != nil {
 			return err
 		}
@@ -147,23 +148,23 @@ func (c *cluster) handOverEtcd(ctx context.Context, h machine.Host, m config.Mac
 		}
 	}
 	// The old one is a member no more; a reboot must not start it again.
-	if err := c.awaitRole(ctx, h, to.etcd, v); err != nil {
+	if err := c.awaitRole(ctx, h, to.Etcd, v); err != nil {
 		return err
 	}
-	if err := haltRole(ctx, h, from.etcd); err != nil {
+	if err := haltRole(ctx, h, from.Etcd); err != nil {
 		return err
 	}
-	if _, err = sh(ctx, h, "rm -rf %s %s", from.etcdData(), from.etcdEnv()); err != nil {
+	if _, err = sh(ctx, h, "rm -rf %s %s", from.EtcdData(), from.EtcdEnv()); err != nil {
 		return fmt.Errorf("remove the data of the old etcd on %q: %w", h.Name(), err)
 	}
-	return dropLink(ctx, h, from.etcd)
+	return dropLink(ctx, h, from.Etcd)
 }
 
 // dropUnready takes a member out that was to take over and never became one
 // that votes, when the other one is to go on: the way back from a hand-over
 // that was cut short.
-func dropUnready(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.KubernetesVersion, members memberList) error {
-	own, old := members.named(to.member(m)), members.withPeer(from.peerURL(m))
+func dropUnready(ctx context.Context, h machine.Host, m config.Machine, from, to layout.Slot, v pai.KubernetesVersion, members memberList) error {
+	own, old := members.named(to.Member(m.Hostname)), members.withPeer(from.PeerURL(m.HostIP))
 	if own == nil || own.Learner || old == nil || (old.Name != "" && !old.Learner) {
 		return nil
 	}
@@ -175,41 +176,41 @@ func dropUnready(ctx context.Context, h machine.Host, m config.Machine, from, to
 
 // joinEtcd adds the new slot as a learner and starts it. Data there that
 // belongs to no member is of an earlier life, and goes first.
-func (c *cluster) joinEtcd(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.KubernetesVersion, members memberList) error {
-	if err := c.renderRole(ctx, h, m, v, to.etcd); err != nil {
+func (c *cluster) joinEtcd(ctx context.Context, h machine.Host, m config.Machine, from, to layout.Slot, v pai.KubernetesVersion, members memberList) error {
+	if err := c.renderRole(ctx, h, m, v, to.Etcd); err != nil {
 		return err
 	}
-	if members.withPeer(to.peerURL(m)) == nil {
-		if err := haltRole(ctx, h, to.etcd); err != nil {
+	if members.withPeer(to.PeerURL(m.HostIP)) == nil {
+		if err := haltRole(ctx, h, to.Etcd); err != nil {
 			return err
 		}
 		if _, err := sh(ctx, h, "rm -rf %s\n%s member add %s --learner --peer-urls=%s >/dev/null",
-			to.etcdData(), etcdctl(v, from), to.member(m), to.peerURL(m)); err != nil {
+			to.EtcdData(), etcdctl(v, from), to.Member(m.Hostname), to.PeerURL(m.HostIP)); err != nil {
 			return fmt.Errorf("add the new etcd as a learner: %w", err)
 		}
 	}
-	initial := from.member(m) + "=" + from.peerURL(m) + "," + to.member(m) + "=" + to.peerURL(m)
+	initial := from.Member(m.Hostname) + "=" + from.PeerURL(m.HostIP) + "," + to.Member(m.Hostname) + "=" + to.PeerURL(m.HostIP)
 	if err := writeMembership(ctx, h, to, "existing", initial); err != nil {
 		return err
 	}
-	state, err := roleState(ctx, h, to.etcd)
+	state, err := roleState(ctx, h, to.Etcd)
 	if err != nil {
 		return err
 	}
 	if state.Link == v && state.Running == v {
 		return nil
 	}
-	return moveAndRestart(ctx, h, to.etcd, v)
+	return moveAndRestart(ctx, h, to.Etcd, v)
 }
 
 // promote makes the learner a voting member, once etcd finds it caught up.
-func promote(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.KubernetesVersion) error {
+func promote(ctx context.Context, h machine.Host, m config.Machine, from, to layout.Slot, v pai.KubernetesVersion) error {
 	err := poll(ctx, "etcd's learner caught up", promoteTimeout, 200*time.Millisecond, func(ctx context.Context) (bool, error) {
 		members, err := listMembers(ctx, h, v, from)
 		if err != nil {
 			return false, err
 		}
-		own := members.withPeer(to.peerURL(m))
+		own := members.withPeer(to.PeerURL(m.HostIP))
 		if own == nil {
 			return false, fmt.Errorf("the new etcd is no member")
 		}
@@ -220,37 +221,37 @@ func promote(ctx context.Context, h machine.Host, m config.Machine, from, to slo
 		return false, err
 	})
 	if err != nil {
-		return fmt.Errorf("%w%s", err, journalOf(ctx, h, to.etcd))
+		return fmt.Errorf("%w%s", err, journalOf(ctx, h, to.Etcd))
 	}
 	return nil
 }
 
 // awaitMember waits until the new member serves as one that votes.
-func awaitMember(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.KubernetesVersion) error {
+func awaitMember(ctx context.Context, h machine.Host, m config.Machine, from, to layout.Slot, v pai.KubernetesVersion) error {
 	err := poll(ctx, "the new etcd serving", healthTimeout, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
 		members, err := listMembers(ctx, h, v, from)
 		if err != nil {
 			return false, err
 		}
-		if members.named(to.member(m)) == nil {
+		if members.named(to.Member(m.Hostname)) == nil {
 			return false, fmt.Errorf("etcd's members are %s", members)
 		}
 		err = etcdHealthy(ctx, h, to)
 		return err == nil, err
 	})
 	if err != nil {
-		return fmt.Errorf("%w%s", err, journalOf(ctx, h, to.etcd))
+		return fmt.Errorf("%w%s", err, journalOf(ctx, h, to.Etcd))
 	}
 	return nil
 }
 
 // leave gives the lead to the new member and takes the old one out.
-func leave(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.KubernetesVersion) error {
+func leave(ctx context.Context, h machine.Host, m config.Machine, from, to layout.Slot, v pai.KubernetesVersion) error {
 	members, err := listMembers(ctx, h, v, to)
 	if err != nil {
 		return err
 	}
-	old, own := members.named(from.member(m)), members.named(to.member(m))
+	old, own := members.named(from.Member(m.Hostname)), members.named(to.Member(m.Hostname))
 	if old == nil || own == nil {
 		return fmt.Errorf("etcd's members are not the two slots: %s", members)
 	}

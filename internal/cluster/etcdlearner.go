@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 )
@@ -16,14 +17,14 @@ import (
 // meanwhile, takes that for lost, and begins to serve only when it has tried
 // again, after seven seconds (etcd 3.6: 5 s and two election timeouts). Started
 // again with the data in place it serves at once; a learner counts for no quorum.
-func awaitLearner(ctx context.Context, h machine.Host, m config.Machine, from, to slot, v pai.KubernetesVersion) error {
+func awaitLearner(ctx context.Context, h machine.Host, m config.Machine, from, to layout.Slot, v pai.KubernetesVersion) error {
 	restarted := false
 	err := poll(ctx, "the new etcd serving as a learner on "+h.Name(), promoteTimeout, 200*time.Millisecond, func(ctx context.Context) (bool, error) {
 		members, err := listMembers(ctx, h, v, from)
 		if err != nil {
 			return false, err
 		}
-		switch own := members.withPeer(to.peerURL(m)); {
+		switch own := members.withPeer(to.PeerURL(m.HostIP)); {
 		case own == nil:
 			return false, fmt.Errorf("it is no member")
 		case !own.Learner:
@@ -33,29 +34,29 @@ func awaitLearner(ctx context.Context, h machine.Host, m config.Machine, from, t
 		if silent == nil || restarted {
 			return silent == nil, silent
 		}
-		metrics, err := fetch(ctx, h, fmt.Sprintf("http://127.0.0.1:%d/metrics", to.metricsPort), nil, 1<<20)
+		metrics, err := fetch(ctx, h, fmt.Sprintf("http://127.0.0.1:%d/metrics", to.EtcdMetricsPort), nil, 1<<20)
 		if err != nil {
 			return false, err
 		}
 		if !hasApplied(metrics) {
 			return false, fmt.Errorf("it has no data yet")
 		}
-		if _, err := sh(ctx, h, "systemctl restart %s", unit(to.etcd)); err != nil {
+		if _, err := sh(ctx, h, "systemctl restart %s", layout.Unit(to.Etcd)); err != nil {
 			return false, fmt.Errorf("start it again with its data: %w", err)
 		}
 		restarted = true
 		return false, nil
 	})
 	if err != nil {
-		return fmt.Errorf("%w%s", err, journalOf(ctx, h, to.etcd))
+		return fmt.Errorf("%w%s", err, journalOf(ctx, h, to.Etcd))
 	}
 	return nil
 }
 
 // etcdServes asks the etcd of one slot whether it takes requests; a learner does
 // not know more than that.
-func etcdServes(ctx context.Context, h machine.Host, s slot) error {
-	_, err := sh(ctx, h, "%s/bin/%s --dial-timeout=1s --command-timeout=1s endpoint status >/dev/null", roleLink(s.etcd), etcdctlArgs(s))
+func etcdServes(ctx context.Context, h machine.Host, s layout.Slot) error {
+	_, err := sh(ctx, h, "%s/bin/%s --dial-timeout=1s --command-timeout=1s endpoint status >/dev/null", layout.RoleLink(s.Etcd), etcdctlArgs(s))
 	return err
 }
 

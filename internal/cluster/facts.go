@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 )
 
@@ -24,11 +25,11 @@ type facts struct {
 
 func readFacts(ctx context.Context, h machine.Host) (facts, error) {
 	out, err := sh(ctx, h, `
-mkdir -p /var/lib/containerd
+mkdir -p %[1]s
 [ -e /sys/fs/cgroup/cgroup.controllers ] && echo cgroup 2 || echo cgroup 1
 echo capabilities "$(sed -n 's/^CapEff:[[:space:]]*//p' /proc/1/status)"
-grep -q '^nameserver' %s 2>/dev/null && echo resolver yes || echo resolver no
-echo filesystem "$(stat -f -c %%T /var/lib/containerd)"`, resolverFile)
+grep -q '^nameserver' %[2]s 2>/dev/null && echo resolver yes || echo resolver no
+echo filesystem "$(stat -f -c %%T %[1]s)"`, layout.ContainerdDir, layout.ResolverFile)
 	if err != nil {
 		return facts{}, fmt.Errorf("look at machine %q: %w", h.Name(), err)
 	}

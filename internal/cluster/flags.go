@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
@@ -42,7 +43,7 @@ func script(v pai.KubernetesVersion, r plan.Role, programName string, f flags, b
 	for _, line := range before {
 		b.WriteString(line + "\n")
 	}
-	b.WriteString("exec " + program(v, programName))
+	b.WriteString("exec " + layout.Program(v, programName))
 	for _, flag := range f {
 		b.WriteString(" \\\n  " + word(flag))
 	}

@@ -8,6 +8,7 @@ import (
 
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/golden"
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 )
@@ -130,7 +131,7 @@ func TestProxyConfig(t *testing.T) {
 	cfg := testConfig()
 	for name, c := range map[string]proxyConfig{
 		"api-proxy-master.json":   proxyConfigFor(cfg, cfg.ControlPlane(), nil),
-		"api-proxy-draining.json": proxyConfigFor(cfg, cfg.ControlPlane(), &slotA),
+		"api-proxy-draining.json": proxyConfigFor(cfg, cfg.ControlPlane(), &layout.SlotA),
 		"api-proxy-worker.json":   proxyConfigFor(cfg, cfg.Workers()[0], nil),
 	} {
 		data, err := json.MarshalIndent(c, "", "  ")

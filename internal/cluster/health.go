@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/plan"
 )
@@ -37,7 +38,7 @@ type EtcdStatus struct {
 
 // ReadEtcd asks the etcd that runs in one of a machine's two slots.
 func ReadEtcd(ctx context.Context, h machine.Host, role plan.Role) (EtcdStatus, error) {
-	ask := roleLink(role) + "/bin/" + etcdctlArgs(slotOf(role)) + " --dial-timeout=2s --command-timeout=5s"
+	ask := layout.RoleLink(role) + "/bin/" + etcdctlArgs(layout.SlotOf(role)) + " --dial-timeout=2s --command-timeout=5s"
 	out, err := sh(ctx, h, "%[1]s endpoint status -w json; echo; %[1]s alarm list -w json; echo; %[1]s member list -w json", ask)
 	if err != nil {
 		return EtcdStatus{}, fmt.Errorf("ask etcd on %q: %w", h.Name(), err)

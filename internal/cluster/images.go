@@ -9,13 +9,10 @@ import (
 	"io/fs"
 	"strings"
 
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/plan"
 )
-
-// ctr is containerd's own client, from the folder that the running runtime is
-// linked to. Kubernetes' images are in the namespace k8s.io.
-const ctr = roleDir + "/" + string(plan.RoleRuntime) + "/bin/ctr -n k8s.io"
 
 // pinnedLabel keeps kubelet's image clean-up from removing what cannot be
 // pulled again (containerd's CRI plugin reads it).
@@ -29,7 +26,7 @@ type imageRecord struct {
 }
 
 func imageRecordFile(bundleDigest string) string {
-	return imagesDir + "/" + strings.ReplaceAll(bundleDigest, ":", "-")
+	return layout.ImagesDir + "/" + strings.ReplaceAll(bundleDigest, ":", "-")
 }
 
 func (c *cluster) imagesDone(ctx context.Context, s plan.Step) (bool, error) {
@@ -69,7 +66,7 @@ func allThere(record []byte, have map[string]string) bool {
 
 // listImages asks containerd for the images it has: name → digest.
 func listImages(ctx context.Context, h machine.Host) (map[string]string, error) {
-	out, err := sh(ctx, h, "%s images ls", ctr)
+	out, err := sh(ctx, h, "%s images ls", layout.Ctr)
 	if err != nil {
 		return nil, fmt.Errorf("list the images on %q: %w", h.Name(), err)
 	}
@@ -100,7 +97,7 @@ func (c *cluster) images(ctx context.Context, s plan.Step) error {
 	r, w := io.Pipe()
 	go func() { w.CloseWithError(c.Bundle.WriteImages(ctx, w)) }()
 	defer r.Close()
-	_, err = h.Run(ctx, machine.Command{Stdin: r, Script: ctr + " images import --local --label " + pinnedLabel + " -"})
+	_, err = h.Run(ctx, machine.Command{Stdin: r, Script: layout.Ctr + " images import --local --label " + pinnedLabel + " -"})
 	if err != nil {
 		return fmt.Errorf("import the images of %s on %q: %w", s.To, h.Name(), err)
 	}

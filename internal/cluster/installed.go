@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 )
@@ -46,7 +47,7 @@ const (
 	imageCoreDNS = "coredns"
 )
 
-func installedFile(v pai.KubernetesVersion) string { return versionDir(v) + "/release.json" }
+func installedFile(v pai.KubernetesVersion) string { return layout.VersionDir(v) + "/release.json" }
 
 func readInstalled(ctx context.Context, h machine.Host, v pai.KubernetesVersion) (installed, error) {
 	var i installed

@@ -9,6 +9,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 )
@@ -24,7 +25,7 @@ func (c *cluster) joinToken(ctx context.Context, v pai.KubernetesVersion) (token
 	if err != nil {
 		return "", nil, err
 	}
-	kubeadm := program(v, "kubeadm") + " --kubeconfig " + adminConf
+	kubeadm := layout.Program(v, "kubeadm") + " --kubeconfig " + layout.AdminConf
 	out, err := master.Run(ctx, machine.Command{Secret: true, Script: kubeadm + " token create --ttl " + joinTTL + " --description 'a machine is joining' 2>/dev/null"})
 	if err != nil {
 		return "", nil, fmt.Errorf("make a token for the joining machine: %w", err)

@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
@@ -30,7 +31,7 @@ func kubeadmConfig(cfg *config.Config, upstream string) ([]byte, error) {
 		"localAPIEndpoint": map[string]any{"advertiseAddress": m.HostIP, "bindPort": cfg.Kubernetes.APIServersPort},
 		"nodeRegistration": map[string]any{
 			"name":      m.Hostname,
-			"criSocket": "unix://" + containerdSocket,
+			"criSocket": "unix://" + layout.ContainerdSocket,
 			"taints":    []any{},
 		},
 		"bootstrapTokens": []any{map[string]any{"ttl": bootstrapTTL, "description": "made by kubeadm, used by nobody"}},
@@ -40,8 +41,8 @@ func kubeadmConfig(cfg *config.Config, upstream string) ([]byte, error) {
 		"kind":                 "ClusterConfiguration",
 		"clusterName":          "kubernetes",
 		"kubernetesVersion":    upstream,
-		"controlPlaneEndpoint": fmt.Sprintf("%s:%d", APIName, cfg.Kubernetes.APIServersPort),
-		"certificatesDir":      pkiDir,
+		"controlPlaneEndpoint": fmt.Sprintf("%s:%d", layout.APIName, cfg.Kubernetes.APIServersPort),
+		"certificatesDir":      layout.PKIDir,
 		"encryptionAlgorithm":  "ECDSA-P256",
 		"imageRepository":      "pai.local",
 		"networking": map[string]any{
@@ -49,8 +50,8 @@ func kubeadmConfig(cfg *config.Config, upstream string) ([]byte, error) {
 			"podSubnet":     cfg.Kubernetes.PodClusterIPRange,
 			"dnsDomain":     clusterDomain,
 		},
-		"apiServer": map[string]any{"certSANs": []string{APIName, "localhost", "127.0.0.1", m.HostIP}},
-		"etcd":      map[string]any{"local": map[string]any{"dataDir": etcdDir + "/a"}},
+		"apiServer": map[string]any{"certSANs": []string{layout.APIName, "localhost", "127.0.0.1", m.HostIP}},
+		"etcd":      map[string]any{"local": map[string]any{"dataDir": layout.EtcdDir + "/a"}},
 	}
 	return documents(init, clusterConfig)
 }
@@ -68,7 +69,7 @@ func documents(objects ...any) ([]byte, error) {
 	return []byte(strings.Join(parts, "---\n")), nil
 }
 
-func kubeadmFile(v pai.KubernetesVersion) string { return roleFile(v, "kubeadm.yaml") }
+func kubeadmFile(v pai.KubernetesVersion) string { return layout.VersionFile(v, "kubeadm.yaml") }
 
 // kubeadm runs commands of one version's kubeadm on the control-plane machine,
 // each with the configuration of that version. Lines of script may use
@@ -88,7 +89,7 @@ func (c *cluster) kubeadm(ctx context.Context, h machine.Host, v pai.KubernetesV
 	if err := h.WriteFile(ctx, kubeadmFile(v), data, 0o600); err != nil {
 		return "", err
 	}
-	return sh(ctx, h, "kubeadm=%s config=%s\n%s", program(v, "kubeadm"), kubeadmFile(v), script)
+	return sh(ctx, h, "kubeadm=%s config=%s\n%s", layout.Program(v, "kubeadm"), kubeadmFile(v), script)
 }
 
 // componentFlags asks kubeadm how a version of a control-plane component is

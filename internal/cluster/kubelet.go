@@ -19,6 +19,7 @@ import (
 
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
@@ -52,11 +53,11 @@ func (c *cluster) kubeletFiles(ctx context.Context, h machine.Host, m config.Mac
 	if err != nil {
 		return nil, err
 	}
-	file := roleFile(v, "kubelet.yaml")
+	file := layout.VersionFile(v, "kubelet.yaml")
 	return map[string]preparedFile{
 		file: {string(data), 0o644},
-		runScript(v, plan.RoleKubelet): {script(v, plan.RoleKubelet, "kubelet", flags{
-			"--config=" + file, "--kubeconfig=" + kubeletConf, "--bootstrap-kubeconfig=" + bootstrapConf,
+		layout.RunScript(v, plan.RoleKubelet): {script(v, plan.RoleKubelet, "kubelet", flags{
+			"--config=" + file, "--kubeconfig=" + layout.KubeletConf, "--bootstrap-kubeconfig=" + layout.BootstrapKubeletConf,
 			"--hostname-override=" + m.Hostname, "--node-ip=" + m.HostIP,
 		}), 0o755},
 	}, nil
@@ -88,11 +89,11 @@ func kubeletSettings(cfg *config.Config, m config.Machine, f facts) map[string]a
 		"address":                  m.HostIP,
 		"clusterDNS":               []any{cfg.Kubernetes.ClusterDNS},
 		"clusterDomain":            clusterDomain,
-		"containerRuntimeEndpoint": "unix://" + containerdSocket,
+		"containerRuntimeEndpoint": "unix://" + layout.ContainerdSocket,
 		"cgroupDriver":             cgroupDriver,
 		"failCgroupV1":             false,
 		"failSwapOn":               false,
-		"resolvConf":               resolverFile,
+		"resolvConf":               layout.ResolverFile,
 		"rotateCertificates":       true,
 		"serverTLSBootstrap":       true,
 		// Images cannot be pulled again: none is ever removed.
@@ -233,10 +234,10 @@ func (c *cluster) registerNode(ctx context.Context, k *kube.Client, h machine.Ho
 		return err
 	}
 	// Unchanged it is not written again: the runtime reads it anew each time.
-	if old, err := h.ReadFile(ctx, cniConfig); err == nil && string(old) == conflist {
+	if old, err := h.ReadFile(ctx, layout.CNIConfig); err == nil && string(old) == conflist {
 		return nil
 	}
-	return h.WriteFile(ctx, cniConfig, []byte(conflist), 0o644)
+	return h.WriteFile(ctx, layout.CNIConfig, []byte(conflist), 0o644)
 }
 
 func nodeObject(m config.Machine) *unstructured.Unstructured {
@@ -253,11 +254,11 @@ func nodeObject(m config.Machine) *unstructured.Unstructured {
 // hasIdentity reports whether kubelet has a certificate of this cluster. One
 // of another cluster, which was wiped, is none.
 func hasIdentity(ctx context.Context, h machine.Host, ca []byte) (bool, error) {
-	out, err := sh(ctx, h, "[ -e %s/pki/kubelet-client-current.pem ] && echo yes || :", kubeletDir)
+	out, err := sh(ctx, h, "[ -e %s/pki/kubelet-client-current.pem ] && echo yes || :", layout.KubeletDir)
 	if err != nil || out != "yes" {
 		return false, err
 	}
-	kubeconfig, err := h.ReadFile(ctx, kubeletConf)
+	kubeconfig, err := h.ReadFile(ctx, layout.KubeletConf)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -290,15 +291,15 @@ func (c *cluster) joinKubelet(ctx context.Context, h machine.Host, v pai.Kuberne
 		return err
 	}
 	defer func() { err = errors.Join(err, revoke()) }()
-	kubeconfig, err := bootstrapKubeconfig(apiServer(c.Config.Kubernetes.APIServersPort), ca, token)
+	kubeconfig, err := bootstrapKubeconfig(layout.APIServerURL(c.Config.Kubernetes.APIServersPort), ca, token)
 	if err != nil {
 		return err
 	}
 	// What is there is half of an identity, or one of another cluster.
-	if _, err := sh(ctx, h, "rm -rf %s %s/pki", kubeletConf, kubeletDir); err != nil {
+	if _, err := sh(ctx, h, "rm -rf %s %s/pki", layout.KubeletConf, layout.KubeletDir); err != nil {
 		return err
 	}
-	if err := h.WriteFile(ctx, bootstrapConf, kubeconfig, 0o600); err != nil {
+	if err := h.WriteFile(ctx, layout.BootstrapKubeletConf, kubeconfig, 0o600); err != nil {
 		return err
 	}
 	if err := moveAndRestart(ctx, h, plan.RoleKubelet, v); err != nil {
@@ -310,7 +311,7 @@ func (c *cluster) joinKubelet(ctx context.Context, h machine.Host, v pai.Kuberne
 	if err != nil {
 		return fmt.Errorf("%w%s", err, journalOf(ctx, h, plan.RoleKubelet))
 	}
-	return h.Remove(ctx, bootstrapConf)
+	return h.Remove(ctx, layout.BootstrapKubeletConf)
 }
 
 // awaitNode waits until the node is Ready with a version's kubelet, and signs
@@ -340,7 +341,7 @@ func (c *cluster) awaitNode(ctx context.Context, k *kube.Client, h machine.Host,
 }
 
 func hasServingCertificate(ctx context.Context, h machine.Host) (bool, error) {
-	names, err := h.ReadDir(ctx, kubeletDir+"/pki")
+	names, err := h.ReadDir(ctx, layout.KubeletDir+"/pki")
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
@@ -28,7 +29,7 @@ func (c *cluster) swapKubelet(ctx context.Context, h machine.Host, v pai.Kuberne
 	if err != nil {
 		return err
 	}
-	const path = stateDir + "/swap-kubelet.sh"
+	const path = layout.StateDir + "/swap-kubelet.sh"
 	if err := h.WriteFile(ctx, path, swap, 0o755); err != nil {
 		return err
 	}
@@ -55,22 +56,22 @@ func swapOnMachine(ctx context.Context, h machine.Host, script string, v pai.Kub
 	// systemd-run is refused while an earlier swap is still going on: that one
 	// is waited for, and done over.
 	_, err := sh(swapping, h, `
-while systemctl is-active -q pai-kubelet-swap.service; do sleep 0.2; done
-systemd-run --quiet --collect --wait --unit=pai-kubelet-swap --property=Type=exec %s %s || { cat %s/swap-kubelet.log >&2; exit 1; }`,
-		script, machine.Quote(string(v)), stateDir)
+while systemctl is-active -q %[4]s; do sleep 0.2; done
+systemd-run --quiet --collect --wait --unit=%[4]s --property=Type=exec %[1]s %[2]s || { cat %[3]s/swap-kubelet.log >&2; exit 1; }`,
+		script, machine.Quote(string(v)), layout.StateDir, layout.ReplaceKubeletUnit)
 	if !errors.Is(err, machine.ErrConnectionLost) {
 		return err
 	}
 	return poll(ctx, "the end of the swap, of which the machine could not tell because the connection was lost", swapTimeout, time.Second,
 		func(ctx context.Context) (bool, error) {
-			out, err := sh(ctx, h, "if systemctl is-active -q pai-kubelet-swap.service; then echo goes on; fi")
+			out, err := sh(ctx, h, "if systemctl is-active -q %s; then echo goes on; fi", layout.ReplaceKubeletUnit)
 			return out == "", err
 		})
 }
 
 // runningContainers are the ids of the containers that run on a machine.
 func runningContainers(ctx context.Context, h machine.Host) (map[string]bool, error) {
-	out, err := sh(ctx, h, "%s tasks ls", ctr)
+	out, err := sh(ctx, h, "%s tasks ls", layout.Ctr)
 	if err != nil {
 		return nil, fmt.Errorf("list the containers on %q: %w", h.Name(), err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
@@ -12,17 +13,17 @@ import (
 
 // kubeProxyFiles are kube-proxy's script and configuration.
 func kubeProxyFiles(cfg *config.Config, m config.Machine, v pai.KubernetesVersion) (map[string]preparedFile, error) {
-	file := roleFile(v, "kube-proxy.yaml")
+	file := layout.VersionFile(v, "kube-proxy.yaml")
 	data, err := documents(map[string]any{
 		"apiVersion":         "kubeproxy.config.k8s.io/v1alpha1",
 		"kind":               "KubeProxyConfiguration",
 		"mode":               "nftables",
 		"clusterCIDR":        cfg.Kubernetes.PodClusterIPRange,
 		"hostnameOverride":   m.Hostname,
-		"healthzBindAddress": "127.0.0.1:10256",
-		"metricsBindAddress": "127.0.0.1:10249",
+		"healthzBindAddress": fmt.Sprintf("127.0.0.1:%d", layout.KubeProxyHealthPort),
+		"metricsBindAddress": fmt.Sprintf("127.0.0.1:%d", layout.KubeProxyMetricsPort),
 		"nodePortAddresses":  []string{"primary"},
-		"clientConnection":   map[string]any{"kubeconfig": kubeProxyConf},
+		"clientConnection":   map[string]any{"kubeconfig": layout.KubeProxyConf},
 		// 0 leaves the kernel's settings alone, which a network namespace may not change.
 		"conntrack": map[string]any{"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
 	})
@@ -30,8 +31,8 @@ func kubeProxyFiles(cfg *config.Config, m config.Machine, v pai.KubernetesVersio
 		return nil, err
 	}
 	return map[string]preparedFile{
-		file:                             {string(data), 0o644},
-		runScript(v, plan.RoleKubeProxy): {script(v, plan.RoleKubeProxy, "kube-proxy", flags{"--config=" + file}), 0o755},
+		file:                                    {string(data), 0o644},
+		layout.RunScript(v, plan.RoleKubeProxy): {script(v, plan.RoleKubeProxy, "kube-proxy", flags{"--config=" + file}), 0o755},
 	}, nil
 }
 
@@ -41,7 +42,7 @@ func kubeProxyFiles(cfg *config.Config, m config.Machine, v pai.KubernetesVersio
 // are not made.
 func forgetRules(ctx context.Context, h machine.Host) error {
 	_, err := sh(ctx, h, `systemctl stop %s
-for family in ip ip6; do nft delete table $family kube-proxy 2>/dev/null || :; done`, unit(plan.RoleKubeProxy))
+for family in ip ip6; do nft delete table $family kube-proxy 2>/dev/null || :; done`, layout.Unit(plan.RoleKubeProxy))
 	if err != nil {
 		return fmt.Errorf("remove the newer kube-proxy's rules on %q: %w", h.Name(), err)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
@@ -56,7 +57,7 @@ func LossOf(ctx context.Context, h machine.Host, s plan.Step) (Loss, error) {
 	if err != nil {
 		return Loss{}, err
 	}
-	for _, from := range slots {
+	for _, from := range layout.Slots() {
 		if v := states[from].Running; v != "" {
 			return lossOf(ctx, h, from, v, snapshot)
 		}
@@ -87,10 +88,10 @@ done
 stat -c %%Y %[3]s
 %[5]s --endpoints unix://client:1 get /registry/ --prefix --keys-only -w json`
 
-func lossOf(ctx context.Context, h machine.Host, from slot, v pai.KubernetesVersion, snapshot string) (Loss, error) {
+func lossOf(ctx context.Context, h machine.Host, from layout.Slot, v pai.KubernetesVersion, snapshot string) (Loss, error) {
 	ctx, cancel := context.WithTimeout(ctx, lossTimeout)
 	defer cancel()
-	out, err := sh(ctx, h, scratchScript, snapshotsDir, program(v, "etcdutl"), snapshot, program(v, "etcd"), program(v, "etcdctl"))
+	out, err := sh(ctx, h, scratchScript, layout.SnapshotsDir, layout.Program(v, "etcdutl"), snapshot, layout.Program(v, "etcd"), layout.Program(v, "etcdctl"))
 	if err != nil {
 		return Loss{}, fmt.Errorf("read the snapshot %s: %w", snapshot, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 )
@@ -23,7 +24,7 @@ type member struct {
 
 type memberList []member
 
-func listMembers(ctx context.Context, h machine.Host, v pai.KubernetesVersion, asked ...slot) (memberList, error) {
+func listMembers(ctx context.Context, h machine.Host, v pai.KubernetesVersion, asked ...layout.Slot) (memberList, error) {
 	out, err := sh(ctx, h, "%s --dial-timeout=2s --command-timeout=4s member list -w json", etcdctl(v, asked...))
 	if err != nil {
 		return nil, fmt.Errorf("list etcd's members: %w", err)
@@ -33,7 +34,7 @@ func listMembers(ctx context.Context, h machine.Host, v pai.KubernetesVersion, a
 
 // anyMembers asks the slots one after the other: one that is stopped for good,
 // or has only just been added, does not answer.
-func anyMembers(ctx context.Context, h machine.Host, v pai.KubernetesVersion, asked ...slot) (memberList, error) {
+func anyMembers(ctx context.Context, h machine.Host, v pai.KubernetesVersion, asked ...layout.Slot) (memberList, error) {
 	var errs []error
 	for _, s := range asked {
 		members, err := listMembers(ctx, h, v, s)
@@ -47,14 +48,14 @@ func anyMembers(ctx context.Context, h machine.Host, v pai.KubernetesVersion, as
 
 // awaitMembers is anyMembers for etcds that were just started, or stand still
 // for a moment: they are asked until one of them knows the members.
-func awaitMembers(ctx context.Context, h machine.Host, v pai.KubernetesVersion, asked ...slot) (members memberList, err error) {
+func awaitMembers(ctx context.Context, h machine.Host, v pai.KubernetesVersion, asked ...layout.Slot) (members memberList, err error) {
 	err = poll(ctx, "an etcd on "+h.Name()+" that knows its members", healthTimeout, 500*time.Millisecond, func(ctx context.Context) (ok bool, err error) {
 		members, err = anyMembers(ctx, h, v, asked...)
 		return len(members) > 0, err
 	})
 	if err != nil {
 		for _, s := range asked {
-			err = fmt.Errorf("%w%s", err, journalOf(ctx, h, s.etcd))
+			err = fmt.Errorf("%w%s", err, journalOf(ctx, h, s.Etcd))
 		}
 	}
 	return members, err
@@ -63,7 +64,7 @@ func awaitMembers(ctx context.Context, h machine.Host, v pai.KubernetesVersion, 
 // removeMember asks one slot's etcd to take a member out. It refuses that until
 // its members have been connected for five seconds (etcd 3.6, HealthInterval,
 // "unhealthy cluster"), so one that was just started is asked again.
-func removeMember(ctx context.Context, h machine.Host, v pai.KubernetesVersion, asked slot, id uint64) error {
+func removeMember(ctx context.Context, h machine.Host, v pai.KubernetesVersion, asked layout.Slot, id uint64) error {
 	return poll(ctx, fmt.Sprintf("etcd on %s without its member %x", h.Name(), id), healthTimeout, 500*time.Millisecond, func(ctx context.Context) (bool, error) {
 		members, err := listMembers(ctx, h, v, asked)
 		if err != nil || members.find(func(m member) bool { return m.ID == id }) == nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 )
@@ -20,7 +21,7 @@ const networkUser = "pai:network"
 // direct routing sends packets as they are between machines on one network,
 // and through vxlan across networks.
 func networkFiles(cfg *config.Config, m config.Machine, v pai.KubernetesVersion) (map[string]preparedFile, error) {
-	file := roleFile(v, "network.json")
+	file := layout.VersionFile(v, "network.json")
 	data, err := json.MarshalIndent(map[string]any{
 		"Network":        cfg.Kubernetes.PodClusterIPRange,
 		"EnableNFTables": true,
@@ -31,8 +32,8 @@ func networkFiles(cfg *config.Config, m config.Machine, v pai.KubernetesVersion)
 	}
 	return map[string]preparedFile{
 		file: {string(data), 0o644},
-		runScript(v, plan.RoleNetwork): {script(v, plan.RoleNetwork, "network",
-			flags{"--kubeconfig=" + networkConf, "--config=" + file, "--address=" + m.HostIP},
+		layout.RunScript(v, plan.RoleNetwork): {script(v, plan.RoleNetwork, "network",
+			flags{"--kubeconfig=" + layout.NetworkConf, "--config=" + file, "--address=" + m.HostIP},
 			"export NODE_NAME="+word(m.Hostname)), 0o755},
 	}, nil
 }
@@ -48,7 +49,7 @@ func cniConflist(podCIDR string) (string, error) {
 			map[string]any{
 				"type": "bridge", "bridge": "pai0", "isDefaultGateway": true, "ipMasq": false, "hairpinMode": true, "mtu": podMTU,
 				"ipam": map[string]any{
-					"type": "host-local", "dataDir": "/run/pai/cni",
+					"type": "host-local", "dataDir": layout.PodAddressesDir,
 					"ranges": []any{[]any{map[string]any{"subnet": podCIDR}}},
 				},
 			},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
@@ -13,10 +14,10 @@ import (
 // observeScript prints what a machine has, a line per thing: its kind, then
 // the thing. $1… are not used; what runs is read from /proc, not from systemd.
 const observeScript = `
-for d in /opt/pai/*/release.json; do
+for d in ` + layout.ProgramsDir + `/*/release.json; do
     [ -e "$d" ] && echo "program $(basename "$(dirname "$d")")"
 done
-for l in /opt/pai/role/*; do
+for l in ` + layout.RolesDir + `/*; do
     [ -L "$l" ] || continue
     name=$(basename "$l")
     echo "link $name $(basename "$(readlink "$l")")"
@@ -24,7 +25,7 @@ for l in /opt/pai/role/*; do
     emulates=$(sed -n 's/.*--emulated-version=\([0-9.]*\).*/\1/p' "$l/run/$name" 2>/dev/null)
     [ -z "$emulates" ] || echo "emulates $name $emulates"
 done
-for u in /etc/systemd/system/pai-*.service; do
+for u in ` + layout.UnitsDir + `/pai-*.service; do
     [ -e "$u" ] || continue
     name=$(basename "$u" .service)
     pid=$(systemctl show -p MainPID --value "$name")
@@ -34,10 +35,10 @@ for u in /etc/systemd/system/pai-*.service; do
     emulates=$(tr '\0' '\n' <"/proc/$pid/cmdline" | sed -n 's/^--emulated-version=//p')
     [ -z "$emulates" ] || echo "emulates ${name#pai-} $emulates"
 done
-systemctl is-active -q pai-prepare.service && echo prepared
-[ -e /etc/kubernetes/kubelet.conf ] && [ -e /var/lib/kubelet/pki/kubelet-client-current.pem ] &&
-    [ -e /var/lib/kubelet/pki/kubelet-server-current.pem ] && echo joined
-for r in /var/lib/pai/images/*; do
+systemctl is-active -q ` + layout.PrepareUnit + ` && echo prepared
+[ -e ` + layout.KubeletConf + ` ] && [ -e ` + layout.KubeletClientCertificate + ` ] &&
+    [ -e ` + layout.KubeletServingCertificate + ` ] && echo joined
+for r in ` + layout.ImagesDir + `/*; do
     [ -e "$r" ] && echo "images $(basename "$r")"
 done
 :`
@@ -58,7 +59,7 @@ func Observe(ctx context.Context, host machine.Host) (plan.Machine, error) {
 		return m, nil // the runtime does not answer: no images are known to be there
 	}
 	for _, name := range records {
-		data, err := host.ReadFile(ctx, imagesDir+"/"+name)
+		data, err := host.ReadFile(ctx, layout.ImagesDir+"/"+name)
 		if err != nil {
 			return m, fmt.Errorf("look at the images of machine %q: %w", host.Name(), err)
 		}
@@ -104,7 +105,7 @@ func parseObservation(out string) (m plan.Machine, imageRecords []string) {
 // versionOfProgram is the version whose folder a program's path is in; empty
 // when it is in none.
 func versionOfProgram(path string) pai.KubernetesVersion {
-	rest, ok := strings.CutPrefix(path, programsDir+"/")
+	rest, ok := strings.CutPrefix(path, layout.ProgramsDir+"/")
 	version, inside, found := strings.Cut(rest, "/")
 	if !ok || !found || !strings.HasPrefix(inside, "bin/") {
 		return ""
@@ -123,7 +124,7 @@ else
     echo "running %[1]s $(readlink "/proc/$pid/exe" || :)"
     emulates=$(tr '\0' '\n' <"/proc/$pid/cmdline" | sed -n 's/^--emulated-version=//p' || :)
 fi
-[ -z "$emulates" ] || echo "emulates %[1]s $emulates"`, r, roleLink(r), unit(r))
+[ -z "$emulates" ] || echo "emulates %[1]s $emulates"`, r, layout.RoleLink(r), layout.Unit(r))
 	if err != nil {
 		return plan.RoleState{}, fmt.Errorf("look at %s on %q: %w", r, h.Name(), err)
 	}

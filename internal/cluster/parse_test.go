@@ -12,6 +12,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 )
@@ -42,7 +43,7 @@ func TestScriptPassesFlagsOn(t *testing.T) {
 		for _, v := range values {
 			f = append(f, "--x="+v)
 		}
-		s := strings.Replace(script("v0.9-pai", "test", "prog", f), "exec "+program("v0.9-pai", "prog"), `printf '%s\n'`, 1)
+		s := strings.Replace(script("v0.9-pai", "test", "prog", f), "exec "+layout.Program("v0.9-pai", "prog"), `printf '%s\n'`, 1)
 		out, err := exec.Command("sh", "-c", s).Output()
 		if err != nil {
 			t.Fatal(err)
@@ -93,10 +94,10 @@ func TestParseMembers(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := testConfig().ControlPlane()
-	if a := members.named(slotA.member(m)); a == nil || a.ID != 6965855903550217861 || a.Learner {
+	if a := members.named(layout.SlotA.Member(m.Hostname)); a == nil || a.ID != 6965855903550217861 || a.Learner {
 		t.Errorf("the first member is %+v", a)
 	}
-	if b := members.withPeer(slotB.peerURL(m)); b == nil || b.ID != 13040742035073927285 || !b.Learner || b.Name != "" {
+	if b := members.withPeer(layout.SlotB.PeerURL(m.HostIP)); b == nil || b.ID != 13040742035073927285 || !b.Learner || b.Name != "" {
 		t.Errorf("the second member is %+v", b)
 	}
 	if members.named("pai-1-b") != nil {
@@ -110,28 +111,28 @@ func TestParseMembers(t *testing.T) {
 func TestChooseSlots(t *testing.T) {
 	t.Parallel()
 	old, next := pai.KubernetesVersion("v0.9-pai"), pai.KubernetesVersion("v0.10-pai")
-	type states = map[slot]plan.RoleState
+	type states = map[layout.Slot]plan.RoleState
 	for _, c := range []struct {
 		name   string
 		states states
 		want   plan.RoleState
-		to     slot
+		to     layout.Slot
 	}{
-		{"nothing there", states{}, plan.RoleState{Link: next}, slotA},
-		{"old in a", states{slotA: {Link: old, Running: old}}, plan.RoleState{Link: next}, slotB},
-		{"old in b", states{slotB: {Link: old, Running: old}}, plan.RoleState{Link: next}, slotA},
-		{"both run", states{slotA: {Link: old, Running: old}, slotB: {Link: next, Running: next}}, plan.RoleState{Link: next}, slotB},
-		{"new linked, not started", states{slotA: {Link: old, Running: old}, slotB: {Link: next}}, plan.RoleState{Link: next}, slotB},
-		{"done", states{slotB: {Link: next, Running: next}}, plan.RoleState{Link: next}, slotB},
-		{"old stopped by a crash", states{slotA: {Link: old}}, plan.RoleState{Link: next}, slotB},
-		{"commit", states{slotB: {Link: next, Running: next, Emulates: "1.35"}}, plan.RoleState{Link: next}, slotA},
-		{"commit cut short", states{slotA: {Link: next}, slotB: {Link: next, Running: next, Emulates: "1.35"}}, plan.RoleState{Link: next}, slotA},
-		{"back before the commit", states{slotB: {Link: next, Running: next, Emulates: "1.35"}}, plan.RoleState{Link: old}, slotA},
-		{"old halted in a, still in b", states{slotA: {Link: old}, slotB: {Link: old, Running: old}}, plan.RoleState{Link: next}, slotA},
+		{"nothing there", states{}, plan.RoleState{Link: next}, layout.SlotA},
+		{"old in a", states{layout.SlotA: {Link: old, Running: old}}, plan.RoleState{Link: next}, layout.SlotB},
+		{"old in b", states{layout.SlotB: {Link: old, Running: old}}, plan.RoleState{Link: next}, layout.SlotA},
+		{"both run", states{layout.SlotA: {Link: old, Running: old}, layout.SlotB: {Link: next, Running: next}}, plan.RoleState{Link: next}, layout.SlotB},
+		{"new linked, not started", states{layout.SlotA: {Link: old, Running: old}, layout.SlotB: {Link: next}}, plan.RoleState{Link: next}, layout.SlotB},
+		{"done", states{layout.SlotB: {Link: next, Running: next}}, plan.RoleState{Link: next}, layout.SlotB},
+		{"old stopped by a crash", states{layout.SlotA: {Link: old}}, plan.RoleState{Link: next}, layout.SlotB},
+		{"commit", states{layout.SlotB: {Link: next, Running: next, Emulates: "1.35"}}, plan.RoleState{Link: next}, layout.SlotA},
+		{"commit cut short", states{layout.SlotA: {Link: next}, layout.SlotB: {Link: next, Running: next, Emulates: "1.35"}}, plan.RoleState{Link: next}, layout.SlotA},
+		{"back before the commit", states{layout.SlotB: {Link: next, Running: next, Emulates: "1.35"}}, plan.RoleState{Link: old}, layout.SlotA},
+		{"old halted in a, still in b", states{layout.SlotA: {Link: old}, layout.SlotB: {Link: old, Running: old}}, plan.RoleState{Link: next}, layout.SlotA},
 	} {
 		to, from := chooseSlots(c.states, c.want)
-		if to != c.to || from != c.to.other() {
-			t.Errorf("%s: to %s from %s, want to %s", c.name, to.name, from.name, c.to.name)
+		if to != c.to || from != c.to.Other() {
+			t.Errorf("%s: to %s from %s, want to %s", c.name, to.Name, from.Name, c.to.Name)
 		}
 	}
 }
@@ -139,38 +140,22 @@ func TestChooseSlots(t *testing.T) {
 func TestHandOverTarget(t *testing.T) {
 	t.Parallel()
 	m := testConfig().ControlPlane()
-	a := member{ID: 1, Peers: []string{slotA.peerURL(m)}}
-	b := member{ID: 2, Peers: []string{slotB.peerURL(m)}}
+	a := member{ID: 1, Peers: []string{layout.SlotA.PeerURL(m.HostIP)}}
+	b := member{ID: 2, Peers: []string{layout.SlotB.PeerURL(m.HostIP)}}
 	learner := func(m member) member { m.Learner = true; return m }
 	for _, c := range []struct {
 		name    string
 		members memberList
-		to      slot
+		to      layout.Slot
 	}{
-		{"a alone", memberList{a}, slotA},
-		{"b alone", memberList{b}, slotB},
-		{"b learns", memberList{a, learner(b)}, slotB},
-		{"a learns", memberList{b, learner(a)}, slotA},
-		{"both vote", memberList{a, b}, slotB},
+		{"a alone", memberList{a}, layout.SlotA},
+		{"b alone", memberList{b}, layout.SlotB},
+		{"b learns", memberList{a, learner(b)}, layout.SlotB},
+		{"a learns", memberList{b, learner(a)}, layout.SlotA},
+		{"both vote", memberList{a, b}, layout.SlotB},
 	} {
 		if to := handOverTarget(c.members, m); to != c.to {
-			t.Errorf("%s: etcd is on its way to slot %s, want %s", c.name, to.name, c.to.name)
-		}
-	}
-}
-
-func TestSlotsDoNotCollide(t *testing.T) {
-	t.Parallel()
-	ports := map[int]bool{}
-	for _, s := range slots {
-		for _, p := range []int{s.clientPort, s.peerPort, s.metricsPort, s.securePort} {
-			if ports[p] {
-				t.Errorf("port %d is used twice", p)
-			}
-			ports[p] = true
-		}
-		if slotOf(s.etcd) != s || slotOf(s.apiServer) != s || s.other().other() != s || s.other() == s {
-			t.Errorf("slot %s does not know itself", s.name)
+			t.Errorf("%s: etcd is on its way to slot %s, want %s", c.name, to.Name, c.to.Name)
 		}
 	}
 }

@@ -9,18 +9,19 @@ import (
 	"io/fs"
 	"time"
 
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/plan"
 )
 
 // pkiFiles are what the PKI step leaves on the control-plane machine.
 var pkiFiles = []string{
-	pkiDir + "/ca.crt", pkiDir + "/ca.key", pkiDir + "/apiserver.crt", pkiDir + "/sa.key", pkiDir + "/sa.pub",
-	pkiDir + "/apiserver-kubelet-client.crt", pkiDir + "/apiserver-etcd-client.crt",
-	pkiDir + "/front-proxy-ca.crt", pkiDir + "/front-proxy-client.crt",
-	pkiDir + "/etcd/ca.crt", pkiDir + "/etcd/server.crt", pkiDir + "/etcd/peer.crt", pkiDir + "/etcd/healthcheck-client.crt",
-	adminConf, kubernetesDir + "/super-admin.conf", kubernetesDir + "/controller-manager.conf", kubernetesDir + "/scheduler.conf",
-	encryptionFile, caFile,
+	layout.PKIDir + "/ca.crt", layout.PKIDir + "/ca.key", layout.PKIDir + "/apiserver.crt", layout.PKIDir + "/sa.key", layout.PKIDir + "/sa.pub",
+	layout.PKIDir + "/apiserver-kubelet-client.crt", layout.PKIDir + "/apiserver-etcd-client.crt",
+	layout.PKIDir + "/front-proxy-ca.crt", layout.PKIDir + "/front-proxy-client.crt",
+	layout.PKIDir + "/etcd/ca.crt", layout.PKIDir + "/etcd/server.crt", layout.PKIDir + "/etcd/peer.crt", layout.PKIDir + "/etcd/healthcheck-client.crt",
+	layout.AdminConf, layout.KubernetesDir + "/super-admin.conf", layout.KubernetesDir + "/controller-manager.conf", layout.KubernetesDir + "/scheduler.conf",
+	layout.EncryptionFile, layout.CAFile,
 }
 
 // renewBefore is when a certificate is old enough to be made anew: a third of
@@ -36,13 +37,13 @@ func (c *cluster) pkiDone(ctx context.Context, s plan.Step) (bool, error) {
 	if err != nil || out != "" {
 		return false, err
 	}
-	return servesAs(ctx, h, APIName, m.HostIP)
+	return servesAs(ctx, h, layout.APIName, m.HostIP)
 }
 
 // servesAs reports whether the API server's certificate carries the names and
 // is not about to run out.
 func servesAs(ctx context.Context, h machine.Host, names ...string) (bool, error) {
-	data, err := h.ReadFile(ctx, pkiDir+"/apiserver.crt")
+	data, err := h.ReadFile(ctx, layout.PKIDir+"/apiserver.crt")
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -74,13 +75,13 @@ func (c *cluster) pki(ctx context.Context, s plan.Step) error {
 	if err != nil {
 		return err
 	}
-	ok, err := servesAs(ctx, h, APIName, m.HostIP)
+	ok, err := servesAs(ctx, h, layout.APIName, m.HostIP)
 	if err != nil {
 		return err
 	}
 	renew := ""
 	if !ok {
-		renew = "rm -f " + pkiDir + "/apiserver.crt " + pkiDir + "/apiserver.key"
+		renew = "rm -f " + layout.PKIDir + "/apiserver.crt " + layout.PKIDir + "/apiserver.key"
 	}
 	_, err = c.kubeadm(ctx, h, s.To.Kubernetes(), renew+`
 `+quietly+`
@@ -89,7 +90,7 @@ for who in admin super-admin controller-manager scheduler; do
     quietly "$kubeadm" init phase kubeconfig "$who" --config "$config"
 done
 `+renewCertificates+apiNameInKubeconfigs(c.Config.Kubernetes.APIServersPort)+makeEncryptionKey+`
-install -m 0644 `+pkiDir+`/ca.crt `+caFile)
+install -m 0644 `+layout.PKIDir+`/ca.crt `+layout.CAFile)
 	if err != nil {
 		return fmt.Errorf("make the cluster's certificates: %w", err)
 	}
@@ -118,16 +119,16 @@ fi
 // apiNameInKubeconfigs lets the control plane's own programs use the API's
 // stable address: kubeadm points them at one API server.
 func apiNameInKubeconfigs(port int) string {
-	return fmt.Sprintf("sed -i 's#^\\( *server: \\).*#\\1%s#' %s/controller-manager.conf %s/scheduler.conf\n", apiServer(port), kubernetesDir, kubernetesDir)
+	return fmt.Sprintf("sed -i 's#^\\( *server: \\).*#\\1%s#' %s/controller-manager.conf %s/scheduler.conf\n", layout.APIServerURL(port), layout.KubernetesDir, layout.KubernetesDir)
 }
 
 // makeEncryptionKey writes the API server's encryption configuration, once.
 // Secrets are written with the key; the last provider reads what was written
 // before there was one.
 const makeEncryptionKey = `
-if [ ! -s ` + encryptionFile + ` ]; then
+if [ ! -s ` + layout.EncryptionFile + ` ]; then
     umask 077
-    cat > ` + encryptionFile + `.new <<KEY
+    cat > ` + layout.EncryptionFile + `.new <<KEY
 apiVersion: apiserver.config.k8s.io/v1
 kind: EncryptionConfiguration
 resources:
@@ -139,8 +140,8 @@ resources:
         secret: $(head -c 32 /dev/urandom | base64)
   - identity: {}
 KEY
-    sync ` + encryptionFile + `.new
-    mv -T ` + encryptionFile + `.new ` + encryptionFile + `
+    sync ` + layout.EncryptionFile + `.new
+    mv -T ` + layout.EncryptionFile + `.new ` + layout.EncryptionFile + `
     umask 022
 fi
 `

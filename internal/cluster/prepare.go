@@ -13,6 +13,7 @@ import (
 	"text/template"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
@@ -43,14 +44,14 @@ func preparedFiles(cfg *config.Config, m config.Machine) (map[string]preparedFil
 		return nil, err
 	}
 	files := map[string]preparedFile{
-		configDir + "/prepare.sh":    {prepare.String(), 0o755},
-		configDir + "/shutdown.sh":   {string(shutdown), 0o755},
-		unitDir + "/" + prepareUnit:  {prepareUnitFile, 0o644},
-		unitDir + "/" + shutdownUnit: {shutdownUnitFile, 0o644},
+		layout.ConfigDir + "/prepare.sh":            {prepare.String(), 0o755},
+		layout.ConfigDir + "/shutdown.sh":           {string(shutdown), 0o755},
+		layout.UnitsDir + "/" + layout.PrepareUnit:  {prepareUnitFile, 0o644},
+		layout.UnitsDir + "/" + layout.ShutdownUnit: {shutdownUnitFile, 0o644},
 	}
 	for _, o := range unitTable {
 		if !o.controlPlane || m.IsControlPlane() {
-			files[unitDir+"/"+unit(o.role)] = preparedFile{unitFile(o), 0o644}
+			files[layout.UnitsDir+"/"+layout.Unit(o.role)] = preparedFile{unitFile(o), 0o644}
 		}
 	}
 	return files, nil
@@ -64,7 +65,7 @@ type preparedFile struct {
 // hostLines are PAI's lines of /etc/hosts: the API's name, which stands for
 // the proxy on the loopback, and every machine's own.
 func hostLines(cfg *config.Config) []string {
-	lines := []string{"127.0.0.1 " + APIName}
+	lines := []string{"127.0.0.1 " + layout.APIName}
 	for _, m := range cfg.Layout.MachineList {
 		lines = append(lines, m.HostIP+" "+m.Hostname)
 	}
@@ -106,7 +107,7 @@ func (c *cluster) prepareDone(ctx context.Context, s plan.Step) (bool, error) {
 }
 
 func prepareRan(ctx context.Context, h machine.Host) (bool, error) {
-	out, err := sh(ctx, h, "systemctl is-active %s %s || :", prepareUnit, shutdownUnit)
+	out, err := sh(ctx, h, "systemctl is-active %s %s || :", layout.PrepareUnit, layout.ShutdownUnit)
 	return out == "active\nactive", err
 }
 
@@ -132,14 +133,14 @@ func (c *cluster) prepare(ctx context.Context, s plan.Step) error {
 		return fmt.Errorf("prepare machine %q: %w", h.Name(), err)
 	}
 	reload := ""
-	if slices.ContainsFunc(missing, func(path string) bool { return strings.HasPrefix(path, unitDir) }) {
+	if slices.ContainsFunc(missing, func(path string) bool { return strings.HasPrefix(path, layout.UnitsDir) }) {
 		reload = "systemctl daemon-reload"
 	}
 	_, err = sh(ctx, h, `
 %s
 systemctl --no-reload enable -q %s %s
 systemctl restart %s || { journalctl -q -n 20 -o cat -u %s >&2; exit 1; }
-systemctl start %s`, reload, prepareUnit, shutdownUnit, prepareUnit, prepareUnit, shutdownUnit)
+systemctl start %s`, reload, layout.PrepareUnit, layout.ShutdownUnit, layout.PrepareUnit, layout.PrepareUnit, layout.ShutdownUnit)
 	if err != nil {
 		return fmt.Errorf("prepare machine %q: %w", h.Name(), err)
 	}

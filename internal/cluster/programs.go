@@ -14,6 +14,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/plan"
 )
@@ -55,7 +56,7 @@ func (c *cluster) programs(ctx context.Context, s plan.Step) error {
 	r, w := io.Pipe()
 	go func() { w.CloseWithError(c.sendPrograms(ctx, w, packed)) }()
 	defer r.Close() // ends the writer when the command ended first
-	dir := versionDir(s.To.Kubernetes())
+	dir := layout.VersionDir(s.To.Kubernetes())
 	_, err = h.Run(ctx, machine.Command{Stdin: r, Script: fmt.Sprintf(`
 umask 022
 [ ! -e %[2]s ] || exit 0

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/plan"
 )
@@ -21,13 +22,13 @@ const reconnectPatience = 500 * time.Millisecond
 // slot's port closed for long asks only every two minutes: it would stand
 // without any etcd until then. One of the same version takes over from it, and
 // connects to both.
-func (c *cluster) reconnectAPIServer(ctx context.Context, h machine.Host, m config.Machine, etcd slot) error {
+func (c *cluster) reconnectAPIServer(ctx context.Context, h machine.Host, m config.Machine, etcd layout.Slot) error {
 	states, err := slotStates(ctx, h, apiServerRole)
 	if err != nil {
 		return err
 	}
-	var running []slot
-	for _, s := range slots {
+	var running []layout.Slot
+	for _, s := range layout.Slots() {
 		if states[s].Running != "" {
 			running = append(running, s)
 		}
@@ -57,7 +58,7 @@ func (c *cluster) reconnectAPIServer(ctx context.Context, h machine.Host, m conf
 
 // connectedServer is a ready API server that has all its connections to an
 // etcd; nil when there is none within reconnectPatience.
-func (c *cluster) connectedServer(ctx context.Context, h machine.Host, running []slot, etcd slot) (*slot, error) {
+func (c *cluster) connectedServer(ctx context.Context, h machine.Host, running []layout.Slot, etcd layout.Slot) (*layout.Slot, error) {
 	for deadline := time.Now().Add(reconnectPatience); ; {
 		for _, s := range running {
 			ok, err := connectedTo(ctx, h, s, etcd)
@@ -81,12 +82,12 @@ func (c *cluster) connectedServer(ctx context.Context, h machine.Host, running [
 
 // connectedTo reports whether an API server has as many connections to one
 // etcd as to the other: it has many clients, which connect each by itself.
-func connectedTo(ctx context.Context, h machine.Host, s, etcd slot) (bool, error) {
+func connectedTo(ctx context.Context, h machine.Host, s, etcd layout.Slot) (bool, error) {
 	out, err := sh(ctx, h, `
 pid=$(systemctl show -p MainPID --value %s)
 connections() { ss -Htnp state established "dport = :$1" | grep -c "pid=$pid," || :; }
 new=$(connections %d)
-[ "$new" -gt 0 ] && [ "$new" -ge "$(connections %d)" ] && echo yes || :`, unit(s.apiServer), etcd.clientPort, etcd.other().clientPort)
+[ "$new" -gt 0 ] && [ "$new" -ge "$(connections %d)" ] && echo yes || :`, layout.Unit(s.APIServer), etcd.EtcdClientPort, etcd.Other().EtcdClientPort)
 	if err != nil {
 		return false, fmt.Errorf("look at the API server's connections to etcd: %w", err)
 	}
@@ -95,9 +96,9 @@ new=$(connections %d)
 
 // startConnected starts an API server of the version that runs in the slot
 // that is idle. Where both run, as after an interrupted run, one is stopped first.
-func (c *cluster) startConnected(ctx context.Context, h machine.Host, m config.Machine, running []slot, states map[slot]plan.RoleState) (*slot, error) {
+func (c *cluster) startConnected(ctx context.Context, h machine.Host, m config.Machine, running []layout.Slot, states map[layout.Slot]plan.RoleState) (*layout.Slot, error) {
 	from := running[0]
-	to := from.other()
+	to := from.Other()
 	if len(running) > 1 {
 		if err := c.retireAPIServer(ctx, h, m, to); err != nil {
 			return nil, err

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 )
@@ -39,7 +40,7 @@ func (c *cluster) recordDone(ctx context.Context, s plan.Step) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	data, err := h.ReadFile(ctx, recordFile)
+	data, err := h.ReadFile(ctx, layout.ClusterRecordFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -66,7 +67,7 @@ func (c *cluster) record(ctx context.Context, s plan.Step) error {
 	if err != nil {
 		return err
 	}
-	if err := h.WriteFile(ctx, recordFile, append(data, '\n'), 0o644); err != nil {
+	if err := h.WriteFile(ctx, layout.ClusterRecordFile, append(data, '\n'), 0o644); err != nil {
 		return fmt.Errorf("record what the cluster runs: %w", err)
 	}
 	object := &unstructured.Unstructured{Object: map[string]any{

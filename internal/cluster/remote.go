@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 )
 
@@ -65,7 +66,7 @@ func probe(ctx context.Context, h machine.Host, endpoint string, ca []byte) erro
 func fetch(ctx context.Context, h machine.Host, endpoint string, ca []byte, limit int64) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	tlsConfig := &tls.Config{InsecureSkipVerify: ca == nil, ServerName: APIName}
+	tlsConfig := &tls.Config{InsecureSkipVerify: ca == nil, ServerName: layout.APIName}
 	if ca != nil {
 		tlsConfig.RootCAs = x509.NewCertPool()
 		tlsConfig.RootCAs.AppendCertsFromPEM(ca)

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 )
 
@@ -79,7 +80,7 @@ func TestProbe(t *testing.T) {
 
 func TestAtAddress(t *testing.T) {
 	t.Parallel()
-	kubeconfig, err := bootstrapKubeconfig(apiServer(6443), []byte("ca"), "token")
+	kubeconfig, err := bootstrapKubeconfig(layout.APIServerURL(6443), []byte("ca"), "token")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +92,7 @@ func TestAtAddress(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.Contains(string(got), "server: "+want+"\n") || strings.Contains(string(got), APIName) {
+		if !strings.Contains(string(got), "server: "+want+"\n") || strings.Contains(string(got), layout.APIName) {
 			t.Errorf("%s: kubeconfig:\n%s", address, got)
 		}
 	}

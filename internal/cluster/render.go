@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
@@ -63,7 +64,7 @@ func (c *cluster) roleFiles(ctx context.Context, h machine.Host, m config.Machin
 		return c.kubeletFiles(ctx, h, m, v)
 	case plan.RoleAPIProxy:
 		return map[string]preparedFile{
-			runScript(v, r): {script(v, r, "api-proxy", flags{"--config=" + apiProxyFile}), 0o755},
+			layout.RunScript(v, r): {script(v, r, "api-proxy", flags{"--config=" + layout.APIProxyFile}), 0o755},
 		}, nil
 	case plan.RoleKubeProxy:
 		return kubeProxyFiles(c.Config, m, v)
@@ -74,7 +75,7 @@ func (c *cluster) roleFiles(ctx context.Context, h machine.Host, m config.Machin
 	if err != nil {
 		return nil, err
 	}
-	return map[string]preparedFile{runScript(v, r): {componentScript(c.Config, m, v, r, emulating(f, emulate)), 0o755}}, nil
+	return map[string]preparedFile{layout.RunScript(v, r): {componentScript(c.Config, m, v, r, emulating(f, emulate)), 0o755}}, nil
 }
 
 // componentScript is the script of a control-plane component, from kubeadm's
@@ -98,71 +99,30 @@ func componentScript(cfg *config.Config, m config.Machine, v pai.KubernetesVersi
 // the next one wait until the lease of the last has run out.
 func soleLeader(f flags) flags { return f.set("leader-elect", "false").set("profiling", "false") }
 
-// slot is one of the two places that etcd and the API server have on a machine.
-type slot struct {
-	name                    string // "a" or "b"
-	etcd, apiServer         plan.Role
-	clientPort, peerPort    int // etcd's
-	metricsPort, securePort int // etcd's, the API server's
-}
-
-var (
-	slotA = slot{"a", plan.RoleEtcdA, plan.RoleAPIServerA, 2379, 2380, 2381, 6444}
-	slotB = slot{"b", plan.RoleEtcdB, plan.RoleAPIServerB, 2389, 2390, 2391, 6445}
-	slots = []slot{slotA, slotB}
-)
-
-func (s slot) other() slot {
-	if s == slotA {
-		return slotB
-	}
-	return slotA
-}
-
-func slotOf(r plan.Role) slot {
-	if r == slotB.etcd || r == slotB.apiServer {
-		return slotB
-	}
-	return slotA
-}
-
-// etcdData is a slot's data folder.
-func (s slot) etcdData() string { return etcdDir + "/" + s.name }
-
-// etcdEnv is where a slot's first membership is kept; etcd reads it only until
-// it has data.
-func (s slot) etcdEnv() string { return configDir + "/etcd-" + s.name + ".env" }
-
-func (s slot) member(m config.Machine) string { return m.Hostname + "-" + s.name }
-
-func (s slot) peerURL(m config.Machine) string {
-	return fmt.Sprintf("https://%s:%d", m.HostIP, s.peerPort)
-}
-
 func etcdScript(m config.Machine, v pai.KubernetesVersion, r plan.Role, f flags) string {
-	s := slotOf(r)
+	s := layout.SlotOf(r)
 	f = f.drop("initial-cluster").drop("initial-cluster-state").
-		set("name", s.member(m)).
-		set("data-dir", s.etcdData()).
-		set("listen-client-urls", fmt.Sprintf("https://127.0.0.1:%d,https://%s:%d", s.clientPort, m.HostIP, s.clientPort)).
-		set("advertise-client-urls", fmt.Sprintf("https://%s:%d", m.HostIP, s.clientPort)).
-		set("listen-peer-urls", s.peerURL(m)).
-		set("initial-advertise-peer-urls", s.peerURL(m)).
-		set("listen-metrics-urls", fmt.Sprintf("http://127.0.0.1:%d", s.metricsPort))
-	return script(v, r, "etcd", f, "# The members, for a slot that has no data yet.", "set -a", ". "+s.etcdEnv(), "set +a")
+		set("name", s.Member(m.Hostname)).
+		set("data-dir", s.EtcdData()).
+		set("listen-client-urls", fmt.Sprintf("https://127.0.0.1:%d,https://%s:%d", s.EtcdClientPort, m.HostIP, s.EtcdClientPort)).
+		set("advertise-client-urls", fmt.Sprintf("https://%s:%d", m.HostIP, s.EtcdClientPort)).
+		set("listen-peer-urls", s.PeerURL(m.HostIP)).
+		set("initial-advertise-peer-urls", s.PeerURL(m.HostIP)).
+		set("listen-metrics-urls", fmt.Sprintf("http://127.0.0.1:%d", s.EtcdMetricsPort))
+	return script(v, r, "etcd", f, "# The members, for a slot that has no data yet.", "set -a", ". "+s.EtcdEnv(), "set +a")
 }
 
 func apiServerScript(cfg *config.Config, m config.Machine, v pai.KubernetesVersion, r plan.Role, f flags) string {
 	f = f.set("advertise-address", m.HostIP).
 		set("bind-address", "127.0.0.1").
-		set("secure-port", fmt.Sprint(slotOf(r).securePort)).
-		set("etcd-servers", fmt.Sprintf("https://127.0.0.1:%d,https://127.0.0.1:%d", slotA.clientPort, slotB.clientPort)).
+		set("secure-port", fmt.Sprint(layout.SlotOf(r).APIServerPort)).
+		set("etcd-servers", fmt.Sprintf("https://127.0.0.1:%d,https://127.0.0.1:%d", layout.SlotA.EtcdClientPort, layout.SlotB.EtcdClientPort)).
 		// PAI writes the endpoints of the service "kubernetes": an API server
 		// that is stopped would take its address out, and every pod's way with it.
 		set("endpoint-reconciler-type", "none").
-		set("encryption-provider-config", encryptionFile).
+		set("encryption-provider-config", layout.EncryptionFile).
 		set("service-node-port-range", cfg.Kubernetes.ServiceNodePortRange).
-		set("kubelet-certificate-authority", pkiDir+"/ca.crt").
+		set("kubelet-certificate-authority", layout.PKIDir+"/ca.crt").
 		set("profiling", "false")
 	return script(v, r, "kube-apiserver", f)
 }

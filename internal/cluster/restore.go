@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
@@ -19,7 +20,7 @@ import (
 // Snapshots lists the names of the snapshots of etcd that a control-plane
 // machine has.
 func Snapshots(ctx context.Context, host machine.Host) ([]string, error) {
-	names, err := host.ReadDir(ctx, snapshotsDir)
+	names, err := host.ReadDir(ctx, layout.SnapshotsDir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -47,9 +48,9 @@ func snapshotToRestore(ctx context.Context, h machine.Host, s plan.Step) (string
 		if name == plan.RestoredSnapshot(s.To.Kubernetes(), s.From.Kubernetes()) {
 			return "", nil
 		}
-		return snapshotsDir + "/" + name, nil
+		return layout.SnapshotsDir + "/" + name, nil
 	}
-	return "", fmt.Errorf("%s on %q has no snapshot of the hop from %s to %s", snapshotsDir, h.Name(), s.To, s.From)
+	return "", fmt.Errorf("%s on %q has no snapshot of the hop from %s to %s", layout.SnapshotsDir, h.Name(), s.To, s.From)
 }
 
 // restoreDone: the API server and etcd of the older version run alone. Until a
@@ -127,9 +128,9 @@ func (c *cluster) restore(ctx context.Context, s plan.Step) error {
 }
 
 // restoredSlot is the slot whose data came from a snapshot.
-func restoredSlot(ctx context.Context, h machine.Host) (*slot, error) {
-	for _, s := range slots {
-		out, err := sh(ctx, h, "grep -sq ^%s= %s && [ -d %s/member ] && echo yes || :", restoredFrom, s.etcdEnv(), s.etcdData())
+func restoredSlot(ctx context.Context, h machine.Host) (*layout.Slot, error) {
+	for _, s := range layout.Slots() {
+		out, err := sh(ctx, h, "grep -sq ^%s= %s && [ -d %s/member ] && echo yes || :", restoredFrom, s.EtcdEnv(), s.EtcdData())
 		if err != nil {
 			return nil, err
 		}
@@ -144,12 +145,12 @@ func restoredSlot(ctx context.Context, h machine.Host) (*slot, error) {
 // is idle. Revisions go on above all that were ever given out, and those in
 // between are marked compacted, so that no watcher goes on from a future that
 // is gone.
-func (c *cluster) replaceData(ctx context.Context, h machine.Host, m config.Machine, states map[slot]plan.RoleState, s plan.Step, snapshot string, v pai.KubernetesVersion) (*slot, error) {
-	from := slotA
-	if states[slotB].Running != "" || (states[slotA].Link == "" && states[slotB].Link != "") {
-		from = slotB
+func (c *cluster) replaceData(ctx context.Context, h machine.Host, m config.Machine, states map[layout.Slot]plan.RoleState, s plan.Step, snapshot string, v pai.KubernetesVersion) (*layout.Slot, error) {
+	from := layout.SlotA
+	if states[layout.SlotB].Running != "" || (states[layout.SlotA].Link == "" && states[layout.SlotB].Link != "") {
+		from = layout.SlotB
 	}
-	to := from.other()
+	to := from.Other()
 	c.Progress("restoring etcd from %s; the API is away until the older one serves", path.Base(snapshot))
 	_, err := sh(ctx, h, `
 umask 077
@@ -164,48 +165,48 @@ was=$(revision %[4]s)
 %[2]s snapshot restore %[4]s --data-dir %[1]s.new --name %[5]s --initial-cluster %[5]s=%[6]s --initial-advertise-peer-urls %[6]s \
     --bump-revision $((now - was + 1000000)) --mark-compacted >%[7]s/restore.log 2>&1 || { tail -3 %[7]s/restore.log >&2; exit 1; }
 mv -T %[1]s.new %[1]s`,
-		to.etcdData(), program(v, "etcdutl"), from.etcdData(), snapshot, to.member(m), to.peerURL(m), snapshotsDir,
+		to.EtcdData(), layout.Program(v, "etcdutl"), from.EtcdData(), snapshot, to.Member(m.Hostname), to.PeerURL(m.HostIP), layout.SnapshotsDir,
 		etcdctl(v, from))
 	if err != nil {
 		return nil, fmt.Errorf("restore etcd from %s: %w", snapshot, err)
 	}
-	env := fmt.Sprintf("ETCD_INITIAL_CLUSTER_STATE=new\nETCD_INITIAL_CLUSTER=%s=%s\n%s=%s\n", to.member(m), to.peerURL(m),
+	env := fmt.Sprintf("ETCD_INITIAL_CLUSTER_STATE=new\nETCD_INITIAL_CLUSTER=%s=%s\n%s=%s\n", to.Member(m.Hostname), to.PeerURL(m.HostIP),
 		restoredFrom, strconv.Quote(path.Base(snapshot)))
-	if err := h.WriteFile(ctx, to.etcdEnv(), []byte(env), 0o644); err != nil {
+	if err := h.WriteFile(ctx, to.EtcdEnv(), []byte(env), 0o644); err != nil {
 		return nil, err
 	}
 	// The same snapshot is never restored twice: what is written from now on stays.
-	_, err = sh(ctx, h, "cd %s && mv -T %s %s && rm -f -- %s restore.log", snapshotsDir, path.Base(snapshot), plan.RestoredSnapshot(s.To.Kubernetes(), s.From.Kubernetes()),
+	_, err = sh(ctx, h, "cd %s && mv -T %s %s && rm -f -- %s restore.log", layout.SnapshotsDir, path.Base(snapshot), plan.RestoredSnapshot(s.To.Kubernetes(), s.From.Kubernetes()),
 		strings.Join(plan.SnapshotNames(s.To.Kubernetes(), s.From.Kubernetes())[:2], " "))
 	return &to, err
 }
 
 // startRestored starts etcd on the restored data and the older API server on
 // it, and ends the newer ones for good.
-func (c *cluster) startRestored(ctx context.Context, h machine.Host, m config.Machine, s plan.Step, to slot, v pai.KubernetesVersion) error {
-	if err := c.renderRole(ctx, h, m, v, to.etcd); err != nil {
+func (c *cluster) startRestored(ctx context.Context, h machine.Host, m config.Machine, s plan.Step, to layout.Slot, v pai.KubernetesVersion) error {
+	if err := c.renderRole(ctx, h, m, v, to.Etcd); err != nil {
 		return err
 	}
-	state, err := roleState(ctx, h, to.etcd)
+	state, err := roleState(ctx, h, to.Etcd)
 	if err != nil {
 		return err
 	}
 	if state.Link != v || state.Running != v {
-		if err := moveAndRestart(ctx, h, to.etcd, v); err != nil {
+		if err := moveAndRestart(ctx, h, to.Etcd, v); err != nil {
 			return err
 		}
 	}
-	if err := c.awaitRole(ctx, h, to.etcd, v); err != nil {
+	if err := c.awaitRole(ctx, h, to.Etcd, v); err != nil {
 		return err
 	}
-	old := to.other()
-	if err := haltRole(ctx, h, old.etcd); err != nil {
+	old := to.Other()
+	if err := haltRole(ctx, h, old.Etcd); err != nil {
 		return err
 	}
-	if _, err := sh(ctx, h, "rm -rf %s %s", old.etcdData(), old.etcdEnv()); err != nil {
+	if _, err := sh(ctx, h, "rm -rf %s %s", old.EtcdData(), old.EtcdEnv()); err != nil {
 		return fmt.Errorf("remove the data of the newer etcd on %q: %w", h.Name(), err)
 	}
-	if err := dropLink(ctx, h, old.etcd); err != nil {
+	if err := dropLink(ctx, h, old.Etcd); err != nil {
 		return err
 	}
 	// The controllers are still stopped, and follow in steps of their own.

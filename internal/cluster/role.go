@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
@@ -64,9 +65,9 @@ func (c *cluster) roleNeeds(ctx context.Context, h machine.Host, m config.Machin
 		}
 		return c.writeProxyConfig(ctx, h, m, nil)
 	case plan.RoleKubeProxy:
-		return c.giveKubeconfig(ctx, h, s.To.Kubernetes(), "system:kube-proxy", kubeProxyConf)
+		return c.giveKubeconfig(ctx, h, s.To.Kubernetes(), "system:kube-proxy", layout.KubeProxyConf)
 	case plan.RoleNetwork:
-		return c.giveKubeconfig(ctx, h, s.To.Kubernetes(), networkUser, networkConf)
+		return c.giveKubeconfig(ctx, h, s.To.Kubernetes(), networkUser, layout.NetworkConf)
 	}
 	return nil
 }
@@ -77,7 +78,7 @@ func (c *cluster) shareCA(ctx context.Context, h machine.Host) error {
 	if err != nil {
 		return err
 	}
-	for _, path := range []string{caFile, pkiDir + "/ca.crt"} {
+	for _, path := range []string{layout.CAFile, layout.PKIDir + "/ca.crt"} {
 		if err := h.WriteFile(ctx, path, ca, 0o644); err != nil {
 			return err
 		}
@@ -90,7 +91,7 @@ func (c *cluster) clusterCA(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	ca, err := master.ReadFile(ctx, pkiDir+"/ca.crt")
+	ca, err := master.ReadFile(ctx, layout.PKIDir+"/ca.crt")
 	if err != nil {
 		return nil, fmt.Errorf("read the cluster's certificate authority: %w", err)
 	}
@@ -105,7 +106,7 @@ func (c *cluster) giveKubeconfig(ctx context.Context, h machine.Host, v pai.Kube
 		return err
 	}
 	out, err := master.Run(ctx, machine.Command{Secret: true, Script: fmt.Sprintf(
-		"%s kubeconfig user --config %s --client-name %s 2>/dev/null", program(v, "kubeadm"), kubeadmFile(v), machine.Quote(user))})
+		"%s kubeconfig user --config %s --client-name %s 2>/dev/null", layout.Program(v, "kubeadm"), kubeadmFile(v), machine.Quote(user))})
 	if err != nil {
 		return fmt.Errorf("make a kubeconfig for %s: %w", user, err)
 	}
@@ -128,35 +129,35 @@ type proxyBackend struct {
 // proxyConfigFor is the proxy's configuration on a machine: where the control
 // plane is, both slots of the API server and the address that the others
 // reach; elsewhere that address. draining, if any, gets no new connections.
-func proxyConfigFor(cfg *config.Config, m config.Machine, draining *slot) proxyConfig {
+func proxyConfigFor(cfg *config.Config, m config.Machine, draining *layout.Slot) proxyConfig {
 	port := cfg.Kubernetes.APIServersPort
-	p := proxyConfig{Listen: []string{fmt.Sprintf("127.0.0.1:%d", port)}, CA: caFile, ServerName: APIName}
+	p := proxyConfig{Listen: []string{fmt.Sprintf("127.0.0.1:%d", port)}, CA: layout.CAFile, ServerName: layout.APIName}
 	if !m.IsControlPlane() {
 		p.Backends = []proxyBackend{{Address: fmt.Sprintf("%s:%d", cfg.ControlPlane().HostIP, port)}}
 		return p
 	}
 	p.Listen = append(p.Listen, fmt.Sprintf("%s:%d", m.HostIP, port))
-	for _, s := range slots {
+	for _, s := range layout.Slots() {
 		p.Backends = append(p.Backends, proxyBackend{
-			Address:  fmt.Sprintf("127.0.0.1:%d", s.securePort),
+			Address:  fmt.Sprintf("127.0.0.1:%d", s.APIServerPort),
 			Draining: draining != nil && *draining == s,
 		})
 	}
 	return p
 }
 
-func (c *cluster) writeProxyConfig(ctx context.Context, h machine.Host, m config.Machine, draining *slot) error {
+func (c *cluster) writeProxyConfig(ctx context.Context, h machine.Host, m config.Machine, draining *layout.Slot) error {
 	data, err := json.MarshalIndent(proxyConfigFor(c.Config, m, draining), "", "  ")
 	if err != nil {
 		return err
 	}
-	return h.WriteFile(ctx, apiProxyFile, data, 0o644)
+	return h.WriteFile(ctx, layout.APIProxyFile, data, 0o644)
 }
 
 // moveAndRestart moves a role's link and restarts its unit, which also starts
 // at the next boot from then on.
 func moveAndRestart(ctx context.Context, h machine.Host, r plan.Role, v pai.KubernetesVersion) error {
-	_, err := sh(ctx, h, "%s\nsystemctl --no-reload enable -q %s\nsystemctl restart %s", moveLink(r, v), unit(r), unit(r))
+	_, err := sh(ctx, h, "%s\nsystemctl --no-reload enable -q %s\nsystemctl restart %s", moveLink(r, v), layout.Unit(r), layout.Unit(r))
 	if err != nil {
 		return fmt.Errorf("restart %s of Kubernetes %s on %q: %w%s", r, v, h.Name(), err, journalOf(ctx, h, r))
 	}
@@ -166,7 +167,7 @@ func moveAndRestart(ctx context.Context, h machine.Host, r plan.Role, v pai.Kube
 // moveLink is the command that points a role's link to a version, atomically.
 func moveLink(r plan.Role, v pai.KubernetesVersion) string {
 	return fmt.Sprintf("[ -x %[1]s ]\nmkdir -p %[2]s\nln -sfn ../%[3]s %[4]s.new\nmv -T %[4]s.new %[4]s",
-		runScript(v, r), roleDir, v, roleLink(r))
+		layout.RunScript(v, r), layout.RolesDir, v, layout.RoleLink(r))
 }
 
 // awaitRole waits until the program that runs is the version's, and healthy.
@@ -195,29 +196,29 @@ func (c *cluster) awaitRole(ctx context.Context, h machine.Host, r plan.Role, v 
 func (c *cluster) healthy(ctx context.Context, h machine.Host, r plan.Role) error {
 	switch r {
 	case plan.RoleRuntime:
-		_, err := sh(ctx, h, "%s version >/dev/null", ctr)
+		_, err := sh(ctx, h, "%s version >/dev/null", layout.Ctr)
 		return err
 	case plan.RoleControllerManager:
-		return probe(ctx, h, "https://127.0.0.1:10257/healthz", nil)
+		return probe(ctx, h, fmt.Sprintf("https://127.0.0.1:%d/healthz", layout.ControllerManagerPort), nil)
 	case plan.RoleScheduler:
-		return probe(ctx, h, "https://127.0.0.1:10259/healthz", nil)
+		return probe(ctx, h, fmt.Sprintf("https://127.0.0.1:%d/healthz", layout.SchedulerPort), nil)
 	case plan.RoleKubeProxy:
-		return probe(ctx, h, "http://127.0.0.1:10256/healthz", nil)
+		return probe(ctx, h, fmt.Sprintf("http://127.0.0.1:%d/healthz", layout.KubeProxyHealthPort), nil)
 	case plan.RoleKubelet:
-		return probe(ctx, h, "http://127.0.0.1:10248/healthz", nil)
+		return probe(ctx, h, fmt.Sprintf("http://127.0.0.1:%d/healthz", layout.KubeletHealthPort), nil)
 	case plan.RoleAPIProxy:
-		ca, err := h.ReadFile(ctx, caFile)
+		ca, err := h.ReadFile(ctx, layout.CAFile)
 		if err != nil {
 			return err
 		}
 		return probe(ctx, h, fmt.Sprintf("https://127.0.0.1:%d/readyz", c.Config.Kubernetes.APIServersPort), ca)
 	case plan.RoleNetwork:
-		_, err := sh(ctx, h, "systemctl is-active -q %s && nft list chain ip flannel-ipv4 postrtg >/dev/null", unit(r))
+		_, err := sh(ctx, h, "systemctl is-active -q %s && nft list chain ip flannel-ipv4 postrtg >/dev/null", layout.Unit(r))
 		return err
 	case plan.RoleEtcdA, plan.RoleEtcdB:
-		return etcdHealthy(ctx, h, slotOf(r))
+		return etcdHealthy(ctx, h, layout.SlotOf(r))
 	case plan.RoleAPIServerA, plan.RoleAPIServerB:
-		return c.apiServerReady(ctx, h, slotOf(r))
+		return c.apiServerReady(ctx, h, layout.SlotOf(r))
 	}
 	return fmt.Errorf("nothing is known about the health of %s", r)
 }
@@ -227,7 +228,7 @@ func (c *cluster) healthy(ctx context.Context, h machine.Host, r plan.Role) erro
 func journalOf(ctx context.Context, h machine.Host, r plan.Role) string {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	out, err := sh(ctx, h, "journalctl -q -o cat -n 6 -u %s", unit(r))
+	out, err := sh(ctx, h, "journalctl -q -o cat -n 6 -u %s", layout.Unit(r))
 	if err != nil || out == "" {
 		return ""
 	}

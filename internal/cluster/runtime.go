@@ -5,6 +5,7 @@ import (
 	"context"
 	"text/template"
 
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
@@ -24,11 +25,11 @@ func (c *cluster) runtimeFiles(ctx context.Context, h machine.Host, v pai.Kubern
 	if err != nil {
 		return nil, err
 	}
-	config := roleFile(v, "containerd.toml")
+	config := layout.VersionFile(v, "containerd.toml")
 	return map[string]preparedFile{
 		config: {toml, 0o644},
-		runScript(v, plan.RoleRuntime): {script(v, plan.RoleRuntime, "containerd", flags{"--config=" + config},
-			"# Where containerd finds its shim.", `export PATH="`+versionDir(v)+`/bin:$PATH"`), 0o755},
+		layout.RunScript(v, plan.RoleRuntime): {script(v, plan.RoleRuntime, "containerd", flags{"--config=" + config},
+			"# Where containerd finds its shim.", `export PATH="`+layout.VersionDir(v)+`/bin:$PATH"`), 0o755},
 	}, nil
 }
 
@@ -43,8 +44,8 @@ func containerdConfig(v pai.KubernetesVersion, sandboxImage string, f facts) (st
 	}
 	var b bytes.Buffer
 	err = t.Execute(&b, map[string]any{
-		"Dir": versionDir(v), "SandboxImage": sandboxImage, "Snapshotter": snapshotter,
-		"RestrictOOM": f.OOMRestricted, "SystemdCgroup": !f.CgroupV1, "Socket": containerdSocket,
+		"Dir": layout.VersionDir(v), "SandboxImage": sandboxImage, "Snapshotter": snapshotter,
+		"RestrictOOM": f.OOMRestricted, "SystemdCgroup": !f.CgroupV1, "Socket": layout.ContainerdSocket,
 	})
 	return b.String(), err
 }

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
+
+	"pai.dev/pai/internal/layout"
 )
 
 func TestCheckServing(t *testing.T) {
@@ -28,8 +30,8 @@ func TestCheckServing(t *testing.T) {
 			r.IPAddresses = append(r.IPAddresses, net.ParseIP("10.9.0.11"))
 		}, "address 10.9.0.11"},
 		{"the API's name", func(r *x509.CertificateRequest, _ *certificatesv1.CertificateSigningRequestSpec) {
-			r.DNSNames = append(r.DNSNames, APIName)
-		}, APIName},
+			r.DNSNames = append(r.DNSNames, layout.APIName)
+		}, layout.APIName},
 		{"another node's subject", func(r *x509.CertificateRequest, _ *certificatesv1.CertificateSigningRequestSpec) {
 			r.Subject.CommonName = "system:node:pai-1"
 		}, "subject"},

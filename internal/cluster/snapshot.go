@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/plan"
 )
@@ -21,7 +22,7 @@ const snapshotFresh = time.Hour
 // first change and one before its commit. The file has that name only once it
 // was verified.
 func snapshotFile(s plan.Step) string {
-	return snapshotsDir + "/" + plan.SnapshotName(s.From.Kubernetes(), s.To.Kubernetes(), path.Base(string(s.ID)) == "commit-snapshot")
+	return layout.SnapshotsDir + "/" + plan.SnapshotName(s.From.Kubernetes(), s.To.Kubernetes(), path.Base(string(s.ID)) == "commit-snapshot")
 }
 
 // snapshotDone: the hop has a verified snapshot that is fresh.
@@ -32,7 +33,7 @@ func (c *cluster) snapshotDone(ctx context.Context, s plan.Step) (bool, error) {
 	}
 	// A scratch folder is what a killed run left; it goes when this is done again.
 	out, err := sh(ctx, h, "[ ! -e %[1]s ] || [ -z \"$(find %[1]s -mmin -%[2]d)\" ] || ls -d %[3]s/.scratch-* >/dev/null 2>&1 || echo fresh",
-		snapshotFile(s), int(snapshotFresh.Minutes()), snapshotsDir)
+		snapshotFile(s), int(snapshotFresh.Minutes()), layout.SnapshotsDir)
 	return out == "fresh", err
 }
 
@@ -47,24 +48,24 @@ func (c *cluster) snapshot(ctx context.Context, s plan.Step) error {
 	if err != nil {
 		return err
 	}
-	for _, from := range slots {
+	for _, from := range layout.Slots() {
 		if states[from].Running != "" && etcdHealthy(ctx, h, from) == nil {
 			return saveSnapshot(ctx, h, from, s)
 		}
 	}
-	if states[slotA].Running != "" || states[slotB].Running != "" {
+	if states[layout.SlotA].Running != "" || states[layout.SlotB].Running != "" {
 		return fmt.Errorf("no etcd on %q answers that a snapshot could be taken of", h.Name())
 	}
 	return c.snapshotAtRest(ctx, h, s)
 }
 
-func saveSnapshot(ctx context.Context, h machine.Host, from slot, s plan.Step) error {
-	states, err := roleState(ctx, h, from.etcd)
+func saveSnapshot(ctx context.Context, h machine.Host, from layout.Slot, s plan.Step) error {
+	states, err := roleState(ctx, h, from.Etcd)
 	if err != nil {
 		return err
 	}
 	file := snapshotFile(s)
-	etcdutl := program(states.Running, "etcdutl")
+	etcdutl := layout.Program(states.Running, "etcdutl")
 	out, err := sh(ctx, h, `
 umask 077
 install -d -m 0700 %[1]s
@@ -77,7 +78,7 @@ said=$(%[2]s snapshot save "$scratch/snapshot.db" 2>&1) || fail
 said=$(%[3]s snapshot restore "$scratch/snapshot.db" --data-dir "$scratch/restored" 2>&1) || fail
 [ -e "$scratch/restored/member/snap/db" ]
 sync "$scratch/snapshot.db"
-mv -T "$scratch/snapshot.db" %[4]s`, snapshotsDir, etcdctl(states.Running, from), etcdutl, file)
+mv -T "$scratch/snapshot.db" %[4]s`, layout.SnapshotsDir, etcdctl(states.Running, from), etcdutl, file)
 	if err != nil {
 		return fmt.Errorf("take a snapshot of etcd: %w", err)
 	}
@@ -89,7 +90,7 @@ mv -T "$scratch/snapshot.db" %[4]s`, snapshotsDir, etcdctl(states.Running, from)
 
 // pruneSnapshots keeps the newest few.
 func pruneSnapshots(ctx context.Context, h machine.Host) error {
-	_, err := sh(ctx, h, "cd %s && rm -f -- $(ls -1t | tail -n +6)", snapshotsDir)
+	_, err := sh(ctx, h, "cd %s && rm -f -- $(ls -1t | tail -n +6)", layout.SnapshotsDir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove old snapshots: %w", err)
 	}

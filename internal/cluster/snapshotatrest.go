@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
@@ -27,7 +28,7 @@ func (c *cluster) snapshotAtRest(ctx context.Context, h machine.Host, s plan.Ste
 	from := have[0]
 	if _, err := h.ReadFile(ctx, installedFile(s.From.Kubernetes())); err != nil {
 		return pai.Errorf(pai.CodeFailed, fmt.Sprintf("name Kubernetes %s in the configuration, boot it, and upgrade from there", s.From),
-			"take a snapshot of etcd's data in %s on %q: the programs of Kubernetes %s, which wrote it, are not there: %w", from.etcdData(), h.Name(), s.From, err)
+			"take a snapshot of etcd's data in %s on %q: the programs of Kubernetes %s, which wrote it, are not there: %w", from.EtcdData(), h.Name(), s.From, err)
 	}
 	_, err = sh(ctx, h, `
 umask 077
@@ -57,8 +58,8 @@ served=
 %[5]s snapshot restore snapshot.db --data-dir restored >log 2>&1 || { tail -3 log >&2; exit 1; }
 [ -e restored/member/snap/db ]
 sync snapshot.db
-mv -T snapshot.db %[6]s`, from.etcdData(), snapshotsDir,
-		program(s.From.Kubernetes(), "etcd"), program(s.From.Kubernetes(), "etcdctl"), program(s.From.Kubernetes(), "etcdutl"), snapshotFile(s))
+mv -T snapshot.db %[6]s`, from.EtcdData(), layout.SnapshotsDir,
+		layout.Program(s.From.Kubernetes(), "etcd"), layout.Program(s.From.Kubernetes(), "etcdctl"), layout.Program(s.From.Kubernetes(), "etcdutl"), snapshotFile(s))
 	if err != nil {
 		return fmt.Errorf("take a snapshot of etcd's data at rest: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/plan"
 )
 
@@ -58,24 +59,19 @@ var (
 func unitFile(o unitOptions) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Written by PAI.\n[Unit]\nDescription=PAI: %s\n", o.what)
-	after := []string{"network-online.target", prepareUnit}
+	after := []string{"network-online.target", layout.PrepareUnit}
 	for _, r := range o.after {
-		after = append(after, unit(r))
+		after = append(after, layout.Unit(r))
 	}
 	fmt.Fprintf(&b, "Wants=%s\nAfter=%s\n", strings.Join(after, " "), strings.Join(after, " "))
 	b.WriteString("StartLimitIntervalSec=0\n\n[Service]\n")
-	fmt.Fprintf(&b, "ExecStart=%s/run/%s\n", roleLink(o.role), o.role)
+	fmt.Fprintf(&b, "ExecStart=%s/run/%s\n", layout.RoleLink(o.role), o.role)
 	for _, line := range o.service {
 		b.WriteString(line + "\n")
 	}
 	b.WriteString("Restart=always\nRestartSec=500ms\n\n[Install]\nWantedBy=multi-user.target\n")
 	return b.String()
 }
-
-const (
-	prepareUnit  = "pai-prepare.service"
-	shutdownUnit = "pai-shutdown.service"
-)
 
 const prepareUnitFile = `# Written by PAI.
 [Unit]
@@ -86,7 +82,7 @@ Before=network-online.target
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=/etc/pai/prepare.sh
+ExecStart=` + layout.PrepareScript + `
 
 [Install]
 WantedBy=multi-user.target
@@ -97,14 +93,14 @@ WantedBy=multi-user.target
 const shutdownUnitFile = `# Written by PAI.
 [Unit]
 Description=PAI: end of containers when this machine shuts down
-After=pai-containerd.service
-Before=pai-kubelet.service
+After=` + layout.UnitPrefix + string(layout.RoleRuntime) + `.service
+Before=` + layout.UnitPrefix + string(layout.RoleKubelet) + `.service
 
 [Service]
 Type=oneshot
 RemainAfterExit=yes
 ExecStart=/bin/true
-ExecStop=/etc/pai/shutdown.sh
+ExecStop=` + layout.ShutdownScript + `
 TimeoutStopSec=45s
 
 [Install]

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"pai.dev/pai/internal/layout"
 )
 
 // The API server accepts service ranges with at most 20 bits for addresses
@@ -57,15 +59,14 @@ func parseRange(value string) (netip.Prefix, bool) {
 	return p, err == nil && p.Addr().Is4() && p.Masked() == p
 }
 
-// takenPorts are those that Kubernetes and PAI themselves listen on, on the
-// address of a machine or its loopback.
+// takenPorts are the TCP ports that Kubernetes and PAI listen on, with the
+// component that uses each.
 func takenPorts() map[int]string {
-	return map[int]string{
-		22: "ssh", 2379: "etcd", 2380: "etcd", 2389: "etcd", 2390: "etcd",
-		6444: "the API server", 6445: "the API server",
-		10248: "kubelet", 10249: "kube-proxy", 10250: "kubelet", 10256: "kube-proxy",
-		10257: "the controller manager", 10259: "the scheduler",
+	taken := map[int]string{}
+	for _, p := range layout.TCPPorts() {
+		taken[p.Number] = p.Component
 	}
+	return taken
 }
 
 type usedPort struct {

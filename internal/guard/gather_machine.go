@@ -12,18 +12,22 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/yaml"
 
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/plan"
 )
 
 // Configuration files of two roles, relative to the directory of a version.
 const (
-	kubeletConfigFile = "/etc/kubelet.yaml"
-	runtimeConfigFile = "/etc/containerd.toml"
+	kubeletConfigFile = "/etc/" + layout.KubeletConfigName
+	runtimeConfigFile = "/etc/" + layout.ContainerdConfigName
 )
 
-// versionDir returns the directory of the step's version of Kubernetes on a machine.
-func versionDir(step plan.Step) string { return "/opt/pai/" + string(step.To) }
+const (
+	kubeletUnit     = layout.UnitPrefix + string(layout.RoleKubelet) + ".service"
+	runtimeUnit     = layout.UnitPrefix + string(layout.RoleRuntime) + ".service"
+	runtimePrograms = layout.RolesDir + "/" + string(layout.RoleRuntime) + "/bin"
+)
 
 // machineScript prints facts about a machine as key=value lines and omits what it
 // cannot find out. $NEXT is the directory of the step's version. The version of
@@ -32,19 +36,19 @@ func versionDir(step plan.Step) string { return "/opt/pai/" + string(step.To) }
 const machineScript = `
 say() { [ -z "$2" ] || printf '%s=%s\n' "$1" "$2"; }
 say next-kubelet-version "$("$NEXT/bin/kubelet" --version 2>/dev/null | awk '{print $2}')"
-say kubelet-state "$(systemctl is-active pai-kubelet.service 2>/dev/null || :)"
-if /opt/pai/role/containerd/bin/ctr version >/dev/null 2>&1; then say container-runtime-state yes; else say container-runtime-state no; fi
-pid=$(systemctl show -p MainPID --value pai-containerd.service 2>/dev/null || echo 0)
-now=$(readlink -f "/proc/$pid/exe" 2>/dev/null || readlink -f /opt/pai/role/containerd/bin/containerd || :)
+say kubelet-state "$(systemctl is-active ` + kubeletUnit + ` 2>/dev/null || :)"
+if ` + runtimePrograms + `/ctr version >/dev/null 2>&1; then say container-runtime-state yes; else say container-runtime-state no; fi
+pid=$(systemctl show -p MainPID --value ` + runtimeUnit + ` 2>/dev/null || echo 0)
+now=$(readlink -f "/proc/$pid/exe" 2>/dev/null || readlink -f ` + runtimePrograms + `/containerd || :)
 say container-runtime-version "$("$now" --version 2>/dev/null | awk '{print $3}')"
 say next-container-runtime-version "$("$NEXT/bin/containerd" --version 2>/dev/null | awk '{print $3}')"
 [ -z "$now" ] || say container-runtime-directory "${now%/bin/containerd}"
-say container-runtime-kill-mode "$(systemctl show -p KillMode --value pai-containerd.service 2>/dev/null || :)"
+say container-runtime-kill-mode "$(systemctl show -p KillMode --value ` + runtimeUnit + ` 2>/dev/null || :)"
 `
 
 // observeMachine sets the facts that the machine itself knows.
 func (l LiveFacts) observeMachine(ctx context.Context, host machine.Host, step plan.Step, f *Facts) {
-	script := "NEXT=" + machine.Quote(versionDir(step)) + machineScript
+	script := "NEXT=" + machine.Quote(layout.VersionDir(step.To)) + machineScript
 	out, err := host.Run(ctx, machine.Command{Script: script})
 	if err != nil {
 		f.setMachineUnknown(fmt.Errorf("observe %s: %w", host.Name(), err))
@@ -86,7 +90,7 @@ func (l LiveFacts) runtimeCgroups(ctx context.Context, host machine.Host, step p
 
 // nextFile returns a file of the step's version as the step would write it.
 func (l LiveFacts) nextFile(ctx context.Context, host machine.Host, step plan.Step, name string) ([]byte, error) {
-	path := versionDir(step) + name
+	path := layout.VersionDir(step.To) + name
 	if l.Files == nil {
 		data, err := host.ReadFile(ctx, path)
 		if err != nil {
@@ -135,7 +139,7 @@ func transition(printed map[string]string, from, to string) Fact[Transition[stri
 // kubeletOnMachine returns the version of the kubelet that the role link of a
 // machine names. It is empty if there is no kubelet.
 func kubeletOnMachine(ctx context.Context, host machine.Host) (string, error) {
-	out, err := host.Run(ctx, machine.Command{Script: "k=/opt/pai/role/kubelet/bin/kubelet; [ ! -x $k ] || $k --version"})
+	out, err := host.Run(ctx, machine.Command{Script: "k=" + layout.RoleProgram(layout.RoleKubelet, "kubelet") + "; [ ! -x $k ] || $k --version"})
 	if err != nil {
 		return "", fmt.Errorf("read the kubelet version on %s: %w", host.Name(), err)
 	}

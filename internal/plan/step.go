@@ -3,6 +3,7 @@ package plan
 import (
 	"context"
 
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/pai"
 )
 
@@ -68,24 +69,22 @@ func (k Kind) OfService() bool {
 	return k == KindService || k == KindRefresh || k == KindStop || k == KindDelete
 }
 
-// Role is a long-running program on a machine, with a link and a unit of its
-// own: /opt/pai/role/<role> and pai-<role>.service.
-type Role string
+// Role is a component that runs on a machine as a unit.
+type Role = layout.Role
 
-// The roles. etcd and the API server have two slots each, of which one runs
-// except while it hands over to the other.
+// The roles, as layout names them.
 const (
-	RoleRuntime           Role = "containerd"
-	RoleEtcdA             Role = "etcd-a"
-	RoleEtcdB             Role = "etcd-b"
-	RoleAPIServerA        Role = "apiserver-a"
-	RoleAPIServerB        Role = "apiserver-b"
-	RoleControllerManager Role = "controller-manager"
-	RoleScheduler         Role = "scheduler"
-	RoleAPIProxy          Role = "api-proxy"
-	RoleKubelet           Role = "kubelet"
-	RoleKubeProxy         Role = "kube-proxy"
-	RoleNetwork           Role = "network"
+	RoleRuntime           = layout.RoleRuntime
+	RoleEtcdA             = layout.RoleEtcdA
+	RoleEtcdB             = layout.RoleEtcdB
+	RoleAPIServerA        = layout.RoleAPIServerA
+	RoleAPIServerB        = layout.RoleAPIServerB
+	RoleControllerManager = layout.RoleControllerManager
+	RoleScheduler         = layout.RoleScheduler
+	RoleAPIProxy          = layout.RoleAPIProxy
+	RoleKubelet           = layout.RoleKubelet
+	RoleKubeProxy         = layout.RoleKubeProxy
+	RoleNetwork           = layout.RoleNetwork
 )
 
 // A Step is one idempotent change to one target. It is data: it can be

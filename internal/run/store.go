@@ -3,11 +3,13 @@ package run
 import (
 	"context"
 	"io/fs"
+
+	"pai.dev/pai/internal/layout"
 )
 
 // Dir is the folder of a control-plane machine that journal and lock are kept
 // in, so that they outlive an API that is away and a snapshot that is restored.
-const Dir = "/var/lib/pai"
+const Dir = layout.StateDir
 
 // Store keeps files; a machine.Host is one. WriteFile and CreateFile are
 // atomic, CreateFile fails with fs.ErrExist where there is a file, ReadFile

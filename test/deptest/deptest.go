@@ -19,37 +19,24 @@ const module = "pai.dev/pai"
 // from its own directory and from those further down.
 func layers() []string {
 	return []string{"cli", "operation", "configsync", "session", "revision", "run", "guard", "witness", "check", "rest", "job", "observe",
-		"cluster", "service", "kube", "nspawn", "machine", "plan", "release", "config", "yamldoc", "filelock", "atomicfile", "poll", "golden", "pai"}
+		"cluster", "service", "kube", "nspawn", "machine", "plan", "release", "config", "yamldoc", "filelock", "atomicfile", "poll", "golden", "layout", "pai"}
 }
 
 // pure lists all that package plan may import: nothing that knows a clock, a
 // network, a file, Kubernetes or a machine.
 func pure() []string {
 	return []string{"cmp", "context", "encoding/json", "errors", "fmt", "iter", "maps", "math", "slices", "sort", "strconv", "strings", "unicode",
-		module + "/internal/pai", module + "/internal/release", module + "/internal/config"}
+		module + "/internal/pai", module + "/internal/release", module + "/internal/config", module + "/internal/layout"}
 }
+
+// leaves lists the packages that use the standard library only.
+func leaves() []string { return []string{"pai", "layout"} }
 
 // Check reads the imports of a source tree's programs and returns what is
 // wrong, each with its file. Tests may import what they like.
 func Check(tree fs.FS) ([]string, error) {
 	var problems []string
-	err := fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if d.IsDir() {
-			if skipped(tree, name, d) {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
-			return nil
-		}
-		source, err := fs.ReadFile(tree, name)
-		if err != nil {
-			return err
-		}
+	err := eachSource(tree, func(name string, source []byte) error {
 		file, err := parser.ParseFile(token.NewFileSet(), name, source, parser.ImportsOnly)
 		if err != nil {
 			return fmt.Errorf("read the imports of %s: %w", name, err)
@@ -66,6 +53,25 @@ func Check(tree fs.FS) ([]string, error) {
 		return nil
 	})
 	return problems, err
+}
+
+// eachSource calls do with every Go file of this module that is no test.
+func eachSource(tree fs.FS, do func(name string, source []byte) error) error {
+	return fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && skipped(tree, name, d):
+			return fs.SkipDir
+		case d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go"):
+			return nil
+		}
+		source, err := fs.ReadFile(tree, name)
+		if err != nil {
+			return err
+		}
+		return do(name, source)
+	})
 }
 
 // skipped reports directories that hold no packages of this module.
@@ -92,8 +98,8 @@ func forbidden(dir, imported string) string {
 		return fmt.Sprintf("internal/%s has no place in the order of layers; give it one in test/deptest", target)
 	case importer == "plan" && !slices.Contains(pure(), imported):
 		return "package plan is pure"
-	case importer == "pai" && !standard(imported):
-		return "package pai uses the standard library only"
+	case slices.Contains(leaves(), importer) && !standard(imported):
+		return fmt.Sprintf("package %s uses the standard library only", importer)
 	case inside && own && rank(target) < rank(importer):
 		return fmt.Sprintf("%s is above %s", target, importer)
 	case inside && strings.HasPrefix(imported, module+"/cmd/"):

@@ -21,6 +21,44 @@ func TestImportsPointDown(t *testing.T) {
 	}
 }
 
+func TestNamesOfAMachineStandOnce(t *testing.T) {
+	problems, err := CheckLiterals(os.DirFS("../.."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Error(p)
+	}
+	for file := range ownNames() {
+		if _, err := os.Stat("../../" + file); err != nil {
+			t.Errorf("an exception is out of date: %v", err)
+		}
+	}
+}
+
+func TestCheckLiteralsFindsNames(t *testing.T) {
+	for _, c := range []struct{ file, expression, found string }{
+		{"internal/kube/a.go", `"/opt/pai/role"`, "/opt/pai"},
+		{"internal/kube/a.go", "`ls /etc/kubernetes/pki`", "/etc/kubernetes"},
+		{"internal/kube/a.go", `"http://127.0.0.1:2381/metrics"`, "port 2381"},
+		{"cmd/paictl/a.go", "10257", "port 10257"},
+		{"internal/kube/a.go", `"/opt/pairing"`, ""},
+		{"internal/kube/a.go", `"github.com/x/var/lib/pair"`, ""},
+		{"internal/kube/a.go", "123810", ""},
+		{"internal/layout/a.go", "2381", ""},
+		{"internal/kube/a_test.go", "2381", ""},
+	} {
+		problems, err := CheckLiterals(fstest.MapFS{c.file: {Data: []byte("package a\n\nvar x = " + c.expression + "\n")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := strings.Join(problems, "\n")
+		if (c.found == "") != (got == "") || !strings.Contains(got, c.found) {
+			t.Errorf("%s in %s: got %q, want %q", c.expression, c.file, got, c.found)
+		}
+	}
+}
+
 func TestCheckFindsWhatIsWrong(t *testing.T) {
 	for _, c := range []struct{ file, imported, rule string }{
 		{"internal/kube/a.go", "pai.dev/pai/internal/cluster", "cluster is above kube"},
@@ -36,6 +74,8 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 		{"internal/pai/a.go", "k8s.io/api/core/v1", "standard library only"},
 		{"internal/pai/a.go", "time", ""},
 		{"internal/pai/a.go", "pai.dev/pai/internal/plan", "standard library only"},
+		{"internal/layout/a.go", "pai.dev/pai/internal/pai", "standard library only"},
+		{"internal/plan/a.go", "pai.dev/pai/internal/layout", ""},
 		{"internal/other/a.go", "fmt", "no place"},
 		{"internal/cli/a.go", "pai.dev/pai/internal/other", "no place"},
 		{"internal/cli/a.go", "pai.dev/pai/cmd/paictl", "programs are not imported"},

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 )
@@ -55,7 +56,7 @@ const machineTimeout = 10 * time.Second
 const listScript = `read -r boot < /proc/sys/kernel/random/boot_id || boot=
 state=$(timeout 2 systemctl is-system-running 2>/dev/null || :)
 printf 'boot %s %s\n' "$boot" "$state"
-if ! cd /run/containerd/io.containerd.runtime.v2.task/k8s.io 2>/dev/null; then
+if ! cd ` + layout.ContainerdTasks + `/k8s.io 2>/dev/null; then
   if grep -qs '^containerd-shim' /proc/[0-9]*/comm; then echo 'containers run outside of the expected directory' >&2; exit 1; fi
   exit 0
 fi

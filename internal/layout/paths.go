@@ -1,0 +1,74 @@
+// Package layout names what PAI puts on a machine and what listens there:
+// paths, units, roles, slots, and ports. It uses only the standard library.
+// No other package spells these names.
+package layout
+
+// Directories that PAI owns, and those that Kubernetes prescribes.
+const (
+	ProgramsDir = "/opt/pai"
+	RolesDir    = ProgramsDir + "/role"
+	ConfigDir   = "/etc/pai"
+	StateDir    = "/var/lib/pai"
+	RunDir      = "/run/pai" // emptied by a reboot
+	UnitsDir    = "/etc/systemd/system"
+
+	KubernetesDir = "/etc/kubernetes"
+	PKIDir        = KubernetesDir + "/pki"
+	KubeletDir    = "/var/lib/kubelet"
+	KubeletPKIDir = KubeletDir + "/pki"
+	EtcdDir       = "/var/lib/etcd"
+	ContainerdDir = "/var/lib/containerd"
+)
+
+// Files of PAI.
+const (
+	CAFile         = ConfigDir + "/ca.crt" // certificate authority of the cluster, on every machine
+	EncryptionFile = ConfigDir + "/encryption.yaml"
+	APIProxyFile   = ConfigDir + "/api-proxy.json"
+	KubeProxyConf  = ConfigDir + "/kube-proxy.conf"
+	NetworkConf    = ConfigDir + "/network.conf"
+	ResolverFile   = ConfigDir + "/resolv.conf"
+	PrepareScript  = ConfigDir + "/prepare.sh"
+	ShutdownScript = ConfigDir + "/shutdown.sh"
+
+	ImagesDir         = StateDir + "/images"
+	SnapshotsDir      = StateDir + "/snapshots"
+	ClusterRecordFile = StateDir + "/cluster.json"
+
+	PodAddressesDir = RunDir + "/cni" // addresses of pods that are in use
+)
+
+// Files of Kubernetes and the container runtime.
+const (
+	AdminConf            = KubernetesDir + "/admin.conf"
+	KubeletConf          = KubernetesDir + "/kubelet.conf"
+	BootstrapKubeletConf = KubernetesDir + "/bootstrap-kubelet.conf"
+
+	KubeletClientCertificate  = KubeletPKIDir + "/kubelet-client-current.pem"
+	KubeletServingCertificate = KubeletPKIDir + "/kubelet-server-current.pem"
+	CPUManagerState           = KubeletDir + "/cpu_manager_state"
+	MemoryManagerState        = KubeletDir + "/memory_manager_state"
+
+	CNIConfig = "/etc/cni/net.d/10-pai.conflist"
+
+	ContainerdSocket = "/run/containerd/containerd.sock"
+	ContainerdTasks  = "/run/containerd/io.containerd.runtime.v2.task" // a directory per namespace
+)
+
+// Files in the configuration directory of a version; see VersionFile.
+const (
+	KubeletConfigName    = "kubelet.yaml"
+	ContainerdConfigName = "containerd.toml"
+)
+
+// VersionDir is the directory of one Kubernetes version.
+func VersionDir[V ~string](v V) string { return ProgramsDir + "/" + string(v) }
+
+// Program is the path of a program of one version.
+func Program[V ~string](v V, name string) string { return VersionDir(v) + "/bin/" + name }
+
+// RunScript is the script that starts a role of one version.
+func RunScript[V ~string](v V, r Role) string { return VersionDir(v) + "/run/" + string(r) }
+
+// VersionFile is the path of a configuration file of one version.
+func VersionFile[V ~string](v V, name string) string { return VersionDir(v) + "/etc/" + name }

@@ -1,0 +1,92 @@
+package layout
+
+import "fmt"
+
+// A Role is a component that runs on a machine as the unit pai-<role>.
+type Role string
+
+// The roles. etcd and the API server have two slots each: one runs, and both
+// run during a handover.
+const (
+	RoleRuntime           Role = "containerd"
+	RoleEtcdA             Role = "etcd-a"
+	RoleEtcdB             Role = "etcd-b"
+	RoleAPIServerA        Role = "apiserver-a"
+	RoleAPIServerB        Role = "apiserver-b"
+	RoleControllerManager Role = "controller-manager"
+	RoleScheduler         Role = "scheduler"
+	RoleAPIProxy          Role = "api-proxy"
+	RoleKubelet           Role = "kubelet"
+	RoleKubeProxy         Role = "kube-proxy"
+	RoleNetwork           Role = "network"
+)
+
+// RoleLink is the symbolic link to the version that a role runs.
+func RoleLink(r Role) string { return RolesDir + "/" + string(r) }
+
+// RoleProgram is the path of a program of the version that a role runs.
+func RoleProgram(r Role, name string) string { return RoleLink(r) + "/bin/" + name }
+
+// Ctr is the command line of the containerd client, in the namespace that
+// Kubernetes uses.
+const Ctr = RolesDir + "/" + string(RoleRuntime) + "/bin/ctr -n k8s.io"
+
+// Units that belong to no role. UnitPrefix starts the name of every unit.
+const (
+	UnitPrefix         = "pai-"
+	PrepareUnit        = UnitPrefix + "prepare.service"
+	ShutdownUnit       = UnitPrefix + "shutdown.service"
+	ReplaceKubeletUnit = UnitPrefix + "kubelet-swap.service"
+)
+
+// Unit is the systemd unit of a role.
+func Unit(r Role) string { return UnitPrefix + string(r) + ".service" }
+
+// A Slot is one of the two places of etcd and of the API server on a machine.
+type Slot struct {
+	Name            string // "a" or "b"
+	Etcd, APIServer Role
+
+	EtcdClientPort, EtcdPeerPort, EtcdMetricsPort int
+	APIServerPort                                 int
+}
+
+// The two slots.
+var (
+	SlotA = Slot{"a", RoleEtcdA, RoleAPIServerA, 2379, 2380, 2381, 6444}
+	SlotB = Slot{"b", RoleEtcdB, RoleAPIServerB, 2389, 2390, 2391, 6445}
+)
+
+// Slots returns both slots.
+func Slots() []Slot { return []Slot{SlotA, SlotB} }
+
+// SlotOf is the slot of an etcd or API server role.
+func SlotOf(r Role) Slot {
+	if r == SlotB.Etcd || r == SlotB.APIServer {
+		return SlotB
+	}
+	return SlotA
+}
+
+// Other is the other slot of the same machine.
+func (s Slot) Other() Slot {
+	if s == SlotA {
+		return SlotB
+	}
+	return SlotA
+}
+
+// EtcdData is the data directory of the etcd in this slot.
+func (s Slot) EtcdData() string { return EtcdDir + "/" + s.Name }
+
+// EtcdEnv holds the first membership of the etcd in this slot. etcd reads it
+// only if it has no data.
+func (s Slot) EtcdEnv() string { return ConfigDir + "/etcd-" + s.Name + ".env" }
+
+// Member is the name of the etcd member in this slot.
+func (s Slot) Member(hostname string) string { return hostname + "-" + s.Name }
+
+// PeerURL is the address at which other etcd members reach this slot.
+func (s Slot) PeerURL(hostIP string) string {
+	return fmt.Sprintf("https://%s:%d", hostIP, s.EtcdPeerPort)
+}
