@@ -31,7 +31,8 @@ type backend struct {
 	checked  bool
 	ready    bool
 	draining bool
-	streak   int // checks in a row that disagree with ready
+	grace    *time.Timer // closes the connections of a draining backend; nil if it does not drain
+	streak   int         // checks in a row that disagree with ready
 	conns    map[net.Conn]bool
 	changed  func() // tells the proxy that ready or draining may have changed
 }
@@ -112,8 +113,8 @@ func (b *backend) record(err error) {
 	b.changed()
 }
 
-// setDraining starts or ends draining. Connections that are still open when
-// the grace period is over are closed.
+// setDraining starts or ends draining. Connections that are still open at the
+// end of the grace period are closed.
 func (b *backend) setDraining(draining bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -123,15 +124,20 @@ func (b *backend) setDraining(draining bool) {
 	log.Printf("%s: draining %v", b.address, draining)
 	b.draining = draining
 	b.changed()
-	if draining {
-		time.AfterFunc(b.timings.grace, func() {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			if b.draining {
-				b.closeConns()
-			}
-		})
+	if !draining {
+		b.grace.Stop()
+		b.grace = nil
+		return
 	}
+	var timer *time.Timer
+	timer = time.AfterFunc(b.timings.grace, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.grace == timer { // Stop does not wait for a function that has started
+			b.closeConns()
+		}
+	})
+	b.grace = timer
 }
 
 func (b *backend) usable() bool {
