@@ -79,7 +79,7 @@ func (c *cluster) etcd(ctx context.Context, s plan.Step) error {
 		case err != nil:
 			return err
 		case len(have) == 2:
-			return c.settleEtcd(ctx, h, m, s.To.Kubernetes())
+			return c.recoverHandover(ctx, h, m, s.To.Kubernetes())
 		case len(have) == 1:
 			to, from = have[0], have[0].Other()
 		}
@@ -88,7 +88,7 @@ func (c *cluster) etcd(ctx context.Context, s plan.Step) error {
 	if states[from].Running == "" && states[from].Link == "" {
 		return c.startEtcdAlone(ctx, h, m, to, s.To.Kubernetes())
 	}
-	return c.handOverEtcd(ctx, h, m, from, to, s.To.Kubernetes())
+	return c.handoverEtcd(ctx, h, m, from, to, s.To.Kubernetes())
 }
 
 func (c *cluster) startEtcdAlone(ctx context.Context, h machine.Host, m config.Machine, to layout.Slot, v pai.KubernetesVersion) error {
@@ -104,7 +104,7 @@ func (c *cluster) startEtcdAlone(ctx context.Context, h machine.Host, m config.M
 	if err := c.awaitRole(ctx, h, to.Etcd, v); err != nil {
 		return err
 	}
-	return removeOthers(ctx, h, m, to, v)
+	return removeUnstartedMembers(ctx, h, m, to, v)
 }
 
 // writeMembership writes what a slot without data starts from.
@@ -119,7 +119,7 @@ func writeMembership(ctx context.Context, h machine.Host, s layout.Slot, state, 
 // promoteTimeout bounds how long a learner may take to catch up with the data.
 const promoteTimeout = 3 * time.Minute
 
-func (c *cluster) handOverEtcd(ctx context.Context, h machine.Host, m config.Machine, from, to layout.Slot, v pai.KubernetesVersion) error {
+func (c *cluster) handoverEtcd(ctx context.Context, h machine.Host, m config.Machine, from, to layout.Slot, v pai.KubernetesVersion) error {
 	members, err := awaitMembers(ctx, h, v, to, from)
 	if err != nil {
 		return err

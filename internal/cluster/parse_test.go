@@ -137,29 +137,6 @@ func TestChooseSlots(t *testing.T) {
 	}
 }
 
-func TestHandOverTarget(t *testing.T) {
-	t.Parallel()
-	m := testConfig().ControlPlane()
-	a := member{ID: 1, Peers: []string{layout.SlotA.PeerURL(m.HostIP)}}
-	b := member{ID: 2, Peers: []string{layout.SlotB.PeerURL(m.HostIP)}}
-	learner := func(m member) member { m.Learner = true; return m }
-	for _, c := range []struct {
-		name    string
-		members memberList
-		to      layout.Slot
-	}{
-		{"a alone", memberList{a}, layout.SlotA},
-		{"b alone", memberList{b}, layout.SlotB},
-		{"b learns", memberList{a, learner(b)}, layout.SlotB},
-		{"a learns", memberList{b, learner(a)}, layout.SlotA},
-		{"both vote", memberList{a, b}, layout.SlotB},
-	} {
-		if to := handOverTarget(c.members, m); to != c.to {
-			t.Errorf("%s: etcd is on its way to slot %s, want %s", c.name, to.Name, c.to.Name)
-		}
-	}
-}
-
 func TestParseObservation(t *testing.T) {
 	t.Parallel()
 	m, records := parseObservation(`program v0.10-pai
