@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"k8s.io/client-go/tools/clientcmd"
-
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 )
@@ -25,16 +23,9 @@ func AdminKubeconfig(ctx context.Context, host machine.Host, address string) ([]
 // kubeconfig. What the API server's certificate says is checked all the same:
 // it carries the address as well.
 func atAddress(kubeconfig []byte, address string) ([]byte, error) {
-	config, err := clientcmd.Load(kubeconfig)
+	edited, err := withServer(kubeconfig, func(server string) (string, error) { return withHost(server, address) })
 	if err != nil {
-		return nil, fmt.Errorf("read the administrator's kubeconfig: %w", err)
+		return nil, fmt.Errorf("read the kubeconfig of the administrator: %w", err)
 	}
-	for _, c := range config.Clusters {
-		server, err := withHost(c.Server, address)
-		if err != nil {
-			return nil, err
-		}
-		c.Server = server
-	}
-	return clientcmd.Write(*config)
+	return edited, nil
 }

@@ -8,7 +8,6 @@ import (
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
-	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 )
 
@@ -95,7 +94,7 @@ func (c *cluster) apiServer(ctx context.Context, s plan.Step) error {
 	}
 	want := plan.RoleState{Link: s.To.Kubernetes(), Running: s.To.Kubernetes(), Emulates: s.Emulate}
 	to, from := chooseSlots(states, want)
-	if err := c.renewBeforeHop(ctx, h, s.To.Kubernetes()); err != nil {
+	if err := c.renewCertificates(ctx, h, s.To.Kubernetes()); err != nil {
 		return err
 	}
 	if err := c.startAPIServer(ctx, h, m, to, want, states[to]); err != nil {
@@ -105,18 +104,6 @@ func (c *cluster) apiServer(ctx context.Context, s plan.Step) error {
 		return nil
 	}
 	return c.retireAPIServer(ctx, h, m, from)
-}
-
-// renewBeforeHop renews certificates that have a third of their life left. The
-// running servers read the new files by themselves.
-func (c *cluster) renewBeforeHop(ctx context.Context, h machine.Host, v pai.KubernetesVersion) error {
-	_, err := c.kubeadm(ctx, h, v, `
-`+quietly+`
-`+renewCertificates+apiNameInKubeconfigs(c.Config.Kubernetes.APIServersPort))
-	if err != nil {
-		return fmt.Errorf("renew the cluster's certificates: %w", err)
-	}
-	return nil
 }
 
 // startAPIServer brings a slot to what it is to run, unless that runs and is ready.

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"errors"
 	"maps"
 	"os/exec"
 	"path/filepath"
@@ -219,25 +218,5 @@ func TestParseTasks(t *testing.T) {
 	out := "TASK    PID    STATUS\nabc     12     RUNNING\ndef     0      STOPPED\n"
 	if got := parseTasks(out); !maps.Equal(got, map[string]bool{"abc": true}) {
 		t.Errorf("running %v", got)
-	}
-}
-
-func TestOldCertificates(t *testing.T) {
-	t.Parallel()
-	const head = "CERTIFICATE EXPIRES RESIDUAL TIME CERTIFICATE AUTHORITY EXTERNALLY MANAGED\n"
-	line := func(left string) string { return "apiserver   Nov 22, 2027 09:44 UTC   " + left + "   ca   no\n" }
-	for left, old := range map[string]bool{
-		"364d": false, "122d": false, "9y": false,
-		"121d": true, "1d": true, "23h": true, "59m": true, "<invalid>": true,
-	} {
-		cmd := exec.Command("awk", oldCertificates)
-		cmd.Stdin = strings.NewReader(head + line("364d") + line(left) + "\nca  Nov 19, 2036 09:44 UTC   9y   no\n")
-		err := cmd.Run()
-		if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) {
-			t.Fatal(err)
-		}
-		if (err == nil) != old {
-			t.Errorf("%s left: old %v, want %v", left, err == nil, old)
-		}
 	}
 }
