@@ -49,7 +49,7 @@ func newCleanCommand(env *Env) *cobra.Command {
 			}
 		}
 		return operateOn(cmd.Context(), cluster, *f, what,
-			func(s *session.Session) (operation.Goal, error) { return operation.Clean(s, deleteData), nil })
+			func(s *session.Session) (operation.Goal, error) { return operation.Clean(deleteData), nil })
 	}
 	return cmd
 }

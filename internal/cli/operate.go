@@ -59,21 +59,31 @@ func operate(ctx context.Context, env *Env, s *session.Session, goal operation.G
 	defer release()
 	view := ui.NewView(&env.Console)
 	defer view.Close()
-	var wait operation.WaitOptions
+	o := operation.RunOptions{Accept: f.accept, SkipChecks: f.skip, DryRun: f.dryRun, SavedPlan: f.saved,
+		SafeStop: safeStop, Observer: observer{View: view, env: env, session: s, flags: f}}
 	if f.wait != nil {
-		wait = *f.wait
+		o.Wait = *f.wait
 	}
-	op, err := operation.Run(ctx, goal, operation.RunOptions{
-		Accept: f.accept, SkipChecks: f.skip, DryRun: f.dryRun, SavedPlan: f.saved,
-		SafeStop: safeStop, Events: view.Event, WitnessStatus: view.Watching, Notice: env.Progressf,
-		Show: func(p operation.Preview) error { return f.show(ctx, env, view, s, p) },
-	}, wait)
+	op, err := operation.Run(ctx, s, goal, o)
 	// With -o json the record is always printed. As text, the error of a failed
 	// operation replaces it.
 	if f.dryRun || op.ID == "" || (err != nil && op.Outcome != pai.OutcomeWaiting && !env.JSON()) {
 		return err
 	}
 	return errors.Join(err, view.Record(op))
+}
+
+// observer shows an operation in a view.
+type observer struct {
+	ui.View
+	env     *Env
+	session *session.Session
+	flags   operateFlags
+}
+
+// ShowPlan implements operation.Observer.
+func (o observer) ShowPlan(ctx context.Context, p operation.Preview) error {
+	return o.flags.show(ctx, o.env, o.View, o.session, p)
 }
 
 // show shows a plan: on standard output if the command does nothing else.

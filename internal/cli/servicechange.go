@@ -16,7 +16,8 @@ func newServiceStartCommand(env *Env) *cobra.Command {
 }
 
 func newServiceStopCommand(env *Env) *cobra.Command {
-	cmd, _ := newServicesCommand(env, "stop", "Stop services, or all services, prerequisites last", operation.StopServices)
+	cmd, _ := newServicesCommand(env, "stop", "Stop services, or all services, prerequisites last",
+		func(_ *session.Session, which plan.Choice) operation.Goal { return operation.StopServices(which) })
 	return cmd
 }
 
@@ -83,7 +84,7 @@ func newServiceDeleteCommand(env *Env) *cobra.Command {
 		}
 		return operateOn(cmd.Context(), cluster, *f, what,
 			func(s *session.Session) (operation.Goal, error) {
-				return operation.DeleteService(s, names[0], deleteData), nil
+				return operation.DeleteService(names[0], deleteData), nil
 			})
 	}
 	return cmd

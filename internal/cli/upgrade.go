@@ -69,7 +69,7 @@ func newUpgradePlanCommand(env *Env) *cobra.Command {
 			f.shown = func(s *session.Session, p operation.Preview) error { return savePlan(env, s, target, p, file) }
 		}
 		return operateOn(cmd.Context(), cluster, *f, "",
-			func(s *session.Session) (operation.Goal, error) { return operation.Upgrade(s, target), nil })
+			func(s *session.Session) (operation.Goal, error) { return operation.Upgrade(target), nil })
 	}
 	return cmd
 }
@@ -90,7 +90,7 @@ func newUpgradeStageCommand(env *Env) *cobra.Command {
 			return err
 		}
 		return operateOn(cmd.Context(), cluster, *f, "copy the programs and images of release "+string(target.Release)+" to the machines",
-			func(s *session.Session) (operation.Goal, error) { return operation.StageUpgrade(s, target), nil })
+			func(s *session.Session) (operation.Goal, error) { return operation.StageUpgrade(target), nil })
 	}
 	return cmd
 }
@@ -124,7 +124,7 @@ func newUpgradeApplyCommand(env *Env) *cobra.Command {
 			return err
 		}
 		return operateOn(cmd.Context(), cluster, *f, "upgrade the cluster to "+string(target.Release),
-			func(s *session.Session) (operation.Goal, error) { return operation.Upgrade(s, target), nil })
+			func(s *session.Session) (operation.Goal, error) { return operation.Upgrade(target), nil })
 	}
 	return cmd
 }

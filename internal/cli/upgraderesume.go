@@ -65,7 +65,7 @@ func resume(ctx context.Context, cluster *clusterFlags, s *session.Session, f op
 			return err
 		}
 	}
-	return operate(ctx, env, s, operation.Upgrade(s, target), f)
+	return operate(ctx, env, s, operation.Upgrade(target), f)
 }
 
 func newUpgradeAbandonCommand(env *Env) *cobra.Command {
@@ -83,7 +83,7 @@ func newUpgradeAbandonCommand(env *Env) *cobra.Command {
 				if err == nil && op != nil {
 					env.Progressf("abandoning operation %s (%s) to %s", op.ID, op.Outcome, describePair(op.To))
 				}
-				return operation.Abandon(s), err
+				return operation.Abandon(), err
 			})
 	}
 	return cmd

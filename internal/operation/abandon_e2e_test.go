@@ -70,7 +70,7 @@ func TestAbandon(t *testing.T) {
 	}
 	endedUpgrade(t, store, pai.Operation{Verb: pai.VerbUpgrade}, pai.OutcomeFailed)
 	api.StopAPIServer()
-	if _, err := Run(ctx, Abandon(s), quietly(), WaitOptions{}); err == nil || pai.CodeOf(err) != pai.CodeRefused {
+	if _, err := Run(ctx, s, Abandon(), RunOptions{}); err == nil || pai.CodeOf(err) != pai.CodeRefused {
 		t.Errorf("while the API is away: %v, want a refusal", err)
 	}
 	if left, err := Unfinished(ctx, s); err != nil || left == nil {
@@ -97,15 +97,11 @@ func abandons(t *testing.T, s *session.Session, upgrade string, steps int) {
 
 func abandonNow(t *testing.T, s *session.Session) pai.Operation {
 	t.Helper()
-	op, err := Run(t.Context(), Abandon(s), quietly(), WaitOptions{})
+	op, err := Run(t.Context(), s, Abandon(), RunOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return op
-}
-
-func quietly() RunOptions {
-	return RunOptions{Show: func(Preview) error { return nil }, Events: func(run.Event) {}, Notice: func(string, ...any) {}}
 }
 
 func endedUpgrade(t *testing.T, store run.Store, op pai.Operation, outcome pai.Outcome) string {

@@ -9,43 +9,32 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/client-go/kubernetes"
-
-	"pai.dev/pai/internal/cluster"
 	"pai.dev/pai/internal/guard"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/run"
-	"pai.dev/pai/internal/session"
 )
 
-// admission asks the guard about each step of one operation, does what the
-// guard's answer needs (keeping new jobs off a machine, ending those whose end
-// was accepted), and remembers which machines wait for which jobs.
+// admission asks the guard about each step of one operation and does what the
+// decision needs: it cordons the machine, and evicts jobs with an accepted
+// risk. It records which machines wait for which jobs.
 type admission struct {
 	decide func(ctx context.Context, step plan.Step) guard.Decision
 	nodes  nodes
 	entry  *run.Entry
-	before []pai.Waiting // of the operation that this one goes on with
+	waited []pai.Waiting // of the operation that this one continues
 
 	mu       sync.Mutex
 	waiting  map[string]pai.Waiting // by machine
 	cordoned map[string]bool        // by this run
 }
 
-// nodes is what admission does to the cluster's machines.
-type nodes interface {
-	Cordon(ctx context.Context, machine, operation string) (bool, error)
-	Uncordon(ctx context.Context, machine string) error
-	EvictJobs(ctx context.Context, machine string) error
-}
-
-func newAdmission(g *guard.Guard, n nodes, entry *run.Entry, before []pai.Waiting) *admission {
-	return &admission{decide: g.Decide, nodes: n, entry: entry, before: before,
+func newAdmission(g *guard.Guard, n nodes, entry *run.Entry, waited []pai.Waiting) *admission {
+	return &admission{decide: g.Decide, nodes: n, entry: entry, waited: waited,
 		waiting: map[string]pai.Waiting{}, cordoned: map[string]bool{}}
 }
 
-// check fits run.Executor's Admit.
+// check is the Admit function of run.Executor.
 func (a *admission) check(ctx context.Context, step plan.Step) error {
 	d := a.decide(ctx, step)
 	if err := ctx.Err(); err != nil {
@@ -68,40 +57,39 @@ func (a *admission) check(ctx context.Context, step plan.Step) error {
 	return d.Err(step)
 }
 
-// clear keeps new jobs off a machine, ends those that were given up, and asks
-// again: a job may have come before the machine was cordoned.
+// cordonAndEvict cordons a machine, evicts its jobs if that was accepted, and
+// asks the guard again: a job might have started before the machine was cordoned.
 func (a *admission) cordonAndEvict(ctx context.Context, step plan.Step, d guard.Decision) (guard.Decision, error) {
 	machine := step.Target
 	if err := a.cordon(ctx, machine); err != nil {
-		return d, pai.Errorf(pai.CodeRefused, "see that the API answers (paictl cluster status), and run the command again",
-			"%s is refused: new jobs could not be kept off %s: %w", step.ID, machine, err)
+		return d, pai.Errorf(pai.CodeRefused, "restore the API server and run the command again; for its state, run: paictl cluster status",
+			"step %s refused: cannot cordon machine %s: %w", step.ID, machine, err)
 	}
 	if d.NeedsEviction {
 		if err := a.recordEviction(ctx, machine, d.Jobs); err != nil {
 			return d, err
 		}
 		if err := a.nodes.EvictJobs(ctx, machine); err != nil {
-			return d, fmt.Errorf("end the jobs on %s: %w", machine, err)
+			return d, fmt.Errorf("evict jobs on machine %s: %w", machine, err)
 		}
 	}
 	again := a.decide(ctx, step)
-	if again.Verdict == guard.Go && again.NeedsEviction { // nobody may come any more, and still somebody is there
-		again.Verdict, again.Reason = guard.Wait, "containers of its jobs still end"
+	if again.Verdict == guard.Go && again.NeedsEviction { // no new job can start, and some still run
+		again.Verdict, again.Reason = guard.Wait, "containers of its jobs are still terminating"
 	}
 	return again, ctx.Err()
 }
 
-// giveUp writes down whose end on a machine the operator accepted, before it
-// comes: a run that goes on with this one after a kill is not to take it for
-// somebody else's doing.
+// recordEviction records the jobs whose end the operator accepted before they
+// end, so that a resumed operation does not report them as interrupted.
 func (a *admission) recordEviction(ctx context.Context, machine string, jobs []pai.JobRef) error {
 	return a.entry.Update(ctx, func(op *pai.Operation) {
 		op.Evicted = append(op.Evicted, pai.Evicted{Machine: machine, Jobs: jobs, At: time.Now().UTC()})
 	})
 }
 
-// cordon is written down before it is done, so that what a killed run has
-// cordoned is known.
+// cordon records the cordon before it changes the node, so that the cordons of
+// a killed operation are known.
 func (a *admission) cordon(ctx context.Context, machine string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -124,7 +112,7 @@ func (a *admission) cordon(ctx context.Context, machine string) error {
 	return err
 }
 
-// wait remembers that a machine waits, since when, and for whom.
+// wait records that a machine waits, since when, and for which jobs.
 func (a *admission) wait(step plan.Step, d guard.Decision) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -132,7 +120,7 @@ func (a *admission) wait(step plan.Step, d guard.Decision) {
 		return
 	}
 	w := pai.Waiting{Machine: step.Target, Step: string(step.ID), Jobs: d.Jobs, Reason: d.Reason, Since: time.Now().UTC()}
-	for _, b := range a.before {
+	for _, b := range a.waited {
 		if b.Machine == w.Machine {
 			w.Since = b.Since
 		}
@@ -140,7 +128,7 @@ func (a *admission) wait(step plan.Step, d guard.Decision) {
 	a.waiting[step.Target] = w
 }
 
-// list is the machines that wait, by name.
+// list is the waiting machines, by name.
 func (a *admission) list() []pai.Waiting {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -151,19 +139,16 @@ func (a *admission) list() []pai.Waiting {
 	return list
 }
 
-// settle is done when nothing more is begun. Machines that wait are cordoned,
-// only now, because until now the operation itself may have needed a place for
-// pods. Those that were cordoned and wait no longer are given back, unless a
-// step of theirs failed.
+// finalizeCordons runs when no further step starts. It cordons the waiting
+// machines; before, the operation itself could need them for pods. It uncordons
+// machines that no longer wait, unless one of their steps failed.
 func (a *admission) finalizeCordons(ctx context.Context, p plan.Plan, result run.Result) error {
 	var problems []error
 	waiting := a.list()
 	for _, w := range waiting {
 		problems = append(problems, a.cordon(ctx, w.Machine))
 	}
-	if err := a.entry.Update(ctx, func(op *pai.Operation) { op.Waiting = waiting }); err != nil {
-		problems = append(problems, err)
-	}
+	problems = append(problems, a.entry.Update(ctx, func(op *pai.Operation) { op.Waiting = waiting }))
 	unfinished := map[string]bool{}
 	for i, s := range p.Steps {
 		if o := result.Steps[i].Outcome; o != pai.OutcomeSucceeded && o != pai.OutcomeSkipped {
@@ -178,7 +163,7 @@ func (a *admission) finalizeCordons(ctx context.Context, p plan.Plan, result run
 	return errors.Join(problems...)
 }
 
-// accepted reports whether an interruption is one that the operator took by name.
+// accepted reports whether the operator accepted an interruption by name.
 func (a *admission) accepted(risks []string, i pai.Interruption) bool {
 	if slices.Contains(risks, guard.AcceptInterrupt) {
 		return true
@@ -189,39 +174,4 @@ func (a *admission) accepted(risks []string, i pai.Interruption) bool {
 		}
 	}
 	return false
-}
-
-// clusterNodes are the nodes of a session's cluster.
-type clusterNodes struct{ s *session.Session }
-
-func (n clusterNodes) core(ctx context.Context) (kubernetes.Interface, error) {
-	client, err := n.s.Kube(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("reach the API: %w", err)
-	}
-	return client.Clientset(), nil
-}
-
-func (n clusterNodes) Cordon(ctx context.Context, machine, operation string) (bool, error) {
-	core, err := n.core(ctx)
-	if err != nil {
-		return false, err
-	}
-	return cluster.Cordon(ctx, core, machine, operation)
-}
-
-func (n clusterNodes) Uncordon(ctx context.Context, machine string) error {
-	core, err := n.core(ctx)
-	if err != nil {
-		return err
-	}
-	return cluster.Uncordon(ctx, core, machine)
-}
-
-func (n clusterNodes) EvictJobs(ctx context.Context, machine string) error {
-	core, err := n.core(ctx)
-	if err != nil {
-		return err
-	}
-	return cluster.EvictJobs(ctx, core, machine)
 }

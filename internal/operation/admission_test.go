@@ -136,8 +136,8 @@ func TestAdmission(t *testing.T) {
 // be kept off it, or when one came just before they were.
 func TestAdmissionFailsClosed(t *testing.T) {
 	t.Parallel()
-	lost := &field{by: map[string]string{}, lost: errors.New("the API is away")}
-	if err := newTestAdmission(t, lost).check(t.Context(), kubeletOf("idle")); pai.CodeOf(err) != pai.CodeRefused || err == nil || !strings.Contains(err.Error(), "could not be kept off idle: the API is away") {
+	lost := &field{by: map[string]string{}, lost: errors.New("connection refused")}
+	if err := newTestAdmission(t, lost).check(t.Context(), kubeletOf("idle")); pai.CodeOf(err) != pai.CodeRefused || err == nil || !strings.Contains(err.Error(), "cannot cordon machine idle: connection refused") {
 		t.Errorf("without the API: %v", err)
 	}
 	late := &field{by: map[string]string{}, jobs: map[string][]pai.JobRef{}}
@@ -187,9 +187,9 @@ func TestAdmissionOfAnEnd(t *testing.T) {
 func TestWaiter(t *testing.T) {
 	t.Parallel()
 	f := &field{by: map[string]string{}, jobs: map[string][]pai.JobRef{"a": {train}, "b": {train}}}
-	var said []string
+	var lines []string
 	w := waiter{steps: []plan.Step{kubeletOf("a"), kubeletOf("b")}, decide: f.decide(), every: time.Millisecond,
-		end: time.Now().Add(time.Minute), notice: func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }}
+		end: time.Now().Add(time.Minute), noticef: func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }}
 	asked := 0
 	w.decide = func(ctx context.Context, s plan.Step) guard.Decision {
 		if asked++; asked == 10 {
@@ -197,8 +197,8 @@ func TestWaiter(t *testing.T) {
 		}
 		return f.decide()(ctx, s)
 	}
-	if err := w.await(t.Context()); err != nil || len(said) != 2 || !strings.Contains(said[0], "a waits for ada~train; b waits for ada~train") || !strings.Contains(said[1], "b waits no longer") {
-		t.Errorf("said %q, error %v", said, err)
+	if err := w.await(t.Context()); err != nil || len(lines) != 2 || !strings.Contains(lines[0], "a waits for ada~train; b waits for ada~train") || !strings.Contains(lines[1], "b no longer waits") {
+		t.Errorf("lines %q, error %v", lines, err)
 	}
 	f.jobs = map[string][]pai.JobRef{"a": {train}, "b": {train}}
 	w.decide, w.end = f.decide(), time.Now().Add(20*time.Millisecond)
@@ -220,7 +220,7 @@ func TestStepsOf(t *testing.T) {
 	t.Parallel()
 	recorded := []pai.StepRecord{{ID: "a", Outcome: pai.OutcomeSucceeded, Seconds: 2}, {ID: "b", Outcome: pai.OutcomeRunning}, {ID: "c", Outcome: pai.OutcomePending}}
 	got := map[string]pai.Outcome{}
-	for _, s := range stepsOf(recorded, plan.Plan{Steps: []plan.Step{{ID: "c"}, {ID: "d"}}}) {
+	for _, s := range plannedSteps(recorded, plan.Plan{Steps: []plan.Step{{ID: "c"}, {ID: "d"}}}) {
 		got[s.ID] = s.Outcome
 	}
 	want := map[string]pai.Outcome{"a": pai.OutcomeSucceeded, "b": pai.OutcomeSkipped, "c": pai.OutcomePending, "d": pai.OutcomePending}
@@ -275,8 +275,8 @@ func TestDisown(t *testing.T) {
 	}
 	w := plan.World{Machines: []plan.Machine{{Name: "ours", Node: marked(id)}, {Name: "copied", Node: marked(id)},
 		{Name: "invented", Node: marked("20200101T000000.000Z")}, {Name: "not an operation", Node: marked("me")}, {Name: "gone"}}}
-	var said []string
-	if err := dropUnrecordedCordons(t.Context(), journal, &w, func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }); err != nil {
+	var lines []string
+	if err := dropUnrecordedCordons(t.Context(), journal, &w, func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }); err != nil {
 		t.Fatal(err)
 	}
 	for _, m := range w.Machines {
@@ -284,8 +284,8 @@ func TestDisown(t *testing.T) {
 			t.Errorf("%s: %+v", m.Name, m.Node)
 		}
 	}
-	if len(said) != 3 {
-		t.Errorf("said %q, want a line for each that stays cordoned", said)
+	if len(lines) != 3 {
+		t.Errorf("lines %q, want a line for each that stays cordoned", lines)
 	}
 	if err := os.WriteFile(store.At("/var/lib/pai/operations/"+id+".json"), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)

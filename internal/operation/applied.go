@@ -6,42 +6,13 @@ import (
 
 	"pai.dev/pai/internal/configsync"
 	"pai.dev/pai/internal/pai"
-	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/revision"
-	"pai.dev/pai/internal/run"
 )
 
-// whole is a goal's applies that does not depend on its plan.
-func appliesAll(parts ...revision.Part) func(plan.Plan) []revision.Part {
-	return func(plan.Plan) []revision.Part { return parts }
-}
-
-// appliesAllUnless is whole where nothing is named; what is done to some services
-// brings the services as a whole to no revision.
-func appliesAllUnless(names []string, parts ...revision.Part) func(plan.Plan) []revision.Part {
-	if len(names) > 0 {
-		return appliesAll()
-	}
-	return appliesAll(parts...)
-}
-
-// moved are the parts that a plan moves to other versions: all of such a part
-// is configured anew.
-func upgradedParts(p plan.Plan) []revision.Part {
-	var parts []revision.Part
-	if p.From.Kubernetes != p.To.Kubernetes {
-		parts = append(parts, revision.Kubernetes)
-	}
-	if p.From.Services != p.To.Services {
-		parts = append(parts, revision.Services)
-	}
-	return parts
-}
-
-// AppliedRevision is the revision that a plan applies.
+// AppliedRevision is the revision of the configuration that a plan applies.
 type AppliedRevision struct {
 	Number int `json:"revision"`
-	// New is true where it is made of the folder when the plan is carried out.
+	// New is true if the operation makes the revision from the directory.
 	New bool `json:"new"`
 }
 
@@ -52,81 +23,118 @@ func (a AppliedRevision) String() string {
 	return fmt.Sprintf("This applies revision %d of the configuration.", a.Number)
 }
 
-// revisionToApply looks which revision a goal applies. A folder that would undo what
-// somebody else pushed is refused before anything is shown.
-func (s *operation) revisionToApply(ctx context.Context, goal Goal) (*AppliedRevision, error) {
-	if goal.applies == nil || s.Hosts[s.Config.ControlPlane().Hostname] == nil {
-		return nil, nil // without the machine nothing will be done, and the plan says why
+// applies lists the parts that the plan brings to the configuration's revision.
+// ok is false for a goal that does not apply the configuration.
+func (o *operation) applies() (parts []revision.Part, ok bool) {
+	g, ok := o.goal.(applying)
+	if !ok {
+		return nil, false
 	}
-	f, err := configsync.Read(ctx, s.Session)
-	if err != nil {
-		return nil, err
-	}
-	return &AppliedRevision{Number: f.Number(), New: !f.Unchanged()}, f.CheckPush(s.Config.Dir)
+	return g.Applies(o.preview.Plan), true
 }
 
-// applyRevision makes sure that what a goal is about to apply is a revision.
-// The caller holds the lock.
-func (s *operation) applyRevision(ctx context.Context, goal Goal) error {
-	s.config.Revision, s.config.Reason = 0, string(goal.Verb)
-	if goal.applies == nil {
-		return nil
+// chooseRevision is the stage that finds the revision to apply. A directory
+// that would undo another operator's push is refused before the plan is shown.
+func (o *operation) chooseRevision(ctx context.Context) error {
+	if _, ok := o.applies(); !ok || o.Hosts[o.Config.ControlPlane().Hostname] == nil {
+		return nil // without the control-plane machine nothing is done, and the plan shows why
 	}
-	if to := goal.target.Release; to != "" {
-		s.config.Reason += " to " + string(to)
-	}
-	return s.config.Push(ctx, s.config.Reason)
-}
-
-// markApplied records what a plan that was done has applied. A way back puts
-// former objects in place, of which nobody knows the revision.
-func (s *operation) markApplied(ctx context.Context, goal Goal, p plan.Plan) error {
-	if goal.applies == nil {
-		return nil
-	}
-	store, err := s.Revisions()
+	c, err := configsync.Read(ctx, o.Session)
 	if err != nil {
 		return err
 	}
-	number := s.config.Revision
-	if goal.Verb == pai.VerbRollback {
+	o.preview.Revision = &AppliedRevision{Number: c.Number(), New: !c.Unchanged()}
+	return c.CheckPush(o.Config.Dir)
+}
+
+// reconfigure is the stage that makes the configuration name the versions that
+// the plan moves to.
+func (o *operation) reconfigure(context.Context) error {
+	if g, ok := o.goal.(reconfiguring); ok {
+		return g.Reconfigure(o.config, o.preview.Plan)
+	}
+	return nil
+}
+
+// applyRevision is the stage that makes sure that the configuration to apply is
+// a revision.
+func (o *operation) applyRevision(ctx context.Context) error {
+	if _, ok := o.applies(); !ok {
+		return nil
+	}
+	o.config.Reason = string(o.goal.Verb())
+	if to := targetOf(o.goal).Release; to != "" {
+		o.config.Reason += " to " + string(to)
+	}
+	return o.config.Push(ctx, o.config.Reason)
+}
+
+// markApplied is the stage that records what the plan has applied. A rollback
+// restores recorded objects, whose revision is unknown.
+func (o *operation) markApplied(ctx context.Context) error {
+	parts, ok := o.applies()
+	if !ok {
+		return nil
+	}
+	store, err := o.Revisions()
+	if err != nil {
+		return err
+	}
+	number := o.config.Revision
+	if o.goal.Verb() == pai.VerbRollback {
 		number = 0
 	}
-	return store.MarkApplied(ctx, number, goal.applies(p)...)
+	return store.MarkApplied(ctx, number, parts...)
 }
 
-// nothingToApply records that a folder which changes nothing is applied.
-func (s *operation) nothingToApply(ctx context.Context, goal Goal, p plan.Plan, notice func(string, ...any)) error {
-	if goal.applies == nil || len(goal.applies(p)) == 0 {
+// mirrorRevisions is the stage that copies the revisions into the API.
+func (o *operation) mirrorRevisions(ctx context.Context) error {
+	if _, ok := o.applies(); ok {
+		configsync.Mirror(ctx, o.Session)
+	}
+	return nil
+}
+
+// endWithoutSteps is the stage that ends an operation whose plan has no steps,
+// unless it must be recorded.
+func (o *operation) endWithoutSteps(ctx context.Context) error {
+	if len(o.preview.Plan.Steps) > 0 {
 		return nil
 	}
-	f, err := configsync.Read(ctx, s.Session)
-	if err != nil {
+	if needed, err := o.needsRecordOnly(ctx); needed || err != nil {
 		return err
 	}
-	store, err := s.Revisions()
-	if err != nil {
+	if known, err := o.isMarkedApplied(ctx); err != nil {
 		return err
+	} else if known {
+		return errEnd
+	}
+	if err := o.locked(stage{"apply revision", o.applyRevision}, stage{"mark applied", o.markApplied}).do(ctx); err != nil {
+		return err
+	}
+	configsync.Mirror(ctx, o.Session)
+	return errEnd
+}
+
+// isMarkedApplied reports whether the record of applied revisions is up to date
+// for a plan without steps.
+func (o *operation) isMarkedApplied(ctx context.Context) (bool, error) {
+	parts, _ := o.applies()
+	if len(parts) == 0 {
+		return true, nil
+	}
+	c, err := configsync.Read(ctx, o.Session)
+	if err != nil {
+		return false, err
+	}
+	store, err := o.Revisions()
+	if err != nil {
+		return false, err
 	}
 	applied, err := store.Applied(ctx)
-	if err != nil {
-		return err
+	known := c.Unchanged()
+	for _, part := range parts {
+		known = known && applied[part] == c.Number()
 	}
-	known := f.Unchanged()
-	for _, part := range goal.applies(p) {
-		known = known && applied[part] == f.Number()
-	}
-	if known {
-		return nil
-	}
-	err = s.Locked(ctx, goal.Verb, notice, func(ctx context.Context, _ *run.Lock) error {
-		if err := s.applyRevision(ctx, goal); err != nil {
-			return err
-		}
-		return s.markApplied(ctx, goal, p)
-	})
-	if err == nil {
-		configsync.Mirror(ctx, s.Session)
-	}
-	return err
+	return known, err
 }

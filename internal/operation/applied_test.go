@@ -2,57 +2,44 @@ package operation
 
 import (
 	"maps"
-	"path/filepath"
 	"testing"
 
-	"pai.dev/pai/internal/config"
-	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/revision"
 	"pai.dev/pai/internal/run/runtest"
-	"pai.dev/pai/internal/session"
-	"pai.dev/pai/internal/session/sessiontest"
 )
 
-// What an operation says of the configuration before it begins, and leaves
-// behind when it has ended.
-func TestOperationsApplyRevisions(t *testing.T) {
+func TestOperationAppliesRevision(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join(t.TempDir(), "config")
-	c := config.New("lab", pai.Pair{Services: "v0.10", Kubernetes: "v0.10-pai"},
-		[]config.Machine{{Hostname: "gpu-01", HostIP: "10.1.0.1", Role: config.RoleControlPlane}}, []string{"11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="})
-	if err := config.Write(dir, c); err != nil {
-		t.Fatal(err)
-	}
-	cfg, err := config.Load(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
 	files := runtest.Dir(t.TempDir())
 	store := revision.NewStore(files)
-	s := newOperation(&session.Session{Config: cfg, Progressf: t.Logf, Hosts: map[string]machine.Host{"gpu-01": &sessiontest.Host{Files: files}}})
+	s := testSession(t, files, nil)
 	p := plan.Plan{From: pai.Pair{Services: "v0.9", Kubernetes: "v0.10-pai"}, To: pai.Pair{Services: "v0.10", Kubernetes: "v0.10-pai"}}
-	for _, try := range []struct {
+	for _, step := range []struct {
+		name     string
 		goal     Goal
 		revision int
 		applied  revision.Applied
 	}{
-		{Goal{Verb: pai.VerbClean}, 0, revision.Applied{}},
-		{Goal{Verb: pai.VerbBoot, applies: appliesAll(revision.Kubernetes)}, 1, revision.Applied{revision.Kubernetes: 1}},
-		{Goal{Verb: pai.VerbStartServices, applies: appliesAllUnless([]string{"kueue"}, revision.Services)}, 1, revision.Applied{revision.Kubernetes: 1}},
-		{Goal{Verb: pai.VerbStartServices, applies: appliesAllUnless(nil, revision.Services)}, 1, revision.Applied{revision.Kubernetes: 1, revision.Services: 1}},
-		{Goal{Verb: pai.VerbRollback, applies: upgradedParts}, 1, revision.Applied{revision.Kubernetes: 1}},
-		{Goal{Verb: pai.VerbUpgrade, applies: upgradedParts}, 1, revision.Applied{revision.Kubernetes: 1, revision.Services: 1}},
+		{"clean", Clean(false), 0, revision.Applied{}},
+		{"boot", bootup{}, 1, revision.Applied{revision.Kubernetes: 1}},
+		{"start one service", startServices{which: plan.Choice{Names: []string{"kueue"}}}, 1, revision.Applied{revision.Kubernetes: 1}},
+		{"start all services but one", startServices{which: plan.Choice{Skip: []string{"kueue"}}}, 1, revision.Applied{revision.Kubernetes: 1}},
+		{"start all services", startServices{}, 1, revision.Applied{revision.Kubernetes: 1, revision.Services: 1}},
+		{"roll back services", rollback{}, 1, revision.Applied{revision.Kubernetes: 1}},
+		{"upgrade services", Upgrade(plan.Target{Release: "v0.10"}), 1, revision.Applied{revision.Kubernetes: 1, revision.Services: 1}},
 	} {
-		if err := s.applyRevision(t.Context(), try.goal); err != nil || s.config.Revision != try.revision {
-			t.Errorf("%s: revision %d, %v", try.goal.Verb, s.config.Revision, err)
+		o := newOperation(s, step.goal, RunOptions{})
+		o.preview.Plan = p
+		if err := o.applyRevision(t.Context()); err != nil || o.config.Revision != step.revision {
+			t.Errorf("%s: got revision %d, %v, want %d", step.name, o.config.Revision, err, step.revision)
 		}
-		if err := s.markApplied(t.Context(), try.goal, p); err != nil {
+		if err := o.markApplied(t.Context()); err != nil {
 			t.Error(err)
 		}
-		if a, err := store.Applied(t.Context()); err != nil || !maps.Equal(a, try.applied) {
-			t.Errorf("%s: applied %v, %v; want %v", try.goal.Verb, a, err, try.applied)
+		if a, err := store.Applied(t.Context()); err != nil || !maps.Equal(a, step.applied) {
+			t.Errorf("%s: got applied %v, %v; want %v", step.name, a, err, step.applied)
 		}
 	}
 }

@@ -12,44 +12,53 @@ import (
 	"pai.dev/pai/internal/guard"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/session"
 )
 
-// restoreConsequences says what a way back over a committed hop takes away: what was
-// written since the snapshot, and which jobs run now that did not then.
-func (s *operation) restoreConsequences(ctx context.Context, p plan.Plan, w plan.World) (consequences, error) {
+// consequences are what a plan causes beyond its steps.
+type consequences struct {
+	notes    []string // shown with the plan
+	affected map[plan.StepID][]pai.JobRef
+	// risks are the risks that the operator must accept, by name, with the reason.
+	risks map[string]string
+}
+
+// Consequences finds what a rollback over a committed hop deletes: what was
+// written since the snapshot, and jobs that did not run then.
+func (g rollback) Consequences(ctx context.Context, s *session.Session, p plan.Plan, w plan.World) (consequences, error) {
 	i := slices.IndexFunc(p.Steps, func(step plan.Step) bool { return step.Kind == plan.KindRestore })
 	if i < 0 {
 		return consequences{}, nil
 	}
 	step := p.Steps[i]
-	master, err := s.ControlPlane()
+	host, err := s.ControlPlane()
 	if err != nil {
 		return consequences{}, err
 	}
-	found := consequences{accept: map[string]string{guard.AcceptLoss: "what was written to the cluster since the snapshot of etcd is lost"}}
-	loss, err := cluster.LossOf(ctx, master, step)
+	found := consequences{risks: map[string]string{guard.AcceptLoss: "writes to the cluster since the etcd snapshot will be lost"}}
+	loss, err := cluster.LossOf(ctx, host, step)
 	switch {
 	case err != nil && w.APIReachable:
-		return consequences{}, fmt.Errorf("find out what going back would lose: %w", err)
+		return consequences{}, fmt.Errorf("determine what the rollback would lose: %w", err)
 	case err != nil:
-		// An earlier run has stopped etcd, after its loss was accepted.
-		found.notes = []string{"what going back would lose cannot be told, because " + err.Error()}
-		found.accept[guard.AcceptInterrupt] = "which jobs were started since the snapshot is not known"
+		// An earlier run stopped etcd, after its loss was accepted.
+		found.notes = []string{"cannot determine what the rollback would lose: " + err.Error()}
+		found.risks[guard.AcceptInterrupt] = "unknown which jobs started since the snapshot"
 		return found, nil
 	case loss.Snapshot == "":
-		found.notes = []string{"etcd was restored by an earlier run; nothing more is lost"}
+		found.notes = []string{"an earlier run restored etcd; nothing more will be lost"}
 		return found, nil
 	}
 	found.notes = lossNotes(loss)
 	if ended := loss.Jobs(w.Running()); len(ended) > 0 {
-		found.touched = map[plan.StepID][]pai.JobRef{step.ID: ended}
-		found.accept[guard.AcceptInterrupt] = "jobs that were started since the snapshot would end: " + names(ended)
-		found.notes = append(found.notes, "these jobs were started since and would end: "+names(ended))
+		found.affected = map[plan.StepID][]pai.JobRef{step.ID: ended}
+		found.risks[guard.AcceptInterrupt] = "jobs that started since the snapshot would end: " + jobNames(ended)
+		found.notes = append(found.notes, "jobs that started since the snapshot would end: "+jobNames(ended))
 	}
 	return found, nil
 }
 
-// lossNotes put a loss into words.
+// lossNotes describe a loss.
 func lossNotes(loss cluster.Loss) []string {
 	var kinds []string
 	for _, k := range loss.Kinds {
@@ -59,15 +68,15 @@ func lossNotes(loss cluster.Loss) []string {
 	if len(kinds) > 0 {
 		text = strings.Join(kinds, "; ")
 	}
-	notes := []string{fmt.Sprintf("etcd is restored from %s, taken %s ago; written since, and lost: %s",
+	notes := []string{fmt.Sprintf("restores etcd from snapshot %s, taken %s ago; later writes that will be lost: %s",
 		loss.Snapshot, time.Since(loss.Taken).Round(time.Second), text)}
 	if back := loss.Back(); len(back) > 0 {
-		notes = append(notes, "these jobs were removed since and would be there again: "+strings.Join(back, ", "))
+		notes = append(notes, "jobs that were removed since the snapshot would exist again: "+strings.Join(back, ", "))
 	}
 	return notes
 }
 
-func names(jobs []pai.JobRef) string {
+func jobNames(jobs []pai.JobRef) string {
 	var list []string
 	for _, j := range jobs {
 		list = append(list, j.String())
@@ -75,36 +84,42 @@ func names(jobs []pai.JobRef) string {
 	return strings.Join(list, ", ")
 }
 
-// allowed refuses what was not accepted by name.
-func (s consequences) requireConsent(accepted []string) error {
-	var why, flags []string
-	for _, risk := range slices.Sorted(maps.Keys(s.accept)) {
+// requireConsent is the stage that refuses consequences that the operator did
+// not accept.
+func (o *operation) requireConsent(context.Context) error {
+	return o.preview.consequences.requireConsent(o.options.Accept)
+}
+
+func (c consequences) requireConsent(accepted []string) error {
+	var reasons, flags []string
+	for _, risk := range slices.Sorted(maps.Keys(c.risks)) {
 		if !slices.Contains(accepted, risk) {
-			why = append(why, s.accept[risk])
+			reasons = append(reasons, c.risks[risk])
 			flags = append(flags, "--accept-risk="+risk)
 		}
 	}
-	if len(why) == 0 {
+	if len(reasons) == 0 {
 		return nil
 	}
-	return pai.Errorf(pai.CodeRefused, "if that may be, run the command again with "+strings.Join(flags, " "), "refused: %s", strings.Join(why, "; "))
+	return pai.Errorf(pai.CodeRefused, "to accept this, run the command again with "+strings.Join(flags, " "), "refused: %s", strings.Join(reasons, "; "))
 }
 
-// guarded is the guard of one operation. Right before a step that takes
-// something away, that is studied again: a job may have been started since.
-func (s *operation) withRecheck(goal Goal, p plan.Plan, check func(context.Context, plan.Step) error, accept []string) func(context.Context, plan.Step) error {
+// withRecheck is the admission of one operation. Right before a step with
+// consequences they are determined again, because a job might have started.
+func (o *operation) withRecheck(admit func(context.Context, plan.Step) error) func(context.Context, plan.Step) error {
+	g, ok := o.goal.(consented)
 	return func(ctx context.Context, step plan.Step) error {
-		if step.Kind != plan.KindRestore || goal.consequences == nil {
-			return check(ctx, step)
+		if step.Kind != plan.KindRestore || !ok {
+			return admit(ctx, step)
 		}
-		w, err := s.observe(ctx)
+		w, err := Observe(ctx, o.Session)
 		if err != nil {
 			return err
 		}
-		found, err := goal.consequences(ctx, p, w)
+		found, err := g.Consequences(ctx, o.Session, o.preview.Plan, w)
 		if err != nil {
 			return err
 		}
-		return found.requireConsent(accept)
+		return found.requireConsent(o.options.Accept)
 	}
 }

@@ -21,14 +21,14 @@ import (
 	"pai.dev/pai/internal/session"
 )
 
-// diffTimeout bounds how long the comparison of one step may take.
+// diffTimeout bounds how long the comparison of one step can take.
 const diffTimeout = time.Minute
 
-// Diff says what each step of a plan would change: objects as the API answers
-// to a dry run, programs and files of machines. Nothing is changed anywhere. A
-// step that cannot be compared has a line that says why.
-func Diff(ctx context.Context, on *session.Session, p plan.Plan) (map[plan.StepID][]plan.Change, error) {
-	s := newOperation(on)
+// Diff returns what each step of a plan would change: objects as the API server
+// answers to a dry run, programs, and files of machines. It changes nothing. A
+// step that cannot be compared has a line with the reason.
+func Diff(ctx context.Context, s *session.Session, p plan.Plan) (map[plan.StepID][]plan.Change, error) {
+	o := newOperation(s, nil, RunOptions{})
 	programs, err := os.MkdirTemp("", "pai-diff-")
 	if err != nil {
 		return nil, fmt.Errorf("compare: %w", err)
@@ -39,14 +39,14 @@ func Diff(ctx context.Context, on *session.Session, p plan.Plan) (map[plan.StepI
 	changes := map[plan.StepID][]plan.Change{}
 	var mu sync.Mutex
 	var group errgroup.Group
-	group.SetLimit(limit)
+	group.SetLimit(maxParallel)
 	for _, step := range p.Steps {
 		group.Go(func() error {
 			ctx, cancel := context.WithTimeout(ctx, diffTimeout)
 			defer cancel()
-			found, err := s.diffStep(ctx, step, kubeadms)
+			found, err := o.diffStep(ctx, step, kubeadms)
 			if err != nil {
-				found = append(found, plan.Change{What: "something", Action: "unknown", Note: "it cannot be compared: " + err.Error()})
+				found = append(found, plan.Change{What: "something", Action: "unknown", Note: "cannot be compared: " + err.Error()})
 			}
 			found = append(plan.ProgramChanges(step, pins), found...)
 			mu.Lock()
@@ -63,18 +63,19 @@ func Diff(ctx context.Context, on *session.Session, p plan.Plan) (map[plan.StepI
 	return changes, ctx.Err()
 }
 
-func (s *operation) diffStep(ctx context.Context, step plan.Step, k *kubeadms) ([]plan.Change, error) {
-	bundle, err := s.bundleFor(step)
+func (o *operation) diffStep(ctx context.Context, step plan.Step, k *kubeadms) ([]plan.Change, error) {
+	bundle, err := bundleFor(o.Session, step)
 	if err != nil {
 		return nil, err
 	}
-	doers, err := s.doersFor(step)
+	doers, err := o.doersFor(step)
 	if err != nil {
 		return nil, err
 	}
 	if bundle != nil {
-		shown := cluster.Doers(cluster.Deps{Config: s.Config, Hosts: s.Hosts, Kube: s.Kube, Progress: s.Progressf, Bundle: bundle, Kubeadm: k.of(bundle)})
-		if d := shown[step.Kind]; d != nil {
+		deps := machineDeps(o.Session)
+		deps.Bundle, deps.Kubeadm = bundle, k.of(bundle)
+		if d := cluster.Doers(deps)[step.Kind]; d != nil {
 			doers[step.Kind] = d
 		}
 	}
@@ -85,12 +86,12 @@ func (s *operation) diffStep(ctx context.Context, step plan.Step, k *kubeadms) (
 	return d.Diff(ctx, step)
 }
 
-// kubeadms are the kubeadm of each bundle, run on this host: it says how
-// components are started, and needs no cluster for that.
+// kubeadms are the kubeadm programs of the bundles, which run on this host:
+// kubeadm prints how components are started, and needs no cluster for that.
 type kubeadms struct {
 	dir  string
 	mu   sync.Mutex
-	done map[string]error // by the bundle's digest
+	done map[string]error // by the digest of the bundle
 }
 
 func (k *kubeadms) of(b *release.Bundle) func(context.Context, []byte, string) (string, error) {
@@ -118,7 +119,7 @@ func (k *kubeadms) of(b *release.Bundle) func(context.Context, []byte, string) (
 	}
 }
 
-// unpack takes kubeadm out of a bundle, once.
+// unpack copies kubeadm from a bundle, once.
 func (k *kubeadms) unpack(ctx context.Context, b *release.Bundle) (string, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -131,10 +132,10 @@ func (k *kubeadms) unpack(ctx context.Context, b *release.Bundle) (string, error
 	return program, err
 }
 
-// unpack takes one program out of a bundle's.
+// unpack copies one program from a bundle.
 func unpack(ctx context.Context, b *release.Bundle, name, file string) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // ends the writer once the program was found
+	defer cancel() // ends the writer when the program is found
 	r, w := io.Pipe()
 	defer r.Close()
 	go func() { w.CloseWithError(b.WritePrograms(ctx, w)) }()
@@ -142,7 +143,7 @@ func unpack(ctx context.Context, b *release.Bundle, name, file string) error {
 	for {
 		header, err := archive.Next()
 		if errors.Is(err, io.EOF) {
-			return fmt.Errorf("the bundle has no program %s", name)
+			return fmt.Errorf("program %s not found in the bundle", name)
 		}
 		if err != nil {
 			return err

@@ -1,8 +1,9 @@
-// Package upgrade is PAI's operations: boot, clean, start, stop and upgrade
-// are each a goal, and take the one way that there is:
+// Package operation runs operations on a cluster. Boot, clean, start, stop,
+// upgrade, and roll back are goals. Each goal takes one flow, whose stages
+// operation.run lists in order:
 //
 //	observe → plan → show → guard → do → verify → record
 //
-// It wires the parts below it together and decides nothing that the planner,
-// the guard or the witness should. It may not know flags or output formats.
+// The package connects the packages below it. It decides nothing that the
+// planner, the guard, or the witness decides, and must not import commands.
 package operation

@@ -15,12 +15,13 @@ import (
 	"pai.dev/pai/internal/release"
 	"pai.dev/pai/internal/rest"
 	"pai.dev/pai/internal/service"
+	"pai.dev/pai/internal/session"
 )
 
-// doers makes the doers of every step kind in a plan. A plan of several hops
-// has steps toward several versions; each is done by a doer that holds the
-// bundle which carries that version.
-func (s *operation) doers(p plan.Plan) (plan.Doers, error) {
+// doers returns a doer for every step kind of a plan. A plan of several hops
+// has steps toward several versions; the doer of a step holds the bundle of its
+// version.
+func (o *operation) doers(p plan.Plan) (plan.Doers, error) {
 	byWork := versioned{}
 	all := plan.Doers{}
 	for _, step := range p.Steps {
@@ -28,7 +29,7 @@ func (s *operation) doers(p plan.Plan) (plan.Doers, error) {
 		if byWork[workOf(step)] != nil {
 			continue
 		}
-		d, err := s.doersFor(step)
+		d, err := o.doersFor(step)
 		if err != nil {
 			return nil, err
 		}
@@ -37,54 +38,58 @@ func (s *operation) doers(p plan.Plan) (plan.Doers, error) {
 	return all, nil
 }
 
-func (s *operation) doersFor(step plan.Step) (plan.Doers, error) {
-	bundle, err := s.bundleFor(step)
+func (o *operation) doersFor(step plan.Step) (plan.Doers, error) {
+	bundle, err := bundleFor(o.Session, step)
 	if err != nil {
 		return nil, err
 	}
-	onMachines := cluster.Deps{Config: s.Config, Hosts: s.Hosts, Kube: s.Kube, Progress: s.Progressf}
-	inCluster := service.Deps{Config: s.Config, Kube: s.Kube, Progress: s.Progressf, Refreshed: s.refreshed.note,
-		Before: map[string]func(context.Context, *kube.Client) error{"rest-server": s.ensureAccess(step.To.Services())}}
+	onMachines := machineDeps(o.Session)
+	inCluster := service.Deps{Config: o.Config, Kube: o.Kube, Progress: o.Progressf, Refreshed: o.changed.note,
+		Before: map[string]func(context.Context, *kube.Client) error{"rest-server": o.ensureAccess(step.To.Services())}}
 	if bundle != nil {
 		onMachines.Bundle, inCluster.Bundle = bundle, bundle
 	}
 	all := plan.Doers{}
 	maps.Copy(all, cluster.Doers(onMachines))
 	maps.Copy(all, service.Doers(inCluster))
-	all[plan.KindMigrate] = migrator{s.Kube}
-	all[plan.KindVolume] = volumes{s.Session}
-	all[plan.KindConfiguration] = s.config
+	all[plan.KindMigrate] = migrator{o.Kube}
+	all[plan.KindVolume] = volumes{o.Session}
+	all[plan.KindConfiguration] = o.config
 	return all, nil
 }
 
-// bundleFor is the bundle that a step takes its content from; none for steps
-// that bring nothing.
-func (s *operation) bundleFor(step plan.Step) (*release.Bundle, error) {
+func machineDeps(s *session.Session) cluster.Deps {
+	return cluster.Deps{Config: s.Config, Hosts: s.Hosts, Kube: s.Kube, Progress: s.Progressf}
+}
+
+// bundleFor is the bundle that a step takes its content from; nil for steps
+// without content.
+func bundleFor(s *session.Session, step plan.Step) (*release.Bundle, error) {
 	switch step.Kind {
 	case plan.KindClean, plan.KindStop, plan.KindDelete, plan.KindVolume, plan.KindUncordon, plan.KindMigrate, plan.KindServices, plan.KindConfiguration:
 		return nil, nil
 	case plan.KindImages:
 		return s.Bundle(step.To.Release())
 	case plan.KindService, plan.KindRefresh:
-		b, err := s.Bundle(s.ReleaseWith(step.To.Services()))
-		if err != nil && step.Kind == plan.KindService && step.Back() {
-			return nil, nil // what goes back was recorded in the cluster
+		name := s.ReleaseWith(step.To.Services())
+		if step.Kind == plan.KindService && step.Back() {
+			return s.OptionalBundle(name), nil // the cluster recorded what a rollback restores
 		}
-		return b, err
+		return s.Bundle(name)
 	default:
 		m, err := s.ManifestOf(step.To.Kubernetes())
 		if err != nil {
 			return nil, err
 		}
-		b, err := s.Bundle(m.Metadata.Name)
-		if err != nil && step.Kind != plan.KindPrograms {
-			return nil, nil // the version's folder on the machine has all that is needed
+		name := m.Metadata.Name
+		if step.Kind != plan.KindPrograms {
+			return s.OptionalBundle(name), nil // the directory of the version on the machine has everything
 		}
-		return b, err
+		return s.Bundle(name)
 	}
 }
 
-// work is what decides which doer a step needs.
+// work decides which doer a step needs.
 type work struct {
 	kind plan.Kind
 	to   pai.AnyVersion
@@ -92,13 +97,13 @@ type work struct {
 
 func workOf(s plan.Step) work { return work{s.Kind, s.To} }
 
-// versioned hands each step to the doer that holds its version's bundle.
+// versioned passes each step to the doer that holds the bundle of its version.
 type versioned map[work]plan.Doer
 
 func (v versioned) doer(s plan.Step) (plan.Doer, error) {
 	d := v[workOf(s)]
 	if d == nil {
-		return nil, fmt.Errorf("step %s: nothing carries out %q toward version %q", s.ID, s.Kind, s.To)
+		return nil, fmt.Errorf("step %s: no doer for kind %q and version %q", s.ID, s.Kind, s.To)
 	}
 	return d, nil
 }
@@ -119,23 +124,23 @@ func (v versioned) Do(ctx context.Context, s plan.Step) error {
 	return d.Do(ctx, s)
 }
 
-// ensureAccess makes the secrets that the REST server of a release starts
-// with, and keeps what reaches it where only the operator can read it.
-func (s *operation) ensureAccess(services pai.ServicesVersion) func(ctx context.Context, client *kube.Client) error {
+// ensureAccess makes the secrets that the REST server of a release starts with,
+// and stores its credentials where only the operator can read them.
+func (o *operation) ensureAccess(services pai.ServicesVersion) func(ctx context.Context, client *kube.Client) error {
 	return func(ctx context.Context, client *kube.Client) error {
-		file := filepath.Join(s.ClusterDir(), rest.AccessFile)
+		file := filepath.Join(o.ClusterDir(), rest.AccessFile)
 		saved, err := rest.LoadAccess(file)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		var addresses []string
-		for _, m := range s.Config.Layout.MachineList {
+		for _, m := range o.Config.Layout.MachineList {
 			addresses = append(addresses, m.HostIP)
 		}
 		access, err := rest.EnsureSecrets(ctx, client, rest.Bootstrap{
-			Addresses: addresses, Port: s.Config.Services.RestServer.ServerPort, Saved: saved, Users: usersForm(s.Releases, services)})
+			Addresses: addresses, Port: o.Config.Services.RestServer.ServerPort, Saved: saved, Users: usersForm(o.Releases, services)})
 		if err != nil {
-			return fmt.Errorf("make the REST server's secrets: %w", err)
+			return fmt.Errorf("make secrets of the REST server: %w", err)
 		}
 		return access.Save(file)
 	}

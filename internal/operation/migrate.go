@@ -10,31 +10,32 @@ import (
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/release"
 	"pai.dev/pai/internal/rest"
+	"pai.dev/pai/internal/session"
 )
 
 // usersByEntry is the name of a migration of v0.10.
 const usersByEntry = "users-by-entry"
 
-// migration is what carries out one that a release names. Both ways are
-// idempotent, look at the world to see whether they are done, and may be
-// killed anywhere. undo is nil where there is no way back.
-type migration struct{ do, undo way }
+// migration does what a release names a migration. Both directions are
+// idempotent, check the observed state, and can be killed anywhere. undo is nil
+// if the migration is not reversible.
+type migration struct{ do, undo direction }
 
-// way is one direction of a migration.
-type way interface {
+// direction is one direction of a migration.
+type direction interface {
 	Done(ctx context.Context, c *kube.Client) (bool, error)
 	Do(ctx context.Context, c *kube.Client) error
 }
 
-// migrations are all that any release names, by name.
+// migrations are the migrations of all releases, by name.
 func migrations() map[string]migration {
 	return map[string]migration{
 		usersByEntry: {do: rest.UsersMigration{To: rest.UsersByEntry}, undo: rest.UsersMigration{To: rest.UsersDocument}},
 	}
 }
 
-// usersForm is the form in which a release keeps the users: that of the
-// migrations up to it.
+// usersForm is the form in which a release stores the users, which is that of
+// the migrations up to it.
 func usersForm(releases []release.Manifest, services pai.ServicesVersion) rest.UsersForm {
 	for _, r := range releases {
 		named := slices.ContainsFunc(r.Migrations, func(m release.Migration) bool { return m.Name == usersByEntry })
@@ -45,30 +46,30 @@ func usersForm(releases []release.Manifest, services pai.ServicesVersion) rest.U
 	return rest.UsersDocument
 }
 
-// migrator carries out plan.KindMigrate: toward a newer release the migration,
-// toward an older one its undoing.
+// migrator is the doer of plan.KindMigrate: toward an older release it undoes
+// the migration.
 type migrator struct {
 	kube func(ctx context.Context) (*kube.Client, error)
 }
 
-func (m migrator) way(ctx context.Context, s plan.Step) (way, *kube.Client, error) {
+func (m migrator) direction(ctx context.Context, s plan.Step) (direction, *kube.Client, error) {
 	known, ok := migrations()[s.Target]
 	if !ok {
-		return nil, nil, fmt.Errorf("this paictl does not know the migration %q", s.Target)
+		return nil, nil, fmt.Errorf("migration %q not found in this paictl", s.Target)
 	}
 	w := known.do
 	if s.Back() {
 		w = known.undo
 	}
 	if w == nil {
-		return nil, nil, pai.Errorf(pai.CodeRefused, "restore etcd's snapshot to go back to "+string(s.To), "the migration %s cannot be undone", s.Target)
+		return nil, nil, pai.Errorf(pai.CodeRefused, "to roll back to "+string(s.To)+", restore the etcd snapshot", "migration %s is not reversible", s.Target)
 	}
 	c, err := m.kube(ctx)
 	return w, c, err
 }
 
 func (m migrator) Done(ctx context.Context, s plan.Step) (bool, error) {
-	w, c, err := m.way(ctx, s)
+	w, c, err := m.direction(ctx, s)
 	if err != nil {
 		return false, err
 	}
@@ -76,17 +77,17 @@ func (m migrator) Done(ctx context.Context, s plan.Step) (bool, error) {
 }
 
 func (m migrator) Do(ctx context.Context, s plan.Step) error {
-	w, c, err := m.way(ctx, s)
+	w, c, err := m.direction(ctx, s)
 	if err != nil {
 		return err
 	}
 	return w.Do(ctx, c)
 }
 
-// unmigrated lists the migrations of the known releases whose old form is what
-// the cluster stores. One that cannot be looked at is in it: its step looks
-// again when its turn comes.
-func (s *operation) unmigrated(ctx context.Context) []string {
+// unmigrated lists the migrations of the known releases whose old form the
+// cluster stores. It includes a migration that cannot be observed: its step
+// checks again when it starts.
+func unmigrated(ctx context.Context, s *session.Session) []string {
 	c, err := s.Kube(ctx)
 	if err != nil {
 		return nil

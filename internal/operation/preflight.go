@@ -4,76 +4,81 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"pai.dev/pai/internal/check"
 	"pai.dev/pai/internal/guard"
-	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
-	"pai.dev/pai/internal/run"
 	"pai.dev/pai/internal/session"
 )
 
-// Check runs every check for going to a release, or for what the configuration
-// names when that is empty. Nothing is changed.
-func Check(ctx context.Context, on *session.Session, to pai.Release, skip []string) ([]check.Result, error) {
-	s := newOperation(on)
+// Check runs every check for an upgrade to a release, or to the release of the
+// configuration if to is empty. It changes nothing.
+func Check(ctx context.Context, s *session.Session, to pai.Release, skip []string) ([]check.Result, error) {
 	if to == "" {
 		to = s.Config.Release()
 	}
-	goal := Upgrade(on, plan.Target{Release: to})
-	world, err := s.observe(ctx)
+	world, err := Observe(ctx, s)
 	if err != nil {
 		return nil, err
 	}
+	goal := Upgrade(plan.Target{Release: to})
 	if world.Current.Kubernetes == "" {
-		goal = Bootup(on)
+		goal = Bootup(s)
 	}
-	p, planErr := goal.Plan(world)
-	in, err := s.checkInput(goal, p, planErr, world, nil)
+	var p plan.Plan
+	gathered, planErr := gather(ctx, s, goal, world)
+	if planErr == nil {
+		p, planErr = goal.Plan(gathered)
+	}
+	in, err := checkInput(s, goal.(checked), p, planErr, world, nil)
 	if err != nil {
 		return nil, err
 	}
-	in.Operation = s.underWay
+	in.Operation = func(ctx context.Context) (check.Operation, error) { return currentOperation(ctx, s) }
 	return check.Run(ctx, in, check.RunOptions{Stage: check.Standalone, Skip: skip}), ctx.Err()
 }
 
-// preflight runs the checks that stand in front of a goal, tells the warnings,
-// and refuses when anything failed or could not be observed. A check that is
-// skipped does not skip the guard.
-func (s *operation) preflight(ctx context.Context, goal Goal, p plan.Plan, world plan.World, o RunOptions) error {
-	if goal.stage == 0 {
+// preflight is the stage that runs the checks of the goal. It reports warnings,
+// and refuses if a check failed or could not observe. A skipped check does not
+// skip the guard.
+func (o *operation) preflight(ctx context.Context) error {
+	goal, ok := o.goal.(checked)
+	if !ok || len(o.preview.Plan.Steps) == 0 {
 		return nil
 	}
-	in, err := s.checkInput(goal, p, nil, world, o.Accept)
+	in, err := checkInput(o.Session, goal, o.preview.Plan, nil, o.preview.world, o.options.Accept)
 	if err != nil {
 		return err
 	}
-	last, err := s.lastOperation(ctx)
+	journal, err := o.Journal()
 	if err != nil {
 		return err
 	}
-	// Whether somebody else is at work, the lock itself finds out.
+	last, err := lastOperation(ctx, journal)
+	if err != nil {
+		return err
+	}
+	// Whether another process holds the lock is found when it is taken.
 	in.Operation = func(context.Context) (check.Operation, error) {
-		var under check.Operation
 		if last != nil && last.Outcome == pai.OutcomeRunning {
-			under.Unfinished = last
+			return check.Operation{Unfinished: last}, nil
 		}
-		return under, nil
+		return check.Operation{}, nil
 	}
+	stage, _ := goal.Preflight()
 	resuming := last != nil && last.Outcome != pai.OutcomeSucceeded && check.Continues(*last, in.Pair)
-	results := check.Run(ctx, in, check.RunOptions{Stage: goal.stage, Skip: o.SkipChecks, Resuming: resuming})
+	results := check.Run(ctx, in, check.RunOptions{Stage: stage, Skip: o.options.SkipChecks, Resuming: resuming})
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return refusedBy(results, o.Notice)
+	return refusedBy(results, o.Progressf)
 }
 
-// refusedBy is nil when no result is bad, and otherwise lists those that are.
-func refusedBy(results []check.Result, notice func(string, ...any)) error {
+// refusedBy lists the bad results in an error; nil if there is none. It reports
+// warnings.
+func refusedBy(results []check.Result, noticef func(string, ...any)) error {
 	var text strings.Builder
 	var ids []string
 	for _, r := range results {
@@ -88,22 +93,23 @@ func refusedBy(results []check.Result, notice func(string, ...any)) error {
 				ids = append(ids, r.ID)
 			}
 		case r.Outcome == check.Warning:
-			notice("warning: %s: %s", about, r.Found)
+			noticef("warning: %s: %s", about, r.Found)
 		}
 	}
 	if len(ids) == 0 {
 		return nil
 	}
-	return pai.Errorf(pai.CodeRefused, "mend what is listed; a check is left out by name: --skip-check="+ids[0],
-		"nothing was done, because these checks failed: %s%s", strings.Join(ids, ", "), text.String())
+	return pai.Errorf(pai.CodeRefused, "fix the problems above, or skip a check by its ID, for example --skip-check="+ids[0],
+		"preflight checks failed, nothing was changed: %s%s", strings.Join(ids, ", "), text.String())
 }
 
-func (s *operation) checkInput(goal Goal, p plan.Plan, planErr error, world plan.World, accept []string) (check.Input, error) {
-	g, err := s.newGuard(accept)
+func checkInput(s *session.Session, goal checked, p plan.Plan, planErr error, world plan.World, accept []string) (check.Input, error) {
+	g, err := newGuard(s, accept)
 	if err != nil {
 		return check.Input{}, err
 	}
-	target, err := s.Manifest(goal.release)
+	_, release := goal.Preflight()
+	target, err := s.Manifest(release)
 	if err != nil {
 		return check.Input{}, err
 	}
@@ -114,26 +120,16 @@ func (s *operation) checkInput(goal Goal, p plan.Plan, planErr error, world plan
 	return check.Input{
 		Config: s.Config, World: world, Releases: s.Releases, Target: target, Pair: to, Plan: p, PlanErr: planErr,
 		Hosts: s.Hosts, Kube: s.Kube, Bundle: s.Bundle,
-		BlockedSteps: func(ctx context.Context) ([]check.BlockedStep, error) { return obstacles(ctx, g, p, world), nil },
+		BlockedSteps: func(ctx context.Context) ([]check.BlockedStep, error) { return blockedSteps(ctx, g, p, world), nil },
 	}, nil
 }
 
-// releaseOf names the release that carries a version of Kubernetes; that
-// version itself where none does, which planning then refuses.
-func (s *operation) releaseOf(kubernetes pai.KubernetesVersion) pai.Release {
-	m, err := s.ManifestOf(kubernetes)
-	if err != nil {
-		return pai.Release(kubernetes)
-	}
-	return m.Metadata.Name
-}
-
-// obstacles asks the guard about the steps that it can judge before anything
-// is done; see refuseEarly.
-func obstacles(ctx context.Context, g *guard.Guard, p plan.Plan, world plan.World) []check.BlockedStep {
+// blockedSteps asks the guard about the steps that it can decide before
+// anything is done; see askGuard.
+func blockedSteps(ctx context.Context, g *guard.Guard, p plan.Plan, world plan.World) []check.BlockedStep {
 	var all []check.BlockedStep
 	for _, step := range p.Steps {
-		if !judgedEarly(step, world) {
+		if !decidedEarly(step, world) {
 			continue
 		}
 		if d := g.Decide(ctx, step); d.Verdict != guard.Go {
@@ -141,67 +137,4 @@ func obstacles(ctx context.Context, g *guard.Guard, p plan.Plan, world plan.Worl
 		}
 	}
 	return all
-}
-
-// lastOperation is the journal's last entry but for staging, which leaves
-// nothing half-done and mends nothing; nil where there is none.
-func (s *operation) lastOperation(ctx context.Context) (*pai.Operation, error) {
-	master, err := s.ControlPlane()
-	if err != nil {
-		return nil, err
-	}
-	return lastOperation(ctx, run.NewJournal(master))
-}
-
-func lastOperation(ctx context.Context, journal *run.Journal) (*pai.Operation, error) {
-	all, err := journal.List(ctx)
-	all = slices.DeleteFunc(all, func(op pai.Operation) bool { return op.Verb.LeavesNothingPartial() })
-	if len(all) == 0 {
-		return nil, err
-	}
-	return &all[len(all)-1], nil // an older entry that is damaged is not in the way
-}
-
-// underWay reads the journal and the lock.
-func (s *operation) underWay(ctx context.Context) (check.Operation, error) {
-	var o check.Operation
-	master, err := s.ControlPlane()
-	if err != nil {
-		return o, err
-	}
-	if o.Unfinished, err = run.NewJournal(master).Current(ctx); err != nil {
-		return o, err
-	}
-	if o.Unfinished != nil && o.Unfinished.Verb.LeavesNothingPartial() {
-		o.Unfinished = nil
-	}
-	number, holder, err := run.Current(ctx, master)
-	if err != nil || holder == nil {
-		return o, err
-	}
-	self, err := run.ThisProcess(s.Version, pai.VerbCheck)
-	if err != nil {
-		return o, err
-	}
-	silent, err := silence(ctx, master, run.LockFile(number))
-	if err != nil {
-		return o, err
-	}
-	if self.Sees(*holder) != "dead" && silent < run.Expiry {
-		o.Holder = holder.String()
-	}
-	return o, nil
-}
-
-// silence is how long a file was not written, by the machine's own clock.
-func silence(ctx context.Context, host machine.Host, file string) (time.Duration, error) {
-	out, err := host.Run(ctx, machine.Command{Script: "echo $(( $(date +%s) - $(stat -c %Y " + machine.Quote(file) + ") ))"})
-	if err != nil {
-		return 0, fmt.Errorf("see whether the lock's holder lives: %w", err)
-	}
-	seconds, err := strconv.Atoi(strings.TrimSpace(out.Stdout))
-	if err != nil {
-		return 0, fmt.Errorf("see whether the lock's holder lives: %w", err)
-	}
-	return time.Duration(seconds) * time.Second, nil
 }

@@ -10,26 +10,26 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-func TestRefusedByNamesEveryFailure(t *testing.T) {
+func TestRefusedByListsEveryFailure(t *testing.T) {
 	t.Parallel()
-	var said []string
-	notice := func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }
+	var lines []string
+	notice := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	fine := []check.Result{{ID: "bundle", Outcome: check.OK}, {ID: "machine-swap", Target: "m1", Outcome: check.Warning, Found: "swap is on"}}
 	if err := refusedBy(fine, notice); err != nil {
-		t.Errorf("refused by %v", err)
+		t.Errorf("got %v, want no refusal", err)
 	}
-	if want := []string{"warning: machine-swap m1: swap is on"}; !slices.Equal(said, want) {
-		t.Errorf("said %q, want %q", said, want)
+	if want := []string{"warning: machine-swap m1: swap is on"}; !slices.Equal(lines, want) {
+		t.Errorf("got %q, want %q", lines, want)
 	}
 	err := refusedBy(append(fine,
-		check.Result{ID: "machine-disk", Target: "m1", Outcome: check.Failed, Found: "full", Fix: "make room"},
-		check.Result{ID: "etcd", Outcome: check.Unknown, Found: "no answer", Fix: "look at it"}), notice)
+		check.Result{ID: "machine-disk", Target: "m1", Outcome: check.Failed, Found: "full", Fix: "free disk space"},
+		check.Result{ID: "etcd", Outcome: check.Unknown, Found: "no answer", Fix: "check it"}), notice)
 	if pai.ExitCode(err) != 3 {
 		t.Fatalf("exit code %d: %v", pai.ExitCode(err), err)
 	}
-	for _, want := range []string{"machine-disk, etcd", "machine-disk m1: full", "→ make room", "etcd: no answer", "→ look at it"} {
+	for _, want := range []string{"machine-disk, etcd", "machine-disk m1: full", "→ free disk space", "etcd: no answer", "→ check it"} {
 		if !strings.Contains(err.Error(), want) {
-			t.Errorf("the refusal does not say %q:\n%v", want, err)
+			t.Errorf("want %q in:\n%v", want, err)
 		}
 	}
 }

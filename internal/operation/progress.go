@@ -6,43 +6,39 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// WitnessStatus is what the witness of an operation sees at one moment, for those
-// who look on.
+// WitnessStatus is what the witness of an operation observes at one moment.
 type WitnessStatus struct {
-	// Jobs ran when the operation started; each of them runs, has finished or
-	// was interrupted.
+	// Jobs were running when the operation started; each of them is running,
+	// has finished, or was interrupted.
 	Jobs        int                `json:"jobs"`
 	Running     int                `json:"running"`
 	Finished    int                `json:"finished"`
 	Interrupted []pai.Interruption `json:"interrupted"`
-	// APIAway is since when the API does not answer; zero while it does.
+	// APIAway is when the API server stopped responding; zero while it responds.
 	APIAway       time.Time `json:"apiAway,omitzero"`
 	APIReason     string    `json:"apiReason,omitempty"`
-	OutageSeconds float64   `json:"outageSeconds"` // in all, for new connections
-	// Blind is why nobody watches a cluster that may have jobs.
-	Blind string `json:"blind,omitempty"`
+	OutageSeconds float64   `json:"outageSeconds"` // total, for new connections
+	// Unobserved is why a cluster that can have jobs is not watched.
+	Unobserved string `json:"blind,omitempty"`
 }
 
-// tellEvery is how often onlookers learn what the witness sees.
-const tellEvery = 250 * time.Millisecond
+// reportEvery is how often an observer gets the status of the witness.
+const reportEvery = 250 * time.Millisecond
 
-// tell tells an observer what the witness sees until the function that it
-// returns is called, which tells once more. Calls come one after the other.
-func (w *watch) reportProgress(observer func(WitnessStatus)) (stop func()) {
-	if observer == nil {
-		return func() {}
-	}
+// reportWitness reports the status of the witness to an observer until the
+// returned function is called, which reports once more.
+func (w *watch) reportWitness(observe func(WitnessStatus)) (stop func()) {
 	ended, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		ticker := time.NewTicker(tellEvery)
+		ticker := time.NewTicker(reportEvery)
 		defer ticker.Stop()
 		for {
-			observer(w.now())
+			observe(w.status())
 			select {
 			case <-ticker.C:
 			case <-ended:
-				observer(w.now())
+				observe(w.status())
 				return
 			}
 		}
@@ -50,9 +46,9 @@ func (w *watch) reportProgress(observer func(WitnessStatus)) (stop func()) {
 	return func() { close(ended); <-done }
 }
 
-func (w *watch) now() WitnessStatus {
+func (w *watch) status() WitnessStatus {
 	if w.witness == nil {
-		return WitnessStatus{Interrupted: []pai.Interruption{}, Blind: w.blind}
+		return WitnessStatus{Interrupted: []pai.Interruption{}, Unobserved: w.unobserved}
 	}
 	s := w.witness.View()
 	if s.Interrupted == nil {

@@ -3,9 +3,7 @@ package operation
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
-	"time"
 
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
@@ -13,82 +11,84 @@ import (
 	"pai.dev/pai/internal/session"
 )
 
-// finishTimeout bounds the last look and the last entry of an operation.
-const finishTimeout = 2 * time.Minute
-
-// afterwards is a context for what has to be done also when the user has
-// interrupted: not cancelled, and bounded.
-func cleanupContext(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(context.WithoutCancel(ctx), finishTimeout, fmt.Errorf("the end of an operation has %s", finishTimeout))
-}
-
-// begin records that the operation starts, or takes up the one toward the same
-// goal that was left unfinished: its report goes on from where it was.
-func (s *operation) begin(ctx context.Context, p plan.Plan, o RunOptions) (entry *run.Entry, resumed bool, err error) {
-	master, err := s.ControlPlane()
+// beginEntry starts the journal entry of the operation, or resumes an
+// unfinished one with the same goal: its report then covers both runs.
+func (o *operation) beginEntry(ctx context.Context) (entry *run.Entry, resumed bool, err error) {
+	journal, err := o.Journal()
 	if err != nil {
 		return nil, false, err
 	}
-	journal := run.NewJournal(master)
 	left, err := journal.Current(ctx)
 	if err != nil {
 		return nil, false, err
 	}
-	if left != nil && sameGoal(*left, p, o.target) {
+	p := o.preview.Plan
+	if left != nil && sameGoal(*left, p, targetOf(o.goal)) {
 		entry, err := journal.Resume(ctx, left.ID)
-		if err == nil && len(o.SkipChecks)+len(o.Accept) > 0 {
-			err = entry.Update(ctx, o.addAccepted)
+		if err == nil && len(o.options.SkipChecks)+len(o.options.Accept) > 0 {
+			err = entry.Update(ctx, o.options.addAccepted)
 		}
 		return entry, true, err
 	}
-	op := pai.Operation{Verb: p.Verb, By: session.Operator(), From: p.From, To: p.To, AcceptedRisks: o.Accept, SkippedChecks: o.SkipChecks, Target: o.target}
-	if last, err := s.lastUpgrade(ctx); err != nil {
+	op := pai.Operation{Verb: p.Verb, By: session.Operator(), From: p.From, To: p.To,
+		AcceptedRisks: o.options.Accept, SkippedChecks: o.options.SkipChecks, Target: targetOf(o.goal)}
+	last, err := lastUpgrade(ctx, journal)
+	if err != nil {
 		return nil, false, err
-	} else if last != nil && p.Verb == pai.VerbUpgrade && last.Outcome == pai.OutcomeWaiting && last.To == p.To {
+	}
+	if last != nil && p.Verb == pai.VerbUpgrade && last.Outcome == pai.OutcomeWaiting && last.To == p.To {
 		op.Continues = last.ID
 	}
 	entry, err = journal.Begin(ctx, op)
 	return entry, false, err
 }
 
-// took adds what the operator accepts and skips, going on with an operation, to
-// what was accepted and skipped before.
+// addAccepted adds the accepted risks and skipped checks of a resumed operation
+// to those that its entry has.
 func (o RunOptions) addAccepted(op *pai.Operation) {
 	op.SkippedChecks, op.AcceptedRisks = union(op.SkippedChecks, o.SkipChecks), union(op.AcceptedRisks, o.Accept)
 }
 
-// planned writes the steps of a plan into the journal before the first is
-// tried, so that what is left can be read there, also while the API is away.
-// What an earlier run of the operation left undone and is not planned any more
-// was found done. It returns the machines that waited in the operation that
-// this one goes on with.
-func (s *operation) recordPlannedSteps(ctx context.Context, entry *run.Entry, p plan.Plan) ([]pai.Waiting, error) {
+// union lists what is in a or b, sorted, each once.
+func union(a, b []string) []string {
+	all := slices.Concat(a, b)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// recordPlannedSteps writes the steps of the plan into the entry before the
+// first one starts, so that the journal shows what is left also during an API
+// outage. It returns the machines that waited in the operation that this one
+// continues.
+func (o *operation) recordPlannedSteps(ctx context.Context, entry *run.Entry) ([]pai.Waiting, error) {
 	op := entry.Operation()
-	before := op.Waiting
+	waited := op.Waiting
 	if op.Continues != "" {
-		master, err := s.ControlPlane()
+		journal, err := o.Journal()
 		if err != nil {
 			return nil, err
 		}
-		last, err := run.NewJournal(master).Get(ctx, op.Continues)
+		last, err := journal.Get(ctx, op.Continues)
 		if err != nil {
 			return nil, err
 		}
-		before = last.Waiting
+		waited = last.Waiting
 	}
-	return before, entry.Update(ctx, func(op *pai.Operation) {
-		op.Steps, op.Waiting, op.Revision = stepsOf(op.Steps, p), nil, s.config.Revision
+	return waited, entry.Update(ctx, func(op *pai.Operation) {
+		op.Steps, op.Waiting, op.Revision = plannedSteps(op.Steps, o.preview.Plan), nil, o.config.Revision
 	})
 }
 
-func stepsOf(recorded []pai.StepRecord, p plan.Plan) []pai.StepRecord {
-	left := map[string]bool{}
+// plannedSteps are the recorded steps and those of a plan. A recorded step that
+// is not planned again was found done.
+func plannedSteps(recorded []pai.StepRecord, p plan.Plan) []pai.StepRecord {
+	planned := map[string]bool{}
 	for _, step := range p.Steps {
-		left[string(step.ID)] = true
+		planned[string(step.ID)] = true
 	}
 	steps := []pai.StepRecord{}
 	for _, r := range recorded {
-		if left[r.ID] {
+		if planned[r.ID] {
 			continue
 		}
 		if r.Outcome != pai.OutcomeSucceeded {
@@ -102,70 +102,59 @@ func stepsOf(recorded []pai.StepRecord, p plan.Plan) []pai.StepRecord {
 	return steps
 }
 
-// needsRecordOnly reports whether everything of a goal is done but its record: it
-// was killed at its very end, or the record is all that there is to do.
-func (s *operation) needsRecordOnly(ctx context.Context, goal Goal, p plan.Plan) (bool, error) {
-	if goal.record != nil {
-		if wanted, err := goal.record(ctx); wanted || err != nil {
-			return wanted, err
+// needsRecordOnly reports whether everything of a goal is done except its
+// record: the operation was killed at its end, or its record is its purpose.
+func (o *operation) needsRecordOnly(ctx context.Context) (bool, error) {
+	if g, ok := o.goal.(recorded); ok {
+		if must, err := g.MustRecord(ctx, o.Session); must || err != nil {
+			return must, err
 		}
 	}
-	master, err := s.ControlPlane()
+	journal, err := o.Journal()
 	if err != nil {
 		return false, err
 	}
-	return unfinished(ctx, master, p, goal.target)
+	return isUnfinished(ctx, journal, o.preview.Plan, targetOf(o.goal))
 }
 
-// unfinished reports whether the journal ends with an operation toward a
-// plan's goal that has no end.
-func unfinished(ctx context.Context, store run.Store, p plan.Plan, target pai.Target) (bool, error) {
-	left, err := run.NewJournal(store).Current(ctx)
+// isUnfinished reports whether the last operation of the journal has the goal
+// of a plan and has not ended.
+func isUnfinished(ctx context.Context, journal *run.Journal, p plan.Plan, target pai.Target) (bool, error) {
+	left, err := journal.Current(ctx)
 	return left != nil && sameGoal(*left, p, target), err
 }
 
-// sameGoal reports whether a plan goes on with what an operation was after.
-// Staging leaves the cluster at the pair it has, so there the target tells.
+// sameGoal reports whether a plan continues an operation. Staging does not
+// change the versions of the cluster, so there the target is compared.
 func sameGoal(left pai.Operation, p plan.Plan, target pai.Target) bool {
 	return left.Verb == p.Verb && left.To == p.To && (p.Verb != pai.VerbStage || left.Target == target)
 }
 
-// union lists what is in a or b, sorted, each once.
-func union(a, b []string) []string {
-	all := slices.Concat(a, b)
-	slices.Sort(all)
-	return slices.Compact(all)
-}
-
-// finish takes the witness's report and writes the end of the operation, also
-// when the user interrupted it.
-//
-// settle is what has to be done to machines when nothing more is begun;
-// accepted tells the interruptions that the operator took by name.
-func finish(ctx context.Context, entry *run.Entry, result run.Result, w *watch, settle func(context.Context) error, accepted func(pai.Interruption) bool) error {
+// finish ends the entry with the report of the witness, also if the operator
+// interrupted the operation.
+func (x *execution) finish(ctx context.Context, result run.Result) error {
 	ctx, cancel := cleanupContext(ctx)
 	defer cancel()
-	settled := settle(ctx)
-	report := w.stop(ctx)
+	cordons := x.finalizeCordons(ctx, result)
+	report := x.watch.stop(ctx)
 	outcome, err := result.Outcome, result.Err()
-	if e := (*pai.Error)(nil); errors.As(err, &e) && e.Code == pai.CodeWaiting && entry.Operation().Verb != pai.VerbUpgrade {
-		e.Next = "when these jobs have ended, run the same command again"
+	if e := (*pai.Error)(nil); errors.As(err, &e) && e.Code == pai.CodeWaiting && x.goal.Verb() != pai.VerbUpgrade {
+		e.Next = "when these jobs end, run the same command again"
 	}
-	// What was never begun has no record yet.
-	err = session.JoinDistinct(err, entry.Steps(ctx, result.Steps))
-	if settled != nil {
-		err = session.JoinDistinct(pai.Errorf(pai.CodeFailed, "see paictl upgrade status, and go on with: paictl upgrade resume",
-			"machines could not be cordoned, or given back: %w", settled), err)
+	err = session.JoinDistinct(err, x.entry.Steps(ctx, result.Steps)) // steps that never started have no record yet
+	if cordons != nil {
+		err = session.JoinDistinct(pai.Errorf(pai.CodeFailed, "see the state of the upgrade and resume it; run: paictl upgrade status",
+			"cannot change the cordons of machines: %w", cordons), err)
 		outcome = pai.OutcomeFailed
 	}
-	unaccepted := slices.DeleteFunc(slices.Clone(report.Jobs.Interrupted), accepted)
+	unaccepted := slices.DeleteFunc(slices.Clone(report.Jobs.Interrupted), x.isAccepted)
 	if n := len(unaccepted); n > 0 {
 		first := unaccepted[0]
-		err = errors.Join(pai.Errorf(pai.CodeFailed, "see the report with: paictl upgrade history -o json",
+		err = errors.Join(pai.Errorf(pai.CodeFailed, "see the report; run: paictl upgrade history -o json",
 			"%d containers of running jobs were interrupted; the first is %s of job %s, during %s (%s)", n, first.Container, first.Job, first.Step, first.Cause), err)
 		if outcome == pai.OutcomeSucceeded || outcome == pai.OutcomeWaiting {
 			outcome = pai.OutcomeFailed
 		}
 	}
-	return session.JoinDistinct(err, result.Journal, entry.End(ctx, outcome, err, report))
+	return session.JoinDistinct(err, result.Journal, x.entry.End(ctx, outcome, err, report))
 }

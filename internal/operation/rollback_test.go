@@ -12,7 +12,7 @@ import (
 	"pai.dev/pai/internal/run"
 )
 
-func TestFormerPair(t *testing.T) {
+func TestPreviousVersions(t *testing.T) {
 	nine := pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"}
 	mixed := pai.Pair{Services: "v0.9", Kubernetes: "v0.10-pai"}
 	ten := pai.Pair{Services: "v0.10", Kubernetes: "v0.10-pai"}
@@ -28,16 +28,16 @@ func TestFormerPair(t *testing.T) {
 		want pai.Pair
 		err  string
 	}{
-		{"nothing was moved", []pai.Operation{boot}, pai.Pair{}, "no upgrade is recorded"},
+		{"no upgrade", []pai.Operation{boot}, pai.Pair{}, "no upgrade that can be rolled back"},
 		{"an upgrade", []pai.Operation{boot, op("upgrade", nine, ten, done)}, nine, ""},
-		{"one that failed and was begun anew", []pai.Operation{boot, op("upgrade", nine, ten, failed), op("upgrade", mixed, ten, done)}, nine, ""},
+		{"a failed upgrade that was started again", []pai.Operation{boot, op("upgrade", nine, ten, failed), op("upgrade", mixed, ten, done)}, nine, ""},
 		{"the last of two", []pai.Operation{op("upgrade", nine, ten, done), op("upgrade", ten, eleven, failed)}, ten, ""},
-		{"what moved nothing", []pai.Operation{op("upgrade", nine, ten, done), op("service-start", ten, ten, done), op("k8s-clean", ten, ten, done)}, nine, ""},
-		{"back already", []pai.Operation{op("upgrade", nine, ten, done), op("rollback", ten, nine, done)}, nine, "went back to services v0.9 on Kubernetes v0.9-pai already"},
-		{"a way back that failed", []pai.Operation{op("upgrade", nine, ten, done), op("rollback", ten, nine, failed)}, nine, ""},
-		{"a way back that was killed", []pai.Operation{op("upgrade", nine, ten, done), op("rollback", ten, nine, running)}, nine, ""},
-		{"a way back of the services alone", []pai.Operation{op("upgrade", nine, ten, done), op("rollback", ten, mixed, done)}, nine, ""},
-		{"forward after a way back", []pai.Operation{op("upgrade", mixed, ten, failed), op("rollback", ten, nine, done), op("upgrade", nine, ten, done)}, nine, ""},
+		{"later operations without upgrade", []pai.Operation{op("upgrade", nine, ten, done), op("service-start", ten, ten, done), op("k8s-clean", ten, ten, done)}, nine, ""},
+		{"already rolled back", []pai.Operation{op("upgrade", nine, ten, done), op("rollback", ten, nine, done)}, nine, "already rolled back to services v0.9 on Kubernetes v0.9-pai"},
+		{"failed rollback", []pai.Operation{op("upgrade", nine, ten, done), op("rollback", ten, nine, failed)}, nine, ""},
+		{"killed rollback", []pai.Operation{op("upgrade", nine, ten, done), op("rollback", ten, nine, running)}, nine, ""},
+		{"rollback of the services only", []pai.Operation{op("upgrade", nine, ten, done), op("rollback", ten, mixed, done)}, nine, ""},
+		{"upgrade after a rollback", []pai.Operation{op("upgrade", mixed, ten, failed), op("rollback", ten, nine, done), op("upgrade", nine, ten, done)}, nine, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := previousVersions(c.ops)
@@ -54,44 +54,44 @@ func TestFormerPair(t *testing.T) {
 	}
 }
 
-// What an upgrade that failed does by itself, and when it leaves that to its
-// operator.
-func TestStays(t *testing.T) {
-	ctx, cancel := context.WithCancel(context.Background())
+func TestReasonNotToRollBack(t *testing.T) {
+	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
-	asked := make(chan struct{})
-	close(asked)
+	stop := make(chan struct{})
+	close(stop)
 	failed := pai.Operation{Outcome: pai.OutcomeFailed, Steps: []pai.StepRecord{{Outcome: pai.OutcomeFailed}}}
+	refused := pai.Operation{Outcome: pai.OutcomeFailed, Steps: []pai.StepRecord{{Outcome: pai.OutcomeRefused}}}
 	interrupted := failed
 	interrupted.Jobs.Interrupted = []pai.Interruption{{}}
+	err := errors.New("step failed")
 	for _, c := range []struct {
-		name string
-		ctx  context.Context
-		op   pai.Operation
-		o    RunOptions
-		stay bool
+		name          string
+		ctx           context.Context
+		op            pai.Operation
+		stop          <-chan struct{}
+		err, observed error
+		want          string // in the reason; empty for a rollback
 	}{
-		{"a step failed", context.Background(), failed, RunOptions{}, false},
-		{"stopped at once", ctx, failed, RunOptions{}, true},
-		{"stopped at a safe point", context.Background(), failed, RunOptions{SafeStop: asked}, true},
-		{"a job was interrupted", context.Background(), interrupted, RunOptions{}, true},
-		{"a step was refused", context.Background(), pai.Operation{Outcome: pai.OutcomeFailed, Steps: []pai.StepRecord{{Outcome: pai.OutcomeRefused}}}, RunOptions{}, true},
+		{"a step failed", t.Context(), failed, nil, err, nil, ""},
+		{"stopped at once", canceled, failed, nil, err, nil, "it was stopped"},
+		{"stopped at a safe point", t.Context(), failed, stop, err, nil, "it was stopped"},
+		{"a job was interrupted", t.Context(), interrupted, nil, err, nil, "a running job was interrupted"},
+		{"a step was refused", t.Context(), refused, nil, err, nil, "stopped at a safe point"},
+		{"the lock is not released", t.Context(), failed, nil, fmt.Errorf("step failed: %w", run.ErrNotReleased), nil, "lock could not be released"},
+		{"the cluster is not observed", t.Context(), failed, nil, err, errors.New("connection refused"), "connection refused"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if why := reasonNotToRollBack(c.ctx, c.op, c.o, errors.New("no"), nil); (why != "") != c.stay {
-				t.Errorf("stays because %q, want staying: %v", why, c.stay)
+			got := reasonNotToRollBack(c.ctx, c.op, c.stop, c.err, c.observed)
+			if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+				t.Errorf("got %q, want %q", got, c.want)
 			}
 		})
 	}
-	held := fmt.Errorf("a step failed: %w", run.ErrNotReleased)
-	if why := reasonNotToRollBack(context.Background(), failed, RunOptions{}, held, nil); !strings.Contains(why, "lock") {
-		t.Errorf("with its own lock in the way it stays because %q", why)
-	}
 }
 
-// A loss is accepted by name, every part of it.
-func TestStudyAllowed(t *testing.T) {
-	s := consequences{accept: map[string]string{guard.AcceptLoss: "writes are lost", guard.AcceptInterrupt: "jobs end"}}
+// Each part of a loss is accepted by name.
+func TestRequireConsent(t *testing.T) {
+	s := consequences{risks: map[string]string{guard.AcceptLoss: "writes are lost", guard.AcceptInterrupt: "jobs end"}}
 	for _, c := range []struct {
 		accepted []string
 		missing  []string
@@ -107,7 +107,7 @@ func TestStudyAllowed(t *testing.T) {
 		}
 		for _, m := range c.missing {
 			if err == nil || !strings.Contains(err.Error(), m) || pai.ExitCode(err) != 3 {
-				t.Errorf("%v accepted: %v does not say %q", c.accepted, err, m)
+				t.Errorf("%v accepted: got %v, want %q in it", c.accepted, err, m)
 			}
 		}
 	}

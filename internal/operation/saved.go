@@ -1,10 +1,12 @@
 package operation
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"pai.dev/pai/internal/config"
@@ -13,12 +15,11 @@ import (
 	"pai.dev/pai/internal/session"
 )
 
-// Saved is an upgrade's preview as a file keeps it.
-func Saved(on *session.Session, target plan.Target, p Preview) (plan.Saved, error) {
-	s := newOperation(on)
+// Saved is a preview in the form of a saved plan.
+func Saved(s *session.Session, target plan.Target, p Preview) (plan.Saved, error) {
 	bundles := map[pai.Release]string{}
 	for _, step := range p.Plan.Steps {
-		b, err := s.bundleFor(step)
+		b, err := bundleFor(s, step)
 		if err != nil {
 			return plan.Saved{}, err
 		}
@@ -31,16 +32,14 @@ func Saved(on *session.Session, target plan.Target, p Preview) (plan.Saved, erro
 		return plan.Saved{}, err
 	}
 	return plan.Saved{
-		Format: plan.SavedFormat, ClusterID: s.Config.Services.Cluster.Common.ClusterID,
-		Made: time.Now().UTC().Format(time.RFC3339), By: session.Operator(),
+		Format: plan.SavedFormat, ClusterID: s.ClusterID(), Made: time.Now().UTC().Format(time.RFC3339), By: session.Operator(),
 		Target: target, Plan: p.Plan, Jobs: p.Impact,
 		Basis: plan.BasisOf(p.world, bundles, files),
 	}, nil
 }
 
-// digests tells configurations apart by what they say to the cluster: neither
-// the versions, which the plan speaks of, nor how this operator reaches the
-// machines.
+// digests are the digests of the configuration files by name. They leave out
+// the versions, which the plan names, and how this operator connects to machines.
 func digests(c *config.Config) (map[string]string, error) {
 	layout, kubernetes, services := c.Layout, c.Kubernetes, c.Services
 	kubernetes.Version, services.Cluster.Common.Release, layout.SchemaVersion = "", "", 0
@@ -63,20 +62,27 @@ func digests(c *config.Config) (map[string]string, error) {
 	return found, nil
 }
 
-// keeps is nil where what would be done now is exactly the saved plan, made
-// from the same things.
-func (s *operation) matchSaved(saved plan.Saved, p Preview) error {
-	if id := s.Config.Services.Cluster.Common.ClusterID; saved.ClusterID != id {
-		return pai.Errorf(pai.CodeRefused, "name the configuration of "+saved.ClusterID+" with -p DIR",
-			"the plan is for cluster %q, and the configuration is of %q; nothing was done", saved.ClusterID, id)
+// matchSaved is the stage that refuses a plan that differs from the saved plan,
+// or that was made from different inputs. It reports jobs that started since.
+func (o *operation) matchSaved(context.Context) error {
+	saved := o.options.SavedPlan
+	if saved == nil {
+		return nil
 	}
-	now, err := Saved(s.Session, saved.Target, p)
+	if id := o.ClusterID(); saved.ClusterID != id {
+		return pai.Errorf(pai.CodeRefused, "name the configuration of cluster "+saved.ClusterID+" with -p DIR",
+			"the plan is for cluster %q, and the configuration is for cluster %q; nothing was changed", saved.ClusterID, id)
+	}
+	now, err := Saved(o.Session, saved.Target, o.preview)
 	if err != nil {
 		return err
 	}
-	if moved := plan.Moved(saved, now); len(moved) > 0 {
-		return plan.MovedError("the plan that was saved on "+saved.Made+" by "+saved.By+" is not what would be done now",
-			"plan again and look at it: paictl upgrade plan --save FILE", moved)
+	if changes := plan.Moved(*saved, now); len(changes) > 0 {
+		return plan.MovedError("the plan saved at "+saved.Made+" by "+saved.By+" is out of date",
+			"save and review a new plan; run: paictl upgrade plan --save FILE", changes)
+	}
+	if jobs := saved.NewJobs(o.preview.Impact); len(jobs) > 0 {
+		o.Progressf("jobs that started after the plan was saved: %s", strings.Join(jobs, ", "))
 	}
 	return nil
 }

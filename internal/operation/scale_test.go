@@ -51,38 +51,39 @@ func TestScale(t *testing.T) {
 	t.Logf("%d nodes and %d pods written in %s", nodes, nodes*podsPerNode, time.Since(start).Round(time.Second))
 
 	s := scaleSession(t, cluster.Client, nodes)
-	goal := Goal{Verb: pai.VerbUpgrade, Plan: func(w plan.World) (plan.Plan, error) {
-		in, err := s.input(w, "v0.10")
-		if err != nil {
-			return plan.Plan{}, err
-		}
-		return plan.Upgrade(in, plan.Target{Release: "v0.10"})
-	}}
+	goal := Upgrade(plan.Target{Release: "v0.10"})
 	var world plan.World
 	figure(t, "observe", func() {
 		var err error
-		if world, err = s.observe(ctx); err != nil || !world.APIReachable {
+		if world, err = Observe(ctx, s); err != nil || !world.APIReachable {
 			t.Fatal(err, world.APIError)
 		}
 	})
 	var p plan.Plan
 	figure(t, "plan", func() {
-		var err error
-		if p, err = goal.Plan(world); err != nil {
+		in, err := gather(ctx, s, goal, world)
+		if err == nil {
+			p, err = goal.Plan(in)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	})
 	if len(p.Steps) < 3*nodes || len(world.Jobs) != nodes*podsPerNode/podsPerJob {
 		t.Fatalf("%d steps and %d jobs for %d machines", len(p.Steps), len(world.Jobs), nodes)
 	}
+	impacts, err := impactsOf(s)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var touched map[plan.StepID][]pai.JobRef
-	figure(t, "find the jobs that steps could touch", func() { touched = guard.Impacts(p.Steps, world, s.impacts()) })
+	figure(t, "find the jobs that steps could touch", func() { touched = guard.Impacts(p.Steps, world, impacts) })
 	if len(touched) < nodes {
 		t.Fatalf("%d of %d machines have a step that touches jobs", len(touched), nodes)
 	}
 	figure(t, "show", func() { t.Logf("the plan has %d characters", len(plan.Text(p, touched))) })
 
-	g, err := s.newGuard(nil)
+	g, err := newGuard(s, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +209,7 @@ func scaleName(i int) string { return fmt.Sprintf("gpu-%05d", i) }
 
 // scaleSession is a session with machines that say what one of release v0.9
 // would say, and nothing about their containers.
-func scaleSession(t *testing.T, k *kube.Client, nodes int) *operation {
+func scaleSession(t *testing.T, k *kube.Client, nodes int) *session.Session {
 	t.Helper()
 	known, err := release.Load(releases.FS)
 	if err != nil {
@@ -223,8 +224,8 @@ func scaleSession(t *testing.T, k *kube.Client, nodes int) *operation {
 		}
 		cache = filepath.Join(user, "pai")
 	}
-	s := newOperation(&session.Session{Config: &config.Config{}, Releases: known, Hosts: map[string]machine.Host{},
-		Dirs: session.Dirs{State: state, Cache: cache}, Progressf: func(string, ...any) {}})
+	s := &session.Session{Config: &config.Config{}, Releases: known, Hosts: map[string]machine.Host{},
+		Dirs: session.Dirs{State: state, Cache: cache}, Progressf: func(string, ...any) {}}
 	s.UseKube(k)
 	key, err := session.EnsureBundle(t.Context(), s.Dirs, "", "v0.10", t.Logf)
 	if err != nil {

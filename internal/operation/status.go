@@ -13,54 +13,53 @@ import (
 	"pai.dev/pai/internal/session"
 )
 
-// Status is where the upgrades of a cluster stand. What the journal and the
-// machines say is there also while the API is away.
+// Status is the state of the upgrades of a cluster. During an API outage it has
+// what the journal and the machines report.
 type Status struct {
 	// State is "none", "under-way", "waiting", "unfinished", "abandoned" or "done".
 	State string `json:"state"`
-	// Operation is the upgrade under way, or the last one.
+	// Operation is the upgrade in progress, or the last one.
 	Operation *pai.Operation `json:"operation,omitempty"`
-	// Abandoned is who gave that up; nil where nobody did.
-	Abandoned *Abandoned     `json:"abandoned,omitempty"`
-	Lock      *LockState     `json:"lock,omitempty"` // nil when nobody holds it
-	Done      []string       `json:"done"`           // steps
+	Abandoned *Abandoned     `json:"abandoned,omitempty"` // nil if the upgrade was not abandoned
+	Lock      *LockState     `json:"lock,omitempty"`      // nil if the lock is free
+	Done      []string       `json:"done"`                // steps
 	Left      []string       `json:"left"`
 	Waiting   []WaitingState `json:"waiting"`
 	Cordoned  []CordonState  `json:"cordoned"`
-	// APIError is why jobs and cordons are not known; empty when they are.
+	// APIError is why jobs and cordons are unknown; empty if they are known.
 	APIError string   `json:"apiError,omitempty"`
 	Current  pai.Pair `json:"current"`
-	// Next is the command that goes on; empty when there is nothing to do.
+	// Next is the command to continue with; empty if there is nothing to do.
 	Next string `json:"next,omitempty"`
 }
 
-// Abandoned is how an upgrade was given up.
+// Abandoned is the operation that abandoned an upgrade.
 type Abandoned struct {
 	Operation string    `json:"operation"`
 	By        string    `json:"by"` // user@host
 	At        time.Time `json:"at"`
 }
 
-// LockState is who holds the lock.
+// LockState is the holder of the lock.
 type LockState struct {
 	run.Holder
-	// Health is "alive" or "dead" where that can be told from here.
+	// Health is "alive" or "dead"; empty if this host cannot determine it.
 	Health string `json:"health,omitempty"`
 }
 
-// WaitingState is a machine that waits, and for whom now.
+// WaitingState is a machine that waits, and the jobs that it waits for now.
 type WaitingState struct {
 	pai.Waiting
-	// Ready is true when it need not wait any longer: its jobs have ended, or
-	// what kept it from being changed under them is gone.
+	// Ready is true if the machine can be upgraded now: its jobs have ended, or
+	// it can be upgraded in place.
 	Ready bool `json:"ready"`
 }
 
-// CordonState is a machine that takes no new pods.
+// CordonState is a machine that is not schedulable.
 type CordonState struct {
 	Machine   string `json:"machine"`
 	By        string `json:"by"`                  // "PAI" or "an operator"
-	Operation string `json:"operation,omitempty"` // PAI's
+	Operation string `json:"operation,omitempty"` // if by PAI
 }
 
 // The states of Status.
@@ -75,22 +74,21 @@ const (
 
 const resumeCommand = "paictl upgrade resume"
 
-// UpgradeStatus says where the upgrades of the cluster stand.
-func UpgradeStatus(ctx context.Context, on *session.Session) (Status, error) {
-	s := newOperation(on)
+// UpgradeStatus reads the state of the upgrades of a cluster.
+func UpgradeStatus(ctx context.Context, s *session.Session) (Status, error) {
 	st := Status{State: StateNone, Done: []string{}, Left: []string{}, Waiting: []WaitingState{}, Cordoned: []CordonState{}}
-	master, err := s.ControlPlane()
+	host, err := s.ControlPlane()
 	if err != nil {
 		return st, err
 	}
-	if st.Lock, err = s.lockState(ctx, master); err != nil {
+	if st.Lock, err = lockState(ctx, s, host); err != nil {
 		return st, err
 	}
 	var abandoned *pai.Operation
-	if st.Operation, abandoned, err = lastOrAbandoned(ctx, run.NewJournal(master)); err != nil {
+	if st.Operation, abandoned, err = lastOrAbandoned(ctx, run.NewJournal(host)); err != nil {
 		return st, err
 	}
-	world, err := s.observe(ctx)
+	world, err := Observe(ctx, s)
 	if err != nil {
 		return st, err
 	}
@@ -100,17 +98,17 @@ func UpgradeStatus(ctx context.Context, on *session.Session) (Status, error) {
 		st.steps(*op)
 		st.State = stateOf(*op, st.Lock)
 	}
-	if abandoned != nil { // nothing waits any more
+	if abandoned != nil { // no machine waits any longer
 		st.State, st.Abandoned = StateAbandoned, &Abandoned{Operation: abandoned.ID, By: abandoned.By, At: abandoned.Ended}
 	} else if op := st.Operation; op != nil {
-		st.waits(*op, s.waitNow(ctx, *op, world.APIReachable))
+		st.waits(*op, waitNow(ctx, s, *op, world.APIReachable))
 	}
 	st.Next = st.next()
 	return st, nil
 }
 
-func (s *operation) lockState(ctx context.Context, master run.Store) (*LockState, error) {
-	_, holder, err := run.Current(ctx, master)
+func lockState(ctx context.Context, s *session.Session, store run.Store) (*LockState, error) {
+	_, holder, err := run.Current(ctx, store)
 	if err != nil || holder == nil {
 		return nil, err
 	}
@@ -121,8 +119,8 @@ func (s *operation) lockState(ctx context.Context, master run.Store) (*LockState
 	return &LockState{Holder: *holder, Health: self.Sees(*holder)}, nil
 }
 
-// stateOf tells an upgrade that goes on from one that was killed: whoever
-// carries one out holds the lock.
+// stateOf distinguishes an upgrade in progress from a killed one: the process
+// that runs an operation holds the lock.
 func stateOf(op pai.Operation, lock *LockState) string {
 	switch {
 	case op.Outcome == pai.OutcomeRunning && lock != nil && lock.Health != "dead":
@@ -146,10 +144,10 @@ func (st *Status) steps(op pai.Operation) {
 	}
 }
 
-// waitNow asks about the machines that the journal says wait, as the guard
-// would. What it cannot tell leaves the journal's word.
-func (s *operation) waitNow(ctx context.Context, op pai.Operation, reachable bool) func(pai.Waiting) (guard.Decision, bool) {
-	g, err := s.newGuard(nil)
+// waitNow asks the guard about the machines that wait according to the journal.
+// The result is unknown if the guard cannot observe.
+func waitNow(ctx context.Context, s *session.Session, op pai.Operation, reachable bool) func(pai.Waiting) (guard.Decision, bool) {
+	g, err := newGuard(s, nil)
 	return func(w pai.Waiting) (guard.Decision, bool) {
 		step, ok := kubeletStep(op, w)
 		if err != nil || !ok || !reachable {
@@ -160,8 +158,7 @@ func (s *operation) waitNow(ctx context.Context, op pai.Operation, reachable boo
 	}
 }
 
-// kubeletStep is the step that a machine waits with, as far as the guard's
-// answer needs it.
+// kubeletStep is the step of a waiting machine, with what the guard needs.
 func kubeletStep(op pai.Operation, w pai.Waiting) (plan.Step, bool) {
 	parts := strings.Split(w.Step, "/") // kubernetes/<version>/machine/<name>/<what>
 	if len(parts) != 5 || parts[0] != "kubernetes" {
@@ -219,7 +216,7 @@ func (st Status) next() string {
 		return resumeCommand
 	default:
 		for _, c := range st.Cordoned {
-			if c.Operation != "" { // of an upgrade that was given up in another way
+			if c.Operation != "" { // of an upgrade that was superseded
 				return "paictl upgrade abandon"
 			}
 		}

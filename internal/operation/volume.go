@@ -13,25 +13,26 @@ import (
 	"pai.dev/pai/internal/session"
 )
 
-// volumes carries out plan.KindVolume: it deletes the folder in which a service
-// kept its state, on every machine, because the service may have run on another
-// one before. It comes after the service's own deletion.
+// volumes is the doer of plan.KindVolume: it deletes the directory with the state
+// of a service on every machine, because the service might have run on another
+// one before. The step runs after the service is deleted.
 type volumes struct{ s *session.Session }
 
-// volumeName is what a service, and so its volume, is called. Nothing else is
-// ever deleted below PAI's folder.
+// volumeName is the form of a service name, which is also the name of its
+// volume. Nothing else below the directory of PAI is ever deleted.
 var volumeName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
 
-func (v volumes) folder(step plan.Step) (string, error) {
-	if !volumeName.MatchString(step.Target) {
-		return "", fmt.Errorf("%q is not the name of a volume", step.Target)
+func (v volumes) dir(step plan.Step) (string, error) {
+	if !volumeName.MatchString(step.Target) || pai.IsReservedVolume(step.Target) {
+		return "", fmt.Errorf("invalid volume name %q", step.Target)
 	}
 	return path.Join(run.Dir, step.Target), nil
 }
 
-// Done is true when no machine has the folder. One that does not answer may.
+// Done reports whether no machine has the directory. An unreachable machine
+// might have it.
 func (v volumes) Done(ctx context.Context, step plan.Step) (bool, error) {
-	folder, err := v.folder(step)
+	dir, err := v.dir(step)
 	if err != nil {
 		return false, err
 	}
@@ -40,9 +41,9 @@ func (v volumes) Done(ctx context.Context, step plan.Step) (bool, error) {
 		if host == nil {
 			return false, nil
 		}
-		out, err := host.Run(ctx, machine.Command{Script: "if [ -e " + machine.Quote(folder) + " ]; then echo there; fi"})
+		out, err := host.Run(ctx, machine.Command{Script: "if [ -e " + machine.Quote(dir) + " ]; then echo there; fi"})
 		if err != nil {
-			return false, fmt.Errorf("look for %s on %s: %w", folder, m.Hostname, err)
+			return false, fmt.Errorf("look for %s on machine %s: %w", dir, m.Hostname, err)
 		}
 		if out.Stdout != "" {
 			return false, nil
@@ -52,28 +53,28 @@ func (v volumes) Done(ctx context.Context, step plan.Step) (bool, error) {
 }
 
 func (v volumes) Do(ctx context.Context, step plan.Step) error {
-	folder, err := v.folder(step)
+	dir, err := v.dir(step)
 	if err != nil {
 		return err
 	}
 	for _, m := range v.s.Config.Layout.MachineList {
 		host := v.s.Hosts[m.Hostname]
 		if host == nil {
-			return pai.Errorf(pai.CodeFailed, "see that it answers, and run the same command again",
-				"machine %s does not answer, so %s cannot be deleted there", m.Hostname, folder)
+			return pai.Errorf(pai.CodeFailed, "check that the machine runs, then run the same command again",
+				"cannot delete %s: machine %s is unreachable", dir, m.Hostname)
 		}
-		if _, err := host.Run(ctx, machine.Command{Script: "rm -rf -- " + machine.Quote(folder)}); err != nil {
-			return fmt.Errorf("delete %s on %s: %w", folder, m.Hostname, err)
+		if _, err := host.Run(ctx, machine.Command{Script: "rm -rf -- " + machine.Quote(dir)}); err != nil {
+			return fmt.Errorf("delete %s on machine %s: %w", dir, m.Hostname, err)
 		}
 	}
 	return nil
 }
 
-// Diff lists the folder on each machine.
+// Diff lists the directory.
 func (v volumes) Diff(_ context.Context, step plan.Step) ([]plan.Change, error) {
-	folder, err := v.folder(step)
+	dir, err := v.dir(step)
 	if err != nil {
 		return nil, err
 	}
-	return []plan.Change{{What: "folder " + folder, Action: plan.Deleted, Note: "on every machine that has it"}}, nil
+	return []plan.Change{{What: "directory " + dir, Action: plan.Deleted, Note: "on every machine that has it"}}, nil
 }

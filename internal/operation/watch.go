@@ -8,11 +8,10 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
-	"pai.dev/pai/internal/cluster"
-	"pai.dev/pai/internal/guard"
 	"pai.dev/pai/internal/guard/witness"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/observe/running"
@@ -22,41 +21,41 @@ import (
 	"pai.dev/pai/internal/session"
 )
 
-// watch is the witness of one operation, where there is something to witness:
-// before the first boot, and after a clean, there is no API and no job.
+// watch is the witness of one operation, if there is something to watch: before
+// the first boot, and after a clean, there is no API and no job.
 type watch struct {
 	witness *witness.Witness
-	hosts   map[string]machine.Host // the witness's own connections
+	hosts   map[string]machine.Host // connections of the witness
 	started time.Time
-	// blind is why nobody watches a cluster that may have running jobs.
-	blind string
+	// unobserved is why a cluster that can have running jobs is not watched.
+	unobserved string
 
 	mu   sync.Mutex
 	step []string // in progress, oldest first
 }
 
-// startWatch starts the witness. The baseline is kept on the control-plane
-// machine, so that an operation that is taken up again compares with what ran
-// when it started, also where it is taken up while the API is away.
-func (s *operation) startWatch(ctx context.Context, world plan.World, operation string, master run.Store, resumed bool) (*watch, error) {
+// startWatch starts the witness. The baseline is stored on the control-plane
+// machine, so that a resumed operation is compared with what ran when it first
+// started, also if it is resumed during an API outage.
+func startWatch(ctx context.Context, s *session.Session, world plan.World, operation string, store run.Store, resumed bool) (*watch, error) {
 	w := &watch{started: time.Now()}
 	var baseline *witness.Baseline
 	file := baselineFile(operation)
 	if resumed {
 		var err error
-		if baseline, err = readBaseline(ctx, master, file); err != nil {
+		if baseline, err = readBaseline(ctx, store, file); err != nil {
 			return nil, err
 		}
 	}
 	if !world.APIReachable && baseline == nil {
 		if world.Current.Kubernetes != "" {
-			w.blind = world.APIError
+			w.unobserved = world.APIError
 		}
 		return w, nil
 	}
 	client, err := s.Kube(ctx)
-	if err != nil && !world.APIReachable { // what to compare with is there, and nothing to reach an API with
-		w.blind = err.Error()
+	if err != nil && !world.APIReachable { // there is a baseline, but no API to watch
+		w.unobserved = err.Error()
 		return w, nil
 	}
 	if err != nil {
@@ -73,9 +72,9 @@ func (s *operation) startWatch(ctx context.Context, world plan.World, operation 
 		Save: func(ctx context.Context, b witness.Baseline) error {
 			data, err := json.Marshal(b)
 			if err != nil {
-				return fmt.Errorf("encode the baseline: %w", err)
+				return fmt.Errorf("encode baseline of the witness: %w", err)
 			}
-			return master.WriteFile(ctx, file, data, 0o600)
+			return store.WriteFile(ctx, file, data, 0o600)
 		},
 		Step: w.inProgress,
 	})
@@ -93,14 +92,14 @@ func baselineFile(operation string) string {
 func readBaseline(ctx context.Context, store run.Store, file string) (*witness.Baseline, error) {
 	data, err := store.ReadFile(ctx, file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // the earlier run ended before its witness began
+		return nil, nil // the earlier run ended before its witness started
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read what the witness saw at the start: %w", err)
+		return nil, fmt.Errorf("read baseline of the witness: %w", err)
 	}
 	var b witness.Baseline
 	if err := json.Unmarshal(data, &b); err != nil {
-		return nil, fmt.Errorf("read what the witness saw at the start (%s): %w", file, err)
+		return nil, fmt.Errorf("read baseline of the witness (%s): %w", file, err)
 	}
 	return &b, nil
 }
@@ -114,11 +113,8 @@ func (w *watch) event(e run.Event) {
 	case run.StepStarted:
 		w.step = append(w.step, id)
 	case run.StepEnded:
-		for i, s := range w.step {
-			if s == id {
-				w.step = append(w.step[:i:i], w.step[i+1:]...)
-				break
-			}
+		if i := slices.Index(w.step, id); i >= 0 {
+			w.step = slices.Delete(w.step, i, i+1)
 		}
 	}
 }
@@ -127,17 +123,10 @@ func (w *watch) event(e run.Event) {
 func (w *watch) inProgress() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	text := ""
-	for i, s := range w.step {
-		if i > 0 {
-			text += ", "
-		}
-		text += s
-	}
-	return text
+	return strings.Join(w.step, ", ")
 }
 
-// haltUnless is why nothing more may be begun: a job was interrupted, and the
+// haltUnless is why no further step can start: a job was interrupted, and the
 // operator did not accept that.
 func (w *watch) haltUnless(accepted func(pai.Interruption) bool) error {
 	if w.witness == nil || !slices.ContainsFunc(w.witness.Interruptions(), func(i pai.Interruption) bool { return !accepted(i) }) {
@@ -146,39 +135,16 @@ func (w *watch) haltUnless(accepted func(pai.Interruption) bool) error {
 	return w.witness.Halt()
 }
 
-// stop takes the report. Where nobody watched, the whole time is unobserved.
+// stop ends the witness and returns its report. Without a witness, the whole
+// time is unobserved.
 func (w *watch) stop(ctx context.Context) pai.Report {
 	if w.witness != nil {
 		defer session.CloseAll(w.hosts)
 		return w.witness.Stop(ctx)
 	}
 	var r pai.Report
-	if w.blind != "" {
+	if w.unobserved != "" {
 		r.UnobservedSeconds = time.Since(w.started).Seconds()
 	}
 	return r
-}
-
-// guard makes the guard that answers for the steps of one operation.
-func (s *operation) newGuard(accept []string) (*guard.Guard, error) {
-	facts := guard.LiveFacts{
-		API:   func(ctx context.Context) (guard.API, error) { return s.Kube(ctx) },
-		Hosts: s.Hosts,
-		Files: s.filesOf,
-	}
-	return guard.New(facts, s.impacts(), accept)
-}
-
-// filesOf are the files that a step would write on its machine, for the guard
-// to compare with what runs.
-func (s *operation) filesOf(ctx context.Context, step plan.Step) (map[string]string, error) {
-	bundle, err := s.bundleFor(step)
-	if err != nil {
-		return nil, err
-	}
-	deps := cluster.Deps{Config: s.Config, Hosts: s.Hosts, Kube: s.Kube, Progress: s.Progressf}
-	if bundle != nil {
-		deps.Bundle = bundle
-	}
-	return cluster.Files(ctx, deps, step)
 }

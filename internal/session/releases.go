@@ -40,7 +40,7 @@ func FindRelease(name string) (release.Manifest, error) {
 		}
 		names = append(names, string(m.Metadata.Name))
 	}
-	return release.Manifest{}, pai.Errorf(pai.CodeUsage, fmt.Sprintf("there are %v", names), "there is no release %q", name)
+	return release.Manifest{}, pai.Errorf(pai.CodeUsage, fmt.Sprintf("use one of %v", names), "release %q not found", name)
 }
 
 // KnownToConfig is what the check of a configuration needs of the releases.
@@ -66,7 +66,7 @@ func (s *Session) Manifest(name pai.Release) (release.Manifest, error) {
 			return m, nil
 		}
 	}
-	return release.Manifest{}, pai.Errorf(pai.CodeUsage, "paictl release list shows those that exist", "there is no release %q", name)
+	return release.Manifest{}, pai.Errorf(pai.CodeUsage, "list the releases; run: paictl release list", "release %q not found", name)
 }
 
 // ManifestOf finds the release that carries a version of Kubernetes.
@@ -76,7 +76,7 @@ func (s *Session) ManifestOf(kubernetes pai.KubernetesVersion) (release.Manifest
 			return m, nil
 		}
 	}
-	return release.Manifest{}, pai.Errorf(pai.CodeRefused, "paictl release list shows those that exist",
+	return release.Manifest{}, pai.Errorf(pai.CodeRefused, "list the releases; run: paictl release list",
 		"no release carries Kubernetes %s", kubernetes)
 }
 
@@ -91,11 +91,35 @@ func (s *Session) ReleaseWith(services pai.ServicesVersion) pai.Release {
 	return pai.Release(services)
 }
 
-// Bundle opens the bundle of a release and checks its signature. The error is
-// fs.ErrNotExist if this host has no bundle of that release.
+// Bundle opens the bundle of a release and checks its signature. The error
+// wraps fs.ErrNotExist if this host has no bundle of the release.
 func (s *Session) Bundle(name pai.Release) (*release.Bundle, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.bundle(name)
+}
+
+// OptionalBundle is Bundle for content that is not required: nil if this host
+// has no usable bundle of the release. An unusable bundle is reported once.
+func (s *Session) OptionalBundle(name pai.Release) *release.Bundle {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b, err := s.bundle(name)
+	if err == nil {
+		return b
+	}
+	if !errors.Is(err, fs.ErrNotExist) && !s.unusable[name] {
+		if s.unusable == nil {
+			s.unusable = map[pai.Release]bool{}
+		}
+		s.unusable[name] = true
+		s.Progressf("warning: ignoring the bundle of release %s: %v", name, err)
+	}
+	return nil
+}
+
+// bundle needs mu.
+func (s *Session) bundle(name pai.Release) (*release.Bundle, error) {
 	if b := s.bundles[name]; b != nil {
 		return b, nil
 	}
@@ -105,8 +129,8 @@ func (s *Session) Bundle(name pai.Release) (*release.Bundle, error) {
 	}
 	dir := s.Dirs.BundleDir(string(name))
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return nil, pai.Errorf(pai.CodeFailed, fmt.Sprintf("build it with: paictl release build %s", name),
-			"there is no bundle of release %s in %s", name, dir)
+		return nil, pai.Errorf(pai.CodeFailed, fmt.Sprintf("build the bundle; run: paictl release build %s", name),
+			"bundle of release %s not found in %s: %w", name, dir, fs.ErrNotExist)
 	}
 	b, err := release.Open(dir, trusted)
 	if err != nil {
@@ -124,7 +148,7 @@ func trustedKeys(encoded []string) ([]ed25519.PublicKey, error) {
 	for _, e := range encoded {
 		key, err := release.DecodePublicKey(e)
 		if err != nil {
-			return nil, pai.Errorf(pai.CodeInvalid, "see cluster.common.trusted-bundle-keys in services-configuration.yaml", "read a trusted key: %w", err)
+			return nil, pai.Errorf(pai.CodeInvalid, "fix cluster.common.trusted-bundle-keys in services-configuration.yaml", "read trusted key: %w", err)
 		}
 		keys = append(keys, key)
 	}
@@ -143,10 +167,10 @@ func EnsureBundle(ctx context.Context, dirs Dirs, source, name string, progress 
 		return public, nil
 	} else if source == "" {
 		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("there is no bundle of release %s in %s", name, dirs.BundleDir(name))
+			err = fmt.Errorf("bundle of release %s not found in %s", name, dirs.BundleDir(name))
 		}
 		return nil, &pai.Error{Code: pai.CodeFailed, Err: err,
-			Next: "run this in PAI's source tree, where bundles are built, or put a bundle there that your key signed"}
+			Next: "run this in the PAI source tree, where bundles are built, or copy a bundle there that your key signed"}
 	}
 	_, err = release.Build(ctx, release.BuildOptions{Source: source, CacheDir: dirs.Cache, Release: name, Key: key, Progress: progress})
 	return public, err

@@ -32,9 +32,10 @@ type Session struct {
 	// Progressf reports a line of progress.
 	Progressf func(format string, args ...any)
 
-	kube    kubeClient
-	mu      sync.Mutex // guards bundles
-	bundles map[pai.Release]*release.Bundle
+	kube     kubeClient
+	mu       sync.Mutex // guards bundles and unusable
+	bundles  map[pai.Release]*release.Bundle
+	unusable map[pai.Release]bool // bundles that were reported
 }
 
 // Dirs are the directories of the operator's side.

@@ -87,7 +87,7 @@ func (l *live) Event(e run.Event) {
 }
 
 // Watching also writes interruptions as lines: the frame does not last.
-func (l *live) Watching(w operation.WitnessStatus) {
+func (l *live) Witness(w operation.WitnessStatus) {
 	l.mu.Lock()
 	l.state.watch = &w
 	added := w.Interrupted[min(l.state.reported, len(w.Interrupted)):]
@@ -148,8 +148,8 @@ func (s *liveState) frame(now time.Time) []string {
 
 // watchLines is what the witness observes.
 func watchLines(w operation.WitnessStatus, now time.Time) []string {
-	if w.Blind != "" {
-		return []string{"  jobs are not observed: " + FirstLine(w.Blind)}
+	if w.Unobserved != "" {
+		return []string{"  jobs are not observed: " + FirstLine(w.Unobserved)}
 	}
 	api := fmt.Sprintf("API server available (outage so far: %.1f s)", w.OutageSeconds)
 	if !w.APIAway.IsZero() {

@@ -52,7 +52,7 @@ func (p *progress) Event(e run.Event) {
 
 // Watching writes a line for an interruption, and for an API outage that is
 // longer than slowStep.
-func (p *progress) Watching(w operation.WitnessStatus) {
+func (p *progress) Witness(w operation.WitnessStatus) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, i := range w.Interrupted[min(p.interruptions, len(w.Interrupted)):] {

@@ -72,7 +72,7 @@ func (s *stream) Event(e run.Event) {
 	s.put(out)
 }
 
-func (s *stream) Watching(w operation.WitnessStatus) {
+func (s *stream) Witness(w operation.WitnessStatus) {
 	s.mu.Lock()
 	same := s.last != nil && reflect.DeepEqual(*s.last, w)
 	s.last = &w

@@ -11,13 +11,13 @@ import (
 	"pai.dev/pai/internal/run"
 )
 
-// View shows an operation while it runs. Event and Watching are each called
+// View shows an operation while it runs. Event and Witness are each called
 // one at a time, but from different goroutines.
 type View interface {
 	// Plan shows what will be done.
 	Plan(data any, text func(*Page)) error
 	Event(e run.Event)
-	Watching(w operation.WitnessStatus)
+	Witness(w operation.WitnessStatus)
 	// Record shows how the operation ended.
 	Record(op pai.Operation) error
 	// Close removes what is redrawn in place. It can be called more than once.

@@ -29,16 +29,16 @@ func TestWithChanges(t *testing.T) {
 		{Service: "b", Objects: []pai.ObjectChange{}, Restarted: []string{}},
 	}
 	if !reflect.DeepEqual(again, want) {
-		t.Errorf("recorded is\n%+v, want\n%+v", again, want)
+		t.Errorf("got\n%+v, want\n%+v", again, want)
 	}
 	if len(recorded[0].Objects) != 2 {
-		t.Errorf("what was recorded before changed with what came after: %+v", recorded)
+		t.Errorf("a later change modified the earlier record: %+v", recorded)
 	}
 }
 
-// The services as a whole are at a revision only where all were refreshed, at
-// the release that it names.
-func TestRefreshAppliesARevision(t *testing.T) {
+// The services as a whole are at a revision only if all were refreshed, at the
+// release that it names.
+func TestRefreshAppliesRevision(t *testing.T) {
 	t.Parallel()
 	s := &session.Session{Config: &config.Config{}}
 	s.Config.Services.Cluster.Common.Release = "v0.10"
@@ -48,8 +48,8 @@ func TestRefreshAppliesARevision(t *testing.T) {
 		at    pai.ServicesVersion
 		want  int
 	}{{nil, "v0.10", 1}, {[]string{"kueue"}, "v0.10", 0}, {nil, "v0.9", 0}} {
-		if parts := RefreshServices(s, c.names).applies(at(c.at)); len(parts) != c.want {
-			t.Errorf("a refresh of %v at %s applies %v", c.names, c.at, parts)
+		if parts := RefreshServices(s, c.names).(applying).Applies(at(c.at)); len(parts) != c.want {
+			t.Errorf("refresh of %v at %s: got %v, want %d parts", c.names, c.at, parts, c.want)
 		}
 	}
 }

@@ -10,16 +10,15 @@ import (
 	"pai.dev/pai/internal/run"
 )
 
-// refreshed writes what refreshes do into the record of the operation under
-// way, at once: a run that is killed later has told it.
-type refreshed struct {
+// changeRecorder writes what refreshes change into the journal entry of the
+// operation at once, so that the record is complete if the process is killed.
+type changeRecorder struct {
 	mu    sync.Mutex
-	entry *run.Entry // nil while no operation is under way
+	entry *run.Entry // nil while no steps run
 }
 
-// into makes an operation's record the one that is written to, until the
-// function that it returns is called.
-func (r *refreshed) into(entry *run.Entry) func() {
+// into sets the entry until the returned function is called.
+func (r *changeRecorder) into(entry *run.Entry) (stop func()) {
 	set := func(e *run.Entry) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -29,7 +28,7 @@ func (r *refreshed) into(entry *run.Entry) func() {
 	return func() { set(nil) }
 }
 
-func (r *refreshed) note(ctx context.Context, service string, changes kube.ChangeSet) error {
+func (r *changeRecorder) note(ctx context.Context, service string, changes kube.ChangeSet) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.entry == nil {
@@ -38,8 +37,8 @@ func (r *refreshed) note(ctx context.Context, service string, changes kube.Chang
 	return r.entry.Update(ctx, func(op *pai.Operation) { op.Refreshed = withChanges(op.Refreshed, service, changes) })
 }
 
-// withChanges adds what was done to a service's objects to what was recorded.
-// What a later run of the operation repeats is told once.
+// withChanges adds the changes of a service's objects to the recorded ones. A
+// change that a later run of the operation repeats is recorded once.
 func withChanges(recorded []pai.ServiceChanges, service string, changes kube.ChangeSet) []pai.ServiceChanges {
 	recorded = slices.Clone(recorded)
 	i := slices.IndexFunc(recorded, func(c pai.ServiceChanges) bool { return c.Service == service })

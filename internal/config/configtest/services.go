@@ -10,7 +10,8 @@ import (
 	"pai.dev/pai/internal/config"
 )
 
-// services is services-configuration.yaml, each key under one of its names.
+// services is services-configuration.yaml, each key spelled as one of the
+// releases spelled it.
 func (d *draw) services() []entry {
 	s := &d.want.Services
 	s.Cluster.Common = config.Common{ClusterID: "lab", Release: "v0.9", TrustedBundleKeys: []string{key}}
@@ -48,11 +49,11 @@ func (d *draw) maybe(f *file, value string, paths ...string) bool {
 	if !d.coin("has " + paths[0]) {
 		return false
 	}
-	f.set(rapid.SampledFrom(paths).Draw(d.t, "name"), value)
+	f.set(rapid.SampledFrom(paths).Draw(d.t, "spelling"), value)
 	return true
 }
 
-// virtualClusters are current ones, queues of Hadoop, or none.
+// virtualClusters are today's, Hadoop's, or none.
 func (d *draw) virtualClusters(f *file) {
 	s := &d.want.Services
 	s.VirtualClusters = map[string]config.VirtualCluster{config.DefaultVirtualCluster: {}}
@@ -85,7 +86,7 @@ func gpus(of, percent int) int {
 	return atLeastOne(of * percent / 100)
 }
 
-// total is the capacity of the machines.
+// total is what the machines have, summed one by one.
 func (d *draw) total() config.VirtualCluster {
 	var sum config.VirtualCluster
 	for _, m := range d.want.Layout.MachineList {
@@ -112,7 +113,7 @@ func (f *file) at(path string) *entry {
 	for name := range strings.SplitSeq(path, ".") {
 		i := slices.IndexFunc(*keys, func(e entry) bool { return e.key == name })
 		if i < 0 {
-			*keys = append(*keys, entry{key: name, dropped: name == "hadoop", emptied: name == "alerting" || name == "docker-registry-info"})
+			*keys = append(*keys, entry{key: name, gone: name == "hadoop", emptied: name == "alerting" || name == "docker-registry-info"})
 			i = len(*keys) - 1
 		}
 		e = &(*keys)[i]

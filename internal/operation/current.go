@@ -1,0 +1,73 @@
+package operation
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"pai.dev/pai/internal/check"
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/run"
+	"pai.dev/pai/internal/session"
+)
+
+// lastOperation is the last operation of the journal that can leave something
+// partially applied; nil if there is none.
+func lastOperation(ctx context.Context, journal *run.Journal) (last *pai.Operation, err error) {
+	err = journal.Newest(ctx, func(op pai.Operation) bool {
+		if op.Verb.LeavesNothingPartial() {
+			return false
+		}
+		last = &op
+		return true
+	})
+	return last, err
+}
+
+// currentOperation reads from the journal and the lock which operation is
+// unfinished, and which process works on it.
+func currentOperation(ctx context.Context, s *session.Session) (check.Operation, error) {
+	var o check.Operation
+	host, err := s.ControlPlane()
+	if err != nil {
+		return o, err
+	}
+	if o.Unfinished, err = run.NewJournal(host).Current(ctx); err != nil {
+		return o, err
+	}
+	if o.Unfinished != nil && o.Unfinished.Verb.LeavesNothingPartial() {
+		o.Unfinished = nil
+	}
+	number, holder, err := run.Current(ctx, host)
+	if err != nil || holder == nil {
+		return o, err
+	}
+	self, err := run.ThisProcess(s.Version, pai.VerbCheck)
+	if err != nil {
+		return o, err
+	}
+	silent, err := silence(ctx, host, run.LockFile(number))
+	if err != nil {
+		return o, err
+	}
+	if self.Sees(*holder) != "dead" && silent < run.Expiry {
+		o.Holder = holder.String()
+	}
+	return o, nil
+}
+
+// silence is how long a file was not written, by the clock of the machine.
+func silence(ctx context.Context, host machine.Host, file string) (time.Duration, error) {
+	out, err := host.Run(ctx, machine.Command{Script: "echo $(( $(date +%s) - $(stat -c %Y " + machine.Quote(file) + ") ))"})
+	if err != nil {
+		return 0, fmt.Errorf("read the age of the lock: %w", err)
+	}
+	seconds, err := strconv.Atoi(strings.TrimSpace(out.Stdout))
+	if err != nil {
+		return 0, fmt.Errorf("read the age of the lock: %w", err)
+	}
+	return time.Duration(seconds) * time.Second, nil
+}

@@ -1,0 +1,117 @@
+package operation
+
+import (
+	"context"
+	"errors"
+
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/run"
+)
+
+// execution is the run of a plan's steps, with its journal entry, its witness,
+// and the cordons that it changes.
+type execution struct {
+	*operation
+	doers     plan.Doers
+	entry     *run.Entry
+	watch     *watch
+	admission *admission
+	lifted    liftedCordons
+}
+
+// runSteps is the stage that runs the steps, watched by the witness, and
+// records them.
+func (o *operation) runSteps(ctx context.Context) error {
+	x, err := o.startExecution(ctx)
+	if err != nil {
+		return err
+	}
+	defer x.watch.reportWitness(o.observer.Witness)()
+	defer o.changed.into(x.entry)()
+	result := x.execute(ctx)
+	err = x.finish(ctx, result)
+	o.record = x.entry.Operation()
+	return err
+}
+
+// startExecution starts or resumes the journal entry, starts the witness, and
+// lifts cordons. If it fails, the entry ends as failed.
+func (o *operation) startExecution(ctx context.Context) (x *execution, err error) {
+	host, err := o.ControlPlane()
+	if err != nil {
+		return nil, err
+	}
+	doers, err := o.doers(o.preview.Plan)
+	if err != nil {
+		return nil, err
+	}
+	g, err := newGuard(o.Session, o.options.Accept)
+	if err != nil {
+		return nil, err
+	}
+	entry, resumed, err := o.beginEntry(ctx)
+	if err != nil {
+		return nil, err
+	}
+	x = &execution{operation: o, doers: doers, entry: entry}
+	defer func() {
+		if err != nil {
+			err = x.abort(ctx, err)
+		}
+	}()
+	waited, err := o.recordPlannedSteps(ctx, entry)
+	if err != nil {
+		return x, err
+	}
+	x.admission = newAdmission(g, clusterNodes{o.Session}, entry, waited)
+	if x.watch, err = startWatch(ctx, o.Session, o.preview.world, entry.Operation().ID, host, resumed); err != nil {
+		return x, err
+	}
+	x.lifted, err = liftCordons(ctx, clusterNodes{o.Session}, o.preview.Plan, o.preview.world)
+	return x, err
+}
+
+// abort ends the entry of an execution that did not start.
+func (x *execution) abort(ctx context.Context, err error) error {
+	ctx, cancel := cleanupContext(ctx)
+	defer cancel()
+	var report pai.Report
+	if x.watch != nil {
+		report = x.watch.stop(ctx)
+	}
+	err = errors.Join(err, x.entry.End(ctx, pai.OutcomeFailed, err, report))
+	x.record = x.entry.Operation()
+	return err
+}
+
+// execute runs the steps. It stops at a safe point if the lock is lost or a job
+// is interrupted.
+func (x *execution) execute(ctx context.Context) run.Result {
+	executor := run.Executor{
+		Doers: x.doers, Admit: x.withRecheck(x.admission.check), Limit: maxParallel, Stop: x.options.SafeStop, Record: x.entry.Step,
+		Halt: func() error { return errors.Join(x.lock.Err(), x.watch.haltUnless(x.isAccepted)) },
+		Events: func(e run.Event) {
+			x.watch.event(e)
+			x.observer.Event(e)
+		},
+	}
+	result := executor.Run(ctx, x.preview.Plan)
+	if x.entry.Operation().Revision != x.config.Revision { // a step migrated the configuration
+		cleanup, cancel := cleanupContext(ctx)
+		defer cancel()
+		err := x.entry.Update(cleanup, func(op *pai.Operation) { op.Revision = x.config.Revision })
+		result.Journal = errors.Join(result.Journal, err)
+	}
+	return result
+}
+
+// isAccepted reports whether the operator accepted an interruption by name.
+func (x *execution) isAccepted(i pai.Interruption) bool {
+	return x.admission.accepted(x.options.Accept, i)
+}
+
+// finalizeCordons changes the cordons when no further step starts.
+func (x *execution) finalizeCordons(ctx context.Context, result run.Result) error {
+	return errors.Join(x.admission.finalizeCordons(ctx, x.preview.Plan, result), x.lifted.restoreCordons(ctx, x.preview.Plan, result))
+}
