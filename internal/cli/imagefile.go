@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -206,6 +207,9 @@ func (f *imageFile) each(visit func(*tar.Header, io.Reader) error) error {
 		h.Name = path.Clean(h.Name)
 		if h.Name == "." || (h.Typeflag != tar.TypeReg && h.Typeflag != tar.TypeDir) {
 			continue
+		}
+		if !filepath.IsLocal(h.Name) {
+			return fmt.Errorf("%q is not below the root of the archive", h.Name)
 		}
 		if err := visit(h, archive); err != nil {
 			return err

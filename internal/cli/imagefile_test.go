@@ -155,9 +155,10 @@ func TestNotAnImage(t *testing.T) {
 		"nothing there": filepath.Join(t.TempDir(), "none"),
 		"no archive":    put(t, "x", []byte("hello")),
 		"other archive": put(t, "y", archiveOf(t, map[string]string{"a": "b"})),
+		"path outside":  put(t, "w", archiveOf(t, map[string]string{"index.json": index(""), "blobs/../../../etc/passwd": "x"})),
 		"empty index":   put(t, "z", archiveOf(t, map[string]string{"index.json": `{"manifests":[]}`})),
 	} {
-		if f, err := openImageFile(source, ""); err == nil {
+		if f, err := openImageFile(source, "train:v1"); err == nil {
 			t.Errorf("%s: %+v", name, f)
 		}
 	}
