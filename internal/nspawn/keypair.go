@@ -18,20 +18,7 @@ import (
 func ensureKeyPair(path string) (ssh.PublicKey, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		private, public, err := newKeyPair("pai")
-		if err != nil {
-			return nil, err
-		}
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return nil, fmt.Errorf("create the directory of keys: %w", err)
-		}
-		if err := writeFile(path+".pub", ssh.MarshalAuthorizedKey(public), 0o644); err != nil {
-			return nil, fmt.Errorf("write the ssh key %s: %w", path, err)
-		}
-		if err := writeFile(path, private, 0o600); err != nil {
-			return nil, fmt.Errorf("write the ssh key %s: %w", path, err)
-		}
-		return public, nil
+		return createKeyPair(path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the ssh key: %w", err)
@@ -43,18 +30,32 @@ func ensureKeyPair(path string) (ssh.PublicKey, error) {
 	return signer.PublicKey(), nil
 }
 
+func createKeyPair(path string) (ssh.PublicKey, error) {
+	private, public, err := newKeyPair("pai")
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(path), 0o700)
+	}
+	if err == nil {
+		err = writeFile(path+".pub", ssh.MarshalAuthorizedKey(public), 0o644)
+	}
+	if err == nil {
+		err = writeFile(path, private, 0o600)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("create the ssh key %s: %w", path, err)
+	}
+	return public, nil
+}
+
 func newKeyPair(comment string) (private []byte, public ssh.PublicKey, err error) {
-	pub, priv, err := ed25519.GenerateKey(rand.Reader)
+	raw, secret, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		return nil, nil, fmt.Errorf("generate an ssh key: %w", err)
+		return nil, nil, err
 	}
-	block, err := ssh.MarshalPrivateKey(priv, comment)
+	block, err := ssh.MarshalPrivateKey(secret, comment)
 	if err != nil {
-		return nil, nil, fmt.Errorf("generate an ssh key: %w", err)
+		return nil, nil, err
 	}
-	public, err = ssh.NewPublicKey(pub)
-	if err != nil {
-		return nil, nil, fmt.Errorf("generate an ssh key: %w", err)
-	}
-	return pem.EncodeToMemory(block), public, nil
+	public, err = ssh.NewPublicKey(raw)
+	return pem.EncodeToMemory(block), public, err
 }

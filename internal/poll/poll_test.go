@@ -140,11 +140,13 @@ func TestUntilKeepsTheCauseOfTheContext(t *testing.T) {
 
 func TestUntilEndsAtFinalError(t *testing.T) {
 	t.Parallel()
-	a := asker{err: poll.Final(fs.ErrPermission), start: time.Now()}
-	err := poll.Wait{For: "the file", Timeout: time.Hour, Every: time.Hour}.Until(t.Context(), a.ask)
-	if !errors.Is(err, fs.ErrPermission) || err.Error() != fs.ErrPermission.Error() || len(a.asked) != 1 {
-		t.Errorf("got %v after %d questions, want the error at once", err, len(a.asked))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		a := asker{err: poll.Final(fs.ErrPermission), start: time.Now()}
+		err := poll.Wait{For: "the file", Timeout: time.Hour, Every: time.Minute}.Until(t.Context(), a.ask)
+		if !errors.Is(err, fs.ErrPermission) || err.Error() != fs.ErrPermission.Error() || len(a.asked) != 1 {
+			t.Errorf("got %v after %d questions, want the error at once", err, len(a.asked))
+		}
+	})
 	if poll.Final(nil) != nil {
 		t.Error("got an error of no error, want none")
 	}
