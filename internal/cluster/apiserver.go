@@ -9,6 +9,7 @@ import (
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/poll"
 )
 
 // drainTime is how long the proxy is given to notice that an API server is
@@ -135,10 +136,8 @@ func (c *cluster) retireAPIServer(ctx context.Context, h machine.Host, m config.
 	if err := c.writeProxyConfig(ctx, h, m, &from); err != nil {
 		return err
 	}
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(drainTime):
+	if err := poll.Sleep(ctx, drainTime); err != nil {
+		return err
 	}
 	if err := haltRole(ctx, h, from.APIServer); err != nil {
 		return err
@@ -174,13 +173,13 @@ func dropLink(ctx context.Context, h machine.Host, r plan.Role) error {
 func (c *cluster) proxySees(ctx context.Context, h machine.Host, s layout.Slot) error {
 	const settle = 800 * time.Millisecond
 	good := 0
-	return poll(ctx, fmt.Sprintf("%s ready on %s for as long as the proxy takes to see it", s.APIServer, h.Name()), healthTimeout, settle,
-		func(ctx context.Context) (bool, error) {
-			if err := c.apiServerReady(ctx, h, s); err != nil {
-				good = 0
-				return false, err
-			}
-			good++
-			return good == 2, nil
-		})
+	wait := poll.Wait{For: fmt.Sprintf("%s ready on %s for as long as the proxy takes to see it", s.APIServer, h.Name()), Timeout: healthTimeout, Every: settle}
+	return wait.Until(ctx, func(ctx context.Context) (bool, error) {
+		if err := c.apiServerReady(ctx, h, s); err != nil {
+			good = 0
+			return false, err
+		}
+		good++
+		return good == 2, nil
+	})
 }

@@ -11,6 +11,7 @@ import (
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/poll"
 )
 
 func etcdRole(s layout.Slot) plan.Role { return s.Etcd }
@@ -205,7 +206,8 @@ func (c *cluster) joinEtcd(ctx context.Context, h machine.Host, m config.Machine
 
 // promote makes the learner a voting member, once etcd finds it caught up.
 func promote(ctx context.Context, h machine.Host, m config.Machine, from, to layout.Slot, v pai.KubernetesVersion) error {
-	err := poll(ctx, "etcd's learner caught up", promoteTimeout, 200*time.Millisecond, func(ctx context.Context) (bool, error) {
+	wait := poll.Wait{For: "etcd's learner caught up", Timeout: promoteTimeout, Every: 200 * time.Millisecond}
+	err := wait.Until(ctx, func(ctx context.Context) (bool, error) {
 		members, err := listMembers(ctx, h, v, from)
 		if err != nil {
 			return false, err
@@ -228,7 +230,8 @@ func promote(ctx context.Context, h machine.Host, m config.Machine, from, to lay
 
 // awaitMember waits until the new member serves as one that votes.
 func awaitMember(ctx context.Context, h machine.Host, m config.Machine, from, to layout.Slot, v pai.KubernetesVersion) error {
-	err := poll(ctx, "the new etcd serving", healthTimeout, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
+	wait := poll.Wait{For: "the new etcd serving", Timeout: healthTimeout, Every: 100 * time.Millisecond}
+	err := wait.Until(ctx, func(ctx context.Context) (bool, error) {
 		members, err := listMembers(ctx, h, v, from)
 		if err != nil {
 			return false, err

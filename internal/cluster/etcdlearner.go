@@ -10,6 +10,7 @@ import (
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/poll"
 )
 
 // awaitLearner waits until the new etcd serves as a learner. One that got its
@@ -19,7 +20,8 @@ import (
 // again with the data in place it serves at once; a learner counts for no quorum.
 func awaitLearner(ctx context.Context, h machine.Host, m config.Machine, from, to layout.Slot, v pai.KubernetesVersion) error {
 	restarted := false
-	err := poll(ctx, "the new etcd serving as a learner on "+h.Name(), promoteTimeout, 200*time.Millisecond, func(ctx context.Context) (bool, error) {
+	wait := poll.Wait{For: "the new etcd serving as a learner on " + h.Name(), Timeout: promoteTimeout, Every: 200 * time.Millisecond}
+	err := wait.Until(ctx, func(ctx context.Context) (bool, error) {
 		members, err := listMembers(ctx, h, v, from)
 		if err != nil {
 			return false, err

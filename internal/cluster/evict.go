@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/poll"
 )
 
 // evictTimeout is longer than any pod's own time to end in peace.
@@ -23,7 +24,8 @@ const evictTimeout = 5 * time.Minute
 // end in peace, and waits until they are gone. Who calls it has the operator's
 // word that they may be ended.
 func EvictJobs(ctx context.Context, core kubernetes.Interface, name string) error {
-	return poll(ctx, "the end of the jobs on "+name, evictTimeout, time.Second, func(ctx context.Context) (bool, error) {
+	wait := poll.Wait{For: "the end of the jobs on " + name, Timeout: evictTimeout, Every: time.Second}
+	return wait.Until(ctx, func(ctx context.Context) (bool, error) {
 		pods, err := jobPods(ctx, core, name)
 		if err != nil || len(pods) == 0 {
 			return err == nil, err

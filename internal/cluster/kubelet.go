@@ -23,6 +23,7 @@ import (
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/poll"
 )
 
 const (
@@ -222,7 +223,8 @@ func (c *cluster) registerNode(ctx context.Context, k *kube.Client, h machine.Ho
 	} else if err != nil {
 		return fmt.Errorf("read node %q: %w", m.Hostname, err)
 	}
-	err = poll(ctx, "podCIDR of node "+m.Hostname, podCIDRTimeout, 50*time.Millisecond, func(ctx context.Context) (bool, error) {
+	wait := poll.Wait{For: "podCIDR of node " + m.Hostname, Timeout: podCIDRTimeout, Every: 50 * time.Millisecond}
+	err = wait.Until(ctx, func(ctx context.Context) (bool, error) {
 		node, err = nodes.Get(ctx, m.Hostname, metav1.GetOptions{})
 		return err == nil && node.Spec.PodCIDR != "", err
 	})
@@ -305,7 +307,8 @@ func (c *cluster) joinKubelet(ctx context.Context, h machine.Host, v pai.Kuberne
 	if err := moveAndRestart(ctx, h, plan.RoleKubelet, v); err != nil {
 		return err
 	}
-	err = poll(ctx, "an identity for kubelet on "+h.Name(), healthTimeout, 100*time.Millisecond, func(ctx context.Context) (bool, error) {
+	wait := poll.Wait{For: "an identity for kubelet on " + h.Name(), Timeout: healthTimeout, Every: 100 * time.Millisecond}
+	err = wait.Until(ctx, func(ctx context.Context) (bool, error) {
 		return hasIdentity(ctx, h, ca)
 	})
 	if err != nil {
@@ -317,7 +320,8 @@ func (c *cluster) joinKubelet(ctx context.Context, h machine.Host, v pai.Kuberne
 // awaitNode waits until the node is Ready with a version's kubelet, and signs
 // kubelet's serving certificate meanwhile.
 func (c *cluster) awaitNode(ctx context.Context, k *kube.Client, h machine.Host, m config.Machine, upstream string) error {
-	err := poll(ctx, "node "+m.Hostname+" ready", nodeReadyTimeout, 150*time.Millisecond, func(ctx context.Context) (bool, error) {
+	wait := poll.Wait{For: "node " + m.Hostname + " ready", Timeout: nodeReadyTimeout, Every: 150 * time.Millisecond}
+	err := wait.Until(ctx, func(ctx context.Context) (bool, error) {
 		if err := approveServing(ctx, k, m); err != nil {
 			return false, err
 		}

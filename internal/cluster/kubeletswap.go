@@ -11,6 +11,7 @@ import (
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/poll"
 )
 
 // swapTimeout bounds the swap on the machine itself; the node's report takes
@@ -62,11 +63,11 @@ systemd-run --quiet --collect --wait --unit=%[4]s --property=Type=exec %[1]s %[2
 	if !errors.Is(err, machine.ErrConnectionLost) {
 		return err
 	}
-	return poll(ctx, "the end of the swap, of which the machine could not tell because the connection was lost", swapTimeout, time.Second,
-		func(ctx context.Context) (bool, error) {
-			out, err := sh(ctx, h, "if systemctl is-active -q %s; then echo goes on; fi", layout.ReplaceKubeletUnit)
-			return out == "", err
-		})
+	wait := poll.Wait{For: "the end of the swap, of which the machine could not tell because the connection was lost", Timeout: swapTimeout, Every: time.Second}
+	return wait.Until(ctx, func(ctx context.Context) (bool, error) {
+		out, err := sh(ctx, h, "if systemctl is-active -q %s; then echo goes on; fi", layout.ReplaceKubeletUnit)
+		return out == "", err
+	})
 }
 
 // runningContainers are the ids of the containers that run on a machine.

@@ -12,6 +12,7 @@ import (
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/poll"
 )
 
 // member is one member of etcd. One that was added and never started has no name.
@@ -49,7 +50,8 @@ func anyMembers(ctx context.Context, h machine.Host, v pai.KubernetesVersion, as
 // awaitMembers is anyMembers for etcds that were just started, or stand still
 // for a moment: they are asked until one of them knows the members.
 func awaitMembers(ctx context.Context, h machine.Host, v pai.KubernetesVersion, asked ...layout.Slot) (members memberList, err error) {
-	err = poll(ctx, "an etcd on "+h.Name()+" that knows its members", healthTimeout, 500*time.Millisecond, func(ctx context.Context) (ok bool, err error) {
+	wait := poll.Wait{For: "an etcd on " + h.Name() + " that knows its members", Timeout: healthTimeout, Every: 500 * time.Millisecond}
+	err = wait.Until(ctx, func(ctx context.Context) (ok bool, err error) {
 		members, err = anyMembers(ctx, h, v, asked...)
 		return len(members) > 0, err
 	})
@@ -65,7 +67,8 @@ func awaitMembers(ctx context.Context, h machine.Host, v pai.KubernetesVersion, 
 // its members have been connected for five seconds (etcd 3.6, HealthInterval,
 // "unhealthy cluster"), so one that was just started is asked again.
 func removeMember(ctx context.Context, h machine.Host, v pai.KubernetesVersion, asked layout.Slot, id uint64) error {
-	return poll(ctx, fmt.Sprintf("etcd on %s without its member %x", h.Name(), id), healthTimeout, 500*time.Millisecond, func(ctx context.Context) (bool, error) {
+	wait := poll.Wait{For: fmt.Sprintf("etcd on %s without its member %x", h.Name(), id), Timeout: healthTimeout, Every: 500 * time.Millisecond}
+	return wait.Until(ctx, func(ctx context.Context) (bool, error) {
 		members, err := listMembers(ctx, h, v, asked)
 		if err != nil || members.find(func(m member) bool { return m.ID == id }) == nil {
 			return err == nil, err

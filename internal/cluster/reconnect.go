@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -9,13 +10,14 @@ import (
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/poll"
 )
 
-// reconnectPatience is how long an API server is looked at that may have found
+// reconnectTimeout is how long an API server is looked at that may have found
 // the new etcd by itself. One that has not is not waited for, as gRPC asks again
 // after a second at first and then each time 1.6 times later (its connection
 // backoff): letting another take over costs less.
-const reconnectPatience = 500 * time.Millisecond
+const reconnectTimeout = 500 * time.Millisecond
 
 // reconnectAPIServer sees to it that the API server is connected to the etcd
 // of a slot before the other etcd goes. An API server that has found the
@@ -57,27 +59,27 @@ func (c *cluster) reconnectAPIServer(ctx context.Context, h machine.Host, m conf
 }
 
 // connectedServer is a ready API server that has all its connections to an
-// etcd; nil when there is none within reconnectPatience.
+// etcd; nil if there is none within reconnectTimeout.
 func (c *cluster) connectedServer(ctx context.Context, h machine.Host, running []layout.Slot, etcd layout.Slot) (*layout.Slot, error) {
-	for deadline := time.Now().Add(reconnectPatience); ; {
+	var found *layout.Slot
+	wait := poll.Wait{For: "an API server that is connected to the new etcd", Timeout: reconnectTimeout, Every: 300 * time.Millisecond}
+	err := wait.Until(ctx, func(ctx context.Context) (bool, error) {
 		for _, s := range running {
 			ok, err := connectedTo(ctx, h, s, etcd)
 			if err != nil {
-				return nil, err
+				return false, err
 			}
 			if ok && c.apiServerReady(ctx, h, s) == nil {
-				return &s, nil
+				found = &s
+				return true, nil
 			}
 		}
-		if time.Now().After(deadline) {
-			return nil, nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(300 * time.Millisecond):
-		}
+		return false, nil
+	})
+	if timeout := (*poll.TimeoutError)(nil); errors.As(err, &timeout) {
+		return nil, timeout.Last
 	}
+	return found, err
 }
 
 // connectedTo reports whether an API server has as many connections to one

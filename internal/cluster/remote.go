@@ -22,34 +22,6 @@ func sh(ctx context.Context, h machine.Host, format string, args ...any) (string
 	return strings.TrimSpace(out.Stdout), err
 }
 
-// poll asks until the answer is yes, and says what it waited for, and what the
-// last answer was, when there was none in time.
-func poll(ctx context.Context, what string, timeout, every time.Duration, ask func(ctx context.Context) (bool, error)) error {
-	deadline, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	var last error
-	for {
-		ok, err := ask(deadline)
-		if err == nil && ok {
-			return nil
-		}
-		if err != nil && deadline.Err() == nil {
-			last = err
-		}
-		select {
-		case <-deadline.Done():
-			if ctx.Err() != nil {
-				return fmt.Errorf("wait for %s: %w", what, ctx.Err())
-			}
-			if last != nil {
-				return fmt.Errorf("%s: not within %s: %w", what, timeout, last)
-			}
-			return fmt.Errorf("%s: not within %s", what, timeout)
-		case <-time.After(every):
-		}
-	}
-}
-
 // probeTimeout bounds one question to a component's own health endpoint.
 const probeTimeout = 3 * time.Second
 

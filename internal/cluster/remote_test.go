@@ -10,7 +10,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
@@ -21,39 +20,6 @@ type loopback struct{ machine.Host }
 
 func (loopback) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return new(net.Dialer).DialContext(ctx, network, address)
-}
-
-func TestPoll(t *testing.T) {
-	t.Parallel()
-	asked := 0
-	err := poll(t.Context(), "the thing", time.Second, time.Millisecond, func(context.Context) (bool, error) {
-		asked++
-		if asked == 1 {
-			return false, errors.New("not yet")
-		}
-		return asked == 3, nil
-	})
-	if err != nil || asked != 3 {
-		t.Errorf("asked %d times: %v", asked, err)
-	}
-}
-
-func TestPollSaysWhatItWaitedFor(t *testing.T) {
-	t.Parallel()
-	cause := errors.New("it is shy")
-	err := poll(t.Context(), "the thing", 20*time.Millisecond, time.Millisecond, func(context.Context) (bool, error) { return false, cause })
-	if !errors.Is(err, cause) || !strings.Contains(err.Error(), "the thing: not within 20ms") {
-		t.Errorf("%v", err)
-	}
-	err = poll(t.Context(), "the thing", 20*time.Millisecond, time.Millisecond, func(context.Context) (bool, error) { return false, nil })
-	if err == nil || !strings.Contains(err.Error(), "the thing: not within 20ms") {
-		t.Errorf("without a reason: %v", err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := poll(ctx, "the thing", time.Hour, time.Hour, func(context.Context) (bool, error) { return false, nil }); !errors.Is(err, context.Canceled) {
-		t.Errorf("interrupted: %v", err)
-	}
 }
 
 func TestProbe(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/poll"
 )
 
 // reportTimeout bounds how long kubelets may take to tell a restored API what
@@ -44,7 +45,8 @@ func (c *cluster) awaitReports(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return poll(ctx, "the kubelets' reports to the restored API", reportTimeout, 500*time.Millisecond, func(ctx context.Context) (bool, error) {
+	wait := poll.Wait{For: "the kubelets' reports to the restored API", Timeout: reportTimeout, Every: 500 * time.Millisecond}
+	return wait.Until(ctx, func(ctx context.Context) (bool, error) {
 		for name, version := range versions {
 			node, err := k.Clientset().CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
 			if apierrors.IsNotFound(err) {

@@ -12,6 +12,7 @@ import (
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/poll"
 )
 
 // healthTimeout is how long a component may take from its start until it says
@@ -172,20 +173,20 @@ func moveLink(r plan.Role, v pai.KubernetesVersion) string {
 
 // awaitRole waits until the program that runs is the version's, and healthy.
 func (c *cluster) awaitRole(ctx context.Context, h machine.Host, r plan.Role, v pai.KubernetesVersion) error {
-	err := poll(ctx, fmt.Sprintf("%s of Kubernetes %s healthy on %s", r, v, h.Name()), healthTimeout, 100*time.Millisecond,
-		func(ctx context.Context) (bool, error) {
-			if err := c.healthy(ctx, h, r); err != nil {
-				return false, err
-			}
-			state, err := roleState(ctx, h, r)
-			if err != nil {
-				return false, err
-			}
-			if state.Running != v {
-				return false, fmt.Errorf("what runs is of %q", state.Running)
-			}
-			return true, nil
-		})
+	wait := poll.Wait{For: fmt.Sprintf("%s of Kubernetes %s healthy on %s", r, v, h.Name()), Timeout: healthTimeout, Every: 100 * time.Millisecond}
+	err := wait.Until(ctx, func(ctx context.Context) (bool, error) {
+		if err := c.healthy(ctx, h, r); err != nil {
+			return false, err
+		}
+		state, err := roleState(ctx, h, r)
+		if err != nil {
+			return false, err
+		}
+		if state.Running != v {
+			return false, fmt.Errorf("what runs is of %q", state.Running)
+		}
+		return true, nil
+	})
 	if err != nil {
 		return fmt.Errorf("%w%s", err, journalOf(ctx, h, r))
 	}
