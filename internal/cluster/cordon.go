@@ -7,11 +7,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/util/retry"
 
+	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/pai"
 )
 
@@ -48,7 +46,7 @@ func setBy(node *corev1.Node, manager string) bool {
 // false where somebody keeps them off already, or the cluster does not know
 // the machine, so that no pod can come.
 func Cordon(ctx context.Context, core kubernetes.Interface, name, operation string) (cordoned bool, err error) {
-	err = patchNode(ctx, core, name, func(node *corev1.Node) map[string]any {
+	err = kube.PatchNode(ctx, core, name, func(node *corev1.Node) map[string]any {
 		if cordoned = !node.Spec.Unschedulable; !cordoned {
 			return nil
 		}
@@ -69,7 +67,7 @@ func Cordon(ctx context.Context, core kubernetes.Interface, name, operation stri
 // Uncordon takes back a cordon of PAI's own, and no other: of one that an
 // operator has made his own it takes the mark alone.
 func Uncordon(ctx context.Context, core kubernetes.Interface, name string) error {
-	err := patchNode(ctx, core, name, func(node *corev1.Node) map[string]any {
+	err := kube.PatchNode(ctx, core, name, func(node *corev1.Node) map[string]any {
 		if node.Annotations[pai.AnnotationCordoned] == "" {
 			return nil
 		}
@@ -83,28 +81,4 @@ func Uncordon(ctx context.Context, core kubernetes.Interface, name string) error
 		return fmt.Errorf("uncordon node %q: %w", name, err)
 	}
 	return nil
-}
-
-// patchNode changes a node in one request, made for the node as it was read:
-// what an operator did in between is not overwritten but looked at again.
-func patchNode(ctx context.Context, core kubernetes.Interface, name string, change func(*corev1.Node) map[string]any) error {
-	nodes := core.CoreV1().Nodes()
-	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
-		node, err := nodes.Get(ctx, name, metav1.GetOptions{})
-		if err != nil {
-			return err
-		}
-		patch := change(node)
-		if patch == nil {
-			return nil
-		}
-		metadata, _ := patch["metadata"].(map[string]any)
-		metadata["resourceVersion"] = node.ResourceVersion
-		data, err := json.Marshal(patch)
-		if err != nil {
-			return err
-		}
-		_, err = nodes.Patch(ctx, name, types.MergePatchType, data, metav1.PatchOptions{FieldManager: pai.FieldManager})
-		return err
-	})
 }

@@ -7,12 +7,12 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/client-go/kubernetes"
 
+	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/poll"
 )
@@ -62,11 +62,7 @@ func evictPods(ctx context.Context, core kubernetes.Interface, pods []corev1.Pod
 		if p.DeletionTimestamp != nil {
 			continue
 		}
-		err := core.PolicyV1().Evictions(p.Namespace).Evict(ctx, &policyv1.Eviction{
-			ObjectMeta:    metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name},
-			DeleteOptions: &metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(p.UID))},
-		})
-		if err != nil && !apierrors.IsNotFound(err) {
+		if err := kube.Evict(ctx, core, &p); err != nil && !apierrors.IsNotFound(err) {
 			problems = append(problems, fmt.Errorf("end pod %s/%s: %w", p.Namespace, p.Name, err))
 		}
 	}

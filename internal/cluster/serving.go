@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 
@@ -33,11 +32,8 @@ func approveServing(ctx context.Context, k *kube.Client, m config.Machine) error
 		if err := checkServing(r.Spec, m); err != nil {
 			return fmt.Errorf("certificate request %s of kubelet on %q is not approved: %w", r.Name, m.Hostname, err)
 		}
-		r.Status.Conditions = append(r.Status.Conditions, certificatesv1.CertificateSigningRequestCondition{
-			Type: certificatesv1.CertificateApproved, Status: corev1.ConditionTrue,
-			Reason: "MachineOfConfiguration", Message: "the name and address are those of the machine in PAI's configuration",
-		})
-		if _, err := requests.UpdateApproval(ctx, r.Name, r, metav1.UpdateOptions{}); err != nil {
+		if err := kube.Approve(ctx, k.Clientset(), r, "MachineOfConfiguration",
+			"the name and address are those of the machine in PAI's configuration"); err != nil {
 			return fmt.Errorf("approve certificate request %s: %w", r.Name, err)
 		}
 	}

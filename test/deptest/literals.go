@@ -49,7 +49,7 @@ func CheckLiterals(tree fs.FS) ([]string, error) {
 	}
 	var problems []string
 	err := eachSource(tree, func(name string, source []byte) error {
-		if ownNames()[name] != "" || strings.HasPrefix(name, "internal/layout/") || strings.HasPrefix(name, "test/") || strings.HasPrefix(name, "hack/") {
+		if !product(name) || strings.HasPrefix(name, "internal/layout/") || ownNames()[name] != "" {
 			return nil
 		}
 		files := token.NewFileSet()
@@ -74,4 +74,9 @@ func CheckLiterals(tree fs.FS) ([]string, error) {
 		return nil
 	})
 	return problems, err
+}
+
+// product reports whether a file is part of PAI, and not of its tests and tools.
+func product(name string) bool {
+	return strings.HasPrefix(name, "internal/") || strings.HasPrefix(name, "cmd/")
 }
