@@ -69,10 +69,9 @@ func LossOf(ctx context.Context, h machine.Host, s plan.Step) (Loss, error) {
 // It listens on sockets in that folder only, so that nobody takes it for the
 // cluster's etcd.
 const scratchScript = `
-umask 077
-scratch=$(mktemp -d %[1]s/.scratch-XXXXXX)
+%[1]s
 pid=
-trap '[ -z "$pid" ] || kill "$pid" 2>/dev/null; wait; rm -rf "$scratch"' EXIT
+trap '[ -z "$pid" ] || kill "$pid" 2>/dev/null; wait' EXIT
 cd "$scratch"
 %[2]s snapshot restore %[3]s --data-dir data >log 2>&1 || { tail -3 log >&2; exit 1; }
 %[4]s --data-dir data --listen-client-urls unix://client:1 --advertise-client-urls http://localhost:2379 \
@@ -91,7 +90,7 @@ stat -c %%Y %[3]s
 func lossOf(ctx context.Context, h machine.Host, from layout.Slot, v pai.KubernetesVersion, snapshot string) (Loss, error) {
 	ctx, cancel := context.WithTimeout(ctx, lossTimeout)
 	defer cancel()
-	out, err := sh(ctx, h, scratchScript, layout.SnapshotsDir, layout.Program(v, "etcdutl"), snapshot, layout.Program(v, "etcd"), layout.Program(v, "etcdctl"))
+	out, err := sh(ctx, h, scratchScript, makeScratch, layout.Program(v, "etcdutl"), snapshot, layout.Program(v, "etcd"), layout.Program(v, "etcdctl"))
 	if err != nil {
 		return Loss{}, fmt.Errorf("read the snapshot %s: %w", snapshot, err)
 	}

@@ -130,7 +130,7 @@ func TestLossNamesJobs(t *testing.T) {
 
 func TestScratchScriptParses(t *testing.T) {
 	t.Parallel()
-	script := fmt.Sprintf(scratchScript, "/s", "/etcdutl", "/s/a.db", "/etcd", "/etcdctl")
+	script := fmt.Sprintf(scratchScript, makeScratch, "/etcdutl", "/s/a.db", "/etcd", "/etcdctl")
 	if out, err := exec.Command("sh", "-n", "-c", script).CombinedOutput(); err != nil || strings.Contains(script, "%!") {
 		t.Errorf("%s\n%s", out, script)
 	}

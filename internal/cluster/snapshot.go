@@ -31,9 +31,9 @@ func (c *cluster) snapshotDone(ctx context.Context, s plan.Step) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	// A scratch folder is what a killed run left; it goes when this is done again.
-	out, err := sh(ctx, h, "[ ! -e %[1]s ] || [ -z \"$(find %[1]s -mmin -%[2]d)\" ] || ls -d %[3]s/.scratch-* >/dev/null 2>&1 || echo fresh",
-		snapshotFile(s), int(snapshotFresh.Minutes()), layout.SnapshotsDir)
+	// Scratch data that a killed run left is removed by the next snapshot.
+	out, err := sh(ctx, h, "[ ! -e %[1]s ] || [ -z \"$(find %[1]s -mmin -%[2]d)\" ] || [ -n \"$(%[3]s)\" ] || echo fresh",
+		snapshotFile(s), int(snapshotFresh.Minutes()), staleScratch)
 	return out == "fresh", err
 }
 
@@ -67,18 +67,14 @@ func saveSnapshot(ctx context.Context, h machine.Host, from layout.Slot, s plan.
 	file := snapshotFile(s)
 	etcdutl := layout.Program(states.Running, "etcdutl")
 	out, err := sh(ctx, h, `
-umask 077
-install -d -m 0700 %[1]s
-rm -rf %[1]s/.scratch-*
-scratch=$(mktemp -d %[1]s/.scratch-XXXXXX)
-trap 'rm -rf "$scratch"' EXIT
+%[1]s
 fail() { printf '%%s\n' "$said" | tail -3 >&2; exit 1; } # no log file: the disk may be full
 said=$(%[2]s snapshot save "$scratch/snapshot.db" 2>&1) || fail
 %[3]s snapshot status "$scratch/snapshot.db" -w fields
 said=$(%[3]s snapshot restore "$scratch/snapshot.db" --data-dir "$scratch/restored" 2>&1) || fail
 [ -e "$scratch/restored/member/snap/db" ]
 sync "$scratch/snapshot.db"
-mv -T "$scratch/snapshot.db" %[4]s`, layout.SnapshotsDir, etcdctl(states.Running, from), etcdutl, file)
+mv -T "$scratch/snapshot.db" %[4]s`, makeScratch, etcdctl(states.Running, from), etcdutl, file)
 	if err != nil {
 		return fmt.Errorf("take a snapshot of etcd: %w", err)
 	}
@@ -87,6 +83,22 @@ mv -T "$scratch/snapshot.db" %[4]s`, layout.SnapshotsDir, etcdctl(states.Running
 	}
 	return pruneSnapshots(ctx, h)
 }
+
+// Scratch data is on the disk of the snapshots, which has the space for it, in
+// a directory that is named by the process that uses it.
+const (
+	// staleScratch prints the scratch directories whose process has ended.
+	staleScratch = `for d in ` + layout.SnapshotsDir + `/.scratch-*; do [ ! -d "$d" ] || [ -d "/proc/${d##*-}" ] || echo "$d"; done`
+	// makeScratch makes $scratch. It is the target of $SCRATCH, so it is removed
+	// when the script ends or is killed.
+	makeScratch = `umask 077
+install -d -m 0700 ` + layout.SnapshotsDir + `
+` + staleScratch + ` | xargs -r rm -rf
+scratch=` + layout.SnapshotsDir + `/.scratch-$$
+ln -s "$scratch" "$SCRATCH"
+rm -rf "$scratch"
+mkdir "$scratch"`
+)
 
 // pruneSnapshots keeps the newest few.
 func pruneSnapshots(ctx context.Context, h machine.Host) error {

@@ -31,12 +31,10 @@ func (c *cluster) snapshotAtRest(ctx context.Context, h machine.Host, s plan.Ste
 			"take a snapshot of etcd's data in %s on %q: the programs of Kubernetes %s, which wrote it, are not there: %w", from.EtcdData(), h.Name(), s.From, err)
 	}
 	_, err = sh(ctx, h, `
-umask 077
 [ -d %[1]s/member ] || { echo "%[1]s holds no data" >&2; exit 1; }
-install -d -m 0700 %[2]s
-scratch=$(mktemp -d %[2]s/.scratch-XXXXXX)
+%[2]s
 served=
-trap '[ -z "$served" ] || kill -KILL "$served" 2>/dev/null || :; rm -rf "$scratch"' EXIT
+trap '[ -z "$served" ] || kill -KILL "$served" 2>/dev/null || :' EXIT
 cd "$scratch"
 mkdir data
 cp -a %[1]s/member data/
@@ -58,7 +56,7 @@ served=
 %[5]s snapshot restore snapshot.db --data-dir restored >log 2>&1 || { tail -3 log >&2; exit 1; }
 [ -e restored/member/snap/db ]
 sync snapshot.db
-mv -T snapshot.db %[6]s`, from.EtcdData(), layout.SnapshotsDir,
+mv -T snapshot.db %[6]s`, from.EtcdData(), makeScratch,
 		layout.Program(s.From.Kubernetes(), "etcd"), layout.Program(s.From.Kubernetes(), "etcdctl"), layout.Program(s.From.Kubernetes(), "etcdutl"), snapshotFile(s))
 	if err != nil {
 		return fmt.Errorf("take a snapshot of etcd's data at rest: %w", err)

@@ -242,6 +242,38 @@ func TestRunRemovesScratch(t *testing.T) {
 	}
 }
 
+// A scratch directory on disk goes with the link that names it.
+func TestRunRemovesScratchOnDisk(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Skip("needs root: the link is in /run")
+	}
+	sshd := startSSHD(t)
+	host := sshd.dial(t)
+	disk := t.TempDir() + "/scratch"
+	said, saying := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		script := "ln -s " + machine.Quote(disk) + " $SCRATCH; mkdir " + machine.Quote(disk) + "; echo x >$SCRATCH/file; echo made; sleep 60"
+		_, err := host.Run(t.Context(), machine.Command{Script: script, Stdout: saying})
+		ended <- err
+	}()
+	if line, err := bufio.NewReader(said).ReadString('\n'); line != "made\n" {
+		t.Fatalf("the script printed %q, %v", line, err)
+	}
+	sshd.killConnections(t)
+	if err := <-ended; err == nil {
+		t.Error("the script ended without an error")
+	}
+	_, err := os.Stat(disk)
+	for deadline := time.Now().Add(10 * time.Second); err == nil && time.Now().Before(deadline); _, err = os.Stat(disk) {
+		time.Sleep(20 * time.Millisecond)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s still exists: %v", disk, err)
+	}
+}
+
 // A command must not treat a partial input as complete.
 func TestRunKillsCommandWithBrokenInput(t *testing.T) {
 	t.Parallel()

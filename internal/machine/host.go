@@ -40,7 +40,8 @@ type Host interface {
 // Command is a shell script to run on a machine, as root.
 type Command struct {
 	// Script is run by /bin/sh with "set -eu". It can create the directory
-	// $SCRATCH, which is removed when the script ends or is killed.
+	// $SCRATCH, or make $SCRATCH a link to a directory on disk. Both are removed
+	// when the script ends or is killed.
 	Script string
 	// Stdin can be nil.
 	Stdin io.Reader

@@ -47,6 +47,8 @@ supervise() {
         # Otherwise a signal ended the wait, not the script.
         kill -0 "$pid" 2>/dev/null || break
     done
+    # The script may make it a link to a directory on disk.
+    [ ! -L "$scratch" ] || { rm -rf -- "$(readlink "$scratch")"; rm -- "$scratch"; }
     [ ! -e "$scratch" ] || rm -rf -- "$scratch"
     trap '' USR1
     kill -USR1 0
