@@ -7,9 +7,9 @@ import (
 	"pgregory.net/rapid"
 
 	"pai.dev/pai/internal/config"
-	"pai.dev/pai/internal/config/configtest"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/test/configtest"
 )
 
 // New configuration works with the Kubernetes that runs: what a version of it

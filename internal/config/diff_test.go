@@ -33,7 +33,7 @@ func TestDiff(t *testing.T) {
 }
 
 // The two schemas of one configuration do not differ, whether read from a
-// folder or from files that lie nowhere.
+// directory or from bytes.
 func TestDiffOfSchemas(t *testing.T) {
 	t.Parallel()
 	c := New("lab", pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"}, []Machine{{Hostname: "gpu-01", HostIP: "10.1.0.1", Role: RoleControlPlane}}, []string{testKey})

@@ -12,7 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"pai.dev/pai/internal/config"
-	"pai.dev/pai/internal/config/configtest"
+	"pai.dev/pai/test/configtest"
 )
 
 func compiled(t *testing.T, file string, schema int) *jsonschema.Schema {
@@ -36,7 +36,7 @@ func compiled(t *testing.T, file string, schema int) *jsonschema.Schema {
 	return s
 }
 
-// asJSON is a YAML text as an editor's validator sees it.
+// asJSON is a YAML text as the validator of an editor reads it.
 func asJSON(content string) (any, error) {
 	var v any
 	if err := yaml.Unmarshal([]byte(content), &v); err != nil {
@@ -49,8 +49,8 @@ func asJSON(content string) (any, error) {
 	return jsonschema.UnmarshalJSON(bytes.NewReader(data))
 }
 
-// What a check lets pass an editor must not mark, in either schema.
-func TestSchemasAllowWhatIsValid(t *testing.T) {
+// The JSON schemas accept what a check accepts.
+func TestSchemasAcceptValidFiles(t *testing.T) {
 	t.Parallel()
 	schemas := map[int]map[string]*jsonschema.Schema{}
 	for v := config.OldestSchema; v <= config.Schema; v++ {
@@ -62,7 +62,7 @@ func TestSchemasAllowWhatIsValid(t *testing.T) {
 	root := configtest.Root(t)
 	rapid.Check(t, func(t *rapid.T) {
 		c := configtest.Older().Draw(t, "configuration")
-		dir := c.Folder(t, root)
+		dir := c.Write(t, root)
 		allows := func(schema int, files map[string]string) {
 			for _, file := range config.FilesOf(schema) {
 				doc, err := asJSON(files[file])
@@ -86,7 +86,7 @@ func TestSchemasAllowWhatIsValid(t *testing.T) {
 	})
 }
 
-// What is wrong with one value or key, an editor marks as well.
+// The JSON schemas refuse mistakes in single values and keys.
 func TestSchemasRefuseMistakes(t *testing.T) {
 	t.Parallel()
 	const machine = "machine-list: [{hostname: a, hostip: 10.0.0.1, k8s-role: master"
@@ -94,7 +94,7 @@ func TestSchemasRefuseMistakes(t *testing.T) {
 		file    string
 		content string
 	}{
-		{config.LayoutFile, machine + ", colour: blue}]"},
+		{config.LayoutFile, machine + ", color: blue}]"},
 		{config.LayoutFile, machine + ", sshport: 70000}]"},
 		{config.LayoutFile, machine + ", sshport: here}]"},
 		{config.LayoutFile, "machine-list: [{hostname: A, hostip: 10.0.0.1, k8s-role: master}]"},
@@ -110,7 +110,7 @@ func TestSchemasRefuseMistakes(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := compiled(t, tc.file, 2).Validate(doc); err == nil {
-			t.Errorf("%s lets pass: %s", tc.file, tc.content)
+			t.Errorf("%s accepts: %s", tc.file, tc.content)
 		}
 	}
 	doc, err := asJSON(machine + "}]")
@@ -122,7 +122,7 @@ func TestSchemasRefuseMistakes(t *testing.T) {
 	}
 }
 
-// A file that is written names its schema, which is there.
+// A written file names its schema, which exists.
 func TestWrittenFilesNameTheirSchema(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

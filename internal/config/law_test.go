@@ -10,8 +10,8 @@ import (
 	"pgregory.net/rapid"
 
 	"pai.dev/pai/internal/config"
-	"pai.dev/pai/internal/config/configtest"
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/test/configtest"
 )
 
 func load(t *rapid.T, dir string) config.Config {
@@ -42,15 +42,15 @@ func contents(t *rapid.T, dir string) map[string]string {
 	return all
 }
 
-// The law of configurations: what PAI v0.9's files mean is what they mean after
-// an upgrade, but for the two versions; comments stay; twice is once; the
-// former files are kept as they were.
+// Files of PAI v0.9 keep their meaning in an upgrade, except for the two
+// versions. Comments stay, a second upgrade changes nothing, and the previous
+// files are kept as they were.
 func TestUpgradeKeepsTheMeaning(t *testing.T) {
 	t.Parallel()
 	root := configtest.Root(t)
 	rapid.Check(t, func(t *rapid.T) {
 		c := configtest.Older().Draw(t, "configuration")
-		dir := c.Folder(t, root)
+		dir := c.Write(t, root)
 		if got := load(t, dir); !reflect.DeepEqual(got, c.Want) {
 			t.Fatalf("read  %+v\nwant  %+v", got, c.Want)
 		}
@@ -59,7 +59,7 @@ func TestUpgradeKeepsTheMeaning(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		former, err := u.Write()
+		previous, err := u.Write()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +80,7 @@ func TestUpgradeKeepsTheMeaning(t *testing.T) {
 				}
 			}
 		}
-		if kept := contents(t, former); !reflect.DeepEqual(kept, c.Files) {
+		if kept := contents(t, previous); !reflect.DeepEqual(kept, c.Files) {
 			t.Fatalf("kept %v", kept)
 		}
 		again, err := config.Upgrade(dir, aim)
@@ -90,7 +90,7 @@ func TestUpgradeKeepsTheMeaning(t *testing.T) {
 	})
 }
 
-// mistaken is a case with lines lost, doubled, swapped, or written over.
+// mistaken is a case with lines that are lost, doubled, exchanged, or overwritten.
 func mistaken() *rapid.Generator[configtest.Case] {
 	return rapid.Custom(func(t *rapid.T) configtest.Case {
 		c := configtest.Older().Draw(t, "configuration")
@@ -118,14 +118,14 @@ func mistaken() *rapid.Generator[configtest.Case] {
 	})
 }
 
-// Whatever is given is moved, or refused with the folder as it was; twice is
-// once; and what was valid is valid, with the same meaning.
-func TestUpgradeOfMistakes(t *testing.T) {
+// Any input is upgraded, or refused with the directory as it was. A second
+// upgrade changes nothing, and a valid configuration keeps its meaning.
+func TestUpgradeOfMistakesIsCompleteOrRefused(t *testing.T) {
 	t.Parallel()
 	root := configtest.Root(t)
 	rapid.Check(t, func(t *rapid.T) {
 		c := mistaken().Draw(t, "configuration")
-		dir := c.Folder(t, root)
+		dir := c.Write(t, root)
 		before, wrong := config.Load(dir)
 		aim := config.MigrationTarget{Pair: pai.Pair{Services: "v0.10", Kubernetes: "v0.10-pai"}}
 		u, err := config.Upgrade(dir, aim)

@@ -15,9 +15,9 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// TestMessages reads every configuration in testdata and compares all that is
-// said about it with the file "want" beside it. A file that the archive leaves
-// out is that of testdata/good.txtar.
+// TestMessages checks every configuration in testdata and compares the messages
+// with the file "want" beside it. A file that the archive omits is that of
+// testdata/good.txtar.
 func TestMessages(t *testing.T) {
 	cases, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(cases) < 10 {
@@ -48,7 +48,7 @@ func TestMessages(t *testing.T) {
 					write(t, filepath.Join(dir, name), content)
 				}
 			}
-			got := said(t, dir)
+			got := messages(t, dir)
 			if golden.Updating() {
 				archive.Files[want].Data = []byte(got)
 				write(t, path, string(txtar.Format(archive)))
@@ -61,8 +61,8 @@ func TestMessages(t *testing.T) {
 	}
 }
 
-// said is all that Check and Load say, without the folder's name.
-func said(t *testing.T, dir string) string {
+// messages are those of Check and Load, without the name of the directory.
+func messages(t *testing.T, dir string) string {
 	t.Helper()
 	c, report := Check(dir)
 	var lines []string
@@ -74,7 +74,7 @@ func said(t *testing.T, dir string) string {
 	}
 	loaded, err := Load(dir)
 	if (err == nil) != (len(report.Problems) == 0) || (c == nil) != (loaded == nil) {
-		t.Errorf("Load says %v, Check %v", err, report.Problems)
+		t.Errorf("Load returns %v, Check %v", err, report.Problems)
 	}
 	if err != nil {
 		var problems Problems
@@ -119,7 +119,7 @@ func writeGood(t *testing.T) string {
 	return dir
 }
 
-func TestDefaults(t *testing.T) {
+func TestLoadFillsInDefaults(t *testing.T) {
 	t.Parallel()
 	c, err := Load(writeGood(t))
 	if err != nil {
@@ -127,7 +127,7 @@ func TestDefaults(t *testing.T) {
 	}
 	m := c.ControlPlane()
 	if m.Hostname != "gpu-01" || m.SSHPort != 22 || m.Username != "root" {
-		t.Errorf("master: %+v", m)
+		t.Errorf("control plane: %+v", m)
 	}
 	if w := c.Workers(); len(w) != 1 || w[0].SSHPort != 2222 || w[0].Username != "admin" {
 		t.Errorf("workers: %+v", w)
@@ -151,8 +151,8 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// A folder of things that are not files must not make Load wait.
-func TestNotFiles(t *testing.T) {
+// A directory of things that are not files must not make Load wait.
+func TestCheckReportsWhatIsNotAFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	if err := os.Symlink(LayoutFile, filepath.Join(dir, LayoutFile)); err != nil {
@@ -168,12 +168,12 @@ func TestNotFiles(t *testing.T) {
 kubernetes-configuration.yaml:1:1: is not a regular file
 services-configuration.yaml:1:1: is not a regular file
 `
-	if got := said(t, dir); got != want {
+	if got := messages(t, dir); got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
 	}
 }
 
-func TestLimits(t *testing.T) {
+func TestCheckReportsLimits(t *testing.T) {
 	t.Parallel()
 	bomb := "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
 	for i := range 9 {
@@ -182,9 +182,9 @@ func TestLimits(t *testing.T) {
 	for _, tc := range []struct{ name, layout, want string }{
 		{"size", "# " + strings.Repeat("x", maxFileBytes), "layout.yaml:1:1: the document is larger than the limit of 1048576 bytes"},
 		{"depth", "a: " + strings.Repeat("[", 40) + strings.Repeat("]", 40), "layout.yaml:1:19: nested deeper than the limit of 16 levels"},
-		{"abyss", strings.Repeat("[", 200_000), "layout.yaml:1:1: nested too deeply"},
-		{"bomb", bomb, "more aliases than the limit of 256"},
-		{"ouroboros", "a: &a\n  - *a\n", "layout.yaml:2:5: nested deeper than the limit of 16 levels"},
+		{"very deep", strings.Repeat("[", 200_000), "layout.yaml:1:1: nested too deeply"},
+		{"alias bomb", bomb, "more aliases than the limit of 256"},
+		{"alias of itself", "a: &a\n  - *a\n", "layout.yaml:2:5: nested deeper than the limit of 16 levels"},
 		{"scalar", "a: " + strings.Repeat("x", 5000), "layout.yaml:1:4: a value of 5000 bytes; the limit is 4096"},
 		{"values", "a: [" + strings.Repeat("1,", 100_001) + "1]", "more values than the limit of 50000 (aliases followed)"},
 		{"encoding", "a: b\nc: \xff\xfe", "layout.yaml:2:4: the document is not UTF-8 text: save it as UTF-8"},
@@ -196,7 +196,7 @@ func TestLimits(t *testing.T) {
 			t.Parallel()
 			dir := writeGood(t)
 			write(t, filepath.Join(dir, LayoutFile), tc.layout)
-			got := said(t, dir)
+			got := messages(t, dir)
 			if !strings.Contains(got, tc.want) || strings.Count(got, "\n") != 1 {
 				t.Errorf("got %s, want %s", got, tc.want)
 			}
@@ -204,7 +204,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-func TestNoConfigurationAtAll(t *testing.T) {
+func TestLoadWithoutFilesReturnsNotFound(t *testing.T) {
 	t.Parallel()
 	for _, dir := range []string{t.TempDir(), filepath.Join(t.TempDir(), "nowhere")} {
 		_, err := Load(dir)

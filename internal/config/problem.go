@@ -37,7 +37,7 @@ func byFile(problems Problems) Problems {
 	return problems
 }
 
-// listed puts problems on lines of their own below the text in front of them.
+// listed puts each problem on a line below the text before it.
 type listed struct{ Problems }
 
 func (l listed) Error() string { return "\n" + l.Problems.Error() }

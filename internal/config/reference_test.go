@@ -29,8 +29,8 @@ func TestReferenceIsCurrent(t *testing.T) {
 	golden.Check(t, path, text)
 }
 
-// Every key that does something says what, and what a change does to jobs.
-func TestEveryKeyIsExplained(t *testing.T) {
+// Every key with an effect has a meaning, and the effect of a change on jobs.
+func TestEveryKeyHasDocumentation(t *testing.T) {
 	t.Parallel()
 	var walk func(path string, k key)
 	walk = func(path string, k key) {

@@ -59,8 +59,8 @@ func (t *tree) walk(path string, k key, at *yaml.Node) {
 			t.walk(fmt.Sprintf("%s[%d]", path, i), *k.item, child)
 		}
 	case text:
-		// A value with a tag of its own would be decoded to something other than
-		// what is checked here.
+		// A value with another tag would be decoded to something other than what
+		// is checked here.
 		plain := n.Kind == yaml.ScalarNode && slices.Contains([]string{"!!str", "!!int", "!!float", "!!bool", "!!timestamp"}, n.Tag)
 		if t.require(plain, at, k, "text") {
 			t.value(at, k, n.Value)

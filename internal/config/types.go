@@ -57,7 +57,7 @@ type Machine struct {
 	Username    string `yaml:"username" json:"username"`                   // default root
 	KeyfilePath string `yaml:"keyfile-path,omitempty" json:"keyfile-path,omitempty"`
 	Password    Secret `yaml:"password,omitempty" json:"-"` // used if no key is named
-	Role        string `yaml:"k8s-role" json:"k8s-role"`    // master or worker
+	Role        string `yaml:"k8s-role" json:"k8s-role"`    // RoleControlPlane or RoleWorker
 	// About is written as a comment beside the machine; it is not read.
 	About string `yaml:"-" json:"-"`
 }
@@ -146,8 +146,8 @@ func (c *Config) ControlPlane() Machine {
 	return Machine{}
 }
 
-// Master is ControlPlane under the name that the service templates of v0.9 and
-// v0.10 use; bundles of these releases are rendered with this type.
+// Master is ControlPlane for the service templates of v0.9 and v0.10, which are
+// rendered with this type.
 func (c *Config) Master() Machine { return c.ControlPlane() }
 
 // Workers are the machines without the control plane.

@@ -21,8 +21,8 @@ var v10 = pai.Pair{Services: "v0.10", Kubernetes: "v0.10-pai"}
 
 const testKey = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
 
-// upgradeReport is an upgrade as a golden file: what it said, the files, and
-// what a check finds afterwards.
+// upgradeReport is an upgrade as a golden file: its edits, the files, and the
+// result of a check after it.
 func upgradeReport(t *testing.T, dir string) string {
 	t.Helper()
 	u, err := Upgrade(dir, MigrationTarget{Pair: v10, TrustedKey: testKey})
@@ -34,7 +34,7 @@ func upgradeReport(t *testing.T, dir string) string {
 	for _, c := range u.Edits {
 		fmt.Fprintln(&out, strings.ReplaceAll(c.String(), dir+"/", ""))
 	}
-	former, err := u.Write()
+	previous, err := u.Write()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,9 +42,9 @@ func upgradeReport(t *testing.T, dir string) string {
 	for _, name := range slices.Sorted(maps.Keys(after)) {
 		fmt.Fprintf(&out, "-- %s --\n%s", name, after[name])
 	}
-	fmt.Fprintf(&out, "-- check --\n%s", said(t, dir))
-	if former != "" {
-		fmt.Fprintf(&out, "-- former: %s --\n", strings.Join(slices.Sorted(maps.Keys(snapshot(t, former))), " "))
+	fmt.Fprintf(&out, "-- check --\n%s", messages(t, dir))
+	if previous != "" {
+		fmt.Fprintf(&out, "-- previous: %s --\n", strings.Join(slices.Sorted(maps.Keys(snapshot(t, previous))), " "))
 	}
 	again, err := Upgrade(dir, MigrationTarget{Pair: v10, TrustedKey: testKey})
 	if err != nil || again.Differs() || len(again.Edits) > 0 {
@@ -53,8 +53,7 @@ func upgradeReport(t *testing.T, dir string) string {
 	return out.String()
 }
 
-// The published examples of both schemas, as an operator of earlier PAI has
-// them: placeholders where his addresses belong.
+// The published examples of both schemas, with placeholders for addresses.
 func TestUpgradePublished(t *testing.T) {
 	t.Parallel()
 	for _, release := range []string{"v0.9", "v0.10"} {
@@ -62,7 +61,7 @@ func TestUpgradePublished(t *testing.T) {
 		if err := os.CopyFS(dir, os.DirFS(filepath.Join("testdata/published", release))); err != nil {
 			t.Fatal(err)
 		}
-		got := "-- check before --\n" + said(t, dir) + upgradeReport(t, dir)
+		got := "-- check before --\n" + messages(t, dir) + upgradeReport(t, dir)
 		golden.Check(t, filepath.Join("testdata/published", release+".want"), got)
 	}
 }
@@ -93,8 +92,8 @@ func TestUpgradeCases(t *testing.T) {
 	}
 }
 
-// Every key that the history of PAI moved is where it is today, with its value.
-func TestEveryKeyMoves(t *testing.T) {
+// Every key of the historical PAI gets its current name and keeps its value.
+func TestUpgradeMovesEveryRenamedKey(t *testing.T) {
 	t.Parallel()
 	moves := map[string]string{
 		"cluster.clusterid":                                   "cluster.common.cluster-id",
@@ -151,7 +150,7 @@ func TestEveryKeyMoves(t *testing.T) {
 	})
 	for from, to := range moves {
 		if got := plain(find(after, to)); got != values[from] {
-			t.Errorf("%s went elsewhere than to %s, where %q is", from, to, got)
+			t.Errorf("%s was not moved to %s, which has %q", from, to, got)
 		}
 	}
 	if count != len(moves) {
@@ -164,8 +163,8 @@ func TestEveryKeyMoves(t *testing.T) {
 	}
 }
 
-// What an upgrade cannot read it leaves alone, all of it.
-func TestUpgradeRefuses(t *testing.T) {
+// An upgrade does not touch a configuration that it cannot read.
+func TestUpgradeRefusesUnreadableFiles(t *testing.T) {
 	t.Parallel()
 	dir := writeGood(t)
 	write(t, filepath.Join(dir, ServicesFile), "cluster: [\n")
@@ -175,10 +174,10 @@ func TestUpgradeRefuses(t *testing.T) {
 		t.Errorf("error: %v", err)
 	}
 	if after := snapshot(t, dir); !maps.Equal(before, after) {
-		t.Errorf("the folder has changed: %v", after)
+		t.Errorf("the directory has changed: %v", after)
 	}
 	if _, err := Upgrade(t.TempDir(), MigrationTarget{}); pai.CodeOf(err) != pai.CodeNotFound {
-		t.Errorf("an empty folder: %v", err)
+		t.Errorf("an empty directory: %v", err)
 	}
 }
 
@@ -199,7 +198,7 @@ func TestUpgradeNeverLowers(t *testing.T) {
 	}
 	for name, data := range u.content {
 		if !bytes.Contains(data, []byte("schema-version: 2\n")) {
-			t.Errorf("%s does not say its schema", name)
+			t.Errorf("%s does not name its schema", name)
 		}
 	}
 }

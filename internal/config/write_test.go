@@ -16,7 +16,7 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// anyConfig draws valid configurations from the whole of what is allowed.
+// anyConfig draws valid configurations with all values that are allowed.
 func anyConfig() *rapid.Generator[Config] {
 	name := func(limit int) *rapid.Generator[string] {
 		return rapid.StringMatching(`[a-z0-9]([-a-z0-9]{0,8}[a-z0-9])?`).Filter(func(s string) bool { return len(s) <= limit })
@@ -61,7 +61,7 @@ func anyConfig() *rapid.Generator[Config] {
 			}
 			machines = append(machines, m)
 		}
-		machines[rapid.IntRange(0, len(machines)-1).Draw(t, "master")].Role = RoleControlPlane
+		machines[rapid.IntRange(0, len(machines)-1).Draw(t, "control plane")].Role = RoleControlPlane
 		keys := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) string {
 			seed := rapid.SliceOfN(rapid.Byte(), ed25519.PublicKeySize, ed25519.PublicKeySize).Draw(t, "key")
 			return base64.StdEncoding.EncodeToString(seed)
@@ -95,8 +95,8 @@ func anyConfig() *rapid.Generator[Config] {
 	})
 }
 
-// What is written and loaded is the same configuration.
-func TestWriteThenLoad(t *testing.T) {
+// A configuration that is written and loaded is the same.
+func TestWriteThenLoadIsSame(t *testing.T) {
 	t.Parallel()
 	root := inMemory(t)
 	rapid.Check(t, func(t *rapid.T) {
@@ -118,13 +118,13 @@ func TestWriteThenLoad(t *testing.T) {
 		}
 		left, err := os.ReadDir(dir)
 		if err != nil || len(left) != len(files)+1 { // and the schemas
-			t.Fatalf("left in the folder: %v, %v", left, err)
+			t.Fatalf("left in the directory: %v, %v", left, err)
 		}
 	})
 }
 
 // SetVersions changes two values and keeps every other byte.
-func TestSetVersionsInWhatWasWritten(t *testing.T) {
+func TestSetVersionsKeepsEveryOtherByte(t *testing.T) {
 	t.Parallel()
 	root := inMemory(t)
 	rapid.Check(t, func(t *rapid.T) {
@@ -154,7 +154,7 @@ func TestSetVersionsInWhatWasWritten(t *testing.T) {
 	})
 }
 
-func TestWriteRefusesWhatWouldNotLoad(t *testing.T) {
+func TestWriteRefusesInvalidConfiguration(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "config")
 	err := Write(dir, New("lab", pai.Pair{Services: "v0.10", Kubernetes: "v0.10-pai"}, nil, nil))
@@ -162,11 +162,11 @@ func TestWriteRefusesWhatWouldNotLoad(t *testing.T) {
 		t.Errorf("error: %v", err)
 	}
 	if _, err := os.Stat(dir); !os.IsNotExist(err) {
-		t.Errorf("the folder is there: %v", err)
+		t.Errorf("the directory exists: %v", err)
 	}
 }
 
-// The files as a new operator sees them.
+// The files as a new operator reads them.
 func TestWrittenFiles(t *testing.T) {
 	t.Parallel()
 	c := New("local", pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"},
@@ -193,7 +193,7 @@ func TestSetVersions(t *testing.T) {
 		{name: "single quotes", services: common + "    release: 'v0.9' # x\n", want: common + "    release: 'v0.10' # x\n"},
 		{name: "flow, not ASCII", services: "cluster: {\"common\": {az-rdma: \"ä€😀\", release: v0.9, cluster-id: lab, trusted-bundle-keys: [11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=]}}\n",
 			want: "cluster: {\"common\": {az-rdma: \"ä€😀\", release: v0.10, cluster-id: lab, trusted-bundle-keys: [11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=]}}\n"},
-		{name: "anchor of its own", services: common + "    release: &r v0.9\n", want: common + "    release: &r v0.10\n"},
+		{name: "own anchor", services: common + "    release: &r v0.9\n", want: common + "    release: &r v0.10\n"},
 		{name: "tag", services: common + "    release: !!str v0.9\n", want: common + "    release: !!str v0.10\n"},
 		{name: "alias", services: "virtual-clusters: {}\nrest-server: {github-path: &r v0.9}\n" + common + "    release: *r\n",
 			want: "virtual-clusters: {}\nrest-server: {github-path: &r v0.9}\n" + common + "    release: v0.10\n"},
@@ -232,8 +232,8 @@ func TestSetVersions(t *testing.T) {
 	}
 }
 
-// Both files or neither, and nothing beside them.
-func TestSetVersionsInBothFiles(t *testing.T) {
+// Both files change or neither, and no other file appears.
+func TestSetVersionsChangesBothFilesOrNone(t *testing.T) {
 	t.Parallel()
 	dir := writeGood(t)
 	services := "cluster:\n  common:\n    release: v0.9\n    cluster-id: lab\n    trusted-bundle-keys: [11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=]\n"

@@ -1,7 +1,6 @@
-// Package job knows what a job is: it reads the job protocol (version 2),
-// makes the Kubernetes objects that run a job, and reads a job's state back
-// from them.
+// Package job reads jobs in job protocol v2, makes the Kubernetes objects that
+// run a job, and reads the status of a job from them.
 //
-// It is a function of its inputs: it may not know clocks, networks, files,
-// machines, releases, or who is allowed to do what.
+// It is a function of its inputs: it must not use clocks, networks, files,
+// machines, or releases, and it does not check permissions.
 package job

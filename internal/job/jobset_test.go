@@ -10,8 +10,8 @@ import (
 	"pai.dev/pai/internal/golden"
 )
 
-// A change here changes what running jobs consist of: see what it does to the
-// jobs that an older release started.
+// A change here changes the objects of new jobs. Check its effect on jobs that an
+// older release started.
 func TestJobSetGolden(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("testdata/train.yaml")
@@ -33,9 +33,9 @@ func TestJobSetGolden(t *testing.T) {
 	golden.Check(t, "testdata/train.golden.yaml", string(got))
 }
 
-// PAI v0.10 rendered the files in testdata/published, with types of its own.
-// Running jobs consist of such objects, so a file there never changes.
-func TestJobSetIsThatOfPublishedReleases(t *testing.T) {
+// PAI v0.10 rendered the files in testdata/published. Running jobs consist of
+// such objects, so these files never change.
+func TestJobSetEqualsPublishedRelease(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"train", "minimal"} {
 		text, err := os.ReadFile("testdata/" + name + ".yaml")

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// run starts a task as its container does, in a session of its own, because
-// the launcher signals its whole process group.
+// run starts a task as its container does, in a new session, because the
+// launcher signals its whole process group.
 func run(t *testing.T, commands ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command("/bin/sh", "-c", launcher, "task", taskScript(commands))
@@ -47,7 +47,7 @@ func waitFor(t *testing.T, file string) {
 	t.Fatalf("%s does not appear", file)
 }
 
-func TestTaskEndsWithItsLastCommand(t *testing.T) {
+func TestTaskExitCodeIsThatOfLastCommand(t *testing.T) {
 	t.Parallel()
 	for want, commands := range map[int][]string{
 		0: {"false", "true"},
@@ -60,7 +60,7 @@ func TestTaskEndsWithItsLastCommand(t *testing.T) {
 	}
 }
 
-func TestStoppedTaskMayFinishAndDoesNotSucceed(t *testing.T) {
+func TestStoppedTaskEndsItsCommandAndFails(t *testing.T) {
 	t.Parallel()
 	cmd := run(t,
 		`sh -c 'trap "sleep 0.3; touch saved; exit 0" TERM; touch started; while :; do sleep 0.05; done'`,

@@ -8,10 +8,10 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Kubernetes names the things of a job after each other: the JobSet OBJECT,
-// its Jobs OBJECT-ROLE-0, their pods OBJECT-ROLE-0-INDEX-xxxxx, and a label may
-// be 63 characters long. With INDEX of up to 3 digits (MaxInstances) these
-// widths are what is left: 32 + 1 + 17 + 2 + 4 + 6 = 62.
+// Kubernetes derives the names of the objects of a job: the JobSet OBJECT, its
+// Jobs OBJECT-ROLE-0, their pods OBJECT-ROLE-0-INDEX-xxxxx. A label has at most
+// 63 characters. With an INDEX of up to 3 digits (MaxInstances) these widths
+// remain: 32 + 1 + 17 + 2 + 4 + 6 = 62.
 const (
 	maxObjectName = 32
 	maxRoleName   = 17
@@ -19,8 +19,8 @@ const (
 
 // ObjectName is the name that the Kubernetes objects of a job share: a DNS
 // label that starts with a letter, the same for the same user and name, and
-// different for any other. It reads as user-name-hash; user and name are cut
-// and simplified for the reader, the hash is what makes it unique.
+// different for any other. It has the form user-name-hash. The hash makes
+// it unique; user and name are shortened and only for readers.
 func ObjectName(user, name string) string {
 	readable := label(user, 8)
 	if readable == "" || readable[0] < 'a' {
@@ -29,12 +29,11 @@ func ObjectName(user, name string) string {
 	if n := label(name, 12); n != "" {
 		readable += "-" + n
 	}
-	return readable + "-" + hash(user+"~"+name, 10) // no user's name holds a ~
+	return readable + "-" + hash(user+"~"+name, 10) // no user name has a ~
 }
 
-// roleObject is the part of the names that stands for a task role. A role
-// whose name is no short lower-case word gets a hash, so that Worker and
-// worker stay apart.
+// roleObject is the part of the names for a task role. A role whose name is not
+// a short lowercase word gets a hash, so that Worker and worker differ.
 func roleObject(role string) string {
 	simple := label(role, maxRoleName)
 	if simple == role {
@@ -47,8 +46,8 @@ func roleObject(role string) string {
 	return readable + "-" + hash(role, 6)
 }
 
-// roleLabel is the value of the label that carries a task role's name: the
-// name itself where Kubernetes accepts it as a label.
+// roleLabel is the value of the label with the name of a task role: the name
+// itself if Kubernetes accepts it as a label.
 func roleLabel(role string) string {
 	if len(role) <= 63 && role[0] != '_' && role[len(role)-1] != '_' {
 		return role
@@ -56,8 +55,8 @@ func roleLabel(role string) string {
 	return roleObject(role)
 }
 
-// label keeps the letters and digits of s, in lower case, with single dashes
-// for whatever is between them, at most max of them.
+// label keeps the letters and digits of s, in lowercase, with single dashes for
+// everything between them, and has at most limit characters.
 func label(s string, limit int) string {
 	var b strings.Builder
 	dash := false
@@ -82,7 +81,7 @@ func hash(s string, n int) string {
 	return strings.ToLower(base32.StdEncoding.EncodeToString(sum[:]))[:n]
 }
 
-// Namespace is where the jobs of a virtual cluster live.
+// Namespace is the namespace of the jobs of a virtual cluster.
 func Namespace(virtualCluster string) string {
 	return pai.VirtualClusterNamespacePrefix + virtualCluster
 }

@@ -15,7 +15,7 @@ var (
 	anyRole = rapid.StringMatching(`[a-zA-Z_][a-zA-Z0-9_]{0,80}`)
 )
 
-func TestNamesFitKubernetes(t *testing.T) {
+func TestNamesAreValidInKubernetes(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		user, name, role := anyUser.Draw(t, "user"), anyName.Draw(t, "name"), anyRole.Draw(t, "role")
@@ -64,8 +64,8 @@ func TestNamesAreUnique(t *testing.T) {
 	}
 }
 
-// A job's objects are found again by a later release: the rule never changes.
-func TestNameRuleIsFixed(t *testing.T) {
+// A later release must find the objects of a job: the names never change.
+func TestNamesNeverChange(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ got, want string }{
 		{ObjectName("admin", "train"), "admin-train-scx24lgsx6"},

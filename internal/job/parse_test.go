@@ -25,7 +25,7 @@ taskRoles:
       - echo hello
 `
 
-func TestGoodJobHasNoProblems(t *testing.T) {
+func TestParseGoodJob(t *testing.T) {
 	t.Parallel()
 	job, warnings, err := Parse([]byte(good), ParseOptions{VirtualClusters: []string{"default"}})
 	if err != nil || len(warnings) > 0 {
@@ -41,7 +41,7 @@ func TestGoodJobHasNoProblems(t *testing.T) {
 	}
 }
 
-func TestProblems(t *testing.T) {
+func TestParseProblems(t *testing.T) {
 	t.Parallel()
 	cases := []struct {
 		name      string
@@ -108,7 +108,7 @@ func TestProblems(t *testing.T) {
 	}
 }
 
-func TestAllProblemsAreReportedInOrder(t *testing.T) {
+func TestParseReportsAllProblemsInOrder(t *testing.T) {
 	t.Parallel()
 	_, _, err := Parse([]byte(`protocolVersion: 3
 name: a b
@@ -134,7 +134,7 @@ taskRoles:
 	}
 }
 
-func TestLimits(t *testing.T) {
+func TestParseRefusesWhatBreaksLimits(t *testing.T) {
 	t.Parallel()
 	deep := strings.Repeat("[", MaxDepth+2) + strings.Repeat("]", MaxDepth+2)
 	for name, text := range map[string]string{
@@ -185,7 +185,7 @@ func TestParseBoundsWhatItReports(t *testing.T) {
 	}
 }
 
-func TestWarnings(t *testing.T) {
+func TestParseWarnings(t *testing.T) {
 	t.Parallel()
 	_, warnings, err := Parse([]byte(good+"extras:\n  submitFrom: portal\n  gangAllocation: true\n  hivedScheduler: {jobPriorityClass: prod}\n"), ParseOptions{})
 	if err != nil {
@@ -196,7 +196,7 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
-func TestRendering(t *testing.T) {
+func TestParseFillsInReferences(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("testdata/train.yaml")
 	if err != nil {
@@ -211,9 +211,9 @@ func TestRendering(t *testing.T) {
 	}
 }
 
-// Whatever text comes in, Parse says yes or says why not, and what it accepts
-// becomes an object.
-func TestParseNeverFailsOtherwise(t *testing.T) {
+// Parse accepts a text or returns problems, and an accepted text becomes an
+// object.
+func TestParseAcceptsOrReturnsProblems(t *testing.T) {
 	t.Parallel()
 	lines := strings.SplitAfter(good, "\n")
 	rapid.Check(t, func(t *rapid.T) {

@@ -1,20 +1,20 @@
 package job
 
-// Limits of what is accepted as a job.
+// Limits of a job.
 const (
 	MaxSize      = 128 << 10 // bytes of a job's YAML; it is kept in an annotation, and annotations share 256 KiB
 	MaxDepth     = 16        // nested levels
 	MaxTaskRoles = 32
 	MaxInstances = 1000 // per task role; four digits in a pod's name would not fit the name rule
-	maxProblems  = 100  // reported at once
+	maxProblems  = 100  // in one report
 )
 
-// Job is a job as its user described it, in job protocol v2, rendered: what
+// Spec is a job as its user described it, in job protocol v2, rendered: what
 // `<% … %>` referred to is filled in.
 type Spec struct {
 	Name           string
 	VirtualCluster string // empty: the default one
-	RetryCount     int    // how often the whole job is started again after it failed
+	RetryCount     int    // how often the whole job is restarted after it failed
 	TaskRoles      []TaskRole
 }
 
@@ -22,9 +22,9 @@ type Spec struct {
 type TaskRole struct {
 	Name       string
 	Instances  int
-	RetryCount int // how often one task is started again after it failed
-	// MinSucceeded succeeded tasks let the whole job succeed; NeverDecides:
-	// the role does not end the job by succeeding.
+	RetryCount int // how often one task is restarted after it failed
+	// MinSucceeded is how many tasks must succeed for the whole job to succeed,
+	// or NeverDecides.
 	MinSucceeded int
 	Image        string
 	CPUMilli     int64 // thousandths of a core
@@ -34,6 +34,6 @@ type TaskRole struct {
 	Commands     []string
 }
 
-// NeverDecides as TaskRole.MinSucceeded: the job goes on when all tasks of the
-// role have succeeded, and succeeds when those of all such roles have.
+// NeverDecides is a TaskRole.MinSucceeded: the job keeps running after all tasks
+// of the role have succeeded, and succeeds after those of all such roles have.
 const NeverDecides = -1

@@ -1,13 +1,9 @@
 package job
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
-	"strconv"
 	"time"
 
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,44 +15,44 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// State is where a job or a task is in its life. A job goes
+// State is the state of a job or a task:
 //
 //	WAITING → RUNNING → SUCCEEDED or FAILED
+//	WAITING or RUNNING → STOPPING → STOPPED, if a user stops the job
+//	RUNNING → WAITING, while the job is restarted
 //
-// and from WAITING or RUNNING, when it is asked to stop, over STOPPING to
-// STOPPED. It goes back to WAITING while it is started again. Only SUCCEEDED,
-// FAILED and STOPPED last.
+// Only SUCCEEDED, FAILED, and STOPPED are final.
 type State string
 
 // The states of a job; a task is never STOPPING.
 const (
-	StateWaiting   State = "WAITING"   // nothing of it runs yet
-	StateRunning   State = "RUNNING"   // at least one task runs
-	StateStopping  State = "STOPPING"  // it was asked to stop, and has not ended yet
-	StateStopped   State = "STOPPED"   // it ended because it was asked to stop
-	StateSucceeded State = "SUCCEEDED" //
-	StateFailed    State = "FAILED"    //
-	StateUnknown   State = "UNKNOWN"   // its objects do not say
+	StateWaiting   State = "WAITING"  // no task runs yet
+	StateRunning   State = "RUNNING"  // at least one task runs
+	StateStopping  State = "STOPPING" // a user stopped it, and it has not ended yet
+	StateStopped   State = "STOPPED"  // it ended because a user stopped it
+	StateSucceeded State = "SUCCEEDED"
+	StateFailed    State = "FAILED"
+	StateUnknown   State = "UNKNOWN" // its objects have no PAI labels
 )
 
-// Ended reports whether the state lasts.
+// Ended reports whether the state is final.
 func (s State) Ended() bool {
 	return s == StateSucceeded || s == StateFailed || s == StateStopped
 }
 
-// Status is a job as the cluster shows it.
+// Status is a job as observed in the cluster.
 type Status struct {
 	pai.JobRef
 	State   State     `json:"state"`
-	Message string    `json:"message,omitempty"` // why it is in this state, where that is known
+	Message string    `json:"message,omitempty"` // why it is in this state, if known
 	Created time.Time `json:"created"`
-	Started time.Time `json:"started,omitzero"` // when the first of its containers that are still known started
+	Started time.Time `json:"started,omitzero"` // start of the first container of its current pods
 	Ended   time.Time `json:"ended,omitzero"`
-	Retries int       `json:"retries"` // how often the whole job was started again
+	Retries int       `json:"retries"` // how often the whole job was restarted
 
 	TaskRoles []TaskRoleStatus `json:"taskRoles"`
 
-	// Namespace and Object are where its Kubernetes objects are.
+	// Namespace and Object name its Kubernetes objects.
 	Namespace string `json:"namespace"`
 	Object    string `json:"object"`
 }
@@ -67,21 +63,21 @@ type TaskRoleStatus struct {
 	Tasks []TaskStatus `json:"tasks"`
 }
 
-// TaskStatus is one task, as its newest pod shows it.
+// TaskStatus is one task, as observed in its newest pod.
 type TaskStatus struct {
 	Index     int       `json:"index"`
 	State     State     `json:"state"`
 	Message   string    `json:"message,omitempty"`
 	Machine   string    `json:"machine,omitempty"`
-	Pod       string    `json:"pod,omitempty"` // empty when there is none (any more)
+	Pod       string    `json:"pod,omitempty"` // empty if there is none
 	Container string    `json:"container,omitempty"`
 	Started   time.Time `json:"started,omitzero"`
 	Ended     time.Time `json:"ended,omitzero"`
 	ExitCode  *int      `json:"exitCode,omitempty"`
-	Retries   int       `json:"retries"` // how often this task was started again in this run of the job
+	Retries   int       `json:"retries"` // how often this task was restarted in this run of the job
 }
 
-// Count says how many tasks are in a state.
+// Count returns how many tasks are in a state.
 func (s Status) Count(state State) (n int) {
 	for _, role := range s.TaskRoles {
 		for _, t := range role.Tasks {
@@ -93,7 +89,7 @@ func (s Status) Count(state State) (n int) {
 	return n
 }
 
-// Tasks says how many tasks the job has.
+// Tasks returns how many tasks the job has.
 func (s Status) Tasks() (n int) {
 	for _, role := range s.TaskRoles {
 		n += len(role.Tasks)
@@ -101,7 +97,7 @@ func (s Status) Tasks() (n int) {
 	return n
 }
 
-// ReadStatus reads a job's state from its JobSet and its pods.
+// ReadStatus reads the status of a job from its JobSet and its pods.
 func ReadStatus(obj *unstructured.Unstructured, pods []corev1.Pod) (Status, error) {
 	var js jobset.JobSet
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(obj.Object, &js); err != nil {
@@ -134,8 +130,8 @@ func ReadStatus(obj *unstructured.Unstructured, pods []corev1.Pod) (Status, erro
 	return s, nil
 }
 
-// readJob sets what the JobSet says of the job as a whole; whether one that
-// goes on is waiting or running, its tasks say.
+// readJob sets the state of the job as a whole. ReadStatus derives from the
+// tasks whether an active job is waiting or running.
 func readJob(s *Status, js jobset.JobSet, livePods int) {
 	completed := meta.FindStatusCondition(js.Status.Conditions, string(jobset.JobSetCompleted))
 	failed := meta.FindStatusCondition(js.Status.Conditions, string(jobset.JobSetFailed))
@@ -151,7 +147,7 @@ func readJob(s *Status, js jobset.JobSet, livePods int) {
 	case isTrue(failed) && !isStopped:
 		s.State, s.Ended, s.Message = StateFailed, failed.LastTransitionTime.Time, failed.Message
 	case isTrue(failed):
-		// Tasks that are stopped end with an error.
+		// Stopped tasks end with an error.
 		s.State, s.Ended, s.Message = StateStopped, failed.LastTransitionTime.Time, stopped
 	case isStopped && ptr.Deref(js.Spec.Suspend, false) && livePods == 0:
 		s.State, s.Message = StateStopped, stopped
@@ -172,7 +168,7 @@ func readJob(s *Status, js jobset.JobSet, livePods int) {
 
 func isTrue(c *metav1.Condition) bool { return c != nil && c.Status == metav1.ConditionTrue }
 
-// live counts the pods that still run or may come to run.
+// live counts the pods that run or can still start.
 func live(pods []corev1.Pod) (n int) {
 	for _, p := range pods {
 		if p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed {
@@ -180,141 +176,4 @@ func live(pods []corev1.Pod) (n int) {
 		}
 	}
 	return n
-}
-
-type taskKey struct {
-	role  string
-	index int
-}
-
-// newestPods picks the pod that speaks for each task: the one created last,
-// and of two created in the same second the one that is not going away.
-func newestPods(pods []corev1.Pod) map[taskKey]*corev1.Pod {
-	newest := map[taskKey]*corev1.Pod{}
-	for i := range pods {
-		p := &pods[i]
-		index, err := strconv.Atoi(p.Annotations[batchv1.JobCompletionIndexAnnotation])
-		if err != nil {
-			continue
-		}
-		key := taskKey{p.Annotations[AnnotationTaskRole], index}
-		if old := newest[key]; old == nil || newer(p, old) {
-			newest[key] = p
-		}
-	}
-	return newest
-}
-
-func newer(p, old *corev1.Pod) bool {
-	if !p.CreationTimestamp.Equal(&old.CreationTimestamp) {
-		return old.CreationTimestamp.Before(&p.CreationTimestamp)
-	}
-	return p.DeletionTimestamp == nil && old.DeletionTimestamp != nil
-}
-
-func readRole(rj jobset.ReplicatedJob, s Status, newest map[taskKey]*corev1.Pod) TaskRoleStatus {
-	role := TaskRoleStatus{Name: rj.Template.Annotations[AnnotationTaskRole], Tasks: []TaskStatus{}}
-	instances := 1
-	if rj.Template.Spec.Completions != nil {
-		instances = int(*rj.Template.Spec.Completions)
-	}
-	for i := range instances {
-		task := TaskStatus{Index: i}
-		if pod := newest[taskKey{role.Name, i}]; pod != nil {
-			readTask(&task, pod)
-		} else {
-			task.State = withoutPod(s.State)
-		}
-		role.Tasks = append(role.Tasks, task)
-	}
-	return role
-}
-
-// withoutPod is the state of a task that has no pod: of a job that ended it is
-// gone, having been ended with the job.
-func withoutPod(job State) State {
-	switch job {
-	case StateSucceeded, StateFailed, StateStopped, StateStopping:
-		return StateStopped
-	case StateUnknown:
-		return StateUnknown
-	default:
-		return StateWaiting
-	}
-}
-
-func readTask(t *TaskStatus, pod *corev1.Pod) {
-	t.Pod, t.Machine = pod.Name, pod.Spec.NodeName
-	if n, err := strconv.Atoi(pod.Annotations[batchv1.JobIndexFailureCountAnnotation]); err == nil {
-		t.Retries = n
-	}
-	switch pod.Status.Phase {
-	case corev1.PodSucceeded:
-		t.State = StateSucceeded
-	case corev1.PodFailed:
-		t.State, t.Message = StateFailed, cmp.Or(pod.Status.Message, pod.Status.Reason)
-	default:
-		t.State, t.Message = StateWaiting, waitingFor(pod)
-	}
-	for _, c := range pod.Status.ContainerStatuses {
-		if c.Name == ContainerName {
-			readContainer(t, c)
-		}
-	}
-}
-
-func readContainer(t *TaskStatus, c corev1.ContainerStatus) {
-	t.Container = c.ContainerID
-	switch {
-	case c.State.Running != nil:
-		t.State, t.Message, t.Started = StateRunning, "", c.State.Running.StartedAt.Time
-	case c.State.Terminated != nil:
-		end := c.State.Terminated
-		code := int(end.ExitCode)
-		t.Started, t.Ended, t.ExitCode = end.StartedAt.Time, end.FinishedAt.Time, &code
-		if t.State == StateFailed && t.Message == "" {
-			t.Message = fmt.Sprintf("ended with exit code %d", code)
-			if end.Reason != "Error" && end.Reason != "" {
-				t.Message += " (" + end.Reason + ")"
-			}
-		}
-	case c.State.Waiting != nil && t.State == StateWaiting:
-		t.Message = cmp.Or(c.State.Waiting.Message, c.State.Waiting.Reason)
-	}
-}
-
-// waitingFor says why a pod has no machine yet.
-func waitingFor(pod *corev1.Pod) string {
-	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
-			return cmp.Or(c.Message, c.Reason)
-		}
-	}
-	return ""
-}
-
-func firstStart(roles []TaskRoleStatus) time.Time {
-	var starts []time.Time
-	for _, role := range roles {
-		for _, t := range role.Tasks {
-			if !t.Started.IsZero() {
-				starts = append(starts, t.Started)
-			}
-		}
-	}
-	if len(starts) == 0 {
-		return time.Time{}
-	}
-	return slices.MinFunc(starts, time.Time.Compare)
-}
-
-func firstMessage(roles []TaskRoleStatus) string {
-	for _, role := range roles {
-		for _, t := range role.Tasks {
-			if t.State == StateWaiting && t.Message != "" {
-				return fmt.Sprintf("%s %d: %s", role.Name, t.Index, t.Message)
-			}
-		}
-	}
-	return ""
 }

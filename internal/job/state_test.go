@@ -15,7 +15,7 @@ import (
 
 var noon = time.Date(2025, 6, 1, 12, 0, 0, 0, time.UTC)
 
-// jobSetOf is the good job's JobSet, with conditions that are true.
+// jobSetOf is the JobSet of the good job, with these conditions true.
 func jobSetOf(t *testing.T, suspended bool, stopped string, conditions ...string) *unstructured.Unstructured {
 	t.Helper()
 	job, _, err := Parse([]byte(good), ParseOptions{})
@@ -70,7 +70,7 @@ func pulling() corev1.ContainerState {
 	return corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff"}}
 }
 
-func TestStates(t *testing.T) {
+func TestReadStatusState(t *testing.T) {
 	t.Parallel()
 	const asked = "2025-06-01T11:59:00Z by alice"
 	runs, ended := pod("0", corev1.PodRunning, time.Minute, running()), pod("1", corev1.PodSucceeded, time.Minute, exited(0))
@@ -81,7 +81,7 @@ func TestStates(t *testing.T) {
 		stopped   string
 		condition string
 		pods      []corev1.Pod
-		want      string // the job's state and its tasks'
+		want      string // the state of the job and of its tasks
 		message   string
 	}{
 		{"in the queue", true, "", string(jobset.JobSetSuspended), nil, "WAITING: WAITING WAITING", "waiting in the queue"},
@@ -97,7 +97,7 @@ func TestStates(t *testing.T) {
 		{"stopped", true, asked, string(jobset.JobSetSuspended), nil, "STOPPED: STOPPED STOPPED", asked},
 		{"stopped, its tasks ended with an error", false, asked, string(jobset.JobSetFailed), []corev1.Pod{broken}, "STOPPED: STOPPED FAILED", asked},
 		{"succeeded before it could be stopped", false, asked, string(jobset.JobSetCompleted), nil, "SUCCEEDED: STOPPED STOPPED", ""},
-		{"suspended by somebody else", true, "", string(jobset.JobSetSuspended), []corev1.Pod{ended}, "WAITING: WAITING SUCCEEDED", "waiting in the queue"},
+		{"suspended, not stopped", true, "", string(jobset.JobSetSuspended), []corev1.Pod{ended}, "WAITING: WAITING SUCCEEDED", "waiting in the queue"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -124,7 +124,7 @@ func TestStates(t *testing.T) {
 	}
 }
 
-func TestTaskDetails(t *testing.T) {
+func TestReadStatusTaskDetails(t *testing.T) {
 	t.Parallel()
 	failed := pod("1", corev1.PodFailed, 0, exited(3))
 	failed.Annotations["batch.kubernetes.io/job-index-failure-count"] = "2"

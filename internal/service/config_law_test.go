@@ -8,8 +8,8 @@ import (
 	"pgregory.net/rapid"
 
 	"pai.dev/pai/internal/config"
-	"pai.dev/pai/internal/config/configtest"
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/test/configtest"
 )
 
 // lawHolds checks that new configuration works with old services: an older

@@ -12,7 +12,7 @@ import (
 )
 
 // syntaxProblem says what is wrong with data that the YAML library refuses
-// with err: on which line, and in the words of a person who edits a file.
+// with err: the line, and the mistake in the words of a person who edits a file.
 func syntaxProblem(data []byte, err error) Problem {
 	line, message := libraryError(data)
 	if message == "" { // not reproduced; the library's own words are all there is

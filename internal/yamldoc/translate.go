@@ -9,8 +9,8 @@ import (
 // translation gives a message of the YAML library in plain words.
 type translation struct {
 	message string // how it begins
-	// atEnd: the place is the line that completes the mistake, not the one on
-	// which the construct around it begins.
+	// atEnd: the place is the line that completes the mistake, not the start of
+	// the construct around it.
 	atEnd bool
 	// text takes the whole message and the line at the place.
 	text func(message, line string) string

@@ -10,8 +10,7 @@ import (
 	"pai.dev/pai/internal/config"
 )
 
-// services is services-configuration.yaml, each key spelled as one of the
-// releases spelled it.
+// services is services-configuration.yaml, each key under one of its names.
 func (d *draw) services() []entry {
 	s := &d.want.Services
 	s.Cluster.Common = config.Common{ClusterID: "lab", Release: "v0.9", TrustedBundleKeys: []string{key}}
@@ -49,11 +48,11 @@ func (d *draw) maybe(f *file, value string, paths ...string) bool {
 	if !d.coin("has " + paths[0]) {
 		return false
 	}
-	f.set(rapid.SampledFrom(paths).Draw(d.t, "spelling"), value)
+	f.set(rapid.SampledFrom(paths).Draw(d.t, "name"), value)
 	return true
 }
 
-// virtualClusters are today's, Hadoop's, or none.
+// virtualClusters are current ones, queues of Hadoop, or none.
 func (d *draw) virtualClusters(f *file) {
 	s := &d.want.Services
 	s.VirtualClusters = map[string]config.VirtualCluster{config.DefaultVirtualCluster: {}}
@@ -86,7 +85,7 @@ func gpus(of, percent int) int {
 	return atLeastOne(of * percent / 100)
 }
 
-// total is what the machines have, summed one by one.
+// total is the capacity of the machines.
 func (d *draw) total() config.VirtualCluster {
 	var sum config.VirtualCluster
 	for _, m := range d.want.Layout.MachineList {
@@ -113,7 +112,7 @@ func (f *file) at(path string) *entry {
 	for name := range strings.SplitSeq(path, ".") {
 		i := slices.IndexFunc(*keys, func(e entry) bool { return e.key == name })
 		if i < 0 {
-			*keys = append(*keys, entry{key: name, gone: name == "hadoop", emptied: name == "alerting" || name == "docker-registry-info"})
+			*keys = append(*keys, entry{key: name, dropped: name == "hadoop", emptied: name == "alerting" || name == "docker-registry-info"})
 			i = len(*keys) - 1
 		}
 		e = &(*keys)[i]

@@ -1,6 +1,6 @@
 // Package configtest draws configurations of PAI v0.9 for tests: files in every
-// form that operators write them, and today's model of them, which is made
-// without reading a file.
+// form that operators write, and the model of them, which is made without
+// reading a file.
 package configtest
 
 import (
@@ -46,7 +46,7 @@ func Older() *rapid.Generator[Case] {
 		}{{config.ClusterFile, d.cluster}, {config.KubernetesFile, d.kubernetes}, {config.ServicesFile, d.services}}
 		for _, r := range roots {
 			root := r.make()
-			if d.coin("says its schema") {
+			if d.coin("names its schema") {
 				root = append([]entry{{key: "schema-version", value: "1"}}, root...)
 			}
 			c.Files[r.name], c.Comments[r.name] = write(t, root)
@@ -81,13 +81,13 @@ func (d *draw) cluster() []entry {
 	defaults, shared := d.defaults()
 	var list [][]entry
 	count := d.number("machines", 1, 5)
-	master := d.number("master", 0, count-1)
+	controlPlane := d.number("control plane", 0, count-1)
 	for i := range count {
 		m := config.Machine{
 			Hostname: fmt.Sprintf("gpu-%02d", i), HostIP: fmt.Sprintf("192.168.1.%d", i+1), Role: config.RoleWorker,
 			MachineType: skus[d.number("sku", 0, len(skus)-1)].key,
 		}
-		if i == master {
+		if i == controlPlane {
 			m.Role = config.RoleControlPlane
 		}
 		own := d.reach(&m, shared)
@@ -98,7 +98,7 @@ func (d *draw) cluster() []entry {
 		if d.coin("zkid") {
 			keys = append(keys, entry{key: "zkid", value: `"1"`})
 		}
-		if i == master {
+		if i == controlPlane {
 			keys = append(keys, entry{key: "dashboard", value: `"true"`}, entry{key: "etcdid", value: "etcdid1"})
 		}
 		list = append(list, rapid.Permutation(keys).Draw(d.t, "order"))
@@ -106,7 +106,7 @@ func (d *draw) cluster() []entry {
 	}
 	root := []entry{{key: "machine-sku", keys: skus}, {key: "machine-list", items: list}}
 	if defaults != nil {
-		root = append(root, entry{key: "default-machine-properties", keys: defaults, gone: true})
+		root = append(root, entry{key: "default-machine-properties", keys: defaults, dropped: true})
 	}
 	return rapid.Permutation(root).Draw(d.t, "sections")
 }
@@ -134,7 +134,7 @@ func (d *draw) defaults() ([]entry, config.Machine) {
 	return keys, shared
 }
 
-// reach gives a machine the defaults and what it has of its own.
+// reach gives a machine the defaults and properties that only it has.
 func (d *draw) reach(m *config.Machine, shared config.Machine) []entry {
 	m.SSHPort, m.Username, m.KeyfilePath, m.Password = shared.SSHPort, shared.Username, shared.KeyfilePath, shared.Password
 	var own []entry
@@ -163,8 +163,8 @@ func (d *draw) reach(m *config.Machine, shared config.Machine) []entry {
 	return own
 }
 
-// quotedText quotes what would be a number otherwise, at times: a password of
-// digits is text all the same.
+// quotedText sometimes quotes a text of digits, which is a valid password
+// without quotes, too.
 func (d *draw) quotedText(s string) string {
 	if d.coin("digits without quotes") {
 		return s

@@ -11,8 +11,8 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Root is a folder for a test's many small ones: in memory where there is such
-// a place, because what is written there is synced to the disk.
+// Root is a directory for the many small ones of a test. It is in memory if
+// possible, because files in it are synced to the disk.
 func Root(t testing.TB) string {
 	dir, err := os.MkdirTemp("/dev/shm", "pai-test-")
 	if err != nil {
@@ -26,8 +26,8 @@ func Root(t testing.TB) string {
 	return dir
 }
 
-// Folder writes a case's files into a new folder below root.
-func (c Case) Folder(t *rapid.T, root string) string {
+// Write puts the files of a case into a new directory below root.
+func (c Case) Write(t *rapid.T, root string) string {
 	parent, err := os.MkdirTemp(root, "")
 	if err != nil {
 		t.Fatal(err)
@@ -47,7 +47,7 @@ func (c Case) Folder(t *rapid.T, root string) string {
 // BeforeAndAfter loads a case, upgrades it to the newest schema and a release,
 // and loads it again.
 func (c Case) BeforeAndAfter(t *rapid.T, root string, to pai.Pair) (before, after *config.Config) {
-	dir := c.Folder(t, root)
+	dir := c.Write(t, root)
 	before, err := config.Load(dir)
 	if err != nil {
 		t.Fatal(err)

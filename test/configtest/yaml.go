@@ -14,8 +14,8 @@ type entry struct {
 	keys    []entry
 	items   [][]entry // a list of mappings
 	plain   []string  // a list of scalars
-	gone    bool      // an upgrade drops it, with the comments in and above it
-	emptied bool      // an upgrade may leave nothing in it, and drops it then
+	dropped bool      // an upgrade drops it, with the comments in and above it
+	emptied bool      // an upgrade drops it if nothing is left in it
 }
 
 // text writes entries as YAML in a form drawn at random: comments, blank
@@ -24,7 +24,7 @@ type text struct {
 	t        *rapid.T
 	out      strings.Builder
 	comments []string // those that an upgrade must keep
-	flow     bool     // may write {a: b}
+	flow     bool     // can write {a: b}
 	indent   int
 }
 
@@ -43,7 +43,7 @@ func write(t *rapid.T, root []entry) (content string, comments []string) {
 		content = strings.ReplaceAll(content, "\n", "\r\n")
 	}
 	if w.flow {
-		return content, nil // what is written anew may lose some
+		return content, nil // a file that is written again can lose some
 	}
 	return content, w.comments
 }
@@ -57,18 +57,18 @@ func (w *text) line(indent int, s string) {
 	w.out.WriteString(s + "\n")
 }
 
-func (w *text) comment(gone bool) string {
+func (w *text) comment(dropped bool) string {
 	c := fmt.Sprintf("# comment %d.", len(w.comments)+w.out.Len())
-	if !gone {
+	if !dropped {
 		w.comments = append(w.comments, c)
 	}
 	return c
 }
 
 // mapping writes keys; dashed has the first behind "- ".
-func (w *text) mapping(indent int, keys []entry, dashed, gone bool) {
+func (w *text) mapping(indent int, keys []entry, dashed, dropped bool) {
 	for i, e := range keys {
-		lead, own := indent, gone || e.gone
+		lead, own := indent, dropped || e.dropped
 		if dashed && i == 0 {
 			w.out.WriteString(strings.Repeat(" ", indent-2) + "- ")
 			lead = 0
@@ -82,13 +82,13 @@ func (w *text) mapping(indent int, keys []entry, dashed, gone bool) {
 	}
 }
 
-func (w *text) entry(lead, indent int, e entry, gone bool) {
+func (w *text) entry(lead, indent int, e entry, dropped bool) {
 	head := e.key + ":"
 	switch {
 	case e.items != nil:
 		w.line(lead, head)
 		for _, item := range e.items {
-			w.mapping(indent+2+w.indent-2, item, true, gone)
+			w.mapping(indent+2+w.indent-2, item, true, dropped)
 		}
 	case e.plain != nil:
 		if w.coin("flow list") {
@@ -103,11 +103,11 @@ func (w *text) entry(lead, indent int, e entry, gone bool) {
 		w.line(lead, head+" "+flow(e.keys))
 	case e.keys != nil:
 		w.line(lead, head)
-		w.mapping(indent+w.indent, e.keys, false, gone)
+		w.mapping(indent+w.indent, e.keys, false, dropped)
 	default:
 		value := " " + e.value
 		if rapid.IntRange(0, 4).Draw(w.t, "behind") == 0 {
-			value += " " + w.comment(gone)
+			value += " " + w.comment(dropped)
 		}
 		w.line(lead, head+value)
 	}
@@ -128,7 +128,7 @@ func flow(keys []entry) string {
 	return "{" + strings.Join(parts, ", ") + "}"
 }
 
-// quoted writes a text in one of YAML's ways.
+// quoted writes a text with one kind of quotes, or none.
 func (d *draw) quoted(s string) string {
 	switch rapid.IntRange(0, 2).Draw(d.t, "quotes") {
 	case 0:

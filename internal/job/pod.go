@@ -1,0 +1,81 @@
+package job
+
+import (
+	"strconv"
+	"strings"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// podSpec is the pod of one task.
+func (j *Spec) podSpec(role TaskRole, user string) corev1.PodSpec {
+	resources := corev1.ResourceList{
+		corev1.ResourceCPU:    *resource.NewMilliQuantity(role.CPUMilli, resource.DecimalSI),
+		corev1.ResourceMemory: *resource.NewQuantity(role.MemoryMB<<20, resource.BinarySI),
+	}
+	if role.GPU > 0 {
+		resources[gpuResource] = *resource.NewQuantity(role.GPU, resource.DecimalSI)
+	}
+	container := corev1.Container{
+		Name:                     ContainerName,
+		Image:                    role.Image,
+		ImagePullPolicy:          corev1.PullIfNotPresent,
+		Command:                  []string{"/bin/sh", "-c", literal(launcher), "task", literal(taskScript(role.Commands))},
+		Env:                      j.environment(role, user),
+		Resources:                corev1.ResourceRequirements{Requests: resources, Limits: resources},
+		TerminationMessagePath:   corev1.TerminationMessagePathDefault,
+		TerminationMessagePolicy: corev1.TerminationMessageReadFile,
+	}
+	spec := corev1.PodSpec{
+		RestartPolicy:                 corev1.RestartPolicyNever, // a task is retried as a new pod
+		TerminationGracePeriodSeconds: new(int64(GracePeriod)),
+		DNSPolicy:                     corev1.DNSClusterFirst,
+		SchedulerName:                 corev1.DefaultSchedulerName,
+		AutomountServiceAccountToken:  new(false),
+		EnableServiceLinks:            new(false),
+		SecurityContext:               &corev1.PodSecurityContext{},
+		// An unreachable machine does not end a job.
+		Tolerations: []corev1.Toleration{
+			{Key: corev1.TaintNodeNotReady, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute},
+			{Key: corev1.TaintNodeUnreachable, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute},
+		},
+	}
+	if role.ShmMB > 0 {
+		spec.Volumes = []corev1.Volume{{Name: "shm", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{
+			Medium: corev1.StorageMediumMemory, SizeLimit: resource.NewQuantity(role.ShmMB<<20, resource.BinarySI),
+		}}}}
+		container.VolumeMounts = []corev1.VolumeMount{{Name: "shm", MountPath: "/dev/shm"}}
+	}
+	spec.Containers = []corev1.Container{container}
+	return spec
+}
+
+// environment describes a task and its job, with the names of the protocol.
+func (j *Spec) environment(role TaskRole, user string) []corev1.EnvVar {
+	names := make([]string, len(j.TaskRoles))
+	for i, r := range j.TaskRoles {
+		names[i] = r.Name
+	}
+	env := []corev1.EnvVar{
+		{Name: "PAI_JOB_NAME", Value: j.Name},
+		{Name: "PAI_USER_NAME", Value: user},
+		{Name: "PAI_VIRTUAL_CLUSTER", Value: j.VirtualCluster},
+		{Name: "PAI_TASK_ROLE_COUNT", Value: strconv.Itoa(len(names))},
+		{Name: "PAI_TASK_ROLE_LIST", Value: strings.Join(names, ",")},
+	}
+	for _, r := range j.TaskRoles {
+		env = append(env,
+			corev1.EnvVar{Name: "PAI_TASK_ROLE_TASK_COUNT_" + r.Name, Value: strconv.Itoa(r.Instances)},
+			corev1.EnvVar{Name: "PAI_MIN_FAILED_TASK_COUNT_" + r.Name, Value: "1"},
+			corev1.EnvVar{Name: "PAI_MIN_SUCCEEDED_TASK_COUNT_" + r.Name, Value: strconv.Itoa(r.MinSucceeded)},
+		)
+	}
+	return append(env,
+		corev1.EnvVar{Name: "PAI_CURRENT_TASK_ROLE_NAME", Value: role.Name},
+		corev1.EnvVar{Name: "PAI_CURRENT_TASK_ROLE_CURRENT_TASK_INDEX", ValueFrom: &corev1.EnvVarSource{
+			FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "metadata.annotations['" + batchv1.JobCompletionIndexAnnotation + "']"},
+		}},
+	)
+}
