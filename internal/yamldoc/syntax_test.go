@@ -24,6 +24,8 @@ func TestParseBrokenSyntaxReportsPlaceInPlainWords(t *testing.T) {
 	}{
 		{"key indented less than its siblings", "a:\n    b: 1\n    c: 2\n  d: 3\n", 4, key},
 		{"key indented less, deep in a file", "x: 1\na:\n  b:\n    c: 1\n   d: 2\ne: 3\n", 5, key},
+		{"key indented less, after aliases", "x: &x {b: 1}\na:\n    <<: *x\n    c: [*x, *x]\n  d: 3\n", 5, key},
+		{"key indented less, in a list item", "a:\n  - b:\n      c: 1\n     d: 2\n", 4, key},
 		{"list item among keys", "a: 1\nb: 2\n- c\n", 3, key},
 		{"key indented less than a list item", "machine-list:\n  - hostname: a\n   hostip: b\n", 3, item},
 		{"text after double quotes", "a: 1\nb: \"x\" y\n", 2, "unexpected text after a closing quote: put the whole value in quotes"},
@@ -76,6 +78,31 @@ func TestParseBrokenSyntaxReportsPlaceInPlainWords(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The line of a mistake is the last one of the shortest beginning of the text
+// that the library refuses with the same message.
+func TestMistakeLineMatchesShortestBeginning(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		line := rapid.Custom(func(t *rapid.T) string {
+			what := rapid.SampledFrom([]string{"a: 1", "b:", "- c", "- d: 1", "- - e", "# f", "", "g: &x h", "i: *x", "j: 'k'"}).Draw(t, "what")
+			return strings.Repeat(" ", rapid.IntRange(0, 5).Draw(t, "indentation")) + what + "\n"
+		})
+		lines := append([]string{"a: &x 1\n"}, rapid.SliceOfN(line, 1, 12).Draw(t, "lines")...)
+		_, problems := Parse([]byte(strings.Join(lines, "")), limits())
+		message := libraryError([]byte("\n" + strings.Join(lines, ""))).message
+		if !strings.HasPrefix(message, "did not find expected key") && !strings.HasPrefix(message, "did not find expected '-'") {
+			return
+		}
+		want := 1
+		for libraryError([]byte("\n"+strings.Join(lines[:want], ""))).message != message {
+			want++
+		}
+		if problems[0].Line != want {
+			t.Fatalf("got %v, want line %d:\n%s", problems[0], want, strings.Join(lines, ""))
+		}
+	})
 }
 
 // Whatever is broken, there is one problem with a place inside the text.

@@ -9,9 +9,9 @@ import (
 // translation gives a message of the YAML library in plain words.
 type translation struct {
 	message string // how it begins
-	// atEnd: the place is the line that completes the mistake, not the start of
-	// the construct around it.
-	atEnd bool
+	// locate returns the line of the mistake from that of the construct around
+	// it; nil if the construct is the place to report.
+	locate func(data []byte, start int, message string) int
 	// text takes the whole message and the line at the place.
 	text func(message, line string) string
 }
@@ -25,31 +25,31 @@ func translations() []translation {
 		header    = "text after | or > must start on the next line"
 	)
 	return []translation{
-		{"did not find expected key", true, indentation("wrong indentation: this line belongs to no key above it")},
-		{"did not find expected '-' indicator", true, indentation("wrong indentation: this line belongs to no list item above it")},
-		{"did not find expected ',' or ']'", false, always("the list that [ opens here is not closed, or a comma is missing in it")},
-		{"did not find expected ',' or '}'", false, always("the mapping that { opens here is not closed, or a comma is missing in it")},
-		{"did not find expected node content", false, always("a value is missing, a bracket is not closed, or a value needs quotes")},
-		{"did not find expected <document start>", false, always("unexpected text after the end of the YAML document")},
-		{"could not find expected ':'", false, always("this line is not KEY: VALUE, the colon is missing")},
-		{"mapping values are not allowed", false, always("unexpected colon: quote a value with a colon in it, or fix the indentation")},
-		{"mapping keys are not allowed", false, always("unexpected question mark: quote a value that starts with one")},
-		{"block sequence entries are not allowed", false, always("unexpected list item: start it on its own line below its key")},
-		{"found character that cannot start any token", false, tokenStart(tab)},
-		{"found a tab character", true, always(tab)},
-		{"found unexpected end of stream", false, always(unclosed)},
-		{"found unexpected document indicator", false, always(unclosed)},
-		{"found unknown escape character", false, always(escape)},
-		{"did not find expected hexdecimal number", false, always(escape)},
-		{"found invalid Unicode character escape code", false, always(escape)},
-		{"did not find expected comment or line break", false, always(header)},
-		{"found an indentation indicator equal to 0", false, always(header)},
-		{"found undefined tag handle", false, always("unknown tag: quote a value that starts with an exclamation mark")},
-		{"found unknown directive name", false, always(directive)},
-		{"could not find expected directive name", false, always(directive)},
-		{"unknown anchor", true, missingAnchor},
-		{"exceeded max depth", false, always("nested too deeply")},
-		{"control characters are not allowed", true, always("the line contains a control character")},
+		{"did not find expected key", mistakeLine, indentation("wrong indentation: this line belongs to no key above it")},
+		{"did not find expected '-' indicator", mistakeLine, indentation("wrong indentation: this line belongs to no list item above it")},
+		{"did not find expected ',' or ']'", nil, always("the list that [ opens here is not closed, or a comma is missing in it")},
+		{"did not find expected ',' or '}'", nil, always("the mapping that { opens here is not closed, or a comma is missing in it")},
+		{"did not find expected node content", nil, always("a value is missing, a bracket is not closed, or a value needs quotes")},
+		{"did not find expected <document start>", nil, always("unexpected text after the end of the YAML document")},
+		{"could not find expected ':'", nil, always("this line is not KEY: VALUE, the colon is missing")},
+		{"mapping values are not allowed", nil, always("unexpected colon: quote a value with a colon in it, or fix the indentation")},
+		{"mapping keys are not allowed", nil, always("unexpected question mark: quote a value that starts with one")},
+		{"block sequence entries are not allowed", nil, always("unexpected list item: start it on its own line below its key")},
+		{"found character that cannot start any token", nil, tokenStart(tab)},
+		{"found a tab character", mistakeLine, always(tab)},
+		{"found unexpected end of stream", nil, always(unclosed)},
+		{"found unexpected document indicator", nil, always(unclosed)},
+		{"found unknown escape character", nil, always(escape)},
+		{"did not find expected hexdecimal number", nil, always(escape)},
+		{"found invalid Unicode character escape code", nil, always(escape)},
+		{"did not find expected comment or line break", nil, always(header)},
+		{"found an indentation indicator equal to 0", nil, always(header)},
+		{"found undefined tag handle", nil, always("unknown tag: quote a value that starts with an exclamation mark")},
+		{"found unknown directive name", nil, always(directive)},
+		{"could not find expected directive name", nil, always(directive)},
+		{"unknown anchor", aliasLine, missingAnchor},
+		{"exceeded max depth", nil, always("nested too deeply")},
+		{"control characters are not allowed", controlLine, always("the line contains a control character")},
 	}
 }
 
@@ -80,6 +80,13 @@ func tokenStart(tab string) func(message, line string) string {
 }
 
 func missingAnchor(message, _ string) string {
-	name := strings.TrimSuffix(strings.TrimPrefix(message, "unknown anchor '"), "' referenced")
-	return "alias *" + Shorten(name) + " has no anchor &" + Shorten(name) + " above it"
+	name := Shorten(quotedName(message))
+	return "alias *" + name + " has no anchor &" + name + " above it"
+}
+
+// quotedName is the name that a message has in single quotes.
+func quotedName(message string) string {
+	_, rest, _ := strings.Cut(message, "'")
+	name, _, _ := strings.Cut(rest, "'")
+	return name
 }
