@@ -1,7 +1,9 @@
 package operation
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -9,6 +11,7 @@ import (
 	"pai.dev/pai/internal/guard"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/poll"
 )
 
 // WaitOptions decide whether an operation waits until waiting machines are idle.
@@ -60,41 +63,55 @@ type waiter struct {
 	noticef func(format string, args ...any)
 }
 
+var errStoppedWaiting = errors.New("stopped waiting for jobs")
+
 func (w waiter) await(ctx context.Context) error {
-	if w.every == 0 {
-		w.every = askEvery
-	}
-	every, reported, when := w.every, "", time.Time{}
-	for {
-		var lines []string
-		for _, step := range w.steps {
-			d := w.decide(ctx, step)
-			if d.Verdict == guard.Go && ctx.Err() == nil {
-				w.noticef("%s no longer waits: %s", step.Target, d.Reason)
-				return nil
-			}
-			lines = append(lines, fmt.Sprintf("%s waits for %s", step.Target, waitsFor(d)))
+	waiting, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-w.stop:
+			cancel(errStoppedWaiting)
+		case <-waiting.Done():
 		}
-		if text := strings.Join(lines, "; "); text != reported || time.Since(when) > repeatEvery {
+	}()
+	every := cmp.Or(w.every, askEvery)
+	wait := poll.Wait{For: "jobs", Timeout: max(time.Until(w.end), 1), Every: every, Factor: 1.25, Max: 6 * every} // jobs can run for days
+	var reported string
+	var when time.Time
+	err := wait.Until(waiting, func(context.Context) (bool, error) {
+		text, admitted := w.ask(ctx)
+		if !admitted && (text != reported || time.Since(when) > repeatEvery) {
 			w.noticef("%s (until %s)", text, w.end.Local().Format("2006-01-02 15:04:05"))
 			reported, when = text, time.Now()
 		}
-		const next = "to continue later, run: paictl upgrade resume"
-		pause := time.NewTimer(min(every, time.Until(w.end)))
-		every = min(every+every/4, 6*w.every) // jobs that do not end soon can run for days
-		select {
-		case <-pause.C:
-		case <-w.stop:
-			pause.Stop()
-			return pai.Errorf(pai.CodeInterrupted, next, "stopped waiting for jobs: %s", reported)
-		case <-ctx.Done():
-			pause.Stop()
-			return context.Cause(ctx)
-		}
-		if !time.Now().Before(w.end) {
-			return pai.Errorf(pai.CodeWaiting, next, "timed out waiting for jobs: %s", reported)
-		}
+		return admitted, nil
+	})
+	const next = "to continue later, run: paictl upgrade resume"
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, errStoppedWaiting):
+		return pai.Errorf(pai.CodeInterrupted, next, "stopped waiting for jobs: %s", reported)
+	default:
+		return pai.Errorf(pai.CodeWaiting, next, "timed out waiting for jobs: %s", reported)
 	}
+}
+
+// ask returns whether the guard admits a step, or what each step waits for.
+func (w waiter) ask(ctx context.Context) (waitsForJobs string, admitted bool) {
+	var lines []string
+	for _, step := range w.steps {
+		d := w.decide(ctx, step)
+		if d.Verdict == guard.Go && ctx.Err() == nil {
+			w.noticef("%s no longer waits: %s", step.Target, d.Reason)
+			return "", true
+		}
+		lines = append(lines, fmt.Sprintf("%s waits for %s", step.Target, waitsFor(d)))
+	}
+	return strings.Join(lines, "; "), false
 }
 
 func waitsFor(d guard.Decision) string {

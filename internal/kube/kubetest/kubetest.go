@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/internal/poll"
 )
 
 const startTimeout = 3 * time.Minute
@@ -107,18 +108,13 @@ contexts: [{name: test, context: {cluster: test, user: admin}}]
 
 func (c *Cluster) waitReady() {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
-	defer cancel()
-	for {
+	wait := poll.Wait{For: "the API server", Timeout: startTimeout, Every: 100 * time.Millisecond}
+	err := wait.Until(context.Background(), func(ctx context.Context) (bool, error) {
 		err := c.Client.Ping(ctx)
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			c.t.Fatalf("the API server is not ready after %s: %v\n%s", startTimeout, err, c.log("kube-apiserver"))
-		case <-time.After(100 * time.Millisecond):
-		}
+		return err == nil, err
+	})
+	if err != nil {
+		c.t.Fatalf("%v\n%s", err, c.log("kube-apiserver"))
 	}
 }
 
