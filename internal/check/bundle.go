@@ -23,16 +23,11 @@ func (w *world) releases() []pai.Release {
 		}
 	}
 	for _, s := range w.Plan.Steps {
-		switch s.Kind {
-		case plan.KindService, plan.KindRefresh, plan.KindImages:
-			add(s.To.Release())
-		case plan.KindPrograms:
-			for _, r := range w.Releases {
-				if r.Kubernetes.Version == s.To.Kubernetes() {
-					add(r.Metadata.Name)
-					break
-				}
-			}
+		if !s.Kind.Traits().NeedsBundle {
+			continue
+		}
+		if name, err := s.BundleRelease(w.Releases); err == nil {
+			add(name)
 		}
 	}
 	return names

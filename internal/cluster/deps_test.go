@@ -12,10 +12,11 @@ var _ Bundle = (*release.Bundle)(nil)
 func TestEveryMachineAndClusterKindHasADoer(t *testing.T) {
 	t.Parallel()
 	doers := Doers(Deps{Config: testConfig()})
-	for _, kind := range []plan.Kind{
-		plan.KindPrepare, plan.KindPrograms, plan.KindImages, plan.KindRole, plan.KindKubelet, plan.KindUncordon, plan.KindClean,
-		plan.KindPKI, plan.KindSnapshot, plan.KindEtcd, plan.KindAPIServer, plan.KindBootstrap, plan.KindDNS, plan.KindRecord,
-	} {
+	for _, kind := range plan.Kinds() {
+		subject := kind.Traits().Subject
+		if subject != plan.SubjectMachine && subject != plan.SubjectCluster {
+			continue
+		}
 		if doers[kind] == nil {
 			t.Errorf("nothing carries out %s", kind)
 		}

@@ -65,7 +65,7 @@ func (c *Step) Done(_ context.Context, step plan.Step) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return step.Target == fmt.Sprintf("schema %d", now.Layout.SchemaVersion), nil
+	return step.Schema == now.Layout.SchemaVersion, nil
 }
 
 // Do migrates the configuration and keeps the previous files beside it.

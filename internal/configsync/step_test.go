@@ -36,7 +36,7 @@ func TestConfigurationStep(t *testing.T) {
 	var said string
 	store := runtest.Dir(t.TempDir())
 	s := &session.Session{Config: cfg, Progressf: func(format string, _ ...any) { said += format }, Hosts: map[string]machine.Host{"gpu-01": &sessiontest.Host{Files: store}}}
-	doer, step := &Step{Session: s}, plan.Step{Kind: plan.KindConfiguration, Target: "schema 2"}
+	doer, step := &Step{Session: s}, plan.Step{Kind: plan.KindConfiguration, Target: "schema 2", Schema: 2}
 	if err := doer.Push(t.Context(), "k8s-bootup"); err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ func Impacts(steps []plan.Step, world plan.World, impacts map[string]pai.JobImpa
 // Risk returns how a step affects running jobs: the risk in the plan or, for a
 // service, what the service declares, whichever is worse.
 func Risk(step plan.Step, impacts map[string]pai.JobImpact) pai.Risk {
-	if !step.Kind.OfService() {
+	if !step.Kind.Traits().OfService {
 		return step.Risk
 	}
 	switch impacts[step.Target] {

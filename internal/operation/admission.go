@@ -119,7 +119,8 @@ func (a *admission) wait(step plan.Step, d guard.Decision) {
 	if _, known := a.waiting[step.Target]; known || step.Target == "" {
 		return
 	}
-	w := pai.Waiting{Machine: step.Target, Step: string(step.ID), Jobs: d.Jobs, Reason: d.Reason, Since: time.Now().UTC()}
+	w := pai.Waiting{Machine: step.Target, Step: string(step.ID), Kind: string(step.Kind), Role: string(step.Role), To: step.To,
+		Jobs: d.Jobs, Reason: d.Reason, Since: time.Now().UTC()}
 	for _, b := range a.waited {
 		if b.Machine == w.Machine {
 			w.Since = b.Since

@@ -243,16 +243,33 @@ func TestStateOf(t *testing.T) {
 	}
 }
 
-// A machine's step can be put together again from what the journal says.
-func TestKubeletStep(t *testing.T) {
+func TestWaitingStep(t *testing.T) {
 	t.Parallel()
-	want := kubeletOf("gpu-01")
-	got, ok := kubeletStep(pai.Operation{}, pai.Waiting{Machine: "gpu-01", Step: string(want.ID)})
-	if !ok || got.Kind != want.Kind || got.To != want.To || got.Target != want.Target || got.Risk != want.Risk {
-		t.Errorf("got %+v", got)
-	}
-	if got, ok := kubeletStep(pai.Operation{}, pai.Waiting{Machine: "gpu-01", Step: "kubernetes/v2/machine/gpu-01/containerd"}); !ok || got.Kind != plan.KindRole || got.Role != plan.RoleRuntime {
-		t.Errorf("got %+v", got)
+	const id = "kubernetes/v2/machine/gpu-01/"
+	for _, c := range []struct {
+		name   string
+		of     pai.Waiting
+		want   plan.Step
+		wantOK bool
+	}{
+		{"kubelet", pai.Waiting{Step: id + "kubelet", Kind: string(plan.KindKubelet), To: "v2"}, plan.Step{Kind: plan.KindKubelet, To: "v2"}, true},
+		{"role", pai.Waiting{Step: "x", Kind: string(plan.KindRole), Role: "containerd", To: "v2"}, plan.Step{Kind: plan.KindRole, Role: plan.RoleRuntime, To: "v2"}, true},
+		{"unknown kind", pai.Waiting{Step: "x", Kind: "machine-firmware", To: "v2"}, plan.Step{Kind: "machine-firmware", To: "v2"}, false},
+		{"kubelet, entry of v0.10", pai.Waiting{Step: id + "kubelet"}, plan.Step{Kind: plan.KindKubelet, To: "v2"}, true},
+		{"role, entry of v0.10", pai.Waiting{Step: id + "containerd"}, plan.Step{Kind: plan.KindRole, Role: plan.RoleRuntime, To: "v2"}, true},
+		{"ID of another form", pai.Waiting{Step: "services/v2/kueue"}, plan.Step{}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.of.Machine = "gpu-01"
+			got, ok := waitingStep(pai.Operation{From: pai.Pair{Kubernetes: "v1"}}, c.of)
+			if ok != c.wantOK {
+				t.Fatalf("got %+v, %v; want %v", got, ok, c.wantOK)
+			}
+			if ok && (got.Kind != c.want.Kind || got.Role != c.want.Role || got.To != c.want.To || got.From != "v1" ||
+				got.Target != "gpu-01" || got.Risk != pai.RiskNode || string(got.ID) != c.of.Step) {
+				t.Errorf("got %+v, want %+v", got, c.want)
+			}
+		})
 	}
 }
 

@@ -88,7 +88,7 @@ func liftCordons(ctx context.Context, n nodes, p plan.Plan, w plan.World) (lifte
 }
 
 func rollsPods(s plan.Step) bool {
-	return s.Kind == plan.KindService || s.Kind == plan.KindRefresh || s.Kind == plan.KindDNS
+	return s.Kind.Traits().RollsPods
 }
 
 // restoreCordons cordons the machines again, except those that the plan

@@ -49,43 +49,36 @@ func (o *operation) doersFor(step plan.Step) (plan.Doers, error) {
 	if bundle != nil {
 		onMachines.Bundle, inCluster.Bundle = bundle, bundle
 	}
+	return o.allDoers(onMachines, inCluster), nil
+}
+
+// allDoers has a doer for every step kind.
+func (o *operation) allDoers(onMachines cluster.Deps, inCluster service.Deps) plan.Doers {
 	all := plan.Doers{}
 	maps.Copy(all, cluster.Doers(onMachines))
 	maps.Copy(all, service.Doers(inCluster))
 	all[plan.KindMigrate] = migrator{o.Kube}
 	all[plan.KindVolume] = volumes{o.Session}
 	all[plan.KindConfiguration] = o.config
-	return all, nil
+	return all
 }
 
 func machineDeps(s *session.Session) cluster.Deps {
 	return cluster.Deps{Config: s.Config, Hosts: s.Hosts, Kube: s.Kube, Progress: s.Progressf}
 }
 
-// bundleFor is the bundle that a step takes its content from; nil for steps
-// without content.
+// bundleFor opens the bundle that a step takes its content from. It returns nil
+// for a step that brings nothing, and for one whose content is on the machines
+// or in the cluster if this host does not have the bundle.
 func bundleFor(s *session.Session, step plan.Step) (*release.Bundle, error) {
-	switch step.Kind {
-	case plan.KindClean, plan.KindStop, plan.KindDelete, plan.KindVolume, plan.KindUncordon, plan.KindMigrate, plan.KindServices, plan.KindConfiguration:
-		return nil, nil
-	case plan.KindImages:
-		return s.Bundle(step.To.Release())
-	case plan.KindService, plan.KindRefresh:
-		name := s.ReleaseWith(step.To.Services())
-		if step.Kind == plan.KindService && step.Back() {
-			return s.OptionalBundle(name), nil // the cluster recorded what a rollback restores
-		}
+	name, err := step.BundleRelease(s.Releases)
+	switch {
+	case name == "" || err != nil:
+		return nil, err
+	case step.NeedsBundle():
 		return s.Bundle(name)
 	default:
-		m, err := s.ManifestOf(step.To.Kubernetes())
-		if err != nil {
-			return nil, err
-		}
-		name := m.Metadata.Name
-		if step.Kind != plan.KindPrograms {
-			return s.OptionalBundle(name), nil // the directory of the version on the machine has everything
-		}
-		return s.Bundle(name)
+		return s.OptionalBundle(name), nil
 	}
 }
 

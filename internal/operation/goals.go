@@ -85,7 +85,7 @@ func StopServices(which plan.Choice) Goal { return stopServices{which: which} }
 type onRunningRelease struct{}
 
 func (onRunningRelease) Bundle(s *session.Session, w plan.World) pai.Release {
-	return s.ReleaseWith(w.ServicesRelease())
+	return plan.WithServices(s.Releases, w.ServicesRelease())
 }
 
 type stopServices struct {

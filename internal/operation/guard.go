@@ -80,5 +80,5 @@ func (o *operation) askGuard(ctx context.Context) error {
 // decidedEarly excludes services while the API is unavailable: the jobs whose
 // data they carry are unknown, and the steps before them might restore the API.
 func decidedEarly(step plan.Step, world plan.World) bool {
-	return step.Risk == pai.RiskEviction || (step.Kind.OfService() && world.APIReachable)
+	return step.Risk == pai.RiskEviction || (step.Kind.Traits().OfService && world.APIReachable)
 }

@@ -149,7 +149,7 @@ func (st *Status) steps(op pai.Operation) {
 func waitNow(ctx context.Context, s *session.Session, op pai.Operation, reachable bool) func(pai.Waiting) (guard.Decision, bool) {
 	g, err := newGuard(s, nil)
 	return func(w pai.Waiting) (guard.Decision, bool) {
-		step, ok := kubeletStep(op, w)
+		step, ok := waitingStep(op, w)
 		if err != nil || !ok || !reachable {
 			return guard.Decision{}, false
 		}
@@ -158,17 +158,21 @@ func waitNow(ctx context.Context, s *session.Session, op pai.Operation, reachabl
 	}
 }
 
-// kubeletStep is the step of a waiting machine, with what the guard needs.
-func kubeletStep(op pai.Operation, w pai.Waiting) (plan.Step, bool) {
-	parts := strings.Split(w.Step, "/") // kubernetes/<version>/machine/<name>/<what>
+// waitingStep returns the step for which a machine waits, with the fields that
+// the guard needs. It returns false for an entry that it cannot read.
+func waitingStep(op pai.Operation, w pai.Waiting) (plan.Step, bool) {
+	step := plan.Step{ID: plan.StepID(w.Step), Kind: plan.Kind(w.Kind), Role: plan.Role(w.Role), Target: w.Machine,
+		From: pai.AnyVersion(op.From.Kubernetes), To: w.To, Risk: pai.RiskNode}
+	if w.Kind != "" {
+		return step, step.Kind.Known()
+	}
+	parts := strings.Split(w.Step, "/") // v0.10 wrote only the ID: kubernetes/<version>/machine/<name>/<role>
 	if len(parts) != 5 || parts[0] != "kubernetes" {
 		return plan.Step{}, false
 	}
-	step := plan.Step{ID: plan.StepID(w.Step), Target: w.Machine, From: pai.AnyVersion(op.From.Kubernetes), To: pai.AnyVersion(parts[1]), Risk: pai.RiskNode}
-	if parts[4] == string(plan.RoleKubelet) {
-		step.Kind = plan.KindKubelet
-	} else {
-		step.Kind, step.Role = plan.KindRole, plan.Role(parts[4])
+	step.Kind, step.Role, step.To = plan.KindRole, plan.Role(parts[4]), pai.AnyVersion(parts[1])
+	if step.Role == plan.RoleKubelet {
+		step.Kind, step.Role = plan.KindKubelet, ""
 	}
 	return step, true
 }

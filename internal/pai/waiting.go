@@ -18,11 +18,16 @@ const (
 // Waiting is a machine that an operation left as it was: a step cannot be done
 // there while jobs run.
 type Waiting struct {
-	Machine string    `json:"machine"`
-	Step    string    `json:"step"` // the first of its steps that waits
-	Jobs    []JobRef  `json:"jobs"` // those that ran there when it was asked last
-	Reason  string    `json:"reason"`
-	Since   time.Time `json:"since"`
+	Machine string `json:"machine"`
+	Step    string `json:"step"` // the ID of the first of its steps that waits
+	// Kind, Role, and To describe that step: its kind, the role that it moves,
+	// and the version that it leads to. Entries of v0.10 and older lack them.
+	Kind   string     `json:"kind,omitempty"`
+	Role   string     `json:"role,omitempty"`
+	To     AnyVersion `json:"to,omitempty"`
+	Jobs   []JobRef   `json:"jobs"` // those that ran there when it was asked last
+	Reason string     `json:"reason"`
+	Since  time.Time  `json:"since"`
 }
 
 // Cordon is a machine that PAI kept new jobs off.

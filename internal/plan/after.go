@@ -17,33 +17,12 @@ func (w World) After(steps []Step, digests map[pai.Release]string) World {
 		byName[w.Machines[i].Name] = &w.Machines[i]
 	}
 	for _, s := range steps {
-		if m := byName[s.Target]; m != nil {
-			m.after(s, digests)
+		t := kinds[s.Kind]
+		if m := byName[s.Target]; m != nil && t.onMachine != nil {
+			t.onMachine(m, s, digests)
 		}
-		switch s.Kind {
-		case KindEtcd, KindAPIServer, KindCommit, KindRestore:
-			for _, m := range byName {
-				m.afterCluster(s)
-			}
-		case KindPKI:
-			if w.ClusterID == "" {
-				w.ClusterID = "new"
-			}
-		case KindRecord:
-			w.Current.Kubernetes = s.To.Kubernetes()
-		case KindService, KindRefresh:
-			w.Services[s.Target] = Installed{Release: s.To.Services(), Ready: true}
-		case KindConfiguration:
-			w.Schema = schemaOf(s)
-		case KindStop, KindDelete:
-			delete(w.Services, s.Target)
-		case KindServices:
-			w.RecordedServices = s.To.Services()
-		case KindMigrate:
-			w.Unmigrated = slices.DeleteFunc(slices.Clone(w.Unmigrated), func(name string) bool { return name == s.Target })
-			if s.Back() { // it was undone
-				w.Unmigrated = append(w.Unmigrated, s.Target)
-			}
+		if t.onWorld != nil {
+			t.onWorld(&w, s)
 		}
 	}
 	w.Current.Services = OldestInstalled(w.Services)
@@ -69,44 +48,67 @@ func (w World) clone() World {
 	return w
 }
 
-// after is what a step on the machine itself changes.
-func (m *Machine) after(s Step, digests map[pai.Release]string) {
-	switch s.Kind {
-	case KindPrepare:
-		m.Prepared = true
-	case KindPrograms:
-		m.Programs = append(m.Programs, s.To.Kubernetes())
-	case KindImages:
-		m.Images = append(m.Images, digests[s.To.Release()])
-	case KindRole:
-		m.Roles[s.Role] = stateAfter(s)
-	case KindKubelet:
-		m.Roles[RoleKubelet] = stateAfter(s)
-		m.Joined, m.Unreachable = true, ""
-	case KindUncordon:
-		if m.Node != nil {
-			m.Node.Unschedulable, m.Node.CordonedByPAI, m.Node.CordonedBy = m.Node.Unschedulable && !m.Node.CordonedByPAI, false, ""
-		}
-	case KindClean:
-		m.Roles, m.Joined, m.Node = map[Role]RoleState{}, false, nil
+func prepared(m *Machine, _ Step, _ map[pai.Release]string) { m.Prepared = true }
+
+func hasPrograms(m *Machine, s Step, _ map[pai.Release]string) {
+	m.Programs = append(m.Programs, s.To.Kubernetes())
+}
+
+func hasImages(m *Machine, s Step, digests map[pai.Release]string) {
+	m.Images = append(m.Images, digests[s.To.Release()])
+}
+
+func movedRole(m *Machine, s Step, _ map[pai.Release]string) { m.Roles[s.Role] = stateAfter(s) }
+
+func joined(m *Machine, s Step, _ map[pai.Release]string) {
+	m.Roles[RoleKubelet] = stateAfter(s)
+	m.Joined, m.Unreachable = true, ""
+}
+
+func uncordoned(m *Machine, _ Step, _ map[pai.Release]string) {
+	if m.Node != nil {
+		m.Node.Unschedulable, m.Node.CordonedByPAI, m.Node.CordonedBy = m.Node.Unschedulable && !m.Node.CordonedByPAI, false, ""
 	}
 }
 
-// afterCluster is what replacing etcd or the API server changes on a machine.
-func (m *Machine) afterCluster(s Step) {
-	switch {
-	case !m.ControlPlane:
-	case s.Kind == KindEtcd:
-		m.handOver(RoleEtcdA, RoleEtcdB, stateAfter(s))
-	case s.Kind == KindRestore:
-		m.handOver(RoleEtcdA, RoleEtcdB, stateAfter(s))
-		m.handOver(RoleAPIServerA, RoleAPIServerB, stateAfter(s))
-	case s.Kind == KindCommit:
-		committed := stateAfter(s)
-		m.handOver(RoleAPIServerA, RoleAPIServerB, committed)
-		m.Roles[RoleControllerManager], m.Roles[RoleScheduler] = committed, committed
-	default:
-		m.handOver(RoleAPIServerA, RoleAPIServerB, stateAfter(s))
+func cleaned(m *Machine, _ Step, _ map[pai.Release]string) {
+	m.Roles, m.Joined, m.Node = map[Role]RoleState{}, false, nil
+}
+
+func hasPKI(w *World, _ Step) {
+	if w.ClusterID == "" {
+		w.ClusterID = "new"
+	}
+}
+
+func movedEtcd(w *World, s Step) { w.handOver(RoleEtcdA, RoleEtcdB, stateAfter(s)) }
+
+func movedAPIServer(w *World, s Step) { w.handOver(RoleAPIServerA, RoleAPIServerB, stateAfter(s)) }
+
+func restored(w *World, s Step) {
+	movedEtcd(w, s)
+	movedAPIServer(w, s)
+}
+
+func committedControlPlane(w *World, s Step) {
+	movedAPIServer(w, s)
+	for _, m := range w.Machines {
+		if m.ControlPlane {
+			m.Roles[RoleControllerManager], m.Roles[RoleScheduler] = stateAfter(s), stateAfter(s)
+		}
+	}
+}
+
+func installed(w *World, s Step) {
+	w.Services[s.Target] = Installed{Release: s.To.Services(), Ready: true}
+}
+
+func removedService(w *World, s Step) { delete(w.Services, s.Target) }
+
+func migrated(w *World, s Step) {
+	w.Unmigrated = slices.DeleteFunc(slices.Clone(w.Unmigrated), func(name string) bool { return name == s.Target })
+	if s.Back() { // it was undone
+		w.Unmigrated = append(w.Unmigrated, s.Target)
 	}
 }
 
@@ -115,10 +117,16 @@ func stateAfter(s Step) RoleState {
 	return RoleState{Link: s.To.Kubernetes(), Running: s.To.Kubernetes(), Emulates: s.Emulate}
 }
 
-// handOver moves a role from the slot that runs to the other one.
-func (m *Machine) handOver(a, b Role, to RoleState) {
-	if m.Roles[a].Running != "" && m.Roles[a] != to {
-		a, b = b, a
+// handOver moves a role of the control plane from the slot that runs to the other.
+func (w *World) handOver(a, b Role, to RoleState) {
+	for _, m := range w.Machines {
+		if !m.ControlPlane {
+			continue
+		}
+		from, other := a, b
+		if m.Roles[a].Running != "" && m.Roles[a] != to {
+			from, other = b, a
+		}
+		m.Roles[from], m.Roles[other] = to, RoleState{}
 	}
-	m.Roles[a], m.Roles[b] = to, RoleState{}
 }

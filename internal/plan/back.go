@@ -117,8 +117,8 @@ func (b *back) services(to, from pai.ServicesVersion) error {
 		return err
 	}
 	newer := b.in.Services[from]
-	var d draft
-	w, prefix := b.world, "services/"+string(to)+"/"
+	d := stepGraph{phase: "services/" + string(to)}
+	w, prefix := b.world, d.phase+"/"
 	bundle := b.in.bundleOfServices(to, "")
 	var gate []StepID
 	for _, m := range w.Machines {
@@ -157,13 +157,13 @@ func (b *back) services(to, from pai.ServicesVersion) error {
 	if !work && len(leaving) == 0 && !d.needed[record] {
 		return nil
 	}
-	b.steps = append(b.steps, waitFor(d.final(), b.gate)...)
+	b.steps = append(b.steps, waitFor(d.reduce(), b.gate)...)
 	return nil
 }
 
 // undo adds the steps that bring what PAI stores back into the form of an older
 // release, while the newer services, which read both, still run.
-func (b *back) undo(d *draft, prefix string, to pai.ServicesVersion, gate []StepID) ([]StepID, error) {
+func (b *back) undo(d *stepGraph, prefix string, to pai.ServicesVersion, gate []StepID) ([]StepID, error) {
 	var ids []StepID
 	for _, r := range slices.Backward(b.in.Releases) {
 		for _, m := range r.Migrations {

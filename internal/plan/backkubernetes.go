@@ -12,7 +12,7 @@ import (
 // the API is away does that come first.
 func (b *back) kubernetes(to, newest pai.KubernetesVersion, services pai.ServicesVersion) error {
 	limit := b.in.bundleOfServices(services, "").Release
-	k := &kubernetes{world: b.world, to: to, pins: b.pins, back: true, o: KubernetesOptions{Bundle: b.in.bundleOf(to, limit), Again: true}}
+	k := &kubernetes{world: b.world, to: to, pins: b.pins, back: true, graph: stepGraph{phase: "kubernetes/" + string(to)}, o: KubernetesOptions{Bundle: b.in.bundleOf(to, limit), Again: true}}
 	for _, m := range b.world.Machines {
 		if m.ControlPlane {
 			k.masters = append(k.masters, m)
@@ -25,7 +25,7 @@ func (b *back) kubernetes(to, newest pai.KubernetesVersion, services pai.Service
 		return err
 	}
 	k.planBack(k.lossy(newest))
-	steps := k.draft.final()
+	steps := k.graph.reduce()
 	b.steps = append(b.steps, waitFor(steps, b.gate)...)
 	return nil
 }
@@ -115,7 +115,7 @@ func (k *kubernetes) restoreBack() {
 	}
 	gate = append(gate, each(k, k.masters, "programs")...)
 	k.clusterStep("snapshot", KindSnapshot, k.world.APIReachable, pai.RiskNone, gate...)
-	k.draft.add(true, Step{ID: k.cluster("restore"), Kind: KindRestore, From: pai.AnyVersion(newestKubernetes(k.world)), To: pai.AnyVersion(k.to), Risk: k.apiRisk()},
+	k.graph.add(true, Step{ID: k.cluster("restore"), Kind: KindRestore, From: pai.AnyVersion(newestKubernetes(k.world)), To: pai.AnyVersion(k.to), Risk: k.apiRisk()},
 		append(gate, k.cluster("snapshot"))...)
 	k.clusterStep("apiserver", KindAPIServer, false, k.apiRisk(), k.cluster("restore"))
 	for _, m := range k.masters {

@@ -7,7 +7,7 @@ import "pai.dev/pai/internal/pai"
 // takes etcd's data and the certificates as well. Without it a machine that
 // runs nothing of Kubernetes is left out.
 func Clean(w World, wipe bool) []Step {
-	var d draft
+	d := stepGraph{phase: "clean"}
 	var workers []StepID
 	for _, controlPlane := range []bool{false, true} {
 		for _, m := range w.Machines {
@@ -27,7 +27,7 @@ func Clean(w World, wipe bool) []Step {
 			}
 		}
 	}
-	return d.final()
+	return d.reduce()
 }
 
 func runsAny(m Machine) bool {

@@ -2,8 +2,6 @@ package plan
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
 
 	"pai.dev/pai/internal/pai"
 )
@@ -18,16 +16,7 @@ func configurationFirst(w World, schema int, steps []Step) []Step {
 	}
 	first := Step{
 		ID: StepID(fmt.Sprintf("configuration/schema-%d", schema)), Kind: KindConfiguration,
-		Target: fmt.Sprintf("schema %d", schema), Risk: pai.RiskNone,
+		Target: fmt.Sprintf("schema %d", schema), Schema: schema, Phase: "configuration", Risk: pai.RiskNone,
 	}
 	return append([]Step{first}, waitFor(steps, []StepID{first.ID})...)
-}
-
-// schemaOf is the schema version that a KindConfiguration step leads to.
-func schemaOf(s Step) int {
-	n, err := strconv.Atoi(strings.TrimPrefix(s.Target, "schema "))
-	if err != nil {
-		return 0
-	}
-	return n
 }

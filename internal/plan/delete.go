@@ -32,13 +32,13 @@ func DeletePlan(in Input, name string, wipe bool) (Plan, error) {
 		return Plan{}, pai.Errorf(pai.CodeRefused, "delete or stop them first: paictl service stop "+strings.Join(needing, " "),
 			"service %s is needed by services that run: %s", name, strings.Join(needing, ", "))
 	}
-	var d draft
+	d := stepGraph{phase: "services"}
 	id := StepID("services/delete/" + name)
 	d.add(true, Step{ID: id, Kind: KindDelete, Target: name, From: pai.AnyVersion(w.Services[name].Release), Risk: riskOf(ordered[i].Impact, w, name), Wipe: wipe})
 	if volume := ordered[i].Volume; wipe && volume != "" {
 		d.add(true, Step{ID: id + "/volume", Kind: KindVolume, Target: volume, Risk: pai.RiskNone, Wipe: true}, id)
 	}
-	steps := d.final()
+	steps := d.reduce()
 	p := Plan{Verb: pai.VerbDeleteService, From: w.Current, To: w.After(steps, in.Digests).Current, Hops: []Hop{}, Steps: steps}
 	return p, p.Validate()
 }

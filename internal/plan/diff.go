@@ -250,19 +250,15 @@ func Lines(before, after string) []FieldChange {
 
 // ProgramChanges lists the programs whose version a step changes.
 func ProgramChanges(s Step, pins Pins) []Change {
-	var programs []string
-	switch s.Kind {
-	case KindRole:
-		programs = programsOf(s.Role)
-	case KindKubelet:
-		programs = programsOf(RoleKubelet)
-	case KindEtcd:
-		programs = programsOf(RoleEtcdA)
-	case KindAPIServer:
-		programs = programsOf(RoleAPIServerA)
+	role := s.Role
+	if roles := s.Kind.Traits().Roles; len(roles) > 0 {
+		role = roles[0]
+	}
+	if role == "" {
+		return nil
 	}
 	var changes []Change
-	for _, p := range programs {
+	for _, p := range programsOf(role) {
 		old, now := pins[s.From.Kubernetes()][p], pins[s.To.Kubernetes()][p]
 		if old == now {
 			continue

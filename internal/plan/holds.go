@@ -10,7 +10,7 @@ import "pai.dev/pai/internal/pai"
 // to say: an API server is made to wait for what it could not serve, and only
 // for that.
 func Holds(waiting, next Step) bool {
-	return waiting.Target == next.Target || next.Kind == KindAPIServer || next.Kind == KindRestore
+	return waiting.Target == next.Target || next.Kind.Traits().StartsAPIServer
 }
 
 // Uncordon plans the steps that take back every cordon of PAI's own.
@@ -18,7 +18,7 @@ func Uncordon(w World) []Step {
 	var steps []Step
 	for _, m := range w.Machines {
 		if m.Node != nil && m.Node.CordonedByPAI {
-			steps = append(steps, Step{ID: StepID("uncordon/machine/" + m.Name), Kind: KindUncordon, Target: m.Name, Risk: pai.RiskNone})
+			steps = append(steps, Step{ID: StepID("uncordon/machine/" + m.Name), Kind: KindUncordon, Target: m.Name, Phase: "uncordon", Risk: pai.RiskNone})
 		}
 	}
 	return steps

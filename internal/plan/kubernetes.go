@@ -43,7 +43,7 @@ func Kubernetes(w World, to pai.KubernetesVersion, pins Pins, o KubernetesOption
 		return nil, pai.Errorf(pai.CodeRefused, "name Kubernetes "+string(current)+" or newer in the configuration",
 			"the cluster runs Kubernetes %s, and PAI does not go back to %s", current, to)
 	}
-	k := &kubernetes{world: w, to: to, pins: pins, o: o}
+	k := &kubernetes{world: w, to: to, pins: pins, o: o, graph: stepGraph{phase: "kubernetes/" + string(to)}}
 	for _, m := range w.Machines {
 		switch {
 		case m.ControlPlane:
@@ -58,7 +58,7 @@ func Kubernetes(w World, to pai.KubernetesVersion, pins Pins, o KubernetesOption
 	k.machines = slices.Concat(k.masters, k.workers)
 	k.emulate = k.emulates()
 	k.plan()
-	return k.draft.final(), nil
+	return k.graph.reduce(), nil
 }
 
 // kubernetes is one call of Kubernetes.
@@ -72,7 +72,7 @@ type kubernetes struct {
 	machines []Machine // masters, then workers
 	emulate  string    // the minor that the new control plane behaves as until the commit
 	back     bool      // to is older: what is newer goes back, what is older stays
-	draft    draft
+	graph    stepGraph
 }
 
 // plan adds the steps in the order in which they would be done one by one.
@@ -177,7 +177,7 @@ func (k *kubernetes) machine(m Machine, what string, kind Kind, needed bool, ris
 	case KindKubelet:
 		s.From = pai.AnyVersion(m.Roles[RoleKubelet].version())
 	}
-	k.draft.add(k.planned(m) && (needed || m.Unreachable != ""), s, after...)
+	k.graph.add(k.planned(m) && (needed || m.Unreachable != ""), s, after...)
 }
 
 // role adds the step that moves one role of one machine.
@@ -189,7 +189,7 @@ func (k *kubernetes) role(m Machine, r Role, risk pai.Risk, after ...StepID) {
 	if r == RoleControllerManager || r == RoleScheduler {
 		s.Emulate = k.emulate
 	}
-	k.draft.add(k.planned(m) && !k.has(m, r), s, after...)
+	k.graph.add(k.planned(m) && !k.has(m, r), s, after...)
 }
 
 // clusterStep adds a step of the control plane as a whole.
@@ -201,17 +201,17 @@ func (k *kubernetes) clusterStep(what string, kind Kind, needed bool, risk pai.R
 	if kind == KindAPIServer {
 		s.Emulate = k.emulate
 	}
-	k.draft.add(needed && k.o.Only == nil, s, after...)
+	k.graph.add(needed && k.o.Only == nil, s, after...)
 }
 
 func (k *kubernetes) planned(m Machine) bool { return k.o.Only == nil || k.o.Only[m.Name] }
 
 func (k *kubernetes) id(m Machine, what string) StepID {
-	return StepID("kubernetes/" + string(k.to) + "/machine/" + m.Name + "/" + what)
+	return StepID(k.graph.phase + "/machine/" + m.Name + "/" + what)
 }
 
 func (k *kubernetes) cluster(what string) StepID {
-	return StepID("kubernetes/" + string(k.to) + "/cluster/" + what)
+	return StepID(k.graph.phase + "/cluster/" + what)
 }
 
 // each lists the same step of several machines.

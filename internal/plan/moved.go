@@ -211,12 +211,6 @@ func yes(b bool) string {
 	return "no"
 }
 
-// kinds are all step kinds.
-func kinds() []Kind {
-	return []Kind{KindPrepare, KindPrograms, KindImages, KindRole, KindKubelet, KindUncordon, KindPKI, KindSnapshot, KindEtcd,
-		KindAPIServer, KindBootstrap, KindDNS, KindCommit, KindRestore, KindRecord, KindService, KindRefresh, KindStop, KindDelete, KindVolume, KindMigrate, KindServices, KindClean, KindConfiguration}
-}
-
 // MovedError refuses to do a plan that is no longer the one that was shown.
 func MovedError(what, advice string, lines []string) error {
 	const shown = 30

@@ -253,11 +253,11 @@ func TestKubeletsHopAsRarelyAsTheyMay(t *testing.T) {
 	}
 }
 
-// What is left out of a draft leaves the order of the rest as it was.
+// What is left out of a stepGraph leaves the order of the rest as it was.
 func TestDraftKeepsTheOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(1, 12).Draw(t, "steps")
-		var d draft
+		var d stepGraph
 		before := make([]map[int]bool, n) // all that a step has to come after
 		needed := make([]bool, n)
 		for i := range n {
@@ -275,7 +275,7 @@ func TestDraftKeepsTheOrder(t *testing.T) {
 			needed[i] = rapid.Bool().Draw(t, "needed")
 			d.add(needed[i], Step{ID: StepID(fmt.Sprint(i)), Kind: KindRole}, after...)
 		}
-		steps := d.final()
+		steps := d.reduce()
 		if err := (Plan{Steps: steps}).Validate(); err != nil {
 			t.Fatal(err)
 		}

@@ -28,7 +28,7 @@ func Refresh(in Input, names []string, configured pai.ServicesVersion) (Plan, er
 	if err := canRefresh(in, names); err != nil {
 		return Plan{}, err
 	}
-	var d draft
+	d := stepGraph{phase: "services"}
 	for _, s := range installed {
 		release := w.Services[s.Name].Release
 		var after []StepID
@@ -38,7 +38,7 @@ func Refresh(in Input, names []string, configured pai.ServicesVersion) (Plan, er
 		d.add(len(names) == 0 || slices.Contains(names, s.Name), Step{ID: StepID("services/refresh/" + s.Name), Kind: KindRefresh, Target: s.Name,
 			From: pai.AnyVersion(release), To: pai.AnyVersion(release), Risk: riskOf(s.Impact, w, s.Name)}, after...)
 	}
-	p := Plan{Verb: pai.VerbRefresh, From: w.Current, To: w.Current, Hops: []Hop{}, Steps: d.final(), Notes: refreshNotes(in, configured)}
+	p := Plan{Verb: pai.VerbRefresh, From: w.Current, To: w.Current, Hops: []Hop{}, Steps: d.reduce(), Notes: refreshNotes(in, configured)}
 	return p, p.Validate()
 }
 

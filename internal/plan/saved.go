@@ -127,9 +127,8 @@ func (s Saved) check() error {
 	if err := pai.CheckVersion(s.Target.Release); err != nil {
 		problems = append(problems, fmt.Errorf("target: %w", err))
 	}
-	known := kinds()
 	for _, step := range s.Plan.Steps {
-		if !slices.Contains(known, step.Kind) {
+		if !step.Kind.Known() {
 			problems = append(problems, fmt.Errorf("step %q is of kind %q, which this paictl does not know", step.ID, step.Kind))
 		}
 		if !slices.Contains(risks(), step.Risk) {

@@ -51,8 +51,8 @@ func Services(w World, to pai.ServicesVersion, services []Service, o ServicesOpt
 		named[n] = true
 	}
 
-	var d draft
-	prefix := "services/" + string(to) + "/"
+	d := stepGraph{phase: "services/" + string(to)}
+	prefix := d.phase + "/"
 	var images []StepID
 	for _, m := range w.Machines {
 		id := d.add(m.Unreachable != "" || !slices.Contains(m.Images, o.Bundle.Digest), Step{
@@ -94,12 +94,12 @@ func Services(w World, to pai.ServicesVersion, services []Service, o ServicesOpt
 	if !work {
 		return nil, nil // images alone are nothing to do
 	}
-	return d.final(), nil
+	return d.reduce(), nil
 }
 
 // migrations adds the steps that bring what PAI stores into the form of a
 // release, each after the service that reads both forms.
-func migrations(d *draft, w World, prefix string, to pai.ServicesVersion, wanted map[string]bool, list []release.Migration) []StepID {
+func migrations(d *stepGraph, w World, prefix string, to pai.ServicesVersion, wanted map[string]bool, list []release.Migration) []StepID {
 	var from pai.ServicesVersion
 	if runs := w.services(); runs.Less(to) {
 		from = runs
@@ -118,7 +118,7 @@ func migrations(d *draft, w World, prefix string, to pai.ServicesVersion, wanted
 
 // stopDeparted adds stops for what is installed and not in the release; while
 // the API is away, for all that the former release had and the new one has not.
-func stopDeparted(d *draft, w World, prefix string, to pai.ServicesVersion, services, former []Service, after []StepID) bool {
+func stopDeparted(d *stepGraph, w World, prefix string, to pai.ServicesVersion, services, former []Service, after []StepID) bool {
 	known := map[string]Service{}
 	for _, s := range former {
 		known[s.Name] = s
@@ -164,14 +164,14 @@ func Stop(w World, services []Service, which Choice) ([]Step, error) {
 			affected = append(affected, s)
 		}
 	}
-	var d draft
+	d := stepGraph{phase: "services"}
 	stopSteps(&d, w, "services/stop/", affected, nil)
-	return d.final(), nil
+	return d.reduce(), nil
 }
 
 // stopSteps adds stops for services that are given in the order of their
 // prerequisites.
-func stopSteps(d *draft, w World, prefix string, services []Service, gate []StepID) {
+func stopSteps(d *stepGraph, w World, prefix string, services []Service, gate []StepID) {
 	for _, s := range slices.Backward(services) {
 		after := slices.Clone(gate)
 		for _, other := range services {

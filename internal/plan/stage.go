@@ -23,11 +23,11 @@ func StagePlan(in Input, target Target) (Plan, error) {
 			p.Notes = append(p.Notes, fmt.Sprintf("%s does not answer, so nothing is brought there", m.Name))
 		}
 	}
-	var d draft
+	var d stepGraph
 	for _, s := range p.Steps {
 		brings := slices.Contains([]Kind{KindPrograms, KindImages}, s.Kind)
 		d.add(brings && runs[s.Target], s, s.After...)
 	}
-	p.Verb, p.To, p.Hops, p.Steps = pai.VerbStage, p.From, []Hop{}, d.final()
+	p.Verb, p.To, p.Hops, p.Steps = pai.VerbStage, p.From, []Hop{}, d.reduce()
 	return p, p.Validate()
 }

@@ -28,47 +28,6 @@ import (
 // going to v0.10-pai, whether in one hop of several or in a boot.
 type StepID string
 
-// Kind says which Doer carries a step out.
-type Kind string
-
-// The step kinds. Target is a machine's name for the machine kinds, a
-// service's name for the service kinds, a volume's for KindVolume, a migration's
-// for KindMigrate, and empty for the others.
-const (
-	KindPrepare   Kind = "machine-prepare"   // folders, kernel settings, host names, unit files
-	KindPrograms  Kind = "machine-programs"  // the programs of one Kubernetes version
-	KindImages    Kind = "machine-images"    // the images of one bundle, imported and pinned
-	KindRole      Kind = "machine-role"      // one role's link moved and its unit running from it
-	KindKubelet   Kind = "machine-kubelet"   // kubelet joined, or swapped in place
-	KindUncordon  Kind = "machine-uncordon"  // a cordon of PAI's own taken back
-	KindPKI       Kind = "cluster-pki"       // certificates, kubeconfigs, encryption key
-	KindSnapshot  Kind = "cluster-snapshot"  // etcd snapshot, verified by restoring it
-	KindEtcd      Kind = "cluster-etcd"      // etcd started, or handed over to the other slot
-	KindAPIServer Kind = "cluster-apiserver" // API server started, or handed over to the other slot
-	KindBootstrap Kind = "cluster-bootstrap" // what kubeadm keeps in the cluster, RBAC, the kubernetes endpoints
-	KindDNS       Kind = "cluster-dns"       // CoreDNS
-	KindCommit    Kind = "cluster-commit"    // a new control plane stops emulating the old minor: no way back without a snapshot
-	KindRestore   Kind = "cluster-restore"   // etcd as it was before a commit, and the older API server on it
-	KindRecord    Kind = "cluster-record"    // the version the cluster now runs, written where readers look
-	KindService   Kind = "service"           // one PAI service applied and ready
-	KindRefresh   Kind = "service-refresh"   // one PAI service as the configuration has it, at the release that it is of
-	KindStop      Kind = "service-stop"      // one PAI service taken away, its state kept
-	KindDelete    Kind = "service-delete"    // one PAI service taken away, and the records of it
-	KindVolume    Kind = "service-volume"    // a folder of a service's state deleted on every machine
-	KindMigrate   Kind = "migrate"           // one thing that PAI stores, in the form of another release
-	KindServices  Kind = "services-record"   // the release the services now are of, written where readers look
-	KindClean     Kind = "machine-clean"     // Kubernetes taken off one machine
-	// KindConfiguration moves the operator's configuration to a newer schema
-	// and makes it name what is being moved to; the target is "schema <n>".
-	KindConfiguration Kind = "configuration"
-)
-
-// OfService reports whether steps of the kind change a PAI service, so that what
-// it declares of its impact on jobs holds for them.
-func (k Kind) OfService() bool {
-	return k == KindService || k == KindRefresh || k == KindStop || k == KindDelete
-}
-
 // Role is a component that runs on a machine as a unit.
 type Role = layout.Role
 
@@ -101,8 +60,15 @@ type Step struct {
 	// Emulate is the upstream minor ("1.35") that a control-plane program of a
 	// newer one behaves as, until the hop is committed; empty for none.
 	Emulate string `json:"emulate,omitempty"`
-	// Wipe is set on KindClean, KindDelete and KindVolume when state goes as well.
+	// Wipe is set on KindClean, KindDelete, and KindVolume if state is deleted too.
 	Wipe bool `json:"wipe,omitempty"`
+
+	// Phase and Schema are not stored: the plan that runs is always a new one.
+
+	// Phase groups steps in a listing: "kubernetes/v0.10-pai", "services".
+	Phase string `json:"-"`
+	// Schema is the schema version that a KindConfiguration step leads to.
+	Schema int `json:"-"`
 }
 
 // Back reports whether the step goes to an older version.

@@ -2,7 +2,6 @@ package plan
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"pai.dev/pai/internal/pai"
@@ -27,8 +26,8 @@ func Text(p Plan, impact map[StepID][]pai.JobRef) string {
 
 	phase, hop := "", 0
 	for _, s := range p.Steps {
-		if now := s.phase(); now != phase {
-			phase = now
+		if s.Phase != phase {
+			phase = s.Phase
 			fmt.Fprintf(&b, "\n%s\n", heading(p.Hops, phase, &hop))
 		}
 		writeStep(&b, s, impact[s.ID])
@@ -49,20 +48,11 @@ func writeStep(b *strings.Builder, s Step, jobs []pai.JobRef) {
 	case s.To != "":
 		move = string(s.To)
 	}
-	line := fmt.Sprintf("  %-44s %-22s %s", strings.TrimPrefix(string(s.ID), s.phase()+"/"), move, riskText(s.Risk))
+	line := fmt.Sprintf("  %-44s %-22s %s", strings.TrimPrefix(string(s.ID), s.Phase+"/"), move, riskText(s.Risk))
 	fmt.Fprintln(b, strings.TrimRight(line, " "))
 	for _, j := range jobs {
 		fmt.Fprintf(b, "      could touch %s\n", j)
 	}
-}
-
-// phase is what groups the steps of one hop: the part and the version.
-func (s Step) phase() string {
-	parts := strings.SplitN(string(s.ID), "/", 3)
-	if len(parts) < 3 || slices.Contains([]string{"stop", "refresh", "delete", "machine"}, parts[1]) {
-		return parts[0]
-	}
-	return parts[0] + "/" + parts[1]
 }
 
 // heading names a phase as the hop that it is, or as what is done besides.
@@ -74,6 +64,9 @@ func heading(hops []Hop, phase string, next *int) string {
 		}
 	}
 	part, version, versioned := strings.Cut(phase, "/")
+	if part == "" {
+		return "Steps"
+	}
 	if versioned {
 		return HopKind(part).noun() + " " + version
 	}

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,12 +23,9 @@ type Deadlines struct {
 // DefaultDeadlines are generous: they end what hangs, not what is slow.
 func DefaultDeadlines(k plan.Kind) Deadlines {
 	d := Deadlines{Look: 30 * time.Second, Do: 15 * time.Minute, Verify: time.Minute}
-	switch k {
-	case plan.KindPrograms, plan.KindImages: // gigabytes over a slow line
-		d.Do = time.Hour
-	case plan.KindService, plan.KindRefresh, plan.KindDNS, plan.KindKubelet:
-		d.Verify = 5 * time.Minute
-	}
+	traits := k.Traits()
+	d.Do = cmp.Or(time.Duration(traits.DoMinutes)*time.Minute, d.Do)
+	d.Verify = cmp.Or(time.Duration(traits.VerifyMinutes)*time.Minute, d.Verify)
 	return d
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
 
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/pai"
@@ -78,17 +77,6 @@ func (s *Session) ManifestOf(kubernetes pai.KubernetesVersion) (release.Manifest
 	}
 	return release.Manifest{}, pai.Errorf(pai.CodeRefused, "list the releases; run: paictl release list",
 		"no release carries Kubernetes %s", kubernetes)
-}
-
-// ReleaseWith names the newest release that brings a version of the services.
-// If no known release does, it returns the release of the same name.
-func (s *Session) ReleaseWith(services pai.ServicesVersion) pai.Release {
-	for _, m := range slices.Backward(s.Releases) {
-		if m.Services.Version.Compare(services) == 0 {
-			return m.Metadata.Name
-		}
-	}
-	return pai.Release(services)
 }
 
 // Bundle opens the bundle of a release and checks its signature. The error

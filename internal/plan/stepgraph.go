@@ -2,33 +2,37 @@ package plan
 
 import "slices"
 
-// draft is every step towards a goal, those included whose target state is
-// there already. It is how the order stays right when such steps are left out.
-type draft struct {
+// stepGraph holds every step of a goal, including steps that are already done.
+// reduce removes the done steps and keeps the order of the others.
+type stepGraph struct {
+	phase  string // of steps without one
 	steps  []Step
 	needed map[StepID]bool
 }
 
 // add appends a step that waits for others, and returns its ID.
-func (d *draft) add(needed bool, s Step, after ...StepID) StepID {
-	if d.needed == nil {
-		d.needed = map[StepID]bool{}
+func (g *stepGraph) add(needed bool, s Step, after ...StepID) StepID {
+	if g.needed == nil {
+		g.needed = map[StepID]bool{}
+	}
+	if s.Phase == "" {
+		s.Phase = g.phase
 	}
 	s.After = after
-	d.steps = append(d.steps, s)
-	d.needed[s.ID] = needed
+	g.steps = append(g.steps, s)
+	g.needed[s.ID] = needed
 	return s.ID
 }
 
-// final leaves out what is not needed. A step that waited for one of those
-// waits instead for what that one waited for.
-func (d *draft) final() []Step {
+// reduce returns the needed steps. A step that waited for a removed one waits
+// for the predecessors of that step instead.
+func (g *stepGraph) reduce() []Step {
 	resolved := map[StepID][]StepID{}
 	var steps []Step
-	for _, s := range d.steps {
+	for _, s := range g.steps {
 		var after []StepID
 		for _, id := range s.After {
-			if d.needed[id] {
+			if g.needed[id] {
 				after = append(after, id)
 			} else {
 				after = append(after, resolved[id]...)
@@ -36,7 +40,7 @@ func (d *draft) final() []Step {
 		}
 		after = withoutRepeats(after)
 		resolved[s.ID] = after
-		if d.needed[s.ID] {
+		if g.needed[s.ID] {
 			s.After = after
 			steps = append(steps, s)
 		}
