@@ -1,7 +1,6 @@
 package operation
 
 import (
-	"archive/tar"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"pai.dev/pai/internal/atomicfile"
 	"pai.dev/pai/internal/cluster"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/plan"
@@ -132,30 +132,10 @@ func (k *kubeadms) unpack(ctx context.Context, b *release.Bundle) (string, error
 	return program, err
 }
 
-// unpack copies one program from a bundle.
+// unpack copies one program from a bundle. The file exists only if the layer of
+// the program verifies.
 func unpack(ctx context.Context, b *release.Bundle, name, file string) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // ends the writer when the program is found
-	r, w := io.Pipe()
-	defer r.Close()
-	go func() { w.CloseWithError(b.WritePrograms(ctx, w)) }()
-	archive := tar.NewReader(r)
-	for {
-		header, err := archive.Next()
-		if errors.Is(err, io.EOF) {
-			return fmt.Errorf("program %s not found in the bundle", name)
-		}
-		if err != nil {
-			return err
-		}
-		if filepath.Clean(header.Name) != name {
-			continue
-		}
-		f, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o700)
-		if err != nil {
-			return err
-		}
-		_, err = io.Copy(f, archive)
-		return errors.Join(err, f.Close())
-	}
+	return atomicfile.WithoutForks(func() error {
+		return atomicfile.WriteFrom(file, 0o700, func(w io.Writer) error { return b.WriteProgram(ctx, w, name) })
+	})
 }

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"pai.dev/pai/internal/filelock"
@@ -27,16 +29,21 @@ type BuildOptions struct {
 
 type builder struct {
 	BuildOptions
-	start    time.Time
-	tools    map[bool]goTool // by whether cgo is on
-	theShell *shell
+	start             time.Time
+	cgoTool, pureTool func() (goTool, error)
+	shell             func() (shell, error)
 }
 
 // Build makes the bundle of a release and returns its directory. It compiles
 // only components that the cache does not have. A bundle of the same inputs
 // stays; Build only adds the signature of the key.
 func Build(ctx context.Context, o BuildOptions) (string, error) {
-	b := &builder{BuildOptions: o, start: time.Now(), tools: map[bool]goTool{}}
+	b := &builder{
+		BuildOptions: o, start: time.Now(),
+		cgoTool:  sync.OnceValues(func() (goTool, error) { return newGoTool(ctx, true) }),
+		pureTool: sync.OnceValues(func() (goTool, error) { return newGoTool(ctx, false) }),
+		shell:    sync.OnceValues(func() (shell, error) { return findShell(ctx, o.CacheDir) }),
+	}
 	source, err := filepath.Abs(o.Source)
 	if err != nil {
 		return "", fmt.Errorf("find source tree: %w", err)
@@ -80,48 +87,26 @@ func Build(ctx context.Context, o BuildOptions) (string, error) {
 
 // manifest reads the release's manifest from the source tree.
 func (b *builder) manifest() (Manifest, []byte, error) {
-	file := filepath.Join("releases", b.Release, ManifestFile)
 	if err := pai.CheckVersion(b.Release); err != nil {
 		return Manifest{}, nil, &pai.Error{Code: pai.CodeUsage, Next: "list the releases; run: paictl release list", Err: err}
 	}
-	raw, err := os.ReadFile(filepath.Join(b.Source, file))
+	file := path.Join("releases", b.Release, ManifestFile)
+	m, raw, err := loadOne(os.DirFS(b.Source), file)
 	if errors.Is(err, os.ErrNotExist) {
-		return Manifest{}, nil, pai.Errorf(pai.CodeNotFound, "name PAI's source tree with --source, and a release in it",
+		return m, nil, pai.Errorf(pai.CodeNotFound, "name PAI's source tree with --source, and a release in it",
 			"%s not found in %s", file, b.Source)
 	}
 	if err != nil {
-		return Manifest{}, nil, fmt.Errorf("read release: %w", err)
-	}
-	m, err := parseManifest(raw)
-	if err != nil {
-		return Manifest{}, nil, &pai.Error{Code: pai.CodeInvalid, Message: file, Err: err}
-	}
-	if m.Metadata.Name != pai.Release(b.Release) {
-		return Manifest{}, nil, pai.Errorf(pai.CodeInvalid, "", "%s: metadata.name is %q", file, m.Metadata.Name)
+		return m, nil, &pai.Error{Code: pai.CodeInvalid, Err: err}
 	}
 	return m, raw, nil
 }
 
-func (b *builder) goTool(ctx context.Context, cgo bool) (goTool, error) {
-	if g, ok := b.tools[cgo]; ok {
-		return g, nil
+func (b *builder) goTool(cgo bool) (goTool, error) {
+	if cgo {
+		return b.cgoTool()
 	}
-	g, err := newGoTool(ctx, cgo)
-	if err == nil {
-		b.tools[cgo] = g
-	}
-	return g, err
-}
-
-func (b *builder) shell(ctx context.Context) (shell, error) {
-	if b.theShell == nil {
-		s, err := findShell(ctx, b.CacheDir)
-		if err != nil {
-			return shell{}, err
-		}
-		b.theShell = &s
-	}
-	return *b.theShell, nil
+	return b.pureTool()
 }
 
 // parts lists everything of the release that is compiled, with its key. The

@@ -58,7 +58,7 @@ const layerFormat = "pai layer v1"
 // hashPart gives the part its key: a hash over everything that decides the
 // content of its layer.
 func (b *builder) hashPart(ctx context.Context, p *part) error {
-	g, err := b.goTool(ctx, p.component.CGO)
+	g, err := b.goTool(p.component.CGO)
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (b *builder) hashPart(ctx context.Context, p *part) error {
 	if p.kind == KindImage {
 		fmt.Fprintf(h, "image %q\n", p.image.Program())
 		if p.image.Shell {
-			shell, err := b.shell(ctx)
+			shell, err := b.shell()
 			if err != nil {
 				return err
 			}
@@ -166,7 +166,7 @@ func (b *builder) workDir(key string) (string, error) {
 
 // makeLayer compiles the part's programs and leaves layer.tar and layer.json in work.
 func (b *builder) makeLayer(ctx context.Context, p part, work string, report func(string)) error {
-	g, err := b.goTool(ctx, p.component.CGO)
+	g, err := b.goTool(p.component.CGO)
 	if err != nil {
 		return err
 	}
@@ -176,7 +176,7 @@ func (b *builder) makeLayer(ctx context.Context, p part, work string, report fun
 		return err
 	}
 	seconds := time.Since(start).Seconds()
-	files, dirs, err := b.layerFiles(ctx, p, built)
+	files, dirs, err := b.layerFiles(p, built)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -165,4 +166,25 @@ func TestEveryChangeToABundleIsRefused(t *testing.T) {
 			rt.Fatalf("a change of %s was accepted", name)
 		}
 	})
+}
+
+func TestWriteProgramVerifiesItsLayer(t *testing.T) {
+	t.Parallel()
+	b := openFixture(t, "testdata/bundle-c82e023")
+	var out bytes.Buffer
+	if err := b.WriteProgram(context.Background(), &out, "bin/same"); err != nil || out.String() != "content of bin/same\n" {
+		t.Errorf("got %q, %v", out.String(), err)
+	}
+	if err := b.WriteProgram(context.Background(), io.Discard, "bin/none"); err == nil {
+		t.Error("an unknown program was written")
+	}
+	dir := filepath.Join(t.TempDir(), "bundle")
+	if err := os.CopyFS(dir, os.DirFS("testdata/bundle-c82e023")); err != nil {
+		t.Fatal(err)
+	}
+	b = openFixture(t, dir)
+	flip(t, layerOf(t, b, KindProgram, "same"), -1) // after the program
+	if err := b.WriteProgram(context.Background(), io.Discard, "bin/same"); err == nil {
+		t.Error("a program of a damaged layer was written without an error")
+	}
 }

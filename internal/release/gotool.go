@@ -111,10 +111,10 @@ func (g goTool) build(ctx context.Context, c component, out string, compiled fun
 	}
 	cmd := g.command(ctx, c.dir, "nice", args...)
 	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		return nil, fmt.Errorf("build component %q: %w", c.Path, err)
+	if err == nil {
+		err = cmd.Start()
 	}
-	if err := cmd.Start(); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("build component %q: %w", c.Path, err)
 	}
 	messages := countPackages(stderr, compiled)

@@ -2,7 +2,6 @@ package release
 
 import (
 	"archive/tar"
-	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -74,7 +73,7 @@ func writeEntry(tw *tar.Writer, f layerFile) error {
 
 // layerFiles lists the files and directories of the part's layer. built has the
 // files of its programs.
-func (b *builder) layerFiles(ctx context.Context, p part, built map[string]string) ([]layerFile, map[string]int64, error) {
+func (b *builder) layerFiles(p part, built map[string]string) ([]layerFile, map[string]int64, error) {
 	var files []layerFile
 	if p.kind == KindProgram {
 		for _, name := range slices.Sorted(maps.Keys(built)) {
@@ -87,7 +86,7 @@ func (b *builder) layerFiles(ctx context.Context, p part, built map[string]strin
 	}
 	dirs := map[string]int64{"tmp": 0o1777}
 	if p.image.Shell {
-		shell, err := b.shell(ctx)
+		shell, err := b.shell()
 		if err != nil {
 			return nil, nil, err
 		}

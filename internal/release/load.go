@@ -30,7 +30,7 @@ func Load(fsys fs.FS) ([]Manifest, error) {
 	var manifests []Manifest
 	var problems []error
 	for _, file := range files {
-		m, err := loadOne(fsys, file)
+		m, _, err := loadOne(fsys, file)
 		if err != nil {
 			problems = append(problems, err)
 			continue
@@ -47,19 +47,20 @@ func Load(fsys fs.FS) ([]Manifest, error) {
 	return manifests, nil
 }
 
-func loadOne(fsys fs.FS, file string) (Manifest, error) {
+// loadOne reads one manifest and returns its content, too.
+func loadOne(fsys fs.FS, file string) (Manifest, []byte, error) {
 	data, err := fs.ReadFile(fsys, file)
 	if err != nil {
-		return Manifest{}, fmt.Errorf("read release: %w", err)
+		return Manifest{}, nil, fmt.Errorf("read release: %w", err)
 	}
 	m, err := parseManifest(data)
+	if dir := path.Base(path.Dir(file)); err == nil && dir != string(m.Metadata.Name) {
+		err = fmt.Errorf("metadata.name is %q, want %q, the name of its directory", m.Metadata.Name, dir)
+	}
 	if err != nil {
-		return Manifest{}, fmt.Errorf("%s: %w", file, err)
+		return Manifest{}, nil, fmt.Errorf("%s: %w", file, err)
 	}
-	if dir := path.Base(path.Dir(file)); pai.Release(dir) != m.Metadata.Name {
-		return Manifest{}, fmt.Errorf("%s: metadata.name is %q, want %q, the name of its directory", file, m.Metadata.Name, dir)
-	}
-	return m, nil
+	return m, data, nil
 }
 
 // parseManifest reads and checks one manifest.

@@ -54,7 +54,7 @@ func (b *builder) addService(ctx context.Context, files map[string][]byte, relea
 	if err != nil {
 		return err
 	}
-	g, err := b.goTool(ctx, false)
+	g, err := b.goTool(false)
 	if err != nil {
 		return err
 	}

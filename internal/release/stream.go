@@ -23,13 +23,43 @@ import (
 // bin/… and cni/….
 func (b *Bundle) WritePrograms(ctx context.Context, w io.Writer) error {
 	tw := tar.NewWriter(w)
-	directories := map[string]bool{}
+	directories := map[string]bool{} // each is written once
 	for _, d := range b.programs {
-		if err := b.copyEntries(ctx, tw, d, directories); err != nil {
+		err := b.eachFile(ctx, d, func(header *tar.Header, r io.Reader) error {
+			if header.Typeflag == tar.TypeDir && directories[header.Name] {
+				return nil
+			}
+			directories[header.Name] = header.Typeflag == tar.TypeDir
+			if err := tw.WriteHeader(header); err != nil {
+				return err
+			}
+			_, err := io.Copy(tw, r)
+			return err
+		})
+		if err != nil {
 			return fmt.Errorf("write program %s: %w", d.Annotations[annotationName], err)
 		}
 	}
 	return tw.Close()
+}
+
+// WriteProgram writes one program, such as "bin/kubeadm".
+func (b *Bundle) WriteProgram(ctx context.Context, w io.Writer, name string) error {
+	for _, d := range b.programs {
+		found := false
+		err := b.eachFile(ctx, d, func(header *tar.Header, r io.Reader) error {
+			if header.Name != name {
+				return nil
+			}
+			found = true
+			_, err := io.Copy(w, r)
+			return err
+		})
+		if err != nil || found {
+			return err
+		}
+	}
+	return fmt.Errorf("program %s not found in release %s", name, b.manifest.Metadata.Name)
 }
 
 // WritePackedPrograms writes the layers of all programs as the bundle has
@@ -44,8 +74,8 @@ func (b *Bundle) WritePackedPrograms(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
-// copyEntries writes the entries of one layer; each directory once.
-func (b *Bundle) copyEntries(ctx context.Context, tw *tar.Writer, d v1.Descriptor, directories map[string]bool) error {
+// eachFile visits the files and directories of one layer and verifies the layer.
+func (b *Bundle) eachFile(ctx context.Context, d v1.Descriptor, visit func(*tar.Header, io.Reader) error) error {
 	verified, w := io.Pipe()
 	defer verified.Close()
 	go func() { w.CloseWithError(b.copyBlob(cancelableWriter{ctx, w}, d)) }()
@@ -66,16 +96,7 @@ func (b *Bundle) copyEntries(ctx context.Context, tw *tar.Writer, d v1.Descripto
 		if !filepath.IsLocal(header.Name) || header.Typeflag != tar.TypeReg && header.Typeflag != tar.TypeDir {
 			return fmt.Errorf("layer has %q, which is not a file or directory below its root", header.Name)
 		}
-		if header.Typeflag == tar.TypeDir {
-			if directories[header.Name] {
-				continue
-			}
-			directories[header.Name] = true
-		}
-		if err := tw.WriteHeader(header); err != nil {
-			return err
-		}
-		if _, err := io.Copy(tw, tr); err != nil {
+		if err := visit(header, tr); err != nil {
 			return err
 		}
 	}
