@@ -18,11 +18,10 @@ func newBootupCommand(env *Env) *cobra.Command {
 		Short: "Run the Kubernetes of the configuration on its machines",
 		Args:  cobra.NoArgs,
 	}
-	cluster := addClusterFlags(env, cmd)
-	f := addOperateFlags(cmd)
+	f := addOperateFlags(env, cmd)
 	addSkipCheck(cmd, &f.skip)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return operateOn(cmd.Context(), cluster, *f, "boot Kubernetes on the machines of the configuration",
+		return f.run(cmd.Context(), "boot Kubernetes on the machines of the configuration",
 			func(s *session.Session) (operation.Goal, error) { return operation.Bootup(s), nil })
 	}
 	return cmd
@@ -35,21 +34,14 @@ func newCleanCommand(env *Env) *cobra.Command {
 		Short: "Remove Kubernetes from the machines, but keep its data",
 		Args:  cobra.NoArgs,
 	}
-	cluster := addClusterFlags(env, cmd)
-	f := addOperateFlags(cmd)
+	f := addOperateFlags(env, cmd)
 	cmd.Flags().BoolVar(&deleteData, "delete-data", false, "also delete the etcd data, the certificates, and all other data of PAI on the machines")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		what := "remove Kubernetes from every machine"
 		if deleteData {
 			what = "delete the cluster with all its data"
-			if env.isLocal(session.LocalClusterID) {
-				if err := env.confirm("This will " + what); err != nil {
-					return err
-				}
-			}
 		}
-		return operateOn(cmd.Context(), cluster, *f, what,
-			func(s *session.Session) (operation.Goal, error) { return operation.Clean(deleteData), nil })
+		return f.runDeletion(cmd.Context(), what, deleteData, fixed(operation.Clean(deleteData)))
 	}
 	return cmd
 }

@@ -54,12 +54,12 @@ func (f *clusterFlags) with(ctx context.Context, open opener, do func(*session.S
 	return do(s)
 }
 
-// showsCluster makes a command read something of the cluster and print it.
-func showsCluster[T any](env *Env, cmd *cobra.Command, read func(context.Context, *session.Session) (T, error), write func(*ui.Page, T)) *cobra.Command {
+// showsCluster makes a command read something through a session and print it.
+func showsCluster[T any](env *Env, cmd *cobra.Command, open opener, read func(context.Context, *session.Session) (T, error), write func(*ui.Page, T)) *cobra.Command {
 	cluster := addClusterFlags(env, cmd)
 	cmd.Args = cobra.NoArgs
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return cluster.withSession(cmd.Context(), func(s *session.Session) error {
+		return cluster.with(cmd.Context(), open, func(s *session.Session) error {
 			found, err := read(cmd.Context(), s)
 			if err != nil {
 				return err

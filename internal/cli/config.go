@@ -21,18 +21,19 @@ func newConfigCommand(env *Env) *cobra.Command {
 }
 
 func newConfigCheckCommand(env *Env) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "check",
-		Short: "Find all mistakes in a configuration",
-		Args:  cobra.NoArgs,
-	}
+	return directoryCommand(env, "check", "Find all mistakes in a configuration", func(dir string) error { return checkConfig(env, dir) })
+}
+
+// directoryCommand is a command that needs only the directory of a configuration.
+func directoryCommand(env *Env, use, short string, do func(dir string) error) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs}
 	cluster := addClusterFlags(env, cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {
 		dir, err := cluster.dir()
 		if err != nil {
 			return err
 		}
-		return checkConfig(env, dir)
+		return do(dir)
 	}
 	return cmd
 }
@@ -99,23 +100,12 @@ func writeCheck(p *ui.Page, c *config.Config, r checkResult) {
 }
 
 func newConfigGetIDCommand(env *Env) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "get-id",
-		Short: "Print the cluster ID of a configuration",
-		Args:  cobra.NoArgs,
-	}
-	cluster := addClusterFlags(env, cmd)
-	cmd.RunE = func(*cobra.Command, []string) error {
-		dir, err := cluster.dir()
-		if err != nil {
-			return err
-		}
+	return directoryCommand(env, "get-id", "Print the cluster ID of a configuration", func(dir string) error {
 		c, err := config.Load(dir)
 		if err != nil {
 			return err
 		}
 		id := c.Services.Cluster.Common.ClusterID
 		return env.Show(map[string]string{"clusterId": id}, func(p *ui.Page) { p.Linef("%s", id) })
-	}
-	return cmd
+	})
 }

@@ -16,22 +16,10 @@ import (
 )
 
 func newConfigHistoryCommand(env *Env) *cobra.Command {
-	cmd := &cobra.Command{
+	return showsCluster(env, &cobra.Command{
 		Use:   "history",
 		Short: "List the revisions of the configuration",
-		Args:  cobra.NoArgs,
-	}
-	cluster := addClusterFlags(env, cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return cluster.withControlPlane(cmd.Context(), func(s *session.Session) error {
-			rows, err := configsync.History(cmd.Context(), s)
-			if err != nil {
-				return err
-			}
-			return env.Show(rows, func(p *ui.Page) { writeRevisions(p, rows) })
-		})
-	}
-	return cmd
+	}, session.OpenControlPlane, configsync.History, writeRevisions)
 }
 
 func writeRevisions(p *ui.Page, rows []configsync.Row) {

@@ -18,21 +18,10 @@ func newConfigUpgradeCommand(env *Env) *cobra.Command {
 		to     string
 		dryRun bool
 	)
-	cmd := &cobra.Command{
-		Use:   "upgrade",
-		Short: "Upgrade a configuration to the schema and versions of a release",
-		Args:  cobra.NoArgs,
-	}
-	cluster := addClusterFlags(env, cmd)
+	cmd := directoryCommand(env, "upgrade", "Upgrade a configuration to the schema and versions of a release",
+		func(dir string) error { return upgradeConfig(env, dir, to, dryRun) })
 	cmd.Flags().StringVar(&to, "to", "", "release to upgrade to (default: the newest)")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show the changes and stop")
-	cmd.RunE = func(*cobra.Command, []string) error {
-		dir, err := cluster.dir()
-		if err != nil {
-			return err
-		}
-		return upgradeConfig(env, dir, to, dryRun)
-	}
 	return cmd
 }
 

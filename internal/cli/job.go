@@ -72,17 +72,25 @@ func (c *jobClient) id(arg, user string) (rest.JobID, error) {
 	return rest.ParseJobID(arg)
 }
 
-// with connects to the REST server and parses the name of a job.
-func (c *jobClient) with(arg string, do func(rest.JobAPI, rest.JobID) error) error {
-	service, user, err := c.open()
-	if err != nil {
-		return err
+// command is a command for one job.
+func (c *jobClient) command(verb, short string, do func(context.Context, rest.JobAPI, rest.JobID) error) *cobra.Command {
+	return &cobra.Command{
+		Use:               verb + " [USER~]NAME",
+		Short:             short,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: jobNames(c).first,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			api, user, err := c.open()
+			if err != nil {
+				return err
+			}
+			id, err := c.id(args[0], user)
+			if err != nil {
+				return err
+			}
+			return do(cmd.Context(), api, id)
+		},
 	}
-	id, err := c.id(arg, user)
-	if err != nil {
-		return err
-	}
-	return do(service, id)
 }
 
 func newJobSubmitCommand(c *jobClient) *cobra.Command {
@@ -196,21 +204,13 @@ func writeJobs(p *ui.Page, jobs []job.Status, now time.Time) {
 }
 
 func newJobShowCommand(c *jobClient) *cobra.Command {
-	return &cobra.Command{
-		Use:               "show [USER~]NAME",
-		Short:             "Show a job and its tasks",
-		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: jobNames(c).first,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.with(args[0], func(service rest.JobAPI, id rest.JobID) error {
-				status, err := service.Get(cmd.Context(), id)
-				if err != nil {
-					return err
-				}
-				return c.env.Show(status, func(p *ui.Page) { writeJob(p, status) })
-			})
-		},
-	}
+	return c.command("show", "Show a job and its tasks", func(ctx context.Context, api rest.JobAPI, id rest.JobID) error {
+		status, err := api.Get(ctx, id)
+		if err != nil {
+			return err
+		}
+		return c.env.Show(status, func(p *ui.Page) { writeJob(p, status) })
+	})
 }
 
 func writeJob(p *ui.Page, s job.Status) {
@@ -236,22 +236,14 @@ func writeJob(p *ui.Page, s job.Status) {
 
 func newJobLogsCommand(c *jobClient) *cobra.Command {
 	var o rest.LogOptions
-	cmd := &cobra.Command{
-		Use:               "logs [USER~]NAME",
-		Short:             "Print the log of a task",
-		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: jobNames(c).first,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.with(args[0], func(service rest.JobAPI, id rest.JobID) error {
-				stream, err := service.Logs(cmd.Context(), id, o)
-				if err != nil {
-					return err
-				}
-				defer stream.Close()
-				return writeLogs(c.env, stream)
-			})
-		},
-	}
+	cmd := c.command("logs", "Print the log of a task", func(ctx context.Context, api rest.JobAPI, id rest.JobID) error {
+		stream, err := api.Logs(ctx, id, o)
+		if err != nil {
+			return err
+		}
+		defer stream.Close()
+		return writeLogs(c.env, stream)
+	})
 	cmd.Flags().BoolVarP(&o.Follow, "follow", "f", false, "follow the log until the task ends")
 	cmd.Flags().StringVar(&o.TaskRole, "task-role", "", "task role (default: the first task role of the job)")
 	cmd.Flags().IntVar(&o.Index, "index", 0, "index of the task in its task role")
@@ -273,24 +265,16 @@ func writeLogs(env *Env, stream io.Reader) error {
 }
 
 func newJobStopCommand(c *jobClient) *cobra.Command {
-	return &cobra.Command{
-		Use:               "stop [USER~]NAME",
-		Short:             "Stop a job, but keep its record",
-		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: jobNames(c).first,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.with(args[0], func(service rest.JobAPI, id rest.JobID) error {
-				if err := service.Stop(cmd.Context(), id); err != nil {
-					return err
-				}
-				status, err := service.Get(cmd.Context(), id)
-				if err != nil {
-					return err
-				}
-				return c.env.Show(status, func(p *ui.Page) {
-					p.Linef("%s is %s; its tasks have %d seconds to end", id, status.State, job.GracePeriod)
-				})
-			})
-		},
-	}
+	return c.command("stop", "Stop a job, but keep its record", func(ctx context.Context, api rest.JobAPI, id rest.JobID) error {
+		if err := api.Stop(ctx, id); err != nil {
+			return err
+		}
+		status, err := api.Get(ctx, id)
+		if err != nil {
+			return err
+		}
+		return c.env.Show(status, func(p *ui.Page) {
+			p.Linef("%s is %s; its tasks have %d seconds to end", id, status.State, job.GracePeriod)
+		})
+	})
 }

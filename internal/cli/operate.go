@@ -15,18 +15,19 @@ import (
 
 // operateFlags are the flags of the commands that change a cluster.
 type operateFlags struct {
-	dryRun bool
-	accept []string
-	wait   *operation.WaitOptions // nil if the command has no --wait
-	skip   []string               // checks
-	diff   bool
-	saved  *plan.Saved // a saved plan to apply exactly; nil without one
+	cluster *clusterFlags
+	dryRun  bool
+	accept  []string
+	wait    *operation.WaitOptions // nil if the command has no --wait
+	skip    []string               // checks
+	diff    bool
+	saved   *plan.Saved // a saved plan to apply exactly; nil without one
 	// shown is called after the plan was shown; it can be nil.
 	shown func(*session.Session, operation.Preview) error
 }
 
-func addOperateFlags(cmd *cobra.Command) *operateFlags {
-	f := &operateFlags{}
+func addOperateFlags(env *Env, cmd *cobra.Command) *operateFlags {
+	f := &operateFlags{cluster: addClusterFlags(env, cmd)}
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show the plan and stop")
 	addDiffFlag(cmd, f)
 	cmd.Flags().StringSliceVar(&f.accept, "accept-risk", nil, "name of a risk to running jobs to accept, such as interrupt-jobs or evict-jobs:MACHINE")
@@ -37,11 +38,19 @@ func addDiffFlag(cmd *cobra.Command, f *operateFlags) {
 	cmd.Flags().BoolVar(&f.diff, "diff", false, "also show the objects, programs, and files that change, field by field")
 }
 
-// operateOn connects to the cluster, confirms the change, and runs a goal.
-func operateOn(ctx context.Context, cluster *clusterFlags, f operateFlags, what string, goal func(*session.Session) (operation.Goal, error)) error {
-	return cluster.withSession(ctx, func(s *session.Session) error {
+// goalOf makes a goal for a session.
+type goalOf func(*session.Session) (operation.Goal, error)
+
+// fixed is a goal that does not depend on the session.
+func fixed(goal operation.Goal) goalOf {
+	return func(*session.Session) (operation.Goal, error) { return goal, nil }
+}
+
+// run connects to the cluster, confirms the change, and runs a goal.
+func (f *operateFlags) run(ctx context.Context, what string, goal goalOf) error {
+	return f.cluster.withSession(ctx, func(s *session.Session) error {
 		if !f.dryRun {
-			if err := cluster.confirm(s, what); err != nil {
+			if err := f.cluster.confirm(s, what); err != nil {
 				return err
 			}
 		}
@@ -49,8 +58,18 @@ func operateOn(ctx context.Context, cluster *clusterFlags, f operateFlags, what 
 		if err != nil {
 			return err
 		}
-		return operate(ctx, cluster.env, s, g, f)
+		return operate(ctx, f.cluster.env, s, g, *f)
 	})
+}
+
+// runDeletion is run, but it also asks before data of a local cluster is deleted.
+func (f *operateFlags) runDeletion(ctx context.Context, what string, deletesData bool, goal goalOf) error {
+	if env := f.cluster.env; deletesData && !f.dryRun && env.isLocal(session.LocalClusterID) {
+		if err := env.confirm("This will " + what); err != nil {
+			return err
+		}
+	}
+	return f.run(ctx, what, goal)
 }
 
 // operate runs a goal and shows its plan, its progress, and its report.
@@ -81,31 +100,26 @@ type observer struct {
 	flags   operateFlags
 }
 
-// ShowPlan implements operation.Observer.
-func (o observer) ShowPlan(ctx context.Context, p operation.Preview) error {
-	return o.flags.show(ctx, o.env, o.View, o.session, p)
-}
-
-// show shows a plan: on standard output if the command does nothing else.
-func (f operateFlags) show(ctx context.Context, env *Env, v ui.View, s *session.Session, p operation.Preview) (err error) {
+// ShowPlan shows a plan: on standard output if the command does nothing else.
+func (o observer) ShowPlan(ctx context.Context, p operation.Preview) (err error) {
 	shown := planView{Plan: p.Plan, Configuration: p.Revision}
-	if f.diff {
-		if shown.Changes, err = operation.Diff(ctx, s, p.Plan); err != nil {
+	if o.flags.diff {
+		if shown.Changes, err = operation.Diff(ctx, o.session, p.Plan); err != nil {
 			return err
 		}
 		if p.Plan.Verb == pai.VerbRefresh {
 			shown.WouldRestart = plan.Restarts(p.Plan, shown.Changes)
 		}
 	}
-	if f.dryRun {
-		err = env.Show(shown, func(page *ui.Page) { shown.write(page, p) })
+	if o.flags.dryRun {
+		err = o.env.Show(shown, func(page *ui.Page) { shown.write(page, p) })
 	} else {
-		err = v.Plan(&shown, func(page *ui.Page) { shown.writeBefore(page, p) })
+		err = o.Plan(&shown, func(page *ui.Page) { shown.writeBefore(page, p) })
 	}
-	if err != nil || f.shown == nil {
+	if err != nil || o.flags.shown == nil {
 		return err
 	}
-	return f.shown(s, p)
+	return o.flags.shown(o.session, p)
 }
 
 // planView is a plan as commands print it. With --diff it has the changes of

@@ -21,7 +21,7 @@ func newClusterStatusCommand(env *Env) *cobra.Command {
 	return showsCluster(env, &cobra.Command{
 		Use:   "status",
 		Short: "Show what the cluster runs: machines, Kubernetes, services, jobs",
-	}, func(ctx context.Context, s *session.Session) (clusterStatus, error) {
+	}, session.Open, func(ctx context.Context, s *session.Session) (clusterStatus, error) {
 		w, err := operation.Observe(ctx, s)
 		if err != nil {
 			return clusterStatus{}, err

@@ -48,10 +48,9 @@ func newUpgradePlanCommand(env *Env) *cobra.Command {
 		Short: "Show the steps of an upgrade and the running jobs they can affect",
 		Args:  cobra.NoArgs,
 	}
-	cluster := addClusterFlags(env, cmd)
+	f := &operateFlags{cluster: addClusterFlags(env, cmd), dryRun: true}
 	to := addUpgradeTarget(cmd)
 	offline := addOffline(cmd)
-	f := &operateFlags{dryRun: true}
 	addSkipCheck(cmd, &f.skip)
 	addDiffFlag(cmd, f)
 	var file string
@@ -68,8 +67,7 @@ func newUpgradePlanCommand(env *Env) *cobra.Command {
 		if file != "" {
 			f.shown = func(s *session.Session, p operation.Preview) error { return savePlan(env, s, target, p, file) }
 		}
-		return operateOn(cmd.Context(), cluster, *f, "",
-			func(s *session.Session) (operation.Goal, error) { return operation.Upgrade(target), nil })
+		return f.run(cmd.Context(), "", fixed(operation.Upgrade(target)))
 	}
 	return cmd
 }
@@ -80,17 +78,15 @@ func newUpgradeStageCommand(env *Env) *cobra.Command {
 		Short: "Copy the programs and images of a release to machines in advance",
 		Args:  cobra.NoArgs,
 	}
-	cluster := addClusterFlags(env, cmd)
 	to := addUpgradeTarget(cmd)
-	f := addOperateFlags(cmd)
+	f := addOperateFlags(env, cmd)
 	addSkipCheck(cmd, &f.skip)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		target, err := prepareUpgrade(cmd.Context(), env, *to)
 		if err != nil {
 			return err
 		}
-		return operateOn(cmd.Context(), cluster, *f, "copy the programs and images of release "+string(target.Release)+" to the machines",
-			func(s *session.Session) (operation.Goal, error) { return operation.StageUpgrade(target), nil })
+		return f.run(cmd.Context(), "copy the programs and images of release "+string(target.Release)+" to the machines", fixed(operation.StageUpgrade(target)))
 	}
 	return cmd
 }
@@ -101,9 +97,8 @@ func newUpgradeApplyCommand(env *Env) *cobra.Command {
 		Short: "Upgrade the cluster while jobs keep running, and report on the jobs",
 		Args:  cobra.NoArgs,
 	}
-	cluster := addClusterFlags(env, cmd)
 	to := addUpgradeTarget(cmd)
-	f := addOperateFlags(cmd)
+	f := addOperateFlags(env, cmd)
 	f.wait = addWait(cmd)
 	addSkipCheck(cmd, &f.skip)
 	var file string
@@ -123,8 +118,7 @@ func newUpgradeApplyCommand(env *Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return operateOn(cmd.Context(), cluster, *f, "upgrade the cluster to "+string(target.Release),
-			func(s *session.Session) (operation.Goal, error) { return operation.Upgrade(target), nil })
+		return f.run(cmd.Context(), "upgrade the cluster to "+string(target.Release), fixed(operation.Upgrade(target)))
 	}
 	return cmd
 }
@@ -147,7 +141,7 @@ func newUpgradeHistoryCommand(env *Env) *cobra.Command {
 	return showsCluster(env, &cobra.Command{
 		Use:   "history",
 		Short: "List upgrades and rollbacks with the results of the witness",
-	}, func(ctx context.Context, s *session.Session) ([]pai.Operation, error) {
+	}, session.Open, func(ctx context.Context, s *session.Session) ([]pai.Operation, error) {
 		return s.History(ctx, pai.UpgradeVerbs()...)
 	}, writeHistory)
 }

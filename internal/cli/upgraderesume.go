@@ -25,20 +25,19 @@ func newUpgradeResumeCommand(env *Env) *cobra.Command {
 		Short: "Resume an interrupted upgrade or upgrade waiting machines",
 		Args:  cobra.NoArgs,
 	}
-	cluster := addClusterFlags(env, cmd)
-	f := addOperateFlags(cmd)
+	f := addOperateFlags(env, cmd)
 	f.wait = addWait(cmd)
 	addSkipCheck(cmd, &f.skip)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return cluster.withSession(cmd.Context(), func(s *session.Session) error {
-			return resume(cmd.Context(), cluster, s, *f)
+		return f.cluster.withSession(cmd.Context(), func(s *session.Session) error {
+			return resume(cmd.Context(), s, *f)
 		})
 	}
 	return cmd
 }
 
-func resume(ctx context.Context, cluster *clusterFlags, s *session.Session, f operateFlags) error {
-	env := cluster.env
+func resume(ctx context.Context, s *session.Session, f operateFlags) error {
+	env := f.cluster.env
 	op, err := operation.Unfinished(ctx, s)
 	if err != nil {
 		return err
@@ -61,7 +60,7 @@ func resume(ctx context.Context, cluster *clusterFlags, s *session.Session, f op
 	}
 	env.Progressf("resuming operation %s (%s) to %s", op.ID, op.Outcome, target.Release)
 	if !f.dryRun {
-		if err := cluster.confirm(s, "resume the upgrade of the cluster to "+string(target.Release)); err != nil {
+		if err := f.cluster.confirm(s, "resume the upgrade of the cluster to "+string(target.Release)); err != nil {
 			return err
 		}
 	}
@@ -74,10 +73,9 @@ func newUpgradeAbandonCommand(env *Env) *cobra.Command {
 		Short: "Abandon an unfinished upgrade and remove the PAI cordons",
 		Args:  cobra.NoArgs,
 	}
-	cluster := addClusterFlags(env, cmd)
-	f := addOperateFlags(cmd)
+	f := addOperateFlags(env, cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return operateOn(cmd.Context(), cluster, *f, "abandon the unfinished upgrade of the cluster",
+		return f.run(cmd.Context(), "abandon the unfinished upgrade of the cluster",
 			func(s *session.Session) (operation.Goal, error) {
 				op, err := operation.Unfinished(cmd.Context(), s)
 				if err == nil && op != nil {
@@ -95,11 +93,10 @@ func newUpgradeRollbackCommand(env *Env) *cobra.Command {
 		Short: "Roll back the last upgrade while jobs keep running",
 		Args:  cobra.NoArgs,
 	}
-	cluster := addClusterFlags(env, cmd)
 	target := addParts(cmd, "roll back")
-	f := addOperateFlags(cmd)
+	f := addOperateFlags(env, cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return operateOn(cmd.Context(), cluster, *f, "roll the cluster back to the versions before the last upgrade",
+		return f.run(cmd.Context(), "roll the cluster back to the versions before the last upgrade",
 			func(s *session.Session) (operation.Goal, error) { return operation.Rollback(cmd.Context(), s, *target) })
 	}
 	return cmd

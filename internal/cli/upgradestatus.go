@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"context"
-
 	"github.com/spf13/cobra"
 
 	"pai.dev/pai/internal/cli/ui"
@@ -15,9 +13,7 @@ func newUpgradeStatusCommand(env *Env) *cobra.Command {
 	return showsCluster(env, &cobra.Command{
 		Use:   "status",
 		Short: "Show upgrade progress, waiting machines, and the next command",
-	}, func(ctx context.Context, s *session.Session) (operation.Status, error) {
-		return operation.UpgradeStatus(ctx, s)
-	}, writeUpgradeStatus)
+	}, session.Open, operation.UpgradeStatus, writeUpgradeStatus)
 }
 
 func writeUpgradeStatus(p *ui.Page, st operation.Status) {
