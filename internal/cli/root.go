@@ -17,9 +17,6 @@ func Main(ctx context.Context, env *Env, args []string) int {
 	var calls usage
 	calls.watch(root)
 	root.SetArgs(args)
-	root.SetIn(env.In)
-	root.SetOut(env.Out)
-	root.SetErr(env.Err)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0
@@ -53,6 +50,9 @@ func newRootCommand(env *Env) *cobra.Command {
 			return env.CheckFormat()
 		},
 	}
+	root.SetIn(env.In)
+	root.SetOut(env.Out)
+	root.SetErr(env.Err)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError(cmd, err) })
 	root.PersistentFlags().StringVarP(&env.Format, "output", "o", "text", "output format: text or json")
 	root.PersistentFlags().BoolVar(&env.yes, "yes", false, "answer yes to yes-or-no questions")
@@ -65,7 +65,7 @@ func newRootCommand(env *Env) *cobra.Command {
 		newReleaseCommand(env),
 		newConfigCommand(env),
 	)
-	root.InitDefaultCompletionCmd()
+	root.InitDefaultCompletionCmd() // writes to the output that is set now
 	addHelp(root)
 	completeFlags(root)
 	return root
