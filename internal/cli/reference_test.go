@@ -2,26 +2,19 @@ package cli
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"pai.dev/pai/internal/golden"
 )
 
 // docs/commands.md is made from the commands.
 func TestCommandReference(t *testing.T) {
 	t.Parallel()
-	const file = "../../docs/commands.md"
-	want := reference(newRootCommand(&Env{}))
-	got, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(got) != want {
-		t.Errorf("%s differs from the commands; to rewrite it, run: go test ./internal/cli -run Reference -update", file)
-	}
+	golden.Check(t, "../../docs/commands.md", reference(newRootCommand(&Env{})))
 }
 
 // reference is the help of all commands as Markdown.
