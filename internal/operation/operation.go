@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"pai.dev/pai/internal/configsync"
@@ -50,6 +51,7 @@ type operation struct {
 	options  RunOptions
 	observer Observer
 
+	log     *slog.Logger
 	preview Preview
 	config  *configsync.Step // has the revision that the operation applies
 	lock    *run.Lock
@@ -60,7 +62,8 @@ type operation struct {
 }
 
 func newOperation(s *session.Session, goal Goal, o RunOptions) *operation {
-	op := &operation{Session: s, goal: goal, options: o, observer: o.Observer, config: &configsync.Step{Session: s}}
+	op := &operation{Session: s, goal: goal, options: o, observer: o.Observer,
+		log: slog.New(slog.DiscardHandler), config: &configsync.Step{Session: s}}
 	if op.observer == nil {
 		op.observer = Silent{}
 	}
@@ -76,7 +79,7 @@ type stage struct {
 // run takes the goal through the flow. Planning again is how an operation
 // resumes, and a dry run is the same flow that ends earlier.
 func (o *operation) run(ctx context.Context) error {
-	err := through(ctx,
+	err := o.through(ctx,
 		stage{"observe", o.observe},
 		stage{"make plan", o.makePlan},
 		stage{"compare with saved plan", o.matchSaved},
@@ -106,8 +109,9 @@ func (o *operation) run(ctx context.Context) error {
 var errEnd = errors.New("nothing is left to do")
 
 // through runs stages until one fails.
-func through(ctx context.Context, stages ...stage) error {
+func (o *operation) through(ctx context.Context, stages ...stage) error {
 	for _, s := range stages {
+		o.log.Info("stage", "name", s.name)
 		if err := s.do(ctx); err != nil {
 			return err
 		}
@@ -120,7 +124,7 @@ func (o *operation) locked(stages ...stage) stage {
 	return stage{"lock", func(ctx context.Context) error {
 		return o.Locked(ctx, o.goal.Verb(), o.Progressf, func(ctx context.Context, lock *run.Lock) error {
 			o.lock = lock
-			return through(ctx, stages...)
+			return o.through(ctx, stages...)
 		})
 	}}
 }

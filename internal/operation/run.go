@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"pai.dev/pai/internal/pai"
@@ -19,10 +20,33 @@ import (
 // With Wait, Run runs the goal again until no machine waits for its jobs. Each
 // run is an operation with its own witness, and the lock is free in between:
 // the machines are cordoned, so nothing has to be held while jobs run for days.
+//
+// Every run that is not a dry run has a log file, which the error names.
 func Run(ctx context.Context, s *session.Session, goal Goal, o RunOptions) (pai.Operation, error) {
+	if o.DryRun {
+		return runUntilIdle(ctx, s, goal, o, slog.New(slog.DiscardHandler))
+	}
+	log, stop, err := s.StartLog(string(goal.Verb()))
+	if err != nil {
+		return pai.Operation{}, fmt.Errorf("start log: %w", err)
+	}
+	defer stop()
+	op, err := runUntilIdle(ctx, s, goal, o, log.Logger)
+	log.Info("end", "operation", op.ID, "outcome", op.Outcome, "error", err)
+	switch code := pai.CodeOf(err); {
+	case err != nil && (code == pai.CodeFailed || code == pai.CodeInterrupted):
+		err = fmt.Errorf("%w\nlog: %s", err, log.Path())
+	case op.ID == "":
+		return op, errors.Join(err, log.Remove()) // nothing was done
+	}
+	return op, err
+}
+
+func runUntilIdle(ctx context.Context, s *session.Session, goal Goal, o RunOptions, log *slog.Logger) (pai.Operation, error) {
 	end := time.Now().Add(o.Wait.Timeout)
 	for {
 		op := newOperation(s, goal, o)
+		op.log = log
 		err := op.run(ctx)
 		if err != nil {
 			err = op.rollBackIfPartial(ctx, err)
@@ -62,6 +86,7 @@ func (o *operation) rollBackIfPartial(ctx context.Context, err error) error {
 	options := o.options
 	options.SavedPlan = nil // it is a plan of the upgrade
 	back := newOperation(o.Session, rollback{to: to, target: plan.Target{KubernetesOnly: true}}, options)
+	back.log = o.log
 	if failed := back.run(ctx); failed != nil {
 		return pai.Errorf(pai.CodeOf(err), "fix the cause, then continue with paictl upgrade apply, or roll back; run: paictl upgrade rollback",
 			"%w; the rollback failed as well: %w", err, failed)

@@ -1,0 +1,43 @@
+package operation
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/run"
+	"pai.dev/pai/internal/session/sessiontest"
+)
+
+// A step that runs when the lock is lost ends with its context, no further step
+// starts, and the record has an end.
+func TestFlowStopsWhenTheLockIsLost(t *testing.T) {
+	f := newFlow(t, "a", "b")
+	f.Hosts["gpu-01"].(*sessiontest.Host).Answer = func(ctx context.Context, c machine.Command) (machine.Output, error) {
+		if !strings.HasPrefix(c.Script, "rm -rf -- ") {
+			return f.answer(ctx, c)
+		}
+		number, holder, err := run.Current(ctx, f.files)
+		if err == nil {
+			holder.Token = "of another process"
+			err = f.files.CreateFile(ctx, run.LockFile(number+1), encode(t, holder), 0o600)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		<-ctx.Done() // until the next heartbeat
+		return machine.Output{}, context.Cause(ctx)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		op, err := Run(t.Context(), f.Session, &deletions{flow: f, volumes: []string{"a"}}, RunOptions{Observer: f})
+		if pai.CodeOf(err) != pai.CodeLocked && !strings.Contains(err.Error(), "lock") {
+			t.Errorf("got %v (%s), want a lost lock", err, pai.CodeOf(err))
+		}
+		if op.ID == "" || op.Outcome == pai.OutcomeSucceeded || op.Ended.IsZero() || !f.exist["/var/lib/pai/a"] {
+			t.Errorf("got operation %+v, directories %v", op, f.exist)
+		}
+	})
+}
