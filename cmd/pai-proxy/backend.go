@@ -14,14 +14,13 @@ import (
 	"time"
 )
 
-// backend is one API server and the connections that it serves. It is taken
-// out after `fall` failed checks in a row and comes back after `rise` good
-// ones; the very first check decides alone. One that refuses a connection gets
-// no more of them at once: however busy the machine is, it has ended or is
-// about to. Else one that was killed and started again within `fall` checks
-// would be given requests before it knows who may do what, and would forbid what
-// is allowed. The connections that it has are left alone then: one that was
-// asked to stop still answers on them, and those of a dead one are gone anyway.
+// backend is one API server and the connections that it serves. It is removed
+// after `fall` failed checks in a row and added again after `rise` successful
+// ones; the first check decides alone. A backend that refuses a connection gets
+// no new ones at once, because its process has ended or is about to. Otherwise
+// a server that restarts within `fall` checks would get requests before it has
+// loaded its access rules, and would forbid what is allowed. Its open
+// connections stay: a stopping server still answers on them.
 type backend struct {
 	address string
 	timings timings
@@ -34,7 +33,7 @@ type backend struct {
 	grace    *time.Timer // closes the connections of a draining backend; nil if it does not drain
 	streak   int         // checks in a row that disagree with ready
 	conns    map[net.Conn]bool
-	changed  func() // tells the proxy that ready or draining may have changed
+	changed  func() // called when ready or draining might have changed
 }
 
 func startBackend(address, serverName string, roots *x509.CertPool, t timings, changed func()) *backend {
@@ -42,7 +41,7 @@ func startBackend(address, serverName string, roots *x509.CertPool, t timings, c
 	b := &backend{address: address, timings: t, stop: cancel, conns: map[net.Conn]bool{}, changed: changed}
 	client := &http.Client{
 		Timeout: t.checkTimeout,
-		// Each check makes a connection of its own, as a new client would.
+		// Each check opens a new connection, like a new client.
 		Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: serverName}},
 	}
 	go b.check(ctx, client)
@@ -80,10 +79,10 @@ func checkReady(ctx context.Context, client *http.Client, address string) error 
 	return nil
 }
 
-// refused says whether nobody listened.
+// refused reports whether no process listened.
 func refused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
 
-// record counts one check in, or one connection that was refused.
+// record counts one check, or one refused connection.
 func (b *backend) record(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -146,7 +145,7 @@ func (b *backend) usable() bool {
 	return b.ready && !b.draining
 }
 
-// add counts a connection in; false when the backend takes no more.
+// add registers a connection. It returns false if the backend accepts none.
 func (b *backend) add(c net.Conn) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -10,8 +10,8 @@ import (
 // config is /etc/pai/api-proxy.json.
 type config struct {
 	Listen     []string        `json:"listen"`
-	CA         string          `json:"ca"`         // file with the cluster's certificate authority
-	ServerName string          `json:"serverName"` // the name in the API servers' certificates
+	CA         string          `json:"ca"`         // file with the certificate authority of the cluster
+	ServerName string          `json:"serverName"` // the name in the certificates of the API servers
 	Backends   []backendConfig `json:"backends"`
 
 	roots *x509.CertPool
@@ -23,8 +23,8 @@ type backendConfig struct {
 	Draining bool `json:"draining,omitempty"`
 }
 
-// loadConfig reads the configuration and the certificate authority it names.
-// seen is what was read: it changes when either of them does.
+// loadConfig reads the configuration and the certificate authority that it
+// names. seen holds the content of both, so it changes with either of them.
 func loadConfig(path string) (c config, seen string, err error) {
 	data, err := os.ReadFile(path)
 	if err != nil {

@@ -1,10 +1,10 @@
-// Command pai-proxy gives the Kubernetes API one stable address on a machine:
-// it listens on the loopback and hands connections to an API server that is
-// ready. It asks every API server for /readyz, moves new connections away from
-// one that is draining or not ready, and makes them wait while none is.
+// Command pai-proxy gives the Kubernetes API one stable address on a machine.
+// It listens on the loopback address and forwards connections to a ready API
+// server. It asks every API server for /readyz, sends no new connections to one
+// that drains or is not ready, and lets them wait while none is ready.
 //
-// It may not know Kubernetes other than as a TLS server with a /readyz, and
-// uses the standard library only.
+// To the proxy, Kubernetes is a TLS server with a /readyz endpoint. Besides
+// package layout, it uses only the standard library.
 package main
 
 import (
@@ -19,11 +19,11 @@ import (
 	"pai.dev/pai/internal/layout"
 )
 
-// reloadInterval is how often the configuration is looked at for a change.
+// reloadInterval is the pause between two reads of the configuration.
 const reloadInterval = 200 * time.Millisecond
 
 func main() {
-	path := flag.String("config", layout.APIProxyFile, "configuration file; a change takes effect at once")
+	path := flag.String("config", layout.APIProxyFile, "configuration `file`, reloaded when it changes")
 	flag.Parse()
 	log.SetFlags(0) // the journal keeps the time
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -36,9 +36,8 @@ func main() {
 	p.close()
 }
 
-// watchConfig calls apply with the configuration, and again whenever it has
-// changed, until ctx ends. A configuration that cannot be used is reported and
-// leaves the last one in force.
+// watchConfig calls apply with the configuration, and again after each change,
+// until ctx ends. It logs an invalid configuration and keeps the last valid one.
 func watchConfig(ctx context.Context, path string, hangup <-chan os.Signal, apply func(config)) {
 	tick := time.NewTicker(reloadInterval)
 	defer tick.Stop()

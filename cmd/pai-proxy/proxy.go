@@ -18,9 +18,9 @@ type timings struct {
 	dial                   time.Duration
 }
 
-// defaultTimings are those that were measured to leave no gap while an API
-// server takes over from another: a shorter time-out or one failed check takes
-// a healthy server out under load.
+// defaultTimings leave no gap during a handover between API servers, as
+// measured. A shorter timeout, or removal after one failed check, removes
+// healthy servers under load.
 func defaultTimings() timings {
 	return timings{
 		interval: 500 * time.Millisecond, downInterval: 200 * time.Millisecond, checkTimeout: 2 * time.Second,
@@ -43,7 +43,7 @@ func newProxy(t timings) *proxy {
 	return &proxy{timings: t, listeners: map[string]net.Listener{}, changed: make(chan struct{})}
 }
 
-// apply makes a configuration the one in force, and leaves alone what did not change.
+// apply puts a configuration into effect and keeps what did not change.
 func (p *proxy) apply(c config) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -88,8 +88,8 @@ func (p *proxy) listen(addresses []string) {
 	}
 }
 
-// serve listens on one address, trying again while the address is not there
-// yet (early in a boot), and hands every connection on.
+// serve listens on one address and forwards every connection. Early in a boot
+// the address might not exist yet, so it tries again.
 func (p *proxy) serve(address string) {
 	l, err := net.Listen("tcp", address)
 	for err != nil {
@@ -146,8 +146,8 @@ func (p *proxy) handle(client net.Conn) {
 	<-done
 }
 
-// pipe copies until src ends, and passes the end on. When either side fails,
-// both are closed, so that the copy the other way ends as well.
+// pipe copies until src ends, and passes the end on. If one side fails, it
+// closes both, so the copy in the other direction ends as well.
 func pipe(dst, src net.Conn) {
 	_, err := io.Copy(dst, src)
 	if err == nil {
@@ -159,8 +159,8 @@ func pipe(dst, src net.Conn) {
 	}
 }
 
-// connect finds a usable backend that takes a connection, waiting for one;
-// nil when there was none in time.
+// connect waits for a usable backend that accepts a connection. It returns nil
+// if there is none in time.
 func (p *proxy) connect() (*backend, net.Conn) {
 	deadline := time.NewTimer(p.timings.wait)
 	defer deadline.Stop()
@@ -177,11 +177,11 @@ func (p *proxy) connect() (*backend, net.Conn) {
 			if b.add(server) {
 				return b, server
 			}
-			server.Close() // it was taken out meanwhile
+			server.Close() // it was removed meanwhile
 		}
 		select {
 		case <-changed:
-		case <-time.After(p.timings.downInterval): // one that is ready refused: its next check is near
+		case <-time.After(p.timings.downInterval): // a ready backend refused: its next check is soon
 		case <-deadline.C:
 			log.Printf("no API server was ready within %s", p.timings.wait)
 			return nil, nil
@@ -189,7 +189,7 @@ func (p *proxy) connect() (*backend, net.Conn) {
 	}
 }
 
-// usable lists the backends that take connections, each time beginning with
+// usable lists the backends that accept connections, each time starting with
 // another one, and a channel that is closed at the next change.
 func (p *proxy) usable() ([]*backend, <-chan struct{}) {
 	p.mu.Lock()
@@ -205,8 +205,8 @@ func (p *proxy) usable() ([]*backend, <-chan struct{}) {
 	return found, p.changed
 }
 
-// wake lets waiting connections look again. It does not take p.mu itself,
-// because backends call it while p may be waiting for one of them.
+// wake lets waiting connections try again. It does not lock p.mu itself,
+// because backends call it while p might wait for one of them.
 func (p *proxy) wake() {
 	go func() {
 		p.mu.Lock()

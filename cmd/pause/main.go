@@ -1,6 +1,6 @@
-// Command pause is what runs in every pod's sandbox container: it holds the
-// pod's namespaces, reaps processes that lost their parent where the pod
-// shares one process space, and ends when it is told to.
+// Command pause runs in the sandbox container of every pod. It holds the
+// namespaces of the pod, reaps orphaned processes if the pod shares its process
+// namespace, and ends on SIGINT or SIGTERM.
 package main
 
 import (
@@ -24,8 +24,8 @@ func main() {
 	}
 }
 
-// reap collects every child that has ended. Signals of children that end at
-// the same moment are merged, so one signal may mean many children.
+// reap collects every child that has ended. One signal can stand for several
+// children that end at the same moment.
 func reap() {
 	for {
 		pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil)

@@ -12,9 +12,9 @@ import (
 	"pai.dev/pai/internal/poll"
 )
 
-// drainTime is how long the proxy is given to notice that an API server is
-// draining, before that is stopped: it looks at its configuration every 200 ms.
-// An API server that is asked to stop ends what it was asked before.
+// drainTime is the pause between the start of a drain and the stop of the API
+// server. The proxy reads its configuration every 200 ms, and a stopping API
+// server finishes the requests that it has.
 const drainTime = 500 * time.Millisecond
 
 // apiServerReady asks the API server of one slot itself.
@@ -41,11 +41,7 @@ func slotStates(ctx context.Context, h machine.Host, role func(layout.Slot) plan
 
 func apiServerRole(s layout.Slot) plan.Role { return s.APIServer }
 
-func (c *cluster) apiServerDone(ctx context.Context, s plan.Step) (bool, error) {
-	h, _, err := c.target(s)
-	if err != nil {
-		return false, err
-	}
+func (c *cluster) apiServerDone(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) (bool, error) {
 	states, err := slotStates(ctx, h, apiServerRole)
 	if err != nil {
 		return false, err
@@ -58,9 +54,9 @@ func (c *cluster) apiServerDone(ctx context.Context, s plan.Step) (bool, error) 
 	return c.apiServerReady(ctx, h, to) == nil, nil
 }
 
-// chooseSlots says which slot is to run something and which is not: the one
-// that is on its way there already, else the one that is idle. A slot that was
-// halted and still has its link is idle: what runs must not be restarted for it.
+// chooseSlots returns the slot that is to run something, and the other one. It
+// is the slot that already moves there, else the idle one. A stopped slot that
+// still has its link is idle: a new version never goes into the slot that serves.
 func chooseSlots(states map[layout.Slot]plan.RoleState, want plan.RoleState) (to, from layout.Slot) {
 	for _, s := range layout.Slots() {
 		if states[s].Link == want.Link && states[s].Emulates == want.Emulates {
@@ -80,15 +76,10 @@ func chooseSlots(states map[layout.Slot]plan.RoleState, want plan.RoleState) (to
 	return layout.SlotA, layout.SlotB
 }
 
-// apiServer starts the first API server, or lets one of another version take
-// over beside the old one: the new one must be ready before the old one gets
-// no more connections, and the old one is stopped a moment later. Killed
-// anywhere, it goes on from what runs.
-func (c *cluster) apiServer(ctx context.Context, s plan.Step) error {
-	h, m, err := c.target(s)
-	if err != nil {
-		return err
-	}
+// apiServer starts the first API server, or hands over to one of another
+// version. The new one must be ready before the old one drains; then the old one
+// stops. If it is killed, the next run continues from what runs.
+func (c *cluster) apiServer(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
 	states, err := slotStates(ctx, h, apiServerRole)
 	if err != nil {
 		return err
@@ -104,17 +95,17 @@ func (c *cluster) apiServer(ctx context.Context, s plan.Step) error {
 	if states[from].Running == "" && states[from].Link == "" {
 		return nil
 	}
-	return c.retireAPIServer(ctx, h, m, from)
+	return c.drainAndRemoveAPIServer(ctx, h, m, from)
 }
 
-// startAPIServer brings a slot to what it is to run, unless that runs and is ready.
+// startAPIServer starts a version in a slot, unless it already runs there.
 func (c *cluster) startAPIServer(ctx context.Context, h machine.Host, m config.Machine, to layout.Slot, want, state plan.RoleState) error {
 	v := want.Link
 	if state != want {
 		if err := c.renderRoleAs(ctx, h, m, v, to.APIServer, want.Emulates); err != nil {
 			return err
 		}
-		// A drain that an interrupted run left would keep it without connections.
+		// An interrupted run can leave a drain, which would keep connections out.
 		if err := c.writeProxyConfig(ctx, h, m, nil); err != nil {
 			return err
 		}
@@ -125,12 +116,12 @@ func (c *cluster) startAPIServer(ctx context.Context, h machine.Host, m config.M
 	return c.awaitRole(ctx, h, to.APIServer, v)
 }
 
-// retireAPIServer moves new connections away from a slot, then stops it for
-// good: it does not start at the next boot, and its link is gone.
-func (c *cluster) retireAPIServer(ctx context.Context, h machine.Host, m config.Machine, from layout.Slot) error {
-	// The proxy asks by itself; one that has not yet seen the new server ready
+// drainAndRemoveAPIServer drains a slot, stops its API server, and removes its
+// link, so that it does not start at the next boot.
+func (c *cluster) drainAndRemoveAPIServer(ctx context.Context, h machine.Host, m config.Machine, from layout.Slot) error {
+	// Without this wait the proxy might not have found the new server ready, and
 	// would be left with none.
-	if err := c.proxySees(ctx, h, from.Other()); err != nil {
+	if err := c.awaitProxy(ctx, h, from.Other()); err != nil {
 		return err
 	}
 	if err := c.writeProxyConfig(ctx, h, m, &from); err != nil {
@@ -139,20 +130,19 @@ func (c *cluster) retireAPIServer(ctx context.Context, h machine.Host, m config.
 	if err := poll.Sleep(ctx, drainTime); err != nil {
 		return err
 	}
-	if err := haltRole(ctx, h, from.APIServer); err != nil {
+	if err := stopRole(ctx, h, from.APIServer); err != nil {
 		return err
 	}
 	if err := c.writeProxyConfig(ctx, h, m, nil); err != nil {
 		return err
 	}
-	return dropLink(ctx, h, from.APIServer)
+	return removeLink(ctx, h, from.APIServer)
 }
 
-// haltRole stops a role; it does not start at the next boot. Its link stays,
-// by which a hand-over that is cut short here is seen to be unfinished.
-func haltRole(ctx context.Context, h machine.Host, r plan.Role) error {
-	// One that had to be killed counts as failed, which would trouble whoever
-	// looks for failed units.
+// stopRole stops a role, which then does not start at the next boot. Its link
+// stays: it marks a handover as unfinished.
+func stopRole(ctx context.Context, h machine.Host, r plan.Role) error {
+	// A killed unit counts as failed, and would be listed by systemctl --failed.
 	_, err := sh(ctx, h, "systemctl --no-reload disable -q %[1]s\nsystemctl stop %[1]s\nsystemctl reset-failed %[1]s 2>/dev/null || :", layout.Unit(r))
 	if err != nil {
 		return fmt.Errorf("stop %s on %q: %w", r, h.Name(), err)
@@ -160,20 +150,20 @@ func haltRole(ctx context.Context, h machine.Host, r plan.Role) error {
 	return nil
 }
 
-// dropLink is the last thing that is done to a slot that was given up: with
-// its link nothing is left of it.
-func dropLink(ctx context.Context, h machine.Host, r plan.Role) error {
+// removeLink is the last step of the removal of a slot. While the link exists,
+// the removal counts as unfinished.
+func removeLink(ctx context.Context, h machine.Host, r plan.Role) error {
 	return h.Remove(ctx, layout.RoleLink(r))
 }
 
-// proxySees waits until a server was ready for as long as the proxy takes to
-// count it in: two good checks, 200 ms apart while it is down. Where one of
-// these hangs (up to 2 s), new connections wait at the proxy. A server that dies
-// meanwhile is started again by its unit, and waited for.
-func (c *cluster) proxySees(ctx context.Context, h machine.Host, s layout.Slot) error {
+// awaitProxy waits until a server was ready for as long as the proxy needs to
+// use it: two successful checks, 200 ms apart. If a check hangs (up to 2 s), new
+// connections wait at the proxy. If the server ends meanwhile, its unit starts it
+// again.
+func (c *cluster) awaitProxy(ctx context.Context, h machine.Host, s layout.Slot) error {
 	const settle = 800 * time.Millisecond
 	good := 0
-	wait := poll.Wait{For: fmt.Sprintf("%s ready on %s for as long as the proxy takes to see it", s.APIServer, h.Name()), Timeout: healthTimeout, Every: settle}
+	wait := poll.Wait{For: fmt.Sprintf("%s ready on %s and used by the proxy", s.APIServer, h.Name()), Timeout: healthTimeout, Every: settle}
 	return wait.Until(ctx, func(ctx context.Context) (bool, error) {
 		if err := c.apiServerReady(ctx, h, s); err != nil {
 			good = 0

@@ -21,13 +21,9 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// bootstrapDone reports whether kubeadm's configuration in the cluster is of
-// the version, and the endpoints of the service "kubernetes" lead to the API.
-func (c *cluster) bootstrapDone(ctx context.Context, s plan.Step) (bool, error) {
-	h, m, err := c.target(s)
-	if err != nil {
-		return false, err
-	}
+// bootstrapDone reports whether the kubeadm configuration in the cluster has the
+// version, and whether the service "kubernetes" has the endpoint of the API.
+func (c *cluster) bootstrapDone(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) (bool, error) {
 	i, err := readInstalled(ctx, h, s.To.Kubernetes())
 	if err != nil {
 		return false, err
@@ -37,11 +33,11 @@ func (c *cluster) bootstrapDone(ctx context.Context, s plan.Step) (bool, error) 
 		return false, err
 	}
 	cm, err := k.Clientset().CoreV1().ConfigMaps("kube-system").Get(ctx, "kubeadm-config", metav1.GetOptions{})
-	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) { // kubeadm gives the administrator his rights in this step
+	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) { // this step grants the administrator its rights
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("read kubeadm's configuration in the cluster: %w", err)
+		return false, fmt.Errorf("read the kubeadm configuration in the cluster: %w", err)
 	}
 	var stored struct {
 		KubernetesVersion string `json:"kubernetesVersion"`
@@ -59,15 +55,11 @@ func (c *cluster) bootstrapDone(ctx context.Context, s plan.Step) (bool, error) 
 	return len(slice.Endpoints) == 1 && len(slice.Endpoints[0].Addresses) == 1 && slice.Endpoints[0].Addresses[0] == m.HostIP, nil
 }
 
-// bootstrap writes what the cluster itself needs in its API: what kubeadm
-// keeps there, the rights of joining kubelets and of the network program, and
+// bootstrap writes what the cluster itself needs into the API: the kubeadm
+// configuration, the rights of joining kubelets and of the network program, and
 // the endpoints of the service "kubernetes".
-func (c *cluster) bootstrap(ctx context.Context, s plan.Step) error {
-	h, m, err := c.target(s)
-	if err != nil {
-		return err
-	}
-	// With this the administrator gets the rights by which we write the rest.
+func (c *cluster) bootstrap(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
+	// This grants the administrator the rights to write the rest.
 	if err := c.kubeadmPhases(ctx, h, s.To.Kubernetes(), "bootstrap-token", "upload-config kubelet"); err != nil {
 		return err
 	}
@@ -82,7 +74,7 @@ func (c *cluster) bootstrap(ctx context.Context, s plan.Step) error {
 	if _, err := k.Apply(ctx, objects, kube.ApplyOptions{Inventory: bootstrapInventory}); err != nil {
 		return fmt.Errorf("write what the cluster needs into the API: %w", err)
 	}
-	// Last of all the version, by which the step is known to be done.
+	// The version comes last: it marks the step as done.
 	return c.kubeadmPhases(ctx, h, s.To.Kubernetes(), "upload-config kubeadm")
 }
 
@@ -94,7 +86,7 @@ func (c *cluster) kubeadmPhases(ctx context.Context, h machine.Host, v pai.Kuber
 log=$("$kubeadm" init phase %s --config "$config" 2>&1) || { printf '%%s\n' "$log" | grep -v token >&2; exit 1; }`, phase)
 	}
 	if _, err := c.kubeadm(ctx, h, v, script.String()); err != nil {
-		return fmt.Errorf("write kubeadm's configuration into the cluster: %w", err)
+		return fmt.Errorf("write the kubeadm configuration into the cluster: %w", err)
 	}
 	return nil
 }
@@ -106,9 +98,9 @@ func (c *cluster) bootstrapObjects(m config.Machine) ([]*unstructured.Unstructur
 	return append(objects, apiEndpoints(m.HostIP, c.Config.Kubernetes.APIServersPort)...), err
 }
 
-// apiEndpoints are the endpoints of the service "kubernetes": the address that
-// the proxy of the control-plane machine listens on. The old kind goes with a
-// label that keeps Kubernetes from mirroring it into a second slice.
+// apiEndpoints are the endpoints of the service "kubernetes": the address of
+// the proxy on the control-plane machine. The label of the old kind keeps
+// Kubernetes from mirroring it into a second slice.
 func apiEndpoints(address string, port int) []*unstructured.Unstructured {
 	const name, namespace, https = "kubernetes", "default", "https"
 	ports := []any{map[string]any{"name": https, "port": int64(port), "protocol": "TCP"}}

@@ -13,12 +13,12 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// The version that kubeadm keeps in the cluster says that the step is done. A
-// run that ends before all the rest was written must not have written it.
+// The version in the kubeadm configuration marks the step as done, so a run that
+// fails earlier must not have written it.
 func TestBootstrapWritesTheVersionLast(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig()
-	away := errors.New("the API went away")
+	away := errors.New("API server unavailable")
 	var phases []string
 	c := &cluster{Deps: Deps{
 		Config: cfg,
@@ -34,15 +34,15 @@ func TestBootstrapWritesTheVersionLast(t *testing.T) {
 			return "", nil
 		},
 	}}
-	if err := c.bootstrap(t.Context(), plan.Step{Kind: plan.KindBootstrap, To: "v0.10-pai"}); !errors.Is(err, away) {
+	if err := Doers(c.Deps)[plan.KindBootstrap].Do(t.Context(), plan.Step{Kind: plan.KindBootstrap, To: "v0.10-pai"}); !errors.Is(err, away) {
 		t.Fatalf("bootstrap ended with %v", err)
 	}
 	if want := []string{"bootstrap-token", "upload-config kubelet"}; !slices.Equal(phases, want) {
-		t.Errorf("kubeadm's phases before the API went away were %q, want %q", phases, want)
+		t.Errorf("phases before the API outage: got %q, want %q", phases, want)
 	}
 }
 
-// hostWithVersion is a machine that has one version and is asked for nothing else.
+// hostWithVersion is a machine that has one version.
 type hostWithVersion struct{ machine.Host }
 
 func (hostWithVersion) ReadFile(context.Context, string) ([]byte, error) {

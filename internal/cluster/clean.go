@@ -4,18 +4,15 @@ import (
 	"context"
 	"fmt"
 
+	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/plan"
 )
 
-// cleanDone reports whether nothing of Kubernetes runs on a machine, or starts
-// there, and its containers are gone.
-func (c *cluster) cleanDone(ctx context.Context, s plan.Step) (bool, error) {
-	h, _, err := c.target(s)
-	if err != nil {
-		return false, err
-	}
+// cleanDone reports whether nothing of Kubernetes runs or starts on a machine,
+// and no container is left.
+func (c *cluster) cleanDone(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) (bool, error) {
 	left := ""
 	if s.Wipe {
 		left = "\nls -d " + quoteAll([]string{
@@ -30,21 +27,17 @@ done`+left)
 	return out == "", err
 }
 
-// clean takes Kubernetes off a machine: its units, its containers, and what
-// they set in the kernel. Without Wipe, what makes the cluster this cluster
-// stays: etcd's data, the certificates, the encryption key, kubelet's
-// identity, and with them programs and images.
-func (c *cluster) clean(ctx context.Context, s plan.Step) error {
-	h, _, err := c.target(s)
-	if err != nil {
-		return err
-	}
+// clean removes Kubernetes from a machine: its units, its containers, and their
+// kernel settings. Without Wipe, the identity of the cluster stays: the data of
+// etcd, the certificates, the encryption key, the identity of the kubelet, and
+// the programs and images.
+func (c *cluster) clean(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) error {
 	script, err := embedded.ReadFile("scripts/clean.sh")
 	if err != nil {
 		return err
 	}
 	if _, err := h.Run(ctx, machine.Command{Script: string(script)}); err != nil {
-		return fmt.Errorf("take Kubernetes off %q: %w", h.Name(), err)
+		return fmt.Errorf("remove Kubernetes from %q: %w", h.Name(), err)
 	}
 	if !s.Wipe {
 		return nil
@@ -54,7 +47,7 @@ func (c *cluster) clean(ctx context.Context, s plan.Step) error {
 		return err
 	}
 	if _, err := h.Run(ctx, machine.Command{Script: string(wipe)}); err != nil {
-		return fmt.Errorf("remove everything of PAI's from %q: %w", h.Name(), err)
+		return fmt.Errorf("remove the PAI data from %q: %w", h.Name(), err)
 	}
 	return nil
 }

@@ -13,10 +13,10 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// CordonedByPAI is the operation that cordoned a node; empty where PAI did not
-// or somebody has cordoned it anew since. The mark alone does not tell: an
-// operator who takes PAI's cordon back and sets his own leaves the mark there.
-// So the API server is believed on who set the field last.
+// CordonedByPAI is the operation that cordoned a node. It is empty if PAI did
+// not cordon it, or if the operator has cordoned it again since. The annotation
+// alone is no proof: an operator who removes the PAI cordon and adds a new one
+// leaves it. So the managed fields decide who set the field last.
 func CordonedByPAI(node *corev1.Node) string {
 	if node.Spec.Unschedulable && setBy(node, pai.FieldManager) {
 		return node.Annotations[pai.AnnotationCordoned]
@@ -42,9 +42,8 @@ func setBy(node *corev1.Node, manager string) bool {
 	return false
 }
 
-// Cordon keeps new pods off a machine in the name of an operation. It reports
-// false where somebody keeps them off already, or the cluster does not know
-// the machine, so that no pod can come.
+// Cordon cordons a machine for an operation. It reports false if the machine is
+// already cordoned, or has no node.
 func Cordon(ctx context.Context, core kubernetes.Interface, name, operation string) (cordoned bool, err error) {
 	err = kube.PatchNode(ctx, core, name, func(node *corev1.Node) map[string]any {
 		if cordoned = !node.Spec.Unschedulable; !cordoned {
@@ -64,8 +63,8 @@ func Cordon(ctx context.Context, core kubernetes.Interface, name, operation stri
 	return cordoned, nil
 }
 
-// Uncordon takes back a cordon of PAI's own, and no other: of one that an
-// operator has made his own it takes the mark alone.
+// Uncordon removes the cordon of PAI. If an operator has cordoned the node
+// since, it removes only the annotation.
 func Uncordon(ctx context.Context, core kubernetes.Interface, name string) error {
 	err := kube.PatchNode(ctx, core, name, func(node *corev1.Node) map[string]any {
 		if node.Annotations[pai.AnnotationCordoned] == "" {

@@ -9,7 +9,7 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// What a mark says counts only while PAI is who set the field last.
+// The annotation counts only if PAI set the field last.
 func TestCordonedByPAI(t *testing.T) {
 	t.Parallel()
 	const cordon, other = `{"f:spec":{"f:unschedulable":{}}}`, `{"f:spec":{"f:podCIDR":{}}}`
@@ -19,12 +19,12 @@ func TestCordonedByPAI(t *testing.T) {
 		fields        map[string]string // manager → what it set
 		want          string
 	}{
-		"PAI's":                       {true, "op-1", map[string]string{pai.FieldManager: cordon, "kubectl": other}, "op-1"},
-		"an operator's":               {true, "", map[string]string{"kubectl-cordon": cordon}, ""},
-		"an operator's, marked":       {true, "op-1", map[string]string{"kubectl-cordon": cordon, pai.FieldManager: other}, ""},
-		"marked, and nobody is known": {true, "op-1", nil, ""},
-		"taken back":                  {false, "op-1", map[string]string{pai.FieldManager: cordon}, ""},
-		"nonsense":                    {true, "op-1", map[string]string{pai.FieldManager: "{"}, ""},
+		"PAI cordon":                 {true, "op-1", map[string]string{pai.FieldManager: cordon, "kubectl": other}, "op-1"},
+		"operator cordon":            {true, "", map[string]string{"kubectl-cordon": cordon}, ""},
+		"operator cordon, annotated": {true, "op-1", map[string]string{"kubectl-cordon": cordon, pai.FieldManager: other}, ""},
+		"annotated, no manager":      {true, "op-1", nil, ""},
+		"uncordoned":                 {false, "op-1", map[string]string{pai.FieldManager: cordon}, ""},
+		"damaged managed fields":     {true, "op-1", map[string]string{pai.FieldManager: "{"}, ""},
 	} {
 		node := &corev1.Node{}
 		node.Spec.Unschedulable = c.unschedulable

@@ -12,18 +12,18 @@ import (
 	"pai.dev/pai/internal/release"
 )
 
-// Bundle is what this package needs of a *release.Bundle.
-type Bundle interface {
+// BundleContent is the part of a *release.Bundle that this package needs.
+type BundleContent interface {
 	Digest() string
 	Manifest() release.Manifest
 	// WritePrograms writes a tar of bin/… and cni/….
 	WritePrograms(ctx context.Context, w io.Writer) error
 	// WritePackedPrograms writes the same as zstd frames, each with a tar.
 	WritePackedPrograms(ctx context.Context, w io.Writer) error
-	// WriteImages writes an OCI archive of the named images, of all without names.
+	// WriteImages writes an OCI archive of the named images, or of all images.
 	WriteImages(ctx context.Context, w io.Writer, names ...string) error
 	ImageNames() []string
-	// Image is an image's full name: "kueue" → "pai.local/kueue:v0.14.0".
+	// Image is the full name of an image: "kueue" → "pai.local/kueue:v0.14.0".
 	Image(name string) string
 }
 
@@ -32,60 +32,75 @@ type Deps struct {
 	Config *config.Config
 	// Hosts are the machines by name.
 	Hosts map[string]machine.Host
-	// Bundle brings programs and images; nil for steps that only take away.
-	Bundle Bundle
-	// Kube gives a client of the API.
+	// Bundle has the programs and images. It is nil for steps that only remove.
+	Bundle BundleContent
+	// Kube returns a client of the API.
 	Kube func(ctx context.Context) (*kube.Client, error)
-	// Progress reports what takes long; it may be nil.
+	// Progress reports long actions. It can be nil.
 	Progress func(format string, args ...any)
-	// Kubeadm runs a script with $kubeadm and $config of the bundle's version
-	// somewhere else than on a machine. It is set where steps are only shown:
-	// their programs need not be on the machines yet.
+	// Kubeadm runs a script with $kubeadm and $config of the version of the
+	// bundle, but not on a machine. It is set if steps are only shown, because
+	// their programs might not be on the machines yet.
 	Kubeadm func(ctx context.Context, config []byte, script string) (string, error)
 }
 
-// Doers are the doers of the machine and cluster steps.
+// Doers returns the doers of the machine and cluster steps.
 func Doers(d Deps) plan.Doers {
 	if d.Progress == nil {
 		d.Progress = func(string, ...any) {}
 	}
 	c := &cluster{Deps: d}
 	return plan.Doers{
-		plan.KindPrepare:   doer{c.prepareDone, c.prepare},
-		plan.KindPrograms:  doer{c.programsDone, c.programs},
-		plan.KindImages:    doer{c.imagesDone, c.images},
-		plan.KindRole:      showing{doer{c.roleDone, c.role}, c.diffFiles},
-		plan.KindKubelet:   showing{doer{c.kubeletDone, c.kubelet}, c.diffFiles},
-		plan.KindUncordon:  doer{c.uncordonDone, c.uncordon},
-		plan.KindClean:     doer{c.cleanDone, c.clean},
-		plan.KindPKI:       doer{c.pkiDone, c.pki},
-		plan.KindSnapshot:  doer{c.snapshotDone, c.snapshot},
-		plan.KindEtcd:      showing{doer{c.etcdDone, c.etcd}, c.diffFiles},
-		plan.KindAPIServer: showing{doer{c.apiServerDone, c.apiServer}, c.diffFiles},
-		plan.KindBootstrap: showing{doer{c.bootstrapDone, c.bootstrap}, c.diffBootstrap},
-		plan.KindDNS:       showing{doer{c.dnsDone, c.dns}, c.diffDNS},
-		plan.KindCommit:    doer{c.commitDone, c.commit},
-		plan.KindRestore:   doer{c.restoreDone, c.restore},
-		plan.KindRecord:    doer{c.recordDone, c.record},
-		plan.KindServices:  doer{c.recordDone, c.record},
+		plan.KindPrepare:   doer{c, c.prepareDone, c.prepare},
+		plan.KindPrograms:  doer{c, c.programsDone, c.programs},
+		plan.KindImages:    doer{c, c.imagesDone, c.images},
+		plan.KindRole:      withDiff{doer{c, c.roleDone, c.role}, c.diffFiles},
+		plan.KindKubelet:   withDiff{doer{c, c.kubeletDone, c.kubelet}, c.diffFiles},
+		plan.KindUncordon:  uncordoner{c},
+		plan.KindClean:     doer{c, c.cleanDone, c.clean},
+		plan.KindPKI:       doer{c, c.pkiDone, c.pki},
+		plan.KindSnapshot:  doer{c, c.snapshotDone, c.snapshot},
+		plan.KindEtcd:      withDiff{doer{c, c.etcdDone, c.etcd}, c.diffFiles},
+		plan.KindAPIServer: withDiff{doer{c, c.apiServerDone, c.apiServer}, c.diffFiles},
+		plan.KindBootstrap: withDiff{doer{c, c.bootstrapDone, c.bootstrap}, c.diffBootstrap},
+		plan.KindDNS:       withDiff{doer{c, c.dnsDone, c.dns}, c.diffDNS},
+		plan.KindCommit:    doer{c, c.commitDone, c.commit},
+		plan.KindRestore:   doer{c, c.restoreDone, c.restore},
+		plan.KindRecord:    doer{c, c.recordDone, c.record},
+		plan.KindServices:  doer{c, c.recordDone, c.record},
 	}
 }
 
-// cluster carries out the steps; each kind is a file.
+// cluster runs the steps; each kind has a file.
 type cluster struct {
 	Deps
 }
 
+// doer is the doer of a kind whose steps connect to their machine.
 type doer struct {
-	done func(ctx context.Context, s plan.Step) (bool, error)
-	do   func(ctx context.Context, s plan.Step) error
+	cluster *cluster
+	done    func(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) (bool, error)
+	do      func(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error
 }
 
-func (d doer) Done(ctx context.Context, s plan.Step) (bool, error) { return d.done(ctx, s) }
-func (d doer) Do(ctx context.Context, s plan.Step) error           { return d.do(ctx, s) }
+func (d doer) Done(ctx context.Context, s plan.Step) (bool, error) {
+	h, m, err := d.cluster.target(s)
+	if err != nil {
+		return false, err
+	}
+	return d.done(ctx, h, m, s)
+}
 
-// target is the machine that a step is about: the one it names, else the one
-// that carries the control plane.
+func (d doer) Do(ctx context.Context, s plan.Step) error {
+	h, m, err := d.cluster.target(s)
+	if err != nil {
+		return err
+	}
+	return d.do(ctx, h, m, s)
+}
+
+// target is the machine of a step: the one that it names, else the control-plane
+// machine.
 func (c *cluster) target(s plan.Step) (machine.Host, config.Machine, error) {
 	name := s.Target
 	if name == "" {
@@ -98,10 +113,10 @@ func (c *cluster) target(s plan.Step) (machine.Host, config.Machine, error) {
 		if h := c.Hosts[name]; h != nil {
 			return h, m, nil
 		}
-		return nil, m, fmt.Errorf("machine %q does not answer", name)
+		return nil, m, fmt.Errorf("machine %q is unreachable", name)
 	}
-	return nil, config.Machine{}, fmt.Errorf("the configuration has no machine %q", name)
+	return nil, config.Machine{}, fmt.Errorf("machine %q not found in the configuration", name)
 }
 
-// master is the machine that carries the control plane.
-func (c *cluster) master() (machine.Host, config.Machine, error) { return c.target(plan.Step{}) }
+// controlPlane is the control-plane machine.
+func (c *cluster) controlPlane() (machine.Host, config.Machine, error) { return c.target(plan.Step{}) }

@@ -7,7 +7,7 @@ import (
 	"pai.dev/pai/internal/release"
 )
 
-var _ Bundle = (*release.Bundle)(nil)
+var _ BundleContent = (*release.Bundle)(nil)
 
 func TestEveryMachineAndClusterKindHasADoer(t *testing.T) {
 	t.Parallel()
@@ -18,7 +18,7 @@ func TestEveryMachineAndClusterKindHasADoer(t *testing.T) {
 			continue
 		}
 		if doers[kind] == nil {
-			t.Errorf("nothing carries out %s", kind)
+			t.Errorf("kind %s has no doer", kind)
 		}
 	}
 }
@@ -29,7 +29,7 @@ func TestTarget(t *testing.T) {
 	for name, s := range map[string]plan.Step{
 		"unknown":     {Target: "pai-9"},
 		"unreachable": {Target: "pai-2"},
-		"no master":   {},
+		"no host":     {},
 	} {
 		if h, _, err := c.target(s); err == nil {
 			t.Errorf("%s: a machine was found: %v", name, h)

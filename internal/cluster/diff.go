@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
+	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
@@ -19,32 +20,35 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// diffPatience is how long a comparison tries an API that does not answer: it
-// is shown while somebody waits.
-const diffPatience = 10 * time.Second
+// diffTimeout is the retry timeout of a comparison, because the operator waits
+// for it.
+const diffTimeout = 10 * time.Second
 
-// showing is a doer that can say what it would change. The others bring
-// programs and images whole, or things that nobody compares: snapshots,
-// certificates.
-type showing struct {
+// withDiff is a doer that can show its changes. The other doers copy whole
+// programs and images, or make snapshots and certificates.
+type withDiff struct {
 	doer
-	diff func(ctx context.Context, s plan.Step) ([]plan.Change, error)
+	diff func(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) ([]plan.Change, error)
 }
 
-func (s showing) Diff(ctx context.Context, step plan.Step) ([]plan.Change, error) {
-	return s.diff(ctx, step)
+func (d withDiff) Diff(ctx context.Context, s plan.Step) ([]plan.Change, error) {
+	h, m, err := d.cluster.target(s)
+	if err != nil {
+		return nil, err
+	}
+	return d.diff(ctx, h, m, s)
 }
 
-// installed is what the folder of a version consists of; where steps are only
-// shown, what it will consist of.
+// installed is the content of the directory of a version. If steps are only
+// shown, it is the future content.
 func (c *cluster) installed(ctx context.Context, h machine.Host, v pai.KubernetesVersion) (installed, error) {
-	if c.Kubeadm != nil && c.Bundle != nil && carries(c.Bundle, v) == nil {
+	if c.Kubeadm != nil && c.Bundle != nil && checkBundle(c.Bundle, v) == nil {
 		return installedFrom(c.Bundle), nil
 	}
 	return readInstalled(ctx, h, v)
 }
 
-// askKubeadm runs a script that may use $kubeadm of a version and needs no
+// askKubeadm runs a script that uses $kubeadm of a version and needs no
 // configuration.
 func (c *cluster) askKubeadm(ctx context.Context, h machine.Host, v pai.KubernetesVersion, script string) (string, error) {
 	if c.Kubeadm != nil {
@@ -53,13 +57,8 @@ func (c *cluster) askKubeadm(ctx context.Context, h machine.Host, v pai.Kubernet
 	return sh(ctx, h, "kubeadm=%s\n%s", layout.Program(v, "kubeadm"), script)
 }
 
-// diffFiles compares the files that a role runs from now with those that it
-// would run from.
-func (c *cluster) diffFiles(ctx context.Context, s plan.Step) ([]plan.Change, error) {
-	h, m, err := c.target(s)
-	if err != nil {
-		return nil, err
-	}
+// diffFiles compares the current files of a role with its next ones.
+func (c *cluster) diffFiles(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) ([]plan.Change, error) {
 	role, from, err := rolesBefore(ctx, h, s)
 	if err != nil {
 		return nil, err
@@ -78,7 +77,7 @@ func (c *cluster) diffFiles(ctx context.Context, s plan.Step) ([]plan.Change, er
 			}
 			if err == nil {
 				change.Action = plan.Changed
-				// That each version reads its own folder is no change.
+				// A version reads its own directory, which is no change.
 				before := strings.ReplaceAll(string(was), layout.VersionDir(from), layout.VersionDir(s.To.Kubernetes()))
 				if change.Fields = fileFields(file, before, files[file].content); len(change.Fields) == 0 {
 					continue
@@ -90,8 +89,8 @@ func (c *cluster) diffFiles(ctx context.Context, s plan.Step) ([]plan.Change, er
 	return changes, nil
 }
 
-// rolesBefore is the role that a step is about, and the version that it runs
-// now. Of two slots it is the one that runs: both are started alike.
+// rolesBefore is the role of a step and the version that it runs now. Of two
+// slots it is the one that runs, because both start in the same way.
 func rolesBefore(ctx context.Context, h machine.Host, s plan.Step) (plan.Role, pai.KubernetesVersion, error) {
 	slotted := map[plan.Kind]func(layout.Slot) plan.Role{plan.KindEtcd: etcdRole, plan.KindAPIServer: apiServerRole}[s.Kind]
 	role := s.Role
@@ -114,8 +113,8 @@ func rolesBefore(ctx context.Context, h machine.Host, s plan.Step) (plan.Role, p
 	return role, state.Link, err
 }
 
-// fileFields compares two versions of a file by what they say: structured ones
-// by field, others by line.
+// fileFields compares two versions of a file: structured files by field, others
+// by line.
 func fileFields(file, before, after string) []plan.FieldChange {
 	switch path.Ext(file) {
 	case ".yaml", ".json":
@@ -127,11 +126,7 @@ func fileFields(file, before, after string) []plan.FieldChange {
 	return plan.Lines(before, after)
 }
 
-func (c *cluster) diffDNS(ctx context.Context, s plan.Step) ([]plan.Change, error) {
-	h, _, err := c.target(s)
-	if err != nil {
-		return nil, err
-	}
+func (c *cluster) diffDNS(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) ([]plan.Change, error) {
 	i, err := c.installed(ctx, h, s.To.Kubernetes())
 	if err != nil {
 		return nil, err
@@ -147,11 +142,7 @@ func (c *cluster) diffDNS(ctx context.Context, s plan.Step) ([]plan.Change, erro
 	return c.diffObjects(ctx, objects, kube.ApplyOptions{Inventory: dnsInventory, Prune: true})
 }
 
-func (c *cluster) diffBootstrap(ctx context.Context, s plan.Step) ([]plan.Change, error) {
-	_, m, err := c.target(s)
-	if err != nil {
-		return nil, err
-	}
+func (c *cluster) diffBootstrap(ctx context.Context, _ machine.Host, m config.Machine, s plan.Step) ([]plan.Change, error) {
 	objects, err := c.bootstrapObjects(m)
 	if err != nil {
 		return nil, err
@@ -164,5 +155,5 @@ func (c *cluster) diffObjects(ctx context.Context, objects []*unstructured.Unstr
 	if err != nil {
 		return nil, err
 	}
-	return k.WithRetryTimeout(diffPatience).Diff(ctx, objects, o)
+	return k.WithRetryTimeout(diffTimeout).Diff(ctx, objects, o)
 }

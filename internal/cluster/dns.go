@@ -8,18 +8,16 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/plan"
 )
 
 const dnsInventory = "cluster-dns"
 
-// dnsDone reports whether CoreDNS is this version's, and all of it answers.
-func (c *cluster) dnsDone(ctx context.Context, s plan.Step) (bool, error) {
-	h, _, err := c.target(s)
-	if err != nil {
-		return false, err
-	}
+// dnsDone reports whether CoreDNS has the version and all replicas are ready.
+func (c *cluster) dnsDone(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) (bool, error) {
 	i, err := readInstalled(ctx, h, s.To.Kubernetes())
 	if err != nil {
 		return false, err
@@ -41,12 +39,7 @@ func (c *cluster) dnsDone(ctx context.Context, s plan.Step) (bool, error) {
 		d.Status.AvailableReplicas == d.Status.Replicas && d.Status.Replicas > 0, nil
 }
 
-// dns brings CoreDNS to a version.
-func (c *cluster) dns(ctx context.Context, s plan.Step) error {
-	h, _, err := c.target(s)
-	if err != nil {
-		return err
-	}
+func (c *cluster) dns(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) error {
 	i, err := readInstalled(ctx, h, s.To.Kubernetes())
 	if err != nil {
 		return err
@@ -79,16 +72,16 @@ func (c *cluster) dnsObjects(image string, forward bool) ([]*unstructured.Unstru
 	})
 }
 
-// dnsReplicas: one on one machine, two where one machine may fail.
+// dnsReplicas is 2 if there are several machines, so that one can fail.
 func dnsReplicas(machines int) int { return min(machines, 2) }
 
-// allHaveResolver reports whether CoreDNS may forward wherever it runs. With a
-// resolver that is not there it would not start.
+// allHaveResolver reports whether CoreDNS can forward on every machine. It does
+// not start if the resolver does not exist.
 func (c *cluster) allHaveResolver(ctx context.Context) (bool, error) {
 	for _, m := range c.Config.Layout.MachineList {
 		h := c.Hosts[m.Hostname]
 		if h == nil {
-			continue // not reachable: it decides nothing now
+			continue // unreachable: unknown
 		}
 		f, err := readFacts(ctx, h)
 		if err != nil || !f.Resolver {

@@ -1,12 +1,11 @@
-// Package cluster makes a Kubernetes out of machines, and moves it to newer
-// versions: it carries out the machine-* and cluster-* steps of a plan.
+// Package cluster runs Kubernetes on machines: it has the doers of the machine-*
+// and cluster-* steps of a plan.
 //
-// What runs on a machine are systemd units, one per role, whose programs,
-// flags and configuration are in one folder per Kubernetes version; a step
-// moves one role's link to another folder. kubeadm of each version makes the
-// certificates and says which flags that version takes.
+// Kubernetes components are systemd units, one per role. Their programs, flags,
+// and configuration are in one directory per Kubernetes version, and a step moves
+// the link of one role to another directory. The kubeadm of each version creates
+// the certificates and prints the flags of that version.
 //
-// It may not know PAI's services, jobs, or how a plan came about; it writes to
-// the API through package kube only, but for the approval of kubelets'
-// certificates.
+// The package must not import PAI services or jobs, and does not know how a plan
+// was made. It writes to the API only through package kube.
 package cluster

@@ -37,11 +37,7 @@ func etcdHealthy(ctx context.Context, h machine.Host, s layout.Slot) error {
 	return err
 }
 
-func (c *cluster) etcdDone(ctx context.Context, s plan.Step) (bool, error) {
-	h, m, err := c.target(s)
-	if err != nil {
-		return false, err
-	}
+func (c *cluster) etcdDone(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) (bool, error) {
 	states, err := slotStates(ctx, h, etcdRole)
 	if err != nil {
 		return false, err
@@ -64,11 +60,7 @@ func (c *cluster) etcdDone(ctx context.Context, s plan.Step) (bool, error) {
 // etcd starts the first etcd, or lets one of another version take over: the
 // other slot joins as a learner, is promoted, leads, and the old member leaves.
 // Killed anywhere, it goes on from the members and units that it finds.
-func (c *cluster) etcd(ctx context.Context, s plan.Step) error {
-	h, m, err := c.target(s)
-	if err != nil {
-		return err
-	}
+func (c *cluster) etcd(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
 	states, err := slotStates(ctx, h, etcdRole)
 	if err != nil {
 		return err
@@ -125,7 +117,7 @@ func (c *cluster) handoverEtcd(ctx context.Context, h machine.Host, m config.Mac
 	if err != nil {
 		return err
 	}
-	if err := dropUnready(ctx, h, m, from, to, v, members); err != nil {
+	if err := removeUnready(ctx, h, m, from, to, v, members); err != nil {
 		return err
 	}
 	if old := members.named(from.Member(m.Hostname)); old != nil && !old.Learner {
@@ -144,7 +136,7 @@ func (c *cluster) handoverEtcd(ctx context.Context, h machine.Host, m config.Mac
 		if err := c.reconnectAPIServer(ctx, h, m, to); err != nil {
 			return err
 		}
-		if err := leave(ctx, h, m, from, to, v); err != nil {
+		if err := replaceLeader(ctx, h, m, from, to, v); err != nil {
 			return err
 		}
 	}
@@ -152,19 +144,19 @@ func (c *cluster) handoverEtcd(ctx context.Context, h machine.Host, m config.Mac
 	if err := c.awaitRole(ctx, h, to.Etcd, v); err != nil {
 		return err
 	}
-	if err := haltRole(ctx, h, from.Etcd); err != nil {
+	if err := stopRole(ctx, h, from.Etcd); err != nil {
 		return err
 	}
 	if _, err = sh(ctx, h, "rm -rf %s %s", from.EtcdData(), from.EtcdEnv()); err != nil {
 		return fmt.Errorf("remove the data of the old etcd on %q: %w", h.Name(), err)
 	}
-	return dropLink(ctx, h, from.Etcd)
+	return removeLink(ctx, h, from.Etcd)
 }
 
-// dropUnready takes a member out that was to take over and never became one
+// removeUnready takes a member out that was to take over and never became one
 // that votes, when the other one is to go on: the way back from a hand-over
 // that was cut short.
-func dropUnready(ctx context.Context, h machine.Host, m config.Machine, from, to layout.Slot, v pai.KubernetesVersion, members memberList) error {
+func removeUnready(ctx context.Context, h machine.Host, m config.Machine, from, to layout.Slot, v pai.KubernetesVersion, members memberList) error {
 	own, old := members.named(to.Member(m.Hostname)), members.withPeer(from.PeerURL(m.HostIP))
 	if own == nil || own.Learner || old == nil || (old.Name != "" && !old.Learner) {
 		return nil
@@ -182,7 +174,7 @@ func (c *cluster) joinEtcd(ctx context.Context, h machine.Host, m config.Machine
 		return err
 	}
 	if members.withPeer(to.PeerURL(m.HostIP)) == nil {
-		if err := haltRole(ctx, h, to.Etcd); err != nil {
+		if err := stopRole(ctx, h, to.Etcd); err != nil {
 			return err
 		}
 		if _, err := sh(ctx, h, "rm -rf %s\n%s member add %s --learner --peer-urls=%s >/dev/null",
@@ -249,7 +241,7 @@ func awaitMember(ctx context.Context, h machine.Host, m config.Machine, from, to
 }
 
 // leave gives the lead to the new member and takes the old one out.
-func leave(ctx context.Context, h machine.Host, m config.Machine, from, to layout.Slot, v pai.KubernetesVersion) error {
+func replaceLeader(ctx context.Context, h machine.Host, m config.Machine, from, to layout.Slot, v pai.KubernetesVersion) error {
 	members, err := listMembers(ctx, h, v, to)
 	if err != nil {
 		return err

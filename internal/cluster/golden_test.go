@@ -130,9 +130,9 @@ func TestProxyConfig(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig()
 	for name, c := range map[string]proxyConfig{
-		"api-proxy-master.json":   proxyConfigFor(cfg, cfg.ControlPlane(), nil),
-		"api-proxy-draining.json": proxyConfigFor(cfg, cfg.ControlPlane(), &layout.SlotA),
-		"api-proxy-worker.json":   proxyConfigFor(cfg, cfg.Workers()[0], nil),
+		"api-proxy-control-plane.json": proxyConfigFor(cfg, cfg.ControlPlane(), nil),
+		"api-proxy-draining.json":      proxyConfigFor(cfg, cfg.ControlPlane(), &layout.SlotA),
+		"api-proxy-worker.json":        proxyConfigFor(cfg, cfg.Workers()[0], nil),
 	} {
 		data, err := json.MarshalIndent(c, "", "  ")
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/plan"
@@ -29,11 +30,7 @@ func imageRecordFile(bundleDigest string) string {
 	return layout.ImagesDir + "/" + strings.ReplaceAll(bundleDigest, ":", "-")
 }
 
-func (c *cluster) imagesDone(ctx context.Context, s plan.Step) (bool, error) {
-	h, _, err := c.target(s)
-	if err != nil {
-		return false, err
-	}
+func (c *cluster) imagesDone(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) (bool, error) {
 	if c.Bundle == nil {
 		return false, fmt.Errorf("no bundle was given for the images of %s", s.To)
 	}
@@ -85,11 +82,7 @@ func parseImages(out string) map[string]string {
 }
 
 // images brings a bundle's images, pinned.
-func (c *cluster) images(ctx context.Context, s plan.Step) error {
-	h, _, err := c.target(s)
-	if err != nil {
-		return err
-	}
+func (c *cluster) images(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) error {
 	if c.Bundle == nil {
 		return fmt.Errorf("no bundle was given for the images of %s", s.To)
 	}
@@ -97,7 +90,7 @@ func (c *cluster) images(ctx context.Context, s plan.Step) error {
 	r, w := io.Pipe()
 	go func() { w.CloseWithError(c.Bundle.WriteImages(ctx, w)) }()
 	defer r.Close()
-	_, err = h.Run(ctx, machine.Command{Stdin: r, Script: layout.Ctr + " images import --local --label " + pinnedLabel + " -"})
+	_, err := h.Run(ctx, machine.Command{Stdin: r, Script: layout.Ctr + " images import --local --label " + pinnedLabel + " -"})
 	if err != nil {
 		return fmt.Errorf("import the images of %s on %q: %w", s.To, h.Name(), err)
 	}

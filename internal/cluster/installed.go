@@ -22,7 +22,7 @@ type installed struct {
 	Images     map[string]string     `json:"images"`   // name → full name
 }
 
-func installedFrom(b Bundle) installed {
+func installedFrom(b BundleContent) installed {
 	m := b.Manifest()
 	i := installed{
 		Kubernetes: m.Kubernetes.Version,
@@ -62,7 +62,7 @@ func readInstalled(ctx context.Context, h machine.Host, v pai.KubernetesVersion)
 }
 
 // carries checks that a bundle brings the version that a step asks for.
-func carries(b Bundle, v pai.KubernetesVersion) error {
+func checkBundle(b BundleContent, v pai.KubernetesVersion) error {
 	if b == nil {
 		return fmt.Errorf("no bundle was given that brings Kubernetes %s", v)
 	}

@@ -21,12 +21,12 @@ const joinTTL = "10m"
 // joinToken makes a token with which one kubelet may ask for an identity.
 // revoke works after the user's interrupt, too.
 func (c *cluster) joinToken(ctx context.Context, v pai.KubernetesVersion) (token string, revoke func() error, err error) {
-	master, _, err := c.master()
+	control, _, err := c.controlPlane()
 	if err != nil {
 		return "", nil, err
 	}
 	kubeadm := layout.Program(v, "kubeadm") + " --kubeconfig " + layout.AdminConf
-	out, err := master.Run(ctx, machine.Command{Secret: true, Script: kubeadm + " token create --ttl " + joinTTL + " --description 'a machine is joining' 2>/dev/null"})
+	out, err := control.Run(ctx, machine.Command{Secret: true, Script: kubeadm + " token create --ttl " + joinTTL + " --description 'a machine is joining' 2>/dev/null"})
 	if err != nil {
 		return "", nil, fmt.Errorf("make a token for the joining machine: %w", err)
 	}
@@ -38,7 +38,7 @@ func (c *cluster) joinToken(ctx context.Context, v pai.KubernetesVersion) (token
 	revoke = func() error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 		defer cancel()
-		if _, err := sh(ctx, master, "%s token delete %s", kubeadm, id); err != nil {
+		if _, err := sh(ctx, control, "%s token delete %s", kubeadm, id); err != nil {
 			return fmt.Errorf("revoke the joining machine's token: %w", err)
 		}
 		return nil

@@ -37,12 +37,12 @@ const (
 // the version's folder, so that moving the link changes program, flags and
 // configuration at one moment.
 func (c *cluster) kubeletFiles(ctx context.Context, h machine.Host, m config.Machine, v pai.KubernetesVersion) (map[string]preparedFile, error) {
-	master, _, err := c.master()
+	control, _, err := c.controlPlane()
 	if err != nil {
 		return nil, err
 	}
 	const ask = `"$kubeadm" config print init-defaults --component-configs KubeletConfiguration 2>/dev/null`
-	defaults, err := c.askKubeadm(ctx, master, v, ask)
+	defaults, err := c.askKubeadm(ctx, control, v, ask)
 	if err != nil {
 		return nil, fmt.Errorf("ask kubeadm for kubelet's configuration: %w", err)
 	}
@@ -114,11 +114,7 @@ func kubeletSettings(cfg *config.Config, m config.Machine, f facts) map[string]a
 
 // kubeletDone: this version's kubelet runs, is Ready in the API, and its
 // serving certificate is signed.
-func (c *cluster) kubeletDone(ctx context.Context, s plan.Step) (bool, error) {
-	h, m, err := c.target(s)
-	if err != nil {
-		return false, err
-	}
+func (c *cluster) kubeletDone(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) (bool, error) {
 	state, err := roleState(ctx, h, plan.RoleKubelet)
 	if err != nil || state.Link != s.To.Kubernetes() || state.Running != s.To.Kubernetes() {
 		return false, err
@@ -141,11 +137,11 @@ func (c *cluster) kubeletDone(ctx context.Context, s plan.Step) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("read node %q: %w", m.Hostname, err)
 	}
-	return nodeIs(node, i.Upstream) == nil, nil
+	return checkNode(node, i.Upstream) == nil, nil
 }
 
-// nodeIs says what a node lacks to run a version of kubelet and be Ready.
-func nodeIs(node *corev1.Node, upstream string) error {
+// checkNode says what a node lacks to run a version of kubelet and be Ready.
+func checkNode(node *corev1.Node, upstream string) error {
 	if got := node.Status.NodeInfo.KubeletVersion; got != upstream {
 		return fmt.Errorf("node %s reports kubelet %q, not %q", node.Name, got, upstream)
 	}
@@ -161,11 +157,7 @@ func nodeIs(node *corev1.Node, upstream string) error {
 }
 
 // kubelet joins a machine, or moves its kubelet to another version in place.
-func (c *cluster) kubelet(ctx context.Context, s plan.Step) error {
-	h, m, err := c.target(s)
-	if err != nil {
-		return err
-	}
+func (c *cluster) kubelet(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
 	i, err := readInstalled(ctx, h, s.To.Kubernetes())
 	if err != nil {
 		return err
@@ -180,7 +172,7 @@ func (c *cluster) kubelet(ctx context.Context, s plan.Step) error {
 	if err := c.registerNode(ctx, k, h, m); err != nil {
 		return err
 	}
-	if err := c.shareCA(ctx, h); err != nil {
+	if err := c.copyCA(ctx, h); err != nil {
 		return err
 	}
 	if err := c.startKubelet(ctx, h, s.To.Kubernetes()); err != nil {
@@ -207,7 +199,7 @@ func (c *cluster) startKubelet(ctx context.Context, h machine.Host, v pai.Kubern
 	if err != nil || (state.Link == v && state.Running == v) {
 		return err
 	}
-	return c.swapKubelet(ctx, h, v)
+	return c.replaceKubelet(ctx, h, v)
 }
 
 // registerNode makes the machine's node before its kubelet does, so that its
@@ -267,11 +259,11 @@ func hasIdentity(ctx context.Context, h machine.Host, ca []byte) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return trusts(kubeconfig, ca), nil
+	return hasAuthority(kubeconfig, ca), nil
 }
 
 // trusts reports whether a kubeconfig is for the cluster with an authority.
-func trusts(kubeconfig, ca []byte) bool {
+func hasAuthority(kubeconfig, ca []byte) bool {
 	config, err := clientcmd.Load(kubeconfig)
 	if err != nil {
 		return false
@@ -329,7 +321,7 @@ func (c *cluster) awaitNode(ctx context.Context, k *kube.Client, h machine.Host,
 		if err != nil {
 			return false, err
 		}
-		if err := nodeIs(node, upstream); err != nil {
+		if err := checkNode(node, upstream); err != nil {
 			return false, err
 		}
 		ok, err := hasServingCertificate(ctx, h)

@@ -36,11 +36,11 @@ func kubeProxyFiles(cfg *config.Config, m config.Machine, v pai.KubernetesVersio
 	}, nil
 }
 
-// forgetRules ends a newer kube-proxy and its rules before an older one starts,
+// removeNewerRules ends a newer kube-proxy and its rules before an older one starts,
 // which does not fill again the chains that it finds there. What is connected
 // stays connected; for about a second new connections to service addresses
 // are not made.
-func forgetRules(ctx context.Context, h machine.Host) error {
+func removeNewerRules(ctx context.Context, h machine.Host) error {
 	_, err := sh(ctx, h, `systemctl stop %s
 for family in ip ip6; do nft delete table $family kube-proxy 2>/dev/null || :; done`, layout.Unit(plan.RoleKubeProxy))
 	if err != nil {

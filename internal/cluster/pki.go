@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/plan"
@@ -32,11 +33,7 @@ const (
 
 var kubeconfigs = []string{layout.AdminConf, superAdminConf, controllerManagerConf, schedulerConf}
 
-func (c *cluster) pkiDone(ctx context.Context, s plan.Step) (bool, error) {
-	h, m, err := c.target(s)
-	if err != nil {
-		return false, err
-	}
+func (c *cluster) pkiDone(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) (bool, error) {
 	out, err := sh(ctx, h, "for f in %s; do [ -s \"$f\" ] || echo \"$f\"; done", quoteAll(pkiFiles))
 	if err != nil || out != "" {
 		return false, err
@@ -64,11 +61,7 @@ func servesAs(ctx context.Context, h machine.Host, names ...string) (bool, error
 // pki creates the certificates, kubeconfigs, and encryption key that the
 // cluster lacks, and keeps the ones it has, so a cleaned cluster returns as
 // itself. The encryption key is created on the machine and never leaves it.
-func (c *cluster) pki(ctx context.Context, s plan.Step) error {
-	h, m, err := c.target(s)
-	if err != nil {
-		return err
-	}
+func (c *cluster) pki(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
 	ok, err := servesAs(ctx, h, layout.APIName, m.HostIP)
 	if err != nil {
 		return err

@@ -22,9 +22,9 @@ import (
 //go:embed scripts manifests
 var embedded embed.FS
 
-// neededCommands are those that Kubernetes' programs call on a machine, with
+// requiredCommands are those that Kubernetes' programs call on a machine, with
 // the Debian package that has each.
-var neededCommands = []struct{ name, pkg string }{
+var requiredCommands = []struct{ name, pkg string }{
 	{"nft", "nftables"}, {"ip", "iproute2"}, {"mount", "mount"}, {"modprobe", "kmod"}, {"tar", "tar"},
 }
 
@@ -73,7 +73,7 @@ func hostLines(cfg *config.Config) []string {
 }
 
 // stale lists the prepared files that the machine does not have as they should be.
-func stale(ctx context.Context, h machine.Host, files map[string]preparedFile) ([]string, error) {
+func outdated(ctx context.Context, h machine.Host, files map[string]preparedFile) ([]string, error) {
 	paths := sortedKeys(files)
 	out, err := sh(ctx, h, "sha256sum -- %s 2>/dev/null || :", quoteAll(paths))
 	if err != nil {
@@ -90,16 +90,12 @@ func stale(ctx context.Context, h machine.Host, files map[string]preparedFile) (
 	}), nil
 }
 
-func (c *cluster) prepareDone(ctx context.Context, s plan.Step) (bool, error) {
-	h, m, err := c.target(s)
-	if err != nil {
-		return false, err
-	}
+func (c *cluster) prepareDone(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) (bool, error) {
 	files, err := preparedFiles(c.Config, m)
 	if err != nil {
 		return false, err
 	}
-	missing, err := stale(ctx, h, files)
+	missing, err := outdated(ctx, h, files)
 	if err != nil || len(missing) > 0 {
 		return false, err
 	}
@@ -113,11 +109,7 @@ func prepareRan(ctx context.Context, h machine.Host) (bool, error) {
 
 // prepare writes the units and scripts that are missing or old, and runs the
 // settings once. systemd reads its units again only when one changed.
-func (c *cluster) prepare(ctx context.Context, s plan.Step) error {
-	h, m, err := c.target(s)
-	if err != nil {
-		return err
-	}
+func (c *cluster) prepare(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
 	if err := checkCommands(ctx, h); err != nil {
 		return err
 	}
@@ -125,7 +117,7 @@ func (c *cluster) prepare(ctx context.Context, s plan.Step) error {
 	if err != nil {
 		return err
 	}
-	missing, err := stale(ctx, h, files)
+	missing, err := outdated(ctx, h, files)
 	if err != nil {
 		return err
 	}
@@ -159,7 +151,7 @@ func writeFiles(ctx context.Context, h machine.Host, files map[string]preparedFi
 
 func checkCommands(ctx context.Context, h machine.Host) error {
 	var script strings.Builder
-	for _, n := range neededCommands {
+	for _, n := range requiredCommands {
 		fmt.Fprintf(&script, "command -v %s >/dev/null || echo %s\n", n.name, n.pkg)
 	}
 	// kube-proxy's rules need the names of the protocols.

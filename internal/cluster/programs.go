@@ -25,23 +25,15 @@ var controlPlanePrograms = map[string]bool{
 	"bin/etcd": true, "bin/etcdctl": true, "bin/etcdutl": true, "bin/kubeadm": true, "bin/kubectl": true,
 }
 
-func (c *cluster) programsDone(ctx context.Context, s plan.Step) (bool, error) {
-	h, _, err := c.target(s)
-	if err != nil {
-		return false, err
-	}
+func (c *cluster) programsDone(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) (bool, error) {
 	out, err := sh(ctx, h, "[ ! -e %s ] || echo there", installedFile(s.To.Kubernetes()))
 	return out == "there", err
 }
 
 // programs brings the programs of one version. Their folder appears whole, by
 // a rename; what an interrupted run left is thrown away.
-func (c *cluster) programs(ctx context.Context, s plan.Step) error {
-	h, m, err := c.target(s)
-	if err != nil {
-		return err
-	}
-	if err := carries(c.Bundle, s.To.Kubernetes()); err != nil {
+func (c *cluster) programs(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
+	if err := checkBundle(c.Bundle, s.To.Kubernetes()); err != nil {
 		return err
 	}
 	c.Progress("copying the programs of Kubernetes %s to %s", s.To, h.Name())
@@ -68,7 +60,7 @@ mkdir -p %[1]s.new/run %[1]s.new/etc
 [ -e %[1]s.new/release.json ]
 sync -f %[1]s.new
 rm -rf %[1]s
-mv -T %[1]s.new %[1]s`, dir, installedFile(s.To.Kubernetes()), unpack, notFor(m))})
+mv -T %[1]s.new %[1]s`, dir, installedFile(s.To.Kubernetes()), unpack, excludedPrograms(m))})
 	if err != nil {
 		return fmt.Errorf("copy the programs of Kubernetes %s to %q: %w", s.To, h.Name(), err)
 	}
@@ -76,7 +68,7 @@ mv -T %[1]s.new %[1]s`, dir, installedFile(s.To.Kubernetes()), unpack, notFor(m)
 }
 
 // notFor are tar's arguments that leave out what a machine does not need.
-func notFor(m config.Machine) string {
+func excludedPrograms(m config.Machine) string {
 	if m.IsControlPlane() {
 		return ""
 	}

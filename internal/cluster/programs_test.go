@@ -19,7 +19,7 @@ import (
 
 // programBundle has programs of both kinds of machines.
 type programBundle struct {
-	Bundle
+	BundleContent
 	broken bool
 }
 
@@ -54,14 +54,14 @@ func (b programBundle) WritePrograms(_ context.Context, w io.Writer) error {
 // all when anything went wrong before.
 func TestProgramsOnTheirWay(t *testing.T) {
 	t.Parallel()
-	worker, master := config.Machine{Role: "worker"}, config.Machine{Role: config.RoleControlPlane}
+	worker, control := config.Machine{Role: "worker"}, config.Machine{Role: config.RoleControlPlane}
 	for _, packed := range []bool{true, false} {
 		for _, try := range []struct {
 			machine config.Machine
 			broken  bool
 			want    []string
 		}{
-			{master, false, []string{"bin/etcd", "bin/kubelet", "release.json"}},
+			{control, false, []string{"bin/etcd", "bin/kubelet", "release.json"}},
 			{worker, false, []string{"bin/kubelet", "release.json"}},
 			{worker, true, nil},
 		} {
@@ -90,7 +90,7 @@ func namesIn(t *testing.T, sent io.Reader, m config.Machine, packed bool) []stri
 		defer unpacked.Close()
 		sent = unpacked
 	}
-	cmd := exec.CommandContext(t.Context(), "sh", "-c", "tar -t -i --anchored "+notFor(m)+" -f -")
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", "tar -t -i --anchored "+excludedPrograms(m)+" -f -")
 	cmd.Stdin = sent
 	out, err := cmd.Output()
 	if err != nil {

@@ -51,7 +51,7 @@ func (c *cluster) reconnectAPIServer(ctx context.Context, h machine.Host, m conf
 		if s == *keep {
 			continue
 		}
-		if err := c.retireAPIServer(ctx, h, m, s); err != nil {
+		if err := c.drainAndRemoveAPIServer(ctx, h, m, s); err != nil {
 			return err
 		}
 	}
@@ -102,7 +102,7 @@ func (c *cluster) startConnected(ctx context.Context, h machine.Host, m config.M
 	from := running[0]
 	to := from.Other()
 	if len(running) > 1 {
-		if err := c.retireAPIServer(ctx, h, m, to); err != nil {
+		if err := c.drainAndRemoveAPIServer(ctx, h, m, to); err != nil {
 			return nil, err
 		}
 	}

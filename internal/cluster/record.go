@@ -11,8 +11,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/layout"
+	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 )
@@ -27,17 +29,13 @@ type record struct {
 	Services pai.ServicesVersion `json:"services"`
 }
 
-func (c *cluster) recordDone(ctx context.Context, s plan.Step) (bool, error) {
+func (c *cluster) recordDone(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) (bool, error) {
 	want, k, err := c.nextRecord(ctx, s)
 	if err != nil {
 		return false, err
 	}
 	inAPI, err := readRecord(ctx, k)
 	if err != nil || inAPI != want {
-		return false, err
-	}
-	h, _, err := c.target(s)
-	if err != nil {
 		return false, err
 	}
 	data, err := h.ReadFile(ctx, layout.ClusterRecordFile)
@@ -47,19 +45,15 @@ func (c *cluster) recordDone(ctx context.Context, s plan.Step) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	var onMachine record
-	if err := json.Unmarshal(data, &onMachine); err != nil {
+	var inFile record
+	if err := json.Unmarshal(data, &inFile); err != nil {
 		return false, nil // half a record is none: it is written again
 	}
-	return onMachine == want, nil
+	return inFile == want, nil
 }
 
-func (c *cluster) record(ctx context.Context, s plan.Step) error {
+func (c *cluster) record(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) error {
 	want, k, err := c.nextRecord(ctx, s)
-	if err != nil {
-		return err
-	}
-	h, _, err := c.target(s)
 	if err != nil {
 		return err
 	}

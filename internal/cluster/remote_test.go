@@ -62,7 +62,7 @@ func TestAtAddress(t *testing.T) {
 			t.Errorf("%s: kubeconfig:\n%s", address, got)
 		}
 	}
-	if !trusts(kubeconfig, []byte("ca\n")) || trusts(kubeconfig, []byte("other")) || trusts([]byte("{"), nil) {
+	if !hasAuthority(kubeconfig, []byte("ca\n")) || hasAuthority(kubeconfig, []byte("other")) || hasAuthority([]byte("{"), nil) {
 		t.Error("a kubeconfig is not told from one of another cluster")
 	}
 	if _, err := atAddress([]byte("{"), "10.9.0.11"); err == nil {

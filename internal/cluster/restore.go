@@ -55,12 +55,8 @@ func snapshotToRestore(ctx context.Context, h machine.Host, s plan.Step) (string
 
 // restoreDone: the API server and etcd of the older version run alone. Until a
 // snapshot is restored neither is ever started.
-func (c *cluster) restoreDone(ctx context.Context, s plan.Step) (bool, error) {
-	if ok, err := c.apiServerDone(ctx, s); err != nil || !ok {
-		return false, err
-	}
-	h, _, err := c.target(s)
-	if err != nil {
+func (c *cluster) restoreDone(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) (bool, error) {
+	if ok, err := c.apiServerDone(ctx, h, m, s); err != nil || !ok {
 		return false, err
 	}
 	v, err := etcdVersionFor(ctx, h, s)
@@ -68,7 +64,7 @@ func (c *cluster) restoreDone(ctx context.Context, s plan.Step) (bool, error) {
 		return false, err
 	}
 	s.To = pai.AnyVersion(v)
-	return c.etcdDone(ctx, s)
+	return c.etcdDone(ctx, h, m, s)
 }
 
 // etcdVersionFor is whose etcd serves after the way back: the older version's,
@@ -92,11 +88,7 @@ func etcdVersionFor(ctx context.Context, h machine.Host, s plan.Step) (pai.Kuber
 // restore brings back what etcd held before the newer API server first ran as
 // itself, and starts the older one on it. The containers on the machines go on
 // meanwhile: kubelets compare them with what the API shows once it is back.
-func (c *cluster) restore(ctx context.Context, s plan.Step) error {
-	h, m, err := c.target(s)
-	if err != nil {
-		return err
-	}
+func (c *cluster) restore(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
 	v, err := etcdVersionFor(ctx, h, s)
 	if err != nil {
 		return err
@@ -200,15 +192,15 @@ func (c *cluster) startRestored(ctx context.Context, h machine.Host, m config.Ma
 		return err
 	}
 	old := to.Other()
-	if err := haltRole(ctx, h, old.Etcd); err != nil {
+	if err := stopRole(ctx, h, old.Etcd); err != nil {
 		return err
 	}
 	if _, err := sh(ctx, h, "rm -rf %s %s", old.EtcdData(), old.EtcdEnv()); err != nil {
 		return fmt.Errorf("remove the data of the newer etcd on %q: %w", h.Name(), err)
 	}
-	if err := dropLink(ctx, h, old.Etcd); err != nil {
+	if err := removeLink(ctx, h, old.Etcd); err != nil {
 		return err
 	}
 	// The controllers are still stopped, and follow in steps of their own.
-	return c.apiServer(ctx, s)
+	return c.apiServer(ctx, h, m, s)
 }

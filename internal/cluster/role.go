@@ -21,11 +21,7 @@ const healthTimeout = 90 * time.Second
 
 // roleDone reports whether the role's link names the version, and the program
 // that runs was started from its folder and is healthy.
-func (c *cluster) roleDone(ctx context.Context, s plan.Step) (bool, error) {
-	h, _, err := c.target(s)
-	if err != nil {
-		return false, err
-	}
+func (c *cluster) roleDone(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) (bool, error) {
 	state, err := roleState(ctx, h, s.Role)
 	if err != nil || state != (plan.RoleState{Link: s.To.Kubernetes(), Running: s.To.Kubernetes(), Emulates: s.Emulate}) {
 		return false, err
@@ -35,11 +31,7 @@ func (c *cluster) roleDone(ctx context.Context, s plan.Step) (bool, error) {
 
 // role moves one role to a version: what it needs is written, its link moved,
 // and its unit, and only that, restarted.
-func (c *cluster) role(ctx context.Context, s plan.Step) error {
-	h, m, err := c.target(s)
-	if err != nil {
-		return err
-	}
+func (c *cluster) role(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
 	if err := c.roleNeeds(ctx, h, m, s); err != nil {
 		return fmt.Errorf("give %s on %q what it needs: %w", s.Role, h.Name(), err)
 	}
@@ -47,7 +39,7 @@ func (c *cluster) role(ctx context.Context, s plan.Step) error {
 		return err
 	}
 	if s.Role == plan.RoleKubeProxy && s.Back() {
-		if err := forgetRules(ctx, h); err != nil {
+		if err := removeNewerRules(ctx, h); err != nil {
 			return err
 		}
 	}
@@ -61,20 +53,20 @@ func (c *cluster) role(ctx context.Context, s plan.Step) error {
 func (c *cluster) roleNeeds(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
 	switch s.Role {
 	case plan.RoleAPIProxy:
-		if err := c.shareCA(ctx, h); err != nil {
+		if err := c.copyCA(ctx, h); err != nil {
 			return err
 		}
 		return c.writeProxyConfig(ctx, h, m, nil)
 	case plan.RoleKubeProxy:
-		return c.giveKubeconfig(ctx, h, s.To.Kubernetes(), "system:kube-proxy", layout.KubeProxyConf)
+		return c.writeKubeconfig(ctx, h, s.To.Kubernetes(), "system:kube-proxy", layout.KubeProxyConf)
 	case plan.RoleNetwork:
-		return c.giveKubeconfig(ctx, h, s.To.Kubernetes(), networkUser, layout.NetworkConf)
+		return c.writeKubeconfig(ctx, h, s.To.Kubernetes(), networkUser, layout.NetworkConf)
 	}
 	return nil
 }
 
-// shareCA brings the cluster's certificate authority to a machine.
-func (c *cluster) shareCA(ctx context.Context, h machine.Host) error {
+// copyCA brings the cluster's certificate authority to a machine.
+func (c *cluster) copyCA(ctx context.Context, h machine.Host) error {
 	ca, err := c.clusterCA(ctx)
 	if err != nil {
 		return err
@@ -88,25 +80,25 @@ func (c *cluster) shareCA(ctx context.Context, h machine.Host) error {
 }
 
 func (c *cluster) clusterCA(ctx context.Context) ([]byte, error) {
-	master, _, err := c.master()
+	control, _, err := c.controlPlane()
 	if err != nil {
 		return nil, err
 	}
-	ca, err := master.ReadFile(ctx, layout.PKIDir+"/ca.crt")
+	ca, err := control.ReadFile(ctx, layout.PKIDir+"/ca.crt")
 	if err != nil {
 		return nil, fmt.Errorf("read the cluster's certificate authority: %w", err)
 	}
 	return ca, nil
 }
 
-// giveKubeconfig makes a kubeconfig for a user on the control-plane machine,
+// writeKubeconfig makes a kubeconfig for a user on the control-plane machine,
 // where the authority's key stays, and writes it on a machine.
-func (c *cluster) giveKubeconfig(ctx context.Context, h machine.Host, v pai.KubernetesVersion, user, path string) error {
-	master, _, err := c.master()
+func (c *cluster) writeKubeconfig(ctx context.Context, h machine.Host, v pai.KubernetesVersion, user, path string) error {
+	control, _, err := c.controlPlane()
 	if err != nil {
 		return err
 	}
-	out, err := master.Run(ctx, machine.Command{Secret: true, Script: fmt.Sprintf(
+	out, err := control.Run(ctx, machine.Command{Secret: true, Script: fmt.Sprintf(
 		"%s kubeconfig user --config %s --client-name %s 2>/dev/null", layout.Program(v, "kubeadm"), kubeadmFile(v), machine.Quote(user))})
 	if err != nil {
 		return fmt.Errorf("make a kubeconfig for %s: %w", user, err)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/plan"
@@ -26,11 +27,7 @@ func snapshotFile(s plan.Step) string {
 }
 
 // snapshotDone: the hop has a verified snapshot that is fresh.
-func (c *cluster) snapshotDone(ctx context.Context, s plan.Step) (bool, error) {
-	h, _, err := c.target(s)
-	if err != nil {
-		return false, err
-	}
+func (c *cluster) snapshotDone(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) (bool, error) {
 	// Scratch data that a killed run left is removed by the next snapshot.
 	out, err := sh(ctx, h, "[ ! -e %[1]s ] || [ -z \"$(find %[1]s -mmin -%[2]d)\" ] || [ -n \"$(%[3]s)\" ] || echo fresh",
 		snapshotFile(s), int(snapshotFresh.Minutes()), staleScratch)
@@ -39,11 +36,7 @@ func (c *cluster) snapshotDone(ctx context.Context, s plan.Step) (bool, error) {
 
 // snapshot saves etcd's data by etcd's own call, and restores it into a
 // scratch folder, which shows that it can be.
-func (c *cluster) snapshot(ctx context.Context, s plan.Step) error {
-	h, _, err := c.target(s)
-	if err != nil {
-		return err
-	}
+func (c *cluster) snapshot(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) error {
 	states, err := slotStates(ctx, h, etcdRole)
 	if err != nil {
 		return err

@@ -10,7 +10,10 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-func (c *cluster) uncordonDone(ctx context.Context, s plan.Step) (bool, error) {
+// uncordoner needs only the API: its machine can be unreachable.
+type uncordoner struct{ *cluster }
+
+func (c uncordoner) Done(ctx context.Context, s plan.Step) (bool, error) {
 	k, err := c.Kube(ctx)
 	if err != nil {
 		return false, err
@@ -22,7 +25,7 @@ func (c *cluster) uncordonDone(ctx context.Context, s plan.Step) (bool, error) {
 	return node.Annotations[pai.AnnotationCordoned] == "", nil
 }
 
-func (c *cluster) uncordon(ctx context.Context, s plan.Step) error {
+func (c uncordoner) Do(ctx context.Context, s plan.Step) error {
 	k, err := c.Kube(ctx)
 	if err != nil {
 		return err

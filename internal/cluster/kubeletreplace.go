@@ -14,19 +14,19 @@ import (
 	"pai.dev/pai/internal/poll"
 )
 
-// swapTimeout bounds the swap on the machine itself; the node's report takes
+// replaceTimeout bounds the swap on the machine itself; the node's report takes
 // longer and is waited for from here.
-const swapTimeout = 90 * time.Second
+const replaceTimeout = 90 * time.Second
 
-// swapKubelet replaces a kubelet in place. The machine does it by itself, in a
+// replaceKubelet replaces a kubelet in place. The machine does it by itself, in a
 // transient unit: a connection that is lost in the middle changes nothing, and
 // a new kubelet that does not come up is taken back.
-func (c *cluster) swapKubelet(ctx context.Context, h machine.Host, v pai.KubernetesVersion) error {
+func (c *cluster) replaceKubelet(ctx context.Context, h machine.Host, v pai.KubernetesVersion) error {
 	before, err := runningContainers(ctx, h)
 	if err != nil {
 		return err
 	}
-	swap, err := embedded.ReadFile("scripts/swap-kubelet.sh")
+	swap, err := embedded.ReadFile("scripts/replace-kubelet.sh")
 	if err != nil {
 		return err
 	}
@@ -34,7 +34,7 @@ func (c *cluster) swapKubelet(ctx context.Context, h machine.Host, v pai.Kuberne
 	if err := h.WriteFile(ctx, path, swap, 0o755); err != nil {
 		return err
 	}
-	if err := swapOnMachine(ctx, h, path, v); err != nil {
+	if err := replaceOnMachine(ctx, h, path, v); err != nil {
 		return fmt.Errorf("swap kubelet on %q for that of Kubernetes %s: %w%s", h.Name(), v, err, journalOf(ctx, h, plan.RoleKubelet))
 	}
 	after, err := runningContainers(ctx, h)
@@ -49,10 +49,10 @@ func (c *cluster) swapKubelet(ctx context.Context, h machine.Host, v pai.Kuberne
 	return nil
 }
 
-// swapOnMachine runs the swap's script, and waits for its end also where the
+// replaceOnMachine runs the swap's script, and waits for its end also where the
 // connection is lost meanwhile: what became of it then is for Done to see.
-func swapOnMachine(ctx context.Context, h machine.Host, script string, v pai.KubernetesVersion) error {
-	swapping, cancel := context.WithTimeout(ctx, swapTimeout)
+func replaceOnMachine(ctx context.Context, h machine.Host, script string, v pai.KubernetesVersion) error {
+	swapping, cancel := context.WithTimeout(ctx, replaceTimeout)
 	defer cancel()
 	// systemd-run is refused while an earlier swap is still going on: that one
 	// is waited for, and done over.
@@ -63,7 +63,7 @@ systemd-run --quiet --collect --wait --unit=%[4]s --property=Type=exec %[1]s %[2
 	if !errors.Is(err, machine.ErrConnectionLost) {
 		return err
 	}
-	wait := poll.Wait{For: "the end of the swap, of which the machine could not tell because the connection was lost", Timeout: swapTimeout, Every: time.Second}
+	wait := poll.Wait{For: "the end of the swap, of which the machine could not tell because the connection was lost", Timeout: replaceTimeout, Every: time.Second}
 	return wait.Until(ctx, func(ctx context.Context) (bool, error) {
 		out, err := sh(ctx, h, "if systemctl is-active -q %s; then echo goes on; fi", layout.ReplaceKubeletUnit)
 		return out == "", err

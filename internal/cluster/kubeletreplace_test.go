@@ -51,7 +51,7 @@ func TestSwapOutlivesItsConnection(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := test.host
-				if err := swapOnMachine(t.Context(), &h, "/swap", "v0.10-pai"); !errors.Is(err, test.err) || h.calls != test.calls {
+				if err := replaceOnMachine(t.Context(), &h, "/swap", "v0.10-pai"); !errors.Is(err, test.err) || h.calls != test.calls {
 					t.Errorf("asked %d times, want %d; error %v", h.calls, test.calls, err)
 				}
 			})
@@ -63,7 +63,7 @@ func TestSwapOutlivesItsConnection(t *testing.T) {
 			for i := range h.asked {
 				h.asked[i] = lost
 			}
-			if err := swapOnMachine(t.Context(), &h, "/swap", "v0.10-pai"); err == nil || !strings.Contains(err.Error(), "timed out after 1m30s waiting for the end") {
+			if err := replaceOnMachine(t.Context(), &h, "/swap", "v0.10-pai"); err == nil || !strings.Contains(err.Error(), "timed out after 1m30s waiting for the end") {
 				t.Errorf("error %v", err)
 			}
 		})
