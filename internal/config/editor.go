@@ -18,11 +18,11 @@ type editor struct {
 	edits     []Edit
 }
 
-// newEditor works on copies.
+// newEditor edits the roots of the files in place.
 func newEditor(f *fileSet) *editor {
 	e := &editor{trees: map[string]*yaml.Node{}, schemas: map[string]int{}, treeEdits: map[string][]treeEdit{}}
 	for name, root := range f.roots {
-		e.trees[name], e.schemas[name] = clone(root), f.schemaOf(name)
+		e.trees[name], e.schemas[name] = root, f.schemaOf(name)
 	}
 	if !f.namesSchema(ServicesFile) {
 		e.schemas[ServicesFile] = OldestSchema // both releases read either name of a key

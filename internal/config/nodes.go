@@ -113,28 +113,6 @@ func newMapping(content ...*yaml.Node) *yaml.Node {
 	return &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Content: content}
 }
 
-// clone copies a tree; its aliases point into the copy.
-func clone(root *yaml.Node) *yaml.Node {
-	copies := map[*yaml.Node]*yaml.Node{}
-	var copyOf func(n *yaml.Node) *yaml.Node
-	copyOf = func(n *yaml.Node) *yaml.Node {
-		c := *n
-		copies[n] = &c
-		c.Content = nil
-		for _, child := range n.Content {
-			c.Content = append(c.Content, copyOf(child))
-		}
-		return &c
-	}
-	root = copyOf(root)
-	each(root, func(n *yaml.Node) {
-		if n.Kind == yaml.AliasNode && copies[n.Alias] != nil {
-			n.Alias = copies[n.Alias]
-		}
-	})
-	return root
-}
-
 // plainCopy is a value without its anchor and comments, aliases followed.
 func plainCopy(n *yaml.Node) *yaml.Node {
 	c := *yamldoc.Resolve(n)

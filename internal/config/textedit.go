@@ -28,7 +28,7 @@ func rewriteFile(before []byte, root *yaml.Node) ([]byte, error) {
 	if err := yaml.Unmarshal(before, &doc); err != nil {
 		return nil, fmt.Errorf("read the file again: %w", err)
 	}
-	doc.Content = []*yaml.Node{clone(root)}
+	doc.Content = []*yaml.Node{root}
 	out, err := encode(&doc)
 	if err != nil {
 		return nil, fmt.Errorf("rewriteFile the file: %w", err)

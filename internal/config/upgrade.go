@@ -76,13 +76,13 @@ func upgrade(dir string, content map[string][]byte, target MigrationTarget) (*Up
 	if target.Schema == 0 {
 		target.Schema = Schema
 	}
-	to := max(target.Schema, f.schema)
+	from, to := f.lowest(), max(target.Schema, f.schema)
 	e := newEditor(f)
 	e.migrate(to)
 	e.nameVersions(target)
 	e.nameSchema(to)
 
-	u := &Upgraded{Dir: dir, From: f.lowest(), To: to, before: map[string][]byte{}, content: map[string][]byte{}, changed: map[string][]byte{}}
+	u := &Upgraded{Dir: dir, From: from, To: to, before: map[string][]byte{}, content: map[string][]byte{}, changed: map[string][]byte{}}
 	for i, name := range files {
 		data, exists := f.data[name]
 		if !exists {
