@@ -60,12 +60,13 @@ func (d *document) bytes() []byte {
 	slices.Reverse(d.changes)
 	slices.SortStableFunc(d.changes, func(a, b lineChange) int { return cmp.Compare(a.from, b.from) })
 	var out []string
-	next := 0
+	copied := 0 // lines of the file
 	for _, c := range d.changes {
-		out = append(append(out, d.lines[next:max(next, c.from)]...), c.by...)
-		next = max(next, c.from, c.to)
+		out = append(out, d.lines[copied:max(copied, c.from)]...)
+		out = append(out, c.by...)
+		copied = max(copied, c.from, c.to)
 	}
-	return []byte(strings.Join(append(out, d.lines[next:]...), d.newline) + d.newline)
+	return []byte(strings.Join(append(out, d.lines[copied:]...), d.newline) + d.newline)
 }
 
 // block finds the lines [start, end) of a key with its value, and its column.
@@ -75,22 +76,22 @@ func (d *document) block(path string) (start, end, column int, err error) {
 		if n.Style&yaml.FlowStyle != 0 {
 			return 0, 0, 0, errForm
 		}
-		i, next := keyIndex(n, name), 2 // from one key to the next
+		i, width := keyIndex(n, name), 2 // a key and its value
 		if n.Kind == yaml.SequenceNode {
 			i, err = strconv.Atoi(name)
-			next = 1
+			width = 1
 		}
 		if err != nil || i < 0 || i >= len(n.Content) {
 			return 0, 0, 0, errForm
 		}
-		if i+next < len(n.Content) {
-			limit = n.Content[i+next].Line - 1
+		if i+width < len(n.Content) {
+			limit = n.Content[i+width].Line - 1
 		}
-		if next == 2 {
+		if width == 2 {
 			k := n.Content[i]
 			start, column = k.Line-1, k.Column-1
 		}
-		n = n.Content[i+next-1]
+		n = n.Content[i+width-1]
 	}
 	if start >= limit || limit > len(d.lines) {
 		return 0, 0, 0, errForm
