@@ -2,9 +2,7 @@ package nspawn
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -105,23 +103,6 @@ func (l Local) Up(ctx context.Context, n int) ([]LocalMachine, error) {
 	return site.list(network, all), nil
 }
 
-// removeOrphans removes what is left of machines without a disk.
-func (s site) removeOrphans(ctx context.Context) error {
-	marked, err := s.remains()
-	if err != nil {
-		return err
-	}
-	for _, m := range marked {
-		if m.exists() {
-			continue
-		}
-		if err := m.clear(ctx); err != nil {
-			return fmt.Errorf("remove the remains of machine %q: %w", m.name, err)
-		}
-	}
-	return nil
-}
-
 // create makes the missing root file systems and updates the host names on all
 // machines.
 func (l Local) create(ctx context.Context, site site, network network, count int) ([]container, error) {
@@ -195,52 +176,6 @@ func (l Local) List() ([]LocalMachine, error) {
 		return nil, err
 	}
 	return site.list(network, all), nil
-}
-
-// Down kills the machines and removes everything that belongs to them. CacheDir
-// and the keys of the operator stay.
-func (l Local) Down(ctx context.Context) error {
-	site, err := l.site()
-	if err != nil {
-		return err
-	}
-	if !anyExists(site.dir, site.removed()) && !site.hasRemains() {
-		return nil
-	}
-	unlock, err := l.lock(ctx)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	marked, err := site.remains()
-	if err != nil {
-		return err
-	}
-	for _, m := range marked {
-		l.progress("removing machine %s", m.name)
-		if err := m.clear(ctx); err != nil {
-			return fmt.Errorf("stop machine %q: %w", m.name, err)
-		}
-	}
-	if err := site.removeNetwork(ctx); err != nil {
-		return err
-	}
-	return site.discard(ctx)
-}
-
-// removed is the name of the site directory while it is being removed.
-func (s site) removed() string { return s.dir + ".removed" }
-
-// discard renames the site directory before it removes it, so that an
-// interrupted removal leaves no incomplete machines.
-func (s site) discard(ctx context.Context) error {
-	if err := removeTree(ctx, s.removed()); err != nil {
-		return err
-	}
-	if err := os.Rename(s.dir, s.removed()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove the directory of the machines: %w", err)
-	}
-	return removeTree(ctx, s.removed())
 }
 
 // Restart shuts a machine down, boots it, and waits until it is reachable.

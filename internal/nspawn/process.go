@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -224,37 +223,4 @@ func numbers(text string) []int {
 		}
 	}
 	return all
-}
-
-// remains are the machines that have anything left on this host, such as a
-// control group or a network namespace.
-func (s site) remains() ([]container, error) {
-	all, err := s.all()
-	if err != nil {
-		return nil, err
-	}
-	patterns := []string{"/run/netns/" + s.mark + "-*", "/run/systemd/nspawn/*/" + s.mark + "-*"}
-	for _, h := range hierarchies() {
-		patterns = append(patterns, filepath.Join(h, s.mark+"-*"))
-	}
-	for _, p := range patterns {
-		found, err := filepath.Glob(p)
-		if err != nil {
-			return nil, err
-		}
-		for _, f := range found {
-			i, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(f), s.mark+"-"))
-			if err == nil && i > 0 && !slices.ContainsFunc(all, func(m container) bool { return m.index == i }) {
-				all = append(all, s.container(i))
-			}
-		}
-	}
-	return all, nil
-}
-
-// hasRemains reports whether anything of the site is left on this host outside
-// the state directory.
-func (s site) hasRemains() bool {
-	all, err := s.remains()
-	return err != nil || len(all) > 0 || anyExists("/run/netns/"+s.mark, "/sys/class/net/"+s.mark)
 }
