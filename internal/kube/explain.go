@@ -137,14 +137,10 @@ func containerTrouble(s corev1.ContainerStatus) string {
 }
 
 func join(reason, message string) string {
-	switch {
-	case message == "":
-		return reason
-	case reason == "":
-		return message
-	default:
-		return reason + ": " + message
+	if reason == "" || message == "" {
+		return reason + message
 	}
+	return reason + ": " + message
 }
 
 // ends shortens the last output of a container to its first and last line: an

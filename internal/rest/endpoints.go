@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -26,8 +27,8 @@ func (h *Handler) endpoints() []endpoint {
 	return []endpoint{
 		{http.MethodPost, "/", http.StatusAccepted, h.submit},
 		{http.MethodGet, "/", http.StatusOK, h.list},
-		{http.MethodGet, "/{id}", http.StatusOK, h.get},
-		{http.MethodGet, "/{id}/config", http.StatusOK, h.protocol},
+		{http.MethodGet, "/{id}", http.StatusOK, ofJob(h.Jobs.Get)},
+		{http.MethodGet, "/{id}/config", http.StatusOK, ofJob(h.Jobs.Protocol)},
 		{http.MethodPut, "/{id}/executionType", http.StatusAccepted, h.executionType},
 		{http.MethodGet, "/{id}/logs", http.StatusOK, h.logs},
 	}
@@ -75,20 +76,15 @@ func (h *Handler) list(_ http.ResponseWriter, req *http.Request) (any, error) {
 	return h.Jobs.List(req.Context(), f)
 }
 
-func (h *Handler) get(_ http.ResponseWriter, req *http.Request) (any, error) {
-	id, err := jobID(req)
-	if err != nil {
-		return nil, err
+// ofJob is an endpoint that only reads the job in the path.
+func ofJob[T any](read func(context.Context, JobID) (T, error)) func(http.ResponseWriter, *http.Request) (any, error) {
+	return func(_ http.ResponseWriter, req *http.Request) (any, error) {
+		id, err := jobID(req)
+		if err != nil {
+			return nil, err
+		}
+		return read(req.Context(), id)
 	}
-	return h.Jobs.Get(req.Context(), id)
-}
-
-func (h *Handler) protocol(_ http.ResponseWriter, req *http.Request) (any, error) {
-	id, err := jobID(req)
-	if err != nil {
-		return nil, err
-	}
-	return h.Jobs.Protocol(req.Context(), id)
 }
 
 func (h *Handler) executionType(_ http.ResponseWriter, req *http.Request) (any, error) {
