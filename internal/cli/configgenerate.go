@@ -17,6 +17,7 @@ import (
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/release"
+	"pai.dev/pai/internal/session"
 )
 
 // hardwareTimeout bounds how long the query of one machine takes.
@@ -173,7 +174,7 @@ func queryMachines(ctx context.Context, env *Env, clusterID string, targets []co
 }
 
 func queryMachine(ctx context.Context, m config.Machine, knownHosts string) (config.FoundMachine, error) {
-	host, err := machine.Dial(ctx, endpoint(m.HostIP, m, knownHosts))
+	host, err := machine.Dial(ctx, session.Endpoint(m.HostIP, m, knownHosts))
 	if err != nil {
 		return config.FoundMachine{}, err
 	}
@@ -187,10 +188,4 @@ func queryMachine(ctx context.Context, m config.Machine, knownHosts string) (con
 		f.Disks = append(f.Disks, fmt.Sprintf("%s %d GB", d.Name, d.Bytes/1e9))
 	}
 	return f, nil
-}
-
-// endpoint is how to log in to a machine of a configuration.
-func endpoint(name string, m config.Machine, knownHosts string) machine.Endpoint {
-	return machine.Endpoint{Name: name, Address: m.HostIP, Port: m.SSHPort, User: m.Username,
-		KeyFile: m.KeyfilePath, Password: m.Password.Reveal(), KnownHosts: knownHosts}
 }

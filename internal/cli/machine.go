@@ -18,6 +18,7 @@ import (
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/nspawn"
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/session"
 )
 
 func newMachineCommand(env *Env) *cobra.Command {
@@ -52,7 +53,7 @@ func (e *Env) machines(configDir string) ([]machineEntry, error) {
 	var list []machineEntry
 	for _, m := range cfg.Layout.MachineList {
 		list = append(list, machineEntry{Name: m.Hostname, Role: m.Role, Address: m.HostIP, Port: m.SSHPort, User: m.Username,
-			endpoint: endpoint(m.Hostname, m, known)})
+			endpoint: session.Endpoint(m.Hostname, m, known)})
 	}
 	return list, nil
 }

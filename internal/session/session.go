@@ -94,10 +94,7 @@ func (s *Session) dial(ctx context.Context, wanted func(config.Machine) bool) ma
 			continue
 		}
 		wg.Go(func() {
-			host, err := machine.Dial(ctx, machine.Endpoint{
-				Name: m.Hostname, Address: m.HostIP, Port: m.SSHPort, User: m.Username,
-				KeyFile: m.KeyfilePath, Password: m.Password.Reveal(), KnownHosts: filepath.Join(s.ClusterDir(), "known_hosts"),
-			})
+			host, err := machine.Dial(ctx, Endpoint(m.Hostname, m, filepath.Join(s.ClusterDir(), "known_hosts")))
 			if err != nil {
 				s.Progressf("machine %s is unreachable: %v", m.Hostname, err)
 				return
@@ -166,3 +163,9 @@ func (s *Session) Kube(ctx context.Context) (*kube.Client, error) {
 // UseKube sets the client that Kube returns, for an API that has no kubeconfig
 // on a machine.
 func (s *Session) UseKube(c *kube.Client) { s.kube.client = c }
+
+// Endpoint is where a machine of a configuration is reached, and how to log in.
+func Endpoint(name string, m config.Machine, knownHosts string) machine.Endpoint {
+	return machine.Endpoint{Name: name, Address: m.HostIP, Port: m.SSHPort, User: m.Username,
+		KeyFile: m.KeyfilePath, Password: m.Password.Reveal(), KnownHosts: knownHosts}
+}

@@ -1,5 +1,5 @@
-// Package runtest holds what tests of the journal, the lock and whatever else
-// is kept in a run.Store share.
+// Package runtest has a run.Store for tests of the journal, the lock, and other
+// users of a store.
 package runtest
 
 import (
@@ -8,13 +8,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"pai.dev/pai/internal/atomicfile"
 )
 
-// Dir keeps its files under a folder, as atomically as machines do, and
-// honours contexts as they do.
+// Dir stores files in a directory, atomically like a machine, and returns the error
+// of a context that has ended.
 type Dir string
 
-// At is where a path of the store lies on this host.
+// At is the place of a path of the store on this host.
 func (d Dir) At(path string) string { return filepath.Join(string(d), path) }
 
 func (d Dir) ReadFile(ctx context.Context, path string) ([]byte, error) {
@@ -25,39 +27,24 @@ func (d Dir) ReadFile(ctx context.Context, path string) ([]byte, error) {
 }
 
 func (d Dir) WriteFile(ctx context.Context, path string, data []byte, mode fs.FileMode) error {
-	if err := ctx.Err(); err != nil {
+	if err := d.prepare(ctx, path); err != nil {
 		return err
 	}
-	temporary, err := d.temporary(path, data, mode)
-	if err != nil {
-		return err
-	}
-	return os.Rename(temporary, d.At(path))
+	return atomicfile.Write(d.At(path), data, mode)
 }
 
 func (d Dir) CreateFile(ctx context.Context, path string, data []byte, mode fs.FileMode) error {
+	if err := d.prepare(ctx, path); err != nil {
+		return err
+	}
+	return atomicfile.Create(d.At(path), data, mode)
+}
+
+func (d Dir) prepare(ctx context.Context, path string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	temporary, err := d.temporary(path, data, mode)
-	if err != nil {
-		return err
-	}
-	defer os.Remove(temporary)
-	return os.Link(temporary, d.At(path)) // fails where there is a file
-}
-
-func (d Dir) temporary(path string, data []byte, mode fs.FileMode) (string, error) {
-	dir := filepath.Dir(d.At(path))
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
-	}
-	f, err := os.CreateTemp(dir, ".new-*")
-	if err != nil {
-		return "", err
-	}
-	_, err = f.Write(data)
-	return f.Name(), errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+	return os.MkdirAll(filepath.Dir(d.At(path)), 0o700)
 }
 
 func (d Dir) Remove(ctx context.Context, path string) error {
