@@ -82,7 +82,7 @@ func readDefinitions(ctx context.Context, c apiClient) (map[string]apiextensions
 }
 
 // etcdRole is the slot that etcd runs in; of two that hand over, the newer.
-func etcdRole(m plan.Machine) (plan.Role, bool) {
+func etcdRole(m plan.MachineState) (plan.Role, bool) {
 	a, b := m.Roles[plan.RoleEtcdA].Running, m.Roles[plan.RoleEtcdB].Running
 	switch {
 	case a == "" && b == "":

@@ -71,7 +71,7 @@ func content(_ context.Context, w *world) []Result {
 	return all
 }
 
-func contentOf(m plan.Machine, to release.Manifest, digest string, programs, images int64) Result {
+func contentOf(m plan.MachineState, to release.Manifest, digest string, programs, images int64) Result {
 	var missing []string
 	if !slices.Contains(m.Programs, to.Kubernetes.Version) {
 		missing = append(missing, fmt.Sprintf("programs of Kubernetes %s (up to %s)", to.Kubernetes.Version, size(programs)))

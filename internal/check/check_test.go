@@ -64,7 +64,7 @@ func testConfig() *config.Config {
 func blind() Input {
 	return Input{
 		Config:       testConfig(),
-		World:        plan.World{Current: pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"}, APIError: "hidden", Machines: []plan.Machine{{Name: "m1", ControlPlane: true, Unreachable: "it hides"}}},
+		World:        plan.World{Current: pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"}, APIError: "hidden", Machines: []plan.MachineState{{Name: "m1", ControlPlane: true, Unreachable: "it hides"}}},
 		PlanErr:      errTest,
 		Hosts:        map[string]machine.Host{"m1": mute{}},
 		Kube:         func(context.Context) (*kube.Client, error) { return nil, errTest },

@@ -94,8 +94,8 @@ func TestEtcd(t *testing.T) {
 
 func TestExpectedRoles(t *testing.T) {
 	t.Parallel()
-	worker := plan.Machine{}
-	master := plan.Machine{ControlPlane: true, Roles: map[plan.Role]plan.RoleState{plan.RoleEtcdB: {Running: "v0.9-pai"}}}
+	worker := plan.MachineState{}
+	master := plan.MachineState{ControlPlane: true, Roles: map[plan.Role]plan.RoleState{plan.RoleEtcdB: {Running: "v0.9-pai"}}}
 	if got := expectedRoles(worker); slices.Contains(got, plan.RoleScheduler) || !slices.Contains(got, plan.RoleKubelet) {
 		t.Errorf("a worker runs %v", got)
 	}

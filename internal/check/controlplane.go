@@ -45,7 +45,7 @@ func components(ctx context.Context, w *world) []Result {
 	return all
 }
 
-func (w *world) component(ctx context.Context, m config.Machine, o plan.Machine, r plan.Role) Result {
+func (w *world) component(ctx context.Context, m config.Machine, o plan.MachineState, r plan.Role) Result {
 	target := m.Hostname + "/" + string(r)
 	unit := layout.Unit(r)
 	fix := fmt.Sprintf("on %s: journalctl -u %s says why; systemctl start %s", m.Hostname, unit, unit)
@@ -68,7 +68,7 @@ func (w *world) component(ctx context.Context, m config.Machine, o plan.Machine,
 
 // expectedRoles are those that a machine of a cluster has. Of the two slots of
 // etcd and of the API server it is the one that runs, or should.
-func expectedRoles(m plan.Machine) []plan.Role {
+func expectedRoles(m plan.MachineState) []plan.Role {
 	roles := []plan.Role{plan.RoleRuntime, plan.RoleKubelet, plan.RoleKubeProxy, plan.RoleNetwork, plan.RoleAPIProxy}
 	if !m.ControlPlane {
 		return roles

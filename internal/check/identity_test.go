@@ -80,8 +80,8 @@ func TestVersionSkew(t *testing.T) {
 	t.Parallel()
 	of := func(v string) *version.Version { return version.MustParseGeneric(v) }
 	upstream := map[pai.KubernetesVersion]*version.Version{"old-pai": of("v1.31.0"), "v0.9-pai": of("v1.35.4"), "v0.10-pai": of("v1.36.3")}
-	runs := func(roles ...any) plan.Machine {
-		m := plan.Machine{Name: "m1", Joined: true, Roles: map[plan.Role]plan.RoleState{}}
+	runs := func(roles ...any) plan.MachineState {
+		m := plan.MachineState{Name: "m1", Joined: true, Roles: map[plan.Role]plan.RoleState{}}
 		for i := 0; i < len(roles); i += 2 {
 			m.Roles[roles[i].(plan.Role)] = plan.RoleState{Running: pai.KubernetesVersion(roles[i+1].(string))}
 		}
@@ -99,7 +99,7 @@ func TestVersionSkew(t *testing.T) {
 		{"of no release", skewOn(runs(plan.RoleKubelet, "v0.7-pai"), node(""), upstream, ten, ten), Failed, "no release carries"},
 		{"tells the API another version", skewOn(runs(plan.RoleKubelet, "v0.9-pai"), node("v1.34.0"), upstream, ten, ten), Failed, "tells the API that it is v1.34.0"},
 	})
-	oldest, newest := apiServers([]plan.Machine{runs(plan.RoleAPIServerA, "v0.10-pai", plan.RoleAPIServerB, "v0.9-pai")}, upstreamOf(twoReleases()))
+	oldest, newest := apiServers([]plan.MachineState{runs(plan.RoleAPIServerA, "v0.10-pai", plan.RoleAPIServerB, "v0.9-pai")}, upstreamOf(twoReleases()))
 	if oldest.String() != "1.35.4" || newest.String() != "1.36.3" {
 		t.Errorf("from %s to %s", oldest, newest)
 	}
@@ -139,8 +139,8 @@ func TestContent(t *testing.T) {
 	t.Parallel()
 	to := twoReleases()[1]
 	judgements(t, []judged{
-		{"all there", contentOf(plan.Machine{Programs: []pai.KubernetesVersion{"v0.10-pai"}, Images: []string{"sha256:x"}}, to, "sha256:x", 1<<30, 1<<30), OK, "is there"},
-		{"nothing there", contentOf(plan.Machine{}, to, "sha256:x", 2<<30, 1<<30), OK, "programs of Kubernetes v0.10-pai (up to 2.0 GiB), images of release v0.10 (1.0 GiB)"},
+		{"all there", contentOf(plan.MachineState{Programs: []pai.KubernetesVersion{"v0.10-pai"}, Images: []string{"sha256:x"}}, to, "sha256:x", 1<<30, 1<<30), OK, "is there"},
+		{"nothing there", contentOf(plan.MachineState{}, to, "sha256:x", 2<<30, 1<<30), OK, "programs of Kubernetes v0.10-pai (up to 2.0 GiB), images of release v0.10 (1.0 GiB)"},
 	})
 	w := &world{Input: Input{Target: to, Releases: twoReleases(), Plan: plan.Plan{Steps: []plan.Step{
 		{Kind: plan.KindPrograms, To: "v0.9-pai"}, {Kind: plan.KindService, To: "v0.10"}, {Kind: plan.KindImages, To: "v0.9"}}}}}

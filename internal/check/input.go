@@ -81,13 +81,13 @@ func newWorld(ctx context.Context, in Input) *world {
 }
 
 // observed finds a machine of the configuration in the observed world.
-func (w *world) observed(name string) plan.Machine {
+func (w *world) observed(name string) plan.MachineState {
 	for _, m := range w.World.Machines {
 		if m.Name == name {
 			return m
 		}
 	}
-	return plan.Machine{Name: name, Unreachable: "it was not looked at"}
+	return plan.MachineState{Name: name, Unreachable: "it was not looked at"}
 }
 
 // eachMachine judges every machine side by side by what it says of itself. One

@@ -69,7 +69,7 @@ func upstreamOf(releases []release.Manifest) map[pai.KubernetesVersion]*version.
 	return of
 }
 
-func apiServers(machines []plan.Machine, upstream map[pai.KubernetesVersion]*version.Version) (oldest, newest *version.Version) {
+func apiServers(machines []plan.MachineState, upstream map[pai.KubernetesVersion]*version.Version) (oldest, newest *version.Version) {
 	for _, m := range machines {
 		for _, r := range []plan.Role{plan.RoleAPIServerA, plan.RoleAPIServerB} {
 			v := upstream[m.Roles[r].Running]
@@ -87,7 +87,7 @@ func apiServers(machines []plan.Machine, upstream map[pai.KubernetesVersion]*ver
 	return oldest, newest
 }
 
-func skewOn(m plan.Machine, node corev1.NodeSystemInfo, upstream map[pai.KubernetesVersion]*version.Version, oldest, newest *version.Version) Result {
+func skewOn(m plan.MachineState, node corev1.NodeSystemInfo, upstream map[pai.KubernetesVersion]*version.Version, oldest, newest *version.Version) Result {
 	var wrong []string
 	for _, r := range []plan.Role{plan.RoleControllerManager, plan.RoleScheduler, plan.RoleKubelet, plan.RoleKubeProxy} {
 		s, there := m.Roles[r]

@@ -126,7 +126,7 @@ func (o observer) ShowPlan(ctx context.Context, p operation.Preview) (err error)
 // its steps.
 type planView struct {
 	plan.Plan
-	Changes map[plan.StepID][]plan.Change `json:"changes,omitempty"`
+	Changes map[plan.StepID][]plan.StepDiff `json:"changes,omitempty"`
 	// WouldRestart are the workloads that a refresh would restart; nil for other plans.
 	WouldRestart []string `json:"wouldRestart,omitzero"`
 	// Configuration is the revision that the plan applies; null if it applies none.

@@ -11,11 +11,11 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-func refreshPlan() (plan.Plan, map[plan.StepID][]plan.Change) {
+func refreshPlan() (plan.Plan, map[plan.StepID][]plan.StepDiff) {
 	p := plan.Plan{Verb: pai.VerbRefresh, Hops: []plan.Hop{}, Steps: []plan.Step{
 		{ID: "services/refresh/a", Kind: plan.KindRefresh, Target: "a", Risk: pai.RiskNone},
 		{ID: "services/refresh/b", Kind: plan.KindRefresh, Target: "b", Risk: pai.RiskNone}}}
-	return p, map[plan.StepID][]plan.Change{
+	return p, map[plan.StepID][]plan.StepDiff{
 		"services/refresh/b": {{What: "DaemonSet n/b", Action: plan.Changed, Restarts: true, Note: "its pods are replaced"}},
 		"services/refresh/a": {{What: "Service n/a", Action: plan.Changed}, {What: "Deployment n/a", Action: plan.Changed, Restarts: true}},
 	}
@@ -24,7 +24,7 @@ func refreshPlan() (plan.Plan, map[plan.StepID][]plan.Change) {
 // The plan of a refresh lists what it would restart, even if that is nothing.
 func TestRefreshPlanListsRestarts(t *testing.T) {
 	p, changes := refreshPlan()
-	text := func(changes map[plan.StepID][]plan.Change) string {
+	text := func(changes map[plan.StepID][]plan.StepDiff) string {
 		var b strings.Builder
 		v := planView{Plan: p, Changes: changes, WouldRestart: plan.Restarts(p, changes)}
 		if err := ui.Text(&b, func(page *ui.Page) { v.write(page, operation.Preview{Plan: p}) }); err != nil {
@@ -35,7 +35,7 @@ func TestRefreshPlanListsRestarts(t *testing.T) {
 	if got := text(changes); !strings.Contains(got, "changed  Service n/a\n") || !strings.HasSuffix(got, "\nWould restart Deployment n/a, DaemonSet n/b.\n") {
 		t.Errorf("got:\n%s", got)
 	}
-	none := map[plan.StepID][]plan.Change{"services/refresh/a": changes["services/refresh/a"][:1]}
+	none := map[plan.StepID][]plan.StepDiff{"services/refresh/a": changes["services/refresh/a"][:1]}
 	if got := text(none); !strings.HasSuffix(got, "\nWould restart nothing.\n") {
 		t.Errorf("got:\n%s", got)
 	}

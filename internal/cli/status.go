@@ -107,14 +107,14 @@ func describeRunning(p pai.Pair, apiError string) string {
 	return describePair(p)
 }
 
-func machineRole(m plan.Machine) string {
+func machineRole(m plan.MachineState) string {
 	if m.ControlPlane {
 		return "control plane"
 	}
 	return "worker"
 }
 
-func machineState(m plan.Machine, apiError string) string {
+func machineState(m plan.MachineState, apiError string) string {
 	switch {
 	case m.Unreachable != "":
 		return "unreachable: " + ui.FirstLine(m.Unreachable)

@@ -14,7 +14,7 @@ import (
 func TestStatusWithoutAPIReportsUnknown(t *testing.T) {
 	t.Parallel()
 	w := plan.World{ClusterID: "lab", APIError: "connection refused", Current: pai.Pair{Kubernetes: "v0.9-pai"},
-		Machines: []plan.Machine{{Name: "gpu-01"}, {Name: "gpu-02", Unreachable: "no route to host"}}}
+		Machines: []plan.MachineState{{Name: "gpu-01"}, {Name: "gpu-02", Unreachable: "no route to host"}}}
 	text := func(write func(*ui.Page)) string {
 		t.Helper()
 		var b strings.Builder

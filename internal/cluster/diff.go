@@ -28,10 +28,10 @@ const diffTimeout = 10 * time.Second
 // programs and images, or make snapshots and certificates.
 type withDiff struct {
 	doer
-	diff func(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) ([]plan.Change, error)
+	diff func(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) ([]plan.StepDiff, error)
 }
 
-func (d withDiff) Diff(ctx context.Context, s plan.Step) ([]plan.Change, error) {
+func (d withDiff) Diff(ctx context.Context, s plan.Step) ([]plan.StepDiff, error) {
 	h, m, err := d.cluster.target(s)
 	if err != nil {
 		return nil, err
@@ -58,7 +58,7 @@ func (c *cluster) askKubeadm(ctx context.Context, h machine.Host, v pai.Kubernet
 }
 
 // diffFiles compares the current files of a role with its next ones.
-func (c *cluster) diffFiles(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) ([]plan.Change, error) {
+func (c *cluster) diffFiles(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) ([]plan.StepDiff, error) {
 	role, from, err := rolesBefore(ctx, h, s)
 	if err != nil {
 		return nil, err
@@ -67,9 +67,9 @@ func (c *cluster) diffFiles(ctx context.Context, h machine.Host, m config.Machin
 	if err != nil {
 		return nil, fmt.Errorf("render %s of Kubernetes %s for %q: %w", role, s.To, m.Hostname, err)
 	}
-	var changes []plan.Change
+	var changes []plan.StepDiff
 	for _, file := range sortedKeys(files) {
-		change := plan.Change{What: "file " + file, Action: plan.Created}
+		change := plan.StepDiff{What: "file " + file, Action: plan.Created}
 		if from != "" {
 			was, err := h.ReadFile(ctx, strings.Replace(file, layout.VersionDir(s.To.Kubernetes()), layout.VersionDir(from), 1))
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -126,7 +126,7 @@ func fileFields(file, before, after string) []plan.FieldChange {
 	return plan.Lines(before, after)
 }
 
-func (c *cluster) diffDNS(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) ([]plan.Change, error) {
+func (c *cluster) diffDNS(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) ([]plan.StepDiff, error) {
 	i, err := c.installed(ctx, h, s.To.Kubernetes())
 	if err != nil {
 		return nil, err
@@ -142,7 +142,7 @@ func (c *cluster) diffDNS(ctx context.Context, h machine.Host, _ config.Machine,
 	return c.diffObjects(ctx, objects, kube.ApplyOptions{Inventory: dnsInventory, Prune: true})
 }
 
-func (c *cluster) diffBootstrap(ctx context.Context, _ machine.Host, m config.Machine, s plan.Step) ([]plan.Change, error) {
+func (c *cluster) diffBootstrap(ctx context.Context, _ machine.Host, m config.Machine, s plan.Step) ([]plan.StepDiff, error) {
 	objects, err := c.bootstrapObjects(m)
 	if err != nil {
 		return nil, err
@@ -150,7 +150,7 @@ func (c *cluster) diffBootstrap(ctx context.Context, _ machine.Host, m config.Ma
 	return c.diffObjects(ctx, objects, kube.ApplyOptions{Inventory: bootstrapInventory})
 }
 
-func (c *cluster) diffObjects(ctx context.Context, objects []*unstructured.Unstructured, o kube.ApplyOptions) ([]plan.Change, error) {
+func (c *cluster) diffObjects(ctx context.Context, objects []*unstructured.Unstructured, o kube.ApplyOptions) ([]plan.StepDiff, error) {
 	k, err := c.Kube(ctx)
 	if err != nil {
 		return nil, err

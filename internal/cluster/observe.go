@@ -45,10 +45,10 @@ done
 
 // Observe reads what one machine has and runs, without the API. Name, Address,
 // ControlPlane and Node are left to the caller.
-func Observe(ctx context.Context, host machine.Host) (plan.Machine, error) {
+func Observe(ctx context.Context, host machine.Host) (plan.MachineState, error) {
 	out, err := host.Run(ctx, machine.Command{Script: observeScript})
 	if err != nil {
-		return plan.Machine{}, fmt.Errorf("look at machine %q: %w", host.Name(), err)
+		return plan.MachineState{}, fmt.Errorf("look at machine %q: %w", host.Name(), err)
 	}
 	m, records := parseObservation(out.Stdout)
 	if len(records) == 0 {
@@ -72,7 +72,7 @@ func Observe(ctx context.Context, host machine.Host) (plan.Machine, error) {
 
 // parseObservation reads what observeScript printed, and the names of the
 // image records that the machine has.
-func parseObservation(out string) (m plan.Machine, imageRecords []string) {
+func parseObservation(out string) (m plan.MachineState, imageRecords []string) {
 	m.Roles = map[plan.Role]plan.RoleState{}
 	for line := range strings.Lines(out) {
 		f := strings.Fields(line)

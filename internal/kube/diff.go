@@ -20,8 +20,8 @@ import (
 // by field. They come from a dry run of the API server, with its defaults and
 // without the fields of other managers. Secret values are masked. Unchanged
 // objects are omitted.
-func (c *Client) Diff(ctx context.Context, objs []*unstructured.Unstructured, opts ApplyOptions) ([]plan.Change, error) {
-	var changes []plan.Change
+func (c *Client) Diff(ctx context.Context, objs []*unstructured.Unstructured, opts ApplyOptions) ([]plan.StepDiff, error) {
+	var changes []plan.StepDiff
 	for _, obj := range inOrder(objs) {
 		wanted := marked(obj, opts.Inventory)
 		states, err := c.dryRunStates(ctx, wanted)
@@ -56,9 +56,9 @@ func (c *Client) Diff(ctx context.Context, objs []*unstructured.Unstructured, op
 		switch {
 		case live == nil:
 		case neverPruned(r) || live.GetAnnotations()[AnnotationHolds] != "":
-			changes = append(changes, plan.Change{What: r.String(), Action: plan.Kept, Note: "its deletion would also delete data"})
+			changes = append(changes, plan.StepDiff{What: r.String(), Action: plan.Kept, Note: "its deletion would also delete data"})
 		default:
-			changes = append(changes, plan.Change{What: r.String(), Action: plan.Deleted})
+			changes = append(changes, plan.StepDiff{What: r.String(), Action: plan.Deleted})
 		}
 	}
 	return changes, nil
@@ -128,8 +128,8 @@ func (c *Client) dryRunStates(ctx context.Context, obj *unstructured.Unstructure
 }
 
 // change compares the two states; false if they are the same.
-func (st states) change(r Ref) (plan.Change, bool) {
-	change := plan.Change{What: r.String(), Action: plan.Changed}
+func (st states) change(r Ref) (plan.StepDiff, bool) {
+	change := plan.StepDiff{What: r.String(), Action: plan.Changed}
 	if st.before == nil {
 		change.Action = plan.Created
 		return change, true

@@ -45,7 +45,7 @@ func TestDiffOnARealAPI(t *testing.T) {
 	t.Parallel()
 	c := kubetest.Start(t).Client
 	ctx := t.Context()
-	diff := func(yaml string) ([]plan.Change, string) {
+	diff := func(yaml string) ([]plan.StepDiff, string) {
 		t.Helper()
 		changes, err := c.Diff(ctx, decode(t, yaml), kube.ApplyOptions{Inventory: "shop", Prune: true})
 		if err != nil {

@@ -74,7 +74,7 @@ func readRecord(ctx context.Context, src Source, w *plan.World) error {
 	return err
 }
 
-func apiServerRuns(machines []plan.Machine) bool {
+func apiServerRuns(machines []plan.MachineState) bool {
 	for _, m := range machines {
 		if m.Roles[plan.RoleAPIServerA].Running != "" || m.Roles[plan.RoleAPIServerB].Running != "" {
 			return true
@@ -83,9 +83,9 @@ func apiServerRuns(machines []plan.Machine) bool {
 	return false
 }
 
-func machines(ctx context.Context, src Source) []plan.Machine {
+func machines(ctx context.Context, src Source) []plan.MachineState {
 	list := src.Config.Layout.MachineList
-	found := make([]plan.Machine, len(list))
+	found := make([]plan.MachineState, len(list))
 	var wg sync.WaitGroup
 	for i, m := range list {
 		wg.Go(func() {
@@ -101,13 +101,13 @@ func machines(ctx context.Context, src Source) []plan.Machine {
 	return found
 }
 
-func observeMachine(ctx context.Context, host machine.Host) plan.Machine {
+func observeMachine(ctx context.Context, host machine.Host) plan.MachineState {
 	if host == nil {
-		return plan.Machine{Unreachable: "no connection"}
+		return plan.MachineState{Unreachable: "no connection"}
 	}
 	m, err := cluster.Observe(ctx, host)
 	if err != nil {
-		return plan.Machine{Unreachable: err.Error()}
+		return plan.MachineState{Unreachable: err.Error()}
 	}
 	return m
 }
@@ -137,7 +137,7 @@ func readCluster(ctx context.Context, src Source, w *plan.World) error {
 func addNodes(w *plan.World, nodes []corev1.Node) {
 	for i := range nodes {
 		n := &nodes[i]
-		at := slices.IndexFunc(w.Machines, func(m plan.Machine) bool { return m.Name == n.Name })
+		at := slices.IndexFunc(w.Machines, func(m plan.MachineState) bool { return m.Name == n.Name })
 		if at < 0 {
 			continue
 		}

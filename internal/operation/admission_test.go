@@ -290,7 +290,7 @@ func TestDisown(t *testing.T) {
 	marked := func(by string) *plan.Node {
 		return &plan.Node{Unschedulable: true, CordonedByPAI: true, CordonedBy: by}
 	}
-	w := plan.World{Machines: []plan.Machine{{Name: "ours", Node: marked(id)}, {Name: "copied", Node: marked(id)},
+	w := plan.World{Machines: []plan.MachineState{{Name: "ours", Node: marked(id)}, {Name: "copied", Node: marked(id)},
 		{Name: "invented", Node: marked("20200101T000000.000Z")}, {Name: "not an operation", Node: marked("me")}, {Name: "gone"}}}
 	var lines []string
 	if err := dropUnrecordedCordons(t.Context(), journal, &w, func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }); err != nil {

@@ -72,7 +72,7 @@ func liftCordons(ctx context.Context, n nodes, p plan.Plan, w plan.World) (lifte
 	if !slices.ContainsFunc(p.Steps, rollsPods) {
 		return l, nil
 	}
-	schedulable := slices.ContainsFunc(w.Machines, func(m plan.Machine) bool { return m.Node != nil && !m.Node.Unschedulable })
+	schedulable := slices.ContainsFunc(w.Machines, func(m plan.MachineState) bool { return m.Node != nil && !m.Node.Unschedulable })
 	for _, m := range w.Machines {
 		if m.Node == nil || !m.Node.CordonedByPAI || (schedulable && !m.ControlPlane) {
 			continue

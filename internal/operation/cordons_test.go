@@ -36,7 +36,7 @@ func TestRoom(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := &field{by: map[string]string{}}
-			w := plan.World{Machines: []plan.Machine{{Name: "a", Node: &c.a, ControlPlane: c.controlPlane}, {Name: "b", Node: &c.b}}}
+			w := plan.World{Machines: []plan.MachineState{{Name: "a", Node: &c.a, ControlPlane: c.controlPlane}, {Name: "b", Node: &c.b}}}
 			for _, m := range w.Machines {
 				if m.Node.CordonedByPAI {
 					f.by[m.Name] = m.Node.CordonedBy

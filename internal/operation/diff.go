@@ -27,7 +27,7 @@ const diffTimeout = time.Minute
 // Diff returns what each step of a plan would change: objects as the API server
 // answers to a dry run, programs, and files of machines. It changes nothing. A
 // step that cannot be compared has a line with the reason.
-func Diff(ctx context.Context, s *session.Session, p plan.Plan) (map[plan.StepID][]plan.Change, error) {
+func Diff(ctx context.Context, s *session.Session, p plan.Plan) (map[plan.StepID][]plan.StepDiff, error) {
 	o := newOperation(s, nil, RunOptions{})
 	programs, err := os.MkdirTemp("", "pai-diff-")
 	if err != nil {
@@ -36,7 +36,7 @@ func Diff(ctx context.Context, s *session.Session, p plan.Plan) (map[plan.StepID
 	defer os.RemoveAll(programs)
 	kubeadms := &kubeadms{dir: programs, done: map[string]error{}}
 	pins := plan.PinsOf(s.Releases)
-	changes := map[plan.StepID][]plan.Change{}
+	changes := map[plan.StepID][]plan.StepDiff{}
 	var mu sync.Mutex
 	var group errgroup.Group
 	group.SetLimit(maxParallel)
@@ -46,7 +46,7 @@ func Diff(ctx context.Context, s *session.Session, p plan.Plan) (map[plan.StepID
 			defer cancel()
 			found, err := o.diffStep(ctx, step, kubeadms)
 			if err != nil {
-				found = append(found, plan.Change{What: "something", Action: "unknown", Note: "cannot be compared: " + err.Error()})
+				found = append(found, plan.StepDiff{What: "something", Action: "unknown", Note: "cannot be compared: " + err.Error()})
 			}
 			found = append(plan.ProgramChanges(step, pins), found...)
 			mu.Lock()
@@ -63,7 +63,7 @@ func Diff(ctx context.Context, s *session.Session, p plan.Plan) (map[plan.StepID
 	return changes, ctx.Err()
 }
 
-func (o *operation) diffStep(ctx context.Context, step plan.Step, k *kubeadms) ([]plan.Change, error) {
+func (o *operation) diffStep(ctx context.Context, step plan.Step, k *kubeadms) ([]plan.StepDiff, error) {
 	bundle, err := bundleFor(o.Session, step)
 	if err != nil {
 		return nil, err

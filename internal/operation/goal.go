@@ -60,7 +60,7 @@ type applying interface {
 
 // targeted is a goal with a target that the journal records.
 type targeted interface {
-	Target() pai.Target
+	Target() pai.UpgradeTarget
 }
 
 // recorded is a goal that is possibly recorded although its plan has no steps.
@@ -69,9 +69,9 @@ type recorded interface {
 }
 
 // targetOf is the target that the journal records; zero for a goal without one.
-func targetOf(g Goal) pai.Target {
+func targetOf(g Goal) pai.UpgradeTarget {
 	if t, ok := g.(targeted); ok {
 		return t.Target()
 	}
-	return pai.Target{}
+	return pai.UpgradeTarget{}
 }

@@ -23,7 +23,7 @@ func Observe(ctx context.Context, s *session.Session) (plan.World, error) {
 	if w.APIReachable {
 		w.Unmigrated = unmigrated(ctx, s)
 	}
-	if !slices.ContainsFunc(w.Machines, func(m plan.Machine) bool { return m.Node != nil && m.Node.CordonedByPAI }) {
+	if !slices.ContainsFunc(w.Machines, func(m plan.MachineState) bool { return m.Node != nil && m.Node.CordonedByPAI }) {
 		return w, nil
 	}
 	journal, err := s.Journal()
@@ -55,7 +55,7 @@ func dropUnrecordedCordons(ctx context.Context, journal *run.Journal, w *plan.Wo
 // gather collects what a goal is planned from. The bundle that the goal needs
 // must be on this host; those of other releases are used if they are.
 func gather(ctx context.Context, s *session.Session, goal Goal, w plan.World) (plan.Input, error) {
-	in := plan.Input{World: w, Releases: s.Releases, Services: map[pai.ServicesVersion][]plan.Service{}, Digests: map[pai.Release]string{}}
+	in := plan.Input{World: w, Releases: s.Releases, Services: map[pai.ServicesVersion][]plan.ServiceSpec{}, Digests: map[pai.Release]string{}}
 	if g, ok := goal.(bundled); ok && g.Bundle(s, w) != "" {
 		if err := requireBundle(s, g.Bundle(s, w)); err != nil {
 			return in, err
@@ -92,12 +92,12 @@ func requireBundle(s *session.Session, name pai.Release) error {
 }
 
 // catalog is the services of a bundle, as the planner needs them.
-func catalog(b *release.Bundle) ([]plan.Service, error) {
+func catalog(b *release.Bundle) ([]plan.ServiceSpec, error) {
 	services, err := service.Catalog(b.Services())
 	if err != nil {
 		return nil, fmt.Errorf("read services of release %s: %w", b.Manifest().Metadata.Name, err)
 	}
-	var list []plan.Service
+	var list []plan.ServiceSpec
 	for _, sv := range services {
 		list = append(list, sv.Planned())
 	}

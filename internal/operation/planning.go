@@ -56,8 +56,8 @@ func (o *operation) planAgain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if changes := plan.StepsMoved(o.preview.Plan.Steps, again.Plan.Steps); len(changes) > 0 {
-		return plan.MovedError("the cluster changed after the plan was shown", "run the command again to see the new plan", changes)
+	if changes := plan.StepChanges(o.preview.Plan.Steps, again.Plan.Steps); len(changes) > 0 {
+		return plan.PlanChangedError("the cluster changed after the plan was shown", "run the command again to see the new plan", changes)
 	}
 	return nil
 }

@@ -119,14 +119,14 @@ func (o *operation) needsRecordOnly(ctx context.Context) (bool, error) {
 
 // isUnfinished reports whether the last operation of the journal has the goal
 // of a plan and has not ended.
-func isUnfinished(ctx context.Context, journal *run.Journal, p plan.Plan, target pai.Target) (bool, error) {
+func isUnfinished(ctx context.Context, journal *run.Journal, p plan.Plan, target pai.UpgradeTarget) (bool, error) {
 	left, err := journal.Current(ctx)
 	return left != nil && sameGoal(*left, p, target), err
 }
 
 // sameGoal reports whether a plan continues an operation. Staging does not
 // change the versions of the cluster, so there the target is compared.
-func sameGoal(left pai.Operation, p plan.Plan, target pai.Target) bool {
+func sameGoal(left pai.Operation, p plan.Plan, target pai.UpgradeTarget) bool {
 	return left.Verb == p.Verb && left.To == p.To && (p.Verb != pai.VerbStage || left.Target == target)
 }
 

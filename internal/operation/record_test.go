@@ -18,7 +18,7 @@ func TestIsUnfinishedAfterKill(t *testing.T) {
 	same := plan.Plan{Verb: pai.VerbUpgrade, To: to}
 	expect := func(when string, p plan.Plan, want bool) {
 		t.Helper()
-		if got, err := isUnfinished(ctx, run.NewJournal(store), p, pai.Target{}); err != nil || got != want {
+		if got, err := isUnfinished(ctx, run.NewJournal(store), p, pai.UpgradeTarget{}); err != nil || got != want {
 			t.Errorf("%s: got %v (error %v), want %v", when, got, err, want)
 		}
 	}
@@ -50,11 +50,11 @@ func TestStagingResumesByTarget(t *testing.T) {
 	if err := failed.End(ctx, pai.OutcomeFailed, nil, pai.Report{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := journal.Begin(ctx, pai.Operation{Verb: pai.VerbStage, From: now, To: now, Target: pai.Target{Release: "v0.10"}}); err != nil {
+	if _, err := journal.Begin(ctx, pai.Operation{Verb: pai.VerbStage, From: now, To: now, Target: pai.UpgradeTarget{Release: "v0.10"}}); err != nil {
 		t.Fatal(err)
 	}
 	stage := plan.Plan{Verb: pai.VerbStage, From: now, To: now}
-	for target, want := range map[pai.Target]bool{{Release: "v0.10"}: true, {Release: "v0.11"}: false, {Release: "v0.10", Part: pai.PartServices}: false} {
+	for target, want := range map[pai.UpgradeTarget]bool{{Release: "v0.10"}: true, {Release: "v0.11"}: false, {Release: "v0.10", Part: pai.PartServices}: false} {
 		if got, err := isUnfinished(ctx, run.NewJournal(store), stage, target); err != nil || got != want {
 			t.Errorf("stage for %+v after a killed stage for v0.10: got resume %v (error %v), want %v", target, got, err, want)
 		}

@@ -77,7 +77,7 @@ func idOf(op *pai.Operation) string {
 // if these machines are unknown.
 func TestAbandonUncordonsOnlyPAICordons(t *testing.T) {
 	t.Parallel()
-	w := plan.World{APIReachable: true, Machines: []plan.Machine{
+	w := plan.World{APIReachable: true, Machines: []plan.MachineState{
 		{Name: "ours", Node: &plan.Node{Unschedulable: true, CordonedByPAI: true, CordonedBy: "op-1"}},
 		{Name: "theirs", Node: &plan.Node{Unschedulable: true}}, {Name: "free", Node: &plan.Node{}}, {Name: "unknown"}}}
 	p, err := Abandon().Plan(plan.Input{World: w})

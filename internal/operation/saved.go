@@ -34,7 +34,7 @@ func Saved(s *session.Session, target plan.Target, p Preview) (plan.Saved, error
 	return plan.Saved{
 		Format: plan.SavedFormat, ClusterID: s.ClusterID(), Made: time.Now().UTC().Format(time.RFC3339), By: session.Operator(),
 		Target: target, Plan: p.Plan, Jobs: p.Impact,
-		Basis: plan.BasisOf(p.world, bundles, files),
+		Inputs: plan.PlanInputsOf(p.world, bundles, files),
 	}, nil
 }
 
@@ -77,8 +77,8 @@ func (o *operation) matchSaved(context.Context) error {
 	if err != nil {
 		return err
 	}
-	if changes := plan.Moved(*saved, now); len(changes) > 0 {
-		return plan.MovedError("the plan saved at "+saved.Made+" by "+saved.By+" is out of date",
+	if changes := plan.Changes(*saved, now); len(changes) > 0 {
+		return plan.PlanChangedError("the plan saved at "+saved.Made+" by "+saved.By+" is out of date",
 			"save and review a new plan; run: paictl upgrade plan --save FILE", changes)
 	}
 	if jobs := saved.NewJobs(o.preview.Impact); len(jobs) > 0 {

@@ -14,11 +14,11 @@ import (
 // toTarget is a goal that moves the cluster to a target.
 type toTarget struct{ target plan.Target }
 
-func (g toTarget) Target() pai.Target                              { return recordedTarget(g.target) }
+func (g toTarget) Target() pai.UpgradeTarget                       { return recordedTarget(g.target) }
 func (g toTarget) Bundle(*session.Session, plan.World) pai.Release { return g.target.Release }
 
-func recordedTarget(t plan.Target) pai.Target {
-	to := pai.Target{Release: t.Release}
+func recordedTarget(t plan.Target) pai.UpgradeTarget {
+	to := pai.UpgradeTarget{Release: t.Release}
 	switch {
 	case t.KubernetesOnly && !t.ServicesOnly:
 		to.Part = pai.PartKubernetes
@@ -28,7 +28,7 @@ func recordedTarget(t plan.Target) pai.Target {
 	return to
 }
 
-func planTarget(t pai.Target) plan.Target {
+func planTarget(t pai.UpgradeTarget) plan.Target {
 	return plan.Target{Release: t.Release, KubernetesOnly: t.Part == pai.PartKubernetes, ServicesOnly: t.Part == pai.PartServices}
 }
 

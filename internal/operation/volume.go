@@ -71,10 +71,10 @@ func (v volumes) Do(ctx context.Context, step plan.Step) error {
 }
 
 // Diff lists the directory.
-func (v volumes) Diff(_ context.Context, step plan.Step) ([]plan.Change, error) {
+func (v volumes) Diff(_ context.Context, step plan.Step) ([]plan.StepDiff, error) {
 	dir, err := v.dir(step)
 	if err != nil {
 		return nil, err
 	}
-	return []plan.Change{{What: "directory " + dir, Action: plan.Deleted, Note: "on every machine that has it"}}, nil
+	return []plan.StepDiff{{What: "directory " + dir, Action: plan.Deleted, Note: "on every machine that has it"}}, nil
 }

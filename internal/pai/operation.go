@@ -38,7 +38,7 @@ type Operation struct {
 	// Revision is that of the configuration which was applied; zero where none was.
 	Revision int `json:"revision,omitempty"`
 	// Target is what an upgrade was asked for; zero for other operations.
-	Target Target `json:"target,omitzero"`
+	Target UpgradeTarget `json:"target,omitzero"`
 	// Continues is the operation that left machines waiting which this one went
 	// on with.
 	Continues string `json:"continues,omitempty"`

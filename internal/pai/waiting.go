@@ -2,14 +2,14 @@ package pai
 
 import "time"
 
-// Target is what an upgrade was asked for, so that it can be gone on with.
-type Target struct {
+// UpgradeTarget is what an upgrade was asked for, so that it can be gone on with.
+type UpgradeTarget struct {
 	Release Release `json:"release"`
 	// Part is "kubernetes" or "services" where only that was to move.
 	Part string `json:"part,omitempty"`
 }
 
-// The parts of a Target.
+// The parts of an UpgradeTarget.
 const (
 	PartKubernetes = "kubernetes"
 	PartServices   = "services"

@@ -12,7 +12,7 @@ import (
 // bundle digest of each release.
 func (w World) After(steps []Step, digests map[pai.Release]string) World {
 	w = w.clone()
-	byName := make(map[string]*Machine, len(w.Machines))
+	byName := make(map[string]*MachineState, len(w.Machines))
 	for i := range w.Machines {
 		byName[w.Machines[i].Name] = &w.Machines[i]
 	}
@@ -48,30 +48,30 @@ func (w World) clone() World {
 	return w
 }
 
-func prepared(m *Machine, _ Step, _ map[pai.Release]string) { m.Prepared = true }
+func prepared(m *MachineState, _ Step, _ map[pai.Release]string) { m.Prepared = true }
 
-func hasPrograms(m *Machine, s Step, _ map[pai.Release]string) {
+func hasPrograms(m *MachineState, s Step, _ map[pai.Release]string) {
 	m.Programs = append(m.Programs, s.To.Kubernetes())
 }
 
-func hasImages(m *Machine, s Step, digests map[pai.Release]string) {
+func hasImages(m *MachineState, s Step, digests map[pai.Release]string) {
 	m.Images = append(m.Images, digests[s.To.Release()])
 }
 
-func movedRole(m *Machine, s Step, _ map[pai.Release]string) { m.Roles[s.Role] = stateAfter(s) }
+func movedRole(m *MachineState, s Step, _ map[pai.Release]string) { m.Roles[s.Role] = stateAfter(s) }
 
-func joined(m *Machine, s Step, _ map[pai.Release]string) {
+func joined(m *MachineState, s Step, _ map[pai.Release]string) {
 	m.Roles[RoleKubelet] = stateAfter(s)
 	m.Joined, m.Unreachable = true, ""
 }
 
-func uncordoned(m *Machine, _ Step, _ map[pai.Release]string) {
+func uncordoned(m *MachineState, _ Step, _ map[pai.Release]string) {
 	if m.Node != nil {
 		m.Node.Unschedulable, m.Node.CordonedByPAI, m.Node.CordonedBy = m.Node.Unschedulable && !m.Node.CordonedByPAI, false, ""
 	}
 }
 
-func cleaned(m *Machine, _ Step, _ map[pai.Release]string) {
+func cleaned(m *MachineState, _ Step, _ map[pai.Release]string) {
 	m.Roles, m.Joined, m.Node = map[Role]RoleState{}, false, nil
 }
 

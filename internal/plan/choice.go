@@ -14,13 +14,13 @@ type Choice struct{ Names, Skip []string }
 func (c Choice) all() bool { return len(c.Names) == 0 && len(c.Skip) == 0 }
 
 // check reports a name that is no service, and a choice that is made twice.
-func (c Choice) check(services []Service) error {
+func (c Choice) check(services []ServiceSpec) error {
 	if len(c.Names) > 0 && len(c.Skip) > 0 {
 		return pai.Errorf(pai.CodeUsage, "leave out either the names or --skip",
 			"services are both named (%s) and skipped (%s)", strings.Join(c.Names, ", "), strings.Join(c.Skip, ", "))
 	}
 	for _, n := range slices.Concat(c.Names, c.Skip) {
-		if find := func(s Service) bool { return s.Name == n }; !slices.ContainsFunc(services, find) {
+		if find := func(s ServiceSpec) bool { return s.Name == n }; !slices.ContainsFunc(services, find) {
 			return unknownService(n, services)
 		}
 	}
@@ -29,7 +29,7 @@ func (c Choice) check(services []Service) error {
 
 // toStart is the set of the chosen services and all that they need. What is
 // skipped is left as it is, also where something needs it; so that has to run.
-func (c Choice) toStart(ordered []Service, w World) (map[string]bool, error) {
+func (c Choice) toStart(ordered []ServiceSpec, w World) (map[string]bool, error) {
 	if err := c.check(ordered); err != nil {
 		return nil, err
 	}
@@ -54,7 +54,7 @@ func (c Choice) toStart(ordered []Service, w World) (map[string]bool, error) {
 
 // toStop is the set of the chosen services and all that need them. What is
 // skipped goes on, so what it needs must.
-func (c Choice) toStop(ordered []Service, w World) (map[string]bool, error) {
+func (c Choice) toStop(ordered []ServiceSpec, w World) (map[string]bool, error) {
 	if err := c.check(ordered); err != nil {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func mayRun(w World, name string) bool {
 
 // withPrerequisites is the set of the named services, all when none is named,
 // and all that they need.
-func withPrerequisites(ordered []Service, names []string) map[string]bool {
+func withPrerequisites(ordered []ServiceSpec, names []string) map[string]bool {
 	wanted := map[string]bool{}
 	for _, s := range slices.Backward(ordered) {
 		if len(names) == 0 || slices.Contains(names, s.Name) {
@@ -104,7 +104,7 @@ func withPrerequisites(ordered []Service, names []string) map[string]bool {
 	return wanted
 }
 
-func unknownService(name string, services []Service) error {
+func unknownService(name string, services []ServiceSpec) error {
 	var names []string
 	for _, s := range services {
 		names = append(names, s.Name)

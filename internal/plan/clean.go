@@ -30,7 +30,7 @@ func Clean(w World, wipe bool) []Step {
 	return d.reduce()
 }
 
-func runsAny(m Machine) bool {
+func runsAny(m MachineState) bool {
 	for _, s := range m.Roles {
 		if s.Link != "" || s.Running != "" {
 			return true

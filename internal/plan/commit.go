@@ -35,10 +35,10 @@ func (k *kubernetes) emulates() string {
 // committed reports whether an API server of the version, or a newer one, has
 // run as itself: what it stored the old version may not know.
 func (k *kubernetes) committed() bool {
-	return slices.ContainsFunc(k.masters, func(m Machine) bool { return m.committed(k.to) })
+	return slices.ContainsFunc(k.controlPlanes, func(m MachineState) bool { return m.committed(k.to) })
 }
 
-func (m Machine) committed(v pai.KubernetesVersion) bool {
+func (m MachineState) committed(v pai.KubernetesVersion) bool {
 	for _, r := range []Role{RoleAPIServerA, RoleAPIServerB} {
 		if s := m.Roles[r]; s.version() != "" && s.version().AtLeast(v) && s.Emulates == "" {
 			return true
@@ -50,12 +50,12 @@ func (m Machine) committed(v pai.KubernetesVersion) bool {
 // commit adds the point of no return of a hop: another snapshot, because a way
 // back from there loses what is written after it, and the control plane that
 // stops emulating.
-func (k *kubernetes) commit(gate []StepID) {
-	needed := k.emulate != "" || slices.ContainsFunc(k.masters, func(m Machine) bool {
+func (k *kubernetes) commit(barrier []StepID) {
+	needed := k.emulate != "" || slices.ContainsFunc(k.controlPlanes, func(m MachineState) bool {
 		return slices.ContainsFunc(emulatingRoles, func(r Role) bool {
 			return m.Roles[r].Emulates != "" && m.Roles[r].version().Compare(k.to) == 0
 		})
 	})
-	k.clusterStep("commit-snapshot", KindSnapshot, needed && !k.committed(), pai.RiskNone, gate...)
-	k.clusterStep("commit", KindCommit, needed, k.apiRisk(), append(gate, k.cluster("commit-snapshot"))...)
+	k.clusterStep("commit-snapshot", KindSnapshot, needed && !k.committed(), pai.RiskNone, barrier...)
+	k.clusterStep("commit", KindCommit, needed, k.apiRisk(), append(barrier, k.cluster("commit-snapshot"))...)
 }

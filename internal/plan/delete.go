@@ -24,7 +24,7 @@ func DeletePlan(in Input, name string, wipe bool) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	i := slices.IndexFunc(ordered, func(s Service) bool { return s.Name == name })
+	i := slices.IndexFunc(ordered, func(s ServiceSpec) bool { return s.Name == name })
 	if i < 0 {
 		return Plan{}, unknownService(name, ordered)
 	}
@@ -45,7 +45,7 @@ func DeletePlan(in Input, name string, wipe bool) (Plan, error) {
 
 // installedNeeding lists the installed services that need one, themselves or
 // through others.
-func installedNeeding(w World, ordered []Service, name string) []string {
+func installedNeeding(w World, ordered []ServiceSpec, name string) []string {
 	needs := map[string]bool{name: true}
 	var found []string
 	for _, s := range ordered {

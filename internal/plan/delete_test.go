@@ -9,7 +9,7 @@ import (
 func TestDelete(t *testing.T) {
 	nine := running(twoReleases(), "v0.9", "master")
 	kept := nine.Services["v0.9"]
-	nine.Services["v0.9"] = append(kept[:len(kept):len(kept)], Service{Name: "metrics", Impact: pai.ImpactNone, Volume: "metrics"})
+	nine.Services["v0.9"] = append(kept[:len(kept):len(kept)], ServiceSpec{Name: "metrics", Impact: pai.ImpactNone, Volume: "metrics"})
 	allStopped := stopped(t, nine)
 	away := nine
 	away.World.APIReachable = false
@@ -56,7 +56,7 @@ func TestDelete(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if moved := StepsMoved(c.want, p.Steps); len(moved) > 0 {
+			if moved := StepChanges(c.want, p.Steps); len(moved) > 0 {
 				t.Errorf("the steps are %+v: %v", p.Steps, moved)
 			}
 			if _, left := c.in.World.After(p.Steps, c.in.Digests).Services[c.service]; left || p.Verb != pai.VerbDeleteService {

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// Change is one thing that a step changes: an object of the API, a program or
+// StepDiff is one thing that a step changes: an object of the API, a program or
 // a file of a machine.
-type Change struct {
+type StepDiff struct {
 	What   string        `json:"what"`   // "Deployment pai-system/kueue", "program etcd", "file /opt/pai/…"
 	Action string        `json:"action"` // created, changed, deleted, kept
 	Fields []FieldChange `json:"fields,omitempty"`
@@ -22,7 +22,7 @@ type Change struct {
 
 // Restarts lists the workloads whose pods the steps of a plan would replace, in
 // their order.
-func Restarts(p Plan, changes map[StepID][]Change) []string {
+func Restarts(p Plan, changes map[StepID][]StepDiff) []string {
 	found := []string{}
 	for _, s := range p.Steps {
 		for _, c := range changes[s.ID] {
@@ -41,7 +41,7 @@ type FieldChange struct {
 	New  string `json:"new,omitempty"`
 }
 
-// The values of Change.Action.
+// The values of StepDiff.Action.
 const (
 	Created = "created"
 	Changed = "changed"
@@ -51,7 +51,7 @@ const (
 
 // A Differ is a Doer that can say what its Do would change, changing nothing.
 type Differ interface {
-	Diff(ctx context.Context, s Step) ([]Change, error)
+	Diff(ctx context.Context, s Step) ([]StepDiff, error)
 }
 
 // Fields lists the fields in which two values of JSON's types differ. Items of
@@ -249,7 +249,7 @@ func Lines(before, after string) []FieldChange {
 }
 
 // ProgramChanges lists the programs whose version a step changes.
-func ProgramChanges(s Step, pins Pins) []Change {
+func ProgramChanges(s Step, pins Pins) []StepDiff {
 	role := s.Role
 	if roles := s.Kind.Traits().Roles; len(roles) > 0 {
 		role = roles[0]
@@ -257,7 +257,7 @@ func ProgramChanges(s Step, pins Pins) []Change {
 	if role == "" {
 		return nil
 	}
-	var changes []Change
+	var changes []StepDiff
 	for _, p := range programsOf(role) {
 		old, now := pins[s.From.Kubernetes()][p], pins[s.To.Kubernetes()][p]
 		if old == now {
@@ -267,7 +267,7 @@ func ProgramChanges(s Step, pins Pins) []Change {
 		if old == "" {
 			action = Created
 		}
-		changes = append(changes, Change{What: "program " + p, Action: action, Fields: []FieldChange{{Path: "version", Old: old, New: now}}})
+		changes = append(changes, StepDiff{What: "program " + p, Action: action, Fields: []FieldChange{{Path: "version", Old: old, New: now}}})
 	}
 	return changes
 }

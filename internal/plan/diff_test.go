@@ -114,21 +114,21 @@ func TestDiffGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	changes := map[StepID][]Change{}
+	changes := map[StepID][]StepDiff{}
 	pins := PinsOf(in.Releases)
 	for _, s := range p.Steps {
 		if list := ProgramChanges(s, pins); list != nil {
 			changes[s.ID] = list
 		}
 	}
-	stamped := func(what string) Change {
-		return Change{What: what, Action: Changed, Fields: []FieldChange{{Path: "metadata.annotations[pai.dev/release]", Old: "v0.9", New: "v0.10"}}}
+	stamped := func(what string) StepDiff {
+		return StepDiff{What: what, Action: Changed, Fields: []FieldChange{{Path: "metadata.annotations[pai.dev/release]", Old: "v0.9", New: "v0.10"}}}
 	}
 	var many []FieldChange
 	for range shownFields + 2 {
 		many = append(many, FieldChange{Path: "spec.x", New: "1"})
 	}
-	changes["services/v0.10/kueue"] = []Change{
+	changes["services/v0.10/kueue"] = []StepDiff{
 		{What: "Deployment pai-system/kueue", Action: Changed, Note: "its pods are replaced", Fields: []FieldChange{
 			{Path: "spec.template.spec.containers[manager].image", Old: "kueue:v0.14.0", New: "kueue:v0.15.0"},
 			{Path: "spec.template.spec.containers[manager].args[]", Old: "--old"},

@@ -11,7 +11,7 @@ const (
 )
 
 // DiffText shows what each step of a plan changes to people.
-func DiffText(p Plan, changes map[StepID][]Change) string {
+func DiffText(p Plan, changes map[StepID][]StepDiff) string {
 	var b strings.Builder
 	for _, s := range p.Steps {
 		list := changes[s.ID]
@@ -39,13 +39,13 @@ func DiffText(p Plan, changes map[StepID][]Change) string {
 
 // onlyStamp reports whether nothing changes but what an object says of where
 // it comes from, and descriptions.
-func onlyStamp(c Change) bool {
-	return c.Action == Changed && c.Note == "" && len(c.Fields) > 0 && len(telling(c)) == 0
+func onlyStamp(c StepDiff) bool {
+	return c.Action == Changed && c.Note == "" && len(c.Fields) > 0 && len(relevantFields(c)) == 0
 }
 
-// stamp reports whether a field only says where its object comes from: the
+// isProvenance reports whether a field only says where its object comes from: the
 // release, the chart, the program that generated it.
-func stamp(f FieldChange) bool {
+func isProvenance(f FieldChange) bool {
 	for _, name := range []string{"pai.dev/release", "helm.sh/chart", "app.kubernetes.io/version", "controller-gen.kubebuilder.io/version"} {
 		if strings.HasSuffix(f.Path, "metadata.annotations["+name+"]") || strings.HasSuffix(f.Path, "metadata.labels["+name+"]") {
 			return true
@@ -54,9 +54,9 @@ func stamp(f FieldChange) bool {
 	return false
 }
 
-// telling leaves out what tells people nothing: stamps, the descriptions in
+// relevantFields leaves out provenance, the descriptions in
 // definitions of kinds, and of a version that comes or goes whole all but that.
-func telling(c Change) []FieldChange {
+func relevantFields(c StepDiff) []FieldChange {
 	var list []FieldChange
 	whole := map[string]bool{}
 	for _, f := range c.Fields {
@@ -69,7 +69,7 @@ func telling(c Change) []FieldChange {
 	for _, f := range c.Fields {
 		version, _ := versionOf(f.Path)
 		schema := version != "" && strings.HasSuffix(f.Path, ".description")
-		if !stamp(f) && !schema && !whole[version] {
+		if !isProvenance(f) && !schema && !whole[version] {
 			list = append(list, f)
 		}
 	}
@@ -87,13 +87,13 @@ func versionOf(path string) (version, rest string) {
 	return versions + name + "]", rest
 }
 
-func writeChange(b *strings.Builder, c Change) {
+func writeChange(b *strings.Builder, c StepDiff) {
 	line := fmt.Sprintf("  %-8s %s", c.Action, c.What)
 	if c.Note != "" {
 		line += " (" + c.Note + ")"
 	}
 	fmt.Fprintln(b, line)
-	list := telling(c)
+	list := relevantFields(c)
 	for i, f := range list {
 		if i == shownFields {
 			fmt.Fprintf(b, "      and %s more: -o json lists them\n", count(len(list)-i, "field"))

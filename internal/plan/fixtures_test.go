@@ -37,22 +37,22 @@ func manyReleases(n int) []release.Manifest {
 	return rows
 }
 
-func someServices() map[pai.ServicesVersion][]Service {
-	nine := []Service{
+func someServices() map[pai.ServicesVersion][]ServiceSpec {
+	nine := []ServiceSpec{
 		{Name: "kueue", Impact: pai.ImpactSubmission},
 		{Name: "jobset", Prerequisites: []string{"kueue"}, Impact: pai.ImpactSubmission},
 		{Name: "rest-server", Prerequisites: []string{"jobset"}, Impact: pai.ImpactSubmission},
 		{Name: "storage", Impact: pai.ImpactDataPath},
 		{Name: "old-exporter", Impact: pai.ImpactNone},
 	}
-	ten := []Service{
+	ten := []ServiceSpec{
 		{Name: "rest-server", Prerequisites: []string{"jobset"}, Impact: pai.ImpactSubmission},
 		{Name: "jobset", Prerequisites: []string{"kueue"}, Impact: pai.ImpactSubmission},
 		{Name: "kueue", Impact: pai.ImpactSubmission},
 		{Name: "storage", Impact: pai.ImpactDataPath},
 		{Name: "prometheus", Impact: pai.ImpactNone},
 	}
-	all := map[pai.ServicesVersion][]Service{"v0.9": nine, "v0.10": ten}
+	all := map[pai.ServicesVersion][]ServiceSpec{"v0.9": nine, "v0.10": ten}
 	for i := 3; i < 10; i++ {
 		all[pai.ServicesVersion(version(i))] = ten
 	}
@@ -72,7 +72,7 @@ func digestsOf(releases []release.Manifest) map[pai.Release]string {
 func bare(names ...string) World {
 	w := World{Services: map[string]Installed{}}
 	for i, n := range names {
-		w.Machines = append(w.Machines, Machine{Name: n, Address: fmt.Sprintf("10.0.0.%d", i+1), ControlPlane: i == 0})
+		w.Machines = append(w.Machines, MachineState{Name: n, Address: fmt.Sprintf("10.0.0.%d", i+1), ControlPlane: i == 0})
 	}
 	return w
 }

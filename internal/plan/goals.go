@@ -64,7 +64,7 @@ func Start(in Input, target pai.Release, which Choice) (Plan, error) {
 		return Plan{}, err
 	}
 	steps, err := Services(in.World, to, in.Services[to], ServicesOptions{
-		Bundle: Bundle{Release: name, Digest: in.Digests[name]}, Choice: which, Again: true, Former: in.Services[to],
+		Bundle: BundleRef{Release: name, Digest: in.Digests[name]}, Choice: which, Again: true, Former: in.Services[to],
 		Migrations: in.migrationsTo(to)})
 	if err != nil {
 		return Plan{}, err

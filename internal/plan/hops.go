@@ -54,7 +54,7 @@ func Offline(releases []release.Manifest, from pai.Pair, target Target) (HopList
 // way, the error (pai.CodeRefused) names the rule and the release that forbid
 // it, and the nearest release that can be reached.
 func Hops(releases []release.Manifest, from pai.Pair, target Target) ([]Hop, error) {
-	t, err := newTable(releases, from)
+	t, err := newSupportMatrix(releases, from)
 	if err != nil {
 		return nil, err
 	}
@@ -70,17 +70,17 @@ func Hops(releases []release.Manifest, from pai.Pair, target Target) ([]Hop, err
 		return []Hop{}, nil
 	}
 	goal := t.goal(start, row, target)
-	s := search{table: t, goal: goal, best: map[state]*way{}}
+	s := search{table: t, goal: goal, best: map[state]*path{}}
 	if w := s.from(start); w != nil {
 		return w.hops(t, start), nil
 	}
-	return nil, t.noWay(releases, start, goal, target)
+	return nil, t.unreachable(releases, start, goal, target)
 }
 
 // Compatible returns nil when the services of a pair run on its Kubernetes,
 // else an error that names the rule and the release.
 func Compatible(releases []release.Manifest, p pai.Pair) error {
-	t, err := newTable(releases, p)
+	t, err := newSupportMatrix(releases, p)
 	if err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (g goal) holds(s state) bool {
 		g.min.kubernetes <= s.kubernetes && s.kubernetes <= g.max.kubernetes
 }
 
-func (t *table) goal(start state, row release.Manifest, target Target) goal {
+func (t *supportMatrix) goal(start state, row release.Manifest, target Target) goal {
 	to := t.state(pairOf(row))
 	to.services = max(to.services, start.services)
 	to.kubernetes = max(to.kubernetes, start.kubernetes)
@@ -145,9 +145,9 @@ type move struct {
 	to   state
 }
 
-// way is a sequence of moves, with what it is judged by.
-type way struct {
-	spare      int // hops of the part that was not asked for
+// path is a sequence of moves, with what it is judged by.
+type path struct {
+	extra      int // hops of the part that was not asked for
 	kubernetes int // hops of Kubernetes
 	moves      []move
 }
@@ -156,18 +156,18 @@ type way struct {
 // cycles and the best way from a state is its best move and the best way from
 // there.
 type search struct {
-	table *table
+	table *supportMatrix
 	goal  goal
-	best  map[state]*way // nil where there is none
+	best  map[state]*path // nil where there is none
 }
 
-func (s *search) from(at state) *way {
+func (s *search) from(at state) *path {
 	if w, known := s.best[at]; known {
 		return w
 	}
-	var best *way
+	var best *path
 	if s.goal.holds(at) && len(s.table.incompatible(at)) == 0 {
-		best = &way{}
+		best = &path{}
 	} else {
 		for _, m := range s.table.moves(at, s.goal.max) {
 			if len(s.table.forbids(at, m)) > 0 {
@@ -185,7 +185,7 @@ func (s *search) from(at state) *way {
 }
 
 // moves lists every move up from a state, forbidden or not.
-func (t *table) moves(at, limit state) []move {
+func (t *supportMatrix) moves(at, limit state) []move {
 	var moves []move
 	for i := at.services + 1; i <= limit.services; i++ {
 		if len(t.services[i].rows) > 0 {
@@ -201,7 +201,7 @@ func (t *table) moves(at, limit state) []move {
 }
 
 // forbids lists the rules that a move would break.
-func (t *table) forbids(at state, m move) []breach {
+func (t *supportMatrix) forbids(at state, m move) []violation {
 	if m.kind == HopServices {
 		return t.moveServices(at, m.to.services)
 	}
@@ -209,17 +209,17 @@ func (t *table) forbids(at state, m move) []breach {
 }
 
 // spare reports whether a move is one of the part that was not asked for.
-func (g goal) spare(k HopKind) bool {
+func (g goal) isExtraHop(k HopKind) bool {
 	if k == HopServices {
 		return g.min.services != g.max.services
 	}
 	return g.min.kubernetes != g.max.kubernetes
 }
 
-func (s *search) prepend(m move, rest *way) *way {
-	w := &way{spare: rest.spare, kubernetes: rest.kubernetes, moves: append([]move{m}, rest.moves...)}
-	if s.goal.spare(m.kind) {
-		w.spare++
+func (s *search) prepend(m move, rest *path) *path {
+	w := &path{extra: rest.extra, kubernetes: rest.kubernetes, moves: append([]move{m}, rest.moves...)}
+	if s.goal.isExtraHop(m.kind) {
+		w.extra++
 	}
 	if m.kind == HopKubernetes {
 		w.kubernetes++
@@ -228,8 +228,8 @@ func (s *search) prepend(m move, rest *way) *way {
 }
 
 // compare is negative when a is better than b.
-func (s *search) compare(a, b *way) int {
-	if c := cmp.Or(cmp.Compare(a.spare, b.spare), cmp.Compare(len(a.moves), len(b.moves)), cmp.Compare(a.kubernetes, b.kubernetes)); c != 0 {
+func (s *search) compare(a, b *path) int {
+	if c := cmp.Or(cmp.Compare(a.extra, b.extra), cmp.Compare(len(a.moves), len(b.moves)), cmp.Compare(a.kubernetes, b.kubernetes)); c != 0 {
 		return c
 	}
 	if c := slices.CompareFunc(a.moves, b.moves, func(x, y move) int { return cmp.Compare(late(x.kind), late(y.kind)) }); c != 0 {
@@ -237,7 +237,7 @@ func (s *search) compare(a, b *way) int {
 	}
 	return slices.CompareFunc(a.moves, b.moves, func(x, y move) int {
 		c := cmp.Or(cmp.Compare(y.to.services, x.to.services), cmp.Compare(y.to.kubernetes, x.to.kubernetes))
-		if s.goal.spare(x.kind) {
+		if s.goal.isExtraHop(x.kind) {
 			return -c
 		}
 		return c
@@ -251,7 +251,7 @@ func late(k HopKind) int {
 	return 0
 }
 
-func (w *way) hops(t *table, at state) []Hop {
+func (w *path) hops(t *supportMatrix, at state) []Hop {
 	hops := []Hop{}
 	for _, m := range w.moves {
 		from, to := t.pair(at), t.pair(m.to)

@@ -90,7 +90,7 @@ type Traits struct {
 	// onWorld and onMachine are the expected effect of the step; onMachine gets
 	// the machine that is its target.
 	onWorld   func(w *World, s Step)
-	onMachine func(m *Machine, s Step, digests map[pai.Release]string)
+	onMachine func(m *MachineState, s Step, digests map[pai.Release]string)
 }
 
 // largeCopy is how many minutes gigabytes may take on a slow line, slowStart

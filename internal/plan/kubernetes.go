@@ -6,16 +6,16 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Bundle names what brings programs and images: a release, and the digest of
+// BundleRef names what brings programs and images: a release, and the digest of
 // its bundle, by which machines say that they have the images.
-type Bundle struct {
+type BundleRef struct {
 	Release pai.Release
 	Digest  string
 }
 
 // KubernetesOptions are what Kubernetes may be told besides the version.
 type KubernetesOptions struct {
-	Bundle Bundle
+	Bundle BundleRef
 	// Stay names machines without a control plane that keep the version they
 	// have, because a later hop takes them along.
 	Stay map[string]bool
@@ -47,15 +47,15 @@ func Kubernetes(w World, to pai.KubernetesVersion, pins Pins, o KubernetesOption
 	for _, m := range w.Machines {
 		switch {
 		case m.ControlPlane:
-			k.masters = append(k.masters, m)
+			k.controlPlanes = append(k.controlPlanes, m)
 		case !o.Stay[m.Name]:
 			k.workers = append(k.workers, m)
 		}
 	}
-	if len(k.masters) == 0 {
+	if len(k.controlPlanes) == 0 {
 		return nil, pai.Errorf(pai.CodeInvalid, "give one machine the role master in layout.yaml", "no machine carries the control plane")
 	}
-	k.machines = slices.Concat(k.masters, k.workers)
+	k.machines = slices.Concat(k.controlPlanes, k.workers)
 	k.emulate = k.emulates()
 	k.plan()
 	return k.graph.reduce(), nil
@@ -63,16 +63,16 @@ func Kubernetes(w World, to pai.KubernetesVersion, pins Pins, o KubernetesOption
 
 // kubernetes is one call of Kubernetes.
 type kubernetes struct {
-	world    World
-	to       pai.KubernetesVersion
-	pins     Pins
-	o        KubernetesOptions
-	masters  []Machine
-	workers  []Machine
-	machines []Machine // masters, then workers
-	emulate  string    // the minor that the new control plane behaves as until the commit
-	back     bool      // to is older: what is newer goes back, what is older stays
-	graph    stepGraph
+	world         World
+	to            pai.KubernetesVersion
+	pins          Pins
+	o             KubernetesOptions
+	controlPlanes []MachineState
+	workers       []MachineState
+	machines      []MachineState // controlPlanes, then workers
+	emulate       string         // the minor that the new control plane behaves as until the commit
+	rollback      bool           // to is older: what is newer goes back, what is older stays
+	graph         stepGraph
 }
 
 // plan adds the steps in the order in which they would be done one by one.
@@ -92,33 +92,33 @@ func (k *kubernetes) plan() {
 
 	k.controlPlane()
 
-	for _, m := range k.masters {
+	for _, m := range k.controlPlanes {
 		k.node(m, k.cluster("bootstrap"))
 	}
 	for _, m := range k.workers {
-		k.node(m, append(each(k, k.masters, string(RoleKubelet)), k.cluster("bootstrap"))...)
+		k.node(m, append(each(k, k.controlPlanes, string(RoleKubelet)), k.cluster("bootstrap"))...)
 	}
 
 	// CoreDNS is rolled: a new pod answers before an old one goes.
 	k.clusterStep("dns", KindDNS, k.unrecorded(), pai.RiskNone, slices.Concat([]StepID{k.cluster("bootstrap")},
-		each(k, k.masters, "images"), each(k, k.masters, string(RoleNetwork)), each(k, k.masters, string(RoleKubeProxy)))...)
+		each(k, k.controlPlanes, "images"), each(k, k.controlPlanes, string(RoleNetwork)), each(k, k.controlPlanes, string(RoleKubeProxy)))...)
 	k.commit(k.beforeRecord())
 	k.clusterStep("record", KindRecord, k.unrecorded(), pai.RiskNone, append(k.beforeRecord(), k.cluster("commit"))...)
 }
 
 // controlPlane adds etcd, the API server and what serves it.
 func (k *kubernetes) controlPlane() {
-	etcd := !all(k.masters, func(m Machine) bool { return k.slots(m, RoleEtcdA, RoleEtcdB) })
-	api := !all(k.masters, func(m Machine) bool { return k.slots(m, RoleAPIServerA, RoleAPIServerB) })
+	etcd := !all(k.controlPlanes, func(m MachineState) bool { return k.slots(m, RoleEtcdA, RoleEtcdB) })
+	api := !all(k.controlPlanes, func(m MachineState) bool { return k.slots(m, RoleAPIServerA, RoleAPIServerB) })
 	// Also of an etcd that does not run, after a clean: a hop changes its data.
 	hop := k.world.Current.Kubernetes != "" && k.world.Current.Kubernetes.Less(k.to)
 
-	ready := each(k, k.masters, "programs")
+	ready := each(k, k.controlPlanes, "programs")
 	if k.world.Current.Kubernetes != "" { // a first boot puts nothing at risk: images come meanwhile
-		ready = append(ready, each(k, k.masters, "images")...)
+		ready = append(ready, each(k, k.controlPlanes, "images")...)
 	}
 	k.clusterStep("snapshot", KindSnapshot, hop && (etcd || api), pai.RiskNone, ready...)
-	k.clusterStep("pki", KindPKI, !k.hasPKI(), pai.RiskNone, each(k, k.masters, "programs")...)
+	k.clusterStep("pki", KindPKI, !k.hasPKI(), pai.RiskNone, each(k, k.controlPlanes, "programs")...)
 	k.clusterStep("etcd", KindEtcd, etcd, k.apiRisk(), append(ready, k.cluster("pki"), k.cluster("snapshot"))...)
 	k.clusterStep("apiserver", KindAPIServer, api, k.apiRisk(), k.cluster("etcd"))
 	for _, m := range k.machines {
@@ -128,28 +128,28 @@ func (k *kubernetes) controlPlane() {
 		}
 		k.role(m, RoleAPIProxy, risk, k.id(m, "programs"), k.cluster("apiserver"))
 	}
-	for _, m := range k.masters {
+	for _, m := range k.controlPlanes {
 		for _, r := range []Role{RoleControllerManager, RoleScheduler} {
 			k.role(m, r, k.apiRisk(), k.cluster("apiserver"), k.id(m, string(RoleAPIProxy)))
 		}
 	}
 	k.clusterStep("bootstrap", KindBootstrap, k.unrecorded(), pai.RiskNone,
-		append(each(k, k.masters, string(RoleControllerManager)), each(k, k.masters, string(RoleScheduler))...)...)
+		append(each(k, k.controlPlanes, string(RoleControllerManager)), each(k, k.controlPlanes, string(RoleScheduler))...)...)
 }
 
-// node adds what runs the pods of one machine, which waits for gate.
-func (k *kubernetes) node(m Machine, gate ...StepID) {
+// node adds what runs the pods of one machine, which waits for barrier.
+func (k *kubernetes) node(m MachineState, barrier ...StepID) {
 	own := []StepID{k.id(m, "images"), k.id(m, string(RoleAPIProxy))}
 	if hasRuntime(m) {
-		k.role(m, RoleRuntime, k.nodeRisk(m), slices.Concat(gate, own)...)
+		k.role(m, RoleRuntime, k.nodeRisk(m), slices.Concat(barrier, own)...)
 	}
 	kubelet := !m.Joined || !k.has(m, RoleKubelet)
-	k.machine(m, "kubelet", KindKubelet, kubelet, k.nodeRisk(m), slices.Concat(gate, own, []StepID{k.id(m, string(RoleRuntime))})...)
+	k.machine(m, "kubelet", KindKubelet, kubelet, k.nodeRisk(m), slices.Concat(barrier, own, []StepID{k.id(m, string(RoleRuntime))})...)
 	// Rules and routes stay in the kernel while these two are replaced: pods'
 	// established and new connections went on in every measured swap.
 	k.role(m, RoleKubeProxy, pai.RiskNone, k.id(m, "kubelet"))
 	k.role(m, RoleNetwork, pai.RiskNone, k.id(m, "kubelet"))
-	// Where no job runs and the gate is not met, new jobs are kept off meanwhile.
+	// Where no job runs and the barrier is not met, new jobs are kept off meanwhile.
 	moves := m.Node != nil && (kubelet || (hasRuntime(m) && !k.has(m, RoleRuntime)))
 	k.machine(m, "uncordon", KindUncordon, m.Node != nil && m.Node.CordonedByPAI || moves, pai.RiskNone,
 		k.id(m, "kubelet"), k.id(m, string(RoleKubeProxy)), k.id(m, string(RoleNetwork)))
@@ -157,7 +157,7 @@ func (k *kubernetes) node(m Machine, gate ...StepID) {
 
 // beforeRecord lists what has to be there before the version is recorded.
 func (k *kubernetes) beforeRecord() []StepID {
-	machines := k.masters
+	machines := k.controlPlanes
 	if k.world.Current.Kubernetes == "" {
 		machines = k.machines
 	}
@@ -169,7 +169,7 @@ func (k *kubernetes) beforeRecord() []StepID {
 }
 
 // machine adds a step for one machine.
-func (k *kubernetes) machine(m Machine, what string, kind Kind, needed bool, risk pai.Risk, after ...StepID) {
+func (k *kubernetes) machine(m MachineState, what string, kind Kind, needed bool, risk pai.Risk, after ...StepID) {
 	s := Step{ID: k.id(m, what), Kind: kind, Target: m.Name, To: pai.AnyVersion(k.to), Risk: risk}
 	switch kind {
 	case KindImages:
@@ -181,7 +181,7 @@ func (k *kubernetes) machine(m Machine, what string, kind Kind, needed bool, ris
 }
 
 // role adds the step that moves one role of one machine.
-func (k *kubernetes) role(m Machine, r Role, risk pai.Risk, after ...StepID) {
+func (k *kubernetes) role(m MachineState, r Role, risk pai.Risk, after ...StepID) {
 	s := Step{
 		ID: k.id(m, string(r)), Kind: KindRole, Target: m.Name, Role: r,
 		From: pai.AnyVersion(m.Roles[r].version()), To: pai.AnyVersion(k.to), Risk: risk,
@@ -195,7 +195,7 @@ func (k *kubernetes) role(m Machine, r Role, risk pai.Risk, after ...StepID) {
 // clusterStep adds a step of the control plane as a whole.
 func (k *kubernetes) clusterStep(what string, kind Kind, needed bool, risk pai.Risk, after ...StepID) {
 	s := Step{ID: k.cluster(what), Kind: kind, From: pai.AnyVersion(k.world.Current.Kubernetes), To: pai.AnyVersion(k.to), Risk: risk}
-	if k.back {
+	if k.rollback {
 		s.From = pai.AnyVersion(newestKubernetes(k.world))
 	}
 	if kind == KindAPIServer {
@@ -204,9 +204,9 @@ func (k *kubernetes) clusterStep(what string, kind Kind, needed bool, risk pai.R
 	k.graph.add(needed && k.o.Only == nil, s, after...)
 }
 
-func (k *kubernetes) planned(m Machine) bool { return k.o.Only == nil || k.o.Only[m.Name] }
+func (k *kubernetes) planned(m MachineState) bool { return k.o.Only == nil || k.o.Only[m.Name] }
 
-func (k *kubernetes) id(m Machine, what string) StepID {
+func (k *kubernetes) id(m MachineState, what string) StepID {
 	return StepID(k.graph.phase + "/machine/" + m.Name + "/" + what)
 }
 
@@ -215,7 +215,7 @@ func (k *kubernetes) cluster(what string) StepID {
 }
 
 // each lists the same step of several machines.
-func each(k *kubernetes, machines []Machine, what string) []StepID {
+func each(k *kubernetes, machines []MachineState, what string) []StepID {
 	var ids []StepID
 	for _, m := range machines {
 		ids = append(ids, k.id(m, what))
@@ -230,21 +230,21 @@ func (k *kubernetes) unrecorded() bool {
 
 // hasPKI is false where nothing was set up yet, and after a clean.
 func (k *kubernetes) hasPKI() bool {
-	return k.world.ClusterID != "" && all(k.masters, func(m Machine) bool {
+	return k.world.ClusterID != "" && all(k.controlPlanes, func(m MachineState) bool {
 		return m.Roles[RoleAPIServerA].Link != "" || m.Roles[RoleAPIServerB].Link != ""
 	})
 }
 
 // has reports whether a role of a machine is linked to, and runs, what the
 // version asks for or something newer.
-func (k *kubernetes) has(m Machine, r Role) bool {
+func (k *kubernetes) has(m MachineState, r Role) bool {
 	s := m.Roles[r]
 	return m.Unreachable == "" && k.suits(r, s.Link) && k.suits(r, s.Running)
 }
 
 func (k *kubernetes) suits(r Role, v pai.KubernetesVersion) bool {
-	if k.back {
-		return v != "" && (k.to.AtLeast(v) || k.pins.same(r, v, k.to) || k.cannotGoBack(r, v))
+	if k.rollback {
+		return v != "" && (k.to.AtLeast(v) || k.pins.same(r, v, k.to) || k.staysNewer(r, v))
 	}
 	return v != "" && (v.AtLeast(k.to) || k.pins.same(r, v, k.to))
 }
@@ -253,7 +253,7 @@ func (k *kubernetes) suits(r Role, v pai.KubernetesVersion) bool {
 // a hand-over from one to the other is half-done. The link of the one that was
 // given up goes last; where the other has gone beyond this version, giving it
 // up is left to the hop that did.
-func (k *kubernetes) slots(m Machine, a, b Role) bool {
+func (k *kubernetes) slots(m MachineState, a, b Role) bool {
 	leftover := func(r, other Role) bool {
 		if m.Roles[r].Running == "" {
 			return m.Roles[r].Link != "" && !k.to.Less(m.Roles[other].Running)
@@ -272,7 +272,7 @@ func (k *kubernetes) apiRisk() pai.Risk {
 }
 
 // nodeRisk is none where no pod can be running yet.
-func (k *kubernetes) nodeRisk(m Machine) pai.Risk {
+func (k *kubernetes) nodeRisk(m MachineState) pai.Risk {
 	if m.Unreachable == "" && !m.Joined && m.Node == nil {
 		return pai.RiskNone
 	}
@@ -284,7 +284,7 @@ func (k *kubernetes) nodeRisk(m Machine) pai.Risk {
 	return pai.RiskNode
 }
 
-func hasRuntime(m Machine) bool { return m.Roles[RoleRuntime].Running != "" }
+func hasRuntime(m MachineState) bool { return m.Roles[RoleRuntime].Running != "" }
 
 // version is what a role runs, or would run once started.
 func (s RoleState) version() pai.KubernetesVersion {
@@ -294,6 +294,6 @@ func (s RoleState) version() pai.KubernetesVersion {
 	return s.Link
 }
 
-func all(machines []Machine, ok func(Machine) bool) bool {
-	return !slices.ContainsFunc(machines, func(m Machine) bool { return !ok(m) })
+func all(machines []MachineState, ok func(MachineState) bool) bool {
+	return !slices.ContainsFunc(machines, func(m MachineState) bool { return !ok(m) })
 }

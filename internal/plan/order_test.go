@@ -10,10 +10,10 @@ import (
 
 // anyServices draws services whose prerequisites have smaller numbers, so that
 // there is no cycle.
-func anyServices(t *rapid.T) []Service {
-	var services []Service
+func anyServices(t *rapid.T) []ServiceSpec {
+	var services []ServiceSpec
 	for i := range rapid.IntRange(1, 8).Draw(t, "services") {
-		s := Service{Name: fmt.Sprintf("s%d", i)}
+		s := ServiceSpec{Name: fmt.Sprintf("s%d", i)}
 		for j := range i {
 			if rapid.Bool().Draw(t, fmt.Sprintf("%d needs %d", i, j)) {
 				s.Prerequisites = append(s.Prerequisites, fmt.Sprintf("s%d", j))

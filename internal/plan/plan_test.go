@@ -376,7 +376,7 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestOrder(t *testing.T) {
-	name := func(services []Service) string {
+	name := func(services []ServiceSpec) string {
 		var names []string
 		for _, s := range services {
 			names = append(names, s.Name)
@@ -385,11 +385,11 @@ func TestOrder(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name, want, err string
-		services        []Service
+		services        []ServiceSpec
 	}{
-		{"by prerequisites, then name", "b c a", "", []Service{{Name: "a", Prerequisites: []string{"c"}}, {Name: "c", Prerequisites: []string{"b"}}, {Name: "b"}}},
-		{"circle", "", "circle", []Service{{Name: "a", Prerequisites: []string{"b"}}, {Name: "b", Prerequisites: []string{"a"}}}},
-		{"missing", "", "a needs b, which does not exist", []Service{{Name: "a", Prerequisites: []string{"b"}}}},
+		{"by prerequisites, then name", "b c a", "", []ServiceSpec{{Name: "a", Prerequisites: []string{"c"}}, {Name: "c", Prerequisites: []string{"b"}}, {Name: "b"}}},
+		{"circle", "", "circle", []ServiceSpec{{Name: "a", Prerequisites: []string{"b"}}, {Name: "b", Prerequisites: []string{"a"}}}},
+		{"missing", "", "a needs b, which does not exist", []ServiceSpec{{Name: "a", Prerequisites: []string{"b"}}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := Order(c.services)
@@ -468,7 +468,7 @@ func TestHalfDoneHandOver(t *testing.T) {
 // were on it, and holds up no other.
 func TestLostMachine(t *testing.T) {
 	in := running(twoReleases(), "v0.9", "master", "gpu-01", "gpu-02")
-	in.World.Machines[1] = Machine{Name: "gpu-01", Unreachable: "no route"}
+	in.World.Machines[1] = MachineState{Name: "gpu-01", Unreachable: "no route"}
 	p, err := Upgrade(in, Target{Release: "v0.10"})
 	if err != nil {
 		t.Fatal(err)

@@ -32,7 +32,7 @@ func TestPlansGolden(t *testing.T) {
 		}},
 		{"boot-machine-added", func() (Plan, error) {
 			in := running(two, "v0.9", "master")
-			in.World.Machines = append(in.World.Machines, Machine{Name: "gpu-01", Address: "10.0.0.2"})
+			in.World.Machines = append(in.World.Machines, MachineState{Name: "gpu-01", Address: "10.0.0.2"})
 			return Boot(in, pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"})
 		}},
 		{"boot-after-clean-to-newer", func() (Plan, error) {

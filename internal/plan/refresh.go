@@ -56,8 +56,8 @@ func servicesSeen(w World) error {
 // installedServices are the services that are installed, each as the release
 // that it is of describes it, prerequisites first. What the release does not
 // have is left out: nothing can be rendered for it.
-func installedServices(in Input) ([]Service, error) {
-	var found []Service
+func installedServices(in Input) ([]ServiceSpec, error) {
+	var found []ServiceSpec
 	for _, name := range slices.Sorted(maps.Keys(in.World.Services)) {
 		release := in.World.Services[name].Release
 		services, known := in.Services[release]
@@ -65,12 +65,12 @@ func installedServices(in Input) ([]Service, error) {
 			return nil, pai.Errorf(pai.CodeFailed, "build it with: paictl release build "+string(release),
 				"service %s is of release %s, and its bundle is not here", name, release)
 		}
-		if i := slices.IndexFunc(services, func(s Service) bool { return s.Name == name }); i >= 0 {
+		if i := slices.IndexFunc(services, func(s ServiceSpec) bool { return s.Name == name }); i >= 0 {
 			found = append(found, services[i])
 		}
 	}
 	isFound := func(name string) bool {
-		return slices.ContainsFunc(found, func(s Service) bool { return s.Name == name })
+		return slices.ContainsFunc(found, func(s ServiceSpec) bool { return s.Name == name })
 	}
 	for i := range found {
 		found[i].Prerequisites = slices.DeleteFunc(slices.Clone(found[i].Prerequisites), func(p string) bool { return !isFound(p) })
@@ -83,7 +83,7 @@ func canRefresh(in Input, names []string) error {
 	known := in.Services[in.World.Current.Services]
 	for _, n := range names {
 		release := in.World.Services[n].Release
-		switch is := func(s Service) bool { return s.Name == n }; {
+		switch is := func(s ServiceSpec) bool { return s.Name == n }; {
 		case release != "" && slices.ContainsFunc(in.Services[release], is):
 		case release == "" && slices.ContainsFunc(known, is):
 			return pai.Errorf(pai.CodeRefused, "start it: paictl service start "+n, "service %s does not run, so there is nothing to refresh", n)

@@ -47,7 +47,7 @@ func TestRefresh(t *testing.T) {
 	away := nine
 	away.World.APIReachable, away.World.APIError = false, "connection refused"
 	noBundle := nine
-	noBundle.Services = map[pai.ServicesVersion][]Service{}
+	noBundle.Services = map[pai.ServicesVersion][]ServiceSpec{}
 	for _, c := range []struct {
 		name            string
 		in              Input

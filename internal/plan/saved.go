@@ -22,33 +22,33 @@ type Saved struct {
 	Format    string `json:"format"`
 	ClusterID string `json:"clusterId"`
 	// Made and By are for people.
-	Made   string `json:"made"` // RFC 3339
-	By     string `json:"by"`   // user@host
-	Target Target `json:"target"`
-	Basis  Basis  `json:"basis"`
-	Plan   Plan   `json:"plan"`
+	Made   string     `json:"made"` // RFC 3339
+	By     string     `json:"by"`   // user@host
+	Target Target     `json:"target"`
+	Inputs PlanInputs `json:"basis"`
+	Plan   Plan       `json:"plan"`
 	// Jobs ran when the plan was made, by the step that could touch them. Jobs
 	// come and go; the guard looks at those that run when a step's turn comes.
 	Jobs map[StepID][]pai.JobRef `json:"jobs,omitempty"`
 }
 
-// Basis is what a plan was made from, as far as it decides what the steps do.
+// PlanInputs is what a plan was made from, as far as it decides what the steps do.
 // Health is not in it: what is not well shows as a step.
-type Basis struct {
+type PlanInputs struct {
 	APIReachable     bool                           `json:"apiReachable"`
 	Current          pai.Pair                       `json:"current"`
 	RecordedServices pai.ServicesVersion            `json:"recordedServices,omitempty"`
 	Services         map[string]pai.ServicesVersion `json:"services"`
 	Unmigrated       []string                       `json:"unmigrated,omitempty"`
-	Machines         []MachineBasis                 `json:"machines"`
+	Machines         []MachineInputs                `json:"machines"`
 	// Bundles are the digests of the bundles that the steps take from.
 	Bundles map[pai.Release]string `json:"bundles"`
 	// Configuration gives a digest of what each file says besides the versions.
 	Configuration map[string]string `json:"configuration"`
 }
 
-// MachineBasis is one machine in a Basis.
-type MachineBasis struct {
+// MachineInputs is one machine in a PlanInputs.
+type MachineInputs struct {
 	Name        string                  `json:"name"`
 	Address     string                  `json:"address"`
 	Unreachable bool                    `json:"unreachable,omitempty"`
@@ -59,17 +59,17 @@ type MachineBasis struct {
 	Roles       map[Role]RoleState      `json:"roles"`
 }
 
-// BasisOf is the basis that a world gives.
-func BasisOf(w World, bundles map[pai.Release]string, configuration map[string]string) Basis {
-	b := Basis{
+// PlanInputsOf is the basis that a world gives.
+func PlanInputsOf(w World, bundles map[pai.Release]string, configuration map[string]string) PlanInputs {
+	b := PlanInputs{
 		APIReachable: w.APIReachable, Current: w.Current, RecordedServices: w.RecordedServices, Services: map[string]pai.ServicesVersion{},
-		Unmigrated: sorted(w.Unmigrated), Machines: []MachineBasis{}, Bundles: bundles, Configuration: configuration,
+		Unmigrated: sorted(w.Unmigrated), Machines: []MachineInputs{}, Bundles: bundles, Configuration: configuration,
 	}
 	for name, s := range w.Services {
 		b.Services[name] = s.Release
 	}
 	for _, m := range w.Machines {
-		mb := MachineBasis{Name: m.Name, Address: m.Address, Unreachable: m.Unreachable != "", Joined: m.Joined,
+		mb := MachineInputs{Name: m.Name, Address: m.Address, Unreachable: m.Unreachable != "", Joined: m.Joined,
 			Programs: sorted(m.Programs), Images: sorted(m.Images), Roles: m.Roles}
 		if m.Node != nil && m.Node.Unschedulable {
 			mb.Cordoned = "by an operator"

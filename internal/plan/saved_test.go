@@ -21,8 +21,8 @@ func saved(t testing.TB, in Input) Saved {
 	}
 	return Saved{
 		Format: SavedFormat, ClusterID: "lab", Made: "2026-11-22T12:00:00Z", By: "ann@desk", Target: Target{Release: "v0.10"}, Plan: p,
-		Jobs:  jobsOn(p, "gpu-01"),
-		Basis: BasisOf(in.World, map[pai.Release]string{"v0.10": "sha256:ten"}, map[string]string{"layout.yaml": "sha256:a"}),
+		Jobs:   jobsOn(p, "gpu-01"),
+		Inputs: PlanInputsOf(in.World, map[pai.Release]string{"v0.10": "sha256:ten"}, map[string]string{"layout.yaml": "sha256:a"}),
 	}
 }
 
@@ -45,7 +45,7 @@ func TestSavedPlanIsWhatWasPlanned(t *testing.T) {
 	if !reflect.DeepEqual(read.Plan, s.Plan) || read.Target != s.Target || !reflect.DeepEqual(read.Jobs, s.Jobs) {
 		t.Errorf("read back %+v", read)
 	}
-	if moved := Moved(read, saved(t, onNine())); len(moved) > 0 {
+	if moved := Changes(read, saved(t, onNine())); len(moved) > 0 {
 		t.Errorf("nothing moved, and it says %q", moved)
 	}
 }
@@ -58,11 +58,11 @@ func TestMovedNamesWhatMoved(t *testing.T) {
 		now        func(s *Saved)
 	}{
 		{"a machine came", "machine gpu-02 has come", func(in *Input) {
-			in.World.Machines = append(in.World.Machines, Machine{Name: "gpu-02", Address: "10.0.0.3"})
+			in.World.Machines = append(in.World.Machines, MachineState{Name: "gpu-02", Address: "10.0.0.3"})
 		}, nil},
 		{"a machine went", "machine gpu-01 is gone", func(in *Input) { in.World.Machines = in.World.Machines[:1] }, nil},
 		{"a machine is lost", "machine gpu-01: answering was yes and is no", func(in *Input) {
-			in.World.Machines[1] = Machine{Name: "gpu-01", Address: "10.0.0.2", Unreachable: "no route"}
+			in.World.Machines[1] = MachineState{Name: "gpu-01", Address: "10.0.0.2", Unreachable: "no route"}
 		}, nil},
 		{"a kubelet is newer", "machine gpu-01: kubelet was v0.9-pai and is v0.10-pai", func(in *Input) {
 			in.World.Machines[1].Roles[RoleKubelet] = RoleState{Link: "v0.10-pai", Running: "v0.10-pai"}
@@ -81,8 +81,8 @@ func TestMovedNamesWhatMoved(t *testing.T) {
 		{"the hops moved", "the hops were kubernetes v0.9-pai → v0.10-pai, services v0.9 → v0.10 and are services v0.9 → v0.10",
 			func(in *Input) { in.World.Current.Kubernetes = "v0.10-pai" }, nil},
 		{"migrated meanwhile", "what is stored in an older form was users-by-entry and is nothing", func(in *Input) { in.World.Unmigrated = nil }, nil},
-		{"another bundle", "the bundle of v0.10 was sha256:ten and is sha256:other", nil, func(s *Saved) { s.Basis.Bundles["v0.10"] = "sha256:other" }},
-		{"other configuration", "the configuration changed: layout.yaml", nil, func(s *Saved) { s.Basis.Configuration["layout.yaml"] = "sha256:b" }},
+		{"another bundle", "the bundle of v0.10 was sha256:ten and is sha256:other", nil, func(s *Saved) { s.Inputs.Bundles["v0.10"] = "sha256:other" }},
+		{"other configuration", "the configuration changed: layout.yaml", nil, func(s *Saved) { s.Inputs.Configuration["layout.yaml"] = "sha256:b" }},
 		{"a risk", "risk was none and is node", nil, func(s *Saved) { s.Plan.Steps[0].Risk = pai.RiskNode }},
 		{"the order", "the steps are the same in another order", nil, func(s *Saved) { slices.Reverse(s.Plan.Steps) }},
 	} {
@@ -95,7 +95,7 @@ func TestMovedNamesWhatMoved(t *testing.T) {
 			if c.now != nil {
 				c.now(&now)
 			}
-			moved := Moved(was, now)
+			moved := Changes(was, now)
 			if c.want == "" && len(moved) > 0 {
 				t.Errorf("nothing moved, and it says %q", moved)
 			}
@@ -136,7 +136,7 @@ func TestMovedMissesNoEdit(t *testing.T) {
 			s.Role = RoleKubelet
 		}
 		same := reflect.DeepEqual(was.Plan.Steps, edited.Plan.Steps)
-		if said := len(Moved(edited, was)) == 0; said != same {
+		if said := len(Changes(edited, was)) == 0; said != same {
 			t.Fatalf("the edit of %s: said to be the same: %v, is the same: %v", was.Plan.Steps[i].ID, said, same)
 		}
 	})

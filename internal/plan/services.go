@@ -9,8 +9,8 @@ import (
 	"pai.dev/pai/internal/release"
 )
 
-// Service is what planning knows of a PAI service: service.yaml as data.
-type Service struct {
+// ServiceSpec is what planning knows of a PAI service: service.yaml as data.
+type ServiceSpec struct {
 	Name          string
 	Prerequisites []string
 	Impact        pai.JobImpact
@@ -21,7 +21,7 @@ type Service struct {
 
 // ServicesOptions are what Services may be told besides the release.
 type ServicesOptions struct {
-	Bundle Bundle
+	Bundle BundleRef
 	// Choice is which services to start, with their prerequisites.
 	Choice
 	// Again plans the named services even where they are ready from the
@@ -29,7 +29,7 @@ type ServicesOptions struct {
 	Again bool
 	// Former are the services of the release that runs, for what those that
 	// leave mean to jobs.
-	Former []Service
+	Former []ServiceSpec
 	// Migrations are those of the release and of all before it.
 	Migrations []release.Migration
 }
@@ -37,7 +37,7 @@ type ServicesOptions struct {
 // Services plans the steps that bring the services to a release, in the order
 // of their prerequisites. With all services, those that the release no longer
 // has are stopped once the others are ready.
-func Services(w World, to pai.ServicesVersion, services []Service, o ServicesOptions) ([]Step, error) {
+func Services(w World, to pai.ServicesVersion, services []ServiceSpec, o ServicesOptions) ([]Step, error) {
 	ordered, err := Order(services)
 	if err != nil {
 		return nil, err
@@ -86,7 +86,7 @@ func Services(w World, to pai.ServicesVersion, services []Service, o ServicesOpt
 		work = work || d.needed[id]
 	}
 	if o.all() {
-		work = stopDeparted(&d, w, prefix+"stop/", to, ordered, o.Former, slices.Concat(started, migrated)) || work
+		work = stopRemovedServices(&d, w, prefix+"stop/", to, ordered, o.Former, slices.Concat(started, migrated)) || work
 		record := d.add(w.RecordedServices != to, Step{ID: StepID(prefix + "record"), Kind: KindServices,
 			From: pai.AnyVersion(w.RecordedServices), To: pai.AnyVersion(to), Risk: pai.RiskNone}, last(d.steps)...)
 		work = work || d.needed[record]
@@ -116,10 +116,10 @@ func migrations(d *stepGraph, w World, prefix string, to pai.ServicesVersion, wa
 	return ids
 }
 
-// stopDeparted adds stops for what is installed and not in the release; while
+// stopRemovedServices adds stops for what is installed and not in the release; while
 // the API is away, for all that the former release had and the new one has not.
-func stopDeparted(d *stepGraph, w World, prefix string, to pai.ServicesVersion, services, former []Service, after []StepID) bool {
-	known := map[string]Service{}
+func stopRemovedServices(d *stepGraph, w World, prefix string, to pai.ServicesVersion, services, former []ServiceSpec, after []StepID) bool {
+	known := map[string]ServiceSpec{}
 	for _, s := range former {
 		known[s.Name] = s
 	}
@@ -130,15 +130,15 @@ func stopDeparted(d *stepGraph, w World, prefix string, to pai.ServicesVersion, 
 			installed[name] = Installed{}
 		}
 	}
-	var leaving []Service
+	var leaving []ServiceSpec
 	for _, name := range slices.Sorted(maps.Keys(installed)) {
-		stays := slices.ContainsFunc(services, func(s Service) bool { return s.Name == name })
+		stays := slices.ContainsFunc(services, func(s ServiceSpec) bool { return s.Name == name })
 		if stays || to.Less(installed[name].Release) {
 			continue
 		}
 		s, ok := known[name]
 		if !ok {
-			s = Service{Name: name, Impact: pai.ImpactDataPath} // nothing says that jobs do without it
+			s = ServiceSpec{Name: name, Impact: pai.ImpactDataPath} // nothing says that jobs do without it
 		}
 		leaving = append(leaving, s)
 	}
@@ -149,7 +149,7 @@ func stopDeparted(d *stepGraph, w World, prefix string, to pai.ServicesVersion, 
 // Stop plans the steps that stop the chosen services and those that need them,
 // in the reverse order of their prerequisites. Only what is installed is
 // stopped.
-func Stop(w World, services []Service, which Choice) ([]Step, error) {
+func Stop(w World, services []ServiceSpec, which Choice) ([]Step, error) {
 	ordered, err := Order(services)
 	if err != nil {
 		return nil, err
@@ -158,7 +158,7 @@ func Stop(w World, services []Service, which Choice) ([]Step, error) {
 	if err != nil {
 		return nil, err
 	}
-	var affected []Service
+	var affected []ServiceSpec
 	for _, s := range ordered {
 		if stop[s.Name] && mayRun(w, s.Name) {
 			affected = append(affected, s)
@@ -171,9 +171,9 @@ func Stop(w World, services []Service, which Choice) ([]Step, error) {
 
 // stopSteps adds stops for services that are given in the order of their
 // prerequisites.
-func stopSteps(d *stepGraph, w World, prefix string, services []Service, gate []StepID) {
+func stopSteps(d *stepGraph, w World, prefix string, services []ServiceSpec, barrier []StepID) {
 	for _, s := range slices.Backward(services) {
-		after := slices.Clone(gate)
+		after := slices.Clone(barrier)
 		for _, other := range services {
 			if slices.Contains(other.Prerequisites, s.Name) {
 				after = append(after, StepID(prefix+other.Name))
@@ -201,8 +201,8 @@ func riskOf(i pai.JobImpact, w World, name string) pai.Risk {
 // Order sorts services so that prerequisites come first, and by name where
 // that leaves a choice. A cycle, or a prerequisite that does not exist, is an
 // error.
-func Order(services []Service) ([]Service, error) {
-	left := map[string]Service{}
+func Order(services []ServiceSpec) ([]ServiceSpec, error) {
+	left := map[string]ServiceSpec{}
 	for _, s := range services {
 		left[s.Name] = s
 	}
@@ -213,7 +213,7 @@ func Order(services []Service) ([]Service, error) {
 			}
 		}
 	}
-	var ordered []Service
+	var ordered []ServiceSpec
 	for len(left) > 0 {
 		names := slices.Sorted(maps.Keys(left))
 		i := slices.IndexFunc(names, func(n string) bool {

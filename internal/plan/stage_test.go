@@ -59,8 +59,8 @@ func TestStage(t *testing.T) {
 func TestStageWithoutAMachine(t *testing.T) {
 	t.Parallel()
 	in := running(twoReleases(), "v0.9", "master", "gpu-01", "gpu-02")
-	in.World.Machines[1] = Machine{Name: "gpu-01", Unreachable: "no route"}
-	in.World.Machines[2] = Machine{Name: "gpu-02", Address: "10.0.0.3"} // nothing is on it yet
+	in.World.Machines[1] = MachineState{Name: "gpu-01", Unreachable: "no route"}
+	in.World.Machines[2] = MachineState{Name: "gpu-02", Address: "10.0.0.3"} // nothing is on it yet
 	p, err := StagePlan(in, Target{Release: "v0.10"})
 	if err != nil {
 		t.Fatal(err)

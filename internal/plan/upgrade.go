@@ -13,7 +13,7 @@ type Input struct {
 	World    World
 	Releases []release.Manifest
 	// Services lists the services of each release that may be needed.
-	Services map[pai.ServicesVersion][]Service
+	Services map[pai.ServicesVersion][]ServiceSpec
 	// Digests gives the digest of each release's bundle, by which machines say
 	// that they have its images.
 	Digests map[pai.Release]string
@@ -43,7 +43,7 @@ func Upgrade(in Input, target Target) (Plan, error) {
 		}
 	}
 	p := Plan{Verb: pai.VerbUpgrade, From: in.World.Current, To: in.World.Current, Hops: hops, Notes: startNotes(in.Releases, in.World.Current)}
-	if err := u.stragglers(hops); err != nil {
+	if err := u.outdatedMachines(hops); err != nil {
 		return Plan{}, err
 	}
 	for _, h := range hops {
@@ -59,7 +59,7 @@ func Upgrade(in Input, target Target) (Plan, error) {
 		}
 	}
 	p.Steps = configurationFirst(in.World, row.Configuration.Schema, u.steps)
-	if err := in.World.blind(&p); err != nil {
+	if err := in.World.noteAPIUnavailable(&p); err != nil {
 		return Plan{}, err
 	}
 	return p, p.Validate()
@@ -74,20 +74,20 @@ type upgrade struct {
 	versions []pai.KubernetesVersion // of the Kubernetes hops that are left
 	world    World                   // as the steps so far leave it
 	steps    []Step
-	gate     []StepID // what the next hop waits for
+	barrier  []StepID // what the next hop waits for
 	bound    []Step   // the steps so far that move what may not be too old for an API server
 }
 
-// add appends the steps of one hop and makes them wait for the gate.
-func (u *upgrade) add(steps []Step, gate []StepID) {
-	u.steps = append(u.steps, waitFor(steps, gate)...)
+// add appends the steps of one hop and makes them wait for the barrier.
+func (u *upgrade) add(steps []Step, barrier []StepID) {
+	u.steps = append(u.steps, waitFor(steps, barrier)...)
 	u.world = u.world.After(steps, u.in.Digests)
 }
 
-// stragglers plans what is behind without being part of a hop: what an earlier
+// outdatedMachines plans what is behind without being part of a hop: what an earlier
 // run left half-done, and machines where something would be too old for the
 // first API server of the way.
-func (u *upgrade) stragglers(hops []Hop) error {
+func (u *upgrade) outdatedMachines(hops []Hop) error {
 	both := u.target.KubernetesOnly == u.target.ServicesOnly
 	current := u.world.Current
 	if len(u.versions) == 0 && (both || u.target.KubernetesOnly) {
@@ -133,8 +133,8 @@ func (u *upgrade) kubernetesHop(h Hop) error {
 			steps[i].After = append(steps[i].After, u.tooOldUnless(to)...)
 		}
 	}
-	u.add(steps, u.gate)
-	u.gate = []StepID{StepID("kubernetes/" + string(to) + "/cluster/record")}
+	u.add(steps, u.barrier)
+	u.barrier = []StepID{StepID("kubernetes/" + string(to) + "/cluster/record")}
 	u.bound = append(u.bound, boundIn(steps)...)
 	return nil
 }
@@ -151,33 +151,33 @@ func (u *upgrade) servicesTo(to, from pai.ServicesVersion) error {
 	if err != nil || len(steps) == 0 {
 		return err
 	}
-	u.add(steps, u.gate)
-	u.gate = last(steps)
+	u.add(steps, u.barrier)
+	u.barrier = last(steps)
 	return nil
 }
 
 // bundleOf is the bundle that a Kubernetes version is taken from: that of the
 // newest release up to a limit that brings it, so that a hop of the services to
 // that release finds its images there already.
-func (in Input) bundleOf(version pai.KubernetesVersion, limit pai.Release) Bundle {
+func (in Input) bundleOf(version pai.KubernetesVersion, limit pai.Release) BundleRef {
 	return in.newest(limit, func(r release.Manifest) bool { return r.Kubernetes.Version.Compare(version) == 0 })
 }
 
 // bundleOfServices is the bundle that a version of the services is taken from.
-func (in Input) bundleOfServices(version pai.ServicesVersion, limit pai.Release) Bundle {
+func (in Input) bundleOfServices(version pai.ServicesVersion, limit pai.Release) BundleRef {
 	return in.newest(limit, func(r release.Manifest) bool { return r.Services.Version.Compare(version) == 0 })
 }
 
 // newest is the bundle of the newest release up to a limit that brings
 // something, of the oldest beyond the limit where there is none. No limit is "".
-func (in Input) newest(limit pai.Release, brings func(release.Manifest) bool) Bundle {
+func (in Input) newest(limit pai.Release, brings func(release.Manifest) bool) BundleRef {
 	var best pai.Release
 	for _, r := range in.Releases {
 		if name := r.Metadata.Name; brings(r) && (best == "" || better(name, best, limit)) {
 			best = name
 		}
 	}
-	return Bundle{Release: best, Digest: in.Digests[best]}
+	return BundleRef{Release: best, Digest: in.Digests[best]}
 }
 
 func better(a, b, limit pai.Release) bool {

@@ -11,7 +11,7 @@ type World struct {
 	APIReachable bool `json:"apiReachable"`
 	// APIError is why the API could not be read, when there should be one.
 	APIError string               `json:"apiError,omitempty"`
-	Machines []Machine            `json:"machines"`
+	Machines []MachineState       `json:"machines"`
 	Services map[string]Installed `json:"services"`
 	Jobs     []pai.Job            `json:"jobs"`
 	// Queued are the jobs that have neither begun to run nor ended.
@@ -32,8 +32,8 @@ type World struct {
 	Schema int `json:"schema,omitempty"`
 }
 
-// Machine is one machine of the configuration as it was observed.
-type Machine struct {
+// MachineState is one machine of the configuration as it was observed.
+type MachineState struct {
 	Name         string `json:"name"`
 	Address      string `json:"address"`
 	ControlPlane bool   `json:"controlPlane"`
@@ -110,7 +110,7 @@ func (w World) services() pai.ServicesVersion {
 
 // blind notes in a plan what nobody could see because the API is away. A plan
 // with no steps is refused then: what is not seen is not done.
-func (w World) blind(p *Plan) error {
+func (w World) noteAPIUnavailable(p *Plan) error {
 	switch {
 	case w.APIReachable:
 		return nil

@@ -17,7 +17,7 @@ import (
 type Executor struct {
 	Doers plan.Doers
 	// Admit refuses a step by returning why; nil refuses none. A step whose why
-	// has pai.CodeWaiting is set aside: what it holds up (plan.Holds) is as well,
+	// has pai.CodeWaiting is set aside: what it holds up (plan.BlocksWhenWaiting) is as well,
 	// and everything else goes on.
 	Admit func(context.Context, plan.Step) error
 	// Events hears what happens; nil hears nothing.
@@ -119,7 +119,7 @@ func (r *running) run(ctx context.Context) {
 // lets reports whether a step that has ended lets one that comes after it begin.
 func (r *running) lets(i, f int) bool {
 	outcome := r.records[i].Outcome
-	return succeeded(outcome) || (outcome == pai.OutcomeWaiting && !plan.Holds(r.plan.Steps[i], r.plan.Steps[f]))
+	return succeeded(outcome) || (outcome == pai.OutcomeWaiting && !plan.BlocksWhenWaiting(r.plan.Steps[i], r.plan.Steps[f]))
 }
 
 // release counts one step less that f waits for.

@@ -152,8 +152,8 @@ func (s Service) volume() string {
 }
 
 // Planned is the service as the planner knows it.
-func (s Service) Planned() plan.Service {
-	return plan.Service{Name: s.Name, Prerequisites: s.Prerequisites, Impact: s.JobImpact, Volume: s.volume()}
+func (s Service) Planned() plan.ServiceSpec {
+	return plan.ServiceSpec{Name: s.Name, Prerequisites: s.Prerequisites, Impact: s.JobImpact, Volume: s.volume()}
 }
 
 // cycles returns each cycle of prerequisites once, starting at its first

@@ -12,7 +12,7 @@ import (
 const diffRetryTimeout = 10 * time.Second
 
 // Diff lists what applying the service would change.
-func (d starter) Diff(ctx context.Context, s plan.Step) ([]plan.Change, error) {
+func (d starter) Diff(ctx context.Context, s plan.Step) ([]plan.StepDiff, error) {
 	want, err := d.wanted(ctx, s)
 	if err != nil {
 		return nil, err
@@ -25,7 +25,7 @@ func (d starter) Diff(ctx context.Context, s plan.Step) ([]plan.Change, error) {
 }
 
 // Diff lists what stopping the service would delete.
-func (d stopper) Diff(ctx context.Context, s plan.Step) ([]plan.Change, error) {
+func (d stopper) Diff(ctx context.Context, s plan.Step) ([]plan.StepDiff, error) {
 	client, err := d.client(ctx)
 	if err != nil {
 		return nil, err
@@ -34,9 +34,9 @@ func (d stopper) Diff(ctx context.Context, s plan.Step) ([]plan.Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	var changes []plan.Change
+	var changes []plan.StepDiff
 	for _, r := range going {
-		changes = append(changes, plan.Change{What: r.String(), Action: plan.Deleted})
+		changes = append(changes, plan.StepDiff{What: r.String(), Action: plan.Deleted})
 	}
 	return changes, nil
 }

@@ -82,15 +82,15 @@ func obsolete(have []corev1.Secret, applied pai.ServicesVersion, parts int) []co
 }
 
 // Recorded returns the services of a release that are recorded in the cluster.
-func Recorded(ctx context.Context, client *kube.Client, release pai.ServicesVersion) ([]plan.Service, error) {
+func Recorded(ctx context.Context, client *kube.Client, release pai.ServicesVersion) ([]plan.ServiceSpec, error) {
 	all, err := listRecorded(ctx, client, "")
 	if err != nil {
 		return nil, err
 	}
-	var services []plan.Service
+	var services []plan.ServiceSpec
 	for _, r := range groupRecorded(all) {
 		if r.release == release {
-			services = append(services, r.about.Service)
+			services = append(services, r.about.ServiceSpec)
 		}
 	}
 	return services, nil

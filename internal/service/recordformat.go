@@ -93,7 +93,7 @@ func recordSecrets(s Service, release pai.ServicesVersion, objs []*unstructured.
 	if len(parts) > recordedMaxParts {
 		return nil, fmt.Errorf("the compressed objects have %d bytes, the limit is %d", len(packed), recordedMaxParts*recordedPartSize)
 	}
-	about, err := json.Marshal(about{plan.Service{Name: s.Name, Prerequisites: s.Prerequisites, Impact: s.JobImpact}, s.WebhookCertificate})
+	about, err := json.Marshal(about{plan.ServiceSpec{Name: s.Name, Prerequisites: s.Prerequisites, Impact: s.JobImpact}, s.WebhookCertificate})
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +118,7 @@ func recordSecrets(s Service, release pai.ServicesVersion, objs []*unstructured.
 
 // about describes the service of a record.
 type about struct {
-	plan.Service
+	plan.ServiceSpec
 	WebhookCertificate *WebhookCertificate `json:",omitempty"`
 }
 

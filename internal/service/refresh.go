@@ -23,7 +23,7 @@ func (d refresher) Done(ctx context.Context, s plan.Step) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return !slices.ContainsFunc(changes, func(c plan.Change) bool { return c.Action != plan.Kept }), nil
+	return !slices.ContainsFunc(changes, func(c plan.StepDiff) bool { return c.Action != plan.Kept }), nil
 }
 
 // Do applies the service like a start. It restarts only workloads whose pod

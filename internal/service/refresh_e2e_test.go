@@ -101,7 +101,7 @@ func (s *scene) refresh(want ...string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	predicted := plan.Restarts(plan.Plan{Steps: []plan.Step{step}}, map[plan.StepID][]plan.Change{step.ID: changes})
+	predicted := plan.Restarts(plan.Plan{Steps: []plan.Step{step}}, map[plan.StepID][]plan.StepDiff{step.ID: changes})
 	s.do(plan.KindRefresh)
 	slices.Sort(s.reports)
 	slices.Sort(want)

@@ -10,20 +10,20 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Moved says in words what is different between a saved plan and the one that
+// Changes says in words what is different between a saved plan and the one that
 // would be made now; nothing where it can be done as it was saved.
-func Moved(was, now Saved) []string {
+func Changes(was, now Saved) []string {
 	m := &moves{}
-	m.basis(was.Basis, now.Basis)
+	m.basis(was.Inputs, now.Inputs)
 	if !slices.Equal(was.Plan.Hops, now.Plan.Hops) {
 		m.addf("the hops were %s and are %s", hopsText(was.Plan.Hops), hopsText(now.Plan.Hops))
 	}
-	m.lines = append(m.lines, StepsMoved(was.Plan.Steps, now.Plan.Steps)...)
+	m.lines = append(m.lines, StepChanges(was.Plan.Steps, now.Plan.Steps)...)
 	return m.lines
 }
 
-// StepsMoved says in words how two lists of steps differ.
-func StepsMoved(was, now []Step) []string {
+// StepChanges says in words how two lists of steps differ.
+func StepChanges(was, now []Step) []string {
 	m := &moves{}
 	before, after := byID(was), byID(now)
 	m.steps(without(was, after), "step %s is no longer needed", "%d steps are no longer needed, %s and others")
@@ -92,7 +92,7 @@ func (m *moves) changed(what, was, now string) {
 	}
 }
 
-func (m *moves) basis(was, now Basis) {
+func (m *moves) basis(was, now PlanInputs) {
 	for _, file := range keysOf(was.Configuration, now.Configuration) {
 		if was.Configuration[file] != now.Configuration[file] {
 			m.addf("the configuration changed: %s", file)
@@ -126,7 +126,7 @@ func (m *moves) basis(was, now Basis) {
 	}
 }
 
-func (m *moves) machine(was, now MachineBasis) {
+func (m *moves) machine(was, now MachineInputs) {
 	what := "machine " + now.Name + ": "
 	m.changed(what+"address", was.Address, now.Address)
 	if was.Unreachable != now.Unreachable {
@@ -142,8 +142,8 @@ func (m *moves) machine(was, now MachineBasis) {
 	}
 }
 
-func machinesOf(b Basis) map[string]MachineBasis {
-	all := map[string]MachineBasis{}
+func machinesOf(b PlanInputs) map[string]MachineInputs {
+	all := map[string]MachineInputs{}
 	for _, m := range b.Machines {
 		all[m.Name] = m
 	}
@@ -211,8 +211,8 @@ func yes(b bool) string {
 	return "no"
 }
 
-// MovedError refuses to do a plan that is no longer the one that was shown.
-func MovedError(what, advice string, lines []string) error {
+// PlanChangedError refuses to do a plan that is no longer the one that was shown.
+func PlanChangedError(what, advice string, lines []string) error {
 	const shown = 30
 	text := lines
 	if len(text) > shown {

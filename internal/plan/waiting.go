@@ -2,14 +2,14 @@ package plan
 
 import "pai.dev/pai/internal/pai"
 
-// Holds reports whether a step that was left waiting, because its machine has
+// BlocksWhenWaiting reports whether a step that was left waiting, because its machine has
 // to be idle first, holds up one that comes after it.
 //
 // What the same machine still needs waits with it. Everything else goes on: a
 // kubelet may be older than the control plane. How much older is the planner's
 // to say: an API server is made to wait for what it could not serve, and only
 // for that.
-func Holds(waiting, next Step) bool {
+func BlocksWhenWaiting(waiting, next Step) bool {
 	return waiting.Target == next.Target || next.Kind.Traits().StartsAPIServer
 }
 

@@ -44,7 +44,7 @@ func TestWaitingKubeletsHoldNothingWrongly(t *testing.T) {
 			byID[s.ID] = s
 			held := s.Risk == pai.RiskNode && busy[s.Target]
 			for _, id := range s.After {
-				held = held || left[id] && Holds(byID[id], s)
+				held = held || left[id] && BlocksWhenWaiting(byID[id], s)
 			}
 			left[s.ID] = held
 			switch {
@@ -76,5 +76,5 @@ func TestWaitingKubeletsHoldNothingWrongly(t *testing.T) {
 }
 
 func byName(w World, name string) bool {
-	return slices.ContainsFunc(w.Machines, func(m Machine) bool { return m.Name == name })
+	return slices.ContainsFunc(w.Machines, func(m MachineState) bool { return m.Name == name })
 }

@@ -11,9 +11,9 @@ import (
 	"pai.dev/pai/internal/release"
 )
 
-// table is the support plan with every version once, oldest first. A version
+// supportMatrix is the support plan with every version once, oldest first. A version
 // that something runs but no release brings is in it without rows.
-type table struct {
+type supportMatrix struct {
 	services   []part[pai.ServicesVersion]
 	kubernetes []part[pai.KubernetesVersion]
 }
@@ -27,17 +27,17 @@ type part[V ~string] struct {
 // state indexes a pair in a table.
 type state struct{ services, kubernetes int }
 
-// breach is a rule of the support plan that a hop or a state would break.
-type breach struct {
+// violation is a rule of the support plan that a hop or a state would break.
+type violation struct {
 	release pai.Release // the release whose row holds the rule
 	rule    string
 }
 
-func (b breach) String() string { return b.rule + " (release " + string(b.release) + ")" }
+func (b violation) String() string { return b.rule + " (release " + string(b.release) + ")" }
 
-// newTable reads the releases and adds the versions of from where they are
+// newSupportMatrix reads the releases and adds the versions of from where they are
 // missing.
-func newTable(releases []release.Manifest, from pai.Pair) (*table, error) {
+func newSupportMatrix(releases []release.Manifest, from pai.Pair) (*supportMatrix, error) {
 	if err := checkRows(releases); err != nil {
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func newTable(releases []release.Manifest, from pai.Pair) (*table, error) {
 			return nil, pai.Errorf(pai.CodeUsage, "versions look like v0.9 and v0.9-pai", "start of the upgrade: %w", err)
 		}
 	}
-	t := &table{}
+	t := &supportMatrix{}
 	for _, r := range releases {
 		t.services = addPart(t.services, r.Services.Version, r)
 		t.kubernetes = addPart(t.kubernetes, r.Kubernetes.Version, r)
@@ -69,24 +69,24 @@ func find[V ~string](parts []part[V], v V) int {
 	return slices.IndexFunc(parts, func(p part[V]) bool { return pai.CompareVersions(p.version, v) == 0 })
 }
 
-func (t *table) state(p pai.Pair) state {
+func (t *supportMatrix) state(p pai.Pair) state {
 	return state{find(t.services, p.Services), find(t.kubernetes, p.Kubernetes)}
 }
 
-func (t *table) pair(s state) pai.Pair {
+func (t *supportMatrix) pair(s state) pai.Pair {
 	return pai.Pair{Services: t.services[s.services].version, Kubernetes: t.kubernetes[s.kubernetes].version}
 }
 
 // incompatible is empty when the services of s run on its Kubernetes. Services
 // that no release brings, and none at all, are forbidden nothing by the table.
-func (t *table) incompatible(s state) []breach {
+func (t *supportMatrix) incompatible(s state) []violation {
 	services, k := t.services[s.services], t.kubernetes[s.kubernetes].version
-	var found []breach
+	var found []violation
 	for _, r := range services.rows {
 		if k.AtLeast(r.Kubernetes.CompatibleSince) {
 			return nil
 		}
-		found = append(found, breach{r.Metadata.Name, fmt.Sprintf("services %s run on Kubernetes %s or newer, not on %s",
+		found = append(found, violation{r.Metadata.Name, fmt.Sprintf("services %s run on Kubernetes %s or newer, not on %s",
 			services.version, r.Kubernetes.CompatibleSince, k)})
 	}
 	if len(found) > 1 {
@@ -96,16 +96,16 @@ func (t *table) incompatible(s state) []breach {
 }
 
 // moveServices lists what forbids a services hop from s to the version at to.
-func (t *table) moveServices(s state, to int) []breach {
+func (t *supportMatrix) moveServices(s state, to int) []violation {
 	from, k := t.services[s.services].version, t.kubernetes[s.kubernetes].version
-	return fewest(t.services[to].rows, func(r release.Manifest) []breach {
-		var found []breach
+	return fewest(t.services[to].rows, func(r release.Manifest) []violation {
+		var found []violation
 		if !from.AtLeast(r.Services.UpgradableSince) {
-			found = append(found, breach{r.Metadata.Name, fmt.Sprintf("services %s are upgradable since %s, not from %s",
+			found = append(found, violation{r.Metadata.Name, fmt.Sprintf("services %s are upgradable since %s, not from %s",
 				r.Services.Version, r.Services.UpgradableSince, from)})
 		}
 		if !k.AtLeast(r.Kubernetes.CompatibleSince) {
-			found = append(found, breach{r.Metadata.Name, fmt.Sprintf("services %s run on Kubernetes %s or newer, not on %s",
+			found = append(found, violation{r.Metadata.Name, fmt.Sprintf("services %s run on Kubernetes %s or newer, not on %s",
 				r.Services.Version, r.Kubernetes.CompatibleSince, k)})
 		}
 		return found
@@ -113,16 +113,16 @@ func (t *table) moveServices(s state, to int) []breach {
 }
 
 // moveKubernetes lists what forbids a Kubernetes hop from s to the version at to.
-func (t *table) moveKubernetes(s state, to int) []breach {
+func (t *supportMatrix) moveKubernetes(s state, to int) []violation {
 	from := t.kubernetes[s.kubernetes]
-	found := fewest(t.kubernetes[to].rows, func(r release.Manifest) []breach {
-		var found []breach
+	found := fewest(t.kubernetes[to].rows, func(r release.Manifest) []violation {
+		var found []violation
 		if !from.version.AtLeast(r.Kubernetes.UpgradableSince) {
-			found = append(found, breach{r.Metadata.Name, fmt.Sprintf("Kubernetes %s is upgradable since %s, not from %s",
+			found = append(found, violation{r.Metadata.Name, fmt.Sprintf("Kubernetes %s is upgradable since %s, not from %s",
 				r.Kubernetes.Version, r.Kubernetes.UpgradableSince, from.version)})
 		}
 		if rule := upstreamRule(from, r.Kubernetes); rule != "" {
-			found = append(found, breach{r.Metadata.Name, rule})
+			found = append(found, violation{r.Metadata.Name, rule})
 		}
 		return found
 	})
@@ -147,12 +147,12 @@ func upstreamRule(from part[pai.KubernetesVersion], to release.KubernetesRow) st
 		to.Version, to.Upstream, from.version, was)
 }
 
-// fewest returns the breaches of the row that has the fewest: a hop is allowed
+// fewest returns the violations of the row that has the fewest: a hop is allowed
 // as soon as one row allows it.
-func fewest(rows []release.Manifest, breaches func(release.Manifest) []breach) []breach {
-	var best []breach
+func fewest(rows []release.Manifest, violations func(release.Manifest) []violation) []violation {
+	var best []violation
 	for i, r := range rows {
-		if found := breaches(r); i == 0 || len(found) < len(best) {
+		if found := violations(r); i == 0 || len(found) < len(best) {
 			best = found
 		}
 	}

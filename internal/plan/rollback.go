@@ -37,9 +37,9 @@ func Rollback(in Input, to pai.Pair, target Target) (Plan, error) {
 	if err := Compatible(in.Releases, p.To); err != nil {
 		return Plan{}, pai.Errorf(pai.CodeRefused, "go back with both parts: paictl upgrade rollback", "the way back to %s is not one: %w", p.To, err)
 	}
-	b := &back{in: in, pins: pins, world: w, servicesToo: p.To.Services == to.Services && (both || target.ServicesOnly)}
+	b := &rollback{in: in, pins: pins, world: w, servicesToo: p.To.Services == to.Services && (both || target.ServicesOnly)}
 	parts := []func(*Plan) error{b.servicesHop, b.kubernetesHop}
-	if p.To.Kubernetes.Less(newest) && (&kubernetes{world: w, to: p.To.Kubernetes, pins: pins, masters: masters(w)}).lossy(newest) {
+	if p.To.Kubernetes.Less(newest) && (&kubernetes{world: w, to: p.To.Kubernetes, pins: pins, controlPlanes: controlPlanes(w)}).lossy(newest) {
 		if p.From.Services != to.Services && p.To.Services != to.Services && w.APIReachable {
 			return Plan{}, pai.Errorf(pai.CodeRefused, "go back with both parts: paictl upgrade rollback",
 				"Kubernetes %s is gone back to by restoring etcd, and that takes the services along to %s", to.Kubernetes, to.Services)
@@ -60,13 +60,13 @@ func Rollback(in Input, to pai.Pair, target Target) (Plan, error) {
 	return p, p.Validate()
 }
 
-func masters(w World) []Machine {
-	return slices.DeleteFunc(slices.Clone(w.Machines), func(m Machine) bool { return !m.ControlPlane })
+func controlPlanes(w World) []MachineState {
+	return slices.DeleteFunc(slices.Clone(w.Machines), func(m MachineState) bool { return !m.ControlPlane })
 }
 
 // servicesHop adds the way back of the services, where they are to be as the
 // plan says.
-func (b *back) servicesHop(p *Plan) error {
+func (b *rollback) servicesHop(p *Plan) error {
 	if p.To.Services == "" || !b.world.APIReachable || !b.servicesToo {
 		return nil
 	}
@@ -74,39 +74,39 @@ func (b *back) servicesHop(p *Plan) error {
 		return err
 	}
 	if p.To.Services.Less(p.From.Services) {
-		b.gate = last(b.steps)
+		b.barrier = last(b.steps)
 		p.Hops = append(p.Hops, servicesHop(p.From.Services, p.To.Services))
 	}
 	return nil
 }
 
 // kubernetesHop adds the way back of Kubernetes.
-func (b *back) kubernetesHop(p *Plan) error {
+func (b *rollback) kubernetesHop(p *Plan) error {
 	if !p.To.Kubernetes.Less(p.From.Kubernetes) {
 		return nil
 	}
 	if err := b.kubernetes(p.To.Kubernetes, p.From.Kubernetes, p.To.Services); err != nil {
 		return err
 	}
-	b.gate = []StepID{StepID("kubernetes/" + string(p.To.Kubernetes) + "/cluster/record")}
+	b.barrier = []StepID{StepID("kubernetes/" + string(p.To.Kubernetes) + "/cluster/record")}
 	p.Hops = append(p.Hops, kubernetesHop(p.From.Kubernetes, p.To.Kubernetes))
 	return nil
 }
 
 // back collects the steps of a way back.
-type back struct {
-	in    Input
-	pins  Pins
-	world World
-	steps []Step
-	gate  []StepID // what the next part waits for
+type rollback struct {
+	in      Input
+	pins    Pins
+	world   World
+	steps   []Step
+	barrier []StepID // what the next part waits for
 	// servicesToo is set where the services are to be as they were.
 	servicesToo bool
 }
 
 // services brings the services to an older release: those that it had, in the
 // order of their prerequisites, then what it did not have goes.
-func (b *back) services(to, from pai.ServicesVersion) error {
+func (b *rollback) services(to, from pai.ServicesVersion) error {
 	former, known := b.in.Services[to]
 	if !known {
 		return pai.Errorf(pai.CodeRefused, "put the bundle of release "+string(to)+" back: paictl release build "+string(to),
@@ -120,16 +120,16 @@ func (b *back) services(to, from pai.ServicesVersion) error {
 	d := stepGraph{phase: "services/" + string(to)}
 	w, prefix := b.world, d.phase+"/"
 	bundle := b.in.bundleOfServices(to, "")
-	var gate []StepID
+	var barrier []StepID
 	for _, m := range w.Machines {
 		digest := bundle.Digest
 		id := d.add(digest != "" && (m.Unreachable != "" || !slices.Contains(m.Images, digest)), Step{
 			ID: StepID(prefix + "machine/" + m.Name + "/images"), Kind: KindImages, Target: m.Name, To: pai.AnyVersion(bundle.Release), Risk: pai.RiskNone})
 		if m.Unreachable == "" {
-			gate = append(gate, id)
+			barrier = append(barrier, id)
 		}
 	}
-	undone, err := b.undo(&d, prefix, to, gate)
+	undone, err := b.undo(&d, prefix, to, barrier)
 	if err != nil {
 		return err
 	}
@@ -137,13 +137,13 @@ func (b *back) services(to, from pai.ServicesVersion) error {
 	var started []StepID
 	for _, s := range ordered {
 		was, installed := w.Services[s.Name]
-		inBoth := slices.ContainsFunc(newer, func(n Service) bool { return n.Name == s.Name })
+		inBoth := slices.ContainsFunc(newer, func(n ServiceSpec) bool { return n.Name == s.Name })
 		needed := was.Release != to || !was.Ready
 		if !installed && inBoth {
 			needed = false // its operator stopped it
 		}
 		work = work || needed
-		after := slices.Concat(gate, undone)
+		after := slices.Concat(barrier, undone)
 		for _, p := range s.Prerequisites {
 			after = append(after, StepID(prefix+p))
 		}
@@ -157,13 +157,13 @@ func (b *back) services(to, from pai.ServicesVersion) error {
 	if !work && len(leaving) == 0 && !d.needed[record] {
 		return nil
 	}
-	b.steps = append(b.steps, waitFor(d.reduce(), b.gate)...)
+	b.steps = append(b.steps, waitFor(d.reduce(), b.barrier)...)
 	return nil
 }
 
 // undo adds the steps that bring what PAI stores back into the form of an older
 // release, while the newer services, which read both, still run.
-func (b *back) undo(d *stepGraph, prefix string, to pai.ServicesVersion, gate []StepID) ([]StepID, error) {
+func (b *rollback) undo(d *stepGraph, prefix string, to pai.ServicesVersion, barrier []StepID) ([]StepID, error) {
 	var ids []StepID
 	for _, r := range slices.Backward(b.in.Releases) {
 		for _, m := range r.Migrations {
@@ -175,7 +175,7 @@ func (b *back) undo(d *stepGraph, prefix string, to pai.ServicesVersion, gate []
 					"release %s changed what PAI stores (%s) in a way that cannot be undone", r.Metadata.Name, m.Name)
 			}
 			ids = append(ids, d.add(true, Step{ID: StepID(prefix + "migrate/" + m.Name), Kind: KindMigrate, Target: m.Name,
-				From: pai.AnyVersion(r.Services.Version), To: pai.AnyVersion(to), Risk: pai.RiskNone}, append(slices.Clone(gate), ids...)...))
+				From: pai.AnyVersion(r.Services.Version), To: pai.AnyVersion(to), Risk: pai.RiskNone}, append(slices.Clone(barrier), ids...)...))
 		}
 	}
 	return ids, nil
@@ -183,29 +183,29 @@ func (b *back) undo(d *stepGraph, prefix string, to pai.ServicesVersion, gate []
 
 // leaving are the services that are there and that the former release did not
 // have, in the order of their prerequisites where that is known.
-func (b *back) leaving(former, newer []Service) []Service {
-	var gone []Service
+func (b *rollback) leaving(former, newer []ServiceSpec) []ServiceSpec {
+	var gone []ServiceSpec
 	for _, name := range slices.Sorted(maps.Keys(b.world.Services)) {
-		is := func(s Service) bool { return s.Name == name }
+		is := func(s ServiceSpec) bool { return s.Name == name }
 		if slices.ContainsFunc(former, is) {
 			continue
 		}
-		s := Service{Name: name, Impact: pai.ImpactDataPath} // nothing says that jobs do without it
+		s := ServiceSpec{Name: name, Impact: pai.ImpactDataPath} // nothing says that jobs do without it
 		if i := slices.IndexFunc(newer, is); i >= 0 {
 			s = newer[i]
 		}
 		gone = append(gone, s)
 	}
-	names := func(s Service) bool {
-		return slices.ContainsFunc(gone, func(g Service) bool { return g.Name == s.Name })
+	names := func(s ServiceSpec) bool {
+		return slices.ContainsFunc(gone, func(g ServiceSpec) bool { return g.Name == s.Name })
 	}
 	ordered, err := Order(newer)
 	if err != nil {
 		return gone
 	}
-	inOrder := slices.DeleteFunc(ordered, func(s Service) bool { return !names(s) })
+	inOrder := slices.DeleteFunc(ordered, func(s ServiceSpec) bool { return !names(s) })
 	for _, s := range gone {
-		if !slices.ContainsFunc(inOrder, func(o Service) bool { return o.Name == s.Name }) {
+		if !slices.ContainsFunc(inOrder, func(o ServiceSpec) bool { return o.Name == s.Name }) {
 			inOrder = append(inOrder, s)
 		}
 	}
@@ -256,5 +256,5 @@ func (p Pins) sameMinor(program string, a, b pai.KubernetesVersion) bool {
 func BetweenVersions(w World) bool {
 	newest := newestKubernetes(w)
 	return w.Current.Kubernetes != "" && w.Current.Kubernetes.Less(newest) &&
-		!slices.ContainsFunc(w.Machines, func(m Machine) bool { return m.ControlPlane && m.committed(newest) })
+		!slices.ContainsFunc(w.Machines, func(m MachineState) bool { return m.ControlPlane && m.committed(newest) })
 }

@@ -10,29 +10,29 @@ import (
 // the way there, in the reverse order. What the API server serves goes before
 // it, because nothing may be newer than the API that it talks to; only where
 // the API is away does that come first.
-func (b *back) kubernetes(to, newest pai.KubernetesVersion, services pai.ServicesVersion) error {
+func (b *rollback) kubernetes(to, newest pai.KubernetesVersion, services pai.ServicesVersion) error {
 	limit := b.in.bundleOfServices(services, "").Release
-	k := &kubernetes{world: b.world, to: to, pins: b.pins, back: true, graph: stepGraph{phase: "kubernetes/" + string(to)}, o: KubernetesOptions{Bundle: b.in.bundleOf(to, limit), Again: true}}
+	k := &kubernetes{world: b.world, to: to, pins: b.pins, rollback: true, graph: stepGraph{phase: "kubernetes/" + string(to)}, o: KubernetesOptions{Bundle: b.in.bundleOf(to, limit), Again: true}}
 	for _, m := range b.world.Machines {
 		if m.ControlPlane {
-			k.masters = append(k.masters, m)
+			k.controlPlanes = append(k.controlPlanes, m)
 		} else {
 			k.workers = append(k.workers, m)
 		}
 	}
-	k.machines = slices.Concat(k.masters, k.workers)
-	if err := k.mayGoBack(newest, b.in.Snapshots); err != nil {
+	k.machines = slices.Concat(k.controlPlanes, k.workers)
+	if err := k.checkRollback(newest, b.in.Snapshots); err != nil {
 		return err
 	}
-	k.planBack(k.lossy(newest))
+	k.planRollback(k.lossy(newest))
 	steps := k.graph.reduce()
-	b.steps = append(b.steps, waitFor(steps, b.gate)...)
+	b.steps = append(b.steps, waitFor(steps, b.barrier)...)
 	return nil
 }
 
-// mayGoBack refuses where something may have been stored that the old programs
+// checkRollback refuses where something may have been stored that the old programs
 // do not know, and there is no snapshot from before that.
-func (k *kubernetes) mayGoBack(newest pai.KubernetesVersion, snapshots []string) error {
+func (k *kubernetes) checkRollback(newest pai.KubernetesVersion, snapshots []string) error {
 	minors, known := k.pins.behind(k.to, newest)
 	switch {
 	case !known:
@@ -55,99 +55,99 @@ func (k *kubernetes) lossy(newest pai.KubernetesVersion) bool {
 		return false
 	}
 	minors, known := k.pins.behind(k.to, k.world.Current.Kubernetes)
-	return !known || minors > 0 || slices.ContainsFunc(k.masters, func(m Machine) bool { return m.committed(newest) })
+	return !known || minors > 0 || slices.ContainsFunc(k.controlPlanes, func(m MachineState) bool { return m.committed(newest) })
 }
 
-// planBack adds the steps. Where something would be lost, a snapshot of what is
+// planRollback adds the steps. Where something would be lost, a snapshot of what is
 // there now comes first: it is not gone back to, but nothing is ever gone.
-func (k *kubernetes) planBack(lossy bool) {
+func (k *kubernetes) planRollback(lossy bool) {
 	for _, m := range k.machines {
 		k.machine(m, "programs", KindPrograms, !slices.Contains(m.Programs, k.to), pai.RiskNone)
 		digest := k.o.Bundle.Digest
 		k.machine(m, "images", KindImages, digest != "" && !slices.Contains(m.Images, digest), pai.RiskNone, k.id(m, "programs"))
 	}
-	apiBack := k.apiBack
+	rollbackAPI := k.rollbackAPI
 	if lossy {
-		apiBack = k.restoreBack
+		rollbackAPI = k.restoreAPI
 	}
 	api := []StepID{}
 	if !k.world.APIReachable {
-		apiBack()
+		rollbackAPI()
 		api = append(api, k.cluster("apiserver"))
 	}
-	for _, m := range slices.Concat(k.workers, k.masters) {
-		k.nodeBack(m, api)
+	for _, m := range slices.Concat(k.workers, k.controlPlanes) {
+		k.rollbackNode(m, api)
 	}
 	if k.world.APIReachable {
-		apiBack()
+		rollbackAPI()
 	}
 	k.clusterStep("etcd", KindEtcd, !lossy && k.stale(RoleEtcdA, RoleEtcdB), k.apiRisk(), k.cluster("apiserver"))
 	for _, m := range k.machines {
 		k.role(m, RoleAPIProxy, k.apiRisk(), k.id(m, "programs"), k.cluster("apiserver"))
 	}
 	all := slices.Concat([]StepID{k.cluster("apiserver"), k.cluster("etcd")}, each(k, k.machines, "uncordon"),
-		each(k, k.machines, string(RoleAPIProxy)), each(k, k.masters, string(RoleControllerManager)), each(k, k.masters, string(RoleScheduler)))
+		each(k, k.machines, string(RoleAPIProxy)), each(k, k.controlPlanes, string(RoleControllerManager)), each(k, k.controlPlanes, string(RoleScheduler)))
 	k.clusterStep("bootstrap", KindBootstrap, true, pai.RiskNone, all...)
 	k.clusterStep("dns", KindDNS, true, pai.RiskNone, append(each(k, k.machines, "images"), k.cluster("bootstrap"))...)
 	k.clusterStep("record", KindRecord, true, pai.RiskNone, k.cluster("dns"))
 }
 
-// apiBack adds the controllers and the API server.
-func (k *kubernetes) apiBack() {
-	for _, m := range k.masters {
+// rollbackAPI adds the controllers and the API server.
+func (k *kubernetes) rollbackAPI() {
+	for _, m := range k.controlPlanes {
 		for _, r := range []Role{RoleControllerManager, RoleScheduler} {
 			k.role(m, r, k.apiRisk(), k.id(m, "programs"))
 		}
 	}
-	gate := slices.Concat(each(k, k.masters, string(RoleControllerManager)), each(k, k.masters, string(RoleScheduler)))
+	barrier := slices.Concat(each(k, k.controlPlanes, string(RoleControllerManager)), each(k, k.controlPlanes, string(RoleScheduler)))
 	if k.world.APIReachable {
-		gate = append(gate, each(k, k.machines, "uncordon")...)
+		barrier = append(barrier, each(k, k.machines, "uncordon")...)
 	}
-	k.clusterStep("apiserver", KindAPIServer, k.stale(RoleAPIServerA, RoleAPIServerB), k.apiRisk(), gate...)
+	k.clusterStep("apiserver", KindAPIServer, k.stale(RoleAPIServerA, RoleAPIServerB), k.apiRisk(), barrier...)
 }
 
-// restoreBack adds the older API server on what etcd held before the commit.
+// restoreAPI adds the older API server on what etcd held before the commit.
 // The controllers follow: nothing acts on what is half restored.
-func (k *kubernetes) restoreBack() {
-	var gate []StepID
+func (k *kubernetes) restoreAPI() {
+	var barrier []StepID
 	if k.world.APIReachable {
-		gate = each(k, k.machines, "uncordon")
+		barrier = each(k, k.machines, "uncordon")
 	}
-	gate = append(gate, each(k, k.masters, "programs")...)
-	k.clusterStep("snapshot", KindSnapshot, k.world.APIReachable, pai.RiskNone, gate...)
+	barrier = append(barrier, each(k, k.controlPlanes, "programs")...)
+	k.clusterStep("snapshot", KindSnapshot, k.world.APIReachable, pai.RiskNone, barrier...)
 	k.graph.add(true, Step{ID: k.cluster("restore"), Kind: KindRestore, From: pai.AnyVersion(newestKubernetes(k.world)), To: pai.AnyVersion(k.to), Risk: k.apiRisk()},
-		append(gate, k.cluster("snapshot"))...)
+		append(barrier, k.cluster("snapshot"))...)
 	k.clusterStep("apiserver", KindAPIServer, false, k.apiRisk(), k.cluster("restore"))
-	for _, m := range k.masters {
+	for _, m := range k.controlPlanes {
 		for _, r := range []Role{RoleControllerManager, RoleScheduler} {
 			k.role(m, r, k.apiRisk(), k.id(m, "programs"), k.cluster("restore"))
 		}
 	}
 }
 
-// nodeBack adds what runs the pods of one machine.
-func (k *kubernetes) nodeBack(m Machine, gate []StepID) {
-	gate = append(slices.Clone(gate), k.id(m, "programs"), k.id(m, "images"))
+// rollbackNode adds what runs the pods of one machine.
+func (k *kubernetes) rollbackNode(m MachineState, barrier []StepID) {
+	barrier = append(slices.Clone(barrier), k.id(m, "programs"), k.id(m, "images"))
 	kubelet := !k.has(m, RoleKubelet)
-	k.machine(m, "kubelet", KindKubelet, kubelet, k.nodeRisk(m), gate...)
+	k.machine(m, "kubelet", KindKubelet, kubelet, k.nodeRisk(m), barrier...)
 	k.role(m, RoleRuntime, k.nodeRisk(m), k.id(m, "kubelet"))
-	k.role(m, RoleKubeProxy, pai.RiskNone, append(gate, k.id(m, "kubelet"))...)
-	k.role(m, RoleNetwork, pai.RiskNone, append(gate, k.id(m, "kubelet"))...)
+	k.role(m, RoleKubeProxy, pai.RiskNone, append(barrier, k.id(m, "kubelet"))...)
+	k.role(m, RoleNetwork, pai.RiskNone, append(barrier, k.id(m, "kubelet"))...)
 	moves := m.Node != nil && (kubelet || !k.has(m, RoleRuntime))
 	k.machine(m, "uncordon", KindUncordon, m.Node != nil && m.Node.CordonedByPAI || moves, pai.RiskNone,
 		k.id(m, "kubelet"), k.id(m, string(RoleRuntime)), k.id(m, string(RoleKubeProxy)), k.id(m, string(RoleNetwork)))
 }
 
-// cannotGoBack: an etcd of a newer minor lets no older one in, and serves an
+// staysNewer: an etcd of a newer minor lets no older one in, and serves an
 // older API server as well, so it stays.
-func (k *kubernetes) cannotGoBack(r Role, v pai.KubernetesVersion) bool {
+func (k *kubernetes) staysNewer(r Role, v pai.KubernetesVersion) bool {
 	return (r == RoleEtcdA || r == RoleEtcdB) && !k.pins.sameMinor(programEtcd, v, k.to)
 }
 
 // stale reports whether one of two slots is linked to, or runs, what has to go
 // back, or none of them has what is to stay.
 func (k *kubernetes) stale(a, b Role) bool {
-	return slices.ContainsFunc(k.masters, func(m Machine) bool {
+	return slices.ContainsFunc(k.controlPlanes, func(m MachineState) bool {
 		newer := func(r Role) bool {
 			s := m.Roles[r]
 			return (s.Link != "" && !k.suits(r, s.Link)) || (s.Running != "" && !k.suits(r, s.Running))

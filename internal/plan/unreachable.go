@@ -9,12 +9,12 @@ import (
 	"pai.dev/pai/internal/release"
 )
 
-// noWay says why a goal cannot be reached: the rules on the way that breaks
+// unreachable says why a goal cannot be reached: the rules on the way that breaks
 // the fewest of them, and how far one gets without breaking any.
-func (t *table) noWay(releases []release.Manifest, start state, g goal, target Target) error {
-	e := &explain{table: t, goal: g, least: map[state]*detour{}}
+func (t *supportMatrix) unreachable(releases []release.Manifest, start state, g goal, target Target) error {
+	e := &explain{table: t, goal: g, least: map[state]*route{}}
 	var rules []string
-	for _, b := range e.breaches(start) {
+	for _, b := range e.violations(start) {
 		rules = append(rules, b.String())
 	}
 	message := fmt.Sprintf("%s cannot reach release %s: %s", t.pair(start), target.Release, strings.Join(rules, "; and "))
@@ -33,48 +33,48 @@ func (t *table) noWay(releases []release.Manifest, start state, g goal, target T
 	}
 }
 
-// detour is a way that may break rules.
-type detour struct {
-	breaches []breach
-	hops     int
+// route is a way that may break rules.
+type route struct {
+	violations []violation
+	hops       int
 }
 
 // explain finds the way that breaks the fewest rules, among those one with
 // the fewest hops.
 type explain struct {
-	table *table
+	table *supportMatrix
 	goal  goal
-	least map[state]*detour
+	least map[state]*route
 }
 
-func (e *explain) breaches(start state) []breach {
+func (e *explain) violations(start state) []violation {
 	if e.goal.holds(start) && start == e.goal.max {
 		return e.table.incompatible(start)
 	}
 	if d := e.from(start); d != nil {
-		return d.breaches
+		return d.violations
 	}
 	return nil
 }
 
-func (e *explain) from(at state) *detour {
+func (e *explain) from(at state) *route {
 	if d, known := e.least[at]; known {
 		return d
 	}
-	var best *detour
+	var best *route
 	if e.goal.holds(at) && len(e.table.incompatible(at)) == 0 {
-		best = &detour{}
+		best = &route{}
 	}
 	if at == e.goal.max {
-		best = &detour{} // the move that led here has counted what forbids it
+		best = &route{} // the move that led here has counted what forbids it
 	}
 	for _, m := range e.table.moves(at, e.goal.max) {
 		rest := e.from(m.to)
 		if rest == nil {
 			continue
 		}
-		d := &detour{breaches: append(e.table.forbids(at, m), rest.breaches...), hops: rest.hops + 1}
-		if best == nil || cmp.Or(cmp.Compare(len(d.breaches), len(best.breaches)), cmp.Compare(d.hops, best.hops)) < 0 {
+		d := &route{violations: append(e.table.forbids(at, m), rest.violations...), hops: rest.hops + 1}
+		if best == nil || cmp.Or(cmp.Compare(len(d.violations), len(best.violations)), cmp.Compare(d.hops, best.hops)) < 0 {
 			best = d
 		}
 	}
@@ -84,7 +84,7 @@ func (e *explain) from(at state) *detour {
 
 // nearest is the newest release up to the target that can be reached, else the
 // oldest one beyond it, and whether that takes any hop.
-func (t *table) nearest(releases []release.Manifest, start state, target Target) (name pai.Release, hops bool) {
+func (t *supportMatrix) nearest(releases []release.Manifest, start state, target Target) (name pai.Release, hops bool) {
 	reached := t.reachable(start)
 	var best *release.Manifest
 	for _, r := range releases {
@@ -125,7 +125,7 @@ func (set states) any(ok func(state) bool) bool {
 }
 
 // reachable is every state that allowed moves lead to, the start included.
-func (t *table) reachable(start state) states {
+func (t *supportMatrix) reachable(start state) states {
 	reached := states{start: true}
 	limit := state{len(t.services) - 1, len(t.kubernetes) - 1}
 	for queue := []state{start}; len(queue) > 0; queue = queue[1:] {
