@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -138,8 +140,8 @@ func generateConfig(ctx context.Context, env *Env, dir string, a config.Answers)
 	})
 }
 
-// queryMachines reads the hardware of all machines in parallel. If several
-// queries fail, each error is printed.
+// queryMachines reads the hardware of all machines in parallel. The error has
+// every failed query.
 func queryMachines(ctx context.Context, env *Env, clusterID string, targets []config.Machine) ([]config.FoundMachine, error) {
 	clusterDir := env.dirs().ClusterDir(clusterID)
 	if err := os.MkdirAll(clusterDir, 0o700); err != nil {
@@ -155,22 +157,14 @@ func queryMachines(ctx context.Context, env *Env, clusterID string, targets []co
 		})
 	}
 	wg.Wait()
-	var all []error
-	for _, err := range failed {
-		if err != nil {
-			all = append(all, err)
-		}
-	}
+	all := slices.DeleteFunc(failed, func(err error) bool { return err == nil })
 	switch len(all) {
 	case 0:
 		return found, nil
 	case 1:
 		return nil, all[0]
 	}
-	for _, err := range all {
-		env.Progressf("%v", err)
-	}
-	return nil, pai.Errorf(pai.CodeFailed, "fix the causes listed above; nothing was written", "cannot query %d of %d machines", len(all), len(targets))
+	return nil, pai.Errorf(pai.CodeFailed, "fix the causes; nothing was written", "cannot query %d of %d machines:\n%w", len(all), len(targets), errors.Join(all...))
 }
 
 func queryMachine(ctx context.Context, m config.Machine, knownHosts string) (config.FoundMachine, error) {

@@ -88,23 +88,21 @@ func writeConfigurationState(p *ui.Page, c configsync.State) {
 	}
 }
 
-func describePair(p pai.Pair) string {
-	if p.Kubernetes == "" {
-		return "no Kubernetes"
-	}
-	if p.Services == "" {
-		return fmt.Sprintf("Kubernetes %s, no services", p.Kubernetes)
-	}
-	return p.String()
-}
+func describePair(p pai.Pair) string { return describeRunning(p, "") }
 
-// describeRunning is describePair for an observed pair: services that were not
-// observed are unknown.
+// describeRunning is an observed pair. If the API server is not responding,
+// services that were not observed are unknown.
 func describeRunning(p pai.Pair, apiError string) string {
-	if p.Kubernetes != "" && p.Services == "" && apiError != "" {
+	switch {
+	case p.Kubernetes == "":
+		return "no Kubernetes"
+	case p.Services == "" && apiError != "":
 		return fmt.Sprintf("Kubernetes %s; services: unknown", p.Kubernetes)
+	case p.Services == "":
+		return fmt.Sprintf("Kubernetes %s, no services", p.Kubernetes)
+	default:
+		return p.String()
 	}
-	return describePair(p)
 }
 
 func machineRole(m plan.MachineState) string {

@@ -78,6 +78,7 @@ func (l *live) Event(e run.Event) {
 	l.state.take(e)
 	l.mu.Unlock()
 	switch e.Kind {
+	case run.StepStarted: // is in the frame
 	case run.StepEnded:
 		l.console.Progressf("%s", endedStep(e))
 	case run.Stopping:
@@ -86,7 +87,7 @@ func (l *live) Event(e run.Event) {
 	l.redraw()
 }
 
-// Watching also writes interruptions as lines: the frame does not last.
+// Witness also writes interruptions as lines: the frame does not last.
 func (l *live) Witness(w operation.WitnessStatus) {
 	l.mu.Lock()
 	l.state.watch = &w

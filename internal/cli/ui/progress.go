@@ -50,7 +50,7 @@ func (p *progress) Event(e run.Event) {
 	}
 }
 
-// Watching writes a line for an interruption, and for an API outage that is
+// Witness writes a line for an interruption, and for an API outage that is
 // longer than slowStep.
 func (p *progress) Witness(w operation.WitnessStatus) {
 	p.mu.Lock()
@@ -79,12 +79,14 @@ func showReport(c *Console, op pai.Operation) error {
 
 // endedStep is one line about a step that ended.
 func endedStep(e run.Event) string {
-	result := fmt.Sprintf("%s: %s", e.Outcome, e.Message)
+	var result string
 	switch e.Outcome {
 	case pai.OutcomeSucceeded:
 		result = fmt.Sprintf("%.1f s", e.Took.Seconds())
 	case pai.OutcomeSkipped:
 		result = "already done"
+	default:
+		result = fmt.Sprintf("%s: %s", e.Outcome, e.Message)
 	}
 	return fmt.Sprintf("[%2d/%2d] %6s  %s  %s", e.N, e.Of, clock(e.Elapsed), e.Step.ID, result)
 }
