@@ -10,11 +10,15 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
-// Prefix begins the names of files that are not complete. A process that is
-// killed leaves them behind.
+// Prefix begins the names of files that are not complete.
 const Prefix = ".pai-tmp."
+
+// staleAfter is when the next write of a file removes the incomplete files of
+// processes that were killed.
+const staleAfter = time.Hour
 
 // Write replaces a file.
 func Write(path string, data []byte, mode fs.FileMode) error {
@@ -63,12 +67,23 @@ func Stage(path string, mode fs.FileMode, write func(io.Writer) error) (*Staged,
 }
 
 func (s *Staged) write(mode fs.FileMode, write func(io.Writer) error) error {
-	file, err := os.CreateTemp(filepath.Dir(s.path), Prefix+filepath.Base(s.path)+".*")
+	pattern := Prefix + filepath.Base(s.path) + ".*"
+	removeStale(filepath.Join(filepath.Dir(s.path), pattern))
+	file, err := os.CreateTemp(filepath.Dir(s.path), pattern)
 	if err != nil {
 		return err
 	}
 	s.temporary = file.Name()
 	return errors.Join(write(file), file.Chmod(mode), file.Close())
+}
+
+func removeStale(pattern string) {
+	found, _ := filepath.Glob(pattern) // an error means that the name is no pattern
+	for _, f := range found {
+		if info, err := os.Lstat(f); err == nil && time.Since(info.ModTime()) > staleAfter {
+			os.Remove(f)
+		}
+	}
 }
 
 // Commit moves the file to its place and replaces what is there.

@@ -6,8 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"pai.dev/pai/internal/atomicfile"
 )
@@ -126,6 +128,35 @@ func TestStagedFileIsNotInPlaceUntilCommit(t *testing.T) {
 	}
 	kept.Discard()
 	expect(t, path, "kept", 0o600)
+}
+
+func TestWriteRemovesStaleFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "file")
+	for name, age := range map[string]time.Duration{"file.1": 2 * time.Hour, "file.2": time.Minute, "other.1": 2 * time.Hour} {
+		left := filepath.Join(dir, atomicfile.Prefix+name)
+		if err := os.WriteFile(left, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(left, time.Time{}, time.Now().Add(-age)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := atomicfile.Write(path, []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	if want := []string{atomicfile.Prefix + "file.2", atomicfile.Prefix + "other.1", "file"}; !slices.Equal(names, want) {
+		t.Errorf("got %q, want %q", names, want)
+	}
 }
 
 // expect checks a file, and that nothing is left beside it.
