@@ -14,16 +14,15 @@ import (
 
 	"pai.dev/pai/internal/cluster"
 	"pai.dev/pai/internal/kube"
-	"pai.dev/pai/internal/plan"
 )
 
-// apiClient is what is read from; *kube.Client is one.
+// apiClient is the client that checks read with; *kube.Client implements it.
 type apiClient interface {
 	Clientset() kubernetes.Interface
 	Dynamic() dynamic.Interface
 }
 
-// apiFacts is what the control plane says, each asked for once.
+// apiFacts are observations of the control plane.
 type apiFacts struct {
 	client      *memo[*kube.Client]
 	clusterID   *memo[string]
@@ -33,42 +32,45 @@ type apiFacts struct {
 }
 
 func newAPIFacts(run context.Context, in Input) apiFacts {
-	a := apiFacts{client: observe(run, func(ctx context.Context) (*kube.Client, error) {
+	client := observe(run, func(ctx context.Context) (*kube.Client, error) {
 		if !in.World.APIReachable {
-			return nil, fmt.Errorf("the API does not answer: %s", orNothing(in.World.APIError))
+			return nil, fmt.Errorf("the API is unavailable: %s", in.World.APIError)
 		}
 		return in.Kube(ctx)
-	})}
-	a.clusterID = ask(run, a, func(ctx context.Context, c apiClient) (string, error) { return readClusterID(ctx, c) })
-	a.nodes = ask(run, a, func(ctx context.Context, c apiClient) ([]corev1.Node, error) {
-		list, err := c.Clientset().CoreV1().Nodes().List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return nil, fmt.Errorf("list the nodes: %w", err)
-		}
-		return list.Items, nil
 	})
-	a.definitions = ask(run, a, readDefinitions)
-	a.etcd = observe(run, func(ctx context.Context) (cluster.EtcdStatus, error) { return readEtcd(ctx, in) })
-	return a
+	return apiFacts{
+		client:      client,
+		clusterID:   fromAPI(run, client, readClusterID),
+		nodes:       fromAPI(run, client, readNodes),
+		etcd:        observe(run, func(ctx context.Context) (cluster.EtcdStatus, error) { return readEtcd(ctx, in) }),
+		definitions: fromAPI(run, client, readDefinitions),
+	}
 }
 
-// ask is an observation through the API.
-func ask[T any](run context.Context, a apiFacts, read func(context.Context, apiClient) (T, error)) *memo[T] {
-	return observe(run, func(ctx context.Context) (T, error) {
-		client, err := a.client.get(ctx)
+// fromAPI is an observation through the API.
+func fromAPI[T any](run context.Context, client *memo[*kube.Client], read func(context.Context, apiClient) (T, error)) *memo[T] {
+	return observe(run, func(ctx context.Context) (value T, err error) {
+		c, err := client.get(ctx)
 		if err != nil {
-			var none T
-			return none, err
+			return value, err
 		}
-		return read(ctx, client)
+		return read(ctx, c)
 	})
 }
 
-// readDefinitions reads the cluster's definitions of custom resources, by name.
+func readNodes(ctx context.Context, c apiClient) ([]corev1.Node, error) {
+	list, err := c.Clientset().CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list the nodes: %w", err)
+	}
+	return list.Items, nil
+}
+
+// readDefinitions returns the custom resource definitions of the cluster by name.
 func readDefinitions(ctx context.Context, c apiClient) (map[string]apiextensions.CustomResourceDefinition, error) {
 	list, err := c.Dynamic().Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}).List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("list the definitions of custom resources: %w", err)
+		return nil, fmt.Errorf("list the custom resource definitions: %w", err)
 	}
 	all := map[string]apiextensions.CustomResourceDefinition{}
 	for _, item := range list.Items {
@@ -79,32 +81,4 @@ func readDefinitions(ctx context.Context, c apiClient) (map[string]apiextensions
 		all[d.Name] = d
 	}
 	return all, nil
-}
-
-// etcdRole is the slot that etcd runs in; of two that hand over, the newer.
-func etcdRole(m plan.MachineState) (plan.Role, bool) {
-	a, b := m.Roles[plan.RoleEtcdA].Running, m.Roles[plan.RoleEtcdB].Running
-	switch {
-	case a == "" && b == "":
-		return "", false
-	case a.Less(b):
-		return plan.RoleEtcdB, true
-	default:
-		return plan.RoleEtcdA, true
-	}
-}
-
-func readEtcd(ctx context.Context, in Input) (cluster.EtcdStatus, error) {
-	master := in.Config.ControlPlane().Hostname
-	for _, m := range in.World.Machines {
-		if m.Name != master {
-			continue
-		}
-		role, runs := etcdRole(m)
-		if !runs {
-			return cluster.EtcdStatus{}, fmt.Errorf("no etcd runs on %s", master)
-		}
-		return cluster.ReadEtcd(ctx, in.Hosts[master], role)
-	}
-	return cluster.EtcdStatus{}, fmt.Errorf("%s was not looked at", master)
 }

@@ -1,41 +1,43 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"strings"
 
-	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/release"
 )
 
-// releases names those whose bundles the operation takes from: the target's,
-// and those of the hops on the way.
+func bundleChecks() []Check {
+	return []Check{
+		{"bundle", "the bundles are complete and signed by a trusted key", always, bundles},
+		{"content", "programs and images that the machines already have", 0, content},
+	}
+}
+
+// releases returns the releases whose bundles the operation uses: the target, and
+// those of the hops before it.
 func (w *world) releases() []pai.Release {
 	names := []pai.Release{w.Target.Metadata.Name}
-	add := func(v pai.Release) {
-		if !slices.Contains(names, v) {
-			names = append(names, v)
-		}
-	}
 	for _, s := range w.Plan.Steps {
 		if !s.Kind.Traits().NeedsBundle {
 			continue
 		}
-		if name, err := s.BundleRelease(w.Releases); err == nil {
-			add(name)
+		if name, err := s.BundleRelease(w.Releases); err == nil && !slices.Contains(names, name) {
+			names = append(names, name)
 		}
 	}
 	return names
 }
 
-// bundles: opening one verifies the signature, the index and all small parts;
-// the large parts are verified by the step that reads them.
-func bundles(_ context.Context, w *world) []Result {
+// bundles: opening a bundle verifies the signature, the index, and all small
+// blobs. The step that reads a large blob verifies it.
+func bundles(_ context.Context, w *world) ([]Result, error) {
 	var all []Result
 	for _, name := range w.releases() {
 		b, err := w.Bundle(name)
@@ -43,23 +45,19 @@ func bundles(_ context.Context, w *world) []Result {
 			err = b.Complete()
 		}
 		if err != nil {
-			fix := nextOf(err)
-			if fix == "" {
-				fix = "build it, or get it again: paictl release build " + string(name)
-			}
-			all = append(all, failed(string(name), fix, "%v", err))
+			all = append(all, failed(string(name), cmp.Or(hintOf(err), "copy the bundle again, or build it; run: paictl release build "+string(name)), "%v", err))
 			continue
 		}
 		all = append(all, okay(string(name), "complete, signed by %s", b.Signer()))
 	}
-	return all
+	return all, nil
 }
 
-// content says what still has to be copied, which is in nobody's way.
-func content(_ context.Context, w *world) []Result {
+// content returns what is still to be copied, which blocks nothing.
+func content(_ context.Context, w *world) ([]Result, error) {
 	b, err := w.Bundle(w.Target.Metadata.Name)
 	if err != nil {
-		return []Result{unknown("", err)}
+		return nil, err
 	}
 	programs, images := sizes(b.Contents())
 	var all []Result
@@ -68,7 +66,7 @@ func content(_ context.Context, w *world) []Result {
 			all = append(all, contentOf(m, w.Target, b.Digest(), programs, images))
 		}
 	}
-	return all
+	return all, nil
 }
 
 func contentOf(m plan.MachineState, to release.Manifest, digest string, programs, images int64) Result {
@@ -80,9 +78,9 @@ func contentOf(m plan.MachineState, to release.Manifest, digest string, programs
 		missing = append(missing, fmt.Sprintf("images of release %s (%s)", to.Metadata.Name, size(images)))
 	}
 	if len(missing) == 0 {
-		return okay(m.Name, "everything of release %s is there", to.Metadata.Name)
+		return okay(m.Name, "the content of release %s is complete", to.Metadata.Name)
 	}
-	return okay(m.Name, "still to be copied: %s", strings.Join(missing, ", "))
+	return okay(m.Name, "still to copy: %s", strings.Join(missing, ", "))
 }
 
 func sizes(entries []release.Entry) (programs, images int64) {
@@ -97,36 +95,35 @@ func sizes(entries []release.Entry) (programs, images int64) {
 	return programs, images
 }
 
-// unpacks is by how much programs and images may grow when they are unpacked;
-// the bundle holds them compressed to a third.
-const unpacks = 4
+const (
+	// unpackFactor is how much larger unpacked programs and images can be.
+	unpackFactor = 4
+	// defaultEtcdSize is the assumed size of etcd if it is unknown.
+	defaultEtcdSize = 512 << 20
+)
 
-// etcdGuess is how much etcd is taken to hold while it does not say.
-const etcdGuess = 512 << 20
-
-// needs is what the operation writes below each folder of a machine: programs
-// and images that are not there yet, and what a hand-over of etcd keeps twice.
-func (w *world) needs(ctx context.Context, m config.Machine) (map[string]int64, error) {
+// spaceNeeds returns what the operation writes into each directory of a machine:
+// missing programs and images, and what a handover of etcd stores twice.
+func (w *world) spaceNeeds(ctx context.Context, m observedMachine) (map[string]int64, error) {
 	b, err := w.Bundle(w.Target.Metadata.Name)
 	if err != nil {
 		return nil, err
 	}
-	o := w.observed(m.Hostname)
 	programs, images := sizes(b.Contents())
-	n := map[string]int64{}
-	if !slices.Contains(o.Programs, w.Target.Kubernetes.Version) {
-		n[layout.ProgramsDir] = unpacks * programs
+	needs := map[string]int64{}
+	if !slices.Contains(m.state.Programs, w.Target.Kubernetes.Version) {
+		needs[layout.ProgramsDir] = unpackFactor * programs
 	}
-	if !slices.Contains(o.Images, b.Digest()) {
-		n[layout.ContainerdDir] = (1 + unpacks) * images // as they came, and unpacked
+	if !slices.Contains(m.state.Images, b.Digest()) {
+		needs[layout.ContainerdDir] = (1 + unpackFactor) * images // packed and unpacked
 	}
-	if _, runs := etcdRole(o); m.IsControlPlane() && runs {
-		data := int64(etcdGuess)
-		if status, err := w.api.etcd.get(ctx); err == nil { // that it says nothing, the check etcd reports
+	if _, runs := etcdRole(m.state); m.IsControlPlane() && runs {
+		data := int64(defaultEtcdSize)
+		if status, err := w.api.etcd.get(ctx); err == nil { // the check etcd reports the error
 			data = status.Size
 		}
-		n[layout.SnapshotsDir] = 2 * data // the snapshot, and what it is restored into to verify it
-		n[layout.EtcdDir] = data          // the second member's data
+		needs[layout.SnapshotsDir] = 2 * data // the snapshot, and a restored copy that verifies it
+		needs[layout.EtcdDir] = data          // the data of the second member
 	}
-	return n, nil
+	return needs, nil
 }

@@ -2,89 +2,83 @@ package check
 
 import (
 	"bytes"
-	"context"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
-	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/layout"
 )
 
-// A certificate has to outlive the operation; one that ends within the month
-// is worth a word. Authorities are asked for earlier, because nothing renews
-// them by itself.
+func certificateChecks() []Check {
+	return []Check{{"certificates", "no certificate expires soon", Upgrade, onMachines(certificates)}}
+}
+
+// A certificate must be valid longer than an operation takes. Certificate
+// authorities have an earlier warning, because nothing renews them automatically.
 const (
 	operationTakes  = 3 * time.Hour
 	certificateWarn = 30 * 24 * time.Hour
 	authorityWarn   = 180 * 24 * time.Hour
 )
 
-func certificates(ctx context.Context, w *world) []Result {
-	return w.eachMachine(ctx, func(m config.Machine, f machineFacts) []Result {
-		if len(f.Certificates) == 0 && !w.observed(m.Hostname).Joined {
-			return nil // nothing was set up yet
-		}
-		return []Result{certificatesOf(m.Hostname, f.Certificates, time.Now())}
-	})
+func certificates(m observedMachine) Result {
+	if len(m.Certificates) == 0 && !m.state.Joined {
+		return Result{}
+	}
+	return certificatesOf(m.Hostname, m.Certificates, time.Now())
 }
 
 func certificatesOf(name string, files map[string][]byte, now time.Time) Result {
 	if len(files) == 0 {
-		return unknown(name, fmt.Errorf("it is in the cluster, and no certificate was found on it"))
+		return unknownf(name, "the machine is in the cluster but has no certificates")
 	}
-	var over, soon []string
-	first, firstFile := time.Time{}, ""
+	var problems, soon []string
+	var first time.Time
+	var firstFile string
 	for _, file := range slices.Sorted(maps.Keys(files)) {
 		certs, err := parsePEM(files[file])
 		if err != nil {
-			return unknown(name, fmt.Errorf("%s: %w", file, err))
+			return unknownf(name, "%s: %w", file, err)
 		}
 		for _, c := range certs {
-			left := c.NotAfter.Sub(now)
-			warn := certificateWarn
+			left, warn := c.NotAfter.Sub(now), certificateWarn
 			if c.IsCA {
 				warn = authorityWarn
 			}
 			switch {
 			case left <= 0:
-				over = append(over, fmt.Sprintf("%s ended %s", file, date(c.NotAfter)))
+				problems = append(problems, fmt.Sprintf("%s expired on %s", file, date(c.NotAfter)))
 			case left < operationTakes:
-				over = append(over, fmt.Sprintf("%s ends in %s", file, left.Round(time.Minute)))
+				problems = append(problems, fmt.Sprintf("%s expires in %s", file, left.Round(time.Minute)))
 			case now.Before(c.NotBefore):
-				over = append(over, fmt.Sprintf("%s is not valid before %s", file, date(c.NotBefore)))
+				problems = append(problems, fmt.Sprintf("%s is not valid before %s", file, date(c.NotBefore)))
 			case left < warn:
-				soon = append(soon, fmt.Sprintf("%s ends %s", file, date(c.NotAfter)))
+				soon = append(soon, fmt.Sprintf("%s expires on %s", file, date(c.NotAfter)))
 			}
 			if first.IsZero() || c.NotAfter.Before(first) {
 				first, firstFile = c.NotAfter, file
 			}
 		}
 	}
-	const fix = "on the control-plane machine, as root: " + layout.RolesDir + "/" + string(layout.RoleScheduler) + "/bin/kubeadm certs renew all, then systemctl restart pai-controller-manager pai-scheduler; kubelets renew their own while the API answers"
-	switch {
-	case len(over) > 0:
-		return failed(name, fix, "%s", strings.Join(over, "; "))
-	case len(soon) > 0:
-		return warning(name, "an upgrade of Kubernetes renews them; or "+fix, "%s", strings.Join(soon, "; "))
-	default:
-		return okay(name, "the first to end is %s, %s", firstFile, date(first))
+	fix := "on the control-plane machine, as root, run: " + layout.RoleProgram(layout.RoleScheduler, "kubeadm") +
+		" certs renew all; then restart pai-controller-manager and pai-scheduler; kubelets renew their own certificates while the API is available"
+	if len(problems) == 0 {
+		fix = "an upgrade of Kubernetes renews them; to renew them now, " + fix
 	}
+	return summary(name, fix, problems, soon, "%s is the first to expire, on %s", firstFile, date(first))
 }
 
-func date(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }
-
-// parsePEM reads all certificates of a file, the first one first.
+// parsePEM returns all certificates of a file, in order.
 func parsePEM(data []byte) ([]*x509.Certificate, error) {
 	var certs []*x509.Certificate
 	for rest := bytes.TrimSpace(data); len(rest) > 0; rest = bytes.TrimSpace(rest) {
 		var block *pem.Block
 		if block, rest = pem.Decode(rest); block == nil {
-			return nil, fmt.Errorf("it holds something that is no certificate")
+			return nil, errors.New("not a certificate")
 		}
 		c, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
@@ -93,7 +87,7 @@ func parsePEM(data []byte) ([]*x509.Certificate, error) {
 		certs = append(certs, c)
 	}
 	if len(certs) == 0 {
-		return nil, fmt.Errorf("it holds no certificate")
+		return nil, errors.New("not a certificate")
 	}
 	return certs, nil
 }

@@ -12,78 +12,43 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Outcome is what a check found.
-type Outcome string
-
-const (
-	OK      Outcome = "ok"
-	Warning Outcome = "warning" // worth knowing; in nobody's way
-	Failed  Outcome = "failed"
-	// Unknown is what could not be observed. It counts as failed.
-	Unknown Outcome = "unknown"
-)
-
-// Result is what one check found about one thing.
-type Result struct {
-	ID      string  `json:"id"`
-	Target  string  `json:"target"` // a machine, a service, an object; empty for the cluster
-	Outcome Outcome `json:"outcome"`
-	Found   string  `json:"found"`
-	Fix     string  `json:"fix"` // what to do; empty where nothing is to be done
-}
-
-// Bad reports whether a result stands in the way of an operation.
-func (r Result) Bad() bool { return r.Outcome == Failed || r.Outcome == Unknown }
-
-// Stage is a kind of operation that checks stand in front of.
+// Stage is a kind of operation that checks run before.
 type Stage uint8
 
 const (
-	Boot     Stage = 1 << iota // Kubernetes is booted, or repaired
-	Services                   // services are started
+	Boot     Stage = 1 << iota // boot or repair of Kubernetes
+	Services                   // start of services
 	Upgrade
-	Staging // programs and images are brought to machines ahead of an upgrade
+	Staging // copy of programs and images before an upgrade
 	// Standalone is `paictl check` itself, which runs every check.
 	Standalone
+	// alsoOnResume marks a check that also runs before a resumed operation. The
+	// others find what a partially applied operation left, which a resume fixes.
+	alsoOnResume
+
+	always = Boot | Services | Upgrade | Staging | alsoOnResume
 )
 
-// A Check has a stable ID, by which it is also skipped.
+// Check is one check. Its ID is stable; --skip-check takes it.
 type Check struct {
-	ID    string
-	Title string
-	// stages are the operations that it stands in front of.
-	stages Stage
-	// holds is set where it also stands in front of an operation that goes on
-	// with what an earlier one left unfinished. The others look at what may have
-	// been left half-done, which going on is what mends.
-	holds bool
-	judge func(ctx context.Context, w *world) []Result
+	ID       string
+	Title    string
+	stages   Stage
+	evaluate evaluateFunc
 }
 
-// limit bounds how long one check may take.
-const limit = 20 * time.Second
+// evaluateFunc returns the results of a check. No result means that there is
+// nothing to check yet. An error counts as unknown.
+type evaluateFunc func(ctx context.Context, w *world) ([]Result, error)
 
-// RunOptions choose among the checks.
-type RunOptions struct {
-	// Stage is the operation in front of which they run.
-	Stage Stage
-	// Skip names checks that are left out.
-	Skip []string
-	// Resuming: the operation goes on with what another left unfinished.
-	Resuming bool
+// All returns every check, in the order of the report.
+func All() []Check {
+	return slices.Concat(operationChecks(), bundleChecks(), versionChecks(), machineChecks(), hostChecks(),
+		certificateChecks(), controlPlaneChecks(), nodeChecks(), serviceChecks(), webhookChecks(),
+		deprecatedAPIChecks(), definitionChecks())
 }
 
-// ValidateIDs refuses names that no check has.
-func ValidateIDs(ids []string) error {
-	for _, id := range ids {
-		if !slices.Contains(IDs(), id) {
-			return pai.Errorf(pai.CodeUsage, "the checks are: "+strings.Join(IDs(), ", "), "there is no check %q", id)
-		}
-	}
-	return nil
-}
-
-// IDs are the names of all checks, in the order in which they are reported.
+// IDs returns the IDs of all checks, in the order of the report.
 func IDs() []string {
 	var ids []string
 	for _, c := range All() {
@@ -92,43 +57,83 @@ func IDs() []string {
 	return ids
 }
 
-// Run runs the checks side by side, each within its own time, and returns what
-// all of them found: what failed first, then what is unknown.
-func Run(ctx context.Context, in Input, o RunOptions) []Result {
-	return runAll(ctx, choose(All(), o), newWorld(ctx, in), limit)
-}
-
-func choose(checks []Check, o RunOptions) []Check {
-	return slices.DeleteFunc(checks, func(c Check) bool {
-		return o.Stage != Standalone && c.stages&o.Stage == 0 || o.Resuming && !c.holds || slices.Contains(o.Skip, c.ID)
-	})
-}
-
-func runAll(ctx context.Context, checks []Check, w *world, limit time.Duration) []Result {
-	found := make([][]Result, len(checks))
-	var wg sync.WaitGroup
-	for i, c := range checks {
-		wg.Go(func() { found[i] = runOne(ctx, c, w, limit) })
+// ValidateIDs returns a usage error for an unknown ID.
+func ValidateIDs(ids []string) error {
+	known := IDs()
+	for _, id := range ids {
+		if !slices.Contains(known, id) {
+			return pai.Errorf(pai.CodeUsage, "the checks are: "+strings.Join(known, ", "), "check %q not found", id)
+		}
 	}
-	wg.Wait()
-	all := slices.Concat(found...)
-	slices.SortStableFunc(all, func(a, b Result) int { return cmp.Compare(rank(a.Outcome), rank(b.Outcome)) })
+	return nil
+}
+
+// RunOptions select checks.
+type RunOptions struct {
+	// Stage is the operation that they run before.
+	Stage Stage
+	// Skip are the IDs of the checks to skip.
+	Skip []string
+	// Resuming is set for an operation that continues an unfinished one.
+	Resuming bool
+}
+
+func (o RunOptions) skips(c Check) bool {
+	return o.Stage != Standalone && c.stages&o.Stage == 0 || o.Resuming && c.stages&alsoOnResume == 0 || slices.Contains(o.Skip, c.ID)
+}
+
+// timeout is the time limit of one check and of one observation.
+const timeout = 20 * time.Second
+
+// Run runs the checks in parallel, each within its own time limit, and returns
+// all results: first the failed ones, then the unknown ones.
+func Run(ctx context.Context, in Input, o RunOptions) []Result {
+	return runAll(ctx, slices.DeleteFunc(All(), o.skips), newWorld(ctx, in), timeout)
+}
+
+func runAll(ctx context.Context, checks []Check, w *world, timeout time.Duration) []Result {
+	all := slices.Concat(parallel(checks, func(c Check) []Result { return runOne(ctx, c, w, timeout) })...)
+	slices.SortStableFunc(all, func(a, b Result) int { return cmp.Compare(a.Outcome.severity(), b.Outcome.severity()) })
 	return all
 }
 
-// runOne runs one check. One that takes too long or breaks has found nothing
-// out, which is not the same as finding nothing.
-func runOne(ctx context.Context, c Check, w *world, limit time.Duration) []Result {
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not within %s", limit))
+// maxParallel is how many machines or components are observed in parallel. The
+// connection of a machine limits its sessions.
+const maxParallel = 64
+
+// parallel calls f for each item in parallel and returns the results in order.
+func parallel[T, R any](items []T, f func(T) R) []R {
+	results := make([]R, len(items))
+	slots := make(chan struct{}, maxParallel)
+	var wg sync.WaitGroup
+	for i, item := range items {
+		slots <- struct{}{}
+		wg.Go(func() {
+			results[i] = f(item)
+			<-slots
+		})
+	}
+	wg.Wait()
+	return results
+}
+
+// runOne runs one check. A check that takes too long or panics has the result
+// unknown.
+func runOne(ctx context.Context, c Check, w *world, timeout time.Duration) []Result {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not within %s", timeout))
 	defer cancel()
 	done := make(chan []Result, 1)
 	go func() {
 		defer func() {
 			if p := recover(); p != nil {
-				done <- []Result{{Outcome: Unknown, Found: fmt.Sprintf("the check itself broke: %v", p), Fix: "report this; --skip-check=" + c.ID + " does without the check"}}
+				done <- []Result{{Outcome: Unknown, Found: fmt.Sprintf("the check panicked: %v", p), Fix: "report this problem; to continue without the check, use --skip-check=" + c.ID}}
 			}
 		}()
-		done <- c.judge(ctx, w)
+		results, err := c.evaluate(ctx, w)
+		if err != nil {
+			results = append(results, unknown("", err))
+		}
+		done <- results
 	}()
 	var results []Result
 	select {
@@ -137,35 +142,11 @@ func runOne(ctx context.Context, c Check, w *world, limit time.Duration) []Resul
 		results = []Result{unknown("", context.Cause(ctx))}
 	}
 	if len(results) == 0 {
-		results = []Result{okay("", "nothing to look at yet")}
+		results = []Result{okay("", "nothing to check yet")}
 	}
 	for i := range results {
 		results[i].ID = c.ID
 	}
 	slices.SortStableFunc(results, func(a, b Result) int { return cmp.Compare(a.Target, b.Target) })
 	return results
-}
-
-// rank orders outcomes as they are reported.
-func rank(o Outcome) int { return slices.Index([]Outcome{Failed, Unknown, Warning, OK}, o) }
-
-func okay(target, format string, args ...any) Result {
-	return Result{Target: target, Outcome: OK, Found: fmt.Sprintf(format, args...)}
-}
-
-func warning(target, fix, format string, args ...any) Result {
-	return Result{Target: target, Outcome: Warning, Found: fmt.Sprintf(format, args...), Fix: fix}
-}
-
-func failed(target, fix, format string, args ...any) Result {
-	return Result{Target: target, Outcome: Failed, Found: fmt.Sprintf(format, args...), Fix: fix}
-}
-
-// unknown is for what could not be observed.
-func unknown(target string, err error) Result {
-	r := Result{Target: target, Outcome: Unknown, Found: "could not be observed: " + err.Error(), Fix: "see why, and check again"}
-	if next := nextOf(err); next != "" {
-		r.Fix = next
-	}
-	return r
 }

@@ -4,6 +4,7 @@ package check
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,12 +30,12 @@ spec:
 ---
 apiVersion: v1
 kind: Service
-metadata: {name: guard, namespace: default}
-spec: {selector: {app: guard}, ports: [{port: 443}]}
+metadata: {name: hooks, namespace: default}
+spec: {selector: {app: hooks}, ports: [{port: 443}]}
 ---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
-metadata: {name: guard-1, namespace: default, labels: {kubernetes.io/service-name: guard}}
+metadata: {name: hooks-1, namespace: default, labels: {kubernetes.io/service-name: hooks}}
 addressType: IPv4
 ports: [{name: "", port: 443}]
 endpoints:
@@ -45,9 +46,9 @@ apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingWebhookConfiguration
 metadata: {name: three}
 webhooks:
-- {name: one.example.com, admissionReviewVersions: [v1], sideEffects: None, clientConfig: {service: {namespace: default, name: guard}}}
-- {name: two.example.com, admissionReviewVersions: [v1], sideEffects: None, clientConfig: {service: {namespace: default, name: nobody}}}
-- {name: open.example.com, admissionReviewVersions: [v1], sideEffects: None, failurePolicy: Ignore, clientConfig: {service: {namespace: default, name: nobody}}}
+- {name: one.example.com, admissionReviewVersions: [v1], sideEffects: None, clientConfig: {service: {namespace: default, name: hooks}}}
+- {name: two.example.com, admissionReviewVersions: [v1], sideEffects: None, clientConfig: {service: {namespace: default, name: missing}}}
+- {name: open.example.com, admissionReviewVersions: [v1], sideEffects: None, failurePolicy: Ignore, clientConfig: {service: {namespace: default, name: missing}}}
 ---
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
@@ -58,7 +59,7 @@ metadata: {name: cars.example.com}
 apiVersion: example.com/v1
 kind: Car
 metadata: {name: old, namespace: default}
-spec: {wheels: 4, colour: red}
+spec: {wheels: 4, color: red}
 ---
 apiVersion: example.com/v1
 kind: Car
@@ -66,13 +67,13 @@ metadata: {name: older, namespace: default}
 spec: {wheels: 2}
 `
 
-// TestAgainstTheAPI reads a real API server with real objects: what the tables
-// judge has to come from there in that form.
-func TestAgainstTheAPI(t *testing.T) {
+// TestChecksOfRealAPI reads a real API server with real objects, to verify the form
+// of the inputs in the tables.
+func TestChecksOfRealAPI(t *testing.T) {
 	c := kubetest.Start(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	// carVersion names plural and kind alone, as a chart may.
+	// carVersion names only plural and kind, as a chart can.
 	text := strings.Replace(someObjects, "  names: {plural: cars, kind: Car}\n", "", 1)
 	objects, err := kube.Decode([]byte(text))
 	if err != nil {
@@ -81,30 +82,34 @@ func TestAgainstTheAPI(t *testing.T) {
 	if _, err := c.Client.Apply(ctx, objects, kube.ApplyOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	in := blind()
+	in := unobservable()
 	in.World.APIReachable, in.World.Current, in.Releases, in.Target = true, pai.Pair{Kubernetes: "v0.9-pai"}, twoReleases(), twoReleases()[1]
-	in.World.Services = map[string]plan.Installed{"kueue": {Message: "not yet"}}
+	in.World.Services = map[string]plan.Installed{"kueue": {Message: "not ready"}}
 	in.Kube = func(context.Context) (*kube.Client, error) { return c.Client, nil }
 	w := newWorld(ctx, in)
 
-	want := func(results []Result, outcome Outcome, target, found string) {
-		t.Helper()
-		for _, r := range results {
-			if r.Outcome == outcome && r.Target == target && strings.Contains(r.Found, found) {
-				return
-			}
-		}
-		t.Errorf("%s %q with %q is not among %+v", outcome, target, found, results)
+	results := func(id string) []Result {
+		all := All()
+		return runOne(ctx, all[slices.IndexFunc(all, func(c Check) bool { return c.ID == id })], w, timeout)
 	}
-	want(controlPlane(ctx, w), OK, "", "parts of the API server are ready")
-	want(podOwners(ctx, w), Warning, "default/bare", "no controller")
-	want(webhooks(ctx, w), Warning, "ValidatingWebhookConfiguration/three", "service default/guard, behind which one pod is ready")
-	want(webhooks(ctx, w), Failed, "ValidatingWebhookConfiguration/three", "service default/nobody, which does not exist")
-	want(servicesReady(ctx, w), Failed, "kueue", "not yet")
-	want(servicesReady(ctx, w), Failed, "cluster-dns", "CoreDNS is not there")
-	want(deprecatedAPIs(ctx, w), OK, "", "1.36.3 no longer has")
+	want := func(id string, outcome Outcome, target, found string) {
+		t.Helper()
+		all := results(id)
+		if !slices.ContainsFunc(all, func(r Result) bool {
+			return r.Outcome == outcome && r.Target == target && strings.Contains(r.Found, found)
+		}) {
+			t.Errorf("check %s: got %+v, want %s %q with %q", id, all, outcome, target, found)
+		}
+	}
+	want("control-plane", OK, "", "parts of the API server are ready")
+	want("pod-owners", Warning, "default/bare", "no controller")
+	want("webhooks", Warning, "ValidatingWebhookConfiguration/three", "service default/hooks, which has one ready pod")
+	want("webhooks", Failed, "ValidatingWebhookConfiguration/three", "service default/missing, which does not exist")
+	want("service-ready", Failed, "kueue", "not ready")
+	want("service-ready", Failed, "cluster-dns", "CoreDNS not found")
+	want("deprecated-apis", OK, "", "Kubernetes 1.36.3 removes")
 
-	// The target takes colours away that are stored, and the version as well.
+	// The target forbids a stored color, and later removes the version.
 	definitions, err := w.api.definitions.get(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -112,30 +117,30 @@ func TestAgainstTheAPI(t *testing.T) {
 	now := definitions["cars.example.com"]
 	next := *now.DeepCopy()
 	spec := next.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"]
-	colour := spec.Properties["colour"]
-	colour.Enum = []apiextensions.JSON{{Raw: []byte(`"grey"`)}}
-	spec.Properties["colour"] = colour
-	w.targets = observe(ctx, func(context.Context) (targetObjects, error) {
+	color := spec.Properties["color"]
+	color.Enum = []apiextensions.JSON{{Raw: []byte(`"grey"`)}}
+	spec.Properties["color"] = color
+	w.target = observe(ctx, func(context.Context) (targetObjects, error) {
 		return targetObjects{Definitions: []apiextensions.CustomResourceDefinition{next}}, nil
 	})
-	found := storedObjects(ctx, w)
-	want(found, Failed, "Car/default/old", "colour")
+	found := results("stored-objects")
+	want("stored-objects", Failed, "Car/default/old", "color")
 	if len(found) != 1 {
-		t.Errorf("found %+v, want the red car alone", found)
+		t.Errorf("got %+v, want only the red car", found)
 	}
-	want(storedVersions(ctx, w), OK, "", "every stored version")
+	want("stored-versions", OK, "", "every stored version")
 	next.Spec.Versions[0].Name = "v2"
-	w.targets = observe(ctx, func(context.Context) (targetObjects, error) {
+	w.target = observe(ctx, func(context.Context) (targetObjects, error) {
 		return targetObjects{Definitions: []apiextensions.CustomResourceDefinition{next}}, nil
 	})
-	want(storedVersions(ctx, w), Failed, "cars.example.com", "stored as v1")
-	want(storedObjects(ctx, w), Unknown, "cars.example.com", "no version in common")
+	want("stored-versions", Failed, "cars.example.com", "stored as v1")
+	want("stored-objects", Unknown, "cars.example.com", "no version in common")
 
 	c.StopAPIServer()
 	w = newWorld(ctx, in)
-	for _, r := range append(controlPlane(ctx, w), webhooks(ctx, w)...) {
+	for _, r := range append(results("control-plane"), results("webhooks")...) {
 		if !r.Bad() {
-			t.Errorf("the API is away, and yet %+v", r)
+			t.Errorf("got %+v without an API, want a bad result", r)
 		}
 	}
 }

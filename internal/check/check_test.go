@@ -17,41 +17,49 @@ import (
 	"pai.dev/pai/internal/release"
 )
 
-// judged is one row of a table: what a judgement should come to.
-type judged struct {
+// expectation is one row of a table.
+type expectation struct {
 	name  string
 	got   Result
 	want  Outcome
-	found string // must be in Found
+	found string // part of Found
 }
 
-func (j judged) check(t *testing.T) {
+func (e expectation) check(t *testing.T) {
 	t.Helper()
-	if j.got.Outcome != j.want || !strings.Contains(j.got.Found, j.found) {
-		t.Errorf("%s: %s %q, want %s with %q in it", j.name, j.got.Outcome, j.got.Found, j.want, j.found)
+	if e.got.Outcome != e.want || !strings.Contains(e.got.Found, e.found) {
+		t.Errorf("%s: got %s %q, want %s with %q", e.name, e.got.Outcome, e.got.Found, e.want, e.found)
 	}
-	if j.got.Bad() && j.got.Fix == "" {
-		t.Errorf("%s: %q does not say what to do", j.name, j.got.Found)
+	if e.got.Bad() && e.got.Fix == "" {
+		t.Errorf("%s: got %q without a fix", e.name, e.got.Found)
 	}
 }
 
-func judgements(t *testing.T, table []judged) {
+func expect(t *testing.T, table []expectation) {
 	t.Helper()
-	for _, j := range table {
-		j.check(t)
+	for _, e := range table {
+		e.check(t)
 	}
 }
 
-var errTest = errors.New("it hides")
+// only returns the result of an evaluation as a check would report it.
+func only(results []Result, err error) Result {
+	if err != nil {
+		return unknown("", err)
+	}
+	return results[0]
+}
 
-// mute is a machine to which there is a connection, and nothing else.
-type mute struct{ machine.Host }
+var errTest = errors.New("no route to host")
 
-func (mute) Name() string { return "m1" }
-func (mute) Run(context.Context, machine.Command) (machine.Output, error) {
+// silentHost is a machine with a connection that runs no command.
+type silentHost struct{ machine.Host }
+
+func (silentHost) Name() string { return "m1" }
+func (silentHost) Run(context.Context, machine.Command) (machine.Output, error) {
 	return machine.Output{}, errTest
 }
-func (mute) ReadFile(context.Context, string) ([]byte, error) { return nil, errTest }
+func (silentHost) ReadFile(context.Context, string) ([]byte, error) { return nil, errTest }
 
 func testConfig() *config.Config {
 	c := &config.Config{}
@@ -60,13 +68,13 @@ func testConfig() *config.Config {
 	return c
 }
 
-// blind is an input of which nothing can be observed.
-func blind() Input {
+// unobservable is an input without a single observation.
+func unobservable() Input {
 	return Input{
 		Config:       testConfig(),
-		World:        plan.World{Current: pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"}, APIError: "hidden", Machines: []plan.MachineState{{Name: "m1", ControlPlane: true, Unreachable: "it hides"}}},
+		World:        plan.World{Current: pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"}, APIError: "connection refused", Machines: []plan.MachineState{{Name: "m1", ControlPlane: true, Unreachable: "no route to host"}}},
 		PlanErr:      errTest,
-		Hosts:        map[string]machine.Host{"m1": mute{}},
+		Hosts:        map[string]machine.Host{"m1": silentHost{}},
 		Kube:         func(context.Context) (*kube.Client, error) { return nil, errTest },
 		Bundle:       func(pai.Release) (*release.Bundle, error) { return nil, errTest },
 		Operation:    func(context.Context) (Operation, error) { return Operation{}, errTest },
@@ -74,88 +82,88 @@ func blind() Input {
 	}
 }
 
-// TestNothingSeenIsNeverFine: every check of a cluster that shows nothing of
-// itself says so, and none takes silence for health.
-func TestNothingSeenIsNeverFine(t *testing.T) {
+// Every check has a bad result with a fix if nothing can be observed.
+func TestUnobservedIsNeverOK(t *testing.T) {
 	t.Parallel()
 	for _, in := range []struct {
 		name  string
 		hosts map[string]machine.Host
-	}{{"machines that say nothing", blind().Hosts}, {"no connection to any machine", nil}} {
-		input := blind()
+	}{{"silent machines", unobservable().Hosts}, {"unreachable machines", nil}} {
+		input := unobservable()
 		input.Hosts = in.hosts
 		results := Run(t.Context(), input, RunOptions{Stage: Standalone})
 		seen := map[string]bool{}
 		for _, r := range results {
 			seen[r.ID] = true
 			if !r.Bad() {
-				t.Errorf("%s: %+v", in.name, r)
+				t.Errorf("%s: got %+v, want a bad result", in.name, r)
 			}
 			if r.Fix == "" {
-				t.Errorf("%s: %+v does not say what to do", in.name, r)
+				t.Errorf("%s: got %+v without a fix", in.name, r)
 			}
 		}
 		for _, id := range IDs() {
 			if !seen[id] {
-				t.Errorf("%s: check %s said nothing", in.name, id)
+				t.Errorf("%s: no result of check %s", in.name, id)
 			}
 		}
 	}
 }
 
-func TestRunReportsAll(t *testing.T) {
+func TestRunReportsEveryCheckByOutcome(t *testing.T) {
 	t.Parallel()
-	gate := make(chan struct{})
+	second := make(chan struct{})
 	checks := []Check{
-		{ID: "fine", judge: func(context.Context, *world) []Result { <-gate; return []Result{okay("", "fine")} }},
-		{ID: "several", judge: func(context.Context, *world) []Result {
-			close(gate) // those that run one after the other never get here
-			return []Result{warning("b", "", "odd"), failed("a", "mend it", "wrong")}
+		{ID: "fine", evaluate: func(context.Context, *world) ([]Result, error) { <-second; return []Result{okay("", "fine")}, nil }},
+		{ID: "several", evaluate: func(context.Context, *world) ([]Result, error) {
+			close(second) // checks that do not run in parallel never reach this
+			return []Result{warning("b", "", "odd"), failed("a", "fix it", "wrong")}, nil
 		}},
-		{ID: "breaks", judge: func(context.Context, *world) []Result { panic("ouch") }},
-		{ID: "hangs", judge: func(context.Context, *world) []Result { select {} }},
-		{ID: "idle", judge: func(context.Context, *world) []Result { return nil }},
-		{ID: "waits", judge: func(ctx context.Context, _ *world) []Result { <-ctx.Done(); return []Result{unknown("", ctx.Err())} }},
+		{ID: "panics", evaluate: func(context.Context, *world) ([]Result, error) { panic("nil map") }},
+		{ID: "hangs", evaluate: func(context.Context, *world) ([]Result, error) { select {} }},
+		{ID: "empty", evaluate: func(context.Context, *world) ([]Result, error) { return nil, nil }},
+		{ID: "partial", evaluate: func(context.Context, *world) ([]Result, error) { return []Result{okay("a", "fine")}, errTest }},
+		{ID: "waits", evaluate: func(ctx context.Context, _ *world) ([]Result, error) { <-ctx.Done(); return nil, ctx.Err() }},
 	}
 	var got []string
 	for _, r := range runAll(t.Context(), checks, nil, 300*time.Millisecond) {
 		got = append(got, strings.TrimSpace(string(r.Outcome)+" "+r.ID+" "+r.Target))
 	}
-	want := []string{"failed several a", "unknown breaks", "unknown hangs", "unknown waits", "warning several b", "ok fine", "ok idle"}
+	want := []string{"failed several a", "unknown panics", "unknown hangs", "unknown partial", "unknown waits", "warning several b", "ok fine", "ok empty", "ok partial a"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
-func TestChoose(t *testing.T) {
+func TestRunOptionsSelectChecks(t *testing.T) {
 	t.Parallel()
-	checks := []Check{{ID: "both", stages: Boot | Upgrade}, {ID: "upgrade", stages: Upgrade}, {ID: "holds", stages: Upgrade, holds: true}, {ID: "alone"}}
+	checks := []Check{{ID: "both", stages: Boot | Upgrade}, {ID: "upgrade", stages: Upgrade}, {ID: "resume", stages: Upgrade | alsoOnResume}, {ID: "standalone"}}
 	for _, c := range []struct {
 		o    RunOptions
 		want string
 	}{
-		{RunOptions{Stage: Standalone}, "both upgrade holds alone"},
+		{RunOptions{Stage: Standalone}, "both upgrade resume standalone"},
 		{RunOptions{Stage: Boot}, "both"},
-		{RunOptions{Stage: Upgrade}, "both upgrade holds"},
-		{RunOptions{Stage: Upgrade, Skip: []string{"upgrade"}}, "both holds"},
-		{RunOptions{Stage: Upgrade, Resuming: true}, "holds"}, // going on mends the others
+		{RunOptions{Stage: Upgrade}, "both upgrade resume"},
+		{RunOptions{Stage: Upgrade, Skip: []string{"upgrade"}}, "both resume"},
+		{RunOptions{Stage: Upgrade, Resuming: true}, "resume"}, // a resume fixes the problems of the others
 	} {
 		var got []string
-		for _, check := range choose(slices.Clone(checks), c.o) {
+		for _, check := range slices.DeleteFunc(slices.Clone(checks), c.o.skips) {
 			got = append(got, check.ID)
 		}
 		if strings.Join(got, " ") != c.want {
-			t.Errorf("%+v: %q, want %q", c.o, got, c.want)
+			t.Errorf("%+v: got %q, want %q", c.o, got, c.want)
 		}
 	}
 }
 
-func TestChecksHaveNamesAndStages(t *testing.T) {
+func TestChecksHaveUniqueIDs(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
 	for _, c := range All() {
-		if seen[c.ID] || c.ID == "" || c.Title == "" || c.judge == nil {
-			t.Errorf("%q is there twice, or lacks something", c.ID)
+		if seen[c.ID] || c.ID == "" || c.Title == "" || c.evaluate == nil {
+			t.Errorf("check %q is a duplicate or incomplete", c.ID)
 		}
 		seen[c.ID] = true
 	}
@@ -163,7 +171,7 @@ func TestChecksHaveNamesAndStages(t *testing.T) {
 		t.Error(err)
 	}
 	err := ValidateIDs([]string{"machine-disk", "machine-dsk"})
-	if pai.ExitCode(err) != 2 || !strings.Contains(err.Error(), "machine-dsk") || !strings.Contains(nextOf(err), "machine-disk") {
+	if pai.ExitCode(err) != 2 || !strings.Contains(err.Error(), "machine-dsk") || !strings.Contains(hintOf(err), "machine-disk") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -185,11 +193,11 @@ func TestDocumentListsEveryCheck(t *testing.T) {
 			}
 		}
 		row := "| `" + c.ID + "` | " + strings.Join(stages, ", ")
-		if c.holds && len(stages) > 0 {
-			row += "; holds"
+		if c.stages&alsoOnResume != 0 {
+			row += "; also on resume"
 		}
 		if row = strings.TrimSpace(row) + " |"; !strings.Contains(string(data), row) {
-			t.Errorf("docs/checks.md has no row that begins %q", row)
+			t.Errorf("docs/checks.md has no row that starts with %q", row)
 		}
 	}
 }
@@ -203,8 +211,8 @@ func TestMemoObservesOnce(t *testing.T) {
 			t.Errorf("got %d, %v", v, err)
 		}
 	}
-	broken := observe(t.Context(), func(context.Context) (int, error) { panic("ouch") })
+	broken := observe(t.Context(), func(context.Context) (int, error) { panic("nil map") })
 	if _, err := broken.get(t.Context()); err == nil {
-		t.Error("a reader that broke has read nothing")
+		t.Error("got no error from an observation that panics")
 	}
 }

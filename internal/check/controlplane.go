@@ -2,10 +2,11 @@ package check
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
-	"sync"
 
 	"pai.dev/pai/internal/cluster"
 	"pai.dev/pai/internal/config"
@@ -13,61 +14,58 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// components asks every role of every machine whether it runs and how it is.
-func components(ctx context.Context, w *world) []Result {
-	if !w.kubernetesRuns() {
-		return nil
+func controlPlaneChecks() []Check {
+	return []Check{
+		{"components", "every component of Kubernetes runs and is healthy", Upgrade, onCluster(components)},
+		{"control-plane", "all parts of the API server are ready", Services | Upgrade, onCluster(controlPlane)},
+		{"etcd", "etcd is healthy and has a leader and free space", Upgrade, onCluster(etcd)},
 	}
-	var mu sync.Mutex
-	var all []Result
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, 64) // sessions of one machine are bounded by its connection
-	for _, m := range w.Config.Layout.MachineList {
-		o := w.observed(m.Hostname)
-		if o.Unreachable != "" || !o.Joined && !o.ControlPlane {
-			continue
-		}
-		for _, r := range expectedRoles(o) {
-			slots <- struct{}{}
-			wg.Go(func() {
-				defer func() { <-slots }()
-				found := w.component(ctx, m, o, r)
-				mu.Lock()
-				defer mu.Unlock()
-				all = append(all, found)
-			})
-		}
-	}
-	wg.Wait()
-	if len(all) == 0 {
-		return []Result{unknown("", errNoMachine)}
-	}
-	return all
 }
 
-func (w *world) component(ctx context.Context, m config.Machine, o plan.MachineState, r plan.Role) Result {
-	target := m.Hostname + "/" + string(r)
-	unit := layout.Unit(r)
-	fix := fmt.Sprintf("on %s: journalctl -u %s says why; systemctl start %s", m.Hostname, unit, unit)
-	state := o.Roles[r]
+// components tests every role on every machine.
+func components(ctx context.Context, w *world) ([]Result, error) {
+	type component struct {
+		config.Machine
+		role  plan.Role
+		state plan.RoleState
+	}
+	var list []component
+	for _, m := range w.Config.Layout.MachineList {
+		state := w.observed(m.Hostname)
+		if state.Unreachable != "" || !state.Joined && !state.ControlPlane {
+			continue
+		}
+		for _, r := range expectedRoles(state) {
+			list = append(list, component{m, r, state.Roles[r]})
+		}
+	}
+	if len(list) == 0 {
+		return nil, errNoMachine
+	}
+	return parallel(list, func(c component) Result { return w.component(ctx, c.Machine, c.state, c.role) }), nil
+}
+
+func (w *world) component(ctx context.Context, m config.Machine, state plan.RoleState, r plan.Role) Result {
+	target, unit := m.Hostname+"/"+string(r), layout.Unit(r)
+	fix := fmt.Sprintf("on %s, start %s; for the cause, run: journalctl -u %s", m.Hostname, unit, unit)
 	switch {
 	case state.Running == "":
-		return failed(target, fix, "it does not run")
+		return failed(target, fix, "not running")
 	case state.Link != state.Running && state.Link != "":
-		// A role whose programs did not change keeps running from the old folder.
+		// A role whose programs did not change keeps running from the old directory.
 		return okay(target, "runs from %s; its link names %s", state.Running, state.Link)
 	}
 	if err := cluster.Health(ctx, cluster.Deps{Config: w.Config, Hosts: w.Hosts}, m, r); err != nil {
 		if ctx.Err() != nil {
 			return unknown(target, context.Cause(ctx))
 		}
-		return failed(target, fix, "it runs and is not healthy: %v", err)
+		return failed(target, fix, "running, but not healthy: %v", err)
 	}
 	return okay(target, "runs from %s, healthy", state.Running)
 }
 
-// expectedRoles are those that a machine of a cluster has. Of the two slots of
-// etcd and of the API server it is the one that runs, or should.
+// expectedRoles returns the roles of a machine of a cluster. Of the two slots of
+// etcd and of the API server, it returns the one that runs or should run.
 func expectedRoles(m plan.MachineState) []plan.Role {
 	roles := []plan.Role{plan.RoleRuntime, plan.RoleKubelet, plan.RoleKubeProxy, plan.RoleNetwork, plan.RoleAPIProxy}
 	if !m.ControlPlane {
@@ -83,22 +81,19 @@ func expectedRoles(m plan.MachineState) []plan.Role {
 	return append(roles, plan.RoleControllerManager, plan.RoleScheduler)
 }
 
-// controlPlane asks the API server for its own list of what is ready.
-func controlPlane(ctx context.Context, w *world) []Result {
-	if !w.kubernetesRuns() {
-		return nil
-	}
+// controlPlane reads which parts of the API server are ready.
+func controlPlane(ctx context.Context, w *world) ([]Result, error) {
 	client, err := w.api.client.get(ctx)
 	if err != nil {
-		return []Result{failed("", "see on the control-plane machine: systemctl status 'pai-apiserver-*' 'pai-etcd-*'", "%v", err)}
+		return []Result{failed("", "on the control-plane machine, run: systemctl status 'pai-apiserver-*' 'pai-etcd-*'", "%v", err)}, nil
 	}
-	// An API server that is not ready answers with the list and an error.
+	// An API server that is not ready responds with the list and an error.
 	data, err := client.Clientset().CoreV1().RESTClient().Get().AbsPath("/readyz").Param("verbose", "").DoRaw(ctx)
 	return readyz(data, err)
 }
 
-// readyz reads the lines "[+]etcd ok" and "[-]etcd failed: reason withheld".
-func readyz(data []byte, err error) []Result {
+// readyz parses the lines "[+]etcd ok" and "[-]etcd failed: reason withheld".
+func readyz(data []byte, err error) ([]Result, error) {
 	var all []Result
 	parts := 0
 	for line := range bytes.Lines(data) {
@@ -108,59 +103,82 @@ func readyz(data []byte, err error) []Result {
 		}
 		if part, bad := strings.CutPrefix(text, "[-]"); bad {
 			name, why, _ := strings.Cut(part, " ")
-			all = append(all, failed(name, "on the control-plane machine: journalctl -u 'pai-apiserver-*' says why", "the API server says: %s", why))
+			all = append(all, failed(name, "for the cause, run on the control-plane machine: journalctl -u 'pai-apiserver-*'", "the API server reports: %s", why))
 		}
 	}
 	switch {
 	case len(all) > 0:
-		return all
+		return all, nil
 	case err != nil:
-		return []Result{unknown("", fmt.Errorf("ask the API whether it is ready: %w", err))}
+		return nil, fmt.Errorf("read /readyz of the API: %w", err)
 	case parts == 0:
-		return []Result{unknown("", fmt.Errorf("the API did not list its parts, but said %q", firstLine(string(data))))}
+		return nil, fmt.Errorf("/readyz of the API lists no parts, but %q", firstLine(string(data)))
 	default:
-		return []Result{okay("", "all %d parts of the API server are ready", parts)}
+		return []Result{okay("", "all %d parts of the API server are ready", parts)}, nil
 	}
 }
 
-// etcd without room refuses every write, and takes half an hour of an
-// operator's to come back.
-func etcd(ctx context.Context, w *world) []Result {
-	if !w.kubernetesRuns() {
-		return nil
-	}
+// etcd: a full etcd refuses every write.
+func etcd(ctx context.Context, w *world) ([]Result, error) {
 	status, err := w.api.etcd.get(ctx)
 	if err != nil {
-		return []Result{unknown("", err)}
+		return nil, err
 	}
-	return []Result{etcdOf(status)}
+	return []Result{etcdOf(status)}, nil
 }
 
-// defaultQuota is etcd's own where it does not say.
+// etcdRole returns the slot that etcd runs in; during a handover, the newer one.
+func etcdRole(m plan.MachineState) (plan.Role, bool) {
+	a, b := m.Roles[plan.RoleEtcdA].Running, m.Roles[plan.RoleEtcdB].Running
+	switch {
+	case a == "" && b == "":
+		return "", false
+	case a.Less(b):
+		return plan.RoleEtcdB, true
+	default:
+		return plan.RoleEtcdA, true
+	}
+}
+
+func readEtcd(ctx context.Context, in Input) (cluster.EtcdStatus, error) {
+	name := in.Config.ControlPlane().Hostname
+	for _, m := range in.World.Machines {
+		if m.Name != name {
+			continue
+		}
+		role, runs := etcdRole(m)
+		if !runs {
+			return cluster.EtcdStatus{}, errors.New("etcd does not run on " + name)
+		}
+		return cluster.ReadEtcd(ctx, in.Hosts[name], role)
+	}
+	return cluster.EtcdStatus{}, fmt.Errorf("%s was not observed", name)
+}
+
+// defaultQuota is the quota of etcd if it reports none.
 const defaultQuota = 2 << 30
 
 func etcdOf(s cluster.EtcdStatus) Result {
-	quota := s.Quota
-	if quota == 0 {
-		quota = defaultQuota
-	}
-	free := max(s.Size-s.Used, 0)
-	room := fmt.Sprintf("%s of %s used, of which defragmenting would free %s", size(s.Size), size(quota), size(free))
-	const defragment = "defragment it, which stops it for a moment: etcdctl defrag on the control-plane machine"
+	quota, free := cmp.Or(s.Quota, defaultQuota), max(s.Size-s.Used, 0)
+	usage := fmt.Sprintf("%s of %s used; defragmentation would free %s", size(s.Size), size(quota), size(free))
+	const (
+		logs       = "for the cause, run on the control-plane machine: journalctl -u 'pai-etcd-*'"
+		defragment = "defragment it, which blocks it for a moment; on the control-plane machine, run: etcdctl defrag"
+	)
 	switch {
 	case s.Leader == 0:
-		return failed("", "see journalctl -u 'pai-etcd-*' on the control-plane machine", "it has no leader")
+		return failed("", logs, "etcd has no leader")
 	case len(s.Alarms) > 0:
-		return failed("", defragment+"; then etcdctl alarm disarm", "alarms: %s; %s", strings.Join(s.Alarms, ", "), room)
+		return failed("", defragment+"; then run: etcdctl alarm disarm", "alarms: %s; %s", strings.Join(s.Alarms, ", "), usage)
 	case len(s.Errors) > 0:
-		return failed("", "see journalctl -u 'pai-etcd-*' on the control-plane machine", "it reports: %s", strings.Join(s.Errors, "; "))
+		return failed("", logs, "etcd reports: %s", strings.Join(s.Errors, "; "))
 	case s.Size > quota/10*9:
-		return failed("", defragment, "%s; a full etcd takes no more writes", room)
+		return failed("", defragment, "%s; a full etcd refuses every write", usage)
 	case s.Size > quota/10*7 || free > 256<<20 && free > s.Size/2:
-		return warning("", defragment, "%s", room)
+		return warning("", defragment, "%s", usage)
 	case s.Learners > 0:
-		return warning("", "run the operation that was interrupted again: it finishes the hand-over", "%d of %d members do not vote yet", s.Learners, s.Members)
+		return warning("", "run the interrupted operation again to finish the handover", "%d of %d members do not vote yet", s.Learners, s.Members)
 	default:
-		return okay("", "%s, %d voting members with a leader; %s", s.Version, s.Members, room)
+		return okay("", "%s, %d voting members with a leader; %s", s.Version, s.Members, usage)
 	}
 }

@@ -14,23 +14,31 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/service"
 )
 
-// targetObjects is what the target's services consist of.
+func definitionChecks() []Check {
+	return []Check{
+		{"stored-objects", "stored objects are valid with the definitions of the release", Services | Upgrade, onAPI(storedObjects)},
+		{"stored-versions", "the definitions of the release have every stored version", Services | Upgrade, onCluster(storedVersions)},
+	}
+}
+
+// targetObjects are the objects of the services of the target release.
 type targetObjects struct {
 	Objects     []*unstructured.Unstructured
 	Definitions []apiextensions.CustomResourceDefinition
 	Problems    []targetProblem
 }
 
-// targetProblem is a service that cannot be made from the configuration.
+// targetProblem is a service that cannot be rendered from the configuration.
 type targetProblem struct {
 	Service string
 	Err     error
 }
 
-// renderTarget makes the target's services as the upgrade would.
+// renderTarget renders the services of the target as the upgrade would.
 func (w *world) renderTarget(ctx context.Context) (targetObjects, error) {
 	var t targetObjects
 	b, err := w.Bundle(w.Target.Metadata.Name)
@@ -63,115 +71,98 @@ func (w *world) renderTarget(ctx context.Context) (targetObjects, error) {
 	return t, nil
 }
 
-// changed pairs the definitions of the cluster with those of the target.
-type changed struct {
+// definitionChange is a definition in the cluster and in the target release.
+type definitionChange struct {
 	now, next apiextensions.CustomResourceDefinition
 }
 
-func (w *world) changedDefinitions(ctx context.Context) ([]changed, error) {
-	there, err := w.api.definitions.get(ctx)
+func (w *world) definitionChanges(ctx context.Context) ([]definitionChange, error) {
+	installed, err := w.api.definitions.get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	target, err := w.targets.get(ctx)
+	target, err := w.target.get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var pairs []changed
+	var changes []definitionChange
 	for _, next := range target.Definitions {
-		if now, ok := there[next.Name]; ok {
-			pairs = append(pairs, changed{now, next})
+		if now, ok := installed[next.Name]; ok {
+			changes = append(changes, definitionChange{now, next})
 		}
 	}
-	return pairs, nil
+	return changes, nil
 }
 
-// storedVersions: a version that objects may be stored as has to stay in the
-// definition, or the API server refuses the definition.
-func storedVersions(ctx context.Context, w *world) []Result {
-	if !w.kubernetesRuns() {
-		return nil
-	}
-	pairs, err := w.changedDefinitions(ctx)
+// storedVersions: the API server refuses a definition without a version that
+// objects might be stored as.
+func storedVersions(ctx context.Context, w *world) ([]Result, error) {
+	changes, err := w.definitionChanges(ctx)
 	if err != nil {
-		return []Result{unknown("", err)}
+		return nil, err
 	}
 	var all []Result
-	for _, p := range pairs {
-		all = append(all, versionsKept(p)...)
+	for _, c := range changes {
+		all = append(all, removedVersions(c)...)
 	}
-	if len(all) == 0 {
-		all = append(all, okay("", "%d definitions keep every stored version", len(pairs)))
-	}
-	return all
+	return orOkay(all, "%d definitions keep every stored version", len(changes)), nil
 }
 
-func versionsKept(p changed) []Result {
+func removedVersions(c definitionChange) []Result {
 	served := map[string]bool{}
-	for _, v := range p.next.Spec.Versions {
+	for _, v := range c.next.Spec.Versions {
 		served[v.Name] = v.Served
 	}
 	var all []Result
-	for _, v := range p.now.Status.StoredVersions {
-		serves, there := served[v]
+	for _, v := range c.now.Status.StoredVersions {
+		serves, exists := served[v]
 		switch {
-		case !there:
-			all = append(all, failed(p.now.Name, fmt.Sprintf("write every object of it again as a version that stays, then take %s out of status.storedVersions", v),
-				"objects may be stored as %s, which the release's definition no longer has", v))
+		case !exists:
+			all = append(all, failed(c.now.Name, fmt.Sprintf("write all its objects again as a version that stays, then remove %s from status.storedVersions", v),
+				"objects might be stored as %s, which the definition of the release removes", v))
 		case !serves:
-			all = append(all, warning(p.now.Name, "nothing now: the release still reads what is stored", "objects may be stored as %s, which the release no longer serves", v))
+			all = append(all, warning(c.now.Name, "no action needed: the release still reads stored objects", "objects might be stored as %s, which the release no longer serves", v))
 		}
 	}
 	return all
 }
 
-// storedObjects reads every stored object whose definition the target changes,
-// and validates it by the target's.
-func storedObjects(ctx context.Context, w *world) []Result {
-	if !w.kubernetesRuns() {
-		return nil
-	}
-	pairs, err := w.changedDefinitions(ctx)
+// storedObjects validates every stored object whose definition the target changes.
+func storedObjects(ctx context.Context, w *world, client *kube.Client) ([]Result, error) {
+	changes, err := w.definitionChanges(ctx)
 	if err != nil {
-		return []Result{unknown("", err)}
-	}
-	client, err := w.api.client.get(ctx)
-	if err != nil {
-		return []Result{unknown("", err)}
+		return nil, err
 	}
 	var all []Result
-	seen := 0
-	for _, p := range pairs {
-		if reflect.DeepEqual(p.now.Spec.Versions, p.next.Spec.Versions) {
+	total := 0
+	for _, c := range changes {
+		if reflect.DeepEqual(c.now.Spec.Versions, c.next.Spec.Versions) {
 			continue
 		}
-		n, found, err := validateStored(ctx, client, p)
-		seen += n
-		if err != nil {
-			all = append(all, unknown(p.now.Name, err))
-		}
+		n, found, err := validateStored(ctx, client, c)
+		total += n
 		all = append(all, found...)
+		if err != nil {
+			all = append(all, unknown(c.now.Name, err))
+		}
 	}
-	if len(all) == 0 {
-		all = append(all, okay("", "%d objects of definitions that change are valid under the new ones", seen))
-	}
-	return all
+	return orOkay(all, "%d objects of changed definitions are valid with the new ones", total), nil
 }
 
-// mostObjects is how many invalid objects of one definition are named.
-const mostObjects = 10
+// maxObjects is how many invalid objects of one definition are named.
+const maxObjects = 10
 
-func validateStored(ctx context.Context, client apiClient, p changed) (n int, all []Result, err error) {
-	version, err := commonVersion(p)
+func validateStored(ctx context.Context, client apiClient, c definitionChange) (n int, all []Result, err error) {
+	version, err := commonVersion(c)
 	if err != nil {
 		return 0, nil, err
 	}
-	v, err := newValidator(p.next, version)
+	v, err := newValidator(c.next, version)
 	if err != nil {
 		return 0, nil, err
 	}
-	resource := schema.GroupVersionResource{Group: p.now.Spec.Group, Version: version, Resource: p.now.Spec.Names.Plural}
-	bad := 0
+	resource := schema.GroupVersionResource{Group: c.now.Spec.Group, Version: version, Resource: c.now.Spec.Names.Plural}
+	invalid := 0
 	for next := ""; ; {
 		list, err := client.Dynamic().Resource(resource).List(ctx, metav1.ListOptions{Limit: 500, Continue: next})
 		if err != nil {
@@ -181,9 +172,9 @@ func validateStored(ctx context.Context, client apiClient, p changed) (n int, al
 		for i := range list.Items {
 			o := &list.Items[i]
 			if problems := v.validate(ctx, o); len(problems) > 0 {
-				if bad++; bad <= mostObjects {
-					all = append(all, failed(p.now.Spec.Names.Kind+"/"+strings.TrimPrefix(o.GetNamespace()+"/"+o.GetName(), "/"),
-						"change the object so that both definitions take it", "the release's definition no longer takes it: %s", strings.Join(problems, "; ")))
+				if invalid++; invalid <= maxObjects {
+					all = append(all, failed(c.now.Spec.Names.Kind+"/"+strings.TrimPrefix(o.GetNamespace()+"/"+o.GetName(), "/"),
+						"change the object so that it is valid with both definitions", "invalid with the definition of the release: %s", strings.Join(problems, "; ")))
 				}
 			}
 		}
@@ -191,32 +182,29 @@ func validateStored(ctx context.Context, client apiClient, p changed) (n int, al
 			break
 		}
 	}
-	if bad > mostObjects {
-		all = append(all, failed(p.now.Name, "change the objects so that both definitions take them", "%d more objects are not valid under the release's definition", bad-mostObjects))
+	if invalid > maxObjects {
+		all = append(all, failed(c.now.Name, "change the objects so that they are valid with both definitions", "%d more objects are invalid with the definition of the release", invalid-maxObjects))
 	}
 	return n, all, nil
 }
 
-// commonVersion is the version that objects can be read as now and that the
-// new definition has a schema of: the new one's storage version if it can be.
-func commonVersion(p changed) (string, error) {
-	servedNow := func(name string) bool {
-		return slices.ContainsFunc(p.now.Spec.Versions, func(v apiextensions.CustomResourceDefinitionVersion) bool { return v.Name == name && v.Served })
-	}
+// commonVersion returns a version that the cluster serves now and that the new
+// definition has: the new storage version if possible.
+func commonVersion(c definitionChange) (string, error) {
 	common := ""
-	for _, v := range p.next.Spec.Versions {
-		if !servedNow(v.Name) {
+	for _, v := range c.next.Spec.Versions {
+		if !slices.ContainsFunc(c.now.Spec.Versions, func(now apiextensions.CustomResourceDefinitionVersion) bool { return now.Name == v.Name && now.Served }) {
 			continue
 		}
-		if v.Storage {
-			return v.Name, nil
-		}
-		if common == "" {
+		if v.Storage || common == "" {
 			common = v.Name
+		}
+		if v.Storage {
+			break
 		}
 	}
 	if common == "" {
-		return "", errors.New("it has no version in common with the release's definition, so what becomes of its objects is not known")
+		return "", errors.New("no version in common with the definition of the release, so its objects cannot be validated")
 	}
 	return common, nil
 }

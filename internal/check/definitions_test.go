@@ -23,18 +23,18 @@ func definition(t *testing.T, text string) apiextensions.CustomResourceDefinitio
 	return d
 }
 
-func TestStoredVersions(t *testing.T) {
+func TestStoredVersionsStay(t *testing.T) {
 	t.Parallel()
 	now := definition(t, `{metadata: {name: cars.example.com}, status: {storedVersions: [v1beta1, v1]}}`)
 	of := func(versions string) []Result {
-		return versionsKept(changed{now, definition(t, `{spec: {versions: `+versions+`}}`)})
+		return removedVersions(definitionChange{now, definition(t, `{spec: {versions: `+versions+`}}`)})
 	}
-	judgements(t, []judged{
-		{"gone", of(`[{name: v1, served: true}, {name: v2, served: true}]`)[0], Failed, "stored as v1beta1, which the release's definition no longer has"},
+	expect(t, []expectation{
+		{"removed", of(`[{name: v1, served: true}, {name: v2, served: true}]`)[0], Failed, "stored as v1beta1, which the definition of the release removes"},
 		{"no longer served", of(`[{name: v1beta1, served: false}, {name: v1, served: true}]`)[0], Warning, "no longer serves"},
 	})
 	if got := of(`[{name: v1beta1, served: true}, {name: v1, served: true}]`); len(got) != 0 {
-		t.Errorf("all versions stay, and yet %+v", got)
+		t.Errorf("got %+v, want no result if all versions stay", got)
 	}
 }
 
@@ -52,31 +52,31 @@ spec:
         properties:
           spec:
             type: object
-            required: [wheels, colour]
+            required: [wheels, color]
             properties:
               wheels: {type: integer, maximum: 4}
-              colour: {type: string, default: grey}
+              color: {type: string, default: grey}
               parts: {type: array, x-kubernetes-list-type: set, items: {type: string}}
             x-kubernetes-validations:
             - {rule: "self.wheels != 3", message: "three wheels tip over"}
 `
 
-func TestStoredObjectsAreValidatedAsByTheAPI(t *testing.T) {
+func TestValidatorMatchesAPIServer(t *testing.T) {
 	t.Parallel()
 	v, err := newValidator(definition(t, carVersion), "v1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ spec, problem string }{
-		{`{wheels: 4, colour: red}`, ""},
-		{`{wheels: 4}`, ""},                               // the default is filled in
-		{`{wheels: 4, wings: 2}`, ""},                     // what the schema does not know is dropped
-		{`{wheels: 4, colour: null}`, ""},                 // null is as if it were not there
-		{`{colour: red}`, "wheels"},                       // required
+		{`{wheels: 4, color: red}`, ""},
+		{`{wheels: 4}`, ""},                               // the default is set
+		{`{wheels: 4, wings: 2}`, ""},                     // unknown fields are pruned
+		{`{wheels: 4, color: null}`, ""},                  // null is like a missing field
+		{`{color: red}`, "wheels"},                        // required
 		{`{wheels: 5}`, "less than or equal to 4"},        // out of range
 		{`{wheels: four}`, "integer"},                     // of another type
 		{`{wheels: 3}`, "three wheels tip over"},          // by a rule
-		{`{wheels: 4, parts: [door, door]}`, "Duplicate"}, // by the kind of list
+		{`{wheels: 4, parts: [door, door]}`, "Duplicate"}, // by the list type
 	} {
 		o := &unstructured.Unstructured{}
 		data, err := yaml.YAMLToJSON([]byte(`{apiVersion: example.com/v1, kind: Car, metadata: {name: a}, spec: ` + c.spec + `}`))
@@ -88,18 +88,18 @@ func TestStoredObjectsAreValidatedAsByTheAPI(t *testing.T) {
 		}
 		got := strings.Join(v.validate(t.Context(), o), "; ")
 		if (c.problem == "") != (got == "") || !strings.Contains(got, c.problem) {
-			t.Errorf("%s: %q, want %q", c.spec, got, c.problem)
+			t.Errorf("%s: got %q, want %q", c.spec, got, c.problem)
 		}
 	}
 	if _, err := newValidator(definition(t, carVersion), "v2"); err == nil {
-		t.Error("a version that is not there takes everything")
+		t.Error("got a validator for a version that does not exist")
 	}
 }
 
-func TestCommonVersion(t *testing.T) {
+func TestCommonVersionOfDefinitions(t *testing.T) {
 	t.Parallel()
 	of := func(now, next string) string {
-		v, err := commonVersion(changed{definition(t, `{spec: {versions: `+now+`}}`), definition(t, `{spec: {versions: `+next+`}}`)})
+		v, err := commonVersion(definitionChange{definition(t, `{spec: {versions: `+now+`}}`), definition(t, `{spec: {versions: `+next+`}}`)})
 		if err != nil {
 			return "none"
 		}
@@ -107,18 +107,18 @@ func TestCommonVersion(t *testing.T) {
 	}
 	const both = `[{name: v1beta1, served: true}, {name: v1, served: true, storage: true}]`
 	for _, c := range []struct{ name, now, next, want string }{
-		{"the new storage version", both, both, "v1"},
-		{"which is not served yet", `[{name: v1beta1, served: true}]`, both, "v1beta1"},
-		{"which is there and not served", `[{name: v1beta1, served: true}, {name: v1, served: false}]`, both, "v1beta1"},
+		{"new storage version", both, both, "v1"},
+		{"new storage version missing now", `[{name: v1beta1, served: true}]`, both, "v1beta1"},
+		{"new storage version not served now", `[{name: v1beta1, served: true}, {name: v1, served: false}]`, both, "v1beta1"},
 		{"nothing in common", `[{name: v1alpha1, served: true}]`, both, "none"},
 	} {
 		if got := of(c.now, c.next); got != c.want {
-			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+			t.Errorf("%s: got %s, want %s", c.name, got, c.want)
 		}
 	}
 }
 
-func TestRequestedRemoved(t *testing.T) {
+func TestRequestsOfRemovedAPIs(t *testing.T) {
 	t.Parallel()
 	const metrics = `# TYPE apiserver_requested_deprecated_apis gauge
 apiserver_requested_deprecated_apis{group="resource.k8s.io",removed_release="1.36",resource="resourceslices",subresource="",version="v1beta1"} 1
@@ -139,40 +139,40 @@ apiserver_request_total{removed_release="1.30"} 1
 			got = append(got, string(r.Outcome)+" "+r.Target)
 		}
 		if strings.Join(got, ", ") != want {
-			t.Errorf("toward 1.%d: %q, want %q", minor, got, want)
+			t.Errorf("upgrade to 1.%d: got %q, want %q", minor, got, want)
 		}
 	}
 }
 
-func TestFirstAnswer(t *testing.T) {
+func TestFirstSuccessOfParallelCalls(t *testing.T) {
 	t.Parallel()
-	var asked atomic.Int32
-	got, err := firstAnswer(t.Context(), time.Millisecond, func(ctx context.Context) (string, error) {
-		switch asked.Add(1) {
+	var calls atomic.Int32
+	got, err := firstSuccess(t.Context(), time.Millisecond, func(ctx context.Context) (string, error) {
+		switch calls.Add(1) {
 		case 1:
-			<-ctx.Done() // until the other has answered
+			<-ctx.Done() // until another call succeeds
 			return "", ctx.Err()
 		case 2:
 			return "", errTest
 		default:
-			return "answer", nil
+			return "response", nil
 		}
 	})
-	if got != "answer" || err != nil {
+	if got != "response" || err != nil {
 		t.Errorf("got %q, %v", got, err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := firstAnswer(ctx, time.Millisecond, func(context.Context) (int, error) { return 0, errTest }); !errors.Is(err, errTest) || !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := firstSuccess(ctx, time.Millisecond, func(context.Context) (int, error) { return 0, errTest }); !errors.Is(err, errTest) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
 }
 
-func TestRemovals(t *testing.T) {
+func TestRemovalsOfKubernetesTypes(t *testing.T) {
 	t.Parallel()
 	find := func(after, upTo int, kind string) (removal, bool) {
 		for _, r := range removals(after, upTo) {
-			if r.Gone.Kind == kind && r.Gone.Version == "v1beta1" {
+			if r.Removed.Kind == kind && r.Removed.Version == "v1beta1" {
 				return r, true
 			}
 		}
@@ -180,18 +180,18 @@ func TestRemovals(t *testing.T) {
 	}
 	r, there := find(36, 37, "ServiceCIDR")
 	if want := (schema.GroupVersionKind{Group: "networking.k8s.io", Version: "v1", Kind: "ServiceCIDR"}); !there || r.Stays != want || r.In != 37 {
-		t.Errorf("got %+v, %t: networking.k8s.io/v1beta1 ServiceCIDR goes with 1.37, and v1 stays", r, there)
+		t.Errorf("got %+v, %t: 1.37 removes networking.k8s.io/v1beta1 ServiceCIDR, and v1 stays", r, there)
 	}
 	for _, span := range [][2]int{{35, 36}, {37, 38}} {
 		if _, there := find(span[0], span[1], "ServiceCIDR"); there {
-			t.Errorf("ServiceCIDR does not go between 1.%d and 1.%d", span[0], span[1])
+			t.Errorf("got a removal of ServiceCIDR between 1.%d and 1.%d", span[0], span[1])
 		}
 	}
 }
 
-func TestWrittenBy(t *testing.T) {
+func TestObjectsWrittenAsRemovedVersion(t *testing.T) {
 	t.Parallel()
-	r := removal{Gone: schema.GroupVersionKind{Group: "example.com", Version: "v1beta1", Kind: "Car"}, Stays: schema.GroupVersionKind{Group: "example.com", Version: "v1", Kind: "Car"}, In: 37}
+	r := removal{Removed: schema.GroupVersionKind{Group: "example.com", Version: "v1beta1", Kind: "Car"}, Stays: schema.GroupVersionKind{Group: "example.com", Version: "v1", Kind: "Car"}, In: 37}
 	of := func(text string) []Result {
 		o := &unstructured.Unstructured{}
 		if err := yaml.Unmarshal([]byte(text), &o.Object); err != nil {
@@ -199,9 +199,9 @@ func TestWrittenBy(t *testing.T) {
 		}
 		return writtenBy(o, r)
 	}
-	judgements(t, []judged{
-		{"applied from an old file", of(`{metadata: {name: a, annotations: {kubectl.kubernetes.io/last-applied-configuration: '{"apiVersion":"example.com/v1beta1"}'}}}`)[0], Failed, "1.37 no longer has"},
-		{"written by an old client", of(`{metadata: {name: a, managedFields: [{manager: robot, apiVersion: example.com/v1beta1}]}}`)[0], Warning, "robot wrote it"},
+	expect(t, []expectation{
+		{"applied from a file", of(`{metadata: {name: a, annotations: {kubectl.kubernetes.io/last-applied-configuration: '{"apiVersion":"example.com/v1beta1"}'}}}`)[0], Failed, "which Kubernetes 1.37 removes"},
+		{"written by a client", of(`{metadata: {name: a, managedFields: [{manager: robot, apiVersion: example.com/v1beta1}]}}`)[0], Warning, "written by robot"},
 	})
 	if got := of(`{metadata: {name: a, managedFields: [{manager: robot, apiVersion: example.com/v1}]}}`); len(got) != 0 {
 		t.Errorf("got %+v", got)

@@ -20,28 +20,27 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/client-go/kubernetes/scheme"
+
+	"pai.dev/pai/internal/kube"
 )
 
-// deprecatedAPIs finds who still uses an API that Kubernetes drops on the way
-// to the target: by the API server's own count of requests, and by what
-// objects say of how they were written.
-func deprecatedAPIs(ctx context.Context, w *world) []Result {
-	if !w.kubernetesRuns() {
-		return nil
-	}
+func deprecatedAPIChecks() []Check {
+	return []Check{{"deprecated-apis", "no client uses an API that the Kubernetes version of the release removes", Upgrade, onAPI(deprecatedAPIs)}}
+}
+
+// deprecatedAPIs finds clients of APIs that Kubernetes removes before the target
+// version: by the request metrics of the API server, and by the fields of objects
+// that record how they were written.
+func deprecatedAPIs(ctx context.Context, w *world, client *kube.Client) ([]Result, error) {
 	to, err := version.ParseGeneric(w.Target.Kubernetes.Upstream)
 	if err != nil {
-		return []Result{unknown("", err)}
+		return nil, err
 	}
 	from := upstreamOf(w.Releases)[w.World.Current.Kubernetes]
 	if from == nil {
-		return []Result{unknown("", fmt.Errorf("no release carries Kubernetes %s, which runs", w.World.Current.Kubernetes))}
+		return nil, fmt.Errorf("no release contains the running Kubernetes %s", w.World.Current.Kubernetes)
 	}
-	client, err := w.api.client.get(ctx)
-	if err != nil {
-		return []Result{unknown("", err)}
-	}
-	all, err := firstAnswer(ctx, metricsEvery, func(ctx context.Context) ([]Result, error) {
+	all, err := firstSuccess(ctx, metricsInterval, func(ctx context.Context) ([]Result, error) {
 		stream, err := client.Clientset().CoreV1().RESTClient().Get().AbsPath("/metrics").Stream(ctx)
 		if err != nil {
 			return nil, err
@@ -50,141 +49,138 @@ func deprecatedAPIs(ctx context.Context, w *world) []Result {
 		return requestedRemoved(stream, int(to.Minor()))
 	})
 	if err != nil {
-		return []Result{unknown("", fmt.Errorf("read the API server's metrics: %w", err))}
+		return nil, fmt.Errorf("read the metrics of the API server: %w", err)
 	}
 	for _, r := range removals(int(from.Minor()), int(to.Minor())) {
 		found, err := writtenAs(ctx, client, r)
 		if err != nil {
-			return append(all, unknown(r.Gone.String(), err))
+			return append(all, unknown(r.Removed.String(), err)), nil
 		}
 		all = append(all, found...)
 	}
-	if len(all) == 0 {
-		all = append(all, okay("", "nothing was asked of what Kubernetes %s no longer has since the API server started", to))
-	}
-	return all
+	return orOkay(all, "no request since the start of the API server used an API that Kubernetes %s removes", to), nil
 }
 
-// metricsEvery is after how long without an answer the metrics are asked for
-// once more, beside the first. To make them an API server asks one of etcd's
-// addresses, chosen at random, for its size; of PAI's two, one has nobody, which
-// it notices after 20 s (k8s.io/apiserver, storagebackend/factory/etcd3.go).
-const metricsEvery = time.Second
+// metricsInterval is the time after which the metrics are requested again, in
+// parallel. For the metrics, an API server reads the size of one etcd address at
+// random. Of the two addresses of PAI, one has no member, which the API server
+// detects after 20 s (k8s.io/apiserver, storagebackend/factory/etcd3.go).
+const metricsInterval = time.Second
 
-// firstAnswer asks again and again, each time beside those before, until one
-// answers.
-func firstAnswer[T any](ctx context.Context, every time.Duration, ask func(context.Context) (T, error)) (T, error) {
+// firstSuccess calls f at every interval, in parallel with the calls before, until
+// one succeeds.
+func firstSuccess[T any](ctx context.Context, interval time.Duration, f func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	type answer struct {
-		value T
-		err   error
+	successes, failures := make(chan T), make(chan error)
+	call := func() {
+		value, err := f(ctx)
+		if err != nil {
+			send(ctx, failures, err)
+		} else {
+			send(ctx, successes, value)
+		}
 	}
-	answers := make(chan answer)
-	again := time.NewTicker(every)
-	defer again.Stop()
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	go call()
 	var last error
 	for {
-		go func() {
-			value, err := ask(ctx)
-			select {
-			case answers <- answer{value, err}:
-			case <-ctx.Done():
-			}
-		}()
-		for asked := false; !asked; {
-			select {
-			case a := <-answers:
-				if a.err == nil {
-					return a.value, nil
-				}
-				last = a.err
-			case <-again.C:
-				asked = true
-			case <-ctx.Done():
-				var none T
-				return none, errors.Join(context.Cause(ctx), last)
-			}
+		select {
+		case value := <-successes:
+			return value, nil
+		case last = <-failures:
+		case <-ticker.C:
+			go call()
+		case <-ctx.Done():
+			var none T
+			return none, errors.Join(context.Cause(ctx), last)
 		}
+	}
+}
+
+func send[T any](ctx context.Context, to chan<- T, value T) {
+	select {
+	case to <- value:
+	case <-ctx.Done():
 	}
 }
 
 var metricLabel = regexp.MustCompile(`(\w+)="([^"]*)"`)
 
-// requestedRemoved reads the metric apiserver_requested_deprecated_apis, of
-// which a series exists for each API that was asked for since the start.
+// requestedRemoved parses the metric apiserver_requested_deprecated_apis. It has a
+// series for each API that was requested since the start of the API server.
 func requestedRemoved(metrics io.Reader, minor int) ([]Result, error) {
 	var all []Result
 	lines := bufio.NewScanner(metrics)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		rest, ours := strings.CutPrefix(lines.Text(), "apiserver_requested_deprecated_apis{")
-		if !ours {
+		series, found := strings.CutPrefix(lines.Text(), "apiserver_requested_deprecated_apis{")
+		if !found {
 			continue
 		}
-		set, value, _ := strings.Cut(rest, "}")
+		set, value, _ := strings.Cut(series, "}")
 		l := map[string]string{}
 		for _, m := range metricLabel.FindAllStringSubmatch(set, -1) {
 			l[m[1]] = m[2]
 		}
-		removed, err := version.ParseGeneric(l["removed_release"])
 		if strings.TrimSpace(value) == "0" || l["removed_release"] == "" {
-			continue // deprecated, and not to be removed
+			continue // deprecated, but not removed
 		}
 		name := strings.TrimSuffix(l["resource"]+"."+l["version"]+"."+l["group"], ".")
+		removed, err := version.ParseGeneric(l["removed_release"])
 		switch {
 		case err != nil:
-			all = append(all, unknown(name, fmt.Errorf("when it is removed, the API server calls %q", l["removed_release"])))
+			all = append(all, unknownf(name, "the API server reports %q as the version that removes it", l["removed_release"]))
 		case int(removed.Minor()) <= minor:
-			all = append(all, failed(name, "find who asks for it, in the API server's audit log or by its user agent, and let it use the newer version of the API",
-				"somebody asked for it since the API server started, and Kubernetes %s no longer has it", removed))
+			all = append(all, failed(name, "find the client in the audit log of the API server or by its user agent, and use a newer version of the API",
+				"requested since the start of the API server, but Kubernetes %s removes it", removed))
 		}
 	}
 	return all, lines.Err()
 }
 
-// removal is a version of a kind that goes away, and one that stays.
+// removal is a version of a kind that Kubernetes removes.
 type removal struct {
-	Gone  schema.GroupVersionKind
-	Stays schema.GroupVersionKind // empty where no version stays
-	In    int                     // minor
+	Removed schema.GroupVersionKind
+	Stays   schema.GroupVersionKind // a version that stays; empty if there is none
+	In      int                     // minor
 }
 
-// removals lists what Kubernetes drops after one minor up to another, as its
-// own types say.
+// removals lists what Kubernetes removes after one minor and up to another. Its types
+// declare their lifecycle.
 func removals(after, upTo int) []removal {
-	gone := map[schema.GroupVersionKind]int{}
+	removed := map[schema.GroupVersionKind]int{}
 	types := scheme.Scheme.AllKnownTypes()
-	for kind, t := range types {
+	for kind := range types {
 		object, err := scheme.Scheme.New(kind)
-		if err != nil || t == nil || strings.HasSuffix(kind.Kind, "List") {
+		if err != nil || strings.HasSuffix(kind.Kind, "List") {
 			continue
 		}
-		if lives, ok := object.(interface{ APILifecycleRemoved() (major, minor int) }); ok {
-			if _, minor := lives.APILifecycleRemoved(); minor <= upTo {
-				gone[kind] = minor
+		if lifecycle, ok := object.(interface{ APILifecycleRemoved() (major, minor int) }); ok {
+			if _, minor := lifecycle.APILifecycleRemoved(); minor <= upTo {
+				removed[kind] = minor
 			}
 		}
 	}
 	var all []removal
-	for kind, minor := range gone {
+	for kind, minor := range removed {
 		if minor <= after {
-			continue // what runs no longer has it either
+			continue // the running version does not have it either
 		}
-		r := removal{Gone: kind, In: minor}
+		r := removal{Removed: kind, In: minor}
 		for other := range types {
-			if _, goes := gone[other]; other.GroupKind() == kind.GroupKind() && !goes && (r.Stays.Empty() || newer(other.Version, r.Stays.Version)) {
+			if _, goes := removed[other]; other.GroupKind() == kind.GroupKind() && !goes && (r.Stays.Empty() || newer(other.Version, r.Stays.Version)) {
 				r.Stays = other
 			}
 		}
 		all = append(all, r)
 	}
-	slices.SortFunc(all, func(a, b removal) int { return strings.Compare(a.Gone.String(), b.Gone.String()) })
+	slices.SortFunc(all, func(a, b removal) int { return strings.Compare(a.Removed.String(), b.Removed.String()) })
 	return all
 }
 
-// newer prefers v1 to v1beta2 to v1beta1: all that matters is that the choice
-// is one that a cluster is likely to serve.
+// newer prefers v1 to v1beta2 to v1beta1, as a cluster most likely serves v1.
 func newer(a, b string) bool {
 	if len(a) != len(b) {
 		return len(a) < len(b)
@@ -192,12 +188,11 @@ func newer(a, b string) bool {
 	return a > b
 }
 
-// writtenAs finds the objects that somebody wrote as the version that goes.
-// They are read as the version that stays: reading them as the other would
-// itself count as use.
+// writtenAs finds the objects that were written as the removed version. It reads
+// them as the version that stays, because a read as the other would count as use.
 func writtenAs(ctx context.Context, client apiClient, r removal) ([]Result, error) {
 	if r.Stays.Empty() {
-		return nil, nil // only the count of requests tells
+		return nil, nil // only the metrics show its use
 	}
 	resource, _ := meta.UnsafeGuessKindToResource(r.Stays)
 	list, err := client.Dynamic().Resource(resource).List(ctx, metav1.ListOptions{})
@@ -215,17 +210,17 @@ func writtenAs(ctx context.Context, client apiClient, r removal) ([]Result, erro
 }
 
 func writtenBy(o *unstructured.Unstructured, r removal) []Result {
-	target := strings.TrimPrefix(o.GetNamespace()+"/"+o.GetName(), "/") + " (" + r.Gone.Kind + ")"
-	gone := r.Gone.GroupVersion().String()
+	target := strings.TrimPrefix(o.GetNamespace()+"/"+o.GetName(), "/") + " (" + r.Removed.Kind + ")"
+	old, stays := r.Removed.GroupVersion().String(), r.Stays.GroupVersion().String()
 	var applied runtime.TypeMeta
-	if text := o.GetAnnotations()["kubectl.kubernetes.io/last-applied-configuration"]; text != "" && json.Unmarshal([]byte(text), &applied) == nil && applied.APIVersion == gone {
-		return []Result{failed(target, "write "+r.Stays.GroupVersion().String()+" into the file that it is applied from, and apply it again",
-			"it is applied from a file of %s, which Kubernetes 1.%d no longer has", gone, r.In)}
+	if text := o.GetAnnotations()["kubectl.kubernetes.io/last-applied-configuration"]; text != "" && json.Unmarshal([]byte(text), &applied) == nil && applied.APIVersion == old {
+		return []Result{failed(target, "change the file of the object to "+stays+", and apply it again",
+			"applied from a file with %s, which Kubernetes 1.%d removes", old, r.In)}
 	}
 	for _, e := range o.GetManagedFields() {
-		if e.APIVersion == gone {
-			return []Result{warning(target, "see that "+e.Manager+" can use "+r.Stays.GroupVersion().String(),
-				"%s wrote it as %s, which Kubernetes 1.%d no longer has", e.Manager, gone, r.In)}
+		if e.APIVersion == old {
+			return []Result{warning(target, "make sure that "+e.Manager+" can use "+stays,
+				"written by %s as %s, which Kubernetes 1.%d removes", e.Manager, old, r.In)}
 		}
 	}
 	return nil

@@ -1,7 +1,18 @@
-// Package check looks for what stands in the way of an operation, and for what
-// is wrong with a cluster: every check has a stable name, all run side by side,
-// and all that they find is reported at once, each with what to do about it.
+// Package check finds what blocks an operation and what is wrong with a cluster.
+// Every check has a stable ID. All checks run in parallel, and all results are
+// reported together, each with a fix.
 //
-// It reads and never changes anything. It may not know plans' steps beyond
-// their data, the guard, the executor, or output formats.
+// Package check reads and never changes anything. It does not import the guard,
+// the executor, or output formats. What several checks observe is observed once
+// per run: machine.sh and script.go for machines, api.go for the cluster.
+//
+// To add a check, edit the file of its subject, or add one and name its list in
+// All:
+//   - a row in the list of the file: the ID, the title, the operations that the
+//     check runs before, and alsoOnResume if it also runs before a resumed one;
+//   - a function that returns results. onCluster, onAPI, onNodes, and onMachines
+//     observe for it. Return an error for what could not be observed.
+//
+// Then add cases to the tests of the file, and a row to docs/checks.md. A test
+// compares that document with the lists.
 package check

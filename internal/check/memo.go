@@ -2,17 +2,13 @@ package check
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
-
-	"pai.dev/pai/internal/pai"
 )
 
-// memo is something that is observed once in a run: when the first check asks
-// for it, and for all who ask.
+// memo is a value that is observed once per run, when the first check needs it.
 type memo[T any] struct {
-	run   context.Context // the whole run's: one check's end must not fail the others
+	run   context.Context // of the whole run: the end of one check must not affect others
 	read  func(context.Context) (T, error)
 	once  sync.Once
 	done  chan struct{}
@@ -24,21 +20,9 @@ func observe[T any](run context.Context, read func(context.Context) (T, error)) 
 	return &memo[T]{run: run, read: read, done: make(chan struct{})}
 }
 
-// get waits for the observation as long as ctx allows.
+// get waits for the observation until ctx ends.
 func (m *memo[T]) get(ctx context.Context) (T, error) {
-	m.once.Do(func() {
-		go func() {
-			defer close(m.done)
-			defer func() {
-				if p := recover(); p != nil {
-					m.err = fmt.Errorf("looking at it broke: %v", p)
-				}
-			}()
-			limited, cancel := context.WithTimeoutCause(m.run, limit, fmt.Errorf("not within %s", limit))
-			defer cancel()
-			m.value, m.err = m.read(limited)
-		}()
-	})
+	m.once.Do(func() { go m.observe() })
 	select {
 	case <-m.done:
 		return m.value, m.err
@@ -48,11 +32,14 @@ func (m *memo[T]) get(ctx context.Context) (T, error) {
 	}
 }
 
-// nextOf is what an error says is to be done.
-func nextOf(err error) string {
-	var e *pai.Error
-	if errors.As(err, &e) {
-		return e.Next
-	}
-	return ""
+func (m *memo[T]) observe() {
+	defer close(m.done)
+	defer func() {
+		if p := recover(); p != nil {
+			m.err = fmt.Errorf("the observation panicked: %v", p)
+		}
+	}()
+	ctx, cancel := context.WithTimeoutCause(m.run, timeout, fmt.Errorf("not within %s", timeout))
+	defer cancel()
+	m.value, m.err = m.read(ctx)
 }

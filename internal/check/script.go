@@ -2,8 +2,10 @@ package check
 
 import (
 	"context"
+	_ "embed"
 	"encoding/base64"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -14,103 +16,47 @@ import (
 	"pai.dev/pai/internal/machine"
 )
 
-// diskFolders are the directories whose file systems are looked at.
-const diskFolders = layout.ProgramsDir + " " + layout.ContainerdDir + " " + layout.KubeletDir + " " + layout.EtcdDir + " " +
-	layout.StateDir + " " + layout.SnapshotsDir
+//go:embed machine.sh
+var machineScript string
 
-// machineScript says everything that the checks want to know of a machine, a
-// line per fact, in one go. It changes nothing. Keys never leave the machine:
-// of a file with a key in it only the certificates are printed.
-//
-// $PORTS are the ports that are looked at.
-const machineScript = `
-say() { printf '%s %s\n' "$1" "$2"; }
-say began "$(date +%s.%N)"
-
-# Look-ups may take long, and are waited for at the end.
-scratch=${SCRATCH:-$(mktemp -d)}
-mkdir -p -m 0700 "$scratch"
-trap 'rm -rf "$scratch"' EXIT
-names=$scratch/names
-lookup() {
-    before=$(date +%s%N); code=0
-    address=$(timeout 3 getent ahostsv4 "$1" | { read -r a _ || :; echo "${a:-}"; }) || code=$?
-    printf 'name %s %s %s\n' "$1" $(( ($(date +%s%N) - before) / 1000000 )) "$address" >> "$names"
+// scriptInput returns the assignments of the variables in machineScript.
+func scriptInput(ports []layout.Port) string {
+	var numbers []string
+	for _, p := range ports {
+		numbers = append(numbers, strconv.Itoa(p.Number))
+	}
+	var text strings.Builder
+	for name, values := range map[string][]string{
+		"PORTS":          numbers,
+		"API_NAME":       {layout.APIName},
+		"DISK_DIRS":      {layout.ProgramsDir, layout.ContainerdDir, layout.KubeletDir, layout.EtcdDir, layout.StateDir, layout.SnapshotsDir},
+		"PROGRAMS":       {layout.ProgramsDir},
+		"CONTAINERD":     {layout.ContainerdDir},
+		"KUBELET_CONFIG": {layout.RoleLink(layout.RoleKubelet) + "/etc/" + layout.KubeletConfigName},
+		"CPU_STATE":      {layout.CPUManagerState},
+		"MEMORY_STATE":   {layout.MemoryManagerState},
+		"CERTIFICATES":   {layout.PKIDir + "/*.crt", layout.PKIDir + "/etcd/*.crt", layout.KubeletClientCertificate, layout.KubeletServingCertificate},
+		"KUBECONFIGS":    {layout.KubernetesDir + "/*.conf", layout.ConfigDir + "/*.conf"},
+	} {
+		fmt.Fprintf(&text, "%s=%s\n", name, machine.Quote(strings.Join(values, " ")))
+	}
+	return text.String()
 }
-lookup ` + layout.APIName + ` &
-lookup "$(hostname)" &
-lookup "pai-check-$$.pai.internal" &
 
-for d in ` + diskFolders + `; do
-    p=$d
-    while [ ! -e "$p" ]; do p=$(dirname "$p"); done
-    say disk "$d $(df -B1 --output=target,size,avail,itotal,iavail "$p" | tail -n 1)"
-done
-# What is left of a copy that was cut off goes before the next one.
-say cut-copy "$(du -scB1 ` + layout.ProgramsDir + `/*.new 2>/dev/null | awk 'END { printf "%.0f", $1 }')"
-awk '$1 == "MemTotal:" { print "memory-total", $2 } $1 == "MemAvailable:" { print "memory-available", $2 }' /proc/meminfo
-for u in etcd-a etcd-b apiserver-a apiserver-b; do
-    pid=$(systemctl show -p MainPID --value "pai-$u.service" 2>/dev/null || echo 0)
-    [ "${pid:-0}" = 0 ] || awk -v u="$u" '$1 == "VmRSS:" { print "rss", u, $2 }' "/proc/$pid/status" 2>/dev/null || :
-done
-tail -n +2 /proc/swaps | awk '{ print "swap", $1, $3 }'
-if [ -e /sys/fs/cgroup/cgroup.controllers ]; then say cgroup "2 $(cat /sys/fs/cgroup/cgroup.controllers)"
-else say cgroup "1 $(awk '$4 == 1 { printf "%s ", $1 }' /proc/cgroups)"; fi
-
-has() { key=$1; shift; if "$@" >/dev/null 2>&1; then say kernel "$key yes"; else say kernel "$key no"; fi; }
-has overlay grep -qw overlay /proc/filesystems
-has nftables nft list tables
-has bridge-nf test -e /proc/sys/net/bridge/bridge-nf-call-iptables
-has vxlan sh -c 'test -d /sys/module/vxlan || modprobe -n vxlan || grep -q /vxlan.ko "/lib/modules/$(uname -r)/modules.builtin"'
-has forwarding grep -qx 1 /proc/sys/net/ipv4/ip_forward
-say containerd-filesystem "$(p=` + layout.ContainerdDir + `; [ -e "$p" ] || p=/var/lib; stat -f -c %T "$p")"
-
-if command -v ss >/dev/null; then
-    say listeners known
-    ss -Hltnp | while read -r _ _ _ local _ users; do
-        case " $PORTS " in *" ${local##*:} "*) ;; *) continue;; esac
-        pid=${users#*pid=}; pid=${pid%%,*}; exe=-; where=nobody
-        case "$users" in *pid=*)
-            exe=$(readlink "/proc/$pid/exe" || echo -)
-            where=host
-            if grep -qs kubepods "/proc/$pid/cgroup"; then where=pod; fi;;
-        esac
-        say listen "$local $where $exe"
-    done
-fi
-
-file() { [ ! -e "$2" ] || say "$1" "$(base64 -w0 "$2")"; }
-file kubelet-config ` + layout.RolesDir + "/" + string(layout.RoleKubelet) + "/etc/" + layout.KubeletConfigName + `
-file cpu-manager-state ` + layout.CPUManagerState + `
-file memory-manager-state ` + layout.MemoryManagerState + `
-
-for f in ` + layout.PKIDir + `/*.crt ` + layout.PKIDir + `/etcd/*.crt ` + layout.KubeletClientCertificate + " " + layout.KubeletServingCertificate + `; do
-    [ -e "$f" ] || continue
-    say certificate "$f $(sed -n '/BEGIN CERT/,/END CERT/p' "$f" | base64 -w0)"
-done
-for f in ` + layout.KubernetesDir + `/*.conf ` + layout.ConfigDir + `/*.conf; do
-    c=$(sed -n 's/^ *client-certificate-data: *//p' "$f" 2>/dev/null || :)
-    [ -z "$c" ] || say certificate "$f $c"
-done
-wait
-cat "$names"
-say ended "$(date +%s.%N)"
-`
-
-// machineFacts is what a machine says of itself.
+// machineFacts is what a machine reports about itself.
 type machineFacts struct {
-	// Its clock is ahead of ours by something between Behind and Ahead.
+	// Its clock is ahead of the clock of this host by at least Behind and at most Ahead.
 	Behind, Ahead time.Duration
 
 	Disks           []disk
 	MemoryTotal     int64 // bytes
 	MemoryAvailable int64
-	ControlPlaneRSS int64            // of the API server and etcd that run
+	ControlPlaneRSS int64            // of the running API server and etcd
 	Swap            map[string]int64 // device → bytes
 	CgroupVersion   int
 	Controllers     []string
 	Kernel          map[string]bool
-	Filesystem      string // of containerd's folder
+	Filesystem      string // of the containerd directory
 	ListenersKnown  bool
 	Listeners       []listener
 	KubeletConfig   []byte
@@ -120,114 +66,100 @@ type machineFacts struct {
 	Names           []lookup
 }
 
-// disk is the file system that a folder is on.
+// disk is the file system of a directory.
 type disk struct {
-	Folder, Mount string
-	Size, Free    int64
-	Inodes        int64 // 0 where the file system does not count them
-	FreeInodes    int64
+	Dir, Mount string
+	Size, Free int64
+	Inodes     int64 // 0 if the file system has no count
+	FreeInodes int64
 }
 
 type listener struct {
 	Address string
 	Port    int
-	Where   string // "host", "pod", or "nobody" where no process is seen
+	Where   string // "host", "pod", or "unknown" without a visible process
 	Program string
 }
 
 type lookup struct {
 	Name    string
 	Took    time.Duration
-	Address string // empty where there is none
+	Address string // empty if there is none
 }
 
-// readMachine asks a machine once for everything.
+// readMachine runs machineScript on a machine.
 func readMachine(ctx context.Context, host machine.Host, ports []layout.Port) (machineFacts, error) {
-	var list []string
-	for _, p := range ports {
-		list = append(list, strconv.Itoa(p.Number))
-	}
-	asked := time.Now()
-	out, err := host.Run(ctx, machine.Command{Script: "PORTS=" + machine.Quote(strings.Join(list, " ")) + machineScript})
+	started := time.Now()
+	out, err := host.Run(ctx, machine.Command{Script: scriptInput(ports) + machineScript})
 	if err != nil {
-		return machineFacts{}, fmt.Errorf("look at machine %s: %w", host.Name(), err)
+		return machineFacts{}, fmt.Errorf("observe machine %s: %w", host.Name(), err)
 	}
-	f, err := parseMachine(out.Stdout, asked, time.Now())
+	f, err := parseMachine(out.Stdout, started, time.Now())
 	if err != nil {
-		return f, fmt.Errorf("look at machine %s: %w", host.Name(), err)
+		return f, fmt.Errorf("observe machine %s: %w", host.Name(), err)
 	}
 	return f, nil
 }
 
-// parseMachine reads what machineScript printed between two moments.
-func parseMachine(text string, asked, answered time.Time) (machineFacts, error) {
+// parseMachine parses what machineScript printed between two moments.
+func parseMachine(text string, started, ended time.Time) (machineFacts, error) {
 	f := machineFacts{Swap: map[string]int64{}, Kernel: map[string]bool{}, Certificates: map[string][]byte{}}
-	ended := false
+	complete := false
 	for line := range strings.Lines(text) {
 		key, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
 		words := strings.Fields(rest)
 		var err error
 		switch {
 		case key == "began" && len(words) == 1:
-			f.Ahead, err = since(words[0], asked)
+			f.Ahead, err = since(words[0], started)
 		case key == "ended" && len(words) == 1:
-			ended = true
-			f.Behind, err = since(words[0], answered)
+			complete = true
+			f.Behind, err = since(words[0], ended)
 		default:
-			err = f.take(key, words)
+			err = f.set(key, words)
 		}
 		if err != nil {
-			return f, fmt.Errorf("it says %q: %w", line, err)
+			return f, fmt.Errorf("line %q: %w", line, err)
 		}
 	}
-	if !ended {
-		return f, fmt.Errorf("it did not say everything")
+	if !complete {
+		return f, errors.New("incomplete output")
 	}
 	return f, nil
 }
 
-// since is how far a machine's clock is ahead of a moment of ours. The machine
-// read its clock after asked and before answered, so its clock is ahead of ours
-// by at most what the first says, and at least what the last says.
+// since returns how far the clock of a machine is ahead of a moment of this host.
+// The machine read its clock after started and before ended, so its clock is ahead
+// by at most the first result and at least the last one.
 func since(clock string, moment time.Time) (time.Duration, error) {
 	seconds, nanos, _ := strings.Cut(clock, ".")
-	s, err := strconv.ParseInt(seconds, 10, 64)
-	if err != nil {
-		return 0, err
-	}
-	n, err := strconv.ParseInt((nanos + "000000000")[:9], 10, 64)
-	if err != nil {
-		return 0, err
-	}
-	return time.Unix(s, n).Sub(moment), nil
+	s, errSeconds := strconv.ParseInt(seconds, 10, 64)
+	n, errNanos := strconv.ParseInt((nanos + "000000000")[:9], 10, 64)
+	return time.Unix(s, n).Sub(moment), errors.Join(errSeconds, errNanos)
 }
 
-// willBeFree adds to the room of the file system that a folder is on.
-func (f *machineFacts) willBeFree(folder string, bytes int64) {
-	i := slices.IndexFunc(f.Disks, func(d disk) bool { return d.Folder == folder })
-	if i < 0 {
-		return
-	}
-	mount := f.Disks[i].Mount
+// addFree adds free space to the file system of a directory.
+func (f *machineFacts) addFree(dir string, bytes int64) {
+	i := slices.IndexFunc(f.Disks, func(d disk) bool { return d.Dir == dir })
 	for j := range f.Disks {
-		if f.Disks[j].Mount == mount {
+		if i >= 0 && f.Disks[j].Mount == f.Disks[i].Mount {
 			f.Disks[j].Free += bytes
 		}
 	}
 }
 
-// take records one fact. What it does not know it leaves alone.
-func (f *machineFacts) take(key string, w []string) error {
+// set records one fact. It ignores unknown facts.
+func (f *machineFacts) set(key string, w []string) error {
 	switch {
 	case key == "disk" && len(w) == 6:
-		d := disk{Folder: w[0], Mount: w[1]}
+		d := disk{Dir: w[0], Mount: w[1]}
 		err := numbers(w[2:], &d.Size, &d.Free, &d.Inodes, &d.FreeInodes)
 		f.Disks = append(f.Disks, d)
 		return err
-	case key == "cut-copy" && len(w) == 1:
+	case key == "partial-copy" && len(w) == 1:
 		var n int64
 		err := numbers(w, &n)
-		f.willBeFree(layout.ProgramsDir, n)
+		f.addFree(layout.ProgramsDir, n)
 		return err
 	case key == "memory-total" && len(w) == 1:
 		return kilobytes(w[0], &f.MemoryTotal)
@@ -268,17 +200,17 @@ func (f *machineFacts) take(key string, w []string) error {
 		f.Names = append(f.Names, l)
 		return err
 	default:
-		return f.takeFile(key, w)
+		return f.setFile(key, w)
 	}
 	return nil
 }
 
-// takeFile records a fact that is a file's content.
-func (f *machineFacts) takeFile(key string, w []string) error {
+// setFile records the content of a file.
+func (f *machineFacts) setFile(key string, w []string) error {
 	if key == "certificate" && len(w) == 2 {
 		data, err := base64.StdEncoding.DecodeString(w[1])
 		if block, _ := pem.Decode(data); err == nil && block == nil {
-			err = fmt.Errorf("no certificate is in it")
+			err = errors.New("no certificate")
 		}
 		f.Certificates[w[0]] = data
 		return err
@@ -298,7 +230,7 @@ func kilobytes(word string, into *int64) error {
 	return err
 }
 
-// numbers reads what df prints; a dash is what a file system does not count.
+// numbers parses the output of df. A dash means that the file system has no count.
 func numbers(words []string, into ...*int64) error {
 	for i, p := range into {
 		if words[i] == "-" {

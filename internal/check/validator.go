@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -17,16 +18,16 @@ import (
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
 )
 
-// validator validates objects as the API server does, with its own code: the
-// schema, the kinds of lists, and the rules written in CEL.
+// validator validates objects as the API server does, with its code: the schema,
+// the list types, and the CEL rules.
 type validator struct {
 	schema     validation.SchemaValidator
 	structural *schema.Structural
 	rules      *cel.Validator
 }
 
-// newValidator is for one version of a definition. One without a schema, which
-// takes anything, has a validator that does so, too.
+// newValidator returns a validator for one version of a definition. A version
+// without a schema accepts everything.
 func newValidator(d apiextensions.CustomResourceDefinition, version string) (*validator, error) {
 	for _, v := range d.Spec.Versions {
 		if v.Name != version {
@@ -36,15 +37,10 @@ func newValidator(d apiextensions.CustomResourceDefinition, version string) (*va
 			return &validator{}, nil
 		}
 		var props internal.JSONSchemaProps
-		if err := apiextensions.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(v.Schema.OpenAPIV3Schema, &props, nil); err != nil {
-			return nil, fmt.Errorf("read the schema of %s %s: %w", d.Name, version, err)
-		}
-		s, _, err := validation.NewSchemaValidator(&props)
-		if err != nil {
-			return nil, fmt.Errorf("read the schema of %s %s: %w", d.Name, version, err)
-		}
-		structural, err := schema.NewStructural(&props)
-		if err != nil {
+		errProps := apiextensions.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(v.Schema.OpenAPIV3Schema, &props, nil)
+		s, _, errSchema := validation.NewSchemaValidator(&props)
+		structural, errStructural := schema.NewStructural(&props)
+		if err := cmp.Or(errProps, errSchema, errStructural); err != nil {
 			return nil, fmt.Errorf("read the schema of %s %s: %w", d.Name, version, err)
 		}
 		return &validator{s, structural, cel.NewValidator(structural, true, celconfig.PerCallLimit)}, nil
@@ -52,11 +48,11 @@ func newValidator(d apiextensions.CustomResourceDefinition, version string) (*va
 	return nil, fmt.Errorf("%s has no version %s", d.Name, version)
 }
 
-// mostProblems is how many problems of one object are named.
-const mostProblems = 3
+// maxProblems is how many problems of one object are named.
+const maxProblems = 3
 
-// validate says what is wrong with an object that is read from storage: what
-// the schema does not know is dropped then, and defaults are filled in.
+// validate returns the problems of an object that is read from storage. The API
+// server then prunes unknown fields and sets defaults.
 func (v *validator) validate(ctx context.Context, o *unstructured.Unstructured) []string {
 	if v.schema == nil {
 		return nil
@@ -73,7 +69,7 @@ func (v *validator) validate(ctx context.Context, o *unstructured.Unstructured) 
 	}
 	var texts []string
 	for i, p := range problems {
-		if i == mostProblems {
+		if i == maxProblems {
 			texts = append(texts, fmt.Sprintf("and %d more", len(problems)-i))
 			break
 		}

@@ -3,7 +3,6 @@ package check
 import (
 	"context"
 	"fmt"
-	"sync"
 
 	admission "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
@@ -16,56 +15,44 @@ import (
 	"pai.dev/pai/internal/kube"
 )
 
-// webhookBackend is who answers for the webhooks that fail closed of one
-// configuration and service.
+func webhookChecks() []Check {
+	return []Check{{"webhooks", "webhooks that fail closed have a ready backend", Upgrade, onAPI(webhooks)}}
+}
+
+// webhookBackend is the backend of the webhooks of one configuration that fail
+// closed.
 type webhookBackend struct {
 	Configuration string // "ValidatingWebhookConfiguration/x"
 	Webhooks      []string
 	PAI           bool // PAI applied the configuration
 	Service       admission.ServiceReference
 	URL           string
-	// Ready is how many addresses answer; NoService is set where there is no
-	// such service at all.
+	// Ready is the number of ready pods. NoService is set if the service does not
+	// exist.
 	Ready     int
 	NoService bool
-	// Gapless: whoever answers is replaced by starting the next one first.
+	// Gapless is set if a rollout starts the next pod before it ends the current one.
 	Gapless bool
 }
 
-// webhooks that fail closed and that nobody answers refuse every write that
-// they are asked about, an upgrade's own among them.
-func webhooks(ctx context.Context, w *world) []Result {
-	if !w.kubernetesRuns() {
-		return nil
-	}
-	client, err := w.api.client.get(ctx)
-	if err != nil {
-		return []Result{unknown("", err)}
-	}
+// webhooks that fail closed and have no ready backend refuse every write that
+// they match, including writes of an upgrade.
+func webhooks(ctx context.Context, _ *world, client *kube.Client) ([]Result, error) {
 	backends, err := failClosed(ctx, client.Clientset())
 	if err != nil {
-		return []Result{unknown("", err)}
+		return nil, err
 	}
-	all := make([]Result, len(backends))
-	var wg sync.WaitGroup
-	for i := range backends {
-		wg.Go(func() {
-			if err := backends[i].look(ctx, client.Clientset()); err != nil {
-				all[i] = unknown(backends[i].Configuration, err)
-				return
-			}
-			all[i] = backends[i].judge()
-		})
-	}
-	wg.Wait()
-	if len(all) == 0 {
-		all = append(all, okay("", "no webhook fails closed"))
-	}
-	return all
+	all := parallel(backends, func(b *webhookBackend) Result {
+		if err := b.observe(ctx, client.Clientset()); err != nil {
+			return unknown(b.Configuration, err)
+		}
+		return b.evaluate()
+	})
+	return orOkay(all, "no webhook fails closed"), nil
 }
 
-// failClosed lists the webhooks that refuse when nobody answers, one entry per
-// configuration and service.
+// failClosed lists the webhooks that fail closed, with one entry per configuration
+// and backend.
 func failClosed(ctx context.Context, core kubernetes.Interface) ([]*webhookBackend, error) {
 	validating, err := core.AdmissionregistrationV1().ValidatingWebhookConfigurations().List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -80,7 +67,7 @@ func failClosed(ctx context.Context, core kubernetes.Interface) ([]*webhookBacke
 		if policy != nil && *policy == admission.Ignore {
 			return
 		}
-		b := webhookBackend{Configuration: kind + "/" + m.Name, PAI: m.Annotations[kube.AnnotationInventory] != ""}
+		b := webhookBackend{Configuration: kind + "/" + m.Name, Webhooks: []string{name}, PAI: m.Annotations[kube.AnnotationInventory] != ""}
 		if c.Service != nil {
 			b.Service = admission.ServiceReference{Namespace: c.Service.Namespace, Name: c.Service.Name}
 		} else if c.URL != nil {
@@ -92,7 +79,6 @@ func failClosed(ctx context.Context, core kubernetes.Interface) ([]*webhookBacke
 				return
 			}
 		}
-		b.Webhooks = []string{name}
 		all = append(all, &b)
 	}
 	for _, c := range validating.Items {
@@ -108,8 +94,8 @@ func failClosed(ctx context.Context, core kubernetes.Interface) ([]*webhookBacke
 	return all, nil
 }
 
-// look finds out who answers.
-func (b *webhookBackend) look(ctx context.Context, core kubernetes.Interface) error {
+// observe finds the ready pods of the backend.
+func (b *webhookBackend) observe(ctx context.Context, core kubernetes.Interface) error {
 	if b.URL != "" {
 		return nil
 	}
@@ -124,7 +110,7 @@ func (b *webhookBackend) look(ctx context.Context, core kubernetes.Interface) er
 	}
 	slices, err := core.DiscoveryV1().EndpointSlices(ns).List(ctx, metav1.ListOptions{LabelSelector: labels.Set{discovery.LabelServiceName: name}.String()})
 	if err != nil {
-		return fmt.Errorf("list who answers for service %s/%s: %w", ns, name, err)
+		return fmt.Errorf("list the endpoints of service %s/%s: %w", ns, name, err)
 	}
 	b.Ready = ready(slices.Items)
 	deployments, err := core.AppsV1().Deployments(ns).List(ctx, metav1.ListOptions{})
@@ -140,9 +126,9 @@ func (b *webhookBackend) look(ctx context.Context, core kubernetes.Interface) er
 	return nil
 }
 
-// ready counts the pods that answer. One with two addresses is in two slices.
+// ready counts the ready pods. A pod with two addresses is in two slices.
 func ready(list []discovery.EndpointSlice) int {
-	seen := map[string]bool{}
+	pods := map[string]bool{}
 	for _, s := range list {
 		for _, e := range s.Endpoints {
 			if e.Conditions.Ready != nil && !*e.Conditions.Ready {
@@ -152,38 +138,41 @@ func ready(list []discovery.EndpointSlice) int {
 			if e.TargetRef != nil {
 				key = string(e.TargetRef.UID)
 			}
-			seen[key] = true
+			pods[key] = true
 		}
 	}
-	return len(seen)
+	return len(pods)
 }
 
-// gapless reports whether a change of the deployment starts the new pod before
-// it ends the old one.
+// gapless reports whether a rollout of the deployment starts the new pod before it
+// ends the old one.
 func gapless(d *appsv1.Deployment) bool {
 	r := d.Spec.Strategy.RollingUpdate
 	return r != nil && r.MaxUnavailable != nil && r.MaxUnavailable.IntValue() == 0 && r.MaxUnavailable.StrVal == ""
 }
 
-func (b *webhookBackend) judge() Result {
-	who := fmt.Sprintf("service %s/%s", b.Service.Namespace, b.Service.Name)
-	hooks := fmt.Sprintf("%d webhooks that fail closed (%s …)", len(b.Webhooks), b.Webhooks[0])
+func (b *webhookBackend) evaluate() Result {
+	service := fmt.Sprintf("service %s/%s", b.Service.Namespace, b.Service.Name)
+	hooks := fmt.Sprintf("%d webhooks that fail closed (%s …) use", len(b.Webhooks), b.Webhooks[0])
 	if len(b.Webhooks) == 1 {
-		hooks = fmt.Sprintf("webhook %s, which fails closed,", b.Webhooks[0])
+		hooks = fmt.Sprintf("webhook %s, which fails closed, uses", b.Webhooks[0])
 	}
-	const fix = "let its program run again, with two replicas; if nobody needs it any more, delete the configuration"
+	const (
+		fix    = "restore the webhook backend with two replicas, or delete the webhook configuration if it is unused"
+		effect = "the API server refuses every write that it matches"
+	)
 	switch {
 	case b.URL != "":
-		return unknown(b.Configuration, fmt.Errorf("%s asks %s, outside of the cluster", hooks, b.URL))
+		return unknownf(b.Configuration, "%s %s, which is outside the cluster", hooks, b.URL)
 	case b.NoService:
-		return failed(b.Configuration, fix, "%s asks %s, which does not exist: every write that it is asked about is refused", hooks, who)
+		return failed(b.Configuration, fix, "%s %s, which does not exist; %s", hooks, service, effect)
 	case b.Ready == 0:
-		return failed(b.Configuration, fix, "%s asks %s, behind which no pod is ready: every write that it is asked about is refused", hooks, who)
+		return failed(b.Configuration, fix, "%s %s, which has no ready pod; %s", hooks, service, effect)
 	case b.Ready == 1 && b.PAI && b.Gapless:
-		return okay(b.Configuration, "%s: one pod answers, and an upgrade starts the next one before it ends", who)
+		return okay(b.Configuration, "%s: one ready pod, and an upgrade starts the next one before it ends", service)
 	case b.Ready == 1:
-		return warning(b.Configuration, "give it two replicas", "%s asks %s, behind which one pod is ready: without it writes are refused", hooks, who)
+		return warning(b.Configuration, "run two replicas of the webhook backend", "%s %s, which has one ready pod; without it, %s", hooks, service, effect)
 	default:
-		return okay(b.Configuration, "%s: %d pods answer", who, b.Ready)
+		return okay(b.Configuration, "%s: %d ready pods", service, b.Ready)
 	}
 }

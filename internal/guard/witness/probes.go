@@ -3,7 +3,6 @@ package witness
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -109,11 +108,7 @@ type submission struct {
 }
 
 func (s submission) test(ctx context.Context) error {
-	body, err := json.Marshal(minimalJobSet())
-	if err != nil {
-		return err
-	}
-	code, err := s.client.do(ctx, http.MethodPost, jobSetAPI+"/namespaces/"+s.namespace+"/jobsets?dryRun=All", body)
+	code, err := s.client.do(ctx, http.MethodPost, jobSetAPI+"/namespaces/"+s.namespace+"/jobsets?dryRun=All", []byte(minimalJobSet))
 	if code == http.StatusNotFound {
 		if code, known := s.client.do(ctx, http.MethodGet, jobSetAPI, nil); code == http.StatusNotFound && known != nil {
 			return nil
@@ -123,18 +118,7 @@ func (s submission) test(ctx context.Context) error {
 }
 
 // minimalJobSet is never stored, so its image does not have to exist.
-func minimalJobSet() map[string]any {
-	type object = map[string]any
-	return object{
-		"apiVersion": "jobset.x-k8s.io/v1alpha2", "kind": "JobSet",
-		"metadata": object{"name": "pai-witness-probe"},
-		"spec": object{"suspend": true, "replicatedJobs": []any{object{
-			"name": "probe", "replicas": 1,
-			"template": object{"spec": object{"parallelism": 1, "completions": 1, "backoffLimit": 0,
-				"template": object{"spec": object{"restartPolicy": "Never", "containers": []any{object{
-					"name": "probe", "image": "pai.local/probe:none",
-				}}}},
-			}},
-		}}},
-	}
-}
+const minimalJobSet = `{"apiVersion": "jobset.x-k8s.io/v1alpha2", "kind": "JobSet", "metadata": {"name": "pai-witness-probe"},
+"spec": {"suspend": true, "replicatedJobs": [{"name": "probe", "replicas": 1,
+"template": {"spec": {"parallelism": 1, "completions": 1, "backoffLimit": 0,
+"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "probe", "image": "pai.local/probe:none"}]}}}}}]}}`
