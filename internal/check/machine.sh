@@ -64,7 +64,8 @@ file memory-manager-state "$MEMORY_STATE"
 
 for f in $CERTIFICATES; do
     [ -e "$f" ] || continue
-    say certificate "$f $(sed -n '/BEGIN CERT/,/END CERT/p' "$f" | base64 -w0)"
+    c=$(sed -n '/BEGIN CERT/,/END CERT/p' "$f" | base64 -w0)
+    [ -z "$c" ] || say certificate "$f $c"
 done
 for f in $KUBECONFIGS; do
     c=$(sed -n 's/^ *client-certificate-data: *//p' "$f" 2>/dev/null || :)

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"encoding/base64"
@@ -101,25 +102,24 @@ func readMachine(ctx context.Context, host machine.Host, ports []layout.Port) (m
 	return f, nil
 }
 
-// parseMachine parses what machineScript printed between two moments.
+// parseMachine parses what machineScript printed between two moments. It ignores
+// unknown facts.
 func parseMachine(text string, started, ended time.Time) (machineFacts, error) {
 	f := machineFacts{Swap: map[string]int64{}, Kernel: map[string]bool{}, Certificates: map[string][]byte{}}
 	complete := false
 	for line := range strings.Lines(text) {
-		key, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
-		words := strings.Fields(rest)
-		var err error
-		switch {
-		case key == "began" && len(words) == 1:
-			f.Ahead, err = since(words[0], started)
-		case key == "ended" && len(words) == 1:
+		w := &words{list: strings.Fields(line)}
+		switch key := w.next(); key {
+		case "began":
+			f.Ahead = w.ahead(started)
+		case "ended":
 			complete = true
-			f.Behind, err = since(words[0], ended)
+			f.Behind = w.ahead(ended)
 		default:
-			err = f.set(key, words)
+			f.set(key, w)
 		}
-		if err != nil {
-			return f, fmt.Errorf("line %q: %w", line, err)
+		if w.err != nil {
+			return f, fmt.Errorf("line %q: %w", line, w.err)
 		}
 	}
 	if !complete {
@@ -128,14 +128,50 @@ func parseMachine(text string, started, ended time.Time) (machineFacts, error) {
 	return f, nil
 }
 
-// since returns how far the clock of a machine is ahead of a moment of this host.
-// The machine read its clock after started and before ended, so its clock is ahead
-// by at most the first result and at least the last one.
-func since(clock string, moment time.Time) (time.Duration, error) {
-	seconds, nanos, _ := strings.Cut(clock, ".")
-	s, errSeconds := strconv.ParseInt(seconds, 10, 64)
-	n, errNanos := strconv.ParseInt((nanos + "000000000")[:9], 10, 64)
-	return time.Unix(s, n).Sub(moment), errors.Join(errSeconds, errNanos)
+func (f *machineFacts) set(key string, w *words) {
+	switch key {
+	case "disk":
+		f.Disks = append(f.Disks, disk{w.next(), w.next(), w.number(), w.number(), w.number(), w.number()})
+	case "partial-copy":
+		f.addFree(layout.ProgramsDir, w.number())
+	case "memory-total":
+		f.MemoryTotal = w.number() << 10
+	case "memory-available":
+		f.MemoryAvailable = w.number() << 10
+	case "rss":
+		w.next() // unit
+		f.ControlPlaneRSS += w.number() << 10
+	case "swap":
+		f.Swap[w.next()] = w.number() << 10
+	case "cgroup":
+		f.CgroupVersion, f.Controllers = int(w.number()), w.list
+	case "kernel":
+		f.Kernel[w.next()] = w.next() == "yes"
+	case "containerd-filesystem":
+		f.Filesystem = w.next()
+	case "listeners":
+		f.ListenersKnown = true
+	case "listen":
+		address := w.next()
+		i := strings.LastIndexByte(address, ':')
+		port := &words{list: []string{address[i+1:]}}
+		f.Listeners = append(f.Listeners, listener{address[:max(i, 0)], int(port.number()), w.next(), w.next()})
+		w.fail(port.err)
+	case "name":
+		f.Names = append(f.Names, lookup{w.next(), time.Duration(w.number()) * time.Millisecond, w.next()})
+	case "certificate":
+		file, data := w.next(), w.base64()
+		if block, _ := pem.Decode(data); block == nil {
+			w.fail(errors.New("no certificate"))
+		}
+		f.Certificates[file] = data
+	case "kubelet-config":
+		f.KubeletConfig = w.base64()
+	case "cpu-manager-state":
+		f.CPUState = w.base64()
+	case "memory-manager-state":
+		f.MemoryState = w.base64()
+	}
 }
 
 // addFree adds free space to the file system of a directory.
@@ -148,99 +184,48 @@ func (f *machineFacts) addFree(dir string, bytes int64) {
 	}
 }
 
-// set records one fact. It ignores unknown facts.
-func (f *machineFacts) set(key string, w []string) error {
-	switch {
-	case key == "disk" && len(w) == 6:
-		d := disk{Dir: w[0], Mount: w[1]}
-		err := numbers(w[2:], &d.Size, &d.Free, &d.Inodes, &d.FreeInodes)
-		f.Disks = append(f.Disks, d)
-		return err
-	case key == "partial-copy" && len(w) == 1:
-		var n int64
-		err := numbers(w, &n)
-		f.addFree(layout.ProgramsDir, n)
-		return err
-	case key == "memory-total" && len(w) == 1:
-		return kilobytes(w[0], &f.MemoryTotal)
-	case key == "memory-available" && len(w) == 1:
-		return kilobytes(w[0], &f.MemoryAvailable)
-	case key == "rss" && len(w) == 2:
-		var n int64
-		err := kilobytes(w[1], &n)
-		f.ControlPlaneRSS += n
-		return err
-	case key == "swap" && len(w) == 2:
-		var n int64
-		err := kilobytes(w[1], &n)
-		f.Swap[w[0]] = n
-		return err
-	case key == "cgroup" && len(w) > 0:
-		f.CgroupVersion, f.Controllers = 1, w[1:]
-		if w[0] == "2" {
-			f.CgroupVersion = 2
-		}
-	case key == "kernel" && len(w) == 2:
-		f.Kernel[w[0]] = w[1] == "yes"
-	case key == "containerd-filesystem" && len(w) == 1:
-		f.Filesystem = w[0]
-	case key == "listeners":
-		f.ListenersKnown = true
-	case key == "listen" && len(w) == 3:
-		i := strings.LastIndexByte(w[0], ':')
-		n, err := strconv.Atoi(w[0][i+1:])
-		f.Listeners = append(f.Listeners, listener{Address: w[0][:max(i, 0)], Port: n, Where: w[1], Program: w[2]})
-		return err
-	case key == "name" && len(w) >= 2:
-		ms, err := strconv.Atoi(w[1])
-		l := lookup{Name: w[0], Took: time.Duration(ms) * time.Millisecond}
-		if len(w) > 2 {
-			l.Address = w[2]
-		}
-		f.Names = append(f.Names, l)
-		return err
-	default:
-		return f.setFile(key, w)
-	}
-	return nil
+// words are the remaining words of a line, and the first error.
+type words struct {
+	list []string
+	err  error
 }
 
-// setFile records the content of a file.
-func (f *machineFacts) setFile(key string, w []string) error {
-	if key == "certificate" && len(w) == 2 {
-		data, err := base64.StdEncoding.DecodeString(w[1])
-		if block, _ := pem.Decode(data); err == nil && block == nil {
-			err = errors.New("no certificate")
-		}
-		f.Certificates[w[0]] = data
-		return err
+func (w *words) fail(err error) { w.err = cmp.Or(w.err, err) }
+
+// next returns the next word; empty if there is none.
+func (w *words) next() string {
+	if len(w.list) == 0 {
+		return ""
 	}
-	into := map[string]*[]byte{"kubelet-config": &f.KubeletConfig, "cpu-manager-state": &f.CPUState, "memory-manager-state": &f.MemoryState}[key]
-	if into == nil || len(w) != 1 {
-		return nil
-	}
-	data, err := base64.StdEncoding.DecodeString(w[0])
-	*into = data
-	return err
+	word := w.list[0]
+	w.list = w.list[1:]
+	return word
 }
 
-func kilobytes(word string, into *int64) error {
+// number returns the next number. Programs print a dash for what they do not count.
+func (w *words) number() int64 {
+	word := w.next()
+	if word == "-" {
+		return 0
+	}
 	n, err := strconv.ParseInt(word, 10, 64)
-	*into = n << 10
-	return err
+	w.fail(err)
+	return n
 }
 
-// numbers parses the output of df. A dash means that the file system has no count.
-func numbers(words []string, into ...*int64) error {
-	for i, p := range into {
-		if words[i] == "-" {
-			continue
-		}
-		n, err := strconv.ParseInt(words[i], 10, 64)
-		if err != nil {
-			return err
-		}
-		*p = n
-	}
-	return nil
+func (w *words) base64() []byte {
+	data, err := base64.StdEncoding.DecodeString(w.next())
+	w.fail(err)
+	return data
+}
+
+// ahead reads the clock of the machine, and returns how far it is ahead of a moment
+// of this host. The machine read its clock after started and before ended, so the
+// clock is ahead by at most the first result and at least the last one.
+func (w *words) ahead(of time.Time) time.Duration {
+	seconds, nanos, _ := strings.Cut(w.next(), ".")
+	clock := &words{list: []string{seconds, (nanos + "000000000")[:9]}}
+	moment := time.Unix(clock.number(), clock.number())
+	w.fail(clock.err)
+	return moment.Sub(of)
 }

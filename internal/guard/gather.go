@@ -63,14 +63,12 @@ func (l LiveFacts) client(ctx context.Context) (API, error) {
 	return api, nil
 }
 
-// Jobs returns all running jobs.
 func (l LiveFacts) Jobs(ctx context.Context) Fact[[]pai.Job] {
 	return fromAPI(ctx, l, "list the jobs", func(ctx context.Context, api API) ([]pai.Job, error) {
 		return onlyRunning(running.Jobs(ctx, api.Clientset(), api.Dynamic()))
 	})
 }
 
-// JobsOn returns the running jobs of a machine with only their pods on it.
 func (l LiveFacts) JobsOn(ctx context.Context, name string) Fact[[]pai.Job] {
 	return fromAPI(ctx, l, "list the jobs on "+name, func(ctx context.Context, api API) ([]pai.Job, error) {
 		return onlyRunning(running.JobsOn(ctx, api.Clientset(), name))
@@ -81,7 +79,6 @@ func onlyRunning(jobs []pai.Job, err error) ([]pai.Job, error) {
 	return slices.DeleteFunc(jobs, func(j pai.Job) bool { return !j.Running() }), err
 }
 
-// Queued returns the jobs that have neither started nor ended.
 func (l LiveFacts) Queued(ctx context.Context) Fact[[]pai.JobRef] {
 	return fromAPI(ctx, l, "list the queued jobs", func(ctx context.Context, api API) ([]pai.JobRef, error) {
 		jobs, err := running.Jobs(ctx, api.Clientset(), api.Dynamic())
@@ -92,7 +89,6 @@ func (l LiveFacts) Queued(ctx context.Context) Fact[[]pai.JobRef] {
 	})
 }
 
-// Containers returns the living containers of a machine.
 func (l LiveFacts) Containers(ctx context.Context, name string) Fact[[]running.Container] {
 	host, err := l.host(name)
 	if err != nil {

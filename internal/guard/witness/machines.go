@@ -28,7 +28,10 @@ func newMachines(boots map[string]string) machines {
 // recordReport records the report of a machine about itself.
 func (m *machines) recordReport(name string, report running.MachineReport, asked time.Time) {
 	delete(m.unreachable, name)
-	if report.Boot == "" {
+	if report.Err != nil {
+		m.unreachable[name] = report.Err.Error()
+	}
+	if report.Err != nil || report.Boot == "" {
 		return
 	}
 	if m.boots[name] == "" {

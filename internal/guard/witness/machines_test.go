@@ -121,7 +121,7 @@ func TestReportNamesUnreachableMachine(t *testing.T) {
 	boots(l, "one", 1_000, 1_100, "a-c0", "b-c0")
 	l.recordAllPods([]corev1.Pod{*podOf("a", restarted(255, 2_000)), *podOf("b")}, at(14_000))
 	job(l, running.JobSet{}, 14_100)
-	l.recordUnreachable(testMachine, errors.New("no route to host"))
+	reports(l, running.MachineReport{Err: errors.New("no route to host")}, 15_000, 15_100)
 	for _, i := range l.conclude(finalObservation{reason: "no route to host"}, at(20_000)).Interrupted {
 		if strings.Count(i.Cause, "no route to host") != 1 {
 			t.Errorf("got cause %q, want the reason once", i.Cause)

@@ -2,7 +2,7 @@ package witness
 
 import (
 	"context"
-	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,31 +25,29 @@ func (w *Witness) observeAPI(ctx context.Context) {
 	w.unobserved.observed(now)
 }
 
-// observeMachines lists the living containers on the machines with watched
-// containers.
+// observeMachines observes the machines with watched containers.
 func (w *Witness) observeMachines(ctx context.Context) {
-	if w.o.Machines == nil {
-		return
-	}
 	names := w.ledger.runningMachines()
+	reports := w.readMachines(ctx, names)
+	missing := func(name string) bool { r, read := reports[name]; return !read || r.Err != nil }
+	if w.o.Machines != nil && !slices.ContainsFunc(names, missing) {
+		w.unobserved.observed(time.Now())
+	}
+}
+
+// readMachines lists the living containers on machines, and records them.
+func (w *Witness) readMachines(ctx context.Context, names []string) map[string]running.MachineReport {
+	if w.o.Machines == nil {
+		return nil
+	}
 	asked := time.Now()
 	reports := w.o.Machines(ctx, names)
 	now := time.Now()
-	complete := true
-	for _, name := range names {
-		report, given := reports[name]
-		if !given {
-			report.Err = errors.New("no report from machine " + name)
-		}
+	for name, report := range reports {
 		w.recordObservation(name, report.Err)
-		if report.Err == nil {
-			w.ledger.recordMachine(name, report, asked, now)
-		}
-		complete = complete && report.Err == nil
+		w.ledger.recordMachine(name, report, asked, now)
 	}
-	if complete {
-		w.unobserved.observed(time.Now())
-	}
+	return reports
 }
 
 // settle reads the objects of the jobs with pending ends.

@@ -102,6 +102,9 @@ func (l *ledger) recordMachine(name string, m running.MachineReport, asked, now 
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.machines.recordReport(name, m, asked)
+	if m.Err != nil {
+		return
+	}
 	l.eachRunning(func(_ *WatchedJob, c *WatchedContainer) {
 		known := c.pending != nil && !c.pending.open
 		switch other := places[c.PodUID+"/"+c.Name]; {
@@ -118,13 +121,6 @@ func (l *ledger) recordMachine(name string, m running.MachineReport, asked, now 
 			c.pending = &pendingEnd{noticed: now, ended: now, step: l.steps.at(now), cause: "its process ended on its machine", open: true}
 		}
 	})
-}
-
-// recordUnreachable records that a machine could not be observed, and why.
-func (l *ledger) recordUnreachable(name string, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.machines.unreachable[name] = err.Error()
 }
 
 // recordJob records the object of a job, as it was at a moment after read. It

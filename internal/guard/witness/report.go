@@ -75,19 +75,12 @@ func (w *Witness) observeUntilSettled(ctx context.Context) finalObservation {
 // that the result does not depend on the time of the final observation.
 func (w *Witness) observeFailedMachines(ctx context.Context) {
 	names := w.ledger.machinesWithInterruptions()
-	if len(names) == 0 || w.o.Machines == nil {
+	if len(names) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	asked := time.Now()
-	for name, m := range w.o.Machines(ctx, names) {
-		if m.Err == nil {
-			w.ledger.recordMachine(name, m, asked, time.Now())
-		} else {
-			w.ledger.recordUnreachable(name, m.Err)
-		}
-	}
+	w.readMachines(ctx, names)
 }
 
 // observeAll observes the API and the machines. A container is alive if both
@@ -98,16 +91,7 @@ func (w *Witness) observeAll(ctx context.Context) (finalObservation, error) {
 	if len(names) == 0 {
 		return seen, nil
 	}
-	reports := map[string]running.MachineReport{}
-	if w.o.Machines != nil {
-		asked := time.Now()
-		reports = w.o.Machines(ctx, names)
-		for name, m := range reports {
-			if m.Err == nil {
-				w.ledger.recordMachine(name, m, asked, time.Now())
-			}
-		}
-	}
+	reports := w.readMachines(ctx, names)
 	pods, ready, errAPI := w.listPodsAndNodes(ctx)
 	if errAPI == nil {
 		w.ledger.recordAllPods(pods, time.Now())
