@@ -80,7 +80,7 @@ func writeConfigurationState(p *ui.Page, c configsync.State) {
 		}
 		p.Linef("  not yet applied to %s, where the applied configuration is: %s; to compare, run: paictl config diff", part, applied)
 	}
-	switch c.Folder {
+	switch c.Directory {
 	case configsync.Changed:
 		p.Linef("  the local directory has changes that were not pushed; to see them, run: paictl config diff")
 	case configsync.Outdated:

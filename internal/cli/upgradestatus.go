@@ -63,7 +63,7 @@ func describeState(st operation.Status) string {
 		return "unfinished, its process is no longer running"
 	case st.State == operation.StateUnfinished:
 		return "unfinished, " + string(st.Operation.Outcome)
-	case st.State == operation.StateUnderWay:
+	case st.State == operation.StateInProgress:
 		return "in progress"
 	default:
 		return st.State

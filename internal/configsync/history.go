@@ -25,7 +25,7 @@ type UsedBy struct {
 	Outcome pai.Outcome `json:"outcome"`
 }
 
-// RevisionHistory lists the revisions of the configuration, oldest first.
+// History lists the revisions of the configuration, oldest first.
 func History(ctx context.Context, s *session.Session) ([]Row, error) {
 	store, err := s.Revisions()
 	if err != nil {

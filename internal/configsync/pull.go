@@ -23,7 +23,7 @@ func Pull(ctx context.Context, store *revision.Store, dir string, number int, di
 	}
 	c, report := config.FromFiles(fmt.Sprintf("revision-%d", r.Number), r.Files)
 	if c == nil {
-		return r, "", pai.Errorf(pai.CodeInvalid, "pull another revision: paictl config history", "revision %d cannot be read: %w", r.Number, report.Problems)
+		return r, "", pai.Errorf(pai.CodeInvalid, "choose another revision; run: paictl config history", "revision %d is invalid: %w", r.Number, report.Problems)
 	}
 	previous, err = replace(dir, c.Services.Cluster.Common.ClusterID, r)
 	return r, previous, err
@@ -39,7 +39,7 @@ func choose(ctx context.Context, store *revision.Store, number int) (revision.Re
 		return revision.Revision{}, err
 	}
 	if newest == nil {
-		return revision.Revision{}, pai.Errorf(pai.CodeNotFound, "push one with: paictl config push", "the cluster has no revision of its configuration yet")
+		return revision.Revision{}, pai.Errorf(pai.CodeNotFound, "push the configuration; run: paictl config push", "the cluster has no revision of its configuration")
 	}
 	return *newest, nil
 }
@@ -74,7 +74,7 @@ func checkPull(ctx context.Context, store *revision.Store, dir string, r revisio
 			return err
 		}
 	}
-	return pai.Errorf(pai.CodeRefused, "see them with: paictl config diff -p "+dir+"\npush them, pull into another folder, or replace them with --discard-changes (they are kept beside the folder)",
+	return pai.Errorf(pai.CodeRefused, "push the changes, pull into another directory, or replace them with --discard-changes, which keeps them beside the directory\nto see the changes, run: paictl config diff -p "+dir,
 		"%s has changes that were never pushed", dir)
 }
 

@@ -43,7 +43,7 @@ func checkCluster(ctx context.Context, s *session.Session) error {
 		return err
 	}
 	if id != "" && id != s.ClusterID() {
-		return pai.Errorf(pai.CodeRefused, "see which configuration -p names", "the configuration is of cluster %q, and its machines carry cluster %q", s.ClusterID(), id)
+		return pai.Errorf(pai.CodeRefused, "name the right configuration with -p DIR", "the configuration is for cluster %q, and its machines run cluster %q", s.ClusterID(), id)
 	}
 	return nil
 }
@@ -93,6 +93,6 @@ func Mirror(ctx context.Context, s *session.Session) {
 		_, err = store.Mirror(ctx, client)
 	}
 	if err != nil {
-		s.Progressf("The configuration's revisions are on the control-plane machine; the API gets its copy at the next operation: %v", err)
+		s.Progressf("could not copy the revisions of the configuration into the API; the next operation copies them: %v", err)
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"pai.dev/pai/internal/run/runtest"
 )
 
-// shared is a cluster's revisions, and folders of two operators.
+// shared is the revisions of a cluster, and the directories of two operators.
 type shared struct {
 	t     *testing.T
 	store *revision.Store
@@ -27,8 +27,8 @@ func newShared(t *testing.T) shared {
 	return shared{t, revision.NewStore(runtest.Dir(t.TempDir())), t.TempDir()}
 }
 
-// folder makes a folder with a configuration of the newest schema.
-func (s shared) folder(name string) string {
+// directory makes a directory with a configuration of the newest schema.
+func (s shared) directory(name string) string {
 	s.t.Helper()
 	dir := filepath.Join(s.root, name)
 	c := config.New("lab", pai.Pair{Services: "v0.10", Kubernetes: "v0.10-pai"},
@@ -40,7 +40,7 @@ func (s shared) folder(name string) string {
 	return dir
 }
 
-// edit replaces a text in one file of a folder.
+// edit replaces a text in one file of a directory.
 func (s shared) edit(dir, file, from, to string) {
 	s.t.Helper()
 	path := filepath.Join(dir, file)
@@ -57,7 +57,7 @@ func (s shared) push(dir string, over int) (int, error) {
 	return push(s.t.Context(), s.store, dir, "lab", "a test", over)
 }
 
-// pushes is push where nothing stands in the way.
+// pushes is push without a conflict.
 func (s shared) pushes(dir string, want int) {
 	s.t.Helper()
 	if n, err := s.push(dir, 0); n != want || err != nil {
@@ -68,62 +68,62 @@ func (s shared) pushes(dir string, want int) {
 func (s shared) refused(err error, says string) {
 	s.t.Helper()
 	if pai.CodeOf(err) != pai.CodeRefused || !strings.Contains(err.Error(), says) {
-		s.t.Errorf("want a refusal that says %q: %v", says, err)
+		s.t.Errorf("got %v, want a refusal with %q", err, says)
 	}
 }
 
-func TestNobodyUndoesWhatAnotherPushed(t *testing.T) {
+func TestPushNeverUndoesAnotherPush(t *testing.T) {
 	t.Parallel()
 	s := newShared(t)
-	ann, bob := s.folder("ann"), s.folder("bob")
+	ann, bob := s.directory("ann"), s.directory("bob")
 	s.pushes(ann, 1)
-	s.pushes(ann, 1) // the same folder again is the same revision
+	s.pushes(ann, 1) // an unchanged directory is the same revision
 
-	// Bob's folder means the same, so it is revision 1 too; then both change it.
+	// The files of bob are equal, so they are revision 1 too; then both change them.
 	s.pushes(bob, 1)
 	s.edit(ann, config.ServicesFile, "server-port: 9186", "server-port: 9187")
 	s.pushes(ann, 2)
 	s.edit(bob, config.ServicesFile, "server-port: 9186", "server-port: 9188")
 	_, err := s.push(bob, 0)
-	s.refused(err, "is of revision 1, and since then there is revision 2")
+	s.refused(err, "is based on revision 1, and the cluster has revision 2")
 	if _, _, err := Pull(t.Context(), s.store, bob, 0, false); err != nil {
 		s.refused(err, "has changes that were never pushed")
 	} else {
-		t.Error("changes that were never pushed were replaced")
+		t.Error("a pull replaced changes that were never pushed")
 	}
 
-	r, former, err := Pull(t.Context(), s.store, bob, 0, true)
+	r, previous, err := Pull(t.Context(), s.store, bob, 0, true)
 	if err != nil || r.Number != 2 {
 		t.Fatalf("%v, %v", r.Info, err)
 	}
-	kept, err := os.ReadFile(filepath.Join(former, config.ServicesFile))
+	kept, err := os.ReadFile(filepath.Join(previous, config.ServicesFile))
 	if err != nil || !bytes.Contains(kept, []byte("server-port: 9188")) {
-		t.Errorf("bob's change is not in %q: %v", former, err)
+		t.Errorf("the change of bob is not in %q: %v", previous, err)
 	}
 	s.edit(bob, config.ServicesFile, "server-port: 9187", "server-port: 9189")
 	s.pushes(bob, 3)
 }
 
-func TestFolderOfNobodyKnowsWhere(t *testing.T) {
+func TestPushRefusesUnknownDirectory(t *testing.T) {
 	t.Parallel()
 	s := newShared(t)
-	s.pushes(s.folder("ann"), 1)
-	stray := s.folder("stray")
+	s.pushes(s.directory("ann"), 1)
+	stray := s.directory("stray")
 	s.edit(stray, config.ServicesFile, "server-port: 9186", "server-port: 9188")
 	_, err := s.push(stray, 0)
 	s.refused(err, "was not pulled from the cluster")
-	_, err = s.push(stray, 2) // not the newest: somebody may have pushed it meanwhile
+	_, err = s.push(stray, 2) // not the newest, so another operator pushed first
 	s.refused(err, "was not pulled from the cluster")
 	if n, err := s.push(stray, 1); n != 2 || err != nil {
 		t.Errorf("over the newest by name: %d, %v", n, err)
 	}
 }
 
-// Revisions are numbered anew after a cluster was wiped; the folder stays good.
-func TestFolderOutlivesItsCluster(t *testing.T) {
+// Revisions start at 1 again after a cluster was wiped; the directory stays usable.
+func TestPushToWipedCluster(t *testing.T) {
 	t.Parallel()
 	s := newShared(t)
-	dir := s.folder("ann")
+	dir := s.directory("ann")
 	s.pushes(dir, 1)
 	s.edit(dir, config.ServicesFile, "server-port: 9186", "server-port: 9187")
 	s.pushes(dir, 2)
@@ -132,12 +132,12 @@ func TestFolderOutlivesItsCluster(t *testing.T) {
 	s.pushes(dir, 1)
 }
 
-func TestPullBringsWholeFolders(t *testing.T) {
+func TestPullReplacesAllFiles(t *testing.T) {
 	t.Parallel()
 	s := newShared(t)
-	ann := s.folder("ann")
+	ann := s.directory("ann")
 	if _, _, err := Pull(t.Context(), s.store, ann, 0, false); pai.CodeOf(err) != pai.CodeNotFound {
-		t.Errorf("pulled from a cluster without revisions: %v", err)
+		t.Errorf("cluster without revisions: got %v, want not found", err)
 	}
 	// One of schema 1 first, so that a pull back to it has a file to rename.
 	older := filepath.Join(s.root, "older")
@@ -155,7 +155,7 @@ func TestPullBringsWholeFolders(t *testing.T) {
 		1: {config.ClusterFile, config.KubernetesFile, config.ServicesFile},
 		2: {config.KubernetesFile, config.LayoutFile, config.ServicesFile},
 	}
-	empty := filepath.Join(s.root, "new", "folder")
+	empty := filepath.Join(s.root, "new", "directory")
 	for _, number := range []int{2, 1, 2} {
 		r, _, err := Pull(t.Context(), s.store, empty, number, false)
 		if err != nil || r.Number != number {
@@ -163,54 +163,54 @@ func TestPullBringsWholeFolders(t *testing.T) {
 		}
 		files, err := config.Files(empty)
 		if err != nil || !r.Same(files) || !slices.Equal(slices.Sorted(maps.Keys(files)), want[number]) {
-			t.Errorf("revision %d came as %v, %v", number, slices.Sorted(maps.Keys(files)), err)
+			t.Errorf("revision %d: got files %v, %v", number, slices.Sorted(maps.Keys(files)), err)
 		}
 		for name := range files {
 			if info, err := os.Stat(filepath.Join(empty, name)); err != nil || info.Mode().Perm() != 0o600 {
-				t.Errorf("%s, which has a password in it, is %v, %v", name, info.Mode(), err)
+				t.Errorf("%s contains a password: got mode %v, %v, want 0600", name, info.Mode(), err)
 			}
 		}
 	}
 }
 
-func TestGoBackToARevision(t *testing.T) {
+func TestRollbackToRevision(t *testing.T) {
 	t.Parallel()
 	s := newShared(t)
-	ann, bob := s.folder("ann"), s.folder("bob")
+	ann, bob := s.directory("ann"), s.directory("bob")
 	s.pushes(ann, 1)
 	s.pushes(bob, 1)
 	s.edit(ann, config.ServicesFile, "server-port: 9186", "server-port: 9187")
 	s.pushes(ann, 2)
 	s.edit(bob, config.ServicesFile, "server-port: 9186", "server-port: 9188")
 
-	n, former, err := rollbackTo(t.Context(), s.store, ann, "lab", 1, "it was wrong")
-	if n != 3 || former == "" || err != nil {
-		t.Fatal(n, former, err)
+	n, previous, err := rollbackTo(t.Context(), s.store, ann, "lab", 1, "it was wrong")
+	if n != 3 || previous == "" || err != nil {
+		t.Fatal(n, previous, err)
 	}
-	s.pushes(ann, 3) // the folder is the new revision
+	s.pushes(ann, 3) // the directory is the new revision
 	first, _ := s.store.Get(t.Context(), 1)
 	third, err := s.store.Get(t.Context(), 3)
 	if err != nil || !third.Same(first.Files) || third.Why != "it was wrong" {
 		t.Errorf("%v, %v", third.Info, err)
 	}
 	if n, _, err := rollbackTo(t.Context(), s.store, ann, "lab", 1, "again"); n != 3 || err != nil {
-		t.Errorf("what is so already was made again: %d, %v", n, err)
+		t.Errorf("rollback to an equal revision: got %d, %v, want 3", n, err)
 	}
-	// A folder with changes of its own keeps them.
-	if n, former, err := rollbackTo(t.Context(), s.store, bob, "lab", 2, "after all"); n != 4 || former != "" || err != nil {
-		t.Error(n, former, err)
+	// A directory with other changes keeps them.
+	if n, previous, err := rollbackTo(t.Context(), s.store, bob, "lab", 2, "after all"); n != 4 || previous != "" || err != nil {
+		t.Error(n, previous, err)
 	}
 	if data, err := os.ReadFile(filepath.Join(bob, config.ServicesFile)); err != nil || !bytes.Contains(data, []byte("9188")) {
-		t.Errorf("bob's change is gone: %v", err)
+		t.Errorf("the change of bob was deleted: %v", err)
 	}
 }
 
-// A folder that could not be brought back is not taken for the new revision:
-// its next push would undo the way back.
-func TestFolderThatDidNotGoBack(t *testing.T) {
+// A directory that could not be replaced is not treated as the new revision: its
+// next push would undo the rollback.
+func TestRollbackOfDirectoryFails(t *testing.T) {
 	t.Parallel()
 	s := newShared(t)
-	ann := s.folder(strings.Repeat("a", 250)) // too long a name for a copy of the previous files beside it
+	ann := s.directory(strings.Repeat("a", 250)) // too long a name for a copy of the previous files beside it
 	s.pushes(ann, 1)
 	s.edit(ann, config.ServicesFile, "server-port: 9186", "server-port: 9187")
 	s.pushes(ann, 2)
@@ -218,19 +218,19 @@ func TestFolderThatDidNotGoBack(t *testing.T) {
 		t.Fatalf("revision %d, error %v", n, err)
 	}
 	_, err := s.push(ann, 0)
-	s.refused(err, "is of revision 2, and since then there is revision 3")
+	s.refused(err, "is based on revision 2, and the cluster has revision 3")
 }
 
-func TestWhatIsPushedAndNotApplied(t *testing.T) {
+func TestReadStateFindsPendingParts(t *testing.T) {
 	t.Parallel()
 	s := newShared(t)
-	ctx, ann, bob := t.Context(), s.folder("ann"), s.folder("bob")
+	ctx, ann, bob := t.Context(), s.directory("ann"), s.directory("bob")
 	both := []revision.Part{revision.Kubernetes, revision.Services}
-	expect := func(dir string, pending []revision.Part, folder string) {
+	expect := func(dir string, pending []revision.Part, directory string) {
 		t.Helper()
 		state, err := stateOf(ctx, s.store, dir, "lab")
-		if err != nil || !slices.Equal(state.Pending, pending) || state.Folder != folder {
-			t.Errorf("%+v, %v; want %v pending and the folder %q", state, err, pending, folder)
+		if err != nil || !slices.Equal(state.Pending, pending) || state.Directory != directory {
+			t.Errorf("got %+v, %v; want %v pending and the directory %q", state, err, pending, directory)
 		}
 	}
 	expect(ann, nil, Changed) // there is no revision yet
@@ -244,7 +244,7 @@ func TestWhatIsPushedAndNotApplied(t *testing.T) {
 	s.edit(ann, config.ServicesFile, "server-port: 9186", "server-port: 9187")
 	expect(ann, nil, Changed)
 	s.pushes(ann, 2)
-	expect(ann, []revision.Part{revision.Services}, Same) // a service's port is nothing to the machines
+	expect(ann, []revision.Part{revision.Services}, Same) // the port of a service does not affect machines
 	expect(bob, []revision.Part{revision.Services}, Outdated)
 	if err := s.store.MarkApplied(ctx, 2, both...); err != nil {
 		t.Fatal(err)

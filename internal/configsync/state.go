@@ -13,23 +13,22 @@ import (
 // State is how far the newest revision was applied.
 type State struct {
 	Newest *revision.Info `json:"newest,omitempty"`
-	// Applied is the revision that each part was brought to.
+	// Applied is the last revision that was applied to each part.
 	Applied revision.Applied `json:"applied"`
-	// Pending are the parts for which the newest means something that was not
-	// applied to them, as far as that is known.
+	// Pending are the parts with changes that were not applied, as far as known.
 	Pending []revision.Part `json:"pending"`
-	// Folder is how the folder stands to the newest revision.
-	Folder string `json:"folder"`
+	// Directory compares the configuration directory with the newest revision.
+	Directory string `json:"folder"`
 }
 
-// How a folder may stand to the newest revision.
+// The states of a configuration directory.
 const (
 	Same     = "same"
 	Changed  = "changed" // and can be pushed
-	Outdated = "behind"  // somebody else pushed
+	Outdated = "behind"  // another operator pushed
 )
 
-// State looks at what is pushed and what is applied.
+// ReadState reads what was pushed and what was applied.
 func ReadState(ctx context.Context, s *session.Session) (State, error) {
 	store, err := s.Revisions()
 	if err != nil {
@@ -39,7 +38,7 @@ func ReadState(ctx context.Context, s *session.Session) (State, error) {
 }
 
 func stateOf(ctx context.Context, store *revision.Store, dir, clusterID string) (State, error) {
-	state := State{Pending: []revision.Part{}, Folder: Changed}
+	state := State{Pending: []revision.Part{}, Directory: Changed}
 	f, err := read(ctx, store, dir, clusterID)
 	if err != nil {
 		return state, err
@@ -59,15 +58,15 @@ func stateOf(ctx context.Context, store *revision.Store, dir, clusterID string) 
 	}
 	switch {
 	case f.Unchanged():
-		state.Folder = Same
+		state.Directory = Same
 	case f.IsOutdated():
-		state.Folder = Outdated
+		state.Directory = Outdated
 	}
 	return state, nil
 }
 
-// pending reports whether the newest revision means something for a part that
-// the one it is at does not. Where that cannot be told, it does.
+// pending reports whether the newest revision has changes for a part that is at
+// an older one. If that is unknown, it has.
 func pending(ctx context.Context, store *revision.Store, part revision.Part, at int, newest revision.Revision) (bool, error) {
 	if at == newest.Number {
 		return false, nil
@@ -91,9 +90,8 @@ func pending(ctx context.Context, store *revision.Store, part revision.Part, at 
 	return err != nil || len(changes) > 0, nil
 }
 
-// concerning is what of a configuration can matter to a part: not the version
-// of the other one, and to machines nothing of the services but what they all
-// share.
+// concerning is the content of a configuration that can affect a part: not the
+// version of the other part, and for machines only the shared settings of services.
 func concerning(part revision.Part, c config.Config) *config.Config {
 	if part == revision.Services {
 		c.Kubernetes.Version = ""

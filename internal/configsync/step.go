@@ -79,7 +79,7 @@ func (c *Step) Do(ctx context.Context, _ plan.Step) error {
 	if err != nil {
 		return err
 	}
-	s.Progressf("The configuration in %s is of schema %d now; the former files are in %s.", s.Config.Dir, u.To, previous)
+	s.Progressf("Migrated the configuration in %s to schema %d. The previous files are in %s.", s.Config.Dir, u.To, previous)
 	s.Config.Layout.SchemaVersion = u.To
 	c.setPair(c.Target.Pair)
 	return c.Push(ctx, fmt.Sprintf("%s, schema %d", c.Reason, u.To))

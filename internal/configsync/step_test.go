@@ -16,9 +16,7 @@ import (
 	"pai.dev/pai/internal/session/sessiontest"
 )
 
-// What the first step of an upgrade does: the configuration is of the target's
-// schema and names the target, the former files are as the operator had them,
-// and the step knows that it is done.
+// The step migrates the schema and the versions, and keeps the previous files.
 func TestConfigurationStep(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "config")
@@ -45,7 +43,7 @@ func TestConfigurationStep(t *testing.T) {
 		t.Fatal(err)
 	}
 	if done, err := doer.Done(t.Context(), step); done || err != nil {
-		t.Fatalf("done before it began: %v, %v", done, err)
+		t.Fatalf("done before it started: %v, %v", done, err)
 	}
 	if err := doer.Do(t.Context(), step); err != nil {
 		t.Fatal(err)

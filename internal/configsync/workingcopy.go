@@ -78,10 +78,10 @@ func (c WorkingCopy) CheckPush(dir string) error {
 	case !c.IsOutdated():
 		return nil
 	case c.Base == 0:
-		return pai.Errorf(pai.CodeRefused, fmt.Sprintf("see what it would change with: paictl config diff -p %s\nand take the newest with: paictl config pull -p %s (it keeps your files beside the folder)\nor put this folder over it with: paictl config push -p %s --over %d", dir, dir, dir, c.newest()),
+		return pai.Errorf(pai.CodeRefused, fmt.Sprintf("to see what the directory would change, run: paictl config diff -p %s\nto replace it with the newest revision, run: paictl config pull -p %s; your files are kept beside the directory\nto replace the newest revision, run: paictl config push -p %s --over %d", dir, dir, dir, c.newest()),
 			"%s was not pulled from the cluster, which has %s", dir, c.Newest.Info)
 	default:
-		return pai.Errorf(pai.CodeRefused, fmt.Sprintf("see their change with: paictl config diff %d %d\nand take it with: paictl config pull -p %s (it keeps your files beside the folder)", c.Base, c.newest(), dir),
-			"%s is of revision %d, and since then there is %s", dir, c.Base, c.Newest.Info)
+		return pai.Errorf(pai.CodeRefused, fmt.Sprintf("to see what changed, run: paictl config diff %d %d\nto replace the directory with the newest revision, run: paictl config pull -p %s; your files are kept beside the directory", c.Base, c.newest(), dir),
+			"%s is based on revision %d, and the cluster has %s", dir, c.Base, c.Newest.Info)
 	}
 }

@@ -24,8 +24,8 @@ import (
 	"pai.dev/pai/internal/session/sessiontest"
 )
 
-// TestAbandon gives upgrades up against a real API server: one that keeps a
-// machine cordoned, one that keeps none, and none at all.
+// Against a real API server: an upgrade with a cordoned machine, one without, and
+// no upgrade.
 func TestAbandon(t *testing.T) {
 	api := kubetest.Start(t)
 	core, store, ctx := api.Client.Clientset(), runtest.Dir(t.TempDir()), t.Context()
@@ -35,8 +35,8 @@ func TestAbandon(t *testing.T) {
 	s := &session.Session{Config: &config.Config{}, Hosts: map[string]machine.Host{}, Progressf: t.Logf}
 	s.UseKube(api.Client)
 	for name, role := range map[string]string{"one": config.RoleControlPlane, "two": config.RoleWorker} {
-		// The witness, which dials for itself, reaches nobody: there are no jobs.
-		m := config.Machine{Hostname: name, HostIP: "127.0.0.1", SSHPort: 1, Username: "nobody", Role: role}
+		// The witness, which has its own connections, connects to no machine.
+		m := config.Machine{Hostname: name, HostIP: "127.0.0.1", SSHPort: 1, Username: "root", Role: role}
 		s.Config.Layout.MachineList = append(s.Config.Layout.MachineList, m)
 		host := &sessiontest.Host{Hostname: name, Files: store}
 		if role == config.RoleControlPlane {
@@ -49,7 +49,7 @@ func TestAbandon(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// As an operator would: nobody takes it back.
+	// A cordon of the operator, which PAI does not remove.
 	if _, err := core.CoreV1().Nodes().Patch(ctx, "two", types.StrategicMergePatchType, []byte(`{"spec":{"unschedulable":true}}`), metav1.PatchOptions{FieldManager: "kubectl-cordon"}); err != nil {
 		t.Fatal(err)
 	}
@@ -66,32 +66,32 @@ func TestAbandon(t *testing.T) {
 	wantCordoned(t, core, map[string]bool{"one": false, "two": true})
 
 	if op := abandonNow(t, s); op.ID != "" {
-		t.Errorf("nothing was left unfinished, and this was recorded: %+v", op)
+		t.Errorf("no upgrade is unfinished: got record %+v", op)
 	}
 	endedUpgrade(t, store, pai.Operation{Verb: pai.VerbUpgrade}, pai.OutcomeFailed)
 	api.StopAPIServer()
 	if _, err := Run(ctx, s, Abandon(), RunOptions{}); err == nil || pai.CodeOf(err) != pai.CodeRefused {
-		t.Errorf("while the API is away: %v, want a refusal", err)
+		t.Errorf("API outage: got %v, want a refusal", err)
 	}
 	if left, err := Unfinished(ctx, s); err != nil || left == nil {
-		t.Errorf("after the refusal, left unfinished is %+v, error %v", left, err)
+		t.Errorf("after the refusal: got unfinished %+v, error %v", left, err)
 	}
 }
 
-// abandons gives up an upgrade, in so many steps, and wants the status to say so.
+// abandons abandons an upgrade, in a number of steps, and wants that in the status.
 func abandons(t *testing.T, s *session.Session, upgrade string, steps int) {
 	t.Helper()
 	op := abandonNow(t, s)
 	if op.Outcome != pai.OutcomeSucceeded || len(op.Steps) != steps {
-		t.Errorf("recorded: %+v, want %d steps", op, steps)
+		t.Errorf("got record %+v, want %d steps", op, steps)
 	}
 	if left, err := Unfinished(t.Context(), s); err != nil || left != nil {
-		t.Errorf("left unfinished: %+v, error %v", left, err)
+		t.Errorf("got unfinished %+v, error %v", left, err)
 	}
 	st, err := UpgradeStatus(t.Context(), s)
 	if err != nil || st.State != StateAbandoned || st.Operation == nil || st.Operation.ID != upgrade || st.Abandoned == nil || st.Abandoned.Operation != op.ID ||
 		st.Abandoned.At.IsZero() || len(st.Waiting) != 0 || len(st.Cordoned) != 1 || st.Next != "" {
-		t.Errorf("status of upgrade %s, which %s gave up: %+v, error %v", upgrade, op.ID, st, err)
+		t.Errorf("upgrade %s, abandoned by %s: got status %+v, error %v", upgrade, op.ID, st, err)
 	}
 }
 
@@ -121,7 +121,7 @@ func wantCordoned(t *testing.T, core kubernetes.Interface, want map[string]bool)
 	for name, cordoned := range want {
 		node, err := core.CoreV1().Nodes().Get(t.Context(), name, metav1.GetOptions{})
 		if err != nil || node.Spec.Unschedulable != cordoned {
-			t.Errorf("%s is cordoned: %v, error %v; want %v", name, node.Spec.Unschedulable, err, cordoned)
+			t.Errorf("%s: got cordoned %v, error %v; want %v", name, node.Spec.Unschedulable, err, cordoned)
 		}
 	}
 }

@@ -9,9 +9,9 @@ import (
 	"pai.dev/pai/internal/run"
 )
 
-// TestRoom: PAI's cordons are lifted where services would find no place, and
-// only then; they are there again afterwards unless the machine is done.
-func TestRoom(t *testing.T) {
+// The PAI cordons are lifted only if the pods of services need a machine, and
+// restored unless the machine is done.
+func TestLiftedCordons(t *testing.T) {
 	t.Parallel()
 	services := plan.Plan{Steps: []plan.Step{{ID: "s", Kind: plan.KindService}}}
 	machines := plan.Plan{Steps: []plan.Step{kubeletOf("a")}}
@@ -25,13 +25,13 @@ func TestRoom(t *testing.T) {
 		controlPlane  bool // a carries it
 		during, after string
 	}{
-		"no place":               {services, pais, theirs, pai.OutcomeSucceeded, false, "map[b:them]", "map[a:op-1 b:them]"},
-		"a place is left":        {services, pais, plan.Node{}, pai.OutcomeSucceeded, false, "map[a:op-1]", "map[a:op-1]"},
-		"state is kept there":    {services, pais, plan.Node{}, pai.OutcomeSucceeded, true, "map[]", "map[a:op-1]"},
-		"nothing is rolled":      {machines, pais, theirs, pai.OutcomeSucceeded, false, "map[a:op-1 b:them]", "map[a:op-1 b:them]"},
-		"the machine is done":    {both, pais, theirs, pai.OutcomeSkipped, false, "map[b:them]", "map[b:them]"},
-		"the machine waits on":   {both, pais, theirs, pai.OutcomeWaiting, false, "map[b:them]", "map[a:op-1 b:them]"},
-		"all are the operator's": {services, theirs, theirs, pai.OutcomeSucceeded, false, "map[a:them b:them]", "map[a:them b:them]"},
+		"no schedulable machine":  {services, pais, theirs, pai.OutcomeSucceeded, false, "map[b:them]", "map[a:op-1 b:them]"},
+		"a schedulable machine":   {services, pais, plan.Node{}, pai.OutcomeSucceeded, false, "map[a:op-1]", "map[a:op-1]"},
+		"control-plane machine":   {services, pais, plan.Node{}, pai.OutcomeSucceeded, true, "map[]", "map[a:op-1]"},
+		"no pods are rolled":      {machines, pais, theirs, pai.OutcomeSucceeded, false, "map[a:op-1 b:them]", "map[a:op-1 b:them]"},
+		"the machine is done":     {both, pais, theirs, pai.OutcomeSkipped, false, "map[b:them]", "map[b:them]"},
+		"the machine still waits": {both, pais, theirs, pai.OutcomeWaiting, false, "map[b:them]", "map[a:op-1 b:them]"},
+		"cordons of the operator": {services, theirs, theirs, pai.OutcomeSucceeded, false, "map[a:them b:them]", "map[a:them b:them]"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -46,11 +46,11 @@ func TestRoom(t *testing.T) {
 			}
 			r, err := liftCordons(t.Context(), f, c.plan, w)
 			if got := fmt.Sprint(f.by); err != nil || got != c.during {
-				t.Errorf("meanwhile %s, error %v; want %s", got, err, c.during)
+				t.Errorf("during: got %s, error %v; want %s", got, err, c.during)
 			}
 			err = r.restoreCordons(t.Context(), c.plan, resultOf(c.plan, func(plan.Step) pai.Outcome { return c.outcome }))
 			if got := fmt.Sprint(f.by); err != nil || got != c.after {
-				t.Errorf("afterwards %s, error %v; want %s", got, err, c.after)
+				t.Errorf("after: got %s, error %v; want %s", got, err, c.after)
 			}
 		})
 	}
@@ -58,6 +58,6 @@ func TestRoom(t *testing.T) {
 	r := liftedCordons{nodes: f, lifted: map[string]string{"a": "op-1"}}
 	delete(f.by, "a")
 	if err := r.restoreCordons(t.Context(), both, run.Result{}); err != nil || f.by["a"] != "op-1" {
-		t.Errorf("nothing was done: %v, error %v", f.by, err)
+		t.Errorf("no step ran: got %v, error %v", f.by, err)
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"pai.dev/pai/releases"
 )
 
-// Every migration that a release names can be carried out, undone where the
-// release says so, and none is there that no release names.
+// This paictl has exactly the migrations of the releases, reversible if the
+// release says that.
 func TestMigrationsAreThoseOfTheReleases(t *testing.T) {
 	known, err := release.Load(releases.FS)
 	if err != nil {
@@ -33,7 +33,7 @@ func TestMigrationsAreThoseOfTheReleases(t *testing.T) {
 	}
 	for release, want := range map[string]rest.UsersForm{"v0.9": rest.UsersDocument, "v0.10": rest.UsersByEntry, "v0.11": rest.UsersByEntry} {
 		if got := usersForm(known, pai.ServicesVersion(release)); got != want {
-			t.Errorf("%s keeps its users as %q, want %q", release, got, want)
+			t.Errorf("%s: got users as %q, want %q", release, got, want)
 		}
 	}
 }

@@ -14,8 +14,8 @@ type WitnessStatus struct {
 	Running     int                `json:"running"`
 	Finished    int                `json:"finished"`
 	Interrupted []pai.Interruption `json:"interrupted"`
-	// APIAway is when the API server stopped responding; zero while it responds.
-	APIAway       time.Time `json:"apiAway,omitzero"`
+	// OutageSince is when the API server stopped responding; zero while it responds.
+	OutageSince   time.Time `json:"apiAway,omitzero"`
 	APIReason     string    `json:"apiReason,omitempty"`
 	OutageSeconds float64   `json:"outageSeconds"` // total, for new connections
 	// Unobserved is why a cluster that can have jobs is not watched.
@@ -56,6 +56,6 @@ func (w *watch) status() WitnessStatus {
 	}
 	return WitnessStatus{
 		Jobs: s.Watched, Running: s.Running, Finished: s.Finished, Interrupted: s.Interrupted,
-		APIAway: s.API.Since, APIReason: s.API.Reason, OutageSeconds: s.Counted.New.OutageSeconds,
+		OutageSince: s.API.Since, APIReason: s.API.Reason, OutageSeconds: s.Counted.New.OutageSeconds,
 	}
 }

@@ -1,6 +1,7 @@
 package operation
 
 import (
+	"maps"
 	"testing"
 
 	"pai.dev/pai/internal/pai"
@@ -61,5 +62,19 @@ func TestStagingResumesByTarget(t *testing.T) {
 	}
 	if last, err := lastOperation(ctx, journal); err != nil || last == nil || last.Verb != pai.VerbUpgrade {
 		t.Errorf("last operation before an upgrade: got %+v (error %v), want the failed upgrade", last, err)
+	}
+}
+
+// A recorded step that a new plan does not have is done.
+func TestPlannedSteps(t *testing.T) {
+	t.Parallel()
+	recorded := []pai.StepRecord{{ID: "a", Outcome: pai.OutcomeSucceeded, Seconds: 2}, {ID: "b", Outcome: pai.OutcomeRunning}, {ID: "c", Outcome: pai.OutcomePending}}
+	got := map[string]pai.Outcome{}
+	for _, s := range plannedSteps(recorded, plan.Plan{Steps: []plan.Step{{ID: "c"}, {ID: "d"}}}) {
+		got[s.ID] = s.Outcome
+	}
+	want := map[string]pai.Outcome{"a": pai.OutcomeSucceeded, "b": pai.OutcomeSkipped, "c": pai.OutcomePending, "d": pai.OutcomePending}
+	if !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }

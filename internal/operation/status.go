@@ -65,7 +65,7 @@ type CordonState struct {
 // The states of Status.
 const (
 	StateNone       = "none"
-	StateUnderWay   = "under-way"
+	StateInProgress = "under-way"
 	StateWaiting    = "waiting"
 	StateUnfinished = "unfinished"
 	StateAbandoned  = "abandoned"
@@ -124,7 +124,7 @@ func lockState(ctx context.Context, s *session.Session, store run.Store) (*LockS
 func stateOf(op pai.Operation, lock *LockState) string {
 	switch {
 	case op.Outcome == pai.OutcomeRunning && lock != nil && lock.Health != "dead":
-		return StateUnderWay
+		return StateInProgress
 	case op.Outcome == pai.OutcomeWaiting:
 		return StateWaiting
 	case op.Unfinished():
@@ -204,7 +204,7 @@ func cordons(w plan.World) []CordonState {
 
 func (st Status) next() string {
 	switch st.State {
-	case StateUnderWay:
+	case StateInProgress:
 		return ""
 	case StateWaiting:
 		for _, w := range st.Waiting {

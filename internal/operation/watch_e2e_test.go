@@ -40,7 +40,7 @@ func TestResumeWithoutAPIIsWatched(t *testing.T) {
 	}{{"killed", true, true}, {"killed", false, false}, {"killed-before-its-witness", true, false}} {
 		w, err := startWatch(ctx, s, world, c.operation, store, c.resumed)
 		if err != nil || (w.witness != nil) != c.watched || (w.unobserved == "") != c.watched {
-			t.Fatalf("%s, resumed %v: watched %v, blind %q, error %v", c.operation, c.resumed, w.witness != nil, w.unobserved, err)
+			t.Fatalf("%s, resumed %v: got watched %v, unobserved %q, error %v", c.operation, c.resumed, w.witness != nil, w.unobserved, err)
 		}
 		if !c.watched {
 			continue

@@ -48,7 +48,7 @@ func TestWitnessDuringAPIOutage(t *testing.T) {
 	}{{"killed", true, true}, {"killed", false, false}, {"killed-before-its-witness", true, false}} {
 		w, err := startWatch(t.Context(), s, world, c.operation, store, c.resumed)
 		if err != nil || (w.witness != nil) != c.watched || (w.unobserved == "") != c.watched {
-			t.Errorf("%s, resumed %v: watched %v, blind %q, error %v", c.operation, c.resumed, w.witness != nil, w.unobserved, err)
+			t.Errorf("%s, resumed %v: got watched %v, unobserved %q, error %v", c.operation, c.resumed, w.witness != nil, w.unobserved, err)
 		}
 		if err == nil {
 			w.stop(t.Context())

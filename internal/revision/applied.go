@@ -11,7 +11,7 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Part is what a configuration is applied to: each on its own.
+// Part is a part of the cluster that a configuration is applied to.
 type Part string
 
 // The parts.
@@ -20,8 +20,8 @@ const (
 	Services   Part = "services"
 )
 
-// Applied is the revision that each part was brought to last, as a whole. A
-// part that is not in it was never brought to one, or went back behind it.
+// Applied is the last revision that was applied to all of each part. It lacks a
+// part without such a revision, and one that was rolled back.
 type Applied map[Part]int
 
 // Applied reads what was applied last.
@@ -31,18 +31,18 @@ func (s *Store) Applied(ctx context.Context) (Applied, error) {
 		return Applied{}, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read which revisions were applied: %w", err)
+		return nil, fmt.Errorf("read applied revisions: %w", err)
 	}
 	a := Applied{}
 	if err := json.Unmarshal(data, &a); err != nil {
-		return nil, pai.Errorf(pai.CodeFailed, "remove the file on the control-plane machine; the next operation writes it anew",
+		return nil, pai.Errorf(pai.CodeFailed, "remove the file on the control-plane machine; the next operation writes it again",
 			"%s is damaged: %w", s.appliedFile(), err)
 	}
 	return a, nil
 }
 
-// MarkApplied records that parts were brought to a revision; number 0 takes
-// the mark away. Whoever calls it holds the cluster's lock.
+// MarkApplied records that a revision was applied to parts; number 0 removes
+// the record. The caller holds the lock of the cluster.
 func (s *Store) MarkApplied(ctx context.Context, number int, parts ...Part) error {
 	if len(parts) == 0 {
 		return nil
@@ -58,10 +58,10 @@ func (s *Store) MarkApplied(ctx context.Context, number int, parts ...Part) erro
 	}
 	data, err := json.Marshal(a)
 	if err != nil {
-		return fmt.Errorf("encode which revisions were applied: %w", err)
+		return fmt.Errorf("encode applied revisions: %w", err)
 	}
 	if err := s.files.WriteFile(ctx, s.appliedFile(), data, 0o600); err != nil {
-		return fmt.Errorf("record that revision %d was applied: %w", number, err)
+		return fmt.Errorf("record applied revision %d: %w", number, err)
 	}
 	return nil
 }

@@ -1,10 +1,10 @@
-// Package revision keeps the revisions of a cluster's configuration: every
-// set of files that was pushed or applied, each whole, numbered from 1.
+// Package revision stores the revisions of the configuration of a cluster: every
+// set of files that was pushed or applied, complete, numbered from 1.
 //
-// They are files on the control-plane machine, beside the journal, so that
-// they are there while the API is away and after a snapshot was restored. The
+// Revisions are files on the control-plane machine, beside the journal, so that
+// they can be read during an API outage and after a snapshot was restored. The
 // API holds a mirror of them as Secrets, for readers.
 //
-// A revision is never changed. Two operators cannot make the same one: whoever
-// comes second is told so, and what the other changed.
+// A revision never changes. Two operators cannot make the same one: the second
+// gets a ConflictError with the other revision.
 package revision

@@ -15,8 +15,7 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// What marks the Secrets of the mirror. They are immutable, and encrypted at
-// rest as all Secrets are.
+// The labels and annotations of the mirror's Secrets. The Secrets are immutable.
 const (
 	labelRevision  = "pai.dev/configuration-revision"
 	annotationBy   = "pai.dev/by"
@@ -25,8 +24,7 @@ const (
 	secretType     = "pai.dev/configuration"
 )
 
-// Mirror makes the API hold every revision of the store, and returns how many
-// it lacked.
+// Mirror copies the revisions that the API lacks, and returns their number.
 func (s *Store) Mirror(ctx context.Context, client *kube.Client) (added int, err error) {
 	numbers, err := s.numbers(ctx)
 	if err != nil || len(numbers) == 0 {
@@ -37,14 +35,14 @@ func (s *Store) Mirror(ctx context.Context, client *kube.Client) (added int, err
 	}
 	list, err := client.Clientset().CoreV1().Secrets(pai.SystemNamespace).List(ctx, metav1.ListOptions{LabelSelector: labelRevision})
 	if err != nil {
-		return 0, fmt.Errorf("list the revisions that the API holds: %w", err)
+		return 0, fmt.Errorf("list revisions in the API: %w", err)
 	}
-	there := map[string]bool{}
+	exist := map[string]bool{}
 	for _, secret := range list.Items {
-		there[secret.Name] = true
+		exist[secret.Name] = true
 	}
 	for _, n := range numbers {
-		if there[secretName(n)] {
+		if exist[secretName(n)] {
 			continue
 		}
 		r, err := s.read(ctx, n)
@@ -56,7 +54,7 @@ func (s *Store) Mirror(ctx context.Context, client *kube.Client) (added int, err
 			return added, err
 		}
 		if err := client.Create(ctx, obj); err != nil && !apierrors.IsAlreadyExists(err) {
-			return added, fmt.Errorf("mirror revision %d of the configuration into the API: %w", n, err)
+			return added, fmt.Errorf("copy revision %d into the API: %w", n, err)
 		}
 		added++
 	}
@@ -77,7 +75,7 @@ func secretOf(r Revision) (*unstructured.Unstructured, error) {
 		Type: secretType, Immutable: &immutable, Data: r.Files,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("make the Secret of revision %d: %w", r.Number, err)
+		return nil, fmt.Errorf("encode Secret of revision %d: %w", r.Number, err)
 	}
 	return &unstructured.Unstructured{Object: raw}, nil
 }

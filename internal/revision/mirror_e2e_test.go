@@ -14,34 +14,34 @@ import (
 	"pai.dev/pai/internal/run/runtest"
 )
 
-// The API holds every revision, also those made while it was away, and lets
-// nobody change one.
-func TestMirrorOnARealAPI(t *testing.T) {
+// The API gets every revision, also those made during an outage, and none can
+// be changed.
+func TestMirrorOnRealAPI(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	client := kubetest.Start(t).Client
 	s := NewStore(runtest.Dir(t.TempDir()))
 	if n, err := s.Mirror(ctx, client); n != 0 || err != nil {
-		t.Fatalf("nothing to mirror: %d, %v", n, err)
+		t.Fatalf("empty store: got %d, %v", n, err)
 	}
 	for n := range 3 {
 		if _, err := s.Add(ctx, n, "ann@host", "Grüße\tof revision", files("x")); err != nil {
 			t.Fatal(err)
 		}
 		if n == 1 {
-			continue // the API is away
+			continue // an API outage
 		}
 		if _, err := s.Mirror(ctx, client); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if n, err := s.Mirror(ctx, client); n != 0 || err != nil {
-		t.Errorf("%d were missing, %v", n, err)
+		t.Errorf("got %d copied, %v, want 0", n, err)
 	}
 	secrets := client.Clientset().CoreV1().Secrets(pai.SystemNamespace)
 	list, err := secrets.List(ctx, metav1.ListOptions{LabelSelector: labelRevision})
 	if err != nil || len(list.Items) != 3 {
-		t.Fatalf("%d are in the API, %v", len(list.Items), err)
+		t.Fatalf("got %d in the API, %v, want 3", len(list.Items), err)
 	}
 	second := list.Items[1]
 	want, err := s.Get(ctx, 2)
@@ -55,6 +55,6 @@ func TestMirrorOnARealAPI(t *testing.T) {
 	}
 	second.Data["layout.yaml"] = []byte("other")
 	if _, err := secrets.Update(ctx, &second, metav1.UpdateOptions{}); !apierrors.IsInvalid(err) {
-		t.Errorf("a revision was changed: %v", err)
+		t.Errorf("changed revision: got %v, want invalid", err)
 	}
 }

@@ -16,18 +16,18 @@ import (
 	"pai.dev/pai/internal/run"
 )
 
-// Store is the revisions of one cluster.
+// Store stores the revisions of one cluster.
 type Store struct {
 	files run.Store
 	dir   string
 }
 
-// NewStore is the revisions in a store: a control-plane machine.
+// NewStore returns the revisions in the files of a control-plane machine.
 func NewStore(files run.Store) *Store {
 	return &Store{files: files, dir: path.Join(run.Dir, "revisions")}
 }
 
-// Newest is the revision with the highest number; nil where there is none.
+// Newest is the revision with the highest number; nil if there is none.
 func (s *Store) Newest(ctx context.Context) (*Revision, error) {
 	numbers, err := s.numbers(ctx)
 	if err != nil || len(numbers) == 0 {
@@ -62,8 +62,8 @@ func (s *Store) List(ctx context.Context) ([]Revision, error) {
 	return all, nil
 }
 
-// Add makes the revision that follows number after, which is 0 for the first.
-// Where there is one already, the cause of the error is an OvertakenError.
+// Add makes the revision that follows number after, which is 0 for the first. If
+// that revision already exists, the error wraps a ConflictError.
 func (s *Store) Add(ctx context.Context, after int, by, why string, files map[string][]byte) (Revision, error) {
 	if err := checkContent(files); err != nil {
 		return Revision{}, err
@@ -73,31 +73,31 @@ func (s *Store) Add(ctx context.Context, after int, by, why string, files map[st
 	if err != nil {
 		return Revision{}, fmt.Errorf("encode revision %d: %w", r.Number, err)
 	}
-	// 0600: it may hold passwords.
+	// It can contain passwords.
 	err = s.files.CreateFile(ctx, s.file(r.Number), data, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		other, err := s.read(ctx, r.Number)
 		if err != nil {
 			return Revision{}, err
 		}
-		return Revision{}, &pai.Error{Code: pai.CodeRefused, Err: &OvertakenError{By: other.Info},
-			Next: "take it with: paictl config pull (it keeps your files beside the folder), and make your change again"}
+		return Revision{}, &pai.Error{Code: pai.CodeRefused, Err: &ConflictError{By: other.Info},
+			Next: "pull the newest revision and make your change again; pull keeps your files beside the directory; run: paictl config pull"}
 	}
 	if err != nil {
-		return Revision{}, fmt.Errorf("store revision %d of the configuration: %w", r.Number, err)
+		return Revision{}, fmt.Errorf("store revision %d: %w", r.Number, err)
 	}
 	return r, nil
 }
 
-// OvertakenError says that somebody made the revision that this one would be.
-type OvertakenError struct{ By Info }
+// ConflictError is that another operator made the revision first.
+type ConflictError struct{ By Info }
 
-func (e *OvertakenError) Error() string { return "somebody pushed meanwhile: " + e.By.String() }
+func (e *ConflictError) Error() string { return "another operator pushed first: " + e.By.String() }
 
 func (s *Store) numbers(ctx context.Context) ([]int, error) {
 	names, err := s.files.ReadDir(ctx, s.dir)
 	if err != nil {
-		return nil, fmt.Errorf("list the revisions of the configuration: %w", err)
+		return nil, fmt.Errorf("list revisions: %w", err)
 	}
 	var numbers []int
 	for _, name := range names {
@@ -115,14 +115,14 @@ func (s *Store) file(number int) string { return path.Join(s.dir, fmt.Sprintf("%
 func (s *Store) read(ctx context.Context, number int) (Revision, error) {
 	data, err := s.files.ReadFile(ctx, s.file(number))
 	if errors.Is(err, fs.ErrNotExist) {
-		return Revision{}, pai.Errorf(pai.CodeNotFound, "see: paictl config history", "there is no revision %d", number)
+		return Revision{}, pai.Errorf(pai.CodeNotFound, "list the revisions; run: paictl config history", "revision %d not found", number)
 	}
 	if err != nil {
-		return Revision{}, fmt.Errorf("read revision %d of the configuration: %w", number, err)
+		return Revision{}, fmt.Errorf("read revision %d: %w", number, err)
 	}
 	var r Revision
 	if err := json.Unmarshal(data, &r); err == nil && r.Number != number {
-		return Revision{}, s.damaged(number, fmt.Errorf("it says that it is revision %d", r.Number))
+		return Revision{}, s.damaged(number, fmt.Errorf("it contains revision %d", r.Number))
 	} else if err != nil {
 		return Revision{}, s.damaged(number, err)
 	}
@@ -130,6 +130,6 @@ func (s *Store) read(ctx context.Context, number int) (Revision, error) {
 }
 
 func (s *Store) damaged(number int, err error) error {
-	return pai.Errorf(pai.CodeFailed, "look at the file on the control-plane machine, and move it out of the folder",
+	return pai.Errorf(pai.CodeFailed, "check the file on the control-plane machine, and move it out of its directory",
 		"%s is damaged: %w", s.file(number), err)
 }

@@ -15,14 +15,14 @@ func files(text string) map[string][]byte {
 	return map[string][]byte{"layout.yaml": []byte(text), "services-configuration.yaml": []byte("b\xff\n")}
 }
 
-func TestRevisionsAreKept(t *testing.T) {
+func TestStoreKeepsRevisions(t *testing.T) {
 	t.Parallel()
 	ctx, at := t.Context(), runtest.Dir(t.TempDir())
 	s := NewStore(at)
 	if r, err := s.Newest(ctx); r != nil || err != nil {
-		t.Fatalf("an empty store has %v, %v", r, err)
+		t.Fatalf("empty store: got %v, %v", r, err)
 	}
-	for n := range 12 { // past 9, where names that are sorted as text would mislead
+	for n := range 12 { // past 9, because names are sorted as text
 		r, err := s.Add(ctx, n, "ann@host", "  more of it\nand a second line", files(strings.Repeat("x", n)))
 		if err != nil || r.Number != n+1 || r.Why != "more of it" {
 			t.Fatalf("%v, %v", r.Info, err)
@@ -30,7 +30,7 @@ func TestRevisionsAreKept(t *testing.T) {
 	}
 	newest, err := s.Newest(ctx)
 	if err != nil || newest.Number != 12 || !newest.Same(files(strings.Repeat("x", 11))) || newest.Same(files("")) {
-		t.Errorf("the newest: %v, %v", newest.Info, err)
+		t.Errorf("newest: got %v, %v", newest.Info, err)
 	}
 	all, err := s.List(ctx)
 	if err != nil || len(all) != 12 || all[4].Number != 5 {
@@ -41,12 +41,12 @@ func TestRevisionsAreKept(t *testing.T) {
 	}
 	info, err := os.Stat(at.At(s.file(3)))
 	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("a revision is readable by others: %v, %v", info.Mode(), err)
+		t.Errorf("got mode %v, %v, want 0600", info.Mode(), err)
 	}
 }
 
-// Of many who push at once, one makes the revision, and the others hear who.
-func TestOneOfManyMakesARevision(t *testing.T) {
+// Of many parallel pushes one makes the revision, and the others get its author.
+func TestAddMakesOneOfManyParallelRevisions(t *testing.T) {
 	t.Parallel()
 	s := NewStore(runtest.Dir(t.TempDir()))
 	var wg sync.WaitGroup
@@ -57,36 +57,36 @@ func TestOneOfManyMakesARevision(t *testing.T) {
 	wg.Wait()
 	made := 0
 	for _, err := range errs {
-		var overtaken *OvertakenError
+		var conflict *ConflictError
 		switch {
 		case err == nil:
 			made++
-		case !errors.As(err, &overtaken) || overtaken.By.Number != 1 || overtaken.By.By != "ann@host":
-			t.Errorf("not made: %v", err)
+		case !errors.As(err, &conflict) || conflict.By.Number != 1 || conflict.By.By != "ann@host":
+			t.Errorf("got %v, want a conflict with revision 1", err)
 		}
 	}
 	if made != 1 {
-		t.Errorf("%d made revision 1", made)
+		t.Errorf("got %d pushes that made revision 1, want 1", made)
 	}
 }
 
-func TestRevisionsThatAreRefused(t *testing.T) {
+func TestAddRefusesContent(t *testing.T) {
 	t.Parallel()
 	s := NewStore(runtest.Dir(t.TempDir()))
-	for name, try := range map[string]struct{ content, says string }{
-		"a private key": {"a: 1\nkey: |\n  -----BEGIN OPENSSH PRIVATE KEY-----\n", "layout.yaml:3 has a private key"},
-		"too much":      {strings.Repeat("#", maxSize+1), "has room for"},
+	for name, try := range map[string]struct{ content, want string }{
+		"a private key": {"a: 1\nkey: |\n  -----BEGIN OPENSSH PRIVATE KEY-----\n", "layout.yaml:3 contains a private key"},
+		"too much":      {strings.Repeat("#", maxSize+1), "can have at most"},
 	} {
-		if _, err := s.Add(t.Context(), 0, "ann@host", "first", files(try.content)); pai.CodeOf(err) != pai.CodeRefused || !strings.Contains(err.Error(), try.says) {
-			t.Errorf("%s: %v", name, err)
+		if _, err := s.Add(t.Context(), 0, "ann@host", "first", files(try.content)); pai.CodeOf(err) != pai.CodeRefused || !strings.Contains(err.Error(), try.want) {
+			t.Errorf("%s: got %v", name, err)
 		}
 	}
 	if r, err := s.Newest(t.Context()); r != nil || err != nil {
-		t.Errorf("something was stored: %v, %v", r, err)
+		t.Errorf("got stored revision %v, %v", r, err)
 	}
 }
 
-func TestDamageIsNamed(t *testing.T) {
+func TestDamagedFileIsNamed(t *testing.T) {
 	t.Parallel()
 	ctx, at := t.Context(), runtest.Dir(t.TempDir())
 	s := NewStore(at)
@@ -106,7 +106,7 @@ func TestDamageIsNamed(t *testing.T) {
 	}
 }
 
-func TestWhatIsApplied(t *testing.T) {
+func TestMarkApplied(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	s := NewStore(runtest.Dir(t.TempDir()))
@@ -132,15 +132,15 @@ func TestWhatIsApplied(t *testing.T) {
 		}
 	}
 	if numbers, err := s.numbers(ctx); len(numbers) != 0 || err != nil {
-		t.Errorf("what is applied counts as a revision: %v, %v", numbers, err)
+		t.Errorf("got revisions %v, %v, want none", numbers, err)
 	}
 }
 
-func TestBaseLiesInTheFolder(t *testing.T) {
+func TestBaseIsStoredInTheDirectory(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	if b, err := ReadBase(dir); b != (Base{}) || err != nil {
-		t.Errorf("a folder that was never pushed has %v, %v", b, err)
+		t.Errorf("directory that was never pushed: got %v, %v", b, err)
 	}
 	want := Base{"lab", 7}
 	for range 2 {
@@ -152,11 +152,11 @@ func TestBaseLiesInTheFolder(t *testing.T) {
 		t.Errorf("%v, %v", b, err)
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
-		t.Errorf("something is left over: %v, %v", entries, err)
+		t.Errorf("got files %v, %v, want one", entries, err)
 	}
 }
 
-// What is shown of a revision does not have its files in it.
+// The text of a revision does not contain its files.
 func TestInfoHasNoContent(t *testing.T) {
 	t.Parallel()
 	r := Revision{Info{Number: 1, By: "ann@host", Why: "first"}, files("secret")}

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"os"
 	"os/user"
+	"slices"
 	"strconv"
-	"strings"
 
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/run"
@@ -40,16 +40,17 @@ func (s *Session) Locked(ctx context.Context, verb pai.Verb, noticef func(string
 	return do(held, lock)
 }
 
-// JoinDistinct joins errors and leaves out an error whose text an earlier one
-// contains: a journal that cannot be written fails at every entry.
+// JoinDistinct joins errors and leaves out an error that an earlier one wraps or
+// repeats: a journal that cannot be written fails at every entry.
 func JoinDistinct(errs ...error) error {
-	var all error
+	var distinct []error
 	for _, err := range errs {
-		if err != nil && (all == nil || !strings.Contains(all.Error(), err.Error())) {
-			all = errors.Join(all, err)
+		known := func(e error) bool { return errors.Is(e, err) || e.Error() == err.Error() }
+		if err != nil && !slices.ContainsFunc(distinct, known) {
+			distinct = append(distinct, err)
 		}
 	}
-	return all
+	return errors.Join(distinct...)
 }
 
 // Operator is the user who runs this process, as user@host.

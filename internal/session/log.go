@@ -10,7 +10,7 @@ import (
 )
 
 // StartLog logs every call of the machines and every line of progress to a log
-// file of its own until the returned function is called. It must not be called
+// separate file until the returned function is called. It must not be called
 // while the session is in use by another operation.
 func (s *Session) StartLog(name string) (log *oplog.Log, stop func(), err error) {
 	log, err = oplog.Open(filepath.Join(s.Dirs.State, "logs"), name, s.secrets()...)

@@ -78,7 +78,7 @@ func (o *operator) rollBack() {
 		defer cancel()
 		_, err := o.try(ctx, nil, "upgrade", "apply", "--to", "v0.10", "--yes")
 		o.on("pai-1", "rm -rf "+file)
-		if err == nil || exitCode(err) != 1 || !strings.Contains(err.Error(), "went back to v0.9-pai, and nothing was lost") {
+		if err == nil || exitCode(err) != 1 || !strings.Contains(err.Error(), "rolled back to Kubernetes v0.9-pai, nothing was lost") {
 			t.Fatalf("the upgrade was not rolled back: %v", err)
 		}
 		if !strings.Contains(err.Error(), "v0.9-pai/cluster/apiserver") {

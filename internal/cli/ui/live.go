@@ -153,8 +153,8 @@ func watchLines(w operation.WitnessStatus, now time.Time) []string {
 		return []string{"  jobs are not observed: " + FirstLine(w.Unobserved)}
 	}
 	api := fmt.Sprintf("API server available (outage so far: %.1f s)", w.OutageSeconds)
-	if !w.APIAway.IsZero() {
-		api = fmt.Sprintf("API SERVER UNAVAILABLE for %.1f s: %s", now.Sub(w.APIAway).Seconds(), FirstLine(w.APIReason))
+	if !w.OutageSince.IsZero() {
+		api = fmt.Sprintf("API SERVER UNAVAILABLE for %.1f s: %s", now.Sub(w.OutageSince).Seconds(), FirstLine(w.APIReason))
 	}
 	jobs := "no jobs were running"
 	if w.Jobs > 0 {

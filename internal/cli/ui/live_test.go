@@ -124,7 +124,7 @@ func TestLiveView(t *testing.T) {
 	})
 	console.Progressf("copying %s", "things")
 	shown.Event(run.Event{Kind: run.StepEnded, Time: now, Step: step("a"), N: 1, Of: 4, Outcome: pai.OutcomeSucceeded, Took: time.Second})
-	shown.Witness(operation.WitnessStatus{Jobs: 2, Running: 1, Finished: 0, APIAway: now.Add(-3 * time.Second), APIReason: "connection refused",
+	shown.Witness(operation.WitnessStatus{Jobs: 2, Running: 1, Finished: 0, OutageSince: now.Add(-3 * time.Second), APIReason: "connection refused",
 		Interrupted: []pai.Interruption{{Job: "ann~llama", Container: "worker", Pod: "p", Machine: "gpu-01", Step: "a", Cause: "unknown"}}})
 	eventually(t, "text does not go by above the frame", v, func(s string) bool {
 		return strings.HasPrefix(s, "the plan\ncopying things\n[ 1/ 4]   0:00  a  1.0 s\nINTERRUPTED   job ann~llama, container worker of pod p on gpu-01") &&
@@ -169,7 +169,7 @@ func TestWithoutATerminalThereAreLines(t *testing.T) {
 	defer shown.Close()
 	shown.Event(run.Event{Kind: run.StepStarted, Step: step("a"), N: 1, Of: 2})
 	for range 2 {
-		shown.Witness(operation.WitnessStatus{APIAway: time.Now().Add(-time.Minute), Interrupted: []pai.Interruption{{Job: "ann~llama"}}})
+		shown.Witness(operation.WitnessStatus{OutageSince: time.Now().Add(-time.Minute), Interrupted: []pai.Interruption{{Job: "ann~llama"}}})
 	}
 	shown.Event(run.Event{Kind: run.StepEnded, Step: step("a"), N: 1, Of: 2, Outcome: pai.OutcomeFailed, Message: "why"})
 	text := errs.String()

@@ -59,7 +59,7 @@ func (p *progress) Witness(w operation.WitnessStatus) {
 		p.console.Progressf("%s", interruption(i))
 	}
 	p.interruptions = len(w.Interrupted)
-	switch since := w.APIAway; {
+	switch since := w.OutageSince; {
 	case !since.IsZero() && since != p.outage && time.Since(since) > slowStep:
 		p.outage = since
 		p.console.Progressf("API server unavailable for %.0f s: %s", time.Since(since).Seconds(), FirstLine(w.APIReason))
