@@ -23,7 +23,7 @@ func TestOneFailedCheckIsForgiven(t *testing.T) {
 		{failed, true}, {failed, true}, {nil, true},
 		{failed, true}, {failed, true}, {failed, false},
 		{nil, false}, {failed, false}, {nil, false}, {nil, true},
-		{gone, false}, {gone, false}, {nil, false}, {nil, true}, // nobody listens: it does not run
+		{gone, false}, {gone, false}, {nil, false}, {nil, true}, // no process listens
 	} {
 		b.record(step.check)
 		if b.usable() != step.ready {

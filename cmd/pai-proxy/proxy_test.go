@@ -78,7 +78,7 @@ func TestNotReadyGetsNoConnections(t *testing.T) {
 
 // A server that was killed and comes back between two checks forbids what is
 // allowed until it is ready: it gets no connection before.
-func TestStartedAgainIsNotTakenForReady(t *testing.T) {
+func TestRestartedServerIsNotReadyAtOnce(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	f.authority = newAuthority(t)
@@ -90,7 +90,7 @@ func TestStartedAgainIsNotTakenForReady(t *testing.T) {
 	a.Close()
 	answered := make(chan string, 1)
 	go func() {
-		got, err := f.ask(f.client(false)) // this one finds nobody there
+		got, err := f.ask(f.client(false)) // no process listens now
 		answered <- fmt.Sprint(got, err)
 	}()
 	f.outOfUse()
@@ -143,7 +143,7 @@ func TestStoppingServerAnswersWhatItWasAsked(t *testing.T) {
 	<-asked
 	old.Listener.Close() // as a server does first that was asked to stop
 	f.outOfUse()
-	for range f.proxy.timings.fall { // and its checks go on failing
+	for range f.proxy.timings.fall { // and its checks still fail
 		f.proxy.backends[0].record(&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED})
 	}
 	close(answer)

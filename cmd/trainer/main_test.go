@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-func TestTrainGoesOnFromItsCheckpoint(t *testing.T) {
+func TestTrainResumesFromCheckpoint(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "step")
 	o := options{steps: 3, interval: time.Millisecond, checkpoint: file}
@@ -36,7 +36,7 @@ func TestTrainGoesOnFromItsCheckpoint(t *testing.T) {
 	}
 }
 
-func TestTrainStopsWhenTold(t *testing.T) {
+func TestTrainStopsOnSignal(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

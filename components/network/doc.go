@@ -1,8 +1,8 @@
-// Command network carries the pods' network between machines: it keeps a
-// route to every other machine's pods (directly where both are on one
-// network, through vxlan where they are not) and masquerades what pods send
-// out of the cluster. flannel's packages do that work.
+// Command network connects the pod networks of machines. It keeps a route to the
+// pods of every other machine, directly if both are on one network and through
+// vxlan otherwise, and masquerades traffic that leaves the cluster. It uses the
+// packages of flannel.
 //
-// What it has set is kept in a file, and set again at start, before the API is
-// asked: a machine whose API is away after a reboot still reaches the others.
+// The direct routes are stored in a file and set again at the start, so a machine
+// reaches the others after a reboot even during an API outage.
 package main

@@ -21,8 +21,8 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// annotationPrefix is where the machines tell each other how they are reached,
-// on their nodes. It is flannel's own default.
+// annotationPrefix starts the node annotations in which machines publish their
+// addresses. It is the default of flannel.
 const annotationPrefix = "flannel.alpha.coreos.com"
 
 // retryPause is how long to wait before asking again for something that is
@@ -89,7 +89,7 @@ func subnetManager(ctx context.Context, o options) (subnet.Manager, error) {
 		if err == nil {
 			return manager, nil
 		}
-		klog.ErrorS(err, "the API did not answer; asking again")
+		klog.ErrorS(err, "the API server is not responding; trying again")
 		if err := pause(ctx); err != nil {
 			return nil, err
 		}
@@ -132,8 +132,8 @@ func serve(ctx context.Context, o options, config *subnet.Config, iface *backend
 	return nil
 }
 
-// register tells the others how this machine is reached. It waits for the
-// node and its podCIDR, which appear when kubelet's step is under way.
+// register publishes how other machines reach this one. It waits for the node and
+// its podCIDR, which the kubelet step creates.
 func register(ctx context.Context, wg *sync.WaitGroup, driver backend.Backend, config *subnet.Config) (backend.Network, error) {
 	for {
 		network, err := driver.RegisterNetwork(ctx, wg, config)

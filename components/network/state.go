@@ -93,7 +93,7 @@ func save(path string, routes []route) error {
 	return os.Rename(tmp, path)
 }
 
-// restore sets the kept routes again. One that is there already stays.
+// restore sets the stored routes again. An existing route stays.
 func restore(path string, link int) error {
 	routes, err := load(path)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 )
 
 // TestCordons has PAI and an operator cordon machines in every order, against a
-// real API server, which remembers who set what: PAI takes back its own only.
+// real API server, which stores who set a field: PAI removes only its own cordon.
 func TestCordons(t *testing.T) {
 	client := kubetest.Start(t).Client
 	core, ctx := client.Clientset(), t.Context()
@@ -39,7 +39,7 @@ func TestCordons(t *testing.T) {
 	for name, c := range map[string]struct {
 		before   []func(name string)
 		by       string // who cordoned it then, as PAI sees it
-		cordoned bool   // after PAI took back its own
+		cordoned bool   // after PAI uncordoned
 	}{
 		"pai":                         {[]func(string){pais(true)}, "op-1", false},
 		"pai-twice":                   {[]func(string){pais(true), pais(false)}, "op-1", false},

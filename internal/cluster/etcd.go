@@ -16,7 +16,7 @@ import (
 
 func etcdRole(s layout.Slot) plan.Role { return s.Etcd }
 
-// etcdctl is the command line of a version's own client of etcd, against some slots.
+// etcdctl is the command line of the etcdctl of a version, for some slots.
 func etcdctl(v pai.KubernetesVersion, asked ...layout.Slot) string {
 	return layout.VersionDir(v) + "/bin/" + etcdctlArgs(asked...)
 }
@@ -30,8 +30,8 @@ func etcdctlArgs(asked ...layout.Slot) string {
 		layout.PKIDir, strings.Join(endpoints, ","))
 }
 
-// etcdHealthy asks the etcd of one slot for its health as its clients would:
-// whether it takes a request that needs all of etcd.
+// etcdHealthy asks the etcd of a slot for its health with a request that needs a
+// quorum.
 func etcdHealthy(ctx context.Context, h machine.Host, s layout.Slot) error {
 	_, err := sh(ctx, h, "%s/bin/%s endpoint health >/dev/null", layout.RoleLink(s.Etcd), etcdctlArgs(s))
 	return err
@@ -51,15 +51,15 @@ func (c *cluster) etcdDone(ctx context.Context, h machine.Host, m config.Machine
 	}
 	members, err := listMembers(ctx, h, s.To.Kubernetes(), to)
 	if err != nil {
-		return false, nil // it does not answer, so it is not done
+		return false, nil // not responding, so not done
 	}
 	own := members.named(to.Member(m.Hostname))
 	return len(members) == 1 && own != nil && !own.Learner, nil
 }
 
-// etcd starts the first etcd, or lets one of another version take over: the
-// other slot joins as a learner, is promoted, leads, and the old member leaves.
-// Killed anywhere, it goes on from the members and units that it finds.
+// etcd starts the first etcd, or hands over to one of another version: the other
+// slot joins as a learner, is promoted, leads, and the old member is removed. If
+// it is killed, the next run continues from the members and units that it finds.
 func (c *cluster) etcd(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
 	states, err := slotStates(ctx, h, etcdRole)
 	if err != nil {
@@ -77,7 +77,6 @@ func (c *cluster) etcd(ctx context.Context, h machine.Host, m config.Machine, s 
 			to, from = have[0], have[0].Other()
 		}
 	}
-	// to runs alone, for the first time or again.
 	if states[from].Running == "" && states[from].Link == "" {
 		return c.startEtcdAlone(ctx, h, m, to, s.To.Kubernetes())
 	}
@@ -100,7 +99,7 @@ func (c *cluster) startEtcdAlone(ctx context.Context, h machine.Host, m config.M
 	return removeUnstartedMembers(ctx, h, m, to, v)
 }
 
-// writeMembership writes what a slot without data starts from.
+// writeMembership writes the members that a slot without data starts with.
 func writeMembership(ctx context.Context, h machine.Host, s layout.Slot, state, initial string) error {
 	env := fmt.Sprintf("ETCD_INITIAL_CLUSTER_STATE=%s\nETCD_INITIAL_CLUSTER=%s\n", state, initial)
 	if _, err := sh(ctx, h, "install -d -m 0700 %s", s.EtcdData()); err != nil {
@@ -109,7 +108,7 @@ func writeMembership(ctx context.Context, h machine.Host, s layout.Slot, state, 
 	return h.WriteFile(ctx, s.EtcdEnv(), []byte(env), 0o644)
 }
 
-// promoteTimeout bounds how long a learner may take to catch up with the data.
+// promoteTimeout is how long a learner has to catch up with the data.
 const promoteTimeout = 3 * time.Minute
 
 func (c *cluster) handoverEtcd(ctx context.Context, h machine.Host, m config.Machine, from, to layout.Slot, v pai.KubernetesVersion) error {
@@ -140,7 +139,7 @@ func (c *cluster) handoverEtcd(ctx context.Context, h machine.Host, m config.Mac
 			return err
 		}
 	}
-	// The old one is a member no more; a reboot must not start it again.
+	// The old member was removed; a reboot must not start it again.
 	if err := c.awaitRole(ctx, h, to.Etcd, v); err != nil {
 		return err
 	}
@@ -153,22 +152,21 @@ func (c *cluster) handoverEtcd(ctx context.Context, h machine.Host, m config.Mac
 	return removeLink(ctx, h, from.Etcd)
 }
 
-// removeUnready takes a member out that was to take over and never became one
-// that votes, when the other one is to go on: the way back from a hand-over
-// that was cut short.
+// removeUnready removes a member that never became a voter, if the other member
+// is to stay. That is the rollback of an interrupted handover.
 func removeUnready(ctx context.Context, h machine.Host, m config.Machine, from, to layout.Slot, v pai.KubernetesVersion, members memberList) error {
 	own, old := members.named(to.Member(m.Hostname)), members.withPeer(from.PeerURL(m.HostIP))
 	if own == nil || own.Learner || old == nil || (old.Name != "" && !old.Learner) {
 		return nil
 	}
 	if err := removeMember(ctx, h, v, to, old.ID); err != nil {
-		return fmt.Errorf("take the member that did not come up out of etcd: %w", err)
+		return fmt.Errorf("remove the etcd member that did not start: %w", err)
 	}
 	return nil
 }
 
-// joinEtcd adds the new slot as a learner and starts it. Data there that
-// belongs to no member is of an earlier life, and goes first.
+// joinEtcd adds the new slot as a learner and starts it. Data there without a
+// member is old, and is removed first.
 func (c *cluster) joinEtcd(ctx context.Context, h machine.Host, m config.Machine, from, to layout.Slot, v pai.KubernetesVersion, members memberList) error {
 	if err := c.renderRole(ctx, h, m, v, to.Etcd); err != nil {
 		return err
@@ -196,9 +194,9 @@ func (c *cluster) joinEtcd(ctx context.Context, h machine.Host, m config.Machine
 	return moveAndRestart(ctx, h, to.Etcd, v)
 }
 
-// promote makes the learner a voting member, once etcd finds it caught up.
+// promote makes the learner a voting member when etcd reports that it has caught up.
 func promote(ctx context.Context, h machine.Host, m config.Machine, from, to layout.Slot, v pai.KubernetesVersion) error {
-	wait := poll.Wait{For: "etcd's learner caught up", Timeout: promoteTimeout, Every: 200 * time.Millisecond}
+	wait := poll.Wait{For: "the etcd learner to catch up", Timeout: promoteTimeout, Every: 200 * time.Millisecond}
 	err := wait.Until(ctx, func(ctx context.Context) (bool, error) {
 		members, err := listMembers(ctx, h, v, from)
 		if err != nil {
@@ -220,16 +218,16 @@ func promote(ctx context.Context, h machine.Host, m config.Machine, from, to lay
 	return nil
 }
 
-// awaitMember waits until the new member serves as one that votes.
+// awaitMember waits until the new member serves as a voter.
 func awaitMember(ctx context.Context, h machine.Host, m config.Machine, from, to layout.Slot, v pai.KubernetesVersion) error {
-	wait := poll.Wait{For: "the new etcd serving", Timeout: healthTimeout, Every: 100 * time.Millisecond}
+	wait := poll.Wait{For: "the new etcd to serve", Timeout: healthTimeout, Every: 100 * time.Millisecond}
 	err := wait.Until(ctx, func(ctx context.Context) (bool, error) {
 		members, err := listMembers(ctx, h, v, from)
 		if err != nil {
 			return false, err
 		}
 		if members.named(to.Member(m.Hostname)) == nil {
-			return false, fmt.Errorf("etcd's members are %s", members)
+			return false, fmt.Errorf("the etcd members are %s", members)
 		}
 		err = etcdHealthy(ctx, h, to)
 		return err == nil, err
@@ -240,7 +238,7 @@ func awaitMember(ctx context.Context, h machine.Host, m config.Machine, from, to
 	return nil
 }
 
-// leave gives the lead to the new member and takes the old one out.
+// replaceLeader moves the leadership to the new member and removes the old one.
 func replaceLeader(ctx context.Context, h machine.Host, m config.Machine, from, to layout.Slot, v pai.KubernetesVersion) error {
 	members, err := listMembers(ctx, h, v, to)
 	if err != nil {
@@ -248,18 +246,18 @@ func replaceLeader(ctx context.Context, h machine.Host, m config.Machine, from, 
 	}
 	old, own := members.named(from.Member(m.Hostname)), members.named(to.Member(m.Hostname))
 	if old == nil || own == nil {
-		return fmt.Errorf("etcd's members are not the two slots: %s", members)
+		return fmt.Errorf("the etcd members are not the two slots: %s", members)
 	}
-	// Only the leader takes the order to give up the lead; the new member may be it already.
+	// Only the leader accepts move-leader, and the new member might be it already.
 	_, err = sh(ctx, h, `
 leader=$(%s endpoint status -w fields | sed -n 's/^"Leader" : //p')
 [ "$leader" = "%d" ] || %s move-leader %x >/dev/null`,
 		etcdctl(v, to), own.ID, etcdctl(v, from), own.ID)
 	if err != nil {
-		return fmt.Errorf("give the new etcd the lead: %w", err)
+		return fmt.Errorf("move the etcd leadership: %w", err)
 	}
 	if err := removeMember(ctx, h, v, to, old.ID); err != nil {
-		return fmt.Errorf("take the old etcd out of the members: %w", err)
+		return fmt.Errorf("remove the old etcd member: %w", err)
 	}
 	return nil
 }

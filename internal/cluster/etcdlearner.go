@@ -13,14 +13,14 @@ import (
 	"pai.dev/pai/internal/poll"
 )
 
-// awaitLearner waits until the new etcd serves as a learner. One that got its
-// data as a snapshot of the leader's misses that its own name was announced
-// meanwhile, takes that for lost, and begins to serve only when it has tried
-// again, after seven seconds (etcd 3.6: 5 s and two election timeouts). Started
-// again with the data in place it serves at once; a learner counts for no quorum.
+// awaitLearner waits until the new etcd serves as a learner. A learner that got
+// its data as a snapshot misses the announcement of its name, and serves only
+// after it announces it again, seven seconds later (etcd 3.6: 5 s and two election
+// timeouts). If it restarts with the data, it serves at once. A learner does not
+// count for the quorum.
 func awaitLearner(ctx context.Context, h machine.Host, m config.Machine, from, to layout.Slot, v pai.KubernetesVersion) error {
 	restarted := false
-	wait := poll.Wait{For: "the new etcd serving as a learner on " + h.Name(), Timeout: promoteTimeout, Every: 200 * time.Millisecond}
+	wait := poll.Wait{For: "the new etcd to serve as a learner on " + h.Name(), Timeout: promoteTimeout, Every: 200 * time.Millisecond}
 	err := wait.Until(ctx, func(ctx context.Context) (bool, error) {
 		members, err := listMembers(ctx, h, v, from)
 		if err != nil {
@@ -28,7 +28,7 @@ func awaitLearner(ctx context.Context, h machine.Host, m config.Machine, from, t
 		}
 		switch own := members.withPeer(to.PeerURL(m.HostIP)); {
 		case own == nil:
-			return false, fmt.Errorf("it is no member")
+			return false, fmt.Errorf("it is not a member")
 		case !own.Learner:
 			return true, nil // an earlier run has promoted it
 		}
@@ -55,15 +55,15 @@ func awaitLearner(ctx context.Context, h machine.Host, m config.Machine, from, t
 	return nil
 }
 
-// etcdServes asks the etcd of one slot whether it takes requests; a learner does
-// not know more than that.
+// etcdServes asks the etcd of a slot whether it accepts requests. A learner
+// reports no more than that.
 func etcdServes(ctx context.Context, h machine.Host, s layout.Slot) error {
 	_, err := sh(ctx, h, "%s/bin/%s --dial-timeout=1s --command-timeout=1s endpoint status >/dev/null", layout.RoleLink(s.Etcd), etcdctlArgs(s))
 	return err
 }
 
-// hasApplied reads etcd's metrics: whether any entry of the log, or a snapshot
-// of it, has become its data.
+// hasApplied reads from the metrics of etcd whether it has applied a log entry or
+// a snapshot.
 func hasApplied(metrics []byte) bool {
 	for line := range strings.Lines(string(metrics)) {
 		if value, found := strings.CutPrefix(line, "etcd_server_proposals_applied_total "); found {

@@ -17,14 +17,14 @@ import (
 	"pai.dev/pai/internal/poll"
 )
 
-// evictTimeout is longer than any pod's own time to end in peace.
+// evictTimeout is longer than the termination grace period of pods.
 const evictTimeout = 5 * time.Minute
 
-// EvictJobs ends the pods of jobs on a machine, with the time that each has to
-// end in peace, and waits until they are gone. Who calls it has the operator's
-// word that they may be ended.
+// EvictJobs evicts the pods of jobs on a machine, with the termination grace
+// period of each, and waits until they are deleted. The operator must have
+// accepted that risk.
 func EvictJobs(ctx context.Context, core kubernetes.Interface, name string) error {
-	wait := poll.Wait{For: "the end of the jobs on " + name, Timeout: evictTimeout, Every: time.Second}
+	wait := poll.Wait{For: "the eviction of the jobs on " + name, Timeout: evictTimeout, Every: time.Second}
 	return wait.Until(ctx, func(ctx context.Context) (bool, error) {
 		pods, err := jobPods(ctx, core, name)
 		if err != nil || len(pods) == 0 {
@@ -33,7 +33,7 @@ func EvictJobs(ctx context.Context, core kubernetes.Interface, name string) erro
 		if err := evictPods(ctx, core, pods); err != nil {
 			return false, err
 		}
-		return false, fmt.Errorf("%d pods are still there", len(pods))
+		return false, fmt.Errorf("%d pods still exist", len(pods))
 	})
 }
 
@@ -52,10 +52,9 @@ func jobPods(ctx context.Context, core kubernetes.Interface, name string) ([]cor
 	return living, nil
 }
 
-// evictPods asks for the end of those pods that nobody has asked to end yet. It
-// evicts them and does not just delete them: the API server then marks each as
-// disrupted, which tells its job that the task did not fail but was ended, and
-// is to run again elsewhere.
+// evictPods evicts the pods that do not terminate yet. It does not just delete
+// them: the API server marks an evicted pod as disrupted, so its task does not
+// count as failed and runs again elsewhere.
 func evictPods(ctx context.Context, core kubernetes.Interface, pods []corev1.Pod) error {
 	var problems []error
 	for _, p := range pods {
@@ -63,7 +62,7 @@ func evictPods(ctx context.Context, core kubernetes.Interface, pods []corev1.Pod
 			continue
 		}
 		if err := kube.Evict(ctx, core, &p); err != nil && !apierrors.IsNotFound(err) {
-			problems = append(problems, fmt.Errorf("end pod %s/%s: %w", p.Namespace, p.Name, err))
+			problems = append(problems, fmt.Errorf("evict pod %s/%s: %w", p.Namespace, p.Name, err))
 		}
 	}
 	return errors.Join(problems...)

@@ -14,7 +14,7 @@ import (
 )
 
 // TestEvictJobs ends the pods of jobs on one machine, and nothing else. Their
-// jobs can tell that from a failure: Kubernetes marks the pods as disrupted.
+// jobs can distinguish that from a failure: Kubernetes marks the pods as disrupted.
 func TestEvictJobs(t *testing.T) {
 	core := kubetest.Start(t).Client.Clientset()
 	ctx := t.Context()
@@ -32,7 +32,7 @@ func TestEvictJobs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.Status.Phase = corev1.PodRunning // what has not begun need not end in peace
+		p.Status.Phase = corev1.PodRunning // only a running pod gets a grace period
 		if _, err := pods.UpdateStatus(ctx, p, metav1.UpdateOptions{}); err != nil {
 			t.Fatal(err)
 		}

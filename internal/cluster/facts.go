@@ -13,13 +13,13 @@ import (
 // facts are what the settings of a machine depend on.
 type facts struct {
 	CgroupV1 bool
-	// OOMRestricted: the machine may not lower a process's OOM score (it
-	// lacks CAP_SYS_RESOURCE), and the runtime must not try.
+	// OOMRestricted: the machine cannot lower the OOM score of a process,
+	// because it lacks CAP_SYS_RESOURCE, and the runtime must not try.
 	OOMRestricted bool
 	// Resolver: the machine has a resolver that pods can use.
 	Resolver bool
-	// Overlay: containerd's folder is on an overlay, which overlayfs cannot
-	// be put on.
+	// Overlay: the directory of containerd is on an overlay, where overlayfs does
+	// not work.
 	Overlay bool
 }
 
@@ -31,12 +31,12 @@ echo capabilities "$(sed -n 's/^CapEff:[[:space:]]*//p' /proc/1/status)"
 grep -q '^nameserver' %[2]s 2>/dev/null && echo resolver yes || echo resolver no
 echo filesystem "$(stat -f -c %%T %[1]s)"`, layout.ContainerdDir, layout.ResolverFile)
 	if err != nil {
-		return facts{}, fmt.Errorf("look at machine %q: %w", h.Name(), err)
+		return facts{}, fmt.Errorf("observe machine %q: %w", h.Name(), err)
 	}
 	return parseFacts(out)
 }
 
-// capSysResource is the capability's bit (linux/capability.h).
+// capSysResource is the bit of CAP_SYS_RESOURCE (linux/capability.h).
 const capSysResource = 24
 
 func parseFacts(out string) (facts, error) {
@@ -49,7 +49,7 @@ func parseFacts(out string) (facts, error) {
 		case "capabilities":
 			caps, err := strconv.ParseUint(value, 16, 64)
 			if err != nil {
-				return f, fmt.Errorf("read the machine's capabilities: %w", err)
+				return f, fmt.Errorf("read the capabilities of the machine: %w", err)
 			}
 			f.OOMRestricted = caps&(1<<capSysResource) == 0
 		case "resolver":

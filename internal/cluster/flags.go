@@ -13,7 +13,7 @@ import (
 // flags are the flags of one program, each "--name=value".
 type flags []string
 
-// set gives a flag a value, in its place when it is there already.
+// set sets a flag, in its place if it exists.
 func (f flags) set(name, value string) flags {
 	flag := "--" + name + "=" + value
 	for i, old := range f {
@@ -35,8 +35,8 @@ func flagName(flag string) string {
 	return name
 }
 
-// script is what a unit starts: a shell script that becomes the program of one
-// version. before are lines that come first.
+// script is the shell script that a unit starts. It replaces itself with the
+// program of a version. The lines in before come first.
 func script(v pai.KubernetesVersion, r plan.Role, programName string, f flags, before ...string) string {
 	var b strings.Builder
 	b.WriteString("#!/bin/sh\n# Written by PAI: how " + string(r) + " of Kubernetes " + string(v) + " is started.\nset -eu\n")
@@ -51,7 +51,7 @@ func script(v pai.KubernetesVersion, r plan.Role, programName string, f flags, b
 	return b.String()
 }
 
-// word quotes a flag for the shell where it needs it.
+// word quotes a flag for the shell if necessary.
 func word(s string) string {
 	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=/.,:+@") == "" {
 		return s

@@ -12,31 +12,31 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// Health asks one role of one machine how it is, the way PAI's own steps do.
-// Of the Deps it needs the configuration and the machines.
+// Health asks a role of a machine for its health, as the steps do. It needs only
+// the configuration and the machines of Deps.
 func Health(ctx context.Context, d Deps, m config.Machine, r plan.Role) error {
 	h := d.Hosts[m.Hostname]
 	if h == nil {
-		return fmt.Errorf("machine %q does not answer", m.Hostname)
+		return fmt.Errorf("machine %q is unreachable", m.Hostname)
 	}
 	return (&cluster{Deps: d}).healthy(ctx, h, r)
 }
 
-// EtcdStatus is what the etcd that runs on a machine says of itself.
+// EtcdStatus is the status that an etcd reports.
 type EtcdStatus struct {
 	Member   uint64 // the one that was asked
-	Leader   uint64 // 0 while there is none
+	Leader   uint64 // 0 if there is none
 	Version  string
 	Size     int64 // of its file
-	Used     int64 // of that, what is not free space; defragmentation frees the rest
-	Quota    int64 // 0 where it does not say
+	Used     int64 // the part in use; defragmentation frees the rest
+	Quota    int64 // 0 if unknown
 	Errors   []string
 	Alarms   []string
 	Members  int
 	Learners int
 }
 
-// ReadEtcd asks the etcd that runs in one of a machine's two slots.
+// ReadEtcd reads the status of the etcd in one of the two slots of a machine.
 func ReadEtcd(ctx context.Context, h machine.Host, role plan.Role) (EtcdStatus, error) {
 	ask := layout.RoleLink(role) + "/bin/" + etcdctlArgs(layout.SlotOf(role)) + " --dial-timeout=2s --command-timeout=5s"
 	out, err := sh(ctx, h, "%[1]s endpoint status -w json; echo; %[1]s alarm list -w json; echo; %[1]s member list -w json", ask)
@@ -45,7 +45,7 @@ func ReadEtcd(ctx context.Context, h machine.Host, role plan.Role) (EtcdStatus, 
 	}
 	s, err := parseEtcd([]byte(out))
 	if err != nil {
-		return s, fmt.Errorf("read what etcd on %q says: %w", h.Name(), err)
+		return s, fmt.Errorf("read the status of etcd on %q: %w", h.Name(), err)
 	}
 	return s, nil
 }
@@ -67,7 +67,7 @@ func parseEtcd(data []byte) (EtcdStatus, error) {
 	}
 	var alarms struct {
 		Alarms []struct {
-			Alarm any `json:"alarm"` // a number or its name, by etcd's version
+			Alarm any `json:"alarm"` // a number or its name, depending on the version of etcd
 		} `json:"alarms"`
 	}
 	var members struct {
@@ -96,7 +96,7 @@ func parseEtcd(data []byte) (EtcdStatus, error) {
 	return s, nil
 }
 
-// alarmName spells the numbers of etcd's AlarmType (etcdserverpb).
+// alarmName names the numbers of AlarmType (etcdserverpb).
 func alarmName(v any) string {
 	switch v {
 	case float64(1):

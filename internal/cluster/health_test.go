@@ -25,7 +25,7 @@ func TestParseEtcd(t *testing.T) {
 	}
 	for _, broken := range []string{"", status, "[]{}{}", "Error: context deadline exceeded"} {
 		if got, err := parseEtcd([]byte(broken)); err == nil {
-			t.Errorf("%q was taken for %+v", broken, got)
+			t.Errorf("%q was parsed as %+v", broken, got)
 		}
 	}
 }

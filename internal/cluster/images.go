@@ -15,13 +15,13 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// pinnedLabel keeps kubelet's image clean-up from removing what cannot be
-// pulled again (containerd's CRI plugin reads it).
+// pinnedLabel protects an image from the garbage collection of the kubelet,
+// because it cannot be pulled again. The CRI plugin of containerd reads it.
 const pinnedLabel = "io.cri-containerd.pinned=pinned"
 
-// imageRecord is /var/lib/pai/images/<digest of the bundle>: the images that
-// the bundle brought and the digests containerd has them under. It is believed
-// only together with what containerd lists now.
+// imageRecord is the file <digest of the bundle> in layout.ImagesDir: the images
+// that came from the bundle, and their digests in containerd. It counts only if
+// containerd still lists them.
 type imageRecord struct {
 	Images map[string]string `json:"images"` // full name → digest
 }
@@ -32,7 +32,7 @@ func imageRecordFile(bundleDigest string) string {
 
 func (c *cluster) imagesDone(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) (bool, error) {
 	if c.Bundle == nil {
-		return false, fmt.Errorf("no bundle was given for the images of %s", s.To)
+		return false, fmt.Errorf("no bundle for the images of %s", s.To)
 	}
 	data, err := h.ReadFile(ctx, imageRecordFile(c.Bundle.Digest()))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -43,7 +43,7 @@ func (c *cluster) imagesDone(ctx context.Context, h machine.Host, _ config.Machi
 	}
 	have, err := listImages(ctx, h)
 	if err != nil {
-		return false, nil // the runtime does not answer: then they are not usable either
+		return false, nil // the runtime is not responding, so they are not usable
 	}
 	return allThere(data, have), nil
 }
@@ -61,7 +61,7 @@ func allThere(record []byte, have map[string]string) bool {
 	return true
 }
 
-// listImages asks containerd for the images it has: name → digest.
+// listImages lists the images of containerd: name → digest.
 func listImages(ctx context.Context, h machine.Host) (map[string]string, error) {
 	out, err := sh(ctx, h, "%s images ls", layout.Ctr)
 	if err != nil {
@@ -81,10 +81,10 @@ func parseImages(out string) map[string]string {
 	return images
 }
 
-// images brings a bundle's images, pinned.
+// images imports the images of a bundle and pins them.
 func (c *cluster) images(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) error {
 	if c.Bundle == nil {
-		return fmt.Errorf("no bundle was given for the images of %s", s.To)
+		return fmt.Errorf("no bundle for the images of %s", s.To)
 	}
 	c.Progress("copying the images of %s to %s", c.Bundle.Manifest().Metadata.Name, h.Name())
 	r, w := io.Pipe()
@@ -102,7 +102,7 @@ func (c *cluster) images(ctx context.Context, h machine.Host, _ config.Machine, 
 	for _, short := range c.Bundle.ImageNames() {
 		name := c.Bundle.Image(short)
 		if have[name] == "" {
-			return fmt.Errorf("import the images of %s on %q: containerd does not list %s afterwards", s.To, h.Name(), name)
+			return fmt.Errorf("import the images of %s on %q: containerd does not list %s", s.To, h.Name(), name)
 		}
 		record.Images[name] = have[name]
 	}

@@ -10,9 +10,8 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// installed is /opt/pai/<version>/release.json: what the folder of a version
-// consists of. It is in the folder when that appears, so that later steps need
-// the folder only, and not the bundle it came from.
+// installed is the content of a version's directory, in its file release.json.
+// Later steps therefore need only the directory, and not its bundle.
 type installed struct {
 	Kubernetes pai.KubernetesVersion `json:"kubernetes"`
 	Upstream   string                `json:"upstream"` // of Kubernetes
@@ -41,7 +40,7 @@ func installedFrom(b BundleContent) installed {
 	return i
 }
 
-// The images that the cluster itself needs.
+// Images that the cluster itself needs.
 const (
 	imagePause   = "pause"
 	imageCoreDNS = "coredns"
@@ -53,7 +52,7 @@ func readInstalled(ctx context.Context, h machine.Host, v pai.KubernetesVersion)
 	var i installed
 	data, err := h.ReadFile(ctx, installedFile(v))
 	if err != nil {
-		return i, fmt.Errorf("read what Kubernetes %s on %s consists of: %w", v, h.Name(), err)
+		return i, fmt.Errorf("read the content of Kubernetes %s on %s: %w", v, h.Name(), err)
 	}
 	if err := json.Unmarshal(data, &i); err != nil {
 		return i, fmt.Errorf("read %s on %s: %w", installedFile(v), h.Name(), err)
@@ -61,13 +60,13 @@ func readInstalled(ctx context.Context, h machine.Host, v pai.KubernetesVersion)
 	return i, nil
 }
 
-// carries checks that a bundle brings the version that a step asks for.
+// checkBundle checks that a bundle has the version of a step.
 func checkBundle(b BundleContent, v pai.KubernetesVersion) error {
 	if b == nil {
-		return fmt.Errorf("no bundle was given that brings Kubernetes %s", v)
+		return fmt.Errorf("no bundle with Kubernetes %s", v)
 	}
 	if got := b.Manifest().Kubernetes.Version; got.Compare(v) != 0 {
-		return fmt.Errorf("the bundle brings Kubernetes %s, not %s", got, v)
+		return fmt.Errorf("the bundle has Kubernetes %s, not %s", got, v)
 	}
 	return nil
 }

@@ -14,12 +14,11 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// joinTTL is the life of a joining machine's token when its step is killed and
-// cannot revoke it.
+// joinTTL is the lifetime of a join token that a killed step cannot revoke.
 const joinTTL = "10m"
 
-// joinToken makes a token with which one kubelet may ask for an identity.
-// revoke works after the user's interrupt, too.
+// joinToken creates a token for one kubelet to request an identity. revoke also
+// works after an interrupt.
 func (c *cluster) joinToken(ctx context.Context, v pai.KubernetesVersion) (token string, revoke func() error, err error) {
 	control, _, err := c.controlPlane()
 	if err != nil {
@@ -28,25 +27,25 @@ func (c *cluster) joinToken(ctx context.Context, v pai.KubernetesVersion) (token
 	kubeadm := layout.Program(v, "kubeadm") + " --kubeconfig " + layout.AdminConf
 	out, err := control.Run(ctx, machine.Command{Secret: true, Script: kubeadm + " token create --ttl " + joinTTL + " --description 'a machine is joining' 2>/dev/null"})
 	if err != nil {
-		return "", nil, fmt.Errorf("make a token for the joining machine: %w", err)
+		return "", nil, fmt.Errorf("create the join token: %w", err)
 	}
 	token = strings.TrimSpace(out.Stdout)
 	id, _, ok := strings.Cut(token, ".")
 	if !ok {
-		return "", nil, fmt.Errorf("make a token for the joining machine: kubeadm printed none")
+		return "", nil, fmt.Errorf("create the join token: kubeadm printed none")
 	}
 	revoke = func() error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 		defer cancel()
 		if _, err := sh(ctx, control, "%s token delete %s", kubeadm, id); err != nil {
-			return fmt.Errorf("revoke the joining machine's token: %w", err)
+			return fmt.Errorf("revoke the join token: %w", err)
 		}
 		return nil
 	}
 	return token, revoke, nil
 }
 
-// bootstrapKubeconfig is what kubelet uses until it has an identity.
+// bootstrapKubeconfig is the kubeconfig of a kubelet until it has an identity.
 func bootstrapKubeconfig(server string, ca []byte, token string) ([]byte, error) {
 	const name = "bootstrap"
 	return clientcmd.Write(clientcmdapi.Config{

@@ -16,13 +16,13 @@ import (
 
 const (
 	clusterDomain = "cluster.local"
-	// bootstrapTTL is the life of the token that kubeadm's bootstrap-token
-	// phase insists on making. Nothing uses it: each machine gets its own.
+	// bootstrapTTL is the lifetime of the token that the bootstrap-token phase of
+	// kubeadm always creates. It is not used: each machine gets its own token.
 	bootstrapTTL = "1m0s"
 )
 
-// kubeadmConfig is the configuration that kubeadm's phases get. Its API
-// version is the one that both upstream minors know.
+// kubeadmConfig is the configuration of the kubeadm phases. Both upstream minors
+// know its API version.
 func kubeadmConfig(cfg *config.Config, upstream string) ([]byte, error) {
 	m := cfg.ControlPlane()
 	init := map[string]any{
@@ -34,7 +34,7 @@ func kubeadmConfig(cfg *config.Config, upstream string) ([]byte, error) {
 			"criSocket": "unix://" + layout.ContainerdSocket,
 			"taints":    []any{},
 		},
-		"bootstrapTokens": []any{map[string]any{"ttl": bootstrapTTL, "description": "made by kubeadm, used by nobody"}},
+		"bootstrapTokens": []any{map[string]any{"ttl": bootstrapTTL, "description": "created by kubeadm, not used"}},
 	}
 	clusterConfig := map[string]any{
 		"apiVersion":           "kubeadm.k8s.io/v1beta4",
@@ -56,7 +56,7 @@ func kubeadmConfig(cfg *config.Config, upstream string) ([]byte, error) {
 	return documents(init, clusterConfig)
 }
 
-// documents joins objects to one YAML stream.
+// documents joins objects into one YAML stream.
 func documents(objects ...any) ([]byte, error) {
 	var parts []string
 	for _, o := range objects {
@@ -71,9 +71,8 @@ func documents(objects ...any) ([]byte, error) {
 
 func kubeadmFile(v pai.KubernetesVersion) string { return layout.VersionFile(v, "kubeadm.yaml") }
 
-// kubeadm runs commands of one version's kubeadm on the control-plane machine,
-// each with the configuration of that version. Lines of script may use
-// $kubeadm and $config.
+// kubeadm runs a script on the control-plane machine. $kubeadm is the kubeadm of
+// a version, and $config is its configuration.
 func (c *cluster) kubeadm(ctx context.Context, h machine.Host, v pai.KubernetesVersion, script string) (string, error) {
 	i, err := c.installed(ctx, h, v)
 	if err != nil {
@@ -92,9 +91,9 @@ func (c *cluster) kubeadm(ctx context.Context, h machine.Host, v pai.KubernetesV
 	return sh(ctx, h, "kubeadm=%s config=%s\n%s", layout.Program(v, "kubeadm"), kubeadmFile(v), script)
 }
 
-// componentFlags asks kubeadm how a version of a control-plane component is
-// started: the command line in the manifest that it would write. It writes
-// into a folder of its own, because a manifest in kubelet's would be run.
+// componentFlags are the flags that kubeadm gives a control-plane component: the
+// command line of its manifest. kubeadm writes the manifest into a scratch
+// directory, because the kubelet would run one in its own directory.
 func (c *cluster) componentFlags(ctx context.Context, h machine.Host, v pai.KubernetesVersion, r plan.Role) (flags, error) {
 	phase, manifest := "control-plane "+string(r), "kube-"+string(r)
 	switch r {
@@ -110,12 +109,12 @@ trap 'rm -rf "$dir"' EXIT
 KUBEADM_INIT_DRYRUN_DIR="$dir" "$kubeadm" init phase %s --config "$config" --dry-run >"$dir/log" 2>&1 || { cat "$dir/log" >&2; exit 1; }
 cat "$dir/%s.yaml"`, phase, manifest))
 	if err != nil {
-		return nil, fmt.Errorf("ask kubeadm of %s how %s is started: %w", v, manifest, err)
+		return nil, fmt.Errorf("ask kubeadm of %s for the flags of %s: %w", v, manifest, err)
 	}
 	return flagsOfManifest([]byte(out))
 }
 
-// flagsOfManifest reads the flags of the only container of a static pod.
+// flagsOfManifest are the flags of the only container of a static pod.
 func flagsOfManifest(manifest []byte) (flags, error) {
 	var pod struct {
 		Spec struct {
@@ -125,10 +124,10 @@ func flagsOfManifest(manifest []byte) (flags, error) {
 		} `json:"spec"`
 	}
 	if err := yaml.Unmarshal(manifest, &pod); err != nil {
-		return nil, fmt.Errorf("read kubeadm's manifest: %w", err)
+		return nil, fmt.Errorf("read the kubeadm manifest: %w", err)
 	}
 	if len(pod.Spec.Containers) != 1 || len(pod.Spec.Containers[0].Command) < 2 {
-		return nil, fmt.Errorf("kubeadm's manifest has no command line where one is expected")
+		return nil, fmt.Errorf("the kubeadm manifest has no command line")
 	}
 	return flags(pod.Spec.Containers[0].Command[1:]), nil
 }

@@ -29,13 +29,13 @@ import (
 const (
 	podCIDRTimeout   = 60 * time.Second
 	nodeReadyTimeout = 2 * time.Minute
-	// labelControlPlane is Kubernetes' own mark of a control-plane node.
+	// labelControlPlane marks a control-plane node.
 	labelControlPlane = "node-role.kubernetes.io/control-plane"
 )
 
-// kubeletFiles are kubelet's script and configuration. The configuration is in
-// the version's folder, so that moving the link changes program, flags and
-// configuration at one moment.
+// kubeletFiles are the script and the configuration of the kubelet. Both are in
+// the directory of the version, so the link changes program, flags, and
+// configuration at once.
 func (c *cluster) kubeletFiles(ctx context.Context, h machine.Host, m config.Machine, v pai.KubernetesVersion) (map[string]preparedFile, error) {
 	control, _, err := c.controlPlane()
 	if err != nil {
@@ -44,7 +44,7 @@ func (c *cluster) kubeletFiles(ctx context.Context, h machine.Host, m config.Mac
 	const ask = `"$kubeadm" config print init-defaults --component-configs KubeletConfiguration 2>/dev/null`
 	defaults, err := c.askKubeadm(ctx, control, v, ask)
 	if err != nil {
-		return nil, fmt.Errorf("ask kubeadm for kubelet's configuration: %w", err)
+		return nil, fmt.Errorf("ask kubeadm for the kubelet configuration: %w", err)
 	}
 	f, err := readFacts(ctx, h)
 	if err != nil {
@@ -54,7 +54,7 @@ func (c *cluster) kubeletFiles(ctx context.Context, h machine.Host, m config.Mac
 	if err != nil {
 		return nil, err
 	}
-	file := layout.VersionFile(v, "kubelet.yaml")
+	file := layout.VersionFile(v, layout.KubeletConfigName)
 	return map[string]preparedFile{
 		file: {string(data), 0o644},
 		layout.RunScript(v, plan.RoleKubelet): {script(v, plan.RoleKubelet, "kubelet", flags{
@@ -64,21 +64,21 @@ func (c *cluster) kubeletFiles(ctx context.Context, h machine.Host, m config.Mac
 	}, nil
 }
 
-// kubeletConfig is a version's own default configuration as kubeadm gives it,
-// with PAI's settings over it.
+// kubeletConfig is the default configuration that kubeadm prints, with the
+// settings of PAI.
 func kubeletConfig(cfg *config.Config, m config.Machine, defaults []byte, f facts) ([]byte, error) {
 	for doc := range strings.SplitSeq(string(defaults), "\n---\n") {
 		var object map[string]any
 		if err := yaml.Unmarshal([]byte(doc), &object); err != nil {
-			return nil, fmt.Errorf("read kubeadm's defaults: %w", err)
+			return nil, fmt.Errorf("read the kubeadm defaults: %w", err)
 		}
 		if object["kind"] == "KubeletConfiguration" {
 			maps.Copy(object, kubeletSettings(cfg, m, f))
-			delete(object, "staticPodPath") // what is put there would be run
+			delete(object, "staticPodPath") // the kubelet would run what is there
 			return yaml.Marshal(object)
 		}
 	}
-	return nil, fmt.Errorf("kubeadm's defaults have no KubeletConfiguration")
+	return nil, fmt.Errorf("the kubeadm defaults have no KubeletConfiguration")
 }
 
 func kubeletSettings(cfg *config.Config, m config.Machine, f facts) map[string]any {
@@ -97,11 +97,11 @@ func kubeletSettings(cfg *config.Config, m config.Machine, f facts) map[string]a
 		"resolvConf":               layout.ResolverFile,
 		"rotateCertificates":       true,
 		"serverTLSBootstrap":       true,
-		// Images cannot be pulled again: none is ever removed.
+		// Images cannot be pulled again, so none is removed.
 		"imageGCHighThresholdPercent": 100,
 		"imageGCLowThresholdPercent":  99,
-		// A full disk must not end jobs; of memory, the kernel's killer takes
-		// the one that used too much, where kubelet would take whole pods.
+		// A full disk must not end jobs. If memory runs out, the kernel ends the
+		// process that used too much; the kubelet would end whole pods.
 		"evictionHard": map[string]any{
 			"memory.available": "100Mi", "nodefs.available": "0%", "nodefs.inodesFree": "0%",
 			"imagefs.available": "0%", "imagefs.inodesFree": "0%",
@@ -112,8 +112,8 @@ func kubeletSettings(cfg *config.Config, m config.Machine, f facts) map[string]a
 	}
 }
 
-// kubeletDone: this version's kubelet runs, is Ready in the API, and its
-// serving certificate is signed.
+// kubeletDone reports whether the kubelet has the version, its node is Ready, and
+// its serving certificate is signed.
 func (c *cluster) kubeletDone(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) (bool, error) {
 	state, err := roleState(ctx, h, plan.RoleKubelet)
 	if err != nil || state.Link != s.To.Kubernetes() || state.Running != s.To.Kubernetes() {
@@ -140,7 +140,7 @@ func (c *cluster) kubeletDone(ctx context.Context, h machine.Host, m config.Mach
 	return checkNode(node, i.Upstream) == nil, nil
 }
 
-// checkNode says what a node lacks to run a version of kubelet and be Ready.
+// checkNode checks that a node is Ready and reports a version of the kubelet.
 func checkNode(node *corev1.Node, upstream string) error {
 	if got := node.Status.NodeInfo.KubeletVersion; got != upstream {
 		return fmt.Errorf("node %s reports kubelet %q, not %q", node.Name, got, upstream)
@@ -153,10 +153,10 @@ func checkNode(node *corev1.Node, upstream string) error {
 			return fmt.Errorf("node %s is not Ready: %s", node.Name, condition.Message)
 		}
 	}
-	return fmt.Errorf("node %s has not said whether it is Ready", node.Name)
+	return fmt.Errorf("node %s has no Ready condition", node.Name)
 }
 
-// kubelet joins a machine, or moves its kubelet to another version in place.
+// kubelet joins a machine, or replaces its kubelet in place.
 func (c *cluster) kubelet(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
 	i, err := readInstalled(ctx, h, s.To.Kubernetes())
 	if err != nil {
@@ -181,8 +181,8 @@ func (c *cluster) kubelet(ctx context.Context, h machine.Host, m config.Machine,
 	return c.awaitNode(ctx, k, h, m, i.Upstream)
 }
 
-// startKubelet brings the machine's kubelet to a version. One that runs it
-// already is not restarted: every restart is a risk to the machine's pods.
+// startKubelet starts a version of the kubelet. If it already runs, it is not
+// restarted, because every restart is a risk to the pods of the machine.
 func (c *cluster) startKubelet(ctx context.Context, h machine.Host, v pai.KubernetesVersion) error {
 	ca, err := c.clusterCA(ctx)
 	if err != nil {
@@ -202,9 +202,9 @@ func (c *cluster) startKubelet(ctx context.Context, h machine.Host, v pai.Kubern
 	return c.replaceKubelet(ctx, h, v)
 }
 
-// registerNode makes the machine's node before its kubelet does, so that its
-// podCIDR is known, and the pods' network written, when kubelet first looks:
-// it looks only every five seconds.
+// registerNode creates the node before the kubelet does. Then its podCIDR is
+// known and the network configuration exists when the kubelet first reads it,
+// which it does only every five seconds.
 func (c *cluster) registerNode(ctx context.Context, k *kube.Client, h machine.Host, m config.Machine) error {
 	nodes := k.Clientset().CoreV1().Nodes()
 	node, err := nodes.Get(ctx, m.Hostname, metav1.GetOptions{})
@@ -227,7 +227,7 @@ func (c *cluster) registerNode(ctx context.Context, k *kube.Client, h machine.Ho
 	if err != nil {
 		return err
 	}
-	// Unchanged it is not written again: the runtime reads it anew each time.
+	// An unchanged file is not written: the runtime would read it again.
 	if old, err := h.ReadFile(ctx, layout.CNIConfig); err == nil && string(old) == conflist {
 		return nil
 	}
@@ -245,10 +245,10 @@ func nodeObject(m config.Machine) *unstructured.Unstructured {
 	}}
 }
 
-// hasIdentity reports whether kubelet has a certificate of this cluster. One
-// of another cluster, which was wiped, is none.
+// hasIdentity reports whether the kubelet has a certificate of this cluster, and
+// not of an older one.
 func hasIdentity(ctx context.Context, h machine.Host, ca []byte) (bool, error) {
-	out, err := sh(ctx, h, "[ -e %s/pki/kubelet-client-current.pem ] && echo yes || :", layout.KubeletDir)
+	out, err := sh(ctx, h, "[ -e %s ] && echo yes || :", layout.KubeletClientCertificate)
 	if err != nil || out != "yes" {
 		return false, err
 	}
@@ -262,7 +262,8 @@ func hasIdentity(ctx context.Context, h machine.Host, ca []byte) (bool, error) {
 	return hasAuthority(kubeconfig, ca), nil
 }
 
-// trusts reports whether a kubeconfig is for the cluster with an authority.
+// hasAuthority reports whether a kubeconfig belongs to the cluster with this
+// certificate authority.
 func hasAuthority(kubeconfig, ca []byte) bool {
 	config, err := clientcmd.Load(kubeconfig)
 	if err != nil {
@@ -276,9 +277,9 @@ func hasAuthority(kubeconfig, ca []byte) bool {
 	return false
 }
 
-// joinKubelet starts kubelet for the first time on a machine. It proves who it
-// may become with a token that lives for this step only, makes its own key,
-// and trusts the authority that came over ssh.
+// joinKubelet starts the kubelet on a machine for the first time. The kubelet
+// requests its identity with a token that is valid only during this step, creates
+// its own key, and trusts the certificate authority that was copied over ssh.
 func (c *cluster) joinKubelet(ctx context.Context, h machine.Host, v pai.KubernetesVersion, ca []byte) (err error) {
 	token, revoke, err := c.joinToken(ctx, v)
 	if err != nil {
@@ -289,8 +290,8 @@ func (c *cluster) joinKubelet(ctx context.Context, h machine.Host, v pai.Kuberne
 	if err != nil {
 		return err
 	}
-	// What is there is half of an identity, or one of another cluster.
-	if _, err := sh(ctx, h, "rm -rf %s %s/pki", layout.KubeletConf, layout.KubeletDir); err != nil {
+	// An existing identity is incomplete or belongs to another cluster.
+	if _, err := sh(ctx, h, "rm -rf %s %s", layout.KubeletConf, layout.KubeletPKIDir); err != nil {
 		return err
 	}
 	if err := h.WriteFile(ctx, layout.BootstrapKubeletConf, kubeconfig, 0o600); err != nil {
@@ -299,7 +300,7 @@ func (c *cluster) joinKubelet(ctx context.Context, h machine.Host, v pai.Kuberne
 	if err := moveAndRestart(ctx, h, plan.RoleKubelet, v); err != nil {
 		return err
 	}
-	wait := poll.Wait{For: "an identity for kubelet on " + h.Name(), Timeout: healthTimeout, Every: 100 * time.Millisecond}
+	wait := poll.Wait{For: "an identity of the kubelet on " + h.Name(), Timeout: healthTimeout, Every: 100 * time.Millisecond}
 	err = wait.Until(ctx, func(ctx context.Context) (bool, error) {
 		return hasIdentity(ctx, h, ca)
 	})
@@ -309,8 +310,8 @@ func (c *cluster) joinKubelet(ctx context.Context, h machine.Host, v pai.Kuberne
 	return h.Remove(ctx, layout.BootstrapKubeletConf)
 }
 
-// awaitNode waits until the node is Ready with a version's kubelet, and signs
-// kubelet's serving certificate meanwhile.
+// awaitNode waits until the node is Ready with the version of the kubelet, and
+// approves its serving certificate meanwhile.
 func (c *cluster) awaitNode(ctx context.Context, k *kube.Client, h machine.Host, m config.Machine, upstream string) error {
 	wait := poll.Wait{For: "node " + m.Hostname + " ready", Timeout: nodeReadyTimeout, Every: 150 * time.Millisecond}
 	err := wait.Until(ctx, func(ctx context.Context) (bool, error) {
@@ -326,7 +327,7 @@ func (c *cluster) awaitNode(ctx context.Context, k *kube.Client, h machine.Host,
 		}
 		ok, err := hasServingCertificate(ctx, h)
 		if err == nil && !ok {
-			err = fmt.Errorf("kubelet has no serving certificate yet")
+			err = fmt.Errorf("the kubelet has no serving certificate yet")
 		}
 		return ok, err
 	})

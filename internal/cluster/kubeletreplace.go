@@ -14,28 +14,28 @@ import (
 	"pai.dev/pai/internal/poll"
 )
 
-// replaceTimeout bounds the swap on the machine itself; the node's report takes
-// longer and is waited for from here.
+// replaceTimeout limits the replacement on the machine. The node reports the new
+// version later.
 const replaceTimeout = 90 * time.Second
 
-// replaceKubelet replaces a kubelet in place. The machine does it by itself, in a
-// transient unit: a connection that is lost in the middle changes nothing, and
-// a new kubelet that does not come up is taken back.
+// replaceKubelet replaces a kubelet in place. A transient unit on the machine does
+// it, so a lost connection changes nothing. If the new kubelet does not start, the
+// unit restores the old one.
 func (c *cluster) replaceKubelet(ctx context.Context, h machine.Host, v pai.KubernetesVersion) error {
 	before, err := runningContainers(ctx, h)
 	if err != nil {
 		return err
 	}
-	swap, err := embedded.ReadFile("scripts/replace-kubelet.sh")
+	script, err := embedded.ReadFile("scripts/replace-kubelet.sh")
 	if err != nil {
 		return err
 	}
 	const path = layout.StateDir + "/swap-kubelet.sh"
-	if err := h.WriteFile(ctx, path, swap, 0o755); err != nil {
+	if err := h.WriteFile(ctx, path, script, 0o755); err != nil {
 		return err
 	}
 	if err := replaceOnMachine(ctx, h, path, v); err != nil {
-		return fmt.Errorf("swap kubelet on %q for that of Kubernetes %s: %w%s", h.Name(), v, err, journalOf(ctx, h, plan.RoleKubelet))
+		return fmt.Errorf("replace the kubelet on %q with that of Kubernetes %s: %w%s", h.Name(), v, err, journalOf(ctx, h, plan.RoleKubelet))
 	}
 	after, err := runningContainers(ctx, h)
 	if err != nil {
@@ -43,34 +43,33 @@ func (c *cluster) replaceKubelet(ctx context.Context, h machine.Host, v pai.Kube
 	}
 	for id := range before {
 		if !after[id] {
-			c.Progress("container %s on %s ended while its kubelet was swapped", id, h.Name())
+			c.Progress("container %s on %s ended while its kubelet was replaced", id, h.Name())
 		}
 	}
 	return nil
 }
 
-// replaceOnMachine runs the swap's script, and waits for its end also where the
-// connection is lost meanwhile: what became of it then is for Done to see.
+// replaceOnMachine runs the script and waits for its end. After a lost connection
+// it waits as well, and Done checks the result.
 func replaceOnMachine(ctx context.Context, h machine.Host, script string, v pai.KubernetesVersion) error {
-	swapping, cancel := context.WithTimeout(ctx, replaceTimeout)
+	limited, cancel := context.WithTimeout(ctx, replaceTimeout)
 	defer cancel()
-	// systemd-run is refused while an earlier swap is still going on: that one
-	// is waited for, and done over.
-	_, err := sh(swapping, h, `
+	// systemd-run fails while an earlier replacement runs, so wait for that one.
+	_, err := sh(limited, h, `
 while systemctl is-active -q %[4]s; do sleep 0.2; done
 systemd-run --quiet --collect --wait --unit=%[4]s --property=Type=exec %[1]s %[2]s || { cat %[3]s/swap-kubelet.log >&2; exit 1; }`,
 		script, machine.Quote(string(v)), layout.StateDir, layout.ReplaceKubeletUnit)
 	if !errors.Is(err, machine.ErrConnectionLost) {
 		return err
 	}
-	wait := poll.Wait{For: "the end of the swap, of which the machine could not tell because the connection was lost", Timeout: replaceTimeout, Every: time.Second}
+	wait := poll.Wait{For: "the end of the kubelet replacement after the connection was lost", Timeout: replaceTimeout, Every: time.Second}
 	return wait.Until(ctx, func(ctx context.Context) (bool, error) {
-		out, err := sh(ctx, h, "if systemctl is-active -q %s; then echo goes on; fi", layout.ReplaceKubeletUnit)
+		out, err := sh(ctx, h, "if systemctl is-active -q %s; then echo running; fi", layout.ReplaceKubeletUnit)
 		return out == "", err
 	})
 }
 
-// runningContainers are the ids of the containers that run on a machine.
+// runningContainers are the IDs of the containers that run on a machine.
 func runningContainers(ctx context.Context, h machine.Host) (map[string]bool, error) {
 	out, err := sh(ctx, h, "%s tasks ls", layout.Ctr)
 	if err != nil {

@@ -11,29 +11,29 @@ import (
 	"pai.dev/pai/internal/machine"
 )
 
-// cutOff is a machine whose connection is lost while a swap goes on.
+// cutOff is a machine whose connection is lost while its kubelet is replaced.
 type cutOff struct {
 	machine.Host
-	swap  error
-	asked []error // what the questions after it end with; nil: it goes on
-	calls int
+	replace error
+	asked   []error // results of later questions; nil: the unit runs
+	calls   int
 }
 
 func (h *cutOff) Name() string { return "gpu-01" }
 
 func (h *cutOff) Run(_ context.Context, c machine.Command) (machine.Output, error) {
 	if strings.Contains(c.Script, "systemd-run") {
-		return machine.Output{}, h.swap
+		return machine.Output{}, h.replace
 	}
 	h.calls++
 	if h.calls > len(h.asked) {
 		return machine.Output{}, nil
 	}
-	return machine.Output{Stdout: "goes on\n"}, h.asked[h.calls-1]
+	return machine.Output{Stdout: "running\n"}, h.asked[h.calls-1]
 }
 
-// A swap whose connection is lost has not failed: the machine does it by itself.
-func TestSwapOutlivesItsConnection(t *testing.T) {
+// A replacement does not fail with its connection: the machine completes it.
+func TestReplaceSurvivesLostConnection(t *testing.T) {
 	t.Parallel()
 	lost := fmt.Errorf("gpu-01: %w", machine.ErrConnectionLost)
 	broken := errors.New("the new kubelet does not come up")
@@ -42,28 +42,28 @@ func TestSwapOutlivesItsConnection(t *testing.T) {
 		calls int
 		err   error
 	}{
-		"nothing happens":                {cutOff{}, 0, nil},
-		"the swap fails":                 {cutOff{swap: broken}, 0, broken},
-		"cut off, and over":              {cutOff{swap: lost}, 1, nil},
-		"cut off, and it goes on":        {cutOff{swap: lost, asked: []error{nil, nil}}, 3, nil},
-		"cut off, and it stays so a bit": {cutOff{swap: lost, asked: []error{lost, lost, nil}}, 4, nil},
+		"connected":                     {cutOff{}, 0, nil},
+		"replacement fails":             {cutOff{replace: broken}, 0, broken},
+		"cut off, unit ended":           {cutOff{replace: lost}, 1, nil},
+		"cut off, unit runs":            {cutOff{replace: lost, asked: []error{nil, nil}}, 3, nil},
+		"cut off, unreachable at first": {cutOff{replace: lost, asked: []error{lost, lost, nil}}, 4, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := test.host
-				if err := replaceOnMachine(t.Context(), &h, "/swap", "v0.10-pai"); !errors.Is(err, test.err) || h.calls != test.calls {
-					t.Errorf("asked %d times, want %d; error %v", h.calls, test.calls, err)
+				if err := replaceOnMachine(t.Context(), &h, "/replace", "v0.10-pai"); !errors.Is(err, test.err) || h.calls != test.calls {
+					t.Errorf("got %d questions, want %d; error %v", h.calls, test.calls, err)
 				}
 			})
 		})
 	}
-	t.Run("the machine never comes back", func(t *testing.T) {
+	t.Run("cut off, unreachable until the timeout", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			h := cutOff{swap: lost, asked: make([]error, 1000)}
+			h := cutOff{replace: lost, asked: make([]error, 1000)}
 			for i := range h.asked {
 				h.asked[i] = lost
 			}
-			if err := replaceOnMachine(t.Context(), &h, "/swap", "v0.10-pai"); err == nil || !strings.Contains(err.Error(), "timed out after 1m30s waiting for the end") {
+			if err := replaceOnMachine(t.Context(), &h, "/replace", "v0.10-pai"); err == nil || !strings.Contains(err.Error(), "timed out after 1m30s waiting for the end of the kubelet replacement") {
 				t.Errorf("error %v", err)
 			}
 		})

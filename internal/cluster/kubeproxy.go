@@ -11,7 +11,7 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// kubeProxyFiles are kube-proxy's script and configuration.
+// kubeProxyFiles are the script and the configuration of kube-proxy.
 func kubeProxyFiles(cfg *config.Config, m config.Machine, v pai.KubernetesVersion) (map[string]preparedFile, error) {
 	file := layout.VersionFile(v, "kube-proxy.yaml")
 	data, err := documents(map[string]any{
@@ -24,7 +24,7 @@ func kubeProxyFiles(cfg *config.Config, m config.Machine, v pai.KubernetesVersio
 		"metricsBindAddress": fmt.Sprintf("127.0.0.1:%d", layout.KubeProxyMetricsPort),
 		"nodePortAddresses":  []string{"primary"},
 		"clientConnection":   map[string]any{"kubeconfig": layout.KubeProxyConf},
-		// 0 leaves the kernel's settings alone, which a network namespace may not change.
+		// 0 keeps the kernel settings, which a network namespace cannot change.
 		"conntrack": map[string]any{"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
 	})
 	if err != nil {
@@ -36,15 +36,14 @@ func kubeProxyFiles(cfg *config.Config, m config.Machine, v pai.KubernetesVersio
 	}, nil
 }
 
-// removeNewerRules ends a newer kube-proxy and its rules before an older one starts,
-// which does not fill again the chains that it finds there. What is connected
-// stays connected; for about a second new connections to service addresses
-// are not made.
+// removeNewerRules stops a newer kube-proxy and removes its rules before an older
+// one starts, because the older one does not fill existing chains. Open
+// connections stay; new ones to service addresses wait about a second.
 func removeNewerRules(ctx context.Context, h machine.Host) error {
 	_, err := sh(ctx, h, `systemctl stop %s
 for family in ip ip6; do nft delete table $family kube-proxy 2>/dev/null || :; done`, layout.Unit(plan.RoleKubeProxy))
 	if err != nil {
-		return fmt.Errorf("remove the newer kube-proxy's rules on %q: %w", h.Name(), err)
+		return fmt.Errorf("remove the rules of the newer kube-proxy on %q: %w", h.Name(), err)
 	}
 	return nil
 }

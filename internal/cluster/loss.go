@@ -15,15 +15,15 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// Loss is what restoring a snapshot of etcd would take away: every difference
-// between what etcd held then and what it holds now.
+// Loss is what a restore of an etcd snapshot would undo: every difference between
+// the snapshot and the current content of etcd.
 type Loss struct {
-	Snapshot string    // its name; empty where an earlier run has restored it already
+	Snapshot string    // its name; empty if an earlier run has restored it
 	Taken    time.Time // when
 	Kinds    []KindLoss
-	// Created are the keys of objects that were made since.
+	// Created are the keys of objects that were created since.
 	Created map[string]bool
-	// Gone are the keys of objects that were deleted since, and would be back.
+	// Gone are the keys of objects that were deleted since and would be restored.
 	Gone map[string]bool
 }
 
@@ -46,8 +46,7 @@ func (k KindLoss) String() string {
 	return k.Kind + " " + strings.Join(parts, ", ")
 }
 
-// LossOf compares the snapshot that a restore step goes back to with what etcd
-// holds now.
+// LossOf compares the snapshot of a restore step with the current content of etcd.
 func LossOf(ctx context.Context, h machine.Host, s plan.Step) (Loss, error) {
 	snapshot, err := snapshotToRestore(ctx, h, s)
 	if err != nil || snapshot == "" {
@@ -65,9 +64,8 @@ func LossOf(ctx context.Context, h machine.Host, s plan.Step) (Loss, error) {
 	return Loss{}, fmt.Errorf("no etcd runs on %q to compare the snapshot with", h.Name())
 }
 
-// scratchScript serves a snapshot from a scratch folder, and prints its keys.
-// It listens on sockets in that folder only, so that nobody takes it for the
-// cluster's etcd.
+// scratchScript serves a snapshot from a scratch directory and prints its keys. It
+// listens only on sockets in that directory.
 const scratchScript = `
 %[1]s
 pid=
@@ -97,7 +95,7 @@ func lossOf(ctx context.Context, h machine.Host, from layout.Slot, v pai.Kuberne
 	stamp, keys, _ := strings.Cut(out, "\n")
 	seconds, err := strconv.ParseInt(strings.TrimSpace(stamp), 10, 64)
 	if err != nil {
-		return Loss{}, fmt.Errorf("read when the snapshot %s was taken: %w", snapshot, err)
+		return Loss{}, fmt.Errorf("read the time of the snapshot %s: %w", snapshot, err)
 	}
 	then, err := parseKeys([]byte(keys))
 	if err != nil {
@@ -105,7 +103,7 @@ func lossOf(ctx context.Context, h machine.Host, from layout.Slot, v pai.Kuberne
 	}
 	out, err = sh(ctx, h, "%s get /registry/ --prefix --keys-only -w json", etcdctl(v, from))
 	if err != nil {
-		return Loss{}, fmt.Errorf("read what etcd holds: %w", err)
+		return Loss{}, fmt.Errorf("read the keys of etcd: %w", err)
 	}
 	now, err := parseKeys([]byte(out))
 	if err != nil {
@@ -116,10 +114,10 @@ func lossOf(ctx context.Context, h machine.Host, from layout.Slot, v pai.Kuberne
 	return loss, nil
 }
 
-// lossTimeout bounds the comparison: etcd holds gigabytes at most.
+// lossTimeout limits the comparison. etcd holds at most gigabytes.
 const lossTimeout = 3 * time.Minute
 
-// keyState is when an object was made, and when it was changed last.
+// keyState has the revisions of the creation and the last change of an object.
 type keyState struct {
 	Created  int64 `json:"create_revision"`
 	Modified int64 `json:"mod_revision"`
@@ -133,7 +131,7 @@ func parseKeys(data []byte) (map[string]keyState, error) {
 		} `json:"kvs"`
 	}
 	if err := json.Unmarshal(data, &answer); err != nil {
-		return nil, fmt.Errorf("read etcd's keys: %w", err)
+		return nil, fmt.Errorf("read the keys of etcd: %w", err)
 	}
 	keys := make(map[string]keyState, len(answer.KVs))
 	for _, kv := range answer.KVs {
@@ -142,8 +140,8 @@ func parseKeys(data []byte) (map[string]keyState, error) {
 	return keys, nil
 }
 
-// compareKeys lists every difference. An object that was deleted and made anew
-// under its name is another one.
+// compareKeys lists every difference. An object that was deleted and created again
+// under its name is another object.
 func compareKeys(then, now map[string]keyState) Loss {
 	loss := Loss{Created: map[string]bool{}, Gone: map[string]bool{}}
 	kinds := map[string]*KindLoss{}
@@ -176,8 +174,9 @@ func compareKeys(then, now map[string]keyState) Loss {
 	return loss
 }
 
-// kindOfKey names the kind of an object by its key: /registry/pods/NAMESPACE/NAME,
-// /registry/GROUP/jobsets/…, and /registry/services/specs/… for historical reasons.
+// kindOfKey is the kind of an object according to its key:
+// /registry/pods/NAMESPACE/NAME, /registry/GROUP/jobsets/…, or, for historical
+// reasons, /registry/services/specs/….
 func kindOfKey(key string) string {
 	parts := strings.Split(strings.TrimPrefix(key, "/registry/"), "/")
 	switch {
@@ -189,8 +188,8 @@ func kindOfKey(key string) string {
 	return parts[0]
 }
 
-// Jobs sorts running jobs by whether a restore would end them: those with a
-// running pod that was made since the snapshot.
+// Jobs are the running jobs that a restore would end: those with a running pod
+// that was created after the snapshot.
 func (l Loss) Jobs(running []pai.Job) (ended []pai.JobRef) {
 	for _, j := range running {
 		if slices.ContainsFunc(j.Pods, func(p pai.Pod) bool {
@@ -202,7 +201,7 @@ func (l Loss) Jobs(running []pai.Job) (ended []pai.JobRef) {
 	return ended
 }
 
-// Back names the jobs' objects that were deleted since and would be there again.
+// Back names the jobs that were deleted since and would be restored.
 func (l Loss) Back() []string {
 	var names []string
 	for _, key := range sortedKeys(l.Gone) {

@@ -42,7 +42,7 @@ func TestParseKeys(t *testing.T) {
 		t.Errorf("an etcd without keys: %v, %v", keys, err)
 	}
 	if _, err := parseKeys([]byte("no JSON")); err == nil {
-		t.Error("text was taken for keys")
+		t.Error("text was parsed as keys")
 	}
 }
 

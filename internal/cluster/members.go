@@ -15,7 +15,7 @@ import (
 	"pai.dev/pai/internal/poll"
 )
 
-// member is one member of etcd. One that was added and never started has no name.
+// member is a member of etcd. One that never started has no name.
 type member struct {
 	ID      uint64   `json:"ID"`
 	Name    string   `json:"name"`
@@ -28,13 +28,13 @@ type memberList []member
 func listMembers(ctx context.Context, h machine.Host, v pai.KubernetesVersion, asked ...layout.Slot) (memberList, error) {
 	out, err := sh(ctx, h, "%s --dial-timeout=2s --command-timeout=4s member list -w json", etcdctl(v, asked...))
 	if err != nil {
-		return nil, fmt.Errorf("list etcd's members: %w", err)
+		return nil, fmt.Errorf("list the etcd members: %w", err)
 	}
 	return parseMembers([]byte(out))
 }
 
-// anyMembers asks the slots one after the other: one that is stopped for good,
-// or has only just been added, does not answer.
+// anyMembers asks the slots one at a time, because a stopped or new one does not
+// respond.
 func anyMembers(ctx context.Context, h machine.Host, v pai.KubernetesVersion, asked ...layout.Slot) (memberList, error) {
 	var errs []error
 	for _, s := range asked {
@@ -47,10 +47,10 @@ func anyMembers(ctx context.Context, h machine.Host, v pai.KubernetesVersion, as
 	return nil, errors.Join(errs...)
 }
 
-// awaitMembers is anyMembers for etcds that were just started, or stand still
-// for a moment: they are asked until one of them knows the members.
+// awaitMembers is anyMembers for etcds that have just started or pause: it asks
+// until one of them lists the members.
 func awaitMembers(ctx context.Context, h machine.Host, v pai.KubernetesVersion, asked ...layout.Slot) (members memberList, err error) {
-	wait := poll.Wait{For: "an etcd on " + h.Name() + " that knows its members", Timeout: healthTimeout, Every: 500 * time.Millisecond}
+	wait := poll.Wait{For: "an etcd on " + h.Name() + " to list its members", Timeout: healthTimeout, Every: 500 * time.Millisecond}
 	err = wait.Until(ctx, func(ctx context.Context) (ok bool, err error) {
 		members, err = anyMembers(ctx, h, v, asked...)
 		return len(members) > 0, err
@@ -63,9 +63,9 @@ func awaitMembers(ctx context.Context, h machine.Host, v pai.KubernetesVersion, 
 	return members, err
 }
 
-// removeMember asks one slot's etcd to take a member out. It refuses that until
+// removeMember removes a member through the etcd of a slot. etcd refuses that until
 // its members have been connected for five seconds (etcd 3.6, HealthInterval,
-// "unhealthy cluster"), so one that was just started is asked again.
+// "unhealthy cluster"), so removeMember tries again.
 func removeMember(ctx context.Context, h machine.Host, v pai.KubernetesVersion, asked layout.Slot, id uint64) error {
 	wait := poll.Wait{For: fmt.Sprintf("etcd on %s without its member %x", h.Name(), id), Timeout: healthTimeout, Every: 500 * time.Millisecond}
 	return wait.Until(ctx, func(ctx context.Context) (bool, error) {
@@ -83,7 +83,7 @@ func parseMembers(data []byte) (memberList, error) {
 		Members memberList `json:"members"`
 	}
 	if err := json.Unmarshal(data, &list); err != nil {
-		return nil, fmt.Errorf("read etcd's members: %w", err)
+		return nil, fmt.Errorf("read the etcd members: %w", err)
 	}
 	return list.Members, nil
 }

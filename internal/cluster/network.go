@@ -10,15 +10,15 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// podMTU leaves room for vxlan's header on an ordinary network. It is fixed
-// from the first boot on: changing it would interrupt every job.
+// podMTU leaves space for the vxlan header. It never changes, because a change
+// would interrupt every job.
 const podMTU = 1450
 
-// networkUser is the name that the network program has in the API.
+// networkUser is the user name of the network program in the API.
 const networkUser = "pai:network"
 
-// networkFiles are the network program's script and configuration. vxlan with
-// direct routing sends packets as they are between machines on one network,
+// networkFiles are the script and the configuration of the network program. vxlan
+// with direct routing sends packets unchanged between machines on one network,
 // and through vxlan across networks.
 func networkFiles(cfg *config.Config, m config.Machine, v pai.KubernetesVersion) (map[string]preparedFile, error) {
 	file := layout.VersionFile(v, "network.json")
@@ -38,9 +38,9 @@ func networkFiles(cfg *config.Config, m config.Machine, v pai.KubernetesVersion)
 	}, nil
 }
 
-// cniConflist is how the container runtime connects a pod: to a bridge of the
-// machine, with an address of the machine's podCIDR. Addresses in use are kept
-// where a reboot, which ends all pods, forgets them.
+// cniConflist connects pods to a bridge of the machine, with addresses from the
+// podCIDR of the machine. The addresses in use are stored in a directory that a
+// reboot, which ends all pods, empties.
 func cniConflist(podCIDR string) (string, error) {
 	data, err := json.MarshalIndent(map[string]any{
 		"cniVersion": "1.0.0",
@@ -57,7 +57,7 @@ func cniConflist(podCIDR string) (string, error) {
 		},
 	}, "", "  ")
 	if err != nil {
-		return "", fmt.Errorf("render the pods' network of %s: %w", podCIDR, err)
+		return "", fmt.Errorf("render the pod network of %s: %w", podCIDR, err)
 	}
 	return string(data) + "\n", nil
 }

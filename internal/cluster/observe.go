@@ -11,8 +11,8 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// observeScript prints what a machine has, a line per thing: its kind, then
-// the thing. $1… are not used; what runs is read from /proc, not from systemd.
+// observeScript prints what a machine has, one line each, with its kind first. The
+// running programs come from /proc, not from systemd.
 const observeScript = `
 for d in ` + layout.ProgramsDir + `/*/release.json; do
     [ -e "$d" ] && echo "program $(basename "$(dirname "$d")")"
@@ -43,12 +43,12 @@ for r in ` + layout.ImagesDir + `/*; do
 done
 :`
 
-// Observe reads what one machine has and runs, without the API. Name, Address,
-// ControlPlane and Node are left to the caller.
+// Observe reads what a machine has and runs, without the API. The caller sets
+// Name, Address, ControlPlane, and Node.
 func Observe(ctx context.Context, host machine.Host) (plan.MachineState, error) {
 	out, err := host.Run(ctx, machine.Command{Script: observeScript})
 	if err != nil {
-		return plan.MachineState{}, fmt.Errorf("look at machine %q: %w", host.Name(), err)
+		return plan.MachineState{}, fmt.Errorf("observe machine %q: %w", host.Name(), err)
 	}
 	m, records := parseObservation(out.Stdout)
 	if len(records) == 0 {
@@ -56,12 +56,12 @@ func Observe(ctx context.Context, host machine.Host) (plan.MachineState, error) 
 	}
 	have, err := listImages(ctx, host)
 	if err != nil {
-		return m, nil // the runtime does not answer: no images are known to be there
+		return m, nil // the runtime is not responding: images unknown
 	}
 	for _, name := range records {
 		data, err := host.ReadFile(ctx, layout.ImagesDir+"/"+name)
 		if err != nil {
-			return m, fmt.Errorf("look at the images of machine %q: %w", host.Name(), err)
+			return m, fmt.Errorf("observe the images of machine %q: %w", host.Name(), err)
 		}
 		if allThere(data, have) {
 			m.Images = append(m.Images, strings.Replace(name, "-", ":", 1))
@@ -70,8 +70,8 @@ func Observe(ctx context.Context, host machine.Host) (plan.MachineState, error) 
 	return m, nil
 }
 
-// parseObservation reads what observeScript printed, and the names of the
-// image records that the machine has.
+// parseObservation reads the output of observeScript. It also returns the names of
+// the image records of the machine.
 func parseObservation(out string) (m plan.MachineState, imageRecords []string) {
 	m.Roles = map[plan.Role]plan.RoleState{}
 	for line := range strings.Lines(out) {
@@ -102,8 +102,7 @@ func parseObservation(out string) (m plan.MachineState, imageRecords []string) {
 	return m, imageRecords
 }
 
-// versionOfProgram is the version whose folder a program's path is in; empty
-// when it is in none.
+// versionOfProgram is the version whose directory contains a program, or empty.
 func versionOfProgram(path string) pai.KubernetesVersion {
 	rest, ok := strings.CutPrefix(path, layout.ProgramsDir+"/")
 	version, inside, found := strings.Cut(rest, "/")
@@ -126,7 +125,7 @@ else
 fi
 [ -z "$emulates" ] || echo "emulates %[1]s $emulates"`, r, layout.RoleLink(r), layout.Unit(r))
 	if err != nil {
-		return plan.RoleState{}, fmt.Errorf("look at %s on %q: %w", r, h.Name(), err)
+		return plan.RoleState{}, fmt.Errorf("observe %s on %q: %w", r, h.Name(), err)
 	}
 	m, _ := parseObservation(out)
 	return m.Roles[r], nil

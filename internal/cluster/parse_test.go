@@ -23,17 +23,17 @@ func TestFlags(t *testing.T) {
 		t.Errorf("set in place: %q", got)
 	}
 	if got := f.set("b", "3"); !slices.Equal(got, flags{"--a=1", "--ab=2", "--c=x=y", "--b=3"}) {
-		t.Errorf("set anew: %q", got)
+		t.Errorf("add: %q", got)
 	}
 	if got := f.drop("a"); !slices.Equal(got, flags{"--ab=2", "--c=x=y"}) {
 		t.Errorf("drop: %q", got)
 	}
 	if !slices.Equal(f, flags{"--a=1", "--ab=2", "--c=x=y"}) {
-		t.Errorf("the flags that were asked changed: %q", f)
+		t.Errorf("the original flags changed: %q", f)
 	}
 }
 
-// What a script passes on is, word for word, what was asked for.
+// A script passes its flags to the program unchanged.
 func TestScriptPassesFlagsOn(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -79,7 +79,7 @@ func TestFlagsOfManifest(t *testing.T) {
 		"no YAML":        "\t",
 	} {
 		if f, err := flagsOfManifest([]byte(manifest)); err == nil {
-			t.Errorf("%s: %q was taken for a command line", name, f)
+			t.Errorf("%s: %q was parsed as a command line", name, f)
 		}
 	}
 }
@@ -103,7 +103,7 @@ func TestParseMembers(t *testing.T) {
 		t.Error("a member that has not started has its name already")
 	}
 	if _, err := parseMembers([]byte("no JSON")); err == nil {
-		t.Error("text was taken for members")
+		t.Error("text was parsed as members")
 	}
 }
 
@@ -126,8 +126,8 @@ func TestChooseSlots(t *testing.T) {
 		{"old stopped by a crash", states{layout.SlotA: {Link: old}}, plan.RoleState{Link: next}, layout.SlotB},
 		{"commit", states{layout.SlotB: {Link: next, Running: next, Emulates: "1.35"}}, plan.RoleState{Link: next}, layout.SlotA},
 		{"commit cut short", states{layout.SlotA: {Link: next}, layout.SlotB: {Link: next, Running: next, Emulates: "1.35"}}, plan.RoleState{Link: next}, layout.SlotA},
-		{"back before the commit", states{layout.SlotB: {Link: next, Running: next, Emulates: "1.35"}}, plan.RoleState{Link: old}, layout.SlotA},
-		{"old halted in a, still in b", states{layout.SlotA: {Link: old}, layout.SlotB: {Link: old, Running: old}}, plan.RoleState{Link: next}, layout.SlotA},
+		{"rollback before the commit", states{layout.SlotB: {Link: next, Running: next, Emulates: "1.35"}}, plan.RoleState{Link: old}, layout.SlotA},
+		{"old stopped in a, runs in b", states{layout.SlotA: {Link: old}, layout.SlotB: {Link: old, Running: old}}, plan.RoleState{Link: next}, layout.SlotA},
 	} {
 		to, from := chooseSlots(c.states, c.want)
 		if to != c.to || from != c.to.Other() {
@@ -186,11 +186,11 @@ func TestAllThere(t *testing.T) {
 		t.Error("images that are there are not seen")
 	}
 	for name, broken := range map[string]map[string]string{
-		"one is gone":     {"pai.local/a:v1": "sha256:1"},
-		"one was changed": {"pai.local/a:v1": "sha256:1", "pai.local/b:v1": "sha256:9"},
+		"one missing": {"pai.local/a:v1": "sha256:1"},
+		"one changed": {"pai.local/a:v1": "sha256:1", "pai.local/b:v1": "sha256:9"},
 	} {
 		if allThere(record, broken) {
-			t.Errorf("%s, and it is not noticed", name)
+			t.Errorf("%s: got true, want false", name)
 		}
 	}
 	if allThere([]byte("{"), have) || allThere([]byte("{}"), have) {
@@ -209,7 +209,7 @@ func TestParseFacts(t *testing.T) {
 		}
 	}
 	if _, err := parseFacts("capabilities none"); err == nil {
-		t.Error("no number was taken for capabilities")
+		t.Error("text was parsed as capabilities")
 	}
 }
 

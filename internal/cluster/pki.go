@@ -14,7 +14,7 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// pkiFiles are what the PKI step leaves on the control-plane machine.
+// pkiFiles are the files of the PKI step on the control-plane machine.
 var pkiFiles = []string{
 	layout.PKIDir + "/ca.crt", layout.PKIDir + "/ca.key", layout.PKIDir + "/apiserver.crt", layout.PKIDir + "/sa.key", layout.PKIDir + "/sa.pub",
 	layout.PKIDir + "/apiserver-kubelet-client.crt", layout.PKIDir + "/apiserver-etcd-client.crt",
@@ -88,12 +88,11 @@ done`)
 	return nil
 }
 
-// quietly is a shell function that shows what a command prints only if it fails.
+// quietly is a shell function that prints the output of a command only if it fails.
 const quietly = `quietly() { log=$("$@" 2>&1) || { printf '%s\n' "$log" >&2; exit 1; }; }`
 
-// makeEncryptionKey writes the API server's encryption configuration, once.
-// Secrets are written with the key; the last provider reads what was written
-// before there was one.
+// makeEncryptionKey writes the encryption configuration of the API server once.
+// Secrets are written with the key. The last provider reads older ones.
 const makeEncryptionKey = `
 if [ ! -s ` + layout.EncryptionFile + ` ]; then
     umask 077

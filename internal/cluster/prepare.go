@@ -22,14 +22,14 @@ import (
 //go:embed scripts manifests
 var embedded embed.FS
 
-// requiredCommands are those that Kubernetes' programs call on a machine, with
-// the Debian package that has each.
+// requiredCommands are the commands that Kubernetes programs call, with the Debian
+// package of each.
 var requiredCommands = []struct{ name, pkg string }{
 	{"nft", "nftables"}, {"ip", "iproute2"}, {"mount", "mount"}, {"modprobe", "kmod"}, {"tar", "tar"},
 }
 
-// preparedFiles are the files that a prepared machine has: its units, and what
-// they run at boot and at shutdown.
+// preparedFiles are the files of a prepared machine: its units, and the scripts
+// that they run at boot and at shutdown.
 func preparedFiles(cfg *config.Config, m config.Machine) (map[string]preparedFile, error) {
 	var prepare bytes.Buffer
 	t, err := template.ParseFS(embedded, "scripts/prepare.sh")
@@ -62,8 +62,8 @@ type preparedFile struct {
 	mode    fs.FileMode
 }
 
-// hostLines are PAI's lines of /etc/hosts: the API's name, which stands for
-// the proxy on the loopback, and every machine's own.
+// hostLines are the lines of PAI in /etc/hosts: the name of the API, which is the
+// proxy on the loopback address, and the names of all machines.
 func hostLines(cfg *config.Config) []string {
 	lines := []string{"127.0.0.1 " + layout.APIName}
 	for _, m := range cfg.Layout.MachineList {
@@ -72,12 +72,12 @@ func hostLines(cfg *config.Config) []string {
 	return lines
 }
 
-// stale lists the prepared files that the machine does not have as they should be.
+// outdated lists the prepared files that are missing or different on the machine.
 func outdated(ctx context.Context, h machine.Host, files map[string]preparedFile) ([]string, error) {
 	paths := sortedKeys(files)
 	out, err := sh(ctx, h, "sha256sum -- %s 2>/dev/null || :", quoteAll(paths))
 	if err != nil {
-		return nil, fmt.Errorf("look at what machine %q was prepared with: %w", h.Name(), err)
+		return nil, fmt.Errorf("read the prepared files of machine %q: %w", h.Name(), err)
 	}
 	there := map[string]string{}
 	for line := range strings.Lines(out) {
@@ -107,8 +107,8 @@ func prepareRan(ctx context.Context, h machine.Host) (bool, error) {
 	return out == "active\nactive", err
 }
 
-// prepare writes the units and scripts that are missing or old, and runs the
-// settings once. systemd reads its units again only when one changed.
+// prepare writes the missing or outdated units and scripts, and applies the
+// settings. systemd reloads its units only if one changed.
 func (c *cluster) prepare(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
 	if err := checkCommands(ctx, h); err != nil {
 		return err
@@ -139,7 +139,6 @@ systemctl start %s`, reload, layout.PrepareUnit, layout.ShutdownUnit, layout.Pre
 	return nil
 }
 
-// writeFiles writes several files, in order.
 func writeFiles(ctx context.Context, h machine.Host, files map[string]preparedFile, paths []string) error {
 	for _, path := range paths {
 		if err := h.WriteFile(ctx, path, []byte(files[path].content), files[path].mode); err != nil {
@@ -154,11 +153,11 @@ func checkCommands(ctx context.Context, h machine.Host) error {
 	for _, n := range requiredCommands {
 		fmt.Fprintf(&script, "command -v %s >/dev/null || echo %s\n", n.name, n.pkg)
 	}
-	// kube-proxy's rules need the names of the protocols.
+	// The rules of kube-proxy need the names of the protocols.
 	script.WriteString("[ -e /etc/protocols ] || echo netbase\n")
 	out, err := sh(ctx, h, "%s", script.String())
 	if err != nil {
-		return fmt.Errorf("look for the commands that machine %q needs: %w", h.Name(), err)
+		return fmt.Errorf("look for the required commands on machine %q: %w", h.Name(), err)
 	}
 	if out != "" {
 		packages := strings.Join(strings.Fields(out), " ")

@@ -19,7 +19,7 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// controlPlanePrograms are those that only a machine with the control plane gets.
+// controlPlanePrograms are the programs that only control-plane machines need.
 var controlPlanePrograms = map[string]bool{
 	"bin/kube-apiserver": true, "bin/kube-controller-manager": true, "bin/kube-scheduler": true,
 	"bin/etcd": true, "bin/etcdctl": true, "bin/etcdutl": true, "bin/kubeadm": true, "bin/kubectl": true,
@@ -30,8 +30,8 @@ func (c *cluster) programsDone(ctx context.Context, h machine.Host, _ config.Mac
 	return out == "there", err
 }
 
-// programs brings the programs of one version. Their folder appears whole, by
-// a rename; what an interrupted run left is thrown away.
+// programs copies the programs of a version. A rename makes their directory appear
+// at once. Leftovers of an interrupted run are removed.
 func (c *cluster) programs(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
 	if err := checkBundle(c.Bundle, s.To.Kubernetes()); err != nil {
 		return err
@@ -47,7 +47,7 @@ func (c *cluster) programs(ctx context.Context, h machine.Host, m config.Machine
 	}
 	r, w := io.Pipe()
 	go func() { w.CloseWithError(c.sendPrograms(ctx, w, packed)) }()
-	defer r.Close() // ends the writer when the command ended first
+	defer r.Close() // ends the writer if the command ends first
 	dir := layout.VersionDir(s.To.Kubernetes())
 	_, err = h.Run(ctx, machine.Command{Stdin: r, Script: fmt.Sprintf(`
 umask 022
@@ -67,7 +67,7 @@ mv -T %[1]s.new %[1]s`, dir, installedFile(s.To.Kubernetes()), unpack, excludedP
 	return nil
 }
 
-// notFor are tar's arguments that leave out what a machine does not need.
+// excludedPrograms are tar arguments that exclude what a machine does not need.
 func excludedPrograms(m config.Machine) string {
 	if m.IsControlPlane() {
 		return ""
@@ -81,17 +81,16 @@ func excludedPrograms(m config.Machine) string {
 
 const zstdProgram = "zstd"
 
-// canUnpack reports whether the machine can unpack zstd. Most can; it is a
-// third of what has to go over the connection otherwise.
+// canUnpack reports whether the machine can unpack zstd, which reduces the
+// transfer to a third.
 func canUnpack(ctx context.Context, h machine.Host) (bool, error) {
 	out, err := sh(ctx, h, "command -v %s || :", zstdProgram)
 	return out != "", err
 }
 
-// sendPrograms writes the bundle's programs, as they lie in it where the
-// machine can unpack that, and then a tar of its own with release.json, which
-// shows that all before it has arrived: an archive after another, as tar -i
-// reads them.
+// sendPrograms writes the programs of the bundle, packed if the machine can unpack
+// them. A second tar with release.json follows; it shows that everything before
+// it has arrived. tar -i reads both archives.
 func (c *cluster) sendPrograms(ctx context.Context, w io.Writer, packed bool) error {
 	about, err := json.MarshalIndent(installedFrom(c.Bundle), "", "  ")
 	if err != nil {

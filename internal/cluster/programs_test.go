@@ -49,10 +49,10 @@ func (b programBundle) WritePrograms(_ context.Context, w io.Writer) error {
 	return tw.Close()
 }
 
-// A machine gets the same programs whether or not it can unpack zstd, those of
-// the control plane only where that is; release.json comes last, and not at
-// all when anything went wrong before.
-func TestProgramsOnTheirWay(t *testing.T) {
+// A machine gets the same programs whether or not it can unpack zstd. Only
+// control-plane machines get those of the control plane. release.json comes last,
+// and is missing after a failure.
+func TestProgramsAreSent(t *testing.T) {
 	t.Parallel()
 	worker, control := config.Machine{Role: "worker"}, config.Machine{Role: config.RoleControlPlane}
 	for _, packed := range []bool{true, false} {

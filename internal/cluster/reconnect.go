@@ -13,17 +13,16 @@ import (
 	"pai.dev/pai/internal/poll"
 )
 
-// reconnectTimeout is how long an API server is looked at that may have found
-// the new etcd by itself. One that has not is not waited for, as gRPC asks again
-// after a second at first and then each time 1.6 times later (its connection
-// backoff): letting another take over costs less.
+// reconnectTimeout is how long an API server has to connect to the new etcd by
+// itself. gRPC tries again after a second at first, and then 1.6 times later each
+// time (connection backoff), so a handover to another API server costs less.
 const reconnectTimeout = 500 * time.Millisecond
 
-// reconnectAPIServer sees to it that the API server is connected to the etcd
-// of a slot before the other etcd goes. An API server that has found the
-// slot's port closed for long asks only every two minutes: it would stand
-// without any etcd until then. One of the same version takes over from it, and
-// connects to both.
+// reconnectAPIServer ensures that the API server is connected to the etcd of a
+// slot before the other etcd is removed. An API server that has found the port of
+// the slot closed for long tries only every two minutes, and would have no etcd
+// until then. In that case one of the same version takes over, which connects to
+// both.
 func (c *cluster) reconnectAPIServer(ctx context.Context, h machine.Host, m config.Machine, etcd layout.Slot) error {
 	states, err := slotStates(ctx, h, apiServerRole)
 	if err != nil {
@@ -36,7 +35,7 @@ func (c *cluster) reconnectAPIServer(ctx context.Context, h machine.Host, m conf
 		}
 	}
 	if len(running) == 0 {
-		return nil // it is not up: it will connect to what it finds
+		return nil // not running: it will connect when it starts
 	}
 	keep, err := c.connectedServer(ctx, h, running, etcd)
 	if err != nil {
@@ -44,7 +43,7 @@ func (c *cluster) reconnectAPIServer(ctx context.Context, h machine.Host, m conf
 	}
 	if keep == nil {
 		if keep, err = c.startConnected(ctx, h, m, running, states); err != nil {
-			return fmt.Errorf("let an API server that knows the new etcd take over: %w", err)
+			return fmt.Errorf("hand over to an API server that is connected to the new etcd: %w", err)
 		}
 	}
 	for _, s := range running {
@@ -62,7 +61,7 @@ func (c *cluster) reconnectAPIServer(ctx context.Context, h machine.Host, m conf
 // etcd; nil if there is none within reconnectTimeout.
 func (c *cluster) connectedServer(ctx context.Context, h machine.Host, running []layout.Slot, etcd layout.Slot) (*layout.Slot, error) {
 	var found *layout.Slot
-	wait := poll.Wait{For: "an API server that is connected to the new etcd", Timeout: reconnectTimeout, Every: 300 * time.Millisecond}
+	wait := poll.Wait{For: "an API server to connect to the new etcd", Timeout: reconnectTimeout, Every: 300 * time.Millisecond}
 	err := wait.Until(ctx, func(ctx context.Context) (bool, error) {
 		for _, s := range running {
 			ok, err := connectedTo(ctx, h, s, etcd)
@@ -82,8 +81,8 @@ func (c *cluster) connectedServer(ctx context.Context, h machine.Host, running [
 	return found, err
 }
 
-// connectedTo reports whether an API server has as many connections to one
-// etcd as to the other: it has many clients, which connect each by itself.
+// connectedTo reports whether an API server has at least as many connections to
+// one etcd as to the other. Each of its many clients connects separately.
 func connectedTo(ctx context.Context, h machine.Host, s, etcd layout.Slot) (bool, error) {
 	out, err := sh(ctx, h, `
 pid=$(systemctl show -p MainPID --value %s)
@@ -91,13 +90,13 @@ connections() { ss -Htnp state established "dport = :$1" | grep -c "pid=$pid," |
 new=$(connections %d)
 [ "$new" -gt 0 ] && [ "$new" -ge "$(connections %d)" ] && echo yes || :`, layout.Unit(s.APIServer), etcd.EtcdClientPort, etcd.Other().EtcdClientPort)
 	if err != nil {
-		return false, fmt.Errorf("look at the API server's connections to etcd: %w", err)
+		return false, fmt.Errorf("read the etcd connections of the API server: %w", err)
 	}
 	return out == "yes", nil
 }
 
-// startConnected starts an API server of the version that runs in the slot
-// that is idle. Where both run, as after an interrupted run, one is stopped first.
+// startConnected starts an API server of the running version in the idle slot. If
+// both slots run, as after an interrupted run, one is stopped first.
 func (c *cluster) startConnected(ctx context.Context, h machine.Host, m config.Machine, running []layout.Slot, states map[layout.Slot]plan.RoleState) (*layout.Slot, error) {
 	from := running[0]
 	to := from.Other()

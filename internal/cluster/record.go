@@ -19,13 +19,13 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// record is what the cluster says of itself: in the API for readers, and in a
-// file on the control-plane machine, which is there when the API is not.
+// record is the record of a cluster: in the API for readers, and in a file on the
+// control-plane machine for outages of the API.
 type record struct {
 	ClusterID  string                `json:"clusterId"`
 	Kubernetes pai.KubernetesVersion `json:"kubernetes"`
-	// Services is the release whose services were all brought up last; it
-	// stays when they are stopped.
+	// Services is the release whose services were all deployed last. It stays
+	// if they are stopped.
 	Services pai.ServicesVersion `json:"services"`
 }
 
@@ -47,7 +47,7 @@ func (c *cluster) recordDone(ctx context.Context, h machine.Host, _ config.Machi
 	}
 	var inFile record
 	if err := json.Unmarshal(data, &inFile); err != nil {
-		return false, nil // half a record is none: it is written again
+		return false, nil // a damaged record is written again
 	}
 	return inFile == want, nil
 }
@@ -77,7 +77,7 @@ func (c *cluster) record(ctx context.Context, h machine.Host, _ config.Machine, 
 	return nil
 }
 
-// nextRecord is what the record is to be after a step.
+// nextRecord is the record after a step.
 func (c *cluster) nextRecord(ctx context.Context, s plan.Step) (record, *kube.Client, error) {
 	k, err := c.Kube(ctx)
 	if err != nil {

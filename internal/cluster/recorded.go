@@ -12,20 +12,20 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Recorded is what the record on a control-plane machine says: which cluster
-// this is, and which Kubernetes and services it was brought to last. All are
-// empty before the first boot and after a clean with the data.
+// Recorded reads the record on a control-plane machine: the cluster ID, and the
+// Kubernetes and services that were deployed last. All are empty before the first
+// boot and after a clean with --delete-data.
 func Recorded(ctx context.Context, host machine.Host) (clusterID string, pair pai.Pair, err error) {
 	data, err := host.ReadFile(ctx, layout.ClusterRecordFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", pai.Pair{}, nil
 	}
 	if err != nil {
-		return "", pai.Pair{}, fmt.Errorf("read what %s records of the cluster: %w", host.Name(), err)
+		return "", pai.Pair{}, fmt.Errorf("read the record of the cluster on %s: %w", host.Name(), err)
 	}
 	var r record
 	if err := json.Unmarshal(data, &r); err != nil {
-		return "", pai.Pair{}, fmt.Errorf("read what %s records of the cluster (%s): %w", host.Name(), layout.ClusterRecordFile, err)
+		return "", pai.Pair{}, fmt.Errorf("read the record of the cluster on %s (%s): %w", host.Name(), layout.ClusterRecordFile, err)
 	}
 	return r.ClusterID, pai.Pair{Services: r.Services, Kubernetes: r.Kubernetes}, nil
 }

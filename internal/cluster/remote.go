@@ -16,25 +16,25 @@ import (
 	"pai.dev/pai/internal/machine"
 )
 
-// sh runs a script and returns what it printed on standard output, trimmed.
+// sh runs a script and returns its trimmed standard output.
 func sh(ctx context.Context, h machine.Host, format string, args ...any) (string, error) {
 	out, err := h.Run(ctx, machine.Command{Script: fmt.Sprintf(format, args...)})
 	return strings.TrimSpace(out.Stdout), err
 }
 
-// probeTimeout bounds one question to a component's own health endpoint.
+// probeTimeout limits one request to the health endpoint of a component.
 const probeTimeout = 3 * time.Second
 
-// probe asks a component on a machine's loopback for its health, as fetch does.
+// probe asks a component on the loopback address of a machine for its health.
 func probe(ctx context.Context, h machine.Host, endpoint string, ca []byte) error {
 	_, err := fetch(ctx, h, endpoint, ca, 2<<10)
 	return err
 }
 
-// fetch reads, up to a limit in bytes, what a component on a machine's loopback
-// says. ca, when given, is what its certificate must be signed by, for the
-// API's name; components that sign their own are not verified: the connection
-// goes through ssh to that very machine's loopback.
+// fetch reads up to limit bytes from a component on the loopback address of a
+// machine. With a ca, its certificate must be signed by it for the name of the
+// API. Components that sign their own certificates are not verified, because the
+// connection goes through ssh to that machine.
 func fetch(ctx context.Context, h machine.Host, endpoint string, ca []byte, limit int64) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()

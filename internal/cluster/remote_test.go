@@ -63,9 +63,9 @@ func TestAtAddress(t *testing.T) {
 		}
 	}
 	if !hasAuthority(kubeconfig, []byte("ca\n")) || hasAuthority(kubeconfig, []byte("other")) || hasAuthority([]byte("{"), nil) {
-		t.Error("a kubeconfig is not told from one of another cluster")
+		t.Error("a kubeconfig of another cluster was accepted")
 	}
 	if _, err := atAddress([]byte("{"), "10.9.0.11"); err == nil {
-		t.Error("what is no kubeconfig was taken for one")
+		t.Error("a damaged kubeconfig was accepted")
 	}
 }

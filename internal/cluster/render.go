@@ -11,9 +11,8 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// Files are the files that a step would write into its version's folder on its
-// machine, by path. It changes nothing that runs, so that what a step would
-// run can be compared with what runs.
+// Files are the files that a step would write into the directory of its version,
+// by path. It changes nothing that runs.
 func Files(ctx context.Context, d Deps, s plan.Step) (map[string]string, error) {
 	c := &cluster{Deps: d}
 	h, m, err := c.target(s)
@@ -38,8 +37,8 @@ func Files(ctx context.Context, d Deps, s plan.Step) (map[string]string, error) 
 	return contents, nil
 }
 
-// renderRole writes what a role of one version runs on a machine: its script,
-// and its configuration where it has any. It changes nothing that runs.
+// renderRole writes the script of a role of a version, and its configuration if it
+// has one. It changes nothing that runs.
 func (c *cluster) renderRole(ctx context.Context, h machine.Host, m config.Machine, v pai.KubernetesVersion, r plan.Role) error {
 	return c.renderRoleAs(ctx, h, m, v, r, "")
 }
@@ -78,8 +77,8 @@ func (c *cluster) roleFiles(ctx context.Context, h machine.Host, m config.Machin
 	return map[string]preparedFile{layout.RunScript(v, r): {componentScript(c.Config, m, v, r, emulating(f, emulate)), 0o755}}, nil
 }
 
-// componentScript is the script of a control-plane component, from kubeadm's
-// flags and what PAI does differently.
+// componentScript is the script of a control-plane component: the flags of kubeadm
+// with the changes of PAI.
 func componentScript(cfg *config.Config, m config.Machine, v pai.KubernetesVersion, r plan.Role, f flags) string {
 	switch r {
 	case plan.RoleEtcdA, plan.RoleEtcdB:
@@ -95,8 +94,8 @@ func componentScript(cfg *config.Config, m config.Machine, v pai.KubernetesVersi
 	}
 }
 
-// soleLeader is for one control-plane machine: an election there only makes
-// the next one wait until the lease of the last has run out.
+// soleLeader turns leader election off. With one control-plane machine, an election
+// only waits for the lease of the last leader to expire.
 func soleLeader(f flags) flags { return f.set("leader-elect", "false").set("profiling", "false") }
 
 func etcdScript(m config.Machine, v pai.KubernetesVersion, r plan.Role, f flags) string {

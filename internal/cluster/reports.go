@@ -12,15 +12,13 @@ import (
 	"pai.dev/pai/internal/poll"
 )
 
-// reportTimeout bounds how long kubelets may take to tell a restored API what
-// they are: they compare what it says every ten seconds (the kubelet's
-// nodeStatusUpdateFrequency).
+// reportTimeout is how long kubelets have to report to a restored API. They do so
+// every ten seconds (nodeStatusUpdateFrequency).
 const reportTimeout = time.Minute
 
-// awaitReports waits until the kubelets have told the API their versions. A
-// restored API says what was true when the snapshot was taken, and whoever asks
-// meanwhile finds kubelets of a version that they are not. A machine that does
-// not answer is not waited for: its node says so by itself.
+// awaitReports waits until the kubelets have reported their versions. A restored
+// API shows the state of the snapshot, with old kubelet versions. Unreachable
+// machines are skipped: their nodes become NotReady.
 func (c *cluster) awaitReports(ctx context.Context) error {
 	versions := map[string]string{} // of upstream, by node
 	for name, h := range c.Hosts {
@@ -29,7 +27,7 @@ func (c *cluster) awaitReports(ctx context.Context) error {
 		}
 		state, err := roleState(ctx, h, plan.RoleKubelet)
 		if err != nil {
-			c.Progress("what kubelet runs on %s is not known, so its report is not waited for: %v", name, err)
+			c.Progress("kubelet version on %s unknown, not waiting for its report: %v", name, err)
 			continue
 		}
 		if state.Running == "" {
@@ -45,7 +43,7 @@ func (c *cluster) awaitReports(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	wait := poll.Wait{For: "the kubelets' reports to the restored API", Timeout: reportTimeout, Every: 500 * time.Millisecond}
+	wait := poll.Wait{For: "the kubelets to report to the restored API", Timeout: reportTimeout, Every: 500 * time.Millisecond}
 	return wait.Until(ctx, func(ctx context.Context) (bool, error) {
 		for name, version := range versions {
 			node, err := k.Clientset().CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})

@@ -30,12 +30,12 @@ func Snapshots(ctx context.Context, host machine.Host) ([]string, error) {
 	return slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, ".db") }), nil
 }
 
-// restoredFrom is the key in a slot's first membership that says which
-// snapshot its data came from; etcd does not read it.
+// restoredFrom is a key in the file of a slot's first membership: the snapshot that
+// its data came from. etcd does not read it.
 const restoredFrom = "PAI_RESTORED_FROM"
 
-// snapshotToRestore is the snapshot that a way back begins with; empty where an
-// earlier run has restored it already.
+// snapshotToRestore is the snapshot that a rollback restores. It is empty if an
+// earlier run has restored it.
 func snapshotToRestore(ctx context.Context, h machine.Host, s plan.Step) (string, error) {
 	names, err := Snapshots(ctx, h)
 	if err != nil {
@@ -53,8 +53,8 @@ func snapshotToRestore(ctx context.Context, h machine.Host, s plan.Step) (string
 	return "", fmt.Errorf("%s on %q has no snapshot of the hop from %s to %s", layout.SnapshotsDir, h.Name(), s.To, s.From)
 }
 
-// restoreDone: the API server and etcd of the older version run alone. Until a
-// snapshot is restored neither is ever started.
+// restoreDone reports whether only the API server and etcd of the older version
+// run. Neither starts before a snapshot is restored.
 func (c *cluster) restoreDone(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) (bool, error) {
 	if ok, err := c.apiServerDone(ctx, h, m, s); err != nil || !ok {
 		return false, err
@@ -67,8 +67,8 @@ func (c *cluster) restoreDone(ctx context.Context, h machine.Host, m config.Mach
 	return c.etcdDone(ctx, h, m, s)
 }
 
-// etcdVersionFor is whose etcd serves after the way back: the older version's,
-// unless that has an older minor, which does not read the newer one's data.
+// etcdVersionFor is the version whose etcd serves after the rollback: the older
+// one, unless its etcd has an older minor, which cannot read the newer data.
 func etcdVersionFor(ctx context.Context, h machine.Host, s plan.Step) (pai.KubernetesVersion, error) {
 	older, err := readInstalled(ctx, h, s.To.Kubernetes())
 	if err != nil {
@@ -85,9 +85,9 @@ func etcdVersionFor(ctx context.Context, h machine.Host, s plan.Step) (pai.Kuber
 	return s.From.Kubernetes(), nil
 }
 
-// restore brings back what etcd held before the newer API server first ran as
-// itself, and starts the older one on it. The containers on the machines go on
-// meanwhile: kubelets compare them with what the API shows once it is back.
+// restore restores the content of etcd from before the commit, and starts the
+// older API server on it. Containers keep running, and kubelets compare them with
+// the API when it is available again.
 func (c *cluster) restore(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
 	v, err := etcdVersionFor(ctx, h, s)
 	if err != nil {
@@ -111,7 +111,7 @@ func (c *cluster) restore(ctx context.Context, h machine.Host, m config.Machine,
 		}
 	}
 	if to == nil {
-		return fmt.Errorf("the snapshot was restored, and no slot of etcd says that it has its data")
+		return fmt.Errorf("the snapshot was restored, but no slot of etcd has its data")
 	}
 	if err := c.startRestored(ctx, h, m, s, *to, v); err != nil {
 		return err
@@ -133,17 +133,16 @@ func restoredSlot(ctx context.Context, h machine.Host) (*layout.Slot, error) {
 	return nil, nil
 }
 
-// replaceData stops whatever writes, and restores a snapshot into the slot that
-// is idle. Revisions go on above all that were ever given out, and those in
-// between are marked compacted, so that no watcher goes on from a future that
-// is gone.
+// replaceData stops all writers and restores a snapshot into the idle slot. New
+// revisions are higher than all earlier ones, and those in between are marked
+// compacted, so that no watch continues from a revision that was undone.
 func (c *cluster) replaceData(ctx context.Context, h machine.Host, m config.Machine, states map[layout.Slot]plan.RoleState, s plan.Step, snapshot string, v pai.KubernetesVersion) (*layout.Slot, error) {
 	from := layout.SlotA
 	if states[layout.SlotB].Running != "" || (states[layout.SlotA].Link == "" && states[layout.SlotB].Link != "") {
 		from = layout.SlotB
 	}
 	to := from.Other()
-	c.Progress("restoring etcd from %s; the API is away until the older one serves", path.Base(snapshot))
+	c.Progress("restoring etcd from %s; the API is unavailable until the older one serves", path.Base(snapshot))
 	_, err := sh(ctx, h, `
 umask 077
 now=$(%[8]s endpoint status -w fields 2>/dev/null | sed -n 's/^"Revision" : //p' || :)
@@ -167,14 +166,14 @@ mv -T %[1]s.new %[1]s`,
 	if err := h.WriteFile(ctx, to.EtcdEnv(), []byte(env), 0o644); err != nil {
 		return nil, err
 	}
-	// The same snapshot is never restored twice: what is written from now on stays.
+	// Renamed, so that it is never restored again over later writes.
 	_, err = sh(ctx, h, "cd %s && mv -T %s %s && rm -f -- %s restore.log", layout.SnapshotsDir, path.Base(snapshot), plan.RestoredSnapshot(s.To.Kubernetes(), s.From.Kubernetes()),
 		strings.Join(plan.SnapshotNames(s.To.Kubernetes(), s.From.Kubernetes())[:2], " "))
 	return &to, err
 }
 
-// startRestored starts etcd on the restored data and the older API server on
-// it, and ends the newer ones for good.
+// startRestored starts etcd on the restored data and the older API server, and
+// removes the newer ones.
 func (c *cluster) startRestored(ctx context.Context, h machine.Host, m config.Machine, s plan.Step, to layout.Slot, v pai.KubernetesVersion) error {
 	if err := c.renderRole(ctx, h, m, v, to.Etcd); err != nil {
 		return err
@@ -201,6 +200,6 @@ func (c *cluster) startRestored(ctx context.Context, h machine.Host, m config.Ma
 	if err := removeLink(ctx, h, old.Etcd); err != nil {
 		return err
 	}
-	// The controllers are still stopped, and follow in steps of their own.
+	// The controllers are still stopped. Later steps start them.
 	return c.apiServer(ctx, h, m, s)
 }

@@ -15,12 +15,12 @@ import (
 	"pai.dev/pai/internal/poll"
 )
 
-// healthTimeout is how long a component may take from its start until it says
-// that it is healthy. On two busy cores seconds are normal.
+// healthTimeout is how long a component has to become healthy after its start. On
+// two busy cores, seconds are normal.
 const healthTimeout = 90 * time.Second
 
-// roleDone reports whether the role's link names the version, and the program
-// that runs was started from its folder and is healthy.
+// roleDone reports whether the link of the role names the version, and the running
+// program comes from its directory and is healthy.
 func (c *cluster) roleDone(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) (bool, error) {
 	state, err := roleState(ctx, h, s.Role)
 	if err != nil || state != (plan.RoleState{Link: s.To.Kubernetes(), Running: s.To.Kubernetes(), Emulates: s.Emulate}) {
@@ -29,11 +29,11 @@ func (c *cluster) roleDone(ctx context.Context, h machine.Host, _ config.Machine
 	return c.healthy(ctx, h, s.Role) == nil, nil
 }
 
-// role moves one role to a version: what it needs is written, its link moved,
-// and its unit, and only that, restarted.
+// role moves a role to a version: it writes the files, moves the link, and restarts
+// only the unit of the role.
 func (c *cluster) role(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
 	if err := c.roleNeeds(ctx, h, m, s); err != nil {
-		return fmt.Errorf("give %s on %q what it needs: %w", s.Role, h.Name(), err)
+		return fmt.Errorf("write the API access of %s on %q: %w", s.Role, h.Name(), err)
 	}
 	if err := c.renderRoleAs(ctx, h, m, s.To.Kubernetes(), s.Role, s.Emulate); err != nil {
 		return err
@@ -49,7 +49,7 @@ func (c *cluster) role(ctx context.Context, h machine.Host, m config.Machine, s 
 	return c.awaitRole(ctx, h, s.Role, s.To.Kubernetes())
 }
 
-// roleNeeds writes what a role reads besides its folder: its access to the API.
+// roleNeeds writes what a role reads outside of its directory: its API access.
 func (c *cluster) roleNeeds(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
 	switch s.Role {
 	case plan.RoleAPIProxy:
@@ -65,7 +65,7 @@ func (c *cluster) roleNeeds(ctx context.Context, h machine.Host, m config.Machin
 	return nil
 }
 
-// copyCA brings the cluster's certificate authority to a machine.
+// copyCA copies the certificate authority of the cluster to a machine.
 func (c *cluster) copyCA(ctx context.Context, h machine.Host) error {
 	ca, err := c.clusterCA(ctx)
 	if err != nil {
@@ -86,13 +86,13 @@ func (c *cluster) clusterCA(ctx context.Context) ([]byte, error) {
 	}
 	ca, err := control.ReadFile(ctx, layout.PKIDir+"/ca.crt")
 	if err != nil {
-		return nil, fmt.Errorf("read the cluster's certificate authority: %w", err)
+		return nil, fmt.Errorf("read the certificate authority of the cluster: %w", err)
 	}
 	return ca, nil
 }
 
-// writeKubeconfig makes a kubeconfig for a user on the control-plane machine,
-// where the authority's key stays, and writes it on a machine.
+// writeKubeconfig creates a kubeconfig for a user on the control-plane machine,
+// where the key of the authority stays, and writes it on a machine.
 func (c *cluster) writeKubeconfig(ctx context.Context, h machine.Host, v pai.KubernetesVersion, user, path string) error {
 	control, _, err := c.controlPlane()
 	if err != nil {
@@ -101,7 +101,7 @@ func (c *cluster) writeKubeconfig(ctx context.Context, h machine.Host, v pai.Kub
 	out, err := control.Run(ctx, machine.Command{Secret: true, Script: fmt.Sprintf(
 		"%s kubeconfig user --config %s --client-name %s 2>/dev/null", layout.Program(v, "kubeadm"), kubeadmFile(v), machine.Quote(user))})
 	if err != nil {
-		return fmt.Errorf("make a kubeconfig for %s: %w", user, err)
+		return fmt.Errorf("create a kubeconfig for %s: %w", user, err)
 	}
 	return h.WriteFile(ctx, path, []byte(out.Stdout), 0o600)
 }
@@ -119,9 +119,9 @@ type proxyBackend struct {
 	Draining bool   `json:"draining,omitempty"`
 }
 
-// proxyConfigFor is the proxy's configuration on a machine: where the control
-// plane is, both slots of the API server and the address that the others
-// reach; elsewhere that address. draining, if any, gets no new connections.
+// proxyConfigFor is the configuration of the proxy on a machine. On a control-plane
+// machine it has both slots of the API server, and listens on the address that
+// the other machines use. draining, if any, gets no new connections.
 func proxyConfigFor(cfg *config.Config, m config.Machine, draining *layout.Slot) proxyConfig {
 	port := cfg.Kubernetes.APIServersPort
 	p := proxyConfig{Listen: []string{fmt.Sprintf("127.0.0.1:%d", port)}, CA: layout.CAFile, ServerName: layout.APIName}
@@ -147,8 +147,7 @@ func (c *cluster) writeProxyConfig(ctx context.Context, h machine.Host, m config
 	return h.WriteFile(ctx, layout.APIProxyFile, data, 0o644)
 }
 
-// moveAndRestart moves a role's link and restarts its unit, which also starts
-// at the next boot from then on.
+// moveAndRestart moves the link of a role, enables its unit, and restarts it.
 func moveAndRestart(ctx context.Context, h machine.Host, r plan.Role, v pai.KubernetesVersion) error {
 	_, err := sh(ctx, h, "%s\nsystemctl --no-reload enable -q %s\nsystemctl restart %s", moveLink(r, v), layout.Unit(r), layout.Unit(r))
 	if err != nil {
@@ -163,9 +162,9 @@ func moveLink(r plan.Role, v pai.KubernetesVersion) string {
 		layout.RunScript(v, r), layout.RolesDir, v, layout.RoleLink(r))
 }
 
-// awaitRole waits until the program that runs is the version's, and healthy.
+// awaitRole waits until the role runs the version and is healthy.
 func (c *cluster) awaitRole(ctx context.Context, h machine.Host, r plan.Role, v pai.KubernetesVersion) error {
-	wait := poll.Wait{For: fmt.Sprintf("%s of Kubernetes %s healthy on %s", r, v, h.Name()), Timeout: healthTimeout, Every: 100 * time.Millisecond}
+	wait := poll.Wait{For: fmt.Sprintf("%s of Kubernetes %s to be healthy on %s", r, v, h.Name()), Timeout: healthTimeout, Every: 100 * time.Millisecond}
 	err := wait.Until(ctx, func(ctx context.Context) (bool, error) {
 		if err := c.healthy(ctx, h, r); err != nil {
 			return false, err
@@ -175,7 +174,7 @@ func (c *cluster) awaitRole(ctx context.Context, h machine.Host, r plan.Role, v 
 			return false, err
 		}
 		if state.Running != v {
-			return false, fmt.Errorf("what runs is of %q", state.Running)
+			return false, fmt.Errorf("the running version is %q", state.Running)
 		}
 		return true, nil
 	})
@@ -185,7 +184,7 @@ func (c *cluster) awaitRole(ctx context.Context, h machine.Host, r plan.Role, v 
 	return nil
 }
 
-// healthy asks a component itself.
+// healthy asks a component for its health.
 func (c *cluster) healthy(ctx context.Context, h machine.Host, r plan.Role) error {
 	switch r {
 	case plan.RoleRuntime:
@@ -213,11 +212,11 @@ func (c *cluster) healthy(ctx context.Context, h machine.Host, r plan.Role) erro
 	case plan.RoleAPIServerA, plan.RoleAPIServerB:
 		return c.apiServerReady(ctx, h, layout.SlotOf(r))
 	}
-	return fmt.Errorf("nothing is known about the health of %s", r)
+	return fmt.Errorf("role %s has no health check", r)
 }
 
-// journalOf is the end of what a unit logged, for an error message. It works
-// after the user's interrupt, too.
+// journalOf is the end of the journal of a unit, for an error message. It also
+// works after an interrupt.
 func journalOf(ctx context.Context, h machine.Host, r plan.Role) string {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()

@@ -11,7 +11,7 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// runtimeFiles are containerd's script and configuration.
+// runtimeFiles are the script and the configuration of containerd.
 func (c *cluster) runtimeFiles(ctx context.Context, h machine.Host, v pai.KubernetesVersion) (map[string]preparedFile, error) {
 	i, err := c.installed(ctx, h, v)
 	if err != nil {
@@ -25,7 +25,7 @@ func (c *cluster) runtimeFiles(ctx context.Context, h machine.Host, v pai.Kubern
 	if err != nil {
 		return nil, err
 	}
-	config := layout.VersionFile(v, "containerd.toml")
+	config := layout.VersionFile(v, layout.ContainerdConfigName)
 	return map[string]preparedFile{
 		config: {toml, 0o644},
 		layout.RunScript(v, plan.RoleRuntime): {script(v, plan.RoleRuntime, "containerd", flags{"--config=" + config},

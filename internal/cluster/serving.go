@@ -15,14 +15,14 @@ import (
 	"pai.dev/pai/internal/kube"
 )
 
-// approveServing approves the requests of one machine's kubelet for a serving
-// certificate, when they ask for nothing but that machine's name and address.
-// Kubernetes signs none by itself, because any kubelet could ask for any name.
+// approveServing approves requests of a kubelet for a serving certificate if they
+// contain only the name and address of its machine. Kubernetes approves none by
+// itself, because any kubelet could request any name.
 func approveServing(ctx context.Context, k *kube.Client, m config.Machine) error {
 	requests := k.Clientset().CertificatesV1().CertificateSigningRequests()
 	list, err := requests.List(ctx, metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("spec.signerName", certificatesv1.KubeletServingSignerName).String()})
 	if err != nil {
-		return fmt.Errorf("list the kubelets' certificate requests: %w", err)
+		return fmt.Errorf("list the certificate requests of kubelets: %w", err)
 	}
 	for i := range list.Items {
 		r := &list.Items[i]
@@ -40,7 +40,7 @@ func approveServing(ctx context.Context, k *kube.Client, m config.Machine) error
 	return nil
 }
 
-// checkServing says what a request asks for beyond a machine's own.
+// checkServing checks that a request contains only the name and address of a machine.
 func checkServing(spec certificatesv1.CertificateSigningRequestSpec, m config.Machine) error {
 	block, rest := pem.Decode(spec.Request)
 	if block == nil || len(rest) > 0 {

@@ -15,18 +15,16 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// snapshotFresh is how old a verified snapshot may be for a hop that is run
-// again to go on with it.
+// snapshotFresh is the maximum age of a verified snapshot that a resumed hop uses.
 const snapshotFresh = time.Hour
 
-// snapshotFile is where a step's snapshot is kept: a hop takes one before its
-// first change and one before its commit. The file has that name only once it
-// was verified.
+// snapshotFile is the path of the snapshot of a step. A hop takes one before its
+// first change and one before its commit. Only a verified snapshot has that name.
 func snapshotFile(s plan.Step) string {
 	return layout.SnapshotsDir + "/" + plan.SnapshotName(s.From.Kubernetes(), s.To.Kubernetes(), path.Base(string(s.ID)) == "commit-snapshot")
 }
 
-// snapshotDone: the hop has a verified snapshot that is fresh.
+// snapshotDone reports whether the hop has a recent, verified snapshot.
 func (c *cluster) snapshotDone(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) (bool, error) {
 	// Scratch data that a killed run left is removed by the next snapshot.
 	out, err := sh(ctx, h, "[ ! -e %[1]s ] || [ -z \"$(find %[1]s -mmin -%[2]d)\" ] || [ -n \"$(%[3]s)\" ] || echo fresh",
@@ -34,8 +32,8 @@ func (c *cluster) snapshotDone(ctx context.Context, h machine.Host, _ config.Mac
 	return out == "fresh", err
 }
 
-// snapshot saves etcd's data by etcd's own call, and restores it into a
-// scratch folder, which shows that it can be.
+// snapshot saves the data of etcd, and restores it into a scratch directory to
+// verify it.
 func (c *cluster) snapshot(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) error {
 	states, err := slotStates(ctx, h, etcdRole)
 	if err != nil {
@@ -47,7 +45,7 @@ func (c *cluster) snapshot(ctx context.Context, h machine.Host, _ config.Machine
 		}
 	}
 	if states[layout.SlotA].Running != "" || states[layout.SlotB].Running != "" {
-		return fmt.Errorf("no etcd on %q answers that a snapshot could be taken of", h.Name())
+		return fmt.Errorf("no etcd on %q is healthy, so no snapshot can be taken", h.Name())
 	}
 	return c.snapshotAtRest(ctx, h, s)
 }

@@ -10,12 +10,10 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// snapshotAtRest takes the snapshot of an etcd that does not run, because the
-// machine was cleaned: a hop would begin by changing its data. A copy of the
-// data is served by etcd of the version that wrote it, on sockets that nobody
-// else can open, and asked for the snapshot like any other: so the log of what
-// is not yet in the database is in it, and that the data can be served is
-// known before anything newer touches it.
+// snapshotAtRest takes a snapshot of an etcd that does not run because the machine
+// was cleaned. The etcd of the version that wrote the data serves a copy of it on
+// private sockets, and takes the snapshot. So the snapshot includes the log that is
+// not in the database yet, and the data is proven before a newer version reads it.
 func (c *cluster) snapshotAtRest(ctx context.Context, h machine.Host, s plan.Step) error {
 	have, err := slotsWithData(ctx, h)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// unitOptions is what distinguishes one role's unit from the others'.
+// unitOptions are the differences between the units of roles.
 type unitOptions struct {
 	role         plan.Role
 	what         string
@@ -17,14 +17,14 @@ type unitOptions struct {
 	controlPlane bool     // only machines with the control plane have it
 }
 
-// unitTable lists the units of a machine. Nothing in them depends on a
-// version: they name the role's link, so that no hop needs a daemon-reload.
+// unitTable lists the units of a machine. They name the link of the role and do not
+// depend on a version, so no hop needs a daemon-reload.
 var unitTable = []unitOptions{
 	{role: plan.RoleRuntime, what: "container runtime", service: []string{
 		"Type=notify",
 		"ExecReload=/bin/kill -HUP $MAINPID",
 		"Delegate=yes",
-		// Containers and their shims live on when containerd is replaced.
+		// Containers and their shims keep running if containerd is replaced.
 		"KillMode=process",
 		"OOMScoreAdjust=-999",
 		"LimitNPROC=infinity",
@@ -49,10 +49,10 @@ var unitTable = []unitOptions{
 }
 
 var (
-	// etcd is durable at every moment. Ended at once it is back after 0.6 s;
-	// asked to end it waits for its clients for seconds.
+	// etcd is durable at every moment. After SIGKILL it serves again after 0.6 s;
+	// after SIGTERM it waits seconds for its clients.
 	etcdService = []string{"Type=exec", "KillSignal=SIGKILL", "TimeoutStopSec=5s", "OOMScoreAdjust=-999", "LimitNOFILE=1048576"}
-	// Open watches would keep an API server from ending for a minute.
+	// Open watches would delay the end of an API server by a minute.
 	apiServerService = []string{"Type=exec", "TimeoutStopSec=1s", "OOMScoreAdjust=-999", "LimitNOFILE=1048576"}
 )
 
@@ -88,8 +88,8 @@ ExecStart=` + layout.PrepareScript + `
 WantedBy=multi-user.target
 `
 
-// shutdownUnitFile ends the containers when the machine goes down: systemd
-// does not know them, because they outlive containerd, and would wait 90 s.
+// shutdownUnitFile ends the containers at a shutdown. systemd does not know them,
+// because they outlive containerd, and would wait 90 s.
 const shutdownUnitFile = `# Written by PAI.
 [Unit]
 Description=PAI: end of containers when this machine shuts down

@@ -36,7 +36,7 @@ const (
 	UnitPrefix         = "pai-"
 	PrepareUnit        = UnitPrefix + "prepare.service"
 	ShutdownUnit       = UnitPrefix + "shutdown.service"
-	ReplaceKubeletUnit = UnitPrefix + "kubelet-swap.service"
+	ReplaceKubeletUnit = "pai-kubelet-swap.service"
 )
 
 // Unit is the systemd unit of a role.

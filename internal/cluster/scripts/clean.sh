@@ -1,6 +1,6 @@
-# Takes Kubernetes off this machine. May be run again after it was cut short.
+# Removes Kubernetes from this machine. It can run again after an interruption.
 
-# The units that keep things running go first, then what they kept.
+# Stop the units first, then what they started.
 for u in kubelet kube-proxy network scheduler controller-manager api-proxy apiserver-a apiserver-b etcd-a etcd-b; do
     systemctl --no-reload disable -q "pai-$u.service" 2>/dev/null || :
     systemctl stop "pai-$u.service" 2>/dev/null || :
@@ -17,8 +17,8 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do
 done
 end KILL
 
-# containerd forgets them: sandboxes and containers that are kept would be
-# taken for running ones when it starts again.
+# Remove the sandboxes and containers from containerd, which would treat them as
+# running when it starts again.
 ctr=/opt/pai/role/containerd/bin/ctr
 if [ -x "$ctr" ] && systemctl is-active -q pai-containerd.service; then
     for t in $("$ctr" -n k8s.io tasks ls -q); do

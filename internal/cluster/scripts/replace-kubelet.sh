@@ -1,7 +1,7 @@
 #!/bin/sh
-# Written by PAI. swap-kubelet.sh VERSION: replaces this machine's kubelet in
-# place, and takes the old one back when the new one does not come up. Its
-# unit is restarted in any case, so that no end of this script leaves it stopped.
+# Written by PAI. swap-kubelet.sh VERSION: replaces the kubelet of this machine in
+# place, and restores the old one if the new one does not start. The script always
+# restarts the unit, so that it never stays stopped.
 set -u
 exec > /var/lib/pai/swap-kubelet.log 2>&1
 new=$1
@@ -25,10 +25,10 @@ healthy() {
     return 1
 }
 
-[ -x "/opt/pai/$new/run/kubelet" ] || { echo "there is no kubelet of $new"; exit 1; }
+[ -x "/opt/pai/$new/run/kubelet" ] || { echo "kubelet of $new not found"; exit 1; }
 systemctl --no-reload enable -q pai-kubelet.service
 use "$new" && systemctl restart pai-kubelet.service && healthy "$new" && { echo "kubelet of $new runs"; exit 0; }
-echo "kubelet of $new did not come up; going back to $old"
+echo "kubelet of $new did not start; rolling back to $old"
 [ "$old" != "$new" ] && use "$old"
 systemctl restart pai-kubelet.service
 exit 1
