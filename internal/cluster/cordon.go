@@ -7,10 +7,12 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
 )
 
 // CordonedByPAI is the operation that cordoned a node. It is empty if PAI did
@@ -80,4 +82,27 @@ func Uncordon(ctx context.Context, core kubernetes.Interface, name string) error
 		return fmt.Errorf("uncordon node %q: %w", name, err)
 	}
 	return nil
+}
+
+// uncordoner needs only the API: its machine can be unreachable.
+type uncordoner struct{ *cluster }
+
+func (c uncordoner) Done(ctx context.Context, s plan.Step) (bool, error) {
+	k, err := c.Kube(ctx)
+	if err != nil {
+		return false, err
+	}
+	node, err := k.Clientset().CoreV1().Nodes().Get(ctx, s.Target, metav1.GetOptions{})
+	if err != nil {
+		return false, fmt.Errorf("read node %q: %w", s.Target, err)
+	}
+	return node.Annotations[pai.AnnotationCordoned] == "", nil
+}
+
+func (c uncordoner) Do(ctx context.Context, s plan.Step) error {
+	k, err := c.Kube(ctx)
+	if err != nil {
+		return err
+	}
+	return Uncordon(ctx, k.Clientset(), s.Target)
 }

@@ -127,15 +127,7 @@ func fileFields(file, before, after string) []plan.FieldChange {
 }
 
 func (c *cluster) diffDNS(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) ([]plan.StepDiff, error) {
-	i, err := c.installed(ctx, h, s.To.Kubernetes())
-	if err != nil {
-		return nil, err
-	}
-	forward, err := c.allHaveResolver(ctx)
-	if err != nil {
-		return nil, err
-	}
-	objects, err := c.dnsObjects(i.Images[imageCoreDNS], forward)
+	objects, err := c.dnsObjects(ctx, h, s)
 	if err != nil {
 		return nil, err
 	}

@@ -40,15 +40,7 @@ func (c *cluster) dnsDone(ctx context.Context, h machine.Host, _ config.Machine,
 }
 
 func (c *cluster) dns(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) error {
-	i, err := readInstalled(ctx, h, s.To.Kubernetes())
-	if err != nil {
-		return err
-	}
-	forward, err := c.allHaveResolver(ctx)
-	if err != nil {
-		return err
-	}
-	objects, err := c.dnsObjects(i.Images[imageCoreDNS], forward)
+	objects, err := c.dnsObjects(ctx, h, s)
 	if err != nil {
 		return err
 	}
@@ -65,7 +57,19 @@ func (c *cluster) dns(ctx context.Context, h machine.Host, _ config.Machine, s p
 	return nil
 }
 
-func (c *cluster) dnsObjects(image string, forward bool) ([]*unstructured.Unstructured, error) {
+func (c *cluster) dnsObjects(ctx context.Context, h machine.Host, s plan.Step) ([]*unstructured.Unstructured, error) {
+	i, err := c.installed(ctx, h, s.To.Kubernetes())
+	if err != nil {
+		return nil, err
+	}
+	forward, err := c.allHaveResolver(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c.renderDNS(i.Images[imageCoreDNS], forward)
+}
+
+func (c *cluster) renderDNS(image string, forward bool) ([]*unstructured.Unstructured, error) {
 	return renderManifest("manifests/coredns.yaml", map[string]any{
 		"Domain": clusterDomain, "ClusterDNS": c.Config.Kubernetes.ClusterDNS,
 		"Image": image, "Replicas": dnsReplicas(len(c.Config.Layout.MachineList)), "Forward": forward,

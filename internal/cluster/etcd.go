@@ -197,7 +197,7 @@ func (c *cluster) joinEtcd(ctx context.Context, h machine.Host, m config.Machine
 // promote makes the learner a voting member when etcd reports that it has caught up.
 func promote(ctx context.Context, h machine.Host, m config.Machine, from, to layout.Slot, v pai.KubernetesVersion) error {
 	wait := poll.Wait{For: "the etcd learner to catch up", Timeout: promoteTimeout, Every: 200 * time.Millisecond}
-	err := wait.Until(ctx, func(ctx context.Context) (bool, error) {
+	return withJournal(ctx, h, to.Etcd, wait.Until(ctx, func(ctx context.Context) (bool, error) {
 		members, err := listMembers(ctx, h, v, from)
 		if err != nil {
 			return false, err
@@ -211,17 +211,13 @@ func promote(ctx context.Context, h machine.Host, m config.Machine, from, to lay
 		}
 		_, err = sh(ctx, h, "%s member promote %x >/dev/null", etcdctl(v, from), own.ID)
 		return false, err
-	})
-	if err != nil {
-		return fmt.Errorf("%w%s", err, journalOf(ctx, h, to.Etcd))
-	}
-	return nil
+	}))
 }
 
 // awaitMember waits until the new member serves as a voter.
 func awaitMember(ctx context.Context, h machine.Host, m config.Machine, from, to layout.Slot, v pai.KubernetesVersion) error {
 	wait := poll.Wait{For: "the new etcd to serve", Timeout: healthTimeout, Every: 100 * time.Millisecond}
-	err := wait.Until(ctx, func(ctx context.Context) (bool, error) {
+	return withJournal(ctx, h, to.Etcd, wait.Until(ctx, func(ctx context.Context) (bool, error) {
 		members, err := listMembers(ctx, h, v, from)
 		if err != nil {
 			return false, err
@@ -231,11 +227,7 @@ func awaitMember(ctx context.Context, h machine.Host, m config.Machine, from, to
 		}
 		err = etcdHealthy(ctx, h, to)
 		return err == nil, err
-	})
-	if err != nil {
-		return fmt.Errorf("%w%s", err, journalOf(ctx, h, to.Etcd))
-	}
-	return nil
+	}))
 }
 
 // replaceLeader moves the leadership to the new member and removes the old one.

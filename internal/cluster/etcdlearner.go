@@ -21,7 +21,7 @@ import (
 func awaitLearner(ctx context.Context, h machine.Host, m config.Machine, from, to layout.Slot, v pai.KubernetesVersion) error {
 	restarted := false
 	wait := poll.Wait{For: "the new etcd to serve as a learner on " + h.Name(), Timeout: promoteTimeout, Every: 200 * time.Millisecond}
-	err := wait.Until(ctx, func(ctx context.Context) (bool, error) {
+	return withJournal(ctx, h, to.Etcd, wait.Until(ctx, func(ctx context.Context) (bool, error) {
 		members, err := listMembers(ctx, h, v, from)
 		if err != nil {
 			return false, err
@@ -48,11 +48,7 @@ func awaitLearner(ctx context.Context, h machine.Host, m config.Machine, from, t
 		}
 		restarted = true
 		return false, nil
-	})
-	if err != nil {
-		return fmt.Errorf("%w%s", err, journalOf(ctx, h, to.Etcd))
-	}
-	return nil
+	}))
 }
 
 // etcdServes asks the etcd of a slot whether it accepts requests. A learner

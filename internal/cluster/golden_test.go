@@ -146,7 +146,7 @@ func TestClusterObjects(t *testing.T) {
 	t.Parallel()
 	c := &cluster{Deps: Deps{Config: testConfig()}}
 	for name, forward := range map[string]bool{"coredns.yaml": false, "coredns-forward.yaml": true} {
-		objects, err := c.dnsObjects("pai.local/coredns:v1.14.3", forward)
+		objects, err := c.renderDNS("pai.local/coredns:v1.14.3", forward)
 		if err != nil {
 			t.Fatal(err)
 		}

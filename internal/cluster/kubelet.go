@@ -305,7 +305,7 @@ func (c *cluster) joinKubelet(ctx context.Context, h machine.Host, v pai.Kuberne
 		return hasIdentity(ctx, h, ca)
 	})
 	if err != nil {
-		return fmt.Errorf("%w%s", err, journalOf(ctx, h, plan.RoleKubelet))
+		return withJournal(ctx, h, plan.RoleKubelet, err)
 	}
 	return h.Remove(ctx, layout.BootstrapKubeletConf)
 }
@@ -314,7 +314,7 @@ func (c *cluster) joinKubelet(ctx context.Context, h machine.Host, v pai.Kuberne
 // approves its serving certificate meanwhile.
 func (c *cluster) awaitNode(ctx context.Context, k *kube.Client, h machine.Host, m config.Machine, upstream string) error {
 	wait := poll.Wait{For: "node " + m.Hostname + " ready", Timeout: nodeReadyTimeout, Every: 150 * time.Millisecond}
-	err := wait.Until(ctx, func(ctx context.Context) (bool, error) {
+	return withJournal(ctx, h, plan.RoleKubelet, wait.Until(ctx, func(ctx context.Context) (bool, error) {
 		if err := approveServing(ctx, k, m); err != nil {
 			return false, err
 		}
@@ -330,11 +330,7 @@ func (c *cluster) awaitNode(ctx context.Context, k *kube.Client, h machine.Host,
 			err = fmt.Errorf("the kubelet has no serving certificate yet")
 		}
 		return ok, err
-	})
-	if err != nil {
-		return fmt.Errorf("%w%s", err, journalOf(ctx, h, plan.RoleKubelet))
-	}
-	return nil
+	}))
 }
 
 func hasServingCertificate(ctx context.Context, h machine.Host) (bool, error) {

@@ -55,10 +55,8 @@ func awaitMembers(ctx context.Context, h machine.Host, v pai.KubernetesVersion, 
 		members, err = anyMembers(ctx, h, v, asked...)
 		return len(members) > 0, err
 	})
-	if err != nil {
-		for _, s := range asked {
-			err = fmt.Errorf("%w%s", err, journalOf(ctx, h, s.Etcd))
-		}
+	for _, s := range asked {
+		err = withJournal(ctx, h, s.Etcd, err)
 	}
 	return members, err
 }

@@ -165,7 +165,7 @@ func moveLink(r plan.Role, v pai.KubernetesVersion) string {
 // awaitRole waits until the role runs the version and is healthy.
 func (c *cluster) awaitRole(ctx context.Context, h machine.Host, r plan.Role, v pai.KubernetesVersion) error {
 	wait := poll.Wait{For: fmt.Sprintf("%s of Kubernetes %s to be healthy on %s", r, v, h.Name()), Timeout: healthTimeout, Every: 100 * time.Millisecond}
-	err := wait.Until(ctx, func(ctx context.Context) (bool, error) {
+	return withJournal(ctx, h, r, wait.Until(ctx, func(ctx context.Context) (bool, error) {
 		if err := c.healthy(ctx, h, r); err != nil {
 			return false, err
 		}
@@ -177,11 +177,7 @@ func (c *cluster) awaitRole(ctx context.Context, h machine.Host, r plan.Role, v 
 			return false, fmt.Errorf("the running version is %q", state.Running)
 		}
 		return true, nil
-	})
-	if err != nil {
-		return fmt.Errorf("%w%s", err, journalOf(ctx, h, r))
-	}
-	return nil
+	}))
 }
 
 // healthy asks a component for its health.
@@ -225,6 +221,14 @@ func journalOf(ctx context.Context, h machine.Host, r plan.Role) string {
 		return ""
 	}
 	return "; its journal ends with:\n" + indent(out)
+}
+
+// withJournal adds the end of the journal of a unit to an error.
+func withJournal(ctx context.Context, h machine.Host, r plan.Role, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w%s", err, journalOf(ctx, h, r))
 }
 
 func indent(s string) string { return "    " + strings.ReplaceAll(s, "\n", "\n    ") }
