@@ -53,7 +53,7 @@ func currentOperation(ctx context.Context, s *session.Session) (check.Operation,
 	if err != nil {
 		return o, err
 	}
-	if self.Sees(*holder) != "dead" && silent < run.Expiry {
+	if self.Liveness(*holder) != "dead" && silent < run.LeaseDuration {
 		o.Holder = holder.String()
 	}
 	return o, nil

@@ -116,7 +116,7 @@ func lockState(ctx context.Context, s *session.Session, store run.Store) (*LockS
 	if err != nil {
 		return nil, err
 	}
-	return &LockState{Holder: *holder, Health: self.Sees(*holder)}, nil
+	return &LockState{Holder: *holder, Health: self.Liveness(*holder)}, nil
 }
 
 // stateOf distinguishes an upgrade in progress from a killed one: the process

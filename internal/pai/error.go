@@ -5,16 +5,16 @@ import (
 	"fmt"
 )
 
-// Code says what kind of failure an Error is; paictl turns it into its exit
-// code, the REST server into a status.
+// Code is the kind of a failure. paictl converts it to its exit code, and the
+// REST server to a status.
 type Code string
 
 const (
 	CodeFailed      Code = "failed"      // exit 1: something that should work did not
 	CodeUsage       Code = "usage"       // exit 2: the command was called wrongly
 	CodeRefused     Code = "refused"     // exit 3: no path, the guard or a check forbids it
-	CodeLocked      Code = "locked"      // exit 4: another operation is under way
-	CodeWaiting     Code = "waiting"     // exit 5: all is done that may be done now; machines wait for their jobs to end
+	CodeLocked      Code = "locked"      // exit 4: another operation is in progress
+	CodeWaiting     Code = "waiting"     // exit 5: all steps are done except on machines that wait for their jobs
 	CodeInterrupted Code = "interrupted" // exit 130: the user interrupted it
 	CodeInvalid     Code = "invalid"     // exit 1: the input is wrong
 	CodeNotFound    Code = "not-found"   // exit 1
@@ -22,8 +22,8 @@ const (
 	CodeForbidden   Code = "forbidden"   // exit 1: not authenticated or not allowed
 )
 
-// Error is a failure in the user's terms: what happened and where, and what
-// to do next. Err, the cause, may be nil.
+// Error is a failure as the user sees it: what happened, where, and what to do
+// next. Err, the cause, can be nil.
 type Error struct {
 	Code    Code
 	Message string
@@ -44,14 +44,14 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Errorf makes an Error whose text is format and args; a cause given with %w
-// stays reachable for errors.Is and errors.As. next may be empty.
+// Errorf returns an Error with a formatted text. A cause that is given with %w
+// can be found with errors.Is and errors.As. next can be empty.
 func Errorf(code Code, next, format string, args ...any) *Error {
 	return &Error{Code: code, Next: next, Err: fmt.Errorf(format, args...)}
 }
 
-// CodeOf returns the code of the first Error in err's chain; CodeFailed when
-// there is none.
+// CodeOf returns the code of the first Error in the chain of err, and CodeFailed
+// if there is none.
 func CodeOf(err error) Code {
 	var e *Error
 	if errors.As(err, &e) {
@@ -60,7 +60,7 @@ func CodeOf(err error) Code {
 	return CodeFailed
 }
 
-// ExitCode is the exit code that a program ends with after err.
+// ExitCode returns the exit code of a program for err.
 func ExitCode(err error) int {
 	if err == nil {
 		return 0

@@ -12,18 +12,16 @@ const (
 	OutcomeBlocked   Outcome = "blocked" // a step whose predecessor failed
 	OutcomeStopped   Outcome = "stopped" // stopped at a safe point before its end
 	OutcomeSkipped   Outcome = "skipped" // found done before it was tried
-	OutcomeRefused   Outcome = "refused" // a step that the guard did not let go
-	// OutcomeWaiting is a step whose machine has to be idle first, or one that
-	// comes after such a step; and an operation that did all it could do
-	// meanwhile.
+	OutcomeRefused   Outcome = "refused" // a step that the guard refused
+	// OutcomeWaiting is a step that needs an idle machine, a step that waits for
+	// such a step, or an operation in which all other steps are done.
 	OutcomeWaiting Outcome = "waiting"
-	// OutcomePending is a step of an operation under way that was not tried yet.
+	// OutcomePending is a step of a running operation that was not tried yet.
 	OutcomePending Outcome = "pending"
 )
 
-// Operation is one record of the journal: who did what, from where to where,
-// and what the witness saw. Its JSON form is what `upgrade history -o json`
-// prints.
+// Operation is one record of the journal: who did what, between which versions,
+// and what the witness observed. `upgrade history -o json` prints its JSON form.
 type Operation struct {
 	ID      string    `json:"id"`
 	Verb    Verb      `json:"verb"`
@@ -35,23 +33,22 @@ type Operation struct {
 	Outcome Outcome   `json:"outcome"`
 	Error   string    `json:"error,omitempty"`
 
-	// Revision is that of the configuration which was applied; zero where none was.
+	// Revision is the applied revision of the configuration; zero for none.
 	Revision int `json:"revision,omitempty"`
-	// Target is what an upgrade was asked for; zero for other operations.
+	// Target is the target of an upgrade; zero for other operations.
 	Target UpgradeTarget `json:"target,omitzero"`
-	// Continues is the operation that left machines waiting which this one went
-	// on with.
+	// Continues is the operation whose waiting machines this one upgrades.
 	Continues string `json:"continues,omitempty"`
-	// Waiting are the machines that were left as they were, because jobs run there.
+	// Waiting are the machines that were not changed because jobs run there.
 	Waiting []Waiting `json:"waiting,omitempty"`
-	// Cordoned are the machines that this operation cordoned, written before
-	// it did. The machine itself shows whether it still is.
+	// Cordoned are the machines that this operation cordoned, written before the
+	// cordon. The node shows whether it still is.
 	Cordoned []Cordon `json:"cordoned,omitempty"`
-	// Evicted are the jobs that this operation ended with the operator's word,
-	// written before it did.
+	// Evicted are the jobs that this operation evicted with an accepted risk,
+	// written before the eviction.
 	Evicted []Evicted `json:"evicted,omitempty"`
 
-	// Refreshed says what a refresh did to each service that it touched.
+	// Refreshed lists the changes of a refresh for each service.
 	Refreshed []ServiceChanges `json:"refreshed,omitempty"`
 
 	Report
@@ -61,22 +58,22 @@ type Operation struct {
 	Steps         []StepRecord `json:"steps"`
 }
 
-// ServiceChanges are what was done to the objects of a service, and the
-// workloads that were restarted because of it.
+// ServiceChanges are the changed objects of a service, and the workloads that
+// were restarted because of them.
 type ServiceChanges struct {
 	Service   string         `json:"service"`
 	Objects   []ObjectChange `json:"objects"`
 	Restarted []string       `json:"restarted"`
 }
 
-// ObjectChange is one object and what was done to it: created, configured,
-// deleted or kept.
+// ObjectChange is one object and its change: created, configured, deleted, or
+// kept.
 type ObjectChange struct {
 	Object string `json:"object"`
 	Action string `json:"action"`
 }
 
-// StepRecord is what became of one step.
+// StepRecord is the result of one step.
 type StepRecord struct {
 	ID      string  `json:"id"`
 	Outcome Outcome `json:"outcome"`
@@ -84,12 +81,12 @@ type StepRecord struct {
 	Error   string  `json:"error,omitempty"`
 }
 
-// Report is what the witness saw during an operation.
+// Report is what the witness observed during an operation.
 type Report struct {
 	Jobs              JobsReport `json:"jobs"`
 	API               APIReport  `json:"api"`
 	SubmissionSeconds float64    `json:"submissionOutageSeconds"`
-	// UnobservedSeconds is time within the operation in which nobody watched.
+	// UnobservedSeconds is the time within the operation without observation.
 	UnobservedSeconds float64 `json:"unobservedSeconds"`
 }
 
@@ -103,7 +100,7 @@ type JobsReport struct {
 }
 
 // Interruption is one container of a running job that ended with an error, was
-// deleted or was replaced while the operation ran.
+// deleted, or was replaced during the operation.
 type Interruption struct {
 	Job       string    `json:"job"` // user~name
 	Pod       string    `json:"pod"`
@@ -114,14 +111,14 @@ type Interruption struct {
 	Cause     string    `json:"cause"`
 }
 
-// APIReport says how long the API was away, seen by a client that makes a new
-// connection for every request, and by one that keeps its connection.
+// APIReport is the duration of API outages for a client that opens a connection
+// for each request, and for one that keeps its connection.
 type APIReport struct {
 	Availability
 	Kept Availability `json:"kept"`
 }
 
-// Availability sums up one kind of probe. A gap is the time from the last
+// Availability summarizes one kind of probe. A gap is the time from the last
 // success before a failure to the next success.
 type Availability struct {
 	OutageSeconds     float64 `json:"outageSeconds"`

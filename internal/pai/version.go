@@ -108,8 +108,7 @@ func boolInt(b bool) int {
 	return 0
 }
 
-// Pair is the state that the support plan speaks of: which services run on
-// which Kubernetes.
+// Pair is a state of the support plan: services on a Kubernetes.
 type Pair struct {
 	Services   ServicesVersion   `json:"services"`
 	Kubernetes KubernetesVersion `json:"kubernetes"`

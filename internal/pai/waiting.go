@@ -2,10 +2,10 @@ package pai
 
 import "time"
 
-// UpgradeTarget is what an upgrade was asked for, so that it can be gone on with.
+// UpgradeTarget is the target of an upgrade, so that the upgrade can be resumed.
 type UpgradeTarget struct {
 	Release Release `json:"release"`
-	// Part is "kubernetes" or "services" where only that was to move.
+	// Part is "kubernetes" or "services" if only that part is upgraded.
 	Part string `json:"part,omitempty"`
 }
 
@@ -15,7 +15,7 @@ const (
 	PartServices   = "services"
 )
 
-// Waiting is a machine that an operation left as it was: a step cannot be done
+// Waiting is a machine that an operation did not change: a step cannot be done
 // there while jobs run.
 type Waiting struct {
 	Machine string `json:"machine"`
@@ -25,19 +25,18 @@ type Waiting struct {
 	Kind   string     `json:"kind,omitempty"`
 	Role   string     `json:"role,omitempty"`
 	To     AnyVersion `json:"to,omitempty"`
-	Jobs   []JobRef   `json:"jobs"` // those that ran there when it was asked last
+	Jobs   []JobRef   `json:"jobs"` // the jobs that ran there when the guard last checked
 	Reason string     `json:"reason"`
 	Since  time.Time  `json:"since"`
 }
 
-// Cordon is a machine that PAI kept new jobs off.
+// Cordon is a machine that PAI cordoned.
 type Cordon struct {
 	Machine string    `json:"machine"`
 	At      time.Time `json:"at"`
 }
 
-// Evicted is the jobs that PAI ended on a machine because its operator gave
-// them up.
+// Evicted lists the jobs that PAI evicted from a machine with an accepted risk.
 type Evicted struct {
 	Machine string    `json:"machine"`
 	Jobs    []JobRef  `json:"jobs"`
@@ -55,5 +54,5 @@ func (o Operation) CordonedBy(machine string) bool {
 }
 
 // Unfinished reports whether an operation has not reached its goal: it runs,
-// was killed, stopped or failed, or left machines waiting.
+// was killed, was stopped, failed, or has waiting machines.
 func (o Operation) Unfinished() bool { return o.ID != "" && o.Outcome != OutcomeSucceeded }

@@ -7,9 +7,9 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// After is the world that steps are expected to lead to. Planning several hops
-// plans each for the world that the one before leaves; digests gives the
-// bundle digest of each release.
+// After returns the expected state after steps, so that each hop of several can
+// be planned for the state that the one before leaves. digests has the bundle
+// digest of each release.
 func (w World) After(steps []Step, digests map[pai.Release]string) World {
 	w = w.clone()
 	byName := make(map[string]*MachineState, len(w.Machines))

@@ -10,8 +10,8 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Changes says in words what is different between a saved plan and the one that
-// would be made now; nothing where it can be done as it was saved.
+// Changes describes the differences between a saved plan and the current one. It
+// returns nothing if the saved plan can be applied.
 func Changes(was, now Saved) []string {
 	m := &moves{}
 	m.basis(was.Inputs, now.Inputs)
@@ -22,12 +22,12 @@ func Changes(was, now Saved) []string {
 	return m.lines
 }
 
-// StepChanges says in words how two lists of steps differ.
+// StepChanges describes the differences between two lists of steps.
 func StepChanges(was, now []Step) []string {
 	m := &moves{}
 	before, after := byID(was), byID(now)
 	m.steps(without(was, after), "step %s is no longer needed", "%d steps are no longer needed, %s and others")
-	m.steps(without(now, before), "step %s has come", "%d steps have come, %s and others")
+	m.steps(without(now, before), "step %s was added", "%d steps were added, %s and others")
 	for _, s := range now {
 		b, there := before[s.ID]
 		if !there {
@@ -43,7 +43,7 @@ func StepChanges(was, now []Step) []string {
 	return m.lines
 }
 
-// asJSON is a step as its file has it: no field that it may get is forgotten.
+// asJSON returns a step as its file has it, so that every field is compared.
 func asJSON(s Step) any {
 	data, err := json.Marshal(s)
 	if err != nil {
@@ -99,27 +99,27 @@ func (m *moves) basis(was, now PlanInputs) {
 		}
 	}
 	for _, name := range keysOf(was.Bundles, now.Bundles) {
-		if b, needed := now.Bundles[name]; needed { // where not, steps are gone
+		if b, needed := now.Bundles[name]; needed { // if not needed, steps were removed
 			m.changed("the bundle of "+string(name), was.Bundles[name], b)
 		}
 	}
-	m.changed("the API answering", yes(was.APIReachable), yes(now.APIReachable))
+	m.changed("the API server responding", yes(was.APIReachable), yes(now.APIReachable))
 	m.changed("Kubernetes", string(was.Current.Kubernetes), string(now.Current.Kubernetes))
-	m.changed("the services' release", string(was.Current.Services), string(now.Current.Services))
-	m.changed("the recorded services' release", string(was.RecordedServices), string(now.RecordedServices))
+	m.changed("services", string(was.Current.Services), string(now.Current.Services))
+	m.changed("recorded services", string(was.RecordedServices), string(now.RecordedServices))
 	for _, name := range keysOf(was.Services, now.Services) {
 		m.changed("service "+name, string(was.Services[name]), string(now.Services[name]))
 	}
-	m.changed("what is stored in an older form", listText(was.Unmigrated), listText(now.Unmigrated))
+	m.changed("pending migrations", listText(was.Unmigrated), listText(now.Unmigrated))
 	before, after := machinesOf(was), machinesOf(now)
 	for _, name := range keysOf(before, after) {
 		b, wasThere := before[name]
 		a, isThere := after[name]
 		switch {
 		case !wasThere:
-			m.addf("machine %s has come", name)
+			m.addf("machine %s was added", name)
 		case !isThere:
-			m.addf("machine %s is gone", name)
+			m.addf("machine %s was removed", name)
 		default:
 			m.machine(b, a)
 		}
@@ -130,7 +130,7 @@ func (m *moves) machine(was, now MachineInputs) {
 	what := "machine " + now.Name + ": "
 	m.changed(what+"address", was.Address, now.Address)
 	if was.Unreachable != now.Unreachable {
-		m.changed(what+"answering", yes(!was.Unreachable), yes(!now.Unreachable))
+		m.changed(what+"reachable", yes(!was.Unreachable), yes(!now.Unreachable))
 		return // nothing else is known on one side
 	}
 	m.changed(what+"joined", yes(was.Joined), yes(now.Joined))
@@ -211,12 +211,12 @@ func yes(b bool) string {
 	return "no"
 }
 
-// PlanChangedError refuses to do a plan that is no longer the one that was shown.
+// PlanChangedError refuses a plan that differs from the one that was shown.
 func PlanChangedError(what, advice string, lines []string) error {
 	const shown = 30
 	text := lines
 	if len(text) > shown {
 		text = append(slices.Clone(text[:shown]), fmt.Sprintf("and %d more", len(lines)-shown))
 	}
-	return pai.Errorf(pai.CodeRefused, advice, "%s; nothing was done:\n  %s", what, strings.Join(text, "\n  "))
+	return pai.Errorf(pai.CodeRefused, advice, "%s; nothing was changed:\n  %s", what, strings.Join(text, "\n  "))
 }

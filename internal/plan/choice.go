@@ -7,16 +7,16 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Choice says which services a verb is about: those that are named, or all but
-// those to skip; all of them when it is empty.
+// Choice selects services: the named ones, or all except the skipped ones. An
+// empty Choice selects all.
 type Choice struct{ Names, Skip []string }
 
 func (c Choice) all() bool { return len(c.Names) == 0 && len(c.Skip) == 0 }
 
-// check reports a name that is no service, and a choice that is made twice.
+// check reports an unknown service, and names together with skipped services.
 func (c Choice) check(services []ServiceSpec) error {
 	if len(c.Names) > 0 && len(c.Skip) > 0 {
-		return pai.Errorf(pai.CodeUsage, "leave out either the names or --skip",
+		return pai.Errorf(pai.CodeUsage, "give either names or --skip",
 			"services are both named (%s) and skipped (%s)", strings.Join(c.Names, ", "), strings.Join(c.Skip, ", "))
 	}
 	for _, n := range slices.Concat(c.Names, c.Skip) {
@@ -27,8 +27,8 @@ func (c Choice) check(services []ServiceSpec) error {
 	return nil
 }
 
-// toStart is the set of the chosen services and all that they need. What is
-// skipped is left as it is, also where something needs it; so that has to run.
+// toStart returns the chosen services and their prerequisites. A skipped
+// prerequisite must already run, because it is not started.
 func (c Choice) toStart(ordered []ServiceSpec, w World) (map[string]bool, error) {
 	if err := c.check(ordered); err != nil {
 		return nil, err
@@ -46,14 +46,14 @@ func (c Choice) toStart(ordered []ServiceSpec, w World) (map[string]bool, error)
 		}
 	}
 	if len(why) > 0 {
-		return nil, pai.Errorf(pai.CodeRefused, "start what is needed, or skip what needs it as well: --skip "+strings.Join(slices.Compact(skip), ","),
-			"what is skipped and does not run is needed: %s", strings.Join(why, "; "))
+		return nil, pai.Errorf(pai.CodeRefused, "start the prerequisites, or also skip the services that need them, with --skip "+strings.Join(slices.Compact(skip), ","),
+			"skipped prerequisites do not run: %s", strings.Join(why, "; "))
 	}
 	return wanted, nil
 }
 
-// toStop is the set of the chosen services and all that need them. What is
-// skipped goes on, so what it needs must.
+// toStop returns the chosen services and all that need them. A skipped service
+// keeps running, and so must its prerequisites.
 func (c Choice) toStop(ordered []ServiceSpec, w World) (map[string]bool, error) {
 	if err := c.check(ordered); err != nil {
 		return nil, err
@@ -68,27 +68,28 @@ func (c Choice) toStop(ordered []ServiceSpec, w World) (map[string]bool, error) 
 			case !stop[p]:
 			case !skipped:
 				stop[s.Name] = true
-			case mayRun(w, s.Name) && mayRun(w, p):
+			case mightRun(w, s.Name) && mightRun(w, p):
 				why, skip = append(why, s.Name+" needs "+p), append(skip, p)
 			}
 		}
 	}
 	if len(why) > 0 {
 		slices.Sort(skip)
-		return nil, pai.Errorf(pai.CodeRefused, "stop what needs it as well, or skip what is needed too: --skip "+strings.Join(slices.Compact(skip), ","),
-			"what is skipped would lose what it needs: %s", strings.Join(why, "; "))
+		return nil, pai.Errorf(pai.CodeRefused, "also stop the services that need them, or also skip the prerequisites, with --skip "+strings.Join(slices.Compact(skip), ","),
+			"skipped services would lose a prerequisite: %s", strings.Join(why, "; "))
 	}
 	return stop, nil
 }
 
-// mayRun reports whether a service is installed, or nobody can say.
-func mayRun(w World, name string) bool {
+// mightRun reports whether a service is installed, or might be during an API
+// outage.
+func mightRun(w World, name string) bool {
 	_, installed := w.Services[name]
 	return installed || !w.APIReachable
 }
 
-// withPrerequisites is the set of the named services, all when none is named,
-// and all that they need.
+// withPrerequisites returns the named services, or all if none is named, and
+// their prerequisites.
 func withPrerequisites(ordered []ServiceSpec, names []string) map[string]bool {
 	wanted := map[string]bool{}
 	for _, s := range slices.Backward(ordered) {
@@ -109,5 +110,5 @@ func unknownService(name string, services []ServiceSpec) error {
 	for _, s := range services {
 		names = append(names, s.Name)
 	}
-	return pai.Errorf(pai.CodeUsage, "the services are "+strings.Join(names, ", "), "there is no service %q", name)
+	return pai.Errorf(pai.CodeUsage, "name one of the services: "+strings.Join(names, ", "), "service %q not found", name)
 }

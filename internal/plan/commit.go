@@ -32,8 +32,8 @@ func (k *kubernetes) emulates() string {
 	return fmt.Sprintf("1.%d", to-minors)
 }
 
-// committed reports whether an API server of the version, or a newer one, has
-// run as itself: what it stored the old version may not know.
+// committed reports whether an API server of this version, or a newer one, has
+// run without emulation: the old version might not know what it stored.
 func (k *kubernetes) committed() bool {
 	return slices.ContainsFunc(k.controlPlanes, func(m MachineState) bool { return m.committed(k.to) })
 }
@@ -47,9 +47,8 @@ func (m MachineState) committed(v pai.KubernetesVersion) bool {
 	return false
 }
 
-// commit adds the point of no return of a hop: another snapshot, because a way
-// back from there loses what is written after it, and the control plane that
-// stops emulating.
+// commit adds the point of no return of a hop: a second snapshot, because a
+// rollback from there loses later writes, and the end of the emulation.
 func (k *kubernetes) commit(barrier []StepID) {
 	needed := k.emulate != "" || slices.ContainsFunc(k.controlPlanes, func(m MachineState) bool {
 		return slices.ContainsFunc(emulatingRoles, func(r Role) bool {

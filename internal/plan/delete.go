@@ -7,18 +7,18 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// DeletePlan is the plan of `service delete`: one service goes and, with wipe,
-// its state. It is refused while other services need it. There is a step also
-// where the service does not run, because what it left behind is not in the
-// world as data: what is done is left out when it is looked at.
+// DeletePlan returns the plan of `service delete`: it deletes one service and,
+// with wipe, its state. It refuses to delete a service that others need. A
+// service that does not run has a step, too, because World does not show what it
+// left; the step is skipped if nothing is left.
 func DeletePlan(in Input, name string, wipe bool) (Plan, error) {
 	w := in.World
-	if err := servicesSeen(w); err != nil {
+	if err := servicesObserved(w); err != nil {
 		return Plan{}, err
 	}
 	release := w.ServicesRelease()
 	if release == "" {
-		return Plan{}, pai.Errorf(pai.CodeRefused, "see: paictl service status", "no services were ever started here, so there is nothing to delete")
+		return Plan{}, pai.Errorf(pai.CodeRefused, "to list the services, run: paictl service status", "no service was ever started on this cluster")
 	}
 	ordered, err := Order(in.Services[release])
 	if err != nil {
@@ -29,8 +29,8 @@ func DeletePlan(in Input, name string, wipe bool) (Plan, error) {
 		return Plan{}, unknownService(name, ordered)
 	}
 	if needing := installedNeeding(w, ordered, name); len(needing) > 0 {
-		return Plan{}, pai.Errorf(pai.CodeRefused, "delete or stop them first: paictl service stop "+strings.Join(needing, " "),
-			"service %s is needed by services that run: %s", name, strings.Join(needing, ", "))
+		return Plan{}, pai.Errorf(pai.CodeRefused, "stop or delete the dependent services first; run: paictl service stop "+strings.Join(needing, " "),
+			"service %s is a prerequisite of running services: %s", name, strings.Join(needing, ", "))
 	}
 	d := stepGraph{phase: "services"}
 	id := StepID("services/delete/" + name)

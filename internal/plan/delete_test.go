@@ -33,19 +33,19 @@ func TestDelete(t *testing.T) {
 		{"files go after their service", nine, "metrics", true,
 			[]Step{{ID: "services/delete/metrics", Kind: KindDelete, Target: "metrics", Risk: pai.RiskNone, Wipe: true},
 				{ID: "services/delete/metrics/volume", Kind: KindVolume, Target: "metrics", Risk: pai.RiskNone, Wipe: true, After: []StepID{"services/delete/metrics"}}}, "", "", ""},
-		{"what one needs through another", nine, "kueue", false, nil, "needed by services that run: jobset, rest-server", "paictl service stop jobset rest-server", pai.CodeRefused},
-		{"one between does not run", withoutServices(nine, "jobset"), "kueue", false, nil, "services that run: rest-server", "service stop rest-server", pai.CodeRefused},
+		{"what one needs through another", nine, "kueue", false, nil, "prerequisite of running services: jobset, rest-server", "paictl service stop jobset rest-server", pai.CodeRefused},
+		{"one between does not run", withoutServices(nine, "jobset"), "kueue", false, nil, "running services: rest-server", "service stop rest-server", pai.CodeRefused},
 		{"what needs it does not run", withoutServices(nine, "jobset", "rest-server"), "kueue", false,
 			[]Step{{ID: "services/delete/kueue", Kind: KindDelete, Target: "kueue", From: "v0.9", Risk: pai.RiskNone}}, "", "", ""},
 		{"all are stopped", allStopped, "kueue", true,
 			[]Step{{ID: "services/delete/kueue", Kind: KindDelete, Target: "kueue", Risk: pai.RiskNone, Wipe: true}}, "", "", ""},
-		{"an unknown one", nine, "nope", false, nil, `no service "nope"`, "the services are kueue", pai.CodeUsage},
-		{"nobody knows what needs it", away, "rest-server", false, nil, "cannot be seen", "cluster status", pai.CodeFailed},
+		{"an unknown one", nine, "nope", false, nil, `service "nope" not found`, "name one of the services: kueue", pai.CodeUsage},
+		{"nobody knows what needs it", away, "rest-server", false, nil, "cannot observe the services", "cluster status", pai.CodeFailed},
 		{"none was ever started", func() Input {
 			in := withoutServices(allStopped)
 			in.World.RecordedServices = ""
 			return in
-		}(), "kueue", false, nil, "no services were ever started", "", pai.CodeRefused},
+		}(), "kueue", false, nil, "no service was ever started", "", pai.CodeRefused},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p, err := DeletePlan(c.in, c.service, c.wipe)

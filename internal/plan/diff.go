@@ -46,7 +46,7 @@ const (
 	Created = "created"
 	Changed = "changed"
 	Deleted = "deleted"
-	Kept    = "kept" // no longer wanted, and not taken away
+	Kept    = "kept" // no longer wanted, and not deleted
 )
 
 // A Differ is a Doer that can say what its Do would change, changing nothing.
@@ -145,8 +145,8 @@ func (d *fields) lists(path string, before, after []any) {
 	}
 }
 
-// itemsByName gives a list's items by their name; nil where not all have one of
-// their own.
+// itemsByName returns the items of a list by name; nil if a name is missing or
+// not unique.
 func itemsByName(list []any) map[string]map[string]any {
 	items := map[string]map[string]any{}
 	for _, v := range list {

@@ -1,6 +1,6 @@
-// Package plan decides what has to be done: from a goal, the observed world,
-// the configuration and the releases it makes a Plan, which is data.
+// Package plan computes plans: the hops and steps between the observed state and
+// a goal.
 //
-// It is pure: it may not know a clock, a network, a file, Kubernetes or a
-// machine other than as data in World.
+// Package plan is pure: it must not use clocks, networks, files, or the
+// Kubernetes API. Machines and the cluster are data in World.
 package plan

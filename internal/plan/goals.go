@@ -2,15 +2,14 @@ package plan
 
 import "pai.dev/pai/internal/pai"
 
-// Boot plans what makes the machines run the pair's Kubernetes: a first boot,
-// the way to a newer version through the same hops as an upgrade, or the repair
-// of what is missing. It moves no services.
+// Boot plans the steps until the machines run the Kubernetes of the pair: a
+// first boot, the hops of an upgrade, or a repair. It does not upgrade services.
 func Boot(in Input, pair pai.Pair) (Plan, error) {
 	current := in.World.Current
 	bundle := in.bundleOf(pair.Kubernetes, in.bundleOfServices(pair.Services, "").Release)
 	if current.Kubernetes.Less(pair.Kubernetes) && current.Kubernetes != "" {
 		if bundle.Release == "" {
-			return Plan{}, pai.Errorf(pai.CodeUsage, "name one of: paictl release list", "no release brings Kubernetes %s", pair.Kubernetes)
+			return Plan{}, pai.Errorf(pai.CodeUsage, "to list the releases, run: paictl release list", "no release has Kubernetes %s", pair.Kubernetes)
 		}
 		p, err := Upgrade(in, Target{Release: bundle.Release, KubernetesOnly: true})
 		if err != nil {
@@ -18,8 +17,8 @@ func Boot(in Input, pair pai.Pair) (Plan, error) {
 		}
 		for _, h := range p.Hops {
 			if h.Kind == HopServices {
-				return Plan{}, pai.Errorf(pai.CodeRefused, "paictl upgrade apply --kubernetes --to "+string(bundle.Release),
-					"Kubernetes %s needs services %s first, and a boot moves no services", pair.Kubernetes, h.To)
+				return Plan{}, pai.Errorf(pai.CodeRefused, "upgrade both parts; run: paictl upgrade apply --kubernetes --to "+string(bundle.Release),
+					"Kubernetes %s needs services %s first, and a boot does not upgrade services", pair.Kubernetes, h.To)
 			}
 		}
 		p.Verb = pai.VerbBoot
@@ -36,12 +35,11 @@ func Boot(in Input, pair pai.Pair) (Plan, error) {
 	return p, p.Validate()
 }
 
-// Start plans what makes the chosen services run from a release: again where they do already, because their configuration may
-// have changed, and through the same hops as an upgrade where they are older.
-// It moves no Kubernetes.
+// Start plans the steps until the chosen services run from a release. Services
+// that run from it are applied again, because their configuration might have
+// changed; older ones take the hops of an upgrade. It does not upgrade Kubernetes.
 func Start(in Input, target pai.Release, which Choice) (Plan, error) {
-	// Services that were all stopped are not forgotten: they go on from the
-	// release that they were of.
+	// Stopped services continue from the release that ran last.
 	if in.World.Current.Services == "" {
 		in.World.Current.Services = in.World.RecordedServices
 	}
@@ -53,10 +51,10 @@ func Start(in Input, target pai.Release, which Choice) (Plan, error) {
 	to, name := row.Services.Version, row.Metadata.Name
 	switch {
 	case current.Kubernetes == "":
-		return Plan{}, pai.Errorf(pai.CodeRefused, "boot one first: paictl cluster k8s-bootup", "there is no Kubernetes to run services on")
+		return Plan{}, pai.Errorf(pai.CodeRefused, "boot the cluster first; run: paictl cluster k8s-bootup", "no Kubernetes to run services on")
 	case to.Less(current.Services):
-		return Plan{}, pai.Errorf(pai.CodeRefused, "name release "+string(current.Services)+" or newer in the configuration",
-			"the services are those of release %s, and PAI does not go back to %s", current.Services, to)
+		return Plan{}, pai.Errorf(pai.CodeRefused, "set cluster.common.release to "+string(current.Services)+" or newer",
+			"cannot downgrade the services from %s to %s", current.Services, to)
 	case current.Services.Less(to) && current.Services != "":
 		return startNewer(in, name, which)
 	}
@@ -64,7 +62,7 @@ func Start(in Input, target pai.Release, which Choice) (Plan, error) {
 		return Plan{}, err
 	}
 	steps, err := Services(in.World, to, in.Services[to], ServicesOptions{
-		Bundle: BundleRef{Release: name, Digest: in.Digests[name]}, Choice: which, Again: true, Former: in.Services[to],
+		Bundle: BundleRef{Release: name, Digest: in.Digests[name]}, Choice: which, Again: true, Previous: in.Services[to],
 		Migrations: in.migrationsTo(to)})
 	if err != nil {
 		return Plan{}, err
@@ -73,11 +71,11 @@ func Start(in Input, target pai.Release, which Choice) (Plan, error) {
 	return p, p.Validate()
 }
 
-// startNewer goes to a newer release, which all services do together.
+// startNewer upgrades to a newer release, which all services do together.
 func startNewer(in Input, to pai.Release, which Choice) (Plan, error) {
 	if !which.all() {
-		return Plan{}, pai.Errorf(pai.CodeRefused, "start all services, or upgrade: paictl upgrade apply --services --to "+string(to),
-			"services %s run, and single services do not go to release %s", in.World.Current.Services, to)
+		return Plan{}, pai.Errorf(pai.CodeRefused, "start all services, or upgrade them; run: paictl upgrade apply --services --to "+string(to),
+			"services %s run, and release %s cannot be started for single services", in.World.Current.Services, to)
 	}
 	p, err := Upgrade(in, Target{Release: to, ServicesOnly: true})
 	if err != nil {
@@ -85,15 +83,15 @@ func startNewer(in Input, to pai.Release, which Choice) (Plan, error) {
 	}
 	for _, h := range p.Hops {
 		if h.Kind == HopKubernetes {
-			return Plan{}, pai.Errorf(pai.CodeRefused, "paictl upgrade apply --to "+string(to),
-				"services %s need Kubernetes %s first, and starting services moves no Kubernetes", to, h.To)
+			return Plan{}, pai.Errorf(pai.CodeRefused, "upgrade both parts; run: paictl upgrade apply --to "+string(to),
+				"services %s need Kubernetes %s first, and starting services does not upgrade Kubernetes", to, h.To)
 		}
 	}
 	p.Verb = pai.VerbStartServices
 	return p, nil
 }
 
-// StopPlan is the plan of `service stop`.
+// StopPlan returns the plan of `service stop`.
 func StopPlan(in Input, which Choice) (Plan, error) {
 	current := in.World.Current
 	steps, err := Stop(in.World, in.Services[in.World.ServicesRelease()], which)
@@ -104,7 +102,7 @@ func StopPlan(in Input, which Choice) (Plan, error) {
 	return p, p.Validate()
 }
 
-// CleanPlan is the plan of `cluster k8s-clean`.
+// CleanPlan returns the plan of `cluster k8s-clean`.
 func CleanPlan(w World, wipe bool) (Plan, error) {
 	p := Plan{Verb: pai.VerbClean, From: w.Current, To: w.Current, Hops: []Hop{}, Steps: Clean(w, wipe)}
 	if wipe {

@@ -21,7 +21,7 @@ type Target struct {
 // cluster.
 type HopList struct {
 	Hops []Hop `json:"hops"`
-	// Notes says what the operator should know besides.
+	// Notes are messages for the operator.
 	Notes []string `json:"notes,omitempty"`
 }
 
@@ -42,7 +42,7 @@ func Offline(releases []release.Manifest, from pai.Pair, target Target) (HopList
 //   - a Kubernetes hop goes to a newer Kubernetes, needs one of at least its
 //     upgradableSince, and an upstream minor equal or one above;
 //   - every state on the way is compatible; from a start that is not, the
-//     first hop must mend it;
+//     first hop must fix it;
 //   - a part newer than the target's stays where it is.
 //
 // Of all ways it takes one with the fewest hops, among those the fewest
@@ -63,7 +63,7 @@ func Hops(releases []release.Manifest, from pai.Pair, target Target) ([]Hop, err
 		return nil, err
 	}
 	if from.Kubernetes == "" {
-		return nil, pai.Errorf(pai.CodeRefused, "boot one first: paictl cluster k8s-bootup", "there is no Kubernetes to upgrade")
+		return nil, pai.Errorf(pai.CodeRefused, "boot the cluster first; run: paictl cluster k8s-bootup", "no Kubernetes to upgrade")
 	}
 	start := t.state(from)
 	if start == t.state(pairOf(row)) {
@@ -85,28 +85,28 @@ func Compatible(releases []release.Manifest, p pai.Pair) error {
 		return err
 	}
 	if found := t.incompatible(t.state(p)); p.Kubernetes != "" && len(found) > 0 {
-		return pai.Errorf(pai.CodeRefused, "upgrade Kubernetes first: paictl upgrade apply --kubernetes --to "+string(found[0].release), "%s", found[0])
+		return pai.Errorf(pai.CodeRefused, "upgrade Kubernetes first; run: paictl upgrade apply --kubernetes --to "+string(found[0].release), "%s", found[0])
 	}
 	return nil
 }
 
 func startNotes(releases []release.Manifest, from pai.Pair) []string {
 	if err := Compatible(releases, from); err != nil {
-		return []string{"what runs now is not a supported state, and the first hop must mend it: " + err.Error()}
+		return []string{"the current state is not supported, and the first hop must fix it: " + err.Error()}
 	}
 	return nil
 }
 
 func findRelease(releases []release.Manifest, name pai.Release) (release.Manifest, error) {
 	if err := pai.CheckVersion(name); err != nil {
-		return release.Manifest{}, pai.Errorf(pai.CodeUsage, "name a release: paictl release list", "target release: %w", err)
+		return release.Manifest{}, pai.Errorf(pai.CodeUsage, "name a release; to list them, run: paictl release list", "target release: %w", err)
 	}
 	for _, r := range releases {
 		if r.Metadata.Name.Compare(name) == 0 {
 			return r, nil
 		}
 	}
-	return release.Manifest{}, pai.Errorf(pai.CodeUsage, "name one of: paictl release list", "release %s is not known", name)
+	return release.Manifest{}, pai.Errorf(pai.CodeUsage, "to list the releases, run: paictl release list", "release %q not found", name)
 }
 
 func pairOf(r release.Manifest) pai.Pair {
@@ -145,7 +145,7 @@ type move struct {
 	to   state
 }
 
-// path is a sequence of moves, with what it is judged by.
+// path is a sequence of moves, with the figures that rank it.
 type path struct {
 	extra      int // hops of the part that was not asked for
 	kubernetes int // hops of Kubernetes

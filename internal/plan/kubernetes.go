@@ -6,18 +6,18 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// BundleRef names what brings programs and images: a release, and the digest of
-// its bundle, by which machines say that they have the images.
+// BundleRef names a bundle by its release and its digest. Machines report images
+// by the digest of their bundle.
 type BundleRef struct {
 	Release pai.Release
 	Digest  string
 }
 
-// KubernetesOptions are what Kubernetes may be told besides the version.
+// KubernetesOptions are the options of Kubernetes.
 type KubernetesOptions struct {
 	Bundle BundleRef
-	// Stay names machines without a control plane that keep the version they
-	// have, because a later hop takes them along.
+	// Stay names workers that keep their version, because a later hop upgrades
+	// them.
 	Stay map[string]bool
 	// Only, when not nil, names the machines whose own steps are planned; the
 	// control plane's steps and the record are left out.
@@ -27,21 +27,20 @@ type KubernetesOptions struct {
 	Again bool
 }
 
-// Kubernetes plans the steps that bring the machines of a world to a
-// Kubernetes version: the first boot, a hop, a machine added and what an
-// earlier run left half-done are all the same, because what the world shows to
-// be there is left out. Nothing goes to an older version: a role that is newer
-// than to is left alone.
+// Kubernetes plans the steps that bring the machines to a Kubernetes version. A
+// first boot, a hop, an added machine, and a partially applied plan need no
+// special case: steps whose result is observed are left out. Nothing is
+// downgraded: a role that is newer than to keeps its version.
 //
 // The control plane goes first. Risky steps of a hop wait until the programs and
 // images of the control plane's machines are there; each other machine waits for its
-// own, so that one that is lost holds up no other. A first boot is recorded
+// own, so that a lost machine blocks no other. A first boot is recorded
 // when every machine is up, a hop when the control plane's machines are: a
 // busy machine may follow later.
 func Kubernetes(w World, to pai.KubernetesVersion, pins Pins, o KubernetesOptions) ([]Step, error) {
 	if current := w.Current.Kubernetes; to.Less(current) {
-		return nil, pai.Errorf(pai.CodeRefused, "name Kubernetes "+string(current)+" or newer in the configuration",
-			"the cluster runs Kubernetes %s, and PAI does not go back to %s", current, to)
+		return nil, pai.Errorf(pai.CodeRefused, "set kubernetes.version to "+string(current)+" or newer",
+			"cannot downgrade Kubernetes from %s to %s", current, to)
 	}
 	k := &kubernetes{world: w, to: to, pins: pins, o: o, graph: stepGraph{phase: "kubernetes/" + string(to)}}
 	for _, m := range w.Machines {
@@ -53,7 +52,7 @@ func Kubernetes(w World, to pai.KubernetesVersion, pins Pins, o KubernetesOption
 		}
 	}
 	if len(k.controlPlanes) == 0 {
-		return nil, pai.Errorf(pai.CodeInvalid, "give one machine the role master in layout.yaml", "no machine carries the control plane")
+		return nil, pai.Errorf(pai.CodeInvalid, "set k8s-role: master for one machine in layout.yaml", "no control-plane machine")
 	}
 	k.machines = slices.Concat(k.controlPlanes, k.workers)
 	k.emulate = k.emulates()
@@ -71,7 +70,7 @@ type kubernetes struct {
 	workers       []MachineState
 	machines      []MachineState // controlPlanes, then workers
 	emulate       string         // the minor that the new control plane behaves as until the commit
-	rollback      bool           // to is older: what is newer goes back, what is older stays
+	rollback      bool           // to is older: newer roles are rolled back, older ones stay
 	graph         stepGraph
 }
 
@@ -145,8 +144,8 @@ func (k *kubernetes) node(m MachineState, barrier ...StepID) {
 	}
 	kubelet := !m.Joined || !k.has(m, RoleKubelet)
 	k.machine(m, "kubelet", KindKubelet, kubelet, k.nodeRisk(m), slices.Concat(barrier, own, []StepID{k.id(m, string(RoleRuntime))})...)
-	// Rules and routes stay in the kernel while these two are replaced: pods'
-	// established and new connections went on in every measured swap.
+	// Rules and routes stay in the kernel while these two are replaced:
+	// connections of pods were not interrupted in any measurement.
 	k.role(m, RoleKubeProxy, pai.RiskNone, k.id(m, "kubelet"))
 	k.role(m, RoleNetwork, pai.RiskNone, k.id(m, "kubelet"))
 	// Where no job runs and the barrier is not met, new jobs are kept off meanwhile.
@@ -249,10 +248,9 @@ func (k *kubernetes) suits(r Role, v pai.KubernetesVersion) bool {
 	return v != "" && (v.AtLeast(k.to) || k.pins.same(r, v, k.to))
 }
 
-// slots is has for a role with two slots, of which one runs: it is false while
-// a hand-over from one to the other is half-done. The link of the one that was
-// given up goes last; where the other has gone beyond this version, giving it
-// up is left to the hop that did.
+// slots is has for a role with two slots. One of them runs, and slots is false
+// while a handover is incomplete. The link of the retired slot is removed last.
+// If the other slot is newer than this version, a later hop retires the first.
 func (k *kubernetes) slots(m MachineState, a, b Role) bool {
 	leftover := func(r, other Role) bool {
 		if m.Roles[r].Running == "" {
@@ -276,8 +274,8 @@ func (k *kubernetes) nodeRisk(m MachineState) pai.Risk {
 	if m.Unreachable == "" && !m.Joined && m.Node == nil {
 		return pai.RiskNone
 	}
-	// After a clean a machine keeps its identity, and nothing that runs pods:
-	// there is nobody to guard, and no API that could keep jobs off.
+	// After a clean a machine keeps its identity, but runs no pods: there is no
+	// job to guard, and no API server to cordon the node.
 	if m.Unreachable == "" && m.Roles[RoleRuntime] == (RoleState{}) && m.Roles[RoleKubelet] == (RoleState{}) {
 		return pai.RiskNone
 	}

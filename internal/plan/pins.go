@@ -15,7 +15,7 @@ const (
 
 // PinsOf reads the pins of every Kubernetes version out of release manifests.
 // Where several releases bring one Kubernetes version, the oldest one says
-// what it consists of: the folder of a version never changes.
+// what it consists of: the directory of a version never changes.
 func PinsOf(releases []release.Manifest) Pins {
 	oldestFirst := slices.SortedStableFunc(slices.Values(releases), func(a, b release.Manifest) int {
 		return a.Metadata.Name.Compare(b.Metadata.Name)

@@ -313,7 +313,7 @@ func TestValidateReportsEverything(t *testing.T) {
 	if err == nil {
 		t.Fatal("a plan with four faults is valid")
 	}
-	for _, want := range []string{`"a" waits for "b"`, `"b" waits for "gone"`, `"b" is there more than once`, `"c"`} {
+	for _, want := range []string{`"a" waits for "b"`, `"b" waits for "gone"`, `duplicate step "b"`, `"c"`} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q does not say %s", err, want)
 		}
@@ -338,8 +338,8 @@ func TestRefusals(t *testing.T) {
 		{"boot to older", func() error {
 			_, err := Boot(ten, pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"})
 			return err
-		}, pai.CodeRefused, "does not go back"},
-		{"start older", func() error { _, err := Start(ten, "v0.9", Choice{}); return err }, pai.CodeRefused, "does not go back"},
+		}, pai.CodeRefused, "cannot downgrade"},
+		{"start older", func() error { _, err := Start(ten, "v0.9", Choice{}); return err }, pai.CodeRefused, "cannot downgrade"},
 		{"start on too old a Kubernetes", func() error {
 			in := nine
 			in.World = in.World.After([]Step{{Kind: KindStop, Target: "kueue"}}, nil)
@@ -347,11 +347,11 @@ func TestRefusals(t *testing.T) {
 			_, err := Start(in, "v0.10", Choice{})
 			return err
 		}, pai.CodeRefused, "run on Kubernetes v0.10-pai or newer"},
-		{"start newer, which needs Kubernetes", func() error { _, err := Start(nine, "v0.10", Choice{}); return err }, pai.CodeRefused, "moves no Kubernetes"},
+		{"start newer, which needs Kubernetes", func() error { _, err := Start(nine, "v0.10", Choice{}); return err }, pai.CodeRefused, "does not upgrade Kubernetes"},
 		{"start older than what was stopped", func() error {
 			_, err := Start(stopped(t, ten), "v0.9", Choice{})
 			return err
-		}, pai.CodeRefused, "does not go back"},
+		}, pai.CodeRefused, "cannot downgrade"},
 		{"start one newer than what was stopped", func() error {
 			in := stopped(t, nine)
 			in.World.Current.Kubernetes = "v0.10-pai"
@@ -363,7 +363,7 @@ func TestRefusals(t *testing.T) {
 		{"no control plane", func() error {
 			_, err := Boot(input(noMaster, two), pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"})
 			return err
-		}, pai.CodeInvalid, "control plane"},
+		}, pai.CodeInvalid, "control-plane"},
 		{"unknown service", func() error { _, err := StopPlan(nine, Choice{Names: []string{"nope"}}); return err }, pai.CodeUsage, "nope"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -8,18 +8,17 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Refresh plans what brings the named services, all that run when no name is
-// given, in line with the configuration, each at the release that it is of. It
-// has a step for every one of them, because the world as data does not show
-// what each was rendered from: those that are in line are left out when they
-// are looked at. configured is the release that the configuration names.
+// Refresh plans the steps that apply the configuration to the named services, or
+// to all if none is named, each at its present version. Every service has a step,
+// because World does not show from which configuration it was rendered; the step
+// is skipped if nothing changes. configured is the version in the configuration.
 func Refresh(in Input, names []string, configured pai.ServicesVersion) (Plan, error) {
 	w := in.World
-	if err := servicesSeen(w); err != nil {
+	if err := servicesObserved(w); err != nil {
 		return Plan{}, err
 	}
 	if len(w.Services) == 0 {
-		return Plan{}, pai.Errorf(pai.CodeRefused, "start them: paictl service start", "no services run that could be refreshed")
+		return Plan{}, pai.Errorf(pai.CodeRefused, "start the services; run: paictl service start", "no running service to refresh")
 	}
 	installed, err := installedServices(in)
 	if err != nil {
@@ -42,28 +41,28 @@ func Refresh(in Input, names []string, configured pai.ServicesVersion) (Plan, er
 	return p, p.Validate()
 }
 
-// servicesSeen refuses to plan from services that could not be seen.
-func servicesSeen(w World) error {
+// servicesObserved returns an error if the services could not be observed.
+func servicesObserved(w World) error {
 	switch {
 	case w.Current.Kubernetes == "":
-		return pai.Errorf(pai.CodeRefused, "boot one first: paictl cluster k8s-bootup", "there is no Kubernetes to run services on")
+		return pai.Errorf(pai.CodeRefused, "boot the cluster first; run: paictl cluster k8s-bootup", "no Kubernetes to run services on")
 	case !w.APIReachable:
-		return pai.Errorf(pai.CodeFailed, "see: paictl cluster status", "the services cannot be seen, the API does not answer: %s", orNothing(w.APIError))
+		return pai.Errorf(pai.CodeFailed, "to check the cluster, run: paictl cluster status", "cannot observe the services: the API server is not responding: %s", orNothing(w.APIError))
 	}
 	return nil
 }
 
-// installedServices are the services that are installed, each as the release
-// that it is of describes it, prerequisites first. What the release does not
-// have is left out: nothing can be rendered for it.
+// installedServices returns the installed services, prerequisites first, as their
+// release describes them. A service that its release lacks is left out: nothing
+// can be rendered for it.
 func installedServices(in Input) ([]ServiceSpec, error) {
 	var found []ServiceSpec
 	for _, name := range slices.Sorted(maps.Keys(in.World.Services)) {
 		release := in.World.Services[name].Release
 		services, known := in.Services[release]
 		if !known {
-			return nil, pai.Errorf(pai.CodeFailed, "build it with: paictl release build "+string(release),
-				"service %s is of release %s, and its bundle is not here", name, release)
+			return nil, pai.Errorf(pai.CodeFailed, "build the bundle; run: paictl release build "+string(release),
+				"service %s uses release %s, and this host does not have its bundle", name, release)
 		}
 		if i := slices.IndexFunc(services, func(s ServiceSpec) bool { return s.Name == name }); i >= 0 {
 			found = append(found, services[i])
@@ -78,7 +77,7 @@ func installedServices(in Input) ([]ServiceSpec, error) {
 	return Order(found)
 }
 
-// canRefresh reports a name that is no service, or one that does not run.
+// canRefresh returns an error for an unknown service, or one that does not run.
 func canRefresh(in Input, names []string) error {
 	known := in.Services[in.World.Current.Services]
 	for _, n := range names {
@@ -86,7 +85,7 @@ func canRefresh(in Input, names []string) error {
 		switch is := func(s ServiceSpec) bool { return s.Name == n }; {
 		case release != "" && slices.ContainsFunc(in.Services[release], is):
 		case release == "" && slices.ContainsFunc(known, is):
-			return pai.Errorf(pai.CodeRefused, "start it: paictl service start "+n, "service %s does not run, so there is nothing to refresh", n)
+			return pai.Errorf(pai.CodeRefused, "start the service; run: paictl service start "+n, "service %s does not run", n)
 		default:
 			return unknownService(n, known)
 		}
@@ -98,12 +97,12 @@ func refreshNotes(in Input, configured pai.ServicesVersion) []string {
 	current := in.World.Current.Services
 	var notes []string
 	if current.Less(configured) {
-		notes = append(notes, fmt.Sprintf("the configuration names release %s, and the services stay at %s; paictl upgrade apply --to %s moves them", configured, current, configured))
+		notes = append(notes, fmt.Sprintf("the services stay at %s; to upgrade them, run: paictl upgrade apply --to %s; the configuration names that release", current, configured))
 	}
 	digest := in.bundleOfServices(current, "").Digest
 	for _, m := range in.World.Machines {
 		if m.Unreachable == "" && digest != "" && !slices.Contains(m.Images, digest) {
-			notes = append(notes, fmt.Sprintf("machine %s lacks images of release %s; paictl service start brings them", m.Name, current))
+			notes = append(notes, fmt.Sprintf("machine %s lacks images of release %s; run: paictl service start; it copies them", m.Name, current))
 		}
 	}
 	return notes

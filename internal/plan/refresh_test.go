@@ -29,7 +29,7 @@ func TestRefreshMovesNoRelease(t *testing.T) {
 		if after.Current != in.World.Current {
 			t.Errorf("%s becomes %s", in.World.Current, after.Current)
 		}
-		if notes := strings.Join(p.Notes, "\n"); !strings.Contains(notes, "names release v0.10, and the services stay at v0.9") || !strings.Contains(notes, "upgrade apply --to v0.10") {
+		if notes := strings.Join(p.Notes, "\n"); !strings.Contains(notes, "the services stay at v0.9") || !strings.Contains(notes, "upgrade apply --to v0.10") {
 			t.Errorf("nothing says that the configuration names a newer release: %q", notes)
 		}
 	}
@@ -60,11 +60,11 @@ func TestRefresh(t *testing.T) {
 		{"only those named, not what they need", nine, []string{"rest-server"}, "rest-server", "", "", ""},
 		{"what the release does not have is left alone", foreign, nil, "kueue jobset old-exporter rest-server storage", "", "", ""},
 		{"one that does not run", some, []string{"rest-server"}, "", "rest-server does not run", "paictl service start rest-server", pai.CodeRefused},
-		{"an unknown one", nine, []string{"nope"}, "", `no service "nope"`, "the services are", pai.CodeUsage},
-		{"nothing runs", nothing, nil, "", "no services run", "paictl service start", pai.CodeRefused},
+		{"an unknown one", nine, []string{"nope"}, "", `service "nope" not found`, "name one of the services", pai.CodeUsage},
+		{"nothing runs", nothing, nil, "", "no running service", "paictl service start", pai.CodeRefused},
 		{"the API is away", away, nil, "", "connection refused", "paictl cluster status", pai.CodeFailed},
 		{"no Kubernetes", input(bare("master"), twoReleases()), nil, "", "no Kubernetes", "k8s-bootup", pai.CodeRefused},
-		{"no bundle", noBundle, nil, "", "its bundle is not here", "paictl release build v0.9", pai.CodeFailed},
+		{"no bundle", noBundle, nil, "", "does not have its bundle", "paictl release build v0.9", pai.CodeFailed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p, err := Refresh(c.in, c.names, "v0.9")

@@ -8,15 +8,15 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Rollback plans the way back to a pair: first the services, which run on any
-// newer Kubernetes, then Kubernetes. A target's "only"s leave the other part
-// where it is; its release is not used. Nothing goes back over the support
-// plan's rules: the pair that is left must be a compatible one.
+// Rollback plans the rollback to a pair: first the services, which run on any
+// newer Kubernetes, then Kubernetes. With KubernetesOnly or ServicesOnly of the
+// target, the other part stays; its release is not used. The resulting pair must
+// be compatible under the support plan.
 //
-// Kubernetes goes back without loss while nothing that the old programs do not
-// know can have been stored: within an upstream minor, or before the commit of
-// a hop across minors. After that etcd is restored from the hop's snapshot, in
-// which the services are as they were, so they come second.
+// Kubernetes is rolled back without loss while the old programs know everything
+// that can be stored: within an upstream minor, or before the commit of a hop
+// across minors. After that, etcd is restored from the snapshot of the hop. The
+// snapshot holds the services as they were, so they come second.
 func Rollback(in Input, to pai.Pair, target Target) (Plan, error) {
 	both := target.KubernetesOnly == target.ServicesOnly
 	w, pins := in.World, PinsOf(in.Releases)
@@ -28,23 +28,23 @@ func Rollback(in Input, to pai.Pair, target Target) (Plan, error) {
 		case w.APIReachable && to.Services != "":
 			p.To.Services = to.Services
 		case !w.APIReachable:
-			p.Notes = append(p.Notes, "the API does not answer ("+w.APIError+"), so only Kubernetes goes back; run the command again for the services")
+			p.Notes = append(p.Notes, "the API server is not responding ("+w.APIError+"), so only Kubernetes is rolled back; run the command again for the services")
 		}
 	}
 	if (both || target.KubernetesOnly) && to.Kubernetes.Less(newest) {
 		p.To.Kubernetes = to.Kubernetes
 	}
 	if err := Compatible(in.Releases, p.To); err != nil {
-		return Plan{}, pai.Errorf(pai.CodeRefused, "go back with both parts: paictl upgrade rollback", "the way back to %s is not one: %w", p.To, err)
+		return Plan{}, pai.Errorf(pai.CodeRefused, "roll back both parts; run: paictl upgrade rollback", "cannot roll back to %s: %w", p.To, err)
 	}
 	b := &rollback{in: in, pins: pins, world: w, servicesToo: p.To.Services == to.Services && (both || target.ServicesOnly)}
 	parts := []func(*Plan) error{b.servicesHop, b.kubernetesHop}
 	if p.To.Kubernetes.Less(newest) && (&kubernetes{world: w, to: p.To.Kubernetes, pins: pins, controlPlanes: controlPlanes(w)}).lossy(newest) {
 		if p.From.Services != to.Services && p.To.Services != to.Services && w.APIReachable {
-			return Plan{}, pai.Errorf(pai.CodeRefused, "go back with both parts: paictl upgrade rollback",
-				"Kubernetes %s is gone back to by restoring etcd, and that takes the services along to %s", to.Kubernetes, to.Services)
+			return Plan{}, pai.Errorf(pai.CodeRefused, "roll back both parts; run: paictl upgrade rollback",
+				"a rollback to Kubernetes %s restores etcd, and so also rolls back the services to %s", to.Kubernetes, to.Services)
 		}
-		slices.Reverse(parts) // what is restored holds the services as they were
+		slices.Reverse(parts) // the snapshot holds the services as they were
 	}
 	for _, part := range parts {
 		done := len(b.steps)
@@ -64,8 +64,7 @@ func controlPlanes(w World) []MachineState {
 	return slices.DeleteFunc(slices.Clone(w.Machines), func(m MachineState) bool { return !m.ControlPlane })
 }
 
-// servicesHop adds the way back of the services, where they are to be as the
-// plan says.
+// servicesHop adds the rollback of the services.
 func (b *rollback) servicesHop(p *Plan) error {
 	if p.To.Services == "" || !b.world.APIReachable || !b.servicesToo {
 		return nil
@@ -80,7 +79,7 @@ func (b *rollback) servicesHop(p *Plan) error {
 	return nil
 }
 
-// kubernetesHop adds the way back of Kubernetes.
+// kubernetesHop adds the rollback of Kubernetes.
 func (b *rollback) kubernetesHop(p *Plan) error {
 	if !p.To.Kubernetes.Less(p.From.Kubernetes) {
 		return nil
@@ -93,26 +92,26 @@ func (b *rollback) kubernetesHop(p *Plan) error {
 	return nil
 }
 
-// back collects the steps of a way back.
+// rollback collects the steps of a rollback.
 type rollback struct {
 	in      Input
 	pins    Pins
 	world   World
 	steps   []Step
 	barrier []StepID // what the next part waits for
-	// servicesToo is set where the services are to be as they were.
+	// servicesToo is set if the services are rolled back, too.
 	servicesToo bool
 }
 
-// services brings the services to an older release: those that it had, in the
-// order of their prerequisites, then what it did not have goes.
+// services rolls the services back to an older release: it applies the services
+// of that release, prerequisites first, and then stops the others.
 func (b *rollback) services(to, from pai.ServicesVersion) error {
-	former, known := b.in.Services[to]
+	previous, known := b.in.Services[to]
 	if !known {
-		return pai.Errorf(pai.CodeRefused, "put the bundle of release "+string(to)+" back: paictl release build "+string(to),
-			"the services of release %s are neither recorded in the cluster nor in a bundle here", to)
+		return pai.Errorf(pai.CodeRefused, "build the bundle of release "+string(to)+"; run: paictl release build "+string(to),
+			"the services of release %s are neither recorded in the cluster nor in a bundle on this host", to)
 	}
-	ordered, err := Order(former)
+	ordered, err := Order(previous)
 	if err != nil {
 		return err
 	}
@@ -140,7 +139,7 @@ func (b *rollback) services(to, from pai.ServicesVersion) error {
 		inBoth := slices.ContainsFunc(newer, func(n ServiceSpec) bool { return n.Name == s.Name })
 		needed := was.Release != to || !was.Ready
 		if !installed && inBoth {
-			needed = false // its operator stopped it
+			needed = false // the operator stopped it
 		}
 		work = work || needed
 		after := slices.Concat(barrier, undone)
@@ -161,8 +160,8 @@ func (b *rollback) services(to, from pai.ServicesVersion) error {
 	return nil
 }
 
-// undo adds the steps that bring what PAI stores back into the form of an older
-// release, while the newer services, which read both, still run.
+// undo adds the steps that convert what PAI stores to the form of an older
+// release, while the newer services, which read both forms, still run.
 func (b *rollback) undo(d *stepGraph, prefix string, to pai.ServicesVersion, barrier []StepID) ([]StepID, error) {
 	var ids []StepID
 	for _, r := range slices.Backward(b.in.Releases) {
@@ -171,8 +170,8 @@ func (b *rollback) undo(d *stepGraph, prefix string, to pai.ServicesVersion, bar
 				continue
 			}
 			if !m.Reversible {
-				return nil, pai.Errorf(pai.CodeRefused, "go forward with: paictl upgrade apply",
-					"release %s changed what PAI stores (%s) in a way that cannot be undone", r.Metadata.Name, m.Name)
+				return nil, pai.Errorf(pai.CodeRefused, "continue to the newer version; run: paictl upgrade apply",
+					"migration %[2]s of release %[1]s cannot be undone", r.Metadata.Name, m.Name)
 			}
 			ids = append(ids, d.add(true, Step{ID: StepID(prefix + "migrate/" + m.Name), Kind: KindMigrate, Target: m.Name,
 				From: pai.AnyVersion(r.Services.Version), To: pai.AnyVersion(to), Risk: pai.RiskNone}, append(slices.Clone(barrier), ids...)...))
@@ -181,16 +180,16 @@ func (b *rollback) undo(d *stepGraph, prefix string, to pai.ServicesVersion, bar
 	return ids, nil
 }
 
-// leaving are the services that are there and that the former release did not
-// have, in the order of their prerequisites where that is known.
-func (b *rollback) leaving(former, newer []ServiceSpec) []ServiceSpec {
+// leaving returns the installed services that the older release does not have,
+// prerequisites first if they are known.
+func (b *rollback) leaving(previous, newer []ServiceSpec) []ServiceSpec {
 	var gone []ServiceSpec
 	for _, name := range slices.Sorted(maps.Keys(b.world.Services)) {
 		is := func(s ServiceSpec) bool { return s.Name == name }
-		if slices.ContainsFunc(former, is) {
+		if slices.ContainsFunc(previous, is) {
 			continue
 		}
-		s := ServiceSpec{Name: name, Impact: pai.ImpactDataPath} // nothing says that jobs do without it
+		s := ServiceSpec{Name: name, Impact: pai.ImpactDataPath} // it might be in the data path of jobs
 		if i := slices.IndexFunc(newer, is); i >= 0 {
 			s = newer[i]
 		}
@@ -227,7 +226,7 @@ func (w World) newestServices() pai.ServicesVersion {
 var kubernetesRoles = []Role{RoleAPIServerA, RoleAPIServerB, RoleControllerManager, RoleScheduler, RoleKubelet, RoleKubeProxy}
 
 // newestKubernetes is the newest version that any part of Kubernetes has, which
-// is newer than the recorded one while a hop is under way.
+// is newer than the recorded one during a hop.
 func newestKubernetes(w World) pai.KubernetesVersion {
 	newest := w.Current.Kubernetes
 	for _, m := range w.Machines {
@@ -250,9 +249,9 @@ func (p Pins) sameMinor(program string, a, b pai.KubernetesVersion) bool {
 	return ma != "" && ma == mb
 }
 
-// BetweenVersions reports whether a hop of Kubernetes is under way that can be
-// taken back without loss: something is newer than what is recorded, and no
-// API server of the newer version has run as itself.
+// BetweenVersions reports whether a Kubernetes hop is in progress that can be
+// rolled back without loss: a role is newer than the recorded version, and no
+// API server of the newer version has run without emulation.
 func BetweenVersions(w World) bool {
 	newest := newestKubernetes(w)
 	return w.Current.Kubernetes != "" && w.Current.Kubernetes.Less(newest) &&

@@ -84,8 +84,8 @@ func TestRollbackRefuses(t *testing.T) {
 		target         Target
 	}{
 		{"Kubernetes under services that need it", "services v0.10 run on Kubernetes v0.10-pai or newer", ten, Target{KubernetesOnly: true}},
-		{"what is committed, without a snapshot", "no snapshot of the hop from v0.9-pai is left", ten, Target{}},
-		{"a restored Kubernetes under the services of now", "takes the services along", func() Input {
+		{"what is committed, without a snapshot", "no etcd snapshot of it is left", ten, Target{}},
+		{"a restored Kubernetes under the services of now", "also rolls back the services", func() Input {
 			in := withSnapshot(running(twoReleases(), "v0.10", "master"))
 			in.Releases[1].Kubernetes.CompatibleSince = "v0.9-pai"
 			return in

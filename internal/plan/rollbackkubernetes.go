@@ -6,10 +6,10 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// kubernetes takes the machines back to an older version: the same steps as on
-// the way there, in the reverse order. What the API server serves goes before
-// it, because nothing may be newer than the API that it talks to; only where
-// the API is away does that come first.
+// kubernetes rolls the machines back to an older version with the steps of an
+// upgrade in reverse order. Clients of the API server are rolled back before it,
+// because none of them must be newer than the API server. Only during an API
+// outage does the API server come first.
 func (b *rollback) kubernetes(to, newest pai.KubernetesVersion, services pai.ServicesVersion) error {
 	limit := b.in.bundleOfServices(services, "").Release
 	k := &kubernetes{world: b.world, to: to, pins: b.pins, rollback: true, graph: stepGraph{phase: "kubernetes/" + string(to)}, o: KubernetesOptions{Bundle: b.in.bundleOf(to, limit), Again: true}}
@@ -30,19 +30,18 @@ func (b *rollback) kubernetes(to, newest pai.KubernetesVersion, services pai.Ser
 	return nil
 }
 
-// checkRollback refuses where something may have been stored that the old programs
-// do not know, and there is no snapshot from before that.
+// checkRollback returns an error if the old programs might not know everything
+// that is stored, and no snapshot from before that exists.
 func (k *kubernetes) checkRollback(newest pai.KubernetesVersion, snapshots []string) error {
 	minors, known := k.pins.behind(k.to, newest)
 	switch {
 	case !known:
-		return pai.Errorf(pai.CodeRefused, "see: paictl release list", "no release says which upstream Kubernetes %s and %s are", k.to, newest)
+		return pai.Errorf(pai.CodeRefused, "to list the releases, run: paictl release list", "the upstream versions of Kubernetes %s and %s are unknown", k.to, newest)
 	case minors == 0:
 		return nil
 	case k.lossy(newest) && !slices.ContainsFunc(SnapshotNames(k.to, newest), func(n string) bool { return slices.Contains(snapshots, n) }):
-		return pai.Errorf(pai.CodeRefused, "go forward with: paictl upgrade apply",
-			"the hop to Kubernetes %s is committed, so the old programs do not know all that may have been stored since, and no snapshot of the hop from %s is left to go back to",
-			newest, k.to)
+		return pai.Errorf(pai.CodeRefused, "continue to the newer version; run: paictl upgrade apply",
+			"cannot roll back from Kubernetes %s to %s: the hop is committed and no etcd snapshot of it is left", newest, k.to)
 	default:
 		return nil
 	}
@@ -58,8 +57,8 @@ func (k *kubernetes) lossy(newest pai.KubernetesVersion) bool {
 	return !known || minors > 0 || slices.ContainsFunc(k.controlPlanes, func(m MachineState) bool { return m.committed(newest) })
 }
 
-// planRollback adds the steps. Where something would be lost, a snapshot of what is
-// there now comes first: it is not gone back to, but nothing is ever gone.
+// planRollback adds the steps. If writes would be lost, it first adds a snapshot
+// of the current data.
 func (k *kubernetes) planRollback(lossy bool) {
 	for _, m := range k.machines {
 		k.machine(m, "programs", KindPrograms, !slices.Contains(m.Programs, k.to), pai.RiskNone)
@@ -144,8 +143,8 @@ func (k *kubernetes) staysNewer(r Role, v pai.KubernetesVersion) bool {
 	return (r == RoleEtcdA || r == RoleEtcdB) && !k.pins.sameMinor(programEtcd, v, k.to)
 }
 
-// stale reports whether one of two slots is linked to, or runs, what has to go
-// back, or none of them has what is to stay.
+// stale reports whether one of two slots is linked to, or runs, a version that
+// must be rolled back, or none of them has the version that stays.
 func (k *kubernetes) stale(a, b Role) bool {
 	return slices.ContainsFunc(k.controlPlanes, func(m MachineState) bool {
 		newer := func(r Role) bool {
@@ -174,7 +173,7 @@ func SnapshotName(from, to pai.KubernetesVersion, commit bool) string {
 	return string(from) + "-to-" + string(to) + ".db"
 }
 
-// RestoredSnapshot is the name of a hop's snapshot after a way back to it.
+// RestoredSnapshot is the name of the snapshot of a hop after it was restored.
 func RestoredSnapshot(from, to pai.KubernetesVersion) string {
 	return string(from) + "-to-" + string(to) + "-restored.db"
 }

@@ -14,26 +14,26 @@ import (
 // SavedFormat is the format of a saved plan's file.
 const SavedFormat = "pai.dev/plan/v1"
 
-// Saved is a plan as a file keeps it between `upgrade plan --save` and
-// `upgrade apply --plan`. It is a promise, not an input: what is done is
-// planned anew from the world, and done only where that is the same plan made
-// from the same things. So nothing in the file needs to be trusted.
+// Saved is the file of a plan between `upgrade plan --save` and `upgrade apply
+// --plan`. PAI computes the plan again from the observed state, and applies it
+// only if plan and inputs are equal to the saved ones. So nothing in the file
+// needs to be trusted.
 type Saved struct {
 	Format    string `json:"format"`
 	ClusterID string `json:"clusterId"`
-	// Made and By are for people.
+	// Made and By are informational.
 	Made   string     `json:"made"` // RFC 3339
 	By     string     `json:"by"`   // user@host
 	Target Target     `json:"target"`
 	Inputs PlanInputs `json:"basis"`
 	Plan   Plan       `json:"plan"`
-	// Jobs ran when the plan was made, by the step that could touch them. Jobs
-	// come and go; the guard looks at those that run when a step's turn comes.
+	// Jobs are the running jobs that each step can affect, at the time of the
+	// plan. The guard checks the jobs that run when a step starts.
 	Jobs map[StepID][]pai.JobRef `json:"jobs,omitempty"`
 }
 
-// PlanInputs is what a plan was made from, as far as it decides what the steps do.
-// Health is not in it: what is not well shows as a step.
+// PlanInputs is the part of the observed state that decides what the steps do.
+// It excludes health, which shows as a step.
 type PlanInputs struct {
 	APIReachable     bool                           `json:"apiReachable"`
 	Current          pai.Pair                       `json:"current"`
@@ -59,7 +59,7 @@ type MachineInputs struct {
 	Roles       map[Role]RoleState      `json:"roles"`
 }
 
-// PlanInputsOf is the basis that a world gives.
+// PlanInputsOf returns the inputs of a plan that is made from w.
 func PlanInputsOf(w World, bundles map[pai.Release]string, configuration map[string]string) PlanInputs {
 	b := PlanInputs{
 		APIReachable: w.APIReachable, Current: w.Current, RecordedServices: w.RecordedServices, Services: map[string]pai.ServicesVersion{},
@@ -91,27 +91,27 @@ func sorted[T ~string](list []T) []T {
 // savedLimit bounds the size of a plan's file: 5,000 machines need a tenth.
 const savedLimit = 256 << 20
 
-// ParseSaved reads a saved plan, and refuses what this paictl would not
-// understand whole.
+// ParseSaved reads a saved plan. It refuses a file with unknown fields, kinds, or
+// risks.
 func ParseSaved(data []byte) (Saved, error) {
-	const advice = "make it anew: paictl upgrade plan --save FILE"
+	const advice = "save and review a new plan; run: paictl upgrade plan --save FILE"
 	if len(data) > savedLimit {
-		return Saved{}, pai.Errorf(pai.CodeInvalid, advice, "the file has %d bytes, and plans at most %d", len(data), savedLimit)
+		return Saved{}, pai.Errorf(pai.CodeInvalid, advice, "the file has %d bytes, more than the limit of %d", len(data), savedLimit)
 	}
 	var head struct {
 		Format string `json:"format"`
 	}
 	if err := json.Unmarshal(data, &head); err != nil {
-		return Saved{}, pai.Errorf(pai.CodeInvalid, advice, "it is no saved plan: %w", err)
+		return Saved{}, pai.Errorf(pai.CodeInvalid, advice, "not a saved plan: %w", err)
 	}
 	if head.Format != SavedFormat {
-		return Saved{}, pai.Errorf(pai.CodeInvalid, advice, "its format is %q, and this paictl reads %q", head.Format, SavedFormat)
+		return Saved{}, pai.Errorf(pai.CodeInvalid, advice, "the format is %q, want %q", head.Format, SavedFormat)
 	}
 	var s Saved
 	dec := json.NewDecoder(strings.NewReader(string(data)))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&s); err != nil {
-		return Saved{}, pai.Errorf(pai.CodeInvalid, advice, "it is no saved plan: %w", err)
+		return Saved{}, pai.Errorf(pai.CodeInvalid, advice, "not a saved plan: %w", err)
 	}
 	if err := s.check(); err != nil {
 		return Saved{}, pai.Errorf(pai.CodeInvalid, advice, "the saved plan is damaged: %w", err)
@@ -129,10 +129,10 @@ func (s Saved) check() error {
 	}
 	for _, step := range s.Plan.Steps {
 		if !step.Kind.Known() {
-			problems = append(problems, fmt.Errorf("step %q is of kind %q, which this paictl does not know", step.ID, step.Kind))
+			problems = append(problems, fmt.Errorf("step %q has unknown kind %q", step.ID, step.Kind))
 		}
 		if !slices.Contains(risks(), step.Risk) {
-			problems = append(problems, fmt.Errorf("step %q has risk %q, which this paictl does not know", step.ID, step.Risk))
+			problems = append(problems, fmt.Errorf("step %q has unknown risk %q", step.ID, step.Risk))
 		}
 	}
 	return errors.Join(append(problems, s.Plan.Validate())...)
@@ -142,7 +142,8 @@ func risks() []pai.Risk {
 	return []pai.Risk{pai.RiskNone, pai.RiskAPI, pai.RiskNode, pai.RiskDataPath, pai.RiskEviction}
 }
 
-// NewJobs lists the jobs of a preview that were not there when the plan was saved, by name.
+// NewJobs lists by name the jobs of a preview that did not run when the plan was
+// saved.
 func (s Saved) NewJobs(now map[StepID][]pai.JobRef) []string {
 	before := map[pai.JobRef]bool{}
 	for _, jobs := range s.Jobs {

@@ -57,11 +57,11 @@ func TestMovedNamesWhatMoved(t *testing.T) {
 		change     func(in *Input)
 		now        func(s *Saved)
 	}{
-		{"a machine came", "machine gpu-02 has come", func(in *Input) {
+		{"a machine came", "machine gpu-02 was added", func(in *Input) {
 			in.World.Machines = append(in.World.Machines, MachineState{Name: "gpu-02", Address: "10.0.0.3"})
 		}, nil},
-		{"a machine went", "machine gpu-01 is gone", func(in *Input) { in.World.Machines = in.World.Machines[:1] }, nil},
-		{"a machine is lost", "machine gpu-01: answering was yes and is no", func(in *Input) {
+		{"a machine went", "machine gpu-01 was removed", func(in *Input) { in.World.Machines = in.World.Machines[:1] }, nil},
+		{"a machine is lost", "machine gpu-01: reachable was yes and is no", func(in *Input) {
 			in.World.Machines[1] = MachineState{Name: "gpu-01", Address: "10.0.0.2", Unreachable: "no route"}
 		}, nil},
 		{"a kubelet is newer", "machine gpu-01: kubelet was v0.9-pai and is v0.10-pai", func(in *Input) {
@@ -80,7 +80,7 @@ func TestMovedNamesWhatMoved(t *testing.T) {
 		{"Kubernetes moved", "Kubernetes was v0.9-pai and is v0.10-pai", func(in *Input) { in.World.Current.Kubernetes = "v0.10-pai" }, nil},
 		{"the hops moved", "the hops were kubernetes v0.9-pai → v0.10-pai, services v0.9 → v0.10 and are services v0.9 → v0.10",
 			func(in *Input) { in.World.Current.Kubernetes = "v0.10-pai" }, nil},
-		{"migrated meanwhile", "what is stored in an older form was users-by-entry and is nothing", func(in *Input) { in.World.Unmigrated = nil }, nil},
+		{"migrated meanwhile", "pending migrations was users-by-entry and is nothing", func(in *Input) { in.World.Unmigrated = nil }, nil},
 		{"another bundle", "the bundle of v0.10 was sha256:ten and is sha256:other", nil, func(s *Saved) { s.Inputs.Bundles["v0.10"] = "sha256:other" }},
 		{"other configuration", "the configuration changed: layout.yaml", nil, func(s *Saved) { s.Inputs.Configuration["layout.yaml"] = "sha256:b" }},
 		{"a risk", "risk was none and is node", nil, func(s *Saved) { s.Plan.Steps[0].Risk = pai.RiskNode }},
@@ -154,9 +154,9 @@ func TestParseSavedRefuses(t *testing.T) {
 		return string(data)
 	}
 	for _, c := range []struct{ name, text, want string }{
-		{"nothing", "", "no saved plan"},
-		{"another thing", `{"steps":[]}`, `its format is ""`},
-		{"a later format", `{"format":"pai.dev/plan/v2","steps":{}}`, `its format is "pai.dev/plan/v2"`},
+		{"nothing", "", "not a saved plan"},
+		{"another thing", `{"steps":[]}`, `the format is ""`},
+		{"a later format", `{"format":"pai.dev/plan/v2","steps":{}}`, `the format is "pai.dev/plan/v2"`},
 		{"a field of a later paictl", strings.Replace(whole(func(*Saved) {}), `"clusterId"`, `"more":1,"clusterId"`, 1), `unknown field "more"`},
 		{"no cluster", whole(func(s *Saved) { s.ClusterID = "" }), "clusterId is missing"},
 		{"no target", whole(func(s *Saved) { s.Target.Release = "" }), "target"},

@@ -14,12 +14,11 @@ type ServiceSpec struct {
 	Name          string
 	Prerequisites []string
 	Impact        pai.JobImpact
-	// Volume is the folder below /var/lib/pai in which it keeps its state; empty
-	// where it has none there.
+	// Volume is the directory of its state on machines; empty for none.
 	Volume string `json:",omitempty"`
 }
 
-// ServicesOptions are what Services may be told besides the release.
+// ServicesOptions are the options of Services.
 type ServicesOptions struct {
 	Bundle BundleRef
 	// Choice is which services to start, with their prerequisites.
@@ -27,9 +26,9 @@ type ServicesOptions struct {
 	// Again plans the named services even where they are ready from the
 	// release already: their configuration may have changed.
 	Again bool
-	// Former are the services of the release that runs, for what those that
-	// leave mean to jobs.
-	Former []ServiceSpec
+	// Previous are the services of the running release, for the job impact of
+	// those that are stopped.
+	Previous []ServiceSpec
 	// Migrations are those of the release and of all before it.
 	Migrations []release.Migration
 }
@@ -57,7 +56,7 @@ func Services(w World, to pai.ServicesVersion, services []ServiceSpec, o Service
 	for _, m := range w.Machines {
 		id := d.add(m.Unreachable != "" || !slices.Contains(m.Images, o.Bundle.Digest), Step{
 			ID: StepID(prefix + "machine/" + m.Name + "/images"), Kind: KindImages, Target: m.Name, To: pai.AnyVersion(o.Bundle.Release), Risk: pai.RiskNone})
-		if m.Unreachable == "" { // a lost machine holds up no service
+		if m.Unreachable == "" { // a lost machine blocks no service
 			images = append(images, id)
 		}
 	}
@@ -71,7 +70,7 @@ func Services(w World, to pai.ServicesVersion, services []ServiceSpec, o Service
 		again := o.Again && (len(named) == 0 || named[s.Name])
 		needed := !w.APIReachable || again || was.Release.Less(to) || !was.Ready
 		if was.Release != "" && to.Less(was.Release) {
-			needed = false // nothing goes back
+			needed = false // no downgrade
 		}
 		work = work || needed
 		after := slices.Clone(images)
@@ -86,13 +85,13 @@ func Services(w World, to pai.ServicesVersion, services []ServiceSpec, o Service
 		work = work || d.needed[id]
 	}
 	if o.all() {
-		work = stopRemovedServices(&d, w, prefix+"stop/", to, ordered, o.Former, slices.Concat(started, migrated)) || work
+		work = stopRemovedServices(&d, w, prefix+"stop/", to, ordered, o.Previous, slices.Concat(started, migrated)) || work
 		record := d.add(w.RecordedServices != to, Step{ID: StepID(prefix + "record"), Kind: KindServices,
 			From: pai.AnyVersion(w.RecordedServices), To: pai.AnyVersion(to), Risk: pai.RiskNone}, last(d.steps)...)
 		work = work || d.needed[record]
 	}
 	if !work {
-		return nil, nil // images alone are nothing to do
+		return nil, nil // images alone are no reason for a plan
 	}
 	return d.reduce(), nil
 }
@@ -116,11 +115,11 @@ func migrations(d *stepGraph, w World, prefix string, to pai.ServicesVersion, wa
 	return ids
 }
 
-// stopRemovedServices adds stops for what is installed and not in the release; while
-// the API is away, for all that the former release had and the new one has not.
-func stopRemovedServices(d *stepGraph, w World, prefix string, to pai.ServicesVersion, services, former []ServiceSpec, after []StepID) bool {
+// stopRemovedServices adds stops for installed services that the release does not
+// have. During an API outage it adds them for all that only the previous release has.
+func stopRemovedServices(d *stepGraph, w World, prefix string, to pai.ServicesVersion, services, previous []ServiceSpec, after []StepID) bool {
 	known := map[string]ServiceSpec{}
-	for _, s := range former {
+	for _, s := range previous {
 		known[s.Name] = s
 	}
 	installed := w.Services
@@ -138,7 +137,7 @@ func stopRemovedServices(d *stepGraph, w World, prefix string, to pai.ServicesVe
 		}
 		s, ok := known[name]
 		if !ok {
-			s = ServiceSpec{Name: name, Impact: pai.ImpactDataPath} // nothing says that jobs do without it
+			s = ServiceSpec{Name: name, Impact: pai.ImpactDataPath} // it might be in the data path of jobs
 		}
 		leaving = append(leaving, s)
 	}
@@ -160,7 +159,7 @@ func Stop(w World, services []ServiceSpec, which Choice) ([]Step, error) {
 	}
 	var affected []ServiceSpec
 	for _, s := range ordered {
-		if stop[s.Name] && mayRun(w, s.Name) {
+		if stop[s.Name] && mightRun(w, s.Name) {
 			affected = append(affected, s)
 		}
 	}

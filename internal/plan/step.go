@@ -20,9 +20,9 @@ import (
 //	services/refresh/<service>                   a service brought in line with the configuration
 //	services/delete/<service>                    a service deleted
 //	services/delete/<service>/volume             the files that it kept on machines
-//	clean/machine/<name>                         Kubernetes taken off a machine
-//	uncordon/machine/<name>                      a cordon of PAI's own taken back on its own
-//	configuration/schema-<n>                     the configuration moved to a schema version
+//	clean/machine/<name>                         Kubernetes removed from a machine
+//	uncordon/machine/<name>                      a cordon of PAI removed on its own
+//	configuration/schema-<n>                     the configuration migrated to a schema version
 //
 // So "kubernetes/v0.10-pai/machine/gpu-03/kubelet" is the kubelet of gpu-03
 // going to v0.10-pai, whether in one hop of several or in a boot.
@@ -71,7 +71,7 @@ type Step struct {
 	Schema int `json:"-"`
 }
 
-// Back reports whether the step goes to an older version.
+// Back reports whether the step leads to an older version.
 func (s Step) Back() bool { return s.To != "" && pai.CompareVersions(s.To, s.From) < 0 }
 
 // HopKind is which of the two parts a hop moves.
@@ -97,25 +97,24 @@ func kubernetesHop(from, to pai.KubernetesVersion) Hop {
 	return Hop{Kind: HopKubernetes, From: pai.AnyVersion(from), To: pai.AnyVersion(to)}
 }
 
-// Plan is an ordered set of steps that leads from the observed world to a
-// goal. Steps are listed in an order that respects After.
+// Plan is an ordered set of steps from the observed state to a goal. The order
+// respects After.
 type Plan struct {
 	Verb  pai.Verb `json:"verb"`
 	From  pai.Pair `json:"from"`
 	To    pai.Pair `json:"to"`
 	Hops  []Hop    `json:"hops"`
 	Steps []Step   `json:"steps"`
-	// Notes says what the operator should know besides.
+	// Notes are messages for the operator.
 	Notes []string `json:"notes,omitempty"`
 }
 
-// A Doer carries out one Kind. Done looks at the world, never at the journal.
-// Do may be called again after it was interrupted anywhere, and finishes what
-// is left.
+// A Doer does the steps of one Kind. Done checks the observed state, never the
+// journal. Do can be called again after any interruption, and does what is left.
 type Doer interface {
 	Done(ctx context.Context, s Step) (bool, error)
 	Do(ctx context.Context, s Step) error
 }
 
-// Doers maps every Kind to the one that carries it out.
+// Doers maps every Kind to its Doer.
 type Doers map[Kind]Doer

@@ -43,7 +43,7 @@ func newSupportMatrix(releases []release.Manifest, from pai.Pair) (*supportMatri
 	}
 	for _, v := range []string{string(from.Services), string(from.Kubernetes)} {
 		if err := pai.CheckVersion(v); v != "" && err != nil {
-			return nil, pai.Errorf(pai.CodeUsage, "versions look like v0.9 and v0.9-pai", "start of the upgrade: %w", err)
+			return nil, pai.Errorf(pai.CodeUsage, "give versions such as v0.9 and v0.9-pai", "start of the upgrade: %w", err)
 		}
 	}
 	t := &supportMatrix{}
@@ -132,7 +132,7 @@ func (t *supportMatrix) moveKubernetes(s state, to int) []violation {
 // upstreamRule is empty when upstream's minor stays or goes up by one.
 func upstreamRule(from part[pai.KubernetesVersion], to release.KubernetesRow) string {
 	if len(from.rows) == 0 {
-		return fmt.Sprintf("Kubernetes moves by at most one upstream minor, and no release says which one %s is", from.version)
+		return fmt.Sprintf("a hop upgrades Kubernetes by at most one upstream minor, and the upstream minor of %s is unknown", from.version)
 	}
 	was := from.rows[0].Kubernetes.Upstream
 	a, _ := upstreamMinor(was) // both were checked by checkRows
@@ -141,9 +141,9 @@ func upstreamRule(from part[pai.KubernetesVersion], to release.KubernetesRow) st
 		return ""
 	}
 	if b < a {
-		return fmt.Sprintf("upstream Kubernetes never goes back, and %s is %s where %s is %s", to.Version, to.Upstream, from.version, was)
+		return fmt.Sprintf("upstream Kubernetes is never downgraded, and %s is %s while %s is %s", to.Version, to.Upstream, from.version, was)
 	}
-	return fmt.Sprintf("a hop takes Kubernetes up by at most one upstream minor, and %s is %s where %s is %s",
+	return fmt.Sprintf("a hop upgrades Kubernetes by at most one upstream minor, and %s is %s while %s is %s",
 		to.Version, to.Upstream, from.version, was)
 }
 
@@ -194,7 +194,7 @@ func checkRows(releases []release.Manifest) error {
 	if len(problems) == 0 {
 		return nil
 	}
-	return pai.Errorf(pai.CodeInvalid, "correct the release.yaml of each release named above", "support plan: %w", errors.Join(problems...))
+	return pai.Errorf(pai.CodeInvalid, "fix the release.yaml of each release in the message", "support plan: %w", errors.Join(problems...))
 }
 
 // upstreamMinor reads the minor of "v1.36.3". Every upstream Kubernetes is 1.x.

@@ -7,8 +7,8 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Text shows a plan to people: its hops, under each its steps with what
-// running jobs may notice, and the jobs that each step could touch.
+// Text formats a plan: its hops, and for each one its steps with their risk and
+// the running jobs that they can affect.
 func Text(p Plan, impact map[StepID][]pai.JobRef) string {
 	var b strings.Builder
 	for _, n := range p.Notes {
@@ -51,7 +51,7 @@ func writeStep(b *strings.Builder, s Step, jobs []pai.JobRef) {
 	line := fmt.Sprintf("  %-44s %-22s %s", strings.TrimPrefix(string(s.ID), s.Phase+"/"), move, riskText(s.Risk))
 	fmt.Fprintln(b, strings.TrimRight(line, " "))
 	for _, j := range jobs {
-		fmt.Fprintf(b, "      could touch %s\n", j)
+		fmt.Fprintf(b, "      can affect %s\n", j)
 	}
 }
 

@@ -23,13 +23,13 @@ func (t *supportMatrix) unreachable(releases []release.Manifest, start state, g 
 	switch {
 	case near == "":
 		return &pai.Error{Code: pai.CodeRefused, Message: message + "; no release can be reached from here",
-			Next: "see paictl release list for what each release starts from"}
+			Next: "to see from which versions each release can be reached, run: paictl release list"}
 	case !hops:
-		return &pai.Error{Code: pai.CodeRefused, Message: message + fmt.Sprintf("; the nearest reachable release is %s, which is where it stands", near),
-			Next: "get the releases in between, and see paictl release list for what each starts from"}
+		return &pai.Error{Code: pai.CodeRefused, Message: message + fmt.Sprintf("; the nearest reachable release is %s, the current one", near),
+			Next: "get the releases in between; to see from which versions each can be reached, run: paictl release list"}
 	default:
 		return &pai.Error{Code: pai.CodeRefused, Message: message + fmt.Sprintf("; the nearest reachable release is %s", near),
-			Next: fmt.Sprintf("paictl upgrade plan --to %s shows how far it goes", near)}
+			Next: fmt.Sprintf("to preview the upgrade to that release, run: paictl upgrade plan --to %s", near)}
 	}
 }
 

@@ -14,18 +14,17 @@ type Input struct {
 	Releases []release.Manifest
 	// Services lists the services of each release that may be needed.
 	Services map[pai.ServicesVersion][]ServiceSpec
-	// Digests gives the digest of each release's bundle, by which machines say
-	// that they have its images.
+	// Digests has the bundle digest of each release. Machines report images by
+	// the digest of their bundle.
 	Digests map[pai.Release]string
-	// Snapshots names the snapshots of etcd that there are, for a way back.
+	// Snapshots names the existing etcd snapshots, for a rollback.
 	Snapshots []string
 }
 
-// Upgrade plans everything between the world and a target: the hops, each
-// one's steps waiting for the hop before, and what an earlier run left behind.
-// The plan is empty when nothing is to be done, and an error where nobody can
-// say whether that is so. While the API is away, nothing of the services is
-// taken for done.
+// Upgrade plans everything between the observed state and a target: the hops, in
+// which the steps wait for the previous hop, and what an earlier run left. The
+// plan is empty if nothing is to be done. During an API outage no service step
+// counts as done, and an empty plan is an error.
 func Upgrade(in Input, target Target) (Plan, error) {
 	in.World.Current.Services = in.World.services()
 	hops, err := Hops(in.Releases, in.World.Current, target)
@@ -75,7 +74,7 @@ type upgrade struct {
 	world    World                   // as the steps so far leave it
 	steps    []Step
 	barrier  []StepID // what the next hop waits for
-	bound    []Step   // the steps so far that move what may not be too old for an API server
+	bound    []Step   // the steps so far of roles that must not be too old for an API server
 }
 
 // add appends the steps of one hop and makes them wait for the barrier.
@@ -85,7 +84,7 @@ func (u *upgrade) add(steps []Step, barrier []StepID) {
 }
 
 // outdatedMachines plans what is behind without being part of a hop: what an earlier
-// run left half-done, and machines where something would be too old for the
+// run left incomplete, and machines where a role would be too old for the
 // first API server of the way.
 func (u *upgrade) outdatedMachines(hops []Hop) error {
 	both := u.target.KubernetesOnly == u.target.ServicesOnly
@@ -144,10 +143,10 @@ func (u *upgrade) servicesHop(h Hop) error { return u.servicesTo(h.To.Services()
 func (u *upgrade) servicesTo(to, from pai.ServicesVersion) error {
 	services, known := u.in.Services[to]
 	if !known {
-		return pai.Errorf(pai.CodeFailed, "open the bundle of release "+string(to), "the services of release %s are not known", to)
+		return pai.Errorf(pai.CodeFailed, "build the bundle; run: paictl release build "+string(to), "the services of release %s are unknown: this host does not have its bundle", to)
 	}
 	steps, err := Services(u.world, to, services, ServicesOptions{
-		Bundle: u.in.bundleOfServices(to, u.release), Former: u.in.Services[from], Migrations: u.in.migrationsTo(to)})
+		Bundle: u.in.bundleOfServices(to, u.release), Previous: u.in.Services[from], Migrations: u.in.migrationsTo(to)})
 	if err != nil || len(steps) == 0 {
 		return err
 	}
@@ -158,7 +157,7 @@ func (u *upgrade) servicesTo(to, from pai.ServicesVersion) error {
 
 // bundleOf is the bundle that a Kubernetes version is taken from: that of the
 // newest release up to a limit that brings it, so that a hop of the services to
-// that release finds its images there already.
+// that release finds its images on the machines.
 func (in Input) bundleOf(version pai.KubernetesVersion, limit pai.Release) BundleRef {
 	return in.newest(limit, func(r release.Manifest) bool { return r.Kubernetes.Version.Compare(version) == 0 })
 }

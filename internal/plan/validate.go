@@ -5,15 +5,15 @@ import (
 	"fmt"
 )
 
-// Validate reports everything that makes a plan unfit to be run: IDs that are
-// not unique, and steps that wait for one that does not come before them. A
-// plan without those has no cycles.
+// Validate reports everything that makes a plan invalid: IDs that are not
+// unique, and steps that wait for a step that is not before them. A valid plan
+// has no cycles.
 func (p Plan) Validate() error {
 	var problems []error
 	seen := make(map[StepID]bool, len(p.Steps))
 	for _, s := range p.Steps {
 		if s.ID == "" || s.Kind == "" {
-			problems = append(problems, fmt.Errorf("step %q of kind %q lacks an ID or a kind", s.ID, s.Kind))
+			problems = append(problems, fmt.Errorf("step %q of kind %q: ID or kind is missing", s.ID, s.Kind))
 		}
 		for _, id := range s.After {
 			if !seen[id] {
@@ -21,7 +21,7 @@ func (p Plan) Validate() error {
 			}
 		}
 		if seen[s.ID] {
-			problems = append(problems, fmt.Errorf("step %q is there more than once", s.ID))
+			problems = append(problems, fmt.Errorf("duplicate step %q", s.ID))
 		}
 		seen[s.ID] = true
 	}

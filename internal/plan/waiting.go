@@ -2,18 +2,17 @@ package plan
 
 import "pai.dev/pai/internal/pai"
 
-// BlocksWhenWaiting reports whether a step that was left waiting, because its machine has
-// to be idle first, holds up one that comes after it.
+// BlocksWhenWaiting reports whether a step that waits for an idle machine also
+// blocks the later step next.
 //
-// What the same machine still needs waits with it. Everything else goes on: a
-// kubelet may be older than the control plane. How much older is the planner's
-// to say: an API server is made to wait for what it could not serve, and only
-// for that.
+// All later steps of the same machine wait. Other steps continue, because a
+// kubelet can be older than the control plane. The planner limits the age: an API
+// server waits for the roles that it could not serve, and only for them.
 func BlocksWhenWaiting(waiting, next Step) bool {
 	return waiting.Target == next.Target || next.Kind.Traits().StartsAPIServer
 }
 
-// Uncordon plans the steps that take back every cordon of PAI's own.
+// Uncordon plans the steps that remove every PAI cordon.
 func Uncordon(w World) []Step {
 	var steps []Step
 	for _, m := range w.Machines {

@@ -2,28 +2,27 @@ package plan
 
 import "pai.dev/pai/internal/pai"
 
-// World is what planning knows of the world, as it was observed at one moment.
+// World is the observed state from which plans are made.
 type World struct {
 	// ClusterID is empty while no cluster exists on the machines.
 	ClusterID string `json:"clusterId,omitempty"`
-	// APIReachable is false when the API did not answer; Services, Jobs and
-	// the Node fields are then unknown, not empty.
+	// APIReachable is false during an API outage; Services, Jobs, and the Node
+	// fields are then unknown, not empty.
 	APIReachable bool `json:"apiReachable"`
-	// APIError is why the API could not be read, when there should be one.
+	// APIError is why the API could not be read, if there should be one.
 	APIError string               `json:"apiError,omitempty"`
 	Machines []MachineState       `json:"machines"`
 	Services map[string]Installed `json:"services"`
 	Jobs     []pai.Job            `json:"jobs"`
-	// Queued are the jobs that have neither begun to run nor ended.
+	// Queued are the jobs that have neither started nor ended.
 	Queued []pai.JobRef `json:"queued,omitempty"`
 	// Current is the pair that the cluster runs; a version is empty where
 	// nothing is installed. Kubernetes is what cluster-record wrote last: it
-	// changes at the end of a hop, so that a hop that was left half-done is
-	// planned again. Services is OldestInstalled of Services, for the same reason.
+	// changes at the end of a hop, so that an incomplete hop is planned again. Services is OldestInstalled of Services, for the same reason.
 	Current pai.Pair `json:"current"`
 	// RecordedServices is the release whose services were all brought up last.
-	// It stays when they are stopped, so that starting them again goes on from
-	// there; and it is known while the API is away.
+	// It stays when they are stopped, so that they start again from that release,
+	// and it is known during an API outage.
 	RecordedServices pai.ServicesVersion `json:"recordedServices,omitempty"`
 	// Unmigrated names the migrations of the releases that this paictl knows
 	// whose old form is still what is stored.
@@ -37,8 +36,8 @@ type MachineState struct {
 	Name         string `json:"name"`
 	Address      string `json:"address"`
 	ControlPlane bool   `json:"controlPlane"`
-	// Unreachable says why the machine could not be asked; nothing below is
-	// known then.
+	// Unreachable is why the machine could not be observed; the fields below are
+	// unknown then.
 	Unreachable string                  `json:"unreachable,omitempty"`
 	Prepared    bool                    `json:"prepared"`
 	Joined      bool                    `json:"joined"` // kubelet has its identity in the cluster, and the certificate that it serves with
@@ -52,7 +51,7 @@ type MachineState struct {
 type RoleState struct {
 	// Link is the version that the role's link points to.
 	Link pai.KubernetesVersion `json:"link,omitempty"`
-	// Running is the version of the folder that the running program was
+	// Running is the version of the directory that the running program was
 	// started from; empty when it does not run.
 	Running pai.KubernetesVersion `json:"running,omitempty"`
 	// Emulates is the upstream minor ("1.35") that the program behaves as; empty
@@ -60,7 +59,7 @@ type RoleState struct {
 	Emulates string `json:"emulates,omitempty"`
 }
 
-// Node is what the API says of a machine.
+// Node is a machine as the API shows it.
 type Node struct {
 	Ready         bool   `json:"ready"`
 	Kubelet       string `json:"kubelet"` // upstream version, "v1.36.3"
@@ -99,8 +98,8 @@ func (w World) ServicesRelease() pai.ServicesVersion {
 	return w.RecordedServices
 }
 
-// services is the release that the services which run are of. While the API is
-// away nobody sees them, so they are those that were all brought up last.
+// services is the version of the running services. During an API outage it is
+// the version that was completely started last.
 func (w World) services() pai.ServicesVersion {
 	if w.APIReachable {
 		return w.Current.Services
@@ -108,8 +107,8 @@ func (w World) services() pai.ServicesVersion {
 	return w.RecordedServices
 }
 
-// blind notes in a plan what nobody could see because the API is away. A plan
-// with no steps is refused then: what is not seen is not done.
+// noteAPIUnavailable adds a note about unknown services to a plan. A plan without
+// steps is an error then: what is not observed is not done.
 func (w World) noteAPIUnavailable(p *Plan) error {
 	switch {
 	case w.APIReachable:
@@ -117,20 +116,20 @@ func (w World) noteAPIUnavailable(p *Plan) error {
 	case len(p.Steps) == 0:
 		return w.unknown()
 	case w.RecordedServices == "":
-		p.Notes = append(p.Notes, "the API does not answer ("+w.APIError+"), so which services run is not known; run the command again for them")
+		p.Notes = append(p.Notes, "the API server is not responding ("+w.APIError+"), so the running services are unknown; run the command again for them")
 	default:
-		p.Notes = append(p.Notes, "the API does not answer ("+w.APIError+"), so the services are taken for those of "+string(w.RecordedServices)+", which were brought up last")
+		p.Notes = append(p.Notes, "the API server is not responding ("+w.APIError+"), so the plan assumes the services of "+string(w.RecordedServices)+", which was deployed last")
 	}
 	return nil
 }
 
-// unknown is why a plan without steps is none while the API is away.
+// unknown is the error for a plan without steps during an API outage.
 func (w World) unknown() error {
-	return pai.Errorf(pai.CodeFailed, "see that the API answers (paictl cluster status), and run the command again",
-		"whether anything is left to do is not known, because the API does not answer (%s)", w.APIError)
+	return pai.Errorf(pai.CodeFailed, "restore the API server and run the command again; for its state, run: paictl cluster status",
+		"cannot determine which steps are left: the API server is not responding (%s)", w.APIError)
 }
 
-// Running returns the jobs of which a container runs.
+// Running returns the jobs with a running container.
 func (w World) Running() []pai.Job {
 	var jobs []pai.Job
 	for _, j := range w.Jobs {

@@ -1,7 +1,7 @@
-// Package run carries plans out: the executor does the steps of a plan side by
-// side as far as they wait for nothing, the journal records what became of
-// them, and the lock sees to it that one operation runs at a time.
+// Package run runs plans. The executor runs steps in parallel if they do not
+// wait for each other, the journal records their results, and the lock lets
+// one operation run at a time.
 //
-// It may not know what a step does, nor Kubernetes or machines: doers, the
-// guard and the store are handed to it.
+// The package does not know what a step does and must not import packages for
+// Kubernetes or machines: doers, guard, and store are passed in.
 package run

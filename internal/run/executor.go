@@ -12,39 +12,39 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// Executor carries out plans. Its functions are called from several goroutines
-// at once, except Events, whose calls come one after the other.
+// Executor runs plans. It calls its functions from several goroutines at once,
+// except Events, whose calls do not overlap.
 type Executor struct {
 	Doers plan.Doers
-	// Admit refuses a step by returning why; nil refuses none. A step whose why
-	// has pai.CodeWaiting is set aside: what it holds up (plan.BlocksWhenWaiting) is as well,
-	// and everything else goes on.
+	// Admit returns an error to refuse a step; nil admits all. A step whose error
+	// has pai.CodeWaiting waits, together with the steps that it blocks
+	// (plan.BlocksWhenWaiting); all other steps continue.
 	Admit func(context.Context, plan.Step) error
-	// Events hears what happens; nil hears nothing.
+	// Events is called with each event; it can be nil.
 	Events func(Event)
-	// Record writes what became of a step, and that it was begun, to the
-	// journal; nil writes nothing.
+	// Record writes the start and the result of a step to the journal; it can be
+	// nil.
 	Record func(context.Context, pai.StepRecord) error
-	// Halt is asked before each step; an error stops the run there.
+	// Halt is called before each step; an error stops the run.
 	Halt func() error
-	// Stop, once closed, stops the run at the next safe point: what has begun
-	// is finished, nothing more is begun. To stop at once, end the context.
+	// Stop stops the run at the next safe point when it is closed: started steps
+	// finish, no other step starts. To stop at once, cancel the context.
 	Stop <-chan struct{}
-	// Limit is how many steps run side by side; 4 when it is 0.
+	// Limit is how many steps run in parallel; 0 means 4.
 	Limit int
-	// Deadlines says how long a step of a kind may take; DefaultDeadlines when
-	// it is nil.
+	// Deadlines returns the time limits for a step kind; nil means
+	// DefaultDeadlines.
 	Deadlines func(plan.Kind) Deadlines
 }
 
 const defaultLimit = 4
 
-// Run does a plan's steps. A step that fails blocks only what waits for it.
-// Of steps that touch what jobs run on, one runs at a time: what goes wrong
-// with the first is seen before the second begins.
+// Run runs the steps of a plan. A step that fails blocks only the steps that
+// wait for it. Steps that can affect running jobs run one at a time, so that a
+// failure of the first is seen before the second starts.
 func (e Executor) Run(ctx context.Context, p plan.Plan) Result {
 	if err := p.Validate(); err != nil {
-		return Result{Outcome: pai.OutcomeFailed, Stopped: fmt.Errorf("the plan cannot be run: %w", err)}
+		return Result{Outcome: pai.OutcomeFailed, Stopped: fmt.Errorf("invalid plan: %w", err)}
 	}
 	if e.Limit <= 0 {
 		e.Limit = defaultLimit
@@ -57,26 +57,26 @@ func (e Executor) Run(ctx context.Context, p plan.Plan) Result {
 	return r.result()
 }
 
-// running is one run of a plan. Only the goroutine of run touches its fields,
-// except those under mu.
+// running is one run of a plan. Only the goroutine of run uses its fields,
+// except those below mu.
 type running struct {
 	Executor
 	plan      plan.Plan
 	started   time.Time
-	records   []pai.StepRecord // by index of the step; each written once, before ended says so
-	ended     chan int         // the index of a step that has ended
-	waiting   []int            // how many steps each one still waits for
-	followers [][]int          // who waits for each
-	ready     []int            // what waits for nothing and has not begun, in the plan's order
-	settled   []bool           // what has begun, or never will
+	records   []pai.StepRecord // by index of the step; each is written once, before it is sent to ended
+	ended     chan int         // the index of a step that ended
+	waiting   []int            // for how many steps each one still waits
+	followers [][]int          // the steps that wait for each one
+	ready     []int            // steps that wait for nothing and did not start, in the order of the plan
+	settled   []bool           // started, or will never start
 	blockedBy map[plan.StepID][]plan.StepID
 
-	begun, active, risky int
+	startedSteps, active, risky int
 
-	mu       sync.Mutex // serialises events, and guards what follows
+	mu       sync.Mutex // serializes events, and guards the fields below
 	finished int
-	stopped  error // why nothing more is begun
-	journal  error // the last error of Record
+	stopped  error // why no other step starts
+	journal  error // last error of Record
 }
 
 func newRunning(e Executor, p plan.Plan) *running {
@@ -99,8 +99,8 @@ func newRunning(e Executor, p plan.Plan) *running {
 
 func (r *running) run(ctx context.Context) {
 	for {
-		r.lookForStop(ctx)
-		r.beginReady(ctx)
+		r.checkStop(ctx)
+		r.startReady(ctx)
 		if r.active == 0 {
 			break
 		}
@@ -116,13 +116,13 @@ func (r *running) run(ctx context.Context) {
 	r.close()
 }
 
-// lets reports whether a step that has ended lets one that comes after it begin.
+// lets reports whether a later step can start after step i ended.
 func (r *running) lets(i, f int) bool {
 	outcome := r.records[i].Outcome
 	return succeeded(outcome) || (outcome == pai.OutcomeWaiting && !plan.BlocksWhenWaiting(r.plan.Steps[i], r.plan.Steps[f]))
 }
 
-// release counts one step less that f waits for.
+// release counts down the steps that f waits for.
 func (r *running) release(f int) {
 	r.waiting[f]--
 	if r.waiting[f] == 0 && !r.settled[f] {
@@ -131,49 +131,49 @@ func (r *running) release(f int) {
 	}
 }
 
-// beginReady begins what may begin now.
-func (r *running) beginReady(ctx context.Context) {
+// startReady starts the steps that can start now.
+func (r *running) startReady(ctx context.Context) {
 	r.ready = slices.DeleteFunc(r.ready, func(i int) bool {
-		if r.active >= r.Limit || (touchesJobs(r.plan.Steps[i]) && r.risky > 0) || r.halted() {
+		if r.active >= r.Limit || (affectsJobs(r.plan.Steps[i]) && r.risky > 0) || r.halted() {
 			return false
 		}
 		r.settled[i] = true
-		r.begin(ctx, i)
+		r.start(ctx, i)
 		return true
 	})
 }
 
-// begin starts a step.
-func (r *running) begin(ctx context.Context, i int) {
+// start starts a step.
+func (r *running) start(ctx context.Context, i int) {
 	s := r.plan.Steps[i]
-	r.begun++
+	r.startedSteps++
 	r.active++
-	if touchesJobs(s) {
+	if affectsJobs(s) {
 		r.risky++
 	}
-	r.event(Event{Kind: StepStarted, Step: s, N: r.begun})
+	r.event(Event{Kind: StepStarted, Step: s, N: r.startedSteps})
 	go func() {
-		began := time.Now()
+		start := time.Now()
 		outcome, err := r.step(ctx, s)
-		record := pai.StepRecord{ID: string(s.ID), Outcome: outcome, Seconds: time.Since(began).Seconds()}
+		record := pai.StepRecord{ID: string(s.ID), Outcome: outcome, Seconds: time.Since(start).Seconds()}
 		if err != nil {
 			record.Error = err.Error()
 		}
 		r.records[i] = record
 		_ = r.note(ctx, record) // the result has it
-		r.event(Event{Kind: StepEnded, Step: s, Outcome: outcome, Took: time.Since(began), Message: record.Error})
+		r.event(Event{Kind: StepEnded, Step: s, Outcome: outcome, Took: time.Since(start), Message: record.Error})
 		r.ended <- i
 	}()
 }
 
-// await waits until a step has ended.
+// await waits until a step ends.
 func (r *running) await(ctx context.Context) int {
 	stop, done := r.Stop, ctx.Done()
 	for {
 		select {
 		case i := <-r.ended:
 			r.active--
-			if touchesJobs(r.plan.Steps[i]) {
+			if affectsJobs(r.plan.Steps[i]) {
 				r.risky--
 			}
 			return i
@@ -187,27 +187,27 @@ func (r *running) await(ctx context.Context) int {
 	}
 }
 
-// block marks a step that waits for one that did not succeed, and what waits
-// for it in turn.
+// block marks step i, which waits for a step that did not succeed, and the
+// steps that wait for i.
 func (r *running) block(by, i int) {
 	id, causes := r.plan.Steps[i].ID, []plan.StepID{r.plan.Steps[by].ID}
 	if roots := r.blockedBy[causes[0]]; roots != nil {
 		causes = roots
 	}
-	news := false
+	changed := false
 	for _, c := range causes {
 		if !slices.Contains(r.blockedBy[id], c) {
 			r.blockedBy[id] = append(r.blockedBy[id], c)
-			news = true
+			changed = true
 		}
 	}
 	first := !r.settled[i]
-	if outcome := heldBy(r.records[by].Outcome); first || weight(outcome) > weight(r.records[i].Outcome) {
+	if outcome := outcomeAfter(r.records[by].Outcome); first || weight(outcome) > weight(r.records[i].Outcome) {
 		r.settled[i] = true
 		r.records[i] = pai.StepRecord{ID: string(id), Outcome: outcome}
-		news = true
+		changed = true
 	}
-	if !news {
+	if !changed {
 		return
 	}
 	for _, f := range r.followers[i] {
@@ -220,21 +220,22 @@ func (r *running) block(by, i int) {
 	}
 }
 
-// heldBy is what becomes of a step that comes after one which did not succeed.
-func heldBy(o pai.Outcome) pai.Outcome {
+// outcomeAfter returns the outcome of a step that waits for one that did not
+// succeed.
+func outcomeAfter(o pai.Outcome) pai.Outcome {
 	if o == pai.OutcomeStopped || o == pai.OutcomeWaiting {
 		return o
 	}
 	return pai.OutcomeBlocked
 }
 
-// weight orders why a step was not begun: of several reasons, the one that
-// needs somebody most is told.
+// weight orders the reasons why a step did not start: the record has the one
+// that most needs an action.
 func weight(o pai.Outcome) int {
 	return slices.Index([]pai.Outcome{pai.OutcomeWaiting, pai.OutcomeStopped, pai.OutcomeBlocked}, o)
 }
 
-// close fills the records of what was never begun.
+// close fills the records of steps that never started.
 func (r *running) close() {
 	for i, s := range r.plan.Steps {
 		if !r.settled[i] {
@@ -246,11 +247,11 @@ func (r *running) close() {
 	}
 }
 
-// errStopped is why a run ended that was asked to stop at the next safe point.
-var errStopped = errors.New("asked to stop")
+// errStopped means that the operator stopped the run at a safe point.
+var errStopped = errors.New("stop requested")
 
-// lookForStop learns without waiting that the run should end.
-func (r *running) lookForStop(ctx context.Context) {
+// checkStop checks without waiting whether the run must stop.
+func (r *running) checkStop(ctx context.Context) {
 	select {
 	case <-r.Stop:
 		r.stop(errStopped)
@@ -260,7 +261,7 @@ func (r *running) lookForStop(ctx context.Context) {
 	}
 }
 
-// halted asks whether anything more may be begun.
+// halted reports whether no other step must start.
 func (r *running) halted() bool {
 	if r.stoppedBy() == nil && r.Halt != nil {
 		if err := r.Halt(); err != nil {
@@ -270,7 +271,7 @@ func (r *running) halted() bool {
 	return r.stoppedBy() != nil
 }
 
-// stop remembers the first reason for which nothing more is begun.
+// stop stores the first reason why no other step starts.
 func (r *running) stop(why error) {
 	r.mu.Lock()
 	first := r.stopped == nil
@@ -289,7 +290,7 @@ func (r *running) stoppedBy() error {
 	return r.stopped
 }
 
-// touchesJobs reports whether running jobs could be hurt by a step.
-func touchesJobs(s plan.Step) bool { return s.Risk != pai.RiskNone && s.Risk != pai.RiskAPI }
+// affectsJobs reports whether a step can affect running jobs.
+func affectsJobs(s plan.Step) bool { return s.Risk != pai.RiskNone && s.Risk != pai.RiskAPI }
 
 func succeeded(o pai.Outcome) bool { return o == pai.OutcomeSucceeded || o == pai.OutcomeSkipped }

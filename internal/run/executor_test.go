@@ -128,7 +128,7 @@ func TestExecutorKeepsTheOrder(t *testing.T) {
 		w.do = func(_ context.Context, s plan.Step) error {
 			raise(&worst, active.Add(1))
 			defer active.Add(-1)
-			if touchesJobs(s) {
+			if affectsJobs(s) {
 				raise(&worstRisky, risky.Add(1))
 				defer risky.Add(-1)
 			}

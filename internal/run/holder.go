@@ -14,8 +14,8 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Holder says who holds the lock: everything that another operator needs to
-// find him, and another process to see whether he lives.
+// Holder describes the process that holds the lock: another operator can find
+// it, and another process can determine whether it is alive.
 type Holder struct {
 	Token     string    `json:"token"` // one per acquisition
 	User      string    `json:"user"`
@@ -29,8 +29,8 @@ type Holder struct {
 	Verb      pai.Verb  `json:"verb"`
 	Since     time.Time `json:"since"`
 	Heartbeat time.Time `json:"heartbeat"`
-	// Released is set by a holder that let go; the file stays as the last
-	// generation.
+	// Released is set when the holder releases the lock; the file stays, because
+	// its number must not be used again.
 	Released bool `json:"released,omitempty"`
 }
 
@@ -38,12 +38,12 @@ func (h Holder) String() string {
 	return fmt.Sprintf("%s@%s (process %d, paictl %s, %s, since %s)", h.User, h.Host, h.PID, h.Version, h.Verb, h.Since.Format(time.RFC3339))
 }
 
-// ThisProcess describes the process that asks for the lock.
+// ThisProcess describes this process as a holder of the lock.
 func ThisProcess(version string, verb pai.Verb) (Holder, error) {
 	h := Holder{Token: rand.Text(), PID: os.Getpid(), Version: version, Verb: verb}
 	host, err := os.Hostname()
 	if err != nil {
-		return Holder{}, fmt.Errorf("find this host's name: %w", err)
+		return Holder{}, fmt.Errorf("read host name: %w", err)
 	}
 	h.Host = host
 	h.User = "uid " + strconv.Itoa(os.Getuid())
@@ -51,34 +51,33 @@ func ThisProcess(version string, verb pai.Verb) (Holder, error) {
 		h.User = u.Username
 	}
 	if h.BootID, err = readLine("/proc/sys/kernel/random/boot_id"); err != nil {
-		return Holder{}, fmt.Errorf("find this host's boot id: %w", err)
+		return Holder{}, fmt.Errorf("read boot ID: %w", err)
 	}
 	if h.PIDSpace, err = os.Readlink("/proc/self/ns/pid"); err != nil {
-		return Holder{}, fmt.Errorf("find this process's PID namespace: %w", err)
+		return Holder{}, fmt.Errorf("read PID namespace: %w", err)
 	}
 	if h.Start, err = processStart(h.PID); err != nil {
-		return Holder{}, fmt.Errorf("find this process's start time: %w", err)
+		return Holder{}, fmt.Errorf("read process start time: %w", err)
 	}
 	if h.MachineID, err = readLine("/etc/machine-id"); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return Holder{}, fmt.Errorf("find this host's id: %w", err)
+		return Holder{}, fmt.Errorf("read machine ID: %w", err)
 	}
 	return h, nil
 }
 
-// health is what one process can tell of another holder.
-type health int
+// liveness is what a process can determine about another one.
+type liveness int
 
 const (
-	unknown health = iota // it runs elsewhere: only its heartbeat tells
+	unknown liveness = iota // it runs on another host: only its heartbeat shows
 	alive
 	dead
 )
 
-// Sees says in a word what can be told of another holder from here, without
-// waiting: "alive" or "dead" where both are of one host, "" where its heartbeat
-// alone would tell.
-func (h Holder) Sees(other Holder) string {
-	switch h.healthOf(other, defaultExpiry) {
+// Liveness returns "alive" or "dead" if the other holder is a process of this
+// host, and "" if only its heartbeat can show that.
+func (h Holder) Liveness(other Holder) string {
+	switch h.livenessOf(other, LeaseDuration) {
 	case alive:
 		return "alive"
 	case dead:
@@ -88,13 +87,12 @@ func (h Holder) Sees(other Holder) string {
 	}
 }
 
-// healthOf tells whether another holder lives, as far as that can be seen
-// from here without waiting.
-func (h Holder) healthOf(other Holder, expiry time.Duration) health {
+// livenessOf determines without waiting whether another holder is alive.
+func (h Holder) livenessOf(other Holder, expiry time.Duration) liveness {
 	if other.BootID != h.BootID {
 		rebooted := h.MachineID != "" && other.MachineID == h.MachineID && other.Host == h.Host
 		if rebooted && time.Since(other.Heartbeat) > expiry {
-			return dead // this host has started anew since
+			return dead // this host was rebooted
 		}
 		return unknown
 	}
@@ -114,14 +112,14 @@ func (h Holder) healthOf(other Holder, expiry time.Duration) health {
 	}
 }
 
-// processStart reads when a process started, from field 22 of proc(5)'s stat.
-// A process that has died and was not waited for yet does not exist.
+// processStart returns the start time of a process, field 22 of stat in
+// proc(5). The error is fs.ErrNotExist for a zombie, too.
 func processStart(pid int) (string, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return "", err
 	}
-	// The second field is the program's name in parentheses, and may hold any character.
+	// The second field is the program name in parentheses; it can hold any character.
 	end := strings.LastIndexByte(string(data), ')')
 	fields := strings.Fields(string(data[end+1:]))
 	const state, start = 0, 22 - 3

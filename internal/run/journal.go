@@ -15,21 +15,21 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Journal is the record of operations: one file each. It is believed only for
-// what cannot be observed. Whoever writes it holds the Lock.
+// Journal is the record of operations, one file for each. PAI relies on it only
+// for what cannot be observed. The process that writes it holds the Lock.
 type Journal struct {
 	store Store
 	dir   string
 }
 
-// NewJournal is the journal in a store.
+// NewJournal returns the journal in a store.
 func NewJournal(s Store) *Journal { return &Journal{store: s, dir: path.Join(Dir, "operations")} }
 
 // idLayout makes IDs that sort as their times do.
 const idLayout = "20060102T150405.000Z"
 
-// List returns all operations, newest last. Files that cannot be read are
-// left out and named in the error, which comes beside the others.
+// List returns all operations, newest last. It skips files that cannot be read,
+// and returns an error that names them together with the other operations.
 func (j *Journal) List(ctx context.Context) ([]pai.Operation, error) {
 	ids, err := j.ids(ctx)
 	if err != nil {
@@ -47,8 +47,7 @@ func (j *Journal) List(ctx context.Context) ([]pai.Operation, error) {
 	return operations, errors.Join(problems...)
 }
 
-// Current returns the operation that was begun last, if it has not ended; nil
-// otherwise.
+// Current returns the newest operation if it has not ended, else nil.
 func (j *Journal) Current(ctx context.Context) (*pai.Operation, error) {
 	ids, err := j.ids(ctx)
 	if err != nil || len(ids) == 0 {
@@ -61,7 +60,7 @@ func (j *Journal) Current(ctx context.Context) (*pai.Operation, error) {
 	return &op, nil
 }
 
-// Newest hands over the operations, newest first, until enough says so.
+// Newest calls enough with each operation, newest first, until it returns true.
 func (j *Journal) Newest(ctx context.Context, enough func(pai.Operation) bool) error {
 	ids, err := j.ids(ctx)
 	if err != nil {
@@ -82,8 +81,8 @@ func (j *Journal) Newest(ctx context.Context, enough func(pai.Operation) bool) e
 // Get reads one operation.
 func (j *Journal) Get(ctx context.Context, id string) (pai.Operation, error) { return j.read(ctx, id) }
 
-// Begin records that an operation starts now; the journal gives it an ID that
-// sorts after all others. One that never ended is closed as stopped.
+// Begin records that an operation starts now. Its new ID sorts after all
+// others. An operation that never ended is closed as stopped.
 func (j *Journal) Begin(ctx context.Context, op pai.Operation) (*Entry, error) {
 	current, err := j.Current(ctx)
 	if err != nil {
@@ -91,7 +90,7 @@ func (j *Journal) Begin(ctx context.Context, op pai.Operation) (*Entry, error) {
 	}
 	if current != nil {
 		left := &Entry{journal: j, op: *current}
-		if err := left.End(ctx, pai.OutcomeStopped, errors.New("it was left unfinished, and another operation followed"), current.Report); err != nil {
+		if err := left.End(ctx, pai.OutcomeStopped, errors.New("unfinished, and another operation followed"), current.Report); err != nil {
 			return nil, err
 		}
 	}
@@ -102,10 +101,10 @@ func (j *Journal) Begin(ctx context.Context, op pai.Operation) (*Entry, error) {
 	now := time.Now().UTC()
 	op.Started, op.Outcome = now, pai.OutcomeRunning
 	op.ID = now.Format(idLayout)
-	if len(ids) > 0 && op.ID <= ids[len(ids)-1] { // this host's clock is behind another's
+	if len(ids) > 0 && op.ID <= ids[len(ids)-1] { // the clock of this host is behind
 		last, err := time.Parse(idLayout, ids[len(ids)-1])
 		if err != nil {
-			return nil, fmt.Errorf("read the time in operation ID %q: %w", ids[len(ids)-1], err)
+			return nil, fmt.Errorf("parse operation ID %q: %w", ids[len(ids)-1], err)
 		}
 		op.ID = last.Add(time.Millisecond).Format(idLayout)
 	}
@@ -121,29 +120,29 @@ func (j *Journal) Begin(ctx context.Context, op pai.Operation) (*Entry, error) {
 		return nil, fmt.Errorf("encode operation %s: %w", op.ID, err)
 	}
 	if err := j.store.CreateFile(ctx, j.file(op.ID), data, 0o600); err != nil {
-		return nil, fmt.Errorf("begin operation %s in the journal: %w", op.ID, err)
+		return nil, fmt.Errorf("write operation %s to the journal: %w", op.ID, err)
 	}
 	return e, nil
 }
 
-// Resume goes on with an operation that has not ended.
+// Resume continues an operation that has not ended.
 func (j *Journal) Resume(ctx context.Context, id string) (*Entry, error) {
 	op, err := j.read(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	if op.Outcome != pai.OutcomeRunning {
-		return nil, pai.Errorf(pai.CodeRefused, "start a new one", "operation %s has ended: %s", id, op.Outcome)
+		return nil, pai.Errorf(pai.CodeRefused, "start a new operation", "operation %s has ended: %s", id, op.Outcome)
 	}
 	return &Entry{journal: j, op: op}, nil
 }
 
-// ids lists the operations' IDs, oldest first. Temporary files of a store are
-// no operations.
+// ids lists the IDs of the operations, oldest first. It ignores temporary files
+// of the store.
 func (j *Journal) ids(ctx context.Context) ([]string, error) {
 	names, err := j.store.ReadDir(ctx, j.dir)
 	if err != nil {
-		return nil, fmt.Errorf("list the journal: %w", err)
+		return nil, fmt.Errorf("list journal: %w", err)
 	}
 	var ids []string
 	for _, n := range names {
@@ -161,16 +160,16 @@ func (j *Journal) file(id string) string { return path.Join(j.dir, id+".json") }
 func (j *Journal) read(ctx context.Context, id string) (pai.Operation, error) {
 	data, err := j.store.ReadFile(ctx, j.file(id))
 	if errors.Is(err, fs.ErrNotExist) {
-		return pai.Operation{}, pai.Errorf(pai.CodeNotFound, "see paictl upgrade history", "there is no operation %q", id)
+		return pai.Operation{}, pai.Errorf(pai.CodeNotFound, "to list operations, run: paictl upgrade history", "operation %q not found", id)
 	}
 	if err != nil {
-		return pai.Operation{}, fmt.Errorf("read operation %s from the journal: %w", id, err)
+		return pai.Operation{}, fmt.Errorf("read operation %s: %w", id, err)
 	}
 	var op pai.Operation
 	if err := json.Unmarshal(data, &op); err == nil && op.ID == id {
 		return op, nil
 	} else if err == nil {
-		err = fmt.Errorf("it says that it is operation %q", op.ID)
+		err = fmt.Errorf("the file has the ID %q", op.ID)
 		return pai.Operation{}, j.corrupt(id, err)
 	} else {
 		return pai.Operation{}, j.corrupt(id, err)
@@ -178,18 +177,18 @@ func (j *Journal) read(ctx context.Context, id string) (pai.Operation, error) {
 }
 
 func (j *Journal) corrupt(id string, err error) error {
-	return pai.Errorf(pai.CodeFailed, "look at the file on the control-plane machine, and move it out of the folder",
+	return pai.Errorf(pai.CodeFailed, "check the file on the control-plane machine, and move it out of the directory",
 		"journal file %s is damaged: %w", j.file(id), err)
 }
 
-// Entry is the operation under way. It is safe for concurrent use.
+// Entry is the operation in progress. It is safe for concurrent use.
 type Entry struct {
 	journal *Journal
 	mu      sync.Mutex
 	op      pai.Operation
 }
 
-// Operation is a copy of what is recorded.
+// Operation returns a copy of the record.
 func (e *Entry) Operation() pai.Operation {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -198,13 +197,13 @@ func (e *Entry) Operation() pai.Operation {
 	return op
 }
 
-// Step records a step, in place of what was recorded of it before. What a
-// failed write left out is written by the next one.
+// Step records a step and replaces an earlier record of it. The next write
+// includes what a failed one left out.
 func (e *Entry) Step(ctx context.Context, s pai.StepRecord) error {
 	return e.Steps(ctx, []pai.StepRecord{s})
 }
 
-// Steps records several steps at once, as Step does one.
+// Steps records several steps at once.
 func (e *Entry) Steps(ctx context.Context, steps []pai.StepRecord) error {
 	return e.Update(ctx, func(op *pai.Operation) {
 		for _, s := range steps {
@@ -217,7 +216,7 @@ func (e *Entry) Steps(ctx context.Context, steps []pai.StepRecord) error {
 	})
 }
 
-// Update changes what is recorded besides the steps.
+// Update changes the record.
 func (e *Entry) Update(ctx context.Context, change func(*pai.Operation)) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -225,8 +224,8 @@ func (e *Entry) Update(ctx context.Context, change func(*pai.Operation)) error {
 	return e.write(ctx)
 }
 
-// End records how the operation ended, and the witness's report, also when
-// the user has interrupted.
+// End records the outcome of the operation and the report of the witness, even
+// if ctx is canceled.
 func (e *Entry) End(ctx context.Context, outcome pai.Outcome, why error, report pai.Report) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()

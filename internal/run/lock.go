@@ -15,57 +15,61 @@ import (
 	"pai.dev/pai/internal/poll"
 )
 
-// defaultExpiry is after how long without a sign of life a lock is free.
-const defaultExpiry = 30 * time.Second
+// LeaseDuration is the default time after which a lock without a heartbeat
+// expires.
+const LeaseDuration = 30 * time.Second
 
-// LockOptions may be left empty.
+// LockOptions configures a Lock; the zero value has every default.
 type LockOptions struct {
-	// Notify tells the user that it waits, and why, and that it took over.
+	// Notify reports a wait with its reason, and a takeover.
 	Notify func(format string, args ...any)
-	// Heartbeat is how often a holder shows that it lives, 10 s by default.
+	// Heartbeat is the interval in which the holder renews the lock, 10 s by default.
 	Heartbeat time.Duration
-	// Expiry is after how long without a heartbeat another takes over, 30 s by
-	// default.
-	Expiry time.Duration
+	// LeaseDuration is the time without a heartbeat after which another process
+	// takes over, 30 s by default.
+	LeaseDuration time.Duration
 }
 
-// Lock is the one right to change a cluster.
+// Lock lets one process at a time change a cluster.
 //
-// It is a folder of numbered files, of which the highest is the lock: whoever
-// creates the next number has it. A file is created exclusively and the
-// highest one is never removed, so two can never take over from the same
-// holder, whatever the order in which they read and write. A holder that lets
-// go leaves its file as released.
+// It is a directory of numbered files. The highest number is the lock, and the
+// process that creates the next number holds it. Files are created exclusively
+// and the highest one is never removed, so two processes can never take over
+// from the same holder, in whatever order they read and write. A holder that
+// releases the lock marks its file as released.
 //
-// A holder elsewhere has expired when its file did not change for Expiry by
-// the clock of whoever waits: clocks of two hosts are never compared. A holder
-// that could not write for a little less than that has lost the lock.
+// A holder on another host has expired if its file did not change for
+// LeaseDuration on the clock of the waiting process: clocks of two hosts are
+// never compared. A holder that could not write for a shorter time, the renew
+// deadline, treats the lock as lost.
 type Lock struct {
 	store  Store
 	o      LockOptions
 	number int
 
-	mu     sync.Mutex
-	holder Holder
-	beaten time.Time // when the last heartbeat that succeeded was begun
-	err    error     // why it was lost
+	mu      sync.Mutex
+	holder  Holder
+	renewed time.Time // start of the last heartbeat that succeeded
+	err     error     // the reason for the loss
 
 	lost chan struct{} // closed when err is set
 	stop context.CancelFunc
-	done chan struct{} // closed when the heartbeat has ended
+	done chan struct{} // closed when renewLoop has ended
 }
 
-func lockFile(number int) string { return path.Join(Dir, "lock", fmt.Sprintf("%09d", number)) }
+// LockFile is the path of the lock with a number. Its holder writes it with
+// each heartbeat.
+func LockFile(number int) string { return path.Join(Dir, "lock", fmt.Sprintf("%09d", number)) }
 
-// Acquire takes the lock. A live holder is a pai.Error with CodeLocked that
-// names it. One that died on this host is taken over from at once, one
-// elsewhere that shows no life after Expiry, both with a notice.
+// Acquire takes the lock. If the holder is alive, the error has CodeLocked and
+// names it. Acquire takes over from a dead process of this host at once, and
+// from a process of another host when its lease has expired; it reports both.
 func Acquire(ctx context.Context, s Store, h Holder, o LockOptions) (*Lock, error) {
 	if o.Heartbeat == 0 {
 		o.Heartbeat = 10 * time.Second
 	}
-	if o.Expiry == 0 {
-		o.Expiry = defaultExpiry
+	if o.LeaseDuration == 0 {
+		o.LeaseDuration = LeaseDuration
 	}
 	if o.Notify == nil {
 		o.Notify = func(string, ...any) {}
@@ -77,7 +81,7 @@ func Acquire(ctx context.Context, s Store, h Holder, o LockOptions) (*Lock, erro
 			return nil, err
 		}
 		if holder != nil {
-			if err := l.outlive(ctx, number, *holder); err != nil {
+			if err := l.waitForExpiry(ctx, number, *holder); err != nil {
 				return nil, err
 			}
 		}
@@ -87,13 +91,13 @@ func Acquire(ctx context.Context, s Store, h Holder, o LockOptions) (*Lock, erro
 			break
 		}
 	}
-	beat, stop := context.WithCancel(context.WithoutCancel(ctx))
+	renewing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	l.stop = stop
-	go l.beat(beat)
+	go l.renewLoop(renewing)
 	return l, nil
 }
 
-// Current is the lock's number and its holder; nil where nobody holds it.
+// Current returns the number of the lock and its holder; nil if it is free.
 func Current(ctx context.Context, s Store) (number int, holder *Holder, err error) {
 	numbers, err := lockNumbers(ctx, s)
 	if err != nil || len(numbers) == 0 {
@@ -101,7 +105,7 @@ func Current(ctx context.Context, s Store) (number int, holder *Holder, err erro
 	}
 	number = numbers[len(numbers)-1]
 	h, err := readHolder(ctx, s, number)
-	if errors.Is(err, fs.ErrNotExist) { // a newer one has followed just now
+	if errors.Is(err, fs.ErrNotExist) { // a newer one exists since
 		return Current(ctx, s)
 	}
 	if err != nil || h.Released {
@@ -110,18 +114,18 @@ func Current(ctx context.Context, s Store) (number int, holder *Holder, err erro
 	return number, &h, nil
 }
 
-// outlive returns nil once the holder is known to be dead, and an error when
-// it is known to live.
-func (l *Lock) outlive(ctx context.Context, number int, h Holder) error {
-	switch l.holder.healthOf(h, l.o.Expiry) {
+// waitForExpiry returns nil when the holder is dead or its lease has expired,
+// and CodeLocked when the holder is alive.
+func (l *Lock) waitForExpiry(ctx context.Context, number int, h Holder) error {
+	switch l.holder.livenessOf(h, l.o.LeaseDuration) {
 	case alive:
 		return lockedBy(h)
 	case dead:
-		l.o.Notify("the lock was held by %s, which has died; taking over", h)
+		l.o.Notify("lock holder %s is no longer running; taking over the lock", h)
 		return nil
 	}
-	l.o.Notify("the lock is held by %s; waiting up to %s for a sign of life", h, l.o.Expiry)
-	deadline := time.Now().Add(l.o.Expiry)
+	l.o.Notify("the lock is held by %s; waiting up to %s for a heartbeat", h, l.o.LeaseDuration)
+	deadline := time.Now().Add(l.o.LeaseDuration)
 	for time.Now().Before(deadline) {
 		if err := poll.Sleep(ctx, l.o.Heartbeat/10); err != nil {
 			return err
@@ -131,36 +135,36 @@ func (l *Lock) outlive(ctx context.Context, number int, h Holder) error {
 		case err != nil:
 			return err
 		case holder == nil:
-			return nil // it has let go
+			return nil // it was released
 		case now != number:
 			return lockedBy(*holder)
 		case !holder.Heartbeat.Equal(h.Heartbeat):
 			return lockedBy(*holder)
 		}
 	}
-	l.o.Notify("the lock was held by %s, which has shown no life for %s; taking over", h, l.o.Expiry)
+	l.o.Notify("lock holder %s sent no heartbeat for %s; taking over the lock", h, l.o.LeaseDuration)
 	return nil
 }
 
 func lockedBy(h Holder) error {
-	return pai.Errorf(pai.CodeLocked, "wait until it has ended, or stop it there; upgrade status shows how far it is",
-		"another operation is under way: %s", h)
+	return pai.Errorf(pai.CodeLocked, "wait until it has ended, or stop it on its host; to see its progress, run: paictl upgrade status",
+		"another operation is in progress: %s", h)
 }
 
-// take tries to become the holder with a number; false when another was
-// quicker.
+// take tries to become the holder with a number. It returns false if another
+// process was faster.
 func (l *Lock) take(ctx context.Context, number int) (bool, error) {
 	now := time.Now()
 	l.holder.Since, l.holder.Heartbeat = now.UTC(), now.UTC()
 	data, err := json.Marshal(l.holder)
 	if err != nil {
-		return false, fmt.Errorf("encode the lock: %w", err)
+		return false, fmt.Errorf("encode lock: %w", err)
 	}
-	err = l.store.CreateFile(ctx, lockFile(number), data, 0o600)
+	err = l.store.CreateFile(ctx, LockFile(number), data, 0o600)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
-		// The file may be there all the same, with the answer lost.
+		// The file might exist, and only the response was lost.
 		if h, readErr := readHolder(ctx, l.store, number); readErr != nil || h.Token != l.holder.Token {
-			return false, fmt.Errorf("take the lock: %w", err)
+			return false, fmt.Errorf("take lock: %w", err)
 		}
 	} else if err != nil {
 		return false, nil
@@ -169,49 +173,49 @@ func (l *Lock) take(ctx context.Context, number int) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if len(numbers) == 0 || numbers[len(numbers)-1] != number { // a number of the past, removed since
-		return false, l.store.Remove(ctx, lockFile(number))
+	if len(numbers) == 0 || numbers[len(numbers)-1] != number { // an old number that was removed
+		return false, l.store.Remove(ctx, LockFile(number))
 	}
-	l.number, l.beaten = number, now
+	l.number, l.renewed = number, now
 	for _, n := range numbers[:len(numbers)-1] {
-		if err := l.store.Remove(ctx, lockFile(n)); err != nil {
-			l.o.Notify("a lock file of an earlier holder stays behind, which does no harm: %v", err)
+		if err := l.store.Remove(ctx, LockFile(n)); err != nil {
+			l.o.Notify("cannot remove the lock file of a previous holder; it has no effect: %v", err)
 		}
 	}
 	return true, nil
 }
 
-// beat shows life until it is stopped or the lock is lost.
-func (l *Lock) beat(ctx context.Context) {
+// renewLoop sends heartbeats until it is stopped or the lock is lost.
+func (l *Lock) renewLoop(ctx context.Context) {
 	defer close(l.done)
 	for poll.Sleep(ctx, l.o.Heartbeat) == nil {
-		once, cancel := context.WithTimeout(ctx, l.patience())
-		err := l.beatOnce(once)
+		once, cancel := context.WithTimeout(ctx, l.renewDeadline())
+		err := l.renew(once)
 		cancel()
 		if ctx.Err() != nil || errors.Is(err, errLost) || l.Err() != nil {
-			return // beatOnce and Err have remembered why
+			return // renew and Err stored the reason
 		}
 	}
 }
 
 var errLost = errors.New("the lock is lost")
 
-// patience is how long a holder believes in its lock without a heartbeat: less
-// than the others wait.
-func (l *Lock) patience() time.Duration { return l.o.Expiry - l.o.Expiry/6 }
+// renewDeadline is how long the holder trusts its lock without a heartbeat:
+// less than other processes wait.
+func (l *Lock) renewDeadline() time.Duration { return l.o.LeaseDuration - l.o.LeaseDuration/6 }
 
-func (l *Lock) beatOnce(ctx context.Context) error {
+func (l *Lock) renew(ctx context.Context) error {
 	began := time.Now()
 	number, holder, err := Current(ctx, l.store)
 	if err != nil {
 		return err
 	}
 	if number != l.number || holder == nil || holder.Token != l.holder.Token {
-		by := "nobody"
+		by := "no process"
 		if holder != nil {
 			by = holder.String()
 		}
-		return l.lose(fmt.Errorf("%w: it is now held by %s", errLost, by))
+		return l.markLost(fmt.Errorf("%w: it is now held by %s", errLost, by))
 	}
 	l.mu.Lock()
 	l.holder.Heartbeat = began.UTC()
@@ -221,7 +225,7 @@ func (l *Lock) beatOnce(ctx context.Context) error {
 		return err
 	}
 	l.mu.Lock()
-	l.beaten = began
+	l.renewed = began
 	l.mu.Unlock()
 	return nil
 }
@@ -229,53 +233,53 @@ func (l *Lock) beatOnce(ctx context.Context) error {
 func (l *Lock) write(ctx context.Context, h Holder) error {
 	data, err := json.Marshal(h)
 	if err != nil {
-		return fmt.Errorf("encode the lock: %w", err)
+		return fmt.Errorf("encode lock: %w", err)
 	}
-	if err := l.store.WriteFile(ctx, lockFile(l.number), data, 0o600); err != nil {
-		return fmt.Errorf("write the lock: %w", err)
+	if err := l.store.WriteFile(ctx, LockFile(l.number), data, 0o600); err != nil {
+		return fmt.Errorf("write lock: %w", err)
 	}
 	return nil
 }
 
-// lose remembers why the lock was lost, the first time.
-func (l *Lock) lose(why error) error {
+// markLost stores the first reason for the loss.
+func (l *Lock) markLost(why error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err == nil {
-		l.err = &pai.Error{Code: pai.CodeLocked, Err: why, Next: "run the same command again: it waits for its turn, and goes on where this one stopped"}
+		l.err = &pai.Error{Code: pai.CodeLocked, Err: why, Next: "run the same command again; it waits for the lock and then continues"}
 		close(l.lost)
 	}
 	return l.err
 }
 
-// Lost is closed when the lock is lost; the operation must stop then.
+// Lost is closed when the lock is lost. The operation must stop then.
 func (l *Lock) Lost() <-chan struct{} { return l.lost }
 
-// Err is nil while the lock is held. It is cheap, and meant to be asked before
-// each step: also a process that was suspended learns from it that its time
-// has passed.
+// Err returns nil while the lock is held. It is cheap, so that the executor can
+// call it before each step: a process that was suspended finds out there that
+// its lease has expired.
 func (l *Lock) Err() error {
 	l.mu.Lock()
-	beaten, err := l.beaten, l.err
+	renewed, err := l.renewed, l.err
 	l.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	// Round(0) takes the monotonic clock away, which stands still in a suspended
-	// host; the other clock may be set back.
+	// Round(0) drops the monotonic clock, which stops while a host is suspended.
+	// The wall clock can be set to an earlier time, so both are compared.
 	now := time.Now()
-	if since := max(now.Sub(beaten), now.Round(0).Sub(beaten.Round(0))); since > l.patience() {
-		return l.lose(fmt.Errorf("%w: it could not be renewed for %s", errLost, since.Round(time.Second)))
+	if since := max(now.Sub(renewed), now.Round(0).Sub(renewed.Round(0))); since > l.renewDeadline() {
+		return l.markLost(fmt.Errorf("%w: it could not be renewed for %s", errLost, since.Round(time.Second)))
 	}
 	return nil
 }
 
-// ErrNotReleased is why nothing more can be begun by a process whose lock
-// stays: others take it over once the process has ended.
-var ErrNotReleased = errors.New("the lock could not be given back")
+// ErrNotReleased means that the lock file still names this process. It must not
+// start another operation; others take the lock over when it has ended.
+var ErrNotReleased = errors.New("the lock could not be released")
 
-// Release lets the lock go, also when the user has interrupted. It fails with
-// ErrNotReleased where the lock stays.
+// Release frees the lock, even if ctx is canceled. The error is ErrNotReleased
+// if that failed.
 func (l *Lock) Release(ctx context.Context) error {
 	l.stop()
 	<-l.done
@@ -289,7 +293,7 @@ func (l *Lock) Release(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", ErrNotReleased, err)
 	}
 	if number != l.number || holder == nil || holder.Token != l.holder.Token {
-		return l.lose(fmt.Errorf("%w: somebody else has it", errLost))
+		return l.markLost(fmt.Errorf("%w: another process holds it", errLost))
 	}
 	h := *holder
 	h.Released = true
@@ -299,12 +303,12 @@ func (l *Lock) Release(ctx context.Context) error {
 	return nil
 }
 
-// lockNumbers lists the lock's files, lowest first. Temporary files of a store
-// are none.
+// lockNumbers lists the lock files, lowest number first. It ignores temporary
+// files of the store.
 func lockNumbers(ctx context.Context, s Store) ([]int, error) {
 	names, err := s.ReadDir(ctx, path.Join(Dir, "lock"))
 	if err != nil {
-		return nil, fmt.Errorf("list the lock: %w", err)
+		return nil, fmt.Errorf("list lock files: %w", err)
 	}
 	var numbers []int
 	for _, name := range names { // sorted, and all of one length
@@ -316,14 +320,14 @@ func lockNumbers(ctx context.Context, s Store) ([]int, error) {
 }
 
 func readHolder(ctx context.Context, s Store, number int) (Holder, error) {
-	data, err := s.ReadFile(ctx, lockFile(number))
+	data, err := s.ReadFile(ctx, LockFile(number))
 	if err != nil {
-		return Holder{}, fmt.Errorf("read the lock: %w", err)
+		return Holder{}, fmt.Errorf("read lock: %w", err)
 	}
 	var h Holder
 	if err := json.Unmarshal(data, &h); err != nil || h.Token == "" {
-		return Holder{}, pai.Errorf(pai.CodeFailed, "look at the file on the control-plane machine; if nobody works on the cluster, remove it",
-			"lock file %s is damaged: %w", lockFile(number), errors.Join(err, errors.New("it names no holder")))
+		return Holder{}, pai.Errorf(pai.CodeFailed, "check the file on the control-plane machine; if no operation is in progress, remove it",
+			"lock file %s is damaged: %w", LockFile(number), errors.Join(err, errors.New("it names no holder")))
 	}
 	return h, nil
 }

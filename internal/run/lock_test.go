@@ -103,7 +103,7 @@ func (n *notices) text() string {
 
 // fast are the lock's times for tests; the ratio is that of the defaults.
 func fast(n *notices) LockOptions {
-	return LockOptions{Notify: n.notify, Heartbeat: 250 * time.Millisecond, Expiry: 1500 * time.Millisecond}
+	return LockOptions{Notify: n.notify, Heartbeat: 250 * time.Millisecond, LeaseDuration: 1500 * time.Millisecond}
 }
 
 func acquire(t *testing.T, s Store, h Holder, o LockOptions) *Lock {
@@ -201,7 +201,7 @@ func TestLockOfADeadProcess(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if !strings.Contains(n.text(), "has died; taking over") || !strings.Contains(n.text(), "paictl v0.9") {
+			if !strings.Contains(n.text(), "is no longer running; taking over") || !strings.Contains(n.text(), "paictl v0.9") {
 				t.Errorf("taken over with the notice %q", n.text())
 			}
 			if err := l.Release(context.Background()); err != nil {
@@ -218,7 +218,7 @@ func TestHealthOf(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		change func(*Holder)
-		want   health
+		want   liveness
 	}{
 		{"the same process", func(*Holder) {}, alive},
 		{"its PID given to another", func(o *Holder) { o.Start = "1" }, dead},
@@ -231,7 +231,7 @@ func TestHealthOf(t *testing.T) {
 	} {
 		other := h
 		c.change(&other)
-		if got := h.healthOf(other, 30*time.Second); got != c.want {
+		if got := h.livenessOf(other, 30*time.Second); got != c.want {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)
 		}
 	}
@@ -245,7 +245,7 @@ func TestLockHeldElsewhere(t *testing.T) {
 	if pai.CodeOf(err) != pai.CodeLocked || !strings.Contains(err.Error(), "bob@desk-1") {
 		t.Errorf("a lock that beats: %v", err)
 	}
-	if !strings.Contains(n.text(), "sign of life") {
+	if !strings.Contains(n.text(), "heartbeat") {
 		t.Errorf("waited in silence: %q", n.text())
 	}
 	if err := l.Release(context.Background()); err != nil {
@@ -264,7 +264,7 @@ func TestLockExpiresElsewhere(t *testing.T) {
 	if took := time.Since(began); took < 1500*time.Millisecond || took > 10*time.Second {
 		t.Errorf("taken over after %s, want a little more than the expiry of 1.5s", took)
 	}
-	if text := n.text(); !strings.Contains(text, "sign of life") || !strings.Contains(text, "taking over") || !strings.Contains(text, "bob@desk-1") {
+	if text := n.text(); !strings.Contains(text, "heartbeat") || !strings.Contains(text, "taking over") || !strings.Contains(text, "bob@desk-1") {
 		t.Errorf("taken over with the notice %q", text)
 	}
 	if err := l.Release(context.Background()); err != nil {
@@ -294,10 +294,10 @@ func TestLockIsLost(t *testing.T) {
 		{"taken by another", func(t *testing.T, s *faultyStore) { writeHolder(t, s, 2, elsewhere("desk-2")) }, "bob@desk-2"},
 		{"overwritten", func(t *testing.T, s *faultyStore) { writeHolder(t, s, 1, elsewhere("desk-3")) }, "bob@desk-3"},
 		{"removed", func(t *testing.T, s *faultyStore) {
-			if err := s.Remove(context.Background(), lockFile(1)); err != nil {
+			if err := s.Remove(context.Background(), LockFile(1)); err != nil {
 				t.Fatal(err)
 			}
-		}, "nobody"},
+		}, "no process"},
 		{"disk full", func(_ *testing.T, s *faultyStore) { s.set("WriteFile", errors.New("no space")) }, "could not be renewed"},
 		{"machine away", func(_ *testing.T, s *faultyStore) { s.set("ReadDir", errors.New("no route")) }, "could not be renewed"},
 	} {
@@ -341,7 +341,7 @@ func TestLockAfterSuspension(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.mu.Lock()
-	l.beaten = l.beaten.Add(-26 * time.Second)
+	l.renewed = l.renewed.Add(-26 * time.Second)
 	l.mu.Unlock()
 	if err := l.Err(); !errors.Is(err, errLost) {
 		t.Errorf("26 s without a heartbeat: %v", err)
@@ -365,8 +365,8 @@ func TestLockFaults(t *testing.T) {
 	}
 
 	damaged := runtest.Dir(t.TempDir())
-	write(t, damaged, lockFile(3), `{"token":`)
-	if _, err := Acquire(ctx, damaged, me(t), fast(&notices{})); err == nil || !strings.Contains(err.Error(), filepath.Base(lockFile(3))) {
+	write(t, damaged, LockFile(3), `{"token":`)
+	if _, err := Acquire(ctx, damaged, me(t), fast(&notices{})); err == nil || !strings.Contains(err.Error(), filepath.Base(LockFile(3))) {
 		t.Errorf("a damaged lock: %v", err)
 	}
 }
@@ -418,5 +418,5 @@ func writeHolder(t *testing.T, s Store, number int, h Holder) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, s, lockFile(number), string(data))
+	write(t, s, LockFile(number), string(data))
 }

@@ -19,15 +19,15 @@ type EventKind string
 const (
 	StepStarted EventKind = "step-started"
 	StepEnded   EventKind = "step-ended"
-	Stopping    EventKind = "stopping" // nothing more is begun; Message says why
+	Stopping    EventKind = "stopping" // no other step starts; Message has the reason
 )
 
-// Event is something that happened while a plan was carried out.
+// Event is something that happened while a plan ran.
 type Event struct {
 	Kind    EventKind     `json:"kind"`
 	Time    time.Time     `json:"time"`
 	Step    plan.Step     `json:"step,omitzero"`
-	N       int           `json:"n,omitempty"`  // started: how many have been begun; ended: how many have ended
+	N       int           `json:"n,omitempty"`  // started: how many have started; ended: how many have ended
 	Of      int           `json:"of,omitempty"` // how many steps the plan has
 	Outcome pai.Outcome   `json:"outcome,omitempty"`
 	Took    time.Duration `json:"took,omitempty"` // the step
@@ -35,7 +35,7 @@ type Event struct {
 	Message string        `json:"message,omitempty"`
 }
 
-// event completes an event and hands it on, one at a time.
+// event completes an event and calls Events, one event at a time.
 func (r *running) event(e Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -50,20 +50,20 @@ func (r *running) event(e Event) {
 	r.Events(e)
 }
 
-// Result is what became of a plan.
+// Result is the result of a plan.
 type Result struct {
-	// Outcome is succeeded, failed, stopped where no step failed, or waiting
-	// where everything was done that waits for no idle machine.
+	// Outcome is failed, or stopped if no step failed, or waiting if every step
+	// was done that does not wait for an idle machine, or succeeded.
 	Outcome pai.Outcome
 	// Steps is in the order of the plan.
 	Steps []pai.StepRecord
-	// Blocked says for each step that was not tried which failed or refused
-	// steps it comes after, directly or through others, and for each one that
-	// waits with its machine which step has to wait there.
+	// Blocked lists for each step that was not tried the failed or refused steps
+	// that it waits for, directly or through others, and for each step that
+	// waits with its machine the step that has to wait there.
 	Blocked map[plan.StepID][]plan.StepID
-	// Stopped is why the run ended early; nil where it did not.
+	// Stopped is why the run ended early; nil if it did not.
 	Stopped error
-	// Journal is the last error of writing the journal; nil where there was none.
+	// Journal is the last error of writing the journal; nil if there was none.
 	Journal error
 }
 
@@ -107,10 +107,10 @@ func (r Result) Of(o pai.Outcome) []pai.StepRecord {
 	return steps
 }
 
-// Err is nil when every step was done, else what the user is told: what
-// failed, what waits for it, and what to do.
+// Err returns nil if every step was done. The error has what failed, how many
+// steps wait for that, and what to do.
 func (r Result) Err() error {
-	const again = "run the same command again: it goes on where it stopped"
+	const again = "run the same command again to continue"
 	failed, refused := r.Of(pai.OutcomeFailed), r.Of(pai.OutcomeRefused)
 	var parts []string
 	for _, s := range append(failed, refused...) {
@@ -121,7 +121,7 @@ func (r Result) Err() error {
 		parts = append(parts, s.Error)
 	}
 	if n := len(r.Of(pai.OutcomeBlocked)); n > 0 {
-		parts = append(parts, fmt.Sprintf("steps that wait for that: %d", n))
+		parts = append(parts, fmt.Sprintf("%d dependent steps were not started", n))
 	}
 	if n := len(r.Of(pai.OutcomeStopped)); n > 0 && r.Stopped != nil {
 		parts = append(parts, fmt.Sprintf("stopped with %d of %d steps left: %v", n, len(r.Steps), r.Stopped))
@@ -129,14 +129,14 @@ func (r Result) Err() error {
 	message := strings.Join(parts, "; ")
 	switch {
 	case len(failed) > 0:
-		return &pai.Error{Code: pai.CodeFailed, Message: message, Next: "mend what failed, and " + again}
+		return &pai.Error{Code: pai.CodeFailed, Message: message, Next: "fix the cause, then " + again}
 	case len(refused) > 0:
-		return &pai.Error{Code: pai.CodeRefused, Message: message, Next: "do what the refusal says, and " + again}
+		return &pai.Error{Code: pai.CodeRefused, Message: message, Next: "follow the advice in the message, then " + again}
 	case r.Outcome == pai.OutcomeSucceeded:
 		return nil
 	case r.Outcome == pai.OutcomeWaiting:
-		return &pai.Error{Code: pai.CodeWaiting, Message: "all is done that may be done now; " + message,
-			Next: "go on when these jobs have ended, or stay until they have: paictl upgrade resume [--wait]\nsee who waits for what: paictl upgrade status"}
+		return &pai.Error{Code: pai.CodeWaiting, Message: "waiting for running jobs, all other steps are done: " + message,
+			Next: "to wait for the jobs and continue, run: paictl upgrade resume --wait\nto see which machines wait, run: paictl upgrade status"}
 	case errors.Is(r.Stopped, errStopped), errors.Is(r.Stopped, context.Canceled):
 		return &pai.Error{Code: pai.CodeInterrupted, Message: message, Next: again, Err: nil}
 	default:
@@ -147,7 +147,7 @@ func (r Result) Err() error {
 	}
 }
 
-// waiting are the steps that the guard told to wait, without those behind them.
+// waiting are the steps that wait for an idle machine, without those that they block.
 func (r Result) waiting() []pai.StepRecord {
 	return slices.DeleteFunc(r.Of(pai.OutcomeWaiting), func(s pai.StepRecord) bool { return len(r.Blocked[plan.StepID(s.ID)]) > 0 })
 }

@@ -12,15 +12,16 @@ import (
 	"pai.dev/pai/internal/poll"
 )
 
-// Deadlines are how long a step may take. The world is looked at for up to
-// Look where that fails, because the API may be away for a moment.
+// Deadlines limit the time of a step. Look is long enough for a short API
+// outage.
 type Deadlines struct {
-	Look   time.Duration // until the world could be looked at
-	Do     time.Duration // until Do has returned
-	Verify time.Duration // until the world shows what Do did
+	Look   time.Duration // until the state could be observed
+	Do     time.Duration // until Do returns
+	Verify time.Duration // until the result of Do is observed
 }
 
-// DefaultDeadlines are generous: they end what hangs, not what is slow.
+// DefaultDeadlines returns generous limits: they end a step that hangs, not a
+// slow one.
 func DefaultDeadlines(k plan.Kind) Deadlines {
 	d := Deadlines{Look: 30 * time.Second, Do: 15 * time.Minute, Verify: time.Minute}
 	traits := k.Traits()
@@ -29,16 +30,16 @@ func DefaultDeadlines(k plan.Kind) Deadlines {
 	return d
 }
 
-// step carries one step out: look, ask the guard, do, look again. It has
-// succeeded when the world shows it, whatever Do returned.
+// step runs one step: check, ask the guard, do, verify. The step succeeds only
+// if its result is observed, whatever Do returns.
 func (r *running) step(ctx context.Context, s plan.Step) (pai.Outcome, error) {
 	doer := r.Doers[s.Kind]
 	if doer == nil {
-		return pai.OutcomeFailed, fmt.Errorf("nothing carries out steps of kind %q", s.Kind)
+		return pai.OutcomeFailed, fmt.Errorf("no doer for steps of kind %q", s.Kind)
 	}
 	d := r.Deadlines(s.Kind)
 	if done, err := checkDone(ctx, doer, s, d.Look); err != nil {
-		return failed(ctx, fmt.Errorf("look at the state before: %w", err))
+		return failed(ctx, fmt.Errorf("observe the state before the step: %w", err))
 	} else if done {
 		return pai.OutcomeSkipped, nil
 	}
@@ -53,11 +54,11 @@ func (r *running) step(ctx context.Context, s plan.Step) (pai.Outcome, error) {
 			return pai.OutcomeRefused, err
 		}
 	}
-	if r.halted() { // the guard may have taken its time
+	if r.halted() { // the guard can take long
 		return pai.OutcomeStopped, nil
 	}
 	if err := r.note(ctx, pai.StepRecord{ID: string(s.ID), Outcome: pai.OutcomeRunning}); err != nil && s.Risk != pai.RiskNone {
-		return failed(ctx, fmt.Errorf("not begun, because the journal cannot be written: %w", err))
+		return failed(ctx, fmt.Errorf("not started, because the journal cannot be written: %w", err))
 	}
 
 	doCtx, cancel := context.WithTimeoutCause(ctx, d.Do, fmt.Errorf("not done within %s", d.Do))
@@ -67,8 +68,8 @@ func (r *running) step(ctx context.Context, s plan.Step) (pai.Outcome, error) {
 	}
 	cancel()
 	if err != nil {
-		if ctx.Err() == nil && shows(ctx, doer, s) {
-			return pai.OutcomeSucceeded, nil // only the answer was lost
+		if ctx.Err() == nil && isDone(ctx, doer, s) {
+			return pai.OutcomeSucceeded, nil // only the response was lost
 		}
 		return failed(ctx, err)
 	}
@@ -78,7 +79,7 @@ func (r *running) step(ctx context.Context, s plan.Step) (pai.Outcome, error) {
 	return pai.OutcomeSucceeded, nil
 }
 
-// failed tells a step that failed from one that was told to stop.
+// failed distinguishes a step that failed from one that was stopped.
 func failed(ctx context.Context, err error) (pai.Outcome, error) {
 	if ctx.Err() != nil {
 		return pai.OutcomeStopped, err
@@ -101,8 +102,8 @@ func waitFor(s plan.Step, deadline time.Duration) poll.Wait {
 	return poll.Wait{For: "the state of " + string(s.ID), Timeout: deadline, Every: 50 * time.Millisecond, Max: time.Second}
 }
 
-// shows asks once, after Do failed.
-func shows(ctx context.Context, doer plan.Doer, s plan.Step) bool {
+// isDone checks once, after Do failed.
+func isDone(ctx context.Context, doer plan.Doer, s plan.Step) bool {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	done, err := doer.Done(ctx, s)
@@ -127,7 +128,7 @@ func verify(ctx context.Context, doer plan.Doer, s plan.Step, deadline time.Dura
 	}
 }
 
-// note writes a record to the journal, also when the user has interrupted.
+// note writes a record to the journal, even if ctx is canceled.
 func (r *running) note(ctx context.Context, record pai.StepRecord) error {
 	if r.Record == nil {
 		return nil

@@ -7,14 +7,13 @@ import (
 	"pai.dev/pai/internal/layout"
 )
 
-// Dir is the folder of a control-plane machine that journal and lock are kept
-// in, so that they outlive an API that is away and a snapshot that is restored.
+// Dir is the directory of journal and lock on a control-plane machine. On its
+// disk they survive an API outage and the restore of a snapshot.
 const Dir = layout.StateDir
 
-// Store keeps files; a machine.Host is one. WriteFile and CreateFile are
-// atomic, CreateFile fails with fs.ErrExist where there is a file, ReadFile
-// with fs.ErrNotExist where there is none, and ReadDir lists an absent folder
-// as empty.
+// Store stores files; machine.Host implements it. WriteFile and CreateFile are
+// atomic. CreateFile fails with fs.ErrExist if the file exists, and ReadFile
+// with fs.ErrNotExist if it does not. ReadDir returns an absent directory as empty.
 type Store interface {
 	ReadFile(ctx context.Context, path string) ([]byte, error)
 	WriteFile(ctx context.Context, path string, data []byte, mode fs.FileMode) error
