@@ -11,8 +11,8 @@ import (
 
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/kube"
-	"pai.dev/pai/internal/kube/kubetest"
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/test/kubetest"
 )
 
 // TestCordons has PAI and an operator cordon machines in every order, against a

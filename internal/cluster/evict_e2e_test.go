@@ -9,8 +9,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"pai.dev/pai/internal/kube/kubetest"
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/test/kubetest"
 )
 
 // TestEvictJobs ends the pods of jobs on one machine, and nothing else. Their

@@ -12,7 +12,7 @@ import (
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/revision"
-	"pai.dev/pai/internal/run/runtest"
+	"pai.dev/pai/test/runtest"
 )
 
 // shared is the revisions of a cluster, and the directories of two operators.

@@ -11,9 +11,9 @@ import (
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/revision"
-	"pai.dev/pai/internal/run/runtest"
 	"pai.dev/pai/internal/session"
-	"pai.dev/pai/internal/session/sessiontest"
+	"pai.dev/pai/test/runtest"
+	"pai.dev/pai/test/sessiontest"
 )
 
 // The step migrates the schema and the versions, and keeps the previous files.

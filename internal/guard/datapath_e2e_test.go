@@ -13,11 +13,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"pai.dev/pai/internal/guard"
-	"pai.dev/pai/internal/kube/kubetest"
 	"pai.dev/pai/internal/observe/running"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/service"
+	"pai.dev/pai/test/kubetest"
 )
 
 // TestDataPathServiceUnderAJob: a service that declares itself on the data path

@@ -19,7 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"pai.dev/pai/internal/kube"
-	"pai.dev/pai/internal/kube/kubetest"
+	"pai.dev/pai/test/kubetest"
 )
 
 // A definition can change from conversion by a webhook to none, although the CA

@@ -16,8 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"pai.dev/pai/internal/kube"
-	"pai.dev/pai/internal/kube/kubetest"
 	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/test/kubetest"
 )
 
 const widget = `

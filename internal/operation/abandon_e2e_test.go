@@ -14,14 +14,14 @@ import (
 
 	"pai.dev/pai/internal/cluster"
 	"pai.dev/pai/internal/config"
-	"pai.dev/pai/internal/kube/kubetest"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/run"
-	"pai.dev/pai/internal/run/runtest"
 	"pai.dev/pai/internal/session"
-	"pai.dev/pai/internal/session/sessiontest"
+	"pai.dev/pai/test/kubetest"
+	"pai.dev/pai/test/runtest"
+	"pai.dev/pai/test/sessiontest"
 )
 
 // Against a real API server: an upgrade with a cordoned machine, one without, and

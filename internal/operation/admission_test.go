@@ -12,7 +12,7 @@ import (
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/run"
-	"pai.dev/pai/internal/run/runtest"
+	"pai.dev/pai/test/runtest"
 )
 
 // field is a cluster whose machines have jobs and are cordoned.

@@ -7,7 +7,7 @@ import (
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/revision"
-	"pai.dev/pai/internal/run/runtest"
+	"pai.dev/pai/test/runtest"
 )
 
 func TestOperationAppliesRevision(t *testing.T) {

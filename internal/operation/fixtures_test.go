@@ -10,10 +10,10 @@ import (
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/release"
-	"pai.dev/pai/internal/run/runtest"
 	"pai.dev/pai/internal/session"
-	"pai.dev/pai/internal/session/sessiontest"
 	"pai.dev/pai/releases"
+	"pai.dev/pai/test/runtest"
+	"pai.dev/pai/test/sessiontest"
 )
 
 // testSession is a session with one control-plane machine, gpu-01, which stores

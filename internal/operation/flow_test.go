@@ -20,8 +20,8 @@ import (
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/revision"
 	"pai.dev/pai/internal/run"
-	"pai.dev/pai/internal/run/runtest"
 	"pai.dev/pai/internal/session"
+	"pai.dev/pai/test/runtest"
 )
 
 // flow runs goals on one machine, and records what the flow does in its order.

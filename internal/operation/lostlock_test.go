@@ -9,7 +9,7 @@ import (
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/run"
-	"pai.dev/pai/internal/session/sessiontest"
+	"pai.dev/pai/test/sessiontest"
 )
 
 // A step that runs when the lock is lost ends with its context, no further step

@@ -23,13 +23,13 @@ import (
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/guard"
 	"pai.dev/pai/internal/kube"
-	"pai.dev/pai/internal/kube/kubetest"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/release"
 	"pai.dev/pai/internal/session"
 	"pai.dev/pai/releases"
+	"pai.dev/pai/test/kubetest"
 )
 
 // TestScale plans and guards an upgrade of many machines (5000, or

@@ -10,7 +10,7 @@ import (
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/session"
-	"pai.dev/pai/internal/session/sessiontest"
+	"pai.dev/pai/test/sessiontest"
 )
 
 // directories is a machine that has only directories.

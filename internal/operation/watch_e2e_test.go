@@ -9,11 +9,11 @@ import (
 
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/guard/witness"
-	"pai.dev/pai/internal/kube/kubetest"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
-	"pai.dev/pai/internal/run/runtest"
 	"pai.dev/pai/internal/session"
+	"pai.dev/pai/test/kubetest"
+	"pai.dev/pai/test/runtest"
 )
 
 // An operation that is resumed during an API outage is compared with its

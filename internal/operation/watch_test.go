@@ -10,8 +10,8 @@ import (
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
-	"pai.dev/pai/internal/run/runtest"
 	"pai.dev/pai/internal/session"
+	"pai.dev/pai/test/runtest"
 )
 
 // unreachable is the kubeconfig of an API server that does not run.

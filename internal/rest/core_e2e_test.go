@@ -18,8 +18,8 @@ import (
 
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/kube"
-	"pai.dev/pai/internal/kube/kubetest"
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/test/kubetest"
 )
 
 func TestJobsOnARealAPI(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 	clientrest "k8s.io/client-go/rest"
 
 	"pai.dev/pai/internal/kube"
-	"pai.dev/pai/internal/kube/kubetest"
+	"pai.dev/pai/test/kubetest"
 )
 
 // The migration on a real API: done, repeated, undone, after a lost answer, and

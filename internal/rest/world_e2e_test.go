@@ -23,10 +23,10 @@ import (
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/kube"
-	"pai.dev/pai/internal/kube/kubetest"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/release"
 	"pai.dev/pai/internal/service"
+	"pai.dev/pai/test/kubetest"
 )
 
 const root = "../.."

@@ -9,9 +9,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"pai.dev/pai/internal/kube/kubetest"
 	"pai.dev/pai/internal/pai"
-	"pai.dev/pai/internal/run/runtest"
+	"pai.dev/pai/test/kubetest"
+	"pai.dev/pai/test/runtest"
 )
 
 // The API gets every revision, also those made during an outage, and none can

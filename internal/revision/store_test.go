@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"pai.dev/pai/internal/pai"
-	"pai.dev/pai/internal/run/runtest"
+	"pai.dev/pai/test/runtest"
 )
 
 func files(text string) map[string][]byte {

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"pai.dev/pai/internal/pai"
-	"pai.dev/pai/internal/run/runtest"
+	"pai.dev/pai/test/runtest"
 )
 
 func TestJournalKeepsAnOperation(t *testing.T) {

@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"pai.dev/pai/internal/pai"
-	"pai.dev/pai/internal/run/runtest"
+	"pai.dev/pai/test/runtest"
 )
 
 // The test program is started a second time as another process that holds the

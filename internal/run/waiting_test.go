@@ -8,7 +8,7 @@ import (
 
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
-	"pai.dev/pai/internal/run/runtest"
+	"pai.dev/pai/test/runtest"
 )
 
 // A step that waits for an idle machine holds up what its machine still needs,

@@ -18,7 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"pai.dev/pai/internal/kube"
-	"pai.dev/pai/internal/kube/kubetest"
+	"pai.dev/pai/test/kubetest"
 )
 
 // newCA is the certificate authority that the test writes in place of the

@@ -19,9 +19,9 @@ import (
 
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/kube"
-	"pai.dev/pai/internal/kube/kubetest"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/test/kubetest"
 )
 
 // bundle is a release with the services of a test.

@@ -16,9 +16,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"pai.dev/pai/internal/guard/witness"
-	"pai.dev/pai/internal/kube/kubetest"
 	"pai.dev/pai/internal/observe/running"
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/test/kubetest"
 )
 
 // world is a real API without machines. The tests report what a kubelet and a

@@ -8,7 +8,7 @@ import (
 	"net"
 
 	"pai.dev/pai/internal/machine"
-	"pai.dev/pai/internal/run/runtest"
+	"pai.dev/pai/test/runtest"
 )
 
 // Host is a machine that stores files and answers commands.
