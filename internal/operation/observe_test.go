@@ -7,7 +7,7 @@ import (
 
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/run"
-	"pai.dev/pai/internal/run/runtest"
+	"pai.dev/pai/test/runtest"
 )
 
 // PAI does not uncordon a machine that is only marked.
