@@ -20,8 +20,8 @@ import (
 
 func definitionChecks() []Check {
 	return []Check{
-		{"stored-objects", "stored objects are valid with the definitions of the release", Services | Upgrade, onAPI(storedObjects)},
-		{"stored-versions", "the definitions of the release have every stored version", Services | Upgrade, onCluster(storedVersions)},
+		{"stored-objects", "stored objects are valid with the new definitions", Services | Upgrade, onAPI(storedObjects)},
+		{"stored-versions", "the definitions of the release keep stored versions", Services | Upgrade, onCluster(storedVersions)},
 	}
 }
 

@@ -25,7 +25,7 @@ import (
 )
 
 func deprecatedAPIChecks() []Check {
-	return []Check{{"deprecated-apis", "no client uses an API that the Kubernetes version of the release removes", Upgrade, onAPI(deprecatedAPIs)}}
+	return []Check{{"deprecated-apis", "no client uses an API that the release removes", Upgrade, onAPI(deprecatedAPIs)}}
 }
 
 // deprecatedAPIs finds clients of APIs that Kubernetes removes before the target

@@ -15,7 +15,7 @@ func machineChecks() []Check {
 	return []Check{
 		{"machine-reachable", "every machine is reachable", Upgrade, reachable},
 		{"machine-time", "the clocks of the machines agree", Boot | Upgrade, clocks},
-		{"machine-disk", "there is enough free disk space for programs, images, and snapshots", always, disks},
+		{"machine-disk", "there is enough free disk space", always, disks},
 		{"machine-memory", "there is enough memory for a second API server and etcd", Boot | Upgrade, onMachines(memory)},
 		{"machine-ports", "the ports are free or used by PAI", Boot | Upgrade | alsoOnResume, ports},
 	}
