@@ -109,6 +109,9 @@ func (s Service) check(dir string) []error {
 	case volume != "" && volume != s.Name:
 		problems = append(problems, fmt.Errorf("state is %q, but a volume has the name of its service: volume:%s", s.State, s.Name))
 	}
+	if pai.IsReservedVolume(s.volume()) {
+		problems = append(problems, fmt.Errorf("state is %q, but %q is the name of a directory that PAI itself uses", s.State, s.volume()))
+	}
 	for _, pattern := range s.Omit {
 		if kind, name, ok := strings.Cut(pattern, "/"); !ok || kind == "" || name == "" {
 			problems = append(problems, fmt.Errorf("omit has %q, not Kind/name", pattern))

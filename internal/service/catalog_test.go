@@ -18,13 +18,14 @@ func tree(files map[string]string) fstest.MapFS {
 
 func TestCatalogReportsEverythingAtOnce(t *testing.T) {
 	_, err := Catalog(tree(map[string]string{
-		"README.md":      "not a service",
-		"a/service.yaml": "name: a\nprerequisites: [b]\njobImpact: none\nstate: none\n",
-		"b/service.yaml": "name: b\nprerequisites: [c, nowhere]\njobImpact: none\nstate: none\n",
-		"c/service.yaml": "name: c\nprerequisites: [a]\njobImpact: some\nstate: none\n",
-		"d/service.yaml": "name: other\njobImpact: none\nstate: disk\ncolor: red\nomit: [NoSlash]\n",
-		"f/service.yaml": "name: f\njobImpact: none\nstate: volume:images\n",
-		"e/chart/x":      "a directory without service.yaml",
+		"README.md":         "not a service",
+		"a/service.yaml":    "name: a\nprerequisites: [b]\njobImpact: none\nstate: none\n",
+		"b/service.yaml":    "name: b\nprerequisites: [c, nowhere]\njobImpact: none\nstate: none\n",
+		"c/service.yaml":    "name: c\nprerequisites: [a]\njobImpact: some\nstate: none\n",
+		"d/service.yaml":    "name: other\njobImpact: none\nstate: disk\ncolor: red\nomit: [NoSlash]\n",
+		"f/service.yaml":    "name: f\njobImpact: none\nstate: volume:images\n",
+		"swap/service.yaml": "name: swap\njobImpact: none\nstate: volume:swap\n",
+		"e/chart/x":         "a directory without service.yaml",
 	}))
 	if err == nil {
 		t.Fatal("got no error for a catalog full of mistakes")
@@ -37,6 +38,8 @@ func TestCatalogReportsEverythingAtOnce(t *testing.T) {
 		`field color not found`,
 		`state is "disk"`,
 		`state is "volume:images", but a volume has the name of its service: volume:f`,
+		`f/service.yaml: state is "volume:images", but "images" is the name of a directory that PAI itself uses`,
+		`swap/service.yaml: state is "volume:swap", but "swap" is the name of a directory that PAI itself uses`,
 		`omit has "NoSlash", not Kind/name`,
 		`e: read service.yaml`,
 	} {
