@@ -10,8 +10,8 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// unseen is a world as it is observed while the API is away.
-func unseen(in Input) Input {
+// duringOutage returns the input as it is observed during an API outage.
+func duringOutage(in Input) Input {
 	in.World = in.World.clone()
 	in.World.APIReachable, in.World.APIError = false, "connection refused"
 	in.World.Services, in.World.Jobs, in.World.Unmigrated, in.World.Current.Services = nil, nil, nil, ""
@@ -21,56 +21,56 @@ func unseen(in Input) Input {
 	return in
 }
 
-// Wherever an upgrade was left, what is planned while the API is away goes to
-// the same end and leaves out nothing that would be planned if it answered.
-func TestNothingUnseenIsTakenForDone(t *testing.T) {
+// Wherever an upgrade was interrupted, the plan during an API outage has the same
+// target and every step of the plan without an outage.
+func TestUpgradeDuringAPIOutagePlansEveryStep(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		releases := manyReleases(rapid.IntRange(2, 7).Draw(t, "releases"))
 		at := rapid.IntRange(0, len(releases)-1).Draw(t, "at")
-		in := running(releases, releases[at].Metadata.Name, "master", "gpu-01")
+		in := running(releases, releases[at].Metadata.Name, "cp-01", "gpu-01")
 		to := rapid.SampledFrom(releases).Draw(t, "to")
 		only := rapid.IntRange(0, 3).Draw(t, "only")
 		target := Target{Release: to.Metadata.Name, KubernetesOnly: only == 1, ServicesOnly: only == 2}
 		p, err := Upgrade(in, target)
 		if err != nil {
-			t.Skip("no way")
+			t.Skip("no plan")
 		}
 		order := linear(t, p)
 		in.World = in.World.After(order[:rapid.IntRange(0, len(order)).Draw(t, "killed after")], in.Digests)
-		seen, err := Upgrade(in, target)
+		observed, err := Upgrade(in, target)
 		if err != nil {
 			t.Fatal(err)
 		}
-		away, err := Upgrade(unseen(in), target)
+		outage, err := Upgrade(duringOutage(in), target)
 		if err != nil {
-			if len(seen.Steps) > 0 || !strings.Contains(err.Error(), "connection refused") {
-				t.Fatalf("with the API away: %v", err)
+			if len(observed.Steps) > 0 || !strings.Contains(err.Error(), "connection refused") {
+				t.Fatalf("during an API outage: %v", err)
 			}
 			return
 		}
-		if away.To != seen.To {
-			t.Fatalf("it goes to %s, with the API away to %s", seen.To, away.To)
+		if outage.To != observed.To {
+			t.Fatalf("the target is %s, during an API outage %s", observed.To, outage.To)
 		}
-		if len(away.Notes) == 0 || len(away.Steps) == 0 {
-			t.Fatalf("with the API away %d steps are planned, with the notes %q", len(away.Steps), away.Notes)
+		if len(outage.Notes) == 0 || len(outage.Steps) == 0 {
+			t.Fatalf("during an API outage %d steps are planned, with the notes %q", len(outage.Steps), outage.Notes)
 		}
-		for _, s := range seen.Steps {
-			if s.Kind != KindUncordon && !slices.ContainsFunc(away.Steps, func(a Step) bool { return a.ID == s.ID }) {
-				t.Fatalf("%s is not planned while the API is away", s.ID)
+		for _, s := range observed.Steps {
+			if s.Kind != KindUncordon && !slices.ContainsFunc(outage.Steps, func(a Step) bool { return a.ID == s.ID }) {
+				t.Fatalf("%s is not planned during an API outage", s.ID)
 			}
 		}
 	})
 }
 
-func TestPlansWithoutAnAPI(t *testing.T) {
-	done := running(twoReleases(), "v0.10", "master")
-	if p, err := Rollback(unseen(done), done.World.Current, Target{}); pai.CodeOf(err) != pai.CodeFailed || !strings.Contains(err.Error(), "connection refused") {
-		t.Errorf("a way back with nothing to see: %v, %v", p.Steps, err)
+func TestPlanDuringAPIOutageFailsOrHasNote(t *testing.T) {
+	done := running(twoReleases(), "v0.10", "cp-01")
+	if p, err := Rollback(duringOutage(done), done.World.Current, Target{}); pai.CodeOf(err) != pai.CodeFailed || !strings.Contains(err.Error(), "connection refused") {
+		t.Errorf("a rollback with nothing observed: %v, %v", p.Steps, err)
 	}
-	if p, err := Upgrade(unseen(done), Target{Release: "v0.10", KubernetesOnly: true}); pai.CodeOf(err) != pai.CodeFailed {
-		t.Errorf("Kubernetes with nothing to see: %v, %v", p.Steps, err)
+	if p, err := Upgrade(duringOutage(done), Target{Release: "v0.10", KubernetesOnly: true}); pai.CodeOf(err) != pai.CodeFailed {
+		t.Errorf("Kubernetes with nothing observed: %v, %v", p.Steps, err)
 	}
-	never := unseen(running(twoReleases(), "v0.9", "master"))
+	never := duringOutage(running(twoReleases(), "v0.9", "cp-01"))
 	never.World.RecordedServices = ""
 	p, err := Upgrade(never, Target{Release: "v0.10"})
 	if err != nil || len(p.Steps) == 0 || len(p.Notes) != 1 || !strings.Contains(p.Notes[0], "run the command again for them") {

@@ -30,8 +30,8 @@ func withoutServices(in Input, names ...string) Input {
 	return in
 }
 
-func TestChoice(t *testing.T) {
-	nine := running(twoReleases(), "v0.9", "master")
+func TestChoiceSelectsServices(t *testing.T) {
+	nine := running(twoReleases(), "v0.9", "cp-01")
 	only := withoutServices(nine, "jobset", "rest-server", "storage", "old-exporter")
 	away := nine
 	away.World.APIReachable = false
@@ -41,7 +41,7 @@ func TestChoice(t *testing.T) {
 		plan      func(Input, Choice) (Plan, error)
 		in        Input
 		choice    Choice
-		want, err string // the services in their order, or what is said
+		want, err string // the services in their order, or the error
 		next      string
 		code      pai.Code
 	}{
@@ -62,10 +62,10 @@ func TestChoice(t *testing.T) {
 		{"stop all but a dependent", StopPlan, nine, Choice{Skip: []string{"rest-server"}}, "",
 			"skipped services would lose a prerequisite: rest-server needs jobset", "--skip jobset", pai.CodeRefused},
 		{"stop all but a dependent that does not run", StopPlan, only, Choice{Skip: []string{"rest-server"}}, "kueue", "", "", ""},
-		{"stop all but a dependent, and nobody knows what runs", StopPlan, away, Choice{Skip: []string{"rest-server"}}, "",
+		{"stop all but a dependent, services unobserved", StopPlan, away, Choice{Skip: []string{"rest-server"}}, "",
 			"rest-server needs jobset", "", pai.CodeRefused},
 		{"stop, an unknown name skipped", StopPlan, nine, Choice{Skip: []string{"nope"}}, "", `service "nope" not found`, "name one of the services: kueue, ", pai.CodeUsage},
-		{"stop one, which takes along what needs it", StopPlan, nine, Choice{Names: []string{"jobset"}}, "rest-server jobset", "", "", ""},
+		{"stop one, and what needs it", StopPlan, nine, Choice{Names: []string{"jobset"}}, "rest-server jobset", "", "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p, err := c.plan(c.in, c.choice)

@@ -7,12 +7,12 @@ import (
 
 // Where the configuration is of an older schema than the target's, moving it is
 // the first step and everything waits for it; elsewhere there is no such step.
-func TestConfigurationGoesFirst(t *testing.T) {
+func TestUpgradeOfOlderSchemaConvertsConfigurationFirst(t *testing.T) {
 	t.Parallel()
 	releases := twoReleases()
 	releases[0].Configuration.Schema, releases[1].Configuration.Schema = 1, 2
 	for schema, wanted := range map[int]bool{0: false, 1: true, 2: false, 3: false} {
-		in := running(releases, "v0.9", "master", "gpu-01")
+		in := running(releases, "v0.9", "cp-01", "gpu-01")
 		in.World.Schema = schema
 		p, err := Upgrade(in, Target{Release: "v0.10"})
 		if err != nil {

@@ -6,8 +6,8 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-func TestDelete(t *testing.T) {
-	nine := running(twoReleases(), "v0.9", "master")
+func TestDeletePlanHasStepsOrIsRefused(t *testing.T) {
+	nine := running(twoReleases(), "v0.9", "cp-01")
 	kept := nine.Services["v0.9"]
 	nine.Services["v0.9"] = append(kept[:len(kept):len(kept)], ServiceSpec{Name: "metrics", Impact: pai.ImpactNone, Volume: "metrics"})
 	allStopped := stopped(t, nine)
@@ -40,7 +40,7 @@ func TestDelete(t *testing.T) {
 		{"all are stopped", allStopped, "kueue", true,
 			[]Step{{ID: "services/delete/kueue", Kind: KindDelete, Target: "kueue", Risk: pai.RiskNone, Wipe: true}}, "", "", ""},
 		{"an unknown one", nine, "nope", false, nil, `service "nope" not found`, "name one of the services: kueue", pai.CodeUsage},
-		{"nobody knows what needs it", away, "rest-server", false, nil, "cannot observe the services", "cluster status", pai.CodeFailed},
+		{"services unobserved", away, "rest-server", false, nil, "cannot observe the services", "cluster status", pai.CodeFailed},
 		{"none was ever started", func() Input {
 			in := withoutServices(allStopped)
 			in.World.RecordedServices = ""
@@ -67,8 +67,8 @@ func TestDelete(t *testing.T) {
 }
 
 // Stopping a service that was stopped already, with all others, is no mistake.
-func TestStopKnowsWhatWasStopped(t *testing.T) {
-	in := stopped(t, running(twoReleases(), "v0.9", "master"))
+func TestStopPlanOfStoppedServiceIsEmpty(t *testing.T) {
+	in := stopped(t, running(twoReleases(), "v0.9", "cp-01"))
 	if p, err := StopPlan(in, Choice{Names: []string{"kueue"}}); err != nil || len(p.Steps) > 0 {
 		t.Errorf("%v, %v", p.Steps, err)
 	}

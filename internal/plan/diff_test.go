@@ -109,7 +109,7 @@ func TestProgramChanges(t *testing.T) {
 }
 
 func TestDiffGolden(t *testing.T) {
-	in := running(twoReleases(), "v0.9", "master")
+	in := running(twoReleases(), "v0.9", "cp-01")
 	p, err := Upgrade(in, Target{Release: "v0.10"})
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +144,7 @@ func TestDiffGolden(t *testing.T) {
 		stamped("Service pai-system/kueue"), stamped("ServiceAccount pai-system/kueue"),
 		{What: "ConfigMap pai-system/new", Action: Created},
 		{What: "ConfigMap pai-system/old", Action: Deleted},
-		{What: "CustomResourceDefinition old", Action: Kept, Note: "its deletion would take data along"},
+		{What: "CustomResourceDefinition old", Action: Kept, Note: "its deletion would also delete data"},
 	}
 	golden.Check(t, "testdata/diff.txt", DiffText(p, changes))
 	if got := DiffText(Plan{Verb: pai.VerbUpgrade, From: pai.Pair{}}, nil); got != "\nNo object, program or file changes.\n" {

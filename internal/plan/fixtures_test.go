@@ -67,8 +67,8 @@ func digestsOf(releases []release.Manifest) map[pai.Release]string {
 	return digests
 }
 
-// bare are machines on which nothing was done yet; the first is the control
-// plane's.
+// bare returns machines before their first preparation; the first is the
+// control-plane machine.
 func bare(names ...string) World {
 	w := World{Services: map[string]Installed{}}
 	for i, n := range names {
@@ -77,7 +77,7 @@ func bare(names ...string) World {
 	return w
 }
 
-// input is the world, with everything that planning needs besides.
+// input adds to a World what else planning needs.
 func input(w World, releases []release.Manifest) Input {
 	return Input{World: w, Releases: releases, Services: someServices(), Digests: digestsOf(releases)}
 }

@@ -24,8 +24,8 @@ func stopped(t *testing.T, in Input) Input {
 
 // The guide's way for the services: configuration first, stop, start. What was
 // stopped is upgraded like what runs: through hops, with its migrations.
-func TestGuideStopAndStart(t *testing.T) {
-	in := running(twoReleases(), "v0.9", "master")
+func TestStartAfterStopUpgradesThroughHops(t *testing.T) {
+	in := running(twoReleases(), "v0.9", "cp-01")
 	kubernetes, err := Upgrade(in, Target{Release: "v0.10", KubernetesOnly: true})
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +65,7 @@ func TestGuideStopAndStart(t *testing.T) {
 
 // A migration is planned while the old form is what is stored, whatever the
 // services say of themselves, and never toward a release that does not have it.
-func TestMigrationsFollowWhatIsStored(t *testing.T) {
+func TestMigrationIsPlannedWhileOldFormIsStored(t *testing.T) {
 	migrations := func(p Plan) string {
 		var ids []string
 		for _, s := range p.Steps {
@@ -91,7 +91,7 @@ func TestMigrationsFollowWhatIsStored(t *testing.T) {
 			func(in Input) (Plan, error) { return Start(in, "v0.10", Choice{Names: []string{"prometheus"}}) }, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			in := running(twoReleases(), pai.Release(c.release), "master")
+			in := running(twoReleases(), pai.Release(c.release), "cp-01")
 			if c.change != nil {
 				c.change(&in.World)
 			}
@@ -111,8 +111,8 @@ func TestMigrationsFollowWhatIsStored(t *testing.T) {
 
 // A cleaned machine keeps its identity and runs no pods: bringing it back
 // touches no job, and must not wait for an API that is not there.
-func TestACleanedMachineHasNobodyToGuard(t *testing.T) {
-	in := running(twoReleases(), "v0.9", "master", "gpu-01")
+func TestBootOfCleanedMachineHasNoNodeRisk(t *testing.T) {
+	in := running(twoReleases(), "v0.9", "cp-01", "gpu-01")
 	in.World = in.World.After(Clean(in.World, false), in.Digests)
 	in.World.APIReachable = false
 	for i := range in.World.Machines {

@@ -50,7 +50,7 @@ func drawTable(t *rapid.T) []release.Manifest {
 	return rows
 }
 
-func version(i int) string { return fmt.Sprintf("v0.%d", i+8) } // v0.9 and v0.10 are neighbours
+func version(i int) string { return fmt.Sprintf("v0.%d", i+8) } // v0.9 and v0.10 are adjacent
 
 func drawPair(t *rapid.T, n int) pai.Pair {
 	if rapid.Bool().Draw(t, "oldest") {
@@ -104,7 +104,7 @@ func TestHopsAgreeWithBruteForce(t *testing.T) {
 			}
 		})
 	}
-	t.Logf("%d ways, of which %d with more than two hops; %d refusals", found, long, refused)
+	t.Logf("%d paths, %d of them with more than two hops; %d refusals", found, long, refused)
 	if found < 600 || refused < 600 || long < 60 {
 		t.Errorf("the random support plans are too alike to prove anything")
 	}
@@ -149,7 +149,7 @@ func bruteForce(rows []release.Manifest, from pai.Pair, target Target) ([]Hop, b
 			if !possible || bruteBetter(hops, best, target) {
 				best, possible = append([]Hop{}, hops...), true
 			}
-			return // going on only makes it longer
+			return // more hops only make it longer
 		}
 		for _, r := range rows {
 			if s := r.Services; at.Services.Less(s.Version) && goal.Services.AtLeast(s.Version) &&
@@ -253,7 +253,7 @@ func TestHopsPassOnlyCompatibleStates(t *testing.T) {
 	})
 }
 
-func TestHopsInput(t *testing.T) {
+func TestHopsOfInvalidInputFails(t *testing.T) {
 	rows := []release.Manifest{row("v0.9", "v0.9", "v0.9-pai", "v1.35.4", "v0.9-pai", "v0.9-pai")}
 	good := pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"}
 	bad := row("v0.10", "v0.9", "v0.10-pai", "1.36", "v0.10-pai", "banana")

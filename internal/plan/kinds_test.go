@@ -31,7 +31,7 @@ func TestTraitsAreConsistent(t *testing.T) {
 	for _, k := range Kinds() {
 		traits := k.Traits()
 		if traits.NeedsBundle && traits.source == sourceNone {
-			t.Errorf("%s needs a bundle, and nothing says of which release", k)
+			t.Errorf("%s needs a bundle of an unknown release", k)
 		}
 		if traits.OfService != (traits.Subject == SubjectService) {
 			t.Errorf("%s: of a service %v, subject %d", k, traits.OfService, traits.Subject)
@@ -92,7 +92,7 @@ func TestBootTakesBundleOfServicesRelease(t *testing.T) {
 	shared := row("v0.11", "v0.10", "v0.10-pai", "v1.36.3", "v0.10-pai", "v0.9-pai")
 	rows := append(twoReleases(), shared)
 	for services, want := range map[pai.ServicesVersion]pai.AnyVersion{"v0.10": "v0.10", "v0.11": "v0.11"} {
-		p, err := Boot(input(bare("master"), rows), pai.Pair{Services: services, Kubernetes: "v0.10-pai"})
+		p, err := Boot(input(bare("cp-01"), rows), pai.Pair{Services: services, Kubernetes: "v0.10-pai"})
 		if err != nil {
 			t.Fatal(err)
 		}

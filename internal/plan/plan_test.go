@@ -15,7 +15,7 @@ import (
 // drawInput draws machines that run some release, or nothing yet.
 func drawInput(t *rapid.T) Input {
 	releases := manyReleases(rapid.IntRange(2, 7).Draw(t, "releases"))
-	names := []string{"master", "gpu-01", "gpu-02", "gpu-03"}[:rapid.IntRange(1, 4).Draw(t, "machines")]
+	names := []string{"cp-01", "gpu-01", "gpu-02", "gpu-03"}[:rapid.IntRange(1, 4).Draw(t, "machines")]
 	at := rapid.IntRange(0, len(releases)).Draw(t, "at")
 	if at == 0 {
 		return input(bare(names...), releases)
@@ -47,7 +47,7 @@ func linear(t *rapid.T, p Plan) []Step {
 			}
 		}
 		if len(ready) == 0 {
-			t.Fatalf("nothing can go on; left: %v", left)
+			t.Fatalf("no step is ready; left: %v", left)
 		}
 		i := rapid.SampledFrom(ready).Draw(t, "next")
 		order = append(order, left[i])
@@ -57,15 +57,15 @@ func linear(t *rapid.T, p Plan) []Step {
 	return order
 }
 
-// A plan that was carried out leaves nothing to plan, wherever an earlier run
-// of it was left.
+// A plan that was executed leaves nothing to plan, wherever an earlier run was
+// interrupted.
 func TestPlanConvergesFromAnyInterruption(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := drawInput(t)
 		goal := drawGoal(t, in)
 		p, err := goal(in)
 		if err != nil {
-			t.Skip("no way")
+			t.Skip("no plan")
 		}
 		order := linear(t, p)
 		cut := rapid.IntRange(0, len(order)).Draw(t, "killed after")
@@ -104,11 +104,10 @@ func TestPlanConvergesFromAnyInterruption(t *testing.T) {
 	})
 }
 
-// In whatever order an executor does the steps, at no moment are two versions
-// side by side that Kubernetes does not allow side by side, and nothing goes
-// to an older version. That holds as well for a run that is killed anywhere
-// and gone on with, to the same goal or to another.
-func TestVersionsFitAtEveryMoment(t *testing.T) {
+// In every order of the steps, the versions always fit the skew policy of
+// Kubernetes, and no version is downgraded. This also holds if a run is killed
+// anywhere and another run follows, to the same goal or to another.
+func TestPlanInAnyOrderKeepsVersionSkew(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := drawInput(t)
 		if in.World.ClusterID != "" && rapid.Bool().Draw(t, "straggler") {
@@ -118,8 +117,8 @@ func TestVersionsFitAtEveryMoment(t *testing.T) {
 	})
 }
 
-// fitting carries a plan out and looks at the versions after each step; where
-// it is killed, another takes its place until one comes to its end.
+// fitting executes a plan and checks the versions after each step. After a kill
+// it plans again, until a plan is complete.
 func fitting(t *rapid.T, in *Input, goal func(Input) (Plan, error), killed bool) {
 	p, err := goal(*in)
 	if err != nil {
@@ -134,7 +133,7 @@ func fitting(t *rapid.T, in *Input, goal func(Input) (Plan, error), killed bool)
 		before := in.World
 		in.World = before.After([]Step{s}, in.Digests)
 		if s.From != "" && s.To != "" && s.Back() {
-			t.Fatalf("%s goes back from %s to %s", s.ID, s.From, s.To)
+			t.Fatalf("%s downgrades from %s to %s", s.ID, s.From, s.To)
 		}
 		if problem := skew(in.World, pins); problem != "" && skew(before, pins) == "" {
 			t.Fatalf("after %s: %s", s.ID, problem)
@@ -172,7 +171,7 @@ func age(t *rapid.T, in Input) {
 
 // An API server waits for whatever on a machine would be too old for it: each
 // of the kubelet and kube-proxy by itself, since one follows the other.
-func TestAPIServerWaitsForWhatIsTooOld(t *testing.T) {
+func TestAPIServerWaitsForTooOldKubeletAndKubeProxy(t *testing.T) {
 	releases := manyReleases(7)
 	behind := map[string][]Role{
 		"the machine":      {RoleRuntime, RoleKubelet, RoleKubeProxy},
@@ -180,7 +179,7 @@ func TestAPIServerWaitsForWhatIsTooOld(t *testing.T) {
 	}
 	for name, roles := range behind {
 		t.Run(name, func(t *testing.T) {
-			in := running(releases, "v0.14", "master", "gpu-01")
+			in := running(releases, "v0.14", "cp-01", "gpu-01")
 			for _, r := range roles {
 				in.World.Machines[1].Roles[r] = RoleState{Link: "v0.11-pai", Running: "v0.11-pai"}
 			}
@@ -236,8 +235,8 @@ func skew(w World, pins Pins) string {
 }
 
 // No machine's kubelet hops more often than the skew demands.
-func TestKubeletsHopAsRarelyAsTheyMay(t *testing.T) {
-	in := running(manyReleases(7), "v0.9", "master", "gpu-01")
+func TestUpgradeHopsKubeletsAsRarelyAsSkewAllows(t *testing.T) {
+	in := running(manyReleases(7), "v0.9", "cp-01", "gpu-01")
 	p, err := Upgrade(in, Target{Release: "v0.15"})
 	if err != nil {
 		t.Fatal(err)
@@ -254,7 +253,7 @@ func TestKubeletsHopAsRarelyAsTheyMay(t *testing.T) {
 }
 
 // What is left out of a stepGraph leaves the order of the rest as it was.
-func TestDraftKeepsTheOrder(t *testing.T) {
+func TestStepGraphReduceKeepsOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(1, 12).Draw(t, "steps")
 		var d stepGraph
@@ -302,7 +301,7 @@ func TestDraftKeepsTheOrder(t *testing.T) {
 	})
 }
 
-func TestValidateReportsEverything(t *testing.T) {
+func TestValidateReportsAllFaults(t *testing.T) {
 	p := Plan{Steps: []Step{
 		{ID: "a", Kind: KindDNS, After: []StepID{"b"}},
 		{ID: "b", Kind: KindDNS, After: []StepID{"a"}},
@@ -323,12 +322,12 @@ func TestValidateReportsEverything(t *testing.T) {
 	}
 }
 
-func TestRefusals(t *testing.T) {
+func TestPlanOfUnsupportedGoalIsRefused(t *testing.T) {
 	two := twoReleases()
-	ten := running(two, "v0.10", "master")
-	nine := running(two, "v0.9", "master")
-	noMaster := bare("master")
-	noMaster.Machines[0].ControlPlane = false
+	ten := running(two, "v0.10", "cp-01")
+	nine := running(two, "v0.9", "cp-01")
+	noControlPlane := bare("cp-01")
+	noControlPlane.Machines[0].ControlPlane = false
 	for _, c := range []struct {
 		name     string
 		plan     func() error
@@ -359,9 +358,9 @@ func TestRefusals(t *testing.T) {
 			return err
 		}, pai.CodeRefused, "single services"},
 		{"start one newer", func() error { _, err := Start(nine, "v0.10", Choice{Names: []string{"kueue"}}); return err }, pai.CodeRefused, "single services"},
-		{"start without Kubernetes", func() error { _, err := Start(input(bare("master"), two), "v0.9", Choice{}); return err }, pai.CodeRefused, "no Kubernetes"},
+		{"start without Kubernetes", func() error { _, err := Start(input(bare("cp-01"), two), "v0.9", Choice{}); return err }, pai.CodeRefused, "no Kubernetes"},
 		{"no control plane", func() error {
-			_, err := Boot(input(noMaster, two), pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"})
+			_, err := Boot(input(noControlPlane, two), pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"})
 			return err
 		}, pai.CodeInvalid, "control-plane"},
 		{"unknown service", func() error { _, err := StopPlan(nine, Choice{Names: []string{"nope"}}); return err }, pai.CodeUsage, "nope"},
@@ -375,7 +374,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-func TestOrder(t *testing.T) {
+func TestOrderSortsOrFails(t *testing.T) {
 	name := func(services []ServiceSpec) string {
 		var names []string
 		for _, s := range services {
@@ -406,9 +405,9 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// What is newer than asked for, because an earlier run got further, stays.
-func TestNothingGoesBack(t *testing.T) {
-	in := running(twoReleases(), "v0.9", "master", "gpu-01")
+// What is newer than the target, because an earlier run got further, stays.
+func TestPlanToOlderPairKeepsNewerComponents(t *testing.T) {
+	in := running(twoReleases(), "v0.9", "cp-01", "gpu-01")
 	newer := RoleState{Link: "v0.10-pai", Running: "v0.10-pai"}
 	in.World.Machines[0].Roles[RoleAPIServerB] = newer
 	in.World.Machines[0].Roles[RoleAPIServerA] = RoleState{Link: "v0.9-pai"}
@@ -429,10 +428,10 @@ func TestNothingGoesBack(t *testing.T) {
 	}
 }
 
-// A hand-over that was left with both slots running is finished.
-func TestHalfDoneHandOver(t *testing.T) {
+// A handover that was interrupted with both slots running is completed.
+func TestUpgradeAfterIncompleteHandoverCompletesIt(t *testing.T) {
 	for _, slots := range [][2]Role{{RoleEtcdA, RoleEtcdB}, {RoleAPIServerA, RoleAPIServerB}} {
-		in := running(twoReleases(), "v0.9", "master")
+		in := running(twoReleases(), "v0.9", "cp-01")
 		in.World.Machines[0].Roles[slots[1]] = RoleState{Link: "v0.10-pai", Running: "v0.10-pai"}
 		p, err := Upgrade(in, Target{Release: "v0.10"})
 		if err != nil {
@@ -445,14 +444,14 @@ func TestHalfDoneHandOver(t *testing.T) {
 		if !planned(p) {
 			t.Errorf("%s and %s both run, and no %s is planned", slots[0], slots[1], want)
 		}
-		// The link of the slot that was given up goes last: while it is there,
-		// the slot's data or the proxy's configuration may be, too.
+		// The link of the retired slot is deleted last: while it exists, the
+		// slot's data or the proxy's configuration can exist, too.
 		in.World.Machines[0].Roles[slots[0]] = RoleState{Link: "v0.9-pai"}
 		if p, err = Upgrade(in, Target{Release: "v0.10"}); err != nil {
 			t.Fatal(err)
 		}
 		if !planned(p) {
-			t.Errorf("%s has stopped and is not given up, and no %s is planned", slots[0], want)
+			t.Errorf("%s has stopped and is not retired, and no %s is planned", slots[0], want)
 		}
 		in.World.Machines[0].Roles[slots[0]] = RoleState{}
 		if p, err = Upgrade(in, Target{Release: "v0.10"}); err != nil {
@@ -464,10 +463,10 @@ func TestHalfDoneHandOver(t *testing.T) {
 	}
 }
 
-// A machine that cannot be asked is planned as if nothing were there and jobs
-// were on it, and holds up no other.
-func TestLostMachine(t *testing.T) {
-	in := running(twoReleases(), "v0.9", "master", "gpu-01", "gpu-02")
+// An unreachable machine is planned as if it were bare and had jobs, and blocks
+// no other machine.
+func TestUpgradeWithUnreachableMachineBlocksNoOther(t *testing.T) {
+	in := running(twoReleases(), "v0.9", "cp-01", "gpu-01", "gpu-02")
 	in.World.Machines[1] = MachineState{Name: "gpu-01", Unreachable: "no route"}
 	p, err := Upgrade(in, Target{Release: "v0.10"})
 	if err != nil {
@@ -484,17 +483,17 @@ func TestLostMachine(t *testing.T) {
 		}
 		for _, id := range s.After {
 			if !own && lost[id] {
-				t.Errorf("%s waits for the lost machine's %s", s.ID, id)
+				t.Errorf("%s waits for the unreachable machine's %s", s.ID, id)
 			}
 		}
 	}
 	if len(lost) == 0 {
-		t.Error("nothing is planned for the lost machine")
+		t.Error("nothing is planned for the unreachable machine")
 	}
 }
 
 func BenchmarkUpgrade5000Machines(b *testing.B) {
-	names := []string{"master"}
+	names := []string{"cp-01"}
 	for i := range 5000 {
 		names = append(names, fmt.Sprintf("gpu-%04d", i))
 	}

@@ -19,10 +19,10 @@ func TestPlansGolden(t *testing.T) {
 		plan func() (Plan, error)
 	}{
 		{"boot-first", func() (Plan, error) {
-			return Boot(input(bare("master", "gpu-01"), two), pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"})
+			return Boot(input(bare("cp-01", "gpu-01"), two), pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"})
 		}},
-		{"boot-half-done", func() (Plan, error) {
-			in := input(bare("master", "gpu-01"), two)
+		{"boot-incomplete", func() (Plan, error) {
+			in := input(bare("cp-01", "gpu-01"), two)
 			p, err := Boot(in, pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"})
 			if err != nil {
 				return p, err
@@ -31,20 +31,20 @@ func TestPlansGolden(t *testing.T) {
 			return Boot(in, pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"})
 		}},
 		{"boot-machine-added", func() (Plan, error) {
-			in := running(two, "v0.9", "master")
+			in := running(two, "v0.9", "cp-01")
 			in.World.Machines = append(in.World.Machines, MachineState{Name: "gpu-01", Address: "10.0.0.2"})
 			return Boot(in, pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"})
 		}},
 		{"boot-after-clean-to-newer", func() (Plan, error) {
-			in := running(two, "v0.9", "master", "gpu-01")
+			in := running(two, "v0.9", "cp-01", "gpu-01")
 			in.World = in.World.After(Clean(in.World, false), in.Digests)
 			return Boot(in, pai.Pair{Services: "v0.10", Kubernetes: "v0.10-pai"})
 		}},
 		{"upgrade-guide", func() (Plan, error) {
-			return upgrade(running(two, "v0.9", "master", "gpu-01"), Target{Release: "v0.10"})
+			return upgrade(running(two, "v0.9", "cp-01", "gpu-01"), Target{Release: "v0.10"})
 		}},
-		{"upgrade-half-done", func() (Plan, error) {
-			in := running(two, "v0.9", "master", "gpu-01")
+		{"upgrade-incomplete", func() (Plan, error) {
+			in := running(two, "v0.9", "cp-01", "gpu-01")
 			p, err := upgrade(in, Target{Release: "v0.10"})
 			if err != nil {
 				return p, err
@@ -53,53 +53,53 @@ func TestPlansGolden(t *testing.T) {
 			return upgrade(in, Target{Release: "v0.10"})
 		}},
 		{"upgrade-nothing", func() (Plan, error) {
-			return upgrade(running(two, "v0.10", "master", "gpu-01"), Target{Release: "v0.10"})
+			return upgrade(running(two, "v0.10", "cp-01", "gpu-01"), Target{Release: "v0.10"})
 		}},
 		{"upgrade-straggler", func() (Plan, error) {
-			in := running(two, "v0.10", "master", "gpu-01")
+			in := running(two, "v0.10", "cp-01", "gpu-01")
 			m := &in.World.Machines[1]
 			m.Roles[RoleKubelet] = RoleState{Link: "v0.9-pai", Running: "v0.9-pai"}
 			m.Node.Unschedulable, m.Node.CordonedByPAI = true, true
 			return upgrade(in, Target{Release: "v0.10"})
 		}},
 		{"upgrade-straggler-too-old", func() (Plan, error) {
-			in := running(manyReleases(5), "v0.12", "master", "gpu-01", "gpu-02")
+			in := running(manyReleases(5), "v0.12", "cp-01", "gpu-01", "gpu-02")
 			m := &in.World.Machines[1]
 			m.Roles[RoleKubelet] = RoleState{Link: "v0.9-pai", Running: "v0.9-pai"}
 			return upgrade(in, Target{Release: "v0.13", KubernetesOnly: true})
 		}},
 		{"upgrade-several", func() (Plan, error) {
-			return upgrade(running(manyReleases(5), "v0.9", "master", "gpu-01"), Target{Release: "v0.13"})
+			return upgrade(running(manyReleases(5), "v0.9", "cp-01", "gpu-01"), Target{Release: "v0.13"})
 		}},
-		{"service-stop", func() (Plan, error) { return StopPlan(running(two, "v0.9", "master"), Choice{}) }},
+		{"service-stop", func() (Plan, error) { return StopPlan(running(two, "v0.9", "cp-01"), Choice{}) }},
 		{"service-stop-one", func() (Plan, error) {
-			return StopPlan(running(two, "v0.9", "master"), Choice{Names: []string{"jobset"}})
+			return StopPlan(running(two, "v0.9", "cp-01"), Choice{Names: []string{"jobset"}})
 		}},
 		{"service-start-one", func() (Plan, error) {
-			in := running(two, "v0.9", "master")
+			in := running(two, "v0.9", "cp-01")
 			delete(in.World.Services, "jobset")
 			delete(in.World.Services, "rest-server")
 			return Start(in, "v0.9", Choice{Names: []string{"rest-server"}})
 		}},
 		{"service-stop-skip", func() (Plan, error) {
-			return StopPlan(running(two, "v0.9", "master"), Choice{Skip: []string{"kueue", "storage"}})
+			return StopPlan(running(two, "v0.9", "cp-01"), Choice{Skip: []string{"kueue", "storage"}})
 		}},
 		{"service-start-skip", func() (Plan, error) {
-			in := running(two, "v0.9", "master")
+			in := running(two, "v0.9", "cp-01")
 			delete(in.World.Services, "jobset")
 			delete(in.World.Services, "rest-server")
 			return Start(in, "v0.9", Choice{Skip: []string{"kueue", "storage"}})
 		}},
-		{"service-refresh", func() (Plan, error) { return Refresh(running(two, "v0.9", "master"), nil, "v0.10") }},
+		{"service-refresh", func() (Plan, error) { return Refresh(running(two, "v0.9", "cp-01"), nil, "v0.10") }},
 		{"service-delete", func() (Plan, error) {
-			in := running(two, "v0.10", "master")
+			in := running(two, "v0.10", "cp-01")
 			in.Services["v0.10"][4].Volume = "prometheus"
 			return DeletePlan(in, "prometheus", true)
 		}},
 		{"clean", func() (Plan, error) {
-			return CleanPlan(running(two, "v0.9", "master", "gpu-01", "gpu-02").World, false)
+			return CleanPlan(running(two, "v0.9", "cp-01", "gpu-01", "gpu-02").World, false)
 		}},
-		{"clean-wipe", func() (Plan, error) { return CleanPlan(bare("master", "gpu-01"), true) }},
+		{"clean-wipe", func() (Plan, error) { return CleanPlan(bare("cp-01", "gpu-01"), true) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

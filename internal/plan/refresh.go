@@ -10,8 +10,8 @@ import (
 
 // Refresh plans the steps that apply the configuration to the named services, or
 // to all if none is named, each at its present version. Every service has a step,
-// because World does not show from which configuration it was rendered; the step
-// is skipped if nothing changes. configured is the version in the configuration.
+// because World does not show the configuration that it was rendered from; the
+// step is skipped if nothing changes. configured is the version in the configuration.
 func Refresh(in Input, names []string, configured pai.ServicesVersion) (Plan, error) {
 	w := in.World
 	if err := servicesObserved(w); err != nil {

@@ -9,10 +9,10 @@ import (
 
 // A refresh moves nothing: each service stays at the release that it is of,
 // whatever the configuration names.
-func TestRefreshMovesNoRelease(t *testing.T) {
-	mixed := running(twoReleases(), "v0.9", "master")
+func TestRefreshKeepsReleases(t *testing.T) {
+	mixed := running(twoReleases(), "v0.9", "cp-01")
 	mixed.World.Services["kueue"] = Installed{Release: "v0.10", Ready: true}
-	for _, in := range []Input{running(twoReleases(), "v0.9", "master"), mixed} {
+	for _, in := range []Input{running(twoReleases(), "v0.9", "cp-01"), mixed} {
 		p, err := Refresh(in, nil, "v0.10")
 		if err != nil {
 			t.Fatal(err)
@@ -33,19 +33,19 @@ func TestRefreshMovesNoRelease(t *testing.T) {
 			t.Errorf("nothing says that the configuration names a newer release: %q", notes)
 		}
 	}
-	if p, err := Refresh(running(twoReleases(), "v0.9", "master"), nil, "v0.9"); err != nil || len(p.Notes) > 0 {
+	if p, err := Refresh(running(twoReleases(), "v0.9", "cp-01"), nil, "v0.9"); err != nil || len(p.Notes) > 0 {
 		t.Errorf("a note without a reason: %q, %v", p.Notes, err)
 	}
 }
 
-func TestRefresh(t *testing.T) {
-	nine := running(twoReleases(), "v0.9", "master")
+func TestRefreshPlansNamedServices(t *testing.T) {
+	nine := running(twoReleases(), "v0.9", "cp-01")
 	some := withoutServices(nine, "rest-server")
 	foreign := withoutServices(nine)
-	foreign.World.Services["somebodys"] = Installed{Release: "v0.9", Ready: true}
+	foreign.World.Services["unknown"] = Installed{Release: "v0.9", Ready: true}
 	nothing := withoutServices(nine, "kueue", "jobset", "rest-server", "storage", "old-exporter")
-	away := nine
-	away.World.APIReachable, away.World.APIError = false, "connection refused"
+	outage := nine
+	outage.World.APIReachable, outage.World.APIError = false, "connection refused"
 	noBundle := nine
 	noBundle.Services = map[pai.ServicesVersion][]ServiceSpec{}
 	for _, c := range []struct {
@@ -62,8 +62,8 @@ func TestRefresh(t *testing.T) {
 		{"one that does not run", some, []string{"rest-server"}, "", "rest-server does not run", "paictl service start rest-server", pai.CodeRefused},
 		{"an unknown one", nine, []string{"nope"}, "", `service "nope" not found`, "name one of the services", pai.CodeUsage},
 		{"nothing runs", nothing, nil, "", "no running service", "paictl service start", pai.CodeRefused},
-		{"the API is away", away, nil, "", "connection refused", "paictl cluster status", pai.CodeFailed},
-		{"no Kubernetes", input(bare("master"), twoReleases()), nil, "", "no Kubernetes", "k8s-bootup", pai.CodeRefused},
+		{"API outage", outage, nil, "", "connection refused", "paictl cluster status", pai.CodeFailed},
+		{"no Kubernetes", input(bare("cp-01"), twoReleases()), nil, "", "no Kubernetes", "k8s-bootup", pai.CodeRefused},
 		{"no bundle", noBundle, nil, "", "does not have its bundle", "paictl release build v0.9", pai.CodeFailed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -81,8 +81,8 @@ func TestRefresh(t *testing.T) {
 
 // What is not in line is brought there after what it needs, also where a
 // service between them is in line.
-func TestRefreshKeepsTheOrder(t *testing.T) {
-	p, err := Refresh(running(twoReleases(), "v0.9", "master"), nil, "v0.9")
+func TestRefreshAfterPruneKeepsOrder(t *testing.T) {
+	p, err := Refresh(running(twoReleases(), "v0.9", "cp-01"), nil, "v0.9")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,10 +92,10 @@ func TestRefreshKeepsTheOrder(t *testing.T) {
 	}
 }
 
-// What jobs read and write through is marked so, and pods that could not start
-// are foretold.
-func TestRefreshTells(t *testing.T) {
-	in := running(twoReleases(), "v0.9", "master", "gpu-01")
+// Services in the data path have their risk, and a note names the machines that
+// lack images.
+func TestRefreshMarksDataPathAndMissingImages(t *testing.T) {
+	in := running(twoReleases(), "v0.9", "cp-01", "gpu-01")
 	in.World.Machines[1].Images = nil
 	p, err := Refresh(in, nil, "v0.9")
 	if err != nil {
@@ -106,7 +106,7 @@ func TestRefreshTells(t *testing.T) {
 			t.Errorf("%s has risk %s", s.ID, s.Risk)
 		}
 	}
-	if notes := strings.Join(p.Notes, "\n"); !strings.Contains(notes, "machine gpu-01 lacks images of release v0.9") || strings.Contains(notes, "master") {
+	if notes := strings.Join(p.Notes, "\n"); !strings.Contains(notes, "machine gpu-01 lacks images of release v0.9") || strings.Contains(notes, "cp-01") {
 		t.Errorf("the notes are %q", notes)
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// halfway is a world in which the first n steps of an upgrade were done.
-func halfway(t *testing.T, n int, machines ...string) Input {
+// incomplete returns an input after the first n steps of an upgrade.
+func incomplete(t *testing.T, n int, machines ...string) Input {
 	t.Helper()
 	in := running(twoReleases(), "v0.9", machines...)
 	p, err := Upgrade(in, Target{Release: "v0.10"})
@@ -43,15 +43,15 @@ var nine = pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"}
 const commitStep = "kubernetes/v0.10-pai/cluster/commit"
 
 func TestRollbackGolden(t *testing.T) {
-	machines := []string{"master", "gpu-01"}
+	machines := []string{"cp-01", "gpu-01"}
 	for _, c := range []struct {
 		name   string
 		in     Input
 		target Target
 	}{
-		{"rollback-before-commit", halfway(t, before(t, commitStep, machines...), machines...), Target{}},
-		{"rollback-api-away", func() Input {
-			in := halfway(t, before(t, commitStep, machines...), machines...)
+		{"rollback-before-commit", incomplete(t, before(t, commitStep, machines...), machines...), Target{}},
+		{"rollback-api-unavailable", func() Input {
+			in := incomplete(t, before(t, commitStep, machines...), machines...)
 			in.World.APIReachable, in.World.APIError = false, "no API server answers"
 			return in
 		}(), Target{}},
@@ -75,8 +75,8 @@ func withSnapshot(in Input) Input {
 }
 
 func TestRollbackRefuses(t *testing.T) {
-	ten := running(twoReleases(), "v0.10", "master")
-	stranger := running(twoReleases(), "v0.10", "master")
+	ten := running(twoReleases(), "v0.10", "cp-01")
+	stranger := running(twoReleases(), "v0.10", "cp-01")
 	delete(stranger.Services, "v0.9")
 	for _, c := range []struct {
 		name, contains string
@@ -86,11 +86,11 @@ func TestRollbackRefuses(t *testing.T) {
 		{"Kubernetes under services that need it", "services v0.10 run on Kubernetes v0.10-pai or newer", ten, Target{KubernetesOnly: true}},
 		{"what is committed, without a snapshot", "no etcd snapshot of it is left", ten, Target{}},
 		{"a restored Kubernetes under the services of now", "also rolls back the services", func() Input {
-			in := withSnapshot(running(twoReleases(), "v0.10", "master"))
+			in := withSnapshot(running(twoReleases(), "v0.10", "cp-01"))
 			in.Releases[1].Kubernetes.CompatibleSince = "v0.9-pai"
 			return in
 		}(), Target{KubernetesOnly: true}},
-		{"services that nobody knows any more", "neither recorded in the cluster nor in a bundle", stranger, Target{ServicesOnly: true}},
+		{"services without a record and a bundle", "neither recorded in the cluster nor in a bundle", stranger, Target{ServicesOnly: true}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := Rollback(c.in, nine, c.target)
@@ -101,11 +101,11 @@ func TestRollbackRefuses(t *testing.T) {
 	}
 }
 
-// Wherever an upgrade is left before its commit, the way back ends in the world
-// in which it began, also when the way back itself is killed anywhere; on it
-// nothing is ever newer than the API server that it talks to.
-func TestRollbackFromAnywhereBeforeTheCommit(t *testing.T) {
-	machines := []string{"master", "gpu-01", "gpu-02"}
+// Wherever an upgrade is interrupted before its commit, a rollback ends in the
+// state in which the upgrade started, also if the rollback is killed anywhere.
+// Nothing is ever newer than the API server that it uses.
+func TestRollbackBeforeCommitRestoresStart(t *testing.T) {
+	machines := []string{"cp-01", "gpu-01", "gpu-02"}
 	rapid.Check(t, func(rt *rapid.T) {
 		in := running(twoReleases(), "v0.9", machines...)
 		p, err := Upgrade(in, Target{Release: "v0.10"})

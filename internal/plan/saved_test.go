@@ -26,10 +26,10 @@ func saved(t testing.TB, in Input) Saved {
 	}
 }
 
-func onNine() Input { return running(twoReleases(), "v0.9", "master", "gpu-01") }
+func onNine() Input { return running(twoReleases(), "v0.9", "cp-01", "gpu-01") }
 
-// What is read back is what was saved, and the same world keeps its promise.
-func TestSavedPlanIsWhatWasPlanned(t *testing.T) {
+// ParseSaved returns what was saved, and the same state makes an equal plan.
+func TestParseSavedReturnsEqualPlan(t *testing.T) {
 	s := saved(t, onNine())
 	data, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
@@ -50,8 +50,8 @@ func TestSavedPlanIsWhatWasPlanned(t *testing.T) {
 	}
 }
 
-// Whatever differs is named.
-func TestMovedNamesWhatMoved(t *testing.T) {
+// Every difference is named.
+func TestChangesNamesEveryDifference(t *testing.T) {
 	for _, c := range []struct {
 		name, want string
 		change     func(in *Input)
@@ -70,7 +70,7 @@ func TestMovedNamesWhatMoved(t *testing.T) {
 		{"and its step vanished", "step kubernetes/v0.10-pai/machine/gpu-01/kubelet is no longer needed", func(in *Input) {
 			in.World.Machines[1].Roles[RoleKubelet] = RoleState{Link: "v0.10-pai", Running: "v0.10-pai"}
 		}, nil},
-		{"somebody cordoned", "machine gpu-01: cordoned was nothing and is by an operator", func(in *Input) {
+		{"an operator cordoned", "machine gpu-01: cordoned was nothing and is by an operator", func(in *Input) {
 			in.World.Machines[1].Node.Unschedulable = true
 		}, nil},
 		{"a service stopped", "service storage was v0.9 and is nothing", func(in *Input) { delete(in.World.Services, "storage") }, nil},
@@ -106,9 +106,8 @@ func TestMovedNamesWhatMoved(t *testing.T) {
 	}
 }
 
-// Every edit of what a plan does is noticed: the file is compared with what is
-// planned anew, field by field, against reflection as the slow oracle.
-func TestMovedMissesNoEdit(t *testing.T) {
+// Changes finds every edit of a step. reflect.DeepEqual is the slow oracle.
+func TestChangesFindsEveryEdit(t *testing.T) {
 	was := saved(t, onNine())
 	rapid.Check(t, func(t *rapid.T) {
 		edited := was
@@ -173,7 +172,7 @@ func TestParseSavedRefuses(t *testing.T) {
 	}
 }
 
-func TestNewJobs(t *testing.T) {
+func TestNewJobsListsJobsNotInSavedPlan(t *testing.T) {
 	s := saved(t, onNine())
 	now := map[StepID][]pai.JobRef{"x": {{User: "ann", Name: "llama"}, {User: "bob", Name: "bert"}}, "y": {{User: "bob", Name: "bert"}}}
 	if got := s.NewJobs(now); !slices.Equal(got, []string{"bob~bert"}) {

@@ -7,7 +7,7 @@ import (
 )
 
 // What was staged is all that the upgrade would have copied, and nothing else.
-func TestStage(t *testing.T) {
+func TestStagePlanCopiesWhatUpgradeCopies(t *testing.T) {
 	t.Parallel()
 	for _, releases := range []int{2, 5} {
 		rows := twoReleases()
@@ -16,7 +16,7 @@ func TestStage(t *testing.T) {
 			rows = manyReleases(releases)
 			to = rows[releases-1].Metadata.Name
 		}
-		in := running(rows, rows[0].Metadata.Name, "master", "gpu-01", "gpu-02")
+		in := running(rows, rows[0].Metadata.Name, "cp-01", "gpu-01", "gpu-02")
 		copies := func() []StepID {
 			t.Helper()
 			p, err := Upgrade(in, Target{Release: to})
@@ -55,10 +55,10 @@ func TestStage(t *testing.T) {
 	}
 }
 
-// A machine that does not answer is left to the upgrade, and said.
-func TestStageWithoutAMachine(t *testing.T) {
+// An unreachable machine is left to the upgrade, and a note names it.
+func TestStagePlanWithUnreachableMachineHasNote(t *testing.T) {
 	t.Parallel()
-	in := running(twoReleases(), "v0.9", "master", "gpu-01", "gpu-02")
+	in := running(twoReleases(), "v0.9", "cp-01", "gpu-01", "gpu-02")
 	in.World.Machines[1] = MachineState{Name: "gpu-01", Unreachable: "no route"}
 	in.World.Machines[2] = MachineState{Name: "gpu-02", Address: "10.0.0.3"} // nothing is on it yet
 	p, err := StagePlan(in, Target{Release: "v0.10"})
@@ -66,7 +66,7 @@ func TestStageWithoutAMachine(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, s := range p.Steps {
-		if s.Target != "master" {
+		if s.Target != "cp-01" {
 			t.Errorf("%s is planned", s.ID)
 		}
 	}

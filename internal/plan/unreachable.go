@@ -23,10 +23,10 @@ func (t *supportMatrix) unreachable(releases []release.Manifest, start state, g 
 	switch {
 	case near == "":
 		return &pai.Error{Code: pai.CodeRefused, Message: message + "; no release can be reached from here",
-			Next: "to see from which versions each release can be reached, run: paictl release list"}
+			Next: "to list the versions that can upgrade to each release, run: paictl release list"}
 	case !hops:
 		return &pai.Error{Code: pai.CodeRefused, Message: message + fmt.Sprintf("; the nearest reachable release is %s, the current one", near),
-			Next: "get the releases in between; to see from which versions each can be reached, run: paictl release list"}
+			Next: "get the releases in between; to list the versions that can upgrade to each, run: paictl release list"}
 	default:
 		return &pai.Error{Code: pai.CodeRefused, Message: message + fmt.Sprintf("; the nearest reachable release is %s", near),
 			Next: fmt.Sprintf("to preview the upgrade to that release, run: paictl upgrade plan --to %s", near)}

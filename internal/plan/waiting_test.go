@@ -9,15 +9,14 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// TestWaitingKubeletsHoldNothingWrongly leaves machines waiting, whichever, in
-// upgrades over many releases: the control plane and all others go on, and no
-// API server is started that could not serve a kubelet or a kube-proxy that
-// was left behind.
-func TestWaitingKubeletsHoldNothingWrongly(t *testing.T) {
+// Any machines wait in upgrades over many releases. The control plane and all
+// other machines continue, and no API server is started that could not serve the
+// kubelet or kube-proxy of a waiting machine.
+func TestBlocksWhenWaitingBlocksOnlyWhatDepends(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		many := manyReleases(rapid.IntRange(2, 7).Draw(t, "releases"))
-		in := running(many, "v0.9", "master", "gpu-01", "gpu-02")
+		in := running(many, "v0.9", "cp-01", "gpu-01", "gpu-02")
 		newest := many[len(many)-1].Metadata.Name
 		p, err := Upgrade(in, Target{Release: newest})
 		if err != nil {
@@ -38,7 +37,7 @@ func TestWaitingKubeletsHoldNothingWrongly(t *testing.T) {
 			}
 		}
 		pins := PinsOf(many)
-		left := map[StepID]bool{} // waits, or is held up
+		left := map[StepID]bool{} // waits, or is blocked
 		byID := map[StepID]Step{}
 		for _, s := range p.Steps {
 			byID[s.ID] = s
@@ -62,14 +61,14 @@ func TestWaitingKubeletsHoldNothingWrongly(t *testing.T) {
 			}
 		}
 		for _, s := range p.Steps {
-			nobody := !slices.Contains([]bool{busy["master"], busy["gpu-01"], busy["gpu-02"]}, true)
+			none := !slices.Contains([]bool{busy["cp-01"], busy["gpu-01"], busy["gpu-02"]}, true)
 			near, _ := pins.behind("v0.9-pai", s.To.Kubernetes())
 			within := s.Kind == KindService || s.Kind == KindImages || near <= nodeSkew
-			if left[s.ID] && (nobody || s.Target == "" && s.Kind != KindService && within && len(many) <= nodeSkew+1) {
-				t.Errorf("%s is held up; busy: %v", s.ID, busy)
+			if left[s.ID] && (none || s.Target == "" && s.Kind != KindService && within && len(many) <= nodeSkew+1) {
+				t.Errorf("%s is blocked; busy: %v", s.ID, busy)
 			}
 			if left[s.ID] && len(many) <= nodeSkew+1 && s.Target != "" && byName(in.World, s.Target) && !busy[s.Target] {
-				t.Errorf("%s is held up by another machine; busy: %v", s.ID, busy)
+				t.Errorf("%s is blocked by another machine; busy: %v", s.ID, busy)
 			}
 		}
 	})

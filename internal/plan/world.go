@@ -2,7 +2,7 @@ package plan
 
 import "pai.dev/pai/internal/pai"
 
-// World is the observed state from which plans are made.
+// World is the observed state that plans are made from.
 type World struct {
 	// ClusterID is empty while no cluster exists on the machines.
 	ClusterID string `json:"clusterId,omitempty"`

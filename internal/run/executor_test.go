@@ -97,10 +97,10 @@ func outcomes(r Result) string {
 	return strings.TrimSpace(b.String())
 }
 
-// Whatever the plan and whichever steps fail: no step begins before all that it
-// waits for is done, what does not wait for a failed step is done, what does is
-// not begun and says for what it waits, and the limits are kept.
-func TestExecutorKeepsTheOrder(t *testing.T) {
+// For every plan and every failure: a step starts after all steps that it waits
+// for, a failed step blocks exactly the steps that wait for it, a blocked step
+// names what it waits for, and the limits are kept.
+func TestExecutorOfAnyPlanKeepsOrderAndLimits(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(1, 15).Draw(t, "steps")
@@ -114,7 +114,7 @@ func TestExecutorKeepsTheOrder(t *testing.T) {
 				}
 			}
 			p.Steps = append(p.Steps, s)
-			switch rapid.IntRange(0, 7).Draw(t, "fate") {
+			switch rapid.IntRange(0, 7).Draw(t, "outcome") {
 			case 0:
 				fails[s.ID] = true
 			case 1:
@@ -149,7 +149,7 @@ func TestExecutorKeepsTheOrder(t *testing.T) {
 		res := e.Run(context.Background(), p)
 
 		if worst.Load() > int32(limit) || worstRisky.Load() > 1 {
-			t.Fatalf("%d steps side by side with limit %d, of which %d could hurt jobs", worst.Load(), limit, worstRisky.Load())
+			t.Fatalf("%d steps in parallel with limit %d, %d of them could affect jobs", worst.Load(), limit, worstRisky.Load())
 		}
 		roots := map[plan.StepID]map[plan.StepID]bool{}
 		for i, s := range p.Steps {
@@ -176,8 +176,8 @@ func TestExecutorKeepsTheOrder(t *testing.T) {
 					t.Fatalf("%s is blocked by %v, want %v", s.ID, got, all)
 				}
 			}
-			if began := slices.Contains(w.calls(), s.ID); began != (want == pai.OutcomeSucceeded || want == pai.OutcomeFailed) {
-				t.Fatalf("%s, which is %s: begun is %v", s.ID, want, began)
+			if started := slices.Contains(w.calls(), s.ID); started != (want == pai.OutcomeSucceeded || want == pai.OutcomeFailed) {
+				t.Fatalf("%s, which is %s: started is %v", s.ID, want, started)
 			}
 		}
 		if (res.Err() == nil) != (len(res.Of(pai.OutcomeFailed)) == 0) {
@@ -195,7 +195,7 @@ func raise(highest *atomic.Int32, n int32) {
 	}
 }
 
-func TestExecutorRunsSideBySide(t *testing.T) {
+func TestExecutorRunsIndependentStepsInParallel(t *testing.T) {
 	t.Parallel()
 	w := newWorld()
 	var together sync.WaitGroup
@@ -220,7 +220,7 @@ func TestExecutorRunsSideBySide(t *testing.T) {
 	}
 }
 
-// Of what could hurt jobs, one runs at a time.
+// Steps that can affect jobs run one at a time.
 func TestExecutorRunsRiskyStepsAlone(t *testing.T) {
 	t.Parallel()
 	w := newWorld()
@@ -236,12 +236,12 @@ func TestExecutorRunsRiskyStepsAlone(t *testing.T) {
 		p.Steps = append(p.Steps, plan.Step{ID: plan.StepID(r), Kind: testKind, Risk: r})
 	}
 	if res := executor(w).Run(context.Background(), p); res.Err() != nil || worst.Load() != 1 {
-		t.Errorf("%d side by side, error %v", worst.Load(), res.Err())
+		t.Errorf("%d in parallel, error %v", worst.Load(), res.Err())
 	}
 }
 
-// The world decides, not what Do returned.
-func TestExecutorBelievesTheWorld(t *testing.T) {
+// The observed state decides the outcome, not what Do returned.
+func TestExecutorOutcomeFollowsObservedState(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name    string
@@ -250,13 +250,13 @@ func TestExecutorBelievesTheWorld(t *testing.T) {
 		message string
 	}{
 		{"done before", func(w *world) { w.done["a"] = true }, "a:skipped", ""},
-		{"Do says yes, the world no", func(w *world) {
+		{"Do succeeds, the state is unchanged", func(w *world) {
 			w.do = func(context.Context, plan.Step) error { return errSilent }
 		}, "a:failed", "its result was not observed within"},
-		{"Do says no, the world yes", func(w *world) {
+		{"Do fails, the state is changed", func(w *world) {
 			w.do = func(_ context.Context, s plan.Step) error { w.set(s.ID); return errors.New("connection lost") }
 		}, "a:succeeded", ""},
-		{"the world shows it later", func(w *world) {
+		{"the state changes later", func(w *world) {
 			w.do = func(_ context.Context, s plan.Step) error {
 				time.AfterFunc(100*time.Millisecond, func() { w.set(s.ID) })
 				return errSilent
@@ -266,12 +266,12 @@ func TestExecutorBelievesTheWorld(t *testing.T) {
 			fails := 2
 			w.looked = func(plan.Step) error {
 				if fails--; fails >= 0 {
-					return errors.New("API is away")
+					return errors.New("API server unavailable")
 				}
 				return nil
 			}
 		}, "a:succeeded", ""},
-		{"no look succeeds", func(w *world) { w.looked = func(plan.Step) error { return errors.New("API is away") } }, "a:failed", "API is away"},
+		{"no look succeeds", func(w *world) { w.looked = func(plan.Step) error { return errors.New("API server unavailable") } }, "a:failed", "API server unavailable"},
 		{"Do hangs", func(w *world) {
 			w.do = func(ctx context.Context, _ plan.Step) error { <-ctx.Done(); return ctx.Err() }
 		}, "a:failed", "not done within 300ms"},
@@ -294,7 +294,7 @@ func TestExecutorBelievesTheWorld(t *testing.T) {
 	}
 }
 
-// errSilent makes Do of silent return nil without the world having changed.
+// errSilent makes Do of silent return nil without a change of the state.
 var errSilent = errors.New("returned nil")
 
 type silent struct{ *world }
@@ -306,32 +306,32 @@ func (s silent) Do(ctx context.Context, st plan.Step) error {
 	return nil
 }
 
-func TestExecutorStops(t *testing.T) {
+func TestExecutorStopLeavesRemainingSteps(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name string
-		// run starts the plan with begun being closed when step b has begun; b
-		// ends when its context does, or after a while.
-		run      func(e Executor, begun <-chan struct{}, p plan.Plan) Result
+		// run executes the plan; started is closed when step b has started. Step
+		// b ends with its context, or after a while.
+		run      func(e Executor, started <-chan struct{}, p plan.Plan) Result
 		want     string
 		code     pai.Code
 		contains string
 	}{
-		{"at the next safe point", func(e Executor, begun <-chan struct{}, p plan.Plan) Result {
+		{"at the next safe point", func(e Executor, started <-chan struct{}, p plan.Plan) Result {
 			stop := make(chan struct{})
 			e.Stop = stop
-			go func() { <-begun; close(stop) }()
+			go func() { <-started; close(stop) }()
 			return e.Run(context.Background(), p)
 		}, "a:succeeded b:succeeded c:stopped d:stopped", pai.CodeInterrupted, "2 of 4 steps left"},
-		{"now", func(e Executor, begun <-chan struct{}, p plan.Plan) Result {
+		{"now", func(e Executor, started <-chan struct{}, p plan.Plan) Result {
 			ctx, cancel := context.WithCancel(context.Background())
-			go func() { <-begun; cancel() }()
+			go func() { <-started; cancel() }()
 			return e.Run(ctx, p)
 		}, "a:succeeded b:stopped c:stopped d:stopped", pai.CodeInterrupted, "3 of 4 steps left"},
-		{"because a job was interrupted", func(e Executor, begun <-chan struct{}, p plan.Plan) Result {
+		{"because a job was interrupted", func(e Executor, started <-chan struct{}, p plan.Plan) Result {
 			e.Halt = func() error {
 				select {
-				case <-begun:
+				case <-started:
 					return pai.Errorf(pai.CodeFailed, "", "job ann~llama was interrupted")
 				default:
 					return nil
@@ -342,12 +342,12 @@ func TestExecutorStops(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			w, begun := newWorld(), make(chan struct{})
+			w, started := newWorld(), make(chan struct{})
 			w.do = func(ctx context.Context, s plan.Step) error {
 				if s.ID != "b" {
 					return nil
 				}
-				close(begun)
+				close(started)
 				select {
 				case <-ctx.Done():
 					return ctx.Err()
@@ -355,7 +355,7 @@ func TestExecutorStops(t *testing.T) {
 					return nil
 				}
 			}
-			res := c.run(executor(w), begun, chain("a", "b", "c", "d"))
+			res := c.run(executor(w), started, chain("a", "b", "c", "d"))
 			if got := outcomes(res); got != c.want || res.Outcome != pai.OutcomeStopped {
 				t.Errorf("got %s, outcome %s, want %s", got, res.Outcome, c.want)
 			}
@@ -366,7 +366,7 @@ func TestExecutorStops(t *testing.T) {
 	}
 }
 
-func TestExecutorRefuses(t *testing.T) {
+func TestExecutorRefusedStepBlocksDependents(t *testing.T) {
 	t.Parallel()
 	w := newWorld()
 	e := executor(w)
@@ -390,8 +390,8 @@ func TestExecutorRefuses(t *testing.T) {
 	}
 }
 
-// A halt that comes while the guard waits keeps the step from beginning.
-func TestExecutorHaltsAfterTheGuard(t *testing.T) {
+// A halt while the guard waits prevents the start of the step.
+func TestExecutorHaltDuringAdmissionStartsNoStep(t *testing.T) {
 	t.Parallel()
 	w := newWorld()
 	e := executor(w)
@@ -409,8 +409,8 @@ func TestExecutorHaltsAfterTheGuard(t *testing.T) {
 	}
 }
 
-// Without a journal nothing is begun that could hurt a job.
-func TestExecutorWithoutJournal(t *testing.T) {
+// Without a journal no step starts that can affect a job.
+func TestExecutorWithoutJournalStartsNoRiskyStep(t *testing.T) {
 	t.Parallel()
 	w := newWorld()
 	e := executor(w)
@@ -425,14 +425,14 @@ func TestExecutorWithoutJournal(t *testing.T) {
 	}
 }
 
-func TestExecutorTellsWhatHappens(t *testing.T) {
+func TestExecutorReportsEventsAndRecords(t *testing.T) {
 	t.Parallel()
 	var lines []string
 	var recorded []string
 	w := newWorld()
 	w.done["b"] = true
 	e := executor(w)
-	e.Events = func(ev Event) { // not synchronised: the race detector sees calls side by side
+	e.Events = func(ev Event) { // not synchronized: the race detector sees parallel calls
 		lines = append(lines, fmt.Sprintf("%s %s %d/%d %s", ev.Kind, ev.Step.ID, ev.N, ev.Of, ev.Outcome))
 		if ev.Time.IsZero() || ev.Elapsed <= 0 {
 			t.Errorf("event without time: %+v", ev)
@@ -454,7 +454,7 @@ func TestExecutorTellsWhatHappens(t *testing.T) {
 	}
 }
 
-func TestExecutorRefusesBadPlans(t *testing.T) {
+func TestExecutorOfInvalidPlanFails(t *testing.T) {
 	t.Parallel()
 	w := newWorld()
 	res := executor(w).Run(context.Background(), plan.Plan{Steps: []plan.Step{{ID: "a", Kind: testKind, After: []plan.StepID{"gone"}}}})
@@ -463,7 +463,7 @@ func TestExecutorRefusesBadPlans(t *testing.T) {
 	}
 	res = executor(w).Run(context.Background(), plan.Plan{Steps: []plan.Step{{ID: "a", Kind: "unheard-of"}}})
 	if err := res.Err(); err == nil || !strings.Contains(err.Error(), "unheard-of") {
-		t.Errorf("a step that nothing carries out: %v", err)
+		t.Errorf("a step without a doer: %v", err)
 	}
 	if res := executor(w).Run(context.Background(), plan.Plan{}); res.Outcome != pai.OutcomeSucceeded || res.Err() != nil {
 		t.Errorf("an empty plan: %s, %v", res.Outcome, res.Err())

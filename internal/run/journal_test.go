@@ -28,7 +28,7 @@ func TestJournalKeepsAnOperation(t *testing.T) {
 		t.Fatal(err)
 	}
 	var all sync.WaitGroup
-	for i := range 8 { // steps are recorded side by side
+	for i := range 8 { // steps are recorded in parallel
 		all.Go(func() {
 			id := fmt.Sprint("step", i)
 			for _, o := range []pai.Outcome{pai.OutcomeRunning, pai.OutcomeSucceeded} {
@@ -51,7 +51,7 @@ func TestJournalKeepsAnOperation(t *testing.T) {
 	}
 
 	interrupted, cancel := context.WithCancel(ctx)
-	cancel() // the end is written all the same
+	cancel() // the end is still written
 	report := pai.Report{Jobs: pai.JobsReport{Before: 3, After: 3}, UnobservedSeconds: 1.5}
 	if err := e.End(interrupted, pai.OutcomeFailed, errors.New("kubelet did not come back"), report); err != nil {
 		t.Fatal(err)

@@ -78,12 +78,12 @@ func me(t *testing.T) Holder {
 	return h
 }
 
-// elsewhere is a holder on another host, of whom only heartbeats are seen.
+// elsewhere is a holder on another host, known by its heartbeats only.
 func elsewhere(name string) Holder {
 	return Holder{Token: name, User: "bob", Host: name, BootID: "boot of " + name, PIDSpace: "pid:[1]", PID: 7, Start: "1", Version: "v0.9", Verb: pai.VerbStartServices}
 }
 
-// notices collects what the user is told.
+// notices collects the messages to the operator.
 type notices struct {
 	mu    sync.Mutex
 	lines []string
@@ -115,7 +115,7 @@ func acquire(t *testing.T, s Store, h Holder, o LockOptions) *Lock {
 	return l
 }
 
-func TestLockIsReleased(t *testing.T) {
+func TestReleaseFreesLock(t *testing.T) {
 	t.Parallel()
 	store := runtest.Dir(t.TempDir())
 	for range 3 { // and taken again
@@ -147,8 +147,8 @@ type full struct{ runtest.Dir }
 
 func (full) WriteFile(context.Context, string, []byte, fs.FileMode) error { return syscall.ENOSPC }
 
-// A lock that cannot be given back is still its holder's, which the error says.
-func TestLockThatCannotBeReleased(t *testing.T) {
+// A lock that cannot be released keeps its holder, and the error says this.
+func TestReleaseOnFullDiskFails(t *testing.T) {
 	t.Parallel()
 	store := runtest.Dir(t.TempDir())
 	l := acquire(t, store, me(t), LockOptions{})
@@ -161,7 +161,7 @@ func TestLockThatCannotBeReleased(t *testing.T) {
 	}
 }
 
-func TestLockOfALiveProcess(t *testing.T) {
+func TestAcquireFromLiveProcessFails(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	otherProcess(t, dir)
@@ -182,7 +182,7 @@ func TestLockOfALiveProcess(t *testing.T) {
 }
 
 // A process of this host that died is seen at once, waited for or not.
-func TestLockOfADeadProcess(t *testing.T) {
+func TestAcquireFromDeadProcessTakesOver(t *testing.T) {
 	t.Parallel()
 	for _, waited := range []bool{true, false} {
 		t.Run(fmt.Sprintf("waited for %v", waited), func(t *testing.T) {
@@ -211,7 +211,7 @@ func TestLockOfADeadProcess(t *testing.T) {
 	}
 }
 
-func TestHealthOf(t *testing.T) {
+func TestLivenessOfHolder(t *testing.T) {
 	t.Parallel()
 	h := me(t)
 	h.MachineID = "m"
@@ -237,7 +237,7 @@ func TestHealthOf(t *testing.T) {
 	}
 }
 
-func TestLockHeldElsewhere(t *testing.T) {
+func TestAcquireFromLiveHostFails(t *testing.T) {
 	t.Parallel()
 	store, n := runtest.Dir(t.TempDir()), &notices{}
 	l := acquire(t, store, elsewhere("desk-1"), fast(n))
@@ -253,7 +253,7 @@ func TestLockHeldElsewhere(t *testing.T) {
 	}
 }
 
-func TestLockExpiresElsewhere(t *testing.T) {
+func TestAcquireOfExpiredLockTakesOver(t *testing.T) {
 	t.Parallel()
 	store, n := runtest.Dir(t.TempDir()), &notices{}
 	dead := elsewhere("desk-1")
@@ -272,7 +272,7 @@ func TestLockExpiresElsewhere(t *testing.T) {
 	}
 }
 
-func TestLockWaitIsInterrupted(t *testing.T) {
+func TestAcquireWithDeadlineReturns(t *testing.T) {
 	t.Parallel()
 	store := runtest.Dir(t.TempDir())
 	writeHolder(t, store, 1, elsewhere("desk-1"))
@@ -283,8 +283,8 @@ func TestLockWaitIsInterrupted(t *testing.T) {
 	}
 }
 
-// Somebody else's lock, or none that can be renewed, ends the operation.
-func TestLockIsLost(t *testing.T) {
+// A lock of another process, or one that cannot be renewed, ends the operation.
+func TestLockLostReportsHolder(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name     string
@@ -299,7 +299,7 @@ func TestLockIsLost(t *testing.T) {
 			}
 		}, "no process"},
 		{"disk full", func(_ *testing.T, s *faultyStore) { s.set("WriteFile", errors.New("no space")) }, "could not be renewed"},
-		{"machine away", func(_ *testing.T, s *faultyStore) { s.set("ReadDir", errors.New("no route")) }, "could not be renewed"},
+		{"machine unreachable", func(_ *testing.T, s *faultyStore) { s.set("ReadDir", errors.New("no route")) }, "could not be renewed"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -334,7 +334,7 @@ func TestLockIsLost(t *testing.T) {
 
 // A process that was suspended learns from Err that its time has passed, before
 // any heartbeat.
-func TestLockAfterSuspension(t *testing.T) {
+func TestLockAfterSuspensionIsLost(t *testing.T) {
 	t.Parallel()
 	l := acquire(t, runtest.Dir(t.TempDir()), elsewhere("desk-1"), LockOptions{})
 	if err := l.Err(); err != nil {
@@ -349,7 +349,7 @@ func TestLockAfterSuspension(t *testing.T) {
 	l.stop()
 }
 
-func TestLockFaults(t *testing.T) {
+func TestAcquireWithFaultyStoreFailsOrRecovers(t *testing.T) {
 	t.Parallel()
 	ctx, broken := context.Background(), errors.New("connection lost")
 	store := &faultyStore{Store: runtest.Dir(t.TempDir())}
@@ -372,7 +372,7 @@ func TestLockFaults(t *testing.T) {
 }
 
 // However many want the lock, and however they come by it, one at a time has it.
-func TestLockHasOneHolder(t *testing.T) {
+func TestLockUnderContentionHasOneHolder(t *testing.T) {
 	t.Parallel()
 	store := runtest.Dir(t.TempDir())
 	var holders, times atomic.Int32

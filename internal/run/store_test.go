@@ -36,7 +36,7 @@ func (s *faultyStore) WriteFile(ctx context.Context, path string, data []byte, m
 	return s.Store.WriteFile(ctx, path, data, mode)
 }
 
-// CreateFile's fault "CreateFile after" comes when the file is there already.
+// CreateFile's fault "CreateFile after" comes after the file was created.
 func (s *faultyStore) CreateFile(ctx context.Context, path string, data []byte, mode fs.FileMode) error {
 	if err := s.fault("CreateFile"); err != nil {
 		return err

@@ -11,9 +11,9 @@ import (
 	"pai.dev/pai/test/runtest"
 )
 
-// A step that waits for an idle machine holds up what its machine still needs,
+// A step that waits for an idle machine blocks the other steps of its machine,
 // and an API server that could not serve it; everything else is done.
-func TestExecutorSetsAsideWhatWaits(t *testing.T) {
+func TestExecutorWaitingStepBlocksOnlyDependents(t *testing.T) {
 	t.Parallel()
 	busy := pai.Errorf(pai.CodeWaiting, "", "job ada~train runs there")
 	step := func(id plan.StepID, target string, after ...plan.StepID) plan.Step {
@@ -58,11 +58,11 @@ func TestExecutorSetsAsideWhatWaits(t *testing.T) {
 			}
 			err := res.Err()
 			if pai.CodeOf(err) != c.code || !strings.Contains(err.Error(), c.says) || strings.Count(err.Error(), c.says) != 1 {
-				t.Errorf("told: %v (%s), want %s and once %q", err, pai.CodeOf(err), c.code, c.says)
+				t.Errorf("error: %v (%s), want %s and once %q", err, pai.CodeOf(err), c.code, c.says)
 			}
 			for _, s := range res.Steps {
 				if held := s.Outcome == pai.OutcomeBlocked || (s.Outcome == pai.OutcomeWaiting && s.ID != "kubelet"); held != (len(res.Blocked[plan.StepID(s.ID)]) > 0) {
-					t.Errorf("%s is %s, held up by %v", s.ID, s.Outcome, res.Blocked[plan.StepID(s.ID)])
+					t.Errorf("%s is %s, blocked by %v", s.ID, s.Outcome, res.Blocked[plan.StepID(s.ID)])
 				}
 			}
 		})
