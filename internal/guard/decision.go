@@ -42,17 +42,34 @@ type Decision struct {
 	Transient bool `json:"-"`
 }
 
-// Err returns nil if the verdict is Go. Otherwise it returns a pai.Error with
-// the reason, the jobs, and the hint; its code is CodeRefused or CodeWaiting.
+// Denial returns nil if the verdict is Go. Otherwise it returns the reason, the
+// jobs, and the hint; its code is CodeRefused or CodeWaiting. It does not name
+// the step.
+func (d Decision) Denial() error {
+	if d.Verdict == Go {
+		return nil
+	}
+	return d.denial("")
+}
+
+// Err is Denial with the name of the step in front.
 func (d Decision) Err(step plan.Step) error {
-	code, answer := pai.CodeRefused, "refused"
 	switch d.Verdict {
 	case Go:
 		return nil
 	case Wait:
-		code, answer = pai.CodeWaiting, "must wait"
+		return d.denial(fmt.Sprintf("step %s must wait: ", step.ID))
+	default:
+		return d.denial(fmt.Sprintf("step %s refused: ", step.ID))
 	}
-	message := fmt.Sprintf("step %s %s: %s", step.ID, answer, d.Reason)
+}
+
+func (d Decision) denial(prefix string) *pai.Error {
+	code := pai.CodeRefused
+	if d.Verdict == Wait {
+		code = pai.CodeWaiting
+	}
+	message := prefix + d.Reason
 	if len(d.Jobs) > 0 {
 		message += "; jobs it can affect: " + joinRefs(d.Jobs)
 	}

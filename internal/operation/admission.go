@@ -34,7 +34,7 @@ func newAdmission(g *guard.Guard, n nodes, entry *run.Entry, waited []pai.Waitin
 		waiting: map[string]pai.Waiting{}, cordoned: map[string]bool{}}
 }
 
-// check is the Admit function of run.Executor.
+// check is the Admit function of run.Executor, whose result names the step.
 func (a *admission) check(ctx context.Context, step plan.Step) error {
 	d := a.decide(ctx, step)
 	if err := ctx.Err(); err != nil {
@@ -54,7 +54,7 @@ func (a *admission) check(ctx context.Context, step plan.Step) error {
 	if d.Verdict == guard.Wait {
 		a.wait(step, d)
 	}
-	return d.Err(step)
+	return d.Denial()
 }
 
 // cordonAndEvict cordons a machine, evicts its jobs if that was accepted, and
@@ -63,7 +63,7 @@ func (a *admission) cordonAndEvict(ctx context.Context, step plan.Step, d guard.
 	machine := step.Target
 	if err := a.cordon(ctx, machine); err != nil {
 		return d, pai.Errorf(pai.CodeRefused, "restore the API server and run the command again; for its state, run: paictl cluster status",
-			"step %s refused: cannot cordon machine %s: %w", step.ID, machine, err)
+			"cannot cordon machine %s: %w", machine, err)
 	}
 	if d.NeedsEviction {
 		if err := a.recordEviction(ctx, machine, d.Jobs); err != nil {

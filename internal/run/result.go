@@ -108,7 +108,7 @@ func (r Result) Of(o pai.Outcome) []pai.StepRecord {
 }
 
 // Err returns nil if every step was done. The error has what failed, how many
-// steps wait for that, and what to do.
+// steps wait for that, and what to do. It names the steps; their own errors do not.
 func (r Result) Err() error {
 	const again = "run the same command again to continue"
 	failed, refused := r.Of(pai.OutcomeFailed), r.Of(pai.OutcomeRefused)
@@ -118,7 +118,7 @@ func (r Result) Err() error {
 	}
 	waiting := r.waiting()
 	for _, s := range waiting {
-		parts = append(parts, s.Error)
+		parts = append(parts, fmt.Sprintf("step %s must wait: %s", s.ID, s.Error))
 	}
 	if n := len(r.Of(pai.OutcomeBlocked)); n > 0 {
 		parts = append(parts, fmt.Sprintf("%d dependent steps were not started", n))
