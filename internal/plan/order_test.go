@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -54,4 +55,35 @@ func TestOrderPutsPrerequisitesFirst(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestOrderSortsOrFails(t *testing.T) {
+	name := func(services []ServiceSpec) string {
+		var names []string
+		for _, s := range services {
+			names = append(names, s.Name)
+		}
+		return strings.Join(names, " ")
+	}
+	for _, c := range []struct {
+		name, want, err string
+		services        []ServiceSpec
+	}{
+		{"by prerequisites, then name", "b c a", "", []ServiceSpec{{Name: "a", Prerequisites: []string{"c"}}, {Name: "c", Prerequisites: []string{"b"}}, {Name: "b"}}},
+		{"circle", "", "circle", []ServiceSpec{{Name: "a", Prerequisites: []string{"b"}}, {Name: "b", Prerequisites: []string{"a"}}}},
+		{"missing", "", "a needs b, which does not exist", []ServiceSpec{{Name: "a", Prerequisites: []string{"b"}}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := Order(c.services)
+			if c.err != "" {
+				if err == nil || !strings.Contains(err.Error(), c.err) {
+					t.Fatalf("got %v, want an error with %q", err, c.err)
+				}
+				return
+			}
+			if err != nil || name(got) != c.want {
+				t.Errorf("got %q, %v, want %q", name(got), err, c.want)
+			}
+		})
+	}
 }
