@@ -82,7 +82,7 @@ func (abandon) Plan(in plan.Input) (plan.Plan, error) {
 	w := in.World
 	if !w.APIReachable {
 		return plan.Plan{}, pai.Errorf(pai.CodeRefused, "restore the API server and run the command again; for its state, run: paictl cluster status",
-			"cannot determine which machines PAI cordoned: the API server is not responding (%s)", w.APIError)
+			"cannot determine which machines PAI cordoned: %s", w.APIOutage())
 	}
 	p := plan.Plan{Verb: pai.VerbAbandon, From: w.Current, To: w.Current, Hops: []plan.Hop{}, Steps: plan.Uncordon(w)}
 	return p, p.Validate()

@@ -77,3 +77,22 @@ func TestPlanDuringAPIOutageFailsOrHasNote(t *testing.T) {
 		t.Errorf("services that were never all brought up: %d steps, %q, %v", len(p.Steps), p.Notes, err)
 	}
 }
+
+func TestAPIOutageNamesCauseIfKnown(t *testing.T) {
+	t.Parallel()
+	for cause, want := range map[string]string{
+		"":                   "cannot observe the services: the API server is not responding",
+		"connection refused": "cannot observe the services: the API server is not responding (connection refused)",
+	} {
+		w := World{APIError: cause}
+		w.Current.Kubernetes = "v0.9-pai"
+		if err := servicesObserved(w); err == nil || err.Error() != want {
+			t.Errorf("cause %q: got %v, want %q", cause, err, want)
+		}
+		w.RecordedServices = "v0.9"
+		p := Plan{Steps: []Step{{ID: "a"}}}
+		if err := w.noteAPIUnavailable(&p); err != nil || len(p.Notes) != 1 || strings.Contains(p.Notes[0], "()") || !strings.Contains(p.Notes[0], cause) {
+			t.Errorf("cause %q: got the notes %q, %v", cause, p.Notes, err)
+		}
+	}
+}

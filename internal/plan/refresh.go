@@ -47,7 +47,7 @@ func servicesObserved(w World) error {
 	case w.Current.Kubernetes == "":
 		return pai.Errorf(pai.CodeRefused, "boot the cluster first; run: paictl cluster k8s-bootup", "no Kubernetes to run services on")
 	case !w.APIReachable:
-		return pai.Errorf(pai.CodeFailed, "to check the cluster, run: paictl cluster status", "cannot observe the services: the API server is not responding: %s", orNothing(w.APIError))
+		return pai.Errorf(pai.CodeFailed, "to check the cluster, run: paictl cluster status", "cannot observe the services: %s", w.APIOutage())
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ func Rollback(in Input, to pai.Pair, target Target) (Plan, error) {
 		case w.APIReachable && to.Services != "":
 			p.To.Services = to.Services
 		case !w.APIReachable:
-			p.Notes = append(p.Notes, "the API server is not responding ("+w.APIError+"), so only Kubernetes is rolled back; run the command again for the services")
+			p.Notes = append(p.Notes, w.APIOutage()+", so only Kubernetes is rolled back; run the command again for the services")
 		}
 	}
 	if (both || target.KubernetesOnly) && to.Kubernetes.Less(newest) {

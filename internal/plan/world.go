@@ -116,17 +116,26 @@ func (w World) noteAPIUnavailable(p *Plan) error {
 	case len(p.Steps) == 0:
 		return w.unknown()
 	case w.RecordedServices == "":
-		p.Notes = append(p.Notes, "the API server is not responding ("+w.APIError+"), so the running services are unknown; run the command again for them")
+		p.Notes = append(p.Notes, w.APIOutage()+", so the running services are unknown; run the command again for them")
 	default:
-		p.Notes = append(p.Notes, "the API server is not responding ("+w.APIError+"), so the plan assumes the services of "+string(w.RecordedServices)+", which was deployed last")
+		p.Notes = append(p.Notes, w.APIOutage()+", so the plan assumes the services of "+string(w.RecordedServices)+", which was deployed last")
 	}
 	return nil
+}
+
+// APIOutage describes an API outage, with its cause if that is known.
+func (w World) APIOutage() string {
+	const outage = "the API server is not responding"
+	if w.APIError == "" {
+		return outage
+	}
+	return outage + " (" + w.APIError + ")"
 }
 
 // unknown is the error for a plan without steps during an API outage.
 func (w World) unknown() error {
 	return pai.Errorf(pai.CodeFailed, "restore the API server and run the command again; for its state, run: paictl cluster status",
-		"cannot determine which steps are left: the API server is not responding (%s)", w.APIError)
+		"cannot determine which steps are left: %s", w.APIOutage())
 }
 
 // Running returns the jobs with a running container.
