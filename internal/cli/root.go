@@ -34,6 +34,9 @@ func Main(ctx context.Context, env *Env, args []string) int {
 
 func reportError(env *Env, err error) {
 	env.Progressf("paictl: %v", err)
+	if details := pai.DetailsOf(err); details != "" {
+		env.Progressf("  %s", strings.ReplaceAll(details, "\n", "\n  "))
+	}
 	var e *pai.Error
 	if errors.As(err, &e) && e.Next != "" {
 		env.Progressf("  → %s", strings.ReplaceAll(e.Next, "\n", "\n    "))

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"pai.dev/pai/internal/cli/ui"
@@ -30,6 +32,11 @@ func writeUpgradeStatus(p *ui.Page, st operation.Status) {
 		}
 		if op.Error != "" && st.State == operation.StateUnfinished {
 			p.Linef("  error\t%s", op.Error)
+			for _, s := range op.Steps {
+				for line := range strings.Lines(s.Details) {
+					p.Linef("  \t  %s", strings.TrimSuffix(line, "\n"))
+				}
+			}
 		}
 	}
 	if a := st.Abandoned; a != nil {

@@ -35,7 +35,7 @@ func (c *cluster) replaceKubelet(ctx context.Context, h machine.Host, v pai.Kube
 		return err
 	}
 	if err := replaceOnMachine(ctx, h, path, v); err != nil {
-		return fmt.Errorf("replace the kubelet on %q with that of Kubernetes %s: %w%s", h.Name(), v, err, journalOf(ctx, h, plan.RoleKubelet))
+		return withJournal(ctx, h, plan.RoleKubelet, fmt.Errorf("replace the kubelet on %q with that of Kubernetes %s: %w", h.Name(), v, err))
 	}
 	after, err := runningContainers(ctx, h)
 	if err != nil {

@@ -151,7 +151,7 @@ func (c *cluster) writeProxyConfig(ctx context.Context, h machine.Host, m config
 func moveAndRestart(ctx context.Context, h machine.Host, r plan.Role, v pai.KubernetesVersion) error {
 	_, err := sh(ctx, h, "%s\nsystemctl --no-reload enable -q %s\nsystemctl restart %s", moveLink(r, v), layout.Unit(r), layout.Unit(r))
 	if err != nil {
-		return fmt.Errorf("restart %s of Kubernetes %s on %q: %w%s", r, v, h.Name(), err, journalOf(ctx, h, r))
+		return withJournal(ctx, h, r, fmt.Errorf("restart %s of Kubernetes %s on %q: %w", r, v, h.Name(), err))
 	}
 	return nil
 }
@@ -211,8 +211,8 @@ func (c *cluster) healthy(ctx context.Context, h machine.Host, r plan.Role) erro
 	return fmt.Errorf("role %s has no health check", r)
 }
 
-// journalOf is the end of the journal of a unit, for an error message. It also
-// works after an interrupt.
+// journalOf is the end of the journal of a unit, for the details of an error. It
+// also works after an interrupt.
 func journalOf(ctx context.Context, h machine.Host, r plan.Role) string {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
@@ -220,15 +220,15 @@ func journalOf(ctx context.Context, h machine.Host, r plan.Role) string {
 	if err != nil || out == "" {
 		return ""
 	}
-	return "; its journal ends with:\n" + indent(out)
+	return fmt.Sprintf("the journal of %s on %s ends with:\n%s", layout.Unit(r), h.Name(), indent(out))
 }
 
-// withJournal adds the end of the journal of a unit to an error.
+// withJournal adds the end of the journal of a unit to the details of an error.
 func withJournal(ctx context.Context, h machine.Host, r plan.Role, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%w%s", err, journalOf(ctx, h, r))
+	return pai.WithDetails(err, journalOf(ctx, h, r))
 }
 
 func indent(s string) string { return "    " + strings.ReplaceAll(s, "\n", "\n    ") }

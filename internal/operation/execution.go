@@ -92,7 +92,7 @@ func (x *execution) execute(ctx context.Context) run.Result {
 		Doers: x.doers, Admit: x.withRecheck(x.admission.check), Limit: maxParallel, Stop: x.options.SafeStop, Record: x.entry.Step,
 		Halt: func() error { return errors.Join(x.lock.Err(), x.watch.haltUnless(x.isAccepted)) },
 		Events: func(e run.Event) {
-			x.log.Info(string(e.Kind), "step", e.Step.ID, "outcome", e.Outcome, "message", e.Message)
+			x.log.Info(string(e.Kind), "step", e.Step.ID, "outcome", e.Outcome, "message", e.Message, "details", e.Details)
 			x.watch.event(e)
 			x.observer.Event(e)
 		},

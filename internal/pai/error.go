@@ -3,6 +3,8 @@ package pai
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 )
 
 // Code is the kind of a failure. paictl converts it to its exit code, and the
@@ -28,6 +30,9 @@ type Error struct {
 	Code    Code
 	Message string
 	Next    string
+	// Details are lines that explain the failure, such as the journal of a unit.
+	// They are shown below the error and are not part of its text.
+	Details string
 	Err     error
 }
 
@@ -48,6 +53,42 @@ func (e *Error) Unwrap() error { return e.Err }
 // can be found with errors.Is and errors.As. next can be empty.
 func Errorf(code Code, next, format string, args ...any) *Error {
 	return &Error{Code: code, Next: next, Err: fmt.Errorf(format, args...)}
+}
+
+// WithDetails returns err with details and keeps its text, code, and hint. It
+// returns err if there are no details.
+func WithDetails(err error, details string) error {
+	if err == nil || details == "" {
+		return err
+	}
+	detailed := &Error{Code: CodeOf(err), Details: details, Err: err}
+	var e *Error
+	if errors.As(err, &e) {
+		detailed.Next = e.Next
+	}
+	return detailed
+}
+
+// DetailsOf returns the details of every Error that err wraps, causes first;
+// empty if there are none.
+func DetailsOf(err error) string {
+	var parts []string
+	var collect func(error)
+	collect = func(err error) {
+		switch wrapper := err.(type) {
+		case interface{ Unwrap() error }:
+			collect(wrapper.Unwrap())
+		case interface{ Unwrap() []error }:
+			for _, e := range wrapper.Unwrap() {
+				collect(e)
+			}
+		}
+		if e, ok := err.(*Error); ok && e.Details != "" && !slices.Contains(parts, e.Details) {
+			parts = append(parts, e.Details)
+		}
+	}
+	collect(err)
+	return strings.Join(parts, "\n")
 }
 
 // CodeOf returns the code of the first Error in the chain of err, and CodeFailed

@@ -78,7 +78,8 @@ type StepRecord struct {
 	ID      string  `json:"id"`
 	Outcome Outcome `json:"outcome"`
 	Seconds float64 `json:"seconds"`
-	Error   string  `json:"error,omitempty"`
+	Error   string  `json:"error,omitempty"`   // one line
+	Details string  `json:"details,omitempty"` // lines that explain the error
 }
 
 // Report is what the witness observed during an operation.

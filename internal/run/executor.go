@@ -157,11 +157,11 @@ func (r *running) start(ctx context.Context, i int) {
 		outcome, err := r.step(ctx, s)
 		record := pai.StepRecord{ID: string(s.ID), Outcome: outcome, Seconds: time.Since(start).Seconds()}
 		if err != nil {
-			record.Error = err.Error()
+			record.Error, record.Details = err.Error(), pai.DetailsOf(err)
 		}
 		r.records[i] = record
 		_ = r.note(ctx, record) // the result has it
-		r.event(Event{Kind: StepEnded, Step: s, Outcome: outcome, Took: time.Since(start), Message: record.Error})
+		r.event(Event{Kind: StepEnded, Step: s, Outcome: outcome, Took: time.Since(start), Message: record.Error, Details: record.Details})
 		r.ended <- i
 	}()
 }

@@ -33,6 +33,7 @@ type Event struct {
 	Took    time.Duration `json:"took,omitempty"` // the step
 	Elapsed time.Duration `json:"elapsed"`        // the whole run
 	Message string        `json:"message,omitempty"`
+	Details string        `json:"details,omitempty"` // lines that explain the message
 }
 
 // event completes an event and calls Events, one event at a time.
@@ -112,9 +113,12 @@ func (r Result) Of(o pai.Outcome) []pai.StepRecord {
 func (r Result) Err() error {
 	const again = "run the same command again to continue"
 	failed, refused := r.Of(pai.OutcomeFailed), r.Of(pai.OutcomeRefused)
-	var parts []string
+	var parts, details []string
 	for _, s := range append(failed, refused...) {
 		parts = append(parts, fmt.Sprintf("step %s %s: %s", s.ID, s.Outcome, s.Error))
+		if s.Details != "" {
+			details = append(details, s.Details)
+		}
 	}
 	waiting := r.waiting()
 	for _, s := range waiting {
@@ -129,9 +133,9 @@ func (r Result) Err() error {
 	message := strings.Join(parts, "; ")
 	switch {
 	case len(failed) > 0:
-		return &pai.Error{Code: pai.CodeFailed, Message: message, Next: "fix the cause, then " + again}
+		return &pai.Error{Code: pai.CodeFailed, Message: message, Next: "fix the cause, then " + again, Details: strings.Join(details, "\n")}
 	case len(refused) > 0:
-		return &pai.Error{Code: pai.CodeRefused, Message: message, Next: "follow the advice in the message, then " + again}
+		return &pai.Error{Code: pai.CodeRefused, Message: message, Next: "follow the advice in the message, then " + again, Details: strings.Join(details, "\n")}
 	case r.Outcome == pai.OutcomeSucceeded:
 		return nil
 	case r.Outcome == pai.OutcomeWaiting:

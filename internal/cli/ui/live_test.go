@@ -196,7 +196,7 @@ func TestStream(t *testing.T) {
 	shown.Witness(watched)
 	shown.Witness(watched) // says nothing new
 	console.Progressf("a note for people")
-	shown.Event(run.Event{Kind: run.StepEnded, Step: step("a"), N: 1, Of: 1, Outcome: pai.OutcomeSucceeded, Took: 1500 * time.Millisecond})
+	shown.Event(run.Event{Kind: run.StepEnded, Step: step("a"), N: 1, Of: 1, Outcome: pai.OutcomeSucceeded, Took: 1500 * time.Millisecond, Message: "odd", Details: "one\n    two"})
 	if err := shown.Record(pai.Operation{ID: "op-1", Verb: pai.VerbUpgrade, Outcome: pai.OutcomeSucceeded}); err != nil {
 		t.Fatal(err)
 	}
@@ -214,6 +214,9 @@ func TestStream(t *testing.T) {
 	}
 	if got := strings.Join(kinds, " "); got != "plan step-started watching step-ended operation" {
 		t.Errorf("kinds: %s", got)
+	}
+	if !strings.Contains(lines[3], `"message":"odd","details":"one\n    two"`) {
+		t.Errorf("got no message with its details in %s", lines[3])
 	}
 	if !strings.Contains(lines[3], `"seconds":1.5`) || !strings.Contains(lines[4], `"id":"op-1"`) {
 		t.Errorf("%s\n%s", lines[3], lines[4])

@@ -17,7 +17,8 @@ import (
 //
 //	plan           plan, with --diff its changes: what will be done
 //	step-started   step, n (how many have started), of
-//	step-ended     step, n (how many have ended), of, outcome, seconds, message
+//	step-ended     step, n (how many have ended), of, outcome, seconds, message,
+//	               details: lines that explain the message
 //	stopping       message: why no further step starts
 //	watching       watching: what the witness observes, whenever that changes
 //	operation      operation: the record, always last
@@ -32,6 +33,7 @@ type streamEvent struct {
 	Seconds        float64                  `json:"seconds,omitempty"`
 	ElapsedSeconds float64                  `json:"elapsedSeconds,omitempty"`
 	Message        string                   `json:"message,omitempty"`
+	Details        string                   `json:"details,omitempty"`
 	Watching       *operation.WitnessStatus `json:"watching,omitempty"`
 	Operation      *pai.Operation           `json:"operation,omitempty"`
 }
@@ -65,7 +67,7 @@ func (s *stream) Plan(data any, _ func(*Page)) error {
 
 func (s *stream) Event(e run.Event) {
 	out := streamEvent{Kind: string(e.Kind), Time: e.Time, N: e.N, Of: e.Of, Outcome: e.Outcome,
-		Seconds: e.Took.Seconds(), ElapsedSeconds: e.Elapsed.Seconds(), Message: e.Message}
+		Seconds: e.Took.Seconds(), ElapsedSeconds: e.Elapsed.Seconds(), Message: e.Message, Details: e.Details}
 	if e.Step.ID != "" {
 		out.Step = &e.Step
 	}
