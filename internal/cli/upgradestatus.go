@@ -81,5 +81,5 @@ func waitsFor(w operation.WaitingState) string {
 	if w.Ready {
 		return "no job; it can be upgraded"
 	}
-	return ui.JobNames(w.Jobs)
+	return pai.JobRefs(w.Jobs).String()
 }

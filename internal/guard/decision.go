@@ -3,7 +3,6 @@ package guard
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
@@ -71,7 +70,7 @@ func (d Decision) denial(prefix string) *pai.Error {
 	}
 	message := prefix + d.Reason
 	if len(d.Jobs) > 0 {
-		message += "; jobs it can affect: " + joinRefs(d.Jobs)
+		message += "; jobs it can affect: " + pai.JobRefs(d.Jobs).String()
 	}
 	return &pai.Error{Code: code, Message: message, Next: d.Next}
 }
@@ -105,13 +104,5 @@ func hint(risk string, jobs []pai.JobRef) string {
 		return fmt.Sprintf("fix what prevents the observation and run the command again, or accept %s with --accept-risk=%s", effect, risk)
 	}
 	return fmt.Sprintf("wait for %s and run the command again: %s\nto stop one of them, run: paictl job stop JOB\nto accept %s, use --accept-risk=%s",
-		until, joinRefs(jobs), effect, risk)
-}
-
-func joinRefs(jobs []pai.JobRef) string {
-	names := make([]string, len(jobs))
-	for i, j := range jobs {
-		names[i] = j.String()
-	}
-	return strings.Join(names, ", ")
+		until, pai.JobRefs(jobs).String(), effect, risk)
 }

@@ -52,8 +52,9 @@ func (g rollback) Consequences(ctx context.Context, s *session.Session, p plan.P
 	found.notes = lossNotes(loss)
 	if ended := loss.Jobs(w.Running()); len(ended) > 0 {
 		found.affected = map[plan.StepID][]pai.JobRef{step.ID: ended}
-		found.risks[guard.AcceptInterrupt] = "jobs that started since the snapshot would end: " + jobNames(ended)
-		found.notes = append(found.notes, "jobs that started since the snapshot would end: "+jobNames(ended))
+		text := "jobs that started since the snapshot would end: " + pai.JobRefs(ended).String()
+		found.risks[guard.AcceptInterrupt] = text
+		found.notes = append(found.notes, text)
 	}
 	return found, nil
 }
@@ -74,14 +75,6 @@ func lossNotes(loss cluster.Loss) []string {
 		notes = append(notes, "jobs that were removed since the snapshot would exist again: "+strings.Join(back, ", "))
 	}
 	return notes
-}
-
-func jobNames(jobs []pai.JobRef) string {
-	var list []string
-	for _, j := range jobs {
-		list = append(list, j.String())
-	}
-	return strings.Join(list, ", ")
 }
 
 // requireConsent is the stage that refuses consequences that the operator did

@@ -118,5 +118,5 @@ func waitsFor(d guard.Decision) string {
 	if len(d.Jobs) == 0 {
 		return "an answer: " + d.Reason
 	}
-	return jobNames(d.Jobs)
+	return pai.JobRefs(d.Jobs).String()
 }

@@ -1,6 +1,9 @@
 package pai
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Labels that every pod of a job carries. They are decided by the release
 // that started the job and never change afterwards.
@@ -44,6 +47,21 @@ type JobRef struct {
 }
 
 func (r JobRef) String() string { return r.User + "~" + r.Name }
+
+// JobRefs are the jobs of a sentence.
+type JobRefs []JobRef
+
+// String joins the names of the jobs; without jobs it is "nothing".
+func (r JobRefs) String() string {
+	if len(r) == 0 {
+		return "nothing"
+	}
+	names := make([]string, len(r))
+	for i, j := range r {
+		names[i] = j.String()
+	}
+	return strings.Join(names, ", ")
+}
 
 // Job is a job as the cluster shows it at one moment.
 type Job struct {

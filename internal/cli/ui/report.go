@@ -24,7 +24,7 @@ func report(p *Page, op pai.Operation) {
 		reportRefreshed(p, op.Refreshed)
 	}
 	for _, w := range op.Waiting {
-		p.Linef("  waiting\t%s, until its jobs end: %s", w.Machine, JobNames(w.Jobs))
+		p.Linef("  waiting\t%s, until its jobs end: %s", w.Machine, pai.JobRefs(w.Jobs))
 	}
 	p.Linef("  jobs\t%d running before = %d running after + %d finished + %d interrupted",
 		op.Jobs.Before, op.Jobs.After, op.Jobs.Finished, op.Jobs.Before-op.Jobs.After-op.Jobs.Finished)
@@ -68,15 +68,6 @@ func countSteps(steps []pai.StepRecord) string {
 		}
 	}
 	return text
-}
-
-// JobNames joins the names of jobs.
-func JobNames(jobs []pai.JobRef) string {
-	names := make([]string, len(jobs))
-	for i, j := range jobs {
-		names[i] = j.String()
-	}
-	return List(names)
 }
 
 // interruption is one line about a job that was interrupted.
