@@ -82,7 +82,7 @@ func (b *bench) longestSteps(ctx context.Context) error {
 	return nil
 }
 
-var changed = regexp.MustCompile(`(\d+) created, (\d+) configured, \d+ unchanged, (\d+) deleted|(\d+) objects of the former release deleted`)
+var changed = regexp.MustCompile(`(\d+) created, (\d+) configured, \d+ unchanged, (\d+) deleted|deleted (\d+) objects of the previous release`)
 
 // services counts what an upgrade of the services asks of the API.
 func (b *bench) services(ctx context.Context) error {

@@ -195,7 +195,7 @@ func (s *upgradeStory) keepState() {
 func (s *upgradeStory) savedPlanIsOutdated() {
 	err := s.refused(3, "upgrade", "apply", "--plan", s.savedPlan, "--yes")
 	for _, want := range []string{"Kubernetes was v0.9-pai and is v0.10-pai", "machine pai-1: kubelet was v0.9-pai and is v0.10-pai",
-		"steps are no longer needed", "nothing was done"} {
+		"steps are no longer needed", "nothing was changed"} {
 		if !strings.Contains(err.Error(), want) {
 			s.t.Errorf("the refusal does not say %q: %v", want, err)
 		}
