@@ -71,7 +71,9 @@ func (o *operator) jobContainers() []container {
 // wantContainers wants the containers of all jobs to be those that they were.
 func (o *operator) wantContainers(before []container) {
 	o.t.Helper()
-	o.wantContainers(before)
+	if now := o.jobContainers(); !reflect.DeepEqual(before, now) {
+		o.t.Errorf("the containers of the jobs changed:\ngot  %+v\nwant %+v", now, before)
+	}
 }
 
 // wantContainersOf is wantContainers for one job.
