@@ -12,7 +12,7 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-func TestFields(t *testing.T) {
+func TestFieldsListsDifferences(t *testing.T) {
 	for _, c := range []struct{ name, before, after, want string }{
 		{"nothing", `{"a":{"b":[1,{"c":2}]}}`, `{"a":{"b":[1,{"c":2}]}}`, ""},
 		{"a value", `{"spec":{"replicas":1}}`, `{"spec":{"replicas":2}}`, "spec.replicas: 1 → 2"},
@@ -69,7 +69,7 @@ func anyValue() *rapid.Generator[any] {
 }
 
 // There is a difference exactly where the two are not the same.
-func TestFieldsMissNothing(t *testing.T) {
+func TestFieldsOfAnyValuesFindsEveryDifference(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		before, after := anyValue().Draw(t, "before"), anyValue().Draw(t, "after")
 		if same, said := reflect.DeepEqual(before, after), len(Fields(before, after)) == 0; same != said {
@@ -78,7 +78,7 @@ func TestFieldsMissNothing(t *testing.T) {
 	})
 }
 
-func TestLines(t *testing.T) {
+func TestLinesListsDifferences(t *testing.T) {
 	before := "#!/bin/sh\n# v0.9\nexec /bin/etcd \\\n  --a=1 \\\n  --b=2\n"
 	after := "#!/bin/sh\n# v0.10\nexec /bin/etcd \\\n  --b=2 \\\n  --c=3\n"
 	want := []FieldChange{{Old: "--a=1"}, {New: "--c=3"}}
@@ -87,7 +87,7 @@ func TestLines(t *testing.T) {
 	}
 }
 
-func TestProgramChanges(t *testing.T) {
+func TestProgramChangesListsPinsThatDiffer(t *testing.T) {
 	pins := PinsOf(twoReleases())
 	for _, c := range []struct {
 		step Step

@@ -42,7 +42,7 @@ func TestTraitsAreConsistent(t *testing.T) {
 	}
 }
 
-func TestBundleRelease(t *testing.T) {
+func TestBundleReleaseFollowsKindAndVersion(t *testing.T) {
 	t.Parallel()
 	// v0.10.1 is a release that changes neither the services nor Kubernetes.
 	patch := row("v0.10.1", "v0.9", "v0.10-pai", "v1.36.3", "v0.10-pai", "v0.9-pai")
@@ -68,7 +68,7 @@ func TestBundleRelease(t *testing.T) {
 	}
 }
 
-func TestNeedsBundle(t *testing.T) {
+func TestNeedsBundleFollowsKindAndDirection(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		step Step

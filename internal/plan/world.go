@@ -18,7 +18,8 @@ type World struct {
 	Queued []pai.JobRef `json:"queued,omitempty"`
 	// Current is the pair that the cluster runs; a version is empty where
 	// nothing is installed. Kubernetes is what cluster-record wrote last: it
-	// changes at the end of a hop, so that an incomplete hop is planned again. Services is OldestInstalled of Services, for the same reason.
+	// changes at the end of a hop, so that an incomplete hop is planned again.
+	// Services is OldestInstalled of Services, for the same reason.
 	Current pai.Pair `json:"current"`
 	// RecordedServices is the release whose services were all brought up last.
 	// It stays when they are stopped, so that they start again from that release,

@@ -16,7 +16,7 @@ import (
 	"pai.dev/pai/test/runtest"
 )
 
-func TestJournalKeepsAnOperation(t *testing.T) {
+func TestJournalOfOperationListsItsSteps(t *testing.T) {
 	t.Parallel()
 	ctx, store := context.Background(), runtest.Dir(t.TempDir())
 	j := NewJournal(store)
@@ -77,7 +77,7 @@ func TestJournalKeepsAnOperation(t *testing.T) {
 	}
 }
 
-func TestJournalOrder(t *testing.T) {
+func TestJournalListIsInOrderOfBegin(t *testing.T) {
 	t.Parallel()
 	ctx, store := context.Background(), runtest.Dir(t.TempDir())
 	j := NewJournal(store)
@@ -111,7 +111,7 @@ func TestJournalOrder(t *testing.T) {
 	}
 }
 
-func TestJournalResume(t *testing.T) {
+func TestJournalResumeAppendsToOperation(t *testing.T) {
 	t.Parallel()
 	ctx, store := context.Background(), runtest.Dir(t.TempDir())
 	first, err := NewJournal(store).Begin(ctx, pai.Operation{Verb: pai.VerbUpgrade})
@@ -143,7 +143,7 @@ func TestJournalResume(t *testing.T) {
 	}
 }
 
-func TestJournalDamage(t *testing.T) {
+func TestJournalWithDamagedFileFails(t *testing.T) {
 	t.Parallel()
 	for name, content := range map[string]string{
 		"half a file":    `{"id":"2099`,
@@ -179,7 +179,7 @@ func TestJournalDamage(t *testing.T) {
 }
 
 // A write that failed is made up for by the next.
-func TestJournalFaults(t *testing.T) {
+func TestJournalAfterFailedWriteIsCompletedByNext(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	store := &faultyStore{Store: runtest.Dir(t.TempDir())}
@@ -215,5 +215,27 @@ func write(t *testing.T, store Store, path, content string) {
 	t.Helper()
 	if err := store.WriteFile(context.Background(), path, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestJournalNewestReadsNewestFirst(t *testing.T) {
+	t.Parallel()
+	ctx, j := context.Background(), NewJournal(runtest.Dir(t.TempDir()))
+	for _, verb := range []pai.Verb{pai.VerbUpgrade, pai.VerbStartServices, pai.VerbUpgrade, pai.VerbBoot} {
+		e, err := j.Begin(ctx, pai.Operation{Verb: verb})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := e.End(ctx, pai.OutcomeSucceeded, nil, pai.Report{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var seen []string
+	err := j.Newest(ctx, func(op pai.Operation) bool {
+		seen = append(seen, string(op.Verb))
+		return op.Verb == pai.VerbUpgrade
+	})
+	if got := strings.Join(seen, " "); err != nil || got != "k8s-bootup upgrade" {
+		t.Errorf("read %q, error %v", got, err)
 	}
 }

@@ -3,12 +3,10 @@ package run
 import (
 	"context"
 	"errors"
-	"strings"
 	"testing"
 
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
-	"pai.dev/pai/test/runtest"
 )
 
 // A step that waits for an idle machine blocks the other steps of its machine,
@@ -66,27 +64,5 @@ func TestExecutorWaitingStepBlocksOnlyDependents(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func TestJournalNewest(t *testing.T) {
-	t.Parallel()
-	ctx, j := context.Background(), NewJournal(runtest.Dir(t.TempDir()))
-	for _, verb := range []pai.Verb{pai.VerbUpgrade, pai.VerbStartServices, pai.VerbUpgrade, pai.VerbBoot} {
-		e, err := j.Begin(ctx, pai.Operation{Verb: verb})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := e.End(ctx, pai.OutcomeSucceeded, nil, pai.Report{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var seen []string
-	err := j.Newest(ctx, func(op pai.Operation) bool {
-		seen = append(seen, string(op.Verb))
-		return op.Verb == pai.VerbUpgrade
-	})
-	if got := strings.Join(seen, " "); err != nil || got != "k8s-bootup upgrade" {
-		t.Errorf("read %q, error %v", got, err)
 	}
 }
