@@ -8,7 +8,6 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -98,11 +97,7 @@ func TestNamedPathsExist(t *testing.T) {
 	t.Parallel()
 	named := regexp.MustCompile(`\b(?:internal|cmd|test|hack|services|components|releases|examples|docs)/[A-Za-z0-9_./*-]*[A-Za-z0-9_*]`)
 	placeholder := regexp.MustCompile(`[A-Z]{3,}|\.\.\.|/v[0-9]+\.[0-9]+`)
-	soon := []string{"test/older/testdata"} // TODO: remove when it exists
 	exists := func(pattern string) bool {
-		if slices.Contains(soon, pattern) {
-			return true
-		}
 		found, err := filepath.Glob(filepath.Join(root, pattern))
 		return err == nil && len(found) > 0
 	}
