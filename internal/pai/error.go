@@ -121,3 +121,13 @@ func ExitCode(err error) int {
 		return 1
 	}
 }
+
+// NextOf returns the hint of the outermost Error that err wraps and that has one.
+func NextOf(err error) string {
+	for e := (*Error)(nil); errors.As(err, &e); err = e.Err {
+		if e.Next != "" {
+			return e.Next
+		}
+	}
+	return ""
+}

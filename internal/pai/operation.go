@@ -80,6 +80,7 @@ type StepRecord struct {
 	Seconds float64 `json:"seconds"`
 	Error   string  `json:"error,omitempty"`   // one line
 	Details string  `json:"details,omitempty"` // lines that explain the error
+	Next    string  `json:"next,omitempty"`    // what the operator can do about it
 }
 
 // Report is what the witness observed during an operation.

@@ -157,7 +157,7 @@ func (r *running) start(ctx context.Context, i int) {
 		outcome, err := r.step(ctx, s)
 		record := pai.StepRecord{ID: string(s.ID), Outcome: outcome, Seconds: time.Since(start).Seconds()}
 		if err != nil {
-			record.Error, record.Details = err.Error(), pai.DetailsOf(err)
+			record.Error, record.Details, record.Next = err.Error(), pai.DetailsOf(err), pai.NextOf(err)
 		}
 		r.records[i] = record
 		_ = r.note(ctx, record) // the result has it

@@ -135,7 +135,7 @@ func (r Result) Err() error {
 	case len(failed) > 0:
 		return &pai.Error{Code: pai.CodeFailed, Message: message, Next: "fix the cause, then " + again, Details: strings.Join(details, "\n")}
 	case len(refused) > 0:
-		return &pai.Error{Code: pai.CodeRefused, Message: message, Next: "follow the advice in the message, then " + again, Details: strings.Join(details, "\n")}
+		return &pai.Error{Code: pai.CodeRefused, Message: message, Next: refusedNext(refused, again), Details: strings.Join(details, "\n")}
 	case r.Outcome == pai.OutcomeSucceeded:
 		return nil
 	case r.Outcome == pai.OutcomeWaiting:
@@ -149,6 +149,20 @@ func (r Result) Err() error {
 		}
 		return &pai.Error{Code: pai.CodeOf(r.Stopped), Message: message, Next: again}
 	}
+}
+
+// refusedNext is the advice of refused steps, each once, and how to continue.
+func refusedNext(refused []pai.StepRecord, again string) string {
+	var lines []string
+	for _, s := range refused {
+		if s.Next != "" && !slices.Contains(lines, s.Next) {
+			lines = append(lines, s.Next)
+		}
+	}
+	if len(lines) == 0 {
+		lines = []string{"remove the cause"}
+	}
+	return strings.Join(lines, "\n") + "; then " + again
 }
 
 // waiting are the steps that wait for an idle machine, without those that they block.

@@ -24,7 +24,7 @@ func TestCatalogReportsEverythingAtOnce(t *testing.T) {
 		"c/service.yaml":    "name: c\nprerequisites: [a]\njobImpact: some\nstate: none\n",
 		"d/service.yaml":    "name: other\njobImpact: none\nstate: disk\ncolor: red\nomit: [NoSlash]\n",
 		"f/service.yaml":    "name: f\njobImpact: none\nstate: volume:images\n",
-		"swap/service.yaml": "name: swap\njobImpact: none\nstate: volume:swap\n",
+		"lock/service.yaml": "name: lock\njobImpact: none\nstate: volume:lock\n",
 		"e/chart/x":         "a directory without service.yaml",
 	}))
 	if err == nil {
@@ -39,7 +39,7 @@ func TestCatalogReportsEverythingAtOnce(t *testing.T) {
 		`state is "disk"`,
 		`state is "volume:images", but a volume has the name of its service: volume:f`,
 		`f/service.yaml: state is "volume:images", but "images" is the name of a directory that PAI itself uses`,
-		`swap/service.yaml: state is "volume:swap", but "swap" is the name of a directory that PAI itself uses`,
+		`lock/service.yaml: state is "volume:lock", but "lock" is the name of a directory that PAI itself uses`,
 		`omit has "NoSlash", not Kind/name`,
 		`e: read service.yaml`,
 	} {

@@ -66,7 +66,7 @@ func skippedFile(name string) bool {
 	return !slices.Contains(known, path.Ext(name)) && path.Base(name) != "Makefile" && name != ".ci/run"
 }
 
-func checkFile(name, source string, rules []rule, exceptions []exception) ([]finding, error) {
+func checkFile(name, source string, rules rules, exceptions []exception) ([]finding, error) {
 	var texts []text
 	if path.Ext(name) == ".go" {
 		var err error

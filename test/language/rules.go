@@ -14,27 +14,51 @@ var retired string
 //go:embed exceptions.txt
 var exceptionList string
 
+// rules are the retired expressions. any matches where one of them does: most
+// text has none, and one pass is much faster than one for each.
+type rules struct {
+	list  []rule
+	any   *regexp.Regexp
+	clean map[string]bool // lines without a match; most identifiers occur often
+}
+
+// none reports whether no expression matches a line, as it stands and parted.
+func (r rules) none(line string) bool {
+	if r.clean[line] {
+		return true
+	}
+	none := !r.any.MatchString(line) && !r.any.MatchString(part(line))
+	if none {
+		r.clean[line] = true
+	}
+	return none
+}
+
 // rule is one retired expression.
 type rule struct {
 	match *regexp.Regexp
 	use   string
 }
 
-func parseRules(list string) ([]rule, error) {
-	var rules []rule
+func parseRules(list string) (rules, error) {
+	r := rules{clean: map[string]bool{}}
+	var all []string
 	for _, line := range entries(list) {
 		expression, rest, ok := strings.Cut(line, " => ")
 		if !ok {
-			return nil, fmt.Errorf("retired.txt: no => in %q", line)
+			return r, fmt.Errorf("retired.txt: no => in %q", line)
 		}
 		match, err := regexp.Compile("(?i)" + expression)
 		if err != nil {
-			return nil, fmt.Errorf("retired.txt: %w", err)
+			return r, fmt.Errorf("retired.txt: %w", err)
 		}
 		use, _, _ := strings.Cut(rest, " ! ")
-		rules = append(rules, rule{match, use})
+		r.list = append(r.list, rule{match, use})
+		all = append(all, expression)
 	}
-	return rules, nil
+	var err error
+	r.any, err = regexp.Compile("(?i)" + strings.Join(all, "|"))
+	return r, err
 }
 
 // exception is text that is no finding in the files that a pattern names.

@@ -15,17 +15,24 @@ type text struct {
 
 // search looks at each line together with the next, so that an expression
 // that a line break parts is found, as it stands and with its words parted.
-func (t text) search(file string, rules []rule, allowed []*regexp.Regexp) []finding {
+func (t text) search(file string, rules rules, allowed []*regexp.Regexp) []finding {
 	var findings []finding
-	for i := range t.lines {
-		first := blank(t.lines[i], allowed)
-		both := first
+	for i, line := range t.lines {
+		next := ""
 		if i+1 < len(t.lines) {
-			both = blank(strings.TrimRight(t.lines[i], " \t")+" "+strings.TrimLeft(t.lines[i+1], " \t>*-"), allowed)
-			first = both[:min(len(both), len(strings.TrimRight(t.lines[i], " \t")))]
+			next = strings.TrimLeft(t.lines[i+1], " \t>*-")
+		}
+		if rules.none(strings.TrimSpace(line + " " + next)) {
+			continue
+		}
+		first := blank(strings.TrimRight(line, " \t"), allowed)
+		both := first
+		if next != "" {
+			both = blank(strings.TrimRight(line, " \t")+" "+next, allowed)
+			first = both[:len(first)]
 		}
 		for _, form := range []struct{ first, both string }{{first, both}, {part(first), part(both)}} {
-			for _, r := range rules {
+			for _, r := range rules.list {
 				if at := r.match.FindStringIndex(form.both); at != nil && at[0] < len(form.first) {
 					findings = append(findings, finding{file, t.line + i, strings.ToLower(form.both[at[0]:at[1]]), r.use})
 				}
@@ -47,6 +54,9 @@ var caseChange = regexp.MustCompile(`([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])`)
 
 // part writes giveBack, give-back, and give_back as "give back".
 func part(s string) string {
+	if !strings.ContainsAny(s, "-_ABCDEFGHIJKLMNOPQRSTUVWXYZ") {
+		return s
+	}
 	s = caseChange.ReplaceAllString(s, "$1$3 $2$4")
 	return strings.NewReplacer("-", " ", "_", " ").Replace(s)
 }

@@ -239,7 +239,7 @@ func TestObjectsAreWrittenByTheSameFieldManager(t *testing.T) {
 }
 
 // TestNoSecretsInTestdata holds the files against what keys and tokens look
-// like. The token of a lock tells its holder from others, and is no secret.
+// like. The token of a lock identifies its holder and is no secret.
 func TestNoSecretsInTestdata(t *testing.T) {
 	secret := regexp.MustCompile(`PRIVATE KEY|client-key-data: [A-Za-z0-9]|Bearer |\beyJ[A-Za-z0-9_-]{20}|secret: [A-Za-z0-9]|"(token|password)": "[^"]*[0-9]`)
 	err := filepath.WalkDir("testdata", func(name string, d fs.DirEntry, err error) error {
