@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log"
@@ -91,14 +92,15 @@ func (p *proxy) listen(addresses []string) {
 // serve listens on one address and forwards every connection. Early in a boot
 // the address might not exist yet, so it tries again.
 func (p *proxy) serve(address string) {
-	l, err := net.Listen("tcp", address)
+	ctx := context.Background() // the proxy listens until its configuration changes, and ends with its process
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	for err != nil {
 		log.Printf("listen on %s: %v", address, err)
 		time.Sleep(p.timings.interval)
 		if !p.wants(address) {
 			return
 		}
-		l, err = net.Listen("tcp", address)
+		l, err = new(net.ListenConfig).Listen(ctx, "tcp", address)
 	}
 	p.mu.Lock()
 	if _, wanted := p.listeners[address]; !wanted {
@@ -164,10 +166,11 @@ func pipe(dst, src net.Conn) {
 func (p *proxy) connect() (*backend, net.Conn) {
 	deadline := time.NewTimer(p.timings.wait)
 	defer deadline.Stop()
+	dialer := net.Dialer{Timeout: p.timings.dial}
 	for {
 		usable, changed := p.usable()
 		for _, b := range usable {
-			server, err := net.DialTimeout("tcp", b.address, p.timings.dial)
+			server, err := dialer.DialContext(context.Background(), "tcp", b.address)
 			if err != nil {
 				if refused(err) {
 					b.record(err)

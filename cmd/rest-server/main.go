@@ -69,7 +69,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	// During an outage of the API server requests fail soon: the client decides
 	// whether to retry.
 	cluster = cluster.WithRetryTimeout(apiRetryTimeout)
-	listener, err := net.Listen("tcp", o.listen)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", o.listen)
 	if err != nil {
 		return err
 	}

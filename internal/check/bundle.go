@@ -90,6 +90,7 @@ func sizes(entries []release.Entry) (programs, images int64) {
 			programs += e.Size
 		case release.KindImage:
 			images += e.Size
+		case release.KindRelease, release.KindServices: // a few kilobytes
 		}
 	}
 	return programs, images

@@ -107,7 +107,7 @@ func jobNames(c *jobClient) values {
 		defer cancel()
 		jobs, _ := service.List(ctx, rest.Filter{})
 		for _, j := range jobs {
-			names = append(names, cobra.CompletionWithDesc(j.JobRef.String(), string(j.State)))
+			names = append(names, cobra.CompletionWithDesc(j.String(), string(j.State)))
 		}
 		return names
 	}

@@ -13,7 +13,7 @@ import (
 
 // Main runs paictl with args (without the program name) and returns its exit code.
 func Main(ctx context.Context, env *Env, args []string) int {
-	root := newRootCommand(env)
+	root := newRootCommand(env) //nolint:contextcheck // cobra gives the context to the command that runs
 	var calls usage
 	calls.watch(root)
 	root.SetArgs(args)

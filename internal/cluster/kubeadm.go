@@ -95,12 +95,18 @@ func (c *cluster) kubeadm(ctx context.Context, h machine.Host, v pai.KubernetesV
 // command line of its manifest. kubeadm writes the manifest into a scratch
 // directory, because the kubelet would run one in its own directory.
 func (c *cluster) componentFlags(ctx context.Context, h machine.Host, v pai.KubernetesVersion, r plan.Role) (flags, error) {
-	phase, manifest := "control-plane "+string(r), "kube-"+string(r)
+	var phase, manifest string
 	switch r {
+	case plan.RoleControllerManager, plan.RoleScheduler:
+		phase, manifest = "control-plane "+string(r), "kube-"+string(r)
 	case plan.RoleAPIServerA, plan.RoleAPIServerB:
 		phase, manifest = "control-plane apiserver", "kube-apiserver"
 	case plan.RoleEtcdA, plan.RoleEtcdB:
 		phase, manifest = "etcd local", "etcd"
+	case plan.RoleRuntime, plan.RoleAPIProxy, plan.RoleKubelet, plan.RoleKubeProxy, plan.RoleNetwork:
+	}
+	if phase == "" {
+		return nil, fmt.Errorf("kubeadm has no flags for role %q", r)
 	}
 	out, err := c.kubeadm(ctx, h, v, fmt.Sprintf(`
 dir=${SCRATCH:-$(mktemp -d)}

@@ -69,6 +69,7 @@ func (c *cluster) roleFiles(ctx context.Context, h machine.Host, m config.Machin
 		return kubeProxyFiles(c.Config, m, v)
 	case plan.RoleNetwork:
 		return networkFiles(c.Config, m, v)
+	case plan.RoleEtcdA, plan.RoleEtcdB, plan.RoleAPIServerA, plan.RoleAPIServerB, plan.RoleControllerManager, plan.RoleScheduler:
 	}
 	f, err := c.componentFlags(ctx, h, v, r)
 	if err != nil {

@@ -61,6 +61,8 @@ func (c *cluster) roleNeeds(ctx context.Context, h machine.Host, m config.Machin
 		return c.writeKubeconfig(ctx, h, s.To.Kubernetes(), "system:kube-proxy", layout.KubeProxyConf)
 	case plan.RoleNetwork:
 		return c.writeKubeconfig(ctx, h, s.To.Kubernetes(), networkUser, layout.NetworkConf)
+	case plan.RoleRuntime, plan.RoleEtcdA, plan.RoleEtcdB, plan.RoleAPIServerA, plan.RoleAPIServerB,
+		plan.RoleControllerManager, plan.RoleScheduler, plan.RoleKubelet:
 	}
 	return nil
 }

@@ -80,6 +80,7 @@ func (k key) json() map[string]any {
 		s["type"] = []string{"string", "number", "boolean"}
 	case number:
 		s["type"] = "integer"
+	case anything:
 	}
 	if k.shape == text || k.shape == number {
 		for name, value := range k.format.schema {

@@ -71,6 +71,7 @@ func (t *tree) walk(path string, k key, at *yaml.Node) {
 		if t.require(whole, at, k, "a whole number") {
 			t.value(at, k, strconv.Itoa(value))
 		}
+	case anything:
 	}
 }
 

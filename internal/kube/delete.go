@@ -85,6 +85,7 @@ func (c *Client) DeleteInventory(ctx context.Context, inventory string, keep fun
 				return err
 			}
 			deleting = append(deleting, r)
+		case skips:
 		}
 	}
 	if err := c.waitDeleted(ctx, deleting); err != nil {

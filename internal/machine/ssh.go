@@ -98,7 +98,7 @@ func (h *sshHost) drop(client *ssh.Client) {
 func connect(ctx context.Context, t Endpoint) (*ssh.Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	auth, done, err := authentication(t)
+	auth, done, err := authentication(ctx, t)
 	if err != nil {
 		return nil, err
 	}
@@ -157,12 +157,12 @@ func keyName(t Endpoint) string {
 
 // authentication uses the key or the password of the endpoint. Call done after
 // connecting.
-func authentication(t Endpoint) (method ssh.AuthMethod, done func(), err error) {
+func authentication(ctx context.Context, t Endpoint) (method ssh.AuthMethod, done func(), err error) {
 	if t.KeyFile == "" && t.Password != "" {
 		return ssh.Password(t.Password), func() {}, nil
 	}
 	if t.KeyFile == "" {
-		return agentAuthentication(t)
+		return agentAuthentication(ctx, t)
 	}
 	data, err := os.ReadFile(t.KeyFile)
 	if err != nil {
@@ -179,13 +179,13 @@ func authentication(t Endpoint) (method ssh.AuthMethod, done func(), err error) 
 	return ssh.PublicKeys(signer), func() {}, nil
 }
 
-func agentAuthentication(t Endpoint) (ssh.AuthMethod, func(), error) {
+func agentAuthentication(ctx context.Context, t Endpoint) (ssh.AuthMethod, func(), error) {
 	socket := os.Getenv("SSH_AUTH_SOCK")
 	if socket == "" {
 		return nil, nil, pai.Errorf(pai.CodeFailed, "set a key file in the configuration, or start an ssh-agent",
 			"no ssh key for machine %q", t.Name)
 	}
-	conn, err := net.Dial("unix", socket)
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
 	if err != nil {
 		return nil, nil, fmt.Errorf("connect to the ssh-agent: %w", err)
 	}

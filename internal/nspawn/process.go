@@ -59,7 +59,7 @@ func (m container) boot() error {
 	defer report.Close()
 	args := append([]string{"-euc", supervisor, m.mark()}, groups...)
 	args = append(append(args, "--"), m.nspawn()...)
-	cmd := exec.Command("sh", args...)
+	cmd := exec.Command("sh", args...) //nolint:noctx // the machine outlives this process
 	cmd.Env = append(os.Environ(), "SYSTEMD_NSPAWN_API_VFS_WRITABLE=1", "LC_ALL=C")
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = log, log

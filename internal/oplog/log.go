@@ -41,11 +41,9 @@ func Open(dir, name string, secrets ...string) (*Log, error) {
 	}
 	masker := NewMasker(secrets...)
 	handler := slog.NewTextHandler(file, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-		switch a.Value.Kind() {
-		case slog.KindString, slog.KindAny:
-			if a.Key != slog.LevelKey && a.Key != slog.TimeKey {
-				a.Value = slog.StringValue(bound(masker.Mask(a.Value.String())))
-			}
+		kind := a.Value.Kind()
+		if (kind == slog.KindString || kind == slog.KindAny) && a.Key != slog.LevelKey && a.Key != slog.TimeKey {
+			a.Value = slog.StringValue(bound(masker.Mask(a.Value.String())))
 		}
 		return a
 	}})

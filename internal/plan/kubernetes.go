@@ -170,10 +170,10 @@ func (k *kubernetes) beforeRecord() []StepID {
 // machine adds a step for one machine.
 func (k *kubernetes) machine(m MachineState, what string, kind Kind, needed bool, risk pai.Risk, after ...StepID) {
 	s := Step{ID: k.id(m, what), Kind: kind, Target: m.Name, To: pai.AnyVersion(k.to), Risk: risk}
-	switch kind {
-	case KindImages:
+	if kind == KindImages {
 		s.To = pai.AnyVersion(k.o.Bundle.Release)
-	case KindKubelet:
+	}
+	if kind == KindKubelet {
 		s.From = pai.AnyVersion(m.Roles[RoleKubelet].version())
 	}
 	k.graph.add(k.planned(m) && (needed || m.Unreachable != ""), s, after...)

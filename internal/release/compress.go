@@ -39,13 +39,13 @@ func (c cachedLayer) compressed() (compressedLayer, error) {
 	return z, atomicfile.Write(about, data, 0o644)
 }
 
-func (f *cachedFile) compress(from string) error {
+func (c *cachedFile) compress(from string) error {
 	src, err := os.Open(from)
 	if err != nil {
 		return err
 	}
 	defer src.Close()
-	return atomicfile.WriteFrom(f.file, 0o644, func(w io.Writer) error {
+	return atomicfile.WriteFrom(c.file, 0o644, func(w io.Writer) error {
 		d := newDigester(w)
 		enc, err := zstd.NewWriter(d, zstd.WithEncoderLevel(zstd.SpeedDefault))
 		if err != nil {
@@ -53,7 +53,7 @@ func (f *cachedFile) compress(from string) error {
 		}
 		_, err = io.Copy(enc, src)
 		err = errors.Join(err, enc.Close())
-		f.Digest, f.Size = d.digest(), d.size
+		c.Digest, c.Size = d.digest(), d.size
 		return err
 	})
 }

@@ -134,7 +134,7 @@ func (h *Handler) logged(next http.Handler) http.Handler {
 		start := time.Now()
 		ww := middleware.NewWrapResponseWriter(w, req.ProtoMajor)
 		h.metrics.inFlight.Inc()
-		defer func() {
+		defer func() { //nolint:contextcheck // its context is that of req
 			took := time.Since(start)
 			h.metrics.inFlight.Dec()
 			h.metrics.observe(req, ww.Status(), took)

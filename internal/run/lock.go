@@ -123,6 +123,7 @@ func (l *Lock) waitForExpiry(ctx context.Context, number int, h Holder) error {
 	case dead:
 		l.o.Notify("lock holder %s is no longer running; taking over the lock", h)
 		return nil
+	case unknown:
 	}
 	l.o.Notify("the lock is held by %s; waiting up to %s for a heartbeat", h, l.o.LeaseDuration)
 	deadline := time.Now().Add(l.o.LeaseDuration)

@@ -84,6 +84,7 @@ func (r *running) result() Result {
 			if by := r.blockedBy[plan.StepID(s.ID)]; len(by) > 0 {
 				res.Blocked[plan.StepID(s.ID)] = by
 			}
+		case pai.OutcomePending, pai.OutcomeRunning, pai.OutcomeSucceeded, pai.OutcomeSkipped:
 		}
 	}
 	switch {

@@ -73,6 +73,7 @@ func Describe(n *yaml.Node) string {
 		return "a mapping"
 	case yaml.SequenceNode:
 		return "a list"
+	case yaml.ScalarNode, yaml.DocumentNode, yaml.AliasNode:
 	}
 	switch n.Tag {
 	case "!!null":

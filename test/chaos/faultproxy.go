@@ -114,7 +114,7 @@ func (c *Cluster) newAPI(ctx context.Context) (*api, error) {
 	}
 	var listener net.Listener
 	if err := in(netns, func() (err error) {
-		listener, err = net.Listen("tcp4", fmt.Sprintf(":%d", faultProxyPort))
+		listener, err = new(net.ListenConfig).Listen(ctx, "tcp4", fmt.Sprintf(":%d", faultProxyPort))
 		return err
 	}); err != nil {
 		return nil, err
@@ -167,9 +167,9 @@ func (c *Cluster) adminProxy(ctx context.Context, netns string) (http.Handler, t
 	if err != nil {
 		return nil, tls.Certificate{}, err
 	}
-	cfg.Dial = func(context.Context, string, string) (conn net.Conn, err error) {
+	cfg.Dial = func(ctx context.Context, _, _ string) (conn net.Conn, err error) {
 		err = in(netns, func() (err error) {
-			conn, err = net.DialTimeout("tcp4", "127.0.0.1:6443", 5*time.Second)
+			conn, err = (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp4", "127.0.0.1:6443")
 			return err
 		})
 		return conn, err

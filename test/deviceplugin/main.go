@@ -69,7 +69,7 @@ func (d devices) run(ctx context.Context) error {
 			pause(ctx)
 			continue
 		}
-		server, err := d.serve()
+		server, err := d.serve(ctx)
 		if err != nil {
 			return err
 		}
@@ -104,11 +104,11 @@ func pause(ctx context.Context) {
 	}
 }
 
-func (d devices) serve() (*grpc.Server, error) {
+func (d devices) serve(ctx context.Context) (*grpc.Server, error) {
 	if err := os.Remove(d.socket()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	listener, err := net.Listen("unix", d.socket())
+	listener, err := new(net.ListenConfig).Listen(ctx, "unix", d.socket())
 	if err != nil {
 		return nil, err
 	}

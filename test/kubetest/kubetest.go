@@ -125,7 +125,7 @@ func (c *Cluster) start(program string, args ...string) *exec.Cmd {
 		c.t.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.Command(filepath.Join(c.programs, program), args...)
+	cmd := exec.Command(filepath.Join(c.programs, program), args...) //nolint:noctx // a cleanup stops it, and the context of the test ends before its cleanups
 	cmd.Stdout, cmd.Stderr = log, log
 	// The processes end with the test even when it is killed.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -153,7 +153,7 @@ func stop(cmd *exec.Cmd) {
 
 func freePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -88,8 +88,9 @@ func goTexts(name, source string) ([]text, error) {
 		case token.IDENT:
 			texts = append(texts, text{line, []string{literal}})
 		case token.STRING, token.CHAR:
-			tag := previous == token.IDENT || previous == token.RBRACK || previous == token.RBRACE || previous == token.MUL
-			if !importing && !(tag && strings.HasPrefix(literal, "`") && strings.Contains(literal, `:"`)) {
+			afterType := previous == token.IDENT || previous == token.RBRACK || previous == token.RBRACE || previous == token.MUL
+			tag := afterType && strings.HasPrefix(literal, "`") && strings.Contains(literal, `:"`)
+			if !importing && !tag {
 				texts = append(texts, text{line, strings.Split(literal, "\n")})
 			}
 		case token.COMMENT:
@@ -105,6 +106,7 @@ func goTexts(name, source string) ([]text, error) {
 			}
 			commentEnd = line + len(lines) - 1
 			continue
+		default: // other tokens have no text
 		}
 		if tok != token.SEMICOLON || literal != "\n" {
 			previous = tok

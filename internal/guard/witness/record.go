@@ -62,6 +62,7 @@ func (l *ledger) apply(c *WatchedContainer, e evidence, now time.Time) {
 		c.finish()
 	case signFailed, signDeleted:
 		l.setPending(c, e, now)
+	case signNothing, signAlive:
 	}
 }
 
