@@ -75,7 +75,7 @@ func DetailsOf(err error) string {
 	var parts []string
 	var collect func(error)
 	collect = func(err error) {
-		switch wrapper := err.(type) {
+		switch wrapper := err.(type) { //nolint:errorlint // collect looks at each wrapped error by itself
 		case interface{ Unwrap() error }:
 			collect(wrapper.Unwrap())
 		case interface{ Unwrap() []error }:
@@ -83,7 +83,7 @@ func DetailsOf(err error) string {
 				collect(e)
 			}
 		}
-		if e, ok := err.(*Error); ok && e.Details != "" && !slices.Contains(parts, e.Details) {
+		if e, ok := err.(*Error); ok && e.Details != "" && !slices.Contains(parts, e.Details) { //nolint:errorlint // as above
 			parts = append(parts, e.Details)
 		}
 	}

@@ -159,7 +159,7 @@ func loadChart(files fs.FS) (*chart.Chart, error) {
 func capabilitiesOf(upstream string) (*common.Capabilities, error) {
 	version, err := common.ParseKubeVersion(upstream)
 	if err != nil {
-		return nil, fmt.Errorf("Kubernetes version of the release: %w", err)
+		return nil, fmt.Errorf("parse the Kubernetes version of the release: %w", err)
 	}
 	c := common.DefaultCapabilities.Copy()
 	c.KubeVersion = *version
