@@ -46,7 +46,7 @@ func (o *operation) makePlan(ctx context.Context) (err error) {
 }
 
 // planAgain is the stage that observes and plans again with the lock held. The
-// operation runs the plan that was shown, so a different plan is refused.
+// operation runs the plan that was preview, so a different plan is refused.
 func (o *operation) planAgain(ctx context.Context) error {
 	w, err := Observe(ctx, o.Session)
 	if err != nil {
@@ -57,7 +57,7 @@ func (o *operation) planAgain(ctx context.Context) error {
 		return err
 	}
 	if changes := plan.StepChanges(o.preview.Plan.Steps, again.Plan.Steps); len(changes) > 0 {
-		return plan.PlanChangedError("the cluster changed after the plan was shown", "run the command again to see the new plan", changes)
+		return plan.PlanChangedError("the cluster changed after the plan was preview", "run the command again to see the new plan", changes)
 	}
 	return nil
 }
@@ -85,15 +85,15 @@ func (o *operation) planFrom(ctx context.Context, w plan.World) (Preview, error)
 	if err != nil {
 		return Preview{}, err
 	}
-	shown := Preview{Plan: p, Impact: guard.Impacts(p.Steps, w, impacts), world: w}
+	preview := Preview{Plan: p, Impact: guard.Impacts(p.Steps, w, impacts), world: w}
 	if g, ok := o.goal.(consented); ok {
-		if shown.consequences, err = g.Consequences(ctx, o.Session, p, w); err != nil {
+		if preview.consequences, err = g.Consequences(ctx, o.Session, p, w); err != nil {
 			return Preview{}, err
 		}
-		shown.Plan.Notes = append(shown.Plan.Notes, shown.consequences.notes...)
-		maps.Copy(shown.Impact, shown.consequences.affected)
+		preview.Plan.Notes = append(preview.Plan.Notes, preview.consequences.notes...)
+		maps.Copy(preview.Impact, preview.consequences.affected)
 	}
-	return shown, nil
+	return preview, nil
 }
 
 // skipDone removes the steps of a plan that are done. A step that cannot be

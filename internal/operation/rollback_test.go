@@ -77,6 +77,7 @@ func TestReasonNotToRollBack(t *testing.T) {
 		{"stopped at a safe point", t.Context(), failed, stop, err, nil, "it was stopped"},
 		{"a job was interrupted", t.Context(), interrupted, nil, err, nil, "a running job was interrupted"},
 		{"a step was refused", t.Context(), refused, nil, err, nil, "stopped at a safe point"},
+		{"the lock is lost", t.Context(), failed, nil, fmt.Errorf("step failed: %w", run.ErrLost), nil, "lock was lost"},
 		{"the lock is not released", t.Context(), failed, nil, fmt.Errorf("step failed: %w", run.ErrNotReleased), nil, "lock could not be released"},
 		{"the cluster is not observed", t.Context(), failed, nil, err, errors.New("connection refused"), "connection refused"},
 	} {

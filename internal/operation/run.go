@@ -111,6 +111,8 @@ func reasonNotToRollBack(ctx context.Context, op pai.Operation, safeStop <-chan 
 	switch {
 	case ctx.Err() != nil, stopping:
 		return "because it was stopped"
+	case errors.Is(err, run.ErrLost):
+		return "because its lock was lost"
 	case errors.Is(err, run.ErrNotReleased):
 		return "because its lock could not be released"
 	case observed != nil:

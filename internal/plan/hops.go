@@ -208,7 +208,7 @@ func (t *supportMatrix) forbids(at state, m move) []violation {
 	return t.moveKubernetes(at, m.to.kubernetes)
 }
 
-// spare reports whether a move is one of the part that was not asked for.
+// isExtraHop reports whether a hop is of the part that was not asked for.
 func (g goal) isExtraHop(k HopKind) bool {
 	if k == HopServices {
 		return g.min.services != g.max.services

@@ -193,13 +193,15 @@ func (l *Lock) renewLoop(ctx context.Context) {
 		once, cancel := context.WithTimeout(ctx, l.renewDeadline())
 		err := l.renew(once)
 		cancel()
-		if ctx.Err() != nil || errors.Is(err, errLost) || l.Err() != nil {
+		if ctx.Err() != nil || errors.Is(err, ErrLost) || l.Err() != nil {
 			return // renew and Err stored the reason
 		}
 	}
 }
 
-var errLost = errors.New("the lock is lost")
+// ErrLost means that another process can hold the lock by now. Nothing must be
+// changed without it.
+var ErrLost = errors.New("the lock is lost")
 
 // renewDeadline is how long the holder trusts its lock without a heartbeat:
 // less than other processes wait.
@@ -216,7 +218,7 @@ func (l *Lock) renew(ctx context.Context) error {
 		if holder != nil {
 			by = holder.String()
 		}
-		return l.markLost(fmt.Errorf("%w: it is now held by %s", errLost, by))
+		return l.markLost(fmt.Errorf("%w: it is now held by %s", ErrLost, by))
 	}
 	l.mu.Lock()
 	l.holder.Heartbeat = began.UTC()
@@ -270,7 +272,7 @@ func (l *Lock) Err() error {
 	// The wall clock can be set to an earlier time, so both are compared.
 	now := time.Now()
 	if since := max(now.Sub(renewed), now.Round(0).Sub(renewed.Round(0))); since > l.renewDeadline() {
-		return l.markLost(fmt.Errorf("%w: it could not be renewed for %s", errLost, since.Round(time.Second)))
+		return l.markLost(fmt.Errorf("%w: it could not be renewed for %s", ErrLost, since.Round(time.Second)))
 	}
 	return nil
 }
@@ -294,7 +296,7 @@ func (l *Lock) Release(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", ErrNotReleased, err)
 	}
 	if number != l.number || holder == nil || holder.Token != l.holder.Token {
-		return l.markLost(fmt.Errorf("%w: another process holds it", errLost))
+		return l.markLost(fmt.Errorf("%w: another process holds it", ErrLost))
 	}
 	h := *holder
 	h.Released = true

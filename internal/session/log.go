@@ -9,7 +9,7 @@ import (
 	"pai.dev/pai/internal/rest"
 )
 
-// StartLog logs every call of the machines and every line of progress to a log
+// StartLog logs every call of the machines and every line of progress to a
 // separate file until the returned function is called. It must not be called
 // while the session is in use by another operation.
 func (s *Session) StartLog(name string) (log *oplog.Log, stop func(), err error) {
