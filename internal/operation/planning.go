@@ -46,7 +46,7 @@ func (o *operation) makePlan(ctx context.Context) (err error) {
 }
 
 // planAgain is the stage that observes and plans again with the lock held. The
-// operation runs the plan that was preview, so a different plan is refused.
+// operation runs the plan that was shown, so a different plan is refused.
 func (o *operation) planAgain(ctx context.Context) error {
 	w, err := Observe(ctx, o.Session)
 	if err != nil {
@@ -57,7 +57,7 @@ func (o *operation) planAgain(ctx context.Context) error {
 		return err
 	}
 	if changes := plan.StepChanges(o.preview.Plan.Steps, again.Plan.Steps); len(changes) > 0 {
-		return plan.PlanChangedError("the cluster changed after the plan was preview", "run the command again to see the new plan", changes)
+		return plan.PlanChangedError("the cluster changed after the plan was shown", "run the command again to see the new plan", changes)
 	}
 	return nil
 }
