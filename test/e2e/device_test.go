@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"testing"
 	"time"
 )
 
@@ -52,34 +51,33 @@ func (o *operator) deviceHolders(machine string) map[string]string {
 	return holders
 }
 
-// devicesAreKept is asked after an upgrade with a job that holds a device: it
-// is still accounted to the job, and another job gets the other one.
-func (o *operator) devicesAreKept(machine string, before map[string]string) func(*testing.T) {
-	return func(t *testing.T) {
-		for pod, device := range before {
-			if now := o.deviceHolders(machine); now[pod] != device || len(now) != len(before) {
-				t.Fatalf("pod %s held %s; after the upgrade the kubelet says %v", pod, device, now)
-			}
+// devicesAreKept wants, after an upgrade with a job that holds a device, that
+// the device is still accounted to the job and that another job gets the other.
+func (o *operator) devicesAreKept(machine string, before map[string]string) {
+	t := o.t
+	for pod, device := range before {
+		if now := o.deviceHolders(machine); now[pod] != device || len(now) != len(before) {
+			t.Fatalf("pod %s held %s; after the upgrade the kubelet says %v", pod, device, now)
 		}
-		o.eventually(time.Minute, "the plugin is registered with the new kubelet", func() (bool, string) {
-			out := o.on(machine, "journalctl -u test-deviceplugin -o cat --no-pager")
-			return strings.Count(out, "registered ") >= 2, out
-		})
-		o.run(time.Minute, "job", "submit", "test/e2e/testdata/device-2.yaml")
-		o.eventually(time.Minute, "a second job holds a device", func() (bool, string) {
-			now := o.deviceHolders(machine)
-			if len(now) != 2 {
-				return false, o.kubectl("get pods -A -l pai.dev/job -o wide")
-			}
-			seen := map[string]string{}
-			for pod, device := range now {
-				if other := seen[device]; other != "" {
-					t.Fatalf("%s and %s hold the same device: %v", pod, other, now)
-				}
-				seen[device] = pod
-			}
-			return true, ""
-		})
-		o.run(time.Minute, "job", "stop", "device-2")
 	}
+	o.eventually(time.Minute, "the plugin is registered with the new kubelet", func() (bool, string) {
+		out := o.on(machine, "journalctl -u test-deviceplugin -o cat --no-pager")
+		return strings.Count(out, "registered ") >= 2, out
+	})
+	o.run(time.Minute, "job", "submit", "test/e2e/testdata/device-2.yaml")
+	o.eventually(time.Minute, "a second job holds a device", func() (bool, string) {
+		now := o.deviceHolders(machine)
+		if len(now) != 2 {
+			return false, o.kubectl("get pods -A -l pai.dev/job -o wide")
+		}
+		seen := map[string]string{}
+		for pod, device := range now {
+			if other := seen[device]; other != "" {
+				t.Fatalf("%s and %s hold the same device: %v", pod, other, now)
+			}
+			seen[device] = pod
+		}
+		return true, ""
+	})
+	o.run(time.Minute, "job", "stop", "device-2")
 }
