@@ -116,7 +116,7 @@ func (w *watch) event(e run.Event) {
 		if i := slices.Index(w.step, id); i >= 0 {
 			w.step = slices.Delete(w.step, i, i+1)
 		}
-	case run.Stopping: // the steps in progress go on
+	case run.Stopping: // the steps in progress continue
 	}
 }
 

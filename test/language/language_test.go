@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"testing"
 )
 
@@ -49,5 +50,16 @@ func TestCheckFileFindsRetiredWords(t *testing.T) {
 func TestParseExceptionsRefusesMissingReason(t *testing.T) {
 	if _, err := parseExceptions("*\tx\t\n"); err == nil {
 		t.Error("got no error, want one for an entry without a reason")
+	}
+}
+
+// TestRepositorySpeaksPlainly holds the whole repository against the list.
+func TestRepositorySpeaksPlainly(t *testing.T) {
+	findings, err := check(os.DirFS("../.."), []string{"."})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range findings {
+		t.Error(f)
 	}
 }
