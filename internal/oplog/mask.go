@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -17,13 +18,18 @@ const minSecret = 4
 // secretName matches the name of a field, flag, or variable with a secret value.
 const secretName = `[\w.-]*(?:pass(?:word|wd|phrase)|token|secret|credential|client-key-data|private[_-]?key|api[_-]?key|authorization)[\w.-]*`
 
+// quoted matches a string in quotes.
+const quoted = `(?:"(?:[^"\\\n]|\\.)*"|'[^'\n]*')`
+
 var (
 	pemBlock = regexp.MustCompile(`(?s)-----BEGIN [A-Z0-9 ]+-----.*?(?:-----END [A-Z0-9 ]+-----|$)`)
 	pemTail  = regexp.MustCompile(`(?s)^.*-----END [A-Z0-9 ]+-----`)
-	// A quoted value ends at its quote, any other value at the end of the line.
-	secretField = regexp.MustCompile(`(?i)(` + secretName + `\\*["']?\s*[:=][ \t]*)("(?:[^"\\\n]|\\.)*"|'[^'\n]*'|[^\n]+)`)
-	secretFlag  = regexp.MustCompile(`(?i)(--` + secretName + `[ \t]+)("[^"\n]*"|'[^'\n]*'|\S+)`)
-	secretBlock = regexp.MustCompile(`(?i)^(\s*(?:- )?)["']?` + secretName + `["']?:\s*(?:[|>][-+0-9]*)?\s*$`)
+	// A quoted value ends at its quote, or with the shell word that the quote
+	// begins; any other value ends with the line.
+	secretField = regexp.MustCompile(`(?i)(` + secretName + `\\*["']?\s*[:=][ \t]*)(` + quoted + `(?:` + quoted + `|\\.|[^\s"',;)}\]\\])*|[^\n]+)`)
+	secretFlag  = regexp.MustCompile(`(?i)(--` + secretName + `[ \t]+)((?:` + quoted + `|\\.|[^\s"'\\])+)`)
+	// The name of a secret whose value, a text or a list, starts on the next line.
+	secretBlock = regexp.MustCompile(`(?i)^(\s*(?:- )?)["']?` + secretName + `["']?:\s*(?:[|>][-+0-9]*|[\[{])?\s*$`)
 	// Values that are secrets by their form: bearer tokens, JSON web tokens,
 	// kubeadm tokens, and passwords in URLs.
 	secretForm = []*regexp.Regexp{
@@ -46,8 +52,11 @@ func NewMasker(secrets ...string) *Masker {
 			continue
 		}
 		m.values = append(m.values, s, base64.StdEncoding.EncodeToString([]byte(s)))
-		if quoted := strings.ReplaceAll(s, "'", `'\''`); quoted != s {
-			m.values = append(m.values, quoted) // as a shell word
+		escaped := strconv.Quote(s)
+		for _, form := range []string{strings.ReplaceAll(s, "'", `'\''`), escaped[1 : len(escaped)-1]} { // a shell word, a quoted string
+			if form != s {
+				m.values = append(m.values, form)
+			}
 		}
 	}
 	slices.SortFunc(m.values, func(a, b string) int { return len(b) - len(a) }) // a value can contain another
@@ -82,7 +91,7 @@ func maskBlocks(text string) string {
 		if m == nil {
 			continue
 		}
-		for i+1 < len(lines) && (strings.TrimSpace(lines[i+1]) == "" || indent(lines[i+1]) > len(m[1])) {
+		for i+1 < len(lines) && belongsBelow(lines[i+1], len(m[1])) {
 			i++
 			if strings.TrimSpace(lines[i]) != "" {
 				lines[i] = lines[i][:indent(lines[i])] + masked
@@ -90,6 +99,13 @@ func maskBlocks(text string) string {
 		}
 	}
 	return strings.Join(lines, "\n")
+}
+
+// belongsBelow reports whether a line is part of the value of a key with an
+// indentation: it is empty, indented more, or an item of a list.
+func belongsBelow(line string, key int) bool {
+	text := strings.TrimSpace(line)
+	return text == "" || indent(line) > key || (indent(line) == key && strings.HasPrefix(text, "- "))
 }
 
 func indent(line string) int { return len(line) - len(strings.TrimLeft(line, " \t")) }

@@ -26,6 +26,11 @@ func TestMaskHidesSecrets(t *testing.T) {
 		"flag with equal sign":      {"run --client-secret=" + key, key, "run"},
 		"YAML block":                {"password: |\n  " + key + "\n\n  " + key + "\nname: x", key, "name: x"},
 		"YAML value on next line":   {"keys:\n- secret:\n    " + key + "\n  name: x", key, "name: x"},
+		"YAML list at the key":      {"passwords:\n- " + key + "\nname: x", key, "name: x"},
+		"JSON list":                 {"{\n \"tokens\": [\n  \"" + key + "\"\n ],\n \"name\": \"x\"\n}", key, `"name": "x"`},
+		"flag with escaped quote":   {`run --password "a\"` + key + ` c" --name x`, key, "--name x"},
+		"variable, shell word":      {`ADMIN_PASSWORD='it'\''` + key + ` me' ./run`, key, "./run"},
+		"registered, quoted":        {`error "say \"hi\"" from x`, `say \"hi\"`, "from x"},
 		"header":                    {"> Authorization: Basic " + key + "\n> Host: x", key, "Host: x"},
 		"bearer token":              {"sent 'bearer " + key + "' to x", key, "to x"},
 		"web token":                 {"got eyJhbGciOi.eyJzdWIi." + key + " from x", key, "from x"},
@@ -34,7 +39,7 @@ func TestMaskHidesSecrets(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := NewMasker("hunter2", "it's me", "abc").Mask(c.text)
+			got := NewMasker("hunter2", "it's me", "abc", `say "hi"`).Mask(c.text)
 			if strings.Contains(got, c.secret) {
 				t.Errorf("got %q, want no %q", got, c.secret)
 			}
