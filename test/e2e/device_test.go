@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -80,4 +81,9 @@ func (o *operator) devicesAreKept(machine string, before map[string]string) {
 		return true, ""
 	})
 	o.run(time.Minute, "job", "stop", "device-2")
+	// Its container has 30 seconds to end; later chapters compare containers.
+	o.eventually(time.Minute, "the second job has ended", func() (bool, string) {
+		left := o.containersOf("device-2")
+		return len(left) == 0, fmt.Sprint(left)
+	})
 }
