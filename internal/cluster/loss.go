@@ -48,6 +48,8 @@ func (k KindLoss) String() string {
 
 // LossOf compares the snapshot of a restore step with the current content of etcd.
 func LossOf(ctx context.Context, h machine.Host, s plan.Step) (Loss, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, lossTimeout, fmt.Errorf("comparing the snapshot took longer than %s", lossTimeout))
+	defer cancel()
 	snapshot, err := snapshotToRestore(ctx, h, s)
 	if err != nil || snapshot == "" {
 		return Loss{}, err
@@ -86,8 +88,6 @@ stat -c %%Y %[3]s
 %[5]s --endpoints unix://client:1 get /registry/ --prefix --keys-only -w json`
 
 func lossOf(ctx context.Context, h machine.Host, from layout.Slot, v pai.KubernetesVersion, snapshot string) (Loss, error) {
-	ctx, cancel := context.WithTimeout(ctx, lossTimeout)
-	defer cancel()
 	out, err := sh(ctx, h, scratchScript, makeScratch, layout.Program(v, "etcdutl"), snapshot, layout.Program(v, "etcd"), layout.Program(v, "etcdctl"))
 	if err != nil {
 		return Loss{}, fmt.Errorf("read the snapshot %s: %w", snapshot, err)

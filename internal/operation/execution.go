@@ -107,9 +107,10 @@ func (x *execution) execute(ctx context.Context) run.Result {
 	return result
 }
 
-// isAccepted reports whether the operator accepted an interruption by name.
+// isAccepted reports whether the operator accepted an interruption by name, in
+// this run of the operation or in an earlier one: the entry has the risks of all.
 func (x *execution) isAccepted(i pai.Interruption) bool {
-	return x.admission.accepted(x.options.Accept, i)
+	return x.admission.accepted(x.entry.Operation().AcceptedRisks, i)
 }
 
 // finalizeCordons changes the cordons when no further step starts.

@@ -22,6 +22,7 @@ func (o *operation) beginEntry(ctx context.Context) (entry *run.Entry, resumed b
 	if err != nil {
 		return nil, false, err
 	}
+	journal = journal.Under(o.lock)
 	p := o.preview.Plan
 	if left != nil && sameGoal(*left, p, targetOf(o.goal)) {
 		entry, err := journal.Resume(ctx, left.ID)
@@ -131,10 +132,15 @@ func sameGoal(left pai.Operation, p plan.Plan, target pai.UpgradeTarget) bool {
 }
 
 // finish ends the entry with the report of the witness, also if the operator
-// interrupted the operation.
+// interrupted the operation. If the lock is lost, it changes nothing: like one
+// that was killed, the operation stays unfinished, and its next run resumes it.
 func (x *execution) finish(ctx context.Context, result run.Result) error {
 	ctx, cancel := cleanupContext(ctx)
 	defer cancel()
+	if lost := x.lock.Err(); lost != nil {
+		x.watch.stop(ctx)
+		return session.JoinDistinct(lost, result.Err())
+	}
 	cordons := x.finalizeCordons(ctx, result)
 	report := x.watch.stop(ctx)
 	outcome, err := result.Outcome, result.Err()

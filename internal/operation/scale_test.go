@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -216,16 +215,8 @@ func scaleSession(t *testing.T, k *kube.Client, nodes int) *session.Session {
 		t.Fatal(err)
 	}
 	state := os.Getenv("PAI_STATE_DIR")
-	cache := os.Getenv("PAI_CACHE_DIR")
-	if cache == "" {
-		user, err := os.UserCacheDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cache = filepath.Join(user, "pai")
-	}
 	s := &session.Session{Config: &config.Config{}, Releases: known, Hosts: map[string]machine.Host{},
-		Dirs: session.Dirs{State: state, Cache: cache}, Progressf: func(string, ...any) {}}
+		Dirs: session.Dirs{State: state, Cache: kubetest.CacheDir(t)}, Progressf: func(string, ...any) {}}
 	s.UseKube(k)
 	key, err := session.EnsureBundle(t.Context(), s.Dirs, "", "v0.10", t.Logf)
 	if err != nil {

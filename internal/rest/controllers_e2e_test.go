@@ -23,6 +23,7 @@ import (
 	"pai.dev/pai/internal/atomicfile"
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/test/kubetest"
 )
 
 // controllers are the programs that turn a JobSet into pods, on loopback.
@@ -98,15 +99,7 @@ spec: {clusterQueue: default}
 // findManagers takes Kueue and JobSet out of what was built for bundles.
 func findManagers(t *testing.T, dir string) map[string]string {
 	t.Helper()
-	cache := os.Getenv("PAI_CACHE_DIR")
-	if cache == "" {
-		user, err := os.UserCacheDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cache = filepath.Join(user, "pai")
-	}
-	layers, err := filepath.Glob(filepath.Join(cache, "programs", "*", "layer.tar"))
+	layers, err := filepath.Glob(filepath.Join(kubetest.CacheDir(t), "programs", "*", "layer.tar"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,10 +20,17 @@ import (
 type Journal struct {
 	store Store
 	dir   string
+	held  func() error // returns an error when the lock is lost
 }
 
 // NewJournal returns the journal in a store.
-func NewJournal(s Store) *Journal { return &Journal{store: s, dir: path.Join(Dir, "operations")} }
+func NewJournal(s Store) *Journal {
+	return &Journal{store: s, dir: path.Join(Dir, "operations"), held: func() error { return nil }}
+}
+
+// Under returns the journal for a process that holds a lock. Nothing is written
+// when the lock is lost: its next holder can have resumed the same operation.
+func (j *Journal) Under(l *Lock) *Journal { return &Journal{store: j.store, dir: j.dir, held: l.Err} }
 
 // idLayout makes IDs that sort as their times do.
 const idLayout = "20060102T150405.000Z"
@@ -113,6 +120,9 @@ func (j *Journal) Begin(ctx context.Context, op pai.Operation) (*Entry, error) {
 	}
 	if op.Jobs.Interrupted == nil {
 		op.Jobs.Interrupted = []pai.Interruption{}
+	}
+	if err := j.held(); err != nil {
+		return nil, err
 	}
 	e := &Entry{journal: j, op: op}
 	data, err := json.MarshalIndent(op, "", "  ")
@@ -216,10 +226,14 @@ func (e *Entry) Steps(ctx context.Context, steps []pai.StepRecord) error {
 	})
 }
 
-// Update changes the record.
+// Update changes the record. If the lock of the journal is lost, it returns the
+// error of the lock and changes nothing.
 func (e *Entry) Update(ctx context.Context, change func(*pai.Operation)) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if err := e.journal.held(); err != nil {
+		return err
+	}
 	change(&e.op)
 	return e.write(ctx)
 }

@@ -239,3 +239,38 @@ func TestJournalNewestReadsNewestFirst(t *testing.T) {
 		t.Errorf("read %q, error %v", got, err)
 	}
 }
+
+// A process that has lost its lock writes nothing into the journal.
+func TestJournalAfterLostLockWritesNothing(t *testing.T) {
+	t.Parallel()
+	ctx, store := t.Context(), runtest.Dir(t.TempDir())
+	l := acquire(t, store, me(t), LockOptions{})
+	j := NewJournal(store).Under(l)
+	entry, err := j.Begin(ctx, pai.Operation{Verb: pai.VerbUpgrade})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := entry.Step(ctx, pai.StepRecord{ID: "a", Outcome: pai.OutcomeRunning}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.markLost(ErrLost); err == nil {
+		t.Fatal("got no error of a lost lock")
+	}
+	if err := entry.Step(ctx, pai.StepRecord{ID: "a", Outcome: pai.OutcomeFailed}); !errors.Is(err, ErrLost) {
+		t.Errorf("got error %v of a step, want ErrLost", err)
+	}
+	if err := entry.End(ctx, pai.OutcomeFailed, nil, pai.Report{}); !errors.Is(err, ErrLost) {
+		t.Errorf("got error %v of the end, want ErrLost", err)
+	}
+	if _, err := j.Begin(ctx, pai.Operation{Verb: pai.VerbUpgrade}); !errors.Is(err, ErrLost) {
+		t.Errorf("got error %v of another operation, want ErrLost", err)
+	}
+	stored, err := NewJournal(store).List(ctx)
+	if err != nil || len(stored) != 1 || stored[0].Outcome != pai.OutcomeRunning || stored[0].Steps[0].Outcome != pai.OutcomeRunning {
+		t.Errorf("got %+v, error %v, want the record of before the loss", stored, err)
+	}
+	if op := entry.Operation(); op.Outcome != pai.OutcomeRunning || op.Steps[0].Outcome != pai.OutcomeRunning {
+		t.Errorf("got record %+v, want it unchanged", op)
+	}
+	l.stop()
+}

@@ -20,20 +20,26 @@ import (
 // built for bundles, in the cache directory.
 const ProgramsVariable = "PAI_TEST_PROGRAMS"
 
+// CacheDir returns the directory with what was built: PAI_CACHE_DIR, or the
+// default of paictl.
+func CacheDir(t testing.TB) string {
+	t.Helper()
+	if dir := os.Getenv("PAI_CACHE_DIR"); dir != "" {
+		return dir
+	}
+	user, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(user, "pai")
+}
+
 func findPrograms(t testing.TB) string {
 	t.Helper()
 	if dir := os.Getenv(ProgramsVariable); dir != "" {
 		return dir
 	}
-	cache := os.Getenv("PAI_CACHE_DIR")
-	if cache == "" {
-		user, err := os.UserCacheDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cache = filepath.Join(user, "pai")
-	}
-	layers, err := newestFirst(filepath.Join(cache, "programs", "*", "layer.tar"))
+	layers, err := newestFirst(filepath.Join(CacheDir(t), "programs", "*", "layer.tar"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +54,7 @@ func findPrograms(t testing.TB) string {
 		}
 	}
 	t.Fatalf("no %s among the %d layers in %s: build a bundle first, or set %s",
-		strings.Join(missing, ", "), len(layers), cache, ProgramsVariable)
+		strings.Join(missing, ", "), len(layers), CacheDir(t), ProgramsVariable)
 	return ""
 }
 
