@@ -13,7 +13,7 @@ import (
 
 // kubeProxyFiles are the script and the configuration of kube-proxy.
 func kubeProxyFiles(cfg *config.Config, m config.Machine, v pai.KubernetesVersion) (map[string]preparedFile, error) {
-	file := layout.VersionFile(v, "kube-proxy.yaml")
+	file := layout.VersionFile(v, layout.KubeProxyConfigName)
 	data, err := documents(map[string]any{
 		"apiVersion":         "kubeproxy.config.k8s.io/v1alpha1",
 		"kind":               "KubeProxyConfiguration",

@@ -21,7 +21,7 @@ const networkUser = "pai:network"
 // with direct routing sends packets unchanged between machines on one network,
 // and through vxlan across networks.
 func networkFiles(cfg *config.Config, m config.Machine, v pai.KubernetesVersion) (map[string]preparedFile, error) {
-	file := layout.VersionFile(v, "network.json")
+	file := layout.VersionFile(v, layout.NetworkConfigName)
 	data, err := json.MarshalIndent(map[string]any{
 		"Network":        cfg.Kubernetes.PodClusterIPRange,
 		"EnableNFTables": true,

@@ -69,3 +69,11 @@ func TestPathsOfAVersionAndARole(t *testing.T) {
 		t.Errorf("got %s, want the program of the role", layout.Ctr)
 	}
 }
+
+func TestEveryRoleHasPrograms(t *testing.T) {
+	for _, r := range layout.Roles() {
+		if len(layout.ProgramsOf(r)) == 0 {
+			t.Errorf("role %s has no programs", r)
+		}
+	}
+}

@@ -59,6 +59,8 @@ const (
 const (
 	KubeletConfigName    = "kubelet.yaml"
 	ContainerdConfigName = "containerd.toml"
+	KubeProxyConfigName  = "kube-proxy.yaml"
+	NetworkConfigName    = "network.json"
 )
 
 // VersionDir is the directory of one Kubernetes version.

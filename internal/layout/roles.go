@@ -21,6 +21,56 @@ const (
 	RoleNetwork           Role = "network"
 )
 
+// ProgramsOf lists the programs that a role is made of, the one that its unit
+// runs first, by their paths in the directory of a version. "cni/" stands for
+// all files in that directory.
+func ProgramsOf(r Role) []string {
+	switch r {
+	case RoleRuntime:
+		return []string{"bin/containerd", "bin/containerd-shim-runc-v2", "bin/ctr", "bin/runc", "cni/"}
+	case RoleEtcdA, RoleEtcdB:
+		return []string{"bin/etcd"}
+	case RoleAPIServerA, RoleAPIServerB:
+		return []string{"bin/kube-apiserver"}
+	case RoleControllerManager:
+		return []string{"bin/kube-controller-manager"}
+	case RoleScheduler:
+		return []string{"bin/kube-scheduler"}
+	case RoleAPIProxy:
+		return []string{"bin/api-proxy"}
+	case RoleKubelet:
+		return []string{"bin/kubelet"}
+	case RoleKubeProxy:
+		return []string{"bin/kube-proxy"}
+	case RoleNetwork:
+		return []string{"bin/network"}
+	}
+	return nil
+}
+
+// ConfigsOf lists the configuration files of a role, by their names in the
+// configuration directory of a version.
+func ConfigsOf(r Role) []string {
+	switch r {
+	case RoleRuntime:
+		return []string{ContainerdConfigName}
+	case RoleKubelet:
+		return []string{KubeletConfigName}
+	case RoleKubeProxy:
+		return []string{KubeProxyConfigName}
+	case RoleNetwork:
+		return []string{NetworkConfigName}
+	case RoleEtcdA, RoleEtcdB, RoleAPIServerA, RoleAPIServerB, RoleControllerManager, RoleScheduler, RoleAPIProxy:
+	}
+	return nil
+}
+
+// Roles lists all roles.
+func Roles() []Role {
+	return []Role{RoleRuntime, RoleEtcdA, RoleEtcdB, RoleAPIServerA, RoleAPIServerB, RoleControllerManager, RoleScheduler,
+		RoleAPIProxy, RoleKubelet, RoleKubeProxy, RoleNetwork}
+}
+
 // RoleLink is the symbolic link to the version that a role runs.
 func RoleLink(r Role) string { return RolesDir + "/" + string(r) }
 
