@@ -65,6 +65,30 @@ func (h *sshHost) CreateFile(ctx context.Context, file string, data []byte, mode
 	return h.put(ctx, file, data, mode, "create")
 }
 
+// maxAppend is the most that AppendFile appends.
+const maxAppend = 1 << 20
+
+// appendScript appends standard input to the file $path in $dir: dd reads all of
+// it before its only write.
+const appendScript = `
+umask 022
+mkdir -p -- "$dir"
+umask 077
+new=
+[ -e "$path" ] || new=1
+dd of="$path" oflag=append conv=notrunc,fsync bs="$size" count=1 iflag=fullblock status=none
+[ -z "$new" ] || sync -- "$dir"
+`
+
+// AppendFile adds data to the end of a file.
+func (h *sshHost) AppendFile(ctx context.Context, file string, data []byte) error {
+	if len(data) == 0 || len(data) > maxAppend {
+		return fmt.Errorf("append to file %q on machine %q: %d bytes are not between 1 and %d", file, h.endpoint.Name, len(data), maxAppend)
+	}
+	script := fmt.Sprintf("path=%s dir=%s size=%d\n%s", Quote(file), Quote(path.Dir(file)), len(data), appendScript)
+	return h.fileScript(ctx, "append to", file, Command{Script: script, Stdin: bytes.NewReader(data)}, nil)
+}
+
 // ReadFile returns a file's content.
 func (h *sshHost) ReadFile(ctx context.Context, file string) ([]byte, error) {
 	var content bytes.Buffer

@@ -205,3 +205,51 @@ func TestWriteFileIsAtomic(t *testing.T) {
 		t.Errorf("got %q (%v) in the directory, want only the file", names, err)
 	}
 }
+
+func TestAppendFile(t *testing.T) {
+	t.Parallel()
+	host := startSSHD(t).dial(t)
+	ctx := t.Context()
+	path := filepath.Join(memoryDir(t), "new", "it's a log")
+	var want []byte
+	for i, data := range [][]byte{[]byte("first\n"), []byte("with a \x00 byte\n"), bytes.Repeat([]byte("0123456789abcde\n"), 1<<16)} {
+		if err := host.AppendFile(ctx, path, data); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, data...)
+		if got, err := host.ReadFile(ctx, path); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("append %d: got %d bytes (%v), want %d", i, len(got), err, len(want))
+		}
+	}
+	if info := stat(t, path); info.Mode() != 0o600 {
+		t.Errorf("got mode %v, want 0600", info.Mode())
+	}
+	for _, data := range [][]byte{nil, make([]byte, 1<<20+1)} {
+		if err := host.AppendFile(ctx, path, data); err == nil {
+			t.Errorf("got no error appending %d bytes", len(data))
+		}
+	}
+	// Appends of several processes do not mix.
+	shared := filepath.Join(filepath.Dir(path), "shared")
+	var all sync.WaitGroup
+	for i := range 4 {
+		all.Go(func() {
+			line := append(bytes.Repeat([]byte{byte('a' + i)}, 100_000), '\n')
+			for range 3 {
+				if err := host.AppendFile(ctx, shared, line); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	got, err := host.ReadFile(ctx, shared)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, line := range bytes.Split(bytes.TrimSuffix(got, []byte("\n")), []byte("\n")) {
+		if len(line) != 100_000 || len(bytes.Trim(line, string(line[:1]))) > 0 {
+			t.Errorf("line %d: got %d bytes of several appends", i+1, len(line))
+		}
+	}
+}

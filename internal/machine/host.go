@@ -27,6 +27,10 @@ type Host interface {
 	WriteFile(ctx context.Context, path string, data []byte, mode fs.FileMode) error
 	// CreateFile creates a file atomically, or returns fs.ErrExist.
 	CreateFile(ctx context.Context, path string, data []byte, mode fs.FileMode) error
+	// AppendFile adds data, at most 1 MiB, to the end of a file and syncs it. It
+	// creates the file with mode 0600, and its directory. After an error, a part
+	// of the data can be there.
+	AppendFile(ctx context.Context, path string, data []byte) error
 	// Remove removes a file, if it exists.
 	Remove(ctx context.Context, path string) error
 	// ReadDir lists the names in a directory, sorted; empty if it does not exist.

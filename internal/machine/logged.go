@@ -82,6 +82,13 @@ func (l *logged) CreateFile(ctx context.Context, path string, data []byte, mode 
 	return err
 }
 
+func (l *logged) AppendFile(ctx context.Context, path string, data []byte) error {
+	started := time.Now()
+	err := l.Host.AppendFile(ctx, path, data)
+	l.done("append to file", started, err, "path", path, "bytes", len(data))
+	return err
+}
+
 func (l *logged) Remove(ctx context.Context, path string) error {
 	started := time.Now()
 	err := l.Host.Remove(ctx, path)

@@ -2,21 +2,24 @@ package run
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"pai.dev/pai/internal/pai"
 )
 
-// Journal is the record of operations, one file for each. PAI relies on it only
-// for what cannot be observed. The process that writes it holds the Lock.
+// Journal is the record of operations. PAI relies on it only for what cannot be
+// observed. The process that writes it holds the Lock.
+//
+// Each operation has a file <id>.json. While the operation runs, the file names
+// a log, <id>.<number>.log, to which events are appended; the record is the file
+// with these events applied. Each time that the file is written, it contains all
+// earlier events and names a new log, or none once the operation has ended. So a
+// late write into an old log changes nothing.
 type Journal struct {
 	store Store
 	dir   string
@@ -44,7 +47,10 @@ func (j *Journal) List(ctx context.Context) ([]pai.Operation, error) {
 	}
 	operations, problems := []pai.Operation{}, []error(nil)
 	for _, id := range ids {
-		op, err := j.read(ctx, id)
+		op, err := j.Get(ctx, id)
+		if pai.CodeOf(err) == pai.CodeNotFound { // pruned since
+			continue
+		}
 		if err != nil {
 			problems = append(problems, err)
 			continue
@@ -57,14 +63,26 @@ func (j *Journal) List(ctx context.Context) ([]pai.Operation, error) {
 // Current returns the newest operation if it has not ended, else nil.
 func (j *Journal) Current(ctx context.Context) (*pai.Operation, error) {
 	ids, err := j.ids(ctx)
-	if err != nil || len(ids) == 0 {
+	if err != nil {
 		return nil, err
 	}
-	op, err := j.read(ctx, ids[len(ids)-1])
-	if err != nil || op.Outcome != pai.OutcomeRunning {
+	f, err := j.running(ctx, ids)
+	if f == nil {
 		return nil, err
 	}
-	return &op, nil
+	return &f.Operation, err
+}
+
+// running returns the last of the operations if it has not ended, else nil.
+func (j *Journal) running(ctx context.Context, ids []string) (*file, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	f, err := j.read(ctx, ids[len(ids)-1])
+	if err != nil || f.Outcome != pai.OutcomeRunning {
+		return nil, err
+	}
+	return &f, nil
 }
 
 // Newest calls enough with each operation, newest first, until it returns true.
@@ -74,7 +92,10 @@ func (j *Journal) Newest(ctx context.Context, enough func(pai.Operation) bool) e
 		return err
 	}
 	for _, id := range slices.Backward(ids) {
-		op, err := j.read(ctx, id)
+		op, err := j.Get(ctx, id)
+		if pai.CodeOf(err) == pai.CodeNotFound { // pruned since
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -86,24 +107,27 @@ func (j *Journal) Newest(ctx context.Context, enough func(pai.Operation) bool) e
 }
 
 // Get reads one operation.
-func (j *Journal) Get(ctx context.Context, id string) (pai.Operation, error) { return j.read(ctx, id) }
+func (j *Journal) Get(ctx context.Context, id string) (pai.Operation, error) {
+	f, err := j.read(ctx, id)
+	return f.Operation, err
+}
 
 // Begin records that an operation starts now. Its new ID sorts after all
 // others. An operation that never ended is closed as stopped.
 func (j *Journal) Begin(ctx context.Context, op pai.Operation) (*Entry, error) {
-	current, err := j.Current(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if current != nil {
-		left := &Entry{journal: j, op: *current}
-		if err := left.End(ctx, pai.OutcomeStopped, errors.New("unfinished, and another operation followed"), current.Report); err != nil {
-			return nil, err
-		}
-	}
 	ids, err := j.ids(ctx)
 	if err != nil {
 		return nil, err
+	}
+	left, err := j.running(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	if left != nil {
+		why := errors.New("unfinished, and another operation followed")
+		if err := continued(j, *left).End(ctx, pai.OutcomeStopped, why, left.Report); err != nil {
+			return nil, err
+		}
 	}
 	now := time.Now().UTC()
 	op.Started, op.Outcome = now, pai.OutcomeRunning
@@ -124,27 +148,27 @@ func (j *Journal) Begin(ctx context.Context, op pai.Operation) (*Entry, error) {
 	if err := j.held(); err != nil {
 		return nil, err
 	}
-	e := &Entry{journal: j, op: op}
-	data, err := json.MarshalIndent(op, "", "  ")
+	f := file{op, now.UnixMilli()}
+	data, err := encode(f)
 	if err != nil {
-		return nil, fmt.Errorf("encode operation %s: %w", op.ID, err)
+		return nil, err
 	}
 	if err := j.store.CreateFile(ctx, j.file(op.ID), data, 0o600); err != nil {
 		return nil, fmt.Errorf("write operation %s to the journal: %w", op.ID, err)
 	}
-	return e, nil
+	return newEntry(j, f), nil
 }
 
 // Resume continues an operation that has not ended.
 func (j *Journal) Resume(ctx context.Context, id string) (*Entry, error) {
-	op, err := j.read(ctx, id)
+	f, err := j.read(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	if op.Outcome != pai.OutcomeRunning {
-		return nil, pai.Errorf(pai.CodeRefused, "start a new operation", "operation %s has ended: %s", id, op.Outcome)
+	if f.Outcome != pai.OutcomeRunning {
+		return nil, pai.Errorf(pai.CodeRefused, "start a new operation", "operation %s has ended: %s", id, f.Outcome)
 	}
-	return &Entry{journal: j, op: op}, nil
+	return continued(j, f), nil
 }
 
 // ids lists the IDs of the operations, oldest first. It ignores temporary files
@@ -163,105 +187,4 @@ func (j *Journal) ids(ctx context.Context) ([]string, error) {
 	}
 	slices.Sort(ids)
 	return ids, nil
-}
-
-func (j *Journal) file(id string) string { return path.Join(j.dir, id+".json") }
-
-func (j *Journal) read(ctx context.Context, id string) (pai.Operation, error) {
-	data, err := j.store.ReadFile(ctx, j.file(id))
-	if errors.Is(err, fs.ErrNotExist) {
-		return pai.Operation{}, pai.Errorf(pai.CodeNotFound, "to list operations, run: paictl upgrade history", "operation %q not found", id)
-	}
-	if err != nil {
-		return pai.Operation{}, fmt.Errorf("read operation %s: %w", id, err)
-	}
-	var op pai.Operation
-	if err := json.Unmarshal(data, &op); err == nil && op.ID == id {
-		return op, nil
-	} else if err == nil {
-		err = fmt.Errorf("the file has the ID %q", op.ID)
-		return pai.Operation{}, j.corrupt(id, err)
-	} else {
-		return pai.Operation{}, j.corrupt(id, err)
-	}
-}
-
-func (j *Journal) corrupt(id string, err error) error {
-	return pai.Errorf(pai.CodeFailed, "check the file on the control-plane machine, and move it out of the directory",
-		"journal file %s is damaged: %w", j.file(id), err)
-}
-
-// Entry is the operation in progress. It is safe for concurrent use.
-type Entry struct {
-	journal *Journal
-	mu      sync.Mutex
-	op      pai.Operation
-}
-
-// Operation returns a copy of the record.
-func (e *Entry) Operation() pai.Operation {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	op := e.op
-	op.Steps = slices.Clone(op.Steps)
-	return op
-}
-
-// Step records a step and replaces an earlier record of it. The next write
-// includes what a failed one left out.
-func (e *Entry) Step(ctx context.Context, s pai.StepRecord) error {
-	return e.Steps(ctx, []pai.StepRecord{s})
-}
-
-// Steps records several steps at once.
-func (e *Entry) Steps(ctx context.Context, steps []pai.StepRecord) error {
-	return e.Update(ctx, func(op *pai.Operation) {
-		for _, s := range steps {
-			if i := slices.IndexFunc(op.Steps, func(x pai.StepRecord) bool { return x.ID == s.ID }); i >= 0 {
-				op.Steps[i] = s
-			} else {
-				op.Steps = append(op.Steps, s)
-			}
-		}
-	})
-}
-
-// Update changes the record. If the lock of the journal is lost, it returns the
-// error of the lock and changes nothing.
-func (e *Entry) Update(ctx context.Context, change func(*pai.Operation)) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if err := e.journal.held(); err != nil {
-		return err
-	}
-	change(&e.op)
-	return e.write(ctx)
-}
-
-// End records the outcome of the operation and the report of the witness, even
-// if ctx is canceled.
-func (e *Entry) End(ctx context.Context, outcome pai.Outcome, why error, report pai.Report) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-	defer cancel()
-	return e.Update(ctx, func(op *pai.Operation) {
-		op.Ended, op.Outcome, op.Report = time.Now().UTC(), outcome, report
-		if op.Jobs.Interrupted == nil {
-			op.Jobs.Interrupted = []pai.Interruption{}
-		}
-		if why != nil {
-			op.Error = why.Error()
-		}
-	})
-}
-
-// write needs mu.
-func (e *Entry) write(ctx context.Context) error {
-	data, err := json.MarshalIndent(e.op, "", "  ")
-	if err != nil {
-		return fmt.Errorf("encode operation %s: %w", e.op.ID, err)
-	}
-	if err := e.journal.store.WriteFile(ctx, e.journal.file(e.op.ID), data, 0o600); err != nil {
-		return fmt.Errorf("write operation %s to the journal: %w", e.op.ID, err)
-	}
-	return nil
 }

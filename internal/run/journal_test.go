@@ -194,11 +194,11 @@ func TestJournalAfterFailedWriteIsCompletedByNext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store.set("WriteFile", full)
+	store.set("AppendFile", full)
 	if err := e.Step(ctx, pai.StepRecord{ID: "a", Outcome: pai.OutcomeRunning}); !errors.Is(err, full) {
 		t.Errorf("record with a full disk: %v", err)
 	}
-	store.set("WriteFile", nil)
+	store.set("AppendFile", nil)
 	if err := e.Step(ctx, pai.StepRecord{ID: "b", Outcome: pai.OutcomeRunning}); err != nil {
 		t.Fatal(err)
 	}

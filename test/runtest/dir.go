@@ -40,6 +40,18 @@ func (d Dir) CreateFile(ctx context.Context, path string, data []byte, mode fs.F
 	return atomicfile.Create(d.At(path), data, mode)
 }
 
+func (d Dir) AppendFile(ctx context.Context, path string, data []byte) error {
+	if err := d.prepare(ctx, path); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(d.At(path), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(data)
+	return errors.Join(err, file.Close())
+}
+
 func (d Dir) prepare(ctx context.Context, path string) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -44,6 +44,10 @@ func (h *Host) CreateFile(ctx context.Context, path string, data []byte, mode fs
 	return h.Files.CreateFile(ctx, path, data, mode)
 }
 
+func (h *Host) AppendFile(ctx context.Context, path string, data []byte) error {
+	return h.Files.AppendFile(ctx, path, data)
+}
+
 func (h *Host) Remove(ctx context.Context, path string) error { return h.Files.Remove(ctx, path) }
 
 func (h *Host) ReadDir(ctx context.Context, path string) ([]string, error) {
