@@ -12,7 +12,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 
-	"pai.dev/pai/internal/cluster"
+	"pai.dev/pai/internal/etcd"
 	"pai.dev/pai/internal/kube"
 )
 
@@ -27,7 +27,7 @@ type apiFacts struct {
 	client      *memo[*kube.Client]
 	clusterID   *memo[string]
 	nodes       *memo[[]corev1.Node]
-	etcd        *memo[cluster.EtcdStatus]
+	etcd        *memo[etcd.Overview]
 	definitions *memo[map[string]apiextensions.CustomResourceDefinition]
 }
 
@@ -42,7 +42,7 @@ func newAPIFacts(run context.Context, in Input) apiFacts {
 		client:      client,
 		clusterID:   fromAPI(run, client, readClusterID),
 		nodes:       fromAPI(run, client, readNodes),
-		etcd:        observe(run, func(ctx context.Context) (cluster.EtcdStatus, error) { return readEtcd(ctx, in) }),
+		etcd:        observe(run, func(ctx context.Context) (etcd.Overview, error) { return readEtcd(ctx, in) }),
 		definitions: fromAPI(run, client, readDefinitions),
 	}
 }

@@ -18,7 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
-	"pai.dev/pai/internal/cluster"
+	"pai.dev/pai/internal/etcd"
 	"pai.dev/pai/internal/plan"
 )
 
@@ -74,21 +74,22 @@ func TestReadyzListsPartsThatFail(t *testing.T) {
 func TestEtcdHealthAndSpace(t *testing.T) {
 	t.Parallel()
 	const m = 1 << 20
-	of := func(change func(*cluster.EtcdStatus)) Result {
-		s := cluster.EtcdStatus{Member: 1, Leader: 1, Version: "3.6.8", Size: 100 * m, Used: 90 * m, Quota: 2048 * m, Members: 1}
+	of := func(change func(*etcd.Overview)) Result {
+		s := etcd.Overview{Members: etcd.Members{{ID: 1, Name: "m1-a"}},
+			Status: etcd.Status{Member: 1, Leader: 1, Version: "3.6.8", Size: 100 * m, Used: 90 * m, Quota: 2048 * m}}
 		change(&s)
 		return etcdOf(s)
 	}
 	expect(t, []expectation{
-		{"healthy", of(func(*cluster.EtcdStatus) {}), OK, "100 MiB of 2.0 GiB used; defragmentation would free 10 MiB"},
-		{"no leader", of(func(s *cluster.EtcdStatus) { s.Leader = 0 }), Failed, "no leader"},
-		{"alarm", of(func(s *cluster.EtcdStatus) { s.Alarms = []string{"NOSPACE"} }), Failed, "NOSPACE"},
-		{"error", of(func(s *cluster.EtcdStatus) { s.Errors = []string{"slow"} }), Failed, "slow"},
-		{"full", of(func(s *cluster.EtcdStatus) { s.Size = 1900 * m }), Failed, "1.9 GiB of 2.0 GiB"},
-		{"more than 70 % used", of(func(s *cluster.EtcdStatus) { s.Size, s.Used = 1500*m, 1490*m }), Warning, ""},
-		{"fragmented", of(func(s *cluster.EtcdStatus) { s.Size, s.Used = 700*m, 100*m }), Warning, "free 600 MiB"},
-		{"no quota reported", of(func(s *cluster.EtcdStatus) { s.Quota, s.Size = 0, 2000*m }), Failed, "of 2.0 GiB"},
-		{"unfinished handover", of(func(s *cluster.EtcdStatus) { s.Members, s.Learners = 2, 1 }), Warning, "1 of 2 members"},
+		{"healthy", of(func(*etcd.Overview) {}), OK, "100 MiB of 2.0 GiB used; defragmentation would free 10 MiB"},
+		{"no leader", of(func(s *etcd.Overview) { s.Leader = 0 }), Failed, "no leader"},
+		{"alarm", of(func(s *etcd.Overview) { s.Alarms = []string{"NOSPACE"} }), Failed, "NOSPACE"},
+		{"error", of(func(s *etcd.Overview) { s.Errors = []string{"slow"} }), Failed, "slow"},
+		{"full", of(func(s *etcd.Overview) { s.Size = 1900 * m }), Failed, "1.9 GiB of 2.0 GiB"},
+		{"more than 70 % used", of(func(s *etcd.Overview) { s.Size, s.Used = 1500*m, 1490*m }), Warning, ""},
+		{"fragmented", of(func(s *etcd.Overview) { s.Size, s.Used = 700*m, 100*m }), Warning, "free 600 MiB"},
+		{"no quota reported", of(func(s *etcd.Overview) { s.Quota, s.Size = 0, 2000*m }), Failed, "of 2.0 GiB"},
+		{"unfinished handover", of(func(s *etcd.Overview) { s.Members = append(s.Members, etcd.Member{ID: 2, Learner: true}) }), Warning, "1 of 2 members"},
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"pai.dev/pai/internal/cluster"
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/etcd"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/plan"
 )
@@ -18,7 +19,7 @@ func controlPlaneChecks() []Check {
 	return []Check{
 		{"components", "every component of Kubernetes runs and is healthy", Upgrade, onCluster(components)},
 		{"control-plane", "all parts of the API server are ready", Services | Upgrade, onCluster(controlPlane)},
-		{"etcd", "etcd is healthy and has a leader and free space", Upgrade, onCluster(etcd)},
+		{"etcd", "etcd is healthy and has a leader and free space", Upgrade, onCluster(etcdState)},
 	}
 }
 
@@ -118,8 +119,8 @@ func readyz(data []byte, err error) ([]Result, error) {
 	}
 }
 
-// etcd: a full etcd refuses every write.
-func etcd(ctx context.Context, w *world) ([]Result, error) {
+// etcdState: a full etcd refuses every write.
+func etcdState(ctx context.Context, w *world) ([]Result, error) {
 	status, err := w.api.etcd.get(ctx)
 	if err != nil {
 		return nil, err
@@ -140,7 +141,7 @@ func etcdRole(m plan.MachineState) (plan.Role, bool) {
 	}
 }
 
-func readEtcd(ctx context.Context, in Input) (cluster.EtcdStatus, error) {
+func readEtcd(ctx context.Context, in Input) (etcd.Overview, error) {
 	name := in.Config.ControlPlane().Hostname
 	for _, m := range in.World.Machines {
 		if m.Name != name {
@@ -148,17 +149,17 @@ func readEtcd(ctx context.Context, in Input) (cluster.EtcdStatus, error) {
 		}
 		role, runs := etcdRole(m)
 		if !runs {
-			return cluster.EtcdStatus{}, errors.New("etcd does not run on " + name)
+			return etcd.Overview{}, errors.New("etcd does not run on " + name)
 		}
-		return cluster.ReadEtcd(ctx, in.Hosts[name], role)
+		return etcd.ReadOverview(ctx, in.Hosts[name], layout.SlotOf(role))
 	}
-	return cluster.EtcdStatus{}, fmt.Errorf("%s was not observed", name)
+	return etcd.Overview{}, fmt.Errorf("%s was not observed", name)
 }
 
 // defaultQuota is the quota of etcd if it reports none.
 const defaultQuota = 2 << 30
 
-func etcdOf(s cluster.EtcdStatus) Result {
+func etcdOf(s etcd.Overview) Result {
 	quota, free := cmp.Or(s.Quota, defaultQuota), max(s.Size-s.Used, 0)
 	usage := fmt.Sprintf("%s of %s used; defragmentation would free %s", size(s.Size), size(quota), size(free))
 	const (
@@ -176,9 +177,9 @@ func etcdOf(s cluster.EtcdStatus) Result {
 		return failed("", defragment, "%s; a full etcd refuses every write", usage)
 	case s.Size > quota/10*7 || free > 256<<20 && free > s.Size/2:
 		return warning("", defragment, "%s", usage)
-	case s.Learners > 0:
-		return warning("", "run the interrupted operation again to finish the handover", "%d of %d members do not vote yet", s.Learners, s.Members)
+	case s.Members.Learners() > 0:
+		return warning("", "run the interrupted operation again to finish the handover", "%d of %d members do not vote yet", s.Members.Learners(), len(s.Members))
 	default:
-		return okay("", "%s, %d voting members with a leader; %s", s.Version, s.Members, usage)
+		return okay("", "%s, %d voting members with a leader; %s", s.Version, len(s.Members), usage)
 	}
 }

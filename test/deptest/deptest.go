@@ -19,7 +19,7 @@ const module = "pai.dev/pai"
 // from its own directory and from those further down.
 func layers() []string {
 	return []string{"cli", "operation", "configsync", "session", "revision", "run", "guard", "witness", "check", "rest", "job", "observe",
-		"cluster", "service", "kube", "nspawn", "machine", "plan", "release", "config", "yamldoc", "oplog", "filelock", "atomicfile", "poll", "golden", "fingerprint", "layout", "pai"}
+		"cluster", "service", "kube", "nspawn", "etcd", "machine", "plan", "release", "config", "yamldoc", "oplog", "filelock", "atomicfile", "poll", "golden", "fingerprint", "layout", "pai"}
 }
 
 // pure lists all that package plan may import: nothing that knows a clock, a
@@ -102,6 +102,8 @@ func forbidden(dir, imported string) string {
 		return fmt.Sprintf("package %s uses the standard library only", importer)
 	case inside && own && rank(target) < rank(importer):
 		return fmt.Sprintf("%s is above %s", target, importer)
+	case strings.HasPrefix(imported, "go.etcd.io/") && importer != "etcd":
+		return "only package etcd asks etcd: it writes no keys, and bounds which members are removed"
 	case inside && strings.HasPrefix(imported, module+"/cmd/"):
 		return "programs are not imported"
 	case !inside && !strings.HasPrefix(dir, "cmd/") && !strings.HasPrefix(dir, "test/") && own:

@@ -80,6 +80,9 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 		{"internal/cli/a.go", "pai.dev/pai/internal/other", "no place"},
 		{"internal/cli/a.go", "pai.dev/pai/cmd/paictl", "programs are not imported"},
 		{"releases/a.go", "pai.dev/pai/internal/pai", "is data"},
+		{"internal/cluster/a.go", "go.etcd.io/etcd/client/v3", "only package etcd asks etcd"},
+		{"cmd/paictl/main.go", "go.etcd.io/etcd/client/v3", "only package etcd asks etcd"},
+		{"internal/etcd/a.go", "go.etcd.io/etcd/client/v3", ""},
 		{"cmd/paictl/main.go", "pai.dev/pai/internal/cli", ""},
 		{"internal/kube/testdata/a.go", "pai.dev/pai/internal/cli", ""},
 		{"components/etcd/main.go", "pai.dev/pai/internal/cli", ""}, // another module

@@ -1,0 +1,202 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"strings"
+	"testing"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"pai.dev/pai/internal/layout"
+	"pai.dev/pai/internal/poll"
+)
+
+// startServer is a host whose two slots are a test server.
+func startServer(t *testing.T, s *testServer) *testHost {
+	t.Helper()
+	p := newPKI(t)
+	h := newHost("m1", p)
+	s.serve(t, h, p)
+	return h
+}
+
+func openClient(t *testing.T, h *testHost) *Client {
+	t.Helper()
+	c, err := Open(t.Context(), h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+func TestClientReadsMembersAndStatus(t *testing.T) {
+	t.Parallel()
+	h := startServer(t, &testServer{asked: 1, leader: 1, alarms: []pb.AlarmType{pb.AlarmType_NOSPACE, pb.AlarmType_CORRUPT},
+		members: []*pb.Member{{ID: 1, Name: "m1-a", PeerURLs: []string{"https://10.0.0.1:2380"}}, {ID: 7, PeerURLs: []string{"https://10.0.0.1:2390"}, IsLearner: true}}})
+	o, err := ReadOverview(t.Context(), h, layout.SlotA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(o.Alarms, " "); got != "NOSPACE CORRUPT" {
+		t.Errorf("got alarms %q", got)
+	}
+	if len(o.Members) != 2 || o.Members[0].Name != "m1-a" || o.Members[0].Learner || !o.Members[1].Learner || o.Members[1].Name != "" || o.Members[1].Peers[0] != "https://10.0.0.1:2390" {
+		t.Errorf("got members %+v", o.Members)
+	}
+	s := o.Status
+	if s.Member != 1 || s.Leader != 1 || s.Version != "3.6.8" || s.Revision != 7 || s.Index != 9 || s.Applied != 8 || s.Size != 20480 || s.Used != 16384 || s.Quota != 2<<30 || len(s.Errors) != 1 {
+		t.Errorf("got status %+v", s)
+	}
+	if members, err := ListMembers(t.Context(), h); err != nil || len(members) != 2 {
+		t.Errorf("got %v, %v, want the members of the slot that responds", members, err)
+	}
+	if n := h.openConnections(); n != 0 {
+		t.Errorf("%d connections are still open", n)
+	}
+}
+
+func TestHealthNeedsAQuorumAndNoAlarm(t *testing.T) {
+	t.Parallel()
+	if err := Health(t.Context(), startServer(t, &testServer{}), layout.SlotB); err != nil {
+		t.Errorf("got %v, want healthy", err)
+	}
+	full := startServer(t, &testServer{alarms: []pb.AlarmType{pb.AlarmType_NOSPACE}})
+	if err := Health(t.Context(), full, layout.SlotB); err == nil || !strings.Contains(err.Error(), "NOSPACE") {
+		t.Errorf("got %v, want the alarm", err)
+	}
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 300*time.Millisecond, errors.New("the test asked long enough"))
+	defer cancel()
+	if err := Health(ctx, startServer(t, &testServer{hangs: true}), layout.SlotB); err == nil || !strings.Contains(err.Error(), "long enough") {
+		t.Errorf("got %v, want the end of the context", err)
+	}
+}
+
+// A slot without etcd must not use up the time of the one that responds.
+func TestStoppedEtcdFailsAtOnce(t *testing.T) {
+	t.Parallel()
+	h := startServer(t, &testServer{members: []*pb.Member{{ID: 1}}})
+	delete(h.ports, layout.SlotA.EtcdClientPort)
+	c := openClient(t, h)
+	_, err := c.List(t.Context(), layout.SlotA)
+	if err == nil || errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "connection refused") || !strings.Contains(err.Error(), `etcd-a on "m1"`) {
+		t.Errorf("got %v, want that etcd-a on m1 refuses the connection", err)
+	}
+	if members, err := c.ListAny(t.Context(), layout.SlotA, layout.SlotB); err != nil || len(members) != 1 {
+		t.Errorf("got %v, %v, want the members that the other slot lists", members, err)
+	}
+}
+
+// A slot whose etcd starts later is found without a new client.
+func TestClientFindsAnEtcdThatStarts(t *testing.T) {
+	t.Parallel()
+	p := newPKI(t)
+	h := newHost("m1", p)
+	c := openClient(t, h)
+	if _, err := c.List(t.Context(), layout.SlotA); err == nil {
+		t.Fatal("an etcd that does not run has listed its members")
+	}
+	started := newHost("m1", p)
+	(&testServer{members: []*pb.Member{{ID: 1}}}).serve(t, started, p)
+	h.mu.Lock()
+	h.ports = started.ports
+	h.mu.Unlock()
+	if members, err := c.AwaitList(t.Context(), 10*time.Second, layout.SlotA); err != nil || len(members) != 1 {
+		t.Errorf("got %v, %v", members, err)
+	}
+}
+
+// Whatever ends, the request or the step, no connection attempt stays behind.
+func TestDialEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	h := newHost("m1", newPKI(t))
+	h.hangs = make(chan error, 100)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	c, err := Open(ctx, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	short, end := context.WithTimeout(ctx, 100*time.Millisecond)
+	defer end()
+	if _, err := c.List(short, layout.SlotA); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want the end of the request", err)
+	}
+	cancel() // the step ends without Close
+	select {
+	case <-h.hangs:
+	case <-time.After(callTimeout / 2):
+		t.Error("a connection attempt continues after its step has ended")
+	}
+	if _, err := c.List(ctx, layout.SlotA); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want that the step has ended", err)
+	}
+	c.Close()
+}
+
+func TestCloseClosesConnections(t *testing.T) {
+	t.Parallel()
+	h := startServer(t, &testServer{members: []*pb.Member{{ID: 1}}})
+	for _, how := range []string{"Close", "the end of the context"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		c, err := Open(ctx, h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range layout.Slots() {
+			if _, err := c.List(ctx, s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := h.openConnections(); n != 2 {
+			t.Errorf("got %d connections, want one per slot", n)
+		}
+		if how == "Close" {
+			c.Close()
+		}
+		cancel()
+		wait := poll.Wait{For: "no connection after " + how, Timeout: 10 * time.Second, Every: 5 * time.Millisecond}
+		if err := wait.Until(t.Context(), func(context.Context) (bool, error) { return h.openConnections() == 0, nil }); err != nil {
+			t.Error(err)
+		}
+		c.Close()
+	}
+}
+
+func TestCredentialsStayOutOfErrors(t *testing.T) {
+	t.Parallel()
+	p := newPKI(t)
+	secret := strings.Split(string(p.key), "\n")[1]
+	for name, change := range map[string]func(h *testHost, dir string){
+		"no key": func(h *testHost, dir string) { delete(h.files, dir+"healthcheck-client.key") },
+		"broken key": func(h *testHost, dir string) {
+			h.files[dir+"healthcheck-client.key"] = []byte("-----BEGIN EC PRIVATE KEY-----\n" + secret)
+		},
+		"another key":     func(h *testHost, dir string) { h.files[dir+"healthcheck-client.crt"] = p.ca },
+		"key for cert":    func(h *testHost, dir string) { h.files[dir+"healthcheck-client.crt"] = p.key },
+		"key for a CA":    func(h *testHost, dir string) { h.files[dir+"ca.crt"] = p.key },
+		"no certificates": func(h *testHost, dir string) { clear(h.files) },
+	} {
+		h := newHost("m1", p)
+		change(h, layout.PKIDir+"/etcd/")
+		_, err := Open(t.Context(), h)
+		if err == nil || strings.Contains(err.Error(), secret) || !strings.Contains(err.Error(), `"m1"`) {
+			t.Errorf("%s: got %v", name, err)
+		}
+		if strings.HasPrefix(name, "no ") && !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: got %v, want that the file does not exist", name, err)
+		}
+	}
+}
+
+func TestEtcdMustProveItsCertificate(t *testing.T) {
+	t.Parallel()
+	h := startServer(t, &testServer{})
+	h.files[layout.PKIDir+"/etcd/ca.crt"] = newPKI(t).ca
+	if err := Health(t.Context(), h, layout.SlotA); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("got %v, want that the certificate is refused", err)
+	}
+}
