@@ -57,6 +57,7 @@ func writeStatus(p *ui.Page, s clusterStatus) {
 		p.Row(m.Name, m.Address, machineRole(m), m.Roles[plan.RoleKubelet].Running, machineState(m, w.APIError))
 	}
 	if !w.APIReachable {
+		writeUnconfigured(p, w)
 		return
 	}
 	p.Linef("")
@@ -64,6 +65,7 @@ func writeStatus(p *ui.Page, s clusterStatus) {
 	for _, name := range slices.Sorted(maps.Keys(w.Services)) {
 		p.Row(name, w.Services[name].Release, serviceState(w.Services[name]))
 	}
+	writeUnconfigured(p, w)
 	p.Linef("\n%d jobs are running", len(w.Running()))
 }
 

@@ -39,3 +39,46 @@ func TestStatusWithoutAPIReportsUnknown(t *testing.T) {
 		t.Errorf("with a reachable API, cluster status prints:\n%s", cluster)
 	}
 }
+
+// What is not in the configuration has a row each, and what of it is unknown a reason.
+func TestStatusShowsUnconfigured(t *testing.T) {
+	t.Parallel()
+	w := plan.World{APIReachable: true, Current: pai.Pair{Kubernetes: "v0.9-pai"}}
+	w.Unconfigured = plan.Unconfigured{
+		Nodes:       []plan.UnconfiguredNode{{Name: "gpu-09", Address: "10.0.0.9", Kubelet: "v1.35.4", Ready: true}},
+		Machines:    []plan.UnconfiguredMachine{{Name: "gpu-08", Address: "10.0.0.8"}},
+		EtcdMembers: []plan.UnconfiguredMember{{ID: "8e9e05c52164694d", PeerURLs: []string{"https://10.0.0.9:2380"}}},
+		Services:    []plan.UnconfiguredService{{Name: "stranger", Installed: plan.Installed{Release: "v0.9", Ready: true}}},
+	}
+	text := func() string {
+		t.Helper()
+		var b strings.Builder
+		if err := ui.Text(&b, func(p *ui.Page) { writeUnconfigured(p, w) }); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	got := text()
+	for _, want := range []string{
+		"node          gpu-09     10.0.0.9, kubelet v1.35.4, ready",
+		"machine       gpu-08     10.0.0.8, in /etc/hosts",
+		"etcd member   -          https://10.0.0.9:2380, ID 8e9e05c52164694d, voter, not started",
+		"service       stranger   release v0.9, ready",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("got:\n%s\nwant a line with %q", got, want)
+		}
+	}
+	if strings.Contains(got, "unknown") {
+		t.Errorf("nothing is unknown, but got:\n%s", got)
+	}
+	w.Unconfigured = plan.Unconfigured{EtcdError: "no quorum", Machines: []plan.UnconfiguredMachine{}}
+	w.APIError = "connection refused"
+	if got, want := strings.TrimSpace(text()), "not in the configuration, unknown: nodes (connection refused); etcd members (no quorum); services (connection refused)"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	w.Unconfigured = plan.Unconfigured{Nodes: []plan.UnconfiguredNode{}, Machines: []plan.UnconfiguredMachine{}, EtcdMembers: []plan.UnconfiguredMember{}, Services: []plan.UnconfiguredService{}}
+	if got := text(); got != "" {
+		t.Errorf("all is configured, but got:\n%s", got)
+	}
+}

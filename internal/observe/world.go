@@ -16,6 +16,7 @@ import (
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/observe/running"
 	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/release"
 	"pai.dev/pai/internal/service"
 )
 
@@ -24,12 +25,16 @@ const machineTimeout = 60 * time.Second
 
 // Source is what World reads.
 type Source struct {
-	Config *config.Config
+	Config   *config.Config
+	Releases []release.Manifest
 	// Hosts are the machines by name.
 	Hosts map[string]machine.Host
 	// Kube returns a client, or an error if there is no cluster or its API server
 	// is unavailable.
 	Kube func(ctx context.Context) (*kube.Client, error)
+	// EtcdMembers lists the members of etcd, which the control-plane machine
+	// reports also during an API outage.
+	EtcdMembers func(ctx context.Context) ([]plan.UnconfiguredMember, error)
 }
 
 // World observes everything once: all machines in parallel, then the cluster. The
@@ -44,6 +49,7 @@ func World(ctx context.Context, src Source) (plan.World, error) {
 	if err := readRecord(ctx, src, &w); err != nil {
 		return w, err
 	}
+	readUnconfigured(ctx, src, &w)
 	if !apiServerRuns(w.Machines) {
 		if w.Current.Kubernetes != "" {
 			w.APIError = "no API server runs on the control-plane machine"
@@ -126,7 +132,8 @@ func readCluster(ctx context.Context, src Source, w *plan.World) error {
 	if w.Services, err = service.Observe(ctx, client); err != nil {
 		return fmt.Errorf("read the services: %w", err)
 	}
-	w.Current.Services = plan.OldestInstalled(w.Services)
+	w.Unconfigured.Services = unconfiguredServices(src, *w)
+	w.Current.Services = w.OldestInstalled()
 	if w.Jobs, err = Jobs(ctx, client); err != nil {
 		return fmt.Errorf("read the jobs: %w", err)
 	}
@@ -135,10 +142,12 @@ func readCluster(ctx context.Context, src Source, w *plan.World) error {
 }
 
 func addNodes(w *plan.World, nodes []corev1.Node) {
+	w.Unconfigured.Nodes = []plan.UnconfiguredNode{}
 	for i := range nodes {
 		n := &nodes[i]
 		at := slices.IndexFunc(w.Machines, func(m plan.MachineState) bool { return m.Name == n.Name })
 		if at < 0 {
+			w.Unconfigured.Nodes = append(w.Unconfigured.Nodes, unconfiguredNode(n))
 			continue
 		}
 		w.Machines[at].Node = &plan.Node{

@@ -16,7 +16,7 @@ import (
 
 // Observe reads the state of the cluster.
 func Observe(ctx context.Context, s *session.Session) (plan.World, error) {
-	w, err := observe.World(ctx, observe.Source{Config: s.Config, Hosts: s.Hosts, Kube: s.Kube})
+	w, err := observe.World(ctx, observe.Source{Config: s.Config, Releases: s.Releases, Hosts: s.Hosts, Kube: s.Kube})
 	if err != nil {
 		return w, err
 	}

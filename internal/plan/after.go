@@ -25,7 +25,7 @@ func (w World) After(steps []Step, digests map[pai.Release]string) World {
 			t.onWorld(&w, s)
 		}
 	}
-	w.Current.Services = OldestInstalled(w.Services)
+	w.Current.Services = w.OldestInstalled()
 	return w
 }
 

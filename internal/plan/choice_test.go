@@ -25,7 +25,7 @@ func withoutServices(in Input, names ...string) Input {
 	for _, n := range names {
 		delete(w.Services, n)
 	}
-	w.Current.Services = OldestInstalled(w.Services)
+	w.Current.Services = w.OldestInstalled()
 	in.World = w
 	return in
 }

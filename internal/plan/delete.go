@@ -10,7 +10,8 @@ import (
 // DeletePlan returns the plan of `service delete`: it deletes one service and,
 // with wipe, its state. It refuses to delete a service that others need. A
 // service that does not run has a step, too, because World does not show what it
-// left; the step is skipped if nothing is left.
+// left; the step is skipped if nothing is left. A service that the release does
+// not have can be deleted while it runs.
 func DeletePlan(in Input, name string, wipe bool) (Plan, error) {
 	w := in.World
 	if err := servicesObserved(w); err != nil {
@@ -25,7 +26,10 @@ func DeletePlan(in Input, name string, wipe bool) (Plan, error) {
 		return Plan{}, err
 	}
 	i := slices.IndexFunc(ordered, func(s ServiceSpec) bool { return s.Name == name })
-	if i < 0 {
+	service := foreignService(name)
+	if _, installed := w.Services[name]; i >= 0 {
+		service = ordered[i]
+	} else if !installed {
 		return Plan{}, unknownService(name, ordered)
 	}
 	if needing := installedNeeding(w, ordered, name); len(needing) > 0 {
@@ -34,8 +38,8 @@ func DeletePlan(in Input, name string, wipe bool) (Plan, error) {
 	}
 	d := stepGraph{phase: "services"}
 	id := StepID("services/delete/" + name)
-	d.add(true, Step{ID: id, Kind: KindDelete, Target: name, From: pai.AnyVersion(w.Services[name].Release), Risk: riskOf(ordered[i].Impact, w, name), Wipe: wipe})
-	if volume := ordered[i].Volume; wipe && volume != "" {
+	d.add(true, Step{ID: id, Kind: KindDelete, Target: name, From: pai.AnyVersion(w.Services[name].Release), Risk: riskOf(service.Impact, w, name), Wipe: wipe})
+	if volume := service.Volume; wipe && volume != "" {
 		d.add(true, Step{ID: id + "/volume", Kind: KindVolume, Target: volume, Risk: pai.RiskNone, Wipe: true}, id)
 	}
 	steps := d.reduce()

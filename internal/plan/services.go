@@ -137,12 +137,18 @@ func stopRemovedServices(d *stepGraph, w World, prefix string, to pai.ServicesVe
 		}
 		s, ok := known[name]
 		if !ok {
-			s = ServiceSpec{Name: name, Impact: pai.ImpactDataPath} // it might be in the data path of jobs
+			s = foreignService(name)
 		}
 		leaving = append(leaving, s)
 	}
 	stopSteps(d, w, prefix, leaving, after)
 	return len(leaving) > 0
+}
+
+// foreignService is a service that no known release has. It might be in the data
+// path of jobs.
+func foreignService(name string) ServiceSpec {
+	return ServiceSpec{Name: name, Impact: pai.ImpactDataPath}
 }
 
 // Stop plans the steps that stop the chosen services and those that need them,

@@ -41,6 +41,9 @@ func Upgrade(in Input, target Target) (Plan, error) {
 			u.versions = append(u.versions, h.To.Kubernetes())
 		}
 	}
+	if err := u.checkUnconfiguredNodes(); err != nil {
+		return Plan{}, err
+	}
 	p := Plan{Verb: pai.VerbUpgrade, From: in.World.Current, To: in.World.Current, Hops: hops, Notes: startNotes(in.Releases, in.World.Current)}
 	if err := u.outdatedMachines(hops); err != nil {
 		return Plan{}, err

@@ -1,6 +1,10 @@
 package plan
 
-import "pai.dev/pai/internal/pai"
+import (
+	"slices"
+
+	"pai.dev/pai/internal/pai"
+)
 
 // World is the observed state that plans are made from.
 type World struct {
@@ -19,7 +23,7 @@ type World struct {
 	// Current is the pair that the cluster runs; a version is empty where
 	// nothing is installed. Kubernetes is what cluster-record wrote last: it
 	// changes at the end of a hop, so that an incomplete hop is planned again.
-	// Services is OldestInstalled of Services, for the same reason.
+	// Services is OldestInstalled, for the same reason.
 	Current pai.Pair `json:"current"`
 	// RecordedServices is the release whose services were all brought up last.
 	// It stays when they are stopped, so that they start again from that release,
@@ -30,6 +34,8 @@ type World struct {
 	Unmigrated []string `json:"unmigrated,omitempty"`
 	// Schema is that of the configuration; zero where it is not known.
 	Schema int `json:"schema,omitempty"`
+	// Unconfigured is what runs without being in the configuration.
+	Unconfigured Unconfigured `json:"unconfigured"`
 }
 
 // MachineState is one machine of the configuration as it was observed.
@@ -78,12 +84,13 @@ type Installed struct {
 	Message string              `json:"message,omitempty"`
 }
 
-// OldestInstalled is the oldest release that a service was applied from; empty
-// when there is none.
-func OldestInstalled(services map[string]Installed) pai.ServicesVersion {
+// OldestInstalled is the oldest release that a service was applied from; empty if
+// there is none. Unconfigured services do not count: no upgrade moves them.
+func (w World) OldestInstalled() pai.ServicesVersion {
 	var oldest pai.ServicesVersion
-	for _, s := range services {
-		if oldest == "" || s.Release.Less(oldest) {
+	for name, s := range w.Services {
+		foreign := slices.ContainsFunc(w.Unconfigured.Services, func(u UnconfiguredService) bool { return u.Name == name })
+		if s.Release != "" && !foreign && (oldest == "" || s.Release.Less(oldest)) {
 			oldest = s.Release
 		}
 	}

@@ -1,0 +1,74 @@
+package check
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+
+	"pai.dev/pai/internal/plan"
+)
+
+// unconfiguredChecks find what runs without being in the configuration.
+func unconfiguredChecks() []Check {
+	return []Check{
+		{"node-unconfigured", "every node is a machine of the layout", Upgrade, onCluster(unconfiguredNodes)},
+		{"machine-unconfigured", "every machine that PAI prepared is in the layout", Upgrade, onCluster(unconfiguredMachines)},
+		{"service-unconfigured", "every installed service is in a release of the configuration", Upgrade, onCluster(unconfiguredServices)},
+	}
+}
+
+// errUnknown is why a list of plan.Unconfigured is unknown.
+func errUnknown(why string) error { return errors.New(cmp.Or(why, "not observed")) }
+
+func unconfiguredNodes(_ context.Context, w *world) ([]Result, error) {
+	nodes := w.World.Unconfigured.Nodes
+	if nodes == nil {
+		return nil, errUnknown(w.World.APIError)
+	}
+	target := ""
+	if v := upstreamOf(w.Releases)[w.Pair.Kubernetes]; v != nil {
+		target = "v" + v.String()
+	}
+	var all []Result
+	for _, n := range nodes {
+		all = append(all, unconfiguredNode(n, target))
+	}
+	return orOkay(all, "every node is a machine of the layout"), nil
+}
+
+// unconfiguredNode: no operation upgrades the kubelet of the node, so it must fit
+// the API server of the target.
+func unconfiguredNode(n plan.UnconfiguredNode, target string) Result {
+	fix := fmt.Sprintf("add the machine to the layout, or remove the node: when its jobs have ended, run: kubectl drain %[1]s --ignore-daemonsets; then run: kubectl delete node %[1]s", n.Name)
+	if !plan.ServesKubelet(target, n.Kubelet) {
+		return failed(n.Name, fix, "the layout has no such machine, so its kubelet %s stays, which is too old for API server %s (%s)", cmp.Or(n.Kubelet, "unknown"), cmp.Or(target, "unknown"), n)
+	}
+	return warning(n.Name, fix, "the layout has no such machine, so PAI neither upgrades nor watches it (%s)", n)
+}
+
+func unconfiguredMachines(_ context.Context, w *world) ([]Result, error) {
+	machines := w.World.Unconfigured.Machines
+	if machines == nil {
+		return nil, errUnknown(w.World.Unconfigured.MachinesError)
+	}
+	var all []Result
+	for _, m := range machines {
+		all = append(all, warning(m.Name, "add the machine to the layout; if it was removed, stop its kubelet; on the machine, run: systemctl disable --now pai-kubelet",
+			"PAI prepared the cluster for a machine (%s) that the layout does not have; it might still run", m.Address))
+	}
+	return orOkay(all, "every machine that PAI prepared is in the layout"), nil
+}
+
+func unconfiguredServices(_ context.Context, w *world) ([]Result, error) {
+	services := w.World.Unconfigured.Services
+	if services == nil {
+		return nil, errUnknown(w.World.APIError)
+	}
+	var all []Result
+	for _, s := range services {
+		all = append(all, warning(s.Name, "to delete it and keep its data, run: paictl service delete "+s.Name,
+			"no release of the configuration has this service (release %s); an upgrade of the services, and paictl service start, stop it", cmp.Or(string(s.Release), "unknown")))
+	}
+	return orOkay(all, "every installed service is in a release of the configuration"), nil
+}

@@ -1,0 +1,50 @@
+package check
+
+import (
+	"strings"
+	"testing"
+
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+)
+
+func TestUnconfigured(t *testing.T) {
+	t.Parallel()
+	run := func(evaluate evaluateFunc, u plan.Unconfigured, target pai.KubernetesVersion) Result {
+		in := unobservable()
+		in.Releases, in.Pair.Kubernetes, in.World.Unconfigured = twoReleases(), target, u
+		return only(evaluate(t.Context(), &world{Input: in}))
+	}
+	node := func(kubelet string) plan.Unconfigured {
+		return plan.Unconfigured{Nodes: []plan.UnconfiguredNode{{Name: "gpu-09", Address: "10.0.0.9", Kubelet: kubelet, Ready: true}}}
+	}
+	machines := func(m ...plan.UnconfiguredMachine) plan.Unconfigured {
+		return plan.Unconfigured{Machines: append([]plan.UnconfiguredMachine{}, m...)}
+	}
+	services := func(s ...plan.UnconfiguredService) plan.Unconfigured {
+		return plan.Unconfigured{Services: append([]plan.UnconfiguredService{}, s...)}
+	}
+	stranger := plan.UnconfiguredService{Name: "stranger", Installed: plan.Installed{Release: "v0.8", Ready: true}}
+	failedRead := plan.Unconfigured{MachinesError: "permission denied"}
+	expect(t, []expectation{
+		{"nodes unknown", run(unconfiguredNodes, plan.Unconfigured{}, "v0.10-pai"), Unknown, "connection refused"},
+		{"no node", run(unconfiguredNodes, plan.Unconfigured{Nodes: []plan.UnconfiguredNode{}}, "v0.10-pai"), OK, ""},
+		{"a node that fits", run(unconfiguredNodes, node("v1.35.4"), "v0.10-pai"), Warning, "10.0.0.9, kubelet v1.35.4, ready"},
+		{"three minors behind", run(unconfiguredNodes, node("v1.33.9"), "v0.10-pai"), Warning, ""},
+		{"four minors behind", run(unconfiguredNodes, node("v1.32.9"), "v0.10-pai"), Failed, "too old for API server v1.36.3"},
+		{"four minors behind the next", run(unconfiguredNodes, node("v1.32.9"), "v0.9-pai"), Warning, ""},
+		{"a kubelet of unknown version", run(unconfiguredNodes, node(""), "v0.10-pai"), Failed, "kubelet unknown"},
+		{"a target of unknown version", run(unconfiguredNodes, node("v1.35.4"), "v0.12-pai"), Failed, "API server unknown"},
+
+		{"machines unknown", run(unconfiguredMachines, failedRead, ""), Unknown, "permission denied"},
+		{"no machine", run(unconfiguredMachines, machines(), ""), OK, ""},
+		{"a machine", run(unconfiguredMachines, machines(plan.UnconfiguredMachine{Name: "gpu-09", Address: "10.0.0.9"}), ""), Warning, "(10.0.0.9)"},
+
+		{"services unknown", run(unconfiguredServices, plan.Unconfigured{}, ""), Unknown, "connection refused"},
+		{"no service", run(unconfiguredServices, services(), ""), OK, ""},
+		{"a service", run(unconfiguredServices, services(stranger), ""), Warning, "(release v0.8)"},
+	})
+	if fix := run(unconfiguredServices, services(stranger), "").Fix; !strings.HasSuffix(fix, "run: paictl service delete stranger") {
+		t.Errorf("the fix of a service is %q", fix)
+	}
+}

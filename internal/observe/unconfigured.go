@@ -1,0 +1,133 @@
+package observe
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/layout"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/release"
+)
+
+// readUnconfigured reads what the control-plane machine knows about machines and
+// etcd members that are not in the layout. It needs no API.
+func readUnconfigured(ctx context.Context, src Source, w *plan.World) {
+	list, u := src.Config.Layout.MachineList, &w.Unconfigured
+	host := src.Hosts[src.Config.ControlPlane().Hostname]
+	if host == nil {
+		u.MachinesError, u.EtcdError = "the control-plane machine is unreachable", "the control-plane machine is unreachable"
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, machineTimeout)
+	defer cancel()
+	if data, err := host.ReadFile(ctx, hostsFile); err != nil {
+		u.MachinesError = fmt.Sprintf("read %s on %s: %v", hostsFile, host.Name(), err)
+	} else {
+		u.Machines = unconfiguredMachines(string(data), list)
+	}
+	switch {
+	case w.ClusterID == "" && !etcdRuns(w.Machines):
+		u.EtcdMembers = []plan.UnconfiguredMember{} // no cluster yet
+	case src.EtcdMembers == nil:
+		u.EtcdError = "not observed"
+	default:
+		members, err := src.EtcdMembers(ctx)
+		if err != nil {
+			u.EtcdError = err.Error()
+			return
+		}
+		u.EtcdMembers = unconfiguredMembers(members, list)
+	}
+}
+
+func etcdRuns(machines []plan.MachineState) bool {
+	return slices.ContainsFunc(machines, func(m plan.MachineState) bool {
+		return m.Roles[plan.RoleEtcdA].Running != "" || m.Roles[plan.RoleEtcdB].Running != ""
+	})
+}
+
+// PAI marks its lines in the hosts file.
+const (
+	hostsFile = "/etc/hosts"
+	hostsMark = "# pai"
+)
+
+// unconfiguredMachines returns the machines that PAI named in a hosts file and
+// that are not in the layout.
+func unconfiguredMachines(hosts string, list []config.Machine) []plan.UnconfiguredMachine {
+	found := []plan.UnconfiguredMachine{}
+	for line := range strings.Lines(hosts) {
+		entry, byPAI := strings.CutSuffix(strings.TrimSpace(line), hostsMark)
+		f := strings.Fields(entry)
+		if !byPAI || len(f) != 2 || f[1] == layout.APIName {
+			continue
+		}
+		if !slices.ContainsFunc(list, func(m config.Machine) bool { return m.Hostname == f[1] }) {
+			found = append(found, plan.UnconfiguredMachine{Name: f[1], Address: f[0]})
+		}
+	}
+	return found
+}
+
+// unconfiguredMembers returns the etcd members that are in no slot of a
+// control-plane machine. A member that never started has no name.
+func unconfiguredMembers(members []plan.UnconfiguredMember, list []config.Machine) []plan.UnconfiguredMember {
+	return slices.DeleteFunc(append([]plan.UnconfiguredMember{}, members...), func(e plan.UnconfiguredMember) bool {
+		for _, m := range list {
+			for _, s := range layout.Slots() {
+				if m.IsControlPlane() && slices.Equal(e.PeerURLs, []string{s.PeerURL(m.HostIP)}) && (e.Name == "" || e.Name == s.Member(m.Hostname)) {
+					return true
+				}
+			}
+		}
+		return false
+	})
+}
+
+func unconfiguredNode(n *corev1.Node) plan.UnconfiguredNode {
+	found := plan.UnconfiguredNode{Name: n.Name, Kubelet: n.Status.NodeInfo.KubeletVersion, Ready: nodeReady(n)}
+	for _, a := range n.Status.Addresses {
+		if a.Type == corev1.NodeInternalIP {
+			found.Address = a.Address
+		}
+	}
+	return found
+}
+
+// unconfiguredServices returns the installed services that are neither in the
+// release of the configuration nor in the one that was deployed last. During an
+// upgrade, a service can also be of the newer release that it was applied from.
+// The result is unknown without the manifest of the configured release.
+func unconfiguredServices(src Source, w plan.World) []plan.UnconfiguredService {
+	configured := src.Config.Pair().Services
+	if !slices.ContainsFunc(src.Releases, func(r release.Manifest) bool { return r.Services.Version.Compare(configured) == 0 }) {
+		return nil
+	}
+	found := []plan.UnconfiguredService{}
+	for _, name := range slices.Sorted(maps.Keys(w.Services)) {
+		s := w.Services[name]
+		releases := []pai.ServicesVersion{configured, w.RecordedServices}
+		if configured.Less(s.Release) {
+			releases = append(releases, s.Release)
+		}
+		if !hasService(src.Releases, releases, name) {
+			found = append(found, plan.UnconfiguredService{Name: name, Installed: s})
+		}
+	}
+	return found
+}
+
+// hasService reports whether one of the versions of the services has a service.
+func hasService(known []release.Manifest, versions []pai.ServicesVersion, name string) bool {
+	return slices.ContainsFunc(known, func(r release.Manifest) bool {
+		return slices.ContainsFunc(versions, func(v pai.ServicesVersion) bool { return r.Services.Version.Compare(v) == 0 }) &&
+			slices.ContainsFunc(r.ServiceList, func(p release.ServicePin) bool { return p.Name == name })
+	})
+}
