@@ -53,6 +53,9 @@ func Build(ctx context.Context, o BuildOptions) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := b.checkLabels(m); err != nil {
+		return "", err
+	}
 	dir := BundleDir(o.CacheDir, o.Release)
 	unlock, err := filelock.Lock(ctx, filepath.Join(filepath.Dir(dir), "."+o.Release+".lock"), func() {
 		o.Progress("waiting for another build of release %s", o.Release)
@@ -82,7 +85,10 @@ func Build(ctx context.Context, o BuildOptions) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return dir, b.write(dir, inputs, raw, services, parts, layers)
+	if err := b.write(dir, inputs, raw, services, parts, layers); err != nil {
+		return "", err
+	}
+	return dir, b.reportOutdated(ctx, dir)
 }
 
 // manifest reads the release's manifest from the source tree.
