@@ -15,8 +15,8 @@ help: ## this list
 deps: ## install the Debian packages that are missing
 	@hack/deps.sh
 
-build: ## build bin/paictl
-	@go build -buildvcs=false -o bin/paictl ./cmd/paictl
+build: ## build bin/paictl, with the program that it copies to machines in it
+	@hack/build.sh
 
 demo: ## PAI on this host from nothing: v0.9, a job, and the upgrade to v0.10 under it
 	@hack/demo.sh

@@ -44,7 +44,7 @@ trap stop_background EXIT
 
 head_line "Debian packages and paictl"
 hack/deps.sh
-show go build -buildvcs=false -o bin/paictl ./cmd/paictl
+show hack/build.sh
 
 release=$(configured_release)
 resume=no

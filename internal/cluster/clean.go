@@ -15,8 +15,9 @@ import (
 func (c *cluster) cleanDone(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) (bool, error) {
 	left := ""
 	if s.Wipe {
-		left = "\nls -d " + quoteAll([]string{
-			layout.ProgramsDir, layout.ConfigDir, layout.KubernetesDir, layout.KubeletDir, layout.EtcdDir, layout.ContainerdDir,
+		// The helper comes back with the next look at the machine.
+		left = "\nls -d " + layout.ProgramsDir + "/* 2>/dev/null | grep -vx " + layout.HelperDir + " || :\nls -d " + quoteAll([]string{
+			layout.ConfigDir, layout.KubernetesDir, layout.KubeletDir, layout.EtcdDir, layout.ContainerdDir,
 		}) + " 2>/dev/null || :"
 	}
 	out, err := sh(ctx, h, "%s", `

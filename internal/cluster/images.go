@@ -3,13 +3,13 @@ package cluster
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
+	"path"
 	"strings"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/inspect"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/plan"
@@ -34,51 +34,22 @@ func (c *cluster) imagesDone(ctx context.Context, h machine.Host, _ config.Machi
 	if c.Bundle == nil {
 		return false, fmt.Errorf("no bundle for the images of %s", s.To)
 	}
-	data, err := h.ReadFile(ctx, imageRecordFile(c.Bundle.Digest()))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
+	report, err := inspectMachine(ctx, h, inspect.Request{Parts: []inspect.Part{inspect.Images}})
+	if err != nil || report.Images == nil {
 		return false, err
 	}
-	have, err := listImages(ctx, h)
-	if err != nil {
-		return false, nil // the runtime is not responding, so they are not usable
-	}
-	return allThere(data, have), nil
+	// If the runtime is not responding, no image is usable.
+	return allThere(report.Images.Records[path.Base(imageRecordFile(c.Bundle.Digest()))], report.Images.Images), nil
 }
 
-func allThere(record []byte, have map[string]string) bool {
-	var r imageRecord
-	if err := json.Unmarshal(record, &r); err != nil || len(r.Images) == 0 {
-		return false
-	}
-	for name, digest := range r.Images {
-		if have[name] != digest {
+// allThere reports whether all images of a record exist.
+func allThere(record, have map[string]string) bool {
+	for name, digest := range record {
+		if digest == "" || have[name] != digest {
 			return false
 		}
 	}
-	return true
-}
-
-// listImages lists the images of containerd: name → digest.
-func listImages(ctx context.Context, h machine.Host) (map[string]string, error) {
-	out, err := sh(ctx, h, "%s images ls", layout.Ctr)
-	if err != nil {
-		return nil, fmt.Errorf("list the images on %q: %w", h.Name(), err)
-	}
-	return parseImages(out), nil
-}
-
-// parseImages reads `ctr images ls`: REF TYPE DIGEST SIZE PLATFORMS LABELS.
-func parseImages(out string) map[string]string {
-	images := map[string]string{}
-	for line := range strings.Lines(out) {
-		if f := strings.Fields(line); len(f) >= 3 && strings.HasPrefix(f[2], "sha256:") {
-			images[f[0]] = f[2]
-		}
-	}
-	return images
+	return len(record) > 0
 }
 
 // images imports the images of a bundle and pins them.
@@ -94,11 +65,11 @@ func (c *cluster) images(ctx context.Context, h machine.Host, _ config.Machine, 
 	if err != nil {
 		return fmt.Errorf("import the images of %s on %q: %w", s.To, h.Name(), err)
 	}
-	have, err := listImages(ctx, h)
+	report, err := inspectMachine(ctx, h, inspect.Request{Parts: []inspect.Part{inspect.Images}}, inspect.Images)
 	if err != nil {
 		return err
 	}
-	record := imageRecord{Images: map[string]string{}}
+	have, record := report.Images.Images, imageRecord{Images: map[string]string{}}
 	for _, short := range c.Bundle.ImageNames() {
 		name := c.Bundle.Image(short)
 		if have[name] == "" {

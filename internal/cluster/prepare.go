@@ -3,7 +3,6 @@ package cluster
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"embed"
 	"fmt"
 	"io/fs"
@@ -13,6 +12,8 @@ import (
 	"text/template"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/fingerprint"
+	"pai.dev/pai/internal/inspect"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
@@ -73,21 +74,15 @@ func hostLines(cfg *config.Config) []string {
 }
 
 // outdated lists the prepared files that are missing or different on the machine.
-func outdated(ctx context.Context, h machine.Host, files map[string]preparedFile) ([]string, error) {
-	paths := sortedKeys(files)
-	out, err := sh(ctx, h, "sha256sum -- %s 2>/dev/null || :", quoteAll(paths))
-	if err != nil {
-		return nil, fmt.Errorf("read the prepared files of machine %q: %w", h.Name(), err)
-	}
-	there := map[string]string{}
-	for line := range strings.Lines(out) {
-		if sum, path, ok := strings.Cut(strings.TrimSpace(line), "  "); ok {
-			there[path] = sum
-		}
-	}
-	return slices.DeleteFunc(paths, func(path string) bool {
-		return there[path] == fmt.Sprintf("%x", sha256.Sum256([]byte(files[path].content)))
-	}), nil
+func outdated(there *inspect.Preparation, files map[string]preparedFile) []string {
+	return slices.DeleteFunc(sortedKeys(files), func(path string) bool {
+		return there.Files[path] == fingerprint.Of([]byte(files[path].content))
+	})
+}
+
+func readPrepared(ctx context.Context, h machine.Host) (*inspect.Preparation, error) {
+	report, err := inspectMachine(ctx, h, inspect.Request{Parts: []inspect.Part{inspect.Prepared}}, inspect.Prepared)
+	return report.Prepared, err
 }
 
 func (c *cluster) prepareDone(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) (bool, error) {
@@ -95,16 +90,11 @@ func (c *cluster) prepareDone(ctx context.Context, h machine.Host, m config.Mach
 	if err != nil {
 		return false, err
 	}
-	missing, err := outdated(ctx, h, files)
-	if err != nil || len(missing) > 0 {
+	there, err := readPrepared(ctx, h)
+	if err != nil {
 		return false, err
 	}
-	return prepareRan(ctx, h)
-}
-
-func prepareRan(ctx context.Context, h machine.Host) (bool, error) {
-	out, err := sh(ctx, h, "systemctl is-active %s %s || :", layout.PrepareUnit, layout.ShutdownUnit)
-	return out == "active\nactive", err
+	return len(outdated(there, files)) == 0 && there.PrepareActive && there.ShutdownActive, nil
 }
 
 // prepare writes the missing or outdated units and scripts, and applies the
@@ -117,10 +107,11 @@ func (c *cluster) prepare(ctx context.Context, h machine.Host, m config.Machine,
 	if err != nil {
 		return err
 	}
-	missing, err := outdated(ctx, h, files)
+	there, err := readPrepared(ctx, h)
 	if err != nil {
 		return err
 	}
+	missing := outdated(there, files)
 	if err := writeFiles(ctx, h, files, missing); err != nil {
 		return fmt.Errorf("prepare machine %q: %w", h.Name(), err)
 	}

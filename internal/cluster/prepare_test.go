@@ -1,24 +1,23 @@
 package cluster
 
 import (
-	"crypto/sha256"
-	"fmt"
 	"slices"
 	"testing"
 
+	"pai.dev/pai/internal/fingerprint"
+	"pai.dev/pai/internal/inspect"
 	"pai.dev/pai/internal/layout"
+	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/test/inspecttest"
 )
 
 func TestOutdatedFiles(t *testing.T) {
 	t.Parallel()
 	files := map[string]preparedFile{"/etc/same": {content: "a"}, "/etc/changed": {content: "b"}, "/etc/missing": {content: "c"}}
-	h := &fakeHost{run: func(string) (string, error) {
-		return fmt.Sprintf("%x  /etc/same\n%x  /etc/changed\n", sha256.Sum256([]byte("a")), sha256.Sum256([]byte("old"))), nil
-	}}
-	got, err := outdated(t.Context(), h, files)
-	if want := []string{"/etc/changed", "/etc/missing"}; err != nil || !slices.Equal(got, want) {
-		t.Errorf("got %v, %v, want %v", got, err, want)
+	there := &inspect.Preparation{Files: map[string]string{"/etc/same": fingerprint.Of([]byte("a")), "/etc/changed": fingerprint.Of([]byte("old"))}}
+	if got, want := outdated(there, files), []string{"/etc/changed", "/etc/missing"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 
@@ -37,29 +36,34 @@ func TestPrepareReloadsSystemdOnlyForUnits(t *testing.T) {
 		{"unit", layout.UnitsDir + "/" + layout.PrepareUnit, true},
 		{"script", layout.PrepareScript, false},
 	} {
-		h := &fakeHost{files: map[string]string{}}
-		first := true
-		h.run = func(string) (string, error) {
-			if first { // the required commands exist
-				first = false
-				return "", nil
-			}
-			out := ""
-			for path, f := range files {
-				if path != c.changed {
-					out += fmt.Sprintf("%x  %s\n", sha256.Sum256([]byte(f.content)), path)
-				}
-			}
-			return out, nil
+		h := inspecttest.NewHost(t, m.Hostname)
+		for path, f := range files {
+			h.Root.Write(path, f.content)
 		}
-		cl := &cluster{Deps: Deps{Config: cfg}}
-		if err := cl.prepare(t.Context(), h, m, plan.Step{Kind: plan.KindPrepare}); err != nil {
+		h.Root.Write(c.changed, "old")
+		cl := &cluster{Deps: Deps{Config: cfg, Hosts: map[string]machine.Host{m.Hostname: h}}}
+		step := plan.Step{Kind: plan.KindPrepare}
+		if done, err := cl.prepareDone(t.Context(), h, m, step); done || err != nil {
+			t.Errorf("%s: got done %v, %v before, want false", c.name, done, err)
+		}
+		before, err := readPrepared(t.Context(), h)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if h.files[c.changed] != files[c.changed].content || len(h.files) != 1 {
-			t.Errorf("%s: got %d files written, want only %s", c.name, len(h.files), c.changed)
+		if missing := outdated(before, files); !slices.Equal(missing, []string{c.changed}) {
+			t.Errorf("%s: got %v as outdated, want only %s", c.name, missing, c.changed)
 		}
-		if got := h.ran("systemctl daemon-reload"); got != c.reload {
+		if err := cl.prepare(t.Context(), h, m, step); err != nil {
+			t.Fatal(err)
+		}
+		if done, err := cl.prepareDone(t.Context(), h, m, step); done || err != nil {
+			t.Errorf("%s: got done %v, %v while the units are inactive, want false", c.name, done, err)
+		}
+		h.Units[layout.PrepareUnit], h.Units[layout.ShutdownUnit] = inspecttest.Unit{State: "active"}, inspecttest.Unit{State: "active"}
+		if done, err := cl.prepareDone(t.Context(), h, m, step); !done || err != nil {
+			t.Errorf("%s: got done %v, %v, want true", c.name, done, err)
+		}
+		if got := h.Ran("systemctl daemon-reload"); got != c.reload {
 			t.Errorf("%s: got reload %v, want %v", c.name, got, c.reload)
 		}
 	}

@@ -7,6 +7,7 @@ package layout
 const (
 	ProgramsDir = "/opt/pai"
 	RolesDir    = ProgramsDir + "/role"
+	HelperDir   = ProgramsDir + "/helper" // the helper of each paictl in its own directory
 	ConfigDir   = "/etc/pai"
 	StateDir    = "/var/lib/pai"
 	RunDir      = "/run/pai" // emptied by a reboot
@@ -34,6 +35,7 @@ const (
 	ImagesDir         = StateDir + "/images"
 	SnapshotsDir      = StateDir + "/snapshots"
 	ClusterRecordFile = StateDir + "/cluster.json"
+	DigestsFile       = StateDir + "/digests.json" // cache of the helper
 
 	PodAddressesDir = RunDir + "/cni" // addresses of pods that are in use
 )
@@ -62,6 +64,9 @@ const (
 	KubeProxyConfigName  = "kube-proxy.yaml"
 	NetworkConfigName    = "network.json"
 )
+
+// Helper is the path of a helper with this sha256.
+func Helper(digest string) string { return HelperDir + "/" + digest[:16] + "/pai-machine" }
 
 // VersionDir is the directory of one Kubernetes version.
 func VersionDir[V ~string](v V) string { return ProgramsDir + "/" + string(v) }

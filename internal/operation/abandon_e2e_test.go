@@ -4,7 +4,6 @@ package operation
 
 import (
 	"context"
-	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -14,11 +13,13 @@ import (
 
 	"pai.dev/pai/internal/cluster"
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/inspect"
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
-	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/run"
 	"pai.dev/pai/internal/session"
+	"pai.dev/pai/test/inspecttest"
 	"pai.dev/pai/test/kubetest"
 	"pai.dev/pai/test/runtest"
 	"pai.dev/pai/test/sessiontest"
@@ -128,9 +129,10 @@ func wantCordoned(t *testing.T, core kubernetes.Interface, want map[string]bool)
 
 // controlPlaneAnswer says that a machine runs the API server of v0.9.
 func controlPlaneAnswer(_ context.Context, c machine.Command) (machine.Output, error) {
-	if !strings.Contains(c.Script, "/opt/pai/role/*") {
-		return machine.Output{}, nil
-	}
-	role := string(plan.RoleAPIServerA)
-	return machine.Output{Stdout: "link " + role + " v0.9-pai\nrunning " + role + " /opt/pai/v0.9-pai/bin/kube-apiserver\n"}, nil
+	_, err := inspecttest.AnswerWith(c, func(inspect.Request) inspect.Report {
+		return inspect.Report{Prepared: &inspect.Preparation{}, Roles: map[layout.Role]inspect.Role{
+			layout.RoleAPIServerA: {Link: "v0.9-pai", Active: true, PID: 100, Program: layout.Program("v0.9-pai", "kube-apiserver")},
+		}}
+	})
+	return machine.Output{}, err
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"runtime"
 	"strconv"
 	"strings"
@@ -21,13 +22,16 @@ import (
 
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/guard"
+	"pai.dev/pai/internal/inspect"
 	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/release"
 	"pai.dev/pai/internal/session"
 	"pai.dev/pai/releases"
+	"pai.dev/pai/test/inspecttest"
 	"pai.dev/pai/test/kubetest"
 )
 
@@ -247,16 +251,19 @@ type madeUp struct {
 func (h madeUp) Name() string { return h.name }
 
 func (h madeUp) Run(_ context.Context, c machine.Command) (machine.Output, error) {
-	if !strings.Contains(c.Script, "/opt/pai/role/*") {
+	answered, err := inspecttest.AnswerWith(c, func(inspect.Request) inspect.Report {
+		r := inspect.Report{Programs: map[string]map[string]string{"v0.9-pai": {}}, Roles: map[layout.Role]inspect.Role{},
+			Prepared: &inspect.Preparation{PrepareActive: true, ShutdownActive: true, Joined: true}}
+		for i, role := range h.roles {
+			program := layout.Program("v0.9-pai", path.Base(layout.ProgramsOf(layout.Role(role))[0]))
+			r.Roles[layout.Role(role)] = inspect.Role{Link: "v0.9-pai", Active: true, PID: 100 + i, Program: program}
+		}
+		return r
+	})
+	if !answered {
 		return machine.Output{}, fmt.Errorf("%s says nothing", h.name)
 	}
-	var b strings.Builder
-	b.WriteString("program v0.9-pai\nprepared\njoined\n")
-	for _, r := range h.roles {
-		program := map[string]string{"etcd-a": "etcd", "apiserver-a": "kube-apiserver"}[r]
-		fmt.Fprintf(&b, "link %s v0.9-pai\nrunning %[1]s /opt/pai/v0.9-pai/bin/%s\n", r, program)
-	}
-	return machine.Output{Stdout: b.String()}, nil
+	return machine.Output{}, err
 }
 
 func (h madeUp) ReadFile(_ context.Context, path string) ([]byte, error) {

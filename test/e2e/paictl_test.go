@@ -38,7 +38,7 @@ func runTests(m *testing.M) (int, error) {
 	}
 	defer os.RemoveAll(dir)
 	paictl = filepath.Join(dir, "paictl")
-	build := exec.Command("go", "build", "-o", paictl, "./cmd/paictl")
+	build := exec.Command("hack/build.sh", paictl)
 	build.Dir = repository()
 	if out, err := build.CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("build paictl: %w\n%s", err, out)

@@ -1,0 +1,60 @@
+// Command pai-machine is PAI's helper on a machine: it reads a request on standard
+// input and reports what the machine is and has. paictl copies it there.
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"pai.dev/pai/internal/inspect"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	err := answer(ctx, os.Stdin, os.Stdout)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "pai-machine:", err)
+		os.Exit(1)
+	}
+}
+
+func answer(ctx context.Context, in io.Reader, out io.Writer) error {
+	self, err := inspect.Self()
+	if err != nil {
+		return fmt.Errorf("read this program: %w", err)
+	}
+	m := inspect.Machine{Root: "/", Run: run}
+	return inspect.Answer(in, out, func(r inspect.Request) inspect.Report { return m.Inspect(ctx, r, self) })
+}
+
+// programTimeout limits a program that the report needs.
+const programTimeout = 20 * time.Second
+
+// run runs a program. Its error has the end of what the program said.
+func run(ctx context.Context, name string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, programTimeout, fmt.Errorf("no answer within %s", programTimeout))
+	defer cancel()
+	var out, errs bytes.Buffer
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	cmd.WaitDelay = time.Second
+	err := cmd.Run()
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		said := strings.TrimSpace(errs.String())
+		err = fmt.Errorf("%s: %w: %s", name, err, said[max(0, len(said)-500):])
+	}
+	return out.String(), err
+}

@@ -1,0 +1,66 @@
+package inspect
+
+import (
+	"context"
+	"path"
+	"slices"
+	"strings"
+
+	"pai.dev/pai/internal/layout"
+	"pai.dev/pai/internal/pai"
+)
+
+// foreign lists what is in directories of PAI and was not written by PAI. The
+// directories of service volumes are among it: only the configuration knows them.
+func (i *inspection) foreign(context.Context) error {
+	i.report.Foreign = []string{}
+	for dir, own := range map[string]func(name string) (bool, error){
+		layout.ProgramsDir: i.ownProgram,
+		layout.RolesDir:    func(name string) (bool, error) { return slices.Contains(layout.Roles(), layout.Role(name)), nil },
+		layout.HelperDir:   func(name string) (bool, error) { return isHelper(name), nil },
+		layout.ConfigDir:   func(name string) (bool, error) { return slices.Contains(ownConfigs(), name), nil },
+		layout.StateDir: func(name string) (bool, error) {
+			return slices.Contains(ownState, name) || pai.IsReservedVolume(name), nil
+		},
+	} {
+		names, err := i.names(dir)
+		if err != nil {
+			i.report.Foreign = nil
+			return err
+		}
+		for _, name := range names {
+			temporary := strings.HasSuffix(name, ".new") || strings.HasPrefix(name, ".pai-tmp.")
+			found, err := own(name)
+			i.problem(err, string(Foreign), dir+"/"+name)
+			if !found && !temporary && err == nil {
+				i.report.Foreign = append(i.report.Foreign, dir+"/"+name)
+			}
+		}
+	}
+	slices.Sort(i.report.Foreign)
+	return nil
+}
+
+// ownProgram reports whether a name is a version, or a directory of PAI.
+func (i *inspection) ownProgram(name string) (bool, error) {
+	dir := layout.ProgramsDir + "/" + name
+	if dir == layout.RolesDir || dir == layout.HelperDir {
+		return true, nil
+	}
+	return i.exists(dir + "/" + releaseFile)
+}
+
+// ownConfigs are the names in layout.ConfigDir.
+func ownConfigs() []string {
+	names := []string{"resolv.empty"} // by the prepare script
+	for _, file := range []string{
+		layout.CAFile, layout.EncryptionFile, layout.APIProxyFile, layout.KubeProxyConf, layout.NetworkConf, layout.ResolverFile,
+		layout.PrepareScript, layout.ShutdownScript, layout.SlotA.EtcdEnv(), layout.SlotB.EtcdEnv(),
+	} {
+		names = append(names, path.Base(file))
+	}
+	return names
+}
+
+// ownState are the names in layout.StateDir beside the reserved ones.
+var ownState = []string{path.Base(layout.ClusterRecordFile), path.Base(layout.DigestsFile), "swap-kubelet.sh", "swap-kubelet.log"}

@@ -1,0 +1,141 @@
+package helper_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"testing"
+
+	"pai.dev/pai/internal/inspect"
+	"pai.dev/pai/internal/inspect/helper"
+	"pai.dev/pai/internal/layout"
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/test/inspecttest"
+)
+
+// remote is a machine whose answers a test writes.
+type remote struct {
+	machine.Host
+	run     func(c machine.Command) (string, error)
+	scripts []string
+	written map[string]fs.FileMode
+}
+
+func (h *remote) Name() string { return "gpu-01" }
+
+func (h *remote) Run(_ context.Context, c machine.Command) (machine.Output, error) {
+	h.scripts = append(h.scripts, c.Script)
+	out, err := h.run(c)
+	if c.Stdout != nil {
+		if _, err := c.Stdout.Write([]byte(out)); err != nil {
+			return machine.Output{}, err
+		}
+		out = ""
+	}
+	return machine.Output{Stdout: out}, err
+}
+
+func (h *remote) WriteFile(_ context.Context, path string, _ []byte, mode fs.FileMode) error {
+	h.written[path] = mode
+	return nil
+}
+
+func TestHelperIsAskedWithOneCommand(t *testing.T) {
+	t.Parallel()
+	h := inspecttest.NewHost(t, "gpu-01")
+	got, err := helper.Inspect(t.Context(), h, inspect.Request{Parts: []inspect.Part{inspect.Facts}})
+	if err != nil || got.Facts == nil || len(h.Scripts) > 0 {
+		t.Errorf("got %+v, %v after %v, want the facts", got, err, h.Scripts)
+	}
+}
+
+func TestHelperIsDeliveredOnce(t *testing.T) {
+	t.Parallel()
+	if strings.Trim(helper.Digest(), "0") == "" {
+		t.Skip("this test was built without the program; run: make build")
+	}
+	there, delivered := false, false
+	h := &remote{written: map[string]fs.FileMode{}}
+	h.run = func(c machine.Command) (string, error) {
+		if c.Script == "uname -m" {
+			there = true
+			return "Welcome to gpu-01\nx86_64\n", nil
+		}
+		if !there {
+			return "", inspecttest.NotFound("gpu-01", c)
+		}
+		_, err := inspecttest.AnswerWith(c, func(r inspect.Request) inspect.Report {
+			delivered = r.Delivered
+			return inspect.Report{}
+		})
+		return "", err
+	}
+	for range 2 {
+		if _, err := helper.Inspect(t.Context(), h, inspect.Request{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(h.written) != 1 || h.written[layout.Helper(helper.Digest())] != 0o755 {
+		t.Errorf("got files %v, want the helper with mode 0755", h.written)
+	}
+	if len(h.scripts) != 4 || delivered {
+		t.Errorf("got commands %q and delivered %v, want four and a last request to a helper that was there", h.scripts, delivered)
+	}
+}
+
+func TestInspectErrorsNameMachineAndCause(t *testing.T) {
+	t.Parallel()
+	exit := func(c machine.Command, code int) error {
+		return &machine.CommandError{Host: "gpu-01", Script: c.Script, Code: code, Output: "sh: exec: it says why"}
+	}
+	frame := func(c machine.Command, program string) (out string) {
+		var b strings.Builder
+		if err := inspect.Answer(c.Stdin, &b, func(inspect.Request) inspect.Report { return inspect.Report{Program: program} }); err != nil {
+			t.Error(err)
+		}
+		return b.String()
+	}
+	for _, c := range []struct {
+		name string
+		run  func(c machine.Command) (string, error)
+		want string
+	}{
+		{"connection lost", func(machine.Command) (string, error) { return "", fmt.Errorf("gpu-01: %w", machine.ErrConnectionLost) }, "connection"},
+		{"noexec", func(c machine.Command) (string, error) { return "", exit(c, 126) }, "cannot run " + layout.Helper(helper.Digest())},
+		{"the program failed", func(c machine.Command) (string, error) { return "", exit(c, 1) }, "it says why"},
+		{"only a greeting", func(machine.Command) (string, error) { return "Welcome\n", nil }, "no answer"},
+		{"a torn answer", func(c machine.Command) (string, error) {
+			return strings.TrimSuffix(frame(c, helper.Digest()), "}\n"), nil
+		}, "incomplete"},
+		{"an answer that is too long", func(c machine.Command) (string, error) {
+			return frame(c, helper.Digest()) + strings.Repeat("x", inspect.MaxAnswer+1<<17), nil
+		}, "more than"},
+		{"another architecture", func(c machine.Command) (string, error) {
+			if c.Script == "uname -m" {
+				return "riscv64\n", nil
+			}
+			return "", exit(c, 127)
+		}, "riscv64"},
+		{"another program in its place", func(c machine.Command) (string, error) {
+			if c.Script == "uname -m" {
+				return "x86_64\n", nil
+			}
+			return frame(c, "other"), nil
+		}, "another program"},
+	} {
+		h := &remote{written: map[string]fs.FileMode{}, run: c.run}
+		got, err := helper.Inspect(t.Context(), h, inspect.Request{})
+		switch {
+		case err != nil && strings.Trim(helper.Digest(), "0") == "" && strings.Contains(err.Error(), "built without the program"):
+			continue // it stops before the delivery
+		case err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "gpu-01"):
+			t.Errorf("%s: got %+v, %v, want an error with the machine and %q", c.name, got, err, c.want)
+		}
+	}
+	h := &remote{run: func(machine.Command) (string, error) { return "", context.Canceled }}
+	if _, err := helper.Inspect(t.Context(), h, inspect.Request{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want the end of the context", err)
+	}
+}

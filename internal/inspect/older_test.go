@@ -1,0 +1,48 @@
+package inspect_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pai.dev/pai/internal/inspect"
+	"pai.dev/pai/internal/layout"
+	"pai.dev/pai/test/inspecttest"
+)
+
+func TestOlderHelpersAreRemoved(t *testing.T) {
+	t.Parallel()
+	r := inspecttest.NewRoot(t)
+	at := func(n int) string { return layout.Helper(strings.Repeat(string(rune('0'+n)), 16)) }
+	for n := range 5 {
+		r.Write(at(n), "")
+		when := time.Now().Add(time.Duration(n-10) * time.Hour)
+		if err := os.Chtimes(filepath.Dir(r.At(at(n))), when, when); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.Write(layout.HelperDir+"/other/pai-machine", "")
+	r.Process(9, at(1), nil, nil)
+	there := func() (found []int) {
+		for n := range 5 {
+			if _, err := os.Stat(r.At(at(n))); err == nil {
+				found = append(found, n)
+			}
+		}
+		return found
+	}
+	ask(t, r)
+	if got := there(); len(got) != 5 {
+		t.Errorf("got helpers %v after a usual request, want all", got)
+	}
+	got := r.Machine().Inspect(t.Context(), inspect.Request{Delivered: true}, "")
+	if !slices.Equal(there(), []int{1, 3, 4}) || len(got.Problems) > 0 {
+		t.Errorf("got helpers %v, %v, want the newest two and the one that runs", there(), got.Problems)
+	}
+	if _, err := os.Stat(r.At(layout.HelperDir + "/other/pai-machine")); err != nil {
+		t.Errorf("another directory was not left alone: %v", err)
+	}
+}

@@ -1,0 +1,115 @@
+package inspect
+
+import "pai.dev/pai/internal/layout"
+
+// A Part is a part of a Report. Only requested parts are filled.
+type Part string
+
+// The parts.
+const (
+	Programs Part = "programs"
+	Roles    Part = "roles"
+	Prepared Part = "prepared"
+	Images   Part = "images"
+	Facts    Part = "facts"
+	Foreign  Part = "foreign"
+)
+
+// Request is what to report.
+type Request struct {
+	// Token marks the answer. Nothing but the answer can contain it.
+	Token string `json:"token"`
+	Parts []Part `json:"parts"`
+	// Only limits the part Roles to some roles.
+	Only []layout.Role `json:"only,omitempty"`
+	// Delivered is true in the first request to a program that was just copied:
+	// the program then removes older copies.
+	Delivered bool `json:"delivered,omitempty"`
+}
+
+// Report is what a machine is and has. What could not be read is absent and has
+// a reason in Problems: an absent value never looks like a fact.
+type Report struct {
+	// Program is the sha256 of the program that made the report.
+	Program string `json:"program"`
+	// Problems has the reason for each absent value, by a part or by a part and
+	// the name of the value: "roles", "programs /opt/pai/v0.9-pai/bin/runc".
+	Problems map[string]string `json:"problems,omitempty"`
+
+	// Programs has the sha256 of each program of a version, by the name of the
+	// version's directory and the path in it ("bin/runc"). A version whose copy
+	// is incomplete is absent.
+	Programs map[string]map[string]string `json:"programs,omitempty"`
+	// Roles has the roles that have a link or a unit.
+	Roles    map[layout.Role]Role `json:"roles,omitempty"`
+	Prepared *Preparation         `json:"prepared,omitempty"`
+	Images   *ImageStore          `json:"images,omitempty"`
+	Facts    *MachineFacts        `json:"facts,omitempty"`
+	// Foreign are the paths in directories of PAI that PAI did not write.
+	Foreign []string `json:"foreign,omitempty"`
+}
+
+// Problem returns the reason for an absent part; empty if there is none.
+func (r Report) Problem(p Part) string { return r.Problems[string(p)] }
+
+// Role is a role on a machine. A digest is empty if there is nothing to digest,
+// or if it is unknown; then it has a problem.
+type Role struct {
+	Link string `json:"link,omitempty"` // base name of the directory that the link of the role names
+
+	Active      bool `json:"active,omitempty"`      // the unit is active
+	PID         int  `json:"pid,omitempty"`         // of the unit's main process
+	NeedsReload bool `json:"needsReload,omitempty"` // the unit file changed after systemd read it
+
+	// Program is the path of the running program, with " (deleted)" if its file
+	// was removed, and ProgramDigest its sha256.
+	Program       string `json:"program,omitempty"`
+	ProgramDigest string `json:"programDigest,omitempty"`
+	// Emulates is the minor version that the program behaves as, or that it will
+	// behave as when it starts.
+	Emulates string `json:"emulates,omitempty"`
+
+	// Settings is the digest of the settings that the running process was
+	// started with, as its environment has it. DiskSettings is the digest of the
+	// settings that the role would start with now. See package fingerprint.
+	Settings     string `json:"settings,omitempty"`
+	DiskSettings string `json:"diskSettings,omitempty"`
+}
+
+// Preparation is what the preparation of a machine left there.
+type Preparation struct {
+	PrepareActive  bool `json:"prepareActive"`  // the prepare script ran since the boot
+	ShutdownActive bool `json:"shutdownActive"` // the shutdown script will run
+	// Files has the sha256 of the prepare and shutdown scripts and of the units of
+	// PAI, by path; without those that do not exist.
+	Files map[string]string `json:"files,omitempty"`
+	// Hosts is the sha256 of the lines of /etc/hosts that end in "# pai", each with
+	// its line feed; empty if there are none.
+	Hosts string `json:"hosts,omitempty"`
+	// Joined: the kubelet has its identity in the cluster, and the certificate that
+	// it serves with.
+	Joined bool `json:"joined"`
+}
+
+// ImageStore is what was imported and what is there.
+type ImageStore struct {
+	// Records has the images that came from a bundle, by the name of the record:
+	// image → digest.
+	Records map[string]map[string]string `json:"records,omitempty"`
+	// Images are the images of containerd with their digests. They are absent, with
+	// a problem, if containerd is not responding.
+	Images map[string]string `json:"images,omitempty"`
+}
+
+// MachineFacts are what the settings of a machine depend on.
+type MachineFacts struct {
+	CgroupV1 bool `json:"cgroupV1"`
+	// OOMRestricted: the machine cannot lower the OOM score of a process,
+	// because it lacks CAP_SYS_RESOURCE, and the runtime must not try.
+	OOMRestricted bool `json:"oomRestricted"`
+	// Resolver: the machine has a resolver that pods can use.
+	Resolver bool `json:"resolver"`
+	// Overlay: the directory of containerd is on an overlay, where overlayfs does
+	// not work.
+	Overlay bool `json:"overlay"`
+}
