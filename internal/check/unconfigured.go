@@ -14,6 +14,7 @@ func unconfiguredChecks() []Check {
 	return []Check{
 		{"node-unconfigured", "every node is a machine of the layout", Upgrade, onCluster(unconfiguredNodes)},
 		{"machine-unconfigured", "every machine that PAI prepared is in the layout", Upgrade, onCluster(unconfiguredMachines)},
+		{"etcd-members", "every etcd member is on a control-plane machine of the layout", Upgrade, onCluster(unconfiguredMembers)},
 		{"service-unconfigured", "every installed service is in a release of the configuration", Upgrade, onCluster(unconfiguredServices)},
 	}
 }
@@ -58,6 +59,29 @@ func unconfiguredMachines(_ context.Context, w *world) ([]Result, error) {
 			"PAI prepared the cluster for a machine (%s) that the layout does not have; it might still run", m.Address))
 	}
 	return orOkay(all, "every machine that PAI prepared is in the layout"), nil
+}
+
+func unconfiguredMembers(_ context.Context, w *world) ([]Result, error) {
+	members := w.World.Unconfigured.EtcdMembers
+	if members == nil {
+		return nil, errUnknown(w.World.Unconfigured.EtcdError)
+	}
+	var all []Result
+	for _, m := range members {
+		all = append(all, unconfiguredMember(m))
+	}
+	return orOkay(all, "every etcd member is on a control-plane machine of the layout"), nil
+}
+
+// unconfiguredMember: a foreign member changes the quorum, and PAI removes no
+// member that it did not add.
+func unconfiguredMember(m plan.UnconfiguredMember) Result {
+	danger := "it counts for the quorum: if it stops, etcd can refuse every write"
+	if m.Learner {
+		danger = "etcd allows one learner, so the handover of an upgrade cannot add its own"
+	}
+	return failed(cmp.Or(m.Name, m.ID), "if the member is not needed, remove it; on the control-plane machine, run: etcdctl member remove "+m.ID,
+		"no control-plane machine of the layout has this member (%s); %s; PAI never removes it", m, danger)
 }
 
 func unconfiguredServices(_ context.Context, w *world) ([]Result, error) {

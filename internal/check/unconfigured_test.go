@@ -21,6 +21,9 @@ func TestUnconfigured(t *testing.T) {
 	machines := func(m ...plan.UnconfiguredMachine) plan.Unconfigured {
 		return plan.Unconfigured{Machines: append([]plan.UnconfiguredMachine{}, m...)}
 	}
+	members := func(m ...plan.UnconfiguredMember) plan.Unconfigured {
+		return plan.Unconfigured{EtcdMembers: append([]plan.UnconfiguredMember{}, m...)}
+	}
 	services := func(s ...plan.UnconfiguredService) plan.Unconfigured {
 		return plan.Unconfigured{Services: append([]plan.UnconfiguredService{}, s...)}
 	}
@@ -40,11 +43,19 @@ func TestUnconfigured(t *testing.T) {
 		{"no machine", run(unconfiguredMachines, machines(), ""), OK, ""},
 		{"a machine", run(unconfiguredMachines, machines(plan.UnconfiguredMachine{Name: "gpu-09", Address: "10.0.0.9"}), ""), Warning, "(10.0.0.9)"},
 
+		{"members unknown", run(unconfiguredMembers, plan.Unconfigured{EtcdError: "no quorum"}, ""), Unknown, "no quorum"},
+		{"no member", run(unconfiguredMembers, members(), ""), OK, ""},
+		{"a voter", run(unconfiguredMembers, members(plan.UnconfiguredMember{ID: "9a", Name: "x", PeerURLs: []string{"https://10.0.0.9:2380"}, Started: true}), ""), Failed, "voter, started); it counts for the quorum"},
+		{"a learner", run(unconfiguredMembers, members(plan.UnconfiguredMember{ID: "9a", Learner: true}), ""), Failed, "learner, not started); etcd allows one learner"},
+
 		{"services unknown", run(unconfiguredServices, plan.Unconfigured{}, ""), Unknown, "connection refused"},
 		{"no service", run(unconfiguredServices, services(), ""), OK, ""},
 		{"a service", run(unconfiguredServices, services(stranger), ""), Warning, "(release v0.8)"},
 	})
 	if fix := run(unconfiguredServices, services(stranger), "").Fix; !strings.HasSuffix(fix, "run: paictl service delete stranger") {
 		t.Errorf("the fix of a service is %q", fix)
+	}
+	if r := run(unconfiguredMembers, members(plan.UnconfiguredMember{ID: "9a"}), ""); r.Target != "9a" || !strings.HasSuffix(r.Fix, "run: etcdctl member remove 9a") {
+		t.Errorf("got %+v, want the ID of a member without a name", r)
 	}
 }

@@ -90,6 +90,22 @@ func TestStoppedEtcdFailsAtOnce(t *testing.T) {
 	}
 }
 
+// A foreign voter that does not run costs the quorum. It must be seen then, too.
+func TestMembersWithoutQuorumAreListed(t *testing.T) {
+	t.Parallel()
+	h := startServer(t, &testServer{alone: true, members: []*pb.Member{{ID: 1, Name: "m1-a"}, {ID: 9, PeerURLs: []string{"https://10.0.0.9:2380"}}}})
+	if members, err := ListMembers(t.Context(), h); err != nil || len(members) != 2 || members[1].ID != 9 {
+		t.Errorf("got %v, %v, want both members", members, err)
+	}
+	if _, err := openClient(t, h).List(t.Context(), layout.SlotA); err == nil {
+		t.Error("got members for a change, want an error without a quorum")
+	}
+	clear(h.ports)
+	if _, err := ListMembers(t.Context(), h); err == nil {
+		t.Error("got members without an etcd, want an error")
+	}
+}
+
 // A slot whose etcd starts later is found without a new client.
 func TestClientFindsAnEtcdThatStarts(t *testing.T) {
 	t.Parallel()

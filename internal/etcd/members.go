@@ -29,15 +29,29 @@ type Member struct {
 type Members []Member
 
 // ListMembers lists the members that a control-plane machine knows. It asks the
-// etcd of either slot, and needs a quorum.
+// etcd of either slot. Without a quorum, which a member that does not run can
+// cost, it lists what such an etcd has stored.
 func ListMembers(ctx context.Context, h machine.Host) (Members, error) {
-	return with(ctx, h, func(c *Client) (Members, error) { return c.ListAny(ctx, layout.Slots()...) })
+	return with(ctx, h, func(c *Client) (Members, error) {
+		members, err := c.ListAny(ctx, layout.Slots()...)
+		if err == nil {
+			return members, nil
+		}
+		for _, s := range layout.Slots() {
+			if stored, errStored := c.list(ctx, s, clientv3.WithSerializable()); errStored == nil {
+				return stored, nil
+			}
+		}
+		return nil, err
+	})
 }
 
 // List asks the etcd in a slot for the members. It needs a quorum.
-func (c *Client) List(ctx context.Context, s layout.Slot) (Members, error) {
+func (c *Client) List(ctx context.Context, s layout.Slot) (Members, error) { return c.list(ctx, s) }
+
+func (c *Client) list(ctx context.Context, s layout.Slot, options ...clientv3.OpOption) (Members, error) {
 	return ask(ctx, c, s, callTimeout, "list the members", func(ctx context.Context, etcd *clientv3.Client) (Members, error) {
-		list, err := etcd.MemberList(ctx)
+		list, err := etcd.MemberList(ctx, options...)
 		if err != nil {
 			return nil, err
 		}

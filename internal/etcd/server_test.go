@@ -28,6 +28,7 @@ type testServer struct {
 	members []*pb.Member
 	alarms  []pb.AlarmType
 	hangs   bool     // as without a quorum
+	alone   bool     // there is no leader, and what needs one fails
 	refuses int      // how many removals and promotions are refused
 	removed []uint64 // members
 	moved   []uint64 // the new leaders
@@ -67,6 +68,9 @@ func (s *testServer) wait(ctx context.Context) error {
 }
 
 func (s *testServer) MemberList(ctx context.Context, r *pb.MemberListRequest) (*pb.MemberListResponse, error) {
+	if s.alone && r.Linearizable {
+		return nil, rpctypes.ErrGRPCNoLeader
+	}
 	if err := s.wait(ctx); err != nil {
 		return nil, err
 	}

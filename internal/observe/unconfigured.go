@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/etcd"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
@@ -32,19 +33,16 @@ func readUnconfigured(ctx context.Context, src Source, w *plan.World) {
 	} else {
 		u.Machines = unconfiguredMachines(string(data), list)
 	}
-	switch {
-	case w.ClusterID == "" && !etcdRuns(w.Machines):
+	if w.ClusterID == "" && !etcdRuns(w.Machines) {
 		u.EtcdMembers = []plan.UnconfiguredMember{} // no cluster yet
-	case src.EtcdMembers == nil:
-		u.EtcdError = "not observed"
-	default:
-		members, err := src.EtcdMembers(ctx)
-		if err != nil {
-			u.EtcdError = err.Error()
-			return
-		}
-		u.EtcdMembers = unconfiguredMembers(members, list)
+		return
 	}
+	members, err := etcd.ListMembers(ctx, host)
+	if err != nil {
+		u.EtcdError = err.Error()
+		return
+	}
+	u.EtcdMembers = unconfiguredMembers(members, list)
 }
 
 func etcdRuns(machines []plan.MachineState) bool {
@@ -78,16 +76,19 @@ func unconfiguredMachines(hosts string, list []config.Machine) []plan.Unconfigur
 
 // unconfiguredMembers returns the etcd members that are in no slot of a
 // control-plane machine. A member that never started has no name.
-func unconfiguredMembers(members []plan.UnconfiguredMember, list []config.Machine) []plan.UnconfiguredMember {
-	return slices.DeleteFunc(append([]plan.UnconfiguredMember{}, members...), func(e plan.UnconfiguredMember) bool {
-		for _, m := range list {
-			for _, s := range layout.Slots() {
-				if m.IsControlPlane() && slices.Equal(e.PeerURLs, []string{s.PeerURL(m.HostIP)}) && (e.Name == "" || e.Name == s.Member(m.Hostname)) {
-					return true
-				}
-			}
+func unconfiguredMembers(members etcd.Members, list []config.Machine) []plan.UnconfiguredMember {
+	found := []plan.UnconfiguredMember{}
+	for _, e := range members {
+		if !slices.ContainsFunc(list, func(m config.Machine) bool { return m.IsControlPlane() && inSlotOf(e, m) }) {
+			found = append(found, plan.UnconfiguredMember{ID: fmt.Sprintf("%x", e.ID), Name: e.Name, PeerURLs: e.Peers, Learner: e.Learner, Started: e.Name != ""})
 		}
-		return false
+	}
+	return found
+}
+
+func inSlotOf(e etcd.Member, m config.Machine) bool {
+	return slices.ContainsFunc(layout.Slots(), func(s layout.Slot) bool {
+		return slices.Equal(e.Peers, []string{s.PeerURL(m.HostIP)}) && (e.Name == "" || e.Name == s.Member(m.Hostname))
 	})
 }
 

@@ -13,7 +13,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/etcd"
 	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
@@ -73,6 +75,36 @@ func TestMachinesOfHostsFile(t *testing.T) {
 	}
 	if got := unconfiguredMachines("", nil); got == nil {
 		t.Error("an empty file is unknown, want none")
+	}
+}
+
+func TestMembersOutsideTheSlots(t *testing.T) {
+	t.Parallel()
+	list := append(twoMachines("v0.9").Layout.MachineList, config.Machine{Hostname: "cp-02", HostIP: "10.0.0.3", Role: config.RoleControlPlane})
+	for _, c := range []struct {
+		name   string
+		member etcd.Member
+		shown  bool
+	}{
+		{"slot a", etcd.Member{Name: "cp-01-a", Peers: []string{"https://10.0.0.1:2380"}}, false},
+		{"slot b", etcd.Member{Name: "cp-01-b", Peers: []string{"https://10.0.0.1:2390"}, Learner: true}, false},
+		{"slot b, never started", etcd.Member{Peers: []string{"https://10.0.0.1:2390"}, Learner: true}, false},
+		{"of the second control plane", etcd.Member{Name: "cp-02-a", Peers: []string{"https://10.0.0.3:2380"}}, false},
+		{"the slot of a worker", etcd.Member{Name: "gpu-01-a", Peers: []string{"https://10.0.0.2:2380"}}, true},
+		{"another name in the slot", etcd.Member{Name: "stranger", Peers: []string{"https://10.0.0.1:2390"}}, true},
+		{"the name of the other slot", etcd.Member{Name: "cp-01-a", Peers: []string{"https://10.0.0.1:2390"}}, true},
+		{"the name at another address", etcd.Member{Name: "cp-01-a", Peers: []string{"https://10.0.0.9:2380"}}, true},
+		{"a second address", etcd.Member{Name: "cp-01-a", Peers: []string{"https://10.0.0.1:2380", "https://10.0.0.9:2380"}}, true},
+		{"no address", etcd.Member{}, true},
+	} {
+		c.member.ID = 0x8e9e05c52164694d
+		got := unconfiguredMembers(etcd.Members{c.member}, list)
+		if got == nil || (len(got) == 1) != c.shown {
+			t.Errorf("%s: got %+v, want it listed: %t", c.name, got, c.shown)
+		}
+		if len(got) == 1 && (got[0].ID != "8e9e05c52164694d" || got[0].Started != (c.member.Name != "")) {
+			t.Errorf("%s: got %+v", c.name, got[0])
+		}
 	}
 }
 
@@ -150,6 +182,16 @@ func TestUnobservedIsUnknown(t *testing.T) {
 		t.Fatal(err)
 	}
 	w = observe()
+	if w.Unconfigured.EtcdMembers == nil || w.Unconfigured.EtcdError != "" {
+		t.Errorf("before the first boot, got %+v, want no etcd member", w.Unconfigured)
+	}
+	if err := files.WriteFile(t.Context(), layout.ClusterRecordFile, []byte(`{"clusterId":"lab","kubernetes":"v0.9-pai"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w = observe()
+	if w.Unconfigured.EtcdMembers != nil || w.Unconfigured.EtcdError == "" {
+		t.Errorf("with an etcd that cannot be asked, got %+v, want unknown members", w.Unconfigured)
+	}
 	if len(w.Unconfigured.Machines) != 1 || w.Unconfigured.Nodes != nil || w.Unconfigured.Services != nil {
 		t.Errorf("during an API outage, got %+v, want one machine and the rest unknown", w.Unconfigured)
 	}

@@ -32,9 +32,6 @@ type Source struct {
 	// Kube returns a client, or an error if there is no cluster or its API server
 	// is unavailable.
 	Kube func(ctx context.Context) (*kube.Client, error)
-	// EtcdMembers lists the members of etcd, which the control-plane machine
-	// reports also during an API outage.
-	EtcdMembers func(ctx context.Context) ([]plan.UnconfiguredMember, error)
 }
 
 // World observes everything once: all machines in parallel, then the cluster. The

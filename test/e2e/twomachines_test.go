@@ -13,7 +13,7 @@ import (
 
 // TestTwoMachines boots a control plane and a worker, and shows that pods of
 // both reach each other and a service, also after both machines were
-// restarted. Then it upgrades them with a job across both, and ends one of its
+// restarted. What the configuration does not name is shown. Then it upgrades them with a job across both, and ends one of its
 // containers by hand: the witness must name it and the step. Of two machines that
 // are busy and cannot be changed in place, one is upgraded because the operator
 // accepts that its job is evicted, and the other waits until its job ends. In
@@ -41,6 +41,7 @@ func TestTwoMachines(t *testing.T) {
 		out, err := o.try(ctx, nil, "service", "status")
 		return err == nil, out
 	})
+	o.part("what the configuration does not name is shown and found", (*operator).strangersAreShown)
 	o.placeMoved()
 	o.kubectl("cordon pai-2") // as an operator would; PAI must not undo it
 	o.spoilGate("pai-1")
