@@ -19,6 +19,7 @@ func newBootupCommand(env *Env) *cobra.Command {
 		Args:  cobra.NoArgs,
 	}
 	f := addOperateFlags(env, cmd)
+	addParallelMachines(cmd, f)
 	addSkipCheck(cmd, &f.skip)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return f.run(cmd.Context(), "boot Kubernetes on the machines of the configuration",
@@ -35,6 +36,7 @@ func newCleanCommand(env *Env) *cobra.Command {
 		Args:  cobra.NoArgs,
 	}
 	f := addOperateFlags(env, cmd)
+	addParallelMachines(cmd, f)
 	cmd.Flags().BoolVar(&deleteData, "delete-data", false, "also delete the etcd data, the certificates, and all other data of PAI on the machines")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		what := "remove Kubernetes from every machine"

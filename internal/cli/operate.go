@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -10,6 +12,7 @@ import (
 	"pai.dev/pai/internal/operation"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/run"
 	"pai.dev/pai/internal/session"
 )
 
@@ -20,8 +23,11 @@ type operateFlags struct {
 	accept  []string
 	wait    *operation.WaitOptions // nil if the command has no --wait
 	skip    []string               // checks
-	diff    bool
-	saved   *plan.Saved // a saved plan to apply exactly; nil without one
+	// machines is how many machines are changed in parallel; 0 if the command has
+	// no --parallel-machines.
+	machines machineCount
+	diff     bool
+	saved    *plan.Saved // a saved plan to apply exactly; nil without one
 	// shown is called after the plan was shown; it can be nil.
 	shown func(*session.Session, operation.Preview) error
 }
@@ -32,6 +38,32 @@ func addOperateFlags(env *Env, cmd *cobra.Command) *operateFlags {
 	addDiffFlag(cmd, f)
 	cmd.Flags().StringSliceVar(&f.accept, "accept-risk", nil, "name of a risk to running jobs to accept, such as interrupt-jobs or evict-jobs:MACHINE")
 	return f
+}
+
+// machineCount is the value of --parallel-machines.
+type machineCount int
+
+// maxParallelMachines bounds --parallel-machines: each machine in progress has
+// its ssh sessions, and a fault that shows late is on all of them.
+const maxParallelMachines = 100
+
+func (n *machineCount) String() string { return strconv.Itoa(int(*n)) }
+func (n *machineCount) Type() string   { return "int" }
+
+func (n *machineCount) Set(text string) error {
+	v, err := strconv.Atoi(text)
+	if err != nil || v < 1 || v > maxParallelMachines {
+		return fmt.Errorf("not a number from 1 to %d", maxParallelMachines)
+	}
+	*n = machineCount(v)
+	return nil
+}
+
+// addParallelMachines adds --parallel-machines to a command whose steps change
+// machines under running jobs.
+func addParallelMachines(cmd *cobra.Command, f *operateFlags) {
+	f.machines = run.DefaultParallelMachines
+	cmd.Flags().Var(&f.machines, "parallel-machines", fmt.Sprintf("machines to change in parallel once the first one has succeeded, 1 to %d", maxParallelMachines))
 }
 
 func addDiffFlag(cmd *cobra.Command, f *operateFlags) {
@@ -79,7 +111,7 @@ func operate(ctx context.Context, env *Env, s *session.Session, goal operation.G
 	view := ui.NewView(&env.Console)
 	defer view.Close()
 	o := operation.RunOptions{Accept: f.accept, SkipChecks: f.skip, DryRun: f.dryRun, SavedPlan: f.saved,
-		SafeStop: safeStop, Observer: observer{View: view, env: env, session: s, flags: f}}
+		ParallelMachines: int(f.machines), SafeStop: safeStop, Observer: observer{View: view, env: env, session: s, flags: f}}
 	if f.wait != nil {
 		o.Wait = *f.wait
 	}

@@ -100,6 +100,7 @@ func newUpgradeApplyCommand(env *Env) *cobra.Command {
 	to := addUpgradeTarget(cmd)
 	f := addOperateFlags(env, cmd)
 	f.wait = addWait(cmd)
+	addParallelMachines(cmd, f)
 	addSkipCheck(cmd, &f.skip)
 	var file string
 	cmd.Flags().StringVar(&file, "plan", "", "file of a saved plan to apply exactly as it is")

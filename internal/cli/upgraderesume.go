@@ -27,6 +27,7 @@ func newUpgradeResumeCommand(env *Env) *cobra.Command {
 	}
 	f := addOperateFlags(env, cmd)
 	f.wait = addWait(cmd)
+	addParallelMachines(cmd, f)
 	addSkipCheck(cmd, &f.skip)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return f.cluster.withSession(cmd.Context(), func(s *session.Session) error {
@@ -95,6 +96,7 @@ func newUpgradeRollbackCommand(env *Env) *cobra.Command {
 	}
 	target := addParts(cmd, "roll back")
 	f := addOperateFlags(env, cmd)
+	addParallelMachines(cmd, f)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return f.run(cmd.Context(), "roll the cluster back to the versions before the last upgrade",
 			func(s *session.Session) (operation.Goal, error) { return operation.Rollback(cmd.Context(), s, *target) })

@@ -17,7 +17,8 @@ import (
 
 // admission asks the guard about each step of one operation and does what the
 // decision needs: it cordons the machine, and evicts jobs with an accepted
-// risk. It records which machines wait for which jobs.
+// risk. It records which machines wait for which jobs. It is called for several
+// machines in parallel, and for one machine by one step at a time.
 type admission struct {
 	decide func(ctx context.Context, step plan.Step) guard.Decision
 	nodes  nodes
@@ -35,26 +36,26 @@ func newAdmission(g *guard.Guard, n nodes, entry *run.Entry, waited []pai.Waitin
 }
 
 // check is the Admit function of run.Executor, whose result names the step.
-func (a *admission) check(ctx context.Context, step plan.Step) error {
+func (a *admission) check(ctx context.Context, step plan.Step) ([]pai.JobRef, error) {
 	d := a.decide(ctx, step)
 	if err := ctx.Err(); err != nil {
-		return err
+		return nil, err
 	}
 	if d.Verdict == guard.Go && (d.NeedsCordon || d.NeedsEviction) {
 		var err error
 		if d, err = a.cordonAndEvict(ctx, step, d); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if d.Verdict == guard.Go && d.EndsJobs {
 		if err := a.recordEviction(ctx, step.Target, d.Jobs); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if d.Verdict == guard.Wait {
 		a.wait(step, d)
 	}
-	return d.Denial()
+	return d.Jobs, d.Denial()
 }
 
 // cordonAndEvict cordons a machine, evicts its jobs if that was accepted, and
@@ -91,25 +92,32 @@ func (a *admission) recordEviction(ctx context.Context, machine string, jobs []p
 // cordon records the cordon before it changes the node, so that the cordons of
 // a killed operation are known.
 func (a *admission) cordon(ctx context.Context, machine string) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.cordoned[machine] {
+	if a.hasCordoned(machine) {
 		return nil
 	}
-	op := a.entry.Operation()
-	if !op.CordonedBy(machine) {
-		err := a.entry.Update(ctx, func(op *pai.Operation) {
+	id := ""
+	err := a.entry.Update(ctx, func(op *pai.Operation) {
+		id = op.ID
+		if !op.CordonedBy(machine) {
 			op.Cordoned = append(op.Cordoned, pai.Cordon{Machine: machine, At: time.Now().UTC()})
-		})
-		if err != nil {
-			return err
 		}
+	})
+	if err != nil {
+		return err
 	}
-	done, err := a.nodes.Cordon(ctx, machine, op.ID)
+	done, err := a.nodes.Cordon(ctx, machine, id)
 	if err == nil && done {
+		a.mu.Lock()
 		a.cordoned[machine] = true
+		a.mu.Unlock()
 	}
 	return err
+}
+
+func (a *admission) hasCordoned(machine string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.cordoned[machine]
 }
 
 // wait records that a machine waits, since when, and for which jobs.

@@ -104,7 +104,7 @@ func TestAdmission(t *testing.T) {
 	outcomes := map[string]pai.Outcome{}
 	for _, s := range p.Steps {
 		outcomes[s.Target] = pai.OutcomeSucceeded
-		if err := a.check(ctx, s); pai.CodeOf(err) == pai.CodeWaiting && err != nil {
+		if _, err := a.check(ctx, s); pai.CodeOf(err) == pai.CodeWaiting && err != nil {
 			outcomes[s.Target] = pai.OutcomeWaiting
 		} else if err != nil {
 			t.Errorf("%s: %v", s.ID, err)
@@ -133,12 +133,12 @@ func TestAdmission(t *testing.T) {
 func TestAdmissionFailsClosed(t *testing.T) {
 	t.Parallel()
 	lost := &field{by: map[string]string{}, lost: errors.New("connection refused")}
-	if err := newTestAdmission(t, lost).check(t.Context(), kubeletOf("idle")); pai.CodeOf(err) != pai.CodeRefused || err == nil || !strings.Contains(err.Error(), "cannot cordon machine idle: connection refused") {
+	if _, err := newTestAdmission(t, lost).check(t.Context(), kubeletOf("idle")); pai.CodeOf(err) != pai.CodeRefused || err == nil || !strings.Contains(err.Error(), "cannot cordon machine idle: connection refused") {
 		t.Errorf("API outage: got %v", err)
 	}
 	late := &field{by: map[string]string{}, jobs: map[string][]pai.JobRef{}}
 	late.onAny = func(machine string) { late.jobs[machine] = []pai.JobRef{train} }
-	if err := newTestAdmission(t, late).check(t.Context(), kubeletOf("idle")); pai.CodeOf(err) != pai.CodeWaiting || err == nil {
+	if _, err := newTestAdmission(t, late).check(t.Context(), kubeletOf("idle")); pai.CodeOf(err) != pai.CodeWaiting || err == nil {
 		t.Errorf("job that started before the cordon: got %v, want a wait", err)
 	}
 }
@@ -148,10 +148,10 @@ func TestAdmissionEvicts(t *testing.T) {
 	t.Parallel()
 	f := &field{by: map[string]string{}, jobs: map[string][]pai.JobRef{"a": {train}, "b": {train}}}
 	a := newTestAdmission(t, f, guard.AcceptEvict("a"))
-	if err := a.check(t.Context(), kubeletOf("a")); err != nil {
+	if _, err := a.check(t.Context(), kubeletOf("a")); err != nil {
 		t.Errorf("accepted: got %v", err)
 	}
-	if err := a.check(t.Context(), kubeletOf("b")); err == nil || pai.CodeOf(err) != pai.CodeWaiting {
+	if _, err := a.check(t.Context(), kubeletOf("b")); err == nil || pai.CodeOf(err) != pai.CodeWaiting {
 		t.Errorf("not accepted: got %v", err)
 	}
 	if got := strings.Join(f.log, ", "); got != "cordon a, evict a" {
@@ -171,7 +171,7 @@ func TestAdmissionOfStepThatEndsJobs(t *testing.T) {
 	t.Parallel()
 	f := &field{by: map[string]string{}, jobs: map[string][]pai.JobRef{"a": {train}}}
 	a := newTestAdmission(t, f, guard.AcceptEvict("a"))
-	if err := a.check(t.Context(), plan.Step{ID: "clean/machine/a", Kind: plan.KindClean, Target: "a"}); err != nil || len(f.log) != 0 {
+	if _, err := a.check(t.Context(), plan.Step{ID: "clean/machine/a", Kind: plan.KindClean, Target: "a"}); err != nil || len(f.log) != 0 {
 		t.Errorf("got calls %q, error %v", f.log, err)
 	}
 	if resumed := (&admission{entry: a.entry}); !resumed.accepted(nil, pai.Interruption{Job: train.String()}) || resumed.accepted(nil, pai.Interruption{Job: "bob~other"}) {

@@ -99,20 +99,20 @@ func (c consequences) requireConsent(accepted []string) error {
 
 // withRecheck is the admission of one operation. Right before a step with
 // consequences they are determined again, because a job might have started.
-func (o *operation) withRecheck(admit func(context.Context, plan.Step) error) func(context.Context, plan.Step) error {
+func (o *operation) withRecheck(admit func(context.Context, plan.Step) ([]pai.JobRef, error)) func(context.Context, plan.Step) ([]pai.JobRef, error) {
 	g, ok := o.goal.(consented)
-	return func(ctx context.Context, step plan.Step) error {
+	return func(ctx context.Context, step plan.Step) ([]pai.JobRef, error) {
 		if step.Kind != plan.KindRestore || !ok {
 			return admit(ctx, step)
 		}
 		w, err := Observe(ctx, o.Session)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		found, err := g.Consequences(ctx, o.Session, o.preview.Plan, w)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		return found.requireConsent(o.options.Accept)
+		return nil, found.requireConsent(o.options.Accept)
 	}
 }

@@ -89,7 +89,8 @@ func (x *execution) abort(ctx context.Context, err error) error {
 // is interrupted.
 func (x *execution) execute(ctx context.Context) run.Result {
 	executor := run.Executor{
-		Doers: x.doers, Admit: x.withRecheck(x.admission.check), Limit: maxParallel, Stop: x.options.SafeStop, Record: x.entry.Step,
+		Doers: x.doers, Admit: x.withRecheck(x.admission.check), Stop: x.options.SafeStop, Record: x.entry.Step,
+		Limit: maxParallel, Machines: x.parallelMachines(), Jobs: x.preview.Impact, ControlPlanes: controlPlanes(x.preview.world),
 		Halt: func() error { return errors.Join(x.lock.Err(), x.watch.haltUnless(x.isAccepted)) },
 		Events: func(e run.Event) {
 			x.log.Info(string(e.Kind), "step", e.Step.ID, "outcome", e.Outcome, "message", e.Message, "details", e.Details)
@@ -105,6 +106,25 @@ func (x *execution) execute(ctx context.Context) run.Result {
 		result.Journal = errors.Join(result.Journal, err)
 	}
 	return result
+}
+
+// parallelMachines is how many machines are changed in parallel: one if the
+// running jobs are unknown, because two machines could have a job in common.
+func (x *execution) parallelMachines() int {
+	if !x.preview.world.APIReachable {
+		return 1
+	}
+	return x.options.ParallelMachines
+}
+
+func controlPlanes(w plan.World) []string {
+	var names []string
+	for _, m := range w.Machines {
+		if m.ControlPlane {
+			names = append(names, m.Name)
+		}
+	}
+	return names
 }
 
 // isAccepted reports whether the operator accepted an interruption by name, in

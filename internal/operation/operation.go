@@ -19,6 +19,9 @@ type RunOptions struct {
 	Accept     []string // accepted risks, by name
 	SkipChecks []string // skipped checks, by ID; the journal records them
 	DryRun     bool     // end after the plan is shown
+	// ParallelMachines is how many machines are changed in parallel; 0 means
+	// run.DefaultParallelMachines.
+	ParallelMachines int
 	// SavedPlan is the only plan that is run; nil runs any.
 	SavedPlan *plan.Saved
 	// SafeStop stops the operation at the next safe point when it is closed.

@@ -59,6 +59,7 @@ func (o *operation) planAgain(ctx context.Context) error {
 	if changes := plan.StepChanges(o.preview.Plan.Steps, again.Plan.Steps); len(changes) > 0 {
 		return plan.PlanChangedError("the cluster changed after the plan was shown", "run the command again to see the new plan", changes)
 	}
+	o.preview.Impact = again.Impact
 	o.preview.world = w // what the witness and the cordons start from
 	return nil
 }

@@ -16,10 +16,11 @@ import (
 // except Events, whose calls do not overlap.
 type Executor struct {
 	Doers plan.Doers
-	// Admit returns an error to refuse a step; nil admits all. A step whose error
-	// has pai.CodeWaiting waits, together with the steps that it blocks
-	// (plan.BlocksWhenWaiting); all other steps continue.
-	Admit func(context.Context, plan.Step) error
+	// Admit returns the running jobs that a step can affect now, or an error to
+	// refuse it; nil admits all. A step whose error has pai.CodeWaiting waits,
+	// together with the steps that it blocks (plan.BlocksWhenWaiting); all other
+	// steps continue. It is called again if another step affects the same jobs.
+	Admit func(context.Context, plan.Step) ([]pai.JobRef, error)
 	// Events is called with each event; it can be nil.
 	Events func(Event)
 	// Record writes the start and the result of a step to the journal; it can be
@@ -30,24 +31,30 @@ type Executor struct {
 	// Stop stops the run at the next safe point when it is closed: started steps
 	// finish, no other step starts. To stop at once, cancel the context.
 	Stop <-chan struct{}
-	// Limit is how many steps run in parallel; 0 means 4.
+	// Limit is how many steps run in parallel that are not of class machine; 0
+	// means 4.
 	Limit int
+	// Machines is how many steps of class machine run in parallel; 0 means
+	// DefaultParallelMachines.
+	Machines int
+	// ControlPlanes are the machines with a control plane; none means that each
+	// can have one.
+	ControlPlanes []string
+	// Jobs are the running jobs that each step can affect. Two steps with a common
+	// job never run in parallel.
+	Jobs map[plan.StepID][]pai.JobRef
 	// Deadlines returns the time limits for a step kind; nil means
 	// DefaultDeadlines.
 	Deadlines func(plan.Kind) Deadlines
 }
 
-const defaultLimit = 4
-
-// Run runs the steps of a plan. A step that fails blocks only the steps that
-// wait for it. Steps that can affect running jobs run one at a time, so that a
-// failure of the first is seen before the second starts.
+// Run runs the steps of a plan. A step that fails blocks the steps that wait for
+// it. Steps with a risk run in the limits of their class: one at a time for the
+// control plane, and for machines the first one alone, then Machines in parallel,
+// until one fails.
 func (e Executor) Run(ctx context.Context, p plan.Plan) Result {
 	if err := p.Validate(); err != nil {
 		return Result{Outcome: pai.OutcomeFailed, Stopped: fmt.Errorf("invalid plan: %w", err)}
-	}
-	if e.Limit <= 0 {
-		e.Limit = defaultLimit
 	}
 	if e.Deadlines == nil {
 		e.Deadlines = DefaultDeadlines
@@ -71,7 +78,9 @@ type running struct {
 	settled   []bool           // started, or will never start
 	blockedBy map[plan.StepID][]plan.StepID
 
-	startedSteps, active, risky int
+	limits               *limits
+	startedSteps, active int
+	claims               claims
 
 	mu       sync.Mutex // serializes events, and guards the fields below
 	finished int
@@ -81,7 +90,7 @@ type running struct {
 
 func newRunning(e Executor, p plan.Plan) *running {
 	n := len(p.Steps)
-	r := &running{Executor: e, plan: p, started: time.Now(), records: make([]pai.StepRecord, n), ended: make(chan int),
+	r := &running{Executor: e, plan: p, limits: newLimits(e), started: time.Now(), records: make([]pai.StepRecord, n), ended: make(chan int),
 		waiting: make([]int, n), followers: make([][]int, n), settled: make([]bool, n), blockedBy: map[plan.StepID][]plan.StepID{}}
 	index := make(map[plan.StepID]int, n)
 	for i, s := range p.Steps {
@@ -105,6 +114,10 @@ func (r *running) run(ctx context.Context) {
 			break
 		}
 		i := r.await(ctx)
+		r.limits.end(r.plan.Steps[i], r.records[i].Outcome)
+		if r.limits.classOf(r.plan.Steps[i]).machine && r.records[i].Outcome == pai.OutcomeFailed {
+			r.blockMachines(i)
+		}
 		for _, f := range r.followers[i] {
 			if r.lets(i, f) {
 				r.release(f)
@@ -133,9 +146,10 @@ func (r *running) release(f int) {
 
 // startReady starts the steps that can start now.
 func (r *running) startReady(ctx context.Context) {
+	r.limits.draining = false
 	r.ready = slices.DeleteFunc(r.ready, func(i int) bool {
-		if r.active >= r.Limit || (affectsJobs(r.plan.Steps[i]) && r.risky > 0) || r.halted() {
-			return false
+		if r.settled[i] || !r.limits.allows(r.plan.Steps[i]) || r.halted() {
+			return r.settled[i]
 		}
 		r.settled[i] = true
 		r.start(ctx, i)
@@ -148,9 +162,7 @@ func (r *running) start(ctx context.Context, i int) {
 	s := r.plan.Steps[i]
 	r.startedSteps++
 	r.active++
-	if affectsJobs(s) {
-		r.risky++
-	}
+	r.limits.start(s)
 	r.event(Event{Kind: StepStarted, Step: s, N: r.startedSteps})
 	go func() {
 		start := time.Now()
@@ -173,9 +185,6 @@ func (r *running) await(ctx context.Context) int {
 		select {
 		case i := <-r.ended:
 			r.active--
-			if affectsJobs(r.plan.Steps[i]) {
-				r.risky--
-			}
 			return i
 		case <-stop:
 			stop = nil
@@ -216,6 +225,16 @@ func (r *running) block(by, i int) {
 			r.block(i, f)
 		case first:
 			r.release(f)
+		}
+	}
+}
+
+// blockMachines blocks the steps of class machine that did not start, after step
+// by failed: what is wrong there can be wrong on every machine.
+func (r *running) blockMachines(by int) {
+	for i, s := range r.plan.Steps {
+		if !r.settled[i] && r.limits.classOf(s).machine {
+			r.block(by, i)
 		}
 	}
 }
@@ -289,8 +308,5 @@ func (r *running) stoppedBy() error {
 	defer r.mu.Unlock()
 	return r.stopped
 }
-
-// affectsJobs reports whether a step can affect running jobs.
-func affectsJobs(s plan.Step) bool { return s.Risk != pai.RiskNone && s.Risk != pai.RiskAPI }
 
 func succeeded(o pai.Outcome) bool { return o == pai.OutcomeSucceeded || o == pai.OutcomeSkipped }

@@ -49,7 +49,7 @@ func TestExecutorOfAnyPlanKeepsOrderAndLimits(t *testing.T) {
 		w.do = func(_ context.Context, s plan.Step) error {
 			raise(&worst, active.Add(1))
 			defer active.Add(-1)
-			if affectsJobs(s) {
+			if s.Risk == pai.RiskNode {
 				raise(&worstRisky, risky.Add(1))
 				defer risky.Add(-1)
 			}
@@ -141,7 +141,7 @@ func TestExecutorRunsIndependentStepsInParallel(t *testing.T) {
 	}
 }
 
-// Steps that can affect jobs run one at a time.
+// Steps that can affect jobs, but are not steps of one machine, run alone.
 func TestExecutorRunsRiskyStepsAlone(t *testing.T) {
 	t.Parallel()
 	w := newWorld()
@@ -153,10 +153,13 @@ func TestExecutorRunsRiskyStepsAlone(t *testing.T) {
 		return nil
 	}
 	p := plan.Plan{}
-	for _, r := range []pai.Risk{pai.RiskNode, pai.RiskDataPath, pai.RiskEviction} {
+	for _, r := range []pai.Risk{pai.RiskNode, pai.RiskDataPath, pai.RiskEviction, "unheard-of"} {
 		p.Steps = append(p.Steps, plan.Step{ID: plan.StepID(r), Kind: testKind, Risk: r})
 	}
-	if res := executor(w).Run(context.Background(), p); res.Err() != nil || worst.Load() != 1 {
+	p.Steps = append(p.Steps, machineStep("gpu-1", plan.KindKubelet, pai.RiskNode))
+	e := executor(w)
+	e.Doers[plan.KindKubelet], e.Limit = w, 8
+	if res := e.Run(context.Background(), p); res.Err() != nil || worst.Load() != 1 {
 		t.Errorf("%d in parallel, error %v", worst.Load(), res.Err())
 	}
 }

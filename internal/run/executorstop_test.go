@@ -76,11 +76,11 @@ func TestExecutorRefusedStepBlocksDependents(t *testing.T) {
 	t.Parallel()
 	w := newWorld()
 	e := executor(w)
-	e.Admit = func(_ context.Context, s plan.Step) error {
+	e.Admit = func(_ context.Context, s plan.Step) ([]pai.JobRef, error) {
 		if s.ID == "b" {
-			return errors.New("job ann~llama runs there")
+			return nil, errors.New("job ann~llama runs there")
 		}
-		return nil
+		return nil, nil
 	}
 	p := chain("a", "b", "c")
 	p.Steps = append(p.Steps, plan.Step{ID: "other", Kind: testKind, Risk: pai.RiskNone})
@@ -102,7 +102,7 @@ func TestExecutorHaltDuringAdmissionStartsNoStep(t *testing.T) {
 	w := newWorld()
 	e := executor(w)
 	var halt atomic.Bool
-	e.Admit = func(context.Context, plan.Step) error { halt.Store(true); return nil }
+	e.Admit = func(context.Context, plan.Step) ([]pai.JobRef, error) { halt.Store(true); return nil, nil }
 	e.Halt = func() error {
 		if halt.Load() {
 			return errors.New("lock lost")

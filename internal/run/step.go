@@ -43,26 +43,17 @@ func (r *running) step(ctx context.Context, s plan.Step) (pai.Outcome, error) {
 	} else if done {
 		return pai.OutcomeSkipped, nil
 	}
-	if r.Admit != nil {
-		if err := r.Admit(ctx, s); err != nil {
-			if ctx.Err() != nil {
-				return pai.OutcomeStopped, err
-			}
-			if pai.CodeOf(err) == pai.CodeWaiting {
-				return pai.OutcomeWaiting, err
-			}
-			return pai.OutcomeRefused, err
-		}
+	jobs, outcome, err := r.admit(ctx, s)
+	if outcome != "" {
+		return outcome, err
 	}
-	if r.halted() { // the guard can take long
-		return pai.OutcomeStopped, nil
-	}
+	defer r.claims.release(jobs)
 	if err := r.note(ctx, pai.StepRecord{ID: string(s.ID), Outcome: pai.OutcomeRunning}); err != nil && s.Risk != pai.RiskNone {
 		return failed(ctx, fmt.Errorf("not started, because the journal cannot be written: %w", err))
 	}
 
 	doCtx, cancel := context.WithTimeoutCause(ctx, d.Do, fmt.Errorf("not done within %s", d.Do))
-	err := doer.Do(doCtx, s)
+	err = doer.Do(doCtx, s)
 	if err != nil && ctx.Err() == nil && doCtx.Err() != nil {
 		err = fmt.Errorf("%w: %w", context.Cause(doCtx), err)
 	}
@@ -77,6 +68,36 @@ func (r *running) step(ctx context.Context, s plan.Step) (pai.Outcome, error) {
 		return failed(ctx, err)
 	}
 	return pai.OutcomeSucceeded, nil
+}
+
+// admit asks whether a step can start, until no other step affects the same
+// jobs, and claims these. It returns the outcome of a step that cannot start.
+func (r *running) admit(ctx context.Context, s plan.Step) (jobs []pai.JobRef, _ pai.Outcome, err error) {
+	for {
+		if r.Admit != nil {
+			jobs, err = r.Admit(ctx, s)
+		}
+		switch {
+		case err == nil && r.halted(): // the guard can take long
+			return nil, pai.OutcomeStopped, nil
+		case err == nil:
+		case ctx.Err() != nil:
+			return nil, pai.OutcomeStopped, err
+		case pai.CodeOf(err) == pai.CodeWaiting:
+			return nil, pai.OutcomeWaiting, err
+		default:
+			return nil, pai.OutcomeRefused, err
+		}
+		released := r.claims.take(jobs)
+		if released == nil {
+			return jobs, "", nil
+		}
+		select {
+		case <-released: // the next answer counts: the other step can have changed it
+		case <-ctx.Done():
+			return nil, pai.OutcomeStopped, context.Cause(ctx)
+		}
+	}
 }
 
 // failed distinguishes a step that failed from one that was stopped.

@@ -49,7 +49,7 @@ func TestExecutorWaitingStepBlocksOnlyDependents(t *testing.T) {
 			w := newWorld()
 			e := executor(w)
 			e.Doers[plan.KindAPIServer] = w
-			e.Admit = func(_ context.Context, s plan.Step) error { return c.refuses[s.ID] }
+			e.Admit = func(_ context.Context, s plan.Step) ([]pai.JobRef, error) { return nil, c.refuses[s.ID] }
 			res := e.Run(context.Background(), p)
 			if got := outcomes(res); got != c.want {
 				t.Errorf("got  %s\nwant %s", got, c.want)

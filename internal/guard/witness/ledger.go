@@ -129,7 +129,7 @@ func (c *WatchedContainer) interrupt(j *WatchedJob) {
 	c.Result, c.pending = Interrupted, nil
 	c.Interruption = &pai.Interruption{
 		Job: j.String(), Pod: c.Pod, Container: c.Name, Machine: c.Machine,
-		Time: p.ended.UTC(), Step: p.step, Cause: p.cause,
+		Time: p.ended.UTC(), Step: stepsOn(c.Machine, p.step), Cause: p.cause,
 	}
 }
 

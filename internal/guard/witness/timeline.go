@@ -63,3 +63,18 @@ func (t *timeline) now() string {
 	}
 	return t.entries[len(t.entries)-1].step
 }
+
+// stepsOn leaves out the steps in progress on other machines, if there is
+// another step in progress: the steps of several machines run in parallel.
+func stepsOn(machine, steps string) string {
+	names := strings.Split(steps, stepSeparator)
+	names = slices.DeleteFunc(names, func(name string) bool {
+		_, after, ofMachine := strings.Cut(name, "/machine/")
+		on, _, _ := strings.Cut(after, "/")
+		return ofMachine && on != machine
+	})
+	if len(names) == 0 {
+		return steps
+	}
+	return strings.Join(names, stepSeparator)
+}

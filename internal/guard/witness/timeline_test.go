@@ -29,3 +29,16 @@ func TestTimeline(t *testing.T) {
 		t.Errorf("got %q now, want c", got)
 	}
 }
+
+func TestStepsOn(t *testing.T) {
+	t.Parallel()
+	const a, b, clean, service = "kubernetes/v2/machine/a/kubelet", "kubernetes/v2/machine/b/kubelet", "clean/machine/a", "services/v2/storage"
+	for _, c := range []struct{ machine, steps, want string }{
+		{"a", "", ""}, {"a", a, a}, {"a", a + ", " + b, a}, {"b", a + ", " + b, b}, {"c", a + ", " + b, a + ", " + b},
+		{"a", b + ", " + service, service}, {"a", b + ", " + clean, clean}, {"aa", a + ", " + service, service},
+	} {
+		if got := stepsOn(c.machine, c.steps); got != c.want {
+			t.Errorf("machine %s, steps %q: got %q, want %q", c.machine, c.steps, got, c.want)
+		}
+	}
+}
