@@ -3,10 +3,10 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/etcd"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
@@ -16,27 +16,8 @@ import (
 
 func etcdRole(s layout.Slot) plan.Role { return s.Etcd }
 
-// etcdctl is the command line of the etcdctl of a version, for some slots.
-func etcdctl(v pai.KubernetesVersion, asked ...layout.Slot) string {
-	return layout.VersionDir(v) + "/bin/" + etcdctlArgs(asked...)
-}
-
-func etcdctlArgs(asked ...layout.Slot) string {
-	var endpoints []string
-	for _, s := range asked {
-		endpoints = append(endpoints, fmt.Sprintf("https://127.0.0.1:%d", s.EtcdClientPort))
-	}
-	return fmt.Sprintf("etcdctl --cacert %[1]s/etcd/ca.crt --cert %[1]s/etcd/healthcheck-client.crt --key %[1]s/etcd/healthcheck-client.key --endpoints %[2]s",
-		layout.PKIDir, strings.Join(endpoints, ","))
-}
-
-// etcdHealthy asks the etcd of a slot for its health with a request that needs a
-// quorum.
-func etcdHealthy(ctx context.Context, h machine.Host, s layout.Slot) error {
-	_, err := sh(ctx, h, "%s/bin/%s endpoint health >/dev/null", layout.RoleLink(s.Etcd), etcdctlArgs(s))
-	return err
-}
-
+// etcdDone reports whether one slot runs the version and votes, and the other
+// slot is no member. Members on other machines do not matter.
 func (c *cluster) etcdDone(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) (bool, error) {
 	states, err := slotStates(ctx, h, etcdRole)
 	if err != nil {
@@ -46,15 +27,16 @@ func (c *cluster) etcdDone(ctx context.Context, h machine.Host, m config.Machine
 	if states[to].Link != s.To.Kubernetes() || states[to].Running != s.To.Kubernetes() || states[from].Running != "" || states[from].Link != "" {
 		return false, nil
 	}
-	if err := etcdHealthy(ctx, h, to); err != nil {
+	client, err := etcd.Open(ctx, h)
+	if err != nil {
+		return false, err
+	}
+	defer client.Close()
+	if err := client.Health(ctx, to); err != nil {
 		return false, nil
 	}
-	members, err := listMembers(ctx, h, s.To.Kubernetes(), to)
-	if err != nil {
-		return false, nil // not responding, so not done
-	}
-	own := members.named(to.Member(m.Hostname))
-	return len(members) == 1 && own != nil && !own.Learner, nil
+	members, err := client.List(ctx, to)
+	return err == nil && members.Settled(m, to), nil // not responding is not done
 }
 
 // etcd starts the first etcd, or hands over to one of another version: the other
@@ -65,38 +47,65 @@ func (c *cluster) etcd(ctx context.Context, h machine.Host, m config.Machine, s 
 	if err != nil {
 		return err
 	}
+	client, err := etcd.Open(ctx, h)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
 	to, from := chooseSlots(states, plan.RoleState{Link: s.To.Kubernetes()})
+	move := etcdHandover{c, client, h, m, from, to, s.To.Kubernetes()}
 	if states[to].Link == "" && states[from].Link == "" {
 		have, err := slotsWithData(ctx, h)
 		switch {
 		case err != nil:
 			return err
 		case len(have) == 2:
-			return c.recoverHandover(ctx, h, m, s.To.Kubernetes())
+			return move.recoverBoth(ctx)
 		case len(have) == 1:
-			to, from = have[0], have[0].Other()
+			move.to, move.from = have[0], have[0].Other()
 		}
 	}
 	if states[from].Running == "" && states[from].Link == "" {
-		return c.startEtcdAlone(ctx, h, m, to, s.To.Kubernetes())
+		return move.startAlone(ctx)
 	}
-	return c.handoverEtcd(ctx, h, m, from, to, s.To.Kubernetes())
+	return move.run(ctx)
 }
 
-func (c *cluster) startEtcdAlone(ctx context.Context, h machine.Host, m config.Machine, to layout.Slot, v pai.KubernetesVersion) error {
-	if err := c.renderRole(ctx, h, m, v, to.Etcd); err != nil {
+// etcdHandover moves the etcd of a machine from one slot to the other, which
+// runs version v.
+type etcdHandover struct {
+	*cluster
+	etcd     *etcd.Client
+	h        machine.Host
+	m        config.Machine
+	from, to layout.Slot
+	v        pai.KubernetesVersion
+}
+
+func (e etcdHandover) startAlone(ctx context.Context) error {
+	if err := e.renderRole(ctx, e.h, e.m, e.v, e.to.Etcd); err != nil {
 		return err
 	}
-	if err := writeMembership(ctx, h, to, "new", to.Member(m.Hostname)+"="+to.PeerURL(m.HostIP)); err != nil {
+	if err := writeMembership(ctx, e.h, e.to, "new", e.to.Member(e.m.Hostname)+"="+e.to.PeerURL(e.m.HostIP)); err != nil {
 		return err
 	}
-	if err := moveAndRestart(ctx, h, to.Etcd, v); err != nil {
+	if err := moveAndRestart(ctx, e.h, e.to.Etcd, e.v); err != nil {
 		return err
 	}
-	if err := c.awaitRole(ctx, h, to.Etcd, v); err != nil {
+	if err := e.awaitRole(ctx, e.h, e.to.Etcd, e.v); err != nil {
 		return err
 	}
-	return removeUnstartedMembers(ctx, h, m, to, v)
+	// A clean in the middle of a handover leaves members behind.
+	members, err := e.etcd.List(ctx, e.to)
+	if err != nil {
+		return err
+	}
+	for _, one := range members.Removable(e.m, e.to) {
+		if err := e.etcd.Remove(ctx, e.m, e.to, one.ID); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // writeMembership writes the members that a slot without data starts with.
@@ -108,148 +117,117 @@ func writeMembership(ctx context.Context, h machine.Host, s layout.Slot, state, 
 	return h.WriteFile(ctx, s.EtcdEnv(), []byte(env), 0o644)
 }
 
-// promoteTimeout is how long a learner has to catch up with the data.
-const promoteTimeout = 3 * time.Minute
+// withJournals adds the ends of the journals of both etcds to an error.
+func (e etcdHandover) withJournals(ctx context.Context, err error) error {
+	return withJournal(ctx, e.h, e.to.Etcd, withJournal(ctx, e.h, e.from.Etcd, err))
+}
 
-func (c *cluster) handoverEtcd(ctx context.Context, h machine.Host, m config.Machine, from, to layout.Slot, v pai.KubernetesVersion) error {
-	members, err := awaitMembers(ctx, h, v, to, from)
+func (e etcdHandover) run(ctx context.Context) error {
+	members, err := e.etcd.AwaitList(ctx, healthTimeout, e.to, e.from)
 	if err != nil {
-		return err
+		return e.withJournals(ctx, err)
 	}
-	if err := removeUnready(ctx, h, m, from, to, v, members); err != nil {
-		return err
+	if old := members.Unready(e.m, e.to); old != nil {
+		if err := e.etcd.Remove(ctx, e.m, e.to, old.ID); err != nil {
+			return err
+		}
 	}
-	if old := members.named(from.Member(m.Hostname)); old != nil && !old.Learner {
-		if err := c.joinEtcd(ctx, h, m, from, to, v, members); err != nil {
-			return err
-		}
-		if err := awaitLearner(ctx, h, m, from, to, v); err != nil {
-			return err
-		}
-		if err := promote(ctx, h, m, from, to, v); err != nil {
-			return err
-		}
-		if err := awaitMember(ctx, h, m, from, to, v); err != nil {
-			return err
-		}
-		if err := c.reconnectAPIServer(ctx, h, m, to); err != nil {
-			return err
-		}
-		if err := replaceLeader(ctx, h, m, from, to, v); err != nil {
+	if old := members.Voter(e.m, e.from); old != nil {
+		if err := e.replace(ctx, *old, members); err != nil {
 			return err
 		}
 	}
 	// The old member was removed; a reboot must not start it again.
-	if err := c.awaitRole(ctx, h, to.Etcd, v); err != nil {
+	if err := e.awaitRole(ctx, e.h, e.to.Etcd, e.v); err != nil {
 		return err
 	}
-	if err := stopRole(ctx, h, from.Etcd); err != nil {
+	if members, err = e.etcd.List(ctx, e.to); err != nil {
 		return err
 	}
-	if _, err = sh(ctx, h, "rm -rf %s %s", from.EtcdData(), from.EtcdEnv()); err != nil {
-		return fmt.Errorf("remove the data of the old etcd on %q: %w", h.Name(), err)
+	if !members.Settled(e.m, e.to) {
+		return fmt.Errorf("remove the data of %s on %q: it is a member, or %s does not vote; the members are %s", e.from.Etcd, e.h.Name(), e.to.Etcd, members)
 	}
-	return removeLink(ctx, h, from.Etcd)
+	return removeEtcd(ctx, e.h, e.from)
 }
 
-// removeUnready removes a member that never became a voter, if the other member
-// is to stay. That is the rollback of an interrupted handover.
-func removeUnready(ctx context.Context, h machine.Host, m config.Machine, from, to layout.Slot, v pai.KubernetesVersion, members memberList) error {
-	own, old := members.named(to.Member(m.Hostname)), members.withPeer(from.PeerURL(m.HostIP))
-	if own == nil || own.Learner || old == nil || (old.Name != "" && !old.Learner) {
-		return nil
+// removeEtcd stops the etcd of a slot that is no member, and removes its data.
+func removeEtcd(ctx context.Context, h machine.Host, s layout.Slot) error {
+	if err := stopRole(ctx, h, s.Etcd); err != nil {
+		return err
 	}
-	if err := removeMember(ctx, h, v, to, old.ID); err != nil {
-		return fmt.Errorf("remove the etcd member that did not start: %w", err)
+	if _, err := sh(ctx, h, "rm -rf %s %s", s.EtcdData(), s.EtcdEnv()); err != nil {
+		return fmt.Errorf("remove the data of %s on %q: %w", s.Etcd, h.Name(), err)
 	}
-	return nil
+	return removeLink(ctx, h, s.Etcd)
 }
 
-// joinEtcd adds the new slot as a learner and starts it. Data there without a
+// replace makes the etcd in the new slot a voter that leads, and removes the
+// old member.
+func (e etcdHandover) replace(ctx context.Context, old etcd.Member, members etcd.Members) error {
+	if err := e.join(ctx, members); err != nil {
+		return err
+	}
+	if err := e.awaitLearner(ctx); err != nil {
+		return err
+	}
+	if err := e.etcd.Promote(ctx, e.m, e.to); err != nil {
+		return withJournal(ctx, e.h, e.to.Etcd, err)
+	}
+	if err := e.awaitVoter(ctx); err != nil {
+		return err
+	}
+	if err := e.reconnectAPIServer(ctx, e.h, e.m, e.to); err != nil {
+		return err
+	}
+	if err := e.etcd.MoveLeader(ctx, e.m, e.to); err != nil {
+		return err
+	}
+	return e.etcd.Remove(ctx, e.m, e.to, old.ID)
+}
+
+// join adds the new slot as a learner and starts it. Data there without a
 // member is old, and is removed first.
-func (c *cluster) joinEtcd(ctx context.Context, h machine.Host, m config.Machine, from, to layout.Slot, v pai.KubernetesVersion, members memberList) error {
-	if err := c.renderRole(ctx, h, m, v, to.Etcd); err != nil {
+func (e etcdHandover) join(ctx context.Context, members etcd.Members) error {
+	if err := e.renderRole(ctx, e.h, e.m, e.v, e.to.Etcd); err != nil {
 		return err
 	}
-	if members.withPeer(to.PeerURL(m.HostIP)) == nil {
-		if err := stopRole(ctx, h, to.Etcd); err != nil {
+	if members.At(e.m, e.to) == nil {
+		if err := stopRole(ctx, e.h, e.to.Etcd); err != nil {
 			return err
 		}
-		if _, err := sh(ctx, h, "rm -rf %s\n%s member add %s --learner --peer-urls=%s >/dev/null",
-			to.EtcdData(), etcdctl(v, from), to.Member(m.Hostname), to.PeerURL(m.HostIP)); err != nil {
-			return fmt.Errorf("add the new etcd as a learner: %w", err)
+		_, err := sh(ctx, e.h, "rm -rf %s", e.to.EtcdData())
+		if err != nil {
+			return fmt.Errorf("remove the old data of %s on %q: %w", e.to.Etcd, e.h.Name(), err)
+		}
+		if members, err = e.etcd.AddLearner(ctx, e.m, e.to); err != nil {
+			return err
 		}
 	}
-	initial := from.Member(m.Hostname) + "=" + from.PeerURL(m.HostIP) + "," + to.Member(m.Hostname) + "=" + to.PeerURL(m.HostIP)
-	if err := writeMembership(ctx, h, to, "existing", initial); err != nil {
+	if err := writeMembership(ctx, e.h, e.to, "existing", members.InitialCluster(e.m, e.to)); err != nil {
 		return err
 	}
-	state, err := roleState(ctx, h, to.Etcd)
+	state, err := roleState(ctx, e.h, e.to.Etcd)
 	if err != nil {
 		return err
 	}
-	if state.Link == v && state.Running == v {
+	if state.Link == e.v && state.Running == e.v {
 		return nil
 	}
-	return moveAndRestart(ctx, h, to.Etcd, v)
+	return moveAndRestart(ctx, e.h, e.to.Etcd, e.v)
 }
 
-// promote makes the learner a voting member when etcd reports that it has caught up.
-func promote(ctx context.Context, h machine.Host, m config.Machine, from, to layout.Slot, v pai.KubernetesVersion) error {
-	wait := poll.Wait{For: "the etcd learner to catch up", Timeout: promoteTimeout, Every: 200 * time.Millisecond}
-	return withJournal(ctx, h, to.Etcd, wait.Until(ctx, func(ctx context.Context) (bool, error) {
-		members, err := listMembers(ctx, h, v, from)
+// awaitVoter waits until the new member serves as a voter.
+func (e etcdHandover) awaitVoter(ctx context.Context) error {
+	wait := poll.Wait{For: "the new etcd to serve on " + e.h.Name(), Timeout: healthTimeout, Every: 100 * time.Millisecond}
+	return withJournal(ctx, e.h, e.to.Etcd, wait.Until(ctx, func(ctx context.Context) (bool, error) {
+		members, err := e.etcd.List(ctx, e.from)
 		if err != nil {
 			return false, err
 		}
-		own := members.withPeer(to.PeerURL(m.HostIP))
-		if own == nil {
-			return false, fmt.Errorf("the new etcd is no member")
+		if members.Voter(e.m, e.to) == nil {
+			return false, fmt.Errorf("%s does not vote; the members are %s", e.to.Etcd, members)
 		}
-		if !own.Learner {
-			return true, nil
-		}
-		_, err = sh(ctx, h, "%s member promote %x >/dev/null", etcdctl(v, from), own.ID)
-		return false, err
-	}))
-}
-
-// awaitMember waits until the new member serves as a voter.
-func awaitMember(ctx context.Context, h machine.Host, m config.Machine, from, to layout.Slot, v pai.KubernetesVersion) error {
-	wait := poll.Wait{For: "the new etcd to serve", Timeout: healthTimeout, Every: 100 * time.Millisecond}
-	return withJournal(ctx, h, to.Etcd, wait.Until(ctx, func(ctx context.Context) (bool, error) {
-		members, err := listMembers(ctx, h, v, from)
-		if err != nil {
-			return false, err
-		}
-		if members.named(to.Member(m.Hostname)) == nil {
-			return false, fmt.Errorf("the etcd members are %s", members)
-		}
-		err = etcdHealthy(ctx, h, to)
+		err = e.etcd.Health(ctx, e.to)
 		return err == nil, err
 	}))
-}
-
-// replaceLeader moves the leadership to the new member and removes the old one.
-func replaceLeader(ctx context.Context, h machine.Host, m config.Machine, from, to layout.Slot, v pai.KubernetesVersion) error {
-	members, err := listMembers(ctx, h, v, to)
-	if err != nil {
-		return err
-	}
-	old, own := members.named(from.Member(m.Hostname)), members.named(to.Member(m.Hostname))
-	if old == nil || own == nil {
-		return fmt.Errorf("the etcd members are not the two slots: %s", members)
-	}
-	// Only the leader accepts move-leader, and the new member might be it already.
-	_, err = sh(ctx, h, `
-leader=$(%s endpoint status -w fields | sed -n 's/^"Leader" : //p')
-[ "$leader" = "%d" ] || %s move-leader %x >/dev/null`,
-		etcdctl(v, to), own.ID, etcdctl(v, from), own.ID)
-	if err != nil {
-		return fmt.Errorf("move the etcd leadership: %w", err)
-	}
-	if err := removeMember(ctx, h, v, to, old.ID); err != nil {
-		return fmt.Errorf("remove the old etcd member: %w", err)
-	}
-	return nil
 }

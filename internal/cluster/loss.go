@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"pai.dev/pai/internal/etcd"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
@@ -66,29 +68,17 @@ func LossOf(ctx context.Context, h machine.Host, s plan.Step) (Loss, error) {
 	return Loss{}, fmt.Errorf("no etcd runs on %q to compare the snapshot with", h.Name())
 }
 
-// scratchScript serves a snapshot from a scratch directory and prints its keys. It
-// listens only on sockets in that directory.
-const scratchScript = `
-%[1]s
-pid=
-trap '[ -z "$pid" ] || kill "$pid" 2>/dev/null; wait' EXIT
-cd "$scratch"
-%[2]s snapshot restore %[3]s --data-dir data >log 2>&1 || { tail -3 log >&2; exit 1; }
-%[4]s --data-dir data --listen-client-urls unix://client:1 --advertise-client-urls http://localhost:2379 \
-    --listen-peer-urls unix://peer:1 --initial-advertise-peer-urls http://localhost:2380 --initial-cluster default=http://localhost:2380 \
-    --log-level error >>log 2>&1 &
-pid=$!
-n=0
-until %[5]s --endpoints unix://client:1 --dial-timeout=1s --command-timeout=2s endpoint health >/dev/null 2>&1; do
-    n=$((n + 1))
-    [ "$n" -lt 60 ] && kill -0 "$pid" 2>/dev/null || { tail -5 log >&2; exit 1; }
-    sleep 0.1
-done
+// scratchKeys is a script that prints the time and the keys of a snapshot.
+func scratchKeys(v pai.KubernetesVersion, snapshot string) string {
+	return fmt.Sprintf(`%s
+said=$(%s snapshot restore %[3]s --data-dir data 2>&1) || fail
+%[4]s
 stat -c %%Y %[3]s
-%[5]s --endpoints unix://client:1 get /registry/ --prefix --keys-only -w json`
+$ask get /registry/ --prefix --keys-only -w json`, makeScratch, layout.Program(v, "etcdutl"), snapshot, serveScratch(v))
+}
 
 func lossOf(ctx context.Context, h machine.Host, from layout.Slot, v pai.KubernetesVersion, snapshot string) (Loss, error) {
-	out, err := sh(ctx, h, scratchScript, makeScratch, layout.Program(v, "etcdutl"), snapshot, layout.Program(v, "etcd"), layout.Program(v, "etcdctl"))
+	out, err := sh(ctx, h, "%s", scratchKeys(v, snapshot))
 	if err != nil {
 		return Loss{}, fmt.Errorf("read the snapshot %s: %w", snapshot, err)
 	}
@@ -99,50 +89,42 @@ func lossOf(ctx context.Context, h machine.Host, from layout.Slot, v pai.Kuberne
 	}
 	then, err := parseKeys([]byte(keys))
 	if err != nil {
-		return Loss{}, err
+		return Loss{}, fmt.Errorf("read the keys of the snapshot %s: %w", snapshot, err)
 	}
-	out, err = sh(ctx, h, "%s get /registry/ --prefix --keys-only -w json", etcdctl(v, from))
-	if err != nil {
-		return Loss{}, fmt.Errorf("read the keys of etcd: %w", err)
-	}
-	now, err := parseKeys([]byte(out))
+	now, err := etcd.Keys(ctx, h, from, "/registry/")
 	if err != nil {
 		return Loss{}, err
 	}
 	loss := compareKeys(then, now)
-	loss.Snapshot, loss.Taken = snapshot[strings.LastIndexByte(snapshot, '/')+1:], time.Unix(seconds, 0)
+	loss.Snapshot, loss.Taken = path.Base(snapshot), time.Unix(seconds, 0)
 	return loss, nil
 }
 
 // lossTimeout limits the comparison. etcd holds at most gigabytes.
 const lossTimeout = 3 * time.Minute
 
-// keyState has the revisions of the creation and the last change of an object.
-type keyState struct {
-	Created  int64 `json:"create_revision"`
-	Modified int64 `json:"mod_revision"`
-}
-
-func parseKeys(data []byte) (map[string]keyState, error) {
+// parseKeys reads what etcdctl prints.
+func parseKeys(data []byte) (map[string]etcd.Revisions, error) {
 	var answer struct {
 		KVs []struct {
-			Key []byte `json:"key"`
-			keyState
+			Key      []byte `json:"key"`
+			Created  int64  `json:"create_revision"`
+			Modified int64  `json:"mod_revision"`
 		} `json:"kvs"`
 	}
 	if err := json.Unmarshal(data, &answer); err != nil {
-		return nil, fmt.Errorf("read the keys of etcd: %w", err)
+		return nil, err
 	}
-	keys := make(map[string]keyState, len(answer.KVs))
+	keys := make(map[string]etcd.Revisions, len(answer.KVs))
 	for _, kv := range answer.KVs {
-		keys[string(kv.Key)] = kv.keyState
+		keys[string(kv.Key)] = etcd.Revisions{Created: kv.Created, Modified: kv.Modified}
 	}
 	return keys, nil
 }
 
 // compareKeys lists every difference. An object that was deleted and created again
 // under its name is another object.
-func compareKeys(then, now map[string]keyState) Loss {
+func compareKeys(then, now map[string]etcd.Revisions) Loss {
 	loss := Loss{Created: map[string]bool{}, Gone: map[string]bool{}}
 	kinds := map[string]*KindLoss{}
 	kind := func(key string) *KindLoss {

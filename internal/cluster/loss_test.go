@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"pai.dev/pai/internal/etcd"
 	"pai.dev/pai/internal/pai"
 )
 
@@ -35,7 +36,7 @@ func TestKindOfKey(t *testing.T) {
 func TestParseKeys(t *testing.T) {
 	t.Parallel()
 	keys, err := parseKeys([]byte(`{"header":{"revision":9},"kvs":[{"key":"L3JlZ2lzdHJ5L3BvZHMvYS9i","create_revision":4,"mod_revision":7,"version":2}],"count":1}`))
-	if want := (map[string]keyState{"/registry/pods/a/b": {4, 7}}); err != nil || !maps.Equal(keys, want) {
+	if want := (map[string]etcd.Revisions{"/registry/pods/a/b": {Created: 4, Modified: 7}}); err != nil || !maps.Equal(keys, want) {
 		t.Errorf("read %v, %v, want %v", keys, err, want)
 	}
 	if keys, err := parseKeys([]byte(`{"header":{}}`)); err != nil || len(keys) != 0 {
@@ -50,18 +51,18 @@ func TestParseKeys(t *testing.T) {
 func TestCompareKeysCountsEveryWrite(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		now, revision := map[string]keyState{}, int64(0)
+		now, revision := map[string]etcd.Revisions{}, int64(0)
 		write := func() {
 			key := fmt.Sprintf("/registry/%s/ns/%d", rapid.SampledFrom([]string{"pods", "secrets"}).Draw(t, "kind"), rapid.IntRange(0, 4).Draw(t, "name"))
 			revision++
 			was, there := now[key]
 			switch {
 			case !there:
-				now[key] = keyState{revision, revision}
+				now[key] = etcd.Revisions{Created: revision, Modified: revision}
 			case rapid.Bool().Draw(t, "delete"):
 				delete(now, key)
 			default:
-				now[key] = keyState{was.Created, revision}
+				now[key] = etcd.Revisions{Created: was.Created, Modified: revision}
 			}
 		}
 		for range rapid.IntRange(0, 12).Draw(t, "before") {
@@ -106,15 +107,15 @@ func TestLossNamesJobs(t *testing.T) {
 		return j
 	}
 	loss := compareKeys(
-		map[string]keyState{
-			"/registry/pods/pai-vc-default/old-0":                   {1, 2},
-			"/registry/pods/pai-vc-default/again-0":                 {1, 2},
-			"/registry/jobset.x-k8s.io/jobsets/pai-vc-default/gone": {1, 1},
+		map[string]etcd.Revisions{
+			"/registry/pods/pai-vc-default/old-0":                   {Created: 1, Modified: 2},
+			"/registry/pods/pai-vc-default/again-0":                 {Created: 1, Modified: 2},
+			"/registry/jobset.x-k8s.io/jobsets/pai-vc-default/gone": {Created: 1, Modified: 1},
 		},
-		map[string]keyState{
-			"/registry/pods/pai-vc-default/old-0":   {1, 9},
-			"/registry/pods/pai-vc-default/again-0": {8, 9}, // another pod of the same name
-			"/registry/pods/pai-vc-default/new-0":   {7, 7},
+		map[string]etcd.Revisions{
+			"/registry/pods/pai-vc-default/old-0":   {Created: 1, Modified: 9},
+			"/registry/pods/pai-vc-default/again-0": {Created: 8, Modified: 9}, // another pod of the same name
+			"/registry/pods/pai-vc-default/new-0":   {Created: 7, Modified: 7},
 		})
 	var ended []string
 	for _, j := range loss.Jobs([]pai.Job{job("old", "old-0"), job("again", "again-0"), job("new", "old-0", "new-0")}) {
@@ -128,10 +129,11 @@ func TestLossNamesJobs(t *testing.T) {
 	}
 }
 
-func TestScratchScriptParses(t *testing.T) {
+func TestScratchScriptsParse(t *testing.T) {
 	t.Parallel()
-	script := fmt.Sprintf(scratchScript, makeScratch, "/etcdutl", "/s/a.db", "/etcd", "/etcdctl")
-	if out, err := exec.Command("sh", "-n", "-c", script).CombinedOutput(); err != nil || strings.Contains(script, "%!") {
-		t.Errorf("%s\n%s", out, script)
+	for _, script := range []string{scratchKeys("v0.10-pai", "/s/a.db"), makeScratch + serveScratch("v0.10-pai") + keepSnapshot("v0.10-pai", "/s/a.db")} {
+		if out, err := exec.Command("sh", "-n", "-c", script).CombinedOutput(); err != nil || strings.Contains(script, "%!") {
+			t.Errorf("%s\n%s", out, script)
+		}
 	}
 }

@@ -80,29 +80,6 @@ func TestFlagsOfManifest(t *testing.T) {
 	}
 }
 
-func TestParseMembers(t *testing.T) {
-	t.Parallel()
-	members, err := parseMembers([]byte(`{"header":{"cluster_id":10432846726885281848,"member_id":6965855903550217861,"raft_term":2},"members":[
-		{"ID":6965855903550217861,"name":"pai-1-a","peerURLs":["https://10.9.0.11:2380"],"clientURLs":["https://10.9.0.11:2379"]},
-		{"ID":13040742035073927285,"name":"","peerURLs":["https://10.9.0.11:2390"],"isLearner":true}]}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := testConfig().ControlPlane()
-	if a := members.named(layout.SlotA.Member(m.Hostname)); a == nil || a.ID != 6965855903550217861 || a.Learner {
-		t.Errorf("the first member is %+v", a)
-	}
-	if b := members.withPeer(layout.SlotB.PeerURL(m.HostIP)); b == nil || b.ID != 13040742035073927285 || !b.Learner || b.Name != "" {
-		t.Errorf("the second member is %+v", b)
-	}
-	if members.named("pai-1-b") != nil {
-		t.Error("a member that has not started has its name already")
-	}
-	if _, err := parseMembers([]byte("no JSON")); err == nil {
-		t.Error("text was parsed as members")
-	}
-}
-
 func TestChooseSlots(t *testing.T) {
 	t.Parallel()
 	old, next := pai.KubernetesVersion("v0.9-pai"), pai.KubernetesVersion("v0.10-pai")

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 	"strings"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/etcd"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
@@ -142,22 +144,28 @@ func (c *cluster) replaceData(ctx context.Context, h machine.Host, m config.Mach
 		from = layout.SlotB
 	}
 	to := from.Other()
+	was, err := revisionOf(ctx, h, v, snapshot)
+	if err != nil {
+		return nil, err
+	}
 	c.Progress("restoring etcd from %s; the API is unavailable until the older one serves", path.Base(snapshot))
-	_, err := sh(ctx, h, `
-umask 077
-now=$(%[8]s endpoint status -w fields 2>/dev/null | sed -n 's/^"Revision" : //p' || :)
-for u in controller-manager scheduler apiserver-a apiserver-b etcd-a etcd-b; do systemctl stop pai-$u.service 2>/dev/null || :; done
-rm -rf %[1]s %[1]s.new
-revision() { %[2]s snapshot status "$1" -w fields | sed -n 's/^"Revision" : //p'; }
-was=$(revision %[4]s)
-# An earlier run may have stopped etcd: then its data says which revision it had.
-[ -n "$now" ] || [ ! -e %[3]s/member/snap/db ] || now=$(revision %[3]s/member/snap/db)
-[ "${now:-0}" -ge "$was" ] || now=$was
-%[2]s snapshot restore %[4]s --data-dir %[1]s.new --name %[5]s --initial-cluster %[5]s=%[6]s --initial-advertise-peer-urls %[6]s \
-    --bump-revision $((now - was + 1000000)) --mark-compacted >%[7]s/restore.log 2>&1 || { tail -3 %[7]s/restore.log >&2; exit 1; }
+	now, silent := etcd.Revision(ctx, h, from)
+	_, err = sh(ctx, h, `for u in controller-manager scheduler apiserver-a apiserver-b etcd-a etcd-b; do systemctl stop pai-$u.service 2>/dev/null || :; done
+rm -rf %[1]s %[1]s.new`, to.EtcdData())
+	if err != nil {
+		return nil, fmt.Errorf("stop etcd on %q to restore it: %w", h.Name(), err)
+	}
+	if silent != nil { // an earlier run may have stopped it
+		if now, err = revisionOf(ctx, h, v, from.EtcdData()+"/member/snap/db"); err != nil {
+			return nil, err
+		}
+	}
+	const reserve = 1_000_000 // revisions that were assigned, but are in no data
+	_, err = sh(ctx, h, `umask 077
+said=$(%[2]s snapshot restore %[3]s --data-dir %[1]s.new --name %[4]s --initial-cluster %[4]s=%[5]s --initial-advertise-peer-urls %[5]s \
+    --bump-revision %[6]d --mark-compacted 2>&1) || { printf '%%s\n' "$said" | tail -3 >&2; exit 1; }
 mv -T %[1]s.new %[1]s`,
-		to.EtcdData(), layout.Program(v, "etcdutl"), from.EtcdData(), snapshot, to.Member(m.Hostname), to.PeerURL(m.HostIP), layout.SnapshotsDir,
-		etcdctl(v, from))
+		to.EtcdData(), layout.Program(v, "etcdutl"), snapshot, to.Member(m.Hostname), to.PeerURL(m.HostIP), max(now-was, 0)+reserve)
 	if err != nil {
 		return nil, fmt.Errorf("restore etcd from %s: %w", snapshot, err)
 	}
@@ -170,6 +178,21 @@ mv -T %[1]s.new %[1]s`,
 	_, err = sh(ctx, h, "cd %s && mv -T %s %s && rm -f -- %s restore.log", layout.SnapshotsDir, path.Base(snapshot), plan.RestoredSnapshot(s.To.Kubernetes(), s.From.Kubernetes()),
 		strings.Join(plan.SnapshotNames(s.To.Kubernetes(), s.From.Kubernetes())[:2], " "))
 	return &to, err
+}
+
+// revisionOf is the last revision in a file of etcd; 0 if it does not exist.
+func revisionOf(ctx context.Context, h machine.Host, v pai.KubernetesVersion, file string) (int64, error) {
+	out, err := sh(ctx, h, "[ ! -e %[2]s ] || %[1]s snapshot status %[2]s -w json", layout.Program(v, "etcdutl"), file)
+	var status struct {
+		Revision int64 `json:"revision"`
+	}
+	if err == nil && out != "" {
+		err = json.Unmarshal([]byte(out), &status)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read the revision of %s on %q: %w", file, h.Name(), err)
+	}
+	return status.Revision, nil
 }
 
 // startRestored starts etcd on the restored data and the older API server, and
@@ -190,14 +213,7 @@ func (c *cluster) startRestored(ctx context.Context, h machine.Host, m config.Ma
 	if err := c.awaitRole(ctx, h, to.Etcd, v); err != nil {
 		return err
 	}
-	old := to.Other()
-	if err := stopRole(ctx, h, old.Etcd); err != nil {
-		return err
-	}
-	if _, err := sh(ctx, h, "rm -rf %s %s", old.EtcdData(), old.EtcdEnv()); err != nil {
-		return fmt.Errorf("remove the data of the newer etcd on %q: %w", h.Name(), err)
-	}
-	if err := removeLink(ctx, h, old.Etcd); err != nil {
+	if err := removeEtcd(ctx, h, to.Other()); err != nil {
 		return err
 	}
 	// The controllers are still stopped. Later steps start them.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/etcd"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
@@ -182,6 +183,16 @@ func (c *cluster) awaitRole(ctx context.Context, h machine.Host, r plan.Role, v 
 	}))
 }
 
+// Health asks a role of a machine for its health, as the steps do. It needs only
+// the configuration and the machines of Deps.
+func Health(ctx context.Context, d Deps, m config.Machine, r plan.Role) error {
+	h := d.Hosts[m.Hostname]
+	if h == nil {
+		return fmt.Errorf("machine %q is unreachable", m.Hostname)
+	}
+	return (&cluster{Deps: d}).healthy(ctx, h, r)
+}
+
 // healthy asks a component for its health.
 func (c *cluster) healthy(ctx context.Context, h machine.Host, r plan.Role) error {
 	switch r {
@@ -206,7 +217,7 @@ func (c *cluster) healthy(ctx context.Context, h machine.Host, r plan.Role) erro
 		_, err := sh(ctx, h, "systemctl is-active -q %s && nft list chain ip flannel-ipv4 postrtg >/dev/null", layout.Unit(r))
 		return err
 	case plan.RoleEtcdA, plan.RoleEtcdB:
-		return etcdHealthy(ctx, h, layout.SlotOf(r))
+		return etcd.Health(ctx, h, layout.SlotOf(r))
 	case plan.RoleAPIServerA, plan.RoleAPIServerB:
 		return c.apiServerReady(ctx, h, layout.SlotOf(r))
 	}

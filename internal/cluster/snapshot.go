@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"strings"
 	"time"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/etcd"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/plan"
@@ -33,15 +33,22 @@ func (c *cluster) snapshotDone(ctx context.Context, h machine.Host, _ config.Mac
 }
 
 // snapshot saves the data of etcd, and restores it into a scratch directory to
-// verify it.
+// verify it. It stays on the machine, so the programs there do that.
 func (c *cluster) snapshot(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) error {
 	states, err := slotStates(ctx, h, etcdRole)
 	if err != nil {
 		return err
 	}
 	for _, from := range layout.Slots() {
-		if states[from].Running != "" && etcdHealthy(ctx, h, from) == nil {
-			return saveSnapshot(ctx, h, from, s)
+		if v := states[from].Running; v != "" && etcd.Health(ctx, h, from) == nil {
+			_, err := sh(ctx, h, `%s
+said=$(%s --cacert %[3]s/etcd/ca.crt --cert %[3]s/etcd/healthcheck-client.crt --key %[3]s/etcd/healthcheck-client.key \
+    --endpoints https://127.0.0.1:%[4]d snapshot save snapshot.db 2>&1) || fail
+%[5]s`, makeScratch, layout.Program(v, "etcdctl"), layout.PKIDir, from.EtcdClientPort, keepSnapshot(v, snapshotFile(s)))
+			if err != nil {
+				return fmt.Errorf("take a snapshot of etcd: %w", err)
+			}
+			return pruneSnapshots(ctx, h)
 		}
 	}
 	if states[layout.SlotA].Running != "" || states[layout.SlotB].Running != "" {
@@ -49,47 +56,6 @@ func (c *cluster) snapshot(ctx context.Context, h machine.Host, _ config.Machine
 	}
 	return c.snapshotAtRest(ctx, h, s)
 }
-
-func saveSnapshot(ctx context.Context, h machine.Host, from layout.Slot, s plan.Step) error {
-	states, err := roleState(ctx, h, from.Etcd)
-	if err != nil {
-		return err
-	}
-	file := snapshotFile(s)
-	etcdutl := layout.Program(states.Running, "etcdutl")
-	out, err := sh(ctx, h, `
-%[1]s
-fail() { printf '%%s\n' "$said" | tail -3 >&2; exit 1; } # no log file: the disk may be full
-said=$(%[2]s snapshot save "$scratch/snapshot.db" 2>&1) || fail
-%[3]s snapshot status "$scratch/snapshot.db" -w fields
-said=$(%[3]s snapshot restore "$scratch/snapshot.db" --data-dir "$scratch/restored" 2>&1) || fail
-[ -e "$scratch/restored/member/snap/db" ]
-sync "$scratch/snapshot.db"
-mv -T "$scratch/snapshot.db" %[4]s`, makeScratch, etcdctl(states.Running, from), etcdutl, file)
-	if err != nil {
-		return fmt.Errorf("take a snapshot of etcd: %w", err)
-	}
-	if strings.Contains(out, `"Keys" : 0`) {
-		return fmt.Errorf("take a snapshot of etcd: it holds no keys")
-	}
-	return pruneSnapshots(ctx, h)
-}
-
-// Scratch data is on the disk of the snapshots, which has the space for it, in
-// a directory that is named by the process that uses it.
-const (
-	// staleScratch prints the scratch directories whose process has ended.
-	staleScratch = `for d in ` + layout.SnapshotsDir + `/.scratch-*; do [ ! -d "$d" ] || [ -d "/proc/${d##*-}" ] || echo "$d"; done`
-	// makeScratch makes $scratch. It is the target of $SCRATCH, so it is removed
-	// when the script ends or is killed.
-	makeScratch = `umask 077
-install -d -m 0700 ` + layout.SnapshotsDir + `
-` + staleScratch + ` | xargs -r rm -rf
-scratch=` + layout.SnapshotsDir + `/.scratch-$$
-ln -s "$scratch" "$SCRATCH"
-rm -rf "$scratch"
-mkdir "$scratch"`
-)
 
 // pruneSnapshots keeps the newest few.
 func pruneSnapshots(ctx context.Context, h machine.Host) error {

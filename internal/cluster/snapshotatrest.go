@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
@@ -28,34 +27,14 @@ func (c *cluster) snapshotAtRest(ctx context.Context, h machine.Host, s plan.Ste
 		return pai.Errorf(pai.CodeFailed, fmt.Sprintf("name Kubernetes %s in the configuration, boot it, and upgrade from there", s.From),
 			"take a snapshot of etcd's data in %s on %q: the programs of Kubernetes %s, which wrote it, are not there: %w", from.EtcdData(), h.Name(), s.From, err)
 	}
-	_, err = sh(ctx, h, `
-[ -d %[1]s/member ] || { echo "%[1]s holds no data" >&2; exit 1; }
+	v := s.From.Kubernetes()
+	_, err = sh(ctx, h, `[ -d %[1]s/member ] || { echo "%[1]s holds no data" >&2; exit 1; }
 %[2]s
-served=
-trap '[ -z "$served" ] || kill -KILL "$served" 2>/dev/null || :' EXIT
-cd "$scratch"
 mkdir data
 cp -a %[1]s/member data/
-%[3]s --name snapshot --data-dir data --log-level warn \
-    --listen-client-urls unix://client:0 --advertise-client-urls unix://client:0 --listen-peer-urls unix://peer:0 \
-    --initial-advertise-peer-urls unix://peer:0 --initial-cluster snapshot=unix://peer:0 >log 2>&1 &
-served=$!
-ask="%[4]s --endpoints unix://client:0"
-for _ in $(seq 300); do
-    ! $ask endpoint health >/dev/null 2>&1 || break
-    kill -0 "$served" 2>/dev/null || { tail -3 log >&2; exit 1; }
-    sleep 0.1
-done
-$ask snapshot save snapshot.db >>log 2>&1 || { tail -3 log >&2; exit 1; }
-kill "$served"
-wait "$served" 2>/dev/null || :
-served=
-%[5]s snapshot status snapshot.db -w fields | grep -q '"Keys" : [1-9]' || { echo "the snapshot holds no keys" >&2; exit 1; }
-%[5]s snapshot restore snapshot.db --data-dir restored >log 2>&1 || { tail -3 log >&2; exit 1; }
-[ -e restored/member/snap/db ]
-sync snapshot.db
-mv -T snapshot.db %[6]s`, from.EtcdData(), makeScratch,
-		layout.Program(s.From.Kubernetes(), "etcd"), layout.Program(s.From.Kubernetes(), "etcdctl"), layout.Program(s.From.Kubernetes(), "etcdutl"), snapshotFile(s))
+%[3]s
+said=$($ask snapshot save snapshot.db 2>&1) || fail
+%[4]s`, from.EtcdData(), makeScratch, serveScratch(v), keepSnapshot(v, snapshotFile(s)))
 	if err != nil {
 		return fmt.Errorf("take a snapshot of etcd's data at rest: %w", err)
 	}

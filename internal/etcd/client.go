@@ -15,6 +15,8 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
@@ -92,6 +94,9 @@ func ask[T any](ctx context.Context, c *Client, s layout.Slot, limit time.Durati
 	answer, err := do(ctx, c.slots[s])
 	if err == nil {
 		return answer, nil
+	}
+	if status.Code(err) == codes.DeadlineExceeded {
+		<-ctx.Done() // etcd knows the deadline, and noticed it a moment earlier
 	}
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause

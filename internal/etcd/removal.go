@@ -41,13 +41,14 @@ const removeTimeout = 90 * time.Second
 // five seconds (etcd 3.6, HealthInterval, "unhealthy cluster"), so Remove tries
 // again.
 func (c *Client) Remove(ctx context.Context, m config.Machine, keep layout.Slot, id uint64) error {
+	isIt := func(one Member) bool { return one.ID == id }
 	wait := poll.Wait{For: fmt.Sprintf("etcd on %s without its member %x", m.Hostname, id), Timeout: removeTimeout, Every: 500 * time.Millisecond}
 	return wait.Until(ctx, func(ctx context.Context) (bool, error) {
 		members, err := c.List(ctx, keep)
-		if err != nil || members.find(func(one Member) bool { return one.ID == id }) == nil {
+		if err != nil || !slices.ContainsFunc(members, isIt) {
 			return err == nil, err
 		}
-		if members.Removable(m, keep).find(func(one Member) bool { return one.ID == id }) == nil {
+		if !slices.ContainsFunc(members.Removable(m, keep), isIt) {
 			return false, poll.Final(fmt.Errorf("member %x is not of %q, so it is not removed; the members are %s", id, m.Hostname, members))
 		}
 		_, err = ask(ctx, c, keep, callTimeout, "remove a member", func(ctx context.Context, etcd *clientv3.Client) (any, error) {

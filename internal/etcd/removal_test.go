@@ -47,6 +47,18 @@ func drawMembers(t *rapid.T) Members {
 	return members
 }
 
+// withOwn adds the member in a slot of a machine, as a voter or as a learner, and
+// perhaps its other slot.
+func withOwn(t *rapid.T, members Members, m config.Machine, s layout.Slot) Members {
+	for i, slot := range []layout.Slot{s, s.Other()} {
+		kind := rapid.SampledFrom([]string{"none", "voter", "learner"}).Draw(t, "slot "+slot.Name)
+		if kind != "none" {
+			members = append(members, Member{ID: uint64(50 + i), Name: slot.Member(m.Hostname), Peers: []string{slot.PeerURL(m.HostIP)}, Learner: kind == "learner"})
+		}
+	}
+	return rapid.Permutation(members).Draw(t, "order")
+}
+
 // mayRemove is the bound on removals, in the words of the design. It knows
 // names and addresses only as text.
 func mayRemove(all Members, one Member, m config.Machine, keep layout.Slot) bool {
@@ -82,10 +94,7 @@ func TestRemovableIsBounded(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		members := drawMembers(t)
 		m, keep := rapid.SampledFrom(testMachines).Draw(t, "own machine"), rapid.SampledFrom(layout.Slots()).Draw(t, "slot to keep")
-		if rapid.Bool().Draw(t, "keeps a voter") {
-			members = append(members, Member{ID: 50, Name: keep.Member(m.Hostname), Peers: []string{keep.PeerURL(m.HostIP)}})
-			members = rapid.Permutation(members).Draw(t, "order")
-		}
+		members = withOwn(t, members, m, keep)
 		var got, want []uint64
 		for _, one := range members.Removable(m, keep) {
 			got = append(got, one.ID)
@@ -108,9 +117,7 @@ func TestSettledMeansOneVoter(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		members := drawMembers(t)
 		m, s := rapid.SampledFrom(testMachines).Draw(t, "own machine"), rapid.SampledFrom(layout.Slots()).Draw(t, "slot")
-		if rapid.Bool().Draw(t, "is a voter") {
-			members = append(members, Member{ID: 50, Name: s.Member(m.Hostname), Peers: []string{s.PeerURL(m.HostIP)}})
-		}
+		members = withOwn(t, members, m, s)
 		voter, absent := false, true
 		for _, one := range members {
 			if one.Name == s.Other().Member(m.Hostname) || slices.Contains(one.Peers, s.Other().PeerURL(m.HostIP)) {

@@ -22,9 +22,8 @@ var machinePaths = regexp.MustCompile(`(^|[^\w.])(` + strings.Join([]string{
 // ownNames lists the files that may spell such names, each with the reason.
 func ownNames() map[string]string {
 	return map[string]string{
-		"internal/plan/diff.go":    "the help text of a JSON field gives an example",
-		"cmd/rest-server/main.go":  "a path in the container of the REST server, not on a machine",
-		"internal/cluster/loss.go": "the defaults of a scratch etcd that listens on sockets in its own directory",
+		"internal/plan/diff.go":   "the help text of a JSON field gives an example",
+		"cmd/rest-server/main.go": "a path in the container of the REST server, not on a machine",
 	}
 }
 

@@ -39,7 +39,7 @@ type Cluster struct {
 // uses it carries the build tag e2e: without the programs it fails.
 func Start(t testing.TB) *Cluster {
 	t.Helper()
-	c := &Cluster{t: t, programs: findPrograms(t), dir: t.TempDir()}
+	c := &Cluster{t: t, programs: Programs(t, "etcd", "kube-apiserver", "kube-controller-manager"), dir: t.TempDir()}
 	etcdClient, etcdPeer, api := freePort(t), freePort(t), freePort(t)
 
 	etcd := c.start("etcd",

@@ -15,8 +15,8 @@ import (
 	"pai.dev/pai/internal/atomicfile"
 )
 
-// ProgramsVariable names a directory with etcd, kube-apiserver, and
-// kube-controller-manager. Without it, they come from the programs that were
+// ProgramsVariable names a directory with etcd, etcdctl, etcdutl,
+// kube-apiserver, and kube-controller-manager. Without it, they come from the programs that were
 // built for bundles, in the cache directory.
 const ProgramsVariable = "PAI_TEST_PROGRAMS"
 
@@ -34,7 +34,8 @@ func CacheDir(t testing.TB) string {
 	return filepath.Join(user, "pai")
 }
 
-func findPrograms(t testing.TB) string {
+// Programs returns a directory with programs of the control plane.
+func Programs(t testing.TB, names ...string) string {
 	t.Helper()
 	if dir := os.Getenv(ProgramsVariable); dir != "" {
 		return dir
@@ -44,7 +45,7 @@ func findPrograms(t testing.TB) string {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	missing := []string{"etcd", "kube-apiserver", "kube-controller-manager"}
+	missing := names
 	for _, layer := range layers {
 		if missing, err = extract(layer, dir, missing); err != nil {
 			t.Fatal(err)

@@ -1,0 +1,123 @@
+package etcd
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/layout"
+	"pai.dev/pai/internal/poll"
+)
+
+// HandoverTarget is the slot that a handover on a machine was moving etcd to,
+// according to the members: the only one of the machine, or the one that is a
+// learner. If both vote, both have all data.
+func (l Members) HandoverTarget(m config.Machine) layout.Slot {
+	for _, s := range layout.Slots() {
+		if l.At(m, s) == nil {
+			return s.Other()
+		}
+	}
+	for _, s := range layout.Slots() {
+		if l.At(m, s).Learner {
+			return s
+		}
+	}
+	return layout.SlotB
+}
+
+// Unready is the member in the other slot of a machine, if it never became a
+// voter while the slot to keep did. To remove it is the rollback of an
+// interrupted handover.
+func (l Members) Unready(m config.Machine, keep layout.Slot) *Member {
+	removable := l.Removable(m, keep)
+	if one := removable.At(m, keep.Other()); one != nil && (one.Name == "" || one.Learner) {
+		return one
+	}
+	return nil
+}
+
+// InitialCluster names all members for an etcd without data in a slot of a
+// machine, as etcd requires: NAME=URL,…
+func (l Members) InitialCluster(m config.Machine, s layout.Slot) string {
+	var all []string
+	for _, one := range l {
+		for _, url := range one.Peers {
+			name := one.Name
+			if url == s.PeerURL(m.HostIP) {
+				name = s.Member(m.Hostname)
+			}
+			all = append(all, name+"="+url)
+		}
+	}
+	return strings.Join(all, ",")
+}
+
+// AddLearner adds a slot of a machine as a member that does not vote, through
+// the etcd in its other slot. It returns all members.
+func (c *Client) AddLearner(ctx context.Context, m config.Machine, s layout.Slot) (Members, error) {
+	return ask(ctx, c, s.Other(), callTimeout, "add a learner to the members", func(ctx context.Context, etcd *clientv3.Client) (Members, error) {
+		added, err := etcd.MemberAddAsLearner(ctx, []string{s.PeerURL(m.HostIP)})
+		if err != nil {
+			return nil, err
+		}
+		return membersFrom(added.Members), nil
+	})
+}
+
+// promoteTimeout is how long a learner has to catch up with the data.
+const promoteTimeout = 3 * time.Minute
+
+// Promote makes the learner in a slot of a machine a voter as soon as etcd
+// accepts that it has caught up.
+func (c *Client) Promote(ctx context.Context, m config.Machine, s layout.Slot) error {
+	wait := poll.Wait{For: "the etcd learner on " + m.Hostname + " to catch up", Timeout: promoteTimeout, Every: 200 * time.Millisecond}
+	return wait.Until(ctx, func(ctx context.Context) (bool, error) {
+		members, err := c.List(ctx, s.Other())
+		if err != nil {
+			return false, err
+		}
+		own := members.At(m, s)
+		if own == nil {
+			return false, fmt.Errorf("%s is no member; the members are %s", s.Etcd, members)
+		}
+		if !own.Learner {
+			return true, nil
+		}
+		_, err = ask(ctx, c, s.Other(), callTimeout, "promote a member", func(ctx context.Context, etcd *clientv3.Client) (any, error) {
+			return etcd.MemberPromote(ctx, own.ID)
+		})
+		return err == nil, err
+	})
+}
+
+// MoveLeader moves the leadership from one slot of a machine to the other, if
+// it is there. A leader on another machine stays.
+func (c *Client) MoveLeader(ctx context.Context, m config.Machine, to layout.Slot) error {
+	members, err := c.List(ctx, to)
+	if err != nil {
+		return err
+	}
+	old, own := members.Voter(m, to.Other()), members.Voter(m, to)
+	if old == nil || own == nil {
+		return fmt.Errorf("move the leadership to %s on %q: it does not vote with %s; the members are %s", to.Etcd, m.Hostname, to.Other().Etcd, members)
+	}
+	status, err := c.Status(ctx, to)
+	if err != nil {
+		return err
+	}
+	switch status.Leader {
+	case 0:
+		return fmt.Errorf("move the leadership to %s on %q: etcd has no leader", to.Etcd, m.Hostname)
+	case old.ID:
+		// Only the leader accepts this request.
+		_, err = ask(ctx, c, to.Other(), callTimeout, "move the leadership", func(ctx context.Context, etcd *clientv3.Client) (any, error) {
+			return etcd.MoveLeader(ctx, own.ID)
+		})
+	}
+	return err
+}
