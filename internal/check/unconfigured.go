@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"pai.dev/pai/internal/plan"
 )
@@ -14,6 +15,7 @@ func unconfiguredChecks() []Check {
 	return []Check{
 		{"node-unconfigured", "every node is a machine of the layout", Upgrade, onCluster(unconfiguredNodes)},
 		{"machine-unconfigured", "every machine that PAI prepared is in the layout", Upgrade, onCluster(unconfiguredMachines)},
+		{"machine-files", "files in the directories of PAI that PAI did not write", 0, onMachines(foreignFiles)},
 		{"etcd-members", "every etcd member is on a control-plane machine of the layout", Upgrade, onCluster(unconfiguredMembers)},
 		{"service-unconfigured", "every installed service is in a release of the configuration", Upgrade, onCluster(unconfiguredServices)},
 	}
@@ -59,6 +61,24 @@ func unconfiguredMachines(_ context.Context, w *world) ([]Result, error) {
 			"PAI prepared the cluster for a machine (%s) that the layout does not have; it might still run", m.Address))
 	}
 	return orOkay(all, "every machine that PAI prepared is in the layout"), nil
+}
+
+// maxFiles is how many files of one machine are named.
+const maxFiles = 10
+
+// foreignFiles is informational: PAI leaves these files alone.
+func foreignFiles(m observedMachine) Result {
+	files := m.state.Foreign
+	switch {
+	case files == nil:
+		return unknownf(m.Hostname, "the machine did not report the files in the directories of PAI")
+	case len(files) == 0:
+		return okay(m.Hostname, "none")
+	case len(files) > maxFiles:
+		return okay(m.Hostname, "left alone: %s, and %d more", strings.Join(files[:maxFiles], ", "), len(files)-maxFiles)
+	default:
+		return okay(m.Hostname, "left alone: %s", strings.Join(files, ", "))
+	}
 }
 
 func unconfiguredMembers(_ context.Context, w *world) ([]Result, error) {

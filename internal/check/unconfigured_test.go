@@ -27,6 +27,7 @@ func TestUnconfigured(t *testing.T) {
 	services := func(s ...plan.UnconfiguredService) plan.Unconfigured {
 		return plan.Unconfigured{Services: append([]plan.UnconfiguredService{}, s...)}
 	}
+	files := func(f []string) Result { return foreignFiles(observedMachine{state: plan.MachineState{Foreign: f}}) }
 	stranger := plan.UnconfiguredService{Name: "stranger", Installed: plan.Installed{Release: "v0.8", Ready: true}}
 	failedRead := plan.Unconfigured{MachinesError: "permission denied"}
 	expect(t, []expectation{
@@ -42,6 +43,11 @@ func TestUnconfigured(t *testing.T) {
 		{"machines unknown", run(unconfiguredMachines, failedRead, ""), Unknown, "permission denied"},
 		{"no machine", run(unconfiguredMachines, machines(), ""), OK, ""},
 		{"a machine", run(unconfiguredMachines, machines(plan.UnconfiguredMachine{Name: "gpu-09", Address: "10.0.0.9"}), ""), Warning, "(10.0.0.9)"},
+
+		{"files unknown", files(nil), Unknown, "did not report"},
+		{"no files", files([]string{}), OK, "none"},
+		{"files", files([]string{"/etc/pai/a", "/var/lib/pai/b"}), OK, "left alone: /etc/pai/a, /var/lib/pai/b"},
+		{"many files", files(strings.Fields("a b c d e f g h i j k l")), OK, "j, and 2 more"},
 
 		{"members unknown", run(unconfiguredMembers, plan.Unconfigured{EtcdError: "no quorum"}, ""), Unknown, "no quorum"},
 		{"no member", run(unconfiguredMembers, members(), ""), OK, ""},

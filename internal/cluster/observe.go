@@ -28,6 +28,9 @@ func Observe(ctx context.Context, host machine.Host) (plan.MachineState, error) 
 	m := plan.MachineState{
 		Prepared: report.Prepared.PrepareActive, Joined: report.Prepared.Joined, Roles: map[plan.Role]plan.RoleState{},
 	}
+	if report.Problem(inspect.Foreign) == "" {
+		m.Foreign = append([]string{}, report.Foreign...)
+	}
 	for _, version := range slices.Sorted(maps.Keys(report.Programs)) {
 		m.Programs = append(m.Programs, pai.KubernetesVersion(version))
 	}

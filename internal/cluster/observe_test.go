@@ -76,6 +76,21 @@ func TestObserve(t *testing.T) {
 	}
 }
 
+func TestObserveNamesForeignFiles(t *testing.T) {
+	t.Parallel()
+	h := upgrading(t)
+	if m, err := Observe(t.Context(), h); err != nil || m.Foreign == nil || len(m.Foreign) > 0 {
+		t.Errorf("got foreign files %#v, %v, want none", m.Foreign, err)
+	}
+	h.Root.Write(layout.ConfigDir+"/notes.txt", "")
+	if m, err := Observe(t.Context(), h); err != nil || !slices.Equal(m.Foreign, []string{"/etc/pai/notes.txt"}) {
+		t.Errorf("got foreign files %q, %v, want the notes", m.Foreign, err)
+	}
+	if m, err := Observe(t.Context(), &unknownPart{Host: h, part: inspect.Foreign}); err != nil || m.Foreign != nil {
+		t.Errorf("got foreign files %q, %v, want unknown ones", m.Foreign, err)
+	}
+}
+
 func TestObserveEmptyMachine(t *testing.T) {
 	t.Parallel()
 	m, err := Observe(t.Context(), inspecttest.NewHost(t, "pai-1"))

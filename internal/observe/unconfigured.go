@@ -132,3 +132,14 @@ func hasService(known []release.Manifest, versions []pai.ServicesVersion, name s
 			slices.ContainsFunc(r.ServiceList, func(p release.ServicePin) bool { return p.Name == name })
 	})
 }
+
+// withoutVolumes leaves out the directories with the state of services, which
+// have the names of the services.
+func withoutVolumes(paths []string, known []release.Manifest) []string {
+	return slices.DeleteFunc(paths, func(p string) bool {
+		name, inState := strings.CutPrefix(p, layout.StateDir+"/")
+		return inState && slices.ContainsFunc(known, func(r release.Manifest) bool {
+			return slices.ContainsFunc(r.ServiceList, func(s release.ServicePin) bool { return s.Name == name })
+		})
+	})
+}

@@ -152,6 +152,18 @@ func TestServicesOfNoConfiguredRelease(t *testing.T) {
 	}
 }
 
+func TestVolumesOfServicesAreNoForeignFiles(t *testing.T) {
+	t.Parallel()
+	known := []release.Manifest{{ServiceList: []release.ServicePin{{Name: "prometheus"}}}}
+	got := withoutVolumes([]string{"/etc/pai/prometheus", "/var/lib/pai/prometheus", "/var/lib/pai/stranger"}, known)
+	if want := []string{"/etc/pai/prometheus", "/var/lib/pai/stranger"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if withoutVolumes(nil, known) != nil || withoutVolumes([]string{}, known) == nil {
+		t.Error("an unknown list must stay unknown, and an empty one known")
+	}
+}
+
 // What cannot be observed is unknown, with the reason, and never none.
 func TestUnobservedIsUnknown(t *testing.T) {
 	t.Parallel()

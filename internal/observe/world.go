@@ -95,6 +95,7 @@ func machines(ctx context.Context, src Source) []plan.MachineState {
 			ctx, cancel := context.WithTimeout(ctx, machineTimeout)
 			defer cancel()
 			found[i] = observeMachine(ctx, src.Hosts[m.Hostname])
+			found[i].Foreign = withoutVolumes(found[i].Foreign, src.Releases)
 			found[i].Name = m.Hostname
 			found[i].Address = m.HostIP
 			found[i].ControlPlane = m.IsControlPlane()

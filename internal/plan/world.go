@@ -52,6 +52,8 @@ type MachineState struct {
 	Images      []string                `json:"images"` // digests of the bundles whose images are all there
 	Roles       map[Role]RoleState      `json:"roles"`
 	Node        *Node                   `json:"node,omitempty"`
+	// Foreign are the paths in directories of PAI that PAI did not write; nil is unknown.
+	Foreign []string `json:"foreign"`
 }
 
 // RoleState is one role on one machine.

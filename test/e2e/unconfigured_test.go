@@ -46,7 +46,8 @@ data: {state: applied, objects.json: "[]", record.json: '{"release":"v0.8","hash
 // strangersAreShown takes pai-2 out of a copy of the layout by hand, adds an
 // etcd member by hand, and installs a service that no release has. Each has to be
 // shown by the status and found by a check, also the member while the API is not
-// available, and none is shown any more when it is gone.
+// available, and none is shown any more after its removal. A file in a directory
+// of PAI is named.
 func (o *operator) strangersAreShown() {
 	t := o.t
 	all := func(u unconfigured) string {
@@ -81,6 +82,15 @@ func (o *operator) strangersAreShown() {
 			t.Errorf("the status has no row %q:\n%s", row, text)
 		}
 	}
+	o.on("pai-1", "touch /etc/pai/stranger")
+	var files []finding
+	out, _ := o.trySoon("check", "-o", "json") // fails because of the member
+	if err := json.Unmarshal([]byte(out), &files); err != nil || !slices.ContainsFunc(files, func(f finding) bool {
+		return f.ID == "machine-files" && f.Target == "pai-1" && f.Outcome == "ok" && strings.Contains(f.Found, "/etc/pai/stranger")
+	}) {
+		t.Errorf("no check names the file: %v\n%s", err, out)
+	}
+	o.on("pai-1", "rm /etc/pai/stranger")
 	found := o.strangersFound("-p", dir)
 	for _, want := range []string{"warning node-unconfigured pai-2", "warning machine-unconfigured pai-2", "failed etcd-members " + member, "warning service-unconfigured stranger"} {
 		if !slices.Contains(found, want) {
