@@ -1,6 +1,10 @@
 package plan
 
-import "pai.dev/pai/internal/pai"
+import (
+	"strings"
+
+	"pai.dev/pai/internal/pai"
+)
 
 // Boot plans the steps until the machines run the Kubernetes of the pair: a
 // first boot, the hops of an upgrade, or a repair. It does not upgrade services.
@@ -104,6 +108,10 @@ func StopPlan(in Input, which Choice) (Plan, error) {
 
 // CleanPlan returns the plan of `cluster k8s-clean`.
 func CleanPlan(w World, wipe bool) (Plan, error) {
+	if stranded := w.jobsOutsideLayout(); wipe && len(stranded) > 0 {
+		return Plan{}, pai.Errorf(pai.CodeRefused, "stop the jobs, or delete the nodes; for the jobs, run: paictl job list",
+			"jobs run on nodes that are not in the configuration, and would lose their cluster: %s", strings.Join(stranded, ", "))
+	}
 	p := Plan{Verb: pai.VerbClean, From: w.Current, To: w.Current, Hops: []Hop{}, Steps: Clean(w, wipe)}
 	if wipe {
 		p.To = pai.Pair{}

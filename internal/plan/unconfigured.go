@@ -3,6 +3,7 @@ package plan
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"pai.dev/pai/internal/pai"
@@ -94,6 +95,20 @@ func (w World) UnknownUnconfigured() []string {
 		}
 	}
 	return unknown
+}
+
+// jobsOutsideLayout names the jobs that run on unconfigured nodes, with the node.
+// No step has such a node as its target, so the guard asks about none of them.
+func (w World) jobsOutsideLayout() []string {
+	var found []string
+	for _, j := range w.Running() {
+		for _, m := range j.Machines() {
+			if slices.ContainsFunc(w.Unconfigured.Nodes, func(n UnconfiguredNode) bool { return n.Name == m }) {
+				found = append(found, j.String()+" on "+m)
+			}
+		}
+	}
+	return found
 }
 
 // checkUnconfiguredNodes refuses an upgrade whose newest API server would not

@@ -100,3 +100,24 @@ func TestUnconfiguredServiceDoesNotDecideTheRelease(t *testing.T) {
 		}
 	}
 }
+
+// No step touches the jobs on an unconfigured node, but a clean with --delete-data
+// removes their cluster.
+func TestCleanKeepsTheClusterOfJobsOutsideTheLayout(t *testing.T) {
+	in := running(twoReleases(), "v0.10", "cp-01")
+	in.World.Unconfigured.Nodes = []UnconfiguredNode{{Name: "gpu-09", Kubelet: "v1.36.3"}}
+	on := func(machine string) pai.Job {
+		container := pai.Container{State: pai.ContainerRunning}
+		return pai.Job{JobRef: pai.JobRef{User: "ann", Name: "train"}, Pods: []pai.Pod{{Machine: machine, Phase: "Running", Containers: []pai.Container{container}}}}
+	}
+	in.World.Jobs = []pai.Job{on("cp-01")}
+	if _, err := CleanPlan(in.World, true); err != nil {
+		t.Errorf("the guard asks about jobs on machines of the layout, but got %v", err)
+	}
+	in.World.Jobs = append(in.World.Jobs, on("gpu-09"))
+	_, err := CleanPlan(in.World, true)
+	wantError(t, err, pai.CodeRefused, "ann~train on gpu-09", "paictl job list")
+	if _, err := CleanPlan(in.World, false); err != nil {
+		t.Errorf("a clean keeps the data of the cluster, but got %v", err)
+	}
+}
