@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/etcd"
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/plan"
@@ -74,6 +75,7 @@ func Doers(d Deps) plan.Doers {
 // cluster runs the steps; each kind has a file.
 type cluster struct {
 	Deps
+	etcds etcd.Certificates
 }
 
 // doer is the doer of a kind whose steps connect to their machine.

@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/etcd"
@@ -11,10 +10,20 @@ import (
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
-	"pai.dev/pai/internal/poll"
 )
 
 func etcdRole(s layout.Slot) plan.Role { return s.Etcd }
+
+// etcdHealthy asks the etcd of a slot for its health with a request that needs a
+// quorum.
+func (c *cluster) etcdHealthy(ctx context.Context, h machine.Host, s layout.Slot) error {
+	client, err := c.etcds.Open(ctx, h)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return client.Health(ctx, s)
+}
 
 // etcdDone reports whether one slot runs the version and votes, and the other
 // slot is no member. Members on other machines do not matter.
@@ -27,7 +36,7 @@ func (c *cluster) etcdDone(ctx context.Context, h machine.Host, m config.Machine
 	if states[to].Link != s.To.Kubernetes() || states[to].Running != s.To.Kubernetes() || states[from].Running != "" || states[from].Link != "" {
 		return false, nil
 	}
-	client, err := etcd.Open(ctx, h)
+	client, err := c.etcds.Open(ctx, h)
 	if err != nil {
 		return false, err
 	}
@@ -47,7 +56,7 @@ func (c *cluster) etcd(ctx context.Context, h machine.Host, m config.Machine, s 
 	if err != nil {
 		return err
 	}
-	client, err := etcd.Open(ctx, h)
+	client, err := c.etcds.Open(ctx, h)
 	if err != nil {
 		return err
 	}
@@ -167,12 +176,6 @@ func (e etcdHandover) replace(ctx context.Context, old etcd.Member, members etcd
 	if err := e.join(ctx, members); err != nil {
 		return err
 	}
-	if err := e.awaitLearner(ctx); err != nil {
-		return err
-	}
-	if err := e.etcd.Promote(ctx, e.m, e.to); err != nil {
-		return withJournal(ctx, e.h, e.to.Etcd, err)
-	}
 	if err := e.awaitVoter(ctx); err != nil {
 		return err
 	}
@@ -214,20 +217,4 @@ func (e etcdHandover) join(ctx context.Context, members etcd.Members) error {
 		return nil
 	}
 	return moveAndRestart(ctx, e.h, e.to.Etcd, e.v)
-}
-
-// awaitVoter waits until the new member serves as a voter.
-func (e etcdHandover) awaitVoter(ctx context.Context) error {
-	wait := poll.Wait{For: "the new etcd to serve on " + e.h.Name(), Timeout: healthTimeout, Every: 100 * time.Millisecond}
-	return withJournal(ctx, e.h, e.to.Etcd, wait.Until(ctx, func(ctx context.Context) (bool, error) {
-		members, err := e.etcd.List(ctx, e.from)
-		if err != nil {
-			return false, err
-		}
-		if members.Voter(e.m, e.to) == nil {
-			return false, fmt.Errorf("%s does not vote; the members are %s", e.to.Etcd, members)
-		}
-		err = e.etcd.Health(ctx, e.to)
-		return err == nil, err
-	}))
 }

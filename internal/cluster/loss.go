@@ -91,7 +91,12 @@ func lossOf(ctx context.Context, h machine.Host, from layout.Slot, v pai.Kuberne
 	if err != nil {
 		return Loss{}, fmt.Errorf("read the keys of the snapshot %s: %w", snapshot, err)
 	}
-	now, err := etcd.Keys(ctx, h, from, "/registry/")
+	client, err := etcd.Open(ctx, h)
+	if err != nil {
+		return Loss{}, err
+	}
+	defer client.Close()
+	now, err := client.Keys(ctx, from, "/registry/")
 	if err != nil {
 		return Loss{}, err
 	}

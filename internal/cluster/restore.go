@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"pai.dev/pai/internal/config"
-	"pai.dev/pai/internal/etcd"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
@@ -148,8 +147,14 @@ func (c *cluster) replaceData(ctx context.Context, h machine.Host, m config.Mach
 	if err != nil {
 		return nil, err
 	}
+	client, err := c.etcds.Open(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
 	c.Progress("restoring etcd from %s; the API is unavailable until the older one serves", path.Base(snapshot))
-	now, silent := etcd.Revision(ctx, h, from)
+	status, silent := client.Status(ctx, from)
+	now := status.Revision
 	_, err = sh(ctx, h, `for u in controller-manager scheduler apiserver-a apiserver-b etcd-a etcd-b; do systemctl stop pai-$u.service 2>/dev/null || :; done
 rm -rf %[1]s %[1]s.new`, to.EtcdData())
 	if err != nil {

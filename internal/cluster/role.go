@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"pai.dev/pai/internal/config"
-	"pai.dev/pai/internal/etcd"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
@@ -217,7 +216,7 @@ func (c *cluster) healthy(ctx context.Context, h machine.Host, r plan.Role) erro
 		_, err := sh(ctx, h, "systemctl is-active -q %s && nft list chain ip flannel-ipv4 postrtg >/dev/null", layout.Unit(r))
 		return err
 	case plan.RoleEtcdA, plan.RoleEtcdB:
-		return etcd.Health(ctx, h, layout.SlotOf(r))
+		return c.etcdHealthy(ctx, h, layout.SlotOf(r))
 	case plan.RoleAPIServerA, plan.RoleAPIServerB:
 		return c.apiServerReady(ctx, h, layout.SlotOf(r))
 	}

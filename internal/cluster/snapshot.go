@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"pai.dev/pai/internal/config"
-	"pai.dev/pai/internal/etcd"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/plan"
@@ -40,7 +39,7 @@ func (c *cluster) snapshot(ctx context.Context, h machine.Host, _ config.Machine
 		return err
 	}
 	for _, from := range layout.Slots() {
-		if v := states[from].Running; v != "" && etcd.Health(ctx, h, from) == nil {
+		if v := states[from].Running; v != "" && c.etcdHealthy(ctx, h, from) == nil {
 			_, err := sh(ctx, h, `%s
 said=$(%s --cacert %[3]s/etcd/ca.crt --cert %[3]s/etcd/healthcheck-client.crt --key %[3]s/etcd/healthcheck-client.key \
     --endpoints https://127.0.0.1:%[4]d snapshot save snapshot.db 2>&1) || fail

@@ -33,24 +33,29 @@ type Client struct {
 	stop  func() bool
 }
 
-// Open reads the client certificate of a machine. The first request to a slot
+// Open returns a client of the etcds of a machine. The first request to a slot
 // connects. The connections are closed by Close, or when ctx ends.
-func Open(ctx context.Context, h machine.Host) (*Client, error) {
-	credentials, err := readCredentials(ctx, h)
+func (c *Certificates) Open(ctx context.Context, h machine.Host) (*Client, error) {
+	credentials, err := c.read(ctx, h)
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{host: h, slots: map[layout.Slot]*clientv3.Client{}}
+	client := &Client{host: h, slots: map[layout.Slot]*clientv3.Client{}}
 	for _, s := range layout.Slots() {
 		one, err := clientv3.New(configFor(ctx, h, s, credentials))
 		if err != nil {
-			c.closeAll()
+			client.closeAll()
 			return nil, fmt.Errorf("create a client for %s on %q: %w", s.Etcd, h.Name(), err)
 		}
-		c.slots[s] = one
+		client.slots[s] = one
 	}
-	c.stop = context.AfterFunc(ctx, c.closeAll)
-	return c, nil
+	client.stop = context.AfterFunc(ctx, client.closeAll)
+	return client, nil
+}
+
+// Open is Certificates.Open for one use of a certificate.
+func Open(ctx context.Context, h machine.Host) (*Client, error) {
+	return new(Certificates).Open(ctx, h)
 }
 
 // Close closes the connections.
@@ -102,15 +107,4 @@ func ask[T any](ctx context.Context, c *Client, s layout.Slot, limit time.Durati
 		err = cause
 	}
 	return answer, fmt.Errorf("%s of %s on %q: %w", what, s.Etcd, c.host.Name(), err)
-}
-
-// with asks the etcds of a machine once.
-func with[T any](ctx context.Context, h machine.Host, do func(c *Client) (T, error)) (T, error) {
-	c, err := Open(ctx, h)
-	if err != nil {
-		var none T
-		return none, err
-	}
-	defer c.Close()
-	return do(c)
 }

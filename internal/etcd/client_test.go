@@ -11,6 +11,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"pai.dev/pai/internal/layout"
+	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/poll"
 )
 
@@ -21,6 +22,17 @@ func startServer(t *testing.T, s *testServer) *testHost {
 	h := newHost("m1", p)
 	s.serve(t, h, p)
 	return h
+}
+
+// health asks once, with a client for it.
+func health(ctx context.Context, t *testing.T, h machine.Host, s layout.Slot) error {
+	t.Helper()
+	c, err := Open(ctx, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	return c.Health(ctx, s)
 }
 
 func openClient(t *testing.T, h *testHost) *Client {
@@ -61,16 +73,16 @@ func TestClientReadsMembersAndStatus(t *testing.T) {
 
 func TestHealthNeedsAQuorumAndNoAlarm(t *testing.T) {
 	t.Parallel()
-	if err := Health(t.Context(), startServer(t, &testServer{}), layout.SlotB); err != nil {
+	if err := health(t.Context(), t, startServer(t, &testServer{}), layout.SlotB); err != nil {
 		t.Errorf("got %v, want healthy", err)
 	}
 	full := startServer(t, &testServer{alarms: []pb.AlarmType{pb.AlarmType_NOSPACE}})
-	if err := Health(t.Context(), full, layout.SlotB); err == nil || !strings.Contains(err.Error(), "NOSPACE") {
+	if err := health(t.Context(), t, full, layout.SlotB); err == nil || !strings.Contains(err.Error(), "NOSPACE") {
 		t.Errorf("got %v, want the alarm", err)
 	}
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 300*time.Millisecond, errors.New("the test asked long enough"))
 	defer cancel()
-	if err := Health(ctx, startServer(t, &testServer{hangs: true}), layout.SlotB); err == nil || !strings.Contains(err.Error(), "long enough") {
+	if err := health(ctx, t, startServer(t, &testServer{hangs: true}), layout.SlotB); err == nil || !strings.Contains(err.Error(), "long enough") {
 		t.Errorf("got %v, want the end of the context", err)
 	}
 }
@@ -208,11 +220,40 @@ func TestCredentialsStayOutOfErrors(t *testing.T) {
 	}
 }
 
+// The files are read once, and again only if the first attempt failed.
+func TestCertificatesAreReadOnce(t *testing.T) {
+	t.Parallel()
+	h := startServer(t, &testServer{})
+	var all Certificates
+	files := h.files
+	h.files = nil
+	if _, err := all.Open(t.Context(), h); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("got %v, want that the files do not exist", err)
+	}
+	h.files = files
+	for range 2 {
+		c, err := all.Open(t.Context(), h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Health(t.Context(), layout.SlotA); err != nil {
+			t.Error(err)
+		}
+		c.Close()
+		h.files = nil
+	}
+	other := newHost("m2", newPKI(t))
+	other.files = nil
+	if _, err := all.Open(t.Context(), other); err == nil {
+		t.Error("another machine has got the certificate of the first")
+	}
+}
+
 func TestEtcdMustProveItsCertificate(t *testing.T) {
 	t.Parallel()
 	h := startServer(t, &testServer{})
 	h.files[layout.PKIDir+"/etcd/ca.crt"] = newPKI(t).ca
-	if err := Health(t.Context(), h, layout.SlotA); err == nil || !strings.Contains(err.Error(), "certificate") {
+	if err := health(t.Context(), t, h, layout.SlotA); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("got %v, want that the certificate is refused", err)
 	}
 }

@@ -5,12 +5,28 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 )
+
+// Certificates are the client certificates of machines. Each is read once: that
+// takes as long as a hundred requests. The zero value is ready to use.
+type Certificates struct{ machines sync.Map } // name → *tls.Config
+
+func (c *Certificates) read(ctx context.Context, h machine.Host) (*tls.Config, error) {
+	if known, found := c.machines.Load(h.Name()); found {
+		return known.(*tls.Config), nil
+	}
+	read, err := readCredentials(ctx, h)
+	if err == nil {
+		c.machines.Store(h.Name(), read)
+	}
+	return read, err
+}
 
 // readCredentials reads the certificate that a control-plane machine has for
 // requests to its etcd. The key stays in memory; no error contains it.

@@ -126,7 +126,7 @@ func begin(t *testing.T, n int) []*realMachine {
 		m.start(layout.SlotA, "new", initial[1:])
 	}
 	for _, m := range machines {
-		m.await("etcd on "+m.Hostname, func(ctx context.Context) error { return Health(ctx, m, layout.SlotA) })
+		m.await("etcd on "+m.Hostname, func(ctx context.Context) error { return health(ctx, t, m, layout.SlotA) })
 	}
 	return machines
 }
@@ -159,7 +159,9 @@ func (m *realMachine) handover(to layout.Slot) {
 	if err := c.Health(t.Context(), to); err == nil {
 		t.Error("a learner is healthy")
 	}
-	check("promote", c.Promote(t.Context(), m.Machine, to))
+	m.await("the learner to catch up", func(ctx context.Context) error {
+		return c.Promote(ctx, *members.At(m.Machine, to), to)
+	})
 	m.await("the voter to serve", func(ctx context.Context) error { return c.Health(ctx, to) })
 	check("move the leadership", c.MoveLeader(t.Context(), m.Machine, to))
 	members, err = c.List(t.Context(), to)
@@ -182,13 +184,13 @@ func TestHandoverThereAndBack(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	before, err := Keys(t.Context(), m, layout.SlotA, "/registry/")
+	before, err := c.Keys(t.Context(), layout.SlotA, "/registry/")
 	if err != nil || len(before) != 50 {
 		t.Fatalf("got %d keys, %v", len(before), err)
 	}
 	for _, to := range []layout.Slot{layout.SlotB, layout.SlotA} {
 		m.handover(to)
-		after, err := Keys(t.Context(), m, to, "/registry/")
+		after, err := c.Keys(t.Context(), to, "/registry/")
 		if err != nil || len(after) != len(before) {
 			t.Fatalf("got %d keys, %v, want %d", len(after), err, len(before))
 		}
@@ -277,6 +279,9 @@ func TestHealthWithoutQuorumAndWithAlarm(t *testing.T) {
 	}
 	if _, err := c.List(t.Context(), layout.SlotA); err == nil {
 		t.Error("members were listed without a quorum")
+	}
+	if members, err := ListMembers(t.Context(), m); err != nil || len(members) != 2 {
+		t.Errorf("got %s, %v, want the stored members without a quorum", members, err)
 	}
 	if s, err := c.Status(t.Context(), layout.SlotA); err != nil || s.Version == "" {
 		t.Errorf("got status %+v, %v, want one without a quorum", s, err)

@@ -4,13 +4,11 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/layout"
-	"pai.dev/pai/internal/poll"
 )
 
 // HandoverTarget is the slot that a handover on a machine was moving etcd to,
@@ -69,30 +67,13 @@ func (c *Client) AddLearner(ctx context.Context, m config.Machine, s layout.Slot
 	})
 }
 
-// promoteTimeout is how long a learner has to catch up with the data.
-const promoteTimeout = 3 * time.Minute
-
-// Promote makes the learner in a slot of a machine a voter as soon as etcd
-// accepts that it has caught up.
-func (c *Client) Promote(ctx context.Context, m config.Machine, s layout.Slot) error {
-	wait := poll.Wait{For: "the etcd learner on " + m.Hostname + " to catch up", Timeout: promoteTimeout, Every: 200 * time.Millisecond}
-	return wait.Until(ctx, func(ctx context.Context) (bool, error) {
-		members, err := c.List(ctx, s.Other())
-		if err != nil {
-			return false, err
-		}
-		own := members.At(m, s)
-		if own == nil {
-			return false, fmt.Errorf("%s is no member; the members are %s", s.Etcd, members)
-		}
-		if !own.Learner {
-			return true, nil
-		}
-		_, err = ask(ctx, c, s.Other(), callTimeout, "promote a member", func(ctx context.Context, etcd *clientv3.Client) (any, error) {
-			return etcd.MemberPromote(ctx, own.ID)
-		})
-		return err == nil, err
+// Promote makes the learner in a slot of a machine a voter, through the etcd in
+// its other slot. etcd refuses until the learner has caught up.
+func (c *Client) Promote(ctx context.Context, learner Member, s layout.Slot) error {
+	_, err := ask(ctx, c, s.Other(), callTimeout, "promote a member", func(ctx context.Context, etcd *clientv3.Client) (any, error) {
+		return etcd.MemberPromote(ctx, learner.ID)
 	})
+	return err
 }
 
 // MoveLeader moves the leadership from one slot of a machine to the other, if

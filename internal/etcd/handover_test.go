@@ -1,11 +1,13 @@
 package etcd
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"pgregory.net/rapid"
 
 	"pai.dev/pai/internal/layout"
@@ -92,9 +94,6 @@ func TestJoinAndLead(t *testing.T) {
 		{ID: 3, Name: "m2-b", PeerURLs: []string{layout.SlotB.PeerURL(m2.HostIP)}},
 	}}
 	c := openClient(t, startServer(t, s))
-	if err := c.Promote(t.Context(), m1, layout.SlotA); err != nil {
-		t.Errorf("promote a voter: %v", err)
-	}
 	members, err := c.AddLearner(t.Context(), m1, layout.SlotB)
 	if err != nil {
 		t.Fatal(err)
@@ -109,8 +108,11 @@ func TestJoinAndLead(t *testing.T) {
 	if err := c.MoveLeader(t.Context(), m1, layout.SlotB); err == nil || !strings.Contains(err.Error(), "does not vote") || len(s.moved) > 0 {
 		t.Errorf("a learner leads: %v", err)
 	}
-	if err := c.Promote(t.Context(), m1, layout.SlotB); err != nil || s.refuses != 0 {
-		t.Errorf("got %v, want a second attempt to promote", err)
+	if err := c.Promote(t.Context(), *own, layout.SlotB); !errors.Is(err, rpctypes.ErrMemberLearnerNotReady) {
+		t.Errorf("got %v, want that the learner has not caught up", err)
+	}
+	if err := c.Promote(t.Context(), *own, layout.SlotB); err != nil {
+		t.Errorf("got %v, want a voter", err)
 	}
 	s.members[2].Name = "m1-b" // it has started
 	for _, step := range []struct {

@@ -7,7 +7,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"pai.dev/pai/internal/layout"
-	"pai.dev/pai/internal/machine"
 )
 
 // Revisions are the revisions in which a key was created and last changed.
@@ -16,28 +15,17 @@ type Revisions struct{ Created, Modified int64 }
 // keysTimeout limits a list of all keys. A cluster has up to some 100,000.
 const keysTimeout = time.Minute
 
-// Keys lists the keys with a prefix, from the etcd in a slot of a machine.
-func Keys(ctx context.Context, h machine.Host, s layout.Slot, prefix string) (map[string]Revisions, error) {
-	return with(ctx, h, func(c *Client) (map[string]Revisions, error) {
-		return ask(ctx, c, s, keysTimeout, "list the keys", func(ctx context.Context, etcd *clientv3.Client) (map[string]Revisions, error) {
-			list, err := etcd.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly())
-			if err != nil {
-				return nil, err
-			}
-			keys := make(map[string]Revisions, len(list.Kvs))
-			for _, kv := range list.Kvs {
-				keys[string(kv.Key)] = Revisions{Created: kv.CreateRevision, Modified: kv.ModRevision}
-			}
-			return keys, nil
-		})
-	})
-}
-
-// Revision is the revision of the last write, from the etcd in a slot of a
-// machine.
-func Revision(ctx context.Context, h machine.Host, s layout.Slot) (int64, error) {
-	return with(ctx, h, func(c *Client) (int64, error) {
-		status, err := c.Status(ctx, s)
-		return status.Revision, err
+// Keys asks the etcd in a slot for the keys with a prefix.
+func (c *Client) Keys(ctx context.Context, s layout.Slot, prefix string) (map[string]Revisions, error) {
+	return ask(ctx, c, s, keysTimeout, "list the keys", func(ctx context.Context, etcd *clientv3.Client) (map[string]Revisions, error) {
+		list, err := etcd.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly())
+		if err != nil {
+			return nil, err
+		}
+		keys := make(map[string]Revisions, len(list.Kvs))
+		for _, kv := range list.Kvs {
+			keys[string(kv.Key)] = Revisions{Created: kv.CreateRevision, Modified: kv.ModRevision}
+		}
+		return keys, nil
 	})
 }

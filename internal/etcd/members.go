@@ -32,18 +32,21 @@ type Members []Member
 // etcd of either slot. Without a quorum, which a member that does not run can
 // cost, it lists what such an etcd has stored.
 func ListMembers(ctx context.Context, h machine.Host) (Members, error) {
-	return with(ctx, h, func(c *Client) (Members, error) {
-		members, err := c.ListAny(ctx, layout.Slots()...)
-		if err == nil {
-			return members, nil
-		}
-		for _, s := range layout.Slots() {
-			if stored, errStored := c.list(ctx, s, clientv3.WithSerializable()); errStored == nil {
-				return stored, nil
-			}
-		}
+	c, err := Open(ctx, h)
+	if err != nil {
 		return nil, err
-	})
+	}
+	defer c.Close()
+	members, err := c.ListAny(ctx, layout.Slots()...)
+	if err == nil {
+		return members, nil
+	}
+	for _, s := range layout.Slots() {
+		if stored, errStored := c.list(ctx, s, clientv3.WithSerializable()); errStored == nil {
+			return stored, nil
+		}
+	}
+	return nil, err
 }
 
 // List asks the etcd in a slot for the members. It needs a quorum.

@@ -37,18 +37,7 @@ type Overview struct {
 // Status asks the etcd in a slot for its status. A learner and an etcd without
 // a quorum report it too.
 func (c *Client) Status(ctx context.Context, s layout.Slot) (Status, error) {
-	return c.statusWithin(ctx, s, callTimeout)
-}
-
-// Serves reports whether the etcd in a slot accepts requests. A learner reports
-// no more than that.
-func (c *Client) Serves(ctx context.Context, s layout.Slot) error {
-	_, err := c.statusWithin(ctx, s, time.Second)
-	return err
-}
-
-func (c *Client) statusWithin(ctx context.Context, s layout.Slot, limit time.Duration) (Status, error) {
-	return ask(ctx, c, s, limit, "read the status", func(ctx context.Context, etcd *clientv3.Client) (Status, error) {
+	return ask(ctx, c, s, callTimeout, "read the status", func(ctx context.Context, etcd *clientv3.Client) (Status, error) {
 		// Maintenance.Status of the client connects again for each request.
 		r, err := pb.NewMaintenanceClient(etcd.ActiveConnection()).Status(ctx, &pb.StatusRequest{})
 		if err != nil {
@@ -57,6 +46,15 @@ func (c *Client) statusWithin(ctx context.Context, s layout.Slot, limit time.Dur
 		return Status{Member: r.Header.MemberId, Leader: r.Leader, Version: r.Version, Revision: r.Header.Revision, Index: r.RaftIndex,
 			Applied: r.RaftAppliedIndex, Size: r.DbSize, Used: r.DbSizeInUse, Quota: r.DbSizeQuota, Errors: r.Errors}, nil
 	})
+}
+
+// Serves reports whether the etcd in a slot accepts requests. A learner reports
+// no more than that.
+func (c *Client) Serves(ctx context.Context, s layout.Slot) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second) // it listens long before it serves
+	defer cancel()
+	_, err := c.Status(ctx, s)
+	return err
 }
 
 // Health reads through the etcd in a slot, which needs a quorum, and reports
@@ -87,22 +85,19 @@ func readAlarms(ctx context.Context, etcd *clientv3.Client) ([]string, error) {
 	return names, nil
 }
 
-// Health is Client.Health for one question.
-func Health(ctx context.Context, h machine.Host, s layout.Slot) error {
-	_, err := with(ctx, h, func(c *Client) (any, error) { return nil, c.Health(ctx, s) })
-	return err
-}
-
 // ReadOverview asks the etcd in a slot of a machine for all that checks need.
-func ReadOverview(ctx context.Context, h machine.Host, s layout.Slot) (Overview, error) {
-	return with(ctx, h, func(c *Client) (o Overview, err error) {
-		if o.Status, err = c.Status(ctx, s); err != nil {
-			return o, err
-		}
-		if o.Members, err = c.List(ctx, s); err != nil {
-			return o, err
-		}
-		o.Alarms, err = ask(ctx, c, s, callTimeout, "list the alarms", readAlarms)
+func ReadOverview(ctx context.Context, h machine.Host, s layout.Slot) (o Overview, err error) {
+	c, err := Open(ctx, h)
+	if err != nil {
 		return o, err
-	})
+	}
+	defer c.Close()
+	if o.Status, err = c.Status(ctx, s); err != nil {
+		return o, err
+	}
+	if o.Members, err = c.List(ctx, s); err != nil {
+		return o, err
+	}
+	o.Alarms, err = ask(ctx, c, s, callTimeout, "list the alarms", readAlarms)
+	return o, err
 }
