@@ -19,6 +19,9 @@ func serviceChecks() []Check {
 func servicesReady(ctx context.Context, w *world, client *kube.Client) ([]Result, error) {
 	all := []Result{dnsReady(ctx, client)}
 	for name, s := range w.World.Services {
+		if w.World.Unconfigured.HasService(name) {
+			continue // the check service-unconfigured reports it
+		}
 		if s.Ready {
 			all = append(all, okay(name, "ready, release %s", s.Release))
 		} else {

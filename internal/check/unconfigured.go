@@ -111,8 +111,12 @@ func unconfiguredServices(_ context.Context, w *world) ([]Result, error) {
 	}
 	var all []Result
 	for _, s := range services {
+		state := "ready"
+		if !s.Ready {
+			state = "not ready: " + s.Message
+		}
 		all = append(all, warning(s.Name, "to delete it and keep its data, run: paictl service delete "+s.Name,
-			"no release of the configuration has this service (release %s); an upgrade of the services, and paictl service start, stop it", cmp.Or(string(s.Release), "unknown")))
+			"no release of the configuration has this service (release %s, %s); an upgrade of the services, and paictl service start, stop it", cmp.Or(string(s.Release), "unknown"), state))
 	}
 	return orOkay(all, "every installed service is in a release of the configuration"), nil
 }

@@ -56,7 +56,7 @@ func TestUnconfigured(t *testing.T) {
 
 		{"services unknown", run(unconfiguredServices, plan.Unconfigured{}, ""), Unknown, "connection refused"},
 		{"no service", run(unconfiguredServices, services(), ""), OK, ""},
-		{"a service", run(unconfiguredServices, services(stranger), ""), Warning, "(release v0.8)"},
+		{"a service", run(unconfiguredServices, services(stranger), ""), Warning, "(release v0.8, ready)"},
 	})
 	if fix := run(unconfiguredServices, services(stranger), "").Fix; !strings.HasSuffix(fix, "run: paictl service delete stranger") {
 		t.Errorf("the fix of a service is %q", fix)

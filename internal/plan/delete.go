@@ -18,19 +18,23 @@ func DeletePlan(in Input, name string, wipe bool) (Plan, error) {
 		return Plan{}, err
 	}
 	release := w.ServicesRelease()
-	if release == "" {
+	_, installed := w.Services[name]
+	if release == "" && !installed {
 		return Plan{}, pai.Errorf(pai.CodeRefused, "to list the services, run: paictl service status", "no service was ever started on this cluster")
 	}
 	ordered, err := Order(in.Services[release])
 	if err != nil {
 		return Plan{}, err
 	}
-	i := slices.IndexFunc(ordered, func(s ServiceSpec) bool { return s.Name == name })
+	var notes []string
 	service := foreignService(name)
-	if _, installed := w.Services[name]; i >= 0 {
+	switch i := slices.IndexFunc(ordered, func(s ServiceSpec) bool { return s.Name == name }); {
+	case i >= 0:
 		service = ordered[i]
-	} else if !installed {
+	case !installed:
 		return Plan{}, unknownService(name, ordered)
+	case wipe:
+		notes = append(notes, "the release does not have service "+name+", so files of it on machines are unknown and stay")
 	}
 	if needing := installedNeeding(w, ordered, name); len(needing) > 0 {
 		return Plan{}, pai.Errorf(pai.CodeRefused, "stop or delete the dependent services first; run: paictl service stop "+strings.Join(needing, " "),
@@ -43,7 +47,7 @@ func DeletePlan(in Input, name string, wipe bool) (Plan, error) {
 		d.add(true, Step{ID: id + "/volume", Kind: KindVolume, Target: volume, Risk: pai.RiskNone, Wipe: true}, id)
 	}
 	steps := d.reduce()
-	p := Plan{Verb: pai.VerbDeleteService, From: w.Current, To: w.After(steps, in.Digests).Current, Hops: []Hop{}, Steps: steps}
+	p := Plan{Verb: pai.VerbDeleteService, From: w.Current, To: w.After(steps, in.Digests).Current, Hops: []Hop{}, Steps: steps, Notes: notes}
 	return p, p.Validate()
 }
 

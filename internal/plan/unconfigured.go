@@ -54,6 +54,11 @@ type UnconfiguredService struct {
 	Installed
 }
 
+// HasService reports whether an installed service is not in the configuration.
+func (u Unconfigured) HasService(name string) bool {
+	return slices.ContainsFunc(u.Services, func(s UnconfiguredService) bool { return s.Name == name })
+}
+
 func (n UnconfiguredNode) String() string {
 	state := "not ready"
 	if n.Ready {

@@ -98,6 +98,15 @@ func TestUnconfiguredServiceDoesNotDecideTheRelease(t *testing.T) {
 		if err != nil || len(deleted.Steps) != 1 || deleted.Steps[0].Risk != pai.RiskDataPath {
 			t.Errorf("delete: got %v, %v", deleted.Steps, err)
 		}
+		wiped, err := DeletePlan(in, "stranger", true)
+		if err != nil || len(wiped.Steps) != 1 || len(wiped.Notes) != 1 || !strings.Contains(wiped.Notes[0], "stranger") {
+			t.Errorf("delete with data: got %v, %v, %v; want a note about its files", wiped.Steps, wiped.Notes, err)
+		}
+		in = withoutServices(in, "kueue", "jobset", "rest-server", "storage", "prometheus", "old-exporter")
+		in.World.RecordedServices = ""
+		if alone, err := DeletePlan(in, "stranger", false); err != nil || len(alone.Steps) != 1 {
+			t.Errorf("delete the only service: got %v, %v", alone.Steps, err)
+		}
 	}
 }
 

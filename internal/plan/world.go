@@ -1,10 +1,6 @@
 package plan
 
-import (
-	"slices"
-
-	"pai.dev/pai/internal/pai"
-)
+import "pai.dev/pai/internal/pai"
 
 // World is the observed state that plans are made from.
 type World struct {
@@ -91,8 +87,7 @@ type Installed struct {
 func (w World) OldestInstalled() pai.ServicesVersion {
 	var oldest pai.ServicesVersion
 	for name, s := range w.Services {
-		foreign := slices.ContainsFunc(w.Unconfigured.Services, func(u UnconfiguredService) bool { return u.Name == name })
-		if s.Release != "" && !foreign && (oldest == "" || s.Release.Less(oldest)) {
+		if s.Release != "" && !w.Unconfigured.HasService(name) && (oldest == "" || s.Release.Less(oldest)) {
 			oldest = s.Release
 		}
 	}
