@@ -15,8 +15,24 @@ type Release string
 type ServicesVersion string
 
 // KubernetesVersion is the name that PAI gives to a Kubernetes which it packs:
-// "v0.10-pai". The suffix does not matter when versions are compared.
+// "v0.10-pai". The suffix does not matter when versions are compared. On a
+// machine with programs of another build of that version, the name has the
+// build: "v0.10-pai+1f0c5d7a9b2e".
 type KubernetesVersion string
+
+// Label is the version without its build.
+func (v KubernetesVersion) Label() KubernetesVersion {
+	label, _, _ := strings.Cut(string(v), "+")
+	return KubernetesVersion(label)
+}
+
+// buildLength is how many hex digits of a digest name a build.
+const buildLength = 12
+
+// Build is the version with the build of a digest in hex.
+func (v KubernetesVersion) Build(digest string) KubernetesVersion {
+	return v.Label() + "+" + KubernetesVersion(digest[:min(len(digest), buildLength)])
+}
 
 // AnyVersion is a version of the part that a step or a hop moves. Its kind says
 // which part that is, and so which of the three conversions is right.
@@ -79,13 +95,17 @@ func CompareVersions[V ~string](v, w V) int {
 
 // CheckVersion returns nil for vMAJOR.MINOR[.PATCH][-pai].
 func CheckVersion[V ~string](v V) error {
+	if strings.Contains(string(v), "+") {
+		return fmt.Errorf("version %q names a build, which only machines have", v)
+	}
 	_, err := numbers(string(v))
 	return err
 }
 
 func numbers(s string) ([3]int, error) {
 	var n [3]int
-	core, _ := strings.CutSuffix(s, "-pai")
+	label, _, _ := strings.Cut(s, "+")
+	core, _ := strings.CutSuffix(label, "-pai")
 	digits, ok := strings.CutPrefix(core, "v")
 	parts := strings.Split(digits, ".")
 	if !ok || len(parts) < 2 || len(parts) > 3 {

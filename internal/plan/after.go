@@ -8,9 +8,8 @@ import (
 )
 
 // After returns the expected state after steps, so that each hop of several can
-// be planned for the state that the one before leaves. digests has the bundle
-// digest of each release.
-func (w World) After(steps []Step, digests map[pai.Release]string) World {
+// be planned for the state that the one before leaves.
+func (in Input) After(w World, steps []Step) World {
 	w = w.clone()
 	byName := make(map[string]*MachineState, len(w.Machines))
 	for i := range w.Machines {
@@ -19,10 +18,10 @@ func (w World) After(steps []Step, digests map[pai.Release]string) World {
 	for _, s := range steps {
 		t := kinds[s.Kind]
 		if m := byName[s.Target]; m != nil && t.onMachine != nil {
-			t.onMachine(m, s, digests)
+			t.onMachine(m, s, in)
 		}
 		if t.onWorld != nil {
-			t.onWorld(&w, s)
+			t.onWorld(&w, s, in)
 		}
 	}
 	w.Current.Services = w.OldestInstalled()
@@ -34,6 +33,9 @@ func (w World) clone() World {
 	for i := range w.Machines {
 		m := &w.Machines[i]
 		m.Programs, m.Images = slices.Clone(m.Programs), slices.Clone(m.Images)
+		if m.ProgramDigests = maps.Clone(m.ProgramDigests); m.ProgramDigests == nil {
+			m.ProgramDigests = map[pai.KubernetesVersion]string{}
+		}
 		if m.Roles = maps.Clone(m.Roles); m.Roles == nil {
 			m.Roles = map[Role]RoleState{}
 		}
@@ -48,85 +50,93 @@ func (w World) clone() World {
 	return w
 }
 
-func prepared(m *MachineState, _ Step, _ map[pai.Release]string) { m.Prepared = true }
+func prepared(m *MachineState, _ Step, in Input) {
+	m.Prepared, m.PreparedAs = true, in.Expected[m.Name].Prepared
+}
 
-func hasPrograms(m *MachineState, s Step, _ map[pai.Release]string) {
+func hasPrograms(m *MachineState, s Step, in Input) {
 	m.Programs = append(m.Programs, s.To.Kubernetes())
+	m.ProgramDigests[s.To.Kubernetes()] = in.Expected[m.Name].of(s.To.Kubernetes()).Programs
 }
 
-func hasImages(m *MachineState, s Step, digests map[pai.Release]string) {
-	m.Images = append(m.Images, digests[s.To.Release()])
+func hasImages(m *MachineState, s Step, in Input) {
+	m.Images = append(m.Images, in.Digests[s.To.Release()])
 }
 
-func movedRole(m *MachineState, s Step, _ map[pai.Release]string) { m.Roles[s.Role] = stateAfter(s) }
+func movedRole(m *MachineState, s Step, in Input) {
+	m.Roles[s.Role] = in.stateAfter(*m, s, s.Role)
+}
 
-func joined(m *MachineState, s Step, _ map[pai.Release]string) {
-	m.Roles[RoleKubelet] = stateAfter(s)
+func joined(m *MachineState, s Step, in Input) {
+	m.Roles[RoleKubelet] = in.stateAfter(*m, s, RoleKubelet)
 	m.Joined, m.Unreachable = true, ""
 }
 
-func uncordoned(m *MachineState, _ Step, _ map[pai.Release]string) {
+func uncordoned(m *MachineState, _ Step, _ Input) {
 	if m.Node != nil {
 		m.Node.Unschedulable, m.Node.CordonedByPAI, m.Node.CordonedBy = m.Node.Unschedulable && !m.Node.CordonedByPAI, false, ""
 	}
 }
 
-func cleaned(m *MachineState, _ Step, _ map[pai.Release]string) {
+func cleaned(m *MachineState, _ Step, _ Input) {
 	m.Roles, m.Joined, m.Node = map[Role]RoleState{}, false, nil
 }
 
-func hasPKI(w *World, _ Step) {
+func hasPKI(w *World, _ Step, _ Input) {
 	if w.ClusterID == "" {
 		w.ClusterID = "new"
 	}
 }
 
-func movedEtcd(w *World, s Step) { w.handOver(RoleEtcdA, RoleEtcdB, stateAfter(s)) }
+func movedEtcd(w *World, s Step, in Input) { in.handOver(w, s, RoleEtcdA, RoleEtcdB) }
 
-func movedAPIServer(w *World, s Step) { w.handOver(RoleAPIServerA, RoleAPIServerB, stateAfter(s)) }
+func movedAPIServer(w *World, s Step, in Input) { in.handOver(w, s, RoleAPIServerA, RoleAPIServerB) }
 
-func restored(w *World, s Step) {
-	movedEtcd(w, s)
-	movedAPIServer(w, s)
+func restored(w *World, s Step, in Input) {
+	movedEtcd(w, s, in)
+	movedAPIServer(w, s, in)
 }
 
-func committedControlPlane(w *World, s Step) {
-	movedAPIServer(w, s)
+func committedControlPlane(w *World, s Step, in Input) {
+	movedAPIServer(w, s, in)
 	for _, m := range w.Machines {
 		if m.ControlPlane {
-			m.Roles[RoleControllerManager], m.Roles[RoleScheduler] = stateAfter(s), stateAfter(s)
+			for _, r := range []Role{RoleControllerManager, RoleScheduler} {
+				m.Roles[r] = in.stateAfter(m, s, r)
+			}
 		}
 	}
 }
 
-func installed(w *World, s Step) {
+func installed(w *World, s Step, _ Input) {
 	w.Services[s.Target] = Installed{Release: s.To.Services(), Ready: true}
 }
 
-func removedService(w *World, s Step) { delete(w.Services, s.Target) }
+func removedService(w *World, s Step, _ Input) { delete(w.Services, s.Target) }
 
-func migrated(w *World, s Step) {
+func migrated(w *World, s Step, _ Input) {
 	w.Unmigrated = slices.DeleteFunc(slices.Clone(w.Unmigrated), func(name string) bool { return name == s.Target })
 	if s.Back() { // it was undone
 		w.Unmigrated = append(w.Unmigrated, s.Target)
 	}
 }
 
-// stateAfter is the state of a role once a step has moved it.
-func stateAfter(s Step) RoleState {
-	return RoleState{Link: s.To.Kubernetes(), Running: s.To.Kubernetes(), Emulates: s.Emulate}
+// stateAfter is the state of a role of a machine once a step has moved it.
+func (in Input) stateAfter(m MachineState, s Step, r Role) RoleState {
+	v := s.To.Kubernetes()
+	return RoleState{Link: v, Running: v, Emulates: s.Emulate, Digests: in.Expected[m.Name].of(v).Roles[r]}
 }
 
 // handOver moves a role of the control plane from the slot that runs to the other.
-func (w *World) handOver(a, b Role, to RoleState) {
+func (in Input) handOver(w *World, s Step, a, b Role) {
 	for _, m := range w.Machines {
 		if !m.ControlPlane {
 			continue
 		}
-		from, other := a, b
-		if m.Roles[a].Running != "" && m.Roles[a] != to {
-			from, other = b, a
+		to, retired := a, b
+		if m.Roles[a].Running != "" && m.Roles[a] != in.stateAfter(m, s, a) {
+			to, retired = b, a
 		}
-		m.Roles[from], m.Roles[other] = to, RoleState{}
+		m.Roles[to], m.Roles[retired] = in.stateAfter(m, s, to), RoleState{}
 	}
 }

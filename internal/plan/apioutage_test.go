@@ -36,7 +36,7 @@ func TestUpgradeDuringAPIOutagePlansEveryStep(t *testing.T) {
 			t.Skip("no plan")
 		}
 		order := linear(t, p)
-		in.World = in.World.After(order[:rapid.IntRange(0, len(order)).Draw(t, "killed after")], in.Digests)
+		in.World = in.After(in.World, order[:rapid.IntRange(0, len(order)).Draw(t, "killed after")])
 		observed, err := Upgrade(in, target)
 		if err != nil {
 			t.Fatal(err)

@@ -136,9 +136,15 @@ func (m *moves) machine(was, now MachineInputs) {
 	m.changed(what+"joined", yes(was.Joined), yes(now.Joined))
 	m.changed(what+"cordoned", was.Cordoned, now.Cordoned)
 	m.changed(what+"programs", listText(was.Programs), listText(now.Programs))
+	m.changed(what+"prepared files", was.PreparedAs, now.PreparedAs)
+	for _, v := range keysOf(was.ProgramDigests, now.ProgramDigests) {
+		m.changed(what+"programs of "+string(v), was.ProgramDigests[v], now.ProgramDigests[v])
+	}
 	m.changed(what+"images", listText(was.Images), listText(now.Images))
 	for _, r := range keysOf(was.Roles, now.Roles) {
 		m.changed(what+string(r), roleText(was.Roles[r]), roleText(now.Roles[r]))
+		m.changed(what+"programs of "+string(r), was.Roles[r].Programs, now.Roles[r].Programs)
+		m.changed(what+"settings of "+string(r), was.Roles[r].Settings, now.Roles[r].Settings)
 	}
 }
 

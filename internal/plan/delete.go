@@ -47,7 +47,7 @@ func DeletePlan(in Input, name string, wipe bool) (Plan, error) {
 		d.add(true, Step{ID: id + "/volume", Kind: KindVolume, Target: volume, Risk: pai.RiskNone, Wipe: true}, id)
 	}
 	steps := d.reduce()
-	p := Plan{Verb: pai.VerbDeleteService, From: w.Current, To: w.After(steps, in.Digests).Current, Hops: []Hop{}, Steps: steps, Notes: notes}
+	p := Plan{Verb: pai.VerbDeleteService, From: w.Current, To: in.After(w, steps).Current, Hops: []Hop{}, Steps: steps, Notes: notes}
 	return p, p.Validate()
 }
 

@@ -59,7 +59,7 @@ func TestDeletePlanHasStepsOrIsRefused(t *testing.T) {
 			if moved := StepChanges(c.want, p.Steps); len(moved) > 0 {
 				t.Errorf("the steps are %+v: %v", p.Steps, moved)
 			}
-			if _, left := c.in.World.After(p.Steps, c.in.Digests).Services[c.service]; left || p.Verb != pai.VerbDeleteService {
+			if _, left := c.in.After(c.in.World, p.Steps).Services[c.service]; left || p.Verb != pai.VerbDeleteService {
 				t.Errorf("after %s the service is expected to be there: %v", p.Verb, left)
 			}
 		})

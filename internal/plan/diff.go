@@ -259,7 +259,7 @@ func ProgramChanges(s Step, pins Pins) []StepDiff {
 	}
 	var changes []StepDiff
 	for _, p := range programsOf(role) {
-		old, now := pins[s.From.Kubernetes()][p], pins[s.To.Kubernetes()][p]
+		old, now := pins[s.From.Kubernetes().Label()][p], pins[s.To.Kubernetes().Label()][p]
 		if old == now {
 			continue
 		}

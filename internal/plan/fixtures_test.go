@@ -94,7 +94,7 @@ func running(releases []release.Manifest, name pai.Release, machines ...string) 
 	if err != nil {
 		panic(err)
 	}
-	in.World = in.World.After(boot.Steps, in.Digests)
+	in.World = in.After(in.World, boot.Steps)
 	in.World.APIReachable = true
 	for i := range in.World.Machines {
 		in.World.Machines[i].Node = &Node{Ready: true}
@@ -110,6 +110,6 @@ func running(releases []release.Manifest, name pai.Release, machines ...string) 
 	if err != nil {
 		panic(err)
 	}
-	in.World = in.World.After(start.Steps, in.Digests)
+	in.World = in.After(in.World, start.Steps)
 	return in
 }

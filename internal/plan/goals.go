@@ -31,7 +31,7 @@ func Boot(in Input, pair pai.Pair) (Plan, error) {
 	if err := Compatible(in.Releases, pai.Pair{Services: current.Services, Kubernetes: pair.Kubernetes}); err != nil && current.Kubernetes == "" {
 		return Plan{}, err
 	}
-	steps, err := Kubernetes(in.World, pair.Kubernetes, PinsOf(in.Releases), KubernetesOptions{Bundle: bundle, Again: true})
+	steps, err := Kubernetes(in.World, pair.Kubernetes, PinsOf(in.Releases), KubernetesOptions{Bundle: bundle, Expected: in.Expected, Again: true})
 	if err != nil {
 		return Plan{}, err
 	}
@@ -102,7 +102,7 @@ func StopPlan(in Input, which Choice) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	p := Plan{Verb: pai.VerbStopServices, From: current, To: in.World.After(steps, in.Digests).Current, Hops: []Hop{}, Steps: steps}
+	p := Plan{Verb: pai.VerbStopServices, From: current, To: in.After(in.World, steps).Current, Hops: []Hop{}, Steps: steps}
 	return p, p.Validate()
 }
 

@@ -15,7 +15,7 @@ func stopped(t *testing.T, in Input) Input {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in.World = in.World.After(p.Steps, in.Digests)
+	in.World = in.After(in.World, p.Steps)
 	if in.World.Current.Services != "" || len(in.World.Services) > 0 {
 		t.Fatalf("services are left after a stop: %v", in.World.Services)
 	}
@@ -30,7 +30,7 @@ func TestStartAfterStopUpgradesThroughHops(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in.World = in.World.After(kubernetes.Steps, in.Digests)
+	in.World = in.After(in.World, kubernetes.Steps)
 	in = stopped(t, in)
 	p, err := Start(in, "v0.10", Choice{})
 	if err != nil {
@@ -57,7 +57,7 @@ func TestStartAfterStopUpgradesThroughHops(t *testing.T) {
 	if !slices.Contains(record.After, m.ID) {
 		t.Errorf("the release is recorded after %v, and not after its migration", record.After)
 	}
-	in.World = in.World.After(p.Steps, in.Digests)
+	in.World = in.After(in.World, p.Steps)
 	if again, err := Upgrade(in, Target{Release: "v0.10"}); err != nil || !again.Empty() {
 		t.Errorf("something is left: %v, %v", again.Steps, err)
 	}
@@ -102,7 +102,7 @@ func TestMigrationIsPlannedWhileOldFormIsStored(t *testing.T) {
 			if got := migrations(p); got != c.want {
 				t.Errorf("migrations %q, want %q", got, c.want)
 			}
-			if left := in.World.After(p.Steps, in.Digests).Unmigrated; c.want != "" && len(left) > 0 {
+			if left := in.After(in.World, p.Steps).Unmigrated; c.want != "" && len(left) > 0 {
 				t.Errorf("%v are left", left)
 			}
 		})
@@ -113,7 +113,7 @@ func TestMigrationIsPlannedWhileOldFormIsStored(t *testing.T) {
 // touches no job, and must not wait for an API that is not there.
 func TestBootOfCleanedMachineHasNoNodeRisk(t *testing.T) {
 	in := running(twoReleases(), "v0.9", "cp-01", "gpu-01")
-	in.World = in.World.After(Clean(in.World, false), in.Digests)
+	in.World = in.After(in.World, Clean(in.World, false))
 	in.World.APIReachable = false
 	for i := range in.World.Machines {
 		in.World.Machines[i].Joined = true

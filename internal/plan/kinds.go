@@ -89,8 +89,8 @@ type Traits struct {
 	source source
 	// onWorld and onMachine are the expected effect of the step; onMachine gets
 	// the machine that is its target.
-	onWorld   func(w *World, s Step)
-	onMachine func(m *MachineState, s Step, digests map[pai.Release]string)
+	onWorld   func(w *World, s Step, in Input)
+	onMachine func(m *MachineState, s Step, in Input)
 }
 
 // largeCopy is how many minutes gigabytes may take on a slow line, slowStart
@@ -114,16 +114,16 @@ var kinds = map[Kind]Traits{
 	KindDNS:       {source: sourceKubernetes, RollsPods: true, VerifyMinutes: slowStart},
 	KindCommit:    {source: sourceKubernetes, onWorld: committedControlPlane},
 	KindRestore:   {source: sourceKubernetes, StartsAPIServer: true, onWorld: restored},
-	KindRecord:    {source: sourceKubernetes, onWorld: func(w *World, s Step) { w.Current.Kubernetes = s.To.Kubernetes() }},
+	KindRecord:    {source: sourceKubernetes, onWorld: func(w *World, s Step, _ Input) { w.Current.Kubernetes = s.To.Kubernetes() }},
 	KindService:   {Subject: SubjectService, source: sourceServices, NeedsBundle: true, OfService: true, RollsPods: true, VerifyMinutes: slowStart, onWorld: installed},
 	KindRefresh:   {Subject: SubjectService, source: sourceServices, NeedsBundle: true, OfService: true, RollsPods: true, VerifyMinutes: slowStart, onWorld: installed},
 	KindStop:      {Subject: SubjectService, OfService: true, onWorld: removedService},
 	KindDelete:    {Subject: SubjectService, OfService: true, onWorld: removedService},
 	KindVolume:    {Subject: SubjectVolume},
 	KindMigrate:   {Subject: SubjectMigration, onWorld: migrated},
-	KindServices:  {onWorld: func(w *World, s Step) { w.RecordedServices = s.To.Services() }},
+	KindServices:  {onWorld: func(w *World, s Step, _ Input) { w.RecordedServices = s.To.Services() }},
 
-	KindConfiguration: {Subject: SubjectConfiguration, onWorld: func(w *World, s Step) { w.Schema = s.Schema }},
+	KindConfiguration: {Subject: SubjectConfiguration, onWorld: func(w *World, s Step, _ Input) { w.Schema = s.Schema }},
 }
 
 // Kinds lists all step kinds, sorted.

@@ -22,6 +22,8 @@ type KubernetesOptions struct {
 	// Only, when not nil, names the machines whose own steps are planned; the
 	// control plane's steps and the record are left out.
 	Only map[string]bool
+	// Expected says what each machine should have.
+	Expected map[string]Expected
 	// Again plans the cluster's steps whose state World does not show even
 	// where the record says that they were done, so that a boot repairs them.
 	Again bool
@@ -42,7 +44,7 @@ func Kubernetes(w World, to pai.KubernetesVersion, pins Pins, o KubernetesOption
 		return nil, pai.Errorf(pai.CodeRefused, "set kubernetes.version to "+string(current)+" or newer",
 			"cannot downgrade Kubernetes from %s to %s", current, to)
 	}
-	k := &kubernetes{world: w, to: to, pins: pins, o: o, graph: stepGraph{phase: "kubernetes/" + string(to)}}
+	k := &kubernetes{world: w, to: to.Label(), pins: pins, o: o, graph: stepGraph{phase: "kubernetes/" + string(to)}}
 	for _, m := range w.Machines {
 		switch {
 		case m.ControlPlane:
@@ -77,8 +79,8 @@ type kubernetes struct {
 // plan adds the steps in the order in which they would be done one by one.
 func (k *kubernetes) plan() {
 	for _, m := range k.machines {
-		k.machine(m, "prepare", KindPrepare, !m.Prepared, pai.RiskNone)
-		k.machine(m, "programs", KindPrograms, !slices.Contains(m.Programs, k.to), pai.RiskNone, k.id(m, "prepare"))
+		k.machine(m, "prepare", KindPrepare, !k.isPrepared(m), pai.RiskNone)
+		k.machine(m, "programs", KindPrograms, !slices.Contains(m.Programs, k.version(m)), pai.RiskNone, k.id(m, "prepare"))
 	}
 	for _, m := range k.machines {
 		imports := []StepID{k.id(m, "programs")}
@@ -169,12 +171,14 @@ func (k *kubernetes) beforeRecord() []StepID {
 
 // machine adds a step for one machine.
 func (k *kubernetes) machine(m MachineState, what string, kind Kind, needed bool, risk pai.Risk, after ...StepID) {
-	s := Step{ID: k.id(m, what), Kind: kind, Target: m.Name, To: pai.AnyVersion(k.to), Risk: risk}
-	if kind == KindImages {
+	s := Step{ID: k.id(m, what), Kind: kind, Target: m.Name, To: pai.AnyVersion(k.version(m)), Risk: risk}
+	switch kind {
+	case KindImages:
 		s.To = pai.AnyVersion(k.o.Bundle.Release)
-	}
-	if kind == KindKubelet {
-		s.From = pai.AnyVersion(m.Roles[RoleKubelet].version())
+	case KindPrepare:
+		s.Differs = k.preparedDiffers(m)
+	case KindKubelet:
+		s.From, s.Differs = pai.AnyVersion(m.Roles[RoleKubelet].version()), k.differs(m, RoleKubelet)
 	}
 	k.graph.add(k.planned(m) && (needed || m.Unreachable != ""), s, after...)
 }
@@ -183,7 +187,7 @@ func (k *kubernetes) machine(m MachineState, what string, kind Kind, needed bool
 func (k *kubernetes) role(m MachineState, r Role, risk pai.Risk, after ...StepID) {
 	s := Step{
 		ID: k.id(m, string(r)), Kind: KindRole, Target: m.Name, Role: r,
-		From: pai.AnyVersion(m.Roles[r].version()), To: pai.AnyVersion(k.to), Risk: risk,
+		From: pai.AnyVersion(m.Roles[r].version()), To: pai.AnyVersion(k.version(m)), Risk: risk, Differs: k.differs(m, r),
 	}
 	if r == RoleControllerManager || r == RoleScheduler {
 		s.Emulate = k.emulate
@@ -193,14 +197,25 @@ func (k *kubernetes) role(m MachineState, r Role, risk pai.Risk, after ...StepID
 
 // clusterStep adds a step of the control plane as a whole.
 func (k *kubernetes) clusterStep(what string, kind Kind, needed bool, risk pai.Risk, after ...StepID) {
-	s := Step{ID: k.cluster(what), Kind: kind, From: pai.AnyVersion(k.world.Current.Kubernetes), To: pai.AnyVersion(k.to), Risk: risk}
+	s := Step{ID: k.cluster(what), Kind: kind, From: pai.AnyVersion(k.current()), To: pai.AnyVersion(k.version(k.controlPlanes[0])), Risk: risk}
 	if k.rollback {
 		s.From = pai.AnyVersion(newestKubernetes(k.world))
 	}
-	if kind == KindAPIServer {
-		s.Emulate = k.emulate
+	switch kind {
+	case KindEtcd:
+		s.Differs = k.slotsDiffer(RoleEtcdA, RoleEtcdB)
+	case KindAPIServer:
+		s.Emulate, s.Differs = k.emulate, k.slotsDiffer(RoleAPIServerA, RoleAPIServerB)
+	case KindRecord:
+		s.To = pai.AnyVersion(k.to)
 	}
 	k.graph.add(needed && k.o.Only == nil, s, after...)
+}
+
+// current is the recorded version, with the build that the control plane runs.
+func (k *kubernetes) current() pai.KubernetesVersion {
+	m, v := k.controlPlanes[0], k.world.Current.Kubernetes
+	return m.linked(v, m.builds(v))
 }
 
 func (k *kubernetes) planned(m MachineState) bool { return k.o.Only == nil || k.o.Only[m.Name] }
@@ -238,7 +253,48 @@ func (k *kubernetes) hasPKI() bool {
 // version asks for or something newer.
 func (k *kubernetes) has(m MachineState, r Role) bool {
 	s := m.Roles[r]
-	return m.Unreachable == "" && k.suits(r, s.Link) && k.suits(r, s.Running)
+	return m.Unreachable == "" && k.suits(r, s.Link) && k.suits(r, s.Running) && len(k.differs(m, r)) == 0
+}
+
+// differs names what differs in a role that has the version, or the same
+// programs by their names, but not what the release has under these names. A
+// role that has an older version is moved anyway, a newer one stays, and a
+// rollback only moves what is newer.
+func (k *kubernetes) differs(m MachineState, r Role) []string {
+	s := m.Roles[r]
+	if k.rollback || s.Running == "" || m.Unreachable != "" || !k.suits(r, s.Running) || k.to.Less(s.Running) {
+		return nil
+	}
+	return s.differences(k.o.Expected[m.Name].of(k.to).Roles[r])
+}
+
+// slotsDiffer is differs for the control plane's roles with two slots.
+func (k *kubernetes) slotsDiffer(roles ...Role) []string {
+	var names []string
+	for _, m := range k.controlPlanes {
+		for _, r := range roles {
+			names = append(names, k.differs(m, r)...)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// version is the version with the build that the programs have on a machine.
+func (k *kubernetes) version(m MachineState) pai.KubernetesVersion {
+	return m.directory(k.to, k.o.Expected[m.Name])
+}
+
+// isPrepared reports whether a machine was prepared as this release prepares it.
+func (k *kubernetes) isPrepared(m MachineState) bool {
+	return m.Prepared && len(k.preparedDiffers(m)) == 0
+}
+
+func (k *kubernetes) preparedDiffers(m MachineState) []string {
+	if want := k.o.Expected[m.Name].Prepared; m.Prepared && want != "" && m.PreparedAs != want {
+		return []string{"files"}
+	}
+	return nil
 }
 
 func (k *kubernetes) suits(r Role, v pai.KubernetesVersion) bool {

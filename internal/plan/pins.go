@@ -55,7 +55,7 @@ func programsOf(r Role) []string {
 // What is not pinned in both counts as different.
 func (p Pins) same(r Role, a, b pai.KubernetesVersion) bool {
 	for _, program := range programsOf(r) {
-		va, vb := p[a][program], p[b][program]
+		va, vb := p[a.Label()][program], p[b.Label()][program]
 		if va == "" || va != vb {
 			return false
 		}
@@ -70,7 +70,7 @@ const nodeSkew = 3
 // behind is how many upstream minors a is behind b; ok is false where one of
 // them is not known.
 func (p Pins) behind(a, b pai.KubernetesVersion) (minors int, ok bool) {
-	ma, errA := upstreamMinor(p[a][programKubernetes])
-	mb, errB := upstreamMinor(p[b][programKubernetes])
+	ma, errA := upstreamMinor(p[a.Label()][programKubernetes])
+	mb, errB := upstreamMinor(p[b.Label()][programKubernetes])
 	return mb - ma, errA == nil && errB == nil
 }

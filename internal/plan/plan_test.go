@@ -22,7 +22,7 @@ func TestPlanConvergesFromAnyInterruption(t *testing.T) {
 		}
 		order := linear(t, p)
 		cut := rapid.IntRange(0, len(order)).Draw(t, "killed after")
-		in.World = in.World.After(order[:cut], in.Digests)
+		in.World = in.After(in.World, order[:cut])
 		in.World.APIReachable = true
 
 		rest, err := goal(in)
@@ -41,7 +41,7 @@ func TestPlanConvergesFromAnyInterruption(t *testing.T) {
 				t.Fatalf("after %d steps %s is planned, which was not in the first plan", cut, s.ID)
 			}
 		}
-		in.World = in.World.After(rest.Steps, in.Digests)
+		in.World = in.After(in.World, rest.Steps)
 		if in.World.Current.Kubernetes != p.To.Kubernetes || in.World.Current.Services != p.To.Services {
 			t.Fatalf("ended at %s, want %s", in.World.Current, p.To)
 		}

@@ -27,7 +27,7 @@ func TestPlansGolden(t *testing.T) {
 			if err != nil {
 				return p, err
 			}
-			in.World = in.World.After(p.Steps[:12], in.Digests)
+			in.World = in.After(in.World, p.Steps[:12])
 			return Boot(in, pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"})
 		}},
 		{"boot-machine-added", func() (Plan, error) {
@@ -37,7 +37,7 @@ func TestPlansGolden(t *testing.T) {
 		}},
 		{"boot-after-clean-to-newer", func() (Plan, error) {
 			in := running(two, "v0.9", "cp-01", "gpu-01")
-			in.World = in.World.After(Clean(in.World, false), in.Digests)
+			in.World = in.After(in.World, Clean(in.World, false))
 			return Boot(in, pai.Pair{Services: "v0.10", Kubernetes: "v0.10-pai"})
 		}},
 		{"upgrade-guide", func() (Plan, error) {
@@ -49,7 +49,7 @@ func TestPlansGolden(t *testing.T) {
 			if err != nil {
 				return p, err
 			}
-			in.World = in.World.After(p.Steps[:9], in.Digests)
+			in.World = in.After(in.World, p.Steps[:9])
 			return upgrade(in, Target{Release: "v0.10"})
 		}},
 		{"upgrade-nothing", func() (Plan, error) {

@@ -25,7 +25,7 @@ func TestRefreshKeepsReleases(t *testing.T) {
 				t.Errorf("%s goes from %s to %s, and %s runs", s.ID, s.From, s.To, release)
 			}
 		}
-		after := in.World.After(p.Steps, in.Digests)
+		after := in.After(in.World, p.Steps)
 		if after.Current != in.World.Current {
 			t.Errorf("%s becomes %s", in.World.Current, after.Current)
 		}

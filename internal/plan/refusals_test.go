@@ -26,7 +26,7 @@ func TestPlanOfUnsupportedGoalIsRefused(t *testing.T) {
 		{"start older", func() error { _, err := Start(ten, "v0.9", Choice{}); return err }, pai.CodeRefused, "cannot downgrade"},
 		{"start on too old a Kubernetes", func() error {
 			in := nine
-			in.World = in.World.After([]Step{{Kind: KindStop, Target: "kueue"}}, nil)
+			in.World = in.After(in.World, []Step{{Kind: KindStop, Target: "kueue"}})
 			in.World.Services, in.World.Current.Services, in.World.RecordedServices = map[string]Installed{}, "", ""
 			_, err := Start(in, "v0.10", Choice{})
 			return err

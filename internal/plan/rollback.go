@@ -21,7 +21,7 @@ func Rollback(in Input, to pai.Pair, target Target) (Plan, error) {
 	both := target.KubernetesOnly == target.ServicesOnly
 	w, pins := in.World, PinsOf(in.Releases)
 	newest := newestKubernetes(w)
-	p := Plan{Verb: pai.VerbRollback, From: pai.Pair{Services: w.newestServices(), Kubernetes: newest}, Hops: []Hop{}}
+	p := Plan{Verb: pai.VerbRollback, From: pai.Pair{Services: w.newestServices(), Kubernetes: newest.Label()}, Hops: []Hop{}}
 	p.To = p.From
 	if both || target.ServicesOnly {
 		switch {
@@ -51,7 +51,7 @@ func Rollback(in Input, to pai.Pair, target Target) (Plan, error) {
 		if err := part(&p); err != nil {
 			return Plan{}, err
 		}
-		b.world = b.world.After(b.steps[done:], in.Digests)
+		b.world = in.After(b.world, b.steps[done:])
 	}
 	p.Steps = b.steps
 	if len(p.Steps) == 0 && !w.APIReachable {
@@ -245,7 +245,7 @@ func newestKubernetes(w World) pai.KubernetesVersion {
 // "v3.6.8" and "v3.6.16".
 func (p Pins) sameMinor(program string, a, b pai.KubernetesVersion) bool {
 	minor := func(v string) string { return v[:max(0, strings.LastIndexByte(v, '.'))] }
-	ma, mb := minor(p[a][program]), minor(p[b][program])
+	ma, mb := minor(p[a.Label()][program]), minor(p[b.Label()][program])
 	return ma != "" && ma == mb
 }
 

@@ -18,7 +18,7 @@ func incomplete(t *testing.T, n int, machines ...string) Input {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in.World = in.World.After(p.Steps[:n], in.Digests)
+	in.World = in.After(in.World, p.Steps[:n])
 	return in
 }
 
@@ -121,7 +121,7 @@ func TestRollbackBeforeCommitRestoresStart(t *testing.T) {
 			}
 		}
 		start := in.World
-		in.World = in.World.After(order[:cut], in.Digests)
+		in.World = in.After(in.World, order[:cut])
 		pins := PinsOf(in.Releases)
 		for round := 0; ; round++ {
 			plan, err := Rollback(in, nine, Target{})
@@ -148,7 +148,7 @@ func TestRollbackBeforeCommitRestoresStart(t *testing.T) {
 				killed = rapid.IntRange(0, len(steps)).Draw(rt, "killed after")
 			}
 			for _, s := range steps[:killed] {
-				in.World = in.World.After([]Step{s}, in.Digests)
+				in.World = in.After(in.World, []Step{s})
 				if problem := skew(in.World, pins); problem != "" {
 					rt.Fatalf("after %s: %s", s.ID, problem)
 				}

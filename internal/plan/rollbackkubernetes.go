@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"slices"
 
 	"pai.dev/pai/internal/pai"
@@ -12,7 +13,7 @@ import (
 // outage does the API server come first.
 func (b *rollback) kubernetes(to, newest pai.KubernetesVersion, services pai.ServicesVersion) error {
 	limit := b.in.bundleOfServices(services, "").Release
-	k := &kubernetes{world: b.world, to: to, pins: b.pins, rollback: true, graph: stepGraph{phase: "kubernetes/" + string(to)}, o: KubernetesOptions{Bundle: b.in.bundleOf(to, limit), Again: true}}
+	k := &kubernetes{world: b.world, to: to, pins: b.pins, rollback: true, graph: stepGraph{phase: "kubernetes/" + string(to)}, o: KubernetesOptions{Bundle: b.in.bundleOf(to, limit), Expected: b.in.Expected, Again: true}}
 	for _, m := range b.world.Machines {
 		if m.ControlPlane {
 			k.controlPlanes = append(k.controlPlanes, m)
@@ -61,7 +62,7 @@ func (k *kubernetes) lossy(newest pai.KubernetesVersion) bool {
 // of the current data.
 func (k *kubernetes) planRollback(lossy bool) {
 	for _, m := range k.machines {
-		k.machine(m, "programs", KindPrograms, !slices.Contains(m.Programs, k.to), pai.RiskNone)
+		k.machine(m, "programs", KindPrograms, !slices.Contains(m.Programs, k.version(m)), pai.RiskNone)
 		digest := k.o.Bundle.Digest
 		k.machine(m, "images", KindImages, digest != "" && !slices.Contains(m.Images, digest), pai.RiskNone, k.id(m, "programs"))
 	}
@@ -114,7 +115,7 @@ func (k *kubernetes) restoreAPI() {
 	}
 	barrier = append(barrier, each(k, k.controlPlanes, "programs")...)
 	k.clusterStep("snapshot", KindSnapshot, k.world.APIReachable, pai.RiskNone, barrier...)
-	k.graph.add(true, Step{ID: k.cluster("restore"), Kind: KindRestore, From: pai.AnyVersion(newestKubernetes(k.world)), To: pai.AnyVersion(k.to), Risk: k.apiRisk()},
+	k.graph.add(true, Step{ID: k.cluster("restore"), Kind: KindRestore, From: pai.AnyVersion(newestKubernetes(k.world)), To: pai.AnyVersion(k.version(k.controlPlanes[0])), Risk: k.apiRisk()},
 		append(barrier, k.cluster("snapshot"))...)
 	k.clusterStep("apiserver", KindAPIServer, false, k.apiRisk(), k.cluster("restore"))
 	for _, m := range k.controlPlanes {
@@ -164,9 +165,7 @@ func SnapshotNames(from, to pai.KubernetesVersion) []string {
 
 // SnapshotName is the name of a hop's snapshot.
 func SnapshotName(from, to pai.KubernetesVersion, commit bool) string {
-	if from == "" {
-		from = "none"
-	}
+	from, to = cmp.Or(from.Label(), "none"), to.Label()
 	if commit {
 		return string(from) + "-to-" + string(to) + "-commit.db"
 	}
@@ -175,5 +174,5 @@ func SnapshotName(from, to pai.KubernetesVersion, commit bool) string {
 
 // RestoredSnapshot is the name of the snapshot of a hop after it was restored.
 func RestoredSnapshot(from, to pai.KubernetesVersion) string {
-	return string(from) + "-to-" + string(to) + "-restored.db"
+	return string(from.Label()) + "-to-" + string(to.Label()) + "-restored.db"
 }

@@ -57,6 +57,9 @@ type MachineInputs struct {
 	Programs    []pai.KubernetesVersion `json:"programs"`
 	Images      []string                `json:"images"`
 	Roles       map[Role]RoleState      `json:"roles"`
+	// PreparedAs and ProgramDigests are those of MachineState.
+	PreparedAs     string                           `json:"preparedAs,omitempty"`
+	ProgramDigests map[pai.KubernetesVersion]string `json:"programDigests,omitempty"`
 }
 
 // PlanInputsOf returns the inputs of a plan that is made from w.
@@ -70,7 +73,7 @@ func PlanInputsOf(w World, bundles map[pai.Release]string, configuration map[str
 	}
 	for _, m := range w.Machines {
 		mb := MachineInputs{Name: m.Name, Address: m.Address, Unreachable: m.Unreachable != "", Joined: m.Joined,
-			Programs: sorted(m.Programs), Images: sorted(m.Images), Roles: m.Roles}
+			Programs: sorted(m.Programs), Images: sorted(m.Images), Roles: m.Roles, PreparedAs: m.PreparedAs, ProgramDigests: m.ProgramDigests}
 		if m.Node != nil && m.Node.Unschedulable {
 			mb.Cordoned = "by an operator"
 			if m.Node.CordonedByPAI {

@@ -38,7 +38,7 @@ func fitting(t *rapid.T, in *Input, goal func(Input) (Plan, error), killed bool)
 	pins := PinsOf(in.Releases)
 	for _, s := range order {
 		before := in.World
-		in.World = before.After([]Step{s}, in.Digests)
+		in.World = in.After(before, []Step{s})
 		if s.From != "" && s.To != "" && s.Back() {
 			t.Fatalf("%s downgrades from %s to %s", s.ID, s.From, s.To)
 		}

@@ -45,7 +45,7 @@ func TestStagePlanCopiesWhatUpgradeCopies(t *testing.T) {
 		if p.To != in.World.Current || len(p.Hops) != 0 {
 			t.Errorf("it moves the cluster to %s by %v", p.To, p.Hops)
 		}
-		in.World = in.World.After(p.Steps, in.Digests)
+		in.World = in.After(in.World, p.Steps)
 		if left := copies(); len(left) != 0 {
 			t.Errorf("after staging the upgrade still copies %v", left)
 		}

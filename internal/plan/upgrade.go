@@ -17,6 +17,8 @@ type Input struct {
 	// Digests has the bundle digest of each release. Machines report images by
 	// the digest of their bundle.
 	Digests map[pai.Release]string
+	// Expected is what each machine should have, by its name.
+	Expected map[string]Expected
 	// Snapshots names the existing etcd snapshots, for a rollback.
 	Snapshots []string
 }
@@ -83,7 +85,7 @@ type upgrade struct {
 // add appends the steps of one hop and makes them wait for the barrier.
 func (u *upgrade) add(steps []Step, barrier []StepID) {
 	u.steps = append(u.steps, waitFor(steps, barrier)...)
-	u.world = u.world.After(steps, u.in.Digests)
+	u.world = u.in.After(u.world, steps)
 }
 
 // outdatedMachines plans what is behind without being part of a hop: what an earlier
@@ -93,7 +95,7 @@ func (u *upgrade) outdatedMachines(hops []Hop) error {
 	both := u.target.KubernetesOnly == u.target.ServicesOnly
 	current := u.world.Current
 	if len(u.versions) == 0 && (both || u.target.KubernetesOnly) {
-		steps, err := Kubernetes(u.world, current.Kubernetes, u.pins, KubernetesOptions{Bundle: u.in.bundleOf(current.Kubernetes, u.release)})
+		steps, err := Kubernetes(u.world, current.Kubernetes, u.pins, KubernetesOptions{Expected: u.in.Expected, Bundle: u.in.bundleOf(current.Kubernetes, u.release)})
 		if err != nil {
 			return err
 		}
@@ -101,7 +103,7 @@ func (u *upgrade) outdatedMachines(hops []Hop) error {
 	}
 	if len(u.versions) > 0 {
 		if tooOld := u.tooOldFor(u.versions[0]); len(tooOld) > 0 {
-			steps, err := Kubernetes(u.world, current.Kubernetes, u.pins, KubernetesOptions{Bundle: u.in.bundleOf(current.Kubernetes, u.release), Only: tooOld})
+			steps, err := Kubernetes(u.world, current.Kubernetes, u.pins, KubernetesOptions{Expected: u.in.Expected, Bundle: u.in.bundleOf(current.Kubernetes, u.release), Only: tooOld})
 			if err != nil {
 				return err
 			}
@@ -119,7 +121,7 @@ func (u *upgrade) outdatedMachines(hops []Hop) error {
 func (u *upgrade) kubernetesHop(h Hop) error {
 	to := h.To.Kubernetes()
 	u.versions = u.versions[1:]
-	o := KubernetesOptions{Bundle: u.in.bundleOf(to, u.release), Stay: map[string]bool{}}
+	o := KubernetesOptions{Expected: u.in.Expected, Bundle: u.in.bundleOf(to, u.release), Stay: map[string]bool{}}
 	if len(u.versions) > 0 {
 		tooOld := u.tooOldFor(u.versions[0])
 		for _, m := range u.world.Machines {

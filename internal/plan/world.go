@@ -41,13 +41,18 @@ type MachineState struct {
 	ControlPlane bool   `json:"controlPlane"`
 	// Unreachable is why the machine could not be observed; the fields below are
 	// unknown then.
-	Unreachable string                  `json:"unreachable,omitempty"`
-	Prepared    bool                    `json:"prepared"`
-	Joined      bool                    `json:"joined"` // kubelet has its identity in the cluster, and the certificate that it serves with
-	Programs    []pai.KubernetesVersion `json:"programs"`
-	Images      []string                `json:"images"` // digests of the bundles whose images are all there
-	Roles       map[Role]RoleState      `json:"roles"`
-	Node        *Node                   `json:"node,omitempty"`
+	Unreachable string `json:"unreachable,omitempty"`
+	Prepared    bool   `json:"prepared"`
+	// PreparedAs is the digest of the files that the machine was prepared with.
+	PreparedAs string                  `json:"preparedAs,omitempty"`
+	Joined     bool                    `json:"joined"` // kubelet has its identity in the cluster, and the certificate that it serves with
+	Programs   []pai.KubernetesVersion `json:"programs"`
+	// ProgramDigests has the digest of the programs of each version; one that is
+	// unknown is missing.
+	ProgramDigests map[pai.KubernetesVersion]string `json:"programDigests,omitempty"`
+	Images         []string                         `json:"images"` // digests of the bundles whose images are all there
+	Roles          map[Role]RoleState               `json:"roles"`
+	Node           *Node                            `json:"node,omitempty"`
 	// Foreign are the paths in directories of PAI that PAI did not write; nil is unknown.
 	Foreign []string `json:"foreign"`
 }
@@ -62,6 +67,16 @@ type RoleState struct {
 	// Emulates is the upstream minor ("1.35") that the program behaves as; empty
 	// where it behaves as its own.
 	Emulates string `json:"emulates,omitempty"`
+	Digests
+}
+
+// Digests say what a role is made of. Each is empty where it is unknown.
+type Digests struct {
+	// Programs is the digest of the programs that run.
+	Programs string `json:"programsDigest,omitempty"`
+	// Settings is the digest of the flags, files, and unit that the program was
+	// started with.
+	Settings string `json:"settingsDigest,omitempty"`
 }
 
 // Node is a machine as the API shows it.

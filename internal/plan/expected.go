@@ -1,0 +1,78 @@
+package plan
+
+import (
+	"slices"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// Expected is what a machine has if it runs what the releases say, by digest.
+// What is not known on this host is empty, and then the names of versions
+// decide.
+type Expected struct {
+	// Prepared is the digest of the files that the machine is prepared with.
+	Prepared string
+	// Versions has an entry for each Kubernetes version that the plan can lead to.
+	Versions map[pai.KubernetesVersion]ExpectedVersion
+}
+
+// ExpectedVersion is what a Kubernetes version consists of on a machine.
+type ExpectedVersion struct {
+	// Programs is the digest of all its programs.
+	Programs string
+	Roles    map[Role]Digests
+}
+
+// of is what is expected of a version on the machine.
+func (e Expected) of(v pai.KubernetesVersion) ExpectedVersion { return e.Versions[v.Label()] }
+
+// differences names what differs between what a role is made of and what it
+// should be made of: "programs", "settings". A digest that could not be read
+// differs.
+func (d Digests) differences(want Digests) []string {
+	var names []string
+	if want.Programs != "" && d.Programs != want.Programs {
+		names = append(names, "programs")
+	}
+	if want.Settings != "" && d.Settings != want.Settings {
+		names = append(names, "settings")
+	}
+	return names
+}
+
+// directory is the version by which the directory of a version's programs is
+// named on the machine. Other programs under the same name get a directory of
+// their own, because running containers use the one that is there.
+func (m MachineState) directory(v pai.KubernetesVersion, e Expected) pai.KubernetesVersion {
+	label, builds, want := v.Label(), m.builds(v), e.of(v).Programs
+	if want == "" {
+		return m.linked(label, builds)
+	}
+	for _, p := range builds {
+		if m.ProgramDigests[p] == want {
+			return p
+		}
+	}
+	if slices.Contains(builds, label) {
+		return label.Build(want)
+	}
+	return label
+}
+
+// builds lists the directories of a version that the machine has.
+func (m MachineState) builds(v pai.KubernetesVersion) []pai.KubernetesVersion {
+	return slices.DeleteFunc(slices.Clone(m.Programs), func(p pai.KubernetesVersion) bool { return p.Label() != v.Label() })
+}
+
+// linked is the build of a version that a role of the machine is linked to. It is
+// the version itself if there is none.
+func (m MachineState) linked(label pai.KubernetesVersion, builds []pai.KubernetesVersion) pai.KubernetesVersion {
+	for _, p := range slices.Backward(slices.Sorted(slices.Values(builds))) {
+		for _, s := range m.Roles {
+			if s.Link == p {
+				return p
+			}
+		}
+	}
+	return label
+}
