@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -196,6 +197,16 @@ func TestProgramsInTheBundle(t *testing.T) {
 	names := untar(t, &out, root)
 	if want := []string{"bin/", "cni/", "bin/left", "cni/right"}; !slices.Equal(names, want) {
 		t.Errorf("programs are %v, want %v", names, want)
+	}
+	digests, err := openFixture(t, dir).ProgramDigests(context.Background())
+	if err != nil || len(digests) != 2 {
+		t.Errorf("the digests are %v, %v; want two", digests, err)
+	}
+	for name, digest := range digests {
+		content, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil || digest != fmt.Sprintf("%x", sha256.Sum256(content)) {
+			t.Errorf("%s has the digest %s, which is not that of its content: %v", name, digest, err)
+		}
 	}
 	said, err := exec.Command(filepath.Join(root, "bin/left")).CombinedOutput()
 	if err != nil || string(said) != "left v1.2.3 2\n" {

@@ -3,6 +3,7 @@ package release
 import (
 	"io/fs"
 	"slices"
+	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -40,6 +41,9 @@ type Bundle struct {
 	images   map[string]bundleImage
 	services fs.FS
 	blobs    []namedBlob
+
+	digesting      sync.Mutex // guards programDigests
+	programDigests map[string]string
 }
 
 type bundleImage struct {

@@ -187,4 +187,7 @@ func TestWriteProgramVerifiesItsLayer(t *testing.T) {
 	if err := b.WriteProgram(context.Background(), io.Discard, "bin/same"); err == nil {
 		t.Error("a program of a damaged layer was written without an error")
 	}
+	if digests, err := b.ProgramDigests(context.Background()); err == nil {
+		t.Errorf("a damaged layer has the digests %v", digests)
+	}
 }
