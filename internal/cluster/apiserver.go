@@ -41,25 +41,36 @@ func slotStates(ctx context.Context, h machine.Host, role func(layout.Slot) plan
 
 func apiServerRole(s layout.Slot) plan.Role { return s.APIServer }
 
-func (c *cluster) apiServerDone(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) (bool, error) {
+func (c *cluster) apiServerDone(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) (bool, error) {
 	states, err := slotStates(ctx, h, apiServerRole)
 	if err != nil {
 		return false, err
 	}
-	want := plan.RoleState{Link: s.To.Kubernetes(), Running: s.To.Kubernetes(), Emulates: s.Emulate}
-	to, from := chooseSlots(states, want)
-	if states[to] != want || states[from].Running != "" || states[from].Link != "" {
-		return false, nil
+	slot, ok, err := c.onlySlot(ctx, h, m, s, states, apiServerRole)
+	return ok && c.apiServerReady(ctx, h, slot) == nil, err
+}
+
+// onlySlot is the slot that alone has the state that a step leads to, if one has.
+func (c *cluster) onlySlot(ctx context.Context, h machine.Host, m config.Machine, s plan.Step, states map[layout.Slot]plan.RoleState,
+	role func(layout.Slot) plan.Role) (layout.Slot, bool, error) {
+	for _, slot := range layout.Slots() {
+		if other := states[slot.Other()]; other.Running != "" || other.Link != "" {
+			continue
+		}
+		if ok, err := c.fulfilled(ctx, h, m, s, role(slot), states[slot]); err != nil || ok {
+			return slot, ok, err
+		}
 	}
-	return c.apiServerReady(ctx, h, to) == nil, nil
+	return layout.Slot{}, false, nil
 }
 
 // chooseSlots returns the slot that is to run something, and the other one. It
 // is the slot that already moves there, else the idle one. A stopped slot that
-// still has its link is idle: a new version never goes into the slot that serves.
-func chooseSlots(states map[layout.Slot]plan.RoleState, want plan.RoleState) (to, from layout.Slot) {
+// still has its link is idle: neither a new version nor new settings go into the
+// slot that serves.
+func chooseSlots(states, want map[layout.Slot]plan.RoleState) (to, from layout.Slot) {
 	for _, s := range layout.Slots() {
-		if states[s].Link == want.Link && states[s].Emulates == want.Emulates {
+		if states[s].Link == want[s].Link && states[s].Emulates == want[s].Emulates && states[s].Matches(want[s].Digests) {
 			return s, s.Other()
 		}
 	}
@@ -84,12 +95,15 @@ func (c *cluster) apiServer(ctx context.Context, h machine.Host, m config.Machin
 	if err != nil {
 		return err
 	}
-	want := plan.RoleState{Link: s.To.Kubernetes(), Running: s.To.Kubernetes(), Emulates: s.Emulate}
+	want, err := c.wantSlots(ctx, h, m, s, apiServerRole)
+	if err != nil {
+		return err
+	}
 	to, from := chooseSlots(states, want)
 	if err := c.renewCertificates(ctx, h, s.To.Kubernetes()); err != nil {
 		return err
 	}
-	if err := c.startAPIServer(ctx, h, m, to, want, states[to]); err != nil {
+	if err := c.startAPIServer(ctx, h, m, to, want[to], states[to]); err != nil {
 		return err
 	}
 	if states[from].Running == "" && states[from].Link == "" {
@@ -101,7 +115,7 @@ func (c *cluster) apiServer(ctx context.Context, h machine.Host, m config.Machin
 // startAPIServer starts a version in a slot, unless it already runs there.
 func (c *cluster) startAPIServer(ctx context.Context, h machine.Host, m config.Machine, to layout.Slot, want, state plan.RoleState) error {
 	v := want.Link
-	if state != want {
+	if !fulfills(state, want) {
 		if err := c.renderRoleAs(ctx, h, m, v, to.APIServer, want.Emulates); err != nil {
 			return err
 		}

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/fingerprint"
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
@@ -45,6 +46,9 @@ func (c *cluster) bootstrapDone(ctx context.Context, h machine.Host, m config.Ma
 	if err := yaml.Unmarshal([]byte(cm.Data["ClusterConfiguration"]), &stored); err != nil || stored.KubernetesVersion != i.Upstream {
 		return false, nil
 	}
+	if ok, err := c.applied(ctx, k, bootstrapInventory, func() (string, error) { return c.bootstrapDigest(ctx, h, m, s.To.Kubernetes()) }); err != nil || !ok {
+		return false, err
+	}
 	slice, err := k.Clientset().DiscoveryV1().EndpointSlices("default").Get(ctx, "kubernetes", metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return false, nil
@@ -71,11 +75,33 @@ func (c *cluster) bootstrap(ctx context.Context, h machine.Host, m config.Machin
 	if err != nil {
 		return err
 	}
-	if _, err := k.Apply(ctx, objects, kube.ApplyOptions{Inventory: bootstrapInventory}); err != nil {
+	digest, err := c.bootstrapDigest(ctx, h, m, s.To.Kubernetes())
+	if err != nil {
+		return err
+	}
+	if _, err := k.Apply(ctx, objects, kube.ApplyOptions{Inventory: bootstrapInventory, Record: map[string]string{recordDigest: digest}}); err != nil {
 		return fmt.Errorf("write what the cluster needs into the API: %w", err)
 	}
 	// The version comes last: it marks the step as done.
 	return c.kubeadmPhases(ctx, h, s.To.Kubernetes(), "upload-config kubeadm")
+}
+
+// bootstrapDigest is the digest of the objects and of the configuration of kubeadm.
+func (c *cluster) bootstrapDigest(ctx context.Context, h machine.Host, m config.Machine, v pai.KubernetesVersion) (string, error) {
+	objects, err := c.bootstrapObjects(m)
+	if err != nil {
+		return "", err
+	}
+	i, err := c.installed(ctx, h, v)
+	if err != nil {
+		return "", err
+	}
+	configuration, err := kubeadmConfig(c.Config, i.Upstream)
+	if err != nil {
+		return "", err
+	}
+	digest, err := digestOf(objects)
+	return fingerprint.Of([]byte(digest[recordDigest] + string(configuration))), err
 }
 
 // kubeadmPhases runs phases that write into the API.

@@ -21,6 +21,8 @@ type BundleContent interface {
 	WritePrograms(ctx context.Context, w io.Writer) error
 	// WritePackedPrograms writes the same as zstd frames, each with a tar.
 	WritePackedPrograms(ctx context.Context, w io.Writer) error
+	// ProgramDigests has the sha256 in hex of each program by its path.
+	ProgramDigests(ctx context.Context) (map[string]string, error)
 	// WriteImages writes an OCI archive of the named images, or of all images.
 	WriteImages(ctx context.Context, w io.Writer, names ...string) error
 	ImageNames() []string
@@ -52,7 +54,7 @@ func Doers(d Deps) plan.Doers {
 	}
 	c := &cluster{Deps: d}
 	return plan.Doers{
-		plan.KindPrepare:   doer{c, c.prepareDone, c.prepare},
+		plan.KindPrepare:   withDiff{doer{c, c.prepareDone, c.prepare}, c.diffPrepared},
 		plan.KindPrograms:  doer{c, c.programsDone, c.programs},
 		plan.KindImages:    doer{c, c.imagesDone, c.images},
 		plan.KindRole:      withDiff{doer{c, c.roleDone, c.role}, c.diffFiles},
@@ -75,7 +77,8 @@ func Doers(d Deps) plan.Doers {
 // cluster runs the steps; each kind has a file.
 type cluster struct {
 	Deps
-	etcds etcd.Certificates
+	etcds   etcd.Certificates
+	answers answers
 }
 
 // doer is the doer of a kind whose steps connect to their machine.

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/fingerprint"
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
@@ -54,6 +55,10 @@ func (c *cluster) askKubeadm(ctx context.Context, h machine.Host, v pai.Kubernet
 	if c.Kubeadm != nil {
 		return c.Kubeadm(ctx, nil, script)
 	}
+	v, err := c.controlVersion(ctx, h, v)
+	if err != nil {
+		return "", err
+	}
 	return sh(ctx, h, "kubeadm=%s\n%s", layout.Program(v, "kubeadm"), script)
 }
 
@@ -71,18 +76,41 @@ func (c *cluster) diffFiles(ctx context.Context, h machine.Host, m config.Machin
 	for _, file := range sortedKeys(files) {
 		change := plan.StepDiff{What: "file " + file, Action: plan.Created}
 		if from != "" {
-			was, err := h.ReadFile(ctx, strings.Replace(file, layout.VersionDir(s.To.Kubernetes()), layout.VersionDir(from), 1))
+			was, err := h.ReadFile(ctx, strings.Replace(file, layout.VersionDir(s.To.Kubernetes())+"/", layout.VersionDir(from)+"/", 1))
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return changes, err
 			}
 			if err == nil {
 				change.Action = plan.Changed
 				// A version reads its own directory, which is no change.
-				before := strings.ReplaceAll(string(was), layout.VersionDir(from), layout.VersionDir(s.To.Kubernetes()))
+				before := strings.ReplaceAll(fingerprint.Unmark(string(was)), layout.VersionDir(from)+"/", layout.VersionDir(s.To.Kubernetes())+"/")
 				if change.Fields = fileFields(file, before, files[file].content); len(change.Fields) == 0 {
 					continue
 				}
 			}
+		}
+		changes = append(changes, change)
+	}
+	return changes, nil
+}
+
+// diffPrepared compares the files that a machine is prepared with.
+func (c *cluster) diffPrepared(ctx context.Context, h machine.Host, _ config.Machine, _ plan.Step) ([]plan.StepDiff, error) {
+	files, err := preparedFiles(c.Config)
+	if err != nil {
+		return nil, err
+	}
+	var changes []plan.StepDiff
+	for _, file := range sortedKeys(files) {
+		was, err := h.ReadFile(ctx, file)
+		change := plan.StepDiff{What: "file " + file, Action: plan.Created}
+		switch {
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			return changes, err
+		case err == nil && string(was) == files[file].content:
+			continue
+		case err == nil:
+			change.Action, change.Fields = plan.Changed, fileFields(file, string(was), files[file].content)
 		}
 		changes = append(changes, change)
 	}
@@ -127,7 +155,7 @@ func fileFields(file, before, after string) []plan.FieldChange {
 }
 
 func (c *cluster) diffDNS(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) ([]plan.StepDiff, error) {
-	objects, err := c.dnsObjects(ctx, h, s)
+	objects, err := c.dnsObjects(ctx, h, s.To.Kubernetes())
 	if err != nil {
 		return nil, err
 	}

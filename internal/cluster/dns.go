@@ -11,6 +11,7 @@ import (
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 )
 
@@ -33,6 +34,9 @@ func (c *cluster) dnsDone(ctx context.Context, h machine.Host, _ config.Machine,
 	if err != nil {
 		return false, fmt.Errorf("read CoreDNS: %w", err)
 	}
+	if ok, err := c.applied(ctx, k, dnsInventory, func() (string, error) { return c.dnsDigest(ctx, h, s.To.Kubernetes()) }); err != nil || !ok {
+		return false, err
+	}
 	containers := d.Spec.Template.Spec.Containers
 	return len(containers) == 1 && containers[0].Image == i.Images[imageCoreDNS] &&
 		d.Status.ObservedGeneration >= d.Generation && d.Status.UpdatedReplicas == d.Status.Replicas &&
@@ -40,7 +44,11 @@ func (c *cluster) dnsDone(ctx context.Context, h machine.Host, _ config.Machine,
 }
 
 func (c *cluster) dns(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) error {
-	objects, err := c.dnsObjects(ctx, h, s)
+	objects, err := c.dnsObjects(ctx, h, s.To.Kubernetes())
+	if err != nil {
+		return err
+	}
+	digest, err := digestOf(objects)
 	if err != nil {
 		return err
 	}
@@ -48,7 +56,7 @@ func (c *cluster) dns(ctx context.Context, h machine.Host, _ config.Machine, s p
 	if err != nil {
 		return err
 	}
-	if _, err := k.Apply(ctx, objects, kube.ApplyOptions{Inventory: dnsInventory, Prune: true}); err != nil {
+	if _, err := k.Apply(ctx, objects, kube.ApplyOptions{Inventory: dnsInventory, Prune: true, Record: digest}); err != nil {
 		return fmt.Errorf("apply CoreDNS: %w", err)
 	}
 	if err := k.Wait(ctx, objects); err != nil {
@@ -57,8 +65,17 @@ func (c *cluster) dns(ctx context.Context, h machine.Host, _ config.Machine, s p
 	return nil
 }
 
-func (c *cluster) dnsObjects(ctx context.Context, h machine.Host, s plan.Step) ([]*unstructured.Unstructured, error) {
-	i, err := c.installed(ctx, h, s.To.Kubernetes())
+func (c *cluster) dnsDigest(ctx context.Context, h machine.Host, v pai.KubernetesVersion) (string, error) {
+	objects, err := c.dnsObjects(ctx, h, v)
+	if err != nil {
+		return "", err
+	}
+	digest, err := digestOf(objects)
+	return digest[recordDigest], err
+}
+
+func (c *cluster) dnsObjects(ctx context.Context, h machine.Host, v pai.KubernetesVersion) ([]*unstructured.Unstructured, error) {
+	i, err := c.installed(ctx, h, v)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +104,7 @@ func (c *cluster) allHaveResolver(ctx context.Context) (bool, error) {
 		if h == nil {
 			continue // unreachable: unknown
 		}
-		f, err := readFacts(ctx, h)
+		f, err := c.facts(ctx, h)
 		if err != nil || !f.Resolver {
 			return false, err
 		}

@@ -32,9 +32,9 @@ func (c *cluster) etcdDone(ctx context.Context, h machine.Host, m config.Machine
 	if err != nil {
 		return false, err
 	}
-	to, from := chooseSlots(states, plan.RoleState{Link: s.To.Kubernetes()})
-	if states[to].Link != s.To.Kubernetes() || states[to].Running != s.To.Kubernetes() || states[from].Running != "" || states[from].Link != "" {
-		return false, nil
+	to, ok, err := c.onlySlot(ctx, h, m, s, states, etcdRole)
+	if err != nil || !ok {
+		return false, err
 	}
 	client, err := c.etcds.Open(ctx, h)
 	if err != nil {
@@ -56,12 +56,16 @@ func (c *cluster) etcd(ctx context.Context, h machine.Host, m config.Machine, s 
 	if err != nil {
 		return err
 	}
+	want, err := c.wantSlots(ctx, h, m, s, etcdRole)
+	if err != nil {
+		return err
+	}
 	client, err := c.etcds.Open(ctx, h)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	to, from := chooseSlots(states, plan.RoleState{Link: s.To.Kubernetes()})
+	to, from := chooseSlots(states, want)
 	move := etcdHandover{c, client, h, m, from, to, s.To.Kubernetes()}
 	if states[to].Link == "" && states[from].Link == "" {
 		have, err := slotsWithData(ctx, h)
@@ -213,7 +217,7 @@ func (e etcdHandover) join(ctx context.Context, members etcd.Members) error {
 	if err != nil {
 		return err
 	}
-	if state.Link == e.v && state.Running == e.v {
+	if startedAs(state, e.v) {
 		return nil
 	}
 	return moveAndRestart(ctx, e.h, e.to.Etcd, e.v)

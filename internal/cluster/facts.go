@@ -10,6 +10,10 @@ import (
 // facts are what the settings of a machine depend on.
 type facts = inspect.MachineFacts
 
+func (c *cluster) facts(ctx context.Context, h machine.Host) (facts, error) {
+	return once(ctx, &c.answers, "the facts of "+h.Name(), func(ctx context.Context) (facts, error) { return readFacts(ctx, h) })
+}
+
 func readFacts(ctx context.Context, h machine.Host) (facts, error) {
 	report, err := inspectMachine(ctx, h, inspect.Request{Parts: []inspect.Part{inspect.Facts}}, inspect.Facts)
 	if err != nil {

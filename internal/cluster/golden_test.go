@@ -80,7 +80,8 @@ func TestNodeFiles(t *testing.T) {
 	for name, render := range map[string]func() (map[string]preparedFile, error){
 		"kube-proxy": func() (map[string]preparedFile, error) { return kubeProxyFiles(cfg, worker, "v0.10-pai") },
 		"network":    func() (map[string]preparedFile, error) { return networkFiles(cfg, worker, "v0.10-pai") },
-		"prepare":    func() (map[string]preparedFile, error) { return preparedFiles(cfg, cfg.ControlPlane()) },
+		"prepare":    func() (map[string]preparedFile, error) { return preparedFiles(cfg) },
+		"units":      func() (map[string]preparedFile, error) { return roleUnits(cfg.ControlPlane()), nil },
 	} {
 		files, err := render()
 		if err != nil {

@@ -24,6 +24,9 @@ func (c *cluster) joinToken(ctx context.Context, v pai.KubernetesVersion) (token
 	if err != nil {
 		return "", nil, err
 	}
+	if v, err = c.controlVersion(ctx, control, v); err != nil {
+		return "", nil, err
+	}
 	kubeadm := layout.Program(v, "kubeadm") + " --kubeconfig " + layout.AdminConf
 	out, err := control.Run(ctx, machine.Command{Secret: true, Script: kubeadm + " token create --ttl " + joinTTL + " --description 'a machine is joining' 2>/dev/null"})
 	if err != nil {

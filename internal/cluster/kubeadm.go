@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strings"
@@ -69,11 +70,13 @@ func documents(objects ...any) ([]byte, error) {
 	return []byte(strings.Join(parts, "---\n")), nil
 }
 
-func kubeadmFile(v pai.KubernetesVersion) string { return layout.VersionFile(v, "kubeadm.yaml") }
-
 // kubeadm runs a script on the control-plane machine. $kubeadm is the kubeadm of
-// a version, and $config is its configuration.
+// a version, and $config is its configuration, which is gone after the script.
 func (c *cluster) kubeadm(ctx context.Context, h machine.Host, v pai.KubernetesVersion, script string) (string, error) {
+	return c.runKubeadm(ctx, h, v, machine.Command{Script: script})
+}
+
+func (c *cluster) runKubeadm(ctx context.Context, h machine.Host, v pai.KubernetesVersion, command machine.Command) (string, error) {
 	i, err := c.installed(ctx, h, v)
 	if err != nil {
 		return "", err
@@ -83,12 +86,35 @@ func (c *cluster) kubeadm(ctx context.Context, h machine.Host, v pai.KubernetesV
 		return "", err
 	}
 	if c.Kubeadm != nil {
-		return c.Kubeadm(ctx, data, script)
+		return c.Kubeadm(ctx, data, command.Script)
 	}
-	if err := h.WriteFile(ctx, kubeadmFile(v), data, 0o600); err != nil {
+	if v, err = c.controlVersion(ctx, h, v); err != nil {
 		return "", err
 	}
-	return sh(ctx, h, "kubeadm=%s config=%s\n%s", layout.Program(v, "kubeadm"), kubeadmFile(v), script)
+	command.Script = fmt.Sprintf("kubeadm=%s config=$SCRATCH/kubeadm.yaml\nmkdir -p -m 0700 \"$SCRATCH\"\ncat >\"$config\"\n%s",
+		layout.Program(v, "kubeadm"), command.Script)
+	command.Stdin = bytes.NewReader(data)
+	out, err := h.Run(ctx, command)
+	return strings.TrimSpace(out.Stdout), err
+}
+
+// controlVersion is a version with the build that the control-plane machine has.
+// Another machine can have other builds.
+func (c *cluster) controlVersion(ctx context.Context, h machine.Host, v pai.KubernetesVersion) (pai.KubernetesVersion, error) {
+	return once(ctx, &c.answers, "the build of "+string(v)+" on the control plane", func(ctx context.Context) (pai.KubernetesVersion, error) {
+		out, err := sh(ctx, h, `[ ! -x %s ] || { echo %s; exit 0; }
+for l in %s %s; do [ ! -L "$l" ] || basename "$(readlink "$l")"; done`,
+			layout.Program(v, "kubeadm"), v, layout.RoleLink(layout.RoleAPIServerA), layout.RoleLink(layout.RoleAPIServerB))
+		if err != nil {
+			return "", fmt.Errorf("find the programs of Kubernetes %s on %q: %w", v, h.Name(), err)
+		}
+		for build := range strings.FieldsSeq(out) {
+			if found := pai.KubernetesVersion(build); found.Label() == v.Label() {
+				return found, nil
+			}
+		}
+		return "", fmt.Errorf("machine %q has no programs of Kubernetes %s", h.Name(), v)
+	})
 }
 
 // componentFlags are the flags that kubeadm gives a control-plane component: the
@@ -108,12 +134,15 @@ func (c *cluster) componentFlags(ctx context.Context, h machine.Host, v pai.Kube
 	if phase == "" {
 		return nil, fmt.Errorf("kubeadm has no flags for role %q", r)
 	}
-	out, err := c.kubeadm(ctx, h, v, fmt.Sprintf(`
+	ask := func(ctx context.Context) (string, error) {
+		return c.kubeadm(ctx, h, v, fmt.Sprintf(`
 dir=${SCRATCH:-$(mktemp -d)}
 mkdir -p -m 0700 "$dir"
 trap 'rm -rf "$dir"' EXIT
 KUBEADM_INIT_DRYRUN_DIR="$dir" "$kubeadm" init phase %s --config "$config" --dry-run >"$dir/log" 2>&1 || { cat "$dir/log" >&2; exit 1; }
 cat "$dir/%s.yaml"`, phase, manifest))
+	}
+	out, err := once(ctx, &c.answers, fmt.Sprintf("the manifest of %s of %s", manifest, v), ask)
 	if err != nil {
 		return nil, fmt.Errorf("ask kubeadm of %s for the flags of %s: %w", v, manifest, err)
 	}

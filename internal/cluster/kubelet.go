@@ -41,12 +41,13 @@ func (c *cluster) kubeletFiles(ctx context.Context, h machine.Host, m config.Mac
 	if err != nil {
 		return nil, err
 	}
-	const ask = `"$kubeadm" config print init-defaults --component-configs KubeletConfiguration 2>/dev/null`
-	defaults, err := c.askKubeadm(ctx, control, v, ask)
+	defaults, err := once(ctx, &c.answers, "the kubelet configuration of "+string(v), func(ctx context.Context) (string, error) {
+		return c.askKubeadm(ctx, control, v, `"$kubeadm" config print init-defaults --component-configs KubeletConfiguration 2>/dev/null`)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("ask kubeadm for the kubelet configuration: %w", err)
 	}
-	f, err := readFacts(ctx, h)
+	f, err := c.facts(ctx, h)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +117,10 @@ func kubeletSettings(cfg *config.Config, m config.Machine, f facts) map[string]a
 // its serving certificate is signed.
 func (c *cluster) kubeletDone(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) (bool, error) {
 	state, err := roleState(ctx, h, plan.RoleKubelet)
-	if err != nil || state.Link != s.To.Kubernetes() || state.Running != s.To.Kubernetes() {
+	if err != nil {
+		return false, err
+	}
+	if ok, err := c.fulfilled(ctx, h, m, s, plan.RoleKubelet, state); err != nil || !ok {
 		return false, err
 	}
 	if ok, err := hasServingCertificate(ctx, h); err != nil || !ok {
@@ -175,7 +179,7 @@ func (c *cluster) kubelet(ctx context.Context, h machine.Host, m config.Machine,
 	if err := c.copyCA(ctx, h); err != nil {
 		return err
 	}
-	if err := c.startKubelet(ctx, h, s.To.Kubernetes()); err != nil {
+	if err := c.startKubelet(ctx, h, m, s); err != nil {
 		return err
 	}
 	return c.awaitNode(ctx, k, h, m, i.Upstream)
@@ -183,7 +187,8 @@ func (c *cluster) kubelet(ctx context.Context, h machine.Host, m config.Machine,
 
 // startKubelet starts a version of the kubelet. If it already runs, it is not
 // restarted, because every restart is a risk to the pods of the machine.
-func (c *cluster) startKubelet(ctx context.Context, h machine.Host, v pai.KubernetesVersion) error {
+func (c *cluster) startKubelet(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
+	v := s.To.Kubernetes()
 	ca, err := c.clusterCA(ctx)
 	if err != nil {
 		return err
@@ -196,7 +201,10 @@ func (c *cluster) startKubelet(ctx context.Context, h machine.Host, v pai.Kubern
 		return c.joinKubelet(ctx, h, v, ca)
 	}
 	state, err := roleState(ctx, h, plan.RoleKubelet)
-	if err != nil || (state.Link == v && state.Running == v) {
+	if err != nil {
+		return err
+	}
+	if ok, err := c.fulfilled(ctx, h, m, s, plan.RoleKubelet, state); err != nil || ok {
 		return err
 	}
 	return c.replaceKubelet(ctx, h, v)

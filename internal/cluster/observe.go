@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"pai.dev/pai/internal/fingerprint"
 	"pai.dev/pai/internal/inspect"
 	"pai.dev/pai/internal/inspect/helper"
 	"pai.dev/pai/internal/layout"
@@ -26,13 +27,16 @@ func Observe(ctx context.Context, host machine.Host) (plan.MachineState, error) 
 		return plan.MachineState{}, err
 	}
 	m := plan.MachineState{
-		Prepared: report.Prepared.PrepareActive, Joined: report.Prepared.Joined, Roles: map[plan.Role]plan.RoleState{},
+		Prepared: report.Prepared.PrepareActive, PreparedAs: preparedAs(report.Prepared), Joined: report.Prepared.Joined, Roles: map[plan.Role]plan.RoleState{}, ProgramDigests: map[pai.KubernetesVersion]string{},
 	}
 	if report.Problem(inspect.Foreign) == "" {
 		m.Foreign = append([]string{}, report.Foreign...)
 	}
 	for _, version := range slices.Sorted(maps.Keys(report.Programs)) {
 		m.Programs = append(m.Programs, pai.KubernetesVersion(version))
+		if digest := fingerprint.Directory(report.Programs[version]); digest != "" {
+			m.ProgramDigests[pai.KubernetesVersion(version)] = digest
+		}
 	}
 	for name, r := range report.Roles {
 		if r.Link != "" || r.PID != 0 {
@@ -65,7 +69,23 @@ func inspectMachine(ctx context.Context, host machine.Host, r inspect.Request, n
 }
 
 func stateOf(r inspect.Role) plan.RoleState {
-	return plan.RoleState{Link: pai.KubernetesVersion(r.Link), Running: versionOfProgram(r.Program), Emulates: r.Emulates}
+	return plan.RoleState{Link: pai.KubernetesVersion(r.Link), Running: versionOfProgram(r.Program), Emulates: r.Emulates,
+		Digests: plan.Digests{Programs: r.Programs, Settings: settingsOf(r)}}
+}
+
+// settingsOf is the digest of the settings that a role was started with, or would
+// start with. It is empty if that is not certain.
+func settingsOf(r inspect.Role) string {
+	switch {
+	case r.PID == 0:
+		return r.DiskSettings
+	case r.NeedsReload:
+		return ""
+	case r.Settings == r.DiskSettings, r.Settings == "" && !r.DiskMarked: // PAI v0.10 and older mark no script
+		return r.DiskSettings
+	default:
+		return "" // started before the files changed
+	}
 }
 
 // versionOfProgram is the version whose directory contains a program, or empty.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"pai.dev/pai/internal/fingerprint"
 	"pai.dev/pai/internal/inspect"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
@@ -65,8 +66,15 @@ func TestObserve(t *testing.T) {
 		"apiserver-a": {Link: "v0.10-pai", Emulates: "1.34"},
 		"apiserver-b": {Link: "v0.10-pai", Running: "v0.10-pai", Emulates: "1.35"},
 	}
-	if !maps.Equal(m.Roles, want) {
+	if !maps.Equal(withoutDigests(m.Roles), want) {
 		t.Errorf("got roles %v, want %v", m.Roles, want)
+	}
+	if got := m.Roles["kubelet"].Programs; got != "" {
+		t.Errorf("got the digest %s of a running program that cannot be read", got)
+	}
+	digest := fingerprint.Directory(map[string]string{"bin/kubelet": fingerprint.Of([]byte("kubelet of v0.9-pai"))})
+	if got := m.ProgramDigests["v0.9-pai"]; got != digest || len(m.ProgramDigests) != 2 {
+		t.Errorf("got the digest %s of v0.9-pai of %d, want %s of 2", got, len(m.ProgramDigests), digest)
 	}
 	if want := []pai.KubernetesVersion{"v0.10-pai", "v0.9-pai"}; !slices.Equal(m.Programs, want) {
 		t.Errorf("got programs %v, want %v", m.Programs, want)
@@ -89,6 +97,15 @@ func TestObserveNamesForeignFiles(t *testing.T) {
 	if m, err := Observe(t.Context(), &unknownPart{Host: h, part: inspect.Foreign}); err != nil || m.Foreign != nil {
 		t.Errorf("got foreign files %q, %v, want unknown ones", m.Foreign, err)
 	}
+}
+
+func withoutDigests(roles map[plan.Role]plan.RoleState) map[plan.Role]plan.RoleState {
+	bare := map[plan.Role]plan.RoleState{}
+	for r, s := range roles {
+		s.Digests = plan.Digests{}
+		bare[r] = s
+	}
+	return bare
 }
 
 func TestObserveEmptyMachine(t *testing.T) {
@@ -142,7 +159,7 @@ func TestRoleState(t *testing.T) {
 		"apiserver-b":        {Link: "v0.10-pai", Running: "v0.10-pai", Emulates: "1.35"},
 		"controller-manager": {},
 	} {
-		if got, err := roleState(t.Context(), h, role); err != nil || got != want {
+		if got, err := roleState(t.Context(), h, role); err != nil || withoutDigests(map[plan.Role]plan.RoleState{role: got})[role] != want {
 			t.Errorf("%s: got %v, %v, want %v", role, got, err, want)
 		}
 	}

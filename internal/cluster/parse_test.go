@@ -100,9 +100,18 @@ func TestChooseSlots(t *testing.T) {
 		{"commit", states{layout.SlotB: {Link: next, Running: next, Emulates: "1.35"}}, plan.RoleState{Link: next}, layout.SlotA},
 		{"commit cut short", states{layout.SlotA: {Link: next}, layout.SlotB: {Link: next, Running: next, Emulates: "1.35"}}, plan.RoleState{Link: next}, layout.SlotA},
 		{"rollback before the commit", states{layout.SlotB: {Link: next, Running: next, Emulates: "1.35"}}, plan.RoleState{Link: old}, layout.SlotA},
+		{"other settings in a", states{layout.SlotA: {Link: next, Running: next, Digests: plan.Digests{Settings: "old"}}},
+			plan.RoleState{Link: next, Digests: plan.Digests{Settings: "new"}}, layout.SlotB},
+		{"other settings in b", states{layout.SlotB: {Link: next, Running: next, Digests: plan.Digests{Settings: "old"}}},
+			plan.RoleState{Link: next, Digests: plan.Digests{Settings: "new"}}, layout.SlotA},
+		{"new settings linked, not started", states{layout.SlotA: {Link: next, Running: next, Digests: plan.Digests{Settings: "old"}},
+			layout.SlotB: {Link: next, Digests: plan.Digests{Settings: "new"}}}, plan.RoleState{Link: next, Digests: plan.Digests{Settings: "new"}}, layout.SlotB},
+		{"old settings not yet removed", states{layout.SlotA: {Link: next, Running: next, Digests: plan.Digests{Settings: "new"}},
+			layout.SlotB: {Link: next, Digests: plan.Digests{Settings: "old"}}}, plan.RoleState{Link: next, Digests: plan.Digests{Settings: "new"}}, layout.SlotA},
+		{"unknown programs", states{layout.SlotA: {Link: next, Running: next}}, plan.RoleState{Link: next, Digests: plan.Digests{Programs: "new"}}, layout.SlotB},
 		{"old stopped in a, runs in b", states{layout.SlotA: {Link: old}, layout.SlotB: {Link: old, Running: old}}, plan.RoleState{Link: next}, layout.SlotA},
 	} {
-		to, from := chooseSlots(c.states, c.want)
+		to, from := chooseSlots(c.states, states{layout.SlotA: c.want, layout.SlotB: c.want})
 		if to != c.to || from != c.to.Other() {
 			t.Errorf("%s: to %s from %s, want to %s", c.name, to.Name, from.Name, c.to.Name)
 		}

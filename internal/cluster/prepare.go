@@ -29,9 +29,9 @@ var requiredCommands = []struct{ name, pkg string }{
 	{"nft", "nftables"}, {"ip", "iproute2"}, {"mount", "mount"}, {"modprobe", "kmod"}, {"tar", "tar"},
 }
 
-// preparedFiles are the files of a prepared machine: its units, and the scripts
-// that they run at boot and at shutdown.
-func preparedFiles(cfg *config.Config, m config.Machine) (map[string]preparedFile, error) {
+// preparedFiles are the files of a prepared machine: the scripts that run at boot
+// and at shutdown, and their units.
+func preparedFiles(cfg *config.Config) (map[string]preparedFile, error) {
 	var prepare bytes.Buffer
 	t, err := template.ParseFS(embedded, "scripts/prepare.sh")
 	if err != nil {
@@ -44,18 +44,12 @@ func preparedFiles(cfg *config.Config, m config.Machine) (map[string]preparedFil
 	if err != nil {
 		return nil, err
 	}
-	files := map[string]preparedFile{
-		layout.ConfigDir + "/prepare.sh":            {prepare.String(), 0o755},
-		layout.ConfigDir + "/shutdown.sh":           {string(shutdown), 0o755},
+	return map[string]preparedFile{
+		layout.PrepareScript:                        {prepare.String(), 0o755},
+		layout.ShutdownScript:                       {string(shutdown), 0o755},
 		layout.UnitsDir + "/" + layout.PrepareUnit:  {prepareUnitFile, 0o644},
 		layout.UnitsDir + "/" + layout.ShutdownUnit: {shutdownUnitFile, 0o644},
-	}
-	for _, o := range unitTable {
-		if !o.controlPlane || m.IsControlPlane() {
-			files[layout.UnitsDir+"/"+layout.Unit(o.role)] = preparedFile{unitFile(o), 0o644}
-		}
-	}
-	return files, nil
+	}, nil
 }
 
 type preparedFile struct {
@@ -86,7 +80,7 @@ func readPrepared(ctx context.Context, h machine.Host) (*inspect.Preparation, er
 }
 
 func (c *cluster) prepareDone(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) (bool, error) {
-	files, err := preparedFiles(c.Config, m)
+	digest, err := preparedDigest(c.Config)
 	if err != nil {
 		return false, err
 	}
@@ -94,7 +88,29 @@ func (c *cluster) prepareDone(ctx context.Context, h machine.Host, m config.Mach
 	if err != nil {
 		return false, err
 	}
-	return len(outdated(there, files)) == 0 && there.PrepareActive && there.ShutdownActive, nil
+	return preparedAs(there) == digest && there.PrepareActive && there.ShutdownActive, nil
+}
+
+// preparedAs is the digest of what a machine was prepared with.
+func preparedAs(there *inspect.Preparation) string {
+	digests := map[string]string{layout.HostsFile: there.Hosts}
+	for _, path := range []string{layout.PrepareScript, layout.ShutdownScript, layout.UnitsDir + "/" + layout.PrepareUnit, layout.UnitsDir + "/" + layout.ShutdownUnit} {
+		digests[path] = there.Files[path]
+	}
+	return fingerprint.Directory(digests)
+}
+
+// roleUnits are the units of the roles of a machine. Preparing a machine writes
+// those that it lacks, so that systemd reads all of them once; the step of a role
+// replaces an older one.
+func roleUnits(m config.Machine) map[string]preparedFile {
+	units := map[string]preparedFile{}
+	for _, o := range unitTable {
+		if !o.controlPlane || m.IsControlPlane() {
+			units[layout.UnitFile(o.role)] = preparedFile{unitFile(o), 0o644}
+		}
+	}
+	return units
 }
 
 // prepare writes the missing or outdated units and scripts, and applies the
@@ -103,7 +119,7 @@ func (c *cluster) prepare(ctx context.Context, h machine.Host, m config.Machine,
 	if err := checkCommands(ctx, h); err != nil {
 		return err
 	}
-	files, err := preparedFiles(c.Config, m)
+	files, err := preparedFiles(c.Config)
 	if err != nil {
 		return err
 	}
@@ -111,12 +127,18 @@ func (c *cluster) prepare(ctx context.Context, h machine.Host, m config.Machine,
 	if err != nil {
 		return err
 	}
-	missing := outdated(there, files)
-	if err := writeFiles(ctx, h, files, missing); err != nil {
+	paths := outdated(there, files)
+	for path, unit := range roleUnits(m) {
+		if there.Files[path] == "" {
+			files[path] = unit
+			paths = append(paths, path)
+		}
+	}
+	if err := writeFiles(ctx, h, files, paths); err != nil {
 		return fmt.Errorf("prepare machine %q: %w", h.Name(), err)
 	}
 	reload := ""
-	if slices.ContainsFunc(missing, func(path string) bool { return strings.HasPrefix(path, layout.UnitsDir) }) {
+	if slices.ContainsFunc(paths, func(path string) bool { return strings.HasPrefix(path, layout.UnitsDir) }) {
 		reload = "systemctl daemon-reload"
 	}
 	_, err = sh(ctx, h, `

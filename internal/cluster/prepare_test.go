@@ -1,7 +1,9 @@
 package cluster
 
 import (
+	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"pai.dev/pai/internal/fingerprint"
@@ -25,7 +27,7 @@ func TestPrepareReloadsSystemdOnlyForUnits(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig()
 	m := cfg.ControlPlane()
-	files, err := preparedFiles(cfg, m)
+	files, err := preparedFiles(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,10 +39,13 @@ func TestPrepareReloadsSystemdOnlyForUnits(t *testing.T) {
 		{"script", layout.PrepareScript, false},
 	} {
 		h := inspecttest.NewHost(t, m.Hostname)
-		for path, f := range files {
-			h.Root.Write(path, f.content)
+		for _, there := range []map[string]preparedFile{files, roleUnits(m)} {
+			for path, f := range there {
+				h.Root.Write(path, f.content)
+			}
 		}
 		h.Root.Write(c.changed, "old")
+		h.Root.Write(layout.HostsFile, "127.0.0.1 localhost\n"+strings.Join(hostLines(cfg), " # pai\n")+" # pai\n")
 		cl := &cluster{Deps: Deps{Config: cfg, Hosts: map[string]machine.Host{m.Hostname: h}}}
 		step := plan.Step{Kind: plan.KindPrepare}
 		if done, err := cl.prepareDone(t.Context(), h, m, step); done || err != nil {
@@ -63,8 +68,47 @@ func TestPrepareReloadsSystemdOnlyForUnits(t *testing.T) {
 		if done, err := cl.prepareDone(t.Context(), h, m, step); !done || err != nil {
 			t.Errorf("%s: got done %v, %v, want true", c.name, done, err)
 		}
+		h.Root.Write(layout.HostsFile, "127.0.0.1 localhost\n")
+		if done, err := cl.prepareDone(t.Context(), h, m, step); done || err != nil {
+			t.Errorf("%s: got done %v, %v without the names of the machines, want false", c.name, done, err)
+		}
 		if got := h.Ran("systemctl daemon-reload"); got != c.reload {
 			t.Errorf("%s: got reload %v, want %v", c.name, got, c.reload)
 		}
+	}
+}
+
+// The unit of a role is written where it is missing, so that systemd reads all
+// units once. An older one is left to the step of the role.
+func TestPrepareWritesMissingUnits(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig()
+	m := cfg.Workers()[0]
+	files, err := preparedFiles(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := inspecttest.NewHost(t, m.Hostname)
+	maps.Copy(files, roleUnits(m))
+	missing, older := layout.UnitFile(plan.RoleKubelet), layout.UnitFile(plan.RoleNetwork)
+	for path, f := range files {
+		if path != missing {
+			h.Root.Write(path, f.content)
+		}
+	}
+	h.Root.Write(older, "[Unit]\n")
+	cl := &cluster{Deps: Deps{Config: cfg}}
+	if err := cl.prepare(t.Context(), h, m, plan.Step{Kind: plan.KindPrepare}); err != nil {
+		t.Fatal(err)
+	}
+	there, err := readPrepared(t.Context(), h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if there.Files[missing] != fingerprint.Of([]byte(files[missing].content)) || there.Files[older] != fingerprint.Of([]byte("[Unit]\n")) || !h.Ran("systemctl daemon-reload") {
+		t.Errorf("want %s written, %s left alone, and a reload", missing, older)
+	}
+	if _, found := roleUnits(m)[layout.UnitFile(plan.RoleEtcdA)]; found {
+		t.Error("a worker gets the unit of etcd")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/fingerprint"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
@@ -37,8 +38,8 @@ func Files(ctx context.Context, d Deps, s plan.Step) (map[string]string, error) 
 	return contents, nil
 }
 
-// renderRole writes the script of a role of a version, and its configuration if it
-// has one. It changes nothing that runs.
+// renderRole writes the script of a role of a version, its configuration if it
+// has one, and its unit. It changes nothing that runs.
 func (c *cluster) renderRole(ctx context.Context, h machine.Host, m config.Machine, v pai.KubernetesVersion, r plan.Role) error {
 	return c.renderRoleAs(ctx, h, m, v, r, "")
 }
@@ -49,13 +50,65 @@ func (c *cluster) renderRoleAs(ctx context.Context, h machine.Host, m config.Mac
 	if err != nil {
 		return fmt.Errorf("render %s of Kubernetes %s for %q: %w", r, v, m.Hostname, err)
 	}
-	if err := writeFiles(ctx, h, files, sortedKeys(files)); err != nil {
+	if err := writeRole(ctx, h, v, r, files); err != nil {
 		return fmt.Errorf("write %s of Kubernetes %s on %q: %w", r, v, m.Hostname, err)
 	}
 	return nil
 }
 
+// writeRole writes the files of a role. The script comes first: it has the digest
+// of all of them, so a role that was started before differs from then on, also
+// if the rest is never written.
+func writeRole(ctx context.Context, h machine.Host, v pai.KubernetesVersion, r plan.Role, files map[string]preparedFile) error {
+	script, unit := layout.RunScript(v, r), layout.UnitFile(r)
+	marked := fingerprint.Mark(files[script].content, settings(v, r, files).Digest())
+	if err := h.WriteFile(ctx, script, []byte(marked), files[script].mode); err != nil {
+		return err
+	}
+	for _, path := range sortedKeys(files) {
+		if path != script && path != unit {
+			if err := h.WriteFile(ctx, path, []byte(files[path].content), files[path].mode); err != nil {
+				return err
+			}
+		}
+	}
+	there, err := readPrepared(ctx, h)
+	if err != nil || there.Files[unit] == fingerprint.Of([]byte(files[unit].content)) {
+		return err
+	}
+	if err := h.WriteFile(ctx, unit, []byte(files[unit].content), files[unit].mode); err != nil {
+		return err
+	}
+	_, err = sh(ctx, h, "systemctl daemon-reload")
+	return err
+}
+
+// settings are the settings of a role as its files say.
+func settings(v pai.KubernetesVersion, r plan.Role, files map[string]preparedFile) fingerprint.Settings {
+	s := fingerprint.Settings{Dir: layout.VersionDir(v), Files: map[string][]byte{},
+		Script: []byte(files[layout.RunScript(v, r)].content), Unit: []byte(files[layout.UnitFile(r)].content)}
+	for _, name := range layout.ConfigsOf(r) {
+		s.Files[name] = []byte(files[layout.VersionFile(v, name)].content)
+	}
+	return s
+}
+
+// roleFiles are the files of a role of a version: its unit, and what is in the
+// directory of the version.
 func (c *cluster) roleFiles(ctx context.Context, h machine.Host, m config.Machine, v pai.KubernetesVersion, r plan.Role, emulate string) (map[string]preparedFile, error) {
+	files, err := c.versionFiles(ctx, h, m, v, r, emulate)
+	if err != nil {
+		return nil, err
+	}
+	unit, err := unitOf(r)
+	if err != nil {
+		return nil, err
+	}
+	files[layout.UnitFile(r)] = preparedFile{unitFile(unit), 0o644}
+	return files, nil
+}
+
+func (c *cluster) versionFiles(ctx context.Context, h machine.Host, m config.Machine, v pai.KubernetesVersion, r plan.Role, emulate string) (map[string]preparedFile, error) {
 	switch r {
 	case plan.RoleRuntime:
 		return c.runtimeFiles(ctx, h, v)

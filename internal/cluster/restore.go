@@ -210,7 +210,7 @@ func (c *cluster) startRestored(ctx context.Context, h machine.Host, m config.Ma
 	if err != nil {
 		return err
 	}
-	if state.Link != v || state.Running != v {
+	if !startedAs(state, v) {
 		if err := moveAndRestart(ctx, h, to.Etcd, v); err != nil {
 			return err
 		}

@@ -21,9 +21,12 @@ const healthTimeout = 90 * time.Second
 
 // roleDone reports whether the link of the role names the version, and the running
 // program comes from its directory and is healthy.
-func (c *cluster) roleDone(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) (bool, error) {
+func (c *cluster) roleDone(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) (bool, error) {
 	state, err := roleState(ctx, h, s.Role)
-	if err != nil || state != (plan.RoleState{Link: s.To.Kubernetes(), Running: s.To.Kubernetes(), Emulates: s.Emulate}) {
+	if err != nil {
+		return false, err
+	}
+	if ok, err := c.fulfilled(ctx, h, m, s, s.Role, state); err != nil || !ok {
 		return false, err
 	}
 	return c.healthy(ctx, h, s.Role) == nil, nil
@@ -100,12 +103,12 @@ func (c *cluster) writeKubeconfig(ctx context.Context, h machine.Host, v pai.Kub
 	if err != nil {
 		return err
 	}
-	out, err := control.Run(ctx, machine.Command{Secret: true, Script: fmt.Sprintf(
-		"%s kubeconfig user --config %s --client-name %s 2>/dev/null", layout.Program(v, "kubeadm"), kubeadmFile(v), machine.Quote(user))})
+	kubeconfig, err := c.runKubeadm(ctx, control, v, machine.Command{Secret: true,
+		Script: `"$kubeadm" kubeconfig user --config "$config" --client-name ` + machine.Quote(user) + " 2>/dev/null"})
 	if err != nil {
 		return fmt.Errorf("create a kubeconfig for %s: %w", user, err)
 	}
-	return h.WriteFile(ctx, path, []byte(out.Stdout), 0o600)
+	return h.WriteFile(ctx, path, []byte(kubeconfig+"\n"), 0o600)
 }
 
 // proxyConfig is /etc/pai/api-proxy.json, which pai-proxy reads.

@@ -17,7 +17,7 @@ func (c *cluster) runtimeFiles(ctx context.Context, h machine.Host, v pai.Kubern
 	if err != nil {
 		return nil, err
 	}
-	f, err := readFacts(ctx, h)
+	f, err := c.facts(ctx, h)
 	if err != nil {
 		return nil, err
 	}

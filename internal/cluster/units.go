@@ -17,8 +17,8 @@ type unitOptions struct {
 	controlPlane bool     // only machines with the control plane have it
 }
 
-// unitTable lists the units of a machine. They name the link of the role and do not
-// depend on a version, so no hop needs a daemon-reload.
+// unitTable lists the units of the roles. They name the link of the role and do
+// not depend on a version, so no hop needs a daemon-reload.
 var unitTable = []unitOptions{
 	{role: plan.RoleRuntime, what: "container runtime", service: []string{
 		"Type=notify",
@@ -55,6 +55,15 @@ var (
 	// Open watches would delay the end of an API server by a minute.
 	apiServerService = []string{"Type=exec", "TimeoutStopSec=1s", "OOMScoreAdjust=-999", "LimitNOFILE=1048576"}
 )
+
+func unitOf(r plan.Role) (unitOptions, error) {
+	for _, o := range unitTable {
+		if o.role == r {
+			return o, nil
+		}
+	}
+	return unitOptions{}, fmt.Errorf("role %s has no unit", r)
+}
 
 func unitFile(o unitOptions) string {
 	var b strings.Builder

@@ -73,6 +73,17 @@ func Mark(script, digest string) string {
 	return first + "\nexport " + Variable + "=" + digest + "\n" + rest
 }
 
+// Unmark removes what Mark added.
+func Unmark(script string) string {
+	var b strings.Builder
+	for line := range strings.Lines(script) {
+		if !strings.HasPrefix(line, "export "+Variable+"=") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
 // Marked reports whether a script has the digest of its settings.
 func Marked(script []byte) bool {
 	return bytes.Contains(script, []byte("\nexport "+Variable+"="))

@@ -68,6 +68,9 @@ func TestMark(t *testing.T) {
 	if !strings.HasPrefix(marked, "#!/bin/sh\nexport PAI_SETTINGS=abc\n# Written by PAI") {
 		t.Errorf("the marked script starts with %q", marked[:60])
 	}
+	if got := fingerprint.Unmark(marked); got != script {
+		t.Errorf("unmarked it is\n%s\nwant\n%s", got, script)
+	}
 	if !fingerprint.Marked([]byte(marked)) || fingerprint.Marked([]byte(script)) {
 		t.Error("Marked does not tell a marked script from another")
 	}

@@ -130,6 +130,7 @@ func TestRoleOfARunningProgram(t *testing.T) {
 	want := inspect.Role{
 		Link: "v0.9-pai", Active: true, PID: 77, NeedsReload: true, Program: "/opt/pai/v0.9-pai/bin/kubelet", ProgramDigest: of("kubelet"),
 		Settings: "abc", DiskSettings: settings.Digest(),
+		Programs: fingerprint.Programs("kubelet", map[string]string{"bin/kubelet": of("kubelet")}),
 	}
 	got := ask(t, r, inspect.Roles)
 	if got.Roles["kubelet"] != want || len(got.Problems) > 0 {

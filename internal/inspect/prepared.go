@@ -10,8 +10,6 @@ import (
 	"pai.dev/pai/internal/layout"
 )
 
-const hostsFile = "/etc/hosts"
-
 // prepared reports what the preparation of the machine left.
 func (i *inspection) prepared(ctx context.Context) error {
 	units, err := i.units(ctx, layout.PrepareUnit, layout.ShutdownUnit)
@@ -40,9 +38,9 @@ func (i *inspection) prepared(ctx context.Context) error {
 			p.Files[path] = fingerprint.Of(data)
 		}
 	}
-	hosts, err := i.read(hostsFile)
+	hosts, err := i.read(layout.HostsFile)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		i.problem(err, string(Prepared), hostsFile)
+		i.problem(err, string(Prepared), layout.HostsFile)
 	}
 	if own := ownLines(hosts); len(own) > 0 {
 		p.Hosts = fingerprint.Of(own)
@@ -55,7 +53,7 @@ func (i *inspection) prepared(ctx context.Context) error {
 func ownLines(hosts []byte) []byte {
 	var own []byte
 	for line := range bytes.Lines(hosts) {
-		if line = bytes.TrimSuffix(line, []byte("\n")); bytes.HasSuffix(line, []byte("# pai")) {
+		if line = bytes.TrimSuffix(line, []byte("\n")); bytes.HasSuffix(line, []byte(layout.HostsMark)) {
 			own = append(append(own, line...), '\n')
 		}
 	}

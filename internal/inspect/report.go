@@ -65,6 +65,9 @@ type Role struct {
 	// was removed, and ProgramDigest its sha256.
 	Program       string `json:"program,omitempty"`
 	ProgramDigest string `json:"programDigest,omitempty"`
+	// Programs is the digest of the programs of the role: of the running one, and
+	// of the others in the directory that the link names. See package fingerprint.
+	Programs string `json:"programs,omitempty"`
 	// Emulates is the minor version that the program behaves as, or that it will
 	// behave as when it starts.
 	Emulates string `json:"emulates,omitempty"`
@@ -74,6 +77,8 @@ type Role struct {
 	// settings that the role would start with now. See package fingerprint.
 	Settings     string `json:"settings,omitempty"`
 	DiskSettings string `json:"diskSettings,omitempty"`
+	// DiskMarked: the process that starts now has the variable of the settings.
+	DiskMarked bool `json:"diskMarked,omitempty"`
 }
 
 // Preparation is what the preparation of a machine left there.

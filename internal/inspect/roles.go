@@ -90,11 +90,11 @@ func (i *inspection) unitFiles() ([]string, error) {
 }
 
 // role reports one role. A digest that is unknown does not make the role unknown.
-func (i *inspection) role(r layout.Role, link string, u unit) (Role, error) {
-	role := Role{Link: link, Active: u.active(), PID: u.pid, NeedsReload: u.needsReload}
-	var err error
-	role.DiskSettings, err = i.diskSettings(r, link)
+func (i *inspection) role(r layout.Role, link string, u unit) (role Role, err error) {
+	role = Role{Link: link, Active: u.active(), PID: u.pid, NeedsReload: u.needsReload}
+	role.DiskSettings, role.DiskMarked, err = i.diskSettings(r, link)
 	i.problem(err, string(Roles), string(r), "settings on disk")
+	defer func() { role.Programs = i.rolePrograms(r, role) }()
 	if u.pid != 0 {
 		switch running, err := i.process(&role, r); {
 		case err != nil:
@@ -106,6 +106,33 @@ func (i *inspection) role(r layout.Role, link string, u unit) (Role, error) {
 	role.PID = 0
 	role.Emulates, err = i.nextEmulated(r, link)
 	return role, err
+}
+
+// rolePrograms is the digest of the programs of a role; empty if one is unknown.
+func (i *inspection) rolePrograms(r layout.Role, role Role) string {
+	files := map[string]string{}
+	add := func(name string) {
+		digest, err := i.digests.of(i.at(layout.VersionDir(role.Link) + "/" + name))
+		i.problem(i.plain(err), string(Roles), string(r), "program "+name)
+		files[name] = digest
+	}
+	for n, name := range layout.ProgramsOf(r) {
+		switch {
+		case role.Link == "":
+			return ""
+		case n == 0 && role.PID != 0:
+			files[name] = role.ProgramDigest
+		case strings.HasSuffix(name, "/"):
+			plugins, err := i.names(layout.VersionDir(role.Link) + "/" + name)
+			i.problem(err, string(Roles), string(r), "programs in "+name)
+			for _, plugin := range plugins {
+				add(name + plugin)
+			}
+		default:
+			add(name)
+		}
+	}
+	return fingerprint.Programs(r, files)
 }
 
 // process reports the main process of a role. It reports false if the process has
@@ -156,10 +183,11 @@ func (i *inspection) nextEmulated(r layout.Role, link string) (string, error) {
 	return "", err
 }
 
-// diskSettings is the digest of the settings that a role would start with.
-func (i *inspection) diskSettings(r layout.Role, link string) (string, error) {
+// diskSettings is the digest of the settings that a role would start with, and
+// whether its process would have it in its environment.
+func (i *inspection) diskSettings(r layout.Role, link string) (digest string, marked bool, err error) {
 	if link == "" {
-		return "", nil
+		return "", false, nil
 	}
 	s := fingerprint.Settings{Dir: layout.VersionDir(link), Files: map[string][]byte{}}
 	var problems []error
@@ -175,7 +203,7 @@ func (i *inspection) diskSettings(r layout.Role, link string) (string, error) {
 		s.Files[name] = read(layout.VersionFile(link, name))
 	}
 	if err := errors.Join(problems...); err != nil {
-		return "", err
+		return "", false, err
 	}
-	return s.Digest(), nil
+	return s.Digest(), fingerprint.Marked(s.Script), nil
 }

@@ -40,6 +40,12 @@ const (
 	PodAddressesDir = RunDir + "/cni" // addresses of pods that are in use
 )
 
+// HostsFile names the machines. The lines of PAI end in HostsMark.
+const (
+	HostsFile = "/etc/hosts"
+	HostsMark = "# pai"
+)
+
 // Files of Kubernetes and the container runtime.
 const (
 	AdminConf            = KubernetesDir + "/admin.conf"

@@ -92,6 +92,9 @@ const (
 // Unit is the systemd unit of a role.
 func Unit(r Role) string { return UnitPrefix + string(r) + ".service" }
 
+// UnitFile is the file of the systemd unit of a role.
+func UnitFile(r Role) string { return UnitsDir + "/" + Unit(r) }
+
 // A Slot is one of the two places of etcd and of the API server on a machine.
 type Slot struct {
 	Name            string // "a" or "b"

@@ -127,6 +127,9 @@ func readCluster(ctx context.Context, src Source, w *plan.World) error {
 	}
 	w.APIReachable = true
 	addNodes(w, nodes.Items)
+	if w.Manifests, err = cluster.AppliedManifests(ctx, client); err != nil {
+		return err
+	}
 	if w.Services, err = service.Observe(ctx, client); err != nil {
 		return fmt.Errorf("read the services: %w", err)
 	}

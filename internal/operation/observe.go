@@ -73,6 +73,9 @@ func gather(ctx context.Context, s *session.Session, goal Goal, w plan.World) (p
 			return in, err
 		}
 	}
+	if err := compare(ctx, s, goal, &in); err != nil {
+		return in, err
+	}
 	if g, ok := goal.(gatherer); ok {
 		return in, g.Gather(ctx, s, &in)
 	}

@@ -108,6 +108,14 @@ func committedControlPlane(w *World, s Step, in Input) {
 	}
 }
 
+func bootstrapped(w *World, s Step, in Input) {
+	w.Manifests.Bootstrap = in.Manifests[s.To.Kubernetes().Label()].Bootstrap
+}
+
+func appliedDNS(w *World, s Step, in Input) {
+	w.Manifests.DNS = in.Manifests[s.To.Kubernetes().Label()].DNS
+}
+
 func installed(w *World, s Step, _ Input) {
 	w.Services[s.Target] = Installed{Release: s.To.Services(), Ready: true}
 }

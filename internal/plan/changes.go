@@ -111,6 +111,8 @@ func (m *moves) basis(was, now PlanInputs) {
 		m.changed("service "+name, string(was.Services[name]), string(now.Services[name]))
 	}
 	m.changed("pending migrations", listText(was.Unmigrated), listText(now.Unmigrated))
+	m.changed("the bootstrap objects", was.Manifests.Bootstrap, now.Manifests.Bootstrap)
+	m.changed("the DNS objects", was.Manifests.DNS, now.Manifests.DNS)
 	before, after := machinesOf(was), machinesOf(now)
 	for _, name := range keysOf(before, after) {
 		b, wasThere := before[name]

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"slices"
 
 	"pai.dev/pai/internal/pai"
@@ -18,9 +19,19 @@ type Expected struct {
 
 // ExpectedVersion is what a Kubernetes version consists of on a machine.
 type ExpectedVersion struct {
-	// Programs is the digest of all its programs.
+	// Programs is the digest of all programs that the machine gets.
 	Programs string
-	Roles    map[Role]Digests
+	// Build names the build: the digest of all programs of the version, the same
+	// on every machine.
+	Build string
+	Roles map[Role]Digests
+}
+
+// Manifests are the digests of the objects that the cluster itself needs, as they
+// were applied last or as a version has them. Each is empty where it is unknown.
+type Manifests struct {
+	Bootstrap string `json:"bootstrap,omitempty"`
+	DNS       string `json:"dns,omitempty"`
 }
 
 // of is what is expected of a version on the machine.
@@ -40,10 +51,14 @@ func (d Digests) differences(want Digests) []string {
 	return names
 }
 
-// directory is the version by which the directory of a version's programs is
+// Matches reports whether what a role is made of is what it should be made of, as
+// far as that is known.
+func (d Digests) Matches(want Digests) bool { return len(d.differences(want)) == 0 }
+
+// Directory is the version by which the directory of a version's programs is
 // named on the machine. Other programs under the same name get a directory of
 // their own, because running containers use the one that is there.
-func (m MachineState) directory(v pai.KubernetesVersion, e Expected) pai.KubernetesVersion {
+func (m MachineState) Directory(v pai.KubernetesVersion, e Expected) pai.KubernetesVersion {
 	label, builds, want := v.Label(), m.builds(v), e.of(v).Programs
 	if want == "" {
 		return m.linked(label, builds)
@@ -54,7 +69,7 @@ func (m MachineState) directory(v pai.KubernetesVersion, e Expected) pai.Kuberne
 		}
 	}
 	if slices.Contains(builds, label) {
-		return label.Build(want)
+		return label.Build(cmp.Or(e.of(v).Build, want))
 	}
 	return label
 }

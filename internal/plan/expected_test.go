@@ -229,3 +229,90 @@ func TestEveryDifferenceIsRemoved(t *testing.T) {
 		}
 	})
 }
+
+// A role that is newer than the version, after a hop that was stopped, stays.
+func TestANewerRoleStays(t *testing.T) {
+	in := expecting(running(twoReleases(), "v0.10", "master", "gpu-01"))
+	in.World.Current.Kubernetes = "v0.9-pai"
+	rebuild(&in, "v0.9-pai", changeSettings(layout.Roles()...))
+	rebuild(&in, "v0.9-pai", patchPrograms(layout.Roles()...))
+	p, err := Boot(in, pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range p.Steps {
+		if s.Role != "" || s.Kind == KindKubelet || s.Kind == KindEtcd || s.Kind == KindAPIServer {
+			t.Errorf("step %s moves a newer role", s.ID)
+		}
+	}
+}
+
+func TestTheClustersOwnObjectsAreCompared(t *testing.T) {
+	const v = pai.KubernetesVersion("v0.10-pai")
+	for _, tt := range []struct {
+		name   string
+		change func(in *Input)
+		want   []StepID
+	}{
+		{"the same", func(*Input) {}, nil},
+		{"other objects of CoreDNS", func(in *Input) { in.World.Manifests.DNS = "old" }, []StepID{"kubernetes/v0.10-pai/cluster/dns"}},
+		{"no digest, as an older PAI applied them", func(in *Input) { in.World.Manifests.Bootstrap = "" }, []StepID{"kubernetes/v0.10-pai/cluster/bootstrap"}},
+		{"unknown on this host", func(in *Input) { in.Manifests = nil }, nil},
+		{"an API outage", func(in *Input) {
+			in.World.APIReachable, in.World.Manifests = false, Manifests{}
+			in.World.Machines[1].Prepared = false // a plan without steps is an error then
+		}, []StepID{"kubernetes/v0.10-pai/machine/gpu-01/prepare"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			in := running(twoReleases(), "v0.10", "master", "gpu-01")
+			in.Manifests = map[pai.KubernetesVersion]Manifests{v: {Bootstrap: "b", DNS: "d"}}
+			in.World.Manifests = in.Manifests[v]
+			tt.change(&in)
+			p, err := Upgrade(in, Target{Release: "v0.10", KubernetesOnly: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []StepID
+			for _, s := range p.Steps {
+				got = append(got, s.ID)
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("got %v, want %v", got, tt.want)
+			}
+			in.World = in.After(in.World, p.Steps)
+			if again, err := Upgrade(in, Target{Release: "v0.10", KubernetesOnly: true}); in.World.APIReachable && (err != nil || len(again.Steps) > 0) {
+				t.Errorf("after the plan, %v are left: %v", again.Steps, err)
+			}
+		})
+	}
+}
+
+// Control-plane machines and workers get different programs, and their directory
+// the same name.
+func TestABuildHasOneName(t *testing.T) {
+	in := expecting(running(twoReleases(), "v0.10", "master", "gpu-01"))
+	rebuild(&in, "v0.10-pai", func(machine string, e *ExpectedVersion) {
+		patchPrograms(RoleNetwork)(machine, e)
+		e.Programs, e.Build = "programs of "+machine, "cccccccccccccccc"
+	})
+	p, err := Upgrade(in, Target{Release: "v0.10"})
+	if err != nil || len(p.Steps) != 4 {
+		t.Fatalf("got %d steps, %v; want 4", len(p.Steps), err)
+	}
+	for _, s := range p.Steps {
+		if s.To != "v0.10-pai+cccccccccccc" {
+			t.Errorf("step %s leads to %s", s.ID, s.To)
+		}
+	}
+	// A machine that was added later has the programs under the plain name.
+	in.World.Machines[1].Programs = []pai.KubernetesVersion{"v0.10-pai"}
+	in.World.Machines[1].ProgramDigests = map[pai.KubernetesVersion]string{"v0.10-pai": "programs of gpu-01"}
+	if p, err = Upgrade(in, Target{Release: "v0.10"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range p.Steps {
+		if want := pai.AnyVersion("v0.10-pai"); s.Target == "gpu-01" && s.To != want {
+			t.Errorf("step %s leads to %s, want %s", s.ID, s.To, want)
+		}
+	}
+}

@@ -31,7 +31,7 @@ func Boot(in Input, pair pai.Pair) (Plan, error) {
 	if err := Compatible(in.Releases, pai.Pair{Services: current.Services, Kubernetes: pair.Kubernetes}); err != nil && current.Kubernetes == "" {
 		return Plan{}, err
 	}
-	steps, err := Kubernetes(in.World, pair.Kubernetes, PinsOf(in.Releases), KubernetesOptions{Bundle: bundle, Expected: in.Expected, Again: true})
+	steps, err := Kubernetes(in.World, pair.Kubernetes, PinsOf(in.Releases), KubernetesOptions{Bundle: bundle, Expected: in.Expected, Manifests: in.Manifests[pair.Kubernetes.Label()], Again: true})
 	if err != nil {
 		return Plan{}, err
 	}

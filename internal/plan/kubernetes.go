@@ -24,6 +24,8 @@ type KubernetesOptions struct {
 	Only map[string]bool
 	// Expected says what each machine should have.
 	Expected map[string]Expected
+	// Manifests are those of the version.
+	Manifests Manifests
 	// Again plans the cluster's steps whose state World does not show even
 	// where the record says that they were done, so that a boot repairs them.
 	Again bool
@@ -101,7 +103,8 @@ func (k *kubernetes) plan() {
 	}
 
 	// CoreDNS is rolled: a new pod answers before an old one goes.
-	k.clusterStep("dns", KindDNS, k.unrecorded(), pai.RiskNone, slices.Concat([]StepID{k.cluster("bootstrap")},
+	dns := k.unrecorded() || k.applies(k.world.Manifests.DNS, k.o.Manifests.DNS)
+	k.clusterStep("dns", KindDNS, dns, pai.RiskNone, slices.Concat([]StepID{k.cluster("bootstrap")},
 		each(k, k.controlPlanes, "images"), each(k, k.controlPlanes, string(RoleNetwork)), each(k, k.controlPlanes, string(RoleKubeProxy)))...)
 	k.commit(k.beforeRecord())
 	k.clusterStep("record", KindRecord, k.unrecorded(), pai.RiskNone, append(k.beforeRecord(), k.cluster("commit"))...)
@@ -134,7 +137,8 @@ func (k *kubernetes) controlPlane() {
 			k.role(m, r, k.apiRisk(), k.cluster("apiserver"), k.id(m, string(RoleAPIProxy)))
 		}
 	}
-	k.clusterStep("bootstrap", KindBootstrap, k.unrecorded(), pai.RiskNone,
+	have, want := k.world.Manifests, k.o.Manifests
+	k.clusterStep("bootstrap", KindBootstrap, k.unrecorded() || k.applies(have.Bootstrap, want.Bootstrap), pai.RiskNone,
 		append(each(k, k.controlPlanes, string(RoleControllerManager)), each(k, k.controlPlanes, string(RoleScheduler))...)...)
 }
 
@@ -242,6 +246,12 @@ func (k *kubernetes) unrecorded() bool {
 	return k.o.Again || k.world.Current.Kubernetes.Less(k.to)
 }
 
+// applies reports whether objects of the cluster itself have to be applied again.
+// During an API outage it is unknown what was applied, and nothing can be.
+func (k *kubernetes) applies(have, want string) bool {
+	return k.world.APIReachable && k.world.Current.Kubernetes.Compare(k.to) == 0 && want != "" && have != want
+}
+
 // hasPKI is false where nothing was set up yet, and after a clean.
 func (k *kubernetes) hasPKI() bool {
 	return k.world.ClusterID != "" && all(k.controlPlanes, func(m MachineState) bool {
@@ -282,7 +292,7 @@ func (k *kubernetes) slotsDiffer(roles ...Role) []string {
 
 // version is the version with the build that the programs have on a machine.
 func (k *kubernetes) version(m MachineState) pai.KubernetesVersion {
-	return m.directory(k.to, k.o.Expected[m.Name])
+	return m.Directory(k.to, k.o.Expected[m.Name])
 }
 
 // isPrepared reports whether a machine was prepared as this release prepares it.

@@ -41,6 +41,7 @@ type PlanInputs struct {
 	Services         map[string]pai.ServicesVersion `json:"services"`
 	Unmigrated       []string                       `json:"unmigrated,omitempty"`
 	Machines         []MachineInputs                `json:"machines"`
+	Manifests        Manifests                      `json:"manifests,omitzero"`
 	// Bundles are the digests of the bundles that the steps take from.
 	Bundles map[pai.Release]string `json:"bundles"`
 	// Configuration gives a digest of what each file says besides the versions.
@@ -66,7 +67,7 @@ type MachineInputs struct {
 func PlanInputsOf(w World, bundles map[pai.Release]string, configuration map[string]string) PlanInputs {
 	b := PlanInputs{
 		APIReachable: w.APIReachable, Current: w.Current, RecordedServices: w.RecordedServices, Services: map[string]pai.ServicesVersion{},
-		Unmigrated: sorted(w.Unmigrated), Machines: []MachineInputs{}, Bundles: bundles, Configuration: configuration,
+		Unmigrated: sorted(w.Unmigrated), Manifests: w.Manifests, Machines: []MachineInputs{}, Bundles: bundles, Configuration: configuration,
 	}
 	for name, s := range w.Services {
 		b.Services[name] = s.Release

@@ -48,6 +48,9 @@ func writeStep(b *strings.Builder, s Step, jobs []pai.JobRef) {
 	case s.To != "":
 		move = string(s.To)
 	}
+	if len(s.Differs) > 0 {
+		move += ", other " + strings.Join(s.Differs, " and ")
+	}
 	line := fmt.Sprintf("  %-44s %-22s %s", strings.TrimPrefix(string(s.ID), s.Phase+"/"), move, riskText(s.Risk))
 	fmt.Fprintln(b, strings.TrimRight(line, " "))
 	for _, j := range jobs {

@@ -19,6 +19,8 @@ type Input struct {
 	Digests map[pai.Release]string
 	// Expected is what each machine should have, by its name.
 	Expected map[string]Expected
+	// Manifests are the cluster's own objects by the Kubernetes version.
+	Manifests map[pai.KubernetesVersion]Manifests
 	// Snapshots names the existing etcd snapshots, for a rollback.
 	Snapshots []string
 }
@@ -95,7 +97,7 @@ func (u *upgrade) outdatedMachines(hops []Hop) error {
 	both := u.target.KubernetesOnly == u.target.ServicesOnly
 	current := u.world.Current
 	if len(u.versions) == 0 && (both || u.target.KubernetesOnly) {
-		steps, err := Kubernetes(u.world, current.Kubernetes, u.pins, KubernetesOptions{Expected: u.in.Expected, Bundle: u.in.bundleOf(current.Kubernetes, u.release)})
+		steps, err := Kubernetes(u.world, current.Kubernetes, u.pins, KubernetesOptions{Expected: u.in.Expected, Manifests: u.in.Manifests[current.Kubernetes.Label()], Bundle: u.in.bundleOf(current.Kubernetes, u.release)})
 		if err != nil {
 			return err
 		}
@@ -103,7 +105,7 @@ func (u *upgrade) outdatedMachines(hops []Hop) error {
 	}
 	if len(u.versions) > 0 {
 		if tooOld := u.tooOldFor(u.versions[0]); len(tooOld) > 0 {
-			steps, err := Kubernetes(u.world, current.Kubernetes, u.pins, KubernetesOptions{Expected: u.in.Expected, Bundle: u.in.bundleOf(current.Kubernetes, u.release), Only: tooOld})
+			steps, err := Kubernetes(u.world, current.Kubernetes, u.pins, KubernetesOptions{Expected: u.in.Expected, Manifests: u.in.Manifests[current.Kubernetes.Label()], Bundle: u.in.bundleOf(current.Kubernetes, u.release), Only: tooOld})
 			if err != nil {
 				return err
 			}
@@ -121,7 +123,7 @@ func (u *upgrade) outdatedMachines(hops []Hop) error {
 func (u *upgrade) kubernetesHop(h Hop) error {
 	to := h.To.Kubernetes()
 	u.versions = u.versions[1:]
-	o := KubernetesOptions{Expected: u.in.Expected, Bundle: u.in.bundleOf(to, u.release), Stay: map[string]bool{}}
+	o := KubernetesOptions{Expected: u.in.Expected, Manifests: u.in.Manifests[to.Label()], Bundle: u.in.bundleOf(to, u.release), Stay: map[string]bool{}}
 	if len(u.versions) > 0 {
 		tooOld := u.tooOldFor(u.versions[0])
 		for _, m := range u.world.Machines {

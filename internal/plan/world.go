@@ -21,6 +21,8 @@ type World struct {
 	// changes at the end of a hop, so that an incomplete hop is planned again.
 	// Services is OldestInstalled, for the same reason.
 	Current pai.Pair `json:"current"`
+	// Manifests are the digests of the cluster's own objects as applied last.
+	Manifests Manifests `json:"manifests,omitzero"`
 	// RecordedServices is the release whose services were all brought up last.
 	// It stays when they are stopped, so that they start again from that release,
 	// and it is known during an API outage.

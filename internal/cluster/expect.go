@@ -1,0 +1,142 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/fingerprint"
+	"pai.dev/pai/internal/layout"
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+)
+
+// expectLimit is how many machines are asked in parallel.
+const expectLimit = 16
+
+// Expect computes what the reachable machines have if they run a Kubernetes
+// version as its release says, and the digests of the cluster's own objects. It
+// adds to what expected has of other versions. It renders only what can decide
+// something: a role that runs other programs is moved whatever its settings are.
+// d.Bundle is nil if this host does not have the bundle.
+func Expect(ctx context.Context, d Deps, w plan.World, v pai.KubernetesVersion, expected map[string]plan.Expected) (plan.Manifests, error) {
+	c := &cluster{Deps: d}
+	programs := map[string]string{}
+	if d.Bundle != nil {
+		var err error
+		if programs, err = d.Bundle.ProgramDigests(ctx); err != nil {
+			return plan.Manifests{}, err
+		}
+	}
+	var mu sync.Mutex
+	group, limited := errgroup.WithContext(ctx)
+	group.SetLimit(expectLimit)
+	for _, m := range w.Machines {
+		h, of, err := c.target(plan.Step{Target: m.Name})
+		if m.Unreachable != "" || err != nil {
+			continue
+		}
+		group.Go(func() error {
+			mu.Lock()
+			e := expected[m.Name]
+			mu.Unlock()
+			e, err := c.expectMachine(limited, h, of, m, v, programs, e)
+			if err != nil {
+				return fmt.Errorf("compare machine %s with Kubernetes %s: %w", m.Name, v, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			expected[m.Name] = e
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return plan.Manifests{}, err
+	}
+	return c.expectManifests(ctx, w, v, expected)
+}
+
+func (c *cluster) expectMachine(ctx context.Context, h machine.Host, of config.Machine, m plan.MachineState, v pai.KubernetesVersion,
+	programs map[string]string, e plan.Expected) (plan.Expected, error) {
+	var err error
+	if e.Prepared, err = preparedDigest(c.Config); err != nil {
+		return e, err
+	}
+	e.Versions = maps.Clone(e.Versions)
+	if e.Versions == nil {
+		e.Versions = map[pai.KubernetesVersion]plan.ExpectedVersion{}
+	}
+	version := plan.ExpectedVersion{Build: fingerprint.Directory(programs), Programs: fingerprint.Directory(programsOf(of, programs)), Roles: map[plan.Role]plan.Digests{}}
+	e.Versions[v.Label()] = version
+	dir := m.Directory(v, e)
+	for r, state := range m.Roles {
+		if state.Running == "" || v.Less(state.Running) {
+			continue
+		}
+		want := plan.Digests{Programs: fingerprint.Programs(r, programs)}
+		if want.Programs == state.Programs || (want.Programs == "" && v.Compare(state.Running) == 0) {
+			if want, err = c.digests(ctx, h, of, dir, r); err != nil {
+				return e, err
+			}
+		}
+		version.Roles[r] = want
+	}
+	return e, nil
+}
+
+// expectManifests are the digests of the cluster's own objects, where a cluster
+// of the version exists.
+func (c *cluster) expectManifests(ctx context.Context, w plan.World, v pai.KubernetesVersion, expected map[string]plan.Expected) (m plan.Manifests, err error) {
+	if !w.APIReachable || w.Current.Kubernetes.Compare(v) != 0 {
+		return m, nil
+	}
+	h, of, err := c.controlPlane()
+	if err != nil {
+		return m, nil // unreachable: unknown
+	}
+	for _, state := range w.Machines {
+		if state.Unreachable != "" {
+			return m, nil // whether it has a resolver is unknown
+		}
+		if state.Name == of.Hostname {
+			v = state.Directory(v, expected[state.Name])
+		}
+	}
+	if m.Bootstrap, err = c.bootstrapDigest(ctx, h, of, v); err != nil {
+		return m, err
+	}
+	m.DNS, err = c.dnsDigest(ctx, h, v)
+	return m, err
+}
+
+// programsOf are the programs that a machine gets.
+func programsOf(m config.Machine, all map[string]string) map[string]string {
+	own := maps.Clone(all)
+	if !m.IsControlPlane() {
+		maps.DeleteFunc(own, func(path, _ string) bool { return controlPlanePrograms[path] })
+	}
+	return own
+}
+
+// preparedDigest is the digest of what a machine is prepared with.
+func preparedDigest(cfg *config.Config) (string, error) {
+	files, err := preparedFiles(cfg)
+	if err != nil {
+		return "", err
+	}
+	digests := map[string]string{}
+	for path, f := range files {
+		digests[path] = fingerprint.Of([]byte(f.content))
+	}
+	hosts := ""
+	for _, line := range hostLines(cfg) {
+		hosts += line + " " + layout.HostsMark + "\n"
+	}
+	digests[layout.HostsFile] = fingerprint.Of([]byte(hosts))
+	return fingerprint.Directory(digests), nil
+}
