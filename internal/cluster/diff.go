@@ -1,11 +1,13 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/fingerprint"
+	"pai.dev/pai/internal/inspect"
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
@@ -72,7 +75,10 @@ func (c *cluster) diffFiles(ctx context.Context, h machine.Host, m config.Machin
 	if err != nil {
 		return nil, fmt.Errorf("render %s of Kubernetes %s for %q: %w", role, s.To, m.Hostname, err)
 	}
-	var changes []plan.StepDiff
+	changes, err := c.diffPrograms(ctx, h, s, role)
+	if err != nil {
+		return nil, err
+	}
 	for _, file := range sortedKeys(files) {
 		change := plan.StepDiff{What: "file " + file, Action: plan.Created}
 		if from != "" {
@@ -90,6 +96,31 @@ func (c *cluster) diffFiles(ctx context.Context, h machine.Host, m config.Machin
 			}
 		}
 		changes = append(changes, change)
+	}
+	return changes, nil
+}
+
+// diffPrograms lists the programs of a role that have other content under the same
+// version. Other changes of programs are changes of versions.
+func (c *cluster) diffPrograms(ctx context.Context, h machine.Host, s plan.Step, r plan.Role) ([]plan.StepDiff, error) {
+	if !slices.Contains(s.Differs, plan.DiffersPrograms) || c.Bundle == nil {
+		return nil, nil
+	}
+	next, err := c.Bundle.ProgramDigests(ctx)
+	if err != nil {
+		return nil, err
+	}
+	report, err := inspectMachine(ctx, h, inspect.Request{Parts: []inspect.Part{inspect.Programs, inspect.Roles}}, inspect.Programs, inspect.Roles)
+	if err != nil {
+		return nil, err
+	}
+	now := report.Programs[report.Roles[r].Link]
+	var changes []plan.StepDiff
+	for _, path := range sortedKeys(next) {
+		if layout.IsProgramOf(r, path) && now[path] != next[path] {
+			changes = append(changes, plan.StepDiff{What: "program " + path, Action: plan.Changed,
+				Fields: []plan.FieldChange{{Path: "sha256", Old: cmp.Or(now[path], "unknown"), New: next[path]}}})
+		}
 	}
 	return changes, nil
 }

@@ -93,15 +93,10 @@ func Marked(script []byte) bool {
 // program by its path in the directory of the version, "bin/runc". The result is
 // empty if a program is missing or its digest unknown.
 func Programs(r layout.Role, files map[string]string) string {
-	own := map[string]string{}
+	own := maps.Clone(files)
+	maps.DeleteFunc(own, func(path, _ string) bool { return !layout.IsProgramOf(r, path) })
 	for _, wanted := range layout.ProgramsOf(r) {
-		found := false
-		for path, digest := range files {
-			if path == wanted || strings.HasSuffix(wanted, "/") && strings.HasPrefix(path, wanted) {
-				own[path], found = digest, true
-			}
-		}
-		if !found {
+		if !strings.HasSuffix(wanted, "/") && own[wanted] == "" {
 			return ""
 		}
 	}

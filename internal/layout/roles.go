@@ -1,6 +1,9 @@
 package layout
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // A Role is a component that runs on a machine as the unit pai-<role>.
 type Role string
@@ -46,6 +49,17 @@ func ProgramsOf(r Role) []string {
 		return []string{"bin/network"}
 	}
 	return nil
+}
+
+// IsProgramOf reports whether a path in the directory of a version is a program of
+// a role.
+func IsProgramOf(r Role, path string) bool {
+	for _, wanted := range ProgramsOf(r) {
+		if path == wanted || strings.HasSuffix(wanted, "/") && strings.HasPrefix(path, wanted) {
+			return true
+		}
+	}
+	return false
 }
 
 // ConfigsOf lists the configuration files of a role, by their names in the

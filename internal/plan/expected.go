@@ -37,16 +37,22 @@ type Manifests struct {
 // of is what is expected of a version on the machine.
 func (e Expected) of(v pai.KubernetesVersion) ExpectedVersion { return e.Versions[v.Label()] }
 
+// What can differ in a target whose version is right; see Step.
+const (
+	DiffersPrograms = "programs"
+	DiffersSettings = "settings" // flags, configuration files, and unit
+	DiffersFiles    = "files"    // of a prepared machine
+)
+
 // differences names what differs between what a role is made of and what it
-// should be made of: "programs", "settings". A digest that could not be read
-// differs.
+// should be made of. A digest that could not be read differs.
 func (d Digests) differences(want Digests) []string {
 	var names []string
 	if want.Programs != "" && d.Programs != want.Programs {
-		names = append(names, "programs")
+		names = append(names, DiffersPrograms)
 	}
 	if want.Settings != "" && d.Settings != want.Settings {
-		names = append(names, "settings")
+		names = append(names, DiffersSettings)
 	}
 	return names
 }

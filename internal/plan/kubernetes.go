@@ -302,7 +302,7 @@ func (k *kubernetes) isPrepared(m MachineState) bool {
 
 func (k *kubernetes) preparedDiffers(m MachineState) []string {
 	if want := k.o.Expected[m.Name].Prepared; m.Prepared && want != "" && m.PreparedAs != want {
-		return []string{"files"}
+		return []string{DiffersFiles}
 	}
 	return nil
 }

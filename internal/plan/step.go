@@ -60,8 +60,8 @@ type Step struct {
 	// Emulate is the upstream minor ("1.35") that a control-plane program of a
 	// newer one behaves as, until the hop is committed; empty for none.
 	Emulate string `json:"emulate,omitempty"`
-	// Differs names what of the target differs although its version is right:
-	// "programs", "settings", "files".
+	// Differs names what of the target differs although its version is right; see
+	// the constants DiffersPrograms and so on.
 	Differs []string `json:"differs,omitempty"`
 	// Wipe is set on KindClean, KindDelete, and KindVolume if state is deleted too.
 	Wipe bool `json:"wipe,omitempty"`

@@ -1,0 +1,254 @@
+package cluster
+
+import (
+	"context"
+	"maps"
+	"os"
+	"strings"
+	"testing"
+
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/fingerprint"
+	"pai.dev/pai/internal/layout"
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/release"
+	"pai.dev/pai/test/inspecttest"
+)
+
+const comparedVersion = pai.KubernetesVersion("v0.10-pai")
+
+// digestBundle has programs whose content is their path.
+type digestBundle struct {
+	BundleContent
+	patched string
+}
+
+func (digestBundle) Digest() string { return "sha256:0" }
+func (digestBundle) Manifest() release.Manifest {
+	return release.Manifest{Kubernetes: release.KubernetesRow{Version: comparedVersion, Upstream: "v1.36.3"}}
+}
+func (digestBundle) Image(name string) string { return "pai.local/" + name + ":v1" }
+func (b digestBundle) ProgramDigests(context.Context) (map[string]string, error) {
+	digests := map[string]string{}
+	for _, path := range bundlePrograms() {
+		digests[path] = fingerprint.Of([]byte(path))
+		if path == b.patched {
+			digests[path] = fingerprint.Of([]byte("patched"))
+		}
+	}
+	return digests, nil
+}
+
+func bundlePrograms() []string {
+	paths := []string{"bin/kubeadm", "cni/bridge", "cni/portmap"}
+	for _, r := range layout.Roles() {
+		for _, p := range layout.ProgramsOf(r) {
+			if !strings.HasSuffix(p, "/") {
+				paths = append(paths, p)
+			}
+		}
+	}
+	return paths
+}
+
+// comparedCluster is a control-plane machine and a worker that run everything as
+// PAI writes and starts it.
+type comparedCluster struct {
+	deps  Deps
+	hosts map[string]*inspecttest.Host
+}
+
+func newComparedCluster(t *testing.T) *comparedCluster {
+	t.Helper()
+	cfg := testConfig()
+	c := &comparedCluster{hosts: map[string]*inspecttest.Host{}, deps: Deps{Config: cfg, Bundle: digestBundle{}, Hosts: map[string]machine.Host{},
+		Kubeadm: func(_ context.Context, _ []byte, script string) (string, error) {
+			for _, manifest := range []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"} {
+				if strings.Contains(script, "/"+manifest+".yaml") {
+					return string(kubeadmSays(t, "v1.36.3", manifest+".yaml")), nil
+				}
+			}
+			return string(kubeadmSays(t, "v1.36.3", "init-defaults.yaml")), nil
+		}}}
+	for _, m := range cfg.Layout.MachineList {
+		h := inspecttest.NewHost(t, m.Hostname)
+		c.hosts[m.Hostname], c.deps.Hosts[m.Hostname] = h, h
+		c.boot(t, h, m)
+	}
+	return c
+}
+
+// boot writes and starts what a machine has.
+func (c *comparedCluster) boot(t *testing.T, h *inspecttest.Host, m config.Machine) {
+	t.Helper()
+	prepared, err := preparedFiles(c.deps.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, f := range prepared {
+		h.Root.Write(path, f.content)
+	}
+	h.Root.Write(layout.HostsFile, "127.0.0.1 localhost\n"+strings.Join(hostLines(c.deps.Config), " # pai\n")+" # pai\n")
+	h.Units[layout.PrepareUnit] = inspecttest.Unit{State: "active"}
+	digests, err := digestBundle{}.ProgramDigests(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path := range programsOf(m, digests) {
+		h.Root.Write(layout.VersionDir(comparedVersion)+"/"+path, path)
+	}
+	h.Root.Write(installedFile(comparedVersion), "{}")
+	cl := &cluster{Deps: c.deps}
+	for n, o := range unitTable {
+		if o.controlPlane && !m.IsControlPlane() || o.role == plan.RoleEtcdB || o.role == plan.RoleAPIServerB {
+			continue
+		}
+		files, err := cl.roleFiles(t.Context(), h, m, comparedVersion, o.role, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := writeRole(t.Context(), h, comparedVersion, o.role, files); err != nil {
+			t.Fatal(err)
+		}
+		c.start(h, o.role, 100+n, settings(comparedVersion, o.role, files).Digest())
+	}
+}
+
+// start starts a role with settings in its environment, or none.
+func (c *comparedCluster) start(h *inspecttest.Host, r plan.Role, pid int, digest string) {
+	h.Root.Link(layout.RoleLink(r), "../"+string(comparedVersion))
+	h.Units[layout.Unit(r)] = inspecttest.Unit{State: "active", PID: pid}
+	var environment []string
+	if digest != "" {
+		environment = []string{fingerprint.Variable + "=" + digest}
+	}
+	program := layout.VersionDir(comparedVersion) + "/" + layout.ProgramsOf(r)[0]
+	h.Process(pid, program, nil, environment)
+}
+
+// differences lists what differs on each machine: the role, or "prepared" or
+// "programs", behind the name of the machine.
+func (c *comparedCluster) differences(t *testing.T) map[string]string {
+	t.Helper()
+	w := plan.World{Current: pai.Pair{Kubernetes: comparedVersion}}
+	for _, m := range c.deps.Config.Layout.MachineList {
+		state, err := Observe(t.Context(), c.hosts[m.Hostname])
+		if err != nil {
+			t.Fatal(err)
+		}
+		state.Name, state.ControlPlane = m.Hostname, m.IsControlPlane()
+		w.Machines = append(w.Machines, state)
+	}
+	expected := map[string]plan.Expected{}
+	if _, err := Expect(t.Context(), c.deps, w, comparedVersion, expected); err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]string{}
+	for _, m := range w.Machines {
+		e := expected[m.Name]
+		if m.PreparedAs != e.Prepared {
+			found[m.Name+" prepared"] = "files"
+		}
+		v := e.Versions[comparedVersion]
+		if m.ProgramDigests[comparedVersion] != v.Programs {
+			found[m.Name+" programs"] = "programs"
+		}
+		for r, s := range m.Roles {
+			switch want := v.Roles[r]; {
+			case s.Programs != want.Programs:
+				found[m.Name+" "+string(r)] = "programs"
+			case !s.Matches(want) || want.Settings == "":
+				found[m.Name+" "+string(r)] = "settings"
+			}
+		}
+	}
+	return found
+}
+
+// Both sides compute the same digests: the machine from files and processes, and
+// paictl from the bundle and from what it would write.
+func TestWhatPAIWritesAsExpected(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		change func(t *testing.T, c *comparedCluster)
+		want   map[string]string
+	}{
+		{"nothing", func(*testing.T, *comparedCluster) {}, nil},
+		{"a patched runc", func(_ *testing.T, c *comparedCluster) { c.deps.Bundle = digestBundle{patched: "bin/runc"} },
+			map[string]string{"pai-1 programs": "programs", "pai-2 programs": "programs", "pai-1 containerd": "programs", "pai-2 containerd": "programs"}},
+		{"a patched kubeadm, which no worker has", func(_ *testing.T, c *comparedCluster) { c.deps.Bundle = digestBundle{patched: "bin/kubeadm"} },
+			map[string]string{"pai-1 programs": "programs"}},
+		{"another address of a machine", func(_ *testing.T, c *comparedCluster) { c.deps.Config.Layout.MachineList[1].HostIP = "10.9.0.99" },
+			map[string]string{"pai-1 prepared": "files", "pai-2 prepared": "files", "pai-2 kubelet": "settings", "pai-2 network": "settings"}},
+		{"another range of node ports", func(_ *testing.T, c *comparedCluster) { c.deps.Config.Kubernetes.ServiceNodePortRange = "30000-30100" },
+			map[string]string{"pai-1 apiserver-a": "settings"}},
+		{"a file that was edited on the machine", func(_ *testing.T, c *comparedCluster) {
+			c.hosts["pai-2"].Root.Write(layout.VersionFile(comparedVersion, layout.KubeletConfigName), "maxPods: 1\n")
+		}, map[string]string{"pai-2 kubelet": "settings"}},
+		{"a unit that was edited on the machine", func(_ *testing.T, c *comparedCluster) {
+			c.hosts["pai-1"].Root.Write(layout.UnitFile(plan.RoleScheduler), "[Unit]\n")
+		}, map[string]string{"pai-1 scheduler": "settings"}},
+		{"an older process", func(_ *testing.T, c *comparedCluster) { c.start(c.hosts["pai-2"], plan.RoleKubeProxy, 999, "other") },
+			map[string]string{"pai-2 kube-proxy": "settings"}},
+		{"a process of PAI v0.10, and files of this one", func(_ *testing.T, c *comparedCluster) { c.start(c.hosts["pai-2"], plan.RoleKubeProxy, 999, "") },
+			map[string]string{"pai-2 kube-proxy": "settings"}},
+		{"a process and a script of PAI v0.10", func(t *testing.T, c *comparedCluster) {
+			h, script := c.hosts["pai-2"], layout.RunScript(comparedVersion, plan.RoleKubeProxy)
+			written, err := os.ReadFile(h.Root.At(script))
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.Root.Write(script, fingerprint.Unmark(string(written)))
+			c.start(h, plan.RoleKubeProxy, 999, "")
+		}, nil},
+		{"no names of machines", func(_ *testing.T, c *comparedCluster) { c.hosts["pai-2"].Root.Write(layout.HostsFile, "") },
+			map[string]string{"pai-2 prepared": "files"}},
+		{"another file in the place of a program", func(_ *testing.T, c *comparedCluster) {
+			c.hosts["pai-2"].Root.Write(layout.Program(comparedVersion, "runc"), "mine")
+		}, map[string]string{"pai-2 programs": "programs", "pai-2 containerd": "programs"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c := newComparedCluster(t)
+			tt.change(t, c)
+			if got := c.differences(t); !maps.Equal(got, tt.want) {
+				t.Errorf("got %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestDiffOfPrograms(t *testing.T) {
+	t.Parallel()
+	c := newComparedCluster(t)
+	c.deps.Bundle = digestBundle{patched: "cni/bridge"}
+	step := plan.Step{Kind: plan.KindRole, Target: "pai-2", Role: plan.RoleRuntime, From: "v0.10-pai", To: "v0.10-pai+0123", Differs: []string{plan.DiffersPrograms}}
+	got, err := Doers(c.deps)[plan.KindRole].(plan.Differ).Diff(t.Context(), step)
+	if err != nil || len(got) != 1 || got[0].What != "program cni/bridge" || got[0].Fields[0].New != fingerprint.Of([]byte("patched")) {
+		t.Errorf("got %+v, %v; want only the patched program", got, err)
+	}
+}
+
+// The script, the units, and the files that a machine is prepared with show what
+// changes in them.
+func TestDiffOfPreparedFiles(t *testing.T) {
+	t.Parallel()
+	c := newComparedCluster(t)
+	c.hosts["pai-2"].Root.Write(layout.PrepareScript, "#!/bin/sh\n")
+	if err := os.Remove(c.hosts["pai-2"].Root.At(layout.ShutdownScript)); err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	got, err := Doers(c.deps)[plan.KindPrepare].(plan.Differ).Diff(t.Context(), plan.Step{Kind: plan.KindPrepare, Target: "pai-2"})
+	if err != nil || len(got) != 2 {
+		t.Fatalf("got %+v, %v; want two files", got, err)
+	}
+	for n, want := range []plan.StepDiff{{What: "file " + layout.PrepareScript, Action: plan.Changed}, {What: "file " + layout.ShutdownScript, Action: plan.Created}} {
+		if got[n].What != want.What || got[n].Action != want.Action {
+			t.Errorf("got %s %s, want %s %s", got[n].What, got[n].Action, want.What, want.Action)
+		}
+	}
+}
