@@ -15,6 +15,7 @@ const (
 	DefaultScrapeInterval = 30
 	DefaultNodeExporter   = 9100
 	DefaultVirtualCluster = "default"
+	DefaultHistoryLimit   = 50
 )
 
 // setDefaults fills in what the files omit.
@@ -32,6 +33,7 @@ func (c *Config) setDefaults() {
 	setDefault(&k.APIServersPort, DefaultAPIPort)
 	setDefault(&k.ServiceNodePortRange, DefaultNodePortRange)
 	s := &c.Services
+	setDefault(&s.Cluster.Common.HistoryLimit, DefaultHistoryLimit)
 	setDefault(&s.RestServer.ServerPort, DefaultRestServerPort)
 	setDefault(&s.Prometheus.Port, DefaultPrometheusPort)
 	setDefault(&s.Prometheus.ScrapeInterval, DefaultScrapeInterval)

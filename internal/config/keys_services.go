@@ -37,6 +37,10 @@ func clusterKeys() key {
 				name: "trusted-bundle-keys", shape: list, required: true, item: &trusted,
 				meaning: "bundles that are signed with another key are refused", jobs: jobsNone,
 			},
+			{
+				name: "history-limit", shape: number, format: between(10, 10000), def: "50",
+				meaning: "how many operations, and how many revisions of the configuration, stay recorded; a `paictl` before v0.11 refuses the key", jobs: jobsNone,
+			},
 		}, removedKeys("data-path", "qos-switch", "az-rdma")...)},
 		{name: "docker-registry", shape: object, effect: ignored, keys: []key{
 			{name: "password", shape: anything, effect: ignored, secret: true},

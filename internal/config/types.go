@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"encoding/json"
 	"strings"
 
@@ -110,6 +111,8 @@ type Common struct {
 	// TrustedBundleKeys are base64 Ed25519 public keys; bundles signed by any
 	// other key are refused.
 	TrustedBundleKeys []string `yaml:"trusted-bundle-keys" json:"trusted-bundle-keys"`
+	// HistoryLimit is how many operations and how many revisions stay recorded.
+	HistoryLimit int `yaml:"history-limit,omitempty" json:"history-limit"` // default 50
 }
 
 // RestServer configures the PAI REST server.
@@ -163,6 +166,11 @@ func (c *Config) Workers() []Machine {
 
 // Release is the release whose services the configuration asks for.
 func (c *Config) Release() pai.Release { return c.Services.Cluster.Common.Release }
+
+// HistoryLimit is how many operations and revisions stay recorded.
+func (c *Config) HistoryLimit() int {
+	return cmp.Or(c.Services.Cluster.Common.HistoryLimit, DefaultHistoryLimit)
+}
 
 // Pair is the state that the configuration asks for. It names the services by
 // their release.

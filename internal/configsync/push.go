@@ -90,7 +90,7 @@ func Mirror(ctx context.Context, s *session.Session) {
 	if client, err = s.Kube(ctx); err == nil {
 		ctx, cancel := context.WithTimeout(ctx, mirrorTimeout)
 		defer cancel()
-		_, err = store.Mirror(ctx, client)
+		_, err = store.Mirror(ctx, client, s.Config.HistoryLimit())
 	}
 	if err != nil {
 		s.Progressf("could not copy the revisions of the configuration into the API; the next operation copies them: %v", err)

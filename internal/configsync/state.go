@@ -93,6 +93,7 @@ func pending(ctx context.Context, store *revision.Store, part revision.Part, at 
 // concerning is the content of a configuration that can affect a part: not the
 // version of the other part, and for machines only the shared settings of services.
 func concerning(part revision.Part, c config.Config) *config.Config {
+	c.Services.Cluster.Common.HistoryLimit = 0
 	if part == revision.Services {
 		c.Kubernetes.Version = ""
 		return &c

@@ -127,7 +127,9 @@ func (o *operation) locked(stages ...stage) stage {
 	return stage{"lock", func(ctx context.Context) error {
 		return o.Locked(ctx, o.goal.Verb(), o.Progressf, func(ctx context.Context, lock *run.Lock) error {
 			o.lock = lock
-			return o.through(ctx, stages...)
+			err := o.through(ctx, stages...)
+			o.prune(ctx)
+			return err
 		})
 	}}
 }

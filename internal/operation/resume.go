@@ -35,24 +35,43 @@ func lastUpgrade(ctx context.Context, journal *run.Journal) (*pai.Operation, err
 // is the operation that abandoned it; nil if there is none, or if there was
 // nothing left to abandon.
 func lastOrAbandoned(ctx context.Context, journal *run.Journal) (last, abandoned *pai.Operation, err error) {
-	err = journal.Newest(ctx, func(op pai.Operation) bool {
-		switch {
-		case op.Verb == pai.VerbUpgrade:
-			last = &op
-			return true
-		case op.Outcome != pai.OutcomeSucceeded:
-			return false
-		case op.Verb == pai.VerbAbandon:
-			abandoned = &op // the oldest of several is the one that abandoned it
-			return false
-		default:
-			return op.Verb.SupersedesUpgrade()
-		}
-	})
-	if err != nil || last == nil || !last.Unfinished() {
-		abandoned = nil
+	var s upgradeSearch
+	if err = journal.Newest(ctx, s.add); err != nil {
+		return nil, nil, err
 	}
-	return last, abandoned, err
+	if s.last != nil && s.last.Unfinished() {
+		abandoned = s.abandoned
+	}
+	return s.last, abandoned, nil
+}
+
+// upgradeSearch finds the newest upgrade that no later operation superseded.
+type upgradeSearch struct {
+	last, abandoned, superseding *pai.Operation
+}
+
+// add takes the operations, newest first, until it returns true.
+func (s *upgradeSearch) add(op pai.Operation) bool {
+	switch {
+	case op.Verb == pai.VerbUpgrade:
+		s.last = &op
+		return true
+	case op.Outcome != pai.OutcomeSucceeded:
+		return false
+	case op.Verb == pai.VerbAbandon:
+		s.abandoned = &op // the oldest of several is the one that abandoned it
+		return false
+	case op.Verb.SupersedesUpgrade():
+		s.superseding = &op
+		return true
+	default:
+		return false
+	}
+}
+
+// found are the operations that the result depends on.
+func (s *upgradeSearch) found() []*pai.Operation {
+	return []*pai.Operation{s.last, s.abandoned, s.superseding}
 }
 
 // Resumable is the target of an unfinished upgrade.

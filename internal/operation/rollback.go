@@ -19,11 +19,15 @@ const recordedTimeout = 30 * time.Second
 // Rollback is the goal to return to the versions that the last upgrade started
 // from. A target for one part leaves the other part as it is.
 func Rollback(ctx context.Context, s *session.Session, target plan.Target) (Goal, error) {
-	operations, err := s.History(ctx)
+	journal, err := s.Journal()
 	if err != nil {
 		return nil, err
 	}
-	previous, err := previousVersions(operations)
+	var search rollbackSearch
+	if err := journal.Newest(ctx, search.add); err != nil {
+		return nil, err
+	}
+	previous, err := search.versions()
 	if err != nil {
 		return nil, err
 	}
@@ -69,39 +73,54 @@ func (g rollback) Gather(ctx context.Context, s *session.Session, in *plan.Input
 	return err
 }
 
-// previousVersions is the pair that the last upgrade started from. World does
+// rollbackSearch finds the pair that the last upgrade started from. World does
 // not have it, so the journal is read: the last operation that moved forward,
 // and those right before it that had the same target, because a failed upgrade
-// is started again. A finished rollback to that pair leaves nothing to do. An
-// unfinished rollback, or one of a single part, continues.
-func previousVersions(operations []pai.Operation) (pai.Pair, error) {
-	var last, rolledBack *pai.Operation
-	previous := pai.Pair{}
-	for i := len(operations) - 1; i >= 0; i-- {
-		op := &operations[i]
-		if op.Verb == pai.VerbRollback {
-			if last != nil {
-				break
-			}
-			if rolledBack == nil {
-				rolledBack = op
-			}
-			continue
-		}
-		if op.From.Kubernetes == "" || op.From == op.To || !op.Verb.MovesForward() {
-			continue
-		}
-		if last != nil && op.To != last.To {
-			break
-		}
-		last, previous = op, op.From
-	}
+// is started again.
+type rollbackSearch struct {
+	last, first *pai.Operation // of those with the same target
+	before      *pai.Operation // that ends the search
+	rolledBack  *pai.Operation // the last rollback after them
+}
+
+// add takes the operations, newest first, until it returns true.
+func (s *rollbackSearch) add(op pai.Operation) bool {
 	switch {
-	case last == nil:
-		return previous, pai.Errorf(pai.CodeRefused, "list the operations; run: paictl upgrade history", "the journal has no upgrade that can be rolled back")
-	case rolledBack != nil && rolledBack.Outcome == pai.OutcomeSucceeded && rolledBack.To == previous:
-		return previous, pai.Errorf(pai.CodeRefused, "to upgrade again, run: paictl upgrade apply",
-			"the last operation, %s, already rolled back to %s", rolledBack.ID, previous)
+	case op.Verb == pai.VerbRollback && s.last == nil:
+		if s.rolledBack == nil {
+			s.rolledBack = &op
+		}
+		return false
+	case op.Verb == pai.VerbRollback:
+		s.before = &op
+		return true
+	case op.From.Kubernetes == "" || op.From == op.To || !op.Verb.MovesForward():
+		return false
+	case s.last != nil && op.To != s.last.To:
+		s.before = &op
+		return true
 	}
-	return previous, nil
+	if s.last == nil {
+		s.last = &op
+	}
+	s.first = &op
+	return false
+}
+
+// found are the operations that the result depends on.
+func (s *rollbackSearch) found() []*pai.Operation {
+	return []*pai.Operation{s.last, s.first, s.before, s.rolledBack}
+}
+
+// versions is the pair. A finished rollback to that pair leaves nothing to do.
+// An unfinished rollback, or one of a single part, continues.
+func (s *rollbackSearch) versions() (pai.Pair, error) {
+	switch {
+	case s.last == nil:
+		return pai.Pair{}, pai.Errorf(pai.CodeRefused, "list the operations; run: paictl upgrade history", "the journal has no upgrade that can be rolled back")
+	case s.rolledBack != nil && s.rolledBack.Outcome == pai.OutcomeSucceeded && s.rolledBack.To == s.first.From:
+		return s.first.From, pai.Errorf(pai.CodeRefused, "to upgrade again, run: paictl upgrade apply",
+			"the last operation, %s, already rolled back to %s", s.rolledBack.ID, s.first.From)
+	}
+	return s.first.From, nil
 }

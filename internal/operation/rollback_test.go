@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -40,7 +41,13 @@ func TestPreviousVersions(t *testing.T) {
 		{"upgrade after a rollback", []pai.Operation{op("upgrade", mixed, ten, failed), op("rollback", ten, nine, done), op("upgrade", nine, ten, done)}, nine, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := previousVersions(c.ops)
+			var search rollbackSearch
+			for _, op := range slices.Backward(c.ops) {
+				if search.add(op) {
+					break
+				}
+			}
+			got, err := search.versions()
 			if c.err != "" {
 				if err == nil || !strings.Contains(err.Error(), c.err) || pai.CodeOf(err) != pai.CodeRefused {
 					t.Fatalf("got %v, want a refusal with %q", err, c.err)

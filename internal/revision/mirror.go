@@ -24,8 +24,9 @@ const (
 	secretType     = "pai.dev/configuration"
 )
 
-// Mirror copies the revisions that the API lacks, and returns their number.
-func (s *Store) Mirror(ctx context.Context, client *kube.Client) (added int, err error) {
+// Mirror copies the revisions that the API lacks, and returns their number. It
+// deletes copies of revisions that were pruned with this limit.
+func (s *Store) Mirror(ctx context.Context, client *kube.Client, limit int) (added int, err error) {
 	numbers, err := s.numbers(ctx)
 	if err != nil || len(numbers) == 0 {
 		return 0, err
@@ -58,7 +59,32 @@ func (s *Store) Mirror(ctx context.Context, client *kube.Client) (added int, err
 		}
 		added++
 	}
+	for _, secret := range list.Items {
+		if !isPruned(secret.Name, numbers, limit) {
+			continue
+		}
+		ref := kube.Ref{Version: "v1", Kind: "Secret", Namespace: pai.SystemNamespace, Name: secret.Name}
+		if err := client.Delete(ctx, ref, secret.UID); err != nil {
+			return added, fmt.Errorf("delete the copy of a pruned revision: %w", err)
+		}
+	}
 	return added, nil
+}
+
+// isPruned reports whether a copy is of a revision that was pruned: it does not
+// exist, and as many newer ones do as the limit says. The copies of revisions
+// that were lost on the machine stay.
+func isPruned(secret string, numbers []int, limit int) bool {
+	newer := 0
+	for _, n := range numbers {
+		if secretName(n) == secret {
+			return false
+		}
+		if secretName(n) > secret {
+			newer++
+		}
+	}
+	return newer >= limit
 }
 
 func secretName(number int) string { return fmt.Sprintf("configuration-%06d", number) }

@@ -21,7 +21,7 @@ func TestMirrorOnRealAPI(t *testing.T) {
 	ctx := t.Context()
 	client := kubetest.Start(t).Client
 	s := NewStore(runtest.Dir(t.TempDir()))
-	if n, err := s.Mirror(ctx, client); n != 0 || err != nil {
+	if n, err := s.Mirror(ctx, client, 3); n != 0 || err != nil {
 		t.Fatalf("empty store: got %d, %v", n, err)
 	}
 	for n := range 3 {
@@ -31,11 +31,11 @@ func TestMirrorOnRealAPI(t *testing.T) {
 		if n == 1 {
 			continue // an API outage
 		}
-		if _, err := s.Mirror(ctx, client); err != nil {
+		if _, err := s.Mirror(ctx, client, 3); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if n, err := s.Mirror(ctx, client); n != 0 || err != nil {
+	if n, err := s.Mirror(ctx, client, 3); n != 0 || err != nil {
 		t.Errorf("got %d copied, %v, want 0", n, err)
 	}
 	secrets := client.Clientset().CoreV1().Secrets(pai.SystemNamespace)
@@ -56,5 +56,19 @@ func TestMirrorOnRealAPI(t *testing.T) {
 	second.Data["layout.yaml"] = []byte("other")
 	if _, err := secrets.Update(ctx, &second, metav1.UpdateOptions{}); !apierrors.IsInvalid(err) {
 		t.Errorf("changed revision: got %v, want invalid", err)
+	}
+
+	if _, err := s.Add(ctx, 3, "ann@host", "the fourth", files("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Prune(ctx, 3); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.Mirror(ctx, client, 3); n != 1 || err != nil {
+		t.Errorf("got %d copied, %v, want 1", n, err)
+	}
+	list, err = secrets.List(ctx, metav1.ListOptions{LabelSelector: labelRevision})
+	if err != nil || len(list.Items) != 3 || list.Items[0].Labels[labelRevision] != "2" {
+		t.Errorf("got %d in the API, %v, want revisions 2 to 4", len(list.Items), err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -87,6 +88,29 @@ func (s *Store) Add(ctx context.Context, after int, by, why string, files map[st
 		return Revision{}, fmt.Errorf("store revision %d: %w", r.Number, err)
 	}
 	return r, nil
+}
+
+// Prune removes old revisions. The newest ones stay, as many as limit says, and
+// those that were applied last to a part. The caller holds the lock of the cluster.
+func (s *Store) Prune(ctx context.Context, limit int) error {
+	numbers, err := s.numbers(ctx)
+	if err != nil || len(numbers) <= limit {
+		return err
+	}
+	applied, err := s.Applied(ctx)
+	if err != nil {
+		return err
+	}
+	stays := slices.Collect(maps.Values(applied))
+	for _, n := range numbers[:len(numbers)-limit] {
+		if slices.Contains(stays, n) {
+			continue
+		}
+		if err := s.files.Remove(ctx, s.file(n)); err != nil {
+			return fmt.Errorf("remove revision %d: %w", n, err)
+		}
+	}
+	return nil
 }
 
 // ConflictError is that another operator made the revision first.

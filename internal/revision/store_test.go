@@ -3,6 +3,7 @@ package revision
 import (
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -162,5 +163,89 @@ func TestInfoHasNoContent(t *testing.T) {
 	r := Revision{Info{Number: 1, By: "ann@host", Why: "first"}, files("secret")}
 	if strings.Contains(r.String(), "secret") {
 		t.Error(r.String())
+	}
+}
+
+func TestPruneKeepsNewestAndAppliedRevisions(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		applied Applied
+		limit   int
+		want    []int
+	}{
+		{"none applied", nil, 3, []int{6, 7, 8}},
+		{"applied to the parts", Applied{Kubernetes: 2, Services: 4}, 3, []int{2, 4, 6, 7, 8}},
+		{"applied and new", Applied{Kubernetes: 7, Services: 8}, 3, []int{6, 7, 8}},
+		{"more than there are", nil, 20, []int{1, 2, 3, 4, 5, 6, 7, 8}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			ctx, s := t.Context(), NewStore(runtest.Dir(t.TempDir()))
+			for n := range 8 {
+				if _, err := s.Add(ctx, n, "ann@host", "change", files(strings.Repeat("x", n))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for part, n := range c.applied {
+				if err := s.MarkApplied(ctx, n, part); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := s.Prune(ctx, c.limit); err != nil {
+				t.Fatal(err)
+			}
+			all, err := s.List(ctx)
+			var got []int
+			for _, r := range all {
+				got = append(got, r.Number)
+			}
+			if err != nil || !slices.Equal(got, c.want) {
+				t.Errorf("got revisions %v, error %v, want %v", got, err, c.want)
+			}
+			if r, err := s.Add(ctx, 8, "ann@host", "next", files("")); err != nil || r.Number != 9 {
+				t.Errorf("got revision %d, error %v, want 9", r.Number, err)
+			}
+		})
+	}
+}
+
+// If it is unknown which revisions are applied, all of them stay.
+func TestPruneWithDamagedAppliedRemovesNothing(t *testing.T) {
+	t.Parallel()
+	ctx, at := t.Context(), runtest.Dir(t.TempDir())
+	s := NewStore(at)
+	for n := range 3 {
+		if _, err := s.Add(ctx, n, "ann@host", "change", files(strings.Repeat("x", n))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := at.WriteFile(ctx, s.appliedFile(), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err := s.Prune(ctx, 1)
+	if all, listed := s.List(ctx); err == nil || listed != nil || len(all) != 3 {
+		t.Errorf("got %d revisions, errors %v and %v, want all three", len(all), err, listed)
+	}
+}
+
+func TestCopyOfPrunedRevisionIsDeleted(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		number int
+		exist  []int
+		limit  int
+		want   bool
+	}{
+		{1, []int{2, 3, 4}, 3, true},
+		{1, []int{1, 3, 4, 5}, 3, false}, // it exists
+		{1, []int{3, 4}, 3, false},       // it was lost
+		{9, []int{2, 3, 4}, 3, false},    // it is newer
+		{1, nil, 3, false},
+		{999, []int{1000, 1001}, 2, true},
+	} {
+		if got := isPruned(secretName(c.number), c.exist, c.limit); got != c.want {
+			t.Errorf("revision %d beside %v with limit %d: got %v, want %v", c.number, c.exist, c.limit, got, c.want)
+		}
 	}
 }

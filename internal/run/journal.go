@@ -41,7 +41,7 @@ const idLayout = "20060102T150405.000Z"
 // List returns all operations, newest last. It skips files that cannot be read,
 // and returns an error that names them together with the other operations.
 func (j *Journal) List(ctx context.Context) ([]pai.Operation, error) {
-	ids, err := j.ids(ctx)
+	ids, err := j.IDs(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +62,7 @@ func (j *Journal) List(ctx context.Context) ([]pai.Operation, error) {
 
 // Current returns the newest operation if it has not ended, else nil.
 func (j *Journal) Current(ctx context.Context) (*pai.Operation, error) {
-	ids, err := j.ids(ctx)
+	ids, err := j.IDs(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func (j *Journal) running(ctx context.Context, ids []string) (*file, error) {
 
 // Newest calls enough with each operation, newest first, until it returns true.
 func (j *Journal) Newest(ctx context.Context, enough func(pai.Operation) bool) error {
-	ids, err := j.ids(ctx)
+	ids, err := j.IDs(ctx)
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func (j *Journal) Get(ctx context.Context, id string) (pai.Operation, error) {
 // Begin records that an operation starts now. Its new ID sorts after all
 // others. An operation that never ended is closed as stopped.
 func (j *Journal) Begin(ctx context.Context, op pai.Operation) (*Entry, error) {
-	ids, err := j.ids(ctx)
+	ids, err := j.IDs(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -171,9 +171,29 @@ func (j *Journal) Resume(ctx context.Context, id string) (*Entry, error) {
 	return continued(j, f), nil
 }
 
-// ids lists the IDs of the operations, oldest first. It ignores temporary files
+// Remove removes operations that have ended. The file of an operation goes last,
+// so that it is listed until all of it is removed.
+func (j *Journal) Remove(ctx context.Context, ids []string) error {
+	names, err := j.store.ReadDir(ctx, j.dir)
+	if err != nil {
+		return fmt.Errorf("list journal: %w", err)
+	}
+	for _, id := range ids {
+		for _, name := range append(logsOf(id, names), id+".json") {
+			if err := j.held(); err != nil {
+				return err
+			}
+			if err := j.store.Remove(ctx, path.Join(j.dir, name)); err != nil {
+				return fmt.Errorf("remove operation %s: %w", id, err)
+			}
+		}
+	}
+	return nil
+}
+
+// IDs lists the IDs of the operations, oldest first. It ignores temporary files
 // of the store.
-func (j *Journal) ids(ctx context.Context) ([]string, error) {
+func (j *Journal) IDs(ctx context.Context) ([]string, error) {
 	names, err := j.store.ReadDir(ctx, j.dir)
 	if err != nil {
 		return nil, fmt.Errorf("list journal: %w", err)

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strings"
 
 	"pai.dev/pai/internal/pai"
 )
@@ -31,6 +32,13 @@ func (j *Journal) file(id string) string { return path.Join(j.dir, id+".json") }
 
 func (j *Journal) logFile(id string, log int64) string {
 	return path.Join(j.dir, fmt.Sprintf("%s.%d.log", id, log))
+}
+
+// logsOf returns which files are logs of an operation.
+func logsOf(id string, names []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		return !strings.HasPrefix(name, id+".") || !strings.HasSuffix(name, ".log")
+	})
 }
 
 // read reads an operation, with the events of its log.

@@ -13,7 +13,7 @@ import (
 // services is services-configuration.yaml, each key under one of its names.
 func (d *draw) services() []entry {
 	s := &d.want.Services
-	s.Cluster.Common = config.Common{ClusterID: "lab", Release: "v0.9", TrustedBundleKeys: []string{key}}
+	s.Cluster.Common = config.Common{ClusterID: "lab", Release: "v0.9", TrustedBundleKeys: []string{key}, HistoryLimit: config.DefaultHistoryLimit}
 	s.RestServer.ServerPort, s.NodeExporter.Port = config.DefaultRestServerPort, config.DefaultNodeExporter
 	s.Prometheus = config.Prometheus{Port: config.DefaultPrometheusPort, ScrapeInterval: config.DefaultScrapeInterval}
 	f := file{}
@@ -35,6 +35,7 @@ func (d *draw) services() []entry {
 			*into = value
 		}
 	}
+	port(&s.Cluster.Common.HistoryLimit, 77, "cluster.common.history-limit")
 	port(&s.RestServer.ServerPort, 9300, "restserver.server-port", "rest-server.server-port")
 	port(&s.Prometheus.Port, 9301, "prometheus.prometheus-port", "prometheus.port")
 	port(&s.Prometheus.ScrapeInterval, 77, "prometheus.scrape_interval")
