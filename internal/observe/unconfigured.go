@@ -107,10 +107,11 @@ func unconfiguredNode(n *corev1.Node) plan.UnconfiguredNode {
 // upgrade, a service can also be of the newer release that it was applied from.
 // The result is unknown without the manifest of the configured release.
 func unconfiguredServices(src Source, w plan.World) []plan.UnconfiguredService {
-	configured := src.Config.Pair().Services
-	if !slices.ContainsFunc(src.Releases, func(r release.Manifest) bool { return r.Services.Version.Compare(configured) == 0 }) {
+	at := slices.IndexFunc(src.Releases, func(r release.Manifest) bool { return r.Metadata.Name.Compare(src.Config.Release()) == 0 })
+	if at < 0 {
 		return nil
 	}
+	configured := src.Releases[at].Services.Version
 	found := []plan.UnconfiguredService{}
 	for _, name := range slices.Sorted(maps.Keys(w.Services)) {
 		s := w.Services[name]

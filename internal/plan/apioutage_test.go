@@ -73,7 +73,7 @@ func TestPlanDuringAPIOutageFailsOrHasNote(t *testing.T) {
 	never := duringOutage(running(twoReleases(), "v0.9", "cp-01"))
 	never.World.RecordedServices = ""
 	p, err := Upgrade(never, Target{Release: "v0.10"})
-	if err != nil || len(p.Steps) == 0 || len(p.Notes) != 1 || !strings.Contains(p.Notes[0], "run the command again for them") {
+	if err != nil || len(p.Steps) == 0 || len(p.Notes) != 2 || !strings.Contains(p.Notes[0], "run the command again for them") || !strings.Contains(p.Notes[1], "nodes that are not in the configuration") {
 		t.Errorf("services that were never all brought up: %d steps, %q, %v", len(p.Steps), p.Notes, err)
 	}
 }
