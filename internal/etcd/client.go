@@ -96,7 +96,9 @@ func configFor(ctx context.Context, h machine.Host, s layout.Slot, credentials *
 func ask[T any](ctx context.Context, c *Client, s layout.Slot, limit time.Duration, what string, do func(ctx context.Context, etcd *clientv3.Client) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no response within %s", limit))
 	defer cancel()
+	what, started := fmt.Sprintf("%s of %s", what, s.Etcd), time.Now()
 	answer, err := do(ctx, c.slots[s])
+	machine.LogCall(c.host, what, started, err)
 	if err == nil {
 		return answer, nil
 	}
@@ -106,5 +108,5 @@ func ask[T any](ctx context.Context, c *Client, s layout.Slot, limit time.Durati
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
-	return answer, fmt.Errorf("%s of %s on %q: %w", what, s.Etcd, c.host.Name(), err)
+	return answer, fmt.Errorf("%s on %q: %w", what, c.host.Name(), err)
 }

@@ -13,14 +13,15 @@ import (
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/poll"
+	"pai.dev/pai/test/etcdtest"
 )
 
 // startServer is a host whose two slots are a test server.
-func startServer(t *testing.T, s *testServer) *testHost {
+func startServer(t *testing.T, s *etcdtest.Server) *etcdtest.Host {
 	t.Helper()
-	p := newPKI(t)
-	h := newHost("m1", p)
-	s.serve(t, h, p)
+	p := etcdtest.NewPKI(t)
+	h := etcdtest.NewHost("m1", p)
+	s.Serve(t, h, p)
 	return h
 }
 
@@ -35,7 +36,7 @@ func health(ctx context.Context, t *testing.T, h machine.Host, s layout.Slot) er
 	return c.Health(ctx, s)
 }
 
-func openClient(t *testing.T, h *testHost) *Client {
+func openClient(t *testing.T, h *etcdtest.Host) *Client {
 	t.Helper()
 	c, err := Open(t.Context(), h)
 	if err != nil {
@@ -47,8 +48,8 @@ func openClient(t *testing.T, h *testHost) *Client {
 
 func TestClientReadsMembersAndStatus(t *testing.T) {
 	t.Parallel()
-	h := startServer(t, &testServer{asked: 1, leader: 1, alarms: []pb.AlarmType{pb.AlarmType_NOSPACE, pb.AlarmType_CORRUPT},
-		members: []*pb.Member{{ID: 1, Name: "m1-a", PeerURLs: []string{"https://10.0.0.1:2380"}}, {ID: 7, PeerURLs: []string{"https://10.0.0.1:2390"}, IsLearner: true}}})
+	h := startServer(t, &etcdtest.Server{Asked: 1, Leader: 1, Alarms: []pb.AlarmType{pb.AlarmType_NOSPACE, pb.AlarmType_CORRUPT},
+		Members: []*pb.Member{{ID: 1, Name: "m1-a", PeerURLs: []string{"https://10.0.0.1:2380"}}, {ID: 7, PeerURLs: []string{"https://10.0.0.1:2390"}, IsLearner: true}}})
 	o, err := ReadOverview(t.Context(), h, layout.SlotA)
 	if err != nil {
 		t.Fatal(err)
@@ -66,23 +67,23 @@ func TestClientReadsMembersAndStatus(t *testing.T) {
 	if members, err := ListMembers(t.Context(), h); err != nil || len(members) != 2 {
 		t.Errorf("got %v, %v, want the members of the slot that responds", members, err)
 	}
-	if n := h.openConnections(); n != 0 {
+	if n := h.OpenConnections(); n != 0 {
 		t.Errorf("%d connections are still open", n)
 	}
 }
 
 func TestHealthNeedsAQuorumAndNoAlarm(t *testing.T) {
 	t.Parallel()
-	if err := health(t.Context(), t, startServer(t, &testServer{}), layout.SlotB); err != nil {
+	if err := health(t.Context(), t, startServer(t, &etcdtest.Server{}), layout.SlotB); err != nil {
 		t.Errorf("got %v, want healthy", err)
 	}
-	full := startServer(t, &testServer{alarms: []pb.AlarmType{pb.AlarmType_NOSPACE}})
+	full := startServer(t, &etcdtest.Server{Alarms: []pb.AlarmType{pb.AlarmType_NOSPACE}})
 	if err := health(t.Context(), t, full, layout.SlotB); err == nil || !strings.Contains(err.Error(), "NOSPACE") {
 		t.Errorf("got %v, want the alarm", err)
 	}
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 300*time.Millisecond, errors.New("the test asked long enough"))
 	defer cancel()
-	if err := health(ctx, t, startServer(t, &testServer{hangs: true}), layout.SlotB); err == nil || !strings.Contains(err.Error(), "long enough") {
+	if err := health(ctx, t, startServer(t, &etcdtest.Server{Hangs: true}), layout.SlotB); err == nil || !strings.Contains(err.Error(), "long enough") {
 		t.Errorf("got %v, want the end of the context", err)
 	}
 }
@@ -90,8 +91,8 @@ func TestHealthNeedsAQuorumAndNoAlarm(t *testing.T) {
 // A slot without etcd must not use up the time of the one that responds.
 func TestStoppedEtcdFailsAtOnce(t *testing.T) {
 	t.Parallel()
-	h := startServer(t, &testServer{members: []*pb.Member{{ID: 1}}})
-	delete(h.ports, layout.SlotA.EtcdClientPort)
+	h := startServer(t, &etcdtest.Server{Members: []*pb.Member{{ID: 1}}})
+	delete(h.Ports, layout.SlotA.EtcdClientPort)
 	c := openClient(t, h)
 	_, err := c.List(t.Context(), layout.SlotA)
 	if err == nil || errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "connection refused") || !strings.Contains(err.Error(), `etcd-a on "m1"`) {
@@ -105,14 +106,14 @@ func TestStoppedEtcdFailsAtOnce(t *testing.T) {
 // A foreign voter that does not run costs the quorum. It must be seen then, too.
 func TestMembersWithoutQuorumAreListed(t *testing.T) {
 	t.Parallel()
-	h := startServer(t, &testServer{alone: true, members: []*pb.Member{{ID: 1, Name: "m1-a"}, {ID: 9, PeerURLs: []string{"https://10.0.0.9:2380"}}}})
+	h := startServer(t, &etcdtest.Server{Alone: true, Members: []*pb.Member{{ID: 1, Name: "m1-a"}, {ID: 9, PeerURLs: []string{"https://10.0.0.9:2380"}}}})
 	if members, err := ListMembers(t.Context(), h); err != nil || len(members) != 2 || members[1].ID != 9 {
 		t.Errorf("got %v, %v, want both members", members, err)
 	}
 	if _, err := openClient(t, h).List(t.Context(), layout.SlotA); err == nil {
 		t.Error("got members for a change, want an error without a quorum")
 	}
-	clear(h.ports)
+	clear(h.Ports)
 	if _, err := ListMembers(t.Context(), h); err == nil {
 		t.Error("got members without an etcd, want an error")
 	}
@@ -121,17 +122,13 @@ func TestMembersWithoutQuorumAreListed(t *testing.T) {
 // A slot whose etcd starts later is found without a new client.
 func TestClientFindsAnEtcdThatStarts(t *testing.T) {
 	t.Parallel()
-	p := newPKI(t)
-	h := newHost("m1", p)
+	p := etcdtest.NewPKI(t)
+	h := etcdtest.NewHost("m1", p)
 	c := openClient(t, h)
 	if _, err := c.List(t.Context(), layout.SlotA); err == nil {
 		t.Fatal("an etcd that does not run has listed its members")
 	}
-	started := newHost("m1", p)
-	(&testServer{members: []*pb.Member{{ID: 1}}}).serve(t, started, p)
-	h.mu.Lock()
-	h.ports = started.ports
-	h.mu.Unlock()
+	(&etcdtest.Server{Members: []*pb.Member{{ID: 1}}}).Serve(t, h, p)
 	if members, err := c.AwaitList(t.Context(), 10*time.Second, layout.SlotA); err != nil || len(members) != 1 {
 		t.Errorf("got %v, %v", members, err)
 	}
@@ -140,8 +137,8 @@ func TestClientFindsAnEtcdThatStarts(t *testing.T) {
 // Whatever ends, the request or the step, no connection attempt stays behind.
 func TestDialEndsWithItsContext(t *testing.T) {
 	t.Parallel()
-	h := newHost("m1", newPKI(t))
-	h.hangs = make(chan error, 100)
+	h := etcdtest.NewHost("m1", etcdtest.NewPKI(t))
+	h.Hangs = make(chan error, 100)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	c, err := Open(ctx, h)
@@ -155,7 +152,7 @@ func TestDialEndsWithItsContext(t *testing.T) {
 	}
 	cancel() // the step ends without Close
 	select {
-	case <-h.hangs:
+	case <-h.Hangs:
 	case <-time.After(callTimeout / 2):
 		t.Error("a connection attempt continues after its step has ended")
 	}
@@ -167,7 +164,7 @@ func TestDialEndsWithItsContext(t *testing.T) {
 
 func TestCloseClosesConnections(t *testing.T) {
 	t.Parallel()
-	h := startServer(t, &testServer{members: []*pb.Member{{ID: 1}}})
+	h := startServer(t, &etcdtest.Server{Members: []*pb.Member{{ID: 1}}})
 	for _, how := range []string{"Close", "the end of the context"} {
 		ctx, cancel := context.WithCancel(t.Context())
 		c, err := Open(ctx, h)
@@ -179,7 +176,7 @@ func TestCloseClosesConnections(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if n := h.openConnections(); n != 2 {
+		if n := h.OpenConnections(); n != 2 {
 			t.Errorf("got %d connections, want one per slot", n)
 		}
 		if how == "Close" {
@@ -187,7 +184,7 @@ func TestCloseClosesConnections(t *testing.T) {
 		}
 		cancel()
 		wait := poll.Wait{For: "no connection after " + how, Timeout: 10 * time.Second, Every: 5 * time.Millisecond}
-		if err := wait.Until(t.Context(), func(context.Context) (bool, error) { return h.openConnections() == 0, nil }); err != nil {
+		if err := wait.Until(t.Context(), func(context.Context) (bool, error) { return h.OpenConnections() == 0, nil }); err != nil {
 			t.Error(err)
 		}
 		c.Close()
@@ -196,19 +193,19 @@ func TestCloseClosesConnections(t *testing.T) {
 
 func TestCredentialsStayOutOfErrors(t *testing.T) {
 	t.Parallel()
-	p := newPKI(t)
-	secret := strings.Split(string(p.key), "\n")[1]
-	for name, change := range map[string]func(h *testHost, dir string){
-		"no key": func(h *testHost, dir string) { delete(h.files, dir+"healthcheck-client.key") },
-		"broken key": func(h *testHost, dir string) {
-			h.files[dir+"healthcheck-client.key"] = []byte("-----BEGIN EC PRIVATE KEY-----\n" + secret)
+	p := etcdtest.NewPKI(t)
+	secret := strings.Split(string(p.Key), "\n")[1]
+	for name, change := range map[string]func(h *etcdtest.Host, dir string){
+		"no key": func(h *etcdtest.Host, dir string) { delete(h.Files, dir+"healthcheck-client.key") },
+		"broken key": func(h *etcdtest.Host, dir string) {
+			h.Files[dir+"healthcheck-client.key"] = []byte("-----BEGIN EC PRIVATE KEY-----\n" + secret)
 		},
-		"another key":     func(h *testHost, dir string) { h.files[dir+"healthcheck-client.crt"] = p.ca },
-		"key for cert":    func(h *testHost, dir string) { h.files[dir+"healthcheck-client.crt"] = p.key },
-		"key for a CA":    func(h *testHost, dir string) { h.files[dir+"ca.crt"] = p.key },
-		"no certificates": func(h *testHost, dir string) { clear(h.files) },
+		"another key":     func(h *etcdtest.Host, dir string) { h.Files[dir+"healthcheck-client.crt"] = p.CA },
+		"key for cert":    func(h *etcdtest.Host, dir string) { h.Files[dir+"healthcheck-client.crt"] = p.Key },
+		"key for a CA":    func(h *etcdtest.Host, dir string) { h.Files[dir+"ca.crt"] = p.Key },
+		"no certificates": func(h *etcdtest.Host, dir string) { clear(h.Files) },
 	} {
-		h := newHost("m1", p)
+		h := etcdtest.NewHost("m1", p)
 		change(h, layout.PKIDir+"/etcd/")
 		_, err := Open(t.Context(), h)
 		if err == nil || strings.Contains(err.Error(), secret) || !strings.Contains(err.Error(), `"m1"`) {
@@ -223,14 +220,14 @@ func TestCredentialsStayOutOfErrors(t *testing.T) {
 // The files are read once, and again only if the first attempt failed.
 func TestCertificatesAreReadOnce(t *testing.T) {
 	t.Parallel()
-	h := startServer(t, &testServer{})
+	h := startServer(t, &etcdtest.Server{})
 	var all Certificates
-	files := h.files
-	h.files = nil
+	files := h.Files
+	h.Files = nil
 	if _, err := all.Open(t.Context(), h); !errors.Is(err, fs.ErrNotExist) {
 		t.Fatalf("got %v, want that the files do not exist", err)
 	}
-	h.files = files
+	h.Files = files
 	for range 2 {
 		c, err := all.Open(t.Context(), h)
 		if err != nil {
@@ -240,10 +237,10 @@ func TestCertificatesAreReadOnce(t *testing.T) {
 			t.Error(err)
 		}
 		c.Close()
-		h.files = nil
+		h.Files = nil
 	}
-	other := newHost("m2", newPKI(t))
-	other.files = nil
+	other := etcdtest.NewHost("m2", etcdtest.NewPKI(t))
+	other.Files = nil
 	if _, err := all.Open(t.Context(), other); err == nil {
 		t.Error("another machine has got the certificate of the first")
 	}
@@ -251,8 +248,8 @@ func TestCertificatesAreReadOnce(t *testing.T) {
 
 func TestEtcdMustProveItsCertificate(t *testing.T) {
 	t.Parallel()
-	h := startServer(t, &testServer{})
-	h.files[layout.PKIDir+"/etcd/ca.crt"] = newPKI(t).ca
+	h := startServer(t, &etcdtest.Server{})
+	h.Files[layout.PKIDir+"/etcd/ca.crt"] = etcdtest.NewPKI(t).CA
 	if err := health(t.Context(), t, h, layout.SlotA); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("got %v, want that the certificate is refused", err)
 	}

@@ -18,6 +18,7 @@ import (
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/poll"
+	"pai.dev/pai/test/etcdtest"
 	"pai.dev/pai/test/kubetest"
 )
 
@@ -25,7 +26,7 @@ import (
 // interface, whose slots run the etcd of a bundle.
 type realMachine struct {
 	config.Machine
-	*testHost
+	*etcdtest.Host
 	t        *testing.T
 	dir      string
 	programs string
@@ -41,18 +42,18 @@ func newMachines(t *testing.T, n int) []*realMachine {
 	for i := range n {
 		addresses = append(addresses, fmt.Sprintf("127.%d.%d.%d", 64+os.Getpid()%128, len(t.Name()), i+1))
 	}
-	p := newPKI(t, addresses...)
+	p := etcdtest.NewPKI(t, addresses...)
 	var machines []*realMachine
 	for i, address := range addresses {
 		name := fmt.Sprintf("m%d", i+1)
-		m := &realMachine{Machine: config.Machine{Hostname: name, HostIP: address}, testHost: newHost(name, p), t: t, dir: t.TempDir(), programs: programs, running: map[layout.Slot]*exec.Cmd{}}
-		for name, data := range map[string][]byte{"ca": p.ca, "crt": p.certificate, "key": p.key} {
+		m := &realMachine{Machine: config.Machine{Hostname: name, HostIP: address}, Host: etcdtest.NewHost(name, p), t: t, dir: t.TempDir(), programs: programs, running: map[layout.Slot]*exec.Cmd{}}
+		for name, data := range map[string][]byte{"ca": p.CA, "crt": p.Certificate, "key": p.Key} {
 			if err := os.WriteFile(filepath.Join(m.dir, name), data, 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
 		for _, s := range layout.Slots() {
-			m.ports[s.EtcdClientPort] = fmt.Sprintf("%s:%d", address, s.EtcdClientPort)
+			m.Ports[s.EtcdClientPort] = fmt.Sprintf("%s:%d", address, s.EtcdClientPort)
 		}
 		machines = append(machines, m)
 	}

@@ -70,7 +70,7 @@ func (c *Client) AddLearner(ctx context.Context, m config.Machine, s layout.Slot
 // Promote makes the learner in a slot of a machine a voter, through the etcd in
 // its other slot. etcd refuses until the learner has caught up.
 func (c *Client) Promote(ctx context.Context, learner Member, s layout.Slot) error {
-	_, err := ask(ctx, c, s.Other(), callTimeout, "promote a member", func(ctx context.Context, etcd *clientv3.Client) (any, error) {
+	_, err := ask(ctx, c, s.Other(), callTimeout, fmt.Sprintf("promote member %x", learner.ID), func(ctx context.Context, etcd *clientv3.Client) (any, error) {
 		return etcd.MemberPromote(ctx, learner.ID)
 	})
 	return err
@@ -96,7 +96,7 @@ func (c *Client) MoveLeader(ctx context.Context, m config.Machine, to layout.Slo
 		return fmt.Errorf("move the leadership to %s on %q: etcd has no leader", to.Etcd, m.Hostname)
 	case old.ID:
 		// Only the leader accepts this request.
-		_, err = ask(ctx, c, to.Other(), callTimeout, "move the leadership", func(ctx context.Context, etcd *clientv3.Client) (any, error) {
+		_, err = ask(ctx, c, to.Other(), callTimeout, fmt.Sprintf("move the leadership to %x", own.ID), func(ctx context.Context, etcd *clientv3.Client) (any, error) {
 			return etcd.MoveLeader(ctx, own.ID)
 		})
 	}

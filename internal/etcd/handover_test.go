@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"pai.dev/pai/internal/layout"
+	"pai.dev/pai/test/etcdtest"
 )
 
 func TestHandoverTarget(t *testing.T) {
@@ -89,7 +90,7 @@ func TestUnready(t *testing.T) {
 func TestJoinAndLead(t *testing.T) {
 	t.Parallel()
 	m1, m2 := testMachines[0], testMachines[3]
-	s := &testServer{asked: 2, leader: 1, refuses: 1, members: []*pb.Member{
+	s := &etcdtest.Server{Asked: 2, Leader: 1, Refuses: 1, Members: []*pb.Member{
 		{ID: 1, Name: "m1-a", PeerURLs: []string{layout.SlotA.PeerURL(m1.HostIP)}},
 		{ID: 3, Name: "m2-b", PeerURLs: []string{layout.SlotB.PeerURL(m2.HostIP)}},
 	}}
@@ -105,7 +106,7 @@ func TestJoinAndLead(t *testing.T) {
 	if got, want := members.InitialCluster(m1, layout.SlotB), "m1-a=https://10.0.0.1:2380,m2-b=https://10.0.0.11:2390,m1-b=https://10.0.0.1:2390"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
-	if err := c.MoveLeader(t.Context(), m1, layout.SlotB); err == nil || !strings.Contains(err.Error(), "does not vote") || len(s.moved) > 0 {
+	if err := c.MoveLeader(t.Context(), m1, layout.SlotB); err == nil || !strings.Contains(err.Error(), "does not vote") || len(s.Moved) > 0 {
 		t.Errorf("a learner leads: %v", err)
 	}
 	if err := c.Promote(t.Context(), *own, layout.SlotB); !errors.Is(err, rpctypes.ErrMemberLearnerNotReady) {
@@ -114,7 +115,7 @@ func TestJoinAndLead(t *testing.T) {
 	if err := c.Promote(t.Context(), *own, layout.SlotB); err != nil {
 		t.Errorf("got %v, want a voter", err)
 	}
-	s.members[2].Name = "m1-b" // it has started
+	s.Members[2].Name = "m1-b" // it has started
 	for _, step := range []struct {
 		name   string
 		leader uint64
@@ -124,12 +125,12 @@ func TestJoinAndLead(t *testing.T) {
 		{"the old slot leads", 1, []uint64{own.ID}},
 		{"the new slot leads", own.ID, nil},
 	} {
-		s.leader, s.moved = step.leader, nil
-		if err := c.MoveLeader(t.Context(), m1, layout.SlotB); err != nil || !slices.Equal(s.moved, step.moved) {
-			t.Errorf("%s: got %v, %v, want %v", step.name, s.moved, err, step.moved)
+		s.Leader, s.Moved = step.leader, nil
+		if err := c.MoveLeader(t.Context(), m1, layout.SlotB); err != nil || !slices.Equal(s.Moved, step.moved) {
+			t.Errorf("%s: got %v, %v, want %v", step.name, s.Moved, err, step.moved)
 		}
 	}
-	s.leader = 0
+	s.Leader = 0
 	if err := c.MoveLeader(t.Context(), m1, layout.SlotB); err == nil || !strings.Contains(err.Error(), "no leader") {
 		t.Errorf("got %v, want that there is no leader", err)
 	}

@@ -51,7 +51,7 @@ func (c *Client) Remove(ctx context.Context, m config.Machine, keep layout.Slot,
 		if !slices.ContainsFunc(members.Removable(m, keep), isIt) {
 			return false, poll.Final(fmt.Errorf("member %x is not of %q, so it is not removed; the members are %s", id, m.Hostname, members))
 		}
-		_, err = ask(ctx, c, keep, callTimeout, "remove a member", func(ctx context.Context, etcd *clientv3.Client) (any, error) {
+		_, err = ask(ctx, c, keep, callTimeout, fmt.Sprintf("remove member %x", id), func(ctx context.Context, etcd *clientv3.Client) (any, error) {
 			return etcd.MemberRemove(ctx, id)
 		})
 		return err == nil, err

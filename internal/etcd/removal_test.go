@@ -11,6 +11,7 @@ import (
 
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/layout"
+	"pai.dev/pai/test/etcdtest"
 )
 
 // testMachines have names that look like members.
@@ -165,12 +166,12 @@ func TestRemoveAsksAgainAndRefuses(t *testing.T) {
 	voter := func(id uint64, m config.Machine, s layout.Slot) *pb.Member {
 		return &pb.Member{ID: id, Name: s.Member(m.Hostname), PeerURLs: []string{s.PeerURL(m.HostIP)}}
 	}
-	s := &testServer{refuses: 1, members: []*pb.Member{voter(1, m1, layout.SlotA), voter(2, m1, layout.SlotB), voter(3, m2, layout.SlotA), {ID: 4}}}
+	s := &etcdtest.Server{Refuses: 1, Members: []*pb.Member{voter(1, m1, layout.SlotA), voter(2, m1, layout.SlotB), voter(3, m2, layout.SlotA), {ID: 4}}}
 	c := openClient(t, startServer(t, s))
 	for _, id := range []uint64{1, 3} {
 		err := c.Remove(t.Context(), m1, layout.SlotA, id)
-		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("member %x", id)) || len(s.removed) > 0 {
-			t.Errorf("remove member %d: got %v, removed %v, want a refusal", id, err, s.removed)
+		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("member %x", id)) || len(s.Removed) > 0 {
+			t.Errorf("remove member %d: got %v, removed %v, want a refusal", id, err, s.Removed)
 		}
 	}
 	for _, id := range []uint64{2, 4, 9} { // 9 is no member
@@ -178,7 +179,7 @@ func TestRemoveAsksAgainAndRefuses(t *testing.T) {
 			t.Errorf("remove member %d: %v", id, err)
 		}
 	}
-	if !slices.Equal(s.removed, []uint64{2, 4}) {
-		t.Errorf("removed %v, want 2 and 4", s.removed)
+	if !slices.Equal(s.Removed, []uint64{2, 4}) {
+		t.Errorf("removed %v, want 2 and 4", s.Removed)
 	}
 }

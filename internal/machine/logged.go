@@ -103,6 +103,13 @@ func (l *logged) Dial(ctx context.Context, network, address string) (net.Conn, e
 	return conn, err
 }
 
+// LogCall logs a call through a connection of the host, if the host is Logged.
+func LogCall(h Host, what string, started time.Time, err error) {
+	if l, ok := h.(*logged); ok {
+		l.done(what, started, err)
+	}
+}
+
 func (l *logged) done(what string, started time.Time, err error, attrs ...any) {
 	attrs = append(attrs, "took", time.Since(started).Round(time.Millisecond))
 	if err != nil {

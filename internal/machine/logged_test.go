@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"pai.dev/pai/internal/machine"
 )
@@ -49,13 +50,15 @@ func TestLoggedLogsCallsWithoutContents(t *testing.T) {
 	if err := host.WriteFile(t.Context(), "/etc/written", []byte("content-33"), 0o600); err == nil {
 		t.Error("got no error")
 	}
-	for _, want := range []string{"machine=gpu-01", `script="tar -x"`, "exit=3", "stdout=printed", "stderr=warned", `"stdin bytes"=9`, `"stdout bytes"=9`,
+	machine.LogCall(host, "ask etcd", time.Now(), io.ErrUnexpectedEOF)
+	machine.LogCall(scripted{}, "unlogged", time.Now(), nil)
+	for _, want := range []string{"machine=gpu-01", `msg="ask etcd"`, `error="unexpected EOF"`, `script="tar -x"`, "exit=3", "stdout=printed", "stderr=warned", `"stdin bytes"=9`, `"stdout bytes"=9`,
 		"script=(secret)", "path=/etc/read bytes=9", "path=/etc/written bytes=10", "took=", `error="permission denied"`} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("want %q in:\n%s", want, text.String())
 		}
 	}
-	if strings.Contains(text.String(), "content-") || strings.Contains(text.String(), "hunter2") || strings.Count(text.String(), "printed") != 1 {
+	if strings.Contains(text.String(), "content-") || strings.Contains(text.String(), "hunter2") || strings.Count(text.String(), "printed") != 1 || strings.Contains(text.String(), "unlogged") {
 		t.Errorf("a content or a secret is in the log:\n%s", text.String())
 	}
 }

@@ -1,4 +1,4 @@
-package etcd
+package etcdtest
 
 import (
 	"context"
@@ -23,10 +23,10 @@ import (
 	"pai.dev/pai/internal/machine"
 )
 
-// testPKI is a certificate authority with one certificate for servers and clients.
-type testPKI struct{ ca, certificate, key []byte }
+// PKI is a certificate authority with one certificate for servers and clients.
+type PKI struct{ CA, Certificate, Key []byte }
 
-func newPKI(t *testing.T, addresses ...string) testPKI {
+func NewPKI(t testing.TB, addresses ...string) PKI {
 	t.Helper()
 	check := func(err error) {
 		t.Helper()
@@ -54,53 +54,53 @@ func newPKI(t *testing.T, addresses ...string) testPKI {
 	check(err)
 	keyDER, err := x509.MarshalECPrivateKey(key)
 	check(err)
-	return testPKI{ca: block("CERTIFICATE", caDER), certificate: block("CERTIFICATE", der), key: block("EC PRIVATE KEY", keyDER)}
+	return PKI{CA: block("CERTIFICATE", caDER), Certificate: block("CERTIFICATE", der), Key: block("EC PRIVATE KEY", keyDER)}
 }
 
 // server is the TLS configuration of an etcd that requires client certificates.
-func (p testPKI) server(t *testing.T) *tls.Config {
+func (p PKI) server(t testing.TB) *tls.Config {
 	t.Helper()
-	pair, err := tls.X509KeyPair(p.certificate, p.key)
+	pair, err := tls.X509KeyPair(p.Certificate, p.Key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(p.ca)
+	roots.AppendCertsFromPEM(p.CA)
 	return &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: roots, ClientAuth: tls.RequireAndVerifyClientCert}
 }
 
-// testHost is a machine with files, and with ports that are elsewhere.
-type testHost struct {
+// Host is a machine with files, and with ports that are elsewhere.
+type Host struct {
 	machine.Host
 	name  string
-	files map[string][]byte
+	Files map[string][]byte
 
 	mu    sync.Mutex
-	ports map[int]string // of its loopback address → the true address
-	hangs chan error     // if set, Dial waits for its context and reports its error here
+	Ports map[int]string // of its loopback address → the true address
+	Hangs chan error     // if set, Dial waits for its context and reports its error here
 	open  int            // connections
 }
 
-func newHost(name string, p testPKI) *testHost {
+func NewHost(name string, p PKI) *Host {
 	dir := layout.PKIDir + "/etcd/"
-	return &testHost{name: name, ports: map[int]string{}, files: map[string][]byte{
-		dir + "ca.crt": p.ca, dir + "healthcheck-client.crt": p.certificate, dir + "healthcheck-client.key": p.key,
+	return &Host{name: name, Ports: map[int]string{}, Files: map[string][]byte{
+		dir + "ca.crt": p.CA, dir + "healthcheck-client.crt": p.Certificate, dir + "healthcheck-client.key": p.Key,
 	}}
 }
 
-func (h *testHost) Name() string { return h.name }
+func (h *Host) Name() string { return h.name }
 
-func (h *testHost) ReadFile(_ context.Context, path string) ([]byte, error) {
-	if data, found := h.files[path]; found {
+func (h *Host) ReadFile(_ context.Context, path string) ([]byte, error) {
+	if data, found := h.Files[path]; found {
 		return data, nil
 	}
 	return nil, fmt.Errorf("read %s: %w", path, fs.ErrNotExist)
 }
 
-func (h *testHost) Dial(ctx context.Context, network, address string) (net.Conn, error) {
-	if h.hangs != nil {
+func (h *Host) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if h.Hangs != nil {
 		<-ctx.Done()
-		h.hangs <- ctx.Err()
+		h.Hangs <- ctx.Err()
 		return nil, ctx.Err()
 	}
 	h.mu.Lock()
@@ -109,10 +109,10 @@ func (h *testHost) Dial(ctx context.Context, network, address string) (net.Conn,
 	if _, err := fmt.Sscanf(strings.TrimPrefix(address, "127.0.0.1:"), "%d", &port); err != nil {
 		return nil, fmt.Errorf("%s is no port of the loopback address", address)
 	}
-	if h.ports[port] == "" {
+	if h.Ports[port] == "" {
 		return nil, errors.New("connection refused by " + address)
 	}
-	conn, err := new(net.Dialer).DialContext(ctx, network, h.ports[port])
+	conn, err := new(net.Dialer).DialContext(ctx, network, h.Ports[port])
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +124,7 @@ func (h *testHost) Dial(ctx context.Context, network, address string) (net.Conn,
 	})}, nil
 }
 
-func (h *testHost) openConnections() int {
+func (h *Host) OpenConnections() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.open

@@ -1,0 +1,195 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/layout"
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/test/etcdtest"
+	"pai.dev/pai/test/inspecttest"
+)
+
+// etcdMachine is a control-plane machine whose units are made up, and whose etcds
+// are a test server.
+type etcdMachine struct {
+	*inspecttest.Host
+	t       *testing.T
+	m       config.Machine
+	etcd    *etcdtest.Server
+	stopped []string // slots
+}
+
+// newEtcdMachine runs v0.9 in slot a, in the cluster with these members. The
+// first is the leader.
+func newEtcdMachine(t *testing.T, members ...*pb.Member) *etcdMachine {
+	t.Helper()
+	e := &etcdMachine{Host: inspecttest.NewHost(t, "pai-1"), t: t, m: testConfig().ControlPlane(), etcd: &etcdtest.Server{Members: members, Leader: members[0].ID}}
+	p := etcdtest.NewPKI(t)
+	tunnel := etcdtest.NewHost("pai-1", p)
+	e.etcd.Serve(t, tunnel, p)
+	for name, data := range tunnel.Files {
+		e.Write(name, string(data))
+	}
+	e.Dialer = tunnel.Dial
+	e.Script = e.run
+	for _, v := range []string{"v0.9-pai", "v0.10-pai"} {
+		e.Write(installedFile(pai.KubernetesVersion(v)), fmt.Sprintf(`{"upstream":%q}`, versions[pai.KubernetesVersion(v)]))
+	}
+	e.start(layout.SlotA, "v0.9-pai")
+	return e
+}
+
+func (e *etcdMachine) start(s layout.Slot, version string) {
+	e.Link(layout.RoleLink(s.Etcd), "../"+version)
+	e.Write(layout.UnitsDir+"/"+layout.Unit(s.Etcd), "[Unit]\n")
+	e.Units[layout.Unit(s.Etcd)] = inspecttest.Unit{State: "active", PID: s.EtcdClientPort}
+	e.Process(s.EtcdClientPort, layout.Program(version, "etcd"), nil, nil)
+	e.etcd.Start(s.Member(e.m.Hostname), s.PeerURL(e.m.HostIP))
+}
+
+// run does what the scripts of a handover do to units, and reports what destroys
+// a member.
+func (e *etcdMachine) run(_ context.Context, c machine.Command) (string, error) {
+	for _, s := range layout.Slots() {
+		unit, member := layout.Unit(s.Etcd), e.etcd.HasMember(s.PeerURL(e.m.HostIP))
+		switch {
+		case strings.Contains(c.Script, "systemctl restart "+unit):
+			e.start(s, "v0.10-pai")
+		case strings.Contains(c.Script, "systemctl stop "+unit):
+			e.Units[unit] = inspecttest.Unit{State: "inactive"}
+			e.stopped = append(e.stopped, s.Name)
+		case strings.Contains(c.Script, "rm -rf "+s.EtcdData()):
+		default:
+			continue
+		}
+		if member && !strings.Contains(c.Script, "restart") {
+			e.t.Errorf("slot %s is a member, and this runs: %s", s.Name, c.Script)
+		}
+	}
+	return "", nil
+}
+
+// step hands over to v0.10, and reports whether that is done.
+func (e *etcdMachine) step() (done bool, err error) {
+	cfg := testConfig()
+	manifest := kubeadmSays(e.t, versions["v0.10-pai"], "etcd.yaml")
+	doer := Doers(Deps{Config: cfg, Hosts: map[string]machine.Host{"pai-1": e},
+		Kubeadm: func(context.Context, []byte, string) (string, error) { return string(manifest), nil }})[plan.KindEtcd]
+	s := plan.Step{Kind: plan.KindEtcd, From: "v0.9-pai", To: "v0.10-pai"}
+	if done, err := doer.Done(e.t.Context(), s); err != nil || done {
+		return done, err
+	}
+	if err := doer.Do(e.t.Context(), s); err != nil {
+		return false, err
+	}
+	return doer.Done(e.t.Context(), s)
+}
+
+func voter(id uint64, name, peer string) *pb.Member {
+	return &pb.Member{ID: id, Name: name, PeerURLs: []string{peer}}
+}
+
+func TestEtcdHandover(t *testing.T) {
+	t.Parallel()
+	own := voter(1, "pai-1-a", "https://10.9.0.11:2380")
+	two, three := voter(2, "pai-2-a", "https://10.9.0.12:2380"), voter(3, "pai-3-b", "https://10.9.0.13:2390")
+	for _, c := range []struct {
+		name    string
+		members []*pb.Member
+	}{
+		{"alone", []*pb.Member{own}},
+		{"beside two machines, as the leader", []*pb.Member{own, two, three}},
+		{"beside two machines, one leads", []*pb.Member{two, own, three}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for i, m := range c.members {
+				c.members[i] = voter(m.ID, m.Name, m.PeerURLs[0])
+			}
+			e := newEtcdMachine(t, c.members...)
+			if done, err := e.step(); err != nil || !done {
+				t.Fatalf("got done %v, %v", done, err)
+			}
+			var names []string
+			for _, m := range e.etcd.Members {
+				names = append(names, m.Name)
+				if m.IsLearner {
+					t.Errorf("%s is a learner", m.Name)
+				}
+			}
+			if got := strings.Join(names, " "); len(names) != len(c.members) || !strings.Contains(got, "pai-1-b") || len(names) > 1 && (!strings.Contains(got, "pai-2-a") || !strings.Contains(got, "pai-3-b")) {
+				t.Errorf("got members %s, want slot b of pai-1 and every other machine", got)
+			}
+			if e.etcd.Leader == 1 || len(c.members) > 1 && c.members[0].ID == 2 && e.etcd.Leader != 2 {
+				t.Errorf("got leader %d", e.etcd.Leader)
+			}
+			env, err := e.ReadFile(t.Context(), layout.SlotB.EtcdEnv())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range append(c.members, voter(0, "pai-1-b", "https://10.9.0.11:2390")) {
+				if !strings.Contains(string(env), m.Name+"="+m.PeerURLs[0]) {
+					t.Errorf("%s is not in the first members: %s", m.Name, env)
+				}
+			}
+			if got := strings.Join(e.stopped, " "); got != "b a" {
+				t.Errorf("stopped slots %s, want b before it joins and a at the end", got)
+			}
+		})
+	}
+}
+
+// A handover continues where it was killed.
+func TestEtcdHandoverResumes(t *testing.T) {
+	t.Parallel()
+	a, b := voter(1, "pai-1-a", "https://10.9.0.11:2380"), voter(2, "pai-1-b", "https://10.9.0.11:2390")
+	learner := voter(2, "", "https://10.9.0.11:2390")
+	learner.IsLearner = true
+	for _, c := range []struct {
+		name    string
+		members []*pb.Member
+		starts  bool // slot b runs
+	}{
+		{"after the learner was added", []*pb.Member{a, learner}, false},
+		{"after the promotion", []*pb.Member{a, b}, true},
+		{"after the new member leads", []*pb.Member{b, a}, true},
+		{"after the old member was removed", []*pb.Member{b}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			members := make([]*pb.Member, len(c.members))
+			for i, m := range c.members {
+				members[i] = voter(m.ID, m.Name, m.PeerURLs[0])
+				members[i].IsLearner = m.IsLearner
+			}
+			e := newEtcdMachine(t, members...)
+			if c.starts {
+				e.start(layout.SlotB, "v0.10-pai")
+			}
+			if done, err := e.step(); err != nil || !done {
+				t.Fatalf("got done %v, %v", done, err)
+			}
+			if len(e.etcd.Members) != 1 || e.etcd.Members[0].Name != "pai-1-b" || len(e.etcd.Removed) > 1 {
+				t.Errorf("got members %v, removed %v", e.etcd.Members, e.etcd.Removed)
+			}
+		})
+	}
+}
+
+// A member with the name of the old slot but another address was added by hand.
+// It is not removed, and the data that it might have is kept.
+func TestEtcdHandoverKeepsUnknownMembers(t *testing.T) {
+	t.Parallel()
+	e := newEtcdMachine(t, voter(2, "pai-1-b", "https://10.9.0.11:2390"), voter(1, "pai-1-a", "https://10.9.0.99:2380"))
+	e.start(layout.SlotB, "v0.10-pai")
+	done, err := e.step()
+	if done || err == nil || !strings.Contains(err.Error(), "it is a member") || len(e.etcd.Removed) > 0 || len(e.stopped) > 0 || e.Ran("rm -rf "+layout.SlotA.EtcdData()) {
+		t.Errorf("got done %v, %v, removed %v, stopped %v, want an error and nothing changed", done, err, e.etcd.Removed, e.stopped)
+	}
+}
