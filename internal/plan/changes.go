@@ -92,6 +92,13 @@ func (m *moves) changed(what, was, now string) {
 	}
 }
 
+// content is changed for digests, which say nothing to people.
+func (m *moves) content(what, was, now string) {
+	if was != now {
+		m.addf("%s changed", what)
+	}
+}
+
 func (m *moves) basis(was, now PlanInputs) {
 	for _, file := range keysOf(was.Configuration, now.Configuration) {
 		if was.Configuration[file] != now.Configuration[file] {
@@ -111,8 +118,8 @@ func (m *moves) basis(was, now PlanInputs) {
 		m.changed("service "+name, string(was.Services[name]), string(now.Services[name]))
 	}
 	m.changed("pending migrations", listText(was.Unmigrated), listText(now.Unmigrated))
-	m.changed("the bootstrap objects", was.Manifests.Bootstrap, now.Manifests.Bootstrap)
-	m.changed("the DNS objects", was.Manifests.DNS, now.Manifests.DNS)
+	m.content("the bootstrap objects of the cluster", was.Manifests.Bootstrap, now.Manifests.Bootstrap)
+	m.content("the objects of CoreDNS", was.Manifests.DNS, now.Manifests.DNS)
 	before, after := machinesOf(was), machinesOf(now)
 	for _, name := range keysOf(before, after) {
 		b, wasThere := before[name]
@@ -138,15 +145,20 @@ func (m *moves) machine(was, now MachineInputs) {
 	m.changed(what+"joined", yes(was.Joined), yes(now.Joined))
 	m.changed(what+"cordoned", was.Cordoned, now.Cordoned)
 	m.changed(what+"programs", listText(was.Programs), listText(now.Programs))
-	m.changed(what+"prepared files", was.PreparedAs, now.PreparedAs)
+	m.content(what+"the prepared files", was.PreparedAs, now.PreparedAs)
 	for _, v := range keysOf(was.ProgramDigests, now.ProgramDigests) {
-		m.changed(what+"programs of "+string(v), was.ProgramDigests[v], now.ProgramDigests[v])
+		if slices.Contains(was.Programs, v) == slices.Contains(now.Programs, v) { // else the list of programs shows it
+			m.content(what+"the programs of "+string(v), was.ProgramDigests[v], now.ProgramDigests[v])
+		}
 	}
 	m.changed(what+"images", listText(was.Images), listText(now.Images))
 	for _, r := range keysOf(was.Roles, now.Roles) {
-		m.changed(what+string(r), roleText(was.Roles[r]), roleText(now.Roles[r]))
-		m.changed(what+"programs of "+string(r), was.Roles[r].Programs, now.Roles[r].Programs)
-		m.changed(what+"settings of "+string(r), was.Roles[r].Settings, now.Roles[r].Settings)
+		if b, a := was.Roles[r], now.Roles[r]; roleText(b) != roleText(a) {
+			m.changed(what+string(r), roleText(b), roleText(a))
+		} else {
+			m.content(what+"the programs of "+string(r), b.Programs, a.Programs)
+			m.content(what+"the settings of "+string(r), b.Settings, a.Settings)
+		}
 	}
 }
 
