@@ -4,7 +4,7 @@
 //
 // Package check reads and never changes anything. It does not import the guard,
 // the executor, or output formats. What several checks observe is observed once
-// per run: machine.sh and script.go for machines, api.go for the cluster.
+// per run: facts.go for machines, api.go for the cluster.
 //
 // To add a check, edit the file of its subject, or add one and name its list in
 // All:

@@ -53,12 +53,11 @@ func kernelOf(m observedMachine, several bool) Result {
 	if len(m.Kernel) == 0 {
 		return unknownf(m.Hostname, "kernel features unknown")
 	}
-	onOverlay := strings.HasPrefix(m.Filesystem, "overlay") // containerd then copies files instead
 	var problems, warnings []string
 	if !m.Kernel["nftables"] {
 		problems = append(problems, "nftables does not work, but service addresses need it (kernel module nf_tables, package nftables)")
 	}
-	if !m.Kernel["overlay"] && !onOverlay {
+	if !m.Kernel["overlay"] && !m.Overlay { // on an overlay, containerd copies files instead
 		problems = append(problems, "the kernel has no overlay file system, but containers need it (module overlay)")
 	}
 	if m.state.Prepared && !m.Kernel["forwarding"] {

@@ -4,12 +4,14 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"pai.dev/pai/internal/inspect"
 )
 
 func TestResourceManagerPolicies(t *testing.T) {
 	t.Parallel()
 	managers := func(config, cpu, memory string) Result {
-		return resourceManagers(workerMachine(machineFacts{KubeletConfig: []byte(config), CPUState: []byte(cpu), MemoryState: []byte(memory)}))
+		return resourceManagers(workerMachine(machineFacts{Condition: inspect.Condition{KubeletConfig: []byte(config), CPUState: []byte(cpu), MemoryState: []byte(memory)}}))
 	}
 	expect(t, []expectation{
 		{"no policy", managers("kind: KubeletConfiguration\n", `{"policyName":"none"}`, `{"policyName":"None"}`), OK, ""},
@@ -26,7 +28,7 @@ func TestResourceManagerPolicies(t *testing.T) {
 func TestHostFeatures(t *testing.T) {
 	t.Parallel()
 	all := func(without ...string) observedMachine {
-		f := machineFacts{Kernel: map[string]bool{}, Filesystem: "ext2/ext3", CgroupVersion: 2, Controllers: []string{"cpu", "cpuset", "memory", "pids"}}
+		f := machineFacts{Condition: inspect.Condition{Kernel: map[string]bool{}, CgroupVersion: 2, Controllers: []string{"cpu", "cpuset", "memory", "pids"}}}
 		for _, k := range []string{"overlay", "nftables", "bridge-nf", "vxlan", "forwarding"} {
 			f.Kernel[k] = !slices.Contains(without, k)
 		}
@@ -34,7 +36,7 @@ func TestHostFeatures(t *testing.T) {
 	}
 	nothing := workerMachine(machineFacts{})
 	native, v1, noMemory, swapped := all("overlay"), all(), all(), all()
-	native.Filesystem = "overlayfs"
+	native.Overlay = true
 	v1.CgroupVersion = 1
 	noMemory.Controllers = []string{"cpu", "cpuset", "pids"}
 	swapped.Swap = map[string]int64{"/dev/sda2": 1 << 30}
@@ -63,19 +65,25 @@ func TestHostFeatures(t *testing.T) {
 	})
 }
 
+func lookup(name string, took time.Duration, address string) inspect.Lookup {
+	return inspect.Lookup{Name: name, Took: took, Address: address}
+}
+
 func TestNameLookups(t *testing.T) {
 	t.Parallel()
 	addresses := map[string]string{"api.pai.internal": "127.0.0.1", "m1": "10.0.0.1"}
-	machine := func(l ...lookup) observedMachine { return controlPlaneMachine(machineFacts{Names: l}) }
+	machine := func(l ...inspect.Lookup) observedMachine {
+		return controlPlaneMachine(machineFacts{Condition: inspect.Condition{Names: l}})
+	}
 	const ms = time.Millisecond
 	expect(t, []expectation{
-		{"answered", namesOf(machine(lookup{"m1", ms, "10.0.0.1"}, lookup{"api.pai.internal", ms, "127.0.0.1"}, lookup{"x", 20 * ms, ""}), addresses), OK, ""},
-		{"no answer", namesOf(machine(lookup{"x", 3001 * ms, ""}), addresses), Failed, "the lookup of x had no answer after 3s"},
-		{"slow answer", namesOf(machine(lookup{"x", 1500 * ms, ""}), addresses), OK, ""},
-		{"machine name with a different address", namesOf(machine(lookup{"m1", ms, "10.9.9.9"}), addresses), Warning, "m1, resolves to 10.9.9.9, want 10.0.0.1"},
-		{"machine name with a loopback address", namesOf(machine(lookup{"m1", ms, "127.0.1.1"}), addresses), OK, ""},
-		{"API name without an address", namesOf(machine(lookup{"api.pai.internal", ms, ""}), addresses), Failed, "api.pai.internal resolves to unknown"},
-		{"before the first boot", namesOf(unprepared(machine(lookup{"api.pai.internal", ms, ""})), addresses), OK, ""},
+		{"answered", namesOf(machine(lookup("m1", ms, "10.0.0.1"), lookup("api.pai.internal", ms, "127.0.0.1"), lookup("x", 20*ms, "")), addresses), OK, ""},
+		{"no answer", namesOf(machine(lookup("x", 3001*ms, "")), addresses), Failed, "the lookup of x had no answer after 3s"},
+		{"slow answer", namesOf(machine(lookup("x", 1500*ms, "")), addresses), OK, ""},
+		{"machine name with a different address", namesOf(machine(lookup("m1", ms, "10.9.9.9")), addresses), Warning, "m1, resolves to 10.9.9.9, want 10.0.0.1"},
+		{"machine name with a loopback address", namesOf(machine(lookup("m1", ms, "127.0.1.1")), addresses), OK, ""},
+		{"API name without an address", namesOf(machine(lookup("api.pai.internal", ms, "")), addresses), Failed, "api.pai.internal resolves to unknown"},
+		{"before the first boot", namesOf(unprepared(machine(lookup("api.pai.internal", ms, ""))), addresses), OK, ""},
 		{"unknown", namesOf(machine(), addresses), Unknown, ""},
 	})
 }

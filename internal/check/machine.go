@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/inspect"
 	"pai.dev/pai/internal/layout"
 )
 
@@ -97,12 +98,12 @@ func disks(ctx context.Context, w *world) ([]Result, error) {
 
 // freeSpace evaluates the file systems of one machine. needs is what will be
 // written to each directory.
-func freeSpace(name string, disks []disk, needs map[string]int64) Result {
+func freeSpace(name string, disks []inspect.Disk, needs map[string]int64) Result {
 	if len(disks) == 0 {
 		return unknownf(name, "file systems unknown")
 	}
 	type mount struct {
-		disk
+		inspect.Disk
 		need int64
 		dirs []string
 	}
@@ -110,7 +111,7 @@ func freeSpace(name string, disks []disk, needs map[string]int64) Result {
 	for _, d := range disks {
 		i := slices.IndexFunc(mounts, func(m *mount) bool { return m.Mount == d.Mount })
 		if i < 0 {
-			i, mounts = len(mounts), append(mounts, &mount{disk: d})
+			i, mounts = len(mounts), append(mounts, &mount{Disk: d})
 		}
 		mounts[i].need += needs[d.Dir]
 		mounts[i].dirs = append(mounts[i].dirs, d.Dir)
@@ -171,7 +172,7 @@ func ports(ctx context.Context, w *world) ([]Result, error) {
 // on it.
 func portsOf(m observedMachine, needed []layout.Port) Result {
 	if !m.ListenersKnown {
-		return unknownf(m.Hostname, "the program ss is missing; install iproute2")
+		return unknownf(m.Hostname, "listening programs unknown")
 	}
 	var taken []string
 	for _, l := range m.Listeners {

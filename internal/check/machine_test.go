@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/inspect"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/plan"
 )
@@ -42,11 +43,15 @@ func TestClockDifference(t *testing.T) {
 	})
 }
 
+func disk(dir, mount string, size, free, inodes, freeInodes int64) inspect.Disk {
+	return inspect.Disk{Dir: dir, Mount: mount, Size: size, Free: free, Inodes: inodes, FreeInodes: freeInodes}
+}
+
 func TestFreeSpace(t *testing.T) {
 	t.Parallel()
 	const g = 1 << 30
-	disks := func(free ...int64) []disk {
-		return []disk{{"/opt/pai", "/", 100 * g, free[0], 1e6, 9e5}, {"/var/lib/containerd", "/", 100 * g, free[0], 1e6, 9e5}, {"/var/lib/etcd", "/data", 10 * g, free[1], 0, 0}}
+	disks := func(free ...int64) []inspect.Disk {
+		return []inspect.Disk{disk("/opt/pai", "/", 100*g, free[0], 1e6, 9e5), disk("/var/lib/containerd", "/", 100*g, free[0], 1e6, 9e5), disk("/var/lib/etcd", "/data", 10*g, free[1], 0, 0)}
 	}
 	needs := map[string]int64{"/opt/pai": 2 * g, "/var/lib/containerd": 3 * g, "/var/lib/etcd": g}
 	few := disks(50*g, 9*g)
@@ -67,31 +72,35 @@ func TestMemoryForHandover(t *testing.T) {
 	t.Parallel()
 	const m = 1 << 20
 	expect(t, []expectation{
-		{"enough", memory(controlPlaneMachine(machineFacts{MemoryTotal: 8192 * m, MemoryAvailable: 4096 * m, ControlPlaneRSS: 900 * m})), OK, "4.0 GiB of 8.0 GiB"},
-		{"too little for a second API server", memory(controlPlaneMachine(machineFacts{MemoryTotal: 2048 * m, MemoryAvailable: 1000 * m, ControlPlaneRSS: 900 * m})), Failed, "needs 1.1 GiB"},
-		{"before the first boot", memory(controlPlaneMachine(machineFacts{MemoryTotal: 2048 * m, MemoryAvailable: 700 * m})), Failed, "768 MiB"},
-		{"worker", memory(workerMachine(machineFacts{MemoryTotal: 2048 * m, MemoryAvailable: 300 * m})), OK, ""},
+		{"enough", memory(controlPlaneMachine(machineFacts{Condition: inspect.Condition{MemoryTotal: 8192 * m, MemoryAvailable: 4096 * m, ControlPlaneRSS: 900 * m}})), OK, "4.0 GiB of 8.0 GiB"},
+		{"too little for a second API server", memory(controlPlaneMachine(machineFacts{Condition: inspect.Condition{MemoryTotal: 2048 * m, MemoryAvailable: 1000 * m, ControlPlaneRSS: 900 * m}})), Failed, "needs 1.1 GiB"},
+		{"before the first boot", memory(controlPlaneMachine(machineFacts{Condition: inspect.Condition{MemoryTotal: 2048 * m, MemoryAvailable: 700 * m}})), Failed, "768 MiB"},
+		{"worker", memory(workerMachine(machineFacts{Condition: inspect.Condition{MemoryTotal: 2048 * m, MemoryAvailable: 300 * m}})), OK, ""},
 		{"unknown", memory(workerMachine(machineFacts{})), Unknown, ""},
 	})
+}
+
+func listener(address string, port int, where, program string) inspect.Listener {
+	return inspect.Listener{Address: address, Port: port, Where: where, Program: program}
 }
 
 func TestPortsInUse(t *testing.T) {
 	t.Parallel()
 	needed := []layout.Port{{Number: 2379, Component: "etcd", ControlPlane: true}, {Number: 10250, Component: "kubelet"}, {Number: 9100, Component: "node-exporter"}}
-	on := func(m func(machineFacts) observedMachine, l ...listener) observedMachine {
-		return m(machineFacts{ListenersKnown: true, Listeners: l})
+	on := func(m func(machineFacts) observedMachine, l ...inspect.Listener) observedMachine {
+		return m(machineFacts{Condition: inspect.Condition{ListenersKnown: true, Listeners: l}})
 	}
 	controlPlane, worker := controlPlaneMachine, workerMachine
 	expect(t, []expectation{
 		{"free", portsOf(on(controlPlane), needed), OK, ""},
-		{"PAI program", portsOf(on(controlPlane, listener{"127.0.0.1", 2379, "host", "/opt/pai/v0.9-pai/bin/etcd"}), needed), OK, ""},
-		{"container of a pod", portsOf(on(worker, listener{"*", 9100, "pod", "/node_exporter"}), needed), OK, ""},
-		{"foreign program", portsOf(on(worker, listener{"*", 10250, "host", "/usr/bin/k3s"}), needed), Failed, "/usr/bin/k3s listens on *:10250, which kubelet needs"},
-		{"similar path", portsOf(on(worker, listener{"*", 10250, "host", "/opt/pairing/agent"}), needed), Failed, "/opt/pairing/agent"},
-		{"invisible process", portsOf(on(worker, listener{"*", 10250, "unknown", "-"}), needed), Failed, "an unknown process"},
-		{"etcd port, worker", portsOf(on(worker, listener{"*", 2379, "host", "/usr/bin/etcd"}), needed), OK, ""},
-		{"etcd port, control plane", portsOf(on(controlPlane, listener{"*", 2379, "host", "/usr/bin/etcd"}), needed), Failed, "etcd needs"},
-		{"unknown", portsOf(worker(machineFacts{}), needed), Unknown, "ss"},
+		{"PAI program", portsOf(on(controlPlane, listener("127.0.0.1", 2379, "host", "/opt/pai/v0.9-pai/bin/etcd")), needed), OK, ""},
+		{"container of a pod", portsOf(on(worker, listener("*", 9100, "pod", "/node_exporter")), needed), OK, ""},
+		{"foreign program", portsOf(on(worker, listener("*", 10250, "host", "/usr/bin/k3s")), needed), Failed, "/usr/bin/k3s listens on *:10250, which kubelet needs"},
+		{"similar path", portsOf(on(worker, listener("*", 10250, "host", "/opt/pairing/agent")), needed), Failed, "/opt/pairing/agent"},
+		{"invisible process", portsOf(on(worker, listener("*", 10250, "unknown", "-")), needed), Failed, "an unknown process"},
+		{"etcd port, worker", portsOf(on(worker, listener("*", 2379, "host", "/usr/bin/etcd")), needed), OK, ""},
+		{"etcd port, control plane", portsOf(on(controlPlane, listener("*", 2379, "host", "/usr/bin/etcd")), needed), Failed, "etcd needs"},
+		{"unknown", portsOf(worker(machineFacts{}), needed), Unknown, "listening programs unknown"},
 	})
 }
 
@@ -101,7 +110,7 @@ func TestNeededPortsAreAllOfPAI(t *testing.T) {
 	c.Kubernetes.APIServersPort, c.Services.NodeExporter.Port = 6443, 9100
 	needed := neededPorts(c)
 	listening := func(address string, port int) Result {
-		return portsOf(controlPlaneMachine(machineFacts{ListenersKnown: true, Listeners: []listener{{address, port, "host", "/usr/bin/foreign"}}}), needed)
+		return portsOf(controlPlaneMachine(machineFacts{Condition: inspect.Condition{ListenersKnown: true, Listeners: []inspect.Listener{listener(address, port, "host", "/usr/bin/foreign")}}}), needed)
 	}
 	for _, p := range layout.TCPPorts() {
 		got := listening("127.0.0.1", p.Number)

@@ -16,6 +16,8 @@ import (
 
 	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/inspect"
+	"pai.dev/pai/internal/inspect/helper"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/release"
@@ -173,10 +175,11 @@ func queryMachine(ctx context.Context, m config.Machine, knownHosts string) (con
 		return config.FoundMachine{}, err
 	}
 	defer host.Close()
-	hw, err := machine.ReadHardware(ctx, host)
+	report, err := helper.Parts(ctx, host, inspect.HardwareOf)
 	if err != nil {
 		return config.FoundMachine{}, err
 	}
+	hw := report.Hardware
 	f := config.FoundMachine{Machine: m, Hostname: hw.Hostname, Cores: hw.Cores, MemoryMiB: hw.MemoryMiB, GPUs: hw.GPUs, OS: hw.OS}
 	for _, d := range hw.Disks {
 		f.Disks = append(f.Disks, fmt.Sprintf("%s %d GB", d.Name, d.Bytes/1e9))

@@ -17,6 +17,7 @@ import (
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/fingerprint"
 	"pai.dev/pai/internal/inspect"
+	"pai.dev/pai/internal/inspect/helper"
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
@@ -110,7 +111,7 @@ func (c *cluster) diffPrograms(ctx context.Context, h machine.Host, s plan.Step,
 	if err != nil {
 		return nil, err
 	}
-	report, err := inspectMachine(ctx, h, inspect.Request{Parts: []inspect.Part{inspect.Programs, inspect.Roles}}, inspect.Programs, inspect.Roles)
+	report, err := helper.Inspect(ctx, h, inspect.Request{Parts: []inspect.Part{inspect.Programs, inspect.Roles}}, inspect.Programs, inspect.Roles)
 	if err != nil {
 		return nil, err
 	}

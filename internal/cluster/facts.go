@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"pai.dev/pai/internal/inspect"
+	"pai.dev/pai/internal/inspect/helper"
 	"pai.dev/pai/internal/machine"
 )
 
@@ -15,7 +16,7 @@ func (c *cluster) facts(ctx context.Context, h machine.Host) (facts, error) {
 }
 
 func readFacts(ctx context.Context, h machine.Host) (facts, error) {
-	report, err := inspectMachine(ctx, h, inspect.Request{Parts: []inspect.Part{inspect.Facts}}, inspect.Facts)
+	report, err := helper.Parts(ctx, h, inspect.Facts)
 	if err != nil {
 		return facts{}, err
 	}

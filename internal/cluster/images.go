@@ -10,6 +10,7 @@ import (
 
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/inspect"
+	"pai.dev/pai/internal/inspect/helper"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/plan"
@@ -34,7 +35,7 @@ func (c *cluster) imagesDone(ctx context.Context, h machine.Host, _ config.Machi
 	if c.Bundle == nil {
 		return false, fmt.Errorf("no bundle for the images of %s", s.To)
 	}
-	report, err := inspectMachine(ctx, h, inspect.Request{Parts: []inspect.Part{inspect.Images}})
+	report, err := helper.Inspect(ctx, h, inspect.Request{Parts: []inspect.Part{inspect.Images}})
 	if err != nil || report.Images == nil {
 		return false, err
 	}
@@ -65,7 +66,7 @@ func (c *cluster) images(ctx context.Context, h machine.Host, _ config.Machine, 
 	if err != nil {
 		return fmt.Errorf("import the images of %s on %q: %w", s.To, h.Name(), err)
 	}
-	report, err := inspectMachine(ctx, h, inspect.Request{Parts: []inspect.Part{inspect.Images}}, inspect.Images)
+	report, err := helper.Parts(ctx, h, inspect.Images)
 	if err != nil {
 		return err
 	}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
+	"pai.dev/pai/internal/inspect"
+	"pai.dev/pai/internal/inspect/helper"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
@@ -22,7 +24,7 @@ const replaceTimeout = 90 * time.Second
 // it, so a lost connection changes nothing. If the new kubelet does not start, the
 // unit restores the old one.
 func (c *cluster) replaceKubelet(ctx context.Context, h machine.Host, v pai.KubernetesVersion) error {
-	before, err := runningContainers(ctx, h)
+	before, err := helper.Parts(ctx, h, inspect.Containers)
 	if err != nil {
 		return err
 	}
@@ -37,13 +39,13 @@ func (c *cluster) replaceKubelet(ctx context.Context, h machine.Host, v pai.Kube
 	if err := replaceOnMachine(ctx, h, path, v); err != nil {
 		return withJournal(ctx, h, plan.RoleKubelet, fmt.Errorf("replace the kubelet on %q with that of Kubernetes %s: %w", h.Name(), v, err))
 	}
-	after, err := runningContainers(ctx, h)
+	after, err := helper.Parts(ctx, h, inspect.Containers)
 	if err != nil {
 		return err
 	}
-	for id := range before {
-		if !after[id] {
-			c.Progress("container %s on %s ended while its kubelet was replaced", id, h.Name())
+	for _, container := range before.Activity.Containers {
+		if !slices.Contains(after.Activity.Containers, container) {
+			c.Progress("container %s on %s ended while its kubelet was replaced", container.ID, h.Name())
 		}
 	}
 	return nil
@@ -67,24 +69,4 @@ systemd-run --quiet --collect --wait --unit=%[4]s --property=Type=exec %[1]s %[2
 		out, err := sh(ctx, h, "if systemctl is-active -q %s; then echo running; fi", layout.ReplaceKubeletUnit)
 		return out == "", err
 	})
-}
-
-// runningContainers are the IDs of the containers that run on a machine.
-func runningContainers(ctx context.Context, h machine.Host) (map[string]bool, error) {
-	out, err := sh(ctx, h, "%s tasks ls", layout.Ctr)
-	if err != nil {
-		return nil, fmt.Errorf("list the containers on %q: %w", h.Name(), err)
-	}
-	return parseTasks(out), nil
-}
-
-// parseTasks reads `ctr tasks ls`: TASK PID STATUS.
-func parseTasks(out string) map[string]bool {
-	running := map[string]bool{}
-	for line := range strings.Lines(out) {
-		if f := strings.Fields(line); len(f) == 3 && f[2] == "RUNNING" {
-			running[f[0]] = true
-		}
-	}
-	return running
 }

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -20,7 +19,7 @@ import (
 // Observe reads what a machine has and runs, without the API. The caller sets
 // Name, Address, ControlPlane, and Node.
 func Observe(ctx context.Context, host machine.Host) (plan.MachineState, error) {
-	report, err := inspectMachine(ctx, host, inspect.Request{
+	report, err := helper.Inspect(ctx, host, inspect.Request{
 		Parts: []inspect.Part{inspect.Programs, inspect.Roles, inspect.Prepared, inspect.Images, inspect.Foreign},
 	}, inspect.Programs, inspect.Roles, inspect.Prepared)
 	if err != nil {
@@ -52,20 +51,6 @@ func Observe(ctx context.Context, host machine.Host) (plan.MachineState, error) 
 		}
 	}
 	return m, nil
-}
-
-// inspectMachine asks a machine for a report. The needed parts must be known.
-func inspectMachine(ctx context.Context, host machine.Host, r inspect.Request, needed ...inspect.Part) (inspect.Report, error) {
-	report, err := helper.Inspect(ctx, host, r)
-	if err != nil {
-		return report, err
-	}
-	for _, p := range needed {
-		if problem := report.Problem(p); problem != "" {
-			return report, fmt.Errorf("inspect machine %q: %s: %w", host.Name(), p, errors.New(problem))
-		}
-	}
-	return report, nil
 }
 
 func stateOf(r inspect.Role) plan.RoleState {
@@ -100,7 +85,7 @@ func versionOfProgram(path string) pai.KubernetesVersion {
 
 // roleState reads one role of a machine.
 func roleState(ctx context.Context, h machine.Host, r plan.Role) (plan.RoleState, error) {
-	report, err := inspectMachine(ctx, h, inspect.Request{Parts: []inspect.Part{inspect.Roles}, Only: []layout.Role{r}}, inspect.Roles)
+	report, err := helper.Inspect(ctx, h, inspect.Request{Parts: []inspect.Part{inspect.Roles}, Only: []layout.Role{r}}, inspect.Roles)
 	if err != nil {
 		return plan.RoleState{}, fmt.Errorf("observe %s: %w", r, err)
 	}

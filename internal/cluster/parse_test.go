@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"maps"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -135,13 +134,5 @@ func TestAllThere(t *testing.T) {
 	}
 	if allThere(nil, have) || allThere(map[string]string{"pai.local/c:v1": ""}, have) {
 		t.Error("an empty record, or one without a digest, counts as all images")
-	}
-}
-
-func TestParseTasks(t *testing.T) {
-	t.Parallel()
-	out := "TASK    PID    STATUS\nabc     12     RUNNING\ndef     0      STOPPED\n"
-	if got := parseTasks(out); !maps.Equal(got, map[string]bool{"abc": true}) {
-		t.Errorf("running %v", got)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/fingerprint"
 	"pai.dev/pai/internal/inspect"
+	"pai.dev/pai/internal/inspect/helper"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
@@ -75,7 +76,7 @@ func outdated(there *inspect.Preparation, files map[string]preparedFile) []strin
 }
 
 func readPrepared(ctx context.Context, h machine.Host) (*inspect.Preparation, error) {
-	report, err := inspectMachine(ctx, h, inspect.Request{Parts: []inspect.Part{inspect.Prepared}}, inspect.Prepared)
+	report, err := helper.Parts(ctx, h, inspect.Prepared)
 	return report.Prepared, err
 }
 

@@ -12,6 +12,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/yaml"
 
+	"pai.dev/pai/internal/inspect"
+	"pai.dev/pai/internal/inspect/helper"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/plan"
@@ -23,50 +25,35 @@ const (
 	runtimeConfigFile = "/etc/" + layout.ContainerdConfigName
 )
 
-const (
-	kubeletUnit     = layout.UnitPrefix + string(layout.RoleKubelet) + ".service"
-	runtimeUnit     = layout.UnitPrefix + string(layout.RoleRuntime) + ".service"
-	runtimePrograms = layout.RolesDir + "/" + string(layout.RoleRuntime) + "/bin"
-)
-
-// machineScript prints facts about a machine as key=value lines and omits what it
-// cannot find out. $NEXT is the directory of the step's version. The version of
-// the running container runtime is that of its process, because the link of its
-// role might already name the next version.
-const machineScript = `
-say() { [ -z "$2" ] || printf '%s=%s\n' "$1" "$2"; }
-say next-kubelet-version "$("$NEXT/bin/kubelet" --version 2>/dev/null | awk '{print $2}')"
-say kubelet-state "$(systemctl is-active ` + kubeletUnit + ` 2>/dev/null || :)"
-if ` + runtimePrograms + `/ctr version >/dev/null 2>&1; then say container-runtime-state yes; else say container-runtime-state no; fi
-pid=$(systemctl show -p MainPID --value ` + runtimeUnit + ` 2>/dev/null || echo 0)
-now=$(readlink -f "/proc/$pid/exe" 2>/dev/null || readlink -f ` + runtimePrograms + `/containerd || :)
-say container-runtime-version "$("$now" --version 2>/dev/null | awk '{print $3}')"
-say next-container-runtime-version "$("$NEXT/bin/containerd" --version 2>/dev/null | awk '{print $3}')"
-[ -z "$now" ] || say container-runtime-directory "${now%/bin/containerd}"
-say container-runtime-kill-mode "$(systemctl show -p KillMode --value ` + runtimeUnit + ` 2>/dev/null || :)"
-`
-
-// observeMachine sets the facts that the machine itself knows.
+// observeMachine sets the facts that the machine itself knows. The version of the
+// running container runtime is that of its process, because the link of its role
+// might already name the next version.
 func (l LiveFacts) observeMachine(ctx context.Context, host machine.Host, step plan.Step, f *Facts) {
-	script := "NEXT=" + machine.Quote(layout.VersionDir(step.To)) + machineScript
-	out, err := host.Run(ctx, machine.Command{Script: script})
+	next := layout.VersionDir(step.To) + "/bin/"
+	report, err := helper.Inspect(ctx, host, inspect.Request{
+		Parts: []inspect.Part{inspect.Roles, inspect.Versions, inspect.Runtime},
+		Only:  []layout.Role{layout.RoleKubelet, layout.RoleRuntime}, Programs: []string{next + "kubelet", next + "containerd"},
+	}, inspect.Roles, inspect.Versions, inspect.Runtime)
 	if err != nil {
 		f.setMachineUnknown(fmt.Errorf("observe %s: %w", host.Name(), err))
 		return
 	}
-	printed := map[string]string{}
-	for line := range strings.Lines(out.Stdout) {
-		if key, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok {
-			printed[key] = value
+	runtime := report.Roles[layout.RoleRuntime]
+	program := runtime.MainProgram(layout.RoleRuntime)
+	version := func(program string, word int) string {
+		if words := strings.Fields(report.Versions[program]); len(words) > word {
+			return words[word]
 		}
+		return ""
 	}
-	f.Kubelet = transition(printed, "next-kubelet-version", "next-kubelet-version") // the API knows the running version
-	f.KubeletRuns = valueOf(printed, "kubelet-state", func(v string) bool { return v == "active" })
-	f.RuntimeUp = valueOf(printed, "container-runtime-state", func(v string) bool { return v == "yes" })
-	f.Runtime = transition(printed, "container-runtime-version", "next-container-runtime-version")
-	f.RuntimeKillMode = valueOf(printed, "container-runtime-kill-mode", func(v string) string { return v })
+	nextKubelet := version(next+"kubelet", 1) // the API knows the running version
+	f.Kubelet = transition("next kubelet version", nextKubelet, nextKubelet)
+	f.KubeletRuns = Known(report.Roles[layout.RoleKubelet].Active)
+	f.RuntimeUp = Known(*report.RuntimeUp)
+	f.Runtime = transition("container runtime versions", version(program, 2), version(next+"containerd", 2))
+	f.RuntimeKillMode = valueOf("container runtime kill mode", runtime.KillMode)
 	if step.Role == plan.RoleRuntime {
-		f.RuntimeCgroups = Observed(l.runtimeCgroups(ctx, host, step, printed["container-runtime-directory"]))
+		f.RuntimeCgroups = Observed(l.runtimeCgroups(ctx, host, step, strings.TrimSuffix(program, "/bin/containerd")))
 	}
 }
 
@@ -121,29 +108,33 @@ func cgroupDriverOf(config []byte) string {
 	return "cgroupfs"
 }
 
-// valueOf returns one printed value as a fact.
-func valueOf[T any](printed map[string]string, key string, read func(string) T) Fact[T] {
-	if printed[key] == "" {
-		return Unknown[T](fmt.Errorf("the machine does not report its %s", key))
+// valueOf returns what the machine reports as a fact.
+func valueOf(what, value string) Fact[string] {
+	if value == "" {
+		return Unknown[string](fmt.Errorf("the machine does not report its %s", what))
 	}
-	return Known(read(printed[key]))
+	return Known(value)
 }
 
-func transition(printed map[string]string, from, to string) Fact[Transition[string]] {
-	if printed[from] == "" {
-		to = from
+func transition(what, from, to string) Fact[Transition[string]] {
+	if from == "" || to == "" {
+		return Unknown[Transition[string]](fmt.Errorf("the machine does not report its %s", what))
 	}
-	return valueOf(printed, to, func(v string) Transition[string] { return Transition[string]{From: printed[from], To: v} })
+	return Known(Transition[string]{From: from, To: to})
 }
 
 // kubeletOnMachine returns the version of the kubelet that the role link of a
 // machine names. It is empty if there is no kubelet.
 func kubeletOnMachine(ctx context.Context, host machine.Host) (string, error) {
-	out, err := host.Run(ctx, machine.Command{Script: "k=" + layout.RoleProgram(layout.RoleKubelet, "kubelet") + "; [ ! -x $k ] || $k --version"})
+	kubelet := layout.RoleProgram(layout.RoleKubelet, "kubelet")
+	report, err := helper.Inspect(ctx, host, inspect.Request{Parts: []inspect.Part{inspect.Versions}, Programs: []string{kubelet}}, inspect.Versions)
+	if err == nil {
+		err = report.ProblemOf(inspect.Versions, kubelet)
+	}
 	if err != nil {
 		return "", fmt.Errorf("read the kubelet version on %s: %w", host.Name(), err)
 	}
-	return strings.TrimPrefix(strings.TrimSpace(out.Stdout), "Kubernetes "), nil
+	return strings.TrimPrefix(report.Versions[kubelet], "Kubernetes "), nil
 }
 
 // kubeletFile is the part of a KubeletConfiguration (kubelet.config.k8s.io/v1beta1)

@@ -50,6 +50,12 @@ func parts() map[Part]func(*inspection, context.Context) error {
 		Images:   (*inspection).images,
 		Facts:    (*inspection).facts,
 		Foreign:  (*inspection).foreign,
+
+		Containers:  (*inspection).containers,
+		Versions:    (*inspection).versions,
+		Runtime:     (*inspection).runtime,
+		HardwareOf:  (*inspection).hardware,
+		ConditionOf: (*inspection).condition,
 	}
 }
 

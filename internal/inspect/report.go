@@ -1,6 +1,10 @@
 package inspect
 
-import "pai.dev/pai/internal/layout"
+import (
+	"errors"
+
+	"pai.dev/pai/internal/layout"
+)
 
 // A Part is a part of a Report. Only requested parts are filled.
 type Part string
@@ -13,6 +17,12 @@ const (
 	Images   Part = "images"
 	Facts    Part = "facts"
 	Foreign  Part = "foreign"
+
+	Containers  Part = "containers"
+	Versions    Part = "versions"
+	Runtime     Part = "runtime"
+	HardwareOf  Part = "hardware"
+	ConditionOf Part = "condition"
 )
 
 // Request is what to report.
@@ -20,8 +30,13 @@ type Request struct {
 	// Token marks the answer. Nothing but the answer can contain it.
 	Token string `json:"token"`
 	Parts []Part `json:"parts"`
-	// Only limits the part Roles to some roles.
+	// Only limits the part Roles to some roles. The part Versions then has the
+	// programs of these roles; it comes after Roles.
 	Only []layout.Role `json:"only,omitempty"`
+	// Programs are the paths of further programs for the part Versions.
+	Programs []string `json:"programs,omitempty"`
+	// Ports are the ports whose listeners the part Condition reports.
+	Ports []int `json:"ports,omitempty"`
 	// Delivered is true in the first request to a program that was just copied:
 	// the program then removes older copies.
 	Delivered bool `json:"delivered,omitempty"`
@@ -47,19 +62,35 @@ type Report struct {
 	Facts    *MachineFacts        `json:"facts,omitempty"`
 	// Foreign are the paths in directories of PAI that PAI did not write.
 	Foreign []string `json:"foreign,omitempty"`
+
+	Activity *Activity `json:"activity,omitempty"`
+	// Versions is what programs print as their version, by path.
+	Versions  map[string]string `json:"versions,omitempty"`
+	RuntimeUp *bool             `json:"runtimeUp,omitempty"` // containerd is responding
+	Hardware  *Hardware         `json:"hardware,omitempty"`
+	Condition *Condition        `json:"condition,omitempty"`
 }
 
 // Problem returns the reason for an absent part; empty if there is none.
 func (r Report) Problem(p Part) string { return r.Problems[string(p)] }
+
+// ProblemOf is the reason for an absent value of a part as an error, or nil.
+func (r Report) ProblemOf(p Part, value string) error {
+	if problem := r.Problems[string(p)+" "+value]; problem != "" {
+		return errors.New(problem)
+	}
+	return nil
+}
 
 // Role is a role on a machine. A digest is empty if there is nothing to digest,
 // or if it is unknown; then it has a problem.
 type Role struct {
 	Link string `json:"link,omitempty"` // base name of the directory that the link of the role names
 
-	Active      bool `json:"active,omitempty"`      // the unit is active
-	PID         int  `json:"pid,omitempty"`         // of the unit's main process
-	NeedsReload bool `json:"needsReload,omitempty"` // the unit file changed after systemd read it
+	Active      bool   `json:"active,omitempty"`      // the unit is active
+	PID         int    `json:"pid,omitempty"`         // of the unit's main process
+	NeedsReload bool   `json:"needsReload,omitempty"` // the unit file changed after systemd read it
+	KillMode    string `json:"killMode,omitempty"`    // of the unit, as systemd knows it
 
 	// Program is the path of the running program, with " (deleted)" if its file
 	// was removed, and ProgramDigest its sha256.

@@ -91,7 +91,7 @@ func (i *inspection) unitFiles() ([]string, error) {
 
 // role reports one role. A digest that is unknown does not make the role unknown.
 func (i *inspection) role(r layout.Role, link string, u unit) (role Role, err error) {
-	role = Role{Link: link, Active: u.active(), PID: u.pid, NeedsReload: u.needsReload}
+	role = Role{Link: link, Active: u.active(), PID: u.pid, NeedsReload: u.needsReload, KillMode: u.killMode}
 	role.DiskSettings, role.DiskMarked, err = i.diskSettings(r, link)
 	i.problem(err, string(Roles), string(r), "settings on disk")
 	defer func() { role.Programs = i.rolePrograms(r, role) }()

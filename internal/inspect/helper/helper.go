@@ -19,9 +19,9 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Inspect asks a machine for a report. The caller looks for problems of the parts
-// that it needs.
-func Inspect(ctx context.Context, host machine.Host, r inspect.Request) (inspect.Report, error) {
+// Inspect asks a machine for a report. It returns an error if a needed part is
+// unknown. For the others, the report has problems.
+func Inspect(ctx context.Context, host machine.Host, r inspect.Request, needed ...inspect.Part) (inspect.Report, error) {
 	report, err := ask(ctx, host, r)
 	if errors.Is(err, errNoHelper) {
 		if err = deliver(ctx, host); err == nil {
@@ -29,10 +29,20 @@ func Inspect(ctx context.Context, host machine.Host, r inspect.Request) (inspect
 			report, err = ask(ctx, host, r)
 		}
 	}
+	for _, p := range needed {
+		if problem := report.Problem(p); problem != "" {
+			err = fmt.Errorf("%s: %w", p, errors.New(problem))
+		}
+	}
 	if err != nil {
 		return inspect.Report{}, fmt.Errorf("inspect machine %q: %w", host.Name(), err)
 	}
 	return report, nil
+}
+
+// Parts asks a machine for parts of a report. It needs them all.
+func Parts(ctx context.Context, host machine.Host, parts ...inspect.Part) (inspect.Report, error) {
+	return Inspect(ctx, host, inspect.Request{Parts: parts}, parts...)
 }
 
 // errNoHelper: the helper is not there, or another program is in its place.
@@ -59,7 +69,7 @@ func ask(ctx context.Context, host machine.Host, r inspect.Request) (inspect.Rep
 		case codeNotFound:
 			return inspect.Report{}, fmt.Errorf("%w: %w", errNoHelper, err)
 		case codeNotRun:
-			return inspect.Report{}, pai.Errorf(pai.CodeFailed, "allow programs in "+layout.ProgramsDir+" to run: mount its file system without noexec",
+			return inspect.Report{}, pai.Errorf(pai.CodeFailed, "remount the file system of "+layout.ProgramsDir+" without noexec",
 				"the machine cannot run %s: %w", program, err)
 		}
 	}
@@ -109,7 +119,7 @@ func deliver(ctx context.Context, host machine.Host) error {
 	// A login shell might print a greeting first.
 	if got := lastLine(out.Stdout); got != want {
 		return pai.Errorf(pai.CodeFailed, "use a machine of that architecture, or a paictl that was built for "+got,
-			"the machine has the architecture %s, and this paictl carries programs for %s", got, want)
+			"the machine has the architecture %s, not that of this paictl, %s", got, want)
 	}
 	if err := host.WriteFile(ctx, layout.Helper(Digest()), program, 0o755); err != nil {
 		return fmt.Errorf("copy the helper to it: %w", err)

@@ -128,7 +128,7 @@ func TestInspectErrorsNameMachineAndCause(t *testing.T) {
 		h := &remote{written: map[string]fs.FileMode{}, run: c.run}
 		got, err := helper.Inspect(t.Context(), h, inspect.Request{})
 		switch {
-		case err != nil && strings.Trim(helper.Digest(), "0") == "" && strings.Contains(err.Error(), "built without the program"):
+		case err != nil && strings.Trim(helper.Digest(), "0") == "" && strings.Contains(err.Error(), "is not part of this paictl"):
 			continue // it stops before the delivery
 		case err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "gpu-01"):
 			t.Errorf("%s: got %+v, %v, want an error with the machine and %q", c.name, got, err, c.want)

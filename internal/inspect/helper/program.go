@@ -23,7 +23,7 @@ var carried = sync.OnceValues(func() ([]byte, error) {
 	const hint = "build paictl with the program; run: make build"
 	packed, err := programFiles.ReadFile("program/pai-machine.gz")
 	if err != nil {
-		return nil, pai.Errorf(pai.CodeFailed, hint, "this paictl was built without the program pai-machine, which machines need")
+		return nil, pai.Errorf(pai.CodeFailed, hint, "the program pai-machine, which machines need, is not part of this paictl")
 	}
 	r, err := gzip.NewReader(bytes.NewReader(packed))
 	if err != nil {

@@ -1,0 +1,133 @@
+package inspect
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"pai.dev/pai/internal/layout"
+	"pai.dev/pai/internal/pai"
+)
+
+// Activity is what runs on a machine.
+type Activity struct {
+	Boot       string      `json:"boot,omitempty"` // boot ID of the kernel, which changes with each reboot; empty if unknown
+	Stopping   bool        `json:"stopping,omitempty"`
+	Containers []Container `json:"containers,omitempty"`
+}
+
+// Container is a running container of a pod; pods' sandboxes are not among them.
+type Container struct {
+	ID        string `json:"id"`
+	PID       int    `json:"pid"`
+	Namespace string `json:"namespace,omitempty"` // of its pod
+	Pod       string `json:"pod,omitempty"`
+	PodUID    string `json:"podUID,omitempty"`
+	Name      string `json:"name,omitempty"` // in the pod
+}
+
+// OfJob reports whether the container might belong to a job. Jobs have dedicated
+// namespaces; a container without a namespace might belong to one.
+func (c Container) OfJob() bool {
+	return c.Namespace == "" || strings.HasPrefix(c.Namespace, pai.VirtualClusterNamespacePrefix)
+}
+
+// stateTimeout limits the question for the state of systemd.
+const stateTimeout = 2 * time.Second
+
+const tasksDir = layout.ContainerdTasks + "/k8s.io"
+
+// containers reports what runs. It reads the bundle directories of the shims
+// (github.com/containerd/containerd/v2 core/runtime/v2, "state" of the plugin
+// io.containerd.runtime.v2.task), and checks that the first process of each
+// container is in the cgroup of the container. So it works while containerd is
+// stopped or replaced.
+func (i *inspection) containers(ctx context.Context) error {
+	a := Activity{}
+	boot, err := i.read("/proc/sys/kernel/random/boot_id")
+	i.problem(err, string(Containers), "boot")
+	a.Boot = strings.TrimSpace(string(boot))
+	limited, cancel := context.WithTimeout(ctx, stateTimeout)
+	defer cancel()
+	state, err := i.Run(limited, "systemctl", "is-system-running") // its exit code says the same as its output
+	if state = strings.TrimSpace(state); state == "" {
+		i.problem(errors.Join(errors.New("systemd does not report its state"), err), string(Containers), "stopping")
+	}
+	a.Stopping = state == "stopping"
+
+	there, err := i.exists(tasksDir)
+	if err != nil {
+		return err
+	}
+	ids, err := i.names(tasksDir)
+	if err != nil {
+		return err
+	}
+	if !there && i.shimRuns() {
+		return errors.New("containers run outside of the expected directory " + tasksDir)
+	}
+	for _, id := range ids {
+		c, runs, err := i.container(id)
+		if err != nil {
+			return err
+		}
+		if runs {
+			a.Containers = append(a.Containers, c)
+		}
+	}
+	i.report.Activity = &a
+	return nil
+}
+
+// container reads the bundle directory of a container.
+func (i *inspection) container(id string) (Container, bool, error) {
+	c := Container{ID: id}
+	first, err := i.read(tasksDir + "/" + id + "/init.pid")
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, false, nil // not started, or removed
+	}
+	if err != nil {
+		return c, false, err
+	}
+	text := strings.TrimSpace(string(first))
+	if text == "" {
+		return c, false, nil // being started
+	}
+	if c.PID, err = strconv.Atoi(text); err != nil {
+		return c, false, fmt.Errorf("read the first process of container %s: %w", id, err)
+	}
+	groups, err := i.read(fmt.Sprintf("/proc/%d/cgroup", c.PID))
+	if err != nil || !strings.Contains(string(groups), id) {
+		return c, false, nil // the process ended, and another one might have its number
+	}
+	var spec struct {
+		Annotations map[string]string `json:"annotations"`
+	}
+	data, err := i.read(tasksDir + "/" + id + "/config.json")
+	if err == nil {
+		err = json.Unmarshal(data, &spec)
+	}
+	// Without a readable specification, the container might belong to a job.
+	i.problem(err, string(Containers), id)
+	of := func(key string) string { return spec.Annotations["io.kubernetes.cri."+key] }
+	c.Namespace, c.Pod, c.PodUID, c.Name = of("sandbox-namespace"), of("sandbox-name"), of("sandbox-uid"), of("container-name")
+	return c, of("container-type") != "sandbox", nil
+}
+
+// shimRuns reports whether a shim of containerd runs.
+func (i *inspection) shimRuns() bool {
+	names, _ := filepath.Glob(i.at("/proc/[0-9]*/comm")) // an error means that the name is no pattern
+	for _, name := range names {
+		comm, err := i.read(strings.TrimPrefix(name, strings.TrimSuffix(i.Root, "/")))
+		if err == nil && strings.HasPrefix(string(comm), "containerd-shim") {
+			return true
+		}
+	}
+	return false
+}
