@@ -109,7 +109,7 @@ func (e etcdHandover) startAlone(ctx context.Context) error {
 		return err
 	}
 	// A clean in the middle of a handover leaves members behind.
-	members, err := e.etcd.List(ctx, e.to)
+	members, err := e.etcd.AwaitList(ctx, healthTimeout, e.to)
 	if err != nil {
 		return err
 	}
@@ -154,7 +154,7 @@ func (e etcdHandover) run(ctx context.Context) error {
 	if err := e.awaitRole(ctx, e.h, e.to.Etcd, e.v); err != nil {
 		return err
 	}
-	if members, err = e.etcd.List(ctx, e.to); err != nil {
+	if members, err = e.etcd.AwaitList(ctx, healthTimeout, e.to); err != nil {
 		return err
 	}
 	if !members.Settled(e.m, e.to) {

@@ -3,12 +3,14 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/fingerprint"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
@@ -49,9 +51,14 @@ func newEtcdMachine(t *testing.T, members ...*pb.Member) *etcdMachine {
 
 func (e *etcdMachine) start(s layout.Slot, version string) {
 	e.Link(layout.RoleLink(s.Etcd), "../"+version)
-	e.Write(layout.UnitsDir+"/"+layout.Unit(s.Etcd), "[Unit]\n")
+	unit, err := unitOf(s.Etcd)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	e.Write(layout.UnitsDir+"/"+layout.Unit(s.Etcd), unitFile(unit))
 	e.Units[layout.Unit(s.Etcd)] = inspecttest.Unit{State: "active", PID: s.EtcdClientPort}
-	e.Process(s.EtcdClientPort, layout.Program(version, "etcd"), nil, nil)
+	script, _ := e.ReadFile(e.t.Context(), layout.RunScript(version, s.Etcd)) // none before the step
+	e.Process(s.EtcdClientPort, layout.Program(version, "etcd"), nil, []string{regexp.MustCompile(fingerprint.Variable + `=\w*`).FindString(string(script))})
 	e.etcd.Start(s.Member(e.m.Hostname), s.PeerURL(e.m.HostIP))
 }
 
@@ -77,12 +84,24 @@ func (e *etcdMachine) run(_ context.Context, c machine.Command) (string, error) 
 	return "", nil
 }
 
+func (e *etcdMachine) deps() Deps {
+	manifest := kubeadmSays(e.t, versions["v0.10-pai"], "etcd.yaml")
+	return Deps{Config: testConfig(), Hosts: map[string]machine.Host{"pai-1": e},
+		Kubeadm: func(context.Context, []byte, string) (string, error) { return string(manifest), nil }}
+}
+
+// startNew starts v0.10 in slot b, as an earlier run of the step did.
+func (e *etcdMachine) startNew() {
+	e.t.Helper()
+	if err := (&cluster{Deps: e.deps()}).renderRole(e.t.Context(), e, e.m, "v0.10-pai", layout.RoleEtcdB); err != nil {
+		e.t.Fatal(err)
+	}
+	e.start(layout.SlotB, "v0.10-pai")
+}
+
 // step hands over to v0.10, and reports whether that is done.
 func (e *etcdMachine) step() (done bool, err error) {
-	cfg := testConfig()
-	manifest := kubeadmSays(e.t, versions["v0.10-pai"], "etcd.yaml")
-	doer := Doers(Deps{Config: cfg, Hosts: map[string]machine.Host{"pai-1": e},
-		Kubeadm: func(context.Context, []byte, string) (string, error) { return string(manifest), nil }})[plan.KindEtcd]
+	doer := Doers(e.deps())[plan.KindEtcd]
 	s := plan.Step{Kind: plan.KindEtcd, From: "v0.9-pai", To: "v0.10-pai"}
 	if done, err := doer.Done(e.t.Context(), s); err != nil || done {
 		return done, err
@@ -170,7 +189,7 @@ func TestEtcdHandoverResumes(t *testing.T) {
 			}
 			e := newEtcdMachine(t, members...)
 			if c.starts {
-				e.start(layout.SlotB, "v0.10-pai")
+				e.startNew()
 			}
 			if done, err := e.step(); err != nil || !done {
 				t.Fatalf("got done %v, %v", done, err)
@@ -187,7 +206,7 @@ func TestEtcdHandoverResumes(t *testing.T) {
 func TestEtcdHandoverKeepsUnknownMembers(t *testing.T) {
 	t.Parallel()
 	e := newEtcdMachine(t, voter(2, "pai-1-b", "https://10.9.0.11:2390"), voter(1, "pai-1-a", "https://10.9.0.99:2380"))
-	e.start(layout.SlotB, "v0.10-pai")
+	e.startNew()
 	done, err := e.step()
 	if done || err == nil || !strings.Contains(err.Error(), "it is a member") || len(e.etcd.Removed) > 0 || len(e.stopped) > 0 || e.Ran("rm -rf "+layout.SlotA.EtcdData()) {
 		t.Errorf("got done %v, %v, removed %v, stopped %v, want an error and nothing changed", done, err, e.etcd.Removed, e.stopped)
