@@ -106,8 +106,8 @@ func TestScale(t *testing.T) {
 }
 
 // figure prints how long something takes, and how much memory there is in use
-// while it does.
-func figure(t *testing.T, name string, do func()) {
+// while it does, which it returns in bytes.
+func figure(t *testing.T, name string, do func()) uint64 {
 	t.Helper()
 	runtime.GC()
 	var peak atomic.Uint64
@@ -132,6 +132,7 @@ func figure(t *testing.T, name string, do func()) {
 	close(done)
 	<-ended
 	fmt.Printf("FIGURE %s: %.2f s, %d MiB\n", name, took.Seconds(), peak.Load()>>20)
+	return peak.Load()
 }
 
 const (
