@@ -14,7 +14,7 @@ type answers struct {
 }
 
 type answer struct {
-	turn  chan struct{} // holds a token while nobody asks
+	turn  chan struct{} // holds a token while the question is not asked
 	known bool
 	value any
 }

@@ -71,7 +71,7 @@ func documents(objects ...any) ([]byte, error) {
 }
 
 // kubeadm runs a script on the control-plane machine. $kubeadm is the kubeadm of
-// a version, and $config is its configuration, which is gone after the script.
+// a version, and $config is its configuration, which is deleted after the script.
 func (c *cluster) kubeadm(ctx context.Context, h machine.Host, v pai.KubernetesVersion, script string) (string, error) {
 	return c.runKubeadm(ctx, h, v, machine.Command{Script: script})
 }

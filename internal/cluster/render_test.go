@@ -16,7 +16,7 @@ import (
 	"pai.dev/pai/test/inspecttest"
 )
 
-// orderedHost is a machine that remembers the order of what is done.
+// orderedHost is a machine that records the order of what is done.
 type orderedHost struct {
 	*inspecttest.Host
 	done []string

@@ -29,8 +29,8 @@ func (c *cluster) want(ctx context.Context, h machine.Host, m config.Machine, s 
 	return plan.RoleState{Link: v, Running: v, Emulates: s.Emulate, Digests: digests}, err
 }
 
-// wantSlots is want for both slots of a role, one of which has that state after
-// the step.
+// wantSlots is want for both slots of a role. One of them has that state after the
+// step.
 func (c *cluster) wantSlots(ctx context.Context, h machine.Host, m config.Machine, s plan.Step, role func(layout.Slot) plan.Role) (map[layout.Slot]plan.RoleState, error) {
 	states := map[layout.Slot]plan.RoleState{}
 	for _, slot := range layout.Slots() {

@@ -1,6 +1,6 @@
-// Package fingerprint computes the digests by which what runs on a machine is
-// compared with what should run. Both sides compute them: the machine from its
-// files and processes, paictl from the bundle and the files that it would write.
+// Package fingerprint computes digests of what runs on a machine and of what should
+// run there. Both sides compute them: the machine from its files and processes,
+// paictl from the bundle and the files that it would write.
 package fingerprint
 
 import (

@@ -72,7 +72,7 @@ func TestMark(t *testing.T) {
 		t.Errorf("unmarked it is\n%s\nwant\n%s", got, script)
 	}
 	if !fingerprint.Marked([]byte(marked)) || fingerprint.Marked([]byte(script)) {
-		t.Error("Marked does not tell a marked script from another")
+		t.Error("Marked does not distinguish a marked script from another")
 	}
 }
 

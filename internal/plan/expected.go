@@ -61,9 +61,9 @@ func (d Digests) differences(want Digests) []string {
 // far as that is known.
 func (d Digests) Matches(want Digests) bool { return len(d.differences(want)) == 0 }
 
-// Directory is the version by which the directory of a version's programs is
-// named on the machine. Other programs under the same name get a directory of
-// their own, because running containers use the one that is there.
+// Directory names the directory of a version's programs on the machine. Other
+// programs under the same version get another directory, because running
+// containers use the one that is there.
 func (m MachineState) Directory(v pai.KubernetesVersion, e Expected) pai.KubernetesVersion {
 	label, builds, want := v.Label(), m.builds(v), e.of(v).Programs
 	if want == "" {

@@ -104,24 +104,24 @@ func TestWhatDiffersIsPlanned(t *testing.T) {
 		{"a flag of etcd", func(in *Input) { rebuild(in, to, changeSettings(RoleEtcdA, RoleEtcdB)) },
 			[]string{"cluster/etcd -pai settings"}},
 		{"the unit of the scheduler", func(in *Input) { rebuild(in, to, changeSettings(RoleScheduler)) },
-			[]string{"machine/master/scheduler -pai settings"}},
+			[]string{"machine/head-01/scheduler -pai settings"}},
 		{"a file of the kubelets", func(in *Input) { rebuild(in, to, changeSettings(RoleKubelet)) },
-			[]string{"machine/gpu-01/kubelet -pai settings", "machine/gpu-01/uncordon -pai ", "machine/master/kubelet -pai settings", "machine/master/uncordon -pai "}},
+			[]string{"machine/gpu-01/kubelet -pai settings", "machine/gpu-01/uncordon -pai ", "machine/head-01/kubelet -pai settings", "machine/head-01/uncordon -pai "}},
 		{"a patched runc", func(in *Input) { rebuild(in, to, patchPrograms(RoleRuntime)) }, []string{
 			"machine/gpu-01/containerd -pai+bbbbbbbbbbbb programs", "machine/gpu-01/programs -pai+bbbbbbbbbbbb ", "machine/gpu-01/uncordon -pai+bbbbbbbbbbbb ",
-			"machine/master/containerd -pai+bbbbbbbbbbbb programs", "machine/master/programs -pai+bbbbbbbbbbbb ", "machine/master/uncordon -pai+bbbbbbbbbbbb "}},
+			"machine/head-01/containerd -pai+bbbbbbbbbbbb programs", "machine/head-01/programs -pai+bbbbbbbbbbbb ", "machine/head-01/uncordon -pai+bbbbbbbbbbbb "}},
 		{"a patched network program", func(in *Input) { rebuild(in, to, patchPrograms(RoleNetwork)) }, []string{
 			"machine/gpu-01/network -pai+bbbbbbbbbbbb programs", "machine/gpu-01/programs -pai+bbbbbbbbbbbb ",
-			"machine/master/network -pai+bbbbbbbbbbbb programs", "machine/master/programs -pai+bbbbbbbbbbbb "}},
+			"machine/head-01/network -pai+bbbbbbbbbbbb programs", "machine/head-01/programs -pai+bbbbbbbbbbbb "}},
 		{"a patched API proxy", func(in *Input) { rebuild(in, to, patchPrograms(RoleAPIProxy)) }, []string{
 			"machine/gpu-01/api-proxy -pai+bbbbbbbbbbbb programs", "machine/gpu-01/programs -pai+bbbbbbbbbbbb ",
-			"machine/master/api-proxy -pai+bbbbbbbbbbbb programs", "machine/master/programs -pai+bbbbbbbbbbbb "}},
+			"machine/head-01/api-proxy -pai+bbbbbbbbbbbb programs", "machine/head-01/programs -pai+bbbbbbbbbbbb "}},
 		{"another way to prepare machines", func(in *Input) {
 			for name, e := range in.Expected {
 				e.Prepared = "otherwise"
 				in.Expected[name] = e
 			}
-		}, []string{"machine/gpu-01/prepare -pai files", "machine/master/prepare -pai files"}},
+		}, []string{"machine/gpu-01/prepare -pai files", "machine/head-01/prepare -pai files"}},
 		{"a digest of a running program that cannot be read", func(in *Input) {
 			s := in.World.Machines[1].Roles[RoleKubeProxy]
 			s.Programs = ""
@@ -135,7 +135,7 @@ func TestWhatDiffersIsPlanned(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			in := expecting(running(twoReleases(), "v0.10", "master", "gpu-01"))
+			in := expecting(running(twoReleases(), "v0.10", "head-01", "gpu-01"))
 			tt.change(&in)
 			boot, err := Boot(in, in.World.Current)
 			if err != nil {
@@ -176,7 +176,7 @@ func TestAHopMovesWhatDiffers(t *testing.T) {
 		}
 		return found
 	}
-	in := expecting(running(twoReleases(), "v0.9", "master", "gpu-01"))
+	in := expecting(running(twoReleases(), "v0.9", "head-01", "gpu-01"))
 	in.World.Current.Services = "v0.10"
 	if got := roleSteps(in); len(got) > 0 {
 		t.Errorf("the hop moves %v, whose programs and settings stay", got)
@@ -192,7 +192,7 @@ func TestAHopMovesWhatDiffers(t *testing.T) {
 // which nothing differs, and a plan names no role that did not differ.
 func TestEveryDifferenceIsRemoved(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		in := expecting(running(twoReleases(), "v0.10", "master", "gpu-01", "gpu-02"))
+		in := expecting(running(twoReleases(), "v0.10", "head-01", "gpu-01", "gpu-02"))
 		touched := map[Role]bool{}
 		for range rapid.IntRange(1, 4).Draw(t, "rebuilds") {
 			r := rapid.SampledFrom(layout.Roles()).Draw(t, "role")
@@ -232,7 +232,7 @@ func TestEveryDifferenceIsRemoved(t *testing.T) {
 
 // A role that is newer than the version, after a hop that was stopped, stays.
 func TestANewerRoleStays(t *testing.T) {
-	in := expecting(running(twoReleases(), "v0.10", "master", "gpu-01"))
+	in := expecting(running(twoReleases(), "v0.10", "head-01", "gpu-01"))
 	in.World.Current.Kubernetes = "v0.9-pai"
 	rebuild(&in, "v0.9-pai", changeSettings(layout.Roles()...))
 	rebuild(&in, "v0.9-pai", patchPrograms(layout.Roles()...))
@@ -264,7 +264,7 @@ func TestTheClustersOwnObjectsAreCompared(t *testing.T) {
 		}, []StepID{"kubernetes/v0.10-pai/machine/gpu-01/prepare"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			in := running(twoReleases(), "v0.10", "master", "gpu-01")
+			in := running(twoReleases(), "v0.10", "head-01", "gpu-01")
 			in.Manifests = map[pai.KubernetesVersion]Manifests{v: {Bootstrap: "b", DNS: "d"}}
 			in.World.Manifests = in.Manifests[v]
 			tt.change(&in)
@@ -290,7 +290,7 @@ func TestTheClustersOwnObjectsAreCompared(t *testing.T) {
 // Control-plane machines and workers get different programs, and their directory
 // the same name.
 func TestABuildHasOneName(t *testing.T) {
-	in := expecting(running(twoReleases(), "v0.10", "master", "gpu-01"))
+	in := expecting(running(twoReleases(), "v0.10", "head-01", "gpu-01"))
 	rebuild(&in, "v0.10-pai", func(machine string, e *ExpectedVersion) {
 		patchPrograms(RoleNetwork)(machine, e)
 		e.Programs, e.Build = "programs of "+machine, "cccccccccccccccc"
