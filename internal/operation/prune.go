@@ -22,6 +22,8 @@ func (o *operation) prune(ctx context.Context) {
 	if err != nil || ctx.Err() != nil || o.lock.Err() != nil {
 		return
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, cleanupTimeout, fmt.Errorf("not done within %s", cleanupTimeout))
+	defer cancel()
 	limit := o.Config.HistoryLimit()
 	err = errors.Join(
 		pruneOperations(ctx, run.NewJournal(host).Under(o.lock), host, limit, cordonsOf(o.preview.world)),

@@ -1,6 +1,7 @@
 package operation
 
 import (
+	"context"
 	"maps"
 	"testing"
 
@@ -76,5 +77,45 @@ func TestPlannedSteps(t *testing.T) {
 	want := map[string]pai.Outcome{"a": pai.OutcomeSucceeded, "b": pai.OutcomeSkipped, "c": pai.OutcomePending, "d": pai.OutcomePending}
 	if !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// readCounter counts the operations that are read.
+type readCounter struct {
+	runtest.Dir
+	reads int
+}
+
+func (s *readCounter) ReadFile(ctx context.Context, path string) ([]byte, error) {
+	s.reads++
+	return s.Dir.ReadFile(ctx, path)
+}
+
+// What the last operation was costs one read, however long the journal is.
+func TestLastOperationReadsOne(t *testing.T) {
+	t.Parallel()
+	store := &readCounter{Dir: runtest.Dir(t.TempDir())}
+	journal := run.NewJournal(store)
+	for range 20 {
+		entry, err := journal.Begin(t.Context(), pai.Operation{Verb: pai.VerbUpgrade, From: pai.Pair{Kubernetes: "v0.9-pai"}})
+		if err == nil {
+			err = entry.End(t.Context(), pai.OutcomeSucceeded, nil, pai.Report{})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, read := range map[string]func() error{
+		"lastOperation": func() error { _, err := lastOperation(t.Context(), journal); return err },
+		"lastUpgrade":   func() error { _, err := lastUpgrade(t.Context(), journal); return err },
+		"isUnfinished": func() error {
+			_, err := isUnfinished(t.Context(), journal, plan.Plan{}, pai.UpgradeTarget{})
+			return err
+		},
+	} {
+		store.reads = 0
+		if err := read(); err != nil || store.reads != 1 {
+			t.Errorf("%s: got %d reads, error %v, want 1", name, store.reads, err)
+		}
 	}
 }
