@@ -88,16 +88,16 @@ func (c *comparedCluster) boot(t *testing.T, h *inspecttest.Host, m config.Machi
 		t.Fatal(err)
 	}
 	for path, f := range prepared {
-		h.Root.Write(path, f.content)
+		h.Write(path, f.content)
 	}
-	h.Root.Write(layout.HostsFile, "127.0.0.1 localhost\n"+strings.Join(hostLines(c.deps.Config), " # pai\n")+" # pai\n")
+	h.Write(layout.HostsFile, "127.0.0.1 localhost\n"+strings.Join(hostLines(c.deps.Config), " # pai\n")+" # pai\n")
 	h.Units[layout.PrepareUnit] = inspecttest.Unit{State: "active"}
 	digests, err := digestBundle{}.ProgramDigests(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for path := range programsOf(m, digests) {
-		h.Root.Write(layout.VersionDir(comparedVersion)+"/"+path, path)
+		h.Write(layout.VersionDir(comparedVersion)+"/"+path, path)
 	}
 	h.Root.Write(installedFile(comparedVersion), "{}")
 	cl := &cluster{Deps: c.deps}

@@ -42,7 +42,7 @@ func (i *inspection) facts(context.Context) error {
 		CgroupV1:      !unified,
 		OOMRestricted: capabilities&(1<<capSysResource) == 0,
 		Resolver:      bytes.HasPrefix(resolver, []byte("nameserver")) || bytes.Contains(resolver, []byte("\nnameserver")),
-		Overlay:       int64(disk.Type) == overlayMagic,
+		Overlay:       disk.Type == overlayMagic,
 	}
 	return nil
 }

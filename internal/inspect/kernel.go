@@ -52,7 +52,7 @@ func (i *inspection) kernel(ctx context.Context, c *Condition) error {
 	if _, err := i.statfs(layout.ContainerdDir, &s); err != nil {
 		return err
 	}
-	c.Overlay = int64(s.Type) == overlayMagic
+	c.Overlay = s.Type == overlayMagic
 	return nil
 }
 

@@ -176,12 +176,12 @@ func (k *kubernetes) beforeRecord() []StepID {
 // machine adds a step for one machine.
 func (k *kubernetes) machine(m MachineState, what string, kind Kind, needed bool, risk pai.Risk, after ...StepID) {
 	s := Step{ID: k.id(m, what), Kind: kind, Target: m.Name, To: pai.AnyVersion(k.version(m)), Risk: risk}
-	switch kind {
-	case KindImages:
+	switch { // the other kinds need no more
+	case kind == KindImages:
 		s.To = pai.AnyVersion(k.o.Bundle.Release)
-	case KindPrepare:
+	case kind == KindPrepare:
 		s.Differs = k.preparedDiffers(m)
-	case KindKubelet:
+	case kind == KindKubelet:
 		s.From, s.Differs = pai.AnyVersion(m.Roles[RoleKubelet].version()), k.differs(m, RoleKubelet)
 	}
 	k.graph.add(k.planned(m) && (needed || m.Unreachable != ""), s, after...)
@@ -205,12 +205,12 @@ func (k *kubernetes) clusterStep(what string, kind Kind, needed bool, risk pai.R
 	if k.rollback {
 		s.From = pai.AnyVersion(newestKubernetes(k.world))
 	}
-	switch kind {
-	case KindEtcd:
+	switch { // the other kinds need no more
+	case kind == KindEtcd:
 		s.Differs = k.slotsDiffer(RoleEtcdA, RoleEtcdB)
-	case KindAPIServer:
+	case kind == KindAPIServer:
 		s.Emulate, s.Differs = k.emulate, k.slotsDiffer(RoleAPIServerA, RoleAPIServerB)
-	case KindRecord:
+	case kind == KindRecord:
 		s.To = pai.AnyVersion(k.to)
 	}
 	k.graph.add(needed && k.o.Only == nil, s, after...)

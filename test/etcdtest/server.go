@@ -39,7 +39,7 @@ type Server struct {
 // Serve starts the server and connects both slots of a host with it.
 func (s *Server) Serve(t testing.TB, h *Host, p PKI) {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,8 +50,14 @@ func (s *Server) Serve(t testing.TB, h *Host, p PKI) {
 	pb.RegisterClusterServer(server, s)
 	pb.RegisterMaintenanceServer(server, s)
 	pb.RegisterKVServer(server, s)
-	go server.Serve(listener)
-	t.Cleanup(server.Stop)
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(listener) }()
+	t.Cleanup(func() {
+		server.Stop()
+		if err := <-ended; err != nil {
+			t.Errorf("the made-up etcd ended: %v", err)
+		}
+	})
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, slot := range layout.Slots() {
