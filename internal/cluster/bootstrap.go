@@ -25,7 +25,7 @@ import (
 // bootstrapDone reports whether the kubeadm configuration in the cluster has the
 // version, and whether the service "kubernetes" has the endpoint of the API.
 func (c *cluster) bootstrapDone(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) (bool, error) {
-	i, err := readInstalled(ctx, h, s.To.Kubernetes())
+	i, err := c.content(ctx, h, s.To.Kubernetes())
 	if err != nil {
 		return false, err
 	}
@@ -92,7 +92,7 @@ func (c *cluster) bootstrapDigest(ctx context.Context, h machine.Host, m config.
 	if err != nil {
 		return "", err
 	}
-	i, err := c.installed(ctx, h, v)
+	i, err := c.content(ctx, h, v)
 	if err != nil {
 		return "", err
 	}

@@ -53,6 +53,16 @@ func (c *cluster) installed(ctx context.Context, h machine.Host, v pai.Kubernete
 	return readInstalled(ctx, h, v)
 }
 
+// content is the content of a version for steps that need no program of it. Before
+// its programs are copied, the bundle has the same.
+func (c *cluster) content(ctx context.Context, h machine.Host, v pai.KubernetesVersion) (installed, error) {
+	i, err := c.installed(ctx, h, v)
+	if errors.Is(err, fs.ErrNotExist) && c.Bundle != nil && checkBundle(c.Bundle, v) == nil {
+		return installedFrom(c.Bundle), nil
+	}
+	return i, err
+}
+
 // askKubeadm runs a script that uses $kubeadm of a version and needs no
 // configuration.
 func (c *cluster) askKubeadm(ctx context.Context, h machine.Host, v pai.KubernetesVersion, script string) (string, error) {

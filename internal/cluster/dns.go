@@ -19,7 +19,7 @@ const dnsInventory = "cluster-dns"
 
 // dnsDone reports whether CoreDNS has the version and all replicas are ready.
 func (c *cluster) dnsDone(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) (bool, error) {
-	i, err := readInstalled(ctx, h, s.To.Kubernetes())
+	i, err := c.content(ctx, h, s.To.Kubernetes())
 	if err != nil {
 		return false, err
 	}
@@ -75,7 +75,7 @@ func (c *cluster) dnsDigest(ctx context.Context, h machine.Host, v pai.Kubernete
 }
 
 func (c *cluster) dnsObjects(ctx context.Context, h machine.Host, v pai.KubernetesVersion) ([]*unstructured.Unstructured, error) {
-	i, err := c.installed(ctx, h, v)
+	i, err := c.content(ctx, h, v)
 	if err != nil {
 		return nil, err
 	}

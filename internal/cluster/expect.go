@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -23,7 +24,8 @@ const expectLimit = 16
 // version as its release says, and the digests of the cluster's own objects. It
 // adds to what expected has of other versions. It renders only what can decide
 // something: a role that runs other programs is moved whatever its settings are.
-// d.Bundle is nil if this host does not have the bundle.
+// d.Bundle is nil if this host does not have the bundle. d.Kubeadm is set if its
+// programs are not on all machines; see Installed.
 func Expect(ctx context.Context, d Deps, w plan.World, v pai.KubernetesVersion, expected map[string]plan.Expected) (plan.Manifests, error) {
 	c := &cluster{Deps: d}
 	programs := map[string]string{}
@@ -61,6 +63,32 @@ func Expect(ctx context.Context, d Deps, w plan.World, v pai.KubernetesVersion, 
 	return c.expectManifests(ctx, w, v, expected)
 }
 
+// Installed reports whether the reachable machines have the programs of a bundle,
+// so that they can be asked how its roles are started.
+func Installed(ctx context.Context, d Deps, w plan.World, v pai.KubernetesVersion) (bool, error) {
+	programs, err := d.Bundle.ProgramDigests(ctx)
+	if err != nil {
+		return false, err
+	}
+	c := &cluster{Deps: d}
+	for _, m := range w.Machines {
+		_, of, err := c.target(plan.Step{Target: m.Name})
+		if m.Unreachable != "" || err != nil {
+			continue
+		}
+		e := plan.Expected{Versions: map[pai.KubernetesVersion]plan.ExpectedVersion{v.Label(): versionOn(of, programs)}}
+		if !slices.Contains(m.Programs, m.Directory(v, e)) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// versionOn is what a machine gets of a version, without its roles.
+func versionOn(m config.Machine, programs map[string]string) plan.ExpectedVersion {
+	return plan.ExpectedVersion{Build: fingerprint.Directory(programs), Programs: fingerprint.Directory(programsOf(m, programs)), Roles: map[plan.Role]plan.Digests{}}
+}
+
 func (c *cluster) expectMachine(ctx context.Context, h machine.Host, of config.Machine, m plan.MachineState, v pai.KubernetesVersion,
 	programs map[string]string, e plan.Expected) (plan.Expected, error) {
 	var err error
@@ -71,7 +99,7 @@ func (c *cluster) expectMachine(ctx context.Context, h machine.Host, of config.M
 	if e.Versions == nil {
 		e.Versions = map[pai.KubernetesVersion]plan.ExpectedVersion{}
 	}
-	version := plan.ExpectedVersion{Build: fingerprint.Directory(programs), Programs: fingerprint.Directory(programsOf(of, programs)), Roles: map[plan.Role]plan.Digests{}}
+	version := versionOn(of, programs)
 	e.Versions[v.Label()] = version
 	dir := m.Directory(v, e)
 	for r, state := range m.Roles {

@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"maps"
 	"os"
 	"strings"
@@ -128,9 +130,8 @@ func (c *comparedCluster) start(h *inspecttest.Host, r plan.Role, pid int, diges
 	h.Process(pid, program, nil, environment)
 }
 
-// differences lists what differs on each machine: the role, or "prepared" or
-// "programs", behind the name of the machine.
-func (c *comparedCluster) differences(t *testing.T) map[string]string {
+// world is what the machines have and run.
+func (c *comparedCluster) world(t *testing.T) plan.World {
 	t.Helper()
 	w := plan.World{Current: pai.Pair{Kubernetes: comparedVersion}}
 	for _, m := range c.deps.Config.Layout.MachineList {
@@ -141,6 +142,14 @@ func (c *comparedCluster) differences(t *testing.T) map[string]string {
 		state.Name, state.ControlPlane = m.Hostname, m.IsControlPlane()
 		w.Machines = append(w.Machines, state)
 	}
+	return w
+}
+
+// differences lists what differs on each machine: the role, or "prepared" or
+// "programs", behind the name of the machine.
+func (c *comparedCluster) differences(t *testing.T) map[string]string {
+	t.Helper()
+	w := c.world(t)
 	expected := map[string]plan.Expected{}
 	if _, err := Expect(t.Context(), c.deps, w, comparedVersion, expected); err != nil {
 		t.Fatal(err)
@@ -219,6 +228,38 @@ func TestWhatPAIWritesAsExpected(t *testing.T) {
 				t.Errorf("got %v, want %v", got, tt.want)
 			}
 		})
+	}
+}
+
+// A version is installed only if its very programs are: those of another build
+// with the same name do not say how this one is started.
+func TestInstalled(t *testing.T) {
+	t.Parallel()
+	c := newComparedCluster(t)
+	for _, tt := range []struct {
+		patched string
+		want    bool
+	}{{"", true}, {"bin/runc", false}, {"bin/kubeadm", false}} { // no worker has kubeadm
+		c.deps.Bundle = digestBundle{patched: tt.patched}
+		if got, err := Installed(t.Context(), c.deps, c.world(t), comparedVersion); err != nil || got != tt.want {
+			t.Errorf("patched %q: got %v, %v; want %v", tt.patched, got, err, tt.want)
+		}
+	}
+}
+
+// Steps that were done for the same content count as done before the programs of
+// another build are copied.
+func TestContentBeforeTheProgramsAreCopied(t *testing.T) {
+	t.Parallel()
+	c := newComparedCluster(t)
+	c.deps.Kubeadm = nil
+	h := c.hosts["pai-1"]
+	if i, err := (&cluster{Deps: c.deps}).content(t.Context(), h, "v0.10-pai+0123456789ab"); err != nil || i.Upstream != "v1.36.3" {
+		t.Errorf("got %+v, %v; want the content of the bundle", i, err)
+	}
+	c.deps.Bundle = nil
+	if _, err := (&cluster{Deps: c.deps}).content(t.Context(), h, "v0.10-pai+0123456789ab"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without a bundle: got %v, want fs.ErrNotExist", err)
 	}
 }
 

@@ -46,7 +46,11 @@ func compare(ctx context.Context, s *session.Session, goal Goal, in *plan.Input)
 		deps := machineDeps(s)
 		if b := s.OptionalBundle(name); b != nil {
 			deps.Bundle = b
-			if !onControlPlane(in.World, v) {
+			installed, err := cluster.Installed(ctx, deps, in.World, v)
+			if err != nil {
+				return err
+			}
+			if !installed {
 				deps.Kubeadm = kubeadms.of(b)
 			}
 		}
