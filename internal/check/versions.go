@@ -68,7 +68,7 @@ func upstreamOf(releases []release.Manifest) map[pai.KubernetesVersion]*version.
 func apiServers(machines []plan.MachineState, upstream map[pai.KubernetesVersion]*version.Version) (oldest, newest *version.Version) {
 	for _, m := range machines {
 		for _, r := range []plan.Role{plan.RoleAPIServerA, plan.RoleAPIServerB} {
-			v := upstream[m.Roles[r].Running]
+			v := upstream[m.Roles[r].Running.Label()]
 			if v == nil {
 				continue
 			}
@@ -91,7 +91,7 @@ func skewOn(m plan.MachineState, node corev1.NodeSystemInfo, upstream map[pai.Ku
 		if running == "" {
 			continue // the check components reports it
 		}
-		v := upstream[running]
+		v := upstream[running.Label()]
 		switch {
 		case v == nil:
 			problems = append(problems, fmt.Sprintf("%s runs from %s, which is in no release", r, running))

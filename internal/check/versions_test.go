@@ -41,9 +41,10 @@ func TestVersionSkewPolicy(t *testing.T) {
 		{"scheduler ahead of one API server", skewOn(runs(plan.RoleScheduler, "v0.10-pai"), node(""), upstream, nine, ten), Failed, "newer than API server 1.35.4"},
 		{"scheduler too far behind", skewOn(runs(plan.RoleScheduler, "old-pai"), node(""), upstream, ten, ten), Failed, "more than 1 minors"},
 		{"version in no release", skewOn(runs(plan.RoleKubelet, "v0.7-pai"), node(""), upstream, ten, ten), Failed, "which is in no release"},
+		{"another build of the same version", skewOn(runs(plan.RoleKubeProxy, "v0.10-pai+0123456789ab"), node(""), upstream, ten, ten), OK, ""},
 		{"different version reported to the API", skewOn(runs(plan.RoleKubelet, "v0.9-pai"), node("v1.34.0"), upstream, ten, ten), Failed, "but reports v1.34.0 to the API"},
 	})
-	oldest, newest := apiServers([]plan.MachineState{runs(plan.RoleAPIServerA, "v0.10-pai", plan.RoleAPIServerB, "v0.9-pai")}, upstreamOf(twoReleases()))
+	oldest, newest := apiServers([]plan.MachineState{runs(plan.RoleAPIServerA, "v0.10-pai+0123456789ab", plan.RoleAPIServerB, "v0.9-pai")}, upstreamOf(twoReleases()))
 	if oldest.String() != "1.35.4" || newest.String() != "1.36.3" {
 		t.Errorf("got oldest %s, newest %s", oldest, newest)
 	}
