@@ -25,7 +25,7 @@ test: deps build ## what continuous integration runs: lint, unit tests, fuzzing,
 	@hack/test.sh lint unit fuzz bundles e2e
 
 test-all: deps build ## all that and every mutant, every fault in an upgrade: what proves a release (hours)
-	@hack/test.sh lint unit fuzz bundles e2e mutants chaos
+	@PAI_TEST_ALL=1 hack/test.sh lint unit fuzz bundles e2e mutants chaos
 
 check: ## format, vet, and test one package, and lint it: PKG=./internal/plan
 	@hack/check.sh "$(PKG)"
@@ -40,7 +40,7 @@ fuzz: ## feed the configuration reader with anything for FUZZTIME (60s)
 	@hack/test.sh fuzz
 
 e2e: deps build ## tests on local machines with a real Kubernetes (root); RUN=TestName for one
-	@if [ -n "$(RUN)" ]; then go test -tags e2e -count=1 -v -timeout 75m -run '$(RUN)' ./test/e2e; \
+	@if [ -n "$(RUN)" ]; then PAI_TEST_ALL=1 go test -tags e2e -count=1 -v -timeout 75m -run '$(RUN)' ./test/e2e; \
 	 else hack/test.sh bundles e2e; fi
 
 bench: deps build ## the figures that PAI wants to reach, measured on this host (root); COLD=1 for the cold build as well

@@ -7,6 +7,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -59,6 +60,8 @@ func repository() string {
 type operator struct {
 	t     *testing.T
 	state string
+	// program and cache are those of this operator; empty for the common ones.
+	program, cache string
 }
 
 // newOperator gives a test its own state directory under a fixed name, so that
@@ -119,9 +122,12 @@ func (o *operator) machines() []string {
 }
 
 func (o *operator) command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, paictl, args...)
+	cmd := exec.CommandContext(ctx, cmp.Or(o.program, paictl), args...)
 	cmd.Dir = repository()
 	cmd.Env = append(os.Environ(), "PAI_STATE_DIR="+o.state)
+	if o.cache != "" {
+		cmd.Env = append(cmd.Env, "PAI_CACHE_DIR="+o.cache)
+	}
 	cmd.WaitDelay = 5 * time.Second
 	return cmd
 }

@@ -9,8 +9,10 @@ import (
 	"testing"
 )
 
-// checkStream reads what an operation prints with -o json as a program would.
-func checkStream(t *testing.T, out string) {
+// checkStream reads what an operation prints with -o json as a program would, and
+// returns its record.
+func checkStream(t *testing.T, out string) operation {
+	t.Helper()
 	seen := map[string]int{}
 	var last struct {
 		Kind      string
@@ -29,6 +31,7 @@ func checkStream(t *testing.T, out string) {
 	if last.Kind != "operation" || last.Operation.Outcome != "succeeded" {
 		t.Errorf("the last line is %+v", last)
 	}
+	return last.Operation
 }
 
 func exitCode(err error) int {
