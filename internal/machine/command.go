@@ -1,7 +1,6 @@
 package machine
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	_ "embed"
@@ -31,8 +30,9 @@ const busyTimeout = time.Minute
 // Run runs a command and waits for it. The script is sent on standard input, so
 // the process list of the machine never shows it.
 func (h *sshHost) Run(ctx context.Context, c Command) (Output, error) {
-	var stdout, stderr bytes.Buffer
-	remote, err := h.start(ctx, c, &stdout, &stderr)
+	begin := rand.Text()
+	stdout, stderr := newScriptOutput(begin, c.Stdout), newScriptOutput(begin, nil)
+	remote, err := h.start(ctx, c, begin, stdout, stderr)
 	if err != nil {
 		return Output{}, err
 	}
@@ -40,7 +40,7 @@ func (h *sshHost) Run(ctx context.Context, c Command) (Output, error) {
 	defer input.stop()
 	select {
 	case err = <-remote.ended: // the command does not need the rest of its input
-		return h.result(remote.client, c, err, &stdout, &stderr)
+		return h.result(remote.client, c, err, stdout, stderr)
 	case err = <-input.failed: // a partial input must not look complete
 	case <-ctx.Done():
 		err = ctx.Err()
@@ -93,7 +93,7 @@ func (h *sshHost) killMarked(r remoteCommand) {
 
 // start starts a command. It returns when ctx ends, even while ssh waits, and
 // does not affect other commands on the connection.
-func (h *sshHost) start(ctx context.Context, c Command, stdout, stderr io.Writer) (remoteCommand, error) {
+func (h *sshHost) start(ctx context.Context, c Command, begin string, stdout, stderr io.Writer) (remoteCommand, error) {
 	select {
 	case h.sessions <- struct{}{}:
 	case <-ctx.Done():
@@ -107,7 +107,7 @@ func (h *sshHost) start(ctx context.Context, c Command, stdout, stderr io.Writer
 	abandoned := make(chan struct{})
 	go func() {
 		defer func() { <-h.sessions }()
-		r, err := h.startNow(ctx, c, stdout, stderr)
+		r, err := h.startNow(ctx, c, begin, stdout, stderr)
 		select {
 		case started <- result{remote: r, err: err}:
 		case <-abandoned: // before it received its script
@@ -130,19 +130,16 @@ func (h *sshHost) start(ctx context.Context, c Command, stdout, stderr io.Writer
 	}
 }
 
-func (h *sshHost) startNow(ctx context.Context, c Command, stdout, stderr io.Writer) (remoteCommand, error) {
+func (h *sshHost) startNow(ctx context.Context, c Command, begin string, stdout, stderr io.Writer) (remoteCommand, error) {
 	client, session, err := h.session(ctx)
 	if err != nil {
 		return remoteCommand{}, err
 	}
 	session.Stdout, session.Stderr = stdout, stderr
-	if c.Stdout != nil {
-		session.Stdout = c.Stdout
-	}
 	mark := rand.Text()
 	in, err := session.StdinPipe()
 	if err == nil {
-		err = session.Start(remoteLine(h.endpoint.User, c, mark))
+		err = session.Start(remoteLine(h.endpoint.User, c, mark, begin))
 	}
 	if err != nil {
 		session.Close()
@@ -176,10 +173,14 @@ func (h *sshHost) session(ctx context.Context) (client *ssh.Client, session *ssh
 	return client, session, err
 }
 
-func (h *sshHost) result(client *ssh.Client, c Command, err error, stdout, stderr *bytes.Buffer) (Output, error) {
-	out := Output{Stdout: stdout.String(), Stderr: stderr.String()}
-	if err == nil {
+func (h *sshHost) result(client *ssh.Client, c Command, err error, stdout, stderr *scriptOutput) (Output, error) {
+	out := Output{Stdout: stdout.text.String(), Stderr: stderr.text.String()}
+	switch {
+	case err == nil && stdout.began && stderr.began:
 		return out, nil
+	case err == nil: // nothing ran
+		return out, fmt.Errorf("%s: command %s did not run; sshd or the login shell of %s ran something else: %s",
+			h.endpoint.Name, c.shown(), h.endpoint.User, strings.TrimSpace(string(stdout.before)+"\n"+string(stderr.before)))
 	}
 	exit := new(ssh.ExitError)
 	if !errors.As(err, &exit) {
@@ -187,6 +188,9 @@ func (h *sshHost) result(client *ssh.Client, c Command, err error, stdout, stder
 	}
 	failure := &CommandError{Host: h.endpoint.Name, Script: c.Script, Code: exit.ExitStatus(),
 		Output: strings.TrimSuffix(Tail(out.Stdout, 1<<10), "\n") + "\n" + Tail(out.Stderr, 3<<10)}
+	if !stdout.began { // what was printed is why
+		failure.Output = string(stdout.before) + string(stderr.before)
+	}
 	if exit.Signal() != "" {
 		failure.Code = 255
 	}
@@ -223,12 +227,13 @@ func (c Command) shown() string {
 }
 
 // remoteLine is the command line that sshd passes to the shell of the user.
-func remoteLine(user string, c Command, mark string) string {
+func remoteLine(user string, c Command, mark, begin string) string {
 	watch := "''"
 	if c.Stdin != nil {
 		watch = "$PPID" // the process of sshd for this connection
 	}
-	return asRoot(user, fmt.Sprintf("sh -c %s pai-%s %d %s", Quote(withoutComments(remoteScript)), mark, max(len(c.Script), 1), watch))
+	half := len(begin) / 2
+	return asRoot(user, fmt.Sprintf("sh -c %s pai-%s %d %s %s %s", Quote(withoutComments(remoteScript)), mark, max(len(c.Script), 1), watch, begin[:half], begin[half:]))
 }
 
 func asRoot(user, line string) string {

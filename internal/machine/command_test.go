@@ -69,6 +69,40 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// What a login shell, its files, or sshd print is not of the script.
+func TestRunLeavesOutWhatALoginShellPrints(t *testing.T) {
+	t.Parallel()
+	host := startSSHDWith(t, "ForceCommand echo Welcome; echo 17; echo warning >&2; set -x; eval \"$SSH_ORIGINAL_COMMAND\"\n").dial(t)
+	out, err := host.Run(t.Context(), machine.Command{Script: "cat; echo err >&2", Stdin: strings.NewReader("Welcome\n17\n")})
+	if err != nil || out.Stdout != "Welcome\n17\n" || out.Stderr != "err\n" {
+		t.Errorf("got %q and %q, %v", out.Stdout, out.Stderr, err)
+	}
+	var streamed strings.Builder
+	if _, err = host.Run(t.Context(), machine.Command{Script: "seq 20000", Stdout: &streamed}); err != nil || !strings.HasPrefix(streamed.String(), "1\n2\n") {
+		t.Errorf("got an output that begins with %.40q, %v", streamed.String(), err)
+	}
+	if data, err := host.ReadFile(t.Context(), "/proc/version"); err != nil || !strings.HasPrefix(string(data), "Linux version") {
+		t.Errorf("got a file that begins with %.40q, %v", data, err)
+	}
+	_, err = host.Run(t.Context(), machine.Command{Script: "echo why >&2; exit 7"})
+	failure := new(machine.CommandError)
+	if !errors.As(err, &failure) || strings.Contains(failure.Output, "warning") || !strings.Contains(failure.Output, "why") {
+		t.Errorf("got %v, want code 7 and its reason alone", err)
+	}
+}
+
+// A login shell that runs nothing is an error with what it printed, whatever its
+// exit code is.
+func TestRunWithoutAShell(t *testing.T) {
+	t.Parallel()
+	for _, code := range []string{"0", "1"} {
+		host := startSSHDWith(t, "ForceCommand echo This account is not available.; exit "+code+"\n").dial(t)
+		if out, err := host.Run(t.Context(), machine.Command{Script: "echo fine"}); err == nil || out.Stdout != "" || !strings.Contains(err.Error(), "This account is not available.") {
+			t.Errorf("exit code %s: got %q, %v; want an error with what was printed", code, out.Stdout, err)
+		}
+	}
+}
+
 func TestRunKeepsLongOutputOutOfErrors(t *testing.T) {
 	t.Parallel()
 	host := startSSHD(t).dial(t)

@@ -1,6 +1,9 @@
 # Runs one script on a machine, and ends it when the connection ends.
 #
-# $1 is the length of the script in bytes. Standard input is a sequence of
+# $1 is the length of the script in bytes, $2 a process without which the command
+# ends, and $3 and $4 the halves of a line that is printed to both outputs before
+# the script runs: what comes before it is of a login shell or of sshd. They are
+# apart because a login shell with "set -x" prints this command. Standard input is a sequence of
 # pieces, each a line with its length and then that many bytes. The first bytes
 # are the script, the rest is its standard input, and length 0 is its end. The
 # channel then stays open. If it closes, or if a piece is incomplete, the caller
@@ -36,9 +39,11 @@ supervise() {
     exec 3<&0
     SCRATCH="$scratch" setsid sh -c '
         script=$(dd bs="$1" count=1 iflag=fullblock status=none)
+        echo "$2"
+        echo "$2" >&2
         set -eu
         eval "$script"
-    ' sh "$1" <&3 2>&4 3<&- 4>&- &
+    ' sh "$1" "$begin" <&3 2>&4 3<&- 4>&- &
     pid=$!
     [ -z "$stop" ] || kill_script
     while :; do
@@ -73,6 +78,7 @@ kill_script() {
     [ -z "$pid" ] || kill -s KILL -- "-$pid" "$pid" 2>/dev/null
 }
 
+begin=$3$4
 trap : TERM USR1
 # The shells print nothing: writing to a closed connection would kill them.
 {

@@ -34,6 +34,12 @@ type testSSHD struct {
 // writes its host key to a known_hosts file.
 func startSSHD(t testing.TB) *testSSHD {
 	t.Helper()
+	return startSSHDWith(t, "")
+}
+
+// startSSHDWith adds lines to the configuration of sshd.
+func startSSHDWith(t testing.TB, lines string) *testSSHD {
+	t.Helper()
 	if _, err := os.Stat(sshdProgram); err != nil {
 		t.Fatalf("%s is missing: install the Debian package openssh-server", sshdProgram)
 	}
@@ -71,7 +77,7 @@ PermitRootLogin prohibit-password
 StrictModes no
 UsePAM no
 MaxStartups 100
-`, address, dir))
+`, address, dir)+lines)
 
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
