@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -17,22 +18,35 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// expectLimit is how many machines are asked in parallel.
-const expectLimit = 16
+const (
+	// expectLimit is how many machines are asked in parallel.
+	expectLimit = 16
+	// expectTimeout limits the questions to one machine.
+	expectTimeout = time.Minute
+)
+
+// Expectation is what Expect computed.
+type Expectation struct {
+	Manifests plan.Manifests
+	// Unknown has the workers that could not be asked, with the reason.
+	Unknown map[string]error
+}
 
 // Expect computes what the reachable machines have if they run a Kubernetes
 // version as its release says, and the digests of the cluster's own objects. It
 // adds to what expected has of other versions. It renders only what can decide
 // something: a role that runs other programs is moved whatever its settings are.
 // d.Bundle is nil if this host does not have the bundle. d.Kubeadm is set if its
-// programs are not on all machines; see Installed.
-func Expect(ctx context.Context, d Deps, w plan.World, v pai.KubernetesVersion, expected map[string]plan.Expected) (plan.Manifests, error) {
+// programs are not on all machines; see Installed. A worker that cannot be asked is
+// unknown, so that it does not keep others from being compared.
+func Expect(ctx context.Context, d Deps, w plan.World, v pai.KubernetesVersion, expected map[string]plan.Expected) (Expectation, error) {
 	c := &cluster{Deps: d}
+	result := Expectation{Unknown: map[string]error{}}
 	programs := map[string]string{}
 	if d.Bundle != nil {
 		var err error
 		if programs, err = d.Bundle.ProgramDigests(ctx); err != nil {
-			return plan.Manifests{}, err
+			return result, err
 		}
 	}
 	var mu sync.Mutex
@@ -47,20 +61,30 @@ func Expect(ctx context.Context, d Deps, w plan.World, v pai.KubernetesVersion, 
 			mu.Lock()
 			e := expected[m.Name]
 			mu.Unlock()
-			e, err := c.expectMachine(limited, h, of, m, v, programs, e)
+			one, cancel := context.WithTimeoutCause(limited, expectTimeout, fmt.Errorf("no answer within %s", expectTimeout))
+			defer cancel()
+			e, err := c.expectMachine(one, h, of, m, v, programs, e)
 			if err != nil {
-				return fmt.Errorf("compare machine %s with Kubernetes %s: %w", m.Name, v, err)
+				err = fmt.Errorf("compare machine %s with Kubernetes %s: %w", m.Name, v, err)
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			expected[m.Name] = e
+			switch {
+			case err == nil:
+				expected[m.Name] = e
+			case m.ControlPlane || limited.Err() != nil:
+				return err
+			default:
+				result.Unknown[m.Name] = err
+			}
 			return nil
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return plan.Manifests{}, err
+	err := group.Wait()
+	if err == nil && len(result.Unknown) == 0 {
+		result.Manifests, err = c.expectManifests(ctx, w, v, expected)
 	}
-	return c.expectManifests(ctx, w, v, expected)
+	return result, err
 }
 
 // Installed reports whether the reachable machines have the programs of a bundle,

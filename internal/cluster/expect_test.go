@@ -151,8 +151,8 @@ func (c *comparedCluster) differences(t *testing.T) map[string]string {
 	t.Helper()
 	w := c.world(t)
 	expected := map[string]plan.Expected{}
-	if _, err := Expect(t.Context(), c.deps, w, comparedVersion, expected); err != nil {
-		t.Fatal(err)
+	if e, err := Expect(t.Context(), c.deps, w, comparedVersion, expected); err != nil || len(e.Unknown) > 0 {
+		t.Fatal(err, e.Unknown)
 	}
 	found := map[string]string{}
 	for _, m := range w.Machines {
@@ -292,4 +292,34 @@ func TestDiffOfPreparedFiles(t *testing.T) {
 			t.Errorf("got %s %s, want %s %s", got[n].What, got[n].Action, want.What, want.Action)
 		}
 	}
+}
+
+// A worker that cannot be asked is unknown and keeps nothing from being compared.
+// Without the control plane there is nothing to compare with.
+func TestExpectWithoutAnswers(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		silent string
+		fails  bool
+	}{{"pai-2", false}, {"pai-1", true}} {
+		c := newComparedCluster(t)
+		w := c.world(t)
+		c.deps.Hosts[tt.silent] = silentHost{c.hosts[tt.silent]}
+		expected := map[string]plan.Expected{}
+		e, err := Expect(t.Context(), c.deps, w, comparedVersion, expected)
+		if tt.fails != (err != nil) {
+			t.Errorf("without %s: got %v, want an error: %v", tt.silent, err, tt.fails)
+			continue
+		}
+		if _, known := expected["pai-1"]; !tt.fails && (!known || e.Unknown["pai-2"] == nil || !strings.Contains(e.Unknown["pai-2"].Error(), "connection lost")) {
+			t.Errorf("without %s: got %v unknown, and %d machines known", tt.silent, e.Unknown, len(expected))
+		}
+	}
+}
+
+// silentHost is a machine that answers nothing.
+type silentHost struct{ *inspecttest.Host }
+
+func (silentHost) Run(context.Context, machine.Command) (machine.Output, error) {
+	return machine.Output{}, errors.New("connection lost")
 }

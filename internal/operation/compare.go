@@ -57,11 +57,26 @@ func compare(ctx context.Context, s *session.Session, goal Goal, in *plan.Input)
 		if deps.Bundle == nil && !onControlPlane(in.World, v) {
 			continue // its programs are nowhere, so nothing can be rendered
 		}
-		if in.Manifests[v.Label()], err = cluster.Expect(ctx, deps, in.World, v, in.Expected); err != nil {
+		e, err := cluster.Expect(ctx, deps, in.World, v, in.Expected)
+		if err != nil {
 			return err
 		}
+		in.Manifests[v.Label()] = e.Manifests
+		in.World = withUnknown(in.World, e.Unknown)
 	}
 	return nil
+}
+
+// withUnknown is the state with the machines that could not be asked as
+// unreachable ones.
+func withUnknown(w plan.World, unknown map[string]error) plan.World {
+	w.Machines = slices.Clone(w.Machines)
+	for i, m := range w.Machines {
+		if err := unknown[m.Name]; err != nil {
+			w.Machines[i].Unreachable = err.Error()
+		}
+	}
+	return w
 }
 
 // hasAnything reports whether PAI has put anything on a machine.
