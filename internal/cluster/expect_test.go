@@ -194,6 +194,15 @@ func TestWhatPAIWritesAsExpected(t *testing.T) {
 			map[string]string{"pai-1 prepared": "files", "pai-2 prepared": "files", "pai-2 kubelet": "settings", "pai-2 network": "settings"}},
 		{"another range of node ports", func(_ *testing.T, c *comparedCluster) { c.deps.Config.Kubernetes.ServiceNodePortRange = "30000-30100" },
 			map[string]string{"pai-1 apiserver-a": "settings"}},
+		{"another port of the API", func(_ *testing.T, c *comparedCluster) { c.deps.Config.Kubernetes.APIServersPort = 7443 },
+			map[string]string{"pai-1 api-proxy": "settings", "pai-2 api-proxy": "settings"}},
+		{"a server that the proxy drains", func(t *testing.T, c *comparedCluster) {
+			draining, err := proxyFile(c.deps.Config, c.deps.Config.ControlPlane(), &layout.SlotA)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.hosts["pai-1"].Root.Write(layout.APIProxyFile, string(draining))
+		}, nil},
 		{"a file that was edited on the machine", func(_ *testing.T, c *comparedCluster) {
 			c.hosts["pai-2"].Root.Write(layout.VersionFile(comparedVersion, layout.KubeletConfigName), "maxPods: 1\n")
 		}, map[string]string{"pai-2 kubelet": "settings"}},

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"path"
 
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/fingerprint"
@@ -65,9 +66,9 @@ func writeRole(ctx context.Context, h machine.Host, v pai.KubernetesVersion, r p
 	if err := h.WriteFile(ctx, script, []byte(marked), files[script].mode); err != nil {
 		return err
 	}
-	for _, path := range sortedKeys(files) {
-		if path != script && path != unit {
-			if err := h.WriteFile(ctx, path, []byte(files[path].content), files[path].mode); err != nil {
+	for _, file := range sortedKeys(files) {
+		if file != script && file != unit {
+			if err := h.WriteFile(ctx, file, []byte(files[file].content), files[file].mode); err != nil {
 				return err
 			}
 		}
@@ -87,8 +88,8 @@ func writeRole(ctx context.Context, h machine.Host, v pai.KubernetesVersion, r p
 func settings(v pai.KubernetesVersion, r plan.Role, files map[string]preparedFile) fingerprint.Settings {
 	s := fingerprint.Settings{Dir: layout.VersionDir(v), Files: map[string][]byte{},
 		Script: []byte(files[layout.RunScript(v, r)].content), Unit: []byte(files[layout.UnitFile(r)].content)}
-	for _, name := range layout.ConfigsOf(r) {
-		s.Files[name] = []byte(files[layout.VersionFile(v, name)].content)
+	for _, file := range layout.ConfigsOf(v, r) {
+		s.Files[path.Base(file)] = []byte(files[file].content)
 	}
 	return s
 }
@@ -115,9 +116,11 @@ func (c *cluster) versionFiles(ctx context.Context, h machine.Host, m config.Mac
 	case plan.RoleKubelet:
 		return c.kubeletFiles(ctx, h, m, v)
 	case plan.RoleAPIProxy:
+		config, err := proxyFile(c.Config, m, nil)
 		return map[string]preparedFile{
+			layout.APIProxyFile:    {string(config), 0o644},
 			layout.RunScript(v, r): {script(v, r, "api-proxy", flags{"--config=" + layout.APIProxyFile}), 0o755},
-		}, nil
+		}, err
 	case plan.RoleKubeProxy:
 		return kubeProxyFiles(c.Config, m, v)
 	case plan.RoleNetwork:

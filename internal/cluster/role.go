@@ -56,10 +56,7 @@ func (c *cluster) role(ctx context.Context, h machine.Host, m config.Machine, s 
 func (c *cluster) roleNeeds(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
 	switch s.Role {
 	case plan.RoleAPIProxy:
-		if err := c.copyCA(ctx, h); err != nil {
-			return err
-		}
-		return c.writeProxyConfig(ctx, h, m, nil)
+		return c.copyCA(ctx, h)
 	case plan.RoleKubeProxy:
 		return c.writeKubeconfig(ctx, h, s.To.Kubernetes(), "system:kube-proxy", layout.KubeProxyConf)
 	case plan.RoleNetwork:
@@ -144,8 +141,12 @@ func proxyConfigFor(cfg *config.Config, m config.Machine, draining *layout.Slot)
 	return p
 }
 
+func proxyFile(cfg *config.Config, m config.Machine, draining *layout.Slot) ([]byte, error) {
+	return json.MarshalIndent(proxyConfigFor(cfg, m, draining), "", "  ")
+}
+
 func (c *cluster) writeProxyConfig(ctx context.Context, h machine.Host, m config.Machine, draining *layout.Slot) error {
-	data, err := json.MarshalIndent(proxyConfigFor(c.Config, m, draining), "", "  ")
+	data, err := proxyFile(c.Config, m, draining)
 	if err != nil {
 		return err
 	}

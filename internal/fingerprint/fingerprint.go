@@ -33,8 +33,9 @@ type Settings struct {
 }
 
 // Digest is the digest of the settings in hex. It leaves out what differs
-// between two versions with the same settings, and the emulated version, which
-// changes within a hop. It is empty without a script.
+// between two versions with the same settings, and what changes within a hop: the
+// emulated version, and which API server the proxy drains. It is empty without a
+// script.
 func (s Settings) Digest() string {
 	if len(s.Script) == 0 {
 		return ""
@@ -51,7 +52,8 @@ func (s Settings) Digest() string {
 func (s Settings) add(h io.Writer, name string, content []byte) {
 	var lines []string
 	for line := range strings.Lines(strings.ReplaceAll(string(content), s.Dir+"/", "VERSION/")) {
-		line = strings.TrimSuffix(strings.TrimRight(line, "\n"), ` \`)
+		// The last flag or key is followed by nothing.
+		line = strings.TrimSuffix(strings.TrimSuffix(strings.TrimRight(line, "\n"), ` \`), ",")
 		if !versionOnly(strings.TrimSpace(line)) {
 			lines = append(lines, line)
 		}
@@ -59,11 +61,11 @@ func (s Settings) add(h io.Writer, name string, content []byte) {
 	fmt.Fprintf(h, "%s %d\n%s\n", name, len(lines), strings.Join(lines, "\n"))
 }
 
-// versionOnly reports whether a line says only which version starts, or that it
-// emulates an older one.
+// versionOnly reports whether a line says only which version starts, or what
+// changes within a hop.
 func versionOnly(line string) bool {
 	return strings.HasPrefix(line, "# Written by PAI") || strings.HasPrefix(line, "export "+Variable+"=") ||
-		strings.HasPrefix(line, "--emulated-version=")
+		strings.HasPrefix(line, "--emulated-version=") || line == `"draining": true`
 }
 
 // Mark adds the digest of the settings to a script, so that the environment of

@@ -47,6 +47,9 @@ func TestSettings(t *testing.T) {
 		{"another unit", func(s *fingerprint.Settings) { s.Unit = []byte("[Service]\n") }, false},
 		{"another file", func(s *fingerprint.Settings) { s.Files = map[string][]byte{"a.yaml": []byte("a: 2\n")} }, false},
 		{"a file less", func(s *fingerprint.Settings) { s.Files = nil }, false},
+		{"a server that the proxy drains", func(s *fingerprint.Settings) {
+			s.Files = map[string][]byte{"a.yaml": []byte("a: 1,\n\"draining\": true\n")}
+		}, true},
 		{"an absent file", func(s *fingerprint.Settings) { s.Files = map[string][]byte{"a.yaml": nil} }, false},
 	}
 	for _, tt := range tests {

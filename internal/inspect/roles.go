@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -191,16 +192,16 @@ func (i *inspection) diskSettings(r layout.Role, link string) (digest string, ma
 	}
 	s := fingerprint.Settings{Dir: layout.VersionDir(link), Files: map[string][]byte{}}
 	var problems []error
-	read := func(path string) []byte {
-		data, err := i.read(path)
+	read := func(file string) []byte {
+		data, err := i.read(file)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			problems = append(problems, err)
 		}
 		return data
 	}
 	s.Script, s.Unit = read(layout.RunScript(link, r)), read(layout.UnitsDir+"/"+layout.Unit(r))
-	for _, name := range layout.ConfigsOf(r) {
-		s.Files[name] = read(layout.VersionFile(link, name))
+	for _, file := range layout.ConfigsOf(link, r) {
+		s.Files[path.Base(file)] = read(file)
 	}
 	if err := errors.Join(problems...); err != nil {
 		return "", false, err

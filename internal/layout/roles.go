@@ -62,19 +62,20 @@ func IsProgramOf(r Role, path string) bool {
 	return false
 }
 
-// ConfigsOf lists the configuration files of a role, by their names in the
-// configuration directory of a version.
-func ConfigsOf(r Role) []string {
+// ConfigsOf lists the configuration files of a role of a version.
+func ConfigsOf[V ~string](v V, r Role) []string {
 	switch r {
 	case RoleRuntime:
-		return []string{ContainerdConfigName}
+		return []string{VersionFile(v, ContainerdConfigName)}
 	case RoleKubelet:
-		return []string{KubeletConfigName}
+		return []string{VersionFile(v, KubeletConfigName)}
 	case RoleKubeProxy:
-		return []string{KubeProxyConfigName}
+		return []string{VersionFile(v, KubeProxyConfigName)}
 	case RoleNetwork:
-		return []string{NetworkConfigName}
-	case RoleEtcdA, RoleEtcdB, RoleAPIServerA, RoleAPIServerB, RoleControllerManager, RoleScheduler, RoleAPIProxy:
+		return []string{VersionFile(v, NetworkConfigName)}
+	case RoleAPIProxy:
+		return []string{APIProxyFile}
+	case RoleEtcdA, RoleEtcdB, RoleAPIServerA, RoleAPIServerB, RoleControllerManager, RoleScheduler:
 	}
 	return nil
 }
