@@ -3,7 +3,9 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -99,15 +101,22 @@ func dnsReplicas(machines int) int { return min(machines, 2) }
 // allHaveResolver reports whether CoreDNS can forward on every machine. It does
 // not start if the resolver does not exist.
 func (c *cluster) allHaveResolver(ctx context.Context) (bool, error) {
+	var lacking atomic.Bool
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(expectLimit)
 	for _, m := range c.Config.Layout.MachineList {
 		h := c.Hosts[m.Hostname]
 		if h == nil {
 			continue // unreachable: unknown
 		}
-		f, err := c.facts(ctx, h)
-		if err != nil || !f.Resolver {
-			return false, err
-		}
+		group.Go(func() error {
+			f, err := c.facts(ctx, h)
+			if err == nil && !f.Resolver {
+				lacking.Store(true)
+			}
+			return err
+		})
 	}
-	return true, nil
+	err := group.Wait()
+	return err == nil && !lacking.Load(), err
 }
