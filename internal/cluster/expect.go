@@ -132,7 +132,7 @@ func (c *cluster) expectMachine(ctx context.Context, h machine.Host, of config.M
 		}
 		want := plan.Digests{Programs: fingerprint.Programs(r, programs)}
 		if want.Programs == state.Programs || (want.Programs == "" && v.Compare(state.Running) == 0) {
-			if want, err = c.digests(ctx, h, of, dir, r); err != nil {
+			if want.Settings, err = c.nextSettings(ctx, h, of, dir, r); err != nil {
 				return e, err
 			}
 		}

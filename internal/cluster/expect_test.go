@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -101,7 +102,7 @@ func (c *comparedCluster) boot(t *testing.T, h *inspecttest.Host, m config.Machi
 	for path := range programsOf(m, digests) {
 		h.Write(layout.VersionDir(comparedVersion)+"/"+path, path)
 	}
-	h.Root.Write(installedFile(comparedVersion), "{}")
+	h.Write(installedFile(comparedVersion), "{}")
 	cl := &cluster{Deps: c.deps}
 	for n, o := range unitTable {
 		if o.controlPlane && !m.IsControlPlane() || o.role == plan.RoleEtcdB || o.role == plan.RoleAPIServerB {
@@ -120,7 +121,7 @@ func (c *comparedCluster) boot(t *testing.T, h *inspecttest.Host, m config.Machi
 
 // start starts a role with settings in its environment, or none.
 func (c *comparedCluster) start(h *inspecttest.Host, r plan.Role, pid int, digest string) {
-	h.Root.Link(layout.RoleLink(r), "../"+string(comparedVersion))
+	h.Link(layout.RoleLink(r), "../"+string(comparedVersion))
 	h.Units[layout.Unit(r)] = inspecttest.Unit{State: "active", PID: pid}
 	var environment []string
 	if digest != "" {
@@ -201,13 +202,13 @@ func TestWhatPAIWritesAsExpected(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c.hosts["pai-1"].Root.Write(layout.APIProxyFile, string(draining))
+			c.hosts["pai-1"].Write(layout.APIProxyFile, string(draining))
 		}, nil},
 		{"a file that was edited on the machine", func(_ *testing.T, c *comparedCluster) {
-			c.hosts["pai-2"].Root.Write(layout.VersionFile(comparedVersion, layout.KubeletConfigName), "maxPods: 1\n")
+			c.hosts["pai-2"].Write(layout.VersionFile(comparedVersion, layout.KubeletConfigName), "maxPods: 1\n")
 		}, map[string]string{"pai-2 kubelet": "settings"}},
 		{"a unit that was edited on the machine", func(_ *testing.T, c *comparedCluster) {
-			c.hosts["pai-1"].Root.Write(layout.UnitFile(plan.RoleScheduler), "[Unit]\n")
+			c.hosts["pai-1"].Write(layout.UnitFile(plan.RoleScheduler), "[Unit]\n")
 		}, map[string]string{"pai-1 scheduler": "settings"}},
 		{"an older process", func(_ *testing.T, c *comparedCluster) { c.start(c.hosts["pai-2"], plan.RoleKubeProxy, 999, "other") },
 			map[string]string{"pai-2 kube-proxy": "settings"}},
@@ -215,17 +216,17 @@ func TestWhatPAIWritesAsExpected(t *testing.T) {
 			map[string]string{"pai-2 kube-proxy": "settings"}},
 		{"a process and a script of PAI v0.10", func(t *testing.T, c *comparedCluster) {
 			h, script := c.hosts["pai-2"], layout.RunScript(comparedVersion, plan.RoleKubeProxy)
-			written, err := os.ReadFile(h.Root.At(script))
+			written, err := os.ReadFile(h.At(script))
 			if err != nil {
 				t.Fatal(err)
 			}
-			h.Root.Write(script, fingerprint.Unmark(string(written)))
+			h.Write(script, fingerprint.Unmark(string(written)))
 			c.start(h, plan.RoleKubeProxy, 999, "")
 		}, nil},
-		{"no names of machines", func(_ *testing.T, c *comparedCluster) { c.hosts["pai-2"].Root.Write(layout.HostsFile, "") },
+		{"no names of machines", func(_ *testing.T, c *comparedCluster) { c.hosts["pai-2"].Write(layout.HostsFile, "") },
 			map[string]string{"pai-2 prepared": "files"}},
 		{"another file in the place of a program", func(_ *testing.T, c *comparedCluster) {
-			c.hosts["pai-2"].Root.Write(layout.Program(comparedVersion, "runc"), "mine")
+			c.hosts["pai-2"].Write(layout.Program(comparedVersion, "runc"), "mine")
 		}, map[string]string{"pai-2 programs": "programs", "pai-2 containerd": "programs"}},
 	}
 	for _, tt := range tests {
@@ -288,8 +289,8 @@ func TestDiffOfPrograms(t *testing.T) {
 func TestDiffOfPreparedFiles(t *testing.T) {
 	t.Parallel()
 	c := newComparedCluster(t)
-	c.hosts["pai-2"].Root.Write(layout.PrepareScript, "#!/bin/sh\n")
-	if err := os.Remove(c.hosts["pai-2"].Root.At(layout.ShutdownScript)); err != nil && !os.IsNotExist(err) {
+	c.hosts["pai-2"].Write(layout.PrepareScript, "#!/bin/sh\n")
+	if err := os.Remove(c.hosts["pai-2"].At(layout.ShutdownScript)); err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
 	}
 	got, err := Doers(c.deps)[plan.KindPrepare].(plan.Differ).Diff(t.Context(), plan.Step{Kind: plan.KindPrepare, Target: "pai-2"})
@@ -339,11 +340,11 @@ func TestAllHaveResolver(t *testing.T) {
 	t.Parallel()
 	c := newComparedCluster(t)
 	ask := func() (bool, error) { return (&cluster{Deps: c.deps}).allHaveResolver(t.Context()) }
-	c.hosts["pai-1"].Root.Write(layout.ResolverFile, "nameserver 10.9.0.1\n")
+	c.hosts["pai-1"].Write(layout.ResolverFile, "nameserver 10.9.0.1\n")
 	if all, err := ask(); all || err != nil {
 		t.Errorf("with one of two resolvers: got %v, %v", all, err)
 	}
-	c.hosts["pai-2"].Root.Write(layout.ResolverFile, "nameserver 10.9.0.1\n")
+	c.hosts["pai-2"].Write(layout.ResolverFile, "nameserver 10.9.0.1\n")
 	if all, err := ask(); !all || err != nil {
 		t.Errorf("with two resolvers: got %v, %v", all, err)
 	}
@@ -355,4 +356,40 @@ func TestAllHaveResolver(t *testing.T) {
 	if all, err := ask(); !all || err != nil {
 		t.Errorf("without a connection: got %v, %v; want the machines that are there", all, err)
 	}
+}
+
+// A step compares a role with the programs on the machine: the bundle of an older
+// version can be another build by now, or be replaced while the step runs.
+func TestAStepNeedsNoBundleToSeeItsResult(t *testing.T) {
+	t.Parallel()
+	c := newComparedCluster(t)
+	c.deps.Bundle = unreadableBundle{}
+	h, m := c.hosts["pai-2"], c.deps.Config.Workers()[0]
+	step := plan.Step{Kind: plan.KindRole, Target: "pai-2", Role: plan.RoleNetwork, To: pai.AnyVersion(comparedVersion)}
+	fulfilled := func() bool {
+		state, err := roleState(t.Context(), h, step.Role)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ok, err := (&cluster{Deps: c.deps}).fulfilled(t.Context(), h, m, step, step.Role, state)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ok
+	}
+	if !fulfilled() {
+		t.Error("a role that runs what is on the machine is not as the step leaves it")
+	}
+	replaced := layout.Program(comparedVersion, "network") + " (deleted)"
+	h.Write(replaced, "another program")
+	h.Link(fmt.Sprintf("/proc/%d/exe", h.Units[layout.Unit(step.Role)].PID), replaced)
+	if fulfilled() {
+		t.Error("a role that runs another program is as the step leaves it")
+	}
+}
+
+type unreadableBundle struct{ digestBundle }
+
+func (unreadableBundle) ProgramDigests(context.Context) (map[string]string, error) {
+	return nil, errors.New("blob is missing")
 }

@@ -106,9 +106,9 @@ func TestRecordIsDoneInFileAndAPI(t *testing.T) {
 	}{
 		{"nothing", func() {}, false},
 		{"only in the API", func() { inAPI(string(comparedVersion)) }, false},
-		{"damaged file", func() { h.Root.Write(layout.ClusterRecordFile, "{") }, false},
+		{"damaged file", func() { h.Write(layout.ClusterRecordFile, "{") }, false},
 		{"both", func() {
-			h.Root.Write(layout.ClusterRecordFile, `{"clusterId":"test","kubernetes":"v0.10-pai","services":"v0.9"}`)
+			h.Write(layout.ClusterRecordFile, `{"clusterId":"test","kubernetes":"v0.10-pai","services":"v0.9"}`)
 		}, true},
 		{"older in the API", func() { inAPI("v0.9-pai") }, false},
 	} {
@@ -132,7 +132,7 @@ func TestKubeletIsDoneWithItsNode(t *testing.T) {
 	t.Parallel()
 	c := scripted(t)
 	h := c.hosts["pai-2"]
-	h.Root.Write(installedFile(comparedVersion), `{"upstream":"v1.36.3"}`)
+	h.Write(installedFile(comparedVersion), `{"upstream":"v1.36.3"}`)
 	api, connect := newFakeAPI(t, map[string]string{})
 	c.deps.Kube = connect
 	step := plan.Step{Kind: plan.KindKubelet, Target: "pai-2", To: pai.AnyVersion(comparedVersion)}
@@ -142,7 +142,7 @@ func TestKubeletIsDoneWithItsNode(t *testing.T) {
 		want   bool
 	}{
 		{"no serving certificate", func() {}, false},
-		{"no node", func() { h.Root.Write(layout.KubeletServingCertificate, "") }, false},
+		{"no node", func() { h.Write(layout.KubeletServingCertificate, "") }, false},
 		{"not ready", func() { api.objects[nodePath+"pai-2"] = nodeJSON("pai-2", "v1.36.3", "False") }, false},
 		{"older kubelet reported", func() { api.objects[nodePath+"pai-2"] = nodeJSON("pai-2", "v1.35.4", "True") }, false},
 		{"done", func() { api.objects[nodePath+"pai-2"] = nodeJSON("pai-2", "v1.36.3", "True") }, true},
@@ -159,7 +159,7 @@ func TestKubeletsReportToARestoredAPI(t *testing.T) {
 	t.Parallel()
 	c := scripted(t)
 	for _, h := range c.hosts {
-		h.Root.Write(installedFile(comparedVersion), `{"upstream":"v1.36.3"}`)
+		h.Write(installedFile(comparedVersion), `{"upstream":"v1.36.3"}`)
 	}
 	_, connect := newFakeAPI(t, map[string]string{nodePath + "pai-1": nodeJSON("pai-1", "v1.36.3", "True")}) // pai-2 joined later
 	c.deps.Kube = connect
@@ -175,7 +175,7 @@ func TestNodeIsAwaited(t *testing.T) {
 	t.Parallel()
 	c := scripted(t)
 	h, m := c.hosts["pai-2"], c.deps.Config.Workers()[0]
-	h.Root.Write(layout.KubeletServingCertificate, "")
+	h.Write(layout.KubeletServingCertificate, "")
 	_, connect := newFakeAPI(t, map[string]string{nodePath + "pai-2": nodeJSON("pai-2", "v1.36.3", "True")})
 	k, err := connect(t.Context())
 	if err != nil {
@@ -195,8 +195,8 @@ func TestEtcdOfARollback(t *testing.T) {
 	h := c.hosts["pai-1"]
 	step := plan.Step{From: pai.AnyVersion(comparedVersion), To: "v0.9-pai"}
 	for older, want := range map[string]pai.KubernetesVersion{"3.6.1": "v0.9-pai", "3.5.9": comparedVersion} {
-		h.Root.Write(installedFile("v0.9-pai"), fmt.Sprintf(`{"programs":{"etcd":%q}}`, older))
-		h.Root.Write(installedFile(comparedVersion), `{"programs":{"etcd":"3.6.5"}}`)
+		h.Write(installedFile("v0.9-pai"), fmt.Sprintf(`{"programs":{"etcd":%q}}`, older))
+		h.Write(installedFile(comparedVersion), `{"programs":{"etcd":"3.6.5"}}`)
 		if got, err := etcdVersionFor(t.Context(), h, step); err != nil || got != want {
 			t.Errorf("etcd %s: got %s, %v, want %s", older, got, err, want)
 		}

@@ -90,7 +90,7 @@ func TestObserveNamesForeignFiles(t *testing.T) {
 	if m, err := Observe(t.Context(), h); err != nil || m.Foreign == nil || len(m.Foreign) > 0 {
 		t.Errorf("got foreign files %#v, %v, want none", m.Foreign, err)
 	}
-	h.Root.Write(layout.ConfigDir+"/notes.txt", "")
+	h.Write(layout.ConfigDir+"/notes.txt", "")
 	if m, err := Observe(t.Context(), h); err != nil || !slices.Equal(m.Foreign, []string{"/etc/pai/notes.txt"}) {
 		t.Errorf("got foreign files %q, %v, want the notes", m.Foreign, err)
 	}

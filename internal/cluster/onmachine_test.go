@@ -23,9 +23,9 @@ func scripted(t *testing.T) *comparedCluster {
 	for _, h := range c.hosts {
 		healthServer(t, h)
 		shell(t, h)
-		h.Root.Write(layout.Program(comparedVersion, "kubeadm"), "#!/bin/sh\necho 'kind: Config'\n")
+		h.Write(layout.Program(comparedVersion, "kubeadm"), "#!/bin/sh\necho 'kind: Config'\n")
 	}
-	c.hosts["pai-1"].Root.Write(layout.PKIDir+"/ca.crt", "the authority")
+	c.hosts["pai-1"].Write(layout.PKIDir+"/ca.crt", "the authority")
 	said := c.deps.Kubeadm
 	c.deps.Kubeadm = func(ctx context.Context, config []byte, script string) (string, error) {
 		if strings.Contains(script, "kubeconfig user") {
@@ -84,7 +84,7 @@ func TestProxyGetsAuthorityAndBackends(t *testing.T) {
 	c := scripted(t)
 	worker := c.hosts["pai-2"]
 	cl := &cluster{Deps: c.deps}
-	if err := cl.roleNeeds(t.Context(), worker, c.deps.Config.Workers()[0], plan.Step{Role: plan.RoleAPIProxy, To: pai.AnyVersion(comparedVersion)}); err != nil {
+	if err := cl.roleNeeds(t.Context(), worker, plan.Step{Role: plan.RoleAPIProxy, To: pai.AnyVersion(comparedVersion)}); err != nil {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{layout.CAFile: "the authority", layout.PKIDir + "/ca.crt": "the authority", layout.APIProxyFile: "10.9.0.11:6443"} {
@@ -167,10 +167,10 @@ func TestKubeletReplacementReportsEndedContainers(t *testing.T) {
 	t.Parallel()
 	c := scripted(t)
 	h := c.hosts["pai-2"]
-	h.Root.Write("/proc/sys/kernel/random/boot_id", "boot\n")
+	h.Write("/proc/sys/kernel/random/boot_id", "boot\n")
 	for n, id := range []string{"c1", "c2"} {
-		h.Root.Write(layout.ContainerdTasks+"/k8s.io/"+id+"/init.pid", fmt.Sprint(300+n))
-		h.Root.Write(fmt.Sprintf("/proc/%d/cgroup", 300+n), "0::/kubepods/"+id+"\n")
+		h.Write(layout.ContainerdTasks+"/k8s.io/"+id+"/init.pid", fmt.Sprint(300+n))
+		h.Write(fmt.Sprintf("/proc/%d/cgroup", 300+n), "0::/kubepods/"+id+"\n")
 	}
 	h.Script = func(_ context.Context, cmd machine.Command) (string, error) {
 		if strings.Contains(cmd.Script, "systemd-run") {
@@ -215,7 +215,7 @@ func TestSlotsWithData(t *testing.T) {
 	h := c.hosts["pai-1"]
 	for _, want := range [][]layout.Slot{nil, {layout.SlotB}, {layout.SlotA, layout.SlotB}} {
 		for _, s := range want {
-			h.Root.Write(s.EtcdData()+"/member/x", "")
+			h.Write(s.EtcdData()+"/member/x", "")
 		}
 		if got, err := slotsWithData(t.Context(), h); err != nil || !slices.Equal(got, want) {
 			t.Errorf("got %v, %v, want %v", got, err, want)
@@ -224,7 +224,7 @@ func TestSlotsWithData(t *testing.T) {
 	if got, err := restoredSlot(t.Context(), h); got != nil || err != nil {
 		t.Errorf("got %v, %v, want no restored slot", got, err)
 	}
-	h.Root.Write(layout.SlotB.EtcdEnv(), "ETCD_NAME=x\n"+restoredFrom+"=y.db\n")
+	h.Write(layout.SlotB.EtcdEnv(), "ETCD_NAME=x\n"+restoredFrom+"=y.db\n")
 	if got, err := restoredSlot(t.Context(), h); err != nil || got == nil || *got != layout.SlotB {
 		t.Errorf("got %v, %v, want slot b", got, err)
 	}
@@ -247,7 +247,7 @@ func TestPKIIsDoneWithAllFiles(t *testing.T) {
 		t.Error("got done without files")
 	}
 	for _, file := range pkiFiles {
-		h.Root.Write(file, "x")
+		h.Write(file, "x")
 	}
 	if done() {
 		t.Error("got done with a certificate that cannot be read")
@@ -271,7 +271,7 @@ func TestIdentityOfAKubelet(t *testing.T) {
 		{layout.KubeletClientCertificate, "x", "another authority", false},
 		{layout.KubeletConf, "\t", "the authority", false},
 	} {
-		h.Root.Write(s.write, s.content)
+		h.Write(s.write, s.content)
 		if got, err := hasIdentity(t.Context(), h, []byte(s.ca)); err != nil || got != s.want {
 			t.Errorf("%s with %s: got %v, %v, want %v", s.write, s.ca, got, err, s.want)
 		}
@@ -280,7 +280,7 @@ func TestIdentityOfAKubelet(t *testing.T) {
 		if got, err := hasServingCertificate(t.Context(), h); err != nil || got != want {
 			t.Errorf("got serving certificate %v, %v, want %v", got, err, want)
 		}
-		h.Root.Write(layout.KubeletServingCertificate, "x")
+		h.Write(layout.KubeletServingCertificate, "x")
 	}
 }
 
@@ -288,7 +288,7 @@ func TestJoinTokenIsRevoked(t *testing.T) {
 	t.Parallel()
 	c := scripted(t)
 	h := c.hosts["pai-1"]
-	h.Root.Write(layout.Program(comparedVersion, "kubeadm"), "#!/bin/sh\ncase \"$*\" in *create*) echo abc.secret ;; esac\n")
+	h.Write(layout.Program(comparedVersion, "kubeadm"), "#!/bin/sh\ncase \"$*\" in *create*) echo abc.secret ;; esac\n")
 	token, revoke, err := (&cluster{Deps: c.deps}).joinToken(t.Context(), comparedVersion)
 	if err != nil || token != "abc.secret" {
 		t.Fatalf("got %q, %v", token, err)
@@ -296,7 +296,7 @@ func TestJoinTokenIsRevoked(t *testing.T) {
 	if err := revoke(); err != nil || !h.Ran("token delete abc") || h.Ran("secret") {
 		t.Errorf("got %v and scripts %q, want the token revoked by its ID", err, h.Scripts)
 	}
-	h.Root.Write(layout.Program(comparedVersion, "kubeadm"), "#!/bin/sh\n")
+	h.Write(layout.Program(comparedVersion, "kubeadm"), "#!/bin/sh\n")
 	if token, _, err := (&cluster{Deps: c.deps}).joinToken(t.Context(), comparedVersion); err == nil {
 		t.Errorf("got token %q from a kubeadm that prints none", token)
 	}
@@ -313,7 +313,7 @@ func TestAdminKubeconfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.Root.Write(layout.AdminConf, string(kubeconfig))
+	h.Write(layout.AdminConf, string(kubeconfig))
 	if got, err := AdminKubeconfig(t.Context(), h, "10.9.0.11"); err != nil || !strings.Contains(string(got), "https://10.9.0.11:6443") {
 		t.Errorf("got %s, %v, want the address of the machine", got, err)
 	}
@@ -326,7 +326,7 @@ func TestAllMachinesHaveAResolver(t *testing.T) {
 		on   string
 		want bool
 	}{{"pai-1", false}, {"pai-2", true}} {
-		c.hosts[s.on].Root.Write(layout.ResolverFile, "nameserver 10.0.0.1\n")
+		c.hosts[s.on].Write(layout.ResolverFile, "nameserver 10.0.0.1\n")
 		if got, err := (&cluster{Deps: c.deps}).allHaveResolver(t.Context()); err != nil || got != s.want {
 			t.Errorf("with a resolver on %s as well: got %v, %v, want %v", s.on, got, err, s.want)
 		}
@@ -364,7 +364,7 @@ func TestSnapshotFreshness(t *testing.T) {
 		if got, err := cl.snapshotDone(t.Context(), h, c.deps.Config.ControlPlane(), step); err != nil || got != want {
 			t.Errorf("got done %v, %v, want %v", got, err, want)
 		}
-		h.Root.Write(snapshotFile(step), "data")
+		h.Write(snapshotFile(step), "data")
 	}
 	names, err := Snapshots(t.Context(), h)
 	if err != nil || len(names) != 1 {

@@ -41,11 +41,11 @@ func TestPrepareReloadsSystemdOnlyForUnits(t *testing.T) {
 		h := inspecttest.NewHost(t, m.Hostname)
 		for _, there := range []map[string]preparedFile{files, roleUnits(m)} {
 			for path, f := range there {
-				h.Root.Write(path, f.content)
+				h.Write(path, f.content)
 			}
 		}
-		h.Root.Write(c.changed, "old")
-		h.Root.Write(layout.HostsFile, "127.0.0.1 localhost\n"+strings.Join(hostLines(cfg), " # pai\n")+" # pai\n")
+		h.Write(c.changed, "old")
+		h.Write(layout.HostsFile, "127.0.0.1 localhost\n"+strings.Join(hostLines(cfg), " # pai\n")+" # pai\n")
 		cl := &cluster{Deps: Deps{Config: cfg, Hosts: map[string]machine.Host{m.Hostname: h}}}
 		step := plan.Step{Kind: plan.KindPrepare}
 		if done, err := cl.prepareDone(t.Context(), h, m, step); done || err != nil {
@@ -68,7 +68,7 @@ func TestPrepareReloadsSystemdOnlyForUnits(t *testing.T) {
 		if done, err := cl.prepareDone(t.Context(), h, m, step); !done || err != nil {
 			t.Errorf("%s: got done %v, %v, want true", c.name, done, err)
 		}
-		h.Root.Write(layout.HostsFile, "127.0.0.1 localhost\n")
+		h.Write(layout.HostsFile, "127.0.0.1 localhost\n")
 		if done, err := cl.prepareDone(t.Context(), h, m, step); done || err != nil {
 			t.Errorf("%s: got done %v, %v without the names of the machines, want false", c.name, done, err)
 		}
@@ -93,10 +93,10 @@ func TestPrepareWritesMissingUnits(t *testing.T) {
 	missing, older := layout.UnitFile(plan.RoleKubelet), layout.UnitFile(plan.RoleNetwork)
 	for path, f := range files {
 		if path != missing {
-			h.Root.Write(path, f.content)
+			h.Write(path, f.content)
 		}
 	}
-	h.Root.Write(older, "[Unit]\n")
+	h.Write(older, "[Unit]\n")
 	cl := &cluster{Deps: Deps{Config: cfg}}
 	if err := cl.prepare(t.Context(), h, m, plan.Step{Kind: plan.KindPrepare}); err != nil {
 		t.Fatal(err)

@@ -49,7 +49,7 @@ func TestWriteRole(t *testing.T) {
 		{"an older unit", "[Unit]\n", []string{"write " + script, "write " + config, "write " + unit, "systemctl daemon-reload"}},
 	} {
 		h := &orderedHost{Host: inspecttest.NewHost(t, "pai-2")}
-		h.Root.Write(unit, tt.unitNow)
+		h.Write(unit, tt.unitNow)
 		h.Script = func(_ context.Context, c machine.Command) (string, error) {
 			h.done = append(h.done, c.Script)
 			return "", nil
@@ -60,7 +60,7 @@ func TestWriteRole(t *testing.T) {
 		if !slices.Equal(h.done, tt.want) {
 			t.Errorf("%s: did %q, want %q", tt.name, h.done, tt.want)
 		}
-		h.Root.Link(layout.RoleLink(r), "../"+v)
+		h.Link(layout.RoleLink(r), "../"+v)
 		report, err := helper.Inspect(t.Context(), h, inspect.Request{Parts: []inspect.Part{inspect.Roles}})
 		if err != nil {
 			t.Fatal(err)

@@ -35,7 +35,7 @@ func (c *cluster) roleDone(ctx context.Context, h machine.Host, m config.Machine
 // role moves a role to a version: it writes the files, moves the link, and restarts
 // only the unit of the role.
 func (c *cluster) role(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
-	if err := c.roleNeeds(ctx, h, m, s); err != nil {
+	if err := c.roleNeeds(ctx, h, s); err != nil {
 		return fmt.Errorf("write the API access of %s on %q: %w", s.Role, h.Name(), err)
 	}
 	if err := c.renderRoleAs(ctx, h, m, s.To.Kubernetes(), s.Role, s.Emulate); err != nil {
@@ -53,7 +53,7 @@ func (c *cluster) role(ctx context.Context, h machine.Host, m config.Machine, s 
 }
 
 // roleNeeds writes what a role reads outside of its directory: its API access.
-func (c *cluster) roleNeeds(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
+func (c *cluster) roleNeeds(ctx context.Context, h machine.Host, s plan.Step) error {
 	switch s.Role {
 	case plan.RoleAPIProxy:
 		return c.copyCA(ctx, h)

@@ -6,6 +6,8 @@ import (
 
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/fingerprint"
+	"pai.dev/pai/internal/inspect"
+	"pai.dev/pai/internal/inspect/helper"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
@@ -25,8 +27,13 @@ func (c *cluster) fulfilled(ctx context.Context, h machine.Host, m config.Machin
 // want is the state of a role after a step.
 func (c *cluster) want(ctx context.Context, h machine.Host, m config.Machine, s plan.Step, r plan.Role) (plan.RoleState, error) {
 	v := s.To.Kubernetes()
-	digests, err := c.digests(ctx, h, m, v, r)
-	return plan.RoleState{Link: v, Running: v, Emulates: s.Emulate, Digests: digests}, err
+	want := plan.RoleState{Link: v, Running: v, Emulates: s.Emulate}
+	var err error
+	if want.Settings, err = c.nextSettings(ctx, h, m, v, r); err != nil {
+		return want, err
+	}
+	want.Programs, err = programsIn(ctx, h, v, r)
+	return want, err
 }
 
 // wantSlots is want for both slots of a role. One of them has that state after the
@@ -54,21 +61,19 @@ func startedAs(state plan.RoleState, v pai.KubernetesVersion) bool {
 	return state.Link == v && state.Running == v && state.Settings != ""
 }
 
-// digests are what a role of a version is made of on a machine. The programs are
-// known if this host has the bundle.
-func (c *cluster) digests(ctx context.Context, h machine.Host, m config.Machine, v pai.KubernetesVersion, r plan.Role) (plan.Digests, error) {
+// nextSettings is the digest of the settings that a role of a version has on a machine.
+func (c *cluster) nextSettings(ctx context.Context, h machine.Host, m config.Machine, v pai.KubernetesVersion, r plan.Role) (string, error) {
 	files, err := c.roleFiles(ctx, h, m, v, r, "")
 	if err != nil {
-		return plan.Digests{}, fmt.Errorf("render %s of Kubernetes %s for %q: %w", r, v, m.Hostname, err)
+		return "", fmt.Errorf("render %s of Kubernetes %s for %q: %w", r, v, m.Hostname, err)
 	}
-	d := plan.Digests{Settings: settings(v, r, files).Digest()}
-	if c.Bundle == nil || checkBundle(c.Bundle, v) != nil {
-		return d, nil
-	}
-	programs, err := c.Bundle.ProgramDigests(ctx)
-	if err != nil {
-		return d, err
-	}
-	d.Programs = fingerprint.Programs(r, programs)
-	return d, nil
+	return settings(v, r, files).Digest(), nil
+}
+
+// programsIn is the digest of the programs of a role in the directory of a version
+// on a machine. The planner chose the directory by the content of the bundle: a
+// step needs no bundle to see whether a role runs what is there.
+func programsIn(ctx context.Context, h machine.Host, v pai.KubernetesVersion, r plan.Role) (string, error) {
+	report, err := helper.Inspect(ctx, h, inspect.Request{Parts: []inspect.Part{inspect.Programs}}, inspect.Programs)
+	return fingerprint.Programs(r, report.Programs[string(v)]), err
 }

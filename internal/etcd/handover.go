@@ -3,6 +3,7 @@ package etcd
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -40,19 +41,20 @@ func (l Members) Unready(m config.Machine, keep layout.Slot) *Member {
 }
 
 // InitialCluster names all members for an etcd without data in a slot of a
-// machine, as etcd requires: NAME=URL,…
+// machine, as etcd requires: NAME=URL,…, its own last
 func (l Members) InitialCluster(m config.Machine, s layout.Slot) string {
-	var all []string
+	var others, own []string
 	for _, one := range l {
 		for _, url := range one.Peers {
-			name := one.Name
 			if url == s.PeerURL(m.HostIP) {
-				name = s.Member(m.Hostname)
+				own = append(own, s.Member(m.Hostname)+"="+url)
+			} else {
+				others = append(others, one.Name+"="+url)
 			}
-			all = append(all, name+"="+url)
 		}
 	}
-	return strings.Join(all, ",")
+	slices.Sort(others)
+	return strings.Join(append(others, own...), ",")
 }
 
 // AddLearner adds a slot of a machine as a member that does not vote, through

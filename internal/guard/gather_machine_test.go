@@ -15,8 +15,8 @@ func nextHop(t *testing.T) *inspecttest.Host {
 	h := inspecttest.NewHost(t, "gpu-01")
 	for version, of := range map[string][2]string{"v0.9-pai": {"Kubernetes v1.35.1", "v2.2.3"}, "v0.10-pai": {"Kubernetes v1.36.3", "v2.3.0"}} {
 		kubelet, containerd := layout.Program(version, "kubelet"), layout.Program(version, "containerd")
-		h.Root.Write(kubelet, "")
-		h.Root.Write(containerd, "")
+		h.Write(kubelet, "")
+		h.Write(containerd, "")
 		h.Programs[kubelet+" --version"] = of[0] + "\n"
 		h.Programs[containerd+" --version"] = "containerd github.com/containerd/containerd/v2 " + of[1] + " 0123\n"
 	}
@@ -26,8 +26,8 @@ func nextHop(t *testing.T) *inspecttest.Host {
 	h.Units[layout.Unit(layout.RoleRuntime)] = inspecttest.Unit{State: "active", PID: 7, KillMode: "process"}
 	h.Units[layout.Unit(layout.RoleKubelet)] = inspecttest.Unit{State: "failed", KillMode: "process"}
 	h.Programs[layout.Ctr+" version"] = "Client:\n"
-	h.Root.Write(layout.VersionDir("v0.9-pai")+runtimeConfigFile, "SystemdCgroup = false\n")
-	h.Root.Write(layout.VersionDir("v0.10-pai")+runtimeConfigFile, "SystemdCgroup = true\n")
+	h.Write(layout.VersionDir("v0.9-pai")+runtimeConfigFile, "SystemdCgroup = false\n")
+	h.Write(layout.VersionDir("v0.10-pai")+runtimeConfigFile, "SystemdCgroup = true\n")
 	return h
 }
 
@@ -65,7 +65,7 @@ func TestObserveMachineLeavesUnknown(t *testing.T) {
 			h.Units[layout.Unit(layout.RoleRuntime)] = inspecttest.Unit{State: "inactive"}
 			h.Link(layout.RoleLink(layout.RoleRuntime), "../v0.8-pai")
 		}, func(f Facts) bool { return f.Runtime.known || f.RuntimeKillMode.known || f.RuntimeCgroups.known }},
-		"processes": {func(h *inspecttest.Host) { h.Root.Write("/proc/7/cmdline/x", "") },
+		"processes": {func(h *inspecttest.Host) { h.Write("/proc/7/cmdline/x", "") },
 			func(f Facts) bool {
 				return f.KubeletRuns.known || f.RuntimeUp.known || f.Kubelet.known || f.Runtime.known
 			}},

@@ -176,12 +176,13 @@ func (k *kubernetes) beforeRecord() []StepID {
 // machine adds a step for one machine.
 func (k *kubernetes) machine(m MachineState, what string, kind Kind, needed bool, risk pai.Risk, after ...StepID) {
 	s := Step{ID: k.id(m, what), Kind: kind, Target: m.Name, To: pai.AnyVersion(k.version(m)), Risk: risk}
-	switch { // the other kinds need no more
-	case kind == KindImages:
+	if kind == KindImages {
 		s.To = pai.AnyVersion(k.o.Bundle.Release)
-	case kind == KindPrepare:
+	}
+	if kind == KindPrepare {
 		s.Differs = k.preparedDiffers(m)
-	case kind == KindKubelet:
+	}
+	if kind == KindKubelet {
 		s.From, s.Differs = pai.AnyVersion(m.Roles[RoleKubelet].version()), k.differs(m, RoleKubelet)
 	}
 	k.graph.add(k.planned(m) && (needed || m.Unreachable != ""), s, after...)
@@ -205,12 +206,13 @@ func (k *kubernetes) clusterStep(what string, kind Kind, needed bool, risk pai.R
 	if k.rollback {
 		s.From = pai.AnyVersion(newestKubernetes(k.world))
 	}
-	switch { // the other kinds need no more
-	case kind == KindEtcd:
+	if kind == KindEtcd {
 		s.Differs = k.slotsDiffer(RoleEtcdA, RoleEtcdB)
-	case kind == KindAPIServer:
+	}
+	if kind == KindAPIServer {
 		s.Emulate, s.Differs = k.emulate, k.slotsDiffer(RoleAPIServerA, RoleAPIServerB)
-	case kind == KindRecord:
+	}
+	if kind == KindRecord {
 		s.To = pai.AnyVersion(k.to)
 	}
 	k.graph.add(needed && k.o.Only == nil, s, after...)

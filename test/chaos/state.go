@@ -85,14 +85,14 @@ func (c *Cluster) TakeState(ctx context.Context, machines int) (State, error) {
 
 // filesScript writes a tar of what PAI owns on a machine. Programs are known
 // by size, other files by content. Left out is what is a record of the runs
-// themselves (journal, revisions, lock, witness, logs), what pods and services
-// own, which of two slots holds the flags that are not in use, and what a killed
+// themselves (journal, revisions, lock, witness, logs, digests of files by inode),
+// what pods and services own, which of two slots holds the flags that are not in use, and what a killed
 // write left, which only root can read and a write there removes after an hour.
 const filesScript = `
 cd /
 {
     find opt/pai etc/pai etc/kubernetes etc/cni etc/systemd/system var/lib/pai \
-        \( -path var/lib/pai/operations -o -path var/lib/pai/revisions -o -path var/lib/pai/lock -o -path var/lib/pai/witness -o -path var/lib/pai/prometheus -o -path 'opt/pai/v*/run' \) -prune -o -print || :
+        \( -path var/lib/pai/operations -o -path var/lib/pai/revisions -o -path var/lib/pai/lock -o -path var/lib/pai/witness -o -path var/lib/pai/prometheus -o -path var/lib/pai/digests.json -o -path 'opt/pai/v*/run' \) -prune -o -print || :
     for l in opt/pai/role/*; do echo "$l/run/$(basename "$l")"; done
     find var/lib/kubelet -maxdepth 1 -type f || :
     find var/lib/kubelet/pki var/lib/etcd -maxdepth 2 || :
@@ -136,7 +136,11 @@ func (c *Cluster) takeFiles(ctx context.Context, s State, machine string) error 
 			return fmt.Errorf("read %s of %s: %w", h.Name, machine, err)
 		}
 		if h.Name != "run/chaos-list" {
-			s.put(machine+" file /"+maskName(slots.name(h.Name)), maskText(slots.name(string(data))))
+			text := slots.name(string(data))
+			if h.Name == "etc/pai/api-proxy.json" { // lists both slots in a fixed order
+				text = strings.NewReplacer("port-used", "port-of-a-slot", "port-idle", "port-of-a-slot").Replace(text)
+			}
+			s.put(machine+" file /"+maskName(slots.name(h.Name)), maskText(text))
 			continue
 		}
 		for line := range strings.Lines(string(data)) {
@@ -165,6 +169,7 @@ func (c *Cluster) slots(ctx context.Context, machine string) (slotNames, error) 
 // slotsInUse reads lines of a role and the slot that is in use.
 func slotsInUse(lines string) slotNames {
 	var pairs []string
+	what := map[string]string{"etcd": "etcd", "apiserver": "API server"} // in the description of a unit
 	ports := map[string][2]string{"etcd": {"2379", "2389"}, "apiserver": {"6444", "6445"}}
 	for line := range strings.Lines(lines) {
 		role, used, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -174,7 +179,7 @@ func slotsInUse(lines string) slotNames {
 		}
 		pairs = append(pairs, role+"-"+used, role+"-used", role+"-"+idle, role+"-idle",
 			"lib/"+role+"/"+used, "lib/"+role+"/used", "lib/"+role+"/"+idle, "lib/"+role+"/idle",
-			"slot "+used, "slot used", "slot "+idle, "slot idle")
+			what[role]+", slot "+used, what[role]+", slot used", what[role]+", slot "+idle, what[role]+", slot idle")
 		if role == "apiserver" {
 			pairs = append(pairs, used1, "port-used", idle1, "port-idle")
 		}

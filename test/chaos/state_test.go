@@ -136,6 +136,7 @@ func TestSlotNames(t *testing.T) {
 	for _, c := range [][2]string{
 		{"/opt/pai/role/etcd-a", "/opt/pai/role/etcd-b"}, {"/var/lib/etcd/b", "/var/lib/etcd/a"},
 		{"pai-apiserver-a.service", "pai-apiserver-b.service"}, {"--secure-port=6445", "--secure-port=6444"},
+		{"etcd, slot a", "etcd, slot b"}, {"Kubernetes API server, slot a", "Kubernetes API server, slot b"},
 	} {
 		if a.name(c[0]) != b.name(c[1]) || a.name(c[0]) == a.name(c[1]) {
 			t.Errorf("%q is %q, %q is %q", c[0], a.name(c[0]), c[1], b.name(c[1]))
