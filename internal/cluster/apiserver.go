@@ -28,15 +28,8 @@ func (c *cluster) apiServerReady(ctx context.Context, h machine.Host, s layout.S
 
 // slotStates reads both slots of etcd or of the API server.
 func slotStates(ctx context.Context, h machine.Host, role func(layout.Slot) plan.Role) (map[layout.Slot]plan.RoleState, error) {
-	states := map[layout.Slot]plan.RoleState{}
-	for _, s := range layout.Slots() {
-		state, err := roleState(ctx, h, role(s))
-		if err != nil {
-			return nil, err
-		}
-		states[s] = state
-	}
-	return states, nil
+	roles, err := roleStates(ctx, h, role(layout.SlotA), role(layout.SlotB))
+	return map[layout.Slot]plan.RoleState{layout.SlotA: roles[role(layout.SlotA)], layout.SlotB: roles[role(layout.SlotB)]}, err
 }
 
 func apiServerRole(s layout.Slot) plan.Role { return s.APIServer }

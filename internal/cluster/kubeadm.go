@@ -113,7 +113,7 @@ for l in %s %s; do [ ! -L "$l" ] || basename "$(readlink "$l")"; done`,
 				return found, nil
 			}
 		}
-		return "", fmt.Errorf("machine %q has no programs of Kubernetes %s", h.Name(), v)
+		return "", pai.Errorf(pai.CodeFailed, "copy them to the machine; run: paictl cluster k8s-bootup", "machine %q has no programs of Kubernetes %s", h.Name(), v)
 	})
 }
 

@@ -85,9 +85,19 @@ func versionOfProgram(path string) pai.KubernetesVersion {
 
 // roleState reads one role of a machine.
 func roleState(ctx context.Context, h machine.Host, r plan.Role) (plan.RoleState, error) {
-	report, err := helper.Inspect(ctx, h, inspect.Request{Parts: []inspect.Part{inspect.Roles}, Only: []layout.Role{r}}, inspect.Roles)
+	states, err := roleStates(ctx, h, r)
+	return states[r], err
+}
+
+// roleStates reads roles of a machine at once.
+func roleStates(ctx context.Context, h machine.Host, roles ...plan.Role) (map[plan.Role]plan.RoleState, error) {
+	report, err := helper.Inspect(ctx, h, inspect.Request{Parts: []inspect.Part{inspect.Roles}, Only: roles}, inspect.Roles)
 	if err != nil {
-		return plan.RoleState{}, fmt.Errorf("observe %s: %w", r, err)
+		return nil, fmt.Errorf("observe %s: %w", roles, err)
 	}
-	return stateOf(report.Roles[r]), nil
+	states := map[plan.Role]plan.RoleState{}
+	for _, r := range roles {
+		states[r] = stateOf(report.Roles[r])
+	}
+	return states, nil
 }

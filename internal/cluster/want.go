@@ -74,6 +74,6 @@ func (c *cluster) nextSettings(ctx context.Context, h machine.Host, m config.Mac
 // on a machine. The planner chose the directory by the content of the bundle: a
 // step needs no bundle to see whether a role runs what is there.
 func programsIn(ctx context.Context, h machine.Host, v pai.KubernetesVersion, r plan.Role) (string, error) {
-	report, err := helper.Inspect(ctx, h, inspect.Request{Parts: []inspect.Part{inspect.Programs}}, inspect.Programs)
+	report, err := helper.Parts(ctx, h, inspect.Programs)
 	return fingerprint.Programs(r, report.Programs[string(v)]), err
 }

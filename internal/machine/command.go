@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/poll"
 )
 
@@ -179,8 +180,9 @@ func (h *sshHost) result(client *ssh.Client, c Command, err error, stdout, stder
 	case err == nil && stdout.began && stderr.began:
 		return out, nil
 	case err == nil: // nothing ran
-		return out, fmt.Errorf("%s: command %s did not run; sshd or the login shell of %s ran something else: %s",
-			h.endpoint.Name, c.shown(), h.endpoint.User, strings.TrimSpace(string(stdout.before)+"\n"+string(stderr.before)))
+		return out, pai.Errorf(pai.CodeFailed, "give the user "+h.endpoint.User+" of the machine a login shell that runs commands, and remove a ForceCommand of its sshd",
+			"%s: command %s did not run; sshd or the login shell ran something else: %s",
+			h.endpoint.Name, c.shown(), strings.TrimSpace(string(stdout.before)+"\n"+string(stderr.before)))
 	}
 	exit := new(ssh.ExitError)
 	if !errors.As(err, &exit) {

@@ -18,7 +18,7 @@ type Host interface {
 	// Address is the address for the other machines.
 	Address() string
 	// Run runs a command and waits for it. The error is a *CommandError if the
-	// exit code is not 0.
+	// exit code is not 0. Its output has nothing that sshd or a login shell prints.
 	Run(ctx context.Context, c Command) (Output, error)
 	// ReadFile returns the content of a file, or fs.ErrNotExist.
 	ReadFile(ctx context.Context, path string) ([]byte, error)

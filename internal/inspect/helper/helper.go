@@ -116,8 +116,7 @@ func deliver(ctx context.Context, host machine.Host) error {
 	if err != nil {
 		return err
 	}
-	// A login shell might print a greeting first.
-	if got := lastLine(out.Stdout); got != want {
+	if got := strings.TrimSpace(out.Stdout); got != want {
 		return pai.Errorf(pai.CodeFailed, "use a machine of that architecture, or a paictl that was built for "+got,
 			"the machine has the architecture %s, not that of this paictl, %s", got, want)
 	}
@@ -125,9 +124,4 @@ func deliver(ctx context.Context, host machine.Host) error {
 		return fmt.Errorf("copy the helper to it: %w", err)
 	}
 	return nil
-}
-
-func lastLine(text string) string {
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	return strings.TrimSpace(lines[len(lines)-1])
 }

@@ -61,7 +61,7 @@ func TestHelperIsDeliveredOnce(t *testing.T) {
 	h.run = func(c machine.Command) (string, error) {
 		if c.Script == "uname -m" {
 			there = true
-			return "Welcome to gpu-01\nx86_64\n", nil
+			return "x86_64\n", nil
 		}
 		if !there {
 			return "", inspecttest.NotFound("gpu-01", c)
