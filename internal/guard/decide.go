@@ -64,7 +64,11 @@ func (d *Decision) decideFrom(step plan.Step, list []violation) {
 	if slices.ContainsFunc(list, func(v violation) bool { return v.unknown }) {
 		d.Verdict = Refuse
 	}
-	d.Transient = !slices.ContainsFunc(list, func(v violation) bool { return v.rule != ruleDevices || v.unknown })
+	d.Transient = !slices.ContainsFunc(list, func(v violation) bool { return !v.transient() })
+	if slices.ContainsFunc(list, func(v violation) bool { return v.rule == ruleShims }) {
+		d.Next = fmt.Sprintf("if %s is busy or out of memory, free resources and run the command again; on the machine, "+
+			"ps -eo pid,stat,wchan,args shows what each shim waits for\n%s", step.Target, d.Next)
+	}
 	d.Reason = fmt.Sprintf("%s cannot be changed in place while jobs run there: %s", step.Target, describe(list))
 }
 

@@ -5,6 +5,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"pai.dev/pai/internal/inspect"
 	"pai.dev/pai/internal/observe/running"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
@@ -74,6 +75,9 @@ type Facts struct {
 	RuntimeCgroups Fact[Transition[string]]
 	// RuntimeKillMode is KillMode of the container runtime's unit.
 	RuntimeKillMode Fact[string]
+	// Shims are the answers of the shims on the machine; observed only for a step of
+	// the container runtime.
+	Shims Fact[[]inspect.Shim]
 }
 
 // Transition is a value before and after a step.

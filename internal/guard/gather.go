@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 
+	"pai.dev/pai/internal/inspect"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/observe/running"
 	"pai.dev/pai/internal/pai"
@@ -194,6 +195,7 @@ func (f *Facts) setMachineUnknown(err error) {
 	f.Kubelet, f.Runtime, f.RuntimeCgroups = Unknown[Transition[string]](err), Unknown[Transition[string]](err), Unknown[Transition[string]](err)
 	f.Config, f.RuntimeKillMode = Unknown[Transition[KubeletConfig]](err), Unknown[string](err)
 	f.KubeletRuns, f.RuntimeUp = Unknown[bool](err), Unknown[bool](err)
+	f.Shims = Unknown[[]inspect.Shim](err)
 }
 
 // podsOn returns the pods of a machine that have not ended.

@@ -30,10 +30,15 @@ const (
 // might already name the next version.
 func (l LiveFacts) observeMachine(ctx context.Context, host machine.Host, step plan.Step, f *Facts) {
 	next := layout.VersionDir(step.To) + "/bin/"
+	needed := []inspect.Part{inspect.Roles, inspect.Versions, inspect.Runtime}
+	parts := needed
+	if step.Role == plan.RoleRuntime {
+		parts = append(slices.Clone(needed), inspect.Shims)
+	}
 	report, err := helper.Inspect(ctx, host, inspect.Request{
-		Parts: []inspect.Part{inspect.Roles, inspect.Versions, inspect.Runtime},
+		Parts: parts,
 		Only:  []layout.Role{layout.RoleKubelet, layout.RoleRuntime}, Programs: []string{next + "kubelet", next + "containerd"},
-	}, inspect.Roles, inspect.Versions, inspect.Runtime)
+	}, needed...)
 	if err != nil {
 		f.setMachineUnknown(fmt.Errorf("observe %s: %w", host.Name(), err))
 		return
@@ -53,6 +58,7 @@ func (l LiveFacts) observeMachine(ctx context.Context, host machine.Host, step p
 	f.Runtime = transition("container runtime versions", version(program, 2), version(next+"containerd", 2))
 	f.RuntimeKillMode = valueOf("container runtime kill mode", runtime.KillMode)
 	if step.Role == plan.RoleRuntime {
+		f.Shims = Observed(report.Shims, report.ErrorOf(inspect.Shims))
 		f.RuntimeCgroups = Observed(l.runtimeCgroups(ctx, host, step, strings.TrimSuffix(program, "/bin/containerd")))
 	}
 }

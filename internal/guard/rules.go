@@ -25,7 +25,17 @@ type violation struct {
 	unknown bool
 }
 
-const ruleDevices = "devices"
+// Rules whose violation might disappear by itself within seconds. What ruleShims
+// finds is unknown: a shim that is not responding might have died.
+const (
+	ruleDevices = "devices"
+	ruleShims   = "runtime-shims"
+)
+
+// transient reports whether a violation might disappear by itself within seconds.
+func (v violation) transient() bool {
+	return v.rule == ruleDevices && !v.unknown || v.rule == ruleShims
+}
 
 // inPlaceRules returns the rules for applying a step to a busy machine. known is
 // false if no rules exist for the step, so that it needs an idle machine.
@@ -67,6 +77,7 @@ func runtimeInPlaceRules() []rule {
 		{"runtime-version", func(f Facts) []observation { return []observation{f.Runtime} }, runtimeVersion},
 		{"runtime-cgroups", func(f Facts) []observation { return []observation{f.RuntimeCgroups} }, runtimeCgroups},
 		{"runtime-kill-mode", func(f Facts) []observation { return []observation{f.RuntimeKillMode} }, runtimeKillMode},
+		{ruleShims, func(f Facts) []observation { return []observation{f.Shims} }, shimsAnswer},
 	}
 }
 
@@ -78,7 +89,7 @@ func (r rule) evaluate(f Facts) *violation {
 		}
 	}
 	if text := r.check(f); text != "" {
-		return &violation{rule: r.name, text: text}
+		return &violation{rule: r.name, text: text, unknown: r.name == ruleShims}
 	}
 	return nil
 }

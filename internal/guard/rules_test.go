@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"pai.dev/pai/internal/inspect"
 	"pai.dev/pai/internal/observe/running"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
@@ -61,6 +62,8 @@ func busy() Facts {
 		Config:          Known(Transition[KubeletConfig]{config, config}),
 		RuntimeCgroups:  Known(Transition[string]{"cgroupfs", "cgroupfs"}),
 		RuntimeKillMode: Known("process"),
+		Shims: Known([]inspect.Shim{{Container: inspect.Container{ID: "s0", Namespace: "pai-vc-default", Pod: "train-0"}, Sandbox: true},
+			{Container: inspect.Container{ID: "c0", Namespace: "pai-vc-default", Pod: "train-0", Name: "main"}}}),
 	}
 }
 
@@ -175,6 +178,7 @@ func TestInPlaceRulesRefuseIfAFactIsUnknown(t *testing.T) {
 		"runtime":         {runtimeStep(), func(f *Facts) { f.Runtime = Unknown[Transition[string]](lost) }, []string{"runtime-version"}},
 		"runtime cgroups": {runtimeStep(), func(f *Facts) { f.RuntimeCgroups = Unknown[Transition[string]](lost) }, []string{"runtime-cgroups"}},
 		"runtime unit":    {runtimeStep(), func(f *Facts) { f.RuntimeKillMode = Unknown[string](lost) }, []string{"runtime-kill-mode"}},
+		"shims":           {runtimeStep(), func(f *Facts) { f.Shims = Unknown[[]inspect.Shim](lost) }, []string{"runtime-shims"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -228,6 +232,7 @@ func TestRulesNeedTheFactsTheyRead(t *testing.T) {
 	wrong := busy()
 	wrong.Kubelet = Known(Transition[string]{"v1.30.14", "v1.36.3"})
 	wrong.Runtime = Known(Transition[string]{"1.7.27", "2.2.3"})
+	wrong.Shims = Known([]inspect.Shim{{Container: inspect.Container{ID: "c0"}, Problem: "no answer"}})
 	wrong.RuntimeUp, wrong.RuntimeKillMode = Known(false), Known("control-group")
 	wrong.RuntimeCgroups = Known(Transition[string]{"cgroupfs", "systemd"})
 	node(&wrong).Labels, node(&wrong).Status.Allocatable, node(&wrong).Status.Conditions = nil, nil, nil
@@ -246,7 +251,7 @@ func TestRulesNeedTheFactsTheyRead(t *testing.T) {
 				}
 			}
 		}
-		if v := r.evaluate(wrong); v == nil || v.unknown {
+		if v := r.evaluate(wrong); v == nil || v.unknown != (r.name == ruleShims) {
 			t.Errorf("rule %s: got %+v, want a violation", r.name, v)
 		} else if alone := r.evaluate(only); alone == nil || *alone != *v {
 			t.Errorf("rule %s: got %+v with its own facts, want %+v", r.name, alone, v)

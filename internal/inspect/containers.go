@@ -61,23 +61,16 @@ func (i *inspection) containers(ctx context.Context) error {
 	}
 	a.Stopping = state == "stopping"
 
-	there, err := i.exists(tasksDir)
+	ids, err := i.tasks()
 	if err != nil {
 		return err
-	}
-	ids, err := i.names(tasksDir)
-	if err != nil {
-		return err
-	}
-	if !there && i.shimRuns() {
-		return errors.New("containers run outside of the expected directory " + tasksDir)
 	}
 	for _, id := range ids {
-		c, runs, err := i.container(id)
+		c, kind, err := i.container(id)
 		if err != nil {
 			return err
 		}
-		if runs {
+		if kind == containerTask {
 			a.Containers = append(a.Containers, c)
 		}
 	}
@@ -85,26 +78,47 @@ func (i *inspection) containers(ctx context.Context) error {
 	return nil
 }
 
+// tasks lists the bundle directories. It returns an error if shims run without them.
+func (i *inspection) tasks() ([]string, error) {
+	there, err := i.exists(tasksDir)
+	if err != nil {
+		return nil, err
+	}
+	if !there && i.shimRuns() {
+		return nil, errors.New("containers run outside of the expected directory " + tasksDir)
+	}
+	return i.names(tasksDir)
+}
+
+// task is what runs in a bundle directory.
+type task int
+
+const (
+	noTask task = iota
+	containerTask
+	sandboxTask
+)
+
 // container reads the bundle directory of a container.
-func (i *inspection) container(id string) (Container, bool, error) {
+func (i *inspection) container(id string) (Container, task, error) {
 	c := Container{ID: id}
 	first, err := i.read(tasksDir + "/" + id + "/init.pid")
 	if errors.Is(err, fs.ErrNotExist) {
-		return c, false, nil // not started, or removed
+		return c, noTask, nil // not started, or removed
 	}
 	if err != nil {
-		return c, false, err
+		return c, noTask, err
 	}
 	text := strings.TrimSpace(string(first))
 	if text == "" {
-		return c, false, nil // being started
+		return c, noTask, nil // being started
 	}
 	if c.PID, err = strconv.Atoi(text); err != nil {
-		return c, false, fmt.Errorf("read the first process of container %s: %w", id, err)
+		return c, noTask, fmt.Errorf("read the first process of container %s: %w", id, err)
 	}
 	groups, err := i.read(fmt.Sprintf("/proc/%d/cgroup", c.PID))
 	if err != nil || !strings.Contains(string(groups), id) {
-		return c, false, nil // the process ended, and another one might have its number
+		return c, noTask, nil // the process ended, and another one might have its number
 	}
 	var spec struct {
 		Annotations map[string]string `json:"annotations"`
@@ -117,7 +131,10 @@ func (i *inspection) container(id string) (Container, bool, error) {
 	i.problem(err, string(Containers), id)
 	of := func(key string) string { return spec.Annotations["io.kubernetes.cri."+key] }
 	c.Namespace, c.Pod, c.PodUID, c.Name = of("sandbox-namespace"), of("sandbox-name"), of("sandbox-uid"), of("container-name")
-	return c, of("container-type") != "sandbox", nil
+	if of("container-type") == "sandbox" {
+		return c, sandboxTask, nil
+	}
+	return c, containerTask, nil
 }
 
 // shimRuns reports whether a shim of containerd runs.

@@ -52,6 +52,7 @@ func parts() map[Part]func(*inspection, context.Context) error {
 		Foreign:  (*inspection).foreign,
 
 		Containers:  (*inspection).containers,
+		Shims:       (*inspection).shims,
 		Versions:    (*inspection).versions,
 		Runtime:     (*inspection).runtime,
 		HardwareOf:  (*inspection).hardware,

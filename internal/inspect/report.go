@@ -19,6 +19,7 @@ const (
 	Foreign  Part = "foreign"
 
 	Containers  Part = "containers"
+	Shims       Part = "shims"
 	Versions    Part = "versions"
 	Runtime     Part = "runtime"
 	HardwareOf  Part = "hardware"
@@ -64,6 +65,8 @@ type Report struct {
 	Foreign []string `json:"foreign,omitempty"`
 
 	Activity *Activity `json:"activity,omitempty"`
+	// Shims has the answers of the shims of all running containers and sandboxes.
+	Shims []Shim `json:"shims,omitempty"`
 	// Versions is what programs print as their version, by path.
 	Versions  map[string]string `json:"versions,omitempty"`
 	RuntimeUp *bool             `json:"runtimeUp,omitempty"` // containerd is responding
@@ -73,6 +76,14 @@ type Report struct {
 
 // Problem returns the reason for an absent part; empty if there is none.
 func (r Report) Problem(p Part) string { return r.Problems[string(p)] }
+
+// ErrorOf is the reason for an absent part as an error, or nil.
+func (r Report) ErrorOf(p Part) error {
+	if problem := r.Problem(p); problem != "" {
+		return errors.New(problem)
+	}
+	return nil
+}
 
 // ProblemOf is the reason for an absent value of a part as an error, or nil.
 func (r Report) ProblemOf(p Part, value string) error {
