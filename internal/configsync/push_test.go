@@ -237,7 +237,7 @@ func TestReadStateFindsPendingParts(t *testing.T) {
 	s.pushes(ann, 1)
 	s.pushes(bob, 1)
 	expect(ann, both, Same)
-	if err := s.store.MarkApplied(ctx, 1, both...); err != nil {
+	if err := s.store.MarkApplied(ctx, 1, pai.Pair{}, both...); err != nil {
 		t.Fatal(err)
 	}
 	expect(ann, nil, Same)
@@ -246,14 +246,14 @@ func TestReadStateFindsPendingParts(t *testing.T) {
 	s.pushes(ann, 2)
 	expect(ann, []revision.Part{revision.Services}, Same) // the port of a service does not affect machines
 	expect(bob, []revision.Part{revision.Services}, Outdated)
-	if err := s.store.MarkApplied(ctx, 2, both...); err != nil {
+	if err := s.store.MarkApplied(ctx, 2, pai.Pair{}, both...); err != nil {
 		t.Fatal(err)
 	}
 	// What cannot matter to a part is not pending for it.
 	s.edit(ann, config.ServicesFile, "release: v0.10", "release: v0.9")
 	s.pushes(ann, 3)
 	expect(ann, []revision.Part{revision.Services}, Same)
-	if err := s.store.MarkApplied(ctx, 3, revision.Services); err != nil {
+	if err := s.store.MarkApplied(ctx, 3, pai.Pair{}, revision.Services); err != nil {
 		t.Fatal(err)
 	}
 	s.edit(ann, config.ServicesFile, "# ", "#  ")

@@ -3,6 +3,8 @@ package operation
 import (
 	"context"
 	"fmt"
+	"slices"
+	"time"
 
 	"pai.dev/pai/internal/configsync"
 	"pai.dev/pai/internal/pai"
@@ -70,7 +72,8 @@ func (o *operation) applyRevision(ctx context.Context) error {
 }
 
 // markApplied is the stage that records what the plan has applied. A rollback
-// restores recorded objects, whose revision is unknown.
+// renders the files of machines from the configuration, but it restores recorded
+// objects of services: these are as of the revision that was applied with them.
 func (o *operation) markApplied(ctx context.Context) error {
 	parts, ok := o.applies()
 	if !ok {
@@ -80,11 +83,21 @@ func (o *operation) markApplied(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	number := o.config.Revision
-	if o.goal.Verb() == pai.VerbRollback {
-		number = 0
+	w, p := o.preview.world, o.preview.Plan
+	if err := store.NoteVersions(ctx, pai.Pair{Services: w.RecordedServices, Kubernetes: w.Current.Kubernetes}); err != nil {
+		return err
 	}
-	return store.MarkApplied(ctx, number, parts...)
+	if i := slices.Index(parts, revision.Services); i >= 0 && o.goal.Verb() == pai.VerbRollback {
+		parts = slices.Delete(parts, i, i+1)
+		number, err := store.AppliedWith(ctx, revision.Services, pai.AnyVersion(p.To.Services), time.Time{})
+		if err != nil {
+			return err
+		}
+		if err := store.MarkApplied(ctx, number, p.To, revision.Services); err != nil {
+			return err
+		}
+	}
+	return store.MarkApplied(ctx, o.config.Revision, p.To, parts...)
 }
 
 // mirrorRevisions is the stage that copies the revisions into the API.

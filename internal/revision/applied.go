@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"time"
 
 	"pai.dev/pai/internal/pai"
 )
@@ -21,7 +22,7 @@ const (
 )
 
 // Applied is the last revision that was applied to all of each part. It lacks a
-// part without such a revision, and one that was rolled back.
+// part without such a revision, and one that was rolled back to an unknown one.
 type Applied map[Part]int
 
 // Applied reads what was applied last.
@@ -41,9 +42,10 @@ func (s *Store) Applied(ctx context.Context) (Applied, error) {
 	return a, nil
 }
 
-// MarkApplied records that a revision was applied to parts; number 0 removes
-// the record. The caller holds the lock of the cluster.
-func (s *Store) MarkApplied(ctx context.Context, number int, parts ...Part) error {
+// MarkApplied records that a revision was applied to parts, which now have the
+// versions in pair; number 0 removes the record. The caller holds the lock of the
+// cluster.
+func (s *Store) MarkApplied(ctx context.Context, number int, pair pai.Pair, parts ...Part) error {
 	if len(parts) == 0 {
 		return nil
 	}
@@ -51,10 +53,17 @@ func (s *Store) MarkApplied(ctx context.Context, number int, parts ...Part) erro
 	if err != nil {
 		return err
 	}
+	var added []mark
 	for _, p := range parts {
+		if v := versionOf(p, pair); number > 0 && v != "" {
+			added = append(added, mark{Time: time.Now().UTC(), Part: p, Version: v, Revision: number})
+		}
 		if a[p] = number; number == 0 {
 			delete(a, p)
 		}
+	}
+	if err := s.addMarks(ctx, added); err != nil {
+		return err
 	}
 	data, err := json.Marshal(a)
 	if err != nil {

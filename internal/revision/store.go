@@ -91,7 +91,8 @@ func (s *Store) Add(ctx context.Context, after int, by, why string, files map[st
 }
 
 // Prune removes old revisions. The newest ones stay, as many as limit says, and
-// those that were applied last to a part. The caller holds the lock of the cluster.
+// those that were applied last to a part, or to one of its recent versions. The
+// caller holds the lock of the cluster.
 func (s *Store) Prune(ctx context.Context, limit int) error {
 	numbers, err := s.numbers(ctx)
 	if err != nil || len(numbers) <= limit {
@@ -101,7 +102,11 @@ func (s *Store) Prune(ctx context.Context, limit int) error {
 	if err != nil {
 		return err
 	}
-	stays := slices.Collect(maps.Values(applied))
+	marks, err := s.marks(ctx)
+	if err != nil {
+		return err
+	}
+	stays := append(slices.Collect(maps.Values(applied)), latest(marks)...)
 	for _, n := range numbers[:len(numbers)-limit] {
 		if slices.Contains(stays, n) {
 			continue

@@ -124,7 +124,7 @@ func TestMarkApplied(t *testing.T) {
 		{5, nil, Applied{Kubernetes: 3, Services: 4}},
 		{0, []Part{Services}, Applied{Kubernetes: 3}},
 	} {
-		if err := s.MarkApplied(ctx, mark.number, mark.parts...); err != nil {
+		if err := s.MarkApplied(ctx, mark.number, pai.Pair{}, mark.parts...); err != nil {
 			t.Fatal(err)
 		}
 		a, err := s.Applied(ctx)
@@ -188,7 +188,7 @@ func TestPruneKeepsNewestAndAppliedRevisions(t *testing.T) {
 				}
 			}
 			for part, n := range c.applied {
-				if err := s.MarkApplied(ctx, n, part); err != nil {
+				if err := s.MarkApplied(ctx, n, pai.Pair{}, part); err != nil {
 					t.Fatal(err)
 				}
 			}
