@@ -29,7 +29,7 @@ func testConfig() *config.Config {
 }
 
 // versions are the Kubernetes versions whose kubeadm's answers are in testdata.
-var versions = map[pai.KubernetesVersion]string{"v0.9-pai": "v1.35.4", "v0.10-pai": "v1.36.3"}
+var versions = map[pai.KubernetesVersion]string{"v0.9-pai": "v1.35.4", "v0.10-pai": "v1.36.3", "v0.11-pai": "v1.37.2"}
 
 func kubeadmSays(t *testing.T, upstream, file string) []byte {
 	t.Helper()
@@ -55,8 +55,8 @@ func TestControlPlaneScripts(t *testing.T) {
 				t.Fatalf("%s: %v", manifest, err)
 			}
 			checkRendered(t, string(v)+"/"+string(role), componentScript(cfg, cfg.ControlPlane(), v, role, f))
-			if v == "v0.10-pai" && role == plan.RoleAPIServerB {
-				checkRendered(t, string(v)+"/"+string(role)+"-as-1.35", componentScript(cfg, cfg.ControlPlane(), v, role, emulating(f, "1.35")))
+			if minor := map[pai.KubernetesVersion]string{"v0.10-pai": "1.35", "v0.11-pai": "1.36"}[v]; minor != "" && role == plan.RoleAPIServerB {
+				checkRendered(t, string(v)+"/"+string(role)+"-as-"+minor, componentScript(cfg, cfg.ControlPlane(), v, role, emulating(f, minor)))
 			}
 		}
 	}
@@ -65,7 +65,7 @@ func TestControlPlaneScripts(t *testing.T) {
 func TestKubeletConfig(t *testing.T) {
 	t.Parallel()
 	for v, upstream := range versions {
-		data, err := kubeletConfig(testConfig(), testConfig().Workers()[0], kubeadmSays(t, upstream, "init-defaults.yaml"), facts{CgroupV1: true})
+		data, err := kubeletConfig(testConfig(), testConfig().Workers()[0], kubeadmSays(t, upstream, "init-defaults.yaml"), facts{CgroupV1: true}, upstream)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,15 +97,20 @@ func TestNodeFiles(t *testing.T) {
 
 func TestContainerdConfig(t *testing.T) {
 	t.Parallel()
-	for name, f := range map[string]facts{
-		"containerd-local.toml":  {CgroupV1: true, OOMRestricted: true},
-		"containerd-server.toml": {},
+	for v, i := range map[pai.KubernetesVersion]installed{
+		"v0.10-pai": {Programs: map[string]string{"containerd": "v2.2.3"}, Images: map[string]string{imagePause: "pai.local/pause:v1"}},
+		"v0.11-pai": {Programs: map[string]string{"containerd": "v2.3.7"}, Images: map[string]string{imagePause: "pai.local/pause:v2"}},
 	} {
-		toml, err := containerdConfig("v0.10-pai", "pai.local/pause:v1", f)
-		if err != nil {
-			t.Fatal(err)
+		for name, f := range map[string]facts{
+			"containerd-local.toml":  {CgroupV1: true, OOMRestricted: true},
+			"containerd-server.toml": {},
+		} {
+			toml, err := containerdConfig(v, i, f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkRendered(t, string(v)+"/"+name, toml)
 		}
-		checkRendered(t, name, toml)
 	}
 }
 

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,7 +13,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/tools/clientcmd"
-	"sigs.k8s.io/yaml"
 
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/kube"
@@ -51,7 +48,11 @@ func (c *cluster) kubeletFiles(ctx context.Context, h machine.Host, m config.Mac
 	if err != nil {
 		return nil, err
 	}
-	data, err := kubeletConfig(c.Config, m, []byte(defaults), f)
+	i, err := c.installed(ctx, h, v)
+	if err != nil {
+		return nil, err
+	}
+	data, err := kubeletConfig(c.Config, m, []byte(defaults), f, i.Upstream)
 	if err != nil {
 		return nil, err
 	}
@@ -63,54 +64,6 @@ func (c *cluster) kubeletFiles(ctx context.Context, h machine.Host, m config.Mac
 			"--hostname-override=" + m.Hostname, "--node-ip=" + m.HostIP,
 		}), 0o755},
 	}, nil
-}
-
-// kubeletConfig is the default configuration that kubeadm prints, with the
-// settings of PAI.
-func kubeletConfig(cfg *config.Config, m config.Machine, defaults []byte, f facts) ([]byte, error) {
-	for doc := range strings.SplitSeq(string(defaults), "\n---\n") {
-		var object map[string]any
-		if err := yaml.Unmarshal([]byte(doc), &object); err != nil {
-			return nil, fmt.Errorf("read the kubeadm defaults: %w", err)
-		}
-		if object["kind"] == "KubeletConfiguration" {
-			maps.Copy(object, kubeletSettings(cfg, m, f))
-			delete(object, "staticPodPath") // the kubelet would run what is there
-			return yaml.Marshal(object)
-		}
-	}
-	return nil, fmt.Errorf("the kubeadm defaults have no KubeletConfiguration")
-}
-
-func kubeletSettings(cfg *config.Config, m config.Machine, f facts) map[string]any {
-	cgroupDriver := "systemd"
-	if f.CgroupV1 {
-		cgroupDriver = "cgroupfs"
-	}
-	return map[string]any{
-		"address":                  m.HostIP,
-		"clusterDNS":               []any{cfg.Kubernetes.ClusterDNS},
-		"clusterDomain":            clusterDomain,
-		"containerRuntimeEndpoint": "unix://" + layout.ContainerdSocket,
-		"cgroupDriver":             cgroupDriver,
-		"failCgroupV1":             false,
-		"failSwapOn":               false,
-		"resolvConf":               layout.ResolverFile,
-		"rotateCertificates":       true,
-		"serverTLSBootstrap":       true,
-		// Images cannot be pulled again, so none is removed.
-		"imageGCHighThresholdPercent": 100,
-		"imageGCLowThresholdPercent":  99,
-		// A full disk must not end jobs. If memory runs out, the kernel ends the
-		// process that used too much; the kubelet would end whole pods.
-		"evictionHard": map[string]any{
-			"memory.available": "100Mi", "nodefs.available": "0%", "nodefs.inodesFree": "0%",
-			"imagefs.available": "0%", "imagefs.inodesFree": "0%",
-		},
-		"makeIPTablesUtilChains":          false, // kube-proxy uses nftables
-		"shutdownGracePeriod":             "0s",
-		"shutdownGracePeriodCriticalPods": "0s",
-	}
 }
 
 // kubeletDone reports whether the kubelet has the version, its node is Ready, and

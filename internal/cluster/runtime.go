@@ -21,7 +21,7 @@ func (c *cluster) runtimeFiles(ctx context.Context, h machine.Host, v pai.Kubern
 	if err != nil {
 		return nil, err
 	}
-	toml, err := containerdConfig(v, i.Images[imagePause], f)
+	toml, err := containerdConfig(v, i, f)
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +33,9 @@ func (c *cluster) runtimeFiles(ctx context.Context, h machine.Host, v pai.Kubern
 	}, nil
 }
 
-func containerdConfig(v pai.KubernetesVersion, sandboxImage string, f facts) (string, error) {
+// containerdConfig is the configuration of the containerd of a version. That of
+// containerd 2.2, which clusters have, does not change.
+func containerdConfig(v pai.KubernetesVersion, i installed, f facts) (string, error) {
 	t, err := template.ParseFS(embedded, "manifests/containerd.toml")
 	if err != nil {
 		return "", err
@@ -44,7 +46,8 @@ func containerdConfig(v pai.KubernetesVersion, sandboxImage string, f facts) (st
 	}
 	var b bytes.Buffer
 	err = t.Execute(&b, map[string]any{
-		"Dir": layout.VersionDir(v), "SandboxImage": sandboxImage, "Snapshotter": snapshotter,
+		"Dir": layout.VersionDir(v), "SandboxImage": i.Images[imagePause], "Snapshotter": snapshotter,
+		"From23":      pai.CompareVersions(i.Programs["containerd"], "v2.3") >= 0,
 		"RestrictOOM": f.OOMRestricted, "SystemdCgroup": !f.CgroupV1, "Socket": layout.ContainerdSocket,
 	})
 	return b.String(), err

@@ -34,7 +34,7 @@ func newGoTool(ctx context.Context, cgo bool) (goTool, error) {
 	g := goTool{env: buildEnv(os.Environ(), cgo)}
 	out, err := g.run(ctx, ".", "env", "GOVERSION", "GOSUMDB")
 	if errors.Is(err, exec.ErrNotFound) {
-		return g, &pai.Error{Code: pai.CodeFailed, Message: "a bundle build needs Go", Next: "install Go 1.26 or newer, and add it to PATH", Err: err}
+		return g, &pai.Error{Code: pai.CodeFailed, Message: "a bundle build needs Go", Next: "install Go 1.26.8 or newer, and add it to PATH", Err: err}
 	}
 	if err != nil {
 		return g, err

@@ -20,7 +20,9 @@ func TestReleasesOfThisSourceTree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `[{"release":"v0.10","services":{"version":"v0.10","upgradableSince":"v0.9"},` +
+	want := `[{"release":"v0.11","services":{"version":"v0.11","upgradableSince":"v0.10"},` +
+		`"kubernetes":{"version":"v0.11-pai","upstream":"v1.37.2","compatibleSince":"v0.11-pai","upgradableSince":"v0.10-pai"}},` +
+		`{"release":"v0.10","services":{"version":"v0.10","upgradableSince":"v0.9"},` +
 		`"kubernetes":{"version":"v0.10-pai","upstream":"v1.36.3","compatibleSince":"v0.10-pai","upgradableSince":"v0.9-pai"}},` +
 		`{"release":"v0.9","services":{"version":"v0.9","upgradableSince":"v0.9"},` +
 		`"kubernetes":{"version":"v0.9-pai","upstream":"v1.35.4","compatibleSince":"v0.9-pai","upgradableSince":"v0.9-pai"}}]`

@@ -1,0 +1,80 @@
+package cluster
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/layout"
+	"pai.dev/pai/internal/pai"
+)
+
+// kubeletConfig is the default configuration that kubeadm prints, with the
+// settings of PAI for an upstream version of Kubernetes.
+func kubeletConfig(cfg *config.Config, m config.Machine, defaults []byte, f facts, upstream string) ([]byte, error) {
+	for doc := range strings.SplitSeq(string(defaults), "\n---\n") {
+		var object map[string]any
+		if err := yaml.Unmarshal([]byte(doc), &object); err != nil {
+			return nil, fmt.Errorf("read the kubeadm defaults: %w", err)
+		}
+		if object["kind"] == "KubeletConfiguration" {
+			maps.Copy(object, kubeletSettings(cfg, m, f))
+			if gates := kubeletGates(upstream); len(gates) > 0 {
+				object["featureGates"] = gates
+			}
+			delete(object, "staticPodPath") // the kubelet would run what is there
+			return yaml.Marshal(object)
+		}
+	}
+	return nil, fmt.Errorf("the kubeadm defaults have no KubeletConfiguration")
+}
+
+func kubeletSettings(cfg *config.Config, m config.Machine, f facts) map[string]any {
+	cgroupDriver := "systemd"
+	if f.CgroupV1 {
+		cgroupDriver = "cgroupfs"
+	}
+	return map[string]any{
+		"address":                  m.HostIP,
+		"clusterDNS":               []any{cfg.Kubernetes.ClusterDNS},
+		"clusterDomain":            clusterDomain,
+		"containerRuntimeEndpoint": "unix://" + layout.ContainerdSocket,
+		"cgroupDriver":             cgroupDriver,
+		"failCgroupV1":             false,
+		"failSwapOn":               false,
+		"resolvConf":               layout.ResolverFile,
+		"rotateCertificates":       true,
+		"serverTLSBootstrap":       true,
+		// Images cannot be pulled again, so none is removed.
+		"imageGCHighThresholdPercent": 100,
+		"imageGCLowThresholdPercent":  99,
+		// A full disk must not end jobs. If memory runs out, the kernel ends the
+		// process that used too much; the kubelet would end whole pods.
+		"evictionHard": map[string]any{
+			"memory.available": "100Mi", "nodefs.available": "0%", "nodefs.inodesFree": "0%",
+			"imagefs.available": "0%", "imagefs.inodesFree": "0%",
+		},
+		"makeIPTablesUtilChains":          false, // kube-proxy uses nftables
+		"shutdownGracePeriod":             "0s",
+		"shutdownGracePeriodCriticalPods": "0s",
+	}
+}
+
+// kubeletGates are the feature gates of a kubelet that differ from their defaults.
+// The files of Kubernetes 1.35 and 1.36, which clusters have, set none.
+func kubeletGates(upstream string) map[string]any {
+	if pai.CompareVersions(upstream, "v1.37") < 0 {
+		return nil // an unknown gate keeps a kubelet from starting
+	}
+	return map[string]any{
+		// memory.available shrinks by the huge pages of the machine: a kubelet that
+		// takes over a machine with running jobs could evict them.
+		"HugepageAwareEviction": false,
+		// It throttles containers by their memory requests, from the update of a
+		// container on.
+		"MemoryQoS": false,
+	}
+}
