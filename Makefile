@@ -36,7 +36,7 @@ unit: ## tests that need nothing but Go
 golden: ## rewrite the golden files of all tests; read the difference before you commit it
 	@go test $$(grep -rl --include='*_test.go' '"pai.dev/pai/internal/golden"' internal test | xargs -n1 dirname | sort -u | sed 's|^|./|') -update
 
-fuzz: ## feed the configuration reader with anything for FUZZTIME (60s)
+fuzz: ## feed the readers of configurations and archives with random input for FUZZTIME
 	@hack/test.sh fuzz
 
 e2e: deps build ## tests on local machines with a real Kubernetes (root); RUN=TestName for one

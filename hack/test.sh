@@ -21,7 +21,10 @@ lint() {
     go tool -modfile=tools/go.mod golangci-lint run ./...
 }
 unit()    { go test -timeout 10m ./...; }
-fuzz()    { go test -timeout 5m -run '^$' -fuzz FuzzCheck -fuzztime "${FUZZTIME:-60s}" ./internal/config; }
+fuzz() {
+  go test -timeout 5m -run '^$' -fuzz FuzzCheck -fuzztime "${FUZZTIME:-60s}" ./internal/config &&
+    go test -timeout 5m -run '^$' -fuzz FuzzOpenArchive -fuzztime "${FUZZTIME:-20s}" -fuzzminimizetime 1x ./internal/release
+}
 # The end-to-end suites use what the bundles hold; building them here shows
 # what takes long, and keeps it out of the tests' own time limits.
 bundles() { PAI_STATE_DIR="${TMPDIR:-/tmp}/pai-test-bundles" bin/paictl release build v0.9 v0.10; }

@@ -67,7 +67,7 @@ func Stage(path string, mode fs.FileMode, write func(io.Writer) error) (*Staged,
 }
 
 func (s *Staged) write(mode fs.FileMode, write func(io.Writer) error) error {
-	pattern := Prefix + filepath.Base(s.path) + ".*"
+	pattern := incomplete(s.path)
 	removeStale(filepath.Join(filepath.Dir(s.path), pattern))
 	file, err := os.CreateTemp(filepath.Dir(s.path), pattern)
 	if err != nil {
@@ -75,6 +75,19 @@ func (s *Staged) write(mode fs.FileMode, write func(io.Writer) error) error {
 	}
 	s.temporary = file.Name()
 	return errors.Join(write(file), file.Chmod(mode), file.Close())
+}
+
+// incomplete is the pattern of the names of incomplete files of a path.
+func incomplete(path string) string { return Prefix + filepath.Base(path) + ".*" }
+
+// RemoveIncomplete removes every incomplete file of a path, however new. Call it
+// only while nothing else can write the path, for example with a lock.
+func RemoveIncomplete(path string) error {
+	found, err := filepath.Glob(filepath.Join(filepath.Dir(path), incomplete(path)))
+	for _, f := range found {
+		err = errors.Join(err, os.Remove(f))
+	}
+	return err
 }
 
 func removeStale(pattern string) {

@@ -23,7 +23,7 @@ func signingKey(env *Env, file string) (ed25519.PrivateKey, error) {
 }
 
 // openBundle opens the bundle of a release in the cache, or the one in a
-// directory.
+// directory or an archive.
 func openBundle(env *Env, what, key string) (string, *release.Bundle, error) {
 	trusted, err := publicKey(env, key)
 	if err != nil {
@@ -33,11 +33,11 @@ func openBundle(env *Env, what, key string) (string, *release.Bundle, error) {
 	if err := pai.CheckVersion(what); err == nil {
 		dir = release.BundleDir(env.CacheDir, what)
 	}
-	b, err := release.Open(dir, []ed25519.PublicKey{trusted})
+	b, err := release.OpenAny(dir, []ed25519.PublicKey{trusted})
 	if errors.Is(err, fs.ErrNotExist) {
-		next := "build the bundle, run: paictl release build " + what
+		next := "build the bundle, run: paictl release build " + what + "; or import one, run: paictl release import"
 		if dir == what {
-			next = "name a release, or the directory of a bundle"
+			next = "name a release, or the archive or directory of a bundle"
 		}
 		return "", nil, pai.Errorf(pai.CodeNotFound, next, "no bundle found in %s", dir)
 	}

@@ -15,8 +15,9 @@ import (
 )
 
 func newReleaseCommand(env *Env) *cobra.Command {
-	return group("release", "List the releases, and build and verify their bundles",
-		newReleaseListCommand(env), newReleaseBuildCommand(env), newReleaseShowCommand(env), newReleaseVerifyCommand(env))
+	return group("release", "List the releases, and build, carry, and verify their bundles",
+		newReleaseListCommand(env), newReleaseBuildCommand(env), newReleaseShowCommand(env), newReleaseVerifyCommand(env),
+		newReleaseExportCommand(env), newReleaseImportCommand(env))
 }
 
 // findRelease returns the named release; without a name, the newest.
@@ -166,7 +167,7 @@ func newReleaseVerifyCommand(env *Env) *cobra.Command {
 func bundleCommand(env *Env, verb, short string, check func(context.Context, *release.Bundle) error, write func(*ui.Page, bundleInfo)) *cobra.Command {
 	var key string
 	cmd := &cobra.Command{
-		Use:               verb + " RELEASE|DIR",
+		Use:               verb + " RELEASE|FILE|DIR",
 		Short:             short,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: values(releaseNames).first,
@@ -182,6 +183,6 @@ func bundleCommand(env *Env, verb, short string, check func(context.Context, *re
 			return env.Show(info, func(p *ui.Page) { write(p, info) })
 		},
 	}
-	cmd.Flags().StringVar(&key, "key", "", "public key to trust, in base64, or a file that contains it (default: the operator key)")
+	addTrustedKey(cmd, &key)
 	return cmd
 }

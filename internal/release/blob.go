@@ -9,11 +9,9 @@ import (
 	"hash"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/layout"
 )
 
 // maxSmall bounds the blobs that are read into memory: manifests and the
@@ -37,7 +35,7 @@ func (b *Bundle) copyBlob(w io.Writer, d v1.Descriptor) error {
 	if d.Digest.Algorithm != "sha256" {
 		return fmt.Errorf("blob %s: unknown digest algorithm, want sha256", d.Digest)
 	}
-	f, err := layout.Path(b.dir).Blob(d.Digest) // refuses links
+	f, _, err := b.files.open(blobName(d.Digest))
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("blob %s is missing", d.Digest)
 	}
@@ -65,14 +63,18 @@ func wrongSize(d v1.Descriptor) error {
 
 // checkSize compares the size of a blob's file, which takes no time.
 func (b *Bundle) checkSize(d v1.Descriptor) error {
-	info, err := os.Stat(blobPath(b.dir, d.Digest))
+	f, size, err := b.files.open(blobName(d.Digest))
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("blob %s is missing", d.Digest)
 	}
-	if err == nil && info.Size() != d.Size {
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if size != d.Size {
 		return wrongSize(d)
 	}
-	return err
+	return nil
 }
 
 // digester counts and hashes what is written, and passes it on.

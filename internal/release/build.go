@@ -14,7 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"pai.dev/pai/internal/filelock"
 	"pai.dev/pai/internal/pai"
 )
 
@@ -57,9 +56,7 @@ func Build(ctx context.Context, o BuildOptions) (string, error) {
 		return "", err
 	}
 	dir := BundleDir(o.CacheDir, o.Release)
-	unlock, err := filelock.Lock(ctx, filepath.Join(filepath.Dir(dir), "."+o.Release+".lock"), func() {
-		o.Progress("waiting for another build of release %s", o.Release)
-	})
+	unlock, err := lockBundle(ctx, dir, o.Progress)
 	if err != nil {
 		return "", err
 	}
@@ -178,18 +175,13 @@ func (b *builder) layers(ctx context.Context, parts []part) ([]cachedLayer, erro
 
 // write makes the bundle beside its place and then moves it there.
 func (b *builder) write(dir, inputs string, raw, services []byte, parts []part, layers []cachedLayer) error {
-	work := filepath.Join(filepath.Dir(dir), "."+b.Release+".new")
-	if err := os.RemoveAll(work); err != nil {
-		return fmt.Errorf("remove unfinished bundle: %w", err)
-	}
-	defer os.RemoveAll(work)
-	digest, err := writeBundle(work, raw, services, parts, layers)
-	if err == nil {
-		err = sign(work, digest, b.Key)
-	}
-	if err == nil {
-		err = place(work, dir)
-	}
+	var digest string
+	err := replaceBundle(dir, func(work string) (err error) {
+		if digest, err = writeBundle(work, raw, services, parts, layers); err != nil {
+			return err
+		}
+		return sign(work, digest, b.Key)
+	})
 	if err != nil {
 		return fmt.Errorf("write bundle of release %s: %w", b.Release, err)
 	}

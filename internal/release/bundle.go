@@ -28,11 +28,12 @@ type Entry struct {
 	Size    int64     `json:"size"`   // of all blobs of the entry
 }
 
-// Bundle is everything that a release needs, in one directory. Open has
-// verified the signature and the small parts; the large parts are verified
-// when they are read.
+// Bundle is everything that a release needs, in one directory or one archive.
+// Open has verified the signature and the small parts; the large parts are
+// verified when they are read.
 type Bundle struct {
-	dir      string
+	dir      string // or the archive
+	files    store
 	digest   string
 	signer   string
 	manifest Manifest

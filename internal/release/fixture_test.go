@@ -44,6 +44,9 @@ var builtOnce = struct {
 }{}
 
 func TestMain(m *testing.M) {
+	if arguments := os.Getenv(killDuringImport); arguments != "" {
+		importAndHang(arguments)
+	}
 	code := m.Run()
 	if builtOnce.cache != "" {
 		os.RemoveAll(builtOnce.cache)

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -18,7 +17,32 @@ import (
 // Open reads the bundle in dir. It refuses a bundle that no trusted key signed,
 // or whose index, manifests, or services differ from what was signed.
 func Open(dir string, trusted []ed25519.PublicKey) (*Bundle, error) {
-	b, index, err := openUnverified(dir)
+	return open(dir, dirStore(dir), trusted)
+}
+
+// OpenArchive reads the bundle in an archive file, like Open. It unpacks nothing.
+func OpenArchive(file string, trusted []ed25519.PublicKey) (*Bundle, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("open archive: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("not a regular file")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open archive %s: %w", file, err)
+	}
+	files, err := scanArchive(f, info.Size())
+	if err != nil {
+		return nil, notVerified(file, err)
+	}
+	return open(file, archiveStore{file, files}, trusted)
+}
+
+func open(name string, files store, trusted []ed25519.PublicKey) (*Bundle, error) {
+	b, index, err := openStore(name, files)
 	if err != nil {
 		return nil, err
 	}
@@ -26,18 +50,22 @@ func Open(dir string, trusted []ed25519.PublicKey) (*Bundle, error) {
 		return nil, err
 	}
 	if err := b.readIndex(index); err != nil {
-		return nil, notVerified(dir, err)
+		return nil, notVerified(name, err)
 	}
 	return b, nil
 }
 
 // openUnverified reads a bundle's index. Nothing of it is trusted yet.
 func openUnverified(dir string) (*Bundle, []byte, error) {
-	index, err := os.ReadFile(filepath.Join(dir, indexFile))
+	return openStore(dir, dirStore(dir))
+}
+
+func openStore(name string, files store) (*Bundle, []byte, error) {
+	index, err := readAll(files, indexFile, maxSmall)
 	if err != nil {
 		return nil, nil, fmt.Errorf("open bundle: %w", err)
 	}
-	return &Bundle{dir: dir, digest: digestOf(index), images: map[string]bundleImage{}}, index, nil
+	return &Bundle{dir: name, files: files, digest: digestOf(index), images: map[string]bundleImage{}}, index, nil
 }
 
 // notVerified is the error for a bundle that differs from what was signed.

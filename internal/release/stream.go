@@ -9,7 +9,6 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
-	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -132,29 +131,19 @@ func (b *Bundle) WriteImages(ctx context.Context, w io.Writer, names ...string) 
 	if err != nil {
 		return err
 	}
-	tw := tar.NewWriter(cancelableWriter{ctx, w})
-	add := func(name string, size int64, write func() error) error {
-		header := &tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o644, ModTime: time.Unix(0, 0), Format: tar.FormatUSTAR}
-		if err := errors.Join(tw.WriteHeader(header), write()); err != nil {
-			return fmt.Errorf("write %s into image archive: %w", name, err)
-		}
-		return nil
-	}
-	content := func(data []byte) func() error {
-		return func() error { _, err := tw.Write(data); return err }
-	}
-	if err := add(layoutFile, int64(len(layoutContent)), content([]byte(layoutContent))); err != nil {
+	a := newArchiveWriter(ctx, w)
+	if err := a.addData(layoutFile, []byte(layoutContent)); err != nil {
 		return err
 	}
-	if err := add(indexFile, int64(len(data)), content(data)); err != nil {
+	if err := a.addData(indexFile, data); err != nil {
 		return err
 	}
 	for _, d := range blobs {
-		if err := add("blobs/sha256/"+d.Digest.Hex, d.Size, func() error { return b.copyBlob(tw, d) }); err != nil {
+		if err := a.add(blobName(d.Digest), d.Size, func(w io.Writer) error { return b.copyBlob(w, d) }); err != nil {
 			return err
 		}
 	}
-	return tw.Close()
+	return a.tar.Close()
 }
 
 // cancelableWriter fails when ctx ends.

@@ -26,12 +26,7 @@ func (b *Bundle) Complete() error { return b.eachBlob(b.checkSize) }
 // eachBlob calls check once per blob and joins the problems.
 func (b *Bundle) eachBlob(check func(v1.Descriptor) error) error {
 	var problems []error
-	seen := map[v1.Hash]bool{}
-	for _, blob := range b.blobs {
-		if seen[blob.descriptor.Digest] {
-			continue
-		}
-		seen[blob.descriptor.Digest] = true
+	for _, blob := range b.distinctBlobs() {
 		if err := check(blob.descriptor); err != nil {
 			problems = append(problems, fmt.Errorf("%s: %w", blob.of, err))
 		}
@@ -40,4 +35,17 @@ func (b *Bundle) eachBlob(check func(v1.Descriptor) error) error {
 		return notVerified(b.dir, errors.Join(problems...))
 	}
 	return nil
+}
+
+// distinctBlobs lists every blob once, a manifest before what it lists.
+func (b *Bundle) distinctBlobs() []namedBlob {
+	var blobs []namedBlob
+	seen := map[v1.Hash]bool{}
+	for _, blob := range b.blobs {
+		if !seen[blob.descriptor.Digest] {
+			seen[blob.descriptor.Digest] = true
+			blobs = append(blobs, blob)
+		}
+	}
+	return blobs
 }
