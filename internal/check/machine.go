@@ -130,7 +130,7 @@ func freeSpace(name string, disks []inspect.Disk, needs map[string]int64) Result
 			fine = append(fine, fmt.Sprintf("%s has %s free", m.Mount, size(m.Free)))
 		}
 	}
-	const fix = "free disk space; typical causes are versions in " + layout.ProgramsDir + " that no role links to and no process runs from, and images that no job uses"
+	const fix = "free disk space; to remove programs of versions without use, run: paictl machine prune; another typical cause are images that no job uses"
 	return summary(name, fix, short, tight, "%s", strings.Join(fine, "; "))
 }
 

@@ -22,8 +22,8 @@ import (
 )
 
 func newMachineCommand(env *Env) *cobra.Command {
-	return group("machine", "List the machines of a cluster and log in to them",
-		newMachineListCommand(env), newMachineShellCommand(env), newMachineUpCommand(env), newMachineDownCommand(env),
+	return group("machine", "List, log in to, and prune the machines of a cluster",
+		newMachineListCommand(env), newMachineShellCommand(env), newMachinePruneCommand(env), newMachineUpCommand(env), newMachineDownCommand(env),
 		hiddenMachineCommand(env, "restart NAME", "Reboot a local machine", nspawn.Local.Restart),
 		hiddenMachineCommand(env, "kill NAME", "Stop a local machine like a power failure", nspawn.Local.Kill))
 }

@@ -12,7 +12,7 @@ import (
 const shownShims = 3
 
 // shimsAnswer: a containerd that starts deletes each living container whose shim
-// does not answer it within the time limit of its configuration.
+// is not responding within the time limit of its configuration.
 func shimsAnswer(f Facts) string {
 	var names []string
 	for _, s := range f.Shims.value {

@@ -120,21 +120,28 @@ func (i *inspection) container(id string) (Container, task, error) {
 	if err != nil || !strings.Contains(string(groups), id) {
 		return c, noTask, nil // the process ended, and another one might have its number
 	}
+	kind := containerTask
+	if i.identify(tasksDir+"/"+id, &c) {
+		kind = sandboxTask
+	}
+	return c, kind, nil
+}
+
+// identify sets the pod and the name of a container from its specification, and
+// reports whether it is a sandbox.
+func (i *inspection) identify(bundle string, c *Container) (sandbox bool) {
 	var spec struct {
 		Annotations map[string]string `json:"annotations"`
 	}
-	data, err := i.read(tasksDir + "/" + id + "/config.json")
+	data, err := i.read(bundle + "/config.json")
 	if err == nil {
 		err = json.Unmarshal(data, &spec)
 	}
 	// Without a readable specification, the container might belong to a job.
-	i.problem(err, string(Containers), id)
+	i.problem(err, string(Containers), c.ID)
 	of := func(key string) string { return spec.Annotations["io.kubernetes.cri."+key] }
 	c.Namespace, c.Pod, c.PodUID, c.Name = of("sandbox-namespace"), of("sandbox-name"), of("sandbox-uid"), of("container-name")
-	if of("container-type") == "sandbox" {
-		return c, sandboxTask, nil
-	}
-	return c, containerTask, nil
+	return of("container-type") == "sandbox"
 }
 
 // shimRuns reports whether a shim of containerd runs.

@@ -29,7 +29,7 @@ func (i *inspection) foreign(context.Context) error {
 			return err
 		}
 		for _, name := range names {
-			temporary := strings.HasSuffix(name, ".new") || strings.HasPrefix(name, ".pai-tmp.")
+			temporary := strings.HasSuffix(name, layout.IncompleteSuffix) || strings.HasPrefix(name, layout.TemporaryPrefix)
 			found, err := own(name)
 			i.problem(err, string(Foreign), dir+"/"+name)
 			if !found && !temporary && err == nil {
@@ -47,7 +47,7 @@ func (i *inspection) ownProgram(name string) (bool, error) {
 	if dir == layout.RolesDir || dir == layout.HelperDir {
 		return true, nil
 	}
-	return i.exists(dir + "/" + releaseFile)
+	return i.exists(dir + "/" + layout.ReleaseFile)
 }
 
 // ownConfigs are the names in layout.ConfigDir.

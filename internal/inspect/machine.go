@@ -51,6 +51,8 @@ func parts() map[Part]func(*inspection, context.Context) error {
 		Facts:    (*inspection).facts,
 		Foreign:  (*inspection).foreign,
 
+		Directories: (*inspection).directories,
+
 		Containers:  (*inspection).containers,
 		Shims:       (*inspection).shims,
 		Versions:    (*inspection).versions,

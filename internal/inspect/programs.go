@@ -10,9 +10,6 @@ import (
 	"pai.dev/pai/internal/layout"
 )
 
-// releaseFile is in the directory of a version whose programs are complete.
-const releaseFile = "release.json"
-
 // programs reports the programs of each version.
 func (i *inspection) programs(ctx context.Context) error {
 	names, err := i.names(layout.ProgramsDir)
@@ -22,7 +19,10 @@ func (i *inspection) programs(ctx context.Context) error {
 	i.report.Programs = map[string]map[string]string{}
 	for _, name := range names {
 		dir := layout.VersionDir(name)
-		if complete, err := i.exists(dir + "/" + releaseFile); err != nil || !complete {
+		if strings.HasSuffix(name, layout.IncompleteSuffix) {
+			continue
+		}
+		if complete, err := i.exists(dir + "/" + layout.ReleaseFile); err != nil || !complete {
 			i.problem(err, string(Programs), dir)
 			continue
 		}
@@ -48,7 +48,7 @@ func (i *inspection) programsOf(ctx context.Context, dir string) (map[string]str
 			return ctx.Err()
 		case d.IsDir() && (name == "run" || name == "etc"):
 			return fs.SkipDir
-		case d.IsDir() || name == releaseFile:
+		case d.IsDir() || name == layout.ReleaseFile:
 			return nil
 		}
 		sum, err := i.digests.of(path)

@@ -18,6 +18,8 @@ const (
 	Facts    Part = "facts"
 	Foreign  Part = "foreign"
 
+	Directories Part = "directories"
+
 	Containers  Part = "containers"
 	Shims       Part = "shims"
 	Versions    Part = "versions"
@@ -38,6 +40,9 @@ type Request struct {
 	Programs []string `json:"programs,omitempty"`
 	// Ports are the ports whose listeners the part Condition reports.
 	Ports []int `json:"ports,omitempty"`
+	// Remove are the names of directories that the part Directories removes, unless
+	// something uses them or PAI did not write them.
+	Remove []string `json:"remove,omitempty"`
 	// Delivered is true in the first request to a program that was just copied:
 	// the program then removes older copies.
 	Delivered bool `json:"delivered,omitempty"`
@@ -63,6 +68,9 @@ type Report struct {
 	Facts    *MachineFacts        `json:"facts,omitempty"`
 	// Foreign are the paths in directories of PAI that PAI did not write.
 	Foreign []string `json:"foreign,omitempty"`
+	// Directories are those in layout.ProgramsDir, as they were before the removal.
+	Directories []Directory `json:"directories,omitempty"`
+	Removed     []string    `json:"removed,omitempty"` // names of removed directories
 
 	Activity *Activity `json:"activity,omitempty"`
 	// Shims has the answers of the shims of all running containers and sandboxes.

@@ -52,7 +52,7 @@ func (i *inspection) links() (map[layout.Role]string, error) {
 	for _, name := range names {
 		r := layout.Role(name)
 		link, err := i.linkOf(layout.RoleLink(r))
-		if errors.Is(err, syscall.EINVAL) || errors.Is(err, fs.ErrNotExist) || strings.HasSuffix(name, ".new") {
+		if errors.Is(err, syscall.EINVAL) || errors.Is(err, fs.ErrNotExist) || strings.HasSuffix(name, layout.IncompleteSuffix) {
 			continue // no link, or one that is being moved
 		}
 		if err != nil {

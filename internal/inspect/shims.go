@@ -18,12 +18,12 @@ import (
 type Shim struct {
 	Container
 	Sandbox bool `json:"sandbox,omitempty"`
-	// Problem is why the shim did not answer for the container; empty if it did.
+	// Problem is why the shim is not responding for the container; empty if it is.
 	Problem string `json:"problem,omitempty"`
 }
 
 // Limits of the question to one shim, and to all shims of a machine. When containerd
-// starts, it deletes a container whose shim does not answer within 5 seconds
+// starts, it deletes a container whose shim is not responding within 5 seconds
 // (io.containerd.timeout.shim.load), so a slow answer counts as none.
 const (
 	shimTimeout  = 2 * time.Second

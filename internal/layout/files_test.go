@@ -1,0 +1,61 @@
+package layout_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+
+	"pai.dev/pai/internal/layout"
+)
+
+// Every program of a component is known as a file of PAI; else machine prune would
+// keep the directories of its versions as foreign.
+func TestVersionFilesHaveThePrograms(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("../../components/*/*/component.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no component found: %v", err)
+	}
+	found := 0
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var c struct {
+			Programs map[string]string `json:"programs"`
+		}
+		if err := yaml.Unmarshal(data, &c); err != nil {
+			t.Fatal(err)
+		}
+		for name := range c.Programs {
+			if !strings.HasPrefix(name, "bin/") && !strings.HasPrefix(name, "cni/") {
+				continue // in an image
+			}
+			found++
+			if !layout.IsVersionFile(name) {
+				t.Errorf("%s: got an unknown program %s, want it in layout.IsVersionFile", file, name)
+			}
+		}
+	}
+	if found < 10 {
+		t.Errorf("got %d programs", found)
+	}
+}
+
+func TestVersionFiles(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string]bool{
+		"release.json": true, "bin/kubelet": true, "bin/network": true, "bin/api-proxy": true, "run/etcd-a": true,
+		"etc/containerd.toml": true, "etc/.pai-tmp.1": true,
+		"bin": false, "bin/": false, "bin/mine": false, "bin/kubelet/x": false, "cni/mine": false, "cni/": false, "run/mine": false,
+		"etc/mine": false, "mine": false, "mine/.pai-tmp.1": false, "": false,
+	} {
+		if got := layout.IsVersionFile(path); got != want {
+			t.Errorf("%q: got %v, want %v", path, got, want)
+		}
+	}
+}
