@@ -29,7 +29,7 @@ func addOffline(cmd *cobra.Command) *offline {
 func (o *offline) given() bool { return o.releases != "" }
 
 func (o *offline) run(env *Env, target plan.Target) error {
-	known, err := release.Load(os.DirFS(o.releases))
+	known, err := release.LoadRows(os.DirFS(o.releases))
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"os"
@@ -57,6 +58,7 @@ type builtRelease struct {
 	Release string `json:"release"`
 	Digest  string `json:"digest"`
 	Dir     string `json:"dir"`
+	Paictl  string `json:"paictl,omitempty"` // of the commit that builds a frozen release
 }
 
 func newReleaseBuildCommand(env *Env) *cobra.Command {
@@ -74,6 +76,11 @@ func newReleaseBuildCommand(env *Env) *cobra.Command {
 			return env.Show(built, func(p *ui.Page) {
 				for _, b := range built {
 					p.Row(b.Release, b.Digest, b.Dir)
+				}
+				for _, b := range built {
+					if b.Paictl != "" {
+						p.Linef("paictl (release %s): %s", b.Release, b.Paictl)
+					}
 				}
 			})
 		},
@@ -94,17 +101,20 @@ func buildReleases(ctx context.Context, env *Env, source, keyFile string, names 
 	if err != nil {
 		return nil, err
 	}
+	options := release.BuildOptions{Source: source, CacheDir: env.CacheDir, Key: key,
+		KeyFile: cmp.Or(keyFile, release.KeyFile(env.StateDir)), Progress: env.Progressf}
 	var built []builtRelease
 	for _, name := range names {
-		dir, err := release.Build(ctx, release.BuildOptions{Source: source, CacheDir: env.CacheDir, Release: name, Key: key, Progress: env.Progressf})
+		options.Release = name
+		made, err := release.Build(ctx, options)
 		if err != nil {
 			return nil, err
 		}
-		b, err := release.Open(dir, []ed25519.PublicKey{key.Public().(ed25519.PublicKey)})
+		b, err := release.Open(made.Dir, []ed25519.PublicKey{key.Public().(ed25519.PublicKey)})
 		if err != nil {
 			return nil, err
 		}
-		built = append(built, builtRelease{Release: name, Digest: b.Digest(), Dir: dir})
+		built = append(built, builtRelease{Release: name, Digest: b.Digest(), Dir: made.Dir, Paictl: made.Paictl})
 	}
 	return built, nil
 }

@@ -105,7 +105,8 @@ func unconfiguredNode(n *corev1.Node) plan.UnconfiguredNode {
 // unconfiguredServices returns the installed services that are neither in the
 // release of the configuration nor in the one that was deployed last. During an
 // upgrade, a service can also be of the newer release that it was applied from.
-// The result is unknown without the manifest of the configured release.
+// The result is unknown without the services of these releases, as for a frozen
+// release without a bundle on this host.
 func unconfiguredServices(src Source, w plan.World) []plan.UnconfiguredService {
 	at := slices.IndexFunc(src.Releases, func(r release.Manifest) bool { return r.Metadata.Name.Compare(src.Config.Release()) == 0 })
 	if at < 0 {
@@ -119,9 +120,13 @@ func unconfiguredServices(src Source, w plan.World) []plan.UnconfiguredService {
 		if configured.Less(s.Release) {
 			releases = append(releases, s.Release)
 		}
-		if !hasService(src.Releases, releases, name) {
-			found = append(found, plan.UnconfiguredService{Name: name, Installed: s})
+		if hasService(src.Releases, releases, name) {
+			continue
 		}
+		if unknownServices(src.Releases, releases) {
+			return nil
+		}
+		found = append(found, plan.UnconfiguredService{Name: name, Installed: s})
 	}
 	return found
 }
@@ -131,6 +136,15 @@ func hasService(known []release.Manifest, versions []pai.ServicesVersion, name s
 	return slices.ContainsFunc(known, func(r release.Manifest) bool {
 		return slices.ContainsFunc(versions, func(v pai.ServicesVersion) bool { return r.Services.Version.Compare(v) == 0 }) &&
 			slices.ContainsFunc(r.ServiceList, func(p release.ServicePin) bool { return p.Name == name })
+	})
+}
+
+// unknownServices reports whether one of the versions of the services is known by
+// name only.
+func unknownServices(known []release.Manifest, versions []pai.ServicesVersion) bool {
+	return slices.ContainsFunc(known, func(r release.Manifest) bool {
+		return r.Frozen() && !r.HasPins() &&
+			slices.ContainsFunc(versions, func(v pai.ServicesVersion) bool { return r.Services.Version.Compare(v) == 0 })
 	})
 }
 

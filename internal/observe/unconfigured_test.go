@@ -120,7 +120,9 @@ func TestServicesOfNoConfiguredRelease(t *testing.T) {
 	}
 	patched := row("v0.10.1", "kueue", "prometheus")
 	patched.Services.Version = "v0.10" // the same services, with another Kubernetes
-	known := []release.Manifest{row("v0.9", "kueue", "exporter"), row("v0.10", "kueue", "prometheus"), patched}
+	frozen := row("v0.8")              // its bundle is not on this host
+	frozen.Commit = "c82e023"
+	known := []release.Manifest{frozen, row("v0.9", "kueue", "exporter"), row("v0.10", "kueue", "prometheus"), patched}
 	for _, c := range []struct {
 		name                 string
 		configured           pai.Release
@@ -138,6 +140,9 @@ func TestServicesOfNoConfiguredRelease(t *testing.T) {
 		{"of an unknown newer release", "v0.10", "v0.10", map[string]pai.ServicesVersion{"kueue": "v0.11", "tracing": "v0.11"}, []string{"tracing"}, false},
 		{"two, in order", "v0.9", "", map[string]pai.ServicesVersion{"z": "v0.9", "a": "v0.9"}, []string{"a", "z"}, false},
 		{"a release with the services of another", "v0.10.1", "v0.10", map[string]pai.ServicesVersion{"prometheus": "v0.10", "stranger": "v0.10"}, []string{"stranger"}, false},
+		{"the services of the configured release are unknown", "v0.8", "v0.8", map[string]pai.ServicesVersion{"kueue": "v0.8"}, nil, true},
+		{"the services of the deployed release are unknown", "v0.9", "v0.8", map[string]pai.ServicesVersion{"kueue": "v0.9", "stranger": "v0.8"}, nil, true},
+		{"the services of the deployed release are unknown and do not matter", "v0.9", "v0.8", map[string]pai.ServicesVersion{"kueue": "v0.8"}, nil, false},
 		{"the configuration names an unknown release", "v0.12", "v0.9", map[string]pai.ServicesVersion{"stranger": "v0.9"}, nil, true},
 	} {
 		w := plan.World{RecordedServices: c.recorded, Services: map[string]plan.Installed{}}

@@ -23,7 +23,14 @@ type BuildOptions struct {
 	CacheDir string // directory of programs and bundles
 	Release  string // "v0.10"
 	Key      ed25519.PrivateKey
+	KeyFile  string // file of Key; the build of a frozen release needs it
 	Progress func(format string, args ...any)
+}
+
+// Built is the result of Build.
+type Built struct {
+	Dir    string // the bundle
+	Paictl string // the paictl that built a frozen release; empty for others
 }
 
 type builder struct {
@@ -33,28 +40,50 @@ type builder struct {
 	shell             func() (shell, error)
 }
 
-// Build makes the bundle of a release and returns its directory. It compiles
-// only components that the cache does not have. A bundle of the same inputs
-// stays; Build only adds the signature of the key.
-func Build(ctx context.Context, o BuildOptions) (string, error) {
+// Build makes the bundle of a release. It compiles only components that the
+// cache does not have. A bundle of the same inputs stays; Build only adds the
+// signature of the key. A frozen release is built by the paictl of its commit.
+func Build(ctx context.Context, o BuildOptions) (Built, error) {
 	b := &builder{
 		BuildOptions: o, start: time.Now(),
 		cgoTool:  sync.OnceValues(func() (goTool, error) { return newGoTool(ctx, true) }),
 		pureTool: sync.OnceValues(func() (goTool, error) { return newGoTool(ctx, false) }),
 		shell:    sync.OnceValues(func() (shell, error) { return findShell(ctx, o.CacheDir) }),
 	}
-	source, err := filepath.Abs(o.Source)
-	if err != nil {
-		return "", fmt.Errorf("find source tree: %w", err)
+	if err := b.absolute(); err != nil {
+		return Built{}, err
 	}
-	b.Source = source
 	m, raw, err := b.manifest()
 	if err != nil {
-		return "", err
+		return Built{}, err
 	}
+	if m.Frozen() {
+		return b.buildFrozen(ctx, m)
+	}
+	dir, err := b.buildBundle(ctx, m, raw)
+	return Built{Dir: dir}, err
+}
+
+// absolute makes the paths absolute: commands run in other directories.
+func (b *builder) absolute() (err error) {
+	for _, dir := range []*string{&b.Source, &b.CacheDir, &b.KeyFile} {
+		if *dir == "" {
+			continue
+		}
+		if *dir, err = filepath.Abs(*dir); err != nil {
+			return fmt.Errorf("find the absolute path of %q: %w", *dir, err)
+		}
+	}
+	return nil
+}
+
+// buildBundle makes the bundle of a release from the source tree and returns its
+// directory.
+func (b *builder) buildBundle(ctx context.Context, m Manifest, raw []byte) (string, error) {
 	if err := b.checkLabels(m); err != nil {
 		return "", err
 	}
+	o := b.BuildOptions
 	dir := BundleDir(o.CacheDir, o.Release)
 	unlock, err := lockBundle(ctx, dir, o.Progress)
 	if err != nil {
@@ -95,6 +124,9 @@ func (b *builder) manifest() (Manifest, []byte, error) {
 	}
 	file := path.Join("releases", b.Release, ManifestFile)
 	m, raw, err := loadOne(os.DirFS(b.Source), file)
+	if err == nil {
+		err = m.checkContent()
+	}
 	if errors.Is(err, os.ErrNotExist) {
 		return m, nil, pai.Errorf(pai.CodeNotFound, "name PAI's source tree with --source, and a release in it",
 			"%s not found in %s", file, b.Source)

@@ -125,11 +125,17 @@ func (b *builder) layer(ctx context.Context, p part, report func(string)) (cache
 	if c, ok := b.cached(p); ok && c.intact() {
 		return c, nil
 	}
-	work, err := b.workDir(p.key)
+	if err := os.RemoveAll(dir); err != nil {
+		return cachedLayer{}, fmt.Errorf("remove damaged layer from cache: %w", err)
+	}
+	work, err := workDir(b.partsDir(), p.key)
 	if err != nil {
 		return cachedLayer{}, fmt.Errorf("make directory in cache: %w", err)
 	}
 	defer os.RemoveAll(work)
+	if err := os.Mkdir(filepath.Join(work, "go"), 0o755); err != nil {
+		return cachedLayer{}, fmt.Errorf("make directory in cache: %w", err)
+	}
 	if err := b.makeLayer(ctx, p, work, report); err != nil {
 		return cachedLayer{}, err
 	}
@@ -143,25 +149,28 @@ func (b *builder) layer(ctx context.Context, p part, report func(string)) (cache
 	return c, nil
 }
 
-// workDir makes a directory to build in, and removes those of interrupted
-// builds. Each has a new name, so that a compiler that outlives its builder
-// does not write into it.
-func (b *builder) workDir(key string) (string, error) {
-	old, err := filepath.Glob(filepath.Join(b.partsDir(), "."+key+".new-*"))
-	if err != nil {
+// workDir makes a directory to build something in, which becomes the directory of
+// that name, and removes those of interrupted builds. Each has a new name, so that
+// a compiler that outlives its builder does not write into it.
+func workDir(dir, name string) (string, error) {
+	if err := removeWork(dir, name); err != nil {
 		return "", err
 	}
-	for _, dir := range append(old, filepath.Join(b.partsDir(), key)) {
-		if err := os.RemoveAll(dir); err != nil {
-			return "", err
-		}
-	}
-	work, err := os.MkdirTemp(b.partsDir(), "."+key+".new-*")
+	work, err := os.MkdirTemp(dir, "."+name+".new-*")
 	if err != nil {
 		return "", err
 	}
 	// MkdirTemp makes directories that only the user can read; the cache is not secret.
-	return work, errors.Join(os.Chmod(work, 0o755), os.Mkdir(filepath.Join(work, "go"), 0o755))
+	return work, os.Chmod(work, 0o755)
+}
+
+// removeWork removes what interrupted builds left.
+func removeWork(dir, name string) error {
+	left, err := filepath.Glob(filepath.Join(dir, "."+name+".new-*"))
+	for _, l := range left {
+		err = errors.Join(err, os.RemoveAll(l))
+	}
+	return err
 }
 
 // makeLayer compiles the part's programs and leaves layer.tar and layer.json in work.

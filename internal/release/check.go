@@ -1,6 +1,7 @@
 package release
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -13,6 +14,7 @@ var (
 	nameRule     = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 	tagRule      = regexp.MustCompile(`^v[0-9][-.a-zA-Z0-9]{0,126}$`)
 	upstreamRule = regexp.MustCompile(`^v1\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)$`)
+	commitRule   = regexp.MustCompile(`^[0-9a-f]{40}$`)
 	userRule     = regexp.MustCompile(`^[0-9]+:[0-9]+$`)
 )
 
@@ -47,8 +49,21 @@ func check(m Manifest) []error {
 	c.must(m.Kubernetes.Version.AtLeast(m.Kubernetes.CompatibleSince), "kubernetes.compatibleSince", "is newer than kubernetes.version")
 	c.must(m.Kubernetes.Version.AtLeast(m.Kubernetes.UpgradableSince), "kubernetes.upgradableSince", "is newer than kubernetes.version")
 	c.must(m.Configuration.Schema > 0, "configuration.schema", "is missing")
+	if m.Frozen() {
+		c.must(commitRule.MatchString(m.Commit), "commit", "is %q, not the full ID of a commit: 40 hexadecimal digits", m.Commit)
+		c.must(!m.HasPins(), "commit", "is given, and so are programs, images, or serviceList: a release has either pins or the commit that builds it")
+	}
 	c.pins(m)
+	c.migrations(m)
 	return c.problems
+}
+
+// checkContent refuses a manifest that does not say what the release consists of.
+func (m Manifest) checkContent() error {
+	if m.Frozen() || m.HasPins() {
+		return nil
+	}
+	return errors.New("commit is missing, and so are programs, images, and serviceList: a release has either pins or the commit that builds it")
 }
 
 func (c *checker) pins(m Manifest) {
@@ -75,24 +90,29 @@ func (c *checker) pins(m Manifest) {
 			place+" entrypoint", "is %q, not the absolute path of a file", img.Entrypoint)
 		c.must(userRule.MatchString(img.User), place+" user", "is %q, not of the form 65532:65532", img.User)
 	}
-	services := map[string]bool{}
-	for _, s := range m.ServiceList {
-		services[s.Name] = true
-	}
-	for i, g := range m.Migrations {
-		place := fmt.Sprintf("migrations[%d] (%s)", i, g.Name)
-		c.must(nameRule.MatchString(g.Name), place, "has a name that is not made of lowercase letters, digits, and dashes")
-		c.must(!seen["migrations/"+g.Name], place, "is a duplicate")
-		c.must(services[g.After], place+" after", "is %q, which is not a service of the release", g.After)
-		c.must(g.Description != "", place, "lacks a description")
-		seen["migrations/"+g.Name] = true
-	}
 	for i, s := range m.ServiceList {
 		place := pin("serviceList", i, s.Name, s.Version)
 		if s.Chart != nil {
 			c.dir(place+" chart.component", s.Chart.Component)
 			c.dir(place+" chart.path", s.Chart.Path)
 		}
+	}
+}
+
+// migrations checks the migrations. Only the bundle has the services of a frozen
+// release.
+func (c *checker) migrations(m Manifest) {
+	services, seen := map[string]bool{}, map[string]bool{}
+	for _, s := range m.ServiceList {
+		services[s.Name] = true
+	}
+	for i, g := range m.Migrations {
+		place := fmt.Sprintf("migrations[%d] (%s)", i, g.Name)
+		c.must(nameRule.MatchString(g.Name), place, "has a name that is not made of lowercase letters, digits, and dashes")
+		c.must(!seen[g.Name], place, "is a duplicate")
+		c.must(services[g.After] || m.Frozen() && nameRule.MatchString(g.After), place+" after", "is %q, which is not a service of the release", g.After)
+		c.must(g.Description != "", place, "lacks a description")
+		seen[g.Name] = true
 	}
 }
 

@@ -87,11 +87,11 @@ func public(key ed25519.PrivateKey) []ed25519.PublicKey {
 func fixtureBuild(t *testing.T, source, cache string) (dir, said string) {
 	t.Helper()
 	var log strings.Builder
-	dir, err := Build(context.Background(), fixtureOptions(source, cache, &log))
+	built, err := Build(context.Background(), fixtureOptions(source, cache, &log))
 	if err != nil {
 		t.Fatalf("build: %v", err)
 	}
-	return dir, log.String()
+	return built.Dir, log.String()
 }
 
 func fixtureOptions(source, cache string, log *strings.Builder) BuildOptions {

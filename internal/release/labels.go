@@ -76,8 +76,8 @@ func (b *builder) checkLabels(m Manifest) error {
 	var problems []error
 	own := labelsOf(releases, m)
 	for _, other := range all {
-		if other.Metadata.Name == m.Metadata.Name {
-			continue
+		if other.Metadata.Name == m.Metadata.Name || other.Frozen() {
+			continue // reportOutdated compares with the bundle of a frozen release
 		}
 		theirs := labelsOf(releases, other)
 		for _, l := range sortedLabels(own) {
@@ -96,9 +96,14 @@ func (b *builder) checkLabels(m Manifest) error {
 // reportOutdated names the bundles of other releases in the cache with other
 // content for a label of the new one. They were built from other sources. That is
 // no error: digests decide what machines run, and a release that is built again
-// with a fix must not need all others.
+// with a fix must not need all others. A frozen release stays as it is, so the new
+// one needs another label.
 func (b *builder) reportOutdated(ctx context.Context, dir string) error {
 	built, err := entriesOf(dir)
+	if err != nil {
+		return err
+	}
+	frozen, err := b.frozenReleases()
 	if err != nil {
 		return err
 	}
@@ -120,12 +125,27 @@ func (b *builder) reportOutdated(ctx context.Context, dir string) error {
 				different = append(different, l.String())
 			}
 		}
-		if len(different) > 0 {
+		switch {
+		case len(different) == 0:
+		case frozen[o.Name()]:
+			b.Progress("release %s: %s differ from those of release %s, which is frozen; give them new versions in releases/%s/release.yaml",
+				b.Release, strings.Join(different, ", "), o.Name(), b.Release)
+		default:
 			b.Progress("release %s: the bundle of release %s was built from other sources of %s; to build it again, run: paictl release build %s",
 				b.Release, o.Name(), strings.Join(different, ", "), o.Name())
 		}
 	}
 	return nil
+}
+
+// frozenReleases returns the names of the frozen releases of the source tree.
+func (b *builder) frozenReleases() (map[string]bool, error) {
+	all, err := Load(os.DirFS(filepath.Join(b.Source, "releases")))
+	frozen := map[string]bool{}
+	for _, m := range all {
+		frozen[string(m.Metadata.Name)] = m.Frozen()
+	}
+	return frozen, err
 }
 
 // entriesOf returns the digests of the programs and images of a bundle.

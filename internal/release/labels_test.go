@@ -131,4 +131,11 @@ func TestBuildReportsOutdatedBundles(t *testing.T) {
 	if said := build(); !strings.Contains(said, want) {
 		t.Errorf("the build printed:\n%s\nwant:\n%s", said, want)
 	}
+	// A frozen release cannot be built from these sources.
+	replaceFile(t, filepath.Join(source, "releases/v0.1/release.yaml"), strings.ReplaceAll(frozenRow, "COMMIT", strings.Repeat("0", 40)))
+	replaceFile(t, filepath.Join(source, "internal/word/word.go"), "package word\n\nconst Hello = \"again\"\n")
+	const frozen = "image other v1 differ from those of release v0.1, which is frozen; give them new versions in releases/v0.2/release.yaml\n"
+	if said := build(); !strings.Contains(said, frozen) {
+		t.Errorf("the build printed:\n%s\nwant:\n%s", said, frozen)
+	}
 }

@@ -19,7 +19,15 @@ const ManifestFile = "release.yaml"
 
 // Load reads every <release>/release.yaml of fsys, oldest release first. Its
 // error has all problems of all manifests.
-func Load(fsys fs.FS) ([]Manifest, error) {
+func Load(fsys fs.FS) ([]Manifest, error) { return load(fsys, Manifest.checkContent) }
+
+// LoadRows is Load for manifests that can have the row of the support plan alone,
+// which is enough to plan the hops of an upgrade.
+func LoadRows(fsys fs.FS) ([]Manifest, error) {
+	return load(fsys, func(Manifest) error { return nil })
+}
+
+func load(fsys fs.FS, checkContent func(Manifest) error) ([]Manifest, error) {
 	files, err := fs.Glob(fsys, "*/"+ManifestFile)
 	if err != nil {
 		return nil, fmt.Errorf("find releases: %w", err)
@@ -34,6 +42,9 @@ func Load(fsys fs.FS) ([]Manifest, error) {
 		if err != nil {
 			problems = append(problems, err)
 			continue
+		}
+		if err := checkContent(m); err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", file, err))
 		}
 		manifests = append(manifests, m)
 	}

@@ -105,6 +105,67 @@ func TestLoadRefuses(t *testing.T) {
 	}
 }
 
+// row is what a source tree has of a frozen release.
+const row = `apiVersion: pai.dev/v1
+kind: Release
+metadata: {name: v0.9}
+services: {version: v0.9, upgradableSince: v0.9}
+kubernetes: {version: v0.9-pai, upstream: v1.35.4, compatibleSince: v0.9-pai, upgradableSince: v0.9-pai}
+configuration: {schema: 2}
+`
+
+func TestManifestHasPinsOrACommit(t *testing.T) {
+	t.Parallel()
+	const commit = "commit: c82e0235d1b1d4e4d4d3d0a2a1f7a3a2f1c0b9a8\n"
+	const migrations = "migrations: [{name: users, description: the users, after: rest-server}]\n"
+	for _, c := range []struct{ name, manifest, want string }{
+		{"pins", good, ""},
+		{"a commit", row + commit, ""},
+		{"a commit and migrations", row + commit + migrations, ""},
+		{"a commit and pins", good + commit, "a release has either pins or the commit that builds it"},
+		{"neither", row, "a release has either pins or the commit that builds it"},
+		{"a short commit", row + "commit: c82e023\n", `commit is "c82e023", not the full ID of a commit`},
+		{"a branch", row + "commit: main\n", `commit is "main", not the full ID`},
+		{"a migration after no service", row + commit + strings.Replace(migrations, "rest-server", "Rest", 1), `after is "Rest"`},
+		{"migrations without a service", good + migrations, `after is "rest-server", which is not a service of the release`},
+	} {
+		manifests, err := load(map[string]string{"v0.9/release.yaml": c.manifest})
+		if (err == nil) != (c.want == "") || err != nil && !(strings.Contains(err.Error(), c.want) && strings.Contains(err.Error(), "v0.9/release.yaml")) {
+			t.Errorf("%s: error %v, want one with %q", c.name, err, c.want)
+		}
+		if err == nil && manifests[0].Frozen() == manifests[0].HasPins() {
+			t.Errorf("%s: got a manifest with frozen %t and pins %t", c.name, manifests[0].Frozen(), manifests[0].HasPins())
+		}
+	}
+	rows, err := release.LoadRows(fstest.MapFS{"v0.9/release.yaml": {Data: []byte(row)}})
+	if err != nil || len(rows) != 1 {
+		t.Errorf("rows alone: %v, %v", rows, err)
+	}
+}
+
+func TestPinsOfAFrozenReleaseComeFromItsBundle(t *testing.T) {
+	t.Parallel()
+	all, err := load(map[string]string{"v0.9/release.yaml": good,
+		"v0.8/release.yaml": strings.NewReplacer("v0.9", "v0.8", "upgradableSince: v0.9-pai", "upgradableSince: v0.8-pai").Replace(row + "commit: c82e0235d1b1d4e4d4d3d0a2a1f7a3a2f1c0b9a8\n")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	frozen, pinned := all[0], all[1]
+	if got := pinned.WithPins(frozen); !got.HasPins() {
+		t.Error("a manifest lost its pins")
+	}
+	if got := frozen.WithPins(pinned); got.HasPins() {
+		t.Error("a frozen release got the pins of the bundle of another release")
+	}
+	bundle := frozen
+	bundle.Commit, bundle.Programs, bundle.Images, bundle.ServiceList = "", pinned.Programs, pinned.Images, pinned.ServiceList
+	bundle.Kubernetes.UpgradableSince = "v0.7-pai" // the row of this source tree is newer
+	got := frozen.WithPins(bundle)
+	if len(got.Programs) != 1 || len(got.Images) != 1 || len(got.ServiceList) != 1 || got.Kubernetes != frozen.Kubernetes || !got.Frozen() {
+		t.Errorf("got %+v", got)
+	}
+}
+
 func TestLoadReportsAllProblems(t *testing.T) {
 	t.Parallel()
 	_, err := load(map[string]string{

@@ -2,8 +2,8 @@ package release
 
 import "pai.dev/pai/internal/pai"
 
-// Manifest is releases/<name>/release.yaml: the row of the support plan, and the
-// pins of the release.
+// Manifest is releases/<name>/release.yaml: the row of the support plan, and
+// either the pins of the release or the commit that builds it.
 type Manifest struct {
 	APIVersion string   `yaml:"apiVersion" json:"apiVersion"` // pai.dev/v1
 	Kind       string   `yaml:"kind" json:"kind"`             // Release
@@ -12,6 +12,9 @@ type Manifest struct {
 	Services      ServicesRow   `yaml:"services" json:"services"`
 	Kubernetes    KubernetesRow `yaml:"kubernetes" json:"kubernetes"`
 	Configuration Configuration `yaml:"configuration" json:"configuration"`
+	// Commit is set for a frozen release: the commit of the PAI repository that
+	// builds it. The bundle then has the pins.
+	Commit string `yaml:"commit,omitempty" json:"commit,omitempty"`
 	// Programs run on machines, Images in the cluster.
 	Programs []Program `yaml:"programs" json:"programs"`
 	Images   []Image   `yaml:"images" json:"images"`
@@ -19,8 +22,17 @@ type Manifest struct {
 	// services/ and a version.
 	ServiceList []ServicePin `yaml:"serviceList" json:"serviceList"`
 	// Migrations change the form of stored state once, on the way from older
-	// services to the services of this release.
+	// services to the services of this release. The source tree names those of a
+	// frozen release, too: their code is that of paictl, not of the bundle.
 	Migrations []Migration `yaml:"migrations,omitempty" json:"migrations,omitempty"`
+}
+
+// Frozen reports whether a commit builds the release, and not this source tree.
+func (m Manifest) Frozen() bool { return m.Commit != "" }
+
+// HasPins reports whether it is known what the release consists of.
+func (m Manifest) HasPins() bool {
+	return len(m.Programs) > 0 || len(m.Images) > 0 || len(m.ServiceList) > 0
 }
 
 // Migration is a single change of stored state. Its name selects the code of

@@ -176,6 +176,9 @@ func (b *Bundle) checkAgainstManifest() error {
 	if b.manifest.Metadata.Name == "" || b.services == nil {
 		return errors.New("release manifest or services not found")
 	}
+	if b.manifest.Frozen() {
+		return errors.New("the release manifest of a bundle has pins, but this one names the commit " + b.manifest.Commit)
+	}
 	have := map[string]string{}
 	for _, e := range b.entries {
 		have[string(e.Kind)+" "+e.Name] = e.Version

@@ -106,6 +106,22 @@ func (s *Session) OptionalBundle(name pai.Release) *release.Bundle {
 	return nil
 }
 
+// withPins gives frozen releases the pins of their bundles, as far as this host
+// has them. What a release without pins consists of is unknown.
+func (s *Session) withPins(known []release.Manifest) []release.Manifest {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, m := range known {
+		if !m.Frozen() {
+			continue
+		}
+		if b, err := s.bundle(m.Metadata.Name); err == nil { // what needs the bundle reports the error
+			known[i] = m.WithPins(b.Manifest())
+		}
+	}
+	return known
+}
+
 // bundle needs mu.
 func (s *Session) bundle(name pai.Release) (*release.Bundle, error) {
 	if b := s.bundles[name]; b != nil {
@@ -146,7 +162,8 @@ func trustedKeys(encoded []string) ([]ed25519.PublicKey, error) {
 // EnsureBundle builds the bundle of a release if the cache has none that the
 // operator's key signed, which needs the source tree.
 func EnsureBundle(ctx context.Context, dirs Dirs, source, name string, progress func(string, ...any)) (ed25519.PublicKey, error) {
-	key, err := release.EnsureKey(release.KeyFile(dirs.State))
+	keyFile := release.KeyFile(dirs.State)
+	key, err := release.EnsureKey(keyFile)
 	if err != nil {
 		return nil, err
 	}
@@ -160,6 +177,6 @@ func EnsureBundle(ctx context.Context, dirs Dirs, source, name string, progress 
 		return nil, &pai.Error{Code: pai.CodeFailed, Err: err,
 			Next: "run this in the PAI source tree, where bundles are built, or copy a bundle there that your key signed"}
 	}
-	_, err = release.Build(ctx, release.BuildOptions{Source: source, CacheDir: dirs.Cache, Release: name, Key: key, Progress: progress})
+	_, err = release.Build(ctx, release.BuildOptions{Source: source, CacheDir: dirs.Cache, Release: name, Key: key, KeyFile: keyFile, Progress: progress})
 	return public, err
 }

@@ -1,10 +1,43 @@
 package session
 
 import (
+	"crypto/ed25519"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/release"
 )
+
+// The bundle of a frozen release says what the release consists of.
+func TestFrozenReleasesHaveThePinsOfTheirBundles(t *testing.T) {
+	t.Parallel()
+	row := release.Manifest{Commit: "c82e023"}
+	row.Metadata.Name, row.Services.Version = "v0.1", "v0.1"
+	row.Kubernetes.Version, row.Kubernetes.Upstream, row.Configuration.Schema = "v0.1-pai", "v1.35.0", 2
+	key := ed25519.NewKeyFromSeed([]byte(strings.Repeat("k", ed25519.SeedSize))).Public().(ed25519.PublicKey)
+	for _, c := range []struct {
+		name          string
+		bundle, trust bool
+	}{{"no bundle", false, true}, {"an untrusted bundle", true, false}, {"a bundle", true, true}} {
+		s := &Session{Config: &config.Config{}, Dirs: Dirs{Cache: t.TempDir()}, Progressf: t.Logf}
+		if c.trust {
+			s.Config.Services.Cluster.Common.TrustedBundleKeys = []string{release.EncodePublicKey(key)}
+		}
+		if c.bundle {
+			if err := os.CopyFS(filepath.Join(s.Dirs.Cache, "bundles/v0.1"), os.DirFS("../release/testdata/bundle-c82e023")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := s.withPins([]release.Manifest{row})
+		if got[0].HasPins() != (c.bundle && c.trust) || got[0].Metadata.Name != pai.Release("v0.1") {
+			t.Errorf("%s: got %+v", c.name, got[0])
+		}
+	}
+}
 
 // Every release's schema is one that this paictl has, and never falls.
 func TestReleasesHaveSchemas(t *testing.T) {

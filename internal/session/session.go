@@ -21,7 +21,9 @@ import (
 // knows. It holds nothing of an operation. Its methods can be called in
 // parallel.
 type Session struct {
-	Config   *config.Config
+	Config *config.Config
+	// Releases are the releases that this paictl knows. A frozen one has pins if
+	// its bundle is on this host.
 	Releases []release.Manifest
 	// Hosts are the connected machines by name; an unreachable machine is not
 	// among them.
@@ -70,7 +72,8 @@ func open(ctx context.Context, configDir string, dirs Dirs, progressf func(forma
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{Config: cfg, Releases: known, Version: string(known[len(known)-1].Metadata.Name), Dirs: dirs, Progressf: progressf}
+	s := &Session{Config: cfg, Version: string(known[len(known)-1].Metadata.Name), Dirs: dirs, Progressf: progressf}
+	s.Releases = s.withPins(known)
 	s.Hosts = s.dial(ctx, wanted)
 	if err := ctx.Err(); err != nil {
 		s.Close()
