@@ -21,7 +21,7 @@ func Decide(step plan.Step, risk pai.Risk, f Facts, accepted []string) Decision 
 	case pai.RiskEviction:
 		return decideEviction(step, f, accepted)
 	default:
-		return decideDataPath(step, risk, f).accept(accepted, AcceptInterrupt)
+		return decideDataPath(step, risk, f).acceptInterruption(accepted)
 	}
 }
 

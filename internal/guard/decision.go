@@ -93,6 +93,17 @@ func (d Decision) accept(accepted []string, risk string) Decision {
 	return d
 }
 
+// acceptInterruption is accept for interrupted jobs, which the operator can
+// accept for all jobs or for each of the affected ones by name.
+func (d Decision) acceptInterruption(accepted []string) Decision {
+	if d = d.accept(accepted, AcceptInterrupt); d.Verdict == Go || !AcceptsInterruptions(accepted, d.Jobs) {
+		return d
+	}
+	d.Verdict, d.Next = Go, ""
+	d.Reason = fmt.Sprintf("accepted for each job with --accept-risk=%s, although %s", AcceptInterruptJob("USER~NAME"), d.Reason)
+	return d
+}
+
 // hint says what the operator can do about jobs; without jobs, about facts that
 // were not observed.
 func hint(risk string, jobs []pai.JobRef) string {

@@ -23,7 +23,7 @@ func decideDelete(step plan.Step, needed needs, queued Fact[[]pai.JobRef], jobs 
 	if d := decideQueued(step, queued).accept(accepted, AcceptStrand); d.Verdict != Go || !needed.running {
 		return d
 	}
-	return decideState(step, jobs()).accept(accepted, AcceptInterrupt)
+	return decideState(step, jobs()).acceptInterruption(accepted)
 }
 
 func decideQueued(step plan.Step, queued Fact[[]pai.JobRef]) Decision {

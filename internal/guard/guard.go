@@ -44,7 +44,7 @@ func (g *Guard) Decide(ctx context.Context, step plan.Step) Decision {
 	}
 	switch risk := Risk(step, g.impacts); {
 	case risk == pai.RiskAPI && replacesAPIServer(step):
-		return decideAPIServer(g.facts.Kubelets(ctx), jobs).accept(g.accepted, AcceptInterrupt)
+		return decideAPIServer(g.facts.Kubelets(ctx), jobs).acceptInterruption(g.accepted)
 	case risk == pai.RiskNone || risk == pai.RiskAPI:
 		return Decide(step, risk, Facts{}, g.accepted)
 	case risk == pai.RiskNode || risk == pai.RiskEviction:

@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"slices"
 	"strings"
 
 	"pai.dev/pai/internal/pai"
@@ -13,21 +14,45 @@ const (
 	// AcceptLoss: writes since an etcd snapshot are lost.
 	AcceptLoss = "lose-writes-since-snapshot"
 	// AcceptStrand: queued jobs will not start.
-	AcceptStrand = "strand-jobs"
-	acceptEvict  = "evict-jobs:"
+	AcceptStrand       = "strand-jobs"
+	acceptEvict        = "evict-jobs:"
+	acceptInterruptJob = "interrupt-job:"
 )
 
 // AcceptEvict returns the name of the risk that the jobs of a machine are ended.
 func AcceptEvict(machine string) string { return acceptEvict + machine }
 
+// AcceptInterruptJob returns the name of the risk that one job is interrupted.
+// The job is named USER~NAME.
+func AcceptInterruptJob(job string) string { return acceptInterruptJob + job }
+
+// AcceptsInterruption reports whether the operator accepted that a job is
+// interrupted: that of all jobs, or of this one by name.
+func AcceptsInterruption(accepted []string, job string) bool {
+	return slices.Contains(accepted, AcceptInterrupt) || slices.Contains(accepted, AcceptInterruptJob(job))
+}
+
+// AcceptsInterruptions reports whether the operator accepted that each of these
+// jobs, of which there is at least one, is interrupted.
+func AcceptsInterruptions(accepted []string, jobs []pai.JobRef) bool {
+	return len(jobs) > 0 && !slices.ContainsFunc(jobs, func(j pai.JobRef) bool { return !AcceptsInterruption(accepted, j.String()) })
+}
+
 // validateRisks returns a usage error for a name that is not a risk.
 func validateRisks(names []string) error {
 	for _, n := range names {
 		machine, evict := strings.CutPrefix(n, acceptEvict)
-		if n == AcceptInterrupt || n == AcceptLoss || n == AcceptStrand || (evict && machine != "") {
+		job, interrupt := strings.CutPrefix(n, acceptInterruptJob)
+		if n == AcceptInterrupt || n == AcceptLoss || n == AcceptStrand || (evict && machine != "") || (interrupt && isJob(job)) {
 			continue
 		}
-		return pai.Errorf(pai.CodeUsage, "use --accept-risk="+strings.Join([]string{AcceptInterrupt, AcceptLoss, AcceptStrand, AcceptEvict("MACHINE")}, " or --accept-risk="), "%q is not a risk", n)
+		return pai.Errorf(pai.CodeUsage, "use --accept-risk="+strings.Join([]string{AcceptInterrupt, AcceptInterruptJob("USER~NAME"), AcceptLoss, AcceptStrand, AcceptEvict("MACHINE")}, " or --accept-risk="), "%q is not a risk", n)
 	}
 	return nil
+}
+
+// isJob reports whether a text has the form USER~NAME.
+func isJob(text string) bool {
+	user, name, found := strings.Cut(text, "~")
+	return found && user != "" && name != "" && !strings.ContainsAny(text, " \t\n")
 }
