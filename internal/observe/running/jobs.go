@@ -35,15 +35,23 @@ type JobSet struct {
 	// Completed is true when the job has reached the success policy of its user.
 	// Its remaining pods are then ended.
 	Completed bool
+	// Failed is true when the job has failed for good; its remaining pods are then
+	// ended.
+	Failed bool
+	// Restarts is how often the job was restarted as a whole, with all its pods.
+	Restarts int
 }
 
 // ReadJobSet reads a JobSet object.
 func ReadJobSet(o *unstructured.Unstructured) JobSet {
 	state, _, _ := unstructured.NestedString(o.Object, "status", "terminalState")
+	restarts, _, _ := unstructured.NestedInt64(o.Object, "status", "restarts")
 	return JobSet{
 		Key:       Key(o.GetNamespace(), o.GetName()),
 		Stopped:   o.GetAnnotations()[pai.AnnotationStopped] != "",
 		Completed: state == "Completed", // jobset.x-k8s.io JobSetCompleted
+		Failed:    state == "Failed",    // JobSetFailed
+		Restarts:  int(restarts),
 	}
 }
 

@@ -67,12 +67,12 @@ func TestReadJobSet(t *testing.T) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	o.SetAnnotations(map[string]string{pai.AnnotationStopped: "2026-01-02T03:04:05Z by ada"})
-	o.Object["status"] = map[string]any{"terminalState": "Completed"}
-	if got, want := ReadJobSet(o), (JobSet{"pai-vc-a/train", true, true}); got != want {
+	o.Object["status"] = map[string]any{"terminalState": "Completed", "restarts": int64(2)}
+	if got, want := ReadJobSet(o), (JobSet{Key: "pai-vc-a/train", Stopped: true, Completed: true, Restarts: 2}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	o.Object["status"] = map[string]any{"terminalState": "Failed"}
-	if ReadJobSet(o).Completed {
-		t.Error("got a failed job as completed")
+	if got := ReadJobSet(o); got.Completed || !got.Failed {
+		t.Errorf("got %+v, want a failed job, not a completed one", got)
 	}
 }
