@@ -36,7 +36,7 @@ func addOperateFlags(env *Env, cmd *cobra.Command) *operateFlags {
 	f := &operateFlags{cluster: addClusterFlags(env, cmd)}
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show the plan and stop")
 	addDiffFlag(cmd, f)
-	cmd.Flags().StringSliceVar(&f.accept, "accept-risk", nil, "name of a risk to running jobs to accept, such as interrupt-jobs or evict-jobs:MACHINE")
+	cmd.Flags().StringSliceVar(&f.accept, "accept-risk", nil, "name of a risk to running jobs to accept, such as interrupt-job:USER~NAME, interrupt-jobs, or evict-jobs:MACHINE")
 	return f
 }
 

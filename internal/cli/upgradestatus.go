@@ -30,6 +30,9 @@ func writeUpgradeStatus(p *ui.Page, st operation.Status) {
 				p.Linef("  \t  %s", id)
 			}
 		}
+		for _, line := range ui.Ends(op.Jobs) {
+			p.Linef("  %s", line)
+		}
 		if op.Error != "" && st.State == operation.StateUnfinished {
 			p.Linef("  error\t%s", op.Error)
 			for _, s := range op.Steps {

@@ -13,9 +13,9 @@ type Reach struct {
 	Machine string `json:"machine,omitempty"`
 }
 
-// Reach returns whose containers a step can end in a way that the containers do
-// not show: with an exit code of their own. The witness asks before it calls the
-// end of a container the container's own.
+// Reach returns whose containers a step can end without a trace: with an exit code
+// that the process itself can have chosen. The witness needs it before it reports
+// that a container ended by itself.
 //
 // A step with the risk of a node or an eviction reaches its machine, and one on
 // the data path reaches every container. A step with the risk of the API or with
@@ -23,8 +23,8 @@ type Reach struct {
 // kubelet, which leave a deletion, a disruption, or a kill to be read. There are
 // three exceptions. A restored etcd no longer has the pods that started since its
 // snapshot, so that kubelets end them without a deletion. A new network or
-// service proxy changes routes, on which the connections of the containers of
-// its machine depend. A clean ends all that runs on its machine.
+// service proxy changes routes, and the connections of the containers of its
+// machine depend on them. A clean ends all that runs on its machine.
 func (g *Guard) Reach(step plan.Step) Reach { return reach(step, Risk(step, g.impacts)) }
 
 func reach(step plan.Step, risk pai.Risk) Reach {

@@ -33,7 +33,7 @@ func AcceptsInterruption(accepted []string, job string) bool {
 }
 
 // AcceptsInterruptions reports whether the operator accepted that each of these
-// jobs, of which there is at least one, is interrupted.
+// jobs is interrupted. Without a job, it is false.
 func AcceptsInterruptions(accepted []string, jobs []pai.JobRef) bool {
 	return len(jobs) > 0 && !slices.ContainsFunc(jobs, func(j pai.JobRef) bool { return !AcceptsInterruption(accepted, j.String()) })
 }

@@ -28,7 +28,7 @@ func TestResumeKeepsAcceptedInterruptions(t *testing.T) {
 				t.Fatal(err)
 			}
 			x := &execution{operation: &operation{}, entry: entry, admission: &admission{entry: entry}}
-			if got := x.isAccepted(pai.Interruption{Job: "ada~train"}); got != c.want {
+			if got := x.isAccepted(pai.ContainerEnd{Job: "ada~train"}); got != c.want {
 				t.Errorf("got accepted %v, want %v", got, c.want)
 			}
 		})

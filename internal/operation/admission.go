@@ -172,9 +172,10 @@ func (a *admission) finalizeCordons(ctx context.Context, p plan.Plan, result run
 	return errors.Join(problems...)
 }
 
-// accepted reports whether the operator accepted an interruption by name.
-func (a *admission) accepted(risks []string, i pai.Interruption) bool {
-	if slices.Contains(risks, guard.AcceptInterrupt) {
+// accepted reports whether the operator accepted an interruption: that of every
+// job, of this job by name, or of all jobs of its machine.
+func (a *admission) accepted(risks []string, i pai.ContainerEnd) bool {
+	if guard.AcceptsInterruption(risks, i.Job) {
 		return true
 	}
 	for _, e := range a.entry.Operation().Evicted {

@@ -157,8 +157,8 @@ func TestAdmissionEvicts(t *testing.T) {
 	if got := strings.Join(f.log, ", "); got != "cordon a, evict a" {
 		t.Errorf("got calls %s", got)
 	}
-	ended := pai.Interruption{Job: train.String()}
-	if !a.accepted(nil, ended) || a.accepted(nil, pai.Interruption{Job: "bob~other"}) || newTestAdmission(t, f).accepted(nil, ended) {
+	ended := pai.ContainerEnd{Job: train.String()}
+	if !a.accepted(nil, ended) || a.accepted(nil, pai.ContainerEnd{Job: "bob~other"}) || newTestAdmission(t, f).accepted(nil, ended) {
 		t.Error("the end of the evicted job, and of no other, must be accepted")
 	}
 	if resumed := (&admission{entry: a.entry}); !resumed.accepted(nil, ended) {
@@ -174,7 +174,7 @@ func TestAdmissionOfStepThatEndsJobs(t *testing.T) {
 	if _, err := a.check(t.Context(), plan.Step{ID: "clean/machine/a", Kind: plan.KindClean, Target: "a"}); err != nil || len(f.log) != 0 {
 		t.Errorf("got calls %q, error %v", f.log, err)
 	}
-	if resumed := (&admission{entry: a.entry}); !resumed.accepted(nil, pai.Interruption{Job: train.String()}) || resumed.accepted(nil, pai.Interruption{Job: "bob~other"}) {
+	if resumed := (&admission{entry: a.entry}); !resumed.accepted(nil, pai.ContainerEnd{Job: train.String()}) || resumed.accepted(nil, pai.ContainerEnd{Job: "bob~other"}) {
 		t.Error("the end of the recorded job, and of no other, must be accepted")
 	}
 }

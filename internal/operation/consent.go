@@ -86,7 +86,7 @@ func (o *operation) requireConsent(context.Context) error {
 func (c consequences) requireConsent(accepted []string) error {
 	var reasons, flags []string
 	for _, risk := range slices.Sorted(maps.Keys(c.risks)) {
-		if !slices.Contains(accepted, risk) {
+		if !slices.Contains(accepted, risk) && !(risk == guard.AcceptInterrupt && guard.AcceptsInterruptions(accepted, c.ended())) {
 			reasons = append(reasons, c.risks[risk])
 			flags = append(flags, "--accept-risk="+risk)
 		}
@@ -95,6 +95,11 @@ func (c consequences) requireConsent(accepted []string) error {
 		return nil
 	}
 	return pai.Errorf(pai.CodeRefused, "to accept this, run the command again with "+strings.Join(flags, " "), "refused: %s", strings.Join(reasons, "; "))
+}
+
+// ended lists the jobs that end, of all steps.
+func (c consequences) ended() []pai.JobRef {
+	return slices.Concat(slices.Collect(maps.Values(c.affected))...)
 }
 
 // withRecheck is the admission of one operation. Right before a step with

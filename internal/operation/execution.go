@@ -65,7 +65,7 @@ func (o *operation) startExecution(ctx context.Context) (x *execution, err error
 		return x, err
 	}
 	x.admission = newAdmission(g, clusterNodes{o.Session}, entry, waited)
-	if x.watch, err = startWatch(ctx, o.Session, o.preview.world, entry.Operation().ID, host, resumed); err != nil {
+	if x.watch, err = startWatch(ctx, o.Session, o.preview.world, entry.Operation().ID, host, resumed, g.Reach); err != nil {
 		return x, err
 	}
 	x.lifted, err = liftCordons(ctx, clusterNodes{o.Session}, o.preview.Plan, o.preview.world)
@@ -129,7 +129,7 @@ func controlPlanes(w plan.World) []string {
 
 // isAccepted reports whether the operator accepted an interruption by name, in
 // this run of the operation or in an earlier one: the entry has the risks of all.
-func (x *execution) isAccepted(i pai.Interruption) bool {
+func (x *execution) isAccepted(i pai.ContainerEnd) bool {
 	return x.admission.accepted(x.entry.Operation().AcceptedRisks, i)
 }
 

@@ -3,17 +3,20 @@ package operation
 import (
 	"time"
 
+	"pai.dev/pai/internal/guard/witness"
 	"pai.dev/pai/internal/pai"
 )
 
 // WitnessStatus is what the witness of an operation observes at one moment.
 type WitnessStatus struct {
 	// Jobs were running when the operation started; each of them is running,
-	// has finished, or was interrupted.
+	// has finished, or has one of the ends below.
 	Jobs        int                `json:"jobs"`
 	Running     int                `json:"running"`
 	Finished    int                `json:"finished"`
-	Interrupted []pai.Interruption `json:"interrupted"`
+	Failed      []pai.ContainerEnd `json:"failed"`
+	Interrupted []pai.ContainerEnd `json:"interrupted"`
+	Unknown     []pai.ContainerEnd `json:"unknown"`
 	// OutageSince is when the API server stopped responding; zero while it responds.
 	OutageSince   time.Time `json:"apiAway,omitzero"`
 	APIReason     string    `json:"apiReason,omitempty"`
@@ -47,15 +50,14 @@ func (w *watch) reportWitness(observe func(WitnessStatus)) (stop func()) {
 }
 
 func (w *watch) status() WitnessStatus {
-	if w.witness == nil {
-		return WitnessStatus{Interrupted: []pai.Interruption{}, Unobserved: w.unobserved}
+	var v witness.View
+	if w.witness != nil {
+		v = w.witness.View()
 	}
-	s := w.witness.View()
-	if s.Interrupted == nil {
-		s.Interrupted = []pai.Interruption{}
-	}
+	list := func(ends []pai.ContainerEnd) []pai.ContainerEnd { return append([]pai.ContainerEnd{}, ends...) }
 	return WitnessStatus{
-		Jobs: s.Watched, Running: s.Running, Finished: s.Finished, Interrupted: s.Interrupted,
-		OutageSince: s.API.Since, APIReason: s.API.Reason, OutageSeconds: s.Counted.New.OutageSeconds,
+		Jobs: v.Jobs.Before, Running: v.Jobs.After, Finished: v.Jobs.Finished,
+		Failed: list(v.Jobs.Failed), Interrupted: list(v.Jobs.Interrupted), Unknown: list(v.Jobs.Unknown),
+		OutageSince: v.API.Since, APIReason: v.API.Reason, OutageSeconds: v.Counted.New.OutageSeconds, Unobserved: w.unobserved,
 	}
 }

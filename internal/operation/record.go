@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"pai.dev/pai/internal/guard"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/run"
@@ -153,10 +154,10 @@ func (x *execution) finish(ctx context.Context, result run.Result) error {
 			"cannot change the cordons of machines: %w", cordons), err)
 		outcome = pai.OutcomeFailed
 	}
-	unaccepted := slices.DeleteFunc(slices.Clone(report.Jobs.Interrupted), x.isAccepted)
+	unaccepted := slices.DeleteFunc(report.Jobs.Interruptions(), x.isAccepted)
 	if n := len(unaccepted); n > 0 {
 		first := unaccepted[0]
-		err = errors.Join(pai.Errorf(pai.CodeFailed, "see the report; run: paictl upgrade history -o json",
+		err = errors.Join(pai.Errorf(pai.CodeFailed, "see the report; run: paictl upgrade history -o json\nto accept the end of this job, use --accept-risk="+guard.AcceptInterruptJob(first.Job),
 			"%d containers of running jobs were interrupted; the first is %s of job %s, during %s (%s)", n, first.Container, first.Job, first.Step, first.Cause), err)
 		if outcome == pai.OutcomeSucceeded || outcome == pai.OutcomeWaiting {
 			outcome = pai.OutcomeFailed

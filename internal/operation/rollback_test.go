@@ -69,7 +69,7 @@ func TestReasonNotToRollBack(t *testing.T) {
 	failed := pai.Operation{Outcome: pai.OutcomeFailed, Steps: []pai.StepRecord{{Outcome: pai.OutcomeFailed}}}
 	refused := pai.Operation{Outcome: pai.OutcomeFailed, Steps: []pai.StepRecord{{Outcome: pai.OutcomeRefused}}}
 	interrupted := failed
-	interrupted.Jobs.Interrupted = []pai.Interruption{{}}
+	interrupted.Jobs.Interrupted = []pai.ContainerEnd{{}}
 	err := errors.New("step failed")
 	for _, c := range []struct {
 		name          string

@@ -117,7 +117,7 @@ func reasonNotToRollBack(ctx context.Context, op pai.Operation, safeStop <-chan 
 		return "because its lock could not be released"
 	case observed != nil:
 		return fmt.Sprintf("because the cluster could not be observed: %v", observed)
-	case len(op.Jobs.Interrupted) > 0:
+	case len(op.Jobs.Interruptions()) > 0:
 		return "because a running job was interrupted"
 	case op.Outcome != pai.OutcomeFailed || !failed:
 		return "because it was stopped at a safe point"

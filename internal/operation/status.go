@@ -95,6 +95,9 @@ func UpgradeStatus(ctx context.Context, s *session.Session) (Status, error) {
 	st.Current, st.APIError = world.Current, world.APIError
 	st.Cordoned = cordons(world)
 	if op := st.Operation; op != nil {
+		if op.Jobs, err = jobsUntilNow(ctx, host, *op); err != nil {
+			return st, err
+		}
 		st.steps(*op)
 		st.State = stateOf(*op, st.Lock)
 	}
@@ -105,6 +108,19 @@ func UpgradeStatus(ctx context.Context, s *session.Session) (Status, error) {
 	}
 	st.Next = st.next()
 	return st, nil
+}
+
+// jobsUntilNow is the report about the jobs of an operation. While it runs, and
+// after it was killed, the baseline of its witness has it.
+func jobsUntilNow(ctx context.Context, store run.Store, op pai.Operation) (pai.JobsReport, error) {
+	if op.Outcome != pai.OutcomeRunning {
+		return op.Jobs, nil
+	}
+	b, err := readBaseline(ctx, store, baselineFile(op.ID))
+	if err != nil || b == nil {
+		return op.Jobs, err
+	}
+	return b.Report(), nil
 }
 
 func lockState(ctx context.Context, s *session.Session, store run.Store) (*LockState, error) {

@@ -1,6 +1,7 @@
 package operation
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"pai.dev/pai/internal/guard"
 	"pai.dev/pai/internal/guard/witness"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/observe/running"
@@ -30,15 +32,19 @@ type watch struct {
 	// unobserved is why a cluster that can have running jobs is not watched.
 	unobserved string
 
-	mu   sync.Mutex
-	step []string // in progress, oldest first
+	reach func(plan.Step) guard.Reach
+
+	mu    sync.Mutex
+	steps []witness.Step // in progress, oldest first
 }
 
 // startWatch starts the witness. The baseline is stored on the control-plane
 // machine, so that a resumed operation is compared with what ran when it first
 // started, also if it is resumed during an API outage.
-func startWatch(ctx context.Context, s *session.Session, world plan.World, operation string, store run.Store, resumed bool) (*watch, error) {
-	w := &watch{started: time.Now()}
+//
+// reach returns whose containers a step can end.
+func startWatch(ctx context.Context, s *session.Session, world plan.World, operation string, store run.Store, resumed bool, reach func(plan.Step) guard.Reach) (*watch, error) {
+	w := &watch{started: time.Now(), reach: reach}
 	var baseline *witness.Baseline
 	file := baselineFile(operation)
 	if resumed {
@@ -76,7 +82,7 @@ func startWatch(ctx context.Context, s *session.Session, world plan.World, opera
 			}
 			return store.WriteFile(ctx, file, data, 0o600)
 		},
-		Step: w.inProgress,
+		Steps: w.inProgress,
 	})
 	if err != nil {
 		session.CloseAll(w.hosts)
@@ -106,34 +112,53 @@ func readBaseline(ctx context.Context, store run.Store, file string) (*witness.B
 
 // event keeps track of the steps in progress.
 func (w *watch) event(e run.Event) {
+	w.note(e)
+	if w.witness != nil {
+		w.witness.StepsChanged()
+	}
+}
+
+func (w *watch) note(e run.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	id := string(e.Step.ID)
 	switch e.Kind {
 	case run.StepStarted:
-		w.step = append(w.step, id)
+		reach := w.reach(e.Step)
+		w.steps = append(w.steps, witness.Step{ID: id, Everywhere: reach.Everywhere, Machine: reach.Machine})
 	case run.StepEnded:
-		if i := slices.Index(w.step, id); i >= 0 {
-			w.step = slices.Delete(w.step, i, i+1)
-		}
+		w.steps = slices.DeleteFunc(w.steps, func(s witness.Step) bool { return s.ID == id })
 	case run.Stopping: // the steps in progress continue
 	}
 }
 
-// inProgress names the steps in progress.
-func (w *watch) inProgress() string {
+// inProgress returns the steps in progress.
+func (w *watch) inProgress() []witness.Step {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return strings.Join(w.step, ", ")
+	return slices.Clone(w.steps)
 }
 
-// haltUnless is why no further step can start: a job was interrupted, and the
-// operator did not accept that.
-func (w *watch) haltUnless(accepted func(pai.Interruption) bool) error {
-	if w.witness == nil || !slices.ContainsFunc(w.witness.Interruptions(), func(i pai.Interruption) bool { return !accepted(i) }) {
+// haltUnless is why no further step can start: a job was interrupted, or might
+// have been, and the operator did not accept that. A job that failed by itself
+// stops nothing.
+func (w *watch) haltUnless(accepted func(pai.ContainerEnd) bool) error {
+	if w.witness == nil {
 		return nil
 	}
-	return w.witness.Halt()
+	for _, e := range w.witness.Interruptions() {
+		if !accepted(e) {
+			return interruptionError(e)
+		}
+	}
+	return nil
+}
+
+// interruptionError is the error of an end that counts as an interruption.
+func interruptionError(e pai.ContainerEnd) error {
+	next := fmt.Sprintf("find the cause and run the command again; for the state of the job, run: paictl job show %s\nto accept the end of this job, use --accept-risk=%s", e.Job, guard.AcceptInterruptJob(e.Job))
+	return pai.Errorf(pai.CodeFailed, next, "job %s was interrupted: container %s of pod %s on %s, during %s: %s (%s)",
+		e.Job, e.Container, e.Pod, e.Machine, cmp.Or(e.Step, "no step"), e.Cause, strings.Join(e.Evidence, "; "))
 }
 
 // stop ends the witness and returns its report. Without a witness, the whole

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/guard"
 	"pai.dev/pai/internal/guard/witness"
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/pai"
@@ -46,7 +47,7 @@ func TestWitnessDuringAPIOutage(t *testing.T) {
 		resumed   bool
 		watched   bool
 	}{{"killed", true, true}, {"killed", false, false}, {"killed-before-its-witness", true, false}} {
-		w, err := startWatch(t.Context(), s, world, c.operation, store, c.resumed)
+		w, err := startWatch(t.Context(), s, world, c.operation, store, c.resumed, func(plan.Step) guard.Reach { return guard.Reach{} })
 		if err != nil || (w.witness != nil) != c.watched || (w.unobserved == "") != c.watched {
 			t.Errorf("%s, resumed %v: got watched %v, unobserved %q, error %v", c.operation, c.resumed, w.witness != nil, w.unobserved, err)
 		}

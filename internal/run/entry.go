@@ -106,9 +106,6 @@ func (e *Entry) End(ctx context.Context, outcome pai.Outcome, why error, report 
 	return e.commit(ctx, func() error {
 		e.whole = true
 		e.op.Ended, e.op.Outcome, e.op.Report = time.Now().UTC(), outcome, report
-		if e.op.Jobs.Interrupted == nil {
-			e.op.Jobs.Interrupted = []pai.Interruption{}
-		}
 		if why != nil {
 			e.op.Error = why.Error()
 		}

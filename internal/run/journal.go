@@ -142,9 +142,6 @@ func (j *Journal) Begin(ctx context.Context, op pai.Operation) (*Entry, error) {
 	if op.Steps == nil {
 		op.Steps = []pai.StepRecord{}
 	}
-	if op.Jobs.Interrupted == nil {
-		op.Jobs.Interrupted = []pai.Interruption{}
-	}
 	if err := j.held(); err != nil {
 		return nil, err
 	}

@@ -125,8 +125,8 @@ type operation struct {
 	From, To struct{ Services, Kubernetes string }
 	Outcome  string
 	Jobs     struct {
-		Before, After, Finished int
-		Interrupted             []struct{ Job, Pod, Container, Machine, Step, Cause string }
+		Before, After, Finished      int
+		Failed, Interrupted, Unknown []struct{ Job, Pod, Container, Machine, Step, Cause string }
 	}
 	API struct {
 		OutageSeconds, LongestGapSeconds float64
@@ -147,5 +147,7 @@ func (o *operator) lastOperation() operation {
 	if len(all) == 0 {
 		o.t.Fatal("upgrade history is empty")
 	}
-	return all[len(all)-1]
+	last := all[len(all)-1]
+	last.Jobs.Interrupted = append(last.Jobs.Interrupted, last.Jobs.Unknown...) // an unknown end counts as one
+	return last
 }

@@ -35,7 +35,7 @@ type liveState struct {
 	running  []runningStep
 	stopping string
 	watch    *operation.WitnessStatus
-	reported int // interruptions that already have lines
+	ends     endsShown
 }
 
 type runningStep struct {
@@ -44,7 +44,7 @@ type runningStep struct {
 }
 
 func newLive(c *Console, s *screen) *live {
-	l := &live{console: c, screen: s, ended: make(chan struct{})}
+	l := &live{console: c, screen: s, state: liveState{ends: endsShown{}}, ended: make(chan struct{})}
 	l.done.Go(func() {
 		ticker := time.NewTicker(redrawEvery)
 		defer ticker.Stop()
@@ -87,15 +87,14 @@ func (l *live) Event(e run.Event) {
 	l.redraw()
 }
 
-// Witness also writes interruptions as lines: the frame does not last.
+// Witness also writes the ends of containers as lines: the frame does not last.
 func (l *live) Witness(w operation.WitnessStatus) {
 	l.mu.Lock()
 	l.state.watch = &w
-	added := w.Interrupted[min(l.state.reported, len(w.Interrupted)):]
-	l.state.reported = len(w.Interrupted)
+	added := l.state.ends.add(w)
 	l.mu.Unlock()
-	for _, i := range added {
-		l.console.Progressf("%s", interruption(i))
+	for _, line := range added {
+		l.console.Progressf("%s", line)
 	}
 }
 
@@ -159,8 +158,11 @@ func watchLines(w operation.WitnessStatus, now time.Time) []string {
 	jobs := "no jobs were running"
 	if w.Jobs > 0 {
 		interrupted := "none interrupted"
-		if n := len(w.Interrupted); n > 0 {
+		if n := len(w.Interrupted) + len(w.Unknown); n > 0 {
 			interrupted = fmt.Sprintf("%d CONTAINERS INTERRUPTED", n)
+		}
+		if n := len(w.Failed); n > 0 {
+			interrupted += fmt.Sprintf(", %d containers failed by themselves", n)
 		}
 		jobs = fmt.Sprintf("%d jobs watched: %d running, %d finished, %s", w.Jobs, w.Running, w.Finished, interrupted)
 	}

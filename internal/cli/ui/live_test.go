@@ -117,7 +117,7 @@ func TestLiveView(t *testing.T) {
 	now := time.Now()
 	shown.Event(run.Event{Kind: run.StepStarted, Time: now, Step: step("a"), N: 1, Of: 4})
 	shown.Event(run.Event{Kind: run.StepStarted, Time: now, Step: step("b/" + strings.Repeat("long", 30)), N: 2, Of: 4})
-	shown.Witness(operation.WitnessStatus{Jobs: 2, Running: 1, Finished: 1, OutageSeconds: 0.5, Interrupted: []pai.Interruption{}})
+	shown.Witness(operation.WitnessStatus{Jobs: 2, Running: 1, Finished: 1, OutageSeconds: 0.5, Interrupted: []pai.ContainerEnd{}})
 	eventually(t, "how far it is, what runs, the jobs and the API are not all there", v, func(s string) bool {
 		return strings.HasPrefix(s, "the plan\n[....................] step 0 of 4, 0:0") && strings.Contains(s, "  0:00  a\n") &&
 			strings.Contains(s, "2 jobs watched: 1 running, 1 finished, none interrupted\n") && strings.HasSuffix(s, "API server available (outage so far: 0.5 s)")
@@ -125,7 +125,7 @@ func TestLiveView(t *testing.T) {
 	console.Progressf("copying %s", "things")
 	shown.Event(run.Event{Kind: run.StepEnded, Time: now, Step: step("a"), N: 1, Of: 4, Outcome: pai.OutcomeSucceeded, Took: time.Second})
 	shown.Witness(operation.WitnessStatus{Jobs: 2, Running: 1, Finished: 0, OutageSince: now.Add(-3 * time.Second), APIReason: "connection refused",
-		Interrupted: []pai.Interruption{{Job: "ann~llama", Container: "worker", Pod: "p", Machine: "gpu-01", Step: "a", Cause: "unknown"}}})
+		Interrupted: []pai.ContainerEnd{{Job: "ann~llama", Container: "worker", Pod: "p", Machine: "gpu-01", Step: "a", Cause: "unknown"}}})
 	eventually(t, "text does not go by above the frame", v, func(s string) bool {
 		return strings.HasPrefix(s, "the plan\ncopying things\n[ 1/ 4]   0:00  a  1.0 s\nINTERRUPTED   job ann~llama, container worker of pod p on gpu-01") &&
 			strings.Contains(s, "\n[#####...............] step 1 of 4") && strings.Contains(s, "API SERVER UNAVAILABLE for 3") && strings.Contains(s, "1 CONTAINERS INTERRUPTED") &&
@@ -169,7 +169,7 @@ func TestWithoutATerminalThereAreLines(t *testing.T) {
 	defer shown.Close()
 	shown.Event(run.Event{Kind: run.StepStarted, Step: step("a"), N: 1, Of: 2})
 	for range 2 {
-		shown.Witness(operation.WitnessStatus{OutageSince: time.Now().Add(-time.Minute), Interrupted: []pai.Interruption{{Job: "ann~llama"}}})
+		shown.Witness(operation.WitnessStatus{OutageSince: time.Now().Add(-time.Minute), Interrupted: []pai.ContainerEnd{{Job: "ann~llama"}}})
 	}
 	shown.Event(run.Event{Kind: run.StepEnded, Step: step("a"), N: 1, Of: 2, Outcome: pai.OutcomeFailed, Message: "why"})
 	text := errs.String()
@@ -192,7 +192,7 @@ func TestStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	shown.Event(run.Event{Kind: run.StepStarted, Step: step("a"), N: 1, Of: 1})
-	watched := operation.WitnessStatus{Jobs: 1, Running: 1, Interrupted: []pai.Interruption{}}
+	watched := operation.WitnessStatus{Jobs: 1, Running: 1, Interrupted: []pai.ContainerEnd{}}
 	shown.Witness(watched)
 	shown.Witness(watched) // says nothing new
 	console.Progressf("a note for people")

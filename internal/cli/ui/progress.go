@@ -18,14 +18,14 @@ const slowStep = 3 * time.Second
 type progress struct {
 	console *Console
 
-	mu            sync.Mutex
-	started       map[string]*time.Timer
-	outage        time.Time // start of the API outage that was reported
-	interruptions int       // that were reported
+	mu      sync.Mutex
+	started map[string]*time.Timer
+	outage  time.Time // start of the API outage that was reported
+	ends    endsShown
 }
 
 func newProgress(c *Console) *progress {
-	return &progress{console: c, started: map[string]*time.Timer{}}
+	return &progress{console: c, started: map[string]*time.Timer{}, ends: endsShown{}}
 }
 
 func (p *progress) Plan(_ any, text func(*Page)) error { return Text(p.console.Err, text) }
@@ -50,15 +50,14 @@ func (p *progress) Event(e run.Event) {
 	}
 }
 
-// Witness writes a line for an interruption, and for an API outage that is
+// Witness writes a line for the end of a container, and for an API outage that is
 // longer than slowStep.
 func (p *progress) Witness(w operation.WitnessStatus) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, i := range w.Interrupted[min(p.interruptions, len(w.Interrupted)):] {
-		p.console.Progressf("%s", interruption(i))
+	for _, line := range p.ends.add(w) {
+		p.console.Progressf("%s", line)
 	}
-	p.interruptions = len(w.Interrupted)
 	switch since := w.OutageSince; {
 	case !since.IsZero() && since != p.outage && time.Since(since) > slowStep:
 		p.outage = since

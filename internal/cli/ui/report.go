@@ -26,8 +26,9 @@ func report(p *Page, op pai.Operation) {
 	for _, w := range op.Waiting {
 		p.Linef("  waiting\t%s, until its jobs end: %s", w.Machine, pai.JobRefs(w.Jobs))
 	}
-	p.Linef("  jobs\t%d running before = %d running after + %d finished + %d interrupted",
-		op.Jobs.Before, op.Jobs.After, op.Jobs.Finished, op.Jobs.Before-op.Jobs.After-op.Jobs.Finished)
+	failed, interrupted, unknown := op.Jobs.Ended()
+	p.Linef("  jobs\t%d running before = %d running after + %d finished + %d failed + %d interrupted + %d unknown",
+		op.Jobs.Before, op.Jobs.After, op.Jobs.Finished, failed, interrupted, unknown)
 	p.Linef("  API outage\t%.1f s for new connections (longest gap %.1f s), %.1f s for kept connections (longest gap %.1f s)",
 		op.API.OutageSeconds, op.API.LongestGapSeconds, op.API.Kept.OutageSeconds, op.API.Kept.LongestGapSeconds)
 	if op.SubmissionSeconds > 0 {
@@ -36,11 +37,14 @@ func report(p *Page, op pai.Operation) {
 	if op.UnobservedSeconds > 0 {
 		p.Linef("  unobserved\t%.1f s", op.UnobservedSeconds)
 	}
-	if len(op.Jobs.Interrupted) == 0 {
+	if len(op.Jobs.Interruptions()) == 0 {
 		p.Linef("  interrupted\tnone")
 	}
-	for _, i := range op.Jobs.Interrupted {
-		p.Linef("  %s", interruption(i))
+	for _, e := range endsOf(op.Jobs.Failed, op.Jobs.Interrupted, op.Jobs.Unknown) {
+		p.Linef("  %s", e.text)
+		for _, line := range e.Evidence {
+			p.Linef("    %s", line)
+		}
 	}
 }
 
@@ -68,10 +72,4 @@ func countSteps(steps []pai.StepRecord) string {
 		}
 	}
 	return text
-}
-
-// interruption is one line about a job that was interrupted.
-func interruption(i pai.Interruption) string {
-	return fmt.Sprintf("INTERRUPTED   job %s, container %s of pod %s on %s, at %s, during %s: %s",
-		i.Job, i.Container, i.Pod, i.Machine, i.Time.Local().Format(time.TimeOnly), i.Step, i.Cause)
 }

@@ -4,6 +4,7 @@ package witness_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -155,9 +156,9 @@ func (w *world) witness(b *witness.Baseline) *witness.Witness {
 			if w.unreachable.Load() {
 				return nil
 			}
-			return map[string]running.MachineReport{"gpu-01": {Containers: w.alive.Load().([]running.Container)}}
+			return map[string]running.MachineReport{"gpu-01": {Boot: "one", Containers: w.alive.Load().([]running.Container)}}
 		},
-		Step: func() string { return w.step.Load().(string) }})
+		Steps: func() []witness.Step { return []witness.Step{{ID: w.step.Load().(string)}} }})
 	check(w.t, err)
 	return watch
 }
@@ -175,7 +176,7 @@ func TestWitnessReportsEveryEnd(t *testing.T) {
 	w.dies("ends")
 	w.status("fails", ended(3))
 	w.dies("fails")
-	w.await("the failure", func() bool { return len(watch.Interruptions()) == 1 })
+	w.await("the failure", func() bool { return len(watch.View().Jobs.Failed) == 1 })
 	w.step.Store("two")
 	time.Sleep(500 * time.Millisecond)
 	w.stopJob("stopped")
@@ -183,7 +184,7 @@ func TestWitnessReportsEveryEnd(t *testing.T) {
 	w.dies("stopped")
 	w.remove("removed")
 	w.dies("removed")
-	w.await("the deletion", func() bool { return len(watch.Interruptions()) == 2 })
+	w.await("the deletion", func() bool { return len(watch.Interruptions()) == 1 })
 
 	w.step.Store("no API")
 	w.StopAPIServer()
@@ -206,17 +207,18 @@ func TestWitnessReportsEveryEnd(t *testing.T) {
 		ended(137)(s)
 		s.State.Terminated.FinishedAt = metav1.NewTime(stopped.Add(time.Second))
 	})
-	w.await("the unobserved end", func() bool { return len(watch.Interruptions()) == 3 })
+	w.await("the unobserved end", func() bool { return len(watch.Interruptions()) == 2 })
 	outage := time.Since(stopped)
 	r := watch.Stop(t.Context())
 	t.Logf("%+v", r)
 
-	if r.Jobs.Before != 6 || r.Jobs.After != 1 || r.Jobs.Finished != 2 || len(r.Jobs.Interrupted) != 3 {
+	if r.Jobs.Before != 6 || r.Jobs.After != 1 || r.Jobs.Finished != 2 || len(r.Jobs.Failed) != 1 || len(r.Jobs.Interrupted) != 1 || len(r.Jobs.Unknown) != 1 || !r.Jobs.Balanced() {
 		t.Fatalf("got %+v", r.Jobs)
 	}
+	ends := slices.Concat(r.Jobs.Failed, r.Jobs.Interrupted, r.Jobs.Unknown)
 	for i, want := range []struct{ job, step, cause string }{
 		{"ada~fails", "one", "exit code 3"}, {"ada~removed", "two", "its pod was deleted"}, {"ada~dies-unobserved", "no API", "exit code 137"}} {
-		if got := r.Jobs.Interrupted[i]; got.Job != want.job || got.Step != want.step || !strings.Contains(got.Cause, want.cause) || got.Machine != "gpu-01" {
+		if got := ends[i]; got.Job != want.job || got.Step != want.step || !strings.Contains(got.Cause, want.cause) || got.Machine != "gpu-01" {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 	}
@@ -245,7 +247,7 @@ func TestWitnessResumes(t *testing.T) {
 	time.Sleep(2 * time.Second)
 	w.step.Store("second")
 	r := w.witness(&kept).Stop(t.Context())
-	if r.Jobs.Before != 2 || r.Jobs.After != 1 || len(r.Jobs.Interrupted) != 1 || r.Jobs.Interrupted[0].Step != "first" {
+	if r.Jobs.Before != 2 || r.Jobs.After != 1 || len(r.Jobs.Unknown) != 1 || r.Jobs.Unknown[0].Step != "first" {
 		t.Errorf("got %+v, want the job that failed between the runs, with the first step", r.Jobs)
 	}
 	if r.UnobservedSeconds < 2 || r.UnobservedSeconds > 30 {
@@ -263,7 +265,7 @@ func TestWitnessReportsUnobservedJob(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	r := watch.Stop(ctx)
-	if r.Jobs.After != 0 || len(r.Jobs.Interrupted) != 1 || !strings.HasPrefix(r.Jobs.Interrupted[0].Cause, "unobserved") {
+	if r.Jobs.After != 0 || len(r.Jobs.Unknown) != 1 || !strings.HasPrefix(r.Jobs.Unknown[0].Cause, "unobserved") {
 		t.Errorf("got %+v, want the job as unobserved", r.Jobs)
 	}
 }

@@ -1,7 +1,9 @@
 package witness
 
 import (
+	"cmp"
 	"maps"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -20,6 +22,11 @@ type Baseline struct {
 	LastWatched time.Time `json:"lastWatched"`
 	// Step is the step that was in progress at LastWatched.
 	Step string `json:"step,omitempty"`
+	// Steps are the steps that were in progress at LastWatched, with their reach.
+	Steps []Step `json:"steps,omitempty"`
+	// Stopped is true if the witness ended with its operation, so that no step was
+	// in progress afterwards.
+	Stopped bool `json:"stopped,omitempty"`
 	// Jobs are the jobs with at least one running container at Taken.
 	Jobs []WatchedJob `json:"jobs"`
 	// Boots is the boot ID of each observed machine.
@@ -52,19 +59,12 @@ type WatchedJob struct {
 	// Stopped is true if the user stopped the job through PAI.
 	Stopped bool `json:"stopped,omitempty"`
 	// Completed is true if the job succeeded.
-	Completed  bool                `json:"completed,omitempty"`
+	Completed bool `json:"completed,omitempty"`
+	// Restarts is how often the job had restarted at the start; nil if unknown.
+	Restarts *int `json:"restarts,omitempty"`
+	// Failed is true if the job has failed or restarted as a whole since then.
+	Failed     bool                `json:"failed,omitempty"`
 	Containers []*WatchedContainer `json:"containers"`
-}
-
-// result is Interrupted if one container is, and otherwise Running if one is.
-func (j WatchedJob) result() WatchResult {
-	result := Finished
-	for _, c := range j.Containers {
-		if c.Result == Interrupted || c.Result == Running && result == Finished {
-			result = c.Result
-		}
-	}
-	return result
 }
 
 // WatchedContainer is a container that ran at the start.
@@ -79,8 +79,10 @@ type WatchedContainer struct {
 	// Output is the last line of its log at the start; nil if the log was not read.
 	Output *Line `json:"output,omitempty"`
 
-	Result       WatchResult       `json:"fate"`
-	Interruption *pai.Interruption `json:"interruption,omitempty"`
+	Result WatchResult `json:"fate"`
+	// Verdict and End are set if Result is Ended.
+	Verdict Verdict           `json:"verdict,omitempty"`
+	End     *pai.ContainerEnd `json:"interruption,omitempty"`
 
 	lastAlive time.Time // when its machine last reported it alive
 	pending   *pendingEnd
@@ -90,9 +92,11 @@ type WatchedContainer struct {
 type WatchResult string
 
 const (
-	Running     WatchResult = "running"
-	Finished    WatchResult = "finished" // ended with success, or stopped by its user
-	Interrupted WatchResult = "interrupted"
+	Running  WatchResult = "running"
+	Finished WatchResult = "finished" // ended with success, or stopped by its user
+	// Ended is every other end; its kind is the verdict. The paictl of v0.10 has no
+	// verdicts and reads it as an interruption, which is the safe side.
+	Ended WatchResult = "interrupted"
 )
 
 // baselineOf returns a baseline of all running jobs.
@@ -100,6 +104,9 @@ func baselineOf(pods []corev1.Pod, sets map[string]running.JobSet, at time.Time)
 	b := &Baseline{Taken: at, LastWatched: at}
 	for _, j := range running.Join(pods, sets) {
 		if job := watchedJob(j); len(job.Containers) > 0 {
+			if set, found := sets[running.Key(job.Namespace, job.Object)]; found {
+				job.Restarts = &set.Restarts
+			}
 			b.Jobs = append(b.Jobs, job)
 		}
 	}
@@ -123,6 +130,16 @@ func watchedJob(j pai.Job) WatchedJob {
 	return job
 }
 
+// lastSteps are the steps since the last baseline of an earlier witness. If that
+// witness was killed, its step might have continued without it, and other steps
+// might have started. A baseline of v0.10 does not say what its step can end.
+func (b Baseline) lastSteps() []Step {
+	if b.Stopped {
+		return nil
+	}
+	return []Step{{ID: cmp.Or(b.Step, "an earlier run that was not watched to its end"), Everywhere: true}}
+}
+
 // clone returns a copy that shares no container and no map with b.
 func (b Baseline) clone() Baseline {
 	jobs := make([]WatchedJob, len(b.Jobs))
@@ -134,6 +151,6 @@ func (b Baseline) clone() Baseline {
 			jobs[i].Containers[k] = &copied
 		}
 	}
-	b.Jobs, b.Boots = jobs, maps.Clone(b.Boots)
+	b.Jobs, b.Boots, b.Steps = jobs, maps.Clone(b.Boots), slices.Clone(b.Steps)
 	return b
 }

@@ -26,11 +26,24 @@ const (
 type evidence struct {
 	sign  sign
 	cause string
-	at    time.Time // when the container ended; zero if unknown
+	at    time.Time   // when the container ended; zero if unknown
+	exit  *exitStatus // nil if unknown
+	// disruption and podFailure are why Kubernetes ended the pod, if it did.
+	disruption, podFailure string
+	replaced               string // the container that took its place
 }
 
 // evaluate returns the evidence about a container in a pod of the API.
 func evaluate(c *WatchedContainer, p *corev1.Pod) evidence {
+	e := evaluateStatus(c, p)
+	e.disruption = disruption(p)
+	if p.Status.Phase == corev1.PodFailed && p.Status.Reason != "" {
+		e.podFailure = podReason(p)
+	}
+	return e
+}
+
+func evaluateStatus(c *WatchedContainer, p *corev1.Pod) evidence {
 	status, found := statusOf(p, c.Name)
 	if !found {
 		return evaluatePhase(p)
@@ -42,13 +55,14 @@ func evaluate(c *WatchedContainer, p *corev1.Pod) evidence {
 		return evidence{sign: signAlive}
 	}
 	ended := endOf(c.ID, status)
+	e := evidence{at: endTime(ended), exit: exitOf(p, c.Name, ended)}
 	if replaced(c, status) {
-		return evidence{signFailed, withDisruption(p, replacedCause(status, ended)), endTime(ended)}
+		e.sign, e.cause, e.replaced = signFailed, withDisruption(p, replacedCause(status, ended)), short(running.ContainerID(status.ContainerID))
+		return e
 	}
 	if ended == nil {
 		return evaluatePhase(p)
 	}
-	e := evidence{at: endTime(ended)}
 	switch {
 	case endedByDeletion(p, ended):
 		e.sign, e.cause = signDeleted, withDisruption(p, fmt.Sprintf("its pod was deleted (%s)", exit(ended)))
@@ -123,6 +137,18 @@ func exit(t *corev1.ContainerStateTerminated) string {
 		text += ", " + t.Reason
 	}
 	return text
+}
+
+// exitOf returns how the process of a container exited; nil if unknown.
+func exitOf(p *corev1.Pod, name string, t *corev1.ContainerStateTerminated) *exitStatus {
+	if t == nil {
+		return nil
+	}
+	e := &exitStatus{code: int(t.ExitCode), signal: int(t.Signal), reason: t.Reason}
+	for _, c := range slices.Concat(p.Spec.InitContainers, p.Spec.Containers) {
+		e.limited = e.limited || c.Name == name && !c.Resources.Limits.Memory().IsZero()
+	}
+	return e
 }
 
 func endTime(t *corev1.ContainerStateTerminated) time.Time {

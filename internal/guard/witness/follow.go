@@ -51,15 +51,17 @@ func (w *Witness) followPods(ctx context.Context) {
 // if the object is deleted immediately afterwards.
 func (w *Witness) followJobs(ctx context.Context) {
 	follow(ctx, func(ctx context.Context) (watch.Interface, error) {
-		asked := time.Now()
 		sets, version, err := w.listJobSets(ctx)
 		if err != nil {
 			return nil, err
 		}
-		w.ledger.recordAllJobs(sets, asked)
+		for key, set := range sets {
+			w.ledger.recordJob(key, set, true, time.Time{})
+		}
 		return w.objects.Resource(running.JobSets()).Namespace(metav1.NamespaceAll).Watch(ctx, watchOptions(version, ""))
 	}, func(e watch.Event) {
 		// An event might be older than a pending end, so it must not settle the end.
+		// Like the list, it lacks what settle reads beside the object.
 		if o, ok := e.Object.(*unstructured.Unstructured); ok {
 			set := running.ReadJobSet(o)
 			w.ledger.recordJob(set.Key, set, true, time.Time{})

@@ -18,7 +18,8 @@ import (
 //	pending end --(succeeded, if only the end was known)--> finished
 //	pending end --(job read afterwards: stopped by its user,
 //	               or completed and the pod deleted)--> finished
-//	pending end --(job read afterwards: neither)--> interrupted
+//	pending end --(job read afterwards: neither, and the facts for a verdict
+//	               observed or overdue)--> ended: failed, interrupted, or unknown
 type ledger struct {
 	steps *timeline
 
@@ -29,21 +30,14 @@ type ledger struct {
 	machines    machines
 }
 
-// pendingEnd is the observed end of a container that is not yet an interruption:
-// the container might have succeeded, or its user might have stopped the job.
-type pendingEnd struct {
-	noticed time.Time // when the witness observed it
-	ended   time.Time // when the container ended, as far as known
-	step    string
-	cause   string
-	deleted bool
-	// open is true while the machine reported the end, but not the exit code.
-	open bool
-}
-
 func newLedger(jobs []WatchedJob, boots map[string]string, steps *timeline, since time.Time) *ledger {
 	l := &ledger{steps: steps, jobs: jobs, disruptions: map[string]string{}, machines: newMachines(boots)}
-	l.each(func(_ *WatchedJob, c *WatchedContainer) { c.lastAlive = since })
+	l.each(func(_ *WatchedJob, c *WatchedContainer) {
+		c.lastAlive = since
+		if c.Result == Ended && c.Verdict == "" && c.End != nil {
+			c.Verdict, c.End.Evidence = Interrupted, []string{"recorded by an older paictl, which had no verdicts"}
+		}
+	})
 	return l
 }
 
@@ -110,7 +104,8 @@ func (l *ledger) hasPendingEnds() bool {
 	})) > 0
 }
 
-// machinesWithInterruptions returns the machines with an interrupted container.
+// machinesWithInterruptions returns the machines with a container whose end counts
+// as an interruption.
 func (l *ledger) machinesWithInterruptions() []string {
 	var names []string
 	for _, i := range l.interruptions() {
@@ -123,16 +118,6 @@ func (l *ledger) machinesWithInterruptions() []string {
 // finish ends the watch of a container that succeeded or was stopped by its user.
 func (c *WatchedContainer) finish() { c.Result, c.pending = Finished, nil }
 
-// interrupt turns the pending end into an interruption.
-func (c *WatchedContainer) interrupt(j *WatchedJob) {
-	p := c.pending
-	c.Result, c.pending = Interrupted, nil
-	c.Interruption = &pai.Interruption{
-		Job: j.String(), Pod: c.Pod, Container: c.Name, Machine: c.Machine,
-		Time: p.ended.UTC(), Step: stepsOn(c.Machine, p.step), Cause: p.cause,
-	}
-}
-
 // state returns a copy of the jobs and the boot IDs of the machines.
 func (l *ledger) state() Baseline {
 	l.mu.Lock()
@@ -140,20 +125,12 @@ func (l *ledger) state() Baseline {
 	return Baseline{Jobs: l.jobs, Boots: l.machines.boots}.clone()
 }
 
-func (l *ledger) interruptions() []pai.Interruption {
+// interruptions returns the ends that count as interruptions, by time.
+func (l *ledger) interruptions() []pai.ContainerEnd { return l.report().Interruptions() }
+
+// report counts the jobs and lists the ends until now.
+func (l *ledger) report() pai.JobsReport {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.listInterruptions()
-}
-
-// listInterruptions returns the interruptions by time. The caller holds l.mu.
-func (l *ledger) listInterruptions() []pai.Interruption {
-	var list []pai.Interruption
-	l.each(func(_ *WatchedJob, c *WatchedContainer) {
-		if c.Interruption != nil {
-			list = append(list, l.machines.explain(*c.Interruption))
-		}
-	})
-	slices.SortStableFunc(list, func(a, b pai.Interruption) int { return a.Time.Compare(b.Time) })
-	return list
+	return count(l.jobs, &l.machines)
 }

@@ -81,9 +81,9 @@ func disrupted(reason string) func(p *corev1.Pod) {
 func watched() *ledger {
 	b := baselineOf([]corev1.Pod{*podOf("a"), *podOf("b")}, nil, base())
 	steps := &timeline{}
-	steps.note(base(), "step-1")
-	steps.note(at(10_000), "step-2")
-	steps.note(at(20_000), "step-3")
+	steps.note(base(), Step{ID: "step-1"})
+	steps.note(at(10_000), Step{ID: "step-2"})
+	steps.note(at(20_000), Step{ID: "step-3"})
 	return newLedger(b.Jobs, nil, steps, base())
 }
 
@@ -111,7 +111,8 @@ func TestLedger(t *testing.T) {
 	t.Parallel()
 	type want struct {
 		after, finished int
-		step, cause     string // of the only interruption; none if empty
+		verdict         Verdict // of the only end; unknown if empty
+		step, cause     string  // of the only end; none if empty
 		seconds         float64
 	}
 	both := alive("a-c0", "b-c0")
@@ -163,20 +164,20 @@ func TestLedger(t *testing.T) {
 			l.recordPod(podOf("a", exited(0, 12_000)), at(14_000))
 			l.recordPod(podOf("b", exited(0, 12_000)), at(14_000))
 			l.recordAllPods(nil, at(15_000))
-			l.recordAllJobs(nil, at(16_000))
+			l.recordJob(testKey, running.JobSet{}, false, at(16_000))
 		}, alive(), want{finished: 1}},
 		"pod deleted": {func(l *ledger) {
 			l.recordPodDeleted("a", at(14_000))
 			job(l, running.JobSet{}, 14_500)
-		}, both, want{step: "step-2", cause: "its pod was deleted", seconds: 14}},
+		}, both, want{verdict: Interrupted, step: "step-2", cause: "its pod was deleted", seconds: 14}},
 		"pod missing from a complete list": {func(l *ledger) {
 			l.recordAllPods([]corev1.Pod{*podOf("b")}, at(14_000))
 			job(l, running.JobSet{}, 14_500)
-		}, both, want{step: "step-2", cause: "its pod was deleted", seconds: 14}},
+		}, both, want{verdict: Interrupted, step: "step-2", cause: "its pod was deleted", seconds: 14}},
 		"pod evicted, exit code 0": {func(l *ledger) {
 			l.recordPod(podOf("a", deletedAt(11_000), disrupted("EvictionByEvictionAPI"), exited(0, 12_000)), at(13_000))
 			job(l, running.JobSet{}, 14_500)
-		}, both, want{step: "step-2", cause: "EvictionByEvictionAPI", seconds: 12}},
+		}, both, want{verdict: Interrupted, step: "step-2", cause: "EvictionByEvictionAPI", seconds: 12}},
 		"pod deleted after success": {func(l *ledger) {
 			l.recordPod(podOf("a", exited(0, 12_000), deletedAt(14_000)), at(14_100))
 			l.recordPodDeleted("a", at(14_200))
@@ -186,19 +187,19 @@ func TestLedger(t *testing.T) {
 			l.recordPod(podOf("a", disrupted("DeletionByTaintManager")), at(13_000))
 			l.recordPodDeleted("a", at(14_000))
 			job(l, running.JobSet{}, 14_500)
-		}, both, want{step: "step-2", cause: "DeletionByTaintManager", seconds: 14}},
+		}, both, want{verdict: Interrupted, step: "step-2", cause: "DeletionByTaintManager", seconds: 14}},
 		"pod evicted by the kubelet, exit code 0": {func(l *ledger) {
 			l.recordPod(podOf("a", exited(0, 12_000), failedPod("Evicted")), at(13_000))
 			job(l, running.JobSet{}, 14_500)
-		}, both, want{step: "step-2", cause: "Evicted", seconds: 12}},
+		}, both, want{verdict: Interrupted, step: "step-2", cause: "Evicted", seconds: 12}},
 		"node lost": {func(l *ledger) {
 			l.recordPod(podOf("a", failedPod("NodeLost")), at(13_000))
 			job(l, running.JobSet{}, 14_500)
-		}, both, want{step: "step-2", cause: "NodeLost", seconds: 13}},
+		}, both, want{verdict: Interrupted, step: "step-2", cause: "NodeLost", seconds: 13}},
 		"pod rejected by the kubelet": {func(l *ledger) {
 			l.recordPod(podOf("a", failedPod("NodeAffinity"), func(p *corev1.Pod) { p.Status.ContainerStatuses = nil }), at(13_000))
 			job(l, running.JobSet{}, 14_500)
-		}, both, want{step: "step-2", cause: "NodeAffinity", seconds: 13}},
+		}, both, want{verdict: Interrupted, step: "step-2", cause: "NodeAffinity", seconds: 13}},
 		"job stopped by its user": {func(l *ledger) {
 			l.recordPod(podOf("a", deletedAt(11_000), exited(143, 12_000)), at(13_000))
 			l.recordPodDeleted("b", at(14_000))
@@ -245,8 +246,8 @@ func TestLedger(t *testing.T) {
 		}, both, want{step: "step-2", cause: "exit code 137", seconds: 13}},
 		"dead on the machine, unexplained by the API": {func(l *ledger) {
 			lives(l, 14_000, 14_100, "b-c0")
-			l.interruptUnexplained(at(14_200), time.Minute)
-			l.interruptUnexplained(at(80_000), time.Minute)
+			l.settleOverdue(at(14_200), time.Minute)
+			l.settleOverdue(at(80_000), time.Minute)
 		}, both, want{step: "step-2", cause: "the API does not report its exit code", seconds: 14.1}},
 		"dead on the machine, API not observed": {func(l *ledger) {
 			lives(l, 14_000, 14_100, "b-c0")
@@ -261,7 +262,7 @@ func TestLedger(t *testing.T) {
 			want{step: "step-3", cause: "unobserved: not observed alive at the end (no route to host)", seconds: 100}},
 		"output lost": {func(l *ledger) {
 			l.recordLostOutput("a-c0", at(25_000))
-		}, both, want{step: "step-3", cause: "output lost", seconds: 25}},
+		}, both, want{verdict: Interrupted, step: "step-3", cause: "output lost", seconds: 25}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -272,13 +273,16 @@ func TestLedger(t *testing.T) {
 			if test.want.cause != "" {
 				interrupted = 1
 			}
-			if r.Before != 1 || r.After != test.want.after || r.Finished != test.want.finished || len(r.Interrupted) != interrupted {
+			if r.Before != 1 || r.After != test.want.after || r.Finished != test.want.finished || len(r.Interruptions()) != interrupted || len(r.Failed) != 0 || !r.Balanced() {
 				t.Fatalf("got %+v, want %+v", r, test.want)
 			}
 			if interrupted == 0 {
 				return
 			}
-			got := r.Interrupted[0]
+			got, unknown := r.Interruptions()[0], len(r.Unknown) == 1
+			if want := test.want.verdict != Interrupted; unknown != want {
+				t.Errorf("got unknown %v, want %v: %+v", unknown, want, got)
+			}
 			if got.Step != test.want.step || !strings.Contains(got.Cause, test.want.cause) || got.Time.Sub(base()).Seconds() != test.want.seconds {
 				t.Errorf("got step %q, cause %q after %v s; want %+v", got.Step, got.Cause, got.Time.Sub(base()).Seconds(), test.want)
 			}
@@ -300,6 +304,7 @@ func TestLedgerReportsFirstInterruptionOnce(t *testing.T) {
 		t.Fatalf("got unsettled jobs %v, want the job", got)
 	}
 	job(l, running.JobSet{}, 14_000)
+	l.recordKills("a", nil, at(15_000))
 	l.recordPod(podOf("a", restarted(1, 15_000)), at(16_000))
 	l.recordPodDeleted("a", at(17_000))
 	job(l, running.JobSet{}, 18_000)
@@ -308,7 +313,7 @@ func TestLedgerReportsFirstInterruptionOnce(t *testing.T) {
 	}
 }
 
-// TestReportCountsEveryJobOnce: before = after + finished + interrupted jobs.
+// TestReportCountsEveryJobOnce: before = after + finished + ended jobs.
 func TestReportCountsEveryJobOnce(t *testing.T) {
 	t.Parallel()
 	pods := []corev1.Pod{}
@@ -328,7 +333,7 @@ func TestReportCountsEveryJobOnce(t *testing.T) {
 	}
 	l.recordJob("pai-vc-default/one", running.JobSet{}, true, at(3_000))
 	r := l.conclude(alive("three-a-c0", "three-b-c0"), at(4_000))
-	if r.Before != 3 || r.After != 1 || r.Finished != 1 || len(r.Interrupted) != 2 {
+	if r.Before != 3 || r.After != 1 || r.Finished != 1 || len(r.Interruptions()) != 2 || !r.Balanced() {
 		t.Fatalf("got %+v", r)
 	}
 }

@@ -13,6 +13,7 @@ import (
 // ends its jobs, and the exit codes in the API are then not the cause.
 type machines struct {
 	boots       map[string]string    // boot IDs at the start
+	known       map[string]time.Time // since when the boot ID is known; zero for the start
 	last        map[string]time.Time // last report of that boot, before a shutdown
 	stopping    map[string]bool      // shutting down
 	rebooted    map[string]bool
@@ -20,7 +21,7 @@ type machines struct {
 }
 
 func newMachines(boots map[string]string) machines {
-	m := machines{boots: map[string]string{}, last: map[string]time.Time{}, stopping: map[string]bool{}, rebooted: map[string]bool{}, unreachable: map[string]string{}}
+	m := machines{boots: map[string]string{}, known: map[string]time.Time{}, last: map[string]time.Time{}, stopping: map[string]bool{}, rebooted: map[string]bool{}, unreachable: map[string]string{}}
 	maps.Copy(m.boots, boots)
 	return m
 }
@@ -35,7 +36,7 @@ func (m *machines) recordReport(name string, report running.MachineReport, asked
 		return
 	}
 	if m.boots[name] == "" {
-		m.boots[name] = report.Boot
+		m.boots[name], m.known[name] = report.Boot, asked
 	}
 	switch {
 	case m.boots[name] != report.Boot:
@@ -47,15 +48,37 @@ func (m *machines) recordReport(name string, report running.MachineReport, asked
 	}
 }
 
-// explain adds to the cause of an interruption what happened to the machine.
-func (m *machines) explain(i pai.Interruption) pai.Interruption {
-	switch why, after := m.unreachable[i.Machine], !i.Time.Before(m.last[i.Machine]); {
-	case m.rebooted[i.Machine] && after:
-		i.Cause = "machine " + i.Machine + " rebooted: " + i.Cause
-	case m.stopping[i.Machine] && after:
-		i.Cause = "machine " + i.Machine + " was shut down: " + i.Cause
-	case why != "" && !strings.Contains(i.Cause, why):
-		i.Cause += "; machine " + i.Machine + " is unreachable (" + why + ")"
+// since returns what is known of a machine since it last reported a container
+// alive, whose end was noticed later.
+func (m *machines) since(name string, lastSeen, noticed, ended time.Time) bootState {
+	after := !ended.Before(m.last[name])
+	switch {
+	case m.rebooted[name] && after:
+		return bootOther
+	case m.stopping[name] && after:
+		return bootStopping
+	case m.boots[name] == "" || m.known[name].After(lastSeen):
+		return bootUnknown
+	case !m.last[name].After(noticed):
+		return bootPending
+	default:
+		return bootSame
 	}
-	return i
+}
+
+// explain adds to the cause of an end what happened to the machine. failed is true
+// if the machine ended the container.
+func (m *machines) explain(e pai.ContainerEnd) (_ pai.ContainerEnd, failed bool) {
+	why, after := m.unreachable[e.Machine], !e.Time.Before(m.last[e.Machine])
+	switch {
+	case m.rebooted[e.Machine] && after:
+		e.Cause = "machine " + e.Machine + " rebooted: " + e.Cause
+		return e, true
+	case m.stopping[e.Machine] && after:
+		e.Cause = "machine " + e.Machine + " was shut down: " + e.Cause
+		return e, true
+	case why != "" && !strings.Contains(e.Cause, why):
+		e.Cause += "; machine " + e.Machine + " is unreachable (" + why + ")"
+	}
+	return e, false
 }

@@ -92,7 +92,7 @@ func TestReportNamesFailedMachine(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l := watched()
 			test.happens(l)
-			list := l.conclude(alive("b-c0"), at(20_000)).Interrupted
+			list := l.conclude(alive("b-c0"), at(20_000)).Interruptions()
 			if len(list) != 1 || !strings.HasPrefix(list[0].Cause, test.prefix) || strings.Count(list[0].Cause, "machine gpu-01") != strings.Count(test.prefix, "machine gpu-01") {
 				t.Errorf("got %+v, want one cause that starts with %q", list, test.prefix)
 			}
@@ -109,7 +109,7 @@ func TestResumeDetectsRebootBetweenRuns(t *testing.T) {
 	b := Baseline{Jobs: before.jobs, Boots: before.machines.boots}.clone()
 	l := newLedger(b.Jobs, b.Boots, &timeline{}, at(2_000))
 	boots(l, "two", 30_000, 30_100)
-	list := l.conclude(alive(), at(31_000)).Interrupted
+	list := l.conclude(alive(), at(31_000)).Interruptions()
 	if len(list) != 2 || !strings.HasPrefix(list[0].Cause, "machine gpu-01 rebooted: unobserved: ") {
 		t.Errorf("got %+v", list)
 	}
@@ -122,7 +122,7 @@ func TestReportNamesUnreachableMachine(t *testing.T) {
 	l.recordAllPods([]corev1.Pod{*podOf("a", restarted(255, 2_000)), *podOf("b")}, at(14_000))
 	job(l, running.JobSet{}, 14_100)
 	reports(l, running.MachineReport{Err: errors.New("no route to host")}, 15_000, 15_100)
-	for _, i := range l.conclude(finalObservation{reason: "no route to host"}, at(20_000)).Interrupted {
+	for _, i := range l.conclude(finalObservation{reason: "no route to host"}, at(20_000)).Interruptions() {
 		if strings.Count(i.Cause, "no route to host") != 1 {
 			t.Errorf("got cause %q, want the reason once", i.Cause)
 		}

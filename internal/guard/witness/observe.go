@@ -2,10 +2,13 @@ package witness
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -21,7 +24,7 @@ func (w *Witness) observeAPI(ctx context.Context) {
 	}
 	now := time.Now()
 	w.ledger.recordAllPods(list.Items, now)
-	w.ledger.interruptUnexplained(now, unexplainedAfter)
+	w.ledger.settleOverdue(now, unexplainedAfter)
 	w.unobserved.observed(now)
 }
 
@@ -50,8 +53,17 @@ func (w *Witness) readMachines(ctx context.Context, names []string) map[string]r
 	return reports
 }
 
-// settle reads the objects of the jobs with pending ends.
+// settle reads the objects of the jobs with pending ends, and what the kubelets
+// report about these ends.
 func (w *Witness) settle(ctx context.Context) {
+	for _, pod := range w.ledger.podsToExplain() {
+		read := time.Now()
+		kills, err := w.listKills(ctx, pod)
+		if err != nil {
+			break // the API is unavailable; the next round tries again
+		}
+		w.ledger.recordKills(pod.uid, kills, read)
+	}
 	for _, key := range w.ledger.unsettledJobs() {
 		namespace, object, _ := strings.Cut(key, "/")
 		read := time.Now()
@@ -60,13 +72,41 @@ func (w *Witness) settle(ctx context.Context) {
 		cancel()
 		switch {
 		case err == nil:
-			w.ledger.recordJob(key, running.ReadJobSet(o), true, read)
+			set := running.ReadJobSet(o)
+			if set.Failed, err = w.jobFails(ctx, namespace, object, set.Failed); err != nil {
+				return
+			}
+			w.ledger.recordJob(key, set, true, read)
 		case apierrors.IsNotFound(err):
 			w.ledger.recordJob(key, running.JobSet{}, false, read)
 		default:
 			return // the API is unavailable; the next round tries again
 		}
 	}
+}
+
+// jobFails reports whether a job has failed, or one of its task roles has: the Job of
+// a role ends its pods before the JobSet has failed.
+func (w *Witness) jobFails(ctx context.Context, namespace, object string, failed bool) (bool, error) {
+	if failed {
+		return true, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	roles, err := w.core.BatchV1().Jobs(namespace).List(ctx, metav1.ListOptions{LabelSelector: labelJobSet + "=" + object})
+	if err != nil {
+		return false, fmt.Errorf("list the roles of job %s: %w", object, err)
+	}
+	return slices.ContainsFunc(roles.Items, roleFails), nil
+}
+
+// labelJobSet names the JobSet of a Job (sigs.k8s.io/jobset JobSetNameKey).
+const labelJobSet = "jobset.sigs.k8s.io/jobset-name"
+
+func roleFails(role batchv1.Job) bool {
+	return slices.ContainsFunc(role.Status.Conditions, func(c batchv1.JobCondition) bool {
+		return (c.Type == batchv1.JobFailureTarget || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue
+	})
 }
 
 // recordObservation records why the API or a machine was not observed, or that

@@ -82,8 +82,8 @@ func TestCutObservationHidesNoLivingContainer(t *testing.T) {
 	defer cancel()
 	seen := w.observeUntilSettled(ctx)
 	r := w.ledger.conclude(seen, at(30_000))
-	if observations < 2 || len(r.Interrupted) != 1 || r.Interrupted[0].Pod != "train-a" {
-		t.Errorf("got %d observations, %+v; want only pod train-a", observations, r.Interrupted)
+	if observations < 2 || len(r.Interruptions()) != 1 || r.Unknown[0].Pod != "train-a" {
+		t.Errorf("got %d observations, %+v; want only pod train-a", observations, r.Interruptions())
 	}
 }
 

@@ -40,7 +40,7 @@ func newProbeLoop(cfg *rest.Config, unobserved *unobservedTime) (*probeLoop, err
 }
 
 // run samples until ctx ends.
-func (p *probeLoop) run(ctx context.Context, steps *timeline, step func() string) {
+func (p *probeLoop) run(ctx context.Context, steps *timeline, inProgress func() []Step) {
 	ticker := time.NewTicker(sampleEvery)
 	defer ticker.Stop()
 	p.tick(ctx, 0, time.Now())
@@ -51,7 +51,7 @@ func (p *probeLoop) run(ctx context.Context, steps *timeline, step func() string
 		case <-ticker.C:
 		}
 		now := time.Now()
-		steps.note(now, step())
+		steps.record(inProgress)
 		p.tick(ctx, n, now)
 	}
 }
@@ -112,7 +112,7 @@ func Sample(ctx context.Context, cfg *rest.Config) (Counted, error) {
 		return Counted{}, err
 	}
 	defer p.close()
-	p.run(ctx, &timeline{}, func() string { return "" })
+	p.run(ctx, &timeline{}, func() []Step { return nil })
 	now := time.Now()
 	for _, s := range p.samplers() {
 		s.wait()

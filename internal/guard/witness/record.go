@@ -27,13 +27,13 @@ func (l *ledger) recordPod(p *corev1.Pod, now time.Time) {
 func (l *ledger) recordPodDeleted(uid string, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	cause := "its pod was deleted"
-	if d := l.disruptions[uid]; d != "" {
+	d, cause := l.disruptions[uid], "its pod was deleted"
+	if d != "" {
 		cause += "; " + d
 	}
 	l.eachRunning(func(_ *WatchedJob, c *WatchedContainer) {
 		if c.PodUID == uid {
-			l.apply(c, evidence{sign: signDeleted, cause: cause}, now)
+			l.apply(c, evidence{sign: signDeleted, cause: cause, disruption: d}, now)
 		}
 	})
 }
@@ -54,7 +54,8 @@ func (l *ledger) recordAllPods(pods []corev1.Pod, now time.Time) {
 
 // apply applies evidence from the API to a container.
 func (l *ledger) apply(c *WatchedContainer, e evidence, now time.Time) {
-	if c.pending != nil && !c.pending.open {
+	if p := c.pending; p != nil && !p.open {
+		p.add(e)
 		return
 	}
 	switch e.sign {
@@ -79,7 +80,23 @@ func (l *ledger) setPending(c *WatchedContainer, e evidence, now time.Time) {
 		// The API reports whole seconds: it can be any step of that second.
 		step = l.steps.during(ended, clamp(e.at.Add(time.Second), c.lastAlive, noticed))
 	}
-	c.pending = &pendingEnd{noticed: now, ended: ended, step: step, cause: e.cause, deleted: e.sign == signDeleted}
+	c.pending = &pendingEnd{evidence: e, noticed: noticed, ended: ended, step: step}
+}
+
+// add adds what the API reports about an end only later.
+func (p *pendingEnd) add(e evidence) {
+	if p.exit == nil && e.exit != nil {
+		p.exit, p.cause = e.exit, e.cause
+	}
+	if e.sign == signDeleted && e.exit != nil { // deleted before it ended
+		p.sign = signDeleted
+	}
+	if p.disruption == "" && e.disruption != "" {
+		p.disruption, p.cause = e.disruption, p.cause+"; "+e.disruption
+	}
+	if p.podFailure == "" {
+		p.podFailure = e.podFailure
+	}
 }
 
 func clamp(t, from, to time.Time) time.Time {
@@ -117,52 +134,12 @@ func (l *ledger) recordMachine(name string, m running.MachineReport, asked, now 
 			}
 		case known:
 		case other != "":
-			l.setPending(c, evidence{sign: signFailed, cause: fmt.Sprintf("replaced by container %s on its machine", short(other))}, now)
+			l.setPending(c, evidence{sign: signFailed, cause: fmt.Sprintf("replaced by container %s on its machine", short(other)), replaced: short(other)}, now)
 		case c.pending == nil:
-			c.pending = &pendingEnd{noticed: now, ended: now, step: l.steps.at(now), cause: "its process ended on its machine", open: true}
+			c.pending = &pendingEnd{evidence: evidence{cause: "its process ended on its machine"}, noticed: now, ended: now, step: l.steps.at(now), open: true}
 		}
 	})
-}
-
-// recordJob records the object of a job, as it was at a moment after read. It
-// settles the ends that were noticed before. found is false if the object no
-// longer exists.
-func (l *ledger) recordJob(key string, set running.JobSet, found bool, read time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for i := range l.jobs {
-		j := &l.jobs[i]
-		if running.Key(j.Namespace, j.Object) != key {
-			continue
-		}
-		j.Stopped = j.Stopped || set.Stopped
-		j.Completed = j.Completed || set.Completed
-		for _, c := range j.Containers {
-			p := c.pending
-			switch {
-			case c.Result != Running || p == nil || p.open || !p.noticed.Before(read):
-			case j.Stopped || (p.deleted && j.Completed):
-				c.finish()
-			default:
-				if !found && p.deleted {
-					p.cause += ", with its job"
-				}
-				c.interrupt(j)
-			}
-		}
-	}
-}
-
-// recordAllJobs records a complete list of the objects of jobs.
-func (l *ledger) recordAllJobs(sets map[string]running.JobSet, read time.Time) {
-	for _, key := range l.unsettledJobs() {
-		if _, found := sets[key]; !found {
-			l.recordJob(key, running.JobSet{}, false, read)
-		}
-	}
-	for key, set := range sets {
-		l.recordJob(key, set, true, read)
-	}
+	l.settleAll()
 }
 
 // recordLostOutput records that the noted line of a container is lost.
@@ -171,26 +148,9 @@ func (l *ledger) recordLostOutput(id string, now time.Time) {
 	defer l.mu.Unlock()
 	l.eachRunning(func(j *WatchedJob, c *WatchedContainer) {
 		if c.ID == id && c.pending == nil {
-			c.pending = &pendingEnd{noticed: now, ended: now, step: l.steps.at(now), cause: "output lost: its log no longer contains the last line from the start of the operation"}
-			c.interrupt(j)
-		}
-	})
-}
-
-// interruptUnexplained turns ends into interruptions that a machine reported, and
-// that the API, which was just read, has not explained for longer than limit.
-func (l *ledger) interruptUnexplained(now time.Time, limit time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.eachRunning(func(j *WatchedJob, c *WatchedContainer) {
-		p := c.pending
-		switch {
-		case p == nil || !p.open || now.Sub(p.noticed) <= limit:
-		case j.Stopped:
-			c.finish()
-		default:
-			p.cause += "; the API does not report its exit code"
-			c.interrupt(j)
+			c.pending = &pendingEnd{noticed: now, ended: now, step: l.steps.at(now), outputLost: true,
+				evidence: evidence{cause: "output lost: its log no longer contains the last line from the start of the operation"}}
+			l.settle(j, c, true)
 		}
 	})
 }

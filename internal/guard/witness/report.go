@@ -18,7 +18,7 @@ import (
 // Stop makes a complete final observation, ends the watch, and returns the
 // report. It observes until every end is settled and every other container was
 // observed alive, at most 45 seconds or until ctx ends. What was not observed
-// until then is reported as interrupted, with the cause "unobserved". Do not pass
+// until then is reported as unknown, with the cause "unobserved". Do not pass
 // a context that Ctrl-C cancels.
 func (w *Witness) Stop(ctx context.Context) pai.Report {
 	w.once.Do(func() { w.report = w.finish(ctx) })
@@ -38,6 +38,9 @@ func (w *Witness) finish(ctx context.Context) pai.Report {
 	w.sampling.Wait()
 	w.probes.close()
 	counted := w.countedUntil(time.Now())
+	w.mu.Lock()
+	w.stopped = true
+	w.mu.Unlock()
 	w.save(context.WithoutCancel(ctx)) // the journal needs the result also if ctx has ended
 	return pai.Report{
 		Jobs:              jobs,
@@ -163,34 +166,26 @@ func (l *ledger) allAlive(alive map[string]bool) bool {
 	return all
 }
 
-// conclude counts the jobs after the final observation. A container that was not
-// observed alive is unobserved, and so interrupted.
+// conclude counts the jobs after the final observation. The end of a container that
+// was not observed alive is unobserved, and so unknown.
 func (l *ledger) conclude(seen finalObservation, now time.Time) pai.JobsReport {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	report := pai.JobsReport{Before: len(l.jobs)}
 	l.eachRunning(func(j *WatchedJob, c *WatchedContainer) {
 		if seen.alive[c.ID] && c.pending == nil {
 			return
 		}
 		if c.pending == nil {
-			c.pending = &pendingEnd{ended: now, step: l.steps.at(now), cause: "not observed alive at the end"}
+			c.pending = &pendingEnd{evidence: evidence{cause: "not observed alive at the end"}, noticed: now, ended: now, step: l.steps.at(now)}
 		}
-		c.pending.cause = "unobserved: " + c.pending.cause
-		if seen.reason != "" {
-			c.pending.cause += " (" + seen.reason + ")"
+		if p := c.pending; !p.jobRead {
+			p.cause = "unobserved: " + p.cause
+			if seen.reason != "" {
+				p.cause += " (" + seen.reason + ")"
+			}
+			p.unobserved = p.cause
 		}
-		c.interrupt(j)
+		l.settle(j, c, true)
 	})
-	for _, j := range l.jobs {
-		switch j.result() {
-		case Running:
-			report.After++
-		case Finished:
-			report.Finished++
-		case Interrupted:
-		}
-	}
-	report.Interrupted = append([]pai.Interruption{}, l.listInterruptions()...)
-	return report
+	return count(l.jobs, &l.machines)
 }

@@ -75,7 +75,7 @@ func sampleDuring(t *testing.T, server *testServer, mode string, length time.Dur
 	done := make(chan struct{})
 	go func() {
 		defer func() { done <- struct{}{} }()
-		p.run(ctx, &timeline{}, func() string { return "" })
+		p.run(ctx, &timeline{}, func() []Step { return nil })
 	}()
 	time.Sleep(500 * time.Millisecond)
 	server.mode.Store(mode)

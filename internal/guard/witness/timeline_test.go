@@ -1,6 +1,16 @@
 package witness
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
+
+func steps(ids ...string) (list []Step) {
+	for _, id := range ids {
+		list = append(list, Step{ID: id})
+	}
+	return list
+}
 
 func TestTimeline(t *testing.T) {
 	t.Parallel()
@@ -9,10 +19,10 @@ func TestTimeline(t *testing.T) {
 		t.Errorf("got %q before the first step", got)
 	}
 	for _, e := range []struct {
-		ms   int
-		step string
-	}{{1000, "a"}, {2000, "a, b"}, {2500, "a, b"}, {3000, "b"}, {4000, ""}, {5000, "c"}} {
-		l.note(at(e.ms), e.step)
+		ms    int
+		steps []Step
+	}{{1000, steps("a")}, {2000, steps("a", "b")}, {2500, steps("a", "b")}, {3000, steps("b")}, {4000, nil}, {5000, steps("c")}} {
+		l.note(at(e.ms), e.steps...)
 	}
 	for _, test := range []struct {
 		from, to int
@@ -25,8 +35,8 @@ func TestTimeline(t *testing.T) {
 			t.Errorf("from %d to %d ms: got %q, want %q", test.from, test.to, got, test.want)
 		}
 	}
-	if got := l.now(); got != "c" {
-		t.Errorf("got %q now, want c", got)
+	if got := l.now(); !slices.Equal(got, steps("c")) {
+		t.Errorf("got %v now, want c", got)
 	}
 }
 
@@ -39,6 +49,32 @@ func TestStepsOn(t *testing.T) {
 	} {
 		if got := stepsOn(c.machine, c.steps); got != c.want {
 			t.Errorf("machine %s, steps %q: got %q, want %q", c.machine, c.steps, got, c.want)
+		}
+	}
+}
+
+// A step reaches every container of the jobs on its machine, and only while it is
+// in progress.
+func TestTimelineReaching(t *testing.T) {
+	t.Parallel()
+	var l timeline
+	everywhere, onA, harmless := Step{ID: "storage", Everywhere: true}, Step{ID: "kubelet", Machine: "a"}, Step{ID: "api"}
+	l.note(at(0))
+	l.note(at(1000), onA, harmless)
+	l.note(at(2000), harmless)
+	l.note(at(3000), everywhere)
+	l.note(at(4000))
+	for _, test := range []struct {
+		from, to int
+		machines []string
+		want     string
+	}{
+		{0, 999, []string{"a"}, ""}, {0, 1000, []string{"a"}, "kubelet"}, {1500, 1600, []string{"a"}, "kubelet"}, {1500, 1600, []string{"b"}, ""},
+		{1500, 1600, []string{"b", "a"}, "kubelet"}, {2000, 2999, []string{"a"}, ""}, {500, 3500, []string{"b"}, "storage"},
+		{500, 9000, []string{"a"}, "kubelet, storage"}, {4000, 9000, []string{"a"}, ""}, {1500, 1600, nil, ""},
+	} {
+		if got := l.reaching(at(test.from), at(test.to), test.machines); got != test.want {
+			t.Errorf("%v from %d to %d ms: got %q, want %q", test.machines, test.from, test.to, got, test.want)
 		}
 	}
 }

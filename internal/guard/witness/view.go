@@ -10,12 +10,8 @@ import (
 
 // View is what the witness observes at one moment.
 type View struct {
-	// Watched is the number of jobs that ran at the start. Each of them is running,
-	// finished, or interrupted.
-	Watched     int
-	Running     int
-	Finished    int
-	Interrupted []pai.Interruption
+	// Jobs counts the jobs that ran at the start; After are those that run now.
+	Jobs pai.JobsReport
 	// API and Submission are the current outages; zero if there is none.
 	API        Outage
 	Submission Outage
@@ -44,25 +40,11 @@ func (o Outage) For(now time.Time) time.Duration {
 
 // View returns what the witness observes now.
 func (w *Witness) View() View {
-	jobs := w.ledger.count()
 	v := View{
-		Watched: jobs[Running] + jobs[Finished] + jobs[Interrupted], Running: jobs[Running], Finished: jobs[Finished],
-		Interrupted: w.Interruptions(), API: w.probes.fresh.current(), Submission: w.probes.submit.current(),
-		Counted: w.countedUntil(time.Now()),
+		Jobs: w.ledger.report(), API: w.probes.fresh.current(), Submission: w.probes.submit.current(), Counted: w.countedUntil(time.Now()),
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	v.Unobserved, v.Notes, v.SaveError = maps.Clone(w.failures), slices.Clone(w.notes), w.saveErr
 	return v
-}
-
-// count returns the number of watched jobs by result.
-func (l *ledger) count() map[WatchResult]int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	jobs := map[WatchResult]int{}
-	for _, j := range l.jobs {
-		jobs[j.result()]++
-	}
-	return jobs
 }

@@ -1,7 +1,6 @@
 package witness
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -31,8 +30,8 @@ type StartOptions struct {
 	// Save stores the baseline every few seconds, for a resumed operation. It can be
 	// nil.
 	Save func(ctx context.Context, b Baseline) error
-	// Step names the step in progress. It can be nil.
-	Step func() string
+	// Steps are the steps in progress. It can be nil.
+	Steps func() []Step
 }
 
 // Intervals and limits. A watch costs nothing while nothing changes. An
@@ -75,6 +74,7 @@ type Witness struct {
 
 	mu       sync.Mutex
 	saveErr  error
+	stopped  bool              // the final observation was made
 	failures map[string]string // why the last observation failed, by "API" or machine
 	notes    []string
 }
@@ -96,11 +96,11 @@ func Start(ctx context.Context, o StartOptions) (*Witness, error) {
 	sampling, stopSampling := context.WithCancel(live)
 	observing, stopObserving := context.WithCancel(live)
 	w.stopSampling, w.stopObserving = stopSampling, stopObserving
-	w.sampling.Go(func() { w.probes.run(sampling, w.steps, w.step) })
+	w.sampling.Go(func() { w.probes.run(sampling, w.steps, w.inProgress) })
 	w.observing.Go(func() { w.followPods(observing) })
 	w.observing.Go(func() { w.followJobs(observing) })
 	w.every(observing, listEvery, w.observeAPI)
-	w.observing.Go(func() { w.observeMachines(observing) }) // for the boot ID of each machine
+	w.observing.Go(func() { w.observeMachines(observing) })
 	w.every(observing, machinesEvery, w.observeMachines)
 	w.every(observing, settleEvery, w.settle)
 	w.every(observing, saveEvery, w.save)
@@ -138,9 +138,9 @@ func (w *Witness) initialize(ctx context.Context) error {
 	} else {
 		b = w.o.Baseline.clone()
 		b.Counted.UnobservedSeconds += max(0, now.Sub(b.LastWatched).Seconds())
-		w.steps.note(b.LastWatched, b.Step)
+		w.steps.note(b.LastWatched, b.lastSteps()...)
 	}
-	w.steps.note(now, w.step())
+	w.steps.note(now, w.inProgress()...)
 	w.taken, w.counted = b.Taken, b.Counted
 	w.ledger = newLedger(b.Jobs, b.Boots, w.steps, b.LastWatched)
 	w.unobserved.observed(now)
@@ -154,10 +154,33 @@ func (w *Witness) initialize(ctx context.Context) error {
 func (w *Witness) takeBaseline(ctx context.Context) (b *Baseline, err error) {
 	wait := poll.Wait{For: "the list of running jobs", Timeout: startTimeout, Every: settleEvery}
 	err = wait.Until(ctx, func(ctx context.Context) (bool, error) {
+		if b, err = w.listRunning(ctx); err != nil {
+			return false, err
+		}
+		// The boot IDs must be older than the list: a container that ends right after
+		// it could otherwise have been ended by a reboot.
+		boots := w.readBoots(ctx, b)
 		b, err = w.listRunning(ctx)
+		if err == nil {
+			b.Boots = boots
+		}
 		return err == nil, err
 	})
 	return b, err
+}
+
+// readBoots reads the boot IDs of the machines of a baseline.
+func (w *Witness) readBoots(ctx context.Context, b *Baseline) map[string]string {
+	boots := map[string]string{}
+	if w.o.Machines == nil {
+		return boots
+	}
+	for name, report := range w.o.Machines(ctx, newLedger(b.Jobs, nil, w.steps, b.Taken).runningMachines()) {
+		if report.Err == nil {
+			boots[name] = report.Boot
+		}
+	}
+	return boots
 }
 
 // every calls f at every period until ctx ends.
@@ -176,18 +199,26 @@ func (w *Witness) every(ctx context.Context, period time.Duration, f func(ctx co
 	})
 }
 
-func (w *Witness) step() string {
-	if w.o.Step == nil {
-		return ""
+func (w *Witness) inProgress() []Step {
+	if w.o.Steps == nil {
+		return nil
 	}
-	return w.o.Step()
+	return w.o.Steps()
 }
+
+// StepsChanged records the steps in progress now. Call it when a step starts or
+// ends: a step can be shorter than the interval at which the witness asks.
+func (w *Witness) StepsChanged() { w.steps.record(w.inProgress) }
 
 // Baseline returns the current state of the witness, for a resumed operation.
 func (w *Witness) Baseline() Baseline {
 	now := time.Now()
 	b := w.ledger.state()
-	b.Taken, b.LastWatched, b.Step, b.Counted = w.taken, now, w.steps.now(), w.countedUntil(now)
+	b.Taken, b.LastWatched, b.Steps, b.Counted = w.taken, now, w.steps.now(), w.countedUntil(now)
+	b.Step = join(b.Steps)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	b.Stopped = w.stopped
 	return b
 }
 
@@ -206,17 +237,6 @@ func (w *Witness) save(ctx context.Context) {
 	w.saveErr = err
 }
 
-// Interruptions returns the interruptions of containers until now, by time.
-func (w *Witness) Interruptions() []pai.Interruption { return w.ledger.interruptions() }
-
-// Halt returns an error with the first interruption, or nil if there is none. It
-// fits the Halt field of run.Executor.
-func (w *Witness) Halt() error {
-	list := w.Interruptions()
-	if len(list) == 0 {
-		return nil
-	}
-	i := list[0]
-	return pai.Errorf(pai.CodeFailed, "find the cause and run the command again; for the state of the job, run: paictl job show "+i.Job,
-		"job %s was interrupted: container %s of pod %s on %s, during %s: %s", i.Job, i.Container, i.Pod, i.Machine, cmp.Or(i.Step, "no step"), i.Cause)
-}
+// Interruptions returns the ends of containers until now that count as
+// interruptions, by time.
+func (w *Witness) Interruptions() []pai.ContainerEnd { return w.ledger.interruptions() }

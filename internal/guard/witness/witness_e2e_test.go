@@ -136,7 +136,7 @@ func (c *testCluster) witness(b *witness.Baseline) *witness.Witness {
 		Machines: func(ctx context.Context, names []string) map[string]running.MachineReport {
 			return running.Machines(ctx, map[string]machine.Host{c.host.Name(): c.host}, names)
 		},
-		Step: func() string { return c.step.Load().(string) },
+		Steps: func() []witness.Step { return []witness.Step{{ID: c.step.Load().(string), Everywhere: true}} },
 	})
 	check(c.t, err)
 	return w
@@ -179,20 +179,20 @@ func TestReportNamesKilledContainer(t *testing.T) {
 	time.Sleep(1500 * time.Millisecond) // the API reports whole seconds
 	c.kill("killed")
 	c.await("the witness names the killed container", func() bool { return len(w.Interruptions()) == 1 })
-	if err := w.Halt(); err == nil || !strings.Contains(err.Error(), "ada~killed") {
-		t.Errorf("got %v, want the name of the job", err)
+	if got := w.Interruptions()[0].Job; got != "ada~killed" {
+		t.Errorf("got job %s, want ada~killed", got)
 	}
 	time.Sleep(2 * time.Second)
 	c.step.Store("delete")
 	check(t, c.core.CoreV1().Pods(namespace).Delete(t.Context(), "deleted", metav1.DeleteOptions{}))
 	c.await("the witness names the deleted pod", func() bool { return len(w.Interruptions()) == 2 })
 	c.step.Store("end")
-	c.await("the job ends", func() bool { return w.View().Finished == 1 })
+	c.await("the job ends", func() bool { return w.View().Jobs.Finished == 1 })
 	r := w.Stop(t.Context())
 	t.Logf("%+v", r)
 	t.Logf("notes: %v", w.View().Notes)
 
-	ours := func(i pai.Interruption) bool { return strings.HasPrefix(i.Job, "ada~") }
+	ours := func(i pai.ContainerEnd) bool { return strings.HasPrefix(i.Job, "ada~") }
 	if len(r.Jobs.Interrupted) != 2 || !ours(r.Jobs.Interrupted[0]) || r.Jobs.Finished != 1 || r.Jobs.After < 1 {
 		t.Fatalf("got %+v", r.Jobs)
 	}
@@ -236,7 +236,7 @@ func TestWatchContinuesWithoutAPI(t *testing.T) {
 	outage := time.Since(stopped)
 	first.Stop(t.Context())
 	t.Logf("outage of at most %v: %+v", outage, r)
-	killed := slices.IndexFunc(r.Jobs.Interrupted, func(i pai.Interruption) bool { return i.Pod == "killed" })
+	killed := slices.IndexFunc(r.Jobs.Interrupted, func(i pai.ContainerEnd) bool { return i.Pod == "killed" })
 	if len(r.Jobs.Interrupted) != 1 || killed != 0 || r.Jobs.Interrupted[0].Step != "no API" {
 		t.Errorf("got %+v, want the killed container with the step in which it ended", r.Jobs)
 	}

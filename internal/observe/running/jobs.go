@@ -35,8 +35,8 @@ type JobSet struct {
 	// Completed is true when the job has reached the success policy of its user.
 	// Its remaining pods are then ended.
 	Completed bool
-	// Failed is true when the job has failed for good; its remaining pods are then
-	// ended.
+	// Failed is true when the job has failed and is not restarted. Its remaining pods
+	// are then ended.
 	Failed bool
 	// Restarts is how often the job was restarted as a whole, with all its pods.
 	Restarts int

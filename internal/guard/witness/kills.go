@@ -1,0 +1,92 @@
+package witness
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+)
+
+// kill is the report of a kubelet that it ends a container.
+type kill struct {
+	container string
+	message   string
+	at        time.Time
+}
+
+// killDelay is how long after the end of a container the kubelet's report about it
+// can arrive: it is sent in parallel with the state of the pod.
+const killDelay = 2 * time.Second
+
+// podKey names a pod.
+type podKey struct{ namespace, uid string }
+
+// podsToExplain returns the pods with a pending end for which the kubelet's kills
+// must be read.
+func (l *ledger) podsToExplain() []podKey {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var pods []podKey
+	l.eachRunning(func(j *WatchedJob, c *WatchedContainer) {
+		if key := (podKey{j.Namespace, c.PodUID}); c.pending != nil && !c.pending.open && !c.pending.killsRead && !slices.Contains(pods, key) {
+			pods = append(pods, key)
+		}
+	})
+	return pods
+}
+
+// recordKills records what the kubelet reported to end in a pod, as it was at a
+// moment after read.
+func (l *ledger) recordKills(uid string, kills []kill, read time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.eachRunning(func(_ *WatchedJob, c *WatchedContainer) {
+		p := c.pending
+		if c.PodUID != uid || p == nil || p.open {
+			return
+		}
+		for _, k := range kills {
+			before := p.at.IsZero() || !k.at.After(p.at) // both are of the kubelet's clock, in seconds
+			if k.container == c.Name && before && !k.at.Before(c.StartedAt.Truncate(secondsOnly)) {
+				p.killed, p.killsRead = k.message, true
+			}
+		}
+		p.killsRead = p.killsRead || !read.Before(p.noticed.Add(killDelay))
+	})
+	l.settleAll()
+}
+
+// listKills reads what the kubelet reported to end in a pod.
+func (w *Witness) listKills(ctx context.Context, pod podKey) ([]kill, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	list, err := w.core.CoreV1().Events(pod.namespace).List(ctx, metav1.ListOptions{
+		FieldSelector: fields.Set{"involvedObject.uid": pod.uid, "reason": "Killing"}.String(), // k8s.io/kubernetes/pkg/kubelet/events
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the events of pod %s: %w", pod.uid, err)
+	}
+	var kills []kill
+	for _, e := range list.Items {
+		kills = append(kills, killsOf(e)...)
+	}
+	return kills, nil
+}
+
+// killsOf reads an event of a kubelet, which stands for its first and its last
+// occurrence. Its object is "spec.containers{NAME}".
+func killsOf(e corev1.Event) []kill {
+	_, name, _ := strings.Cut(strings.TrimSuffix(e.InvolvedObject.FieldPath, "}"), "{")
+	var kills []kill
+	for _, at := range []time.Time{e.FirstTimestamp.Time, e.LastTimestamp.Time, e.EventTime.Time} {
+		if !at.IsZero() {
+			kills = append(kills, kill{container: name, message: e.Message, at: at})
+		}
+	}
+	return kills
+}
