@@ -1,34 +1,78 @@
 package ui
 
 import (
-	"strings"
+	"bytes"
+	"encoding/json"
 	"testing"
+	"time"
 
+	"pai.dev/pai/internal/golden"
+	"pai.dev/pai/internal/operation"
 	"pai.dev/pai/internal/pai"
 )
 
-// The report of a refresh lists what changed and what restarted.
-func TestRefreshReport(t *testing.T) {
-	text := func(op pai.Operation) string {
-		var b strings.Builder
-		if err := Text(&b, func(p *Page) { report(p, op) }); err != nil {
-			t.Fatal(err)
-		}
-		return b.String()
+// reported is an upgrade during which containers ended in every way, at a time in
+// a zone.
+func reported(zone *time.Location) pai.Operation {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, zone)
+	one, killed, code := 1, 137, 143
+	end := func(job, pod string, seconds int, exit *int, step, cause string, evidence ...string) pai.ContainerEnd {
+		return pai.ContainerEnd{Job: job, VirtualCluster: "default", Pod: pod, Container: "task", Machine: "gpu-01", Time: at.Add(time.Duration(seconds) * time.Second),
+			ExitCode: exit, Step: step, Cause: cause, Evidence: evidence}
 	}
-	op := pai.Operation{Verb: pai.VerbRefresh, Refreshed: []pai.ServiceChanges{
-		{Service: "a", Objects: []pai.ObjectChange{{Object: "Service n/a", Action: "configured"}, {Object: "ConfigMap n/old", Action: "deleted"}}},
-		{Service: "b", Restarted: []string{"DaemonSet n/b"}}}}
-	for _, want := range []string{"  configured    Service n/a\n", "  deleted       ConfigMap n/old\n", "  restarted     DaemonSet n/b\n"} {
-		if got := text(op); !strings.Contains(got, want) {
-			t.Errorf("got no line %q in:\n%s", want, got)
-		}
+	op := pai.Operation{ID: "20260102T030400.000Z", Verb: pai.VerbUpgrade, By: "ann@desk", Started: at, Ended: at.Add(time.Minute), Outcome: pai.OutcomeFailed,
+		Steps: []pai.StepRecord{{ID: "a", Outcome: pai.OutcomeSucceeded}}}
+	op.Jobs = pai.JobsReport{Before: 7, After: 3, Finished: 1,
+		Failed: []pai.ContainerEnd{
+			end("ann~eval", "eval-task-0-0-x", 3, &one, "kubernetes/v0.10-pai/cluster/apiserver", "exit code 1, Error", "exit code 1, Error",
+				"its pod was neither deleted nor evicted", "machine gpu-01 did not reboot",
+				"no step that can end it was in progress since it was last seen alive at 03:04:07Z", "the kubelet reports no kill"),
+		},
+		Interrupted: []pai.ContainerEnd{
+			end("ann~train", "train-task-0-0-x", 2, &code, "", "its pod was deleted (exit code 143)", "its pod was deleted before it ended"),
+			end("ann~train", "train-task-0-1-x", 5, nil, "kubernetes/v0.10-pai/machine/gpu-01/kubelet", "its pod was deleted", "its pod was deleted before it ended"),
+		},
+		Unknown: []pai.ContainerEnd{
+			end("bob~llama", "llama-task-0-0-x", 9, &killed, "services/v0.10/kueue", "exit code 137, Error", "exit code 137, Error", "no observation shows what ended it"),
+		}}
+	return op
+}
+
+func TestReportText(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	if err := Text(&b, func(p *Page) { report(p, reported(time.Local)) }); err != nil {
+		t.Fatal(err)
 	}
-	op.Refreshed = op.Refreshed[:1]
-	if got := text(op); !strings.Contains(got, "  restarted     nothing\n") {
-		t.Errorf("want restarted nothing, got:\n%s", got)
+	golden.Check(t, "testdata/report.txt", b.String())
+}
+
+func TestReportJSON(t *testing.T) {
+	t.Parallel()
+	op := reported(time.UTC)
+	data, err := json.MarshalIndent(op.Jobs, "", "  ")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if got := text(pai.Operation{Verb: pai.VerbUpgrade}); strings.Contains(got, "restarted") {
-		t.Errorf("the report of an upgrade lists restarts:\n%s", got)
+	golden.Check(t, "testdata/report.json", string(data)+"\n")
+	if !op.Jobs.Balanced() {
+		t.Error("the numbers of jobs are not balanced")
+	}
+}
+
+// An end is shown once, and again if its verdict changes.
+func TestEndsAreShownOnce(t *testing.T) {
+	t.Parallel()
+	jobs, shown := reported(time.UTC).Jobs, endsShown{}
+	status := operation.WitnessStatus{Failed: jobs.Failed, Interrupted: jobs.Interrupted, Unknown: jobs.Unknown}
+	if got := shown.add(status); len(got) != 4 {
+		t.Errorf("got %q, want a line for each end", got)
+	}
+	if got := shown.add(status); len(got) != 0 {
+		t.Errorf("got %q, want none again", got)
+	}
+	status.Failed, status.Unknown = nil, append(status.Unknown, jobs.Failed...)
+	if got := shown.add(status); len(got) != 1 {
+		t.Errorf("got %q, want the end whose verdict has changed", got)
 	}
 }

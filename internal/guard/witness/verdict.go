@@ -106,7 +106,7 @@ func decide(f facts) decision {
 	case f.deleted:
 		return decision{verdict: Unknown, evidence: []string{how}, waits: f.peersPending}
 	default: // the verdict does not wait for the machine, which might be lost
-		return decision{verdict: Unknown, evidence: append([]string{how}, doubts...), waits: f.unobserved == "" && !f.killsRead}
+		return decision{verdict: Unknown, evidence: append([]string{how, "no observation shows what ended it"}, doubts...), waits: f.unobserved == "" && !f.killsRead}
 	}
 }
 
