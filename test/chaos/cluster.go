@@ -26,6 +26,7 @@ type Cluster struct {
 
 	ends       string      // directory for the states in which rounds end
 	containers []Container // of the job, as they were before the upgrade
+	victim     Container   // that a fault is to end
 }
 
 // From and To are the releases between which the upgrades go.

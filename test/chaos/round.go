@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 )
@@ -24,6 +25,10 @@ type Fault struct {
 	// Ends is set where the fault ends the job's containers: what the report
 	// must say of each as its cause.
 	Ends string
+	// Besides is called when the job runs, and submits others. It may be nil. Their
+	// ends are checked by Check, which returns what is wrong with them.
+	Besides func(ctx context.Context, c *Cluster) error
+	Check   func(operations []operation, victim Container) []string
 	// Prepare is called with bare machines, before there is a cluster. It may be nil.
 	Prepare func(ctx context.Context, c *Cluster) error
 	// Inject makes the injection of one upgrade, with its own state. Nil for none.
@@ -66,6 +71,11 @@ func (c *Cluster) Round(ctx context.Context, f Fault, undisturbed State) (Round,
 	}
 	if err := c.Up(ctx, max(f.Machines, 1), f.Idle, f.Prepare); err != nil {
 		return Round{Fault: f.Name}, err
+	}
+	if f.Besides != nil {
+		if err := f.Besides(ctx, c); err != nil {
+			return Round{Fault: f.Name}, err
+		}
 	}
 	return c.Upgrade(ctx, f, undisturbed)
 }
@@ -145,7 +155,7 @@ func (c *Cluster) converge(ctx context.Context, f Fault, r *Round) error {
 type operation struct {
 	ID, Outcome, Error string
 	Jobs               struct {
-		Interrupted []struct{ Job, Pod, Container, Step, Cause string }
+		Failed, Interrupted, Unknown []ended
 	}
 	API struct {
 		OutageSeconds, LongestGapSeconds float64
@@ -158,6 +168,11 @@ func (c *Cluster) examine(ctx context.Context, f Fault, r *Round) error {
 	now, err := c.jobContainers(ctx)
 	if err != nil {
 		return err
+	}
+	if f.Besides != nil { // those of other jobs come and go
+		now = slices.DeleteFunc(now, func(k Container) bool {
+			return !slices.ContainsFunc(c.containers, func(was Container) bool { return was.Pod == k.Pod })
+		})
 	}
 	if f.Ends == "" && !reflect.DeepEqual(now, c.containers) {
 		r.Interrupted = append(r.Interrupted, fmt.Sprintf("containers were %v, are %v", c.containers, now))
@@ -172,7 +187,10 @@ func (c *Cluster) examine(ctx context.Context, f Fault, r *Round) error {
 	}
 	for _, o := range operations {
 		c.logf("  operation %s %s: API unavailable %.1f s (longest %.1f s), unobserved %.0f s", o.ID, o.Outcome, o.API.OutageSeconds, o.API.LongestGapSeconds, o.UnobservedSeconds)
-		for _, i := range o.Jobs.Interrupted {
+		if f.Check != nil {
+			continue
+		}
+		for _, i := range slices.Concat(o.Jobs.Failed, o.Jobs.Interrupted, o.Jobs.Unknown) {
 			said := fmt.Sprintf("operation %s says: %s of %s, during %s: %s", o.ID, i.Container, i.Pod, i.Step, i.Cause)
 			if f.Ends != "" && strings.Contains(i.Cause, f.Ends) {
 				r.Ended = append(r.Ended, said)
@@ -181,6 +199,9 @@ func (c *Cluster) examine(ctx context.Context, f Fault, r *Round) error {
 				r.Interrupted = append(r.Interrupted, said)
 			}
 		}
+	}
+	if f.Check != nil {
+		r.Problems = append(r.Problems, f.Check(operations, c.victim)...)
 	}
 	if f.Ends != "" && len(r.Ended) != len(c.containers) {
 		r.Problems = append(r.Problems, fmt.Sprintf("the fault ended %d containers, and the report names %d: %s", len(c.containers), len(r.Ended), f.Ends))
