@@ -19,6 +19,8 @@ func TestResumeKeepsAcceptedInterruptions(t *testing.T) {
 	}{
 		"accepted before": {[]string{guard.AcceptInterrupt}, true},
 		"another risk":    {[]string{guard.AcceptEvict("gpu-01")}, false},
+		"that job":        {[]string{guard.AcceptInterruptJob("ada~train")}, true},
+		"another job":     {[]string{guard.AcceptInterruptJob("bob~train"), guard.AcceptInterruptJob("ada~eval")}, false},
 		"none":            {nil, false},
 	} {
 		t.Run(name, func(t *testing.T) {

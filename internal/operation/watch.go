@@ -146,16 +146,15 @@ func (w *watch) haltUnless(accepted func(pai.ContainerEnd) bool) error {
 	if w.witness == nil {
 		return nil
 	}
-	for _, e := range w.witness.Interruptions() {
-		if !accepted(e) {
-			return interruptionError(e)
-		}
-	}
-	return nil
+	return firstInterruption(slices.DeleteFunc(w.witness.Interruptions(), accepted))
 }
 
-// interruptionError is the error of an end that counts as an interruption.
-func interruptionError(e pai.ContainerEnd) error {
+// firstInterruption is the error of the first of these interruptions; nil without one.
+func firstInterruption(list []pai.ContainerEnd) error {
+	if len(list) == 0 {
+		return nil
+	}
+	e := list[0]
 	next := fmt.Sprintf("find the cause and run the command again; for the state of the job, run: paictl job show %s\nto accept the end of this job, use --accept-risk=%s", e.Job, guard.AcceptInterruptJob(e.Job))
 	return pai.Errorf(pai.CodeFailed, next, "job %s was interrupted: container %s of pod %s on %s, during %s: %s (%s)",
 		e.Job, e.Container, e.Pod, e.Machine, cmp.Or(e.Step, "no step"), e.Cause, strings.Join(e.Evidence, "; "))

@@ -34,16 +34,16 @@ func TestCheckFlaky(t *testing.T) {
 		failed, interrupted, unknown []ended
 		problem                      string
 	}{
-		"as it must be":           {[]ended{flaky, hungry}, []ended{killed}, []ended{inStep}, ""},
-		"the victim failed":       {[]ended{flaky, hungry, killed}, nil, nil, "failed by itself"},
-		"the victim is unknown":   {[]ended{flaky, hungry}, nil, []ended{killed}, "does not know"},
-		"the victim is forgotten": {[]ended{flaky, hungry}, nil, nil, "0 times"},
-		"a task was interrupted":  {[]ended{flaky, hungry}, []ended{killed, flaky}, nil, "was interrupted"},
-		"a task is unknown":       {[]ended{flaky, hungry}, []ended{killed}, []ended{flaky}, "does not know"},
-		"the job ended":           {[]ended{flaky, hungry, end("train", "t", "exit code 1")}, []ended{killed}, nil, "train"},
-		"no hungry task":          {[]ended{flaky}, []ended{killed}, nil, "0 hungry"},
-		"no flaky task":           {[]ended{hungry}, []ended{killed}, nil, "0 flaky"},
-		"killed, not for memory":  {[]ended{flaky, hungry, end(hungryJob, "h", "exit code 137")}, []ended{killed}, nil, "failed by itself"},
+		"as it must be":          {[]ended{flaky, hungry}, []ended{killed}, []ended{inStep}, ""},
+		"the victim failed":      {[]ended{flaky, hungry, killed}, nil, nil, "failed by itself"},
+		"the victim is unknown":  {[]ended{flaky, hungry}, nil, []ended{killed}, "does not know"},
+		"the victim is missing":  {[]ended{flaky, hungry}, nil, nil, "0 times"},
+		"a task was interrupted": {[]ended{flaky, hungry}, []ended{killed, flaky}, nil, "was interrupted"},
+		"a task is unknown":      {[]ended{flaky, hungry}, []ended{killed}, []ended{flaky}, "does not know"},
+		"the job ended":          {[]ended{flaky, hungry, end("train", "t", "exit code 1")}, []ended{killed}, nil, "train"},
+		"no hungry task":         {[]ended{flaky}, []ended{killed}, nil, "0 hungry"},
+		"no flaky task":          {[]ended{hungry}, []ended{killed}, nil, "0 flaky"},
+		"killed, not for memory": {[]ended{flaky, hungry, end(hungryJob, "h", "exit code 137")}, []ended{killed}, nil, "failed by itself"},
 	} {
 		var o operation
 		o.Jobs.Failed, o.Jobs.Interrupted, o.Jobs.Unknown = test.failed, test.interrupted, test.unknown
