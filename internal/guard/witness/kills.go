@@ -23,18 +23,16 @@ type kill struct {
 // can arrive: it is sent in parallel with the state of the pod.
 const killDelay = 2 * time.Second
 
-// podKey names a pod.
-type podKey struct{ namespace, uid string }
-
-// podsToExplain returns the pods with a pending end for which the kubelet's kills
-// must be read.
-func (l *ledger) podsToExplain() []podKey {
+// podsToExplain returns the UIDs of the pods with a pending end for which the
+// kubelet's kills must be read, by namespace. A deletion explains itself.
+func (l *ledger) podsToExplain() map[string][]string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var pods []podKey
+	pods := map[string][]string{}
 	l.eachRunning(func(j *WatchedJob, c *WatchedContainer) {
-		if key := (podKey{j.Namespace, c.PodUID}); c.pending != nil && !c.pending.open && !c.pending.killsRead && !slices.Contains(pods, key) {
-			pods = append(pods, key)
+		p := c.pending
+		if p != nil && !p.open && !p.killsRead && p.sign != signDeleted && !slices.Contains(pods[j.Namespace], c.PodUID) {
+			pods[j.Namespace] = append(pods[j.Namespace], c.PodUID)
 		}
 	})
 	return pods
@@ -61,19 +59,36 @@ func (l *ledger) recordKills(uid string, kills []kill, read time.Time) {
 	l.settleAll()
 }
 
-// listKills reads what the kubelet reported to end in a pod.
-func (w *Witness) listKills(ctx context.Context, pod podKey) ([]kill, error) {
+// explain reads what the kubelets reported to end in the pods with pending ends.
+// It reads once for each namespace: a job can have thousands of pods.
+func (w *Witness) explain(ctx context.Context) error {
+	for namespace, uids := range w.ledger.podsToExplain() {
+		read := time.Now()
+		kills, err := w.listKills(ctx, namespace)
+		if err != nil {
+			return err
+		}
+		for _, uid := range uids {
+			w.ledger.recordKills(uid, kills[uid], read)
+		}
+	}
+	return nil
+}
+
+// listKills reads what the kubelets reported to end in a namespace, by UID of the pod.
+func (w *Witness) listKills(ctx context.Context, namespace string) (map[string][]kill, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	list, err := w.core.CoreV1().Events(pod.namespace).List(ctx, metav1.ListOptions{
-		FieldSelector: fields.Set{"involvedObject.uid": pod.uid, "reason": "Killing"}.String(), // k8s.io/kubernetes/pkg/kubelet/events
+	list, err := w.core.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{
+		FieldSelector: fields.Set{"involvedObject.kind": "Pod", "reason": "Killing"}.String(), // k8s.io/kubernetes/pkg/kubelet/events
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list the events of pod %s: %w", pod.uid, err)
+		return nil, fmt.Errorf("list the events of namespace %s: %w", namespace, err)
 	}
-	var kills []kill
+	kills := map[string][]kill{}
 	for _, e := range list.Items {
-		kills = append(kills, killsOf(e)...)
+		uid := string(e.InvolvedObject.UID)
+		kills[uid] = append(kills[uid], killsOf(e)...)
 	}
 	return kills, nil
 }

@@ -87,7 +87,8 @@ func (l *ledger) runningMachines() []string {
 // unsettledJobs returns the keys of the jobs whose objects must be read.
 func (l *ledger) unsettledJobs() []string {
 	return l.collect(func(j *WatchedJob, c *WatchedContainer) string {
-		if c.pending == nil || c.pending.open {
+		// How a job ends its other tasks can still show after it was read.
+		if p := c.pending; p == nil || p.open || (p.jobRead && p.sign != signDeleted) {
 			return ""
 		}
 		return running.Key(j.Namespace, j.Object)

@@ -56,13 +56,8 @@ func (w *Witness) readMachines(ctx context.Context, names []string) map[string]r
 // settle reads the objects of the jobs with pending ends, and what the kubelets
 // report about these ends.
 func (w *Witness) settle(ctx context.Context) {
-	for _, pod := range w.ledger.podsToExplain() {
-		read := time.Now()
-		kills, err := w.listKills(ctx, pod)
-		if err != nil {
-			break // the API is unavailable; the next round tries again
-		}
-		w.ledger.recordKills(pod.uid, kills, read)
+	if err := w.explain(ctx); err != nil {
+		return // the API is unavailable; the next round tries again
 	}
 	for _, key := range w.ledger.unsettledJobs() {
 		namespace, object, _ := strings.Cut(key, "/")
@@ -80,7 +75,7 @@ func (w *Witness) settle(ctx context.Context) {
 		case apierrors.IsNotFound(err):
 			w.ledger.recordJob(key, running.JobSet{}, false, read)
 		default:
-			return // the API is unavailable; the next round tries again
+			return
 		}
 	}
 }
