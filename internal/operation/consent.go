@@ -86,7 +86,8 @@ func (o *operation) requireConsent(context.Context) error {
 func (c consequences) requireConsent(accepted []string) error {
 	var reasons, flags []string
 	for _, risk := range slices.Sorted(maps.Keys(c.risks)) {
-		if !slices.Contains(accepted, risk) && !(risk == guard.AcceptInterrupt && guard.AcceptsInterruptions(accepted, c.ended())) {
+		byName := risk == guard.AcceptInterrupt && guard.AcceptsInterruptions(accepted, c.ended())
+		if !slices.Contains(accepted, risk) && !byName {
 			reasons = append(reasons, c.risks[risk])
 			flags = append(flags, "--accept-risk="+risk)
 		}

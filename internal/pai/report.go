@@ -13,6 +13,21 @@ type Report struct {
 	SubmissionSeconds float64    `json:"submissionOutageSeconds"`
 	// UnobservedSeconds is the time within the operation without observation.
 	UnobservedSeconds float64 `json:"unobservedSeconds"`
+	// PerJob has a line for each job that ran when the operation started.
+	PerJob []JobLine `json:"perJob,omitempty"`
+}
+
+// JobLine is what the user of one job wants to know about an operation.
+type JobLine struct {
+	Job            string `json:"job"` // user~name
+	VirtualCluster string `json:"virtualCluster,omitempty"`
+	// ContainersBefore ran when the operation started, ContainersAfter still run.
+	ContainersBefore int      `json:"containersBefore"`
+	ContainersAfter  int      `json:"containersAfter"`
+	Machines         []string `json:"machines"`
+	// Steps are the steps that could end a container of the job.
+	Steps             []string `json:"steps"`
+	UnobservedSeconds float64  `json:"unobservedSeconds"`
 }
 
 // JobsReport counts the jobs that ran when the operation started, and lists the

@@ -63,7 +63,9 @@ type WatchedJob struct {
 	// Restarts is how often the job had restarted at the start; nil if unknown.
 	Restarts *int `json:"restarts,omitempty"`
 	// Failed is true if the job has failed or restarted as a whole since then.
-	Failed     bool                `json:"failed,omitempty"`
+	Failed bool `json:"failed,omitempty"`
+	// Steps are the steps until LastWatched that could end a container of the job.
+	Steps      []string            `json:"steps,omitempty"`
 	Containers []*WatchedContainer `json:"containers"`
 }
 

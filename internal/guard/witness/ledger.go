@@ -22,6 +22,7 @@ import (
 //	               observed or overdue)--> ended: failed, interrupted, or unknown
 type ledger struct {
 	steps *timeline
+	start time.Time // of this witness
 
 	mu   sync.Mutex
 	jobs []WatchedJob
@@ -31,7 +32,7 @@ type ledger struct {
 }
 
 func newLedger(jobs []WatchedJob, boots map[string]string, steps *timeline, since time.Time) *ledger {
-	l := &ledger{steps: steps, jobs: jobs, disruptions: map[string]string{}, machines: newMachines(boots)}
+	l := &ledger{steps: steps, start: since, jobs: jobs, disruptions: map[string]string{}, machines: newMachines(boots)}
 	l.each(func(_ *WatchedJob, c *WatchedContainer) {
 		c.lastAlive = since
 		if c.Result == Ended && c.Verdict == "" && c.End != nil {
@@ -120,10 +121,14 @@ func (l *ledger) machinesWithInterruptions() []string {
 func (c *WatchedContainer) finish() { c.Result, c.pending = Finished, nil }
 
 // state returns a copy of the jobs and the boot IDs of the machines.
-func (l *ledger) state() Baseline {
+func (l *ledger) state(now time.Time) Baseline {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return Baseline{Jobs: l.jobs, Boots: l.machines.boots}.clone()
+	b := Baseline{Jobs: l.jobs, Boots: l.machines.boots}.clone()
+	for i, j := range l.jobs {
+		b.Jobs[i].Steps = l.stepsUntil(j, now)
+	}
+	return b
 }
 
 // interruptions returns the ends that count as interruptions, by time.

@@ -265,7 +265,7 @@ func TestBaselineKeepsVerdicts(t *testing.T) {
 	boots(l, "one", 15_000, 15_100, "b-c0")
 	l.recordKills("a", nil, at(15_000))
 	job(l, running.JobSet{}, 15_000)
-	data, err := json.Marshal(l.state())
+	data, err := json.Marshal(l.state(at(20_000)))
 	if err != nil {
 		t.Fatal(err)
 	}

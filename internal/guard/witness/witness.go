@@ -213,7 +213,7 @@ func (w *Witness) StepsChanged() { w.steps.record(w.inProgress) }
 // Baseline returns the current state of the witness, for a resumed operation.
 func (w *Witness) Baseline() Baseline {
 	now := time.Now()
-	b := w.ledger.state()
+	b := w.ledger.state(now)
 	b.Taken, b.LastWatched, b.Steps, b.Counted = w.taken, now, w.steps.now(), w.countedUntil(now)
 	b.Step = join(b.Steps)
 	w.mu.Lock()
