@@ -155,6 +155,22 @@ func TestSettledEnds(t *testing.T) {
 			l.recordPod(podOf("a", exited(1, 12_000), deletedAt(11_000), disrupted("EvictionByEvictionAPI")), at(12_700))
 			read(l, 15_000, running.JobSet{})
 		}, Interrupted, false},
+		"disruption noticed after the exit code": {func(l *ledger) {
+			l.recordPod(podOf("a", exited(1, 12_000)), at(12_500))
+			l.recordPod(podOf("a", exited(1, 12_000), disrupted("PreemptionByScheduler")), at(12_700))
+			read(l, 15_000, running.JobSet{})
+		}, Interrupted, false},
+		"boot ID read after the end": {func(l *ledger) {
+			l.machines = newMachines(nil)
+			l.recordPod(podOf("a", exited(1, 12_000)), at(12_500))
+			read(l, 15_000, running.JobSet{})
+		}, Unknown, false},
+		"boot ID read with the container": {func(l *ledger) {
+			l.machines = newMachines(nil)
+			boots(l, "one", 11_000, 11_100, "a-c0", "b-c0")
+			l.recordPod(podOf("a", exited(1, 12_000)), at(12_500))
+			read(l, 15_000, running.JobSet{})
+		}, Failed, false},
 		"pod deleted after the exit code": {func(l *ledger) {
 			l.recordPod(podOf("a", exited(1, 12_000)), at(12_500))
 			l.recordPod(podOf("a", exited(1, 12_000), deletedAt(13_000)), at(13_100))
