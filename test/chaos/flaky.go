@@ -99,8 +99,8 @@ type ended struct {
 
 // checkFlaky returns what is wrong with the ends that operations reported. The
 // victim, and only it, was interrupted. Flaky tasks and the hungry one failed. A
-// flaky task can be unknown if it ended while a step could end it; the job that
-// must not notice anything has no end.
+// flaky task can be unknown if it ended while a step could end it, or after such a
+// task of its job; the job that must not notice anything has no end.
 func checkFlaky(operations []operation, victim Container) (problems []string) {
 	killed, failed, hungry := 0, 0, 0
 	of := func(e ended, job string) bool { return strings.HasSuffix(e.Job, "~"+job) }
@@ -122,9 +122,13 @@ func checkFlaky(operations []operation, victim Container) (problems []string) {
 			}
 			problems = append(problems, fmt.Sprintf("operation %s says that it was interrupted: %+v", o.ID, e))
 		}
+		says := func(e ended, what string) bool {
+			return slices.ContainsFunc(e.Evidence, func(line string) bool { return strings.Contains(line, what) })
+		}
+		inStep := func(e ended) bool { return says(e, "able to end it") }
 		for _, e := range o.Jobs.Unknown {
-			inStep := slices.ContainsFunc(e.Evidence, func(line string) bool { return strings.Contains(line, "able to end it") })
-			if !inStep || !(of(e, flakyJob) || of(e, hungryJob)) {
+			after := says(e, "might be the cause") && slices.ContainsFunc(o.Jobs.Unknown, inStep)
+			if !(inStep(e) || after) || !(of(e, flakyJob) || of(e, hungryJob)) {
 				problems = append(problems, fmt.Sprintf("operation %s does not know how it ended: %+v", o.ID, e))
 			}
 		}

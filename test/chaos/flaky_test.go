@@ -30,11 +30,14 @@ func TestCheckFlaky(t *testing.T) {
 	}
 	flaky, hungry := end(flakyJob, "f", "exit code 1, Error"), end(hungryJob, "h", "exit code 137, OOMKilled")
 	killed, inStep := end(victimJob, victim.Pod, "exit code 137, Error"), end(flakyJob, "g", "exit code 1", "in progress, and able to end it: kubelet")
+	after := end(flakyJob, "a", "exit code 1", "container task of pod g of the same job ended before, for an unknown reason, and might be the cause")
 	for name, test := range map[string]struct {
 		failed, interrupted, unknown []ended
 		problem                      string
 	}{
 		"as it must be":          {[]ended{flaky, hungry}, []ended{killed}, []ended{inStep}, ""},
+		"one after another":      {[]ended{flaky, hungry}, []ended{killed}, []ended{inStep, after}, ""},
+		"after no other":         {[]ended{flaky, hungry}, []ended{killed}, []ended{after}, "does not know"},
 		"the victim failed":      {[]ended{flaky, hungry, killed}, nil, nil, "failed by itself"},
 		"the victim is unknown":  {[]ended{flaky, hungry}, nil, []ended{killed}, "does not know"},
 		"the victim is missing":  {[]ended{flaky, hungry}, nil, nil, "0 times"},

@@ -46,7 +46,7 @@ type jobEnd struct {
 
 // ends returns the ends of the containers of a job. It adds what was observed only
 // after an end got its verdict: that its machine had failed, or that another
-// container of the job was interrupted before and might be the cause.
+// container of the job ended before, not by itself, and might be the cause.
 func (j WatchedJob) ends(m *machines) []jobEnd {
 	var ends []jobEnd
 	var first *jobEnd // that counts as an interruption
@@ -69,7 +69,8 @@ func (j WatchedJob) ends(m *machines) []jobEnd {
 	for i := range ends {
 		if e := &ends[i]; e.verdict == Failed && first != nil && !first.Time.After(e.Time.Add(secondsOnly)) {
 			e.verdict = Unknown
-			e.Evidence = append(slices.Clone(e.Evidence), fmt.Sprintf("container %s of pod %s of the same job was interrupted before and might be the cause", first.Container, first.Pod))
+			how := map[Verdict]string{Interrupted: "was interrupted before", Unknown: "ended before, for an unknown reason,"}[first.verdict]
+			e.Evidence = append(slices.Clone(e.Evidence), fmt.Sprintf("container %s of pod %s of the same job %s and might be the cause", first.Container, first.Pod, how))
 		}
 	}
 	return ends
