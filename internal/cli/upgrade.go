@@ -148,10 +148,10 @@ func newUpgradeHistoryCommand(env *Env) *cobra.Command {
 }
 
 func writeHistory(p *ui.Page, ops []pai.Operation) {
-	p.Row("OPERATION", "VERB", "STARTED", "FROM", "TO", "OUTCOME", "JOBS", "INTERRUPTED", "API OUTAGE")
+	p.Row("OPERATION", "VERB", "STARTED", "FROM", "TO", "OUTCOME", "JOBS", "FAILED", "INTERRUPTED", "API OUTAGE")
 	pair := func(p pai.Pair) string { return ui.OrDash(p.Kubernetes) + ", " + ui.OrDash(p.Services) }
 	for _, op := range ops {
-		p.Row(op.ID, op.Verb, ui.Time(op.Started), pair(op.From), pair(op.To), op.Outcome, op.Jobs.Before, len(op.Jobs.Interruptions()),
-			fmt.Sprintf("%.1f s", op.API.OutageSeconds))
+		p.Row(op.ID, op.Verb, ui.Time(op.Started), pair(op.From), pair(op.To), op.Outcome, op.Jobs.Before,
+			len(op.Jobs.Failed), len(op.Jobs.Interruptions()), fmt.Sprintf("%.1f s", op.API.OutageSeconds))
 	}
 }
