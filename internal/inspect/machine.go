@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"pai.dev/pai/internal/layout"
 )
@@ -20,6 +21,15 @@ type Machine struct {
 	// Run runs a program of the machine and returns its standard output, also if
 	// the program fails. The name is a path on the machine or is looked up.
 	Run func(ctx context.Context, name string, args ...string) (string, error)
+	// Now is the clock of the machine; time.Now if it is nil.
+	Now func() time.Time
+}
+
+func (m Machine) now() time.Time {
+	if m.Now != nil {
+		return m.Now()
+	}
+	return time.Now()
 }
 
 // Inspect fills the requested parts of a report. program is the sha256 of the
@@ -55,6 +65,7 @@ func parts() map[Part]func(*inspection, context.Context) error {
 
 		Containers:  (*inspection).containers,
 		Shims:       (*inspection).shims,
+		PausesOf:    (*inspection).pauses,
 		Versions:    (*inspection).versions,
 		Runtime:     (*inspection).runtime,
 		HardwareOf:  (*inspection).hardware,

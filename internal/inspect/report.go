@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"errors"
+	"time"
 
 	"pai.dev/pai/internal/layout"
 )
@@ -22,6 +23,7 @@ const (
 
 	Containers  Part = "containers"
 	Shims       Part = "shims"
+	PausesOf    Part = "pauses" // has the part Containers, too
 	Versions    Part = "versions"
 	Runtime     Part = "runtime"
 	HardwareOf  Part = "hardware"
@@ -43,6 +45,8 @@ type Request struct {
 	// Remove are the names of directories that the part Directories removes, unless
 	// something uses them or PAI did not write them.
 	Remove []string `json:"remove,omitempty"`
+	// Age is how long ago the moment was that the part Pauses is about.
+	Age time.Duration `json:"age,omitempty"`
 	// Delivered is true in the first request to a program that was just copied:
 	// the program then removes older copies.
 	Delivered bool `json:"delivered,omitempty"`
@@ -75,6 +79,8 @@ type Report struct {
 	Activity *Activity `json:"activity,omitempty"`
 	// Shims has the answers of the shims of all running containers and sandboxes.
 	Shims []Shim `json:"shims,omitempty"`
+	// Pauses has the running containers of jobs, by ID.
+	Pauses map[string]Pauses `json:"pauses,omitempty"`
 	// Versions is what programs print as their version, by path.
 	Versions  map[string]string `json:"versions,omitempty"`
 	RuntimeUp *bool             `json:"runtimeUp,omitempty"` // containerd is responding

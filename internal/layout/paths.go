@@ -56,6 +56,7 @@ const (
 	KubeletServingCertificate = KubeletPKIDir + "/kubelet-server-current.pem"
 	CPUManagerState           = KubeletDir + "/cpu_manager_state"
 	MemoryManagerState        = KubeletDir + "/memory_manager_state"
+	PodLogs                   = "/var/log/pods" // <namespace>_<pod>_<UID>/<container>/<restarts>.log
 
 	CNIConfig = "/etc/cni/net.d/10-pai.conflist"
 

@@ -75,6 +75,9 @@ func startWatch(ctx context.Context, s *session.Session, world plan.World, opera
 		Machines: func(ctx context.Context, names []string) map[string]running.MachineReport {
 			return running.Machines(ctx, w.hosts, names)
 		},
+		Pauses: func(ctx context.Context, names []string, age time.Duration) map[string]running.PausesReport {
+			return running.Pauses(ctx, w.hosts, names, age)
+		},
 		Save: func(ctx context.Context, b witness.Baseline) error {
 			data, err := json.Marshal(b)
 			if err != nil {

@@ -28,6 +28,22 @@ type JobLine struct {
 	// Steps are the steps that could end a container of the job.
 	Steps             []string `json:"steps"`
 	UnobservedSeconds float64  `json:"unobservedSeconds"`
+	// Output is the longest pause in the output of a container; nil if none was
+	// observed. OutputUnobserved is why that of some containers was not.
+	Output           *OutputPause `json:"output,omitempty"`
+	OutputUnobserved string       `json:"outputUnobserved,omitempty"`
+}
+
+// OutputPause is the longest pause in the output of a container during an
+// operation. Of a job, it is the one that exceeds the usual pause most.
+type OutputPause struct {
+	Pod            string  `json:"pod"`
+	Container      string  `json:"container"`
+	LongestSeconds float64 `json:"longestPauseSeconds"`
+	// UsualSeconds is the longest pause in the hour before; nil if unknown.
+	UsualSeconds *float64 `json:"usualPauseSeconds,omitempty"`
+	// ObservedSeconds is the part of the operation that the log still covered.
+	ObservedSeconds float64 `json:"observedSeconds"`
 }
 
 // JobsReport counts the jobs that ran when the operation started, and lists the

@@ -29,6 +29,7 @@ func report(p *Page, op pai.Operation) {
 	failed, interrupted, unknown := op.Jobs.Ended()
 	p.Linef("  jobs\t%d running before = %d running after + %d finished + %d failed + %d interrupted + %d unknown",
 		op.Jobs.Before, op.Jobs.After, op.Jobs.Finished, failed, interrupted, unknown)
+	jobLines(p, op.PerJob)
 	p.Linef("  API outage\t%.1f s for new connections (longest gap %.1f s), %.1f s for kept connections (longest gap %.1f s)",
 		op.API.OutageSeconds, op.API.LongestGapSeconds, op.API.Kept.OutageSeconds, op.API.Kept.LongestGapSeconds)
 	if op.SubmissionSeconds > 0 {

@@ -3,6 +3,7 @@ package ui
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -35,6 +36,15 @@ func reported(zone *time.Location) pai.Operation {
 		Unknown: []pai.ContainerEnd{
 			end("bob~llama", "llama-task-0-0-x", 9, &killed, "services/v0.10/kueue", "exit code 137, Error", "exit code 137, Error", "no observation shows what ended it"),
 		}}
+	usual := 1.4
+	op.PerJob = []pai.JobLine{
+		{Job: "ann~train", ContainersBefore: 3, ContainersAfter: 1, Machines: []string{"gpu-01", "gpu-02"}, Steps: []string{"kubernetes/v0.10-pai/machine/gpu-01/kubelet"},
+			Output: &pai.OutputPause{Pod: "train-task-0-2-x", Container: "task", LongestSeconds: 2.25, UsualSeconds: &usual, ObservedSeconds: 60}},
+		{Job: "bob~new", ContainersBefore: 2, ContainersAfter: 2, Machines: []string{"gpu-02"}, OutputUnobserved: "1 of 2 containers: no connection to machine gpu-02",
+			Output: &pai.OutputPause{Pod: "new-task-0-0-x", Container: "task", LongestSeconds: 0.5, ObservedSeconds: 60}},
+		{Job: "bob~quiet", ContainersBefore: 1, ContainersAfter: 1, Machines: []string{"gpu-02"}, OutputUnobserved: "1 of 1 containers: its log has no line"},
+		{Job: "bob~llama", ContainersBefore: 1, Machines: []string{"gpu-01"}},
+	}
 	return op
 }
 
@@ -50,13 +60,29 @@ func TestReportText(t *testing.T) {
 func TestReportJSON(t *testing.T) {
 	t.Parallel()
 	op := reported(time.UTC)
-	data, err := json.MarshalIndent(op.Jobs, "", "  ")
+	data, err := json.MarshalIndent(op.Report, "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}
 	golden.Check(t, "testdata/report.json", string(data)+"\n")
 	if !op.Jobs.Balanced() {
 		t.Error("the numbers of jobs are not balanced")
+	}
+}
+
+// A report of many jobs has lines for the first ones.
+func TestReportOfManyJobs(t *testing.T) {
+	t.Parallel()
+	op := reported(time.UTC)
+	for range 20 {
+		op.PerJob = append(op.PerJob, op.PerJob[0])
+	}
+	var b bytes.Buffer
+	if err := Text(&b, func(p *Page) { report(p, op) }); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Count(b.String(), "\n  job "); got != 10 || !strings.Contains(b.String(), "and 14 more jobs") {
+		t.Errorf("got %d lines of jobs, want 10 and the number of the others:\n%s", got, b.String())
 	}
 }
 

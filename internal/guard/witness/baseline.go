@@ -80,6 +80,8 @@ type WatchedContainer struct {
 	StartedAt time.Time `json:"startedAt"`
 	// Output is the last line of its log at the start; nil if the log was not read.
 	Output *Line `json:"output,omitempty"`
+	// UsualPause is the longest pause in its output before the start; nil if unknown.
+	UsualPause *time.Duration `json:"usualPause,omitempty"`
 
 	Result WatchResult `json:"fate"`
 	// Verdict and End are set if Result is Ended.

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"pai.dev/pai/internal/observe/running"
 	"pai.dev/pai/internal/pai"
 )
 
@@ -23,8 +24,8 @@ func (l *ledger) stepsUntil(j WatchedJob, now time.Time) []string {
 }
 
 // perJob returns a line for each watched job. unobserved is the time without
-// observation, in seconds.
-func (l *ledger) perJob(unobserved float64, now time.Time) []pai.JobLine {
+// observation, in seconds; pauses are since the start of the operation.
+func (l *ledger) perJob(unobserved float64, pauses map[string]running.PausesReport, start, now time.Time) []pai.JobLine {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var lines []pai.JobLine
@@ -38,6 +39,7 @@ func (l *ledger) perJob(unobserved float64, now time.Time) []pai.JobLine {
 				line.ContainersAfter++
 			}
 		}
+		line.Output, line.OutputUnobserved = pausesOf(j, pauses, now.Sub(start))
 		lines = append(lines, line)
 	}
 	return lines

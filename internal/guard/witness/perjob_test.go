@@ -20,10 +20,12 @@ func TestPerJob(t *testing.T) {
 	l := newLedger(baselineOf([]corev1.Pod{*podOf("a"), *podOf("b"), *other}, nil, base()).Jobs, nil, proven().steps, base())
 	l.recordPod(podOf("a", exited(0, 12_000)), at(12_500))
 	want := []pai.JobLine{
-		{Job: "ada~eval", ContainersBefore: 1, ContainersAfter: 1, Machines: []string{"gpu-02"}, Steps: []string{}, UnobservedSeconds: 1.5},
-		{Job: "ada~train", ContainersBefore: 2, ContainersAfter: 1, Machines: []string{"gpu-01"}, Steps: []string{"kubelet"}, UnobservedSeconds: 1.5},
+		{Job: "ada~eval", ContainersBefore: 1, ContainersAfter: 1, Machines: []string{"gpu-02"}, Steps: []string{}, UnobservedSeconds: 1.5,
+			OutputUnobserved: "1 of 1 containers: the logs on gpu-02 were not read"},
+		{Job: "ada~train", ContainersBefore: 2, ContainersAfter: 1, Machines: []string{"gpu-01"}, Steps: []string{"kubelet"}, UnobservedSeconds: 1.5,
+			OutputUnobserved: "1 of 1 containers: the logs on gpu-01 were not read"},
 	}
-	if got := l.perJob(1.5, at(21_000)); !reflect.DeepEqual(got, want) {
+	if got := l.perJob(1.5, nil, base(), at(21_000)); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	data, err := json.Marshal(l.state(at(21_000)))
@@ -38,7 +40,7 @@ func TestPerJob(t *testing.T) {
 	later.note(at(30_000), Step{ID: "storage", Everywhere: true})
 	resumed := newLedger(b.Jobs, nil, later, at(30_000))
 	want[0].Steps, want[1].Steps = []string{"storage"}, []string{"kubelet", "storage"}
-	if got := resumed.perJob(1.5, at(31_000)); !reflect.DeepEqual(got, want) {
+	if got := resumed.perJob(1.5, nil, base(), at(31_000)); !reflect.DeepEqual(got, want) {
 		t.Errorf("resumed: got %+v, want %+v", got, want)
 	}
 }

@@ -34,6 +34,7 @@ func (w *Witness) finish(ctx context.Context) pai.Report {
 	seen := w.observeUntilSettled(finalCtx)
 	w.observeFailedMachines(ctx)
 	jobs := w.ledger.conclude(seen, time.Now())
+	pauses := w.readPauses(ctx)
 	w.stopSampling()
 	w.sampling.Wait()
 	w.probes.close()
@@ -47,7 +48,7 @@ func (w *Witness) finish(ctx context.Context) pai.Report {
 		API:               pai.APIReport{Availability: counted.New, Kept: counted.Kept},
 		SubmissionSeconds: counted.Submission.OutageSeconds,
 		UnobservedSeconds: counted.UnobservedSeconds,
-		PerJob:            w.ledger.perJob(counted.UnobservedSeconds, time.Now()),
+		PerJob:            w.ledger.perJob(counted.UnobservedSeconds, pauses, w.taken, time.Now()),
 	}
 }
 

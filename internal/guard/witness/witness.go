@@ -24,6 +24,9 @@ type StartOptions struct {
 	// Machines lists the living containers of machines. If it is nil, the witness
 	// observes only the API.
 	Machines func(ctx context.Context, names []string) map[string]running.MachineReport
+	// Pauses returns the pauses in the output of containers on machines before and
+	// after the moment that was age ago. If it is nil, no output is observed.
+	Pauses func(ctx context.Context, names []string, age time.Duration) map[string]running.PausesReport
 	// Baseline is what an earlier witness of the same operation stored; nil if the
 	// operation starts now.
 	Baseline *Baseline
@@ -134,6 +137,7 @@ func (w *Witness) initialize(ctx context.Context) error {
 			return err
 		}
 		w.noteOutput(ctx, taken)
+		w.notePauses(ctx, taken)
 		b, now = *taken, time.Now()
 	} else {
 		b = w.o.Baseline.clone()

@@ -54,21 +54,27 @@ const parallelMachines = 16
 // Machines returns the reports of machines, which it asks in parallel. The report
 // of a machine that is not in hosts has an error.
 func Machines(ctx context.Context, hosts map[string]machine.Host, names []string) map[string]MachineReport {
-	reports := make([]MachineReport, len(names))
+	return inParallel(hosts, names, func(host machine.Host) MachineReport { return ask(ctx, host) },
+		func(err error) MachineReport { return MachineReport{Err: err} })
+}
+
+// inParallel calls f for machines, and failed for those that are not in hosts.
+func inParallel[R any](hosts map[string]machine.Host, names []string, f func(machine.Host) R, failed func(error) R) map[string]R {
+	reports := make([]R, len(names))
 	var group errgroup.Group
 	group.SetLimit(parallelMachines)
 	for i, name := range names {
 		group.Go(func() error {
 			if host := hosts[name]; host != nil {
-				reports[i] = ask(ctx, host)
+				reports[i] = f(host)
 			} else {
-				reports[i].Err = fmt.Errorf("no connection to machine %s", name)
+				reports[i] = failed(fmt.Errorf("no connection to machine %s", name))
 			}
 			return nil
 		})
 	}
 	_ = group.Wait() // the errors are in the reports
-	byName := make(map[string]MachineReport, len(names))
+	byName := make(map[string]R, len(names))
 	for i, name := range names {
 		byName[name] = reports[i]
 	}
