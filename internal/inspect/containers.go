@@ -39,7 +39,7 @@ func (c Container) OfJob() bool {
 }
 
 // stateTimeout limits the question for the state of systemd.
-const stateTimeout = 2 * time.Second
+const stateTimeout = 5 * time.Second
 
 const tasksDir = layout.ContainerdTasks + "/k8s.io"
 
@@ -53,14 +53,6 @@ func (i *inspection) containers(ctx context.Context) error {
 	boot, err := i.read("/proc/sys/kernel/random/boot_id")
 	i.problem(err, string(Containers), "boot")
 	a.Boot = strings.TrimSpace(string(boot))
-	limited, cancel := context.WithTimeout(ctx, stateTimeout)
-	defer cancel()
-	state, err := i.Run(limited, "systemctl", "is-system-running") // its exit code says the same as its output
-	if state = strings.TrimSpace(state); state == "" {
-		i.problem(errors.Join(errors.New("systemd does not report its state"), err), string(Containers), "stopping")
-	}
-	a.Stopping = state == "stopping"
-
 	ids, err := i.tasks()
 	if err != nil {
 		return err
@@ -74,6 +66,9 @@ func (i *inspection) containers(ctx context.Context) error {
 			a.Containers = append(a.Containers, c)
 		}
 	}
+	// The state comes last: if it is not that of a shutdown, what ended before the
+	// list was made did not end because of one.
+	a.Stopping = i.stopping(ctx)
 	i.report.Activity = &a
 	return nil
 }
@@ -98,6 +93,21 @@ const (
 	containerTask
 	sandboxTask
 )
+
+// stopping reports whether the machine shuts down. A state that is unknown is a problem.
+func (i *inspection) stopping(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, stateTimeout)
+	defer cancel()
+	state, err := i.Run(ctx, "systemctl", "is-system-running") // its exit code says the same as its output
+	switch state = strings.TrimSpace(state); state {
+	case "stopping":
+		return true
+	case "initializing", "starting", "running", "degraded", "maintenance":
+	default: // also "unknown" and "offline": nothing answers
+		i.problem(errors.Join(fmt.Errorf("systemd does not report its state, but %q", state), err), string(Containers), "stopping")
+	}
+	return false
+}
 
 // container reads the bundle directory of a container.
 func (i *inspection) container(id string) (Container, task, error) {

@@ -57,6 +57,12 @@ func TestContainers(t *testing.T) {
 	if !ask(t, r, inspect.Containers).Activity.Stopping {
 		t.Error("got a machine that stays, want one that shuts down")
 	}
+	for state, known := range map[string]bool{"running": true, "starting": true, "maintenance": true, "offline": false, "unknown": false, "": false} {
+		r.Programs["systemctl is-system-running"] = state + "\n"
+		if got := ask(t, r, inspect.Containers); got.Activity.Stopping || (got.Problems["containers stopping"] == "") != known {
+			t.Errorf("state %q: got %+v, %v", state, got.Activity, got.Problems)
+		}
+	}
 	r.Write(tasks+"broken/init.pid", "none")
 	if got := ask(t, r, inspect.Containers); got.Activity != nil || got.Problem(inspect.Containers) == "" {
 		t.Errorf("got %+v with an unreadable first process, want nothing", got.Activity)

@@ -43,7 +43,7 @@ func (m *machines) recordReport(name string, report running.MachineReport, asked
 		m.rebooted[name] = true
 	case report.Stopping:
 		m.stopping[name] = true
-	default:
+	case !report.StateUnknown:
 		m.last[name] = asked
 	}
 }

@@ -81,6 +81,13 @@ func TestReportNamesFailedMachine(t *testing.T) {
 			job(l, running.JobSet{}, 3_300)
 			boots(l, "two", 14_000, 14_100, "b-c0")
 		}, rebooted},
+		"shutdown in which systemd did not respond at first": {func(l *ledger) {
+			boots(l, "one", 1_000, 1_100, "a-c0", "b-c0")
+			l.recordAllPods([]corev1.Pod{*podOf("a", exited(143, 2_000)), *podOf("b")}, at(2_500))
+			job(l, running.JobSet{}, 2_600)
+			reports(l, running.MachineReport{Boot: "one", StateUnknown: true}, 3_000, 3_100, "b-c0")
+			boots(l, "two", 14_000, 14_100, "b-c0")
+		}, rebooted},
 		"end before the shutdown": {func(l *ledger) {
 			boots(l, "one", 1_000, 1_100, "a-c0", "b-c0")
 			l.recordAllPods([]corev1.Pod{*podOf("a", exited(143, 2_000)), *podOf("b")}, at(2_500))

@@ -20,10 +20,11 @@ type MachineReport struct {
 	// Boot is the boot ID of the kernel, which changes with each reboot; empty if
 	// unknown.
 	Boot string
-	// Stopping is true while the machine shuts down.
-	Stopping   bool
-	Containers []Container
-	Err        error
+	// Stopping is true while the machine shuts down; StateUnknown is true if it can be.
+	Stopping     bool
+	StateUnknown bool
+	Containers   []Container
+	Err          error
 }
 
 // machineTimeout limits the list of containers of one machine.
@@ -45,7 +46,8 @@ func ask(ctx context.Context, host machine.Host) MachineReport {
 	if err != nil {
 		return MachineReport{Err: fmt.Errorf("list the containers of %s: %w", host.Name(), err)}
 	}
-	return MachineReport{Boot: report.Activity.Boot, Stopping: report.Activity.Stopping, Containers: report.Activity.Containers}
+	return MachineReport{Boot: report.Activity.Boot, Stopping: report.Activity.Stopping, Containers: report.Activity.Containers,
+		StateUnknown: report.ProblemOf(inspect.Containers, "stopping") != nil}
 }
 
 // parallelMachines is the number of machines that are asked in parallel.
