@@ -48,6 +48,7 @@ func check(m Manifest) []error {
 	c.must(m.Services.Version.AtLeast(m.Services.UpgradableSince), "services.upgradableSince", "is newer than services.version")
 	c.must(m.Kubernetes.Version.AtLeast(m.Kubernetes.CompatibleSince), "kubernetes.compatibleSince", "is newer than kubernetes.version")
 	c.must(m.Kubernetes.Version.AtLeast(m.Kubernetes.UpgradableSince), "kubernetes.upgradableSince", "is newer than kubernetes.version")
+	c.must(m.BundleFormat >= 0, "bundleFormat", "is %d, not a positive number", m.BundleFormat)
 	c.must(m.Configuration.Schema > 0, "configuration.schema", "is missing")
 	if m.Frozen() {
 		c.must(commitRule.MatchString(m.Commit), "commit", "is %q, not the full ID of a commit: 40 hexadecimal digits", m.Commit)

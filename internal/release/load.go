@@ -76,6 +76,9 @@ func loadOne(fsys fs.FS, file string) (Manifest, []byte, error) {
 
 // parseManifest reads and checks one manifest.
 func parseManifest(data []byte) (Manifest, error) {
+	if err := checkFormat(data); err != nil {
+		return Manifest{}, err
+	}
 	var m Manifest
 	if err := decodeStrict(data, &m); err != nil {
 		return Manifest{}, err

@@ -8,6 +8,8 @@ type Manifest struct {
 	APIVersion string   `yaml:"apiVersion" json:"apiVersion"` // pai.dev/v1
 	Kind       string   `yaml:"kind" json:"kind"`             // Release
 	Metadata   Metadata `yaml:"metadata" json:"metadata"`
+	// BundleFormat is the format of the bundle; see Format.
+	BundleFormat int `yaml:"bundleFormat,omitempty" json:"bundleFormat,omitempty"`
 	// Services and Kubernetes are the row of the support plan.
 	Services      ServicesRow   `yaml:"services" json:"services"`
 	Kubernetes    KubernetesRow `yaml:"kubernetes" json:"kubernetes"`

@@ -49,6 +49,9 @@ func open(name string, files store, trusted []ed25519.PublicKey) (*Bundle, error
 	if err := b.checkSignature(trusted); err != nil {
 		return nil, err
 	}
+	if err := b.checkFormat(index); err != nil {
+		return nil, err
+	}
 	if err := b.readIndex(index); err != nil {
 		return nil, notVerified(name, err)
 	}

@@ -24,7 +24,7 @@ func lawHolds(t *testing.T, chartOf func(t *testing.T, src source, name string) 
 			var services []Service
 			for _, pin := range src.manifest.ServiceList {
 				if chart, ours := chartOf(t, src, pin.Name); ours {
-					services = append(services, oneService(t, pin.Name, chart))
+					services = append(services, oneService(t, src, pin.Name, chart))
 				}
 			}
 			if len(services) == 0 {

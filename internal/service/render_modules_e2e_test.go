@@ -44,7 +44,7 @@ func renderModules(t *testing.T, check func(t *testing.T, name string, src sourc
 				continue
 			}
 			t.Run(pin.Name+"-"+string(src.manifest.Metadata.Name), func(t *testing.T) {
-				s := oneService(t, pin.Name, moduleChart(t, *pin.Chart, "sigs.k8s.io/"+pin.Name))
+				s := oneService(t, src, pin.Name, moduleChart(t, *pin.Chart, "sigs.k8s.io/"+pin.Name))
 				objs, err := Render(t.Context(), s, testConfig(), src)
 				if err != nil {
 					t.Fatal(err)

@@ -17,11 +17,20 @@ import (
 	"pai.dev/pai/internal/golden"
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/release"
-	"pai.dev/pai/releases"
 )
 
+// olderTree has the releases and services of commit c82e023: what its bundles of
+// v0.9 and v0.10 contain.
+const olderTree = "testdata/c82e023"
+
 // source is a release without a bundle.
-type source struct{ manifest release.Manifest }
+type source struct {
+	manifest release.Manifest
+	tree     string // directory of the source tree that builds it
+}
+
+// services are the templates of the release.
+func (s source) services() fs.FS { return os.DirFS(filepath.Join(s.tree, "services")) }
 
 func (s source) Manifest() release.Manifest { return s.manifest }
 
@@ -34,15 +43,21 @@ func (s source) Image(name string) string {
 	return ""
 }
 
+// sources are all releases, oldest first. Older ones have the templates that
+// their bundles have.
 func sources(t *testing.T) []source {
 	t.Helper()
-	manifests, err := release.Load(releases.FS)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var out []source
-	for _, m := range manifests {
-		out = append(out, source{m})
+	for _, tree := range []string{olderTree, "../.."} {
+		manifests, err := release.Load(os.DirFS(filepath.Join(tree, "releases")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range manifests {
+			if len(out) == 0 || !out[len(out)-1].manifest.Metadata.Name.AtLeast(m.Metadata.Name) {
+				out = append(out, source{m, tree})
+			}
+		}
 	}
 	return out
 }
@@ -58,11 +73,11 @@ func testConfig() *config.Config {
 	return c
 }
 
-// oneService reads one directory of services/, with another chart if given.
-func oneService(t *testing.T, name string, chart fs.FS) Service {
+// oneService reads one service of a release, with another chart if given.
+func oneService(t *testing.T, src source, name string, chart fs.FS) Service {
 	t.Helper()
 	fsys := fstest.MapFS{}
-	copyInto(t, fsys, name, os.DirFS(filepath.Join("../../services", name)))
+	copyInto(t, fsys, name, os.DirFS(filepath.Join(src.tree, "services", name)))
 	if chart != nil {
 		copyInto(t, fsys, name+"/"+chartDir, chart)
 	}
@@ -131,12 +146,12 @@ func TestRenderOwnCharts(t *testing.T) {
 	for _, src := range sources(t) {
 		for _, name := range ownCharts {
 			t.Run(name+"-"+string(src.manifest.Metadata.Name), func(t *testing.T) {
-				objs, err := Render(t.Context(), oneService(t, name, nil), testConfig(), src)
+				objs, err := Render(t.Context(), oneService(t, src, name, nil), testConfig(), src)
 				if err != nil {
 					t.Fatal(err)
 				}
 				checkRendered(t, name+"-"+string(src.manifest.Metadata.Name), objs)
-				again, err := Render(t.Context(), oneService(t, name, nil), testConfig(), src)
+				again, err := Render(t.Context(), oneService(t, src, name, nil), testConfig(), src)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -150,16 +165,15 @@ func TestRenderOwnCharts(t *testing.T) {
 
 // TestEveryServiceOfEveryRelease: releases and services/ name the same things.
 func TestEveryServiceOfEveryRelease(t *testing.T) {
-	services, err := Catalog(os.DirFS("../../services"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var have []string
-	for _, s := range services {
-		have = append(have, s.Name)
-	}
 	for _, src := range sources(t) {
-		var listed []string
+		services, err := Catalog(src.services())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var have, listed []string
+		for _, s := range services {
+			have = append(have, s.Name)
+		}
 		for _, pin := range src.manifest.ServiceList {
 			listed = append(listed, pin.Name)
 			if !slices.Contains(have, pin.Name) {
