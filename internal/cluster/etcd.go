@@ -192,23 +192,14 @@ func (e etcdHandover) replace(ctx context.Context, old etcd.Member, members etcd
 	return e.etcd.Remove(ctx, e.m, e.to, old.ID)
 }
 
-// join adds the new slot as a learner and starts it. Data there without a
-// member is old, and is removed first.
+// join adds the new slot as a learner and starts it.
 func (e etcdHandover) join(ctx context.Context, members etcd.Members) error {
 	if err := e.renderRole(ctx, e.h, e.m, e.v, e.to.Etcd); err != nil {
 		return err
 	}
-	if members.At(e.m, e.to) == nil {
-		if err := stopRole(ctx, e.h, e.to.Etcd); err != nil {
-			return err
-		}
-		_, err := sh(ctx, e.h, "rm -rf %s", e.to.EtcdData())
-		if err != nil {
-			return fmt.Errorf("remove the old data of %s on %q: %w", e.to.Etcd, e.h.Name(), err)
-		}
-		if members, err = e.etcd.AddLearner(ctx, e.m, e.to); err != nil {
-			return err
-		}
+	members, err := e.addLearner(ctx, members)
+	if err != nil {
+		return err
 	}
 	if err := writeMembership(ctx, e.h, e.to, "existing", members.InitialCluster(e.m, e.to)); err != nil {
 		return err

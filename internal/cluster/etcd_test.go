@@ -10,6 +10,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/etcd"
 	"pai.dev/pai/internal/fingerprint"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
@@ -24,6 +25,7 @@ import (
 type etcdMachine struct {
 	*inspecttest.Host
 	t       *testing.T
+	to      string // the version that a step moves etcd to
 	m       config.Machine
 	etcd    *etcdtest.Server
 	stopped []string // slots
@@ -33,7 +35,12 @@ type etcdMachine struct {
 // first is the leader.
 func newEtcdMachine(t *testing.T, members ...*pb.Member) *etcdMachine {
 	t.Helper()
-	e := &etcdMachine{Host: inspecttest.NewHost(t, "pai-1"), t: t, m: testConfig().ControlPlane(), etcd: &etcdtest.Server{Members: members, Leader: members[0].ID}}
+	return newEtcdMachineOf(t, "v0.9-pai", "v0.10-pai", members...)
+}
+
+func newEtcdMachineOf(t *testing.T, from, to string, members ...*pb.Member) *etcdMachine {
+	t.Helper()
+	e := &etcdMachine{Host: inspecttest.NewHost(t, "pai-1"), t: t, to: to, m: testConfig().ControlPlane(), etcd: &etcdtest.Server{Members: members, Leader: members[0].ID}}
 	p := etcdtest.NewPKI(t)
 	tunnel := etcdtest.NewHost("pai-1", p)
 	e.etcd.Serve(t, tunnel, p)
@@ -42,14 +49,21 @@ func newEtcdMachine(t *testing.T, members ...*pb.Member) *etcdMachine {
 	}
 	e.Dialer = tunnel.Dial
 	e.Script = e.run
-	for _, v := range []string{"v0.9-pai", "v0.10-pai"} {
-		e.Write(installedFile(pai.KubernetesVersion(v)), fmt.Sprintf(`{"upstream":%q}`, versions[pai.KubernetesVersion(v)]))
+	for _, v := range []pai.KubernetesVersion{pai.KubernetesVersion(from), pai.KubernetesVersion(to)} {
+		e.Write(installedFile(v), fmt.Sprintf(`{"upstream":%q,"programs":{"etcd":"v%s"}}`, versions[v.Label()], etcdVersions[v.Label()]))
 	}
-	e.start(layout.SlotA, "v0.9-pai")
+	e.etcd.Version, e.etcd.Storage = etcdVersions[pai.KubernetesVersion(from)], etcdVersions[pai.KubernetesVersion(from)]
+	e.start(layout.SlotA, from)
 	return e
 }
 
+// etcdVersions are the versions of etcd by the Kubernetes version of PAI.
+var etcdVersions = map[pai.KubernetesVersion]string{"v0.9-pai": "3.6.8", "v0.10-pai": "3.6.16", "v0.11-pai": "3.7.3"}
+
 func (e *etcdMachine) start(s layout.Slot, version string) {
+	if v := etcdVersions[pai.KubernetesVersion(version).Label()]; version == e.to && !e.etcd.Accepts(etcd.Minor(v)) {
+		return // it ends with "incompatible with current running cluster"
+	}
 	e.Link(layout.RoleLink(s.Etcd), "../"+version)
 	unit, err := unitOf(s.Etcd)
 	if err != nil {
@@ -69,7 +83,7 @@ func (e *etcdMachine) run(_ context.Context, c machine.Command) (string, error) 
 		unit, member := layout.Unit(s.Etcd), e.etcd.HasMember(s.PeerURL(e.m.HostIP))
 		switch {
 		case strings.Contains(c.Script, "systemctl restart "+unit):
-			e.start(s, "v0.10-pai")
+			e.start(s, e.to)
 		case strings.Contains(c.Script, "systemctl stop "+unit):
 			e.Units[unit] = inspecttest.Unit{State: "inactive"}
 			e.stopped = append(e.stopped, s.Name)
@@ -85,24 +99,24 @@ func (e *etcdMachine) run(_ context.Context, c machine.Command) (string, error) 
 }
 
 func (e *etcdMachine) deps() Deps {
-	manifest := kubeadmSays(e.t, versions["v0.10-pai"], "etcd.yaml")
+	manifest := kubeadmSays(e.t, versions[pai.KubernetesVersion(e.to).Label()], "etcd.yaml")
 	return Deps{Config: testConfig(), Hosts: map[string]machine.Host{"pai-1": e},
 		Kubeadm: func(context.Context, []byte, string) (string, error) { return string(manifest), nil }}
 }
 
-// startNew starts v0.10 in slot b, as an earlier run of the step did.
+// startNew starts the new version in slot b, as an earlier run of the step did.
 func (e *etcdMachine) startNew() {
 	e.t.Helper()
-	if err := (&cluster{Deps: e.deps()}).renderRole(e.t.Context(), e, e.m, "v0.10-pai", layout.RoleEtcdB); err != nil {
+	if err := (&cluster{Deps: e.deps()}).renderRole(e.t.Context(), e, e.m, pai.KubernetesVersion(e.to), layout.RoleEtcdB); err != nil {
 		e.t.Fatal(err)
 	}
-	e.start(layout.SlotB, "v0.10-pai")
+	e.start(layout.SlotB, e.to)
 }
 
-// step hands over to v0.10, and reports whether that is done.
+// step hands over to the new version, and reports whether that is done.
 func (e *etcdMachine) step() (done bool, err error) {
 	doer := Doers(e.deps())[plan.KindEtcd]
-	s := plan.Step{Kind: plan.KindEtcd, From: "v0.9-pai", To: "v0.10-pai"}
+	s := plan.Step{Kind: plan.KindEtcd, To: pai.AnyVersion(e.to)}
 	if done, err := doer.Done(e.t.Context(), s); err != nil || done {
 		return done, err
 	}

@@ -68,8 +68,9 @@ func (c *cluster) restoreDone(ctx context.Context, h machine.Host, m config.Mach
 	return c.etcdDone(ctx, h, m, s)
 }
 
-// etcdVersionFor is the version whose etcd serves after the rollback: the older
-// one, unless its etcd has an older minor, which cannot read the newer data.
+// etcdVersionFor is the version whose etcd serves the restored data: the older one,
+// unless its etcd has an older minor. The snapshot may have the newer form, which
+// only a running etcd can rewrite, so the older etcd takes over in the next step.
 func etcdVersionFor(ctx context.Context, h machine.Host, s plan.Step) (pai.KubernetesVersion, error) {
 	older, err := readInstalled(ctx, h, s.To.Kubernetes())
 	if err != nil {

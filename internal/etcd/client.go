@@ -102,8 +102,8 @@ func ask[T any](ctx context.Context, c *Client, s layout.Slot, limit time.Durati
 	if err == nil {
 		return answer, nil
 	}
-	if status.Code(err) == codes.DeadlineExceeded {
-		<-ctx.Done() // etcd knows the deadline, and noticed it a moment earlier
+	if code := status.Code(err); code == codes.DeadlineExceeded || code == codes.Canceled {
+		<-ctx.Done() // etcd and the connection knew of it a moment earlier
 	}
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause

@@ -134,6 +134,12 @@ func begin(t *testing.T, n int) []*realMachine {
 
 // handover does to the members what internal/cluster does.
 func (m *realMachine) handover(to layout.Slot) {
+	m.t.Helper()
+	m.handoverAs(to, "")
+}
+
+// handoverAs is handover to an etcd of an older minor, if that is not empty.
+func (m *realMachine) handoverAs(to layout.Slot, older string) {
 	t, c, from := m.t, m.client(), to.Other()
 	t.Helper()
 	check := func(what string, err error) {
@@ -146,10 +152,14 @@ func (m *realMachine) handover(to layout.Slot) {
 	m.await("a learner in slot "+to.Name, func(ctx context.Context) error {
 		members, err := c.List(ctx, from)
 		if err == nil && members.At(m.Machine, to) == nil {
+			if older != "" {
+				check("downgrade", c.Downgrade(ctx, from, older))
+			}
 			_, err = c.AddLearner(ctx, m.Machine, to)
 		}
 		return err
 	})
+	check("end the downgrade", c.EndDowngrade(t.Context(), from))
 	members, err := c.List(t.Context(), from)
 	check("list the members", err)
 	if err := os.RemoveAll(filepath.Join(m.dir, to.Name)); err != nil {

@@ -18,13 +18,16 @@ type Status struct {
 	Member   uint64 // the one that was asked
 	Leader   uint64 // 0 if there is none
 	Version  string
-	Revision int64  // of the last write
-	Index    uint64 // of the last entry of the log
-	Applied  uint64 // of the last entry in the data
-	Size     int64  // of its file
-	Used     int64  // the part in use; defragmentation frees the rest
-	Quota    int64  // 0 if unknown
-	Errors   []string
+	Storage  string // the version whose form the data has; empty if it is not set yet
+	// Downgrade is the version to which a downgrade is enabled; empty if none is.
+	Downgrade string
+	Revision  int64  // of the last write
+	Index     uint64 // of the last entry of the log
+	Applied   uint64 // of the last entry in the data
+	Size      int64  // of its file
+	Used      int64  // the part in use; defragmentation frees the rest
+	Quota     int64  // 0 if unknown
+	Errors    []string
 }
 
 // Overview is the status of an etcd with the alarms and members of all.
@@ -43,8 +46,12 @@ func (c *Client) Status(ctx context.Context, s layout.Slot) (Status, error) {
 		if err != nil {
 			return Status{}, err
 		}
-		return Status{Member: r.Header.MemberId, Leader: r.Leader, Version: r.Version, Revision: r.Header.Revision, Index: r.RaftIndex,
-			Applied: r.RaftAppliedIndex, Size: r.DbSize, Used: r.DbSizeInUse, Quota: r.DbSizeQuota, Errors: r.Errors}, nil
+		s := Status{Member: r.Header.MemberId, Leader: r.Leader, Version: r.Version, Storage: r.StorageVersion, Revision: r.Header.Revision,
+			Index: r.RaftIndex, Applied: r.RaftAppliedIndex, Size: r.DbSize, Used: r.DbSizeInUse, Quota: r.DbSizeQuota, Errors: r.Errors}
+		if d := r.DowngradeInfo; d.GetEnabled() {
+			s.Downgrade = d.GetTargetVersion()
+		}
+		return s, nil
 	})
 }
 

@@ -92,8 +92,13 @@ func movedEtcd(w *World, s Step, in Input) { in.handOver(w, s, RoleEtcdA, RoleEt
 
 func movedAPIServer(w *World, s Step, in Input) { in.handOver(w, s, RoleAPIServerA, RoleAPIServerB) }
 
+// restored: a newer minor of etcd serves what was restored.
 func restored(w *World, s Step, in Input) {
-	movedEtcd(w, s, in)
+	etcd := s
+	if minors, known := PinsOf(in.Releases).etcdBehind(s.To.Kubernetes(), s.From.Kubernetes()); !known || minors > 0 {
+		etcd.To = s.From
+	}
+	movedEtcd(w, etcd, in)
 	movedAPIServer(w, s, in)
 }
 

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"slices"
 
 	"pai.dev/pai/internal/pai"
@@ -73,4 +74,19 @@ func (p Pins) behind(a, b pai.KubernetesVersion) (minors int, ok bool) {
 	ma, errA := upstreamMinor(p[a.Label()][programKubernetes])
 	mb, errB := upstreamMinor(p[b.Label()][programKubernetes])
 	return mb - ma, errA == nil && errB == nil
+}
+
+// etcdBehind is how many minors the etcd of a is behind that of b; ok is false if one
+// of them is unknown or the majors differ.
+func (p Pins) etcdBehind(a, b pai.KubernetesVersion) (minors int, ok bool) {
+	majorA, minorA, okA := etcdMinor(p[a.Label()][programEtcd])
+	majorB, minorB, okB := etcdMinor(p[b.Label()][programEtcd])
+	return minorB - minorA, okA && okB && majorA == majorB
+}
+
+// etcdMinor reads "v3.6.16".
+func etcdMinor(v string) (major, minor int, ok bool) {
+	var patch int
+	n, err := fmt.Sscanf(v, "v%d.%d.%d", &major, &minor, &patch)
+	return major, minor, err == nil && n == 3
 }

@@ -3,7 +3,6 @@ package plan
 import (
 	"maps"
 	"slices"
-	"strings"
 
 	"pai.dev/pai/internal/pai"
 )
@@ -239,14 +238,6 @@ func newestKubernetes(w World) pai.KubernetesVersion {
 		}
 	}
 	return newest
-}
-
-// sameMinor reports whether a program's minor is the same in two versions:
-// "v3.6.8" and "v3.6.16".
-func (p Pins) sameMinor(program string, a, b pai.KubernetesVersion) bool {
-	minor := func(v string) string { return v[:max(0, strings.LastIndexByte(v, '.'))] }
-	ma, mb := minor(p[a.Label()][program]), minor(p[b.Label()][program])
-	return ma != "" && ma == mb
 }
 
 // BetweenVersions reports whether a Kubernetes hop is in progress that can be

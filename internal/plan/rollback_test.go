@@ -1,6 +1,9 @@
 package plan
 
 import (
+	"cmp"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,6 +68,61 @@ func TestRollbackGolden(t *testing.T) {
 				t.Fatal(err)
 			}
 			golden.Check(t, "testdata/plans/"+c.name+".txt", Text(p, jobsOn(p, "gpu-01"))+waits(p))
+		})
+	}
+}
+
+// newerEtcd gives the newer release an etcd of the next minor.
+func newerEtcd(in Input, minors int) Input {
+	for i, r := range in.Releases {
+		for j, p := range r.Programs {
+			if p.Name == programEtcd && r.Metadata.Name == "v0.10" {
+				in.Releases[i].Programs[j].Version = fmt.Sprintf("v3.%d.3", 6+minors)
+			}
+		}
+	}
+	return in
+}
+
+// etcd rewrites its data for the minor before, so it is rolled back by one minor. A
+// restored snapshot is served by the newer etcd first.
+func TestRollbackOfEtcd(t *testing.T) {
+	const machine = "cp-01"
+	killed := func() Input { return incomplete(t, before(t, commitStep, machine), machine) }
+	committed := func() Input { return withSnapshot(running(twoReleases(), "v0.10", machine)) }
+	for _, c := range []struct {
+		name   string
+		in     Input
+		minors int
+		want   []Kind
+	}{
+		{"before the commit, the same minor", killed(), 0, []Kind{KindAPIServer, KindEtcd}},
+		{"before the commit, one minor", killed(), 1, []Kind{KindAPIServer, KindEtcd}},
+		{"before the commit, two minors", killed(), 2, []Kind{KindAPIServer}},
+		{"after the commit, the same minor", committed(), 0, []Kind{KindRestore}},
+		{"after the commit, one minor", committed(), 1, []Kind{KindRestore, KindEtcd}},
+		{"after the commit, two minors", committed(), 2, []Kind{KindRestore}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			in := newerEtcd(c.in, c.minors)
+			p, err := Rollback(in, nine, Target{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []Kind
+			for _, s := range p.Steps {
+				if slices.Contains([]Kind{KindAPIServer, KindEtcd, KindRestore}, s.Kind) {
+					got = append(got, s.Kind)
+				}
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("got %v, want %v", got, c.want)
+			}
+			after := in.After(in.World, p.Steps).Machines[0]
+			etcd := cmp.Or(after.Roles[RoleEtcdA].Running, after.Roles[RoleEtcdB].Running)
+			if stays := c.minors > 1; (etcd == "v0.10-pai") != stays || (etcd == "v0.9-pai") == stays {
+				t.Errorf("got etcd of %s afterwards", etcd)
+			}
 		})
 	}
 }

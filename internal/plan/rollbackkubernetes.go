@@ -81,7 +81,7 @@ func (k *kubernetes) planRollback(lossy bool) {
 	if k.world.APIReachable {
 		rollbackAPI()
 	}
-	k.clusterStep("etcd", KindEtcd, !lossy && k.stale(RoleEtcdA, RoleEtcdB), k.apiRisk(), k.cluster("apiserver"))
+	k.clusterStep("etcd", KindEtcd, k.stale(RoleEtcdA, RoleEtcdB) && (!lossy || k.restoresWithNewerEtcd()), k.apiRisk(), k.cluster("apiserver"))
 	for _, m := range k.machines {
 		k.role(m, RoleAPIProxy, k.apiRisk(), k.id(m, "programs"), k.cluster("apiserver"))
 	}
@@ -138,10 +138,18 @@ func (k *kubernetes) rollbackNode(m MachineState, barrier []StepID) {
 		k.id(m, "kubelet"), k.id(m, string(RoleRuntime)), k.id(m, string(RoleKubeProxy)), k.id(m, string(RoleNetwork)))
 }
 
-// staysNewer: an etcd of a newer minor lets no older one in, and serves an
-// older API server as well, so it stays.
+// staysNewer: etcd is rolled back by one minor at most, because it rewrites its data
+// for the minor before. A newer one serves an older API server as well, so it stays.
 func (k *kubernetes) staysNewer(r Role, v pai.KubernetesVersion) bool {
-	return (r == RoleEtcdA || r == RoleEtcdB) && !k.pins.sameMinor(programEtcd, v, k.to)
+	minors, known := k.pins.etcdBehind(k.to, v)
+	return (r == RoleEtcdA || r == RoleEtcdB) && (!known || minors > 1)
+}
+
+// restoresWithNewerEtcd reports whether a restored snapshot is served by the newer
+// etcd, because the older one might not be able to read it.
+func (k *kubernetes) restoresWithNewerEtcd() bool {
+	minors, known := k.pins.etcdBehind(k.to, newestKubernetes(k.world))
+	return known && minors > 0
 }
 
 // stale reports whether one of two slots is linked to, or runs, a version that

@@ -3,10 +3,12 @@
 package etcdtest
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -34,6 +36,12 @@ type Server struct {
 	Refuses int      // how many removals and promotions are refused
 	Removed []uint64 // members
 	Moved   []uint64 // the new leaders
+
+	Version  string // of the etcd that answers; empty is 3.6.8
+	Storage  string // the version whose form the data has
+	Target   string // the version to which a downgrade is enabled
+	Enabled  int    // how often one was
+	Rewrites int    // how many requests of the status it takes until the data has another form
 }
 
 // Serve starts the server and connects both slots of a host with it.
@@ -154,8 +162,46 @@ func (s *Server) MoveLeader(_ context.Context, r *pb.MoveLeaderRequest) (*pb.Mov
 func (s *Server) Status(context.Context, *pb.StatusRequest) (*pb.StatusResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return &pb.StatusResponse{Header: s.header(), Version: "3.6.8", DbSize: 20480, DbSizeInUse: 16384, DbSizeQuota: 2 << 30,
+	s.rewrite()
+	return &pb.StatusResponse{Header: s.header(), Version: cmp.Or(s.Version, "3.6.8"), DbSize: 20480, DbSizeInUse: 16384, DbSizeQuota: 2 << 30,
+		StorageVersion: s.Storage, DowngradeInfo: &pb.DowngradeInfo{Enabled: s.Target != "", TargetVersion: s.Target},
 		Leader: s.Leader, RaftIndex: 9, RaftAppliedIndex: 8, Errors: []string{"slow"}}, nil
+}
+
+// rewrite does what the leader of etcd does every few seconds, unless it does not
+// know the version of a member.
+func (s *Server) rewrite() {
+	unstarted := slices.ContainsFunc(s.Members, func(m *pb.Member) bool { return m.Name == "" })
+	form := cmp.Or(s.Target, s.Version)
+	if unstarted || form == "" {
+		return
+	}
+	if s.Rewrites--; s.Rewrites < 0 {
+		s.Storage = form
+	}
+}
+
+// Accepts reports whether a new member of a version can join: its minor and the form
+// of the data must be the same or older, and no downgrade may be enabled.
+func (s *Server) Accepts(minor string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Target == "" && (s.Storage == "" || strings.HasPrefix(s.Storage, minor) || s.Storage < minor)
+}
+
+func (s *Server) Downgrade(_ context.Context, r *pb.DowngradeRequest) (*pb.DowngradeResponse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case r.Action == pb.DowngradeRequest_CANCEL:
+		s.Target = ""
+	case s.Target != "":
+		return nil, rpctypes.ErrGRPCDowngradeInProcess
+	case r.Action == pb.DowngradeRequest_ENABLE:
+		s.Target = r.Version + ".0"
+		s.Enabled++
+	}
+	return &pb.DowngradeResponse{Header: s.header()}, nil
 }
 
 func (s *Server) Alarm(context.Context, *pb.AlarmRequest) (*pb.AlarmResponse, error) {

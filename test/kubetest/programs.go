@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"slices"
@@ -56,6 +57,35 @@ func Programs(t testing.TB, names ...string) string {
 	}
 	t.Fatalf("no %s among the %d layers in %s: build a bundle first, or set %s",
 		strings.Join(missing, ", "), len(layers), CacheDir(t), ProgramsVariable)
+	return ""
+}
+
+// Etcd returns a directory with the etcd of a minor version, such as "3.6", of the
+// programs that were built for bundles.
+func Etcd(t testing.TB, minor string) string {
+	t.Helper()
+	layers, err := newestFirst(filepath.Join(CacheDir(t), "programs", "*", "layer.tar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, layer := range layers {
+		dir := t.TempDir()
+		missing, err := extract(layer, dir, []string{"etcd"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(missing) > 0 {
+			continue
+		}
+		out, err := exec.CommandContext(t.Context(), filepath.Join(dir, "etcd"), "--version").CombinedOutput()
+		if err != nil {
+			t.Fatalf("etcd of %s: %v\n%s", layer, err, out)
+		}
+		if strings.Contains(string(out), "etcd Version: "+minor+".") {
+			return dir
+		}
+	}
+	t.Fatalf("no etcd %s among the %d layers in %s: build the bundle of a release with it first", minor, len(layers), CacheDir(t))
 	return ""
 }
 
