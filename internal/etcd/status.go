@@ -15,10 +15,10 @@ import (
 
 // Status is what an etcd reports about itself.
 type Status struct {
-	Member   uint64 // the one that was asked
-	Leader   uint64 // 0 if there is none
-	Version  string
-	Storage  string // the version whose form the data has; empty if it is not set yet
+	Member  uint64 // the one that was asked
+	Leader  uint64 // 0 if there is none
+	Version string
+	Storage string // the version whose form the data has; empty if it is not set yet
 	// Downgrade is the version to which a downgrade is enabled; empty if none is.
 	Downgrade string
 	Revision  int64  // of the last write
