@@ -3,7 +3,7 @@ package releases
 
 import "embed"
 
-// FS has one directory per release, with its release.yaml.
+// FS has one directory per release, with its release.yaml and, if it has some, notes.
 //
-//go:embed */release.yaml
+//go:embed */release.yaml */notes.md
 var FS embed.FS

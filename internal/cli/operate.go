@@ -12,6 +12,7 @@ import (
 	"pai.dev/pai/internal/operation"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/release"
 	"pai.dev/pai/internal/run"
 	"pai.dev/pai/internal/session"
 )
@@ -135,6 +136,11 @@ type observer struct {
 // ShowPlan shows a plan: on standard output if the command does nothing else.
 func (o observer) ShowPlan(ctx context.Context, p operation.Preview) (err error) {
 	shown := planView{Plan: p.Plan, Configuration: p.Revision}
+	if p.Plan.Verb == pai.VerbUpgrade && o.flags.dryRun {
+		if shown.ReleaseNotes, err = releaseNotes(p.Plan.Hops, o.session.Releases); err != nil {
+			return err
+		}
+	}
 	if o.flags.diff {
 		if shown.Changes, err = operation.Diff(ctx, o.session, p.Plan); err != nil {
 			return err
@@ -163,6 +169,8 @@ type planView struct {
 	WouldRestart []string `json:"wouldRestart,omitzero"`
 	// Configuration is the revision that the plan applies; null if it applies none.
 	Configuration *operation.AppliedRevision `json:"configuration,omitempty"`
+	// ReleaseNotes are the notes of the releases that an upgrade passes.
+	ReleaseNotes []release.Notes `json:"releaseNotes,omitempty"`
 }
 
 func (v planView) write(page *ui.Page, p operation.Preview) {
@@ -170,6 +178,7 @@ func (v planView) write(page *ui.Page, p operation.Preview) {
 	if p.Revision != nil && len(p.Plan.Steps) > 0 {
 		page.Linef("%v", p.Revision)
 	}
+	writeNotesBriefly(page, v.ReleaseNotes)
 	if v.Changes == nil {
 		return
 	}

@@ -137,10 +137,11 @@ type bundleInfo struct {
 	SignedBy string          `json:"signedBy"`
 	Size     int64           `json:"size"`
 	Contents []release.Entry `json:"contents"`
+	Notes    *release.Notes  `json:"notes"` // null if the bundle has none
 }
 
 func describeBundle(dir string, b *release.Bundle) bundleInfo {
-	info := bundleInfo{Release: string(b.Manifest().Metadata.Name), Dir: dir, Digest: b.Digest(), SignedBy: b.Signer(), Contents: b.Contents()}
+	info := bundleInfo{Release: string(b.Manifest().Metadata.Name), Dir: dir, Digest: b.Digest(), SignedBy: b.Signer(), Contents: b.Contents(), Notes: b.Notes()}
 	for _, e := range info.Contents {
 		info.Size += e.Size
 	}
@@ -163,6 +164,7 @@ func writeBundle(p *ui.Page, b bundleInfo) {
 		p.Row(e.Kind, e.Name, e.Version, ui.Size(e.Size), e.Digest)
 	}
 	p.Linef("total\t\t\t%s", ui.Size(b.Size))
+	writeNotes(p, b.Notes)
 }
 
 func newReleaseVerifyCommand(env *Env) *cobra.Command {

@@ -5,6 +5,7 @@ import (
 
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/release"
 )
 
 // StepID names a step, and is the same in every plan that contains the step:
@@ -90,6 +91,17 @@ type Hop struct {
 	Kind HopKind        `json:"kind"`
 	From pai.AnyVersion `json:"from"`
 	To   pai.AnyVersion `json:"to"`
+}
+
+// Reaches reports whether the hop ends at the versions of a release.
+func (h Hop) Reaches(m release.Manifest) bool {
+	if h.From == h.To {
+		return false
+	}
+	if h.Kind == HopKubernetes {
+		return h.To.Kubernetes().Compare(m.Kubernetes.Version) == 0
+	}
+	return h.To.Services().Compare(m.Services.Version) == 0
 }
 
 func servicesHop(from, to pai.ServicesVersion) Hop {

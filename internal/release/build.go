@@ -103,7 +103,12 @@ func (b *builder) buildBundle(ctx context.Context, m Manifest, raw []byte) (stri
 	if err != nil {
 		return "", err
 	}
-	inputs := hashInputs(parts, raw, services)
+	notes, err := notesToBuild(os.DirFS(filepath.Join(b.Source, "releases")), m)
+	if err != nil {
+		return "", err
+	}
+	c := content{manifest: raw, notes: notes, services: services}
+	inputs := hashInputs(parts, c)
 	if b.upToDate(ctx, dir, inputs) {
 		return dir, b.ensureSigned(dir)
 	}
@@ -111,7 +116,7 @@ func (b *builder) buildBundle(ctx context.Context, m Manifest, raw []byte) (stri
 	if err != nil {
 		return "", err
 	}
-	if err := b.write(dir, inputs, raw, services, parts, layers); err != nil {
+	if err := b.write(dir, inputs, c, parts, layers); err != nil {
 		return "", err
 	}
 	return dir, b.reportOutdated(ctx, dir)
@@ -206,10 +211,10 @@ func (b *builder) layers(ctx context.Context, parts []part) ([]cachedLayer, erro
 }
 
 // write makes the bundle beside its place and then moves it there.
-func (b *builder) write(dir, inputs string, raw, services []byte, parts []part, layers []cachedLayer) error {
+func (b *builder) write(dir, inputs string, c content, parts []part, layers []cachedLayer) error {
 	var digest string
 	err := replaceBundle(dir, func(work string) (err error) {
-		if digest, err = writeBundle(work, raw, services, parts, layers); err != nil {
+		if digest, err = writeBundle(work, c, parts, layers); err != nil {
 			return err
 		}
 		return sign(work, digest, b.Key)
@@ -221,12 +226,15 @@ func (b *builder) write(dir, inputs string, raw, services []byte, parts []part, 
 	return os.WriteFile(b.inputsFile(), []byte(inputs+" "+digest+"\n"), 0o644)
 }
 
-// bundleFormat changes with the form of bundles.
-const bundleFormat = "pai bundle v2"
+// inputsFormat changes with the way in which bundles are made of their inputs.
+const inputsFormat = "pai bundle v2"
 
-func hashInputs(parts []part, raw, services []byte) string {
+func hashInputs(parts []part, c content) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\n%s\n%s\n", bundleFormat, digestOf(raw), digestOf(services))
+	fmt.Fprintf(h, "%s\n%s\n%s\n", inputsFormat, digestOf(c.manifest), digestOf(c.services))
+	if c.notes != nil {
+		fmt.Fprintf(h, "notes %s\n", digestOf(c.notes))
+	}
 	for _, p := range parts {
 		fmt.Fprintf(h, "%s %s\n", p.name, p.key)
 	}

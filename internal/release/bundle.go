@@ -37,6 +37,7 @@ type Bundle struct {
 	digest   string
 	signer   string
 	manifest Manifest
+	notes    *Notes
 	entries  []Entry
 	programs []v1.Descriptor
 	images   map[string]bundleImage
@@ -68,6 +69,9 @@ func (b *Bundle) Signer() string { return b.signer }
 
 // Manifest is the manifest of the bundle's release.
 func (b *Bundle) Manifest() Manifest { return b.manifest }
+
+// Notes are the notes of the release; nil if the bundle has none.
+func (b *Bundle) Notes() *Notes { return b.notes }
 
 // Contents lists everything in the bundle.
 func (b *Bundle) Contents() []Entry { return slices.Clone(b.entries) }

@@ -70,7 +70,7 @@ func writePinned(t *testing.T, cache, dir string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	digest, err := writeBundle(dir, []byte(pinnedManifest), services, parts, layers)
+	digest, err := writeBundle(dir, content{manifest: []byte(pinnedManifest), services: services}, parts, layers)
 	if err != nil {
 		t.Fatal(err)
 	}

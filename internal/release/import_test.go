@@ -25,7 +25,7 @@ import (
 func otherBundle(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "other")
-	digest, err := writeBundle(dir, []byte(strings.Split(pinnedManifest, "programs:")[0]), emptyZip(t), nil, nil)
+	digest, err := writeBundle(dir, content{manifest: []byte(strings.Split(pinnedManifest, "programs:")[0]), services: emptyZip(t)}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

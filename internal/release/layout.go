@@ -16,6 +16,8 @@ const (
 	typeZip   = types.MediaType("application/zip")
 	typeYAML  = types.MediaType("application/yaml")
 
+	typeMarkdown = types.MediaType("text/markdown")
+
 	annotationRefName        = "org.opencontainers.image.ref.name" // OCI image spec 1.1
 	annotationContainerdName = "io.containerd.image.name"          // containerd's core/images/annotations.go
 	annotationTitle          = "org.opencontainers.image.title"    // OCI image spec 1.1

@@ -130,8 +130,10 @@ func (b *Bundle) add(d v1.Descriptor, m *v1.Manifest) error {
 			b.entries = append(b.entries, Entry{KindProgram, l.Annotations[annotationName], l.Annotations[annotationVersion], l.Digest.String(), l.Size})
 		}
 		return nil
-	case typeRelease, typeServices:
-		return b.addSmall(m)
+	case typeRelease:
+		return b.addRelease(m)
+	case typeServices:
+		return b.addServices(m)
 	case "":
 		return b.addImage(d, m)
 	default:
@@ -139,7 +141,7 @@ func (b *Bundle) add(d v1.Descriptor, m *v1.Manifest) error {
 	}
 }
 
-func (b *Bundle) addSmall(m *v1.Manifest) error {
+func (b *Bundle) addServices(m *v1.Manifest) error {
 	if len(m.Layers) != 1 {
 		return fmt.Errorf("%s has %d parts, want one", m.ArtifactType, len(m.Layers))
 	}
@@ -148,13 +150,33 @@ func (b *Bundle) addSmall(m *v1.Manifest) error {
 	if err != nil {
 		return err
 	}
-	if m.ArtifactType == typeServices {
-		b.services, err = zip.NewReader(bytes.NewReader(data), int64(len(data)))
-		b.entries = append(b.entries, Entry{KindServices, "services", "", l.Digest.String(), l.Size})
+	b.services, err = zip.NewReader(bytes.NewReader(data), int64(len(data)))
+	b.entries = append(b.entries, Entry{KindServices, "services", "", l.Digest.String(), l.Size})
+	return err
+}
+
+// addRelease records the release manifest and, if the bundle has them, the notes.
+func (b *Bundle) addRelease(m *v1.Manifest) error {
+	if len(m.Layers) != 1 && (len(m.Layers) != 2 || m.Layers[1].MediaType != typeMarkdown) {
+		return fmt.Errorf("%s has %d parts, want %s and at most %s", m.ArtifactType, len(m.Layers), ManifestFile, NotesFile)
+	}
+	data, err := b.readSmall(m.Layers[0])
+	if err != nil {
 		return err
 	}
-	b.manifest, err = parseManifest(data)
-	b.entries = append(b.entries, Entry{KindRelease, string(b.manifest.Metadata.Name), string(b.manifest.Metadata.Name), l.Digest.String(), l.Size})
+	if b.manifest, err = parseManifest(data); err != nil {
+		return err
+	}
+	name := string(b.manifest.Metadata.Name)
+	b.entries = append(b.entries, Entry{KindRelease, name, name, m.Layers[0].Digest.String(), m.Layers[0].Size})
+	if len(m.Layers) == 1 {
+		return nil
+	}
+	if data, err = b.readSmall(m.Layers[1]); err != nil {
+		return err
+	}
+	notes, err := parseNotes(b.manifest.Metadata.Name, data)
+	b.notes = &notes
 	return err
 }
 

@@ -26,9 +26,16 @@ type writer struct {
 	index v1.IndexManifest
 }
 
+// content is what a bundle has besides layers.
+type content struct {
+	manifest []byte // release.yaml
+	notes    []byte // notes.md; nil if the release has none
+	services []byte // zip
+}
+
 // writeBundle writes a bundle of parts and their layers into dir and returns
 // the digest of its index. The same content gives the same digest.
-func writeBundle(dir string, manifest, services []byte, parts []part, layers []cachedLayer) (string, error) {
+func writeBundle(dir string, c content, parts []part, layers []cachedLayer) (string, error) {
 	w := &writer{path: layout.Path(dir), index: v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex}}
 	if err := os.MkdirAll(filepath.Join(dir, "blobs", "sha256"), 0o755); err != nil {
 		return "", err
@@ -45,16 +52,24 @@ func writeBundle(dir string, manifest, services []byte, parts []part, layers []c
 		d.Annotations = map[string]string{annotationName: p.name, annotationVersion: p.version}
 		programs = append(programs, d)
 	}
-	releaseBlob, err := w.blob(manifest, typeYAML)
+	releaseBlob, err := w.blob(c.manifest, typeYAML)
 	if err != nil {
 		return "", err
 	}
-	servicesBlob, err := w.blob(services, typeZip)
+	about := []v1.Descriptor{releaseBlob}
+	if c.notes != nil {
+		notesBlob, err := w.blob(c.notes, typeMarkdown)
+		if err != nil {
+			return "", err
+		}
+		about = append(about, notesBlob)
+	}
+	servicesBlob, err := w.blob(c.services, typeZip)
 	if err != nil {
 		return "", err
 	}
 	err = errors.Join(
-		w.artifact(typeRelease, ManifestFile, releaseBlob),
+		w.artifact(typeRelease, ManifestFile, about...),
 		w.artifact(typePrograms, "programs", programs...),
 		w.artifact(typeServices, "services", servicesBlob))
 	for i, p := range parts {
