@@ -9,8 +9,13 @@ import (
 	"time"
 
 	apiextensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	dynamicfake "k8s.io/client-go/dynamic/fake"
+	clienttesting "k8s.io/client-go/testing"
 	"sigs.k8s.io/yaml"
 )
 
@@ -185,6 +190,41 @@ func TestRemovalsOfKubernetesTypes(t *testing.T) {
 	for _, span := range [][2]int{{35, 36}, {37, 38}} {
 		if _, there := find(span[0], span[1], "ServiceCIDR"); there {
 			t.Errorf("got a removal of ServiceCIDR between 1.%d and 1.%d", span[0], span[1])
+		}
+	}
+}
+
+type dynamicClient struct {
+	apiClient
+	client dynamic.Interface
+}
+
+func (d dynamicClient) Dynamic() dynamic.Interface { return d.client }
+
+func TestObjectsThatCannotBeReadAfterwards(t *testing.T) {
+	t.Parallel()
+	for span, want := range map[[2]int]int{{35, 36}: 0, {36, 37}: 2, {35, 37}: 2, {37, 38}: 0} {
+		if got := goneBetween(span[0], span[1]); len(got) != want {
+			t.Errorf("1.%d to 1.%d: got %v, want %d APIs", span[0], span[1], got, want)
+		}
+	}
+	kinds := map[schema.GroupVersionResource]string{gones[0].resource: "WorkloadList"}
+	workload := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "scheduling.k8s.io/v1alpha2", "kind": "Workload",
+		"metadata": map[string]any{"namespace": "team", "name": "gang"}}}
+	client := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), kinds, workload)
+	find := func() Result { return only(objectsOf(t.Context(), dynamicClient{client: client}, gones[0])) }
+	expect(t, []expectation{{"an object", find(), Failed, "1.37 cannot read objects of scheduling.k8s.io/v1alpha2"}})
+	if got := find().Target; got != "team/gang (Workload)" {
+		t.Errorf("got target %q", got)
+	}
+	for _, c := range []struct {
+		err  error
+		want Outcome
+	}{{apierrors.NewNotFound(gones[0].resource.GroupResource(), ""), ""}, {errTest, Unknown}} {
+		client.PrependReactor("list", "workloads", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, c.err })
+		found, err := objectsOf(t.Context(), dynamicClient{client: client}, gones[0])
+		if len(found) > 0 || (err != nil) != (c.want == Unknown) {
+			t.Errorf("%v: got %v, %v", c.err, found, err)
 		}
 	}
 }

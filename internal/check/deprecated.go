@@ -58,6 +58,13 @@ func deprecatedAPIs(ctx context.Context, w *world, client *kube.Client) ([]Resul
 		}
 		all = append(all, found...)
 	}
+	for _, g := range goneBetween(int(from.Minor()), int(to.Minor())) {
+		found, err := objectsOf(ctx, client, g)
+		if err != nil {
+			return append(all, unknown(g.resource.GroupResource().String(), err)), nil
+		}
+		all = append(all, found...)
+	}
 	return orOkay(all, "no request since the start of the API server used an API that Kubernetes %s removes", to), nil
 }
 
@@ -178,6 +185,43 @@ func removals(after, upTo int) []removal {
 	}
 	slices.SortFunc(all, func(a, b removal) int { return strings.Compare(a.Removed.String(), b.Removed.String()) })
 	return all
+}
+
+// gone is an API whose types the libraries of this paictl do not have any more. The
+// API server of the minor cannot read its stored objects.
+type gone struct {
+	resource schema.GroupVersionResource
+	in       int // minor
+	next     string
+}
+
+// gones are all such APIs that a supported upgrade can meet.
+var gones = []gone{
+	{schema.GroupVersionResource{Group: "scheduling.k8s.io", Version: "v1alpha2", Resource: "workloads"}, 37, "v1beta1"},
+	{schema.GroupVersionResource{Group: "scheduling.k8s.io", Version: "v1alpha2", Resource: "podgroups"}, 37, "v1beta1"},
+}
+
+func goneBetween(after, upTo int) []gone {
+	return slices.DeleteFunc(slices.Clone(gones), func(g gone) bool { return g.in <= after || g.in > upTo })
+}
+
+// objectsOf finds the objects of an API that is gone. An API server that does not
+// serve it, the default for alpha versions, has none.
+func objectsOf(ctx context.Context, client apiClient, g gone) ([]Result, error) {
+	list, err := client.Dynamic().Resource(g.resource).List(ctx, metav1.ListOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", g.resource.Resource, err)
+	}
+	var all []Result
+	for _, o := range list.Items {
+		target := strings.TrimPrefix(o.GetNamespace()+"/"+o.GetName(), "/") + " (" + o.GetKind() + ")"
+		all = append(all, failed(target, fmt.Sprintf("delete it; after the upgrade, create it as %s/%s if it is needed", g.resource.Group, g.next),
+			"Kubernetes 1.%d cannot read objects of %s", g.in, g.resource.GroupVersion()))
+	}
+	return all, nil
 }
 
 // newer prefers v1 to v1beta2 to v1beta1, as a cluster most likely serves v1.

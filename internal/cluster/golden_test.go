@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"pai.dev/pai/internal/config"
@@ -70,6 +71,33 @@ func TestKubeletConfig(t *testing.T) {
 			t.Fatal(err)
 		}
 		checkRendered(t, string(v)+"/kubelet.yaml", string(data))
+		checkRendered(t, string(v)+"/kubelet", kubeletScript(testConfig().Workers()[0], v))
+	}
+}
+
+// removedFlags are flags that a program no longer has from a version of Kubernetes, or
+// of etcd, on. The program does not start with one.
+var removedFlags = map[string][]string{
+	// Kubernetes 1.37 (cmd/kubelet/app/options/globalflags_linux.go of both)
+	"kubelet": {"application_metrics_count_limit", "boot_id_file", "container_hints", "containerd", "enable_load_reader", "event_storage_age_limit",
+		"event_storage_event_limit", "global_housekeeping_interval", "log_cadvisor_usage", "machine_id_file", "storage_driver_user", "storage_driver_password",
+		"storage_driver_host", "storage_driver_db", "storage_driver_table", "storage_driver_secure", "storage_driver_buffer_duration", "containerd-namespace"},
+	// etcd 3.7
+	"etcd-a": {"experimental-", "discovery", "discovery-proxy"},
+}
+
+func TestNoRemovedFlags(t *testing.T) {
+	t.Parallel()
+	for name, removed := range removedFlags {
+		text, err := os.ReadFile(filepath.Join("testdata/golden/v0.11-pai", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range removed {
+			if strings.Contains(strings.ReplaceAll(string(text), "_", "-"), "--"+strings.ReplaceAll(f, "_", "-")) {
+				t.Errorf("%s is started with --%s", name, f)
+			}
+		}
 	}
 }
 

@@ -58,11 +58,8 @@ func (c *cluster) kubeletFiles(ctx context.Context, h machine.Host, m config.Mac
 	}
 	file := layout.VersionFile(v, layout.KubeletConfigName)
 	return map[string]preparedFile{
-		file: {string(data), 0o644},
-		layout.RunScript(v, plan.RoleKubelet): {script(v, plan.RoleKubelet, "kubelet", flags{
-			"--config=" + file, "--kubeconfig=" + layout.KubeletConf, "--bootstrap-kubeconfig=" + layout.BootstrapKubeletConf,
-			"--hostname-override=" + m.Hostname, "--node-ip=" + m.HostIP,
-		}), 0o755},
+		file:                                  {string(data), 0o644},
+		layout.RunScript(v, plan.RoleKubelet): {kubeletScript(m, v), 0o755},
 	}, nil
 }
 

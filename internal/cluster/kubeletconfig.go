@@ -10,7 +10,16 @@ import (
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
 )
+
+// kubeletScript starts a kubelet. Everything else is in its configuration file.
+func kubeletScript(m config.Machine, v pai.KubernetesVersion) string {
+	return script(v, plan.RoleKubelet, "kubelet", flags{
+		"--config=" + layout.VersionFile(v, layout.KubeletConfigName), "--kubeconfig=" + layout.KubeletConf, "--bootstrap-kubeconfig=" + layout.BootstrapKubeletConf,
+		"--hostname-override=" + m.Hostname, "--node-ip=" + m.HostIP,
+	})
+}
 
 // kubeletConfig is the default configuration that kubeadm prints, with the
 // settings of PAI for an upstream version of Kubernetes.

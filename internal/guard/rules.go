@@ -68,6 +68,7 @@ func kubeletInPlaceRules() []rule {
 		{"taints", nodeAndPods, taints},
 		{"resources", nodeAndPods, resources},
 		{ruleDevices, nodeAndPods, devices},
+		{"sidecar-storage", func(f Facts) []observation { return []observation{f.Kubelet, f.Pods} }, sidecarStorage},
 		{"sandboxes", func(f Facts) []observation { return []observation{f.Pods} }, sandboxes},
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/version"
 	resourcehelper "k8s.io/component-helpers/resource"
 	scheduling "k8s.io/component-helpers/scheduling/corev1"
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
@@ -75,6 +76,29 @@ func overcommitted(f Facts, which func(corev1.ResourceName) bool) string {
 // starts with a domain outside Kubernetes.
 func extended(r corev1.ResourceName) bool {
 	return strings.Contains(string(r), "/") && !strings.Contains(string(r), "kubernetes.io/")
+}
+
+// sidecarStorage: from 1.37 on, a kubelet evicts a pod whose sidecar uses more
+// ephemeral storage than its limit (kubernetes/kubernetes #138462). The kubelet that
+// admitted the pod did not.
+func sidecarStorage(f Facts) string {
+	if !enforcesSidecarStorage(f.Kubelet.value.To) || enforcesSidecarStorage(f.Kubelet.value.From) {
+		return ""
+	}
+	for _, p := range f.Pods.value {
+		for _, c := range p.Spec.InitContainers {
+			_, limited := c.Resources.Limits[corev1.ResourceEphemeralStorage]
+			if sidecar := c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways; sidecar && limited {
+				return fmt.Sprintf("kubelet %s enforces the ephemeral-storage limit of sidecar %s of pod %s, which the running kubelet does not", f.Kubelet.value.To, c.Name, name(p))
+			}
+		}
+	}
+	return ""
+}
+
+func enforcesSidecarStorage(kubelet string) bool {
+	v, err := version.ParseGeneric(kubelet)
+	return err == nil && v.AtLeast(version.MustParseGeneric("1.37.0"))
 }
 
 // sandboxes: a kubelet re-creates the sandbox of a pod without an IP address,

@@ -79,6 +79,16 @@ func setConfig(f *Facts, from, to func(c *KubeletConfig)) {
 
 func same(*KubeletConfig) {}
 
+// withSidecar gives the pod an init container with a storage limit.
+func withSidecar(f *Facts, from, to string, restart corev1.ContainerRestartPolicy) {
+	f.Kubelet = Known(Transition[string]{from, to})
+	c := corev1.Container{Name: "logs", Resources: corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceEphemeralStorage: resource.MustParse("1Gi")}}}
+	if restart != "" {
+		c.RestartPolicy = &restart
+	}
+	pod(f).Spec.InitContainers = []corev1.Container{c}
+}
+
 // TestInPlaceRules violates one condition at a time; each case needs its own rule.
 func TestInPlaceRules(t *testing.T) {
 	t.Parallel()
@@ -127,11 +137,15 @@ func TestInPlaceRules(t *testing.T) {
 			node(f).Spec.Taints = []corev1.Taint{{Key: "x", Effect: corev1.TaintEffectNoExecute}}
 			pod(f).Spec.Tolerations = []corev1.Toleration{{Key: "x", Operator: corev1.TolerationOpExists}}
 		}, ""},
-		"cordon":                    {kubeletStep(), func(f *Facts) { node(f).Spec.Taints = []corev1.Taint{{Key: "x", Effect: corev1.TaintEffectNoSchedule}} }, ""},
-		"fewer CPUs":                {kubeletStep(), func(f *Facts) { node(f).Status.Allocatable["cpu"] = resource.MustParse("3") }, "resources"},
-		"missing GPU":               {kubeletStep(), func(f *Facts) { node(f).Status.Allocatable[gpus] = resource.MustParse("7") }, "devices"},
-		"missing device plugin":     {kubeletStep(), func(f *Facts) { delete(node(f).Status.Allocatable, gpus) }, "devices"},
-		"pod without an IP address": {kubeletStep(), func(f *Facts) { pod(f).Status.PodIP = "" }, "sandboxes"},
+		"cordon":                       {kubeletStep(), func(f *Facts) { node(f).Spec.Taints = []corev1.Taint{{Key: "x", Effect: corev1.TaintEffectNoSchedule}} }, ""},
+		"fewer CPUs":                   {kubeletStep(), func(f *Facts) { node(f).Status.Allocatable["cpu"] = resource.MustParse("3") }, "resources"},
+		"missing GPU":                  {kubeletStep(), func(f *Facts) { node(f).Status.Allocatable[gpus] = resource.MustParse("7") }, "devices"},
+		"missing device plugin":        {kubeletStep(), func(f *Facts) { delete(node(f).Status.Allocatable, gpus) }, "devices"},
+		"sidecar with a storage limit": {kubeletStep(), func(f *Facts) { withSidecar(f, "v1.36.3", "v1.37.2", corev1.ContainerRestartPolicyAlways) }, "sidecar-storage"},
+		"sidecar with a storage limit, enforced already": {kubeletStep(), func(f *Facts) { withSidecar(f, "v1.37.1", "v1.37.2", corev1.ContainerRestartPolicyAlways) }, ""},
+		"sidecar with a storage limit, rollback":         {kubeletStep(), func(f *Facts) { withSidecar(f, "v1.37.2", "v1.36.3", corev1.ContainerRestartPolicyAlways) }, ""},
+		"init container with a storage limit":            {kubeletStep(), func(f *Facts) { withSidecar(f, "v1.36.3", "v1.37.2", "") }, ""},
+		"pod without an IP address":                      {kubeletStep(), func(f *Facts) { pod(f).Status.PodIP = "" }, "sandboxes"},
 
 		"containerd, next major version":      {runtimeStep(), func(f *Facts) { f.Runtime = Known(Transition[string]{"1.7.27", "2.2.3"}) }, "runtime-version"},
 		"containerd, previous major version":  {runtimeStep(), func(f *Facts) { f.Runtime = Known(Transition[string]{"2.2.3", "1.7.27"}) }, "runtime-version"},
@@ -169,8 +183,8 @@ func TestInPlaceRulesRefuseIfAFactIsUnknown(t *testing.T) {
 		rules  []string // that need the fact
 	}{
 		"node":          {kubeletStep(), func(f *Facts) { f.Node = Unknown[*corev1.Node](lost) }, []string{"node-ready", "node-affinity", "taints", "resources", "devices"}},
-		"pods":          {kubeletStep(), func(f *Facts) { f.Pods = Unknown[[]corev1.Pod](lost) }, []string{"node-affinity", "taints", "resources", "devices", "sandboxes"}},
-		"kubelet":       {kubeletStep(), func(f *Facts) { f.Kubelet = Unknown[Transition[string]](lost) }, []string{"kubelet-version"}},
+		"pods":          {kubeletStep(), func(f *Facts) { f.Pods = Unknown[[]corev1.Pod](lost) }, []string{"node-affinity", "taints", "resources", "devices", "sidecar-storage", "sandboxes"}},
+		"kubelet":       {kubeletStep(), func(f *Facts) { f.Kubelet = Unknown[Transition[string]](lost) }, []string{"kubelet-version", "sidecar-storage"}},
 		"kubelet state": {kubeletStep(), func(f *Facts) { f.KubeletRuns = Unknown[bool](lost) }, []string{"node-ready"}},
 		"runtime state": {kubeletStep(), func(f *Facts) { f.RuntimeUp = Unknown[bool](lost) }, []string{"runtime-up"}},
 		"configuration": {kubeletStep(), func(f *Facts) { f.Config = Unknown[Transition[KubeletConfig]](lost) },
@@ -230,7 +244,7 @@ func TestUnknownFactsNeedAnIdleMachine(t *testing.T) {
 func TestRulesNeedTheFactsTheyRead(t *testing.T) {
 	t.Parallel()
 	wrong := busy()
-	wrong.Kubelet = Known(Transition[string]{"v1.30.14", "v1.36.3"})
+	withSidecar(&wrong, "v1.30.14", "v1.37.2", corev1.ContainerRestartPolicyAlways)
 	wrong.Runtime = Known(Transition[string]{"1.7.27", "2.2.3"})
 	wrong.Shims = Known([]inspect.Shim{{Container: inspect.Container{ID: "c0"}, Problem: "no answer"}})
 	wrong.RuntimeUp, wrong.RuntimeKillMode = Known(false), Known("control-group")

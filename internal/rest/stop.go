@@ -40,8 +40,13 @@ const (
 	quotaReserved = "QuotaReserved"
 )
 
-// workloads is a version that every Kueue of PAI serves, unlike v1beta2.
-var workloads = schema.GroupVersionResource{Group: "kueue.x-k8s.io", Version: "v1beta1", Resource: "workloads"}
+// workloads is a version that every Kueue of PAI serves, unlike v1beta2. Kueue 0.20
+// will not serve it: while the services are upgraded, this server runs beside the next
+// Kueue, and then uses newerWorkloads.
+var (
+	workloads      = schema.GroupVersionResource{Group: "kueue.x-k8s.io", Version: "v1beta1", Resource: "workloads"}
+	newerWorkloads = schema.GroupVersionResource{Group: "kueue.x-k8s.io", Version: "v1beta2", Resource: "workloads"}
+)
 
 // Stop implements JobAPI.
 func (c *Core) Stop(ctx context.Context, id JobID) error {
@@ -90,9 +95,11 @@ func merge(change map[string]any) []byte {
 }
 
 func (c *Core) workloadsOf(ctx context.Context, obj *unstructured.Unstructured) ([]unstructured.Unstructured, error) {
-	list, err := c.cluster.Dynamic().Resource(workloads).Namespace(obj.GetNamespace()).List(ctx, metav1.ListOptions{
-		LabelSelector: labelJobUID + "=" + string(obj.GetUID()),
-	})
+	options := metav1.ListOptions{LabelSelector: labelJobUID + "=" + string(obj.GetUID())}
+	list, err := c.cluster.Dynamic().Resource(workloads).Namespace(obj.GetNamespace()).List(ctx, options)
+	if apierrors.IsNotFound(err) { // this version is not served
+		list, err = c.cluster.Dynamic().Resource(newerWorkloads).Namespace(obj.GetNamespace()).List(ctx, options)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list the workloads of %s: %w", obj.GetName(), err)
 	}
