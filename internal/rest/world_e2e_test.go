@@ -85,7 +85,7 @@ func newWorld(t *testing.T, virtualClusters ...string) *world {
 	cfg.Services.RestServer.ServerPort = 9186
 	cfg.Services.VirtualClusters = map[string]config.VirtualCluster{}
 	objs := append(definitions(t, "jobset/v0.12.0", "sigs.k8s.io/jobset", "*jobsets.yaml"),
-		definitions(t, "kueue/v0.15.0", "sigs.k8s.io/kueue", "*workloads.yaml")...)
+		definitions(t, "kueue/v0.19.2", "sigs.k8s.io/kueue", "*workloads.yaml")...)
 	for _, vc := range virtualClusters {
 		cfg.Services.VirtualClusters[vc] = config.VirtualCluster{}
 		objs = append(objs, namespace(job.Namespace(vc)))

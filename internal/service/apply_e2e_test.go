@@ -70,7 +70,7 @@ func chartObjects(t *testing.T, name string, place int) []*unstructured.Unstruct
 		if pin.Name != name {
 			continue
 		}
-		objs, err := Render(t.Context(), oneService(t, src, name, moduleChart(t, *pin.Chart, "sigs.k8s.io/"+name)), testConfig(), src)
+		objs, err := Render(t.Context(), oneService(t, src, name, moduleChart(t, pin)), testConfig(), src)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -12,7 +12,7 @@ func TestNewConfigurationWorksWithOldModules(t *testing.T) {
 	lawHolds(t, func(t *testing.T, src source, name string) (fs.FS, bool) {
 		for _, pin := range src.manifest.ServiceList {
 			if pin.Name == name && pin.Chart != nil {
-				return moduleChart(t, *pin.Chart, "sigs.k8s.io/"+name), true
+				return moduleChart(t, pin), true
 			}
 		}
 		return nil, false

@@ -3,11 +3,11 @@
 package service
 
 import (
+	"encoding/json"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -15,24 +15,22 @@ import (
 	"pai.dev/pai/internal/release"
 )
 
-// moduleChart is a chart where the module cache has it. It asks the registry
-// when the cache lacks the module.
-func moduleChart(t *testing.T, chart release.Chart, module string) fs.FS {
+// moduleChart is the chart of a service where the module cache has it. It asks the
+// module proxy when the cache lacks the module.
+func moduleChart(t *testing.T, pin release.ServicePin) fs.FS {
 	t.Helper()
-	dir := filepath.Join("../..", chart.Component)
-	for _, args := range [][]string{{"mod", "download", module}, {"list", "-m", "-f", "{{.Dir}}", module}} {
-		cmd := exec.Command("go", args...)
-		cmd.Dir = dir
-		cmd.Stderr = os.Stderr
-		out, err := cmd.Output()
-		if err != nil {
-			t.Fatalf("go %s in %s: %v", strings.Join(args, " "), dir, err)
-		}
-		if args[0] == "list" {
-			return os.DirFS(filepath.Join(strings.TrimSpace(string(out)), chart.Path))
-		}
+	module := "sigs.k8s.io/" + pin.Name + "@" + pin.Version
+	cmd := exec.Command("go", "mod", "download", "-json", module)
+	cmd.Dir, cmd.Stderr = t.TempDir(), os.Stderr // frozen releases have no component in the source tree
+	out, err := cmd.Output()
+	var found struct{ Dir string }
+	if err == nil {
+		err = json.Unmarshal(out, &found)
 	}
-	return nil
+	if err != nil {
+		t.Fatalf("go mod download %s: %v\n%s", module, err, out)
+	}
+	return os.DirFS(filepath.Join(found.Dir, pin.Chart.Path))
 }
 
 // renderModules renders the services whose charts come from modules, by
@@ -44,7 +42,7 @@ func renderModules(t *testing.T, check func(t *testing.T, name string, src sourc
 				continue
 			}
 			t.Run(pin.Name+"-"+string(src.manifest.Metadata.Name), func(t *testing.T) {
-				s := oneService(t, src, pin.Name, moduleChart(t, *pin.Chart, "sigs.k8s.io/"+pin.Name))
+				s := oneService(t, src, pin.Name, moduleChart(t, pin))
 				objs, err := Render(t.Context(), s, testConfig(), src)
 				if err != nil {
 					t.Fatal(err)
