@@ -94,21 +94,27 @@ func (b *bench) coldDemo(ctx context.Context) error {
 	return b.paictl(ctx, "down", "--yes")
 }
 
+// The releases between which the upgrades go.
+const (
+	older = "v0.10"
+	newer = "v0.11"
+)
+
 // hops upgrades Kubernetes and the services one after the other under a job.
 func (b *bench) hops(ctx context.Context) error {
 	// Both bundles are signed before the clock starts: down deletes the key.
-	for _, command := range [][]string{{"release", "build", "v0.9", "v0.10"}, {"up", "--release", "v0.9", "--yes"}, {"job", "submit", "examples/train.yaml"}} {
+	for _, command := range [][]string{{"release", "build", older, newer}, {"up", "--release", older, "--yes"}, {"job", "submit", "examples/train.yaml"}} {
 		if err := b.paictl(ctx, command...); err != nil {
 			return err
 		}
 	}
-	if err := b.time(ctx, "Kubernetes hop v0.9-pai to v0.10-pai", time.Minute, "bin/paictl", "upgrade", "apply", "--to", "v0.10", "--kubernetes", "--yes"); err != nil {
+	if err := b.time(ctx, "Kubernetes hop "+older+"-pai to "+newer+"-pai", time.Minute, "bin/paictl", "upgrade", "apply", "--to", newer, "--kubernetes", "--yes"); err != nil {
 		return err
 	}
 	if err := b.outages(ctx); err != nil {
 		return err
 	}
-	return b.time(ctx, "services hop v0.9 to v0.10", 2*time.Minute, "bin/paictl", "upgrade", "apply", "--to", "v0.10", "--yes")
+	return b.time(ctx, "services hop "+older+" to "+newer, 2*time.Minute, "bin/paictl", "upgrade", "apply", "--to", newer, "--yes")
 }
 
 func (b *bench) outages(ctx context.Context) error {

@@ -38,7 +38,7 @@ func (b *bench) kubeadm(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = c.Down(ctx) }() // what is left, the next run takes down
-	if err := c.Sign(ctx); err != nil {
+	if _, err := c.Sign(ctx); err != nil {
 		return err
 	}
 	if _, err := c.Run(ctx, 5*time.Minute, "machine", "up", "--count", "1"); err != nil {
@@ -77,7 +77,7 @@ func (b *bench) kubeadm(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return b.sampled(ctx, "kubeadm, Kubernetes v1.35.4 to v1.36.3 with everything in place", cfg, func() error {
+	return b.sampled(ctx, "kubeadm, Kubernetes v1.36.3 to v1.37.2 with everything in place", cfg, func() error {
 		return b.onMachine(ctx, nil, "upgrade")
 	})
 }
@@ -117,8 +117,8 @@ func (b *bench) unpack(ctx context.Context, dir string) error {
 	}
 	images := map[name.Reference]v1.Image{}
 	for name, of := range map[string]struct{ release, upstream, etcd, pause string }{
-		"old": {chaos.From, "v1.35.4", "3.6.6-0", "3.10.1"},
-		"new": {chaos.To, "v1.36.3", "3.6.8-0", "3.10.2"},
+		"old": {chaos.From, "v1.36.3", "3.6.8-0", "3.10.2"},
+		"new": {chaos.To, "v1.37.2", "3.7.0-0", "3.10.2"},
 	} {
 		bundle, err := release.Open(filepath.Join(cache, "bundles", of.release), []ed25519.PublicKey{key.Public().(ed25519.PublicKey)})
 		if err != nil {

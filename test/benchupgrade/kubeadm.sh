@@ -1,7 +1,7 @@
 # What an administrator types to run Kubernetes with kubeadm on a Debian
 # machine, and to upgrade it. $1 says which part.
 export PATH=/opt/k8s/bin:$PATH LC_ALL=C
-old=v1.35.4 new=v1.36.3
+old=v1.36.3 new=v1.37.2
 
 install_machine() {
     mkdir -p /opt/k8s /etc/containerd /etc/cni/net.d /var/lib/kubelet
@@ -12,7 +12,7 @@ install_machine() {
     cat > /etc/containerd/config.toml <<'TOML'
 version = 3
 [plugins.'io.containerd.cri.v1.images'.pinned_images]
-  sandbox = 'pai.local/pause:3.10.1'
+  sandbox = 'pai.local/pause:3.10.2'
 [plugins.'io.containerd.cri.v1.runtime']
   restrict_oom_score_adj = true
   [plugins.'io.containerd.cri.v1.runtime'.cni]

@@ -66,7 +66,7 @@ func (b *bench) run(ctx context.Context, parts []string, paictl string) (err err
 		state = filepath.Join(os.TempDir(), "pai-bench-upgrade")
 	}
 	b.cluster = &chaos.Cluster{Paictl: paictl, Source: source, State: state, Job: "examples/train.yaml", Log: os.Stderr}
-	if err := b.cluster.Sign(ctx); err != nil {
+	if _, err := b.cluster.Sign(ctx); err != nil {
 		return err
 	}
 	defer func() {
@@ -126,7 +126,7 @@ func (b *bench) sampled(ctx context.Context, name string, cfg *rest.Config, do f
 // scale runs the test that plans and guards many machines; its lines that
 // begin with FIGURE are figures.
 func (b *bench) scale(ctx context.Context) error {
-	if err := b.cluster.Sign(ctx); err != nil {
+	if _, err := b.cluster.Sign(ctx); err != nil {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, "go", "test", "-tags", "scale", "-count=1", "-timeout", "30m", "-run", "TestScale", "-v", "./internal/operation")

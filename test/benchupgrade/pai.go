@@ -41,7 +41,7 @@ func (b *bench) pai(ctx context.Context) error {
 		return err
 	}
 	b.row("PAI, programs and images brought (upgrade stage)", "%.1f s", time.Since(start).Seconds())
-	err = b.sampled(ctx, "PAI, Kubernetes v1.35.4 to v1.36.3 with everything in place", cfg, func() error {
+	err = b.sampled(ctx, "PAI, Kubernetes v1.36.3 to v1.37.2 with everything in place", cfg, func() error {
 		_, err := c.Run(ctx, 10*time.Minute, "upgrade", "apply", "--to", chaos.To, "--kubernetes", "--yes")
 		return err
 	})
@@ -116,8 +116,8 @@ func (b *bench) services(ctx context.Context) error {
 	if objects == 0 {
 		return fmt.Errorf("the upgrade of the services changed nothing:\n%s", stderr.String())
 	}
-	b.row("PAI, services v0.9 to v0.10: wall time", "%.1f s", took.Seconds())
-	b.row("PAI, services v0.9 to v0.10: API requests of paictl", "%d for %d objects changed: %.1f for each (the witness asked %d times besides)",
+	b.row("PAI, services "+chaos.From+" to "+chaos.To+": wall time", "%.1f s", took.Seconds())
+	b.row("PAI, services "+chaos.From+" to "+chaos.To+": API requests of paictl", "%d for %d objects changed: %.1f for each (the witness asked %d times besides)",
 		asked["paictl"], objects, float64(asked["paictl"])/float64(objects), asked["pai-witness"])
 	return nil
 }

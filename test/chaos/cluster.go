@@ -31,8 +31,8 @@ type Cluster struct {
 
 // From and To are the releases between which the upgrades go.
 const (
-	From = "v0.9"
-	To   = "v0.10"
+	From = "v0.10"
+	To   = "v0.11"
 )
 
 func (c *Cluster) logf(format string, args ...any) {
@@ -68,13 +68,22 @@ func (c *Cluster) Down(ctx context.Context) error {
 
 // Sign builds the bundles of both releases, which is nothing but signing them
 // where that was done before: Down deletes the key that they were signed
-// with, and an upgrade that is timed must not find that out while it runs.
-func (c *Cluster) Sign(ctx context.Context) error {
-	_, err := c.Run(ctx, time.Hour, "release", "build", From, To)
-	return err
+// with, and an upgrade that is timed must not find that out while it runs. It
+// returns the paictl of the old release.
+func (c *Cluster) Sign(ctx context.Context) (paictl string, err error) {
+	out, err := c.Run(ctx, time.Hour, "release", "build", From, To, "-o", "json")
+	if err != nil {
+		return "", err
+	}
+	var built []struct{ Release, Paictl string }
+	if err := json.Unmarshal([]byte(out), &built); err != nil || len(built) != 2 || built[0].Paictl == "" {
+		return "", fmt.Errorf("the build of %s names no paictl: %v\n%s", From, err, out)
+	}
+	return built[0].Paictl, nil
 }
 
-// Up makes a cluster of the old release from nothing and starts a job on it.
+// Up makes a cluster of the old release from nothing, with the paictl of that
+// release, and starts a job on it.
 // prepare, which may be nil, is called with bare machines. Nothing of the job
 // is placed on the machine named idle; an empty name leaves the choice open.
 func (c *Cluster) Up(ctx context.Context, machines int, idle string, prepare func(context.Context, *Cluster) error) error {
@@ -82,7 +91,8 @@ func (c *Cluster) Up(ctx context.Context, machines int, idle string, prepare fun
 	if err := c.Down(ctx); err != nil {
 		return err
 	}
-	if err := c.Sign(ctx); err != nil {
+	older, err := c.Sign(ctx)
+	if err != nil {
 		return err
 	}
 	if prepare != nil {
@@ -93,7 +103,9 @@ func (c *Cluster) Up(ctx context.Context, machines int, idle string, prepare fun
 			return fmt.Errorf("prepare the machines: %w", err)
 		}
 	}
-	if _, err := c.Run(ctx, 10*time.Minute, "up", "--release", From, "--machines", fmt.Sprint(machines), "--yes"); err != nil {
+	former := *c
+	former.Paictl = older
+	if _, err := former.Run(ctx, 10*time.Minute, "up", "--release", From, "--machines", fmt.Sprint(machines), "--yes"); err != nil {
 		return err
 	}
 	if idle != "" {

@@ -14,14 +14,14 @@ import (
 // finding is one entry of `paictl check -o json`.
 type finding struct{ ID, Target, Outcome, Found, Fix string }
 
-// findings runs the checks for going to v0.10 and returns those that are not
+// findings runs the checks for going to the newer release and returns those that are not
 // ok, as "outcome id target", and the exit code.
 func (o *operator) findings() ([]string, int) {
 	o.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	start := time.Now()
-	out, err := o.try(ctx, nil, "check", "--to", "v0.10", "-o", "json")
+	out, err := o.try(ctx, nil, "check", "--to", newer, "-o", "json")
 	o.t.Logf("paictl check: %.1f s", time.Since(start).Seconds())
 	var all []finding
 	if json.Unmarshal([]byte(out), &all) != nil || len(all) < 30 {
@@ -104,7 +104,7 @@ func (o *operator) checksFindFaults() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	_, err := o.try(ctx, nil, "upgrade", "apply", "--to", "v0.10", "--yes")
+	_, err := o.try(ctx, nil, "upgrade", "apply", "--to", newer, "--yes")
 	if exitCode(err) != 3 {
 		t.Errorf("upgrade apply ends with code %d, want 3: %v", exitCode(err), err)
 	}

@@ -108,8 +108,8 @@ func (o *operator) configuration(name string) map[string]string {
 	return content
 }
 
-// publishedExample makes the cluster's configuration the one that the
-// historical PAI published as an example of a release, as an operator would:
+// publishedExample makes the cluster's configuration, for a release, the one that
+// the historical PAI published as an example of its v0.9, as an operator would:
 // with addresses, a key, and an ID, and one machine of the control plane.
 func (o *operator) publishedExample(release string) {
 	o.t.Helper()
@@ -121,7 +121,7 @@ func (o *operator) publishedExample(release string) {
 			key = path
 		}
 	}
-	example := filepath.Join(repository(), "internal/config/testdata/published", release)
+	example := filepath.Join(repository(), "internal/config/testdata/published/v0.9")
 	dir := filepath.Join(o.state, "clusters/local/config")
 	if err := os.RemoveAll(dir); err != nil {
 		o.t.Fatal(err)

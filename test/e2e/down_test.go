@@ -97,7 +97,7 @@ func (before traces) newSince(after traces) []string {
 func TestDownLeavesNothing(t *testing.T) {
 	o := newOperator(t, "down")
 	before := takeTraces(t, o.state)
-	o.buildBundle("v0.10")
+	o.buildBundle(newer)
 	o.run(10*time.Minute, "up", "--yes")
 	o.submit("examples/train.yaml", 2)
 	if during := before.newSince(takeTraces(t, o.state)); len(during) < 5 {

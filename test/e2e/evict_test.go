@@ -68,7 +68,7 @@ func (o *operator) abandon(before []container) {
 	t := o.t
 	given := o.upgradeStatus()
 	o.run(2*time.Minute, "upgrade", "abandon", "--yes")
-	o.wantNodes("pai-1 v1.35.4  \npai-2 v1.36.3 true ")
+	o.wantNodes("pai-1 " + olderUpstream + "  \npai-2 " + newerUpstream + " true ")
 	o.wantContainersOf("hold", before)
 	st := o.upgradeStatus()
 	if st.State != "abandoned" || st.Abandoned == nil || st.Abandoned.Operation == "" || !slices.Equal(st.Left, given.Left) || len(st.Done) != len(given.Done) ||
@@ -78,7 +78,7 @@ func (o *operator) abandon(before []container) {
 	if out := o.run(time.Minute, "upgrade", "resume"); !strings.Contains(out, "nothing to resume") {
 		t.Errorf("resuming an abandoned upgrade says: %s", out)
 	}
-	op := o.leavesWaiting(before, "upgrade", "apply", "--to", "v0.10", "--yes")
+	op := o.leavesWaiting(before, "upgrade", "apply", "--to", newer, "--yes")
 	if op.Jobs.Before != 1 || op.Jobs.After != 1 || len(op.Jobs.Interrupted) != 0 || len(op.AcceptedRisks) != 0 {
 		t.Errorf("recorded of jobs: %+v, accepted %q", op.Jobs, op.AcceptedRisks)
 	}

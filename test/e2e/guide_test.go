@@ -4,8 +4,6 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,13 +17,10 @@ import (
 func (o *operator) guide() {
 	t := o.t
 	o.run(5*time.Minute, "cluster", "k8s-clean", "--delete-data", "--yes")
-	o.publishedExample("v0.9")
+	o.publishedExample(older)
 	o.run(10*time.Minute, "cluster", "k8s-bootup", "--yes")
 	o.run(10*time.Minute, "service", "start", "--yes")
 	o.kubectl("create configmap kept --from-literal=by=the-guide")
-	if keys := o.userKeys(); !slices.Equal(keys, []string{"users.json"}) {
-		t.Errorf("v0.9 stores its users as %v", keys)
-	}
 
 	o.configUpgrade()
 	o.part("k8s-clean and k8s-bootup bring the cluster back at the new version, with its data", func(o *operator) {
@@ -33,8 +28,8 @@ func (o *operator) guide() {
 		uid := o.kubectl("get namespace kube-system -o jsonpath={.metadata.uid}")
 		o.run(5*time.Minute, "cluster", "k8s-clean", "--yes")
 		o.run(10*time.Minute, "cluster", "k8s-bootup", "--yes")
-		if v := o.kubectl("version -o json"); !strings.Contains(v, `"gitVersion": "v1.36.3"`) {
-			t.Errorf("the API server is not v1.36.3: %s", v)
+		if v := o.serverVersion(); v != newerUpstream {
+			t.Errorf("the API server is %s, not %s", v, newerUpstream)
 		}
 		if now := o.kubectl("get namespace kube-system -o jsonpath={.metadata.uid}"); now != uid {
 			t.Errorf("another cluster came back: %s, was %s", now, uid)
@@ -42,14 +37,14 @@ func (o *operator) guide() {
 		if by := o.kubectl("get configmap kept -o jsonpath={.data.by}"); by != "the-guide" {
 			t.Errorf("the cluster's data is not there: %q", by)
 		}
-		if file := o.on("pai-1", "find /var/lib/pai/snapshots -name v0.9-pai-to-v0.10-pai.db -size +100k"); strings.TrimSpace(file) == "" {
+		if file := o.on("pai-1", "find /var/lib/pai/snapshots -name "+olderKubernetes+"-to-"+newerKubernetes+".db -size +100k"); strings.TrimSpace(file) == "" {
 			t.Error("the data was not kept in a snapshot before it changed")
 		}
 	})
 
-	o.eventually(5*time.Minute, "the services of v0.9 run on the new Kubernetes", func() (bool, string) {
+	o.eventually(5*time.Minute, "the older services run on the newer Kubernetes", func() (bool, string) {
 		out, err := o.trySoon("cluster", "status")
-		return err == nil && strings.Contains(out, "v0.9 ") && !strings.Contains(out, "not ready"), out
+		return err == nil && strings.Contains(out, older+" ") && !strings.Contains(out, "not ready"), out
 	})
 	o.submit("examples/train.yaml", 2)
 	before := o.jobContainers()
@@ -61,24 +56,21 @@ func (o *operator) guide() {
 			RecordedServices string
 		}
 		o.json(&w, "cluster", "status")
-		if len(w.Services) > 0 || w.RecordedServices != "v0.9" {
+		if len(w.Services) > 0 || w.RecordedServices != older {
 			t.Errorf("after the stop: services %v, recorded release %q", w.Services, w.RecordedServices)
 		}
 		var p struct {
 			Hops []struct{ Kind, From, To string }
 		}
 		o.json(&p, "service", "start", "--dry-run")
-		if len(p.Hops) != 1 || p.Hops[0].From != "v0.9" || p.Hops[0].To != "v0.10" {
+		if len(p.Hops) != 1 || p.Hops[0].From != older || p.Hops[0].To != newer {
 			t.Errorf("what was stopped is started without a hop: %+v", p.Hops)
 		}
 		o.run(10*time.Minute, "service", "start", "--yes")
 		o.wantContainers(before)
 		o.run(time.Minute, "service", "status")
-		if n := o.runningJobs(); n != 1 { // through the REST server, with the token of v0.9's time
+		if n := o.runningJobs(); n != 1 { // through the REST server, with a token of the older release
 			t.Errorf("%d jobs run, want 1", n)
-		}
-		if keys := o.userKeys(); len(keys) == 0 || slices.Contains(keys, "users.json") {
-			t.Errorf("the users were not migrated: %v", keys)
 		}
 	})
 	t.Run("services are refreshed and deleted with no more restarts than that needs", func(t *testing.T) { o.serviceVerbs(before) })
@@ -96,24 +88,8 @@ func (o *operator) guide() {
 // versions, and nothing that runs has changed.
 func (o *operator) configUpgrade() {
 	o.t.Helper()
-	o.run(time.Minute, "config", "upgrade", "--to", "v0.10")
+	o.run(time.Minute, "config", "upgrade", "--to", newer)
 	o.run(time.Minute, "config", "check", "--cluster-id", "local")
-}
-
-// userKeys are the keys of the Secret that the REST server's users are in.
-func (o *operator) userKeys() []string {
-	o.t.Helper()
-	var data map[string]string
-	out := o.kubectl("-n pai-system get secret rest-server-users -o jsonpath={.data}")
-	if err := json.Unmarshal([]byte(out), &data); err != nil {
-		o.t.Fatalf("%v: %s", err, out)
-	}
-	var keys []string
-	for k := range data {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // trySoon is try with a limit of a minute.

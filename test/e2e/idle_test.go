@@ -71,7 +71,7 @@ func (o *operator) idleUpgrade() {
 	o.statusWithoutAPI()
 	o.abandon(before)
 	o.waitAndStop(before)
-	o.wantNodes("pai-1 v1.36.3  \npai-2 v1.36.3 true ")
+	o.wantNodes("pai-1 " + newerUpstream + "  \npai-2 " + newerUpstream + " true ")
 	if op := o.lastOperation(); op.Outcome != "succeeded" || len(op.Jobs.Interrupted) != 0 {
 		t.Errorf("recorded: %+v", op)
 	}
@@ -119,11 +119,11 @@ func (o *operator) leavesWaiting(before []container, args ...string) operation {
 		t.Errorf("the output does not say that pai-1 waits for hold:\n%s", said)
 	}
 	op := o.lastOperation()
-	o.wantNodes("pai-1 v1.35.4 true " + op.ID + "\npai-2 v1.36.3 true ")
-	if v := o.kubectl("version -o json"); !strings.Contains(v, `"gitVersion": "v1.36.3"`) {
+	o.wantNodes("pai-1 " + olderUpstream + " true " + op.ID + "\npai-2 " + newerUpstream + " true ")
+	if v := o.serverVersion(); v != newerUpstream {
 		t.Errorf("the API server did not move although only a kubelet has to wait: %s", v)
 	}
-	if out := o.run(time.Minute, "service", "status"); strings.Contains(out, "v0.9") {
+	if out := o.run(time.Minute, "service", "status"); strings.Contains(out, older) {
 		t.Errorf("services did not move although only a kubelet has to wait:\n%s", out)
 	}
 	if op.Outcome != "waiting" {

@@ -211,10 +211,3 @@ func (o *operator) eventually(limit time.Duration, what string, ok func() (bool,
 		time.Sleep(500 * time.Millisecond)
 	}
 }
-
-// buildBundle makes sure that a release's bundle is in the cache, signed with
-// this operator's key.
-func (o *operator) buildBundle(releases ...string) {
-	o.t.Helper()
-	o.run(50*time.Minute, append([]string{"release", "build"}, releases...)...)
-}

@@ -16,17 +16,17 @@ import (
 // since a snapshot ends, and only with an accepted risk.
 func (o *operator) rollBack() {
 	before := o.jobContainers()
-	nine := operationPair{Services: "v0.9", Kubernetes: "v0.9-pai"}
+	former := operationPair{Services: older, Kubernetes: olderKubernetes}
 
 	o.part("the services", func(o *operator) {
 		t := o.t
 		o.run(10*time.Minute, "upgrade", "rollback", "--services", "--yes")
 		op := o.lastMove()
-		if op.Verb != "rollback" || op.Outcome != "succeeded" || op.To.Services != "v0.9" || op.To.Kubernetes != "v0.10-pai" {
+		if op.Verb != "rollback" || op.Outcome != "succeeded" || op.To.Services != older || op.To.Kubernetes != newerKubernetes {
 			t.Errorf("recorded: %+v", op)
 		}
-		if out := o.run(time.Minute, "service", "status"); strings.Contains(out, "v0.10") {
-			t.Errorf("a service is still of v0.10:\n%s", out)
+		if out := o.run(time.Minute, "service", "status"); strings.Contains(out, newer) {
+			t.Errorf("a service is still of the newer release:\n%s", out)
 		}
 		o.wantContainers(before)
 	})
@@ -55,11 +55,11 @@ func (o *operator) rollBack() {
 			t.Errorf("accepting one risk was enough:\n%s", text)
 		}
 		o.run(10*time.Minute, "upgrade", "rollback", "--yes", "--accept-risk=lose-writes-since-snapshot,interrupt-jobs")
-		if op := o.lastMove(); op.Outcome != "succeeded" || op.To != nine {
+		if op := o.lastMove(); op.Outcome != "succeeded" || op.To != former {
 			t.Errorf("recorded: %+v", op)
 		}
-		if v := o.kubectl("version -o json"); !strings.Contains(v, `"gitVersion": "v1.35.4"`) {
-			t.Errorf("the API server is not v1.35.4: %s", v)
+		if v := o.serverVersion(); v != olderUpstream {
+			t.Errorf("the API server is %s, not %s", v, olderUpstream)
 		}
 		o.eventually(time.Minute, "the job since no longer exists", func() (bool, string) {
 			out := o.run(time.Minute, "job", "list")
@@ -72,28 +72,28 @@ func (o *operator) rollBack() {
 		t := o.t
 		// kube-proxy moves after the API server and the kubelet; its
 		// configuration cannot be written where a directory of that name exists.
-		const file = "/opt/pai/v0.10-pai/etc/kube-proxy.yaml"
+		const file = "/opt/pai/" + newerKubernetes + "/etc/kube-proxy.yaml"
 		o.on("pai-1", "rm -f "+file+" && mkdir -p "+file+"/blocking")
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 		defer cancel()
-		_, err := o.try(ctx, nil, "upgrade", "apply", "--to", "v0.10", "--yes")
+		_, err := o.try(ctx, nil, "upgrade", "apply", "--to", newer, "--yes")
 		o.on("pai-1", "rm -rf "+file)
-		if err == nil || exitCode(err) != 1 || !strings.Contains(err.Error(), "rolled back to Kubernetes v0.9-pai, nothing was lost") {
+		if err == nil || exitCode(err) != 1 || !strings.Contains(err.Error(), "rolled back to Kubernetes "+olderKubernetes+", nothing was lost") {
 			t.Fatalf("the upgrade was not rolled back: %v", err)
 		}
-		if !strings.Contains(err.Error(), "v0.9-pai/cluster/apiserver") {
+		if !strings.Contains(err.Error(), olderKubernetes+"/cluster/apiserver") {
 			t.Errorf("the control plane had not moved when the upgrade failed: %v", err)
 		}
-		if op := o.lastMove(); op.Verb != "rollback" || op.Outcome != "succeeded" || op.To != nine {
+		if op := o.lastMove(); op.Verb != "rollback" || op.Outcome != "succeeded" || op.To != former {
 			t.Errorf("recorded: %+v", op)
 		}
 		for _, role := range []string{"kubelet", "kube-proxy", "scheduler", "controller-manager"} {
-			if link := o.on("pai-1", "readlink /opt/pai/role/"+role); !strings.Contains(link, "v0.9-pai") {
+			if link := o.on("pai-1", "readlink /opt/pai/role/"+role); !strings.Contains(link, olderKubernetes) {
 				t.Errorf("%s is still at %s", role, link)
 			}
 		}
-		if v := o.kubectl("version -o json"); !strings.Contains(v, `"gitVersion": "v1.35.4"`) {
-			t.Errorf("the API server is not v1.35.4: %s", v)
+		if v := o.serverVersion(); v != olderUpstream {
+			t.Errorf("the API server is %s, not %s", v, olderUpstream)
 		}
 		o.wantContainers(before)
 	})

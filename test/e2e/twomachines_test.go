@@ -20,8 +20,7 @@ import (
 // between, the upgrade is abandoned and applied again.
 func TestTwoMachines(t *testing.T) {
 	o := newOperator(t, "two")
-	o.buildBundle("v0.9", "v0.10")
-	o.run(10*time.Minute, "up", "--release", "v0.9", "--machines", "2", "--yes")
+	o.bootFrozen(older, "--machines", "2")
 
 	manifest, err := os.ReadFile("testdata/network.yaml")
 	if err != nil {
@@ -59,7 +58,7 @@ func (o *operator) killDuringUpgrade() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	victim := o.containersOf("train")[0]
-	cmd := o.command(ctx, "upgrade", "apply", "--to", "v0.10", "--yes")
+	cmd := o.command(ctx, "upgrade", "apply", "--to", newer, "--yes")
 	var stderr, stdout bytes.Buffer
 	cmd.Stderr, cmd.Stdout = &stderr, &stdout
 	if err := cmd.Start(); err != nil {

@@ -69,7 +69,7 @@ func (o *operator) strangersAreShown() {
 	o.apply(strangerInventory)
 
 	u := o.unconfigured("-p", dir)
-	if all(u) != "1 1 1 1" || u.Nodes[0].Name != "pai-2" || u.Nodes[0].Kubelet != "v1.35.4" || u.Machines[0].Name != "pai-2" || u.Nodes[0].Address != u.Machines[0].Address ||
+	if all(u) != "1 1 1 1" || u.Nodes[0].Name != "pai-2" || u.Nodes[0].Kubelet != olderUpstream || u.Machines[0].Name != "pai-2" || u.Nodes[0].Address != u.Machines[0].Address ||
 		!slices.Equal(u.EtcdMembers[0].PeerURLs, []string{"https://192.0.2.9:2380"}) || !u.EtcdMembers[0].Learner || u.EtcdMembers[0].Started ||
 		u.Services[0].Name != "stranger" || u.Services[0].Release != "v0.8" {
 		t.Fatalf("got %+v", u)
@@ -97,7 +97,7 @@ func (o *operator) strangersAreShown() {
 			t.Errorf("not found: %s; got %q", want, found)
 		}
 	}
-	if err := o.refused(3, "upgrade", "apply", "--to", "v0.10", "--yes"); !strings.Contains(err.Error(), "etcd-members "+member) {
+	if err := o.refused(3, "upgrade", "apply", "--to", newer, "--yes"); !strings.Contains(err.Error(), "etcd-members "+member) {
 		t.Errorf("an upgrade is not refused for the member: %v", err)
 	}
 

@@ -74,7 +74,7 @@ func run(ctx context.Context, o options) (ok bool, err error) {
 		state = filepath.Join(os.TempDir(), "pai-chaos")
 	}
 	c := &chaos.Cluster{Paictl: paictl, Source: source, State: state, Job: "examples/train.yaml", Log: os.Stderr}
-	if err := c.Sign(ctx); err != nil {
+	if _, err := c.Sign(ctx); err != nil {
 		return false, err
 	}
 	if !o.keep {
