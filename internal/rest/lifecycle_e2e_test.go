@@ -24,9 +24,9 @@ import (
 // and deletes pods.
 func TestJobLives(t *testing.T) {
 	w := newWorld(t, "default")
-	c := newControllers(t, w, "v0.14.0")
-	c.start(t, "sigs.k8s.io/jobset", "v0.10.1", jobsetConfig)
-	c.start(t, "sigs.k8s.io/kueue", "v0.14.0", kueueConfig)
+	c := newControllers(t, w, "v0.19.2")
+	c.start(t, "sigs.k8s.io/jobset", "v0.12.0", jobsetConfig)
+	c.start(t, "sigs.k8s.io/kueue", "v0.19.2", kueueConfig)
 	keeping, stopKeeping := context.WithCancel(t.Context())
 	defer stopKeeping()
 	go w.core.ReconcileStops(keeping, 500*time.Millisecond, func(err error) { t.Log("keeper:", err) })
@@ -141,7 +141,7 @@ func TestJobLives(t *testing.T) {
 		c.stop("kueue")
 		apply(t, w, definitions(t, "jobset/v0.12.0", "sigs.k8s.io/jobset", "*.yaml"))
 		c.start(t, "sigs.k8s.io/jobset", "v0.12.0", jobsetConfig)
-		c.start(t, "sigs.k8s.io/kueue", "v0.14.0", kueueConfig)
+		c.start(t, "sigs.k8s.io/kueue", "v0.19.2", kueueConfig)
 		next := submit(t, "next", small)
 		w.runPods(t, next, 1) // so both have come to do something
 		w.is(t, next, job.StateRunning)

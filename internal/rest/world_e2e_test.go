@@ -126,7 +126,7 @@ func apply(t *testing.T, w *world, objs []*unstructured.Unstructured) {
 
 func applyChart(t *testing.T, w *world, cfg *config.Config) {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(root, "releases/v0.10/release.yaml"))
+	data, err := os.ReadFile(filepath.Join(root, "releases/v0.11/release.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}

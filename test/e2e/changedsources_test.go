@@ -61,14 +61,6 @@ func (w workshop) paictl(changes ...change) string {
 	return program
 }
 
-// sources copies the source tree, so that releases can be built with changes.
-func (w workshop) sources() string {
-	w.t.Helper()
-	tree := w.newDir("sources")
-	w.shell(repository(), "git ls-files -z --cached --others --exclude-standard | tar -c --null -T - | tar -x -C "+tree)
-	return tree
-}
-
 // change changes a copy of the source tree.
 func (w workshop) change(tree string, c change) {
 	w.t.Helper()

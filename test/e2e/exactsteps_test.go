@@ -49,7 +49,7 @@ func (s *sameVersion) wantSteps(when string, want []string) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	previews := []string{"upgrade plan --to v0.10", "cluster k8s-bootup --dry-run"}
+	previews := []string{"upgrade plan --to " + older, "cluster k8s-bootup --dry-run"}
 	got, errs := make([][]string, len(previews)), make([]error, len(previews))
 	var both sync.WaitGroup
 	for n, preview := range previews {
@@ -92,7 +92,7 @@ func (s *sameVersion) steps(ctx context.Context, preview string) ([]string, erro
 	return steps, nil
 }
 
-func shortID(id string) string { return strings.TrimPrefix(id, "kubernetes/v0.10-pai/") }
+func shortID(id string) string { return strings.TrimPrefix(id, "kubernetes/"+olderKubernetes+"/") }
 
 // jobProcesses are the first processes of the containers of the job, as containerd
 // has them.
@@ -117,7 +117,7 @@ func (s *sameVersion) jobProcesses() []string {
 func (s *sameVersion) buildOf(role string) string {
 	s.t.Helper()
 	dir := strings.TrimSpace(s.on("pai-1", "readlink -f /opt/pai/role/"+role))
-	if !strings.HasPrefix(dir, "/opt/pai/v0.10-pai+") {
+	if !strings.HasPrefix(dir, "/opt/pai/"+olderKubernetes+"+") {
 		s.t.Errorf("%s is linked to %s, not to another build than the first", role, dir)
 	}
 	return dir

@@ -35,8 +35,9 @@ func (o *operator) buildBundle(releases ...string) map[string]string {
 }
 
 // bootFrozen boots a frozen release with the paictl that belongs to it, as its
-// operators did, and builds the bundles of the way to the newer release.
-func (o *operator) bootFrozen(release string, args ...string) {
+// operators did, and builds the bundles of the way to the newer release. It returns
+// that paictl.
+func (o *operator) bootFrozen(release string, args ...string) string {
 	o.t.Helper()
 	releases := []string{older, newer}
 	if release != older {
@@ -48,6 +49,7 @@ func (o *operator) bootFrozen(release string, args ...string) {
 		o.t.Fatalf("the build of release %s names no paictl", release)
 	}
 	former.run(10*time.Minute, append([]string{"up", "--release", release, "--yes"}, args...)...)
+	return former.program
 }
 
 // serverVersion is the version of the API server.

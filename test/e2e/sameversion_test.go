@@ -4,17 +4,17 @@ package e2e
 
 import (
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 )
 
 // TestSameVersion changes what a release consists of and keeps its name. A
-// cluster of commit c82e023 (v0.10) with a job gets, one after another: the v0.10
-// of this tree, a changed unit and prepare script, a changed flag of the API
-// server, and a patched program of each of three roles. Each time the plan and
-// the dry run have exactly the steps that this needs, and the job does not notice.
+// cluster of a frozen release, booted by its own paictl, with a job gets, one after
+// another, from this tree's paictl: a record of what was applied, a changed unit and
+// prepare script, a changed flag of the API server, and a patched program of each of
+// three roles. Each time the plan and the dry run have exactly the steps that this
+// needs, and the job does not notice.
 func TestSameVersion(t *testing.T) {
 	s := &sameVersion{dir: t.TempDir()} // is removed last, because the machines are removed with a paictl in it
 	s.operator = newOperator(t, "same")
@@ -23,8 +23,8 @@ func TestSameVersion(t *testing.T) {
 		run  func(*sameVersion)
 		slow bool // the first chapters replace these programs, too
 	}{
-		{"boot by commit c82e023", (*sameVersion).bootOlder, false},
-		{"what differs from commit c82e023", (*sameVersion).fromOlder, false},
+		{"boot by the older paictl", (*sameVersion).bootOlder, false},
+		{"what the older paictl left", (*sameVersion).fromOlder, false},
 		{"a changed unit and prepare script", (*sameVersion).unitAndPreparation, false},
 		{"a changed flag of the API server", (*sameVersion).flagOfAPIServer, false},
 		{"a patched runc", (*sameVersion).patchedRunc, false},
@@ -54,10 +54,14 @@ type sameVersion struct {
 	dir        string // of the workshop
 	containers []container
 	processes  []string // of the containers
-	tree       string   // a copy of the source tree, with patches
+	older      string   // paictl of the frozen release
+	tree       string   // a copy of the sources of that release, with patches
 }
 
-const patched = "patched by the end-to-end tests"
+const (
+	patched = "patched by the end-to-end tests"
+	commit  = "c82e023" // builds the frozen release
+)
 
 var (
 	changedUnit = change{"internal/cluster/units.go",
@@ -73,31 +77,24 @@ var (
 	patchedRunc    = change{"components/runc/v1.4.3/component.yaml", "cgo: true\n", "cgo: true\nstamps:\n  main.gitCommit: " + patched + "\n"}
 )
 
-// bootOlder boots the cluster with the paictl and the bundle of commit c82e023.
+// bootOlder boots the cluster with the paictl and the bundle of the frozen release.
 func (s *sameVersion) bootOlder() {
-	tree := s.workshop.olderSources("c82e023")
-	older := *s.operator
-	older.program, older.cache = filepath.Join(tree, "paictl"), s.workshop.cache()
-	s.workshop.run(tree, "go", "build", "-buildvcs=false", "-o", older.program, "./cmd/paictl")
-	older.run(20*time.Minute, "release", "build", "v0.10", "--source", tree)
-	older.run(10*time.Minute, "up", "--release", "v0.10", "--yes")
-	older.submit("examples/train.yaml", 2)
+	s.older = s.bootFrozen(older)
+	s.submit("examples/train.yaml", 2)
 	s.containers, s.processes = s.jobContainers(), s.jobProcesses()
 }
 
-// fromOlder applies what this tree has under the same name. The programs of PAI
-// are others, nothing says which objects were applied, and all settings are right.
+// fromOlder writes down what the older paictl applied. All programs and settings
+// are right.
 func (s *sameVersion) fromOlder() {
-	s.buildBundle("v0.10")
 	s.json(&struct{}{}, "cluster", "status")
 	s.run(time.Minute, "config", "check")
-	s.reaches("cluster k8s-bootup", "cluster/bootstrap", "cluster/dns", "machine/pai-1/api-proxy programs",
-		"machine/pai-1/images", "machine/pai-1/network programs", "machine/pai-1/programs")
+	s.reaches("cluster k8s-bootup", "cluster/bootstrap", "cluster/dns")
 }
 
 func (s *sameVersion) unitAndPreparation() {
 	s.program = s.workshop.paictl(changedUnit, changedPreparation)
-	s.reaches("upgrade apply --to v0.10", "machine/pai-1/kube-proxy settings", "machine/pai-1/prepare files")
+	s.reaches("upgrade apply --to "+older, "machine/pai-1/kube-proxy settings", "machine/pai-1/prepare files")
 	s.says("PAI_TEST="+patched, "tr '\\0' '\\n' </proc/$(systemctl show -P MainPID pai-kube-proxy)/environ")
 	s.says(patched, "cat /run/pai-test-prepared")
 }
@@ -111,7 +108,7 @@ func (s *sameVersion) flagOfAPIServer() {
 
 func (s *sameVersion) patchedAPIProxy() {
 	s.patch(patchedProxy)
-	s.reaches("upgrade apply --to v0.10", "machine/pai-1/api-proxy programs", "machine/pai-1/images", "machine/pai-1/programs")
+	s.reaches("upgrade apply --to "+older, "machine/pai-1/api-proxy programs", "machine/pai-1/images", "machine/pai-1/programs")
 	s.runsPatched("api-proxy")
 }
 
@@ -126,7 +123,7 @@ func (s *sameVersion) patchedNetwork() {
 // and the containers of the job keep the one that they were started with.
 func (s *sameVersion) patchedRunc() {
 	s.patch(patchedRunc)
-	s.reaches("upgrade apply --to v0.10", "machine/pai-1/containerd programs", "machine/pai-1/images",
+	s.reaches("upgrade apply --to "+older, "machine/pai-1/containerd programs", "machine/pai-1/images",
 		"machine/pai-1/programs", "machine/pai-1/uncordon")
 	build := s.buildOf("containerd")
 	s.says(build+"/bin/containerd\n", "readlink /proc/$(systemctl show -P MainPID pai-containerd)/exe")
@@ -147,12 +144,14 @@ func (s *sameVersion) patchedRunc() {
 	s.kubectl("delete pod later --wait=false")
 }
 
-// patch adds a patch to the source tree and builds the release again.
+// patch adds a patch to the sources of the frozen release and builds it again.
 func (s *sameVersion) patch(c change) {
 	s.t.Helper()
 	if s.tree == "" {
-		s.tree, s.cache = s.workshop.sources(), s.workshop.cache()
+		s.tree, s.cache = s.workshop.olderSources(commit), s.workshop.cache()
 	}
 	s.workshop.change(s.tree, c)
-	s.run(20*time.Minute, "release", "build", "v0.10", "--source", s.tree)
+	former := *s.operator
+	former.program = s.older
+	former.run(20*time.Minute, "release", "build", older, "--source", s.tree)
 }

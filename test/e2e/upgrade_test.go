@@ -45,7 +45,7 @@ func upgradeUnderARunningJob(t *testing.T) chaos.State {
 		essential bool // no later chapter makes sense after its failure
 	}{
 		{"boot the older release with its own paictl", (*upgradeStory).boot, true},
-		{"boot again changes nothing", (*upgradeStory).bootAgain, false},
+		{"a boot records what the older paictl applied, and the next changes nothing", (*upgradeStory).bootAgain, false},
 		{"submit jobs", (*upgradeStory).submitJobs, true},
 		{"clean refuses while jobs run", (*upgradeStory).refuseClean, false},
 		{"the plan names the jobs", (*upgradeStory).planNamesJobs, false},
@@ -82,10 +82,21 @@ func (s *upgradeStory) boot() {
 }
 
 func (s *upgradeStory) bootAgain() {
-	var p struct{ Steps []any }
-	s.json(&p, "cluster", "k8s-bootup", "--dry-run")
-	if len(p.Steps) != 0 {
-		s.t.Errorf("a boot of what runs has steps: %v", p.Steps)
+	steps := func() (ids []string) {
+		var p struct{ Steps []struct{ ID string } }
+		s.json(&p, "cluster", "k8s-bootup", "--dry-run")
+		for _, step := range p.Steps {
+			ids = append(ids, step.ID)
+		}
+		return ids
+	}
+	// Nothing says which objects the older paictl applied.
+	if got, want := steps(), []string{"kubernetes/" + olderKubernetes + "/cluster/bootstrap", "kubernetes/" + olderKubernetes + "/cluster/dns"}; !slices.Equal(got, want) {
+		s.t.Errorf("a boot of what the older paictl booted has steps %v, want %v", got, want)
+	}
+	s.run(5*time.Minute, "cluster", "k8s-bootup", "--yes")
+	if got := steps(); len(got) != 0 {
+		s.t.Errorf("a boot of what runs has steps: %v", got)
 	}
 }
 
