@@ -135,7 +135,7 @@ type observer struct {
 
 // ShowPlan shows a plan: on standard output if the command does nothing else.
 func (o observer) ShowPlan(ctx context.Context, p operation.Preview) (err error) {
-	shown := planView{Plan: p.Plan, Configuration: p.Revision}
+	shown := planView{Plan: p.Plan, Configuration: p.Revision, ExpectedGaps: plan.ExpectedGaps(p.Plan)}
 	if p.Plan.Verb == pai.VerbUpgrade && o.flags.dryRun {
 		if shown.ReleaseNotes, err = releaseNotes(p.Plan.Hops, o.session.Releases); err != nil {
 			return err
@@ -171,6 +171,8 @@ type planView struct {
 	Configuration *operation.AppliedRevision `json:"configuration,omitempty"`
 	// ReleaseNotes are the notes of the releases that an upgrade passes.
 	ReleaseNotes []release.Notes `json:"releaseNotes,omitempty"`
+	// ExpectedGaps are how long users wait; running jobs do not notice.
+	ExpectedGaps pai.Gaps `json:"expectedGaps"`
 }
 
 func (v planView) write(page *ui.Page, p operation.Preview) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
 
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/etcd"
@@ -39,6 +40,9 @@ type Deps struct {
 	Bundle BundleContent
 	// Kube returns a client of the API.
 	Kube func(ctx context.Context) (*kube.Client, error)
+	// Gap is called with the time in which no container could start on a machine. It
+	// can be nil.
+	Gap func(ctx context.Context, machine string, d time.Duration)
 	// Progress reports long actions. It can be nil.
 	Progress func(format string, args ...any)
 	// Kubeadm runs a script with $kubeadm and $config of the version of the
@@ -51,6 +55,9 @@ type Deps struct {
 func Doers(d Deps) plan.Doers {
 	if d.Progress == nil {
 		d.Progress = func(string, ...any) {}
+	}
+	if d.Gap == nil {
+		d.Gap = func(context.Context, string, time.Duration) {}
 	}
 	c := &cluster{Deps: d}
 	return plan.Doers{

@@ -157,6 +157,9 @@ func (c *cluster) startKubelet(ctx context.Context, h machine.Host, m config.Mac
 	if ok, err := c.fulfilled(ctx, h, m, s, plan.RoleKubelet, state); err != nil || ok {
 		return err
 	}
+	if s.StopsStarts() {
+		defer c.gapSince(ctx, h, time.Now())
+	}
 	return c.replaceKubelet(ctx, h, v)
 }
 

@@ -46,10 +46,20 @@ func (c *cluster) role(ctx context.Context, h machine.Host, m config.Machine, s 
 			return err
 		}
 	}
+	if s.StopsStarts() {
+		defer c.gapSince(ctx, h, time.Now())
+	}
 	if err := moveAndRestart(ctx, h, s.Role, s.To.Kubernetes()); err != nil {
 		return err
 	}
 	return c.awaitRole(ctx, h, s.Role, s.To.Kubernetes())
+}
+
+// gapSince reports the time in which no container could start on a machine: from
+// before a unit was stopped until its successor was seen to be healthy. The gap
+// itself is a little shorter.
+func (c *cluster) gapSince(ctx context.Context, h machine.Host, began time.Time) {
+	c.Gap(ctx, h.Name(), time.Since(began))
 }
 
 // roleNeeds writes what a role reads outside of its directory: its API access.

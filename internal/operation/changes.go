@@ -2,8 +2,10 @@ package operation
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/pai"
@@ -35,6 +37,27 @@ func (r *changeRecorder) note(ctx context.Context, service string, changes kube.
 		return nil
 	}
 	return r.entry.Update(ctx, func(op *pai.Operation) { op.Refreshed = withChanges(op.Refreshed, service, changes) })
+}
+
+// noteGap adds the time in which no container could start on a machine to the entry. A
+// time that cannot be written is reported only: it is not what the step is for.
+func (o *operation) noteGap(ctx context.Context, machine string, d time.Duration) {
+	o.changed.mu.Lock()
+	defer o.changed.mu.Unlock()
+	if o.changed.entry == nil {
+		return
+	}
+	err := o.changed.entry.Update(ctx, func(op *pai.Operation) {
+		seconds := maps.Clone(op.StartSeconds)
+		if seconds == nil {
+			seconds = map[string]float64{}
+		}
+		seconds[machine] += d.Round(time.Millisecond).Seconds()
+		op.StartSeconds = seconds
+	})
+	if err != nil {
+		o.Progressf("no container could start on %s for %s; this could not be recorded: %v", machine, d.Round(time.Millisecond), err)
+	}
 }
 
 // withChanges adds the changes of a service's objects to the recorded ones. A

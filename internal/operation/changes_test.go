@@ -1,14 +1,18 @@
 package operation
 
 import (
+	"maps"
 	"reflect"
 	"testing"
+	"time"
 
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/run"
 	"pai.dev/pai/internal/session"
+	"pai.dev/pai/test/runtest"
 )
 
 func TestWithChanges(t *testing.T) {
@@ -51,5 +55,26 @@ func TestRefreshAppliesRevision(t *testing.T) {
 		if parts := RefreshServices(s, c.names).(applying).Applies(at(c.at)); len(parts) != c.want {
 			t.Errorf("refresh of %v at %s: got %v, want %d parts", c.names, c.at, parts, c.want)
 		}
+	}
+}
+
+// The gaps of several steps on a machine add up, and a resumed operation adds to them.
+func TestGapsAreRecorded(t *testing.T) {
+	t.Parallel()
+	journal := run.NewJournal(runtest.Dir(t.TempDir()))
+	entry, err := journal.Begin(t.Context(), pai.Operation{Verb: pai.VerbUpgrade, StartSeconds: map[string]float64{"m1": 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := &operation{Session: &session.Session{Progressf: t.Logf}}
+	o.noteGap(t.Context(), "m1", time.Hour) // no steps run
+	stop := o.changed.into(entry)
+	o.noteGap(t.Context(), "m1", 1500*time.Millisecond)
+	o.noteGap(t.Context(), "m2", 250*time.Millisecond)
+	o.noteGap(t.Context(), "m1", 500*time.Millisecond)
+	stop()
+	op, err := journal.Get(t.Context(), entry.Operation().ID)
+	if want := map[string]float64{"m1": 3, "m2": 0.25}; err != nil || !maps.Equal(op.StartSeconds, want) {
+		t.Errorf("got %v, %v, want %v", op.StartSeconds, err, want)
 	}
 }

@@ -78,6 +78,9 @@ func (o *operation) recordPlannedSteps(ctx context.Context, entry *run.Entry) ([
 	}
 	return waited, entry.Update(ctx, func(op *pai.Operation) {
 		op.Steps, op.Waiting, op.Revision = plannedSteps(op.Steps, o.preview.Plan), nil, o.config.Revision
+		if expected := plan.ExpectedGaps(o.preview.Plan); op.ExpectedGaps == nil {
+			op.ExpectedGaps = &expected
+		}
 	})
 }
 

@@ -48,6 +48,12 @@ type Operation struct {
 	// written before the eviction.
 	Evicted []Evicted `json:"evicted,omitempty"`
 
+	// ExpectedGaps are those that the plan of the first run named; nil if an older
+	// paictl recorded the operation.
+	ExpectedGaps *Gaps `json:"expectedGaps,omitempty"`
+	// StartSeconds is for how long at most no container could start, by machine.
+	StartSeconds map[string]float64 `json:"startSeconds,omitempty"`
+
 	// Refreshed lists the changes of a refresh for each service.
 	Refreshed []ServiceChanges `json:"refreshed,omitempty"`
 

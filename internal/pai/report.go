@@ -11,6 +11,8 @@ type Report struct {
 	Jobs              JobsReport `json:"jobs"`
 	API               APIReport  `json:"api"`
 	SubmissionSeconds float64    `json:"submissionOutageSeconds"`
+	// AdmissionSeconds is the time without a controller that admits or starts jobs.
+	AdmissionSeconds float64 `json:"admissionOutageSeconds"`
 	// UnobservedSeconds is the time within the operation without observation.
 	UnobservedSeconds float64 `json:"unobservedSeconds"`
 	// PerJob has a line for each job that ran when the operation started.

@@ -24,6 +24,7 @@ func Text(p Plan, impact map[StepID][]pai.JobRef) string {
 	}
 	fmt.Fprintf(&b, "%s, %s\n", count(len(p.Hops), "hop"), count(len(p.Steps), "step"))
 
+	b.WriteString(gapsText(p))
 	phase, hop := "", 0
 	for _, s := range p.Steps {
 		if s.Phase != phase {

@@ -2,6 +2,8 @@ package ui
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"pai.dev/pai/internal/pai"
@@ -32,9 +34,7 @@ func report(p *Page, op pai.Operation) {
 	jobLines(p, op.PerJob)
 	p.Linef("  API outage\t%.1f s for new connections (longest gap %.1f s), %.1f s for kept connections (longest gap %.1f s)",
 		op.API.OutageSeconds, op.API.LongestGapSeconds, op.API.Kept.OutageSeconds, op.API.Kept.LongestGapSeconds)
-	if op.SubmissionSeconds > 0 {
-		p.Linef("  no submission\t%.1f s", op.SubmissionSeconds)
-	}
+	reportGaps(p, op)
 	if op.UnobservedSeconds > 0 {
 		p.Linef("  unobserved\t%.1f s", op.UnobservedSeconds)
 	}
@@ -46,6 +46,28 @@ func report(p *Page, op pai.Operation) {
 		for _, line := range e.Evidence {
 			p.Linef("    %s", line)
 		}
+	}
+}
+
+// reportGaps writes how long users waited, beside what the plan said.
+func reportGaps(p *Page, op pai.Operation) {
+	expected, known := pai.Gaps{}, op.ExpectedGaps != nil
+	if known {
+		expected = *op.ExpectedGaps
+	}
+	line := func(label, what string, seconds, expected float64) {
+		switch {
+		case seconds == 0 && expected == 0:
+		case known:
+			p.Linef("  %s\t%s%.1f s (expected: about %.0f s)", label, what, seconds, expected)
+		default:
+			p.Linef("  %s\t%s%.1f s", label, what, seconds)
+		}
+	}
+	line("no submission", "", op.SubmissionSeconds, expected.SubmissionSeconds)
+	line("no admission", "", op.AdmissionSeconds, expected.AdmissionSeconds)
+	for _, machine := range slices.Sorted(maps.Keys(op.StartSeconds)) {
+		line("no new containers", "on "+machine+", at most ", op.StartSeconds[machine], expected.StartSeconds[machine])
 	}
 }
 

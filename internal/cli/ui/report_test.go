@@ -102,3 +102,30 @@ func TestEndsAreShownOnce(t *testing.T) {
 		t.Errorf("got %q, want the end whose verdict has changed", got)
 	}
 }
+
+func TestReportOfGaps(t *testing.T) {
+	t.Parallel()
+	op := pai.Operation{Report: pai.Report{AdmissionSeconds: 3.24}, StartSeconds: map[string]float64{"m2": 4, "m1": 2.51}}
+	for name, c := range map[string]struct {
+		expected *pai.Gaps
+		want     []string
+		not      string
+	}{
+		"with a plan": {&pai.Gaps{AdmissionSeconds: 10, StartSeconds: map[string]float64{"m1": 15, "m2": 10}},
+			[]string{"3.2 s (expected: about 10 s)", "on m1, at most 2.5 s (expected: about 15 s)", "on m2, at most 4.0 s (expected: about 10 s)"}, "no submission"},
+		"of an older paictl": {nil, []string{"3.2 s\n", "on m1, at most 2.5 s\n"}, "expected"},
+		"longer than expected": {&pai.Gaps{SubmissionSeconds: 20},
+			[]string{"no submission", "0.0 s (expected: about 20 s)", "on m1, at most 2.5 s (expected: about 0 s)"}, "nothing"},
+	} {
+		op.ExpectedGaps = c.expected
+		var b strings.Builder
+		if err := Text(&b, func(p *Page) { reportGaps(p, op) }); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(b.String(), want) || strings.Contains(b.String(), c.not) {
+				t.Errorf("%s: got %s, want %q, and not %q", name, b.String(), want, c.not)
+			}
+		}
+	}
+}

@@ -41,12 +41,13 @@ type Counted struct {
 	New               pai.Availability `json:"new"`
 	Kept              pai.Availability `json:"kept"`
 	Submission        pai.Availability `json:"submission"`
+	Admission         pai.Availability `json:"admission"`
 	UnobservedSeconds float64          `json:"unobservedSeconds"`
 }
 
 func (c Counted) plus(o Counted) Counted {
 	return Counted{
-		New: plus(c.New, o.New), Kept: plus(c.Kept, o.Kept), Submission: plus(c.Submission, o.Submission),
+		New: plus(c.New, o.New), Kept: plus(c.Kept, o.Kept), Submission: plus(c.Submission, o.Submission), Admission: plus(c.Admission, o.Admission),
 		UnobservedSeconds: c.UnobservedSeconds + o.UnobservedSeconds,
 	}
 }

@@ -12,6 +12,7 @@ import (
 // progress, and detects periods in which this process was not running.
 type probeLoop struct {
 	fresh, kept, submit *sampler
+	admit               *sampler
 	clients             []*probeClient
 	submission          *submission
 
@@ -36,6 +37,7 @@ func newProbeLoop(cfg *rest.Config, unobserved *unobservedTime) (*probeLoop, err
 	p.fresh = &sampler{timeout: sampleTimeout, requests: []func(context.Context) error{fresh.get(readyPath), fresh.get(readPath)}}
 	p.kept = &sampler{timeout: sampleTimeout, requests: []func(context.Context) error{kept.get(readyPath), kept.get(readPath)}}
 	p.submit = &sampler{timeout: submitTimeout, requests: []func(context.Context) error{p.submission.test}}
+	p.admit = &sampler{timeout: submitTimeout, requests: []func(context.Context) error{admission{kept}.test}}
 	return p, nil
 }
 
@@ -66,6 +68,7 @@ func (p *probeLoop) tick(ctx context.Context, n int, now time.Time) {
 	p.kept.tick(ctx, now)
 	if n%int(submitEvery/sampleEvery) == 0 {
 		p.submit.tick(ctx, now)
+		p.admit.tick(ctx, now)
 	}
 }
 
@@ -86,11 +89,11 @@ func elapsed(from, to time.Time) time.Duration {
 	return max(to.Sub(from), to.Round(0).Sub(from.Round(0)))
 }
 
-func (p *probeLoop) samplers() []*sampler { return []*sampler{p.fresh, p.kept, p.submit} }
+func (p *probeLoop) samplers() []*sampler { return []*sampler{p.fresh, p.kept, p.submit, p.admit} }
 
 // counted returns the times of the samplers until a moment.
 func (p *probeLoop) counted(now time.Time) Counted {
-	return Counted{New: p.fresh.sum(now), Kept: p.kept.sum(now), Submission: p.submit.sum(now), UnobservedSeconds: p.unobserved.sum(now).Seconds()}
+	return Counted{New: p.fresh.sum(now), Kept: p.kept.sum(now), Submission: p.submit.sum(now), Admission: p.admit.sum(now), UnobservedSeconds: p.unobserved.sum(now).Seconds()}
 }
 
 // close waits for the samples in progress and closes the connections.

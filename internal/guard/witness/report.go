@@ -47,6 +47,7 @@ func (w *Witness) finish(ctx context.Context) pai.Report {
 		Jobs:              jobs,
 		API:               pai.APIReport{Availability: counted.New, Kept: counted.Kept},
 		SubmissionSeconds: counted.Submission.OutageSeconds,
+		AdmissionSeconds:  counted.Admission.OutageSeconds,
 		UnobservedSeconds: counted.UnobservedSeconds,
 		PerJob:            w.ledger.perJob(counted.UnobservedSeconds, pauses, w.taken, time.Now()),
 	}

@@ -34,6 +34,10 @@ func newTestServer(t *testing.T) *testServer {
 
 func (server *testServer) serve(w http.ResponseWriter, r *http.Request) {
 	switch server.mode.Load() {
+	case "ok":
+		if r.URL.Path == leasesPath {
+			_, _ = w.Write([]byte(`{"items": []}`))
+		}
 	case "500":
 		w.WriteHeader(http.StatusInternalServerError)
 	case "reads 500": // ready, but etcd is not responding

@@ -1,0 +1,74 @@
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// The expected gaps, in seconds, rounded up from what TestRuntimeReplaced measured
+// for v0.10 to v0.11 on two busy cores (docs/benchmarks.md). A step that is not
+// listed causes no gap: the API server, etcd, and the REST server are handed over
+// while they serve.
+const (
+	runtimeStartSeconds = 5
+	kubeletStartSeconds = 10
+	// The API server is stopped while etcd is restored.
+	restoreSubmissionSeconds = 20
+)
+
+// admissionSeconds are the services that admit and start jobs. Each has one leader,
+// and a new one takes over when the old one has ended.
+var admissionSeconds = map[string]float64{"kueue": 5, "jobset": 5}
+
+// StopsStarts reports whether no container can start on the machine of a step while
+// it runs: it replaces a container runtime or a kubelet that runs.
+func (s Step) StopsStarts() bool {
+	return s.From != "" && (s.Kind == KindKubelet || s.Kind == KindRole && s.Role == RoleRuntime)
+}
+
+// stopsAdmission reports whether no job is admitted or started at some time during a
+// step.
+func (s Step) stopsAdmission() bool {
+	return s.From != "" && s.Kind == KindService && admissionSeconds[s.Target] > 0
+}
+
+// ExpectedGaps are the gaps that the steps of a plan are expected to cause.
+func ExpectedGaps(p Plan) pai.Gaps {
+	var g pai.Gaps
+	for _, s := range p.Steps {
+		switch {
+		case s.Kind == KindRestore:
+			g.SubmissionSeconds += restoreSubmissionSeconds
+			g.AdmissionSeconds += restoreSubmissionSeconds
+		case s.stopsAdmission():
+			g.AdmissionSeconds += admissionSeconds[s.Target]
+		case s.StopsStarts():
+			if g.StartSeconds == nil {
+				g.StartSeconds = map[string]float64{}
+			}
+			g.StartSeconds[s.Target] += map[bool]float64{true: kubeletStartSeconds, false: runtimeStartSeconds}[s.Kind == KindKubelet]
+		}
+	}
+	return g
+}
+
+// gapsText describes the expected gaps of a plan; empty if there are none.
+func gapsText(p Plan) string {
+	g := ExpectedGaps(p)
+	var b strings.Builder
+	switch {
+	case g.SubmissionSeconds > 0:
+		fmt.Fprintf(&b, "New jobs: none can be submitted for about %.0f s, and none is admitted for about %.0f s.\n", g.SubmissionSeconds, g.AdmissionSeconds)
+	case g.AdmissionSeconds > 0:
+		fmt.Fprintf(&b, "New jobs can be submitted throughout; none is admitted for about %.0f s.\n", g.AdmissionSeconds)
+	}
+	if len(g.StartSeconds) > 0 {
+		longest := slices.Max(slices.Collect(maps.Values(g.StartSeconds)))
+		fmt.Fprintf(&b, "New containers: none starts on a machine for up to %.0f s, on %s.\n", longest, count(len(g.StartSeconds), "machine"))
+	}
+	return b.String()
+}
