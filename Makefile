@@ -18,7 +18,7 @@ deps: ## install the Debian packages that are missing
 build: ## build bin/paictl, with the program that it copies to machines in it
 	@hack/build.sh
 
-demo: ## PAI on this host from nothing: v0.9, a job, and the upgrade to v0.10 under it
+demo: ## PAI on this host from nothing: v0.10, a job, and the upgrade to v0.11 under it
 	@hack/demo.sh
 
 test: deps build ## what continuous integration runs: lint, unit tests, fuzzing, bundles, end-to-end tests

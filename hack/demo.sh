@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 set -a; . hack/go.env; set +a
 
-old=v0.9 new=v0.10
+old=v0.10 new=v0.11
 job=train
 total=7 step=0
 
@@ -66,14 +66,16 @@ fi
 
 head_line "The bundle of $old: every program and image of the release, built from Go modules and signed"
 show bin/paictl release build "$old"
+# An operator's cluster was booted by the paictl of its time.
+old_paictl=$(bin/paictl release build "$old" -o json 2>/dev/null | sed -n 's/^ *"paictl": "\(.*\)",\{0,1\}$/\1/p')
 
-head_line "A machine, Kubernetes and the services of $old; meanwhile the bundle of $new is built"
+head_line "A machine, Kubernetes and the services of $old, booted by the paictl of $old; meanwhile the bundle of $new is built"
 log=$(mktemp -t pai-demo-bundle-XXXXXX)
 say "\$ bin/paictl release build $new &"
 bin/paictl release build "$new" >"$log" 2>&1 &
 background=$!
 if [[ $resume == no ]]; then
-  show bin/paictl up --release "$old" --yes
+  show "$old_paictl" up --release "$old" --yes
 fi
 
 head_line "A training job"

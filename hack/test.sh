@@ -27,7 +27,7 @@ fuzz() {
 }
 # The end-to-end suites use what the bundles hold; building them here shows
 # what takes long, and keeps it out of the tests' own time limits.
-bundles() { PAI_STATE_DIR="${TMPDIR:-/tmp}/pai-test-bundles" bin/paictl release build v0.9 v0.10; }
+bundles() { PAI_STATE_DIR="${TMPDIR:-/tmp}/pai-test-bundles" bin/paictl release build ${PAI_TEST_ALL:+v0.9} v0.10 v0.11; }
 e2e() {
   local packages
   hack/build.sh - || return # tests within paictl's packages carry the program, too

@@ -70,7 +70,7 @@ func editConfiguration(t *testing.T, s *session.Session) {
 	}
 }
 
-// An older paictl wrote which revisions are applied, and not with which versions.
+// An older paictl wrote which revisions are applied, and not their versions.
 // The cluster recorded these, also in the middle of an upgrade.
 func TestRollbackFindsRevisionThatOlderProgramApplied(t *testing.T) {
 	t.Parallel()

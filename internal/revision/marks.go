@@ -41,7 +41,7 @@ func (s *Store) AppliedWith(ctx context.Context, part Part, version pai.AnyVersi
 	return number, nil
 }
 
-// NoteVersions notes with which versions the applied revisions were applied, for
+// NoteVersions notes the versions of the applied revisions, for
 // parts that have no mark yet: an older paictl does not write marks. recorded are
 // the versions that the cluster recorded last. The caller holds the lock of the
 // cluster.

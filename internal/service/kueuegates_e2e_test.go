@@ -77,9 +77,9 @@ func TestKueueKnowsItsGates(t *testing.T) {
 		var module fs.FS
 		for _, pin := range src.manifest.ServiceList {
 			if pin.Name == name {
-				chart := *pin.Chart
-				chart.Path = "."
-				version, module = pin.Version, moduleChart(t, chart, "sigs.k8s.io/kueue")
+				whole := *pin.Chart
+				whole.Path, pin.Chart = ".", &whole
+				version, module = pin.Version, moduleChart(t, pin)
 			}
 		}
 		gates, needs := gatesOf(t, module, version)

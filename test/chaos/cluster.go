@@ -76,8 +76,11 @@ func (c *Cluster) Sign(ctx context.Context) (paictl string, err error) {
 		return "", err
 	}
 	var built []struct{ Release, Paictl string }
-	if err := json.Unmarshal([]byte(out), &built); err != nil || len(built) != 2 || built[0].Paictl == "" {
-		return "", fmt.Errorf("the build of %s names no paictl: %v\n%s", From, err, out)
+	if err := json.Unmarshal([]byte(out), &built); err != nil {
+		return "", fmt.Errorf("read the output of release build: %w\n%s", err, out)
+	}
+	if len(built) != 2 || built[0].Paictl == "" {
+		return "", fmt.Errorf("the build of %s names no paictl:\n%s", From, out)
 	}
 	return built[0].Paictl, nil
 }
@@ -103,9 +106,9 @@ func (c *Cluster) Up(ctx context.Context, machines int, idle string, prepare fun
 			return fmt.Errorf("prepare the machines: %w", err)
 		}
 	}
-	former := *c
-	former.Paictl = older
-	if _, err := former.Run(ctx, 10*time.Minute, "up", "--release", From, "--machines", fmt.Sprint(machines), "--yes"); err != nil {
+	previous := *c
+	previous.Paictl = older
+	if _, err := previous.Run(ctx, 10*time.Minute, "up", "--release", From, "--machines", fmt.Sprint(machines), "--yes"); err != nil {
 		return err
 	}
 	if idle != "" {

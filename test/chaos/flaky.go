@@ -128,7 +128,7 @@ func checkFlaky(operations []operation, victim Container) (problems []string) {
 		inStep := func(e ended) bool { return says(e, "able to end it") }
 		for _, e := range o.Jobs.Unknown {
 			after := says(e, "might be the cause") && slices.ContainsFunc(o.Jobs.Unknown, inStep)
-			if !(inStep(e) || after) || !(of(e, flakyJob) || of(e, hungryJob)) {
+			if !inStep(e) && !after || !of(e, flakyJob) && !of(e, hungryJob) {
 				problems = append(problems, fmt.Sprintf("operation %s does not know how it ended: %+v", o.ID, e))
 			}
 		}

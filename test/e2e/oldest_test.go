@@ -13,8 +13,8 @@ import (
 )
 
 // TestOldestRelease upgrades a cluster of v0.9, booted by the paictl of v0.9, in
-// two hops of Kubernetes and of the services under a job, and goes back over both.
-// The configuration folder has schema 1, and the users are one document.
+// two hops of Kubernetes and of the services under a job, and rolls both back.
+// The configuration directory has schema 1, and the users are one document.
 func TestOldestRelease(t *testing.T) {
 	if os.Getenv("PAI_TEST_ALL") == "" {
 		t.Skip("two more minutes for the bundle of v0.9, and ten for the test: make test-all runs it")

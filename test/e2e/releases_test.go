@@ -43,13 +43,13 @@ func (o *operator) bootFrozen(release string, args ...string) string {
 	if release != older {
 		releases = append([]string{release}, releases...)
 	}
-	former := *o
-	former.program = o.buildBundle(releases...)[release]
-	if former.program == "" {
+	previous := *o
+	previous.program = o.buildBundle(releases...)[release]
+	if previous.program == "" {
 		o.t.Fatalf("the build of release %s names no paictl", release)
 	}
-	former.run(10*time.Minute, append([]string{"up", "--release", release, "--yes"}, args...)...)
-	return former.program
+	previous.run(10*time.Minute, append([]string{"up", "--release", release, "--yes"}, args...)...)
+	return previous.program
 }
 
 // serverVersion is the version of the API server.

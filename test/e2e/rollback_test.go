@@ -16,7 +16,7 @@ import (
 // since a snapshot ends, and only with an accepted risk.
 func (o *operator) rollBack() {
 	before := o.jobContainers()
-	former := operationPair{Services: older, Kubernetes: olderKubernetes}
+	previous := operationPair{Services: older, Kubernetes: olderKubernetes}
 
 	o.part("the services", func(o *operator) {
 		t := o.t
@@ -55,7 +55,7 @@ func (o *operator) rollBack() {
 			t.Errorf("accepting one risk was enough:\n%s", text)
 		}
 		o.run(10*time.Minute, "upgrade", "rollback", "--yes", "--accept-risk=lose-writes-since-snapshot,interrupt-jobs")
-		if op := o.lastMove(); op.Outcome != "succeeded" || op.To != former {
+		if op := o.lastMove(); op.Outcome != "succeeded" || op.To != previous {
 			t.Errorf("recorded: %+v", op)
 		}
 		if v := o.serverVersion(); v != olderUpstream {
@@ -84,7 +84,7 @@ func (o *operator) rollBack() {
 		if !strings.Contains(err.Error(), olderKubernetes+"/cluster/apiserver") {
 			t.Errorf("the control plane had not moved when the upgrade failed: %v", err)
 		}
-		if op := o.lastMove(); op.Verb != "rollback" || op.Outcome != "succeeded" || op.To != former {
+		if op := o.lastMove(); op.Verb != "rollback" || op.Outcome != "succeeded" || op.To != previous {
 			t.Errorf("recorded: %+v", op)
 		}
 		for _, role := range []string{"kubelet", "kube-proxy", "scheduler", "controller-manager"} {

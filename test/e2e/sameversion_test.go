@@ -151,7 +151,7 @@ func (s *sameVersion) patch(c change) {
 		s.tree, s.cache = s.workshop.olderSources(commit), s.workshop.cache()
 	}
 	s.workshop.change(s.tree, c)
-	former := *s.operator
-	former.program = s.older
-	former.run(20*time.Minute, "release", "build", older, "--source", s.tree)
+	previous := *s.operator
+	previous.program = s.older
+	previous.run(20*time.Minute, "release", "build", older, "--source", s.tree)
 }

@@ -246,8 +246,8 @@ func TestLedger(t *testing.T) {
 		}, both, want{step: "step-2", cause: "exit code 137", seconds: 13}},
 		"dead on the machine, unexplained by the API": {func(l *ledger) {
 			lives(l, 14_000, 14_100, "b-c0")
-			l.settleOverdue(at(14_200), time.Minute)
-			l.settleOverdue(at(80_000), time.Minute)
+			l.settleOverdue(at(14_200))
+			l.settleOverdue(at(80_000))
 		}, both, want{step: "step-2", cause: "the API does not report its exit code", seconds: 14.1}},
 		"dead on the machine, API not observed": {func(l *ledger) {
 			lives(l, 14_000, 14_100, "b-c0")

@@ -24,7 +24,7 @@ func (w *Witness) observeAPI(ctx context.Context) {
 	}
 	now := time.Now()
 	w.ledger.recordAllPods(list.Items, now)
-	w.ledger.settleOverdue(now, unexplainedAfter)
+	w.ledger.settleOverdue(now)
 	w.unobserved.observed(now)
 }
 

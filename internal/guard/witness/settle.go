@@ -132,14 +132,14 @@ func (l *ledger) recordJob(key string, set running.JobSet, found bool, read time
 }
 
 // settleOverdue settles the ends whose explanation the API, which was just read,
-// or a machine has owed for longer than limit.
-func (l *ledger) settleOverdue(now time.Time, limit time.Duration) {
+// or a machine has owed for longer than unexplainedAfter.
+func (l *ledger) settleOverdue(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.eachRunning(func(j *WatchedJob, c *WatchedContainer) {
 		p := c.pending
 		switch {
-		case p == nil || now.Sub(p.noticed) <= limit || (!p.open && !p.jobRead):
+		case p == nil || now.Sub(p.noticed) <= unexplainedAfter || (!p.open && !p.jobRead):
 		case p.open && j.Stopped:
 			c.finish()
 		case p.open:

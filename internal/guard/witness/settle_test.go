@@ -189,7 +189,7 @@ func TestSettledEnds(t *testing.T) {
 			if got := l.hasPendingEnds(); got != test.waits {
 				t.Fatalf("got waiting %v, want %v: %+v", got, test.waits, l.report())
 			}
-			l.settleOverdue(at(80_000), time.Minute)
+			l.settleOverdue(at(80_000))
 			if got := verdictsOf(l.report()); test.want == "" && len(got) != 0 || test.want != "" && !slices.Equal(got, []Verdict{test.want}) {
 				t.Errorf("got %v, want %q: %+v", got, test.want, l.report())
 			}

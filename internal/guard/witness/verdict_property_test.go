@@ -223,7 +223,7 @@ func TestVerdictsOfHistories(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		h := drawHistory(t)
 		l := h.replay()
-		l.settleOverdue(at(lastSecond+120_000), time.Minute)
+		l.settleOverdue(at(lastSecond + 120_000))
 		living := finalObservation{alive: map[string]bool{}}
 		for i, c := range h.containers {
 			living.alive[fmt.Sprint("uid-", i, "-c0")] = c.at == 0
