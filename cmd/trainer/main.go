@@ -1,6 +1,7 @@
-// Command trainer is the program of the example job. To PAI it looks like a
-// training job: it runs for a long time, prints a line per step, stores its step
-// in a checkpoint file if one is named, and ends cleanly on SIGTERM.
+// Command trainer is the program of the example job. It does what a training
+// job does as far as PAI can see: it runs for a long time, prints one line per
+// step, keeps its step in a checkpoint file if it is given one, and ends
+// cleanly when it is told to.
 package main
 
 import (
@@ -26,9 +27,9 @@ type options struct {
 
 func main() {
 	var o options
-	flag.IntVar(&o.steps, "steps", 0, "number of steps; 0 trains until the job is stopped")
-	flag.DurationVar(&o.interval, "interval", time.Second, "duration of one step")
-	flag.StringVar(&o.checkpoint, "checkpoint", "", "`file` that stores the step, to resume after a restart")
+	flag.IntVar(&o.steps, "steps", 0, "steps to train for; 0 trains until told to stop")
+	flag.DurationVar(&o.interval, "interval", time.Second, "time that one step takes")
+	flag.StringVar(&o.checkpoint, "checkpoint", "", "file that keeps the step, to go on from after a restart")
 	flag.Parse()
 	if flag.NArg() > 0 || o.steps < 0 || o.interval <= 0 {
 		fmt.Fprintln(os.Stderr, "trainer: --steps must be 0 or more, --interval more than 0, and there are no arguments")
@@ -42,8 +43,8 @@ func main() {
 	}
 }
 
-// train runs steps until all are done or ctx ends. A stopped job succeeds,
-// because its step is stored.
+// train runs steps until there are enough or ctx ends. A job that is stopped
+// ends with success: its step is kept.
 func train(ctx context.Context, o options, out io.Writer) error {
 	step, err := load(o.checkpoint)
 	if err != nil {

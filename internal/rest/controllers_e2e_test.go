@@ -51,7 +51,11 @@ func newControllers(t *testing.T, w *world, kueue string) *controllers {
 	writeFile(t, filepath.Join(c.dir, "tls.crt"), c.certs.cert)
 	writeFile(t, filepath.Join(c.dir, "tls.key"), c.certs.key)
 	writeFile(t, filepath.Join(c.dir, "kubeconfig"), w.cluster.Kubeconfig())
-	apply(t, w, definitions(t, "kueue/"+kueue, "sigs.k8s.io/kueue", "*.yaml"))
+	kinds := definitions(t, "kueue/"+kueue, "sigs.k8s.io/kueue", "*.yaml")
+	for _, o := range kinds {
+		onlyStored(t, o)
+	}
+	apply(t, w, kinds)
 	objs, err := kube.Decode([]byte(ground))
 	if err != nil {
 		t.Fatal(err)
@@ -59,6 +63,26 @@ func newControllers(t *testing.T, w *world, kueue string) *controllers {
 	apply(t, w, objs)
 	w.cluster.StartControllers()
 	return c
+}
+
+// onlyStored makes a kind served in the version that is stored, so that nothing asks
+// for a conversion. Kueue does not start without a webhook for it.
+func onlyStored(t *testing.T, definition *unstructured.Unstructured) {
+	t.Helper()
+	versions, _, err := unstructured.NestedSlice(definition.Object, "spec", "versions")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range versions {
+		version := v.(map[string]any)
+		version["served"] = version["storage"]
+	}
+	webhook := map[string]any{"conversionReviewVersions": []any{"v1"}, "clientConfig": map[string]any{"url": "https://127.0.0.1:1/convert"}}
+	err = errors.Join(unstructured.SetNestedSlice(definition.Object, versions, "spec", "versions"),
+		unstructured.SetNestedMap(definition.Object, map[string]any{"strategy": "Webhook", "webhook": webhook}, "spec", "conversion"))
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // ground is what the service kueue makes for a virtual cluster of 1 core, and
@@ -76,12 +100,12 @@ apiVersion: v1
 kind: Secret
 metadata: {name: unused, namespace: pai-system}
 ---
-apiVersion: kueue.x-k8s.io/v1beta1
+apiVersion: kueue.x-k8s.io/v1beta2
 kind: ResourceFlavor
 metadata: {name: default}
 spec: {}
 ---
-apiVersion: kueue.x-k8s.io/v1beta1
+apiVersion: kueue.x-k8s.io/v1beta2
 kind: ClusterQueue
 metadata: {name: default}
 spec:
@@ -90,7 +114,7 @@ spec:
     - coveredResources: [cpu, memory]
       flavors: [{name: default, resources: [{name: cpu, nominalQuota: "1"}, {name: memory, nominalQuota: 1Ti}]}]
 ---
-apiVersion: kueue.x-k8s.io/v1beta1
+apiVersion: kueue.x-k8s.io/v1beta2
 kind: LocalQueue
 metadata: {name: jobs, namespace: pai-vc-default}
 spec: {clusterQueue: default}

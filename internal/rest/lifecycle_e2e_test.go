@@ -295,7 +295,7 @@ func (w *world) deleteWorkload(t *testing.T, id JobID) {
 // held names the workloads that hold quota.
 func (w *world) held(t *testing.T) string {
 	t.Helper()
-	list, err := w.cluster.Client.Dynamic().Resource(workloads).Namespace("pai-vc-default").List(t.Context(), metav1.ListOptions{})
+	list, err := w.cluster.Client.Dynamic().Resource(newerWorkloads).Namespace("pai-vc-default").List(t.Context(), metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

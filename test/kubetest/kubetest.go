@@ -90,7 +90,7 @@ func (c *Cluster) StartControllers() {
 	kubeconfig := filepath.Join(c.dir, "admin.conf")
 	write(c.t, kubeconfig, string(c.Kubeconfig()))
 	process := c.start("kube-controller-manager", "--kubeconfig="+kubeconfig, "--leader-elect=false",
-		"--use-service-account-credentials=false", "--secure-port=0", "--controllers=*,-nodeipam,-route",
+		"--use-service-account-credentials=false", "--secure-port=0", "--controllers=*,-nodeipam",
 		"--service-account-private-key-file="+filepath.Join(c.dir, "service-account.key"))
 	c.t.Cleanup(func() { stop(process) })
 }
