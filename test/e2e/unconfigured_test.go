@@ -77,7 +77,7 @@ func (o *operator) strangersAreShown() {
 	member := u.EtcdMembers[0].ID
 	defer remove(member)
 	text := o.run(time.Minute, "cluster", "status", "-p", dir)
-	for _, row := range []string{`node +pai-2 +\S+, kubelet v1\.35\.4, ready`, `machine +pai-2 `, `etcd member +- +https://192\.0\.2\.9:2380, ID ` + member + `, learner, not started`, `service +stranger +release v0\.8`} {
+	for _, row := range []string{`node +pai-2 +\S+, kubelet ` + regexp.QuoteMeta(olderUpstream) + `, ready`, `machine +pai-2 `, `etcd member +- +https://192\.0\.2\.9:2380, ID ` + member + `, learner, not started`, `service +stranger +release v0\.8`} {
 		if !regexp.MustCompile(`(?m)^` + row).MatchString(text) {
 			t.Errorf("the status has no row %q:\n%s", row, text)
 		}
