@@ -17,6 +17,8 @@ var masks = []struct {
 	{regexp.MustCompile(`(-----BEGIN [A-Z ]+-----)[^-]*(-----END)`), "$1<data>$2"},
 	{regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`), "<uid>"},
 	{regexp.MustCompile(`[0-9a-f]{32,}`), "<hash>"},
+	// The name of a ClusterTrustBundle ends with a digest of its certificates.
+	{regexp.MustCompile(`(\bkubernetes\.io:[a-z-]+:)[0-9a-f]{24}\b`), "$1<hash>"},
 	{regexp.MustCompile(`([0-9a-f]{2}:){5}[0-9a-f]{2}`), "<mac>"},
 	{regexp.MustCompile(`([A-Za-z0-9+/]{40,}={0,2}\s*)+`), "<data>\n"},
 	// Which part of the pods' range (10.244.0.0/16) a machine got when it joined:

@@ -59,6 +59,8 @@ func TestMasks(t *testing.T) {
 		{"Sun, 22 Nov 2026 23:59:59 GMT", "Mon, 23 Nov 2026 00:00:01 GMT", true},
 		{"Sun Nov 22 23:59:59 UTC 2026", "Mon Nov 23 00:00:01 UTC 2026", true},
 		{`"since": "2026-11-22"`, `"since": "2026-11-23"`, true},
+		{"kubernetes.io:kube-apiserver-serving:8793319e09cd9fa1734a2e31", "kubernetes.io:kube-apiserver-serving:ca1b94692fef55756a29e5ae", true},
+		{"kubernetes.io:kube-apiserver-serving:8793319e09cd9fa1734a2e31", "kubernetes.io:kubelet-serving:8793319e09cd9fa1734a2e31", false},
 		{"version 2026-11", "version 2026-12", false},
 		{"port 20261", "port 20262", false},
 		{`"podCIDR": "10.244.1.0/24"`, `"podCIDR": "10.244.2.0/24"`, true},
