@@ -22,12 +22,10 @@ func TestRuntimeReplaced(t *testing.T) {
 	r := &runtimeStory{operator: newOperator(t, "runtime"), machine: "pai-1", older: olderKubernetes, newer: newerKubernetes}
 	r.bootFrozen(older)
 	r.begin()
-	if !r.chapter("the runtime is replaced", func(r *runtimeStory) {
+	r.chapter("the runtime is replaced", func(r *runtimeStory) {
 		r.run(10*time.Minute, "upgrade", "apply", "--to", newer, "--yes")
 		r.replaced()
-	}) {
-		return
-	}
+	})
 	r.chapter("the runtime is rolled back", func(r *runtimeStory) {
 		r.run(10*time.Minute, "upgrade", "rollback", "--yes", "--accept-risk=lose-writes-since-snapshot")
 		r.rolledBack()
@@ -80,10 +78,11 @@ func (r *runtimeStory) begin() {
 func (r *runtimeStory) replaced() {
 	r.t.Helper()
 	r.wantRuntime(r.newer)
+	r.chapter("the report says how long users waited", (*runtimeStory).gapsReported)
 	r.chapter("the job writes on", (*runtimeStory).jobWrites)
 	r.chapter("exec and logs", func(r *runtimeStory) { r.execAndLogs("old", "stays") })
 	r.chapter("a container is restarted beside the older shim", func(r *runtimeStory) {
-		r.restarts("old", "restarts", r.older) // containerd takes the options of the sandbox
+		r.restarts("old", "restarts", r.older)
 		r.wantShim("old", r.older)
 	})
 	r.chapter("a pod stops", func(r *runtimeStory) { r.stops("stopped") })
@@ -121,6 +120,28 @@ func (r *runtimeStory) wantRuntime(version string) {
 	if got := strings.TrimSpace(r.on(r.machine, "readlink /proc/$(systemctl show -P MainPID pai-containerd)/exe")); got != want {
 		r.t.Fatalf("got %s as the container runtime, want %s", got, want)
 	}
+}
+
+// gapsReported wants the last operation to say how long users waited, and how long the
+// plan expected them to.
+func (r *runtimeStory) gapsReported() {
+	r.t.Helper()
+	var all []struct {
+		ExpectedGaps *struct {
+			AdmissionSeconds float64
+			StartSeconds     map[string]float64
+		}
+		StartSeconds                                    map[string]float64
+		SubmissionOutageSeconds, AdmissionOutageSeconds float64
+	}
+	r.json(&all, "upgrade", "history")
+	op := all[len(all)-1]
+	if op.ExpectedGaps == nil || op.ExpectedGaps.StartSeconds[r.machine] <= 0 || op.StartSeconds[r.machine] <= 0 {
+		r.t.Fatalf("got %+v, want the expected and the measured time on %s", op, r.machine)
+	}
+	r.t.Logf("no submission %.1f s; no admission %.1f s (expected %.0f s); no new containers on %s %.1f s (expected %.0f s)",
+		op.SubmissionOutageSeconds, op.AdmissionOutageSeconds, op.ExpectedGaps.AdmissionSeconds,
+		r.machine, op.StartSeconds[r.machine], op.ExpectedGaps.StartSeconds[r.machine])
 }
 
 // jobWrites wants the container of the job to be the same, and its file to grow
@@ -173,7 +194,8 @@ func (r *runtimeStory) execAndLogs(pod, name string) {
 }
 
 // restarts ends a container and wants another one in the same sandbox, which runc of
-// a version started.
+// a version started. containerd stores the options of the runtime with the sandbox, so
+// it is the version that started the sandbox.
 func (r *runtimeStory) restarts(pod, name, version string) {
 	r.t.Helper()
 	before, sandbox := r.state(pod)[name], r.sandboxOf(pod)
