@@ -14,6 +14,9 @@ const (
 	IncompleteSuffix = ".new"
 )
 
+// olderKubeadmConfigName is a file that the paictl of v0.9 and v0.10 wrote.
+const olderKubeadmConfigName = "kubeadm.yaml"
+
 // tools are the programs of a version that no role runs.
 func tools() []string { return []string{"bin/etcdctl", "bin/etcdutl", "bin/kubeadm", "bin/kubectl"} }
 
@@ -42,7 +45,7 @@ func IsVersionFile(path string) bool {
 	case dir == "run":
 		return slices.Contains(Roles(), Role(name))
 	case dir == "etc":
-		return slices.Contains([]string{KubeletConfigName, ContainerdConfigName, KubeProxyConfigName, NetworkConfigName}, name)
+		return slices.Contains([]string{KubeletConfigName, ContainerdConfigName, KubeProxyConfigName, NetworkConfigName, olderKubeadmConfigName}, name)
 	}
 	return slices.ContainsFunc(Roles(), func(r Role) bool { return slices.Contains(ProgramsOf(r), path) })
 }

@@ -1,6 +1,7 @@
 package layout_test
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,6 +44,32 @@ func TestVersionFilesHaveThePrograms(t *testing.T) {
 	}
 	if found < 10 {
 		t.Errorf("got %d programs", found)
+	}
+}
+
+// What older releases left in the directory of a version is known as well.
+func TestVersionFilesHaveThoseOfOlderReleases(t *testing.T) {
+	t.Parallel()
+	found := 0
+	for _, state := range []string{"booted", "upgraded", "killed"} {
+		root := filepath.Join("../../test/older/testdata", state, "machine", layout.ProgramsDir)
+		err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+			version, file, _ := strings.Cut(strings.TrimPrefix(path, root+"/"), "/")
+			if err != nil || entry.IsDir() || layout.VersionDir(version) == layout.RolesDir {
+				return err
+			}
+			found++
+			if !layout.IsVersionFile(file) {
+				t.Errorf("%s: got an unknown file, want it in layout.IsVersionFile", path)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if found < 20 {
+		t.Errorf("got %d files", found)
 	}
 }
 

@@ -9,20 +9,21 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// The expected gaps, in seconds, rounded up from what TestRuntimeReplaced measured
-// for v0.10 to v0.11 on two busy cores (docs/benchmarks.md). A step that is not
-// listed causes no gap: the API server, etcd, and the REST server are handed over
-// while they serve.
+// The expected gaps, in seconds, rounded up from the measurements in
+// docs/benchmarks.md. A step that is not listed causes no gap: the API server, etcd,
+// and the REST server are handed over while they serve.
 const (
-	runtimeStartSeconds = 5
-	kubeletStartSeconds = 10
+	runtimeStartSeconds = 2
+	kubeletStartSeconds = 3
 	// The API server is stopped while etcd is restored.
 	restoreSubmissionSeconds = 20
 )
 
-// admissionSeconds are the services that admit and start jobs. Each has one leader,
-// and a new one takes over when the old one has ended.
-var admissionSeconds = map[string]float64{"kueue": 5, "jobset": 5}
+// controllerSeconds is the gap of a service that admits and starts jobs, for each of
+// admission and submission. Each service has one leader, and a new one takes over when
+// the old one has ended. The API asks its webhook about new jobs, and still does for a
+// moment after the old pod has ended.
+const controllerSeconds = 2
 
 // StopsStarts reports whether no container can start on the machine of a step while
 // it runs: it replaces a container runtime or a kubelet that runs.
@@ -30,10 +31,9 @@ func (s Step) StopsStarts() bool {
 	return s.From != "" && (s.Kind == KindKubelet || s.Kind == KindRole && s.Role == RoleRuntime)
 }
 
-// stopsAdmission reports whether no job is admitted or started at some time during a
-// step.
+// stopsAdmission reports whether a step replaces a service that admits or starts jobs.
 func (s Step) stopsAdmission() bool {
-	return s.From != "" && s.Kind == KindService && admissionSeconds[s.Target] > 0
+	return s.From != "" && s.Kind == KindService && (s.Target == "kueue" || s.Target == "jobset")
 }
 
 // ExpectedGaps are the gaps that the steps of a plan are expected to cause.
@@ -45,7 +45,8 @@ func ExpectedGaps(p Plan) pai.Gaps {
 			g.SubmissionSeconds += restoreSubmissionSeconds
 			g.AdmissionSeconds += restoreSubmissionSeconds
 		case s.stopsAdmission():
-			g.AdmissionSeconds += admissionSeconds[s.Target]
+			g.SubmissionSeconds += controllerSeconds
+			g.AdmissionSeconds += controllerSeconds
 		case s.StopsStarts():
 			if g.StartSeconds == nil {
 				g.StartSeconds = map[string]float64{}
@@ -60,11 +61,8 @@ func ExpectedGaps(p Plan) pai.Gaps {
 func gapsText(p Plan) string {
 	g := ExpectedGaps(p)
 	var b strings.Builder
-	switch {
-	case g.SubmissionSeconds > 0:
-		fmt.Fprintf(&b, "New jobs: none can be submitted for about %.0f s, and none is admitted for about %.0f s.\n", g.SubmissionSeconds, g.AdmissionSeconds)
-	case g.AdmissionSeconds > 0:
-		fmt.Fprintf(&b, "New jobs can be submitted throughout; none is admitted for about %.0f s.\n", g.AdmissionSeconds)
+	if g.SubmissionSeconds > 0 {
+		fmt.Fprintf(&b, "New jobs: none can be submitted for up to %.0f s, and none is admitted for up to %.0f s.\n", g.SubmissionSeconds, g.AdmissionSeconds)
 	}
 	if len(g.StartSeconds) > 0 {
 		longest := slices.Max(slices.Collect(maps.Values(g.StartSeconds)))

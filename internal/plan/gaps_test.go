@@ -23,11 +23,11 @@ func TestExpectedGaps(t *testing.T) {
 	}}
 	got := ExpectedGaps(p)
 	want := map[string]float64{"m1": runtimeStartSeconds + kubeletStartSeconds, "m2": kubeletStartSeconds}
-	if !maps.Equal(got.StartSeconds, want) || got.AdmissionSeconds != admissionSeconds["kueue"] || got.SubmissionSeconds != 0 {
+	if !maps.Equal(got.StartSeconds, want) || got.AdmissionSeconds != controllerSeconds || got.SubmissionSeconds != controllerSeconds {
 		t.Errorf("got %+v, want starts %v", got, want)
 	}
 	text := Text(p, nil)
-	for _, want := range []string{"New jobs can be submitted throughout; none is admitted for about", "New containers: none starts on a machine for up to", "on 2 machines"} {
+	for _, want := range []string{"New jobs: none can be submitted for up to 2 s, and none is admitted for up to 2 s", "New containers: none starts on a machine for up to", "on 2 machines"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("got %s, want %q", text, want)
 		}

@@ -99,6 +99,7 @@ func (r *runtimeStory) replaced() {
 func (r *runtimeStory) rolledBack() {
 	r.t.Helper()
 	r.wantRuntime(r.older)
+	r.chapter("the report says how long users waited", (*runtimeStory).gapsReported)
 	r.chapter("the job writes on", (*runtimeStory).jobWrites)
 	for _, pod := range []string{"old", "renewed"} {
 		r.chapter("exec and logs of "+pod, func(r *runtimeStory) { r.execAndLogs(pod, "stays") })
@@ -111,6 +112,13 @@ func (r *runtimeStory) rolledBack() {
 	for _, pod := range []string{"renewed", "old", "later"} {
 		r.chapter("pod "+pod+" stops", func(r *runtimeStory) { r.stops(pod) })
 	}
+	r.chapter("prune removes what nothing uses", func(r *runtimeStory) {
+		if m := r.prune(); len(m.Removed) != 1 || m.Removed[0].Path != "/opt/pai/"+r.newer {
+			r.t.Errorf("got removed %+v, kept %+v, want the removal of %s", m.Removed, m.Kept, r.newer)
+		}
+		r.on(r.machine, "test ! -e /opt/pai/"+r.newer+" && test ! -e /opt/pai/"+r.newer+".new")
+		r.jobWrites()
+	})
 }
 
 // wantRuntime wants containerd to run from the directory of a version.
@@ -128,8 +136,8 @@ func (r *runtimeStory) gapsReported() {
 	r.t.Helper()
 	var all []struct {
 		ExpectedGaps *struct {
-			AdmissionSeconds float64
-			StartSeconds     map[string]float64
+			SubmissionSeconds, AdmissionSeconds float64
+			StartSeconds                        map[string]float64
 		}
 		StartSeconds                                    map[string]float64
 		SubmissionOutageSeconds, AdmissionOutageSeconds float64
@@ -139,8 +147,8 @@ func (r *runtimeStory) gapsReported() {
 	if op.ExpectedGaps == nil || op.ExpectedGaps.StartSeconds[r.machine] <= 0 || op.StartSeconds[r.machine] <= 0 {
 		r.t.Fatalf("got %+v, want the expected and the measured time on %s", op, r.machine)
 	}
-	r.t.Logf("no submission %.1f s; no admission %.1f s (expected %.0f s); no new containers on %s %.1f s (expected %.0f s)",
-		op.SubmissionOutageSeconds, op.AdmissionOutageSeconds, op.ExpectedGaps.AdmissionSeconds,
+	r.t.Logf("no submission %.1f s (expected %.0f s); no admission %.1f s (expected %.0f s); no new containers on %s %.1f s (expected %.0f s)",
+		op.SubmissionOutageSeconds, op.ExpectedGaps.SubmissionSeconds, op.AdmissionOutageSeconds, op.ExpectedGaps.AdmissionSeconds,
 		r.machine, op.StartSeconds[r.machine], op.ExpectedGaps.StartSeconds[r.machine])
 }
 
@@ -250,35 +258,39 @@ func (r *runtimeStory) renewSandbox(pod string) {
 	})
 }
 
-// pruneKeeps wants machine prune to keep the directory of a version, and to name a user.
-func (r *runtimeStory) pruneKeeps(version, user string) {
+// prunedDirectory and prunedMachine are what machine prune prints.
+type prunedDirectory struct {
+	Path    string
+	Reasons []string
+}
+
+type prunedMachine struct {
+	Machine       string
+	Removed, Kept []prunedDirectory
+}
+
+// prune runs machine prune.
+func (r *runtimeStory) prune() prunedMachine {
 	r.t.Helper()
-	var result struct {
-		Machines []struct {
-			Machine       string
-			Removed, Kept []struct {
-				Path    string
-				Reasons []string
-			}
-		}
-	}
+	var result struct{ Machines []prunedMachine }
 	r.json(&result, "machine", "prune", r.machine)
 	if len(result.Machines) != 1 || result.Machines[0].Machine != r.machine {
 		r.t.Fatalf("got %+v", result)
 	}
-	m := result.Machines[0]
-	n := slices.IndexFunc(m.Kept, func(d struct {
-		Path    string
-		Reasons []string
-	}) bool {
-		return d.Path == "/opt/pai/"+version
-	})
+	return result.Machines[0]
+}
+
+// pruneKeeps wants machine prune to keep the directory of a version, and to name a user.
+func (r *runtimeStory) pruneKeeps(version, user string) {
+	r.t.Helper()
+	m := r.prune()
+	n := slices.IndexFunc(m.Kept, func(d prunedDirectory) bool { return d.Path == "/opt/pai/"+version })
 	if n < 0 || len(m.Removed) > 0 {
 		r.t.Fatalf("got kept %+v, removed %+v", m.Kept, m.Removed)
 	}
 	reasons := strings.Join(m.Kept[n].Reasons, "; ")
 	r.t.Logf("%s stays: %s", version, reasons)
-	if !strings.Contains(reasons, user+" uses it") {
+	if !strings.Contains(reasons, user+" uses it") || strings.Contains(reasons, "did not write") {
 		r.t.Errorf("%s is kept because of %q, want %s", version, reasons, user)
 	}
 	r.on(r.machine, "test -x /opt/pai/"+version+"/bin/containerd-shim-runc-v2")
