@@ -67,7 +67,11 @@ fi
 head_line "The bundle of $old: every program and image of the release, built from Go modules and signed"
 show bin/paictl release build "$old"
 # An operator's cluster was booted by the paictl of its time.
-old_paictl=$(bin/paictl release build "$old" -o json 2>/dev/null | sed -n 's/^ *"paictl": "\(.*\)",\{0,1\}$/\1/p')
+old_paictl=$(bin/paictl release build "$old" -o json | sed -n 's/^ *"paictl": "\(.*\)",\{0,1\}$/\1/p')
+if [[ ! -x $old_paictl ]]; then
+  say "The build of $old names no paictl. See what it prints; run: bin/paictl release build $old -o json"
+  exit 1
+fi
 
 head_line "A machine, Kubernetes and the services of $old, booted by the paictl of $old; meanwhile the bundle of $new is built"
 log=$(mktemp -t pai-demo-bundle-XXXXXX)

@@ -205,8 +205,8 @@ func goneBetween(after, upTo int) []gone {
 	return slices.DeleteFunc(slices.Clone(gones), func(g gone) bool { return g.in <= after || g.in > upTo })
 }
 
-// objectsOf finds the objects of an API that no longer exists. An API server that does not
-// serve it, the default for alpha versions, has none.
+// objectsOf finds the objects of an API that no longer exists. An API server that
+// does not serve it, the default for alpha versions, has none.
 func objectsOf(ctx context.Context, client apiClient, g gone) ([]Result, error) {
 	list, err := client.Dynamic().Resource(g.resource).List(ctx, metav1.ListOptions{})
 	if apierrors.IsNotFound(err) {

@@ -117,10 +117,11 @@ func (i *inspection) shimProgram(id string) error {
 	if err != nil {
 		return err
 	}
-	if there, err := i.exists(string(program)); err != nil || !there {
-		return errors.Join(err, fmt.Errorf("its program %s was removed", program))
+	there, err := i.exists(string(program))
+	if err == nil && !there {
+		err = fmt.Errorf("its program %s was removed", program)
 	}
-	return nil
+	return err
 }
 
 // connectTask calls Connect of a task service and returns the first process of the

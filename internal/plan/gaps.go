@@ -15,8 +15,10 @@ import (
 const (
 	runtimeStartSeconds = 2
 	kubeletStartSeconds = 3
-	// The API server is stopped while etcd is restored.
-	restoreSubmissionSeconds = 20
+	// The API server is stopped while etcd is restored. Kueue and JobSet have a leader
+	// again later than the API serves.
+	restoreSubmissionSeconds = 10
+	restoreAdmissionSeconds  = 40
 )
 
 // controllerSeconds is the gap of a service that admits and starts jobs, for each of
@@ -43,7 +45,7 @@ func ExpectedGaps(p Plan) pai.Gaps {
 		switch {
 		case s.Kind == KindRestore:
 			g.SubmissionSeconds += restoreSubmissionSeconds
-			g.AdmissionSeconds += restoreSubmissionSeconds
+			g.AdmissionSeconds += restoreAdmissionSeconds
 		case s.stopsAdmission():
 			g.SubmissionSeconds += controllerSeconds
 			g.AdmissionSeconds += controllerSeconds

@@ -41,10 +41,9 @@ func (s *Store) AppliedWith(ctx context.Context, part Part, version pai.AnyVersi
 	return number, nil
 }
 
-// NoteVersions notes the versions of the applied revisions, for
-// parts that have no mark yet: an older paictl does not write marks. recorded are
-// the versions that the cluster recorded last. The caller holds the lock of the
-// cluster.
+// NoteVersions notes the versions of the applied revisions, for parts that have no
+// mark yet: an older paictl does not write marks. recorded are the versions that the
+// cluster recorded last. The caller holds the lock of the cluster.
 func (s *Store) NoteVersions(ctx context.Context, recorded pai.Pair) error {
 	applied, err := s.Applied(ctx)
 	if err != nil {
