@@ -30,7 +30,7 @@ func servicesReady(ctx context.Context, w *world, client *kube.Client) ([]Result
 	}
 	current := w.World.Current.Services
 	for _, r := range w.Releases {
-		if current == "" || r.Services.Version != current {
+		if current == "" || r.Services.Version.Compare(current) != 0 {
 			continue
 		}
 		for _, pin := range r.ServiceList {

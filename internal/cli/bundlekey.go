@@ -31,7 +31,7 @@ func openBundle(env *Env, what, key string) (string, *release.Bundle, error) {
 	}
 	dir := what
 	if err := pai.CheckVersion(what); err == nil {
-		dir = release.BundleDir(env.CacheDir, what)
+		dir = release.BundleDir(env.CacheDir, pai.Canonical(what))
 	}
 	b, err := release.OpenAny(dir, []ed25519.PublicKey{trusted})
 	if errors.Is(err, fs.ErrNotExist) {

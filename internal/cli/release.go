@@ -105,7 +105,7 @@ func buildReleases(ctx context.Context, env *Env, source, keyFile string, names 
 		KeyFile: cmp.Or(keyFile, release.KeyFile(env.StateDir)), Progress: env.Progressf}
 	var built []builtRelease
 	for _, name := range names {
-		options.Release = name
+		options.Release = pai.Canonical(name)
 		made, err := release.Build(ctx, options)
 		if err != nil {
 			return nil, err

@@ -63,7 +63,7 @@ func runUp(ctx context.Context, env *Env, f upFlags) error {
 			return err
 		}
 	}
-	env.Progressf("PAI %s is running on this host (%s).", s.Config.Services.Cluster.Common.Release, time.Since(start).Round(time.Second))
+	env.Progressf("PAI %s is running on this host (%s).", s.Config.Release(), time.Since(start).Round(time.Second))
 	env.Progressf("Try next:\n  paictl cluster status\n  paictl job submit examples/train.yaml\n  paictl upgrade plan\n  paictl down")
 	return nil
 }
@@ -79,8 +79,8 @@ func upConfig(ctx context.Context, env *Env, f upFlags) (string, error) {
 	case err != nil:
 		return "", err
 	}
-	have := cfg.Services.Cluster.Common.Release
-	if f.release != "" && f.release != string(have) {
+	have := cfg.Release()
+	if f.release != "" && pai.Canonical(f.release) != string(have) {
 		return "", pai.Errorf(pai.CodeRefused,
 			"upgrade it, run: paictl upgrade apply --to "+f.release+"\nor delete it, run: paictl down",
 			"this host already runs PAI release %s", have)

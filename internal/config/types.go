@@ -165,7 +165,7 @@ func (c *Config) Workers() []Machine {
 }
 
 // Release is the release whose services the configuration asks for.
-func (c *Config) Release() pai.Release { return c.Services.Cluster.Common.Release }
+func (c *Config) Release() pai.Release { return pai.Canonical(c.Services.Cluster.Common.Release) }
 
 // HistoryLimit is how many operations and revisions stay recorded.
 func (c *Config) HistoryLimit() int {
@@ -175,5 +175,5 @@ func (c *Config) HistoryLimit() int {
 // Pair is the state that the configuration asks for. It names the services by
 // their release.
 func (c *Config) Pair() pai.Pair {
-	return pai.Pair{Services: pai.ServicesVersion(c.Release()), Kubernetes: c.Kubernetes.Version}
+	return pai.Pair{Services: pai.ServicesVersion(c.Release()), Kubernetes: pai.Canonical(c.Kubernetes.Version)}
 }

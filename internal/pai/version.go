@@ -93,6 +93,27 @@ func CompareVersions[V ~string](v, w V) int {
 	return 0
 }
 
+// Canonical is the one spelling of a version, without a patch of 0: "v0.10" for
+// "v0.10.0". Files, directories, and labels are named after versions, so releases
+// are only spelled like this. What is no version stays as it is.
+func Canonical[V ~string](v V) V {
+	if _, err := numbers(string(v)); err != nil {
+		return v
+	}
+	label, build, built := strings.Cut(string(v), "+")
+	core, suffixed := strings.CutSuffix(label, "-pai")
+	if strings.Count(core, ".") == 2 {
+		core = strings.TrimSuffix(core, ".0")
+	}
+	if suffixed {
+		core += "-pai"
+	}
+	if built {
+		core += "+" + build
+	}
+	return V(core)
+}
+
 // CheckVersion returns nil for vMAJOR.MINOR[.PATCH][-pai].
 func CheckVersion[V ~string](v V) error {
 	if strings.Contains(string(v), "+") {

@@ -28,6 +28,32 @@ func TestVersionsCompareByNumber(t *testing.T) {
 	})
 }
 
+// Two versions that compare equal have the same canonical spelling, apart from
+// suffix and build.
+func TestCanonicalIsOneSpelling(t *testing.T) {
+	for version, want := range map[string]string{
+		"v0.10": "v0.10", "v0.10.0": "v0.10", "v0.10.0-pai": "v0.10-pai", "v1.0": "v1.0", "v1.0.0": "v1.0", "v0.10.10": "v0.10.10",
+		"v0.10.0-pai+1f0c5d7a9b2e": "v0.10-pai+1f0c5d7a9b2e", "v0.10.1-pai": "v0.10.1-pai", "nine.0": "nine.0", "": "",
+	} {
+		if got := Canonical(version); got != want {
+			t.Errorf("%q: got %q, want %q", version, got, want)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		draw := func(name string) Release {
+			v := fmt.Sprintf("v%d.%d", rapid.IntRange(0, 2).Draw(t, name), rapid.IntRange(0, 2).Draw(t, name))
+			if rapid.Bool().Draw(t, name+" has a patch") {
+				v += fmt.Sprintf(".%d", rapid.IntRange(0, 2).Draw(t, name))
+			}
+			return Release(v)
+		}
+		a, b := draw("a"), draw("b")
+		if (a.Compare(b) == 0) != (Canonical(a) == Canonical(b)) || Canonical(a).Compare(a) != 0 {
+			t.Fatalf("%s and %s: compare %d, spelled %s and %s", a, b, a.Compare(b), Canonical(a), Canonical(b))
+		}
+	})
+}
+
 func TestCheckVersion(t *testing.T) {
 	for version, valid := range map[string]bool{
 		"v0.10": true, "v0.10.1": true, "v0.10-pai": true,

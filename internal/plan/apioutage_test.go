@@ -25,7 +25,7 @@ func duringOutage(in Input) Input {
 // target and every step of the plan without an outage.
 func TestUpgradeDuringAPIOutagePlansEveryStep(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		releases := manyReleases(rapid.IntRange(2, 7).Draw(t, "releases"))
+		releases := drawReleases(t, rapid.IntRange(2, 7).Draw(t, "releases"))
 		at := rapid.IntRange(0, len(releases)-1).Draw(t, "at")
 		in := running(releases, releases[at].Metadata.Name, "cp-01", "gpu-01")
 		to := rapid.SampledFrom(releases).Draw(t, "to")

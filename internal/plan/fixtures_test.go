@@ -79,7 +79,13 @@ func bare(names ...string) World {
 
 // input adds to a World what else planning needs.
 func input(w World, releases []release.Manifest) Input {
-	return Input{World: w, Releases: releases, Services: someServices(), Digests: digestsOf(releases)}
+	services := someServices()
+	for _, r := range releases {
+		if services[r.Services.Version] == nil {
+			services[r.Services.Version] = services["v0.10"]
+		}
+	}
+	return Input{World: w, Releases: releases, Services: services, Digests: digestsOf(releases)}
 }
 
 // running are machines that run the pair of a release, as booting and starting

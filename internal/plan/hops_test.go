@@ -34,32 +34,66 @@ func drawTable(t *rapid.T) []release.Manifest {
 	if rapid.Bool().Draw(t, "sensible") {
 		n, window, minors = max(n, 4), max(window, 1), []int{1, 1, 0}
 	}
+	names := drawNames(t, n)
 	kubernetes, minor := 1, 30
 	var rows []release.Manifest
 	for i := 1; i <= n; i++ {
 		if i > 1 && rapid.IntRange(0, 4).Draw(t, "newKubernetes") > 0 {
 			kubernetes = i
-			minor += rapid.SampledFrom(minors).Draw(t, "minor")
+			// Mostly, the Kubernetes of a patch release is a patch of the same minor.
+			if !isPatch(names[i]) || rapid.IntRange(0, 4).Draw(t, "patch with a minor") == 0 {
+				minor += rapid.SampledFrom(minors).Draw(t, "minor")
+			}
 		}
 		since := func(what string, newest int) string {
-			return version(rapid.IntRange(max(0, newest-window), newest).Draw(t, what))
+			return names[rapid.IntRange(max(0, newest-window), newest).Draw(t, what)]
 		}
-		rows = append(rows, row(version(i), since("servicesSince", i), version(kubernetes)+"-pai",
+		rows = append(rows, row(names[i], since("servicesSince", i), names[kubernetes]+"-pai",
 			fmt.Sprintf("v1.%d.%d", minor, kubernetes), since("compatible", kubernetes)+"-pai", since("kubernetesSince", kubernetes)+"-pai"))
 	}
 	return rows
 }
 
+// drawNames draws the names of n releases, oldest first, some of them patch
+// releases, and before them the name of a release that the table does not have.
+func drawNames(t *rapid.T, n int) []string {
+	names := []string{version(0)}
+	minor, patch := 0, 0
+	for range n {
+		if len(names) > 1 && rapid.IntRange(0, 2).Draw(t, "patch release") == 0 {
+			patch += rapid.IntRange(1, 9).Draw(t, "patch") // v0.9.9 and v0.9.10 are both drawn
+			names = append(names, fmt.Sprintf("%s.%d", version(minor), patch))
+			continue
+		}
+		minor, patch = minor+1, 0
+		names = append(names, version(minor))
+	}
+	return names
+}
+
+func isPatch(name string) bool { return strings.Count(name, ".") == 2 }
+
 func version(i int) string { return fmt.Sprintf("v0.%d", i+8) } // v0.9 and v0.10 are adjacent
 
-func drawPair(t *rapid.T, n int) pai.Pair {
+// drawPair draws versions of the table, and some that are not in it: older, newer,
+// and a patch release between two rows.
+func drawPair(t *rapid.T, rows []release.Manifest) pai.Pair {
 	if rapid.Bool().Draw(t, "oldest") {
 		return pai.Pair{Services: pai.ServicesVersion(version(1)), Kubernetes: pai.KubernetesVersion(version(1)) + "-pai"}
 	}
-	return pai.Pair{
-		Services:   pai.ServicesVersion(version(rapid.IntRange(0, n+1).Draw(t, "services"))),
-		Kubernetes: pai.KubernetesVersion(version(rapid.IntRange(0, n+1).Draw(t, "kubernetes")) + "-pai"),
+	draw := func(what string) string {
+		at := rapid.SampledFrom(rows).Draw(t, what)
+		switch rapid.IntRange(0, 9).Draw(t, "foreign "+what) {
+		case 0:
+			return version(0)
+		case 1:
+			return version(len(rows) + 1)
+		case 2:
+			return version(rapid.IntRange(1, len(rows)).Draw(t, what)) + ".5"
+		}
+		return string(at.Metadata.Name)
 	}
+	return pai.Pair{Services: pai.ServicesVersion(draw("services")), Kubernetes: pai.KubernetesVersion(draw("kubernetes") + "-pai")}
 }
 
 func drawTarget(t *rapid.T, rows []release.Manifest) Target {
@@ -81,7 +115,7 @@ func TestHopsAgreeWithBruteForce(t *testing.T) {
 	for range 60 { // 6000 tables
 		rapid.Check(t, func(t *rapid.T) {
 			rows := drawTable(t)
-			from, target := drawPair(t, len(rows)), drawTarget(t, rows)
+			from, target := drawPair(t, rows), drawTarget(t, rows)
 			got, err := Hops(rows, from, target)
 			want, possible := bruteForce(rows, from, target)
 			if !possible {
@@ -235,7 +269,7 @@ func bruteBetter(a, b []Hop, target Target) bool {
 func TestHopsPassOnlyCompatibleStates(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rows := drawTable(t)
-		at := drawPair(t, len(rows))
+		at := drawPair(t, rows)
 		hops, err := Hops(rows, at, drawTarget(t, rows))
 		if err != nil {
 			return

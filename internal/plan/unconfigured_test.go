@@ -15,8 +15,8 @@ import (
 // every API server that it starts supports them, or it is refused with their names.
 func TestUpgradeNeverOutrunsUnconfiguredNodes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		releases := manyReleases(7)
-		at, to := rapid.IntRange(0, 6).Draw(t, "at"), rapid.IntRange(0, 6).Draw(t, "to")
+		releases := drawReleases(t, 7)
+		at, to := rapid.IntRange(0, len(releases)-1).Draw(t, "at"), rapid.IntRange(0, len(releases)-1).Draw(t, "to")
 		in := running(releases, releases[at].Metadata.Name, "cp-01", "gpu-01")
 		for i := range rapid.IntRange(0, 3).Draw(t, "nodes") {
 			in.World.Unconfigured.Nodes = append(in.World.Unconfigured.Nodes, UnconfiguredNode{Name: fmt.Sprintf("other-%02d", i),

@@ -24,6 +24,9 @@ func (t *supportMatrix) unreachable(releases []release.Manifest, start state, g 
 	case near == "":
 		return &pai.Error{Code: pai.CodeRefused, Message: message + "; no release can be reached from here",
 			Next: "to list the versions that can upgrade to each release, run: paictl release list"}
+	case !hops && len(t.unknown(start)) > 0:
+		return &pai.Error{Code: pai.CodeRefused, Message: message + "; the support plan has no release with " + strings.Join(t.unknown(start), " and "),
+			Next: "use a newer paictl, which knows what runs; to list the versions that this one knows, run: paictl release list"}
 	case !hops:
 		return &pai.Error{Code: pai.CodeRefused, Message: message + fmt.Sprintf("; the nearest reachable release is %s, the current one", near),
 			Next: "get the releases in between; to list the versions that can upgrade to each, run: paictl release list"}
@@ -31,6 +34,19 @@ func (t *supportMatrix) unreachable(releases []release.Manifest, start state, g 
 		return &pai.Error{Code: pai.CodeRefused, Message: message + fmt.Sprintf("; the nearest reachable release is %s", near),
 			Next: fmt.Sprintf("to preview the upgrade to that release, run: paictl upgrade plan --to %s", near)}
 	}
+}
+
+// unknown lists the versions of a state that no release has, such as those of a
+// patch release that came out after this paictl.
+func (t *supportMatrix) unknown(s state) []string {
+	var unknown []string
+	if p := t.services[s.services]; p.version != "" && len(p.rows) == 0 {
+		unknown = append(unknown, "services "+string(p.version))
+	}
+	if p := t.kubernetes[s.kubernetes]; p.version != "" && len(p.rows) == 0 {
+		unknown = append(unknown, "Kubernetes "+string(p.version))
+	}
+	return unknown
 }
 
 // route is a way that may break rules.

@@ -15,7 +15,7 @@ import (
 func TestBlocksWhenWaitingBlocksOnlyWhatDepends(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		many := manyReleases(rapid.IntRange(2, 7).Draw(t, "releases"))
+		many := drawReleases(t, rapid.IntRange(2, 7).Draw(t, "releases"))
 		in := running(many, "v0.9", "cp-01", "gpu-01", "gpu-02")
 		newest := many[len(many)-1].Metadata.Name
 		p, err := Upgrade(in, Target{Release: newest})

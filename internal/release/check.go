@@ -27,6 +27,12 @@ func (c *checker) must(ok bool, place, format string, args ...any) {
 	}
 }
 
+// spelled requires the spelling that files and labels have.
+func spelled[V ~string](c *checker, place string, v V) {
+	c.version(place, pai.CheckVersion(v))
+	c.must(pai.Canonical(v) == v, place, "is %s, which is spelled %s", v, pai.Canonical(v))
+}
+
 func (c *checker) version(place string, err error) {
 	if err != nil {
 		c.problems = append(c.problems, fmt.Errorf("%s: %w", place, err))
@@ -38,10 +44,10 @@ func check(m Manifest) []error {
 	c := &checker{}
 	c.must(m.APIVersion == "pai.dev/v1", "apiVersion", "is %q, not pai.dev/v1", m.APIVersion)
 	c.must(m.Kind == "Release", "kind", "is %q, not Release", m.Kind)
-	c.version("metadata.name", pai.CheckVersion(m.Metadata.Name))
-	c.version("services.version", pai.CheckVersion(m.Services.Version))
+	spelled(c, "metadata.name", m.Metadata.Name)
+	spelled(c, "services.version", m.Services.Version)
 	c.version("services.upgradableSince", pai.CheckVersion(m.Services.UpgradableSince))
-	c.version("kubernetes.version", pai.CheckVersion(m.Kubernetes.Version))
+	spelled(c, "kubernetes.version", m.Kubernetes.Version)
 	c.version("kubernetes.compatibleSince", pai.CheckVersion(m.Kubernetes.CompatibleSince))
 	c.version("kubernetes.upgradableSince", pai.CheckVersion(m.Kubernetes.UpgradableSince))
 	c.must(upstreamRule.MatchString(m.Kubernetes.Upstream), "kubernetes.upstream", "is %q, not of the form v1.MINOR.PATCH", m.Kubernetes.Upstream)

@@ -68,6 +68,9 @@ func loadOne(fsys fs.FS, file string) (Manifest, []byte, error) {
 	if dir := path.Base(path.Dir(file)); err == nil && dir != string(m.Metadata.Name) {
 		err = fmt.Errorf("metadata.name is %q, want %q, the name of its directory", m.Metadata.Name, dir)
 	}
+	if err == nil && string(m.Services.Version) != string(m.Metadata.Name) { // configurations name the services by their release
+		err = fmt.Errorf("services.version is %s, want %s, the name of the release", m.Services.Version, m.Metadata.Name)
+	}
 	if err != nil {
 		return Manifest{}, nil, fmt.Errorf("%s: %w", file, err)
 	}

@@ -73,6 +73,40 @@ func TestLoadSortsByNumber(t *testing.T) {
 	}
 }
 
+// A release has one spelling. Another one would be a second directory, a second
+// bundle, and second labels of the same release.
+func TestLoadRefusesASecondSpelling(t *testing.T) {
+	t.Parallel()
+	_, err := load(map[string]string{
+		"v0.9/release.yaml":   good,
+		"v0.9.0/release.yaml": strings.NewReplacer("{name: v0.9}", "{name: v0.9.0}", "{version: v0.9,", "{version: v0.9.0,").Replace(good),
+	})
+	for _, want := range []string{"v0.9.0/release.yaml: metadata.name is v0.9.0, which is spelled v0.9", "services.version is v0.9.0, which is spelled v0.9"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want an error with %q", err, want)
+		}
+	}
+}
+
+// The Kubernetes of a patch release has its own row: another upstream patch under
+// the same name is a contradiction.
+func TestLoadPatchReleases(t *testing.T) {
+	t.Parallel()
+	patch := strings.NewReplacer("{name: v0.9}", "{name: v0.9.1}", "{version: v0.9,", "{version: v0.9.1,", "version: v0.9-pai", "version: v0.9.1-pai", "v1.35.4", "v1.35.9").Replace(good)
+	manifests, err := load(map[string]string{"v0.9/release.yaml": good, "v0.9.1/release.yaml": patch})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := release.Rows(manifests)
+	if rows[0].Release != "v0.9.1" || rows[0].Kubernetes.Version != "v0.9.1-pai" || rows[0].Kubernetes.Upstream != "v1.35.9" || rows[0].Services.UpgradableSince != "v0.9" {
+		t.Errorf("got the newest row %+v, want v0.9.1 with v1.35.9", rows[0])
+	}
+	_, err = load(map[string]string{"v0.9/release.yaml": good, "v0.9.1/release.yaml": strings.ReplaceAll(patch, "v0.9.1-pai", "v0.9-pai")})
+	if err == nil || !strings.Contains(err.Error(), "both have Kubernetes v0.9-pai, but upstream") {
+		t.Errorf("got %v, want that the name of the Kubernetes is taken", err)
+	}
+}
+
 func TestLoadRefuses(t *testing.T) {
 	t.Parallel()
 	for old, test := range map[string]struct{ new, want string }{
@@ -80,6 +114,8 @@ func TestLoadRefuses(t *testing.T) {
 		"kind: Release":                    {"kind: Relase", `kind is "Relase"`},
 		"{name: v0.9}":                     {"{name: v0.8}", `metadata.name is "v0.8", want "v0.9", the name of its directory`},
 		"version: v0.9,":                   {"version: 0.9,", "services.version: version"},
+		"{version: v0.9, ":                 {"{version: v0.9.1, ", "services.version is v0.9.1, want v0.9, the name of the release"},
+		"version: v0.9-pai,":               {"version: v0.9.0-pai,", "kubernetes.version is v0.9.0-pai, which is spelled v0.9-pai"},
 		"{version: v0.9, upgradableSince:": {"{version: v0.9, upgradeableSince: v0.9, upgradableSince:", "upgradeableSince not found"},
 		"upgradableSince: v0.9}":           {"upgradableSince: v0.10}", "services.upgradableSince is newer"},
 		"upstream: v1.35.4":                {"upstream: v1.35", "kubernetes.upstream is"},
@@ -172,7 +208,7 @@ func TestLoadReportsAllProblems(t *testing.T) {
 		"v0.9/release.yaml":  strings.NewReplacer("schema: 2", "schema: 0", "user: \"1:1\"", "user: root").Replace(good),
 		"v0.10/release.yaml": "kind: [",
 		"v0.11/release.yaml": strings.NewReplacer("v0.9", "v0.11", "v1.35.4", "v1.36.0").Replace(good),
-		"v1.0/release.yaml":  strings.NewReplacer("name: v0.9}", "name: v1.0}", "v0.9-pai", "v0.11-pai").Replace(good),
+		"v1.0/release.yaml":  strings.NewReplacer("name: v0.9}", "name: v1.0}", "{version: v0.9,", "{version: v1.0,", "v0.9-pai", "v0.11-pai").Replace(good),
 	})
 	for _, want := range []string{
 		"v0.9/release.yaml: configuration.schema", "user is \"root\"", "v0.10/release.yaml: yaml",

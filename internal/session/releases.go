@@ -34,7 +34,7 @@ func FindRelease(name string) (release.Manifest, error) {
 	}
 	var names []string
 	for _, m := range known {
-		if string(m.Metadata.Name) == name {
+		if string(m.Metadata.Name) == pai.Canonical(name) {
 			return m, nil
 		}
 		names = append(names, string(m.Metadata.Name))
