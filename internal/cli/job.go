@@ -209,8 +209,23 @@ func newJobShowCommand(c *jobClient) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return c.env.Show(status, func(p *ui.Page) { writeJob(p, status) })
+		shown := shownJob{Status: status}
+		// A REST server of v0.10 does not know operations.
+		if shown.Operations, err = api.Operations(ctx, id); err != nil && pai.CodeOf(err) != pai.CodeNotFound {
+			c.env.Progressf("the operations during this job are unknown: %v", err)
+		}
+		return c.env.Show(shown, func(p *ui.Page) {
+			writeJob(p, status)
+			ui.JobOperations(p, shown.Operations)
+		})
 	})
+}
+
+// shownJob is what `job show -o json` prints.
+type shownJob struct {
+	job.Status
+	// Operations are the operations on the cluster during which the job ran.
+	Operations []rest.JobOperation `json:"operations,omitempty"`
 }
 
 func writeJob(p *ui.Page, s job.Status) {

@@ -21,7 +21,10 @@ import (
 )
 
 // oneJob is a REST service with one job, that of user admin.
-type oneJob struct{ stopped bool }
+type oneJob struct {
+	stopped    bool
+	unreported error // of Operations
+}
 
 func (s *oneJob) status() job.Status {
 	state := job.StateRunning
@@ -55,6 +58,11 @@ func (s *oneJob) Get(_ context.Context, id rest.JobID) (job.Status, error) {
 
 func (s *oneJob) Protocol(context.Context, rest.JobID) ([]byte, error) { return nil, nil }
 
+func (s *oneJob) Operations(context.Context, rest.JobID) ([]rest.JobOperation, error) {
+	return []rest.JobOperation{{ID: "20260102T030400.000Z", Verb: pai.VerbUpgrade, Outcome: pai.OutcomeSucceeded,
+		JobLine: pai.JobLine{Job: "admin~train", ContainersBefore: 2, ContainersAfter: 2, Machines: []string{"gpu-01"}}}}, s.unreported
+}
+
 func (s *oneJob) Stop(context.Context, rest.JobID) error {
 	s.stopped = true
 	return nil
@@ -74,7 +82,12 @@ func (anyone) Ready(context.Context) error { return nil }
 // stateWith is a state directory that has the access to the REST server of the clusters.
 func stateWith(t *testing.T, clusters ...string) string {
 	t.Helper()
-	h := &rest.Handler{Jobs: &oneJob{}, Users: anyone{}, Log: slog.New(slog.DiscardHandler)}
+	return stateOf(t, &oneJob{}, clusters...)
+}
+
+func stateOf(t *testing.T, jobs *oneJob, clusters ...string) string {
+	t.Helper()
+	h := &rest.Handler{Jobs: jobs, Users: anyone{}, Log: slog.New(slog.DiscardHandler)}
 	srv := httptest.NewTLSServer(h.Routes())
 	t.Cleanup(srv.Close)
 	dir := t.TempDir()
@@ -121,6 +134,7 @@ func TestJobCommands(t *testing.T) {
 		{[]string{"job", "list"}, "", 0, "admin~train   RUNNING   1 of 2", ""},
 		{[]string{"job", "show", "train"}, "", 0, "worker 0   RUNNING   gpu-01", ""},
 		{[]string{"job", "show", "admin~train"}, "", 0, "admin~train: RUNNING", ""},
+		{[]string{"job", "show", "train"}, "", 0, "(operation 20260102T030400.000Z)\n  2 of 2 containers still run, on gpu-01", ""},
 		{[]string{"job", "show", "other"}, "", 1, "", "there is no job admin~other"},
 		{[]string{"job", "logs", "train"}, "", 0, "step 1\n", ""},
 		{[]string{"job", "logs", "-f", "train"}, "", 0, "step 1\n", ""},
@@ -142,6 +156,20 @@ func TestJobJSON(t *testing.T) {
 		code, out, errs := paictl(t, state, goodJob, append(args, "-o", "json")...)
 		if code != 0 || !json.Valid([]byte(out)) {
 			t.Errorf("%v: code %d, %s%s", args, code, out, errs)
+		}
+	}
+}
+
+// A job is shown also if its operations are unknown. A REST server of v0.10 has none.
+func TestJobWithoutOperations(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		err  error
+		errs string
+	}{{pai.Errorf(pai.CodeNotFound, "", "not found"), ""}, {pai.Errorf(pai.CodeFailed, "", "no API"), "the operations during this job are unknown"}} {
+		code, out, errs := paictl(t, stateOf(t, &oneJob{unreported: c.err}, "pai"), "", "job", "show", "train")
+		if code != 0 || !strings.Contains(out, "admin~train: RUNNING") || !strings.Contains(errs, c.errs) || (errs == "") != (c.errs == "") {
+			t.Errorf("%v: code %d, %s%s", c.err, code, out, errs)
 		}
 	}
 }

@@ -129,6 +129,7 @@ func (o *operation) locked(stages ...stage) stage {
 			o.lock = lock
 			err := o.through(ctx, stages...)
 			o.prune(ctx)
+			o.publishReports(ctx)
 			return err
 		})
 	}}

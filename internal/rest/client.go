@@ -85,6 +85,12 @@ func (c *Client) Protocol(ctx context.Context, id JobID) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(resp.Body, job.MaxSize))
 }
 
+// Operations implements JobAPI. A server of v0.10 has no operations: CodeNotFound.
+func (c *Client) Operations(ctx context.Context, id JobID) ([]JobOperation, error) {
+	operations := []JobOperation{}
+	return operations, c.call(ctx, http.MethodGet, pathOf(id, "/operations"), nil, "", nil, &operations)
+}
+
 // Stop implements JobAPI.
 func (c *Client) Stop(ctx context.Context, id JobID) error {
 	return c.call(ctx, http.MethodPut, pathOf(id, "/executionType"), nil, "application/json", []byte(`{"value":"STOP"}`), nil)

@@ -29,6 +29,7 @@ func (h *Handler) endpoints() []endpoint {
 		{http.MethodGet, "/", http.StatusOK, h.list},
 		{http.MethodGet, "/{id}", http.StatusOK, ofJob(h.Jobs.Get)},
 		{http.MethodGet, "/{id}/config", http.StatusOK, ofJob(h.Jobs.Protocol)},
+		{http.MethodGet, "/{id}/operations", http.StatusOK, ofJob(h.Jobs.Operations)},
 		{http.MethodPut, "/{id}/executionType", http.StatusAccepted, h.executionType},
 		{http.MethodGet, "/{id}/logs", http.StatusOK, h.logs},
 	}

@@ -58,6 +58,10 @@ func (s *scripted) Protocol(ctx context.Context, id JobID) ([]byte, error) {
 	return []byte("name: train\n"), s.called(ctx, "protocol %s", id)
 }
 
+func (s *scripted) Operations(ctx context.Context, id JobID) ([]JobOperation, error) {
+	return []JobOperation{{ID: "1", JobLine: pai.JobLine{Job: id.String()}}}, s.called(ctx, "operations %s", id)
+}
+
 func (s *scripted) Stop(ctx context.Context, id JobID) error { return s.called(ctx, "stop %s", id) }
 
 func (s *scripted) Logs(ctx context.Context, id JobID, o LogOptions) (io.ReadCloser, error) {

@@ -44,6 +44,9 @@ func TestClientCallsReachTheJobAPI(t *testing.T) {
 	if text, err := c.Protocol(t.Context(), id); err != nil || string(text) != "name: train\n" {
 		t.Errorf("protocol: %q, %v", text, err)
 	}
+	if got, err := c.Operations(t.Context(), id); err != nil || len(got) != 1 || got[0].ID != "1" || got[0].Job != "alice~train" {
+		t.Errorf("operations: %+v, %v", got, err)
+	}
 	if err := c.Stop(t.Context(), id); err != nil {
 		t.Errorf("stop: %v", err)
 	}
@@ -57,7 +60,7 @@ func TestClientCallsReachTheJobAPI(t *testing.T) {
 	}
 	want := []string{
 		`submit x to "research"`, "list {User:alice VirtualCluster:vc State:RUNNING}", "get alice~train",
-		"protocol alice~train", "stop alice~train", "logs alice~train worker 1",
+		"protocol alice~train", "operations alice~train", "stop alice~train", "logs alice~train worker 1",
 	}
 	if !reflect.DeepEqual(s.calls, want) {
 		t.Errorf("calls:\n%q\nwant\n%q", s.calls, want)

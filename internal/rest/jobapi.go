@@ -21,6 +21,9 @@ type JobAPI interface {
 	Get(ctx context.Context, id JobID) (job.Status, error)
 	// Protocol returns a job as it was submitted.
 	Protocol(ctx context.Context, id JobID) ([]byte, error)
+	// Operations returns the operations on the cluster during which a job ran, oldest
+	// first, as far as their reports are still published.
+	Operations(ctx context.Context, id JobID) ([]JobOperation, error)
 	// Stop asks a job to stop and returns before it has stopped. To stop a job
 	// again is not an error; to stop a job that has ended is CodeRefused.
 	Stop(ctx context.Context, id JobID) error

@@ -257,8 +257,8 @@ func (c *Cluster) takeObjects(ctx context.Context, s State) error {
 			return err
 		}
 		meta, _ := o["metadata"].(map[string]any)
-		if name, _ := meta["name"].(string); strings.HasPrefix(name, "bootstrap-token-") || strings.HasPrefix(name, "configuration-0") || ofUsers(o) {
-			continue // the token lives for a minute; a revision says when it was made
+		if name, _ := meta["name"].(string); strings.HasPrefix(name, "bootstrap-token-") || strings.HasPrefix(name, "configuration-0") || strings.HasPrefix(name, "report-2") || ofUsers(o) {
+			continue // the token lives for a minute; a revision and a report say when they were made
 		}
 		name := fmt.Sprintf("object %v %v %v/%v", o["apiVersion"], o["kind"], meta["namespace"], meta["name"])
 		s.put(maskName(name), text)

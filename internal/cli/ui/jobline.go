@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/rest"
 )
 
 // jobLinesShown is how many jobs a report has lines for; the JSON form has all.
@@ -13,11 +14,28 @@ const jobLinesShown = 10
 // its output, and what could end it.
 func jobLines(p *Page, lines []pai.JobLine) {
 	for _, l := range lines[:min(len(lines), jobLinesShown)] {
-		p.Linef("  job %s\t%d of %d containers still run, on %s; %s%s",
-			l.Job, l.ContainersAfter, l.ContainersBefore, List(l.Machines), pauseText(l), stepsText(l.Steps))
+		p.Linef("  job %s\t%s", l.Job, jobText(l))
 	}
 	if more := len(lines) - jobLinesShown; more > 0 {
 		p.Linef("  and %d more jobs; for all, run: paictl upgrade history -o json", more)
+	}
+}
+
+// jobText is the line of a job without its name.
+func jobText(l pai.JobLine) string {
+	return fmt.Sprintf("%d of %d containers still run, on %s; %s%s",
+		l.ContainersAfter, l.ContainersBefore, List(l.Machines), pauseText(l), stepsText(l.Steps))
+}
+
+// JobOperations writes the operations on the cluster during which a job ran.
+func JobOperations(p *Page, operations []rest.JobOperation) {
+	for _, o := range operations {
+		p.Linef("")
+		p.Linef("%s %s at %s (operation %s)", o.Verb, o.Outcome, Time(o.Started), o.ID)
+		p.Linef("  %s", jobText(o.JobLine))
+		for _, e := range endsOf(o.Failed, o.Interrupted, o.Unknown) {
+			p.Linef("  %s", e.text)
+		}
 	}
 }
 
