@@ -164,6 +164,7 @@ func (s *upgradeStory) jobsUntouched() {
 	if op.Outcome != "succeeded" || op.Jobs.Before != 2 || op.Jobs.After != 2 || op.Jobs.Interrupted == nil || len(op.Jobs.Interrupted) != 0 {
 		s.t.Errorf("report: %+v", op)
 	}
+	s.wantPublished(op.ID, "admin~train", "admin~device")
 	if n := s.runningJobs(); n != 2 {
 		s.t.Errorf("got %d running jobs, want 2", n)
 	}
