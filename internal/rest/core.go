@@ -119,7 +119,7 @@ func (c *Core) List(ctx context.Context, f Filter) ([]job.Status, error) {
 		if f.VirtualCluster != "" && f.VirtualCluster != vc {
 			continue
 		}
-		some, err := c.listIn(ctx, job.Namespace(vc), f)
+		some, err := reading(ctx, func(ctx context.Context) ([]job.Status, error) { return c.listIn(ctx, job.Namespace(vc), f) })
 		if err != nil {
 			return nil, err
 		}
@@ -165,6 +165,10 @@ func (c *Core) listIn(ctx context.Context, namespace string, f Filter) ([]job.St
 func (c *Core) Get(ctx context.Context, id JobID) (job.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	return reading(ctx, func(ctx context.Context) (job.Status, error) { return c.get(ctx, id) })
+}
+
+func (c *Core) get(ctx context.Context, id JobID) (job.Status, error) {
 	obj, err := c.find(ctx, id)
 	if err != nil {
 		return job.Status{}, err
@@ -190,7 +194,7 @@ func (c *Core) status(ctx context.Context, obj *unstructured.Unstructured) (job.
 func (c *Core) Protocol(ctx context.Context, id JobID) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	obj, err := c.find(ctx, id)
+	obj, err := reading(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) { return c.find(ctx, id) })
 	if err != nil {
 		return nil, err
 	}

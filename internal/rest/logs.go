@@ -30,9 +30,15 @@ func (c *Core) Logs(ctx context.Context, id JobID, o LogOptions) (io.ReadCloser,
 	if !o.Since.IsZero() {
 		options.SinceTime = &metav1.Time{Time: o.Since}
 	}
-	stream, err := c.cluster.Clientset().CoreV1().Pods(namespace).GetLogs(task.Pod, options).Stream(ctx)
+	stream, err := reading(ctx, func(ctx context.Context) (io.ReadCloser, error) {
+		stream, err := c.cluster.Clientset().CoreV1().Pods(namespace).GetLogs(task.Pod, options).Stream(ctx)
+		if err != nil {
+			err = apiError("read the output of the task", err)
+		}
+		return stream, err
+	})
 	if err != nil {
-		return nil, apiError("read the output of the task", err)
+		return nil, err
 	}
 	if !o.Follow {
 		return stream, nil

@@ -35,6 +35,10 @@ type JobOperation struct {
 func (c *Core) Operations(ctx context.Context, id JobID) ([]JobOperation, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	return reading(ctx, func(ctx context.Context) ([]JobOperation, error) { return c.operations(ctx, id) })
+}
+
+func (c *Core) operations(ctx context.Context, id JobID) ([]JobOperation, error) {
 	obj, err := c.find(ctx, id)
 	if err != nil {
 		return nil, err

@@ -42,7 +42,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	// Requests must not end with ctx: they have the time of Drain.
 	requests := context.WithoutCancel(ctx)
 	srv := &http.Server{
-		Handler:           s.Handler.Routes(),
+		Handler:           leaving(s.Handler.Routes(), draining.Load),
 		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certs.get},
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       time.Minute,
@@ -60,7 +60,6 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	case <-ctx.Done():
 	}
 	draining.Store(true)
-	srv.SetKeepAlivesEnabled(false)
 	s.Log.Info("ending", "drain", s.Drain)
 	_ = poll.Sleep(requests, s.Drain) // requests does not end
 	close(ended)                      // clients follow logs on another server
@@ -70,6 +69,18 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		return fmt.Errorf("end: %w", errors.Join(err, srv.Close()))
 	}
 	return nil
+}
+
+// leaving asks clients to leave a server that drains: each answer ends its connection,
+// with HTTP/2 after the requests in progress. A connection that the server closed
+// while it is idle would meet the next request of its client.
+func leaving(next http.Handler, draining func() bool) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if draining() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, req)
+	})
 }
 
 // certificate is the certificate of the server. It is read again when it is

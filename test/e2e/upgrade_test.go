@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"pai.dev/pai/test/chaos"
+	"pai.dev/pai/test/poller"
 )
 
 // TestUpgrade is the product in one test: a cluster of the older release, booted
@@ -33,6 +34,7 @@ type upgradeStory struct {
 	savedPlan  string
 	upgrade    operation // as recorded
 	end        chaos.State
+	poller     *poller.Poller
 }
 
 // upgradeUnderARunningJob returns the state in which the upgrade ends.
@@ -47,6 +49,7 @@ func upgradeUnderARunningJob(t *testing.T) chaos.State {
 		{"boot the older release with its own paictl", (*upgradeStory).boot, true},
 		{"a boot records what the older paictl applied, and the next changes nothing", (*upgradeStory).bootAgain, false},
 		{"submit jobs", (*upgradeStory).submitJobs, true},
+		{"a client polls the REST server", (*upgradeStory).startPolling, false},
 		{"clean refuses while jobs run", (*upgradeStory).refuseClean, false},
 		{"the plan names the jobs", (*upgradeStory).planNamesJobs, false},
 		{"checks find faults by name", (*upgradeStory).checksFindFaults, false},
@@ -60,6 +63,7 @@ func upgradeUnderARunningJob(t *testing.T) chaos.State {
 		{"a second apply has nothing to do", (*upgradeStory).applyAgain, false},
 		{"the log of the job grows", (*upgradeStory).logGrows, false},
 		{"roll back", (*upgradeStory).rollBack, false},
+		{"no request of the client failed", (*upgradeStory).stopPolling, false},
 		{"a stopped job ends and stays on record", (*upgradeStory).stopJobs, false},
 		{"clean and boot bring the same cluster back", (*upgradeStory).cleanAndBoot, false},
 		{"the guide", (*upgradeStory).guide, false},
@@ -107,6 +111,25 @@ func (s *upgradeStory) submitJobs() {
 	s.containers, s.devices = s.jobContainers(), s.deviceHolders("pai-1")
 	if len(s.devices) != 1 {
 		s.t.Fatalf("got devices %v, want one that one pod holds", s.devices)
+	}
+}
+
+// startPolling starts a client that sees the upgrade, and the way back.
+func (s *upgradeStory) startPolling() {
+	var err error
+	if s.poller, err = poller.Start(context.Background(), filepath.Join(s.state, "clusters", "local", "rest.json")); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *upgradeStory) stopPolling() {
+	if s.poller == nil {
+		s.t.Fatal("no client polls")
+	}
+	r := s.poller.Stop()
+	s.t.Logf("%d requests, the longest took %s", r.Requests, r.Longest.Round(time.Millisecond))
+	for _, f := range r.Failures {
+		s.t.Errorf("a request failed: %s", f)
 	}
 }
 

@@ -1,0 +1,56 @@
+package rest
+
+import (
+	"bufio"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"pai.dev/pai/internal/job"
+)
+
+// A client with a kept connection that does not retry gets an answer to each request
+// while the server drains. The answer says that the connection ends.
+func TestDrainingServerKeepsIdleConnections(t *testing.T) {
+	t.Parallel()
+	access, stop := start(t, &scripted{jobs: []job.Status{}}, 2*time.Second)
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(access.CA)
+	conn, err := tls.Dial("tcp", strings.TrimPrefix(access.URLs[0], "https://"), &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	answers := bufio.NewReader(conn)
+	request := func() *http.Response {
+		t.Helper()
+		if _, err := fmt.Fprintf(conn, "GET /api/v2/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", access.Token); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(answers, nil)
+		if err == nil {
+			_, err = io.Copy(io.Discard, resp.Body)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp
+	}
+	if resp := request(); resp.StatusCode != http.StatusOK || resp.Close {
+		t.Fatalf("before: got %s, close %v", resp.Status, resp.Close)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- stop() }()
+	time.Sleep(500 * time.Millisecond) // idle while the server drains
+	if resp := request(); resp.StatusCode != http.StatusOK || !resp.Close {
+		t.Errorf("while draining: got %s, close %v, want an answer that ends the connection", resp.Status, resp.Close)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
