@@ -93,4 +93,4 @@ func pauseOf(c *WatchedContainer, reports map[string]running.PausesReport) (insp
 }
 
 // seconds are the seconds of a duration, to the millisecond.
-func seconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }
+func seconds(d time.Duration) float64 { return float64(d.Round(time.Millisecond).Milliseconds()) / 1000 }

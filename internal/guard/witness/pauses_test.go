@@ -65,6 +65,9 @@ func TestPausesOfAJob(t *testing.T) {
 			}
 		})
 	}
+	if got := seconds(1_506_600 * time.Microsecond); got != 1.507 {
+		t.Errorf("got %v seconds, want 1.507", got)
+	}
 	l := watched()
 	l.recordPod(podOf("a", exited(0, 12_000)), at(12_500))
 	l.recordPod(podOf("b", exited(0, 12_000)), at(12_500))
