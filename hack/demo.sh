@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# PAI from nothing to an upgrade under a running job, with the commands that an
+# PAI from nothing to an upgrade under running jobs, with the commands that an
 # operator would type. Each is shown before it runs. Interrupted anywhere and
 # run again, it continues.
 set -euo pipefail
@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 set -a; . hack/go.env; set +a
 
 old=v0.10 new=v0.11
-job=train
+job=train flaky=flaky
 total=7 step=0
 
 say()  { printf '%s\n' "$*" >&2; }
@@ -29,8 +29,9 @@ configured_release() {
 nothing_left_to_upgrade() {
   bin/paictl upgrade plan --to "$new" -o json 2>/dev/null | grep -q '"steps": \(\[\]\|null\)'
 }
+# The state of a job; nothing if there is no such job.
 job_state() {
-  { bin/paictl job show "$job" -o json 2>/dev/null || true; } | sed -n 's/^  "state": "\(.*\)",\{0,1\}$/\1/p'
+  { bin/paictl job show "${1:-$job}" -o json 2>/dev/null || true; } | sed -n 's/^  "state": "\(.*\)",\{0,1\}$/\1/p'
 }
 
 background=
@@ -78,15 +79,20 @@ log=$(mktemp -t pai-demo-bundle-XXXXXX)
 say "\$ bin/paictl release build $new &"
 bin/paictl release build "$new" >"$log" 2>&1 &
 background=$!
-if [[ $resume == no ]]; then
+# With the job, an earlier run ended after this part, and perhaps in the upgrade.
+if [[ $resume == no && -z $(job_state) ]]; then
   show "$old_paictl" up --release "$old" --yes
 fi
 
-head_line "A training job"
-case $(job_state) in
-  "") show bin/paictl job submit examples/train.yaml ;;
-  *) say "The job $job exists from an earlier run." ;;
-esac
+head_line "A training job, and a job whose task keeps failing by itself"
+submit() { # a job of an earlier run stays
+  case $(job_state "$1") in
+    "") show bin/paictl job submit "examples/$1.yaml" ;;
+    *) say "The job $1 exists from an earlier run." ;;
+  esac
+}
+submit "$job"
+submit "$flaky"
 deadline=$((SECONDS + 180))
 until [[ $(job_state) == RUNNING ]]; do
   if ((SECONDS > deadline)); then
@@ -108,7 +114,7 @@ fi
 background=
 rm -f "$log"
 
-head_line "The upgrade: Kubernetes and the services, with the job running"
+head_line "The upgrade: Kubernetes, the container runtime and the services, with the jobs running"
 show bin/paictl upgrade apply --to "$new" --yes
 
 head_line "What the witness saw, and what is there now"
@@ -118,7 +124,7 @@ show bin/paictl job list
 
 cat >&2 <<END
 
-PAI $new runs on this host, and the job kept running. Next:
+PAI $new runs on this host. The job $job kept running, and $flaky kept failing by itself. Next:
   bin/paictl job logs $job                 what the job printed, unbroken since before the upgrade
   bin/paictl upgrade history -o json       the whole report
   bin/paictl release list                  the support plan
