@@ -88,7 +88,7 @@ func RollbackTo(ctx context.Context, s *session.Session, number int, reason stri
 	if err := checkCluster(ctx, s); err != nil {
 		return 0, "", err
 	}
-	err = s.Locked(ctx, pai.VerbRollbackConfig, s.Progressf, func(ctx context.Context, _ *run.Lock) error {
+	err = s.Locked(ctx, pai.VerbRollbackConfig, run.LockOptions{Notify: s.Progressf}, func(ctx context.Context, _ *run.Lock) error {
 		n, previous, err = rollbackTo(ctx, store, s.Config.Dir, s.ClusterID(), number, reason)
 		return err
 	})

@@ -22,7 +22,7 @@ func Push(ctx context.Context, s *session.Session, reason string, over int) (n i
 	if err := checkCluster(ctx, s); err != nil {
 		return 0, err
 	}
-	err = s.Locked(ctx, pai.VerbPushConfig, s.Progressf, func(ctx context.Context, _ *run.Lock) error {
+	err = s.Locked(ctx, pai.VerbPushConfig, run.LockOptions{Notify: s.Progressf}, func(ctx context.Context, _ *run.Lock) error {
 		n, err = PushLocked(ctx, s, reason, over)
 		return err
 	})

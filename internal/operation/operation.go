@@ -125,9 +125,13 @@ func (o *operation) through(ctx context.Context, stages ...stage) error {
 // locked is the stage that holds the lock of the cluster while others run.
 func (o *operation) locked(stages ...stage) stage {
 	return stage{"lock", func(ctx context.Context) error {
-		return o.Locked(ctx, o.goal.Verb(), o.Progressf, func(ctx context.Context, lock *run.Lock) error {
+		needs, all := needsOf(o.Releases, o.preview.world, o.preview.Plan)
+		return o.Locked(ctx, o.goal.Verb(), run.LockOptions{Notify: o.Progressf, Needs: needs, AllKnown: all}, func(ctx context.Context, lock *run.Lock) error {
 			o.lock = lock
 			err := o.through(ctx, stages...)
+			if err == nil {
+				o.lowerNeeds(ctx)
+			}
 			o.prune(ctx)
 			o.publishReports(ctx)
 			return err

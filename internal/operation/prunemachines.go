@@ -29,7 +29,7 @@ func PruneMachines(ctx context.Context, s *session.Session, names []string, dryR
 	if dryRun {
 		return pruneMachines(ctx, s, machines, true)
 	}
-	err = s.Locked(ctx, pai.VerbPruneMachines, s.Progressf, func(ctx context.Context, _ *run.Lock) (err error) {
+	err = s.Locked(ctx, pai.VerbPruneMachines, run.LockOptions{Notify: s.Progressf}, func(ctx context.Context, _ *run.Lock) (err error) {
 		results, err = pruneMachines(ctx, s, machines, false)
 		return err
 	})

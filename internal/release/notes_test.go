@@ -114,7 +114,16 @@ func TestNotesOfThisSourceTreeMatchThePins(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	built, err := Load(os.DirFS("../service/testdata/c82e023/releases")) // what the bundles of frozen releases pin
+	if err != nil {
+		t.Fatal(err)
+	}
 	checked := 0
+	for i := range manifests {
+		for _, b := range built {
+			manifests[i] = manifests[i].WithPins(b)
+		}
+	}
 	for i, m := range manifests {
 		n, ok, err := LoadNotes(releases, m.Metadata.Name)
 		if err != nil {

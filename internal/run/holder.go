@@ -32,6 +32,9 @@ type Holder struct {
 	// Released is set when the holder releases the lock; the file stays, because
 	// its number must not be used again.
 	Released bool `json:"released,omitempty"`
+	// Needs is the oldest release whose paictl can operate on the cluster; empty
+	// if any can.
+	Needs pai.Release `json:"-"`
 }
 
 func (h Holder) String() string {

@@ -2,7 +2,6 @@ package run
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,6 +27,11 @@ type LockOptions struct {
 	// LeaseDuration is the time without a heartbeat after which another process
 	// takes over, 30 s by default.
 	LeaseDuration time.Duration
+	// Needs is the oldest release whose paictl knows what the cluster has or gets;
+	// empty if any does. What an earlier holder found stays unless AllKnown is
+	// set: the whole cluster was observed.
+	Needs    pai.Release
+	AllKnown bool
 }
 
 // Lock lets one process at a time change a cluster.
@@ -76,15 +80,19 @@ func Acquire(ctx context.Context, s Store, h Holder, o LockOptions) (*Lock, erro
 	}
 	l := &Lock{store: s, o: o, holder: h, lost: make(chan struct{}), done: make(chan struct{})}
 	for {
-		number, holder, err := Current(ctx, s)
+		number, last, err := latest(ctx, s)
 		if err != nil {
 			return nil, err
 		}
-		if holder != nil {
-			if err := l.waitForExpiry(ctx, number, *holder); err != nil {
+		if err := l.holder.checkNeeds(last); err != nil {
+			return nil, err
+		}
+		if number > 0 && !last.Released {
+			if err := l.waitForExpiry(ctx, number, last); err != nil {
 				return nil, err
 			}
 		}
+		l.holder.Needs = o.needsAfter(last)
 		if taken, err := l.take(ctx, number+1); err != nil {
 			return nil, err
 		} else if taken {
@@ -99,19 +107,25 @@ func Acquire(ctx context.Context, s Store, h Holder, o LockOptions) (*Lock, erro
 
 // Current returns the number of the lock and its holder; nil if it is free.
 func Current(ctx context.Context, s Store) (number int, holder *Holder, err error) {
-	numbers, err := lockNumbers(ctx, s)
-	if err != nil || len(numbers) == 0 {
-		return 0, nil, err
-	}
-	number = numbers[len(numbers)-1]
-	h, err := readHolder(ctx, s, number)
-	if errors.Is(err, fs.ErrNotExist) { // a newer one exists since
-		return Current(ctx, s)
-	}
-	if err != nil || h.Released {
+	number, h, err := latest(ctx, s)
+	if err != nil || number == 0 || h.Released {
 		return number, nil, err
 	}
 	return number, &h, nil
+}
+
+// latest returns the number of the lock and its last holder; 0 if there was none.
+func latest(ctx context.Context, s Store) (number int, h Holder, err error) {
+	numbers, err := lockNumbers(ctx, s)
+	if err != nil || len(numbers) == 0 {
+		return 0, Holder{}, err
+	}
+	number = numbers[len(numbers)-1]
+	h, err = readHolder(ctx, s, number)
+	if errors.Is(err, fs.ErrNotExist) { // a newer one exists since
+		return latest(ctx, s)
+	}
+	return number, h, err
 }
 
 // waitForExpiry returns nil when the holder is dead or its lease has expired,
@@ -157,9 +171,9 @@ func lockedBy(h Holder) error {
 func (l *Lock) take(ctx context.Context, number int) (bool, error) {
 	now := time.Now()
 	l.holder.Since, l.holder.Heartbeat = now.UTC(), now.UTC()
-	data, err := json.Marshal(l.holder)
+	data, err := l.holder.encode()
 	if err != nil {
-		return false, fmt.Errorf("encode lock: %w", err)
+		return false, err
 	}
 	err = l.store.CreateFile(ctx, LockFile(number), data, 0o600)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
@@ -234,9 +248,9 @@ func (l *Lock) renew(ctx context.Context) error {
 }
 
 func (l *Lock) write(ctx context.Context, h Holder) error {
-	data, err := json.Marshal(h)
+	data, err := h.encode()
 	if err != nil {
-		return fmt.Errorf("encode lock: %w", err)
+		return err
 	}
 	if err := l.store.WriteFile(ctx, LockFile(l.number), data, 0o600); err != nil {
 		return fmt.Errorf("write lock: %w", err)
@@ -299,7 +313,9 @@ func (l *Lock) Release(ctx context.Context) error {
 		return l.markLost(fmt.Errorf("%w: another process holds it", ErrLost))
 	}
 	h := *holder
-	h.Released = true
+	l.mu.Lock()
+	h.Needs, h.Released = l.holder.Needs, true
+	l.mu.Unlock()
 	if err := l.write(ctx, h); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotReleased, err)
 	}
@@ -327,10 +343,10 @@ func readHolder(ctx context.Context, s Store, number int) (Holder, error) {
 	if err != nil {
 		return Holder{}, fmt.Errorf("read lock: %w", err)
 	}
-	var h Holder
-	if err := json.Unmarshal(data, &h); err != nil || h.Token == "" {
+	h, err := decodeHolder(data)
+	if err != nil {
 		return Holder{}, pai.Errorf(pai.CodeFailed, "check the file on the control-plane machine; if no operation is in progress, remove it",
-			"lock file %s is damaged: %w", LockFile(number), errors.Join(err, errors.New("it names no holder")))
+			"lock file %s is damaged: %w", LockFile(number), err)
 	}
 	return h, nil
 }

@@ -14,7 +14,7 @@ import (
 
 // Locked holds the lock of the cluster while do runs. The context of do ends
 // when the lock is lost.
-func (s *Session) Locked(ctx context.Context, verb pai.Verb, noticef func(string, ...any), do func(context.Context, *run.Lock) error) (err error) {
+func (s *Session) Locked(ctx context.Context, verb pai.Verb, o run.LockOptions, do func(context.Context, *run.Lock) error) (err error) {
 	host, err := s.ControlPlane()
 	if err != nil {
 		return err
@@ -23,7 +23,7 @@ func (s *Session) Locked(ctx context.Context, verb pai.Verb, noticef func(string
 	if err != nil {
 		return err
 	}
-	lock, err := run.Acquire(ctx, host, holder, run.LockOptions{Notify: noticef})
+	lock, err := run.Acquire(ctx, host, holder, o)
 	if err != nil {
 		return err
 	}

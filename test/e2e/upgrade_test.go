@@ -32,6 +32,7 @@ type upgradeStory struct {
 	containers []container       // of the jobs, before the upgrade
 	devices    map[string]string // by the pod that holds it
 	savedPlan  string
+	older      string    // paictl of the older release
 	upgrade    operation // as recorded
 	end        chaos.State
 	poller     *poller.Poller
@@ -61,9 +62,11 @@ func upgradeUnderARunningJob(t *testing.T) chaos.State {
 		{"two operators share the configuration", (*upgradeStory).sharing, false},
 		{"the saved plan is not applied twice", (*upgradeStory).savedPlanIsOutdated, false},
 		{"a second apply has nothing to do", (*upgradeStory).applyAgain, false},
+		{"the older paictl refuses the cluster", (*upgradeStory).olderPaictlRefuses, false},
 		{"the log of the job grows", (*upgradeStory).logGrows, false},
 		{"roll back", (*upgradeStory).rollBack, false},
 		{"no request of the client failed", (*upgradeStory).stopPolling, false},
+		{"the older paictl operates again if nothing newer is left", (*upgradeStory).olderPaictlAfterRollback, false},
 		{"a stopped job ends and stays on record", (*upgradeStory).stopJobs, false},
 		{"clean and boot bring the same cluster back", (*upgradeStory).cleanAndBoot, false},
 		{"the guide", (*upgradeStory).guide, false},
@@ -82,7 +85,7 @@ func upgradeUnderARunningJob(t *testing.T) chaos.State {
 }
 
 func (s *upgradeStory) boot() {
-	s.bootFrozen(older)
+	s.older = s.bootFrozen(older)
 }
 
 func (s *upgradeStory) bootAgain() {
