@@ -154,4 +154,13 @@ func writeHistory(p *ui.Page, ops []pai.Operation) {
 		p.Row(op.ID, op.Verb, ui.Time(op.Started), pair(op.From), pair(op.To), op.Outcome, op.Jobs.Before,
 			len(op.Jobs.Failed), len(op.Jobs.Interruptions()), fmt.Sprintf("%.1f s", op.API.OutageSeconds))
 	}
+	for _, op := range ops {
+		if op.Restored == nil {
+			continue
+		}
+		p.Linef("\noperation %s", op.ID)
+		for _, line := range ui.Restored(*op.Restored) {
+			p.Linef("  %s", line)
+		}
+	}
 }

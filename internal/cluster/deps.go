@@ -43,6 +43,10 @@ type Deps struct {
 	// Gap is called with the time in which no container could start on a machine. It
 	// can be nil.
 	Gap func(ctx context.Context, machine string, d time.Duration)
+	// Restoring is called right before a restore replaces etcd, when nothing writes
+	// to it any more. It records what is lost, and returns the records that stay. It
+	// can be nil.
+	Restoring func(ctx context.Context, l Loss) (Carry, error)
 	// Progress reports long actions. It can be nil.
 	Progress func(format string, args ...any)
 	// Kubeadm runs a script with $kubeadm and $config of the version of the

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,6 +26,10 @@ type Loss struct {
 	Created map[string]bool
 	// Gone are the keys of objects that were deleted since and would be restored.
 	Gone map[string]bool
+	// Then and Now are what the snapshot and etcd have of jobs.
+	Then, Now JobData
+	// Unknown is why the differences are unknown; empty if they are known.
+	Unknown string
 }
 
 // KindLoss counts the differences in the objects of one kind.
@@ -68,55 +71,102 @@ func LossOf(ctx context.Context, h machine.Host, s plan.Step) (Loss, error) {
 	return Loss{}, fmt.Errorf("no etcd runs on %q to compare the snapshot with", h.Name())
 }
 
-// scratchKeys is a script that prints the time and the keys of a snapshot.
-func scratchKeys(v pai.KubernetesVersion, snapshot string) string {
-	return fmt.Sprintf(`%s
+// content is what a snapshot or etcd holds: all keys, and the values of jobs.
+type content struct {
+	keys map[string]etcd.Revisions
+	jobs JobData
+}
+
+// scratchContent is a script that prints the time of a snapshot, its keys, and the
+// values of jobs, one line each.
+func scratchContent(v pai.KubernetesVersion, snapshot string) string {
+	script := fmt.Sprintf(`%s
 said=$(%s snapshot restore %[3]s --data-dir data 2>&1) || fail
 %[4]s
 stat -c %%Y %[3]s
 $ask get /registry/ --prefix --keys-only -w json`, makeScratch, layout.Program(v, "etcdutl"), snapshot, serveScratch(v))
+	for _, prefix := range jobPrefixes() {
+		script += fmt.Sprintf("\n$ask get %s --prefix -w json", prefix)
+	}
+	return script
+}
+
+// readSnapshot reads a snapshot with the programs of a version, and when it was taken.
+func readSnapshot(ctx context.Context, h machine.Host, v pai.KubernetesVersion, snapshot string) (content, time.Time, error) {
+	fail := func(err error) (content, time.Time, error) {
+		return content{}, time.Time{}, fmt.Errorf("read the snapshot %s: %w", snapshot, err)
+	}
+	out, err := sh(ctx, h, "%s", scratchContent(v, snapshot))
+	if err != nil {
+		return fail(err)
+	}
+	lines := strings.Split(out, "\n")
+	if want := 2 + len(jobPrefixes()); len(lines) != want {
+		return fail(fmt.Errorf("got %d lines, want %d", len(lines), want))
+	}
+	seconds, err := strconv.ParseInt(strings.TrimSpace(lines[0]), 10, 64)
+	if err != nil {
+		return fail(err)
+	}
+	c := content{jobs: JobData{}}
+	if c.keys, err = parseKeys([]byte(lines[1])); err != nil {
+		return fail(err)
+	}
+	for _, line := range lines[2:] {
+		if err := parseValues([]byte(line), c.jobs); err != nil {
+			return fail(err)
+		}
+	}
+	return c, time.Unix(seconds, 0), nil
+}
+
+func readLive(ctx context.Context, client *etcd.Client, s layout.Slot) (c content, err error) {
+	if c.keys, err = client.Keys(ctx, s, "/registry/"); err != nil {
+		return content{}, err
+	}
+	c.jobs, err = client.Values(ctx, s, jobPrefixes())
+	return c, err
 }
 
 func lossOf(ctx context.Context, h machine.Host, from layout.Slot, v pai.KubernetesVersion, snapshot string) (Loss, error) {
-	out, err := sh(ctx, h, "%s", scratchKeys(v, snapshot))
+	then, taken, err := readSnapshot(ctx, h, v, snapshot)
 	if err != nil {
-		return Loss{}, fmt.Errorf("read the snapshot %s: %w", snapshot, err)
-	}
-	stamp, keys, _ := strings.Cut(out, "\n")
-	seconds, err := strconv.ParseInt(strings.TrimSpace(stamp), 10, 64)
-	if err != nil {
-		return Loss{}, fmt.Errorf("read the time of the snapshot %s: %w", snapshot, err)
-	}
-	then, err := parseKeys([]byte(keys))
-	if err != nil {
-		return Loss{}, fmt.Errorf("read the keys of the snapshot %s: %w", snapshot, err)
+		return Loss{}, err
 	}
 	client, err := etcd.Open(ctx, h)
 	if err != nil {
 		return Loss{}, err
 	}
 	defer client.Close()
-	now, err := client.Keys(ctx, from, "/registry/")
+	now, err := readLive(ctx, client, from)
 	if err != nil {
 		return Loss{}, err
 	}
-	loss := compareKeys(then, now)
-	loss.Snapshot, loss.Taken = path.Base(snapshot), time.Unix(seconds, 0)
-	return loss, nil
+	return compareContent(snapshot, taken, then, now), nil
+}
+
+func compareContent(snapshot string, taken time.Time, then, now content) Loss {
+	loss := compareKeys(then.keys, now.keys)
+	loss.Snapshot, loss.Taken = path.Base(snapshot), taken
+	loss.Then, loss.Now = then.jobs, now.jobs
+	return loss
 }
 
 // lossTimeout limits the comparison. etcd holds at most gigabytes.
 const lossTimeout = 3 * time.Minute
 
-// parseKeys reads what etcdctl prints.
+// printed is what etcdctl prints.
+type printed struct {
+	KVs []struct {
+		Key      []byte `json:"key"`
+		Value    []byte `json:"value"`
+		Created  int64  `json:"create_revision"`
+		Modified int64  `json:"mod_revision"`
+	} `json:"kvs"`
+}
+
 func parseKeys(data []byte) (map[string]etcd.Revisions, error) {
-	var answer struct {
-		KVs []struct {
-			Key      []byte `json:"key"`
-			Created  int64  `json:"create_revision"`
-			Modified int64  `json:"mod_revision"`
-		} `json:"kvs"`
-	}
+	var answer printed
 	if err := json.Unmarshal(data, &answer); err != nil {
 		return nil, err
 	}
@@ -125,6 +175,17 @@ func parseKeys(data []byte) (map[string]etcd.Revisions, error) {
 		keys[string(kv.Key)] = etcd.Revisions{Created: kv.Created, Modified: kv.Modified}
 	}
 	return keys, nil
+}
+
+func parseValues(data []byte, into JobData) error {
+	var answer printed
+	if err := json.Unmarshal(data, &answer); err != nil {
+		return err
+	}
+	for _, kv := range answer.KVs {
+		into[string(kv.Key)] = kv.Value
+	}
+	return nil
 }
 
 // compareKeys lists every difference. An object that was deleted and created again
@@ -173,28 +234,4 @@ func kindOfKey(key string) string {
 		return "endpoints"
 	}
 	return parts[0]
-}
-
-// Jobs are the running jobs that a restore would end: those with a running pod
-// that was created after the snapshot.
-func (l Loss) Jobs(running []pai.Job) (ended []pai.JobRef) {
-	for _, j := range running {
-		if slices.ContainsFunc(j.Pods, func(p pai.Pod) bool {
-			return p.Running() && l.Created["/registry/pods/"+p.Namespace+"/"+p.Name]
-		}) {
-			ended = append(ended, j.JobRef)
-		}
-	}
-	return ended
-}
-
-// Back names the jobs that were deleted since and would be restored.
-func (l Loss) Back() []string {
-	var names []string
-	for _, key := range sortedKeys(l.Gone) {
-		if name, ok := strings.CutPrefix(key, "/registry/jobset.x-k8s.io/jobsets/"); ok {
-			names = append(names, name)
-		}
-	}
-	return names
 }

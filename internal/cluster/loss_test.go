@@ -4,14 +4,12 @@ import (
 	"fmt"
 	"maps"
 	"os/exec"
-	"slices"
 	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
 
 	"pai.dev/pai/internal/etcd"
-	"pai.dev/pai/internal/pai"
 )
 
 func TestKindOfKey(t *testing.T) {
@@ -97,41 +95,9 @@ func TestCompareKeysCountsEveryWrite(t *testing.T) {
 	})
 }
 
-func TestLossNamesJobs(t *testing.T) {
-	t.Parallel()
-	job := func(name string, pods ...string) pai.Job {
-		j := pai.Job{JobRef: pai.JobRef{User: "ann", Name: name}}
-		for _, p := range pods {
-			j.Pods = append(j.Pods, pai.Pod{Namespace: "pai-vc-default", Name: p, Containers: []pai.Container{{State: pai.ContainerRunning}}})
-		}
-		return j
-	}
-	loss := compareKeys(
-		map[string]etcd.Revisions{
-			"/registry/pods/pai-vc-default/old-0":                   {Created: 1, Modified: 2},
-			"/registry/pods/pai-vc-default/again-0":                 {Created: 1, Modified: 2},
-			"/registry/jobset.x-k8s.io/jobsets/pai-vc-default/gone": {Created: 1, Modified: 1},
-		},
-		map[string]etcd.Revisions{
-			"/registry/pods/pai-vc-default/old-0":   {Created: 1, Modified: 9},
-			"/registry/pods/pai-vc-default/again-0": {Created: 8, Modified: 9}, // another pod of the same name
-			"/registry/pods/pai-vc-default/new-0":   {Created: 7, Modified: 7},
-		})
-	var ended []string
-	for _, j := range loss.Jobs([]pai.Job{job("old", "old-0"), job("again", "again-0"), job("new", "old-0", "new-0")}) {
-		ended = append(ended, j.Name)
-	}
-	if want := []string{"again", "new"}; !slices.Equal(ended, want) {
-		t.Errorf("%v would end, want %v", ended, want)
-	}
-	if back := loss.Back(); !slices.Equal(back, []string{"pai-vc-default/gone"}) {
-		t.Errorf("%v would be back", back)
-	}
-}
-
 func TestScratchScriptsParse(t *testing.T) {
 	t.Parallel()
-	for _, script := range []string{scratchKeys("v0.10-pai", "/s/a.db"), makeScratch + serveScratch("v0.10-pai") + keepSnapshot("v0.10-pai", "/s/a.db")} {
+	for _, script := range []string{scratchContent("v0.10-pai", "/s/a.db"), makeScratch + serveScratch("v0.10-pai") + keepSnapshot("v0.10-pai", "/s/a.db")} {
 		if out, err := exec.Command("sh", "-n", "-c", script).CombinedOutput(); err != nil || strings.Contains(script, "%!") {
 			t.Errorf("%s\n%s", out, script)
 		}

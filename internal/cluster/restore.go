@@ -153,13 +153,37 @@ func (c *cluster) replaceData(ctx context.Context, h machine.Host, m config.Mach
 		return nil, err
 	}
 	defer client.Close()
+	before := Loss{Snapshot: path.Base(snapshot), Unknown: "etcd did not run before the restore"}
+	running := states[from].Running
+	var then content
+	if running != "" {
+		if then, before.Taken, err = readSnapshot(ctx, h, running, snapshot); err != nil {
+			return nil, err
+		}
+	}
 	c.Progress("restoring etcd from %s; the API is unavailable until the older one serves", path.Base(snapshot))
+	if err := stopUnits(ctx, h, "controller-manager", "scheduler", "apiserver-a", "apiserver-b"); err != nil {
+		return nil, err
+	}
 	status, silent := client.Status(ctx, from)
 	now := status.Revision
-	_, err = sh(ctx, h, `for u in controller-manager scheduler apiserver-a apiserver-b etcd-a etcd-b; do systemctl stop pai-$u.service 2>/dev/null || :; done
-rm -rf %[1]s %[1]s.new`, to.EtcdData())
-	if err != nil {
-		return nil, fmt.Errorf("stop etcd on %q to restore it: %w", h.Name(), err)
+	if running != "" && silent != nil {
+		before.Unknown = fmt.Sprintf("etcd did not respond before the restore: %v", silent)
+	} else if running != "" {
+		live, err := readLive(ctx, client, from)
+		if err != nil {
+			return nil, err
+		}
+		before = compareContent(snapshot, before.Taken, then, live)
+	}
+	if err := c.prepareCarry(ctx, h, before); err != nil {
+		return nil, err
+	}
+	if err := stopUnits(ctx, h, "etcd-a", "etcd-b"); err != nil {
+		return nil, err
+	}
+	if _, err := sh(ctx, h, "rm -rf %[1]s %[1]s.new", to.EtcdData()); err != nil {
+		return nil, fmt.Errorf("remove what is left of an earlier restore on %q: %w", h.Name(), err)
 	}
 	if silent != nil { // an earlier run may have stopped it
 		if now, err = revisionOf(ctx, h, v, from.EtcdData()+"/member/snap/db"); err != nil {
@@ -184,6 +208,32 @@ mv -T %[1]s.new %[1]s`,
 	_, err = sh(ctx, h, "cd %s && mv -T %s %s && rm -f -- %s restore.log", layout.SnapshotsDir, path.Base(snapshot), plan.RestoredSnapshot(s.To.Kubernetes(), s.From.Kubernetes()),
 		strings.Join(plan.SnapshotNames(s.To.Kubernetes(), s.From.Kubernetes())[:2], " "))
 	return &to, err
+}
+
+// stopUnits stops roles of the control plane before a restore.
+func stopUnits(ctx context.Context, h machine.Host, roles ...string) error {
+	_, err := sh(ctx, h, "for u in %s; do systemctl stop pai-$u.service 2>/dev/null || :; done", strings.Join(roles, " "))
+	if err != nil {
+		return fmt.Errorf("stop %s on %q to restore etcd: %w", strings.Join(roles, ", "), h.Name(), err)
+	}
+	return nil
+}
+
+// prepareCarry lets a loss be recorded, now that nothing writes, and writes what
+// stays onto the machine. If the loss is unknown, that of an earlier run stays.
+func (c *cluster) prepareCarry(ctx context.Context, h machine.Host, loss Loss) error {
+	if c.Restoring == nil {
+		return nil
+	}
+	carry, err := c.Restoring(ctx, loss)
+	if err != nil || loss.Unknown != "" {
+		return err
+	}
+	carried, err := loss.Carried(carry)
+	if err != nil {
+		return err
+	}
+	return writeCarried(ctx, h, carried)
 }
 
 // revisionOf is the last revision in a file of etcd; 0 if it does not exist.
@@ -218,6 +268,9 @@ func (c *cluster) startRestored(ctx context.Context, h machine.Host, m config.Ma
 	}
 	if err := c.awaitRole(ctx, h, to.Etcd, v); err != nil {
 		return err
+	}
+	if err := c.applyCarried(ctx, h, to); err != nil {
+		return fmt.Errorf("keep the records of ended jobs: %w", err)
 	}
 	if err := removeEtcd(ctx, h, to.Other()); err != nil {
 		return err

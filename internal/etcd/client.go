@@ -1,7 +1,7 @@
 // Package etcd asks and changes the etcds of control-plane machines: members,
 // health, status, and keys. It uses the client of etcd through the connection
 // to the machine, so each etcd is asked on the loopback address of its machine.
-// It decides which members may be removed. It writes no keys.
+// It decides which members may be removed. It writes keys only with Replace.
 package etcd
 
 import (

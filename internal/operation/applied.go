@@ -73,7 +73,8 @@ func (o *operation) applyRevision(ctx context.Context) error {
 
 // markApplied is the stage that records what the plan has applied. A rollback
 // renders the files of machines from the configuration, but it restores recorded
-// objects of services: these are as of the revision that was applied with them.
+// objects of services: these are as of the revision that was applied with them. A
+// restore of etcd brings them back as of the snapshot, also without a hop.
 func (o *operation) markApplied(ctx context.Context) error {
 	parts, ok := o.applies()
 	if !ok {
@@ -87,9 +88,13 @@ func (o *operation) markApplied(ctx context.Context) error {
 	if err := store.NoteVersions(ctx, pai.Pair{Services: w.RecordedServices, Kubernetes: w.Current.Kubernetes}); err != nil {
 		return err
 	}
-	if i := slices.Index(parts, revision.Services); i >= 0 && o.goal.Verb() == pai.VerbRollback {
-		parts = slices.Delete(parts, i, i+1)
-		number, err := store.AppliedWith(ctx, revision.Services, pai.AnyVersion(p.To.Services), time.Time{})
+	until, restored := time.Time{}, o.record.Restored != nil
+	if restored {
+		until = o.record.Restored.Taken
+	}
+	if o.goal.Verb() == pai.VerbRollback && (restored || slices.Contains(parts, revision.Services)) {
+		parts = slices.DeleteFunc(parts, func(p revision.Part) bool { return p == revision.Services })
+		number, err := store.AppliedWith(ctx, revision.Services, pai.AnyVersion(p.To.Services), until)
 		if err != nil {
 			return err
 		}

@@ -49,8 +49,14 @@ func (g rollback) Consequences(ctx context.Context, s *session.Session, p plan.P
 		found.notes = []string{"an earlier run restored etcd; nothing more will be lost"}
 		return found, nil
 	}
-	found.notes = lossNotes(loss)
-	if ended := loss.Jobs(w.Running()); len(ended) > 0 {
+	changed, err := changedJobs(loss)
+	if err != nil { // what cannot be observed counts as unsafe
+		found.notes = append(lossNotes(loss, nil), "cannot determine which jobs the rollback would change: "+err.Error())
+		found.risks[guard.AcceptInterrupt] = "unknown which jobs started since the snapshot"
+		return found, nil
+	}
+	found.notes = lossNotes(loss, changed)
+	if ended := endedBy(changed); len(ended) > 0 {
 		found.affected = map[plan.StepID][]pai.JobRef{step.ID: ended}
 		text := "jobs that started since the snapshot would end: " + pai.JobRefs(ended).String()
 		found.risks[guard.AcceptInterrupt] = text
@@ -60,7 +66,7 @@ func (g rollback) Consequences(ctx context.Context, s *session.Session, p plan.P
 }
 
 // lossNotes describe a loss.
-func lossNotes(loss cluster.Loss) []string {
+func lossNotes(loss cluster.Loss, changed []changedJob) []string {
 	var kinds []string
 	for _, k := range loss.Kinds {
 		kinds = append(kinds, k.String())
@@ -71,10 +77,7 @@ func lossNotes(loss cluster.Loss) []string {
 	}
 	notes := []string{fmt.Sprintf("restores etcd from snapshot %s, taken %s ago; later writes that will be lost: %s",
 		loss.Snapshot, time.Since(loss.Taken).Round(time.Second), text)}
-	if back := loss.Back(); len(back) > 0 {
-		notes = append(notes, "jobs that were removed since the snapshot would exist again: "+strings.Join(back, ", "))
-	}
-	return notes
+	return append(notes, changedNotes(changed)...)
 }
 
 // requireConsent is the stage that refuses consequences that the operator did

@@ -3,6 +3,7 @@ package operation
 import (
 	"context"
 	"errors"
+	"time"
 
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
@@ -18,6 +19,8 @@ type execution struct {
 	watch     *watch
 	admission *admission
 	lifted    liftedCordons
+	// orphanTimeout limits the wait for containers that a restore of etcd ends.
+	orphanTimeout time.Duration
 }
 
 // runSteps is the stage that runs the steps, watched by the witness, and
@@ -29,6 +32,7 @@ func (o *operation) runSteps(ctx context.Context) error {
 	}
 	defer x.watch.reportWitness(o.observer.Witness)()
 	defer o.changed.into(x.entry)()
+	defer o.restored.into(x.entry)()
 	result := x.execute(ctx)
 	err = x.finish(ctx, result)
 	o.record = x.entry.Operation()
@@ -54,7 +58,7 @@ func (o *operation) startExecution(ctx context.Context) (x *execution, err error
 	if err != nil {
 		return nil, err
 	}
-	x = &execution{operation: o, doers: doers, entry: entry}
+	x = &execution{operation: o, doers: doers, entry: entry, orphanTimeout: orphanTimeout}
 	defer func() {
 		if err != nil {
 			err = x.abort(ctx, err)

@@ -59,6 +59,8 @@ type operation struct {
 	config  *configsync.Step // has the revision that the operation applies
 	lock    *run.Lock
 	changed changeRecorder
+	// restored records what a restore of etcd does to the records of jobs.
+	restored restoreRecorder
 	// record is the journal entry; its ID is empty if nothing had to be done or
 	// the goal was refused before the first step.
 	record pai.Operation

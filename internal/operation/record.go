@@ -145,13 +145,14 @@ func (x *execution) finish(ctx context.Context, result run.Result) error {
 		x.watch.stop(ctx)
 		return session.JoinDistinct(lost, result.Err())
 	}
+	restored := x.settleRestore(ctx, result)
 	cordons := x.finalizeCordons(ctx, result)
 	report := x.watch.stop(ctx)
 	outcome, err := result.Outcome, result.Err()
 	if e := (*pai.Error)(nil); errors.As(err, &e) && e.Code == pai.CodeWaiting && x.goal.Verb() != pai.VerbUpgrade {
 		e.Next = "when these jobs end, run the same command again"
 	}
-	err = session.JoinDistinct(err, x.entry.Steps(ctx, result.Steps)) // steps that never started have no record yet
+	err = session.JoinDistinct(err, restored, x.entry.Steps(ctx, result.Steps)) // steps that never started have no record yet
 	if cordons != nil {
 		err = session.JoinDistinct(pai.Errorf(pai.CodeFailed, "see the state of the upgrade and resume it; run: paictl upgrade status",
 			"cannot change the cordons of machines: %w", cordons), err)

@@ -56,6 +56,8 @@ type Operation struct {
 
 	// Refreshed lists the changes of a refresh for each service.
 	Refreshed []ServiceChanges `json:"refreshed,omitempty"`
+	// Restored is what a rollback that restored etcd did to the records of jobs.
+	Restored *Restore `json:"restored,omitempty"`
 
 	Report
 

@@ -13,8 +13,10 @@ import (
 // rollBack rolls an upgraded cluster back while jobs run: the services,
 // Kubernetes after its commit, and, in the next upgrade, Kubernetes before it.
 // The containers of the jobs stay the same each time. A job that was started
-// since a snapshot ends, and only with an accepted risk.
+// since a snapshot ends, and only with an accepted risk. A job that ended since, by
+// itself or because its user stopped it, does not run again. The report names all.
 func (o *operator) rollBack() {
+	o.stopJob(haltedJob)
 	before := o.jobContainers()
 	previous := operationPair{Services: older, Kubernetes: olderKubernetes}
 
@@ -34,6 +36,8 @@ func (o *operator) rollBack() {
 	o.part("Kubernetes after its commit", func(o *operator) {
 		t := o.t
 		o.submitAs("since", "examples/train.yaml")
+		o.run(time.Minute, "job", "submit", "test/e2e/testdata/brief.yaml")
+		o.hasState("brief", "SUCCEEDED")
 		refused := func(args ...string) string {
 			t.Helper()
 			ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
@@ -45,8 +49,8 @@ func (o *operator) rollBack() {
 			return err.Error()
 		}
 		text := refused()
-		// Two: this one, and the one that tried to get the device that was taken.
-		for _, want := range []string{"lose-writes-since-snapshot", "interrupt-jobs", "~since", "jobsets.jobset.x-k8s.io 2 created", "pods"} {
+		// Three: these two, and the one that tried to get the device that was taken.
+		for _, want := range []string{"lose-writes-since-snapshot", "interrupt-jobs", "~since", "jobsets.jobset.x-k8s.io 3 created", "pods"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("the refusal does not say %q:\n%s", want, text)
 			}
@@ -54,7 +58,10 @@ func (o *operator) rollBack() {
 		if text := refused("--accept-risk=lose-writes-since-snapshot"); !strings.Contains(text, "interrupt-jobs") {
 			t.Errorf("accepting one risk was enough:\n%s", text)
 		}
-		o.run(10*time.Minute, "upgrade", "rollback", "--yes", "--accept-risk=lose-writes-since-snapshot,interrupt-jobs")
+		if notes := o.run(3*time.Minute, "upgrade", "rollback", "--dry-run"); !strings.Contains(notes, "~brief (SUCCEEDED)") || !strings.Contains(notes, "~halted (STOPPED)") {
+			t.Errorf("the plan does not name the jobs that ended:\n%s", notes)
+		}
+		report := o.run(10*time.Minute, "upgrade", "rollback", "--yes", "--accept-risk=lose-writes-since-snapshot,interrupt-jobs")
 		if op := o.lastMove(); op.Outcome != "succeeded" || op.To != previous {
 			t.Errorf("recorded: %+v", op)
 		}
@@ -66,6 +73,7 @@ func (o *operator) rollBack() {
 			return !strings.Contains(out, "since"), out
 		})
 		o.wantContainers(before)
+		o.wantRestoredJobs(report)
 	})
 
 	o.part("Kubernetes before its commit, by itself", func(o *operator) {
@@ -97,6 +105,66 @@ func (o *operator) rollBack() {
 		}
 		o.wantContainers(before)
 	})
+}
+
+// haltedJob runs when the upgrade starts, and its user stops it before the rollback.
+const haltedJob = "halted"
+
+func (o *operator) stopJob(name string) {
+	o.t.Helper()
+	o.run(time.Minute, "job", "stop", name)
+	o.hasState(name, "STOPPED")
+}
+
+// hasState waits until a job has a state.
+func (o *operator) hasState(name, state string) {
+	o.t.Helper()
+	o.eventually(2*time.Minute, "job "+name+" is "+state, func() (bool, string) {
+		out := o.run(time.Minute, "job", "show", name, "-o", "json")
+		return strings.Contains(out, `"`+state+`"`), out
+	})
+}
+
+// wantRestoredJobs wants that the report of a rollback and the history name every job whose
+// record changed since the snapshot, and that the ended ones do not run again.
+func (o *operator) wantRestoredJobs(report string) {
+	t := o.t
+	t.Helper()
+	var all []struct {
+		Restored *struct {
+			Done time.Time
+			Jobs []struct{ Job, State, Record, Containers string }
+		}
+	}
+	o.json(&all, "upgrade", "history")
+	last := all[len(all)-1].Restored
+	if last == nil || last.Done.IsZero() {
+		t.Fatalf("the history has no restore: %+v", last)
+	}
+	got := map[string]string{}
+	for _, j := range last.Jobs {
+		_, name, _ := strings.Cut(j.Job, "~")
+		got[name] = strings.Join([]string{j.State, j.Record, j.Containers}, " ")
+		if !strings.Contains(report, j.Job) {
+			t.Errorf("the report does not name %s:\n%s", j.Job, report)
+		}
+	}
+	for name, want := range map[string]string{"since": "RUNNING lost deleted", "brief": "SUCCEEDED kept ended", haltedJob: "STOPPED kept ended"} {
+		if got[name] != want {
+			t.Errorf("job %s: got %q, want %q in %v", name, got[name], want, got)
+		}
+	}
+	if got["train"] != "" {
+		t.Errorf("a job that did not change is listed: %v", got)
+	}
+	o.hasState("brief", "SUCCEEDED")
+	o.hasState(haltedJob, "STOPPED")
+	if out := o.kubectl("get pods -A -l pai.dev/job -o name"); strings.Contains(out, haltedJob) {
+		t.Errorf("the stopped job has pods again:\n%s", out)
+	}
+	if status := o.run(time.Minute, "cluster", "status"); strings.Contains(status, "not yet applied") {
+		t.Errorf("what the rollback applied is not recorded:\n%s", status)
+	}
 }
 
 type operationPair struct{ Services, Kubernetes string }

@@ -110,7 +110,8 @@ func (s *upgradeStory) bootAgain() {
 func (s *upgradeStory) submitJobs() {
 	s.startDevicePlugin("pai-1", "2")
 	s.submit("examples/train.yaml", 2)
-	s.submit("test/e2e/testdata/device.yaml", 3)
+	s.submitAs(haltedJob, "examples/train.yaml")
+	s.submit("test/e2e/testdata/device.yaml", 5)
 	s.containers, s.devices = s.jobContainers(), s.deviceHolders("pai-1")
 	if len(s.devices) != 1 {
 		s.t.Fatalf("got devices %v, want one that one pod holds", s.devices)
@@ -187,7 +188,7 @@ func (s *upgradeStory) applySavedPlan() {
 func (s *upgradeStory) jobsUntouched() {
 	s.wantContainers(s.containers)
 	op := s.upgrade
-	if op.Outcome != "succeeded" || op.Jobs.Before != 2 || op.Jobs.After != 2 || op.Jobs.Interrupted == nil || len(op.Jobs.Interrupted) != 0 {
+	if op.Outcome != "succeeded" || op.Jobs.Before != 3 || op.Jobs.After != 3 || op.Jobs.Interrupted == nil || len(op.Jobs.Interrupted) != 0 {
 		s.t.Errorf("report: %+v", op)
 	}
 	s.wantPublished(op.ID, "admin~train", "admin~device")

@@ -36,6 +36,7 @@ type Server struct {
 	Refuses int      // how many removals and promotions are refused
 	Removed []uint64 // members
 	Moved   []uint64 // the new leaders
+	Keys    map[string]string
 
 	Version  string // of the etcd that answers; empty is 3.6.8
 	Storage  string // the version whose form the data has
@@ -210,8 +211,4 @@ func (s *Server) Alarm(context.Context, *pb.AlarmRequest) (*pb.AlarmResponse, er
 		r.Alarms = append(r.Alarms, &pb.AlarmMember{MemberID: 1, Alarm: a})
 	}
 	return r, nil
-}
-
-func (s *Server) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
-	return &pb.RangeResponse{Header: s.header()}, s.wait(ctx)
 }
