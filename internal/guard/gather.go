@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 
@@ -82,11 +81,8 @@ func onlyRunning(jobs []pai.Job, err error) ([]pai.Job, error) {
 
 func (l LiveFacts) Queued(ctx context.Context) Fact[[]pai.JobRef] {
 	return fromAPI(ctx, l, "list the queued jobs", func(ctx context.Context, api API) ([]pai.JobRef, error) {
-		jobs, err := running.Jobs(ctx, api.Clientset(), api.Dynamic())
-		if err != nil {
-			return nil, err
-		}
-		return running.Queued(ctx, api.Dynamic(), jobs)
+		_, queued, err := running.All(ctx, api.Clientset(), api.Dynamic())
+		return queued, err
 	})
 }
 
@@ -166,7 +162,7 @@ func (l LiveFacts) Machine(ctx context.Context, step plan.Step) Facts {
 		return f
 	}
 	f.Node = Observed(api.Clientset().CoreV1().Nodes().Get(ctx, step.Target, metav1.GetOptions{}))
-	f.Pods = Observed(podsOn(ctx, api.Clientset(), step.Target))
+	f.Pods = Observed(running.PodsOn(ctx, api.Clientset(), step.Target, ""))
 	f.Kubelet = kubeletTransition(f.Node, f.Kubelet)
 	if errHost == nil && step.Kind == plan.KindKubelet {
 		f.Config = Observed(l.kubeletConfigs(ctx, api.Clientset(), host, step, f.KubeletRuns))
@@ -196,20 +192,6 @@ func (f *Facts) setMachineUnknown(err error) {
 	f.Config, f.RuntimeKillMode = Unknown[Transition[KubeletConfig]](err), Unknown[string](err)
 	f.KubeletRuns, f.RuntimeUp = Unknown[bool](err), Unknown[bool](err)
 	f.Shims = Unknown[[]inspect.Shim](err)
-}
-
-// podsOn returns the pods of a machine that have not ended.
-func podsOn(ctx context.Context, core kubernetes.Interface, name string) ([]corev1.Pod, error) {
-	list, err := core.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{
-		FieldSelector: fields.OneTermEqualSelector("spec.nodeName", name).String(),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list the pods on %s: %w", name, err)
-	}
-	ended := func(p corev1.Pod) bool {
-		return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
-	}
-	return slices.DeleteFunc(list.Items, ended), nil
 }
 
 func (l LiveFacts) host(name string) (machine.Host, error) {

@@ -135,11 +135,10 @@ func readCluster(ctx context.Context, src Source, w *plan.World) error {
 	}
 	w.Unconfigured.Services = unconfiguredServices(src, *w)
 	w.Current.Services = w.OldestInstalled()
-	if w.Jobs, err = Jobs(ctx, client); err != nil {
+	if w.Jobs, w.Queued, err = running.All(ctx, client.Clientset(), client.Dynamic()); err != nil {
 		return fmt.Errorf("read the jobs: %w", err)
 	}
-	w.Queued, err = running.Queued(ctx, client.Dynamic(), w.Jobs)
-	return err
+	return nil
 }
 
 func addNodes(w *plan.World, nodes []corev1.Node) {

@@ -116,6 +116,8 @@ func (w *Witness) connect() error {
 	cfg.Dial = (&net.Dialer{Timeout: requestTimeout, KeepAlive: 15 * time.Second}).DialContext // shares no connection
 	cfg.UserAgent = "pai-witness"
 	cfg.QPS, cfg.Burst = 50, 100
+	// The pods of all jobs are megabytes. The untyped client asks for JSON anyway.
+	cfg.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
 	var err error
 	if w.core, err = kubernetes.NewForConfig(cfg); err != nil {
 		return fmt.Errorf("create a client: %w", err)

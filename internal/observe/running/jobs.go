@@ -58,32 +58,56 @@ func ReadJobSet(o *unstructured.Unstructured) JobSet {
 // Jobs reads all jobs that have pods, with all their pods, sorted by namespace and
 // object.
 func Jobs(ctx context.Context, core kubernetes.Interface, objects dynamic.Interface) ([]pai.Job, error) {
+	jobs, _, err := All(ctx, core, objects)
+	return jobs, err
+}
+
+// All reads all jobs that have pods, as Jobs does, and those that wait: they have
+// neither started nor ended. It lists the objects of jobs once.
+func All(ctx context.Context, core kubernetes.Interface, objects dynamic.Interface) (jobs []pai.Job, waiting []pai.JobRef, err error) {
 	pods, err := core.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{LabelSelector: pai.LabelJob})
 	if err != nil {
-		return nil, fmt.Errorf("list the pods of jobs: %w", err)
+		return nil, nil, fmt.Errorf("list the pods of jobs: %w", err)
 	}
-	sets, err := listJobSets(ctx, objects)
+	list, err := listJobSets(ctx, objects)
+	if err != nil {
+		return nil, nil, err
+	}
+	jobs = Join(pods.Items, readJobSets(list))
+	return jobs, queued(list, jobs), nil
+}
+
+// notEnded selects pods that can have running containers. On the API server, it
+// leaves out those of the many jobs that have ended.
+func notEnded() fields.Selector {
+	return fields.AndSelectors(fields.OneTermNotEqualSelector("status.phase", string(corev1.PodSucceeded)),
+		fields.OneTermNotEqualSelector("status.phase", string(corev1.PodFailed)))
+}
+
+// PodsOn reads the pods of a machine that have not ended, with a label.
+func PodsOn(ctx context.Context, core kubernetes.Interface, machine, label string) ([]corev1.Pod, error) {
+	list, err := core.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{
+		LabelSelector: label,
+		FieldSelector: fields.AndSelectors(fields.OneTermEqualSelector("spec.nodeName", machine), notEnded()).String(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the pods on %s: %w", machine, err)
+	}
+	return list.Items, nil
+}
+
+// JobsOn reads the jobs that have pods on a machine that have not ended, with only
+// these pods and without the state in their JobSets, sorted by namespace and object.
+func JobsOn(ctx context.Context, core kubernetes.Interface, machine string) ([]pai.Job, error) {
+	pods, err := PodsOn(ctx, core, machine, pai.LabelJob)
 	if err != nil {
 		return nil, err
 	}
-	return Join(pods.Items, sets), nil
-}
-
-// JobsOn reads the jobs that have pods on a machine, with only these pods and
-// without the state in their JobSets, sorted by namespace and object.
-func JobsOn(ctx context.Context, core kubernetes.Interface, machine string) ([]pai.Job, error) {
-	pods, err := core.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{
-		LabelSelector: pai.LabelJob,
-		FieldSelector: fields.OneTermEqualSelector("spec.nodeName", machine).String(),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list the pods of jobs on %s: %w", machine, err)
-	}
-	return Join(pods.Items, nil), nil
+	return Join(pods, nil), nil
 }
 
 // listJobSets returns nil if the cluster does not serve JobSets yet.
-func listJobSets(ctx context.Context, objects dynamic.Interface) (map[string]JobSet, error) {
+func listJobSets(ctx context.Context, objects dynamic.Interface) ([]unstructured.Unstructured, error) {
 	list, err := objects.Resource(JobSets()).Namespace(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil, nil
@@ -91,12 +115,16 @@ func listJobSets(ctx context.Context, objects dynamic.Interface) (map[string]Job
 	if err != nil {
 		return nil, fmt.Errorf("list the JobSets of jobs: %w", err)
 	}
+	return list.Items, nil
+}
+
+func readJobSets(list []unstructured.Unstructured) map[string]JobSet {
 	sets := map[string]JobSet{}
-	for i := range list.Items {
-		s := ReadJobSet(&list.Items[i])
+	for i := range list {
+		s := ReadJobSet(&list[i])
 		sets[s.Key] = s
 	}
-	return sets, nil
+	return sets
 }
 
 // Join returns the jobs of pods, with the state in their JobSets.

@@ -19,7 +19,10 @@ func TestQueued(t *testing.T) {
 	job := func(namespace, object string, state pai.ContainerState) pai.Job {
 		return pai.Job{Object: object, Pods: []pai.Pod{{Namespace: namespace, Containers: []pai.Container{{State: state}}}}}
 	}
+	foreign := set("a", "foreign", nil, "")
+	foreign.SetLabels(nil) // not a job of PAI
 	found := queued([]unstructured.Unstructured{
+		foreign,
 		set("a", "waits", map[string]any{pai.AnnotationJobName: "Waits"}, ""),
 		set("a", "runs", nil, ""),
 		set("b", "runs", nil, ""), // the same name in another namespace
