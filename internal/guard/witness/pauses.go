@@ -93,4 +93,6 @@ func pauseOf(c *WatchedContainer, reports map[string]running.PausesReport) (insp
 }
 
 // seconds are the seconds of a duration, to the millisecond.
-func seconds(d time.Duration) float64 { return float64(d.Round(time.Millisecond).Milliseconds()) / 1000 }
+func seconds(d time.Duration) float64 {
+	return float64(d.Round(time.Millisecond).Milliseconds()) / 1000
+}
