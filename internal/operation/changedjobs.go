@@ -117,7 +117,7 @@ func changedJobOf(loss cluster.Loss, id string, was, is *observed) (changedJob, 
 
 func (j *changedJob) describe(o observed) {
 	j.ref = o.JobRef
-	j.Job, j.User, j.VirtualCluster = o.JobRef.String(), o.User, o.VirtualCluster
+	j.Job, j.User, j.VirtualCluster = o.String(), o.User, o.VirtualCluster
 	j.Submitted, j.Ended, j.State = o.Created.UTC(), o.Ended, string(o.State)
 	if !j.Ended.IsZero() {
 		j.Ended = j.Ended.UTC()

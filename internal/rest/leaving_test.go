@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -27,28 +28,30 @@ func TestDrainingServerKeepsIdleConnections(t *testing.T) {
 	}
 	defer conn.Close()
 	answers := bufio.NewReader(conn)
-	request := func() *http.Response {
+	// status is that of an answer, and whether it ends the connection.
+	request := func() (status int, last bool) {
 		t.Helper()
 		if _, err := fmt.Fprintf(conn, "GET /api/v2/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", access.Token); err != nil {
 			t.Fatal(err)
 		}
 		resp, err := http.ReadResponse(answers, nil)
-		if err == nil {
-			_, err = io.Copy(io.Discard, resp.Body)
-		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		return resp
+		_, err = io.Copy(io.Discard, resp.Body)
+		if err := errors.Join(err, resp.Body.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, resp.Close
 	}
-	if resp := request(); resp.StatusCode != http.StatusOK || resp.Close {
-		t.Fatalf("before: got %s, close %v", resp.Status, resp.Close)
+	if status, last := request(); status != http.StatusOK || last {
+		t.Fatalf("before: got %d, close %v", status, last)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- stop() }()
 	time.Sleep(500 * time.Millisecond) // idle while the server drains
-	if resp := request(); resp.StatusCode != http.StatusOK || !resp.Close {
-		t.Errorf("while draining: got %s, close %v, want an answer that ends the connection", resp.Status, resp.Close)
+	if status, last := request(); status != http.StatusOK || !last {
+		t.Errorf("while draining: got %d, close %v, want an answer that ends the connection", status, last)
 	}
 	if err := <-ended; err != nil {
 		t.Error(err)

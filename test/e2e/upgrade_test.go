@@ -118,7 +118,7 @@ func (s *upgradeStory) submitJobs() {
 	}
 }
 
-// startPolling starts a client that sees the upgrade, and the way back.
+// startPolling starts a client that sees the upgrade, and the rollback.
 func (s *upgradeStory) startPolling() {
 	var err error
 	if s.poller, err = poller.Start(context.Background(), filepath.Join(s.state, "clusters", "local", "rest.json")); err != nil {

@@ -2,6 +2,7 @@ package older
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -49,10 +50,7 @@ func TestEveryFieldIsKept(t *testing.T) {
 			t.Fatal(err)
 		}
 		var before, after any
-		if err := json.Unmarshal(data, &before); err == nil {
-			err = json.Unmarshal(again, &after)
-		}
-		if err != nil {
+		if err := errors.Join(json.Unmarshal(data, &before), json.Unmarshal(again, &after)); err != nil {
 			t.Fatal(err)
 		}
 		for _, lost := range missing("", before, after) {
@@ -135,7 +133,7 @@ func TestMachineIsInspected(t *testing.T) {
 		}
 		r := root.Machine().Inspect(t.Context(), inspect.Request{Parts: []inspect.Part{inspect.Roles, inspect.Images}}, "")
 		for role, version := range want {
-			if got := string(r.Roles[layout.Role(role)].Link); got != version {
+			if got := r.Roles[layout.Role(role)].Link; got != version {
 				t.Errorf("%s: role %s is linked to %q, want %s", state, role, got, version)
 			}
 		}
