@@ -15,9 +15,10 @@ import (
 const (
 	runtimeStartSeconds = 2
 	kubeletStartSeconds = 3
-	// The API server is stopped while etcd is restored. Kueue and JobSet have a leader
-	// again later than the API serves.
-	restoreSubmissionSeconds = 10
+	// The API server is stopped while etcd is restored. The pods of the REST server are
+	// not those of the snapshot, so others start. Kueue and JobSet have a leader again
+	// later than the API serves.
+	restoreSubmissionSeconds = 30
 	restoreAdmissionSeconds  = 40
 )
 

@@ -15,6 +15,8 @@ import (
 // The containers of the jobs stay the same each time. A job that was started
 // since a snapshot ends, and only with an accepted risk. A job that ended since, by
 // itself or because its user stopped it, does not run again. The report names all.
+// A client sees the rollbacks that lose nothing. A restored etcd has other pods of
+// the services, so users wait until they run.
 func (o *operator) rollBack() {
 	o.stopJob(haltedJob)
 	before := o.jobContainers()
@@ -22,6 +24,8 @@ func (o *operator) rollBack() {
 
 	o.part("the services", func(o *operator) {
 		t := o.t
+		stopClient := o.startClient()
+		defer func() { stopClient(t) }()
 		o.run(10*time.Minute, "upgrade", "rollback", "--services", "--yes")
 		op := o.lastMove()
 		if op.Verb != "rollback" || op.Outcome != "succeeded" || op.To.Services != older || op.To.Kubernetes != newerKubernetes {
@@ -78,6 +82,8 @@ func (o *operator) rollBack() {
 
 	o.part("Kubernetes before its commit, by itself", func(o *operator) {
 		t := o.t
+		stopClient := o.startClient()
+		defer func() { stopClient(t) }()
 		// kube-proxy moves after the API server and the kubelet; its
 		// configuration cannot be written where a directory of that name exists.
 		const file = "/opt/pai/" + newerKubernetes + "/etc/kube-proxy.yaml"
