@@ -3,6 +3,8 @@ package cluster
 import (
 	"context"
 
+	"golang.org/x/sync/errgroup"
+
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/plan"
@@ -18,27 +20,26 @@ func emulating(f flags, minor string) flags {
 	return f.set("emulated-version", minor)
 }
 
-// commitSteps are the parts of a commit in order. The controllers must never be
-// newer than the API server.
-func commitSteps(s plan.Step) []plan.Step {
-	var parts []plan.Step
-	for _, r := range []plan.Role{"", plan.RoleControllerManager, plan.RoleScheduler} {
+// commitSteps are the parts of a commit: first the API server, and then the
+// controllers, which must never be newer.
+func commitSteps(s plan.Step) (apiServer plan.Step, controllers []plan.Step) {
+	for _, r := range []plan.Role{plan.RoleControllerManager, plan.RoleScheduler} {
 		part := s
 		part.Role = r
-		parts = append(parts, part)
+		controllers = append(controllers, part)
 	}
-	return parts
+	return s, controllers
 }
 
 // commitDone reports whether the API server, the controller manager, and the
 // scheduler of the version run without emulation.
 func (c *cluster) commitDone(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) (bool, error) {
-	for _, part := range commitSteps(s) {
-		done := c.roleDone
-		if part.Role == "" {
-			done = c.apiServerDone
-		}
-		if ok, err := done(ctx, h, m, part); err != nil || !ok {
+	apiServer, controllers := commitSteps(s)
+	if ok, err := c.apiServerDone(ctx, h, m, apiServer); err != nil || !ok {
+		return false, err
+	}
+	for _, part := range controllers {
+		if ok, err := c.roleDone(ctx, h, m, part); err != nil || !ok {
 			return false, err
 		}
 	}
@@ -46,24 +47,21 @@ func (c *cluster) commitDone(ctx context.Context, h machine.Host, m config.Machi
 }
 
 // commit ends the emulation, which is the point of no return of a hop. An API
-// server without emulation takes over as in any handover, and the controllers
+// server without emulation takes over as in any handover, and both controllers
 // follow. If it is killed, the next run continues from what runs.
 func (c *cluster) commit(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
-	for _, part := range commitSteps(s) {
-		if part.Role == "" {
-			if err := c.apiServer(ctx, h, m, part); err != nil {
+	apiServer, controllers := commitSteps(s)
+	if err := c.apiServer(ctx, h, m, apiServer); err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, part := range controllers {
+		group.Go(func() error {
+			if ok, err := c.roleDone(ctx, h, m, part); err != nil || ok {
 				return err
 			}
-			continue
-		}
-		if ok, err := c.roleDone(ctx, h, m, part); err != nil {
-			return err
-		} else if ok {
-			continue
-		}
-		if err := c.role(ctx, h, m, part); err != nil {
-			return err
-		}
+			return c.role(ctx, h, m, part)
+		})
 	}
-	return nil
+	return group.Wait()
 }

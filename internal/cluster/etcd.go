@@ -66,7 +66,7 @@ func (c *cluster) etcd(ctx context.Context, h machine.Host, m config.Machine, s 
 	}
 	defer client.Close()
 	to, from := chooseSlots(states, want)
-	move := etcdHandover{c, client, h, m, from, to, s.To.Kubernetes()}
+	move := etcdHandover{c, client, h, m, from, to, s.To.Kubernetes(), s.APIServerAs}
 	if states[to].Link == "" && states[from].Link == "" {
 		have, err := slotsWithData(ctx, h)
 		switch {
@@ -85,14 +85,16 @@ func (c *cluster) etcd(ctx context.Context, h machine.Host, m config.Machine, s 
 }
 
 // etcdHandover moves the etcd of a machine from one slot to the other, which
-// runs version v.
+// runs version v. If apiServerAs is set, the API server is handed over next, to one of
+// version v that behaves as that minor.
 type etcdHandover struct {
 	*cluster
-	etcd     *etcd.Client
-	h        machine.Host
-	m        config.Machine
-	from, to layout.Slot
-	v        pai.KubernetesVersion
+	etcd        *etcd.Client
+	h           machine.Host
+	m           config.Machine
+	from, to    layout.Slot
+	v           pai.KubernetesVersion
+	apiServerAs string
 }
 
 func (e etcdHandover) startAlone(ctx context.Context) error {
@@ -183,7 +185,7 @@ func (e etcdHandover) replace(ctx context.Context, old etcd.Member, members etcd
 	if err := e.awaitVoter(ctx); err != nil {
 		return err
 	}
-	if err := e.reconnectAPIServer(ctx, e.h, e.m, e.to); err != nil {
+	if err := e.reconnectAPIServer(ctx); err != nil {
 		return err
 	}
 	if err := e.etcd.MoveLeader(ctx, e.m, e.to); err != nil {

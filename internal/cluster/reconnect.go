@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/plan"
@@ -18,13 +17,12 @@ import (
 // time (connection backoff), so a handover to another API server costs less.
 const reconnectTimeout = 500 * time.Millisecond
 
-// reconnectAPIServer ensures that the API server is connected to the etcd of a
-// slot before the other etcd is removed. An API server that has found the port of
-// the slot closed for long tries only every two minutes, and would have no etcd
-// until then. In that case one of the same version takes over, which connects to
-// both.
-func (c *cluster) reconnectAPIServer(ctx context.Context, h machine.Host, m config.Machine, etcd layout.Slot) error {
-	states, err := slotStates(ctx, h, apiServerRole)
+// reconnectAPIServer ensures that the API server is connected to the new etcd before
+// the old one is removed. An API server that has found the port of the new one closed
+// for long tries only every two minutes, and would have no etcd until then. In that
+// case another one takes over, which connects to both.
+func (e etcdHandover) reconnectAPIServer(ctx context.Context) error {
+	states, err := slotStates(ctx, e.h, apiServerRole)
 	if err != nil {
 		return err
 	}
@@ -37,12 +35,12 @@ func (c *cluster) reconnectAPIServer(ctx context.Context, h machine.Host, m conf
 	if len(running) == 0 {
 		return nil // not running: it will connect when it starts
 	}
-	keep, err := c.connectedServer(ctx, h, running, etcd)
+	keep, err := e.connectedServer(ctx, e.h, running, e.to)
 	if err != nil {
 		return err
 	}
 	if keep == nil {
-		if keep, err = c.startConnected(ctx, h, m, running, states); err != nil {
+		if keep, err = e.startConnected(ctx, running, states); err != nil {
 			return fmt.Errorf("hand over to an API server that is connected to the new etcd: %w", err)
 		}
 	}
@@ -50,7 +48,7 @@ func (c *cluster) reconnectAPIServer(ctx context.Context, h machine.Host, m conf
 		if s == *keep {
 			continue
 		}
-		if err := c.drainAndRemoveAPIServer(ctx, h, m, s); err != nil {
+		if err := e.drainAndRemoveAPIServer(ctx, e.h, e.m, s); err != nil {
 			return err
 		}
 	}
@@ -95,17 +93,24 @@ new=$(connections %d)
 	return out == "yes", nil
 }
 
-// startConnected starts an API server of the running version in the idle slot. If
-// both slots run, as after an interrupted run, one is stopped first.
-func (c *cluster) startConnected(ctx context.Context, h machine.Host, m config.Machine, running []layout.Slot, states map[layout.Slot]plan.RoleState) (*layout.Slot, error) {
+// startConnected starts an API server in the idle slot: the one that is handed over to
+// next, or else one of the running version. If both slots run, as after an interrupted
+// run, one is stopped first.
+func (e etcdHandover) startConnected(ctx context.Context, running []layout.Slot, states map[layout.Slot]plan.RoleState) (*layout.Slot, error) {
 	from := running[0]
 	to := from.Other()
 	if len(running) > 1 {
-		if err := c.drainAndRemoveAPIServer(ctx, h, m, to); err != nil {
+		if err := e.drainAndRemoveAPIServer(ctx, e.h, e.m, to); err != nil {
 			return nil, err
 		}
 	}
-	want := states[from]
-	want.Link = want.Running
-	return &to, c.startAPIServer(ctx, h, m, to, want, plan.RoleState{})
+	if e.apiServerAs == "" || !states[from].Running.Less(e.v) {
+		want := states[from]
+		want.Link = want.Running
+		return &to, e.startAPIServer(ctx, e.h, e.m, to, want, plan.RoleState{})
+	}
+	if err := e.renewCertificates(ctx, e.h, e.v); err != nil {
+		return nil, err
+	}
+	return &to, e.startAPIServer(ctx, e.h, e.m, to, plan.RoleState{Link: e.v, Running: e.v, Emulates: e.apiServerAs}, plan.RoleState{})
 }

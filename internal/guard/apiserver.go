@@ -10,7 +10,8 @@ import (
 
 // replacesAPIServer reports whether a step starts another version of the API server.
 func replacesAPIServer(step plan.Step) bool {
-	return (step.Kind == plan.KindAPIServer || step.Kind == plan.KindCommit) && step.From != "" && step.From != step.To
+	starts := step.Kind == plan.KindAPIServer || step.Kind == plan.KindCommit || step.Kind == plan.KindEtcd && step.StartsAPIServer()
+	return starts && step.From != "" && step.From != step.To
 }
 
 // decideAPIServer: a new API server alone can restart containers under kubelets

@@ -79,8 +79,8 @@ type Traits struct {
 	OfService bool
 	// RollsPods is set if the step replaces pods, which need a machine to run on.
 	RollsPods bool
-	// StartsAPIServer is set if the step starts an API server, which must not
-	// start before the machines that it could not serve are upgraded.
+	// StartsAPIServer is set if the step always starts an API server; see
+	// Step.StartsAPIServer.
 	StartsAPIServer bool
 	// DoMinutes limits the work, VerifyMinutes the time until its result is
 	// observed; zero means the default of package run.

@@ -113,7 +113,7 @@ func (k *kubernetes) plan() {
 // controlPlane adds etcd, the API server and what serves it.
 func (k *kubernetes) controlPlane() {
 	etcd := !all(k.controlPlanes, func(m MachineState) bool { return k.slots(m, RoleEtcdA, RoleEtcdB) })
-	api := !all(k.controlPlanes, func(m MachineState) bool { return k.slots(m, RoleAPIServerA, RoleAPIServerB) })
+	api := k.movesAPIServer()
 	// Also of an etcd that does not run, after a clean: a hop changes its data.
 	hop := k.world.Current.Kubernetes != "" && k.world.Current.Kubernetes.Less(k.to)
 
@@ -140,6 +140,11 @@ func (k *kubernetes) controlPlane() {
 	have, want := k.world.Manifests, k.o.Manifests
 	k.clusterStep("bootstrap", KindBootstrap, k.unrecorded() || k.applies(have.Bootstrap, want.Bootstrap), pai.RiskNone,
 		append(each(k, k.controlPlanes, string(RoleControllerManager)), each(k, k.controlPlanes, string(RoleScheduler))...)...)
+}
+
+// movesAPIServer reports whether the API server is to be started or handed over.
+func (k *kubernetes) movesAPIServer() bool {
+	return !all(k.controlPlanes, func(m MachineState) bool { return k.slots(m, RoleAPIServerA, RoleAPIServerB) })
 }
 
 // node adds what runs the pods of one machine, which waits for barrier.
@@ -208,6 +213,9 @@ func (k *kubernetes) clusterStep(what string, kind Kind, needed bool, risk pai.R
 	}
 	if kind == KindEtcd {
 		s.Differs = k.slotsDiffer(RoleEtcdA, RoleEtcdB)
+		if k.movesAPIServer() {
+			s.APIServerAs = k.emulate
+		}
 	}
 	if kind == KindAPIServer {
 		s.Emulate, s.Differs = k.emulate, k.slotsDiffer(RoleAPIServerA, RoleAPIServerB)

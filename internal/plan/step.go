@@ -61,6 +61,10 @@ type Step struct {
 	// Emulate is the upstream minor ("1.35") that a control-plane program of a
 	// newer one behaves as, until the hop is committed; empty for none.
 	Emulate string `json:"emulate,omitempty"`
+	// APIServerAs is set on KindEtcd if the next step hands over to an API server that
+	// behaves as this minor. If the etcd handover needs another API server, it already
+	// starts that one.
+	APIServerAs string `json:"apiServerAs,omitempty"`
 	// Differs names what of the target differs although its version is right; see
 	// the constants DiffersPrograms and so on.
 	Differs []string `json:"differs,omitempty"`
@@ -77,6 +81,12 @@ type Step struct {
 
 // Back reports whether the step leads to an older version.
 func (s Step) Back() bool { return s.To != "" && pai.CompareVersions(s.To, s.From) < 0 }
+
+// StartsAPIServer reports whether the step can start an API server of another version,
+// which must not start before the machines that it could not serve are upgraded.
+func (s Step) StartsAPIServer() bool {
+	return s.APIServerAs != "" || s.Kind.Traits().StartsAPIServer
+}
 
 // HopKind is which of the two parts a hop moves.
 type HopKind string

@@ -138,7 +138,7 @@ func (u *upgrade) kubernetesHop(h Hop) error {
 		return err
 	}
 	for i := range steps {
-		if steps[i].Kind == KindAPIServer {
+		if steps[i].StartsAPIServer() {
 			steps[i].After = append(steps[i].After, u.tooOldUnless(to)...)
 		}
 	}

@@ -9,7 +9,7 @@ import "pai.dev/pai/internal/pai"
 // kubelet can be older than the control plane. The planner limits the age: an API
 // server waits for the roles that it could not serve, and only for them.
 func BlocksWhenWaiting(waiting, next Step) bool {
-	return waiting.Target == next.Target || next.Kind.Traits().StartsAPIServer
+	return waiting.Target == next.Target || next.StartsAPIServer()
 }
 
 // Uncordon plans the steps that remove every PAI cordon.
