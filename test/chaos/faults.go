@@ -29,7 +29,7 @@ func Faults(random *rand.Rand) []Fault {
 		{Name: "apiserver-killed", What: "every API server is killed, every 10 s", Inject: always(killAPIServer)},
 		{Name: "apiserver-stopped", What: "every API server and every etcd stands still for 8 s, in several steps", Inject: stopAPIServer},
 		{Name: "killed-unobserved", What: "kill -9 within three steps, and API server and etcd stand still until the next command has planned and started", Inject: killUnobserved},
-		{Name: "flaky-jobs", What: "beside the job, twenty tasks fail at random moments, one exceeds its memory limit, and one is killed while the kubelet is replaced: only that one was interrupted",
+		{Name: "flaky-jobs", What: "beside the job, twenty tasks fail at random moments, four exceed their memory limit, and one is killed while the kubelet is replaced: only that one was interrupted",
 			Besides: submitFlaky, Check: checkFlaky, Inject: killVictim},
 		{Name: "clean-in-handover", What: "kill -9 while etcd is handed over, then a clean and a boot: the data must come back", NoJob: true, Apart: true, Inject: always(cleanInHandover)},
 		{Name: "reboot-worker", What: "a machine without jobs is rebooted in the middle, twice", Machines: 2, Idle: "pai-2", Inject: reboot("pai-2", "machine/pai-2/images", "machine/pai-2/kubelet")},

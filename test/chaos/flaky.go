@@ -24,12 +24,14 @@ const (
 	victimJob = "victim"
 )
 
-// flakyJobs are twenty tasks that fail at random moments, one that exceeds its own
-// memory limit, and one that runs until the fault kills it.
+// flakyJobs are twenty tasks that fail at random moments, four that exceed their own
+// memory limit, and one that runs until the fault kills it. Kubernetes waits longer
+// and longer before it starts a task again, so one hungry task can miss an upgrade.
 func flakyJobs() []besides {
+	const randomMoment = "sleep $((3 + $(od -An -N2 -tu2 /dev/urandom) % 38)); "
 	return []besides{
-		{flakyJob, 20, 16, "sleep $((3 + $(od -An -N2 -tu2 /dev/urandom) % 38)); exit 1"},
-		{hungryJob, 1, 32, "sleep 15; x=a; while true; do x=$x$x; done"},
+		{flakyJob, 20, 16, randomMoment + "exit 1"},
+		{hungryJob, 4, 32, randomMoment + "x=a; while true; do x=$x$x; done"},
 		{victimJob, 1, 16, "sleep 100000"},
 	}
 }
