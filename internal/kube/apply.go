@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"time"
 
+	apiextensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -75,15 +76,20 @@ const establishTimeout = time.Minute
 
 // Apply applies objs server-side. It takes ownership of their fields; other
 // fields stay as they are. After an interruption, call it again: the inventory
-// lists every object before Apply makes the first one.
+// lists every object before Apply makes the first one. Objects that are stored in a
+// version that a definition lacks are first written in another version.
 func (c *Client) Apply(ctx context.Context, objs []*unstructured.Unstructured, opts ApplyOptions) (ChangeSet, error) {
 	objs = inOrder(objs)
+	rewritten, err := c.rewriteStored(ctx, objs)
+	if err != nil {
+		return nil, err
+	}
 	before, err := c.begin(ctx, objs, opts)
 	if err != nil {
 		return nil, err
 	}
 	var changes ChangeSet
-	if err := c.applyAll(ctx, objs, opts.Inventory, &changes); err != nil || opts.Inventory == "" {
+	if err := c.applyAll(ctx, objs, opts.Inventory, rewritten, &changes); err != nil || opts.Inventory == "" {
 		return changes, err
 	}
 	left := minus(before, refs(objs))
@@ -146,7 +152,7 @@ func (c *Client) begin(ctx context.Context, objs []*unstructured.Unstructured, o
 	return next.Objects, nil
 }
 
-func (c *Client) applyAll(ctx context.Context, objs []*unstructured.Unstructured, inventory string, changes *ChangeSet) error {
+func (c *Client) applyAll(ctx context.Context, objs []*unstructured.Unstructured, inventory string, rewritten []*apiextensions.CustomResourceDefinition, changes *ChangeSet) error {
 	for i, obj := range objs {
 		var change Change
 		err := c.retry(ctx, "apply "+RefOf(obj).String(), func(ctx context.Context) (err error) {
@@ -160,6 +166,9 @@ func (c *Client) applyAll(ctx context.Context, objs []*unstructured.Unstructured
 		lastDefinition := stage(RefOf(obj)) == 0 && (i+1 == len(objs) || stage(RefOf(objs[i+1])) != 0)
 		if lastDefinition {
 			if err := c.waitEstablished(ctx, objs[:i+1]); err != nil {
+				return err
+			}
+			if err := c.renameManaged(ctx, rewritten); err != nil {
 				return err
 			}
 		}

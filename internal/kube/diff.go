@@ -31,6 +31,11 @@ func (c *Client) Diff(ctx context.Context, objs []*unstructured.Unstructured, op
 			states.after = &unstructured.Unstructured{Object: overlay(content(states.before), wanted.Object)}
 			note, err = "its definition also changes: defaults of the API server are not shown", nil
 		}
+		if apierrors.IsInvalid(err) && states.before != nil && obj.GetKind() == definitionKind {
+			if note, err = storageNote(states.before, obj, err); err == nil {
+				states.after = &unstructured.Unstructured{Object: overlay(content(states.before), wanted.Object)}
+			}
+		}
 		if err != nil {
 			return changes, err
 		}

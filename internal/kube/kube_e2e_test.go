@@ -94,6 +94,7 @@ func TestClient(t *testing.T) {
 	t.Run("prune leaves what another inventory took over", func(t *testing.T) { pruneLeavesWhatAnotherInventoryTookOver(t, cluster) })
 	t.Run("prune leaves what holds something", func(t *testing.T) { pruneLeavesWhatHoldsSomething(t, cluster) })
 	t.Run("conversion can be dropped", func(t *testing.T) { conversionCanBeDropped(t, cluster) })
+	t.Run("stored versions are rewritten", func(t *testing.T) { storedVersionsAreRewritten(t, cluster) })
 	t.Run("wait names what is not ready", func(t *testing.T) { waitNamesWhatIsNotReady(t, cluster) })
 	t.Run("apply outlasts the API", func(t *testing.T) { applyOutlastsTheAPI(t, cluster) })
 }
