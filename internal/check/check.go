@@ -19,6 +19,7 @@ const (
 	Boot     Stage = 1 << iota // boot or repair of Kubernetes
 	Services                   // start of services
 	Upgrade
+	Rollback
 	Staging // copy of programs and images before an upgrade
 	// Standalone is `paictl check` itself, which runs every check.
 	Standalone

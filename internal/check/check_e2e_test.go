@@ -133,7 +133,7 @@ func TestChecksOfRealAPI(t *testing.T) {
 	w.target = observe(ctx, func(context.Context) (targetObjects, error) {
 		return targetObjects{Definitions: []apiextensions.CustomResourceDefinition{next}}, nil
 	})
-	want("stored-versions", Failed, "cars.example.com", "stored as v1")
+	want("stored-versions", Failed, "cars.example.com", "no version is in both definitions")
 	want("stored-objects", Unknown, "cars.example.com", "no version in common")
 
 	c.StopAPIServer()

@@ -187,7 +187,7 @@ func TestDocumentListsEveryCheck(t *testing.T) {
 		for _, s := range []struct {
 			stage Stage
 			name  string
-		}{{Boot, "boot"}, {Services, "services"}, {Upgrade, "upgrade"}, {Staging, "staging"}} {
+		}{{Boot, "boot"}, {Services, "services"}, {Upgrade, "upgrade"}, {Rollback, "rollback"}, {Staging, "staging"}} {
 			if c.stages&s.stage != 0 {
 				stages = append(stages, s.name)
 			}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -14,14 +16,17 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/release"
 	"pai.dev/pai/internal/service"
 )
 
 func definitionChecks() []Check {
 	return []Check{
 		{"stored-objects", "stored objects are valid with the new definitions", Services | Upgrade, onAPI(storedObjects)},
-		{"stored-versions", "the definitions of the release keep stored versions", Services | Upgrade, onCluster(storedVersions)},
+		{"stored-versions", "stored objects can be kept under the definitions of the release", Services | Upgrade | Rollback, onCluster(storedVersions)},
 	}
 }
 
@@ -40,35 +45,60 @@ type targetProblem struct {
 
 // renderTarget renders the services of the target as the upgrade would.
 func (w *world) renderTarget(ctx context.Context) (targetObjects, error) {
+	return w.render(ctx, w.Target, nil)
+}
+
+// render renders the services of a release. A rollback applies recorded objects instead,
+// by service; it needs the bundle only for the others.
+func (w *world) render(ctx context.Context, m release.Manifest, recorded map[string][]*unstructured.Unstructured) (targetObjects, error) {
 	var t targetObjects
-	b, err := w.Bundle(w.Target.Metadata.Name)
-	if err != nil {
+	for _, name := range slices.Sorted(maps.Keys(recorded)) {
+		t.Objects = append(t.Objects, recorded[name]...)
+	}
+	b, err := w.Bundle(m.Metadata.Name)
+	switch {
+	case err == nil:
+		if err := t.addServices(ctx, b, w.Config, recorded); err != nil {
+			return t, err
+		}
+	case len(recorded) == 0 || !errors.Is(err, fs.ErrNotExist):
 		return t, err
 	}
+	return t, t.readDefinitions(m.Metadata.Name)
+}
+
+func (t *targetObjects) addServices(ctx context.Context, b *release.Bundle, cfg *config.Config, recorded map[string][]*unstructured.Unstructured) error {
 	services, err := service.Catalog(b.Services())
 	if err != nil {
-		return t, err
+		return err
 	}
 	for _, s := range services {
-		objects, err := service.Render(ctx, s, w.Config, b)
+		if recorded[s.Name] != nil {
+			continue
+		}
+		objects, err := service.Render(ctx, s, cfg, b)
 		if err != nil {
 			t.Problems = append(t.Problems, targetProblem{s.Name, err})
 			continue
 		}
 		t.Objects = append(t.Objects, objects...)
 	}
+	return nil
+}
+
+func (t *targetObjects) readDefinitions(name pai.Release) error {
 	for _, o := range t.Objects {
 		if o.GetKind() != "CustomResourceDefinition" {
 			continue
 		}
 		var d apiextensions.CustomResourceDefinition
 		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &d); err != nil {
-			return t, fmt.Errorf("read the definition %s of release %s: %w", o.GetName(), w.Target.Metadata.Name, err)
+			return fmt.Errorf("read the definition %s of release %s: %w", o.GetName(), name, err)
 		}
 		apiextensions.SetDefaults_CustomResourceDefinitionSpec(&d.Spec)
 		t.Definitions = append(t.Definitions, d)
 	}
-	return t, nil
+	return nil
 }
 
 // definitionChange is a definition in the cluster and in the target release.
@@ -92,39 +122,6 @@ func (w *world) definitionChanges(ctx context.Context) ([]definitionChange, erro
 		}
 	}
 	return changes, nil
-}
-
-// storedVersions: the API server refuses a definition without a version that
-// objects might be stored as.
-func storedVersions(ctx context.Context, w *world) ([]Result, error) {
-	changes, err := w.definitionChanges(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var all []Result
-	for _, c := range changes {
-		all = append(all, removedVersions(c)...)
-	}
-	return orOkay(all, "%d definitions keep every stored version", len(changes)), nil
-}
-
-func removedVersions(c definitionChange) []Result {
-	served := map[string]bool{}
-	for _, v := range c.next.Spec.Versions {
-		served[v.Name] = v.Served
-	}
-	var all []Result
-	for _, v := range c.now.Status.StoredVersions {
-		serves, exists := served[v]
-		switch {
-		case !exists:
-			all = append(all, failed(c.now.Name, fmt.Sprintf("write all its objects again as a version that stays, then remove %s from status.storedVersions", v),
-				"objects might be stored as %s, which the definition of the release removes", v))
-		case !serves:
-			all = append(all, warning(c.now.Name, "no action needed: the release still reads stored objects", "objects might be stored as %s, which the release no longer serves", v))
-		}
-	}
-	return all
 }
 
 // storedObjects validates every stored object whose definition the target changes.

@@ -28,21 +28,6 @@ func definition(t *testing.T, text string) apiextensions.CustomResourceDefinitio
 	return d
 }
 
-func TestStoredVersionsStay(t *testing.T) {
-	t.Parallel()
-	now := definition(t, `{metadata: {name: cars.example.com}, status: {storedVersions: [v1beta1, v1]}}`)
-	of := func(versions string) []Result {
-		return removedVersions(definitionChange{now, definition(t, `{spec: {versions: `+versions+`}}`)})
-	}
-	expect(t, []expectation{
-		{"removed", of(`[{name: v1, served: true}, {name: v2, served: true}]`)[0], Failed, "stored as v1beta1, which the definition of the release removes"},
-		{"no longer served", of(`[{name: v1beta1, served: false}, {name: v1, served: true}]`)[0], Warning, "no longer serves"},
-	})
-	if got := of(`[{name: v1beta1, served: true}, {name: v1, served: true}]`); len(got) != 0 {
-		t.Errorf("got %+v, want no result if all versions stay", got)
-	}
-}
-
 const carVersion = `
 spec:
   group: example.com

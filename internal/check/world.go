@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	apiextensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/kube"
@@ -64,6 +65,8 @@ type world struct {
 	machines map[string]*memo[machineFacts]
 	api      apiFacts
 	target   *memo[targetObjects]
+	// definitionsOf are the definitions that the plan applies for a release.
+	definitionsOf func(ctx context.Context, m release.Manifest) ([]apiextensions.CustomResourceDefinition, error)
 }
 
 func newWorld(ctx context.Context, in Input) *world {
@@ -74,6 +77,7 @@ func newWorld(ctx context.Context, in Input) *world {
 	}
 	w.api = newAPIFacts(ctx, in)
 	w.target = observe(ctx, w.renderTarget)
+	w.definitionsOf = w.renderDefinitions
 	return w
 }
 

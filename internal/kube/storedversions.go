@@ -20,6 +20,9 @@ type StorageChange struct {
 	Dropped    []string // the stored versions that the next definition lacks
 }
 
+// DroppedText lists the dropped versions.
+func (s StorageChange) DroppedText() string { return strings.Join(s.Dropped, ", ") }
+
 // storageNote explains a definition that the API server refuses because of what is
 // stored; otherwise it returns the error.
 func storageNote(now, next *unstructured.Unstructured, refusal error) (string, error) {

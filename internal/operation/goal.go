@@ -36,7 +36,7 @@ type repeating interface {
 }
 
 // checked is a goal with preflight checks: their stage, and the release that
-// they check for.
+// they check for. Without a release there is nothing to check.
 type checked interface {
 	Preflight() (check.Stage, pai.Release)
 }

@@ -48,6 +48,10 @@ func (o *operation) preflight(ctx context.Context) error {
 	if !ok || len(o.preview.Plan.Steps) == 0 {
 		return nil
 	}
+	stage, release := goal.Preflight()
+	if release == "" {
+		return nil
+	}
 	in, err := checkInput(o.Session, goal, o.preview.Plan, nil, o.preview.world, o.options.Accept)
 	if err != nil {
 		return err
@@ -67,7 +71,6 @@ func (o *operation) preflight(ctx context.Context) error {
 		}
 		return check.Operation{}, nil
 	}
-	stage, _ := goal.Preflight()
 	resuming := last != nil && last.Outcome != pai.OutcomeSucceeded && check.Continues(*last, in.Pair)
 	results := check.Run(ctx, in, check.RunOptions{Stage: stage, Skip: o.options.SkipChecks, Resuming: resuming})
 	if err := ctx.Err(); err != nil {

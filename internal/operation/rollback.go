@@ -4,10 +4,12 @@ import (
 	"context"
 	"time"
 
+	"pai.dev/pai/internal/check"
 	"pai.dev/pai/internal/cluster"
 	"pai.dev/pai/internal/configsync"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/release"
 	"pai.dev/pai/internal/revision"
 	"pai.dev/pai/internal/service"
 	"pai.dev/pai/internal/session"
@@ -36,7 +38,7 @@ func Rollback(ctx context.Context, s *session.Session, target plan.Target) (Goal
 		return nil, err
 	}
 	snapshots, err := cluster.Snapshots(ctx, host)
-	return rollback{to: previous, target: target, snapshots: snapshots}, err
+	return rollback{to: previous, target: target, snapshots: snapshots, release: servicesRelease(s.Releases, previous.Services)}, err
 }
 
 type rollback struct {
@@ -44,11 +46,27 @@ type rollback struct {
 	to           pai.Pair
 	target       plan.Target
 	snapshots    []string // of etcd, which can be restored
+	// release has the services that the rollback applies; empty if it applies none.
+	release pai.Release
+}
+
+// servicesRelease is the release that carries a version of the services; empty for
+// an unknown one, which planning refuses.
+func servicesRelease(releases []release.Manifest, services pai.ServicesVersion) pai.Release {
+	for _, m := range releases {
+		if m.Services.Version.Compare(services) == 0 {
+			return m.Metadata.Name
+		}
+	}
+	return ""
 }
 
 func (g rollback) Verb() pai.Verb                        { return pai.VerbRollback }
 func (g rollback) Plan(in plan.Input) (plan.Plan, error) { return plan.Rollback(in, g.to, g.target) }
-func (g rollback) Applies(p plan.Plan) []revision.Part   { return upgradedParts(p) }
+func (g rollback) Preflight() (check.Stage, pai.Release) {
+	return check.Rollback, g.release
+}
+func (g rollback) Applies(p plan.Plan) []revision.Part { return upgradedParts(p) }
 func (g rollback) Reconfigure(c *configsync.Step, p plan.Plan) error {
 	return c.SetVersions(p.To)
 }

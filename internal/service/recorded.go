@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/pai"
@@ -94,6 +95,24 @@ func Recorded(ctx context.Context, client *kube.Client, release pai.ServicesVers
 		}
 	}
 	return services, nil
+}
+
+// RecordedObjects returns the recorded objects of a release, by service.
+func RecordedObjects(ctx context.Context, client *kube.Client, release pai.ServicesVersion) (map[string][]*unstructured.Unstructured, error) {
+	all, err := listRecorded(ctx, client, "")
+	if err != nil {
+		return nil, err
+	}
+	objects := map[string][]*unstructured.Unstructured{}
+	for _, r := range groupRecorded(all) {
+		if r.release != release {
+			continue
+		}
+		if objects[r.about.Name], err = r.objects(); err != nil {
+			return nil, err
+		}
+	}
+	return objects, nil
 }
 
 // previous returns the record that a rollback applies; ok is false if there is
