@@ -32,25 +32,16 @@ type controllers struct {
 	dir      string
 	managers map[string]string // module@version → program
 	running  map[string]*exec.Cmd
-	certs    keyPair // of their webhooks, signed by ca
+	ports    map[string]int // of their webhooks: the next version has the same
+	certs    keyPair        // of their webhooks, signed by ca
 	ca       keyPair
 }
 
-// newControllers makes the ground for Kueue and JobSet: kinds, queues, a node.
+// newControllers makes the ground for one version of Kueue and JobSet: kinds, queues,
+// a node.
 func newControllers(t *testing.T, w *world, kueue string) *controllers {
 	t.Helper()
-	c := &controllers{world: w, dir: t.TempDir(), running: map[string]*exec.Cmd{}}
-	c.managers = findManagers(t, c.dir)
-	var err error
-	if c.ca, err = newCA(time.Now()); err != nil {
-		t.Fatal(err)
-	}
-	if c.certs, err = newServerCert(c.ca, []string{"127.0.0.1"}, time.Now()); err != nil {
-		t.Fatal(err)
-	}
-	writeFile(t, filepath.Join(c.dir, "tls.crt"), c.certs.cert)
-	writeFile(t, filepath.Join(c.dir, "tls.key"), c.certs.key)
-	writeFile(t, filepath.Join(c.dir, "kubeconfig"), w.cluster.Kubeconfig())
+	c := prepareControllers(t, w)
 	kinds := definitions(t, "kueue/"+kueue, "sigs.k8s.io/kueue", "*.yaml")
 	for _, o := range kinds {
 		onlyStored(t, o)
@@ -63,6 +54,33 @@ func newControllers(t *testing.T, w *world, kueue string) *controllers {
 	apply(t, w, objs)
 	w.cluster.StartControllers()
 	return c
+}
+
+// prepareControllers finds the programs, and makes their certificates.
+func prepareControllers(t *testing.T, w *world) *controllers {
+	t.Helper()
+	c := &controllers{world: w, dir: t.TempDir(), running: map[string]*exec.Cmd{}, ports: map[string]int{}}
+	c.managers = findManagers(t, c.dir)
+	var err error
+	if c.ca, err = newCA(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if c.certs, err = newServerCert(c.ca, []string{"127.0.0.1"}, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(c.dir, "tls.crt"), c.certs.cert)
+	writeFile(t, filepath.Join(c.dir, "tls.key"), c.certs.key)
+	writeFile(t, filepath.Join(c.dir, "kubeconfig"), w.cluster.Kubeconfig())
+	return c
+}
+
+// port is the port of the webhooks of a program.
+func (c *controllers) port(t *testing.T, name string) int {
+	t.Helper()
+	if c.ports[name] == 0 {
+		c.ports[name] = freePort(t)
+	}
+	return c.ports[name]
 }
 
 // onlyStored makes a kind served in the version that is stored, so that nothing asks
@@ -189,7 +207,7 @@ func (c *controllers) start(t *testing.T, module, version, config string) {
 		t.Fatalf("no %s@%s was built, only %v: build the bundles first", module, version, c.managers)
 	}
 	name := filepath.Base(module)
-	port := freePort(t)
+	port := c.port(t, name)
 	file := filepath.Join(c.dir, name+".yaml")
 	writeFile(t, file, fmt.Appendf(nil, config+`
 health: {healthProbeBindAddress: "127.0.0.1:0"}
