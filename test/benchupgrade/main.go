@@ -23,7 +23,7 @@ import (
 )
 
 func main() {
-	parts := flag.String("parts", "pai,kubeadm,scale", "what to measure")
+	parts := flag.String("parts", "pai,kubeadm,scale,old", "what to measure")
 	paictl := flag.String("paictl", "bin/paictl", "the program")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
@@ -77,7 +77,7 @@ func (b *bench) run(ctx context.Context, parts []string, paictl string) (err err
 	for _, part := range []struct {
 		name    string
 		measure func(context.Context) error
-	}{{"pai", b.pai}, {"kubeadm", b.kubeadm}, {"scale", b.scale}} {
+	}{{"pai", b.pai}, {"kubeadm", b.kubeadm}, {"scale", b.scale}, {"old", b.oldCluster}} {
 		if !slices.Contains(parts, part.name) {
 			continue
 		}
