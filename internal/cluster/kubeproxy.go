@@ -36,12 +36,13 @@ func kubeProxyFiles(cfg *config.Config, m config.Machine, v pai.KubernetesVersio
 	}, nil
 }
 
+const deleteProxyRules = `for family in ip ip6; do nft delete table $family kube-proxy 2>/dev/null || :; done`
+
 // removeNewerRules stops a newer kube-proxy and removes its rules before an older
 // one starts, because the older one does not fill existing chains. Open
 // connections stay; new ones to service addresses wait about a second.
 func removeNewerRules(ctx context.Context, h machine.Host) error {
-	_, err := sh(ctx, h, `systemctl stop %s
-for family in ip ip6; do nft delete table $family kube-proxy 2>/dev/null || :; done`, layout.Unit(plan.RoleKubeProxy))
+	_, err := sh(ctx, h, "systemctl stop %s\n"+deleteProxyRules, layout.Unit(plan.RoleKubeProxy))
 	if err != nil {
 		return fmt.Errorf("remove the rules of the newer kube-proxy on %q: %w", h.Name(), err)
 	}

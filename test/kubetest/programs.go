@@ -64,28 +64,41 @@ func Programs(t testing.TB, names ...string) string {
 // programs that were built for bundles.
 func Etcd(t testing.TB, minor string) string {
 	t.Helper()
+	return versioned(t, "etcd", "etcd Version: "+minor+".")
+}
+
+// Kubernetes returns a directory with a program of Kubernetes of a minor version, such as
+// "1.36", of the programs that were built for bundles.
+func Kubernetes(t testing.TB, program, minor string) string {
+	t.Helper()
+	return versioned(t, program, "Kubernetes v"+minor+".")
+}
+
+// versioned returns a directory with the newest program that reports the version.
+func versioned(t testing.TB, program, version string) string {
+	t.Helper()
 	layers, err := newestFirst(filepath.Join(CacheDir(t), "programs", "*", "layer.tar"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, layer := range layers {
 		dir := t.TempDir()
-		missing, err := extract(layer, dir, []string{"etcd"})
+		missing, err := extract(layer, dir, []string{program})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if len(missing) > 0 {
 			continue
 		}
-		out, err := exec.CommandContext(t.Context(), filepath.Join(dir, "etcd"), "--version").CombinedOutput()
+		out, err := exec.CommandContext(t.Context(), filepath.Join(dir, program), "--version").CombinedOutput()
 		if err != nil {
-			t.Fatalf("etcd of %s: %v\n%s", layer, err, out)
+			t.Fatalf("%s of %s: %v\n%s", program, layer, err, out)
 		}
-		if strings.Contains(string(out), "etcd Version: "+minor+".") {
+		if strings.Contains(string(out), version) {
 			return dir
 		}
 	}
-	t.Fatalf("no etcd %s among the %d layers in %s: build the bundle of a release with it first", minor, len(layers), CacheDir(t))
+	t.Fatalf("no %s with %q among the %d layers in %s: build the bundle of a release with it first", program, version, len(layers), CacheDir(t))
 	return ""
 }
 
