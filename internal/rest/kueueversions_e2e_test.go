@@ -39,7 +39,7 @@ var admissions = []admission{{"v0.9", "v0.14.0", "v0.10.1"}, {"v0.10", "v0.15.0"
 // TestAdmittedJobsOutliveEveryKueue takes running jobs through the real Kueue and JobSet of
 // every release, in the order of upgrades and rollbacks, also of one over two releases. A
 // Kueue that finds a JobSet not equivalent to its stored Workload suspends it. Each
-// version stores Workloads of its own, and reads those of all others.
+// version stores Workloads, and reads those of all others.
 func TestAdmittedJobsOutliveEveryKueue(t *testing.T) {
 	w := newWorld(t, "default")
 	c := newVersions(t, w)
@@ -76,7 +76,7 @@ func TestAdmittedJobsOutliveEveryKueue(t *testing.T) {
 			t.FailNow()
 		}
 	}
-	// Kueue still owns what it admitted: it takes back the quota of a job that stops.
+	// Kueue still owns what it admitted: it frees the quota of a job that stops.
 	admin := client(t, w.access)
 	keeping, stopKeeping := context.WithCancel(t.Context())
 	defer stopKeeping()
