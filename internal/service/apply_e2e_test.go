@@ -60,6 +60,9 @@ func TestApplyKeepsInjectedCertificates(t *testing.T) {
 			}
 		}
 		apply(t, client, name, older) // as a rollback does
+		apply(t, client, name, newer)
+		apply(t, client, name, chartObjects(t, name, 2))
+		apply(t, client, name, older) // as a rollback over two releases does
 	}
 }
 

@@ -24,8 +24,12 @@ var excused = map[string]string{
 // differs.
 func TestDefinitionsKeepStoredObjects(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"kueue", "jobset"} {
-		older, newer := definitions(chartObjects(t, name, 0)), definitions(chartObjects(t, name, 1))
+	type hop struct {
+		name string
+		from int
+	}
+	for _, h := range []hop{{"kueue", 0}, {"jobset", 0}, {"kueue", 1}, {"jobset", 1}} {
+		older, newer := definitions(chartObjects(t, h.name, h.from)), definitions(chartObjects(t, h.name, h.from+1))
 		for _, kind := range slices.Sorted(maps.Keys(older)) {
 			if newer[kind] == nil {
 				continue // it stays as it is in the cluster

@@ -25,9 +25,10 @@ import (
 func main() {
 	parts := flag.String("parts", "pai,kubeadm,scale,old", "what to measure")
 	paictl := flag.String("paictl", "bin/paictl", "the program")
+	percent := flag.Int("percent", 100, "how many of the jobs of an old cluster to make")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	b := &bench{}
+	b := &bench{percent: *percent}
 	err := b.run(ctx, strings.Split(*parts, ","), *paictl)
 	stop()
 	b.print()
@@ -39,6 +40,7 @@ func main() {
 
 type bench struct {
 	cluster *chaos.Cluster
+	percent int // of the jobs of an old cluster
 	rows    [][2]string
 }
 

@@ -43,10 +43,13 @@ func (b *bench) oldCluster(ctx context.Context) error {
 		verdict = "missed"
 	}
 	b.row("PAI, "+chaos.From+" to "+chaos.To+" with one job: wall time", "%.1f s", one.Seconds())
-	b.row(fmt.Sprintf("PAI, the same with %d ended, %d waiting, %d running jobs", endedJobs, waitingJobs, runningJobs), "%.1f s, %+.0f %% (goal: at most +10 %%, %s)",
+	b.row(fmt.Sprintf("PAI, the same with %d ended, %d waiting, %d running jobs", b.part(endedJobs), b.part(waitingJobs), b.part(runningJobs)), "%.1f s, %+.0f %% (goal: at most +10 %%, %s)",
 		many.Seconds(), 100*(many.Seconds()/one.Seconds()-1), verdict)
 	return nil
 }
+
+// part is how many of the jobs are made.
+func (b *bench) part(jobs int) int { return jobs * b.percent / 100 }
 
 // upgradeWith boots the older release with one running job, prepares it, and upgrades
 // it. The duration is that of the upgrade, with everything in place.
@@ -103,9 +106,9 @@ func (b *bench) fill(ctx context.Context) error {
 		count              int
 		state              job.State
 	}{
-		{"ended", "true", "0.01", endedJobs, job.StateSucceeded},
-		{"running", "sleep 1d", "0.01", runningJobs - 1, job.StateRunning},
-		{"waiting", "true", "64", waitingJobs, job.StateWaiting},
+		{"ended", "true", "0.01", b.part(endedJobs), job.StateSucceeded},
+		{"running", "sleep 1d", "0.01", b.part(runningJobs) - 1, job.StateRunning},
+		{"waiting", "true", "64", b.part(waitingJobs), job.StateWaiting},
 	} {
 		if err := submitAll(ctx, client, kind.name, kind.command, kind.cpu, kind.count); err != nil {
 			return err
