@@ -13,7 +13,7 @@ import (
 )
 
 // TestOldestRelease upgrades a cluster of v0.9, booted by the paictl of v0.9, in
-// two hops of Kubernetes and of the services under a job, and rolls both back at once.
+// two hops of Kubernetes and of the services under a job, and rolls both back.
 // The configuration directory has schema 1, and the users are one document.
 func TestOldestRelease(t *testing.T) {
 	if os.Getenv("PAI_TEST_ALL") == "" {
@@ -61,16 +61,23 @@ func TestOldestRelease(t *testing.T) {
 		}
 		o.run(time.Minute, "config", "check")
 	})
-	o.part("one rollback over both hops", func(o *operator) {
-		out := o.run(10*time.Minute, "upgrade", "rollback", "--yes", "--accept-risk=lose-writes-since-snapshot")
-		if op := o.lastMove(); op.Verb != "rollback" || op.Outcome != "succeeded" || op.To != (operationPair{Services: "v0.9", Kubernetes: "v0.9-pai"}) {
-			o.t.Errorf("recorded: %+v\n%s", op, out)
-		}
-		if v := o.serverVersion(); v != "v1.35.4" {
-			o.t.Errorf("the API server is %s", v)
-		}
-		o.wantContainers(before)
-	})
+	back := func(name string, to operationPair, args ...string) bool {
+		return o.part(name, func(o *operator) {
+			out := o.run(10*time.Minute, append([]string{"upgrade", "rollback", "--yes"}, args...)...)
+			if op := o.lastMove(); op.Verb != "rollback" || op.Outcome != "succeeded" || op.To != to {
+				o.t.Errorf("recorded: %+v\n%s", op, out)
+			}
+			o.wantContainers(before)
+		})
+	}
+	// Kueue of v0.9 does not have the version in which that of v0.11 stores its objects.
+	if !back("the services are rolled back over both hops", operationPair{Services: "v0.9", Kubernetes: newerKubernetes}, "--services") ||
+		!back("Kubernetes is rolled back over both hops", operationPair{Services: "v0.9", Kubernetes: "v0.9-pai"}, "--accept-risk=lose-writes-since-snapshot") {
+		return
+	}
+	if v := o.serverVersion(); v != "v1.35.4" {
+		o.t.Errorf("the API server is %s", v)
+	}
 	o.wantUsers("users.json")
 }
 
