@@ -185,8 +185,14 @@ func runDown(ctx context.Context, env *Env, keepKeys bool) error {
 		return nil
 	}
 	// No cluster uses the keys: up creates new ones and signs the cached bundles again.
-	if err := os.RemoveAll(env.StateDir); err != nil {
-		return fmt.Errorf("delete the state directory: %w", err)
+	// PAI_STATE_DIR can be a directory with other files, a disk, or a link.
+	for _, name := range []string{"clusters", "keys", "logs", "local"} {
+		if err := os.RemoveAll(filepath.Join(env.StateDir, name)); err != nil {
+			return fmt.Errorf("delete %s in the state directory: %w", name, err)
+		}
+	}
+	if err := os.Remove(env.StateDir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		env.Progressf("%s stays, because it is in use or has files that PAI did not write.", env.StateDir)
 	}
 	env.Progressf("Deleted PAI from this host. Built programs and bundles stay in %s.", env.CacheDir)
 	return nil

@@ -210,13 +210,13 @@ func TestCleanRunsItsScripts(t *testing.T) {
 		h := c.hosts["pai-1"]
 		left := "/opt/pai/role/etcd-a\n"
 		h.Script = func(_ context.Context, cmd machine.Command) (string, error) {
-			if strings.Contains(cmd.Script, "rm -rf") {
+			if strings.Contains(cmd.Script, "systemctl reset-failed") {
 				left = ""
 			}
 			return left, nil
 		}
-		doStep(t, c.deps, plan.Step{Kind: plan.KindClean, Target: "pai-1", Wipe: wipe})
-		if got := h.Ran("rm -rf /etc/kubernetes"); got != wipe || !h.Ran("systemctl reset-failed") {
+		doStep(t, c.deps, plan.Step{Kind: plan.KindClean, Target: "pai-1", Wipe: wipe, Keep: []string{}})
+		if got := h.Ran("/etc/hosts.pai"); got != wipe || !h.Ran("systemctl reset-failed") {
 			t.Errorf("wipe %v: got wiped %v", wipe, got)
 		}
 		h.Script = func(context.Context, machine.Command) (string, error) { return "", machine.ErrConnectionLost }

@@ -6,7 +6,7 @@ import (
 	"path"
 	"regexp"
 
-	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/cluster"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/run"
@@ -41,11 +41,11 @@ func (v volumes) Done(ctx context.Context, step plan.Step) (bool, error) {
 		if host == nil {
 			return false, nil
 		}
-		out, err := host.Run(ctx, machine.Command{Script: "if [ -e " + machine.Quote(dir) + " ]; then echo there; fi"})
+		removed, err := cluster.DirectoryRemoved(ctx, host, dir)
 		if err != nil {
 			return false, fmt.Errorf("look for %s on machine %s: %w", dir, m.Hostname, err)
 		}
-		if out.Stdout != "" {
+		if !removed {
 			return false, nil
 		}
 	}
@@ -63,7 +63,7 @@ func (v volumes) Do(ctx context.Context, step plan.Step) error {
 			return pai.Errorf(pai.CodeFailed, "check that the machine runs, then run the same command again",
 				"cannot delete %s: machine %s is unreachable", dir, m.Hostname)
 		}
-		if _, err := host.Run(ctx, machine.Command{Script: "rm -rf -- " + machine.Quote(dir)}); err != nil {
+		if err := cluster.RemoveDirectory(ctx, host, dir); err != nil {
 			return fmt.Errorf("delete %s on machine %s: %w", dir, m.Hostname, err)
 		}
 	}

@@ -23,7 +23,7 @@ func directories(paths ...string) (*sessiontest.Host, map[string]bool) {
 		for dir := range exist {
 			switch {
 			case !strings.Contains(c.Script, dir):
-			case strings.HasPrefix(c.Script, "rm -rf -- "):
+			case strings.Contains(c.Script, "\nremove '"+dir+"'"):
 				delete(exist, dir)
 			default:
 				return machine.Output{Stdout: "there\n"}, nil

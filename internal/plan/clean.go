@@ -19,7 +19,7 @@ func Clean(w World, wipe bool) []Step {
 				risk = pai.RiskEviction
 			}
 			needed := wipe || m.Unreachable != "" || m.Joined || runsAny(m)
-			s := Step{ID: StepID("clean/machine/" + m.Name), Kind: KindClean, Target: m.Name, Risk: risk, Wipe: wipe, From: pai.AnyVersion(m.Roles[RoleKubelet].version())}
+			s := Step{ID: StepID("clean/machine/" + m.Name), Kind: KindClean, Target: m.Name, Risk: risk, Wipe: wipe, Keep: m.Foreign, From: pai.AnyVersion(m.Roles[RoleKubelet].version())}
 			if controlPlane {
 				d.add(needed, s, workers...)
 			} else {

@@ -71,12 +71,14 @@ type Step struct {
 	// Wipe is set on KindClean, KindDelete, and KindVolume if state is deleted too.
 	Wipe bool `json:"wipe,omitempty"`
 
-	// Phase and Schema are not stored: the plan that runs is always a new one.
+	// Phase, Schema, and Keep are not stored: the plan that runs is always a new one.
 
 	// Phase groups steps in a listing: "kubernetes/v0.10-pai", "services".
 	Phase string `json:"-"`
 	// Schema is the schema version that a KindConfiguration step leads to.
 	Schema int `json:"-"`
+	// Keep are the paths that PAI did not write, which a KindClean step leaves alone.
+	Keep []string `json:"-"`
 }
 
 // Back reports whether the step leads to an older version.

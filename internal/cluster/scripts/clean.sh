@@ -1,5 +1,19 @@
 # Removes Kubernetes from this machine. It can run again after an interruption.
 
+# Look first for what could not be removed afterwards.
+obstacles=$(
+    for dir in /etc/kubernetes /var/lib/kubelet /var/lib/etcd /var/lib/containerd; do
+        [ -e "$dir" ] || obstacle "$dir"
+    done
+    {
+        made /var/lib/kubelet
+        [ -z "$wipe" ] || wiped
+    } | while read -r path; do
+        obstacle "$path" '/(pods/[^/]+|plugins/kubernetes\.io|tmpmounts)/'
+    done
+)
+[ -z "$obstacles" ] || { printf 'nothing was changed: %s\n' "$obstacles" >&2; exit 1; }
+
 # Stop the units first, then what they started.
 for u in kubelet kube-proxy network scheduler controller-manager api-proxy apiserver-a apiserver-b etcd-a etcd-b; do
     systemctl --no-reload disable -q "pai-$u.service" 2>/dev/null || :
@@ -37,11 +51,19 @@ for exe in /proc/[0-9]*/exe; do
 done
 systemctl reset-failed 'pai-*' 2>/dev/null || :
 
-# Mounts of pods and containers, innermost first.
-awk '$2 ~ "^(/var/lib/kubelet|/run/containerd|/run/netns/cni-)" { print $2 }' /proc/mounts | sort -r | while read -r m; do
-    umount -l "$m" 2>/dev/null || :
+# Mounts of pods and containers. What else is mounted is of the operator.
+for dir in /var/lib/kubelet/pods /var/lib/kubelet/plugins/kubernetes.io /var/lib/containerd/tmpmounts \
+    /run/containerd/io.containerd.runtime.v2.task/k8s.io /run/containerd/io.containerd.grpc.v1.cri; do
+    mounts_below "$dir" | while read -r m; do
+        umount -l "$m" 2>/dev/null || :
+    done
 done
-rm -f /run/netns/cni-*
+for netns in /run/netns/cni-*; do
+    # Another runtime can use the same prefix; its network has processes.
+    [ -e "$netns" ] && [ -z "$(ip netns pids "${netns##*/}" 2>/dev/null)" ] || continue
+    umount -l "$netns" 2>/dev/null || :
+    rm -f "$netns"
+done
 
 # What was set in the kernel.
 ip link delete pai0 2>/dev/null || :
@@ -56,15 +78,30 @@ if [ -s /var/lib/pai/network/routes ]; then
 fi
 find /sys/fs/cgroup -depth -type d -path '*kubepods*' -exec rmdir {} \; 2>/dev/null || :
 
-# Files. kubelet's identity, etcd's data, certificates and keys stay.
-rm -rf /opt/pai/role /run/containerd /run/pai /var/lib/cni /var/lib/pai/network /run/flannel
+# Files. The identity of the kubelet, the data of etcd, certificates, and keys stay.
+listed /opt/pai/role | while read -r path; do rm -f "$path"; done
+rmdir /opt/pai/role 2>/dev/null || :
+rm -rf --one-file-system /run/pai
+remove /run/containerd/io.containerd.runtime.v2.task/k8s.io /run/containerd/io.containerd.grpc.v1.cri
+shared=
+for exe in /proc/[0-9]*/exe; do
+    case $(readlink "$exe" || :) in */containerd | */containerd-shim*) shared=1 ;; esac
+done
+[ -n "$shared" ] || [ -n "$(mounts_below /run/containerd)" ] || rm -rf --one-file-system /run/containerd
+rm -rf /var/lib/cni/results/pai-* /var/lib/cni/networks/pai /var/lib/pai/network
+rmdir /var/lib/cni/results /var/lib/cni/networks /var/lib/cni 2>/dev/null || :
+rm -f /run/flannel/subnet.env
+rmdir /run/flannel 2>/dev/null || :
 rm -f /etc/cni/net.d/10-pai.conflist /etc/pai/api-proxy.json /etc/pai/kube-proxy.conf /etc/pai/network.conf
 rm -f /etc/kubernetes/bootstrap-kubelet.conf
-find /var/lib/kubelet -mindepth 1 -maxdepth 1 ! -name pki -exec rm -rf {} + 2>/dev/null || :
+made /var/lib/kubelet | while read -r path; do remove "$path"; done
 
 for u in pai-prepare pai-shutdown; do
     systemctl --no-reload disable -q "$u.service" 2>/dev/null || :
     systemctl stop "$u.service" 2>/dev/null || :
 done
-rm -f /etc/systemd/system/pai-* /etc/systemd/system/multi-user.target.wants/pai-*
+written | xargs -r rm -f
+for link in /etc/systemd/system/*.wants/pai-*; do
+    [ -e "$link" ] || rm -f "$link"
+done
 systemctl daemon-reload
