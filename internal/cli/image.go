@@ -110,7 +110,7 @@ func sendImage(ctx context.Context, h machine.Host, file *imageFile) error {
 	r, w := io.Pipe()
 	defer r.Close()
 	go func() { w.CloseWithError(file.archive(w)) }()
-	_, err := h.Run(ctx, machine.Command{Stdin: r, Script: layout.Ctr + " images import --local --label " + pinned + " -"})
+	_, err := h.Run(ctx, machine.Command{Bulk: true, Stdin: r, Script: layout.Ctr + " images import --local --label " + pinned + " -"})
 	return err
 }
 

@@ -62,7 +62,7 @@ func (c *cluster) images(ctx context.Context, h machine.Host, _ config.Machine, 
 	r, w := io.Pipe()
 	go func() { w.CloseWithError(c.Bundle.WriteImages(ctx, w)) }()
 	defer r.Close()
-	_, err := h.Run(ctx, machine.Command{Stdin: r, Script: layout.Ctr + " images import --local --label " + pinnedLabel + " -"})
+	_, err := h.Run(ctx, machine.Command{Bulk: true, Stdin: r, Script: layout.Ctr + " images import --local --label " + pinnedLabel + " -"})
 	if err != nil {
 		return fmt.Errorf("import the images of %s on %q: %w", s.To, h.Name(), err)
 	}

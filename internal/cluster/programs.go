@@ -49,7 +49,7 @@ func (c *cluster) programs(ctx context.Context, h machine.Host, m config.Machine
 	go func() { w.CloseWithError(c.sendPrograms(ctx, w, packed)) }()
 	defer r.Close() // ends the writer if the command ends first
 	dir := layout.VersionDir(s.To.Kubernetes())
-	_, err = h.Run(ctx, machine.Command{Stdin: r, Script: fmt.Sprintf(`
+	_, err = h.Run(ctx, machine.Command{Bulk: true, Stdin: r, Script: fmt.Sprintf(`
 umask 022
 [ ! -e %[2]s ] || exit 0
 rm -rf %[1]s.new

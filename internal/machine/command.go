@@ -13,7 +13,6 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"pai.dev/pai/internal/pai"
-	"pai.dev/pai/internal/poll"
 )
 
 // remoteScript is the half of Run on the machine.
@@ -23,10 +22,6 @@ var remoteScript string
 
 // killTimeout limits each way of killing a command whose context has ended.
 const killTimeout = time.Second
-
-// busyTimeout limits the wait for a session on a machine that allows fewer
-// sessions than maxSessions.
-const busyTimeout = time.Minute
 
 // Run runs a command and waits for it. The script is sent on standard input, so
 // the process list of the machine never shows it.
@@ -46,7 +41,7 @@ func (h *sshHost) Run(ctx context.Context, c Command) (Output, error) {
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
-	h.kill(remote, input)
+	h.kill(context.WithoutCancel(ctx), remote, input)
 	return Output{}, fmt.Errorf("%s: command %s: %w", h.endpoint.Name, c.shown(), err)
 }
 
@@ -62,10 +57,10 @@ type remoteCommand struct {
 // kill ends the command and waits for its end. Closing the channel ends it, but a
 // channel cannot be closed while the machine does not read what is written to
 // it. Then kill signals its processes.
-func (h *sshHost) kill(r remoteCommand, input *feed) {
+func (h *sshHost) kill(ctx context.Context, r remoteCommand, input *feed) {
 	input.stop()
 	for _, next := range []func(){
-		func() { h.killMarked(r) },
+		func() { h.killMarked(ctx, r) },
 		func() { _ = r.session.Close() }, // the last resort
 		func() {},
 	} {
@@ -79,11 +74,14 @@ func (h *sshHost) kill(r remoteCommand, input *feed) {
 }
 
 // killMarked signals the processes of a command, which it finds by their mark.
-func (h *sshHost) killMarked(r remoteCommand) {
-	session, err := r.client.NewSession()
+func (h *sshHost) killMarked(ctx context.Context, r remoteCommand) {
+	ctx, cancel := context.WithTimeout(ctx, killTimeout)
+	defer cancel()
+	client, session, err := h.session(ctx, false)
 	if err != nil {
 		return // the connection is lost, which also ends the command
 	}
+	defer h.release(client)
 	defer session.Close()
 	timeout := time.AfterFunc(killTimeout, func() { _ = session.Close() })
 	defer timeout.Stop()
@@ -120,6 +118,7 @@ func (h *sshHost) start(ctx context.Context, c Command, begin string, stdout, st
 		if err == nil {
 			r.ended <- r.session.Wait()
 			r.session.Close()
+			h.release(r.client)
 		}
 	}()
 	select {
@@ -132,7 +131,7 @@ func (h *sshHost) start(ctx context.Context, c Command, begin string, stdout, st
 }
 
 func (h *sshHost) startNow(ctx context.Context, c Command, begin string, stdout, stderr io.Writer) (remoteCommand, error) {
-	client, session, err := h.session(ctx)
+	client, session, err := h.session(ctx, c.Bulk)
 	if err != nil {
 		return remoteCommand{}, err
 	}
@@ -147,31 +146,6 @@ func (h *sshHost) startNow(ctx context.Context, c Command, begin string, stdout,
 		return remoteCommand{}, h.lost(client, c, err)
 	}
 	return remoteCommand{client: client, session: session, in: in, mark: mark, ended: make(chan error, 1)}, nil
-}
-
-// session opens a session. It reconnects once if the connection is lost, and
-// waits while the machine allows no more sessions.
-func (h *sshHost) session(ctx context.Context) (client *ssh.Client, session *ssh.Session, err error) {
-	lost := false
-	wait := poll.Wait{For: fmt.Sprintf("a session on machine %q", h.endpoint.Name), Timeout: busyTimeout, Every: 100 * time.Millisecond}
-	err = wait.Until(ctx, func(ctx context.Context) (bool, error) {
-		for {
-			var err error
-			if client, err = h.connection(ctx); err != nil {
-				return false, poll.Final(err)
-			}
-			session, err = client.NewSession()
-			if err == nil || errors.As(err, new(*ssh.OpenChannelError)) {
-				return err == nil, err
-			}
-			h.drop(client)
-			if lost {
-				return false, poll.Final(fmt.Errorf("open a session on machine %q: %w", h.endpoint.Name, err))
-			}
-			lost = true
-		}
-	})
-	return client, session, err
 }
 
 func (h *sshHost) result(client *ssh.Client, c Command, err error, stdout, stderr *scriptOutput) (Output, error) {

@@ -49,6 +49,9 @@ type Command struct {
 	Script string
 	// Stdin can be nil.
 	Stdin io.Reader
+	// Bulk is set for megabytes of input. They take a separate connection, so that
+	// other commands stay quick on a slow line.
+	Bulk bool
 	// Stdout receives the output at once, instead of Output.Stdout.
 	Stdout io.Writer
 	// Secret keeps the script and its output out of errors and logs.

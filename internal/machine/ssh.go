@@ -15,13 +15,14 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// sshHost is a Host over ssh. It has at most one connection, and reconnects when
-// a call finds the connection lost.
+// sshHost is a Host over ssh. It has one connection, reconnects when a call finds
+// that lost, and has spare ones where sshd allows no further session on it.
 type sshHost struct {
 	endpoint Endpoint
 	sessions chan struct{} // one token per running command
-	lock     chan struct{} // one token, which guards client and closed
+	lock     chan struct{} // one token, which guards client, spare, and closed
 	client   *ssh.Client
+	spare    []*ssh.Client // connections without a session
 	closed   bool
 }
 
@@ -47,6 +48,10 @@ func (h *sshHost) Close() error {
 	h.lock <- struct{}{}
 	defer func() { <-h.lock }()
 	h.closed = true
+	for _, spare := range h.spare {
+		spare.Close()
+	}
+	h.spare = nil
 	if h.client == nil {
 		return nil
 	}

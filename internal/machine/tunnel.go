@@ -2,18 +2,25 @@ package machine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+
+	"golang.org/x/crypto/ssh"
 )
 
-// Dial connects to an address from the machine.
+// Dial connects to an address from the machine, through a session if sshd forbids
+// to forward connections.
 func (h *sshHost) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	client, err := h.connection(ctx)
 	if err != nil {
 		return nil, err
 	}
 	remote, err := client.DialContext(ctx, network, address)
+	if refused := new(ssh.OpenChannelError); errors.As(err, &refused) && refused.Reason == ssh.Prohibited && network == "tcp" {
+		remote, err = h.relay(ctx, address, err)
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			err = ctx.Err()
