@@ -21,7 +21,8 @@ func RemoveDirectory(ctx context.Context, h machine.Host, dir string) error {
 	if err != nil {
 		return err
 	}
-	_, err = sh(ctx, h, "%s", functions+"remove "+machine.Quote(dir))
+	remove := "remove " + machine.Quote(dir)
+	_, err = sh(ctx, h, "%s", "# "+remove+"\n"+functions+remove) // errors and logs have the first line
 	return err
 }
 

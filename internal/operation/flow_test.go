@@ -56,7 +56,7 @@ func (f *flow) answer(_ context.Context, c machine.Command) (machine.Output, err
 	for dir := range f.exist {
 		switch {
 		case !strings.Contains(c.Script, dir):
-		case !strings.HasPrefix(c.Script, "rm -rf -- "):
+		case !strings.HasPrefix(c.Script, "# remove "):
 			return machine.Output{Stdout: "there\n"}, nil
 		case f.fail != nil:
 			return machine.Output{Stderr: "password=hunter2"}, f.fail
@@ -318,7 +318,7 @@ func TestFailedStepIsRecordedAndLogged(t *testing.T) {
 	if readErr != nil || filepath.Dir(path) != filepath.Join(f.Dirs.State, "logs") {
 		t.Fatalf("%v does not name the log: %v", err, readErr)
 	}
-	for _, want := range []string{"name=observe", `name="run steps"`, "rm -rf -- '/var/lib/pai/a'", "exit=1", "step=volume/a", "device busy", "outcome=failed"} {
+	for _, want := range []string{"name=observe", `name="run steps"`, "remove '/var/lib/pai/a'", "exit=1", "step=volume/a", "device busy", "outcome=failed"} {
 		if !strings.Contains(string(data), want) {
 			t.Errorf("want %q in the log:\n%s", want, data)
 		}

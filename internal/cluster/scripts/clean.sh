@@ -1,18 +1,18 @@
 # Removes Kubernetes from this machine. It can run again after an interruption.
 
 # Look first for what could not be removed afterwards.
-obstacles=$(
+blockers=$(
     for dir in /etc/kubernetes /var/lib/kubelet /var/lib/etcd /var/lib/containerd; do
-        [ -e "$dir" ] || obstacle "$dir"
+        [ -e "$dir" ] || blocker "$dir"
     done
     {
         made /var/lib/kubelet
         [ -z "$wipe" ] || wiped
     } | while read -r path; do
-        obstacle "$path" '/(pods/[^/]+|plugins/kubernetes\.io|tmpmounts)/'
+        blocker "$path" '/(pods/[^/]+|plugins/kubernetes\.io|tmpmounts)/'
     done
 )
-[ -z "$obstacles" ] || { printf 'nothing was changed: %s\n' "$obstacles" >&2; exit 1; }
+[ -z "$blockers" ] || { printf 'nothing was changed: %s\n' "$blockers" >&2; exit 1; }
 
 # Stop the units first, then what they started.
 for u in kubelet kube-proxy network scheduler controller-manager api-proxy apiserver-a apiserver-b etcd-a etcd-b; do

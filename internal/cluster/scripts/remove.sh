@@ -59,9 +59,9 @@ written() {
     grep -lxF '# Written by PAI.' /etc/systemd/system/pai-* 2>/dev/null || :
 }
 
-# obstacle PATH [PATTERN] prints why a path cannot be removed, if mounts that match
+# blocker PATH [PATTERN] prints why a path cannot be removed, if mounts that match
 # the pattern are removed before.
-obstacle() (
+blocker() (
     if [ -L "$1" ] && [ ! -e "$1" ]; then
         case $1 in /etc/pai/* | /opt/pai/*) exit 0 ;; esac
         echo "$1 is a link to nothing; mount the disk of $(readlink "$1"), or remove the link"
@@ -78,7 +78,7 @@ obstacle() (
 remove() (
     for path in "$@"; do
         [ -e "$path" ] || [ -L "$path" ] || continue
-        why=$(obstacle "$path")
+        why=$(blocker "$path")
         [ -z "$why" ] || { echo "$why" >&2; exit 1; }
         case $path in /opt/pai/*) link= ;; *) link=$path ;; esac
         if [ -d "$path" ] && { [ -L "$link" ] || mounted "$path"; }; then
