@@ -125,9 +125,20 @@ func ReadStatus(obj *unstructured.Unstructured, pods []corev1.Pod) (Status, erro
 		s.State = StateRunning
 	}
 	if s.State == StateWaiting && s.Message == "" {
-		s.Message = firstMessage(s.TaskRoles)
+		s.Message = firstMessage(s.TaskRoles, StateWaiting)
+	}
+	if s.State == StateFailed { // the JobSet only reports that a job failed
+		s.Message = withCause(firstMessage(s.TaskRoles, StateFailed), s.Message)
 	}
 	return s, nil
+}
+
+// withCause adds what the JobSet reports to why a task failed.
+func withCause(task, jobSet string) string {
+	if task == "" || jobSet == "" {
+		return task + jobSet
+	}
+	return task + " (" + jobSet + ")"
 }
 
 // readJob sets the state of the job as a whole. ReadStatus derives from the

@@ -97,19 +97,16 @@ func readContainer(t *TaskStatus, c corev1.ContainerStatus) {
 	t.Container = c.ContainerID
 	switch {
 	case c.State.Running != nil:
-		t.State, t.Message, t.Started = StateRunning, "", c.State.Running.StartedAt.Time
+		t.State, t.Message, t.Started = StateRunning, "", moment(c.State.Running.StartedAt.Time)
 	case c.State.Terminated != nil:
 		end := c.State.Terminated
 		code := int(end.ExitCode)
-		t.Started, t.Ended, t.ExitCode = end.StartedAt.Time, end.FinishedAt.Time, &code
+		t.Started, t.Ended, t.ExitCode = moment(end.StartedAt.Time), moment(end.FinishedAt.Time), &code
 		if t.State == StateFailed && t.Message == "" {
-			t.Message = fmt.Sprintf("ended with exit code %d", code)
-			if end.Reason != "Error" && end.Reason != "" {
-				t.Message += " (" + end.Reason + ")"
-			}
+			t.Message = ending(end)
 		}
 	case c.State.Waiting != nil && t.State == StateWaiting:
-		t.Message = cmp.Or(c.State.Waiting.Message, c.State.Waiting.Reason)
+		t.Message = waiting(c.State.Waiting)
 	}
 }
 
@@ -117,7 +114,7 @@ func readContainer(t *TaskStatus, c corev1.ContainerStatus) {
 func waitingFor(pod *corev1.Pod) string {
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
-			return cmp.Or(c.Message, c.Reason)
+			return cmp.Or(unscheduled(c.Message), c.Reason)
 		}
 	}
 	return ""
@@ -138,10 +135,11 @@ func firstStart(roles []TaskRoleStatus) time.Time {
 	return slices.MinFunc(starts, time.Time.Compare)
 }
 
-func firstMessage(roles []TaskRoleStatus) string {
+// firstMessage is the message of the first task in a state.
+func firstMessage(roles []TaskRoleStatus, state State) string {
 	for _, role := range roles {
 		for _, t := range role.Tasks {
-			if t.State == StateWaiting && t.Message != "" {
+			if t.State == state && t.Message != "" {
 				return fmt.Sprintf("%s %d: %s", role.Name, t.Index, t.Message)
 			}
 		}

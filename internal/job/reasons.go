@@ -1,0 +1,144 @@
+package job
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// ExitReason is what an exit code of a task means, and what its user can do.
+type ExitReason struct {
+	Code    int
+	Meaning string
+	Advice  string
+}
+
+// ExitReasons are the exit codes with a known meaning: those of the shell
+// that runs the commands, and 128 plus the number of a signal. docs/jobs.md has the
+// same table.
+func ExitReasons() []ExitReason {
+	return []ExitReason{
+		{126, "a command could not be executed", "make the file executable in the image, and check that it is for this kind of processor"},
+		{127, "a command was not found", "check the name of the command, or use an image that has it"},
+		{130, "a program was interrupted (SIGINT)", "see the output of the task"},
+		{132, "a program used an instruction that the processor does not have (SIGILL)", "use a build for this processor"},
+		{134, "a program aborted (SIGABRT)", "see the end of the output of the task"},
+		{135, "a program was killed by a bus error (SIGBUS)", "often the shared memory is too small: use less of it, or fewer data loader processes"},
+		{136, "a program was killed by an arithmetic error (SIGFPE)", "see the end of the output of the task"},
+		{137, "a program was killed (SIGKILL)", "often a process needed more memory than the task has: increase memoryMB, or see the output of the task"},
+		{139, "a program was killed by a segmentation fault (SIGSEGV)", "check that the libraries in the image fit the driver and each other"},
+		{141, "a program wrote to a closed pipe (SIGPIPE)", "see the commands of the task"},
+		{143, "a program was asked to end (SIGTERM)", "if the job was not stopped, see the output of the task"},
+	}
+}
+
+// ending is why a container ended with an error, and what helps.
+func ending(end *corev1.ContainerStateTerminated) string {
+	code := int(end.ExitCode)
+	switch end.Reason {
+	case "OOMKilled":
+		return fmt.Sprintf("ended with exit code %d: it needed more memory than the task has; increase memoryMB", code)
+	case "StartError", "ContainerCannotRun":
+		return "could not start: " + startFailure(end.Message)
+	case "ContainerStatusUnknown":
+		return "its end was not observed, because its machine failed or restarted"
+	}
+	for _, r := range ExitReasons() {
+		if r.Code == code {
+			return fmt.Sprintf("ended with exit code %d: %s; %s", code, r.Meaning, r.Advice)
+		}
+	}
+	text := fmt.Sprintf("ended with exit code %d", code)
+	if end.Reason != "Error" && end.Reason != "" {
+		text += " (" + end.Reason + ")"
+	}
+	if message := strings.TrimSpace(end.Message); message != "" {
+		text += ": " + message
+	}
+	return text
+}
+
+// startFailures find the cause in what a runtime reports. The cause is its last
+// part; all before it is the way through the runtime.
+var startFailures = []struct {
+	find *regexp.Regexp
+	say  string // $1 is the first group
+}{
+	{regexp.MustCompile(`exec: "([^"]+)": (?:stat [^:]+: no such file or directory|executable file not found in \$PATH)`), "$1 is not in the image; use an image that has it"},
+	{regexp.MustCompile(`exec ([^:\s]+): no such file or directory`), "$1 is not in the image, or its interpreter is not; use another image"},
+	{regexp.MustCompile(`(?i)(?:container init was OOM-killed|memory limit too low|oom-kill)`), "the memory of the task is too small to start a container; increase memoryMB"},
+	{regexp.MustCompile(`argument list too long`), "the commands of the task are longer than the kernel accepts; put them into a file of the image"},
+	{regexp.MustCompile(`exec format error`), "the image is for another kind of processor; use one for this machine"},
+	{regexp.MustCompile(`exec:? "?([^":\s]+)"?: permission denied`), "$1 in the image is not executable"},
+	{regexp.MustCompile(`unable to find user ([^:\s]+): no matching entries`), "the image has no user $1"},
+	{regexp.MustCompile(`no space left on device`), "the disk of the machine is full; ask your operator to free space"},
+}
+
+// startFailure is what a runtime reports, in a sentence. What is unknown stays in
+// the words of the runtime.
+func startFailure(message string) string {
+	message = strings.Join(strings.Fields(message), " ")
+	for _, f := range startFailures {
+		if at := f.find.FindStringSubmatchIndex(message); at != nil {
+			return string(f.find.ExpandString(nil, f.say, message, at))
+		}
+	}
+	if message == "" {
+		return "the runtime gave no reason"
+	}
+	return message
+}
+
+// waitingReasons say what a task waits for that has no container yet, by the reason
+// of the kubelet.
+var waitingReasons = map[string]string{
+	"ErrImageNeverPull": "the machine does not have the image; ask your operator to import it; run: paictl image load",
+	"ImagePullBackOff":  "the image cannot be pulled; check its uri, and that the machine reaches its registry",
+	"ErrImagePull":      "the image cannot be pulled; check its uri, and that the machine reaches its registry",
+	"InvalidImageName":  "the uri of the image is not valid",
+	"ContainerCreating": "the machine prepares the container",
+	"PodInitializing":   "the machine prepares the container",
+}
+
+// waiting is what a container waits for.
+func waiting(w *corev1.ContainerStateWaiting) string {
+	say, known := waitingReasons[w.Reason]
+	switch {
+	case !known && w.Message == "":
+		return w.Reason
+	case !known:
+		return startFailure(w.Message)
+	case w.Message == "":
+		return w.Reason + ": " + say
+	default:
+		return w.Reason + ": " + say + " (" + strings.Join(strings.Fields(w.Message), " ") + ")"
+	}
+}
+
+var shortOf = regexp.MustCompile(`Insufficient ([^\s,.]+(?:\.[^\s,.]+)*)`)
+
+// unscheduled is why no machine was found for a pod, from the words of the
+// scheduler.
+func unscheduled(message string) string {
+	message, _, _ = strings.Cut(message, " preemption:")
+	var short []string
+	for _, found := range shortOf.FindAllStringSubmatch(message, -1) {
+		short = append(short, found[1])
+	}
+	if len(short) == 0 {
+		return message
+	}
+	return fmt.Sprintf("no machine has enough free %s; the task starts when others end (%s)", strings.Join(short, ", "), strings.TrimSuffix(message, "."))
+}
+
+// moment is a time of the kubelet. A container that never ran has the start of the
+// Unix epoch there.
+func moment(t time.Time) time.Time {
+	if t.Unix() <= 0 {
+		return time.Time{}
+	}
+	return t
+}
