@@ -6,9 +6,11 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,6 +33,7 @@ func newConfigGenerateCommand(env *Env) *cobra.Command {
 	var (
 		dir, answersFile, keyfile string
 		a                         config.Answers
+		hostKeys                  hostKeyFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "generate [ADDRESS…] -p DIR",
@@ -43,6 +46,8 @@ func newConfigGenerateCommand(env *Env) *cobra.Command {
 	cmd.Flags().StringVar(&a.Username, "user", "", "user to log in as (default: root)")
 	cmd.Flags().StringVar(&keyfile, "key", "", "private SSH key (default: the keys of the ssh-agent)")
 	cmd.Flags().IntVar(&a.Port, "port", 0, "port of sshd (default: 22)")
+	cmd.Flags().StringVar(&hostKeys.knownHosts, "known-hosts", "", "file with the host keys of the machines (default: the known hosts of ssh)")
+	cmd.Flags().BoolVar(&hostKeys.accept, "accept-host-keys", false, "trust the host keys that the machines present, without a question")
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		if dir == "" || len(args) == 0 && answersFile == "" {
 			return pai.Errorf(pai.CodeUsage, "for example, run: paictl config generate 10.0.0.1 10.0.0.2 -p lab",
@@ -59,7 +64,7 @@ func newConfigGenerateCommand(env *Env) *cobra.Command {
 				return err
 			}
 		}
-		return generateConfig(cmd.Context(), env, dir, a)
+		return generateConfig(cmd.Context(), env, dir, a, hostKeys)
 	}
 	return cmd
 }
@@ -101,7 +106,7 @@ type generatedMachine struct {
 	OS     string   `json:"os"`
 }
 
-func generateConfig(ctx context.Context, env *Env, dir string, a config.Answers) error {
+func generateConfig(ctx context.Context, env *Env, dir string, a config.Answers, hostKeys hostKeyFlags) error {
 	row, err := findRelease(string(a.Release))
 	if err != nil {
 		return err
@@ -113,6 +118,9 @@ func generateConfig(ctx context.Context, env *Env, dir string, a config.Answers)
 	targets, err := a.Targets()
 	if err != nil {
 		return pai.Errorf(pai.CodeUsage, "pass the IPv4 addresses at which the machines reach each other", "%w", err)
+	}
+	if err := trustHostKeys(ctx, env, targets, filepath.Join(env.dirs().ClusterDir(a.ClusterID), "known_hosts"), hostKeys); err != nil {
+		return err
 	}
 	found, err := queryMachines(ctx, env, a.ClusterID, targets)
 	if err != nil {
@@ -155,7 +163,7 @@ func queryMachines(ctx context.Context, env *Env, clusterID string, targets []co
 		wg.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, hardwareTimeout)
 			defer cancel()
-			found[i], failed[i] = queryMachine(ctx, m, filepath.Join(clusterDir, "known_hosts"))
+			found[i], failed[i] = queryMachine(ctx, env, m, filepath.Join(clusterDir, "known_hosts"))
 		})
 	}
 	wg.Wait()
@@ -166,10 +174,16 @@ func queryMachines(ctx context.Context, env *Env, clusterID string, targets []co
 	case 1:
 		return nil, all[0]
 	}
-	return nil, pai.Errorf(pai.CodeFailed, "fix the causes; nothing was written", "cannot query %d of %d machines:\n%w", len(all), len(targets), errors.Join(all...))
+	var hints []string
+	for _, err := range all {
+		if next := pai.NextOf(err); next != "" && !slices.Contains(hints, next) {
+			hints = append(hints, next)
+		}
+	}
+	return nil, pai.Errorf(pai.CodeFailed, strings.Join(append(hints, "nothing was written"), "; "), "cannot query %d of %d machines:\n%w", len(all), len(targets), errors.Join(all...))
 }
 
-func queryMachine(ctx context.Context, m config.Machine, knownHosts string) (config.FoundMachine, error) {
+func queryMachine(ctx context.Context, env *Env, m config.Machine, knownHosts string) (config.FoundMachine, error) {
 	host, err := machine.Dial(ctx, session.Endpoint(m.HostIP, m, knownHosts))
 	if err != nil {
 		return config.FoundMachine{}, err
@@ -180,6 +194,9 @@ func queryMachine(ctx context.Context, m config.Machine, knownHosts string) (con
 		return config.FoundMachine{}, err
 	}
 	hw := report.Hardware
+	for _, part := range slices.Sorted(maps.Keys(report.Problems)) {
+		env.Progressf("machine %s: %s: %s", m.HostIP, part, report.Problems[part])
+	}
 	f := config.FoundMachine{Machine: m, Hostname: hw.Hostname, Cores: hw.Cores, MemoryMiB: hw.MemoryMiB, GPUs: hw.GPUs, OS: hw.OS}
 	for _, d := range hw.Disks {
 		f.Disks = append(f.Disks, fmt.Sprintf("%s %d GB", d.Name, d.Bytes/1e9))

@@ -202,6 +202,10 @@ func (c Command) shown() string {
 	return fmt.Sprintf("%q", first)
 }
 
+// ProxyVariables are the variables that name a proxy. What PAI runs on a machine
+// speaks to the cluster, which no proxy reaches.
+const ProxyVariables = "http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY"
+
 // remoteLine is the command line that sshd passes to the shell of the user.
 func remoteLine(user string, c Command, mark, begin string) string {
 	watch := "''"
@@ -209,7 +213,7 @@ func remoteLine(user string, c Command, mark, begin string) string {
 		watch = "$PPID" // the process of sshd for this connection
 	}
 	half := len(begin) / 2
-	return asRoot(user, fmt.Sprintf("sh -c %s pai-%s %d %s %s %s", Quote(withoutComments(remoteScript)), mark, max(len(c.Script), 1), watch, begin[:half], begin[half:]))
+	return asRoot(user, fmt.Sprintf("sh -c %s pai-%s %d %s %s %s", Quote("unset "+ProxyVariables+"\n"+withoutComments(remoteScript)), mark, max(len(c.Script), 1), watch, begin[:half], begin[half:]))
 }
 
 func asRoot(user, line string) string {

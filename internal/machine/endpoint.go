@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"context"
 	"net"
 	"strconv"
 	"time"
@@ -17,6 +18,19 @@ type Endpoint struct {
 	KeyFile    string // private key; the keys of the ssh-agent if empty
 	Password   string // used if there is no key file
 	KnownHosts string // file with the host key of the machine
+	// SSHConfig is the configuration file of ssh, or "none"; that of the operator if
+	// empty. It gives jump hosts, agents, keys, and further known hosts.
+	SSHConfig string
+
+	operator operatorSSH // set by resolved
+}
+
+// resolved adds the defaults and what the ssh of the operator would use.
+func (t Endpoint) resolved(ctx context.Context) (Endpoint, error) {
+	t = t.withDefaults()
+	var err error
+	t.operator, err = readOperatorSSH(ctx, t)
+	return t, err
 }
 
 func (t Endpoint) withDefaults() Endpoint {

@@ -27,7 +27,9 @@ type Terminal struct {
 
 // Run runs the shell on a machine and returns its exit code.
 func (s Shell) Run(ctx context.Context, endpoint Endpoint) (code int, err error) {
-	endpoint = endpoint.withDefaults()
+	if endpoint, err = endpoint.resolved(ctx); err != nil {
+		return 0, err
+	}
 	client, err := connect(ctx, endpoint)
 	if err != nil {
 		return 0, err

@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"time"
 
 	"golang.org/x/crypto/ssh"
-	"golang.org/x/crypto/ssh/agent"
 
 	"pai.dev/pai/internal/pai"
 )
@@ -26,11 +24,16 @@ type sshHost struct {
 	closed   bool
 }
 
-// Dial connects to a machine. Its host key must be in endpoint.KnownHosts, which
-// Dial never changes.
+// Dial connects to a machine, directly or through the jump host of the ssh
+// configuration of the operator. Its host key must be in endpoint.KnownHosts or in
+// the known hosts of the operator, which Dial never changes.
 func Dial(ctx context.Context, endpoint Endpoint) (Host, error) {
+	endpoint, err := endpoint.resolved(ctx)
+	if err != nil {
+		return nil, err
+	}
 	h := &sshHost{
-		endpoint: endpoint.withDefaults(),
+		endpoint: endpoint,
 		sessions: make(chan struct{}, maxSessions),
 		lock:     make(chan struct{}, 1),
 	}
@@ -103,28 +106,45 @@ func (h *sshHost) drop(client *ssh.Client) {
 func connect(ctx context.Context, t Endpoint) (*ssh.Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	auth, done, err := authentication(ctx, t)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
 	check, algorithms, err := hostKeys(t)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := (&net.Dialer{KeepAlive: keepaliveTimeout}).DialContext(ctx, "tcp", t.HostPort())
+	methods, done, err := authentication(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return handshake(ctx, t, &ssh.ClientConfig{
+		Config:            ssh.Config{Ciphers: ciphers()},
+		User:              t.User,
+		Auth:              methods,
+		HostKeyCallback:   check,
+		HostKeyAlgorithms: algorithms,
+	})
+}
+
+// handshake connects, directly or as the ssh of the operator would.
+func handshake(ctx context.Context, t Endpoint, config *ssh.ClientConfig) (*ssh.Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	var conn net.Conn
+	var err error
+	through := t.operator.proxy(t)
+	if through == nil {
+		conn, err = (&net.Dialer{KeepAlive: keepaliveTimeout}).DialContext(ctx, "tcp", t.HostPort())
+	} else {
+		conn, err = dialProxied(ctx, t, through)
+	}
 	if err != nil {
 		return nil, connectError(ctx, t, err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	c, channels, requests, err := ssh.NewClientConn(conn, t.HostPort(), &ssh.ClientConfig{
-		Config:            ssh.Config{Ciphers: ciphers()},
-		User:              t.User,
-		Auth:              []ssh.AuthMethod{auth},
-		HostKeyCallback:   check,
-		HostKeyAlgorithms: algorithms,
-	})
+	c, channels, requests, err := ssh.NewClientConn(conn, t.HostPort(), config)
 	if !stop() || err != nil {
+		if p, ok := conn.(*proxied); ok && err != nil && ctx.Err() == nil {
+			err = p.proxyError(t, through, err)
+		}
 		conn.Close()
 		return nil, connectError(ctx, t, err)
 	}
@@ -155,46 +175,9 @@ func keyName(t Endpoint) string {
 		return "the password in the configuration"
 	}
 	if t.KeyFile == "" {
-		return "a key in your ssh-agent"
+		return "a key in your ssh-agent or of your ssh configuration"
 	}
 	return "the key " + t.KeyFile
-}
-
-// authentication uses the key or the password of the endpoint. Call done after
-// connecting.
-func authentication(ctx context.Context, t Endpoint) (method ssh.AuthMethod, done func(), err error) {
-	if t.KeyFile == "" && t.Password != "" {
-		return ssh.Password(t.Password), func() {}, nil
-	}
-	if t.KeyFile == "" {
-		return agentAuthentication(ctx, t)
-	}
-	data, err := os.ReadFile(t.KeyFile)
-	if err != nil {
-		return nil, nil, fmt.Errorf("read the ssh key for machine %q: %w", t.Name, err)
-	}
-	signer, err := ssh.ParsePrivateKey(data)
-	if errors.As(err, new(*ssh.PassphraseMissingError)) {
-		return nil, nil, pai.Errorf(pai.CodeFailed, "remove the key file from the configuration and add the key to your ssh-agent; run: ssh-add "+t.KeyFile,
-			"the ssh key %s for machine %q has a passphrase", t.KeyFile, t.Name)
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("read the ssh key %s for machine %q: %w", t.KeyFile, t.Name, err)
-	}
-	return ssh.PublicKeys(signer), func() {}, nil
-}
-
-func agentAuthentication(ctx context.Context, t Endpoint) (ssh.AuthMethod, func(), error) {
-	socket := os.Getenv("SSH_AUTH_SOCK")
-	if socket == "" {
-		return nil, nil, pai.Errorf(pai.CodeFailed, "set a key file in the configuration, or start an ssh-agent",
-			"no ssh key for machine %q", t.Name)
-	}
-	conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
-	if err != nil {
-		return nil, nil, fmt.Errorf("connect to the ssh-agent: %w", err)
-	}
-	return ssh.PublicKeysCallback(agent.NewClient(conn).Signers), func() { _ = conn.Close() }, nil
 }
 
 // keepAlive closes a connection whose machine is silent for keepaliveTimeout.

@@ -44,7 +44,7 @@ const (
 
 // Endpoint is where the machine is reached over ssh.
 func (m LocalMachine) Endpoint() machine.Endpoint {
-	return machine.Endpoint{Name: m.Name, Address: m.Address, Port: m.Port, User: m.User, KeyFile: m.KeyFile, KnownHosts: m.KnownHosts}
+	return machine.Endpoint{Name: m.Name, Address: m.Address, Port: m.Port, User: m.User, KeyFile: m.KeyFile, KnownHosts: m.KnownHosts, SSHConfig: "none"}
 }
 
 const (

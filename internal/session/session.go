@@ -97,9 +97,16 @@ func (s *Session) dial(ctx context.Context, wanted func(config.Machine) bool) ma
 			continue
 		}
 		wg.Go(func() {
-			host, err := machine.Dial(ctx, Endpoint(m.Hostname, m, filepath.Join(s.ClusterDir(), "known_hosts")))
+			endpoint := Endpoint(m.Hostname, m, filepath.Join(s.ClusterDir(), "known_hosts"))
+			if s.ClusterID() == LocalClusterID {
+				endpoint.SSHConfig = "none" // on this host, without a jump
+			}
+			host, err := machine.Dial(ctx, endpoint)
 			if err != nil {
 				s.Progressf("machine %s is unreachable: %v", m.Hostname, err)
+				if next := pai.NextOf(err); next != "" {
+					s.Progressf("  %s", next)
+				}
 				return
 			}
 			mu.Lock()
