@@ -40,6 +40,9 @@ func flagName(flag string) string {
 func script(v pai.KubernetesVersion, r plan.Role, programName string, f flags, before ...string) string {
 	var b strings.Builder
 	b.WriteString("#!/bin/sh\n# Written by PAI: how " + string(r) + " of Kubernetes " + string(v) + " is started.\nset -eu\n")
+	if needsNoProxy(v, r) {
+		b.WriteString("# A proxy of the machine is not for the API.\nunset " + machine.ProxyVariables + "\n")
+	}
 	for _, line := range before {
 		b.WriteString(line + "\n")
 	}
@@ -49,6 +52,16 @@ func script(v pai.KubernetesVersion, r plan.Role, programName string, f flags, b
 	}
 	b.WriteString("\n")
 	return b.String()
+}
+
+// firstWithoutProxy is the first version whose programs start without the proxy of
+// the machine. The scripts of older versions stay as they are.
+const firstWithoutProxy pai.KubernetesVersion = "v0.11-pai"
+
+// needsNoProxy reports whether a program speaks only to the cluster. containerd
+// can need a proxy, because it pulls images.
+func needsNoProxy(v pai.KubernetesVersion, r plan.Role) bool {
+	return r != plan.RoleRuntime && v.Compare(firstWithoutProxy) >= 0
 }
 
 // word quotes a flag for the shell if necessary.

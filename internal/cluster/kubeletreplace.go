@@ -59,7 +59,8 @@ func replaceOnMachine(ctx context.Context, h machine.Host, script string, v pai.
 	// systemd-run fails while an earlier replacement runs, so wait for that one.
 	_, err := sh(limited, h, `
 while systemctl is-active -q %[4]s; do sleep 0.2; done
-systemd-run --quiet --collect --wait --unit=%[4]s --property=Type=exec %[1]s %[2]s || { cat %[3]s/swap-kubelet.log >&2; exit 1; }`,
+rm -f %[3]s/swap-kubelet.log
+systemd-run --quiet --collect --wait --unit=%[4]s --property=Type=exec /bin/sh %[1]s %[2]s || { cat %[3]s/swap-kubelet.log >&2; exit 1; }`,
 		script, machine.Quote(string(v)), layout.StateDir, layout.ReplaceKubeletUnit)
 	if !errors.Is(err, machine.ErrConnectionLost) {
 		return err

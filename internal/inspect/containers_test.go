@@ -149,7 +149,7 @@ func TestHardware(t *testing.T) {
 	if !slices.Equal(hw.GPUs, []string{"nvidia-102d", "amd-738c"}) || !slices.Equal(hw.Disks, []inspect.Drive{{Name: "sda", Bytes: 480103981056}}) {
 		t.Errorf("got GPUs %v and disks %v", hw.GPUs, hw.Disks)
 	}
-	r.Programs["nvidia-smi --query-gpu=name --format=csv,noheader"] = "Tesla K80\nTesla K80\n"
+	r.Programs["nvidia-smi --query-gpu=uuid,name --format=csv,noheader"] = "GPU-1b2c, Tesla K80\nGPU-1b2d, Tesla K80\n"
 	if got := ask(t, r, inspect.HardwareOf).Hardware.GPUs; !slices.Equal(got, []string{"Tesla K80", "Tesla K80"}) {
 		t.Errorf("got GPUs %v, want those of the driver", got)
 	}

@@ -91,15 +91,28 @@ var (
 	amdClass    = regexp.MustCompile(`^0x(0380|12)`)
 )
 
+// gpuLine is a line of nvidia-smi: the UUID of a GPU and its name.
+var gpuLine = regexp.MustCompile(`^(?:GPU|MIG)-[0-9a-fA-F-]+, *(\S.*)$`)
+
 func (i *inspection) gpus(ctx context.Context) []string {
 	var gpus []string
-	if out, err := i.Run(ctx, "nvidia-smi", "--query-gpu=name", "--format=csv,noheader"); err == nil {
+	if out, err := i.Run(ctx, "nvidia-smi", "--query-gpu=uuid,name", "--format=csv,noheader"); err == nil {
+		var odd []string
 		for line := range strings.Lines(out) {
-			if line = strings.TrimSpace(line); line != "" {
-				gpus = append(gpus, line)
+			line = strings.TrimSpace(line)
+			if gpu := gpuLine.FindStringSubmatch(line); gpu != nil {
+				gpus = append(gpus, gpu[1])
+			} else if line != "" {
+				odd = append(odd, line)
 			}
 		}
-		return gpus
+		if len(odd) == 0 && len(gpus) > 0 {
+			return gpus
+		}
+		if len(odd) > 0 { // some drivers print a sentence and end with code 0
+			i.problem(fmt.Errorf("nvidia-smi printed %q instead of a GPU, so the PCI bus was read", strings.Join(odd, " ")), string(HardwareOf), "gpus")
+		}
+		gpus = nil
 	}
 	const bus = "/sys/bus/pci/devices"
 	names, err := i.names(bus)

@@ -109,6 +109,18 @@ func (m Machine) read(name string) ([]byte, error) {
 	return data, m.plain(err)
 }
 
+// readlink is the target of a link at a path of this host, as the machine names it.
+func (m Machine) readlink(file string) (string, error) {
+	target, err := os.Readlink(file)
+	return target, m.plain(err)
+}
+
+// readAt reads a file at a path of this host.
+func (m Machine) readAt(file string) (string, error) {
+	data, err := os.ReadFile(file)
+	return string(data), m.plain(err)
+}
+
 // names lists a directory; nothing if it does not exist.
 func (m Machine) names(dir string) ([]string, error) {
 	entries, err := os.ReadDir(m.at(dir))

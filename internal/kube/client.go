@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -45,6 +46,10 @@ func FromKubeconfig(data []byte) (*Client, error) {
 	return FromConfig(config)
 }
 
+// NoProxy is a proxy function for the machines of the cluster. A proxy in the
+// environment of the operator is for the internet.
+func NoProxy(*http.Request) (*url.URL, error) { return nil, nil } //nolint:nilnil // no proxy and no error
+
 // FromConfig returns a client for a client-go configuration, which it copies.
 func FromConfig(config *rest.Config) (*Client, error) {
 	config = rest.CopyConfig(config)
@@ -52,6 +57,9 @@ func FromConfig(config *rest.Config) (*Client, error) {
 	// an upgrade slower.
 	config.QPS = -1
 	config.UserAgent = "paictl"
+	if config.Proxy == nil {
+		config.Proxy = NoProxy
+	}
 	config.WarningHandlerWithContext = rest.NoWarnings{}
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return responseTimeout{next, responseHeaderTimeout} })
 

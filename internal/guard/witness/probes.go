@@ -13,6 +13,8 @@ import (
 
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/rest"
+
+	"pai.dev/pai/internal/kube"
 )
 
 // Paths of the requests. Load balancers use /readyz. Every API server creates the
@@ -46,6 +48,7 @@ func newProbeClient(cfg *rest.Config, keep bool) (*probeClient, error) {
 		return nil, fmt.Errorf("read the certificates of the API: %w", err)
 	}
 	transport := &http.Transport{
+		Proxy:               kube.NoProxy, // the default is the environment
 		TLSClientConfig:     tlsConfig,
 		TLSHandshakeTimeout: submitTimeout,
 		DialContext:         (&net.Dialer{Timeout: submitTimeout}).DialContext,
