@@ -24,19 +24,28 @@ func authentication(ctx context.Context, t Endpoint) (methods []ssh.AuthMethod, 
 	if t.KeyFile == "" {
 		return operatorAuthentication(ctx, t)
 	}
+	signer, err := readKey(t)
+	if err != nil {
+		return nil, nil, err
+	}
+	return []ssh.AuthMethod{ssh.PublicKeys(signer)}, func() {}, nil
+}
+
+// readKey reads the key file of the endpoint.
+func readKey(t Endpoint) (ssh.Signer, error) {
 	data, err := os.ReadFile(t.KeyFile)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read the ssh key for machine %q: %w", t.Name, err)
+		return nil, fmt.Errorf("read the ssh key for machine %q: %w", t.Name, err)
 	}
 	signer, err := ssh.ParsePrivateKey(data)
 	if errors.As(err, new(*ssh.PassphraseMissingError)) {
-		return nil, nil, pai.Errorf(pai.CodeFailed, "remove the key file from the configuration and add the key to your ssh-agent; run: ssh-add "+t.KeyFile,
+		return nil, pai.Errorf(pai.CodeFailed, "remove the key file from the configuration and add the key to your ssh-agent; run: ssh-add "+t.KeyFile,
 			"the ssh key %s for machine %q has a passphrase", t.KeyFile, t.Name)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("read the ssh key %s for machine %q: %w", t.KeyFile, t.Name, err)
+		return nil, fmt.Errorf("read the ssh key %s for machine %q: %w", t.KeyFile, t.Name, err)
 	}
-	return []ssh.AuthMethod{ssh.PublicKeys(signer)}, func() {}, nil
+	return signer, nil
 }
 
 // answerPassword answers the one question for a password that sshd asks through

@@ -44,7 +44,7 @@ func (h *sshHost) relay(ctx context.Context, address string, refused error) (net
 	if err != nil {
 		return nil, err
 	}
-	r := &relayed{address: address, end: func() { session.Close(); h.release(client) }}
+	r := &relayed{address: address, end: func() { _ = session.Close(); h.release(client) }}
 	in, err := session.StdinPipe()
 	if err != nil {
 		r.Close()
@@ -56,7 +56,7 @@ func (h *sshHost) relay(ctx context.Context, address string, refused error) (net
 		return nil, err
 	}
 	r.Reader, r.Writer = out, in
-	stop := context.AfterFunc(ctx, func() { r.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = r.Close() })
 	begin := rand.Text()
 	failure := new(bytes.Buffer)
 	session.Stderr = failure
