@@ -180,7 +180,7 @@ func (s *upgradeStory) jobsUntouched() {
 	if op.Outcome != "succeeded" || op.Jobs.Before != 3 || op.Jobs.After != 3 || op.Jobs.Interrupted == nil || len(op.Jobs.Interrupted) != 0 {
 		s.t.Errorf("report: %+v", op)
 	}
-	s.wantPublished(op.ID, "admin~train", "admin~device")
+	s.wantPublished(op.ID, "admin~train", "admin~device", "admin~"+haltedJob)
 	if n := s.runningJobs(); n != op.Jobs.After {
 		s.t.Errorf("got %d running jobs, want those of the report", n)
 	}
