@@ -12,15 +12,15 @@ import (
 	"pai.dev/pai/internal/run"
 )
 
-// changeRecorder writes what refreshes change into the journal entry of the
-// operation at once, so that the record is complete if the process is killed.
-type changeRecorder struct {
+// recorder writes what steps do into the journal entry of the operation at once, so
+// that the record is complete if the process is killed.
+type recorder struct {
 	mu    sync.Mutex
 	entry *run.Entry // nil while no steps run
 }
 
 // into sets the entry until the returned function is called.
-func (r *changeRecorder) into(entry *run.Entry) (stop func()) {
+func (r *recorder) into(entry *run.Entry) (stop func()) {
 	set := func(e *run.Entry) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -30,7 +30,14 @@ func (r *changeRecorder) into(entry *run.Entry) (stop func()) {
 	return func() { set(nil) }
 }
 
-func (r *changeRecorder) note(ctx context.Context, service string, changes kube.ChangeSet) error {
+// current is the entry; nil while no steps run.
+func (r *recorder) current() *run.Entry {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.entry
+}
+
+func (r *recorder) note(ctx context.Context, service string, changes kube.ChangeSet) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.entry == nil {
@@ -42,12 +49,12 @@ func (r *changeRecorder) note(ctx context.Context, service string, changes kube.
 // noteGap adds the time in which no container could start on a machine to the entry. A
 // time that cannot be written is reported only: it is not what the step is for.
 func (o *operation) noteGap(ctx context.Context, machine string, d time.Duration) {
-	o.changed.mu.Lock()
-	defer o.changed.mu.Unlock()
-	if o.changed.entry == nil {
+	o.recorder.mu.Lock()
+	defer o.recorder.mu.Unlock()
+	if o.recorder.entry == nil {
 		return
 	}
-	err := o.changed.entry.Update(ctx, func(op *pai.Operation) {
+	err := o.recorder.entry.Update(ctx, func(op *pai.Operation) {
 		seconds := maps.Clone(op.StartSeconds)
 		if seconds == nil {
 			seconds = map[string]float64{}

@@ -68,7 +68,7 @@ func TestGapsAreRecorded(t *testing.T) {
 	}
 	o := &operation{Session: &session.Session{Progressf: t.Logf}}
 	o.noteGap(t.Context(), "m1", time.Hour) // no steps run
-	stop := o.changed.into(entry)
+	stop := o.recorder.into(entry)
 	o.noteGap(t.Context(), "m1", 1500*time.Millisecond)
 	o.noteGap(t.Context(), "m2", 250*time.Millisecond)
 	o.noteGap(t.Context(), "m1", 500*time.Millisecond)

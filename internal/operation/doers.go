@@ -46,7 +46,7 @@ func (o *operation) doersFor(step plan.Step) (plan.Doers, error) {
 	onMachines := machineDeps(o.Session)
 	onMachines.Gap = o.noteGap
 	onMachines.Restoring = o.restoring
-	inCluster := service.Deps{Config: o.Config, Kube: o.Kube, Progress: o.Progressf, Refreshed: o.changed.note,
+	inCluster := service.Deps{Config: o.Config, Kube: o.Kube, Progress: o.Progressf, Refreshed: o.recorder.note,
 		Before: map[string]func(context.Context, *kube.Client) error{"rest-server": o.ensureAccess(step.To.Services())}}
 	if bundle != nil {
 		onMachines.Bundle, inCluster.Bundle = bundle, bundle

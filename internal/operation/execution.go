@@ -31,8 +31,7 @@ func (o *operation) runSteps(ctx context.Context) error {
 		return err
 	}
 	defer x.watch.reportWitness(o.observer.Witness)()
-	defer o.changed.into(x.entry)()
-	defer o.restored.into(x.entry)()
+	defer o.recorder.into(x.entry)()
 	result := x.execute(ctx)
 	err = x.finish(ctx, result)
 	o.record = x.entry.Operation()

@@ -54,13 +54,11 @@ type operation struct {
 	options  RunOptions
 	observer Observer
 
-	log     *slog.Logger
-	preview Preview
-	config  *configsync.Step // has the revision that the operation applies
-	lock    *run.Lock
-	changed changeRecorder
-	// restored records what a restore of etcd does to the records of jobs.
-	restored restoreRecorder
+	log      *slog.Logger
+	preview  Preview
+	config   *configsync.Step // has the revision that the operation applies
+	lock     *run.Lock
+	recorder recorder
 	// record is the journal entry; its ID is empty if nothing had to be done or
 	// the goal was refused before the first step.
 	record pai.Operation

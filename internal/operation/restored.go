@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"pai.dev/pai/internal/cluster"
@@ -17,30 +16,10 @@ import (
 	"pai.dev/pai/internal/run"
 )
 
-// restoreRecorder writes what a restore of etcd does to the records of jobs into
-// the journal entry of the operation, before etcd is replaced.
-type restoreRecorder struct {
-	mu    sync.Mutex
-	entry *run.Entry // nil while no steps run
-}
-
-// into sets the entry until the returned function is called.
-func (r *restoreRecorder) into(entry *run.Entry) (stop func()) {
-	set := func(e *run.Entry) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.entry = e
-	}
-	set(entry)
-	return func() { set(nil) }
-}
-
 // restoring records the changed records of jobs, and returns which records stay. If the loss
 // is unknown because an earlier run stopped etcd, the record of that run stays.
 func (o *operation) restoring(ctx context.Context, loss cluster.Loss) (cluster.Carry, error) {
-	o.restored.mu.Lock()
-	defer o.restored.mu.Unlock()
-	entry := o.restored.entry
+	entry := o.recorder.current()
 	if entry == nil || (loss.Unknown != "" && entry.Operation().Restored != nil) {
 		return cluster.Carry{}, nil
 	}

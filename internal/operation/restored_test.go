@@ -33,7 +33,7 @@ func restoreRun(t *testing.T, containers ...inspect.Container) (*execution, runt
 	}
 	o := newOperation(s, rollback{}, RunOptions{})
 	o.preview.Plan.Steps = []plan.Step{{ID: "restore", Kind: plan.KindRestore}}
-	o.restored.into(entry)
+	o.recorder.into(entry)
 	return &execution{operation: o, entry: entry, orphanTimeout: orphanTimeout}, files
 }
 
