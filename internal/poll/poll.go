@@ -71,7 +71,11 @@ func (w Wait) next(pause time.Duration) time.Duration {
 func (w Wait) ended(ctx context.Context, timeout time.Duration, last error) error {
 	cause := context.Cause(ctx)
 	if ctx.Err() == nil || (w.Timeout <= 0 && errors.Is(cause, context.DeadlineExceeded)) {
-		return &TimeoutError{For: w.For, After: timeout, Last: last}
+		err := &TimeoutError{For: w.For, After: timeout, Last: last}
+		if w.Timeout <= 0 { // the deadline was the caller's
+			err.context = context.DeadlineExceeded
+		}
+		return err
 	}
 	if !errors.Is(cause, ctx.Err()) {
 		cause = fmt.Errorf("%w (%w)", cause, ctx.Err())
@@ -82,11 +86,14 @@ func (w Wait) ended(ctx context.Context, timeout time.Duration, last error) erro
 	return fmt.Errorf("wait for %s: %w", w.For, cause)
 }
 
-// TimeoutError says that what was waited for did not come in time.
+// TimeoutError says that what was waited for did not come in time. It is a
+// context.DeadlineExceeded if the deadline was the caller's, so that a caller
+// who set one finds it in the error; the wait's own timeout is not.
 type TimeoutError struct {
-	For   string
-	After time.Duration
-	Last  error // of the last question; nil if the answer was no
+	For     string
+	After   time.Duration
+	Last    error // of the last question; nil if the answer was no
+	context error // of the caller's context; nil if its deadline was not what ended the wait
 }
 
 func (e *TimeoutError) Error() string {
@@ -97,7 +104,17 @@ func (e *TimeoutError) Error() string {
 	return text
 }
 
-func (e *TimeoutError) Unwrap() error { return e.Last }
+// Unwrap returns the last error and that of the caller's context, as far as
+// there are any.
+func (e *TimeoutError) Unwrap() []error {
+	var list []error
+	for _, err := range []error{e.Last, e.context} {
+		if err != nil {
+			list = append(list, err)
+		}
+	}
+	return list
+}
 
 // Final marks an error that asking again cannot change. Until returns err as
 // it is.

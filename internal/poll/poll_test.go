@@ -83,6 +83,9 @@ func TestUntilTimesOut(t *testing.T) {
 				if !errors.As(err, &timeout) || err.Error() != test.want || !errors.Is(err, test.err) && test.err != nil {
 					t.Errorf("got %v, want %s", err, test.want)
 				}
+				if errors.Is(err, context.DeadlineExceeded) != (test.limit > 0) {
+					t.Errorf("%v: only the caller's own deadline is one of its context", err)
+				}
 				if got := time.Since(a.start); got != 2500*time.Millisecond || len(a.asked) != 3 {
 					t.Errorf("got %d questions in %s, want 3 in 2.5s", len(a.asked), got)
 				}
