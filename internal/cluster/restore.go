@@ -3,9 +3,7 @@ package cluster
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"slices"
 	"strconv"
@@ -19,16 +17,13 @@ import (
 )
 
 // Snapshots lists the names of the snapshots of etcd that a control-plane
-// machine has.
+// machine has, the newest first.
 func Snapshots(ctx context.Context, host machine.Host) ([]string, error) {
-	names, err := host.ReadDir(ctx, layout.SnapshotsDir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
+	out, err := sh(ctx, host, "[ ! -d %[1]s ] || ls -1t %[1]s", layout.SnapshotsDir)
 	if err != nil {
 		return nil, fmt.Errorf("list the snapshots of etcd: %w", err)
 	}
-	return slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, ".db") }), nil
+	return slices.DeleteFunc(strings.Fields(out), func(n string) bool { return !strings.HasSuffix(n, ".db") }), nil
 }
 
 // restoredFrom is a key in the file of a slot's first membership: the snapshot that
@@ -42,16 +37,14 @@ func snapshotToRestore(ctx context.Context, h machine.Host, s plan.Step) (string
 	if err != nil {
 		return "", err
 	}
-	for _, name := range plan.SnapshotNames(s.To.Kubernetes(), s.From.Kubernetes()) {
-		if !slices.Contains(names, name) {
-			continue
-		}
-		if name == plan.RestoredSnapshot(s.To.Kubernetes(), s.From.Kubernetes()) {
-			return "", nil
-		}
+	to, newest := s.To.Kubernetes(), s.From.Kubernetes()
+	if name := plan.SnapshotToRestore(names, to, newest); name != "" {
 		return layout.SnapshotsDir + "/" + name, nil
 	}
-	return "", fmt.Errorf("%s on %q has no snapshot of the hop from %s to %s", layout.SnapshotsDir, h.Name(), s.To, s.From)
+	if slices.Contains(names, plan.RestoredSnapshot(to, newest)) {
+		return "", nil
+	}
+	return "", fmt.Errorf("%s on %q has no snapshot from before the hop from %s", layout.SnapshotsDir, h.Name(), s.To)
 }
 
 // restoreDone reports whether only the API server and etcd of the older version
@@ -204,10 +197,23 @@ mv -T %[1]s.new %[1]s`,
 	if err := h.WriteFile(ctx, to.EtcdEnv(), []byte(env), 0o644); err != nil {
 		return nil, err
 	}
-	// Renamed, so that it is never restored again over later writes.
-	_, err = sh(ctx, h, "cd %s && mv -T %s %s && rm -f -- %s restore.log", layout.SnapshotsDir, path.Base(snapshot), plan.RestoredSnapshot(s.To.Kubernetes(), s.From.Kubernetes()),
-		strings.Join(plan.SnapshotNames(s.To.Kubernetes(), s.From.Kubernetes())[:2], " "))
-	return &to, err
+	return &to, retireSnapshot(ctx, h, s, path.Base(snapshot))
+}
+
+// retireSnapshot renames the snapshot that was restored, so that it is never restored
+// again over later writes, and removes those of the hops that were undone.
+func retireSnapshot(ctx context.Context, h machine.Host, s plan.Step, snapshot string) error {
+	names, err := Snapshots(ctx, h)
+	if err != nil {
+		return err
+	}
+	undone := plan.UndoneSnapshots(names, s.To.Kubernetes())
+	_, err = sh(ctx, h, "cd %s && mv -T %s %s && rm -f -- %s restore.log", layout.SnapshotsDir, snapshot,
+		plan.RestoredSnapshot(s.To.Kubernetes(), s.From.Kubernetes()), strings.Join(undone, " "))
+	if err != nil {
+		return fmt.Errorf("rename the snapshot %s on %q, which was restored: %w", snapshot, h.Name(), err)
+	}
+	return nil
 }
 
 // stopUnits stops roles of the control plane before a restore.

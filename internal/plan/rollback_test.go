@@ -142,7 +142,7 @@ func TestRollbackRefuses(t *testing.T) {
 		target         Target
 	}{
 		{"Kubernetes under services that need it", "services v0.10 run on Kubernetes v0.10-pai or newer", ten, Target{KubernetesOnly: true}},
-		{"what is committed, without a snapshot", "no etcd snapshot of it is left", ten, Target{}},
+		{"what is committed, without a snapshot", "no etcd snapshot from before it is left", ten, Target{}},
 		{"a restored Kubernetes under the services of now", "also rolls back the services", func() Input {
 			in := withSnapshot(running(twoReleases(), "v0.10", "cp-01"))
 			in.Releases[1].Kubernetes.CompatibleSince = "v0.9-pai"

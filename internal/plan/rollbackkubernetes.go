@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"cmp"
 	"slices"
 
 	"pai.dev/pai/internal/pai"
@@ -40,9 +39,9 @@ func (k *kubernetes) checkRollback(newest pai.KubernetesVersion, snapshots []str
 		return pai.Errorf(pai.CodeRefused, "to list the releases, run: paictl release list", "the upstream versions of Kubernetes %s and %s are unknown", k.to, newest)
 	case minors == 0:
 		return nil
-	case k.lossy(newest) && !slices.ContainsFunc(SnapshotNames(k.to, newest), func(n string) bool { return slices.Contains(snapshots, n) }):
+	case k.lossy(newest) && !restorable(snapshots, k.to, newest):
 		return pai.Errorf(pai.CodeRefused, "continue to the newer version; run: paictl upgrade apply",
-			"cannot roll back from Kubernetes %s to %s: the hop is committed and no etcd snapshot of it is left", newest, k.to)
+			"cannot roll back from Kubernetes %s to %s: the hop is committed and no etcd snapshot from before it is left", newest, k.to)
 	default:
 		return nil
 	}
@@ -162,25 +161,4 @@ func (k *kubernetes) stale(a, b Role) bool {
 		}
 		return newer(a) || newer(b) || (!k.has(m, a) && !k.has(m, b))
 	})
-}
-
-// The names of the snapshots of the hop from one version to another: the one
-// before its commit, which loses least, the one before its first change, and
-// what is left of either once it was restored.
-func SnapshotNames(from, to pai.KubernetesVersion) []string {
-	return []string{SnapshotName(from, to, true), SnapshotName(from, to, false), RestoredSnapshot(from, to)}
-}
-
-// SnapshotName is the name of a hop's snapshot.
-func SnapshotName(from, to pai.KubernetesVersion, commit bool) string {
-	from, to = cmp.Or(from.Label(), "none"), to.Label()
-	if commit {
-		return string(from) + "-to-" + string(to) + "-commit.db"
-	}
-	return string(from) + "-to-" + string(to) + ".db"
-}
-
-// RestoredSnapshot is the name of the snapshot of a hop after it was restored.
-func RestoredSnapshot(from, to pai.KubernetesVersion) string {
-	return string(from.Label()) + "-to-" + string(to.Label()) + "-restored.db"
 }
