@@ -186,6 +186,10 @@ func TestKubeletReplacementReportsEndedContainers(t *testing.T) {
 	if len(said) != 1 || !strings.Contains(said[0], "container c2 on pai-2 ended") {
 		t.Errorf("got %q, want only the container that ended", said)
 	}
+	// A file system that is mounted with noexec runs no script itself.
+	if !h.Ran("/bin/sh " + layout.StateDir + "/swap-kubelet.sh " + machine.Quote(string(comparedVersion))) {
+		t.Errorf("got scripts %q, want the shell to run the script", h.Scripts)
+	}
 	if info, err := os.Stat(h.At(layout.StateDir + "/swap-kubelet.sh")); err != nil || info.Mode().Perm() != 0o755 {
 		t.Errorf("got %v, %v, want the script on the machine", info, err)
 	}

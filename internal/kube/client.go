@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -38,11 +39,16 @@ const DefaultRetryTimeout = 3 * time.Minute
 
 // FromKubeconfig returns a client for the kubeconfig's current context. It does
 // not connect.
-func FromKubeconfig(data []byte) (*Client, error) {
+func FromKubeconfig(data []byte) (*Client, error) { return FromKubeconfigOver(data, nil) }
+
+// FromKubeconfigOver is FromKubeconfig with dial for its connections; nil for the
+// default.
+func FromKubeconfigOver(data []byte, dial func(ctx context.Context, network, address string) (net.Conn, error)) (*Client, error) {
 	config, err := clientcmd.RESTConfigFromKubeConfig(data)
 	if err != nil {
 		return nil, fmt.Errorf("read kubeconfig: %w", err)
 	}
+	config.Dial = dial
 	return FromConfig(config)
 }
 

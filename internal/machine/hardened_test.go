@@ -116,3 +116,12 @@ func TestSSHDWithoutSessionsIsNamed(t *testing.T) {
 		t.Errorf("got %v, want sshd to be named", err)
 	}
 }
+
+func TestCommandsRunWithoutAProxy(t *testing.T) {
+	t.Parallel()
+	h := startSSHDWith(t, "SetEnv https_proxy=http://127.0.0.1:9 HTTP_PROXY=http://127.0.0.1:9 LANG=C\n").dial(t)
+	out, err := h.Run(t.Context(), machine.Command{Script: "env"})
+	if err != nil || strings.Contains(strings.ToLower(out.Stdout), "proxy") || !strings.Contains(out.Stdout, "LANG=C") {
+		t.Errorf("got %q, %v, want an environment without a proxy", out.Stdout, err)
+	}
+}

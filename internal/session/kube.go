@@ -56,7 +56,7 @@ func (s *Session) dialKube(ctx context.Context) (*kube.Client, error) {
 	if err := atomicfile.Write(filepath.Join(s.ClusterDir(), "admin.conf"), data, 0o600); err != nil {
 		return nil, err
 	}
-	client, err := kube.FromKubeconfig(data)
+	client, err := kube.FromKubeconfigOver(data, newAPIDialer(host, s.Progressf).dial)
 	if err != nil {
 		return nil, fmt.Errorf("use the administrator's kubeconfig: %w", err)
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -51,7 +50,7 @@ func newProbeClient(cfg *rest.Config, keep bool) (*probeClient, error) {
 		Proxy:               kube.NoProxy, // the default is the environment
 		TLSClientConfig:     tlsConfig,
 		TLSHandshakeTimeout: submitTimeout,
-		DialContext:         (&net.Dialer{Timeout: submitTimeout}).DialContext,
+		DialContext:         dialWithin(dialOf(cfg), submitTimeout),
 		DisableKeepAlives:   !keep,
 		MaxIdleConnsPerHost: keptConnections,
 	}

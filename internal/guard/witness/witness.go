@@ -110,10 +110,30 @@ func Start(ctx context.Context, o StartOptions) (*Witness, error) {
 	return w, nil
 }
 
+// dialFunc makes a connection.
+type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
+// dialWithin limits how long connecting takes.
+func dialWithin(dial dialFunc, timeout time.Duration) dialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		return dial(ctx, network, address)
+	}
+}
+
+// dialOf is how a configuration connects.
+func dialOf(cfg *rest.Config) dialFunc {
+	if cfg.Dial != nil {
+		return cfg.Dial
+	}
+	return (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext
+}
+
 // connect creates the clients of the witness.
 func (w *Witness) connect() error {
 	cfg := rest.CopyConfig(w.o.REST)
-	cfg.Dial = (&net.Dialer{Timeout: requestTimeout, KeepAlive: 15 * time.Second}).DialContext // shares no connection
+	cfg.Dial = dialWithin(dialOf(cfg), requestTimeout) // shares no connection
 	cfg.UserAgent = "pai-witness"
 	cfg.QPS, cfg.Burst = 50, 100
 	// The pods of all jobs are megabytes. The untyped client asks for JSON anyway.
