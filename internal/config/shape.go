@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -66,11 +67,12 @@ func (t *tree) walk(path string, k key, at *yaml.Node) {
 			t.value(at, k, n.Value)
 		}
 	case number:
-		var value int
-		whole := n.Kind == yaml.ScalarNode && n.Tag == "!!int" && n.Decode(&value) == nil
-		if t.require(whole, at, k, "a whole number") {
-			t.value(at, k, strconv.Itoa(value))
+		value, wrong := yamldoc.Integer(n)
+		if wrong != "" {
+			t.wrongShape(at, k, wrong)
+			return
 		}
+		t.value(at, k, strconv.FormatInt(value, 10))
 	case anything:
 	}
 }
@@ -78,13 +80,13 @@ func (t *tree) walk(path string, k key, at *yaml.Node) {
 // require reports a value of another shape than its key has.
 func (t *tree) require(ok bool, at *yaml.Node, k key, want string) bool {
 	if !ok {
-		subject := k.name
-		if subject == "" {
-			subject = "this"
-		}
-		t.problem(at, "%s must be %s, not %s", subject, want, yamldoc.Describe(at))
+		t.wrongShape(at, k, want+", not "+yamldoc.Describe(at))
 	}
 	return ok
+}
+
+func (t *tree) wrongShape(at *yaml.Node, k key, want string) {
+	t.problem(at, "%s must be %s", cmp.Or(k.name, "this"), want)
 }
 
 func (t *tree) value(n *yaml.Node, k key, value string) {
