@@ -21,7 +21,11 @@ import (
 	"pai.dev/pai/internal/rest"
 )
 
-const apiRetryTimeout = 5 * time.Second
+const (
+	apiRetryTimeout = 5 * time.Second
+	// recordsEvery is how often the server looks for jobs whose retention has passed.
+	recordsEvery = 10 * time.Minute
+)
 
 type options struct {
 	listen          string
@@ -30,6 +34,8 @@ type options struct {
 	release         string
 	users           string
 	drain           time.Duration
+	endedJobsLimit  int
+	endedJobsDays   int
 }
 
 func main() {
@@ -40,6 +46,8 @@ func main() {
 	flag.StringVar(&o.release, "release", "", "release of this server")
 	flag.StringVar(&o.users, "users", string(rest.UsersByEntry), "form of the stored users: document (v0.9) or entries")
 	flag.DurationVar(&o.drain, "drain", 5*time.Second, "how long the server accepts requests after the signal to end")
+	flag.IntVar(&o.endedJobsLimit, "ended-jobs-limit", 1000, "how many ended jobs of a virtual cluster stay in the cluster")
+	flag.IntVar(&o.endedJobsDays, "ended-jobs-days", 30, "how long an ended job stays in the cluster, in days")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
@@ -53,6 +61,9 @@ func main() {
 func serve(ctx context.Context, o options, log *slog.Logger) error {
 	if flag.NArg() > 0 || o.virtualClusters == "" {
 		return errors.New("--virtual-clusters needs at least one name, and there are no arguments")
+	}
+	if o.endedJobsLimit < 1 || o.endedJobsDays < 1 {
+		return errors.New("--ended-jobs-limit and --ended-jobs-days must be at least 1")
 	}
 	users, err := rest.ParseUsersForm(o.users)
 	if err != nil {
@@ -75,6 +86,8 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	}
 	core := rest.NewCore(cluster, strings.Split(o.virtualClusters, ","))
 	go core.ReconcileStops(ctx, 2*time.Second, func(err error) { log.Warn("stops are delayed", "error", err) })
+	retention := rest.Retention{Jobs: o.endedJobsLimit, Age: time.Duration(o.endedJobsDays) * 24 * time.Hour}
+	go core.ReconcileRecords(ctx, recordsEvery, retention, func(err error) { log.Warn("ended jobs stay longer", "error", err) })
 	log.Info("listening", "address", o.listen, "release", o.release)
 	server := rest.Server{
 		Handler: &rest.Handler{Jobs: core, Users: rest.NewUsers(cluster, users), Release: o.release, Log: log},

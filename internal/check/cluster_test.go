@@ -87,6 +87,7 @@ func TestEtcdHealthAndSpace(t *testing.T) {
 		{"error", of(func(s *etcd.Overview) { s.Errors = []string{"slow"} }), Failed, "slow"},
 		{"full", of(func(s *etcd.Overview) { s.Size = 1900 * m }), Failed, "1.9 GiB of 2.0 GiB"},
 		{"more than 70 % used", of(func(s *etcd.Overview) { s.Size, s.Used = 1500*m, 1490*m }), Warning, ""},
+		{"more than 70 % used by objects", of(func(s *etcd.Overview) { s.Size, s.Used, s.Quota = 6000*m, 5900*m, 8192*m }), Warning, "5.9 GiB of 8.0 GiB"},
 		{"fragmented", of(func(s *etcd.Overview) { s.Size, s.Used = 700*m, 100*m }), Warning, "free 600 MiB"},
 		{"no quota reported", of(func(s *etcd.Overview) { s.Quota, s.Size = 0, 2000*m }), Failed, "of 2.0 GiB"},
 		{"unfinished handover", of(func(s *etcd.Overview) { s.Members = append(s.Members, etcd.Member{ID: 2, Learner: true}) }), Warning, "1 of 2 members"},

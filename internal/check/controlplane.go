@@ -175,6 +175,8 @@ func etcdOf(s etcd.Overview) Result {
 		return failed("", logs, "etcd reports: %s", strings.Join(s.Errors, "; "))
 	case s.Size > quota/10*9:
 		return failed("", defragment, "%s; a full etcd refuses every write", usage)
+	case s.Size > quota/10*7 && s.Used > quota/2:
+		return warning("", "keep fewer ended jobs: lower rest-server.ended-jobs-limit or rest-server.ended-jobs-days; then "+defragment, "%s", usage)
 	case s.Size > quota/10*7 || free > 256<<20 && free > s.Size/2:
 		return warning("", defragment, "%s", usage)
 	case s.Members.Learners() > 0:

@@ -113,7 +113,7 @@ const goodJob = `protocolVersion: 2
 name: sum
 type: job
 prerequisites: [{name: i, type: dockerimage, uri: a/b}]
-taskRoles: {w: {dockerImage: i, resourcePerInstance: {cpu: 1, memoryMB: 1, gpu: 0}, commands: [ls]}}
+taskRoles: {w: {dockerImage: i, resourcePerInstance: {cpu: 1, memoryMB: 16, gpu: 0}, commands: [ls]}}
 `
 
 func TestJobCommands(t *testing.T) {

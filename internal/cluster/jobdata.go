@@ -36,7 +36,7 @@ const (
 // jobPrefixes are the prefixes of the keys of all jobs.
 func jobPrefixes() []string {
 	var prefixes []string
-	for _, dir := range []string{"jobset.x-k8s.io/jobsets", "kueue.x-k8s.io/workloads", "jobs", "pods"} {
+	for _, dir := range []string{"jobset.x-k8s.io/jobsets", "kueue.x-k8s.io/workloads", "jobs", "pods", "configmaps"} {
 		prefixes = append(prefixes, "/registry/"+dir+"/"+pai.VirtualClusterNamespacePrefix)
 	}
 	return prefixes

@@ -155,6 +155,15 @@ func componentScript(cfg *config.Config, m config.Machine, v pai.KubernetesVersi
 // only waits for the lease of the last leader to expire.
 func soleLeader(f flags) flags { return f.set("leader-elect", "false").set("profiling", "false") }
 
+const (
+	// etcdQuota is what the documentation of etcd recommends at most. Above it, etcd
+	// refuses every write; its default is 2 GiB.
+	etcdQuota = 8 << 30
+	// firstWithEtcdQuota keeps the command lines of older versions: a cluster of one
+	// needs no step.
+	firstWithEtcdQuota = pai.KubernetesVersion("v0.11-pai")
+)
+
 func etcdScript(m config.Machine, v pai.KubernetesVersion, r plan.Role, f flags) string {
 	s := layout.SlotOf(r)
 	f = f.drop("initial-cluster").drop("initial-cluster-state").
@@ -165,6 +174,9 @@ func etcdScript(m config.Machine, v pai.KubernetesVersion, r plan.Role, f flags)
 		set("listen-peer-urls", s.PeerURL(m.HostIP)).
 		set("initial-advertise-peer-urls", s.PeerURL(m.HostIP)).
 		set("listen-metrics-urls", fmt.Sprintf("http://127.0.0.1:%d", s.EtcdMetricsPort))
+	if v.AtLeast(firstWithEtcdQuota) {
+		f = f.set("quota-backend-bytes", fmt.Sprint(int64(etcdQuota)))
+	}
 	return script(v, r, "etcd", f, "# The members, for a slot that has no data yet.", "set -a", ". "+s.EtcdEnv(), "set +a")
 }
 

@@ -16,6 +16,8 @@ const (
 	DefaultNodeExporter   = 9100
 	DefaultVirtualCluster = "default"
 	DefaultHistoryLimit   = 50
+	DefaultEndedJobsLimit = 1000
+	DefaultEndedJobsDays  = 30
 )
 
 // setDefaults fills in what the files omit.
@@ -35,6 +37,8 @@ func (c *Config) setDefaults() {
 	s := &c.Services
 	setDefault(&s.Cluster.Common.HistoryLimit, DefaultHistoryLimit)
 	setDefault(&s.RestServer.ServerPort, DefaultRestServerPort)
+	setDefault(&s.RestServer.EndedJobsLimit, DefaultEndedJobsLimit)
+	setDefault(&s.RestServer.EndedJobsDays, DefaultEndedJobsDays)
 	setDefault(&s.Prometheus.Port, DefaultPrometheusPort)
 	setDefault(&s.Prometheus.ScrapeInterval, DefaultScrapeInterval)
 	setDefault(&s.NodeExporter.Port, DefaultNodeExporter)

@@ -118,6 +118,10 @@ type Common struct {
 // RestServer configures the PAI REST server.
 type RestServer struct {
 	ServerPort int `yaml:"server-port,omitempty" json:"server-port"` // default 9186
+	// EndedJobsLimit is how many ended jobs of a virtual cluster stay in the cluster,
+	// EndedJobsDays for how long.
+	EndedJobsLimit int `yaml:"ended-jobs-limit,omitempty" json:"ended-jobs-limit"` // default 1000
+	EndedJobsDays  int `yaml:"ended-jobs-days,omitempty" json:"ended-jobs-days"`   // default 30
 }
 
 // Prometheus configures Prometheus.

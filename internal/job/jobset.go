@@ -26,8 +26,11 @@ const (
 	// LabelQueue is the label of Kueue for the queue that admits an object
 	// (sigs.k8s.io/kueue/pkg/controller/constants).
 	LabelQueue = "kueue.x-k8s.io/queue-name"
-	// AnnotationProtocol holds the job as the user wrote it.
+	// AnnotationProtocol holds the job as the user wrote it, in a JobSet of v0.10 and
+	// older. Newer ones have AnnotationTexts.
 	AnnotationProtocol = "pai.dev/protocol"
+	// AnnotationTexts is the name of the ConfigMap with the texts of a job.
+	AnnotationTexts = "pai.dev/texts"
 	// AnnotationTaskRole holds the name of a task role as the user wrote it.
 	AnnotationTaskRole = "pai.dev/task-role-name"
 
@@ -39,26 +42,52 @@ const (
 	gpuResource = "nvidia.com/gpu" // NVIDIA's device plugin
 )
 
-// JobSet returns the object that runs the job of a user; text is the job as the
-// user wrote it. The whole job is in this one object, so that it is created
-// completely or not at all.
+// Objects are what a job becomes.
+type Objects struct {
+	// Texts is the ConfigMap with what every task would repeat otherwise.
+	Texts *unstructured.Unstructured
+	// JobSet runs the job. It exists completely or not at all, and the job with it.
+	// It refers to Texts, so it is created after it.
+	JobSet *unstructured.Unstructured
+}
+
+// Objects returns the objects of the job of a user; text is the job as the user
+// wrote it, and texts is a name for its ConfigMap that no other job has. The error is
+// Problems if the objects would be too large.
 //
-// It is created suspended, and Kueue resumes it. Every default is spelled out: a
-// running job must not change when a later release has other defaults.
-func (j *Spec) JobSet(user string, text []byte) (*unstructured.Unstructured, error) {
-	object := ObjectName(user, j.Name)
+// The JobSet is created suspended, and Kueue resumes it. Every default is spelled
+// out: a running job must not change when a later release has other defaults.
+func (j *Spec) Objects(user string, text []byte, texts string) (Objects, error) {
 	labels := map[string]string{
-		pai.LabelJob:            object,
+		pai.LabelJob:            ObjectName(user, j.Name),
 		pai.LabelUser:           user,
 		pai.LabelVirtualCluster: j.VirtualCluster,
 	}
-	js := jobset.JobSet{
+	js, err := j.jobSet(user, texts, labels)
+	if err != nil {
+		return Objects{}, err
+	}
+	set, err := runtime.DefaultUnstructuredConverter.ToUnstructured(js)
+	if err != nil {
+		return Objects{}, fmt.Errorf("make the JobSet of job %q: %w", j.Name, err)
+	}
+	unstructured.RemoveNestedField(set, "status")
+	// The type leaves out a zero, and no default is left to a later release.
+	if err := unstructured.SetNestedField(set, int64(j.RetryCount), "spec", "failurePolicy", "maxRestarts"); err != nil {
+		return Objects{}, fmt.Errorf("make the JobSet of job %q: %w", j.Name, err)
+	}
+	o := Objects{JobSet: &unstructured.Unstructured{Object: set}, Texts: j.texts(texts, text, labels)}
+	return o, o.checkSize(js)
+}
+
+func (j *Spec) jobSet(user, texts string, labels map[string]string) (*jobset.JobSet, error) {
+	js := &jobset.JobSet{
 		TypeMeta: metav1.TypeMeta{APIVersion: jobset.GroupVersion.String(), Kind: "JobSet"},
 		ObjectMeta: metav1.ObjectMeta{
-			Name:        object,
+			Name:        labels[pai.LabelJob],
 			Namespace:   Namespace(j.VirtualCluster),
 			Labels:      with(labels, LabelQueue, QueueName),
-			Annotations: map[string]string{pai.AnnotationJobName: j.Name, AnnotationProtocol: string(text)},
+			Annotations: map[string]string{pai.AnnotationJobName: j.Name, AnnotationTexts: texts},
 		},
 		Spec: jobset.JobSetSpec{
 			Suspend:       new(true),
@@ -79,19 +108,10 @@ func (j *Spec) JobSet(user string, text []byte) (*unstructured.Unstructured, err
 			Name:      roleObject(role.Name),
 			GroupName: "default",
 			Replicas:  1,
-			Template:  j.jobTemplate(role, user, with(labels, pai.LabelTaskRole, roleLabel(role.Name))),
+			Template:  j.jobTemplate(role, user, texts, with(labels, pai.LabelTaskRole, roleLabel(role.Name))),
 		})
 	}
-	m, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&js)
-	if err != nil {
-		return nil, fmt.Errorf("make the JobSet of job %q: %w", j.Name, err)
-	}
-	unstructured.RemoveNestedField(m, "status")
-	// The type leaves out a zero, and no default is left to a later release.
-	if err := unstructured.SetNestedField(m, int64(j.RetryCount), "spec", "failurePolicy", "maxRestarts"); err != nil {
-		return nil, fmt.Errorf("make the JobSet of job %q: %w", j.Name, err)
-	}
-	return &unstructured.Unstructured{Object: m}, nil
+	return js, nil
 }
 
 // successPolicy is that of the protocol: the job succeeds with the first role
@@ -108,7 +128,7 @@ func (j *Spec) successPolicy() *jobset.SuccessPolicy {
 }
 
 // jobTemplate is the Indexed Job of one role: one index per instance.
-func (j *Spec) jobTemplate(role TaskRole, user string, labels map[string]string) batchv1.JobTemplateSpec {
+func (j *Spec) jobTemplate(role TaskRole, user, texts string, labels map[string]string) batchv1.JobTemplateSpec {
 	annotations := map[string]string{pai.AnnotationJobName: j.Name, AnnotationTaskRole: role.Name}
 	n := int32(role.Instances)
 	spec := batchv1.JobSpec{
@@ -127,7 +147,7 @@ func (j *Spec) jobTemplate(role TaskRole, user string, labels map[string]string)
 		}}},
 		Template: corev1.PodTemplateSpec{
 			ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: annotations},
-			Spec:       j.podSpec(role, user),
+			Spec:       j.podSpec(role, user, texts),
 		},
 	}
 	if role.MinSucceeded != NeverDecides && role.MinSucceeded < role.Instances {

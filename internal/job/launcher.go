@@ -2,12 +2,12 @@ package job
 
 import "strings"
 
-// launcher is the program of the container of every task; its argument is the
-// script of the task. As process 1 of the container it is the only one that
+// launcher is the program of the container of every task; its argument is the file
+// with the script of the task. As process 1 of the container it is the only one that
 // receives SIGTERM, so it sends SIGTERM to all processes of its group. It then
 // waits for the script to end within the grace period.
 const launcher = `trap 'trap "" TERM; kill -TERM 0' TERM
-/bin/sh -c "$1" task &
+/bin/sh "$1" &
 child=$!
 wait "$child"; code=$?
 while kill -0 "$child" 2>/dev/null; do wait "$child"; code=$?; done

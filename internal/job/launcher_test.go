@@ -13,7 +13,11 @@ import (
 // launcher signals its whole process group.
 func run(t *testing.T, commands ...string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command("/bin/sh", "-c", launcher, "task", taskScript(commands))
+	script := filepath.Join(t.TempDir(), scriptFile)
+	if err := os.WriteFile(script, []byte(taskScript(commands)), 0o444); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("/bin/sh", "-c", launcher, "task", script)
 	cmd.Dir = t.TempDir()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {

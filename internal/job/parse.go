@@ -60,7 +60,7 @@ func (r reader) job(root *yaml.Node, o ParseOptions) *Spec {
 		Name: top.jobName(), RetryCount: int(top.integer("jobRetryCount", 0, 0, 1000)),
 		VirtualCluster: top.virtualCluster(o),
 	}
-	scope := scope{reader: r, parameters: top.parameters(), prerequisites: top.prerequisites()}
+	scope := newScope(r, top.parameters(), top.prerequisites())
 	top.refuse("secrets", "secrets are not supported: every user who can list jobs could read them")
 	top.refuse("deployments", noDeployments)
 	top.extras()

@@ -59,6 +59,9 @@ func TestParseProblems(t *testing.T) {
 		{"misspelled with dashes", "    instances: 2", "    task-retry-count: 2", `taskRoles.worker.task-retry-count: unknown field; did you mean "taskRetryCount"?`, "8:5"},
 		{"far from any field", "    instances: 2", "    zebra: 2", `taskRoles.worker.zebra: unknown field`, "8:5"},
 		{"no instances", "instances: 2", "instances: 0", `taskRoles.worker.instances: must be from 1 to 1000, not 0`, "8:16"},
+		{"leading zero", "instances: 2", "instances: 010", `taskRoles.worker.instances: must be a whole number, not 010, which programs read as different numbers: write it in decimal digits, without leading zeros`, "8:16"},
+		{"cpu with a leading zero", "cpu: 1", "cpu: 01.5", `taskRoles.worker.resourcePerInstance.cpu: must be a number, not 01.5, which programs read as different numbers`, "10:32"},
+		{"memory that no container starts with", "memoryMB: 64", "memoryMB: 1", `taskRoles.worker.resourcePerInstance.memoryMB: must be from 16 to 16777216, not 1`, "10:45"},
 		{"text for a number", "instances: 2", "instances: two", `taskRoles.worker.instances: must be a whole number, not the text "two"`, "8:16"},
 		{"unknown image", "dockerImage: image", "dockerImage: imag", `taskRoles.worker.dockerImage: prerequisite "imag" of type dockerimage not found; did you mean "image"?`, "9:18"},
 		{"bad image", "pai.local/example:v0.10", "'not an image'", `prerequisites[0].uri: is not the name of an image`, "5:43"},
@@ -127,7 +130,7 @@ taskRoles:
 6:16: taskRoles.worker.instances: must be from 1 to 1000, not -2
 7:5: taskRoles.worker.resourcePerInstance.gpu: is missing
 7:32: taskRoles.worker.resourcePerInstance.cpu: must be a number, not the text "none"
-7:48: taskRoles.worker.resourcePerInstance.memoryMB: must be from 1 to 16777216, not 0
+7:48: taskRoles.worker.resourcePerInstance.memoryMB: must be from 16 to 16777216, not 0
 8:15: taskRoles.worker.commands: must be a list of at least one string`
 	if err == nil || err.Error() != want {
 		t.Errorf("got:\n%v\nwant:\n%s", err, want)
@@ -235,7 +238,7 @@ func TestParseAcceptsOrReturnsProblems(t *testing.T) {
 		var problems Problems
 		switch {
 		case err == nil:
-			if _, err := job.JobSet("user", []byte(b.String())); err != nil {
+			if _, err := job.Objects("user", []byte(b.String()), "texts"); err != nil {
 				t.Fatalf("accepted, and then: %v", err)
 			}
 		case !errors.As(err, &problems) || len(problems) == 0:

@@ -10,7 +10,7 @@ import (
 )
 
 // podSpec is the pod of one task.
-func (j *Spec) podSpec(role TaskRole, user string) corev1.PodSpec {
+func (j *Spec) podSpec(role TaskRole, user, texts string) corev1.PodSpec {
 	resources := corev1.ResourceList{
 		corev1.ResourceCPU:    *resource.NewMilliQuantity(role.CPUMilli, resource.DecimalSI),
 		corev1.ResourceMemory: *resource.NewQuantity(role.MemoryMB<<20, resource.BinarySI),
@@ -22,11 +22,12 @@ func (j *Spec) podSpec(role TaskRole, user string) corev1.PodSpec {
 		Name:                     ContainerName,
 		Image:                    role.Image,
 		ImagePullPolicy:          corev1.PullIfNotPresent,
-		Command:                  []string{"/bin/sh", "-c", literal(launcher), "task", literal(taskScript(role.Commands))},
+		Command:                  []string{"/bin/sh", "-c", literal(launcher), "task", scriptDir + "/" + scriptFile},
 		Env:                      j.environment(role, user),
 		Resources:                corev1.ResourceRequirements{Requests: resources, Limits: resources},
 		TerminationMessagePath:   corev1.TerminationMessagePathDefault,
 		TerminationMessagePolicy: corev1.TerminationMessageReadFile,
+		VolumeMounts:             []corev1.VolumeMount{{Name: "script", MountPath: scriptDir, ReadOnly: true}},
 	}
 	spec := corev1.PodSpec{
 		RestartPolicy:                 corev1.RestartPolicyNever, // a task is retried as a new pod
@@ -41,12 +42,13 @@ func (j *Spec) podSpec(role TaskRole, user string) corev1.PodSpec {
 			{Key: corev1.TaintNodeNotReady, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute},
 			{Key: corev1.TaintNodeUnreachable, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute},
 		},
+		Volumes: []corev1.Volume{scriptVolume(role, texts)},
 	}
 	if role.ShmMB > 0 {
-		spec.Volumes = []corev1.Volume{{Name: "shm", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{
+		spec.Volumes = append(spec.Volumes, corev1.Volume{Name: "shm", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{
 			Medium: corev1.StorageMediumMemory, SizeLimit: resource.NewQuantity(role.ShmMB<<20, resource.BinarySI),
-		}}}}
-		container.VolumeMounts = []corev1.VolumeMount{{Name: "shm", MountPath: "/dev/shm"}}
+		}}})
+		container.VolumeMounts = append(container.VolumeMounts, corev1.VolumeMount{Name: "shm", MountPath: "/dev/shm"})
 	}
 	spec.Containers = []corev1.Container{container}
 	return spec

@@ -2,11 +2,25 @@ package job
 
 // Limits of a job.
 const (
-	MaxSize      = 128 << 10 // bytes of a job's YAML; it is kept in an annotation, and annotations share 256 KiB
-	MaxDepth     = 16        // nested levels
-	MaxTaskRoles = 32
+	MaxSize  = 128 << 10 // bytes of a job's YAML
+	MaxDepth = 16        // nested levels
+	// MaxTaskRoles is how many pod sets Kueue v0.15 admits together. Newer ones
+	// admit more, but a rollback must not leave a job that it cannot read.
+	MaxTaskRoles = 8
 	MaxInstances = 1000 // per task role; four digits in a pod's name would not fit the name rule
-	maxProblems  = 100  // in one report
+	// MaxScript is the size in bytes of the commands of a task role with their
+	// references filled in. One argument of a program on Linux has no more, and a
+	// command can consist of one.
+	MaxScript = 128<<10 - 1
+	// MaxScripts is the size of the commands of all task roles. With the text of the
+	// job, they are in one object, which can have 1 MiB.
+	MaxScripts = 768 << 10
+	// MaxStored is the size of all objects of a job, also of its tasks, in bytes.
+	MaxStored = 32 << 20
+	// MinMemoryMB is what a container needs to start: with less, the runtime is
+	// killed before the task begins.
+	MinMemoryMB = 16
+	maxProblems = 100 // in one report
 )
 
 // Spec is a job as its user described it, in job protocol v2, rendered: what

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -65,11 +66,16 @@ func (r reader) suggest(word string, candidates []string) string {
 	return yamldoc.Suggest(word, candidates)
 }
 
+// maxPath is more than a problem quotes of a path. Without it, paths could be many
+// times as long as the job.
+const maxPath = 4 << 10
+
 func (o object) child(name string) string {
-	if o.path == "" {
-		return name
+	path := name
+	if o.path != "" {
+		path = o.path + "." + name
 	}
-	return o.path + "." + name
+	return strings.ToValidUTF8(path[:min(len(path), maxPath)], "")
 }
 
 // problem reports the value of a field, problemKey its name.
@@ -172,9 +178,9 @@ func (o object) integer(name string, fallback, low, high int64) int64 {
 	if n == nil {
 		return fallback
 	}
-	var v int64
-	if n.Kind != yaml.ScalarNode || n.Tag != "!!int" || n.Decode(&v) != nil {
-		o.problem(name, "must be a whole number, not %s", yamldoc.Describe(n))
+	v, wrong := yamldoc.Integer(n)
+	if wrong != "" {
+		o.problem(name, "must be %s", wrong)
 		return fallback
 	}
 	if v < low || v > high {
@@ -190,9 +196,9 @@ func (o object) milli(name string, high int64) int64 {
 	if n == nil {
 		return 0
 	}
-	var v float64
-	if n.Kind != yaml.ScalarNode || (n.Tag != "!!int" && n.Tag != "!!float") || n.Decode(&v) != nil || math.IsNaN(v) {
-		o.problem(name, "must be a number, not %s", yamldoc.Describe(n))
+	v, wrong := yamldoc.Number(n)
+	if wrong != "" {
+		o.problem(name, "must be %s", wrong)
 		return 0
 	}
 	if v < 0.001 || v > float64(high) {

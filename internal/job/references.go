@@ -14,17 +14,24 @@ import (
 type scope struct {
 	reader
 	parameters    map[string]string
+	names         []string                // of the parameters, sorted
 	prerequisites map[string]prerequisite // by kind/name
 	role          map[string]prerequisite // by kind, as the task role chose
 }
 
+func newScope(r reader, parameters map[string]string, prerequisites map[string]prerequisite) scope {
+	return scope{reader: r, parameters: parameters, names: slices.Sorted(maps.Keys(parameters)), prerequisites: prerequisites}
+}
+
 var reference = regexp.MustCompile(`<%\s*\$(parameters|script|data|output|secrets)\.([A-Za-z_][A-Za-z0-9_-]*)(?:\[(\d+)\])?\s*%>`)
 
-// render fills in the references of a command and returns what is wrong with
-// them. Any `<% … %>` that is not a reference of the protocol stays as it is.
-func (s scope) render(command string) (string, []string) {
-	var missing []string
-	out := reference.ReplaceAllStringFunc(command, func(text string) string {
+// render fills in the references of a command and returns its size and what is
+// wrong with the references. Any `<% … %>` that is not a reference of the protocol
+// stays as it is. If the size is above the limit, the text is incomplete, so that
+// it never takes much more than the limit and the command.
+func (s scope) render(command string, limit int) (out string, size int, missing []string) {
+	size = len(command)
+	out = reference.ReplaceAllStringFunc(command, func(text string) string {
 		if len(missing) >= maxProblems {
 			return text
 		}
@@ -34,9 +41,12 @@ func (s scope) render(command string) (string, []string) {
 			missing = append(missing, text+": "+problem)
 			return text
 		}
+		if size += len(value) - len(text); size > limit {
+			return ""
+		}
 		return value
 	})
-	return out, missing
+	return out, size, missing
 }
 
 func (s scope) lookup(object, field, index string) (value, problem string) {
@@ -45,7 +55,7 @@ func (s scope) lookup(object, field, index string) (value, problem string) {
 		if value, ok := s.parameters[field]; ok && index == "" {
 			return value, ""
 		}
-		return "", "parameter not found" + s.suggest(field, slices.Sorted(maps.Keys(s.parameters)))
+		return "", "parameter not found" + s.suggest(field, s.names)
 	case "secrets":
 		return "", "secrets are not supported"
 	}

@@ -19,9 +19,10 @@ func (o object) taskRoles(job *Spec, s scope) {
 		o.problemKey("taskRoles", "must have at least one task role")
 	}
 	if len(roles.names) > MaxTaskRoles {
-		o.problem("taskRoles", "has %d task roles; the limit is %d", len(roles.names), MaxTaskRoles)
+		o.problem("taskRoles", "has %d task roles; the limit is %d, what the queue admits together", len(roles.names), MaxTaskRoles)
 		return
 	}
+	scripts := 0
 	for _, name := range roles.names {
 		switch {
 		case !roleNamePattern.MatchString(name):
@@ -32,6 +33,10 @@ func (o object) taskRoles(job *Spec, s scope) {
 		role := o.taskRole(roles.fields[name], roles.child(name), s)
 		role.Name = name
 		job.TaskRoles = append(job.TaskRoles, role)
+		scripts += len(taskScript(role.Commands))
+	}
+	if scripts > MaxScripts {
+		o.problem("taskRoles", "the commands of all task roles come to %d bytes; the limit is %d", scripts, MaxScripts)
 	}
 }
 
@@ -125,7 +130,7 @@ func (o object) resources(role *TaskRole) {
 	res := o.nested("resourcePerInstance", "cpu", "memoryMB", "gpu", "ports")
 	role.CPUMilli = res.milli("cpu", 4096)
 	if res.need("memoryMB") != nil {
-		role.MemoryMB = res.integer("memoryMB", 0, 1, 1<<24)
+		role.MemoryMB = res.integer("memoryMB", 0, MinMemoryMB, 1<<24)
 	}
 	if res.need("gpu") != nil {
 		role.GPU = res.integer("gpu", 0, 0, 64)
@@ -138,12 +143,19 @@ func (o object) commands(s scope) (commands []string) {
 	if n == nil {
 		return nil
 	}
+	total := len(taskScript(nil))
 	o.texts(n, o.child("commands"), func(item *yaml.Node, path, command string) {
-		command, missing := s.render(command)
+		command, size, missing := s.render(command, MaxScript-total)
 		for _, m := range missing {
 			o.Problem(item, path, "%s", m)
 		}
-		commands = append(commands, strings.TrimRight(command, "\n"))
+		trimmed := strings.TrimRight(command, "\n")
+		if total += size - len(command) + len(trimmed) + len("\n"); total <= MaxScript {
+			commands = append(commands, trimmed)
+		}
 	})
+	if total > MaxScript {
+		o.problem("commands", "the commands come to %d bytes with their references filled in; the limit is %d, the longest argument of a program", total, MaxScript)
+	}
 	return commands
 }

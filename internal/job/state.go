@@ -97,12 +97,39 @@ func (s Status) Tasks() (n int) {
 	return n
 }
 
-// ReadStatus reads the status of a job from its JobSet and its pods.
-func ReadStatus(obj *unstructured.Unstructured, pods []corev1.Pod) (Status, error) {
+// Record is the part of a JobSet that the status of its job depends on. It is small:
+// it has no texts and no templates of pods.
+type Record struct{ set jobset.JobSet }
+
+// ReadRecord reads a JobSet of any release.
+func ReadRecord(obj *unstructured.Unstructured) (Record, error) {
 	var js jobset.JobSet
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(obj.Object, &js); err != nil {
-		return Status{}, fmt.Errorf("read JobSet %s/%s: %w", obj.GetNamespace(), obj.GetName(), err)
+		return Record{}, fmt.Errorf("read JobSet %s/%s: %w", obj.GetNamespace(), obj.GetName(), err)
 	}
+	js.ManagedFields = nil
+	delete(js.Annotations, AnnotationProtocol)
+	for i := range js.Spec.ReplicatedJobs {
+		js.Spec.ReplicatedJobs[i].Template.Spec.Template = corev1.PodTemplateSpec{}
+	}
+	return Record{js}, nil
+}
+
+// Object is the name of the JobSet.
+func (r Record) Object() string { return r.set.Name }
+
+// ReadStatus reads the status of a job from its JobSet and its pods.
+func ReadStatus(obj *unstructured.Unstructured, pods []corev1.Pod) (Status, error) {
+	r, err := ReadRecord(obj)
+	if err != nil {
+		return Status{}, err
+	}
+	return r.Status(pods), nil
+}
+
+// Status is the status of the job with its pods.
+func (r Record) Status(pods []corev1.Pod) Status {
+	js := r.set
 	s := Status{
 		JobRef: pai.JobRef{
 			User:           js.Labels[pai.LabelUser],
@@ -130,7 +157,7 @@ func ReadStatus(obj *unstructured.Unstructured, pods []corev1.Pod) (Status, erro
 	if s.State == StateFailed { // the JobSet only reports that a job failed
 		s.Message = withCause(firstMessage(s.TaskRoles, StateFailed), s.Message)
 	}
-	return s, nil
+	return s
 }
 
 // withCause adds what the JobSet reports to why a task failed.

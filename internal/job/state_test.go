@@ -22,10 +22,11 @@ func jobSetOf(t *testing.T, suspended bool, stopped string, conditions ...string
 	if err != nil {
 		t.Fatal(err)
 	}
-	obj, err := job.JobSet("alice", []byte(good))
+	objects, err := job.Objects("alice", []byte(good), "alice-texts")
 	if err != nil {
 		t.Fatal(err)
 	}
+	obj := objects.JobSet
 	var list []any
 	for _, c := range conditions {
 		list = append(list, map[string]any{"type": c, "status": "True", "message": "because", "lastTransitionTime": noon.Format(time.RFC3339)})

@@ -57,6 +57,8 @@ func (s *store) job(name, uid string, change func(o map[string]any)) {
 	s.putJSON("jobset.x-k8s.io/jobsets", object, o)
 	s.putJSON("kueue.x-k8s.io/workloads", "jobset-"+object+"-1a2b3", map[string]any{"apiVersion": "kueue.x-k8s.io/" + s.version, "kind": "Workload",
 		"metadata": map[string]any{"name": "jobset-" + object, "namespace": storedIn, "ownerReferences": []any{map[string]any{"kind": "JobSet", "name": object, "apiVersion": "x", "uid": uid}}}})
+	s.put("configmaps", object+"-texts", &corev1.ConfigMap{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
+		ObjectMeta: metav1.ObjectMeta{Name: object + "-texts", Namespace: storedIn, Labels: map[string]string{pai.LabelJob: object}}})
 	s.put("jobs", object+"-worker-0", &batchv1.Job{TypeMeta: metav1.TypeMeta{APIVersion: "batch/v1", Kind: "Job"},
 		ObjectMeta: metav1.ObjectMeta{Name: object + "-worker-0", Namespace: storedIn, Labels: map[string]string{pai.LabelJob: object}}})
 }
@@ -230,6 +232,11 @@ func TestCarriedRecords(t *testing.T) {
 	want := map[string]string{"same": "RUNNING", "old": "SUCCEEDED", "done": "SUCCEEDED", "stopped": "STOPPED", "retried": "RUNNING", "brief": "FAILED"}
 	if !maps.Equal(got, want) {
 		t.Errorf("got jobs %v, want %v", got, want)
+	}
+	for name := range want {
+		if restored.data["/registry/configmaps/"+storedIn+"/"+objectOf(name)+"-texts"] == nil {
+			t.Errorf("job %s has no texts", name)
+		}
 	}
 	if restored.data[then.podKey("stopped", "a")] != nil {
 		t.Error("a pod of the stopped job exists again")

@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -35,13 +35,14 @@ type Core struct {
 	cluster         Cluster
 	virtualClusters []string
 	now             func() time.Time
+	lists           chan struct{} // one element for each list that is being made
 }
 
 var _ JobAPI = (*Core)(nil)
 
 // NewCore returns a Core that runs jobs in the virtual clusters.
 func NewCore(cluster Cluster, virtualClusters []string) *Core {
-	return &Core{cluster: cluster, virtualClusters: virtualClusters, now: time.Now}
+	return &Core{cluster: cluster, virtualClusters: virtualClusters, now: time.Now, lists: make(chan struct{}, maxLists)}
 }
 
 // callTimeout ends every call, except of followed logs.
@@ -55,16 +56,16 @@ func (c *Core) Submit(ctx context.Context, s Submission) (Submitted, error) {
 	}
 	j, warnings, err := job.Parse(s.Protocol, job.ParseOptions{VirtualClusters: c.virtualClusters, VirtualCluster: s.VirtualCluster})
 	if err != nil {
-		return Submitted{}, &pai.Error{Code: pai.CodeInvalid, Message: "the job is not valid", Next: "fix the job and submit it again; nothing was created", Err: err}
+		return Submitted{}, invalid(err)
 	}
-	obj, err := j.JobSet(caller.Name, s.Protocol)
+	objects, err := j.Objects(caller.Name, s.Protocol, job.ObjectName(caller.Name, j.Name)+"-"+randomName())
 	if err != nil {
-		return Submitted{}, &pai.Error{Code: pai.CodeInvalid, Err: err}
+		return Submitted{}, invalid(err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	id := JobID{caller.Name, j.Name}
-	if err := c.create(ctx, id, obj); err != nil {
+	if err := c.create(ctx, id, objects); err != nil {
 		return Submitted{}, err
 	}
 	return Submitted{
@@ -72,6 +73,10 @@ func (c *Core) Submit(ctx context.Context, s Submission) (Submitted, error) {
 		ID:       id.String(),
 		Warnings: warnings,
 	}, nil
+}
+
+func invalid(err error) error {
+	return &pai.Error{Code: pai.CodeInvalid, Message: "the job is not valid", Next: "fix the job and submit it again; nothing was created", Err: err}
 }
 
 // find returns the JobSet of a job. If there are several, it is the oldest.
@@ -87,7 +92,7 @@ func (c *Core) find(ctx context.Context, id JobID) (*unstructured.Unstructured, 
 }
 
 // named returns the JobSets with the name of a job, at most one per virtual
-// cluster.
+// cluster. The name of an object has a short hash, so another job could have the same.
 func (c *Core) named(ctx context.Context, id JobID) ([]*unstructured.Unstructured, error) {
 	name := job.ObjectName(id.User, id.Name)
 	var sets []*unstructured.Unstructured
@@ -99,66 +104,24 @@ func (c *Core) named(ctx context.Context, id JobID) ([]*unstructured.Unstructure
 		if err != nil {
 			return nil, apiError("find the job", err)
 		}
-		sets = append(sets, obj)
+		if isJob(obj, id) {
+			sets = append(sets, obj)
+		}
 	}
 	return sets, nil
+}
+
+// isJob reports whether an object with the name of a job is that job. Labels that
+// were removed decide nothing.
+func isJob(obj *unstructured.Unstructured, id JobID) bool {
+	user, name := obj.GetLabels()[pai.LabelUser], obj.GetAnnotations()[pai.AnnotationJobName]
+	return (user == "" || user == id.User) && (name == "" || name == id.Name)
 }
 
 // age orders the oldest first.
 func age(a, b *unstructured.Unstructured) int {
 	ta, tb := a.GetCreationTimestamp(), b.GetCreationTimestamp()
 	return cmp.Or(ta.Compare(tb.Time), cmp.Compare(a.GetNamespace(), b.GetNamespace()))
-}
-
-// List implements JobAPI.
-func (c *Core) List(ctx context.Context, f Filter) ([]job.Status, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	jobs := []job.Status{}
-	for _, vc := range c.virtualClusters {
-		if f.VirtualCluster != "" && f.VirtualCluster != vc {
-			continue
-		}
-		some, err := reading(ctx, func(ctx context.Context) ([]job.Status, error) { return c.listIn(ctx, job.Namespace(vc), f) })
-		if err != nil {
-			return nil, err
-		}
-		jobs = append(jobs, some...)
-	}
-	slices.SortFunc(jobs, func(a, b job.Status) int {
-		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.String(), b.String()))
-	})
-	return jobs, nil
-}
-
-func (c *Core) listIn(ctx context.Context, namespace string, f Filter) ([]job.Status, error) {
-	selector := metav1.ListOptions{LabelSelector: pai.LabelJob}
-	if f.User != "" {
-		selector.LabelSelector = pai.LabelUser + "=" + f.User
-	}
-	sets, err := c.cluster.Dynamic().Resource(job.JobSets).Namespace(namespace).List(ctx, selector)
-	if err != nil {
-		return nil, apiError("list the jobs", err)
-	}
-	pods, err := c.cluster.Clientset().CoreV1().Pods(namespace).List(ctx, selector)
-	if err != nil {
-		return nil, apiError("list the jobs' pods", err)
-	}
-	podsOf := map[string][]corev1.Pod{}
-	for _, p := range pods.Items {
-		podsOf[p.Labels[pai.LabelJob]] = append(podsOf[p.Labels[pai.LabelJob]], p)
-	}
-	var jobs []job.Status
-	for i := range sets.Items {
-		s, err := job.ReadStatus(&sets.Items[i], podsOf[sets.Items[i].GetName()])
-		if err != nil {
-			return nil, err
-		}
-		if f.matches(s) {
-			jobs = append(jobs, s)
-		}
-	}
-	return jobs, nil
 }
 
 // Get implements JobAPI.
@@ -194,11 +157,13 @@ func (c *Core) status(ctx context.Context, obj *unstructured.Unstructured) (job.
 func (c *Core) Protocol(ctx context.Context, id JobID) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	obj, err := reading(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) { return c.find(ctx, id) })
-	if err != nil {
-		return nil, err
-	}
-	return []byte(obj.GetAnnotations()[job.AnnotationProtocol]), nil
+	return reading(ctx, func(ctx context.Context) ([]byte, error) {
+		obj, err := c.find(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		return c.protocolOf(ctx, obj)
+	})
 }
 
 // errUnavailable marks an error that a retry might not meet.
@@ -210,17 +175,33 @@ func apiError(what string, err error) error {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return err
+	case isTooLarge(err):
+		return pai.Errorf(pai.CodeInvalid, "make the job smaller", "%s: the cluster does not store objects of that size: %w", what, err)
+	case isQuotaExceeded(err):
+		return pai.Errorf(pai.CodeRefused, "wait until jobs of the virtual cluster have ended, or ask an operator", "%s: %w", what, err)
 	case apierrors.IsInvalid(err) || apierrors.IsBadRequest(err):
 		return pai.Errorf(pai.CodeInvalid, "", "%s: %w", what, err)
 	case apierrors.IsNotFound(err):
 		return pai.Errorf(pai.CodeNotFound, "", "%s: %w", what, err)
-	case apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsConflict(err) || apierrors.IsRequestEntityTooLargeError(err):
+	case apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsConflict(err):
 		return pai.Errorf(pai.CodeFailed, "", "%s: %w", what, err)
 	case errors.As(err, &status) && status.Status().Code < 500 && !apierrors.IsTooManyRequests(err):
 		return pai.Errorf(pai.CodeFailed, "", "%s: %w", what, err)
 	default: // no connection, not ready, a webhook that is being replaced
 		return pai.Errorf(pai.CodeFailed, "try again in a moment", "%s: %w", what, errors.Join(errUnavailable, err))
 	}
+}
+
+// isTooLarge recognizes the refusal of the API server and that of etcd, which arrives
+// as an internal error.
+func isTooLarge(err error) bool {
+	return apierrors.IsRequestEntityTooLargeError(err) || strings.Contains(err.Error(), "etcdserver: request is too large") ||
+		strings.Contains(err.Error(), "trying to send message larger than max")
+}
+
+// isQuotaExceeded recognizes the refusal of a ResourceQuota.
+func isQuotaExceeded(err error) bool {
+	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), "exceeded quota")
 }
 
 func taskNotFound(id JobID, role string, index int) error {

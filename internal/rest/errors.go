@@ -29,6 +29,8 @@ func statusOf(err error) int {
 		return http.StatusUnauthorized
 	case errors.Is(err, errUnavailable):
 		return http.StatusServiceUnavailable
+	case errors.Is(err, errBusy):
+		return http.StatusTooManyRequests
 	}
 	switch pai.CodeOf(err) {
 	case pai.CodeInvalid, pai.CodeUsage:
@@ -79,8 +81,11 @@ func errorFrom(status int, body []byte) error {
 	if b.Code == codeUnauthorized {
 		e.Code = pai.CodeForbidden
 	}
-	if status == http.StatusServiceUnavailable {
+	switch status {
+	case http.StatusServiceUnavailable:
 		e.Err = errors.Join(e.Err, errUnavailable)
+	case http.StatusTooManyRequests:
+		e.Err = errors.Join(e.Err, errBusy)
 	}
 	return e
 }

@@ -52,6 +52,7 @@ type follower struct {
 	options    LogOptions
 	timestamps bool      // the caller wants them
 	last       time.Time // of the newest line that was written
+	written    int       // bytes of that line, if its end is missing
 }
 
 // run returns nil if the task has ended.
@@ -77,42 +78,92 @@ func (f *follower) run(ctx context.Context, stream io.ReadCloser, w io.Writer) e
 		}
 		if stream, err = f.client.logs(ctx, f.id, f.options); err != nil {
 			stream = nil
-			if !errors.Is(err, errUnavailable) || time.Since(lastLine) > followTimeout {
+			if !errors.Is(err, errUnavailable) && !errors.Is(err, errBusy) || time.Since(lastLine) > followTimeout {
 				return err
 			}
 		}
 	}
 }
 
+// maxLine is how much of a line the client holds. The rest of a longer line is written
+// as it arrives.
+const maxLine = 1 << 20
+
 // pass writes the new lines. A nil error means that the task has ended.
 func (f *follower) pass(stream io.Reader, w io.Writer) (passed bool, err error) {
-	lines := bufio.NewReader(stream)
-	seen := f.last
+	lines := bufio.NewReaderSize(stream, maxLine)
+	p := passing{follower: f, seen: f.last, unfinished: f.written}
 	for {
-		line, err := lines.ReadString('\n')
+		piece, err := lines.ReadSlice('\n')
+		more := errors.Is(err, bufio.ErrBufferFull)
 		// The server sends an incomplete line again.
-		if line != "" && (err == nil || errors.Is(err, io.EOF)) {
-			stamp, text, _ := strings.Cut(line, " ")
-			at, parseErr := time.Parse(time.RFC3339Nano, stamp)
-			if parseErr != nil {
-				at, text = f.last, line
-			}
-			if parseErr == nil && !seen.IsZero() && !at.After(seen) {
-				continue
-			}
-			if f.timestamps {
-				text = line
-			}
-			if _, err := io.WriteString(w, text); err != nil {
+		if len(piece) > 0 && (err == nil || more || errors.Is(err, io.EOF)) {
+			wrote, err := p.write(w, string(piece), more)
+			if err != nil {
 				return passed, io.ErrClosedPipe
 			}
-			f.last, passed = at, true
+			passed = passed || wrote
 		}
 		switch {
 		case err == io.EOF:
 			return passed, nil
-		case err != nil:
+		case err != nil && !more:
 			return passed, err
 		}
 	}
+}
+
+// passing is one connection of a follower.
+type passing struct {
+	*follower
+	seen       time.Time // of the last line that an earlier connection wrote
+	unfinished int       // bytes of that line that were written, if it was not complete
+
+	inLine bool // the piece before belongs to the same line
+	skip   int  // bytes of the line that were written before; -1 for all
+	at     int  // position in the line
+}
+
+// write writes the new part of a piece of a line; more pieces of the line can follow.
+func (p *passing) write(w io.Writer, piece string, more bool) (wrote bool, err error) {
+	if !p.inLine {
+		piece = p.begin(piece)
+	}
+	start := p.at
+	p.at += len(piece)
+	p.inLine = more
+	if p.skip < 0 {
+		return false, nil
+	}
+	if done := min(max(p.skip-start, 0), len(piece)); done < len(piece) || len(piece) == 0 {
+		if _, err := io.WriteString(w, piece[done:]); err != nil {
+			return false, err
+		}
+		p.written = p.at
+	}
+	if !more {
+		p.written = 0
+	}
+	return true, nil
+}
+
+// begin reads the time of a line and returns what is written of its first piece.
+func (p *passing) begin(piece string) string {
+	stamp, text, _ := strings.Cut(piece, " ")
+	at, err := time.Parse(time.RFC3339Nano, stamp)
+	p.at, p.skip = 0, 0
+	switch {
+	case err != nil: // a line without a time continues the one before
+		return piece
+	case p.seen.IsZero() || at.After(p.seen):
+		p.last, p.written = at, 0
+	case at.Equal(p.seen) && p.unfinished > 0:
+		p.skip = p.unfinished
+	default:
+		p.skip = -1
+	}
+	if p.timestamps {
+		return piece
+	}
+	return text
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -54,3 +55,61 @@ func TestFollowedLogsSurviveBrokenConnections(t *testing.T) {
 type failing struct{}
 
 func (failing) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+// endless is output without line ends.
+type endless struct{ left int }
+
+func (e *endless) Read(p []byte) (int, error) {
+	if e.left == 0 {
+		return 0, io.ErrUnexpectedEOF
+	}
+	n := min(len(p), e.left)
+	for i := range n {
+		p[i] = 'x'
+	}
+	e.left -= n
+	return n, nil
+}
+
+// A line without end does not grow the client, and is complete and not repeated when
+// its connection breaks.
+func TestFollowedLineWithoutEnd(t *testing.T) {
+	const size = 48 << 20
+	stamp := "2025-01-01T00:00:01Z "
+	attempt := 0
+	s := &scripted{logs: func(context.Context, LogOptions) (io.ReadCloser, error) {
+		if attempt++; attempt == 1 {
+			return io.NopCloser(io.MultiReader(strings.NewReader(stamp), &endless{left: size / 2})), nil
+		}
+		all := io.MultiReader(strings.NewReader(stamp), io.LimitReader(&endless{left: size + 1}, size), strings.NewReader("\n2025-01-01T00:00:02Z end\n"))
+		return io.NopCloser(all), nil
+	}}
+	access, _ := start(t, s, 0)
+	stream, err := client(t, access).Logs(t.Context(), JobID{"alice", "train"}, LogOptions{Follow: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Close()
+	var before, now runtime.MemStats
+	runtime.ReadMemStats(&before)
+	most := uint64(0)
+	got, tail := 0, ""
+	buf := make([]byte, 1<<20)
+	for err == nil {
+		var n int
+		n, err = stream.Read(buf)
+		if got>>20 != (got+n)>>20 {
+			runtime.ReadMemStats(&now)
+			most = max(most, now.HeapInuse)
+		}
+		got += n
+		tail += string(buf[max(n-8, 0):n])
+		tail = tail[max(len(tail)-8, 0):]
+	}
+	if err != io.EOF || got != size+len("\nend\n") || !strings.HasSuffix(tail, "x\nend\n") {
+		t.Errorf("got %d bytes that end with %q, %v", got, tail, err)
+	}
+	if most > before.HeapInuse+32<<20 {
+		t.Errorf("the heap grew by %d MB", (most-before.HeapInuse)>>20)
+	}
+}

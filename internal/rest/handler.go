@@ -36,6 +36,7 @@ type Handler struct {
 	Ended <-chan struct{}
 
 	metrics metrics
+	callers callers
 }
 
 // Authenticator identifies callers by their tokens; *Users is one.
@@ -65,7 +66,7 @@ func (h *Handler) Routes() http.Handler {
 		writeJSON(w, http.StatusOK, Info{Name: "PAI REST server", Release: h.Release, API: "v2", Protocol: 2})
 	})
 	r.Route("/api/v2/jobs", func(r chi.Router) {
-		r.Use(h.authenticated)
+		r.Use(h.authenticated, h.limited)
 		for _, e := range h.endpoints() {
 			r.Method(e.method, e.path, h.serve(e))
 		}
@@ -113,7 +114,7 @@ func (h *Handler) fail(w http.ResponseWriter, req *http.Request, err error) {
 	switch status {
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", "Bearer")
-	case http.StatusServiceUnavailable:
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		w.Header().Set("Retry-After", "2")
 	}
 	writeJSON(w, status, bodyOf(err))

@@ -40,7 +40,7 @@ func TestJobLives(t *testing.T) {
 		}
 		return JobID{AdminUser, name}
 	}
-	const small = "    resourcePerInstance: {cpu: 0.01, memoryMB: 1, gpu: 0}\n"
+	const small = "    resourcePerInstance: {cpu: 0.01, memoryMB: 16, gpu: 0}\n"
 
 	t.Run("stopped while it runs", func(t *testing.T) {
 		id := submit(t, "train", "    instances: 2\n"+small)
@@ -58,7 +58,7 @@ func TestJobLives(t *testing.T) {
 		}
 	})
 	t.Run("stopped in the queue", func(t *testing.T) {
-		id := submit(t, "large", "    resourcePerInstance: {cpu: 2, memoryMB: 1, gpu: 0}\n")
+		id := submit(t, "large", "    resourcePerInstance: {cpu: 2, memoryMB: 16, gpu: 0}\n")
 		eventually(t, "Kueue says why it waits", func() string {
 			s := w.is(t, id, job.StateWaiting)
 			if strings.Contains(s.Message, "insufficient quota for cpu") {

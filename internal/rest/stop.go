@@ -3,9 +3,12 @@ package rest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -128,13 +131,24 @@ func active(w unstructured.Unstructured) bool {
 	return value || !found || err != nil
 }
 
+const (
+	// stopTimeout is how long one job can delay the stops of others.
+	stopTimeout = 10 * time.Second
+	jobsAtOnce  = 8
+)
+
 // ReconcileStops completes the stops that Stop started, until the context ends.
 // Any number of servers can do so in parallel.
 func (c *Core) ReconcileStops(ctx context.Context, every time.Duration, report func(error)) {
+	repeat(ctx, every, c.reconcileStops, report)
+}
+
+// repeat calls do again and again until the context ends, and reports its errors.
+func repeat(ctx context.Context, every time.Duration, do func(context.Context) error, report func(error)) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
-		if err := c.reconcileStops(ctx); err != nil && ctx.Err() == nil {
+		if err := do(ctx); err != nil && ctx.Err() == nil {
 			report(err)
 		}
 		select {
@@ -145,26 +159,47 @@ func (c *Core) ReconcileStops(ctx context.Context, every time.Duration, report f
 	}
 }
 
+// reconcileStops continues with the others after a job that cannot be stopped.
 func (c *Core) reconcileStops(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	for _, vc := range c.virtualClusters {
-		sets, err := c.cluster.Dynamic().Resource(job.JobSets).Namespace(job.Namespace(vc)).List(ctx, metav1.ListOptions{
-			LabelSelector: labelStop + "=" + stopRequested,
-		})
+	return c.eachJob(ctx, labelStop+"="+stopRequested, "stop", c.finishStop)
+}
+
+// eachJob calls do with the JobSet of each job that a selector matches, several at
+// once, and returns all errors.
+func (c *Core) eachJob(ctx context.Context, selector, what string, do func(context.Context, *unstructured.Unstructured) error) error {
+	var mu sync.Mutex
+	var failed []error
+	fail := func(err error) {
 		if err != nil {
-			return fmt.Errorf("list the jobs to stop: %w", err)
-		}
-		for i := range sets.Items {
-			if err := c.finishStop(ctx, &sets.Items[i]); err != nil {
-				return err
-			}
+			mu.Lock()
+			defer mu.Unlock()
+			failed = append(failed, err)
 		}
 	}
-	return nil
+	for _, vc := range c.virtualClusters {
+		var running errgroup.Group
+		running.SetLimit(jobsAtOnce)
+		sets := c.cluster.Dynamic().Resource(job.JobSets).Namespace(job.Namespace(vc))
+		list := func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			ctx, cancel := context.WithTimeout(ctx, callTimeout)
+			defer cancel()
+			return sets.List(ctx, o)
+		}
+		err := eachItem(ctx, selector, list, func(obj *unstructured.Unstructured) error {
+			running.Go(func() error { fail(do(ctx, obj)); return nil })
+			return nil
+		})
+		if err != nil {
+			fail(fmt.Errorf("list the jobs to %s: %w", what, err))
+		}
+		_ = running.Wait() // fail has the errors
+	}
+	return errors.Join(failed...)
 }
 
 func (c *Core) finishStop(ctx context.Context, obj *unstructured.Unstructured) error {
+	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+	defer cancel()
 	if err := c.deactivate(ctx, obj); err != nil {
 		return err
 	}

@@ -188,3 +188,28 @@ func TestUsersDuringAnOutage(t *testing.T) {
 		time.Sleep(2 * usersTimeout)
 	})
 }
+
+// A caller whose request ends while the users are read does not end the read: a
+// revoked token is refused however often its holder disconnects.
+func TestCallerThatLeavesDoesNotEndTheRead(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &userStore{}
+		store.set(100*time.Millisecond, nil, "mallory")
+		u := NewUsers(store, UsersByEntry)
+		if known, _ := ask(t, u, "mallory"); !known {
+			t.Fatal("mallory is unknown")
+		}
+		store.set(100*time.Millisecond, nil, "alice")
+		for range 10 {
+			time.Sleep(usersFreshFor)
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			_, _ = u.Caller(ctx, "mallory")
+			cancel()
+			time.Sleep(200 * time.Millisecond)
+			if known, took := ask(t, u, "mallory"); known || took > time.Second {
+				t.Fatalf("mallory is known %t after %s", known, took)
+			}
+		}
+	})
+}

@@ -14,7 +14,8 @@ import (
 func (d *draw) services() []entry {
 	s := &d.want.Services
 	s.Cluster.Common = config.Common{ClusterID: "lab", Release: "v0.9", TrustedBundleKeys: []string{key}, HistoryLimit: config.DefaultHistoryLimit}
-	s.RestServer.ServerPort, s.NodeExporter.Port = config.DefaultRestServerPort, config.DefaultNodeExporter
+	s.RestServer = config.RestServer{ServerPort: config.DefaultRestServerPort, EndedJobsLimit: config.DefaultEndedJobsLimit, EndedJobsDays: config.DefaultEndedJobsDays}
+	s.NodeExporter.Port = config.DefaultNodeExporter
 	s.Prometheus = config.Prometheus{Port: config.DefaultPrometheusPort, ScrapeInterval: config.DefaultScrapeInterval}
 	f := file{}
 	f.set("cluster.common.release", d.quoted("v0.9"))
@@ -36,7 +37,10 @@ func (d *draw) services() []entry {
 		}
 	}
 	port(&s.Cluster.Common.HistoryLimit, 77, "cluster.common.history-limit")
-	port(&s.RestServer.ServerPort, 9300, "restserver.server-port", "rest-server.server-port")
+	rest := rapid.SampledFrom([]string{"restserver", "rest-server"}).Draw(d.t, "section of the REST server")
+	port(&s.RestServer.ServerPort, 9300, rest+".server-port")
+	port(&s.RestServer.EndedJobsLimit, 78, rest+".ended-jobs-limit")
+	port(&s.RestServer.EndedJobsDays, 79, rest+".ended-jobs-days")
 	port(&s.Prometheus.Port, 9301, "prometheus.prometheus-port", "prometheus.port")
 	port(&s.Prometheus.ScrapeInterval, 77, "prometheus.scrape_interval")
 	port(&s.NodeExporter.Port, 9302, "prometheus.node-exporter-port", "node-exporter.port")
