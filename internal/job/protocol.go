@@ -17,8 +17,8 @@ const (
 	MaxScripts = 768 << 10
 	// MaxStored is the size of all objects of a job, also of its tasks, in bytes.
 	MaxStored = 32 << 20
-	// MinMemoryMB is what a container needs to start: with less, the runtime is
-	// killed before the task begins.
+	// MinMemoryMB leaves what a container needs to start: with 1 MB, the runtime is
+	// killed before the task begins. The number is a choice, not a measured limit.
 	MinMemoryMB = 16
 	maxProblems = 100 // in one report
 )

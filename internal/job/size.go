@@ -7,8 +7,8 @@ import (
 	jobset "sigs.k8s.io/jobset/api/jobset/v1alpha2"
 )
 
-// podOverhead is what Kubernetes adds to the template of a pod: its names, managed
-// fields, status, and events. A pod of PAI on Kubernetes 1.37 has 4 to 6 KiB of it.
+// podOverhead is an estimate, on the safe side, of what Kubernetes adds to the template
+// of a pod: its names, managed fields, status, and events.
 const podOverhead = 6 << 10
 
 // checkSize returns Problems if the cluster would store more than MaxStored for the
