@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 
 	clientrest "k8s.io/client-go/rest"
 
+	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/rest"
 )
@@ -31,6 +33,7 @@ type options struct {
 	listen          string
 	certDir         string
 	virtualClusters string
+	containment     string
 	release         string
 	users           string
 	drain           time.Duration
@@ -43,6 +46,7 @@ func main() {
 	flag.StringVar(&o.listen, "listen", ":9443", "address to listen on")
 	flag.StringVar(&o.certDir, "cert-dir", "/etc/pai/tls", "directory of tls.crt and tls.key")
 	flag.StringVar(&o.virtualClusters, "virtual-clusters", "default", "names of the virtual clusters, separated by commas")
+	flag.StringVar(&o.containment, "containment", "{}", "JSON: by virtual cluster, the capabilities that its tasks have in addition, and the disk space of a task in MiB")
 	flag.StringVar(&o.release, "release", "", "release of this server")
 	flag.StringVar(&o.users, "users", string(rest.UsersByEntry), "form of the stored users: document (v0.9) or entries")
 	flag.DurationVar(&o.drain, "drain", 5*time.Second, "how long the server accepts requests after the signal to end")
@@ -69,6 +73,10 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("read --users: %w", err)
 	}
+	var containment map[string]job.Containment
+	if err := json.Unmarshal([]byte(o.containment), &containment); err != nil {
+		return fmt.Errorf("read --containment: %w", err)
+	}
 	config, err := clientrest.InClusterConfig()
 	if err != nil {
 		return fmt.Errorf("find the cluster: %w", err)
@@ -84,7 +92,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	core := rest.NewCore(cluster, strings.Split(o.virtualClusters, ","))
+	core := rest.NewCore(cluster, strings.Split(o.virtualClusters, ",")).WithContainment(containment)
 	go core.ReconcileStops(ctx, 2*time.Second, func(err error) { log.Warn("stops are delayed", "error", err) })
 	retention := rest.Retention{Jobs: o.endedJobsLimit, Age: time.Duration(o.endedJobsDays) * 24 * time.Hour}
 	go core.ReconcileRecords(ctx, recordsEvery, retention, func(err error) { log.Warn("ended jobs stay longer", "error", err) })

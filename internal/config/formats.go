@@ -169,6 +169,13 @@ func checkKubernetesVersion(value string) string {
 		"%s is not a PAI Kubernetes version such as v0.10-pai; to list them, run: paictl release list", quoted(value))
 }
 
+func capabilities() format {
+	return format{name: "grantable capability", schema: map[string]any{"enum": pai.GrantableCapabilities()}, check: func(value string) string {
+		return problemUnless(slices.Contains(pai.GrantableCapabilities(), value), "%s cannot be granted; these can: %s",
+			quoted(value), strings.Join(pai.GrantableCapabilities(), ", "))
+	}}
+}
+
 func bundleKeys() format {
 	return format{name: "base64 Ed25519 public key", schema: map[string]any{"pattern": "^[A-Za-z0-9+/]{43}=$"}, check: func(value string) string {
 		raw, err := base64.StdEncoding.Strict().DecodeString(value)

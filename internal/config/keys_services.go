@@ -51,11 +51,22 @@ func clusterKeys() key {
 }
 
 func virtualClusterKeys() key {
-	const smaller = "none; a smaller share only delays new jobs"
+	const (
+		smaller = "none; a smaller share only delays new jobs"
+		onlyNew = "none; new jobs have it"
+	)
 	share := key{shape: object, format: labels(maxVirtualClusterName), keys: []key{
 		{name: "cpu", shape: number, format: between(0, 1<<24), unit: "cores", def: "no limit", meaning: "CPU cores; 0 is no limit", jobs: smaller},
 		{name: "memory-mb", shape: number, format: between(0, 1<<40), unit: "MiB", def: "no limit", meaning: "memory; 0 is no limit", jobs: smaller},
 		{name: "gpu", shape: number, format: between(0, 1<<20), def: "no limit", meaning: "GPUs; 0 is no limit", jobs: smaller},
+		{
+			name: "capabilities", shape: list, item: &key{shape: text, format: capabilities()}, def: "none",
+			meaning: "Linux capabilities that its tasks have in addition to those of every task; a `paictl` before v0.11 refuses the key", jobs: onlyNew,
+		},
+		{
+			name: "task-disk-mb", shape: number, format: between(0, 1<<30), unit: "MiB", def: "10240",
+			meaning: "disk space that one task can fill before it is ended; 0 is the default; a `paictl` before v0.11 refuses the key", jobs: onlyNew,
+		},
 	}}
 	return key{name: "virtual-clusters", shape: table, item: &share}
 }

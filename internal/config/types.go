@@ -140,6 +140,20 @@ type VirtualCluster struct {
 	CPU      int `yaml:"cpu,omitempty" json:"cpu,omitempty"` // cores
 	MemoryMB int `yaml:"memory-mb,omitempty" json:"memory-mb,omitempty"`
 	GPU      int `yaml:"gpu,omitempty" json:"gpu,omitempty"`
+	// Capabilities are those of pai.GrantableCapabilities that its tasks have in
+	// addition to those of every task.
+	Capabilities []string `yaml:"capabilities,omitempty" json:"capabilities,omitempty"`
+	// TaskDiskMB is the disk space that a task can fill; zero is the default of jobs.
+	TaskDiskMB int `yaml:"task-disk-mb,omitempty" json:"task-disk-mb,omitempty"`
+}
+
+// PodSecurity is the Pod Security level of the namespace of the virtual cluster. With
+// a capability that "baseline" refuses, only the admission policy of jobs limits pods.
+func (v VirtualCluster) PodSecurity() string {
+	if pai.InBaseline(v.Capabilities) {
+		return "baseline"
+	}
+	return "privileged"
 }
 
 // ControlPlane returns the control-plane machine, the zero Machine if there is

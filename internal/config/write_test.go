@@ -82,7 +82,8 @@ func anyConfig() *rapid.Generator[Config] {
 			}
 			return VirtualCluster{
 				CPU: limit("cpu", total.cpu, total.knowsCPU), MemoryMB: limit("memory", total.memoryMB, total.knowsMemory),
-				GPU: limit("gpu", total.gpu, total.knowsGPU),
+				GPU:          limit("gpu", total.gpu, total.knowsGPU),
+				Capabilities: grants().Draw(t, "capabilities"), TaskDiskMB: rapid.IntRange(0, 1<<30).Draw(t, "disk of a task"),
 			}
 		}), 1, 4).Draw(t, "virtual clusters")
 		ports := rapid.SliceOfNDistinct(rapid.IntRange(9000, 9999), 3, 3, rapid.ID[int]).Draw(t, "ports")
@@ -94,6 +95,19 @@ func anyConfig() *rapid.Generator[Config] {
 		c.Kubernetes.PodClusterIPRange = fmt.Sprintf("10.%d.0.0/16", rapid.IntRange(100, 255).Draw(t, "pods"))
 		c.Kubernetes.ClusterDNS = clusterDNS(c.Kubernetes.ServiceClusterIPRange)
 		return c
+	})
+}
+
+// grants are capabilities of a virtual cluster, or none.
+func grants() *rapid.Generator[[]string] {
+	return rapid.Custom(func(t *rapid.T) []string {
+		var list []string
+		for _, name := range pai.GrantableCapabilities() {
+			if rapid.Bool().Draw(t, name) {
+				list = append(list, name)
+			}
+		}
+		return list
 	})
 }
 

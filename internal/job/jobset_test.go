@@ -62,6 +62,7 @@ func TestPublishedJobSetIsRead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		withoutContainment(t, objects.JobSet)
 		data, err := os.ReadFile("testdata/published/" + name + ".json")
 		if err != nil {
 			t.Fatal(err)

@@ -36,7 +36,6 @@ func (j *Spec) podSpec(role TaskRole, user, texts string) corev1.PodSpec {
 		SchedulerName:                 corev1.DefaultSchedulerName,
 		AutomountServiceAccountToken:  new(false),
 		EnableServiceLinks:            new(false),
-		SecurityContext:               &corev1.PodSecurityContext{},
 		// An unreachable machine does not end a job.
 		Tolerations: []corev1.Toleration{
 			{Key: corev1.TaintNodeNotReady, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute},
@@ -51,6 +50,7 @@ func (j *Spec) podSpec(role TaskRole, user, texts string) corev1.PodSpec {
 		container.VolumeMounts = append(container.VolumeMounts, corev1.VolumeMount{Name: "shm", MountPath: "/dev/shm"})
 	}
 	spec.Containers = []corev1.Container{container}
+	j.Containment.apply(&spec)
 	return spec
 }
 

@@ -30,6 +30,8 @@ type Spec struct {
 	VirtualCluster string // empty: the default one
 	RetryCount     int    // how often the whole job is restarted after it failed
 	TaskRoles      []TaskRole
+	// Containment is not part of the protocol: the operator sets it.
+	Containment Containment
 }
 
 // TaskRole is one kind of task. Its instances run in a container each.

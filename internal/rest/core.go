@@ -34,6 +34,7 @@ type Cluster interface {
 type Core struct {
 	cluster         Cluster
 	virtualClusters []string
+	containment     map[string]job.Containment // by virtual cluster; others have the defaults
 	now             func() time.Time
 	lists           chan struct{} // one element for each list that is being made
 }
@@ -43,6 +44,12 @@ var _ JobAPI = (*Core)(nil)
 // NewCore returns a Core that runs jobs in the virtual clusters.
 func NewCore(cluster Cluster, virtualClusters []string) *Core {
 	return &Core{cluster: cluster, virtualClusters: virtualClusters, now: time.Now, lists: make(chan struct{}, maxLists)}
+}
+
+// WithContainment sets what the operator granted to the tasks of virtual clusters.
+func (c *Core) WithContainment(containment map[string]job.Containment) *Core {
+	c.containment = containment
+	return c
 }
 
 // callTimeout ends every call, except of followed logs.
@@ -58,6 +65,7 @@ func (c *Core) Submit(ctx context.Context, s Submission) (Submitted, error) {
 	if err != nil {
 		return Submitted{}, invalid(err)
 	}
+	j.Containment = c.containment[j.VirtualCluster]
 	objects, err := j.Objects(caller.Name, s.Protocol, job.ObjectName(caller.Name, j.Name)+"-"+randomName())
 	if err != nil {
 		return Submitted{}, invalid(err)

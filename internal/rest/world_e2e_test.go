@@ -69,6 +69,9 @@ type images struct{ manifest release.Manifest }
 func (i images) Manifest() release.Manifest { return i.manifest }
 func (i images) Image(name string) string   { return "pai.local/" + name + ":test" }
 
+// granted are the virtual clusters with a grant.
+var granted = map[string]config.VirtualCluster{"debug": {Capabilities: []string{"SYS_PTRACE"}}}
+
 type world struct {
 	cluster *kubetest.Cluster
 	access  Access
@@ -87,7 +90,7 @@ func newWorld(t *testing.T, virtualClusters ...string) *world {
 	objs := append(definitions(t, "jobset/v0.12.0", "sigs.k8s.io/jobset", "*jobsets.yaml"),
 		definitions(t, "kueue/v0.19.2", "sigs.k8s.io/kueue", "*workloads.yaml")...)
 	for _, vc := range virtualClusters {
-		cfg.Services.VirtualClusters[vc] = config.VirtualCluster{}
+		cfg.Services.VirtualClusters[vc] = granted[vc]
 		objs = append(objs, namespace(job.Namespace(vc)))
 	}
 	apply(t, w, objs)

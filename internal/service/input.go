@@ -64,7 +64,8 @@ func newInput(s Service, cfg *config.Config, src Source) (*input, error) {
 			data, err := json.Marshal(v)
 			return string(data), err
 		},
-		"atLeast": func(version string) bool { return pai.CompareVersions(in.Version, version) >= 0 },
+		"taskCapabilities": pai.TaskCapabilities,
+		"atLeast":          func(version string) bool { return pai.CompareVersions(in.Version, version) >= 0 },
 		"quantity": func(v any) (string, error) {
 			q, err := resource.ParseQuantity(fmt.Sprint(v))
 			return strconv.Quote(q.String()), err

@@ -1,0 +1,182 @@
+//go:build e2e
+
+package rest
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"pai.dev/pai/internal/job"
+	"pai.dev/pai/internal/kube"
+)
+
+// The API server holds the account of the REST server to jobs that get nothing of
+// their machine, whatever the server does. Jobs of this release and of v0.10 are
+// accepted.
+func TestServerCanCreateOnlyContainedJobs(t *testing.T) {
+	w := newWorld(t, "default", "debug")
+	server := w.core.cluster
+	submitted := func(name string) *unstructured.Unstructured {
+		j, _, err := job.Parse(protocol(name, "default"), job.ParseOptions{VirtualClusters: []string{"default", "debug"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		obj, err := j.JobSet("alice", protocol(name, "default"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return obj
+	}
+	w.awaitPolicy(t, submitted("probe"))
+
+	t.Run("accepted", func(t *testing.T) {
+		if err := server.Create(t.Context(), submitted("new")); err != nil {
+			t.Error(err)
+		}
+		for _, name := range []string{"train", "minimal"} { // as v0.10 rendered them
+			data, err := os.ReadFile(filepath.Join(root, "internal/job/testdata/published", name+".json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			older := &unstructured.Unstructured{}
+			if err := json.Unmarshal(data, older); err != nil {
+				t.Fatal(err)
+			}
+			older.SetNamespace(job.Namespace("default"))
+			if err := server.Create(t.Context(), older); err != nil {
+				t.Errorf("the job %s of v0.10: %v", name, err)
+			}
+		}
+		withGrant := submitted("granted")
+		withGrant.SetNamespace(job.Namespace("debug"))
+		change(t, withGrant, `{"containers":[{"securityContext":{"capabilities":{"add":["CHOWN","SYS_PTRACE"]}}}]}`)
+		if err := server.Create(t.Context(), withGrant); err != nil {
+			t.Errorf("a granted capability: %v", err)
+		}
+	})
+
+	for _, c := range []struct{ name, pod, message string }{
+		{"host path", `{"volumes":[{"name":"root","hostPath":{"path":"/"}}]}`, "only volumes of its own"},
+		{"persistent volume", `{"volumes":[{"name":"data","persistentVolumeClaim":{"claimName":"x"}}]}`, "only volumes of its own"},
+		{"host network", `{"hostNetwork":true}`, "must not use the network"},
+		{"host processes", `{"hostPID":true}`, "must not use the network"},
+		{"host memory", `{"hostIPC":true}`, "must not use the network"},
+		{"account", `{"serviceAccountName":"rest-server"}`, "no access to the API"},
+		{"account by its older name", `{"serviceAccount":"rest-server"}`, "no access to the API"},
+		{"token", `{"automountServiceAccountToken":true}`, "no access to the API"},
+		{"machine", `{"nodeName":"pai-1"}`, "must not choose its machine"},
+		{"runtime class", `{"runtimeClassName":"kata"}`, "must not choose its machine"},
+		{"priority", `{"priorityClassName":"system-node-critical"}`, "must not choose its machine"},
+		{"another container", `{"initContainers":[{"name":"a","image":"a"}]}`, "has one container"},
+		{"toleration", `{"tolerations":[{"operator":"Exists"}]}`, "tolerates only"},
+		{"kernel settings", `{"securityContext":{"sysctls":[{"name":"kernel.shm_rmid_forced","value":"0"}]}}`, "loosen the confinement of its pod"},
+		{"no seccomp", `{"securityContext":{"seccompProfile":{"type":"Unconfined"}}}`, "loosen the confinement of its pod"},
+		{"privileged", `{"containers":[{"securityContext":{"privileged":true}}]}`, "must not be privileged"},
+		{"new privileges", `{"containers":[{"securityContext":{"allowPrivilegeEscalation":true}}]}`, "must not be privileged"},
+		{"all of /proc", `{"containers":[{"securityContext":{"procMount":"Unmasked"}}]}`, "must not be privileged"},
+		{"no seccomp of the container", `{"containers":[{"securityContext":{"seccompProfile":{"type":"Unconfined"}}}]}`, "must not be privileged"},
+		{"port of the machine", `{"containers":[{"ports":[{"containerPort":80,"hostPort":80}]}]}`, "must not be privileged"},
+		{"SYS_ADMIN", `{"containers":[{"securityContext":{"capabilities":{"add":["SYS_ADMIN"]}}}]}`, "was not granted"},
+		{"capability of another virtual cluster", `{"containers":[{"securityContext":{"capabilities":{"add":["SYS_PTRACE"]}}}]}`, "was not granted"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			obj := submitted("hostile")
+			change(t, obj, c.pod)
+			err := server.Create(t.Context(), obj)
+			if !apierrors.IsInvalid(err) && !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), c.message) {
+				t.Errorf("got %v, want a refusal with %q", err, c.message)
+			}
+		})
+	}
+
+	t.Run("another namespace", func(t *testing.T) {
+		obj := submitted("elsewhere")
+		obj.SetNamespace("kube-system")
+		if err := server.Create(t.Context(), obj); !apierrors.IsForbidden(err) {
+			t.Errorf("got %v, want a refusal", err)
+		}
+	})
+	t.Run("changed later", func(t *testing.T) {
+		obj := submitted("later")
+		if err := server.Create(t.Context(), obj); err != nil {
+			t.Fatal(err)
+		}
+		change(t, obj, `{"hostNetwork":true}`)
+		roles, _, _ := unstructured.NestedSlice(obj.Object, "spec", "replicatedJobs")
+		patch, err := json.Marshal(map[string]any{"spec": map[string]any{"replicatedJobs": roles}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := server.Patch(t.Context(), kube.RefOf(obj), patch); err == nil || !strings.Contains(err.Error(), "must not use the network") {
+			t.Errorf("got %v, want a refusal", err)
+		}
+	})
+}
+
+// awaitPolicy waits until the API server has read the policy.
+func (w *world) awaitPolicy(t *testing.T, obj *unstructured.Unstructured) {
+	t.Helper()
+	change(t, obj, `{"hostNetwork":true}`)
+	name := obj.GetName()
+	for attempt, deadline := 0, time.Now().Add(time.Minute); ; attempt++ {
+		obj.SetName(fmt.Sprintf("%s-%d", name, attempt)) // one that was accepted stays
+		err := w.core.cluster.Create(t.Context(), obj)
+		if err != nil && strings.Contains(err.Error(), "ValidatingAdmissionPolicy") {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the policy has no effect: %v", err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// change merges fields into the pod of the first task role. A list of containers has
+// the fields of the only one.
+func change(t *testing.T, obj *unstructured.Unstructured, fields string) {
+	t.Helper()
+	var with map[string]any
+	if err := json.Unmarshal([]byte(fields), &with); err != nil {
+		t.Fatal(err)
+	}
+	roles, _, err := unstructured.NestedSlice(obj.Object, "spec", "replicatedJobs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	role := roles[0].(map[string]any)
+	pod, _, err := unstructured.NestedMap(role, "template", "spec", "template", "spec")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if containers, ok := with["containers"].([]any); ok {
+		mergeInto(pod["containers"].([]any)[0].(map[string]any), containers[0].(map[string]any))
+		delete(with, "containers")
+	}
+	mergeInto(pod, with)
+	if err := unstructured.SetNestedMap(role, pod, "template", "spec", "template", "spec"); err != nil {
+		t.Fatal(err)
+	}
+	if err := unstructured.SetNestedSlice(obj.Object, roles, "spec", "replicatedJobs"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mergeInto(into, with map[string]any) {
+	for key, value := range with {
+		a, isMap := into[key].(map[string]any)
+		b, alsoMap := value.(map[string]any)
+		if isMap && alsoMap {
+			mergeInto(a, b)
+		} else {
+			into[key] = value
+		}
+	}
+}
