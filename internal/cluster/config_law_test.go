@@ -48,7 +48,7 @@ func startedWith(t *rapid.T, cfg *config.Config, v pai.KubernetesVersion, upstre
 		made["machine "+m.Hostname] = m
 		if m.IsControlPlane() {
 			for _, role := range []plan.Role{plan.RoleEtcdA, plan.RoleAPIServerA, plan.RoleControllerManager, plan.RoleScheduler} {
-				made[string(role)] = componentScript(cfg, m, v, role, flags{"--x=y"})
+				made[string(role)] = componentScript(cfg, m, v, upstream, role, flags{"--x=y"})
 			}
 		}
 	}

@@ -82,7 +82,7 @@ func (c *cluster) diffFiles(ctx context.Context, h machine.Host, m config.Machin
 	if err != nil {
 		return nil, err
 	}
-	files, err := c.roleFiles(ctx, h, m, s.To.Kubernetes(), role, s.Emulate)
+	files, err := c.roleFiles(ctx, h, m, s.To.Kubernetes(), role, renderOptions{emulate: s.Emulate, reserve: s.Reserves()})
 	if err != nil {
 		return nil, fmt.Errorf("render %s of Kubernetes %s for %q: %w", role, s.To, m.Hostname, err)
 	}

@@ -69,7 +69,9 @@ func (e *etcdMachine) start(s layout.Slot, version string) {
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	e.Write(layout.UnitsDir+"/"+layout.Unit(s.Etcd), unitFile(unit))
+	if _, err := e.ReadFile(e.t.Context(), layout.UnitFile(s.Etcd)); err != nil { // else the step wrote it
+		e.Write(layout.UnitFile(s.Etcd), unitFile(unit))
+	}
 	e.Units[layout.Unit(s.Etcd)] = inspecttest.Unit{State: "active", PID: s.EtcdClientPort}
 	script, _ := e.ReadFile(e.t.Context(), layout.RunScript(version, s.Etcd)) // none before the step
 	e.Process(s.EtcdClientPort, layout.Program(version, "etcd"), nil, []string{regexp.MustCompile(fingerprint.Variable + `=\w*`).FindString(string(script))})

@@ -132,12 +132,18 @@ func (c *cluster) expectMachine(ctx context.Context, h machine.Host, of config.M
 		}
 		want := plan.Digests{Programs: fingerprint.Programs(r, programs)}
 		if want.Programs == state.Programs || (want.Programs == "" && v.Compare(state.Running) == 0) {
-			if want.Settings, err = c.nextSettings(ctx, h, of, dir, r); err != nil {
+			if want.Settings, err = c.nextSettings(ctx, h, of, dir, r, false); err != nil {
 				return e, err
 			}
 		}
 		version.Roles[r] = want
+		if r == plan.RoleKubelet {
+			if version.Reserves, err = c.waitingReservations(ctx, h, of, dir); err != nil {
+				return e, err
+			}
+		}
 	}
+	e.Versions[v.Label()] = version
 	return e, nil
 }
 

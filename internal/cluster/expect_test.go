@@ -108,7 +108,7 @@ func (c *comparedCluster) boot(t *testing.T, h *inspecttest.Host, m config.Machi
 		if o.controlPlane && !m.IsControlPlane() || o.role == plan.RoleEtcdB || o.role == plan.RoleAPIServerB {
 			continue
 		}
-		files, err := cl.roleFiles(t.Context(), h, m, comparedVersion, o.role, "")
+		files, err := cl.roleFiles(t.Context(), h, m, comparedVersion, o.role, renderOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}

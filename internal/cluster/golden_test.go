@@ -55,9 +55,9 @@ func TestControlPlaneScripts(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", manifest, err)
 			}
-			checkRendered(t, string(v)+"/"+string(role), componentScript(cfg, cfg.ControlPlane(), v, role, f))
+			checkRendered(t, string(v)+"/"+string(role), componentScript(cfg, cfg.ControlPlane(), v, upstream, role, f))
 			if minor := map[pai.KubernetesVersion]string{"v0.10-pai": "1.35", "v0.11-pai": "1.36"}[v]; minor != "" && role == plan.RoleAPIServerB {
-				checkRendered(t, string(v)+"/"+string(role)+"-as-"+minor, componentScript(cfg, cfg.ControlPlane(), v, role, emulating(f, minor)))
+				checkRendered(t, string(v)+"/"+string(role)+"-as-"+minor, componentScript(cfg, cfg.ControlPlane(), v, upstream, role, emulating(f, minor)))
 			}
 		}
 	}
@@ -66,7 +66,7 @@ func TestControlPlaneScripts(t *testing.T) {
 func TestKubeletConfig(t *testing.T) {
 	t.Parallel()
 	for v, upstream := range versions {
-		data, err := kubeletConfig(testConfig(), testConfig().Workers()[0], kubeadmSays(t, upstream, "init-defaults.yaml"), facts{CgroupV1: true}, upstream)
+		data, err := kubeletConfig(testConfig(), testConfig().Workers()[0], kubeadmSays(t, upstream, "init-defaults.yaml"), facts{CgroupV1: true}, upstream, reservations{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,7 +109,14 @@ func TestNodeFiles(t *testing.T) {
 		"kube-proxy": func() (map[string]preparedFile, error) { return kubeProxyFiles(cfg, worker, "v0.10-pai") },
 		"network":    func() (map[string]preparedFile, error) { return networkFiles(cfg, worker, "v0.10-pai") },
 		"prepare":    func() (map[string]preparedFile, error) { return preparedFiles(cfg) },
-		"units":      func() (map[string]preparedFile, error) { return roleUnits(cfg.ControlPlane()), nil },
+		"units-contained": func() (map[string]preparedFile, error) {
+			units := map[string]preparedFile{}
+			for _, o := range unitTable {
+				units[layout.UnitFile(o.role)] = preparedFile{unitFile(o.contained()), 0o644}
+			}
+			return units, nil
+		},
+		"units": func() (map[string]preparedFile, error) { return roleUnits(cfg.ControlPlane()), nil },
 	} {
 		files, err := render()
 		if err != nil {

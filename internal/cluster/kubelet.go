@@ -32,8 +32,9 @@ const (
 
 // kubeletFiles are the script and the configuration of the kubelet. Both are in
 // the directory of the version, so the link changes program, flags, and
-// configuration at once.
-func (c *cluster) kubeletFiles(ctx context.Context, h machine.Host, m config.Machine, v pai.KubernetesVersion) (map[string]preparedFile, error) {
+// configuration at once. reserve sets the reservations of the version; see
+// nextReservations.
+func (c *cluster) kubeletFiles(ctx context.Context, h machine.Host, m config.Machine, v pai.KubernetesVersion, reserve bool) (map[string]preparedFile, error) {
 	control, _, err := c.controlPlane()
 	if err != nil {
 		return nil, err
@@ -52,7 +53,11 @@ func (c *cluster) kubeletFiles(ctx context.Context, h machine.Host, m config.Mac
 	if err != nil {
 		return nil, err
 	}
-	data, err := kubeletConfig(c.Config, m, []byte(defaults), f, i.Upstream)
+	reserved, err := nextReservations(ctx, h, m, f, i.Upstream, reserve)
+	if err != nil {
+		return nil, err
+	}
+	data, err := kubeletConfig(c.Config, m, []byte(defaults), f, i.Upstream, reserved)
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +76,9 @@ func (c *cluster) kubeletDone(ctx context.Context, h machine.Host, m config.Mach
 		return false, err
 	}
 	if ok, err := c.fulfilled(ctx, h, m, s, plan.RoleKubelet, state); err != nil || !ok {
+		if err == nil {
+			return c.keepsReservations(ctx, h, s)
+		}
 		return false, err
 	}
 	if ok, err := hasServingCertificate(ctx, h); err != nil || !ok {
@@ -120,7 +128,7 @@ func (c *cluster) kubelet(ctx context.Context, h machine.Host, m config.Machine,
 	if err != nil {
 		return err
 	}
-	if err := c.renderRole(ctx, h, m, s.To.Kubernetes(), plan.RoleKubelet); err != nil {
+	if err := c.renderStep(ctx, h, m, s, plan.RoleKubelet); err != nil {
 		return err
 	}
 	if err := c.registerNode(ctx, k, h, m); err != nil {

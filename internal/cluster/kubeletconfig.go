@@ -23,7 +23,7 @@ func kubeletScript(m config.Machine, v pai.KubernetesVersion) string {
 
 // kubeletConfig is the default configuration that kubeadm prints, with the
 // settings of PAI for an upstream version of Kubernetes.
-func kubeletConfig(cfg *config.Config, m config.Machine, defaults []byte, f facts, upstream string) ([]byte, error) {
+func kubeletConfig(cfg *config.Config, m config.Machine, defaults []byte, f facts, upstream string, reserved reservations) ([]byte, error) {
 	for doc := range strings.SplitSeq(string(defaults), "\n---\n") {
 		var object map[string]any
 		if err := yaml.Unmarshal([]byte(doc), &object); err != nil {
@@ -31,6 +31,15 @@ func kubeletConfig(cfg *config.Config, m config.Machine, defaults []byte, f fact
 		}
 		if object["kind"] == "KubeletConfiguration" {
 			maps.Copy(object, kubeletSettings(cfg, m, f))
+			if contained(upstream) {
+				maps.Copy(object, containment())
+			}
+			if reserved.Kube != nil {
+				object["kubeReserved"] = reserved.Kube
+			}
+			if reserved.System != nil {
+				object["systemReserved"] = reserved.System
+			}
 			if gates := kubeletGates(upstream); len(gates) > 0 {
 				object["featureGates"] = gates
 			}
@@ -69,6 +78,14 @@ func kubeletSettings(cfg *config.Config, m config.Machine, f facts) map[string]a
 		"makeIPTablesUtilChains":          false, // kube-proxy uses nftables
 		"shutdownGracePeriod":             "0s",
 		"shutdownGracePeriodCriticalPods": "0s",
+	}
+}
+
+// containment confines pods that start from now on; running ones keep what they have.
+func containment() map[string]any {
+	return map[string]any{
+		"podPidsLimit":   podProcesses,
+		"seccompDefault": true,
 	}
 }
 

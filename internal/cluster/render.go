@@ -28,7 +28,7 @@ func Files(ctx context.Context, d Deps, s plan.Step) (map[string]string, error) 
 	if role == "" {
 		return nil, nil // a step that moves no role
 	}
-	files, err := c.roleFiles(ctx, h, m, s.To.Kubernetes(), role, s.Emulate)
+	files, err := c.roleFiles(ctx, h, m, s.To.Kubernetes(), role, renderOptions{emulate: s.Emulate, reserve: s.Reserves()})
 	if err != nil {
 		return nil, fmt.Errorf("render %s of Kubernetes %s for %q: %w", role, s.To, m.Hostname, err)
 	}
@@ -42,12 +42,27 @@ func Files(ctx context.Context, d Deps, s plan.Step) (map[string]string, error) 
 // renderRole writes the script of a role of a version, its configuration if it
 // has one, and its unit. It changes nothing that runs.
 func (c *cluster) renderRole(ctx context.Context, h machine.Host, m config.Machine, v pai.KubernetesVersion, r plan.Role) error {
-	return c.renderRoleAs(ctx, h, m, v, r, "")
+	return c.renderWith(ctx, h, m, v, r, renderOptions{})
+}
+
+// renderStep is renderRole for a role that a step moves.
+func (c *cluster) renderStep(ctx context.Context, h machine.Host, m config.Machine, s plan.Step, r plan.Role) error {
+	return c.renderWith(ctx, h, m, s.To.Kubernetes(), r, renderOptions{emulate: s.Emulate, reserve: s.Reserves()})
 }
 
 // renderRoleAs is renderRole for a program that behaves as an older minor.
 func (c *cluster) renderRoleAs(ctx context.Context, h machine.Host, m config.Machine, v pai.KubernetesVersion, r plan.Role, emulate string) error {
-	files, err := c.roleFiles(ctx, h, m, v, r, emulate)
+	return c.renderWith(ctx, h, m, v, r, renderOptions{emulate: emulate})
+}
+
+// renderOptions are what differs between the files of a role of a version.
+type renderOptions struct {
+	emulate string // the older minor that the program behaves as
+	reserve bool   // the kubelet gets the reservations of the version
+}
+
+func (c *cluster) renderWith(ctx context.Context, h machine.Host, m config.Machine, v pai.KubernetesVersion, r plan.Role, o renderOptions) error {
+	files, err := c.roleFiles(ctx, h, m, v, r, o)
 	if err != nil {
 		return fmt.Errorf("render %s of Kubernetes %s for %q: %w", r, v, m.Hostname, err)
 	}
@@ -96,8 +111,8 @@ func settings(v pai.KubernetesVersion, r plan.Role, files map[string]preparedFil
 
 // roleFiles are the files of a role of a version: its unit, and what is in the
 // directory of the version.
-func (c *cluster) roleFiles(ctx context.Context, h machine.Host, m config.Machine, v pai.KubernetesVersion, r plan.Role, emulate string) (map[string]preparedFile, error) {
-	files, err := c.versionFiles(ctx, h, m, v, r, emulate)
+func (c *cluster) roleFiles(ctx context.Context, h machine.Host, m config.Machine, v pai.KubernetesVersion, r plan.Role, o renderOptions) (map[string]preparedFile, error) {
+	files, err := c.versionFiles(ctx, h, m, v, r, o)
 	if err != nil {
 		return nil, err
 	}
@@ -105,16 +120,23 @@ func (c *cluster) roleFiles(ctx context.Context, h machine.Host, m config.Machin
 	if err != nil {
 		return nil, err
 	}
+	i, err := c.content(ctx, h, v)
+	if err != nil {
+		return nil, err
+	}
+	if contained(i.Upstream) {
+		unit = unit.contained()
+	}
 	files[layout.UnitFile(r)] = preparedFile{unitFile(unit), 0o644}
 	return files, nil
 }
 
-func (c *cluster) versionFiles(ctx context.Context, h machine.Host, m config.Machine, v pai.KubernetesVersion, r plan.Role, emulate string) (map[string]preparedFile, error) {
+func (c *cluster) versionFiles(ctx context.Context, h machine.Host, m config.Machine, v pai.KubernetesVersion, r plan.Role, o renderOptions) (map[string]preparedFile, error) {
 	switch r {
 	case plan.RoleRuntime:
 		return c.runtimeFiles(ctx, h, v)
 	case plan.RoleKubelet:
-		return c.kubeletFiles(ctx, h, m, v)
+		return c.kubeletFiles(ctx, h, m, v, o.reserve)
 	case plan.RoleAPIProxy:
 		config, err := proxyFile(c.Config, m, nil)
 		return map[string]preparedFile{
@@ -131,17 +153,29 @@ func (c *cluster) versionFiles(ctx context.Context, h machine.Host, m config.Mac
 	if err != nil {
 		return nil, err
 	}
-	return map[string]preparedFile{layout.RunScript(v, r): {componentScript(c.Config, m, v, r, emulating(f, emulate)), 0o755}}, nil
+	i, err := c.content(ctx, h, v)
+	if err != nil {
+		return nil, err
+	}
+	files := map[string]preparedFile{layout.RunScript(v, r): {componentScript(c.Config, m, v, i.Upstream, r, emulating(f, o.emulate)), 0o755}}
+	if contained(i.Upstream) && layout.SlotOf(r).APIServer == r {
+		err = addAPIServerFiles(files, v)
+	}
+	return files, err
 }
 
 // componentScript is the script of a control-plane component: the flags of kubeadm
 // with the changes of PAI.
-func componentScript(cfg *config.Config, m config.Machine, v pai.KubernetesVersion, r plan.Role, f flags) string {
+func componentScript(cfg *config.Config, m config.Machine, v pai.KubernetesVersion, upstream string, r plan.Role, f flags) string {
 	switch r {
 	case plan.RoleEtcdA, plan.RoleEtcdB:
 		return etcdScript(m, v, r, f)
 	case plan.RoleAPIServerA, plan.RoleAPIServerB:
-		return apiServerScript(cfg, m, v, r, f)
+		f = apiServerFlags(cfg, m, r, f)
+		if contained(upstream) {
+			f = containedAPIServer(f, v, r)
+		}
+		return script(v, r, "kube-apiserver", f)
 	case plan.RoleControllerManager:
 		return script(v, r, "kube-controller-manager", soleLeader(f))
 	case plan.RoleScheduler:
@@ -180,8 +214,9 @@ func etcdScript(m config.Machine, v pai.KubernetesVersion, r plan.Role, f flags)
 	return script(v, r, "etcd", f, "# The members, for a slot that has no data yet.", "set -a", ". "+s.EtcdEnv(), "set +a")
 }
 
-func apiServerScript(cfg *config.Config, m config.Machine, v pai.KubernetesVersion, r plan.Role, f flags) string {
-	f = f.set("advertise-address", m.HostIP).
+// apiServerFlags are the flags of kubeadm with the changes of PAI for every version.
+func apiServerFlags(cfg *config.Config, m config.Machine, r plan.Role, f flags) flags {
+	return f.set("advertise-address", m.HostIP).
 		set("bind-address", "127.0.0.1").
 		set("secure-port", fmt.Sprint(layout.SlotOf(r).APIServerPort)).
 		set("etcd-servers", fmt.Sprintf("https://127.0.0.1:%d,https://127.0.0.1:%d", layout.SlotA.EtcdClientPort, layout.SlotB.EtcdClientPort)).
@@ -192,5 +227,4 @@ func apiServerScript(cfg *config.Config, m config.Machine, v pai.KubernetesVersi
 		set("service-node-port-range", cfg.Kubernetes.ServiceNodePortRange).
 		set("kubelet-certificate-authority", layout.PKIDir+"/ca.crt").
 		set("profiling", "false")
-	return script(v, r, "kube-apiserver", f)
 }

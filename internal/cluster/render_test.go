@@ -35,7 +35,7 @@ func TestWriteRole(t *testing.T) {
 	const v, r = "v0.10-pai", plan.RoleKubeProxy
 	cfg := testConfig()
 	c := &cluster{Deps: Deps{Config: cfg}}
-	files, err := c.roleFiles(t.Context(), &fakeHost{}, cfg.Workers()[0], v, r, "")
+	files, err := c.roleFiles(t.Context(), &fakeHost{files: map[string]string{installedFile(v): `{"upstream":"v1.36.3"}`}}, cfg.Workers()[0], v, r, renderOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,7 @@ func (c *cluster) want(ctx context.Context, h machine.Host, m config.Machine, s 
 	v := s.To.Kubernetes()
 	want := plan.RoleState{Link: v, Running: v, Emulates: s.Emulate}
 	var err error
-	if want.Settings, err = c.nextSettings(ctx, h, m, v, r); err != nil {
+	if want.Settings, err = c.nextSettings(ctx, h, m, v, r, s.Reserves()); err != nil {
 		return want, err
 	}
 	want.Programs, err = programsIn(ctx, h, v, r)
@@ -62,8 +62,8 @@ func startedAs(state plan.RoleState, v pai.KubernetesVersion) bool {
 }
 
 // nextSettings is the digest of the settings that a role of a version has on a machine.
-func (c *cluster) nextSettings(ctx context.Context, h machine.Host, m config.Machine, v pai.KubernetesVersion, r plan.Role) (string, error) {
-	files, err := c.roleFiles(ctx, h, m, v, r, "")
+func (c *cluster) nextSettings(ctx context.Context, h machine.Host, m config.Machine, v pai.KubernetesVersion, r plan.Role, reserve bool) (string, error) {
+	files, err := c.roleFiles(ctx, h, m, v, r, renderOptions{reserve: reserve})
 	if err != nil {
 		return "", fmt.Errorf("render %s of Kubernetes %s for %q: %w", r, v, m.Hostname, err)
 	}

@@ -38,7 +38,12 @@ func (i *inspection) facts(context.Context) error {
 	if _, err := i.statfs(layout.ContainerdDir, &disk); err != nil {
 		return err
 	}
+	memory, err := i.memory()
+	if err != nil {
+		return err
+	}
 	i.report.Facts = &MachineFacts{
+		MemoryMiB:     int(memory["MemTotal"] >> 20),
 		CgroupV1:      !unified,
 		OOMRestricted: capabilities&(1<<capSysResource) == 0,
 		Resolver:      bytes.HasPrefix(resolver, []byte("nameserver")) || bytes.Contains(resolver, []byte("\nnameserver")),

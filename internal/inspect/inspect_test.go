@@ -195,6 +195,7 @@ func TestUnreadableValuesAreAbsent(t *testing.T) {
 		{"containerd", func(*inspecttest.Root) {}, inspect.Images, "images", func(r inspect.Report) bool { return r.Images.Images == nil }},
 		{"capabilities", func(r *inspecttest.Root) { r.Write("/proc/1/status", "Name: x\n") }, inspect.Facts, "facts",
 			func(r inspect.Report) bool { return r.Facts == nil }},
+		{"memory", func(r *inspecttest.Root) { r.Write("/proc/meminfo", "MemFree: 1 kB\n") }, inspect.Facts, "facts", func(r inspect.Report) bool { return r.Facts == nil }},
 		{"resolver", directory(layout.ResolverFile), inspect.Facts, "facts", func(r inspect.Report) bool { return r.Facts == nil }},
 		{"state directory", func(r *inspecttest.Root) { r.Write(layout.StateDir, "") }, inspect.Foreign, "foreign",
 			func(r inspect.Report) bool { return r.Foreign == nil }},
@@ -306,6 +307,7 @@ func TestFacts(t *testing.T) {
 			continue
 		}
 		got.Facts.Overlay = false // the file system of the test
+		c.want.MemoryMiB = 1024
 		if *got.Facts != c.want {
 			t.Errorf("%s: got %+v, want %+v", c.name, *got.Facts, c.want)
 		}

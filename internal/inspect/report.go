@@ -173,4 +173,6 @@ type MachineFacts struct {
 	// Overlay: the directory of containerd is on an overlay, where overlayfs does
 	// not work.
 	Overlay bool `json:"overlay"`
+	// MemoryMiB is the memory of the machine.
+	MemoryMiB int `json:"memoryMiB"`
 }

@@ -56,6 +56,7 @@ const (
 	KubeletServingCertificate = KubeletPKIDir + "/kubelet-server-current.pem"
 	CPUManagerState           = KubeletDir + "/cpu_manager_state"
 	MemoryManagerState        = KubeletDir + "/memory_manager_state"
+	AuditDir                  = "/var/log/pai"  // audit logs of the API servers
 	PodLogs                   = "/var/log/pods" // <namespace>_<pod>_<UID>/<container>/<restarts>.log
 
 	CNIConfig = "/etc/cni/net.d/10-pai.conflist"
@@ -70,6 +71,8 @@ const (
 	ContainerdConfigName = "containerd.toml"
 	KubeProxyConfigName  = "kube-proxy.yaml"
 	NetworkConfigName    = "network.json"
+	AuditPolicyName      = "audit-policy.yaml"
+	AuthenticationName   = "authentication.yaml"
 )
 
 // Helper is the path of a helper with this sha256.

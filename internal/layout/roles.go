@@ -75,7 +75,9 @@ func ConfigsOf[V ~string](v V, r Role) []string {
 		return []string{VersionFile(v, NetworkConfigName)}
 	case RoleAPIProxy:
 		return []string{APIProxyFile}
-	case RoleEtcdA, RoleEtcdB, RoleAPIServerA, RoleAPIServerB, RoleControllerManager, RoleScheduler:
+	case RoleAPIServerA, RoleAPIServerB:
+		return []string{VersionFile(v, AuditPolicyName), VersionFile(v, AuthenticationName)}
+	case RoleEtcdA, RoleEtcdB, RoleControllerManager, RoleScheduler:
 	}
 	return nil
 }

@@ -25,6 +25,9 @@ type ExpectedVersion struct {
 	// on every machine.
 	Build string
 	Roles map[Role]Digests
+	// Reserves is set if the kubelet that runs has other reservations than the
+	// version sets. A kubelet keeps them when it is replaced.
+	Reserves bool
 }
 
 // Manifests are the digests of the objects that the cluster itself needs, as they
@@ -42,6 +45,9 @@ const (
 	DiffersPrograms = "programs"
 	DiffersSettings = "settings" // flags, configuration files, and unit
 	DiffersFiles    = "files"    // of a prepared machine
+	// DiffersReservations is what a kubelet keeps from pods. It changes only while no
+	// job runs on the machine.
+	DiffersReservations = "reservations"
 )
 
 // differences names what differs between what a role is made of and what it

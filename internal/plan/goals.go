@@ -36,6 +36,7 @@ func Boot(in Input, pair pai.Pair) (Plan, error) {
 		return Plan{}, err
 	}
 	p := Plan{Verb: pai.VerbBoot, From: current, To: pai.Pair{Services: current.Services, Kubernetes: pair.Kubernetes}, Hops: []Hop{}, Steps: steps}
+	in.noteReservations(&p)
 	return p, p.Validate()
 }
 

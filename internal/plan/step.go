@@ -2,6 +2,7 @@ package plan
 
 import (
 	"context"
+	"slices"
 
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/pai"
@@ -89,6 +90,9 @@ func (s Step) Back() bool { return s.To != "" && pai.CompareVersions(s.To, s.Fro
 func (s Step) StartsAPIServer() bool {
 	return s.APIServerAs != "" || s.Kind.Traits().StartsAPIServer
 }
+
+// Reserves reports whether the step gives a kubelet the reservations of its version.
+func (s Step) Reserves() bool { return slices.Contains(s.Differs, DiffersReservations) }
 
 // HopKind is which of the two parts a hop moves.
 type HopKind string

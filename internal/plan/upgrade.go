@@ -71,6 +71,7 @@ func Upgrade(in Input, target Target) (Plan, error) {
 	if !in.World.APIReachable && in.World.Unconfigured.Nodes == nil && p.To.Kubernetes != p.From.Kubernetes {
 		p.Notes = append(p.Notes, in.World.APIOutage()+", so it is unknown whether the new API server supports the kubelets of nodes that are not in the configuration")
 	}
+	in.noteReservations(&p)
 	return p, p.Validate()
 }
 

@@ -37,6 +37,7 @@ func NewRoot(t testing.TB) *Root {
 	r := &Root{t: t, Dir: runtest.Dir(t.TempDir()), Units: map[string]Unit{}, Programs: map[string]string{}}
 	r.Write("/proc/1/status", "Name:\tsystemd\nCapEff:\t000001ffffffffff\n")
 	r.Write("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu io memory pids\n")
+	r.Write("/proc/meminfo", "MemTotal: 1048576 kB\n")
 	return r
 }
 

@@ -1,0 +1,70 @@
+package cluster
+
+import (
+	"slices"
+	"strings"
+
+	"pai.dev/pai/internal/layout"
+	"pai.dev/pai/internal/plan"
+)
+
+// outOfMemory keeps the kernel from ending a program of the machine before those of
+// pods, whose scores are 0 to 1000.
+const outOfMemory = "OOMScoreAdjust=-900"
+
+// sandbox are the rights that a program gives up that only talks to others and reads
+// files: it changes no kernel setting, loads no module, sees no devices and no home
+// directories, writes only where its unit says, and makes only the system calls of an
+// ordinary service.
+var sandbox = []string{
+	"NoNewPrivileges=yes",
+	"CapabilityBoundingSet=",
+	"LockPersonality=yes",
+	"MemoryDenyWriteExecute=yes",
+	"PrivateDevices=yes",
+	"PrivateTmp=yes",
+	"ProtectClock=yes",
+	"ProtectControlGroups=yes",
+	"ProtectHome=yes",
+	"ProtectHostname=yes",
+	"ProtectKernelLogs=yes",
+	"ProtectKernelModules=yes",
+	"ProtectKernelTunables=yes",
+	"ProtectSystem=strict",
+	"RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK",
+	"RestrictNamespaces=yes",
+	"RestrictRealtime=yes",
+	"RestrictSUIDSGID=yes",
+	"SystemCallArchitectures=native",
+	"SystemCallFilter=@system-service",
+	"SystemCallErrorNumber=EPERM",
+	"UMask=0077",
+}
+
+// contained is the unit with as few rights as its program needs. The kubelet, the
+// container runtime, and the programs that set up the network of pods need the
+// machine itself.
+func (o unitOptions) contained() unitOptions {
+	more := rightsOf[o.role]
+	o.service = slices.Concat(o.service, more)
+	return o
+}
+
+// auditLogs makes layout.AuditDir, which only root can read.
+var auditLogs = []string{"LogsDirectory=" + strings.TrimPrefix(layout.AuditDir, "/var/log/"), "LogsDirectoryMode=0700"}
+
+var rightsOf = map[plan.Role][]string{
+	// The only program of PAI that strangers reach runs as a user without files.
+	plan.RoleAPIProxy: slices.Concat(sandbox, []string{
+		"DynamicUser=yes", "ProcSubset=pid", "ProtectProc=invisible",
+	}),
+	// These read keys that only root reads.
+	plan.RoleControllerManager: slices.Concat(sandbox, []string{outOfMemory}),
+	plan.RoleScheduler:         slices.Concat(sandbox, []string{outOfMemory}),
+	plan.RoleAPIServerA:        slices.Concat(sandbox, auditLogs),
+	plan.RoleAPIServerB:        slices.Concat(sandbox, auditLogs),
+	plan.RoleEtcdA:             slices.Concat(sandbox, []string{"ReadWritePaths=" + layout.EtcdDir}),
+	plan.RoleEtcdB:             slices.Concat(sandbox, []string{"ReadWritePaths=" + layout.EtcdDir}),
+	plan.RoleKubeProxy:         {outOfMemory},
+	plan.RoleNetwork:           {outOfMemory},
+}
