@@ -45,7 +45,13 @@ func newImageLoadCommand(env *Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return onMachines(cmd.Context(), cluster, func(hosts []machine.Host) error {
+		return onMachines(cmd.Context(), cluster, func(id string, hosts []machine.Host) error {
+			if name == "" && !env.isLocal(id) { // what --name says was said before
+				err := env.confirm(fmt.Sprintf("This loads %s from %s onto %d machines, and replaces images of these names", ui.List(file.names), args[0], len(hosts)))
+				if err != nil {
+					return err
+				}
+			}
 			return loadImage(cmd.Context(), env, hosts, file)
 		})
 	}
@@ -54,7 +60,7 @@ func newImageLoadCommand(env *Env) *cobra.Command {
 
 // onMachines connects to the machines. An unreachable machine is an error, but
 // only after the others were served.
-func onMachines(ctx context.Context, cluster *clusterFlags, do func([]machine.Host) error) error {
+func onMachines(ctx context.Context, cluster *clusterFlags, do func(id string, hosts []machine.Host) error) error {
 	return cluster.withSession(ctx, func(s *session.Session) error {
 		var hosts []machine.Host
 		var unreachable []string
@@ -65,7 +71,7 @@ func onMachines(ctx context.Context, cluster *clusterFlags, do func([]machine.Ho
 				unreachable = append(unreachable, m.Hostname)
 			}
 		}
-		err := do(hosts)
+		err := do(s.Config.Services.Cluster.Common.ClusterID, hosts)
 		if len(unreachable) > 0 {
 			err = errors.Join(err, pai.Errorf(pai.CodeFailed, "start these machines and run the command again",
 				"unreachable machines were skipped: %s", strings.Join(unreachable, ", ")))
@@ -122,7 +128,7 @@ func newImageListCommand(env *Env) *cobra.Command {
 	}
 	cluster := addClusterFlags(env, cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return onMachines(cmd.Context(), cluster, func(hosts []machine.Host) error {
+		return onMachines(cmd.Context(), cluster, func(_ string, hosts []machine.Host) error {
 			images, err := listImages(cmd.Context(), hosts)
 			if err != nil {
 				return err

@@ -2,9 +2,7 @@ package cli
 
 import (
 	"archive/tar"
-	"bufio"
 	"cmp"
-	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,6 +21,8 @@ import (
 const (
 	indexFile  = "index.json"
 	dockerFile = "manifest.json" // lists the images of a Docker archive
+	// ownImages starts the names of the images of PAI.
+	ownImages = "pai.local/"
 	// maxIndex bounds what is read of an index.
 	maxIndex = 4 << 20
 
@@ -45,8 +45,14 @@ type imageFile struct {
 // that name.
 func openImageFile(file, newName string) (*imageFile, error) {
 	f := &imageFile{path: file}
+	seen := map[string]bool{}
 	err := f.each(func(h *tar.Header, r io.Reader) error {
 		var err error
+		// What is read here must be what the container runtime reads.
+		if list := h.Name == indexFile || h.Name == dockerFile; list && (seen[h.Name] || h.Typeflag != tar.TypeReg || h.Size > maxIndex) {
+			return fmt.Errorf("%s is there twice, is no file, or is larger than 4 MiB", h.Name)
+		}
+		seen[h.Name] = true
 		switch h.Name {
 		case indexFile:
 			f.index, err = io.ReadAll(io.LimitReader(r, maxIndex))
@@ -58,17 +64,34 @@ func openImageFile(file, newName string) (*imageFile, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, pai.Errorf(pai.CodeUsage, "", "%s not found", file)
+	case err != nil && pai.CodeOf(err) == pai.CodeInvalid:
+		return nil, err
 	case err != nil:
 		return nil, pai.Errorf(pai.CodeInvalid, "", "read %s: %w", file, err)
 	case f.index == nil && f.docker != nil:
-		return f, f.dockerNames(newName)
+		if err := f.dockerNames(newName); err != nil {
+			return nil, err
+		}
+		return f, f.refuseOwn()
 	case f.index == nil:
 		return nil, pai.Errorf(pai.CodeInvalid, "create an archive, run: skopeo copy SOURCE oci-archive:FILE:NAME", "%s is not an OCI archive or layout: it has no %s", file, indexFile)
 	}
 	if err := f.setNames(newName); err != nil {
 		return nil, err
 	}
-	return f, nil
+	return f, f.refuseOwn()
+}
+
+// refuseOwn refuses a file with an image of PAI. Services run the images of their
+// bundle by these names, and the next one to start would run what the file has.
+func (f *imageFile) refuseOwn() error {
+	for _, full := range f.names {
+		if strings.HasPrefix(full, ownImages) {
+			return pai.Errorf(pai.CodeRefused, "load the image under another name, such as --name team/train:v3; nothing was loaded",
+				"%s contains %s; only releases bring images of %s", f.path, full, strings.TrimSuffix(ownImages, "/"))
+		}
+	}
+	return nil
 }
 
 // setNames gives every image in the index the full name that the container
@@ -161,7 +184,7 @@ func fullName(s string, given bool) (string, error) {
 func (f *imageFile) archive(w io.Writer) error {
 	out := tar.NewWriter(w)
 	err := f.each(func(h *tar.Header, r io.Reader) error {
-		header := &tar.Header{Name: h.Name, Typeflag: h.Typeflag, Mode: 0o644, Size: h.Size}
+		header := &tar.Header{Name: h.Name, Typeflag: h.Typeflag, Linkname: h.Linkname, Mode: 0o644, Size: h.Size}
 		if h.Typeflag == tar.TypeDir {
 			header.Mode = 0o755
 		}
@@ -191,7 +214,7 @@ func (f *imageFile) each(visit func(*tar.Header, io.Reader) error) error {
 		return err
 	}
 	defer file.Close()
-	plain, err := decompressed(file)
+	plain, err := decompressed(f.path, file)
 	if err != nil {
 		return err
 	}
@@ -205,16 +228,26 @@ func (f *imageFile) each(visit func(*tar.Header, io.Reader) error) error {
 			return err
 		}
 		h.Name = path.Clean(h.Name)
-		if h.Name == "." || (h.Typeflag != tar.TypeReg && h.Typeflag != tar.TypeDir) {
+		// Older versions of Docker write a layer that is there twice as a link.
+		link := h.Typeflag == tar.TypeSymlink || h.Typeflag == tar.TypeLink
+		if h.Name == "." || (h.Typeflag != tar.TypeReg && h.Typeflag != tar.TypeDir && !link) {
 			continue
 		}
-		if !filepath.IsLocal(h.Name) {
+		if !filepath.IsLocal(h.Name) || link && !filepath.IsLocal(target(h)) {
 			return fmt.Errorf("%q is not below the root of the archive", h.Name)
 		}
 		if err := visit(h, archive); err != nil {
 			return err
 		}
 	}
+}
+
+// target is the path that a link in an archive names.
+func target(h *tar.Header) string {
+	if h.Typeflag == tar.TypeLink || path.IsAbs(h.Linkname) {
+		return h.Linkname
+	}
+	return path.Join(path.Dir(h.Name), h.Linkname)
 }
 
 // open returns the file, or a directory as an archive.
@@ -229,12 +262,4 @@ func (f *imageFile) open() (io.ReadCloser, error) {
 		w.CloseWithError(errors.Join(archive.AddFS(os.DirFS(f.path)), archive.Close()))
 	}()
 	return r, nil
-}
-
-func decompressed(r io.Reader) (io.Reader, error) {
-	b := bufio.NewReader(r)
-	if magic, err := b.Peek(2); err == nil && magic[0] == 0x1f && magic[1] == 0x8b {
-		return gzip.NewReader(b)
-	}
-	return b, nil
 }

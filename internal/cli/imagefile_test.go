@@ -58,7 +58,7 @@ func TestImageNames(t *testing.T) {
 		{`,"annotations":{"org.opencontainers.image.ref.name":"v3"}`, "", ""},
 		{``, "", ""},
 		{``, "train", "docker.io/library/train:latest"},
-		{`,"annotations":{"org.opencontainers.image.ref.name":"v3"}`, "pai.local/train:v3", "pai.local/train:v3"},
+		{`,"annotations":{"org.opencontainers.image.ref.name":"v3"}`, "r.local/train:v3", "r.local/train:v3"},
 		{``, "Not A Name", ""},
 	} {
 		file := put(t, "image.tar", archiveOf(t, map[string]string{"index.json": index(c.annotations)}))
