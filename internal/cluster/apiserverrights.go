@@ -16,17 +16,11 @@ const (
 	auditMegabytes = 100
 )
 
-// addAPIServerFiles adds the audit policy of an API server and who can call it without
-// credentials.
-func addAPIServerFiles(files map[string]preparedFile, v pai.KubernetesVersion) error {
-	for _, name := range []string{layout.AuditPolicyName, layout.AuthenticationName} {
-		data, err := embedded.ReadFile("manifests/" + name)
-		if err != nil {
-			return err
-		}
-		files[layout.VersionFile(v, name)] = preparedFile{string(data), 0o600}
-	}
-	return nil
+// addAuditPolicy adds the audit policy of an API server.
+func addAuditPolicy(files map[string]preparedFile, v pai.KubernetesVersion) error {
+	data, err := embedded.ReadFile("manifests/" + layout.AuditPolicyName)
+	files[layout.VersionFile(v, layout.AuditPolicyName)] = preparedFile{string(data), 0o600}
+	return err
 }
 
 // containedAPIServer adds what an API server records and refuses. A service with
@@ -37,7 +31,6 @@ func containedAPIServer(f flags, v pai.KubernetesVersion, r plan.Role) flags {
 		set("audit-log-maxage", fmt.Sprint(auditDays)).
 		set("audit-log-maxbackup", fmt.Sprint(auditBackups)).
 		set("audit-log-maxsize", fmt.Sprint(auditMegabytes)).
-		set("authentication-config", layout.VersionFile(v, layout.AuthenticationName)).
 		set("service-account-extend-token-expiration", "false").
 		set("enable-admission-plugins", "NodeRestriction,DenyServiceExternalIPs")
 }

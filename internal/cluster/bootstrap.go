@@ -120,7 +120,11 @@ log=$("$kubeadm" init phase %s --config "$config" 2>&1) || { printf '%%s\n' "$lo
 const bootstrapInventory = "cluster-bootstrap"
 
 func (c *cluster) bootstrapObjects(m config.Machine) ([]*unstructured.Unstructured, error) {
-	objects, err := renderManifest("manifests/bootstrap.yaml", map[string]any{"NetworkUser": networkUser})
+	var machines []string
+	for _, m := range c.Config.Layout.MachineList {
+		machines = append(machines, m.Hostname)
+	}
+	objects, err := renderManifest("manifests/bootstrap.yaml", map[string]any{"NetworkUser": networkUser, "Machines": machines})
 	return append(objects, apiEndpoints(m.HostIP, c.Config.Kubernetes.APIServersPort)...), err
 }
 

@@ -201,7 +201,7 @@ func TestClusterObjects(t *testing.T) {
 		}
 		checkRendered(t, name, string(data))
 	}
-	bootstrap, err := renderManifest("manifests/bootstrap.yaml", map[string]any{"NetworkUser": networkUser})
+	bootstrap, err := renderManifest("manifests/bootstrap.yaml", map[string]any{"NetworkUser": networkUser, "Machines": []string{"pai-1", "pai-2"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -159,7 +159,7 @@ func (c *cluster) versionFiles(ctx context.Context, h machine.Host, m config.Mac
 	}
 	files := map[string]preparedFile{layout.RunScript(v, r): {componentScript(c.Config, m, v, i.Upstream, r, emulating(f, o.emulate)), 0o755}}
 	if contained(i.Upstream) && layout.SlotOf(r).APIServer == r {
-		err = addAPIServerFiles(files, v)
+		err = addAuditPolicy(files, v)
 	}
 	return files, err
 }

@@ -70,7 +70,11 @@ func (c *cluster) roleNeeds(ctx context.Context, h machine.Host, s plan.Step) er
 	case plan.RoleKubeProxy:
 		return c.writeKubeconfig(ctx, h, s.To.Kubernetes(), "system:kube-proxy", layout.KubeProxyConf)
 	case plan.RoleNetwork:
-		return c.writeKubeconfig(ctx, h, s.To.Kubernetes(), networkUser, layout.NetworkConf)
+		i, err := c.content(ctx, h, s.To.Kubernetes())
+		if err != nil {
+			return err
+		}
+		return c.writeKubeconfig(ctx, h, s.To.Kubernetes(), networkUserOf(h.Name(), i.Upstream), layout.NetworkConf)
 	case plan.RoleRuntime, plan.RoleEtcdA, plan.RoleEtcdB, plan.RoleAPIServerA, plan.RoleAPIServerB,
 		plan.RoleControllerManager, plan.RoleScheduler, plan.RoleKubelet:
 	}

@@ -45,7 +45,7 @@ func IsVersionFile(path string) bool {
 	case dir == "run":
 		return slices.Contains(Roles(), Role(name))
 	case dir == "etc":
-		return slices.Contains([]string{KubeletConfigName, ContainerdConfigName, KubeProxyConfigName, NetworkConfigName, AuditPolicyName, AuthenticationName, olderKubeadmConfigName}, name)
+		return slices.Contains([]string{KubeletConfigName, ContainerdConfigName, KubeProxyConfigName, NetworkConfigName, AuditPolicyName, olderKubeadmConfigName}, name)
 	}
 	return slices.ContainsFunc(Roles(), func(r Role) bool { return slices.Contains(ProgramsOf(r), path) })
 }

@@ -72,7 +72,6 @@ const (
 	KubeProxyConfigName  = "kube-proxy.yaml"
 	NetworkConfigName    = "network.json"
 	AuditPolicyName      = "audit-policy.yaml"
-	AuthenticationName   = "authentication.yaml"
 )
 
 // Helper is the path of a helper with this sha256.

@@ -76,7 +76,7 @@ func ConfigsOf[V ~string](v V, r Role) []string {
 	case RoleAPIProxy:
 		return []string{APIProxyFile}
 	case RoleAPIServerA, RoleAPIServerB:
-		return []string{VersionFile(v, AuditPolicyName), VersionFile(v, AuthenticationName)}
+		return []string{VersionFile(v, AuditPolicyName)}
 	case RoleEtcdA, RoleEtcdB, RoleControllerManager, RoleScheduler:
 	}
 	return nil

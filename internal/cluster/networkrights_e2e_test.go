@@ -1,0 +1,78 @@
+//go:build e2e
+
+package cluster
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	clientrest "k8s.io/client-go/rest"
+
+	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/test/kubetest"
+)
+
+// The network program of a machine can publish how its machine is reached, and change
+// nothing else, also not of another machine. One of v0.10 goes on.
+func TestNetworkProgramChangesOnlyItsNode(t *testing.T) {
+	t.Parallel()
+	api := kubetest.Start(t)
+	cfg := testConfig()
+	objects, err := (&cluster{Deps: Deps{Config: cfg}}).bootstrapObjects(cfg.ControlPlane())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range cfg.Layout.MachineList {
+		objects = append(objects, nodeObject(m))
+	}
+	if _, err := api.Client.Apply(t.Context(), objects, kube.ApplyOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	patch := func(user, node, change string) error {
+		as := clientrest.CopyConfig(api.Config)
+		as.Impersonate = clientrest.ImpersonationConfig{UserName: user, Groups: []string{"system:authenticated"}}
+		client, err := kubernetes.NewForConfig(as)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = client.CoreV1().Nodes().Patch(t.Context(), node, types.StrategicMergePatchType, []byte(change), metav1.PatchOptions{}, "status")
+		return err
+	}
+	const own = "pai:network:pai-2"
+	capacity := `{"status":{"capacity":{"cpu":"%d"}}}`
+	for i, deadline := 0, time.Now().Add(time.Minute); ; i++ {
+		if err := patch(own, "pai-2", fmt.Sprintf(capacity, i+1)); err != nil && strings.Contains(err.Error(), "pai-network") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the policy has no effect")
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	flannel := `{"metadata":{"annotations":{"flannel.alpha.coreos.com/public-ip":"10.9.0.12"}}}`
+	for _, c := range []struct {
+		name, user, node, change string
+		ok                       bool
+	}{
+		{"its annotations", own, "pai-2", flannel, true},
+		{"whether the network is there", own, "pai-2", `{"status":{"conditions":[{"type":"NetworkUnavailable","status":"False","reason":"FlannelIsUp"}]}}`, true},
+		{"a program of v0.10", networkUser, "pai-2", flannel, true},
+		{"another node", own, "pai-1", flannel, false},
+		{"the name of no machine", "pai:network:pai-9", "pai-2", flannel, false},
+		{"another annotation", own, "pai-2", `{"metadata":{"annotations":{"pai.dev/cordoned":"x"}}}`, false},
+		{"a label", own, "pai-2", `{"metadata":{"labels":{"a":"b"}}}`, false},
+		{"readiness", own, "pai-2", `{"status":{"conditions":[{"type":"Ready","status":"True"}]}}`, false},
+		{"allocatable", own, "pai-2", `{"status":{"allocatable":{"cpu":"99"}}}`, false},
+		{"address", own, "pai-2", `{"status":{"addresses":[{"type":"InternalIP","address":"10.0.0.1"}]}}`, false},
+		{"readiness by a program of v0.10", networkUser, "pai-1", `{"status":{"conditions":[{"type":"Ready","status":"True"}]}}`, false},
+	} {
+		if err := patch(c.user, c.node, c.change); (err == nil) != c.ok {
+			t.Errorf("%s: got %v, want allowed %v", c.name, err, c.ok)
+		}
+	}
+}
