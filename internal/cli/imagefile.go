@@ -50,7 +50,7 @@ func openImageFile(file, newName string) (*imageFile, error) {
 		var err error
 		// What is read here must be what the container runtime reads.
 		if list := h.Name == indexFile || h.Name == dockerFile; list && (seen[h.Name] || h.Typeflag != tar.TypeReg || h.Size > maxIndex) {
-			return fmt.Errorf("%s is there twice, is no file, or is larger than 4 MiB", h.Name)
+			return fmt.Errorf("%s has a duplicate, is no file, or is larger than 4 MiB", h.Name)
 		}
 		seen[h.Name] = true
 		switch h.Name {
@@ -228,7 +228,7 @@ func (f *imageFile) each(visit func(*tar.Header, io.Reader) error) error {
 			return err
 		}
 		h.Name = path.Clean(h.Name)
-		// Older versions of Docker write a layer that is there twice as a link.
+		// Older versions of Docker write a layer that several images have as a link.
 		link := h.Typeflag == tar.TypeSymlink || h.Typeflag == tar.TypeLink
 		if h.Name == "." || (h.Typeflag != tar.TypeReg && h.Typeflag != tar.TypeDir && !link) {
 			continue

@@ -18,7 +18,7 @@ import (
 )
 
 // The network program of a machine can publish how its machine is reached, and change
-// nothing else, also not of another machine. One of v0.10 goes on.
+// nothing else, also not of another machine. One of v0.10 keeps running.
 func TestNetworkProgramChangesOnlyItsNode(t *testing.T) {
 	t.Parallel()
 	api := kubetest.Start(t)

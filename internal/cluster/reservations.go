@@ -18,7 +18,7 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// containedSince is the upstream version from which on PAI confines what runs on its
+// containedSince is the first upstream version for which PAI confines what runs on
 // machines: reservations, process limits, and units with few rights. The files of
 // older versions stay as clusters have them.
 const containedSince = "v1.37"

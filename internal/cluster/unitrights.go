@@ -12,7 +12,7 @@ import (
 // pods, whose scores are 0 to 1000.
 const outOfMemory = "OOMScoreAdjust=-900"
 
-// sandbox are the rights that a program gives up that only talks to others and reads
+// sandbox limits a program that only talks to others and reads
 // files: it changes no kernel setting, loads no module, sees no devices and no home
 // directories, writes only where its unit says, and makes only the system calls of an
 // ordinary service.

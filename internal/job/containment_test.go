@@ -27,7 +27,7 @@ func TestContainmentOfTask(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			j := &Spec{Containment: c.containment}
-			pod := j.podSpec(TaskRole{CPUMilli: 100, MemoryMB: 64}, "alice")
+			pod := j.podSpec(TaskRole{CPUMilli: 100, MemoryMB: 64}, "alice", "texts")
 			if p := pod.SecurityContext.SeccompProfile; p == nil || p.Type != corev1.SeccompProfileTypeRuntimeDefault {
 				t.Errorf("got seccomp profile %v, want that of the runtime", p)
 			}

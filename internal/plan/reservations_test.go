@@ -8,7 +8,7 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// A machine on which a job runs keeps its reservations and gets everything else; the
+// A busy machine keeps its reservations and gets everything else; the
 // plan names it. An idle machine gets them in a step after its kubelet.
 func TestReservationsWaitForIdleMachine(t *testing.T) {
 	t.Parallel()

@@ -29,11 +29,11 @@ func TestServerCanCreateOnlyContainedJobs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		obj, err := j.JobSet("alice", protocol(name, "default"))
+		objects, err := j.Objects("alice", protocol(name, "default"), name+"-texts")
 		if err != nil {
 			t.Fatal(err)
 		}
-		return obj
+		return objects.JobSet
 	}
 	w.awaitPolicy(t, submitted("probe"))
 
@@ -64,8 +64,8 @@ func TestServerCanCreateOnlyContainedJobs(t *testing.T) {
 	})
 
 	for _, c := range []struct{ name, pod, message string }{
-		{"host path", `{"volumes":[{"name":"root","hostPath":{"path":"/"}}]}`, "only volumes of its own"},
-		{"persistent volume", `{"volumes":[{"name":"data","persistentVolumeClaim":{"claimName":"x"}}]}`, "only volumes of its own"},
+		{"host path", `{"volumes":[{"name":"root","hostPath":{"path":"/"}}]}`, "only empty volumes"},
+		{"persistent volume", `{"volumes":[{"name":"data","persistentVolumeClaim":{"claimName":"x"}}]}`, "only empty volumes"},
 		{"host network", `{"hostNetwork":true}`, "must not use the network"},
 		{"host processes", `{"hostPID":true}`, "must not use the network"},
 		{"host memory", `{"hostIPC":true}`, "must not use the network"},

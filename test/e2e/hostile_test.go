@@ -1,0 +1,121 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestHostileJobs runs jobs that fork without end, fill the disk, and use all memory
+// beside one that does its work. The machine answers meanwhile, the other job is
+// not touched, and each culprit ends, or is stopped, with a reason that its user reads.
+func TestHostileJobs(t *testing.T) {
+	if os.Getenv("PAI_TEST_ALL") == "" {
+		t.Skip("set by make test-all")
+	}
+	o := newOperator(t, "hostile")
+	o.buildBundle(newer)
+	o.run(10*time.Minute, "up", "--yes")
+	o.editServices("virtual-clusters:\n  default: {}", "virtual-clusters:\n  default:\n    task-disk-mb: 512")
+	o.run(5*time.Minute, "service", "start", "rest-server", "--yes")
+	o.submit("test/e2e/testdata/hold.yaml", 2)
+	before := o.containersOf("hold")
+
+	o.part("a task has few rights", func(o *operator) {
+		o.hostile("rights", 64, "grep -E 'NoNewPrivs|Seccomp:|CapEff|CapBnd' /proc/1/status; cat /proc/self/cgroup")
+		o.hasState("rights", "SUCCEEDED")
+		logs := strings.Join(strings.Fields(o.run(time.Minute, "job", "logs", "rights")), " ")
+		// CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID, SETUID, and SYS_CHROOT.
+		for _, want := range []string{"NoNewPrivs: 1", "Seccomp: 2", "CapBnd: 00000000000400eb"} {
+			if !strings.Contains(logs, want) {
+				o.t.Errorf("got %s, want %s", logs, want)
+			}
+		}
+	})
+	for _, c := range []struct {
+		name     string
+		memoryMB int
+		command  string
+		state    string // that it comes to by itself; empty if its user stops it
+		reason   string
+	}{
+		{"memory", 128, "tail /dev/zero", "FAILED", "OOMKilled"},
+		{"disk", 128, "dd if=/dev/zero of=/fill bs=1M count=1500; sleep 600", "", "ephemeral"},
+		{"fork", 512, "f() { f | f & }; f; sleep 600", "", ""},
+	} {
+		o.part(c.name, func(o *operator) {
+			o.hostile(c.name, c.memoryMB, c.command)
+			o.answersFor(30 * time.Second)
+			if c.state != "" {
+				o.hasState(c.name, c.state)
+			}
+			if c.reason != "" {
+				o.eventually(2*time.Minute, "the reason is shown", func() (bool, string) {
+					out, err := o.tryKubectl("get pods,events -A -o json")
+					return err == nil && strings.Contains(out, c.reason), fmt.Sprint(err)
+				})
+				o.t.Logf("what its user reads:\n%s", o.run(time.Minute, "job", "show", c.name))
+			}
+			if c.state == "" {
+				o.stopJob(c.name)
+				o.eventually(2*time.Minute, "its containers have ended", func() (bool, string) {
+					left := o.containersOf(c.name)
+					return len(left) == 0, fmt.Sprint(left)
+				})
+			}
+			o.wantContainersOf("hold", before)
+		})
+	}
+	if out, err := o.tryKubectl("get events -A --field-selector=reason=Evicted -o jsonpath='{.items[*].involvedObject.name}'"); err != nil || strings.Contains(out, "hold") {
+		t.Errorf("got evicted pods %q, %v, want only those of culprits", out, err)
+	}
+}
+
+// hostile submits a job of one task.
+func (o *operator) hostile(name string, memoryMB int, command string) {
+	o.t.Helper()
+	file := filepath.Join(o.t.TempDir(), name+".yaml")
+	text := fmt.Sprintf(`protocolVersion: 2
+name: %s
+type: job
+prerequisites:
+  - {name: example, type: dockerimage, uri: "pai.local/example:v1"}
+taskRoles:
+  worker:
+    instances: 1
+    dockerImage: example
+    resourcePerInstance: {cpu: 0.2, memoryMB: %d, gpu: 0}
+    commands: [%q]
+`, name, memoryMB, command)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		o.t.Fatal(err)
+	}
+	o.run(time.Minute, "job", "submit", file)
+}
+
+// answersFor asks the machine for its name over ssh, and the API server whether it is
+// ready, again and again: each answer takes at most two seconds.
+func (o *operator) answersFor(long time.Duration) {
+	o.t.Helper()
+	const limit = 2 * time.Second
+	slowest := time.Duration(0)
+	for end := time.Now().Add(long); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(context.Background(), 10*limit)
+		out, err := o.try(ctx, nil, "machine", "shell", "pai-1", "--",
+			"curl -sk -m 2 -o /dev/null -w '%{http_code}' https://127.0.0.1:6443/readyz")
+		cancel()
+		took := time.Since(start)
+		slowest = max(slowest, took)
+		if err != nil || !strings.Contains(out, "200") || took > limit {
+			o.t.Errorf("the machine answered %q after %s, %v, want 200 within %s", out, took, err, limit)
+		}
+	}
+	o.t.Logf("the slowest answer took %s", slowest)
+}
