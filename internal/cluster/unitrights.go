@@ -53,6 +53,9 @@ func (o unitOptions) contained() unitOptions {
 // auditLogs makes layout.AuditDir, which only root can read.
 var auditLogs = []string{"LogsDirectory=" + strings.TrimPrefix(layout.AuditDir, "/var/log/"), "LogsDirectoryMode=0700"}
 
+// etcdData makes layout.EtcdDir before the first start of etcd.
+var etcdData = []string{"StateDirectory=" + strings.TrimPrefix(layout.EtcdDir, "/var/lib/"), "StateDirectoryMode=0700"}
+
 var rightsOf = map[plan.Role][]string{
 	// The only program of PAI that strangers reach runs as a user without files.
 	plan.RoleAPIProxy: slices.Concat(sandbox, []string{
@@ -63,8 +66,8 @@ var rightsOf = map[plan.Role][]string{
 	plan.RoleScheduler:         slices.Concat(sandbox, []string{outOfMemory}),
 	plan.RoleAPIServerA:        slices.Concat(sandbox, auditLogs),
 	plan.RoleAPIServerB:        slices.Concat(sandbox, auditLogs),
-	plan.RoleEtcdA:             slices.Concat(sandbox, []string{"ReadWritePaths=" + layout.EtcdDir}),
-	plan.RoleEtcdB:             slices.Concat(sandbox, []string{"ReadWritePaths=" + layout.EtcdDir}),
+	plan.RoleEtcdA:             slices.Concat(sandbox, etcdData),
+	plan.RoleEtcdB:             slices.Concat(sandbox, etcdData),
 	plan.RoleKubeProxy:         {outOfMemory},
 	plan.RoleNetwork:           {outOfMemory},
 }
