@@ -9,6 +9,7 @@ made() (
     /var/lib/kubelet/pki) set -- /var/lib/kubelet pki ;;
     /var/lib/etcd) set -- "$1" a b '[ab].*' ;;
     /var/lib/containerd) set -- "$1" 'io.containerd.*' opt tmpmounts ;;
+    /var/log/pai) set -- "$1" 'audit-[ab]*.log' ;;
     /etc/kubernetes) set -- "$1" pki admin.conf super-admin.conf kubelet.conf controller-manager.conf scheduler.conf bootstrap-kubelet.conf manifests tmp ;;
     esac
     cd "$1" 2>/dev/null || exit 0
@@ -33,7 +34,7 @@ listed() (
 
 # wiped prints what is removed with the data.
 wiped() {
-    for dir in /etc/kubernetes /var/lib/kubelet /var/lib/kubelet/pki /var/lib/etcd /var/lib/containerd; do
+    for dir in /etc/kubernetes /var/lib/kubelet /var/lib/kubelet/pki /var/lib/etcd /var/lib/containerd /var/log/pai; do
         made "$dir"
     done
     listed /opt/pai/role
