@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	apiextensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
@@ -84,7 +84,7 @@ func (c *Client) Apply(ctx context.Context, objs []*unstructured.Unstructured, o
 	if err != nil {
 		return nil, err
 	}
-	before, err := c.begin(ctx, objs, opts)
+	listed, err := c.begin(ctx, objs, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func (c *Client) Apply(ctx context.Context, objs []*unstructured.Unstructured, o
 	if err := c.applyAll(ctx, objs, opts.Inventory, rewritten, &changes); err != nil || opts.Inventory == "" {
 		return changes, err
 	}
-	left := minus(before, refs(objs))
+	left := minus(listed, refs(objs))
 	if opts.Prune {
 		left, err = c.prune(ctx, left, opts.Inventory, &changes)
 		if err != nil {
@@ -153,10 +153,15 @@ func (c *Client) begin(ctx context.Context, objs []*unstructured.Unstructured, o
 }
 
 func (c *Client) applyAll(ctx context.Context, objs []*unstructured.Unstructured, inventory string, rewritten []*apiextensions.CustomResourceDefinition, changes *ChangeSet) error {
+	live := before{client: c, objects: refs(objs)}
 	for i, obj := range objs {
+		existing, err := live.of(ctx, RefOf(obj))
+		if err != nil {
+			return err
+		}
 		var change Change
-		err := c.retry(ctx, "apply "+RefOf(obj).String(), func(ctx context.Context) (err error) {
-			change, err = c.applyOnce(ctx, marked(obj, inventory))
+		err = c.retry(ctx, "apply "+RefOf(obj).String(), func(ctx context.Context) (err error) {
+			change, err = c.applyOver(ctx, existing, marked(obj, inventory))
 			return err
 		})
 		if err != nil {
@@ -176,20 +181,40 @@ func (c *Client) applyAll(ctx context.Context, objs []*unstructured.Unstructured
 	return nil
 }
 
-// applyOnce applies one object without a retry. It compares the object before
-// and after that.
-func (c *Client) applyOnce(ctx context.Context, obj *unstructured.Unstructured) (Change, error) {
+// before are objects as they were right before the first one of their collection was
+// applied.
+type before struct {
+	client  *Client
+	objects []Ref
+	read    map[Ref]map[Ref]*unstructured.Unstructured // by collection and key
+}
+
+// of is the object as it was; nil if it did not exist.
+func (b *before) of(ctx context.Context, r Ref) (*unstructured.Unstructured, error) {
+	collection := r.collection()
+	if b.read[collection] == nil {
+		wanted := slices.DeleteFunc(slices.Clone(b.objects), func(o Ref) bool { return o.collection() != collection })
+		found, err := b.client.readAll(ctx, wanted)
+		if err != nil {
+			return nil, err
+		}
+		if b.read == nil {
+			b.read = map[Ref]map[Ref]*unstructured.Unstructured{}
+		}
+		b.read[collection] = found
+	}
+	return b.read[collection][r.key()], nil
+}
+
+// applyOver applies one object without a retry, and compares it with the existing
+// one, which is nil if there was none.
+func (c *Client) applyOver(ctx context.Context, existing, obj *unstructured.Unstructured) (Change, error) {
 	change := Change{Object: RefOf(obj)}
 	resource, err := c.resource(RefOf(obj))
 	if err != nil {
 		return change, err
 	}
-	before, err := resource.Get(ctx, obj.GetName(), metav1.GetOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return change, err
-	}
-	existed := err == nil
-	if existed && dropsConversion(before, obj) {
+	if existing != nil && dropsConversion(existing, obj) {
 		patch := []byte(`{"spec":{"conversion":{"strategy":"None","webhook":null}}}`)
 		if _, err := resource.Patch(ctx, obj.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: pai.FieldManager}); err != nil {
 			return change, err
@@ -200,13 +225,13 @@ func (c *Client) applyOnce(ctx context.Context, obj *unstructured.Unstructured) 
 		return change, err
 	}
 	switch {
-	case !existed:
+	case existing == nil:
 		change.Action = Created
-	case before.GetResourceVersion() == after.GetResourceVersion(), sameContent(before, after):
+	case existing.GetResourceVersion() == after.GetResourceVersion(), sameContent(existing, after):
 		change.Action = Unchanged
 	default:
 		change.Action = Configured
-		change.Restarted = isWorkload(change.Object) && !reflect.DeepEqual(podTemplate(before), podTemplate(after))
+		change.Restarted = isWorkload(change.Object) && !reflect.DeepEqual(podTemplate(existing), podTemplate(after))
 	}
 	return change, nil
 }

@@ -176,7 +176,7 @@ func (c *Client) EnsureNamespace(ctx context.Context, name string) error {
 	return c.retry(ctx, "create namespace "+name, func(ctx context.Context) error {
 		_, err := c.clientset.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
-			_, err = c.applyOnce(ctx, namespace)
+			_, err = c.applyOver(ctx, nil, namespace)
 		}
 		return err
 	})

@@ -142,7 +142,7 @@ func (c *Client) writeInventory(ctx context.Context, inv *Inventory) error {
 		"data": data,
 	}}
 	return c.retry(ctx, "write inventory "+inv.Name, func(ctx context.Context) error {
-		_, err := c.applyOnce(ctx, cm)
+		_, err := c.applyOver(ctx, nil, cm)
 		return err
 	})
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
-	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"pai.dev/pai/internal/poll"
@@ -114,37 +113,27 @@ func (c *Client) wait(ctx context.Context, objs []*unstructured.Unstructured, ch
 // errFinal ends a wait for an object that cannot become ready.
 var errFinal = errors.New("cannot become ready")
 
-// maxReads is the number of objects that are read in parallel.
-const maxReads = 8
-
 // Unready reads each object once and returns those that are not ready.
 func (c *Client) Unready(ctx context.Context, objects []Ref) ([]Unready, error) {
 	return c.unready(ctx, objects, readiness)
 }
 
 func (c *Client) unready(ctx context.Context, objects []Ref, check check) ([]Unready, error) {
-	found := make([]*Unready, len(objects)) // by index: without a lock and in order
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(maxReads)
-	for i, r := range objects {
-		group.Go(func() error {
-			obj, err := c.get(ctx, r)
-			if err != nil {
-				return err
-			}
-			if obj == nil {
-				found[i] = &Unready{Object: r, Reason: "not found"}
-				return nil
-			}
-			found[i], err = check(obj)
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
+	found, err := c.readAll(ctx, objects)
+	if err != nil {
 		return nil, err
 	}
 	var unready []Unready
-	for _, u := range found {
+	for _, r := range objects {
+		obj := found[r.key()]
+		if obj == nil {
+			unready = append(unready, Unready{Object: r, Reason: "not found"})
+			continue
+		}
+		u, err := check(obj)
+		if err != nil {
+			return nil, err
+		}
 		if u != nil {
 			unready = append(unready, *u)
 		}
