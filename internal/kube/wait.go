@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -171,6 +173,8 @@ func statusOf(obj *unstructured.Unstructured) (*Unready, error) {
 // beyondKstatus checks objects that kstatus treats as ready once they exist.
 func beyondKstatus(r Ref, obj *unstructured.Unstructured) string {
 	switch r.Kind {
+	case "ResourceQuota":
+		return uncounted(obj)
 	case "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration":
 		webhooks, _, _ := unstructured.NestedSlice(obj.Object, "webhooks")
 		for _, w := range webhooks {
@@ -189,6 +193,19 @@ func beyondKstatus(r Ref, obj *unstructured.Unstructured) string {
 	if !isBuiltin(r.Group) {
 		if c := condition(obj, "Active"); c != nil && c["status"] == "False" {
 			return fmt.Sprintf("not active: %v: %v", c["reason"], c["message"])
+		}
+	}
+	return ""
+}
+
+// uncounted names what a quota limits and Kubernetes has not counted yet. Until then,
+// the API server refuses every new object that the quota limits.
+func uncounted(quota *unstructured.Unstructured) string {
+	hard, _, _ := unstructured.NestedMap(quota.Object, "spec", "hard")
+	used, _, _ := unstructured.NestedMap(quota.Object, "status", "used")
+	for _, name := range slices.Sorted(maps.Keys(hard)) {
+		if _, ok := used[name]; !ok {
+			return name + " are not counted yet"
 		}
 	}
 	return ""

@@ -33,6 +33,9 @@ func TestReadiness(t *testing.T) {
 			status: {conditions: [{type: Active, status: "False", reason: FlavorNotFound, message: "no flavor"}]}}`, "not active: FlavorNotFound: no flavor"},
 		{"active queue", `{apiVersion: kueue.x-k8s.io/v1beta1, kind: ClusterQueue, metadata: {name: q},
 			status: {conditions: [{type: Active, status: "True"}]}}`, ""},
+		{"quota that is not counted", `{apiVersion: v1, kind: ResourceQuota, metadata: {name: a, namespace: b}, spec: {hard: {count/pods: "3", count/configmaps: "2"}},
+			status: {hard: {count/pods: "3"}, used: {count/pods: "0"}}}`, "count/configmaps are not counted yet"},
+		{"counted quota", `{apiVersion: v1, kind: ResourceQuota, metadata: {name: a, namespace: b}, spec: {hard: {count/pods: "3"}}, status: {used: {count/pods: "0"}}}`, ""},
 		{"being deleted", `{apiVersion: v1, kind: ConfigMap, metadata: {name: c, namespace: ns, deletionTimestamp: "2026-01-01T00:00:00Z"}}`, "deletion"},
 	}
 	for _, test := range tests {

@@ -25,7 +25,7 @@ func (c *Core) create(ctx context.Context, id JobID, o job.Objects) error {
 	if err := c.requireUnused(ctx, id); err != nil {
 		return err
 	}
-	if err := c.cluster.Create(ctx, o.Texts); err != nil {
+	if err := c.createWithQuota(ctx, o.Texts); err != nil {
 		return apiError("store the text of the job", err)
 	}
 	set, err := c.createSet(ctx, id, o.JobSet)
@@ -55,7 +55,7 @@ func (c *Core) discard(ctx context.Context, texts *unstructured.Unstructured) {
 // tries again after a random time, because neither knows what the other saw.
 func (c *Core) createSet(ctx context.Context, id JobID, obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	for {
-		err := c.createWithQuota(ctx, obj)
+		err := c.cluster.Create(ctx, obj)
 		if apierrors.IsAlreadyExists(err) {
 			return nil, inUse(id)
 		}
