@@ -13,8 +13,8 @@ import (
 const (
 	// maxReads is the number of requests in parallel that read objects.
 	maxReads = 8
-	// listedFrom is the number of objects of one kind in one namespace from which
-	// they are listed: one request instead of one for each.
+	// listedFrom is the smallest number of objects of one kind in one namespace that
+	// are listed: one request instead of one for each.
 	listedFrom = 3
 	// listLimit is how many objects a list may have. A longer one has more objects of
 	// others than wanted ones, so they are read one by one.
