@@ -181,7 +181,8 @@ func slotsInUse(lines string) slotNames {
 			"lib/"+role+"/"+used, "lib/"+role+"/used", "lib/"+role+"/"+idle, "lib/"+role+"/idle",
 			what[role]+", slot "+used, what[role]+", slot used", what[role]+", slot "+idle, what[role]+", slot idle")
 		if role == "apiserver" {
-			pairs = append(pairs, used1, "port-used", idle1, "port-idle")
+			pairs = append(pairs, used1, "port-used", idle1, "port-idle",
+				"audit-"+used+".log", "audit-used.log", "audit-"+idle+".log", "audit-idle.log")
 		}
 	}
 	return slotNames{strings.NewReplacer(pairs...)}

@@ -138,6 +138,7 @@ func TestSlotNames(t *testing.T) {
 	for _, c := range [][2]string{
 		{"/opt/pai/role/etcd-a", "/opt/pai/role/etcd-b"}, {"/var/lib/etcd/b", "/var/lib/etcd/a"},
 		{"pai-apiserver-a.service", "pai-apiserver-b.service"}, {"--secure-port=6445", "--secure-port=6444"},
+		{"--audit-log-path=/var/log/pai/audit-b.log", "--audit-log-path=/var/log/pai/audit-a.log"},
 		{"etcd, slot a", "etcd, slot b"}, {"Kubernetes API server, slot a", "Kubernetes API server, slot b"},
 	} {
 		if a.name(c[0]) != b.name(c[1]) || a.name(c[0]) == a.name(c[1]) {
