@@ -129,8 +129,8 @@ metadata: {name: default}
 spec:
   namespaceSelector: {matchLabels: {pai.dev/virtual-cluster: default}}
   resourceGroups:
-    - coveredResources: [cpu, memory]
-      flavors: [{name: default, resources: [{name: cpu, nominalQuota: "1"}, {name: memory, nominalQuota: 1Ti}]}]
+    - coveredResources: [cpu, memory, ephemeral-storage]
+      flavors: [{name: default, resources: [{name: cpu, nominalQuota: "1"}, {name: memory, nominalQuota: 1Ti}, {name: ephemeral-storage, nominalQuota: 1000Ti}]}]
 ---
 apiVersion: kueue.x-k8s.io/v1beta2
 kind: LocalQueue

@@ -236,7 +236,9 @@ type between struct {
 }
 
 func (b between) Create(ctx context.Context, obj *unstructured.Unstructured) error {
-	b.look()
+	if obj.GetKind() == "JobSet" { // its texts come before
+		b.look()
+	}
 	return b.Cluster.Create(ctx, obj)
 }
 

@@ -256,7 +256,7 @@ func (w *world) submitRecorded(t *testing.T) JobID {
 func (w *world) submitSmall(t *testing.T, name string) JobID {
 	t.Helper()
 	text := fmt.Sprintf("protocolVersion: 2\nname: %s\ntype: job\nprerequisites: [{name: i, type: dockerimage, uri: a/b}]\n"+
-		"taskRoles:\n  worker:\n    dockerImage: i\n    commands: [ls]\n    resourcePerInstance: {cpu: 0.01, memoryMB: 1, gpu: 0}\n", name)
+		"taskRoles:\n  worker:\n    dockerImage: i\n    commands: [ls]\n    resourcePerInstance: {cpu: 0.01, memoryMB: 16, gpu: 0}\n", name)
 	eventually(t, name+" is submitted", func() string { // a webhook of Kueue can be late
 		_, err := client(t, w.access).Submit(t.Context(), Submission{Protocol: []byte(text)})
 		if err != nil {
