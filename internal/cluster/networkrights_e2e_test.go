@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	clientrest "k8s.io/client-go/rest"
 
 	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/internal/poll"
 	"pai.dev/pai/test/kubetest"
 )
 
@@ -45,14 +47,14 @@ func TestNetworkProgramChangesOnlyItsNode(t *testing.T) {
 	}
 	const own = "pai:network:pai-2"
 	capacity := `{"status":{"capacity":{"cpu":"%d"}}}`
-	for i, deadline := 0, time.Now().Add(time.Minute); ; i++ {
-		if err := patch(own, "pai-2", fmt.Sprintf(capacity, i+1)); err != nil && strings.Contains(err.Error(), "pai-network") {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the policy has no effect")
-		}
-		time.Sleep(100 * time.Millisecond)
+	cpus := 0
+	effect := poll.Wait{For: "an effect of the policy", Timeout: time.Minute, Every: 100 * time.Millisecond}
+	if err := effect.Until(t.Context(), func(context.Context) (bool, error) {
+		cpus++
+		err := patch(own, "pai-2", fmt.Sprintf(capacity, cpus))
+		return err != nil && strings.Contains(err.Error(), "pai-network"), nil
+	}); err != nil {
+		t.Fatal(err)
 	}
 	flannel := `{"metadata":{"annotations":{"flannel.alpha.coreos.com/public-ip":"10.9.0.12"}}}`
 	for _, c := range []struct {

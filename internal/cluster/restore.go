@@ -44,7 +44,8 @@ func snapshotToRestore(ctx context.Context, h machine.Host, s plan.Step) (string
 	if slices.Contains(names, plan.RestoredSnapshot(to, newest)) {
 		return "", nil
 	}
-	return "", fmt.Errorf("%s on %q has no snapshot from before the hop from %s", layout.SnapshotsDir, h.Name(), s.To)
+	return "", pai.Errorf(pai.CodeFailed, "continue to the newer version; run: paictl upgrade apply",
+		"%s on %q has no snapshot from before the hop from %s", layout.SnapshotsDir, h.Name(), s.To)
 }
 
 // restoreDone reports whether only the API server and etcd of the older version

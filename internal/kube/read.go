@@ -2,7 +2,7 @@ package kube
 
 import (
 	"context"
-	"fmt"
+	"maps"
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -61,9 +61,7 @@ func (c *Client) readAll(ctx context.Context, objects []Ref) (map[Ref]*unstructu
 	}
 	all := map[Ref]*unstructured.Unstructured{}
 	for _, found := range results {
-		for key, obj := range found {
-			all[key] = obj
-		}
+		maps.Copy(all, found)
 	}
 	return all, nil
 }
@@ -96,7 +94,11 @@ func (c *Client) list(ctx context.Context, wanted []Ref) (found map[Ref]*unstruc
 	for _, r := range wanted {
 		names[r.Name] = r.key()
 	}
-	err = c.retry(ctx, fmt.Sprintf("list the %s objects of %s", first.Kind, first.Namespace), func(ctx context.Context) error {
+	what := "list " + first.Kind + " objects"
+	if first.Namespace != "" {
+		what += " in " + first.Namespace
+	}
+	err = c.retry(ctx, what, func(ctx context.Context) error {
 		found, complete = map[Ref]*unstructured.Unstructured{}, false
 		resource, err := c.resource(first)
 		if meta.IsNoMatchError(err) {

@@ -32,7 +32,7 @@ func (c *Core) List(ctx context.Context, f Filter) ([]job.Status, error) {
 	case c.lists <- struct{}{}:
 		defer func() { <-c.lists }()
 	case <-ctx.Done():
-		return nil, pai.Errorf(pai.CodeFailed, "try again in a moment", "wait for other lists of jobs: %w", context.Cause(ctx))
+		return nil, pai.Errorf(pai.CodeFailed, "try again in a moment", "%w: other lists of jobs are being made: %w", errBusy, context.Cause(ctx))
 	}
 	jobs := []job.Status{}
 	for _, vc := range c.virtualClusters {

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -126,17 +125,16 @@ func (w *world) awaitPolicy(t *testing.T, obj *unstructured.Unstructured) {
 	t.Helper()
 	change(t, obj, `{"hostNetwork":true}`)
 	name := obj.GetName()
-	for attempt, deadline := 0, time.Now().Add(time.Minute); ; attempt++ {
+	attempt := 0
+	eventually(t, "the policy has an effect", func() string {
 		obj.SetName(fmt.Sprintf("%s-%d", name, attempt)) // one that was accepted stays
+		attempt++
 		err := w.core.cluster.Create(t.Context(), obj)
 		if err != nil && strings.Contains(err.Error(), "ValidatingAdmissionPolicy") {
-			return
+			return ""
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the policy has no effect: %v", err)
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
+		return fmt.Sprint(err)
+	})
 }
 
 // change merges fields into the pod of the first task role. A list of containers has

@@ -3,6 +3,7 @@
 package service
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -18,6 +19,7 @@ import (
 
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/poll"
 	"pai.dev/pai/test/kubetest"
 )
 
@@ -141,10 +143,9 @@ func policyOfJobs(t *testing.T, cluster *kubetest.Cluster) {
 		p.Volumes = []corev1.Volume{{Name: "root", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/"}}}}
 	}
 	refused := func(err error) bool { return err != nil && strings.Contains(err.Error(), "pai-jobset-jobs") }
-	for deadline := time.Now().Add(time.Minute); !refused(create("pai-vc-default", hostPath)); time.Sleep(100 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the policy has no effect")
-		}
+	effect := poll.Wait{For: "an effect of the policy", Timeout: time.Minute, Every: 100 * time.Millisecond}
+	if err := effect.Until(t.Context(), func(context.Context) (bool, error) { return refused(create("pai-vc-default", hostPath)), nil }); err != nil {
+		t.Fatal(err)
 	}
 	if err := create("pai-vc-default", func(*corev1.PodSpec) {}); err != nil {
 		t.Errorf("an ordinary Job: %v", err)

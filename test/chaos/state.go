@@ -196,7 +196,7 @@ for u in /etc/systemd/system/pai-*; do
     [ "$pid" = 0 ] || exe=$(readlink "/proc/$pid/exe" || :)
     echo "$n $(systemctl is-enabled "$n" 2>/dev/null || :) $(systemctl is-active "$n" || :) $exe"
 done
-systemctl list-units --plain --no-legend --all 'pai-*' | awk '{ print "unit", $1, $2, $3 }'
+systemctl list-units --plain --no-legend --all 'pai-*' | awk '$3 != "inactive" { print "unit", $1, $2, $3 }' # systemd drops inactive ones
 nft list tables
 ls -d /tmp/* /opt/* /run/pai* 2>/dev/null || :`
 

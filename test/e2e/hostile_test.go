@@ -17,7 +17,7 @@ import (
 // not touched, and each culprit ends, or is stopped, with a reason that its user reads.
 func TestHostileJobs(t *testing.T) {
 	if os.Getenv("PAI_TEST_ALL") == "" {
-		t.Skip("set by make test-all")
+		t.Skip("three minutes or more on another cluster; make test-all runs it")
 	}
 	o := newOperator(t, "hostile")
 	o.buildBundle(newer)

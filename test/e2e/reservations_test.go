@@ -15,7 +15,7 @@ import (
 // has ended, a boot sets the reservations of the newer release, once.
 func TestReservationsWait(t *testing.T) {
 	if os.Getenv("PAI_TEST_ALL") == "" {
-		t.Skip("set by make test-all")
+		t.Skip("three minutes or more on another cluster; make test-all runs it")
 	}
 	o := newOperator(t, "reservations")
 	o.bootFrozen(older)
