@@ -123,7 +123,7 @@ func start(t *testing.T) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fixture{T: t, proxy: newProxy(testTimings()), address: l.Addr().String()}
+	f := &fixture{T: t, proxy: newProxy(testTimings(), nil), address: l.Addr().String()}
 	l.Close()
 	t.Cleanup(f.proxy.close)
 	return f

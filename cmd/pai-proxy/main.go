@@ -3,8 +3,10 @@
 // server. It asks every API server for /readyz, sends no new connections to one
 // that drains or is not ready, and lets them wait while none is ready.
 //
-// To the proxy, Kubernetes is a TLS server with a /readyz endpoint. Besides
-// package layout, it uses only the standard library.
+// With -hold it keeps the addresses while its unit restarts: it accepts no
+// connection, and passes the listeners to the proxy that starts.
+//
+// To the proxy, Kubernetes is a TLS server with a /readyz endpoint.
 package main
 
 import (
@@ -16,6 +18,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
+
 	"pai.dev/pai/internal/layout"
 )
 
@@ -24,16 +28,43 @@ const reloadInterval = 200 * time.Millisecond
 
 func main() {
 	path := flag.String("config", layout.APIProxyFile, "configuration `file`, reloaded when it changes")
+	holdFor := flag.Duration("hold", 0, "hold the addresses for the next proxy, for at most this `duration`")
 	flag.Parse()
 	log.SetFlags(0) // the journal keeps the time
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if *holdFor > 0 {
+		if err := holdConfigured(ctx, *path, *holdFor); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 
-	p := newProxy(defaultTimings())
+	held, err := take(ctx, layout.APIProxyListeners)
+	if err != nil {
+		log.Printf("take the listeners that are held: %v", err)
+	}
+	p := newProxy(defaultTimings(), held)
 	watchConfig(ctx, *path, hangup, p.apply)
 	p.close()
+}
+
+// holdConfigured holds the addresses of the configuration, and notifies systemd when a
+// proxy can ask for them.
+func holdConfigured(ctx context.Context, path string, limit time.Duration) error {
+	c, _, err := loadConfig(path)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return hold(ctx, c.Listen, layout.APIProxyListeners, func() {
+		if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
+			log.Printf("notify systemd: %v", err)
+		}
+	})
 }
 
 // watchConfig calls apply with the configuration, and again after each change,

@@ -36,12 +36,15 @@ type proxy struct {
 	config    config
 	backends  []*backend
 	listeners map[string]net.Listener // nil while the address cannot be listened on
+	held      map[string]net.Listener // that were passed to this process, and are not in use yet
 	next      int
 	changed   chan struct{} // closed and replaced when a backend may have become usable
 }
 
-func newProxy(t timings) *proxy {
-	return &proxy{timings: t, listeners: map[string]net.Listener{}, changed: make(chan struct{})}
+// newProxy makes a proxy that starts with the listeners that were held for it, by
+// address.
+func newProxy(t timings, held map[string]net.Listener) *proxy {
+	return &proxy{timings: t, listeners: map[string]net.Listener{}, held: held, changed: make(chan struct{})}
 }
 
 // apply puts a configuration into effect and keeps what did not change.
@@ -68,6 +71,10 @@ func (p *proxy) apply(c config) {
 		b.close()
 	}
 	p.listen(c.Listen)
+	if err := closeAll(p.held); err != nil { // addresses that the configuration no longer has
+		log.Printf("close listeners that were held: %v", err)
+	}
+	p.held = nil
 }
 
 func (p *proxy) listen(addresses []string) {
@@ -76,7 +83,8 @@ func (p *proxy) listen(addresses []string) {
 		wanted[a] = true
 		if _, there := p.listeners[a]; !there {
 			p.listeners[a] = nil
-			go p.serve(a)
+			go p.serve(a, p.held[a])
+			delete(p.held, a)
 		}
 	}
 	for a, l := range p.listeners {
@@ -89,18 +97,14 @@ func (p *proxy) listen(addresses []string) {
 	}
 }
 
-// serve listens on one address and forwards every connection. Early in a boot
-// the address might not exist yet, so it tries again.
-func (p *proxy) serve(address string) {
-	ctx := context.Background() // the proxy listens until its configuration changes, and ends with its process
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
-	for err != nil {
-		log.Printf("listen on %s: %v", address, err)
-		time.Sleep(p.timings.interval)
-		if !p.wants(address) {
-			return
-		}
-		l, err = new(net.ListenConfig).Listen(ctx, "tcp", address)
+// serve listens on one address, if no listener was held for it, and forwards every
+// connection.
+func (p *proxy) serve(address string, l net.Listener) {
+	if l == nil {
+		l = p.listenOn(address)
+	}
+	if l == nil {
+		return
 	}
 	p.mu.Lock()
 	if _, wanted := p.listeners[address]; !wanted {
@@ -121,6 +125,23 @@ func (p *proxy) serve(address string) {
 			continue
 		}
 		go p.handle(c)
+	}
+}
+
+// listenOn tries until it listens on an address, which early in a boot might not
+// exist yet. It returns nil if the address is no longer wanted.
+func (p *proxy) listenOn(address string) net.Listener {
+	for {
+		// The proxy listens until its configuration changes, and ends with its process.
+		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", address)
+		if err == nil {
+			return l
+		}
+		log.Printf("listen on %s: %v", address, err)
+		time.Sleep(p.timings.interval)
+		if !p.wants(address) {
+			return nil
+		}
 	}
 }
 

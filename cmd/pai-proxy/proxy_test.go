@@ -19,6 +19,7 @@ import (
 func TestTakeOverWithoutAFailedRequest(t *testing.T) {
 	t.Parallel()
 	f := start(t)
+	f.proxy.timings.grace = defaultTimings().grace // a busy host needs more than the short one for a request
 	f.authority = newAuthority(t)
 	old := startAPIServer(t, f.authority, apiName, "old")
 	next := startAPIServer(t, f.authority, apiName, "new")

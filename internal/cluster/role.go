@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -43,6 +42,11 @@ func (c *cluster) role(ctx context.Context, h machine.Host, m config.Machine, s 
 	}
 	if s.Role == plan.RoleKubeProxy && s.Back() {
 		if err := removeNewerRules(ctx, h); err != nil {
+			return err
+		}
+	}
+	if s.Role == plan.RoleAPIProxy {
+		if err := c.holdAPIAddresses(ctx, h, s.To.Kubernetes()); err != nil {
 			return err
 		}
 	}
@@ -120,51 +124,6 @@ func (c *cluster) writeKubeconfig(ctx context.Context, h machine.Host, v pai.Kub
 		return fmt.Errorf("create a kubeconfig for %s: %w", user, err)
 	}
 	return h.WriteFile(ctx, path, []byte(kubeconfig+"\n"), 0o600)
-}
-
-// proxyConfig is /etc/pai/api-proxy.json, which pai-proxy reads.
-type proxyConfig struct {
-	Listen     []string       `json:"listen"`
-	CA         string         `json:"ca"`
-	ServerName string         `json:"serverName"`
-	Backends   []proxyBackend `json:"backends"`
-}
-
-type proxyBackend struct {
-	Address  string `json:"address"`
-	Draining bool   `json:"draining,omitempty"`
-}
-
-// proxyConfigFor is the configuration of the proxy on a machine. On a control-plane
-// machine it has both slots of the API server, and listens on the address that
-// the other machines use. draining, if any, gets no new connections.
-func proxyConfigFor(cfg *config.Config, m config.Machine, draining *layout.Slot) proxyConfig {
-	port := cfg.Kubernetes.APIServersPort
-	p := proxyConfig{Listen: []string{fmt.Sprintf("127.0.0.1:%d", port)}, CA: layout.CAFile, ServerName: layout.APIName}
-	if !m.IsControlPlane() {
-		p.Backends = []proxyBackend{{Address: fmt.Sprintf("%s:%d", cfg.ControlPlane().HostIP, port)}}
-		return p
-	}
-	p.Listen = append(p.Listen, fmt.Sprintf("%s:%d", m.HostIP, port))
-	for _, s := range layout.Slots() {
-		p.Backends = append(p.Backends, proxyBackend{
-			Address:  fmt.Sprintf("127.0.0.1:%d", s.APIServerPort),
-			Draining: draining != nil && *draining == s,
-		})
-	}
-	return p
-}
-
-func proxyFile(cfg *config.Config, m config.Machine, draining *layout.Slot) ([]byte, error) {
-	return json.MarshalIndent(proxyConfigFor(cfg, m, draining), "", "  ")
-}
-
-func (c *cluster) writeProxyConfig(ctx context.Context, h machine.Host, m config.Machine, draining *layout.Slot) error {
-	data, err := proxyFile(c.Config, m, draining)
-	if err != nil {
-		return err
-	}
-	return h.WriteFile(ctx, layout.APIProxyFile, data, 0o644)
 }
 
 // moveAndRestart moves the link of a role, enables its unit, and restarts it.

@@ -38,6 +38,12 @@ const (
 	DigestsFile       = StateDir + "/digests.json" // cache of the helper
 
 	PodAddressesDir = RunDir + "/cni" // addresses of pods that are in use
+
+	// APIProxyListeners is the socket where an API proxy that starts gets the listeners
+	// that APIProxyHoldUnit holds for it. It is in the runtime directory of that unit.
+	APIProxyListeners = "/run/" + APIProxyRunName + "/listeners.sock"
+	APIProxyRunName   = "pai-api-proxy"
+	APIProxyHoldUnit  = "pai-api-proxy-hold.service"
 )
 
 // HostsFile names the machines. The lines of PAI end in HostsMark.
