@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -49,6 +50,10 @@ func Expect(ctx context.Context, d Deps, w plan.World, v pai.KubernetesVersion, 
 			return result, err
 		}
 	}
+	prepared, err := preparedDigest(c.Config) // names every machine, so it is not made for each
+	if err != nil {
+		return result, err
+	}
 	var mu sync.Mutex
 	group, limited := errgroup.WithContext(ctx)
 	group.SetLimit(expectLimit)
@@ -61,6 +66,7 @@ func Expect(ctx context.Context, d Deps, w plan.World, v pai.KubernetesVersion, 
 			mu.Lock()
 			e := expected[m.Name]
 			mu.Unlock()
+			e.Prepared = prepared
 			one, cancel := context.WithTimeoutCause(limited, expectTimeout, fmt.Errorf("no answer within %s", expectTimeout))
 			defer cancel()
 			e, err := c.expectMachine(one, h, of, m, v, programs, e)
@@ -80,7 +86,7 @@ func Expect(ctx context.Context, d Deps, w plan.World, v pai.KubernetesVersion, 
 			return nil
 		})
 	}
-	err := group.Wait()
+	err = group.Wait()
 	if err == nil && len(result.Unknown) == 0 {
 		result.Manifests, err = c.expectManifests(ctx, w, v, expected)
 	}
@@ -115,10 +121,6 @@ func versionOn(m config.Machine, programs map[string]string) plan.ExpectedVersio
 
 func (c *cluster) expectMachine(ctx context.Context, h machine.Host, of config.Machine, m plan.MachineState, v pai.KubernetesVersion,
 	programs map[string]string, e plan.Expected) (plan.Expected, error) {
-	var err error
-	if e.Prepared, err = preparedDigest(c.Config); err != nil {
-		return e, err
-	}
 	e.Versions = maps.Clone(e.Versions)
 	if e.Versions == nil {
 		e.Versions = map[pai.KubernetesVersion]plan.ExpectedVersion{}
@@ -126,6 +128,7 @@ func (c *cluster) expectMachine(ctx context.Context, h machine.Host, of config.M
 	version := versionOn(of, programs)
 	e.Versions[v.Label()] = version
 	dir := m.Directory(v, e)
+	var err error
 	for r, state := range m.Roles {
 		if state.Running == "" || v.Less(state.Running) {
 			continue
@@ -181,7 +184,7 @@ func programsOf(m config.Machine, all map[string]string) map[string]string {
 	return own
 }
 
-// preparedDigest is the digest of what a machine is prepared with.
+// preparedDigest is the digest of what every machine is prepared with.
 func preparedDigest(cfg *config.Config) (string, error) {
 	files, err := preparedFiles(cfg)
 	if err != nil {
@@ -191,10 +194,10 @@ func preparedDigest(cfg *config.Config) (string, error) {
 	for path, f := range files {
 		digests[path] = fingerprint.Of([]byte(f.content))
 	}
-	hosts := ""
+	var hosts strings.Builder
 	for _, line := range hostLines(cfg) {
-		hosts += line + " " + layout.HostsMark + "\n"
+		hosts.WriteString(line + " " + layout.HostsMark + "\n")
 	}
-	digests[layout.HostsFile] = fingerprint.Of([]byte(hosts))
+	digests[layout.HostsFile] = fingerprint.Of([]byte(hosts.String()))
 	return fingerprint.Directory(digests), nil
 }

@@ -99,6 +99,36 @@ func (r Report) ErrorOf(p Part) error {
 	return nil
 }
 
+// errNoPart: the report has neither the part nor a reason for its absence.
+var errNoPart = errors.New("the answer lacks it")
+
+// Needs returns an error if the report lacks a part. The parts that are maps or lists
+// can be empty.
+func (r Report) Needs(p Part) error {
+	absent := false
+	switch p {
+	case Prepared:
+		absent = r.Prepared == nil
+	case Images:
+		absent = r.Images == nil
+	case Facts:
+		absent = r.Facts == nil
+	case Containers, PausesOf:
+		absent = r.Activity == nil
+	case Runtime:
+		absent = r.RuntimeUp == nil
+	case HardwareOf:
+		absent = r.Hardware == nil
+	case ConditionOf:
+		absent = r.Condition == nil
+	case Programs, Roles, Foreign, Directories, Shims, Versions:
+	}
+	if err := r.ErrorOf(p); err != nil || !absent {
+		return err
+	}
+	return errNoPart
+}
+
 // ProblemOf is the reason for an absent value of a part as an error, or nil.
 func (r Report) ProblemOf(p Part, value string) error {
 	if problem := r.Problems[string(p)+" "+value]; problem != "" {

@@ -30,8 +30,10 @@ func Inspect(ctx context.Context, host machine.Host, r inspect.Request, needed .
 		}
 	}
 	for _, p := range needed {
-		if problem := report.Problem(p); problem != "" {
-			err = fmt.Errorf("%s: %w", p, errors.New(problem))
+		if err == nil {
+			if err = report.Needs(p); err != nil {
+				err = fmt.Errorf("%s: %w", p, err)
+			}
 		}
 	}
 	if err != nil {

@@ -139,3 +139,22 @@ func TestInspectErrorsNameMachineAndCause(t *testing.T) {
 		t.Errorf("got %v, want the end of the context", err)
 	}
 }
+
+// A needed part that is neither in the answer nor explained is an error.
+func TestAbsentPartsAreErrors(t *testing.T) {
+	t.Parallel()
+	h := &remote{}
+	h.run = func(c machine.Command) (string, error) {
+		_, err := inspecttest.AnswerWith(c, func(inspect.Request) inspect.Report { return inspect.Report{} })
+		return "", err
+	}
+	for _, p := range []inspect.Part{inspect.Prepared, inspect.Images, inspect.Facts, inspect.Containers, inspect.PausesOf,
+		inspect.Runtime, inspect.HardwareOf, inspect.ConditionOf} {
+		if _, err := helper.Parts(t.Context(), h, p); err == nil || !strings.Contains(err.Error(), `"gpu-01": `+string(p)+": ") {
+			t.Errorf("%s: got %v, want the part that is absent", p, err)
+		}
+	}
+	if _, err := helper.Parts(t.Context(), h, inspect.Programs, inspect.Roles, inspect.Shims); err != nil {
+		t.Errorf("got %v, want lists that can be empty", err)
+	}
+}
