@@ -117,9 +117,32 @@ func (b *bench) services(ctx context.Context) error {
 		return fmt.Errorf("the upgrade of the services changed nothing:\n%s", stderr.String())
 	}
 	b.row("PAI, services "+chaos.From+" to "+chaos.To+": wall time", "%.1f s", took.Seconds())
+	total := map[string]int{}
+	for r, n := range asked {
+		total[r.Who] += n
+	}
 	b.row("PAI, services "+chaos.From+" to "+chaos.To+": API requests of paictl", "%d for %d objects changed: %.1f for each (the witness asked %d times besides)",
-		asked["paictl"], objects, float64(asked["paictl"])/float64(objects), asked["pai-witness"])
+		total["paictl"], objects, float64(total["paictl"])/float64(objects), total["pai-witness"])
+	b.row("PAI, services: the most frequent requests of paictl", "%s", mostFrequent(asked, "paictl"))
 	return nil
+}
+
+// mostFrequent lists the 25 most frequent kinds of requests of a client.
+func mostFrequent(asked map[chaos.Request]int, who string) string {
+	var kinds []chaos.Request
+	for r := range asked {
+		if r.Who == who {
+			kinds = append(kinds, r)
+		}
+	}
+	slices.SortFunc(kinds, func(a, b chaos.Request) int {
+		return cmp.Or(cmp.Compare(asked[b], asked[a]), cmp.Compare(a.What, b.What))
+	})
+	var listed []string
+	for _, r := range kinds[:min(len(kinds), 25)] {
+		listed = append(listed, fmt.Sprintf("%d %s", asked[r], r.What))
+	}
+	return strings.Join(listed, ", ")
 }
 
 // adminConfig is the administrator's access to the API from this host.

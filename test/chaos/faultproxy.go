@@ -27,6 +27,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 )
@@ -40,17 +42,20 @@ type api struct {
 	server *http.Server
 
 	mu    sync.Mutex
-	asked map[string]int // requests, by who asked
+	asked map[Request]int
 }
 
-// CountRequests counts the requests that come over the machine's cable, by who
-// asks, until stop is called.
-func (c *Cluster) CountRequests(ctx context.Context) (stop func() (map[string]int, error), err error) {
+// Request is a kind of request: who asks, and what for, such as "patch roles".
+type Request struct{ Who, What string }
+
+// CountRequests counts the requests that come over the machine's cable until stop is
+// called.
+func (c *Cluster) CountRequests(ctx context.Context) (stop func() (map[Request]int, error), err error) {
 	s, err := c.newAPI(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return func() (map[string]int, error) {
+	return func() (map[Request]int, error) {
 		err := s.close(ctx, c)
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -60,9 +65,17 @@ func (c *Cluster) CountRequests(ctx context.Context) (stop func() (map[string]in
 
 func (s *api) count(r *http.Request) {
 	who, _, _ := strings.Cut(r.UserAgent(), "/")
+	what := r.Method + " " + r.URL.Path
+	paths := request.RequestInfoFactory{APIPrefixes: sets.NewString("api", "apis"), GrouplessAPIPrefixes: sets.NewString("api")}
+	if info, err := paths.NewRequestInfo(r); err == nil && info.IsResourceRequest {
+		what = info.Verb + " " + info.Resource
+		if r.URL.Query().Has("dryRun") {
+			what += " (dry run)"
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asked[who]++
+	s.asked[Request{who, what}]++
 }
 
 const (
@@ -105,7 +118,7 @@ func (c *Cluster) newAPI(ctx context.Context) (*api, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &api{asked: map[string]int{}}
+	s := &api{asked: map[Request]int{}}
 	s.mode.Store("")
 	s.server = &http.Server{
 		Handler:   s.injectResponse(proxy),
