@@ -123,6 +123,16 @@ func (b *Bundle) checkSignature(trusted []ed25519.PublicKey) error {
 		return notVerified(b.dir, errors.New("not signed: "+signatureFile+" has no signature"))
 	}
 	return &pai.Error{Code: pai.CodeRefused, Message: fmt.Sprintf("bundle %s is refused", b.dir),
-		Err:  fmt.Errorf("signed by the untrusted key %s", strings.Join(signers, " and ")),
+		Err:  fmt.Errorf("signed by the untrusted key %s", someOf(signers)),
 		Next: "if you trust the owner of this key, add it to cluster.common.trusted-bundle-keys, or pass it with --key; to sign the bundle with your own key in PAI's source tree, run: paictl release build"}
+}
+
+// someOf lists the newest signers, which are last. A cache that many hosts share has
+// dozens.
+func someOf(signers []string) string {
+	const shown = 2
+	if more := len(signers) - shown; more > 0 {
+		return fmt.Sprintf("%s and %d others", strings.Join(signers[more:], ", "), more)
+	}
+	return strings.Join(signers, " and ")
 }
