@@ -34,7 +34,7 @@ func Faults(random *rand.Rand) []Fault {
 		{Name: "clean-in-handover", What: "kill -9 while etcd is handed over, then a clean and a boot: the data must come back", NoJob: true, Apart: true, Inject: always(cleanInHandover)},
 		{Name: "reboot-worker", What: "a machine without jobs is rebooted in the middle, twice", Machines: 2, Idle: "pai-2", Inject: reboot("pai-2", "machine/pai-2/images", "machine/pai-2/kubelet")},
 		{Name: "reboot-busy", What: "the machine that the job runs on is rebooted in the middle: the report must name that cause, and the rest must converge", Machines: 2, Idle: "pai-1",
-			Ends: "machine pai-2 ", Inject: reboot("pai-2", "cluster/etcd")},
+			Ends: "machine pai-2 ", Rebooted: "pai-2", Inject: reboot("pai-2", "cluster/etcd")},
 		{Name: "reboot-control-plane", What: "the control plane's machine, without jobs, is rebooted in the middle, three times", Machines: 2, Idle: "pai-1",
 			Inject: reboot("pai-1", "cluster/etcd", "cluster/apiserver", "services/"+To+"/kueue")},
 	}

@@ -25,6 +25,8 @@ type Fault struct {
 	// Ends is set where the fault ends the job's containers: what the report
 	// must say of each as its cause.
 	Ends string
+	// Rebooted is the busy machine that the fault reboots.
+	Rebooted string
 	// Besides is called when the job runs, and submits others. It may be nil. Their
 	// ends are checked by Check, which returns what is wrong with them.
 	Besides func(ctx context.Context, c *Cluster) error
@@ -94,8 +96,17 @@ func (c *Cluster) Upgrade(ctx context.Context, f Fault, undisturbed State) (r Ro
 	if r.End, err = c.TakeState(ctx, max(f.Machines, 1)); err != nil {
 		return r, err
 	}
+	end := r.End
+	if f.Rebooted != "" && undisturbed != nil {
+		// A machine without tasks gets its reservations, for which a busy one waits.
+		if _, reserves := r.End.withoutReservations(f.Rebooted); !reserves {
+			r.Problems = append(r.Problems, f.Rebooted+" had no task when it was upgraded, and its kubelet reserves nothing")
+		}
+		undisturbed, _ = undisturbed.withoutReservations(f.Rebooted)
+		end, _ = end.withoutReservations(f.Rebooted)
+	}
 	if undisturbed != nil {
-		r.Different = undisturbed.Diff(r.End)
+		r.Different = undisturbed.Diff(end)
 	}
 	c.logf("%s: %d attempts in %s, %d differences, %d interrupted, %d ended by the fault, problems: %v", f.Name, r.Attempts,
 		time.Since(start).Round(time.Second), len(r.Different), len(r.Interrupted), len(r.Ended), r.Problems)

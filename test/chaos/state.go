@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/pai"
 )
 
@@ -49,6 +51,31 @@ func (s State) Diff(other State) []string {
 		}
 	}
 	return found
+}
+
+// withoutReservations leaves out what the kubelet of a machine keeps from pods, and
+// reports whether it keeps anything.
+func (s State) withoutReservations(machine string) (without State, reserves bool) {
+	without = maps.Clone(s)
+	for key, text := range s {
+		if !strings.HasPrefix(key, machine+" file ") || path.Base(key) != layout.KubeletConfigName {
+			continue
+		}
+		var kept []string
+		inside := false
+		for _, line := range strings.Split(text, "\n") {
+			if !strings.HasPrefix(line, " ") {
+				inside = line == "kubeReserved:" || line == "systemReserved:"
+			}
+			if inside {
+				reserves = true
+			} else {
+				kept = append(kept, line)
+			}
+		}
+		without[key] = strings.Join(kept, "\n")
+	}
+	return without, reserves
 }
 
 func firstDifference(a, b string) string {

@@ -146,3 +146,23 @@ func TestSlotNames(t *testing.T) {
 		}
 	}
 }
+
+func TestWithoutReservations(t *testing.T) {
+	t.Parallel()
+	const key = "pai-2 file /opt/pai/v0.11-pai/etc/kubelet.yaml"
+	waits := State{key: "a: 1\nlogging:\n  format: x\n", "pai-2 unit u": "kubeReserved:"}
+	keeps := State{key: "a: 1\nkubeReserved:\n  cpu: 100m\nlogging:\n  format: x\nsystemReserved:\n  cpu: 100m\n", "pai-2 unit u": "kubeReserved:"}
+	if got, reserves := waits.withoutReservations("pai-2"); reserves || len(got.Diff(waits)) > 0 {
+		t.Errorf("got %v, %v, want what was there", got, reserves)
+	}
+	got, reserves := keeps.withoutReservations("pai-2")
+	if !reserves || len(got.Diff(waits)) > 0 {
+		t.Errorf("got %v, %v, want only the reservations to be left out", got.Diff(waits), reserves)
+	}
+	if got, reserves := keeps.withoutReservations("pai-1"); reserves || len(got.Diff(keeps)) > 0 {
+		t.Errorf("got %v, %v, want the file of another machine to stay", got.Diff(keeps), reserves)
+	}
+	if len(keeps.Diff(waits)) != 1 {
+		t.Errorf("got %v, want no change of the original", keeps.Diff(waits))
+	}
+}
