@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 include hack/go.env
 export CGO_ENABLED GOFLAGS
 
-.PHONY: help deps build demo test test-all unit golden fuzz e2e check bench bench-upgrade chaos mutants lint verify clean
+.PHONY: help deps build demo test test-all unit golden fuzz e2e check bench bench-upgrade chaos mutants lint vuln verify clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ mutants: ## put faults into a copy of the code one at a time and see which test 
 
 lint: ## go vet and golangci-lint (which is compiled first: two minutes, once)
 	@hack/test.sh lint
+
+vuln: ## known vulnerabilities of all that is compiled (needs the Go vulnerability database); ONLY=part of a directory, DB=URL
+	@go run ./test/vuln $(if $(ONLY),-only '$(ONLY)') $(if $(DB),-db '$(DB)')
 
 verify: lint ## what a change must pass before it is offered: formatting, tidy modules, lint, unit tests
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
