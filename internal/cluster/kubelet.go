@@ -61,10 +61,13 @@ func (c *cluster) kubeletFiles(ctx context.Context, h machine.Host, m config.Mac
 	if err != nil {
 		return nil, err
 	}
-	file := layout.VersionFile(v, layout.KubeletConfigName)
+	mode := fs.FileMode(0o644)
+	if contained(i.Upstream) {
+		mode = 0o600
+	}
 	return map[string]preparedFile{
-		file:                                  {string(data), 0o644},
-		layout.RunScript(v, plan.RoleKubelet): {kubeletScript(m, v), 0o755},
+		layout.VersionFile(v, layout.KubeletConfigName): {string(data), mode},
+		layout.RunScript(v, plan.RoleKubelet):           {kubeletScript(m, v), 0o755},
 	}, nil
 }
 
@@ -200,7 +203,7 @@ func (c *cluster) registerNode(ctx context.Context, k *kube.Client, h machine.Ho
 	if old, err := h.ReadFile(ctx, layout.CNIConfig); err == nil && string(old) == conflist {
 		return nil
 	}
-	return h.WriteFile(ctx, layout.CNIConfig, []byte(conflist), 0o644)
+	return h.WriteFile(ctx, layout.CNIConfig, []byte(conflist), 0o600)
 }
 
 func nodeObject(m config.Machine) *unstructured.Unstructured {

@@ -86,6 +86,9 @@ func containment() map[string]any {
 	return map[string]any{
 		"podPidsLimit":   podProcesses,
 		"seccompDefault": true,
+		// The default of the kubelet, which kubeadm prints as zero.
+		"streamingConnectionIdleTimeout": "4h0m0s",
+		"tlsCipherSuites":                strongCiphers,
 	}
 }
 

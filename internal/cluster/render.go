@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"path"
 
 	"pai.dev/pai/internal/config"
@@ -157,7 +158,11 @@ func (c *cluster) versionFiles(ctx context.Context, h machine.Host, m config.Mac
 	if err != nil {
 		return nil, err
 	}
-	files := map[string]preparedFile{layout.RunScript(v, r): {componentScript(c.Config, m, v, i.Upstream, r, emulating(f, o.emulate)), 0o755}}
+	mode := fs.FileMode(0o755)
+	if contained(i.Upstream) {
+		mode = privateScript
+	}
+	files := map[string]preparedFile{layout.RunScript(v, r): {componentScript(c.Config, m, v, i.Upstream, r, emulating(f, o.emulate)), mode}}
 	if contained(i.Upstream) && layout.SlotOf(r).APIServer == r {
 		err = addAuditPolicy(files, v)
 	}
@@ -177,7 +182,11 @@ func componentScript(cfg *config.Config, m config.Machine, v pai.KubernetesVersi
 		}
 		return script(v, r, "kube-apiserver", f)
 	case plan.RoleControllerManager:
-		return script(v, r, "kube-controller-manager", soleLeader(f))
+		f = soleLeader(f)
+		if contained(upstream) {
+			f = f.set("terminated-pod-gc-threshold", fmt.Sprint(endedPods))
+		}
+		return script(v, r, "kube-controller-manager", f)
 	case plan.RoleScheduler:
 		return script(v, r, "kube-scheduler", soleLeader(f))
 	default:

@@ -39,6 +39,7 @@ func TestHostileJobs(t *testing.T) {
 			}
 		}
 	})
+	o.part("files have the modes of the CIS table", (*operator).cisFiles)
 	o.part("a label of an image reaches no plugin of containerd", func(o *operator) {
 		o.hostile("labels", 64, "sleep 600")
 		o.eventually(time.Minute, "the task runs", func() (bool, string) { return len(o.containersOf("labels")) == 1, "" })
