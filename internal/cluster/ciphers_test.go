@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// The suites are secure ones of TLS 1.2, with both of which HTTP/2 needs one: the
-// programs do not start otherwise.
+// The suites are secure ones of TLS 1.2. HTTP/2 needs one of two: without them the
+// programs do not start.
 func TestStrongCiphers(t *testing.T) {
 	t.Parallel()
 	for _, name := range strongCiphers {
