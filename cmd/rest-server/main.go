@@ -98,7 +98,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	go core.ReconcileRecords(ctx, recordsEvery, retention, func(err error) { log.Warn("ended jobs stay longer", "error", err) })
 	log.Info("listening", "address", o.listen, "release", o.release)
 	server := rest.Server{
-		Handler: &rest.Handler{Jobs: core, Users: rest.NewUsers(cluster, users), Release: o.release, Log: log},
+		Handler: &rest.Handler{Jobs: core, Users: rest.NewUsers(cluster, users, func(err error) { log.Error("users are left out", "error", err) }), Release: o.release, Log: log},
 		CertDir: o.certDir, Drain: o.drain, Log: log,
 	}
 	return server.Run(ctx, listener)

@@ -13,7 +13,8 @@ import (
 )
 
 // Carried is what a restore changes in the restored data: the records of jobs that
-// ended after the snapshot. Otherwise these jobs would run again.
+// ended after the snapshot, and the users of the REST server. Otherwise these jobs would
+// run again, and revoked tokens would be valid again.
 type Carried struct {
 	Put    map[string][]byte `json:"put"`
 	Remove []string          `json:"remove"`
@@ -54,6 +55,12 @@ func jobSetKey(id string) string { return "/registry/jobset.x-k8s.io/jobsets/" +
 // Carried returns the keys that implement a Carry.
 func (l Loss) Carried(c Carry) (Carried, error) {
 	carried := Carried{Put: map[string][]byte{}, Remove: []string{}}
+	switch {
+	case l.users != nil:
+		carried.Put[usersKey] = l.users
+	case l.UsersChanged:
+		carried.Remove = append(carried.Remove, usersKey)
+	}
 	then, err := l.Then.Records()
 	if err != nil {
 		return carried, err

@@ -42,6 +42,9 @@ func jobPrefixes() []string {
 	return prefixes
 }
 
+// usersKey is the key of the users of the REST server. Its value is encrypted.
+const usersKey = "/registry/secrets/" + pai.SystemNamespace + "/" + pai.UsersSecret
+
 // Records returns the jobs by "namespace/object".
 func (d JobData) Records() (map[string]*JobRecord, error) {
 	records := map[string]*JobRecord{}

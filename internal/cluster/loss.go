@@ -28,6 +28,10 @@ type Loss struct {
 	Gone map[string]bool
 	// Then and Now are what the snapshot and etcd have of jobs.
 	Then, Now JobData
+	// UsersChanged reports whether the users of the REST server changed since. They
+	// stay as they are: a restore brings no revoked token back.
+	UsersChanged bool
+	users        []byte // as etcd has them; nil if it has none
 	// Unknown is why the differences are unknown; empty if they are known.
 	Unknown string
 }
@@ -71,10 +75,12 @@ func LossOf(ctx context.Context, h machine.Host, s plan.Step) (Loss, error) {
 	return Loss{}, fmt.Errorf("no etcd runs on %q to compare the snapshot with", h.Name())
 }
 
-// content is what a snapshot or etcd holds: all keys, and the values of jobs.
+// content is what a snapshot or etcd holds: all keys, and the values of jobs. users
+// is read only from etcd.
 type content struct {
-	keys map[string]etcd.Revisions
-	jobs JobData
+	keys  map[string]etcd.Revisions
+	jobs  JobData
+	users []byte
 }
 
 // scratchContent is a script that prints the time of a snapshot, its keys, and the
@@ -124,7 +130,11 @@ func readLive(ctx context.Context, client *etcd.Client, s layout.Slot) (c conten
 	if c.keys, err = client.Keys(ctx, s, "/registry/"); err != nil {
 		return content{}, err
 	}
-	c.jobs, err = client.Values(ctx, s, jobPrefixes())
+	if c.jobs, err = client.Values(ctx, s, jobPrefixes()); err != nil {
+		return content{}, err
+	}
+	values, err := client.Values(ctx, s, []string{usersKey})
+	c.users = values[usersKey]
 	return c, err
 }
 
@@ -148,7 +158,7 @@ func lossOf(ctx context.Context, h machine.Host, from layout.Slot, v pai.Kuberne
 func compareContent(snapshot string, taken time.Time, then, now content) Loss {
 	loss := compareKeys(then.keys, now.keys)
 	loss.Snapshot, loss.Taken = path.Base(snapshot), taken
-	loss.Then, loss.Now = then.jobs, now.jobs
+	loss.Then, loss.Now, loss.users = then.jobs, now.jobs, now.users
 	return loss
 }
 
@@ -203,6 +213,7 @@ func compareKeys(then, now map[string]etcd.Revisions) Loss {
 	for key, is := range now {
 		was, there := then[key]
 		switch {
+		case key == usersKey: // below
 		case !there || was.Created != is.Created:
 			kind(key).Created++
 			loss.Created[key] = true
@@ -210,8 +221,9 @@ func compareKeys(then, now map[string]etcd.Revisions) Loss {
 			kind(key).Changed++
 		}
 	}
+	loss.UsersChanged = then[usersKey] != now[usersKey]
 	for key, was := range then {
-		if is, there := now[key]; !there || was.Created != is.Created {
+		if is, there := now[key]; key != usersKey && (!there || was.Created != is.Created) {
 			kind(key).Deleted++
 			loss.Gone[key] = true
 		}

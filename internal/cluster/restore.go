@@ -277,7 +277,7 @@ func (c *cluster) startRestored(ctx context.Context, h machine.Host, m config.Ma
 		return err
 	}
 	if err := c.applyCarried(ctx, h, to); err != nil {
-		return fmt.Errorf("keep the records of ended jobs: %w", err)
+		return fmt.Errorf("keep the users and the records of ended jobs: %w", err)
 	}
 	if err := removeEtcd(ctx, h, to.Other()); err != nil {
 		return err

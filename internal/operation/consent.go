@@ -77,6 +77,9 @@ func lossNotes(loss cluster.Loss, changed []changedJob) []string {
 	}
 	notes := []string{fmt.Sprintf("restores etcd from snapshot %s, taken %s ago; later writes that will be lost: %s",
 		loss.Snapshot, time.Since(loss.Taken).Round(time.Second), text)}
+	if loss.UsersChanged {
+		notes = append(notes, "the users and tokens of the REST server stay as they are now: what was revoked stays revoked")
+	}
 	return append(notes, changedNotes(changed)...)
 }
 

@@ -128,12 +128,8 @@ func (o *operation) ensureAccess(services pai.ServicesVersion) func(ctx context.
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		var addresses []string
-		for _, m := range o.Config.Layout.MachineList {
-			addresses = append(addresses, m.HostIP)
-		}
 		access, err := rest.EnsureSecrets(ctx, client, rest.Bootstrap{
-			Addresses: addresses, Port: o.Config.Services.RestServer.ServerPort, Saved: saved, Users: usersForm(o.Releases, services)})
+			Endpoint: o.RestServer(), Saved: saved, Users: usersForm(o.Releases, services), Note: session.TokenNote()})
 		if err != nil {
 			return fmt.Errorf("make secrets of the REST server: %w", err)
 		}

@@ -32,6 +32,10 @@ const ClusterConfigMap = "pai-cluster"
 // SystemNamespace is where the PAI services run.
 const SystemNamespace = "pai-system"
 
+// UsersSecret, in SystemNamespace, has the users of the REST server and the hashes of
+// their tokens. A restore of etcd does not change it, so a revoked token stays revoked.
+const UsersSecret = "rest-server-users"
+
 // VirtualClusterNamespacePrefix and a virtual cluster's name make the
 // namespace that its jobs run in.
 const VirtualClusterNamespacePrefix = "pai-vc-"

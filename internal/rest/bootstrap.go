@@ -26,15 +26,22 @@ const (
 	AdminUser = "admin"
 )
 
-// Bootstrap are the arguments of EnsureSecrets.
-type Bootstrap struct {
+// Endpoint is where clients reach the REST server.
+type Endpoint struct {
 	// Addresses are the addresses of the machines, which clients use.
 	Addresses []string
 	Port      int
+}
+
+// Bootstrap are the arguments of EnsureSecrets.
+type Bootstrap struct {
+	Endpoint
 	// Users is the form in which the release stores its users.
 	Users UsersForm
 	// Saved is the access that an earlier call returned; zero if none was saved.
 	Saved Access
+	// Note says what a new token is for.
+	Note string
 }
 
 // EnsureSecrets makes the Secrets of the REST server before its chart is
@@ -43,8 +50,8 @@ type Bootstrap struct {
 // soon.
 //
 // The cluster stores hashes of tokens, not tokens. EnsureSecrets returns the
-// token of b.Saved if it is valid. Otherwise it adds a token; the others stay
-// valid.
+// token of b.Saved if it is valid and a third of its life is left. Otherwise it
+// adds a token; the others stay valid until they expire.
 func EnsureSecrets(ctx context.Context, c *kube.Client, b Bootstrap) (Access, error) {
 	return ensureSecrets(ctx, c, b, time.Now())
 }
@@ -64,15 +71,28 @@ func ensureSecrets(ctx context.Context, c *kube.Client, b Bootstrap, now time.Ti
 	if err != nil {
 		return Access{}, err
 	}
-	token, err := ensureAdmin(ctx, c, b.Users, b.Saved.Token, now)
+	token, err := ensureAdmin(ctx, c, b.Users, b.Saved.Token, b.Note, now)
 	if err != nil {
 		return Access{}, err
 	}
-	access := Access{CA: ca.cert, User: AdminUser, Token: token}
-	for _, a := range b.Addresses {
-		access.URLs = append(access.URLs, "https://"+net.JoinHostPort(a, strconv.Itoa(b.Port)))
+	return b.access(ca.cert, AdminUser, token), nil
+}
+
+func (e Endpoint) access(ca []byte, user, token string) Access {
+	access := Access{CA: ca, User: user, Token: token}
+	for _, a := range e.Addresses {
+		access.URLs = append(access.URLs, "https://"+net.JoinHostPort(a, strconv.Itoa(e.Port)))
 	}
-	return access, nil
+	return access
+}
+
+// AccessTo returns the access of a user with a token, after EnsureSecrets.
+func AccessTo(ctx context.Context, c *kube.Client, e Endpoint, user, token string) (Access, error) {
+	secret, err := getSecret(ctx, c, caSecret)
+	if err == nil && len(secret.Data[corev1.TLSCertKey]) == 0 {
+		err = pai.Errorf(pai.CodeFailed, "start the services; run: paictl service start", "the REST server has no certificate yet")
+	}
+	return e.access(secret.Data[corev1.TLSCertKey], user, token), err
 }
 
 // ensurePair returns the pair in a Secret. It replaces a pair that is not valid.
@@ -96,7 +116,7 @@ func ensurePair(ctx context.Context, c *kube.Client, name string, valid func(key
 // ensureAdmin returns a token of the first administrator. Stored users keep
 // their form: servers of the previous release might still read it, and a
 // migration changes it.
-func ensureAdmin(ctx context.Context, c *kube.Client, form UsersForm, saved string, now time.Time) (string, error) {
+func ensureAdmin(ctx context.Context, c *kube.Client, form UsersForm, saved, note string, now time.Time) (string, error) {
 	secret, err := getSecret(ctx, c, usersSecret)
 	if err != nil {
 		return "", err
@@ -107,20 +127,16 @@ func ensureAdmin(ctx context.Context, c *kube.Client, form UsersForm, saved stri
 	} else if found != "" {
 		form = found
 	}
-	dir, err := readDirectory(secret, form)
-	if err != nil {
-		return "", err
-	}
-	if holder, ok := dir.holder(hashToken(saved)); ok && saved != "" && holder.Name == AdminUser {
+	dir, _ := readDirectory(secret, form) // a token that cannot be read is replaced
+	if holder, t, ok := dir.holder(hashToken(saved), now); ok && saved != "" && holder.Name == AdminUser && !t.expired(now.Add(TokenLife/3)) {
 		return saved, nil
 	}
 	fresh := newToken()
-	dir.addToken(AdminUser, token{SHA256: hashToken(fresh), Created: now.UTC()})
-	data, err := dir.encode(form)
-	if err != nil {
-		return "", err
-	}
-	return fresh, applySecret(ctx, c, usersSecret, corev1.SecretTypeOpaque, data)
+	t := token{SHA256: hashToken(fresh), Created: now.UTC(), Expires: now.Add(TokenLife).UTC(), Note: note}
+	return fresh, changeUsers(ctx, c, form, func(d *directory) error {
+		d.addToken(AdminUser, true, t)
+		return nil
+	})
 }
 
 // getSecret returns an empty Secret if it does not exist.
@@ -130,7 +146,7 @@ func getSecret(ctx context.Context, c *kube.Client, name string) (*corev1.Secret
 		return &corev1.Secret{}, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read secret %s: %w", name, err)
+		return &corev1.Secret{}, fmt.Errorf("read secret %s: %w", name, err)
 	}
 	return s, nil
 }

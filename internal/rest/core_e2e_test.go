@@ -283,7 +283,7 @@ func TestEnsureSecretsChangesOnlyWhatItMust(t *testing.T) {
 	if _, err := c.Apply(ctx, []*unstructured.Unstructured{namespace}, kube.ApplyOptions{Inventory: "of-the-cluster"}); err != nil {
 		t.Fatal(err)
 	}
-	b := Bootstrap{Addresses: []string{"10.1.2.3"}, Port: 9186}
+	b := Bootstrap{Endpoint: Endpoint{Addresses: []string{"10.1.2.3"}, Port: 9186}}
 	first, err := EnsureSecrets(ctx, c, b)
 	if err != nil {
 		t.Fatal(err)
@@ -318,7 +318,7 @@ func TestEnsureSecretsChangesOnlyWhatItMust(t *testing.T) {
 	if err != nil || lost.Token == first.Token || string(lost.CA) != string(first.CA) || cert() != before {
 		t.Errorf("after the access was lost: %v", err)
 	}
-	users := NewUsers(c, UsersByEntry)
+	users := NewUsers(c, UsersByEntry, func(error) {})
 	for _, token := range []string{first.Token, lost.Token} {
 		if who, err := users.Caller(ctx, token); err != nil || who != (Caller{AdminUser, true}) {
 			t.Errorf("%+v, %v", who, err)

@@ -6,12 +6,15 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"regexp"
+	"slices"
 	"time"
+
+	"pai.dev/pai/internal/pai"
 )
 
 // usersSecret is the Secret with the users, in one of two forms (usersform.go).
 // It has hashes of tokens, never tokens.
-const usersSecret = "rest-server-users"
+const usersSecret = pai.UsersSecret
 
 // directory lists the users of the REST server.
 type directory struct {
@@ -28,7 +31,13 @@ type token struct {
 	// SHA256 is enough for a token, which has 256 random bits, unlike a password.
 	SHA256  string    `json:"sha256"`
 	Created time.Time `json:"created"`
+	// Expires is zero for tokens of v0.10 and older, which do not end.
+	Expires time.Time `json:"expires,omitzero"`
+	// Note says what the token is for.
+	Note string `json:"note,omitempty"`
 }
+
+func (t token) expired(now time.Time) bool { return !t.Expires.IsZero() && !now.Before(t.Expires) }
 
 // userPattern is the syntax of label values in Kubernetes.
 var userPattern = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?$`)
@@ -44,26 +53,36 @@ func hashToken(t string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// holder returns the user who has the token with that hash.
-func (d directory) holder(hash string) (Caller, bool) {
+// holder returns the user who has the token with that hash, and the token. It
+// ignores tokens that have expired.
+func (d directory) holder(hash string, now time.Time) (Caller, token, bool) {
 	for _, u := range d.Users {
 		for _, t := range u.Tokens {
-			if t.SHA256 == hash {
-				return Caller{Name: u.Name, Admin: u.Admin}, true
+			if t.SHA256 == hash && !t.expired(now) {
+				return Caller{Name: u.Name, Admin: u.Admin}, t, true
 			}
 		}
 	}
-	return Caller{}, false
+	return Caller{}, token{}, false
 }
 
-// addToken gives a user a token. A user who does not exist becomes an
-// administrator.
-func (d *directory) addToken(name string, t token) {
-	for i := range d.Users {
-		if d.Users[i].Name == name {
-			d.Users[i].Tokens = append(d.Users[i].Tokens, t)
-			return
-		}
+// addToken gives a user a token, once. It adds a user who does not exist; admin is
+// only for such a user.
+func (d *directory) addToken(name string, admin bool, t token) {
+	i := slices.IndexFunc(d.Users, func(u user) bool { return u.Name == name })
+	if i < 0 {
+		i, d.Users = len(d.Users), append(d.Users, user{Name: name, Admin: admin})
 	}
-	d.Users = append(d.Users, user{Name: name, Admin: true, Tokens: []token{t}})
+	if !slices.ContainsFunc(d.Users[i].Tokens, func(o token) bool { return o.SHA256 == t.SHA256 }) {
+		d.Users[i].Tokens = append(d.Users[i].Tokens, t)
+	}
+}
+
+// clone returns a copy that shares nothing with d.
+func (d directory) clone() directory {
+	d.Users = slices.Clone(d.Users)
+	for i := range d.Users {
+		d.Users[i].Tokens = slices.Clone(d.Users[i].Tokens)
+	}
+	return d
 }

@@ -12,6 +12,10 @@ import (
 // errUnauthorized is the error of a request without a known token.
 var errUnauthorized = pai.Errorf(pai.CodeForbidden, "send the header Authorization: Bearer TOKEN", "the request has no valid token")
 
+// errTokenInvalid is the error of a request with a token that is not valid (any more).
+var errTokenInvalid = pai.Errorf(pai.CodeForbidden, "an operator can create another token; run: paictl user token create --save",
+	"%w: the token is unknown, was revoked, or has expired", errUnauthorized)
+
 // errorBody is an error in JSON.
 type errorBody struct {
 	Code    string        `json:"code"` // a pai.Code, or "unauthorized"

@@ -14,6 +14,7 @@ import (
 	"github.com/go-chi/chi/v5/middleware"
 
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/poll"
 )
 
 // Info describes the server. It needs no token.
@@ -99,8 +100,26 @@ func (h *Handler) authenticated(next http.Handler) http.Handler {
 			h.fail(w, req, err)
 			return
 		}
-		next.ServeHTTP(w, req.WithContext(WithCaller(req.Context(), caller)))
+		ctx, cancel := context.WithCancel(WithCaller(req.Context(), caller))
+		defer cancel()
+		if isFollow(req) {
+			go h.endRevoked(ctx, cancel, token)
+		}
+		next.ServeHTTP(w, req.WithContext(ctx))
 	})
+}
+
+// tokenCheckEvery is how often the token of a request that stays open is checked.
+const tokenCheckEvery = 10 * time.Second
+
+// endRevoked ends a request that stays open once its token is not valid any more.
+func (h *Handler) endRevoked(ctx context.Context, cancel context.CancelFunc, token string) {
+	for poll.Sleep(ctx, tokenCheckEvery) == nil {
+		if _, err := h.Users.Caller(ctx, token); errors.Is(err, errUnauthorized) || errors.Is(err, errUsersUnknown) {
+			cancel()
+			return
+		}
+	}
 }
 
 func (h *Handler) fail(w http.ResponseWriter, req *http.Request, err error) {

@@ -7,27 +7,32 @@ import (
 	"time"
 
 	"golang.org/x/sync/singleflight"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"pai.dev/pai/internal/pai"
 )
 
 // Users identifies callers by their tokens. If the API server is unavailable,
-// it uses the directory that it read last.
+// it uses the directory that it read last, for usersTrustedFor.
 type Users struct {
 	cluster Cluster
 	form    UsersForm
+	report  func(error)
 	reads   singleflight.Group
 
-	mu    sync.Mutex // never held during a read
-	dir   directory
-	known bool      // dir was read at least once
-	read  time.Time // end of the last read, also of one that failed
+	mu       sync.Mutex // never held during a read
+	dir      directory
+	answered time.Time // end of the last read that the store answered; zero if none did
+	read     time.Time // end of the last read, also of one that failed
+	problem  string    // what the last read left out, which was reported
 }
 
 // NewUsers returns the users in the cluster's Secret, which has the form of
-// this server's release.
-func NewUsers(cluster Cluster, form UsersForm) *Users { return &Users{cluster: cluster, form: form} }
+// this server's release. report is called with what in it cannot be read, once.
+func NewUsers(cluster Cluster, form UsersForm, report func(error)) *Users {
+	return &Users{cluster: cluster, form: form, report: report}
+}
 
 const (
 	usersFreshFor = 5 * time.Second
@@ -37,11 +42,14 @@ const (
 	// usersWait is how long a user waits for a read before the server uses the
 	// directory that it has.
 	usersWait = 250 * time.Millisecond
+	// usersTrustedFor is how long a token is valid without an answer of the store. An
+	// API server is replaced within seconds, and a revoked token ends.
+	usersTrustedFor = 10 * time.Minute
 )
 
 var (
 	errUsersUnknown = errors.New("users: unknown")
-	errNoUsers      = errors.New("secret " + usersSecret + " has no users")
+	errOtherForm    = errors.New("secret " + usersSecret + " has the form of a newer release")
 )
 
 // Caller returns the holder of a token. The error is CodeForbidden if no user
@@ -53,16 +61,16 @@ func (u *Users) Caller(ctx context.Context, token string) (Caller, error) {
 	if err != nil {
 		return Caller{}, err
 	}
-	if c, ok := dir.holder(hash); ok {
+	if c, _, ok := dir.holder(hash, time.Now()); ok {
 		return c, nil
 	}
 	if dir, err = u.directory(ctx, strangerFreshFor, usersTimeout); err != nil {
 		return Caller{}, err
 	}
-	if c, ok := dir.holder(hash); ok {
+	if c, _, ok := dir.holder(hash, time.Now()); ok {
 		return c, nil
 	}
-	return Caller{}, errUnauthorized
+	return Caller{}, errTokenInvalid
 }
 
 // Ready returns an error if the users are unknown.
@@ -75,8 +83,7 @@ func (u *Users) Ready(ctx context.Context) error {
 // them again, together with all other callers. If that takes longer than wait,
 // it returns the users that are known.
 func (u *Users) directory(ctx context.Context, age, wait time.Duration) (directory, error) {
-	dir, known, read := u.snapshot()
-	if known && time.Since(read) < age {
+	if dir, read, err := u.snapshot(); err == nil && time.Since(read) < age {
 		return dir, nil
 	}
 	// The read is for all callers, so it does not end with the first one.
@@ -86,49 +93,68 @@ func (u *Users) directory(ctx context.Context, age, wait time.Duration) (directo
 	for {
 		select {
 		case <-ctx.Done():
-			return dir, context.Cause(ctx)
+			return directory{}, context.Cause(ctx)
 		case <-timer.C:
-			if known {
+			if dir, _, err := u.snapshot(); err == nil {
 				return dir, nil
 			}
 		case result := <-done:
-			dir, _, _ = u.snapshot()
-			return dir, result.Err
+			dir, _, err := u.snapshot()
+			if err != nil {
+				return directory{}, pai.Errorf(pai.CodeFailed, "try again in a moment", "%w: %w", err, errors.Join(errUnavailable, result.Err))
+			}
+			return dir, nil
 		}
 	}
 }
 
-func (u *Users) snapshot() (dir directory, known bool, read time.Time) {
+// snapshot returns the users and the time of the last read. They are unknown if the
+// store has not answered for usersTrustedFor.
+func (u *Users) snapshot() (dir directory, read time.Time, err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.dir, u.known, u.read
+	if u.answered.IsZero() || time.Since(u.answered) >= usersTrustedFor {
+		return directory{}, u.read, errUsersUnknown
+	}
+	return u.dir, u.read, nil
 }
 
-// refresh reads the users. A failed read is an error only if no users are known.
+// refresh reads the users. A failed read leaves them as they were.
 func (u *Users) refresh(ctx context.Context) error {
-	dir, err := u.readSecret(ctx)
+	dir, problems, err := u.readSecret(ctx)
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.read = time.Now() // also after a failure: not every request waits for the API server
-	if err == nil {
-		u.dir, u.known = dir, true
+	if err != nil {
+		return err
 	}
-	if !u.known {
-		return pai.Errorf(pai.CodeFailed, "try again in a moment", "%w: %w", errUsersUnknown, errors.Join(errUnavailable, err))
+	u.dir, u.answered = dir, u.read
+	text := ""
+	if problems != nil {
+		text = problems.Error()
 	}
+	if text != u.problem && problems != nil {
+		u.report(problems)
+	}
+	u.problem = text
 	return nil
 }
 
-func (u *Users) readSecret(ctx context.Context) (directory, error) {
+// readSecret returns the users that it can read, and what it cannot read. A Secret
+// that does not exist has no users: who deleted it wants that no token is valid.
+func (u *Users) readSecret(ctx context.Context) (dir directory, problems, err error) {
 	ctx, cancel := context.WithTimeout(ctx, usersTimeout)
 	defer cancel()
 	secret, err := u.cluster.Clientset().CoreV1().Secrets(pai.SystemNamespace).Get(ctx, usersSecret, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return directory{}, nil, nil
+	}
 	if err != nil {
-		return directory{}, err
+		return directory{}, nil, err
 	}
-	dir, err := readDirectory(secret, u.form)
-	if err == nil && len(dir.Users) == 0 {
-		err = errNoUsers // in this form: the known users stay
+	if u.form == UsersDocument && formOf(secret) == UsersByEntry {
+		return directory{}, nil, errOtherForm // a newer server replaces this one
 	}
-	return dir, err
+	dir, problems = readDirectory(secret, u.form)
+	return dir, problems, nil
 }

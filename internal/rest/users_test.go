@@ -25,6 +25,7 @@ type userStore struct {
 	takes time.Duration
 	err   error
 	reads int
+	raw   map[string][]byte // the Secret, instead of users
 }
 
 type (
@@ -51,6 +52,9 @@ func (f fakeSecrets) Get(ctx context.Context, _ string, _ metav1.GetOptions) (*c
 	s.reads++
 	takes, err := s.takes, s.err
 	data, encodeErr := s.users.encode(UsersByEntry)
+	if s.raw != nil {
+		data = s.raw
+	}
 	s.mu.Unlock()
 	select {
 	case <-time.After(takes):
@@ -65,7 +69,7 @@ func (s *userStore) set(takes time.Duration, err error, tokens ...string) {
 	defer s.mu.Unlock()
 	s.takes, s.err, s.users = takes, err, directory{}
 	for _, t := range tokens {
-		s.users.addToken("user-"+t, token{SHA256: hashToken(t)})
+		s.users.addToken("user-"+t, true, token{SHA256: hashToken(t)})
 	}
 }
 
@@ -85,7 +89,7 @@ func TestUsersAreNotDelayedByStrangersOrSlowReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &userStore{}
 		store.set(0, nil, "alice")
-		u := NewUsers(store, UsersByEntry)
+		u := NewUsers(store, UsersByEntry, func(error) {})
 		if known, _ := ask(t, u, "alice"); !known {
 			t.Fatal("alice is unknown")
 		}
@@ -113,7 +117,7 @@ func TestStrangersCauseFewReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &userStore{}
 		store.set(10*time.Millisecond, nil, "alice")
-		u := NewUsers(store, UsersByEntry)
+		u := NewUsers(store, UsersByEntry, func(error) {})
 		for range 1000 {
 			go func() {
 				if known, _ := ask(t, u, "stranger"); known {
@@ -134,7 +138,7 @@ func TestTokensAreAddedAndRevoked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &userStore{}
 		store.set(10*time.Millisecond, nil, "alice")
-		u := NewUsers(store, UsersByEntry)
+		u := NewUsers(store, UsersByEntry, func(error) {})
 		if known, _ := ask(t, u, "alice"); !known {
 			t.Fatal("alice is unknown")
 		}
@@ -159,7 +163,7 @@ func TestUsersDuringAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &userStore{}
 		store.set(0, errors.New("connection refused"))
-		u := NewUsers(store, UsersByEntry)
+		u := NewUsers(store, UsersByEntry, func(error) {})
 		_, err := u.Caller(t.Context(), "alice")
 		if !errors.Is(err, errUnavailable) || pai.CodeOf(err) != pai.CodeFailed {
 			t.Errorf("before the first read: %v", err)
@@ -171,12 +175,17 @@ func TestUsersDuringAnOutage(t *testing.T) {
 		if known, _ := ask(t, u, "alice"); !known || u.Ready(t.Context()) != nil {
 			t.Error("alice is unknown after the outage")
 		}
-		for _, outage := range []error{errors.New("connection refused"), nil} { // nil: a Secret without users
-			store.set(0, outage)
+		store.set(0, errors.New("connection refused"))
+		for range 9 {
 			time.Sleep(time.Minute)
 			if known, took := ask(t, u, "alice"); !known || took > 0 {
-				t.Errorf("during an outage (%v): alice is known %t after %s", outage, known, took)
+				t.Errorf("during an outage: alice is known %t after %s", known, took)
 			}
+		}
+		store.set(0, nil, "alice")
+		time.Sleep(usersFreshFor)
+		if known, _ := ask(t, u, "alice"); !known {
+			t.Error("after the outage, alice is unknown")
 		}
 		store.set(time.Hour, nil)
 		time.Sleep(time.Minute)
@@ -196,7 +205,7 @@ func TestCallerThatLeavesDoesNotEndTheRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &userStore{}
 		store.set(100*time.Millisecond, nil, "mallory")
-		u := NewUsers(store, UsersByEntry)
+		u := NewUsers(store, UsersByEntry, func(error) {})
 		if known, _ := ask(t, u, "mallory"); !known {
 			t.Fatal("mallory is unknown")
 		}

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -61,21 +62,25 @@ func entryKeys(s *corev1.Secret) []string {
 }
 
 // readDirectory reads a Secret like a release with that form. v0.9 reads only
-// the document. Later releases read both; an entry overrides the document.
+// the document. Later releases read both; an entry overrides the document. It leaves
+// out what cannot be read, and returns an error with all of that.
 func readDirectory(s *corev1.Secret, form UsersForm) (directory, error) {
-	d, err := readDocument(s)
-	if err != nil || form == UsersDocument {
-		return d, err
+	var d directory
+	document, problems := readDocument(s)
+	if form != UsersDocument {
+		for _, key := range entryKeys(s) {
+			name := strings.TrimPrefix(key, entryPrefix)
+			document.Users = slices.DeleteFunc(document.Users, func(u user) bool { return u.Name == name })
+			u, err := readEntry(s, key)
+			if err != nil {
+				problems = errors.Join(problems, err)
+				continue
+			}
+			d.Users = append(d.Users, u)
+		}
 	}
-	entries, err := readEntries(s)
-	if err != nil {
-		return d, err
-	}
-	d.Users = slices.DeleteFunc(d.Users, func(u user) bool {
-		return slices.ContainsFunc(entries, func(e user) bool { return e.Name == u.Name })
-	})
-	d.Users = append(d.Users, entries...)
-	return d, nil
+	d.Users = append(document.Users, d.Users...)
+	return d, problems
 }
 
 func readDocument(s *corev1.Secret) (directory, error) {
@@ -83,30 +88,28 @@ func readDocument(s *corev1.Secret) (directory, error) {
 	if len(s.Data[usersKey]) == 0 {
 		return d, nil
 	}
-	if err := json.Unmarshal(s.Data[usersKey], &d); err != nil {
-		return d, fmt.Errorf("read %s of secret %s: %w", usersKey, s.Name, err)
+	if json.Unmarshal(s.Data[usersKey], &d) != nil { // its error can quote a hash
+		return directory{}, fmt.Errorf("%s of secret %s is not valid JSON of users", usersKey, s.Name)
 	}
-	for _, u := range d.Users {
-		if !userPattern.MatchString(u.Name) {
-			return d, fmt.Errorf("secret %s: invalid user name %q", s.Name, u.Name)
+	var problems error
+	d.Users = slices.DeleteFunc(d.Users, func(u user) bool {
+		if userPattern.MatchString(u.Name) {
+			return false
 		}
-	}
-	return d, nil
+		problems = errors.Join(problems, fmt.Errorf("secret %s: invalid user name %q", s.Name, u.Name))
+		return true
+	})
+	return d, problems
 }
 
-func readEntries(s *corev1.Secret) ([]user, error) {
-	var users []user
-	for _, key := range entryKeys(s) {
-		var u user
-		if err := json.Unmarshal(s.Data[key], &u); err != nil {
-			return nil, fmt.Errorf("read %s of secret %s: %w", key, s.Name, err)
-		}
-		if u.Name = strings.TrimPrefix(key, entryPrefix); !userPattern.MatchString(u.Name) {
-			return nil, fmt.Errorf("secret %s: invalid user name %q", s.Name, u.Name)
-		}
-		users = append(users, u)
+func readEntry(s *corev1.Secret, key string) (u user, err error) {
+	if json.Unmarshal(s.Data[key], &u) != nil { // its error can quote a hash
+		return u, fmt.Errorf("%s of secret %s is not valid JSON of a user", key, s.Name)
 	}
-	return users, nil
+	if u.Name = strings.TrimPrefix(key, entryPrefix); !userPattern.MatchString(u.Name) {
+		return u, fmt.Errorf("secret %s: invalid user name %q", s.Name, u.Name)
+	}
+	return u, nil
 }
 
 // encode returns the data of the Secret in a form.

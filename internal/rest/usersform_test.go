@@ -17,7 +17,8 @@ var someUsers = rapid.Custom(func(t *rapid.T) directory {
 	for _, n := range names {
 		u := user{Name: n, Admin: rapid.Bool().Draw(t, "admin")}
 		for _, h := range rapid.SliceOfN(rapid.StringMatching(`[0-9a-f]{8}`), 0, 3).Draw(t, "tokens") {
-			u.Tokens = append(u.Tokens, token{SHA256: h, Created: time.Unix(1700000000, 0).UTC()})
+			u.Tokens = append(u.Tokens, token{SHA256: h, Created: time.Unix(1700000000, 0).UTC(),
+				Expires: rapid.SampledFrom([]time.Time{{}, time.Unix(1800000000, 0).UTC()}).Draw(t, "expires"), Note: rapid.StringMatching(`[a-z ]{0,5}`).Draw(t, "note")})
 		}
 		d.Users = append(d.Users, u)
 	}
@@ -112,7 +113,7 @@ func TestWhichServerReadsWhichForm(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if who, in := d.holder("aa"); in != c.in || in && who != (Caller{"ann", true}) {
+		if who, _, in := d.holder("aa", time.Now()); in != c.in || in && who != (Caller{"ann", true}) {
 			t.Errorf("stored as %s, read as %s: %+v, %v", c.stored, c.server, who, in)
 		}
 	}

@@ -2,14 +2,12 @@ package rest
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"pai.dev/pai/internal/kube"
-	"pai.dev/pai/internal/pai"
 )
 
 // UsersMigration converts the Secret of the users: into entries for v0.10, or
@@ -37,7 +35,6 @@ const attempts = 5
 // Do can run again at any time. It loses no user: it writes what a server that
 // reads both forms sees, and the API refuses the write after a concurrent one.
 func (m UsersMigration) Do(ctx context.Context, c *kube.Client) error {
-	ref := kube.Ref{Version: "v1", Kind: "Secret", Namespace: pai.SystemNamespace, Name: usersSecret}
 	for n := 1; ; n++ {
 		if done, err := m.Done(ctx, c); done || err != nil {
 			return err
@@ -50,7 +47,7 @@ func (m UsersMigration) Do(ctx context.Context, c *kube.Client) error {
 		if err != nil {
 			return err
 		}
-		if err := c.PatchUnchanged(ctx, ref, patch); !apierrors.IsConflict(err) || n == attempts {
+		if err := c.PatchUnchanged(ctx, usersRef(), patch); !apierrors.IsConflict(err) || n == attempts {
 			if err != nil {
 				return fmt.Errorf("convert the users into the form %q: %w", m.To, err)
 			}
@@ -69,15 +66,5 @@ func (m UsersMigration) patch(secret *corev1.Secret) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	data := map[string]any{}
-	for key := range secret.Data {
-		data[key] = nil
-	}
-	for key, value := range want {
-		data[key] = value // as base64
-	}
-	return json.Marshal(map[string]any{
-		"metadata": map[string]any{"resourceVersion": secret.ResourceVersion},
-		"data":     data,
-	})
+	return usersPatch(secret.ResourceVersion, secret.Data, want)
 }

@@ -23,7 +23,7 @@ func TestUsersMigrationOnARealAPI(t *testing.T) {
 	t.Parallel()
 	cluster := kubetest.Start(t)
 	ctx, c := t.Context(), cluster.Client
-	access, err := EnsureSecrets(ctx, c, Bootstrap{Addresses: []string{"10.1.2.3"}, Port: 9186, Users: UsersDocument})
+	access, err := EnsureSecrets(ctx, c, Bootstrap{Endpoint: Endpoint{Addresses: []string{"10.1.2.3"}, Port: 9186}, Users: UsersDocument})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func TestUsersMigrationOnARealAPI(t *testing.T) {
 				t.Errorf("%s: migration to %s is done: %v, %v", what, m.To, done, err)
 			}
 		}
-		if who, err := NewUsers(c, form).Caller(ctx, access.Token); err != nil || who.Name != AdminUser || !who.Admin {
+		if who, err := NewUsers(c, form, func(error) {}).Caller(ctx, access.Token); err != nil || who.Name != AdminUser || !who.Admin {
 			t.Errorf("%s: the administrator is %+v, %v", what, who, err)
 		}
 	}
@@ -49,13 +49,13 @@ func TestUsersMigrationOnARealAPI(t *testing.T) {
 		}
 		check("migrated to "+string(to), to)
 		// Access that is known is good whatever the form, and nothing is written.
-		again, err := EnsureSecrets(ctx, c, Bootstrap{Addresses: []string{"10.1.2.3"}, Port: 9186, Users: UsersByEntry, Saved: access})
+		again, err := EnsureSecrets(ctx, c, Bootstrap{Endpoint: Endpoint{Addresses: []string{"10.1.2.3"}, Port: 9186}, Users: UsersByEntry, Saved: access})
 		if err != nil || again.Token != access.Token {
 			t.Errorf("a token that was good is replaced: %v", err)
 		}
 		check("after its server was prepared", to)
 	}
-	if _, err := EnsureSecrets(ctx, c, Bootstrap{Addresses: []string{"10.1.2.3"}, Port: 9186, Users: UsersDocument, Saved: access}); err == nil {
+	if _, err := EnsureSecrets(ctx, c, Bootstrap{Endpoint: Endpoint{Addresses: []string{"10.1.2.3"}, Port: 9186}, Users: UsersDocument, Saved: access}); err == nil {
 		t.Error("a server of the older form is prepared on users that it cannot read")
 	}
 
@@ -122,7 +122,7 @@ func TestUsersMigrationOnARealAPI(t *testing.T) {
 					if err != nil {
 						return nil, err
 					}
-					d.addToken("late", token{SHA256: hashToken("late")})
+					d.addToken("late", true, token{SHA256: hashToken("late")})
 					data, err := d.encode(UsersByEntry)
 					if err != nil {
 						return nil, err
@@ -141,7 +141,7 @@ func TestUsersMigrationOnARealAPI(t *testing.T) {
 		if err := (UsersMigration{To: UsersDocument}).Do(ctx, client); err != nil || !once.Load() {
 			t.Fatalf("%v (concurrent write: %v)", err, once.Load())
 		}
-		if who, err := NewUsers(c, UsersDocument).Caller(ctx, "late"); err != nil || who.Name != "late" {
+		if who, err := NewUsers(c, UsersDocument, func(error) {}).Caller(ctx, "late"); err != nil || who.Name != "late" {
 			t.Errorf("who came meanwhile is lost: %+v, %v", who, err)
 		}
 		check("with another writer", UsersDocument)

@@ -95,7 +95,7 @@ func newWorld(t *testing.T, virtualClusters ...string) *world {
 	}
 	apply(t, w, objs)
 
-	access, err := EnsureSecrets(ctx, w.cluster.Client, Bootstrap{Addresses: []string{"127.0.0.1"}, Port: 1})
+	access, err := EnsureSecrets(ctx, w.cluster.Client, Bootstrap{Endpoint: Endpoint{Addresses: []string{"127.0.0.1"}, Port: 1}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +177,7 @@ func (w *world) serve(t *testing.T, client *kube.Client) string {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	srv := &Server{Handler: &Handler{Jobs: w.core, Users: NewUsers(client, UsersByEntry), Log: log}, CertDir: dir, Log: log}
+	srv := &Server{Handler: &Handler{Jobs: w.core, Users: NewUsers(client, UsersByEntry, func(error) {}), Log: log}, CertDir: dir, Log: log}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Run(ctx, l) }()

@@ -20,7 +20,8 @@ func Restored(r pai.Restore) (lines []string) {
 	}
 	lines = append(lines, fmt.Sprintf("%s %s%s", did, r.Snapshot, taken))
 	if r.Unknown != "" {
-		lines = append(lines, "RECORDS       unknown which jobs were changed: "+r.Unknown)
+		lines = append(lines, "RECORDS       unknown which jobs were changed: "+r.Unknown,
+			"TOKENS        those that were revoked since might be valid again; to see all, run: paictl user token list")
 	}
 	for _, j := range r.Jobs {
 		lines = append(lines, restoredJob(j))

@@ -1,0 +1,108 @@
+package rest
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"maps"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/internal/pai"
+)
+
+func usersRef() kube.Ref {
+	return kube.Ref{Version: "v1", Kind: "Secret", Namespace: pai.SystemNamespace, Name: usersSecret}
+}
+
+// changeUsers changes the stored users in one write, which the API refuses after a
+// concurrent one. It writes only the users that change, in the form that is stored,
+// or in the given form if none is. Users that cannot be read stay as they are. It
+// can call change several times.
+func changeUsers(ctx context.Context, c *kube.Client, form UsersForm, change func(*directory) error) error {
+	for n := 1; ; n++ {
+		err := changeUsersOnce(ctx, c, form, change)
+		if n < attempts && (apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err)) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("change the users of the REST server: %w", err)
+		}
+		return nil
+	}
+}
+
+func changeUsersOnce(ctx context.Context, c *kube.Client, form UsersForm, change func(*directory) error) error {
+	secret, err := getSecret(ctx, c, usersSecret)
+	if err != nil {
+		return err
+	}
+	if found := formOf(secret); found != "" {
+		form = found
+	}
+	before, problems := readDirectory(secret, form)
+	if form == UsersDocument && problems != nil {
+		return pai.Errorf(pai.CodeFailed, "repair or delete the secret", "one document has all users, and it is damaged: %w", problems)
+	}
+	after := before.clone()
+	if err := change(&after); err != nil {
+		return err
+	}
+	was, err := before.encode(form)
+	if err != nil {
+		return err
+	}
+	want, err := after.encode(form)
+	if err != nil {
+		return err
+	}
+	if secret.ResourceVersion == "" {
+		return createUsers(ctx, c, want)
+	}
+	if maps.EqualFunc(was, want, bytes.Equal) {
+		return nil
+	}
+	patch, err := usersPatch(secret.ResourceVersion, was, want)
+	if err != nil {
+		return err
+	}
+	return c.PatchUnchanged(ctx, usersRef(), patch)
+}
+
+// usersPatch is the merge patch between the data of two Secrets.
+func usersPatch(version string, was, want map[string][]byte) ([]byte, error) {
+	data := map[string]any{}
+	for key := range was {
+		if _, stays := want[key]; !stays {
+			data[key] = nil
+		}
+	}
+	for key, value := range want {
+		if !bytes.Equal(was[key], value) {
+			data[key] = value // as base64
+		}
+	}
+	return json.Marshal(map[string]any{
+		"metadata": map[string]any{"resourceVersion": version},
+		"data":     data,
+	})
+}
+
+func createUsers(ctx context.Context, c *kube.Client, data map[string][]byte) error {
+	// The boot of the cluster writes the full namespace.
+	if err := c.EnsureNamespace(ctx, pai.SystemNamespace); err != nil {
+		return err
+	}
+	content := map[string]any{}
+	for key, value := range data {
+		content[key] = base64.StdEncoding.EncodeToString(value)
+	}
+	return c.Create(ctx, &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "data": content,
+		"metadata": map[string]any{"namespace": pai.SystemNamespace, "name": usersSecret},
+	}})
+}
