@@ -146,7 +146,7 @@ func newTokenExpireCommand(env *Env) *cobra.Command {
 
 func newTokenRevokeCommand(env *Env) *cobra.Command {
 	var expired bool
-	cmd := &cobra.Command{Use: "revoke [ID…]", Short: "Delete tokens, which servers then refuse"}
+	cmd := &cobra.Command{Use: "revoke [ID…]", Short: "Revoke tokens"}
 	cmd.Flags().BoolVar(&expired, "expired", false, "delete all tokens that have expired")
 	return tokenCommand(env, cmd, func(ctx context.Context, _ *session.Session, tokens rest.Tokens, ids []string) error {
 		if (len(ids) == 0) != expired {
