@@ -107,6 +107,7 @@ func testTimings() timings {
 	return timings{
 		interval: 20 * time.Millisecond, downInterval: 10 * time.Millisecond, checkTimeout: time.Second,
 		rise: 2, fall: 3, wait: 2 * time.Second, grace: 200 * time.Millisecond, dial: time.Second,
+		hello: 5 * time.Second,
 	}
 }
 

@@ -1,7 +1,8 @@
 // Command pai-proxy gives the Kubernetes API one stable address on a machine.
 // It listens on the loopback address and forwards connections to a ready API
 // server. It asks every API server for /readyz, sends no new connections to one
-// that drains or is not ready, and lets them wait while none is ready.
+// that drains or is not ready, and lets them wait while none is ready. It limits the
+// connections of each address that is not on this machine.
 //
 // With -hold it keeps the addresses while its unit restarts: it accepts no
 // connection, and passes the listeners to the proxy that starts.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -17,6 +18,7 @@ type timings struct {
 	wait                   time.Duration // how long a connection waits for a backend
 	grace                  time.Duration // how long a draining backend keeps its connections
 	dial                   time.Duration
+	hello                  time.Duration // how long a client has to begin with TLS
 }
 
 // defaultTimings leave no gap during a handover between API servers, as
@@ -26,11 +28,13 @@ func defaultTimings() timings {
 	return timings{
 		interval: 500 * time.Millisecond, downInterval: 200 * time.Millisecond, checkTimeout: 2 * time.Second,
 		rise: 2, fall: 3, wait: 10 * time.Second, grace: 5 * time.Second, dial: 2 * time.Second,
+		hello: 5 * time.Second,
 	}
 }
 
 type proxy struct {
 	timings timings
+	sources sources
 
 	mu        sync.Mutex
 	config    config
@@ -124,7 +128,12 @@ func (p *proxy) serve(address string, l net.Listener) {
 			time.Sleep(10 * time.Millisecond) // out of file descriptors, most likely
 			continue
 		}
-		go p.handle(c)
+		source := sourceOf(c)
+		if leave := p.sources.enter(source); leave != nil {
+			go p.handle(c, source, leave)
+		} else {
+			c.Close()
+		}
 	}
 }
 
@@ -152,14 +161,22 @@ func (p *proxy) wants(address string) bool {
 	return wanted
 }
 
-func (p *proxy) handle(client net.Conn) {
+func (p *proxy) handle(client net.Conn, source netip.Addr, leave func()) {
+	defer leave()
 	defer client.Close()
-	b, server := p.connect()
+	hello, ok := readHello(client, p.timings.hello)
+	if !ok {
+		return
+	}
+	b, server := p.connect(source)
 	if server == nil {
 		return
 	}
 	defer server.Close()
 	defer b.remove(server)
+	if _, err := server.Write(hello); err != nil {
+		return
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -184,13 +201,16 @@ func pipe(dst, src net.Conn) {
 
 // connect waits for a usable backend that accepts a connection. It returns nil
 // if there is none in time.
-func (p *proxy) connect() (*backend, net.Conn) {
+func (p *proxy) connect(source netip.Addr) (*backend, net.Conn) {
 	deadline := time.NewTimer(p.timings.wait)
 	defer deadline.Stop()
-	dialer := net.Dialer{Timeout: p.timings.dial}
 	for {
 		usable, changed := p.usable()
 		for _, b := range usable {
+			dialer := net.Dialer{Timeout: p.timings.dial}
+			if from := localFor(source, b.address); from != nil {
+				dialer.LocalAddr = from
+			}
 			server, err := dialer.DialContext(context.Background(), "tcp", b.address)
 			if err != nil {
 				if refused(err) {

@@ -189,6 +189,9 @@ func TestConnectionIsClosedWhenNoServerComes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
+	if _, err := c.Write(helloBytes); err != nil {
+		t.Fatal(err)
+	}
 	c.SetReadDeadline(time.Now().Add(2 * time.Second))
 	if _, err := bufio.NewReader(c).ReadByte(); err != io.EOF {
 		t.Errorf("read ended with %v, want EOF", err)
@@ -252,6 +255,9 @@ func TestDownClosesSessions(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
+	if _, err := c.Write(helloBytes); err != nil {
+		t.Fatal(err)
+	}
 	time.Sleep(50 * time.Millisecond) // until it is handed on
 	a.ready.Store(false)
 	c.SetReadDeadline(time.Now().Add(3 * time.Second))
