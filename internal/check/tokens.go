@@ -42,5 +42,5 @@ func tokensOf(all []rest.TokenInfo, now time.Time) (results []Result) {
 			results = append(results, warning(target, "create another one, run: paictl user token create "+t.User, "expires on %s", date(t.Expires)))
 		}
 	}
-	return orOkay(results, "%d tokens, all of which expire", len(all))
+	return orOkay(results, "all %d tokens expire", len(all))
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,10 +44,7 @@ func newTokenListCommand(env *Env) *cobra.Command {
 		if all == nil {
 			return err
 		}
-		if err := env.Show(all, func(p *ui.Page) { writeTokens(p, all) }); err != nil {
-			return err
-		}
-		return err
+		return errors.Join(env.Show(all, func(p *ui.Page) { writeTokens(p, all) }), err)
 	})
 }
 
@@ -147,11 +145,14 @@ func newTokenExpireCommand(env *Env) *cobra.Command {
 func newTokenRevokeCommand(env *Env) *cobra.Command {
 	var expired bool
 	cmd := &cobra.Command{Use: "revoke [ID…]", Short: "Revoke tokens"}
-	cmd.Flags().BoolVar(&expired, "expired", false, "delete all tokens that have expired")
-	return tokenCommand(env, cmd, func(ctx context.Context, _ *session.Session, tokens rest.Tokens, ids []string) error {
+	cmd.Args = func(_ *cobra.Command, ids []string) error {
 		if (len(ids) == 0) != expired {
 			return pai.Errorf(pai.CodeUsage, "for the IDs, run: paictl user token list", "name either tokens or --expired")
 		}
+		return nil
+	}
+	cmd.Flags().BoolVar(&expired, "expired", false, "delete all tokens that have expired")
+	return tokenCommand(env, cmd, func(ctx context.Context, _ *session.Session, tokens rest.Tokens, ids []string) error {
 		if expired {
 			all, err := tokens.List(ctx)
 			if err != nil {
