@@ -17,13 +17,12 @@ func TestOneAddressCannotTakeAllConnections(t *testing.T) {
 	t.Parallel()
 	var s sources
 	flood := func(a netip.Addr) (held []func()) {
-		for {
-			leave := s.enter(a)
-			if leave == nil {
-				return held
+		for range 2 * maxPerSource {
+			if leave := s.enter(a); leave != nil {
+				held = append(held, leave)
 			}
-			held = append(held, leave)
 		}
+		return held
 	}
 	pods := [2]netip.Addr{netip.MustParseAddr("10.244.0.7"), netip.MustParseAddr("10.244.0.8")}
 	first := flood(pods[0])
