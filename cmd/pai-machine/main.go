@@ -1,5 +1,8 @@
 // Command pai-machine is PAI's helper on a machine: it reads a request on standard
 // input and reports what the machine is and has. paictl copies it there.
+//
+//	pai-machine                answers one request
+//	pai-machine certificates   renews and approves certificates until it is stopped
 package main
 
 import (
@@ -7,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -14,17 +18,38 @@ import (
 	"syscall"
 	"time"
 
+	"pai.dev/pai/internal/certs"
 	"pai.dev/pai/internal/inspect"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	err := answer(ctx, os.Stdin, os.Stdout)
+	var err error
+	switch args := os.Args[1:]; {
+	case len(args) == 0:
+		err = answer(ctx, os.Stdin, os.Stdout)
+	case len(args) == 1 && args[0] == certificates:
+		// The journal has the time of each line.
+		text := slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{ReplaceAttr: withoutTime})
+		certs.Keep(ctx, certs.Store{Root: "/", Now: time.Now, Run: run, Log: slog.New(text)})
+	default:
+		err = fmt.Errorf("unknown arguments %q", args)
+	}
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "pai-machine:", err)
 		os.Exit(1)
 	}
+}
+
+// certificates is the argument that the unit passes.
+const certificates = "certificates"
+
+func withoutTime(groups []string, a slog.Attr) slog.Attr {
+	if len(groups) == 0 && a.Key == slog.TimeKey {
+		return slog.Attr{}
+	}
+	return a
 }
 
 func answer(ctx context.Context, in io.Reader, out io.Writer) error {

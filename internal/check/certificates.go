@@ -37,6 +37,7 @@ func certificatesOf(name string, files map[string][]byte, now time.Time) Result 
 		return unknownf(name, "the machine is in the cluster but has no certificates")
 	}
 	var problems, soon []string
+	identity := false // the identity of the kubelet has ended
 	var first time.Time
 	var firstFile string
 	for _, file := range slices.Sorted(maps.Keys(files)) {
@@ -45,9 +46,12 @@ func certificatesOf(name string, files map[string][]byte, now time.Time) Result 
 			return unknownf(name, "%s: %w", file, err)
 		}
 		for _, c := range certs {
-			left, warn := c.NotAfter.Sub(now), certificateWarn
+			left, warn := c.NotAfter.Sub(now), min(certificateWarn, c.NotAfter.Sub(c.NotBefore)/4)
 			if c.IsCA {
 				warn = authorityWarn
+			}
+			if left <= 0 && file == layout.KubeletClientCertificate {
+				identity = true
 			}
 			switch {
 			case left <= 0:
@@ -64,10 +68,9 @@ func certificatesOf(name string, files map[string][]byte, now time.Time) Result 
 			}
 		}
 	}
-	fix := "on the control-plane machine, as root, run: " + layout.RoleProgram(layout.RoleScheduler, "kubeadm") +
-		" certs renew all; then restart pai-controller-manager and pai-scheduler; kubelets renew their own certificates while the API is available"
-	if len(problems) == 0 {
-		fix = "an upgrade of Kubernetes renews them; to renew them now, " + fix
+	fix := "renew them; run: paictl cluster certificates --renew"
+	if identity {
+		fix = "join the machine again, which touches no container; run: paictl cluster k8s-bootup"
 	}
 	return summary(name, fix, problems, soon, "%s is the first to expire, on %s", firstFile, date(first))
 }

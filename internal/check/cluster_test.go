@@ -9,6 +9,7 @@ import (
 	"errors"
 	"math/big"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"pai.dev/pai/internal/etcd"
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/plan"
 )
 
@@ -54,6 +56,22 @@ func TestCertificateExpiry(t *testing.T) {
 		{"damaged", one([]byte("-----BEGIN")), Unknown, "not a certificate"},
 		{"no files", certificatesOf("m1", nil, now), Unknown, ""},
 	})
+}
+
+// The fix is the command that works for the certificate.
+func TestCertificateFix(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	ended := certificate(t, now.Add(-48*time.Hour), now.Add(-time.Hour), false)
+	for file, want := range map[string]string{
+		layout.NetworkConf:               "run: paictl cluster certificates --renew",
+		layout.KubeletServingCertificate: "run: paictl cluster certificates --renew",
+		layout.KubeletClientCertificate:  "run: paictl cluster k8s-bootup",
+	} {
+		if got := certificatesOf("m1", map[string][]byte{file: ended}, now); got.Outcome != Failed || !strings.HasSuffix(got.Fix, want) {
+			t.Errorf("%s: got %+v, want the fix %q", file, got, want)
+		}
+	}
 }
 
 func TestReadyzListsPartsThatFail(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 
 func newClusterCommand(env *Env) *cobra.Command {
 	return group("cluster", "Boot, clean, and show the Kubernetes cluster",
-		newBootupCommand(env), newCleanCommand(env), newClusterStatusCommand(env))
+		newBootupCommand(env), newCleanCommand(env), newClusterStatusCommand(env), newCertificatesCommand(env))
 }
 
 func newBootupCommand(env *Env) *cobra.Command {

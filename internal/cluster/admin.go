@@ -4,17 +4,24 @@ import (
 	"context"
 	"fmt"
 
-	"pai.dev/pai/internal/layout"
+	"pai.dev/pai/internal/certs"
+	"pai.dev/pai/internal/inspect"
+	"pai.dev/pai/internal/inspect/helper"
 	"pai.dev/pai/internal/machine"
 )
 
-// AdminKubeconfig is the kubeconfig of the administrator for use outside of the
-// machines. Its server is https://<address>:<port of the API>. It is read from
-// the machine each time, because certificates are renewed.
-func AdminKubeconfig(ctx context.Context, host machine.Host, address string) ([]byte, error) {
-	data, err := host.ReadFile(ctx, layout.AdminConf)
+// AdminKubeconfig is a kubeconfig for an operator, for use outside of the machines. Its
+// server is https://<address>:<port of the API>. Its certificate has the name of the
+// operator and ends after certs.OperatorLife: the administrator's own stays on the
+// machine. Each call makes another, because a cluster can be booted again under the
+// same name.
+func AdminKubeconfig(ctx context.Context, host machine.Host, address, operator string) ([]byte, error) {
+	data, err := certs.OperatorKubeconfig(func(public []byte) ([]byte, error) {
+		report, err := helper.Inspect(ctx, host, inspect.Request{Parts: []inspect.Part{inspect.Operator}, Operator: operator, PublicKey: public}, inspect.Operator)
+		return report.Issued, err
+	})
 	if err != nil {
-		return nil, fmt.Errorf("read the kubeconfig of the administrator on %q: %w", host.Name(), err)
+		return nil, fmt.Errorf("make a certificate for operator %q: %w", operator, err)
 	}
 	return atAddress(data, address)
 }

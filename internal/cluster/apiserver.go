@@ -93,7 +93,7 @@ func (c *cluster) apiServer(ctx context.Context, h machine.Host, m config.Machin
 		return err
 	}
 	to, from := chooseSlots(states, want)
-	if err := c.renewCertificates(ctx, h, s.To.Kubernetes()); err != nil {
+	if err := c.renewCertificates(ctx, h); err != nil {
 		return err
 	}
 	if err := c.startAPIServer(ctx, h, m, to, want[to], states[to]); err != nil {

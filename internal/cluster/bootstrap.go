@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"strings"
 	"text/template"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -17,6 +16,7 @@ import (
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/fingerprint"
 	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
@@ -64,7 +64,7 @@ func (c *cluster) bootstrapDone(ctx context.Context, h machine.Host, m config.Ma
 // the endpoints of the service "kubernetes".
 func (c *cluster) bootstrap(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
 	// This grants the administrator the rights to write the rest.
-	if err := c.kubeadmPhases(ctx, h, s.To.Kubernetes(), "bootstrap-token", "upload-config kubelet"); err != nil {
+	if err := c.kubeadmPhases(ctx, h, s.To.Kubernetes(), asSuperAdmin+phase("bootstrap-token")+phase("upload-config kubelet")+withoutClusterInfo); err != nil {
 		return err
 	}
 	k, err := c.Kube(ctx)
@@ -83,7 +83,7 @@ func (c *cluster) bootstrap(ctx context.Context, h machine.Host, m config.Machin
 		return fmt.Errorf("write what the cluster needs into the API: %w", err)
 	}
 	// The version comes last: it marks the step as done.
-	return c.kubeadmPhases(ctx, h, s.To.Kubernetes(), "upload-config kubeadm")
+	return c.kubeadmPhases(ctx, h, s.To.Kubernetes(), phase("upload-config kubeadm"))
 }
 
 // bootstrapDigest is the digest of the objects and of the configuration of kubeadm.
@@ -104,14 +104,28 @@ func (c *cluster) bootstrapDigest(ctx context.Context, h machine.Host, m config.
 	return fingerprint.Of([]byte(digest[recordDigest] + string(configuration))), err
 }
 
+// asSuperAdmin makes a kubeconfig with all rights, as which kubeadm grants the
+// administrator its rights the first time, and removes it when the script ends:
+// its rights cannot be removed, and PAI does not use it.
+const asSuperAdmin = `
+trap 'rm -f ` + layout.SuperAdminConf + `' EXIT
+log=$("$kubeadm" init phase kubeconfig super-admin --config "$config" 2>&1) || { printf '%s\n' "$log" >&2; exit 1; }`
+
+// withoutClusterInfo removes what kubeadm publishes, readable without a credential, for
+// machines that join. PAI takes the authority to a machine over ssh.
+const withoutClusterInfo = `
+"${kubeadm%/*}/kubectl" --kubeconfig ` + layout.AdminConf + ` -n kube-public delete --ignore-not-found --wait=false configmap/cluster-info \
+    role.rbac.authorization.k8s.io/kubeadm:bootstrap-signer-clusterinfo rolebinding.rbac.authorization.k8s.io/kubeadm:bootstrap-signer-clusterinfo >/dev/null`
+
+// phase is the script of a phase of kubeadm.
+func phase(name string) string {
+	return fmt.Sprintf(`
+log=$("$kubeadm" init phase %s --config "$config" 2>&1) || { printf '%%s\n' "$log" | grep -v token >&2; exit 1; }`, name)
+}
+
 // kubeadmPhases runs phases that write into the API.
-func (c *cluster) kubeadmPhases(ctx context.Context, h machine.Host, v pai.KubernetesVersion, phases ...string) error {
-	var script strings.Builder
-	for _, phase := range phases {
-		fmt.Fprintf(&script, `
-log=$("$kubeadm" init phase %s --config "$config" 2>&1) || { printf '%%s\n' "$log" | grep -v token >&2; exit 1; }`, phase)
-	}
-	if _, err := c.kubeadm(ctx, h, v, script.String()); err != nil {
+func (c *cluster) kubeadmPhases(ctx context.Context, h machine.Host, v pai.KubernetesVersion, script string) error {
+	if _, err := c.kubeadm(ctx, h, v, script); err != nil {
 		return fmt.Errorf("write the kubeadm configuration into the cluster: %w", err)
 	}
 	return nil
@@ -119,12 +133,18 @@ log=$("$kubeadm" init phase %s --config "$config" 2>&1) || { printf '%%s\n' "$lo
 
 const bootstrapInventory = "cluster-bootstrap"
 
+// bootstrapValues fill in the manifest, for a cluster with these machines.
+func bootstrapValues(machines []string) map[string]any {
+	return map[string]any{"NetworkUser": layout.NetworkUser, "Machines": machines, "CertificatesUser": layout.CertificatesUser,
+		"RESTServerTLS": pai.RESTServerTLS, "RESTServerCA": pai.RESTServerCA}
+}
+
 func (c *cluster) bootstrapObjects(m config.Machine) ([]*unstructured.Unstructured, error) {
 	var machines []string
 	for _, m := range c.Config.Layout.MachineList {
 		machines = append(machines, m.Hostname)
 	}
-	objects, err := renderManifest("manifests/bootstrap.yaml", map[string]any{"NetworkUser": networkUser, "Machines": machines})
+	objects, err := renderManifest("manifests/bootstrap.yaml", bootstrapValues(machines))
 	return append(objects, apiEndpoints(m.HostIP, c.Config.Kubernetes.APIServersPort)...), err
 }
 

@@ -37,7 +37,7 @@ func TestBootstrapWritesTheVersionLast(t *testing.T) {
 	if err := Doers(c.Deps)[plan.KindBootstrap].Do(t.Context(), plan.Step{Kind: plan.KindBootstrap, To: "v0.10-pai"}); !errors.Is(err, away) {
 		t.Fatalf("bootstrap ended with %v", err)
 	}
-	if want := []string{"bootstrap-token", "upload-config kubelet"}; !slices.Equal(phases, want) {
+	if want := []string{"kubeconfig super-admin", "bootstrap-token", "upload-config kubelet"}; !slices.Equal(phases, want) {
 		t.Errorf("phases before the API outage: got %q, want %q", phases, want)
 	}
 }

@@ -95,6 +95,7 @@ func (c *comparedCluster) boot(t *testing.T, h *inspecttest.Host, m config.Machi
 	}
 	h.Write(layout.HostsFile, "127.0.0.1 localhost\n"+strings.Join(hostLines(c.deps.Config), " # pai\n")+" # pai\n")
 	h.Units[layout.PrepareUnit] = inspecttest.Unit{State: "active"}
+	h.Units[layout.CertificatesUnit] = inspecttest.Unit{State: "active"}
 	digests, err := digestBundle{}.ProgramDigests(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"path"
 	"slices"
-	"strings"
 
 	"pai.dev/pai/internal/machine"
 )
@@ -53,9 +52,4 @@ func (h *fakeHost) ReadDir(_ context.Context, dir string) ([]string, error) {
 		return nil, fs.ErrNotExist
 	}
 	return names, nil
-}
-
-// ran reports whether a script with this text ran.
-func (h *fakeHost) ran(text string) bool {
-	return slices.ContainsFunc(h.scripts, func(s string) bool { return strings.Contains(s, text) })
 }

@@ -9,6 +9,7 @@ import (
 
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/golden"
+	"pai.dev/pai/internal/inspect/helper"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
@@ -126,7 +127,8 @@ func TestNodeFiles(t *testing.T) {
 		for _, path := range sortedKeys(files) {
 			all += "==> " + path + " " + files[path].mode.String() + "\n" + files[path].content + "\n"
 		}
-		checkRendered(t, name, all)
+		// The path of the helper has its digest.
+		checkRendered(t, name, strings.ReplaceAll(all, layout.Helper(helper.Digest()), layout.HelperDir+"/DIGEST/pai-machine"))
 	}
 }
 
@@ -201,7 +203,7 @@ func TestClusterObjects(t *testing.T) {
 		}
 		checkRendered(t, name, string(data))
 	}
-	bootstrap, err := renderManifest("manifests/bootstrap.yaml", map[string]any{"NetworkUser": networkUser, "Machines": []string{"pai-1", "pai-2"}})
+	bootstrap, err := renderManifest("manifests/bootstrap.yaml", bootstrapValues([]string{"pai-1", "pai-2"}))
 	if err != nil {
 		t.Fatal(err)
 	}

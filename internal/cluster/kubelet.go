@@ -217,11 +217,15 @@ func nodeObject(m config.Machine) *unstructured.Unstructured {
 	}}
 }
 
-// hasIdentity reports whether the kubelet has a certificate of this cluster, and
-// not of an older one.
+// hasIdentity reports whether the kubelet has a certificate of this cluster, not of
+// an older one, that has not ended: a kubelet cannot renew one that has.
 func hasIdentity(ctx context.Context, h machine.Host, ca []byte) (bool, error) {
 	out, err := sh(ctx, h, "[ -e %s ] && echo yes || :", layout.KubeletClientCertificate)
 	if err != nil || out != "yes" {
+		return false, err
+	}
+	there, err := readPrepared(ctx, h)
+	if err != nil || there.IdentityEnded {
 		return false, err
 	}
 	kubeconfig, err := h.ReadFile(ctx, layout.KubeletConf)

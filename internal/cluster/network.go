@@ -14,17 +14,14 @@ import (
 // would interrupt every job.
 const podMTU = 1450
 
-// networkUser is the user name of the network program in the API.
-const networkUser = "pai:network"
-
 // networkUserOf is the user name of the network program of a machine, so that it can
 // change only its own node. Up to v0.10, all machines have the same name, and the
 // paictl of these releases knows no other.
 func networkUserOf(machine, upstream string) string {
 	if !contained(upstream) {
-		return networkUser
+		return layout.NetworkUser
 	}
-	return networkUser + ":" + machine
+	return layout.NetworkUser + ":" + machine
 }
 
 // networkFiles are the script and the configuration of the network program. vxlan

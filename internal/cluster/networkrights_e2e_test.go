@@ -15,6 +15,7 @@ import (
 	clientrest "k8s.io/client-go/rest"
 
 	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/poll"
 	"pai.dev/pai/test/kubetest"
 )
@@ -63,7 +64,7 @@ func TestNetworkProgramChangesOnlyItsNode(t *testing.T) {
 	}{
 		{"its annotations", own, "pai-2", flannel, true},
 		{"whether the network is there", own, "pai-2", `{"status":{"conditions":[{"type":"NetworkUnavailable","status":"False","reason":"FlannelIsUp"}]}}`, true},
-		{"a program of v0.10", networkUser, "pai-2", flannel, true},
+		{"a program of v0.10", layout.NetworkUser, "pai-2", flannel, true},
 		{"another node", own, "pai-1", flannel, false},
 		{"the name of no machine", "pai:network:pai-9", "pai-2", flannel, false},
 		{"another annotation", own, "pai-2", `{"metadata":{"annotations":{"pai.dev/cordoned":"x"}}}`, false},
@@ -71,7 +72,7 @@ func TestNetworkProgramChangesOnlyItsNode(t *testing.T) {
 		{"readiness", own, "pai-2", `{"status":{"conditions":[{"type":"Ready","status":"True"}]}}`, false},
 		{"allocatable", own, "pai-2", `{"status":{"allocatable":{"cpu":"99"}}}`, false},
 		{"address", own, "pai-2", `{"status":{"addresses":[{"type":"InternalIP","address":"10.0.0.1"}]}}`, false},
-		{"readiness by a program of v0.10", networkUser, "pai-1", `{"status":{"conditions":[{"type":"Ready","status":"True"}]}}`, false},
+		{"readiness by a program of v0.10", layout.NetworkUser, "pai-1", `{"status":{"conditions":[{"type":"Ready","status":"True"}]}}`, false},
 	} {
 		if err := patch(c.user, c.node, c.change); (err == nil) != c.ok {
 			t.Errorf("%s: got %v, want allowed %v", c.name, err, c.ok)

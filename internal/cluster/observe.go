@@ -26,7 +26,7 @@ func Observe(ctx context.Context, host machine.Host) (plan.MachineState, error) 
 		return plan.MachineState{}, err
 	}
 	m := plan.MachineState{
-		Prepared: report.Prepared.PrepareActive, PreparedAs: preparedAs(report.Prepared), Joined: report.Prepared.Joined, Roles: map[plan.Role]plan.RoleState{}, ProgramDigests: map[pai.KubernetesVersion]string{},
+		Prepared: isPrepared(report.Prepared), PreparedAs: preparedAs(report.Prepared), Joined: report.Prepared.Joined, Roles: map[plan.Role]plan.RoleState{}, ProgramDigests: map[pai.KubernetesVersion]string{},
 	}
 	if report.Problem(inspect.Foreign) == "" {
 		m.Foreign = append([]string{}, report.Foreign...)
@@ -51,6 +51,12 @@ func Observe(ctx context.Context, host machine.Host) (plan.MachineState, error) 
 		}
 	}
 	return m, nil
+}
+
+// isPrepared reports whether a machine was prepared since it booted, by this release
+// or by an older one, which has no certificate program.
+func isPrepared(p *inspect.Preparation) bool {
+	return p.PrepareActive && (p.CertificatesActive || p.Files[layout.UnitsDir+"/"+layout.CertificatesUnit] == "")
 }
 
 func stateOf(r inspect.Role) plan.RoleState {

@@ -2,12 +2,15 @@ package cluster
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"io"
+	"math/big"
 	"os"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
@@ -280,6 +283,16 @@ func TestIdentityOfAKubelet(t *testing.T) {
 			t.Errorf("%s with %s: got %v, %v, want %v", s.write, s.ca, got, err, s.want)
 		}
 	}
+	// One that has ended is none, whatever authority it has.
+	h.Write(layout.KubeletConf, string(kubeconfig))
+	for left, want := range map[time.Duration]bool{time.Hour: true, -time.Minute: false} {
+		until := time.Now().Add(left)
+		identity, _, _ := signFor(t, &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: until.Add(-2 * time.Hour), NotAfter: until}, nil)
+		h.Write(layout.KubeletClientCertificate, string(identity))
+		if got, err := hasIdentity(t.Context(), h, []byte("the authority")); err != nil || got != want {
+			t.Errorf("an identity that ends in %s: got %v, %v, want %v", left, got, err, want)
+		}
+	}
 	for _, want := range []bool{false, true} {
 		if got, err := hasServingCertificate(t.Context(), h); err != nil || got != want {
 			t.Errorf("got serving certificate %v, %v, want %v", got, err, want)
@@ -303,23 +316,6 @@ func TestJoinTokenIsRevoked(t *testing.T) {
 	h.Write(layout.Program(comparedVersion, "kubeadm"), "#!/bin/sh\n")
 	if token, _, err := (&cluster{Deps: c.deps}).joinToken(t.Context(), comparedVersion); err == nil {
 		t.Errorf("got token %q from a kubeadm that prints none", token)
-	}
-}
-
-func TestAdminKubeconfig(t *testing.T) {
-	t.Parallel()
-	c := scripted(t)
-	h := c.hosts["pai-1"]
-	if _, err := AdminKubeconfig(t.Context(), h, "10.9.0.11"); err == nil {
-		t.Error("got no error without a kubeconfig")
-	}
-	kubeconfig, err := bootstrapKubeconfig("https://api.pai.internal:6443", []byte("x"), "a.b")
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.Write(layout.AdminConf, string(kubeconfig))
-	if got, err := AdminKubeconfig(t.Context(), h, "10.9.0.11"); err != nil || !strings.Contains(string(got), "https://10.9.0.11:6443") {
-		t.Errorf("got %s, %v, want the address of the machine", got, err)
 	}
 }
 

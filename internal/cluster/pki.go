@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 	"time"
 
+	"pai.dev/pai/internal/certs"
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 )
 
@@ -20,18 +23,9 @@ var pkiFiles = []string{
 	layout.PKIDir + "/apiserver-kubelet-client.crt", layout.PKIDir + "/apiserver-etcd-client.crt",
 	layout.PKIDir + "/front-proxy-ca.crt", layout.PKIDir + "/front-proxy-client.crt",
 	layout.PKIDir + "/etcd/ca.crt", layout.PKIDir + "/etcd/server.crt", layout.PKIDir + "/etcd/peer.crt", layout.PKIDir + "/etcd/healthcheck-client.crt",
-	layout.AdminConf, superAdminConf, controllerManagerConf, schedulerConf,
+	layout.AdminConf, layout.ControllerManagerConf, layout.SchedulerConf,
 	layout.EncryptionFile, layout.CAFile,
 }
-
-// Kubeconfigs of the control plane.
-const (
-	superAdminConf        = layout.KubernetesDir + "/super-admin.conf"
-	controllerManagerConf = layout.KubernetesDir + "/controller-manager.conf"
-	schedulerConf         = layout.KubernetesDir + "/scheduler.conf"
-)
-
-var kubeconfigs = []string{layout.AdminConf, superAdminConf, controllerManagerConf, schedulerConf}
 
 func (c *cluster) pkiDone(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) (bool, error) {
 	out, err := sh(ctx, h, "for f in %s; do [ -s \"$f\" ] || echo \"$f\"; done", quoteAll(pkiFiles))
@@ -51,8 +45,8 @@ func servesAs(ctx context.Context, h machine.Host, names ...string) (bool, error
 	if err != nil {
 		return false, err
 	}
-	certificates, err := parseCertificates(data)
-	if err != nil || len(certificates) == 0 || isOld(certificates[0], time.Now()) {
+	certificates, err := certs.Parse(data)
+	if err != nil || certs.Due(certificates[0], time.Now()) {
 		return false, nil
 	}
 	return !slices.ContainsFunc(names, func(name string) bool { return certificates[0].VerifyHostname(name) != nil }), nil
@@ -62,6 +56,9 @@ func servesAs(ctx context.Context, h machine.Host, names ...string) (bool, error
 // cluster lacks, and keeps the ones it has, so a cleaned cluster returns as
 // itself. The encryption key is created on the machine and never leaves it.
 func (c *cluster) pki(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
+	if err := claimPKI(ctx, h); err != nil {
+		return err
+	}
 	ok, err := servesAs(ctx, h, layout.APIName, m.HostIP)
 	if err != nil {
 		return err
@@ -73,17 +70,38 @@ func (c *cluster) pki(ctx context.Context, h machine.Host, m config.Machine, s p
 	_, err = c.kubeadm(ctx, h, s.To.Kubernetes(), renew+`
 `+quietly+`
 quietly "$kubeadm" init phase certs all --config "$config"
-for who in admin super-admin controller-manager scheduler; do
+for who in admin controller-manager scheduler; do
     quietly "$kubeadm" init phase kubeconfig "$who" --config "$config"
 done`)
 	if err != nil {
 		return fmt.Errorf("create the certificates of the cluster: %w", err)
 	}
-	if err := c.renewCertificates(ctx, h, s.To.Kubernetes()); err != nil {
+	if err := c.renewCertificates(ctx, h); err != nil {
 		return err
 	}
 	if _, err := sh(ctx, h, "%s\ninstall -m 0644 %s/ca.crt %s", makeEncryptionKey, layout.PKIDir, layout.CAFile); err != nil {
 		return fmt.Errorf("create the encryption key: %w", err)
+	}
+	return nil
+}
+
+// claimPKI marks the certificates on a machine as those of PAI, before it makes them.
+// It refuses those of another Kubernetes: others may have the keys of its authority,
+// and the authority may end soon. PAI v0.10 and older left no mark, but a copy of the
+// authority.
+func claimPKI(ctx context.Context, h machine.Host) error {
+	found, err := sh(ctx, h, `[ ! -e %[1]s ] || exit 0
+[ -e %[2]s/ca.crt ] && cmp -s %[2]s/ca.crt %[3]s || ls -d %[2]s/*.crt %[2]s/*.key %[2]s/*/*.crt %[2]s/*/*.key %[4]s/*.conf 2>/dev/null || :`,
+		layout.PKIMark, layout.PKIDir, layout.CAFile, layout.KubernetesDir)
+	if err != nil {
+		return fmt.Errorf("look for certificates of another Kubernetes on %q: %w", h.Name(), err)
+	}
+	if found != "" {
+		return pai.Errorf(pai.CodeRefused, fmt.Sprintf("if nothing needs them any more, on %s, as root: mv %[2]s %[2]s.old", h.Name(), layout.KubernetesDir),
+			"machine %q has certificates that PAI did not make: %s", h.Name(), strings.Join(strings.Fields(found), ", "))
+	}
+	if _, err := sh(ctx, h, "mkdir -p %s\n[ -e %[2]s ] || echo 'PAI made the certificates in %[3]s.' > %[2]s", layout.ConfigDir, layout.PKIMark, layout.PKIDir); err != nil {
+		return fmt.Errorf("mark the certificates of %q: %w", h.Name(), err)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"embed"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"text/template"
 
+	"pai.dev/pai/internal/certs"
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/fingerprint"
 	"pai.dev/pai/internal/inspect"
@@ -45,12 +47,33 @@ func preparedFiles(cfg *config.Config) (map[string]preparedFile, error) {
 	if err != nil {
 		return nil, err
 	}
+	authentication, err := embedded.ReadFile("manifests/authentication.yaml")
+	if err != nil {
+		return nil, err
+	}
+	recorded, err := recordedMachines(cfg)
+	if err != nil {
+		return nil, err
+	}
 	return map[string]preparedFile{
-		layout.PrepareScript:                        {prepare.String(), 0o755},
-		layout.ShutdownScript:                       {string(shutdown), 0o755},
-		layout.UnitsDir + "/" + layout.PrepareUnit:  {prepareUnitFile, 0o644},
-		layout.UnitsDir + "/" + layout.ShutdownUnit: {shutdownUnitFile, 0o644},
+		layout.PrepareScript:                            {prepare.String(), 0o755},
+		layout.ShutdownScript:                           {string(shutdown), 0o755},
+		layout.CertificatesFile:                         {recorded, 0o644},
+		layout.AuthenticationFile:                       {string(authentication), 0o644},
+		layout.UnitsDir + "/" + layout.PrepareUnit:      {prepareUnitFile, 0o644},
+		layout.UnitsDir + "/" + layout.ShutdownUnit:     {shutdownUnitFile, 0o644},
+		layout.UnitsDir + "/" + layout.CertificatesUnit: {certificatesUnitFile(), 0o644},
 	}, nil
+}
+
+// recordedMachines are the machines whose kubelets get certificates.
+func recordedMachines(cfg *config.Config) (string, error) {
+	var r certs.Recorded
+	for _, m := range cfg.Layout.MachineList {
+		r.Machines = append(r.Machines, certs.Machine{Name: m.Hostname, Address: m.HostIP})
+	}
+	data, err := json.MarshalIndent(r, "", "  ")
+	return string(data) + "\n", err
 }
 
 type preparedFile struct {
@@ -70,8 +93,8 @@ func hostLines(cfg *config.Config) []string {
 
 // outdated lists the prepared files that are missing or different on the machine.
 func outdated(there *inspect.Preparation, files map[string]preparedFile) []string {
-	return slices.DeleteFunc(sortedKeys(files), func(path string) bool {
-		return there.Files[path] == fingerprint.Of([]byte(files[path].content))
+	return slices.DeleteFunc(sortedKeys(files), func(file string) bool {
+		return there.Files[file] == fingerprint.Of([]byte(files[file].content))
 	})
 }
 
@@ -89,13 +112,14 @@ func (c *cluster) prepareDone(ctx context.Context, h machine.Host, m config.Mach
 	if err != nil {
 		return false, err
 	}
-	return preparedAs(there) == digest && there.PrepareActive && there.ShutdownActive, nil
+	return preparedAs(there) == digest && there.PrepareActive && there.ShutdownActive && there.CertificatesActive, nil
 }
 
 // preparedAs is the digest of what a machine was prepared with.
 func preparedAs(there *inspect.Preparation) string {
 	digests := map[string]string{layout.HostsFile: there.Hosts}
-	for _, path := range []string{layout.PrepareScript, layout.ShutdownScript, layout.UnitsDir + "/" + layout.PrepareUnit, layout.UnitsDir + "/" + layout.ShutdownUnit} {
+	for _, path := range []string{layout.PrepareScript, layout.ShutdownScript, layout.CertificatesFile, layout.AuthenticationFile,
+		layout.UnitsDir + "/" + layout.PrepareUnit, layout.UnitsDir + "/" + layout.ShutdownUnit, layout.UnitsDir + "/" + layout.CertificatesUnit} {
 		digests[path] = there.Files[path]
 	}
 	return fingerprint.Directory(digests)
@@ -144,9 +168,10 @@ func (c *cluster) prepare(ctx context.Context, h machine.Host, m config.Machine,
 	}
 	_, err = sh(ctx, h, `
 %s
-systemctl --no-reload enable -q %s %s
+systemctl --no-reload enable -q %s %s %s
 systemctl restart %s || { journalctl -q -n 20 -o cat -u %s >&2; exit 1; }
-systemctl start %s`, reload, layout.PrepareUnit, layout.ShutdownUnit, layout.PrepareUnit, layout.PrepareUnit, layout.ShutdownUnit)
+systemctl start %s
+systemctl restart %s`, reload, layout.PrepareUnit, layout.ShutdownUnit, layout.CertificatesUnit, layout.PrepareUnit, layout.PrepareUnit, layout.ShutdownUnit, layout.CertificatesUnit)
 	if err != nil {
 		return fmt.Errorf("prepare machine %q: %w", h.Name(), err)
 	}

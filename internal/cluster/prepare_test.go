@@ -64,7 +64,9 @@ func TestPrepareReloadsSystemdOnlyForUnits(t *testing.T) {
 		if done, err := cl.prepareDone(t.Context(), h, m, step); done || err != nil {
 			t.Errorf("%s: got done %v, %v while the units are inactive, want false", c.name, done, err)
 		}
-		h.Units[layout.PrepareUnit], h.Units[layout.ShutdownUnit] = inspecttest.Unit{State: "active"}, inspecttest.Unit{State: "active"}
+		for _, unit := range []string{layout.PrepareUnit, layout.ShutdownUnit, layout.CertificatesUnit} {
+			h.Units[unit] = inspecttest.Unit{State: "active"}
+		}
 		if done, err := cl.prepareDone(t.Context(), h, m, step); !done || err != nil {
 			t.Errorf("%s: got done %v, %v, want true", c.name, done, err)
 		}

@@ -109,7 +109,7 @@ func (e etcdHandover) startConnected(ctx context.Context, running []layout.Slot,
 		want.Link = want.Running
 		return &to, e.startAPIServer(ctx, e.h, e.m, to, want, plan.RoleState{})
 	}
-	if err := e.renewCertificates(ctx, e.h, e.v); err != nil {
+	if err := e.renewCertificates(ctx, e.h); err != nil {
 		return nil, err
 	}
 	return &to, e.startAPIServer(ctx, e.h, e.m, to, plan.RoleState{Link: e.v, Running: e.v, Emulates: e.apiServerAs}, plan.RoleState{})

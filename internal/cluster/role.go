@@ -72,7 +72,7 @@ func (c *cluster) roleNeeds(ctx context.Context, h machine.Host, s plan.Step) er
 	case plan.RoleAPIProxy:
 		return c.copyCA(ctx, h)
 	case plan.RoleKubeProxy:
-		return c.writeKubeconfig(ctx, h, s.To.Kubernetes(), "system:kube-proxy", layout.KubeProxyConf)
+		return c.writeKubeconfig(ctx, h, s.To.Kubernetes(), layout.KubeProxyUser, layout.KubeProxyConf)
 	case plan.RoleNetwork:
 		i, err := c.content(ctx, h, s.To.Kubernetes())
 		if err != nil {

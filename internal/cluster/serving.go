@@ -2,22 +2,22 @@ package cluster
 
 import (
 	"context"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
-	"slices"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 
+	"pai.dev/pai/internal/certs"
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/kube"
 )
 
 // approveServing approves requests of a kubelet for a serving certificate if they
 // contain only the name and address of its machine. Kubernetes approves none by
-// itself, because any kubelet could request any name.
+// itself, because any kubelet could request any name. The certificate program of the
+// control-plane machine does the same all the time; a joining machine need not wait
+// for it, and it might know its machines only after the next step.
 func approveServing(ctx context.Context, k *kube.Client, m config.Machine) error {
 	requests := k.Clientset().CertificatesV1().CertificateSigningRequests()
 	list, err := requests.List(ctx, metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("spec.signerName", certificatesv1.KubeletServingSignerName).String()})
@@ -42,40 +42,9 @@ func approveServing(ctx context.Context, k *kube.Client, m config.Machine) error
 
 // checkServing checks that a request contains only the name and address of a machine.
 func checkServing(spec certificatesv1.CertificateSigningRequestSpec, m config.Machine) error {
-	block, rest := pem.Decode(spec.Request)
-	if block == nil || len(rest) > 0 {
-		return fmt.Errorf("it is not one PEM block")
+	r := certs.RequestSpec{Request: spec.Request, SignerName: certs.ServingSigner, Username: spec.Username}
+	for _, u := range spec.Usages {
+		r.Usages = append(r.Usages, string(u))
 	}
-	csr, err := x509.ParseCertificateRequest(block.Bytes)
-	if err != nil {
-		return err
-	}
-	if err := csr.CheckSignature(); err != nil {
-		return err
-	}
-	if csr.Subject.CommonName != "system:node:"+m.Hostname || !slices.Equal(csr.Subject.Organization, []string{"system:nodes"}) {
-		return fmt.Errorf("its subject is %q", csr.Subject)
-	}
-	for _, name := range csr.DNSNames {
-		if name != m.Hostname {
-			return fmt.Errorf("it asks for the name %q", name)
-		}
-	}
-	for _, ip := range csr.IPAddresses {
-		if ip.String() != m.HostIP {
-			return fmt.Errorf("it asks for the address %s", ip)
-		}
-	}
-	if len(csr.DNSNames)+len(csr.IPAddresses) == 0 {
-		return fmt.Errorf("it asks for no name and no address")
-	}
-	if len(csr.EmailAddresses)+len(csr.URIs) > 0 {
-		return fmt.Errorf("it asks for e-mail addresses or URIs")
-	}
-	for _, usage := range spec.Usages {
-		if usage != certificatesv1.UsageDigitalSignature && usage != certificatesv1.UsageKeyEncipherment && usage != certificatesv1.UsageServerAuth {
-			return fmt.Errorf("it asks for the usage %q", usage)
-		}
-	}
-	return nil
+	return certs.Check(r, []certs.Machine{{Name: m.Hostname, Address: m.HostIP}})
 }

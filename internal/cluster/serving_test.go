@@ -53,7 +53,7 @@ func TestCheckServing(t *testing.T) {
 			DNSNames:    []string{m.Hostname},
 			IPAddresses: []net.IP{net.ParseIP(m.HostIP)},
 		}
-		spec := certificatesv1.CertificateSigningRequestSpec{Usages: []certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature, certificatesv1.UsageServerAuth}}
+		spec := certificatesv1.CertificateSigningRequestSpec{Username: "system:node:" + m.Hostname, Usages: []certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature, certificatesv1.UsageServerAuth}}
 		c.change(request, &spec)
 		spec.Request = signRequest(t, request)
 		err := checkServing(spec, m)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"pai.dev/pai/internal/inspect/helper"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/plan"
 )
@@ -115,3 +116,32 @@ TimeoutStopSec=45s
 [Install]
 WantedBy=multi-user.target
 `
+
+// certificatesUnitFile renews the certificates of the machine, and approves those of
+// kubelets on the control-plane machine. Nothing waits for it, and a restart of it
+// touches nothing else. It names the helper of this paictl, so that another helper is
+// another unit, which the plan shows.
+func certificatesUnitFile() string {
+	return `# Written by PAI.
+[Unit]
+Description=PAI: renewal of certificates
+Wants=network-online.target ` + layout.PrepareUnit + `
+After=network-online.target ` + layout.PrepareUnit + `
+StartLimitIntervalSec=0
+
+[Service]
+Type=exec
+ExecStart=` + layout.Helper(helper.Digest()) + ` certificates
+NoNewPrivileges=yes
+PrivateTmp=yes
+ProtectHome=yes
+MemoryMax=256M
+OOMScoreAdjust=-900
+TimeoutStopSec=5s
+Restart=always
+RestartSec=5s
+
+[Install]
+WantedBy=multi-user.target
+`
+}

@@ -30,7 +30,7 @@ const (
 // might already name the next version.
 func (l LiveFacts) observeMachine(ctx context.Context, host machine.Host, step plan.Step, f *Facts) {
 	next := layout.VersionDir(step.To) + "/bin/"
-	needed := []inspect.Part{inspect.Roles, inspect.Versions, inspect.Runtime}
+	needed := []inspect.Part{inspect.Roles, inspect.Versions, inspect.Runtime, inspect.Prepared}
 	parts := needed
 	if step.Role == plan.RoleRuntime {
 		parts = append(slices.Clone(needed), inspect.Shims)
@@ -53,7 +53,8 @@ func (l LiveFacts) observeMachine(ctx context.Context, host machine.Host, step p
 	}
 	nextKubelet := version(next+"kubelet", 1) // the API knows the running version
 	f.Kubelet = transition("next kubelet version", nextKubelet, nextKubelet)
-	f.KubeletRuns = Known(report.Roles[layout.RoleKubelet].Active)
+	// A kubelet whose identity has ended starts again and again, or runs without the API.
+	f.KubeletRuns = Known(report.Roles[layout.RoleKubelet].Active && (report.Prepared == nil || !report.Prepared.IdentityEnded))
 	f.RuntimeUp = Known(*report.RuntimeUp)
 	f.Runtime = transition("container runtime versions", version(program, 2), version(next+"containerd", 2))
 	f.RuntimeKillMode = valueOf("container runtime kill mode", runtime.KillMode)

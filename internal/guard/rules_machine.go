@@ -46,8 +46,8 @@ func runtimeUp(f Facts) string {
 }
 
 // nodeReady: a problem that exists before the kubelet is replaced would look
-// like a result of the replacement. If no kubelet runs, the node cannot be
-// ready, and starting a kubelet is the fix.
+// like a result of the replacement. If no kubelet runs, or only one whose identity has
+// ended, the node cannot be ready, and starting a kubelet is the fix.
 func nodeReady(f Facts) string {
 	if !f.KubeletRuns.value {
 		return ""

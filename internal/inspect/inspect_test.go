@@ -2,9 +2,15 @@ package inspect_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"maps"
+	"math/big"
 	"os"
 	"slices"
 	"strings"
@@ -263,6 +269,24 @@ func TestPrepared(t *testing.T) {
 	if !ask(t, r, inspect.Prepared).Prepared.Joined {
 		t.Error("got a machine that has not joined, want one that has")
 	}
+	r.Write("/var/lib/kubelet/really"+layout.KubeletClientCertificate, endedCertificate(t))
+	if p := ask(t, r, inspect.Prepared).Prepared; p.Joined || !p.IdentityEnded {
+		t.Errorf("got %+v, want an identity that ended", p)
+	}
+}
+
+func endedCertificate(t *testing.T) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(-time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
 func TestImages(t *testing.T) {

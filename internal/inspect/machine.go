@@ -70,6 +70,9 @@ func parts() map[Part]func(*inspection, context.Context) error {
 		Runtime:     (*inspection).runtime,
 		HardwareOf:  (*inspection).hardware,
 		ConditionOf: (*inspection).condition,
+
+		Certificates: (*inspection).allCertificates,
+		Operator:     (*inspection).operator,
 	}
 }
 

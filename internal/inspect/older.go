@@ -3,6 +3,7 @@ package inspect
 import (
 	"cmp"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -23,7 +24,7 @@ func isHelper(name string) bool { return helperName.MatchString(name) }
 const keepHelpers = 2
 
 // removeOlder removes helpers of other versions of paictl: all but the newest
-// ones, and none that runs. What is no helper stays.
+// ones, and none that runs or that a unit starts. What is no helper stays.
 func (m Machine) removeOlder() error {
 	type helper struct {
 		dir string
@@ -42,6 +43,13 @@ func (m Machine) removeOlder() error {
 	}
 	slices.SortFunc(helpers, func(a, b helper) int { return cmp.Or(b.at.Compare(a.at), cmp.Compare(a.dir, b.dir)) })
 	running, err := m.runningPrograms()
+	if unit, failed := m.read(layout.UnitsDir + "/" + layout.CertificatesUnit); failed == nil {
+		for word := range strings.FieldsSeq(strings.ReplaceAll(string(unit), "=", " ")) {
+			running = append(running, word)
+		}
+	} else if !errors.Is(failed, fs.ErrNotExist) {
+		err = errors.Join(err, failed)
+	}
 	for _, h := range helpers[keepHelpers:] {
 		if err == nil && !slices.ContainsFunc(running, func(program string) bool { return strings.HasPrefix(program, h.dir+"/") }) {
 			err = os.RemoveAll(m.at(h.dir))

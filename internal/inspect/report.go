@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"pai.dev/pai/internal/certs"
 	"pai.dev/pai/internal/layout"
 )
 
@@ -28,6 +29,9 @@ const (
 	Runtime     Part = "runtime"
 	HardwareOf  Part = "hardware"
 	ConditionOf Part = "condition"
+
+	Certificates Part = "certificates"
+	Operator     Part = "operator" // a certificate for the operator, on the control-plane machine
 )
 
 // Request is what to report.
@@ -47,10 +51,25 @@ type Request struct {
 	Remove []string `json:"remove,omitempty"`
 	// Age is how long ago the moment was that the part Pauses is about.
 	Age time.Duration `json:"age,omitempty"`
+	// Renew renews certificates before the part Certificates is reported: those that
+	// are due, or all that PAI renews.
+	Renew Renewal `json:"renew,omitempty"`
+	// Operator and PublicKey, in PEM, are what the part Operator signs.
+	Operator  string `json:"operator,omitempty"`
+	PublicKey []byte `json:"publicKey,omitempty"`
 	// Delivered is true in the first request to a program that was just copied:
 	// the program then removes older copies.
 	Delivered bool `json:"delivered,omitempty"`
 }
+
+// Renewal says which certificates are renewed.
+type Renewal string
+
+// The renewals; empty for none.
+const (
+	RenewDue Renewal = "due"
+	RenewAll Renewal = "all"
+)
 
 // Report is what a machine is and has. What could not be read is absent and has
 // a reason in Problems: an absent value never looks like a fact.
@@ -86,6 +105,12 @@ type Report struct {
 	RuntimeUp *bool             `json:"runtimeUp,omitempty"` // containerd is responding
 	Hardware  *Hardware         `json:"hardware,omitempty"`
 	Condition *Condition        `json:"condition,omitempty"`
+	// Certificates are those of the machine. A file that could not be read, and a
+	// renewal that failed, have a problem.
+	Certificates []certs.Certificate `json:"certificates,omitempty"`
+	Renewed      []string            `json:"renewed,omitempty"` // files
+	// Issued is a kubeconfig with the certificate of the operator, without a key.
+	Issued []byte `json:"issued,omitempty"`
 }
 
 // Problem returns the reason for an absent part; empty if there is none.
@@ -171,6 +196,8 @@ type Role struct {
 type Preparation struct {
 	PrepareActive  bool `json:"prepareActive"`  // the prepare script ran since the boot
 	ShutdownActive bool `json:"shutdownActive"` // the shutdown script will run
+	// CertificatesActive: certificates are renewed when they are due.
+	CertificatesActive bool `json:"certificatesActive"`
 	// Files has the sha256 of the prepare and shutdown scripts and of the units of
 	// PAI, by path; without those that do not exist.
 	Files map[string]string `json:"files,omitempty"`
@@ -180,6 +207,8 @@ type Preparation struct {
 	// Joined: the kubelet has its identity in the cluster, and the certificate that
 	// it serves with.
 	Joined bool `json:"joined"`
+	// IdentityEnded: the kubelet has an identity that has ended, so it is not joined.
+	IdentityEnded bool `json:"identityEnded,omitempty"`
 }
 
 // ImageStore is what was imported and what is there.

@@ -31,6 +31,12 @@ const (
 	ResolverFile   = ConfigDir + "/resolv.conf"
 	PrepareScript  = ConfigDir + "/prepare.sh"
 	ShutdownScript = ConfigDir + "/shutdown.sh"
+	// AuthenticationFile says whom the API servers let in. They notice a new one.
+	AuthenticationFile = ConfigDir + "/authentication.yaml"
+	// CertificatesFile has the machines whose kubelets get certificates.
+	CertificatesFile = ConfigDir + "/certificates.json"
+	// PKIMark says that the certificates of the cluster are of PAI.
+	PKIMark = ConfigDir + "/pki"
 
 	ImagesDir         = StateDir + "/images"
 	SnapshotsDir      = StateDir + "/snapshots"
@@ -54,9 +60,12 @@ const (
 
 // Files of Kubernetes and the container runtime.
 const (
-	AdminConf            = KubernetesDir + "/admin.conf"
-	KubeletConf          = KubernetesDir + "/kubelet.conf"
-	BootstrapKubeletConf = KubernetesDir + "/bootstrap-kubelet.conf"
+	AdminConf             = KubernetesDir + "/admin.conf"
+	SuperAdminConf        = KubernetesDir + "/super-admin.conf" // exists only while the administrator gets its rights
+	ControllerManagerConf = KubernetesDir + "/controller-manager.conf"
+	SchedulerConf         = KubernetesDir + "/scheduler.conf"
+	KubeletConf           = KubernetesDir + "/kubelet.conf"
+	BootstrapKubeletConf  = KubernetesDir + "/bootstrap-kubelet.conf"
 
 	KubeletClientCertificate  = KubeletPKIDir + "/kubelet-client-current.pem"
 	KubeletServingCertificate = KubeletPKIDir + "/kubelet-server-current.pem"

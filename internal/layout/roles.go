@@ -103,7 +103,15 @@ const (
 	UnitPrefix         = "pai-"
 	PrepareUnit        = UnitPrefix + "prepare.service"
 	ShutdownUnit       = UnitPrefix + "shutdown.service"
+	CertificatesUnit   = UnitPrefix + "certificates.service"
 	ReplaceKubeletUnit = "pai-kubelet-swap.service"
+)
+
+// Users of the API on machines.
+const (
+	KubeProxyUser    = "system:kube-proxy"
+	NetworkUser      = "pai:network"
+	CertificatesUser = "pai:certificates" // approves certificates, on the control-plane machine
 )
 
 // Unit is the systemd unit of a role.

@@ -97,6 +97,7 @@ func (o *operation) run(ctx context.Context) error {
 			stage{"plan again", o.planAgain},
 			stage{"change configuration", o.reconfigure},
 			stage{"apply revision", o.applyRevision},
+			stage{"renew certificates", o.renewDue},
 			stage{"run steps", o.runSteps},
 			stage{"mark applied", o.markApplied},
 		),

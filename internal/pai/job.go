@@ -40,6 +40,12 @@ const UsersSecret = "rest-server-users"
 // namespace that its jobs run in.
 const VirtualClusterNamespacePrefix = "pai-vc-"
 
+// The Secrets with the certificate of the REST server, and with its authority.
+const (
+	RESTServerTLS = "rest-server-tls"
+	RESTServerCA  = "rest-server-ca"
+)
+
 // FieldManager is the one name under which PAI writes to the cluster.
 const FieldManager = "pai"
 

@@ -19,8 +19,10 @@ const (
 	VerbPushConfig     Verb = "config push"     // holds the lock, has no journal entry
 	VerbRollbackConfig Verb = "config rollback" // holds the lock, has no journal entry
 	VerbPruneMachines  Verb = "machine prune"   // holds the lock, has no journal entry
-	VerbShowStatus     Verb = "upgrade-status"  // reads the lock, has no journal entry
-	VerbCheck          Verb = "check"           // reads the lock, has no journal entry
+
+	VerbRenewCertificates Verb = "cluster certificates" // holds the lock, has no journal entry
+	VerbShowStatus        Verb = "upgrade-status"       // reads the lock, has no journal entry
+	VerbCheck             Verb = "check"                // reads the lock, has no journal entry
 )
 
 // UpgradeVerbs are the verbs that the upgrade history lists.

@@ -8,7 +8,7 @@ import (
 
 func verbs() []Verb {
 	return []Verb{VerbBoot, VerbClean, VerbStartServices, VerbStopServices, VerbRefresh, VerbDeleteService,
-		VerbUpgrade, VerbStage, VerbAbandon, VerbRollback, VerbPushConfig, VerbRollbackConfig, VerbPruneMachines, VerbShowStatus, VerbCheck}
+		VerbUpgrade, VerbStage, VerbAbandon, VerbRollback, VerbPushConfig, VerbRollbackConfig, VerbPruneMachines, VerbRenewCertificates, VerbShowStatus, VerbCheck}
 }
 
 func TestVerbPredicates(t *testing.T) {

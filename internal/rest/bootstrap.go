@@ -20,8 +20,8 @@ import (
 // The Secrets in pai.SystemNamespace that the chart uses, besides usersSecret.
 // The server cannot read the key of the CA.
 const (
-	caSecret  = "rest-server-ca"
-	tlsSecret = "rest-server-tls"
+	caSecret  = pai.RESTServerCA
+	tlsSecret = pai.RESTServerTLS
 	// AdminUser is the first administrator.
 	AdminUser = "admin"
 )

@@ -6,8 +6,10 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"pai.dev/pai/internal/atomicfile"
+	"pai.dev/pai/internal/certs"
 	"pai.dev/pai/internal/cluster"
 	"pai.dev/pai/internal/kube"
 )
@@ -18,6 +20,9 @@ type kubeClient struct {
 	once   sync.Once
 	turn   chan struct{} // has one element while a caller makes the client
 	client *kube.Client
+	// until is when the identity of the client is too old for another caller; zero if
+	// it does not end.
+	until time.Time
 }
 
 func (k *kubeClient) get(ctx context.Context, dial func(context.Context) (*kube.Client, error)) (*kube.Client, error) {
@@ -28,25 +33,28 @@ func (k *kubeClient) get(ctx context.Context, dial func(context.Context) (*kube.
 		return nil, fmt.Errorf("connect to the API: %w", context.Cause(ctx))
 	}
 	defer func() { <-k.turn }()
-	if k.client != nil {
+	if k.client != nil && (k.until.IsZero() || time.Now().Before(k.until)) {
 		return k.client, nil
 	}
 	client, err := dial(ctx)
 	if err != nil {
+		if k.client != nil {
+			return k.client, nil // its identity lasts for hours
+		}
 		return nil, err
 	}
-	k.client = client
+	k.client, k.until = client, time.Now().Add(certs.OperatorLife/3)
 	return client, nil
 }
 
-// dialKube reads the kubeconfig from the machine each time: certificates are
-// renewed in every hop, and a cluster can be booted again under the same name.
+// dialKube makes a kubeconfig for the operator each time: its certificate does not
+// live long, and a cluster can be booted again under the same name.
 func (s *Session) dialKube(ctx context.Context) (*kube.Client, error) {
 	host, err := s.ControlPlane()
 	if err != nil {
 		return nil, err
 	}
-	data, err := cluster.AdminKubeconfig(ctx, host, s.Config.ControlPlane().HostIP)
+	data, err := cluster.AdminKubeconfig(ctx, host, s.Config.ControlPlane().HostIP, Operator())
 	if err != nil {
 		return nil, err
 	}

@@ -36,8 +36,9 @@ type Cluster struct {
 }
 
 // Start starts etcd and an API server, which end with the test. A test that
-// uses it carries the build tag e2e: without the programs it fails.
-func Start(t testing.TB) *Cluster {
+// uses it carries the build tag e2e: without the programs it fails. flags are further
+// ones of the API server.
+func Start(t testing.TB, flags ...string) *Cluster {
 	t.Helper()
 	c := &Cluster{t: t, programs: Programs(t, "etcd", "kube-apiserver", "kube-controller-manager"), dir: t.TempDir()}
 	etcdClient, etcdPeer, api := freePort(t), freePort(t), freePort(t)
@@ -56,11 +57,12 @@ func Start(t testing.TB) *Cluster {
 	write(t, key, serviceAccountKey(t))
 	c.apiserver = []string{
 		"--etcd-servers=" + loopback("http", etcdClient), "--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", api),
-		"--cert-dir=" + filepath.Join(c.dir, "certs"), "--token-auth-file=" + tokens, "--authorization-mode=RBAC",
+		"--cert-dir=" + filepath.Join(c.dir, "certs"), "--token-auth-file=" + tokens, "--authorization-mode=Node,RBAC",
 		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file=" + key,
 		"--service-account-signing-key-file=" + key, "--service-cluster-ip-range=10.96.0.0/16",
 		"--service-node-port-range=9000-9999", "--endpoint-reconciler-type=none", "--watch-cache=true",
 	}
+	c.apiserver = append(c.apiserver, flags...)
 	c.StartAPIServer()
 	t.Cleanup(c.StopAPIServer)
 
@@ -84,14 +86,14 @@ func (c *Cluster) StartAPIServer() { c.process = c.start("kube-apiserver", c.api
 func (c *Cluster) StopAPIServer() { stop(c.process) }
 
 // StartControllers starts the controller manager, which turns workloads into
-// pods; without machines these stay pending.
-func (c *Cluster) StartControllers() {
+// pods; without machines these stay pending. flags are further ones of it.
+func (c *Cluster) StartControllers(flags ...string) {
 	c.t.Helper()
 	kubeconfig := filepath.Join(c.dir, "admin.conf")
 	write(c.t, kubeconfig, string(c.Kubeconfig()))
-	process := c.start("kube-controller-manager", "--kubeconfig="+kubeconfig, "--leader-elect=false",
+	process := c.start("kube-controller-manager", append([]string{"--kubeconfig=" + kubeconfig, "--leader-elect=false",
 		"--use-service-account-credentials=false", "--secure-port=0", "--controllers=*,-nodeipam",
-		"--service-account-private-key-file="+filepath.Join(c.dir, "service-account.key"))
+		"--service-account-private-key-file=" + filepath.Join(c.dir, "service-account.key")}, flags...)...)
 	c.t.Cleanup(func() { stop(process) })
 }
 

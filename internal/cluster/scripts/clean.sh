@@ -15,7 +15,7 @@ blockers=$(
 [ -z "$blockers" ] || { printf 'nothing was changed: %s\n' "$blockers" >&2; exit 1; }
 
 # Stop the units first, then what they started.
-for u in kubelet kube-proxy network scheduler controller-manager api-proxy apiserver-a apiserver-b etcd-a etcd-b; do
+for u in certificates kubelet kube-proxy network scheduler controller-manager api-proxy apiserver-a apiserver-b etcd-a etcd-b; do
     systemctl --no-reload disable -q "pai-$u.service" 2>/dev/null || :
     systemctl stop "pai-$u.service" 2>/dev/null || :
 done

@@ -1,0 +1,126 @@
+package operation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"pai.dev/pai/internal/certs"
+	"pai.dev/pai/internal/cluster"
+	"pai.dev/pai/internal/inspect"
+	"pai.dev/pai/internal/inspect/helper"
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/run"
+	"pai.dev/pai/internal/session"
+)
+
+// MachineCertificates are the certificates of a machine.
+type MachineCertificates struct {
+	Machine      string              `json:"machine"`
+	Certificates []certs.Certificate `json:"certificates"`
+	Renewed      []string            `json:"renewed,omitempty"` // files
+	// Problems are what could not be read or renewed.
+	Problems []string `json:"problems,omitempty"`
+}
+
+const (
+	parallelRenewals = 10
+	// renewTimeout limits the renewal on one machine, which waits for the API there.
+	renewTimeout = 5 * time.Minute
+)
+
+// Certificates returns the certificates of all machines, in their order.
+func Certificates(ctx context.Context, s *session.Session) ([]MachineCertificates, error) {
+	return eachMachine(ctx, s, func(ctx context.Context, h machine.Host) (inspect.Report, error) {
+		return helper.Parts(ctx, h, inspect.Certificates)
+	})
+}
+
+// RenewCertificates renews all certificates of all machines that PAI renews. It holds
+// the lock of the cluster, so that no step replaces a program meanwhile. The control
+// plane comes first: it approves what the others ask for. No job notices.
+func RenewCertificates(ctx context.Context, s *session.Session) (results []MachineCertificates, err error) {
+	err = s.Locked(ctx, pai.VerbRenewCertificates, run.LockOptions{Notify: s.Progressf}, func(ctx context.Context, _ *run.Lock) (err error) {
+		results, err = renewAll(ctx, s, inspect.RenewAll)
+		return err
+	})
+	return results, err
+}
+
+func renewAll(ctx context.Context, s *session.Session, which inspect.Renewal) ([]MachineCertificates, error) {
+	control := s.Config.ControlPlane().Hostname
+	var first inspect.Report
+	var failed error
+	if h := s.Hosts[control]; h != nil {
+		first, failed = cluster.RenewCertificates(ctx, h, which)
+	}
+	return eachMachine(ctx, s, func(ctx context.Context, h machine.Host) (inspect.Report, error) {
+		if h.Name() == control {
+			return first, failed
+		}
+		return cluster.RenewCertificates(ctx, h, which)
+	})
+}
+
+// eachMachine asks all machines. The result has each of them, also with an error.
+func eachMachine(ctx context.Context, s *session.Session, ask func(context.Context, machine.Host) (inspect.Report, error)) ([]MachineCertificates, error) {
+	results := make([]MachineCertificates, len(s.Config.Layout.MachineList))
+	failed := make([]error, len(results))
+	var group errgroup.Group
+	group.SetLimit(parallelRenewals)
+	for n, m := range s.Config.Layout.MachineList {
+		group.Go(func() error {
+			results[n] = MachineCertificates{Machine: m.Hostname, Certificates: []certs.Certificate{}}
+			h := s.Hosts[m.Hostname]
+			if h == nil {
+				failed[n] = fmt.Errorf("machine %q is unreachable", m.Hostname)
+				results[n].Problems = []string{"the machine is unreachable"}
+				return nil
+			}
+			ctx, cancel := context.WithTimeoutCause(ctx, renewTimeout, fmt.Errorf("no answer within %s", renewTimeout))
+			defer cancel()
+			report, err := ask(ctx, h)
+			results[n].Certificates, results[n].Renewed = append(results[n].Certificates, report.Certificates...), report.Renewed
+			for _, what := range slices.Sorted(maps.Keys(report.Problems)) {
+				results[n].Problems = append(results[n].Problems, report.Problems[what])
+			}
+			if err != nil {
+				failed[n] = fmt.Errorf("machine %q: %w", m.Hostname, err)
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // the errors are in failed
+	if err := errors.Join(failed...); err != nil {
+		return results, pai.Errorf(pai.CodeFailed, "fix what the message names; if the identity of a kubelet ended, run: paictl cluster k8s-bootup", "%w", err)
+	}
+	return results, nil
+}
+
+// renewDue renews the certificates that are due on all machines, before the steps. It
+// is no step: it leads to no version, and a plan would change by the hour. A failure
+// does not end the operation: the check "certificates" refuses what would not last.
+func (o *operation) renewDue(ctx context.Context) error {
+	if o.goal.Verb() == pai.VerbClean || o.preview.world.Current.Kubernetes == "" {
+		return nil
+	}
+	results, err := renewAll(ctx, o.Session, inspect.RenewDue)
+	if err != nil {
+		o.log.Warn("certificates were not renewed", "error", err)
+	}
+	var once sync.Once
+	for _, r := range results {
+		if len(r.Renewed) > 0 {
+			once.Do(func() { o.Progressf("renewing certificates that have less than a third of their life left") })
+			o.log.Info("renewed certificates", "machine", r.Machine, "files", r.Renewed)
+		}
+	}
+	return nil
+}
