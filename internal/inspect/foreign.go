@@ -18,7 +18,9 @@ func (i *inspection) foreign(context.Context) error {
 		layout.ProgramsDir: i.ownProgram,
 		layout.RolesDir:    func(name string) (bool, error) { return slices.Contains(layout.Roles(), layout.Role(name)), nil },
 		layout.HelperDir:   func(name string) (bool, error) { return isHelper(name), nil },
-		layout.ConfigDir:   func(name string) (bool, error) { return slices.Contains(ownConfigs(), name), nil },
+		layout.ConfigDir: func(name string) (bool, error) {
+			return slices.Contains(layout.ConfigFiles(), layout.ConfigDir+"/"+name), nil
+		},
 		layout.StateDir: func(name string) (bool, error) {
 			return slices.Contains(ownState, name) || pai.IsReservedVolume(name), nil
 		},
@@ -48,18 +50,6 @@ func (i *inspection) ownProgram(name string) (bool, error) {
 		return true, nil
 	}
 	return i.exists(dir + "/" + layout.ReleaseFile)
-}
-
-// ownConfigs are the names in layout.ConfigDir.
-func ownConfigs() []string {
-	names := []string{"resolv.empty"} // by the prepare script
-	for _, file := range []string{
-		layout.CAFile, layout.EncryptionFile, layout.APIProxyFile, layout.KubeProxyConf, layout.NetworkConf, layout.ResolverFile,
-		layout.PrepareScript, layout.ShutdownScript, layout.SlotA.EtcdEnv(), layout.SlotB.EtcdEnv(),
-	} {
-		names = append(names, path.Base(file))
-	}
-	return names
 }
 
 // ownState are the names in layout.StateDir beside the reserved ones.

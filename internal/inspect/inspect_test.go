@@ -344,7 +344,7 @@ func TestForeign(t *testing.T) {
 	r.Write(layout.VersionDir("v0.9-pai")+"/release.json", "{}")
 	r.Write(layout.VersionDir("v0.10-pai.new")+"/bin/x", "")
 	for _, own := range []string{
-		layout.APIProxyFile, layout.PrepareScript, layout.SlotA.EtcdEnv(), layout.ConfigDir + "/resolv.empty", layout.ImagesDir + "/x",
+		layout.APIProxyFile, layout.PrepareScript, layout.SlotA.EtcdEnv(), layout.NoResolverFile, layout.PKIMark, layout.ImagesDir + "/x",
 		layout.ClusterRecordFile, layout.StateDir + "/operations/1.json", layout.Helper(of("")), layout.StateDir + "/.pai-tmp.123",
 	} {
 		r.Write(own, "")

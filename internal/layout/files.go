@@ -17,6 +17,14 @@ const (
 // olderKubeadmConfigName is a file that the paictl of v0.9 and v0.10 wrote.
 const olderKubeadmConfigName = "kubeadm.yaml"
 
+// ConfigFiles are the files that PAI writes in ConfigDir.
+func ConfigFiles() []string {
+	return []string{
+		CAFile, EncryptionFile, APIProxyFile, KubeProxyConf, NetworkConf, ResolverFile, NoResolverFile, PrepareScript, ShutdownScript,
+		AuthenticationFile, CertificatesFile, PKIMark, SlotA.EtcdEnv(), SlotB.EtcdEnv(),
+	}
+}
+
 // tools are the programs of a version that no role runs.
 func tools() []string { return []string{"bin/etcdctl", "bin/etcdutl", "bin/kubeadm", "bin/kubectl"} }
 

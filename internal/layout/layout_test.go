@@ -1,6 +1,9 @@
 package layout_test
 
 import (
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -74,6 +77,25 @@ func TestEveryRoleHasPrograms(t *testing.T) {
 	for _, r := range layout.Roles() {
 		if len(layout.ProgramsOf(r)) == 0 {
 			t.Errorf("role %s has no programs", r)
+		}
+	}
+}
+
+// A file that is not listed counts as one of the operator: it is reported, and stays
+// when the cluster is deleted.
+func TestEveryFileOfTheConfigurationIsListed(t *testing.T) {
+	t.Parallel()
+	source, err := os.ReadFile("paths.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := regexp.MustCompile(`= ConfigDir \+ "([^"]+)"`).FindAllStringSubmatch(string(source), -1)
+	if len(files) < 8 {
+		t.Fatalf("got %d files in paths.go, want more", len(files))
+	}
+	for _, f := range files {
+		if path := layout.ConfigDir + f[1]; !slices.Contains(layout.ConfigFiles(), path) {
+			t.Errorf("%s is not listed", path)
 		}
 	}
 }

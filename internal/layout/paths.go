@@ -29,6 +29,7 @@ const (
 	KubeProxyConf  = ConfigDir + "/kube-proxy.conf"
 	NetworkConf    = ConfigDir + "/network.conf"
 	ResolverFile   = ConfigDir + "/resolv.conf"
+	NoResolverFile = ConfigDir + "/resolv.empty" // by the prepare script
 	PrepareScript  = ConfigDir + "/prepare.sh"
 	ShutdownScript = ConfigDir + "/shutdown.sh"
 	// AuthenticationFile says whom the API servers let in. They notice a new one.
