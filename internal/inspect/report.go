@@ -146,7 +146,9 @@ func (r Report) Needs(p Part) error {
 		absent = r.Hardware == nil
 	case ConditionOf:
 		absent = r.Condition == nil
-	case Programs, Roles, Foreign, Directories, Shims, Versions:
+	case Operator:
+		absent = len(r.Issued) == 0
+	case Programs, Roles, Foreign, Directories, Shims, Versions, Certificates:
 	}
 	if err := r.ErrorOf(p); err != nil || !absent {
 		return err

@@ -149,12 +149,12 @@ func TestAbsentPartsAreErrors(t *testing.T) {
 		return "", err
 	}
 	for _, p := range []inspect.Part{inspect.Prepared, inspect.Images, inspect.Facts, inspect.Containers, inspect.PausesOf,
-		inspect.Runtime, inspect.HardwareOf, inspect.ConditionOf} {
+		inspect.Runtime, inspect.HardwareOf, inspect.ConditionOf, inspect.Operator} {
 		if _, err := helper.Parts(t.Context(), h, p); err == nil || !strings.Contains(err.Error(), `"gpu-01": `+string(p)+": ") {
 			t.Errorf("%s: got %v, want the part that is absent", p, err)
 		}
 	}
-	if _, err := helper.Parts(t.Context(), h, inspect.Programs, inspect.Roles, inspect.Shims); err != nil {
+	if _, err := helper.Parts(t.Context(), h, inspect.Programs, inspect.Roles, inspect.Shims, inspect.Certificates); err != nil {
 		t.Errorf("got %v, want lists that can be empty", err)
 	}
 }
