@@ -40,7 +40,7 @@ func hold(ctx context.Context, addresses []string, path string, ready func()) er
 		return fmt.Errorf("listen for the next proxy: %w", err)
 	}
 	defer at.Close()
-	defer context.AfterFunc(ctx, func() { at.Close() })()
+	defer context.AfterFunc(ctx, func() { _ = at.Close() })()
 	bound := make(chan held, 1)
 	go func() { bound <- bindAll(ctx, addresses) }()
 	ready()
