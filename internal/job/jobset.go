@@ -3,6 +3,7 @@ package job
 import (
 	"fmt"
 	"math"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -46,8 +47,12 @@ const (
 type Objects struct {
 	// Texts is the ConfigMap with what every task would repeat otherwise.
 	Texts *unstructured.Unstructured
+	// Secret is the Secret with what only the tasks and the kubelet read: scripts with
+	// the value of a secret, the key for ssh, the access to registries. It has the name of
+	// Texts and belongs to it. nil if the job has nothing of it.
+	Secret *unstructured.Unstructured
 	// JobSet runs the job. It exists completely or not at all, and the job with it.
-	// It refers to Texts, so it is created after it.
+	// It refers to Texts and Secret, so it is created after them.
 	JobSet *unstructured.Unstructured
 }
 
@@ -77,7 +82,13 @@ func (j *Spec) Objects(user string, text []byte, texts string) (Objects, error) 
 		return Objects{}, fmt.Errorf("make the JobSet of job %q: %w", j.Name, err)
 	}
 	o := Objects{JobSet: &unstructured.Unstructured{Object: set}, Texts: j.texts(texts, text, labels)}
-	return o, o.checkSize(js)
+	if o.Secret, err = j.secret(texts, labels); err != nil {
+		return Objects{}, err
+	}
+	if err := o.checkSize(js); err != nil {
+		return o, err
+	}
+	return o, j.checkEnvironment()
 }
 
 func (j *Spec) jobSet(user, texts string, labels map[string]string) (*jobset.JobSet, error) {
@@ -94,9 +105,11 @@ func (j *Spec) jobSet(user, texts string, labels map[string]string) (*jobset.Job
 			Network:       &jobset.Network{EnableDNSHostnames: new(true), PublishNotReadyAddresses: new(true)},
 			StartupPolicy: &jobset.StartupPolicy{StartupPolicyOrder: jobset.AnyOrder},
 			SuccessPolicy: j.successPolicy(),
-			// A restarted job starts after all of its tasks have ended.
-			FailurePolicy: &jobset.FailurePolicy{RestartStrategy: jobset.BlockingRecreate},
+			FailurePolicy: j.failurePolicy(),
 		},
+	}
+	if j.Priority != "" {
+		js.Labels[LabelPriority] = PriorityClass(j.Priority)
 	}
 	for i, role := range j.TaskRoles {
 		for _, other := range j.TaskRoles[:i] {
@@ -112,6 +125,49 @@ func (j *Spec) jobSet(user, texts string, labels map[string]string) (*jobset.Job
 		})
 	}
 	return js, nil
+}
+
+// failurePolicy says when a failed Job of a role is started again.
+//
+// A role runs as one Indexed Job. Kubernetes fails such a Job when its last index ends
+// after any index has failed (FailedIndexes), also if the role tolerates that many
+// failed tasks: MinFailed is more than 1, or NeverDecides. The tasks have all ended
+// then, and too few have failed for the job to fail: it has succeeded. JobSet cannot
+// express that, so the rule marks the JobSet, and Record.Status reads the mark. The rule
+// ends the other roles as well, so a job with such a role has no other one.
+func (j *Spec) failurePolicy() *jobset.FailurePolicy {
+	// A restarted job starts after all of its tasks have ended.
+	p := &jobset.FailurePolicy{RestartStrategy: jobset.BlockingRecreate}
+	for _, role := range j.TaskRoles {
+		if role.MinFailed != 1 {
+			p.Rules = []jobset.FailurePolicyRule{{
+				Name: toleratedRule, Action: jobset.FailJobSet, OnJobFailureReasons: []string{batchv1.JobReasonFailedIndexes},
+			}}
+		}
+	}
+	return p
+}
+
+const (
+	// toleratedRule is the only rule with its action, so that the reason of the JobSet
+	// (sigs.k8s.io/jobset/pkg/constants) is its mark.
+	toleratedRule   = "toleratedFailures"
+	toleratedReason = "FailJobSetFailurePolicyAction"
+
+	// LabelPriority is the label of Kueue for the priority of an object
+	// (sigs.k8s.io/kueue/pkg/controller/constants).
+	LabelPriority = "kueue.x-k8s.io/priority-class"
+)
+
+// PriorityClass is the WorkloadPriorityClass of a priority of jobs.
+func PriorityClass(priority string) string { return "pai-" + priority }
+
+// maxFailed is how many indexes of a role can fail before its Job ends; nil: all.
+func (r TaskRole) maxFailed() *int32 {
+	if r.MinFailed == NeverDecides || r.MinFailed > r.Instances {
+		return nil
+	}
+	return new(int32(max(r.MinFailed, 1) - 1))
 }
 
 // successPolicy is that of the protocol: the job succeeds with the first role
@@ -137,7 +193,7 @@ func (j *Spec) jobTemplate(role TaskRole, user, texts string, labels map[string]
 		CompletionMode:       new(batchv1.IndexedCompletion),
 		BackoffLimit:         new(int32(math.MaxInt32)), // each task has its own limit
 		BackoffLimitPerIndex: new(int32(role.RetryCount)),
-		MaxFailedIndexes:     new(int32(0)), // the first task without retries left fails the job
+		MaxFailedIndexes:     role.maxFailed(), // of tasks without retries left
 		PodReplacementPolicy: new(batchv1.Failed),
 		// A task that the platform ended has not failed: it is restarted,
 		// regardless of its retry count.
@@ -149,6 +205,9 @@ func (j *Spec) jobTemplate(role TaskRole, user, texts string, labels map[string]
 			ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: annotations},
 			Spec:       j.podSpec(role, user, texts),
 		},
+	}
+	if j.TimeLimit > 0 {
+		spec.ActiveDeadlineSeconds = new(int64(j.TimeLimit / time.Second))
 	}
 	if role.MinSucceeded != NeverDecides && role.MinSucceeded < role.Instances {
 		spec.SuccessPolicy = &batchv1.SuccessPolicy{Rules: []batchv1.SuccessPolicyRule{{SucceededCount: new(int32(role.MinSucceeded))}}}

@@ -33,6 +33,12 @@ func TestJobSetGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	data := objects.Texts.Object["data"].(map[string]any)
+	shared, ok := strings.CutPrefix(data[keyEnvironment].(string), rendezvous)
+	if !ok {
+		t.Error("the environment does not begin with what all jobs share")
+	}
+	data[keyEnvironment] = shared
 	var all []string
 	for _, o := range []*unstructured.Unstructured{objects.Texts, objects.JobSet} {
 		got, err := yaml.Marshal(o.Object)
@@ -107,6 +113,9 @@ func withoutTexts(t *testing.T, obj *unstructured.Unstructured) string {
 		c := &pod.Containers[0]
 		c.VolumeMounts = slices.DeleteFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return isScript(m.Name) })
 		c.Command = c.Command[:2] // the launcher and the script follow
+		c.Env = slices.DeleteFunc(c.Env, func(v corev1.EnvVar) bool {
+			return slices.Contains([]string{"PAI_CONTAINER_HOST_IP", "PAI_TASK_FAILURES", "PAI_TASK_DISRUPTIONS"}, v.Name)
+		})
 		if len(pod.Volumes) == 0 {
 			pod.Volumes, c.VolumeMounts = nil, nil
 		}

@@ -34,8 +34,6 @@ var (
 		"script", "extraContainerOptions", "resourcePerInstance", "commands"}
 )
 
-const noDeployments = "deployments are not supported: move their commands to the task roles"
-
 // Parse reads a job in job protocol v2. The error, if any, is Problems: all of
 // them, not only the first. Warnings name what is accepted but has no effect.
 func Parse(data []byte, o ParseOptions) (*Spec, []Problem, error) {
@@ -58,14 +56,34 @@ func (r reader) job(root *yaml.Node, o ParseOptions) *Spec {
 	top.exactly("type", "job")
 	job := &Spec{
 		Name: top.jobName(), RetryCount: int(top.integer("jobRetryCount", 0, 0, 1000)),
-		VirtualCluster: top.virtualCluster(o),
+		VirtualCluster: top.virtualCluster(o), Gang: true,
 	}
-	scope := newScope(r, top.parameters(), top.prerequisites())
-	top.refuse("secrets", "secrets are not supported: every user who can list jobs could read them")
-	top.refuse("deployments", noDeployments)
-	top.extras()
-	top.taskRoles(job, scope)
+	s := newScope(r, top.parameters(), top.secrets())
+	s.prerequisites = top.prerequisites(job, s)
+	s.deployed = top.deployments(job)
+	skus := top.extras(job, &s)
+	top.taskRoles(job, s)
+	job.assignPorts()
+	for _, check := range append(skus, top.afterTaskRoles) {
+		check(job)
+	}
+	s.secrets.reportUnused(r)
+	job.masked = top.masked(root, s.secrets)
 	return job
+}
+
+// afterTaskRoles checks what depends on several task roles.
+func (o object) afterTaskRoles(job *Spec) {
+	for _, role := range job.TaskRoles {
+		if role.MinFailed != 1 && len(job.TaskRoles) > 1 {
+			path := o.child("taskRoles") + "." + role.Name + ".completion.minFailedInstances"
+			o.Problem(o.fields["taskRoles"].Key, path,
+				"must be 1 in a job with several task roles, not %d: Kubernetes ends all of them when one has ended with failed tasks; retry tasks with taskRetryCount, or end the commands with exit 0", role.MinFailed)
+		}
+	}
+	if n, used := o.get("parameters"), job.portsOf(); used > portRange {
+		o.Problem(n, "taskRoles", "the task roles reserve %d ports; the limit is %d", used, portRange)
+	}
 }
 
 func (o object) jobName() string {
@@ -93,9 +111,6 @@ func (o object) virtualCluster(options ParseOptions) string {
 				vc, place, path = s, n, d.child("virtualCluster")
 			}
 		}
-		if d.get("deployment") != nil {
-			d.problemKey("deployment", noDeployments)
-		}
 	}
 	if vc == "" {
 		vc = DefaultVirtualCluster
@@ -104,23 +119,6 @@ func (o object) virtualCluster(options ParseOptions) string {
 		o.Problem(place, path, "virtual cluster %q not found; there is %s", yamldoc.Shorten(vc), strings.Join(options.VirtualClusters, ", "))
 	}
 	return vc
-}
-
-// extras holds hints for other parts of a platform; those known to matter are
-// reported as having no effect.
-func (o object) extras() {
-	extras := o.nested("extras")
-	if extras == nil {
-		return
-	}
-	for _, name := range extras.names {
-		switch f := extras.fields[name]; {
-		case name == "submitFrom":
-		case name == "gangAllocation" && f.Value.Value == "true": // the pods of a job are always admitted together
-		default:
-			o.Note(f.Key, extras.child(name), "has no effect here")
-		}
-	}
 }
 
 func (o object) parameters() map[string]string {

@@ -31,8 +31,8 @@ func TestParseGoodJob(t *testing.T) {
 	if err != nil || len(warnings) > 0 {
 		t.Fatalf("problems: %v; warnings: %v", err, warnings)
 	}
-	want := TaskRole{Name: "worker", Instances: 2, MinSucceeded: 2, Image: "pai.local/example:v0.10",
-		CPUMilli: 1000, MemoryMB: 64, Commands: []string{"echo hello"}}
+	want := TaskRole{Name: "worker", Instances: 2, MinFailed: 1, MinSucceeded: 2, Image: "pai.local/example:v0.10",
+		CPUMilli: 1000, MemoryMB: 64, Ports: []Port{{"ssh", 20000, 1}, {"http", 20001, 1}}, Commands: []string{"echo hello"}}
 	if got := job.TaskRoles[0]; fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
@@ -68,7 +68,6 @@ func TestParseProblems(t *testing.T) {
 		{"no cpu", "cpu: 1, ", "", `taskRoles.worker.resourcePerInstance.cpu: is missing`, "10:5"},
 		{"negative cpu", "cpu: 1", "cpu: -1", `taskRoles.worker.resourcePerInstance.cpu: must be from 0.001 to 4096, not -1`, "10:32"},
 		{"no gpu", ", gpu: 0", "", `taskRoles.worker.resourcePerInstance.gpu: is missing`, "10:5"},
-		{"ports", "gpu: 0}", "gpu: 0, ports: {http: 1}}", `taskRoles.worker.resourcePerInstance.ports: reserved ports are not supported`, "10:57"},
 		{"no commands", "commands:\n      - echo hello", "commands: []", `taskRoles.worker.commands: must be a list of at least one string`, "11:15"},
 		{"command is a number", "- echo hello", "- 7", `taskRoles.worker.commands[0]: must be a string, not 7: write "7" in quotes`, "12:9"},
 		{"unknown parameter", "echo hello", "echo <% $parameters.lr %>", `taskRoles.worker.commands[0]: <% $parameters.lr %>: parameter not found`, "12:9"},
@@ -76,13 +75,20 @@ func TestParseProblems(t *testing.T) {
 		{"role name", "  worker:", "  1worker:", `taskRoles.1worker: the name of a task role can have letters`, "7:3"},
 		{"duplicate field", "type: job", "type: job\nname: again", `duplicate key "name"; the first is on line 2`, "4:1"},
 		{"no such virtual cluster", "type: job", "type: job\ndefaults: {virtualCluster: vc9}", `defaults.virtualCluster: virtual cluster "vc9" not found; there is default`, "4:28"},
-		{"deployment", "type: job", "type: job\ndeployments: [{name: prod}]", `deployments: deployments are not supported`, "4:1"},
-		{"secrets", "type: job", "type: job\nsecrets: {password: x}", `secrets: secrets are not supported`, "4:1"},
-		{"registry password", "uri: pai.local/example:v0.10", "uri: a/b, auth: {username: u}", `prerequisites[0].auth: registries with a password are not supported`, "5:48"},
+		{"deployment", "type: job", "type: job\ndefaults: {deployment: prd}\ndeployments: [{name: prod}]", `defaults.deployment: deployment "prd" not found; did you mean "prod"?`, "4:24"},
+		{"deployment of no task role", "type: job", "type: job\ndeployments: [{name: prod, taskRoles: {ps: {preCommands: [a]}}}]", `deployments[0].taskRoles.ps: task role "ps" not found`, "4:40"},
+		{"deployment without commands", "type: job", "type: job\ndeployments: [{name: prod, taskRoles: {worker: {preCommands: []}}}]", `deployments[0].taskRoles.worker.preCommands: must be a list of at least one string`, "4:62"},
+		{"reference in a deployment", "type: job", "type: job\ndefaults: {deployment: prod}\ndeployments: [{name: prod, taskRoles: {worker: {preCommands: [<% $parameters.x %>]}}}]", `deployments[0].taskRoles.worker.preCommands[0]: <% $parameters.x %>: parameter not found`, "5:63"},
+		{"unknown secret", "echo hello", "echo <% $secrets.x %>", `taskRoles.worker.commands[0]: <% $secrets.x %>: secret not found`, "12:9"},
+		{"unknown plugin", "type: job", "type: job\nextras: {com.microsoft.pai.runtimeplugin: [{plugin: shh}]}", `plugin "shh" not found; there is cmd, git, ssh, teamwise_storage, tensorboard`, "4:53"},
+		{"plugin twice", "type: job", "type: job\nextras: {com.microsoft.pai.runtimeplugin: [{plugin: ssh, parameters: {}}, {plugin: ssh, parameters: {}}]}", `ssh is given twice`, "4:84"},
+		{"storage", "type: job", "type: job\nextras: {com.microsoft.pai.runtimeplugin: [{plugin: teamwise_storage, parameters: {storageConfigNames: [a]}}]}", `storageConfigNames: this release has no storages`, "4:84"},
+		{"prerequisite of a role", "instances: 2", "instances: 2\n    prerequisites: [imag]", `taskRoles.worker.prerequisites[0]: prerequisite "imag" not found; did you mean "image"?`, "9:21"},
+		{"time limit", "type: job", "type: job\nextras: {timeLimit: soon}", `extras.timeLimit: must be a time from 1s to 366d, such as 90m or 2d, not the text "soon"`, "4:21"},
+		{"time limit without end", "type: job", "type: job\nextras: {timeLimit: 400d}", `extras.timeLimit: must be a time from 1s to 366d`, "4:21"},
+		{"priority", "type: job", "type: job\nextras: {hivedScheduler: {jobPriorityClass: high}}", `must be one of crit, prod, test, oppo, not "high"`, "4:45"},
 		{"alias", "echo hello", "&a echo hello", `YAML anchors, aliases, and merge keys are not accepted`, "12:9"},
 		{"NUL", "- echo hello", `- "a\0b"`, `contains a NUL character`, "12:9"},
-		{"always succeeds", "instances: 2", "instances: 2\n    completion: {minFailedInstances: -1}", `taskRoles.worker.completion.minFailedInstances: must be 1, not -1: a job that continues with failed tasks is not supported`, "9:38"},
-		{"tolerates failures", "instances: 2", "instances: 2\n    completion: {minFailedInstances: 2, minSucceededInstances: 1}", `taskRoles.worker.completion.minFailedInstances: must be 1, not 2`, "9:38"},
 		{"no failures needed", "instances: 2", "instances: 2\n    completion: {minFailedInstances: 0}", `taskRoles.worker.completion.minFailedInstances: must be at least 1, or -1`, "9:38"},
 		{"no success needed", "instances: 2", "instances: 2\n    completion: {minSucceededInstances: 0}", `taskRoles.worker.completion.minSucceededInstances: must be at least 1, or -1`, "9:41"},
 		{"more than there are", "instances: 2", "instances: 2\n    completion: {minSucceededInstances: 3}", `taskRoles.worker.completion.minSucceededInstances: must be from -1 to 2, not 3`, "9:41"},
@@ -190,11 +196,11 @@ func TestParseBoundsWhatItReports(t *testing.T) {
 
 func TestParseWarnings(t *testing.T) {
 	t.Parallel()
-	_, warnings, err := Parse([]byte(good+"extras:\n  submitFrom: portal\n  gangAllocation: true\n  hivedScheduler: {jobPriorityClass: prod}\n"), ParseOptions{})
+	_, warnings, err := Parse([]byte(good+"extras:\n  submitFrom: portal\n  gangAllocation: true\n  myTool: {x: y}\n"), ParseOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(warnings) != 1 || warnings[0].String() != "16:3: extras.hivedScheduler: has no effect here" {
+	if len(warnings) != 1 || warnings[0].String() != "16:3: extras.myTool: has no effect here; it is kept with the job" {
 		t.Errorf("warnings: %v", warnings)
 	}
 }
@@ -245,4 +251,35 @@ func TestParseAcceptsOrReturnsProblems(t *testing.T) {
 			t.Fatalf("error without problems: %v", err)
 		}
 	})
+}
+
+// Kubernetes ends all task roles when one has ended with failed tasks.
+func TestToleratedFailuresNeedOneTaskRole(t *testing.T) {
+	t.Parallel()
+	tolerant := strings.Replace(twoRoles, "instances: 2", "instances: 2\n    completion: {minFailedInstances: -1}", 1)
+	_, _, err := Parse([]byte(tolerant), ParseOptions{})
+	if err == nil || !strings.Contains(err.Error(), "taskRoles.worker.completion.minFailedInstances: must be 1 in a job with several task roles, not -1") {
+		t.Errorf("got %v", err)
+	}
+	for minFailed, want := range map[string]string{"-1": "<nil>", "2": "1", "1": "0", "3": "<nil>"} {
+		spec := parsed(t, strings.Replace(good, "instances: 2", "instances: 2\n    completion: {minFailedInstances: "+minFailed+"}", 1))
+		got := "<nil>"
+		if n := spec.TaskRoles[0].maxFailed(); n != nil {
+			got = fmt.Sprint(*n)
+		}
+		if rules := spec.failurePolicy().Rules; got != want || (len(rules) == 1) != (minFailed != "1") {
+			t.Errorf("%s: got %s and %v, want %s", minFailed, got, rules, want)
+		}
+	}
+}
+
+// A prerequisite that requires itself is run once.
+func TestPrerequisitesRequireOneAnother(t *testing.T) {
+	t.Parallel()
+	spec := parsed(t, strings.NewReplacer("instances: 2", "instances: 2\n    prerequisites: [a]", "taskRoles:", `  - {name: a, type: script, plugin: com.microsoft.pai.runtimeplugin.cmd, require: [b], callbacks: [{event: taskStarts, commands: [a]}]}
+  - {name: b, type: script, plugin: com.microsoft.pai.runtimeplugin.cmd, require: [a], callbacks: [{event: taskStarts, commands: [b]}]}
+taskRoles:`).Replace(good))
+	if got := fmt.Sprint(spec.TaskRoles[0].Before); got != "[{[b] false} {[a] false}]" {
+		t.Errorf("got %s", got)
+	}
 }

@@ -22,7 +22,7 @@ func (j *Spec) podSpec(role TaskRole, user, texts string) corev1.PodSpec {
 		Name:                     ContainerName,
 		Image:                    role.Image,
 		ImagePullPolicy:          corev1.PullIfNotPresent,
-		Command:                  []string{"/bin/sh", "-c", literal(launcher), "task", scriptDir + "/" + scriptFile},
+		Command:                  []string{"/bin/sh", "-c", literal(launcher), "task", scriptOf(role), scriptDir + "/" + environmentFile},
 		Env:                      j.environment(role, user),
 		Resources:                corev1.ResourceRequirements{Requests: resources, Limits: resources},
 		TerminationMessagePath:   corev1.TerminationMessagePathDefault,
@@ -49,6 +49,13 @@ func (j *Spec) podSpec(role TaskRole, user, texts string) corev1.PodSpec {
 		}}})
 		container.VolumeMounts = append(container.VolumeMounts, corev1.VolumeMount{Name: "shm", MountPath: "/dev/shm"})
 	}
+	if items := j.secretItems(role); len(items) > 0 {
+		spec.Volumes = append(spec.Volumes, secretVolume(texts, items))
+		container.VolumeMounts = append(container.VolumeMounts, corev1.VolumeMount{Name: "secret", MountPath: secretDir, ReadOnly: true})
+	}
+	if len(j.Registries) > 0 {
+		spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: texts}}
+	}
 	spec.Containers = []corev1.Container{container}
 	j.Containment.apply(&spec)
 	return spec
@@ -70,14 +77,20 @@ func (j *Spec) environment(role TaskRole, user string) []corev1.EnvVar {
 	for _, r := range j.TaskRoles {
 		env = append(env,
 			corev1.EnvVar{Name: "PAI_TASK_ROLE_TASK_COUNT_" + r.Name, Value: strconv.Itoa(r.Instances)},
-			corev1.EnvVar{Name: "PAI_MIN_FAILED_TASK_COUNT_" + r.Name, Value: "1"},
+			corev1.EnvVar{Name: "PAI_MIN_FAILED_TASK_COUNT_" + r.Name, Value: strconv.Itoa(r.MinFailed)},
 			corev1.EnvVar{Name: "PAI_MIN_SUCCEEDED_TASK_COUNT_" + r.Name, Value: strconv.Itoa(r.MinSucceeded)},
 		)
 	}
 	return append(env,
 		corev1.EnvVar{Name: "PAI_CURRENT_TASK_ROLE_NAME", Value: role.Name},
-		corev1.EnvVar{Name: "PAI_CURRENT_TASK_ROLE_CURRENT_TASK_INDEX", ValueFrom: &corev1.EnvVarSource{
-			FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "metadata.annotations['" + batchv1.JobCompletionIndexAnnotation + "']"},
-		}},
+		fromPod("PAI_CURRENT_TASK_ROLE_CURRENT_TASK_INDEX", "metadata.annotations['"+batchv1.JobCompletionIndexAnnotation+"']"),
+		fromPod("PAI_CONTAINER_HOST_IP", "status.podIP"),
+		fromPod("PAI_TASK_FAILURES", "metadata.annotations['"+batchv1.JobIndexFailureCountAnnotation+"']"),
+		fromPod("PAI_TASK_DISRUPTIONS", "metadata.annotations['"+batchv1.JobIndexIgnoredFailureCountAnnotation+"']"),
 	)
+}
+
+// fromPod is a variable with a field of the pod.
+func fromPod(name, field string) corev1.EnvVar {
+	return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: field}}}
 }

@@ -2,6 +2,7 @@ package job
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -17,6 +18,7 @@ type prerequisite struct {
 	name   string
 	uris   []string
 	fields map[string]string // every plain field, for <% $script.version %>
+	object object
 }
 
 var (
@@ -25,7 +27,7 @@ var (
 )
 
 // prerequisites are by kind/name: a script and an image can have the same name.
-func (o object) prerequisites() map[string]prerequisite {
+func (o object) prerequisites(job *Spec, s scope) map[string]prerequisite {
 	n := o.get("prerequisites")
 	if n == nil {
 		return nil
@@ -38,6 +40,9 @@ func (o object) prerequisites() map[string]prerequisite {
 	for i, item := range n.Content {
 		path := fmt.Sprintf("prerequisites[%d]", i)
 		p, ok := o.prerequisite(item, path)
+		if registry := p.object.registry(p, s); registry != nil {
+			job.addRegistry(p.object, *registry)
+		}
 		if !ok {
 			continue
 		}
@@ -52,7 +57,7 @@ func (o object) prerequisites() map[string]prerequisite {
 
 func (r reader) prerequisite(n *yaml.Node, path string) (prerequisite, bool) {
 	o := r.object(n, n, path)
-	p := prerequisite{fields: map[string]string{}}
+	p := prerequisite{fields: map[string]string{}, object: o}
 	if t := o.need("type"); t != nil {
 		if p.kind, _ = o.text(t, o.child("type")); p.kind != "" && !slices.Contains(prerequisiteKinds, p.kind) {
 			o.problem("type", "must be one of %s, not %q", strings.Join(prerequisiteKinds, ", "), yamldoc.Shorten(p.kind))
@@ -61,11 +66,10 @@ func (r reader) prerequisite(n *yaml.Node, path string) (prerequisite, bool) {
 	if t := o.need("name"); t != nil {
 		p.name, _ = o.text(t, o.child("name"))
 	}
-	if u := o.need("uri"); u != nil {
+	if o.get("plugin") != nil && o.get("uri") == nil {
+		// What a plugin does needs no place.
+	} else if u := o.need("uri"); u != nil {
 		p.uris = o.uris(u, p.kind)
-	}
-	if o.get("auth") != nil {
-		o.problemKey("auth", "registries with a password are not supported; to load the image instead, run: paictl image load")
 	}
 	for _, name := range o.names {
 		if v := o.fields[name].Value; v.Kind == yaml.ScalarNode {
@@ -94,4 +98,76 @@ func (o object) uris(n *yaml.Node, kind string) (uris []string) {
 		o.problem("uri", "is not the name of an image: %v", err)
 	}
 	return []string{s}
+}
+
+// registry reads the access to the registry of an image; nil if there is none.
+func (o object) registry(p prerequisite, s scope) *Registry {
+	if p.kind != "dockerimage" {
+		if o.get("auth") != nil {
+			o.problemKey("auth", "only an image can have it")
+		}
+		return nil
+	}
+	auth := o.nested("auth", "username", "password", "registryuri")
+	if auth == nil || len(auth.names) == 0 {
+		return nil
+	}
+	value := func(name string) string {
+		n := auth.get(name)
+		if n == nil {
+			return ""
+		}
+		if n.Kind != yaml.ScalarNode { // its value is never quoted
+			auth.problem(name, "must be a single value")
+			return ""
+		}
+		return s.fill(n, auth.child(name), n.Value, maxAccess)
+	}
+	s.secrets.hide(auth.get("password"))
+	r := Registry{Address: value("registryuri"), User: value("username"), Password: value("password")}
+	if r.User == "" || r.Password == "" {
+		o.problemKey("auth", "needs username and password")
+		return nil
+	}
+	if strings.Contains(r.User, ":") {
+		auth.problem("username", "must not contain a colon")
+	}
+	if r.Address == "" && len(p.uris) > 0 {
+		if ref, err := name.ParseReference(p.uris[0]); err == nil {
+			r.Address = ref.Context().RegistryStr()
+		}
+	}
+	if !registryPattern.MatchString(r.Address) {
+		auth.problemKey("registryuri", "is not the address of a registry")
+		return nil
+	}
+	if dockerHub.MatchString(r.Address) {
+		r.Address = dockerHubKey
+	}
+	return &r
+}
+
+var (
+	registryPattern = regexp.MustCompile(`^(https?://)?[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?(/[A-Za-z0-9._/-]*)?$`)
+	dockerHub       = regexp.MustCompile(`^(https?://)?((index|registry-1|registry)\.)?docker\.io(/.*)?$`)
+)
+
+// maxAccess is the size of a name or a password of a registry in bytes. Tokens of cloud
+// registries have some thousands.
+const maxAccess = 8 << 10
+
+// dockerHubKey is how the kubelet finds the access to Docker Hub.
+const dockerHubKey = "https://index.docker.io/v1/"
+
+func (j *Spec) addRegistry(o object, r Registry) {
+	for _, other := range j.Registries {
+		if other.Address == r.Address {
+			if other != r {
+				o.problemKey("auth", "another image has other access to the registry %s: a job can have one for each registry", r.Address)
+			}
+			return
+		}
+	}
+	j.Registries = append(j.Registries, r)
+	j.effect(o.child("auth"), "the machines pull images from %s as its user", r.Address)
 }

@@ -118,11 +118,39 @@ func (o object) nested(name string, known ...string) *object {
 	return &inner
 }
 
-// refuse reports a field that is not supported, unless it is empty.
-func (o object) refuse(name, why string) {
-	if n := o.get(name); n != nil && len(n.Content) > 0 {
-		o.problemKey(name, "%s", why)
+// quietly reads an optional field that is a mapping, and whose problems are reported
+// elsewhere; nil if it is none.
+func (o object) quietly(name string) *object {
+	n := o.get(name)
+	if n == nil || n.Kind != yaml.MappingNode {
+		return nil
 	}
+	inner := reader{yamldoc.NewReport(1)}.object(n, n, o.child(name))
+	return &inner
+}
+
+// flag reads an optional truth value, which can be in quotes.
+func (o object) flag(name string) bool {
+	n := o.get(name)
+	if n == nil {
+		return false
+	}
+	switch text := strings.ToLower(n.Value); {
+	case n.Kind == yaml.ScalarNode && text == "true":
+		return true
+	case n.Kind == yaml.ScalarNode && text == "false":
+	default:
+		o.problem(name, "must be true or false, not %s", yamldoc.Describe(n))
+	}
+	return false
+}
+
+// list reads an optional list of strings.
+func (o object) list(name string) (texts []string) {
+	if n := o.get(name); n != nil {
+		o.texts(n, o.child(name), func(_ *yaml.Node, _, s string) { texts = append(texts, s) })
+	}
+	return texts
 }
 
 // text reads a string; numbers and the like must be quoted.

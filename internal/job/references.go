@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 
+	"go.yaml.in/yaml/v3"
+
 	"pai.dev/pai/internal/yamldoc"
 )
 
@@ -14,16 +16,32 @@ import (
 type scope struct {
 	reader
 	parameters    map[string]string
-	names         []string                // of the parameters, sorted
+	names         []string // of the parameters, sorted
+	secrets       *secrets
 	prerequisites map[string]prerequisite // by kind/name
 	role          map[string]prerequisite // by kind, as the task role chose
+	deployed      map[string]deployedRole // by task role
+	plugins       []plugin
 }
 
-func newScope(r reader, parameters map[string]string, prerequisites map[string]prerequisite) scope {
-	return scope{reader: r, parameters: parameters, names: slices.Sorted(maps.Keys(parameters)), prerequisites: prerequisites}
+func newScope(r reader, parameters map[string]string, secrets *secrets) scope {
+	return scope{reader: r, parameters: parameters, names: slices.Sorted(maps.Keys(parameters)), secrets: secrets}
 }
 
 var reference = regexp.MustCompile(`<%\s*\$(parameters|script|data|output|secrets)\.([A-Za-z_][A-Za-z0-9_-]*)(?:\[(\d+)\])?\s*%>`)
+
+// fill is render for a text that is no command; problems are reported at n.
+func (s scope) fill(n *yaml.Node, path, text string, limit int) string {
+	out, size, missing := s.render(text, limit)
+	for _, m := range missing {
+		s.Problem(n, path, "%s", m)
+	}
+	if size > limit {
+		s.Problem(n, path, "comes to %d bytes with its references filled in; the limit is %d", size, limit)
+		return ""
+	}
+	return out
+}
 
 // render fills in the references of a command and returns its size and what is
 // wrong with the references. Any `<% … %>` that is not a reference of the protocol
@@ -57,7 +75,10 @@ func (s scope) lookup(object, field, index string) (value, problem string) {
 		}
 		return "", "parameter not found" + s.suggest(field, s.names)
 	case "secrets":
-		return "", "secrets are not supported"
+		if value, ok := s.secrets.use(field); ok && index == "" {
+			return value, ""
+		}
+		return "", "secret not found" + s.suggest(field, s.secrets.names)
 	}
 	p, ok := s.role[object]
 	if !ok {

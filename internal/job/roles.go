@@ -30,19 +30,19 @@ func (o object) taskRoles(job *Spec, s scope) {
 		case len(name) > 255:
 			o.Problem(roles.fields[name].Key, "taskRoles", "the name of a task role can have at most 255 characters")
 		}
-		role := o.taskRole(roles.fields[name], roles.child(name), s)
-		role.Name = name
+		role := o.taskRole(name, roles.fields[name], roles.child(name), s)
 		job.TaskRoles = append(job.TaskRoles, role)
-		scripts += len(taskScript(role.Commands))
+		scripts += len(taskScript(role))
 	}
 	if scripts > MaxScripts {
 		o.problem("taskRoles", "the commands of all task roles come to %d bytes; the limit is %d", scripts, MaxScripts)
 	}
 }
 
-func (r reader) taskRole(f yamldoc.Field, path string, s scope) TaskRole {
+func (r reader) taskRole(name string, f yamldoc.Field, path string, s scope) TaskRole {
 	o := r.object(f.Value, f.Key, path, roleFields...)
 	role := TaskRole{
+		Name:       name,
 		Instances:  int(o.integer("instances", 1, 1, MaxInstances)),
 		RetryCount: int(o.integer("taskRetryCount", 0, 0, 1000)),
 	}
@@ -64,13 +64,13 @@ func (r reader) taskRole(f yamldoc.Field, path string, s scope) TaskRole {
 	if extra := o.nested("extraContainerOptions", "shmMB", "infiniband"); extra != nil {
 		role.ShmMB = extra.integer("shmMB", 0, 1, 1<<24)
 		if v := extra.get("infiniband"); v != nil && v.Value != "false" {
-			extra.problemKey("infiniband", "InfiniBand is not supported")
+			extra.problemKey("infiniband", "this release gives tasks no InfiniBand devices")
 		}
 	}
-	if n := o.get("prerequisites"); n != nil && len(n.Content) > 0 {
-		o.Note(o.fields["prerequisites"].Key, o.child("prerequisites"), "has no effect here: the image must contain what the task needs")
-	}
-	role.Commands = o.commands(s)
+	s.secrets.touched = false
+	size := o.plugins(&role, s)
+	role.Commands = o.commands(s, s.deployed[name], max(size, len(taskScript(role))))
+	role.Secret = s.secrets.touched
 	return role
 }
 
@@ -96,15 +96,10 @@ func (o object) reference(n *yaml.Node, field, kind string, all map[string]prere
 
 // completion reads when a role decides the result of the job. Defaults are those
 // of the protocol: one failed task fails the job, and the job succeeds when all
-// tasks of one role have succeeded.
-//
-// A role runs as one Indexed Job. Kubernetes fails such a Job whenever its last
-// index ends after any index has failed, even if that last index completes the
-// success policy. So a job that tolerates failed tasks would sometimes fail
-// after it has succeeded. What cannot be guaranteed is refused instead of run
-// with another meaning.
+// tasks of one role have succeeded. Spec.failurePolicy has what follows from a role
+// that tolerates failed tasks.
 func (o object) completion(role *TaskRole) {
-	role.MinSucceeded = role.Instances
+	role.MinFailed, role.MinSucceeded = 1, role.Instances
 	c := o.nested("completion", "minFailedInstances", "minSucceededInstances")
 	if c == nil {
 		return
@@ -113,13 +108,9 @@ func (o object) completion(role *TaskRole) {
 	if role.MinSucceeded == 0 {
 		c.problem("minSucceededInstances", "must be at least 1, or -1")
 	}
-	switch failed := c.integer("minFailedInstances", 1, -1, MaxInstances); failed {
-	case 0:
+	role.MinFailed = int(c.integer("minFailedInstances", 1, -1, MaxInstances))
+	if role.MinFailed == 0 {
 		c.problem("minFailedInstances", "must be at least 1, or -1")
-	case 1:
-	default:
-		c.problem("minFailedInstances",
-			"must be 1, not %d: a job that continues with failed tasks is not supported; retry tasks with taskRetryCount, or end the commands with exit 0", failed)
 	}
 }
 
@@ -135,27 +126,31 @@ func (o object) resources(role *TaskRole) {
 	if res.need("gpu") != nil {
 		role.GPU = res.integer("gpu", 0, 0, 64)
 	}
-	res.refuse("ports", "reserved ports are not supported and not needed: every task has its own IP address with all ports free")
+	role.Ports = res.ports()
 }
 
-func (o object) commands(s scope) (commands []string) {
+// commands reads the commands of a role between those of its deployment; size is what
+// its script has besides.
+func (o object) commands(s scope, d deployedRole, size int) (commands []string) {
 	n := o.need("commands")
 	if n == nil {
 		return nil
 	}
-	total := len(taskScript(nil))
-	o.texts(n, o.child("commands"), func(item *yaml.Node, path, command string) {
-		command, size, missing := s.render(command, MaxScript-total)
+	add := func(item *yaml.Node, path, command string) {
+		command, rendered, missing := s.render(command, MaxScript-size)
 		for _, m := range missing {
 			o.Problem(item, path, "%s", m)
 		}
 		trimmed := strings.TrimRight(command, "\n")
-		if total += size - len(command) + len(trimmed) + len("\n"); total <= MaxScript {
+		if size += rendered - len(command) + len(trimmed) + len("\n"); size <= MaxScript {
 			commands = append(commands, trimmed)
 		}
-	})
-	if total > MaxScript {
-		o.problem("commands", "the commands come to %d bytes with their references filled in; the limit is %d, the longest argument of a program", total, MaxScript)
+	}
+	d.before.each(o.reader, add)
+	o.texts(n, o.child("commands"), add)
+	d.after.each(o.reader, add)
+	if size > MaxScript {
+		o.problem("commands", "the commands come to %d bytes with their references filled in; the limit is %d, the longest argument of a program", size, MaxScript)
 	}
 	return commands
 }

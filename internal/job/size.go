@@ -23,8 +23,14 @@ func (o Objects) checkSize(js *jobset.JobSet) error {
 	if err != nil {
 		return fmt.Errorf("encode ConfigMap %s: %w", o.Texts.GetName(), err)
 	}
+	secret := []byte{}
+	if o.Secret != nil {
+		if secret, err = json.Marshal(o.Secret.Object); err != nil {
+			return fmt.Errorf("encode Secret %s: %w", o.Secret.GetName(), err)
+		}
+	}
 	// Kueue has a copy of the templates in its Workload, and each Job has its own.
-	size, tasks := 3*len(set)+len(texts), 0
+	size, tasks := 3*len(set)+len(texts)+len(secret), 0
 	for _, rj := range js.Spec.ReplicatedJobs {
 		pod, err := json.Marshal(rj.Template.Spec.Template)
 		if err != nil {

@@ -1,6 +1,7 @@
 package job
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -155,9 +156,18 @@ func (r Record) Status(pods []corev1.Pod) Status {
 		s.Message = firstMessage(s.TaskRoles, StateWaiting)
 	}
 	if s.State == StateFailed { // the JobSet only reports that a job failed
-		s.Message = withCause(firstMessage(s.TaskRoles, StateFailed), s.Message)
+		s.Message = withCause(cmp.Or(firstMessage(s.TaskRoles, StateFailed), timeLimit(js, s)), s.Message)
 	}
 	return s
+}
+
+// timeLimit is the message of a job that no task made fail, but its time limit.
+func timeLimit(js jobset.JobSet, s Status) string {
+	if len(js.Spec.ReplicatedJobs) == 0 || js.Spec.ReplicatedJobs[0].Template.Spec.ActiveDeadlineSeconds == nil || s.Count(StateFailed) > 0 {
+		return ""
+	}
+	limit := time.Duration(*js.Spec.ReplicatedJobs[0].Template.Spec.ActiveDeadlineSeconds) * time.Second
+	return "it ran longer than its time limit of " + limit.String()
 }
 
 // withCause adds what the JobSet reports to why a task failed.
@@ -182,6 +192,8 @@ func readJob(s *Status, js jobset.JobSet, livePods int) {
 	switch {
 	case isTrue(completed):
 		s.State, s.Ended = StateSucceeded, completed.LastTransitionTime.Time
+	case isTrue(failed) && !isStopped && failed.Reason == toleratedReason:
+		s.State, s.Ended, s.Message = StateSucceeded, failed.LastTransitionTime.Time, "tasks failed, as many as the job tolerates"
 	case isTrue(failed) && !isStopped:
 		s.State, s.Ended, s.Message = StateFailed, failed.LastTransitionTime.Time, failed.Message
 	case isTrue(failed):

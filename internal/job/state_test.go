@@ -145,3 +145,51 @@ func TestReadStatusTaskDetails(t *testing.T) {
 		t.Errorf("started %s", s.Started)
 	}
 }
+
+// A JobSet that failed by the rule for tolerated failures is a job that succeeded, unless
+// a user stopped it. One that ran too long says so.
+func TestStateOfToleratedFailuresAndTimeLimits(t *testing.T) {
+	t.Parallel()
+	reason := func(obj *unstructured.Unstructured, reason string) *unstructured.Unstructured {
+		conditions, _, err := unstructured.NestedSlice(obj.Object, "status", "conditions")
+		if err != nil {
+			t.Fatal(err)
+		}
+		conditions[0].(map[string]any)["reason"] = reason
+		if err := unstructured.SetNestedSlice(obj.Object, conditions, "status", "conditions"); err != nil {
+			t.Fatal(err)
+		}
+		return obj
+	}
+	limited := func(obj *unstructured.Unstructured) *unstructured.Unstructured {
+		roles, _, err := unstructured.NestedSlice(obj.Object, "spec", "replicatedJobs")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := unstructured.SetNestedField(roles[0].(map[string]any), int64(7200), "template", "spec", "activeDeadlineSeconds"); err != nil {
+			t.Fatal(err)
+		}
+		if err := unstructured.SetNestedSlice(obj.Object, roles, "spec", "replicatedJobs"); err != nil {
+			t.Fatal(err)
+		}
+		return obj
+	}
+	for name, c := range map[string]struct {
+		obj     *unstructured.Unstructured
+		pods    []corev1.Pod
+		state   State
+		message string
+	}{
+		"tolerated":  {reason(jobSetOf(t, false, "", "Failed"), toleratedReason), nil, StateSucceeded, "tasks failed, as many as the job tolerates"},
+		"stopped":    {reason(jobSetOf(t, false, "12:00 by alice", "Failed"), toleratedReason), nil, StateStopped, "asked to stop"},
+		"failed":     {reason(jobSetOf(t, false, "", "Failed"), "ReachedMaxRestarts"), nil, StateFailed, "because"},
+		"time limit": {limited(jobSetOf(t, false, "", "Failed")), nil, StateFailed, "it ran longer than its time limit of 2h0m0s"},
+		"failed in time": {limited(jobSetOf(t, false, "", "Failed")), []corev1.Pod{pod("0", corev1.PodFailed, 0,
+			corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 3, Reason: "Error"}})}, StateFailed, "ended with exit code 3"},
+	} {
+		got, err := ReadStatus(c.obj, c.pods)
+		if err != nil || got.State != c.state || !strings.Contains(got.Message, c.message) {
+			t.Errorf("%s: got %s, %q, %v", name, got.State, got.Message, err)
+		}
+	}
+}
