@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -94,21 +96,33 @@ func (c *jobClient) command(verb, short string, do func(context.Context, rest.Jo
 }
 
 func newJobSubmitCommand(c *jobClient) *cobra.Command {
-	var vc string
+	var o submitOptions
 	cmd := &cobra.Command{
 		Use:   "submit FILE",
 		Short: "Submit a job from a file",
-		Args:  cobra.ExactArgs(1),
+		Long: `Submit a job from a file; - is standard input.
+
+With --dry-run, the REST server checks the file as it checks a submission and
+prints what the job would be. It creates nothing. The exit code is that of the
+submission.`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return submitJob(cmd.Context(), c, args[0], vc)
+			o.file = args[0]
+			return submitJob(cmd.Context(), c, o)
 		},
 	}
-	cmd.Flags().StringVar(&vc, "vc", "", "virtual cluster to run the job in (default: the one that the job names)")
+	cmd.Flags().StringVar(&o.vc, "vc", "", "virtual cluster to run the job in (default: the one that the job names)")
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "check the job and print what it would be, but create nothing")
 	return cmd
 }
 
-func submitJob(ctx context.Context, c *jobClient, file, vc string) error {
-	text, err := readJob(c.env, file)
+type submitOptions struct {
+	file, vc string
+	dryRun   bool
+}
+
+func submitJob(ctx context.Context, c *jobClient, o submitOptions) error {
+	text, err := readJob(c.env, o.file)
 	if err != nil {
 		return err
 	}
@@ -116,20 +130,78 @@ func submitJob(ctx context.Context, c *jobClient, file, vc string) error {
 	if err != nil {
 		return err
 	}
-	done, err := service.Submit(ctx, rest.Submission{Protocol: text, VirtualCluster: vc})
+	submission := rest.Submission{Protocol: text, VirtualCluster: o.vc}
+	if o.dryRun {
+		would, err := service.Preview(ctx, submission)
+		if err != nil {
+			return notValid(o.file, err)
+		}
+		c.warn(o.file, would.Warnings)
+		return c.env.Show(would, func(p *ui.Page) { writePreview(p, would) })
+	}
+	done, err := service.Submit(ctx, submission)
+	if err != nil {
+		return notValid(o.file, err)
+	}
+	c.warn(o.file, done.Warnings)
+	return c.env.Show(done, func(p *ui.Page) {
+		p.Linef("%s submitted to virtual cluster %s", done.ID, done.VirtualCluster)
+	})
+}
+
+// notValid prints the problems of a job with the name of its file.
+func notValid(file string, err error) error {
 	var problems job.Problems
 	if errors.As(err, &problems) {
 		return pai.Errorf(pai.CodeInvalid, "fix the problems and submit the job again; nothing was created", "the job is not valid\n%s", inFile(file, problems))
 	}
-	if err != nil {
-		return err
+	return err
+}
+
+func (c *jobClient) warn(file string, warnings []job.Problem) {
+	if len(warnings) > 0 {
+		c.env.Progressf("%s", inFile(file, warnings))
 	}
-	if len(done.Warnings) > 0 {
-		c.env.Progressf("%s", inFile(file, done.Warnings))
+}
+
+func writePreview(p *ui.Page, w rest.Previewed) {
+	p.Linef("%s would be submitted to virtual cluster %s; nothing was created", w.ID, w.VirtualCluster)
+	p.Row("  tasks", w.Tasks)
+	p.Row("  in all", resources(w.Total))
+	p.Row("  retries of the job", w.RetryCount)
+	if w.Secret {
+		p.Row("  secrets", "in a Secret that is deleted with the job")
 	}
-	return c.env.Show(done, func(p *ui.Page) {
-		p.Linef("%s submitted to virtual cluster %s", done.ID, done.VirtualCluster)
-	})
+	p.Linef("")
+	p.Row("TASK ROLE", "TASKS", "EACH", "RETRIES", "JOB SUCCEEDS AFTER", "JOB FAILS AFTER", "COMMANDS", "IMAGE")
+	for _, r := range w.TaskRoles {
+		p.Row(r.Name, r.Instances, resources(r.Each), r.RetryCount, decides(r.MinSucceeded, "succeeded"), decides(r.MinFailed, "failed"), r.Commands, r.Image)
+	}
+	p.Linef("")
+	p.Row("TASK ROLE", "PORT", "NUMBERS")
+	for _, r := range w.TaskRoles {
+		for _, name := range slices.Sorted(maps.Keys(r.Ports)) {
+			p.Row(r.Name, name, r.Ports[name])
+		}
+	}
+	if len(w.Effects) > 0 {
+		p.Linef("")
+		p.Row("PART", "EFFECT")
+	}
+	for _, e := range w.Effects {
+		p.Row(e.Path, e.Effect)
+	}
+}
+
+func resources(r job.Resources) string {
+	return fmt.Sprintf("%g cores, %d MiB, %d GPUs", r.CPU, r.MemoryMB, r.GPU)
+}
+
+func decides(tasks int, what string) string {
+	if tasks == job.NeverDecides {
+		return "-"
+	}
+	return fmt.Sprintf("%d %s", tasks, what)
 }
 
 // inFile prints each problem with the name of its file, as compilers do.

@@ -45,6 +45,14 @@ func (s *oneJob) Submit(_ context.Context, sub rest.Submission) (rest.Submitted,
 	return rest.Submitted{JobRef: pai.JobRef{User: "admin", Name: j.Name, VirtualCluster: j.VirtualCluster}, ID: "admin~" + j.Name, Warnings: warnings}, nil
 }
 
+func (s *oneJob) Preview(_ context.Context, sub rest.Submission) (rest.Previewed, error) {
+	j, warnings, err := job.Parse(sub.Protocol, job.ParseOptions{VirtualCluster: sub.VirtualCluster})
+	if err != nil {
+		return rest.Previewed{}, &pai.Error{Code: pai.CodeInvalid, Message: "the job is not valid", Err: err}
+	}
+	return rest.Previewed{Preview: j.Preview(), ID: "admin~" + j.Name, Warnings: warnings}, nil
+}
+
 func (s *oneJob) List(context.Context, rest.Filter) ([]job.Status, error) {
 	return []job.Status{s.status()}, nil
 }

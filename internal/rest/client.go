@@ -47,12 +47,26 @@ func NewClient(a Access) (*Client, error) {
 
 // Submit implements JobAPI.
 func (c *Client) Submit(ctx context.Context, s Submission) (Submitted, error) {
+	var done Submitted
+	return done, c.call(ctx, http.MethodPost, "/api/v2/jobs", queryOf(s), "text/yaml", s.Protocol, &done)
+}
+
+// Preview implements JobAPI. A server of v0.10 has no previews: CodeRefused.
+func (c *Client) Preview(ctx context.Context, s Submission) (Previewed, error) {
+	var would Previewed
+	err := c.call(ctx, http.MethodPost, "/api/v2/jobs"+dryRunPath, queryOf(s), "text/yaml", s.Protocol, &would)
+	if code := pai.CodeOf(err); code == pai.CodeUsage || code == pai.CodeNotFound {
+		return Previewed{}, pai.Errorf(pai.CodeRefused, "upgrade the services first; run: paictl upgrade plan", "the REST server is older than this paictl and has no dry run")
+	}
+	return would, err
+}
+
+func queryOf(s Submission) url.Values {
 	q := url.Values{}
 	if s.VirtualCluster != "" {
 		q.Set("virtualCluster", s.VirtualCluster)
 	}
-	var done Submitted
-	return done, c.call(ctx, http.MethodPost, "/api/v2/jobs", q, "text/yaml", s.Protocol, &done)
+	return q
 }
 
 // List implements JobAPI.

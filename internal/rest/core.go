@@ -3,12 +3,16 @@ package rest
 import (
 	"cmp"
 	"context"
+	"crypto/ed25519"
+	crand "crypto/rand"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"golang.org/x/crypto/ssh"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -55,32 +59,84 @@ func (c *Core) WithContainment(containment map[string]job.Containment) *Core {
 // callTimeout ends every call, except of followed logs.
 const callTimeout = 30 * time.Second
 
-// Submit implements JobAPI.
-func (c *Core) Submit(ctx context.Context, s Submission) (Submitted, error) {
+// prepared is a job that can be created.
+type prepared struct {
+	spec     *job.Spec
+	warnings []job.Problem
+	objects  job.Objects
+	id       JobID
+}
+
+// prepare checks a submission and makes the objects of its job.
+func (c *Core) prepare(ctx context.Context, s Submission) (prepared, error) {
 	caller, err := callerOf(ctx)
 	if err != nil {
-		return Submitted{}, err
+		return prepared{}, err
 	}
 	j, warnings, err := job.Parse(s.Protocol, job.ParseOptions{VirtualClusters: c.virtualClusters, VirtualCluster: s.VirtualCluster})
 	if err != nil {
-		return Submitted{}, invalid(err)
+		return prepared{}, invalid(err)
 	}
 	j.Containment = c.containment[j.VirtualCluster]
+	if j.NeedsKey() {
+		if j.SSHKey, err = newSSHKey(); err != nil {
+			return prepared{}, err
+		}
+	}
 	objects, err := j.Objects(caller.Name, s.Protocol, job.ObjectName(caller.Name, j.Name)+"-"+randomName())
 	if err != nil {
-		return Submitted{}, invalid(err)
+		return prepared{}, invalid(err)
+	}
+	return prepared{j, warnings, objects, JobID{caller.Name, j.Name}}, nil
+}
+
+// newSSHKey makes the pair that the tasks of a job log in to one another with.
+func newSSHKey() (job.KeyPair, error) {
+	public, private, err := ed25519.GenerateKey(crand.Reader)
+	if err != nil {
+		return job.KeyPair{}, fmt.Errorf("make a key for ssh: %w", err)
+	}
+	block, err := ssh.MarshalPrivateKey(private, "")
+	if err != nil {
+		return job.KeyPair{}, fmt.Errorf("encode a key for ssh: %w", err)
+	}
+	signer, err := ssh.NewPublicKey(public)
+	if err != nil {
+		return job.KeyPair{}, fmt.Errorf("encode a key for ssh: %w", err)
+	}
+	return job.KeyPair{Private: string(pem.EncodeToMemory(block)), Public: string(ssh.MarshalAuthorizedKey(signer))}, nil
+}
+
+// Submit implements JobAPI.
+func (c *Core) Submit(ctx context.Context, s Submission) (Submitted, error) {
+	p, err := c.prepare(ctx, s)
+	if err != nil {
+		return Submitted{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	id := JobID{caller.Name, j.Name}
-	if err := c.create(ctx, id, objects); err != nil {
+	if err := c.create(ctx, p.id, p.objects); err != nil {
 		return Submitted{}, err
 	}
 	return Submitted{
-		JobRef:   pai.JobRef{User: caller.Name, Name: j.Name, VirtualCluster: j.VirtualCluster},
-		ID:       id.String(),
-		Warnings: warnings,
+		JobRef:   pai.JobRef{User: p.id.User, Name: p.id.Name, VirtualCluster: p.spec.VirtualCluster},
+		ID:       p.id.String(),
+		Warnings: p.warnings,
 	}, nil
+}
+
+// Preview implements JobAPI.
+func (c *Core) Preview(ctx context.Context, s Submission) (Previewed, error) {
+	p, err := c.prepare(ctx, s)
+	if err != nil {
+		return Previewed{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if err := c.requireUnused(ctx, p.id); err != nil {
+		return Previewed{}, err
+	}
+	return Previewed{Preview: p.spec.Preview(), ID: p.id.String(), Warnings: p.warnings}, nil
 }
 
 func invalid(err error) error {

@@ -18,8 +18,8 @@ import (
 	"pai.dev/pai/internal/poll"
 )
 
-// create makes the objects of a job: its texts, then the JobSet that refers to them.
-// The job exists as soon as its JobSet does; ReconcileTexts completes the rest if
+// create makes the objects of a job: its texts, their Secret, then the JobSet that refers
+// to them. The job exists as soon as its JobSet does; ReconcileTexts completes the rest if
 // this server is killed.
 func (c *Core) create(ctx context.Context, id JobID, o job.Objects) error {
 	if err := c.requireUnused(ctx, id); err != nil {
@@ -27,6 +27,10 @@ func (c *Core) create(ctx context.Context, id JobID, o job.Objects) error {
 	}
 	if err := c.createWithQuota(ctx, o.Texts); err != nil {
 		return apiError("store the text of the job", err)
+	}
+	if err := c.createSecret(ctx, o); err != nil {
+		c.discard(ctx, o.Texts)
+		return apiError("store the secrets of the job", err)
 	}
 	set, err := c.createSet(ctx, id, o.JobSet)
 	switch {
@@ -36,6 +40,21 @@ func (c *Core) create(ctx context.Context, id JobID, o job.Objects) error {
 		c.discard(ctx, o.Texts)
 	}
 	return err
+}
+
+// createSecret makes the Secret of a job, if it has one. It belongs to the texts, and
+// Kubernetes deletes it with them: the server can create Secrets and nothing else.
+func (c *Core) createSecret(ctx context.Context, o job.Objects) error {
+	if o.Secret == nil {
+		return nil
+	}
+	texts, err := c.cluster.Clientset().CoreV1().ConfigMaps(o.Texts.GetNamespace()).Get(ctx, o.Texts.GetName(), metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	secret := o.Secret.DeepCopy()
+	secret.SetOwnerReferences([]metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: texts.Name, UID: texts.UID}})
+	return c.createWithQuota(ctx, secret)
 }
 
 // discard deletes the texts of a job that was refused. ReconcileTexts repeats this if

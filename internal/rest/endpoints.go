@@ -26,6 +26,7 @@ type endpoint struct {
 func (h *Handler) endpoints() []endpoint {
 	return []endpoint{
 		{http.MethodPost, "/", http.StatusAccepted, h.submit},
+		{http.MethodPost, dryRunPath, http.StatusOK, h.preview},
 		{http.MethodGet, "/", http.StatusOK, h.list},
 		{http.MethodGet, "/{id}", http.StatusOK, ofJob(h.Jobs.Get)},
 		{http.MethodGet, "/{id}/config", http.StatusOK, ofJob(h.Jobs.Protocol)},
@@ -55,17 +56,37 @@ func (h *Handler) serve(e endpoint) http.HandlerFunc {
 	}
 }
 
+// dryRunPath is no parameter of a submission: a server of v0.10 would ignore it and
+// create the job.
+const dryRunPath = "/dry-run"
+
 func (h *Handler) submit(w http.ResponseWriter, req *http.Request) (any, error) {
-	// One byte more than the limit: the parser reports that it is exceeded.
-	text, err := io.ReadAll(io.LimitReader(req.Body, job.MaxSize+1))
+	s, err := submission(req)
 	if err != nil {
-		return nil, pai.Errorf(pai.CodeInvalid, "", "read the job: %w", err)
+		return nil, err
 	}
-	done, err := h.Jobs.Submit(req.Context(), Submission{Protocol: text, VirtualCluster: req.URL.Query().Get("virtualCluster")})
+	done, err := h.Jobs.Submit(req.Context(), s)
 	if err == nil {
 		w.Header().Set("Location", "/api/v2/jobs/"+done.ID)
 	}
 	return done, err
+}
+
+func (h *Handler) preview(_ http.ResponseWriter, req *http.Request) (any, error) {
+	s, err := submission(req)
+	if err != nil {
+		return nil, err
+	}
+	return h.Jobs.Preview(req.Context(), s)
+}
+
+func submission(req *http.Request) (Submission, error) {
+	// One byte more than the limit: the parser reports that it is exceeded.
+	text, err := io.ReadAll(io.LimitReader(req.Body, job.MaxSize+1))
+	if err != nil {
+		return Submission{}, pai.Errorf(pai.CodeInvalid, "", "read the job: %w", err)
+	}
+	return Submission{Protocol: text, VirtualCluster: req.URL.Query().Get("virtualCluster")}, nil
 }
 
 func (h *Handler) list(_ http.ResponseWriter, req *http.Request) (any, error) {

@@ -43,6 +43,11 @@ func (s *scripted) Submit(ctx context.Context, sub Submission) (Submitted, error
 	return Submitted{JobRef: pai.JobRef{User: "alice", Name: "train"}, ID: "alice~train"}, err
 }
 
+func (s *scripted) Preview(ctx context.Context, sub Submission) (Previewed, error) {
+	err := s.called(ctx, "preview %s in %q", sub.Protocol, sub.VirtualCluster)
+	return Previewed{Preview: job.Preview{Name: "train", Tasks: 2}, ID: "alice~train"}, err
+}
+
 func (s *scripted) List(ctx context.Context, f Filter) ([]job.Status, error) {
 	return s.jobs, s.called(ctx, "list %+v", f)
 }

@@ -15,6 +15,9 @@ import (
 type JobAPI interface {
 	// Submit accepts a job atomically.
 	Submit(ctx context.Context, s Submission) (Submitted, error)
+	// Preview returns what Submit would accept, or the error that it would return,
+	// and creates nothing.
+	Preview(ctx context.Context, s Submission) (Previewed, error)
 	// List returns the jobs of all users, oldest first.
 	List(ctx context.Context, f Filter) ([]job.Status, error)
 	// Get returns one job; the error is CodeNotFound if it does not exist.
@@ -49,6 +52,14 @@ type Submission struct {
 // Submitted is an accepted job.
 type Submitted struct {
 	pai.JobRef
+	ID string `json:"id"` // user~name
+	// Warnings name settings of the job that have no effect.
+	Warnings []job.Problem `json:"warnings,omitempty"`
+}
+
+// Previewed is a job that would be accepted.
+type Previewed struct {
+	job.Preview
 	ID string `json:"id"` // user~name
 	// Warnings name settings of the job that have no effect.
 	Warnings []job.Problem `json:"warnings,omitempty"`
