@@ -73,7 +73,7 @@ func Keys() []Key {
 		key("extras.com.microsoft.pai.runtimeplugin[].parameters.sshbarrier", "ssh: the commands start when a task can log in to all others"),
 		key("extras.com.microsoft.pai.runtimeplugin[].parameters.sshbarrierTimeout", "ssh: minutes after which a task with `sshbarrier` fails with exit code 10; 300 if it is left out"),
 		key("extras.com.microsoft.pai.runtimeplugin[].parameters.callbacks[].event", "cmd: `taskStarts` (or `containerStarts`), `taskSucceeds` (or `containerEnds`, which also waits for success)"),
-		key("extras.com.microsoft.pai.runtimeplugin[].parameters.callbacks[].commands", "cmd: a script of its own before the commands of the task role, or after they succeeded"),
+		key("extras.com.microsoft.pai.runtimeplugin[].parameters.callbacks[].commands", "cmd: a separate script before the commands of the task role, or after they succeeded"),
 		key("extras.com.microsoft.pai.runtimeplugin[].parameters.preCommands", "cmd: as `taskStarts`"),
 		key("extras.com.microsoft.pai.runtimeplugin[].parameters.postCommands", "cmd: as `taskSucceeds`"),
 		key("extras.com.microsoft.pai.runtimeplugin[].parameters.repo_uri", "git: the repository that the `git` of the image clones"),

@@ -58,7 +58,7 @@ taskRoles:
     output: out
     script: code
     extraContainerOptions: {shmMB: 64, infiniband: false}
-    resourcePerInstance: {cpu: 2, memoryMB: 128, gpu: 1, ports: {master: 2}}
+    resourcePerInstance: {cpu: 2, memoryMB: 128, gpu: 1, ports: {meet: 2}}
     commands:
       - train <% $parameters.lr %> <% $data.uri[0] %> <% $data.version %> <% $data.contributor %> <% $data.description %> <% $output.uri %> <% $script.uri %>
       - login <% $secrets.password %>
@@ -124,7 +124,7 @@ var effectOf = map[string]struct{ old, new, refused string }{
 	"taskRoles.ROLE.resourcePerInstance.cpu":          {"cpu: 2", "cpu: 3", ""},
 	"taskRoles.ROLE.resourcePerInstance.memoryMB":     {"memoryMB: 128", "memoryMB: 129", ""},
 	"taskRoles.ROLE.resourcePerInstance.gpu":          {"gpu: 1", "gpu: 2", ""},
-	"taskRoles.ROLE.resourcePerInstance.ports.NAME":   {"master: 2", "master: 3", ""},
+	"taskRoles.ROLE.resourcePerInstance.ports.NAME":   {"meet: 2", "meet: 3", ""},
 	"deployments[].name":                              {"name: here,", "name: elsewhere,", "deployment \"here\" not found"},
 	"deployments[].taskRoles.ROLE.preCommands":        {"[before]", "[sooner]", ""},
 	"deployments[].taskRoles.ROLE.postCommands":       {"[after]", "[later]", ""},

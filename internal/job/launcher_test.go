@@ -90,7 +90,7 @@ func TestStoppedTaskEndsItsCommandAndFails(t *testing.T) {
 	}
 }
 
-// Steps are scripts of their own: what they change or end is not that of the commands,
+// Steps are separate scripts: what they change or end is not that of the commands,
 // and one that fails ends the task.
 func TestStepsRunBeforeAndAfterCommands(t *testing.T) {
 	t.Parallel()

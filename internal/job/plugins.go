@@ -31,7 +31,7 @@ type plugin struct {
 	rolesAt    object
 }
 
-// Step is a script of its own before or after the commands of a task.
+// Step is a separate script before or after the commands of a task.
 type Step struct {
 	Commands []string
 	Ignore   bool // its failure

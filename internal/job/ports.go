@@ -9,7 +9,7 @@ import (
 // Reserved ports are numbers in the network of a task, which has an address for itself:
 // two tasks never compete for a port, also on one machine. Within a task, the numbers
 // are below those that Linux gives to outgoing connections (from 32768), so that none
-// is in use before the task listens on it. Each task role has numbers of its own, so
+// is in use before the task listens on it. No two task roles have a number in common, so
 // that a number means one thing in a job.
 const (
 	firstPort = 20000

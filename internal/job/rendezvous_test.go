@@ -45,7 +45,7 @@ func environmentOf(t *testing.T, shell []string, spec *Spec, role, index, resolv
 		}
 	}
 	file := filepath.Join(dir, environmentFile)
-	if err := os.WriteFile(file, []byte(spec.addresses("alice-train-x")), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(strings.Replace(spec.addresses("alice-train-x"), "pai_left='600'", "pai_left='5'", 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(shell[0], append(shell[1:], "-c", `. "$0"; env`, file)...)

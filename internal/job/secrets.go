@@ -11,8 +11,8 @@ import (
 const (
 	// maskedValue stands for the value of a secret wherever a job is shown.
 	maskedValue = "******"
-	// maskedEverywhere is the length from which the value of a secret is also masked
-	// where the text of the job repeats it. Shorter ones are parts of other words.
+	// maskedEverywhere is the least length of a value that is also masked where the text
+	// of the job repeats it. Shorter ones are parts of other words.
 	maskedEverywhere = 8
 )
 

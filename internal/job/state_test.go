@@ -147,7 +147,7 @@ func TestReadStatusTaskDetails(t *testing.T) {
 }
 
 // A JobSet that failed by the rule for tolerated failures is a job that succeeded, unless
-// a user stopped it. One that ran too long says so.
+// a user stopped it. The message of one that ran too long has its limit.
 func TestStateOfToleratedFailuresAndTimeLimits(t *testing.T) {
 	t.Parallel()
 	reason := func(obj *unstructured.Unstructured, reason string) *unstructured.Unstructured {
