@@ -136,6 +136,11 @@ apiVersion: kueue.x-k8s.io/v1beta2
 kind: LocalQueue
 metadata: {name: jobs, namespace: pai-vc-default}
 spec: {clusterQueue: default}
+---
+apiVersion: kueue.x-k8s.io/v1beta2
+kind: WorkloadPriorityClass
+metadata: {name: pai-prod}
+value: 100
 `
 
 // findManagers takes Kueue and JobSet out of what was built for bundles.

@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
 	"pai.dev/pai/internal/job"
@@ -95,6 +96,71 @@ func TestJobLives(t *testing.T) {
 		if code := s.TaskRoles[0].Tasks[1].ExitCode; code == nil || *code != 7 {
 			t.Errorf("exit code %v", code)
 		}
+	})
+	t.Run("continues with as many failed tasks as it tolerates", func(t *testing.T) {
+		id := submit(t, "tolerant", "    instances: 3\n    completion: {minFailedInstances: 2}\n"+small+"jobRetryCount: 5\n")
+		w.runPods(t, id, 3)
+		w.endPod(t, id, 0, 7, false)
+		w.is(t, id, job.StateRunning)
+		w.endPod(t, id, 1, 0, false)
+		w.endPod(t, id, 2, 0, false)
+		s := w.is(t, id, job.StateSucceeded)
+		if s.Count(job.StateFailed) != 1 || s.Retries != 0 || !strings.Contains(s.Message, "tasks failed") {
+			t.Errorf("%+v", s)
+		}
+	})
+	t.Run("fails with more failed tasks than it tolerates", func(t *testing.T) {
+		id := submit(t, "intolerant", "    instances: 3\n    completion: {minFailedInstances: 2}\n"+small)
+		w.runPods(t, id, 3)
+		w.endPod(t, id, 0, 7, false)
+		w.endPod(t, id, 1, 7, false)
+		w.endPods(t, id, 143) // the third
+		w.is(t, id, job.StateFailed)
+	})
+	t.Run("fails after its time limit", func(t *testing.T) {
+		id := submit(t, "limited", small+"extras: {timeLimit: 3s}\n")
+		w.runPods(t, id, 1)
+		w.endPods(t, id, 143)
+		if s := w.is(t, id, job.StateFailed); !strings.Contains(s.Message, "time limit of 3s") {
+			t.Errorf("%+v", s)
+		}
+	})
+	t.Run("has the priority that it asks for", func(t *testing.T) {
+		id := submit(t, "urgent", "    resourcePerInstance: {cpu: 2, memoryMB: 16, gpu: 0}\nextras: {hivedScheduler: {jobPriorityClass: prod}}\n")
+		eventually(t, "Kueue has its priority", func() string {
+			all, err := w.core.workloadsOf(t.Context(), mustFind(t, w, id))
+			if err != nil || len(all) != 1 {
+				return fmt.Sprint(len(all), err)
+			}
+			if got, _, _ := unstructured.NestedInt64(all[0].Object, "spec", "priority"); got != 100 {
+				return fmt.Sprint(got)
+			}
+			return ""
+		})
+		if err := admin.Stop(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		w.is(t, id, job.StateStopped)
+	})
+	t.Run("takes its Secret with it", func(t *testing.T) {
+		if _, err := admin.Submit(t.Context(), Submission{Protocol: secretive("secretive")}); err != nil {
+			t.Fatal(err)
+		}
+		id := JobID{AdminUser, "secretive"}
+		w.runPods(t, id, 2)
+		w.endPod(t, id, 0, 0, false)
+		w.endPod(t, id, 1, 0, false)
+		w.is(t, id, job.StateSucceeded)
+		if err := w.core.deleteEnded(t.Context(), endedJob{kube.RefOf(mustFind(t, w, id)), mustFind(t, w, id).GetUID(), time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the Secret is deleted", func() string {
+			list, err := w.cluster.Client.Clientset().CoreV1().Secrets("pai-vc-default").List(t.Context(), metav1.ListOptions{LabelSelector: pai.LabelJob})
+			if err != nil || len(list.Items) > 0 {
+				return fmt.Sprint(len(list.Items), err)
+			}
+			return ""
+		})
 	})
 	t.Run("retries its task as often as it may", func(t *testing.T) {
 		id := submit(t, "flaky", "    taskRetryCount: 1\n"+small)

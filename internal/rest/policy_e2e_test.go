@@ -65,6 +65,9 @@ func TestServerCanCreateOnlyContainedJobs(t *testing.T) {
 	for _, c := range []struct{ name, pod, message string }{
 		{"host path", `{"volumes":[{"name":"root","hostPath":{"path":"/"}}]}`, "only empty volumes"},
 		{"persistent volume", `{"volumes":[{"name":"data","persistentVolumeClaim":{"claimName":"x"}}]}`, "only empty volumes"},
+		{"Secret of another job", `{"volumes":[{"name":"secret","secret":{"secretName":"other"}}]}`, "only empty volumes"},
+		{"registry access of another job", `{"imagePullSecrets":[{"name":"other"}]}`, "only empty volumes"},
+		{"texts of another job", `{"volumes":[{"name":"texts","configMap":{"name":"other"}}]}`, "only empty volumes"},
 		{"host network", `{"hostNetwork":true}`, "must not use the network"},
 		{"host processes", `{"hostPID":true}`, "must not use the network"},
 		{"host memory", `{"hostIPC":true}`, "must not use the network"},

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
@@ -22,6 +23,21 @@ const hostileLabel = "containerd.io/restart.policy"
 // loadRootImage loads the example image as test/root:v1: its programs run as root, and
 // it has hostileLabel.
 func (o *operator) loadRootImage() {
+	o.t.Helper()
+	o.loadVariant("test/root:v1", func(image v1.Image) (v1.Image, error) {
+		config, err := image.ConfigFile()
+		if err != nil {
+			return nil, err
+		}
+		config = config.DeepCopy()
+		config.Config.User = "0:0"
+		config.Config.Labels = map[string]string{hostileLabel: "no", "team": "red"}
+		return mutate.ConfigFile(image, config)
+	})
+}
+
+// loadVariant loads a changed example image under a name.
+func (o *operator) loadVariant(name string, change func(v1.Image) (v1.Image, error)) {
 	o.t.Helper()
 	dir := o.t.TempDir()
 	exported := o.on("pai-1", "/opt/pai/role/containerd/bin/ctr -n k8s.io images export - pai.local/example:v1")
@@ -38,21 +54,14 @@ func (o *operator) loadRootImage() {
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	config, err := image.ConfigFile()
-	if err != nil {
+	if image, err = change(image); err != nil {
 		o.t.Fatal(err)
 	}
-	config = config.DeepCopy()
-	config.Config.User = "0:0"
-	config.Config.Labels = map[string]string{hostileLabel: "no", "team": "red"}
-	if image, err = mutate.ConfigFile(image, config); err != nil {
-		o.t.Fatal(err)
-	}
-	file := filepath.Join(o.t.TempDir(), "root")
+	file := filepath.Join(o.t.TempDir(), "variant")
 	if _, err := layout.Write(file, mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: image})); err != nil {
 		o.t.Fatal(err)
 	}
-	o.run(2*time.Minute, "image", "load", file, "--name", "test/root:v1")
+	o.run(2*time.Minute, "image", "load", file, "--name", name)
 }
 
 // unpack writes the files of an archive.
