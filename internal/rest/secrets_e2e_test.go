@@ -27,7 +27,7 @@ func secretive(name string) []byte {
 	return []byte(text + "secrets: {password: " + secretValue + "}\nextras: {com.microsoft.pai.runtimeplugin: [{plugin: ssh, parameters: {jobssh: true}}]}\n")
 }
 
-// The Secret of a job has its secrets, belongs to its texts, and nobody reads them through
+// The Secret of a job has its secrets, belongs to its texts, and is not readable through
 // the REST server, which cannot read it either. A dry run creates nothing.
 func TestSecretsOfJobsOnARealAPI(t *testing.T) {
 	t.Parallel()
