@@ -23,6 +23,7 @@ lint() {
 unit()    { go test -timeout 10m ./...; }
 fuzz() {
   go test -timeout 5m -run '^$' -fuzz FuzzCheck -fuzztime "${FUZZTIME:-60s}" ./internal/config &&
+    go test -timeout 5m -run '^$' -fuzz FuzzParse -fuzztime "${FUZZTIME:-20s}" -fuzzminimizetime 1x ./internal/job &&
     go test -timeout 5m -run '^$' -fuzz FuzzOpenArchive -fuzztime "${FUZZTIME:-20s}" -fuzzminimizetime 1x ./internal/release
 }
 # The end-to-end suites use what the bundles hold; building them here shows

@@ -137,6 +137,10 @@ func TestJobCommands(t *testing.T) {
 	}{
 		{[]string{"job", "submit", "-", "--vc", "research"}, goodJob, 0, "admin~sum submitted to virtual cluster research\n", ""},
 		{[]string{"job", "submit", "-"}, goodJob + "extras: {x: y}\n", 0, "admin~sum", "-:6:10: extras.x: has no effect here"},
+		{[]string{"job", "submit", "-", "--dry-run"}, goodJob, 0, "admin~sum would be submitted to virtual cluster default; nothing was created", ""},
+		{[]string{"job", "submit", "-", "--dry-run"}, goodJob, 0, "w           1       1 cores, 16 MiB, 0 GPUs   0         1 succeeded", ""},
+		{[]string{"job", "submit", "-", "--dry-run"}, goodJob + "extras: {timeLimit: 2h}\n", 0, "extras.timeLimit   a run of the job that takes longer than 2h0m0s fails", ""},
+		{[]string{"job", "submit", file, "--dry-run"}, "", 1, "", "bad.yaml:1:7: name: can have letters"},
 		{[]string{"job", "submit", file}, "", 1, "", "bad.yaml:1:7: name: can have letters"},
 		{[]string{"job", "submit", file + "x"}, "", 2, "", "x not found"},
 		{[]string{"job", "list"}, "", 0, "admin~train   RUNNING   1 of 2", ""},
@@ -160,7 +164,7 @@ func TestJobCommands(t *testing.T) {
 func TestJobJSON(t *testing.T) {
 	t.Parallel()
 	state := stateWith(t, "pai")
-	for _, args := range [][]string{{"job", "list"}, {"job", "show", "train"}, {"job", "logs", "train"}, {"job", "stop", "train"}, {"job", "submit", "-"}} {
+	for _, args := range [][]string{{"job", "list"}, {"job", "show", "train"}, {"job", "logs", "train"}, {"job", "stop", "train"}, {"job", "submit", "-"}, {"job", "submit", "-", "--dry-run"}} {
 		code, out, errs := paictl(t, state, goodJob, append(args, "-o", "json")...)
 		if code != 0 || !json.Valid([]byte(out)) {
 			t.Errorf("%v: code %d, %s%s", args, code, out, errs)

@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"strings"
 	"testing"
@@ -34,6 +36,10 @@ func TestClientCallsReachTheJobAPI(t *testing.T) {
 	if err != nil || done.ID != "alice~train" {
 		t.Errorf("submit: %+v, %v", done, err)
 	}
+	would, err := c.Preview(t.Context(), Submission{Protocol: []byte("y"), VirtualCluster: "research"})
+	if err != nil || would.ID != "alice~train" || would.Tasks != 2 {
+		t.Errorf("dry run: %+v, %v", would, err)
+	}
 	jobs, err := c.List(t.Context(), Filter{User: "alice", VirtualCluster: "vc", State: job.StateRunning})
 	if err != nil || !reflect.DeepEqual(jobs, s.jobs) {
 		t.Errorf("list: %+v, %v", jobs, err)
@@ -59,7 +65,7 @@ func TestClientCallsReachTheJobAPI(t *testing.T) {
 		t.Errorf("logs: %q, %v", text, err)
 	}
 	want := []string{
-		`submit x to "research"`, "list {User:alice VirtualCluster:vc State:RUNNING}", "get alice~train",
+		`submit x to "research"`, `preview y in "research"`, "list {User:alice VirtualCluster:vc State:RUNNING}", "get alice~train",
 		"protocol alice~train", "operations alice~train", "stop alice~train", "logs alice~train worker 1",
 	}
 	if !reflect.DeepEqual(s.calls, want) {
@@ -211,6 +217,34 @@ func TestBadRequests(t *testing.T) {
 		resp.Body.Close()
 		if resp.StatusCode != r.status || resp.Header.Get("Content-Type") != "application/json" {
 			t.Errorf("%s %s %s: %s, %s; want %d as JSON", r.method, r.path, r.body, resp.Status, resp.Header.Get("Content-Type"), r.status)
+		}
+	}
+}
+
+// A server of v0.10 has no dry runs. It must not create the job, and paictl says why.
+func TestDryRunOnAnOlderServer(t *testing.T) {
+	t.Parallel()
+	for _, answer := range []struct {
+		status int
+		body   string
+	}{
+		{http.StatusMethodNotAllowed, `{"code":"usage","message":"method POST is not supported here"}`},
+		{http.StatusNotFound, `{"code":"not-found","message":"/api/v2/jobs/dry-run not found"}`},
+	} {
+		paths := make(chan string, 1)
+		older := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			paths <- req.URL.Path
+			w.WriteHeader(answer.status)
+			_, _ = io.WriteString(w, answer.body)
+		}))
+		t.Cleanup(older.Close)
+		ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: older.Certificate().Raw})
+		_, err := client(t, Access{URLs: []string{older.URL}, CA: ca, Token: "x"}).Preview(t.Context(), Submission{Protocol: []byte("y")})
+		if pai.CodeOf(err) != pai.CodeRefused || !strings.Contains(err.Error(), "has no dry run") {
+			t.Errorf("%d: %v", answer.status, err)
+		}
+		if path := <-paths; path == "/api/v2/jobs" || path == "/api/v2/jobs/" {
+			t.Errorf("the request went to %s, where v0.10 creates jobs", path)
 		}
 	}
 }

@@ -28,7 +28,7 @@ type right struct {
 	account, verb, resource, namespace, name string
 }
 
-// rights lists every account of a service that can read a Secret, create pods, or
+// rights lists every account of a service that can read or create a Secret, create pods, or
 // reach kubelets, with the reason. Another one fails the test.
 var rights = map[right]string{
 	{"kueue-controller-manager", "list", "secrets", "pai-system", ""}: "it renews the certificate of its webhooks, and its cache lists the namespace; upstream asks for no single name",
@@ -40,6 +40,8 @@ var rights = map[right]string{
 	{"kueue-controller-manager", "get", "secrets", "pai-system", "rest-server-users"}: "as list",
 	{"jobset-controller", "get", "secrets", "pai-system", "rest-server-users"}:        "as list",
 	{"rest-server", "get", "secrets", "pai-system", "rest-server-users"}:              "it checks the tokens of its callers",
+
+	{"rest-server", "create", "secrets", "pai-vc-default", ""}: "the secrets of jobs, which it cannot read; the policy pai-rest-server-secrets refuses all others",
 }
 
 // Every account of a service has the rights that are listed with a reason, and no
@@ -83,7 +85,7 @@ func TestRightsOfServices(t *testing.T) {
 			for _, verb := range []string{"get", "list"} {
 				asked = append(asked, right{account, verb, "secrets", namespace, ""})
 			}
-			for _, resource := range []string{"pods", "deployments.apps", "daemonsets.apps", "pods/exec", "serviceaccounts/token", "clusterrolebindings.rbac.authorization.k8s.io"} {
+			for _, resource := range []string{"secrets", "pods", "deployments.apps", "daemonsets.apps", "pods/exec", "serviceaccounts/token", "clusterrolebindings.rbac.authorization.k8s.io"} {
 				asked = append(asked, right{account, "create", resource, namespace, ""})
 			}
 		}
