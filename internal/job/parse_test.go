@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+	jobset "sigs.k8s.io/jobset/api/jobset/v1alpha2"
 )
 
 // good is a job with nothing wrong; cases change one line of it.
@@ -267,8 +268,30 @@ func TestToleratedFailuresNeedOneTaskRole(t *testing.T) {
 		if n := spec.TaskRoles[0].maxFailed(); n != nil {
 			got = fmt.Sprint(*n)
 		}
-		if rules := spec.failurePolicy().Rules; got != want || (len(rules) == 1) != (minFailed != "1") {
+		rules := spec.failurePolicy().Rules
+		if got != want || (len(rules) == 1) != (minFailed != "1") {
 			t.Errorf("%s: got %s and %v, want %s", minFailed, got, rules, want)
+		}
+		// Another action would start the job again, or would not mark it.
+		if len(rules) == 1 && (rules[0].Action != jobset.FailJobSet || fmt.Sprint(rules[0].OnJobFailureReasons) != "[FailedIndexes]") {
+			t.Errorf("%s: got the rule %+v", minFailed, rules[0])
+		}
+	}
+}
+
+// Of several deployments, the one that the job chooses runs, and none if it chooses none.
+func TestDeploymentsRunOnlyIfChosen(t *testing.T) {
+	t.Parallel()
+	two := good + "deployments:\n" +
+		"  - {name: a, taskRoles: {worker: {preCommands: [before a], postCommands: [after a]}}}\n" +
+		"  - {name: b, taskRoles: {worker: {preCommands: [before b]}}}\n"
+	for defaults, want := range map[string]string{
+		"":                            "[echo hello]",
+		"defaults: {deployment: a}\n": "[before a echo hello after a]",
+		"defaults: {deployment: b}\n": "[before b echo hello]",
+	} {
+		if got := fmt.Sprint(parsed(t, two+defaults).TaskRoles[0].Commands); got != want {
+			t.Errorf("%q: got %s, want %s", defaults, got, want)
 		}
 	}
 }

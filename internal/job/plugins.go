@@ -306,7 +306,7 @@ func (o object) setPlugins(job *Spec, s scope) {
 
 func (o object) ssh(job *Spec, p plugin, with scope) {
 	s := &SSH{Roles: p.roles, Job: o.flag("jobssh")}
-	if u := o.nested("userssh", "type", "value"); u != nil && u.get("value") != nil {
+	if u := o.nested("userssh", "type", "value"); u != nil && u.get("value") != nil && u.get("value").Value+u.get("value").Tag != "!!str" {
 		kind := ""
 		if n := u.get("type"); n != nil {
 			kind, _ = u.text(n, u.child("type"))

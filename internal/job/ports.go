@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // Reserved ports are numbers in the network of a task, which has an address for itself:
@@ -23,10 +25,10 @@ const (
 // http, also if it names none.
 func (o object) ports() []Port {
 	ports := []Port{{Name: portSSH, Count: 1}, {Name: portHTTP, Count: 1}}
-	named := o.nested("ports")
-	if named == nil {
+	if n := o.get("ports"); n == nil || n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
 		return ports
 	}
+	named := o.nested("ports")
 	total := 0
 	for _, name := range named.names {
 		if !roleNamePattern.MatchString(name) || len(name) > 255 {

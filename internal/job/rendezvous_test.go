@@ -1,12 +1,14 @@
 package job
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 const twoRoles = good + `  ps_1:
@@ -48,7 +50,9 @@ func environmentOf(t *testing.T, shell []string, spec *Spec, role, index, resolv
 	if err := os.WriteFile(file, []byte(strings.Replace(spec.addresses("alice-train-x"), "pai_left='600'", "pai_left='5'", 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(shell[0], append(shell[1:], "-c", `. "$0"; env`, file)...)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // it waits for others, but not without end
+	defer cancel()
+	cmd := exec.CommandContext(ctx, shell[0], append(shell[1:], "-c", `. "$0"; env`, file)...)
 	cmd.Dir = dir
 	cmd.Env = append([]string{"PATH=" + dir + ":" + os.Getenv("PATH"), "HOME=" + dir, "PAI_CURRENT_TASK_ROLE_NAME=" + role, "PAI_CURRENT_TASK_ROLE_CURRENT_TASK_INDEX=" + index,
 		"PAI_CONTAINER_HOST_IP=10.0.0.9", "PAI_USER_NAME=alice", "PAI_JOB_NAME=train"}, more...)
@@ -171,6 +175,8 @@ func TestPortsAreBounded(t *testing.T) {
 		"{'a b': 1}":        "the name of a port",
 		"{a: x}":            "must be a whole number",
 		"{a: 0, ssh: 0}":    "",
+		"[]":                "",
+		"[http]":            "must be a mapping",
 		"{a: 999, http: 1}": "",
 	} {
 		_, _, err := Parse([]byte(strings.Replace(good, "gpu: 0}", "gpu: 0, ports: "+ports+"}", 1)), ParseOptions{})
