@@ -8,8 +8,8 @@ import (
 )
 
 func newClusterCommand(env *Env) *cobra.Command {
-	return group("cluster", "Boot, clean, and show the Kubernetes cluster",
-		newBootupCommand(env), newCleanCommand(env), newClusterStatusCommand(env), newCertificatesCommand(env))
+	return group("cluster", "Boot, clean, back up, and show the Kubernetes cluster",
+		newBootupCommand(env), newCleanCommand(env), newBackupCommand(env), newRestoreCommand(env), newClusterStatusCommand(env), newCertificatesCommand(env))
 }
 
 func newBootupCommand(env *Env) *cobra.Command {

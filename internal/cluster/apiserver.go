@@ -84,6 +84,9 @@ func chooseSlots(states, want map[layout.Slot]plan.RoleState) (to, from layout.S
 // version. The new one must be ready before the old one drains; then the old one
 // stops. If it is killed, the next run continues from what runs.
 func (c *cluster) apiServer(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
+	if err := checkReconciled(ctx, h); err != nil {
+		return err
+	}
 	states, err := slotStates(ctx, h, apiServerRole)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"pai.dev/pai/internal/config"
@@ -47,6 +48,10 @@ type Deps struct {
 	// to it any more. It records what is lost, and returns the records that stay. It
 	// can be nil.
 	Restoring func(ctx context.Context, l Loss) (Carry, error)
+	// Backup is what a backup step stores; nil for other goals.
+	Backup *BackupTask
+	// Recovery is what a restore from a backup puts on the machine; nil for other goals.
+	Recovery *RecoveryTask
 	// Progress reports long actions. It can be nil.
 	Progress func(format string, args ...any)
 	// Kubeadm runs a script with $kubeadm and $config of the version of the
@@ -80,6 +85,11 @@ func Doers(d Deps) plan.Doers {
 		plan.KindDNS:       withDiff{doer{c, c.dnsDone, c.dns}, c.diffDNS},
 		plan.KindCommit:    doer{c, c.commitDone, c.commit},
 		plan.KindRestore:   doer{c, c.restoreDone, c.restore},
+		plan.KindBackup:    doer{c, c.backupDone, c.backup},
+		plan.KindRecover:   doer{c, c.recoverDone, c.recover},
+		plan.KindReconcile: doer{c, c.reconcileDone, c.reconcile},
+		plan.KindAdmit:     admitter{c},
+		plan.KindOpen:      doer{c, c.openDone, c.open},
 		plan.KindRecord:    doer{c, c.recordDone, c.record},
 		plan.KindServices:  doer{c, c.recordDone, c.record},
 	}
@@ -90,6 +100,7 @@ type cluster struct {
 	Deps
 	etcds   etcd.Certificates
 	answers answers
+	gate    sync.Mutex // a change of the gate
 }
 
 // doer is the doer of a kind whose steps connect to their machine.

@@ -59,6 +59,9 @@ func (c *cluster) pki(ctx context.Context, h machine.Host, m config.Machine, s p
 	if err := claimPKI(ctx, h); err != nil {
 		return err
 	}
+	if err := checkKeys(ctx, h); err != nil {
+		return err
+	}
 	ok, err := servesAs(ctx, h, layout.APIName, m.HostIP)
 	if err != nil {
 		return err
@@ -104,6 +107,25 @@ func claimPKI(ctx context.Context, h machine.Host) error {
 		return fmt.Errorf("mark the certificates of %q: %w", h.Name(), err)
 	}
 	return nil
+}
+
+// checkKeys refuses to make new keys for existing data: with another key the Secrets
+// in etcd are unreadable, and no machine trusts another authority.
+func checkKeys(ctx context.Context, h machine.Host) error {
+	have, err := slotsWithData(ctx, h)
+	if err != nil || len(have) == 0 {
+		return err
+	}
+	files := []string{layout.EncryptionFile}
+	for _, f := range authorityFiles {
+		files = append(files, layout.PKIDir+"/"+f)
+	}
+	out, err := sh(ctx, h, "for f in %s; do [ -s \"$f\" ] || echo \"$f\"; done", quoteAll(files))
+	if err != nil || out == "" {
+		return err
+	}
+	return pai.Errorf(pai.CodeFailed, "put the files in place again; to restore the control plane from a backup, see docs/operating.md",
+		"%q has the data of etcd, but not the keys that belong to them: %s", h.Name(), strings.Join(strings.Fields(out), ", "))
 }
 
 // quietly is a shell function that prints the output of a command only if it fails.

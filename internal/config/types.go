@@ -171,6 +171,25 @@ func (c *Config) ControlPlane() Machine {
 // rendered with this type.
 func (c *Config) Master() Machine { return c.ControlPlane() }
 
+// FindMachine returns the machine with a name.
+func (c *Config) FindMachine(name string) (Machine, bool) {
+	for _, m := range c.Layout.MachineList {
+		if m.Hostname == name {
+			return m, true
+		}
+	}
+	return Machine{}, false
+}
+
+// MachineNames are the names of all machines, in the order of the layout.
+func (c *Config) MachineNames() []string {
+	var names []string
+	for _, m := range c.Layout.MachineList {
+		names = append(names, m.Hostname)
+	}
+	return names
+}
+
 // Workers are the machines without the control plane.
 func (c *Config) Workers() []Machine {
 	var w []Machine

@@ -21,7 +21,7 @@ const olderKubeadmConfigName = "kubeadm.yaml"
 func ConfigFiles() []string {
 	return []string{
 		CAFile, EncryptionFile, APIProxyFile, KubeProxyConf, NetworkConf, ResolverFile, NoResolverFile, PrepareScript, ShutdownScript,
-		AuthenticationFile, CertificatesFile, PKIMark, SlotA.EtcdEnv(), SlotB.EtcdEnv(),
+		AuthenticationFile, CertificatesFile, PKIMark, GateFile, SlotA.EtcdEnv(), SlotB.EtcdEnv(),
 	}
 }
 

@@ -30,6 +30,7 @@ const (
 	NetworkConf    = ConfigDir + "/network.conf"
 	ResolverFile   = ConfigDir + "/resolv.conf"
 	NoResolverFile = ConfigDir + "/resolv.empty" // by the prepare script
+	GateFile       = ConfigDir + "/gate.nft"
 	PrepareScript  = ConfigDir + "/prepare.sh"
 	ShutdownScript = ConfigDir + "/shutdown.sh"
 	// AuthenticationFile says whom the API servers let in. They notice a new one.
@@ -42,7 +43,9 @@ const (
 	ImagesDir         = StateDir + "/images"
 	SnapshotsDir      = StateDir + "/snapshots"
 	ClusterRecordFile = StateDir + "/cluster.json"
-	DigestsFile       = StateDir + "/digests.json" // cache of the helper
+	RecoveryFile      = StateDir + "/recovery.json" // what a restore from a backup did
+	RecoveryDir       = StateDir + "/recovery.new"  // the files of a backup that is being restored
+	DigestsFile       = StateDir + "/digests.json"  // cache of the helper
 
 	PodAddressesDir = RunDir + "/cni" // addresses of pods that are in use
 

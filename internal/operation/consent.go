@@ -113,7 +113,13 @@ func (c consequences) ended() []pai.JobRef {
 // consequences they are determined again, because a job might have started.
 func (o *operation) withRecheck(admit func(context.Context, plan.Step) ([]pai.JobRef, error)) func(context.Context, plan.Step) ([]pai.JobRef, error) {
 	g, ok := o.goal.(consented)
+	decides, _ := o.goal.(admitting)
 	return func(ctx context.Context, step plan.Step) ([]pai.JobRef, error) {
+		if decides != nil {
+			if decided, err := decides.Admit(ctx, o, step); decided || err != nil {
+				return nil, err
+			}
+		}
 		if step.Kind != plan.KindRestore || !ok {
 			return admit(ctx, step)
 		}

@@ -46,6 +46,9 @@ func (o *operation) doersFor(step plan.Step) (plan.Doers, error) {
 	onMachines := machineDeps(o.Session)
 	onMachines.Gap = o.noteGap
 	onMachines.Restoring = o.restoring
+	if g, ok := o.goal.(equipped); ok {
+		g.Equip(o, &onMachines)
+	}
 	inCluster := service.Deps{Config: o.Config, Kube: o.Kube, Progress: o.Progressf, Refreshed: o.recorder.note,
 		Before: map[string]func(context.Context, *kube.Client) error{"rest-server": o.ensureAccess(step.To.Services())}}
 	if bundle != nil {

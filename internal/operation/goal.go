@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"pai.dev/pai/internal/check"
+	"pai.dev/pai/internal/cluster"
 	"pai.dev/pai/internal/configsync"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
@@ -56,6 +57,17 @@ type reconfiguring interface {
 // that are at the revision of the configuration when the plan is done.
 type applying interface {
 	Applies(p plan.Plan) []revision.Part
+}
+
+// equipped is a goal whose steps on machines need more than others.
+type equipped interface {
+	Equip(o *operation, d *cluster.Deps)
+}
+
+// admitting is a goal that decides itself about the start of some of its steps.
+// decided is false for the others, which the guard decides.
+type admitting interface {
+	Admit(ctx context.Context, o *operation, s plan.Step) (decided bool, err error)
 }
 
 // targeted is a goal with a target that the journal records.

@@ -93,6 +93,9 @@ func (x *execution) settleRestore(ctx context.Context, result run.Result) error 
 	if restored == nil || !restored.Done.IsZero() || !restoreSucceeded(x.preview.Plan, result) {
 		return nil
 	}
+	if restored.Backup {
+		return x.settleRecovery(ctx, result)
+	}
 	jobs := slices.Clone(restored.Jobs)
 	var machines []string
 	for _, j := range jobs {
@@ -126,6 +129,30 @@ func (x *execution) settleRestore(ctx context.Context, result run.Result) error 
 		done := *op.Restored
 		done.Jobs, done.Done = jobs, time.Now().UTC()
 		op.Restored = &done
+	})
+}
+
+// settleRecovery records that a restore from a backup is done, and what still runs
+// without a record. It waits for nothing: such containers run on until they end.
+func (x *execution) settleRecovery(ctx context.Context, result run.Result) error {
+	opened := slices.ContainsFunc(x.preview.Plan.Steps, func(s plan.Step) bool {
+		return s.Kind == plan.KindOpen && slices.ContainsFunc(result.Steps, func(r pai.StepRecord) bool {
+			return r.ID == string(s.ID) && (r.Outcome == pai.OutcomeSucceeded || r.Outcome == pai.OutcomeSkipped)
+		})
+	})
+	reports := running.Machines(ctx, x.Hosts, x.Config.MachineNames())
+	return x.entry.Update(ctx, func(op *pai.Operation) {
+		r := *op.Restored
+		r.Jobs = slices.Clone(r.Jobs)
+		for i := range r.Jobs {
+			if len(r.Jobs[i].Ran) > 0 {
+				r.Jobs[i].Containers = containersOutcome(r.Jobs[i].Ran, reports)
+			}
+		}
+		if opened {
+			r.Done = time.Now().UTC()
+		}
+		op.Restored = &r
 	})
 }
 

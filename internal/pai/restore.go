@@ -5,7 +5,10 @@ import "time"
 // Restore is what the restore of an etcd snapshot did to the records of jobs. The
 // journal has it before etcd is replaced.
 type Restore struct {
-	Snapshot string    `json:"snapshot"`
+	// Snapshot is the name of the snapshot, or of the backup.
+	Snapshot string `json:"snapshot"`
+	// Backup is true if the control plane was restored from a backup.
+	Backup bool      `json:"backup,omitempty"`
 	Taken    time.Time `json:"taken"`
 	// Done is when the restored cluster was observed; zero if it was not.
 	Done time.Time `json:"done,omitzero"`
@@ -32,6 +35,10 @@ const (
 	// RecordSeen is the record of a job that is neither in the snapshot nor in the
 	// cluster. An operation saw the job in between.
 	RecordSeen RecordOutcome = "seen"
+	// RecordHeld is the record of a job that had started when the backup was made, and
+	// has no container left. A restore marks it as stopped, so that it does not run
+	// again.
+	RecordHeld RecordOutcome = "held"
 )
 
 // ContainersOutcome is what happened to the containers of a job in a restore.

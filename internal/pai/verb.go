@@ -16,6 +16,8 @@ const (
 	VerbStage          Verb = "upgrade-stage"
 	VerbAbandon        Verb = "upgrade-abandon"
 	VerbRollback       Verb = "rollback"
+	VerbBackup         Verb = "cluster-backup"
+	VerbRestore        Verb = "cluster-restore"
 	VerbPushConfig     Verb = "config push"     // holds the lock, has no journal entry
 	VerbRollbackConfig Verb = "config rollback" // holds the lock, has no journal entry
 	VerbPruneMachines  Verb = "machine prune"   // holds the lock, has no journal entry
@@ -32,7 +34,7 @@ func UpgradeVerbs() []Verb {
 
 // SupersedesUpgrade reports whether an unfinished upgrade can no longer be
 // resumed after this verb succeeds, for a reason other than being abandoned.
-func (v Verb) SupersedesUpgrade() bool { return v == VerbRollback || v == VerbClean }
+func (v Verb) SupersedesUpgrade() bool { return v == VerbRollback || v == VerbClean || v == VerbRestore }
 
 // MovesForward reports whether the verb can install newer versions, so that a
 // rollback can undo it.
@@ -42,4 +44,4 @@ func (v Verb) MovesForward() bool {
 
 // LeavesNothingPartial reports whether an unfinished operation of this verb
 // needs no resume: what it copied counts only once it is complete.
-func (v Verb) LeavesNothingPartial() bool { return v == VerbStage }
+func (v Verb) LeavesNothingPartial() bool { return v == VerbStage || v == VerbBackup }

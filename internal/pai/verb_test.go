@@ -8,7 +8,7 @@ import (
 
 func verbs() []Verb {
 	return []Verb{VerbBoot, VerbClean, VerbStartServices, VerbStopServices, VerbRefresh, VerbDeleteService,
-		VerbUpgrade, VerbStage, VerbAbandon, VerbRollback, VerbPushConfig, VerbRollbackConfig, VerbPruneMachines, VerbRenewCertificates, VerbShowStatus, VerbCheck}
+		VerbUpgrade, VerbStage, VerbAbandon, VerbRollback, VerbBackup, VerbRestore, VerbPushConfig, VerbRollbackConfig, VerbPruneMachines, VerbRenewCertificates, VerbShowStatus, VerbCheck}
 }
 
 func TestVerbPredicates(t *testing.T) {
@@ -17,9 +17,9 @@ func TestVerbPredicates(t *testing.T) {
 		of   func(Verb) bool
 		want []Verb
 	}{
-		{"supersedes an upgrade", Verb.SupersedesUpgrade, []Verb{VerbClean, VerbRollback}},
+		{"supersedes an upgrade", Verb.SupersedesUpgrade, []Verb{VerbClean, VerbRollback, VerbRestore}},
 		{"moves forward", Verb.MovesForward, []Verb{VerbBoot, VerbStartServices, VerbUpgrade}},
-		{"leaves nothing partial", Verb.LeavesNothingPartial, []Verb{VerbStage}},
+		{"leaves nothing partial", Verb.LeavesNothingPartial, []Verb{VerbStage, VerbBackup}},
 		{"is listed by the upgrade history", func(v Verb) bool { return slices.Contains(UpgradeVerbs(), v) },
 			[]Verb{VerbUpgrade, VerbStage, VerbAbandon, VerbRollback}},
 	} {

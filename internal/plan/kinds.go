@@ -29,6 +29,11 @@ const (
 	KindDNS       Kind = "cluster-dns"       // CoreDNS
 	KindCommit    Kind = "cluster-commit"    // a new control plane stops emulating the old minor: no rollback without a snapshot
 	KindRestore   Kind = "cluster-restore"   // etcd as it was before a commit, and the older API server on it
+	KindBackup    Kind = "cluster-backup"    // a verified backup of the control plane
+	KindRecover   Kind = "cluster-recover"   // the keys, the records, and the etcd data of a backup on a new control plane
+	KindReconcile Kind = "cluster-reconcile" // the jobs of a restored etcd compared with the containers on the machines
+	KindAdmit     Kind = "machine-admit"     // a machine uses the API server of a restored control plane
+	KindOpen      Kind = "cluster-open"      // every machine can use it: the restore is done
 	KindRecord    Kind = "cluster-record"    // the Kubernetes version that the cluster runs, recorded in the API
 	KindService   Kind = "service"           // one PAI service applied and ready
 	KindRefresh   Kind = "service-refresh"   // one PAI service as the configuration has it, at its present version
@@ -114,6 +119,11 @@ var kinds = map[Kind]Traits{
 	KindDNS:       {source: sourceKubernetes, RollsPods: true, VerifyMinutes: slowStart, onWorld: appliedDNS},
 	KindCommit:    {source: sourceKubernetes, onWorld: committedControlPlane},
 	KindRestore:   {source: sourceKubernetes, StartsAPIServer: true, onWorld: restored},
+	KindBackup:    {DoMinutes: largeCopy},
+	KindRecover:   {source: sourceKubernetes, DoMinutes: largeCopy},
+	KindReconcile: {source: sourceKubernetes},
+	KindAdmit:     {Subject: SubjectMachine, VerifyMinutes: slowStart},
+	KindOpen:      {},
 	KindRecord:    {source: sourceKubernetes, onWorld: func(w *World, s Step, _ Input) { w.Current.Kubernetes = s.To.Kubernetes() }},
 	KindService:   {Subject: SubjectService, source: sourceServices, NeedsBundle: true, OfService: true, RollsPods: true, VerifyMinutes: slowStart, onWorld: installed},
 	KindRefresh:   {Subject: SubjectService, source: sourceServices, NeedsBundle: true, OfService: true, RollsPods: true, VerifyMinutes: slowStart, onWorld: installed},

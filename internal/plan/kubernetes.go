@@ -29,6 +29,8 @@ type KubernetesOptions struct {
 	// Again plans the cluster's steps whose state World does not show even
 	// where the record says that they were done, so that a boot repairs them.
 	Again bool
+	// Recover restores the data of the control plane from a backup before it starts.
+	Recover bool
 }
 
 // Kubernetes plans the steps that bring the machines to a Kubernetes version. A
@@ -103,7 +105,7 @@ func (k *kubernetes) plan() {
 	}
 
 	// CoreDNS is rolled: a new pod answers before an old one goes.
-	dns := k.unrecorded() || k.applies(k.world.Manifests.DNS, k.o.Manifests.DNS)
+	dns := !k.o.Recover && k.unrecorded() || k.applies(k.world.Manifests.DNS, k.o.Manifests.DNS)
 	k.clusterStep("dns", KindDNS, dns, pai.RiskNone, slices.Concat([]StepID{k.cluster("bootstrap")},
 		each(k, k.controlPlanes, "images"), each(k, k.controlPlanes, string(RoleNetwork)), each(k, k.controlPlanes, string(RoleKubeProxy)))...)
 	k.commit(k.beforeRecord())
@@ -122,9 +124,12 @@ func (k *kubernetes) controlPlane() {
 		ready = append(ready, each(k, k.controlPlanes, "images")...)
 	}
 	k.clusterStep("snapshot", KindSnapshot, hop && (etcd || api), pai.RiskNone, ready...)
-	k.clusterStep("pki", KindPKI, !k.hasPKI(), pai.RiskNone, each(k, k.controlPlanes, "programs")...)
+	k.clusterStep("recover", KindRecover, k.o.Recover, pai.RiskAPI, each(k, k.controlPlanes, "programs")...)
+	k.clusterStep("pki", KindPKI, !k.hasPKI(), pai.RiskNone, append(each(k, k.controlPlanes, "programs"), k.cluster("recover"))...)
 	k.clusterStep("etcd", KindEtcd, etcd, k.apiRisk(), append(ready, k.cluster("pki"), k.cluster("snapshot"))...)
-	k.clusterStep("apiserver", KindAPIServer, api, k.apiRisk(), k.cluster("etcd"))
+	// Nothing reads the restored data before it was compared with what runs.
+	k.clusterStep("reconcile", KindReconcile, k.o.Recover, pai.RiskAPI, k.cluster("etcd"))
+	k.clusterStep("apiserver", KindAPIServer, api, k.apiRisk(), k.cluster("etcd"), k.cluster("reconcile"))
 	for _, m := range k.machines {
 		risk := k.apiRisk()
 		if k.nodeRisk(m) == pai.RiskNone {

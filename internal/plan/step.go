@@ -23,6 +23,9 @@ import (
 //	services/delete/<service>                    a service deleted
 //	services/delete/<service>/volume             the files that it kept on machines
 //	clean/machine/<name>                         Kubernetes removed from a machine
+//	backup/<name>                                a backup
+//	restore/machine/<name>/admit                 a machine uses a restored control plane
+//	restore/open                                 every machine does
 //	uncordon/machine/<name>                      a cordon of PAI removed on its own
 //	configuration/schema-<n>                     the configuration migrated to a schema version
 //

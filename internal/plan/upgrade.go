@@ -23,6 +23,8 @@ type Input struct {
 	Manifests map[pai.KubernetesVersion]Manifests
 	// Snapshots names the existing etcd snapshots, for a rollback.
 	Snapshots []string
+	// Recovery is what a restore from a backup starts from.
+	Recovery Recovery
 }
 
 // Upgrade plans everything between the observed state and a target: the hops, in

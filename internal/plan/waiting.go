@@ -7,9 +7,10 @@ import "pai.dev/pai/internal/pai"
 //
 // All later steps of the same machine wait. Other steps continue, because a
 // kubelet can be older than the control plane. The planner limits the age: an API
-// server waits for the roles that it could not serve, and only for them.
+// server waits for the roles that it could not serve, and only for them. A restore is
+// done when every machine is admitted.
 func BlocksWhenWaiting(waiting, next Step) bool {
-	return waiting.Target == next.Target || next.StartsAPIServer()
+	return waiting.Target == next.Target || next.StartsAPIServer() || next.Kind == KindOpen
 }
 
 // Uncordon plans the steps that remove every PAI cordon.

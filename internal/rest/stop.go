@@ -32,9 +32,9 @@ import (
 //
 // Stop does 1 and starts 2; ReconcileStops, in every server, does the rest.
 const (
-	labelStop     = "pai.dev/stop"
-	stopRequested = "requested"
-	stopDone      = "done"
+	labelStop     = job.LabelStop
+	stopRequested = job.StopRequested
+	stopDone      = job.StopDone
 
 	// labelJobUID is how Kueue marks the Workload of an object
 	// (sigs.k8s.io/kueue/pkg/controller/constants).

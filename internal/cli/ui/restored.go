@@ -10,9 +10,13 @@ import (
 // Restored returns a line about a restore of etcd, and one for each job whose record
 // it changed.
 func Restored(r pai.Restore) (lines []string) {
-	did := "restored etcd from snapshot"
+	from := "snapshot"
+	if r.Backup {
+		from = "backup"
+	}
+	did := "restored etcd from " + from
 	if r.Done.IsZero() {
-		did = "started to restore etcd from snapshot"
+		did = "started to restore etcd from " + from
 	}
 	taken := ""
 	if !r.Taken.IsZero() {
@@ -50,6 +54,8 @@ func restoredJob(j pai.RestoredJob) string {
 		title, record = "record kept", "ended after the snapshot, does not run again"
 	case pai.RecordRemoved:
 		title, record = "record removed", "removed after the snapshot, does not run again"
+	case pai.RecordHeld:
+		title, record = "RECORD HELD", "it was "+j.Restored+" and is marked as stopped, because its containers no longer exist; to run it again, submit it again"
 	case pai.RecordSeen:
 		title, record = "RECORD LOST", "neither in the snapshot nor in the cluster; operation "+j.SeenBy+" saw it"
 	}

@@ -68,7 +68,7 @@ done
 # What was set in the kernel.
 ip link delete pai0 2>/dev/null || :
 ip link delete flannel.1 2>/dev/null || :
-for table in "ip kube-proxy" "ip6 kube-proxy" "ip flannel-ipv4" "ip6 flannel-ipv6" "inet cni_hostport"; do
+for table in "ip kube-proxy" "ip6 kube-proxy" "ip flannel-ipv4" "ip6 flannel-ipv6" "inet cni_hostport" "inet pai-gate"; do
     nft delete table $table 2>/dev/null || :
 done
 if [ -s /var/lib/pai/network/routes ]; then
@@ -92,11 +92,11 @@ rm -rf /var/lib/cni/results/pai-* /var/lib/cni/networks/pai /var/lib/pai/network
 rmdir /var/lib/cni/results /var/lib/cni/networks /var/lib/cni 2>/dev/null || :
 rm -f /run/flannel/subnet.env
 rmdir /run/flannel 2>/dev/null || :
-rm -f /etc/cni/net.d/10-pai.conflist /etc/pai/api-proxy.json /etc/pai/kube-proxy.conf /etc/pai/network.conf
+rm -f /etc/cni/net.d/10-pai.conflist /etc/pai/gate.nft /etc/pai/api-proxy.json /etc/pai/kube-proxy.conf /etc/pai/network.conf
 rm -f /etc/kubernetes/bootstrap-kubelet.conf
 made /var/lib/kubelet | while read -r path; do remove "$path"; done
 
-for u in pai-prepare pai-shutdown; do
+for u in pai-gate pai-prepare pai-shutdown; do
     systemctl --no-reload disable -q "$u.service" 2>/dev/null || :
     systemctl stop "$u.service" 2>/dev/null || :
 done

@@ -1,0 +1,144 @@
+package operation
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"pai.dev/pai/internal/backup"
+	"pai.dev/pai/internal/cluster"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/session"
+)
+
+// BackupOptions are what the operator gives to a backup.
+type BackupOptions struct {
+	Target     backup.Target
+	Recipients []string
+	Key        ed25519.PrivateKey
+	// Keep is how many backups stay; 0 keeps all.
+	Keep int
+}
+
+// Backup is the goal to back up the control plane.
+func Backup(s *session.Session, o BackupOptions) (Goal, error) {
+	if _, err := backup.Recipients(o.Recipients); err != nil { // before anything is read
+		return nil, err
+	}
+	return &backupGoal{BackupOptions: o, name: backup.NameOf(s.ClusterID(), time.Now())}, nil
+}
+
+type backupGoal struct {
+	BackupOptions
+	name string
+}
+
+func (g *backupGoal) Verb() pai.Verb { return pai.VerbBackup }
+
+func (g *backupGoal) Plan(in plan.Input) (plan.Plan, error) {
+	p, err := plan.Backup(in.World, g.name)
+	if err == nil {
+		p.Notes = append(p.Notes, fmt.Sprintf("the backup goes to %s; it has the etcd data, the keys, and the records of the control plane, not the data of jobs and of Prometheus", g.Target))
+	}
+	return p, err
+}
+
+func (g *backupGoal) Equip(o *operation, d *cluster.Deps) {
+	trusted := []ed25519.PublicKey{g.Key.Public().(ed25519.PublicKey)}
+	d.Backup = &cluster.BackupTask{
+		Taken: func(ctx context.Context) (bool, error) {
+			_, err := backup.Find(ctx, g.Target, g.name, trusted)
+			if pai.CodeOf(err) == pai.CodeNotFound {
+				return false, nil
+			}
+			return err == nil, err
+		},
+		Take: func(ctx context.Context, read func(func(cluster.BackupFacts) error, func(string, int64, io.Reader) error) error) error {
+			m, err := o.manifest(g.name)
+			if err != nil {
+				return err
+			}
+			_, err = backup.Write(ctx, g.Target, m, backup.Options{Recipients: g.Recipients, Key: g.Key}, func(w *backup.Writer, m *backup.Manifest) error {
+				return fillBackup(w, m, read)
+			})
+			if err != nil || g.Keep == 0 {
+				return err
+			}
+			deleted, err := backup.Prune(ctx, g.Target, o.ClusterID(), g.Keep, trusted, time.Now())
+			for _, name := range deleted {
+				o.Progressf("deleted the older backup %s", name)
+			}
+			return err
+		},
+	}
+}
+
+// manifest is what is known of a backup before it is taken.
+func (o *operation) manifest(name string) (backup.Manifest, error) {
+	w := o.preview.world
+	m := backup.Manifest{Name: name, ClusterID: o.ClusterID(), Machine: o.Config.ControlPlane().Hostname, Paictl: o.Version,
+		Kubernetes: w.Current.Kubernetes, Services: w.ServicesRelease(), Bundles: []backup.Bundle{}}
+	needed := map[pai.Release]bool{}
+	if r, err := o.ManifestOf(m.Kubernetes); err == nil {
+		needed[r.Metadata.Name] = true
+	}
+	if m.Services != "" {
+		needed[plan.WithServices(o.Releases, m.Services)] = true
+	}
+	for _, r := range o.Releases {
+		if !needed[r.Metadata.Name] {
+			continue
+		}
+		b := backup.Bundle{Release: r.Metadata.Name}
+		if opened := o.OptionalBundle(r.Metadata.Name); opened != nil {
+			b.Digest = opened.Digest()
+		}
+		m.Bundles = append(m.Bundles, b)
+	}
+	return m, nil
+}
+
+// fillBackup adds what a machine printed to a backup, and verifies it: the snapshot was
+// served, and its Secrets can be decrypted with the key of the backup.
+func fillBackup(w *backup.Writer, m *backup.Manifest, read func(func(cluster.BackupFacts) error, func(string, int64, io.Reader) error) error) error {
+	var check backup.Check
+	add := func(name string, size int64, from io.Reader) error {
+		checked, to := io.Pipe()
+		done := make(chan error, 1)
+		go func() {
+			err := check.Visit(name, size, checked)
+			_, _ = io.Copy(io.Discard, checked)
+			done <- err
+		}()
+		err := w.Add(name, size, io.TeeReader(from, to))
+		to.CloseWithError(err)
+		return errors.Join(err, <-done)
+	}
+	addJSON := func(name string, value any) error {
+		data, err := json.Marshal(value)
+		if err != nil {
+			return err
+		}
+		return add(name, int64(len(data)), bytes.NewReader(data))
+	}
+	err := read(func(f cluster.BackupFacts) error {
+		m.Taken = time.Now().UTC().Truncate(time.Second)
+		m.Etcd = backup.Etcd{Revision: f.Revision, Keys: f.Keys, Secrets: f.Secrets, Jobs: len(f.Jobs)}
+		if f.Secrets > 0 {
+			if err := addJSON(backup.SecretFile, backup.StoredSecret{Key: f.SecretKey, Value: f.SecretValue}); err != nil {
+				return err
+			}
+		}
+		return addJSON(backup.JobsFile, f.Jobs)
+	}, add)
+	if err != nil {
+		return err
+	}
+	return check.Err(m.Etcd)
+}

@@ -1,0 +1,92 @@
+package plan
+
+import (
+	"fmt"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// Backup plans a backup of a cluster.
+func Backup(w World, name string) (Plan, error) {
+	switch {
+	case w.Current.Kubernetes == "":
+		return Plan{}, pai.Errorf(pai.CodeRefused, "boot the cluster first; run: paictl cluster k8s-bootup", "there is no cluster to back up")
+	case w.Current.Kubernetes.Less(newestKubernetes(w)):
+		return Plan{}, pai.Errorf(pai.CodeRefused, "finish the upgrade or roll it back, then back up; run: paictl upgrade status",
+			"Kubernetes is between two versions, and a restore would start only one of them")
+	}
+	p := Plan{Verb: pai.VerbBackup, From: w.Current, To: w.Current, Hops: []Hop{}, Steps: []Step{
+		{ID: StepID("backup/" + name), Kind: KindBackup, Phase: "backup", Risk: pai.RiskNone, To: pai.AnyVersion(w.Current.Kubernetes)},
+	}}
+	return p, p.Validate()
+}
+
+// Recovery is the backup that a restore starts from, and what of it the control-plane
+// machine has.
+type Recovery struct {
+	Backup     string // name
+	Kubernetes pai.KubernetesVersion
+	Services   pai.ServicesVersion
+	// Has is the backup that the machine was restored from, or is being restored from;
+	// empty if there is none.
+	Has string
+	// Done is true if the restore from Has is complete.
+	Done bool
+	// Data says what of a cluster the machine has that does not come from Has; empty
+	// for nothing.
+	Data string
+}
+
+// Recover plans a restore of the control plane from a backup: Kubernetes is booted on
+// the data of the backup, and the other machines, whose containers keep running, are
+// admitted one by one.
+func Recover(in Input) (Plan, error) {
+	r, w := in.Recovery, in.World
+	p := Plan{Verb: pai.VerbRestore, From: w.Current, To: pai.Pair{Kubernetes: r.Kubernetes, Services: r.Services}, Hops: []Hop{}, Steps: []Step{}}
+	var name string
+	for _, m := range w.Machines {
+		if m.ControlPlane {
+			name = m.Name
+			if m.Unreachable != "" {
+				return Plan{}, pai.Errorf(pai.CodeFailed, "make the control-plane machine reachable, or name another machine in layout.yaml",
+					"control-plane machine %s is unreachable: %s", m.Name, m.Unreachable)
+			}
+		}
+	}
+	switch {
+	case r.Has == r.Backup && r.Done:
+		return p, p.Validate()
+	case r.Has != "" && r.Has != r.Backup && !r.Done:
+		return Plan{}, pai.Errorf(pai.CodeRefused, "continue that restore with --backup "+r.Has,
+			"machine %s is being restored from backup %s, not from %s", name, r.Has, r.Backup)
+	case r.Has != r.Backup && r.Data != "":
+		return Plan{}, pai.Errorf(pai.CodeRefused, "if this cluster is really lost, move its data to another place, or use another machine; "+
+			"to delete a cluster with all its data and its jobs, run: paictl cluster k8s-clean --delete-data",
+			"machine %s already has a control plane, which a restore would replace: %s", name, r.Data)
+	}
+	workers := map[string]bool{}
+	for _, m := range w.Machines {
+		workers[m.Name] = !m.ControlPlane
+	}
+	bundle := in.bundleOf(r.Kubernetes, in.bundleOfServices(r.Services, "").Release)
+	if bundle.Release == "" {
+		return Plan{}, pai.Errorf(pai.CodeRefused, "use the paictl of the release that made the backup, or a newer one", "no known release has Kubernetes %s", r.Kubernetes)
+	}
+	steps, err := Kubernetes(w, r.Kubernetes, PinsOf(in.Releases), KubernetesOptions{Bundle: bundle, Stay: workers,
+		Expected: in.Expected, Manifests: in.Manifests[r.Kubernetes.Label()], Again: true, Recover: true})
+	if err != nil {
+		return Plan{}, err
+	}
+	d := stepGraph{phase: "restore"}
+	serving := StepID(fmt.Sprintf("kubernetes/%s/cluster/record", r.Kubernetes))
+	admitted := []StepID{serving}
+	for _, m := range w.Machines {
+		if !m.ControlPlane {
+			admitted = append(admitted, d.add(true, Step{ID: StepID("restore/machine/" + m.Name + "/admit"), Kind: KindAdmit, Target: m.Name,
+				To: pai.AnyVersion(r.Kubernetes), Risk: pai.RiskNode}, serving))
+		}
+	}
+	d.add(true, Step{ID: "restore/open", Kind: KindOpen, To: pai.AnyVersion(r.Kubernetes), Risk: pai.RiskAPI}, admitted...)
+	p.Steps = append(steps, d.steps...)
+	return p, p.Validate()
+}
