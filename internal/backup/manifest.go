@@ -143,7 +143,7 @@ func decodeManifest(name string, data []byte) (Manifest, error) {
 		return m, fmt.Errorf("read %s: %w", manifestFile, err)
 	}
 	if head.Format != Format {
-		return m, pai.Errorf(pai.CodeRefused, "use the paictl of the release that made the backup, or a newer one",
+		return m, pai.Errorf(pai.CodeRefused, "install the release that made the backup, or a newer one",
 			"the backup has the format %q, and this paictl reads %q", head.Format, Format)
 	}
 	decoder := json.NewDecoder(bytes.NewReader(data))

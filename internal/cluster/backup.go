@@ -16,7 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"pai.dev/pai/internal/config"
-	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
@@ -37,7 +36,7 @@ type BackupFacts struct {
 	// Secret is one Secret as etcd stores it; its key is empty if there is none.
 	SecretKey   string
 	SecretValue []byte
-	Jobs        []BackupJob
+	Jobs        JobData
 }
 
 // BackupJob is a job in a backup that had not ended.
@@ -197,18 +196,17 @@ func parseFacts(from *bufio.Reader) (f BackupFacts, err error) {
 	if f.Keys == 0 {
 		return f, errors.New("the snapshot holds no keys")
 	}
-	data := JobData{}
+	f.Jobs = JobData{}
 	for range jobPrefixes() {
 		text, err := readLine(from, maxBackupLine)
 		if err == nil {
-			err = parseValues(text, data)
+			err = parseValues(text, f.Jobs)
 		}
 		if err != nil {
 			return f, fmt.Errorf("read the jobs of the snapshot: %w", err)
 		}
 	}
-	f.Jobs, err = backupJobs(data)
-	return f, err
+	return f, nil
 }
 
 // readLine reads a line of at most limit bytes.
@@ -228,43 +226,28 @@ func readLine(from *bufio.Reader, limit int) ([]byte, error) {
 	}
 }
 
-// backupJobs are the jobs that had not ended.
-func backupJobs(data JobData) ([]BackupJob, error) {
-	records, err := data.Records()
-	if err != nil {
-		return nil, err
+// LivePods are the pods of a job that had not ended.
+func (r *JobRecord) LivePods() []BackupPod {
+	pods := []BackupPod{}
+	for _, p := range r.Pods {
+		if live(&p) {
+			pods = append(pods, BackupPod{Name: p.Name, UID: string(p.UID), Machine: p.Spec.NodeName})
+		}
 	}
-	jobs := []BackupJob{}
-	for _, id := range sortedKeys(records) {
-		r := records[id]
-		if r.Set == nil {
-			continue
+	return pods
+}
+
+// ReplicatedJobs are the names of the Jobs of a JobSet, which the names of its pods
+// have.
+func (r *JobRecord) ReplicatedJobs() ([]string, error) {
+	list, _, err := unstructured.NestedSlice(r.Set.Object, "spec", "replicatedJobs")
+	names := []string{}
+	for _, one := range list {
+		if fields, ok := one.(map[string]any); ok {
+			names = append(names, fmt.Sprint(fields["name"]))
 		}
-		s, err := job.ReadStatus(r.Set, r.Pods)
-		if err != nil {
-			return nil, err
-		}
-		if s.State.Ended() {
-			continue
-		}
-		j := BackupJob{JobRef: s.JobRef, Namespace: s.Namespace, Object: s.Object, State: string(s.State), Roles: []string{}, Pods: []BackupPod{}}
-		roles, _, err := unstructured.NestedSlice(r.Set.Object, "spec", "replicatedJobs")
-		if err != nil {
-			return nil, fmt.Errorf("read the task roles of %s: %w", id, err)
-		}
-		for _, role := range roles {
-			if fields, ok := role.(map[string]any); ok {
-				j.Roles = append(j.Roles, fmt.Sprint(fields["name"]))
-			}
-		}
-		for _, p := range r.Pods {
-			if live(&p) {
-				j.Pods = append(j.Pods, BackupPod{Name: p.Name, UID: string(p.UID), Machine: p.Spec.NodeName})
-			}
-		}
-		jobs = append(jobs, j)
 	}
-	return jobs, nil
+	return names, err
 }
 
 // live reports whether a pod can have running containers.

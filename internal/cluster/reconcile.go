@@ -18,7 +18,6 @@ import (
 
 	"pai.dev/pai/internal/inspect"
 	"pai.dev/pai/internal/inspect/helper"
-	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
@@ -211,8 +210,8 @@ func hold(r *JobRecord, data JobData, namespace, object, by string, now time.Tim
 		annotations[pai.AnnotationStopped] = now.UTC().Format(time.RFC3339) + " by " + by
 	}
 	set.SetAnnotations(annotations)
-	delete(labels, job.LabelQueue)
-	labels[job.LabelStop] = job.StopDone
+	delete(labels, pai.LabelQueue)
+	labels[pai.LabelStop] = pai.StopDone
 	set.SetLabels(labels)
 	if err := unstructured.SetNestedField(set.Object, true, "spec", "suspend"); err != nil {
 		return c, err

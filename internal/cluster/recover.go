@@ -30,6 +30,8 @@ type RecoveryTask struct {
 	Machine string // the control-plane machine that was backed up
 	// Read calls visit with each file of the verified backup.
 	Read func(ctx context.Context, visit func(name string, size int64, from io.Reader) error) error
+	// Jobs reads the jobs that had not ended.
+	Jobs func(JobData) ([]BackupJob, error)
 	// Reconciled records what a restore does to jobs, before it does it.
 	Reconciled func(ctx context.Context, c Comparison) error
 }
@@ -255,7 +257,7 @@ func (c *cluster) reconcile(ctx context.Context, h machine.Host, _ config.Machin
 		return err
 	}
 	data := JobData(values)
-	jobs, err := backupJobs(data)
+	jobs, err := c.Recovery.Jobs(data)
 	if err != nil {
 		return fmt.Errorf("read the jobs of backup %s: %w", c.Recovery.Backup, err)
 	}

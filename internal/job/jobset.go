@@ -26,11 +26,7 @@ const (
 	QueueName = "jobs"
 	// LabelQueue is the label of Kueue for the queue that admits an object
 	// (sigs.k8s.io/kueue/pkg/controller/constants).
-	LabelQueue = "kueue.x-k8s.io/queue-name"
-	// LabelStop is how far the stop of a job is.
-	LabelStop     = "pai.dev/stop"
-	StopRequested = "requested"
-	StopDone      = "done"
+	LabelQueue = pai.LabelQueue
 	// AnnotationProtocol holds the job as the user wrote it, in a JobSet of v0.10 and
 	// older. Newer ones have AnnotationTexts.
 	AnnotationProtocol = "pai.dev/protocol"

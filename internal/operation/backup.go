@@ -12,6 +12,7 @@ import (
 
 	"pai.dev/pai/internal/backup"
 	"pai.dev/pai/internal/cluster"
+	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/session"
@@ -129,16 +130,48 @@ func fillBackup(w *backup.Writer, m *backup.Manifest, read func(func(cluster.Bac
 	}
 	err := read(func(f cluster.BackupFacts) error {
 		m.Taken = time.Now().UTC().Truncate(time.Second)
-		m.Etcd = backup.Etcd{Revision: f.Revision, Keys: f.Keys, Secrets: f.Secrets, Jobs: len(f.Jobs)}
+		jobs, err := backupJobs(f.Jobs)
+		if err != nil {
+			return err
+		}
+		m.Etcd = backup.Etcd{Revision: f.Revision, Keys: f.Keys, Secrets: f.Secrets, Jobs: len(jobs)}
 		if f.Secrets > 0 {
 			if err := addJSON(backup.SecretFile, backup.StoredSecret{Key: f.SecretKey, Value: f.SecretValue}); err != nil {
 				return err
 			}
 		}
-		return addJSON(backup.JobsFile, f.Jobs)
+		return addJSON(backup.JobsFile, jobs)
 	}, add)
 	if err != nil {
 		return err
 	}
 	return check.Err(m.Etcd)
+}
+
+// backupJobs are the jobs that had not ended.
+func backupJobs(data cluster.JobData) ([]cluster.BackupJob, error) {
+	records, err := data.Records()
+	if err != nil {
+		return nil, err
+	}
+	jobs := []cluster.BackupJob{}
+	for _, id := range sortedNames(records) {
+		r := records[id]
+		if r.Set == nil {
+			continue
+		}
+		s, err := job.ReadStatus(r.Set, r.Pods)
+		if err != nil {
+			return nil, err
+		}
+		if s.State.Ended() {
+			continue
+		}
+		names, err := r.ReplicatedJobs()
+		if err != nil {
+			return nil, fmt.Errorf("read the task roles of job %s: %w", s.JobRef, err)
+		}
+		jobs = append(jobs, cluster.BackupJob{JobRef: s.JobRef, Namespace: s.Namespace, Object: s.Object, State: string(s.State), Roles: names, Pods: r.LivePods()})
+	}
+	return jobs, nil
 }

@@ -196,7 +196,7 @@ func podsOf(containers []inspect.Container) string {
 }
 
 func (g *restoreGoal) Equip(o *operation, d *cluster.Deps) {
-	d.Recovery = &cluster.RecoveryTask{Backup: g.Manifest.Name, Taken: g.Manifest.Taken, Machine: g.Manifest.Machine, Read: g.read,
+	d.Recovery = &cluster.RecoveryTask{Backup: g.Manifest.Name, Taken: g.Manifest.Taken, Machine: g.Manifest.Machine, Read: g.read, Jobs: backupJobs,
 		Reconciled: func(ctx context.Context, c cluster.Comparison) error { return o.reconciled(ctx, g.Manifest, c) }}
 }
 

@@ -20,6 +20,17 @@ const (
 	AnnotationStopped = "pai.dev/stopped"
 )
 
+// The labels of a JobSet that decide whether it can run.
+const (
+	// LabelQueue is the label of Kueue for the queue that admits an object
+	// (sigs.k8s.io/kueue/pkg/controller/constants).
+	LabelQueue = "kueue.x-k8s.io/queue-name"
+	// LabelStop is how far the stop of a job is.
+	LabelStop     = "pai.dev/stop"
+	StopRequested = "requested"
+	StopDone      = "done"
+)
+
 // AnnotationCordoned is set on a node by PAI when it cordons it, with the
 // operation's id. A node that is unschedulable without it was cordoned by an
 // operator and stays so.

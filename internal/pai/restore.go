@@ -9,7 +9,7 @@ type Restore struct {
 	Snapshot string `json:"snapshot"`
 	// Backup is true if the control plane was restored from a backup.
 	Backup bool      `json:"backup,omitempty"`
-	Taken    time.Time `json:"taken"`
+	Taken  time.Time `json:"taken"`
 	// Done is when the restored cluster was observed; zero if it was not.
 	Done time.Time `json:"done,omitzero"`
 	// Jobs are the jobs whose records changed since the snapshot.

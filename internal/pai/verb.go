@@ -34,7 +34,9 @@ func UpgradeVerbs() []Verb {
 
 // SupersedesUpgrade reports whether an unfinished upgrade can no longer be
 // resumed after this verb succeeds, for a reason other than being abandoned.
-func (v Verb) SupersedesUpgrade() bool { return v == VerbRollback || v == VerbClean || v == VerbRestore }
+func (v Verb) SupersedesUpgrade() bool {
+	return v == VerbRollback || v == VerbClean || v == VerbRestore
+}
 
 // MovesForward reports whether the verb can install newer versions, so that a
 // rollback can undo it.

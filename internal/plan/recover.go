@@ -70,7 +70,7 @@ func Recover(in Input) (Plan, error) {
 	}
 	bundle := in.bundleOf(r.Kubernetes, in.bundleOfServices(r.Services, "").Release)
 	if bundle.Release == "" {
-		return Plan{}, pai.Errorf(pai.CodeRefused, "use the paictl of the release that made the backup, or a newer one", "no known release has Kubernetes %s", r.Kubernetes)
+		return Plan{}, pai.Errorf(pai.CodeRefused, "install the release that made the backup, or a newer one", "no known release has Kubernetes %s", r.Kubernetes)
 	}
 	steps, err := Kubernetes(w, r.Kubernetes, PinsOf(in.Releases), KubernetesOptions{Bundle: bundle, Stay: workers,
 		Expected: in.Expected, Manifests: in.Manifests[r.Kubernetes.Label()], Again: true, Recover: true})

@@ -32,9 +32,9 @@ import (
 //
 // Stop does 1 and starts 2; ReconcileStops, in every server, does the rest.
 const (
-	labelStop     = job.LabelStop
-	stopRequested = job.StopRequested
-	stopDone      = job.StopDone
+	labelStop     = pai.LabelStop
+	stopRequested = pai.StopRequested
+	stopDone      = pai.StopDone
 
 	// labelJobUID is how Kueue marks the Workload of an object
 	// (sigs.k8s.io/kueue/pkg/controller/constants).
