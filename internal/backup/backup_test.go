@@ -219,7 +219,7 @@ func TestWriterRefusesWhatNoBackupHas(t *testing.T) {
 	}
 }
 
-// What is signed can still be hostile: whoever had the key can have lost it.
+// What is signed can still be hostile: its signer can have lost the key.
 func TestHostileContentIsRefused(t *testing.T) {
 	t.Parallel()
 	regular := func(name string) tar.Header {
@@ -235,7 +235,7 @@ func TestHostileContentIsRefused(t *testing.T) {
 		{"absolute", []tar.Header{regular("/etc/passwd")}, "cannot have"},
 		{"unknown", []tar.Header{regular("bin/sh")}, "cannot have"},
 		{"link", []tar.Header{link}, "regular"},
-		{"twice", []tar.Header{regular("state/a"), regular("state/a")}, "twice"},
+		{"twice", []tar.Header{regular("state/a"), regular("state/a")}, "duplicate"},
 		{"no index", []tar.Header{regular("state/a")}, "cut off"},
 		{"wrong index", []tar.Header{regular("state/a"), regular("index.json")}, "index"},
 	} {

@@ -100,7 +100,7 @@ func (w *Writer) Add(name string, size int64, from io.Reader) error {
 		return err
 	}
 	if len(w.index) == maxFiles || w.names[name] {
-		return fmt.Errorf("file %s is there twice, or the backup has more than %d files", name, maxFiles)
+		return fmt.Errorf("file %s is a duplicate, or the backup has more than %d files", name, maxFiles)
 	}
 	sum := sha256.New()
 	if err := w.write(name, size, io.TeeReader(from, sum)); err != nil {
@@ -244,7 +244,7 @@ func readFiles(from io.Reader, visit func(name string, size int64, from io.Reade
 			return err
 		}
 		if len(found) == maxFiles || names[header.Name] {
-			return fmt.Errorf("file %s is there twice, or there are more than %d files", header.Name, maxFiles)
+			return fmt.Errorf("file %s is a duplicate, or there are more than %d files", header.Name, maxFiles)
 		}
 		names[header.Name] = true
 		sum := sha256.New()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,7 +21,33 @@ func operationChecks() []Check {
 		{"configuration", "the release supports the configuration", Services | Upgrade | alsoOnResume, configuration},
 		{"support-plan", "the support plan has a path to the release", Upgrade | alsoOnResume, onCluster(supportPlan)},
 		{"operation", "no other operation is in progress or unfinished", Upgrade | Staging | alsoOnResume, operation},
+		{"backup", "a backup of the control plane is not old", Upgrade, recentBackup},
 		{"jobs", "no running job blocks a step", Upgrade | alsoOnResume, jobs},
+	}
+}
+
+// oldBackup is the age of a backup that is worth a warning.
+const oldBackup = 7 * 24 * time.Hour
+
+// recentBackup warns without a recent backup: with the disk of the control-plane
+// machine, the cluster would be lost.
+func recentBackup(ctx context.Context, w *world) ([]Result, error) {
+	if w.LastBackup == nil || w.World.Current.Kubernetes == "" {
+		return nil, nil
+	}
+	at, err := w.LastBackup(ctx)
+	if err != nil {
+		return nil, err
+	}
+	const fix = "back up the control plane; run: paictl cluster backup"
+	age := time.Since(at)
+	switch {
+	case at.IsZero():
+		return []Result{warning("", fix, "the journal has no backup of the control plane")}, nil
+	case age > oldBackup:
+		return []Result{warning("", fix, "the newest backup of the control plane is %d days old", int(age.Hours()/24))}, nil
+	default:
+		return []Result{okay("", "the newest backup of the control plane is %s old", age.Round(time.Minute))}, nil
 	}
 }
 

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -59,5 +60,23 @@ func TestJobsBlockSteps(t *testing.T) {
 	})
 	if some[0].Target != "services/v0.10/storage" || some[0].Fix != "wait" {
 		t.Errorf("%+v", some[0])
+	}
+}
+
+func TestBackupAge(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		at   time.Time
+		want Outcome
+	}{{time.Now().Add(-time.Hour), OK}, {time.Now().Add(-8 * 24 * time.Hour), Warning}, {time.Time{}, Warning}} {
+		in := Input{LastBackup: func(context.Context) (time.Time, error) { return c.at, nil }}
+		in.World.Current.Kubernetes = "v0.11-pai"
+		results, err := recentBackup(t.Context(), &world{Input: in})
+		if err != nil || len(results) != 1 || results[0].Outcome != c.want {
+			t.Errorf("a backup of %s: got %+v, %v, want %s", c.at, results, err, c.want)
+		}
+	}
+	if results, err := recentBackup(t.Context(), &world{}); err != nil || len(results) > 0 {
+		t.Errorf("without a cluster: got %+v, %v, want nothing", results, err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apiextensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -39,6 +40,9 @@ type Input struct {
 	Bundle func(name pai.Release) (*release.Bundle, error)
 	// Operation reads the journal and the lock.
 	Operation func(ctx context.Context) (Operation, error)
+	// LastBackup is when the newest backup of the journal ended; zero without one. It
+	// is nil if none is needed.
+	LastBackup func(ctx context.Context) (time.Time, error)
 	// BlockedSteps returns the steps of Plan that running jobs block.
 	BlockedSteps func(ctx context.Context) ([]BlockedStep, error)
 }

@@ -25,7 +25,9 @@ func backedUp(name string, pods ...BackupPod) BackupJob {
 	return BackupJob{JobRef: pai.JobRef{User: "ann", Name: name}, Namespace: vc, Object: name, State: "RUNNING", Roles: []string{"worker"}, Pods: pods}
 }
 
-func podOn(machine, uid string) BackupPod { return BackupPod{Name: "pod-" + uid, UID: uid, Machine: machine} }
+func podOn(machine, uid string) BackupPod {
+	return BackupPod{Name: "pod-" + uid, UID: uid, Machine: machine}
+}
 
 func runs(pod, uid string) inspect.Container {
 	return inspect.Container{ID: "c-" + uid, Namespace: vc, Pod: pod, PodUID: uid, Name: "task"}
@@ -78,7 +80,7 @@ func TestCompareJobsWithMachines(t *testing.T) {
 			map[string]Presence{"m1": {Running: []inspect.Container{runs("a-worker-0-0-x", "1")}}, "m2": {}}, "held a, younger a-worker-0-0-x on m1"},
 		{"a part is on a silent machine", []BackupJob{backedUp("a", podOn("m1", "1"), podOn("m2", "2"))},
 			map[string]Presence{"m1": {Pods: knows("1")}, "m2": silent}, "runs a, unknown m2"},
-		{"a part is on a silent machine, and another is gone", []BackupJob{backedUp("a", podOn("m1", "1"), podOn("m2", "2"))},
+		{"a part is on a silent machine, and another no longer exists", []BackupJob{backedUp("a", podOn("m1", "1"), podOn("m2", "2"))},
 			map[string]Presence{"m1": {}, "m2": silent}, "held a, unknown m2"},
 		{"the backup does not have it", nil, map[string]Presence{"m1": {Running: []inspect.Container{runs("b-worker-0-0-x", "9")}}}, "younger b-worker-0-0-x on m1"},
 		{"it was started again", []BackupJob{backedUp("a", podOn("m1", "1"))},

@@ -165,7 +165,7 @@ func (c *cluster) recover(ctx context.Context, h machine.Host, m config.Machine,
 cd %[1]s
 install -d -m 0700 %[2]s
 for slot in a b; do systemctl stop pai-etcd-$slot.service pai-apiserver-$slot.service 2>/dev/null || :; done
-install -d -m 0755 %[3]s %[3]s/pki %[3]s/pki/etcd %[4]s %[5]s
+( umask 022; mkdir -p %[3]s/pki/etcd %[4]s %[5]s )
 for f in %[6]s; do
     case $f in *.key) mode=0600 ;; *) mode=0644 ;; esac
     install -m $mode "pki/$f" "%[3]s/pki/$f"
@@ -176,7 +176,7 @@ rm -rf %[8]s %[8]s.new
 said=$(%[9]s snapshot restore etcd/snapshot.db --data-dir %[8]s.new --name %[10]s --initial-cluster %[10]s=%[11]s --initial-advertise-peer-urls %[11]s \
     --initial-cluster-token %[12]s --bump-revision %[13]d --mark-compacted 2>&1) || { printf '%%s\n' "$said" | tail -3 >&2; exit 1; }
 mv -T %[8]s.new %[8]s
-sync`,
+sync %[3]s/pki/*.key %[3]s/pki/etcd/ca.key %[7]s`,
 		layout.RecoveryDir, layout.EtcdDir, layout.KubernetesDir, layout.ConfigDir, layout.StateDir, strings.Join(authorityFiles, " "),
 		layout.EncryptionFile, slot.EtcdData(), layout.Program(s.To.Kubernetes(), "etcdutl"), slot.Member(m.Hostname), slot.PeerURL(m.HostIP),
 		machine.Quote("pai-"+c.Recovery.Backup+"-"+fmt.Sprint(time.Now().Unix())), revisionReserve)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"pai.dev/pai/internal/check"
 	"pai.dev/pai/internal/guard"
@@ -122,9 +123,31 @@ func checkInput(s *session.Session, goal checked, p plan.Plan, planErr error, wo
 	}
 	return check.Input{
 		Config: s.Config, World: world, Releases: s.Releases, Target: target, Pair: to, Plan: p, PlanErr: planErr,
-		Hosts: s.Hosts, Kube: s.Kube, Bundle: s.Bundle,
+		Hosts: s.Hosts, Kube: s.Kube, Bundle: s.Bundle, LastBackup: lastBackup(s),
 		BlockedSteps: func(ctx context.Context) ([]check.BlockedStep, error) { return blockedSteps(ctx, g, p, world), nil },
 	}, nil
+}
+
+// lastBackup reads from the journal when the newest backup ended. A local cluster is
+// deleted with its host, so it is nil for one.
+func lastBackup(s *session.Session) func(context.Context) (time.Time, error) {
+	if s.ClusterID() == session.LocalClusterID {
+		return nil
+	}
+	return func(ctx context.Context) (at time.Time, err error) {
+		journal, err := s.Journal()
+		if err != nil {
+			return at, err
+		}
+		err = journal.Newest(ctx, func(op pai.Operation) bool {
+			if op.Verb != pai.VerbBackup || op.Outcome != pai.OutcomeSucceeded {
+				return false
+			}
+			at = op.Ended
+			return true
+		})
+		return at, err
+	}
 }
 
 // blockedSteps asks the guard about the steps that it can decide before

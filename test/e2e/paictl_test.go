@@ -157,7 +157,13 @@ func (o *operator) part(name string, f func(o *operator)) bool {
 // refused wants a command to end with an exit code, and returns its error.
 func (o *operator) refused(code int, args ...string) error {
 	o.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	return o.refusedWithin(3*time.Minute, code, args...)
+}
+
+// refusedWithin is refused for a command that can take longer.
+func (o *operator) refusedWithin(limit time.Duration, code int, args ...string) error {
+	o.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	out, err := o.try(ctx, nil, args...)
 	if got := exitCode(err); got != code {
