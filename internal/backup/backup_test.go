@@ -3,6 +3,7 @@ package backup_test
 import (
 	"archive/tar"
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"maps"
@@ -120,6 +121,9 @@ func TestDamageIsFound(t *testing.T) {
 		if err == nil {
 			err = backup.Verify(t.Context(), w.target, found, w.identities())
 		}
+		if file == "content.age" && backup.Verify(t.Context(), w.target, m, nil) == nil {
+			t.Error("the content is damaged, and the backup is verified without an identity")
+		}
 		if err == nil && file != "signature.json" {
 			t.Errorf("%s is damaged, and the backup is verified", file)
 		}
@@ -162,6 +166,37 @@ func TestUntrustedBackupIsRefused(t *testing.T) {
 	all, err := backup.List(t.Context(), w.target, stranger.trusted)
 	if err != nil || len(all) != 1 || all[0].Usable() {
 		t.Errorf("got %+v, %v, want one that is not usable", all, err)
+	}
+}
+
+// A signature of another key in the name of a trusted one is found.
+func TestForgedSignatureIsRefused(t *testing.T) {
+	t.Parallel()
+	w, stranger := newWorld(t), newWorld(t)
+	m := w.mustWrite(t, manifestAt(taken))
+	stranger.mustWrite(t, manifestAt(taken))
+	read := func(w world, file string) map[string]any {
+		data, err := os.ReadFile(filepath.Join(w.dir, m.Name, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var content map[string]any
+		if err := json.Unmarshal(data, &content); err != nil {
+			t.Fatal(err)
+		}
+		return content
+	}
+	forged, other := read(w, "signature.json"), read(stranger, "signature.json")
+	forged["signatures"].([]any)[0].(map[string]any)["signature"] = other["signatures"].([]any)[0].(map[string]any)["signature"]
+	data, err := json.Marshal(forged)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(w.dir, m.Name, "signature.json"), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := backup.Find(t.Context(), w.target, m.Name, w.trusted); pai.CodeOf(err) != pai.CodeRefused {
+		t.Errorf("got %v, want a refusal", err)
 	}
 }
 
