@@ -20,7 +20,7 @@ lint() {
     go vet -tags "e2e live" ./... &&
     go tool -modfile=tools/go.mod golangci-lint run ./...
 }
-unit()    { go test -timeout 10m ./...; }
+unit()    { go test -timeout 10m ./... && (cd components/network && go test -timeout 10m ./...); }
 fuzz() {
   go test -timeout 5m -run '^$' -fuzz FuzzCheck -fuzztime "${FUZZTIME:-60s}" ./internal/config &&
     go test -timeout 5m -run '^$' -fuzz FuzzParse -fuzztime "${FUZZTIME:-20s}" -fuzzminimizetime 1x ./internal/job &&

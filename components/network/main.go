@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/signal"
 	"sync"
@@ -15,10 +16,13 @@ import (
 	_ "github.com/flannel-io/flannel/pkg/backend/vxlan"  // registers "vxlan"
 	"github.com/flannel-io/flannel/pkg/ip"
 	"github.com/flannel-io/flannel/pkg/ipmatch"
+	"github.com/flannel-io/flannel/pkg/lease"
 	"github.com/flannel-io/flannel/pkg/subnet"
 	"github.com/flannel-io/flannel/pkg/subnet/kube"
 	"github.com/flannel-io/flannel/pkg/trafficmngr/nftables"
 	"k8s.io/klog/v2"
+
+	"pai.dev/components/network/isolate"
 )
 
 // annotationPrefix starts the node annotations in which machines publish their
@@ -34,6 +38,10 @@ type options struct {
 	config     string // flannel's net-conf.json
 	address    string // this machine's address, which the others reach it at
 	state      string // what was set, kept for the next start
+	tasks      string // what is known of tasks, kept for the next start
+	bridge     string // of the pods of this machine
+	results    string // where CNI stores which pods there are
+	proxy      string // the unit of kube-proxy
 }
 
 func main() {
@@ -42,6 +50,10 @@ func main() {
 	flag.StringVar(&o.config, "config", "", "network configuration (flannel's net-conf.json)")
 	flag.StringVar(&o.address, "address", "", "this machine's address")
 	flag.StringVar(&o.state, "state", "/var/lib/pai/network/routes", "file that keeps the routes for the next start")
+	flag.StringVar(&o.tasks, "tasks", "/var/lib/pai/network/tasks.json", "file that keeps what is known of tasks for the next start")
+	flag.StringVar(&o.bridge, "bridge", "pai0", "bridge of the pods")
+	flag.StringVar(&o.results, "results", "/var/lib/cni/results", "directory in which CNI stores which pods there are")
+	flag.StringVar(&o.proxy, "proxy-unit", "pai-kube-proxy.service", "unit that is restarted if its rules were removed")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -74,12 +86,48 @@ func run(ctx context.Context, o options) error {
 	if err := restore(o.state, iface.Iface.Index); err != nil {
 		klog.ErrorS(err, "the routes of the last start were not restored; they come back with the API")
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	guard, err := isolateTasks(ctx, &wg, o, netConf, config)
+	if err != nil {
+		return err
+	}
 
 	manager, err := subnetManager(ctx, o)
 	if err != nil {
 		return err
 	}
-	return serve(ctx, o, config, iface, manager)
+	return serve(ctx, o, config, iface, manager, guard)
+}
+
+// guardTable has something restored when a table of nftables was removed.
+type guardTable func(table string, restore func(context.Context) error)
+
+// isolateTasks keeps tasks apart, if the configuration says what they reach. It does not
+// wait for the API.
+func isolateTasks(ctx context.Context, wg *sync.WaitGroup, o options, netConf []byte, config *subnet.Config) (guardTable, error) {
+	tasks, err := isolate.ReadConfig(netConf)
+	if err != nil {
+		return nil, fmt.Errorf("read what tasks can reach in %s: %w", o.config, err)
+	}
+	if tasks == nil {
+		return func(string, func(context.Context) error) {}, nil
+	}
+	pods, err := netip.ParsePrefix(config.Network.String())
+	if err != nil {
+		return nil, fmt.Errorf("read the addresses of pods in %s: %w", o.config, err)
+	}
+	keeper, err := isolate.New(isolate.Options{Config: *tasks, Bridge: o.bridge, Pods: pods, Results: o.results, State: o.tasks,
+		Kubeconfig: o.kubeconfig, Node: os.Getenv("NODE_NAME")})
+	if err != nil {
+		return nil, fmt.Errorf("keep tasks apart: %w", err)
+	}
+	keeper.GuardUnit("ip kube-proxy", o.proxy)
+	wg.Go(func() { keeper.Run(ctx) })
+	wg.Go(func() { isolate.KeepAnchor(ctx) })
+	return keeper.Guard, nil
 }
 
 // subnetManager connects to the API, and waits for it as long as it takes.
@@ -97,7 +145,7 @@ func subnetManager(ctx context.Context, o options) (subnet.Manager, error) {
 }
 
 // serve registers this machine and keeps the routes to the others until ctx ends.
-func serve(ctx context.Context, o options, config *subnet.Config, iface *backend.ExternalInterface, manager subnet.Manager) error {
+func serve(ctx context.Context, o options, config *subnet.Config, iface *backend.ExternalInterface, manager subnet.Manager, guard guardTable) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -110,25 +158,34 @@ func serve(ctx context.Context, o options, config *subnet.Config, iface *backend
 	if err != nil {
 		return err
 	}
+	own := network.Lease()
+	if err := setRules(ctx, config, own); err != nil {
+		return err
+	}
+	guard("ip flannel-ipv4", func(ctx context.Context) error { return setRules(ctx, config, own) })
+
+	wg.Go(func() { network.Run(ctx) })
+	wg.Go(func() { keep(ctx, o.state, config.Network.ToIPNet(), own.Subnet.ToIPNet()) })
+	if err := manager.CompleteLease(ctx, own, &wg); err != nil {
+		return fmt.Errorf("report the network as ready: %w", err)
+	}
+	klog.InfoS("pods of other machines are reached", "backend", config.BackendType, "pods", own.Subnet.String())
+	<-ctx.Done()
+	return nil
+}
+
+// setRules masquerades what leaves the cluster, and accepts what pods send.
+func setRules(ctx context.Context, config *subnet.Config, own *lease.Lease) error {
 	traffic := &nftables.NFTablesManager{}
 	if err := traffic.Init(ctx); err != nil {
 		return fmt.Errorf("use nftables: %w", err)
 	}
-	lease := network.Lease()
 	var none ip.IP4Net
 	var none6 ip.IP6Net
-	if err := traffic.SetupAndEnsureMasqRules(ctx, config.Network, none, none, config.IPv6Network, none6, none6, lease, 0, false); err != nil {
+	if err := traffic.SetupAndEnsureMasqRules(ctx, config.Network, none, none, config.IPv6Network, none6, none6, own, 0, false); err != nil {
 		return fmt.Errorf("masquerade what pods send out of the cluster: %w", err)
 	}
 	traffic.SetupAndEnsureForwardRules(ctx, config.Network, config.IPv6Network, 0)
-
-	wg.Go(func() { network.Run(ctx) })
-	wg.Go(func() { keep(ctx, o.state, config.Network.ToIPNet(), lease.Subnet.ToIPNet()) })
-	if err := manager.CompleteLease(ctx, lease, &wg); err != nil {
-		return fmt.Errorf("report the network as ready: %w", err)
-	}
-	klog.InfoS("pods of other machines are reached", "backend", config.BackendType, "pods", lease.Subnet.String())
-	<-ctx.Done()
 	return nil
 }
 

@@ -39,7 +39,10 @@ func startedWith(t *rapid.T, cfg *config.Config, v pai.KubernetesVersion, upstre
 	made["kubeadm"] = string(data)
 	for _, m := range cfg.Layout.MachineList {
 		for name, of := range map[string]func(*config.Config, config.Machine, pai.KubernetesVersion) (map[string]preparedFile, error){
-			"kube-proxy": kubeProxyFiles, "network": networkFiles,
+			"kube-proxy": kubeProxyFiles,
+			"network": func(cfg *config.Config, m config.Machine, v pai.KubernetesVersion) (map[string]preparedFile, error) {
+				return networkFiles(cfg, m, v, upstream)
+			},
 		} {
 			if made[name+" on "+m.Hostname], err = of(cfg, m, v); err != nil {
 				t.Fatal(err)

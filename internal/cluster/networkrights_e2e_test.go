@@ -64,6 +64,8 @@ func TestNetworkProgramChangesOnlyItsNode(t *testing.T) {
 	}{
 		{"its annotations", own, "pai-2", flannel, true},
 		{"whether the network is there", own, "pai-2", `{"status":{"conditions":[{"type":"NetworkUnavailable","status":"False","reason":"FlannelIsUp"}]}}`, true},
+		{"the addresses of its machine", own, "pai-2", `{"metadata":{"annotations":{"pai.dev/addresses":"10.9.0.12,10.8.0.12"}}}`, true},
+		{"the addresses of another machine", own, "pai-1", `{"metadata":{"annotations":{"pai.dev/addresses":"10.9.0.12"}}}`, false},
 		{"a program of v0.10", layout.NetworkUser, "pai-2", flannel, true},
 		{"another node", own, "pai-1", flannel, false},
 		{"the name of no machine", "pai:network:pai-9", "pai-2", flannel, false},

@@ -147,7 +147,11 @@ func (c *cluster) versionFiles(ctx context.Context, h machine.Host, m config.Mac
 	case plan.RoleKubeProxy:
 		return kubeProxyFiles(c.Config, m, v)
 	case plan.RoleNetwork:
-		return networkFiles(c.Config, m, v)
+		i, err := c.content(ctx, h, v)
+		if err != nil {
+			return nil, err
+		}
+		return networkFiles(c.Config, m, v, i.Upstream)
 	case plan.RoleEtcdA, plan.RoleEtcdB, plan.RoleAPIServerA, plan.RoleAPIServerB, plan.RoleControllerManager, plan.RoleScheduler:
 	}
 	f, err := c.componentFlags(ctx, h, v, r)

@@ -50,6 +50,11 @@ func (c *cluster) role(ctx context.Context, h machine.Host, m config.Machine, s 
 			return err
 		}
 	}
+	if s.Role == plan.RoleNetwork && s.Back() {
+		if err := removeTaskRules(ctx, h); err != nil {
+			return err
+		}
+	}
 	if s.StopsStarts() {
 		defer c.gapSince(ctx, h, time.Now())
 	}
@@ -190,8 +195,7 @@ func (c *cluster) healthy(ctx context.Context, h machine.Host, r plan.Role) erro
 		}
 		return probe(ctx, h, fmt.Sprintf("https://127.0.0.1:%d/readyz", c.Config.Kubernetes.APIServersPort), ca)
 	case plan.RoleNetwork:
-		_, err := sh(ctx, h, "systemctl is-active -q %s && nft list chain ip flannel-ipv4 postrtg >/dev/null", layout.Unit(r))
-		return err
+		return networkHealth(ctx, h)
 	case plan.RoleEtcdA, plan.RoleEtcdB:
 		return c.etcdHealthy(ctx, h, layout.SlotOf(r))
 	case plan.RoleAPIServerA, plan.RoleAPIServerB:

@@ -18,6 +18,7 @@ const (
 	DefaultHistoryLimit   = 50
 	DefaultEndedJobsLimit = 1000
 	DefaultEndedJobsDays  = 30
+	DefaultTaskNetwork    = "0.0.0.0/0"
 )
 
 // setDefaults fills in what the files omit.
@@ -34,6 +35,9 @@ func (c *Config) setDefaults() {
 	setDefault(&k.ClusterDNS, clusterDNS(k.ServiceClusterIPRange))
 	setDefault(&k.APIServersPort, DefaultAPIPort)
 	setDefault(&k.ServiceNodePortRange, DefaultNodePortRange)
+	if k.TaskNetworks == nil {
+		k.TaskNetworks = []string{DefaultTaskNetwork}
+	}
 	s := &c.Services
 	setDefault(&s.Cluster.Common.HistoryLimit, DefaultHistoryLimit)
 	setDefault(&s.RestServer.ServerPort, DefaultRestServerPort)

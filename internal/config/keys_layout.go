@@ -4,6 +4,8 @@ package config
 const (
 	jobsNone     = "none"
 	jobsNoChange = "cannot be changed while the cluster runs"
+	// jobsKeepNetwork: what a running task reached at its start stays.
+	jobsKeepNetwork = "none; running tasks keep what they reach, and reach what is added"
 )
 
 func schemaVersion(allowed ...string) key {

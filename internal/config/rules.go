@@ -18,6 +18,7 @@ func checkRules(c *Config, trees map[string]*tree, known []Release) {
 	r.versions()
 	r.ranges()
 	r.ports()
+	r.tasks()
 }
 
 func (r rules) problem(file, path, format string, args ...any) {

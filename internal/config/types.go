@@ -87,6 +87,10 @@ type Kubernetes struct {
 	ClusterDNS            string                `yaml:"cluster-dns,omitempty" json:"cluster-dns"`                           // default the 10th address of the service range
 	APIServersPort        int                   `yaml:"api-servers-port,omitempty" json:"api-servers-port"`                 // default 6443
 	ServiceNodePortRange  string                `yaml:"service-node-port-range,omitempty" json:"service-node-port-range"`   // default 9000-9999
+	// TaskNetworks are the networks outside of the cluster that tasks reach.
+	TaskNetworks []string `yaml:"task-networks" json:"task-networks"` // default 0.0.0.0/0
+	// TaskPorts are ports of machines, and of services, that tasks reach; see ParseTaskPort.
+	TaskPorts []string `yaml:"task-ports,omitempty" json:"task-ports,omitempty"`
 }
 
 // Services is services-configuration.yaml.

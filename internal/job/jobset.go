@@ -185,7 +185,7 @@ func (j *Spec) successPolicy() *jobset.SuccessPolicy {
 
 // jobTemplate is the Indexed Job of one role: one index per instance.
 func (j *Spec) jobTemplate(role TaskRole, user, texts string, labels map[string]string) batchv1.JobTemplateSpec {
-	annotations := map[string]string{pai.AnnotationJobName: j.Name, AnnotationTaskRole: role.Name}
+	annotations := map[string]string{pai.AnnotationJobName: j.Name, AnnotationTaskRole: role.Name, pai.AnnotationNetwork: labels[pai.LabelJob]}
 	n := int32(role.Instances)
 	spec := batchv1.JobSpec{
 		Parallelism:          &n,

@@ -14,6 +14,10 @@ const (
 	LabelVirtualCluster = "pai.dev/virtual-cluster" // the virtual cluster's name
 	// AnnotationJobName holds the job's name as its user wrote it.
 	AnnotationJobName = "pai.dev/job-name"
+	// AnnotationNetwork is set on the tasks of jobs that v0.11 and newer accept, with the
+	// job's object name: the network program of their machines keeps them apart from
+	// other jobs and from the machines.
+	AnnotationNetwork = "pai.dev/network"
 	// AnnotationStopped is set on a job's JobSet by PAI before PAI stops it,
 	// with the time (RFC 3339) and who asked. A job that ends without it was
 	// not stopped by its user.

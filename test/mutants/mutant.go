@@ -25,6 +25,7 @@ type mutant struct {
 	Find    string `yaml:"find"`
 	Replace string `yaml:"replace"`
 	Package string `yaml:"package"` // of the tests
+	Module  string `yaml:"module"`  // directory of the module of the tests, if it is not PAI's
 	Run     string `yaml:"run"`     // -run of go test; default all
 }
 
@@ -145,7 +146,7 @@ var failLine = regexp.MustCompile(`(?m)^ *--- FAIL: (\S+)`)
 
 func goTest(ctx context.Context, dir string, m mutant) outcome {
 	cmd := exec.CommandContext(ctx, "go", m.args()...)
-	cmd.Dir = dir
+	cmd.Dir = filepath.Join(dir, m.Module)
 	cmd.WaitDelay = 5 * time.Second
 	out, err := cmd.CombinedOutput()
 	o := outcome{output: string(out)}
