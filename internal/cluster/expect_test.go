@@ -196,6 +196,9 @@ func TestWhatPAIWritesAsExpected(t *testing.T) {
 			map[string]string{"pai-1 prepared": "files", "pai-2 prepared": "files", "pai-2 kubelet": "settings", "pai-2 network": "settings"}},
 		{"another range of node ports", func(_ *testing.T, c *comparedCluster) { c.deps.Config.Kubernetes.ServiceNodePortRange = "30000-30100" },
 			map[string]string{"pai-1 apiserver-a": "settings"}},
+		{"networks of tasks, which v0.10 does not keep apart", func(_ *testing.T, c *comparedCluster) {
+			c.deps.Config.Kubernetes.TaskNetworks = []string{"10.0.0.0/8"}
+		}, nil},
 		{"another port of the API", func(_ *testing.T, c *comparedCluster) { c.deps.Config.Kubernetes.APIServersPort = 7443 },
 			map[string]string{"pai-1 api-proxy": "settings", "pai-2 api-proxy": "settings"}},
 		{"a server that the proxy drains", func(t *testing.T, c *comparedCluster) {

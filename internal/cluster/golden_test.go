@@ -24,6 +24,7 @@ func testConfig() *config.Config {
 		Kubernetes: config.Kubernetes{
 			Version: "v0.10-pai", ServiceClusterIPRange: "10.96.0.0/16", PodClusterIPRange: "10.244.0.0/16",
 			ClusterDNS: "10.96.0.10", APIServersPort: 6443, ServiceNodePortRange: "9000-9999",
+			TaskNetworks: []string{config.DefaultTaskNetwork}, TaskPorts: []string{"10.9.0.11:2049/tcp", "10.96.0.40:9000-9010/udp"},
 		},
 	}
 	cfg.Services.Cluster.Common.ClusterID = "test"
@@ -107,10 +108,10 @@ func TestNodeFiles(t *testing.T) {
 	cfg := testConfig()
 	worker := cfg.Workers()[0]
 	for name, render := range map[string]func() (map[string]preparedFile, error){
-		"kube-proxy": func() (map[string]preparedFile, error) { return kubeProxyFiles(cfg, worker, "v0.10-pai") },
-		"network":    func() (map[string]preparedFile, error) { return networkFiles(cfg, worker, "v0.10-pai", "v1.36.3") },
+		"kube-proxy":        func() (map[string]preparedFile, error) { return kubeProxyFiles(cfg, worker, "v0.10-pai") },
+		"network":           func() (map[string]preparedFile, error) { return networkFiles(cfg, worker, "v0.10-pai", "v1.36.3") },
 		"network-contained": func() (map[string]preparedFile, error) { return networkFiles(cfg, worker, "v0.11-pai", "v1.37.2") },
-		"prepare":    func() (map[string]preparedFile, error) { return preparedFiles(cfg) },
+		"prepare":           func() (map[string]preparedFile, error) { return preparedFiles(cfg) },
 		"units-contained": func() (map[string]preparedFile, error) {
 			units := map[string]preparedFile{}
 			for _, o := range unitTable {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -135,8 +136,9 @@ func TestLoadFillsInDefaults(t *testing.T) {
 	want := Kubernetes{
 		Version: "v0.10-pai", ServiceClusterIPRange: "10.96.0.0/16", PodClusterIPRange: "10.244.0.0/16",
 		ClusterDNS: "10.96.0.10", APIServersPort: 6443, ServiceNodePortRange: "9000-9999",
+		TaskNetworks: []string{"0.0.0.0/0"},
 	}
-	if c.Kubernetes != want {
+	if !reflect.DeepEqual(c.Kubernetes, want) {
 		t.Errorf("kubernetes: %+v", c.Kubernetes)
 	}
 	s := c.Services

@@ -96,7 +96,7 @@ func anyConfig() *rapid.Generator[Config] {
 		c.Kubernetes.ClusterDNS = clusterDNS(c.Kubernetes.ServiceClusterIPRange)
 		if rapid.Bool().Draw(t, "limited") {
 			c.Kubernetes.TaskNetworks = rapid.SliceOfN(rapid.SampledFrom([]string{"0.0.0.0/0", "172.16.0.0/12", "10.0.0.0/8", "192.0.2.1/32"}), 0, 3).Draw(t, "networks of tasks")
-			c.Kubernetes.TaskPorts = rapid.SliceOfN(rapid.SampledFrom([]string{"192.168.0.5:2049/tcp", "192.168.0.0/28:9000-9010/udp"}), 0, 3).Draw(t, "ports of tasks")
+			c.Kubernetes.TaskPorts = rapid.SliceOfN(rapid.SampledFrom([]string{"192.168.0.5:2049/tcp", "192.168.0.0/28:9000-9010/udp"}), 1, 3).Draw(t, "ports of tasks")
 		}
 		return c
 	})

@@ -77,6 +77,11 @@ func withoutContainment(t *testing.T, js *unstructured.Unstructured) {
 		if err := unstructured.SetNestedMap(role.(map[string]any), pod, "template", "spec", "template", "spec"); err != nil {
 			t.Fatal(err)
 		}
+		network := []string{"template", "spec", "template", "metadata", "annotations", pai.AnnotationNetwork}
+		if job, _, err := unstructured.NestedString(role.(map[string]any), network...); err != nil || job != js.GetName() {
+			t.Errorf("got the network of job %q, %v, want %q", job, err, js.GetName())
+		}
+		unstructured.RemoveNestedField(role.(map[string]any), network...)
 	}
 	if err := unstructured.SetNestedSlice(js.Object, roles, "spec", "replicatedJobs"); err != nil {
 		t.Fatal(err)

@@ -185,7 +185,7 @@ func (j *Spec) successPolicy() *jobset.SuccessPolicy {
 
 // jobTemplate is the Indexed Job of one role: one index per instance.
 func (j *Spec) jobTemplate(role TaskRole, user, texts string, labels map[string]string) batchv1.JobTemplateSpec {
-	annotations := map[string]string{pai.AnnotationJobName: j.Name, AnnotationTaskRole: role.Name, pai.AnnotationNetwork: labels[pai.LabelJob]}
+	annotations := map[string]string{pai.AnnotationJobName: j.Name, AnnotationTaskRole: role.Name}
 	n := int32(role.Instances)
 	spec := batchv1.JobSpec{
 		Parallelism:          &n,
@@ -202,7 +202,7 @@ func (j *Spec) jobTemplate(role TaskRole, user, texts string, labels map[string]
 			OnPodConditions: []batchv1.PodFailurePolicyOnPodConditionsPattern{{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue}},
 		}}},
 		Template: corev1.PodTemplateSpec{
-			ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: annotations},
+			ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: with(annotations, pai.AnnotationNetwork, labels[pai.LabelJob])},
 			Spec:       j.podSpec(role, user, texts),
 		},
 	}
