@@ -36,6 +36,7 @@ type options struct {
 	containment     string
 	release         string
 	users           string
+	metricsPassword string // a file
 	drain           time.Duration
 	endedJobsLimit  int
 	endedJobsDays   int
@@ -49,6 +50,7 @@ func main() {
 	flag.StringVar(&o.containment, "containment", "{}", "JSON: by virtual cluster, the capabilities that its tasks have in addition, and the disk space of a task in MiB")
 	flag.StringVar(&o.release, "release", "", "release of this server")
 	flag.StringVar(&o.users, "users", string(rest.UsersByEntry), "form of the stored users: document (v0.9) or entries")
+	flag.StringVar(&o.metricsPassword, "metrics-password", "", "file with the password of the metrics; without it, no one reads them")
 	flag.DurationVar(&o.drain, "drain", 5*time.Second, "how long the server accepts requests after the signal to end")
 	flag.IntVar(&o.endedJobsLimit, "ended-jobs-limit", 1000, "how many ended jobs of a virtual cluster stay in the cluster")
 	flag.IntVar(&o.endedJobsDays, "ended-jobs-days", 30, "how long an ended job stays in the cluster, in days")
@@ -98,8 +100,22 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	go core.ReconcileRecords(ctx, recordsEvery, retention, func(err error) { log.Warn("ended jobs stay longer", "error", err) })
 	log.Info("listening", "address", o.listen, "release", o.release)
 	server := rest.Server{
-		Handler: &rest.Handler{Jobs: core, Users: rest.NewUsers(cluster, users, func(err error) { log.Error("users are left out", "error", err) }), Release: o.release, Log: log},
+		Handler: &rest.Handler{Jobs: core, Users: rest.NewUsers(cluster, users, func(err error) { log.Error("users are left out", "error", err) }),
+			Release: o.release, Log: log, MetricsPassword: readPassword(o.metricsPassword, log)},
 		CertDir: o.certDir, Drain: o.drain, Log: log,
 	}
 	return server.Run(ctx, listener)
+}
+
+// readPassword reads the password of the metrics. Without one, the server still runs:
+// jobs do not depend on metrics.
+func readPassword(file string, log *slog.Logger) string {
+	if file == "" {
+		return ""
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		log.Warn("no one can read the metrics", "error", err)
+	}
+	return strings.TrimSpace(string(data))
 }

@@ -110,7 +110,7 @@ func start(t *testing.T, s JobAPI, drain time.Duration) (access Access, stop fun
 	}
 	log := slog.New(slog.DiscardHandler)
 	srv := &Server{
-		Handler: &Handler{Jobs: s, Release: "v0.10", Log: log, Users: tokens{
+		Handler: &Handler{Jobs: s, Release: "v0.10", Log: log, MetricsPassword: "for metrics", Users: tokens{
 			"alices": {Name: "alice"}, "admins": {Name: "admin", Admin: true},
 		}},
 		CertDir: dir, Drain: drain, Log: log,

@@ -35,6 +35,9 @@ type Handler struct {
 	Draining func() bool
 	// Ended is closed when followed logs must end.
 	Ended <-chan struct{}
+	// MetricsPassword is what a reader of the metrics sends, as basic authentication of
+	// any user. Without one, no one reads them.
+	MetricsPassword string
 
 	metrics metrics
 	callers callers
@@ -62,7 +65,7 @@ func (h *Handler) Routes() http.Handler {
 	})
 	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	r.Get("/readyz", h.readyz)
-	r.Method(http.MethodGet, "/metrics", h.metrics)
+	r.Method(http.MethodGet, "/metrics", h.withMetricsPassword(h.metrics))
 	r.Get("/api/v2/info", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, Info{Name: "PAI REST server", Release: h.Release, API: "v2", Protocol: 2})
 	})

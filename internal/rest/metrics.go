@@ -1,6 +1,8 @@
 package rest
 
 import (
+	"crypto/sha256"
+	"crypto/subtle"
 	"net/http"
 	"strconv"
 	"time"
@@ -9,9 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// metrics counts requests. Everyone who can reach the server can read it, so it
-// contains no users and jobs: a request counts for its route, such as
-// "/api/v2/jobs/{id}".
+// metrics counts requests. Prometheus and its readers see it, so it contains no users
+// and jobs: a request counts for its route, such as "/api/v2/jobs/{id}".
 type metrics struct {
 	http.Handler
 	inFlight prometheus.Gauge
@@ -36,4 +37,19 @@ func newMetrics() metrics {
 
 func (m metrics) observe(req *http.Request, code int, took time.Duration) {
 	m.seconds.WithLabelValues(methodOf(req), routeOf(req), strconv.Itoa(code)).Observe(took.Seconds())
+}
+
+// withMetricsPassword refuses requests without the password of the metrics.
+func (h *Handler) withMetricsPassword(next http.Handler) http.Handler {
+	want := sha256.Sum256([]byte(h.MetricsPassword))
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		_, password, _ := req.BasicAuth()
+		got := sha256.Sum256([]byte(password))
+		if h.MetricsPassword == "" || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+			w.Header().Set("WWW-Authenticate", `Basic realm="metrics"`)
+			http.Error(w, "the metrics need a login", http.StatusUnauthorized)
+			return
+		}
+		next.ServeHTTP(w, req)
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -78,19 +79,29 @@ func TestMetricsContainNoUsers(t *testing.T) {
 		there.Body.Close()
 		t.Error("there is something")
 	}
-	resp, err := c.http.Get(access.URLs[0] + "/metrics")
-	if err != nil {
-		t.Fatal(err)
+	read := func(url string) (int, string) {
+		t.Helper()
+		resp, err := c.http.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		data, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, string(data)
 	}
-	defer resp.Body.Close()
-	data, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
+	for _, login := range []string{"", "scrape:@", "scrape:wrong@", "for%20metrics:x@"} {
+		if code, text := read(strings.Replace(access.URLs[0], "://", "://"+login, 1) + "/metrics"); code != http.StatusUnauthorized || strings.Contains(text, "pai_rest") {
+			t.Errorf("with the login %q: got %d, %s", login, code, text)
+		}
 	}
-	text := string(data)
+	_, text := read(strings.Replace(access.URLs[0], "://", "://scrape:for%20metrics@", 1) + "/metrics")
 	for _, want := range []string{
 		`pai_rest_request_seconds_count{code="200",method="GET",route="/api/v2/jobs/{id}"} 3`,
 		`pai_rest_request_seconds_bucket{code="200",method="GET",route="/api/v2/jobs/{id}",le="+Inf"} 3`,
+		`pai_rest_request_seconds_count{code="401",method="GET",route="/metrics"} 4`,
 		`pai_rest_request_seconds_count{code="405",method="other",route="other"} 1`,
 		"pai_rest_requests_in_flight 1\n",
 	} {
@@ -101,6 +112,21 @@ func TestMetricsContainNoUsers(t *testing.T) {
 	for _, no := range []string{"alice", "secret-project", "nothing/here", "BREW"} {
 		if strings.Contains(text, no) {
 			t.Errorf("%s is in:\n%s", no, text)
+		}
+	}
+}
+
+// A server without the password of the metrics shows them to no one.
+func TestMetricsWithoutPasswordAreClosed(t *testing.T) {
+	t.Parallel()
+	h := &Handler{}
+	for _, password := range []string{"", "x"} {
+		req := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+		req.SetBasicAuth("scrape", password)
+		w := httptest.NewRecorder()
+		h.withMetricsPassword(http.NotFoundHandler()).ServeHTTP(w, req)
+		if w.Code != http.StatusUnauthorized {
+			t.Errorf("password %q: got %d, want 401", password, w.Code)
 		}
 	}
 }

@@ -35,6 +35,8 @@ type Service struct {
 	// WebhookCertificate is created before the service is applied for the
 	// first time; nil if the program has none.
 	WebhookCertificate *WebhookCertificate `yaml:"webhookCertificate"`
+	// MetricsLogin means that the service needs the logins to metrics.
+	MetricsLogin bool `yaml:"metricsLogin"`
 
 	files fs.FS
 }

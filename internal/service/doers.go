@@ -169,6 +169,11 @@ func (d starter) apply(ctx context.Context, s plan.Step, report func(kube.Change
 			return fmt.Errorf("prepare service %s: %w", s.Target, err)
 		}
 	}
+	if want.service.MetricsLogin {
+		if err := ensureMetricsLogin(ctx, client); err != nil {
+			return fmt.Errorf("prepare service %s: %w", s.Target, err)
+		}
+	}
 	if err := d.record(ctx, client, want, s.To.Services()); err != nil {
 		return err
 	}

@@ -135,7 +135,7 @@ func (d starter) previous(ctx context.Context, s plan.Step) (w wanted, ok bool, 
 			return wanted{}, false, err
 		}
 		hash, err := kube.Hash(objs)
-		service := Service{Name: r.about.Name, Prerequisites: r.about.Prerequisites, JobImpact: r.about.Impact, WebhookCertificate: r.about.WebhookCertificate}
+		service := Service{Name: r.about.Name, Prerequisites: r.about.Prerequisites, JobImpact: r.about.Impact, WebhookCertificate: r.about.WebhookCertificate, MetricsLogin: r.about.MetricsLogin}
 		return wanted{service, objs, hash}, true, err
 	}
 	return wanted{}, false, nil

@@ -93,7 +93,7 @@ func recordSecrets(s Service, release pai.ServicesVersion, objs []*unstructured.
 	if len(parts) > recordedMaxParts {
 		return nil, fmt.Errorf("the compressed objects have %d bytes, the limit is %d", len(packed), recordedMaxParts*recordedPartSize)
 	}
-	about, err := json.Marshal(about{plan.ServiceSpec{Name: s.Name, Prerequisites: s.Prerequisites, Impact: s.JobImpact}, s.WebhookCertificate})
+	about, err := json.Marshal(about{plan.ServiceSpec{Name: s.Name, Prerequisites: s.Prerequisites, Impact: s.JobImpact}, s.WebhookCertificate, s.MetricsLogin})
 	if err != nil {
 		return nil, err
 	}
@@ -120,6 +120,7 @@ func recordSecrets(s Service, release pai.ServicesVersion, objs []*unstructured.
 type about struct {
 	plan.ServiceSpec
 	WebhookCertificate *WebhookCertificate `json:",omitempty"`
+	MetricsLogin       bool                `json:",omitempty"`
 }
 
 // recorded is the record of one service of one release.

@@ -7,7 +7,6 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -17,8 +16,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/util/cert"
 	"k8s.io/client-go/util/keyutil"
 
@@ -73,41 +70,7 @@ func (w *WebhookCertificate) ensure(ctx context.Context, client *kube.Client, no
 	if err != nil {
 		return err
 	}
-	if exists {
-		err = w.fill(ctx, client, held.ResourceVersion, data)
-	} else {
-		err = w.create(ctx, client, data)
-	}
-	if apierrors.IsAlreadyExists(err) || apierrors.IsConflict(err) {
-		return nil // the program was faster
-	}
-	if err != nil {
-		return fmt.Errorf("write secret %s: %w", w.Secret, err)
-	}
-	return nil
-}
-
-func (w *WebhookCertificate) fill(ctx context.Context, client *kube.Client, version string, data map[string][]byte) error {
-	patch, err := json.Marshal(corev1.Secret{ObjectMeta: metav1.ObjectMeta{ResourceVersion: version}, Data: data})
-	if err != nil {
-		return err
-	}
-	return client.PatchUnchanged(ctx, kube.Ref{Version: "v1", Kind: "Secret", Namespace: pai.SystemNamespace, Name: w.Secret}, patch)
-}
-
-func (w *WebhookCertificate) create(ctx context.Context, client *kube.Client, data map[string][]byte) error {
-	if err := client.EnsureNamespace(ctx, pai.SystemNamespace); err != nil {
-		return err
-	}
-	secret, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&corev1.Secret{
-		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
-		ObjectMeta: metav1.ObjectMeta{Name: w.Secret, Namespace: pai.SystemNamespace},
-		Data:       data,
-	})
-	if err != nil {
-		return err
-	}
-	return client.Create(ctx, &unstructured.Unstructured{Object: secret})
+	return writeSecret(ctx, client, w.Secret, held, exists, data)
 }
 
 // generate returns the data of the Secret: a CA and a certificate for the name
