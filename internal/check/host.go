@@ -64,7 +64,7 @@ func kernelOf(m observedMachine, several bool) Result {
 		problems = append(problems, "net.ipv4.ip_forward was reset to 0, so no packet leaves a pod; to set it, run: systemctl restart pai-prepare")
 	}
 	if m.state.Prepared && !m.Kernel["bridge-nf"] {
-		warnings = append(warnings, "module br_netfilter is missing, so pods on the same machine cannot reach each other by a service address")
+		warnings = append(warnings, "module br_netfilter is missing, so pods on the same machine cannot reach each other by a service address, and rules keep their jobs apart without looking at connections")
 	}
 	if several && !m.Kernel["vxlan"] {
 		warnings = append(warnings, "module vxlan is missing, but machines in different networks need it")

@@ -26,7 +26,7 @@ func TestJobsAreApart(t *testing.T) {
 	o.run(10*time.Minute, "up", "--yes", "--machines", "2")
 	// Rights to send with addresses of others.
 	o.editServices("virtual-clusters:\n  default: {}", "virtual-clusters:\n  default:\n    capabilities: [NET_ADMIN, NET_RAW]")
-	o.run(5*time.Minute, "service", "start", "rest-server", "--yes")
+	o.run(5*time.Minute, "service", "start", "kueue", "rest-server", "--yes")
 	o.loadRootImage()
 	o.listens("one", 2)
 	o.listens("two", 2)
@@ -92,7 +92,7 @@ taskRoles:
 		o.t.Fatal(err)
 	}
 	o.run(time.Minute, "job", "submit", file)
-	o.eventually(2*time.Minute, "the tasks of "+name+" run", func() (bool, string) {
+	o.eventually(time.Minute, "the tasks of "+name+" run", func() (bool, string) {
 		found := o.containersOf(name)
 		return len(found) == tasks, fmt.Sprint(found)
 	})
