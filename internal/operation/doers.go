@@ -49,8 +49,10 @@ func (o *operation) doersFor(step plan.Step) (plan.Doers, error) {
 	if g, ok := o.goal.(equipped); ok {
 		g.Equip(o, &onMachines)
 	}
+	access := o.ensureAccess(step.To.Services())
 	inCluster := service.Deps{Config: o.Config, Kube: o.Kube, Progress: o.Progressf, Refreshed: o.recorder.note,
-		Before: map[string]func(context.Context, *kube.Client) error{"rest-server": o.ensureAccess(step.To.Services())}}
+		// Prometheus, which starts before the REST server, reads its CA at its start.
+		Before: map[string]func(context.Context, *kube.Client) error{"rest-server": access, "prometheus": access}}
 	if bundle != nil {
 		onMachines.Bundle, inCluster.Bundle = bundle, bundle
 	}

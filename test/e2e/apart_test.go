@@ -33,6 +33,7 @@ func TestJobsAreApart(t *testing.T) {
 	ours, others := o.podsOf("one"), o.podsOf("two")
 	outside := o.outside()
 	o.part("what a task reaches", func(o *operator) { o.wantApart(ours, others, outside) })
+	o.part("metrics need a login", (*operator).wantLogins)
 	o.part("a task cannot take an address", func(o *operator) {
 		o.inTask(ours[0].name, "ip addr add "+others[0].ip+"/32 dev eth0")
 		if out, err := o.tryInTask(ours[0].name, fmt.Sprintf("nc -w 3 -s %s %s %d </dev/null", others[0].ip, ours[1].ip, echoPort)); err == nil {
@@ -198,6 +199,33 @@ func (o *operator) wantApart(ours, others []taskPod, outside string) {
 			return err == nil, fmt.Sprint(out, err)
 		})
 	}
+}
+
+// wantLogins wants a login to all metrics that machines show, and Prometheus to have its.
+func (o *operator) wantLogins() {
+	o.t.Helper()
+	machine := strings.TrimSpace(o.kubectl("get nodes -o jsonpath={.items[0].status.addresses[0].address}"))
+	code := func(login, url string) string {
+		return strings.TrimSpace(o.on("pai-1", "curl -sk -m 5 -o /dev/null -w %{http_code} "+login+" "+url+" || true"))
+	}
+	password := func(user string) string {
+		return strings.TrimSpace(o.on("pai-1", "KUBECONFIG=/etc/kubernetes/admin.conf /opt/pai/role/kubelet/bin/kubectl -n pai-system get secret metrics-login -o jsonpath={.data."+user+"-password} | base64 -d"))
+	}
+	for url, user := range map[string]string{"http://" + machine + ":9091/metrics": "reader", "http://" + machine + ":9100/metrics": "scrape", "https://" + machine + ":9186/metrics": "scrape"} {
+		if without, with := code("", url), code("-u "+user+":"+password(user), url); without != "401" || with != "200" {
+			o.t.Errorf("%s: got %s without a login and %s with it, want 401 and 200", url, without, with)
+		}
+	}
+	jobs := []string{"prometheus", "node-exporter", "rest-server", "kube-state-metrics", "kueue"}
+	o.eventually(2*time.Minute, "Prometheus reads all metrics", func() (bool, string) {
+		out := o.on("pai-1", "curl -s -u reader:"+password("reader")+" 'http://"+machine+":9091/api/v1/query?query=up'")
+		for _, job := range jobs {
+			if _, after, found := strings.Cut(out, `"job":"`+job+`"`); !found || !strings.Contains(after[:min(len(after), 120)], `"1"]`) {
+				return false, job + " in " + out
+			}
+		}
+		return true, ""
+	})
 }
 
 // wantStream wants that an open connection still brings something.
