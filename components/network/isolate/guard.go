@@ -10,7 +10,7 @@ import (
 // guard has the rules of others come back: "nft flush ruleset" removes all of them.
 type guard struct {
 	table   string
-	after   int // for how many looks the table was gone before it is restored
+	after   int // for how many looks the table was missing before it is restored
 	restore func(context.Context) error
 
 	seen bool // the table was there since this program started
@@ -21,12 +21,12 @@ type guard struct {
 // restorePause is how long a restored table has to come before it is tried again.
 const restorePause = 30 * time.Second
 
-// Guard has restore called when a table that was there is gone.
+// Guard has restore called when a table that existed is missing.
 func (k *Keeper) Guard(table string, restore func(context.Context) error) {
 	k.guard(&guard{table: table, after: 1, restore: restore})
 }
 
-// GuardUnit has a unit of systemd started again when its table is gone for seconds,
+// GuardUnit has a unit of systemd started again when its table is missing for seconds,
 // which is longer than its own replacement takes.
 func (k *Keeper) GuardUnit(table, unit string) {
 	k.guard(&guard{table: table, after: 5, restore: func(ctx context.Context) error {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// A table is restored when it was there and is gone; the one of a unit only after
+// A table is restored when it existed and is missing; the one of a unit only after
 // longer than its replacement takes, and not again while it comes.
 func TestGuardRestoresWhatWasThere(t *testing.T) {
 	t.Parallel()

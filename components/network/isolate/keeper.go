@@ -118,7 +118,7 @@ func (k *Keeper) update(ctx context.Context, force bool) error {
 	if !changed && k.applied != "" {
 		return nil
 	}
-	if err := k.remember(); err != nil {
+	if err := k.record(); err != nil {
 		klog.ErrorS(err, "what the next start needs was not stored")
 	}
 	text := k.rules().text()
@@ -135,8 +135,8 @@ func (k *Keeper) update(ctx context.Context, force bool) error {
 	return nil
 }
 
-// remember stores what the API says, and the policies of new tasks.
-func (k *Keeper) remember() error {
+// record stores what the API says, and the policies of new tasks.
+func (k *Keeper) record() error {
 	next := state{Known: k.state.Known, Policies: map[string]Policy{}}
 	if k.watcher.synced() {
 		next.Known = k.watcher.known(k.jobs())

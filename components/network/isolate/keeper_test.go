@@ -205,7 +205,7 @@ func TestKeeperKeepsPolicies(t *testing.T) {
 		if k.watcher, err = watch(fake.NewClientset()); err != nil {
 			t.Fatal(err)
 		}
-		if err := k.remember(); err != nil {
+		if err := k.record(); err != nil {
 			t.Fatal(err)
 		}
 		return k.rules()

@@ -16,7 +16,7 @@ import (
 )
 
 // testMachine is a machine in network namespaces: a bridge with pods, a service
-// address of DNS, a second machine, and the world outside.
+// address of DNS, a second machine, and a host outside.
 type testMachine struct {
 	t      *testing.T
 	prefix string

@@ -16,7 +16,7 @@ type Config struct {
 	Policy
 }
 
-// Policy is what tasks reach besides DNS and the tasks of their own job. A task keeps
+// Policy is what tasks reach besides DNS and the other tasks of their job. A task keeps
 // what it started with.
 type Policy struct {
 	// Networks are outside of the cluster. The machines, pods, and services are never
