@@ -78,7 +78,11 @@ func TestTasksAreApart(t *testing.T) {
 		{"the outside to a pod of the platform", "world", pod("system"), 9090, true},
 	} {
 		wg.Go(func() {
-			conn, err := m.dial(c.from, c.to, c.port)
+			limit := dropTimeout
+			if c.ok {
+				limit = reachTimeout
+			}
+			conn, err := m.dialFrom(c.from, "", c.to, c.port, limit)
 			if err == nil {
 				conn.Close()
 			}
@@ -88,7 +92,7 @@ func TestTasksAreApart(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if c, err := m.dialFrom("world", otherMachine, pod("one"), httpPort); err != nil {
+	if c, err := m.dialFrom("world", otherMachine, pod("one"), httpPort, reachTimeout); err != nil {
 		t.Errorf("another machine to a task: %v", err)
 	} else {
 		c.Close()
@@ -111,8 +115,7 @@ func TestTasksAreApartWithoutBridgeNetfilter(t *testing.T) {
 		if other == "system" {
 			port = 9090
 		}
-		if c, err := m.dial("one", m.pods[other].String(), port); err == nil {
-			c.Close()
+		if m.reaches("one", m.pods[other].String(), port) {
 			t.Errorf("a task reaches %s", other)
 		}
 	}

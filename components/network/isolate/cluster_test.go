@@ -76,9 +76,9 @@ func TestKnownOfTheCluster(t *testing.T) {
 // eventually waits for a condition.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !condition(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); !condition(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("within ten seconds, %s is not true", what)
+			t.Fatalf("within 30 seconds, it is not true that %s", what)
 		}
 	}
 }

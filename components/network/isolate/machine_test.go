@@ -153,19 +153,22 @@ func (m *testMachine) serve(name string, port int) {
 	}
 }
 
-// dialTimeout is long for a connection within one host, and short for those that are
-// dropped.
-const dialTimeout = 400 * time.Millisecond
+const (
+	// reachTimeout is enough for a connection on a busy host.
+	reachTimeout = 10 * time.Second
+	// dropTimeout shows that packets are dropped: a connection takes less than a millisecond.
+	dropTimeout = time.Second
+)
 
 // dial connects from a network namespace.
 func (m *testMachine) dial(from, address string, port int) (net.Conn, error) {
-	return m.dialFrom(from, "", address, port)
+	return m.dialFrom(from, "", address, port, reachTimeout)
 }
 
 // dialFrom is dial with an address of the client.
-func (m *testMachine) dialFrom(from, source, address string, port int) (net.Conn, error) {
+func (m *testMachine) dialFrom(from, source, address string, port int, limit time.Duration) (net.Conn, error) {
 	var c net.Conn
-	d := net.Dialer{Timeout: dialTimeout}
+	d := net.Dialer{Timeout: limit}
 	if source != "" {
 		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(source)}
 	}
