@@ -95,7 +95,6 @@ status=$(%[5]s snapshot status snapshot.db -w json)
 said=$(%[5]s snapshot restore snapshot.db --data-dir data 2>&1) || fail
 %[6]s
 printf '%%s\n' "$status"
-$ask get /registry/secrets/ --prefix --count-only -w json
 $ask get /registry/secrets/ --prefix --limit=1 -w json
 `, makeScratch, layout.Program(v, "etcdctl"), layout.PKIDir, from.EtcdClientPort, layout.Program(v, "etcdutl"), serveScratch(v))
 	for _, prefix := range jobPrefixes() {
@@ -182,14 +181,14 @@ func parseFacts(from *bufio.Reader) (f BackupFacts, err error) {
 		Revision int64 `json:"revision"`
 		Keys     int64 `json:"totalKey"`
 	}
-	var count struct {
-		Count int64 `json:"count"`
+	var secret struct {
+		printed
+		Count int64 `json:"count"` // of all Secrets
 	}
-	var secret printed
-	if err := errors.Join(line("the status", &status), line("the number of Secrets", &count), line("a Secret", &secret)); err != nil {
+	if err := errors.Join(line("the status", &status), line("a Secret", &secret)); err != nil {
 		return f, err
 	}
-	f.Revision, f.Keys, f.Secrets = status.Revision, status.Keys, count.Count
+	f.Revision, f.Keys, f.Secrets = status.Revision, status.Keys, secret.Count
 	if len(secret.KVs) > 0 {
 		f.SecretKey, f.SecretValue = string(secret.KVs[0].Key), secret.KVs[0].Value
 	}

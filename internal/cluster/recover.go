@@ -171,7 +171,7 @@ for f in %[6]s; do
     install -m $mode "pki/$f" "%[3]s/pki/$f"
 done
 install -m 0600 encryption.yaml %[7]s
-[ ! -d state ] || tar -C state -cf - . | tar -C %[5]s -xf - --skip-old-files --no-overwrite-dir --no-same-owner
+[ ! -d state ] || tar -C state -cf - $(ls state) | tar -C %[5]s -xmf - --skip-old-files --no-same-owner
 rm -rf %[8]s %[8]s.new
 said=$(%[9]s snapshot restore etcd/snapshot.db --data-dir %[8]s.new --name %[10]s --initial-cluster %[10]s=%[11]s --initial-advertise-peer-urls %[11]s \
     --initial-cluster-token %[12]s --bump-revision %[13]d --mark-compacted 2>&1) || { printf '%%s\n' "$said" | tail -3 >&2; exit 1; }
@@ -219,7 +219,7 @@ func (c *cluster) copyBackup(ctx context.Context, h machine.Host) error {
 	_, err := h.Run(ctx, machine.Command{Stdin: from, Bulk: true, Script: fmt.Sprintf(`umask 077
 rm -rf %[1]s
 install -d -m 0700 %[1]s
-tar -C %[1]s -xf - --no-same-owner --no-same-permissions
+tar -C %[1]s -xmf - --no-same-owner --no-same-permissions
 [ -e %[1]s/%[2]s ] || { echo "the backup was not copied completely" >&2; exit 1; }`, layout.RecoveryDir, completeFile)})
 	from.CloseWithError(errors.New("the rest is not needed"))
 	if cause := context.Cause(ctx); err != nil && cause != nil {
