@@ -78,6 +78,7 @@ func unobservable() Input {
 		Kube:         func(context.Context) (*kube.Client, error) { return nil, errTest },
 		Bundle:       func(pai.Release) (*release.Bundle, error) { return nil, errTest },
 		Operation:    func(context.Context) (Operation, error) { return Operation{}, errTest },
+		LastBackup:   func(context.Context) (time.Time, error) { return time.Time{}, errTest },
 		BlockedSteps: func(context.Context) ([]BlockedStep, error) { return nil, errTest },
 	}
 }
