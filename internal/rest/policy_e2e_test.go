@@ -15,6 +15,7 @@ import (
 
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/internal/pai"
 )
 
 // The API server holds the account of the REST server to jobs that get nothing of
@@ -99,6 +100,19 @@ func TestServerCanCreateOnlyContainedJobs(t *testing.T) {
 		})
 	}
 
+	t.Run("the network of another job", func(t *testing.T) {
+		obj := submitted("neighbor")
+		roles, _, _ := unstructured.NestedSlice(obj.Object, "spec", "replicatedJobs")
+		if err := unstructured.SetNestedField(roles[0].(map[string]any), "another", "template", "spec", "template", "metadata", "annotations", pai.AnnotationNetwork); err != nil {
+			t.Fatal(err)
+		}
+		if err := unstructured.SetNestedSlice(obj.Object, roles, "spec", "replicatedJobs"); err != nil {
+			t.Fatal(err)
+		}
+		if err := server.Create(t.Context(), obj); err == nil || !strings.Contains(err.Error(), "the network of its job") {
+			t.Errorf("got %v, want a refusal", err)
+		}
+	})
 	t.Run("another namespace", func(t *testing.T) {
 		obj := submitted("elsewhere")
 		obj.SetNamespace("kube-system")
