@@ -41,8 +41,8 @@ func TestJobsAreApart(t *testing.T) {
 		}
 		o.inTask(ours[0].name, "ip addr del "+others[0].ip+"/32 dev eth0")
 	})
-	o.inTask(ours[1].name, fmt.Sprintf("(nc -l -p %d >/tmp/stream 2>&1 </dev/null &) ; sleep 1", streamPort))
-	o.inTask(ours[0].name, fmt.Sprintf("( (while echo x; do sleep 1; done) | nc %s %d >/dev/null 2>&1 & ) </dev/null", ours[1].ip, streamPort))
+	o.inTask(ours[1].name, fmt.Sprintf("( (sleep 3600 | nc -l -p %d >/tmp/stream 2>/dev/null) & ) </dev/null >/dev/null 2>&1; sleep 1", streamPort))
+	o.inTask(ours[0].name, fmt.Sprintf("( ( (while echo x; do sleep 1; done) | nc %s %d) & ) </dev/null >/dev/null 2>&1", ours[1].ip, streamPort))
 	o.wantStream(ours[1].name)
 	for _, m := range o.machines() {
 		o.part("the network program of "+m+" is replaced", func(o *operator) {
