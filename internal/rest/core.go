@@ -233,6 +233,10 @@ func (c *Core) Protocol(ctx context.Context, id JobID) ([]byte, error) {
 // errUnavailable marks an error that a retry might not meet.
 var errUnavailable = errors.New("the cluster is not responding")
 
+// errNotLetIn: the API no longer knows this server, for example because its pod was
+// deleted while the kubelet of its machine was down. Another server might answer.
+var errNotLetIn = errors.New("the cluster no longer lets this server in")
+
 // apiError is an error of the Kubernetes API as users see it.
 func apiError(what string, err error) error {
 	var status apierrors.APIStatus
@@ -247,7 +251,9 @@ func apiError(what string, err error) error {
 		return pai.Errorf(pai.CodeInvalid, "", "%s: %w", what, err)
 	case apierrors.IsNotFound(err):
 		return pai.Errorf(pai.CodeNotFound, "", "%s: %w", what, err)
-	case apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsConflict(err):
+	case apierrors.IsUnauthorized(err):
+		return pai.Errorf(pai.CodeFailed, "try again in a moment", "%s: %w", what, errors.Join(errUnavailable, errNotLetIn, err))
+	case apierrors.IsForbidden(err) || apierrors.IsConflict(err):
 		return pai.Errorf(pai.CodeFailed, "", "%s: %w", what, err)
 	case errors.As(err, &status) && status.Status().Code < 500 && !apierrors.IsTooManyRequests(err):
 		return pai.Errorf(pai.CodeFailed, "", "%s: %w", what, err)

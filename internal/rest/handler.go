@@ -139,6 +139,9 @@ func (h *Handler) fail(w http.ResponseWriter, req *http.Request, err error) {
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		w.Header().Set("Retry-After", "2")
 	}
+	if errors.Is(err, errNotLetIn) {
+		w.Header().Set("Connection", "close") // the next connection reaches another server
+	}
 	writeJSON(w, status, bodyOf(err))
 }
 

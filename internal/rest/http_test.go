@@ -7,12 +7,15 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/pai"
@@ -114,6 +117,26 @@ func TestErrorsKeepTheirMeaning(t *testing.T) {
 		}
 		if errors.Is(want.err, errUnavailable) != errors.Is(err, errUnavailable) {
 			t.Errorf("%v came back as %v", want.err, err)
+		}
+	}
+}
+
+// A server whose machine has no kubelet keeps its connections after its pod was deleted.
+// It ends them, so that clients reach another server.
+func TestServerThatIsNotLetInEndsConnections(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		err   error
+		close bool
+	}{
+		{apierrors.NewUnauthorized("Unauthorized"), true},
+		{errors.New("connection refused"), false},
+	} {
+		h := &Handler{Log: slog.New(slog.DiscardHandler)}
+		w := httptest.NewRecorder()
+		h.fail(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/api/v2/jobs", nil), apiError("list the jobs", c.err))
+		if got := w.Header().Get("Connection") == "close"; got != c.close || w.Code != http.StatusServiceUnavailable {
+			t.Errorf("%v: got status %d and closed %v, want 503 and %v", c.err, w.Code, got, c.close)
 		}
 	}
 }
