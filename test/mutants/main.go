@@ -57,7 +57,20 @@ func run(ctx context.Context, only, save string) error {
 	if err := copyTree(ctx, root, copied); err != nil {
 		return err
 	}
-	results, err := tryAll(ctx, copied, mutants)
+	tree, err := treeDigest(copied)
+	if err != nil {
+		return err
+	}
+	state, err := stateDir()
+	if err != nil {
+		return err
+	}
+	known, err := openKnown(state, tree)
+	if err != nil {
+		return err
+	}
+	defer known.close()
+	results, err := tryAll(ctx, copied, mutants, known)
 	if err != nil {
 		return err
 	}
@@ -71,12 +84,17 @@ func run(ctx context.Context, only, save string) error {
 	return verdict(results)
 }
 
-func tryAll(ctx context.Context, dir string, mutants []mutant) ([]result, error) {
+func tryAll(ctx context.Context, dir string, mutants []mutant, known *known) ([]result, error) {
 	sound := map[string]bool{} // tests that pass without any fault
 	var results []result
 	for i, m := range mutants {
 		start := time.Now()
 		fmt.Fprintf(os.Stderr, "[%d/%d] %s: %s\n", i+1, len(mutants), m.Name, m.Fault)
+		if failed, ok := known.noticed[m.Name]; ok {
+			fmt.Fprintln(os.Stderr, "      an earlier run over the same tree noticed it")
+			results = append(results, result{m, outcome{kind: killed, failed: failed}})
+			continue
+		}
 		if tests := strings.Join(m.args(), " "); !sound[tests] {
 			if o := passes(ctx, dir, m); o.kind != survived {
 				return nil, fmt.Errorf("%s: go %s does not pass without a fault:\n%s", m.Name, tests, o.output)
@@ -95,6 +113,9 @@ func tryAll(ctx context.Context, dir string, mutants []mutant) ([]result, error)
 			fmt.Fprintln(os.Stderr, outcome.output)
 		}
 		results = append(results, result{m, outcome})
+		if err := known.add(result{m, outcome}); err != nil {
+			return nil, err
+		}
 	}
 	return results, nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -77,5 +78,79 @@ func TestVerdict(t *testing.T) {
 	}
 	if table := markdown([]result{good, bad}); !strings.Contains(table, "| x (`a`)") || !strings.Contains(table, "**noticed by no test**") {
 		t.Error(table)
+	}
+}
+
+// A run that was killed continues with what it had noticed; what it had not, and a
+// line that was cut off, is tried again.
+func TestStoppedRunContinues(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	k, err := openKnown(dir, "tree")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []result{
+		{mutant{Name: "a"}, outcome{kind: killed, failed: []string{"TestA", "TestB"}}},
+		{mutant{Name: "b"}, outcome{kind: survived}},
+	} {
+		if err := k.add(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := k.file.WriteString(`{"fault":"c","te`); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.close(); err != nil {
+		t.Fatal(err)
+	}
+	if k, err = openKnown(dir, "tree"); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.add(result{mutant{Name: "d"}, outcome{kind: killed, failed: []string{"TestD"}}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.close(); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string][]string{"a": {"TestA", "TestB"}, "d": {"TestD"}}
+	if k, err = openKnown(dir, "tree"); err != nil || !reflect.DeepEqual(k.noticed, want) {
+		t.Errorf("got %v, %v, want %v", k.noticed, err, want)
+	}
+	defer k.close()
+	other, err := openKnown(dir, "another")
+	if err != nil || len(other.noticed) > 0 {
+		t.Errorf("got %v, %v for another tree", other.noticed, err)
+	}
+	other.close()
+}
+
+func TestTreeDigest(t *testing.T) {
+	t.Parallel()
+	digest := func(files map[string]string) string {
+		dir := t.TempDir()
+		for name, content := range files {
+			path := filepath.Join(dir, name)
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d, err := treeDigest(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	was := digest(map[string]string{"a.go": "x", resultsFile: "old"})
+	if got := digest(map[string]string{"a.go": "x", resultsFile: "new"}); got != was {
+		t.Error("the results of a run change the digest")
+	}
+	for _, files := range []map[string]string{{"a.go": "y"}, {"b.go": "x"}, {"a.go": "x", "b.go": ""}} {
+		if digest(files) == was {
+			t.Errorf("%v has the digest of another tree", files)
+		}
 	}
 }
