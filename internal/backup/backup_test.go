@@ -116,7 +116,7 @@ func TestDamageIsFound(t *testing.T) {
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		defer os.WriteFile(path, whole[file], 0o600) // if it fails, so does the next draw
+		defer os.WriteFile(path, whole[file], 0o600)
 		found, err := backup.Find(t.Context(), w.target, m.Name, w.trusted)
 		if err == nil {
 			err = backup.Verify(t.Context(), w.target, found, w.identities())

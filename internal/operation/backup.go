@@ -61,11 +61,7 @@ func (g *backupGoal) Equip(o *operation, d *cluster.Deps) {
 			return err == nil, err
 		},
 		Take: func(ctx context.Context, read func(func(cluster.BackupFacts) error, func(string, int64, io.Reader) error) error) error {
-			m, err := o.manifest(g.name)
-			if err != nil {
-				return err
-			}
-			_, err = backup.Write(ctx, g.Target, m, backup.Options{Recipients: g.Recipients, Key: g.Key}, func(w *backup.Writer, m *backup.Manifest) error {
+			_, err := backup.Write(ctx, g.Target, o.manifest(g.name), backup.Options{Recipients: g.Recipients, Key: g.Key}, func(w *backup.Writer, m *backup.Manifest) error {
 				return fillBackup(w, m, read)
 			})
 			if err != nil || g.Keep == 0 {
@@ -81,7 +77,7 @@ func (g *backupGoal) Equip(o *operation, d *cluster.Deps) {
 }
 
 // manifest is what is known of a backup before it is taken.
-func (o *operation) manifest(name string) (backup.Manifest, error) {
+func (o *operation) manifest(name string) backup.Manifest {
 	w := o.preview.world
 	m := backup.Manifest{Name: name, ClusterID: o.ClusterID(), Machine: o.Config.ControlPlane().Hostname, Paictl: o.Version,
 		Kubernetes: w.Current.Kubernetes, Services: w.ServicesRelease(), Bundles: []backup.Bundle{}}
@@ -102,7 +98,7 @@ func (o *operation) manifest(name string) (backup.Manifest, error) {
 		}
 		m.Bundles = append(m.Bundles, b)
 	}
-	return m, nil
+	return m
 }
 
 // fillBackup adds what a machine printed to a backup, and verifies it: the snapshot was

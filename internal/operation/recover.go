@@ -233,7 +233,6 @@ func recordOf(m backup.Manifest, c cluster.Comparison, before *pai.Restore) *pai
 		waiting.RunsAgain = "it waited when the backup was made, and can have run since"
 		r.Jobs = append(r.Jobs, waiting)
 	}
-	var unknown []string
 	for _, name := range sortedNames(c.Younger) {
 		young := pai.RestoredJob{Job: "unknown on " + name, Record: pai.RecordLost, Containers: pai.ContainersOrphan}
 		for _, one := range c.Younger[name] {
@@ -241,11 +240,8 @@ func recordOf(m backup.Manifest, c cluster.Comparison, before *pai.Restore) *pai
 		}
 		r.Jobs = append(r.Jobs, young)
 	}
-	for _, name := range sortedNames(c.Unknown) {
-		unknown = append(unknown, name)
-	}
-	if len(unknown) > 0 {
-		r.Unknown = "these machines could not be compared: " + strings.Join(unknown, ", ")
+	if len(c.Unknown) > 0 {
+		r.Unknown = "these machines could not be compared: " + strings.Join(sortedNames(c.Unknown), ", ")
 	}
 	return r
 }
