@@ -120,9 +120,11 @@ func gateHolds(ctx context.Context, h machine.Host) (bool, error) {
 	return out == "holds", err
 }
 
-// removeGate lets every machine in.
+// removeGate lets every machine in. The proxy must not need the gate any more when that
+// stops, because it would stop as well.
 func removeGate(ctx context.Context, h machine.Host) error {
 	_, err := sh(ctx, h, `systemctl --no-reload disable -q %[1]s 2>/dev/null || :
+systemctl daemon-reload
 systemctl stop %[1]s 2>/dev/null || :
 nft delete table %[2]s 2>/dev/null || :
 rm -f %[3]s/%[1]s

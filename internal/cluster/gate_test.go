@@ -62,6 +62,20 @@ func TestProxyNeedsItsGate(t *testing.T) {
 	}
 }
 
+// When the gate stops, the proxy does not need it any more: it would stop as well.
+func TestProxyOutlivesItsGate(t *testing.T) {
+	t.Parallel()
+	h := gatedHost(map[string]string{})
+	if err := removeGate(t.Context(), h); err != nil {
+		t.Fatal(err)
+	}
+	script := h.scripts[0]
+	disable, reload, stop := strings.Index(script, "disable"), strings.Index(script, "daemon-reload"), strings.Index(script, "systemctl stop")
+	if disable < 0 || reload < disable || stop < reload {
+		t.Errorf("got\n%s\nwant disable, daemon-reload, stop", script)
+	}
+}
+
 // Restored data are not served before they were compared with the machines.
 func TestRestoredDataAreReconciledFirst(t *testing.T) {
 	t.Parallel()
