@@ -69,9 +69,8 @@ func run(ctx context.Context, only, save string) error {
 	if err != nil {
 		return err
 	}
-	defer known.close()
 	results, err := tryAll(ctx, copied, mutants, known)
-	if err != nil {
+	if err := errors.Join(err, known.close()); err != nil {
 		return err
 	}
 	table := markdown(results)
