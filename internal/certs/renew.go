@@ -127,7 +127,9 @@ func (s Store) put(f file, old *x509.Certificate, cert, content []byte, mode fs.
 	if err != nil {
 		return time.Time{}, err
 	}
-	if c.NotAfter.Before(old.NotAfter) {
+	// A certificate begins a little before now, so one that replaces a young one ends as
+	// much earlier.
+	if c.NotAfter.Add(backdate(life(old))).Before(old.NotAfter) {
 		return time.Time{}, fmt.Errorf("a new certificate would end on %s, and this one ends on %s; the authority ends first", day(c.NotAfter), day(old.NotAfter))
 	}
 	return c.NotAfter, s.write(f.path, content, mode)

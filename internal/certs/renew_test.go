@@ -182,3 +182,18 @@ func TestRenewalKeepsTheLife(t *testing.T) {
 		}
 	})
 }
+
+// The certificates of a cluster that was just booted begin when kubeadm made them, not
+// a little before. They can be renewed, too.
+func TestYoungCertificatesAreRenewedOnDemand(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, year)
+	old := f.certificateIn(layout.PKIDir + "/etcd/server.crt")
+	f.now = old.NotBefore.Add(time.Minute)
+	if renewed, err := f.Renew(t.Context(), true); err != nil || len(renewed) != 12 {
+		t.Errorf("got %q, %v, want all 12", renewed, err)
+	}
+	if c := f.certificateIn(layout.PKIDir + "/etcd/server.crt"); c.Equal(old) || c.NotAfter.Add(maxSkew).Before(old.NotAfter) {
+		t.Errorf("got an end on %s after one on %s", c.NotAfter, old.NotAfter)
+	}
+}

@@ -15,6 +15,9 @@ import (
 // maxSkew is how far the clock of another machine can be behind.
 const maxSkew = 5 * time.Minute
 
+// backdate is how long before now a certificate with a life begins.
+func backdate(lives time.Duration) time.Duration { return min(maxSkew, lives/10) }
+
 // issuer is an authority with its key.
 type issuer struct {
 	cert *x509.Certificate
@@ -47,7 +50,7 @@ func (i issuer) renew(old *x509.Certificate, public any, now time.Time) ([]byte,
 
 // sign signs a certificate that lives from a little before now.
 func (i issuer) sign(template *x509.Certificate, public any, lives time.Duration, now time.Time) ([]byte, error) {
-	template.NotBefore = now.Add(-min(maxSkew, lives/10))
+	template.NotBefore = now.Add(-backdate(lives))
 	template.NotAfter = template.NotBefore.Add(lives)
 	if template.NotAfter.After(i.cert.NotAfter) {
 		template.NotAfter = i.cert.NotAfter

@@ -2,13 +2,23 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 )
+
+// observeTimeout bounds how long the objects of a service are asked for while the API
+// server answers. It cannot convert those of Kueue while no pod of Kueue runs, for
+// example after its machine died, and an operator does not wait minutes for that.
+const observeTimeout = 20 * time.Second
 
 // Observe returns the services in the cluster by name, without stopped ones.
 func Observe(ctx context.Context, client *kube.Client) (map[string]plan.Installed, error) {
@@ -33,11 +43,13 @@ func Observe(ctx context.Context, client *kube.Client) (map[string]plan.Installe
 
 func observe(ctx context.Context, client *kube.Client, inv *kube.Inventory) (plan.Installed, error) {
 	installed := plan.Installed{Release: pai.ServicesVersion(inv.Record[recordRelease])}
-	unready, err := client.Unready(ctx, inv.Objects)
-	if err != nil {
+	unready, err := client.WithRetryTimeout(observeTimeout).Unready(ctx, inv.Objects)
+	if err != nil && !notConverted(err) {
 		return installed, err
 	}
 	switch {
+	case err != nil:
+		installed.Message = "its objects cannot be read: " + err.Error()
 	case len(unready) == 1:
 		installed.Message = unready[0].String()
 	case len(unready) > 1:
@@ -48,4 +60,12 @@ func observe(ctx context.Context, client *kube.Client, inv *kube.Inventory) (pla
 		installed.Ready = true
 	}
 	return installed, nil
+}
+
+// notConverted reports whether the API server answers, but cannot convert stored
+// objects of a service, because the webhook that does it fails.
+func notConverted(err error) bool {
+	status := apierrors.APIStatus(nil)
+	return errors.As(err, &status) && status.Status().Code == http.StatusInternalServerError &&
+		strings.Contains(status.Status().Message, "conversion webhook")
 }
