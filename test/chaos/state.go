@@ -167,6 +167,11 @@ func (c *Cluster) takeFiles(ctx context.Context, s State, machine string) error 
 			if h.Name == "etc/pai/api-proxy.json" { // lists both slots in a fixed order
 				text = strings.NewReplacer("port-used", "port-of-a-slot", "port-idle", "port-of-a-slot").Replace(text)
 			}
+			if h.Name == "var/lib/pai/network/tasks.json" {
+				if text, err = withoutTasks(text); err != nil {
+					return fmt.Errorf("read %s of %s: %w", h.Name, machine, err)
+				}
+			}
 			s.put(machine+" file /"+maskName(slots.name(h.Name)), maskText(text))
 			continue
 		}
@@ -177,6 +182,21 @@ func (c *Cluster) takeFiles(ctx context.Context, s State, machine string) error 
 			s.put(machine+" "+kind+" of /"+maskName(path), maskName(about))
 		}
 	}
+}
+
+// withoutTasks leaves out of what the network program knows which tasks run, and with
+// which policies: these change with the jobs.
+func withoutTasks(text string) (string, error) {
+	var known map[string]any
+	if err := json.Unmarshal([]byte(text), &known); err != nil {
+		return "", err
+	}
+	delete(known, "policies")
+	if of, ok := known["known"].(map[string]any); ok {
+		delete(of, "peers")
+	}
+	data, err := json.Marshal(known)
+	return string(data), err
 }
 
 // slotNames gives the two slots of etcd and of the API server names by what

@@ -166,3 +166,19 @@ func TestWithoutReservations(t *testing.T) {
 		t.Errorf("got %v, want no change of the original", keeps.Diff(waits))
 	}
 }
+
+func TestWithoutTasks(t *testing.T) {
+	t.Parallel()
+	const want = `{"known":{"closed":["10.244.0.1"],"machines":["10.9.0.11"]}}`
+	for _, text := range []string{
+		`{"known":{"machines":["10.9.0.11"],"closed":["10.244.0.1"],"peers":{"pai-vc-default/a":["10.244.0.19"]}},"policies":{"x":{"networks":["0.0.0.0/0"]}}}`,
+		`{"known":{"machines":["10.9.0.11"],"closed":["10.244.0.1"]}}`,
+	} {
+		if got, err := withoutTasks(text); got != want || err != nil {
+			t.Errorf("got %s, %v, want %s", got, err, want)
+		}
+	}
+	if got, err := withoutTasks("{"); err == nil {
+		t.Errorf("got %q for a file that was cut off", got)
+	}
+}
