@@ -64,12 +64,22 @@ func (r *signingRequest) name() string {
 // issueTimeout is how long the approval and the signature of a request may take.
 const issueTimeout = 45 * time.Second
 
-// minLife and datedBack are those of the signer of Kubernetes: the shortest life that
-// it accepts, and how far it dates a certificate back.
+// These are of the signer of Kubernetes (pkg/controller/certificates/authority): the
+// shortest time that it accepts, how far it dates a certificate back, and the time
+// from which on the whole life is that time, and not longer by what it is dated back.
 const (
 	minLife   = 10 * time.Minute
 	datedBack = 5 * time.Minute
+	wholeFrom = 8 * time.Hour
 )
+
+// asked is the time to ask the signer for, so that a certificate has a life.
+func asked(lives time.Duration) time.Duration {
+	if lives-datedBack >= wholeFrom {
+		return lives
+	}
+	return max(minLife, lives-datedBack)
+}
 
 // request asks the API for a certificate like an old one, as the kubelet of this
 // machine. kubeconfig is the file that gets it: it names the API.
@@ -83,7 +93,7 @@ func (s Store) request(ctx context.Context, kubeconfig []byte, old *x509.Certifi
 	if err != nil {
 		return nil, err
 	}
-	seconds := int32(max(minLife, life(old)-datedBack) / time.Second)
+	seconds := int32(asked(life(old)) / time.Second)
 	r := &signingRequest{APIVersion: "certificates.k8s.io/v1", Kind: "CertificateSigningRequest", Metadata: map[string]any{"generateName": "pai-"},
 		Spec: RequestSpec{Request: encode(blockRequest, der), SignerName: ClientSigner, Expiration: &seconds, Usages: []string{"digital signature", "client auth"}}}
 	if err := a.do(ctx, http.MethodPost, requestsPath, r, r); err != nil {
