@@ -65,8 +65,8 @@ func (r *signingRequest) name() string {
 const issueTimeout = 45 * time.Second
 
 // These are of the signer of Kubernetes (pkg/controller/certificates/authority): the
-// shortest time that it accepts, how far it dates a certificate back, and the time
-// from which on the whole life is that time, and not longer by what it is dated back.
+// shortest time that it accepts, and how far it dates a certificate back. The life of a
+// certificate is the time plus that, but from wholeFrom on it is the time alone.
 const (
 	minLife   = 10 * time.Minute
 	datedBack = 5 * time.Minute

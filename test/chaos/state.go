@@ -184,8 +184,8 @@ func (c *Cluster) takeFiles(ctx context.Context, s State, machine string) error 
 	}
 }
 
-// withoutTasks leaves out of what the network program knows which tasks run, and with
-// which policies: these change with the jobs.
+// withoutTasks leaves out of what the network program knows the tasks and their
+// policies, which change with the jobs.
 func withoutTasks(text string) (string, error) {
 	var known map[string]any
 	if err := json.Unmarshal([]byte(text), &known); err != nil {
