@@ -26,6 +26,9 @@ type Options struct {
 	Key ed25519.PrivateKey
 }
 
+// cleanupTimeout bounds the removal of an incomplete backup after an interrupt.
+const cleanupTimeout = 10 * time.Second
+
 // Write makes a backup. fill adds its files, verifies them, and completes the
 // manifest. The backup has a manifest, and so exists, only if fill returned nil and
 // the target returned what was written.
@@ -53,7 +56,9 @@ func Write(ctx context.Context, t Target, m Manifest, o Options, fill func(w *Wr
 		return w.close()
 	})
 	if err != nil {
-		_ = removeIncomplete(context.WithoutCancel(ctx), t, m.Name) // the next backup removes it as well
+		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+		defer cancel()
+		_ = removeIncomplete(cleanup, t, m.Name) // the next backup removes it as well
 		return m, fmt.Errorf("write backup %s to %s: %w", m.Name, t, err)
 	}
 	m.Content = written.content()

@@ -4,7 +4,6 @@ package cluster
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"log/slog"
@@ -102,7 +101,10 @@ func TestCertificatesThroughARealAPI(t *testing.T) {
 		t.Error("a serving certificate for another address was approved")
 	}
 
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	client, err := rest.HTTPClientFor(rest.AnonymousClientConfig(c.Config))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for path, want := range map[string]int{"/version": http.StatusUnauthorized, "/api/v1/namespaces": http.StatusUnauthorized, "/readyz": http.StatusOK, "/livez": http.StatusOK} {
 		response, err := client.Get(c.Config.Host + path)
 		if err != nil {

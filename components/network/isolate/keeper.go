@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"k8s.io/klog/v2"
 )
@@ -43,8 +44,8 @@ type Keeper struct {
 	state   state
 
 	list    []pod  // the pods of this machine
-	applied string // the text of the rules that were written last
-	shown   string // how nft shows them
+	applied string // the text of the rules that are written; empty if they have to be written
+	written written
 	own     []netip.Addr
 	bridged bool // the kernel does not pass bridged packets on
 
@@ -129,10 +130,32 @@ func (k *Keeper) update(ctx context.Context, force bool) error {
 		return err
 	}
 	k.applied = text
-	if k.shown, err = listing(ctx); err != nil {
+	shown, err := listing(ctx)
+	if err != nil {
 		return fmt.Errorf("read the rules that were written: %w", err)
 	}
+	k.written = k.written.next(text, shown)
 	return nil
+}
+
+// written are the rules that were written last.
+type written struct {
+	text  string
+	shown string // how nft shows them
+	sure  bool   // shown is what was written
+}
+
+// next is the result of another write. Something can have changed the rules before nft
+// showed them, and would never be noticed. So they are written twice, a second apart, and
+// count when nft shows the same both times. It can list the elements of a set in another order.
+func (w written) next(text, shown string) written {
+	return written{text, shown, text == w.text && slices.Equal(words(shown), words(w.shown))}
+}
+
+func words(text string) []string {
+	all := strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || r == ',' })
+	slices.Sort(all)
+	return all
 }
 
 // record stores what the API says, and the policies of new tasks.
@@ -200,6 +223,9 @@ func (k *Keeper) check(ctx context.Context, compare bool) {
 	if bridged := !passesBridged(); bridged != k.bridged {
 		k.bridged, k.applied = bridged, ""
 	}
+	if !k.written.sure {
+		k.applied = ""
+	}
 	k.mu.Lock()
 	guards := slices.Clone(k.guards)
 	k.mu.Unlock()
@@ -210,7 +236,7 @@ func (k *Keeper) check(ctx context.Context, compare bool) {
 		return
 	}
 	shown, err := listing(ctx)
-	if err == nil && shown == k.shown {
+	if err == nil && shown == k.written.shown {
 		return
 	}
 	klog.InfoS("something changed the rules of tasks; writing them again", "err", err)

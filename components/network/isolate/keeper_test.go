@@ -237,3 +237,41 @@ func TestStateIsReadWithCare(t *testing.T) {
 		}
 	}
 }
+
+// A change between the write of the rules and their listing is noticed, too. Without a
+// change, the rules are written twice and then left alone.
+func TestChangeRightAfterTheWriteIsNoticed(t *testing.T) {
+	m, r := apart(t)
+	dir := t.TempDir()
+	m.connect(dir, "one", "pai-vc-a", `"pai.dev/network":"job"`)
+	m.connect(dir, "two", "pai-vc-a", `"pai.dev/network":"job"`)
+	k := keeperOf(t, m, dir, r, fake.NewClientset(node("m1", machineAddress, "", "")))
+	look := func(compare bool) error {
+		k.check(t.Context(), compare)
+		return k.update(t.Context(), true)
+	}
+	shows := func() string { return m.on("machine", "nft list chain inet pai-tasks from_tasks") }
+	if err := m.inside("machine", func() error { return look(false) }); err != nil {
+		t.Fatal(err)
+	}
+	whole := shows()
+	m.on("machine", "nft flush chain inet pai-tasks from_tasks")
+	err := m.inside("machine", func() (err error) { // as if the change had come first
+		k.written.shown, err = listing(t.Context())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := m.inside("machine", func() error { return look(true) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := shows(); got != whole || len(strings.Fields(whole)) < 10 {
+		t.Errorf("got the rules\n%s\nwant\n%s", got, whole)
+	}
+	if !k.written.sure {
+		t.Error("the rules are written again each second although nothing changes them")
+	}
+}
