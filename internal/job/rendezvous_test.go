@@ -173,6 +173,7 @@ func TestPortsAreBounded(t *testing.T) {
 		"{a: 1001}":         "must be from 0 to 1000",
 		"{a: 600, b: 600}":  "each task reserves 1200 ports; the limit is 1000",
 		"{'a b': 1}":        "the name of a port",
+		"{1http: 1}":        "the name of a port",
 		"{a: x}":            "must be a whole number",
 		"{a: 0, ssh: 0}":    "",
 		"[]":                "",

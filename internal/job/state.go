@@ -50,6 +50,12 @@ type Status struct {
 	Started time.Time `json:"started,omitzero"` // start of the first container of its current pods
 	Ended   time.Time `json:"ended,omitzero"`
 	Retries int       `json:"retries"` // how often the whole job was restarted
+	// GPUs is how many GPUs all of its tasks have.
+	GPUs int `json:"gpus,omitempty"`
+	// Tags are those that users gave it.
+	Tags []string `json:"tags,omitempty"`
+	// StopAsked means that a user stopped it.
+	StopAsked bool `json:"stopAsked,omitempty"`
 
 	TaskRoles []TaskRoleStatus `json:"taskRoles"`
 
@@ -76,6 +82,12 @@ type TaskStatus struct {
 	Ended     time.Time `json:"ended,omitzero"`
 	ExitCode  *int      `json:"exitCode,omitempty"`
 	Retries   int       `json:"retries"` // how often this task was restarted in this run of the job
+	// PodUID, PodIP, and PodCreated are of its newest pod.
+	PodUID     string    `json:"podUID,omitempty"`
+	PodIP      string    `json:"podIP,omitempty"`
+	PodCreated time.Time `json:"podCreated,omitzero"`
+	// GPUs is how many GPUs the task has.
+	GPUs int `json:"gpus,omitempty"`
 }
 
 // Count returns how many tasks are in a state.
@@ -100,7 +112,10 @@ func (s Status) Tasks() (n int) {
 
 // Record is the part of a JobSet that the status of its job depends on. It is small:
 // it has no texts and no templates of pods.
-type Record struct{ set jobset.JobSet }
+type Record struct {
+	set  jobset.JobSet
+	gpus []int // of one task, by task role
+}
 
 // ReadRecord reads a JobSet of any release.
 func ReadRecord(obj *unstructured.Unstructured) (Record, error) {
@@ -110,10 +125,16 @@ func ReadRecord(obj *unstructured.Unstructured) (Record, error) {
 	}
 	js.ManagedFields = nil
 	delete(js.Annotations, AnnotationProtocol)
+	gpus := make([]int, len(js.Spec.ReplicatedJobs))
 	for i := range js.Spec.ReplicatedJobs {
-		js.Spec.ReplicatedJobs[i].Template.Spec.Template = corev1.PodTemplateSpec{}
+		template := &js.Spec.ReplicatedJobs[i].Template.Spec.Template
+		for _, c := range template.Spec.Containers {
+			quantity := c.Resources.Limits[gpuResource]
+			gpus[i] += int(quantity.Value())
+		}
+		*template = corev1.PodTemplateSpec{}
 	}
-	return Record{js}, nil
+	return Record{js, gpus}, nil
 }
 
 // Object is the name of the JobSet.
@@ -143,10 +164,17 @@ func (r Record) Status(pods []corev1.Pod) Status {
 		Object:    js.Name,
 		TaskRoles: []TaskRoleStatus{},
 	}
+	s.Tags = ReadTags(js.Annotations[pai.AnnotationTags])
+	_, s.StopAsked = js.Annotations[pai.AnnotationStopped]
 	readJob(&s, js, live(pods))
 	newest := newestPods(pods)
-	for _, rj := range js.Spec.ReplicatedJobs {
-		s.TaskRoles = append(s.TaskRoles, readRole(rj, s, newest))
+	for i, rj := range js.Spec.ReplicatedJobs {
+		role := readRole(rj, s, newest)
+		for j := range role.Tasks {
+			role.Tasks[j].GPUs = r.gpus[i]
+		}
+		s.GPUs += r.gpus[i] * len(role.Tasks)
+		s.TaskRoles = append(s.TaskRoles, role)
 	}
 	s.Started = firstStart(s.TaskRoles)
 	if s.State == StateWaiting && s.Count(StateRunning) > 0 {

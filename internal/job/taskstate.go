@@ -75,6 +75,7 @@ func withoutPod(job State) State {
 
 func readTask(t *TaskStatus, pod *corev1.Pod) {
 	t.Pod, t.Machine = pod.Name, pod.Spec.NodeName
+	t.PodUID, t.PodIP, t.PodCreated = string(pod.UID), pod.Status.PodIP, pod.CreationTimestamp.Time
 	if n, err := strconv.Atoi(pod.Annotations[batchv1.JobIndexFailureCountAnnotation]); err == nil {
 		t.Retries = n
 	}

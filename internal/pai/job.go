@@ -22,6 +22,8 @@ const (
 	// with the time (RFC 3339) and who asked. A job that ends without it was
 	// not stopped by its user.
 	AnnotationStopped = "pai.dev/stopped"
+	// AnnotationTags of a JobSet has the tags of the job, separated by commas.
+	AnnotationTags = "pai.dev/tags"
 )
 
 // The labels of a JobSet that decide whether it can run.
