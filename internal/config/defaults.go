@@ -19,6 +19,7 @@ const (
 	DefaultEndedJobsLimit = 1000
 	DefaultEndedJobsDays  = 30
 	DefaultTaskNetwork    = "0.0.0.0/0"
+	DefaultJobList        = "own"
 )
 
 // setDefaults fills in what the files omit.
@@ -43,6 +44,7 @@ func (c *Config) setDefaults() {
 	setDefault(&s.RestServer.ServerPort, DefaultRestServerPort)
 	setDefault(&s.RestServer.EndedJobsLimit, DefaultEndedJobsLimit)
 	setDefault(&s.RestServer.EndedJobsDays, DefaultEndedJobsDays)
+	setDefault(&s.RestServer.JobList, DefaultJobList)
 	setDefault(&s.Prometheus.Port, DefaultPrometheusPort)
 	setDefault(&s.Prometheus.ScrapeInterval, DefaultScrapeInterval)
 	setDefault(&s.NodeExporter.Port, DefaultNodeExporter)

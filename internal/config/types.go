@@ -126,6 +126,8 @@ type RestServer struct {
 	// EndedJobsDays for how long.
 	EndedJobsLimit int `yaml:"ended-jobs-limit,omitempty" json:"ended-jobs-limit"` // default 1000
 	EndedJobsDays  int `yaml:"ended-jobs-days,omitempty" json:"ended-jobs-days"`   // default 30
+	// JobList says whose jobs users see in the list of jobs.
+	JobList string `yaml:"job-list,omitempty" json:"job-list"` // default own
 }
 
 // Prometheus configures Prometheus.

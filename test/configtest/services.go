@@ -14,7 +14,7 @@ import (
 func (d *draw) services() []entry {
 	s := &d.want.Services
 	s.Cluster.Common = config.Common{ClusterID: "lab", Release: "v0.9", TrustedBundleKeys: []string{key}, HistoryLimit: config.DefaultHistoryLimit}
-	s.RestServer = config.RestServer{ServerPort: config.DefaultRestServerPort, EndedJobsLimit: config.DefaultEndedJobsLimit, EndedJobsDays: config.DefaultEndedJobsDays}
+	s.RestServer = config.RestServer{ServerPort: config.DefaultRestServerPort, EndedJobsLimit: config.DefaultEndedJobsLimit, EndedJobsDays: config.DefaultEndedJobsDays, JobList: config.DefaultJobList}
 	s.NodeExporter.Port = config.DefaultNodeExporter
 	s.Prometheus = config.Prometheus{Port: config.DefaultPrometheusPort, ScrapeInterval: config.DefaultScrapeInterval}
 	f := file{}
@@ -41,6 +41,9 @@ func (d *draw) services() []entry {
 	port(&s.RestServer.ServerPort, 9300, rest+".server-port")
 	port(&s.RestServer.EndedJobsLimit, 78, rest+".ended-jobs-limit")
 	port(&s.RestServer.EndedJobsDays, 79, rest+".ended-jobs-days")
+	if d.maybe(&f, "all", rest+".job-list") {
+		s.RestServer.JobList = "all"
+	}
 	port(&s.Prometheus.Port, 9301, "prometheus.prometheus-port", "prometheus.port")
 	port(&s.Prometheus.ScrapeInterval, 77, "prometheus.scrape_interval")
 	port(&s.NodeExporter.Port, 9302, "prometheus.node-exporter-port", "node-exporter.port")
