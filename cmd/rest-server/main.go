@@ -18,6 +18,7 @@ import (
 
 	clientrest "k8s.io/client-go/rest"
 
+	"pai.dev/pai/internal/identity"
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/rest"
@@ -40,6 +41,7 @@ type options struct {
 	drain           time.Duration
 	endedJobsLimit  int
 	endedJobsDays   int
+	jobList         string
 }
 
 func main() {
@@ -54,6 +56,7 @@ func main() {
 	flag.DurationVar(&o.drain, "drain", 5*time.Second, "how long the server accepts requests after the signal to end")
 	flag.IntVar(&o.endedJobsLimit, "ended-jobs-limit", 1000, "how many ended jobs of a virtual cluster stay in the cluster")
 	flag.IntVar(&o.endedJobsDays, "ended-jobs-days", 30, "how long an ended job stays in the cluster, in days")
+	flag.StringVar(&o.jobList, "job-list", "own", "whose jobs a user sees in the list of jobs: own or all")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
@@ -70,6 +73,9 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	}
 	if o.endedJobsLimit < 1 || o.endedJobsDays < 1 {
 		return errors.New("--ended-jobs-limit and --ended-jobs-days must be at least 1")
+	}
+	if o.jobList != "own" && o.jobList != "all" {
+		return fmt.Errorf("--job-list must be own or all, not %q", o.jobList)
 	}
 	users, err := rest.ParseUsersForm(o.users)
 	if err != nil {
@@ -94,14 +100,20 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	core := rest.NewCore(cluster, strings.Split(o.virtualClusters, ",")).WithContainment(containment)
+	virtualClusters := strings.Split(o.virtualClusters, ",")
+	policy := identity.Policy{ListOthersJobs: o.jobList == "all"}
+	core := rest.NewCore(cluster, virtualClusters).WithContainment(containment).WithPolicy(policy)
+	known := rest.NewUsers(cluster, users, func(err error) { log.Error("users are left out", "error", err) }).WithVirtualClusters(virtualClusters)
 	go core.ReconcileStops(ctx, 2*time.Second, func(err error) { log.Warn("stops are delayed", "error", err) })
 	retention := rest.Retention{Jobs: o.endedJobsLimit, Age: time.Duration(o.endedJobsDays) * 24 * time.Hour}
 	go core.ReconcileRecords(ctx, recordsEvery, retention, func(err error) { log.Warn("ended jobs stay longer", "error", err) })
 	log.Info("listening", "address", o.listen, "release", o.release)
 	server := rest.Server{
-		Handler: &rest.Handler{Jobs: core, Users: rest.NewUsers(cluster, users, func(err error) { log.Error("users are left out", "error", err) }),
-			Release: o.release, Log: log, MetricsPassword: readPassword(o.metricsPassword, log)},
+		Handler: &rest.Handler{
+			Jobs: core, Users: known, Release: o.release, Log: log, Policy: policy,
+			Logins: rest.NewLogins(known.Accounts(cluster)), Cluster: core, LinkKey: known.LinkKey(cluster),
+			MetricsPassword: readPassword(o.metricsPassword, log),
+		},
 		CertDir: o.certDir, Drain: o.drain, Log: log,
 	}
 	return server.Run(ctx, listener)

@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/kubernetes"
 
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/pai"
@@ -140,7 +141,7 @@ func ensureAdmin(ctx context.Context, c *kube.Client, form UsersForm, saved, not
 }
 
 // getSecret returns an empty Secret if it does not exist.
-func getSecret(ctx context.Context, c *kube.Client, name string) (*corev1.Secret, error) {
+func getSecret(ctx context.Context, c interface{ Clientset() kubernetes.Interface }, name string) (*corev1.Secret, error) {
 	s, err := c.Clientset().CoreV1().Secrets(pai.SystemNamespace).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return &corev1.Secret{}, nil

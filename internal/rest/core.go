@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 
+	"pai.dev/pai/internal/identity"
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/pai"
@@ -31,6 +32,7 @@ type Cluster interface {
 	Dynamic() dynamic.Interface      // for reading
 	Create(ctx context.Context, obj *unstructured.Unstructured) error
 	Patch(ctx context.Context, r kube.Ref, mergePatch []byte) error
+	PatchUnchanged(ctx context.Context, r kube.Ref, mergePatch []byte) error
 	Delete(ctx context.Context, r kube.Ref, uid types.UID) error
 }
 
@@ -39,6 +41,7 @@ type Core struct {
 	cluster         Cluster
 	virtualClusters []string
 	containment     map[string]job.Containment // by virtual cluster; others have the defaults
+	policy          identity.Policy
 	now             func() time.Time
 	lists           chan struct{} // one element for each list that is being made
 }
@@ -53,6 +56,12 @@ func NewCore(cluster Cluster, virtualClusters []string) *Core {
 // WithContainment sets what the operator granted to the tasks of virtual clusters.
 func (c *Core) WithContainment(containment map[string]job.Containment) *Core {
 	c.containment = containment
+	return c
+}
+
+// WithPolicy sets what callers can do.
+func (c *Core) WithPolicy(p identity.Policy) *Core {
+	c.policy = p
 	return c
 }
 
@@ -76,6 +85,9 @@ func (c *Core) prepare(ctx context.Context, s Submission) (prepared, error) {
 	j, warnings, err := job.Parse(s.Protocol, job.ParseOptions{VirtualClusters: c.virtualClusters, VirtualCluster: s.VirtualCluster})
 	if err != nil {
 		return prepared{}, invalid(err)
+	}
+	if err := c.policy.Authorize(caller, identity.Create, identity.Object{Kind: identity.Job, VirtualCluster: j.VirtualCluster}); err != nil {
+		return prepared{}, err
 	}
 	j.Containment = c.containment[j.VirtualCluster]
 	if j.NeedsKey() {
@@ -150,9 +162,14 @@ func (c *Core) find(ctx context.Context, id JobID) (*unstructured.Unstructured, 
 		return nil, err
 	}
 	if len(sets) == 0 {
-		return nil, pai.Errorf(pai.CodeNotFound, "list the jobs; run: paictl job list", "job %s not found", id)
+		return nil, noJob(id)
 	}
 	return slices.MinFunc(sets, age), nil
+}
+
+func noJob(id JobID) error {
+	return &reason{"NoJobError", "Job " + id.String() + " is not found.",
+		pai.Errorf(pai.CodeNotFound, "list the jobs; run: paictl job list", "job %s not found", id)}
 }
 
 // named returns the JobSets with the name of a job, at most one per virtual
@@ -260,6 +277,15 @@ func apiError(what string, err error) error {
 	default: // no connection, not ready, a webhook that is being replaced
 		return pai.Errorf(pai.CodeFailed, "try again in a moment", "%s: %w", what, errors.Join(errUnavailable, err))
 	}
+}
+
+// apiErrorUnlessKnown is apiError for errors that can be those of PAI.
+func apiErrorUnlessKnown(what string, err error) error {
+	var known *pai.Error
+	if errors.As(err, &known) {
+		return err
+	}
+	return apiError(what, err)
 }
 
 // isTooLarge recognizes the refusal of the API server and that of etcd, which arrives

@@ -248,7 +248,7 @@ func TestAcceptedJobKeepsItsName(t *testing.T) {
 	t.Parallel()
 	vcs := []string{"default", "research"}
 	w := newWorld(t, vcs...)
-	ctx := WithCaller(t.Context(), Caller{Name: "ann"})
+	ctx := WithCaller(t.Context(), Caller{Name: "ann", VirtualClusters: vcs})
 	for _, second := range vcs {
 		for round := range 3 { // two in one second are likely, not sure
 			name := fmt.Sprintf("late-%s-%d", second, round)
@@ -320,7 +320,7 @@ func TestEnsureSecretsChangesOnlyWhatItMust(t *testing.T) {
 	}
 	users := NewUsers(c, UsersByEntry, func(error) {})
 	for _, token := range []string{first.Token, lost.Token} {
-		if who, err := users.Caller(ctx, token); err != nil || who != (Caller{AdminUser, true}) {
+		if who, err := users.Caller(ctx, token); err != nil || who.Name != AdminUser || !who.Admin {
 			t.Errorf("%+v, %v", who, err)
 		}
 	}

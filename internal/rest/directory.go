@@ -12,19 +12,28 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// usersSecret is the Secret with the users, in one of two forms (usersform.go).
-// It has hashes of tokens, never tokens.
+// usersSecret is the Secret with the users, in one of two forms (usersform.go), and
+// with their accounts and groups. It has hashes of tokens and passwords, never tokens
+// and passwords.
 const usersSecret = pai.UsersSecret
 
 // directory lists the users of the REST server.
 type directory struct {
 	Users []user `json:"users"`
+	// groups are those that are stored; see group.
+	groups []group
+	// virtualClusters each have a group of their name.
+	virtualClusters []string
 }
 
 type user struct {
-	Name   string  `json:"name,omitempty"`
+	Name string `json:"name,omitempty"`
+	// Admin is for servers of v0.10 and for users without an account. Otherwise the
+	// groups decide, and Admin follows them.
 	Admin  bool    `json:"admin,omitempty"`
 	Tokens []token `json:"tokens"`
+	// account is what v0.10 does not know; nil if the user has none.
+	account *account
 }
 
 type token struct {
@@ -59,7 +68,7 @@ func (d directory) holder(hash string, now time.Time) (Caller, token, bool) {
 	for _, u := range d.Users {
 		for _, t := range u.Tokens {
 			if t.SHA256 == hash && !t.expired(now) {
-				return Caller{Name: u.Name, Admin: u.Admin}, t, true
+				return d.caller(u, t), t, true
 			}
 		}
 	}
@@ -83,6 +92,11 @@ func (d directory) clone() directory {
 	d.Users = slices.Clone(d.Users)
 	for i := range d.Users {
 		d.Users[i].Tokens = slices.Clone(d.Users[i].Tokens)
+		d.Users[i].account = d.Users[i].account.clone()
+	}
+	d.groups = slices.Clone(d.groups)
+	for i := range d.groups {
+		d.groups[i] = d.groups[i].clone()
 	}
 	return d
 }

@@ -11,38 +11,49 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"pai.dev/pai/internal/identity"
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/pai"
 )
 
-// endpoint is one kind of request to the jobs of authenticated users.
+// endpoint is one kind of request. There is no endpoint without a rule of package
+// identity: verb and kind name it.
 type endpoint struct {
-	method, path string // path below /api/v2/jobs
-	status       int    // of a success
+	method, path string
+	status       int // of a success
+	verb         identity.Verb
+	kind         identity.Kind
 	// call returns the data of the answer: JSON, or YAML for []byte.
 	call func(w http.ResponseWriter, req *http.Request) (any, error)
 }
 
+// endpoints are the requests of paictl, below /api/v2. paictl of v0.10 and that of this
+// release use the same.
 func (h *Handler) endpoints() []endpoint {
 	return []endpoint{
-		{http.MethodPost, "/", http.StatusAccepted, h.submit},
-		{http.MethodPost, dryRunPath, http.StatusOK, h.preview},
-		{http.MethodGet, "/", http.StatusOK, h.list},
-		{http.MethodGet, "/{id}", http.StatusOK, ofJob(h.Jobs.Get)},
-		{http.MethodGet, "/{id}/config", http.StatusOK, ofJob(h.Jobs.Protocol)},
-		{http.MethodGet, "/{id}/operations", http.StatusOK, ofJob(h.Jobs.Operations)},
-		{http.MethodPut, "/{id}/executionType", http.StatusAccepted, h.executionType},
-		{http.MethodGet, "/{id}/logs", http.StatusOK, h.logs},
+		{http.MethodGet, "/info", http.StatusOK, identity.Read, identity.Server, func(http.ResponseWriter, *http.Request) (any, error) { return h.info(), nil }},
+		{http.MethodPost, "/jobs", http.StatusAccepted, identity.Create, identity.Job, h.submit},
+		{http.MethodPost, "/jobs" + dryRunPath, http.StatusOK, identity.Create, identity.Job, h.preview},
+		{http.MethodGet, "/jobs", http.StatusOK, identity.List, identity.JobList, h.list},
+		{http.MethodGet, "/jobs/{id}", http.StatusOK, identity.Read, identity.Job, ofJob(h.Jobs.Get)},
+		{http.MethodGet, "/jobs/{id}/config", http.StatusOK, identity.Read, identity.Job, ofJob(h.Jobs.Protocol)},
+		{http.MethodGet, "/jobs/{id}/operations", http.StatusOK, identity.Read, identity.Job, ofJob(h.Jobs.Operations)},
+		{http.MethodPut, "/jobs/{id}/executionType", http.StatusAccepted, identity.Update, identity.Job, h.executionType},
+		{http.MethodGet, "/jobs/{id}/logs", http.StatusOK, identity.Read, identity.Job, h.logs},
 	}
 }
 
-// serve answers a request with what the endpoint's call returns; a call that
-// returns nothing has answered.
-func (h *Handler) serve(e endpoint) http.HandlerFunc {
-	return func(w http.ResponseWriter, req *http.Request) {
+// serve answers a request with what the endpoint's call returns, if the policy allows
+// it; a call that returns nothing has answered.
+func (h *Handler) serve(e endpoint, fail func(http.ResponseWriter, *http.Request, error)) http.Handler {
+	answer := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if err := h.allowed(req, e); err != nil {
+			fail(w, req, err)
+			return
+		}
 		data, err := e.call(w, req)
 		if err != nil {
-			h.fail(w, req, err)
+			fail(w, req, err)
 			return
 		}
 		switch data := data.(type) {
@@ -53,7 +64,38 @@ func (h *Handler) serve(e endpoint) http.HandlerFunc {
 		default:
 			writeJSON(w, e.status, data)
 		}
+	})
+	if h.Policy.Authorize(Caller{}, e.verb, identity.Object{Kind: e.kind}) == nil {
+		return answer // for everyone
 	}
+	return h.authenticated(h.limited(answer, fail), fail)
+}
+
+// allowed asks the policy about a request. The owner of some objects is not in the path:
+// the call of their endpoint asks again, with the owner.
+func (h *Handler) allowed(req *http.Request, e endpoint) error {
+	o := identity.Object{Kind: e.kind}
+	caller, _ := callerOf(req.Context())
+	switch {
+	case e.kind == identity.Job && e.verb == identity.Create:
+		return nil // the virtual cluster is in the text: JobAPI asks
+	case e.kind == identity.Job:
+		id, err := jobID(req)
+		if err != nil {
+			return err
+		}
+		o = objectOf(id)
+	case e.kind == identity.Token || e.kind == identity.Profile:
+		o.Owner = caller.Name
+	case e.kind == identity.Storage:
+		o.Name = chi.URLParam(req, "storage")
+	}
+	return h.authorize(req, e.verb, o)
+}
+
+func (h *Handler) authorize(req *http.Request, verb identity.Verb, o identity.Object) error {
+	caller, _ := callerOf(req.Context()) // the zero caller is a guest
+	return h.Policy.Authorize(caller, verb, o)
 }
 
 // dryRunPath is no parameter of a submission: a server of v0.10 would ignore it and
@@ -130,7 +172,17 @@ func (h *Handler) executionType(_ http.ResponseWriter, req *http.Request) (any, 
 	}
 }
 
-func jobID(req *http.Request) (JobID, error) { return ParseJobID(chi.URLParam(req, "id")) }
+func jobID(req *http.Request) (JobID, error) {
+	text := chi.URLParam(req, "id")
+	if text == "" { // an older path of OpenPAI
+		text = chi.URLParam(req, "user") + "~" + chi.URLParam(req, "job")
+	}
+	id, err := ParseJobID(text)
+	if err != nil && strings.HasPrefix(req.URL.Path, openPAIPrefix) {
+		return id, &reason{"NoJobError", "Job " + text + " is not found.", pai.Errorf(pai.CodeNotFound, "", "%w", err)}
+	}
+	return id, err
+}
 
 // ParseJobID reads user~name.
 func ParseJobID(s string) (JobID, error) {

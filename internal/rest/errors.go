@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 
+	"pai.dev/pai/internal/identity"
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/pai"
 )
@@ -29,12 +30,14 @@ const codeUnauthorized = "unauthorized"
 // statusOf is the HTTP status of an error.
 func statusOf(err error) int {
 	switch {
-	case errors.Is(err, errUnauthorized):
+	case errors.Is(err, errUnauthorized), errors.Is(err, identity.ErrGuest):
 		return http.StatusUnauthorized
 	case errors.Is(err, errUnavailable):
 		return http.StatusServiceUnavailable
 	case errors.Is(err, errBusy):
 		return http.StatusTooManyRequests
+	case errors.As(err, new(badRequest)):
+		return http.StatusBadRequest
 	}
 	switch pai.CodeOf(err) {
 	case pai.CodeInvalid, pai.CodeUsage:

@@ -13,6 +13,7 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 
+	"pai.dev/pai/internal/identity"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/poll"
 )
@@ -31,6 +32,17 @@ type Handler struct {
 	Users   Authenticator
 	Release string
 	Log     *slog.Logger
+	// Policy decides what callers can do.
+	Policy identity.Policy
+	// Logins checks passwords and changes accounts; without it, the operations on
+	// accounts fail.
+	Logins *Logins
+	// Cluster is what clients of OpenPAI need besides Jobs.
+	Cluster ClusterAPI
+	// History reads earlier attempts; nil for those that Jobs knows.
+	History History
+	// LinkKey returns the key that signs links to output, which all servers share.
+	LinkKey func(ctx context.Context) ([]byte, error)
 	// Draining reports that the server is about to end and is no longer ready.
 	Draining func() bool
 	// Ended is closed when followed logs must end.
@@ -66,16 +78,17 @@ func (h *Handler) Routes() http.Handler {
 	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	r.Get("/readyz", h.readyz)
 	r.Method(http.MethodGet, "/metrics", h.withMetricsPassword(h.metrics))
-	r.Get("/api/v2/info", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, Info{Name: "PAI REST server", Release: h.Release, API: "v2", Protocol: 2})
-	})
-	r.Route("/api/v2/jobs", func(r chi.Router) {
-		r.Use(h.authenticated, h.limited)
-		for _, e := range h.endpoints() {
-			r.Method(e.method, e.path, h.serve(e))
-		}
-	})
-	return r
+	for _, e := range h.endpoints() {
+		r.Method(e.method, "/api/v2"+e.path, h.serve(e, h.fail))
+	}
+	r.Method(http.MethodPost, "/api/v2/jobs/", h.serve(endpoint{http.MethodPost, "", http.StatusAccepted, identity.Create, identity.Job, h.submit}, h.fail))
+	r.Method(http.MethodGet, "/api/v2/jobs/", h.serve(endpoint{http.MethodGet, "", http.StatusOK, identity.List, identity.JobList, h.list}, h.fail))
+	h.mountOpenPAI(r)
+	return asExpress(r)
+}
+
+func (h *Handler) info() Info {
+	return Info{Name: "PAI REST server", Release: h.Release, API: "v2", Protocol: 2}
 }
 
 func (h *Handler) readyz(w http.ResponseWriter, req *http.Request) {
@@ -91,16 +104,19 @@ func (h *Handler) readyz(w http.ResponseWriter, req *http.Request) {
 }
 
 // authenticated refuses requests without a known token.
-func (h *Handler) authenticated(next http.Handler) http.Handler {
+func (h *Handler) authenticated(next http.Handler, fail func(http.ResponseWriter, *http.Request, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		scheme, token, ok := strings.Cut(req.Header.Get("Authorization"), " ")
-		if !ok || !strings.EqualFold(scheme, "Bearer") || token == "" {
-			h.fail(w, req, errUnauthorized)
+		token := bearer(req)
+		if token == "" {
+			fail(w, req, errUnauthorized)
 			return
 		}
 		caller, err := h.Users.Caller(req.Context(), token)
+		if user, _, basic := req.BasicAuth(); err == nil && basic && (user != caller.Name || !caller.Application) {
+			err = errTokenInvalid
+		}
 		if err != nil {
-			h.fail(w, req, err)
+			fail(w, req, err)
 			return
 		}
 		ctx, cancel := context.WithCancel(WithCaller(req.Context(), caller))
@@ -110,6 +126,19 @@ func (h *Handler) authenticated(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, req.WithContext(ctx))
 	})
+}
+
+// bearer is the token of a request; empty if it has none. Scripts send an application
+// token as the password of its user.
+func bearer(req *http.Request) string {
+	if _, password, ok := req.BasicAuth(); ok {
+		return password
+	}
+	scheme, token, ok := strings.Cut(req.Header.Get("Authorization"), " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return token
 }
 
 // tokenCheckEvery is how often the token of a request that stays open is checked.
@@ -126,12 +155,20 @@ func (h *Handler) endRevoked(ctx context.Context, cancel context.CancelFunc, tok
 }
 
 func (h *Handler) fail(w http.ResponseWriter, req *http.Request, err error) {
-	status := statusOf(err)
+	if status, ok := h.beforeFailure(w, req, err); ok {
+		writeJSON(w, status, bodyOf(err))
+	}
+}
+
+// beforeFailure logs a failure and sets the headers of its answer. It returns false if
+// the client disconnected.
+func (h *Handler) beforeFailure(w http.ResponseWriter, req *http.Request, err error) (status int, ok bool) {
+	status = statusOf(err)
 	switch {
 	case errors.Is(err, context.Canceled) && req.Context().Err() != nil:
-		return // the client disconnected
+		return 0, false
 	case status >= 500:
-		h.Log.Error("request failed", "method", req.Method, "path", req.URL.Path, "error", err)
+		h.Log.Error("request failed", "method", req.Method, "path", logPath(req), "error", err)
 	}
 	switch status {
 	case http.StatusUnauthorized:
@@ -142,7 +179,7 @@ func (h *Handler) fail(w http.ResponseWriter, req *http.Request, err error) {
 	if errors.Is(err, errNotLetIn) {
 		w.Header().Set("Connection", "close") // the next connection reaches another server
 	}
-	writeJSON(w, status, bodyOf(err))
+	return status, true
 }
 
 func writeJSON(w http.ResponseWriter, status int, data any) {
@@ -168,17 +205,27 @@ func (h *Handler) logged(next http.Handler) http.Handler {
 			if !strings.HasPrefix(req.URL.Path, "/api/") {
 				level = slog.LevelDebug
 			}
-			h.Log.Log(req.Context(), level, "request", "method", req.Method, "path", req.URL.Path,
+			h.Log.Log(req.Context(), level, "request", "method", req.Method, "path", logPath(req),
 				"status", ww.Status(), "bytes", ww.BytesWritten(), "seconds", took.Seconds())
 		}()
 		next.ServeHTTP(ww, req)
 	})
 }
 
+// logPath is the path of a request without a token: clients of OpenPAI have one in the
+// path when they revoke it.
+func logPath(req *http.Request) string {
+	before, after, found := strings.Cut(req.URL.Path, "/tokens/")
+	if !found || after == "application" || after == "check" {
+		return req.URL.Path
+	}
+	return before + "/tokens/…"
+}
+
 // methodOf and routeOf have few values, also for requests of attackers.
 func methodOf(req *http.Request) string {
 	switch req.Method {
-	case http.MethodGet, http.MethodPost, http.MethodPut:
+	case http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete:
 		return req.Method
 	default:
 		return "other"
@@ -201,7 +248,7 @@ func (h *Handler) recovered(next http.Handler) http.Handler {
 			case http.ErrAbortHandler:
 				panic(v)
 			default:
-				h.Log.Error("request handler failed", "method", req.Method, "path", req.URL.Path, "panic", v)
+				h.Log.Error("request handler failed", "method", req.Method, "path", logPath(req), "panic", v)
 				writeJSON(w, http.StatusInternalServerError, errorBody{Code: string(pai.CodeFailed), Message: "the server failed; see its log"})
 			}
 		}()

@@ -75,7 +75,7 @@ func TestClientCallsReachTheJobAPI(t *testing.T) {
 		t.Errorf("calls:\n%q\nwant\n%q", s.calls, want)
 	}
 	for _, caller := range s.callers {
-		if caller != (Caller{Name: "alice"}) {
+		if !reflect.DeepEqual(caller, Caller{Name: "alice"}) {
 			t.Errorf("a call came from %+v", caller)
 		}
 	}
@@ -220,11 +220,11 @@ func TestBadRequests(t *testing.T) {
 		{"GET", "/api/v2/jobs/~train", "", 400},
 		{"GET", "/api/v2/jobs/a%2fb~train", "", 400},
 		{"GET", "/api/v2/jobs?username=a,b", "", 400},
-		{"GET", "/api/v2/jobs/a~b/logs?index=x", "", 400},
-		{"GET", "/api/v2/jobs/a~b/logs?follow=perhaps", "", 400},
-		{"PUT", "/api/v2/jobs/a~b/executionType", `{"value":"PAUSE"}`, 400},
-		{"PUT", "/api/v2/jobs/a~b/executionType", `{"value":"START"}`, 409},
-		{"PUT", "/api/v2/jobs/a~b/executionType", `stop`, 400},
+		{"GET", "/api/v2/jobs/alice~b/logs?index=x", "", 400},
+		{"GET", "/api/v2/jobs/alice~b/logs?follow=perhaps", "", 400},
+		{"PUT", "/api/v2/jobs/alice~b/executionType", `{"value":"PAUSE"}`, 400},
+		{"PUT", "/api/v2/jobs/alice~b/executionType", `{"value":"START"}`, 409},
+		{"PUT", "/api/v2/jobs/alice~b/executionType", `stop`, 400},
 		{"DELETE", "/api/v2/jobs/a~b", "", 405},
 		{"GET", "/api/v1/jobs", "", 404},
 	} {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"pai.dev/pai/internal/identity"
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/pai"
 )
@@ -18,7 +19,7 @@ type JobAPI interface {
 	// Preview returns what Submit would accept, or the error that it would return,
 	// and creates nothing.
 	Preview(ctx context.Context, s Submission) (Previewed, error)
-	// List returns the jobs of all users, oldest first.
+	// List returns the jobs that the caller can see, oldest first.
 	List(ctx context.Context, f Filter) ([]job.Status, error)
 	// Get returns one job; the error is CodeNotFound if it does not exist.
 	Get(ctx context.Context, id JobID) (job.Status, error)
@@ -92,10 +93,7 @@ type LogOptions struct {
 }
 
 // Caller is the user who makes a request.
-type Caller struct {
-	Name  string
-	Admin bool
-}
+type Caller = identity.Caller
 
 type callerKey struct{}
 

@@ -3,13 +3,16 @@ package rest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
 
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/poll"
 )
 
 // What one caller can have of a server, so that others are still served.
@@ -25,6 +28,13 @@ const (
 // errBusy marks the error of a caller with too many requests: a later retry succeeds.
 var errBusy = errors.New("too many requests")
 
+// errTooFast is the error of a caller above the rate.
+var errTooFast = fmt.Errorf("%w in a second", errBusy)
+
+// rateWait is how long a request above the rate waits before it is refused: published
+// clients do not repeat a request.
+const rateWait = 2 * time.Second
+
 // callers limits the requests of each caller. Callers are users of the server, so
 // there are few.
 type callers struct {
@@ -35,6 +45,7 @@ type callers struct {
 type caller struct {
 	rate                *rate.Limiter
 	requests, followers int // in progress
+	waiting             int // for the rate
 }
 
 // enter counts a request in progress until done is called.
@@ -54,7 +65,7 @@ func (c *callers) enter(name string, follows bool) (done func(), err error) {
 	}
 	switch {
 	case !one.rate.Allow():
-		return nil, pai.Errorf(pai.CodeFailed, "send fewer requests", "%w: the limit of user %q is %d per second", errBusy, name, requestsPerSecond)
+		return nil, pai.Errorf(pai.CodeFailed, "send fewer requests", "%w: the limit of user %q is %d per second", errTooFast, name, requestsPerSecond)
 	case *count >= limit:
 		return nil, pai.Errorf(pai.CodeFailed, "end some of them first", "%w: user %q has %d %s, which is the limit", errBusy, name, *count, what)
 	}
@@ -66,18 +77,46 @@ func (c *callers) enter(name string, follows bool) (done func(), err error) {
 	}, nil
 }
 
+// enterSoon is enter for a request that can wait for the rate. As many requests of a
+// caller wait as can be in progress.
+func (c *callers) enterSoon(ctx context.Context, name string, follows bool) (done func(), err error) {
+	if done, err = c.enter(name, follows); !errors.Is(err, errTooFast) || !c.wait(name, 1) {
+		return done, err
+	}
+	defer c.wait(name, -1)
+	for start := time.Now(); errors.Is(err, errTooFast) && time.Since(start) < rateWait; {
+		if stopped := poll.Sleep(ctx, time.Second/requestsPerSecond); stopped != nil {
+			return nil, stopped
+		}
+		done, err = c.enter(name, follows)
+	}
+	return done, err
+}
+
+// wait counts the waiting requests of a caller. It returns false if there are too many.
+func (c *callers) wait(name string, change int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	one := c.of[name]
+	if change > 0 && one.waiting >= maxRequests {
+		return false
+	}
+	one.waiting += change
+	return true
+}
+
 // limited refuses the requests of a caller who has too many.
-func (h *Handler) limited(next http.Handler) http.Handler {
+func (h *Handler) limited(next http.Handler, fail func(http.ResponseWriter, *http.Request, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		caller, err := callerOf(req.Context())
 		if err != nil {
-			h.fail(w, req, err)
+			fail(w, req, err)
 			return
 		}
 		follows := isFollow(req)
-		done, err := h.callers.enter(caller.Name, follows)
+		done, err := h.callers.enterSoon(req.Context(), caller.Name, follows)
 		if err != nil {
-			h.fail(w, req, err)
+			fail(w, req, err)
 			return
 		}
 		defer done()
@@ -95,5 +134,5 @@ func (h *Handler) limited(next http.Handler) http.Handler {
 // that is no boolean is refused later.
 func isFollow(req *http.Request) bool {
 	o, err := logOptions(req)
-	return err == nil && o.Follow
+	return strings.HasSuffix(req.URL.Path, "/logs") && err == nil && o.Follow
 }

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/pager"
 
+	"pai.dev/pai/internal/identity"
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/pai"
 )
@@ -26,6 +27,13 @@ const (
 
 // List implements JobAPI.
 func (c *Core) List(ctx context.Context, f Filter) ([]job.Status, error) {
+	caller, err := callerOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if f.User == "" && c.policy.Authorize(caller, identity.List, identity.Object{Kind: identity.Job}) != nil {
+		f.User = caller.Name // the others would be left out
+	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	select {
@@ -45,6 +53,9 @@ func (c *Core) List(ctx context.Context, f Filter) ([]job.Status, error) {
 		}
 		jobs = append(jobs, some...)
 	}
+	jobs = slices.DeleteFunc(jobs, func(s job.Status) bool {
+		return c.policy.Authorize(caller, identity.List, objectOf(JobID{s.User, s.Name})) != nil
+	})
 	slices.SortFunc(jobs, func(a, b job.Status) int {
 		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.String(), b.String()))
 	})

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"pai.dev/pai/internal/identity"
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/pai"
@@ -57,8 +58,8 @@ func (c *Core) Stop(ctx context.Context, id JobID) error {
 	if err != nil {
 		return err
 	}
-	if !caller.Admin && caller.Name != id.User {
-		return pai.Errorf(pai.CodeForbidden, "ask its owner or an administrator to stop it", "job %s belongs to another user", id)
+	if err := c.policy.Authorize(caller, identity.Update, objectOf(id)); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

@@ -19,6 +19,11 @@ func (h *Handler) logs(w http.ResponseWriter, req *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	return nil, h.copyLogs(w, req, id, o)
+}
+
+// copyLogs returns an error if the answer has not started.
+func (h *Handler) copyLogs(w http.ResponseWriter, req *http.Request, id JobID, o LogOptions) error {
 	ctx, cancel := context.WithCancel(req.Context())
 	defer cancel()
 	go func() {
@@ -30,7 +35,7 @@ func (h *Handler) logs(w http.ResponseWriter, req *http.Request) (any, error) {
 	}()
 	stream, err := h.Jobs.Logs(ctx, id, o)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer stream.Close()
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -38,7 +43,7 @@ func (h *Handler) logs(w http.ResponseWriter, req *http.Request) (any, error) {
 		// Otherwise the output would look complete to the client.
 		panic(http.ErrAbortHandler)
 	}
-	return nil, nil
+	return nil
 }
 
 // copyFlushing copies each part as soon as it arrives.

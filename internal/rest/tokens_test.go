@@ -230,7 +230,7 @@ func TestFollowedLogEndsWithItsToken(t *testing.T) {
 		h.authenticated(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
 			<-req.Context().Done()
 			ended = time.Since(start)
-		})).ServeHTTP(nil, req)
+		}), h.fail).ServeHTTP(nil, req)
 		if ended != tokenCheckEvery {
 			t.Errorf("the request ended after %s", ended)
 		}

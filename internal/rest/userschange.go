@@ -5,11 +5,11 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"maps"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/kubernetes"
 
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/pai"
@@ -19,24 +19,33 @@ func usersRef() kube.Ref {
 	return kube.Ref{Version: "v1", Kind: "Secret", Namespace: pai.SystemNamespace, Name: usersSecret}
 }
 
+// UserStore is the part of a Kubernetes client that changes of users need;
+// *kube.Client is one.
+type UserStore interface {
+	Clientset() kubernetes.Interface // for reading
+	Create(ctx context.Context, obj *unstructured.Unstructured) error
+	PatchUnchanged(ctx context.Context, r kube.Ref, mergePatch []byte) error
+	EnsureNamespace(ctx context.Context, name string) error
+}
+
 // changeUsers changes the stored users in one write, which the API refuses after a
 // concurrent one. It writes only the users that change, in the form that is stored,
 // or in the given form if none is. Users that cannot be read stay as they are. It
 // can call change several times.
-func changeUsers(ctx context.Context, c *kube.Client, form UsersForm, change func(*directory) error) error {
+func changeUsers(ctx context.Context, c UserStore, form UsersForm, change func(*directory) error) error {
 	for n := 1; ; n++ {
 		err := changeUsersOnce(ctx, c, form, change)
 		if n < attempts && (apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err)) {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("change the users of the REST server: %w", err)
+			err = apiErrorUnlessKnown("change the users of the REST server", err)
 		}
-		return nil
+		return err
 	}
 }
 
-func changeUsersOnce(ctx context.Context, c *kube.Client, form UsersForm, change func(*directory) error) error {
+func changeUsersOnce(ctx context.Context, c UserStore, form UsersForm, change func(*directory) error) error {
 	secret, err := getSecret(ctx, c, usersSecret)
 	if err != nil {
 		return err
@@ -52,6 +61,7 @@ func changeUsersOnce(ctx context.Context, c *kube.Client, form UsersForm, change
 	if err := change(&after); err != nil {
 		return err
 	}
+	after.mirrorAdmins()
 	was, err := before.encode(form)
 	if err != nil {
 		return err
@@ -59,6 +69,9 @@ func changeUsersOnce(ctx context.Context, c *kube.Client, form UsersForm, change
 	want, err := after.encode(form)
 	if err != nil {
 		return err
+	}
+	if size := sizeOf(want); size > maxUsersBytes && size > sizeOf(was) {
+		return pai.Errorf(pai.CodeRefused, "delete users, tokens, or extensions that are not needed", "the users come to %d bytes; the limit is %d", size, maxUsersBytes)
 	}
 	if secret.ResourceVersion == "" {
 		return createUsers(ctx, c, want)
@@ -71,6 +84,13 @@ func changeUsersOnce(ctx context.Context, c *kube.Client, form UsersForm, change
 		return err
 	}
 	return c.PatchUnchanged(ctx, usersRef(), patch)
+}
+
+func sizeOf(data map[string][]byte) (n int) {
+	for key, value := range data {
+		n += len(key) + len(value)
+	}
+	return n
 }
 
 // usersPatch is the merge patch between the data of two Secrets.
@@ -92,7 +112,7 @@ func usersPatch(version string, was, want map[string][]byte) ([]byte, error) {
 	})
 }
 
-func createUsers(ctx context.Context, c *kube.Client, data map[string][]byte) error {
+func createUsers(ctx context.Context, c UserStore, data map[string][]byte) error {
 	// The boot of the cluster writes the full namespace.
 	if err := c.EnsureNamespace(ctx, pai.SystemNamespace); err != nil {
 		return err

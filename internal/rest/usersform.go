@@ -28,6 +28,10 @@ const (
 const (
 	usersKey    = "users.json" // of UsersDocument
 	entryPrefix = "user."      // of UsersByEntry, before the user's name
+	// Accounts and groups have keys beside the users, in both forms: v0.9 and v0.10
+	// ignore them, and keep them when they write users.
+	accountPrefix = "account." // before the user's name
+	groupPrefix   = "group."   // before the group's name
 )
 
 // ParseUsersForm reads a form's name.
@@ -51,20 +55,39 @@ func formOf(s *corev1.Secret) UsersForm {
 	return ""
 }
 
-func entryKeys(s *corev1.Secret) []string {
+func entryKeys(s *corev1.Secret) []string { return keysWith(s, entryPrefix) }
+
+func keysWith(s *corev1.Secret, prefix string) []string {
 	var keys []string
 	for _, key := range slices.Sorted(maps.Keys(s.Data)) {
-		if strings.HasPrefix(key, entryPrefix) {
+		if strings.HasPrefix(key, prefix) {
 			keys = append(keys, key)
 		}
 	}
 	return keys
 }
 
+// ownData is the part of a Secret that a directory is encoded to.
+func ownData(s *corev1.Secret) map[string][]byte {
+	data := map[string][]byte{}
+	for key, value := range s.Data {
+		if key == usersKey || strings.HasPrefix(key, entryPrefix) || strings.HasPrefix(key, accountPrefix) || strings.HasPrefix(key, groupPrefix) {
+			data[key] = value
+		}
+	}
+	return data
+}
+
 // readDirectory reads a Secret like a release with that form. v0.9 reads only
 // the document. Later releases read both; an entry overrides the document. It leaves
 // out what cannot be read, and returns an error with all of that.
 func readDirectory(s *corev1.Secret, form UsersForm) (directory, error) {
+	d, problems := readUsers(s, form)
+	problems = errors.Join(problems, d.readAccounts(s), d.readGroups(s))
+	return d, problems
+}
+
+func readUsers(s *corev1.Secret, form UsersForm) (directory, error) {
 	var d directory
 	document, problems := readDocument(s)
 	if form != UsersDocument {
@@ -114,7 +137,10 @@ func readEntry(s *corev1.Secret, key string) (u user, err error) {
 
 // encode returns the data of the Secret in a form.
 func (d directory) encode(form UsersForm) (map[string][]byte, error) {
-	data := map[string][]byte{}
+	data, err := d.encodeAccounts()
+	if err != nil {
+		return nil, err
+	}
 	if form == UsersDocument {
 		document, err := json.Marshal(d)
 		if err != nil {

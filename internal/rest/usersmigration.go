@@ -66,5 +66,5 @@ func (m UsersMigration) patch(secret *corev1.Secret) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return usersPatch(secret.ResourceVersion, secret.Data, want)
+	return usersPatch(secret.ResourceVersion, ownData(secret), want)
 }

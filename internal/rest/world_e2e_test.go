@@ -76,6 +76,8 @@ type world struct {
 	cluster *kubetest.Cluster
 	access  Access
 	core    *Core // acts with the rights that the chart gives the server
+
+	virtualClusters []string
 }
 
 // newWorld starts a control plane with the kinds and namespaces that jobs
@@ -83,12 +85,13 @@ type world struct {
 func newWorld(t *testing.T, virtualClusters ...string) *world {
 	t.Helper()
 	ctx := t.Context()
-	w := &world{cluster: kubetest.Start(t)}
+	w := &world{cluster: kubetest.Start(t), virtualClusters: virtualClusters}
 	cfg := &config.Config{}
 	cfg.Services.RestServer.ServerPort = 9186
 	cfg.Services.VirtualClusters = map[string]config.VirtualCluster{}
 	objs := append(definitions(t, "jobset/v0.12.0", "sigs.k8s.io/jobset", "*jobsets.yaml"),
 		definitions(t, "kueue/v0.19.2", "sigs.k8s.io/kueue", "*workloads.yaml")...)
+	objs = append(objs, definitions(t, "kueue/v0.19.2", "sigs.k8s.io/kueue", "*clusterqueues.yaml")...)
 	for _, vc := range virtualClusters {
 		cfg.Services.VirtualClusters[vc] = granted[vc]
 		objs = append(objs, namespace(job.Namespace(vc)))
@@ -177,7 +180,9 @@ func (w *world) serve(t *testing.T, client *kube.Client) string {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	srv := &Server{Handler: &Handler{Jobs: w.core, Users: NewUsers(client, UsersByEntry, func(error) {}), Log: log}, CertDir: dir, Log: log}
+	users := NewUsers(client, UsersByEntry, func(error) {}).WithVirtualClusters(w.virtualClusters)
+	handler := &Handler{Jobs: w.core, Users: users, Log: log, Logins: NewLogins(users.Accounts(client)), Cluster: w.core, LinkKey: users.LinkKey(client)}
+	srv := &Server{Handler: handler, CertDir: dir, Log: log}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Run(ctx, l) }()
@@ -185,7 +190,7 @@ func (w *world) serve(t *testing.T, client *kube.Client) string {
 	return "https://" + l.Addr().String()
 }
 
-// as is a client with a new user's token.
+// as is a client with the token of a new user, who can use all virtual clusters.
 func (w *world) as(t *testing.T, name string) *Client {
 	t.Helper()
 	ctx := t.Context()
@@ -198,7 +203,7 @@ func (w *world) as(t *testing.T, name string) *Client {
 		t.Fatal(err)
 	}
 	fresh := newToken()
-	dir.Users = append(dir.Users, user{Name: name, Tokens: []token{{SHA256: hashToken(fresh)}}})
+	dir.Users = append(dir.Users, user{Name: name, Tokens: []token{{SHA256: hashToken(fresh)}}, account: &account{Groups: w.virtualClusters}})
 	data, err := dir.encode(formOf(secret))
 	if err != nil {
 		t.Fatal(err)

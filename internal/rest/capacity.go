@@ -1,0 +1,224 @@
+package rest
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"pai.dev/pai/internal/job"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/rest/openpai"
+)
+
+// clusterQueues are the quotas of Kueue, one per virtual cluster. Each version of Kueue
+// serves at least one of these.
+var (
+	clusterQueues      = schema.GroupVersionResource{Group: "kueue.x-k8s.io", Version: "v1beta1", Resource: "clusterqueues"}
+	newerClusterQueues = schema.GroupVersionResource{Group: "kueue.x-k8s.io", Version: "v1beta2", Resource: "clusterqueues"}
+)
+
+const gpuResource = "nvidia.com/gpu"
+
+// VirtualClusters implements ClusterAPI.
+func (c *Core) VirtualClusters(ctx context.Context) (map[string]openpai.VirtualCluster, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return reading(ctx, func(ctx context.Context) (map[string]openpai.VirtualCluster, error) {
+		nodes, err := c.cluster.Clientset().CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return nil, apiError("list the machines", err)
+		}
+		all := allocatable(nodes.Items)
+		clusters := map[string]openpai.VirtualCluster{}
+		for _, vc := range c.virtualClusters {
+			queue, err := c.queueOf(ctx, vc)
+			if err != nil {
+				return nil, apiError("read the quota of virtual cluster "+vc, err)
+			}
+			quota, used := all, openpai.Resources{}
+			if queue != nil {
+				quota, used = quotaOfQueue(queue), usageOfQueue(queue)
+			}
+			clusters[vc] = openpai.Capacity(quota, used, all)
+		}
+		return clusters, nil
+	})
+}
+
+// queueOf is the queue of a virtual cluster; nil if it does not exist (yet).
+func (c *Core) queueOf(ctx context.Context, vc string) (*unstructured.Unstructured, error) {
+	var queue *unstructured.Unstructured
+	var err error
+	for _, version := range []schema.GroupVersionResource{clusterQueues, newerClusterQueues} {
+		queue, err = c.cluster.Dynamic().Resource(version).Get(ctx, vc, metav1.GetOptions{})
+		if !apierrors.IsNotFound(err) {
+			return queue, err
+		}
+	}
+	return nil, nil
+}
+
+func allocatable(nodes []corev1.Node) openpai.Resources {
+	var cpu, memory, gpu int64
+	for _, n := range nodes {
+		if n.Spec.Unschedulable {
+			continue
+		}
+		cpu += n.Status.Allocatable.Cpu().Value()
+		memory += n.Status.Allocatable.Memory().Value() >> 20
+		quantity := n.Status.Allocatable[gpuResource]
+		gpu += quantity.Value()
+	}
+	return openpai.NewResources(cpu, memory, gpu)
+}
+
+// quotaOfQueue adds up the quotas of all flavors.
+func quotaOfQueue(queue *unstructured.Unstructured) openpai.Resources {
+	sum := map[string]int64{}
+	groups, _, _ := unstructured.NestedSlice(queue.Object, "spec", "resourceGroups")
+	for _, g := range groups {
+		for _, f := range nestedList(g, "flavors") {
+			for _, r := range nestedList(f, "resources") {
+				addQuantity(sum, r, "nominalQuota")
+			}
+		}
+	}
+	return resourcesOf(sum)
+}
+
+func usageOfQueue(queue *unstructured.Unstructured) openpai.Resources {
+	sum := map[string]int64{}
+	flavors, _, _ := unstructured.NestedSlice(queue.Object, "status", "flavorsUsage")
+	for _, f := range flavors {
+		for _, r := range nestedList(f, "resources") {
+			addQuantity(sum, r, "total")
+		}
+	}
+	return resourcesOf(sum)
+}
+
+func nestedList(value any, field string) []any {
+	m, _ := value.(map[string]any)
+	list, _ := m[field].([]any)
+	return list
+}
+
+// addQuantity adds a quantity, which does not add up to more than 64 bits have.
+func addQuantity(sum map[string]int64, value any, field string) {
+	m, _ := value.(map[string]any)
+	name, _ := m["name"].(string)
+	text, _ := m[field].(string)
+	if q, err := resource.ParseQuantity(text); err == nil {
+		sum[name] = min(sum[name]+q.Value(), 1<<62)
+	}
+}
+
+func resourcesOf(sum map[string]int64) openpai.Resources {
+	return openpai.NewResources(sum["cpu"], sum["memory"]>>20, sum[gpuResource])
+}
+
+// Nodes implements ClusterAPI.
+func (c *Core) Nodes(ctx context.Context) (*corev1.NodeList, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	nodes, err := reading(ctx, func(ctx context.Context) (*corev1.NodeList, error) {
+		list, err := c.cluster.Clientset().CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return nil, apiError("list the machines", err)
+		}
+		return list, nil
+	})
+	if err == nil {
+		nodes.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "NodeList"}
+	}
+	return nodes, err
+}
+
+// maxPods is how many pods a list has at most: an answer is made in memory.
+const maxPods = 5000
+
+// Pods implements ClusterAPI. Pods of services are not in it: the server cannot read
+// them.
+func (c *Core) Pods(ctx context.Context, namespace, labels string) (*corev1.PodList, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	all := &corev1.PodList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PodList"}, Items: []corev1.Pod{}}
+	for _, vc := range c.virtualClusters {
+		if namespace != "" && namespace != job.Namespace(vc) {
+			continue
+		}
+		selector := pai.LabelJob
+		if labels != "" {
+			selector += "," + labels
+		}
+		err := eachItem(ctx, selector, listing(c.cluster.Clientset().CoreV1().Pods(job.Namespace(vc)).List), func(p *corev1.Pod) error {
+			p.ManagedFields = nil
+			if len(all.Items) >= maxPods {
+				return pai.Errorf(pai.CodeInvalid, "ask for one namespace or for labels", "there are more than %d pods", maxPods)
+			}
+			all.Items = append(all.Items, *p)
+			return nil
+		})
+		if err != nil {
+			return nil, apiErrorUnlessKnown("list the pods", err)
+		}
+	}
+	return all, nil
+}
+
+// Events implements ClusterAPI.
+func (c *Core) Events(ctx context.Context, id JobID) ([]openpai.Event, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return reading(ctx, func(ctx context.Context) ([]openpai.Event, error) {
+		s, err := c.get(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		events, err := c.eventsOf(ctx, s)
+		if err != nil {
+			return nil, apiError("list the events of the job", err)
+		}
+		return events, nil
+	})
+}
+
+// maxEvents is how many events of a job an answer has at most.
+const maxEvents = 1000
+
+// eventsOf reads the events of all pods in the namespace in pages: a job can have more
+// tasks than requests should be made.
+func (c *Core) eventsOf(ctx context.Context, s job.Status) ([]openpai.Event, error) {
+	type place struct {
+		role string
+		task job.TaskStatus
+	}
+	tasks := map[string]place{} // by pod
+	for role, r := range openpai.Roles(s) {
+		for _, t := range r.Tasks {
+			tasks[t.Pod] = place{role, t}
+		}
+	}
+	delete(tasks, "") // tasks without a pod
+	events, options := []openpai.Event{}, metav1.ListOptions{FieldSelector: "involvedObject.kind=Pod", Limit: pageSize}
+	for len(tasks) > 0 {
+		page, err := c.cluster.Clientset().CoreV1().Events(s.Namespace).List(ctx, options)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range page.Items {
+			if at, found := tasks[e.InvolvedObject.Name]; found && len(events) < maxEvents {
+				events = append(events, openpai.ReadEvent(s, at.role, at.task, e))
+			}
+		}
+		if options.Continue = page.Continue; options.Continue == "" || len(events) >= maxEvents {
+			break
+		}
+	}
+	return events, nil
+}

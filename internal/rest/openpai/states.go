@@ -1,0 +1,105 @@
+package openpai
+
+import (
+	"crypto/md5" //nolint:gosec // OpenPAI's name of a job, for debugging
+	"encoding/hex"
+	"strings"
+	"time"
+
+	"pai.dev/pai/internal/job"
+)
+
+// The exit codes of OpenPAI for a job that a user stopped, and for one whose tasks have
+// no exit code.
+const (
+	exitStopped = -210
+	exitUnknown = -8000
+)
+
+// subState is the state of OpenPAI's framework controller for a state.
+func subState(s job.State) string {
+	switch s {
+	case job.StateWaiting, job.StateUnknown:
+		return "AttemptPreparing"
+	case job.StateRunning:
+		return "AttemptRunning"
+	case job.StateStopping:
+		return "AttemptDeleting"
+	default:
+		return "Completed"
+	}
+}
+
+func executionType(s job.Status) string {
+	if s.StopAsked {
+		return "STOP"
+	}
+	return "START"
+}
+
+// exitCode is that of a job that has ended; nil before.
+func exitCode(s job.Status) *int {
+	switch s.State {
+	case job.StateSucceeded:
+		return new(0)
+	case job.StateStopped:
+		return new(exitStopped)
+	case job.StateFailed:
+		if _, t := trigger(s); t != nil && t.ExitCode != nil {
+			return new(*t.ExitCode)
+		}
+		return new(exitUnknown)
+	default:
+		return nil
+	}
+}
+
+// trigger is the task that failed first, with its role; nil if none did.
+func trigger(s job.Status) (role string, first *job.TaskStatus) {
+	for _, r := range s.TaskRoles {
+		for i := range r.Tasks {
+			t := &r.Tasks[i]
+			if t.State == job.StateFailed && (first == nil || t.Ended.Before(first.Ended)) {
+				role, first = r.Name, t
+			}
+		}
+	}
+	return role, first
+}
+
+// millis is a time as OpenPAI writes it; nil if it is unknown.
+func millis(t time.Time) *int64 {
+	if t.IsZero() {
+		return nil
+	}
+	return new(t.UnixMilli())
+}
+
+// RoleKey is how OpenPAI writes the name of a task role in paths and keys.
+func RoleKey(role string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return -1
+	}, strings.ToLower(role))
+}
+
+func debugID(s job.Status) string {
+	sum := md5.Sum([]byte(s.User + "~" + s.Name)) //nolint:gosec // see above
+	return hex.EncodeToString(sum[:])
+}
+
+func user(s job.Status) string {
+	if s.User == "" {
+		return "unknown"
+	}
+	return s.User
+}
+
+func tags(s job.Status) []string {
+	if s.Tags == nil {
+		return []string{}
+	}
+	return s.Tags
+}

@@ -1,0 +1,209 @@
+package rest
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"pai.dev/pai/internal/identity"
+	"pai.dev/pai/internal/pai"
+)
+
+func TestLogins(t *testing.T) {
+	t.Parallel()
+	w := newWhole(t, identity.Policy{}, "default")
+	first := w.user(t, "ada", false)
+	application, err := w.accounts.CreateApplicationToken(t.Context(), "ada")
+	if err != nil {
+		t.Fatal(err)
+	}
+	status := func(token string) int {
+		code, _ := w.ask(t, http.MethodGet, "/rest-server/api/v2/tokens/check", token, "")
+		return code
+	}
+	if status(first) != 200 || status(application) != 200 {
+		t.Fatal("tokens are refused")
+	}
+	// What a list shows of tokens is not valid, and is enough to revoke them.
+	listed := answer[struct{ Tokens []string }](t, w, http.MethodGet, "/rest-server/api/v2/tokens", first, "").Tokens
+	if len(listed) != 2 || slices.Contains(listed, first) || status(listed[0]) != 401 || status(listed[1]) != 401 {
+		t.Errorf("listed %q", listed)
+	}
+	for _, l := range listed {
+		if c, ok := identity.ReadClaims(l); !ok || c.Username != "ada" || strings.Contains(l, identity.LastPart(first)) {
+			t.Errorf("%s: %+v", l, c)
+		}
+	}
+	// A new password ends logins, and no application tokens.
+	if _, err := w.accounts.Update(t.Context(), "ada", UserChange{Password: new("another one")}); err != nil {
+		t.Fatal(err)
+	}
+	if status(first) != 401 || status(application) != 200 {
+		t.Errorf("after a new password: %d, %d", status(first), status(application))
+	}
+	for _, c := range []struct {
+		user, password string
+		life           time.Duration
+		code           string
+	}{
+		{"ada", "secret-ada", 0, "IncorrectPasswordError"},
+		{"missing", "secret", 0, "NoUserError"},
+		{"ada", "another one", time.Second, "InvalidParametersError"},
+		{"ada", "another one", 8 * 24 * time.Hour, "InvalidParametersError"},
+	} {
+		_, _, err := w.handler.Logins.Login(t.Context(), c.user, c.password, c.life)
+		var r *reason
+		if !errors.As(err, &r) || r.code != c.code {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	short, _, err := w.handler.Logins.Login(t.Context(), "ada", "another one", time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, _ := identity.ReadClaims(short); c.Expires.Sub(c.Issued) != time.Minute {
+		t.Errorf("a login of a minute lives for %s", c.Expires.Sub(c.Issued))
+	}
+	for key, value := range w.memory.secret(t).Data {
+		for _, secret := range []string{"another one", "secret-ada", identity.LastPart(short), identity.LastPart(application)} {
+			if strings.Contains(string(value), secret) {
+				t.Errorf("%s has a secret: %s", key, value)
+			}
+		}
+	}
+	// Deleted users are unknown at once.
+	if err := w.accounts.Delete(t.Context(), "ada"); err != nil || status(application) != 401 || status(short) != 401 {
+		t.Errorf("a deleted user: %v", err)
+	}
+}
+
+// Who guesses passwords of a user is slowed down; other users log in.
+func TestGuessedPasswordsAreSlowedDown(t *testing.T) {
+	t.Parallel()
+	w := newWhole(t, identity.Policy{}, "default")
+	w.handler.Logins.all.SetLimit(rate.Inf)
+	w.user(t, "ada", false)
+	w.user(t, "bob", false)
+	checked := 0
+	for range 3 * failuresPerMinute {
+		status, text := w.ask(t, http.MethodPost, "/rest-server/api/v2/authn/basic/login", "", `{"username":"ada","password":"guess"}`)
+		switch status {
+		case http.StatusBadRequest:
+			checked++
+		case http.StatusTooManyRequests:
+		default:
+			t.Fatalf("%d %s", status, text)
+		}
+	}
+	if checked < failuresPerMinute || checked > failuresPerMinute+2 {
+		t.Errorf("%d guesses were checked, want %d", checked, failuresPerMinute)
+	}
+	if _, _, err := w.handler.Logins.Login(t.Context(), "bob", "secret-bob", 0); err != nil {
+		t.Errorf("another user: %v", err)
+	}
+}
+
+// The password of OpenPAI is good once, and then stored in the form of PAI.
+func TestImportedPasswordIsReplaced(t *testing.T) {
+	t.Parallel()
+	w := newWhole(t, identity.Policy{}, "default")
+	if _, err := w.accounts.Create(t.Context(), "ada", UserChange{}); err != nil {
+		t.Fatal(err)
+	}
+	// Node.js: crypto.pbkdf2Sync('hello-pai', md5hex('ada'), 10000, 64, 'sha512')
+	const key = "af5650315ca81d904716021b8ee3ca4a898983a100e08224f29779c33f412e0988345ea1a0699b9f211998f8b4cf75d164106a4bf7cf911a2262458a8c6f3849"
+	if err := w.accounts.ImportPassword(t.Context(), "ada", key); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, _, err := w.handler.Logins.Login(t.Context(), "ada", "hello-pai", 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if text := string(w.memory.secret(t).Data["account.ada"]); strings.Contains(text, key[:20]) || !strings.Contains(text, "$argon2id$") {
+		t.Errorf("stored: %s", text)
+	}
+}
+
+// The oldest logins of a user end; tokens of paictl and application tokens do not.
+func TestLoginsAreFew(t *testing.T) {
+	t.Parallel()
+	u := user{Name: "ada", account: &account{Kinds: map[string]tokenKind{}}}
+	now := time.Unix(1.7e9, 0)
+	add := func(hash string, kind tokenKind, expires time.Time) {
+		hash = strings.Repeat(hash, 6)
+		u.Tokens = append(u.Tokens, token{SHA256: hash, Expires: expires})
+		if kind != "" {
+			u.account.Kinds[hash[:tokenIDLength]] = kind
+		}
+	}
+	add("zz", "", now.Add(-time.Hour))
+	add("yy", tokenOfApplication, now.Add(time.Hour))
+	add("xx", tokenOfApplication, now.Add(-time.Hour))
+	for i := range maxLogins + 5 {
+		add(fmt.Sprintf("%02d", i), tokenOfLogin, now.Add(time.Hour))
+	}
+	u.dropTokens(now)
+	if got := u.count(tokenOfLogin); got != maxLogins-1 { // one is added afterwards
+		t.Errorf("%d logins are left", got)
+	}
+	if first := u.Tokens[2].SHA256[:2]; first != "06" || u.Tokens[0].SHA256[:2] != "zz" || u.Tokens[1].SHA256[:2] != "yy" || len(u.account.Kinds) != maxLogins {
+		t.Errorf("the first login is %s; %d kinds", first, len(u.account.Kinds))
+	}
+}
+
+// A token that one server makes is known to another server at once, although that one
+// has just read the users.
+func TestNewTokenIsKnownToOtherServers(t *testing.T) {
+	t.Parallel()
+	w := newWhole(t, identity.Policy{}, "default")
+	old := w.user(t, "ada", false)
+	other := NewUsers(w.memory, UsersByEntry, func(error) {})
+	if _, err := other.Caller(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	fresh := w.loggedIn(t, "ada")
+	if _, err := other.Caller(t.Context(), fresh); err != nil {
+		t.Errorf("a new token: %v", err)
+	}
+	start := time.Now()
+	if _, err := other.Caller(t.Context(), "pai_unknown"); pai.CodeOf(err) != pai.CodeForbidden || time.Since(start) > strangerFreshFor {
+		t.Errorf("an unknown token: %v after %s", err, time.Since(start))
+	}
+}
+
+// Scripts send an application token as the password of its user, and no other token.
+func TestBasicAuthentication(t *testing.T) {
+	t.Parallel()
+	w := newWhole(t, identity.Policy{}, "default")
+	login := w.user(t, "ada", false)
+	w.user(t, "bob", false)
+	application, err := w.accounts.CreateApplicationToken(t.Context(), "ada")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		user, password string
+		want           int
+	}{{"ada", application, 200}, {"bob", application, 401}, {"ada", login, 401}, {"ada", "secret-ada", 401}, {"", application, 401}} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.url+"/rest-server/api/v2/jobs", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.SetBasicAuth(c.user, c.password)
+		resp, err := w.http.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != c.want {
+			t.Errorf("%s with %.10s…: got %d, want %d", c.user, c.password, resp.StatusCode, c.want)
+		}
+	}
+}
