@@ -14,7 +14,8 @@ import (
 )
 
 func newUserCommand(env *Env) *cobra.Command {
-	return group("user", "Manage the access of users to the REST server",
+	return group("user", "Manage the users of the REST server and their access",
+		newUserListCommand(env), newUserCreateCommand(env), newUserUpdateCommand(env), newUserDeleteCommand(env),
 		group("token", "Create, list, limit, and revoke tokens of the REST server",
 			newTokenListCommand(env), newTokenCreateCommand(env), newTokenExpireCommand(env), newTokenRevokeCommand(env)))
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +40,46 @@ func TestWriteTokens(t *testing.T) {
 		}
 		if strings.Join(got, "\n") != strings.Join(c.want, "\n") {
 			t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(c.want, "\n"))
+		}
+	}
+}
+
+func TestWriteUsersAndGroups(t *testing.T) {
+	t.Parallel()
+	acls := map[string]json.RawMessage{"acls": json.RawMessage(`{"admin":false,"virtualClusters":["research"],"storageConfigs":[]}`)}
+	for want, write := range map[string]func(*ui.Page){
+		"No users.": func(p *ui.Page) { writeUsers(p, nil) },
+		"USER ADMIN PASSWORD TOKENS VIRTUAL CLUSTERS GROUPS EMAIL\nada no yes 2 default,research default,research ada@example.com\nadmin yes no 1 default adminGroup,default -": func(p *ui.Page) {
+			writeUsers(p, []rest.UserInfo{
+				{Username: "ada", CanLogIn: true, Tokens: 2, VirtualClusters: []string{"default", "research"}, Groups: []string{"default", "research"}, Email: "ada@example.com"},
+				{Username: "admin", Admin: true, Tokens: 1, VirtualClusters: []string{"default"}, Groups: []string{"adminGroup", "default"}},
+			})
+		},
+		"GROUP ADMIN VIRTUAL CLUSTERS DESCRIPTION\nvision no research -": func(p *ui.Page) {
+			writeGroups(p, []rest.GroupInfo{{Name: "vision", Extension: acls}})
+		},
+	} {
+		var out bytes.Buffer
+		if err := ui.Text(&out, write); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for line := range strings.Lines(out.String()) {
+			got = append(got, strings.Join(strings.Fields(line), " "))
+		}
+		if strings.Join(got, "\n") != want {
+			t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), want)
+		}
+	}
+}
+
+// A password comes from standard input, without the end of its line, and is never empty.
+func TestPasswordIsReadFromStandardInput(t *testing.T) {
+	t.Parallel()
+	for input, want := range map[string]string{"secret\n": "secret", "secret": "secret", " se cret \r\nmore\n": " se cret ", "": "", "\n": ""} {
+		got, err := (&Env{In: strings.NewReader(input)}).readPassword()
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: got %q, %v", input, got, err)
 		}
 	}
 }

@@ -3,8 +3,10 @@ package session
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"pai.dev/pai/internal/rest"
 )
@@ -13,6 +15,12 @@ import (
 func (s *Session) Tokens(ctx context.Context) (rest.Tokens, error) {
 	client, err := s.Kube(ctx)
 	return rest.Tokens{Cluster: client}, err
+}
+
+// Accounts are the users and groups of the REST server of the cluster.
+func (s *Session) Accounts(ctx context.Context) (rest.Accounts, error) {
+	client, err := s.Kube(ctx)
+	return rest.Accounts{Store: client, VirtualClusters: slices.Sorted(maps.Keys(s.Config.Services.VirtualClusters))}, err
 }
 
 // RestServer says how clients reach the REST server.
