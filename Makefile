@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 include hack/go.env
 export CGO_ENABLED GOFLAGS
 
-.PHONY: help deps build demo test test-all unit golden fuzz e2e check bench bench-upgrade chaos mutants lint vuln verify clean
+.PHONY: help deps build demo test test-all unit sdk golden fuzz e2e check bench bench-upgrade chaos mutants lint vuln verify clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,11 +21,11 @@ build: ## build bin/paictl, with the program that it copies to machines in it
 demo: ## PAI on this host from nothing: v0.10, a job, and the upgrade to v0.11 under it
 	@hack/demo.sh
 
-test: deps build ## what continuous integration runs: lint, unit tests, fuzzing, bundles, end-to-end tests
-	@hack/test.sh lint unit fuzz bundles e2e
+test: deps build ## what continuous integration runs: lint, unit tests, OpenPAI's suite, fuzzing, bundles, end-to-end tests
+	@hack/test.sh lint unit sdk fuzz bundles e2e
 
 test-all: deps build ## all that and every mutant, every fault in an upgrade: what proves a release (hours)
-	@PAI_TEST_ALL=1 hack/test.sh lint unit fuzz bundles e2e mutants chaos
+	@PAI_TEST_ALL=1 hack/test.sh lint unit sdk fuzz bundles e2e mutants chaos
 
 check: ## format, vet, and test one package, and lint it: PKG=./internal/plan
 	@hack/check.sh "$(PKG)"
@@ -35,6 +35,9 @@ unit: ## tests that need nothing but Go
 
 golden: ## rewrite the golden files of all tests; read the difference before you commit it
 	@go test $$(grep -rl --include='*_test.go' '"pai.dev/pai/internal/golden"' internal test | xargs -n1 dirname | sort -u | sed 's|^|./|') -update
+
+sdk: deps ## the live API suite that OpenPAI ships in its JavaScript SDK, against the REST server
+	@hack/test.sh sdk
 
 fuzz: ## feed the readers of configurations and archives with random input for FUZZTIME
 	@hack/test.sh fuzz

@@ -14,7 +14,10 @@ packages=(
   iproute2 nftables  # local machines: their network
   openssh-server     # the tests of the ssh path start one on loopback
   procps             # ps, in the tests
+  nodejs             # OpenPAI's JavaScript SDK, whose API suite is a test
 )
+# Some packages of Node.js bring npm; that of Debian does not.
+command -v npm >/dev/null || packages+=(npm)
 
 missing=()
 for package in "${packages[@]}"; do

@@ -3,7 +3,7 @@
 # budget. The last lines are go test's own. All suites run even when one fails;
 # the exit code says whether any did.
 #
-#   hack/test.sh SUITE...        suites: lint unit fuzz bundles e2e mutants chaos
+#   hack/test.sh SUITE...        suites: lint unit sdk fuzz bundles e2e mutants chaos
 set -euo pipefail
 cd "$(dirname "$0")/.."
 set -a; . hack/go.env; set +a
@@ -17,10 +17,16 @@ lint() {
   unformatted=$(gofmt -l $(git ls-files '*.go'))
   [[ -z $unformatted ]] || { echo "not formatted; run: gofmt -w" $unformatted; return 1; }
   go mod tidy -diff &&
-    go vet -tags "e2e live" ./... &&
+    go vet -tags "e2e live openpaisdk" ./... &&
     go tool -modfile=tools/go.mod golangci-lint run ./...
 }
 unit()    { go test -timeout 10m ./... && (cd components/network && go test -timeout 10m ./...); }
+# OpenPAI's live API suite, from its JavaScript SDK, against the REST server.
+sdk() {
+  PAI_OPENPAI_SDK=$(hack/openpai-sdk.sh) || return
+  export PAI_OPENPAI_SDK
+  go test -tags openpaisdk -count=1 -v -timeout 10m -run '^TestOpenPAISuite$' ./internal/rest
+}
 fuzz() {
   go test -timeout 5m -run '^$' -fuzz FuzzCheck -fuzztime "${FUZZTIME:-60s}" ./internal/config &&
     go test -timeout 5m -run '^$' -fuzz FuzzParse -fuzztime "${FUZZTIME:-20s}" -fuzzminimizetime 1x ./internal/job &&
@@ -31,6 +37,8 @@ fuzz() {
 bundles() { PAI_STATE_DIR="${TMPDIR:-/tmp}/pai-test-bundles" bin/paictl release build ${PAI_TEST_ALL:+v0.9} v0.10 v0.11; }
 e2e() {
   local packages
+  PAI_OPENPAI_SDK=$(hack/openpai-sdk.sh) || return
+  export PAI_OPENPAI_SDK
   hack/build.sh - || return # tests within paictl's packages carry the program, too
   packages=$(grep -rl --include='*_test.go' '^//go:build e2e' internal test | xargs -n1 dirname | sort -u | sed 's|^|./|')
   # shellcheck disable=SC2086 # packages are words
@@ -56,7 +64,7 @@ failures() {
 
 budget() { # minutes with a warm cache, and with a cold one; see docs/testing.md
   case $1 in
-    lint) echo "2 8" ;; unit) echo "2 8" ;; fuzz) echo "2 3" ;; bundles) echo "1 20" ;; e2e) echo "35 40" ;;
+    lint) echo "2 8" ;; unit) echo "2 8" ;; sdk) echo "1 3" ;; fuzz) echo "2 3" ;; bundles) echo "1 20" ;; e2e) echo "35 40" ;;
     mutants) echo "20 25" ;; chaos) echo "60 90" ;;
   esac
 }
