@@ -48,7 +48,7 @@ func (p Policy) Authorize(c Caller, verb Verb, o Object) error {
 func (p Policy) refusal(c Caller, who Who, o Object) error {
 	owner := o.Owner != "" && c.Name == o.Owner
 	switch who {
-	case AnyToken:
+	case Anyone, LinkHolder, AnyToken:
 		return nil
 	case UserToken:
 		return unless(!c.Application, ErrApplication)

@@ -77,6 +77,19 @@ func TestLogins(t *testing.T) {
 			}
 		}
 	}
+	// What a list shows is enough to revoke a token.
+	extra, err := w.accounts.CreateApplicationToken(t.Context(), "ada")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := w.accounts.TokensOf(t.Context(), "ada")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := all[len(all)-1]
+	if code, text := w.ask(t, http.MethodDelete, "/rest-server/api/v2/tokens/"+shown, short, ""); code != 200 || status(extra) != 401 || status(application) != 200 {
+		t.Errorf("revoked by what a list shows: %d %s", code, text)
+	}
 	// Deleted users are unknown at once.
 	if err := w.accounts.Delete(t.Context(), "ada"); err != nil || status(application) != 401 || status(short) != 401 {
 		t.Errorf("a deleted user: %v", err)
