@@ -109,6 +109,9 @@ func TestServerCanCreateOnlySecretsOfJobs(t *testing.T) {
 	if err := create(func(*unstructured.Unstructured) {}); err != nil {
 		t.Errorf("the Secret of a job: %v", err)
 	}
+	if err := w.core.cluster.PatchUnchanged(t.Context(), usersRef(), []byte(`{"data":{"group.team":"e30="}}`)); err != nil {
+		t.Errorf("its users: %v", err)
+	}
 	for name, change := range map[string]func(o *unstructured.Unstructured){
 		"token":             token,
 		"certificate":       func(o *unstructured.Unstructured) { o.Object["type"] = "kubernetes.io/tls" },

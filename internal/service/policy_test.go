@@ -1,0 +1,131 @@
+package service
+
+import (
+	"strings"
+	"testing"
+
+	admissionregistration "k8s.io/api/admissionregistration/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/admission"
+	"k8s.io/apiserver/pkg/admission/plugin/cel"
+	"k8s.io/apiserver/pkg/admission/plugin/webhook/matchconditions"
+	celconfig "k8s.io/apiserver/pkg/apis/cel"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/cel/environment"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// policyOf is a policy of a service of the newest release.
+func policyOf(t *testing.T, service, name string) admissionregistration.ValidatingAdmissionPolicy {
+	t.Helper()
+	all := sources(t)
+	newest := all[len(all)-1]
+	rendered, err := Render(t.Context(), oneService(t, newest, service, nil), testConfig(), newest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range rendered {
+		if o.GetKind() == "ValidatingAdmissionPolicy" && o.GetName() == name {
+			var p admissionregistration.ValidatingAdmissionPolicy
+			if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &p); err != nil {
+				t.Fatal(err)
+			}
+			return p
+		}
+	}
+	t.Fatalf("%s has no policy %s", service, name)
+	return admissionregistration.ValidatingAdmissionPolicy{}
+}
+
+// refusal evaluates a policy with the code of the API server, and returns the message of the
+// first rule that refuses the write; empty if none does.
+func refusal(t *testing.T, p admissionregistration.ValidatingAdmissionPolicy, account string, op admission.Operation, o *unstructured.Unstructured) string {
+	t.Helper()
+	kind := o.GroupVersionKind()
+	resource := schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
+	var old runtime.Object
+	if op == admission.Update {
+		old = o.DeepCopy()
+	}
+	record := admission.NewAttributesRecord(o, old, kind, o.GetNamespace(), o.GetName(), resource, "", op, nil, false, &user.DefaultInfo{Name: account})
+	request := cel.CreateAdmissionRequest(record, metav1.GroupVersionResource(resource), metav1.GroupVersionKind(kind))
+	isTrue := func(expressions []cel.ExpressionAccessor) (which int) {
+		t.Helper()
+		compiled := cel.NewConditionCompiler(environment.MustBaseEnvSet(environment.DefaultCompatibilityVersion())).
+			CompileCondition(expressions, cel.OptionalVariableDeclarations{}, environment.NewExpressions)
+		if errs := compiled.CompilationErrors(); len(errs) > 0 {
+			t.Fatalf("%s: %v", p.Name, errs)
+		}
+		attributes := &admission.VersionedAttributes{Attributes: record, VersionedKind: kind,
+			VersionedObject: admission.NewLazyObject(o), VersionedOldObject: admission.NewLazyObject(old)}
+		results, _, err := compiled.ForInput(t.Context(), attributes, request, cel.OptionalVariableBindings{}, nil, celconfig.RuntimeCELCostBudget)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, r := range results {
+			if r.Error != nil || r.EvalResult.Value() != true {
+				return i
+			}
+		}
+		return len(results)
+	}
+	var conditions, rules []cel.ExpressionAccessor
+	for _, c := range p.Spec.MatchConditions {
+		conditions = append(conditions, (*matchconditions.MatchCondition)(&c))
+	}
+	if isTrue(conditions) < len(conditions) {
+		return "" // the policy is not for this write
+	}
+	for _, v := range p.Spec.Validations {
+		rules = append(rules, &matchconditions.MatchCondition{Expression: v.Expression})
+	}
+	if i := isTrue(rules); i < len(rules) {
+		return p.Spec.Validations[i].Message
+	}
+	return ""
+}
+
+// The REST server makes the Secrets of jobs, and changes that of its users. The API server
+// refuses everything else that its account writes.
+func TestSecretsThatTheRESTServerWrites(t *testing.T) {
+	t.Parallel()
+	policy := policyOf(t, "rest-server", "pai-rest-server-secrets")
+	secret := func(namespace, name string) *unstructured.Unstructured {
+		o := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Secret", "type": "Opaque"}}
+		o.SetNamespace(namespace)
+		o.SetName(name)
+		return o
+	}
+	ofJob := func(namespace string) *unstructured.Unstructured {
+		o := secret(namespace, "texts")
+		o.Object["immutable"] = true
+		o.SetLabels(map[string]string{pai.LabelJob: "train"})
+		o.SetOwnerReferences([]metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: "texts", UID: "1"}})
+		return o
+	}
+	const server = "system:serviceaccount:" + pai.SystemNamespace + ":rest-server"
+	for _, c := range []struct {
+		name    string
+		account string
+		op      admission.Operation
+		object  *unstructured.Unstructured
+		message string
+	}{
+		{"of a job", server, admission.Create, ofJob("pai-vc-default"), ""},
+		{"the users", server, admission.Update, secret(pai.SystemNamespace, pai.UsersSecret), ""},
+		{"of another account", "operator", admission.Create, secret("kube-system", "any"), ""},
+		{"new users", server, admission.Create, secret(pai.SystemNamespace, pai.UsersSecret), "belong to the namespace"},
+		{"another one of the system", server, admission.Update, secret(pai.SystemNamespace, "metrics-login"), "belong to the namespace"},
+		{"users of a virtual cluster", server, admission.Update, secret("pai-vc-default", pai.UsersSecret), "never changes"},
+		{"of a job in the system", server, admission.Create, ofJob(pai.SystemNamespace), "belong to the namespace"},
+	} {
+		got := refusal(t, policy, c.account, c.op, c.object)
+		if (got == "") != (c.message == "") || !strings.Contains(got, c.message) {
+			t.Errorf("%s: got the refusal %q, want %q", c.name, got, c.message)
+		}
+	}
+}
