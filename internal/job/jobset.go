@@ -162,6 +162,17 @@ const (
 // PriorityClass is the WorkloadPriorityClass of a priority of jobs.
 func PriorityClass(priority string) string { return "pai-" + priority }
 
+// priorityOf is the priority of jobs with a WorkloadPriorityClass; empty if it is not one
+// of PAI.
+func priorityOf(class string) string {
+	for _, p := range priorities {
+		if class == PriorityClass(p) {
+			return p
+		}
+	}
+	return ""
+}
+
 // maxFailed is how many indexes of a role can fail before its Job ends; nil: all.
 func (r TaskRole) maxFailed() *int32 {
 	if r.MinFailed == NeverDecides || r.MinFailed > r.Instances {

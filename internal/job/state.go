@@ -50,6 +50,8 @@ type Status struct {
 	Started time.Time `json:"started,omitzero"` // start of the first container of its current pods
 	Ended   time.Time `json:"ended,omitzero"`
 	Retries int       `json:"retries"` // how often the whole job was restarted
+	// Priority is the class that the job asked for; empty if it asked for none.
+	Priority string `json:"priority,omitempty"`
 	// GPUs is how many GPUs all of its tasks have.
 	GPUs int `json:"gpus,omitempty"`
 	// Tags are those that users gave it.
@@ -164,6 +166,7 @@ func (r Record) Status(pods []corev1.Pod) Status {
 		Object:    js.Name,
 		TaskRoles: []TaskRoleStatus{},
 	}
+	s.Priority = priorityOf(js.Labels[LabelPriority])
 	s.Tags = ReadTags(js.Annotations[pai.AnnotationTags])
 	_, s.StopAsked = js.Annotations[pai.AnnotationStopped]
 	readJob(&s, js, live(pods))

@@ -73,7 +73,15 @@ func (m *memory) Create(ctx context.Context, obj *unstructured.Unstructured) err
 	obj.SetUID(types.UID(fmt.Sprintf("uid-%d", m.made)))
 	obj.SetCreationTimestamp(metav1.NewTime(time.Now()))
 	m.mu.Unlock()
-	if obj.GetKind() == "ConfigMap" {
+	switch obj.GetKind() {
+	case "Secret":
+		var secret corev1.Secret
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(obj.Object, &secret); err != nil {
+			return err
+		}
+		_, err := m.clientset.CoreV1().Secrets(secret.Namespace).Create(ctx, &secret, metav1.CreateOptions{})
+		return err
+	case "ConfigMap":
 		var cm corev1.ConfigMap
 		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(obj.Object, &cm); err != nil {
 			return err

@@ -107,6 +107,52 @@ func TestBothShapesAreServed(t *testing.T) {
 	}
 }
 
+// Clients of OpenPAI see the priority of a job, and no secret of it. A dry run needs the
+// right to submit the job, and creates nothing.
+func TestOpenPAIShowsPriorities(t *testing.T) {
+	t.Parallel()
+	w := newWhole(t, identity.Policy{}, "default", "research")
+	ada := w.user(t, "ada", false)
+	const secret = "hunter2-of-ada"
+	text := strings.Replace(fmt.Sprintf(someJob, "train"), "echo hello", "echo <% $secrets.word %>", 1) +
+		"secrets: {word: " + secret + "}\nextras: {hivedScheduler: {jobPriorityClass: prod}}\n"
+	for vc, want := range map[string]int{"default": 200, "research": 403} {
+		if status, answer := w.ask(t, http.MethodPost, "/api/v2/jobs/dry-run?virtualCluster="+vc, ada, text); status != want || strings.Contains(answer, secret) {
+			t.Errorf("a dry run in %s: %d %s", vc, status, answer)
+		}
+	}
+	if status, answer := w.ask(t, http.MethodGet, "/api/v2/jobs/ada~train", ada, ""); status != 404 {
+		t.Errorf("after the dry runs: %d %s", status, answer)
+	}
+	for name, text := range map[string]string{"train": text, "plain": fmt.Sprintf(someJob, "plain")} {
+		if status, answer := w.ask(t, http.MethodPost, "/rest-server/api/v2/jobs", ada, text); status != 202 || strings.Contains(answer, secret) {
+			t.Fatalf("%s: %d %s", name, status, answer)
+		}
+	}
+	type shown struct {
+		Name        string
+		JobPriority *string
+	}
+	for query, want := range map[string]string{"prod": "train", "default": "plain", "crit": ""} {
+		var got string
+		for _, j := range answer[[]shown](t, w, http.MethodGet, "/rest-server/api/v2/jobs?jobPriority="+query, ada, "") {
+			got += j.Name
+			if p := j.JobPriority; (p == nil) != (query == "default") || p != nil && *p != query {
+				t.Errorf("the priority of %s is %v", j.Name, p)
+			}
+		}
+		if got != want {
+			t.Errorf("jobs with the priority %s: %q, want %q", query, got, want)
+		}
+	}
+	if d := answer[shown](t, w, http.MethodGet, "/rest-server/api/v2/jobs/ada~train", ada, ""); d.JobPriority == nil || *d.JobPriority != "prod" {
+		t.Errorf("the details have the priority %v", d.JobPriority)
+	}
+	if status, config := w.ask(t, http.MethodGet, "/rest-server/api/v2/jobs/ada~train/config", ada, ""); status != 200 || strings.Contains(config, secret) || !strings.Contains(config, "******") {
+		t.Errorf("the configuration: %d %s", status, config)
+	}
+}
+
 // Errors have the codes and words that clients of OpenPAI compare.
 func TestErrorsOfOpenPAI(t *testing.T) {
 	t.Parallel()

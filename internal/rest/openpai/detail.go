@@ -111,7 +111,7 @@ type Task struct {
 
 // Detail returns the details of a job.
 func Detail(s job.Status) JobDetail {
-	d := JobDetail{DebugID: debugID(s), Name: s.Name, Tags: tags(s), JobStatus: jobStatus(s), TaskRoles: map[string]TaskRole{}}
+	d := JobDetail{DebugID: debugID(s), Name: s.Name, Tags: tags(s), JobPriority: text(s.Priority), JobStatus: jobStatus(s), TaskRoles: map[string]TaskRole{}}
 	for key, role := range Roles(s) {
 		r := TaskRole{TaskRoleStatus: RoleStatus{Name: key}, TaskStatuses: []Task{}}
 		for _, t := range role.Tasks {

@@ -40,7 +40,7 @@ func Summary(s job.Status) JobSummary {
 		ExecutionType: executionType(s), Tags: tags(s), Retries: s.Retries, RetryDetails: RetryDetails{User: s.Retries},
 		SubmissionTime: millis(s.Created), CreatedTime: millis(s.Created), LaunchedTime: millis(s.Started), CompletedTime: millis(s.Ended),
 		AppExitCode: exitCode(s), VirtualCluster: s.VirtualCluster,
-		TotalGPUNumber: s.GPUs, TotalTaskNumber: s.Tasks(), TotalTaskRoleNumber: len(s.TaskRoles),
+		TotalGPUNumber: s.GPUs, TotalTaskNumber: s.Tasks(), TotalTaskRoleNumber: len(s.TaskRoles), JobPriority: text(s.Priority),
 	}
 }
 
