@@ -88,7 +88,7 @@ func Rules() []Rule {
 
 		{JobList, List, AnyToken, "ask for the list of jobs, which has the jobs that the caller can see"},
 		{Job, List, Visible, "see a job in the list of jobs, with its state"},
-		{Job, Create, Member, "submit a job to a virtual cluster"},
+		{Job, Create, Member, "submit a job to a virtual cluster, and check it with a dry run"},
 		{Job, Read, OwnerOrAdmin, "read a job: its details, configuration, output, events, attempts, and operations"},
 		{Job, Update, OwnerOrAdmin, "stop a job, and change its tags"},
 		{Link, Read, LinkHolder, "open a link to the output of a task, which the owner or an administrator asked for"},
