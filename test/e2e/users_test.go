@@ -62,8 +62,7 @@ func (o *operator) logIn(u createdUser) string {
 func (o *operator) wantUser(u createdUser) {
 	t := o.t
 	t.Helper()
-	admin := o.run(time.Minute, "job", "list", "-o", "json")
-	if !strings.Contains(admin, "~train") {
+	if admin := o.run(time.Minute, "job", "list", "-o", "json"); !strings.Contains(admin, `"train"`) {
 		t.Fatalf("the administrator has no job train:\n%s", admin)
 	}
 	for kind, token := range map[string]string{"created": u.token, "login": u.login, "new login": o.logIn(u)} {
