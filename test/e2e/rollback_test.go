@@ -22,9 +22,10 @@ func (o *operator) rollBack() {
 	before := o.jobContainers()
 	previous := operationPair{Services: older, Kubernetes: olderKubernetes}
 
-	rollBackServices := func(o *operator) {
+	o.part("the services", func(o *operator) {
 		t := o.t
-		t.Helper()
+		stopClient := o.startClient()
+		defer func() { stopClient(t) }()
 		o.run(10*time.Minute, "upgrade", "rollback", "--services", "--yes")
 		op := o.lastMove()
 		if op.Verb != "rollback" || op.Outcome != "succeeded" || op.To.Services != older || op.To.Kubernetes != newerKubernetes {
@@ -34,18 +35,6 @@ func (o *operator) rollBack() {
 			t.Errorf("a service is still of the newer release:\n%s", out)
 		}
 		o.wantContainers(before)
-	}
-	o.part("the services, which keeps the users of the newer ones", func(o *operator) {
-		stopClient := o.startClient()
-		defer func() { stopClient(o.t) }()
-		user := o.createUser()
-		o.wantUser(user)
-		rollBackServices(o)
-		o.wantUserAtOlderServer(user)
-		o.run(10*time.Minute, "upgrade", "apply", "--to", newer, "--yes")
-		o.wantUser(user)
-		o.wantContainers(before)
-		rollBackServices(o)
 	})
 
 	o.part("Kubernetes after its commit", func(o *operator) {

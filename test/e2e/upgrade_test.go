@@ -33,6 +33,7 @@ type upgradeStory struct {
 	savedPlan  string
 	older      string    // paictl of the older release
 	upgrade    operation // as recorded
+	user       createdUser
 	end        chaos.State
 	stopClient func(*testing.T)
 }
@@ -64,8 +65,10 @@ func upgradeUnderARunningJob(t *testing.T) chaos.State {
 		{"the older paictl refuses the cluster", (*upgradeStory).olderPaictlRefuses, false},
 		{"the log of the job grows", (*upgradeStory).logGrows, false},
 		{"no request of the client failed", (*upgradeStory).stopPolling, false},
+		{"users of the newer release", (*upgradeStory).newerUsers, false},
 		{"roll back", (*upgradeStory).rollBack, false},
 		{"the older paictl operates again if nothing newer is left", (*upgradeStory).olderPaictlAfterRollback, false},
+		{"users lived through the rollbacks, and the next upgrade gives them their rights back", (*upgradeStory).usersLive, false},
 		{"a stopped job ends and stays on record", (*upgradeStory).stopJobs, false},
 		{"clean and boot bring the same cluster back", (*upgradeStory).cleanAndBoot, false},
 		{"the guide", (*upgradeStory).guide, false},

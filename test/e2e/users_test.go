@@ -24,6 +24,22 @@ type createdUser struct {
 	token          string // a token that paictl created, which both know
 }
 
+func (s *upgradeStory) newerUsers() {
+	s.user = s.createUser()
+	s.wantUser(s.user)
+}
+
+// usersLive upgrades once more, after every kind of rollback, under the same job.
+func (s *upgradeStory) usersLive() {
+	before := s.jobContainers()
+	stopClient := s.startClient()
+	defer func() { stopClient(s.t) }()
+	s.wantUserAtOlderServer(s.user)
+	s.run(10*time.Minute, "upgrade", "apply", "--to", newer, "--yes")
+	s.wantUser(s.user)
+	s.wantContainers(before)
+}
+
 // createUser creates a user with a group, a password, and tokens.
 func (o *operator) createUser() createdUser {
 	t := o.t
@@ -71,8 +87,12 @@ func (o *operator) wantUser(u createdUser) {
 			t.Errorf("%s lists jobs with the %s token: status %d\n%s", u.name, kind, status, jobs)
 		}
 		status, one := o.askREST(http.MethodGet, "/api/v2/jobs/admin~train", token, nil)
-		if status != http.StatusNotFound || bytes.Contains(one, []byte("RUNNING")) {
-			t.Errorf("%s reads a job of the administrator with the %s token: status %d, want 404\n%s", u.name, kind, status, one)
+		if status != http.StatusForbidden || bytes.Contains(one, []byte("RUNNING")) {
+			t.Errorf("%s reads a job of the administrator with the %s token: status %d, want 403\n%s", u.name, kind, status, one)
+		}
+		missing, other := o.askREST(http.MethodGet, "/api/v2/jobs/admin~missing", token, nil)
+		if got := bytes.ReplaceAll(other, []byte("missing"), []byte("train")); missing != status || !bytes.Equal(got, one) {
+			t.Errorf("%s can find out which jobs the administrator has: status %d\n%s", u.name, missing, other)
 		}
 	}
 	var users []struct {
