@@ -68,7 +68,7 @@ const requestTimeout = time.Minute
 func (h *Handler) Routes() http.Handler {
 	h.metrics = newMetrics()
 	r := chi.NewRouter()
-	r.Use(h.logged, h.recovered)
+	r.Use(h.logged, h.recovered, asData)
 	r.NotFound(func(w http.ResponseWriter, req *http.Request) {
 		h.fail(w, req, pai.Errorf(pai.CodeNotFound, "", "%s not found", req.URL.Path))
 	})
@@ -237,6 +237,16 @@ func routeOf(req *http.Request) string {
 		return c.RoutePattern()
 	}
 	return "other"
+}
+
+// asData keeps a browser from running what an answer has: it can be the output of a job,
+// and a link to it opens beside other pages of this server.
+func asData(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; sandbox")
+		next.ServeHTTP(w, req)
+	})
 }
 
 // recovered answers a request that panicked, without the stack trace.

@@ -176,6 +176,27 @@ func TestRequestsNeedAToken(t *testing.T) {
 	}
 }
 
+// Whatever a browser opens is data: it must not run what a job wrote.
+func TestAnswersAreData(t *testing.T) {
+	t.Parallel()
+	access, _ := start(t, &scripted{}, 0)
+	hc := client(t, access).http
+	for _, path := range []string{"/healthz", "/api/v2/jobs", "/api/v2/info", "/missing", openPAIPrefix + outputPath + "?link=x", openPAIPrefix + "/api/v2/info"} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, access.URLs[0]+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := hc.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if sniff, policy := resp.Header.Get("X-Content-Type-Options"), resp.Header.Get("Content-Security-Policy"); sniff != "nosniff" || !strings.Contains(policy, "default-src 'none'") || !strings.Contains(policy, "sandbox") {
+			t.Errorf("GET %s: X-Content-Type-Options %q, Content-Security-Policy %q", path, sniff, policy)
+		}
+	}
+}
+
 func TestClientTrustsOnlyItsAuthority(t *testing.T) {
 	t.Parallel()
 	access, _ := start(t, &scripted{}, 0)
