@@ -49,7 +49,7 @@ e2e: deps build ## tests on local machines with a real Kubernetes (root); RUN=Te
 bench: deps build ## the figures that PAI wants to reach, measured on this host (root); COLD=1 for the cold build as well
 	@go run ./test/bench $(if $(COLD),-cold)
 
-bench-upgrade: deps build ## PAI's upgrade beside kubeadm's, and what upgrades cost besides (root); PARTS=pai,kubeadm,scale,old
+bench-upgrade: deps build ## PAI's upgrade beside kubeadm's, and what upgrades cost besides (root); PARTS=pai,kubeadm,helm,scale,old
 	@go run ./test/benchupgrade $(if $(PARTS),-parts '$(PARTS)')
 
 chaos: deps build ## put faults into upgrades and see that they converge (root); FAULT=name,name ROUNDS=n SEED=n; FAULT=list

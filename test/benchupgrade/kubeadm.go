@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -102,25 +101,12 @@ func (b *bench) onMachine(ctx context.Context, stdin io.Reader, args ...string) 
 // unpack writes the programs of both releases into dir/old and dir/new, and
 // the images that kubeadm of both wants, made of them, into dir/images.tar.
 func (b *bench) unpack(ctx context.Context, dir string) error {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return err
-	}
-	if set := os.Getenv("PAI_CACHE_DIR"); set != "" {
-		cache = set
-	} else {
-		cache = filepath.Join(cache, "pai")
-	}
-	key, err := release.EnsureKey(release.KeyFile(b.cluster.State))
-	if err != nil {
-		return err
-	}
 	images := map[name.Reference]v1.Image{}
 	for name, of := range map[string]struct{ release, upstream, etcd, pause string }{
 		"old": {chaos.From, "v1.36.3", "3.6.8-0", "3.10.2"},
 		"new": {chaos.To, "v1.37.2", "3.7.0-0", "3.10.2"},
 	} {
-		bundle, err := release.Open(filepath.Join(cache, "bundles", of.release), []ed25519.PublicKey{key.Public().(ed25519.PublicKey)})
+		bundle, err := b.openBundle(of.release)
 		if err != nil {
 			return err
 		}

@@ -23,7 +23,7 @@ import (
 )
 
 func main() {
-	parts := flag.String("parts", "pai,kubeadm,scale,old", "what to measure")
+	parts := flag.String("parts", "pai,kubeadm,helm,scale,old", "what to measure")
 	paictl := flag.String("paictl", "bin/paictl", "the program")
 	percent := flag.Int("percent", 100, "how many of the jobs of an old cluster to make")
 	flag.Parse()
@@ -79,7 +79,7 @@ func (b *bench) run(ctx context.Context, parts []string, paictl string) (err err
 	for _, part := range []struct {
 		name    string
 		measure func(context.Context) error
-	}{{"pai", b.pai}, {"kubeadm", b.kubeadm}, {"scale", b.scale}, {"old", b.oldCluster}} {
+	}{{"pai", b.pai}, {"kubeadm", b.kubeadm}, {"helm", b.helm}, {"scale", b.scale}, {"old", b.oldCluster}} {
 		if !slices.Contains(parts, part.name) {
 			continue
 		}
