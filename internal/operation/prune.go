@@ -89,12 +89,11 @@ func pruneOperations(ctx context.Context, journal *run.Journal, store run.Store,
 // neededOperations are those that decide what can be rolled back or resumed.
 func neededOperations(ctx context.Context, journal *run.Journal) (map[string]bool, error) {
 	var upgrade upgradeSearch
-	var rollback rollbackSearch
-	upgradeFound, rollbackFound := false, false
+	rollback := newRollbackSearches()
+	upgradeFound := false
 	err := journal.Newest(ctx, func(op pai.Operation) bool {
 		upgradeFound = upgradeFound || upgrade.add(op)
-		rollbackFound = rollbackFound || rollback.add(op)
-		return upgradeFound && rollbackFound
+		return rollback.add(op) && upgradeFound
 	})
 	needed := map[string]bool{}
 	for _, op := range append(upgrade.found(), rollback.found()...) {

@@ -195,16 +195,20 @@ func answers(t *testing.T, rt *rapid.T, h *history) string {
 	if err != nil {
 		rt.Fatal(err)
 	}
-	var s rollbackSearch
+	s := newRollbackSearches()
 	if err := h.journal().Newest(t.Context(), s.add); err != nil {
 		rt.Fatal(err)
 	}
-	pair, refused := s.versions()
+	previous := ""
+	for _, target := range []plan.Target{{}, {KubernetesOnly: true}, {ServicesOnly: true}} {
+		pair, refused := s.of(target).versions()
+		previous += fmt.Sprint(" previous ", s.of(target).partOf(pair), " refused ", refused != nil)
+	}
 	current, err := h.journal().Current(t.Context())
 	if err != nil {
 		rt.Fatal(err)
 	}
-	return fmt.Sprint("last ", number(last), " abandoned ", number(abandoned), " current ", number(current), " previous ", pair, " refused ", refused != nil)
+	return fmt.Sprint("last ", number(last), " abandoned ", number(abandoned), " current ", number(current), previous)
 }
 
 // For any history, a journal that is pruned after each operation answers as one
@@ -214,7 +218,7 @@ func TestPrunedJournalAnswersAsWhole(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		limit := rapid.IntRange(1, 4).Draw(rt, "limit")
 		whole, pruned := newHistory(t), newHistory(t)
-		pairs := []pai.Pair{{}, {Services: "v0.9", Kubernetes: "v0.9-pai"}, {Services: "v0.10", Kubernetes: "v0.10-pai"}}
+		pairs := []pai.Pair{{}, {Services: "v0.9", Kubernetes: "v0.9-pai"}, {Services: "v0.9", Kubernetes: "v0.10-pai"}, {Services: "v0.10", Kubernetes: "v0.10-pai"}}
 		for range rapid.IntRange(1, 12).Draw(rt, "operations") {
 			op := pai.Operation{
 				Verb:    rapid.SampledFrom([]pai.Verb{pai.VerbUpgrade, pai.VerbUpgrade, pai.VerbRollback, pai.VerbAbandon, pai.VerbBoot, pai.VerbStartServices, pai.VerbClean, pai.VerbStage}).Draw(rt, "verb"),

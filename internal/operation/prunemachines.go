@@ -11,6 +11,7 @@ import (
 
 	"pai.dev/pai/internal/cluster"
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/run"
 	"pai.dev/pai/internal/session"
 )
@@ -102,7 +103,7 @@ func programNeeds(ctx context.Context, s *session.Session) ([]cluster.Need, erro
 	if err != nil {
 		return nil, err
 	}
-	var search journalNeeds
+	search := journalNeeds{rollbacks: newRollbackSearches()}
 	if err := journal.Newest(ctx, search.add); err != nil {
 		return nil, err
 	}
@@ -112,10 +113,10 @@ func programNeeds(ctx context.Context, s *session.Session) ([]cluster.Need, erro
 // journalNeeds reads from the journal which versions a resume, a staged upgrade, or a
 // rollback needs.
 type journalNeeds struct {
-	newest   *pai.Operation
-	staged   *pai.Operation // with no other operation after it
-	past     bool           // an operation that is not a stage was seen
-	rollback rollbackSearch
+	newest    *pai.Operation
+	staged    *pai.Operation // with no other operation after it
+	past      bool           // an operation that is not a stage was seen
+	rollbacks *rollbackSearches
 }
 
 // add takes the operations, newest first, until it returns true.
@@ -129,7 +130,7 @@ func (n *journalNeeds) add(op pai.Operation) bool {
 			n.newest = &op
 		}
 	}
-	return n.rollback.add(op)
+	return n.rollbacks.add(op)
 }
 
 // needs are the ranges of versions, for the version that the cluster runs and the one
@@ -152,8 +153,10 @@ func (n *journalNeeds) needs(current, configured pai.KubernetesVersion) []cluste
 	if op := n.staged; op != nil {
 		span("staged by operation "+op.ID, op.To.Kubernetes)
 	}
-	if to, err := n.rollback.versions(); err == nil && to.Kubernetes.Compare(current) != 0 {
-		span(fmt.Sprintf("a rollback of operation %s needs this version", n.rollback.last.ID), to.Kubernetes, current)
+	// What moved Kubernetes last: an upgrade of both parts is one of these, too.
+	kubernetes := n.rollbacks.of(plan.Target{KubernetesOnly: true})
+	if to, err := kubernetes.versions(); err == nil && to.Kubernetes.Compare(current) != 0 {
+		span(fmt.Sprintf("a rollback of operation %s needs this version", kubernetes.last.ID), to.Kubernetes, current)
 		needs[len(needs)-1].Except = current.Label()
 	}
 	return needs

@@ -39,7 +39,7 @@ func TestProgramNeeds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var search journalNeeds
+			search := journalNeeds{rollbacks: newRollbackSearches()}
 			list := strings.FieldsFunc(c.operations, func(r rune) bool { return r == ';' })
 			for n, text := range slices.Backward(list) {
 				f := strings.Fields(text)

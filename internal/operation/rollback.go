@@ -2,6 +2,7 @@ package operation
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"pai.dev/pai/internal/check"
@@ -25,12 +26,15 @@ func Rollback(ctx context.Context, s *session.Session, target plan.Target) (Goal
 	if err != nil {
 		return nil, err
 	}
-	var search rollbackSearch
-	if err := journal.Newest(ctx, search.add); err != nil {
+	searches := newRollbackSearches()
+	if err := journal.Newest(ctx, searches.add); err != nil {
 		return nil, err
 	}
-	previous, err := search.versions()
+	previous, err := searches.of(target).versions()
 	if err != nil {
+		if _, other := searches.of(plan.Target{KubernetesOnly: true}).versions(); other == nil {
+			err = pai.Errorf(pai.CodeRefused, "to roll back Kubernetes as well, run: paictl upgrade rollback --kubernetes", "%w", err)
+		}
 		return nil, err
 	}
 	host, err := s.ControlPlane()
@@ -91,38 +95,79 @@ func (g rollback) Gather(ctx context.Context, s *session.Session, in *plan.Input
 	return err
 }
 
-// rollbackSearch finds the pair that the last upgrade started from. World does
-// not have it, so the journal is read: the last operation that moved forward,
-// and those right before it that had the same target, because a failed upgrade
-// is started again.
-type rollbackSearch struct {
-	last, first *pai.Operation // of those with the same target
-	before      *pai.Operation // that ends the search
-	rolledBack  *pai.Operation // the last rollback after them
+// rollbackSearches are the searches for each target of a rollback.
+type rollbackSearches struct{ both, kubernetes, services rollbackSearch }
+
+func newRollbackSearches() *rollbackSearches {
+	return &rollbackSearches{kubernetes: rollbackSearch{part: func(p pai.Pair) pai.Pair { return pai.Pair{Kubernetes: p.Kubernetes} }},
+		services: rollbackSearch{part: func(p pai.Pair) pai.Pair { return pai.Pair{Services: p.Services} }}}
 }
 
 // add takes the operations, newest first, until it returns true.
-func (s *rollbackSearch) add(op pai.Operation) bool {
+func (s *rollbackSearches) add(op pai.Operation) bool {
+	s.both.add(op)
+	s.kubernetes.add(op)
+	s.services.add(op)
+	return s.both.ended && s.kubernetes.ended && s.services.ended
+}
+
+// of is the search for a target.
+func (s *rollbackSearches) of(target plan.Target) *rollbackSearch {
 	switch {
+	case target.KubernetesOnly == target.ServicesOnly:
+		return &s.both
+	case target.KubernetesOnly:
+		return &s.kubernetes
+	}
+	return &s.services
+}
+
+// found are the operations that the results depend on.
+func (s *rollbackSearches) found() []*pai.Operation {
+	return slices.Concat(s.both.found(), s.kubernetes.found(), s.services.found())
+}
+
+// rollbackSearch finds the pair that the last upgrade started from. World does
+// not have it, so the journal is read: the last operation that moved forward,
+// and those right before it that had the same target, because a failed upgrade
+// is started again. A search for one part sees only what moved that part: after an
+// upgrade of the services that was undone, Kubernetes can still be rolled back.
+type rollbackSearch struct {
+	part        func(pai.Pair) pai.Pair // that is rolled back; nil for both
+	last, first *pai.Operation          // of those with the same target
+	before      *pai.Operation          // that ends the search
+	rolledBack  *pai.Operation          // the last rollback after them
+	ended       bool
+}
+
+func (s *rollbackSearch) partOf(p pai.Pair) pai.Pair {
+	if s.part == nil {
+		return p
+	}
+	return s.part(p)
+}
+
+// add takes the operations, newest first.
+func (s *rollbackSearch) add(op pai.Operation) {
+	stays := s.partOf(op.From) == s.partOf(op.To)
+	switch {
+	case s.ended:
+	case op.Verb == pai.VerbRollback && stays && s.part != nil: // of the other part
 	case op.Verb == pai.VerbRollback && s.last == nil:
 		if s.rolledBack == nil {
 			s.rolledBack = &op
 		}
-		return false
 	case op.Verb == pai.VerbRollback:
-		s.before = &op
-		return true
-	case op.From.Kubernetes == "" || op.From == op.To || !op.Verb.MovesForward():
-		return false
-	case s.last != nil && op.To != s.last.To:
-		s.before = &op
-		return true
+		s.before, s.ended = &op, true
+	case op.From.Kubernetes == "" || stays || !op.Verb.MovesForward():
+	case s.last != nil && s.partOf(op.To) != s.partOf(s.last.To):
+		s.before, s.ended = &op, true
+	default:
+		if s.last == nil {
+			s.last = &op
+		}
+		s.first = &op
 	}
-	if s.last == nil {
-		s.last = &op
-	}
-	s.first = &op
-	return false
 }
 
 // found are the operations that the result depends on.
@@ -136,7 +181,7 @@ func (s *rollbackSearch) versions() (pai.Pair, error) {
 	switch {
 	case s.last == nil:
 		return pai.Pair{}, pai.Errorf(pai.CodeRefused, "list the operations; run: paictl upgrade history", "the journal has no upgrade that can be rolled back")
-	case s.rolledBack != nil && s.rolledBack.Outcome == pai.OutcomeSucceeded && s.rolledBack.To == s.first.From:
+	case s.rolledBack != nil && s.rolledBack.Outcome == pai.OutcomeSucceeded && s.partOf(s.rolledBack.To) == s.partOf(s.first.From):
 		return s.first.From, pai.Errorf(pai.CodeRefused, "to upgrade again, run: paictl upgrade apply",
 			"the last operation, %s, already rolled back to %s", s.rolledBack.ID, s.first.From)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"pai.dev/pai/internal/guard"
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/run"
 )
 
@@ -22,31 +23,45 @@ func TestPreviousVersions(t *testing.T) {
 		return pai.Operation{ID: "x", Verb: verb, From: from, To: to, Outcome: outcome}
 	}
 	const done, failed, running = pai.OutcomeSucceeded, pai.OutcomeFailed, pai.OutcomeRunning
+	kubernetes, services := plan.Target{KubernetesOnly: true}, plan.Target{ServicesOnly: true}
 	boot := op("k8s-bootup", pai.Pair{}, pai.Pair{Kubernetes: "v0.9-pai"}, done)
 	for _, c := range []struct {
-		name string
-		ops  []pai.Operation
-		want pai.Pair
-		err  string
+		name   string
+		ops    []pai.Operation
+		want   pai.Pair
+		err    string
+		target plan.Target
 	}{
-		{"no upgrade", []pai.Operation{boot}, pai.Pair{}, "no upgrade that can be rolled back"},
-		{"an upgrade", []pai.Operation{boot, op("upgrade", nine, ten, done)}, nine, ""},
-		{"a failed upgrade that was started again", []pai.Operation{boot, op("upgrade", nine, ten, failed), op("upgrade", mixed, ten, done)}, nine, ""},
-		{"the last of two", []pai.Operation{op("upgrade", nine, ten, done), op("upgrade", ten, eleven, failed)}, ten, ""},
-		{"later operations without upgrade", []pai.Operation{op("upgrade", nine, ten, done), op("service-start", ten, ten, done), op("k8s-clean", ten, ten, done)}, nine, ""},
-		{"already rolled back", []pai.Operation{op("upgrade", nine, ten, done), op("rollback", ten, nine, done)}, nine, "already rolled back to services v0.9 on Kubernetes v0.9-pai"},
-		{"failed rollback", []pai.Operation{op("upgrade", nine, ten, done), op("rollback", ten, nine, failed)}, nine, ""},
-		{"killed rollback", []pai.Operation{op("upgrade", nine, ten, done), op("rollback", ten, nine, running)}, nine, ""},
-		{"rollback of the services only", []pai.Operation{op("upgrade", nine, ten, done), op("rollback", ten, mixed, done)}, nine, ""},
-		{"upgrade after a rollback", []pai.Operation{op("upgrade", mixed, ten, failed), op("rollback", ten, nine, done), op("upgrade", nine, ten, done)}, nine, ""},
+		{"no upgrade", []pai.Operation{boot}, pai.Pair{}, "no upgrade that can be rolled back", plan.Target{}},
+		{"an upgrade", []pai.Operation{boot, op("upgrade", nine, ten, done)}, nine, "", plan.Target{}},
+		{"a failed upgrade that was started again", []pai.Operation{boot, op("upgrade", nine, ten, failed), op("upgrade", mixed, ten, done)}, nine, "", plan.Target{}},
+		{"the last of two", []pai.Operation{op("upgrade", nine, ten, done), op("upgrade", ten, eleven, failed)}, ten, "", plan.Target{}},
+		{"later operations without upgrade", []pai.Operation{op("upgrade", nine, ten, done), op("service-start", ten, ten, done), op("k8s-clean", ten, ten, done)}, nine, "", plan.Target{}},
+		{"already rolled back", []pai.Operation{op("upgrade", nine, ten, done), op("rollback", ten, nine, done)}, nine, "already rolled back to services v0.9 on Kubernetes v0.9-pai", plan.Target{}},
+		{"failed rollback", []pai.Operation{op("upgrade", nine, ten, done), op("rollback", ten, nine, failed)}, nine, "", plan.Target{}},
+		{"killed rollback", []pai.Operation{op("upgrade", nine, ten, done), op("rollback", ten, nine, running)}, nine, "", plan.Target{}},
+		{"rollback of the services only", []pai.Operation{op("upgrade", nine, ten, done), op("rollback", ten, mixed, done)}, nine, "", plan.Target{}},
+		{"upgrade after a rollback", []pai.Operation{op("upgrade", mixed, ten, failed), op("rollback", ten, nine, done), op("upgrade", nine, ten, done)}, nine, "", plan.Target{}},
+		{"services undone twice", []pai.Operation{op("upgrade", nine, ten, done), op("rollback", ten, mixed, done), op("upgrade", mixed, ten, done), op("rollback", ten, mixed, done)},
+			mixed, "already rolled back", plan.Target{}},
+		{"Kubernetes after services undone twice", []pai.Operation{op("upgrade", nine, ten, done), op("rollback", ten, mixed, done), op("upgrade", mixed, ten, done), op("rollback", ten, mixed, done)},
+			nine, "", kubernetes},
+		{"services after Kubernetes alone", []pai.Operation{op("upgrade", nine, mixed, done), op("upgrade", mixed, ten, done)}, mixed, "", services},
+		{"Kubernetes before services", []pai.Operation{op("upgrade", nine, mixed, done), op("upgrade", mixed, ten, done)}, nine, "", kubernetes},
+		{"Kubernetes again", []pai.Operation{op("upgrade", nine, mixed, done), op("upgrade", mixed, ten, done), op("rollback", ten, nine, done)}, nine, "already rolled back", kubernetes},
+		{"a failed rollback of Kubernetes", []pai.Operation{op("upgrade", nine, ten, done), op("rollback", mixed, nine, failed)}, nine, "", kubernetes},
+		{"services undone between two attempts", []pai.Operation{op("upgrade", nine, eleven, failed), op("rollback", ten, mixed, done), op("upgrade", mixed, eleven, done)},
+			nine, "", kubernetes},
+		{"no services yet", []pai.Operation{op("upgrade", nine, mixed, done)}, pai.Pair{}, "no upgrade that can be rolled back", services},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			var search rollbackSearch
+			searches := newRollbackSearches()
 			for _, op := range slices.Backward(c.ops) {
-				if search.add(op) {
+				if searches.add(op) {
 					break
 				}
 			}
+			search := searches.of(c.target)
 			got, err := search.versions()
 			if c.err != "" {
 				if err == nil || !strings.Contains(err.Error(), c.err) || pai.CodeOf(err) != pai.CodeRefused {

@@ -24,9 +24,18 @@ type createdUser struct {
 	token          string // a token that paictl created, which both know
 }
 
+// newerUsers creates a user. The newer server answers the older paictl as before.
 func (s *upgradeStory) newerUsers() {
 	s.user = s.createUser()
 	s.wantUser(s.user)
+	previous := *s.operator
+	previous.program = s.older
+	if out := previous.run(time.Minute, "job", "list"); !strings.Contains(out, "~train") {
+		s.t.Errorf("the older paictl lists no job train:\n%s", out)
+	}
+	if out := previous.run(time.Minute, "job", "show", "train"); !strings.Contains(out, "RUNNING") {
+		s.t.Errorf("the older paictl does not show the job train:\n%s", out)
+	}
 }
 
 // usersLive upgrades once more, after every kind of rollback, under the same job.
