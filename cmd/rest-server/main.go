@@ -60,6 +60,13 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	if done, err := runOutput(ctx, flag.Args(), os.Stdout); done {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	if err := serve(ctx, o, log); err != nil {
 		fmt.Fprintln(os.Stderr, "rest-server:", err)
@@ -102,7 +109,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	}
 	virtualClusters := strings.Split(o.virtualClusters, ",")
 	policy := identity.Policy{ListOthersJobs: o.jobList == "all"}
-	core := rest.NewCore(cluster, virtualClusters).WithContainment(containment).WithPolicy(policy)
+	core := rest.NewCore(cluster, virtualClusters).WithContainment(containment).WithPolicy(policy).WithOutput(rest.NewOutputPods(cluster))
 	known := rest.NewUsers(cluster, users, func(err error) { log.Error("users are left out", "error", err) }).WithVirtualClusters(virtualClusters)
 	go core.ReconcileStops(ctx, 2*time.Second, func(err error) { log.Warn("stops are delayed", "error", err) })
 	retention := rest.Retention{Jobs: o.endedJobsLimit, Age: time.Duration(o.endedJobsDays) * 24 * time.Hour}

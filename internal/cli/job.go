@@ -324,6 +324,10 @@ func writeJob(p *ui.Page, s job.Status) {
 func newJobLogsCommand(c *jobClient) *cobra.Command {
 	var o rest.LogOptions
 	cmd := c.command("logs", "Print the log of a task", func(ctx context.Context, api rest.JobAPI, id rest.JobID) error {
+		if o.Tail < 0 || o.Index < 0 {
+			return pai.Errorf(pai.CodeUsage, "", "--tail and --index must not be negative")
+		}
+		o.Missing = func(what string) { fmt.Fprintln(c.env.Err, what) }
 		stream, err := api.Logs(ctx, id, o)
 		if err != nil {
 			return err

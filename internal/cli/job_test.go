@@ -77,6 +77,7 @@ func (s *oneJob) Stop(context.Context, rest.JobID) error {
 }
 
 func (s *oneJob) Logs(_ context.Context, _ rest.JobID, o rest.LogOptions) (io.ReadCloser, error) {
+	o.Missing("output before 12:00 might be missing")
 	return io.NopCloser(strings.NewReader("2025-01-01T00:00:00Z step 1\n")), nil
 }
 
@@ -148,7 +149,9 @@ func TestJobCommands(t *testing.T) {
 		{[]string{"job", "show", "admin~train"}, "", 0, "admin~train: RUNNING", ""},
 		{[]string{"job", "show", "train"}, "", 0, "(operation 20260102T030400.000Z)\n  2 of 2 containers still run, on gpu-01", ""},
 		{[]string{"job", "show", "other"}, "", 1, "", "there is no job admin~other"},
-		{[]string{"job", "logs", "train"}, "", 0, "step 1\n", ""},
+		{[]string{"job", "logs", "train"}, "", 0, "step 1\n", "output before 12:00 might be missing\n"},
+		{[]string{"job", "logs", "train", "--tail", "-1"}, "", 2, "", "must not be negative"},
+		{[]string{"job", "logs", "train", "--index", "-1"}, "", 2, "", "must not be negative"},
 		{[]string{"job", "logs", "-f", "train"}, "", 0, "step 1\n", ""},
 		{[]string{"job", "stop", "train"}, "", 0, "admin~train is STOPPING", ""},
 		{[]string{"job", "show", "train", "--cluster-id", "elsewhere"}, "", 1, "", "access to the REST server not found"},

@@ -143,6 +143,11 @@ func (c *Client) logs(ctx context.Context, id JobID, o LogOptions) (io.ReadClose
 	if err != nil {
 		return nil, err
 	}
+	if o.Missing != nil {
+		for _, what := range resp.Header.Values(missingHeader) {
+			o.Missing(what)
+		}
+	}
 	return resp.Body, nil
 }
 

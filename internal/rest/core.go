@@ -42,6 +42,7 @@ type Core struct {
 	virtualClusters []string
 	containment     map[string]job.Containment // by virtual cluster; others have the defaults
 	policy          identity.Policy
+	output          MachineOutput // nil: only the newest file of a task is read
 	now             func() time.Time
 	lists           chan struct{} // one element for each list that is being made
 }

@@ -209,5 +209,8 @@ func logOptions(req *http.Request) (LogOptions, error) {
 			}
 		}
 	}
+	if o.Tail < 0 || o.Index < 0 {
+		return o, pai.Errorf(pai.CodeInvalid, "", "tail=%d, index=%d: want no negative number", o.Tail, o.Index)
+	}
 	return o, nil
 }

@@ -90,6 +90,9 @@ type LogOptions struct {
 	Timestamps bool
 	// Since skips the output before that second.
 	Since time.Time
+	// Missing, if it is not nil, is called with a sentence about output that was asked
+	// for and that the machine does not have (any more).
+	Missing func(what string)
 }
 
 // Caller is the user who makes a request.

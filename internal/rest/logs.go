@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 
@@ -11,10 +12,24 @@ import (
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/poll"
+	"pai.dev/pai/internal/tasklog"
 )
 
 // startPoll is the pause between two looks at a followed task that has not started.
 const startPoll = time.Second
+
+// MachineOutput reads what a machine keeps of the output of a task. The API server itself
+// has only the newest file.
+type MachineOutput interface {
+	// Read returns the output as it is now, and what is missing before it, in words.
+	Read(ctx context.Context, machine string, r tasklog.Request) (output io.ReadCloser, missing string, err error)
+}
+
+// WithOutput returns a Core that reads the output of tasks from machines.
+func (c *Core) WithOutput(output MachineOutput) *Core {
+	c.output = output
+	return c
+}
 
 // Logs implements JobAPI. A followed stream ends with io.ErrUnexpectedEOF if it
 // breaks while the task still runs.
@@ -23,6 +38,53 @@ func (c *Core) Logs(ctx context.Context, id JobID, o LogOptions) (io.ReadCloser,
 	if err != nil {
 		return nil, err
 	}
+	t := taskOutput{machine: task.Machine, output: c.output, request: tasklog.Request{
+		Namespace: namespace, Pod: task.Pod, Container: job.ContainerName, Tail: o.Tail, Since: o.Since, Timestamps: o.Timestamps}}
+	t.newest = func(ctx context.Context, o LogOptions) (io.ReadCloser, error) {
+		return c.newest(ctx, namespace, task.Pod, o)
+	}
+	if o.Follow {
+		return t.follow(ctx, o, func() bool {
+			again, err := c.lookUp(ctx, id, o)
+			return err == nil && (again.task.Pod != task.Pod || again.task.State != job.StateRunning)
+		})
+	}
+	stream, err := t.kept(ctx, o, t.request)
+	if err != nil {
+		return t.newest(ctx, o)
+	}
+	return stream, nil
+}
+
+// taskOutput reads the output of one task.
+type taskOutput struct {
+	machine string
+	output  MachineOutput
+	// newest returns what the API server has: the newest file, and what is written later.
+	newest  func(ctx context.Context, o LogOptions) (io.ReadCloser, error)
+	request tasklog.Request
+}
+
+// kept returns what the machine keeps. If that cannot be read, the caller learns that
+// older output is missing.
+func (t taskOutput) kept(ctx context.Context, o LogOptions, r tasklog.Request) (io.ReadCloser, error) {
+	if t.output == nil {
+		return nil, errNoMachineOutput
+	}
+	stream, missing, err := t.output.Read(ctx, t.machine, r)
+	if err != nil {
+		missing = "older output might be missing: only the newest file of the task could be read: " + err.Error()
+	}
+	if missing != "" && o.Missing != nil {
+		o.Missing(missing)
+	}
+	return stream, err
+}
+
+// errNoMachineOutput is the error of a Core without MachineOutput.
+var errNoMachineOutput = errors.New("the output is not read from machines")
+
+func (c *Core) newest(ctx context.Context, namespace, pod string, o LogOptions) (io.ReadCloser, error) {
 	options := &corev1.PodLogOptions{Container: job.ContainerName, Follow: o.Follow, Timestamps: o.Timestamps}
 	if o.Tail > 0 {
 		options.TailLines = &o.Tail
@@ -30,23 +92,73 @@ func (c *Core) Logs(ctx context.Context, id JobID, o LogOptions) (io.ReadCloser,
 	if !o.Since.IsZero() {
 		options.SinceTime = &metav1.Time{Time: o.Since}
 	}
-	stream, err := reading(ctx, func(ctx context.Context) (io.ReadCloser, error) {
-		stream, err := c.cluster.Clientset().CoreV1().Pods(namespace).GetLogs(task.Pod, options).Stream(ctx)
+	return reading(ctx, func(ctx context.Context) (io.ReadCloser, error) {
+		stream, err := c.cluster.Clientset().CoreV1().Pods(namespace).GetLogs(pod, options).Stream(ctx)
 		if err != nil {
 			err = apiError("read the output of the task", err)
 		}
 		return stream, err
 	})
+}
+
+// follow returns what the machine keeps and what the task writes until it has ended.
+func (t taskOutput) follow(ctx context.Context, o LogOptions, ended func() bool) (io.ReadCloser, error) {
+	r := t.request
+	r.Timestamps, r.WholeLines = true, true
+	first, err := t.kept(ctx, o, r)
 	if err != nil {
-		return nil, err
+		stream, err := t.newest(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		return &followed{ReadCloser: stream, ended: ended}, nil
 	}
-	if !o.Follow {
-		return stream, nil
+	ctx, cancel := context.WithCancel(ctx)
+	out, in := io.Pipe()
+	go func() {
+		defer cancel()
+		err := t.joined(ctx, first, o, in)
+		if err == nil && !ended() {
+			err = io.ErrUnexpectedEOF
+		}
+		in.CloseWithError(err)
+	}()
+	return followReader{out, cancel}, nil
+}
+
+// joined writes what the machine keeps, and then what the API server follows. A rotation
+// between the two would leave a gap, so the machine is read again after the API server
+// follows. The times of lines show which were written.
+func (t taskOutput) joined(ctx context.Context, kept io.ReadCloser, o LogOptions, w io.Writer) error {
+	f := &follower{timestamps: o.Timestamps}
+	_, err := f.pass(kept, w)
+	kept.Close()
+	if err != nil {
+		return err
 	}
-	return &followed{ReadCloser: stream, ended: func() bool {
-		again, err := c.lookUp(ctx, id, o)
-		return err == nil && (again.task.Pod != task.Pod || again.task.State != job.StateRunning)
-	}}, nil
+	o.Timestamps = true
+	o.Missing = func(what string) { _, _ = io.WriteString(w, tasklog.Notice(what)) } // the next write fails, too
+	r := t.request
+	r.Timestamps, r.WholeLines = true, true
+	if !f.last.IsZero() {
+		o.Since, o.Tail = f.last, 0
+		r.Since, r.Tail = f.last, 0
+	}
+	stream, err := t.newest(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	again, err := t.kept(ctx, o, r)
+	if err != nil {
+		return err
+	}
+	_, err = f.pass(again, w)
+	again.Close()
+	if err == nil {
+		_, err = f.pass(stream, w)
+	}
+	return err
 }
 
 // followed turns the end of a stream into an error unless the task has ended.

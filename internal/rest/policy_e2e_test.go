@@ -10,8 +10,12 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
 
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/kube"
@@ -135,6 +139,59 @@ func TestServerCanCreateOnlyContainedJobs(t *testing.T) {
 			t.Errorf("got %v, want a refusal", err)
 		}
 	})
+}
+
+// The server can run the command that reads output in the pods of its DaemonSet, and no
+// other one, and enters no other pod.
+func TestServerRunsOnlyTheOutputCommand(t *testing.T) {
+	w := newWorld(t, "default")
+	server, err := kubernetes.NewForConfig(w.core.cluster.(*kube.Client).RESTConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default", Namespace: pai.SystemNamespace}}
+	if _, err := w.cluster.Client.Clientset().CoreV1().ServiceAccounts(pai.SystemNamespace).Create(t.Context(), account, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+		t.Fatal(err)
+	}
+	for _, pod := range []string{"rest-server-output-x", "kueue-controller-manager-x"} {
+		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: pod, Namespace: pai.SystemNamespace}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: outputName, Image: "x"}}}}
+		p.Spec.AutomountServiceAccountToken = new(false)
+		if _, err := w.cluster.Client.Clientset().CoreV1().Pods(pai.SystemNamespace).Create(t.Context(), p, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	enter := func(pod, subresource string, o corev1.PodExecOptions) string {
+		o.Container, o.Stdout = outputName, true
+		err := server.CoreV1().RESTClient().Post().Namespace(pai.SystemNamespace).Resource("pods").Name(pod).SubResource(subresource).
+			VersionedParams(&o, scheme.ParameterCodec).Do(t.Context()).Error()
+		return fmt.Sprint(err)
+	}
+	// Without a kubelet, what is allowed fails later.
+	const refused, pods, commands = "ValidatingAdmissionPolicy", "enters only the pods that read output", "runs only the command that reads output"
+	eventually(t, "the policy has an effect", func() string {
+		if got := enter("kueue-controller-manager-x", "exec", corev1.PodExecOptions{Command: OutputCommand("{}")}); !strings.Contains(got, refused) {
+			return got
+		}
+		return ""
+	})
+	for _, c := range []struct {
+		name, pod, subresource string
+		options                corev1.PodExecOptions
+		want                   string // empty if it is allowed
+	}{
+		{"the command", "rest-server-output-x", "exec", corev1.PodExecOptions{Command: OutputCommand("{}")}, ""},
+		{"another pod", "kueue-controller-manager-x", "exec", corev1.PodExecOptions{Command: OutputCommand("{}")}, pods},
+		{"another command", "rest-server-output-x", "exec", corev1.PodExecOptions{Command: []string{"/rest-server", "-listen", ":1"}}, commands},
+		{"a shell", "rest-server-output-x", "exec", corev1.PodExecOptions{Command: []string{"/bin/sh"}}, commands},
+		{"more arguments", "rest-server-output-x", "exec", corev1.PodExecOptions{Command: append(OutputCommand("{}"), "x")}, commands},
+		{"with input", "rest-server-output-x", "exec", corev1.PodExecOptions{Command: OutputCommand("{}"), Stdin: true}, commands},
+		{"attached", "rest-server-output-x", "attach", corev1.PodExecOptions{}, "cannot create resource"},
+	} {
+		got := enter(c.pod, c.subresource, c.options)
+		if c.want == "" && (strings.Contains(got, refused) || strings.Contains(got, "cannot")) || !strings.Contains(got, c.want) {
+			t.Errorf("%s: got %s, want %q", c.name, got, c.want)
+		}
+	}
 }
 
 // awaitPolicy waits until the API server has read the policy.

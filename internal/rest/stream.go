@@ -8,6 +8,10 @@ import (
 	"time"
 )
 
+// missingHeader says what is missing in the output of a task. The output itself stays as
+// the task wrote it.
+const missingHeader = "Pai-Missing-Output"
+
 // logs writes the output of a task as it arrives. It returns nothing once the
 // answer has started.
 func (h *Handler) logs(w http.ResponseWriter, req *http.Request) (any, error) {
@@ -33,6 +37,7 @@ func (h *Handler) copyLogs(w http.ResponseWriter, req *http.Request, id JobID, o
 		case <-ctx.Done():
 		}
 	}()
+	o.Missing = func(what string) { w.Header().Add(missingHeader, what) }
 	stream, err := h.Jobs.Logs(ctx, id, o)
 	if err != nil {
 		return err

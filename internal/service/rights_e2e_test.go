@@ -41,6 +41,7 @@ var rights = map[right]string{
 	{"jobset-controller", "get", "secrets", "pai-system", "rest-server-users"}:        "as list",
 	{"rest-server", "get", "secrets", "pai-system", "rest-server-users"}:              "it checks the tokens of its callers",
 
+	{"rest-server", "create", "pods/exec", "pai-system", ""}:   "it reads the output of tasks in the pods that see it; the policy pai-rest-server-output refuses all other pods and commands",
 	{"rest-server", "create", "secrets", "pai-vc-default", ""}: "the secrets of jobs, which it cannot read; the policy pai-rest-server-secrets refuses all others",
 }
 
