@@ -17,6 +17,7 @@ import (
 
 func hostChecks() []Check {
 	return []Check{
+		{"machine-system", "PAI knows the operating system", Boot | Upgrade, onMachines(system)},
 		{"machine-cgroups", "the kernel can limit containers", Boot | Upgrade | alsoOnResume, onMachines(cgroups)},
 		{"machine-kernel", "the kernel supports pods and their network", Boot | Upgrade | alsoOnResume, kernel},
 		{"machine-swap", "swap is off", 0, onMachines(swap)},

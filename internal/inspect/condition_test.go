@@ -60,6 +60,8 @@ func booted(t *testing.T) *inspecttest.Root {
 	r.Link(layout.RoleLink(layout.RoleKubelet), "../v0.9-pai")
 	r.Write(layout.VersionFile("v0.9-pai", layout.KubeletConfigName), "cpuManagerPolicy: none\n")
 	r.Write(layout.CPUManagerState, "{}")
+	r.Write("/etc/os-release", "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nVERSION_ID=\"12\"\nID=debian\n")
+	r.Programs["systemctl --version"] = "systemd 252 (252.39-1~deb12u1)\n+PAM +AUDIT\n"
 	return r
 }
 
@@ -93,6 +95,9 @@ func TestCondition(t *testing.T) {
 		if have, known := c.Kernel[feature]; have != want || !known {
 			t.Errorf("%s: got %v, known %v, want %v", feature, have, known, want)
 		}
+	}
+	if want := (inspect.System{ID: "debian", Version: "12", Name: "Debian GNU/Linux 12 (bookworm)", Systemd: 252}); c.System == nil || *c.System != want {
+		t.Errorf("got system %+v, want %+v", c.System, want)
 	}
 	want := []inspect.Listener{
 		{Address: "127.0.0.1", Port: 2379, Where: "host", Program: "/opt/pai/v0.9-pai/bin/etcd"},

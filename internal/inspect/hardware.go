@@ -72,18 +72,6 @@ func kilobytes(text []byte) map[string]int64 {
 	return values
 }
 
-// system is the name of the operating system; empty if it has none.
-func (i *inspection) system() string {
-	text, err := i.read("/etc/os-release")
-	i.problem(err, string(HardwareOf), "os")
-	for line := range strings.Lines(string(text)) {
-		if value, found := strings.CutPrefix(strings.TrimSpace(line), "PRETTY_NAME="); found {
-			return strings.Trim(value, `"'`)
-		}
-	}
-	return ""
-}
-
 // GPUs without a driver are found on the PCI bus: display and processing
 // controllers of NVIDIA and AMD.
 var (
