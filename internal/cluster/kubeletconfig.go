@@ -32,7 +32,7 @@ func kubeletConfig(cfg *config.Config, m config.Machine, defaults []byte, f fact
 		if object["kind"] == "KubeletConfiguration" {
 			maps.Copy(object, kubeletSettings(cfg, m, f))
 			if contained(upstream) {
-				maps.Copy(object, containment())
+				maps.Copy(object, containment(f))
 			}
 			if reserved.Kube != nil {
 				object["kubeReserved"] = reserved.Kube
@@ -82,9 +82,9 @@ func kubeletSettings(cfg *config.Config, m config.Machine, f facts) map[string]a
 }
 
 // containment confines pods that start from now on; running ones keep what they have.
-func containment() map[string]any {
+func containment(f facts) map[string]any {
 	return map[string]any{
-		"podPidsLimit":   podProcesses,
+		"podPidsLimit":   podProcessesOf(f),
 		"seccompDefault": true,
 		// The default of the kubelet, which kubeadm prints as zero.
 		"streamingConnectionIdleTimeout": "4h0m0s",

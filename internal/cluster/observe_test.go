@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -183,7 +184,7 @@ func (h *lostHost) Run(context.Context, machine.Command) (machine.Output, error)
 func TestReadFacts(t *testing.T) {
 	t.Parallel()
 	h := inspecttest.NewHost(t, "pai-1")
-	if got, err := readFacts(t.Context(), h); err != nil || got != (facts{MemoryMiB: 1024}) {
+	if got, err := readFacts(t.Context(), h); err != nil || got != (facts{MemoryMiB: 1024, Cores: runtime.NumCPU()}) {
 		t.Errorf("got %+v, %v, want cgroup v2 without a resolver", got, err)
 	}
 	h.Write("/proc/1/status", "CapEff:\tnone\n")

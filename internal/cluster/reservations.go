@@ -29,6 +29,22 @@ func contained(upstream string) bool { return pai.CompareVersions(upstream, cont
 // of a pod with eight GPUs use hundreds.
 const podProcesses = 8192
 
+// With cgroup v1, the kernel cannot end all processes of a container at once: each ends
+// with the CPU of the task, and those of a fork bomb take minutes. Threads of frameworks
+// grow with the cores of their machine.
+const (
+	podProcessesOfCore = 512
+	leastPodProcesses  = 1024
+)
+
+// podProcessesOf is the limit on a machine. Pods that run keep theirs.
+func podProcessesOf(f facts) int {
+	if !f.CgroupV1 || f.Cores == 0 {
+		return podProcesses
+	}
+	return min(max(f.Cores*podProcessesOfCore, leastPodProcesses), podProcesses)
+}
+
 // reservations are what a machine keeps from pods for its own programs, in the form of
 // a kubelet configuration. The kubelet enforces them on the pods together, so that
 // pods cannot use the memory and processes that ssh, the kubelet, and etcd need.

@@ -36,6 +36,27 @@ func TestReservationsBySizeAndRole(t *testing.T) {
 	}
 }
 
+// A fork bomb on a small machine with cgroup v1 ends in time; on others, frameworks
+// can have all their threads.
+func TestPodProcesses(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		f    facts
+		want int
+	}{
+		{facts{Cores: 2, CgroupV1: true}, 1024},
+		{facts{Cores: 1, CgroupV1: true}, 1024},
+		{facts{Cores: 8, CgroupV1: true}, 4096},
+		{facts{Cores: 256, CgroupV1: true}, 8192},
+		{facts{CgroupV1: true}, 8192},
+		{facts{Cores: 2}, 8192},
+	} {
+		if got := podProcessesOf(c.f); got != c.want {
+			t.Errorf("%+v: got %d, want %d", c.f, got, c.want)
+		}
+	}
+}
+
 // A kubelet that is replaced keeps the reservations of its machine, whatever the
 // version: with less memory for pods it would end some that run.
 func TestKubeletKeepsReservations(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -43,6 +44,7 @@ func (i *inspection) facts(context.Context) error {
 		return err
 	}
 	i.report.Facts = &MachineFacts{
+		Cores:         runtime.NumCPU(),
 		MemoryMiB:     int(memory["MemTotal"] >> 20),
 		CgroupV1:      !unified,
 		OOMRestricted: capabilities&(1<<capSysResource) == 0,

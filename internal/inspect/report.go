@@ -236,4 +236,5 @@ type MachineFacts struct {
 	Overlay bool `json:"overlay"`
 	// MemoryMiB is the memory of the machine.
 	MemoryMiB int `json:"memoryMiB"`
+	Cores     int `json:"cores"`
 }
