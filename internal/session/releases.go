@@ -140,6 +140,11 @@ func (s *Session) bundle(name pai.Release) (*release.Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
+	// A signed bundle of another release could have programs with known faults.
+	if found := b.Manifest().Metadata.Name; found != name {
+		return nil, pai.Errorf(pai.CodeInvalid, fmt.Sprintf("remove the directory, and build or copy the bundle again; to build it, run: paictl release build %s", name),
+			"the bundle in %s is of release %s, want %s", dir, found, name)
+	}
 	if s.bundles == nil {
 		s.bundles = map[pai.Release]*release.Bundle{}
 	}

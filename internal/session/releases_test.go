@@ -39,6 +39,25 @@ func TestFrozenReleasesHaveThePinsOfTheirBundles(t *testing.T) {
 	}
 }
 
+// A signed bundle counts only under the name of its release.
+func TestBundleOfAnotherReleaseIsRefused(t *testing.T) {
+	t.Parallel()
+	key := ed25519.NewKeyFromSeed([]byte(strings.Repeat("k", ed25519.SeedSize))).Public().(ed25519.PublicKey)
+	s := &Session{Config: &config.Config{}, Dirs: Dirs{Cache: t.TempDir()}, Progressf: t.Logf}
+	s.Config.Services.Cluster.Common.TrustedBundleKeys = []string{release.EncodePublicKey(key)}
+	for _, name := range []string{"v0.1", "v0.2"} {
+		if err := os.CopyFS(s.Dirs.BundleDir(name), os.DirFS("../release/testdata/bundle-c82e023")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Bundle("v0.1"); err != nil {
+		t.Errorf("under its name: %v", err)
+	}
+	if b, err := s.Bundle("v0.2"); pai.CodeOf(err) != pai.CodeInvalid || b != nil || !strings.Contains(err.Error(), "is of release v0.1, want v0.2") {
+		t.Errorf("under another name: got %v, %v, want a refusal", b, err)
+	}
+}
+
 // Every release's schema is one that this paictl has, and never falls.
 func TestReleasesHaveSchemas(t *testing.T) {
 	t.Parallel()
