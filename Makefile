@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 include hack/go.env
 export CGO_ENABLED GOFLAGS
 
-.PHONY: help deps build demo test test-all unit sdk golden fuzz e2e check bench bench-upgrade chaos mutants lint vuln verify clean
+.PHONY: help deps build demo test test-all unit race sdk golden fuzz e2e check bench bench-upgrade chaos mutants lint vuln verify clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,14 +24,17 @@ demo: ## PAI on this host from nothing: v0.10, a job, and the upgrade to v0.11 u
 test: deps build ## what continuous integration runs: lint, unit tests, OpenPAI's suite, fuzzing, bundles, end-to-end tests
 	@hack/test.sh lint unit sdk fuzz bundles e2e
 
-test-all: deps build ## all that and every mutant, every fault in an upgrade: what proves a release (hours)
-	@PAI_TEST_ALL=1 hack/test.sh lint unit sdk fuzz bundles e2e mutants chaos
+test-all: deps build ## all that, the race detector, every mutant, every fault in an upgrade: what proves a release (hours)
+	@PAI_TEST_ALL=1 hack/test.sh lint unit race sdk fuzz bundles e2e mutants chaos
 
 check: ## format, vet, and test one package, and lint it: PKG=./internal/plan
 	@hack/check.sh "$(PKG)"
 
 unit: ## tests that need nothing but Go
 	@hack/test.sh unit
+
+race: deps ## unit tests with the race detector, which needs cgo; RACE=./internal/rest for a part
+	@hack/test.sh race
 
 golden: ## rewrite the golden files of all tests; read the difference before you commit it
 	@go test $$(grep -rl --include='*_test.go' '"pai.dev/pai/internal/golden"' internal test | xargs -n1 dirname | sort -u | sed 's|^|./|') -update
