@@ -50,6 +50,7 @@ func TestHostileJobs(t *testing.T) {
 		}
 		o.stopJob("labels")
 	})
+	o.part("output is whole over rotations", (*operator).outputOverRotations)
 	for _, c := range []struct {
 		name     string
 		memoryMB int
@@ -87,6 +88,33 @@ func TestHostileJobs(t *testing.T) {
 	if out, err := o.tryKubectl("get events -A --field-selector=reason=Evicted -o jsonpath='{.items[*].involvedObject.name}'"); err != nil || strings.Contains(out, "hold") {
 		t.Errorf("got evicted pods %q, %v, want only those of culprits", out, err)
 	}
+}
+
+// outputOverRotations reads the output of a task that the kubelet has rotated: all lines
+// are there, also if the output is followed from a moment before a rotation.
+func (o *operator) outputOverRotations() {
+	const rounds, lines = 3, 100000 // 11 MB in each round, which is more than a file
+	pad := strings.Repeat(".", 100)
+	o.hostile("rotated", 128, fmt.Sprintf("for k in 1 2 3; do seq 1 %d | sed s/^/%s-/; sleep 15; done; echo all; sleep 600", lines, pad))
+	o.eventually(3*time.Minute, "the task has written all", func() (bool, string) {
+		out, err := o.trySoon("job", "logs", "rotated", "--tail", "1")
+		return err == nil && out == "all\n", fmt.Sprint(out, err)
+	})
+	if files := o.on("pai-1", "ls /var/log/pods/pai-vc-default_*/task | grep -c '^0.log.'"); strings.TrimSpace(files) == "0" {
+		o.t.Error("the kubelet rotated nothing, so this shows nothing")
+	}
+	check := func(out string) {
+		o.t.Helper()
+		if n := strings.Count(out, "\n"); n != rounds*lines+1 || !strings.HasPrefix(out, pad+"-1\n") || strings.Count(out, pad+"-50000\n") != rounds {
+			o.t.Errorf("got %d lines that begin with %.120q, want %d", n, out, rounds*lines+1)
+		}
+	}
+	check(o.run(3*time.Minute, "job", "logs", "rotated"))
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	out, _ := o.try(ctx, nil, "job", "logs", "-f", "rotated") // ends with the context
+	check(out)
+	o.stopJob("rotated")
 }
 
 // hostile submits a job of one task.
