@@ -159,6 +159,9 @@ func (c *cluster) startKubelet(ctx context.Context, h machine.Host, m config.Mac
 		return err
 	}
 	if !joined {
+		if err := refuseOccupied(ctx, h, ca); err != nil {
+			return err
+		}
 		return c.joinKubelet(ctx, h, v, ca)
 	}
 	state, err := roleState(ctx, h, plan.RoleKubelet)

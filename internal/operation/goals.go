@@ -1,9 +1,11 @@
 package operation
 
 import (
+	"context"
 	"slices"
 
 	"pai.dev/pai/internal/check"
+	"pai.dev/pai/internal/cluster"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/revision"
@@ -31,6 +33,23 @@ func (g bootup) Plan(in plan.Input) (plan.Plan, error)           { return plan.B
 func (g bootup) Bundle(*session.Session, plan.World) pai.Release { return g.bundle }
 func (g bootup) Preflight() (check.Stage, pai.Release)           { return check.Boot, g.release }
 func (g bootup) Applies(plan.Plan) []revision.Part               { return []revision.Part{revision.Kubernetes} }
+
+// Gather adds the machines that run something for another cluster. Machines whose
+// nodes are Ready run for this one.
+func (g bootup) Gather(ctx context.Context, s *session.Session, in *plan.Input) (err error) {
+	control := s.Hosts[s.Config.ControlPlane().Hostname]
+	if control == nil {
+		return nil // the checks report that it is unreachable
+	}
+	var names []string
+	for _, m := range in.World.Machines {
+		if m.Node == nil || !m.Node.Ready {
+			names = append(names, m.Name)
+		}
+	}
+	in.Occupied, err = cluster.Occupied(ctx, control, s.Hosts, names)
+	return err
+}
 
 // releaseOf names the release that carries the Kubernetes version of the
 // configuration. If there is none it returns that version, which planning refuses.

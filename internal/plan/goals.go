@@ -9,6 +9,9 @@ import (
 // Boot plans the steps until the machines run the Kubernetes of the pair: a
 // first boot, the hops of an upgrade, or a repair. It does not upgrade services.
 func Boot(in Input, pair pai.Pair) (Plan, error) {
+	if err := in.refuseOccupied(); err != nil {
+		return Plan{}, err
+	}
 	current := in.World.Current
 	bundle := in.bundleOf(pair.Kubernetes, in.bundleOfServices(pair.Services, "").Release)
 	if current.Kubernetes.Less(pair.Kubernetes) && current.Kubernetes != "" {

@@ -25,6 +25,8 @@ type Input struct {
 	Snapshots []string
 	// Recovery is what a restore from a backup starts from.
 	Recovery Recovery
+	// Occupied are the machines that run something for another cluster, for a boot.
+	Occupied []OccupiedMachine
 }
 
 // Upgrade plans everything between the observed state and a target: the hops, in
