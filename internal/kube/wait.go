@@ -24,6 +24,9 @@ const (
 	reportEvery = 15 * time.Second
 )
 
+// notFound is the reason of an object that does not exist.
+const notFound = "not found"
+
 // Unready is an object that is not ready, and why.
 type Unready struct {
 	Object Ref
@@ -129,7 +132,7 @@ func (c *Client) unready(ctx context.Context, objects []Ref, check check) ([]Unr
 	for _, r := range objects {
 		obj := found[r.key()]
 		if obj == nil {
-			unready = append(unready, Unready{Object: r, Reason: "not found"})
+			unready = append(unready, Unready{Object: r, Reason: notFound})
 			continue
 		}
 		u, err := check(obj)

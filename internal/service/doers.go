@@ -75,6 +75,15 @@ type wanted struct {
 	hash    string // of objs
 }
 
+// refs names what a step applies.
+func (w wanted) refs() []kube.Ref {
+	refs := make([]kube.Ref, len(w.objs))
+	for i, obj := range w.objs {
+		refs[i] = kube.RefOf(obj)
+	}
+	return refs
+}
+
 // wanted renders the service of a step; a rollback uses the recorded objects.
 func (d starter) wanted(ctx context.Context, s plan.Step) (wanted, error) {
 	if s.Back() {
@@ -126,11 +135,7 @@ func (d starter) Done(ctx context.Context, s plan.Step) (bool, error) {
 	if err != nil || !applied {
 		return false, err
 	}
-	refs := make([]kube.Ref, len(want.objs))
-	for i, obj := range want.objs {
-		refs[i] = kube.RefOf(obj)
-	}
-	unready, err := client.Unready(ctx, refs)
+	unready, err := client.Unready(ctx, want.refs())
 	return err == nil && len(unready) == 0, err
 }
 
@@ -159,6 +164,7 @@ func (d starter) apply(ctx context.Context, s plan.Step, report func(kube.Change
 	if err != nil {
 		return err
 	}
+	defer d.restartStalled(ctx, client, s, want)()
 	if before := d.Before[s.Target]; before != nil {
 		if err := before(ctx, client); err != nil {
 			return fmt.Errorf("prepare service %s: %w", s.Target, err)
@@ -179,6 +185,9 @@ func (d starter) apply(ctx context.Context, s plan.Step, report func(kube.Change
 	}
 	opts := kube.ApplyOptions{Inventory: inventoryPrefix + s.Target, Record: map[string]string{recordRelease: string(s.To)}}
 	changes, err := client.Apply(ctx, want.objs, opts)
+	if err != nil {
+		err = withUnready(err, client.ExplainWorkloads(ctx, want.refs()))
+	}
 	if err := errors.Join(err, report(changes)); err != nil {
 		return fmt.Errorf("apply service %s: %w", s.Target, err)
 	}
