@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"archive/tar"
 	"context"
 	"encoding/json"
 	"errors"
@@ -120,6 +119,10 @@ func (c *cluster) recoverDone(ctx context.Context, h machine.Host, _ config.Mach
 	if have, err := slotsWithData(ctx, h); err != nil || len(have) == 0 {
 		return false, err
 	}
+	// The copy of the backup has the keys of the cluster.
+	if left, err := sh(ctx, h, "[ ! -e %[1]s ] || echo %[1]s", layout.RecoveryDir); err != nil || left != "" {
+		return false, err
+	}
 	if stage == RecoveryDone {
 		return true, nil
 	}
@@ -148,9 +151,9 @@ func (c *cluster) recover(ctx context.Context, h machine.Host, m config.Machine,
 	if err := writeGate(ctx, h, c.Config.Kubernetes.APIServersPort, nil); err != nil {
 		return err
 	}
-	if stage == RecoveryData || stage == RecoveryReconciled { // only the gate was missing
+	if stage != "" && stage != RecoveryStarted { // the gate was missing, or the copy of the backup is left
 		if have, err := slotsWithData(ctx, h); err != nil || len(have) > 0 {
-			return err
+			return errors.Join(err, removeCopy(ctx, h))
 		}
 	}
 	if err := claimPKI(ctx, h); err != nil {
@@ -171,7 +174,11 @@ for f in %[6]s; do
     install -m $mode "pki/$f" "%[3]s/pki/$f"
 done
 install -m 0600 encryption.yaml %[7]s
-[ ! -d state ] || tar -C state -cf - $(ls state) | tar -C %[5]s -xmf - --skip-old-files --no-same-owner
+if [ -d state ]; then # a record has its name only when it is complete
+    sync -f state
+    ( cd state; find . -type d ) | while IFS= read -r d; do mkdir -p "%[5]s/$d"; done
+    ( cd state; find . -type f ) | while IFS= read -r f; do [ -e "%[5]s/$f" ] || mv -T "state/$f" "%[5]s/$f"; done
+fi
 rm -rf %[8]s %[8]s.new
 said=$(%[9]s snapshot restore etcd/snapshot.db --data-dir %[8]s.new --name %[10]s --initial-cluster %[10]s=%[11]s --initial-advertise-peer-urls %[11]s \
     --initial-cluster-token %[12]s --bump-revision %[13]d --mark-compacted 2>&1) || { printf '%%s\n' "$said" | tail -3 >&2; exit 1; }
@@ -186,49 +193,7 @@ sync %[3]s/pki/*.key %[3]s/pki/etcd/ca.key %[7]s`,
 	if err := c.setStage(ctx, h, RecoveryData); err != nil {
 		return err
 	}
-	_, err = sh(ctx, h, "rm -rf %s", layout.RecoveryDir)
-	return err
-}
-
-// completeFile is in layout.RecoveryDir once it has all files of a verified backup.
-const completeFile = "complete"
-
-// copyBackup writes the files of a backup into layout.RecoveryDir.
-func (c *cluster) copyBackup(ctx context.Context, h machine.Host) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	from, to := io.Pipe()
-	go func() {
-		files := tar.NewWriter(to)
-		add := func(name string, size int64, content io.Reader) error {
-			if err := files.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o600, Format: tar.FormatPAX}); err != nil {
-				return err
-			}
-			_, err := io.Copy(files, content)
-			return err
-		}
-		err := c.Recovery.Read(ctx, add)
-		if err == nil { // only now is it known that all of it is what was signed
-			err = errors.Join(add(completeFile, 0, strings.NewReader("")), files.Close())
-		}
-		if err != nil {
-			cancel(err)
-		}
-		to.CloseWithError(err)
-	}()
-	_, err := h.Run(ctx, machine.Command{Stdin: from, Bulk: true, Script: fmt.Sprintf(`umask 077
-rm -rf %[1]s
-install -d -m 0700 %[1]s
-tar -C %[1]s -xmf - --no-same-owner --no-same-permissions
-[ -e %[1]s/%[2]s ] || { echo "the backup was not copied completely" >&2; exit 1; }`, layout.RecoveryDir, completeFile)})
-	from.CloseWithError(errors.New("the rest is not needed"))
-	if cause := context.Cause(ctx); err != nil && cause != nil {
-		err = cause
-	}
-	if err != nil {
-		return fmt.Errorf("copy backup %s to %q: %w", c.Recovery.Backup, h.Name(), err)
-	}
-	return nil
+	return removeCopy(ctx, h)
 }
 
 func (c *cluster) reconcileDone(ctx context.Context, h machine.Host, _ config.Machine, _ plan.Step) (bool, error) {

@@ -1,0 +1,227 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"pai.dev/pai/internal/layout"
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/test/inspecttest"
+)
+
+// dying is a machine that dies before a command of a script, or before a file is
+// written. The commands are counted; 0 is never.
+type dying struct {
+	*inspecttest.Host
+	count string // file
+	at    int
+}
+
+var errDied = errors.New("the machine died")
+
+// machineStubs replace programs that a test must not run, and let bash die.
+const machineStubs = `systemctl() { :; }
+sync() { :; }
+nft() { case $1 in -f) cp "$2" "$ROOT/run/nft" ;; list) cat "$ROOT/run/nft" ;; delete) rm -f "$ROOT/run/nft" ;; esac; }
+tick() { echo >> "$COUNT"; mapfile -t ticks < "$COUNT"; [ ${#ticks[@]} -ne "$DIES" ] || { builtin kill -9 $$; exit 137; }; }
+set -T
+trap tick DEBUG
+`
+
+func newDying(t *testing.T, at int) *dying {
+	t.Helper()
+	h := &dying{Host: inspecttest.NewHost(t, "pai-1"), count: filepath.Join(t.TempDir(), "count"), at: at}
+	h.Write("/run/x", "")
+	h.Write(layout.UnitsDir+"/x", "")
+	h.Write(layout.StateDir+"/operations/restore.json", "of this restore")
+	// What etcdutl makes is complete only at its end.
+	h.Write(layout.Program(recoveredVersion, "etcdutl"), `#!/bin/sh
+while [ "$1" != --data-dir ]; do from=$1; shift; [ "$from" = restore ] && snapshot=$1; done
+mkdir -p "$2/member/snap" && cp "$snapshot" "$2/member/snap/db"
+`)
+	h.Script = func(ctx context.Context, c machine.Command) (string, error) {
+		script := ownPath.ReplaceAllString(c.Script, "${1}"+string(h.Dir)+"/$2/")
+		cmd := exec.CommandContext(ctx, "bash", "-euc", machineStubs+script)
+		cmd.Dir = t.TempDir()
+		cmd.Env = []string{"PATH=/usr/bin:/bin", "ROOT=" + string(h.Dir), "COUNT=" + h.count, fmt.Sprintf("DIES=%d", h.at)}
+		if cmd.Stdin = c.Stdin; c.Stdin == nil {
+			cmd.Stdin = strings.NewReader("")
+		}
+		var errs bytes.Buffer
+		cmd.Stderr = &errs
+		out, err := cmd.Output()
+		if h.at > 0 && h.counted() >= h.at {
+			return "", errDied
+		}
+		if err != nil {
+			return string(out), &machine.CommandError{Host: h.Hostname, Script: c.Script, Code: 1, Output: errs.String()}
+		}
+		return string(out), nil
+	}
+	return h
+}
+
+func (h *dying) counted() int {
+	data, err := os.ReadFile(h.count)
+	if err != nil {
+		return 0
+	}
+	return len(data)
+}
+
+func (h *dying) WriteFile(ctx context.Context, name string, data []byte, mode fs.FileMode) error {
+	n := h.counted() + 1
+	if err := os.WriteFile(h.count, bytes.Repeat([]byte("\n"), n), 0o600); err != nil {
+		return err
+	}
+	if h.at > 0 && n >= h.at {
+		return errDied
+	}
+	return h.Host.WriteFile(ctx, name, data, mode)
+}
+
+const recoveredVersion = comparedVersion
+
+// backupFiles are the files of a backup.
+func backupFiles() map[string]string {
+	files := map[string]string{"etcd/snapshot.db": strings.Repeat("snapshot", 1000), "encryption.yaml": "the key of Secrets",
+		"state/operations/1.json": "of the backup", "state/operations/restore.json": "an older restore", "state/revisions/1/layout.yaml": "machines",
+		"state/" + filepath.Base(layout.ClusterRecordFile): "the record"}
+	for _, f := range authorityFiles {
+		files["pki/"+f] = "content of " + f
+	}
+	return files
+}
+
+func recovering(t *testing.T) *cluster {
+	t.Helper()
+	read := func(_ context.Context, visit func(string, int64, io.Reader) error) error {
+		files := backupFiles()
+		for _, name := range slices.Sorted(maps.Keys(files)) {
+			if err := visit(name, int64(len(files[name])), strings.NewReader(files[name])); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return &cluster{Deps: Deps{Config: testConfig(), Progress: func(string, ...any) {},
+		Recovery: &RecoveryTask{Backup: "b", Taken: time.Unix(1e9, 0).UTC(), Machine: "pai-1", Read: read}}}
+}
+
+// tree is the content of the files of a machine.
+func (h *dying) tree(t *testing.T) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	for _, dir := range []string{layout.KubernetesDir, layout.ConfigDir, layout.StateDir, layout.EtcdDir, layout.UnitsDir, "/run"} {
+		err := filepath.WalkDir(h.At(dir), func(path string, d fs.DirEntry, err error) error {
+			if errors.Is(err, fs.ErrNotExist) || err == nil && d.IsDir() {
+				return nil
+			}
+			data, readErr := os.ReadFile(path)
+			files[strings.TrimPrefix(path, string(h.Dir))] = strings.ReplaceAll(string(data), string(h.Dir), "")
+			return errors.Join(err, readErr)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return files
+}
+
+// checkDead checks what a machine has that died in the middle of a restore: machines
+// are kept out before anything of the backup is in its place, and what has a name is
+// complete.
+func checkDead(t *testing.T, at int, files map[string]string) {
+	t.Helper()
+	backup := backupFiles()
+	places := map[string]string{layout.EncryptionFile: backup["encryption.yaml"], layout.EtcdDir + "/a/member/snap/db": backup["etcd/snapshot.db"],
+		layout.StateDir + "/operations/1.json": "of the backup", layout.StateDir + "/revisions/1/layout.yaml": "machines", layout.ClusterRecordFile: "the record"}
+	for _, f := range authorityFiles {
+		places[layout.PKIDir+"/"+f] = backup["pki/"+f]
+	}
+	ready := strings.Contains(files[layout.RecoveryFile], string(RecoveryData))
+	_, gate := files["/run/nft"]
+	for path, want := range places {
+		got, found := files[path]
+		switch {
+		case found && (!gate || files[layout.RecoveryFile] == ""):
+			t.Errorf("died at %d: %s is there, and machines are not kept out", at, path)
+		case ready && got != want:
+			t.Errorf("died at %d: the restore is recorded, and %s has %d of %d bytes", at, path, len(got), len(want))
+		case found && got != want && !strings.HasPrefix(path, layout.PKIDir) && path != layout.EncryptionFile:
+			t.Errorf("died at %d: %s has %d of %d bytes, and a name", at, path, len(got), len(want))
+		}
+	}
+	if files[layout.StateDir+"/operations/restore.json"] != "of this restore" {
+		t.Errorf("died at %d: the record of this restore was replaced", at)
+	}
+}
+
+// The same command continues a restore that died before any command of it.
+func TestRecoverContinuesWhereverItDied(t *testing.T) {
+	t.Parallel()
+	step := plan.Step{Kind: plan.KindRecover, To: pai.AnyVersion(recoveredVersion)}
+	run := func(h *dying) (err error) {
+		c := recovering(t)
+		m := c.Config.ControlPlane()
+		done, err := c.recoverDone(t.Context(), h, m, step)
+		if err == nil && !done {
+			err = c.recover(t.Context(), h, m, step)
+		}
+		return err
+	}
+	whole := newDying(t, 0)
+	if err := run(whole); err != nil {
+		t.Fatal(err)
+	}
+	want, commands := whole.tree(t), whole.counted()
+	checkDead(t, 0, want)
+	if commands < 30 || want[layout.EtcdDir+"/a/member/snap/db"] == "" {
+		t.Fatalf("got %d commands and files %v", commands, slices.Sorted(maps.Keys(want)))
+	}
+	if done, err := recovering(t).recoverDone(t.Context(), whole, testConfig().ControlPlane(), step); err != nil || !done {
+		t.Fatalf("got done %v, %v, want true", done, err)
+	}
+	for at := 1; at <= commands; at++ {
+		t.Run(strconv.Itoa(at), func(t *testing.T) {
+			t.Parallel()
+			h := newDying(t, at)
+			if err := run(h); err == nil && h.counted() >= at {
+				t.Fatal("got no error from a machine that died")
+			}
+			checkDead(t, at, h.tree(t))
+			h.at = 0
+			if err := run(h); err != nil {
+				t.Fatalf("continued: %v", err)
+			}
+			if done, err := recovering(t).recoverDone(t.Context(), h, testConfig().ControlPlane(), step); err != nil || !done {
+				t.Errorf("continued: got done %v, %v, want true", done, err)
+			}
+			got := h.tree(t)
+			for _, name := range slices.Sorted(maps.Keys(want)) {
+				if got[name] != want[name] {
+					t.Errorf("continued: got %q in %s, want %q", got[name], name, want[name])
+				}
+				delete(got, name)
+			}
+			if len(got) > 0 {
+				t.Errorf("continued: got also %v", slices.Sorted(maps.Keys(got)))
+			}
+		})
+	}
+}
