@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -36,6 +37,7 @@ func TestRestoreFromBackup(t *testing.T) {
 		t.Fatalf("got containers %v and %v, want two of each job", before, younger)
 	}
 	r.loseDisk("pai-1")
+	r.bootIsRefused()
 
 	plan := o.run(5*time.Minute, r.restore("--dry-run")...)
 	for _, want := range []string{"admin~train", "admin~ended", "younger", "every later write to the cluster is lost"} {
@@ -69,7 +71,11 @@ func TestRestoreFromBackup(t *testing.T) {
 		return !strings.Contains(out, "NotReady"), out
 	})
 	o.kubectl("uncordon pai-1")
-	o.run(10*time.Minute, "service", "start", "--yes")
+	r.startServices()
+	o.eventually(time.Minute, "Kueue is ready", func() (bool, string) {
+		out := o.kubectl("get pods -n pai-system -l app.kubernetes.io/name=kueue --no-headers")
+		return strings.Contains(out, " 1/1 "), out
+	})
 	o.hasState("train", "RUNNING")
 	o.hasState("ended", "STOPPED")
 	o.submitAs("after", "examples/train.yaml")
@@ -116,6 +122,39 @@ func (r restoration) waits() {
 	if !strings.Contains(err.Error(), "pai-2 stays out") {
 		r.t.Errorf("got %v, want that pai-2 waits", err)
 	}
+}
+
+// bootIsRefused wants that no new cluster is made of the machines whose jobs run.
+func (r restoration) bootIsRefused() {
+	r.t.Helper()
+	err := r.refused(3, "cluster", "k8s-bootup", "--yes")
+	for _, want := range []string{"pai-2 has a kubelet v0.10-pai, pods of jobs (admin-", "paictl cluster restore"} {
+		if !strings.Contains(err.Error(), want) {
+			r.t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	if out := r.on("pai-1", "ls -d /etc/kubernetes /var/lib/etcd 2>/dev/null || :"); out != "" {
+		r.t.Errorf("the refused boot left %s", out)
+	}
+}
+
+// startServices starts the services, as their pods also do by themselves: a service
+// that becomes ready after the plan was shown makes the command refuse the plan.
+func (r restoration) startServices() {
+	r.t.Helper()
+	for range 5 {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+		out, err := r.command(ctx, "service", "start", "--yes").CombinedOutput()
+		cancel()
+		switch {
+		case err == nil:
+			r.t.Logf("service start:\n%s", out)
+			return
+		case exitCode(err) != 3 || !strings.Contains(string(out), "is no longer needed"):
+			r.t.Fatalf("service start: %v\n%s", err, out)
+		}
+	}
+	r.t.Fatal("service start: the plan changed five times")
 }
 
 // loseDisk replaces a machine by a new one with its name and address.
