@@ -177,6 +177,39 @@ func socketPair(t *testing.T) (a, b *net.UnixConn) {
 	return conn(fds[0]), conn(fds[1])
 }
 
+// An address that the process before still uses is held as soon as it is free.
+func TestAddressIsHeldOnceItIsFree(t *testing.T) {
+	t.Parallel()
+	before, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	type result struct {
+		l   *net.TCPListener
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		l, err := listenWhenFree(t.Context(), before.Addr().String())
+		done <- result{l, err}
+	}()
+	select {
+	case got := <-done:
+		t.Fatalf("did not wait for the address: %v", got.err)
+	case <-time.After(100 * bindInterval):
+	}
+	before.Close()
+	select {
+	case got := <-done:
+		if got.err != nil {
+			t.Fatal(got.err)
+		}
+		got.l.Close()
+	case <-time.After(5 * time.Second):
+		t.Error("the address that became free is not held")
+	}
+}
+
 // An address that stays in use is not waited for longer than the holder may live.
 func TestHoldEnds(t *testing.T) {
 	t.Parallel()

@@ -76,6 +76,30 @@ func (m *testMachine) reaches(from, to string, port int) bool {
 	return err == nil
 }
 
+// Removed rules are noticed at the next look, not only when all rules are compared.
+func TestRemovedRulesAreNoticedAtOnce(t *testing.T) {
+	m, r := apart(t)
+	k := keeperOf(t, m, t.TempDir(), r, fake.NewClientset())
+	for _, c := range []struct {
+		remove string
+		want   string
+	}{{"", "written"}, {"nft delete table " + bridgeTable, ""}, {"nft flush ruleset", ""}} {
+		m.nft(r.text())
+		if c.remove != "" {
+			m.on("machine", c.remove)
+		}
+		k.applied, k.written.sure = "written", true
+		m.inside("machine", func() error {
+			k.bridged = !passesBridged()
+			k.check(t.Context(), false)
+			return nil
+		})
+		if k.applied != c.want {
+			t.Errorf("after %q, the written rules are %q, want %q", c.remove, k.applied, c.want)
+		}
+	}
+}
+
 // The rules follow the pods and the API, outlive the program, come back after they were
 // removed, and no running connection ends.
 func TestKeeperKeepsRules(t *testing.T) {
