@@ -16,6 +16,10 @@ import (
 // {a: b} over a whole file. The file is then written again from its tree.
 var errForm = errors.New("the text has a form that is not edited in place")
 
+// otherBreaks end a line for the YAML library, too (YAML 1.1, section 4.2), so that its
+// numbers of lines are not those of the text.
+const otherBreaks = "\r\u0085\u2028\u2029"
+
 // document is a file as lines with its tree. Changes are collected and made
 // together, so that the line numbers of the tree stay valid.
 type document struct {
@@ -40,6 +44,9 @@ func newDocument(data []byte) (*document, error) {
 	d := &document{root: root, newline: "\n"}
 	if bytes.Contains(data, []byte("\r\n")) {
 		d.newline = "\r\n"
+	}
+	if strings.ContainsAny(strings.ReplaceAll(string(data), "\r\n", "\n"), otherBreaks) {
+		return nil, errForm
 	}
 	d.lines = strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
 	for i, l := range d.lines {
