@@ -75,6 +75,7 @@ func Doers(d Deps) plan.Doers {
 		plan.KindImages:    doer{c, c.imagesDone, c.images},
 		plan.KindRole:      withDiff{doer{c, c.roleDone, c.role}, c.diffFiles},
 		plan.KindKubelet:   withDiff{doer{c, c.kubeletDone, c.kubelet}, c.diffFiles},
+		plan.KindLabels:    labeler{c},
 		plan.KindUncordon:  uncordoner{c},
 		plan.KindClean:     doer{c, c.cleanDone, c.clean},
 		plan.KindPKI:       doer{c, c.pkiDone, c.pki},

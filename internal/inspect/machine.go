@@ -69,6 +69,7 @@ func parts() map[Part]func(*inspection, context.Context) error {
 		Versions:    (*inspection).versions,
 		Runtime:     (*inspection).runtime,
 		HardwareOf:  (*inspection).hardware,
+		GPUsOf:      (*inspection).gpuState,
 		ConditionOf: (*inspection).condition,
 
 		Certificates: (*inspection).allCertificates,

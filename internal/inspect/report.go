@@ -28,6 +28,7 @@ const (
 	Versions    Part = "versions"
 	Runtime     Part = "runtime"
 	HardwareOf  Part = "hardware"
+	GPUsOf      Part = "gpus"
 	ConditionOf Part = "condition"
 
 	Certificates Part = "certificates"
@@ -104,6 +105,7 @@ type Report struct {
 	Versions  map[string]string `json:"versions,omitempty"`
 	RuntimeUp *bool             `json:"runtimeUp,omitempty"` // containerd is responding
 	Hardware  *Hardware         `json:"hardware,omitempty"`
+	GPUs      *GPUs             `json:"gpus,omitempty"`
 	Condition *Condition        `json:"condition,omitempty"`
 	// Certificates are those of the machine. A file that could not be read, and a
 	// renewal that failed, have a problem.
@@ -144,6 +146,8 @@ func (r Report) Needs(p Part) error {
 		absent = r.RuntimeUp == nil
 	case HardwareOf:
 		absent = r.Hardware == nil
+	case GPUsOf:
+		absent = r.GPUs == nil
 	case ConditionOf:
 		absent = r.Condition == nil
 	case Operator:

@@ -19,6 +19,7 @@ const (
 	KindImages    Kind = "machine-images"    // the images of one bundle, imported and pinned
 	KindRole      Kind = "machine-role"      // the link of one role moved and its unit running from it
 	KindKubelet   Kind = "machine-kubelet"   // kubelet joined, or replaced in place
+	KindLabels    Kind = "machine-labels"    // the machine-sku on the node, which jobs choose machines by
 	KindUncordon  Kind = "machine-uncordon"  // a cordon of PAI removed
 	KindClean     Kind = "machine-clean"     // Kubernetes removed from one machine
 	KindPKI       Kind = "cluster-pki"       // certificates, kubeconfigs, encryption key
@@ -109,6 +110,7 @@ var kinds = map[Kind]Traits{
 	KindImages:    {Subject: SubjectMachine, source: sourceRelease, NeedsBundle: true, DoMinutes: largeCopy, onMachine: hasImages},
 	KindRole:      {Subject: SubjectMachine, source: sourceKubernetes, onMachine: movedRole},
 	KindKubelet:   {Subject: SubjectMachine, source: sourceKubernetes, Roles: []Role{RoleKubelet}, VerifyMinutes: slowStart, onMachine: joined},
+	KindLabels:    {Subject: SubjectMachine, onMachine: labelled},
 	KindUncordon:  {Subject: SubjectMachine, onMachine: uncordoned},
 	KindClean:     {Subject: SubjectMachine, onMachine: cleaned},
 	KindPKI:       {source: sourceKubernetes, onWorld: hasPKI},
