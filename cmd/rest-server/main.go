@@ -118,7 +118,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	server := rest.Server{
 		Handler: &rest.Handler{
 			Jobs: core, Users: known, Release: o.release, Log: log, Policy: policy,
-			Logins: rest.NewLogins(known.Accounts(cluster)), Cluster: core, LinkKey: known.LinkKey(cluster),
+			Logins: rest.NewLogins(known.Accounts(cluster)), Cluster: core, Operations: core, LinkKey: known.LinkKey(cluster),
 			MetricsPassword: readPassword(o.metricsPassword, log),
 		},
 		CertDir: o.certDir, Drain: o.drain, Log: log,

@@ -97,6 +97,7 @@ type Kubernetes struct {
 type Services struct {
 	Cluster      Cluster      `yaml:"cluster" json:"cluster"`
 	RestServer   RestServer   `yaml:"rest-server,omitempty" json:"rest-server"`
+	Webportal    Webportal    `yaml:"webportal,omitempty" json:"webportal"`
 	Prometheus   Prometheus   `yaml:"prometheus,omitempty" json:"prometheus"`
 	NodeExporter NodeExporter `yaml:"node-exporter,omitempty" json:"node-exporter"`
 	// VirtualClusters by name; default one, "default", with all resources.
@@ -128,6 +129,11 @@ type RestServer struct {
 	EndedJobsDays  int `yaml:"ended-jobs-days,omitempty" json:"ended-jobs-days"`   // default 30
 	// JobList says whose jobs users see in the list of jobs.
 	JobList string `yaml:"job-list,omitempty" json:"job-list"` // default own
+}
+
+// Webportal configures the web portal.
+type Webportal struct {
+	ServerPort int `yaml:"server-port,omitempty" json:"server-port"` // default 9286, or a free port
 }
 
 // Prometheus configures Prometheus.

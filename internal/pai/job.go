@@ -57,9 +57,11 @@ const UsersSecret = "rest-server-users"
 // namespace that its jobs run in.
 const VirtualClusterNamespacePrefix = "pai-vc-"
 
-// The Secrets with the certificate of the REST server, and with its authority.
+// The Secrets with the certificates of the REST server and the portal, and with the
+// authority of both.
 const (
 	RESTServerTLS = "rest-server-tls"
+	PortalTLS     = "portal-tls"
 	RESTServerCA  = "rest-server-ca"
 )
 

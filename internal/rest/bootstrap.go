@@ -58,14 +58,11 @@ func EnsureSecrets(ctx context.Context, c *kube.Client, b Bootstrap) (Access, er
 }
 
 func ensureSecrets(ctx context.Context, c *kube.Client, b Bootstrap, now time.Time) (Access, error) {
-	ca, err := ensurePair(ctx, c, caSecret, func(p keyPair) bool {
-		cert, err := parseCert(p.cert)
-		return err == nil && now.Before(cert.NotAfter.Add(-leafLife))
-	}, func() (keyPair, error) { return newCA(now) })
+	ca, err := ensureCA(ctx, c, now)
 	if err != nil {
 		return Access{}, err
 	}
-	names := append([]string{"localhost", "127.0.0.1", "rest-server", "rest-server." + pai.SystemNamespace + ".svc"}, b.Addresses...)
+	names := b.names("rest-server")
 	_, err = ensurePair(ctx, c, tlsSecret,
 		func(p keyPair) bool { return p.serves(ca, names, now) },
 		func() (keyPair, error) { return newServerCert(ca, names, now) })
@@ -77,6 +74,18 @@ func ensureSecrets(ctx context.Context, c *kube.Client, b Bootstrap, now time.Ti
 		return Access{}, err
 	}
 	return b.access(ca.cert, AdminUser, token), nil
+}
+
+func ensureCA(ctx context.Context, c *kube.Client, now time.Time) (keyPair, error) {
+	return ensurePair(ctx, c, caSecret, func(p keyPair) bool {
+		cert, err := parseCert(p.cert)
+		return err == nil && now.Before(cert.NotAfter.Add(-leafLife))
+	}, func() (keyPair, error) { return newCA(now) })
+}
+
+// names are those of the certificate of a service that clients reach on the machines.
+func (e Endpoint) names(service string) []string {
+	return append([]string{"localhost", "127.0.0.1", service, service + "." + pai.SystemNamespace + ".svc"}, e.Addresses...)
 }
 
 func (e Endpoint) access(ca []byte, user, token string) Access {
