@@ -25,10 +25,10 @@ demo: ## PAI on this host from nothing: v0.10, a job, and the upgrade to v0.11 u
 	@hack/demo.sh
 
 test: deps build ## what continuous integration runs: lint, unit tests, OpenPAI's suite, fuzzing, bundles, end-to-end tests
-	@hack/test.sh lint unit web sdk fuzz bundles e2e
+	@hack/test.sh lint unit web browser sdk fuzz bundles e2e
 
 test-all: deps build ## all that, the race detector, every mutant, every fault in an upgrade: what proves a release (hours)
-	@PAI_TEST_ALL=1 hack/test.sh lint unit web race sdk fuzz bundles e2e mutants chaos
+	@PAI_TEST_ALL=1 hack/test.sh lint unit web browser race sdk fuzz bundles e2e mutants chaos
 
 check: ## format, vet, and test one package, and lint it: PKG=./internal/plan
 	@hack/check.sh "$(PKG)"

@@ -17,12 +17,17 @@ lint() {
   unformatted=$(gofmt -l $(git ls-files '*.go'))
   [[ -z $unformatted ]] || { echo "not formatted; run: gofmt -w" $unformatted; return 1; }
   go mod tidy -diff &&
-    go vet -tags "e2e live openpaisdk" ./... &&
+    go vet -tags "e2e live openpaisdk browser" ./... &&
     go tool -modfile=tools/go.mod golangci-lint run ./...
 }
 unit()    { go test -timeout 10m ./... && (cd components/network && go test -timeout 10m ./...); }
 # The page of the portal: web/dist is what its source makes, types, lint, unit tests.
 web() { hack/web.sh check; }
+# The page of the portal in Chromium, against the portal and the REST server's handler.
+browser() {
+  hack/web.sh install &&
+    go test -tags browser -count=1 -v -timeout 6m ./test/browser
+}
 # OpenPAI's live API suite, from its JavaScript SDK, against the REST server.
 sdk() {
   PAI_OPENPAI_SDK=$(hack/openpai-sdk.sh) || return

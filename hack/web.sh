@@ -3,6 +3,7 @@
 # web/dist, so nobody who builds PAI needs Node.js.
 #
 #   hack/web.sh build   writes web/dist
+#   hack/web.sh install fetches what the lock file names
 #   hack/web.sh check   fails unless web/dist is what its source makes; types, lint, unit tests
 set -euo pipefail
 cd "$(dirname "$0")/../web"
@@ -19,6 +20,7 @@ if ! cmp -s package-lock.json "$installed"; then
 fi
 
 case ${1:-} in
+  install) ;;
   build) npx vite build --emptyOutDir ;;
   check)
     out=$(mktemp -d)
@@ -27,5 +29,5 @@ case ${1:-} in
     diff -r "$out/dist" dist >&2 || { echo "web/dist is not what web/src makes; run: make web" >&2; exit 1; }
     npx tsc -p . && npx eslint . && npx vitest run
     ;;
-  *) echo "usage: hack/web.sh build|check" >&2; exit 2 ;;
+  *) echo "usage: hack/web.sh build|install|check" >&2; exit 2 ;;
 esac

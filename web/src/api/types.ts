@@ -125,7 +125,7 @@ export interface OperationHead {
 export type JobOperation = OperationHead & JobLine
 
 export interface Operation extends OperationHead {
-  counts?: { before: number; after: number; finished: number; failed: number; interrupted: number; unknown: number }
+  counts?: { before: number; running: number; finished: number; failed: number; interrupted: number; unknown: number }
   api?: { outageSeconds: number; longestGapSeconds: number }
   submissionOutageSeconds?: number
   unobservedSeconds?: number
@@ -138,6 +138,8 @@ export interface CurrentOperation extends OperationHead {
   steps?: { id: string; target?: string; outcome: string; seconds?: number }[] | null
   done: number
   total: number
+  outageSince?: string
+  outageSeconds?: number
   waiting?: { machine: string; reason?: string; since?: string; jobs?: { user: string; name: string }[] | null }[] | null
 }
 

@@ -27,6 +27,7 @@ function Current({ current }: { current: CurrentOperation }) {
       {silent && <p>{t.silentHelp}</p>}
       <p><progress value={current.done} max={Math.max(1, current.total)} aria-label={t.steps} /> {t.progress(current.done, current.total)}</p>
       <p className="quiet">{t.started(clock(millis(current.started) ?? now))} · {t.updated(duration(now - updated))}</p>
+      {(current.outageSeconds ?? 0) > 0 && <p className="quiet">{t.columns.api}: {seconds(current.outageSeconds!)}</p>}
       {(current.waiting?.length ?? 0) > 0 && (
         <>
           <h4>{t.waiting}</h4>
@@ -71,7 +72,7 @@ function Past({ operation }: { operation: Operation }) {
       <Facts>
         <Fact name={t.columns.when}>{from === undefined ? m.unknown : clock(from)}{from !== undefined && to !== undefined && ` (${duration(to - from)})`}</Fact>
         <Fact name={t.columns.outcome}>{t.outcomes[operation.outcome] ?? operation.outcome}</Fact>
-        {c && <Fact name={t.columns.jobs}>{t.jobs(c.before, c.after, c.finished)}{bad && <strong className="bad"> · {bad}</strong>}</Fact>}
+        {c && <Fact name={t.columns.jobs}>{t.jobs(c.before, c.running, c.finished)}{bad && <strong className="bad"> · {bad}</strong>}</Fact>}
         {operation.api && <Fact name={t.columns.api}>{seconds(operation.api.outageSeconds)}</Fact>}
         {operation.unobservedSeconds !== undefined && <Fact name={t.columns.unobserved}>{seconds(operation.unobservedSeconds)}</Fact>}
       </Facts>
