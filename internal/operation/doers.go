@@ -54,7 +54,7 @@ func (o *operation) doersFor(step plan.Step) (plan.Doers, error) {
 		// Prometheus, which starts before the REST server, reads its CA at its start.
 		Before: map[string]func(context.Context, *kube.Client) error{
 			"rest-server": access, "prometheus": access,
-			"portal": func(ctx context.Context, client *kube.Client) error {
+			PortalService: func(ctx context.Context, client *kube.Client) error {
 				return rest.EnsurePortalSecrets(ctx, client, o.Portal())
 			}}}
 	if bundle != nil {

@@ -27,7 +27,7 @@ const (
 	AdminUser = "admin"
 )
 
-// Endpoint is where clients reach the REST server.
+// Endpoint is where clients reach a server of PAI.
 type Endpoint struct {
 	// Addresses are the addresses of the machines, which clients use.
 	Addresses []string
@@ -89,11 +89,15 @@ func (e Endpoint) names(service string) []string {
 }
 
 func (e Endpoint) access(ca []byte, user, token string) Access {
-	access := Access{CA: ca, User: user, Token: token}
+	return Access{URLs: e.URLs(), CA: ca, User: user, Token: token}
+}
+
+// URLs are equivalent addresses, one for each machine.
+func (e Endpoint) URLs() (urls []string) {
 	for _, a := range e.Addresses {
-		access.URLs = append(access.URLs, "https://"+net.JoinHostPort(a, strconv.Itoa(e.Port)))
+		urls = append(urls, "https://"+net.JoinHostPort(a, strconv.Itoa(e.Port)))
 	}
-	return access
+	return urls
 }
 
 // AccessTo returns the access of a user with a token, after EnsureSecrets.

@@ -146,6 +146,9 @@ var ownCharts = []string{"kube-state-metrics", "node-exporter", "portal", "prome
 func TestRenderOwnCharts(t *testing.T) {
 	for _, src := range sources(t) {
 		for _, name := range ownCharts {
+			if !slices.ContainsFunc(src.manifest.ServiceList, func(p release.ServicePin) bool { return p.Name == name }) {
+				continue // newer than the release
+			}
 			t.Run(name+"-"+string(src.manifest.Metadata.Name), func(t *testing.T) {
 				objs, err := Render(t.Context(), oneService(t, src, name, nil), testConfig(), src)
 				if err != nil {
