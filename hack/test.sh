@@ -3,7 +3,7 @@
 # budget. The last lines are go test's own. All suites run even when one fails;
 # the exit code says whether any did.
 #
-#   hack/test.sh SUITE...        suites: lint unit race sdk fuzz bundles e2e mutants chaos
+#   hack/test.sh SUITE...        suites: lint unit web browser race sdk fuzz bundles e2e mutants chaos
 set -euo pipefail
 cd "$(dirname "$0")/.."
 set -a; . hack/go.env; set +a
@@ -17,10 +17,17 @@ lint() {
   unformatted=$(gofmt -l $(git ls-files '*.go'))
   [[ -z $unformatted ]] || { echo "not formatted; run: gofmt -w" $unformatted; return 1; }
   go mod tidy -diff &&
-    go vet -tags "e2e live openpaisdk" ./... &&
+    go vet -tags "e2e live openpaisdk browser" ./... &&
     go tool -modfile=tools/go.mod golangci-lint run ./...
 }
 unit()    { go test -timeout 10m ./... && (cd components/network && go test -timeout 10m ./...); }
+# The page of the portal: web/dist is what its source makes, types, lint, unit tests.
+web() { hack/web.sh check; }
+# The page of the portal in Chromium, against the portal and the REST server's handler.
+browser() {
+  hack/web.sh install &&
+    go test -tags browser -count=1 -v -timeout 6m ./test/browser
+}
 # OpenPAI's live API suite, from its JavaScript SDK, against the REST server.
 sdk() {
   PAI_OPENPAI_SDK=$(hack/openpai-sdk.sh) || return
@@ -74,7 +81,7 @@ failures() {
 
 budget() { # minutes with a warm cache, and with a cold one; see docs/testing.md
   case $1 in
-    lint) echo "2 8" ;; unit) echo "2 8" ;; race) echo "15 40" ;; sdk) echo "1 3" ;; fuzz) echo "4 6" ;; bundles) echo "1 20" ;; e2e) echo "35 40" ;;
+    lint) echo "2 8" ;; unit) echo "2 8" ;; race) echo "15 40" ;; sdk) echo "1 3" ;; web) echo "1 3" ;; browser) echo "3 4" ;; fuzz) echo "4 6" ;; bundles) echo "1 20" ;; e2e) echo "35 40" ;;
     mutants) echo "20 25" ;; chaos) echo "60 90" ;;
   esac
 }
