@@ -99,6 +99,7 @@ func machines(ctx context.Context, src Source) []plan.MachineState {
 			found[i].Name = m.Hostname
 			found[i].Address = m.HostIP
 			found[i].ControlPlane = m.IsControlPlane()
+			found[i].HasGPUs = src.Config.HasGPUs(m)
 		})
 	}
 	wg.Wait()
