@@ -61,6 +61,8 @@ func parts() map[Part]func(*inspection, context.Context) error {
 		Facts:    (*inspection).facts,
 		Foreign:  (*inspection).foreign,
 
+		DevicePlugin: (*inspection).devicePlugin,
+
 		Directories: (*inspection).directories,
 
 		Containers:  (*inspection).containers,

@@ -19,6 +19,8 @@ const (
 	Images   Part = "images"
 	Facts    Part = "facts"
 	Foreign  Part = "foreign"
+	// DevicePlugin is a device plugin for GPUs that is not of PAI.
+	DevicePlugin Part = "device-plugin"
 
 	Directories Part = "directories"
 
@@ -92,6 +94,8 @@ type Report struct {
 	Facts    *MachineFacts        `json:"facts,omitempty"`
 	// Foreign are the paths in directories of PAI that PAI did not write.
 	Foreign []string `json:"foreign,omitempty"`
+	// DevicePlugin is the socket of a device plugin for GPUs that is not of PAI.
+	DevicePlugin string `json:"devicePlugin,omitempty"`
 	// Directories are those in layout.ProgramsDir, as they were before the removal.
 	Directories []Directory `json:"directories,omitempty"`
 	Removed     []string    `json:"removed,omitempty"` // names of removed directories
@@ -152,7 +156,7 @@ func (r Report) Needs(p Part) error {
 		absent = r.Condition == nil
 	case Operator:
 		absent = len(r.Issued) == 0
-	case Programs, Roles, Foreign, Directories, Shims, Versions, Certificates:
+	case Programs, Roles, Foreign, DevicePlugin, Directories, Shims, Versions, Certificates:
 	}
 	if err := r.ErrorOf(p); err != nil || !absent {
 		return err

@@ -164,12 +164,13 @@ func (k *kubernetes) node(m MachineState, barrier ...StepID) {
 	// connections of pods were not interrupted in any measurement.
 	k.role(m, RoleKubeProxy, pai.RiskNone, k.id(m, "kubelet"))
 	k.role(m, RoleNetwork, pai.RiskNone, k.id(m, "kubelet"))
+	k.gpu(m, k.id(m, "kubelet"))
 	reserves, replaces := k.reserves(m), k.replacesKind(m)
 	k.reservations(m, reserves)
 	k.labels(m, barrier)
 	// Where no job runs and the barrier is not met, new jobs are kept off meanwhile.
 	moves := m.Node != nil && (kubelet || (hasRuntime(m) && !k.has(m, RoleRuntime)))
-	after := []StepID{k.id(m, "reservations"), k.id(m, "kubelet"), k.id(m, string(RoleKubeProxy)), k.id(m, string(RoleNetwork))}
+	after := []StepID{k.id(m, "reservations"), k.id(m, "kubelet"), k.id(m, string(RoleKubeProxy)), k.id(m, string(RoleNetwork)), k.id(m, string(RoleGPU))}
 	if replaces {
 		after = append(after, k.id(m, "labels"))
 	}
@@ -183,7 +184,7 @@ func (k *kubernetes) beforeRecord() []StepID {
 		machines = k.machines
 	}
 	ids := []StepID{k.cluster("dns")}
-	for _, what := range []string{string(RoleKubelet), string(RoleKubeProxy), string(RoleNetwork), "uncordon"} {
+	for _, what := range []string{string(RoleKubelet), string(RoleKubeProxy), string(RoleNetwork), string(RoleGPU), "uncordon"} {
 		ids = append(ids, each(k, machines, what)...)
 	}
 	return ids

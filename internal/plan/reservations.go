@@ -30,7 +30,7 @@ func (k *kubernetes) reservations(m MachineState, needed bool) {
 	k.graph.add(k.planned(m) && needed, Step{
 		ID: k.id(m, "reservations"), Kind: KindKubelet, Target: m.Name, From: version, To: version,
 		Risk: k.nodeRisk(m), Differs: []string{DiffersReservations},
-	}, k.id(m, "kubelet"), k.id(m, string(RoleKubeProxy)), k.id(m, string(RoleNetwork)))
+	}, k.id(m, "kubelet"), k.id(m, string(RoleKubeProxy)), k.id(m, string(RoleNetwork)), k.id(m, string(RoleGPU)))
 }
 
 // idle reports whether no job is known to run on a machine. During an API outage

@@ -77,6 +77,7 @@ func Upgrade(in Input, target Target) (Plan, error) {
 	}
 	in.noteReservations(&p)
 	in.noteKinds(&p)
+	in.noteDevicePlugins(&p)
 	return p, p.Validate()
 }
 

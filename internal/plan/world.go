@@ -43,6 +43,8 @@ type MachineState struct {
 	ControlPlane bool   `json:"controlPlane"`
 	// Kind is the kind of the machine in the configuration.
 	Kind MachineKind `json:"kind,omitzero"`
+	// HasGPUs is set if the configuration says that the machine has GPUs.
+	HasGPUs bool `json:"hasGPUs,omitempty"`
 	// Unreachable is why the machine could not be observed; the fields below are
 	// unknown then.
 	Unreachable string `json:"unreachable,omitempty"`
@@ -59,6 +61,9 @@ type MachineState struct {
 	Node           *Node                            `json:"node,omitempty"`
 	// Foreign are the paths in directories of PAI that PAI did not write; nil is unknown.
 	Foreign []string `json:"foreign"`
+	// DevicePlugin is the socket of a device plugin for GPUs that is not of PAI; empty if
+	// there is none.
+	DevicePlugin string `json:"devicePlugin,omitempty"`
 }
 
 // RoleState is one role on one machine.
