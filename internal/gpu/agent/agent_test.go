@@ -137,7 +137,7 @@ func (m *machine) start() (stop func()) {
 				defer m.driver.mu.Unlock()
 				return m.driver, m.opened
 			},
-			Timings: agent.Timings{Look: 20 * time.Millisecond, Retry: 20 * time.Millisecond, Patience: time.Hour},
+			Timings: agent.Timings{Look: 20 * time.Millisecond, Retry: 20 * time.Millisecond, DriverTimeout: time.Hour},
 			Log:     slog.New(slog.DiscardHandler),
 		})
 	}()
