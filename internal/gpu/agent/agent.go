@@ -69,7 +69,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	known, err := readHealth(o.HealthFile)
 	if err != nil {
-		// Who can read it no more must not forget that a GPU is broken without a word.
+		// Broken GPUs are offered again, so it is logged.
 		o.Log.Error("what was known of unhealthy GPUs is lost", "error", err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
