@@ -93,7 +93,7 @@ systemctl reset-failed %[1]s 2>/dev/null || :`,
 
 func onlyGPU(s plan.Step) error {
 	if s.Role != plan.RoleGPU {
-		return pai.Errorf(pai.CodeFailed, "use the paictl that made the plan", "this paictl cannot remove the role %q", s.Role)
+		return pai.Errorf(pai.CodeFailed, "use the paictl that made the plan", "the role %q cannot be removed", s.Role)
 	}
 	return nil
 }

@@ -100,7 +100,6 @@ func machines(ctx context.Context, src Source) []plan.MachineState {
 			found[i].Address = m.HostIP
 			found[i].ControlPlane = m.IsControlPlane()
 			found[i].Kind = cluster.KindOf(src.Config, m)
-			found[i].HasGPUs = src.Config.HasGPUs(m)
 		})
 	}
 	wg.Wait()

@@ -30,7 +30,7 @@ func (k *kubernetes) gpu(m MachineState, after ...StepID) {
 // offersGPUs reports whether a machine should have the agent. A machine that has a device
 // plugin for GPUs keeps that one: two of them would offer each GPU twice.
 func (k *kubernetes) offersGPUs(m MachineState) bool {
-	return m.HasGPUs && k.pins.has(RoleGPU, k.to) && (m.DevicePlugin == "" || m.Roles[RoleGPU].Link != "")
+	return m.Kind.GPUs > 0 && k.pins.has(RoleGPU, k.to) && (m.DevicePlugin == "" || m.Roles[RoleGPU].Link != "")
 }
 
 // noteDevicePlugins adds a note for each machine whose GPUs the operator offers.

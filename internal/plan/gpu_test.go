@@ -20,7 +20,9 @@ func gpuReleases() []release.Manifest {
 // withGPUs says that some machines have GPUs.
 func withGPUs(in Input, names ...string) Input {
 	for i := range in.World.Machines {
-		in.World.Machines[i].HasGPUs = slices.Contains(names, in.World.Machines[i].Name)
+		if slices.Contains(names, in.World.Machines[i].Name) {
+			in.World.Machines[i].Kind.GPUs = 8
+		}
 	}
 	return in
 }

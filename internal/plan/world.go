@@ -43,8 +43,6 @@ type MachineState struct {
 	ControlPlane bool   `json:"controlPlane"`
 	// Kind is the kind of the machine in the configuration.
 	Kind MachineKind `json:"kind,omitzero"`
-	// HasGPUs is set if the configuration says that the machine has GPUs.
-	HasGPUs bool `json:"hasGPUs,omitempty"`
 	// Unreachable is why the machine could not be observed; the fields below are
 	// unknown then.
 	Unreachable string `json:"unreachable,omitempty"`
