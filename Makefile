@@ -24,8 +24,8 @@ web: ## build the page of the portal, web/dist, from its source (Node.js 20.19 o
 demo: ## PAI on this host from nothing: v0.10, a job, and the upgrade to v0.11 under it
 	@hack/demo.sh
 
-test: deps build ## what continuous integration runs: lint, unit tests, OpenPAI's suite, fuzzing, bundles, end-to-end tests
-	@hack/test.sh lint unit web browser sdk fuzz bundles e2e
+test: deps build ## what continuous integration runs: lint, unit tests, the page of the portal, OpenPAI's suite, fuzzing, bundles, end-to-end tests
+	@hack/test.sh lint unit web sdk fuzz bundles e2e
 
 test-all: deps build ## all that, the race detector, every mutant, every fault in an upgrade: what proves a release (hours)
 	@PAI_TEST_ALL=1 hack/test.sh lint unit web browser race sdk fuzz bundles e2e mutants chaos
