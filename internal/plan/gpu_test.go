@@ -20,6 +20,7 @@ func gpuReleases() []release.Manifest {
 // withGPUs says that some machines have GPUs.
 func withGPUs(in Input, names ...string) Input {
 	for i := range in.World.Machines {
+		in.World.Machines[i].Kind.GPUs = 0
 		if slices.Contains(names, in.World.Machines[i].Name) {
 			in.World.Machines[i].Kind.GPUs = 8
 		}
