@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 
@@ -47,7 +46,7 @@ func (e *Env) readExports(files []string) (all openpaisecrets.Export, problems e
 }
 
 func (e *Env) readExport(file string) (openpaisecrets.Export, error) {
-	var from io.Reader = e.In
+	from := e.In
 	if file != "-" {
 		f, err := os.Open(file)
 		if err != nil {
