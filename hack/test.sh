@@ -20,7 +20,7 @@ lint() {
     go vet -tags "e2e live openpaisdk" ./... &&
     go tool -modfile=tools/go.mod golangci-lint run ./...
 }
-unit()    { go test -timeout 10m ./... && (cd components/network && go test -timeout 10m ./...); }
+unit()    { go test -timeout 20m ./... && (cd components/network && go test -timeout 10m ./...); }
 # OpenPAI's live API suite, from its JavaScript SDK, against the REST server.
 sdk() {
   PAI_OPENPAI_SDK=$(hack/openpai-sdk.sh) || return
