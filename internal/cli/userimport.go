@@ -38,9 +38,7 @@ func (e *Env) readExports(files []string) (all openpaisecrets.Export, problems e
 		if err != nil {
 			problems = errors.Join(problems, fmt.Errorf("%s: %w", file, err))
 		}
-		all.Users = append(all.Users, found.Users...)
-		all.Groups = append(all.Groups, found.Groups...)
-		all.Tokens = append(all.Tokens, found.Tokens...)
+		all.Add(found)
 	}
 	return all, problems
 }
