@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 
@@ -39,15 +38,13 @@ func (e *Env) readExports(files []string) (all openpaisecrets.Export, problems e
 		if err != nil {
 			problems = errors.Join(problems, fmt.Errorf("%s: %w", file, err))
 		}
-		all.Users = append(all.Users, found.Users...)
-		all.Groups = append(all.Groups, found.Groups...)
-		all.Tokens = append(all.Tokens, found.Tokens...)
+		all.Add(found)
 	}
 	return all, problems
 }
 
 func (e *Env) readExport(file string) (openpaisecrets.Export, error) {
-	var from io.Reader = e.In
+	from := e.In
 	if file != "-" {
 		f, err := os.Open(file)
 		if err != nil {

@@ -52,8 +52,8 @@ func (t Token) GoString() string { return t.String() }
 // String hides the token.
 func (t Token) String() string { return "application token of " + t.User }
 
-// add appends what another export has.
-func (e *Export) add(o Export) {
+// Add appends what another export has.
+func (e *Export) Add(o Export) {
 	e.Users = append(e.Users, o.Users...)
 	e.Groups = append(e.Groups, o.Groups...)
 	e.Tokens = append(e.Tokens, o.Tokens...)

@@ -63,7 +63,7 @@ func Read(r io.Reader) (Export, error) {
 			if err != nil {
 				problems = errors.Join(problems, fmt.Errorf("secret %q in namespace %q: %w", item.Metadata.Name, item.Metadata.Namespace, err))
 			}
-			all.add(found)
+			all.Add(found)
 		}
 	}
 }

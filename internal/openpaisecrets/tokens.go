@@ -5,12 +5,13 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+
+	"pai.dev/pai/internal/identity"
 )
 
 // defaultKey is the jwt-secret of OpenPAI if its operator sets none.
@@ -50,27 +51,19 @@ func (s secret) tokens() ([]Token, error) {
 	return tokens, nil
 }
 
-type claims struct {
-	Username    string `json:"username"`
-	Application bool   `json:"application"`
-}
-
 // parse decodes a token, and reports whether the default key signed it. The errors have
 // nothing of the token.
-func parse(text string) (c claims, byDefaultKey bool, err error) {
-	parts := strings.Split(text, ".")
-	if len(parts) != 3 {
-		return c, false, errors.New("it is not a JSON Web Token")
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil || json.Unmarshal(payload, &c) != nil {
+func parse(text string) (c identity.Claims, byDefaultKey bool, err error) {
+	c, ok := identity.ReadClaims(text)
+	if !ok {
 		return c, false, errors.New("it is not a JSON Web Token of OpenPAI")
 	}
-	signature, err := base64.RawURLEncoding.DecodeString(parts[2])
+	last := identity.LastPart(text)
+	signature, err := base64.RawURLEncoding.DecodeString(last)
 	if err != nil {
 		return c, false, errors.New("its signature is not valid base64")
 	}
 	mac := hmac.New(sha256.New, []byte(defaultKey))
-	mac.Write([]byte(parts[0] + "." + parts[1]))
+	mac.Write([]byte(strings.TrimSuffix(text, "."+last)))
 	return c, hmac.Equal(signature, mac.Sum(nil)), nil
 }

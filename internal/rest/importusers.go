@@ -61,14 +61,16 @@ func (a Accounts) Import(ctx context.Context, e openpaisecrets.Export, dryRun bo
 		return nil
 	}
 	if !dryRun {
-		return report, a.change(ctx, run)
+		err := a.change(ctx, run)
+		return report, err
 	}
 	d, err := a.directory(ctx)
 	if err != nil {
 		return report, err
 	}
 	d = d.clone()
-	return report, run(&d)
+	err = run(&d)
+	return report, err
 }
 
 // checkImport returns an error with all that cannot be stored.
