@@ -142,6 +142,6 @@ PAI $new runs on this host. The job $job kept running, and $flaky kept failing b
   bin/paictl machine shell pai-1           a shell on the machine
   bin/paictl down                          delete everything but the build cache
 The portal: ${portal:-run bin/paictl service status portal}
-  sign in as admin with the password in $password; the certificate is of PAI's own authority
+  sign in as admin with the password in $password; the certificate is of PAI's authority
 Done in $((SECONDS / 60)) min $((SECONDS % 60)) s.
 END

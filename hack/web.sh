@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the page of the portal from web/, or checks it. Go programs need only what is in
-# web/dist, so nobody who builds PAI needs Node.js.
+# web/dist, so building PAI does not need Node.js.
 #
 #   hack/web.sh build   writes web/dist
 #   hack/web.sh install fetches what the lock file names

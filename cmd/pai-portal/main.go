@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/portal"
 	"pai.dev/pai/internal/tlsserver"
 	"pai.dev/pai/web"
@@ -32,10 +33,10 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.listen, "listen", ":9443", "address to listen on")
-	flag.StringVar(&o.certDir, "cert-dir", "/etc/pai/tls", "directory of tls.crt and tls.key")
+	flag.StringVar(&o.certDir, "cert-dir", layout.ConfigDir+"/tls", "directory of tls.crt and tls.key")
 	flag.StringVar(&o.rest, "rest-server", "https://rest-server.pai-system.svc", "address of the REST server")
-	flag.StringVar(&o.restAuthority, "rest-server-ca", "/etc/pai/rest-server/ca.crt", "file with the certificate of the authority of the REST server")
-	flag.StringVar(&o.sessionKey, "session-key", "/etc/pai/session/key", "file with the key that seals sessions")
+	flag.StringVar(&o.restAuthority, "rest-server-ca", layout.ConfigDir+"/rest-server/ca.crt", "file with the certificate of the authority of the REST server")
+	flag.StringVar(&o.sessionKey, "session-key", layout.ConfigDir+"/session/key", "file with the key that seals sessions")
 	flag.DurationVar(&o.drain, "drain", 5*time.Second, "how long the server accepts requests after the signal to end")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)

@@ -1,9 +1,11 @@
 package portal
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
@@ -46,17 +48,17 @@ func (h *Handler) forward(w http.ResponseWriter, req *http.Request) {
 		h.refuseSession(w, err)
 		return
 	}
-	if req.ContentLength > route.maxBody {
-		fail(w, errTooLarge)
+	body, err := readBody(w, req, route.maxBody)
+	if err != nil {
+		fail(w, err)
 		return
 	}
 	ctx, cancel := h.limited(req, route)
 	defer cancel()
 	req = req.WithContext(context.WithValue(ctx, forwardedKey{}, forwarded{path, s.Token}))
-	if route.maxBody == 0 {
-		req.Body, req.ContentLength = http.NoBody, 0
-	} else {
-		req.Body = http.MaxBytesReader(w, req.Body, route.maxBody)
+	req.Body, req.ContentLength, req.TransferEncoding = http.NoBody, int64(len(body)), nil
+	if len(body) > 0 {
+		req.Body = io.NopCloser(bytes.NewReader(body))
 	}
 	if route.stream {
 		if w, err = newStreamWriter(w); err != nil {
@@ -66,6 +68,22 @@ func (h *Handler) forward(w http.ResponseWriter, req *http.Request) {
 		}
 	}
 	h.proxy.ServeHTTP(w, req)
+}
+
+// readBody returns the whole body of a request, whose length counts in the portal, also
+// where the REST server answers before it has read the body.
+func readBody(w http.ResponseWriter, req *http.Request, limit int64) ([]byte, error) {
+	if req.ContentLength > limit {
+		return nil, errTooLarge
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, limit))
+	switch {
+	case errors.As(err, new(*http.MaxBytesError)):
+		return nil, errTooLarge
+	case err != nil:
+		return nil, errInvalid
+	}
+	return body, nil
 }
 
 // limited is the context of a forwarded request. A stream ends when the portal does, so
@@ -147,16 +165,10 @@ func (h *Handler) modifyAnswer(resp *http.Response) error {
 }
 
 func (h *Handler) forwardFailed(w http.ResponseWriter, req *http.Request, err error) {
-	switch {
-	case errors.As(err, new(*http.MaxBytesError)):
-		fail(w, errTooLarge)
-	case errors.Is(err, context.Canceled):
-		// The client disconnected, or the portal ends.
-		fail(w, errUnavailable)
-	default:
+	if !errors.Is(err, context.Canceled) { // the client disconnected, or the portal ends
 		h.Log.Warn("the REST server is unavailable", "method", req.Method, "error", err)
-		fail(w, errUnavailable)
 	}
+	fail(w, errUnavailable)
 }
 
 // streamWriter moves the time limit of an answer forward with each part.

@@ -23,7 +23,7 @@ func newNonce() string {
 }
 
 // protect sets what every answer has. There is no Strict-Transport-Security: with a
-// certificate of PAI's own authority, it would take away the browser's way to trust it.
+// certificate of PAI's authority, it would leave the browser no way to trust it.
 func protect(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		for name, value := range map[string]string{

@@ -150,7 +150,7 @@ func logPath(path string) string {
 	return before + "/tokens/…"
 }
 
-// statusWriter remembers the status of an answer.
+// statusWriter records the status of an answer.
 type statusWriter struct {
 	http.ResponseWriter
 	status int

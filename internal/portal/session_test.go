@@ -74,7 +74,7 @@ func TestSignInRefuses(t *testing.T) {
 	}
 }
 
-// The REST server slows down who guesses, and the portal says so.
+// The REST server slows down who guesses, and the portal passes that on.
 func TestSignInIsSlowedDown(t *testing.T) {
 	t.Parallel()
 	b := newWorld(t).browser()
@@ -88,7 +88,7 @@ func TestSignInIsSlowedDown(t *testing.T) {
 }
 
 // A cookie that was changed, that another portal sealed, or that has ended is no session,
-// and the browser forgets it.
+// and the browser deletes it.
 func TestChangedCookieIsRefused(t *testing.T) {
 	t.Parallel()
 	b := newWorld(t).browser()
@@ -216,8 +216,8 @@ func TestSignOutKeepsATokenThatTheUserGave(t *testing.T) {
 	}
 }
 
-// While the REST server is away, the page goes on with what the cookie says, and no one
-// believes to be signed out everywhere.
+// While the REST server is away, the page continues with what the cookie says, and
+// claims to have signed out everywhere to no one.
 func TestSessionWithoutTheRESTServer(t *testing.T) {
 	t.Parallel()
 	b := newWorld(t).browser()

@@ -3,7 +3,6 @@ package portal
 import (
 	"encoding/json"
 	"errors"
-	"io"
 	"mime"
 	"net/http"
 	"strings"
@@ -45,12 +44,9 @@ func (h *Handler) signInWith(w http.ResponseWriter, req *http.Request) (Session,
 	if kind, _, err := mime.ParseMediaType(req.Header.Get("Content-Type")); err != nil || kind != "application/json" {
 		return Session{}, errInvalid
 	}
-	text, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxSignIn))
+	text, err := readBody(w, req, maxSignIn)
 	if err != nil {
-		if errors.As(err, new(*http.MaxBytesError)) {
-			return Session{}, errTooLarge
-		}
-		return Session{}, errInvalid
+		return Session{}, err
 	}
 	var body struct{ Username, Password, Token string }
 	if json.Unmarshal(text, &body) != nil { // its error can have the password
@@ -74,7 +70,7 @@ func isToken(text string) bool {
 }
 
 // showSession answers with the user of a session, as the REST server knows it now. While
-// that is unavailable, the page goes on with what the cookie says: it decides nothing.
+// that is unavailable, the page continues with what the cookie says: it decides nothing.
 func (h *Handler) showSession(w http.ResponseWriter, req *http.Request) {
 	s, err := h.session(req)
 	if err != nil {
@@ -107,7 +103,7 @@ func (h *Handler) refuseSession(w http.ResponseWriter, err error) {
 }
 
 // signOut ends a session, and revokes its token if the portal asked for it. A token that
-// the user gave can have other uses. The browser forgets the session in any case; that a
+// the user gave can have other uses. The browser deletes the session in any case; that a
 // copy of it would still be valid, the user must know.
 func (h *Handler) signOut(w http.ResponseWriter, req *http.Request) {
 	s, err := h.session(req)

@@ -24,7 +24,7 @@ func (p published) Progress(context.Context) (*pai.PublishedProgress, error) {
 	return p.progress, nil
 }
 
-// Users see the figures of all jobs and the names of their own, administrators all names.
+// Users see the figures of all jobs and the names of those that they submitted, administrators all names.
 func TestOperationsShowOwnJobs(t *testing.T) {
 	t.Parallel()
 	op := pai.Operation{ID: "20260102T030405.000Z", Verb: pai.VerbUpgrade, Outcome: pai.OutcomeSucceeded}

@@ -79,11 +79,16 @@ func skipped(tree fs.FS, name string, d fs.DirEntry) bool {
 	if name == "." {
 		return false
 	}
-	if strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" || d.Name() == "bin" {
+	if foreign(d) {
 		return true
 	}
 	_, err := fs.Stat(tree, path.Join(name, "go.mod")) // another module
 	return err == nil
+}
+
+// foreign reports directories whose files are not sources of this repository.
+func foreign(d fs.DirEntry) bool {
+	return strings.HasPrefix(d.Name(), ".") || slices.Contains([]string{"testdata", "bin", "node_modules"}, d.Name())
 }
 
 // forbidden says which rule an import breaks; empty where it breaks none.
