@@ -39,9 +39,9 @@ func TestLabelsFollowTheLayout(t *testing.T) {
 	for _, sku := range []string{"a100", "cpu", "", "a100"} {
 		doStep(t, Deps{Kube: connect, Config: kindConfig(sku)}, step)
 		n := node()
-		label, labelled := n.Labels[pai.LabelMachineSKU]
+		label, labeled := n.Labels[pai.LabelMachineSKU]
 		gpus := n.Annotations[pai.AnnotationMachineGPUs]
-		if label != sku || labelled != (sku != "") || (gpus == "8") != (sku == "a100") || n.Status.NodeInfo.KubeletVersion != "v1.36.3" {
+		if label != sku || labeled != (sku != "") || (gpus == "8") != (sku == "a100") || n.Status.NodeInfo.KubeletVersion != "v1.36.3" {
 			t.Errorf("%q: got label %q and %q GPUs", sku, label, gpus)
 		}
 	}

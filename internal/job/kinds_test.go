@@ -122,7 +122,7 @@ func TestKindIsTheNodeSelector(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if kinds := KindsOf(o.JobSet); strings.Join(kinds, " ") != strings.Trim(kind, "null") {
+		if kinds := KindsOf(o.JobSet); strings.Join(kinds, " ") != strings.TrimPrefix(kind, "null") {
 			t.Errorf("got kinds %q of the JobSet, want %q", kinds, kind)
 		}
 		return []corev1.PodSpec{spec.podSpec(spec.TaskRoles[0], "alice", "texts"), spec.podSpec(spec.TaskRoles[1], "alice", "texts")}

@@ -72,7 +72,7 @@ func joined(m *MachineState, s Step, in Input) {
 	m.Joined, m.Unreachable = true, ""
 }
 
-func labelled(m *MachineState, _ Step, _ Input) {
+func labeled(m *MachineState, _ Step, _ Input) {
 	if m.Node != nil {
 		m.Node.Kind = m.Kind
 	}

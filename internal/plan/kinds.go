@@ -114,7 +114,7 @@ var kinds = map[Kind]Traits{
 	KindRole:       {Subject: SubjectMachine, source: sourceKubernetes, onMachine: movedRole},
 	KindRemoveRole: {Subject: SubjectMachine, onMachine: removedRole},
 	KindKubelet:    {Subject: SubjectMachine, source: sourceKubernetes, Roles: []Role{RoleKubelet}, VerifyMinutes: slowStart, onMachine: joined},
-	KindLabels:     {Subject: SubjectMachine, onMachine: labelled},
+	KindLabels:     {Subject: SubjectMachine, onMachine: labeled},
 	KindUncordon:   {Subject: SubjectMachine, onMachine: uncordoned},
 	KindClean:      {Subject: SubjectMachine, onMachine: cleaned},
 	KindPKI:        {source: sourceKubernetes, onWorld: hasPKI},

@@ -55,7 +55,7 @@ func (h *Handler) forward(w http.ResponseWriter, req *http.Request) {
 	}
 	ctx, cancel := h.limited(req, route)
 	defer cancel()
-	req = req.WithContext(context.WithValue(ctx, forwardedKey{}, forwarded{path, s.Token}))
+	req = req.WithContext(context.WithValue(ctx, forwardedKey{}, forwarded{path, s.Token})) //nolint:contextcheck // ctx is of req
 	req.Body, req.ContentLength, req.TransferEncoding = http.NoBody, int64(len(body)), nil
 	if len(body) > 0 {
 		req.Body = io.NopCloser(bytes.NewReader(body))

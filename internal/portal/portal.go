@@ -129,7 +129,7 @@ func (h *Handler) logged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		start := time.Now()
 		status := &statusWriter{ResponseWriter: w, status: http.StatusOK}
-		defer func() {
+		defer func() { //nolint:contextcheck // its context is that of req
 			level := slog.LevelDebug
 			if strings.HasPrefix(req.URL.Path, "/api/") {
 				level = slog.LevelInfo

@@ -103,7 +103,7 @@ func newMachine(t *testing.T) *machine {
 		if err != nil {
 			t.Fatal(err)
 		}
-		go server.Serve(listener) //nolint:errcheck // it ends with the test
+		go server.Serve(listener)
 	}
 	t.Cleanup(server.Stop)
 	return m

@@ -73,16 +73,20 @@ func (f *functions) symbols() (required, optional map[string]any) {
 // The structures of the library, as its header lays them out.
 type (
 	pciInfo struct {
-		legacyBusID                                [16]byte
-		domain, bus, device, deviceID, subsystemID uint32
-		busID                                      [32]byte
+		_     [16]byte  // bus ID of the first version
+		_     [5]uint32 // domain, bus, device, device ID, subsystem ID
+		busID [32]byte
 	}
-	memory      struct{ total, free, used uint64 }
+	memory struct {
+		total uint64
+		_     uint64 // free
+		used  uint64
+	}
 	utilization struct{ gpu, memory uint32 }
 	eventData   struct {
-		device            handle
-		kind, data        uint64
-		instance, compute uint32
+		device     handle
+		kind, data uint64
+		_          [2]uint32 // GPU instance, compute instance
 	}
 )
 

@@ -46,7 +46,7 @@ func startKubelet(t *testing.T, dir string) *kubelet {
 		t.Fatal(err)
 	}
 	api.RegisterRegistrationServer(k.server, k)
-	go k.server.Serve(listener) //nolint:errcheck // it ends with the test
+	go k.server.Serve(listener)
 	t.Cleanup(k.server.Stop)
 	return k
 }
