@@ -55,6 +55,12 @@ func startSSHDWith(t testing.TB, lines string) *testSSHD {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	// The shell of a session reads no start-up files of the user who runs the test:
+	// they take seconds on some machines.
+	home := filepath.Join(dir, "home")
+	if err := os.Mkdir(home, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -77,7 +83,7 @@ PermitRootLogin prohibit-password
 StrictModes no
 UsePAM no
 MaxStartups 100
-`, address, dir)+lines)
+`, address, dir)+lines+fmt.Sprintf("SetEnv HOME=%s\n", home)) // SetEnv in lines wins
 
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
