@@ -19,10 +19,13 @@ func setCookie(w http.ResponseWriter, value string, s Session, now time.Time) {
 }
 
 // removeCookie ends the session of the browser.
-func removeCookie(w http.ResponseWriter) {
+func removeCookie(w http.ResponseWriter) { http.SetCookie(w, removedCookie()) }
+
+// removedCookie has the browser delete the cookie.
+func removedCookie() *http.Cookie {
 	c := sessionCookie("")
 	c.MaxAge = -1
-	http.SetCookie(w, c)
+	return c
 }
 
 func sessionCookie(value string) *http.Cookie {

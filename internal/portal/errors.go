@@ -26,6 +26,7 @@ var (
 	errMethod       = &problem{http.StatusMethodNotAllowed, "forbidden", "the method is not supported here"}
 	errTooLarge     = &problem{http.StatusRequestEntityTooLarge, "tooLarge", "the request is too large"}
 	errInvalid      = &problem{http.StatusBadRequest, "invalid", "send a user name and a password, or a token, in JSON"}
+	errBody         = &problem{http.StatusBadRequest, "invalid", "the request ended before its whole body arrived; send it again"}
 	errBusy         = &problem{http.StatusTooManyRequests, "busy", "too many attempts to sign in; try again in a minute"}
 	errFull         = &problem{http.StatusServiceUnavailable, "unavailable", "the portal has too many requests in progress; try again in a moment"}
 	errUnavailable  = &problem{http.StatusServiceUnavailable, "unavailable", "the REST server is unavailable; try again in a moment"}

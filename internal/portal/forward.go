@@ -81,7 +81,7 @@ func readBody(w http.ResponseWriter, req *http.Request, limit int64) ([]byte, er
 	case errors.As(err, new(*http.MaxBytesError)):
 		return nil, errTooLarge
 	case err != nil:
-		return nil, errInvalid
+		return nil, errBody
 	}
 	return body, nil
 }
@@ -153,9 +153,7 @@ func (h *Handler) modifyAnswer(resp *http.Response) error {
 		}
 	}
 	if resp.StatusCode == http.StatusUnauthorized {
-		removed := sessionCookie("")
-		removed.MaxAge = -1
-		header.Set("Set-Cookie", removed.String())
+		header.Set("Set-Cookie", removedCookie().String())
 	}
 	if resp.StatusCode >= 300 && resp.StatusCode < 400 || resp.StatusCode == http.StatusSwitchingProtocols {
 		return fmt.Errorf("the REST server answered %s, which it never does", resp.Status)

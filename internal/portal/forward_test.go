@@ -2,12 +2,14 @@ package portal
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 )
 
@@ -148,6 +150,15 @@ func TestBodiesAreBounded(t *testing.T) {
 	}
 	if slices.ContainsFunc(b.jobs.seen(), func(c string) bool { return strings.HasPrefix(c, "submit") }) {
 		t.Error("a job that is too large was submitted")
+	}
+}
+
+// A connection that breaks within a body is no wrong password.
+func TestUnfinishedBodyIsNamed(t *testing.T) {
+	t.Parallel()
+	req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", io.MultiReader(strings.NewReader("{"), iotest.ErrReader(io.ErrUnexpectedEOF)))
+	if _, err := readBody(httptest.NewRecorder(), req, 100); !errors.Is(err, errBody) {
+		t.Errorf("got %v, want %v", err, errBody)
 	}
 }
 

@@ -51,7 +51,7 @@ function must(truth, what) {
   if (!truth) throw new Error(what)
 }
 
-/** axe runs in a world of its own: the policy of the page allows no other script. */
+/** axe runs in an isolated world: the policy of the page allows no other script. */
 async function accessible(page, where) {
   const session = await page.context().newCDPSession(page)
   const { frameTree } = await session.send('Page.getFrameTree')
@@ -153,7 +153,7 @@ await check('output is searched, and continues over an outage without a gap', as
   const numbers = steps.map((s) => Number(/step (\d+)/.exec(s)?.[1]))
   must(numbers.length > 10 && numbers.every((n, i) => i === 0 || n === numbers[i - 1] + 1), `lines are missing or repeated: ${numbers}`)
 })
-await check('with the API away every page that was open stays', async () => {
+await check('while the API is unavailable every page that was open stays', async () => {
   await page.goto(`${base}/jobs`)
   await page.getByText('finetune').waitFor()
   await page.request.get(`${base}/test/away/on`)

@@ -1,7 +1,7 @@
 import { QueryClient } from '@tanstack/react-query'
 import { Unavailable } from './http'
 
-/** The store of what the page knows. While the server is away it keeps what it has and asks again. */
+/** The store of what the page knows. While the server is unavailable, it keeps what it has and asks again. */
 export function createQueryClient(): QueryClient {
   return new QueryClient({
     defaultOptions: {

@@ -5,7 +5,7 @@ import type { Info, KubeNode, KubePod, Operations, VirtualCluster } from './type
 const OPENPAI = `${REST}/rest-server/api/v2`
 const PAI = `${REST}/api/v2`
 
-/** Asks for the server's description. It is also how the page notices that the API is away. */
+/** Asks for the server's description. It is also how the page notices that the API is unavailable. */
 export function useInfo() {
   return useQuery({ queryKey: ['info'], queryFn: ({ signal }) => get<Info>(`${PAI}/info`, signal), refetchInterval: 5000 })
 }

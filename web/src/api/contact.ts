@@ -1,6 +1,6 @@
 // Whether the API answers this page, since when it does not, and for how long it did not.
 
-/** A time during which the API did not answer this page. */
+/** A time during which the API was not responding to this page. */
 export interface Outage {
   from: number
   to: number

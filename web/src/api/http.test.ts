@@ -11,10 +11,10 @@ test.each([502, 503, 504, 429])('status %d means: ask again', async (status) => 
 })
 
 test('a refusal keeps what to do next, and the places', async () => {
-  answers(400, { code: 'invalid', message: 'no', next: 'mend it', errors: [{ line: 3, message: 'there' }] })
+  answers(400, { code: 'invalid', message: 'no', next: 'fix it', errors: [{ line: 3, message: 'there' }] })
   const error = await request('/api/rest/x').catch((e: unknown) => e)
   expect(error).toBeInstanceOf(ApiError)
-  expect(error).toMatchObject({ status: 400, next: 'mend it', problems: [{ line: 3, message: 'there' }] })
+  expect(error).toMatchObject({ status: 400, next: 'fix it', problems: [{ line: 3, message: 'there' }] })
 })
 
 test('an answer that is no JSON is a refusal, too', async () => {

@@ -6,11 +6,11 @@ import type { Session } from './types'
 const key = ['session']
 const path = '/api/session'
 
-/** The signed-in user; null if nobody is signed in, undefined while that is unknown. */
+/** The signed-in user; null if no user is signed in, undefined while that is unknown. */
 export function useSession(): Session | null | undefined {
   const client = useQueryClient()
-  const forget = useCallback(() => client.setQueryData(key, null), [client])
-  useEffect(() => onSignedOut(forget), [forget])
+  const clear = useCallback(() => client.setQueryData(key, null), [client])
+  useEffect(() => onSignedOut(clear), [clear])
   return useQuery({
     queryKey: key,
     queryFn: async ({ signal }) => {
@@ -25,7 +25,7 @@ export function useSession(): Session | null | undefined {
   }).data
 }
 
-/** Signs in and out. What the page knew of the user before is forgotten. */
+/** Signs in and out. What the page knew of the user before is deleted. */
 export function useSigning() {
   const client = useQueryClient()
   return {

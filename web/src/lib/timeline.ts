@@ -8,7 +8,7 @@ export type Moment =
   | { at: number; kind: 'event'; event: JobEvent }
   | { at: number; kind: 'operation'; edge: 'started' | 'ended'; operation: JobOperation }
 
-/** How many tasks have moments of their own: more would hide the rest. */
+/** How many tasks have separate moments: more would hide the rest. */
 const maxTasks = 20
 
 /** The moments of a job, the oldest first. */

@@ -12,7 +12,7 @@ test.each([
   ['a container ended without an error', { containersAfter: 1 }, 'ended'],
   ['a container failed by itself', { containersAfter: 1, failed: [end] }, 'failed'],
   ['a container was interrupted', { containersAfter: 1, interrupted: [end] }, 'interrupted'],
-  ['nobody knows why a container ended', { containersAfter: 1, unknown: [end] }, 'interrupted'],
+  ['it is unknown why a container ended', { containersAfter: 1, unknown: [end] }, 'interrupted'],
   ['an interruption outweighs a failure', { failed: [end], interrupted: [end] }, 'interrupted'],
   ['lists of the server can be null', { failed: null, interrupted: null, unknown: null }, 'proven'],
 ] as const)('%s', (_, change, want) => {

@@ -6,7 +6,7 @@ export type Verdict = 'proven' | 'unobserved' | 'interrupted' | 'failed' | 'ende
 /**
  * proven: every container that ran before runs after, and the witness watched all the time.
  * unobserved: nothing is known against it, but there are gaps in what was watched.
- * interrupted: a step, the platform, or a machine ended a container, or nobody knows what did.
+ * interrupted: a step, the platform, or a machine ended a container, or it is unknown what did.
  * failed: a container ended by itself with an error. ended: containers ended without one.
  */
 export function verdict(l: JobLine): Verdict {

@@ -28,7 +28,7 @@ export const en = {
   stale: {
     never: (since: string, age: string) => `The API has been unavailable since ${since} (${age}). The page asks again until it answers.`,
     since: (since: string, age: string, known: string) =>
-      `The API has been unavailable since ${since} (${age}). You see what was known at ${known}; running jobs go on, and the page continues by itself.`,
+      `The API has been unavailable since ${since} (${age}). You see what was known at ${known}; running jobs continue, and the page continues by itself.`,
   },
   signIn: {
     title: 'Sign in', user: 'User name', password: 'Password', submit: 'Sign in', working: 'Signing in…',
@@ -137,7 +137,7 @@ export const en = {
     steps: 'Steps', stepOutcomes: { pending: 'to do', running: 'in progress', succeeded: 'done', failed: 'failed', skipped: 'not needed', refused: 'refused', waiting: 'waits', blocked: 'blocked' } as Record<string, string>,
     waiting: 'Machines that wait for their jobs', waitsFor: (machine: string, jobs: string) => `${machine} waits until ${jobs} ${jobs.includes(',') ? 'end' : 'ends'}`, someJobs: 'jobs of other users', 
     outcomes: { running: 'in progress', succeeded: 'succeeded', failed: 'failed', stopped: 'stopped', waiting: 'done, but machines wait for their jobs', refused: 'refused' } as Record<string, string>,
-    mine: 'Your running jobs', mineNone: 'You have no running job', mineHelp: 'They go on through an upgrade. What would interrupt one waits until it ends, or is refused, unless an operator accepts that risk by name.',
+    mine: 'Your running jobs', mineNone: 'You have no running job', mineHelp: 'They keep running during an upgrade. What would interrupt one waits until it ends, or is refused, unless an operator accepts that risk by name.',
     plan: 'No plan is published before an upgrade starts', planHelp: 'What each step can affect is in the plan that operators see. An operator can show it with: paictl upgrade plan',
     history: 'History', historyNone: 'No operation is recorded', historyNoneHelp: 'Reports appear here when operators upgrade, add machines, or restore. Old reports are removed after a while.',
     caption: 'Operations', columns: { what: 'Operation', when: 'When', duration: 'Duration', outcome: 'Outcome', jobs: 'Jobs', api: 'API unavailable', unobserved: 'Unobserved' },

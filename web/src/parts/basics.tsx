@@ -25,7 +25,7 @@ export function Empty({ title, children }: { title: string; children?: ReactNode
   )
 }
 
-/** What the server refused. Without an error it is nothing; that the API is away is said elsewhere. */
+/** What the server refused. Without an error it is nothing; Stale shows that the API is unavailable. */
 export function Refusal({ error }: { error: unknown }) {
   if (!error || error instanceof Unavailable) return null
   const text = error instanceof Error ? error.message : String(error)
@@ -71,7 +71,7 @@ export function Fact({ name, children }: { name: string; children: ReactNode }) 
   )
 }
 
-/** Copies a text, and says so. */
+/** Copies a text, and confirms it. */
 export function Copy({ text }: { text: string }) {
   const [copied, setCopied] = useState(false)
   return (

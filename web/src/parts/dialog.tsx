@@ -55,7 +55,7 @@ export function FormDialog(p: {
   )
 }
 
-/** Like Refusal, and it also says that the API is away: here somebody waits for the answer. */
+/** Like Refusal, and it also shows that the API is unavailable: here the user waits for the answer. */
 export function Failure({ error }: { error: unknown }) {
   if (!error) return null
   return <Refusal error={error instanceof Unavailable ? new Error(m.signIn.away) : error} />

@@ -2,7 +2,7 @@ import { clockSeconds, duration } from '../lib/time'
 import { useContact, useNow } from '../lib/use'
 import { m } from '../messages'
 
-/** Says that the API is away, since when, and how old the page is. It blocks nothing. */
+/** Shows that the API is unavailable, since when, and how old the page is. It blocks nothing. */
 export function Stale() {
   const { failing, answered } = useContact()
   const now = useNow()

@@ -20,7 +20,7 @@ interface Props<Row> {
 
 /**
  * A table that becomes a list of cards where it is narrow. The roles stand here because
- * style sheets that change how a table looks take its roles away.
+ * style sheets that change how a table looks remove its roles.
  */
 export function Table<Row>({ caption, columns, rows, rowKey, order = '', onOrder }: Props<Row>) {
   const [field, direction] = order.split(',')

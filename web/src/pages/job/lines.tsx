@@ -15,7 +15,7 @@ interface Props {
   onScrollUp: () => void
 }
 
-/** Lines of which only those in view are drawn, so that a hundred thousand scroll. */
+/** Lines. Only those in view are drawn, so that a hundred thousand scroll. */
 export function Lines(p: Props) {
   const box = useRef<HTMLDivElement>(null)
   const [view, setView] = useState({ top: 0, height: 600 })
