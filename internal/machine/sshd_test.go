@@ -20,6 +20,7 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 
 	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/test/freeport"
 )
 
 const sshdProgram = "/usr/sbin/sshd"
@@ -61,13 +62,7 @@ func startSSHDWith(t testing.TB, lines string) *testSSHD {
 	if err := os.Mkdir(home, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	listener.Close()
-
+	port := freeport.Get(t)
 	hostKey := writeKey(t, filepath.Join(dir, "host_key"))
 	userKey := writeKey(t, filepath.Join(dir, "user_key"))
 	write(t, filepath.Join(dir, "authorized_keys"), string(ssh.MarshalAuthorizedKey(userKey)))
