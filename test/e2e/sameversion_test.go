@@ -85,11 +85,11 @@ func (s *sameVersion) bootOlder() {
 }
 
 // fromOlder writes down what the older paictl applied. All programs and settings
-// are right; what renews certificates is new on the machine, and the kind on its node.
+// are right; what renews certificates is new on the machine.
 func (s *sameVersion) fromOlder() {
 	s.json(&struct{}{}, "cluster", "status")
 	s.run(time.Minute, "config", "check")
-	s.reaches("cluster k8s-bootup", "cluster/bootstrap", "cluster/dns", "machine/pai-1/labels", "machine/pai-1/prepare files")
+	s.reaches("cluster k8s-bootup", "cluster/bootstrap", "cluster/dns", "machine/pai-1/prepare files")
 }
 
 func (s *sameVersion) unitAndPreparation() {
