@@ -50,6 +50,7 @@ type Lock struct {
 	store  Store
 	o      LockOptions
 	number int
+	former string // token of the holder that it was taken over from
 
 	mu      sync.Mutex
 	holder  Holder
@@ -87,10 +88,12 @@ func Acquire(ctx context.Context, s Store, h Holder, o LockOptions) (*Lock, erro
 		if err := l.holder.checkNeeds(last); err != nil {
 			return nil, err
 		}
+		l.former = ""
 		if number > 0 && !last.Released {
 			if err := l.waitForExpiry(ctx, number, last); err != nil {
 				return nil, err
 			}
+			l.former = last.Token
 		}
 		l.holder.Needs = o.needsAfter(last)
 		if taken, err := l.take(ctx, number+1); err != nil {
@@ -268,6 +271,13 @@ func (l *Lock) markLost(why error) error {
 	}
 	return l.err
 }
+
+// Token names this acquisition of the lock.
+func (l *Lock) Token() string { return l.holder.Token }
+
+// Former is the token of the holder that did not release the lock; empty if it was free.
+// Commands of it might still run on machines.
+func (l *Lock) Former() string { return l.former }
 
 // Lost is closed when the lock is lost. The operation must stop then.
 func (l *Lock) Lost() <-chan struct{} { return l.lost }
