@@ -16,28 +16,31 @@ type secret struct {
 	Data map[string][]byte `json:"data"`
 }
 
-// RenewServer renews the certificate of the REST server, which is in the cluster, if
-// it is due, or in any case. It does nothing on a machine without the key of the
-// authority, or if there is no REST server. Its replicas read the files of the Secret
-// in each handshake. The key stays.
+// RenewServer renews the certificates of the REST server and of node-exporter, which are
+// in the cluster, if they are due, or in any case. It does nothing on a machine without
+// the key of the authority, or for a server that does not exist. The servers read the
+// files of the Secret in each handshake. The keys stay.
 func (s Store) RenewServer(ctx context.Context, all bool) error {
 	client, err := s.ownAPI()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err == nil {
-		err = s.renewServer(ctx, client, all)
+		for _, name := range []string{pai.RESTServerTLS, pai.MetricsTLS} {
+			err = errors.Join(err, s.renewServer(ctx, client, name, all))
+		}
 	}
 	if err != nil {
-		return fmt.Errorf("renew the certificate of the REST server: %w", err)
+		return fmt.Errorf("renew the certificates of the REST server and of node-exporter: %w", err)
 	}
 	return nil
 }
 
-func (s Store) renewServer(ctx context.Context, client *api, all bool) error {
+// renewServer renews the certificate in a Secret.
+func (s Store) renewServer(ctx context.Context, client *api, name string, all bool) error {
 	const base = "/api/v1/namespaces/" + pai.SystemNamespace + "/secrets/"
 	var server, authority secret
-	for name, into := range map[string]*secret{pai.RESTServerTLS: &server, pai.RESTServerCA: &authority} {
+	for name, into := range map[string]*secret{name: &server, pai.RESTServerCA: &authority} {
 		err := client.do(ctx, http.MethodGet, base+name, nil, into)
 		if isNotFound(err) {
 			return nil
@@ -66,10 +69,10 @@ func (s Store) renewServer(ctx context.Context, client *api, all bool) error {
 		return err
 	}
 	patch := map[string]any{"data": map[string][]byte{tlsCert: cert}}
-	if err := client.do(ctx, http.MethodPatch, base+pai.RESTServerTLS+"?fieldManager="+pai.FieldManager, patch, &struct{}{}); err != nil {
+	if err := client.do(ctx, http.MethodPatch, base+name+"?fieldManager="+pai.FieldManager, patch, &struct{}{}); err != nil {
 		return err
 	}
-	s.Log.Info("renewed the certificate of the REST server", "until", s.Now().Add(life(old)).UTC().Format(time.RFC3339))
+	s.Log.Info("renewed a certificate in the cluster", "secret", name, "until", s.Now().Add(life(old)).UTC().Format(time.RFC3339))
 	return nil
 }
 
