@@ -121,9 +121,8 @@ const withoutClusterInfo = `
 // that joins requests.
 const firstApprovedJoin pai.KubernetesVersion = "v0.11-pai"
 
-// withoutAutomaticJoins removes the right by which the controller manager approves every
-// request of the holder of a join token: for ten minutes, a token could make its holder
-// any node. In a cluster of an older version it stays, because its paictl needs it.
+// withoutAutomaticJoins makes the controller manager approve no request of the holder of a
+// join token: for ten minutes, a token could make its holder any node. In a cluster of an older version it stays, because its paictl needs it.
 func withoutAutomaticJoins(v pai.KubernetesVersion) string {
 	if v.Compare(firstApprovedJoin) < 0 {
 		return ""

@@ -23,10 +23,11 @@ func EndStale(ctx context.Context, h Host, token string) error {
 	if token == "" {
 		return nil
 	}
-	// The brackets keep grep from finding its own command line.
+	// The brackets keep grep from finding its own command line. Its exit code is no answer:
+	// it is 2 when any process has ended meanwhile.
 	script := fmt.Sprintf(`
 n=0
-while found=$(grep -lsa -e '-[%s]%s' /proc/[0-9]*/cmdline); do
+while found=$(grep -lsa -e '-[%s]%s' /proc/[0-9]*/cmdline || :) && [ -n "$found" ]; do
     [ "$n" -lt 50 ] || { echo "still running:" $found >&2; exit 1; }
     for p in $found; do
         p=${p#/proc/}

@@ -34,11 +34,11 @@ func TestEndStaleEndsCommandsOfTheToken(t *testing.T) {
 	token := func(name string) context.Context {
 		return fence.With(t.Context(), fence.Fence{Token: name + filepath.Base(t.TempDir()) + fmt.Sprint(os.Getpid()), Held: func() error { return nil }})
 	}
-	former, current := token("FORMER"), token("CURRENT")
-	stale, ended := started(former)
+	previous, current := token("PREVIOUS"), token("CURRENT")
+	stale, ended := started(previous)
 	kept, _ := started(current)
 	free, _ := started(t.Context())
-	if err := machine.EndStale(t.Context(), sshd.dial(t), fence.Token(former)); err != nil {
+	if err := machine.EndStale(t.Context(), sshd.dial(t), fence.Token(previous)); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-ended; err == nil {

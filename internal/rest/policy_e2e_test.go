@@ -43,7 +43,7 @@ func TestServerCanCreateOnlyContainedJobs(t *testing.T) {
 	}
 	w.awaitPolicy(t, submitted("probe"))
 
-	former := w.formerServer(t)
+	previous := w.previousServer(t)
 	t.Run("accepted", func(t *testing.T) {
 		if err := server.Create(t.Context(), submitted("new")); err != nil {
 			t.Error(err)
@@ -61,7 +61,7 @@ func TestServerCanCreateOnlyContainedJobs(t *testing.T) {
 			if err := server.Create(t.Context(), older.DeepCopy()); err == nil || !strings.Contains(err.Error(), "the network of its job") {
 				t.Errorf("the job %s of v0.10 by a server of v0.11: got %v, want a refusal", name, err)
 			}
-			if err := former.Create(t.Context(), older); err != nil {
+			if err := previous.Create(t.Context(), older); err != nil {
 				t.Errorf("the job %s of v0.10: %v", name, err)
 			}
 		}
@@ -124,9 +124,9 @@ func TestServerCanCreateOnlyContainedJobs(t *testing.T) {
 		}
 	})
 	t.Run("a host path by a server of v0.10", func(t *testing.T) {
-		obj := submitted("former")
+		obj := submitted("previous")
 		change(t, obj, `{"volumes":[{"name":"root","hostPath":{"path":"/"}}]}`)
-		if err := former.Create(t.Context(), obj); err == nil || !strings.Contains(err.Error(), "only empty volumes") {
+		if err := previous.Create(t.Context(), obj); err == nil || !strings.Contains(err.Error(), "only empty volumes") {
 			t.Errorf("got %v, want a refusal", err)
 		}
 	})
@@ -207,13 +207,13 @@ func TestServerRunsOnlyTheOutputCommand(t *testing.T) {
 	}
 }
 
-// formerServer acts as a server of v0.10, which runs until those of this release have
+// previousServer acts as a server of v0.10, which runs until those of this release have
 // replaced it.
-func (w *world) formerServer(t *testing.T) *kube.Client {
+func (w *world) previousServer(t *testing.T) *kube.Client {
 	t.Helper()
 	binding := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-		"metadata": map[string]any{"name": "former", "namespace": job.Namespace("default")},
+		"metadata": map[string]any{"name": "previous", "namespace": job.Namespace("default")},
 		"roleRef":  map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "pai-rest-api-jobs"},
 		"subjects": []any{map[string]any{"kind": "ServiceAccount", "name": "rest-server", "namespace": pai.SystemNamespace}},
 	}}

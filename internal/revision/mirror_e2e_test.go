@@ -77,18 +77,18 @@ func TestMirrorOnRealAPI(t *testing.T) {
 	if err := client.EnsureNamespace(ctx, pai.SystemNamespace); err != nil {
 		t.Fatal(err)
 	}
-	former := client.Clientset().CoreV1().Secrets(pai.SystemNamespace)
+	previous := client.Clientset().CoreV1().Secrets(pai.SystemNamespace)
 	for _, number := range []string{"4", "5"} {
 		secret := &corev1.Secret{Type: secretType, Data: map[string][]byte{"layout.yaml": []byte("password")}}
 		secret.Name, secret.Labels = "configuration-00000"+number, map[string]string{labelRevision: number}
-		if _, err := former.Create(ctx, secret, metav1.CreateOptions{}); err != nil {
+		if _, err := previous.Create(ctx, secret, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if _, err := s.Mirror(ctx, client, 3); err != nil {
 		t.Fatal(err)
 	}
-	left, err := former.List(ctx, metav1.ListOptions{LabelSelector: labelRevision})
+	left, err := previous.List(ctx, metav1.ListOptions{LabelSelector: labelRevision})
 	if err != nil || len(left.Items) != 0 {
 		t.Errorf("got %d copies that services read, %v, want none", len(left.Items), err)
 	}

@@ -92,8 +92,8 @@ func refusal(t *testing.T, p admissionregistration.ValidatingAdmissionPolicy, ac
 
 // The accounts of REST servers of this release, and of v0.10 and older.
 const (
-	restAPI          = "system:serviceaccount:" + pai.SystemNamespace + ":rest-api"
-	formerRESTServer = "system:serviceaccount:" + pai.SystemNamespace + ":rest-server"
+	restAPI            = "system:serviceaccount:" + pai.SystemNamespace + ":rest-api"
+	previousRESTServer = "system:serviceaccount:" + pai.SystemNamespace + ":rest-server"
 )
 
 // Tasks have the network of their job. Only a server of v0.10, which runs until it is
@@ -122,8 +122,8 @@ func TestTasksHaveTheNetworkOfTheirJob(t *testing.T) {
 		{"its own", restAPI, own, ""},
 		{"none", restAPI, none, message},
 		{"that of another job", restAPI, others, message},
-		{"none, of a server of v0.10", formerRESTServer, none, ""},
-		{"that of another job, of a server of v0.10", formerRESTServer, others, message},
+		{"none, of a server of v0.10", previousRESTServer, none, ""},
+		{"that of another job, of a server of v0.10", previousRESTServer, others, message},
 	} {
 		if got := refusal(t, policy, c.account, admission.Create, jobSet(c.annotations)); got != c.want {
 			t.Errorf("%s: got the refusal %q, want %q", c.name, got, c.want)
@@ -149,7 +149,7 @@ func TestSecretsThatTheRESTServerWrites(t *testing.T) {
 		o.SetOwnerReferences([]metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: "texts", UID: "1"}})
 		return o
 	}
-	const server, former = restAPI, formerRESTServer
+	const server, previous = restAPI, previousRESTServer
 	for _, c := range []struct {
 		name    string
 		account string
@@ -159,7 +159,7 @@ func TestSecretsThatTheRESTServerWrites(t *testing.T) {
 	}{
 		{"of a job", server, admission.Create, ofJob("pai-vc-default"), ""},
 		{"the users", server, admission.Update, secret(pai.SystemNamespace, pai.UsersSecret), ""},
-		{"new users by a server of v0.10", former, admission.Create, secret(pai.SystemNamespace, pai.UsersSecret), "belong to the namespace"},
+		{"new users by a server of v0.10", previous, admission.Create, secret(pai.SystemNamespace, pai.UsersSecret), "belong to the namespace"},
 		{"of another account", "operator", admission.Create, secret("kube-system", "any"), ""},
 		{"new users", server, admission.Create, secret(pai.SystemNamespace, pai.UsersSecret), "belong to the namespace"},
 		{"another one of the system", server, admission.Update, secret(pai.SystemNamespace, "metrics-login"), "belong to the namespace"},

@@ -34,7 +34,7 @@ func (s *Session) Locked(ctx context.Context, verb pai.Verb, o run.LockOptions, 
 		return err
 	}
 	defer func() { err = JoinDistinct(err, lock.Release(ctx)) }()
-	if err := s.endStale(ctx, lock.Former()); err != nil {
+	if err := s.endStale(ctx, lock.Previous()); err != nil {
 		return err
 	}
 	held, cancel := context.WithCancelCause(ctx)
