@@ -55,7 +55,7 @@ func withoutTime(groups []string, a slog.Attr) slog.Attr {
 const modprobeTimeout = 20 * time.Second
 
 // loadMemoryDriver has the driver make /dev/nvidia-uvm, which CUDA needs. The driver does
-// that only if somebody asks, and a program in a container cannot.
+// that only on request, and a program in a container cannot.
 func loadMemoryDriver(ctx context.Context, root string, log *slog.Logger) {
 	if _, err := os.Stat(root + "/dev/nvidia-uvm"); err == nil || root != "/" {
 		return

@@ -72,7 +72,7 @@ func (c *cluster) gpuRemoved(ctx context.Context, h machine.Host, _ config.Machi
 }
 
 // removeGPU stops the agent for GPUs and removes what it wrote. Containers keep their
-// GPUs: the kubelet remembers them, and the container runtime read the file when it made
+// GPUs: the kubelet stores them, and the container runtime read the file when it made
 // the container. Only a container that starts again in its pod needs the file.
 func (c *cluster) removeGPU(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) error {
 	if err := onlyGPU(s); err != nil {

@@ -47,13 +47,13 @@ func TestAgentForGPUsIsOptional(t *testing.T) {
 		"no GPUs":                   {func(*Input) {}, "v0.11-pai", []string{}, ""},
 		"a version without it":      {func(in *Input) { *in = withGPUs(*in, "gpu-01") }, "v0.10-pai", []string{}, ""},
 		"one machine":               {func(in *Input) { *in = withGPUs(*in, "gpu-01") }, "v0.11-pai", []string{"machine-role gpu-01"}, ""},
-		"the control plane as well": {func(in *Input) { *in = withGPUs(*in, "master", "gpu-01") }, "v0.11-pai", []string{"machine-role master", "machine-role gpu-01"}, ""},
+		"the control plane as well": {func(in *Input) { *in = withGPUs(*in, "cp-01", "gpu-01") }, "v0.11-pai", []string{"machine-role cp-01", "machine-role gpu-01"}, ""},
 		"the operator's plugin": {func(in *Input) {
 			*in = withGPUs(*in, "gpu-01", "gpu-02")
 			in.World.Machines[1].DevicePlugin = "/plugin.sock"
 		}, "v0.11-pai", []string{"machine-role gpu-02"}, "gpu-01 already has a device plugin for GPUs (/plugin.sock)"},
 	} {
-		in := running(gpuReleases(), "v0.10", "master", "gpu-01", "gpu-02")
+		in := running(gpuReleases(), "v0.10", "cp-01", "gpu-01", "gpu-02")
 		c.change(&in)
 		p, err := Boot(in, pai.Pair{Kubernetes: c.to})
 		if err != nil {
@@ -75,7 +75,7 @@ func TestAgentForGPUsIsOptional(t *testing.T) {
 
 func TestAgentForGPUsFollowsTheConfigurationAndTheVersion(t *testing.T) {
 	t.Parallel()
-	in := withGPUs(running(gpuReleases(), "v0.10", "master", "gpu-01"), "gpu-01")
+	in := withGPUs(running(gpuReleases(), "v0.10", "cp-01", "gpu-01"), "gpu-01")
 	boot, err := Boot(in, pai.Pair{Kubernetes: "v0.11-pai"})
 	if err != nil {
 		t.Fatal(err)
@@ -108,7 +108,7 @@ func TestAgentForGPUsFollowsTheConfigurationAndTheVersion(t *testing.T) {
 // the GPUs of running containers when it starts.
 func TestRollbackRemovesTheAgentForGPUs(t *testing.T) {
 	t.Parallel()
-	in := withGPUs(running(gpuReleases(), "v0.10", "master", "gpu-01"), "gpu-01")
+	in := withGPUs(running(gpuReleases(), "v0.10", "cp-01", "gpu-01"), "gpu-01")
 	boot, err := Boot(in, pai.Pair{Kubernetes: "v0.11-pai"})
 	if err != nil {
 		t.Fatal(err)

@@ -99,7 +99,7 @@ func (g *gpuStory) installDriver(machine string) {
 	defer f.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	// null, zero, full, and urandom: a container can use them, and tell them apart.
+	// null, zero, full, and urandom: a container can use them, and distinguish them.
 	const script = `cd /usr/lib/x86_64-linux-gnu && cat >libnvidia-ml.so.535.261.03 && ln -sf libnvidia-ml.so.535.261.03 libnvidia-ml.so.1
 cat >/etc/systemd/system/test-driver.service <<END
 [Unit]
@@ -192,7 +192,7 @@ func (g *gpuStory) jobGetsOne() {
 		}
 	}
 	if strings.Contains(out, "/dev/nvidia"+other+"\n") {
-		g.t.Errorf("the container has the GPU of nobody:\n%s", out)
+		g.t.Errorf("the container has a GPU that it did not get:\n%s", out)
 	}
 }
 
@@ -216,7 +216,7 @@ func (g *gpuStory) kept(what, offered string) {
 		return held[g.containers[0].Pod] == g.device, fmt.Sprint(held)
 	})
 	if out := g.inJob("ls /dev/nvidia" + strings.TrimPrefix(g.device, fakeGPU)); strings.TrimSpace(out) == "" {
-		g.t.Errorf("%s: the device file is gone", what)
+		g.t.Errorf("%s: the device file was deleted", what)
 	}
 }
 

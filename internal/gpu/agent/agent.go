@@ -38,14 +38,14 @@ type Options struct {
 type Timings struct {
 	Look  time.Duration // between two looks at the GPUs
 	Retry time.Duration // before the driver is opened again
-	// Patience is how long the driver can fail before the kubelet learns that there are
+	// DriverTimeout is how long the driver can fail before the kubelet learns that there are
 	// no GPUs. A driver that is being loaded needs seconds.
-	Patience time.Duration
+	DriverTimeout time.Duration
 }
 
 // DefaultTimings are those of a machine.
 func DefaultTimings() Timings {
-	return Timings{Look: 15 * time.Second, Retry: 5 * time.Second, Patience: 20 * time.Second}
+	return Timings{Look: 15 * time.Second, Retry: 5 * time.Second, DriverTimeout: 20 * time.Second}
 }
 
 // agent is one run. Only the loop changes it.
@@ -69,7 +69,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	known, err := readHealth(o.HealthFile)
 	if err != nil {
-		// Who can read it no more must not forget that a GPU is broken without a word.
+		// Broken GPUs are offered again, so it is logged.
 		o.Log.Error("what was known of unhealthy GPUs is lost", "error", err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -108,7 +108,7 @@ func (a *agent) loop(ctx context.Context) {
 			a.broken[d.UUID] = err
 		}
 		a.publish(ctx, nil)
-		if time.Since(began) >= a.Timings.Patience {
+		if time.Since(began) >= a.Timings.DriverTimeout {
 			a.offer()
 		}
 		a.pause(ctx, a.Timings.Retry)

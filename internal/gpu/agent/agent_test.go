@@ -137,7 +137,7 @@ func (m *machine) start() (stop func()) {
 				defer m.driver.mu.Unlock()
 				return m.driver, m.opened
 			},
-			Timings: agent.Timings{Look: 20 * time.Millisecond, Retry: 20 * time.Millisecond, Patience: time.Hour},
+			Timings: agent.Timings{Look: 20 * time.Millisecond, Retry: 20 * time.Millisecond, DriverTimeout: time.Hour},
 			Log:     slog.New(slog.DiscardHandler),
 		})
 	}()
@@ -226,7 +226,7 @@ func TestAgentOffersGPUs(t *testing.T) {
 	}
 	spec, err := os.ReadFile(m.file("cdi/gpu.json"))
 	if err != nil || !strings.Contains(string(spec), `"name": "GPU-b"`) {
-		t.Errorf("the runtime is told %s, error %v", spec, err)
+		t.Errorf("the runtime reads %s, error %v", spec, err)
 	}
 	if text := m.metrics(); !strings.Contains(text, `pai_gpu_healthy{container="worker",gpu="0",model="",namespace="pai-alice",pod="train-0",uuid="GPU-a"} 1`) ||
 		!strings.Contains(text, `pod="",uuid="GPU-b"} 1`) {
@@ -263,7 +263,7 @@ func TestXidMakesAGPUUnhealthy(t *testing.T) {
 	stop = m.start() // the driver does not report the error again
 	defer stop()
 	if s := m.await("the next agent is ready", ready); reasonOf(s, "GPU-b") == "" {
-		t.Errorf("the next agent forgot that a GPU is unhealthy: %+v", s)
+		t.Errorf("the next agent lost that a GPU is unhealthy: %+v", s)
 	}
 	if text := m.metrics(); !strings.Contains(text, `uuid="GPU-b",xid="79"} 1`) || !strings.Contains(text, `uuid="GPU-a",xid="31"} 1`) {
 		t.Errorf("got metrics\n%s", text)
@@ -308,7 +308,7 @@ func TestDriverThatComesLate(t *testing.T) {
 	m.opened = errors.New("library not found")
 	defer m.start()()
 	if s := m.await("the problem is written", func(s agent.Status) bool { return s.Problem != "" }); s.Registered {
-		t.Error("the kubelet was told that there are no GPUs, before the driver had time")
+		t.Error("the agent reported no GPUs to the kubelet, before the driver had time")
 	}
 	m.driver.set(func() { m.opened = nil })
 	m.await("the agent is ready", ready)

@@ -1,5 +1,5 @@
 // Package plugin offers GPUs to the kubelet, as its device plugin protocol says. The
-// kubelet decides which container gets which GPU and remembers that; an answer only names
+// kubelet decides which container gets which GPU and stores that; an answer only names
 // the GPU to the container runtime.
 package plugin
 
