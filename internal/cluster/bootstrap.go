@@ -64,7 +64,7 @@ func (c *cluster) bootstrapDone(ctx context.Context, h machine.Host, m config.Ma
 // the endpoints of the service "kubernetes".
 func (c *cluster) bootstrap(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
 	// This grants the administrator the rights to write the rest.
-	if err := c.kubeadmPhases(ctx, h, s.To.Kubernetes(), asSuperAdmin+phase("bootstrap-token")+phase("upload-config kubelet")+withoutClusterInfo); err != nil {
+	if err := c.kubeadmPhases(ctx, h, s.To.Kubernetes(), asSuperAdmin+phase("bootstrap-token")+phase("upload-config kubelet")+withoutClusterInfo+withoutAutomaticJoins(s.To.Kubernetes())); err != nil {
 		return err
 	}
 	k, err := c.Kube(ctx)
@@ -117,6 +117,23 @@ const withoutClusterInfo = `
 "${kubeadm%/*}/kubectl" --kubeconfig ` + layout.AdminConf + ` -n kube-public delete --ignore-not-found --wait=false configmap/cluster-info \
     role.rbac.authorization.k8s.io/kubeadm:bootstrap-signer-clusterinfo rolebinding.rbac.authorization.k8s.io/kubeadm:bootstrap-signer-clusterinfo >/dev/null`
 
+// firstApprovedJoin is the first version in which paictl alone approves what a machine
+// that joins requests.
+const firstApprovedJoin pai.KubernetesVersion = "v0.11-pai"
+
+// withoutAutomaticJoins makes the controller manager approve no request of the holder of a
+// join token: for ten minutes, a token could make its holder any node. In a cluster of an older version it stays, because its paictl needs it.
+func withoutAutomaticJoins(v pai.KubernetesVersion) string {
+	if v.Compare(firstApprovedJoin) < 0 {
+		return ""
+	}
+	return `
+"${kubeadm%/*}/kubectl" --kubeconfig ` + layout.AdminConf + ` delete --ignore-not-found --wait=false clusterrolebinding.rbac.authorization.k8s.io/` + automaticJoins + ` >/dev/null`
+}
+
+// automaticJoins is what kubeadm names that right.
+const automaticJoins = "kubeadm:node-autoapprove-bootstrap"
+
 // phase is the script of a phase of kubeadm.
 func phase(name string) string {
 	return fmt.Sprintf(`
@@ -136,7 +153,7 @@ const bootstrapInventory = "cluster-bootstrap"
 // bootstrapValues fill in the manifest, for a cluster with these machines.
 func bootstrapValues(machines []string) map[string]any {
 	return map[string]any{"NetworkUser": layout.NetworkUser, "Machines": machines, "CertificatesUser": layout.CertificatesUser,
-		"RESTServerTLS": pai.RESTServerTLS, "PortalTLS": pai.PortalTLS, "RESTServerCA": pai.RESTServerCA}
+		"RESTServerTLS": pai.RESTServerTLS, "PortalTLS": pai.PortalTLS, "RESTServerCA": pai.RESTServerCA, "MetricsTLS": pai.MetricsTLS}
 }
 
 func (c *cluster) bootstrapObjects(m config.Machine) ([]*unstructured.Unstructured, error) {

@@ -47,9 +47,10 @@ type LockOptions struct {
 // never compared. A holder that could not write for a shorter time, the renew
 // deadline, treats the lock as lost.
 type Lock struct {
-	store  Store
-	o      LockOptions
-	number int
+	store    Store
+	o        LockOptions
+	number   int
+	previous string // token of the holder that it was taken over from
 
 	mu      sync.Mutex
 	holder  Holder
@@ -87,10 +88,12 @@ func Acquire(ctx context.Context, s Store, h Holder, o LockOptions) (*Lock, erro
 		if err := l.holder.checkNeeds(last); err != nil {
 			return nil, err
 		}
+		l.previous = ""
 		if number > 0 && !last.Released {
 			if err := l.waitForExpiry(ctx, number, last); err != nil {
 				return nil, err
 			}
+			l.previous = last.Token
 		}
 		l.holder.Needs = o.needsAfter(last)
 		if taken, err := l.take(ctx, number+1); err != nil {
@@ -268,6 +271,13 @@ func (l *Lock) markLost(why error) error {
 	}
 	return l.err
 }
+
+// Token names this acquisition of the lock.
+func (l *Lock) Token() string { return l.holder.Token }
+
+// Previous is the token of the holder that did not release the lock; empty if it was free.
+// Commands of it might still run on machines.
+func (l *Lock) Previous() string { return l.previous }
 
 // Lost is closed when the lock is lost. The operation must stop then.
 func (l *Lock) Lost() <-chan struct{} { return l.lost }

@@ -3,17 +3,23 @@ package session
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"os/user"
 	"slices"
 	"strconv"
+	"sync"
+	"time"
 
+	"pai.dev/pai/internal/fence"
+	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/run"
 )
 
 // Locked holds the lock of the cluster while do runs. The context of do ends
-// when the lock is lost.
+// when the lock is lost, and no command and no write starts in it from then on. What a
+// previous holder left running on machines is ended before.
 func (s *Session) Locked(ctx context.Context, verb pai.Verb, o run.LockOptions, do func(context.Context, *run.Lock) error) (err error) {
 	host, err := s.ControlPlane()
 	if err != nil {
@@ -28,6 +34,9 @@ func (s *Session) Locked(ctx context.Context, verb pai.Verb, o run.LockOptions, 
 		return err
 	}
 	defer func() { err = JoinDistinct(err, lock.Release(ctx)) }()
+	if err := s.endStale(ctx, lock.Previous()); err != nil {
+		return err
+	}
 	held, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
@@ -37,7 +46,26 @@ func (s *Session) Locked(ctx context.Context, verb pai.Verb, o run.LockOptions, 
 		case <-held.Done():
 		}
 	}()
-	return do(held, lock)
+	return do(fence.With(held, fence.Fence{Token: lock.Token(), Held: lock.Err}), lock)
+}
+
+// staleTimeout is the time for commands of a previous holder to end.
+const staleTimeout = 30 * time.Second
+
+// endStale ends the commands of a previous holder of the lock on all machines.
+func (s *Session) endStale(ctx context.Context, token string) error {
+	if token == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, staleTimeout)
+	defer cancel()
+	failed := make([]error, len(s.Hosts))
+	var wg sync.WaitGroup
+	for i, name := range slices.Sorted(maps.Keys(s.Hosts)) {
+		wg.Go(func() { failed[i] = machine.EndStale(ctx, s.Hosts[name], token) })
+	}
+	wg.Wait()
+	return errors.Join(failed...)
 }
 
 // JoinDistinct joins errors and leaves out an error that an earlier one wraps or
