@@ -19,7 +19,8 @@ func joinTokenChecks() []Check {
 // joinTokenLife is longer than any join token of PAI lives.
 const joinTokenLife = 15 * time.Minute
 
-// joinTokens reports tokens for joining kubelets that PAI did not make: PAI deletes its own when the machine has joined, and they end after ten minutes.
+// joinTokens reports tokens for joining kubelets that PAI did not make: PAI deletes its
+// own when the machine has joined, and they end after ten minutes.
 func joinTokens(ctx context.Context, _ *world, client *kube.Client) ([]Result, error) {
 	list, err := client.Clientset().CoreV1().Secrets(metav1.NamespaceSystem).List(ctx,
 		metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("type", string(corev1.SecretTypeBootstrapToken)).String()})

@@ -49,6 +49,9 @@ func (c *cluster) bootstrapDone(ctx context.Context, h machine.Host, m config.Ma
 	if ok, err := c.applied(ctx, k, bootstrapInventory, func() (string, error) { return c.bootstrapDigest(ctx, h, m, s.To.Kubernetes()) }); err != nil || !ok {
 		return false, err
 	}
+	if ok, err := automaticJoinsFit(ctx, k, s.To.Kubernetes()); err != nil || !ok {
+		return false, err
+	}
 	slice, err := k.Clientset().DiscoveryV1().EndpointSlices("default").Get(ctx, "kubernetes", metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return false, nil
@@ -122,7 +125,8 @@ const withoutClusterInfo = `
 const firstApprovedJoin pai.KubernetesVersion = "v0.11-pai"
 
 // withoutAutomaticJoins makes the controller manager approve no request of the holder of a
-// join token: for ten minutes, a token could make its holder any node. In a cluster of an older version it stays, because its paictl needs it.
+// join token: for ten minutes, a token could make its holder any node. In a cluster of an
+// older version it stays, because its paictl needs it.
 func withoutAutomaticJoins(v pai.KubernetesVersion) string {
 	if v.Compare(firstApprovedJoin) < 0 {
 		return ""
@@ -133,6 +137,16 @@ func withoutAutomaticJoins(v pai.KubernetesVersion) string {
 
 // automaticJoins is what kubeadm names that right.
 const automaticJoins = "kubeadm:node-autoapprove-bootstrap"
+
+// automaticJoinsFit reports whether that right exists in a cluster of a version that needs
+// it, and not in another one. A step that was killed can have changed only the right.
+func automaticJoinsFit(ctx context.Context, k *kube.Client, v pai.KubernetesVersion) (bool, error) {
+	_, err := k.Clientset().RbacV1().ClusterRoleBindings().Get(ctx, automaticJoins, metav1.GetOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return false, fmt.Errorf("read ClusterRoleBinding %s: %w", automaticJoins, err)
+	}
+	return (err == nil) == (v.Compare(firstApprovedJoin) < 0), nil
+}
 
 // phase is the script of a phase of kubeadm.
 func phase(name string) string {

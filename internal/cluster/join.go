@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -69,20 +70,22 @@ func approveJoining(ctx context.Context, k *kube.Client, tokenID string, m confi
 	if err != nil {
 		return fmt.Errorf("list the certificate requests of joining machines: %w", err)
 	}
+	var refused []error
 	for i := range list.Items {
 		r := &list.Items[i]
 		if r.Spec.Username != certs.JoinUser(tokenID) || len(r.Status.Conditions) > 0 {
 			continue
 		}
 		if err := certs.CheckJoining(requestSpec(r.Spec), tokenID, certs.Machine{Name: m.Hostname, Address: m.HostIP}); err != nil {
-			return fmt.Errorf("certificate request %s of the kubelet that joins on %q is not approved: %w", r.Name, m.Hostname, err)
+			refused = append(refused, fmt.Errorf("certificate request %s of the kubelet that joins on %q is not approved: %w", r.Name, m.Hostname, err))
+			continue
 		}
 		// With v0.10, Kubernetes approves it, too, and can be faster.
 		if err := kube.Approve(ctx, k.Clientset(), r, "MachineOfConfiguration", "PAI made the join token for this machine"); err != nil && !apierrors.IsConflict(err) {
 			return fmt.Errorf("approve certificate request %s: %w", r.Name, err)
 		}
 	}
-	return nil
+	return errors.Join(refused...)
 }
 
 // bootstrapKubeconfig is the kubeconfig of a kubelet until it has an identity.

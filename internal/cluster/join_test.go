@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"pai.dev/pai/internal/certs"
+	"pai.dev/pai/internal/pai"
 )
 
 // paictl approves only what the kubelet of the machine requests with the token that was
@@ -49,6 +50,64 @@ func TestJoinIsApprovedForItsMachine(t *testing.T) {
 		}
 		if got := strings.Contains(api.objects[path], `"Approved"`); got != c.approved {
 			t.Errorf("%s: got approved %v, want %v", c.name, got, c.approved)
+		}
+	}
+}
+
+// A request that is refused keeps no other one from its approval.
+func TestRefusedRequestDoesNotStopAJoin(t *testing.T) {
+	t.Parallel()
+	const path = "/apis/certificates.k8s.io/v1/certificatesigningrequests/"
+	m := testConfig().Workers()[0]
+	objects := map[string]string{}
+	for name, subject := range map[string]string{"csr-1": "system:node:pai-1", "csr-2": "system:node:" + m.Hostname, "csr-3": "system:node:pai-1"} {
+		data, err := json.Marshal(certificatesv1.CertificateSigningRequest{
+			TypeMeta: metav1.TypeMeta{APIVersion: "certificates.k8s.io/v1", Kind: "CertificateSigningRequest"}, ObjectMeta: metav1.ObjectMeta{Name: name},
+			Spec: certificatesv1.CertificateSigningRequestSpec{SignerName: certs.KubeletSigner, Username: "system:bootstrap:abcdef", Usages: []certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature, certificatesv1.UsageClientAuth},
+				Request: signRequest(t, &x509.CertificateRequest{Subject: pkix.Name{CommonName: subject, Organization: []string{"system:nodes"}}})},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		objects[path+name] = string(data)
+	}
+	api, client := newFakeAPI(t, objects)
+	k, err := client(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = approveJoining(t.Context(), k, tokenID("abcdef.secret"), m)
+	if err == nil || !strings.Contains(err.Error(), "csr-1") || !strings.Contains(err.Error(), "csr-3") {
+		t.Errorf("got %v, want both refusals", err)
+	}
+	for name, want := range map[string]bool{"csr-1": false, "csr-2": true, "csr-3": false} {
+		if got := strings.Contains(api.objects[path+name], `"Approved"`); got != want {
+			t.Errorf("%s: got approved %v, want %v", name, got, want)
+		}
+	}
+}
+
+// A bootstrap step that was killed can have changed only the right to join.
+func TestRightToJoinFitsTheVersion(t *testing.T) {
+	t.Parallel()
+	binding := map[string]string{"/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/kubeadm:node-autoapprove-bootstrap": `{"kind":"ClusterRoleBinding","apiVersion":"rbac.authorization.k8s.io/v1","metadata":{"name":"kubeadm:node-autoapprove-bootstrap"}}`}
+	for _, c := range []struct {
+		version pai.KubernetesVersion
+		objects map[string]string
+		want    bool
+	}{
+		{"v0.10-pai", binding, true},
+		{"v0.10-pai", nil, false},
+		{"v0.11-pai", binding, false},
+		{"v0.11-pai", nil, true},
+	} {
+		_, client := newFakeAPI(t, c.objects)
+		k, err := client(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := automaticJoinsFit(t.Context(), k, c.version); err != nil || got != c.want {
+			t.Errorf("%s with %d objects: got %v, %v, want %v", c.version, len(c.objects), got, err, c.want)
 		}
 	}
 }

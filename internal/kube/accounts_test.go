@@ -7,32 +7,43 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/fake"
 )
 
 func TestAccountIsUsedWhileItsPodsAnswer(t *testing.T) {
 	t.Parallel()
-	now := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
-	pod := func(name, namespace, account string, phase corev1.PodPhase, end time.Time) *corev1.Pod {
-		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace}, Spec: corev1.PodSpec{ServiceAccountName: account}, Status: corev1.PodStatus{Phase: phase}}
-		if !end.IsZero() {
-			p.DeletionTimestamp, p.Finalizers = &metav1.Time{Time: end}, []string{"a/b"}
+	pod := func(name, namespace, account string, phase corev1.PodPhase, grace *int64) *corev1.Pod {
+		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, UID: types.UID(name)}, Spec: corev1.PodSpec{ServiceAccountName: account}, Status: corev1.PodStatus{Phase: phase}}
+		if grace != nil { // what another clock says does not count
+			p.DeletionTimestamp, p.DeletionGracePeriodSeconds, p.Finalizers = &metav1.Time{Time: time.Unix(1, 0)}, grace, []string{"a/b"}
 		}
 		return p
 	}
 	client := fake.NewClientset(
-		pod("runs", "a", "old", corev1.PodRunning, time.Time{}),
-		pod("drains", "a", "old", corev1.PodRunning, now.Add(20*time.Second)),
-		pod("is-late", "a", "old", corev1.PodRunning, now.Add(-5*time.Second)),
-		pod("is-on-a-lost-machine", "a", "old", corev1.PodRunning, now.Add(-time.Minute)),
-		pod("succeeded", "a", "old", corev1.PodSucceeded, time.Time{}),
-		pod("failed", "a", "old", corev1.PodFailed, time.Time{}),
-		pod("other-account", "a", "new", corev1.PodRunning, time.Time{}),
-		pod("other-namespace", "b", "old", corev1.PodRunning, time.Time{}),
+		pod("runs", "a", "old", corev1.PodRunning, nil),
+		pod("drains", "a", "old", corev1.PodRunning, new(int64(40))),
+		pod("killed", "a", "old", corev1.PodRunning, new(int64(0))),
+		pod("succeeded", "a", "old", corev1.PodSucceeded, nil),
+		pod("failed", "a", "old", corev1.PodFailed, nil),
+		pod("other-account", "a", "new", corev1.PodRunning, nil),
+		pod("other-namespace", "b", "old", corev1.PodRunning, nil),
 	)
-	got, err := usersOf(t.Context(), client, Ref{Version: "v1", Kind: "ServiceAccount", Namespace: "a", Name: "old"}, now)
-	if want := []string{"drains", "is-late", "runs"}; err != nil || !slices.Equal(slices.Sorted(slices.Values(got)), want) {
-		t.Errorf("got %v, %v, want %v", got, err, want)
+	u := users{account: Ref{Version: "v1", Kind: "ServiceAccount", Namespace: "a", Name: "old"}, since: map[types.UID]time.Time{}}
+	now := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		after time.Duration
+		want  []string
+	}{
+		{0, []string{"drains", "killed", "runs"}},
+		{10 * time.Second, []string{"drains", "killed", "runs"}},
+		{11 * time.Second, []string{"drains", "runs"}},
+		{50 * time.Second, []string{"drains", "runs"}},
+		{51 * time.Second, []string{"runs"}},
+	} {
+		if got, err := u.names(t.Context(), client, now.Add(c.after)); err != nil || !slices.Equal(slices.Sorted(slices.Values(got)), c.want) {
+			t.Errorf("after %s: got %v, %v, want %v", c.after, got, err, c.want)
+		}
 	}
 }
 

@@ -139,6 +139,12 @@ func (h *sshHost) startNow(ctx context.Context, c Command, begin string, stdout,
 	if err != nil {
 		return remoteCommand{}, err
 	}
+	// It can have waited long for the session.
+	if err := fence.Check(ctx); err != nil {
+		session.Close()
+		h.release(client)
+		return remoteCommand{}, fmt.Errorf("%s: command %s was not started: %w", h.endpoint.Name, c.shown(), err)
+	}
 	session.Stdout, session.Stderr = stdout, stderr
 	mark := marked(ctx, rand.Text())
 	in, err := session.StdinPipe()

@@ -38,7 +38,7 @@ func TestEndStaleEndsCommandsOfTheToken(t *testing.T) {
 	stale, ended := started(previous)
 	kept, _ := started(current)
 	free, _ := started(t.Context())
-	if err := machine.EndStale(t.Context(), sshd.dial(t), fence.Token(previous)); err != nil {
+	if err := machine.EndStale(t.Context(), sshd.dial(t), []string{"NOBODYHASIT", fence.Token(previous)}); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-ended; err == nil {
@@ -46,6 +46,45 @@ func TestEndStaleEndsCommandsOfTheToken(t *testing.T) {
 	}
 	if running(stale) || !running(kept) || !running(free) {
 		t.Errorf("got running %v, %v, and %v, want only the command of the previous holder ended", running(stale), running(kept), running(free))
+	}
+}
+
+// Tokens come from a file on a machine, which can hold anything.
+func TestOnlyTokensBecomePartOfTheScript(t *testing.T) {
+	t.Parallel()
+	sshd := startSSHD(t)
+	host, file := sshd.dial(t), filepath.Join(t.TempDir(), "file")
+	lines, out := io.Pipe()
+	go func() { _, _ = host.Run(t.Context(), machine.Command{Script: "echo $$; sleep 1000", Stdout: out}) }()
+	var pid int
+	if _, err := fmt.Fscan(lines, &pid); err != nil {
+		t.Fatal(err)
+	}
+	if err := machine.EndStale(t.Context(), sshd.dial(t), []string{"", ".", ".*........", "A' /dev/null; touch " + file + "; '"}); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(file); err == nil || !running(pid) {
+		t.Errorf("a token ran as a part of a script: %v, or ended another command: %v", err == nil, !running(pid))
+	}
+}
+
+// A process that loses the lock while it waits for a session starts no command.
+func TestCommandsThatWaitNeedTheLock(t *testing.T) {
+	t.Parallel()
+	host := startSSHD(t).dial(t)
+	lost, asked := errors.New("the lock is lost"), 0
+	ctx := fence.With(t.Context(), fence.Fence{Token: "TOKEN", Held: func() error {
+		if asked++; asked > 1 {
+			return lost
+		}
+		return nil
+	}})
+	file := filepath.Join(t.TempDir(), "file")
+	if _, err := host.Run(ctx, machine.Command{Script: "touch " + file}); !errors.Is(err, lost) {
+		t.Errorf("got %v, want %v", err, lost)
+	}
+	if _, err := os.Stat(file); err == nil || asked < 2 {
+		t.Errorf("the lock was asked for %d times, and the file is there: %v", asked, err == nil)
 	}
 }
 

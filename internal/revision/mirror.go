@@ -1,8 +1,13 @@
 package revision
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -91,18 +96,15 @@ func deleteCopy(ctx context.Context, client *kube.Client, secret corev1.Secret) 
 }
 
 // moveCopies moves what v0.10 and older stored to where no service reads it, also copies
-// of revisions that were lost on the machine.
+// of revisions that were lost on the machine. If another revision has the number of such a
+// copy by now, its name gets a digest.
 func moveCopies(ctx context.Context, client *kube.Client) error {
 	older, err := copies(ctx, client, pai.SystemNamespace)
 	if err != nil {
 		return err
 	}
 	for _, secret := range older.Items {
-		obj, err := toObject(secret.Name, secret.Labels, secret.Annotations, secret.Data)
-		if err != nil {
-			return err
-		}
-		if err := client.Create(ctx, obj); err != nil && !apierrors.IsAlreadyExists(err) {
+		if err := moveCopy(ctx, client, secret); err != nil {
 			return fmt.Errorf("move the copy %s to %s: %w", secret.Name, mirrorNamespace, err)
 		}
 		if err := deleteCopy(ctx, client, secret); err != nil {
@@ -110,6 +112,37 @@ func moveCopies(ctx context.Context, client *kube.Client) error {
 		}
 	}
 	return nil
+}
+
+// moveCopy creates a copy in mirrorNamespace.
+func moveCopy(ctx context.Context, client *kube.Client, secret corev1.Secret) error {
+	name := secret.Name
+	existing, err := client.Clientset().CoreV1().Secrets(mirrorNamespace).Get(ctx, name, metav1.GetOptions{})
+	switch {
+	case err == nil && maps.EqualFunc(existing.Data, secret.Data, bytes.Equal):
+		return nil
+	case err == nil:
+		name += "-" + digestOf(secret.Data)
+	case !apierrors.IsNotFound(err):
+		return err
+	}
+	obj, err := toObject(name, secret.Labels, secret.Annotations, secret.Data)
+	if err != nil {
+		return err
+	}
+	if err := client.Create(ctx, obj); err != nil && !apierrors.IsAlreadyExists(err) {
+		return err
+	}
+	return nil
+}
+
+// digestOf is a digest of the files of a copy, as a part of a name.
+func digestOf(files map[string][]byte) string {
+	h := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		fmt.Fprintf(h, "%s %d\n%s", name, len(files[name]), files[name])
+	}
+	return hex.EncodeToString(h.Sum(nil))[:12]
 }
 
 // isPruned reports whether a copy is of a revision that was pruned: it does not

@@ -92,6 +92,11 @@ func TestMirrorOnRealAPI(t *testing.T) {
 	if err != nil || len(left.Items) != 0 {
 		t.Errorf("got %d copies that services read, %v, want none", len(left.Items), err)
 	}
+	// Revision 4 has other files by now, so its older copy has another name.
+	list, err = secrets.List(ctx, metav1.ListOptions{LabelSelector: labelRevision + "=4"})
+	if err != nil || len(list.Items) != 2 || string(list.Items[1].Data["layout.yaml"]) != "password" || list.Items[0].Name != "configuration-000004" {
+		t.Errorf("got %d copies with the number 4, %v, want both", len(list.Items), err)
+	}
 	only, err := secrets.Get(ctx, "configuration-000005", metav1.GetOptions{})
 	if err != nil || string(only.Data["layout.yaml"]) != "password" {
 		t.Errorf("got %v, %v, want the revision that only the API had", only.Data, err)

@@ -125,29 +125,6 @@ func TestAcquireOfExpiredLockTakesOver(t *testing.T) {
 	}
 }
 
-// The next holder knows whose commands might still run. Of a lock that was released, there
-// are none.
-func TestTakenOverLockNamesItsPreviousHolder(t *testing.T) {
-	t.Parallel()
-	store, n := runtest.Dir(t.TempDir()), &notices{}
-	lost := elsewhere("desk-1")
-	writeHolder(t, store, 1, lost)
-	l := acquire(t, store, elsewhere("desk-2"), fast(n))
-	if l.Previous() != lost.Token || lost.Token == "" || l.Token() == lost.Token {
-		t.Errorf("got the previous holder %q of the lock %q, want %q", l.Previous(), l.Token(), lost.Token)
-	}
-	if err := l.Release(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	next := acquire(t, store, elsewhere("desk-3"), fast(n))
-	if next.Previous() != "" {
-		t.Errorf("got the previous holder %q of a lock that was released", next.Previous())
-	}
-	if err := next.Release(context.Background()); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestAcquireWithDeadlineReturns(t *testing.T) {
 	t.Parallel()
 	store := runtest.Dir(t.TempDir())

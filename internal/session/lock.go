@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"os/user"
@@ -18,8 +19,8 @@ import (
 )
 
 // Locked holds the lock of the cluster while do runs. The context of do ends
-// when the lock is lost, and no command and no write starts in it from then on. What a
-// previous holder left running on machines is ended before.
+// when the lock is lost, and no command and no write starts in it from then on. What
+// earlier holders left running on machines is ended before.
 func (s *Session) Locked(ctx context.Context, verb pai.Verb, o run.LockOptions, do func(context.Context, *run.Lock) error) (err error) {
 	host, err := s.ControlPlane()
 	if err != nil {
@@ -34,7 +35,7 @@ func (s *Session) Locked(ctx context.Context, verb pai.Verb, o run.LockOptions, 
 		return err
 	}
 	defer func() { err = JoinDistinct(err, lock.Release(ctx)) }()
-	if err := s.endStale(ctx, lock.Previous()); err != nil {
+	if err := s.endStale(ctx, lock); err != nil {
 		return err
 	}
 	held, cancel := context.WithCancelCause(ctx)
@@ -49,23 +50,46 @@ func (s *Session) Locked(ctx context.Context, verb pai.Verb, o run.LockOptions, 
 	return do(fence.With(held, fence.Fence{Token: lock.Token(), Held: lock.Err}), lock)
 }
 
-// staleTimeout is the time for commands of a previous holder to end.
+// staleTimeout is the time for commands of earlier holders to end.
 const staleTimeout = 30 * time.Second
 
-// endStale ends the commands of a previous holder of the lock on all machines.
-func (s *Session) endStale(ctx context.Context, token string) error {
-	if token == "" {
+// staleLock is a lock that names the earlier holders whose commands might still run.
+type staleLock interface {
+	Stale() []string
+	StaleEnded(tokens []string)
+}
+
+// endStale ends the commands of earlier holders of the lock on all machines. It refuses if
+// they do not end. Nothing is changed on a machine that this session does not reach: the
+// lock names the holders until an operation has reached every machine.
+func (s *Session) endStale(ctx context.Context, lock staleLock) error {
+	tokens := lock.Stale()
+	if len(tokens) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, staleTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, staleTimeout, fmt.Errorf("no end within %s", staleTimeout))
 	defer cancel()
-	failed := make([]error, len(s.Hosts))
+	names := slices.Sorted(maps.Keys(s.Hosts))
+	failed := make([]error, len(names))
 	var wg sync.WaitGroup
-	for i, name := range slices.Sorted(maps.Keys(s.Hosts)) {
-		wg.Go(func() { failed[i] = machine.EndStale(ctx, s.Hosts[name], token) })
+	for i, name := range names {
+		wg.Go(func() { failed[i] = machine.EndStale(ctx, s.Hosts[name], tokens) })
 	}
 	wg.Wait()
-	return errors.Join(failed...)
+	if err := errors.Join(failed...); err != nil {
+		return pai.Errorf(pai.CodeFailed, "end these processes on the machine, or restart it, and run the same command again",
+			"commands of an earlier operation still run: %w", err)
+	}
+	var left []string
+	for _, m := range s.Config.Layout.MachineList {
+		if s.Hosts[m.Hostname] == nil {
+			left = append(left, m.Hostname)
+		}
+	}
+	if len(left) == 0 {
+		lock.StaleEnded(tokens)
+	}
+	return nil
 }
 
 // JoinDistinct joins errors and leaves out an error that an earlier one wraps or

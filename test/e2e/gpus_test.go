@@ -244,9 +244,9 @@ func (g *gpuStory) metricsShown() {
 	var machines []struct{ Name, Address string }
 	g.json(&machines, "machine", "list")
 	const password = "PASSWORD=$(KUBECONFIG=/etc/kubernetes/admin.conf /opt/pai/role/kubelet/bin/kubectl -n pai-system get secret metrics-login -o jsonpath={.data.scrape-password} | base64 -d); "
-	url := "http://" + machines[0].Address + ":9100/metrics"
+	url := "https://" + machines[0].Address + ":9100/metrics"
 	g.eventually(time.Minute, "node-exporter shows the GPUs", func() (bool, string) {
-		out := g.on("pai-1", password+"curl -s -u scrape:$PASSWORD "+url+" | grep ^pai_gpu || :")
+		out := g.on("pai-1", password+"curl -sk -u scrape:$PASSWORD "+url+" | grep ^pai_gpu || :")
 		for _, want := range []string{"pai_gpu_driver_up{driver=\"535.261.03\"} 1", "pai_gpu_temperature_celsius{", "pod=\"" + g.containers[0].Pod + "\"", "model=\"NVIDIA H100 80GB HBM3\""} {
 			if !strings.Contains(out, want) {
 				return false, out
@@ -254,7 +254,7 @@ func (g *gpuStory) metricsShown() {
 		}
 		return true, ""
 	})
-	if code := g.on("pai-1", "curl -s -o /dev/null -w '%{http_code}' "+url); code != "401" {
+	if code := g.on("pai-1", "curl -sk -o /dev/null -w '%{http_code}' "+url); code != "401" {
 		g.t.Errorf("got HTTP status %s without a login", code)
 	}
 }
