@@ -231,12 +231,21 @@ func (g *gpuStory) tooManyWait() {
 		g.t.Fatal(err)
 	}
 	g.run(time.Minute, "job", "submit", file)
-	time.Sleep(10 * time.Second) // in which the first job started
+	g.waitsForGPUs("both")
 	if got := g.containersOf("both"); len(got) != 0 {
 		g.t.Errorf("a job has GPUs that another one holds: %+v", got)
 	}
 	g.hasState("both", "WAITING")
 	g.stopJob("both")
+}
+
+// waitsForGPUs waits until the scheduler has found no machine with enough free GPUs.
+func (g *gpuStory) waitsForGPUs(name string) {
+	g.t.Helper()
+	g.eventually(time.Minute, "job "+name+" waits for GPUs", func() (bool, string) {
+		out := g.run(time.Minute, "job", "show", name, "-o", "json")
+		return strings.Contains(out, "has enough free nvidia.com/gpu"), out
+	})
 }
 
 // metricsShown asks node-exporter, with its login.
@@ -320,7 +329,7 @@ func (g *gpuStory) gpuBreaks() {
 	g.reportXid(free, 79)
 	g.kept("a GPU broke", "1")
 	g.run(time.Minute, "job", "submit", "test/e2e/testdata/device-2.yaml")
-	time.Sleep(10 * time.Second) // in which the first job started
+	g.waitsForGPUs("device-2")
 	if got := g.containersOf("device-2"); len(got) != 0 {
 		g.t.Errorf("a job has a broken GPU: %+v", got)
 	}
