@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 include hack/go.env
 export CGO_ENABLED GOFLAGS
 
-.PHONY: help deps build web demo test test-all unit race sdk golden fuzz e2e check bench bench-upgrade chaos mutants lint vuln verify clean
+.PHONY: help deps build web demo test test-all unit race sdk golden fuzz e2e check bench bench-upgrade chaos mutants findings lint vuln verify clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ chaos: deps build ## put faults into upgrades and see that they converge (root);
 
 mutants: ## put faults into a copy of the code one at a time and see which test notices; ONLY=name,name for some
 	@go run ./test/mutants $(if $(ONLY),-only='$(ONLY)',-save docs/mutants.md)
+
+findings: ## run the tests that the documents name for each finding, and write docs/findings.md; E2E=1, LOG=output of a run
+	@go run ./test/findings $(if $(E2E),-e2e) $(if $(LOG),-log '$(LOG)')
 
 lint: ## go vet and golangci-lint (which is compiled first: two minutes, once)
 	@hack/test.sh lint

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"reflect"
 	"strconv"
 	"strings"
@@ -181,8 +182,8 @@ func fill(v reflect.Value) {
 		v.SetString("some")
 	case reflect.Int:
 		v.SetInt(7)
-	case reflect.Bool:
-		v.SetBool(true)
+	default:
+		panic(fmt.Sprintf("a configuration has a field of the kind %s: give it a value here", v.Kind()))
 	}
 }
 
