@@ -73,9 +73,11 @@ lint: ## go vet and golangci-lint (which is compiled first: two minutes, once)
 vuln: ## known vulnerabilities of all that is compiled (needs the Go vulnerability database); ONLY=part of a directory, DB=URL
 	@go run ./test/vuln $(if $(ONLY),-only '$(ONLY)') $(if $(DB),-db '$(DB)')
 
-verify: lint ## what a change must pass before it is offered: formatting, tidy modules, lint, unit tests
+verify: lint ## what a change must pass before it is offered: formatting, subjects, tidy modules, lint, unit tests
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
 	 if [ -n "$$unformatted" ]; then echo "run: gofmt -w $$unformatted" >&2; exit 1; fi
+	@long=$$({ git log --format=%s '@{upstream}..' 2>/dev/null || true; } | awk 'length > 72'); \
+	 if [ -n "$$long" ]; then printf 'subjects of commits with more than 72 characters:\n%s\n' "$$long" >&2; exit 1; fi
 	@go mod tidy -diff
 	@hack/test.sh unit
 
