@@ -20,6 +20,10 @@ type key struct{}
 // With returns a context whose commands and writes need the lock.
 func With(ctx context.Context, f Fence) context.Context { return context.WithValue(ctx, key{}, f) }
 
+// Without returns a context whose commands need no lock: for those that only observe. An
+// operation that has lost the lock still reports what happened to the jobs.
+func Without(ctx context.Context) context.Context { return With(ctx, Fence{}) }
+
 // Token is the token of the lock that a context needs; empty if it needs none.
 func Token(ctx context.Context) string {
 	f, _ := ctx.Value(key{}).(Fence)
@@ -28,7 +32,7 @@ func Token(ctx context.Context) string {
 
 // Check returns why nothing must be changed in a context; nil if it needs no lock.
 func Check(ctx context.Context) error {
-	if f, ok := ctx.Value(key{}).(Fence); ok {
+	if f, ok := ctx.Value(key{}).(Fence); ok && f.Held != nil {
 		return f.Held()
 	}
 	return nil
