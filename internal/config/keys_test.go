@@ -12,15 +12,14 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// keyTypes are the files with the Go types that their keys are read into.
-func keyTypes() map[string]struct {
+// typed are the keys of a file with the Go value that they are read into.
+type typed struct {
 	keys key
 	in   reflect.Value
-} {
-	type typed = struct {
-		keys key
-		in   reflect.Value
-	}
+}
+
+// keyTypes are the files of a configuration with every default.
+func keyTypes() map[string]typed {
 	c := New("local", pai.Pair{Kubernetes: "v0.11-pai", Services: "v0.11"}, []Machine{{Hostname: "pai-1", HostIP: "10.0.0.1", Role: RoleControlPlane}}, []string{"key"})
 	return map[string]typed{
 		LayoutFile: {layoutKeys(), reflect.ValueOf(c.Layout)},

@@ -14,6 +14,9 @@ type fenced struct{ next http.RoundTripper }
 func (f fenced) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		if err := fence.Check(r.Context()); err != nil {
+			if r.Body != nil {
+				_ = r.Body.Close() // a RoundTripper closes it in any case; nothing was sent
+			}
 			return nil, fmt.Errorf("%s %s was not sent: %w", r.Method, r.URL.Path, err)
 		}
 	}

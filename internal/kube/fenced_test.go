@@ -2,6 +2,7 @@ package kube
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -48,7 +49,26 @@ func TestWritesNeedTheLock(t *testing.T) {
 	if _, err := maps.Get(ctx, "a", metav1.GetOptions{}); err != nil {
 		t.Errorf("a read: %v", err)
 	}
+	body := &closed{Reader: strings.NewReader("{}")}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (fenced{http.DefaultTransport}).RoundTrip(request); !errors.Is(err, lost) || !body.closed { //nolint:bodyclose // there is no answer
+		t.Errorf("got %v, and the body is closed: %v", err, body.closed)
+	}
 	if got := strings.Join(sent, " "); got != "PUT GET" {
 		t.Errorf("got the requests %s, want PUT GET", got)
 	}
+}
+
+// closed is the body of a request that knows whether it was closed.
+type closed struct {
+	io.Reader
+	closed bool
+}
+
+func (c *closed) Close() error {
+	c.closed = true
+	return nil
 }

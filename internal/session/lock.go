@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/fence"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
@@ -77,16 +78,11 @@ func (s *Session) endStale(ctx context.Context, lock staleLock) error {
 	}
 	wg.Wait()
 	if err := errors.Join(failed...); err != nil {
-		return pai.Errorf(pai.CodeFailed, "end these processes on the machine, or restart it, and run the same command again",
-			"commands of an earlier operation still run: %w", err)
+		return pai.Errorf(pai.CodeFailed, "run the same command again; if it names processes, end them on their machine, or restart it, before",
+			"commands of an earlier operation might still run: %w", err)
 	}
-	var left []string
-	for _, m := range s.Config.Layout.MachineList {
-		if s.Hosts[m.Hostname] == nil {
-			left = append(left, m.Hostname)
-		}
-	}
-	if len(left) == 0 {
+	unreached := func(m config.Machine) bool { return s.Hosts[m.Hostname] == nil }
+	if !slices.ContainsFunc(s.Config.Layout.MachineList, unreached) {
 		lock.StaleEnded(tokens)
 	}
 	return nil

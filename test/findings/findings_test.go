@@ -9,10 +9,9 @@ import (
 
 const root = "../.."
 
-// Every test that a document names exists, and a finding without a test says what shows
-// its state instead.
-func TestNamedTestsExist(t *testing.T) {
-	t.Parallel()
+// load reads the findings and the tests of this repository.
+func load(t *testing.T) ([]finding, map[string][]place) {
+	t.Helper()
 	all, err := findings(root)
 	if err != nil {
 		t.Fatal(err)
@@ -21,6 +20,14 @@ func TestNamedTestsExist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return all, known
+}
+
+// Every test that a document names exists, and a finding without a test says what shows
+// its state instead.
+func TestNamedTestsExist(t *testing.T) {
+	t.Parallel()
+	all, known := load(t)
 	if len(all) < 60 {
 		t.Errorf("got %d findings, want all of them", len(all))
 	}
@@ -39,14 +46,7 @@ func TestNamedTestsExist(t *testing.T) {
 // The report has the findings and tests of the documents.
 func TestReportIsCurrent(t *testing.T) {
 	t.Parallel()
-	all, err := findings(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	known, err := places(root)
-	if err != nil {
-		t.Fatal(err)
-	}
+	all, known := load(t)
 	data, err := os.ReadFile(filepath.Join(root, "docs/findings.md"))
 	if err != nil {
 		t.Fatal(err)
