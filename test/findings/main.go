@@ -67,6 +67,9 @@ func renew(ctx context.Context, root string, tagged bool, log string) error {
 		}
 	}
 	for k, outcome := range ran {
+		if before := outcomes[k]; outcome == skipped && before != "" && before != notRun {
+			continue // it did not run
+		}
 		outcomes[k] = outcome + " " + time.Now().Format(time.DateOnly)
 		if outcome == failed {
 			problems = append(problems, fmt.Errorf("%s in %s failed", k.test, k.dir))
