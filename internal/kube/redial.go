@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// redialFor is how long a refused connection is tried again: many times what the
-	// replacement of the proxy of the API takes on a busy machine.
+	// redialFor is how long a refused connection is tried again: many times what systemd needs
+	// to start the proxy of the API again on a busy machine.
 	redialFor = time.Second
 	// redialEvery is the pause between two attempts.
 	redialEvery = 10 * time.Millisecond
@@ -22,8 +22,8 @@ const (
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
 // Redial returns dial with a second chance for refused connections, for up to one second:
-// while the proxy of the API is replaced by one of v0.10 or older, nothing listens on its
-// address for some milliseconds. A connection that was refused carried nothing, so nothing is
+// when the proxy of the API has crashed, nothing listens on its address until systemd has
+// started it again. A connection that was refused carried nothing, so nothing is
 // repeated. All other errors are returned at once.
 func Redial(dial DialFunc) DialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
