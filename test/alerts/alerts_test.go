@@ -99,6 +99,31 @@ func TestEachRuleIsComplete(t *testing.T) {
 	}
 }
 
+// oneIsEnough are the alerts of events that no operation causes, and of many in an hour: the
+// first is news however soon it is over.
+var oneIsEnough = map[string]bool{"AuditLogFails": true, "GPUMemoryErrors": true, "MemoryFaulty": true, "ServiceRestarts": true}
+
+var window = regexp.MustCompile(`\b(?:rate|increase)\(.*?\[(\w+)[]:]`)
+
+// A rate sees what happened until its window has passed. So a rule alerts of a disturbance
+// that is as long as its period without its window.
+func TestNoDisturbanceOfAnOperationAlerts(t *testing.T) {
+	t.Parallel()
+	windows := 0
+	for _, r := range allRules(t) {
+		period, _ := periodOf(r.For)
+		for _, m := range window.FindAllStringSubmatch(strings.Join(strings.Fields(r.Expr), " "), -1) {
+			windows++
+			if seen, err := periodOf(m[1]); !oneIsEnough[r.Alert] && (err != nil || period < seen+shortest) {
+				t.Errorf("%s: got for %s and a window of %s, %v; want a difference of at least %s", r.Alert, r.For, m[1], err, shortest)
+			}
+		}
+	}
+	if windows < 15 {
+		t.Errorf("got %d windows", windows)
+	}
+}
+
 // periodOf reads a period in days, or in hours and minutes.
 func periodOf(text string) (time.Duration, error) {
 	if days, ok := strings.CutSuffix(text, "d"); ok {
