@@ -139,6 +139,15 @@ func (c *Client) unready(ctx context.Context, objects []Ref, check check) ([]Unr
 		if err != nil {
 			return nil, err
 		}
+		if u != nil && r.Kind == "DaemonSet" {
+			elsewhere, err := c.readyElsewhere(ctx, obj)
+			if err != nil {
+				return nil, err
+			}
+			if elsewhere {
+				continue
+			}
+		}
 		if u != nil {
 			unready = append(unready, *u)
 		}
