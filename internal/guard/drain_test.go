@@ -11,6 +11,13 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
+func TestDrainReachesNoContainer(t *testing.T) {
+	t.Parallel()
+	if got := reach(drainStep(), pai.RiskNode); got != (Reach{}) {
+		t.Errorf("got %+v, want nothing: an eviction leaves a disruption", got)
+	}
+}
+
 func drainStep() plan.Step {
 	return plan.Step{ID: "maintenance/machine/gpu-01/drain", Kind: plan.KindDrain, Target: gpu01, Risk: pai.RiskNode}
 }
