@@ -47,8 +47,9 @@ func (v Verb) MovesForward() bool {
 }
 
 // LeavesNothingPartial reports whether an unfinished operation of this verb
-// needs no resume: what it copied counts only once it is complete, and a machine that
-// it cordoned stays a machine of the cluster.
+// needs no resume: what it copied counts only once it is complete, a machine that it
+// cordoned stays a machine of the cluster, and one that returns stays in maintenance until
+// the last step.
 func (v Verb) LeavesNothingPartial() bool {
-	return v == VerbStage || v == VerbBackup || v == VerbMaintain
+	return v == VerbStage || v == VerbBackup || v == VerbMaintain || v == VerbReturn
 }

@@ -45,8 +45,9 @@ func Maintain(w World, name string) (Plan, error) {
 		return d.add(needed, Step{ID: maintenanceID(name, what), Kind: kind, Target: name, Risk: risk}, after...)
 	}
 	cordon := add("cordon", KindCordon, !cordoned, pai.RiskNone)
-	// A job that started before the cordon is not in the observed state.
-	drain := add("drain", KindDrain, m.Node != nil && (!cordoned || !recorded), pai.RiskNode, cordon)
+	// A job that started before the cordon is not in the observed state. A machine whose
+	// node was deleted can still run containers.
+	drain := add("drain", KindDrain, !cordoned || !recorded, pai.RiskNode, cordon)
 	add("record", KindMaintenance, !recorded, pai.RiskNone, drain)
 	p.Steps = d.reduce()
 	if len(p.Steps) == 0 {
@@ -59,8 +60,9 @@ func Maintain(w World, name string) (Plan, error) {
 }
 
 // Return plans the return of a machine from its maintenance: the steps that bring it to
-// the versions of the cluster, as those of a boot, and then new jobs can start there. A
-// machine that still waits for its jobs returns in the same way.
+// the versions of the cluster, as those of a boot, and then new jobs can start there. If the
+// machine still waits for its jobs, nothing but the cordon is undone: what other operations
+// have to change there needs no idle machine now.
 func Return(in Input, name string) (Plan, error) {
 	m, err := in.World.worker(name)
 	if err != nil {
@@ -70,6 +72,12 @@ func Return(in Input, name string) (Plan, error) {
 	if !m.InMaintenance() {
 		p.Notes = append(p.Notes, name+" is not in maintenance")
 		return p, nil
+	}
+	back := Step{ID: maintenanceID(name, "return"), Kind: KindReturn, Target: name, Phase: "maintenance", Risk: pai.RiskNone}
+	if m.WaitsForMaintenance() {
+		p.Steps = append(p.Steps, back)
+		p.Notes = append(p.Notes, name+" is not in maintenance yet: its cordon is removed, and its jobs run on")
+		return p, p.Validate()
 	}
 	if m.Unreachable != "" {
 		return Plan{}, pai.Errorf(pai.CodeRefused, "start the machine and run the command again; for its state, run: paictl machine list",
@@ -85,11 +93,10 @@ func Return(in Input, name string) (Plan, error) {
 	}
 	// What PAI cordoned for another operation is part of this maintenance.
 	steps = slices.DeleteFunc(steps, func(s Step) bool { return s.Kind == KindUncordon })
-	after := make([]StepID, len(steps))
-	for i, s := range steps {
-		after[i] = s.ID
+	for _, s := range steps {
+		back.After = append(back.After, s.ID)
 	}
-	p.Steps = append(steps, Step{ID: maintenanceID(name, "return"), Kind: KindReturn, Target: name, Phase: "maintenance", Risk: pai.RiskNone, After: after})
+	p.Steps = append(steps, back)
 	in.noteReservations(&p)
 	in.noteKinds(&p)
 	in.noteDevicePlugins(&p)
@@ -156,6 +163,12 @@ func (w World) worker(name string) (MachineState, error) {
 // InMaintenance reports whether a maintenance of the machine is recorded or in progress.
 func (m MachineState) InMaintenance() bool {
 	return m.Maintenance != nil || m.Node != nil && (m.Node.Maintenance != "" || m.Node.InMaintenance)
+}
+
+// WaitsForMaintenance reports whether the machine is cordoned for a maintenance that is not
+// recorded yet, because jobs still run there.
+func (m MachineState) WaitsForMaintenance() bool {
+	return m.InMaintenance() && m.Maintenance == nil && !m.Node.InMaintenance
 }
 
 func maintenanceID(machine, what string) StepID {

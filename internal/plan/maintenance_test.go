@@ -205,6 +205,15 @@ func TestMaintainRepeatsWhatWasUndone(t *testing.T) {
 		return kinds
 	}
 	node := machineNamed(in.World, "gpu-01").Node
+	if in.World.Machines[1].Node = nil; len(kinds()) > 0 {
+		t.Errorf("without a node: got %v", kinds())
+	}
+	in.World.Machines[1].Maintenance = nil // its containers can still run
+	if got := kinds(); !slices.Equal(got, []Kind{KindDrain, KindMaintenance}) {
+		t.Errorf("without a node and a record: got %v", got)
+	}
+	in = inMaintenance(running(twoReleases(), "v0.9", "cp-01", "gpu-01"), "gpu-01")
+	node = machineNamed(in.World, "gpu-01").Node
 	node.Unschedulable = false
 	if got := kinds(); !slices.Equal(got, []Kind{KindCordon, KindDrain}) {
 		t.Errorf("uncordoned: got %v", got)
@@ -253,5 +262,24 @@ func TestSavedPlanIgnoresAMachineInMaintenance(t *testing.T) {
 	}
 	if changes := Changes(Saved{Inputs: before}, Saved{Inputs: PlanInputsOf(in.World, nil, nil)}); !slices.Equal(changes, []string{"machine gpu-01: in maintenance was yes and is no"}) {
 		t.Errorf("got %v after its return", changes)
+	}
+}
+
+// While jobs run on the machine, its return cancels the maintenance, and does nothing that
+// needs an idle machine, or one that is on.
+func TestReturnCancelsWhatWaits(t *testing.T) {
+	t.Parallel()
+	in := running(twoReleases(), "v0.10", "cp-01", "gpu-01")
+	in.World.Machines[1] = running(twoReleases(), "v0.9", "cp-01", "gpu-01").World.Machines[1]
+	m := &in.World.Machines[1]
+	m.Node.Unschedulable, m.Node.Maintenance, m.Unreachable = true, "op-1", "no connection"
+	p, err := Return(in, "gpu-01")
+	if err != nil || len(p.Steps) != 1 || p.Steps[0].Kind != KindReturn {
+		t.Errorf("got %v, %v, want only the cordon undone", p.Steps, err)
+	}
+	// An etcd that was restored has the mark, and no record: the machine might be behind.
+	m.Unreachable, m.Node.InMaintenance = "", true
+	if p, err = Return(in, "gpu-01"); err != nil || len(p.Steps) < 2 {
+		t.Errorf("got %v, %v, want the machine brought to the version of the cluster", p.Steps, err)
 	}
 }
