@@ -56,6 +56,9 @@ type Deps struct {
 	// Operation returns the operation in progress, which the record of a maintenance
 	// names; nil for other goals.
 	Operation func() (pai.Operation, error)
+	// EndsJobs reports whether the operator accepted the end of the jobs on a machine; nil
+	// for no machine.
+	EndsJobs func(machine string) bool
 	// Progress reports long actions. It can be nil.
 	Progress func(format string, args ...any)
 	// Kubeadm runs a script with $kubeadm and $config of the version of the

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -113,17 +115,21 @@ func (c maintenanceCordon) Do(ctx context.Context, s plan.Step) error {
 		return err
 	}
 	err = kube.PatchNode(ctx, core, s.Target, func(node *corev1.Node) map[string]any {
-		patch := map[string]any{"metadata": map[string]any{"annotations": map[string]any{
-			pai.AnnotationMaintenance: op.ID, pai.AnnotationCordoned: nil}}}
-		if !node.Spec.Unschedulable {
-			patch["spec"] = map[string]any{"unschedulable": true}
-		}
-		return patch
+		return cordoned(node, map[string]any{pai.AnnotationMaintenance: op.ID, pai.AnnotationCordoned: nil})
 	})
 	if err != nil {
 		return fmt.Errorf("cordon node %q for maintenance: %w", s.Target, err)
 	}
 	return nil
+}
+
+// cordoned is the patch that sets annotations of a node, and cordons it unless it is.
+func cordoned(node *corev1.Node, annotations map[string]any) map[string]any {
+	patch := map[string]any{"metadata": map[string]any{"annotations": annotations}}
+	if !node.Spec.Unschedulable {
+		patch["spec"] = map[string]any{"unschedulable": true}
+	}
+	return patch
 }
 
 // maintainer records that a machine is in maintenance.
@@ -158,6 +164,12 @@ func (c maintainer) Do(ctx context.Context, s plan.Step) error {
 		if err := k.MovePods(ctx, s.Target, c.Hosts[s.Target] == nil); err != nil {
 			return err
 		}
+		// The scheduler can bind a pod for a moment after the cordon.
+		if drained, err := c.isDrained(ctx, s.Target); err != nil {
+			return err
+		} else if !drained {
+			return startedMeanwhile(s.Target)
+		}
 		err = kube.PatchNode(ctx, core, s.Target, func(*corev1.Node) map[string]any {
 			return map[string]any{"metadata": map[string]any{"annotations": map[string]any{
 				pai.AnnotationInMaintenance: record.Since.Format(time.RFC3339)}}}
@@ -173,6 +185,30 @@ func (c maintainer) Do(ctx context.Context, s plan.Step) error {
 	})
 }
 
+// markMaintained cordons and marks the machines in maintenance again after etcd was
+// restored: its snapshot can be older than their maintenance, and jobs would start there.
+func (c *cluster) markMaintained(ctx context.Context, h machine.Host) error {
+	all, err := Maintained(ctx, h)
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	k, err := c.Kube(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		record := all[name]
+		err := kube.PatchNode(ctx, k.Clientset(), name, func(node *corev1.Node) map[string]any {
+			return cordoned(node, map[string]any{pai.AnnotationMaintenance: record.Operation,
+				pai.AnnotationInMaintenance: record.Since.Format(time.RFC3339), pai.AnnotationCordoned: nil})
+		})
+		if err != nil && !apierrors.IsNotFound(err) { // it joined after the snapshot was taken
+			return fmt.Errorf("mark node %q as in maintenance: %w", name, err)
+		}
+	}
+	return nil
+}
+
 // returner ends the maintenance of a machine.
 type returner struct{ *cluster }
 
@@ -182,11 +218,11 @@ func (c returner) Done(ctx context.Context, s plan.Step) (bool, error) {
 		return false, err
 	}
 	node, _, err := c.node(ctx, s.Target)
-	return err == nil && (node == nil || node.Annotations[pai.AnnotationMaintenance] == "" && node.Annotations[pai.AnnotationInMaintenance] == ""), err
+	return err == nil && (node == nil || node.Annotations[pai.AnnotationMaintenance] == "" && node.Annotations[pai.AnnotationInMaintenance] == "" && CordonedByPAI(node) == ""), err
 }
 
 // Do removes the record first, and the cordon last: new jobs start when everything else
-// is done.
+// is done. The cordon can also be of a step of an earlier return that failed.
 func (c returner) Do(ctx context.Context, s plan.Step) error {
 	if err := c.changeMaintenance(ctx, func(all map[string]pai.Maintenance) { delete(all, s.Target) }); err != nil {
 		return err
@@ -197,8 +233,9 @@ func (c returner) Do(ctx context.Context, s plan.Step) error {
 	}
 	err = kube.PatchNode(ctx, core, s.Target, func(node *corev1.Node) map[string]any {
 		patch := map[string]any{"metadata": map[string]any{"annotations": map[string]any{
-			pai.AnnotationMaintenance: nil, pai.AnnotationInMaintenance: nil}}}
-		if node.Spec.Unschedulable && node.Annotations[pai.AnnotationMaintenance] != "" && setBy(node, pai.FieldManager) {
+			pai.AnnotationMaintenance: nil, pai.AnnotationInMaintenance: nil, pai.AnnotationCordoned: nil}}}
+		ours := node.Annotations[pai.AnnotationMaintenance] != "" || node.Annotations[pai.AnnotationCordoned] != ""
+		if node.Spec.Unschedulable && ours && setBy(node, pai.FieldManager) {
 			patch["spec"] = map[string]any{"unschedulable": nil}
 		}
 		return patch

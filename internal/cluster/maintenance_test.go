@@ -171,6 +171,7 @@ func TestDrainIsDoneWithoutJobs(t *testing.T) {
 			if c.off {
 				delete(f.deps.Hosts, "pai-2")
 			}
+			f.deps.EndsJobs = func(machine string) bool { return machine == "pai-2" }
 			doer := Doers(f.deps)[plan.KindDrain]
 			if got, err := doer.Done(t.Context(), maintenanceStep(plan.KindDrain)); err != nil || got != c.want {
 				t.Errorf("got done %v, %v, want %v", got, err, c.want)
@@ -192,4 +193,46 @@ func mustKube(t *testing.T, c *comparedCluster) kubernetes.Interface {
 		t.Fatal(err)
 	}
 	return k.Clientset()
+}
+
+// A job can start between the look of the guard and the step, or between the drain and the
+// record. Nobody accepted its end.
+func TestMaintenanceEndsNoJobThatStartedMeanwhile(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []plan.Kind{plan.KindDrain, plan.KindMaintenance} {
+		c, api, state := maintenanceCluster(t, maintenanceNode("pai-2", "", ""))
+		api.objects["/api/v1/namespaces/pai-vc-default/pods/a"] = `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a","namespace":"pai-vc-default","uid":"u"},"status":{"phase":"Running"}}`
+		err := Doers(c.deps)[kind].Do(t.Context(), maintenanceStep(kind))
+		if pai.CodeOf(err) != pai.CodeFailed || !strings.Contains(err.Error(), "started on pai-2") || len(api.evicted) > 0 {
+			t.Errorf("%s: got %v and %v evicted, want an error that names the machine", kind, err, api.evicted)
+		}
+		if n, all := state(); len(all) > 0 || n.Annotations[pai.AnnotationInMaintenance] != "" {
+			t.Errorf("%s: got a record of a maintenance", kind)
+		}
+	}
+}
+
+// A return that failed can leave the cordon of one of its steps. The next one removes it.
+func TestReturnRemovesTheCordonOfAFailedReturn(t *testing.T) {
+	t.Parallel()
+	c, _, state := maintenanceCluster(t, maintenanceNode("pai-2", `"`+pai.AnnotationCordoned+`":"op-0"`, pai.FieldManager))
+	doStep(t, c.deps, maintenanceStep(plan.KindReturn))
+	if n, _ := state(); n.Spec.Unschedulable || n.Annotations[pai.AnnotationCordoned] != "" {
+		t.Errorf("got %+v, want a machine that takes jobs", n)
+	}
+}
+
+// A restored etcd does not know of a maintenance that began after its snapshot. The record
+// does, and jobs must not start on the machine.
+func TestRestoredEtcdKeepsTheMaintenance(t *testing.T) {
+	t.Parallel()
+	c, _, state := maintenanceCluster(t, maintenanceNode("pai-2", `"`+pai.AnnotationCordoned+`":"op-0"`, ""))
+	c.hosts["pai-1"].Write(layout.MaintenanceFile, `{"machines":{"pai-2":{"since":"2026-11-27T09:00:00Z","by":"ann@ops","operation":"op-1"},"gone":{}}}`)
+	if err := (&cluster{Deps: c.deps}).markMaintained(t.Context(), c.deps.Hosts["pai-1"]); err != nil {
+		t.Fatal(err)
+	}
+	n, _ := state()
+	if !n.Spec.Unschedulable || n.Annotations[pai.AnnotationMaintenance] != "op-1" || n.Annotations[pai.AnnotationInMaintenance] != "2026-11-27T09:00:00Z" || n.Annotations[pai.AnnotationCordoned] != "" {
+		t.Errorf("got %+v, %v, want the machine in maintenance", n.Spec, n.Annotations)
+	}
 }

@@ -2,9 +2,11 @@ package operation
 
 import (
 	"context"
+	"slices"
 
 	"pai.dev/pai/internal/check"
 	"pai.dev/pai/internal/cluster"
+	"pai.dev/pai/internal/guard"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/session"
@@ -17,8 +19,9 @@ type onMachine struct{ name string }
 func (g onMachine) Machine() string           { return g.name }
 func (g onMachine) Target() pai.UpgradeTarget { return pai.UpgradeTarget{Machine: g.name} }
 
-// Equip lets the doers record the operation.
+// Equip lets the doers record the operation, and end only jobs whose end was accepted.
 func (g onMachine) Equip(o *operation, d *cluster.Deps) {
+	d.EndsJobs = func(machine string) bool { return slices.Contains(o.options.Accept, guard.AcceptEvict(machine)) }
 	d.Operation = func() (pai.Operation, error) {
 		entry := o.recorder.current()
 		if entry == nil {
@@ -59,12 +62,12 @@ func (g *returnGoal) Plan(in plan.Input) (plan.Plan, error) { return plan.Return
 func (g *returnGoal) Preflight() (check.Stage, pai.Release) { return check.Return, g.release }
 
 // Bundle is the release of the Kubernetes that the cluster runs. A machine that is not in
-// maintenance needs none.
+// maintenance, or not yet, needs none, and is not checked.
 func (g *returnGoal) Bundle(s *session.Session, w plan.World) pai.Release {
 	g.release = ""
 	for _, m := range w.Machines {
 		manifest, err := s.ManifestOf(w.Current.Kubernetes)
-		if m.Name == g.name && m.InMaintenance() && m.Unreachable == "" && err == nil {
+		if m.Name == g.name && m.InMaintenance() && !m.WaitsForMaintenance() && m.Unreachable == "" && err == nil {
 			g.release = manifest.Metadata.Name
 		}
 	}

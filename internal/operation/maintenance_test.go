@@ -41,7 +41,7 @@ func TestMaintenanceContinuesForItsMachine(t *testing.T) {
 func TestMaintenanceIsRecordedWithItsOperation(t *testing.T) {
 	t.Parallel()
 	files := runtest.Dir(t.TempDir())
-	o := newOperation(testSession(t, files, nil), Maintain("gpu-01"), RunOptions{})
+	o := newOperation(testSession(t, files, nil), Maintain("gpu-01"), RunOptions{Accept: []string{"evict-jobs:gpu-02"}})
 	var d cluster.Deps
 	o.goal.(equipped).Equip(o, &d)
 	if _, err := d.Operation(); err == nil {
@@ -52,6 +52,9 @@ func TestMaintenanceIsRecordedWithItsOperation(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer o.recorder.into(entry)()
+	if d.EndsJobs("gpu-01") || !d.EndsJobs("gpu-02") {
+		t.Error("jobs end on a machine that was not named, or not on the one that was")
+	}
 	if op, err := d.Operation(); err != nil || op.By != "ann@ops" || op.ID == "" {
 		t.Errorf("got %+v, %v, want the operation of the entry", op, err)
 	}
@@ -63,11 +66,12 @@ func TestReturnUsesTheBundleOfTheCluster(t *testing.T) {
 	s := testSession(t, runtest.Dir(t.TempDir()), func(context.Context, machine.Command) (machine.Output, error) { return machine.Output{}, nil })
 	in := plan.MachineState{Name: "gpu-02", Maintenance: &pai.Maintenance{}}
 	off, out := in, plan.MachineState{Name: "gpu-02"}
+	waits := plan.MachineState{Name: "gpu-02", Node: &plan.Node{Unschedulable: true, Maintenance: "op-1"}}
 	off.Unreachable = "no connection"
 	for name, c := range map[string]struct {
 		machine plan.MachineState
 		want    pai.Release
-	}{"in maintenance": {in, "v0.9"}, "off": {off, ""}, "not in maintenance": {out, ""}} {
+	}{"in maintenance": {in, "v0.9"}, "off": {off, ""}, "not in maintenance": {out, ""}, "waits for its jobs": {waits, ""}} {
 		g := Return("gpu-02").(*returnGoal)
 		w := plan.World{Current: pai.Pair{Kubernetes: "v0.9-pai"}, Machines: []plan.MachineState{{Name: "gpu-01", Maintenance: &pai.Maintenance{}}, c.machine}}
 		_, release := g.Preflight()
