@@ -6,78 +6,12 @@ import (
 	"slices"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
 
-	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/poll"
 )
-
-// templateGeneration is the label of a pod with the generation of the template that its
-// DaemonSet made it from.
-const templateGeneration = "pod-template-generation"
-
-// readyElsewhere reports whether a DaemonSet is ready on all machines that are not in
-// maintenance. It waits for no machine that is off, or that lacks its image.
-func (c *Client) readyElsewhere(ctx context.Context, set *unstructured.Unstructured) (ready bool, err error) {
-	observed, _, _ := unstructured.NestedInt64(set.Object, "status", "observedGeneration")
-	desired, known, _ := unstructured.NestedInt64(set.Object, "status", "desiredNumberScheduled")
-	generation := set.GetAnnotations()[appsv1.DeprecatedTemplateGeneration]
-	if !known || observed < set.GetGeneration() || generation == "" {
-		return false, nil
-	}
-	err = c.retry(ctx, "read the machines of "+RefOf(set).String(), func(ctx context.Context) error {
-		cached := metav1.ListOptions{ResourceVersion: "0"}
-		nodes, err := c.clientset.CoreV1().Nodes().List(ctx, cached)
-		if err != nil {
-			return err
-		}
-		left := map[string]bool{}
-		for _, n := range nodes.Items {
-			if n.Annotations[pai.AnnotationInMaintenance] != "" {
-				left[n.Name] = true
-			}
-		}
-		if len(left) == 0 {
-			ready = false
-			return nil
-		}
-		pods, err := c.clientset.CoreV1().Pods(set.GetNamespace()).List(ctx, cached)
-		if err != nil {
-			return err
-		}
-		ready = readyBeside(pods.Items, set.GetUID(), generation, left, desired)
-		return nil
-	})
-	return ready, err
-}
-
-// readyBeside reports whether a DaemonSet has a ready pod of its present template on each
-// machine that it should run on, beside those that are left out.
-func readyBeside(pods []corev1.Pod, set types.UID, generation string, left map[string]bool, desired int64) bool {
-	onLeft, ready := map[string]bool{}, map[string]bool{}
-	for i := range pods {
-		p := &pods[i]
-		switch {
-		case !controlledBy(p, []types.UID{set}):
-		case left[p.Spec.NodeName]:
-			onLeft[p.Spec.NodeName] = true
-		case p.DeletionTimestamp == nil && p.Labels[templateGeneration] == generation && podReady(p):
-			ready[p.Spec.NodeName] = true
-		}
-	}
-	return int64(len(ready)+len(onLeft)) >= desired
-}
-
-func podReady(p *corev1.Pod) bool {
-	return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-	})
-}
 
 // moveTimeout is longer than the termination grace period of any pod of a service, and
 // than a replacement takes that a disruption budget waits for.
