@@ -92,7 +92,7 @@ type RunOptions struct {
 
 func (o RunOptions) skips(c Check) bool {
 	if o.Stage == Return {
-		o.Stage = Boot
+		o.Stage, o.Resuming = Boot, false // the machine was repaired since the last operation
 	}
 	return o.Stage != Standalone && c.stages&o.Stage == 0 || o.Resuming && c.stages&alsoOnResume == 0 || slices.Contains(o.Skip, c.ID)
 }

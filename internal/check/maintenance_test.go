@@ -63,8 +63,9 @@ func TestReturnRunsTheChecksOfABoot(t *testing.T) {
 	t.Parallel()
 	for _, c := range All() {
 		boot, back := RunOptions{Stage: Boot}.skips(c), RunOptions{Stage: Return}.skips(c)
-		if boot != back {
-			t.Errorf("%s: skipped by a boot %v, by a return %v", c.ID, boot, back)
+		again := RunOptions{Stage: Return, Resuming: true}.skips(c) // the last operation failed
+		if boot != back || boot != again {
+			t.Errorf("%s: skipped by a boot %v, by a return %v, by a second return %v", c.ID, boot, back, again)
 		}
 	}
 	in, machines := unobservable(), maintenanceInput()
