@@ -24,7 +24,7 @@ func TestStatusShowsMaintenance(t *testing.T) {
 		"on":                 {plan.MachineState{Maintenance: record, Node: cordoned}, "", since},
 		"off":                {plan.MachineState{Maintenance: record, Node: cordoned, Unreachable: "no route to host"}, "", "unreachable, " + since},
 		"in an outage":       {plan.MachineState{Maintenance: record}, "connection refused", since},
-		"uncordoned":         {plan.MachineState{Maintenance: record, Node: &plan.Node{Ready: true}}, "", since + ", but no longer cordoned"},
+		"uncordoned":         {plan.MachineState{Maintenance: record, Node: &plan.Node{Ready: true}}, "", since + ", but not cordoned; run: paictl machine maintain "},
 		"waits for jobs":     {plan.MachineState{Node: &plan.Node{Ready: true, Unschedulable: true, Maintenance: "op-1"}}, "", "ready, cordoned for maintenance"},
 		"of an operator":     {plan.MachineState{Node: &plan.Node{Ready: true, Unschedulable: true}}, "", "ready, cordoned by an operator"},
 		"of another upgrade": {plan.MachineState{Node: &plan.Node{Ready: true, Unschedulable: true, CordonedByPAI: true}}, "", "ready, cordoned by PAI"},

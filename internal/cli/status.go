@@ -129,7 +129,7 @@ func machineState(m plan.MachineState, apiError string) string {
 	case m.Maintenance != nil && m.Unreachable != "":
 		return "unreachable, " + m.Maintenance.String()
 	case m.Maintenance != nil && m.Node != nil && !m.Node.Unschedulable:
-		return m.Maintenance.String() + ", but no longer cordoned"
+		return m.Maintenance.String() + ", but not cordoned; run: paictl machine maintain " + m.Name
 	case m.Maintenance != nil:
 		return m.Maintenance.String()
 	case m.Unreachable != "":
