@@ -99,10 +99,10 @@ func (o *operator) maintenanceWaits(before []container) {
 // maintenanceIsKilled kills a command that waits. Its next run ends when the job does.
 func (o *operator) maintenanceIsKilled(before []container) {
 	t := o.t
-	ctx, cancel := context.WithTimeout(context.Background(), 6*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 12*time.Minute)
 	defer cancel()
 	start := func() (*exec.Cmd, *lockedBuffer) {
-		cmd, said := o.command(ctx, "machine", "maintain", "pai-2", "--wait", "--wait-timeout", "5m", "--yes"), &lockedBuffer{}
+		cmd, said := o.command(ctx, "machine", "maintain", "pai-2", "--wait", "--wait-timeout", "10m", "--yes"), &lockedBuffer{}
 		cmd.Stdout, cmd.Stderr = said, said
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -146,7 +146,8 @@ func (o *operator) machineIsOff() {
 		return out != "True", out
 	})
 	since, _ := o.maintenanceOf("pai-2")
-	o.run(10*time.Minute, "upgrade", "apply", "--to", newer, "--yes")
+	// The controller of a DaemonSet counts the machine, and would stop.
+	o.run(15*time.Minute, "upgrade", "apply", "--to", newer, "--yes")
 	o.run(5*time.Minute, "cluster", "k8s-bootup", "--yes")
 	o.run(5*time.Minute, "service", "start", "--yes")
 	if v := o.serverVersion(); v != newerUpstream {
@@ -178,9 +179,9 @@ func (o *operator) machineReturns() {
 		t.Errorf("in maintenance since %q after the return", since)
 	}
 	o.kubectl("cordon pai-1")
-	o.submit("test/e2e/testdata/hold.yaml", 2)
+	o.submit("examples/train.yaml", 2) // the name of a job that was stopped is in use
 	o.kubectl("uncordon pai-1")
-	if there := o.containersOf("hold"); len(there) != 2 || there[0].Machine != "pai-2" {
+	if there := o.containersOf("train"); len(there) != 2 || there[0].Machine != "pai-2" {
 		t.Errorf("the job runs at %s, want the machine that returned", fmt.Sprint(there))
 	}
 	// A return of a machine that is not in maintenance changes nothing.
