@@ -4,16 +4,18 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
 )
 
 // Stage is a kind of operation that checks run before.
-type Stage uint8
+type Stage uint16
 
 const (
 	Boot     Stage = 1 << iota // boot or repair of Kubernetes
@@ -21,6 +23,9 @@ const (
 	Upgrade
 	Rollback
 	Staging // copy of programs and images before an upgrade
+	// Return is the return of one machine from maintenance: the checks of a boot, for that
+	// machine. None only warns: no job waits for a machine that is not good yet.
+	Return
 	// Standalone is `paictl check` itself, which runs every check.
 	Standalone
 	// alsoOnResume marks a check that also runs before a resumed operation. The
@@ -76,6 +81,9 @@ func ValidateIDs(ids []string) error {
 type RunOptions struct {
 	// Stage is the operation that they run before.
 	Stage Stage
+	// Machine is the only machine that is checked, with the control plane; empty for all
+	// that are not in maintenance.
+	Machine string
 	// Skip are the IDs of the checks to skip.
 	Skip []string
 	// Resuming is set for an operation that continues an unfinished one.
@@ -83,6 +91,9 @@ type RunOptions struct {
 }
 
 func (o RunOptions) skips(c Check) bool {
+	if o.Stage == Return {
+		o.Stage, o.Resuming = Boot, false // the machine was repaired since the last operation
+	}
 	return o.Stage != Standalone && c.stages&o.Stage == 0 || o.Resuming && c.stages&alsoOnResume == 0 || slices.Contains(o.Skip, c.ID)
 }
 
@@ -94,11 +105,41 @@ const timeout = 20 * time.Second
 func Run(ctx context.Context, in Input, o RunOptions) []Result {
 	checks := slices.DeleteFunc(All(), o.skips)
 	for i := range checks {
-		if o.Stage == Standalone {
+		if o.Stage == Standalone || o.Stage == Return {
 			checks[i].stages &^= onlyWarns
 		}
 	}
-	return runAll(ctx, checks, newWorld(ctx, in), timeout)
+	in = o.without(in)
+	return slices.DeleteFunc(runAll(ctx, checks, newWorld(ctx, in), timeout), func(r Result) bool { return o.leavesOut(in, r) })
+}
+
+// without is the input without the connections to the machines that are left out.
+func (o RunOptions) without(in Input) Input {
+	in.Hosts = maps.Clone(in.Hosts)
+	for _, m := range in.World.Machines {
+		if o.isLeftOut(m) {
+			delete(in.Hosts, m.Name)
+		}
+	}
+	return in
+}
+
+// isLeftOut reports whether a machine is not checked.
+func (o RunOptions) isLeftOut(m plan.MachineState) bool {
+	if m.ControlPlane {
+		return false // others are compared with it
+	}
+	return m.Maintenance != nil && m.Name != o.Machine || o.Machine != "" && m.Name != o.Machine
+}
+
+// leavesOut reports whether a result is about a machine that is not checked. That a
+// machine is in maintenance is a result itself.
+func (o RunOptions) leavesOut(in Input, r Result) bool {
+	name, _, _ := strings.Cut(r.Target, "/")
+	return slices.ContainsFunc(in.World.Machines, func(m plan.MachineState) bool {
+		other := o.isLeftOut(m) || o.Machine != "" && m.Name != o.Machine
+		return m.Name == name && other && r.ID != cordonedCheck
+	})
 }
 
 func runAll(ctx context.Context, checks []Check, w *world, timeout time.Duration) []Result {

@@ -16,7 +16,7 @@ import (
 func nodeChecks() []Check {
 	return []Check{
 		{"node-ready", "every node is ready and has no pressure", Upgrade, onCluster(nodesReady)},
-		{"node-cordoned", "cordoned nodes, and who cordoned them", Upgrade, onNodes(nodeCordoned)},
+		{cordonedCheck, "cordoned nodes, and who cordoned them", Upgrade, onNodes(nodeCordoned)},
 		{"pod-owners", "pods without a controller", Upgrade, onAPI(podOwners)},
 	}
 }
@@ -62,7 +62,16 @@ func nodeReady(n *corev1.Node) Result {
 	return summary(n.Name, "for the cause, run on "+n.Name+": journalctl -u pai-kubelet", problems, nil, "ready")
 }
 
+const cordonedCheck = "node-cordoned"
+
 func nodeCordoned(w *world, n *corev1.Node) Result {
+	if m := w.observed(n.Name); m.InMaintenance() {
+		text := "cordoned for maintenance, and not yet in it: jobs still ran there"
+		if m.Maintenance != nil {
+			text = m.Maintenance.String()
+		}
+		return warning(n.Name, "when the machine can run jobs again, run: paictl machine return "+n.Name, "%s", text)
+	}
 	by := ""
 	if o := w.observed(n.Name).Node; o != nil && o.CordonedByPAI {
 		by = o.CordonedBy

@@ -22,8 +22,9 @@ import (
 )
 
 func newMachineCommand(env *Env) *cobra.Command {
-	return group("machine", "List, log in to, and prune the machines of a cluster",
-		newMachineListCommand(env), newMachineShellCommand(env), newMachinePruneCommand(env), newMachineUpCommand(env), newMachineDownCommand(env),
+	return group("machine", "List, log in to, maintain, and prune the machines of a cluster",
+		newMachineListCommand(env), newMachineShellCommand(env), newMachineMaintainCommand(env), newMachineReturnCommand(env),
+		newMachinePruneCommand(env), newMachineUpCommand(env), newMachineDownCommand(env),
 		hiddenMachineCommand(env, "restart NAME", "Reboot a local machine", nspawn.Local.Restart),
 		hiddenMachineCommand(env, "kill NAME", "Stop a local machine like a power failure", nspawn.Local.Kill))
 }
@@ -36,6 +37,8 @@ type machineEntry struct {
 	Port    int    `json:"port"`
 	User    string `json:"user"`
 	State   string `json:"state"` // running, stopped (local machines only), or unreachable
+	// Maintenance is set if the machine is in maintenance.
+	Maintenance *pai.Maintenance `json:"maintenance,omitempty"`
 
 	endpoint machine.Endpoint
 }
@@ -86,6 +89,7 @@ func newMachineListCommand(env *Env) *cobra.Command {
 				return err
 			}
 			probe(cmd.Context(), list)
+			env.addMaintenance(cmd.Context(), dir, list)
 			return env.Show(list, func(p *ui.Page) { writeMachines(p, list) })
 		},
 	}
@@ -139,7 +143,11 @@ func writeMachines(p *ui.Page, list []machineEntry) {
 	}
 	p.Row("NAME", "ROLE", "ADDRESS", "USER", "STATE")
 	for _, m := range list {
-		p.Row(m.Name, m.Role, net.JoinHostPort(m.Address, strconv.Itoa(m.Port)), m.User, m.State)
+		state := m.State
+		if m.Maintenance != nil {
+			state += ", " + m.Maintenance.String()
+		}
+		p.Row(m.Name, m.Role, net.JoinHostPort(m.Address, strconv.Itoa(m.Port)), m.User, state)
 	}
 }
 

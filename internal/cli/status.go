@@ -126,6 +126,12 @@ func machineRole(m plan.MachineState) string {
 
 func machineState(m plan.MachineState, apiError string) string {
 	switch {
+	case m.Maintenance != nil && m.Unreachable != "":
+		return "unreachable, " + m.Maintenance.String()
+	case m.Maintenance != nil && m.Node != nil && !m.Node.Unschedulable:
+		return m.Maintenance.String() + ", but not cordoned; run: paictl machine maintain " + m.Name
+	case m.Maintenance != nil:
+		return m.Maintenance.String()
 	case m.Unreachable != "":
 		return "unreachable: " + ui.FirstLine(m.Unreachable)
 	case m.Node == nil && apiError != "":
@@ -134,6 +140,8 @@ func machineState(m plan.MachineState, apiError string) string {
 		return "no node"
 	case !m.Node.Ready:
 		return "not ready"
+	case m.InMaintenance():
+		return "ready, cordoned for maintenance"
 	case m.Node.Unschedulable && m.Node.CordonedByPAI:
 		return "ready, cordoned by PAI"
 	case m.Node.Unschedulable:

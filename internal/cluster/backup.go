@@ -80,7 +80,7 @@ func (c *cluster) backup(ctx context.Context, h machine.Host, _ config.Machine, 
 var authorityFiles = []string{"ca.crt", "ca.key", "front-proxy-ca.crt", "front-proxy-ca.key", "etcd/ca.crt", "etcd/ca.key", "sa.key", "sa.pub"}
 
 // backedUpState are the records of PAI in layout.StateDir, as far as they exist.
-var backedUpState = []string{"operations", "revisions", "applied", "witness", path.Base(layout.ClusterRecordFile)}
+var backedUpState = []string{"operations", "revisions", "applied", "witness", path.Base(layout.ClusterRecordFile), path.Base(layout.MaintenanceFile)}
 
 // backupScript prints what the facts of a backup are read from, one line each, and
 // then a tar of its files. The snapshot is served by a scratch etcd before, which

@@ -11,6 +11,7 @@ import (
 	"pai.dev/pai/internal/etcd"
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/release"
 )
@@ -52,6 +53,12 @@ type Deps struct {
 	Backup *BackupTask
 	// Recovery is what a restore from a backup puts on the machine; nil for other goals.
 	Recovery *RecoveryTask
+	// Operation returns the operation in progress, which the record of a maintenance
+	// names; nil for other goals.
+	Operation func() (pai.Operation, error)
+	// EndsJobs reports whether the operator accepted the end of the jobs on a machine; nil
+	// for no machine.
+	EndsJobs func(machine string) bool
 	// Progress reports long actions. It can be nil.
 	Progress func(format string, args ...any)
 	// Kubeadm runs a script with $kubeadm and $config of the version of the
@@ -70,30 +77,34 @@ func Doers(d Deps) plan.Doers {
 	}
 	c := &cluster{Deps: d}
 	return plan.Doers{
-		plan.KindPrepare:    withDiff{doer{c, c.prepareDone, c.prepare}, c.diffPrepared},
-		plan.KindPrograms:   doer{c, c.programsDone, c.programs},
-		plan.KindImages:     doer{c, c.imagesDone, c.images},
-		plan.KindRole:       withDiff{doer{c, c.roleDone, c.role}, c.diffFiles},
-		plan.KindRemoveRole: doer{c, c.gpuRemoved, c.removeGPU},
-		plan.KindKubelet:    withDiff{doer{c, c.kubeletDone, c.kubelet}, c.diffFiles},
-		plan.KindLabels:     labeler{c},
-		plan.KindUncordon:   uncordoner{c},
-		plan.KindClean:      doer{c, c.cleanDone, c.clean},
-		plan.KindPKI:        doer{c, c.pkiDone, c.pki},
-		plan.KindSnapshot:   doer{c, c.snapshotDone, c.snapshot},
-		plan.KindEtcd:       withDiff{doer{c, c.etcdDone, c.etcd}, c.diffFiles},
-		plan.KindAPIServer:  withDiff{doer{c, c.apiServerDone, c.apiServer}, c.diffFiles},
-		plan.KindBootstrap:  withDiff{doer{c, c.bootstrapDone, c.bootstrap}, c.diffBootstrap},
-		plan.KindDNS:        withDiff{doer{c, c.dnsDone, c.dns}, c.diffDNS},
-		plan.KindCommit:     doer{c, c.commitDone, c.commit},
-		plan.KindRestore:    doer{c, c.restoreDone, c.restore},
-		plan.KindBackup:     doer{c, c.backupDone, c.backup},
-		plan.KindRecover:    doer{c, c.recoverDone, c.recover},
-		plan.KindReconcile:  doer{c, c.reconcileDone, c.reconcile},
-		plan.KindAdmit:      admitter{c},
-		plan.KindOpen:       doer{c, c.openDone, c.open},
-		plan.KindRecord:     doer{c, c.recordDone, c.record},
-		plan.KindServices:   doer{c, c.recordDone, c.record},
+		plan.KindPrepare:     withDiff{doer{c, c.prepareDone, c.prepare}, c.diffPrepared},
+		plan.KindPrograms:    doer{c, c.programsDone, c.programs},
+		plan.KindImages:      doer{c, c.imagesDone, c.images},
+		plan.KindRole:        withDiff{doer{c, c.roleDone, c.role}, c.diffFiles},
+		plan.KindRemoveRole:  doer{c, c.gpuRemoved, c.removeGPU},
+		plan.KindKubelet:     withDiff{doer{c, c.kubeletDone, c.kubelet}, c.diffFiles},
+		plan.KindLabels:      labeler{c},
+		plan.KindUncordon:    uncordoner{c},
+		plan.KindCordon:      maintenanceCordon{c},
+		plan.KindDrain:       drainer{c},
+		plan.KindMaintenance: maintainer{c},
+		plan.KindReturn:      returner{c},
+		plan.KindClean:       doer{c, c.cleanDone, c.clean},
+		plan.KindPKI:         doer{c, c.pkiDone, c.pki},
+		plan.KindSnapshot:    doer{c, c.snapshotDone, c.snapshot},
+		plan.KindEtcd:        withDiff{doer{c, c.etcdDone, c.etcd}, c.diffFiles},
+		plan.KindAPIServer:   withDiff{doer{c, c.apiServerDone, c.apiServer}, c.diffFiles},
+		plan.KindBootstrap:   withDiff{doer{c, c.bootstrapDone, c.bootstrap}, c.diffBootstrap},
+		plan.KindDNS:         withDiff{doer{c, c.dnsDone, c.dns}, c.diffDNS},
+		plan.KindCommit:      doer{c, c.commitDone, c.commit},
+		plan.KindRestore:     doer{c, c.restoreDone, c.restore},
+		plan.KindBackup:      doer{c, c.backupDone, c.backup},
+		plan.KindRecover:     doer{c, c.recoverDone, c.recover},
+		plan.KindReconcile:   doer{c, c.reconcileDone, c.reconcile},
+		plan.KindAdmit:       admitter{c},
+		plan.KindOpen:        doer{c, c.openDone, c.open},
+		plan.KindRecord:      doer{c, c.recordDone, c.record},
+		plan.KindServices:    doer{c, c.recordDone, c.record},
 	}
 }
 

@@ -83,7 +83,9 @@ func (a *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // lists has the kind and version of a list by its path.
 func lists() map[string][2]string {
 	return map[string][2]string{
-		"/api/v1/pods": {"PodList", "v1"},
+		"/api/v1/nodes": {"NodeList", "v1"},
+		"/api/v1/pods":  {"PodList", "v1"},
+		"/api/v1/namespaces/pai-system/configmaps":                {"ConfigMapList", "v1"},
 		"/apis/certificates.k8s.io/v1/certificatesigningrequests": {"CertificateSigningRequestList", "certificates.k8s.io/v1"},
 	}
 }

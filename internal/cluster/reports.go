@@ -8,6 +8,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/poll"
 )
@@ -18,11 +19,15 @@ const reportTimeout = time.Minute
 
 // awaitReports waits until the kubelets have reported their versions. A restored
 // API shows the state of the snapshot, with old kubelet versions. Unreachable
-// machines are skipped: their nodes become NotReady.
-func (c *cluster) awaitReports(ctx context.Context) error {
+// machines are skipped: their nodes become NotReady. So are those in maintenance.
+func (c *cluster) awaitReports(ctx context.Context, control machine.Host) error {
 	versions := map[string]string{} // of upstream, by node
+	maintained, err := Maintained(ctx, control)
+	if err != nil {
+		return err
+	}
 	for name, h := range c.Hosts {
-		if h == nil {
+		if _, skip := maintained[name]; skip || h == nil {
 			continue
 		}
 		state, err := roleState(ctx, h, plan.RoleKubelet)

@@ -112,7 +112,10 @@ func (c *cluster) restore(ctx context.Context, h machine.Host, m config.Machine,
 	if err := c.startRestored(ctx, h, m, s, *to, v); err != nil {
 		return err
 	}
-	return c.awaitReports(ctx)
+	if err := c.markMaintained(ctx, h); err != nil {
+		return err
+	}
+	return c.awaitReports(ctx, h)
 }
 
 // restoredSlot is the slot whose data came from a snapshot.

@@ -29,6 +29,9 @@ func Decide(step plan.Step, risk pai.Risk, f Facts, accepted []string) Decision 
 // in place, if every rule is met. An idle machine that does not meet the rules
 // must stay idle during the step.
 func decideNode(step plan.Step, f Facts, accepted []string) Decision {
+	if step.Kind == plan.KindDrain {
+		return decideDrain(step, f, accepted)
+	}
 	jobs, idle, unknown := jobsOnMachine(step.Target, f)
 	rules, known := inPlaceRules(step)
 	risk := AcceptEvict(step.Target)

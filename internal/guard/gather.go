@@ -151,9 +151,11 @@ func (l LiveFacts) Machine(ctx context.Context, step plan.Step) Facts {
 	defer cancel()
 	var f Facts
 	host, errHost := l.host(step.Target)
-	if errHost == nil {
+	switch {
+	case step.Kind == plan.KindDrain: // it changes no program
+	case errHost == nil:
 		l.observeMachine(ctx, host, step, &f)
-	} else {
+	default:
 		f.setMachineUnknown(errHost)
 	}
 	api, err := l.client(ctx)

@@ -24,7 +24,8 @@ type Reach struct {
 // three exceptions. A restored etcd no longer has the pods that started since its
 // snapshot, so that kubelets end them without a deletion. A new network or
 // service proxy changes routes, and the connections of the containers of its
-// machine depend on them. A clean ends all that runs on its machine.
+// machine depend on them. A clean ends all that runs on its machine. A drain has the
+// risk of a node, but it only evicts: a job that ends by itself meanwhile did so.
 func (g *Guard) Reach(step plan.Step) Reach { return reach(step, Risk(step, g.impacts)) }
 
 func reach(step plan.Step, risk pai.Risk) Reach {
@@ -33,6 +34,8 @@ func reach(step plan.Step, risk pai.Risk) Reach {
 	switch {
 	case step.Kind == plan.KindRestore:
 		return Reach{Everywhere: true}
+	case step.Kind == plan.KindDrain:
+		return Reach{}
 	case onMachine && step.Target != "":
 		return Reach{Machine: step.Target}
 	case !onMachine && (risk == pai.RiskNone || risk == pai.RiskAPI):

@@ -79,9 +79,9 @@ func (c *Client) wait(ctx context.Context, objs []*unstructured.Unstructured, ch
 	var unready []Unready
 	var readError error
 	err := wait.Until(ctx, func(ctx context.Context) (bool, error) {
-		now, err := c.unready(ctx, pending, check)
+		now, err := c.unready(ctx, pending, check, c.replaceBeside)
 		if err == nil && len(now) == 0 && len(pending) < len(objs) {
-			now, err = c.unready(ctx, refs(objs), check) // all must be ready at the same time
+			now, err = c.unready(ctx, refs(objs), check, c.replaceBeside) // all must be ready at the same time
 		}
 		if err != nil {
 			if ctx.Err() == nil {
@@ -120,10 +120,11 @@ var errFinal = errors.New("cannot become ready")
 
 // Unready reads each object once and returns those that are not ready.
 func (c *Client) Unready(ctx context.Context, objects []Ref) ([]Unready, error) {
-	return c.unready(ctx, objects, readiness)
+	return c.unready(ctx, objects, readiness, nil)
 }
 
-func (c *Client) unready(ctx context.Context, objects []Ref, check check) ([]Unready, error) {
+// unready passes a DaemonSet that waits for machines in maintenance to beside; nil only reads.
+func (c *Client) unready(ctx context.Context, objects []Ref, check check, beside func(context.Context, rollout) error) ([]Unready, error) {
 	found, err := c.readAll(ctx, objects)
 	if err != nil {
 		return nil, err
@@ -138,6 +139,18 @@ func (c *Client) unready(ctx context.Context, objects []Ref, check check) ([]Unr
 		u, err := check(obj)
 		if err != nil {
 			return nil, err
+		}
+		if u != nil && r.Kind == "DaemonSet" {
+			r, err := c.rolloutOf(ctx, obj)
+			if err == nil && r.ready {
+				continue
+			}
+			if err == nil && beside != nil {
+				err = beside(ctx, r)
+			}
+			if err != nil {
+				return nil, err
+			}
 		}
 		if u != nil {
 			unready = append(unready, *u)

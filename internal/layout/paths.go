@@ -43,9 +43,10 @@ const (
 	ImagesDir         = StateDir + "/images"
 	SnapshotsDir      = StateDir + "/snapshots"
 	ClusterRecordFile = StateDir + "/cluster.json"
-	RecoveryFile      = StateDir + "/recovery.json" // what a restore from a backup did
-	RecoveryDir       = StateDir + "/recovery.new"  // the files of a backup that is being restored
-	DigestsFile       = StateDir + "/digests.json"  // cache of the helper
+	MaintenanceFile   = StateDir + "/maintenance.json" // the machines in maintenance
+	RecoveryFile      = StateDir + "/recovery.json"    // what a restore from a backup did
+	RecoveryDir       = StateDir + "/recovery.new"     // the files of a backup that is being restored
+	DigestsFile       = StateDir + "/digests.json"     // cache of the helper
 
 	PodAddressesDir = RunDir + "/cni" // addresses of pods that are in use
 

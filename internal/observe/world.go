@@ -15,6 +15,7 @@ import (
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/observe/running"
+	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/release"
 	"pai.dev/pai/internal/service"
@@ -63,8 +64,8 @@ func World(ctx context.Context, src Source) (plan.World, error) {
 	return w, nil
 }
 
-// readRecord reads the cluster ID and the recorded versions from the control-plane
-// machine, which also works during an API outage.
+// readRecord reads the cluster ID, the recorded versions, and the machines in
+// maintenance from the control-plane machine, which also works during an API outage.
 func readRecord(ctx context.Context, src Source, w *plan.World) error {
 	host := src.Hosts[src.Config.ControlPlane().Hostname]
 	if host == nil {
@@ -74,6 +75,15 @@ func readRecord(ctx context.Context, src Source, w *plan.World) error {
 	defer cancel()
 	id, pair, err := cluster.Recorded(ctx, host)
 	w.ClusterID, w.Current.Kubernetes, w.RecordedServices = id, pair.Kubernetes, pair.Services
+	if err != nil {
+		return err
+	}
+	maintained, err := cluster.Maintained(ctx, host)
+	for i, m := range w.Machines {
+		if record, found := maintained[m.Name]; found {
+			w.Machines[i].Maintenance = &record
+		}
+	}
 	return err
 }
 
@@ -157,6 +167,8 @@ func addNodes(w *plan.World, nodes []corev1.Node) {
 			Unschedulable:    n.Spec.Unschedulable,
 			CordonedByPAI:    cluster.CordonedByPAI(n) != "",
 			CordonedBy:       cluster.CordonedByPAI(n),
+			Maintenance:      n.Annotations[pai.AnnotationMaintenance],
+			InMaintenance:    n.Annotations[pai.AnnotationInMaintenance] != "",
 			ContainerRuntime: n.Status.NodeInfo.ContainerRuntimeVersion,
 			Kind:             cluster.NodeKind(n),
 		}

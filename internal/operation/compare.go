@@ -15,12 +15,12 @@ import (
 // comparing is a goal that compares what runs with what should run. Leads is the
 // Kubernetes version that the goal leads to; it is empty if Kubernetes stays.
 type comparing interface {
-	Leads(s *session.Session) pai.KubernetesVersion
+	Leads(s *session.Session, w plan.World) pai.KubernetesVersion
 }
 
-func (g bootup) Leads(*session.Session) pai.KubernetesVersion { return g.pair.Kubernetes }
+func (g bootup) Leads(*session.Session, plan.World) pai.KubernetesVersion { return g.pair.Kubernetes }
 
-func (g toTarget) Leads(s *session.Session) pai.KubernetesVersion {
+func (g toTarget) Leads(s *session.Session, _ plan.World) pai.KubernetesVersion {
 	m, err := s.Manifest(g.target.Release)
 	if err != nil || (g.target.ServicesOnly && !g.target.KubernetesOnly) {
 		return "" // planning refuses an unknown release
@@ -40,13 +40,14 @@ func compare(ctx context.Context, s *session.Session, goal Goal, in *plan.Input)
 		return fmt.Errorf("compare the machines with the release: %w", err)
 	}
 	defer os.RemoveAll(programs)
+	active := in.World.Active(machineOf(goal))
 	kubeadms := &kubeadms{dir: programs, done: map[string]error{}}
 	in.Expected, in.Manifests = map[string]plan.Expected{}, map[pai.KubernetesVersion]plan.Manifests{}
-	for v, name := range versionsTo(in.World.Current.Kubernetes, g.Leads(s), s) {
+	for v, name := range versionsTo(in.World.Current.Kubernetes, g.Leads(s, in.World), s) {
 		deps := machineDeps(s)
 		if b := s.OptionalBundle(name); b != nil {
 			deps.Bundle = b
-			installed, err := cluster.Installed(ctx, deps, in.World, v)
+			installed, err := cluster.Installed(ctx, deps, active, v)
 			if err != nil {
 				return err
 			}
@@ -57,7 +58,7 @@ func compare(ctx context.Context, s *session.Session, goal Goal, in *plan.Input)
 		if deps.Bundle == nil && !onControlPlane(in.World, v) {
 			continue // its programs are nowhere, so nothing can be rendered
 		}
-		e, err := cluster.Expect(ctx, deps, in.World, v, in.Expected)
+		e, err := cluster.Expect(ctx, deps, active, v, in.Expected)
 		if err != nil {
 			return err
 		}

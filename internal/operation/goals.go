@@ -43,7 +43,7 @@ func (g bootup) Gather(ctx context.Context, s *session.Session, in *plan.Input) 
 	}
 	var names []string
 	for _, m := range in.World.Machines {
-		if m.Node == nil || !m.Node.Ready {
+		if m.Maintenance == nil && (m.Node == nil || !m.Node.Ready) {
 			names = append(names, m.Name)
 		}
 	}

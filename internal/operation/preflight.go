@@ -73,7 +73,7 @@ func (o *operation) preflight(ctx context.Context) error {
 		return check.Operation{}, nil
 	}
 	resuming := last != nil && last.Outcome != pai.OutcomeSucceeded && check.Continues(*last, in.Pair)
-	results := check.Run(ctx, in, check.RunOptions{Stage: stage, Skip: o.options.SkipChecks, Resuming: resuming})
+	results := check.Run(ctx, in, check.RunOptions{Stage: stage, Machine: machineOf(o.goal), Skip: o.options.SkipChecks, Resuming: resuming})
 	if err := ctx.Err(); err != nil {
 		return err
 	}

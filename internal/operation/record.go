@@ -129,10 +129,10 @@ func isUnfinished(ctx context.Context, journal *run.Journal, p plan.Plan, target
 	return left != nil && sameGoal(*left, p, target), err
 }
 
-// sameGoal reports whether a plan continues an operation. Staging does not
-// change the versions of the cluster, so there the target is compared.
+// sameGoal reports whether a plan continues an operation. Where the versions of the
+// cluster do not change, the target is compared.
 func sameGoal(left pai.Operation, p plan.Plan, target pai.UpgradeTarget) bool {
-	return left.Verb == p.Verb && left.To == p.To && (p.Verb != pai.VerbStage || left.Target == target)
+	return left.Verb == p.Verb && left.To == p.To && left.Target.Machine == target.Machine && (p.Verb != pai.VerbStage || left.Target == target)
 }
 
 // finish ends the entry with the report of the witness, also if the operator

@@ -58,7 +58,7 @@ type WaitingState struct {
 // CordonState is a machine that is not schedulable.
 type CordonState struct {
 	Machine   string `json:"machine"`
-	By        string `json:"by"`                  // "PAI" or "an operator"
+	By        string `json:"by"`                  // "PAI", "maintenance", or "an operator"
 	Operation string `json:"operation,omitempty"` // if by PAI
 }
 
@@ -209,6 +209,8 @@ func cordons(w plan.World) []CordonState {
 	for _, m := range w.Machines {
 		switch {
 		case m.Node == nil || !m.Node.Unschedulable:
+		case m.InMaintenance():
+			list = append(list, CordonState{Machine: m.Name, By: "maintenance"})
 		case m.Node.CordonedByPAI:
 			list = append(list, CordonState{Machine: m.Name, By: "PAI", Operation: m.Node.CordonedBy})
 		default:

@@ -36,7 +36,10 @@ func (o *operation) awaitMachines(ctx context.Context, end time.Time) error {
 		return err
 	}
 	w := waiter{steps: stepsThatWait(o.preview.Plan, o.record.Waiting), decide: g.Decide,
-		every: o.options.Wait.Every, end: end, stop: o.options.SafeStop, noticef: o.Progressf}
+		every: o.options.Wait.Every, end: end, stop: o.options.SafeStop, noticef: o.Progressf, command: resumeCommand}
+	if machine := machineOf(o.goal); machine != "" {
+		w.command = "paictl machine maintain " + machine
+	}
 	return w.await(ctx)
 }
 
@@ -61,6 +64,7 @@ type waiter struct {
 	end     time.Time
 	stop    <-chan struct{}
 	noticef func(format string, args ...any)
+	command string // that continues later
 }
 
 var errStoppedWaiting = errors.New("stopped waiting for jobs")
@@ -87,7 +91,7 @@ func (w waiter) await(ctx context.Context) error {
 		}
 		return admitted, nil
 	})
-	const next = "to continue later, run: paictl upgrade resume"
+	next := "to continue later, run: " + w.command
 	switch {
 	case err == nil:
 		return nil

@@ -47,6 +47,15 @@ const (
 // operator and stays so.
 const AnnotationCordoned = "pai.dev/cordoned-by"
 
+// AnnotationMaintenance is set on a node by PAI when it cordons it for maintenance, with
+// the operation's id. It takes the place of AnnotationCordoned, so that only the return
+// of the machine removes this cordon.
+const AnnotationMaintenance = "pai.dev/maintenance"
+
+// AnnotationInMaintenance is set on a node whose machine is in maintenance, with the time
+// (RFC 3339) since when. Nothing is expected to run there.
+const AnnotationInMaintenance = "pai.dev/in-maintenance-since"
+
 // ClusterConfigMap, in SystemNamespace, says which cluster this is and what it
 // runs: clusterId, kubernetes, services.
 const ClusterConfigMap = "pai-cluster"

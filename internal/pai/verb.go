@@ -18,6 +18,8 @@ const (
 	VerbRollback       Verb = "rollback"
 	VerbBackup         Verb = "cluster-backup"
 	VerbRestore        Verb = "cluster-restore"
+	VerbMaintain       Verb = "machine-maintain"
+	VerbReturn         Verb = "machine-return"
 	VerbPushConfig     Verb = "config push"     // holds the lock, has no journal entry
 	VerbRollbackConfig Verb = "config rollback" // holds the lock, has no journal entry
 	VerbPruneMachines  Verb = "machine prune"   // holds the lock, has no journal entry
@@ -45,5 +47,9 @@ func (v Verb) MovesForward() bool {
 }
 
 // LeavesNothingPartial reports whether an unfinished operation of this verb
-// needs no resume: what it copied counts only once it is complete.
-func (v Verb) LeavesNothingPartial() bool { return v == VerbStage || v == VerbBackup }
+// needs no resume: what it copied counts only once it is complete, a machine that it
+// cordoned stays a machine of the cluster, and one that returns stays in maintenance until
+// the last step.
+func (v Verb) LeavesNothingPartial() bool {
+	return v == VerbStage || v == VerbBackup || v == VerbMaintain || v == VerbReturn
+}

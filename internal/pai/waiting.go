@@ -2,11 +2,13 @@ package pai
 
 import "time"
 
-// UpgradeTarget is the target of an upgrade, so that the upgrade can be resumed.
+// UpgradeTarget is the target of an operation, so that the operation can be resumed.
 type UpgradeTarget struct {
 	Release Release `json:"release"`
 	// Part is "kubernetes" or "services" if only that part is upgraded.
 	Part string `json:"part,omitempty"`
+	// Machine is the machine of an operation on one machine.
+	Machine string `json:"machine,omitempty"`
 }
 
 // The parts of an UpgradeTarget.

@@ -139,6 +139,10 @@ func (m *moves) basis(was, now PlanInputs) {
 func (m *moves) machine(was, now MachineInputs) {
 	what := "machine " + now.Name + ": "
 	m.changed(what+"address", was.Address, now.Address)
+	if was.Maintenance != now.Maintenance {
+		m.changed(what+"in maintenance", yes(was.Maintenance), yes(now.Maintenance))
+		return // nothing else was compared on one side
+	}
 	if was.Unreachable != now.Unreachable {
 		m.changed(what+"reachable", yes(!was.Unreachable), yes(!now.Unreachable))
 		return // nothing else is known on one side

@@ -11,7 +11,7 @@ func Backup(w World, name string) (Plan, error) {
 	switch {
 	case w.Current.Kubernetes == "":
 		return Plan{}, pai.Errorf(pai.CodeRefused, "boot the cluster first; run: paictl cluster k8s-bootup", "there is no cluster to back up")
-	case w.Current.Kubernetes.Less(newestKubernetes(w)):
+	case w.Current.Kubernetes.Less(newestKubernetes(w.Active(""))):
 		return Plan{}, pai.Errorf(pai.CodeRefused, "finish the upgrade or roll it back, then back up; run: paictl upgrade status",
 			"Kubernetes is between two versions, and a restore would start only one of them")
 	}

@@ -17,6 +17,13 @@ import (
 // across minors. After that, etcd is restored from the snapshot of the hop. The
 // snapshot holds the services as they were, so they come second.
 func Rollback(in Input, to pai.Pair, target Target) (Plan, error) {
+	in, notes := in.withoutMaintenance()
+	p, err := planRollback(in, to, target)
+	p.Notes = append(notes, p.Notes...)
+	return p, err
+}
+
+func planRollback(in Input, to pai.Pair, target Target) (Plan, error) {
 	both := target.KubernetesOnly == target.ServicesOnly
 	w, pins := in.World, PinsOf(in.Releases)
 	newest := newestKubernetes(w)
@@ -244,6 +251,7 @@ func newestKubernetes(w World) pai.KubernetesVersion {
 // rolled back without loss: a role is newer than the recorded version, and no
 // API server of the newer version has run without emulation.
 func BetweenVersions(w World) bool {
+	w = w.Active("")
 	newest := newestKubernetes(w)
 	return w.Current.Kubernetes != "" && w.Current.Kubernetes.Less(newest) &&
 		!slices.ContainsFunc(w.Machines, func(m MachineState) bool { return m.ControlPlane && m.committed(newest) })

@@ -53,6 +53,7 @@ type MachineInputs struct {
 	Name        string                  `json:"name"`
 	Address     string                  `json:"address"`
 	Unreachable bool                    `json:"unreachable,omitempty"`
+	Maintenance bool                    `json:"maintenance,omitempty"` // no step changes it; the rest is empty
 	Joined      bool                    `json:"joined"`
 	Cordoned    string                  `json:"cordoned,omitempty"` // "by PAI" or "by an operator"
 	Programs    []pai.KubernetesVersion `json:"programs"`
@@ -73,6 +74,10 @@ func PlanInputsOf(w World, bundles map[pai.Release]string, configuration map[str
 		b.Services[name] = s.Release
 	}
 	for _, m := range w.Machines {
+		if m.Maintenance != nil {
+			b.Machines = append(b.Machines, MachineInputs{Name: m.Name, Address: m.Address, Maintenance: true})
+			continue
+		}
 		mb := MachineInputs{Name: m.Name, Address: m.Address, Unreachable: m.Unreachable != "", Joined: m.Joined,
 			Programs: sorted(m.Programs), Images: sorted(m.Images), Roles: m.Roles, PreparedAs: m.PreparedAs, ProgramDigests: m.ProgramDigests}
 		if m.Node != nil && m.Node.Unschedulable {

@@ -16,7 +16,7 @@ func StagePlan(in Input, target Target) (Plan, error) {
 		return Plan{}, err
 	}
 	runs := map[string]bool{}
-	for _, m := range in.World.Machines {
+	for _, m := range in.World.Active("").Machines {
 		runs[m.Name] = m.Prepared && hasRuntime(m) && m.Unreachable == ""
 		if m.Unreachable != "" {
 			p.Notes = append(p.Notes, fmt.Sprintf("%s is unreachable, so nothing is copied there", m.Name))

@@ -26,6 +26,7 @@ import (
 //	backup/<name>                                a backup
 //	restore/machine/<name>/admit                 a machine uses a restored control plane
 //	restore/open                                 every machine does
+//	maintenance/machine/<name>/<what>            one machine on its way into maintenance, or out of it
 //	uncordon/machine/<name>                      a cordon of PAI removed on its own
 //	configuration/schema-<n>                     the configuration migrated to a schema version
 //

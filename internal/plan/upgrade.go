@@ -34,6 +34,13 @@ type Input struct {
 // plan is empty if nothing is to be done. During an API outage no service step
 // counts as done, and an empty plan is an error.
 func Upgrade(in Input, target Target) (Plan, error) {
+	in, notes := in.withoutMaintenance()
+	p, err := planUpgrade(in, target)
+	p.Notes = append(notes, p.Notes...)
+	return p, err
+}
+
+func planUpgrade(in Input, target Target) (Plan, error) {
 	in.World.Current.Services = in.World.services()
 	hops, err := Hops(in.Releases, in.World.Current, target)
 	if err != nil {

@@ -43,6 +43,8 @@ type MachineState struct {
 	ControlPlane bool   `json:"controlPlane"`
 	// Kind is the kind of the machine in the configuration.
 	Kind MachineKind `json:"kind,omitzero"`
+	// Maintenance is the record of the machine in maintenance; nil if it is not.
+	Maintenance *pai.Maintenance `json:"maintenance,omitempty"`
 	// Unreachable is why the machine could not be observed; the fields below are
 	// unknown then.
 	Unreachable string `json:"unreachable,omitempty"`
@@ -93,7 +95,11 @@ type Node struct {
 	Unschedulable bool   `json:"unschedulable"`
 	CordonedByPAI bool   `json:"cordonedByPAI"`
 	// CordonedBy is the operation that cordoned it, where PAI did.
-	CordonedBy       string `json:"cordonedBy,omitempty"`
+	CordonedBy string `json:"cordonedBy,omitempty"`
+	// Maintenance is the operation that cordoned it for maintenance, which only the
+	// return of the machine undoes; InMaintenance is set once no job was left.
+	Maintenance      string `json:"maintenance,omitempty"`
+	InMaintenance    bool   `json:"inMaintenance,omitempty"`
 	ContainerRuntime string `json:"containerRuntime"` // "containerd://2.2.3"
 	// Kind is the kind that jobs find on the node.
 	Kind MachineKind `json:"kind,omitzero"`

@@ -1,0 +1,79 @@
+package cli
+
+import (
+	"context"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"pai.dev/pai/internal/cluster"
+	"pai.dev/pai/internal/operation"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/session"
+)
+
+func newMachineMaintainCommand(env *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "maintain MACHINE",
+		Short: "Keep jobs and operations off a machine, to repair or replace it",
+		Args:  cobra.ExactArgs(1),
+	}
+	f := addOperateFlags(env, cmd)
+	f.wait = addWait(cmd)
+	cmd.Flags().Lookup("wait").Usage = "wait for the jobs of the machine to end"
+	cmd.ValidArgsFunction = machineNames(env, &f.cluster.configDir).first
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return f.run(cmd.Context(), "put machine "+args[0]+" into maintenance", fixed(operation.Maintain(args[0])))
+	}
+	return cmd
+}
+
+func newMachineReturnCommand(env *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "return MACHINE",
+		Short: "Bring a machine back from maintenance, at the versions of the cluster",
+		Args:  cobra.ExactArgs(1),
+	}
+	f := addOperateFlags(env, cmd)
+	addSkipCheck(cmd, &f.skip)
+	cmd.ValidArgsFunction = machineNames(env, &f.cluster.configDir).first
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return f.run(cmd.Context(), "return machine "+args[0]+" to the cluster", fixed(operation.Return(args[0])))
+	}
+	return cmd
+}
+
+// addMaintenance adds the machines in maintenance to a list, as the control-plane machine
+// has them. dir is the configuration; empty for the local machines. If they cannot be
+// read, the list is without them.
+func (e *Env) addMaintenance(ctx context.Context, dir string, list []machineEntry) {
+	if dir == "" {
+		dir = e.configDir(session.LocalClusterID)
+	}
+	if _, err := os.Stat(dir); err != nil || len(list) == 0 {
+		return // there are machines, but no cluster
+	}
+	maintained, err := e.maintained(ctx, dir)
+	if err != nil {
+		e.Progressf("machines in maintenance: unknown: %v", err)
+		return
+	}
+	for i := range list {
+		if m, found := maintained[list[i].Name]; found {
+			list[i].Maintenance = &m
+		}
+	}
+}
+
+func (e *Env) maintained(ctx context.Context, dir string) (map[string]pai.Maintenance, error) {
+	s, err := session.OpenControlPlane(ctx, dir, e.dirs(), func(string, ...any) {})
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	host, err := s.ControlPlane()
+	if err != nil {
+		return nil, err
+	}
+	return cluster.Maintained(ctx, host)
+}

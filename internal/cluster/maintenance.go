@@ -1,0 +1,247 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/internal/layout"
+	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
+)
+
+// maintenanceRecords is the content of layout.MaintenanceFile. The file outlives an
+// outage of the API and a restore of etcd.
+type maintenanceRecords struct {
+	Machines map[string]pai.Maintenance `json:"machines"`
+}
+
+// Maintained reads the machines in maintenance, by name, from a control-plane machine.
+func Maintained(ctx context.Context, host machine.Host) (map[string]pai.Maintenance, error) {
+	data, err := host.ReadFile(ctx, layout.MaintenanceFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the machines in maintenance on %s: %w", host.Name(), err)
+	}
+	var r maintenanceRecords
+	if err := json.Unmarshal(data, &r); err != nil {
+		return nil, fmt.Errorf("read the machines in maintenance on %s (%s): %w", host.Name(), layout.MaintenanceFile, err)
+	}
+	return r.Machines, nil
+}
+
+// changeMaintenance changes the record. The operation holds the lock of the cluster.
+func (c *cluster) changeMaintenance(ctx context.Context, change func(map[string]pai.Maintenance)) error {
+	h, _, err := c.controlPlane()
+	if err != nil {
+		return err
+	}
+	all, err := Maintained(ctx, h)
+	if err != nil {
+		return err
+	}
+	if all == nil {
+		all = map[string]pai.Maintenance{}
+	}
+	change(all)
+	data, err := json.MarshalIndent(maintenanceRecords{all}, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := h.WriteFile(ctx, layout.MaintenanceFile, append(data, '\n'), 0o644); err != nil {
+		return fmt.Errorf("record the machines in maintenance: %w", err)
+	}
+	return nil
+}
+
+// isRecorded reports whether a machine is recorded as in maintenance.
+func (c *cluster) isRecorded(ctx context.Context, name string) (bool, error) {
+	h, _, err := c.controlPlane()
+	if err != nil {
+		return false, err
+	}
+	all, err := Maintained(ctx, h)
+	_, found := all[name]
+	return found, err
+}
+
+// node reads the node of a step; nil if there is none.
+func (c *cluster) node(ctx context.Context, name string) (*corev1.Node, kubernetes.Interface, error) {
+	k, err := c.Kube(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	node, err := k.Clientset().CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, k.Clientset(), nil
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("read node %q: %w", name, err)
+	}
+	return node, k.Clientset(), nil
+}
+
+// maintenanceCordon keeps new jobs off a machine until it returns.
+type maintenanceCordon struct{ *cluster }
+
+func (c maintenanceCordon) Done(ctx context.Context, s plan.Step) (bool, error) {
+	node, _, err := c.node(ctx, s.Target)
+	return err == nil && (node == nil || node.Spec.Unschedulable && node.Annotations[pai.AnnotationMaintenance] != ""), err
+}
+
+// Do takes a cordon of PAI over from the operation that set it. A cordon of an operator
+// stays one: the return of the machine does not remove it.
+func (c maintenanceCordon) Do(ctx context.Context, s plan.Step) error {
+	_, core, err := c.node(ctx, s.Target)
+	if err != nil {
+		return err
+	}
+	op, err := c.Operation()
+	if err != nil {
+		return err
+	}
+	err = kube.PatchNode(ctx, core, s.Target, func(node *corev1.Node) map[string]any {
+		return cordoned(node, map[string]any{pai.AnnotationMaintenance: op.ID, pai.AnnotationCordoned: nil})
+	})
+	if err != nil {
+		return fmt.Errorf("cordon node %q for maintenance: %w", s.Target, err)
+	}
+	return nil
+}
+
+// cordoned is the patch that sets annotations of a node, and cordons it unless it is.
+func cordoned(node *corev1.Node, annotations map[string]any) map[string]any {
+	patch := map[string]any{"metadata": map[string]any{"annotations": annotations}}
+	if !node.Spec.Unschedulable {
+		patch["spec"] = map[string]any{"unschedulable": true}
+	}
+	return patch
+}
+
+// maintainer records that a machine is in maintenance.
+type maintainer struct{ *cluster }
+
+func (c maintainer) Done(ctx context.Context, s plan.Step) (bool, error) {
+	recorded, err := c.isRecorded(ctx, s.Target)
+	if err != nil || !recorded {
+		return false, err
+	}
+	node, _, err := c.node(ctx, s.Target)
+	return err == nil && (node == nil || node.Annotations[pai.AnnotationInMaintenance] != ""), err
+}
+
+// Do moves the pods of services to other machines, and marks the node. The file is
+// written last: other operations then leave the machine alone.
+func (c maintainer) Do(ctx context.Context, s plan.Step) error {
+	op, err := c.Operation()
+	if err != nil {
+		return err
+	}
+	node, core, err := c.node(ctx, s.Target)
+	if err != nil {
+		return err
+	}
+	record := pai.Maintenance{Since: time.Now().UTC().Truncate(time.Second), By: op.By, Operation: op.ID}
+	if node != nil {
+		k, err := c.Kube(ctx)
+		if err != nil {
+			return err
+		}
+		if err := k.MovePods(ctx, s.Target, c.Hosts[s.Target] == nil); err != nil {
+			return err
+		}
+		// The scheduler can bind a pod for a moment after the cordon.
+		if drained, err := c.isDrained(ctx, s.Target); err != nil {
+			return err
+		} else if !drained {
+			return startedMeanwhile(s.Target)
+		}
+		err = kube.PatchNode(ctx, core, s.Target, func(*corev1.Node) map[string]any {
+			return map[string]any{"metadata": map[string]any{"annotations": map[string]any{
+				pai.AnnotationInMaintenance: record.Since.Format(time.RFC3339)}}}
+		})
+		if err != nil {
+			return fmt.Errorf("mark node %q as in maintenance: %w", s.Target, err)
+		}
+	}
+	return c.changeMaintenance(ctx, func(all map[string]pai.Maintenance) {
+		if _, found := all[s.Target]; !found { // else since when it is
+			all[s.Target] = record
+		}
+	})
+}
+
+// markMaintained cordons and marks the machines in maintenance again after etcd was
+// restored: its snapshot can be older than their maintenance, and jobs would start there.
+func (c *cluster) markMaintained(ctx context.Context, h machine.Host) error {
+	all, err := Maintained(ctx, h)
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	k, err := c.Kube(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		record := all[name]
+		err := kube.PatchNode(ctx, k.Clientset(), name, func(node *corev1.Node) map[string]any {
+			return cordoned(node, map[string]any{pai.AnnotationMaintenance: record.Operation,
+				pai.AnnotationInMaintenance: record.Since.Format(time.RFC3339), pai.AnnotationCordoned: nil})
+		})
+		if err != nil && !apierrors.IsNotFound(err) { // it joined after the snapshot was taken
+			return fmt.Errorf("mark node %q as in maintenance: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// returner ends the maintenance of a machine.
+type returner struct{ *cluster }
+
+func (c returner) Done(ctx context.Context, s plan.Step) (bool, error) {
+	recorded, err := c.isRecorded(ctx, s.Target)
+	if err != nil || recorded {
+		return false, err
+	}
+	node, _, err := c.node(ctx, s.Target)
+	return err == nil && (node == nil || node.Annotations[pai.AnnotationMaintenance] == "" && node.Annotations[pai.AnnotationInMaintenance] == "" && CordonedByPAI(node) == ""), err
+}
+
+// Do removes the record first, and the cordon last: new jobs start when everything else
+// is done. The cordon can also be of a step of an earlier return that failed.
+func (c returner) Do(ctx context.Context, s plan.Step) error {
+	if err := c.changeMaintenance(ctx, func(all map[string]pai.Maintenance) { delete(all, s.Target) }); err != nil {
+		return err
+	}
+	node, core, err := c.node(ctx, s.Target)
+	if err != nil || node == nil {
+		return err
+	}
+	err = kube.PatchNode(ctx, core, s.Target, func(node *corev1.Node) map[string]any {
+		patch := map[string]any{"metadata": map[string]any{"annotations": map[string]any{
+			pai.AnnotationMaintenance: nil, pai.AnnotationInMaintenance: nil, pai.AnnotationCordoned: nil}}}
+		ours := node.Annotations[pai.AnnotationMaintenance] != "" || node.Annotations[pai.AnnotationCordoned] != ""
+		if node.Spec.Unschedulable && ours && setBy(node, pai.FieldManager) {
+			patch["spec"] = map[string]any{"unschedulable": nil}
+		}
+		return patch
+	})
+	if err != nil {
+		return fmt.Errorf("end the maintenance of node %q: %w", s.Target, err)
+	}
+	return nil
+}

@@ -1,0 +1,285 @@
+package plan
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"pai.dev/pai/internal/golden"
+	"pai.dev/pai/internal/pai"
+)
+
+// inMaintenance puts a machine of an input into maintenance, switched off.
+func inMaintenance(in Input, name string) Input {
+	in.World = in.World.clone()
+	for i := range in.World.Machines {
+		m := &in.World.Machines[i]
+		if m.Name == name {
+			m.Maintenance = &pai.Maintenance{By: "ann@ops", Operation: "op-1"}
+			m.Unreachable = "no connection"
+			if m.Node != nil {
+				*m.Node = Node{Unschedulable: true, Maintenance: "op-1", InMaintenance: true}
+			}
+		}
+	}
+	return in
+}
+
+// switchedOn makes a machine reachable, as it was before it was switched off.
+func switchedOn(in Input, name string) Input {
+	in.World = in.World.clone()
+	for i := range in.World.Machines {
+		if m := &in.World.Machines[i]; m.Name == name {
+			m.Unreachable, m.Node.Ready = "", true
+		}
+	}
+	return in
+}
+
+func machineNamed(w World, name string) MachineState {
+	return w.Machines[slices.IndexFunc(w.Machines, func(m MachineState) bool { return m.Name == name })]
+}
+
+func TestMaintenancePlansGolden(t *testing.T) {
+	t.Parallel()
+	two := twoReleases()
+	plain := running(two, "v0.9", "cp-01", "gpu-01", "gpu-02")
+	upgraded := inMaintenance(plain, "gpu-01")
+	p, err := Upgrade(upgraded, Target{Release: "v0.10"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	upgraded.World = upgraded.After(upgraded.World, p.Steps)
+	for name, plan := range map[string]func() (Plan, error){
+		"maintain":                  func() (Plan, error) { return Maintain(plain.World, "gpu-01") },
+		"maintain-done":             func() (Plan, error) { return Maintain(inMaintenance(plain, "gpu-01").World, "gpu-01") },
+		"maintain-left-out":         func() (Plan, error) { return Upgrade(inMaintenance(plain, "gpu-01"), Target{Release: "v0.10"}) },
+		"return":                    func() (Plan, error) { return Return(switchedOn(inMaintenance(plain, "gpu-01"), "gpu-01"), "gpu-01") },
+		"return-after-an-upgrade":   func() (Plan, error) { return Return(switchedOn(upgraded, "gpu-01"), "gpu-01") },
+		"return-not-in-maintenance": func() (Plan, error) { return Return(plain, "gpu-01") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, err := plan()
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden.Check(t, "testdata/plans/"+name+".txt", Text(p, jobsOn(p, "gpu-01"))+waits(p))
+		})
+	}
+}
+
+// Whatever is planned, a machine in maintenance is as if it did not exist.
+func TestMachineInMaintenanceIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawInput(t)
+		names := in.World.Machines[1:]
+		if in.World.Current.Kubernetes == "" || len(names) == 0 {
+			t.Skip("no worker of a cluster")
+		}
+		name := rapid.SampledFrom(names).Draw(t, "machine").Name
+		goal := drawGoal(t, in)
+		maintained := inMaintenance(in, name)
+		maintained.World.APIReachable = rapid.Bool().Draw(t, "API")
+		without := maintained
+		without.World = maintained.World.Active("")
+		got, err := goal(maintained)
+		want, wantErr := goal(without)
+		if (err == nil) != (wantErr == nil) {
+			t.Fatalf("got error %v, want %v", err, wantErr)
+		}
+		if changes := StepChanges(want.Steps, got.Steps); err == nil && (len(changes) > 0 || got.To != want.To) {
+			t.Fatalf("got other steps than without %s: %v", name, changes)
+		}
+		if err == nil && !strings.Contains(strings.Join(got.Notes, " "), name+" is in maintenance") {
+			t.Fatalf("got notes %q, want the machine that is left out", got.Notes)
+		}
+		if slices.ContainsFunc(got.Steps, func(s Step) bool { return s.Target == name }) {
+			t.Fatalf("got a step of %s", name)
+		}
+	})
+}
+
+// A maintenance can be killed after any step, and ends with the same command. In
+// between, an upgrade passes the machine, and its return brings it there.
+func TestMaintenanceConvergesFromEachPrefix(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawInput(t)
+		if in.World.Current.Kubernetes == "" || len(in.World.Machines) < 2 {
+			t.Skip("no worker of a cluster")
+		}
+		name := in.World.Machines[1].Name
+		toEnd := func(what string, plan func() (Plan, error)) {
+			for range 20 {
+				p, err := plan()
+				if err != nil {
+					t.Fatalf("%s: %v", what, err)
+				}
+				if len(p.Steps) == 0 {
+					return
+				}
+				order := linear(t, p)
+				done := order[:rapid.IntRange(1, len(order)).Draw(t, "done")]
+				in.World = in.After(in.World, done)
+			}
+			t.Fatalf("%s does not end", what)
+		}
+		toEnd("maintain", func() (Plan, error) { return Maintain(in.World, name) })
+		m := machineNamed(in.World, name)
+		if m.Maintenance == nil || !m.Node.Unschedulable || !m.Node.InMaintenance {
+			t.Fatalf("got %+v, want a cordoned machine in maintenance", m)
+		}
+		target := Target{Release: rapid.SampledFrom(in.Releases).Draw(t, "to").Metadata.Name}
+		if p, err := Upgrade(in, target); err == nil {
+			in.World = in.After(in.World, p.Steps)
+		}
+		toEnd("return", func() (Plan, error) { return Return(in, name) })
+		m = machineNamed(in.World, name)
+		if m.Maintenance != nil || m.Node.Unschedulable || m.InMaintenance() {
+			t.Fatalf("got %+v, want a machine that takes jobs", m)
+		}
+		if has := m.Roles[RoleKubelet].Running; has.Less(in.World.Current.Kubernetes) {
+			t.Fatalf("got kubelet %s in a cluster of %s", has, in.World.Current.Kubernetes)
+		}
+	})
+}
+
+func TestMaintainRefuses(t *testing.T) {
+	t.Parallel()
+	in := running(twoReleases(), "v0.9", "cp-01", "gpu-01")
+	outage := in.World.clone()
+	outage.APIReachable = false
+	for name, c := range map[string]struct {
+		world   World
+		machine string
+		code    pai.Code
+		reason  string
+	}{
+		"unknown machine":       {in.World, "gpu-09", pai.CodeUsage, "not found"},
+		"control-plane machine": {in.World, "cp-01", pai.CodeRefused, "no job starts"},
+		"no cluster":            {bare("cp-01", "gpu-01"), "gpu-01", pai.CodeRefused, "no Kubernetes"},
+		"API outage":            {outage, "gpu-01", pai.CodeFailed, "what runs on gpu-01"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for verb, err := range map[string]error{
+				"maintain": func() error { _, err := Maintain(c.world, c.machine); return err }(),
+				"return":   func() error { _, err := Return(input(c.world, twoReleases()), c.machine); return err }(),
+			} {
+				if pai.CodeOf(err) != c.code || !strings.Contains(err.Error(), c.reason) {
+					t.Errorf("%s: got %v, want %q", verb, err, c.reason)
+				}
+			}
+		})
+	}
+	off := inMaintenance(in, "gpu-01")
+	if _, err := Return(off, "gpu-01"); pai.CodeOf(err) != pai.CodeRefused || !strings.Contains(err.Error(), "unreachable") {
+		t.Errorf("got %v for a machine that is off, want a refusal", err)
+	}
+	on := switchedOn(off, "gpu-01")
+	on.Occupied = []OccupiedMachine{{Name: "gpu-01", Has: "a container"}}
+	if _, err := Return(on, "gpu-01"); pai.CodeOf(err) != pai.CodeRefused {
+		t.Errorf("got %v for a machine of another cluster, want a refusal", err)
+	}
+}
+
+// If an operator uncordons a machine in maintenance, the same command cordons it again, and
+// waits for the jobs that started meanwhile.
+func TestMaintainRepeatsWhatWasUndone(t *testing.T) {
+	t.Parallel()
+	in := inMaintenance(running(twoReleases(), "v0.9", "cp-01", "gpu-01"), "gpu-01")
+	kinds := func() []Kind {
+		t.Helper()
+		p, err := Maintain(in.World, "gpu-01")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var kinds []Kind
+		for _, s := range p.Steps {
+			kinds = append(kinds, s.Kind)
+		}
+		return kinds
+	}
+	node := machineNamed(in.World, "gpu-01").Node
+	if in.World.Machines[1].Node = nil; len(kinds()) > 0 {
+		t.Errorf("without a node: got %v", kinds())
+	}
+	in.World.Machines[1].Maintenance = nil // its containers can still run
+	if got := kinds(); !slices.Equal(got, []Kind{KindDrain, KindMaintenance}) {
+		t.Errorf("without a node and a record: got %v", got)
+	}
+	in = inMaintenance(running(twoReleases(), "v0.9", "cp-01", "gpu-01"), "gpu-01")
+	node = machineNamed(in.World, "gpu-01").Node
+	node.Unschedulable = false
+	if got := kinds(); !slices.Equal(got, []Kind{KindCordon, KindDrain}) {
+		t.Errorf("uncordoned: got %v", got)
+	}
+	node.Unschedulable, node.InMaintenance = true, false // a restore of etcd
+	if got := kinds(); !slices.Equal(got, []Kind{KindDrain, KindMaintenance}) {
+		t.Errorf("without a mark: got %v", got)
+	}
+}
+
+// The images of newer services are part of a return, and a machine that missed a rollback
+// is rolled back.
+func TestReturnFollowsTheCluster(t *testing.T) {
+	t.Parallel()
+	two := twoReleases()
+	newer := running(two, "v0.10", "cp-01", "gpu-01")
+	in := running(two, "v0.9", "cp-01", "gpu-01")
+	in.World.Machines[1] = newer.World.Machines[1]
+	in.World.Machines[1].Maintenance = &pai.Maintenance{}
+	p, err := Return(in, "gpu-01")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Kind == KindKubelet && s.To == "v0.9-pai" && s.Back() }) {
+		t.Errorf("got steps %v, want the kubelet rolled back", p.Steps)
+	}
+	services := running(two, "v0.9", "cp-01", "gpu-01")
+	services.World.Current.Services, services.World.RecordedServices = "v0.10", "v0.10"
+	services.World.Machines[1].Maintenance = &pai.Maintenance{}
+	services.World.Machines[1].Images = nil
+	if p, err = Return(services, "gpu-01"); err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Steps) < 2 || p.Steps[len(p.Steps)-2].Kind != KindImages || p.Steps[len(p.Steps)-2].To != "v0.10" {
+		t.Errorf("got steps %v, want the images of the services before the return", p.Steps)
+	}
+}
+
+func TestSavedPlanIgnoresAMachineInMaintenance(t *testing.T) {
+	t.Parallel()
+	in := running(twoReleases(), "v0.9", "cp-01", "gpu-01")
+	off := inMaintenance(in, "gpu-01")
+	before := PlanInputsOf(off.World, nil, nil)
+	if changes := Changes(Saved{Inputs: before}, Saved{Inputs: PlanInputsOf(switchedOn(off, "gpu-01").World, nil, nil)}); len(changes) > 0 {
+		t.Errorf("got %v after it was switched on, want no change", changes)
+	}
+	if changes := Changes(Saved{Inputs: before}, Saved{Inputs: PlanInputsOf(in.World, nil, nil)}); !slices.Equal(changes, []string{"machine gpu-01: in maintenance was yes and is no"}) {
+		t.Errorf("got %v after its return", changes)
+	}
+}
+
+// While jobs run on the machine, its return cancels the maintenance, and does nothing that
+// needs an idle machine, or one that is on.
+func TestReturnCancelsWhatWaits(t *testing.T) {
+	t.Parallel()
+	in := running(twoReleases(), "v0.10", "cp-01", "gpu-01")
+	in.World.Machines[1] = running(twoReleases(), "v0.9", "cp-01", "gpu-01").World.Machines[1]
+	m := &in.World.Machines[1]
+	m.Node.Unschedulable, m.Node.Maintenance, m.Unreachable = true, "op-1", "no connection"
+	p, err := Return(in, "gpu-01")
+	if err != nil || len(p.Steps) != 1 || p.Steps[0].Kind != KindReturn {
+		t.Errorf("got %v, %v, want only the cordon undone", p.Steps, err)
+	}
+	// An etcd that was restored has the mark, and no record: the machine might be behind.
+	m.Unreachable, m.Node.InMaintenance = "", true
+	if p, err = Return(in, "gpu-01"); err != nil || len(p.Steps) < 2 {
+		t.Errorf("got %v, %v, want the machine brought to the version of the cluster", p.Steps, err)
+	}
+}
