@@ -196,7 +196,7 @@ func mustKube(t *testing.T, c *comparedCluster) kubernetes.Interface {
 }
 
 // A job can start between the look of the guard and the step, or between the drain and the
-// record. Nobody accepted its end.
+// record. Its end was not accepted.
 func TestMaintenanceEndsNoJobThatStartedMeanwhile(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []plan.Kind{plan.KindDrain, plan.KindMaintenance} {

@@ -116,7 +116,7 @@ func beside(set *appsv1.DaemonSet, hash string, pods []corev1.Pod, left map[stri
 	}
 	most := maxUnavailable(set, desired)
 	if off < most {
-		return rollout{} // the controller goes on
+		return rollout{} // the controller continues
 	}
 	unready := max(desired, len(seen)) - len(onLeft) - len(ready) - len(replaceable)
 	return rollout{blocked: replaceable[:min(len(replaceable), max(most-unready, 0))]}

@@ -47,7 +47,7 @@ func daemonSet(observed int64) *unstructured.Unstructured {
 }
 
 // A DaemonSet is ready without a machine in maintenance, but not without any other one. Its
-// controller counts that machine and stops, so PAI goes on, one machine at a time.
+// controller counts that machine and stops, so PAI continues, one machine at a time.
 func TestRolloutBesideMaintenance(t *testing.T) {
 	t.Parallel()
 	off := rolloutNode("m3", pai.AnnotationMaintenance, pai.AnnotationInMaintenance)
