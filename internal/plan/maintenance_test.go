@@ -204,7 +204,6 @@ func TestMaintainRepeatsWhatWasUndone(t *testing.T) {
 		}
 		return kinds
 	}
-	node := machineNamed(in.World, "gpu-01").Node
 	if in.World.Machines[1].Node = nil; len(kinds()) > 0 {
 		t.Errorf("without a node: got %v", kinds())
 	}
@@ -213,7 +212,7 @@ func TestMaintainRepeatsWhatWasUndone(t *testing.T) {
 		t.Errorf("without a node and a record: got %v", got)
 	}
 	in = inMaintenance(running(twoReleases(), "v0.9", "cp-01", "gpu-01"), "gpu-01")
-	node = machineNamed(in.World, "gpu-01").Node
+	node := machineNamed(in.World, "gpu-01").Node
 	node.Unschedulable = false
 	if got := kinds(); !slices.Equal(got, []Kind{KindCordon, KindDrain}) {
 		t.Errorf("uncordoned: got %v", got)
