@@ -85,13 +85,43 @@ func (c *cluster) dnsObjects(ctx context.Context, h machine.Host, v pai.Kubernet
 	if err != nil {
 		return nil, err
 	}
-	return c.renderDNS(i.Images[imageCoreDNS], forward)
+	avoids, err := c.dnsAvoidsMaintenance(ctx, i.Upstream)
+	if err != nil {
+		return nil, err
+	}
+	return c.renderDNS(dnsOptions{image: i.Images[imageCoreDNS], forward: forward, avoidsMaintenance: avoids})
 }
 
-func (c *cluster) renderDNS(image string, forward bool) ([]*unstructured.Unstructured, error) {
+// dnsAvoidsMaintenance reports whether no pod of CoreDNS starts on a machine in
+// maintenance. They ignore cordons, so one would replace another on a machine that is to be
+// emptied, and wait forever on one that is off. Before v0.11, CoreDNS is without that, and
+// is changed only while a machine is in maintenance.
+func (c *cluster) dnsAvoidsMaintenance(ctx context.Context, upstream string) (bool, error) {
+	if contained(upstream) {
+		return true, nil
+	}
+	k, err := c.Kube(ctx)
+	if err != nil {
+		return false, err
+	}
+	nodes, err := k.Clientset().CoreV1().Nodes().List(ctx, metav1.ListOptions{LabelSelector: pai.LabelMaintenance, Limit: 1})
+	if err != nil {
+		return false, fmt.Errorf("list the machines in maintenance: %w", err)
+	}
+	return len(nodes.Items) > 0, nil
+}
+
+// dnsOptions are what the objects of CoreDNS depend on besides the configuration.
+type dnsOptions struct {
+	image                      string
+	forward, avoidsMaintenance bool
+}
+
+func (c *cluster) renderDNS(o dnsOptions) ([]*unstructured.Unstructured, error) {
 	return renderManifest("manifests/coredns.yaml", map[string]any{
 		"Domain": clusterDomain, "ClusterDNS": c.Config.Kubernetes.ClusterDNS,
-		"Image": image, "Replicas": dnsReplicas(len(c.Config.Layout.MachineList)), "Forward": forward,
+		"Image": o.image, "Replicas": dnsReplicas(len(c.Config.Layout.MachineList)), "Forward": o.forward,
+		"AvoidsMaintenance": o.avoidsMaintenance,
 	})
 }
 

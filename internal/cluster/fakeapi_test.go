@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/rest"
 
 	"pai.dev/pai/internal/kube"
@@ -73,7 +75,7 @@ func (a *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write([]byte(`{"kind":"Status","apiVersion":"v1","status":"Success"}`))
 	case r.Method == http.MethodGet && lists()[path] != [2]string{}:
 		of := lists()[path]
-		_ = json.NewEncoder(w).Encode(map[string]any{"kind": of[0], "apiVersion": of[1], "metadata": map[string]any{}, "items": a.list(path)})
+		_ = json.NewEncoder(w).Encode(map[string]any{"kind": of[0], "apiVersion": of[1], "metadata": map[string]any{}, "items": a.list(path, r.URL.Query().Get("labelSelector"))})
 	default:
 		w.WriteHeader(http.StatusNotFound)
 		_, _ = w.Write([]byte(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}`))
@@ -90,11 +92,16 @@ func lists() map[string][2]string {
 	}
 }
 
-func (a *fakeAPI) list(path string) []json.RawMessage {
+func (a *fakeAPI) list(path, selector string) []json.RawMessage {
+	selected, err := labels.Parse(selector)
+	if err != nil {
+		panic(err)
+	}
 	kind := path[strings.LastIndexByte(path, '/'):] + "/"
 	items := []json.RawMessage{}
 	for name, object := range a.objects {
-		if strings.Contains(name, kind) {
+		var o metav1.PartialObjectMetadata
+		if err := json.Unmarshal([]byte(object), &o); err == nil && strings.Contains(name, kind) && selected.Matches(labels.Set(o.Labels)) {
 			items = append(items, json.RawMessage(object))
 		}
 	}

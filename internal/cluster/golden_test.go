@@ -190,8 +190,13 @@ func TestProxyConfig(t *testing.T) {
 func TestClusterObjects(t *testing.T) {
 	t.Parallel()
 	c := &cluster{Deps: Deps{Config: testConfig()}}
-	for name, forward := range map[string]bool{"coredns.yaml": false, "coredns-forward.yaml": true} {
-		objects, err := c.renderDNS("pai.local/coredns:v1.14.3", forward)
+	const image = "pai.local/coredns:v1.14.3"
+	for name, o := range map[string]dnsOptions{
+		"coredns.yaml":             {image: image},
+		"coredns-forward.yaml":     {image: image, forward: true},
+		"coredns-maintenance.yaml": {image: image, avoidsMaintenance: true},
+	} {
+		objects, err := c.renderDNS(o)
 		if err != nil {
 			t.Fatal(err)
 		}

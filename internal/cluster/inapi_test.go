@@ -68,7 +68,7 @@ func TestEvictJobsEvictsLivingPods(t *testing.T) {
 	t.Parallel()
 	const pods = "/api/v1/namespaces/pai-vc-default/pods/"
 	pod := func(name, phase, extra string) string {
-		return fmt.Sprintf(`{"kind":"Pod","apiVersion":"v1","metadata":{"name":%q,"namespace":"pai-vc-default","uid":"u"%s},"status":{"phase":%q}}`, name, extra, phase)
+		return fmt.Sprintf(`{"kind":"Pod","apiVersion":"v1","metadata":{"name":%q,"namespace":"pai-vc-default","uid":"u","labels":{"pai.dev/job":"j"}%s},"status":{"phase":%q}}`, name, extra, phase)
 	}
 	api, connect := newFakeAPI(t, map[string]string{pods + "runs": pod("runs", "Running", ""), pods + "ended": pod("ended", "Succeeded", "")})
 	k, err := connect(t.Context())

@@ -100,7 +100,7 @@ type maintenanceCordon struct{ *cluster }
 
 func (c maintenanceCordon) Done(ctx context.Context, s plan.Step) (bool, error) {
 	node, _, err := c.node(ctx, s.Target)
-	return err == nil && (node == nil || node.Spec.Unschedulable && node.Annotations[pai.AnnotationMaintenance] != ""), err
+	return err == nil && (node == nil || node.Spec.Unschedulable && node.Annotations[pai.AnnotationMaintenance] != "" && node.Labels[pai.LabelMaintenance] != ""), err
 }
 
 // Do takes a cordon of PAI over from the operation that set it. A cordon of an operator
@@ -123,9 +123,10 @@ func (c maintenanceCordon) Do(ctx context.Context, s plan.Step) error {
 	return nil
 }
 
-// cordoned is the patch that sets annotations of a node, and cordons it unless it is.
+// cordoned is the patch that sets annotations of a node and the label of maintenance, and
+// cordons it unless it is.
 func cordoned(node *corev1.Node, annotations map[string]any) map[string]any {
-	patch := map[string]any{"metadata": map[string]any{"annotations": annotations}}
+	patch := map[string]any{"metadata": map[string]any{"annotations": annotations, "labels": map[string]any{pai.LabelMaintenance: "true"}}}
 	if !node.Spec.Unschedulable {
 		patch["spec"] = map[string]any{"unschedulable": true}
 	}
@@ -218,7 +219,7 @@ func (c returner) Done(ctx context.Context, s plan.Step) (bool, error) {
 		return false, err
 	}
 	node, _, err := c.node(ctx, s.Target)
-	return err == nil && (node == nil || node.Annotations[pai.AnnotationMaintenance] == "" && node.Annotations[pai.AnnotationInMaintenance] == "" && CordonedByPAI(node) == ""), err
+	return err == nil && (node == nil || node.Annotations[pai.AnnotationMaintenance] == "" && node.Labels[pai.LabelMaintenance] == "" && node.Annotations[pai.AnnotationInMaintenance] == "" && CordonedByPAI(node) == ""), err
 }
 
 // Do removes the record first, and the cordon last: new jobs start when everything else
@@ -232,7 +233,7 @@ func (c returner) Do(ctx context.Context, s plan.Step) error {
 		return err
 	}
 	err = kube.PatchNode(ctx, core, s.Target, func(node *corev1.Node) map[string]any {
-		patch := map[string]any{"metadata": map[string]any{"annotations": map[string]any{
+		patch := map[string]any{"metadata": map[string]any{"labels": map[string]any{pai.LabelMaintenance: nil}, "annotations": map[string]any{
 			pai.AnnotationMaintenance: nil, pai.AnnotationInMaintenance: nil, pai.AnnotationCordoned: nil}}}
 		ours := node.Annotations[pai.AnnotationMaintenance] != "" || node.Annotations[pai.AnnotationCordoned] != ""
 		if node.Spec.Unschedulable && ours && setBy(node, pai.FieldManager) {

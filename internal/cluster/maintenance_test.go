@@ -52,7 +52,7 @@ func TestMaintenanceAndReturnOfAMachine(t *testing.T) {
 	c, api, state := maintenanceCluster(t, maintenanceNode("pai-2", "", ""))
 	doStep(t, c.deps, maintenanceStep(plan.KindCordon))
 	n, all := state()
-	if !n.Spec.Unschedulable || n.Annotations[pai.AnnotationMaintenance] != "op-1" || len(all) != 0 {
+	if !n.Spec.Unschedulable || n.Annotations[pai.AnnotationMaintenance] != "op-1" || n.Labels[pai.LabelMaintenance] == "" || len(all) != 0 {
 		t.Fatalf("got %+v, %v, want a cordon and no record", n, all)
 	}
 	doStep(t, c.deps, maintenanceStep(plan.KindMaintenance))
@@ -74,7 +74,7 @@ func TestMaintenanceAndReturnOfAMachine(t *testing.T) {
 		t.Errorf("got %+v, want the first record %+v", all["pai-2"], first)
 	}
 	doStep(t, c.deps, maintenanceStep(plan.KindReturn))
-	if n, all = state(); len(all) != 0 || n.Annotations[pai.AnnotationMaintenance] != "" || n.Annotations[pai.AnnotationInMaintenance] != "" {
+	if n, all = state(); len(all) != 0 || n.Annotations[pai.AnnotationMaintenance] != "" || n.Labels[pai.LabelMaintenance] != "" || n.Annotations[pai.AnnotationInMaintenance] != "" {
 		t.Errorf("got %+v, %v, want nothing of the maintenance", n.Annotations, all)
 	}
 }
@@ -148,7 +148,7 @@ func TestDrainIsDoneWithoutJobs(t *testing.T) {
 	t.Parallel()
 	const pods = "/api/v1/namespaces/pai-vc-default/pods/"
 	pod := func(extra string) string {
-		return `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a","namespace":"pai-vc-default","uid":"u"` + extra + `},"status":{"phase":"Running"}}`
+		return `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a","namespace":"pai-vc-default","uid":"u","labels":{"pai.dev/job":"j"}` + extra + `},"status":{"phase":"Running"}}`
 	}
 	for name, c := range map[string]struct {
 		pod  string
@@ -201,7 +201,7 @@ func TestMaintenanceEndsNoJobThatStartedMeanwhile(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []plan.Kind{plan.KindDrain, plan.KindMaintenance} {
 		c, api, state := maintenanceCluster(t, maintenanceNode("pai-2", "", ""))
-		api.objects["/api/v1/namespaces/pai-vc-default/pods/a"] = `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a","namespace":"pai-vc-default","uid":"u"},"status":{"phase":"Running"}}`
+		api.objects["/api/v1/namespaces/pai-vc-default/pods/a"] = `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a","namespace":"pai-vc-default","uid":"u","labels":{"pai.dev/job":"j"}},"status":{"phase":"Running"}}`
 		err := Doers(c.deps)[kind].Do(t.Context(), maintenanceStep(kind))
 		if pai.CodeOf(err) != pai.CodeFailed || !strings.Contains(err.Error(), "started on pai-2") || len(api.evicted) > 0 {
 			t.Errorf("%s: got %v and %v evicted, want an error that names the machine", kind, err, api.evicted)
@@ -234,5 +234,27 @@ func TestRestoredEtcdKeepsTheMaintenance(t *testing.T) {
 	n, _ := state()
 	if !n.Spec.Unschedulable || n.Annotations[pai.AnnotationMaintenance] != "op-1" || n.Annotations[pai.AnnotationInMaintenance] != "2026-11-27T09:00:00Z" || n.Annotations[pai.AnnotationCordoned] != "" {
 		t.Errorf("got %+v, %v, want the machine in maintenance", n.Spec, n.Annotations)
+	}
+}
+
+// CoreDNS of v0.11 starts on no machine in maintenance. That of older releases stays as it is
+// while no machine is in maintenance.
+func TestDNSAvoidsMaintenance(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		upstream    string
+		maintenance bool
+		want        bool
+	}{
+		{"v1.36.3", false, false}, {"v1.36.3", true, true}, {"v1.37.2", false, true},
+	} {
+		c, _, _ := maintenanceCluster(t, maintenanceNode("pai-2", "", ""))
+		if test.maintenance {
+			doStep(t, c.deps, maintenanceStep(plan.KindCordon))
+		}
+		got, err := (&cluster{Deps: c.deps}).dnsAvoidsMaintenance(t.Context(), test.upstream)
+		if err != nil || got != test.want {
+			t.Errorf("%+v: got %v, %v", test, got, err)
+		}
 	}
 }

@@ -52,6 +52,10 @@ const AnnotationCordoned = "pai.dev/cordoned-by"
 // of the machine removes this cordon.
 const AnnotationMaintenance = "pai.dev/maintenance"
 
+// LabelMaintenance is set on a node together with AnnotationMaintenance, so that pods can
+// be kept off it that ignore cordons.
+const LabelMaintenance = "pai.dev/maintenance"
+
 // AnnotationInMaintenance is set on a node whose machine is in maintenance, with the time
 // (RFC 3339) since when. Nothing is expected to run there.
 const AnnotationInMaintenance = "pai.dev/in-maintenance-since"

@@ -48,7 +48,9 @@ func Maintain(w World, name string) (Plan, error) {
 	// A job that started before the cordon is not in the observed state. A machine whose
 	// node was deleted can still run containers.
 	drain := add("drain", KindDrain, !cordoned || !recorded, pai.RiskNode, cordon)
-	add("record", KindMaintenance, !recorded, pai.RiskNone, drain)
+	// CoreDNS ignores cordons, and that of older releases would return to the machine.
+	dns := d.add(!recorded, Step{ID: maintenanceID(name, "dns"), Kind: KindDNS, To: pai.AnyVersion(w.Current.Kubernetes.Label()), Risk: pai.RiskNone}, cordon)
+	add("record", KindMaintenance, !recorded, pai.RiskNone, drain, dns)
 	p.Steps = d.reduce()
 	if len(p.Steps) == 0 {
 		p.Notes = append(p.Notes, fmt.Sprintf("%s is %s", name, *m.Maintenance))

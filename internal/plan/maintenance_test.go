@@ -208,7 +208,7 @@ func TestMaintainRepeatsWhatWasUndone(t *testing.T) {
 		t.Errorf("without a node: got %v", kinds())
 	}
 	in.World.Machines[1].Maintenance = nil // its containers can still run
-	if got := kinds(); !slices.Equal(got, []Kind{KindDrain, KindMaintenance}) {
+	if got := kinds(); !slices.Equal(got, []Kind{KindDrain, KindDNS, KindMaintenance}) {
 		t.Errorf("without a node and a record: got %v", got)
 	}
 	in = inMaintenance(running(twoReleases(), "v0.9", "cp-01", "gpu-01"), "gpu-01")
@@ -218,7 +218,7 @@ func TestMaintainRepeatsWhatWasUndone(t *testing.T) {
 		t.Errorf("uncordoned: got %v", got)
 	}
 	node.Unschedulable, node.InMaintenance = true, false // a restore of etcd
-	if got := kinds(); !slices.Equal(got, []Kind{KindDrain, KindMaintenance}) {
+	if got := kinds(); !slices.Equal(got, []Kind{KindDrain, KindDNS, KindMaintenance}) {
 		t.Errorf("without a mark: got %v", got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +33,13 @@ func TestMaintenance(t *testing.T) {
 			t.Fatalf("the job is not where this test needs it: %+v", before)
 		}
 	}
+
+	// The next pods of CoreDNS are on both machines.
+	o.kubectl("-n kube-system delete pod -l k8s-app=kube-dns")
+	o.eventually(2*time.Minute, "CoreDNS runs on both machines", func() (bool, string) {
+		on := o.dnsMachines()
+		return on == "pai-1 pai-2", on
+	})
 
 	o.part("the control-plane machine is refused", func(o *operator) {
 		if err := o.refused(3, "machine", "maintain", "pai-1", "--yes"); !strings.Contains(err.Error(), "no job starts") {
@@ -68,6 +76,14 @@ func (o *operator) maintenanceOf(machine string) (since, by string) {
 		o.t.Errorf("cluster status says %q by %q, machine list says %q by %q", since, by, s, b)
 	}
 	return since, by
+}
+
+// dnsMachines are the machines on which pods of CoreDNS run.
+func (o *operator) dnsMachines() string {
+	o.t.Helper()
+	machines := strings.Fields(o.kubectl("-n kube-system get pods -l k8s-app=kube-dns --field-selector=status.phase=Running -o jsonpath='{.items[*].spec.nodeName}'"))
+	slices.Sort(machines)
+	return strings.Join(machines, " ")
 }
 
 // schedulable reports whether jobs can start on a machine.
@@ -146,6 +162,9 @@ func (o *operator) machineIsOff() {
 		return out != "True", out
 	})
 	since, _ := o.maintenanceOf("pai-2")
+	if on := o.dnsMachines(); on != "pai-1 pai-1" {
+		t.Errorf("CoreDNS runs on %q, want none on the machine in maintenance", on)
+	}
 	// The controller of a DaemonSet counts the machine, and would stop.
 	o.run(15*time.Minute, "upgrade", "apply", "--to", newer, "--yes")
 	o.run(5*time.Minute, "cluster", "k8s-bootup", "--yes")
