@@ -27,12 +27,13 @@ type WorkloadPod struct {
 	status  corev1.PodStatus
 	deleted bool
 	node    string
+	spec    corev1.PodSpec
 }
 
 // WorkloadPodOf is what was observed of a pod.
 func WorkloadPodOf(p *corev1.Pod) WorkloadPod {
 	return WorkloadPod{Ref: Ref{Version: "v1", Kind: "Pod", Namespace: p.Namespace, Name: p.Name}, UID: p.UID,
-		version: p.ResourceVersion, status: p.Status, deleted: p.DeletionTimestamp != nil, node: p.Spec.NodeName}
+		version: p.ResourceVersion, status: p.Status, deleted: p.DeletionTimestamp != nil, node: p.Spec.NodeName, spec: p.Spec}
 }
 
 // WorkloadPods lists the pods of workloads that have the mark of an inventory. A pod
