@@ -2,6 +2,7 @@ package operation
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"pai.dev/pai/internal/check"
@@ -19,8 +20,16 @@ type onMachine struct{ name string }
 func (g onMachine) Machine() string           { return g.name }
 func (g onMachine) Target() pai.UpgradeTarget { return pai.UpgradeTarget{Machine: g.name} }
 
-// Equip lets the doers record the operation, and end only jobs whose end was accepted.
+// Equip lets the doers record the operation, and end only jobs whose end was accepted. A
+// machine that the plan has as unreachable is so for the doers as well, also if a connection
+// to it exists: it cannot be asked what runs there.
 func (g onMachine) Equip(o *operation, d *cluster.Deps) {
+	d.Hosts = maps.Clone(d.Hosts)
+	for _, m := range o.preview.world.Machines {
+		if m.Unreachable != "" {
+			delete(d.Hosts, m.Name)
+		}
+	}
 	d.EndsJobs = func(machine string) bool { return slices.Contains(o.options.Accept, guard.AcceptEvict(machine)) }
 	d.Operation = func() (pai.Operation, error) {
 		entry := o.recorder.current()

@@ -42,8 +42,14 @@ func TestMaintenanceIsRecordedWithItsOperation(t *testing.T) {
 	t.Parallel()
 	files := runtest.Dir(t.TempDir())
 	o := newOperation(testSession(t, files, nil), Maintain("gpu-01"), RunOptions{Accept: []string{"evict-jobs:gpu-02"}})
-	var d cluster.Deps
+	o.preview.world.Machines = []plan.MachineState{{Name: "gpu-01"}, {Name: "gpu-02", Unreachable: "the helper fails"}}
+	hosts := map[string]machine.Host{"gpu-01": o.Hosts["gpu-01"], "gpu-02": o.Hosts["gpu-01"]}
+	d := cluster.Deps{Hosts: hosts}
 	o.goal.(equipped).Equip(o, &d)
+	// A machine that only ssh reaches is off for the plan, and so for its steps.
+	if len(hosts) != 2 || len(d.Hosts) != 1 || d.Hosts["gpu-01"] == nil {
+		t.Errorf("got the machines %v from %v, want those that were observed", d.Hosts, hosts)
+	}
 	if _, err := d.Operation(); err == nil {
 		t.Error("got an operation without an entry")
 	}
