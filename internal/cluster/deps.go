@@ -89,6 +89,8 @@ func Doers(d Deps) plan.Doers {
 		plan.KindDrain:       drainer{c},
 		plan.KindMaintenance: maintainer{c},
 		plan.KindReturn:      returner{c},
+		plan.KindDNSAway:     maintenanceDNS{c, false},
+		plan.KindDNSBack:     maintenanceDNS{c, true},
 		plan.KindClean:       doer{c, c.cleanDone, c.clean},
 		plan.KindPKI:         doer{c, c.pkiDone, c.pki},
 		plan.KindSnapshot:    doer{c, c.snapshotDone, c.snapshot},

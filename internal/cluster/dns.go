@@ -3,9 +3,11 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -50,6 +52,20 @@ func (c *cluster) dns(ctx context.Context, h machine.Host, _ config.Machine, s p
 	if err != nil {
 		return err
 	}
+	if err := c.applyDNS(ctx, objects); err != nil {
+		return err
+	}
+	k, err := c.Kube(ctx)
+	if err != nil {
+		return err
+	}
+	if err := k.Wait(ctx, objects); err != nil {
+		return fmt.Errorf("wait for CoreDNS: %w", err)
+	}
+	return nil
+}
+
+func (c *cluster) applyDNS(ctx context.Context, objects []*unstructured.Unstructured) error {
 	digest, err := digestOf(objects)
 	if err != nil {
 		return err
@@ -60,9 +76,6 @@ func (c *cluster) dns(ctx context.Context, h machine.Host, _ config.Machine, s p
 	}
 	if _, err := k.Apply(ctx, objects, kube.ApplyOptions{Inventory: dnsInventory, Prune: true, Record: digest}); err != nil {
 		return fmt.Errorf("apply CoreDNS: %w", err)
-	}
-	if err := k.Wait(ctx, objects); err != nil {
-		return fmt.Errorf("wait for CoreDNS: %w", err)
 	}
 	return nil
 }
@@ -81,22 +94,25 @@ func (c *cluster) dnsObjects(ctx context.Context, h machine.Host, v pai.Kubernet
 	if err != nil {
 		return nil, err
 	}
-	forward, err := c.allHaveResolver(ctx)
+	forward, err := c.allHaveResolver(ctx, machineChange{})
 	if err != nil {
 		return nil, err
 	}
-	avoids, err := c.dnsAvoidsMaintenance(ctx, i.Upstream)
+	avoids, err := c.dnsAvoidsMaintenance(ctx, i.Upstream, machineChange{})
 	if err != nil {
 		return nil, err
 	}
 	return c.renderDNS(dnsOptions{image: i.Images[imageCoreDNS], forward: forward, avoidsMaintenance: avoids})
 }
 
+// machineChange is a machine whose maintenance begins or ends in a step; empty for none.
+type machineChange struct{ leaves, returns string }
+
 // dnsAvoidsMaintenance reports whether no pod of CoreDNS starts on a machine in
 // maintenance. They ignore cordons, so one would replace another on a machine that is to be
 // emptied, and wait forever on one that is off. Before v0.11, CoreDNS is without that, and
 // is changed only while a machine is in maintenance.
-func (c *cluster) dnsAvoidsMaintenance(ctx context.Context, upstream string) (bool, error) {
+func (c *cluster) dnsAvoidsMaintenance(ctx context.Context, upstream string, change machineChange) (bool, error) {
 	if contained(upstream) {
 		return true, nil
 	}
@@ -104,11 +120,11 @@ func (c *cluster) dnsAvoidsMaintenance(ctx context.Context, upstream string) (bo
 	if err != nil {
 		return false, err
 	}
-	nodes, err := k.Clientset().CoreV1().Nodes().List(ctx, metav1.ListOptions{LabelSelector: pai.LabelMaintenance, Limit: 1})
+	nodes, err := k.Clientset().CoreV1().Nodes().List(ctx, metav1.ListOptions{LabelSelector: pai.LabelMaintenance})
 	if err != nil {
 		return false, fmt.Errorf("list the machines in maintenance: %w", err)
 	}
-	return len(nodes.Items) > 0, nil
+	return slices.ContainsFunc(nodes.Items, func(n corev1.Node) bool { return n.Name != change.returns }), nil
 }
 
 // dnsOptions are what the objects of CoreDNS depend on besides the configuration.
@@ -129,15 +145,25 @@ func (c *cluster) renderDNS(o dnsOptions) ([]*unstructured.Unstructured, error) 
 func dnsReplicas(machines int) int { return min(machines, 2) }
 
 // allHaveResolver reports whether CoreDNS can forward on every machine. It does
-// not start if the resolver does not exist.
-func (c *cluster) allHaveResolver(ctx context.Context) (bool, error) {
+// not start if the resolver does not exist. Machines in maintenance are not asked: it does
+// not start there, and a new disk has no resolver, or nothing that can be asked.
+func (c *cluster) allHaveResolver(ctx context.Context, change machineChange) (bool, error) {
+	control, _, err := c.controlPlane()
+	if err != nil {
+		return false, err
+	}
+	maintained, err := Maintained(ctx, control)
+	if err != nil {
+		return false, err
+	}
 	var lacking atomic.Bool
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(expectLimit)
 	for _, m := range c.Config.Layout.MachineList {
 		h := c.Hosts[m.Hostname]
-		if h == nil {
-			continue // unreachable: unknown
+		_, away := maintained[m.Hostname]
+		if h == nil || m.Hostname == change.leaves || away && m.Hostname != change.returns {
+			continue // unreachable machines are unknown
 		}
 		group.Go(func() error {
 			f, err := c.facts(ctx, h)
@@ -147,6 +173,6 @@ func (c *cluster) allHaveResolver(ctx context.Context) (bool, error) {
 			return err
 		})
 	}
-	err := group.Wait()
+	err = group.Wait()
 	return err == nil && !lacking.Load(), err
 }

@@ -39,6 +39,18 @@ func newFakeAPI(t *testing.T, objects map[string]string) (*fakeAPI, func(context
 	return a, func(context.Context) (*kube.Client, error) { return client, nil }
 }
 
+// set replaces an object.
+func (a *fakeAPI) set(t *testing.T, path string, object any) {
+	t.Helper()
+	data, err := json.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.objects[path] = string(data)
+}
+
 func (a *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

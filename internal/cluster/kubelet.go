@@ -111,6 +111,11 @@ func checkNode(node *corev1.Node, upstream string) error {
 	if got := node.Status.NodeInfo.KubeletVersion; got != upstream {
 		return fmt.Errorf("node %s reports kubelet %q, not %q", node.Name, got, upstream)
 	}
+	return checkReady(node)
+}
+
+// checkReady checks that a node is Ready.
+func checkReady(node *corev1.Node) error {
 	for _, condition := range node.Status.Conditions {
 		if condition.Type == corev1.NodeReady {
 			if condition.Status == corev1.ConditionTrue {

@@ -100,7 +100,18 @@ type maintenanceCordon struct{ *cluster }
 
 func (c maintenanceCordon) Done(ctx context.Context, s plan.Step) (bool, error) {
 	node, _, err := c.node(ctx, s.Target)
-	return err == nil && (node == nil || node.Spec.Unschedulable && node.Annotations[pai.AnnotationMaintenance] != "" && node.Labels[pai.LabelMaintenance] != ""), err
+	return err == nil && (node == nil || isCordonedForMaintenance(node)), err
+}
+
+// isCordonedForMaintenance reports whether no job and no pod of CoreDNS starts on a node
+// until the return of its machine.
+func isCordonedForMaintenance(n *corev1.Node) bool {
+	return n.Spec.Unschedulable && n.Annotations[pai.AnnotationMaintenance] != "" && n.Labels[pai.LabelMaintenance] != ""
+}
+
+// isInMaintenance reports whether a node has all marks of a recorded maintenance.
+func isInMaintenance(n *corev1.Node) bool {
+	return isCordonedForMaintenance(n) && n.Annotations[pai.AnnotationInMaintenance] != ""
 }
 
 // Do takes a cordon of PAI over from the operation that set it. A cordon of an operator
@@ -142,7 +153,7 @@ func (c maintainer) Done(ctx context.Context, s plan.Step) (bool, error) {
 		return false, err
 	}
 	node, _, err := c.node(ctx, s.Target)
-	return err == nil && (node == nil || node.Annotations[pai.AnnotationInMaintenance] != ""), err
+	return err == nil && (node == nil || isInMaintenance(node)), err
 }
 
 // Do moves the pods of services to other machines, and marks the node. The file is
@@ -206,43 +217,6 @@ func (c *cluster) markMaintained(ctx context.Context, h machine.Host) error {
 		if err != nil && !apierrors.IsNotFound(err) { // it joined after the snapshot was taken
 			return fmt.Errorf("mark node %q as in maintenance: %w", name, err)
 		}
-	}
-	return nil
-}
-
-// returner ends the maintenance of a machine.
-type returner struct{ *cluster }
-
-func (c returner) Done(ctx context.Context, s plan.Step) (bool, error) {
-	recorded, err := c.isRecorded(ctx, s.Target)
-	if err != nil || recorded {
-		return false, err
-	}
-	node, _, err := c.node(ctx, s.Target)
-	return err == nil && (node == nil || node.Annotations[pai.AnnotationMaintenance] == "" && node.Labels[pai.LabelMaintenance] == "" && node.Annotations[pai.AnnotationInMaintenance] == "" && CordonedByPAI(node) == ""), err
-}
-
-// Do removes the record first, and the cordon last: new jobs start when everything else
-// is done. The cordon can also be of a step of an earlier return that failed.
-func (c returner) Do(ctx context.Context, s plan.Step) error {
-	if err := c.changeMaintenance(ctx, func(all map[string]pai.Maintenance) { delete(all, s.Target) }); err != nil {
-		return err
-	}
-	node, core, err := c.node(ctx, s.Target)
-	if err != nil || node == nil {
-		return err
-	}
-	err = kube.PatchNode(ctx, core, s.Target, func(node *corev1.Node) map[string]any {
-		patch := map[string]any{"metadata": map[string]any{"labels": map[string]any{pai.LabelMaintenance: nil}, "annotations": map[string]any{
-			pai.AnnotationMaintenance: nil, pai.AnnotationInMaintenance: nil, pai.AnnotationCordoned: nil}}}
-		ours := node.Annotations[pai.AnnotationMaintenance] != "" || node.Annotations[pai.AnnotationCordoned] != ""
-		if node.Spec.Unschedulable && ours && setBy(node, pai.FieldManager) {
-			patch["spec"] = map[string]any{"unschedulable": nil}
-		}
-		return patch
-	})
-	if err != nil {
-		return fmt.Errorf("end the maintenance of node %q: %w", s.Target, err)
 	}
 	return nil
 }

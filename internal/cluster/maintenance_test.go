@@ -1,11 +1,13 @@
 package cluster
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
@@ -64,11 +66,7 @@ func TestMaintenanceAndReturnOfAMachine(t *testing.T) {
 	// Without the mark, the step is done again, and since when stays.
 	c.deps.Operation = func() (pai.Operation, error) { return pai.Operation{ID: "op-2", By: "bob@ops"}, nil }
 	delete(n.Annotations, pai.AnnotationInMaintenance)
-	data, err := json.Marshal(n)
-	if err != nil {
-		t.Fatal(err)
-	}
-	api.objects[nodePath+"pai-2"] = string(data)
+	api.set(t, nodePath+"pai-2", &n)
 	doStep(t, c.deps, maintenanceStep(plan.KindMaintenance))
 	if _, all = state(); all["pai-2"] != first {
 		t.Errorf("got %+v, want the first record %+v", all["pai-2"], first)
@@ -119,6 +117,13 @@ func TestMaintenanceWithoutANode(t *testing.T) {
 	c, api, _ := maintenanceCluster(t, maintenanceNode("pai-2", "", ""))
 	delete(api.objects, nodePath+"pai-2")
 	doStep(t, c.deps, maintenanceStep(plan.KindMaintenance))
+	back := maintenanceStep(plan.KindReturn)
+	back.To = "v0.10-pai"
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := Doers(c.deps)[plan.KindReturn].Do(ctx, back); err == nil || !strings.Contains(err.Error(), "node pai-2 does not exist") {
+		t.Errorf("got %v, want no return of a machine without a node", err)
+	}
 	doStep(t, c.deps, maintenanceStep(plan.KindReturn))
 	if done, err := Doers(c.deps)[plan.KindCordon].Done(t.Context(), maintenanceStep(plan.KindCordon)); err != nil || !done {
 		t.Errorf("got done %v, %v, want nothing to cordon", done, err)
@@ -252,9 +257,46 @@ func TestDNSAvoidsMaintenance(t *testing.T) {
 		if test.maintenance {
 			doStep(t, c.deps, maintenanceStep(plan.KindCordon))
 		}
-		got, err := (&cluster{Deps: c.deps}).dnsAvoidsMaintenance(t.Context(), test.upstream)
+		got, err := (&cluster{Deps: c.deps}).dnsAvoidsMaintenance(t.Context(), test.upstream, machineChange{})
 		if err != nil || got != test.want {
 			t.Errorf("%+v: got %v, %v", test, got, err)
+		}
+	}
+}
+
+// A machine that was in maintenance returns when its node is ready. One that only waits for
+// its jobs can be off.
+func TestReturnWaitsForAReadyNode(t *testing.T) {
+	t.Parallel()
+	c, api, state := maintenanceCluster(t, maintenanceNode("pai-2", "", ""))
+	doStep(t, c.deps, maintenanceStep(plan.KindCordon))
+	doStep(t, c.deps, maintenanceStep(plan.KindMaintenance))
+	back := maintenanceStep(plan.KindReturn)
+	back.To = "v0.10-pai"
+	ready := func(status corev1.ConditionStatus) {
+		n, _ := state()
+		n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: status, Message: "no network plugin"}}
+		api.set(t, nodePath+"pai-2", &n)
+	}
+	ready(corev1.ConditionFalse)
+	for _, kind := range []plan.Kind{plan.KindReturn, plan.KindDNSBack} {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		err := Doers(c.deps)[kind].Do(ctx, back)
+		cancel()
+		if err == nil || !strings.Contains(err.Error(), "no network plugin") || !strings.Contains(pai.NextOf(err), "journalctl -u pai-kubelet") {
+			t.Errorf("%s: got %v, %q, want the reason and where to look", kind, err, pai.NextOf(err))
+		}
+	}
+	if n, all := state(); len(all) != 1 || !n.Spec.Unschedulable {
+		t.Errorf("got %+v and record %v, want the machine still in maintenance", n.Spec, all)
+	}
+	ready(corev1.ConditionTrue)
+	doStep(t, c.deps, back)
+	ready(corev1.ConditionUnknown)
+	for to, want := range map[pai.AnyVersion]bool{"v0.10-pai": false, "": true} {
+		back.To = to
+		if done, err := Doers(c.deps)[plan.KindReturn].Done(t.Context(), back); err != nil || done != want {
+			t.Errorf("to %q without a ready node: got done %v, %v, want %v", to, done, err, want)
 		}
 	}
 }

@@ -327,12 +327,12 @@ func TestAllMachinesHaveAResolver(t *testing.T) {
 		want bool
 	}{{"pai-1", false}, {"pai-2", true}} {
 		c.hosts[s.on].Write(layout.ResolverFile, "nameserver 10.0.0.1\n")
-		if got, err := (&cluster{Deps: c.deps}).allHaveResolver(t.Context()); err != nil || got != s.want {
+		if got, err := (&cluster{Deps: c.deps}).allHaveResolver(t.Context(), machineChange{}); err != nil || got != s.want {
 			t.Errorf("with a resolver on %s as well: got %v, %v, want %v", s.on, got, err, s.want)
 		}
 	}
 	delete(c.deps.Hosts, "pai-2")
-	if got, err := (&cluster{Deps: c.deps}).allHaveResolver(t.Context()); err != nil || !got {
+	if got, err := (&cluster{Deps: c.deps}).allHaveResolver(t.Context(), machineChange{}); err != nil || !got {
 		t.Errorf("got %v, %v with an unreachable machine, want the answer of the others", got, err)
 	}
 }

@@ -30,7 +30,12 @@ const (
 	// leave it first.
 	KindMaintenance Kind = "machine-maintenance"
 	// KindReturn removes the record of a maintenance and its cordon.
-	KindReturn    Kind = "machine-return"
+	KindReturn Kind = "machine-return"
+	// KindDNSAway lets no pod of CoreDNS start on a machine in maintenance. KindDNSBack makes
+	// CoreDNS what its release has once the machine is back. Neither waits for its pods: they
+	// could be on a machine that is off.
+	KindDNSAway   Kind = "machine-dns-away"
+	KindDNSBack   Kind = "machine-dns-back"
 	KindClean     Kind = "machine-clean"     // Kubernetes removed from one machine
 	KindPKI       Kind = "cluster-pki"       // certificates, kubeconfigs, encryption key
 	KindSnapshot  Kind = "cluster-snapshot"  // etcd snapshot, verified by restoring it
@@ -127,6 +132,8 @@ var kinds = map[Kind]Traits{
 	KindDrain:       {Subject: SubjectMachine},
 	KindMaintenance: {Subject: SubjectMachine, VerifyMinutes: slowStart, onMachine: maintained},
 	KindReturn:      {Subject: SubjectMachine, onMachine: returned},
+	KindDNSAway:     {Subject: SubjectMachine},
+	KindDNSBack:     {Subject: SubjectMachine, source: sourceKubernetes},
 	KindClean:       {Subject: SubjectMachine, onMachine: cleaned},
 	KindPKI:         {source: sourceKubernetes, onWorld: hasPKI},
 	KindSnapshot:    {source: sourceKubernetes},

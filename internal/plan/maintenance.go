@@ -48,9 +48,10 @@ func Maintain(w World, name string) (Plan, error) {
 	// A job that started before the cordon is not in the observed state. A machine whose
 	// node was deleted can still run containers.
 	drain := add("drain", KindDrain, !cordoned || !recorded, pai.RiskNode, cordon)
-	// CoreDNS ignores cordons, and that of older releases would return to the machine.
-	dns := d.add(!recorded, Step{ID: maintenanceID(name, "dns"), Kind: KindDNS, To: pai.AnyVersion(w.Current.Kubernetes.Label()), Risk: pai.RiskNone}, cordon)
-	add("record", KindMaintenance, !recorded, pai.RiskNone, drain, dns)
+	// CoreDNS ignores cordons, and that of older releases would return to the machine. A
+	// maintenance that is canceled while jobs run does not change it.
+	dns := add("dns", KindDNSAway, !recorded, pai.RiskNone, drain)
+	add("record", KindMaintenance, !recorded, pai.RiskNone, dns)
 	p.Steps = d.reduce()
 	if len(p.Steps) == 0 {
 		p.Notes = append(p.Notes, fmt.Sprintf("%s is %s", name, *m.Maintenance))
@@ -95,8 +96,13 @@ func Return(in Input, name string) (Plan, error) {
 	}
 	// What PAI cordoned for another operation is part of this maintenance.
 	steps = slices.DeleteFunc(steps, func(s Step) bool { return s.Kind == KindUncordon })
+	back.To = pai.AnyVersion(in.World.Current.Kubernetes.Label())
 	for _, s := range steps {
 		back.After = append(back.After, s.ID)
+	}
+	if !in.World.isBetweenVersions() { // else the rest of the hop applies CoreDNS
+		dns := Step{ID: maintenanceID(name, "dns"), Kind: KindDNSBack, Target: name, To: pai.AnyVersion(in.World.runs()), Phase: back.Phase, Risk: pai.RiskNone, After: back.After}
+		steps, back.After = append(steps, dns), append(slices.Clone(back.After), dns.ID)
 	}
 	p.Steps = append(steps, back)
 	in.noteReservations(&p)
@@ -127,6 +133,22 @@ func (in Input) currentSteps(m MachineState) ([]Step, error) {
 		s.After = append(s.After, before.ID)
 	}
 	return append(steps, s), nil
+}
+
+// runs is the version that the cluster runs, with the build of the control plane.
+func (w World) runs() pai.KubernetesVersion {
+	return (&kubernetes{world: w, controlPlanes: controlPlanes(w)}).current()
+}
+
+// isBetweenVersions reports whether a role of the control plane is newer than what is
+// recorded, in a hop that is committed or not. etcd does not count: it can stay newer after
+// a rollback.
+func (w World) isBetweenVersions() bool {
+	return slices.ContainsFunc(controlPlanes(w), func(m MachineState) bool {
+		return slices.ContainsFunc(kubernetesRoles, func(r Role) bool {
+			return w.Current.Kubernetes.Less(m.Roles[r].Link) || w.Current.Kubernetes.Less(m.Roles[r].Running)
+		})
+	})
 }
 
 // rollbackOf are the steps of one worker from a newer version to that of the cluster.

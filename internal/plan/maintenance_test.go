@@ -208,7 +208,7 @@ func TestMaintainRepeatsWhatWasUndone(t *testing.T) {
 		t.Errorf("without a node: got %v", kinds())
 	}
 	in.World.Machines[1].Maintenance = nil // its containers can still run
-	if got := kinds(); !slices.Equal(got, []Kind{KindDrain, KindDNS, KindMaintenance}) {
+	if got := kinds(); !slices.Equal(got, []Kind{KindDrain, KindDNSAway, KindMaintenance}) {
 		t.Errorf("without a node and a record: got %v", got)
 	}
 	in = inMaintenance(running(twoReleases(), "v0.9", "cp-01", "gpu-01"), "gpu-01")
@@ -218,7 +218,7 @@ func TestMaintainRepeatsWhatWasUndone(t *testing.T) {
 		t.Errorf("uncordoned: got %v", got)
 	}
 	node.Unschedulable, node.InMaintenance = true, false // a restore of etcd
-	if got := kinds(); !slices.Equal(got, []Kind{KindDrain, KindDNS, KindMaintenance}) {
+	if got := kinds(); !slices.Equal(got, []Kind{KindDrain, KindDNSAway, KindMaintenance}) {
 		t.Errorf("without a mark: got %v", got)
 	}
 }
@@ -246,8 +246,59 @@ func TestReturnFollowsTheCluster(t *testing.T) {
 	if p, err = Return(services, "gpu-01"); err != nil {
 		t.Fatal(err)
 	}
-	if len(p.Steps) < 2 || p.Steps[len(p.Steps)-2].Kind != KindImages || p.Steps[len(p.Steps)-2].To != "v0.10" {
+	if len(p.Steps) < 3 || p.Steps[len(p.Steps)-3].Kind != KindImages || p.Steps[len(p.Steps)-3].To != "v0.10" {
 		t.Errorf("got steps %v, want the images of the services before the return", p.Steps)
+	}
+}
+
+// No step of a maintenance or a return replaces the pods of services or CoreDNS, which would
+// uncordon machines and wait for those that are off. A return applies CoreDNS in the build
+// that the control plane runs, and not in the middle of a hop, committed or not.
+func TestMaintenanceChangesCoreDNSAsItRuns(t *testing.T) {
+	t.Parallel()
+	in := switchedOn(inMaintenance(running(twoReleases(), "v0.9", "cp-01", "gpu-01"), "gpu-01"), "gpu-01")
+	build := in.World.Current.Kubernetes.Build("0123456789abcdef")
+	control := in.World.Machines[0]
+	control.Programs = append(control.Programs, build)
+	control.Roles[RoleAPIServerA] = RoleState{Link: build, Running: build}
+	in.World.Machines[0] = control
+	dns := func() (Step, bool) {
+		t.Helper()
+		p, err := Return(in, "gpu-01")
+		if err != nil {
+			t.Fatal(err)
+		}
+		maintain, err := Maintain(in.World, "gpu-01")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if slices.ContainsFunc(slices.Concat(p.Steps, maintain.Steps), func(s Step) bool { return s.Kind.Traits().RollsPods }) {
+			t.Errorf("got steps that roll pods: %v, %v", p.Steps, maintain.Steps)
+		}
+		back := p.Steps[len(p.Steps)-1]
+		if back.Kind != KindReturn || back.To != "v0.9-pai" {
+			t.Errorf("got %+v last, want the return to the version of the cluster", back)
+		}
+		for _, s := range p.Steps {
+			if s.Kind == KindDNSBack {
+				return s, slices.Contains(back.After, s.ID)
+			}
+		}
+		return Step{}, false
+	}
+	if s, before := dns(); !before || s.To != pai.AnyVersion(build) {
+		t.Errorf("got %+v, before the return %v, want the build %s", s, before, build)
+	}
+	for _, emulates := range []string{"1.35", ""} { // before and after the commit
+		control.Roles[RoleAPIServerA] = RoleState{Link: "v0.10-pai", Running: "v0.10-pai", Emulates: emulates}
+		if s, planned := dns(); planned {
+			t.Errorf("got %+v in the middle of a hop", s)
+		}
+	}
+	control.Roles[RoleAPIServerA] = RoleState{Link: build, Running: build}
+	control.Roles[RoleEtcdA] = RoleState{Link: "v0.10-pai", Running: "v0.10-pai"} // stays after a rollback
+	if _, planned := dns(); !planned {
+		t.Error("got no CoreDNS beside a newer etcd")
 	}
 }
 

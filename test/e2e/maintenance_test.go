@@ -48,6 +48,7 @@ func TestMaintenance(t *testing.T) {
 	})
 	o.part("a maintenance waits for the job", func(o *operator) { o.maintenanceWaits(before) })
 	o.part("a maintenance that was killed ends with the same command", func(o *operator) { o.maintenanceIsKilled(before) })
+	o.part("CoreDNS is that of its release after a return", (*operator).dnsReturns)
 	o.part("a cluster does without the machine", (*operator).machineIsOff)
 	o.part("the machine returns at the version of the cluster", (*operator).machineReturns)
 }
@@ -78,12 +79,24 @@ func (o *operator) maintenanceOf(machine string) (since, by string) {
 	return since, by
 }
 
-// dnsMachines are the machines on which pods of CoreDNS run.
+// dnsMachines are the machines of the running pods of CoreDNS.
 func (o *operator) dnsMachines() string {
 	o.t.Helper()
 	machines := strings.Fields(o.kubectl("-n kube-system get pods -l k8s-app=kube-dns --field-selector=status.phase=Running -o jsonpath='{.items[*].spec.nodeName}'"))
 	slices.Sort(machines)
 	return strings.Join(machines, " ")
+}
+
+// wantDNS wants CoreDNS to forward external names, and to avoid machines in maintenance or not.
+func (o *operator) wantDNS(when string, avoids bool) {
+	o.t.Helper()
+	if file := o.kubectl("-n kube-system get configmap coredns -o jsonpath={.data.Corefile}"); !strings.Contains(file, "forward .") {
+		o.t.Errorf("%s: CoreDNS does not forward: %s", when, file)
+	}
+	affinity := o.kubectl("-n kube-system get deployment coredns -o jsonpath={.spec.template.spec.affinity}")
+	if strings.Contains(affinity, "pai.dev/maintenance") != avoids {
+		o.t.Errorf("%s: CoreDNS avoids machines in maintenance: %q, want %v", when, affinity, avoids)
+	}
 }
 
 // schedulable reports whether jobs can start on a machine.
@@ -109,6 +122,7 @@ func (o *operator) maintenanceWaits(before []container) {
 	if !o.schedulable("pai-2") {
 		t.Error("the machine is still cordoned after the maintenance was canceled")
 	}
+	o.wantDNS("after the maintenance was canceled", false)
 	o.wantContainersOf("hold", before)
 }
 
@@ -151,6 +165,21 @@ func (o *operator) maintenanceIsKilled(before []container) {
 	if again, _ := o.maintenanceOf("pai-2"); again != since {
 		t.Errorf("in maintenance since %q after the second command, was %q", again, since)
 	}
+}
+
+// dnsReturns returns a machine that nothing happened to, without its resolver, which a new
+// disk does not have. A boot in between does not ask it.
+func (o *operator) dnsReturns() {
+	o.wantDNS("in maintenance", true)
+	const resolver = "/etc/pai/resolv.conf"
+	o.on("pai-2", "mv "+resolver+" "+resolver+".away")
+	o.run(5*time.Minute, "cluster", "k8s-bootup", "--yes")
+	o.wantDNS("after a boot without the machine", true)
+	o.on("pai-2", "mv "+resolver+".away "+resolver)
+	o.run(10*time.Minute, "machine", "return", "pai-2", "--yes")
+	o.wantDNS("after the return", false)
+	o.run(5*time.Minute, "machine", "maintain", "pai-2", "--yes")
+	o.wantDNS("in maintenance again", true)
 }
 
 // machineIsOff boots, refreshes, and upgrades while the machine is off.
