@@ -99,7 +99,7 @@ func Doers(d Deps) plan.Doers {
 		plan.KindBootstrap:   withDiff{doer{c, c.bootstrapDone, c.bootstrap}, c.diffBootstrap},
 		plan.KindDNS:         withDiff{doer{c, c.dnsDone, c.dns}, c.diffDNS},
 		plan.KindCommit:      doer{c, c.commitDone, c.commit},
-		plan.KindRestore:     doer{c, c.restoreDone, c.restore},
+		plan.KindRestore:     withMarks{doer{c, c.restoreDone, c.restore}, c},
 		plan.KindBackup:      doer{c, c.backupDone, c.backup},
 		plan.KindRecover:     doer{c, c.recoverDone, c.recover},
 		plan.KindReconcile:   doer{c, c.reconcileDone, c.reconcile},

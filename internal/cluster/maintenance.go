@@ -220,3 +220,33 @@ func (c *cluster) markMaintained(ctx context.Context, h machine.Host) error {
 	}
 	return nil
 }
+
+// withMarks is the doer of a step that also marks the machines in maintenance. Later steps
+// start the scheduler.
+type withMarks struct {
+	plan.Doer
+	cluster *cluster
+}
+
+// Done also wants the marks on all nodes of machines in maintenance. A machine without a
+// node takes no jobs.
+func (d withMarks) Done(ctx context.Context, s plan.Step) (bool, error) {
+	if ok, err := d.Doer.Done(ctx, s); err != nil || !ok {
+		return false, err
+	}
+	c := d.cluster
+	h, _, err := c.controlPlane()
+	if err != nil {
+		return false, err
+	}
+	all, err := Maintained(ctx, h)
+	if err != nil {
+		return false, err
+	}
+	for name := range all {
+		if node, _, err := c.node(ctx, name); err != nil || node != nil && !isInMaintenance(node) {
+			return false, err
+		}
+	}
+	return true, nil
+}

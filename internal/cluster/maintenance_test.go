@@ -242,6 +242,62 @@ func TestRestoredEtcdKeepsTheMaintenance(t *testing.T) {
 	}
 }
 
+// restoredDoer is a restore whose API server and etcd run.
+type restoredDoer bool
+
+func (d restoredDoer) Done(context.Context, plan.Step) (bool, error) { return bool(d), nil }
+func (restoredDoer) Do(context.Context, plan.Step) error             { return nil }
+
+// A restore that was killed, or failed, before it marked the machines is not done: the next
+// steps start the scheduler.
+func TestRestoreIsDoneWithMarks(t *testing.T) {
+	t.Parallel()
+	const record = `{"machines":{"pai-2":{"since":"2026-11-27T09:00:00Z","by":"ann@ops","operation":"op-1"},"no-node":{}}}`
+	c, api, state := maintenanceCluster(t, maintenanceNode("pai-2", "", ""))
+	doer, ok := Doers(c.deps)[plan.KindRestore].(withMarks)
+	if !ok {
+		t.Fatalf("got %T, want a step that wants the marks", Doers(c.deps)[plan.KindRestore])
+	}
+	cl := doer.cluster
+	done := func(restored bool) bool {
+		t.Helper()
+		ok, err := withMarks{restoredDoer(restored), cl}.Done(t.Context(), plan.Step{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ok
+	}
+	if !done(true) || done(false) {
+		t.Error("without a machine in maintenance: got another answer than that of the restore")
+	}
+	c.hosts["pai-1"].Write(layout.MaintenanceFile, record)
+	if done(true) {
+		t.Error("got done without marks")
+	}
+	if err := cl.markMaintained(t.Context(), c.deps.Hosts["pai-1"]); err != nil || !done(true) || done(false) {
+		t.Errorf("got %v, and not done with marks", err)
+	}
+	marked, _ := state()
+	for what, change := range map[string]func(n *corev1.Node){
+		"cordon":           func(n *corev1.Node) { n.Spec.Unschedulable = false },
+		"label":            func(n *corev1.Node) { n.Labels = nil },
+		"mark":             func(n *corev1.Node) { delete(n.Annotations, pai.AnnotationMaintenance) },
+		"mark of a record": func(n *corev1.Node) { delete(n.Annotations, pai.AnnotationInMaintenance) },
+	} {
+		n := marked.DeepCopy()
+		change(n)
+		api.set(t, nodePath+"pai-2", n)
+		if done(true) {
+			t.Errorf("got done without the %s", what)
+		}
+		for _, kind := range []plan.Kind{plan.KindCordon, plan.KindMaintenance} {
+			if ok, err := Doers(c.deps)[kind].Done(t.Context(), maintenanceStep(kind)); err != nil || ok && (kind == plan.KindMaintenance || what != "mark of a record") {
+				t.Errorf("%s: got done %v, %v without the %s", kind, ok, err, what)
+			}
+		}
+	}
+}
+
 // CoreDNS of v0.11 starts on no machine in maintenance. That of older releases stays as it is
 // while no machine is in maintenance.
 func TestDNSAvoidsMaintenance(t *testing.T) {
