@@ -15,6 +15,7 @@ import (
 	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/operation"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/session"
 )
@@ -58,20 +59,27 @@ func newImageLoadCommand(env *Env) *cobra.Command {
 	return cmd
 }
 
-// onMachines connects to the machines. An unreachable machine is an error, but
-// only after the others were served.
+// onMachines connects to the machines. An unreachable machine is an error, but only after
+// the others were served. One that is off for its maintenance is left out.
 func onMachines(ctx context.Context, cluster *clusterFlags, do func(id string, hosts []machine.Host) error) error {
 	return cluster.withSession(ctx, func(s *session.Session) error {
+		off, err := operation.OffForMaintenance(ctx, s)
+		if err != nil {
+			return err
+		}
 		var hosts []machine.Host
 		var unreachable []string
 		for _, m := range s.Config.Layout.MachineList {
-			if h := s.Hosts[m.Hostname]; h != nil {
+			switch h := s.Hosts[m.Hostname]; {
+			case h != nil:
 				hosts = append(hosts, h)
-			} else {
+			case off[m.Hostname]:
+				s.Progressf("machine %s is in maintenance and unreachable; it is left out", m.Hostname)
+			default:
 				unreachable = append(unreachable, m.Hostname)
 			}
 		}
-		err := do(s.Config.Services.Cluster.Common.ClusterID, hosts)
+		err = do(s.Config.Services.Cluster.Common.ClusterID, hosts)
 		if len(unreachable) > 0 {
 			err = errors.Join(err, pai.Errorf(pai.CodeFailed, "start these machines and run the command again",
 				"unreachable machines were skipped: %s", strings.Join(unreachable, ", ")))

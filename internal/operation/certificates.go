@@ -69,8 +69,13 @@ func renewAll(ctx context.Context, s *session.Session, which inspect.Renewal) ([
 	})
 }
 
-// eachMachine asks all machines. The result has each of them, also with an error.
+// eachMachine asks all machines, except those that are off for their maintenance. The
+// result has each of them, also with an error.
 func eachMachine(ctx context.Context, s *session.Session, ask func(context.Context, machine.Host) (inspect.Report, error)) ([]MachineCertificates, error) {
+	off, err := OffForMaintenance(ctx, s)
+	if err != nil {
+		return nil, err
+	}
 	results := make([]MachineCertificates, len(s.Config.Layout.MachineList))
 	failed := make([]error, len(results))
 	var group errgroup.Group
@@ -79,6 +84,10 @@ func eachMachine(ctx context.Context, s *session.Session, ask func(context.Conte
 		group.Go(func() error {
 			results[n] = MachineCertificates{Machine: m.Hostname, Certificates: []certs.Certificate{}}
 			h := s.Hosts[m.Hostname]
+			if off[m.Hostname] {
+				results[n].Problems = []string{leftForMaintenance}
+				return nil
+			}
 			if h == nil {
 				failed[n] = fmt.Errorf("machine %q is unreachable", m.Hostname)
 				results[n].Problems = []string{"the machine is unreachable"}

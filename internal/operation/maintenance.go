@@ -88,8 +88,16 @@ func (g *returnGoal) Leads(_ *session.Session, w plan.World) pai.KubernetesVersi
 	return w.Current.Kubernetes
 }
 
-// Gather adds what the machine runs for another cluster, as before a boot.
+// Gather adds what the machine runs for another cluster, as before a boot. Pods of the
+// services start on the machine, so the bundle with their images must be there.
 func (g *returnGoal) Gather(ctx context.Context, s *session.Session, in *plan.Input) (err error) {
+	if services := in.World.ServicesRelease(); g.release != "" && services != "" {
+		if images := in.BundleOfServices(services, ""); images.Release != "" && images.Digest == "" {
+			if _, err := s.Bundle(images.Release); err != nil {
+				return err
+			}
+		}
+	}
 	if control := s.Hosts[s.Config.ControlPlane().Hostname]; control != nil {
 		in.Occupied, err = cluster.Occupied(ctx, control, s.Hosts, []string{g.name})
 	}

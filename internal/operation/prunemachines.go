@@ -20,18 +20,24 @@ import (
 const parallelPruning = 10
 
 // PruneMachines removes the programs of versions that nothing needs from the named
-// machines, or from all. It holds the lock of the cluster, except in a dry run. The
+// machines, or from all that are not off for their maintenance. It holds the lock of the cluster, except in a dry run. The
 // result has each machine, also with an error.
 func PruneMachines(ctx context.Context, s *session.Session, names []string, dryRun bool) (results []cluster.PrunedMachine, err error) {
 	machines, err := chosenMachines(s, names)
 	if err != nil {
 		return nil, err
 	}
+	var off map[string]bool
+	if len(names) == 0 {
+		if off, err = OffForMaintenance(ctx, s); err != nil {
+			return nil, err
+		}
+	}
 	if dryRun {
-		return pruneMachines(ctx, s, machines, true)
+		return pruneMachines(ctx, s, machines, off, true)
 	}
 	err = s.Locked(ctx, pai.VerbPruneMachines, run.LockOptions{Notify: s.Progressf}, func(ctx context.Context, _ *run.Lock) (err error) {
-		results, err = pruneMachines(ctx, s, machines, false)
+		results, err = pruneMachines(ctx, s, machines, off, false)
 		return err
 	})
 	return results, err
@@ -54,7 +60,7 @@ func chosenMachines(s *session.Session, names []string) ([]string, error) {
 	return all, nil
 }
 
-func pruneMachines(ctx context.Context, s *session.Session, names []string, dryRun bool) ([]cluster.PrunedMachine, error) {
+func pruneMachines(ctx context.Context, s *session.Session, names []string, off map[string]bool, dryRun bool) ([]cluster.PrunedMachine, error) {
 	needs, err := programNeeds(ctx, s)
 	if err != nil {
 		return nil, err
@@ -66,9 +72,12 @@ func pruneMachines(ctx context.Context, s *session.Session, names []string, dryR
 	for n, name := range names {
 		group.Go(func() error {
 			results[n] = cluster.PrunedMachine{Machine: name, Removed: []cluster.PrunedDirectory{}, Kept: []cluster.PrunedDirectory{}}
-			if h := s.Hosts[name]; h != nil {
+			switch h := s.Hosts[name]; {
+			case h != nil:
 				results[n], failed[n] = cluster.Prune(ctx, h, needs, dryRun)
-			} else {
+			case off[name]:
+				results[n].Error = leftForMaintenance
+			default:
 				failed[n] = errors.New("the machine is unreachable")
 			}
 			if failed[n] != nil {

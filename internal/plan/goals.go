@@ -20,7 +20,7 @@ func boot(in Input, pair pai.Pair) (Plan, error) {
 		return Plan{}, err
 	}
 	current := in.World.Current
-	bundle := in.bundleOf(pair.Kubernetes, in.bundleOfServices(pair.Services, "").Release)
+	bundle := in.bundleOf(pair.Kubernetes, in.BundleOfServices(pair.Services, "").Release)
 	if current.Kubernetes.Less(pair.Kubernetes) && current.Kubernetes != "" {
 		if bundle.Release == "" {
 			return Plan{}, pai.Errorf(pai.CodeUsage, "to list the releases, run: paictl release list", "no release has Kubernetes %s", pair.Kubernetes)

@@ -115,7 +115,7 @@ func Return(in Input, name string) (Plan, error) {
 // missed a rollback is newer, and is rolled back.
 func (in Input) currentSteps(m MachineState) ([]Step, error) {
 	w, services := in.World, in.World.ServicesRelease()
-	bundle := in.bundleOf(w.Current.Kubernetes, in.bundleOfServices(services, "").Release)
+	bundle := in.bundleOf(w.Current.Kubernetes, in.BundleOfServices(services, "").Release)
 	o := KubernetesOptions{Bundle: bundle, Expected: in.Expected, Manifests: in.Manifests[w.Current.Kubernetes.Label()], Only: map[string]bool{m.Name: true}}
 	steps, err := []Step(nil), error(nil)
 	if w.Current.Kubernetes.Less(newestKubernetes(World{Current: w.Current, Machines: []MachineState{m}})) {
@@ -123,7 +123,7 @@ func (in Input) currentSteps(m MachineState) ([]Step, error) {
 	} else if steps, err = Kubernetes(w, w.Current.Kubernetes, PinsOf(in.Releases), o); err != nil {
 		return nil, err
 	}
-	images := in.bundleOfServices(services, "")
+	images := in.BundleOfServices(services, "")
 	if services == "" || images.Digest == "" || images.Digest == bundle.Digest || slices.Contains(m.Images, images.Digest) {
 		return steps, nil
 	}

@@ -68,7 +68,7 @@ func Recover(in Input) (Plan, error) {
 	for _, m := range w.Machines {
 		workers[m.Name] = !m.ControlPlane
 	}
-	bundle := in.bundleOf(r.Kubernetes, in.bundleOfServices(r.Services, "").Release)
+	bundle := in.bundleOf(r.Kubernetes, in.BundleOfServices(r.Services, "").Release)
 	if bundle.Release == "" {
 		return Plan{}, pai.Errorf(pai.CodeRefused, "install the release that made the backup, or a newer one", "no known release has Kubernetes %s", r.Kubernetes)
 	}

@@ -99,7 +99,7 @@ func refreshNotes(in Input, configured pai.ServicesVersion) []string {
 	if current.Less(configured) {
 		notes = append(notes, fmt.Sprintf("the services stay at %s; to upgrade them, run: paictl upgrade apply --to %s; the configuration names that release", current, configured))
 	}
-	digest := in.bundleOfServices(current, "").Digest
+	digest := in.BundleOfServices(current, "").Digest
 	for _, m := range in.World.Active("").Machines {
 		if m.Unreachable == "" && digest != "" && !slices.Contains(m.Images, digest) {
 			notes = append(notes, fmt.Sprintf("machine %s lacks images of release %s; run: paictl service start; it copies them", m.Name, current))

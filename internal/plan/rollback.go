@@ -124,7 +124,7 @@ func (b *rollback) services(to, from pai.ServicesVersion) error {
 	newer := b.in.Services[from]
 	d := stepGraph{phase: "services/" + string(to)}
 	w, prefix := b.world, d.phase+"/"
-	bundle := b.in.bundleOfServices(to, "")
+	bundle := b.in.BundleOfServices(to, "")
 	var barrier []StepID
 	for _, m := range w.Machines {
 		digest := bundle.Digest

@@ -11,7 +11,7 @@ import (
 // because none of them must be newer than the API server. Only during an API
 // outage does the API server come first.
 func (b *rollback) kubernetes(to, newest pai.KubernetesVersion, services pai.ServicesVersion) error {
-	limit := b.in.bundleOfServices(services, "").Release
+	limit := b.in.BundleOfServices(services, "").Release
 	k := &kubernetes{world: b.world, to: to, pins: b.pins, rollback: true, graph: stepGraph{phase: "kubernetes/" + string(to)}, o: KubernetesOptions{Bundle: b.in.bundleOf(to, limit), Expected: b.in.Expected, Again: true}}
 	for _, m := range b.world.Machines {
 		if m.ControlPlane {

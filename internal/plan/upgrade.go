@@ -170,7 +170,7 @@ func (u *upgrade) servicesTo(to, from pai.ServicesVersion) error {
 		return pai.Errorf(pai.CodeFailed, "build the bundle; run: paictl release build "+string(to), "the services of release %s are unknown: this host does not have its bundle", to)
 	}
 	steps, err := Services(u.world, to, services, ServicesOptions{
-		Bundle: u.in.bundleOfServices(to, u.release), Previous: u.in.Services[from], Migrations: u.in.migrationsTo(to)})
+		Bundle: u.in.BundleOfServices(to, u.release), Previous: u.in.Services[from], Migrations: u.in.migrationsTo(to)})
 	if err != nil || len(steps) == 0 {
 		return err
 	}
@@ -186,8 +186,8 @@ func (in Input) bundleOf(version pai.KubernetesVersion, limit pai.Release) Bundl
 	return in.newest(limit, func(r release.Manifest) bool { return r.Kubernetes.Version.Compare(version) == 0 })
 }
 
-// bundleOfServices is the bundle that a version of the services is taken from.
-func (in Input) bundleOfServices(version pai.ServicesVersion, limit pai.Release) BundleRef {
+// BundleOfServices is the bundle that a version of the services is taken from.
+func (in Input) BundleOfServices(version pai.ServicesVersion, limit pai.Release) BundleRef {
 	return in.newest(limit, func(r release.Manifest) bool { return r.Services.Version.Compare(version) == 0 })
 }
 
