@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"pai.dev/pai/test/freeport"
 )
 
 const apiName = "api.pai.internal"
@@ -103,11 +105,14 @@ func serveAPI(t *testing.T, a *authority, s *apiServer, l net.Listener, certName
 
 func (s *apiServer) address() string { return s.Listener.Addr().String() }
 
+// patience is for what has to happen: a busy host can take long for it.
+const patience = time.Minute
+
+// testTimings check often; a test that needs a limit to pass sets it.
 func testTimings() timings {
 	return timings{
-		interval: 20 * time.Millisecond, downInterval: 10 * time.Millisecond, checkTimeout: time.Second,
-		rise: 2, fall: 3, wait: 2 * time.Second, grace: 200 * time.Millisecond, dial: time.Second,
-		hello: 5 * time.Second,
+		interval: 20 * time.Millisecond, downInterval: 10 * time.Millisecond, checkTimeout: patience,
+		rise: 2, fall: 3, wait: patience, grace: patience, dial: patience, hello: patience,
 	}
 }
 
@@ -120,12 +125,7 @@ type fixture struct {
 
 func start(t *testing.T) *fixture {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &fixture{T: t, proxy: newProxy(testTimings(), nil), address: l.Addr().String()}
-	l.Close()
+	f := &fixture{T: t, proxy: newProxy(testTimings(), nil), address: fmt.Sprintf("127.0.0.1:%d", freeport.Get(t))}
 	t.Cleanup(f.proxy.close)
 	return f
 }
@@ -139,7 +139,7 @@ func (f *fixture) use(backends ...backendConfig) {
 func (f *fixture) client(keep bool) *http.Client {
 	roots := x509.NewCertPool()
 	roots.AddCert(f.authority.cert)
-	return &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+	return &http.Client{Timeout: patience, Transport: &http.Transport{
 		DisableKeepAlives: !keep, TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: apiName},
 	}}
 }
@@ -157,7 +157,7 @@ func (f *fixture) ask(c *http.Client) (string, error) {
 // eventually waits until new connections are answered by a server.
 func (f *fixture) eventually(want string) {
 	f.Helper()
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(patience)
 	var got string
 	var err error
 	for time.Now().Before(deadline) {
@@ -172,9 +172,35 @@ func (f *fixture) eventually(want string) {
 // outOfUse waits until the proxy hands its only server no new connections.
 func (f *fixture) outOfUse() {
 	f.Helper()
-	for deadline := time.Now().Add(5 * time.Second); f.proxy.backends[0].usable(); time.Sleep(time.Millisecond) {
+	f.until("a server that refuses connections is out of use", func() bool { return !f.proxy.backends[0].usable() })
+}
+
+// until waits for a condition.
+func (f *fixture) until(what string, condition func() bool) {
+	f.Helper()
+	for deadline := time.Now().Add(patience); !condition(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			f.Fatal("a server that refuses connections stays in use")
+			f.Fatalf("within %s, it is not true that %s", patience, what)
 		}
 	}
+}
+
+// listens waits until the proxy accepts connections.
+func (f *fixture) listens() {
+	f.Helper()
+	f.until("the proxy listens", func() bool {
+		c, err := net.Dial("tcp", f.address)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+}
+
+// handedOn is the number of open connections that the only server has.
+func (f *fixture) handedOn() int {
+	b := f.proxy.backends[0]
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.conns)
 }

@@ -19,7 +19,6 @@ import (
 func TestTakeOverWithoutAFailedRequest(t *testing.T) {
 	t.Parallel()
 	f := start(t)
-	f.proxy.timings.grace = defaultTimings().grace // a busy host needs more than the short one for a request
 	f.authority = newAuthority(t)
 	old := startAPIServer(t, f.authority, apiName, "old")
 	next := startAPIServer(t, f.authority, apiName, "new")
@@ -44,16 +43,21 @@ func TestTakeOverWithoutAFailedRequest(t *testing.T) {
 			}
 		}
 	}()
+	askedMore := func() {
+		t.Helper()
+		before := asked.Load()
+		f.until("there are more requests", func() bool { return asked.Load() >= before+3 })
+	}
 	next.ready.Store(true)
-	time.Sleep(200 * time.Millisecond)
+	askedMore()
 	f.use(backendConfig{Address: old.address(), Draining: true}, backendConfig{Address: next.address()})
 	f.eventually("new")
-	time.Sleep(100 * time.Millisecond)
+	askedMore() // those that the old server has are answered
 	old.Close()
-	time.Sleep(200 * time.Millisecond)
+	askedMore()
 	close(stop)
 	<-stopped
-	if asked.Load() < 3 || failed.Load() > 0 {
+	if failed.Load() > 0 {
 		t.Errorf("%d of %d requests failed", failed.Load(), asked.Load())
 	}
 }
@@ -160,14 +164,14 @@ func TestConnectionsWaitForAServer(t *testing.T) {
 	a := startAPIServer(t, f.authority, apiName, "a")
 	a.ready.Store(false)
 	f.use(backendConfig{Address: a.address()})
-	time.Sleep(50 * time.Millisecond)
+	f.listens()
 	time.AfterFunc(300*time.Millisecond, func() { a.ready.Store(true) })
-	begin := time.Now()
-	if got, err := f.ask(f.client(false)); got != "a" || err != nil {
-		t.Fatalf("answered by %q: %v", got, err)
+	got, err := f.ask(f.client(false))
+	if !a.ready.Load() {
+		t.Error("it was answered by a server that was not ready")
 	}
-	if waited := time.Since(begin); waited < 250*time.Millisecond {
-		t.Errorf("it was answered after %s by a server that was not ready", waited)
+	if got != "a" || err != nil {
+		t.Fatalf("answered by %q: %v", got, err)
 	}
 }
 
@@ -177,14 +181,8 @@ func TestConnectionIsClosedWhenNoServerComes(t *testing.T) {
 	f.authority = newAuthority(t)
 	f.proxy.timings.wait = 100 * time.Millisecond
 	f.use(backendConfig{Address: "127.0.0.1:1"})
-	var c net.Conn
-	var err error
-	for range 100 {
-		if c, err = net.Dial("tcp", f.address); err == nil {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	f.listens()
+	c, err := net.Dial("tcp", f.address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +190,7 @@ func TestConnectionIsClosedWhenNoServerComes(t *testing.T) {
 	if _, err := c.Write(helloBytes); err != nil {
 		t.Fatal(err)
 	}
-	c.SetReadDeadline(time.Now().Add(2 * time.Second))
+	c.SetReadDeadline(time.Now().Add(patience))
 	if _, err := bufio.NewReader(c).ReadByte(); err != io.EOF {
 		t.Errorf("read ended with %v, want EOF", err)
 	}
@@ -218,8 +216,7 @@ func TestDrainingKeepsOpenConnectionsForAWhile(t *testing.T) {
 	t.Parallel()
 	f := start(t)
 	f.authority = newAuthority(t)
-	const grace = 3 * time.Second
-	f.proxy.timings.grace = grace
+	f.proxy.timings.grace = time.Hour // the test ends it
 	old := startAPIServer(t, f.authority, apiName, "old")
 	next := startAPIServer(t, f.authority, apiName, "new")
 	f.use(backendConfig{Address: old.address()})
@@ -233,14 +230,14 @@ func TestDrainingKeepsOpenConnectionsForAWhile(t *testing.T) {
 	if got, _ := f.ask(kept); got != "old" {
 		t.Errorf("the kept connection moved to %q at once", got)
 	}
-	time.Sleep(grace)
-	got, err := "", error(nil)
-	for until := time.Now().Add(2 * time.Second); got != "new" && time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
-		got, err = f.ask(kept)
-	}
-	if got != "new" || err != nil {
-		t.Errorf("after the grace period the kept client is answered by %q: %v", got, err)
-	}
+	b := f.proxy.backends[0]
+	b.mu.Lock()
+	b.grace.Reset(0)
+	b.mu.Unlock()
+	f.until("after the grace period the kept client is answered by the new server", func() bool {
+		got, err := f.ask(kept)
+		return got == "new" && err == nil
+	})
 }
 
 func TestDownClosesSessions(t *testing.T) {
@@ -250,6 +247,7 @@ func TestDownClosesSessions(t *testing.T) {
 	a := startAPIServer(t, f.authority, apiName, "a")
 	f.use(backendConfig{Address: a.address()})
 	f.eventually("a")
+	f.until("the connections of the requests are closed", func() bool { return f.handedOn() == 0 })
 	c, err := net.Dial("tcp", f.address)
 	if err != nil {
 		t.Fatal(err)
@@ -258,9 +256,9 @@ func TestDownClosesSessions(t *testing.T) {
 	if _, err := c.Write(helloBytes); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(50 * time.Millisecond) // until it is handed on
+	f.until("the connection is handed on", func() bool { return f.handedOn() == 1 })
 	a.ready.Store(false)
-	c.SetReadDeadline(time.Now().Add(3 * time.Second))
+	c.SetReadDeadline(time.Now().Add(patience))
 	if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("the session to a server that is down stayed open: %v", err)
 	}

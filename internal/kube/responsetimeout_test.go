@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,17 +18,7 @@ import (
 func TestResponseTimeout(t *testing.T) {
 	t.Parallel()
 	const limit = 100 * time.Millisecond
-	slow := make(chan struct{})
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/slow" {
-			<-r.Context().Done()
-			return
-		}
-		w.WriteHeader(http.StatusOK)
-		w.(http.Flusher).Flush()
-		<-slow
-		_, _ = io.WriteString(w, "done") // who does not read it fails below
-	}))
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 	defer server.Close()
 
 	cfg := &rest.Config{Host: server.URL}
@@ -36,7 +27,7 @@ func TestResponseTimeout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	_, err = api.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err == nil || ctx.Err() != nil {
@@ -46,17 +37,30 @@ func TestResponseTimeout(t *testing.T) {
 		t.Errorf("%v is not tried again", err)
 	}
 
-	client := http.Client{Transport: responseTimeout{http.DefaultTransport, limit}}
-	resp, err := client.Get(server.URL + "/slow")
-	if err != nil {
-		t.Fatal(err)
-	}
-	time.Sleep(2 * limit)
-	close(slow)
-	if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "done" {
-		t.Errorf("a slow answer: %q, %v", body, err)
-	}
-	if err := resp.Body.Close(); err != nil {
-		t.Error(err)
-	}
+	synctest.Test(t, func(t *testing.T) { // where a busy host answers at once
+		body, answer := io.Pipe()
+		client := http.Client{Transport: responseTimeout{roundTripper(func(r *http.Request) (*http.Response, error) {
+			context.AfterFunc(r.Context(), func() { answer.CloseWithError(context.Cause(r.Context())) })
+			return &http.Response{StatusCode: http.StatusOK, Body: body}, nil
+		}), limit}}
+		resp, err := client.Get("http://slow.example")
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * limit)
+		go func() {
+			_, _ = io.WriteString(answer, "done") // who does not read it fails below
+			answer.Close()
+		}()
+		if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "done" {
+			t.Errorf("a slow answer: %q, %v", body, err)
+		}
+		if err := resp.Body.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

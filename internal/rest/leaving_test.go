@@ -19,7 +19,7 @@ import (
 // while the server drains. The answer says that the connection ends.
 func TestDrainingServerKeepsIdleConnections(t *testing.T) {
 	t.Parallel()
-	access, stop := start(t, &scripted{jobs: []job.Status{}}, 2*time.Second)
+	access, stop := start(t, &scripted{jobs: []job.Status{}}, 10*time.Second)
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(access.CA)
 	conn, err := tls.Dial("tcp", strings.TrimPrefix(access.URLs[0], "https://"), &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool})
@@ -49,7 +49,20 @@ func TestDrainingServerKeepsIdleConnections(t *testing.T) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- stop() }()
-	time.Sleep(500 * time.Millisecond) // idle while the server drains
+	others := client(t, access)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) { // idle while the server drains
+		resp, err := others.http.Get(access.URLs[0] + "/readyz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode == http.StatusServiceUnavailable {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("readyz says %d in a server that was asked to end", resp.StatusCode)
+		}
+	}
 	if status, last := request(); status != http.StatusOK || !last {
 		t.Errorf("while draining: got %d, close %v, want an answer that ends the connection", status, last)
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
@@ -23,6 +24,7 @@ import (
 // names what it waits for, and the limits are kept.
 func TestExecutorOfAnyPlanKeepsOrderAndLimits(t *testing.T) {
 	t.Parallel()
+	outer := t
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(1, 15).Draw(t, "steps")
 		limit := rapid.IntRange(1, 5).Draw(t, "limit")
@@ -67,7 +69,8 @@ func TestExecutorOfAnyPlanKeepsOrderAndLimits(t *testing.T) {
 		}
 		e := executor(w)
 		e.Limit = limit
-		res := e.Run(context.Background(), p)
+		var res Result
+		synctest.Test(outer, func(t *testing.T) { res = e.Run(t.Context(), p) })
 
 		if worst.Load() > int32(limit) || worstRisky.Load() > 1 {
 			t.Fatalf("%d steps in parallel with limit %d, %d of them could affect jobs", worst.Load(), limit, worstRisky.Load())
@@ -118,50 +121,54 @@ func raise(highest *atomic.Int32, n int32) {
 
 func TestExecutorRunsIndependentStepsInParallel(t *testing.T) {
 	t.Parallel()
-	w := newWorld()
-	var together sync.WaitGroup
-	together.Add(3)
-	w.do = func(ctx context.Context, _ plan.Step) error { // ends only when all three are here
-		together.Done()
-		both := make(chan struct{})
-		go func() { together.Wait(); close(both) }()
-		select {
-		case <-both:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
+	synctest.Test(t, func(t *testing.T) { // in which a busy host cannot use up the deadlines
+		w := newWorld()
+		var together sync.WaitGroup
+		together.Add(3)
+		w.do = func(ctx context.Context, _ plan.Step) error { // ends only when all three are here
+			together.Done()
+			both := make(chan struct{})
+			go func() { together.Wait(); close(both) }()
+			select {
+			case <-both:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		}
-	}
-	p := plan.Plan{Steps: []plan.Step{{ID: "a", Kind: testKind}, {ID: "b", Kind: testKind}, {ID: "c", Kind: testKind}}}
-	for i := range p.Steps {
-		p.Steps[i].Risk = pai.RiskNone
-	}
-	if res := executor(w).Run(context.Background(), p); res.Outcome != pai.OutcomeSucceeded {
-		t.Errorf("%s: %v", outcomes(res), res.Err())
-	}
+		p := plan.Plan{Steps: []plan.Step{{ID: "a", Kind: testKind}, {ID: "b", Kind: testKind}, {ID: "c", Kind: testKind}}}
+		for i := range p.Steps {
+			p.Steps[i].Risk = pai.RiskNone
+		}
+		if res := executor(w).Run(context.Background(), p); res.Outcome != pai.OutcomeSucceeded {
+			t.Errorf("%s: %v", outcomes(res), res.Err())
+		}
+	})
 }
 
 // Steps that can affect jobs, but are not steps of one machine, run alone.
 func TestExecutorRunsRiskyStepsAlone(t *testing.T) {
 	t.Parallel()
-	w := newWorld()
-	var risky, worst atomic.Int32
-	w.do = func(context.Context, plan.Step) error {
-		raise(&worst, risky.Add(1))
-		time.Sleep(20 * time.Millisecond)
-		risky.Add(-1)
-		return nil
-	}
-	p := plan.Plan{}
-	for _, r := range []pai.Risk{pai.RiskNode, pai.RiskDataPath, pai.RiskEviction, "unheard-of"} {
-		p.Steps = append(p.Steps, plan.Step{ID: plan.StepID(r), Kind: testKind, Risk: r})
-	}
-	p.Steps = append(p.Steps, machineStep("gpu-1", plan.KindKubelet, pai.RiskNode))
-	e := executor(w)
-	e.Doers[plan.KindKubelet], e.Limit = w, 8
-	if res := e.Run(context.Background(), p); res.Err() != nil || worst.Load() != 1 {
-		t.Errorf("%d in parallel, error %v", worst.Load(), res.Err())
-	}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		var risky, worst atomic.Int32
+		w.do = func(context.Context, plan.Step) error {
+			raise(&worst, risky.Add(1))
+			time.Sleep(20 * time.Millisecond)
+			risky.Add(-1)
+			return nil
+		}
+		p := plan.Plan{}
+		for _, r := range []pai.Risk{pai.RiskNode, pai.RiskDataPath, pai.RiskEviction, "unheard-of"} {
+			p.Steps = append(p.Steps, plan.Step{ID: plan.StepID(r), Kind: testKind, Risk: r})
+		}
+		p.Steps = append(p.Steps, machineStep("gpu-1", plan.KindKubelet, pai.RiskNode))
+		e := executor(w)
+		e.Doers[plan.KindKubelet], e.Limit = w, 8
+		if res := e.Run(context.Background(), p); res.Err() != nil || worst.Load() != 1 {
+			t.Errorf("%d in parallel, error %v", worst.Load(), res.Err())
+		}
+	})
 }
 
 func TestExecutorOfInvalidPlanFails(t *testing.T) {

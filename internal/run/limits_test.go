@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
@@ -139,6 +140,7 @@ func anyRiskyStep(t *rapid.T, i int) plan.Step {
 // with a common job; and no other machine after one has failed.
 func TestExecutorKeepsClassesAtEveryMoment(t *testing.T) {
 	t.Parallel()
+	outer := t
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld()
 		o := &overlap{t: t, machines: rapid.IntRange(1, 4).Draw(t, "machines")}
@@ -154,7 +156,7 @@ func TestExecutorKeepsClassesAtEveryMoment(t *testing.T) {
 			}
 			p.Steps = append(p.Steps, s)
 			fails[s.ID] = rapid.IntRange(0, 9).Draw(t, "fails") == 0
-			takes[s.ID] = time.Duration(rapid.IntRange(0, 3).Draw(t, "takes")) * time.Millisecond
+			takes[s.ID] = time.Duration(rapid.IntRange(1, 3).Draw(t, "takes")) * time.Millisecond
 			if ofMachine(s) && s.Risk != pai.RiskAPI {
 				for job := range 3 {
 					where := rapid.IntRange(0, 8).Draw(t, "where")
@@ -185,7 +187,10 @@ func TestExecutorKeepsClassesAtEveryMoment(t *testing.T) {
 		}
 		e.Limit, e.Machines, e.ControlPlanes, e.Jobs, e.Events = 3, o.machines, []string{"cp-1"}, planned, o.event
 		e.Admit = func(_ context.Context, s plan.Step) ([]pai.JobRef, error) { return now[s.ID], nil }
-		res := e.Run(context.Background(), p)
+		var res Result
+		synctest.Test(outer, func(t *testing.T) { // in which a busy host cannot use up the deadlines
+			res = e.Run(t.Context(), p)
+		})
 
 		if o.late >= o.machines {
 			t.Errorf("%d steps of machines started after one had failed", o.late)
@@ -207,84 +212,88 @@ func TestExecutorKeepsClassesAtEveryMoment(t *testing.T) {
 // and no other machine starts. Steps that affect no job continue.
 func TestExecutorStartsNoMachineAfterFailure(t *testing.T) {
 	t.Parallel()
-	w := newWorld()
-	var p plan.Plan
-	for i := range 20 {
-		machine := fmt.Sprintf("gpu-%02d", i)
-		p.Steps = append(p.Steps, machineStep(machine, plan.KindKubelet, pai.RiskNode),
-			machineStep(machine, plan.KindUncordon, pai.RiskNone, plan.StepID(machine+"/"+string(plan.KindKubelet))))
-	}
-	p.Steps = append(p.Steps, machineStep("gpu-19", plan.KindPrograms, pai.RiskNone))
-	w.do = func(_ context.Context, s plan.Step) error {
-		if s.ID == "gpu-01/machine-kubelet" {
-			return errors.New("no")
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		var p plan.Plan
+		for i := range 20 {
+			machine := fmt.Sprintf("gpu-%02d", i)
+			p.Steps = append(p.Steps, machineStep(machine, plan.KindKubelet, pai.RiskNode),
+				machineStep(machine, plan.KindUncordon, pai.RiskNone, plan.StepID(machine+"/"+string(plan.KindKubelet))))
 		}
-		if s.Kind == plan.KindKubelet && s.Target != "gpu-00" {
-			time.Sleep(50 * time.Millisecond)
+		p.Steps = append(p.Steps, machineStep("gpu-19", plan.KindPrograms, pai.RiskNone))
+		w.do = func(_ context.Context, s plan.Step) error {
+			if s.ID == "gpu-01/machine-kubelet" {
+				return errors.New("no")
+			}
+			if s.Kind == plan.KindKubelet && s.Target != "gpu-00" {
+				time.Sleep(50 * time.Millisecond)
+			}
+			return nil
 		}
-		return nil
-	}
-	e := executor(w)
-	e.Doers = plan.Doers{plan.KindKubelet: w, plan.KindUncordon: w, plan.KindPrograms: w}
-	e.Machines, e.ControlPlanes = 4, []string{"cp-1"}
-	res := e.Run(t.Context(), p)
-	done := map[pai.Outcome]int{}
-	for _, r := range res.Steps {
-		done[r.Outcome]++
-		if by := res.Blocked[plan.StepID(r.ID)]; r.Outcome == pai.OutcomeBlocked && !slices.Equal(by, []plan.StepID{"gpu-01/machine-kubelet"}) {
-			t.Errorf("%s is blocked by %v, want the step that failed", r.ID, by)
+		e := executor(w)
+		e.Doers = plan.Doers{plan.KindKubelet: w, plan.KindUncordon: w, plan.KindPrograms: w}
+		e.Machines, e.ControlPlanes = 4, []string{"cp-1"}
+		res := e.Run(t.Context(), p)
+		done := map[pai.Outcome]int{}
+		for _, r := range res.Steps {
+			done[r.Outcome]++
+			if by := res.Blocked[plan.StepID(r.ID)]; r.Outcome == pai.OutcomeBlocked && !slices.Equal(by, []plan.StepID{"gpu-01/machine-kubelet"}) {
+				t.Errorf("%s is blocked by %v, want the step that failed", r.ID, by)
+			}
 		}
-	}
-	// gpu-00 alone, then gpu-01 to gpu-04: four kubelets and machines, and the programs.
-	if done[pai.OutcomeSucceeded] != 9 || done[pai.OutcomeFailed] != 1 || done[pai.OutcomeBlocked] != 31 {
-		t.Errorf("got %v: %s", done, outcomes(res))
-	}
+		// gpu-00 alone, then gpu-01 to gpu-04: four kubelets and machines, and the programs.
+		if done[pai.OutcomeSucceeded] != 9 || done[pai.OutcomeFailed] != 1 || done[pai.OutcomeBlocked] != 31 {
+			t.Errorf("got %v: %s", done, outcomes(res))
+		}
+	})
 }
 
 // A first machine that waits or is refused proves nothing: the next one is alone.
 func TestExecutorFirstMachineIsTheFirstThatSucceeds(t *testing.T) {
 	t.Parallel()
-	w := newWorld()
-	var mu sync.Mutex
-	active, first := 0, ""
-	w.do = func(_ context.Context, s plan.Step) error {
-		mu.Lock()
-		active++
-		if first == "" {
-			first = s.Target
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		var mu sync.Mutex
+		active, first := 0, ""
+		w.do = func(_ context.Context, s plan.Step) error {
+			mu.Lock()
+			active++
+			if first == "" {
+				first = s.Target
+			}
+			if active > 1 && first == "" {
+				t.Errorf("%s runs beside the first machine", s.Target)
+			}
+			mu.Unlock()
+			time.Sleep(10 * time.Millisecond)
+			mu.Lock()
+			defer mu.Unlock()
+			if s.Target == first && active > 1 {
+				t.Errorf("%d machines run while the first one does", active)
+			}
+			active--
+			return nil
 		}
-		if active > 1 && first == "" {
-			t.Errorf("%s runs beside the first machine", s.Target)
+		var p plan.Plan
+		for i := range 6 {
+			p.Steps = append(p.Steps, machineStep(fmt.Sprintf("gpu-%d", i), plan.KindKubelet, pai.RiskNode))
 		}
-		mu.Unlock()
-		time.Sleep(10 * time.Millisecond)
-		mu.Lock()
-		defer mu.Unlock()
-		if s.Target == first && active > 1 {
-			t.Errorf("%d machines run while the first one does", active)
+		e := executor(w)
+		e.Doers, e.ControlPlanes = plan.Doers{plan.KindKubelet: w}, []string{"cp-1"}
+		e.Admit = func(_ context.Context, s plan.Step) ([]pai.JobRef, error) {
+			switch s.Target {
+			case "gpu-0":
+				return nil, pai.Errorf(pai.CodeWaiting, "", "job ann~llama runs there")
+			case "gpu-1":
+				return nil, errors.New("no")
+			}
+			return nil, nil
 		}
-		active--
-		return nil
-	}
-	var p plan.Plan
-	for i := range 6 {
-		p.Steps = append(p.Steps, machineStep(fmt.Sprintf("gpu-%d", i), plan.KindKubelet, pai.RiskNode))
-	}
-	e := executor(w)
-	e.Doers, e.ControlPlanes = plan.Doers{plan.KindKubelet: w}, []string{"cp-1"}
-	e.Admit = func(_ context.Context, s plan.Step) ([]pai.JobRef, error) {
-		switch s.Target {
-		case "gpu-0":
-			return nil, pai.Errorf(pai.CodeWaiting, "", "job ann~llama runs there")
-		case "gpu-1":
-			return nil, errors.New("no")
+		res := e.Run(t.Context(), p)
+		if got := len(res.Of(pai.OutcomeSucceeded)); got != 4 || first != "gpu-2" {
+			t.Errorf("got %d machines, the first was %s: %s", got, first, outcomes(res))
 		}
-		return nil, nil
-	}
-	res := e.Run(t.Context(), p)
-	if got := len(res.Of(pai.OutcomeSucceeded)); got != 4 || first != "gpu-2" {
-		t.Errorf("got %d machines, the first was %s: %s", got, first, outcomes(res))
-	}
+	})
 }
 
 // Two machines with a common job are changed one after the other, whether the
@@ -295,43 +304,45 @@ func TestExecutorChangesMachinesWithCommonJobOneAtATime(t *testing.T) {
 	for name, known := range map[string]bool{"known job": true, "job that started later": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld()
-			var mu sync.Mutex
-			active := map[string]bool{}
-			others := false
-			w.do = func(_ context.Context, s plan.Step) error {
-				mu.Lock()
-				active[s.Target] = true
-				if active["gpu-1"] && active["gpu-2"] {
-					t.Error("both machines of the job are changed")
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				var mu sync.Mutex
+				active := map[string]bool{}
+				others := false
+				w.do = func(_ context.Context, s plan.Step) error {
+					mu.Lock()
+					active[s.Target] = true
+					if active["gpu-1"] && active["gpu-2"] {
+						t.Error("both machines of the job are changed")
+					}
+					others = others || active["gpu-1"] && active["gpu-3"] || active["gpu-2"] && active["gpu-3"]
+					mu.Unlock()
+					time.Sleep(30 * time.Millisecond)
+					mu.Lock()
+					defer mu.Unlock()
+					delete(active, s.Target)
+					return nil
 				}
-				others = others || active["gpu-1"] && active["gpu-3"] || active["gpu-2"] && active["gpu-3"]
-				mu.Unlock()
-				time.Sleep(30 * time.Millisecond)
-				mu.Lock()
-				defer mu.Unlock()
-				delete(active, s.Target)
-				return nil
-			}
-			e := executor(w)
-			e.Doers, e.ControlPlanes, e.Jobs = plan.Doers{plan.KindKubelet: w}, []string{"cp-1"}, map[plan.StepID][]pai.JobRef{}
-			var p plan.Plan
-			for i := range 4 { // gpu-0 is the first
-				s := machineStep(fmt.Sprintf("gpu-%d", i), plan.KindKubelet, pai.RiskNode)
-				p.Steps = append(p.Steps, s)
-				if known && (i == 1 || i == 2) {
-					e.Jobs[s.ID] = job
+				e := executor(w)
+				e.Doers, e.ControlPlanes, e.Jobs = plan.Doers{plan.KindKubelet: w}, []string{"cp-1"}, map[plan.StepID][]pai.JobRef{}
+				var p plan.Plan
+				for i := range 4 { // gpu-0 is the first
+					s := machineStep(fmt.Sprintf("gpu-%d", i), plan.KindKubelet, pai.RiskNode)
+					p.Steps = append(p.Steps, s)
+					if known && (i == 1 || i == 2) {
+						e.Jobs[s.ID] = job
+					}
 				}
-			}
-			e.Admit = func(_ context.Context, s plan.Step) ([]pai.JobRef, error) {
-				if !known && (s.Target == "gpu-1" || s.Target == "gpu-2") {
-					return job, nil
+				e.Admit = func(_ context.Context, s plan.Step) ([]pai.JobRef, error) {
+					if !known && (s.Target == "gpu-1" || s.Target == "gpu-2") {
+						return job, nil
+					}
+					return nil, nil
 				}
-				return nil, nil
-			}
-			if res := e.Run(t.Context(), p); res.Err() != nil || !others {
-				t.Errorf("got %s, another machine in parallel: %v", outcomes(res), others)
-			}
+				if res := e.Run(t.Context(), p); res.Err() != nil || !others {
+					t.Errorf("got %s, another machine in parallel: %v", outcomes(res), others)
+				}
+			})
 		})
 	}
 }

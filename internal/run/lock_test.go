@@ -137,40 +137,42 @@ func TestLockAfterSuspensionIsLost(t *testing.T) {
 // However many want the lock, and however they come by it, one at a time has it.
 func TestLockUnderContentionHasOneHolder(t *testing.T) {
 	t.Parallel()
-	store := runtest.Dir(t.TempDir())
-	var holders, times atomic.Int32
-	var all sync.WaitGroup
-	deadline := time.Now().Add(5 * time.Second)
-	for i := range 6 {
-		all.Go(func() {
-			for turn := 0; time.Now().Before(deadline); turn++ {
-				h := elsewhere(fmt.Sprintf("desk-%d-%d", i, turn))
-				l, err := Acquire(context.Background(), store, h, fast(&notices{}))
-				if pai.CodeOf(err) == pai.CodeLocked && err != nil {
-					continue
+	synctest.Test(t, func(t *testing.T) { // in which a busy host cannot let a lease expire
+		store := runtest.Dir(t.TempDir())
+		var holders, times atomic.Int32
+		var all sync.WaitGroup
+		deadline := time.Now().Add(10 * time.Second)
+		for i := range 6 {
+			all.Go(func() {
+				for turn := 0; time.Now().Before(deadline); turn++ {
+					h := elsewhere(fmt.Sprintf("desk-%d-%d", i, turn))
+					l, err := Acquire(context.Background(), store, h, fast(&notices{}))
+					if pai.CodeOf(err) == pai.CodeLocked && err != nil {
+						continue
+					}
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if n := holders.Add(1); n != 1 {
+						t.Errorf("%d hold the lock", n)
+					}
+					times.Add(1)
+					time.Sleep(time.Duration(i+1) * time.Millisecond)
+					holders.Add(-1)
+					if turn%3 == 2 { // dies: others have to see it expire
+						l.stop()
+						<-l.done
+					} else if err := l.Release(context.Background()); err != nil {
+						t.Error(err)
+					}
 				}
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				if n := holders.Add(1); n != 1 {
-					t.Errorf("%d hold the lock", n)
-				}
-				times.Add(1)
-				time.Sleep(time.Duration(i) * time.Millisecond)
-				holders.Add(-1)
-				if turn%3 == 2 { // dies: others have to see it expire
-					l.stop()
-					<-l.done
-				} else if err := l.Release(context.Background()); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	all.Wait()
-	if times.Load() < 5 {
-		t.Errorf("the lock was held only %d times: that proves nothing", times.Load())
-	}
-	t.Logf("held %d times", times.Load())
+			})
+		}
+		all.Wait()
+		if times.Load() < 5 {
+			t.Errorf("the lock was held only %d times: that proves nothing", times.Load())
+		}
+		t.Logf("held %d times", times.Load())
+	})
 }

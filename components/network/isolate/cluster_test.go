@@ -11,6 +11,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 )
 
 func slice(namespace, service, name string, headless bool, list ...string) *discoveryv1.EndpointSlice {
@@ -57,6 +58,10 @@ func TestKnownOfTheCluster(t *testing.T) {
 	case <-w.changed:
 	default:
 	}
+	// The fake API does not send what changed before it was asked to watch.
+	eventually(t, "the slices are watched", func() bool {
+		return slices.ContainsFunc(client.Actions(), func(a clienttesting.Action) bool { return a.Matches("watch", "endpointslices") })
+	})
 	changed := slice("pai-vc-a", "one", "one-y", true, "10.244.3.6")
 	if _, err := client.DiscoveryV1().EndpointSlices("pai-vc-a").Update(t.Context(), changed, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
@@ -76,9 +81,9 @@ func TestKnownOfTheCluster(t *testing.T) {
 // eventually waits for a condition.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !condition(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !condition(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("within 30 seconds, it is not true that %s", what)
+			t.Fatalf("within a minute, it is not true that %s", what)
 		}
 	}
 }

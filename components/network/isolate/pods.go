@@ -130,6 +130,7 @@ type podFiles struct {
 
 // list returns the pods. changed is false if it would return the same as before.
 func (f *podFiles) list(force bool) (pods []pod, changed bool, err error) {
+	looked := time.Now()
 	info, err := os.Stat(f.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, f.read == nil, nil
@@ -145,7 +146,7 @@ func (f *podFiles) list(force bool) (pods []pod, changed bool, err error) {
 		return nil, false, err
 	}
 	// A change within the same tick of the clock would not be seen.
-	f.stamp, f.again = info.ModTime(), time.Since(info.ModTime()) < 100*time.Millisecond
+	f.stamp, f.again = info.ModTime(), looked.Sub(info.ModTime()) < 100*time.Millisecond
 	read := map[string]pod{}
 	for _, e := range entries {
 		if !strings.HasPrefix(e.Name(), "pai-") || !strings.HasSuffix(e.Name(), "-eth0") {

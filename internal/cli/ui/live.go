@@ -20,6 +20,7 @@ const redrawEvery = 200 * time.Millisecond
 type live struct {
 	console *Console
 	screen  *screen
+	now     func() time.Time
 
 	mu    sync.Mutex
 	state liveState
@@ -43,8 +44,8 @@ type runningStep struct {
 	since time.Time
 }
 
-func newLive(c *Console, s *screen) *live {
-	l := &live{console: c, screen: s, state: liveState{ends: endsShown{}}, ended: make(chan struct{})}
+func newLive(c *Console, s *screen, now func() time.Time) *live {
+	l := &live{console: c, screen: s, now: now, state: liveState{ends: endsShown{}}, ended: make(chan struct{})}
 	l.done.Go(func() {
 		ticker := time.NewTicker(redrawEvery)
 		defer ticker.Stop()
@@ -64,7 +65,7 @@ func (l *live) Plan(_ any, text func(*Page)) error { return Text(l.console.Err, 
 
 func (l *live) redraw() {
 	l.mu.Lock()
-	frame := l.state.frame(time.Now())
+	frame := l.state.frame(l.now())
 	l.mu.Unlock()
 	select {
 	case <-l.ended:

@@ -3,6 +3,7 @@ package ui
 import (
 	"io"
 	"os"
+	"time"
 
 	"golang.org/x/term"
 
@@ -31,7 +32,7 @@ func NewView(c *Console) View {
 	case c.JSON():
 		return &stream{console: c}
 	case s != nil:
-		return newLive(c, s)
+		return newLive(c, s, time.Now)
 	default:
 		return newProgress(c)
 	}
