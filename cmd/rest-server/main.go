@@ -42,6 +42,7 @@ type options struct {
 	endedJobsLimit  int
 	endedJobsDays   int
 	jobList         string
+	history         historyOptions
 }
 
 func main() {
@@ -57,6 +58,10 @@ func main() {
 	flag.IntVar(&o.endedJobsLimit, "ended-jobs-limit", 1000, "how many ended jobs of a virtual cluster stay in the cluster")
 	flag.IntVar(&o.endedJobsDays, "ended-jobs-days", 30, "how long an ended job stays in the cluster, in days")
 	flag.StringVar(&o.jobList, "job-list", "own", "whose jobs a user sees in the list of jobs: own or all")
+	flag.StringVar(&o.history.database, "history", "none", "where jobs that left the cluster are kept: none, sqlite, or postgresql")
+	flag.StringVar(&o.history.dir, "history-dir", "/var/lib/pai/history", "directory of the SQLite database")
+	flag.StringVar(&o.history.connection, "history-connection", "/etc/pai/history/connection", "file with the connection string of PostgreSQL")
+	flag.IntVar(&o.history.jobs, "history-jobs", 200000, "how many jobs the history keeps")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
@@ -110,19 +115,30 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	virtualClusters := strings.Split(o.virtualClusters, ",")
 	policy := identity.Policy{ListOthersJobs: o.jobList == "all"}
 	core := rest.NewCore(cluster, virtualClusters).WithContainment(containment).WithPolicy(policy).WithOutput(rest.NewOutputPods(cluster))
+	keeper, err := o.history.keeper(log)
+	if err != nil {
+		return err
+	}
+	handler := &rest.Handler{Jobs: core, Cluster: core}
+	if keeper != nil {
+		// Requests have the history until the last one is answered.
+		during, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		defer cancel()
+		go keeper.Run(during, historyEvery)
+		recorded := rest.NewRecorded(core, keeper)
+		handler.Jobs, handler.Cluster, handler.History = recorded, recorded, recorded
+		recorder := rest.NewRecorder(core, keeper, o.history.jobs)
+		go recorder.Run(ctx, jobsEvery, func(err error) { log.Warn("the history is delayed", "error", err) })
+	}
 	known := rest.NewUsers(cluster, users, func(err error) { log.Error("users are left out", "error", err) }).WithVirtualClusters(virtualClusters)
 	go core.ReconcileStops(ctx, 2*time.Second, func(err error) { log.Warn("stops are delayed", "error", err) })
 	retention := rest.Retention{Jobs: o.endedJobsLimit, Age: time.Duration(o.endedJobsDays) * 24 * time.Hour}
 	go core.ReconcileRecords(ctx, recordsEvery, retention, func(err error) { log.Warn("ended jobs stay longer", "error", err) })
 	log.Info("listening", "address", o.listen, "release", o.release)
-	server := rest.Server{
-		Handler: &rest.Handler{
-			Jobs: core, Users: known, Release: o.release, Log: log, Policy: policy,
-			Logins: rest.NewLogins(known.Accounts(cluster)), Cluster: core, LinkKey: known.LinkKey(cluster),
-			MetricsPassword: readPassword(o.metricsPassword, log),
-		},
-		CertDir: o.certDir, Drain: o.drain, Log: log,
-	}
+	handler.Users, handler.Release, handler.Log, handler.Policy = known, o.release, log, policy
+	handler.Logins, handler.LinkKey = rest.NewLogins(known.Accounts(cluster)), known.LinkKey(cluster)
+	handler.MetricsPassword = readPassword(o.metricsPassword, log)
+	server := rest.Server{Handler: handler, CertDir: o.certDir, Drain: o.drain, Log: log}
 	return server.Run(ctx, listener)
 }
 

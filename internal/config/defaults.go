@@ -20,6 +20,7 @@ const (
 	DefaultEndedJobsDays  = 30
 	DefaultTaskNetwork    = "0.0.0.0/0"
 	DefaultJobList        = "own"
+	DefaultHistory        = "sqlite"
 )
 
 // setDefaults fills in what the files omit.
@@ -45,6 +46,7 @@ func (c *Config) setDefaults() {
 	setDefault(&s.RestServer.EndedJobsLimit, DefaultEndedJobsLimit)
 	setDefault(&s.RestServer.EndedJobsDays, DefaultEndedJobsDays)
 	setDefault(&s.RestServer.JobList, DefaultJobList)
+	setDefault(&s.RestServer.HistoryDatabase, DefaultHistory)
 	setDefault(&s.Prometheus.Port, DefaultPrometheusPort)
 	setDefault(&s.Prometheus.ScrapeInterval, DefaultScrapeInterval)
 	setDefault(&s.NodeExporter.Port, DefaultNodeExporter)

@@ -128,6 +128,9 @@ type RestServer struct {
 	EndedJobsDays  int `yaml:"ended-jobs-days,omitempty" json:"ended-jobs-days"`   // default 30
 	// JobList says whose jobs users see in the list of jobs.
 	JobList string `yaml:"job-list,omitempty" json:"job-list"` // default own
+	// HistoryDatabase says where jobs are kept after they left the cluster: sqlite,
+	// postgresql, or none.
+	HistoryDatabase string `yaml:"history-database,omitempty" json:"history-database"` // default sqlite
 }
 
 // Prometheus configures Prometheus.

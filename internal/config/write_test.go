@@ -89,6 +89,7 @@ func anyConfig() *rapid.Generator[Config] {
 		ports := rapid.SliceOfNDistinct(rapid.IntRange(9000, 9999), 3, 3, rapid.ID[int]).Draw(t, "ports")
 		c.Services.RestServer.ServerPort, c.Services.Prometheus.Port, c.Services.NodeExporter.Port = ports[0], ports[1], ports[2]
 		c.Services.RestServer.EndedJobsLimit = rapid.IntRange(10, 10000).Draw(t, "ended jobs")
+		c.Services.RestServer.HistoryDatabase = rapid.SampledFrom([]string{"sqlite", "postgresql", "none"}).Draw(t, "history")
 		c.Services.RestServer.JobList = rapid.SampledFrom([]string{"own", "all"}).Draw(t, "job list")
 		c.Services.RestServer.EndedJobsDays = rapid.IntRange(1, 3650).Draw(t, "days of ended jobs")
 		c.Services.Prometheus.ScrapeInterval = rapid.IntRange(1, 86400).Draw(t, "interval")

@@ -43,6 +43,7 @@ type Core struct {
 	containment     map[string]job.Containment // by virtual cluster; others have the defaults
 	policy          identity.Policy
 	output          MachineOutput // nil: only the newest file of a task is read
+	recorder        *Recorder     // nil: there is no history
 	now             func() time.Time
 	lists           chan struct{} // one element for each list that is being made
 }

@@ -59,7 +59,7 @@ func (c *Core) List(ctx context.Context, f Filter) ([]job.Status, error) {
 	slices.SortFunc(jobs, func(a, b job.Status) int {
 		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.String(), b.String()))
 	})
-	return jobs, nil
+	return f.page(jobs), nil
 }
 
 func (c *Core) listIn(ctx context.Context, namespace string, f Filter) ([]job.Status, error) {

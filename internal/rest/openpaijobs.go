@@ -1,11 +1,13 @@
 package rest
 
 import (
+	"errors"
 	"io"
 	"net/http"
 
 	"github.com/go-chi/chi/v5"
 
+	"pai.dev/pai/internal/history"
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/rest/openpai"
@@ -25,24 +27,19 @@ func (h *Handler) openPAISubmit(w http.ResponseWriter, req *http.Request) (any, 
 	}{http.StatusAccepted, "Update job " + submitted.ID + " successfully.", submitted.Warnings}, nil
 }
 
-func (h *Handler) openPAIList(_ http.ResponseWriter, req *http.Request) (any, error) {
+func (h *Handler) openPAIList(w http.ResponseWriter, req *http.Request) (any, error) {
 	q, err := openpai.ParseQuery(req.URL.Query())
 	if err != nil {
 		return nil, invalidParameters("%w", err)
 	}
-	f := Filter{}
-	if user := q.OneUser(); userPattern.MatchString(user) {
-		f.User = user
-	}
-	jobs, err := h.Jobs.List(req.Context(), f)
+	p, err := h.Cluster.Page(req.Context(), q.Query)
 	if err != nil {
 		return nil, err
 	}
-	summaries := make([]openpai.JobSummary, len(jobs))
-	for i, s := range jobs {
-		summaries[i] = openpai.Summary(s)
+	if p.Incomplete != "" {
+		w.Header().Set(incompleteHeader, p.Incomplete)
 	}
-	return q.Answer(q.Apply(summaries)), nil
+	return q.Answer(p.Jobs, p.Total, p.Incomplete != ""), nil
 }
 
 func (h *Handler) openPAIDetail(_ http.ResponseWriter, req *http.Request) (any, error) {
@@ -225,5 +222,8 @@ func (h *Handler) jobExists(_ http.ResponseWriter, req *http.Request) (any, erro
 		return nil, err
 	}
 	s, err := h.Jobs.Get(req.Context(), id)
+	if errors.Is(err, history.ErrAway) {
+		err = noJob(id) // the cluster does not have it, so that its name is free
+	}
 	return openpai.Detail(s), err
 }

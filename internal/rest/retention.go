@@ -32,7 +32,8 @@ const minRetention = time.Hour
 
 // ReconcileRecords deletes the jobs whose retention has passed, with their pods and
 // texts, and completes submissions of servers that were killed, until the context
-// ends. Any number of servers can do so in parallel.
+// ends. Any number of servers can do so in parallel. With a history, a job that is not
+// recorded stays.
 func (c *Core) ReconcileRecords(ctx context.Context, every time.Duration, r Retention, report func(error)) {
 	repeat(ctx, every, func(ctx context.Context) error {
 		return errors.Join(c.reconcileTexts(ctx), c.reconcileEnded(ctx, r))
@@ -122,9 +123,17 @@ func (c *Core) deleteEnded(ctx context.Context, e endedJob) error {
 	if len(live.Items) > 0 {
 		return nil
 	}
+	if c.recorder != nil {
+		if err := c.recorder.final(ctx, e); err != nil {
+			return fmt.Errorf("the ended job %s stays in the cluster, because it is not recorded: %w", e.ref.Name, err)
+		}
+	}
 	// A conflict means that another job has the name by now.
 	if err := c.cluster.Delete(ctx, e.ref, e.uid); err != nil && !apierrors.IsConflict(err) {
 		return fmt.Errorf("delete the ended job %s: %w", e.ref.Name, err)
+	}
+	if c.recorder != nil {
+		c.recorder.left(ctx, e)
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ const module = "pai.dev/pai"
 // layers lists the directories of internal/, highest first: a package imports only
 // from its own directory and from those further down.
 func layers() []string {
-	return []string{"cli", "operation", "configsync", "session", "revision", "run", "guard", "witness", "check", "rest", "identity", "job", "tasklog", "observe",
+	return []string{"cli", "operation", "configsync", "session", "revision", "run", "guard", "witness", "check", "rest", "history", "identity", "job", "tasklog", "observe",
 		"cluster", "service", "kube", "nspawn", "inspect", "certs", "etcd", "machine", "plan", "backup", "release", "config", "yamldoc", "oplog", "filelock", "atomicfile", "poll", "golden", "fingerprint", "layout", "pai"}
 }
 

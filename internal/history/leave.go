@@ -1,0 +1,118 @@
+package history
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"pai.dev/pai/internal/job"
+)
+
+// Held is a recorded job that was in the cluster when it was last seen.
+type Held struct {
+	Summary
+	Digest   string
+	Observed time.Time
+	HasText  bool
+}
+
+// Held returns the recorded jobs that were last seen in the cluster.
+func (s *Store) Held(ctx context.Context) (held []Held, err error) {
+	rows, err := s.db.QueryContext(ctx, "SELECT digest, observed, EXISTS (SELECT 1 FROM texts WHERE job = uid), "+summaryColumns+" FROM jobs WHERE gone = 0")
+	if err != nil {
+		return nil, readError(err)
+	}
+	err = eachRow(rows, func() error {
+		var h Held
+		var observed int64
+		sum, _, err := scanSummary(before{rows, []any{&h.Digest, &observed, &h.HasText}})
+		h.Summary, h.Observed = sum, fromMillis(observed)
+		held = append(held, h)
+		return err
+	})
+	return held, readError(err)
+}
+
+// before scans some columns before those of a summary.
+type before struct {
+	row   row
+	first []any
+}
+
+func (b before) Scan(into ...any) error { return b.row.Scan(append(b.first, into...)...) }
+
+// Leave records that a job is not in the cluster since a time. If its end was not
+// recorded, it counts as stopped then.
+func (s *Store) Leave(ctx context.Context, uid string, at time.Time) error {
+	_, err := s.db.ExecContext(ctx, `UPDATE jobs SET gone = $2, ended = CASE WHEN state IN ('SUCCEEDED', 'FAILED', 'STOPPED') THEN ended ELSE $2 END,
+state = CASE WHEN state IN ('SUCCEEDED', 'FAILED', 'STOPPED') THEN state ELSE 'STOPPED' END WHERE uid = $1 AND gone = 0 AND observed <= $2`, clean(uid), toMillis(at))
+	if err != nil {
+		return fmt.Errorf("write the history: %w", err)
+	}
+	return nil
+}
+
+// ChangeTags changes the tags of a job that left the cluster.
+func (s *Store) ChangeTags(ctx context.Context, uid string, change func(tags []string) (string, error)) error {
+	var refused error
+	err := s.inTransaction(ctx, func(tx *sql.Tx) error {
+		lock := ""
+		if s.d == dialect(postgresql{}) {
+			lock = " FOR UPDATE"
+		}
+		var text string
+		if err := tx.QueryRowContext(ctx, "SELECT tags FROM jobs WHERE uid = $1"+lock, clean(uid)).Scan(&text); err != nil {
+			return readError(err)
+		}
+		var after string
+		if after, refused = change(splitTags(text)); refused != nil {
+			return nil
+		}
+		_, err := tx.ExecContext(ctx, "UPDATE jobs SET tags = $2 WHERE uid = $1", clean(uid), clean(joinTags(job.ReadTags(after))))
+		return err
+	})
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		err = fmt.Errorf("write the history: %w", err)
+	}
+	return errors.Join(refused, err)
+}
+
+// pruneAtOnce is how many jobs a statement deletes.
+const pruneAtOnce = 500
+
+// Prune deletes the jobs that left the cluster first, as many as are more than keep, or
+// more than four fifths of the file have room for. It returns how many it deleted.
+func (s *Store) Prune(ctx context.Context, keep int) (deleted int, err error) {
+	for {
+		n, err := s.excess(ctx, keep)
+		if err != nil || n == 0 {
+			return deleted, err
+		}
+		result, err := s.db.ExecContext(ctx, "DELETE FROM jobs WHERE uid IN (SELECT uid FROM jobs WHERE gone > 0 ORDER BY ended, uid LIMIT $1)", n)
+		if err != nil {
+			return deleted, fmt.Errorf("delete the oldest jobs of the history: %w", err)
+		}
+		some, err := result.RowsAffected()
+		if deleted += int(some); err != nil || some == 0 {
+			return deleted, err
+		}
+	}
+}
+
+// excess is how many jobs to delete now.
+func (s *Store) excess(ctx context.Context, keep int) (int, error) {
+	var jobs int
+	if err := s.db.QueryRowContext(ctx, "SELECT count(*) FROM jobs").Scan(&jobs); err != nil {
+		return 0, readError(err)
+	}
+	bytes, limit, err := s.used(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if limit > 0 && bytes > limit/5*4 {
+		return pruneAtOnce, nil
+	}
+	return min(max(0, jobs-keep), pruneAtOnce), nil
+}

@@ -1,0 +1,231 @@
+package history
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"pai.dev/pai/internal/job"
+	"pai.dev/pai/internal/pai"
+)
+
+// What is recorded comes back, and what Kubernetes forgets meanwhile stays.
+func TestRecord(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, open func() *Store) {
+		s := open()
+		running := some("u1", "ada", "train")
+		put(t, s, Record{Status: running, Protocol: []byte("name: train\n"), Notes: []Note{{Event, "e1", start, []byte(`{"n":1}`)}, {Operation, "o1", start, []byte(`{}`)}}})
+		done := ended(some("u1", "ada", "train"), job.StateFailed, start.Add(3*time.Hour))
+		done.TaskRoles[0].Tasks = []job.TaskStatus{{Index: 0, State: job.StateStopped}, {Index: 1, State: job.StateStopped}} // its pods are deleted
+		put(t, s, Record{Status: done, Observed: start.Add(4 * time.Hour), Protocol: []byte("other"), Notes: []Note{{Event, "e1", start, []byte(`{"n":2}`)}, {Event, "e2", start.Add(time.Second), []byte(`{}`)}}})
+		sum, status := found(t, s, "ada", "train")
+		if sum.State != job.StateFailed || !sum.Ended.Equal(start.Add(3*time.Hour)) || sum.Tags[0] != "good run" || sum.Tasks != 2 {
+			t.Errorf("got %+v", sum)
+		}
+		first, second := status.TaskRoles[0].Tasks[0], status.TaskRoles[0].Tasks[1]
+		if first.ExitCode == nil || *first.ExitCode != 3 || first.State != job.StateFailed || second.Machine != "two" || second.State != job.StateStopped {
+			t.Errorf("the tasks are %+v", status.TaskRoles)
+		}
+		if text, err := s.Protocol(t.Context(), "u1"); err != nil || string(text) != "name: train\n" {
+			t.Errorf("the text is %q, %v", text, err)
+		}
+		notes, err := s.Notes(t.Context(), "u1", Event)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, "events", fmt.Sprintf("%s %s %s", notes[0].ID, notes[0].Data, notes[1].ID), `e1 {"n":2} e2`)
+		// Another server read the cluster earlier, and writes later.
+		put(t, s, Record{Status: running, Observed: start.Add(time.Hour)})
+		if sum, _ := found(t, s, "ada", "train"); sum.State != job.StateFailed {
+			t.Errorf("an older state replaced the newer one: %+v", sum)
+		}
+		if _, err := s.Find(t.Context(), pai.JobRef{User: "ada", Name: "other"}); !errors.Is(err, ErrNotFound) {
+			t.Errorf("got %v", err)
+		}
+		if _, err := s.Protocol(t.Context(), "u2"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// A name can be used again: the newest job has it, and the others stay in lists.
+func TestNamesAreUsedAgain(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, open func() *Store) {
+		s := open()
+		newer := some("a-new", "ada", "train")
+		newer.Created = start.Add(time.Hour)
+		put(t, s, Record{Status: newer}, Record{Status: some("z-old", "ada", "train")})
+		if sum, _ := found(t, s, "ada", "train"); sum.UID != "a-new" {
+			t.Errorf("got %s", sum.UID)
+		}
+		if page, total, err := s.List(t.Context(), Query{Limit: 5}, nil); err != nil || total != 2 || fmt.Sprint(uids(page)) != "[a-new z-old]" {
+			t.Errorf("got %v, %d, %v", uids(page), total, err)
+		}
+	})
+}
+
+func TestAttempts(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, open func() *Store) {
+		s := open()
+		for n := range maxAttempts + 3 {
+			try := some("u1", "ada", "train")
+			try.Retries = n
+			put(t, s, Record{Status: try})
+		}
+		newest := maxAttempts + 2
+		earlier, err := s.Attempts(t.Context(), "u1", newest)
+		if err != nil || len(earlier) != maxAttempts-1 || earlier[0].Retries != newest-1 {
+			t.Fatalf("got %d attempts, %v", len(earlier), err)
+		}
+		if a := earlier[0]; a.State != job.StateFailed || a.TaskRoles[0].Tasks[1].State != job.StateStopped || a.TaskRoles[0].Tasks[0].Message == "" {
+			t.Errorf("an earlier attempt is %+v", a)
+		}
+		if _, now := found(t, s, "ada", "train"); now.Retries != newest || now.State != job.StateRunning {
+			t.Errorf("the newest is %+v", now)
+		}
+	})
+}
+
+// A job that left the cluster has ended, also if nobody saw how.
+func TestJobsLeave(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, open func() *Store) {
+		s := open()
+		put(t, s, Record{Status: some("u1", "ada", "seen"), Protocol: []byte("x")}, Record{Status: ended(some("u2", "ada", "done"), job.StateSucceeded, start.Add(time.Hour))})
+		held, err := s.Held(t.Context())
+		if err != nil || len(held) != 2 {
+			t.Fatalf("got %v, %v", held, err)
+		}
+		for _, h := range held {
+			if h.HasText != (h.UID == "u1") || h.UID == "u1" && h.Digest != Digest(some("u1", "ada", "seen")) {
+				t.Errorf("got %+v", h)
+			}
+		}
+		at := start.Add(5 * time.Hour)
+		for _, uid := range []string{"u1", "u2"} {
+			if err := s.Leave(t.Context(), uid, start.Add(time.Hour)); err != nil { // before it was last seen
+				t.Fatal(err)
+			}
+		}
+		if held, _ := s.Held(t.Context()); len(held) != 2 {
+			t.Error("jobs left before they were last seen")
+		}
+		for _, uid := range []string{"u1", "u2"} {
+			if err := s.Leave(t.Context(), uid, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sum, status := found(t, s, "ada", "seen")
+		if sum.State != job.StateStopped || !sum.Ended.Equal(at) || status.State != job.StateStopped || status.Message != leftUnseen || status.TaskRoles[0].Tasks[1].State != job.StateStopped {
+			t.Errorf("got %+v, %+v", sum, status)
+		}
+		if sum, status := found(t, s, "ada", "done"); sum.State != job.StateSucceeded || !sum.Ended.Equal(start.Add(time.Hour)) || status.State != job.StateSucceeded {
+			t.Errorf("got %+v, %+v", sum, status)
+		}
+		if err := s.ChangeTags(t.Context(), "u2", func(tags []string) (string, error) { return job.AddTag(tags, "kept") }); err != nil {
+			t.Fatal(err)
+		}
+		if _, status := found(t, s, "ada", "done"); strings.Join(status.Tags, ",") != "good run,kept" {
+			t.Errorf("the tags are %q", status.Tags)
+		}
+		refused := errors.New("refused")
+		if err := s.ChangeTags(t.Context(), "u2", func([]string) (string, error) { return "", refused }); !errors.Is(err, refused) {
+			t.Errorf("got %v", err)
+		}
+		// A cluster that is restored has the job again.
+		put(t, s, Record{Status: some("u1", "ada", "seen"), Observed: at.Add(time.Hour)})
+		if held, _ := s.Held(t.Context()); len(held) != 1 {
+			t.Errorf("got %v", held)
+		}
+	})
+}
+
+func TestPrune(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, open func() *Store) {
+		s := open()
+		for i := range 10 {
+			put(t, s, Record{Status: ended(some(fmt.Sprint(i), "ada", fmt.Sprint(i)), job.StateSucceeded, start.Add(time.Duration(i)*time.Minute)),
+				Protocol: []byte("x"), Notes: []Note{{Event, "e", start, []byte("{}")}}})
+			if i > 1 { // the two oldest are still in the cluster
+				if err := s.Leave(t.Context(), fmt.Sprint(i), start.Add(3*time.Hour)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if n, err := s.Prune(t.Context(), 7); err != nil || n != 3 {
+			t.Errorf("deleted %d, %v", n, err)
+		}
+		page, _, err := s.List(t.Context(), Query{Limit: 20, Order: ByEnded}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, "the jobs that stay", uids(page), []string{"0", "1", "5", "6", "7", "8", "9"})
+		if _, err := s.Protocol(t.Context(), "2"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("the text of a deleted job: %v", err)
+		}
+		if n, err := s.Prune(t.Context(), 0); err != nil || n != 5 {
+			t.Errorf("deleted %d, %v", n, err)
+		}
+	})
+}
+
+// What jobs and events say can be anything.
+func TestHostileTexts(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, open func() *Store) {
+		s := open()
+		const bad = "nul \x00, \xff, '; DROP TABLE jobs; --"
+		j := some("u1", "ada", bad)
+		j.Message, j.Tags, j.TaskRoles[0].Tasks[0].Message = bad, []string{bad}, strings.Repeat("long ", 1<<20)
+		put(t, s, Record{Status: j, Protocol: []byte(bad), Notes: []Note{{Event, bad, start, []byte(`{"message":"\u0000"}`)}}})
+		_, status := found(t, s, "ada", bad)
+		if got := len(status.TaskRoles[0].Tasks[0].Message); got > maxMessage+10 {
+			t.Errorf("a message has %d bytes", got)
+		}
+		if text, err := s.Protocol(t.Context(), "u1"); err != nil || string(text) != bad {
+			t.Errorf("got %q, %v", text, err)
+		}
+		if page, total, err := s.List(t.Context(), Query{Keyword: bad, Tags: []string{bad}, Limit: 1}, nil); err != nil || total != 1 || len(page) != 1 {
+			t.Errorf("got %v, %d, %v", page, total, err)
+		}
+		var notes []Note
+		for i := range maxNotes + 5 {
+			notes = append(notes, Note{Event, fmt.Sprint(i), start.Add(time.Duration(i) * time.Second), []byte("{}")})
+		}
+		put(t, s, Record{Status: j, Notes: notes})
+		if kept, err := s.Notes(t.Context(), "u1", Event); err != nil || len(kept) != maxNotes || kept[maxNotes-1].ID != fmt.Sprint(maxNotes+4) {
+			t.Errorf("kept %d notes, %v", len(kept), err)
+		}
+	})
+}
+
+// While a server is replaced, two have the database open.
+func TestTwoServers(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, open func() *Store) {
+		stores := []*Store{open(), open()}
+		var group sync.WaitGroup
+		for i, s := range stores {
+			group.Go(func() {
+				for n := range 40 {
+					r := Record{Status: some(fmt.Sprintf("u%d", n), "ada", fmt.Sprint(n)), Observed: start.Add(time.Duration(i) * time.Second)}
+					if err := s.Record(context.WithoutCancel(t.Context()), r); err != nil {
+						t.Errorf("server %d: %v", i, err)
+					}
+				}
+			})
+		}
+		group.Wait()
+		if _, total, err := stores[0].List(t.Context(), Query{Limit: 1}, nil); err != nil || total != 40 {
+			t.Errorf("got %d, %v", total, err)
+		}
+	})
+}

@@ -1,0 +1,84 @@
+package history
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	_ "modernc.org/sqlite" // the driver
+)
+
+// SQLiteFile is the name of the database in its directory.
+const SQLiteFile = "history.db"
+
+const (
+	sqlitePage = 4096
+	// sqliteConnections is how many requests read at the same time. A connection keeps
+	// 2 MB of the file in memory.
+	sqliteConnections = 4
+)
+
+// OpenSQLite opens the database in a directory, and creates it if there is none. The
+// file never becomes larger than maxBytes, which protects the disk: etcd can have the
+// same. Several servers of a machine can have it open.
+func OpenSQLite(ctx context.Context, dir string, maxBytes int64) (*Store, error) {
+	file := filepath.Join(dir, SQLiteFile)
+	pragmas := url.Values{"_txlock": {"immediate"}, "_pragma": {
+		"busy_timeout(5000)", "journal_mode(WAL)", "foreign_keys(1)",
+		"synchronous(FULL)", // a job leaves the cluster once it is recorded
+		fmt.Sprintf("max_page_count(%d)", maxBytes/sqlitePage),
+	}}
+	// The driver would create a file that others can read.
+	created, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the history: %w", err)
+	}
+	opened, err := created.Stat()
+	if err = errors.Join(err, created.Close()); err != nil {
+		return nil, fmt.Errorf("open the history: %w", err)
+	}
+	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: file, RawQuery: pragmas.Encode()}).String())
+	if err != nil {
+		return nil, fmt.Errorf("open the history: %w", err)
+	}
+	db.SetMaxOpenConns(sqliteConnections)
+	db.SetMaxIdleConns(sqliteConnections)
+	s, err := open(ctx, db, sqlite{}, func() error { return sameFile(file, opened) })
+	if err != nil {
+		return nil, fmt.Errorf("open the history %s: %w", file, err)
+	}
+	return s, nil
+}
+
+// sameFile returns an error if a file was replaced or deleted. Writing to one that was
+// deleted would succeed, and lose everything.
+func sameFile(file string, opened fs.FileInfo) error {
+	now, err := os.Stat(file)
+	if err != nil {
+		return fmt.Errorf("the file of the history has left: %w", err)
+	}
+	if !os.SameFile(now, opened) {
+		return fmt.Errorf("the file of the history, %s, is another one", file)
+	}
+	return nil
+}
+
+// used is how many bytes a file has that are in use; 0 for databases that bound
+// themselves.
+func (s *Store) used(ctx context.Context) (bytes, limit int64, err error) {
+	if s.d != dialect(sqlite{}) {
+		return 0, 0, nil
+	}
+	var pages, free, most int64
+	for pragma, into := range map[string]*int64{"page_count": &pages, "freelist_count": &free, "max_page_count": &most} {
+		if err := s.db.QueryRowContext(ctx, "PRAGMA "+pragma).Scan(into); err != nil {
+			return 0, 0, fmt.Errorf("read the size of the history: %w", err)
+		}
+	}
+	return (pages - free) * sqlitePage, most * sqlitePage, nil
+}

@@ -1,0 +1,199 @@
+package rest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"slices"
+
+	"pai.dev/pai/internal/history"
+	"pai.dev/pai/internal/identity"
+	"pai.dev/pai/internal/job"
+	"pai.dev/pai/internal/pai"
+)
+
+// Recorded is a Core with the history: it also has the jobs that left the cluster. The
+// cluster decides about the jobs that it has; without the history, they are all there is.
+type Recorded struct {
+	*Core
+	history *history.Keeper
+}
+
+var (
+	_ JobAPI     = (*Recorded)(nil)
+	_ ClusterAPI = (*Recorded)(nil)
+	_ History    = (*Recorded)(nil)
+)
+
+// NewRecorded returns a Core with the history.
+func NewRecorded(core *Core, h *history.Keeper) *Recorded { return &Recorded{core, h} }
+
+// incomplete is what users see of a history that is not available. Its errors name
+// machines and files.
+const incomplete = "the history is not available: jobs that left the cluster are missing"
+
+// Page implements ClusterAPI.
+func (r *Recorded) Page(ctx context.Context, q history.Query) (JobPage, error) {
+	q, err := r.visible(ctx, q)
+	if err != nil {
+		return JobPage{}, err
+	}
+	jobs, err := r.Core.List(ctx, filterOf(q))
+	if err != nil {
+		return JobPage{}, err
+	}
+	return r.page(ctx, q, summaries(jobs))
+}
+
+// page is a page over the cluster and the history.
+func (r *Recorded) page(ctx context.Context, q history.Query, inCluster []history.Summary) (JobPage, error) {
+	caller, err := callerOf(ctx)
+	if err != nil {
+		return JobPage{}, err
+	}
+	p, err := history.Use(ctx, r.history, func(ctx context.Context, s *history.Store) (JobPage, error) {
+		jobs, total, err := s.List(ctx, q, inCluster)
+		return JobPage{Jobs: jobs, Total: total}, err
+	})
+	if errors.Is(err, history.ErrAway) {
+		p, err = JobPage{Incomplete: incomplete}, nil
+		p.Jobs, p.Total = q.Page(inCluster)
+	}
+	p.Jobs = slices.DeleteFunc(p.Jobs, func(s history.Summary) bool {
+		return r.policy.Authorize(caller, identity.List, objectOf(JobID{s.User, s.Name})) != nil
+	})
+	return p, err
+}
+
+// recordedJobs is how many jobs that left the cluster a list without a limit has.
+const recordedJobs = 1000
+
+// List implements JobAPI. Without a limit, it has all jobs of the cluster, and the newest
+// of the others.
+func (r *Recorded) List(ctx context.Context, f Filter) ([]job.Status, error) {
+	q, err := r.visible(ctx, f.query())
+	if err != nil {
+		return nil, err
+	}
+	jobs, err := r.Core.List(ctx, Filter{User: f.User, VirtualCluster: f.VirtualCluster})
+	if err != nil {
+		return nil, err
+	}
+	inCluster := map[string]job.Status{}
+	for _, s := range jobs {
+		inCluster[s.UID] = s
+	}
+	living := summaries(jobs)
+	if f.Limit == 0 {
+		q.Limit = recordedJobs + len(q.Select(living))
+	}
+	p, err := r.page(ctx, q, living)
+	if err != nil {
+		return nil, err
+	}
+	if f.Limit == 0 {
+		p.Jobs = append(p.Jobs, q.Select(living)...) // also those that are older
+	}
+	statuses, why, err := r.statuses(ctx, p.Jobs, inCluster)
+	if why = cmp.Or(p.Incomplete, why); why != "" && f.Incomplete != nil {
+		f.Incomplete(why)
+	}
+	return statuses, err
+}
+
+// statuses returns jobs, each once, the oldest first.
+func (r *Recorded) statuses(ctx context.Context, jobs []history.Summary, inCluster map[string]job.Status) (all []job.Status, why string, err error) {
+	known := map[string]job.Status{}
+	var left []history.Summary
+	for _, j := range jobs {
+		if s, ok := inCluster[j.UID]; ok {
+			known[j.UID] = s
+		} else {
+			left = append(left, j)
+		}
+	}
+	if len(left) > 0 {
+		recorded, err := history.Use(ctx, r.history, func(ctx context.Context, s *history.Store) (map[string]job.Status, error) { return s.Statuses(ctx, left) })
+		if err != nil && !errors.Is(err, history.ErrAway) {
+			return nil, "", err
+		}
+		if err != nil {
+			why = incomplete
+		}
+		for uid, s := range recorded {
+			known[uid] = s
+		}
+	}
+	all = make([]job.Status, 0, len(known))
+	for _, s := range known {
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b job.Status) int {
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.String(), b.String()), cmp.Compare(a.UID, b.UID))
+	})
+	return all, why, nil
+}
+
+// fromHistory reads a job that the cluster does not have. missing is the error of the
+// cluster.
+func fromHistory[T any](ctx context.Context, r *Recorded, id JobID, missing error, read func(ctx context.Context, s *history.Store, sum history.Summary) (T, error)) (T, error) {
+	result, err := history.Use(ctx, r.history, func(ctx context.Context, s *history.Store) (T, error) {
+		sum, err := s.Find(ctx, pai.JobRef{User: id.User, Name: id.Name})
+		if err != nil {
+			var none T
+			return none, err
+		}
+		return read(ctx, s, sum)
+	})
+	switch {
+	case errors.Is(err, history.ErrNotFound):
+		return result, missing
+	case errors.Is(err, history.ErrAway):
+		return result, pai.Errorf(pai.CodeFailed, "try again in a moment", "job %s is not in the cluster: %w", id, errors.Join(errUnavailable, err))
+	}
+	return result, err
+}
+
+func isMissing(err error) bool { return pai.CodeOf(err) == pai.CodeNotFound }
+
+// Get implements JobAPI.
+func (r *Recorded) Get(ctx context.Context, id JobID) (job.Status, error) {
+	s, err := r.Core.Get(ctx, id)
+	if !isMissing(err) {
+		return s, err
+	}
+	return fromHistory(ctx, r, id, err, func(ctx context.Context, s *history.Store, sum history.Summary) (job.Status, error) { return s.Status(ctx, sum) })
+}
+
+// Protocol implements JobAPI.
+func (r *Recorded) Protocol(ctx context.Context, id JobID) ([]byte, error) {
+	text, err := r.Core.Protocol(ctx, id)
+	if !isMissing(err) {
+		return text, err
+	}
+	return fromHistory(ctx, r, id, err, func(ctx context.Context, s *history.Store, sum history.Summary) ([]byte, error) { return s.Protocol(ctx, sum.UID) })
+}
+
+// Stop implements JobAPI.
+func (r *Recorded) Stop(ctx context.Context, id JobID) error {
+	err := r.Core.Stop(ctx, id)
+	if !isMissing(err) {
+		return err
+	}
+	_, err = fromHistory(ctx, r, id, err, func(_ context.Context, _ *history.Store, sum history.Summary) (int, error) {
+		return 0, pai.Errorf(pai.CodeRefused, "", "job %s has already ended: %s", id, sum.State)
+	})
+	return err
+}
+
+// Logs implements JobAPI. Machines delete the output of a job with its pods.
+func (r *Recorded) Logs(ctx context.Context, id JobID, o LogOptions) (io.ReadCloser, error) {
+	output, err := r.Core.Logs(ctx, id, o)
+	if !isMissing(err) {
+		return output, err
+	}
+	return fromHistory(ctx, r, id, err, func(context.Context, *history.Store, history.Summary) (io.ReadCloser, error) {
+		return nil, pai.Errorf(pai.CodeNotFound, "", "job %s has left the cluster, and its output with it", id)
+	})
+}
