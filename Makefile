@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 include hack/go.env
 export CGO_ENABLED GOFLAGS
 
-.PHONY: help deps build demo test test-all unit race sdk golden fuzz e2e check bench bench-upgrade chaos mutants lint vuln verify clean
+.PHONY: help deps build web demo test test-all unit race sdk golden fuzz e2e check bench bench-upgrade chaos mutants lint vuln verify clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,14 +18,17 @@ deps: ## install the Debian packages that are missing
 build: ## build bin/paictl, with the program that it copies to machines in it
 	@hack/build.sh
 
+web: ## build the page of the portal, web/dist, from its source (Node.js 20.19 or newer)
+	@hack/web.sh build
+
 demo: ## PAI on this host from nothing: v0.10, a job, and the upgrade to v0.11 under it
 	@hack/demo.sh
 
-test: deps build ## what continuous integration runs: lint, unit tests, OpenPAI's suite, fuzzing, bundles, end-to-end tests
-	@hack/test.sh lint unit sdk fuzz bundles e2e
+test: deps build ## what continuous integration runs: lint, unit tests, the page of the portal, OpenPAI's suite, fuzzing, bundles, end-to-end tests
+	@hack/test.sh lint unit web sdk fuzz bundles e2e
 
 test-all: deps build ## all that, the race detector, every mutant, every fault in an upgrade: what proves a release (hours)
-	@PAI_TEST_ALL=1 hack/test.sh lint unit race sdk fuzz bundles e2e mutants chaos
+	@PAI_TEST_ALL=1 hack/test.sh lint unit web browser race sdk fuzz bundles e2e mutants chaos
 
 check: ## format, vet, and test one package, and lint it: PKG=./internal/plan
 	@hack/check.sh "$(PKG)"

@@ -122,6 +122,15 @@ show bin/paictl upgrade history
 show bin/paictl cluster status
 show bin/paictl job list
 
+# The portal is new in this release, and its users need a password. It is kept where only
+# the operator can read it.
+portal=$(bin/paictl service status portal -o json | sed -n 's/.*"\(https:[^"]*\)".*/\1/p' | head -n 1)
+password=${PAI_STATE_DIR:-$HOME/.local/state/pai}/clusters/local/demo-password
+if [[ ! -s $password ]]; then
+  (umask 077 && head -c 18 /dev/urandom | base64 >"$password")
+fi
+bin/paictl user update admin --password <"$password" >&2
+
 cat >&2 <<END
 
 PAI $new runs on this host. The job $job kept running, and $flaky kept failing by itself. Next:
@@ -132,5 +141,7 @@ PAI $new runs on this host. The job $job kept running, and $flaky kept failing b
   bin/paictl cluster status                machines, Kubernetes, services, jobs
   bin/paictl machine shell pai-1           a shell on the machine
   bin/paictl down                          delete everything but the build cache
+The portal: ${portal:-run bin/paictl service status portal}
+  sign in as admin with the password in $password; the certificate is of PAI's authority
 Done in $((SECONDS / 60)) min $((SECONDS % 60)) s.
 END

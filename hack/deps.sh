@@ -15,6 +15,7 @@ packages=(
   openssh-server     # the tests of the ssh path start one on loopback
   procps             # ps, in the tests
   nodejs             # OpenPAI's JavaScript SDK, whose API suite is a test
+  chromium fonts-liberation  # the tests of the portal's page
 )
 # Some packages of Node.js bring npm; that of Debian does not.
 command -v npm >/dev/null || packages+=(npm)

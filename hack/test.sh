@@ -3,7 +3,7 @@
 # budget. The last lines are go test's own. All suites run even when one fails;
 # the exit code says whether any did.
 #
-#   hack/test.sh SUITE...        suites: lint unit race sdk fuzz bundles e2e mutants chaos
+#   hack/test.sh SUITE...        suites: lint unit web browser race sdk fuzz bundles e2e mutants chaos
 set -euo pipefail
 cd "$(dirname "$0")/.."
 set -a; . hack/go.env; set +a
@@ -17,10 +17,17 @@ lint() {
   unformatted=$(gofmt -l $(git ls-files '*.go'))
   [[ -z $unformatted ]] || { echo "not formatted; run: gofmt -w" $unformatted; return 1; }
   go mod tidy -diff &&
-    go vet -tags "e2e live openpaisdk" ./... &&
+    go vet -tags "e2e live openpaisdk browser" ./... &&
     go tool -modfile=tools/go.mod golangci-lint run ./...
 }
-unit()    { go test -timeout 10m ./... && (cd components/network && go test -timeout 10m ./...); }
+unit()    { go test -timeout 20m ./... && (cd components/network && go test -timeout 10m ./...); }
+# The page of the portal: web/dist is what its source makes, types, lint, unit tests.
+web() { hack/web.sh check; }
+# The page of the portal in Chromium, against the portal and the REST server's handler.
+browser() {
+  hack/web.sh install &&
+    go test -tags browser -count=1 -v -timeout 6m ./test/browser
+}
 # OpenPAI's live API suite, from its JavaScript SDK, against the REST server.
 sdk() {
   PAI_OPENPAI_SDK=$(hack/openpai-sdk.sh) || return
@@ -33,26 +40,51 @@ race() {
   CGO_ENABLED=1 go test -race -timeout 40m ${RACE:-./...} &&
     (cd components/network && CGO_ENABLED=1 go test -race -timeout 20m ./...)
 }
+# fuzzed FUZZ-TEST PACKAGE. At the end of its time, go test sometimes reports that end as a
+# failure, without an input (https://go.dev/issue/75804, fixed in Go 1.27): once more then.
+fuzzed() {
+  local try log="$results/fuzzed.log"
+  for try in 1 2; do
+    go test -timeout 0 -run '^$' -fuzz "^$1\$" -fuzztime "${FUZZTIME:-20s}" -fuzzminimizetime 1x "$2" 2>&1 | tee "$log" && return
+    ! grep -q 'Failing input' "$log" && grep -qx ' *context deadline exceeded' "$log" || return 1
+  done
+  return 1
+}
 # fuzz runs every fuzz test for FUZZTIME.
 fuzz() {
   local file name
   for file in $(grep -rl --include='*_test.go' '^func Fuzz' internal); do
     for name in $(sed -n 's/^func \(Fuzz[A-Za-z]*\)(.*/\1/p' "$file"); do
-      go test -timeout 0 -run '^$' -fuzz "^$name\$" -fuzztime "${FUZZTIME:-20s}" -fuzzminimizetime 1x "./${file%/*}" || return
+      fuzzed "$name" "./${file%/*}" || return
     done
   done
 }
 # The end-to-end suites use what the bundles hold; building them here shows
 # what takes long, and keeps it out of the tests' own time limits.
 bundles() { PAI_STATE_DIR="${TMPDIR:-/tmp}/pai-test-bundles" bin/paictl release build ${PAI_TEST_ALL:+v0.9} v0.10 v0.11; }
+# The tests of laterTests run one by one after all others. make test starts none of them
+# after laterLimit minutes, so that a slow machine ends within the limit of continuous
+# integration, and says which did not run.
+laterTests=(TestUpgrade/killed_at_every_step TestTwoMachines TestSameVersion TestJobsAreApart TestCertificates)
+laterLimit=55
+# exactly NAME... prints the pattern of go test for exactly these tests.
+exactly() { sed 's|/|$/^|g; s|^|^|; s|$|$|' < <(printf '%s\n' "$@") | paste -sd '|'; }
 e2e() {
-  local packages
+  local packages name code=0
   PAI_OPENPAI_SDK=$(hack/openpai-sdk.sh) || return
   export PAI_OPENPAI_SDK
   hack/build.sh - || return # tests within paictl's packages carry the program, too
   packages=$(grep -rl --include='*_test.go' '^//go:build e2e' internal test | xargs -n1 dirname | sort -u | sed 's|^|./|')
   # shellcheck disable=SC2086 # packages are words
-  go test -tags e2e -count=1 -v -p 1 -timeout 75m $packages
+  go test -tags e2e -count=1 -v -p 1 -timeout 75m -skip "$(exactly "${laterTests[@]}")" $packages || code=1
+  for name in "${laterTests[@]}"; do
+    if [[ -z ${PAI_TEST_ALL:-} ]] && ((SECONDS > laterLimit * 60)); then
+      echo "NOT RUN: $name, because $((SECONDS / 60)) minutes have passed on this machine; run: make e2e RUN=$name"
+      continue
+    fi
+    go test -tags e2e -count=1 -v -timeout 40m -run "$(exactly "$name")" ./test/e2e || code=1
+  done
+  return "$code"
 }
 
 mutants() { go run ./test/mutants -save docs/mutants.md; }
@@ -74,7 +106,7 @@ failures() {
 
 budget() { # minutes with a warm cache, and with a cold one; see docs/testing.md
   case $1 in
-    lint) echo "2 8" ;; unit) echo "2 8" ;; race) echo "15 40" ;; sdk) echo "1 3" ;; fuzz) echo "4 6" ;; bundles) echo "1 20" ;; e2e) echo "35 40" ;;
+    lint) echo "2 8" ;; unit) echo "2 8" ;; race) echo "15 40" ;; sdk) echo "1 3" ;; web) echo "1 3" ;; browser) echo "3 4" ;; fuzz) echo "4 6" ;; bundles) echo "1 20" ;; e2e) echo "35 40" ;;
     mutants) echo "20 25" ;; chaos) echo "60 90" ;;
   esac
 }
@@ -100,6 +132,6 @@ done
 
 printf '%-10s %-8s %5d:%02d\n\n' all "" $((SECONDS / 60)) $((SECONDS % 60))
 for suite in "$@"; do
-  grep -hE '^(ok|FAIL|panic:|--- FAIL|    --- FAIL|PASS)([[:space:]:]|$)' "$results/$suite.log" || true
+  grep -hE '^(ok|FAIL|panic:|--- FAIL|    --- FAIL|PASS|NOT RUN)([[:space:]:]|$)' "$results/$suite.log" || true
 done
 exit "$failed"

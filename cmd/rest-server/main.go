@@ -137,7 +137,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	log.Info("listening", "address", o.listen, "release", o.release)
 	handler.Users, handler.Release, handler.Log, handler.Policy = known, o.release, log, policy
 	handler.Logins, handler.LinkKey = rest.NewLogins(known.Accounts(cluster)), known.LinkKey(cluster)
-	handler.MetricsPassword = readPassword(o.metricsPassword, log)
+	handler.Operations, handler.MetricsPassword = core, readPassword(o.metricsPassword, log)
 	server := rest.Server{Handler: handler, CertDir: o.certDir, Drain: o.drain, Log: log}
 	return server.Run(ctx, listener)
 }

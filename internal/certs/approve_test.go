@@ -276,15 +276,18 @@ func TestRESTServerKeepsItsKey(t *testing.T) {
 	cert, key := f.leaf(etcdCA, "PAI REST server")
 	api.secrets[pai.RESTServerCA] = map[string][]byte{tlsCert: ca, tlsKey: caKey}
 	api.secrets[pai.RESTServerTLS] = map[string][]byte{tlsCert: cert, tlsKey: key}
+	api.secrets[pai.PortalTLS] = map[string][]byte{tlsCert: cert, tlsKey: key}
 	if err := f.RenewServer(t.Context(), false); err != nil || !slices.Equal(api.secrets[pai.RESTServerTLS][tlsCert], cert) {
 		t.Errorf("got %v, want no renewal of a fresh certificate", err)
 	}
 	if err := f.RenewServer(t.Context(), true); err != nil {
 		t.Fatal(err)
 	}
-	got := api.secrets[pai.RESTServerTLS]
-	if _, err := tls.X509KeyPair(got[tlsCert], got[tlsKey]); err != nil || slices.Equal(got[tlsCert], cert) || !slices.Equal(got[tlsKey], key) {
-		t.Errorf("got %v, want another certificate for the same key", err)
+	for _, name := range []string{pai.RESTServerTLS, pai.PortalTLS} {
+		got := api.secrets[name]
+		if _, err := tls.X509KeyPair(got[tlsCert], got[tlsKey]); err != nil || slices.Equal(got[tlsCert], cert) || !slices.Equal(got[tlsKey], key) {
+			t.Errorf("%s: got %v, want another certificate for the same key", name, err)
+		}
 	}
 }
 

@@ -16,28 +16,34 @@ type secret struct {
 	Data map[string][]byte `json:"data"`
 }
 
-// RenewServer renews the certificate of the REST server, which is in the cluster, if
-// it is due, or in any case. It does nothing on a machine without the key of the
-// authority, or if there is no REST server. Its replicas read the files of the Secret
-// in each handshake. The key stays.
+// RenewServer renews the certificates of the REST server and the portal, which are in
+// the cluster, if they are due, or in any case. It does nothing on a machine without the
+// key of the authority, or if there is no REST server. Their replicas read the files of
+// the Secrets in each handshake. The keys stay.
 func (s Store) RenewServer(ctx context.Context, all bool) error {
 	client, err := s.ownAPI()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err == nil {
-		err = s.renewServer(ctx, client, all)
+	var problems []error
+	for name, of := range map[string]string{pai.RESTServerTLS: "the REST server", pai.PortalTLS: "the portal"} {
+		err := err
+		if err == nil {
+			err = s.renewServer(ctx, client, name, of, all)
+		}
+		if err != nil {
+			problems = append(problems, fmt.Errorf("renew the certificate of %s: %w", of, err))
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("renew the certificate of the REST server: %w", err)
-	}
-	return nil
+	return errors.Join(problems...)
 }
 
-func (s Store) renewServer(ctx context.Context, client *api, all bool) error {
+// renewServer renews the certificate in a Secret, which the authority of the REST server
+// signed; of says whose it is.
+func (s Store) renewServer(ctx context.Context, client *api, name, of string, all bool) error {
 	const base = "/api/v1/namespaces/" + pai.SystemNamespace + "/secrets/"
 	var server, authority secret
-	for name, into := range map[string]*secret{pai.RESTServerTLS: &server, pai.RESTServerCA: &authority} {
+	for name, into := range map[string]*secret{name: &server, pai.RESTServerCA: &authority} {
 		err := client.do(ctx, http.MethodGet, base+name, nil, into)
 		if isNotFound(err) {
 			return nil
@@ -66,10 +72,10 @@ func (s Store) renewServer(ctx context.Context, client *api, all bool) error {
 		return err
 	}
 	patch := map[string]any{"data": map[string][]byte{tlsCert: cert}}
-	if err := client.do(ctx, http.MethodPatch, base+pai.RESTServerTLS+"?fieldManager="+pai.FieldManager, patch, &struct{}{}); err != nil {
+	if err := client.do(ctx, http.MethodPatch, base+name+"?fieldManager="+pai.FieldManager, patch, &struct{}{}); err != nil {
 		return err
 	}
-	s.Log.Info("renewed the certificate of the REST server", "until", s.Now().Add(life(old)).UTC().Format(time.RFC3339))
+	s.Log.Info("renewed the certificate of "+of, "until", s.Now().Add(life(old)).UTC().Format(time.RFC3339))
 	return nil
 }
 

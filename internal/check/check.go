@@ -26,6 +26,9 @@ const (
 	// alsoOnResume marks a check that also runs before a resumed operation. The
 	// others find what a partially applied operation left, which a resume fixes.
 	alsoOnResume
+	// onlyWarns marks a check whose results block no operation: before one, a problem is a
+	// warning. `paictl check` still fails.
+	onlyWarns
 
 	always = Boot | Services | Upgrade | Staging | alsoOnResume
 )
@@ -44,7 +47,7 @@ type evaluateFunc func(ctx context.Context, w *world) ([]Result, error)
 
 // All returns every check, in the order of the report.
 func All() []Check {
-	return slices.Concat(operationChecks(), bundleChecks(), versionChecks(), machineChecks(), hostChecks(), strangerChecks(),
+	return slices.Concat(operationChecks(), bundleChecks(), versionChecks(), machineChecks(), hostChecks(), gpuChecks(), strangerChecks(),
 		certificateChecks(), controlPlaneChecks(), nodeChecks(), serviceChecks(), tokenChecks(), unconfiguredChecks(), webhookChecks(),
 		deprecatedAPIChecks(), definitionChecks())
 }
@@ -89,7 +92,13 @@ const timeout = 20 * time.Second
 // Run runs the checks in parallel, each within its own time limit, and returns
 // all results: first the failed ones, then the unknown ones.
 func Run(ctx context.Context, in Input, o RunOptions) []Result {
-	return runAll(ctx, slices.DeleteFunc(All(), o.skips), newWorld(ctx, in), timeout)
+	checks := slices.DeleteFunc(All(), o.skips)
+	for i := range checks {
+		if o.Stage == Standalone {
+			checks[i].stages &^= onlyWarns
+		}
+	}
+	return runAll(ctx, checks, newWorld(ctx, in), timeout)
 }
 
 func runAll(ctx context.Context, checks []Check, w *world, timeout time.Duration) []Result {
@@ -147,6 +156,9 @@ func runOne(ctx context.Context, c Check, w *world, timeout time.Duration) []Res
 	}
 	for i := range results {
 		results[i].ID = c.ID
+		if c.stages&onlyWarns != 0 && results[i].Bad() {
+			results[i].Outcome = Warning
+		}
 	}
 	slices.SortStableFunc(results, func(a, b Result) int { return cmp.Compare(a.Target, b.Target) })
 	return results

@@ -70,8 +70,11 @@ func testConfig() *config.Config {
 
 // unobservable is an input without a single observation.
 func unobservable() Input {
+	c := testConfig()
+	c.Layout.MachineSKU = map[string]config.SKU{"dgx": {GPU: &config.SKUGPU{Type: "a100", Count: 8}}}
+	c.Layout.MachineList[0].MachineType = "dgx"
 	return Input{
-		Config:       testConfig(),
+		Config:       c,
 		World:        plan.World{Current: pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"}, APIError: "connection refused", Machines: []plan.MachineState{{Name: "m1", ControlPlane: true, Unreachable: "no route to host"}}},
 		PlanErr:      errTest,
 		Hosts:        map[string]machine.Host{"m1": silentHost{}},

@@ -69,6 +69,9 @@ func (w *world) component(ctx context.Context, m config.Machine, state plan.Role
 // etcd and of the API server, it returns the one that runs or should run.
 func expectedRoles(m plan.MachineState) []plan.Role {
 	roles := []plan.Role{plan.RoleRuntime, plan.RoleKubelet, plan.RoleKubeProxy, plan.RoleNetwork, plan.RoleAPIProxy}
+	if m.Roles[plan.RoleGPU].Link != "" {
+		roles = append(roles, plan.RoleGPU)
+	}
 	if !m.ControlPlane {
 		return roles
 	}

@@ -55,6 +55,19 @@ func writeServices(p *ui.Page, rows []operation.ServiceRow) {
 		}
 		p.Row(r.Name, r.Release, r.JobImpact, state)
 	}
+	for _, r := range rows {
+		writePortal(p, r.Addresses)
+	}
+}
+
+// writePortal says where the portal is, if it runs, and how to sign in. It has the same
+// address on every machine.
+func writePortal(p *ui.Page, addresses []string) {
+	if len(addresses) == 0 {
+		return
+	}
+	p.Linef("\nportal: %s", addresses[0])
+	p.Linef("  sign in with a user name and a password, or with a token; to set a password, run: paictl user update admin --password")
 }
 
 func notReady(rows []operation.ServiceRow) error {

@@ -29,9 +29,9 @@ func newClusterStatusCommand(env *Env) *cobra.Command {
 		c, err := configsync.ReadState(ctx, s)
 		if err != nil {
 			env.Progressf("applied configuration: unknown: %v", err)
-			return clusterStatus{World: w}, nil
+			return clusterStatus{w, nil, portalOf(s, w)}, nil
 		}
-		return clusterStatus{w, &c}, nil
+		return clusterStatus{w, &c, portalOf(s, w)}, nil
 	}, writeStatus)
 }
 
@@ -40,6 +40,15 @@ type clusterStatus struct {
 	plan.World
 	// Configuration is null if it is unknown.
 	Configuration *configsync.State `json:"configuration"`
+	// Portal are the addresses of the portal, on any machine; none if it is not installed.
+	Portal []string `json:"portal,omitempty"`
+}
+
+func portalOf(s *session.Session, w plan.World) []string {
+	if _, installed := w.Services[operation.PortalService]; !installed {
+		return nil
+	}
+	return s.Portal().URLs()
 }
 
 func writeStatus(p *ui.Page, s clusterStatus) {
@@ -67,6 +76,7 @@ func writeStatus(p *ui.Page, s clusterStatus) {
 	}
 	writeUnconfigured(p, w)
 	p.Linef("\n%d jobs are running", len(w.Running()))
+	writePortal(p, s.Portal)
 }
 
 func writeConfigurationState(p *ui.Page, c configsync.State) {

@@ -35,6 +35,15 @@ func TestStatusWithoutAPIReportsUnknown(t *testing.T) {
 	}
 	w.APIReachable, w.APIError = true, ""
 	cluster = text(func(p *ui.Page) { writeStatus(p, clusterStatus{World: w}) })
+	if strings.Contains(cluster, "portal") {
+		t.Errorf("without a portal, cluster status prints:\n%s", cluster)
+	}
+	portal := text(func(p *ui.Page) {
+		writeStatus(p, clusterStatus{World: w, Portal: []string{"https://10.0.0.1:9286", "https://10.0.0.2:9286"}})
+	})
+	if !strings.Contains(portal, "portal: https://10.0.0.1:9286\n") || strings.Contains(portal, "10.0.0.2") {
+		t.Errorf("with a portal, cluster status prints:\n%s", portal)
+	}
 	if !strings.Contains(cluster, "no services") || !strings.Contains(cluster, "no node") {
 		t.Errorf("with a reachable API, cluster status prints:\n%s", cluster)
 	}

@@ -15,7 +15,7 @@ import (
 
 func newUserCommand(env *Env) *cobra.Command {
 	return group("user", "Manage the users of the REST server and their access",
-		newUserListCommand(env), newUserCreateCommand(env), newUserUpdateCommand(env), newUserDeleteCommand(env),
+		newUserListCommand(env), newUserCreateCommand(env), newUserUpdateCommand(env), newUserDeleteCommand(env), newUserImportCommand(env),
 		group("token", "Create, list, limit, and revoke tokens of the REST server",
 			newTokenListCommand(env), newTokenCreateCommand(env), newTokenExpireCommand(env), newTokenRevokeCommand(env)))
 }

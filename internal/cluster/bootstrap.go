@@ -136,7 +136,7 @@ const bootstrapInventory = "cluster-bootstrap"
 // bootstrapValues fill in the manifest, for a cluster with these machines.
 func bootstrapValues(machines []string) map[string]any {
 	return map[string]any{"NetworkUser": layout.NetworkUser, "Machines": machines, "CertificatesUser": layout.CertificatesUser,
-		"RESTServerTLS": pai.RESTServerTLS, "RESTServerCA": pai.RESTServerCA}
+		"RESTServerTLS": pai.RESTServerTLS, "PortalTLS": pai.PortalTLS, "RESTServerCA": pai.RESTServerCA}
 }
 
 func (c *cluster) bootstrapObjects(m config.Machine) ([]*unstructured.Unstructured, error) {

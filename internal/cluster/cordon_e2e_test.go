@@ -12,6 +12,7 @@ import (
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/test/kubetest"
 )
 
@@ -50,7 +51,7 @@ func TestCordons(t *testing.T) {
 		"operator-alone":              {[]func(string){cordon}, "", true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := client.Apply(ctx, []*unstructured.Unstructured{nodeObject(config.Machine{Hostname: name})}, kube.ApplyOptions{}); err != nil {
+			if _, err := client.Apply(ctx, []*unstructured.Unstructured{nodeObject(config.Machine{Hostname: name}, plan.MachineKind{})}, kube.ApplyOptions{}); err != nil {
 				t.Fatal(err)
 			}
 			for _, do := range c.before {

@@ -129,7 +129,7 @@ func (c *cluster) componentFlags(ctx context.Context, h machine.Host, v pai.Kube
 		phase, manifest = "control-plane apiserver", "kube-apiserver"
 	case plan.RoleEtcdA, plan.RoleEtcdB:
 		phase, manifest = "etcd local", "etcd"
-	case plan.RoleRuntime, plan.RoleAPIProxy, plan.RoleKubelet, plan.RoleKubeProxy, plan.RoleNetwork:
+	case plan.RoleRuntime, plan.RoleAPIProxy, plan.RoleKubelet, plan.RoleKubeProxy, plan.RoleNetwork, plan.RoleGPU:
 	}
 	if phase == "" {
 		return nil, fmt.Errorf("kubeadm has no flags for role %q", r)

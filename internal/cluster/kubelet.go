@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -184,7 +185,7 @@ func (c *cluster) registerNode(ctx context.Context, k *kube.Client, h machine.Ho
 	nodes := k.Clientset().CoreV1().Nodes()
 	node, err := nodes.Get(ctx, m.Hostname, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		if _, err := k.Apply(ctx, []*unstructured.Unstructured{nodeObject(m)}, kube.ApplyOptions{}); err != nil {
+		if _, err := k.Apply(ctx, []*unstructured.Unstructured{nodeObject(m, KindOf(c.Config, m))}, kube.ApplyOptions{}); err != nil {
 			return fmt.Errorf("register node %q: %w", m.Hostname, err)
 		}
 	} else if err != nil {
@@ -209,14 +210,20 @@ func (c *cluster) registerNode(ctx context.Context, k *kube.Client, h machine.Ho
 	return h.WriteFile(ctx, layout.CNIConfig, []byte(conflist), 0o600)
 }
 
-func nodeObject(m config.Machine) *unstructured.Unstructured {
+func nodeObject(m config.Machine, kind plan.MachineKind) *unstructured.Unstructured {
 	labels := map[string]any{"kubernetes.io/hostname": m.Hostname}
 	if m.IsControlPlane() {
 		labels[labelControlPlane] = ""
 	}
+	metadata := map[string]any{"name": m.Hostname, "labels": labels}
+	if kind.SKU != "" {
+		labels[pai.LabelMachineSKU] = kind.SKU
+	}
+	if kind.GPUs > 0 {
+		metadata["annotations"] = map[string]any{pai.AnnotationMachineGPUs: strconv.Itoa(kind.GPUs)}
+	}
 	return &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "v1", "kind": "Node",
-		"metadata": map[string]any{"name": m.Hostname, "labels": labels},
+		"apiVersion": "v1", "kind": "Node", "metadata": metadata,
 	}}
 }
 

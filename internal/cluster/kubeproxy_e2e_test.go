@@ -33,8 +33,12 @@ func TestKubeProxyVersionsFollowEachOther(t *testing.T) {
 	p := newProxied(t)
 	services := []string{p.addService(t, "first")}
 	var open *openConnection
-	for i, minor := range []string{"1.35", "1.36", "1.37", "1.36", "1.35"} {
-		rollback := i > 2
+	minors := []string{"1.36", "1.37", "1.36"}
+	if os.Getenv("PAI_TEST_ALL") != "" { // only make test-all builds the bundle of v0.9
+		minors = []string{"1.35", "1.36", "1.37", "1.36", "1.35"}
+	}
+	for i, minor := range minors {
+		rollback := i > len(minors)/2
 		t.Logf("kube-proxy %s, rollback %t", minor, rollback)
 		p.replace(t, minor, rollback)
 		for _, address := range services {

@@ -16,6 +16,7 @@ import (
 
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/layout"
+	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/poll"
 	"pai.dev/pai/test/kubetest"
 )
@@ -31,7 +32,7 @@ func TestNetworkProgramChangesOnlyItsNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, m := range cfg.Layout.MachineList {
-		objects = append(objects, nodeObject(m))
+		objects = append(objects, nodeObject(m, plan.MachineKind{}))
 	}
 	if _, err := api.Client.Apply(t.Context(), objects, kube.ApplyOptions{}); err != nil {
 		t.Fatal(err)

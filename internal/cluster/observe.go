@@ -20,7 +20,7 @@ import (
 // Name, Address, ControlPlane, and Node.
 func Observe(ctx context.Context, host machine.Host) (plan.MachineState, error) {
 	report, err := helper.Inspect(ctx, host, inspect.Request{
-		Parts: []inspect.Part{inspect.Programs, inspect.Roles, inspect.Prepared, inspect.Images, inspect.Foreign},
+		Parts: []inspect.Part{inspect.Programs, inspect.Roles, inspect.Prepared, inspect.Images, inspect.Foreign, inspect.DevicePlugin},
 	}, inspect.Programs, inspect.Roles, inspect.Prepared)
 	if err != nil {
 		return plan.MachineState{}, err
@@ -31,6 +31,7 @@ func Observe(ctx context.Context, host machine.Host) (plan.MachineState, error) 
 	if report.Problem(inspect.Foreign) == "" {
 		m.Foreign = append([]string{}, report.Foreign...)
 	}
+	m.DevicePlugin = report.DevicePlugin
 	for _, version := range slices.Sorted(maps.Keys(report.Programs)) {
 		m.Programs = append(m.Programs, pai.KubernetesVersion(version))
 		if digest := fingerprint.Directory(report.Programs[version]); digest != "" {

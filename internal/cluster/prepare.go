@@ -131,7 +131,7 @@ func preparedAs(there *inspect.Preparation) string {
 func roleUnits(m config.Machine) map[string]preparedFile {
 	units := map[string]preparedFile{}
 	for _, o := range unitTable {
-		if !o.controlPlane || m.IsControlPlane() {
+		if !o.optional && (!o.controlPlane || m.IsControlPlane()) {
 			units[layout.UnitFile(o.role)] = preparedFile{unitFile(o), 0o644}
 		}
 	}

@@ -152,6 +152,8 @@ func (c *cluster) versionFiles(ctx context.Context, h machine.Host, m config.Mac
 			return nil, err
 		}
 		return networkFiles(c.Config, m, v, i.Upstream)
+	case plan.RoleGPU:
+		return map[string]preparedFile{layout.RunScript(v, r): {script(v, r, "gpu", nil), 0o755}}, nil
 	case plan.RoleEtcdA, plan.RoleEtcdB, plan.RoleAPIServerA, plan.RoleAPIServerB, plan.RoleControllerManager, plan.RoleScheduler:
 	}
 	f, err := c.componentFlags(ctx, h, v, r)

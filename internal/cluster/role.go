@@ -85,7 +85,7 @@ func (c *cluster) roleNeeds(ctx context.Context, h machine.Host, s plan.Step) er
 		}
 		return c.writeKubeconfig(ctx, h, s.To.Kubernetes(), networkUserOf(h.Name(), i.Upstream), layout.NetworkConf)
 	case plan.RoleRuntime, plan.RoleEtcdA, plan.RoleEtcdB, plan.RoleAPIServerA, plan.RoleAPIServerB,
-		plan.RoleControllerManager, plan.RoleScheduler, plan.RoleKubelet:
+		plan.RoleControllerManager, plan.RoleScheduler, plan.RoleKubelet, plan.RoleGPU:
 	}
 	return nil
 }
@@ -196,6 +196,8 @@ func (c *cluster) healthy(ctx context.Context, h machine.Host, r plan.Role) erro
 		return probe(ctx, h, fmt.Sprintf("https://127.0.0.1:%d/readyz", c.Config.Kubernetes.APIServersPort), ca)
 	case plan.RoleNetwork:
 		return networkHealth(ctx, h)
+	case plan.RoleGPU:
+		return gpuHealth(ctx, h)
 	case plan.RoleEtcdA, plan.RoleEtcdB:
 		return c.etcdHealthy(ctx, h, layout.SlotOf(r))
 	case plan.RoleAPIServerA, plan.RoleAPIServerB:

@@ -50,6 +50,23 @@ func (o unitOptions) contained() unitOptions {
 	return o
 }
 
+// driver limits a program that uses the driver of a device. It sees the files of the
+// machine as the kubelet and the container runtime see them, and can have the driver load
+// a module.
+var driver = []string{
+	"NoNewPrivileges=yes",
+	"LockPersonality=yes",
+	"ProtectClock=yes",
+	"ProtectHostname=yes",
+	"RestrictAddressFamilies=AF_UNIX AF_NETLINK",
+	"RestrictNamespaces=yes",
+	"RestrictRealtime=yes",
+	"RestrictSUIDSGID=yes",
+	"SystemCallArchitectures=native",
+	"MemoryMax=512M",
+	"UMask=0022",
+}
+
 // auditLogs makes layout.AuditDir, which only root can read.
 var auditLogs = []string{"LogsDirectory=" + strings.TrimPrefix(layout.AuditDir, "/var/log/"), "LogsDirectoryMode=0700"}
 
@@ -68,4 +85,5 @@ var rightsOf = map[plan.Role][]string{
 	plan.RoleEtcdB:             slices.Concat(sandbox, etcdData),
 	plan.RoleKubeProxy:         {outOfMemory},
 	plan.RoleNetwork:           {outOfMemory},
+	plan.RoleGPU:               slices.Concat(driver, []string{outOfMemory}),
 }

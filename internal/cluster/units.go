@@ -16,6 +16,7 @@ type unitOptions struct {
 	after        []plan.Role
 	service      []string // further lines of [Service]
 	controlPlane bool     // only machines with the control plane have it
+	optional     bool     // only the step of the role writes it
 }
 
 // unitTable lists the units of the roles. They name the link of the role and do
@@ -47,6 +48,7 @@ var unitTable = []unitOptions{
 	}},
 	{role: plan.RoleKubeProxy, what: "services' addresses on this machine", service: []string{"Type=exec", "TimeoutStopSec=5s"}},
 	{role: plan.RoleNetwork, what: "pods' network between machines", service: []string{"Type=exec", "TimeoutStopSec=5s"}},
+	{role: plan.RoleGPU, what: "GPUs of this machine", optional: true, service: []string{"Type=exec", "TimeoutStopSec=5s"}},
 }
 
 var (

@@ -11,6 +11,7 @@ const (
 	DefaultAPIPort        = 6443
 	DefaultNodePortRange  = "9000-9999"
 	DefaultRestServerPort = 9186
+	DefaultPortalPort     = 9286
 	DefaultPrometheusPort = 9091
 	DefaultScrapeInterval = 30
 	DefaultNodeExporter   = 9100
@@ -50,9 +51,30 @@ func (c *Config) setDefaults() {
 	setDefault(&s.Prometheus.Port, DefaultPrometheusPort)
 	setDefault(&s.Prometheus.ScrapeInterval, DefaultScrapeInterval)
 	setDefault(&s.NodeExporter.Port, DefaultNodeExporter)
+	setDefault(&s.Webportal.ServerPort, c.portalPort())
 	if len(s.VirtualClusters) == 0 {
 		s.VirtualClusters = map[string]VirtualCluster{DefaultVirtualCluster: {}}
 	}
+}
+
+// portalPort is the port of the portal without a key. A configuration that is older than
+// the portal can use its usual port for something else, and stays valid: then it is the
+// last free port of the range.
+func (c *Config) portalPort() int {
+	low, high, ok := parsePortRange(c.Kubernetes.ServiceNodePortRange)
+	if !ok {
+		return DefaultPortalPort
+	}
+	taken := takenPorts()
+	for _, port := range []int{c.Kubernetes.APIServersPort, c.Services.RestServer.ServerPort, c.Services.Prometheus.Port, c.Services.NodeExporter.Port} {
+		taken[port] = "another key"
+	}
+	free := func(port int) bool { return port >= low && port <= high && taken[port] == "" }
+	port := DefaultPortalPort
+	for next := high; !free(port) && next >= low; next-- {
+		port = next
+	}
+	return port
 }
 
 func setDefault[T comparable](value *T, to T) {

@@ -50,7 +50,7 @@ func skuKeys() key {
 		}},
 		{name: "gpu", shape: object, keys: []key{
 			{name: "type", shape: text, required: true, format: words(), meaning: "GPU model", jobs: jobsNone},
-			{name: "count", shape: number, required: true, format: between(1, 1024), meaning: "GPUs in each machine", jobs: jobsNone},
+			{name: "count", shape: number, required: true, format: between(1, 1024), meaning: "GPUs in each machine; `paictl check` compares", jobs: jobsNone},
 		}},
 		{name: "os", shape: text, effect: informational, meaning: "operating system", jobs: jobsNone},
 	}, removedKeys("dataFolder")...)}
@@ -72,7 +72,7 @@ func machineKeys() key {
 		{name: "hostname", shape: text, required: true, format: labels(63), meaning: "name of the machine and of its node", jobs: "a new name is a new machine: jobs on the old one end"},
 		{name: "hostip", shape: text, required: true, format: addresses(), meaning: "address at which other machines reach it", jobs: jobsNoChange},
 		{name: "k8s-role", shape: text, required: true, format: oneOf(RoleControlPlane, RoleWorker), meaning: "`master` is the control-plane machine; it runs jobs, too", jobs: jobsNoChange},
-		{name: "machine-type", shape: text, format: words(), meaning: "a name in `machine-sku`", jobs: jobsNone},
+		{name: "machine-type", shape: text, format: words(), meaning: "a name in `machine-sku`, the kind that jobs choose", jobs: "none; a machine keeps its kind while jobs run on it"},
 	}
 	keys = append(keys, reachKeys()...)
 	keys = append(keys, key{name: "nodename", shape: text, since: 2, effect: informational, meaning: "the node name in the historical PAI, its address", jobs: jobsNone})

@@ -15,6 +15,9 @@ func servicesKeys() key {
 		}, removedKeys(
 			"jwt-secret", "default-pai-admin-username", "default-pai-admin-password", "github-owner", "github-repository", "github-path",
 		)...)},
+		{name: "webportal", shape: object, keys: []key{
+			{name: "server-port", shape: number, format: ports(), def: "9286, or a free port of the node-port range if that is taken", meaning: "port of the web portal; in the node-port range", jobs: "none; browsers use the new port"},
+		}},
 		{name: "prometheus", shape: object, keys: []key{
 			{name: "port", shape: number, format: ports(), def: "9091", meaning: "port of Prometheus; in the node-port range", jobs: jobsNone},
 			{name: "scrape_interval", shape: number, format: between(1, 86400), def: "30", unit: "s", meaning: "how often metrics are collected", jobs: jobsNone},
@@ -93,7 +96,6 @@ func removedServices() []key {
 		return key{name: name, shape: object, effect: ignored, keys: append([]key{{name: port, shape: number, format: ports(), effect: ignored}}, more...)}
 	}
 	return append([]key{
-		withPort("webportal", "server-port"),
 		withPort("grafana", "port"),
 		withPort("pylon", "port"),
 		withPort("yarn-frameworklauncher", "frameworklauncher-port"),

@@ -79,6 +79,7 @@ func (r rules) ports() {
 	used := []usedPort{
 		{KubernetesFile, "kubernetes.api-servers-port", "api-servers-port", r.c.Kubernetes.APIServersPort, false},
 		{ServicesFile, "rest-server.server-port", "rest-server.server-port", r.c.Services.RestServer.ServerPort, true},
+		{ServicesFile, "webportal.server-port", "webportal.server-port", r.c.Services.Webportal.ServerPort, true},
 		{ServicesFile, "prometheus.port", "prometheus.port", r.c.Services.Prometheus.Port, true},
 		{ServicesFile, "node-exporter.port", "node-exporter.port", r.c.Services.NodeExporter.Port, false},
 	}

@@ -97,6 +97,7 @@ type Kubernetes struct {
 type Services struct {
 	Cluster      Cluster      `yaml:"cluster" json:"cluster"`
 	RestServer   RestServer   `yaml:"rest-server,omitempty" json:"rest-server"`
+	Webportal    Webportal    `yaml:"webportal,omitempty" json:"webportal"`
 	Prometheus   Prometheus   `yaml:"prometheus,omitempty" json:"prometheus"`
 	NodeExporter NodeExporter `yaml:"node-exporter,omitempty" json:"node-exporter"`
 	// VirtualClusters by name; default one, "default", with all resources.
@@ -131,6 +132,11 @@ type RestServer struct {
 	// HistoryDatabase says where jobs are kept after they left the cluster: sqlite,
 	// postgresql, or none.
 	HistoryDatabase string `yaml:"history-database,omitempty" json:"history-database"` // default sqlite
+}
+
+// Webportal configures the web portal.
+type Webportal struct {
+	ServerPort int `yaml:"server-port,omitempty" json:"server-port"` // default 9286, or a free port
 }
 
 // Prometheus configures Prometheus.

@@ -86,8 +86,9 @@ func anyConfig() *rapid.Generator[Config] {
 				Capabilities: grants().Draw(t, "capabilities"), TaskDiskMB: rapid.IntRange(0, 1<<30).Draw(t, "disk of a task"),
 			}
 		}), 1, 4).Draw(t, "virtual clusters")
-		ports := rapid.SliceOfNDistinct(rapid.IntRange(9000, 9999), 3, 3, rapid.ID[int]).Draw(t, "ports")
+		ports := rapid.SliceOfNDistinct(rapid.IntRange(9000, 9999), 4, 4, rapid.ID[int]).Draw(t, "ports")
 		c.Services.RestServer.ServerPort, c.Services.Prometheus.Port, c.Services.NodeExporter.Port = ports[0], ports[1], ports[2]
+		c.Services.Webportal.ServerPort = ports[3]
 		c.Services.RestServer.EndedJobsLimit = rapid.IntRange(10, 10000).Draw(t, "ended jobs")
 		c.Services.RestServer.HistoryDatabase = rapid.SampledFrom([]string{"sqlite", "postgresql", "none"}).Draw(t, "history")
 		c.Services.RestServer.JobList = rapid.SampledFrom([]string{"own", "all"}).Draw(t, "job list")

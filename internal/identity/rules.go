@@ -33,6 +33,7 @@ const (
 	Pod            Kind = "pod"             // of jobs, as Kubernetes shows it
 	Link           Kind = "link"            // to the output of a task, for browsers
 	Alert          Kind = "alert"           // of the cluster
+	Operation      Kind = "operation"       // on the cluster, with the lines of jobs that the caller can read
 )
 
 // Object is what a caller wants to use.
@@ -114,5 +115,7 @@ func Rules() []Rule {
 		{Node, List, AdminToken, "list the machines as Kubernetes shows them"},
 		{Pod, List, AdminToken, "list the pods of jobs as Kubernetes shows them"},
 		{Alert, List, AnyToken, "list alerts"},
+		{Operation, List, AnyToken, "list the operations on the cluster and the progress of the one that runs; figures of all jobs, and the names of the jobs that the caller can read"},
+		{Operation, Read, AnyToken, "read the report of an operation, with the same limits"},
 	}
 }

@@ -61,6 +61,8 @@ func parts() map[Part]func(*inspection, context.Context) error {
 		Facts:    (*inspection).facts,
 		Foreign:  (*inspection).foreign,
 
+		DevicePlugin: (*inspection).devicePlugin,
+
 		Directories: (*inspection).directories,
 
 		Containers:  (*inspection).containers,
@@ -69,6 +71,7 @@ func parts() map[Part]func(*inspection, context.Context) error {
 		Versions:    (*inspection).versions,
 		Runtime:     (*inspection).runtime,
 		HardwareOf:  (*inspection).hardware,
+		GPUsOf:      (*inspection).gpuState,
 		ConditionOf: (*inspection).condition,
 
 		Certificates: (*inspection).allCertificates,

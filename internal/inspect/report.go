@@ -19,6 +19,8 @@ const (
 	Images   Part = "images"
 	Facts    Part = "facts"
 	Foreign  Part = "foreign"
+	// DevicePlugin is a device plugin for GPUs that is not of PAI.
+	DevicePlugin Part = "device-plugin"
 
 	Directories Part = "directories"
 
@@ -28,6 +30,7 @@ const (
 	Versions    Part = "versions"
 	Runtime     Part = "runtime"
 	HardwareOf  Part = "hardware"
+	GPUsOf      Part = "gpus"
 	ConditionOf Part = "condition"
 
 	Certificates Part = "certificates"
@@ -91,6 +94,8 @@ type Report struct {
 	Facts    *MachineFacts        `json:"facts,omitempty"`
 	// Foreign are the paths in directories of PAI that PAI did not write.
 	Foreign []string `json:"foreign,omitempty"`
+	// DevicePlugin is the socket of a device plugin for GPUs that is not of PAI.
+	DevicePlugin string `json:"devicePlugin,omitempty"`
 	// Directories are those in layout.ProgramsDir, as they were before the removal.
 	Directories []Directory `json:"directories,omitempty"`
 	Removed     []string    `json:"removed,omitempty"` // names of removed directories
@@ -104,6 +109,7 @@ type Report struct {
 	Versions  map[string]string `json:"versions,omitempty"`
 	RuntimeUp *bool             `json:"runtimeUp,omitempty"` // containerd is responding
 	Hardware  *Hardware         `json:"hardware,omitempty"`
+	GPUs      *GPUs             `json:"gpus,omitempty"`
 	Condition *Condition        `json:"condition,omitempty"`
 	// Certificates are those of the machine. A file that could not be read, and a
 	// renewal that failed, have a problem.
@@ -144,11 +150,13 @@ func (r Report) Needs(p Part) error {
 		absent = r.RuntimeUp == nil
 	case HardwareOf:
 		absent = r.Hardware == nil
+	case GPUsOf:
+		absent = r.GPUs == nil
 	case ConditionOf:
 		absent = r.Condition == nil
 	case Operator:
 		absent = len(r.Issued) == 0
-	case Programs, Roles, Foreign, Directories, Shims, Versions, Certificates:
+	case Programs, Roles, Foreign, DevicePlugin, Directories, Shims, Versions, Certificates:
 	}
 	if err := r.ErrorOf(p); err != nil || !absent {
 		return err

@@ -12,7 +12,7 @@ import (
 
 // extras reads what the protocol leaves to platforms. It returns the checks that need
 // the task roles.
-func (o object) extras(job *Spec, s *scope) (checks []func(*Spec)) {
+func (o object) extras(job *Spec, s *scope, options ParseOptions) (checks []func(*Spec)) {
 	extras := o.nested("extras")
 	if extras == nil {
 		return nil
@@ -26,7 +26,7 @@ func (o object) extras(job *Spec, s *scope) (checks []func(*Spec)) {
 				job.effect(extras.child(name), "no task waits for another one; the queue still admits the job as a whole")
 			}
 		case "hivedScheduler":
-			checks = append(checks, extras.hived(job)...)
+			checks = append(checks, extras.hived(job, options)...)
 		case pluginField:
 			s.plugins = extras.runtimePlugins()
 			for _, p := range s.plugins {
@@ -53,7 +53,7 @@ const noStorages = "this release has no storages: let the commands fetch the dat
 var priorities = []string{"crit", "prod", "test", "oppo"}
 
 // hived reads the part for the HiveD scheduler.
-func (o object) hived(job *Spec) (checks []func(*Spec)) {
+func (o object) hived(job *Spec, options ParseOptions) (checks []func(*Spec)) {
 	h := o.nested("hivedScheduler", "jobPriorityClass", "taskRoles")
 	if h == nil {
 		return nil
@@ -75,16 +75,17 @@ func (o object) hived(job *Spec) (checks []func(*Spec)) {
 		return nil
 	}
 	for _, name := range roles.names {
-		role := roles.nested(name, "skuNum", "skuType", "affinityGroupName")
+		role := roles.nested(name, "skuNum", "skuType", "affinityGroupName", "pinnedCellId")
 		if role == nil {
 			continue
 		}
-		if role.get("skuType") != nil {
-			role.problemKey("skuType", "kinds of machines cannot be chosen: this release gives machines no label for their machine-sku; leave it out, or ask for a virtual cluster with the machines")
+		if role.get("pinnedCellId") != nil {
+			role.problemKey("pinnedCellId", "PAI has no cells: choose a kind of machine with skuType, or leave it out")
 		}
 		if n := role.get("affinityGroupName"); n != nil {
 			job.effect(role.child("affinityGroupName"), "the queue admits all tasks of the job together; their machines can be anywhere")
 		}
+		kind := role.kind()
 		skus := role.integer("skuNum", 0, 1, 1024)
 		checks = append(checks, func(job *Spec) {
 			i := slices.IndexFunc(job.TaskRoles, func(r TaskRole) bool { return r.Name == name })
@@ -96,9 +97,13 @@ func (o object) hived(job *Spec) (checks []func(*Spec)) {
 			case skus > 0:
 				job.effect(role.child("skuNum"), "resourcePerInstance says what a task gets, and the two agree")
 			}
+			if i >= 0 && kind != "" {
+				job.TaskRoles[i].Kind = kind
+				role.checkKind(job, job.TaskRoles[i], options)
+			}
 		})
 	}
-	return checks
+	return append(checks, func(job *Spec) { roles.checkKinds(job, options) })
 }
 
 // timeLimit reads how long a run of the job can take.

@@ -16,6 +16,11 @@ type ParseOptions struct {
 	VirtualClusters []string
 	// VirtualCluster replaces the one in the job, unless it is empty.
 	VirtualCluster string
+	// Kinds are the kinds of machines that a job can choose; nil skips the check.
+	Kinds []Kind
+	// GPUQuota is how many GPUs the virtual cluster can use at the same time; 0 skips the
+	// check.
+	GPUQuota int64
 }
 
 // DefaultVirtualCluster is the virtual cluster of a job that names none.
@@ -61,7 +66,7 @@ func (r reader) job(root *yaml.Node, o ParseOptions) *Spec {
 	s := newScope(r, top.parameters(), top.secrets())
 	s.prerequisites = top.prerequisites(job, s)
 	s.deployed = top.deployments(job)
-	skus := top.extras(job, &s)
+	skus := top.extras(job, &s, o)
 	top.taskRoles(job, s)
 	job.assignPorts()
 	for _, check := range append(skus, top.afterTaskRoles) {

@@ -7,6 +7,8 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"pai.dev/pai/internal/pai"
 )
 
 // podSpec is the pod of one task.
@@ -42,6 +44,9 @@ func (j *Spec) podSpec(role TaskRole, user, texts string) corev1.PodSpec {
 			{Key: corev1.TaintNodeUnreachable, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute},
 		},
 		Volumes: []corev1.Volume{scriptVolume(role, texts)},
+	}
+	if role.Kind != "" {
+		spec.NodeSelector = map[string]string{pai.LabelMachineSKU: role.Kind}
 	}
 	if role.ShmMB > 0 {
 		spec.Volumes = append(spec.Volumes, corev1.Volume{Name: "shm", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{

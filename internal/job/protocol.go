@@ -77,8 +77,10 @@ type TaskRole struct {
 	CPUMilli     int64 // thousandths of a core
 	MemoryMB     int64
 	GPU          int64
-	ShmMB        int64  // 0: the container runtime's default
-	Ports        []Port // each task has them
+	// Kind is the machine-sku of the machines that the tasks run on; empty: any.
+	Kind  string
+	ShmMB int64  // 0: the container runtime's default
+	Ports []Port // each task has them
 	// Before run as a script before the commands, and After as one after they succeeded.
 	Before, After []Step
 	Commands      []string

@@ -120,18 +120,32 @@ func waiting(w *corev1.ContainerStateWaiting) string {
 
 var shortOf = regexp.MustCompile(`Insufficient ([^\s,.]+(?:\.[^\s,.]+)*)`)
 
-// unscheduled is why no machine was found for a pod, from the words of the
-// scheduler.
-func unscheduled(message string) string {
+// notOfKind is how the scheduler says that no machine is of the kind that a pod chose.
+var notOfKind = regexp.MustCompile(`^0/(\d+) nodes are available: (\d+) node\(s\) didn't match Pod's node affinity/selector\.?$`)
+
+// unscheduled is why no machine was found for a pod that chose a kind of machine, or
+// none, from the words of the scheduler.
+func unscheduled(message, kind string) string {
 	message, _, _ = strings.Cut(message, " preemption:")
+	machine := "machine"
+	if kind != "" {
+		machine = "machine of the kind " + kind
+		if n := notOfKind.FindStringSubmatch(strings.TrimSpace(message)); n != nil && n[1] == n[2] {
+			return fmt.Sprintf("no machine is of the kind %s any more; ask an operator, or submit the job with another skuType", kind)
+		}
+	}
 	var short []string
 	for _, found := range shortOf.FindAllStringSubmatch(message, -1) {
 		short = append(short, found[1])
 	}
-	if len(short) == 0 {
+	switch {
+	case len(short) > 0:
+		return fmt.Sprintf("no %s has enough free %s; the task starts when others end (%s)", machine, strings.Join(short, ", "), strings.TrimSuffix(message, "."))
+	case kind != "" && message != "":
+		return fmt.Sprintf("no %s can run the task now (%s)", machine, strings.TrimSuffix(message, "."))
+	default:
 		return message
 	}
-	return fmt.Sprintf("no machine has enough free %s; the task starts when others end (%s)", strings.Join(short, ", "), strings.TrimSuffix(message, "."))
 }
 
 // moment is a time of the kubelet. A container that never ran has the start of the

@@ -69,7 +69,19 @@ func TestWaitingNamesWhatHelps(t *testing.T) {
 		"0/1 nodes are available: 1 node(s) were unschedulable.":                                                              "0/1 nodes are available: 1 node(s) were unschedulable.",
 		"": "",
 	} {
-		if got := unscheduled(message); got != want {
+		if got := unscheduled(message, ""); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	for message, want := range map[string]string{
+		"0/9 nodes are available: 1 Insufficient nvidia.com/gpu, 8 node(s) didn't match Pod's node affinity/selector. preemption: x": "no machine of the kind a100 has enough free nvidia.com/gpu; the task starts when others end (0/9 nodes are available: 1 Insufficient nvidia.com/gpu, 8 node(s) didn't match Pod's node affinity/selector)",
+		"0/9 nodes are available: 9 node(s) didn't match Pod's node affinity/selector. preemption: x":                                "no machine is of the kind a100 any more; ask an operator, or submit the job with another skuType",
+		"0/9 nodes are available: 1 node(s) were unschedulable, 8 node(s) didn't match Pod's node affinity/selector.":                "no machine of the kind a100 can run the task now (0/9 nodes are available: 1 node(s) were unschedulable, 8 node(s) didn't match Pod's node affinity/selector)",
+		"": "",
+	} {
+		p := &corev1.Pod{Spec: corev1.PodSpec{NodeSelector: map[string]string{"pai.dev/machine-sku": "a100"}}}
+		p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Message: message}}
+		if got := waitingFor(p); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	jobset "sigs.k8s.io/jobset/api/jobset/v1alpha2"
+
+	"pai.dev/pai/internal/pai"
 )
 
 type taskKey struct {
@@ -115,7 +117,7 @@ func readContainer(t *TaskStatus, c corev1.ContainerStatus) {
 func waitingFor(pod *corev1.Pod) string {
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
-			return cmp.Or(unscheduled(c.Message), c.Reason)
+			return cmp.Or(unscheduled(c.Message, pod.Spec.NodeSelector[pai.LabelMachineSKU]), c.Reason)
 		}
 	}
 	return ""

@@ -49,6 +49,12 @@ const (
 
 	PodAddressesDir = RunDir + "/cni" // addresses of pods that are in use
 
+	// MetricsDir has metrics of programs on the machine that node-exporter shows.
+	MetricsDir     = RunDir + "/metrics"
+	GPUMetricsFile = MetricsDir + "/gpu.prom"
+	GPUStatusFile  = RunDir + "/gpu/status.json" // what the agent for GPUs does
+	GPUHealthFile  = RunDir + "/gpu/health.json" // what happened to GPUs since the boot
+
 	// APIProxyListeners is the socket where an API proxy that starts gets the listeners
 	// that APIProxyHoldUnit holds for it. It is in the runtime directory of that unit.
 	APIProxyListeners = "/run/" + APIProxyRunName + "/listeners.sock"
@@ -79,6 +85,12 @@ const (
 	PodLogs                   = "/var/log/pods" // <namespace>_<pod>_<UID>/<container>/<restarts>.log
 
 	CNIConfig = "/etc/cni/net.d/10-pai.conflist"
+
+	// GPUSpecFile describes GPUs for the container runtime. A reboot removes it.
+	GPUSpecFile = "/run/cdi/pai-gpu.json"
+	// DevicePluginsDir has the socket of the kubelet for device plugins, and theirs.
+	DevicePluginsDir   = KubeletDir + "/device-plugins"
+	PodResourcesSocket = KubeletDir + "/pod-resources/kubelet.sock"
 
 	ContainerdSocket = "/run/containerd/containerd.sock"
 	ContainerdTasks  = "/run/containerd/io.containerd.runtime.v2.task" // a directory per namespace

@@ -22,6 +22,8 @@ const (
 	RoleKubelet           Role = "kubelet"
 	RoleKubeProxy         Role = "kube-proxy"
 	RoleNetwork           Role = "network"
+	// RoleGPU runs only on machines that have GPUs.
+	RoleGPU Role = "gpu"
 )
 
 // ProgramsOf lists the programs that a role is made of, the one that its unit
@@ -47,6 +49,8 @@ func ProgramsOf(r Role) []string {
 		return []string{"bin/kube-proxy"}
 	case RoleNetwork:
 		return []string{"bin/network"}
+	case RoleGPU:
+		return []string{"bin/gpu"}
 	}
 	return nil
 }
@@ -77,7 +81,7 @@ func ConfigsOf[V ~string](v V, r Role) []string {
 		return []string{APIProxyFile}
 	case RoleAPIServerA, RoleAPIServerB:
 		return []string{VersionFile(v, AuditPolicyName)}
-	case RoleEtcdA, RoleEtcdB, RoleControllerManager, RoleScheduler:
+	case RoleEtcdA, RoleEtcdB, RoleControllerManager, RoleScheduler, RoleGPU:
 	}
 	return nil
 }
@@ -85,7 +89,7 @@ func ConfigsOf[V ~string](v V, r Role) []string {
 // Roles lists all roles.
 func Roles() []Role {
 	return []Role{RoleRuntime, RoleEtcdA, RoleEtcdB, RoleAPIServerA, RoleAPIServerB, RoleControllerManager, RoleScheduler,
-		RoleAPIProxy, RoleKubelet, RoleKubeProxy, RoleNetwork}
+		RoleAPIProxy, RoleKubelet, RoleKubeProxy, RoleNetwork, RoleGPU}
 }
 
 // RoleLink is the symbolic link to the version that a role runs.

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 
 	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/test/freeport"
 )
 
 const sshdProgram = "/usr/sbin/sshd"
@@ -55,13 +56,13 @@ func startSSHDWith(t testing.TB, lines string) *testSSHD {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	// The shell of a session reads no start-up files of the user who runs the test:
+	// they take seconds on some machines.
+	home := filepath.Join(dir, "home")
+	if err := os.Mkdir(home, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	listener.Close()
-
+	port := freeport.Get(t)
 	hostKey := writeKey(t, filepath.Join(dir, "host_key"))
 	userKey := writeKey(t, filepath.Join(dir, "user_key"))
 	write(t, filepath.Join(dir, "authorized_keys"), string(ssh.MarshalAuthorizedKey(userKey)))
@@ -77,7 +78,7 @@ PermitRootLogin prohibit-password
 StrictModes no
 UsePAM no
 MaxStartups 100
-`, address, dir)+lines)
+`, address, dir)+lines+fmt.Sprintf("SetEnv HOME=%s\n", home)) // SetEnv in lines wins
 
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {

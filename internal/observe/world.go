@@ -99,6 +99,7 @@ func machines(ctx context.Context, src Source) []plan.MachineState {
 			found[i].Name = m.Hostname
 			found[i].Address = m.HostIP
 			found[i].ControlPlane = m.IsControlPlane()
+			found[i].Kind = cluster.KindOf(src.Config, m)
 		})
 	}
 	wg.Wait()
@@ -157,6 +158,7 @@ func addNodes(w *plan.World, nodes []corev1.Node) {
 			CordonedByPAI:    cluster.CordonedByPAI(n) != "",
 			CordonedBy:       cluster.CordonedByPAI(n),
 			ContainerRuntime: n.Status.NodeInfo.ContainerRuntimeVersion,
+			Kind:             cluster.NodeKind(n),
 		}
 	}
 }

@@ -52,7 +52,11 @@ func (o *operation) doersFor(step plan.Step) (plan.Doers, error) {
 	access := o.ensureAccess(step.To.Services())
 	inCluster := service.Deps{Config: o.Config, Kube: o.Kube, Progress: o.Progressf, Refreshed: o.recorder.note,
 		// Prometheus, which starts before the REST server, reads its CA at its start.
-		Before: map[string]func(context.Context, *kube.Client) error{"rest-server": o.withHistory(access), "prometheus": access}}
+		Before: map[string]func(context.Context, *kube.Client) error{
+			"rest-server": o.withHistory(access), "prometheus": access,
+			PortalService: func(ctx context.Context, client *kube.Client) error {
+				return rest.EnsurePortalSecrets(ctx, client, o.Portal())
+			}}}
 	if bundle != nil {
 		onMachines.Bundle, inCluster.Bundle = bundle, bundle
 	}

@@ -31,6 +31,7 @@ func (o *operation) runSteps(ctx context.Context) error {
 		return err
 	}
 	defer x.watch.reportWitness(o.observer.Witness)()
+	defer x.publishProgress(ctx)()
 	defer o.recorder.into(x.entry)()
 	result := x.execute(ctx)
 	err = x.finish(ctx, result)

@@ -273,25 +273,6 @@ func TestFlowEndsUnderTheLock(t *testing.T) {
 	}
 }
 
-// What the witness and the cordons start from was observed with the lock held.
-func TestPlanAgainKeepsWhatItObserved(t *testing.T) {
-	t.Parallel()
-	f := newFlow(t, "a")
-	o := newOperation(f.Session, &deletions{flow: f, volumes: []string{"a"}}, RunOptions{})
-	for _, do := range []func(context.Context) error{o.observe, o.makePlan} {
-		if err := do(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	o.preview.world.APIError = "observed before the lock"
-	if err := o.planAgain(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if o.preview.world.APIError == "observed before the lock" {
-		t.Error("got the state of before the lock, want the new one")
-	}
-}
-
 // block puts a file where the store needs a directory.
 func (f *flow) block(name string) {
 	f.t.Helper()

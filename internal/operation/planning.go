@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"strings"
 	"sync"
 	"time"
 
@@ -46,7 +47,8 @@ func (o *operation) makePlan(ctx context.Context) (err error) {
 }
 
 // planAgain is the stage that observes and plans again with the lock held. The
-// operation runs the plan that was shown, so a different plan is refused.
+// operation runs the plan that was shown, so a different plan is refused. Services
+// that became ready meanwhile are left out.
 func (o *operation) planAgain(ctx context.Context) error {
 	w, err := Observe(ctx, o.Session)
 	if err != nil {
@@ -56,9 +58,14 @@ func (o *operation) planAgain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if changes := plan.StepChanges(o.preview.Plan.Steps, again.Plan.Steps); len(changes) > 0 {
+	shown, ready := o.preview.Plan.WithoutReady(again.Plan.Steps)
+	if changes := plan.StepChanges(shown.Steps, again.Plan.Steps); len(changes) > 0 {
 		return plan.PlanChangedError("the cluster changed after the plan was shown", "run the command again to see the new plan", changes)
 	}
+	if len(ready) > 0 {
+		o.Progressf("ready since the plan was shown, and left out: %s", strings.Join(ready, ", "))
+	}
+	o.preview.Plan = shown
 	o.preview.Impact = again.Impact
 	o.preview.world = w // what the witness and the cordons start from
 	return nil

@@ -14,7 +14,12 @@ type ServiceRow struct {
 	Installed bool                `json:"installed"`
 	Ready     bool                `json:"ready"`
 	Message   string              `json:"message,omitempty"`
+	// Addresses are where browsers reach the portal, on any machine.
+	Addresses []string `json:"addresses,omitempty"`
 }
+
+// PortalService is the name of the service that people open in a browser.
+const PortalService = "portal"
 
 // ServiceRows lists the services of the release of the configuration, or the named
 // ones, with their observed state.
@@ -38,7 +43,11 @@ func ServiceRows(s *session.Session, w plan.World, names []string) ([]ServiceRow
 		}
 		delete(wanted, sv.Name)
 		in, ok := w.Services[sv.Name]
-		rows = append(rows, ServiceRow{Name: sv.Name, Release: in.Release, JobImpact: sv.Impact, Installed: ok, Ready: ok && in.Ready, Message: in.Message})
+		row := ServiceRow{Name: sv.Name, Release: in.Release, JobImpact: sv.Impact, Installed: ok, Ready: ok && in.Ready, Message: in.Message}
+		if ok && sv.Name == PortalService {
+			row.Addresses = s.Portal().URLs()
+		}
+		rows = append(rows, row)
 	}
 	for n := range wanted {
 		return nil, pai.Errorf(pai.CodeUsage, "list the services; run: paictl service status", "service %q not found", n)

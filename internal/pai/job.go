@@ -28,6 +28,11 @@ const (
 
 // The labels of a JobSet that decide whether it can run.
 const (
+	// LabelMachineSKU is the label of a node with the machine-sku of its machine. Jobs
+	// choose a kind of machine by it.
+	LabelMachineSKU = "pai.dev/machine-sku"
+	// AnnotationMachineGPUs of a node is how many GPUs its machine-sku has.
+	AnnotationMachineGPUs = "pai.dev/machine-gpus"
 	// LabelQueue is the label of Kueue for the queue that admits an object
 	// (sigs.k8s.io/kueue/pkg/controller/constants).
 	LabelQueue = "kueue.x-k8s.io/queue-name"
@@ -57,9 +62,11 @@ const UsersSecret = "rest-server-users"
 // namespace that its jobs run in.
 const VirtualClusterNamespacePrefix = "pai-vc-"
 
-// The Secrets with the certificate of the REST server, and with its authority.
+// The Secrets with the certificates of the REST server and the portal, and with the
+// authority of both.
 const (
 	RESTServerTLS = "rest-server-tls"
+	PortalTLS     = "portal-tls"
 	RESTServerCA  = "rest-server-ca"
 )
 

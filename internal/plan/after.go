@@ -72,6 +72,12 @@ func joined(m *MachineState, s Step, in Input) {
 	m.Joined, m.Unreachable = true, ""
 }
 
+func labeled(m *MachineState, _ Step, _ Input) {
+	if m.Node != nil {
+		m.Node.Kind = m.Kind
+	}
+}
+
 func uncordoned(m *MachineState, _ Step, _ Input) {
 	if m.Node != nil {
 		m.Node.Unschedulable, m.Node.CordonedByPAI, m.Node.CordonedBy = m.Node.Unschedulable && !m.Node.CordonedByPAI, false, ""

@@ -25,7 +25,7 @@ func Changes(was, now Saved) []string {
 // StepChanges describes the differences between two lists of steps.
 func StepChanges(was, now []Step) []string {
 	m := &moves{}
-	was, now = withoutReservations(was), withoutReservations(now)
+	was, now = withoutIdleSteps(was), withoutIdleSteps(now)
 	before, after := byID(was), byID(now)
 	m.steps(without(was, after), "step %s is no longer needed", "%d steps are no longer needed, %s and others")
 	m.steps(without(now, before), "step %s was added", "%d steps were added, %s and others")

@@ -40,6 +40,8 @@ func Boot(in Input, pair pai.Pair) (Plan, error) {
 	}
 	p := Plan{Verb: pai.VerbBoot, From: current, To: pai.Pair{Services: current.Services, Kubernetes: pair.Kubernetes}, Hops: []Hop{}, Steps: steps}
 	in.noteReservations(&p)
+	in.noteKinds(&p)
+	in.noteDevicePlugins(&p)
 	return p, p.Validate()
 }
 

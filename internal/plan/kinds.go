@@ -14,34 +14,38 @@ type Kind string
 
 // The step kinds. What each one needs and changes is in the table kinds.
 const (
-	KindPrepare   Kind = "machine-prepare"   // directories, kernel settings, host names, unit files
-	KindPrograms  Kind = "machine-programs"  // the programs of one Kubernetes version
-	KindImages    Kind = "machine-images"    // the images of one bundle, imported and pinned
-	KindRole      Kind = "machine-role"      // the link of one role moved and its unit running from it
-	KindKubelet   Kind = "machine-kubelet"   // kubelet joined, or replaced in place
-	KindUncordon  Kind = "machine-uncordon"  // a cordon of PAI removed
-	KindClean     Kind = "machine-clean"     // Kubernetes removed from one machine
-	KindPKI       Kind = "cluster-pki"       // certificates, kubeconfigs, encryption key
-	KindSnapshot  Kind = "cluster-snapshot"  // etcd snapshot, verified by restoring it
-	KindEtcd      Kind = "cluster-etcd"      // etcd started, or handed over to the other slot
-	KindAPIServer Kind = "cluster-apiserver" // API server started, or handed over to the other slot
-	KindBootstrap Kind = "cluster-bootstrap" // what kubeadm keeps in the cluster, RBAC, the kubernetes endpoints
-	KindDNS       Kind = "cluster-dns"       // CoreDNS
-	KindCommit    Kind = "cluster-commit"    // a new control plane stops emulating the old minor: no rollback without a snapshot
-	KindRestore   Kind = "cluster-restore"   // etcd as it was before a commit, and the older API server on it
-	KindBackup    Kind = "cluster-backup"    // a verified backup of the control plane
-	KindRecover   Kind = "cluster-recover"   // the keys, the records, and the etcd data of a backup on a new control plane
-	KindReconcile Kind = "cluster-reconcile" // the jobs of a restored etcd compared with the containers on the machines
-	KindAdmit     Kind = "machine-admit"     // a machine uses the API server of a restored control plane
-	KindOpen      Kind = "cluster-open"      // every machine can use it: the restore is done
-	KindRecord    Kind = "cluster-record"    // the Kubernetes version that the cluster runs, recorded in the API
-	KindService   Kind = "service"           // one PAI service applied and ready
-	KindRefresh   Kind = "service-refresh"   // one PAI service as the configuration has it, at its present version
-	KindStop      Kind = "service-stop"      // one PAI service removed, its state kept
-	KindDelete    Kind = "service-delete"    // one PAI service removed with its records
-	KindVolume    Kind = "service-volume"    // the directory of a service's state deleted on every machine
-	KindMigrate   Kind = "migrate"           // one thing that PAI stores, in the form of another release
-	KindServices  Kind = "services-record"   // the version of the services, recorded in the API
+	KindPrepare  Kind = "machine-prepare"  // directories, kernel settings, host names, unit files
+	KindPrograms Kind = "machine-programs" // the programs of one Kubernetes version
+	KindImages   Kind = "machine-images"   // the images of one bundle, imported and pinned
+	KindRole     Kind = "machine-role"     // the link of one role moved and its unit running from it
+	KindKubelet  Kind = "machine-kubelet"  // kubelet joined, or replaced in place
+	KindLabels   Kind = "machine-labels"   // the machine-sku on the node, which jobs choose machines by
+	// KindRemoveRole removes a role that a machine does not need, or that the version does
+	// not have: its unit, its link, and what it wrote for others.
+	KindRemoveRole Kind = "machine-role-remove"
+	KindUncordon   Kind = "machine-uncordon"  // a cordon of PAI removed
+	KindClean      Kind = "machine-clean"     // Kubernetes removed from one machine
+	KindPKI        Kind = "cluster-pki"       // certificates, kubeconfigs, encryption key
+	KindSnapshot   Kind = "cluster-snapshot"  // etcd snapshot, verified by restoring it
+	KindEtcd       Kind = "cluster-etcd"      // etcd started, or handed over to the other slot
+	KindAPIServer  Kind = "cluster-apiserver" // API server started, or handed over to the other slot
+	KindBootstrap  Kind = "cluster-bootstrap" // what kubeadm keeps in the cluster, RBAC, the kubernetes endpoints
+	KindDNS        Kind = "cluster-dns"       // CoreDNS
+	KindCommit     Kind = "cluster-commit"    // a new control plane stops emulating the old minor: no rollback without a snapshot
+	KindRestore    Kind = "cluster-restore"   // etcd as it was before a commit, and the older API server on it
+	KindBackup     Kind = "cluster-backup"    // a verified backup of the control plane
+	KindRecover    Kind = "cluster-recover"   // the keys, the records, and the etcd data of a backup on a new control plane
+	KindReconcile  Kind = "cluster-reconcile" // the jobs of a restored etcd compared with the containers on the machines
+	KindAdmit      Kind = "machine-admit"     // a machine uses the API server of a restored control plane
+	KindOpen       Kind = "cluster-open"      // every machine can use it: the restore is done
+	KindRecord     Kind = "cluster-record"    // the Kubernetes version that the cluster runs, recorded in the API
+	KindService    Kind = "service"           // one PAI service applied and ready
+	KindRefresh    Kind = "service-refresh"   // one PAI service as the configuration has it, at its present version
+	KindStop       Kind = "service-stop"      // one PAI service removed, its state kept
+	KindDelete     Kind = "service-delete"    // one PAI service removed with its records
+	KindVolume     Kind = "service-volume"    // the directory of a service's state deleted on every machine
+	KindMigrate    Kind = "migrate"           // one thing that PAI stores, in the form of another release
+	KindServices   Kind = "services-record"   // the version of the services, recorded in the API
 	// KindConfiguration moves the operator's configuration to a newer schema
 	// and names the target versions in it.
 	KindConfiguration Kind = "configuration"
@@ -77,7 +81,7 @@ type Traits struct {
 	// of another kind uses a bundle if this host has it.
 	NeedsBundle bool
 	// Roles are the roles whose programs the step replaces: both slots of a
-	// role with two. A KindRole step names its role.
+	// role with two. A KindRole or KindRemoveRole step names its role.
 	Roles []Role
 	// OfService is set if the step changes a PAI service, so that its declared
 	// job impact is that of the step.
@@ -104,34 +108,36 @@ const largeCopy, slowStart = 60, 5
 
 // kinds is the one table of step kinds.
 var kinds = map[Kind]Traits{
-	KindPrepare:   {Subject: SubjectMachine, source: sourceKubernetes, onMachine: prepared},
-	KindPrograms:  {Subject: SubjectMachine, source: sourceKubernetes, NeedsBundle: true, DoMinutes: largeCopy, onMachine: hasPrograms},
-	KindImages:    {Subject: SubjectMachine, source: sourceRelease, NeedsBundle: true, DoMinutes: largeCopy, onMachine: hasImages},
-	KindRole:      {Subject: SubjectMachine, source: sourceKubernetes, onMachine: movedRole},
-	KindKubelet:   {Subject: SubjectMachine, source: sourceKubernetes, Roles: []Role{RoleKubelet}, VerifyMinutes: slowStart, onMachine: joined},
-	KindUncordon:  {Subject: SubjectMachine, onMachine: uncordoned},
-	KindClean:     {Subject: SubjectMachine, onMachine: cleaned},
-	KindPKI:       {source: sourceKubernetes, onWorld: hasPKI},
-	KindSnapshot:  {source: sourceKubernetes},
-	KindEtcd:      {source: sourceKubernetes, Roles: []Role{RoleEtcdA, RoleEtcdB}, onWorld: movedEtcd},
-	KindAPIServer: {source: sourceKubernetes, Roles: []Role{RoleAPIServerA, RoleAPIServerB}, StartsAPIServer: true, onWorld: movedAPIServer},
-	KindBootstrap: {source: sourceKubernetes, onWorld: bootstrapped},
-	KindDNS:       {source: sourceKubernetes, RollsPods: true, VerifyMinutes: slowStart, onWorld: appliedDNS},
-	KindCommit:    {source: sourceKubernetes, onWorld: committedControlPlane},
-	KindRestore:   {source: sourceKubernetes, StartsAPIServer: true, onWorld: restored},
-	KindBackup:    {DoMinutes: largeCopy},
-	KindRecover:   {source: sourceKubernetes, DoMinutes: largeCopy},
-	KindReconcile: {source: sourceKubernetes},
-	KindAdmit:     {Subject: SubjectMachine, VerifyMinutes: slowStart},
-	KindOpen:      {},
-	KindRecord:    {source: sourceKubernetes, onWorld: func(w *World, s Step, _ Input) { w.Current.Kubernetes = s.To.Kubernetes() }},
-	KindService:   {Subject: SubjectService, source: sourceServices, NeedsBundle: true, OfService: true, RollsPods: true, VerifyMinutes: slowStart, onWorld: installed},
-	KindRefresh:   {Subject: SubjectService, source: sourceServices, NeedsBundle: true, OfService: true, RollsPods: true, VerifyMinutes: slowStart, onWorld: installed},
-	KindStop:      {Subject: SubjectService, OfService: true, onWorld: removedService},
-	KindDelete:    {Subject: SubjectService, OfService: true, onWorld: removedService},
-	KindVolume:    {Subject: SubjectVolume},
-	KindMigrate:   {Subject: SubjectMigration, onWorld: migrated},
-	KindServices:  {onWorld: func(w *World, s Step, _ Input) { w.RecordedServices = s.To.Services() }},
+	KindPrepare:    {Subject: SubjectMachine, source: sourceKubernetes, onMachine: prepared},
+	KindPrograms:   {Subject: SubjectMachine, source: sourceKubernetes, NeedsBundle: true, DoMinutes: largeCopy, onMachine: hasPrograms},
+	KindImages:     {Subject: SubjectMachine, source: sourceRelease, NeedsBundle: true, DoMinutes: largeCopy, onMachine: hasImages},
+	KindRole:       {Subject: SubjectMachine, source: sourceKubernetes, onMachine: movedRole},
+	KindRemoveRole: {Subject: SubjectMachine, onMachine: removedRole},
+	KindKubelet:    {Subject: SubjectMachine, source: sourceKubernetes, Roles: []Role{RoleKubelet}, VerifyMinutes: slowStart, onMachine: joined},
+	KindLabels:     {Subject: SubjectMachine, onMachine: labeled},
+	KindUncordon:   {Subject: SubjectMachine, onMachine: uncordoned},
+	KindClean:      {Subject: SubjectMachine, onMachine: cleaned},
+	KindPKI:        {source: sourceKubernetes, onWorld: hasPKI},
+	KindSnapshot:   {source: sourceKubernetes},
+	KindEtcd:       {source: sourceKubernetes, Roles: []Role{RoleEtcdA, RoleEtcdB}, onWorld: movedEtcd},
+	KindAPIServer:  {source: sourceKubernetes, Roles: []Role{RoleAPIServerA, RoleAPIServerB}, StartsAPIServer: true, onWorld: movedAPIServer},
+	KindBootstrap:  {source: sourceKubernetes, onWorld: bootstrapped},
+	KindDNS:        {source: sourceKubernetes, RollsPods: true, VerifyMinutes: slowStart, onWorld: appliedDNS},
+	KindCommit:     {source: sourceKubernetes, onWorld: committedControlPlane},
+	KindRestore:    {source: sourceKubernetes, StartsAPIServer: true, onWorld: restored},
+	KindBackup:     {DoMinutes: largeCopy},
+	KindRecover:    {source: sourceKubernetes, DoMinutes: largeCopy},
+	KindReconcile:  {source: sourceKubernetes},
+	KindAdmit:      {Subject: SubjectMachine, VerifyMinutes: slowStart},
+	KindOpen:       {},
+	KindRecord:     {source: sourceKubernetes, onWorld: func(w *World, s Step, _ Input) { w.Current.Kubernetes = s.To.Kubernetes() }},
+	KindService:    {Subject: SubjectService, source: sourceServices, NeedsBundle: true, OfService: true, RollsPods: true, VerifyMinutes: slowStart, onWorld: installed},
+	KindRefresh:    {Subject: SubjectService, source: sourceServices, NeedsBundle: true, OfService: true, RollsPods: true, VerifyMinutes: slowStart, onWorld: installed},
+	KindStop:       {Subject: SubjectService, OfService: true, onWorld: removedService},
+	KindDelete:     {Subject: SubjectService, OfService: true, onWorld: removedService},
+	KindVolume:     {Subject: SubjectVolume},
+	KindMigrate:    {Subject: SubjectMigration, onWorld: migrated},
+	KindServices:   {onWorld: func(w *World, s Step, _ Input) { w.RecordedServices = s.To.Services() }},
 
 	KindConfiguration: {Subject: SubjectConfiguration, onWorld: func(w *World, s Step, _ Input) { w.Schema = s.Schema }},
 }

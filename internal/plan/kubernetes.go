@@ -164,12 +164,17 @@ func (k *kubernetes) node(m MachineState, barrier ...StepID) {
 	// connections of pods were not interrupted in any measurement.
 	k.role(m, RoleKubeProxy, pai.RiskNone, k.id(m, "kubelet"))
 	k.role(m, RoleNetwork, pai.RiskNone, k.id(m, "kubelet"))
-	reserves := k.reserves(m)
+	k.gpu(m, k.id(m, "kubelet"))
+	reserves, replaces := k.reserves(m), k.replacesKind(m)
 	k.reservations(m, reserves)
+	k.labels(m, barrier)
 	// Where no job runs and the barrier is not met, new jobs are kept off meanwhile.
 	moves := m.Node != nil && (kubelet || (hasRuntime(m) && !k.has(m, RoleRuntime)))
-	k.machine(m, "uncordon", KindUncordon, m.Node != nil && m.Node.CordonedByPAI || moves || reserves, pai.RiskNone,
-		k.id(m, "reservations"), k.id(m, "kubelet"), k.id(m, string(RoleKubeProxy)), k.id(m, string(RoleNetwork)))
+	after := []StepID{k.id(m, "reservations"), k.id(m, "kubelet"), k.id(m, string(RoleKubeProxy)), k.id(m, string(RoleNetwork)), k.id(m, string(RoleGPU))}
+	if replaces {
+		after = append(after, k.id(m, "labels"))
+	}
+	k.machine(m, "uncordon", KindUncordon, m.Node != nil && m.Node.CordonedByPAI || moves || reserves || replaces, pai.RiskNone, after...)
 }
 
 // beforeRecord lists what has to be there before the version is recorded.
@@ -179,7 +184,7 @@ func (k *kubernetes) beforeRecord() []StepID {
 		machines = k.machines
 	}
 	ids := []StepID{k.cluster("dns")}
-	for _, what := range []string{string(RoleKubelet), string(RoleKubeProxy), string(RoleNetwork), "uncordon"} {
+	for _, what := range []string{string(RoleKubelet), string(RoleKubeProxy), string(RoleNetwork), string(RoleGPU), "uncordon"} {
 		ids = append(ids, each(k, machines, what)...)
 	}
 	return ids

@@ -47,6 +47,8 @@ func programsOf(r Role) []string {
 		return []string{"api-proxy"}
 	case RoleNetwork:
 		return []string{"network"}
+	case RoleGPU:
+		return []string{"gpu"}
 	default:
 		return []string{programKubernetes}
 	}

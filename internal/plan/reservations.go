@@ -30,7 +30,7 @@ func (k *kubernetes) reservations(m MachineState, needed bool) {
 	k.graph.add(k.planned(m) && needed, Step{
 		ID: k.id(m, "reservations"), Kind: KindKubelet, Target: m.Name, From: version, To: version,
 		Risk: k.nodeRisk(m), Differs: []string{DiffersReservations},
-	}, k.id(m, "kubelet"), k.id(m, string(RoleKubeProxy)), k.id(m, string(RoleNetwork)))
+	}, k.id(m, "kubelet"), k.id(m, string(RoleKubeProxy)), k.id(m, string(RoleNetwork)), k.id(m, string(RoleGPU)))
 }
 
 // idle reports whether no job is known to run on a machine. During an API outage
@@ -55,17 +55,17 @@ func (in Input) noteReservations(p *Plan) {
 	}
 }
 
-// withoutReservations are steps without those of the reservations: they depend on the
-// jobs that run, which start and end all day.
-func withoutReservations(steps []Step) []Step {
-	reserves := map[StepID]bool{}
+// withoutIdleSteps are steps without those that only an idle machine has, of its
+// reservations and its kind: they depend on the jobs that run, which start and end all day.
+func withoutIdleSteps(steps []Step) []Step {
+	idle := map[StepID]bool{}
 	for _, s := range steps {
-		reserves[s.ID] = s.Reserves()
+		idle[s.ID] = s.Reserves() || s.Kind == KindLabels
 	}
 	var rest []Step
 	for _, s := range steps {
-		after := slices.DeleteFunc(slices.Clone(s.After), func(id StepID) bool { return reserves[id] })
-		if s.Reserves() || s.Kind == KindUncordon && len(after) == 0 && len(s.After) > 0 {
+		after := slices.DeleteFunc(slices.Clone(s.After), func(id StepID) bool { return idle[id] })
+		if idle[s.ID] || s.Kind == KindUncordon && len(after) == 0 && len(s.After) > 0 {
 			continue
 		}
 		s.After = after

@@ -132,9 +132,10 @@ func (k *kubernetes) rollbackNode(m MachineState, barrier []StepID) {
 	k.role(m, RoleRuntime, k.nodeRisk(m), k.id(m, "kubelet"))
 	k.role(m, RoleKubeProxy, pai.RiskNone, append(barrier, k.id(m, "kubelet"))...)
 	k.role(m, RoleNetwork, pai.RiskNone, append(barrier, k.id(m, "kubelet"))...)
+	k.gpu(m, append(barrier, k.id(m, "kubelet"))...)
 	moves := m.Node != nil && (kubelet || !k.has(m, RoleRuntime))
 	k.machine(m, "uncordon", KindUncordon, m.Node != nil && m.Node.CordonedByPAI || moves, pai.RiskNone,
-		k.id(m, "kubelet"), k.id(m, string(RoleRuntime)), k.id(m, string(RoleKubeProxy)), k.id(m, string(RoleNetwork)))
+		k.id(m, "kubelet"), k.id(m, string(RoleRuntime)), k.id(m, string(RoleKubeProxy)), k.id(m, string(RoleNetwork)), k.id(m, string(RoleGPU)))
 }
 
 // staysNewer: etcd is rolled back by one minor at most, because it rewrites its data

@@ -49,6 +49,7 @@ const (
 	RoleKubelet           = layout.RoleKubelet
 	RoleKubeProxy         = layout.RoleKubeProxy
 	RoleNetwork           = layout.RoleNetwork
+	RoleGPU               = layout.RoleGPU
 )
 
 // A Step is one idempotent change to one target. It is data: it can be
@@ -57,7 +58,7 @@ type Step struct {
 	ID     StepID         `json:"id"`
 	Kind   Kind           `json:"kind"`
 	Target string         `json:"target,omitempty"`
-	Role   Role           `json:"role,omitempty"`  // for KindRole
+	Role   Role           `json:"role,omitempty"`  // for KindRole and KindRemoveRole
 	From   pai.AnyVersion `json:"from,omitempty"`  // empty when nothing was there
 	To     pai.AnyVersion `json:"to,omitempty"`    // the version that the target has afterwards; for KindImages the bundle's release
 	After  []StepID       `json:"after,omitempty"` // steps that must have succeeded before

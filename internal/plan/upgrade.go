@@ -76,6 +76,8 @@ func Upgrade(in Input, target Target) (Plan, error) {
 		p.Notes = append(p.Notes, in.World.APIOutage()+", so it is unknown whether the new API server supports the kubelets of nodes that are not in the configuration")
 	}
 	in.noteReservations(&p)
+	in.noteKinds(&p)
+	in.noteDevicePlugins(&p)
 	return p, p.Validate()
 }
 

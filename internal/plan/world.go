@@ -41,6 +41,8 @@ type MachineState struct {
 	Name         string `json:"name"`
 	Address      string `json:"address"`
 	ControlPlane bool   `json:"controlPlane"`
+	// Kind is the kind of the machine in the configuration.
+	Kind MachineKind `json:"kind,omitzero"`
 	// Unreachable is why the machine could not be observed; the fields below are
 	// unknown then.
 	Unreachable string `json:"unreachable,omitempty"`
@@ -57,6 +59,9 @@ type MachineState struct {
 	Node           *Node                            `json:"node,omitempty"`
 	// Foreign are the paths in directories of PAI that PAI did not write; nil is unknown.
 	Foreign []string `json:"foreign"`
+	// DevicePlugin is the socket of a device plugin for GPUs that is not of PAI; empty if
+	// there is none.
+	DevicePlugin string `json:"devicePlugin,omitempty"`
 }
 
 // RoleState is one role on one machine.
@@ -90,6 +95,14 @@ type Node struct {
 	// CordonedBy is the operation that cordoned it, where PAI did.
 	CordonedBy       string `json:"cordonedBy,omitempty"`
 	ContainerRuntime string `json:"containerRuntime"` // "containerd://2.2.3"
+	// Kind is the kind that jobs find on the node.
+	Kind MachineKind `json:"kind,omitzero"`
+}
+
+// MachineKind is the kind of a machine, which jobs can choose; zero for none.
+type MachineKind struct {
+	SKU  string `json:"sku,omitempty"` // a name in machine-sku
+	GPUs int    `json:"gpus,omitempty"`
 }
 
 // Installed is a PAI service that was found in the cluster.

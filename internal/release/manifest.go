@@ -76,7 +76,7 @@ type Configuration struct {
 
 // Program is one set of programs for machines, built from one pinned module.
 type Program struct {
-	Name      string `yaml:"name" json:"name"`           // "kubernetes", "etcd", "containerd", "runc", "cni", "api-proxy", "network"
+	Name      string `yaml:"name" json:"name"`           // "kubernetes", "etcd", "containerd", "runc", "cni", "api-proxy", "network", "gpu"
 	Version   string `yaml:"version" json:"version"`     // upstream version, "v3.6.8"
 	Component string `yaml:"component" json:"component"` // directory of the nested module, "components/etcd/v3.6.8"
 }

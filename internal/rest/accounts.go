@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"pai.dev/pai/internal/identity"
 	"pai.dev/pai/internal/pai"
 )
 
@@ -348,21 +347,5 @@ func (a Accounts) AddToGroup(ctx context.Context, name, group string, add bool) 
 			return removesAdmin(name)
 		}
 		return d.setGroups(u, groups)
-	})
-}
-
-// ImportPassword sets the password of a user to the key that OpenPAI stored.
-func (a Accounts) ImportPassword(ctx context.Context, name, key string) error {
-	hash, err := identity.ImportedHash(key)
-	if err != nil {
-		return err
-	}
-	return a.change(ctx, func(d *directory) error {
-		u, found := d.user(name)
-		if !found {
-			return noUser(name)
-		}
-		d.giveAccount(u)
-		return d.applyChange(u, UserChange{}, hash)
 	})
 }

@@ -27,7 +27,7 @@ const (
 	AdminUser = "admin"
 )
 
-// Endpoint is where clients reach the REST server.
+// Endpoint is where clients reach a server of PAI.
 type Endpoint struct {
 	// Addresses are the addresses of the machines, which clients use.
 	Addresses []string
@@ -58,14 +58,11 @@ func EnsureSecrets(ctx context.Context, c *kube.Client, b Bootstrap) (Access, er
 }
 
 func ensureSecrets(ctx context.Context, c *kube.Client, b Bootstrap, now time.Time) (Access, error) {
-	ca, err := ensurePair(ctx, c, caSecret, func(p keyPair) bool {
-		cert, err := parseCert(p.cert)
-		return err == nil && now.Before(cert.NotAfter.Add(-leafLife))
-	}, func() (keyPair, error) { return newCA(now) })
+	ca, err := ensureCA(ctx, c, now)
 	if err != nil {
 		return Access{}, err
 	}
-	names := append([]string{"localhost", "127.0.0.1", "rest-server", "rest-server." + pai.SystemNamespace + ".svc"}, b.Addresses...)
+	names := b.names("rest-server")
 	_, err = ensurePair(ctx, c, tlsSecret,
 		func(p keyPair) bool { return p.serves(ca, names, now) },
 		func() (keyPair, error) { return newServerCert(ca, names, now) })
@@ -79,12 +76,28 @@ func ensureSecrets(ctx context.Context, c *kube.Client, b Bootstrap, now time.Ti
 	return b.access(ca.cert, AdminUser, token), nil
 }
 
+func ensureCA(ctx context.Context, c *kube.Client, now time.Time) (keyPair, error) {
+	return ensurePair(ctx, c, caSecret, func(p keyPair) bool {
+		cert, err := parseCert(p.cert)
+		return err == nil && now.Before(cert.NotAfter.Add(-leafLife))
+	}, func() (keyPair, error) { return newCA(now) })
+}
+
+// names are those of the certificate of a service that clients reach on the machines.
+func (e Endpoint) names(service string) []string {
+	return append([]string{"localhost", "127.0.0.1", service, service + "." + pai.SystemNamespace + ".svc"}, e.Addresses...)
+}
+
 func (e Endpoint) access(ca []byte, user, token string) Access {
-	access := Access{CA: ca, User: user, Token: token}
+	return Access{URLs: e.URLs(), CA: ca, User: user, Token: token}
+}
+
+// URLs are equivalent addresses, one for each machine.
+func (e Endpoint) URLs() (urls []string) {
 	for _, a := range e.Addresses {
-		access.URLs = append(access.URLs, "https://"+net.JoinHostPort(a, strconv.Itoa(e.Port)))
+		urls = append(urls, "https://"+net.JoinHostPort(a, strconv.Itoa(e.Port)))
 	}
-	return access
+	return urls
 }
 
 // AccessTo returns the access of a user with a token, after EnsureSecrets.

@@ -43,10 +43,14 @@ func newCA(now time.Time) (keyPair, error) {
 	return sign(template, nil)
 }
 
-// newServerCert makes a certificate for the names and addresses.
+// newServerCert makes a certificate of the REST server for the names and addresses.
 func newServerCert(ca keyPair, names []string, now time.Time) (keyPair, error) {
+	return newCert(ca, "PAI REST server", names, now)
+}
+
+func newCert(ca keyPair, of string, names []string, now time.Time) (keyPair, error) {
 	template := &x509.Certificate{
-		Subject:     pkix.Name{CommonName: "PAI REST server"},
+		Subject:     pkix.Name{CommonName: of},
 		NotBefore:   now.Add(-clockSkew),
 		NotAfter:    now.Add(leafLife),
 		KeyUsage:    x509.KeyUsageDigitalSignature,

@@ -23,6 +23,7 @@ import (
 	"pai.dev/pai/internal/atomicfile"
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/test/freeport"
 	"pai.dev/pai/test/kubetest"
 )
 
@@ -78,7 +79,7 @@ func prepareControllers(t *testing.T, w *world) *controllers {
 func (c *controllers) port(t *testing.T, name string) int {
 	t.Helper()
 	if c.ports[name] == 0 {
-		c.ports[name] = freePort(t)
+		c.ports[name] = freeport.Get(t)
 	}
 	return c.ports[name]
 }
@@ -290,16 +291,6 @@ integrations: {frameworks: [jobset.x-k8s.io/jobset]}
 featureGates: {VisibilityOnDemand: false}
 `
 )
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
 
 // eventually waits until what says nothing any more.
 func eventually(t *testing.T, what string, missing func() string) {

@@ -84,7 +84,14 @@ func (c *Core) prepare(ctx context.Context, s Submission) (prepared, error) {
 	if err != nil {
 		return prepared{}, err
 	}
-	j, warnings, err := job.Parse(s.Protocol, job.ParseOptions{VirtualClusters: c.virtualClusters, VirtualCluster: s.VirtualCluster})
+	options := job.ParseOptions{VirtualClusters: c.virtualClusters, VirtualCluster: s.VirtualCluster}
+	j, warnings, err := job.Parse(s.Protocol, options)
+	if j != nil && j.ChoosesKind() {
+		if options.Kinds, options.GPUQuota, err = c.kinds(ctx, j.VirtualCluster); err != nil {
+			return prepared{}, err
+		}
+		j, warnings, err = job.Parse(s.Protocol, options)
+	}
 	if err != nil {
 		return prepared{}, invalid(err)
 	}

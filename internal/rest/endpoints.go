@@ -40,6 +40,8 @@ func (h *Handler) endpoints() []endpoint {
 		{http.MethodGet, "/jobs/{id}/operations", http.StatusOK, identity.Read, identity.Job, ofJob(h.Jobs.Operations)},
 		{http.MethodPut, "/jobs/{id}/executionType", http.StatusAccepted, identity.Update, identity.Job, h.executionType},
 		{http.MethodGet, "/jobs/{id}/logs", http.StatusOK, identity.Read, identity.Job, h.logs},
+		{http.MethodGet, "/operations", http.StatusOK, identity.List, identity.Operation, h.listOperations},
+		{http.MethodGet, "/operations/{operation}", http.StatusOK, identity.Read, identity.Operation, h.getOperation},
 	}
 }
 

@@ -39,6 +39,8 @@ type Handler struct {
 	Logins *Logins
 	// Cluster is what clients of OpenPAI need besides Jobs.
 	Cluster ClusterAPI
+	// Operations reads what operations on the cluster publish.
+	Operations OperationAPI
 	// History reads earlier attempts; nil for those that Jobs knows.
 	History History
 	// LinkKey returns the key that signs links to output, which all servers share.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/rest/openpai"
 )
 
@@ -60,20 +61,43 @@ func (h *Handler) getVirtualCluster(_ http.ResponseWriter, req *http.Request) (a
 	return vc, nil
 }
 
-// skuTypes is empty: kinds of shares of machines belong to the HiveD scheduler.
+// skuTypes are the kinds of machines that skuType of a job can name.
 func (h *Handler) skuTypes(_ http.ResponseWriter, req *http.Request) (any, error) {
-	name := chi.URLParam(req, "vc")
-	if name == "" {
-		return map[string]openpai.SKU{}, nil
+	if name := chi.URLParam(req, "vc"); name != "" {
+		all, err := h.Cluster.VirtualClusters(req.Context())
+		if err != nil {
+			return nil, err
+		}
+		if _, found := all[name]; !found {
+			return nil, noVirtualCluster(name)
+		}
 	}
-	all, err := h.Cluster.VirtualClusters(req.Context())
+	nodes, err := h.Cluster.Nodes(req.Context())
 	if err != nil {
 		return nil, err
 	}
-	if _, found := all[name]; !found {
-		return nil, noVirtualCluster(name)
+	skus := map[string]openpai.SKU{}
+	for _, k := range job.Kinds(nodes.Items) {
+		skus[k.Name] = skuOf(k)
 	}
-	return map[string]openpai.SKU{}, nil
+	return skus, nil
+}
+
+// skuOf is the share of a machine that belongs to one of its GPUs, or a whole machine
+// without GPUs. Of machines that differ, it is the smallest.
+func skuOf(k job.Kind) openpai.SKU {
+	var smallest openpai.SKU
+	for i, m := range k.Machines {
+		share := openpai.SKU{CPU: m.CPUMilli / 1000, Memory: m.MemoryMB}
+		if m.GPU > 0 {
+			share = openpai.SKU{GPU: 1, CPU: m.CPUMilli / 1000 / m.GPU, Memory: m.MemoryMB / m.GPU}
+		}
+		if i == 0 {
+			smallest = share
+		}
+		smallest = openpai.SKU{GPU: min(smallest.GPU, share.GPU), CPU: min(smallest.CPU, share.CPU), Memory: min(smallest.Memory, share.Memory)}
+	}
+	return smallest
 }
 
 // listStorages is empty until PAI has storages.

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"pai.dev/pai/internal/job"
@@ -47,36 +46,53 @@ func (c *Core) operations(ctx context.Context, id JobID) ([]JobOperation, error)
 	if err != nil {
 		return nil, err
 	}
-	list, err := c.cluster.Clientset().CoreV1().ConfigMaps(pai.SystemNamespace).List(ctx, metav1.ListOptions{LabelSelector: pai.LabelOperation})
+	reports, err := c.reports(ctx)
 	if err != nil {
-		return nil, apiError("list the reports of operations", err)
+		return nil, err
 	}
 	operations := []JobOperation{}
-	for _, cm := range list.Items {
-		some, err := operationsOf(s, cm)
-		if err != nil {
-			return nil, err
-		}
-		operations = append(operations, some...)
+	for _, r := range reports {
+		operations = append(operations, operationsOf(s, r)...)
 	}
 	slices.SortFunc(operations, func(a, b JobOperation) int { return cmp.Compare(a.ID, b.ID) })
 	return operations, nil
 }
 
-// operationsOf reads a published report; nothing if it is not about the job. An
-// earlier job can have had the same name.
-func operationsOf(s job.Status, cm corev1.ConfigMap) ([]JobOperation, error) {
-	var r pai.PublishedReport
-	if err := json.Unmarshal([]byte(cm.Data[pai.ReportKey]), &r); err != nil {
-		return nil, fmt.Errorf("read the report in ConfigMap %s/%s: %w", cm.Namespace, cm.Name, err)
+// reports reads the reports that operations publish, in no order.
+func (c *Core) reports(ctx context.Context) ([]pai.PublishedReport, error) {
+	list, err := c.cluster.Clientset().CoreV1().ConfigMaps(pai.SystemNamespace).List(ctx, metav1.ListOptions{LabelSelector: pai.LabelOperation})
+	if err != nil {
+		return nil, apiError("list the reports of operations", err)
 	}
+	reports := make([]pai.PublishedReport, len(list.Items))
+	for i, cm := range list.Items {
+		if err := json.Unmarshal([]byte(cm.Data[pai.ReportKey]), &reports[i]); err != nil {
+			return nil, fmt.Errorf("read the report in ConfigMap %s/%s: %w", cm.Namespace, cm.Name, err)
+		}
+	}
+	return reports, nil
+}
+
+// operationsOf is what a report says about a job; nothing if it is not about the job. An
+// earlier job can have had the same name.
+func operationsOf(s job.Status, r pai.PublishedReport) []JobOperation {
 	i := slices.IndexFunc(r.PerJob, func(l pai.JobLine) bool { return l.Job == s.String() && l.VirtualCluster == s.VirtualCluster })
 	if i < 0 || r.Started.Before(s.Created) {
-		return nil, nil
+		return nil
 	}
-	of := func(list []pai.ContainerEnd) []pai.ContainerEnd {
-		return slices.DeleteFunc(list, func(e pai.ContainerEnd) bool { return e.Job != s.String() || e.VirtualCluster != s.VirtualCluster })
+	return []JobOperation{jobOperation(r, r.PerJob[i])}
+}
+
+// jobOperation is what a report says about the job of one of its lines.
+func jobOperation(r pai.PublishedReport, l pai.JobLine) JobOperation {
+	of := func(list []pai.ContainerEnd) (ends []pai.ContainerEnd) {
+		for _, e := range list {
+			if e.Job == l.Job && e.VirtualCluster == l.VirtualCluster {
+				ends = append(ends, e)
+			}
+		}
+		return ends
 	}
-	return []JobOperation{{ID: r.ID, Verb: r.Verb, From: r.From, To: r.To, Outcome: r.Outcome, Started: r.Started, Ended: r.Ended, JobLine: r.PerJob[i],
-		Failed: of(r.Jobs.Failed), Interrupted: of(r.Jobs.Interrupted), Unknown: of(r.Jobs.Unknown)}}, nil
+	return JobOperation{ID: r.ID, Verb: r.Verb, From: r.From, To: r.To, Outcome: r.Outcome, Started: r.Started, Ended: r.Ended, JobLine: l,
+		Failed: of(r.Jobs.Failed), Interrupted: of(r.Jobs.Interrupted), Unknown: of(r.Jobs.Unknown)}
 }

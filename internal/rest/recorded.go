@@ -114,7 +114,9 @@ func (r *Recorded) statuses(ctx context.Context, jobs []history.Summary, inClust
 		}
 	}
 	if len(left) > 0 {
-		recorded, err := history.Use(ctx, r.history, func(ctx context.Context, s *history.Store) (map[string]job.Status, error) { return s.Statuses(ctx, left) })
+		recorded, err := history.Use(ctx, r.history, func(ctx context.Context, s *history.Store) (map[string]job.Status, error) {
+			return s.Statuses(ctx, left)
+		})
 		if err != nil && !errors.Is(err, history.ErrAway) {
 			return nil, "", err
 		}
@@ -163,7 +165,9 @@ func (r *Recorded) Get(ctx context.Context, id JobID) (job.Status, error) {
 	if !isMissing(err) {
 		return s, err
 	}
-	return fromHistory(ctx, r, id, err, func(ctx context.Context, s *history.Store, sum history.Summary) (job.Status, error) { return s.Status(ctx, sum) })
+	return fromHistory(ctx, r, id, err, func(ctx context.Context, s *history.Store, sum history.Summary) (job.Status, error) {
+		return s.Status(ctx, sum)
+	})
 }
 
 // Protocol implements JobAPI.
@@ -172,7 +176,9 @@ func (r *Recorded) Protocol(ctx context.Context, id JobID) ([]byte, error) {
 	if !isMissing(err) {
 		return text, err
 	}
-	return fromHistory(ctx, r, id, err, func(ctx context.Context, s *history.Store, sum history.Summary) ([]byte, error) { return s.Protocol(ctx, sum.UID) })
+	return fromHistory(ctx, r, id, err, func(ctx context.Context, s *history.Store, sum history.Summary) ([]byte, error) {
+		return s.Protocol(ctx, sum.UID)
+	})
 }
 
 // Stop implements JobAPI.

@@ -11,6 +11,7 @@ import (
 
 	"pai.dev/pai/internal/history"
 	"pai.dev/pai/internal/job"
+	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/rest/openpai"
 )
 
@@ -49,7 +50,7 @@ func (c *Core) eventsByPod(ctx context.Context, namespace string) (map[string][]
 
 // notes are the events of a job, without those that were written in the pass before,
 // and its operations. It adds to seen which events there are.
-func (r *Recorder) notes(s job.Status, events map[string][]corev1.Event, reports []corev1.ConfigMap, seen map[string]string) ([]history.Note, error) {
+func (r *Recorder) notes(s job.Status, events map[string][]corev1.Event, reports []pai.PublishedReport, seen map[string]string) ([]history.Note, error) {
 	notes, err := operationNotes(s, reports)
 	if err != nil {
 		return nil, err

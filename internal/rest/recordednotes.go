@@ -66,7 +66,9 @@ func withRecorded[T any](ctx context.Context, r *Recorded, id JobID, kind string
 	if missing {
 		return fromHistory(ctx, r, id, err, read)
 	}
-	all, err := history.Use(ctx, r.history, func(ctx context.Context, s *history.Store) ([]T, error) { return read(ctx, s, history.Summary{UID: uid}) })
+	all, err := history.Use(ctx, r.history, func(ctx context.Context, s *history.Store) ([]T, error) {
+		return read(ctx, s, history.Summary{UID: uid})
+	})
 	if err != nil {
 		return now, nil //nolint:nilerr // the cluster has the newest
 	}

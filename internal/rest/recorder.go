@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -74,7 +73,7 @@ func (r *Recorder) pass(ctx context.Context) error {
 			return err
 		}
 	}
-	var reports []corev1.ConfigMap
+	var reports []pai.PublishedReport
 	var failed []error
 	if r.passes%slowEvery == 0 {
 		reports, err = r.core.reports(ctx)
@@ -110,7 +109,7 @@ func (r *Recorder) begin(ctx context.Context, store *history.Store) error {
 	return nil
 }
 
-func (r *Recorder) passIn(ctx context.Context, vc string, reports []corev1.ConfigMap, seen map[string]string) error {
+func (r *Recorder) passIn(ctx context.Context, vc string, reports []pai.PublishedReport, seen map[string]string) error {
 	ctx, cancel := context.WithTimeout(ctx, passTimeout)
 	defer cancel()
 	observed, namespace := r.core.now(), job.Namespace(vc)
@@ -278,24 +277,10 @@ func (c *Core) textOf(ctx context.Context, set *unstructured.Unstructured) ([]by
 	return text, err
 }
 
-// reports are the published reports of operations.
-func (c *Core) reports(ctx context.Context) ([]corev1.ConfigMap, error) {
-	list, err := c.cluster.Clientset().CoreV1().ConfigMaps(pai.SystemNamespace).List(ctx, metav1.ListOptions{LabelSelector: pai.LabelOperation})
-	if err != nil {
-		return nil, fmt.Errorf("list the reports of operations: %w", err)
-	}
-	return list.Items, nil
-}
-
-// operationNotes are the lines about a job in the reports of operations. A report that
-// cannot be read has none.
-func operationNotes(s job.Status, reports []corev1.ConfigMap) (notes []history.Note, err error) {
-	for _, cm := range reports {
-		of, err := operationsOf(s, cm)
-		if err != nil {
-			continue
-		}
-		for _, o := range of {
+// operationNotes are the lines about a job in the reports of operations.
+func operationNotes(s job.Status, reports []pai.PublishedReport) (notes []history.Note, err error) {
+	for _, r := range reports {
+		for _, o := range operationsOf(s, r) {
 			data, err := json.Marshal(o)
 			if err != nil {
 				return notes, err

@@ -149,7 +149,7 @@ func (w *whole) again(t *testing.T, role, token string) string {
 func (w *whole) request(t *testing.T, e endpoint) (path, body string) {
 	t.Helper()
 	values := map[string]string{"id": "owner~train", "user": "missing-user", "job": "train", "group": "nothing-there", "vc": "default", "storage": "nothing",
-		"attempt": "0", "role": "worker", "index": "0", "taskAttempt": "0"}
+		"attempt": "0", "role": "worker", "index": "0", "taskAttempt": "0", "operation": "none"}
 	if strings.HasPrefix(e.path, "/api/v1/user") {
 		values["user"] = "owner"
 	}

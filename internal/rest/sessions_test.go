@@ -122,28 +122,6 @@ func TestGuessedPasswordsAreSlowedDown(t *testing.T) {
 	}
 }
 
-// The password of OpenPAI is good once, and then stored in the form of PAI.
-func TestImportedPasswordIsReplaced(t *testing.T) {
-	t.Parallel()
-	w := newWhole(t, identity.Policy{}, "default")
-	if _, err := w.accounts.Create(t.Context(), "ada", UserChange{}); err != nil {
-		t.Fatal(err)
-	}
-	// Node.js: crypto.pbkdf2Sync('hello-pai', md5hex('ada'), 10000, 64, 'sha512')
-	const key = "af5650315ca81d904716021b8ee3ca4a898983a100e08224f29779c33f412e0988345ea1a0699b9f211998f8b4cf75d164106a4bf7cf911a2262458a8c6f3849"
-	if err := w.accounts.ImportPassword(t.Context(), "ada", key); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		if _, _, err := w.handler.Logins.Login(t.Context(), "ada", "hello-pai", 0); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if text := string(w.memory.secret(t).Data["account.ada"]); strings.Contains(text, key[:20]) || !strings.Contains(text, "$argon2id$") {
-		t.Errorf("stored: %s", text)
-	}
-}
-
 // The oldest logins of a user end; tokens of paictl and application tokens do not.
 func TestLoginsAreFew(t *testing.T) {
 	t.Parallel()

@@ -274,7 +274,7 @@ func (c *Core) whyQueued(ctx context.Context, obj *unstructured.Unstructured) st
 	}
 	for _, w := range all {
 		if quota, err := quotaOf(w); err == nil && quota.Message != "" {
-			return "in the queue: " + quota.Message
+			return "in the queue" + forKinds(job.KindsOf(obj)) + ": " + quota.Message
 		}
 	}
 	return ""

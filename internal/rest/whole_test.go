@@ -31,7 +31,7 @@ func newWhole(t *testing.T, policy identity.Policy, virtualClusters ...string) *
 	users := NewUsers(m, UsersByEntry, func(err error) { t.Error(err) }).WithVirtualClusters(virtualClusters)
 	core := NewCore(m, virtualClusters).WithPolicy(policy)
 	h := &Handler{Jobs: core, Users: users, Release: "v0.11", Log: slog.New(slog.DiscardHandler), Policy: policy,
-		Logins: NewLogins(users.Accounts(m)), Cluster: core, LinkKey: users.LinkKey(m)}
+		Logins: NewLogins(users.Accounts(m)), Cluster: core, Operations: core, LinkKey: users.LinkKey(m)}
 	server := httptest.NewTLSServer(h.Routes())
 	t.Cleanup(server.Close)
 	return &whole{memory: m, handler: h, accounts: h.Logins.Accounts, url: server.URL, http: server.Client(), server: server}

@@ -67,6 +67,7 @@ func testConfig() *config.Config {
 	c := &config.Config{}
 	c.Layout.MachineList = []config.Machine{{Hostname: "m-1", HostIP: "10.0.0.1", Role: config.RoleControlPlane}}
 	c.Services.RestServer.ServerPort = config.DefaultRestServerPort
+	c.Services.Webportal.ServerPort = config.DefaultPortalPort
 	c.Services.Prometheus = config.Prometheus{Port: config.DefaultPrometheusPort, ScrapeInterval: config.DefaultScrapeInterval}
 	c.Services.NodeExporter.Port = config.DefaultNodeExporter
 	c.Services.VirtualClusters = map[string]config.VirtualCluster{"default": {}, "vision": {CPU: 8, MemoryMB: 16384, GPU: 4}}
@@ -140,11 +141,14 @@ func readable(t *testing.T, objs []*unstructured.Unstructured) string {
 }
 
 // ownCharts are the services whose charts are in this repository.
-var ownCharts = []string{"kube-state-metrics", "node-exporter", "prometheus", "rest-server"}
+var ownCharts = []string{"kube-state-metrics", "node-exporter", "portal", "prometheus", "rest-server"}
 
 func TestRenderOwnCharts(t *testing.T) {
 	for _, src := range sources(t) {
 		for _, name := range ownCharts {
+			if !slices.ContainsFunc(src.manifest.ServiceList, func(p release.ServicePin) bool { return p.Name == name }) {
+				continue // newer than the release
+			}
 			t.Run(name+"-"+string(src.manifest.Metadata.Name), func(t *testing.T) {
 				objs, err := Render(t.Context(), oneService(t, src, name, nil), testConfig(), src)
 				if err != nil {

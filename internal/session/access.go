@@ -32,6 +32,13 @@ func (s *Session) RestServer() rest.Endpoint {
 	return e
 }
 
+// Portal says how browsers reach the portal.
+func (s *Session) Portal() rest.Endpoint {
+	e := s.RestServer()
+	e.Port = s.Config.Services.Webportal.ServerPort
+	return e
+}
+
 // SaveToken makes a token the one that paictl uses on this host, and returns the file.
 func (s *Session) SaveToken(ctx context.Context, user, token string) (string, error) {
 	client, err := s.Kube(ctx)

@@ -29,7 +29,6 @@ func (d *draw) services() []entry {
 	d.maybe(&f, "us@example.com", "prometheus.alerting.alert_receiver", "alert-manager.receiver")
 	d.maybe(&f, "9093", "prometheus.alerting.alert_manager_port", "alert-manager.port")
 	d.maybe(&f, "3000", "grafana.grafana-port", "grafana.port")
-	d.maybe(&f, "9286", "webportal.server-port")
 	d.maybe(&f, "/hadoop", "hadoop.custom-hadoop-binary-path")
 	port := func(into *int, value int, paths ...string) {
 		if d.maybe(&f, strconv.Itoa(value), paths...) {
@@ -44,6 +43,8 @@ func (d *draw) services() []entry {
 	if d.maybe(&f, "all", rest+".job-list") {
 		s.RestServer.JobList = "all"
 	}
+	s.Webportal.ServerPort = config.DefaultPortalPort
+	port(&s.Webportal.ServerPort, 9303, "webportal.server-port")
 	port(&s.Prometheus.Port, 9301, "prometheus.prometheus-port", "prometheus.port")
 	port(&s.Prometheus.ScrapeInterval, 77, "prometheus.scrape_interval")
 	port(&s.NodeExporter.Port, 9302, "prometheus.node-exporter-port", "node-exporter.port")

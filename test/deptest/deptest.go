@@ -18,8 +18,8 @@ const module = "pai.dev/pai"
 // layers lists the directories of internal/, highest first: a package imports only
 // from its own directory and from those further down.
 func layers() []string {
-	return []string{"cli", "operation", "configsync", "session", "revision", "run", "guard", "witness", "check", "rest", "history", "identity", "job", "tasklog", "observe",
-		"cluster", "service", "kube", "nspawn", "inspect", "certs", "etcd", "machine", "plan", "backup", "release", "config", "yamldoc", "oplog", "filelock", "atomicfile", "poll", "golden", "fingerprint", "layout", "pai"}
+	return []string{"cli", "operation", "configsync", "session", "revision", "run", "guard", "witness", "check", "portal", "rest", "history", "openpaisecrets", "identity", "job", "tasklog", "observe",
+		"cluster", "service", "kube", "nspawn", "inspect", "certs", "etcd", "machine", "gpu", "plan", "backup", "release", "config", "yamldoc", "oplog", "filelock", "atomicfile", "tlsserver", "poll", "golden", "fingerprint", "layout", "pai"}
 }
 
 // pure lists all that package plan may import: nothing that knows a clock, a
@@ -79,11 +79,16 @@ func skipped(tree fs.FS, name string, d fs.DirEntry) bool {
 	if name == "." {
 		return false
 	}
-	if strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" || d.Name() == "bin" {
+	if foreign(d) {
 		return true
 	}
 	_, err := fs.Stat(tree, path.Join(name, "go.mod")) // another module
 	return err == nil
+}
+
+// foreign reports directories whose files are not sources of this repository.
+func foreign(d fs.DirEntry) bool {
+	return strings.HasPrefix(d.Name(), ".") || slices.Contains([]string{"testdata", "bin", "node_modules"}, d.Name())
 }
 
 // forbidden says which rule an import breaks; empty where it breaks none.

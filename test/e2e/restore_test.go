@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -71,7 +70,7 @@ func TestRestoreFromBackup(t *testing.T) {
 		return !strings.Contains(out, "NotReady"), out
 	})
 	o.kubectl("uncordon pai-1")
-	r.startServices()
+	r.run(10*time.Minute, "service", "start", "--yes")
 	o.eventually(time.Minute, "Kueue is ready", func() (bool, string) {
 		out := o.kubectl("get pods -n pai-system -l app.kubernetes.io/name=kueue --no-headers")
 		return strings.Contains(out, " 1/1 "), out
@@ -136,25 +135,6 @@ func (r restoration) bootIsRefused() {
 	if out := r.on("pai-1", "ls -d /etc/kubernetes /var/lib/etcd 2>/dev/null || :"); out != "" {
 		r.t.Errorf("the refused boot left %s", out)
 	}
-}
-
-// startServices starts the services, as their pods also do by themselves: a service
-// that becomes ready after the plan was shown makes the command refuse the plan.
-func (r restoration) startServices() {
-	r.t.Helper()
-	for range 5 {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
-		out, err := r.command(ctx, "service", "start", "--yes").CombinedOutput()
-		cancel()
-		switch {
-		case err == nil:
-			r.t.Logf("service start:\n%s", out)
-			return
-		case exitCode(err) != 3 || !strings.Contains(string(out), "is no longer needed"):
-			r.t.Fatalf("service start: %v\n%s", err, out)
-		}
-	}
-	r.t.Fatal("service start: the plan changed five times")
 }
 
 // loseDisk replaces a machine by a new one with its name and address.

@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +18,7 @@ import (
 
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/poll"
+	"pai.dev/pai/test/freeport"
 )
 
 const startTimeout = 3 * time.Minute
@@ -41,7 +41,7 @@ type Cluster struct {
 func Start(t testing.TB, flags ...string) *Cluster {
 	t.Helper()
 	c := &Cluster{t: t, programs: Programs(t, "etcd", "kube-apiserver", "kube-controller-manager"), dir: t.TempDir()}
-	etcdClient, etcdPeer, api := freePort(t), freePort(t), freePort(t)
+	etcdClient, etcdPeer, api := freeport.Get(t), freeport.Get(t), freeport.Get(t)
 
 	etcd := c.start("etcd",
 		"--data-dir="+filepath.Join(c.dir, "etcd"), "--name=test", "--unsafe-no-fsync",
@@ -151,16 +151,6 @@ func stop(cmd *exec.Cmd) {
 	}
 	_ = cmd.Process.Kill() // it may have ended by itself
 	_ = cmd.Wait()         // was killed
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 func loopback(scheme string, port int) string { return fmt.Sprintf("%s://127.0.0.1:%d", scheme, port) }

@@ -51,6 +51,9 @@ func check(tree fs.FS, paths []string) ([]finding, error) {
 // skippedFolder leaves out what is not written here: test data (the scripts of
 // paictl are text of ours), built things, and hidden folders.
 func skippedFolder(name, base string) bool {
+	if name == "web/dist" { // made from web/src
+		return true
+	}
 	if name == "." || name == "test/script/testdata" || base == ".github" {
 		return false
 	}
@@ -62,7 +65,7 @@ func skippedFile(name string) bool {
 	if strings.HasPrefix(name, "test/language/") || name == "LICENSE" {
 		return true
 	}
-	known := []string{".go", ".md", ".sh", ".txtar", ".tmpl", ".yaml", ".yml", ".txt", ".awk"}
+	known := []string{".go", ".md", ".sh", ".txtar", ".tmpl", ".yaml", ".yml", ".txt", ".awk", ".ts", ".tsx", ".mjs", ".css", ".html"}
 	return !slices.Contains(known, path.Ext(name)) && path.Base(name) != "Makefile" && name != ".ci/run"
 }
 

@@ -47,6 +47,17 @@ func TestCheckFileFindsRetiredWords(t *testing.T) {
 	}
 }
 
+func TestTextsOfThePageAreChecked(t *testing.T) {
+	for _, name := range []string{"web/src/messages/en.ts", "web/src/pages/jobs.tsx", "web/index.html", "docs/portal.md"} {
+		if skippedFile(name) {
+			t.Errorf("%s is not checked", name)
+		}
+	}
+	if skippedFolder("web/src", "src") || !skippedFolder("web/dist", "dist") {
+		t.Error("want web/src checked, and not web/dist, which is made from it")
+	}
+}
+
 func TestParseExceptionsRefusesMissingReason(t *testing.T) {
 	if _, err := parseExceptions("*\tx\t\n"); err == nil {
 		t.Error("got no error, want one for an entry without a reason")

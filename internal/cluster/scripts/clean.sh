@@ -15,7 +15,7 @@ blockers=$(
 [ -z "$blockers" ] || { printf 'nothing was changed: %s\n' "$blockers" >&2; exit 1; }
 
 # Stop the units first, then what they started.
-for u in certificates kubelet kube-proxy network scheduler controller-manager api-proxy apiserver-a apiserver-b etcd-a etcd-b; do
+for u in certificates kubelet kube-proxy network gpu scheduler controller-manager api-proxy apiserver-a apiserver-b etcd-a etcd-b; do
     systemctl --no-reload disable -q "pai-$u.service" 2>/dev/null || :
     systemctl stop "pai-$u.service" 2>/dev/null || :
 done
@@ -83,6 +83,7 @@ find /sys/fs/cgroup -depth -type d -path '*kubepods*' -exec rmdir {} \; 2>/dev/n
 listed /opt/pai/role | while read -r path; do rm -f "$path"; done
 rmdir /opt/pai/role 2>/dev/null || :
 rm -rf --one-file-system /run/pai
+rm -f /run/cdi/pai-gpu.json
 remove /run/containerd/io.containerd.runtime.v2.task/k8s.io /run/containerd/io.containerd.grpc.v1.cri
 shared=
 for exe in /proc/[0-9]*/exe; do
