@@ -9,31 +9,34 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// onBoth runs a test on each database. open opens the same one again.
+// onEach runs a test on a new database of each kind. again opens it, each time again.
+func onEach(t *testing.T, test func(t *testing.T, again func() (*Store, error))) {
+	t.Helper()
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		test(t, func() (*Store, error) { return OpenSQLite(t.Context(), dir, 1<<30) })
+	})
+	t.Run("postgresql", func(t *testing.T) {
+		t.Parallel()
+		connection := newDatabase(t)
+		test(t, func() (*Store, error) { return OpenPostgreSQL(t.Context(), connection) })
+	})
+}
+
+// onBoth is onEach for databases that open, and are closed after the test.
 func onBoth(t *testing.T, test func(t *testing.T, open func() *Store)) {
 	t.Helper()
-	run := func(name string, database func(t *testing.T) func() (*Store, error)) {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			open := database(t)
-			test(t, func() *Store {
-				t.Helper()
-				s, err := open()
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(func() { _ = s.Close() })
-				return s
-			})
+	onEach(t, func(t *testing.T, again func() (*Store, error)) {
+		test(t, func() *Store {
+			t.Helper()
+			s, err := again()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = s.Close() })
+			return s
 		})
-	}
-	run("sqlite", func(t *testing.T) func() (*Store, error) {
-		dir := t.TempDir()
-		return func() (*Store, error) { return OpenSQLite(t.Context(), dir, 1<<30) }
-	})
-	run("postgresql", func(t *testing.T) func() (*Store, error) {
-		connection := newDatabase(t)
-		return func() (*Store, error) { return OpenPostgreSQL(t.Context(), connection) }
 	})
 }
 

@@ -11,7 +11,7 @@ import (
 	"pai.dev/pai/internal/poll"
 )
 
-// ErrAway: the database is unreachable. What needs it fails, or is incomplete; nothing
+// ErrAway: the database is not available. What needs it fails, or is incomplete; nothing
 // waits for it.
 var ErrAway = errors.New("the history is not available")
 
@@ -44,14 +44,17 @@ func (k *Keeper) Run(ctx context.Context, every time.Duration) {
 		k.check(ctx)
 		_ = poll.Sleep(ctx, every) // the loop ends with ctx
 	}
-	k.set(nil, errors.New("the server ends"))
+	if s := k.replace(nil, errors.New("the server ends")); s != nil {
+		_ = s.Close() // everything is written
+	}
 }
 
 func (k *Keeper) check(ctx context.Context) {
 	if s, err := k.Store(); err == nil {
-		ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+		ctx, cancel := context.WithTimeoutCause(ctx, checkTimeout, noAnswer(checkTimeout))
 		defer cancel()
-		if err := s.Check(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		_, err := within(ctx, func() (int, error) { return 0, s.Check(ctx) })
+		if err != nil && !errors.Is(err, context.Canceled) {
 			k.set(nil, err)
 		}
 		return
@@ -64,26 +67,34 @@ func (k *Keeper) check(ctx context.Context) {
 	}
 }
 
-// set replaces the store, and says so once.
+// set replaces the store, and reports a change once.
 func (k *Keeper) set(s *Store, err error) {
-	k.mu.Lock()
-	before, why := k.store, k.err
-	k.store, k.err = s, err
-	k.mu.Unlock()
+	_, why := k.Store()
+	before := k.replace(s, err)
 	if before != nil {
-		_ = before.Close() // it is not used any more
+		go func() { _ = before.Close() }() // it can hang as its disk does
 	}
-	if s != nil || before != nil || fmt.Sprint(why) != fmt.Sprint(err) {
+	if s != nil || before != nil || fmt.Sprint(why) != fmt.Sprint(unavailable(err)) {
 		k.changed(s, err)
 	}
 }
+
+// replace returns the store before; nil if there was none.
+func (k *Keeper) replace(s *Store, err error) (before *Store) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	before, k.store, k.err = k.store, s, err
+	return before
+}
+
+func unavailable(err error) error { return fmt.Errorf("%w: %w", ErrAway, err) }
 
 // Store returns the open database. The error wraps ErrAway.
 func (k *Keeper) Store() (*Store, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.store == nil {
-		return nil, fmt.Errorf("%w: %w", ErrAway, k.err)
+		return nil, unavailable(k.err)
 	}
 	return k.store, nil
 }
@@ -91,7 +102,30 @@ func (k *Keeper) Store() (*Store, error) {
 // useTimeout is how long a request waits for the database.
 const useTimeout = 5 * time.Second
 
-// Use calls do with the database. If it is not available, or fails, the error wraps
+func noAnswer(limit time.Duration) error { return fmt.Errorf("no answer within %s", limit) }
+
+// within calls do, and waits for it no longer than the context lasts: a read from a
+// disk that hangs cannot be canceled. A Store has few connections, and so few such reads.
+func within[T any](ctx context.Context, do func() (T, error)) (T, error) {
+	type answer struct {
+		result T
+		err    error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		result, err := do()
+		answers <- answer{result, err}
+	}()
+	select {
+	case a := <-answers:
+		return a.result, a.err
+	case <-ctx.Done():
+		var none T
+		return none, context.Cause(ctx)
+	}
+}
+
+// Use calls do with the database. If it is not available, slow, or fails, the error wraps
 // ErrAway. ErrNotFound and errors for users stay.
 func Use[T any](ctx context.Context, k *Keeper, do func(ctx context.Context, s *Store) (T, error)) (T, error) {
 	var none T
@@ -99,12 +133,12 @@ func Use[T any](ctx context.Context, k *Keeper, do func(ctx context.Context, s *
 	if err != nil {
 		return none, err
 	}
-	limited, cancel := context.WithTimeoutCause(ctx, useTimeout, fmt.Errorf("no answer within %s", useTimeout))
+	limited, cancel := context.WithTimeoutCause(ctx, useTimeout, noAnswer(useTimeout))
 	defer cancel()
-	result, err := do(limited, s)
+	result, err := within(limited, func() (T, error) { return do(limited, s) })
 	forUser, _ := errors.AsType[*pai.Error](err)
 	if err == nil || errors.Is(err, ErrNotFound) || forUser != nil || ctx.Err() != nil {
 		return result, err
 	}
-	return none, fmt.Errorf("%w: %w", ErrAway, err)
+	return none, unavailable(err)
 }

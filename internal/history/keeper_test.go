@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -81,5 +82,34 @@ func TestErrorsOfUse(t *testing.T) {
 	_, _ = Use(t.Context(), k, func(ctx context.Context, _ *Store) (int, error) { _, limited = ctx.Deadline(); return 0, nil })
 	if !limited {
 		t.Error("a request waits for a database without limit")
+	}
+}
+
+// A disk that hangs cannot be interrupted: requests no longer wait for it after their
+// deadline, and the Keeper reports it.
+func TestUseIsBounded(t *testing.T) {
+	t.Parallel()
+	hang := make(chan struct{})
+	defer close(hang)
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 20*time.Millisecond, noAnswer(20*time.Millisecond))
+	defer cancel()
+	began := time.Now()
+	_, err := within(ctx, func() (int, error) { <-hang; return 1, nil })
+	if err == nil || !strings.Contains(err.Error(), "no answer within") || time.Since(began) > 10*time.Second {
+		t.Errorf("got %v after %s", err, time.Since(began))
+	}
+	changes := make(chan error, 10)
+	k := NewKeeper(nil, func(_ *Store, err error) { changes <- err })
+	s := openIn(t, t.TempDir(), 1<<30)
+	s.intact = func() error { <-hang; return nil }
+	k.set(s, nil)
+	<-changes
+	began = time.Now()
+	k.check(t.Context())
+	if err := <-changes; err == nil || time.Since(began) > 10*checkTimeout {
+		t.Errorf("got %v after %s", err, time.Since(began))
+	}
+	if _, err := k.Store(); !errors.Is(err, ErrAway) {
+		t.Errorf("a database that hangs is %v", err)
 	}
 }

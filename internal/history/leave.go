@@ -82,23 +82,36 @@ func (s *Store) ChangeTags(ctx context.Context, uid string, change func(tags []s
 // pruneAtOnce is how many jobs a statement deletes.
 const pruneAtOnce = 500
 
-// Prune deletes the jobs that left the cluster first, as many as are more than keep, or
-// more than four fifths of the file have room for. It returns how many it deleted.
-func (s *Store) Prune(ctx context.Context, keep int) (deleted int, err error) {
+// Prune deletes jobs that left the cluster: those that ended before a time, and of the
+// others the oldest, as many as are more than keep, or more than four fifths of the file
+// have space for. It returns how many it deleted.
+func (s *Store) Prune(ctx context.Context, keep int, before time.Time) (deleted int, err error) {
 	for {
-		n, err := s.excess(ctx, keep)
-		if err != nil || n == 0 {
-			return deleted, err
+		n, err := s.deleteOldest(ctx, pruneAtOnce, before.UnixMilli())
+		if err == nil && n == 0 {
+			var excess int
+			if excess, err = s.excess(ctx, keep); err == nil && excess > 0 {
+				n, err = s.deleteOldest(ctx, excess, unknown)
+			}
 		}
-		result, err := s.db.ExecContext(ctx, "DELETE FROM jobs WHERE uid IN (SELECT uid FROM jobs WHERE gone > 0 ORDER BY ended, uid LIMIT $1)", n)
+		deleted += n
 		if err != nil {
 			return deleted, fmt.Errorf("delete the oldest jobs of the history: %w", err)
 		}
-		some, err := result.RowsAffected()
-		if deleted += int(some); err != nil || some == 0 {
-			return deleted, err
+		if n == 0 {
+			return deleted, nil
 		}
 	}
+}
+
+// deleteOldest deletes at most n jobs that left the cluster and ended before a time.
+func (s *Store) deleteOldest(ctx context.Context, n int, beforeMillis int64) (deleted int, err error) {
+	result, err := s.db.ExecContext(ctx, "DELETE FROM jobs WHERE uid IN (SELECT uid FROM jobs WHERE gone > 0 AND ended <= $2 ORDER BY ended, uid LIMIT $1)", n, beforeMillis)
+	if err != nil {
+		return 0, err
+	}
+	some, err := result.RowsAffected()
+	return int(some), err
 }
 
 // excess is how many jobs to delete now.

@@ -106,7 +106,7 @@ func startPostgreSQL() (dir string, stop func(), err error) {
 		_ = os.RemoveAll(dir)
 	}
 	for range 600 {
-		if _, err := os.Stat(filepath.Join(dir, ".s.PGSQL.5432")); err == nil {
+		if command(ctx, "pg_isready", "-q", "-h", dir).Run() == nil { // it has its socket before it accepts connections
 			return dir, stop, nil
 		}
 		time.Sleep(100 * time.Millisecond)

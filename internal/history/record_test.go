@@ -160,7 +160,7 @@ func TestPrune(t *testing.T) {
 				}
 			}
 		}
-		if n, err := s.Prune(t.Context(), 7); err != nil || n != 3 {
+		if n, err := s.Prune(t.Context(), 7, time.Time{}); err != nil || n != 3 {
 			t.Errorf("deleted %d, %v", n, err)
 		}
 		page, _, err := s.List(t.Context(), Query{Limit: 20, Order: ByEnded}, nil)
@@ -171,7 +171,10 @@ func TestPrune(t *testing.T) {
 		if _, err := s.Protocol(t.Context(), "2"); !errors.Is(err, ErrNotFound) {
 			t.Errorf("the text of a deleted job: %v", err)
 		}
-		if n, err := s.Prune(t.Context(), 0); err != nil || n != 5 {
+		if n, err := s.Prune(t.Context(), 7, start.Add(6*time.Minute)); err != nil || n != 2 { // jobs 5 and 6, and none of the cluster
+			t.Errorf("deleted %d, %v", n, err)
+		}
+		if n, err := s.Prune(t.Context(), 0, time.Time{}); err != nil || n != 3 {
 			t.Errorf("deleted %d, %v", n, err)
 		}
 	})

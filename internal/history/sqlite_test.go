@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/pai"
@@ -100,7 +101,7 @@ func TestFileIsBounded(t *testing.T) {
 		if err := s.Leave(t.Context(), uid, start); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Prune(t.Context(), 1000); err != nil {
+		if _, err := s.Prune(t.Context(), 1000, time.Time{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -114,7 +115,7 @@ func TestFileIsBounded(t *testing.T) {
 	if info, err := os.Stat(filepath.Join(dir, SQLiteFile)); err != nil || info.Size() > limit {
 		t.Errorf("the file has %d bytes, %v", info.Size(), err)
 	}
-	if _, err := s.Prune(t.Context(), 1000); err != nil { // a full file can be read, and pruned
+	if _, err := s.Prune(t.Context(), 1000, time.Time{}); err != nil { // a full file can be read, and pruned
 		t.Error(err)
 	}
 }

@@ -49,9 +49,3 @@ CREATE TABLE notes (
   data BLOB NOT NULL,
   PRIMARY KEY (job, kind, id)
 );
-
--- +goose Down
-DROP TABLE notes;
-DROP TABLE texts;
-DROP TABLE attempts;
-DROP TABLE jobs;
