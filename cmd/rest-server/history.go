@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pai.dev/pai/internal/history"
+	"pai.dev/pai/internal/rest"
 )
 
 const (
@@ -25,7 +26,12 @@ type historyOptions struct {
 	database   string // none, sqlite, or postgresql
 	dir        string // of the file of SQLite
 	connection string // the file with the connection string of PostgreSQL
-	jobs       int
+	jobs, days int    // how many jobs it keeps, and how long after their end
+}
+
+// retention is that of the history.
+func (o historyOptions) retention() rest.Retention {
+	return rest.Retention{Jobs: o.jobs, Age: time.Duration(o.days) * 24 * time.Hour}
 }
 
 // keeper returns the Keeper of the history; nil if there is none. The server starts

@@ -61,7 +61,8 @@ func main() {
 	flag.StringVar(&o.history.database, "history", "none", "where jobs that left the cluster are kept: none, sqlite, or postgresql")
 	flag.StringVar(&o.history.dir, "history-dir", "/var/lib/pai/history", "directory of the SQLite database")
 	flag.StringVar(&o.history.connection, "history-connection", "/etc/pai/history/connection", "file with the connection string of PostgreSQL")
-	flag.IntVar(&o.history.jobs, "history-jobs", 200000, "how many jobs the history keeps")
+	flag.IntVar(&o.history.jobs, "history-limit", 200000, "how many jobs the history keeps")
+	flag.IntVar(&o.history.days, "history-days", 3650, "how long the history keeps a job after its end, in days")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
@@ -85,6 +86,9 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	}
 	if o.endedJobsLimit < 1 || o.endedJobsDays < 1 {
 		return errors.New("--ended-jobs-limit and --ended-jobs-days must be at least 1")
+	}
+	if o.history.jobs < 1 || o.history.days < 1 {
+		return errors.New("--history-limit and --history-days must be at least 1")
 	}
 	if o.jobList != "own" && o.jobList != "all" {
 		return fmt.Errorf("--job-list must be own or all, not %q", o.jobList)
@@ -127,7 +131,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 		go keeper.Run(during, historyEvery)
 		recorded := rest.NewRecorded(core, keeper)
 		handler.Jobs, handler.Cluster, handler.History = recorded, recorded, recorded
-		recorder := rest.NewRecorder(core, keeper, o.history.jobs)
+		recorder := rest.NewRecorder(core, keeper, o.history.retention())
 		go recorder.Run(ctx, jobsEvery, func(err error) { log.Warn("the history is delayed", "error", err) })
 	}
 	known := rest.NewUsers(cluster, users, func(err error) { log.Error("users are left out", "error", err) }).WithVirtualClusters(virtualClusters)

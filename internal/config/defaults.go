@@ -22,6 +22,8 @@ const (
 	DefaultTaskNetwork    = "0.0.0.0/0"
 	DefaultJobList        = "own"
 	DefaultHistory        = "sqlite"
+	DefaultHistoryLimit   = 200000
+	DefaultHistoryDays    = 3650
 )
 
 // setDefaults fills in what the files omit.
@@ -48,6 +50,8 @@ func (c *Config) setDefaults() {
 	setDefault(&s.RestServer.EndedJobsDays, DefaultEndedJobsDays)
 	setDefault(&s.RestServer.JobList, DefaultJobList)
 	setDefault(&s.RestServer.HistoryDatabase, DefaultHistory)
+	setDefault(&s.RestServer.HistoryLimit, DefaultHistoryLimit)
+	setDefault(&s.RestServer.HistoryDays, DefaultHistoryDays)
 	setDefault(&s.Prometheus.Port, DefaultPrometheusPort)
 	setDefault(&s.Prometheus.ScrapeInterval, DefaultScrapeInterval)
 	setDefault(&s.NodeExporter.Port, DefaultNodeExporter)

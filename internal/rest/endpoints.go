@@ -143,8 +143,8 @@ func (h *Handler) list(w http.ResponseWriter, req *http.Request) (any, error) {
 	for name, into := range map[string]*int{"offset": &f.Offset, "limit": &f.Limit} {
 		if text := q.Get(name); text != "" {
 			n, err := strconv.ParseUint(text, 10, 31)
-			if err != nil {
-				return nil, pai.Errorf(pai.CodeInvalid, "", "%s must be a whole number of at least 0, not %q", name, text)
+			if err != nil || name == "limit" && n > recordedJobs {
+				return nil, pai.Errorf(pai.CodeInvalid, "", "%s must be a whole number of at least 0, and a limit at most %d, not %q", name, recordedJobs, text)
 			}
 			*into = int(n)
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 
@@ -29,9 +30,16 @@ var (
 // NewRecorded returns a Core with the history.
 func NewRecorded(core *Core, h *history.Keeper) *Recorded { return &Recorded{core, h} }
 
-// incomplete is what users see of a history that is not available. Its errors name
-// machines and files.
+// incomplete is what users see of a history that is not available.
 const incomplete = "the history is not available: jobs that left the cluster are missing"
+
+// awayError is an error of the history for users: its own errors name machines and
+// files. It counts as errUnavailable.
+type awayError struct{ err error }
+
+func (awayError) Error() string        { return incomplete }
+func (e awayError) Unwrap() error      { return e.err }
+func (awayError) Is(target error) bool { return target == errUnavailable } //nolint:errorlint // this is the comparison
 
 // Page implements ClusterAPI.
 func (r *Recorded) Page(ctx context.Context, q history.Query) (JobPage, error) {
@@ -52,6 +60,11 @@ func (r *Recorded) page(ctx context.Context, q history.Query, inCluster []histor
 	if err != nil {
 		return JobPage{}, err
 	}
+	release, err := r.makeList(ctx)
+	if err != nil {
+		return JobPage{}, err
+	}
+	defer release()
 	p, err := history.Use(ctx, r.history, func(ctx context.Context, s *history.Store) (JobPage, error) {
 		jobs, total, err := s.List(ctx, q, inCluster)
 		return JobPage{Jobs: jobs, Total: total}, err
@@ -66,8 +79,12 @@ func (r *Recorded) page(ctx context.Context, q history.Query, inCluster []histor
 	return p, err
 }
 
-// recordedJobs is how many jobs that left the cluster a list without a limit has.
-const recordedJobs = 1000
+const (
+	// recordedJobs is how many jobs that left the cluster a list without a limit has.
+	recordedJobs = 1000
+	// recordedTasks is how many tasks the jobs that left the cluster have in a list.
+	recordedTasks = 100_000
+)
 
 // List implements JobAPI. Without a limit, it has all jobs of the cluster, and the newest
 // of the others.
@@ -96,6 +113,9 @@ func (r *Recorded) List(ctx context.Context, f Filter) ([]job.Status, error) {
 		p.Jobs = append(p.Jobs, q.Select(living)...) // also those that are older
 	}
 	statuses, why, err := r.statuses(ctx, p.Jobs, inCluster)
+	if older := p.Total - len(statuses); f.Limit == 0 && older > 0 {
+		why = cmp.Or(why, fmt.Sprintf("%d older jobs that left the cluster are not listed", older))
+	}
 	if why = cmp.Or(p.Incomplete, why); why != "" && f.Incomplete != nil {
 		f.Incomplete(why)
 	}
@@ -106,11 +126,14 @@ func (r *Recorded) List(ctx context.Context, f Filter) ([]job.Status, error) {
 func (r *Recorded) statuses(ctx context.Context, jobs []history.Summary, inCluster map[string]job.Status) (all []job.Status, why string, err error) {
 	known := map[string]job.Status{}
 	var left []history.Summary
+	tasks := 0
 	for _, j := range jobs {
 		if s, ok := inCluster[j.UID]; ok {
 			known[j.UID] = s
-		} else {
+		} else if tasks += j.Tasks; tasks <= recordedTasks {
 			left = append(left, j)
+		} else {
+			why = "older jobs that left the cluster are not listed: the list has too many tasks"
 		}
 	}
 	if len(left) > 0 {
@@ -152,7 +175,7 @@ func fromHistory[T any](ctx context.Context, r *Recorded, id JobID, missing erro
 	case errors.Is(err, history.ErrNotFound):
 		return result, missing
 	case errors.Is(err, history.ErrAway):
-		return result, pai.Errorf(pai.CodeFailed, "try again in a moment", "job %s is not in the cluster: %w", id, errors.Join(errUnavailable, err))
+		return result, pai.Errorf(pai.CodeFailed, "try again in a moment", "job %s is not in the cluster: %w", id, awayError{err})
 	}
 	return result, err
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -23,7 +24,8 @@ const (
 	// recordAtOnce is how many jobs are written together, and in memory until then.
 	recordAtOnce = 50
 	// slowEvery is how many passes there are between two that read the reports of
-	// operations, which are large, and delete the oldest jobs of the history.
+	// operations, which are large, read what other servers recorded, and delete the
+	// oldest jobs of the history.
 	slowEvery = 20
 )
 
@@ -32,7 +34,7 @@ const (
 type Recorder struct {
 	core    *Core
 	history *history.Keeper
-	keep    int
+	keep    Retention
 
 	// What is recorded, as far as this server knows. The database has more.
 	store  *history.Store
@@ -49,9 +51,10 @@ type heldJob struct {
 	hasText bool
 }
 
-// NewRecorder returns a Recorder of the jobs of a Core, which keeps a number of them. From
-// then on, the Core deletes an ended job only after it is recorded.
-func NewRecorder(core *Core, h *history.Keeper, keep int) *Recorder {
+// NewRecorder returns a Recorder of the jobs of a Core. The history keeps so many jobs,
+// and each so long after its end. From then on, the Core deletes an ended job only after
+// it is recorded.
+func NewRecorder(core *Core, h *history.Keeper, keep Retention) *Recorder {
 	r := &Recorder{core: core, history: h, keep: keep}
 	core.recorder = r
 	return r
@@ -69,16 +72,17 @@ func (r *Recorder) pass(ctx context.Context) error {
 		return nil //nolint:nilerr // the Keeper says so
 	}
 	if store != r.store {
-		if err := r.begin(ctx, store); err != nil {
-			return err
-		}
+		r.store, r.passes, r.events = store, 0, nil
 	}
 	var reports []pai.PublishedReport
 	var failed []error
 	if r.passes%slowEvery == 0 {
-		reports, err = r.core.reports(ctx)
-		_, pruneErr := store.Prune(ctx, r.keep)
-		failed = append(failed, err, pruneErr)
+		if err := r.begin(ctx); err != nil {
+			return err
+		}
+		var reportsErr error
+		reports, reportsErr = r.core.reports(ctx)
+		failed = append(failed, reportsErr, r.prune(ctx))
 	}
 	r.passes++
 	seen := map[string]string{}
@@ -87,22 +91,32 @@ func (r *Recorder) pass(ctx context.Context) error {
 			failed = append(failed, fmt.Errorf("record the jobs of virtual cluster %q: %w", vc, err))
 		}
 	}
-	err = errors.Join(failed...)
+	err = errors.Join(append(failed, r.leaveUnconfigured(ctx))...)
 	if r.events = seen; err != nil {
 		r.events = nil // what was not written is written again
 	}
 	return err
 }
 
-// begin reads what a database has of the jobs that it believes to be in the cluster.
-func (r *Recorder) begin(ctx context.Context, store *history.Store) error {
+// prune deletes the jobs of the history whose retention has passed.
+func (r *Recorder) prune(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, passTimeout)
+	defer cancel()
+	_, err := r.store.Prune(ctx, r.keep.Jobs, r.core.now().Add(-r.keep.Age))
+	return err
+}
+
+// begin reads what the database has of the jobs that were in the cluster when they were
+// last seen. Other servers write as well: what this server wrote might not be there, if
+// the clock of another one is ahead.
+func (r *Recorder) begin(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	all, err := store.Held(ctx)
+	all, err := r.store.Held(ctx)
 	if err != nil {
 		return err
 	}
-	r.store, r.passes, r.events, r.held = store, 0, nil, map[string]heldJob{}
+	r.held = map[string]heldJob{}
 	for _, h := range all {
 		r.held[h.UID] = heldJob{digest: h.Digest, vc: h.VirtualCluster, object: job.ObjectName(h.User, h.Name), hasText: h.HasText}
 	}
@@ -194,6 +208,23 @@ func (r *Recorder) leave(ctx context.Context, vc string, present map[string]bool
 			continue
 		}
 		if err == nil && string(set.GetUID()) == uid {
+			continue
+		}
+		if err := r.store.Leave(ctx, uid, r.core.now()); err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		delete(r.held, uid)
+	}
+	return errors.Join(failed...)
+}
+
+// leaveUnconfigured records that the jobs of virtual clusters that the configuration no
+// longer has are not in the cluster: this server has no right to look for them.
+func (r *Recorder) leaveUnconfigured(ctx context.Context) error {
+	var failed []error
+	for uid, h := range r.held {
+		if slices.Contains(r.core.virtualClusters, h.vc) {
 			continue
 		}
 		if err := r.store.Leave(ctx, uid, r.core.now()); err != nil {

@@ -30,10 +30,14 @@ type Retention struct {
 // and so does an operation that runs meanwhile.
 const minRetention = time.Hour
 
+// unrecordedFactor bounds how many ended jobs stay while the history is not available:
+// so many times as many as otherwise. A history that was lost must not fill etcd.
+const unrecordedFactor = 3
+
 // ReconcileRecords deletes the jobs whose retention has passed, with their pods and
 // texts, and completes submissions of servers that were killed, until the context
 // ends. Any number of servers can do so in parallel. With a history, a job that is not
-// recorded stays.
+// recorded stays, up to unrecordedFactor times as many.
 func (c *Core) ReconcileRecords(ctx context.Context, every time.Duration, r Retention, report func(error)) {
 	repeat(ctx, every, func(ctx context.Context) error {
 		return errors.Join(c.reconcileTexts(ctx), c.reconcileEnded(ctx, r))
@@ -45,6 +49,8 @@ type endedJob struct {
 	ref   kube.Ref
 	uid   types.UID
 	ended time.Time
+	// crowded: it is deleted even if it is not recorded.
+	crowded bool
 }
 
 func (c *Core) reconcileEnded(ctx context.Context, r Retention) error {
@@ -69,7 +75,7 @@ func (c *Core) endedIn(ctx context.Context, namespace string) (ended []endedJob,
 	err = eachItem(ctx, pai.LabelJob, listing(sets.List), func(obj *unstructured.Unstructured) error {
 		at, err := endOf(obj)
 		if err == nil && !at.IsZero() {
-			ended = append(ended, endedJob{kube.RefOf(obj), obj.GetUID(), at})
+			ended = append(ended, endedJob{ref: kube.RefOf(obj), uid: obj.GetUID(), ended: at})
 		}
 		return err
 	})
@@ -103,6 +109,7 @@ func (r Retention) expired(ended []endedJob, now time.Time) []endedJob {
 	var expired []endedJob
 	for i, e := range ended {
 		age, newer := now.Sub(e.ended), len(ended)-i-1
+		e.crowded = newer >= unrecordedFactor*r.Jobs
 		if age >= minRetention && (age >= r.Age || newer >= r.Jobs) {
 			expired = append(expired, e)
 		}
@@ -123,9 +130,13 @@ func (c *Core) deleteEnded(ctx context.Context, e endedJob) error {
 	if len(live.Items) > 0 {
 		return nil
 	}
+	var unrecorded error
 	if c.recorder != nil {
-		if err := c.recorder.final(ctx, e); err != nil {
-			return fmt.Errorf("the ended job %s stays in the cluster, because it is not recorded: %w", e.ref.Name, err)
+		switch unrecorded = c.recorder.final(ctx, e); {
+		case unrecorded != nil && !e.crowded:
+			return fmt.Errorf("the ended job %s stays in the cluster, because it is not recorded: %w", e.ref.Name, unrecorded)
+		case unrecorded != nil:
+			unrecorded = fmt.Errorf("the ended job %s was deleted, and its end is not recorded: %w", e.ref.Name, unrecorded)
 		}
 	}
 	// A conflict means that another job has the name by now.
@@ -135,5 +146,5 @@ func (c *Core) deleteEnded(ctx context.Context, e endedJob) error {
 	if c.recorder != nil {
 		c.recorder.left(ctx, e)
 	}
-	return nil
+	return unrecorded
 }
