@@ -53,7 +53,7 @@ func (o *operation) doersFor(step plan.Step) (plan.Doers, error) {
 	inCluster := service.Deps{Config: o.Config, Kube: o.Kube, Progress: o.Progressf, Refreshed: o.recorder.note,
 		// Prometheus, which starts before the REST server, reads its CA at its start.
 		Before: map[string]func(context.Context, *kube.Client) error{
-			"rest-server": o.withHistory(access), "prometheus": access,
+			"rest-server": o.withHistory(step.To.Services(), access), "prometheus": access,
 			PortalService: func(ctx context.Context, client *kube.Client) error {
 				return rest.EnsurePortalSecrets(ctx, client, o.Portal())
 			}}}

@@ -17,13 +17,16 @@ const (
 	// historyUser is the user of the REST server in its pods, which has no rights on a
 	// machine: the chart has the same.
 	historyUser = 65532
+	// historySince is the first release with a history. A rollback to an older one leaves
+	// the directory as it is.
+	historySince = pai.ServicesVersion("v0.11")
 )
 
-// withHistory is what must exist before the REST server: besides before, the directory
-// of its history. A pod cannot make it without the rights of root.
-func (o *operation) withHistory(before func(context.Context, *kube.Client) error) func(context.Context, *kube.Client) error {
+// withHistory is what must exist before the REST server of a release: besides before, the
+// directory of its history. A pod cannot make it without the rights of root.
+func (o *operation) withHistory(services pai.ServicesVersion, before func(context.Context, *kube.Client) error) func(context.Context, *kube.Client) error {
 	return func(ctx context.Context, client *kube.Client) error {
-		if err := before(ctx, client); err != nil || o.Config.Services.RestServer.HistoryDatabase != "sqlite" {
+		if err := before(ctx, client); err != nil || !services.AtLeast(historySince) || o.Config.Services.RestServer.HistoryDatabase != "sqlite" {
 			return err
 		}
 		m := o.Config.ControlPlane()
