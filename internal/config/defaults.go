@@ -21,9 +21,9 @@ const (
 	DefaultEndedJobsDays  = 30
 	DefaultTaskNetwork    = "0.0.0.0/0"
 	DefaultJobList        = "own"
-	DefaultHistory        = "sqlite"
-	DefaultHistoryLimit   = 200000
-	DefaultHistoryDays    = 3650
+	DefaultJobHistory     = "sqlite"
+	DefaultJobHistoryMax  = 200000
+	DefaultJobHistoryDays = 3650
 )
 
 // setDefaults fills in what the files omit.
@@ -49,9 +49,9 @@ func (c *Config) setDefaults() {
 	setDefault(&s.RestServer.EndedJobsLimit, DefaultEndedJobsLimit)
 	setDefault(&s.RestServer.EndedJobsDays, DefaultEndedJobsDays)
 	setDefault(&s.RestServer.JobList, DefaultJobList)
-	setDefault(&s.RestServer.HistoryDatabase, DefaultHistory)
-	setDefault(&s.RestServer.HistoryLimit, DefaultHistoryLimit)
-	setDefault(&s.RestServer.HistoryDays, DefaultHistoryDays)
+	setDefault(&s.RestServer.HistoryDatabase, DefaultJobHistory)
+	setDefault(&s.RestServer.HistoryLimit, DefaultJobHistoryMax)
+	setDefault(&s.RestServer.HistoryDays, DefaultJobHistoryDays)
 	setDefault(&s.Prometheus.Port, DefaultPrometheusPort)
 	setDefault(&s.Prometheus.ScrapeInterval, DefaultScrapeInterval)
 	setDefault(&s.NodeExporter.Port, DefaultNodeExporter)
