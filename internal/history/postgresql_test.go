@@ -78,9 +78,9 @@ func startPostgreSQL() (dir string, stop func(), err error) {
 	if dir, err = os.MkdirTemp("", "pai-history-*"); err != nil {
 		return "", nil, err
 	}
-	attributes := &syscall.SysProcAttr{}
+	attributes := &syscall.SysProcAttr{Pdeathsig: syscall.SIGQUIT} // a test that is killed leaves no server
 	if os.Geteuid() == 0 {
-		if attributes.Credential, err = give(dir, "postgres"); err != nil {
+		if attributes.Credential, err = ownedBy(dir, "postgres"); err != nil {
 			return "", nil, err
 		}
 	}
@@ -115,8 +115,8 @@ func startPostgreSQL() (dir string, stop func(), err error) {
 	return "", nil, fmt.Errorf("the server of PostgreSQL did not start: %s", log.String())
 }
 
-// give makes a directory belong to a user.
-func give(dir, name string) (*syscall.Credential, error) {
+// ownedBy makes a directory belong to a user.
+func ownedBy(dir, name string) (*syscall.Credential, error) {
 	u, err := user.Lookup(name)
 	if err != nil {
 		return nil, err
