@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// BenchmarkHistory measures the requests of people with 100,000 recorded jobs, of which
-// the cluster has 1,000. Its figures are the 95th percentile in milliseconds and the
+// BenchmarkHistory measures the requests of people with 100,000 recorded jobs; the
+// cluster has 1,000 of them. Its figures are the 95th percentile in milliseconds and the
 // memory of the program:
 //
 //	go test ./internal/history -run '^$' -bench History -benchtime 100x -cpu 2

@@ -3,6 +3,6 @@
 // both.
 //
 // The cluster decides about the jobs that it has. What is recorded of them is a copy,
-// and fills in what Kubernetes forgets: earlier attempts and old events. A database
+// and fills in what Kubernetes deletes: earlier attempts and old events. A database
 // that is unreachable, empty, or older than the cluster therefore stops no job.
 package history

@@ -42,7 +42,7 @@ func onBoth(t *testing.T, test func(t *testing.T, open func() *Store)) {
 
 var start = time.Unix(1.7e9, 0).UTC()
 
-// some returns a job with two tasks, of which the first failed.
+// some returns a job with two tasks; the first failed.
 func some(uid, user, name string) job.Status {
 	return job.Status{
 		UID: uid, JobRef: pai.JobRef{User: user, Name: name, VirtualCluster: "default"}, State: job.StateRunning,

@@ -52,7 +52,7 @@ func TestKeeper(t *testing.T) {
 			t.Errorf("without it: %v", err)
 		}
 		if len(changes) > 1 {
-			t.Errorf("the same is said %d times", len(changes))
+			t.Errorf("the same is reported %d times", len(changes))
 		}
 		for len(changes) > 0 {
 			<-changes
@@ -63,7 +63,7 @@ func TestKeeper(t *testing.T) {
 }
 
 // A database that is slow or fails is away for this request; what a user did wrong is
-// told to them.
+// reported to them.
 func TestErrorsOfUse(t *testing.T) {
 	t.Parallel()
 	k := NewKeeper(nil, func(*Store, error) {})

@@ -26,7 +26,7 @@ const (
 	Operation = "operation" // of the operators
 )
 
-// Note is something that is told about a job, in a form that only its writer knows.
+// Note is something about a job, in a form that only its writer knows.
 type Note struct {
 	Kind, ID string
 	At       time.Time

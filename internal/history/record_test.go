@@ -13,7 +13,7 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// What is recorded comes back, and what Kubernetes forgets meanwhile stays.
+// What is recorded comes back, and what Kubernetes deletes meanwhile stays.
 func TestRecord(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, open func() *Store) {
@@ -93,7 +93,7 @@ func TestAttempts(t *testing.T) {
 	})
 }
 
-// A job that left the cluster has ended, also if nobody saw how.
+// A job that left the cluster has ended, also if its end was not observed.
 func TestJobsLeave(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, open func() *Store) {
@@ -123,7 +123,7 @@ func TestJobsLeave(t *testing.T) {
 			}
 		}
 		sum, status := found(t, s, "ada", "seen")
-		if sum.State != job.StateStopped || !sum.Ended.Equal(at) || status.State != job.StateStopped || status.Message != leftUnseen || status.TaskRoles[0].Tasks[1].State != job.StateStopped {
+		if sum.State != job.StateStopped || !sum.Ended.Equal(at) || status.State != job.StateStopped || status.Message != leftUnrecorded || status.TaskRoles[0].Tasks[1].State != job.StateStopped {
 			t.Errorf("got %+v, %+v", sum, status)
 		}
 		if sum, status := found(t, s, "ada", "done"); sum.State != job.StateSucceeded || !sum.Ended.Equal(start.Add(time.Hour)) || status.State != job.StateSucceeded {

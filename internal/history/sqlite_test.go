@@ -86,7 +86,7 @@ func TestDamagedFile(t *testing.T) {
 	}
 }
 
-// The file never fills the disk: the oldest jobs make room, and without any, writing fails.
+// The file never fills the disk: the oldest jobs are deleted, and without any, writing fails.
 func TestFileIsBounded(t *testing.T) {
 	t.Parallel()
 	const limit = 1 << 20

@@ -12,7 +12,7 @@ const (
 )
 
 // completed is a status with what only an earlier one of the same attempt has:
-// Kubernetes forgets the pods of tasks that have ended.
+// Kubernetes deletes the pods of tasks that have ended.
 func completed(now, before job.Status) job.Status {
 	if now.Started.IsZero() || !before.Started.IsZero() && before.Started.Before(now.Started) {
 		now.Started = before.Started
@@ -61,10 +61,10 @@ func shorten(text string) string {
 	return clean(text[:maxMessage]) + "…"
 }
 
-// Messages of jobs whose end nobody saw.
+// Messages of jobs whose end was not observed.
 const (
-	leftUnseen = "it left the cluster before its end was recorded: it was deleted there, or the cluster lost it"
-	wasRetried = "the job was restarted"
+	leftUnrecorded = "it left the cluster before its end was recorded: it was deleted there, or the cluster lost it"
+	wasRetried     = "the job was restarted"
 )
 
 // asLeft is a recorded status as that of a job that is in the cluster no more: it has
@@ -74,7 +74,7 @@ func asLeft(s job.Status, sum Summary) job.Status {
 	if s.State.Ended() {
 		return s
 	}
-	s.State, s.Ended, s.Message = sum.State, sum.Ended, leftUnseen
+	s.State, s.Ended, s.Message = sum.State, sum.Ended, leftUnrecorded
 	return withEndedTasks(s)
 }
 

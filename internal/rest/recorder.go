@@ -69,7 +69,7 @@ func (r *Recorder) Run(ctx context.Context, every time.Duration, report func(err
 func (r *Recorder) pass(ctx context.Context) error {
 	store, err := r.history.Store()
 	if err != nil {
-		return nil //nolint:nilerr // the Keeper says so
+		return nil //nolint:nilerr // the Keeper reports it
 	}
 	if store != r.store {
 		r.store, r.passes, r.events = store, 0, nil

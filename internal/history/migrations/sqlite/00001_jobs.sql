@@ -26,7 +26,7 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_newest ON jobs (created DESC, user_name, job_name, uid);
 CREATE INDEX jobs_ended ON jobs (ended);
 CREATE INDEX jobs_of_user ON jobs (user_name, job_name, created DESC);
-CREATE INDEX jobs_gone ON jobs (gone, ended);
+CREATE INDEX jobs_that_left ON jobs (gone, ended);
 
 CREATE TABLE attempts (
   job     TEXT NOT NULL REFERENCES jobs (uid) ON DELETE CASCADE,
@@ -40,7 +40,7 @@ CREATE TABLE texts (
   protocol BLOB NOT NULL
 );
 
--- What is told about a job: events of Kubernetes, and lines of operations.
+-- Notes about a job: events of Kubernetes, and lines of operations.
 CREATE TABLE notes (
   job  TEXT NOT NULL REFERENCES jobs (uid) ON DELETE CASCADE,
   kind TEXT NOT NULL,
