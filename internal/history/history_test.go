@@ -20,7 +20,7 @@ func onEach(t *testing.T, test func(t *testing.T, again func() (*Store, error)))
 	t.Run("postgresql", func(t *testing.T) {
 		t.Parallel()
 		connection := newDatabase(t)
-		test(t, func() (*Store, error) { return OpenPostgreSQL(t.Context(), connection) })
+		test(t, func() (*Store, error) { return openPostgreSQL(t, connection) })
 	})
 }
 

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // serverOfTests is a server of PostgreSQL that all tests share, each with a database of
@@ -52,7 +54,7 @@ func newDatabase(t testing.TB) string {
 		t.Fatal(s.err)
 	}
 	name := fmt.Sprintf("test%d", s.databases.Add(1))
-	store, err := OpenPostgreSQL(t.Context(), connectionTo("postgres"))
+	store, err := openPostgreSQL(t, connectionTo("postgres"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,6 +63,19 @@ func newDatabase(t testing.TB) string {
 		t.Fatal(err)
 	}
 	return connectionTo(name)
+}
+
+// openPostgreSQL opens a database. A server of a busy host can take longer to accept a
+// connection than users wait.
+func openPostgreSQL(t testing.TB, connection string) (s *Store, err error) {
+	t.Helper()
+	for range 10 {
+		s, err = OpenPostgreSQL(t.Context(), connection)
+		if _, late := errors.AsType[*pgconn.ConnectError](err); !late {
+			return s, err
+		}
+	}
+	return s, err
 }
 
 func connectionTo(database string) string {
