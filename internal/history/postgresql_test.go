@@ -19,8 +19,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// serverOfTests is a server of PostgreSQL that all tests share, each with a database of
-// its own.
+// serverOfTests is a server of PostgreSQL that all tests share. Each has a new database.
 var serverOfTests struct {
 	once      sync.Once
 	err       error
