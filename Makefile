@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 include hack/go.env
 export CGO_ENABLED GOFLAGS
 
-.PHONY: help deps build web demo test test-all unit race sdk golden fuzz e2e check bench bench-upgrade chaos mutants lint vuln verify clean
+.PHONY: help deps build web demo test test-all unit race sdk golden fuzz e2e check bench bench-upgrade chaos mutants findings lint vuln verify clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,15 +64,20 @@ chaos: deps build ## put faults into upgrades and see that they converge (root);
 mutants: ## put faults into a copy of the code one at a time and see which test notices; ONLY=name,name for some
 	@go run ./test/mutants $(if $(ONLY),-only='$(ONLY)',-save docs/mutants.md)
 
+findings: ## run the tests that the documents name for each finding, and write docs/findings.md; E2E=1, LOG=output of a run
+	@go run ./test/findings $(if $(E2E),-e2e) $(if $(LOG),-log '$(LOG)')
+
 lint: ## go vet and golangci-lint (which is compiled first: two minutes, once)
 	@hack/test.sh lint
 
 vuln: ## known vulnerabilities of all that is compiled (needs the Go vulnerability database); ONLY=part of a directory, DB=URL
 	@go run ./test/vuln $(if $(ONLY),-only '$(ONLY)') $(if $(DB),-db '$(DB)')
 
-verify: lint ## what a change must pass before it is offered: formatting, tidy modules, lint, unit tests
+verify: lint ## what a change must pass before it is offered: formatting, subjects, tidy modules, lint, unit tests
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
 	 if [ -n "$$unformatted" ]; then echo "run: gofmt -w $$unformatted" >&2; exit 1; fi
+	@long=$$({ git log --format=%s '@{upstream}..' 2>/dev/null || true; } | awk 'length > 72'); \
+	 if [ -n "$$long" ]; then printf 'subjects of commits with more than 72 characters:\n%s\n' "$$long" >&2; exit 1; fi
 	@go mod tidy -diff
 	@hack/test.sh unit
 

@@ -14,12 +14,15 @@ if [[ ! -d $directory ]]; then
   exit 2
 fi
 
+# One run shows everything that is wrong.
+failed=0
 unformatted=$(gofmt -l "$directory")
 if [[ -n $unformatted ]]; then
   echo "not formatted; run: gofmt -w $unformatted" >&2
-  exit 1
+  failed=1
 fi
-go vet -tags "e2e live" "$package"
-go test "$package"
-go run ./test/language "$directory"
-go tool -modfile=tools/go.mod golangci-lint run "$package"
+go vet -tags "e2e live openpaisdk browser" "$package" || failed=1
+go test "$package" || failed=1
+go run ./test/language "$directory" || failed=1
+go tool -modfile=tools/go.mod golangci-lint run "$package" || failed=1
+exit "$failed"

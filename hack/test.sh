@@ -70,13 +70,16 @@ laterLimit=55
 # exactly NAME... prints the pattern of go test for exactly these tests.
 exactly() { sed 's|/|$/^|g; s|^|^|; s|$|$|' < <(printf '%s\n' "$@") | paste -sd '|'; }
 e2e() {
-  local packages name code=0
+  local files packages tests name code=0
   PAI_OPENPAI_SDK=$(hack/openpai-sdk.sh) || return
   export PAI_OPENPAI_SDK
   hack/build.sh - || return # tests within paictl's packages carry the program, too
-  packages=$(grep -rl --include='*_test.go' '^//go:build e2e' internal test | xargs -n1 dirname | sort -u | sed 's|^|./|')
-  # shellcheck disable=SC2086 # packages are words
-  go test -tags e2e -count=1 -v -p 1 -timeout 75m -skip "$(exactly "${laterTests[@]}")" $packages || code=1
+  # The other tests of these packages are in the suite unit.
+  files=$(grep -rl --include='*_test.go' '^//go:build e2e' internal test)
+  packages=$(xargs -n1 dirname <<<"$files" | sort -u | sed 's|^|./|')
+  tests=$(xargs sed -n 's/^func \(Test[A-Za-z0-9_]*\)(.*/\1/p' <<<"$files")
+  # shellcheck disable=SC2086 # packages and tests are words
+  go test -tags e2e -count=1 -v -p 1 -timeout 75m -run "$(exactly $tests)" -skip "$(exactly "${laterTests[@]}")" $packages || code=1
   for name in "${laterTests[@]}"; do
     if [[ -z ${PAI_TEST_ALL:-} ]] && ((SECONDS > laterLimit * 60)); then
       echo "NOT RUN: $name, because $((SECONDS / 60)) minutes have passed on this machine; run: make e2e RUN=$name"

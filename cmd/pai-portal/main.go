@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -50,7 +49,7 @@ func main() {
 
 func serve(ctx context.Context, o options, log *slog.Logger) error {
 	if flag.NArg() > 0 {
-		return errors.New("there are no arguments")
+		return fmt.Errorf("unexpected arguments %q: pai-portal takes only flags; see --help", flag.Args())
 	}
 	rest, err := url.Parse(o.rest)
 	if err != nil || rest.Scheme != "https" || rest.Host == "" || rest.Path != "" {

@@ -273,19 +273,27 @@ func TestRESTServerKeepsItsKey(t *testing.T) {
 	f.check(err)
 	caKey, err := f.read(layout.PKIDir + "/etcd/ca.key")
 	f.check(err)
-	cert, key := f.leaf(etcdCA, "PAI REST server")
 	api.secrets[pai.RESTServerCA] = map[string][]byte{tlsCert: ca, tlsKey: caKey}
-	api.secrets[pai.RESTServerTLS] = map[string][]byte{tlsCert: cert, tlsKey: key}
-	api.secrets[pai.PortalTLS] = map[string][]byte{tlsCert: cert, tlsKey: key}
-	if err := f.RenewServer(t.Context(), false); err != nil || !slices.Equal(api.secrets[pai.RESTServerTLS][tlsCert], cert) {
-		t.Errorf("got %v, want no renewal of a fresh certificate", err)
+	servers := map[string][2][]byte{}
+	for _, name := range []string{pai.RESTServerTLS, pai.PortalTLS, pai.MetricsTLS} {
+		cert, key := f.leaf(etcdCA, name)
+		servers[name] = [2][]byte{cert, key}
+		api.secrets[name] = map[string][]byte{tlsCert: cert, tlsKey: key}
+	}
+	if err := f.RenewServer(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	for name, pair := range servers {
+		if !slices.Equal(api.secrets[name][tlsCert], pair[0]) {
+			t.Errorf("%s: a fresh certificate was renewed", name)
+		}
 	}
 	if err := f.RenewServer(t.Context(), true); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{pai.RESTServerTLS, pai.PortalTLS} {
+	for name, pair := range servers {
 		got := api.secrets[name]
-		if _, err := tls.X509KeyPair(got[tlsCert], got[tlsKey]); err != nil || slices.Equal(got[tlsCert], cert) || !slices.Equal(got[tlsKey], key) {
+		if _, err := tls.X509KeyPair(got[tlsCert], got[tlsKey]); err != nil || slices.Equal(got[tlsCert], pair[0]) || !slices.Equal(got[tlsKey], pair[1]) {
 			t.Errorf("%s: got %v, want another certificate for the same key", name, err)
 		}
 	}

@@ -16,17 +16,17 @@ type secret struct {
 	Data map[string][]byte `json:"data"`
 }
 
-// RenewServer renews the certificates of the REST server and the portal, which are in
-// the cluster, if they are due, or in any case. It does nothing on a machine without the
-// key of the authority, or if there is no REST server. Their replicas read the files of
-// the Secrets in each handshake. The keys stay.
+// RenewServer renews the certificates of the REST server, the portal, and node-exporter,
+// which are in the cluster, if they are due, or in any case. It does nothing on a machine
+// without the key of the authority, or for a server that does not exist. The servers read
+// the files of the Secrets in each handshake. The keys stay.
 func (s Store) RenewServer(ctx context.Context, all bool) error {
 	client, err := s.ownAPI()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	var problems []error
-	for name, of := range map[string]string{pai.RESTServerTLS: "the REST server", pai.PortalTLS: "the portal"} {
+	for name, of := range map[string]string{pai.RESTServerTLS: "the REST server", pai.PortalTLS: "the portal", pai.MetricsTLS: "node-exporter"} {
 		err := err
 		if err == nil {
 			err = s.renewServer(ctx, client, name, of, all)

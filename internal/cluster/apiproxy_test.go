@@ -14,12 +14,13 @@ import (
 	"pai.dev/pai/internal/release"
 )
 
-// The addresses of the API are held before the proxy restarts, and only for a proxy
-// that asks for the listeners.
+// The addresses of the API are held before the proxy restarts. For a proxy that does not ask
+// for the listeners, new connections wait from before the restart until it listens, also if
+// the restart fails.
 func TestAddressesAreHeldBeforeTheProxyRestarts(t *testing.T) {
 	t.Parallel()
 	for upstream, want := range map[string][]string{
-		"v1.36.3": {"restart"},
+		"v1.36.3": {"pause", "restart", "resume"},
 		"v1.37.2": {"hold", "restart"},
 	} {
 		c := scripted(t)
@@ -32,6 +33,12 @@ func TestAddressesAreHeldBeforeTheProxyRestarts(t *testing.T) {
 			switch {
 			case strings.Contains(cmd.Script, "--unit="+layout.APIProxyHoldUnit):
 				got = append(got, "hold")
+				return "", nil
+			case strings.Contains(cmd.Script, "table "+pauseTable+" {"):
+				got = append(got, "pause")
+				return "", nil
+			case strings.Contains(cmd.Script, "nft delete table "+pauseTable):
+				got = append(got, "resume")
 				return "", nil
 			case strings.Contains(cmd.Script, "systemctl restart "+layout.Unit(plan.RoleAPIProxy)):
 				got = append(got, "restart")
@@ -64,22 +71,24 @@ func (b upstreamBundle) Manifest() release.Manifest {
 // If the addresses cannot be held, the running proxy stays.
 func TestProxyStaysIfItsAddressesCannotBeHeld(t *testing.T) {
 	t.Parallel()
-	c := scripted(t)
-	h := c.hosts["pai-2"]
-	c.deps.Bundle = upstreamBundle{upstream: "v1.37.2"}
-	run := h.Script
-	h.Script = func(ctx context.Context, cmd machine.Command) (string, error) {
-		if strings.Contains(cmd.Script, layout.APIProxyHoldUnit) {
-			return "", errors.New("exit status 1")
+	for upstream, command := range map[string]string{"v1.36.3": pauseTable, "v1.37.2": layout.APIProxyHoldUnit} {
+		c := scripted(t)
+		h := c.hosts["pai-2"]
+		c.deps.Bundle = upstreamBundle{upstream: upstream}
+		run := h.Script
+		h.Script = func(ctx context.Context, cmd machine.Command) (string, error) {
+			if strings.Contains(cmd.Script, command) {
+				return "", errors.New("exit status 1")
+			}
+			return run(ctx, cmd)
 		}
-		return run(ctx, cmd)
-	}
-	step := plan.Step{Kind: plan.KindRole, Role: plan.RoleAPIProxy, Target: "pai-2", To: pai.AnyVersion(comparedVersion)}
-	err := Doers(c.deps)[step.Kind].Do(t.Context(), step)
-	if err == nil || !strings.Contains(err.Error(), `hold the addresses of the API on "pai-2"`) {
-		t.Errorf("got %v, want the address that cannot be held", err)
-	}
-	if h.Ran("systemctl restart " + layout.Unit(plan.RoleAPIProxy)) {
-		t.Error("the proxy was restarted")
+		step := plan.Step{Kind: plan.KindRole, Role: plan.RoleAPIProxy, Target: "pai-2", To: pai.AnyVersion(comparedVersion)}
+		err := Doers(c.deps)[step.Kind].Do(t.Context(), step)
+		if err == nil || !strings.Contains(err.Error(), `hold the addresses of the API on "pai-2"`) {
+			t.Errorf("%s: got %v, want the address that cannot be held", upstream, err)
+		}
+		if h.Ran("systemctl restart " + layout.Unit(plan.RoleAPIProxy)) {
+			t.Errorf("%s: the proxy was restarted", upstream)
+		}
 	}
 }

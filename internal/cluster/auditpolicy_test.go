@@ -56,7 +56,7 @@ func TestAuditPolicy(t *testing.T) {
 	if err := yaml.Unmarshal(data, &p); err != nil {
 		t.Fatal(err)
 	}
-	const restServer = "system:serviceaccount:pai-system:rest-server"
+	const restServer, older = "system:serviceaccount:pai-system:rest-api", "system:serviceaccount:pai-system:rest-server"
 	for _, c := range []struct {
 		name string
 		request
@@ -74,6 +74,7 @@ func TestAuditPolicy(t *testing.T) {
 		{"the certificate program approves a certificate", request{layout.CertificatesUser, "", "update", "certificates.k8s.io", "certificatesigningrequests/approval", ""}, "Metadata"},
 		{"the certificate program looks for requests", request{layout.CertificatesUser, "", "list", "certificates.k8s.io", "certificatesigningrequests", ""}, "None"},
 		{"the REST server reads its users", request{restServer, "", "get", "", "secrets", pai.UsersSecret}, "None"},
+		{"a REST server of v0.10 reads its users", request{older, "", "get", "", "secrets", pai.UsersSecret}, "None"},
 		{"the REST server reads another Secret", request{restServer, "", "get", "", "secrets", "encryption"}, "Metadata"},
 		{"the REST server changes its users", request{restServer, "", "update", "", "secrets", pai.UsersSecret}, "Metadata"},
 		{"an operator reads the users", request{"operator:ann@desk", "", "get", "", "secrets", pai.UsersSecret}, "Metadata"},

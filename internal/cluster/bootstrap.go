@@ -49,6 +49,9 @@ func (c *cluster) bootstrapDone(ctx context.Context, h machine.Host, m config.Ma
 	if ok, err := c.applied(ctx, k, bootstrapInventory, func() (string, error) { return c.bootstrapDigest(ctx, h, m, s.To.Kubernetes()) }); err != nil || !ok {
 		return false, err
 	}
+	if ok, err := automaticJoinsFit(ctx, k, s.To.Kubernetes()); err != nil || !ok {
+		return false, err
+	}
 	slice, err := k.Clientset().DiscoveryV1().EndpointSlices("default").Get(ctx, "kubernetes", metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return false, nil
@@ -64,7 +67,7 @@ func (c *cluster) bootstrapDone(ctx context.Context, h machine.Host, m config.Ma
 // the endpoints of the service "kubernetes".
 func (c *cluster) bootstrap(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
 	// This grants the administrator the rights to write the rest.
-	if err := c.kubeadmPhases(ctx, h, s.To.Kubernetes(), asSuperAdmin+phase("bootstrap-token")+phase("upload-config kubelet")+withoutClusterInfo); err != nil {
+	if err := c.kubeadmPhases(ctx, h, s.To.Kubernetes(), asSuperAdmin+phase("bootstrap-token")+phase("upload-config kubelet")+withoutClusterInfo+withoutAutomaticJoins(s.To.Kubernetes())); err != nil {
 		return err
 	}
 	k, err := c.Kube(ctx)
@@ -117,6 +120,34 @@ const withoutClusterInfo = `
 "${kubeadm%/*}/kubectl" --kubeconfig ` + layout.AdminConf + ` -n kube-public delete --ignore-not-found --wait=false configmap/cluster-info \
     role.rbac.authorization.k8s.io/kubeadm:bootstrap-signer-clusterinfo rolebinding.rbac.authorization.k8s.io/kubeadm:bootstrap-signer-clusterinfo >/dev/null`
 
+// firstApprovedJoin is the first version in which paictl alone approves what a machine
+// that joins requests.
+const firstApprovedJoin pai.KubernetesVersion = "v0.11-pai"
+
+// withoutAutomaticJoins makes the controller manager approve no request of the holder of a
+// join token: for ten minutes, a token could make its holder any node. In a cluster of an
+// older version it stays, because its paictl needs it.
+func withoutAutomaticJoins(v pai.KubernetesVersion) string {
+	if v.Compare(firstApprovedJoin) < 0 {
+		return ""
+	}
+	return `
+"${kubeadm%/*}/kubectl" --kubeconfig ` + layout.AdminConf + ` delete --ignore-not-found --wait=false clusterrolebinding.rbac.authorization.k8s.io/` + automaticJoins + ` >/dev/null`
+}
+
+// automaticJoins is what kubeadm names that right.
+const automaticJoins = "kubeadm:node-autoapprove-bootstrap"
+
+// automaticJoinsFit reports whether that right exists in a cluster of a version that needs
+// it, and not in another one. A step that was killed can have changed only the right.
+func automaticJoinsFit(ctx context.Context, k *kube.Client, v pai.KubernetesVersion) (bool, error) {
+	_, err := k.Clientset().RbacV1().ClusterRoleBindings().Get(ctx, automaticJoins, metav1.GetOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return false, fmt.Errorf("read ClusterRoleBinding %s: %w", automaticJoins, err)
+	}
+	return (err == nil) == (v.Compare(firstApprovedJoin) < 0), nil
+}
+
 // phase is the script of a phase of kubeadm.
 func phase(name string) string {
 	return fmt.Sprintf(`
@@ -136,7 +167,7 @@ const bootstrapInventory = "cluster-bootstrap"
 // bootstrapValues fill in the manifest, for a cluster with these machines.
 func bootstrapValues(machines []string) map[string]any {
 	return map[string]any{"NetworkUser": layout.NetworkUser, "Machines": machines, "CertificatesUser": layout.CertificatesUser,
-		"RESTServerTLS": pai.RESTServerTLS, "PortalTLS": pai.PortalTLS, "RESTServerCA": pai.RESTServerCA}
+		"RESTServerTLS": pai.RESTServerTLS, "PortalTLS": pai.PortalTLS, "RESTServerCA": pai.RESTServerCA, "MetricsTLS": pai.MetricsTLS}
 }
 
 func (c *cluster) bootstrapObjects(m config.Machine) ([]*unstructured.Unstructured, error) {

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -16,7 +17,7 @@ import (
 )
 
 // fakeAPI is an API server that stores objects by their paths. It reads, lists,
-// and merges them, and deletes a pod that is evicted.
+// and merges them, stores approvals, and deletes a pod that is evicted.
 type fakeAPI struct {
 	mu      sync.Mutex
 	objects map[string]string
@@ -57,6 +58,14 @@ func (a *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		a.objects[path] = string(merged)
 		_, _ = w.Write(merged)
+	case r.Method == http.MethodPut && strings.HasSuffix(path, "/approval"):
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		a.objects[strings.TrimSuffix(path, "/approval")] = string(body)
+		_, _ = w.Write(body)
 	case r.Method == http.MethodPost && strings.HasSuffix(path, "/eviction"):
 		pod := strings.TrimSuffix(path, "/eviction")
 		delete(a.objects, pod)

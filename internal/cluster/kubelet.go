@@ -163,7 +163,7 @@ func (c *cluster) startKubelet(ctx context.Context, h machine.Host, m config.Mac
 		if err := refuseOccupied(ctx, h, ca); err != nil {
 			return err
 		}
-		return c.joinKubelet(ctx, h, v, ca)
+		return c.joinKubelet(ctx, h, m, v, ca)
 	}
 	state, err := roleState(ctx, h, plan.RoleKubelet)
 	if err != nil {
@@ -265,8 +265,13 @@ func hasAuthority(kubeconfig, ca []byte) bool {
 
 // joinKubelet starts the kubelet on a machine for the first time. The kubelet
 // requests its identity with a token that is valid only during this step, creates
-// its own key, and trusts the certificate authority that was copied over ssh.
-func (c *cluster) joinKubelet(ctx context.Context, h machine.Host, v pai.KubernetesVersion, ca []byte) (err error) {
+// its own key, and trusts the certificate authority that was copied over ssh. The
+// request is approved here, and only for this machine.
+func (c *cluster) joinKubelet(ctx context.Context, h machine.Host, m config.Machine, v pai.KubernetesVersion, ca []byte) (err error) {
+	k, err := c.Kube(ctx)
+	if err != nil {
+		return err
+	}
 	token, revoke, err := c.joinToken(ctx, v)
 	if err != nil {
 		return err
@@ -288,7 +293,10 @@ func (c *cluster) joinKubelet(ctx context.Context, h machine.Host, v pai.Kuberne
 	}
 	wait := poll.Wait{For: "an identity of the kubelet on " + h.Name(), Timeout: healthTimeout, Every: 100 * time.Millisecond}
 	err = wait.Until(ctx, func(ctx context.Context) (bool, error) {
-		return hasIdentity(ctx, h, ca)
+		if ok, err := hasIdentity(ctx, h, ca); err != nil || ok {
+			return ok, err
+		}
+		return false, approveJoining(ctx, k, tokenID(token), m)
 	})
 	if err != nil {
 		return withJournal(ctx, h, plan.RoleKubelet, err)

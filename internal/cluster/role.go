@@ -45,11 +45,6 @@ func (c *cluster) role(ctx context.Context, h machine.Host, m config.Machine, s 
 			return err
 		}
 	}
-	if s.Role == plan.RoleAPIProxy {
-		if err := c.holdAPIAddresses(ctx, h, s.To.Kubernetes()); err != nil {
-			return err
-		}
-	}
 	if s.Role == plan.RoleNetwork && s.Back() {
 		if err := removeTaskRules(ctx, h); err != nil {
 			return err
@@ -58,10 +53,17 @@ func (c *cluster) role(ctx context.Context, h machine.Host, m config.Machine, s 
 	if s.StopsStarts() {
 		defer c.gapSince(ctx, h, time.Now())
 	}
-	if err := moveAndRestart(ctx, h, s.Role, s.To.Kubernetes()); err != nil {
+	if err := c.replaceRole(ctx, h, m, s); err != nil {
 		return err
 	}
 	return c.awaitRole(ctx, h, s.Role, s.To.Kubernetes())
+}
+
+func (c *cluster) replaceRole(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
+	if s.Role == plan.RoleAPIProxy {
+		return c.replaceAPIProxy(ctx, h, m, s.To.Kubernetes())
+	}
+	return moveAndRestart(ctx, h, s.Role, s.To.Kubernetes())
 }
 
 // gapSince reports the time in which no container could start on a machine: from

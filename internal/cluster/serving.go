@@ -42,9 +42,16 @@ func approveServing(ctx context.Context, k *kube.Client, m config.Machine) error
 
 // checkServing checks that a request contains only the name and address of a machine.
 func checkServing(spec certificatesv1.CertificateSigningRequestSpec, m config.Machine) error {
-	r := certs.RequestSpec{Request: spec.Request, SignerName: certs.ServingSigner, Username: spec.Username}
+	r := requestSpec(spec)
+	r.SignerName = certs.ServingSigner
+	return certs.Check(r, []certs.Machine{{Name: m.Hostname, Address: m.HostIP}})
+}
+
+// requestSpec is a request as the rules read it.
+func requestSpec(spec certificatesv1.CertificateSigningRequestSpec) certs.RequestSpec {
+	r := certs.RequestSpec{Request: spec.Request, SignerName: spec.SignerName, Username: spec.Username}
 	for _, u := range spec.Usages {
 		r.Usages = append(r.Usages, string(u))
 	}
-	return certs.Check(r, []certs.Machine{{Name: m.Hostname, Address: m.HostIP}})
+	return r
 }

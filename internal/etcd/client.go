@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"pai.dev/pai/internal/fence"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 )
@@ -92,8 +93,13 @@ func configFor(ctx context.Context, h machine.Host, s layout.Slot, credentials *
 	}
 }
 
-// ask sends requests to the etcd in a slot, within a time limit.
+// ask sends requests to the etcd in a slot, within a time limit. An operation that has
+// lost the lock of the cluster asks nothing: another one changes the members now.
 func ask[T any](ctx context.Context, c *Client, s layout.Slot, limit time.Duration, what string, do func(ctx context.Context, etcd *clientv3.Client) (T, error)) (T, error) {
+	if err := fence.Check(ctx); err != nil {
+		var none T
+		return none, fmt.Errorf("%s on %q: %w", what, c.host.Name(), err)
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no response within %s", limit))
 	defer cancel()
 	what, started := fmt.Sprintf("%s of %s", what, s.Etcd), time.Now()

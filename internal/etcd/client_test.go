@@ -10,6 +10,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
+	"pai.dev/pai/internal/fence"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/poll"
@@ -44,6 +45,20 @@ func openClient(t *testing.T, h *etcdtest.Host) *Client {
 	}
 	t.Cleanup(c.Close)
 	return c
+}
+
+// An operation that has lost the lock of the cluster changes no member.
+func TestRequestsNeedTheLock(t *testing.T) {
+	t.Parallel()
+	c := openClient(t, startServer(t, &etcdtest.Server{Asked: 1, Leader: 1, Members: []*pb.Member{{ID: 1, Name: "m1-a"}}}))
+	lost := errors.New("the lock is lost")
+	ctx := fence.With(t.Context(), fence.Fence{Held: func() error { return lost }})
+	if err := c.Health(ctx, layout.SlotA); !errors.Is(err, lost) {
+		t.Errorf("got %v, want %v", err, lost)
+	}
+	if err := c.Health(t.Context(), layout.SlotA); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestClientReadsMembersAndStatus(t *testing.T) {

@@ -31,8 +31,31 @@ func Check(t testing.TB, file, got string) {
 		t.Fatal(err)
 	}
 	if got != string(want) {
-		t.Errorf("got other content than %s; to rewrite the file, run this test with -update\n%s", file, Difference(string(want), got))
+		t.Errorf("got other content than %s; to rewrite it, run: go test ./%s -run '^%s$' -update; then read the difference\n%s", file, packageDir(), name(t), Difference(string(want), got))
 	}
+}
+
+// packageDir is the directory of the test's package in the repository, where tests run.
+func packageDir() string {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "PACKAGE"
+	}
+	for parent := dir; parent != filepath.Dir(parent); parent = filepath.Dir(parent) {
+		if _, err := os.Stat(filepath.Join(parent, "go.mod")); err != nil {
+			continue
+		}
+		if rel, err := filepath.Rel(parent, dir); err == nil {
+			return filepath.ToSlash(rel)
+		}
+	}
+	return dir
+}
+
+// name is the name of the test function that a subtest belongs to.
+func name(t testing.TB) string {
+	function, _, _ := strings.Cut(t.Name(), "/")
+	return function
 }
 
 func write(t testing.TB, file, content string) {

@@ -36,6 +36,9 @@ func TestCheck(t *testing.T) {
 			if (c.want == "") != (r.failure == "") || !strings.HasSuffix(r.failure, c.want) {
 				t.Errorf("got %q, want it to end with %q", r.failure, c.want)
 			}
+			if command := "go test ./internal/golden -run '^TestCheck$' -update"; c.want != "" && !strings.Contains(r.failure, command) {
+				t.Errorf("got %q, want the command %s", r.failure, command)
+			}
 		})
 	}
 }

@@ -104,7 +104,8 @@ func (c *Client) Apply(ctx context.Context, objs []*unstructured.Unstructured, o
 
 // Prune completes an Apply without pruning: it deletes the objects of the
 // inventory that are not in objs, and stores opts.Record. So objects can be
-// deleted after their replacements are ready.
+// deleted after their replacements are ready, and accounts after the last pod that has
+// them has ended.
 func (c *Client) Prune(ctx context.Context, objs []*unstructured.Unstructured, opts ApplyOptions) (ChangeSet, error) {
 	inv, err := c.Inventory(ctx, opts.Inventory)
 	if err != nil {
@@ -114,7 +115,11 @@ func (c *Client) Prune(ctx context.Context, objs []*unstructured.Unstructured, o
 		return nil, fmt.Errorf("prune: inventory %s not found", opts.Inventory)
 	}
 	var changes ChangeSet
-	left, err := c.prune(ctx, minus(inv.Objects, refs(objs)), opts.Inventory, &changes)
+	unwanted := minus(inv.Objects, refs(objs))
+	if err := c.awaitUnused(ctx, unwanted); err != nil {
+		return nil, err
+	}
+	left, err := c.prune(ctx, unwanted, opts.Inventory, &changes)
 	if err != nil {
 		return changes, err
 	}

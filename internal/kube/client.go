@@ -67,7 +67,9 @@ func FromConfig(config *rest.Config) (*Client, error) {
 		config.Proxy = NoProxy
 	}
 	config.WarningHandlerWithContext = rest.NoWarnings{}
-	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return responseTimeout{next, responseHeaderTimeout} })
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return fenced{responseTimeout{next, responseHeaderTimeout}}
+	})
 
 	// Protobuf is several times cheaper to read than JSON, on both sides: a list of
 	// the pods of all jobs has megabytes.

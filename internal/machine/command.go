@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"pai.dev/pai/internal/fence"
 	"pai.dev/pai/internal/pai"
 )
 
@@ -26,6 +27,9 @@ const killTimeout = time.Second
 // Run runs a command and waits for it. The script is sent on standard input, so
 // the process list of the machine never shows it.
 func (h *sshHost) Run(ctx context.Context, c Command) (Output, error) {
+	if err := fence.Check(ctx); err != nil {
+		return Output{}, fmt.Errorf("%s: command %s was not started: %w", h.endpoint.Name, c.shown(), err)
+	}
 	begin := rand.Text()
 	stdout, stderr := newScriptOutput(begin, c.Stdout), newScriptOutput(begin, nil)
 	remote, err := h.start(ctx, c, begin, stdout, stderr)
@@ -135,8 +139,14 @@ func (h *sshHost) startNow(ctx context.Context, c Command, begin string, stdout,
 	if err != nil {
 		return remoteCommand{}, err
 	}
+	// It can have waited long for the session.
+	if err := fence.Check(ctx); err != nil {
+		session.Close()
+		h.release(client)
+		return remoteCommand{}, fmt.Errorf("%s: command %s was not started: %w", h.endpoint.Name, c.shown(), err)
+	}
 	session.Stdout, session.Stderr = stdout, stderr
-	mark := rand.Text()
+	mark := marked(ctx, rand.Text())
 	in, err := session.StdinPipe()
 	if err == nil {
 		err = session.Start(remoteLine(h.endpoint.User, c, mark, begin))

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"path/filepath"
+	"sync"
 
 	"pai.dev/pai/internal/cluster"
 	"pai.dev/pai/internal/kube"
@@ -51,9 +52,10 @@ func (o *operation) doersFor(step plan.Step) (plan.Doers, error) {
 	}
 	access := o.ensureAccess(step.To.Services())
 	inCluster := service.Deps{Config: o.Config, Kube: o.Kube, Progress: o.Progressf, Refreshed: o.recorder.note,
-		// Prometheus, which starts before the REST server, reads its CA at its start.
+		// Prometheus and node-exporter start before the REST server. They have its CA, and a
+		// certificate of it.
 		Before: map[string]func(context.Context, *kube.Client) error{
-			"rest-server": o.withHistory(step.To.Services(), access), "prometheus": access,
+			"rest-server": o.withHistory(step.To.Services(), access), "prometheus": access, "node-exporter": access,
 			PortalService: func(ctx context.Context, client *kube.Client) error {
 				return rest.EnsurePortalSecrets(ctx, client, o.Portal())
 			}}}
@@ -131,7 +133,10 @@ func (v versioned) Do(ctx context.Context, s plan.Step) error {
 // ensureAccess makes the secrets that the REST server of a release starts with,
 // and stores its credentials where only the operator can read them.
 func (o *operation) ensureAccess(services pai.ServicesVersion) func(ctx context.Context, client *kube.Client) error {
+	var one sync.Mutex // services start in parallel
 	return func(ctx context.Context, client *kube.Client) error {
+		one.Lock()
+		defer one.Unlock()
 		file := filepath.Join(o.ClusterDir(), rest.AccessFile)
 		saved, err := rest.LoadAccess(file)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -70,6 +70,13 @@ const (
 	RESTServerCA  = "rest-server-ca"
 )
 
+// MetricsTLS has the certificate of node-exporter on all machines, of the same authority,
+// and MetricsServer is the name in it, which Prometheus checks.
+const (
+	MetricsTLS    = "metrics-tls"
+	MetricsServer = "node-exporter"
+)
+
 // FieldManager is the one name under which PAI writes to the cluster.
 const FieldManager = "pai"
 

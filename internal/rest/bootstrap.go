@@ -46,8 +46,8 @@ type Bootstrap struct {
 }
 
 // EnsureSecrets makes the Secrets of the REST server before its chart is
-// applied: the CA, the certificate of the server, and the users. It returns the
-// access of AdminUser. A further call changes only what is missing or expires
+// applied: the CA, the certificates of the server and of node-exporter, and the users.
+// It returns the access of AdminUser. A further call changes only what is missing or expires
 // soon.
 //
 // The cluster stores hashes of tokens, not tokens. EnsureSecrets returns the
@@ -66,6 +66,13 @@ func ensureSecrets(ctx context.Context, c *kube.Client, b Bootstrap, now time.Ti
 	_, err = ensurePair(ctx, c, tlsSecret,
 		func(p keyPair) bool { return p.serves(ca, names, now) },
 		func() (keyPair, error) { return newServerCert(ca, names, now) })
+	if err != nil {
+		return Access{}, err
+	}
+	metrics := []string{pai.MetricsServer}
+	_, err = ensurePair(ctx, c, pai.MetricsTLS,
+		func(p keyPair) bool { return p.serves(ca, metrics, now) },
+		func() (keyPair, error) { return newServerCert(ca, metrics, now) })
 	if err != nil {
 		return Access{}, err
 	}

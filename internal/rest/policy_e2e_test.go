@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
+	clientrest "k8s.io/client-go/rest"
 
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/kube"
@@ -41,6 +43,7 @@ func TestServerCanCreateOnlyContainedJobs(t *testing.T) {
 	}
 	w.awaitPolicy(t, submitted("probe"))
 
+	previous := w.previousServer(t)
 	t.Run("accepted", func(t *testing.T) {
 		if err := server.Create(t.Context(), submitted("new")); err != nil {
 			t.Error(err)
@@ -55,7 +58,10 @@ func TestServerCanCreateOnlyContainedJobs(t *testing.T) {
 				t.Fatal(err)
 			}
 			older.SetNamespace(job.Namespace("default"))
-			if err := server.Create(t.Context(), older); err != nil {
+			if err := server.Create(t.Context(), older.DeepCopy()); err == nil || !strings.Contains(err.Error(), "the network of its job") {
+				t.Errorf("the job %s of v0.10 by a server of v0.11: got %v, want a refusal", name, err)
+			}
+			if err := previous.Create(t.Context(), older); err != nil {
 				t.Errorf("the job %s of v0.10: %v", name, err)
 			}
 		}
@@ -76,7 +82,7 @@ func TestServerCanCreateOnlyContainedJobs(t *testing.T) {
 		{"host network", `{"hostNetwork":true}`, "must not use the network"},
 		{"host processes", `{"hostPID":true}`, "must not use the network"},
 		{"host memory", `{"hostIPC":true}`, "must not use the network"},
-		{"account", `{"serviceAccountName":"rest-server"}`, "no access to the API"},
+		{"account", `{"serviceAccountName":"rest-api"}`, "no access to the API"},
 		{"account by its older name", `{"serviceAccount":"rest-server"}`, "no access to the API"},
 		{"token", `{"automountServiceAccountToken":true}`, "no access to the API"},
 		{"machine", `{"nodeName":"pai-1"}`, "must not choose its machine"},
@@ -114,6 +120,13 @@ func TestServerCanCreateOnlyContainedJobs(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := server.Create(t.Context(), obj); err == nil || !strings.Contains(err.Error(), "the network of its job") {
+			t.Errorf("got %v, want a refusal", err)
+		}
+	})
+	t.Run("a host path by a server of v0.10", func(t *testing.T) {
+		obj := submitted("previous")
+		change(t, obj, `{"volumes":[{"name":"root","hostPath":{"path":"/"}}]}`)
+		if err := previous.Create(t.Context(), obj); err == nil || !strings.Contains(err.Error(), "only empty volumes") {
 			t.Errorf("got %v, want a refusal", err)
 		}
 	})
@@ -192,6 +205,26 @@ func TestServerRunsOnlyTheOutputCommand(t *testing.T) {
 			t.Errorf("%s: got %s, want %q", c.name, got, c.want)
 		}
 	}
+}
+
+// previousServer acts as a server of v0.10, which runs until those of this release have
+// replaced it.
+func (w *world) previousServer(t *testing.T) *kube.Client {
+	t.Helper()
+	binding := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+		"metadata": map[string]any{"name": "previous", "namespace": job.Namespace("default")},
+		"roleRef":  map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "pai-rest-api-jobs"},
+		"subjects": []any{map[string]any{"kind": "ServiceAccount", "name": "rest-server", "namespace": pai.SystemNamespace}},
+	}}
+	apply(t, w, []*unstructured.Unstructured{binding})
+	config := clientrest.CopyConfig(w.cluster.Config)
+	config.Impersonate = clientrest.ImpersonationConfig{UserName: "system:serviceaccount:pai-system:rest-server", Groups: []string{"system:serviceaccounts", "system:authenticated"}}
+	client, err := kube.FromConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client.WithRetryTimeout(5 * time.Second)
 }
 
 // awaitPolicy waits until the API server has read the policy.

@@ -104,7 +104,7 @@ func newWorld(t *testing.T, virtualClusters ...string) *world {
 	}
 	applyChart(t, w, cfg)
 	asServer := clientrest.CopyConfig(w.cluster.Config)
-	asServer.Impersonate.UserName = "system:serviceaccount:pai-system:rest-server"
+	asServer.Impersonate.UserName = "system:serviceaccount:pai-system:rest-api"
 	asServer.Impersonate.Groups = []string{"system:serviceaccounts", "system:authenticated"}
 	client, err := kube.FromConfig(asServer)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -38,7 +39,7 @@ func TestMirrorOnRealAPI(t *testing.T) {
 	if n, err := s.Mirror(ctx, client, 3); n != 0 || err != nil {
 		t.Errorf("got %d copied, %v, want 0", n, err)
 	}
-	secrets := client.Clientset().CoreV1().Secrets(pai.SystemNamespace)
+	secrets := client.Clientset().CoreV1().Secrets(mirrorNamespace)
 	list, err := secrets.List(ctx, metav1.ListOptions{LabelSelector: labelRevision})
 	if err != nil || len(list.Items) != 3 {
 		t.Fatalf("got %d in the API, %v, want 3", len(list.Items), err)
@@ -70,5 +71,34 @@ func TestMirrorOnRealAPI(t *testing.T) {
 	list, err = secrets.List(ctx, metav1.ListOptions{LabelSelector: labelRevision})
 	if err != nil || len(list.Items) != 3 || list.Items[0].Labels[labelRevision] != "2" {
 		t.Errorf("got %d in the API, %v, want revisions 2 to 4", len(list.Items), err)
+	}
+
+	// What v0.10 stored for the services to read is moved, also a revision that is only there.
+	if err := client.EnsureNamespace(ctx, pai.SystemNamespace); err != nil {
+		t.Fatal(err)
+	}
+	previous := client.Clientset().CoreV1().Secrets(pai.SystemNamespace)
+	for _, number := range []string{"4", "5"} {
+		secret := &corev1.Secret{Type: secretType, Data: map[string][]byte{"layout.yaml": []byte("password")}}
+		secret.Name, secret.Labels = "configuration-00000"+number, map[string]string{labelRevision: number}
+		if _, err := previous.Create(ctx, secret, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Mirror(ctx, client, 3); err != nil {
+		t.Fatal(err)
+	}
+	left, err := previous.List(ctx, metav1.ListOptions{LabelSelector: labelRevision})
+	if err != nil || len(left.Items) != 0 {
+		t.Errorf("got %d copies that services read, %v, want none", len(left.Items), err)
+	}
+	// Revision 4 has other files by now, so its older copy has another name.
+	list, err = secrets.List(ctx, metav1.ListOptions{LabelSelector: labelRevision + "=4"})
+	if err != nil || len(list.Items) != 2 || string(list.Items[1].Data["layout.yaml"]) != "password" || list.Items[0].Name != "configuration-000004" {
+		t.Errorf("got %d copies with the number 4, %v, want both", len(list.Items), err)
+	}
+	only, err := secrets.Get(ctx, "configuration-000005", metav1.GetOptions{})
+	if err != nil || string(only.Data["layout.yaml"]) != "password" {
+		t.Errorf("got %v, %v, want the revision that only the API had", only.Data, err)
 	}
 }

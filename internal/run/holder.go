@@ -32,6 +32,9 @@ type Holder struct {
 	// Released is set when the holder releases the lock; the file stays, because
 	// its number must not be used again.
 	Released bool `json:"released,omitempty"`
+	// Stale are the tokens of earlier holders that did not release the lock, and whose
+	// commands might still run on machines.
+	Stale []string `json:"stale,omitempty"`
 	// Needs is the oldest release whose paictl can operate on the cluster; empty
 	// if any can.
 	Needs pai.Release `json:"-"`

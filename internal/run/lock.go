@@ -87,12 +87,13 @@ func Acquire(ctx context.Context, s Store, h Holder, o LockOptions) (*Lock, erro
 		if err := l.holder.checkNeeds(last); err != nil {
 			return nil, err
 		}
+		expired := false
 		if number > 0 && !last.Released {
-			if err := l.waitForExpiry(ctx, number, last); err != nil {
+			if expired, err = l.waitForExpiry(ctx, number, last); err != nil {
 				return nil, err
 			}
 		}
-		l.holder.Needs = o.needsAfter(last)
+		l.holder.Needs, l.holder.Stale = o.needsAfter(last), staleAfter(last, expired)
 		if taken, err := l.take(ctx, number+1); err != nil {
 			return nil, err
 		} else if taken {
@@ -128,37 +129,38 @@ func latest(ctx context.Context, s Store) (number int, h Holder, err error) {
 	return number, h, err
 }
 
-// waitForExpiry returns nil when the holder is dead or its lease has expired,
-// and CodeLocked when the holder is alive.
-func (l *Lock) waitForExpiry(ctx context.Context, number int, h Holder) error {
+// waitForExpiry waits until the holder is dead or its lease has expired, or until it
+// has released the lock: expired is false then. The error has CodeLocked when the
+// holder is alive.
+func (l *Lock) waitForExpiry(ctx context.Context, number int, h Holder) (expired bool, err error) {
 	switch l.holder.livenessOf(h, l.o.LeaseDuration) {
 	case alive:
-		return lockedBy(h)
+		return false, lockedBy(h)
 	case dead:
 		l.o.Notify("lock holder %s is no longer running; taking over the lock", h)
-		return nil
+		return true, nil
 	case unknown:
 	}
 	l.o.Notify("the lock is held by %s; waiting up to %s for a heartbeat", h, l.o.LeaseDuration)
 	deadline := time.Now().Add(l.o.LeaseDuration)
 	for time.Now().Before(deadline) {
 		if err := poll.Sleep(ctx, l.o.Heartbeat/10); err != nil {
-			return err
+			return false, err
 		}
 		now, holder, err := Current(ctx, l.store)
 		switch {
 		case err != nil:
-			return err
+			return false, err
 		case holder == nil:
-			return nil // it was released
+			return false, nil // it was released
 		case now != number:
-			return lockedBy(*holder)
+			return false, lockedBy(*holder)
 		case !holder.Heartbeat.Equal(h.Heartbeat):
-			return lockedBy(*holder)
+			return false, lockedBy(*holder)
 		}
 	}
 	l.o.Notify("lock holder %s sent no heartbeat for %s; taking over the lock", h, l.o.LeaseDuration)
-	return nil
+	return true, nil
 }
 
 func lockedBy(h Holder) error {
@@ -269,6 +271,9 @@ func (l *Lock) markLost(why error) error {
 	return l.err
 }
 
+// Token names this acquisition of the lock.
+func (l *Lock) Token() string { return l.holder.Token }
+
 // Lost is closed when the lock is lost. The operation must stop then.
 func (l *Lock) Lost() <-chan struct{} { return l.lost }
 
@@ -314,7 +319,7 @@ func (l *Lock) Release(ctx context.Context) error {
 	}
 	h := *holder
 	l.mu.Lock()
-	h.Needs, h.Released = l.holder.Needs, true
+	h.Needs, h.Stale, h.Released = l.holder.Needs, l.holder.Stale, true
 	l.mu.Unlock()
 	if err := l.write(ctx, h); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotReleased, err)

@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -36,7 +37,7 @@ func TestLockFileOfANewerClusterIsRefusedByOlderPaictl(t *testing.T) {
 			if c.refused == "" {
 				h.Needs = "" // any paictl can operate
 			}
-			if err != nil || got != h {
+			if err != nil || !reflect.DeepEqual(got, h) {
 				t.Errorf("needs %q: read %+v, %v, want %+v", c.needs, got, err, h)
 			}
 			var before holderBefore

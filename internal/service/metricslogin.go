@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
+	"strings"
 
 	"golang.org/x/crypto/bcrypt"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,9 +17,13 @@ import (
 
 // metricsSecret has the logins to metrics, in SystemNamespace: that of Prometheus to
 // what it scrapes, and that of people to Prometheus. For each, it has the password, and
-// the file in which programs of Prometheus read who can log in. Scraping sends its
-// password over the network of the machines, so the two differ.
+// the file in which programs of Prometheus read who can log in. Every machine has the
+// password of scraping, so the two differ.
 const metricsSecret = "metrics-login"
+
+// settings is what the file of a user has besides the login. The password of Prometheus
+// crosses the network of the machines, so node-exporter takes it only over TLS.
+var settings = map[string]string{"scrape": "tls_server_config:\n  cert_file: /etc/tls/tls.crt\n  key_file: /etc/tls/tls.key\n"}
 
 // metricsLogins are the users of metricsSecret.
 var metricsLogins = []string{"scrape", "reader"}
@@ -32,7 +37,7 @@ func ensureMetricsLogin(ctx context.Context, client *kube.Client) error {
 	}
 	data := map[string][]byte{}
 	for _, user := range metricsLogins {
-		if exists && len(held.Data[passwordKey(user)]) > 0 && len(held.Data[loginKey(user)]) > 0 {
+		if exists && len(held.Data[passwordKey(user)]) > 0 && strings.HasSuffix(string(held.Data[loginKey(user)]), settings[user]) && len(held.Data[loginKey(user)]) > 0 {
 			continue
 		}
 		password, login, err := newLogin(user)
@@ -63,5 +68,5 @@ func newLogin(user string) (password, login []byte, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("hash a password: %w", err)
 	}
-	return password, fmt.Appendf(nil, "basic_auth_users:\n  %s: %s\n", user, hash), nil
+	return password, fmt.Appendf(nil, "basic_auth_users:\n  %s: %s\n%s", user, hash, settings[user]), nil
 }

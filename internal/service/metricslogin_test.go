@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/bcrypt"
+
+	"pai.dev/pai/internal/pai"
 )
 
 func TestMetricsLoginsDiffer(t *testing.T) {
@@ -16,7 +18,11 @@ func TestMetricsLoginsDiffer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		hash, ok := strings.CutPrefix(strings.TrimSpace(string(login)), "basic_auth_users:\n  "+user+": ")
+		text, ok := strings.CutPrefix(string(login), "basic_auth_users:\n  "+user+": ")
+		hash, rest, _ := strings.Cut(text, "\n")
+		if encrypted := strings.Contains(rest, "tls_server_config:\n  cert_file: /etc/tls/tls.crt\n  key_file: /etc/tls/tls.key\n"); encrypted != (user == "scrape") {
+			t.Errorf("%s: got %q, want TLS only for what crosses the network of the machines", user, rest)
+		}
 		if !ok || bcrypt.CompareHashAndPassword([]byte(hash), password) != nil || len(password) < 32 {
 			t.Errorf("%s: got %q, which does not let its password in", user, login)
 		}
@@ -42,6 +48,16 @@ func TestPrometheusChecksEveryCertificate(t *testing.T) {
 	}
 	if !strings.Contains(text, "server_name: kueue-webhook-service.pai-system.svc") || !strings.Contains(text, "secretName: kueue-webhook-server-cert") {
 		t.Errorf("the authority of Kueue is not known in\n%s", text)
+	}
+	if !strings.Contains(text, "server_name: node-exporter") {
+		t.Errorf("the name of node-exporter is not checked in\n%s", text)
+	}
+	exporter, err := Render(t.Context(), oneService(t, newest, "node-exporter", nil), testConfig(), newest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := readable(t, exporter); !strings.Contains(got, "secretName: "+pai.MetricsTLS) || !strings.Contains(got, "mountPath: /etc/tls") {
+		t.Errorf("node-exporter has no certificate:\n%s", got)
 	}
 	kueue, err := fs.ReadFile(newest.services(), "kueue/patches.yaml.tmpl")
 	if err != nil || !strings.Contains(string(kueue), "{name: cert, mountPath: /tmp/k8s-metrics-server/serving-certs, readOnly: true}") {

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -89,6 +90,47 @@ func refusal(t *testing.T, p admissionregistration.ValidatingAdmissionPolicy, ac
 	return ""
 }
 
+// The accounts of REST servers of this release, and of v0.10 and older.
+const (
+	restAPI            = "system:serviceaccount:" + pai.SystemNamespace + ":rest-api"
+	previousRESTServer = "system:serviceaccount:" + pai.SystemNamespace + ":rest-server"
+)
+
+// Tasks have the network of their job. Only a server of v0.10, which runs until it is
+// replaced, makes tasks without one.
+func TestTasksHaveTheNetworkOfTheirJob(t *testing.T) {
+	t.Parallel()
+	policy := policyOf(t, "rest-server", "pai-rest-server-jobs")
+	const message = "a task belongs to the network of its job"
+	policy.Spec.Validations = slices.DeleteFunc(policy.Spec.Validations, func(v admissionregistration.Validation) bool { return v.Message != message })
+	if len(policy.Spec.Validations) != 1 {
+		t.Fatalf("got %d rules about networks, want 1", len(policy.Spec.Validations))
+	}
+	jobSet := func(annotations map[string]any) *unstructured.Unstructured {
+		role := map[string]any{"name": "worker", "template": map[string]any{"spec": map[string]any{"template": map[string]any{"metadata": map[string]any{"annotations": annotations}}}}}
+		o := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "jobset.x-k8s.io/v1alpha2", "kind": "JobSet", "spec": map[string]any{"replicatedJobs": []any{role}}}}
+		o.SetNamespace("pai-vc-default")
+		o.SetName("train")
+		return o
+	}
+	own, others, none := map[string]any{pai.AnnotationNetwork: "train"}, map[string]any{pai.AnnotationNetwork: "other"}, map[string]any{"a": "b"}
+	for _, c := range []struct {
+		name, account string
+		annotations   map[string]any
+		want          string
+	}{
+		{"its own", restAPI, own, ""},
+		{"none", restAPI, none, message},
+		{"that of another job", restAPI, others, message},
+		{"none, of a server of v0.10", previousRESTServer, none, ""},
+		{"that of another job, of a server of v0.10", previousRESTServer, others, message},
+	} {
+		if got := refusal(t, policy, c.account, admission.Create, jobSet(c.annotations)); got != c.want {
+			t.Errorf("%s: got the refusal %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
 // The REST server makes the Secrets of jobs, and changes that of its users. The API server
 // refuses everything else that its account writes.
 func TestSecretsThatTheRESTServerWrites(t *testing.T) {
@@ -107,7 +149,7 @@ func TestSecretsThatTheRESTServerWrites(t *testing.T) {
 		o.SetOwnerReferences([]metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: "texts", UID: "1"}})
 		return o
 	}
-	const server = "system:serviceaccount:" + pai.SystemNamespace + ":rest-server"
+	const server, previous = restAPI, previousRESTServer
 	for _, c := range []struct {
 		name    string
 		account string
@@ -117,6 +159,7 @@ func TestSecretsThatTheRESTServerWrites(t *testing.T) {
 	}{
 		{"of a job", server, admission.Create, ofJob("pai-vc-default"), ""},
 		{"the users", server, admission.Update, secret(pai.SystemNamespace, pai.UsersSecret), ""},
+		{"new users by a server of v0.10", previous, admission.Create, secret(pai.SystemNamespace, pai.UsersSecret), "belong to the namespace"},
 		{"of another account", "operator", admission.Create, secret("kube-system", "any"), ""},
 		{"new users", server, admission.Create, secret(pai.SystemNamespace, pai.UsersSecret), "belong to the namespace"},
 		{"another one of the system", server, admission.Update, secret(pai.SystemNamespace, "metrics-login"), "belong to the namespace"},

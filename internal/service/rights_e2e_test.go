@@ -39,10 +39,10 @@ var rights = map[right]string{
 
 	{"kueue-controller-manager", "get", "secrets", "pai-system", "rest-server-users"}: "as list",
 	{"jobset-controller", "get", "secrets", "pai-system", "rest-server-users"}:        "as list",
-	{"rest-server", "get", "secrets", "pai-system", "rest-server-users"}:              "it checks the tokens of its callers",
+	{"rest-api", "get", "secrets", "pai-system", "rest-server-users"}:                 "it checks the tokens of its callers",
 
-	{"rest-server", "create", "pods/exec", "pai-system", ""}:   "it reads the output of tasks in the pods that see it; the policy pai-rest-server-output refuses all other pods and commands",
-	{"rest-server", "create", "secrets", "pai-vc-default", ""}: "the secrets of jobs, which it cannot read; the policy pai-rest-server-secrets refuses all others",
+	{"rest-api", "create", "pods/exec", "pai-system", ""}:   "it reads the output of tasks in the pods that see it; the policy pai-rest-server-output refuses all other pods and commands",
+	{"rest-api", "create", "secrets", "pai-vc-default", ""}: "the secrets of jobs, which it cannot read; the policy pai-rest-server-secrets refuses all others",
 }
 
 // Every account of a service has the rights that are listed with a reason, and no

@@ -3,17 +3,25 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"os"
 	"os/user"
 	"slices"
 	"strconv"
+	"sync"
+	"time"
 
+	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/fence"
+	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/run"
 )
 
 // Locked holds the lock of the cluster while do runs. The context of do ends
-// when the lock is lost.
+// when the lock is lost, and no command and no write starts in it from then on. What
+// earlier holders left running on machines is ended before.
 func (s *Session) Locked(ctx context.Context, verb pai.Verb, o run.LockOptions, do func(context.Context, *run.Lock) error) (err error) {
 	host, err := s.ControlPlane()
 	if err != nil {
@@ -28,6 +36,9 @@ func (s *Session) Locked(ctx context.Context, verb pai.Verb, o run.LockOptions, 
 		return err
 	}
 	defer func() { err = JoinDistinct(err, lock.Release(ctx)) }()
+	if err := s.endStale(ctx, lock); err != nil {
+		return err
+	}
 	held, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
@@ -37,7 +48,44 @@ func (s *Session) Locked(ctx context.Context, verb pai.Verb, o run.LockOptions, 
 		case <-held.Done():
 		}
 	}()
-	return do(held, lock)
+	return do(fence.With(held, fence.Fence{Token: lock.Token(), Held: lock.Err}), lock)
+}
+
+// staleTimeout is the time for commands of earlier holders to end.
+const staleTimeout = 30 * time.Second
+
+// staleLock is a lock that names the earlier holders whose commands might still run.
+type staleLock interface {
+	Stale() []string
+	StaleEnded(tokens []string)
+}
+
+// endStale ends the commands of earlier holders of the lock on all machines. It refuses if
+// they do not end. Nothing is changed on a machine that this session does not reach: the
+// lock names the holders until an operation has reached every machine.
+func (s *Session) endStale(ctx context.Context, lock staleLock) error {
+	tokens := lock.Stale()
+	if len(tokens) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, staleTimeout, fmt.Errorf("no end within %s", staleTimeout))
+	defer cancel()
+	names := slices.Sorted(maps.Keys(s.Hosts))
+	failed := make([]error, len(names))
+	var wg sync.WaitGroup
+	for i, name := range names {
+		wg.Go(func() { failed[i] = machine.EndStale(ctx, s.Hosts[name], tokens) })
+	}
+	wg.Wait()
+	if err := errors.Join(failed...); err != nil {
+		return pai.Errorf(pai.CodeFailed, "run the same command again; if it names processes, end them on their machine, or restart it, before",
+			"commands of an earlier operation might still run: %w", err)
+	}
+	unreached := func(m config.Machine) bool { return s.Hosts[m.Hostname] == nil }
+	if !slices.ContainsFunc(s.Config.Layout.MachineList, unreached) {
+		lock.StaleEnded(tokens)
+	}
+	return nil
 }
 
 // JoinDistinct joins errors and leaves out an error that an earlier one wraps or

@@ -19,18 +19,17 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"os"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"pai.dev/pai/test/netns"
 )
 
 // api stands between paictl and the API of a cluster: what comes over the
@@ -110,11 +109,11 @@ func faultProxy(mode string) func() Inject {
 
 // newAPI starts to stand between paictl and the API.
 func (c *Cluster) newAPI(ctx context.Context) (*api, error) {
-	netns, err := c.netns("pai-1")
+	namespace, err := c.netns("pai-1")
 	if err != nil {
 		return nil, err
 	}
-	proxy, certificate, err := c.adminProxy(ctx, netns)
+	proxy, certificate, err := c.adminProxy(ctx, namespace)
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +125,7 @@ func (c *Cluster) newAPI(ctx context.Context) (*api, error) {
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2", "http/1.1"}},
 	}
 	var listener net.Listener
-	if err := in(netns, func() (err error) {
+	if err := netns.In(namespace, func() (err error) {
 		listener, err = new(net.ListenConfig).Listen(ctx, "tcp4", fmt.Sprintf(":%d", faultProxyPort))
 		return err
 	}); err != nil {
@@ -167,7 +166,7 @@ func (s *api) injectResponse(to http.Handler) http.Handler {
 
 // adminProxy passes requests on to the API proxy on the machine's loopback,
 // and makes a certificate for its name.
-func (c *Cluster) adminProxy(ctx context.Context, netns string) (http.Handler, tls.Certificate, error) {
+func (c *Cluster) adminProxy(ctx context.Context, namespace string) (http.Handler, tls.Certificate, error) {
 	read := func(file string) ([]byte, error) {
 		out, err := c.inside(ctx, "pai-1", "cat "+file)
 		return []byte(out), err
@@ -181,7 +180,7 @@ func (c *Cluster) adminProxy(ctx context.Context, netns string) (http.Handler, t
 		return nil, tls.Certificate{}, err
 	}
 	cfg.Dial = func(ctx context.Context, _, _ string) (conn net.Conn, err error) {
-		err = in(netns, func() (err error) {
+		err = netns.In(namespace, func() (err error) {
 			conn, err = (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp4", "127.0.0.1:6443")
 			return err
 		})
@@ -250,34 +249,4 @@ func signed(caPEM, keyPEM []byte, address string) (tls.Certificate, error) {
 func (c *Cluster) netns(machine string) (string, error) {
 	leader, err := c.leader(machine)
 	return fmt.Sprintf("/proc/%d/ns/net", leader), err
-}
-
-// in calls f within a network namespace: sockets made in it belong there.
-func in(netns string, f func() error) (err error) {
-	runtime.LockOSThread()
-	own, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		runtime.UnlockOSThread()
-		return err
-	}
-	defer own.Close()
-	other, err := os.Open(netns)
-	if err != nil {
-		runtime.UnlockOSThread()
-		return err
-	}
-	defer other.Close()
-	if err := unix.Setns(int(other.Fd()), unix.CLONE_NEWNET); err != nil {
-		runtime.UnlockOSThread()
-		return fmt.Errorf("enter the machine's network: %w", err)
-	}
-	defer func() {
-		// A thread that cannot return ends with its goroutine.
-		if back := unix.Setns(int(own.Fd()), unix.CLONE_NEWNET); back == nil {
-			runtime.UnlockOSThread()
-		} else {
-			err = errors.Join(err, back)
-		}
-	}()
-	return f()
 }

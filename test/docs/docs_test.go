@@ -113,3 +113,22 @@ func TestNamedPathsExist(t *testing.T) {
 		}
 	})
 }
+
+// Where a document says that a name is in a file of Go, the file has it.
+func TestNamedCodeExists(t *testing.T) {
+	t.Parallel()
+	in := regexp.MustCompile("`([A-Za-z_][A-Za-z0-9_]*)`\\s+in\\s+`((?:internal|cmd|test|components)/[A-Za-z0-9_./-]+\\.go)`")
+	found := 0
+	documents(t, func(doc, text string) {
+		for _, m := range in.FindAllStringSubmatch(text, -1) {
+			found++
+			data, err := os.ReadFile(filepath.Join(root, m[2]))
+			if err != nil || !regexp.MustCompile(`\b`+m[1]+`\b`).Match(data) {
+				t.Errorf("%s says that %s has %s, but it does not (%v); name what replaced it", doc, m[2], m[1], err)
+			}
+		}
+	})
+	if found == 0 {
+		t.Error("no document names code in a file")
+	}
+}

@@ -210,7 +210,7 @@ func (o *operator) wantLogins() {
 		return "PASSWORD=$(KUBECONFIG=/etc/kubernetes/admin.conf /opt/pai/role/kubelet/bin/kubectl -n pai-system get secret metrics-login -o jsonpath={.data." +
 			user + "-password} | base64 -d); "
 	}
-	for url, user := range map[string]string{"http://" + machine + ":9091/metrics": "reader", "http://" + machine + ":9100/metrics": "scrape", "https://" + machine + ":9186/metrics": "scrape"} {
+	for url, user := range map[string]string{"http://" + machine + ":9091/metrics": "reader", "https://" + machine + ":9100/metrics": "scrape", "https://" + machine + ":9186/metrics": "scrape"} {
 		const ask = "curl -sk -m 5 -o /dev/null -w '%{http_code} ' "
 		if got := strings.TrimSpace(o.on("pai-1", password(user)+ask+url+"; "+ask+"-u "+user+":$PASSWORD "+url)); got != "401 200" {
 			o.t.Errorf("%s: got %s without a login and with it, want 401 200", url, got)

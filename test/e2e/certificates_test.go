@@ -66,6 +66,13 @@ func (o *operator) strangersLearnNothing() {
 	if out := o.kubectl("get configmap cluster-info -n kube-public --ignore-not-found"); strings.TrimSpace(out) != "" {
 		o.t.Errorf("got %s, want nothing for machines that join", out)
 	}
+	if out := o.kubectl("get clusterrolebinding kubeadm:node-autoapprove-bootstrap --ignore-not-found"); strings.TrimSpace(out) != "" {
+		o.t.Errorf("got %s, want no right that makes the holder of a join token any node", out)
+	}
+	o.eventually(3*time.Minute, "no join token is left", func() (bool, string) { // kubeadm makes one of a minute
+		out := o.kubectl("get secrets -n kube-system --field-selector type=bootstrap.kubernetes.io/token --no-headers")
+		return strings.TrimSpace(out) == "", out
+	})
 	if got := o.nameInAPI(); !strings.HasPrefix(got, "operator:") {
 		o.t.Errorf("got %q, want the name of the operator", got)
 	}

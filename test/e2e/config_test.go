@@ -31,7 +31,10 @@ func (o *operator) sharing() {
 	if !slices.Equal(last.AppliedTo, []string{"kubernetes", "services"}) || !strings.HasPrefix(last.Why, "upgrade") || !strings.Contains(last.By, "@") {
 		t.Errorf("after the upgrade the newest revision is %+v", last)
 	}
-	inAPI := strings.Fields(o.kubectl("get secrets -n pai-system -l pai.dev/configuration-revision -o name"))
+	inAPI := strings.Fields(o.kubectl("get secrets -n kube-system -l pai.dev/configuration-revision -o name"))
+	if out := o.kubectl("get secrets -n pai-system -l pai.dev/configuration-revision -o name"); strings.TrimSpace(out) != "" {
+		t.Errorf("services can read %s", out)
+	}
 	if len(inAPI) != len(history) {
 		t.Errorf("the API holds %v of %d revisions", inAPI, len(history))
 	}

@@ -117,8 +117,13 @@ func (o *operator) outputOverRotations() {
 	o.stopJob("rotated")
 }
 
-// hostile submits a job of one task.
+// hostile submits a job of one task, with half a core.
 func (o *operator) hostile(name string, memoryMB int, command string) {
+	o.t.Helper()
+	o.hostileWith(name, 0.5, memoryMB, command)
+}
+
+func (o *operator) hostileWith(name string, cpu float64, memoryMB int, command string) {
 	o.t.Helper()
 	file := filepath.Join(o.t.TempDir(), name+".yaml")
 	text := fmt.Sprintf(`protocolVersion: 2
@@ -130,9 +135,9 @@ taskRoles:
   worker:
     instances: 1
     dockerImage: root
-    resourcePerInstance: {cpu: 0.5, memoryMB: %d, gpu: 0}
+    resourcePerInstance: {cpu: %g, memoryMB: %d, gpu: 0}
     commands: [%q]
-`, name, memoryMB, command)
+`, name, cpu, memoryMB, command)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		o.t.Fatal(err)
 	}

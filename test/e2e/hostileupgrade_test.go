@@ -67,7 +67,7 @@ func TestHostileUpgrade(t *testing.T) {
 		{"probes", 128, fmt.Sprintf("while true; do for p in 22 2379 2389 6443 9091 9100 9186 10250; do nc -w 1 %s $p </dev/null >/dev/null 2>&1 && echo reached $p; done; nc -w 1 169.254.169.254 80 </dev/null && echo reached metadata; echo probed; done", machine)},
 		{"labels", 64, "sleep 3600"},
 	} {
-		o.hostile(c.name, c.memoryMB, c.command)
+		o.hostileWith(c.name, 0.1, c.memoryMB, c.command) // all run at the same time, on two cores
 	}
 	o.eventually(2*time.Minute, "all of them have started", func() (bool, string) {
 		out := o.run(time.Minute, "job", "list")

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strings"
 
+	"pai.dev/pai/internal/fence"
 	"pai.dev/pai/internal/inspect"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
@@ -58,6 +59,9 @@ const (
 )
 
 func ask(ctx context.Context, host machine.Host, r inspect.Request) (inspect.Report, error) {
+	if !r.Delivered { // then it also removes older helpers
+		ctx = fence.Without(ctx)
+	}
 	r.Token = rand.Text()
 	request, err := json.Marshal(r)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"pai.dev/pai/internal/fence"
 	"pai.dev/pai/internal/inspect"
 	"pai.dev/pai/internal/inspect/helper"
 	"pai.dev/pai/internal/layout"
@@ -157,4 +158,35 @@ func TestAbsentPartsAreErrors(t *testing.T) {
 	if _, err := helper.Parts(t.Context(), h, inspect.Programs, inspect.Roles, inspect.Shims, inspect.Certificates); err != nil {
 		t.Errorf("got %v, want lists that can be empty", err)
 	}
+}
+
+// An operation that has lost the lock still observes what happened to the jobs, and copies
+// no program to a machine.
+func TestObservationNeedsNoLock(t *testing.T) {
+	t.Parallel()
+	lost := errors.New("the lock is lost")
+	ctx := fence.With(t.Context(), fence.Fence{Token: "TOKEN", Held: func() error { return lost }})
+	var asked []error
+	h := &fencedHost{Host: inspecttest.NewHost(t, "gpu-01"), asked: &asked}
+	if got, err := helper.Inspect(ctx, h, inspect.Request{Parts: []inspect.Part{inspect.Facts}}); err != nil || got.Facts == nil || len(asked) != 1 || asked[0] != nil {
+		t.Errorf("got %+v, %v, and the fence said %v", got, err, asked)
+	}
+	if _, err := helper.Inspect(ctx, h, inspect.Request{Parts: []inspect.Part{inspect.Facts}, Delivered: true}); !errors.Is(err, lost) {
+		t.Errorf("got %v, want %v", err, lost)
+	}
+}
+
+// fencedHost asks the fence before each command, as a machine that is reached over ssh.
+type fencedHost struct {
+	machine.Host
+	asked *[]error
+}
+
+func (h *fencedHost) Run(ctx context.Context, c machine.Command) (machine.Output, error) {
+	err := fence.Check(ctx)
+	*h.asked = append(*h.asked, err)
+	if err != nil {
+		return machine.Output{}, err
+	}
+	return h.Host.Run(ctx, c)
 }

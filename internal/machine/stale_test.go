@@ -1,0 +1,111 @@
+package machine_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"pai.dev/pai/internal/fence"
+	"pai.dev/pai/internal/machine"
+)
+
+// The next holder of the lock ends what an earlier one left running, and nothing else.
+func TestEndStaleEndsCommandsOfTheToken(t *testing.T) {
+	t.Parallel()
+	sshd := startSSHD(t)
+	started := func(ctx context.Context) (pid int, done chan error) {
+		t.Helper()
+		lines, out := io.Pipe()
+		done = make(chan error, 1)
+		host := sshd.dial(t)
+		go func() {
+			_, err := host.Run(ctx, machine.Command{Script: "echo $$; sleep 1000", Stdout: out})
+			done <- err
+		}()
+		if _, err := fmt.Fscan(lines, &pid); err != nil {
+			t.Fatal(err)
+		}
+		return pid, done
+	}
+	token := func(name string) context.Context {
+		return fence.With(t.Context(), fence.Fence{Token: name + filepath.Base(t.TempDir()) + fmt.Sprint(os.Getpid()), Held: func() error { return nil }})
+	}
+	previous, current := token("PREVIOUS"), token("CURRENT")
+	stale, ended := started(previous)
+	kept, _ := started(current)
+	free, _ := started(t.Context())
+	if err := machine.EndStale(t.Context(), sshd.dial(t), []string{"NOBODYHASIT", fence.Token(previous)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err == nil {
+		t.Error("the command of the previous holder ended without an error")
+	}
+	if running(stale) || !running(kept) || !running(free) {
+		t.Errorf("got running %v, %v, and %v, want only the command of the previous holder ended", running(stale), running(kept), running(free))
+	}
+}
+
+// Tokens come from a file on a machine, which can hold anything.
+func TestOnlyTokensBecomePartOfTheScript(t *testing.T) {
+	t.Parallel()
+	sshd := startSSHD(t)
+	host, file := sshd.dial(t), filepath.Join(t.TempDir(), "file")
+	lines, out := io.Pipe()
+	go func() { _, _ = host.Run(t.Context(), machine.Command{Script: "echo $$; sleep 1000", Stdout: out}) }()
+	var pid int
+	if _, err := fmt.Fscan(lines, &pid); err != nil {
+		t.Fatal(err)
+	}
+	if err := machine.EndStale(t.Context(), sshd.dial(t), []string{"", ".", ".*........", "A' /dev/null; touch " + file + "; '"}); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(file); err == nil || !running(pid) {
+		t.Errorf("a token ran as a part of a script: %v, or ended another command: %v", err == nil, !running(pid))
+	}
+}
+
+// A process that loses the lock while it waits for a session starts no command.
+func TestCommandsThatWaitNeedTheLock(t *testing.T) {
+	t.Parallel()
+	host := startSSHD(t).dial(t)
+	lost, asked := errors.New("the lock is lost"), 0
+	ctx := fence.With(t.Context(), fence.Fence{Token: "TOKEN", Held: func() error {
+		if asked++; asked > 1 {
+			return lost
+		}
+		return nil
+	}})
+	file := filepath.Join(t.TempDir(), "file")
+	if _, err := host.Run(ctx, machine.Command{Script: "touch " + file}); !errors.Is(err, lost) {
+		t.Errorf("got %v, want %v", err, lost)
+	}
+	if _, err := os.Stat(file); err == nil || asked < 2 {
+		t.Errorf("the lock was asked for %d times, and the file is there: %v", asked, err == nil)
+	}
+}
+
+// A process that has lost the lock starts no command, whatever its context says.
+func TestCommandsNeedTheLock(t *testing.T) {
+	t.Parallel()
+	host := startSSHD(t).dial(t)
+	lost := errors.New("the lock is lost")
+	ctx := fence.With(t.Context(), fence.Fence{Token: "TOKEN", Held: func() error { return lost }})
+	file := filepath.Join(t.TempDir(), "file")
+	for name, change := range map[string]func() error{
+		"run":    func() error { _, err := host.Run(ctx, machine.Command{Script: "touch " + file}); return err },
+		"write":  func() error { return host.WriteFile(ctx, file, nil, 0o600) },
+		"create": func() error { return host.CreateFile(ctx, file, nil, 0o600) },
+		"append": func() error { return host.AppendFile(ctx, file, []byte("x")) },
+	} {
+		if err := change(); !errors.Is(err, lost) {
+			t.Errorf("%s: got %v, want %v", name, err, lost)
+		}
+	}
+	if _, err := os.Stat(file); err == nil {
+		t.Error("a file was written without the lock")
+	}
+}

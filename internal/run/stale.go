@@ -1,0 +1,36 @@
+package run
+
+import "slices"
+
+// Commands of a holder that did not release the lock might still run on machines: sshd
+// does not notice for hours that the host of a paictl is lost. The lock names these
+// holders until their commands were ended on every machine.
+
+// staleLimit is how many holders the lock names at most. Each is a process that ended
+// without releasing the lock while a machine was not reached.
+const staleLimit = 100
+
+// staleAfter are the tokens that follow from the last holder. expired reports whether
+// the lock is taken over from it.
+func staleAfter(last Holder, expired bool) []string {
+	stale := slices.Clone(last.Stale)
+	if expired {
+		stale = append(stale, last.Token)
+	}
+	return stale[max(0, len(stale)-staleLimit):]
+}
+
+// Stale are the tokens of earlier holders whose commands might still run on machines.
+func (l *Lock) Stale() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.holder.Stale)
+}
+
+// StaleEnded says that no command with these tokens runs on any machine. The next
+// heartbeat or the release of the lock writes it.
+func (l *Lock) StaleEnded(tokens []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.holder.Stale = slices.DeleteFunc(slices.Clone(l.holder.Stale), func(t string) bool { return slices.Contains(tokens, t) })
+}
