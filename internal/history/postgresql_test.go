@@ -32,6 +32,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(writerDir); dir != "" {
 		writeUntilKilled(dir)
 	}
+	if file := os.Getenv(lockerFile); file != "" {
+		tryLock(file)
+	}
 	code := m.Run()
 	if serverOfTests.stop != nil {
 		serverOfTests.stop()

@@ -33,13 +33,8 @@ func OpenSQLite(ctx context.Context, dir string, maxBytes int64) (*Store, error)
 		"synchronous(FULL)", // a job leaves the cluster once it is recorded
 		fmt.Sprintf("max_page_count(%d)", maxBytes/sqlitePage),
 	}}
-	// The driver would create a file that others can read.
-	created, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
+	opened, err := private(file)
 	if err != nil {
-		return nil, fmt.Errorf("open the history: %w", err)
-	}
-	opened, err := created.Stat()
-	if err = errors.Join(err, created.Close()); err != nil {
 		return nil, fmt.Errorf("open the history: %w", err)
 	}
 	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: file, RawQuery: pragmas.Encode()}).String())
@@ -53,6 +48,22 @@ func OpenSQLite(ctx context.Context, dir string, maxBytes int64) (*Store, error)
 		return nil, fmt.Errorf("open the history %s: %w", file, err)
 	}
 	return s, nil
+}
+
+// private is the file of a database. It creates one that is missing, which the driver
+// would make readable for others. A file that exists is not opened: closing it would end
+// all locks that this process has on it, also those of other connections, and another
+// server could delete what they write.
+func private(file string) (fs.FileInfo, error) {
+	created, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return os.Stat(file)
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := created.Stat()
+	return info, errors.Join(err, created.Close())
 }
 
 // sameFile returns an error if a file was replaced or deleted. Writing to one that was

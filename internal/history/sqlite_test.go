@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -167,5 +168,58 @@ func TestKilledWhileItWrites(t *testing.T) {
 			t.Error(err)
 		}
 		_ = s.Close()
+	}
+}
+
+// lockerFile is the variable that makes this program try to lock a database.
+const lockerFile = "PAI_TEST_HISTORY_LOCKER"
+
+// tryLock prints whether another process has locked a database. SQLite locks these bytes
+// of a file that it has open.
+func tryLock(name string) {
+	const first, bytes = 0x40000002, 510
+	file, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err == nil {
+		err = syscall.FcntlFlock(file.Fd(), syscall.F_SETLK, &syscall.Flock_t{Type: syscall.F_WRLCK, Start: first, Len: bytes})
+	}
+	switch {
+	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EACCES):
+		fmt.Print("locked")
+	case err != nil:
+		fmt.Print(err)
+	default:
+		fmt.Print("free")
+	}
+	os.Exit(0)
+}
+
+// A database that is opened again keeps the locks of connections that it already has.
+// Without them, another server takes it for its own and deletes what they write.
+func TestOpenAgainKeepsLocks(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	elsewhere := func() string {
+		cmd := exec.CommandContext(t.Context(), os.Args[0])
+		cmd.Env = append(os.Environ(), lockerFile+"="+filepath.Join(dir, SQLiteFile))
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(out)
+	}
+	first := openIn(t, dir, 1<<30)
+	put(t, first, Record{Status: some("u1", "ada", "train")})
+	if got := elsewhere(); got != "locked" {
+		t.Fatalf("an open database is %s", got)
+	}
+	second := openIn(t, dir, 1<<30)
+	if got := elsewhere(); got != "locked" {
+		t.Errorf("after it was opened again it is %s", got)
+	}
+	if err := second.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := elsewhere(); got != "locked" {
+		t.Errorf("after one of two was closed it is %s", got)
 	}
 }
