@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"pai.dev/pai/internal/history"
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/rest"
@@ -29,6 +30,8 @@ type cluster struct {
 	mu   sync.Mutex
 	jobs []job.Status
 	text map[string]string // the YAML of jobs that were submitted
+	// incomplete is why jobs are missing in lists; empty if none are.
+	incomplete string
 }
 
 func at(minutes int) time.Time {
@@ -120,6 +123,16 @@ func (c *cluster) List(_ context.Context, f rest.Filter) ([]job.Status, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(c.jobs), func(s job.Status) bool { return f.User != "" && s.User != f.User }), nil
+}
+
+func (c *cluster) Page(ctx context.Context, q history.Query) (rest.JobPage, error) {
+	jobs, err := c.List(ctx, rest.Filter{})
+	all := make([]history.Summary, len(jobs))
+	for i, s := range jobs {
+		all[i] = history.Summarize(s)
+	}
+	page, total := q.Page(all)
+	return rest.JobPage{Jobs: page, Total: total, Incomplete: c.incomplete}, err
 }
 
 func (c *cluster) Get(_ context.Context, id rest.JobID) (job.Status, error) {
