@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pai.dev/pai/internal/pai"
@@ -20,6 +21,13 @@ const (
 	openTimeout = time.Minute
 	// checkTimeout is how long an open one can take to answer.
 	checkTimeout = 3 * time.Second
+	// maxFailures is how many checks in a row fail until a database is closed: one that
+	// is busy for a moment answers its requests.
+	maxFailures = 3
+	// useTimeout is how long a request waits for the database.
+	useTimeout = 5 * time.Second
+	// writeTimeout is how long the recorder waits for one write or read.
+	writeTimeout = 30 * time.Second
 )
 
 // Keeper keeps a database open, and opens it again when it is back.
@@ -27,6 +35,9 @@ type Keeper struct {
 	open func(ctx context.Context) (*Store, error)
 	// changed is called when the database becomes available, and when it no longer is.
 	changed func(s *Store, err error)
+
+	failures int         // checks in a row
+	opening  atomic.Bool // an attempt to open it has not returned
 
 	mu    sync.Mutex
 	store *Store
@@ -51,20 +62,40 @@ func (k *Keeper) Run(ctx context.Context, every time.Duration) {
 
 func (k *Keeper) check(ctx context.Context) {
 	if s, err := k.Store(); err == nil {
-		ctx, cancel := context.WithTimeoutCause(ctx, checkTimeout, noAnswer(checkTimeout))
-		defer cancel()
-		_, err := within(ctx, func() (int, error) { return 0, s.Check(ctx) })
-		if err != nil && !errors.Is(err, context.Canceled) {
-			k.set(nil, err)
+		_, err := limited(ctx, checkTimeout, func(ctx context.Context) (int, error) { return 0, s.Check(ctx) })
+		switch {
+		case err == nil:
+			k.failures = 0
+		case !errors.Is(err, context.Canceled):
+			if k.failures++; k.failures >= maxFailures || errors.Is(err, errReplaced) {
+				k.set(nil, err)
+			}
 		}
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
-	defer cancel()
-	s, err := k.open(ctx)
+	s, err := k.tryOpen(ctx)
 	if err == nil || !errors.Is(err, context.Canceled) {
+		k.failures = 0
 		k.set(s, err)
 	}
+}
+
+// tryOpen opens the database within openTimeout. One that opens later is closed again. A
+// disk that hangs holds one attempt, not one for each check.
+func (k *Keeper) tryOpen(ctx context.Context) (*Store, error) {
+	if !k.opening.CompareAndSwap(false, true) {
+		return nil, noAnswer(openTimeout)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, openTimeout, noAnswer(openTimeout))
+	defer cancel()
+	return withinOr(ctx, func() (*Store, error) {
+		defer k.opening.Store(false)
+		return k.open(ctx)
+	}, func(s *Store, err error) {
+		if err == nil {
+			_ = s.Close() // no one has used it
+		}
+	})
 }
 
 // set replaces the store, and reports a change once.
@@ -99,14 +130,16 @@ func (k *Keeper) Store() (*Store, error) {
 	return k.store, nil
 }
 
-// useTimeout is how long a request waits for the database.
-const useTimeout = 5 * time.Second
-
 func noAnswer(limit time.Duration) error { return fmt.Errorf("no answer within %s", limit) }
 
 // within calls do, and waits for it no longer than the context lasts: a read from a
 // disk that hangs cannot be canceled. A Store has few connections, and so few such reads.
 func within[T any](ctx context.Context, do func() (T, error)) (T, error) {
+	return withinOr(ctx, do, func(T, error) {})
+}
+
+// withinOr is within that passes what do returns too late to late.
+func withinOr[T any](ctx context.Context, do func() (T, error), late func(T, error)) (T, error) {
 	type answer struct {
 		result T
 		err    error
@@ -120,9 +153,20 @@ func within[T any](ctx context.Context, do func() (T, error)) (T, error) {
 	case a := <-answers:
 		return a.result, a.err
 	case <-ctx.Done():
+		go func() {
+			a := <-answers
+			late(a.result, a.err)
+		}()
 		var none T
 		return none, context.Cause(ctx)
 	}
+}
+
+// limited calls do, and waits for it no longer than a limit.
+func limited[T any](ctx context.Context, limit time.Duration, do func(ctx context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, noAnswer(limit))
+	defer cancel()
+	return within(ctx, func() (T, error) { return do(ctx) })
 }
 
 // Use calls do with the database. If it is not available, slow, or fails, the error wraps
@@ -133,9 +177,7 @@ func Use[T any](ctx context.Context, k *Keeper, do func(ctx context.Context, s *
 	if err != nil {
 		return none, err
 	}
-	limited, cancel := context.WithTimeoutCause(ctx, useTimeout, noAnswer(useTimeout))
-	defer cancel()
-	result, err := within(limited, func() (T, error) { return do(limited, s) })
+	result, err := limited(ctx, useTimeout, func(ctx context.Context) (T, error) { return do(ctx, s) })
 	forUser, _ := errors.AsType[*pai.Error](err)
 	if err == nil || errors.Is(err, ErrNotFound) || forUser != nil || ctx.Err() != nil {
 		return result, err

@@ -105,11 +105,83 @@ func TestUseIsBounded(t *testing.T) {
 	k.set(s, nil)
 	<-changes
 	began = time.Now()
-	k.check(t.Context())
-	if err := <-changes; err == nil || time.Since(began) > 10*checkTimeout {
+	for range maxFailures {
+		k.check(t.Context())
+	}
+	if err := <-changes; err == nil || time.Since(began) > 10*maxFailures*checkTimeout {
 		t.Errorf("got %v after %s", err, time.Since(began))
 	}
 	if _, err := k.Store(); !errors.Is(err, ErrAway) {
 		t.Errorf("a database that hangs is %v", err)
+	}
+}
+
+// A database whose connections are all in use is not closed: that would end the requests
+// that use them. One check that fails does not close it, either; a file that was replaced
+// does at once.
+func TestBusyDatabaseStaysOpen(t *testing.T) {
+	t.Parallel()
+	k := NewKeeper(nil, func(*Store, error) {})
+	s := openIn(t, t.TempDir(), 1<<30)
+	k.set(s, nil)
+	for range sqliteConnections {
+		conn, err := s.db.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+	}
+	if err := s.Check(t.Context()); err != nil {
+		t.Errorf("while all connections are in use: %v", err)
+	}
+	failing := errors.New("slow disk")
+	s.intact = func() error { return failing }
+	for n := range maxFailures {
+		if _, err := k.Store(); err != nil {
+			t.Errorf("after %d failures: %v", n, err)
+		}
+		k.check(t.Context())
+	}
+	if _, err := k.Store(); !errors.Is(err, failing) {
+		t.Errorf("after %d failures: %v", maxFailures, err)
+	}
+	k.set(openIn(t, t.TempDir(), 1<<30), nil)
+	k.store.intact = func() error { return errReplaced }
+	k.failures = 0
+	k.check(t.Context())
+	if _, err := k.Store(); !errors.Is(err, errReplaced) {
+		t.Errorf("after the file was replaced: %v", err)
+	}
+}
+
+// The Keeper waits for a disk that hangs no longer than it says, asks it once, and closes
+// what it opens too late.
+func TestOpeningIsBounded(t *testing.T) {
+	t.Parallel()
+	late := openIn(t, t.TempDir(), 1<<30)
+	hang, tries := make(chan struct{}), make(chan bool, 10)
+	k := NewKeeper(func(context.Context) (*Store, error) { tries <- true; <-hang; return late, nil }, func(*Store, error) {})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	for range 3 {
+		if s, err := k.tryOpen(ctx); err == nil || s != nil {
+			t.Errorf("got %v, %v", s, err)
+		}
+	}
+	close(hang)
+	for range 1000 {
+		if late.Check(t.Context()) != nil {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := late.Check(t.Context()); err == nil {
+		t.Error("what was opened too late stays open")
+	}
+	if len(tries) != 1 {
+		t.Errorf("a disk that hangs was asked %d times", len(tries))
+	}
+	if s, err := k.tryOpen(t.Context()); err != nil || s != late {
+		t.Errorf("after the disk is back: %v, %v", s, err)
 	}
 }

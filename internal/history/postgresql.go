@@ -2,6 +2,7 @@ package history
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"time"
@@ -30,10 +31,12 @@ func OpenPostgreSQL(ctx context.Context, connection string) (*Store, error) {
 	// The server ends what its client no longer waits for.
 	config.RuntimeParams["statement_timeout"] = "60000"
 	config.RuntimeParams["idle_in_transaction_session_timeout"] = "60000"
-	db := stdlib.OpenDB(*config)
+	db, checks := stdlib.OpenDB(*config), stdlib.OpenDB(*config)
 	db.SetMaxOpenConns(postgresqlConnections)
-	db.SetConnMaxLifetime(10 * time.Minute) // another server can have taken over
-	s, err := open(ctx, db, postgresql{}, func() error { return nil })
+	for _, d := range []*sql.DB{db, checks} {
+		d.SetConnMaxLifetime(10 * time.Minute) // another server can have taken over
+	}
+	s, err := open(ctx, db, checks, postgresql{}, func() error { return nil })
 	if err != nil {
 		return nil, fmt.Errorf("open the history in PostgreSQL: %w", err)
 	}

@@ -37,13 +37,18 @@ func OpenSQLite(ctx context.Context, dir string, maxBytes int64) (*Store, error)
 	if err != nil {
 		return nil, fmt.Errorf("open the history: %w", err)
 	}
-	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: file, RawQuery: pragmas.Encode()}).String())
+	name := (&url.URL{Scheme: "file", Path: file, RawQuery: pragmas.Encode()}).String()
+	db, err := sql.Open("sqlite", name)
 	if err != nil {
 		return nil, fmt.Errorf("open the history: %w", err)
 	}
+	checks, err := sql.Open("sqlite", name)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open the history: %w", err), db.Close())
+	}
 	db.SetMaxOpenConns(sqliteConnections)
 	db.SetMaxIdleConns(sqliteConnections)
-	s, err := open(ctx, db, sqlite{}, func() error { return sameFile(file, opened) })
+	s, err := open(ctx, db, checks, sqlite{}, func() error { return sameFile(file, opened) })
 	if err != nil {
 		return nil, fmt.Errorf("open the history %s: %w", file, err)
 	}
@@ -66,15 +71,20 @@ func private(file string) (fs.FileInfo, error) {
 	return info, errors.Join(err, created.Close())
 }
 
+// errReplaced: waiting does not help.
+var errReplaced = errors.New("the file of the history is not the one that was opened")
+
 // sameFile returns an error if a file was replaced or deleted. Writing to one that was
 // deleted would succeed, and lose everything.
 func sameFile(file string, opened fs.FileInfo) error {
 	now, err := os.Stat(file)
-	if err != nil {
-		return fmt.Errorf("the file of the history has left: %w", err)
-	}
-	if !os.SameFile(now, opened) {
-		return fmt.Errorf("the file of the history, %s, is another one", file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w: %w", errReplaced, err)
+	case err != nil:
+		return fmt.Errorf("look at the file of the history: %w", err)
+	case !os.SameFile(now, opened):
+		return fmt.Errorf("%w: %s", errReplaced, file)
 	}
 	return nil
 }

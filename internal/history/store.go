@@ -10,7 +10,10 @@ import (
 // Store is an open database.
 type Store struct {
 	db *sql.DB
-	d  dialect
+	// checks has the connection of Check, which requests do not use: many slow ones must
+	// not make the database look away.
+	checks *sql.DB
+	d      dialect
 	// intact returns an error if the database is not the one that was opened.
 	intact func() error
 }
@@ -25,14 +28,14 @@ func (s *Store) Check(ctx context.Context) error {
 		return err
 	}
 	var one int
-	if err := s.db.QueryRowContext(ctx, "SELECT count(*) FROM jobs WHERE uid = ''").Scan(&one); err != nil {
+	if err := s.checks.QueryRowContext(ctx, "SELECT count(*) FROM jobs WHERE uid = ''").Scan(&one); err != nil {
 		return fmt.Errorf("read the history: %w", err)
 	}
 	return nil
 }
 
 // Close ends all connections.
-func (s *Store) Close() error { return s.db.Close() }
+func (s *Store) Close() error { return errors.Join(s.checks.Close(), s.db.Close()) }
 
 // Empty reports whether no job is recorded.
 func (s *Store) Empty(ctx context.Context) (bool, error) {
@@ -54,13 +57,14 @@ func (s *Store) inTransaction(ctx context.Context, do func(tx *sql.Tx) error) er
 }
 
 // open checks a database and brings it to the newest form.
-func open(ctx context.Context, db *sql.DB, d dialect, intact func() error) (*Store, error) {
+func open(ctx context.Context, db, checks *sql.DB, d dialect, intact func() error) (*Store, error) {
+	checks.SetMaxOpenConns(1)
 	err := db.PingContext(ctx)
 	if err == nil {
 		err = migrate(ctx, db, d)
 	}
 	if err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, errors.Join(err, db.Close(), checks.Close())
 	}
-	return &Store{db, d, intact}, nil
+	return &Store{db, checks, d, intact}, nil
 }
