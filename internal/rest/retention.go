@@ -30,14 +30,19 @@ type Retention struct {
 // and so does an operation that runs meanwhile.
 const minRetention = time.Hour
 
-// unrecordedFactor bounds how many ended jobs stay while the history is not available:
-// so many times as many as otherwise. A history that was lost must not fill etcd.
-const unrecordedFactor = 3
+// unrecordedFactor and maxUnrecorded bound how many ended jobs of a virtual cluster stay
+// while the history is not available: so many times as many as otherwise, and no more than
+// leaves space in the quota, which has 13000 objects with texts. A history that was lost
+// must not fill etcd or keep users from submitting.
+const (
+	unrecordedFactor = 3
+	maxUnrecorded    = 10000
+)
 
 // ReconcileRecords deletes the jobs whose retention has passed, with their pods and
 // texts, and completes submissions of servers that were killed, until the context
 // ends. Any number of servers can do so in parallel. With a history, a job that is not
-// recorded stays, up to unrecordedFactor times as many.
+// recorded stays, up to unrecordedFactor times as many and maxUnrecorded.
 func (c *Core) ReconcileRecords(ctx context.Context, every time.Duration, r Retention, report func(error)) {
 	repeat(ctx, every, func(ctx context.Context) error {
 		return errors.Join(c.reconcileTexts(ctx), c.reconcileEnded(ctx, r))
@@ -109,7 +114,7 @@ func (r Retention) expired(ended []endedJob, now time.Time) []endedJob {
 	var expired []endedJob
 	for i, e := range ended {
 		age, newer := now.Sub(e.ended), len(ended)-i-1
-		e.crowded = newer >= unrecordedFactor*r.Jobs
+		e.crowded = newer >= min(unrecordedFactor*r.Jobs, maxUnrecorded)
 		if age >= minRetention && (age >= r.Age || newer >= r.Jobs) {
 			expired = append(expired, e)
 		}
