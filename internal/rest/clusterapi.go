@@ -15,6 +15,8 @@ import (
 type ClusterAPI interface {
 	// Page returns a page of the jobs that the caller can see.
 	Page(ctx context.Context, q history.Query) (JobPage, error)
+	// Living returns a job that the cluster has.
+	Living(ctx context.Context, id JobID) (job.Status, error)
 	// AddTag and RemoveTag change the tags of a job. The error of RemoveTag is
 	// CodeNotFound if the job does not have the tag.
 	AddTag(ctx context.Context, id JobID, tag string) error

@@ -221,6 +221,9 @@ func (c *Core) Get(ctx context.Context, id JobID) (job.Status, error) {
 	return reading(ctx, func(ctx context.Context) (job.Status, error) { return c.get(ctx, id) })
 }
 
+// Living implements ClusterAPI.
+func (c *Core) Living(ctx context.Context, id JobID) (job.Status, error) { return c.Get(ctx, id) }
+
 func (c *Core) get(ctx context.Context, id JobID) (job.Status, error) {
 	obj, err := c.find(ctx, id)
 	if err != nil {

@@ -1,13 +1,11 @@
 package rest
 
 import (
-	"errors"
 	"io"
 	"net/http"
 
 	"github.com/go-chi/chi/v5"
 
-	"pai.dev/pai/internal/history"
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/rest/openpai"
@@ -215,15 +213,12 @@ func noSSH(_ http.ResponseWriter, req *http.Request) (any, error) {
 }
 
 // jobExists is an operation of OpenPAI 0.x. The extension of Visual Studio Code asks it
-// whether a name is free.
+// whether a name is free: that of a job that left the cluster is.
 func (h *Handler) jobExists(_ http.ResponseWriter, req *http.Request) (any, error) {
 	id, err := jobID(req)
 	if err != nil {
 		return nil, err
 	}
-	s, err := h.Jobs.Get(req.Context(), id)
-	if errors.Is(err, history.ErrAway) {
-		err = noJob(id) // the cluster does not have it, so that its name is free
-	}
+	s, err := h.Cluster.Living(req.Context(), id)
 	return openpai.Detail(s), err
 }

@@ -145,6 +145,8 @@ func (c *cluster) Get(_ context.Context, id rest.JobID) (job.Status, error) {
 	return c.jobs[i], nil
 }
 
+func (c *cluster) Living(ctx context.Context, id rest.JobID) (job.Status, error) { return c.Get(ctx, id) }
+
 func (c *cluster) Protocol(ctx context.Context, id rest.JobID) ([]byte, error) {
 	if _, err := c.Get(ctx, id); err != nil {
 		return nil, err
