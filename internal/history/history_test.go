@@ -66,7 +66,7 @@ func put(t testing.TB, s *Store, records ...Record) {
 			records[i].Observed = start.Add(2 * time.Hour)
 		}
 	}
-	if err := s.Record(t.Context(), records...); err != nil {
+	if _, err := s.Record(t.Context(), records...); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -131,7 +131,9 @@ func TestBusyDatabaseStaysOpen(t *testing.T) {
 		}
 		defer func() { _ = conn.Close() }()
 	}
-	if err := s.Check(t.Context()); err != nil {
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := s.Check(ctx); err != nil {
 		t.Errorf("while all connections are in use: %v", err)
 	}
 	failing := errors.New("slow disk")

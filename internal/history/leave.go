@@ -13,22 +13,24 @@ import (
 // Held is a recorded job that was in the cluster when it was last seen.
 type Held struct {
 	Summary
-	Digest   string
-	Observed time.Time
-	HasText  bool
+	Digest  string
+	HasText bool
 }
 
 // Held returns the recorded jobs that were last seen in the cluster.
-func (s *Store) Held(ctx context.Context) (held []Held, err error) {
-	rows, err := s.db.QueryContext(ctx, "SELECT digest, observed, EXISTS (SELECT 1 FROM texts WHERE job = uid), "+summaryColumns+" FROM jobs WHERE gone = 0")
+func (s *Store) Held(ctx context.Context) ([]Held, error) {
+	return limited(ctx, writeTimeout, s.held)
+}
+
+func (s *Store) held(ctx context.Context) (held []Held, err error) {
+	rows, err := s.db.QueryContext(ctx, "SELECT digest, EXISTS (SELECT 1 FROM texts WHERE job = uid), "+summaryColumns+" FROM jobs WHERE gone = 0")
 	if err != nil {
 		return nil, readError(err)
 	}
 	err = eachRow(rows, func() error {
 		var h Held
-		var observed int64
-		sum, _, err := scanSummary(before{rows, []any{&h.Digest, &observed, &h.HasText}})
-		h.Summary, h.Observed = sum, fromMillis(observed)
+		sum, err := scanSummary(before{rows, []any{&h.Digest, &h.HasText}})
+		h.Summary = sum
 		held = append(held, h)
 		return err
 	})
@@ -43,11 +45,20 @@ type before struct {
 
 func (b before) Scan(into ...any) error { return b.row.Scan(append(b.first, into...)...) }
 
-// Leave records that a job is not in the cluster since a time. If its end was not
-// recorded, it counts as stopped then.
-func (s *Store) Leave(ctx context.Context, uid string, at time.Time) error {
-	_, err := s.db.ExecContext(ctx, `UPDATE jobs SET gone = $2, ended = CASE WHEN state IN ('SUCCEEDED', 'FAILED', 'STOPPED') THEN ended ELSE $2 END,
-state = CASE WHEN state IN ('SUCCEEDED', 'FAILED', 'STOPPED') THEN state ELSE 'STOPPED' END WHERE uid = $1 AND gone = 0 AND observed <= $2`, clean(uid), toMillis(at))
+// Leave records that a job is not in the cluster at a time. It was seen there last at
+// another time, which is zero if this is not known. If its end was not recorded, how it
+// ended is unknown; it was before it was not found.
+func (s *Store) Leave(ctx context.Context, uid string, seen, at time.Time) error {
+	seenMillis := int64(0)
+	if !seen.IsZero() {
+		seenMillis = toMillis(seen)
+	}
+	_, err := limited(ctx, writeTimeout, func(ctx context.Context) (sql.Result, error) {
+		return s.db.ExecContext(ctx, `UPDATE jobs SET gone = $2, observed = CASE WHEN observed < $3 THEN $3 ELSE observed END,
+ended = CASE WHEN state IN ('SUCCEEDED', 'FAILED', 'STOPPED') THEN ended ELSE $2 END,
+state = CASE WHEN state IN ('SUCCEEDED', 'FAILED', 'STOPPED') THEN state ELSE 'UNKNOWN' END WHERE uid = $1 AND gone = 0 AND observed <= $2`,
+			clean(uid), toMillis(at), seenMillis)
+	})
 	if err != nil {
 		return fmt.Errorf("write the history: %w", err)
 	}
@@ -79,13 +90,22 @@ func (s *Store) ChangeTags(ctx context.Context, uid string, change func(tags []s
 	return errors.Join(refused, err)
 }
 
-// pruneAtOnce is how many jobs a statement deletes.
-const pruneAtOnce = 500
+const (
+	// pruneAtOnce is how many jobs a statement deletes.
+	pruneAtOnce = 500
+	// pruneTimeout is how long the recorder waits for all of them. The next time
+	// continues.
+	pruneTimeout = 2 * time.Minute
+)
 
 // Prune deletes jobs that left the cluster: those that ended before a time, and of the
 // others the oldest, as many as are more than keep, or more than four fifths of the file
 // have space for. It returns how many it deleted.
 func (s *Store) Prune(ctx context.Context, keep int, before time.Time) (deleted int, err error) {
+	return limited(ctx, pruneTimeout, func(ctx context.Context) (int, error) { return s.prune(ctx, keep, before) })
+}
+
+func (s *Store) prune(ctx context.Context, keep int, before time.Time) (deleted int, err error) {
 	for {
 		n, err := s.deleteOldest(ctx, pruneAtOnce, before.UnixMilli())
 		if err == nil && n == 0 {

@@ -63,7 +63,7 @@ func (s *Store) recorded(ctx context.Context, q Query, without []string, from, l
 		return nil, err
 	}
 	err = eachRow(rows, func() error {
-		sum, _, err := scanSummary(rows)
+		sum, err := scanSummary(rows)
 		page = append(page, sum)
 		return err
 	})
@@ -87,14 +87,22 @@ func (s *Store) count(ctx context.Context, q Query, without []string) (n int, er
 	return n - both, err
 }
 
-// Statuses returns recorded jobs by UID, as they were last seen.
-func (s *Store) Statuses(ctx context.Context, jobs []Summary) (map[string]job.Status, error) {
-	byUID, uids := map[string]Summary{}, make([]string, len(jobs))
-	for i, j := range jobs {
-		byUID[j.UID], uids[i] = j, j.UID
+// Statuses returns recorded jobs by UID as they were last seen, without what their tasks
+// say. The first of them have at most maxBytes in the database; the others are left out.
+func (s *Store) Statuses(ctx context.Context, jobs []Summary, maxBytes int64) (map[string]job.Status, error) {
+	sizes, err := s.sizes(ctx, jobs)
+	if err != nil {
+		return nil, readError(err)
+	}
+	byUID, uids := map[string]Summary{}, []string{}
+	for _, j := range jobs {
+		if maxBytes -= sizes[j.UID]; maxBytes < 0 {
+			break
+		}
+		byUID[j.UID], uids = j, append(uids, j.UID)
 	}
 	var st statement
-	st.add("SELECT uid, status FROM jobs JOIN attempts ON attempts.job = jobs.uid AND attempts.attempt = jobs.retries WHERE ", s.d.in(&st, "uid", uids))
+	st.add("SELECT uid, status FROM "+newestAttempts+" WHERE ", s.d.in(&st, "uid", uids))
 	rows, err := s.db.QueryContext(ctx, st.text.String(), st.args...)
 	if err != nil {
 		return nil, readError(err)
@@ -108,8 +116,33 @@ func (s *Store) Statuses(ctx context.Context, jobs []Summary) (map[string]job.St
 		if err == nil {
 			err = json.Unmarshal(text, &status)
 		}
-		statuses[uid] = asLeft(status, byUID[uid])
+		statuses[uid] = asLeft(withoutMessages(status), byUID[uid])
 		return err
 	})
 	return statuses, readError(err)
+}
+
+const newestAttempts = "jobs JOIN attempts ON attempts.job = jobs.uid AND attempts.attempt = jobs.retries"
+
+// sizes is how many bytes the statuses of jobs have in the database.
+func (s *Store) sizes(ctx context.Context, jobs []Summary) (map[string]int64, error) {
+	uids := make([]string, len(jobs))
+	for i, j := range jobs {
+		uids[i] = j.UID
+	}
+	var st statement
+	st.add("SELECT uid, length(status) FROM "+newestAttempts+" WHERE ", s.d.in(&st, "uid", uids))
+	rows, err := s.db.QueryContext(ctx, st.text.String(), st.args...)
+	if err != nil {
+		return nil, err
+	}
+	sizes := map[string]int64{}
+	err = eachRow(rows, func() error {
+		var uid string
+		var bytes int64
+		err := rows.Scan(&uid, &bytes)
+		sizes[uid] = bytes
+		return err
+	})
+	return sizes, err
 }

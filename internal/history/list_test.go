@@ -98,7 +98,7 @@ func TestListOfBoth(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		statuses, err := s.Statuses(t.Context(), page)
+		statuses, err := s.Statuses(t.Context(), page, 1<<20)
 		if err != nil || len(statuses) != n {
 			t.Errorf("got %d statuses of %d, %v", len(statuses), n, err)
 		}
@@ -106,6 +106,30 @@ func TestListOfBoth(t *testing.T) {
 			if got := Summarize(statuses[page[i].UID]); got.UID != page[i].UID || got.Retries != page[i].Retries {
 				t.Errorf("got %+v, want %+v", got, page[i])
 			}
+		}
+	})
+}
+
+// A list takes no more from the database than it has memory for: the first jobs.
+func TestStatusesAreBounded(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, open func() *Store) {
+		s := open()
+		jobs := []Summary{}
+		for _, uid := range []string{"a", "b", "c"} {
+			put(t, s, Record{Status: some(uid, "ada", uid)})
+			jobs = append(jobs, Summary{UID: uid})
+		}
+		sizes, err := s.sizes(t.Context(), jobs)
+		if err != nil || len(sizes) != 3 || sizes["a"] < 100 {
+			t.Fatal(sizes, err)
+		}
+		statuses, err := s.Statuses(t.Context(), jobs, 2*sizes["a"]+1)
+		if err != nil || len(statuses) != 2 || statuses["c"].UID != "" {
+			t.Errorf("got %d statuses, %v", len(statuses), err)
+		}
+		if task := statuses["a"].TaskRoles[0].Tasks[0]; task.Message != "" || task.Machine != "one" {
+			t.Errorf("in a list a task is %+v", task)
 		}
 	})
 }

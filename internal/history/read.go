@@ -11,31 +11,35 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-const summaryColumns = "uid, user_name, job_name, virtual_cluster, state, priority, created, started, ended, retries, gpus, tasks, task_roles, exit_code, stop_asked, tags, gone"
+const summaryColumns = "uid, user_name, job_name, virtual_cluster, state, priority, created, started, ended, retries, gpus, tasks, task_roles, exit_code, stop_asked, tags, observed, gone"
 
 // row is what QueryRow and Rows have in common.
 type row interface{ Scan(into ...any) error }
 
-// scanSummary reads summaryColumns. A job that left before its end was seen has ended.
-func scanSummary(r row) (sum Summary, gone bool, err error) {
-	var created, started, ended, left int64
+// scanSummary reads summaryColumns.
+func scanSummary(r row) (sum Summary, err error) {
+	var created, started, ended, seen, left int64
 	var exitCode sql.NullInt64
 	var tags string
 	err = r.Scan(&sum.UID, &sum.User, &sum.Name, &sum.VirtualCluster, &sum.State, &sum.Priority, &created, &started, &ended,
-		&sum.Retries, &sum.GPUs, &sum.Tasks, &sum.TaskRoles, &exitCode, &sum.StopAsked, &tags, &left)
+		&sum.Retries, &sum.GPUs, &sum.Tasks, &sum.TaskRoles, &exitCode, &sum.StopAsked, &tags, &seen, &left)
 	if err != nil {
-		return sum, false, err
+		return sum, err
+	}
+	sum.Seen = fromMillis(seen)
+	if left != 0 {
+		sum.Left = fromMillis(left)
 	}
 	sum.Created, sum.Started, sum.Ended, sum.Tags = fromMillis(created), fromMillis(started), fromMillis(ended), splitTags(tags)
 	if exitCode.Valid {
 		sum.ExitCode = new(int(exitCode.Int64))
 	}
-	return sum, left != 0, nil
+	return sum, nil
 }
 
 // Find returns the newest recorded job of a user with a name, or ErrNotFound.
 func (s *Store) Find(ctx context.Context, ref pai.JobRef) (Summary, error) {
-	sum, _, err := scanSummary(s.db.QueryRowContext(ctx, "SELECT "+summaryColumns+
+	sum, err := scanSummary(s.db.QueryRowContext(ctx, "SELECT "+summaryColumns+
 		" FROM jobs WHERE user_name = $1 AND job_name = $2 ORDER BY created DESC, uid LIMIT 1", clean(ref.User), clean(ref.Name)))
 	return sum, readError(err)
 }
@@ -62,7 +66,7 @@ func attempt(ctx context.Context, db querier, uid string, n int) (s job.Status, 
 	return s, json.Unmarshal(text, &s)
 }
 
-// Status returns a recorded job as it was last seen.
+// Status returns a recorded job, which the cluster does not have, as it was last seen.
 func (s *Store) Status(ctx context.Context, sum Summary) (job.Status, error) {
 	status, err := attempt(ctx, s.db, sum.UID, sum.Retries)
 	if err != nil {

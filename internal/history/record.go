@@ -48,43 +48,58 @@ func Digest(s job.Status) string {
 	return hex.EncodeToString(sum[:12])
 }
 
-// Record writes jobs, all or none. What was observed later stays.
-func (s *Store) Record(ctx context.Context, records ...Record) error {
+// Record writes jobs, all or none. What was observed later stays: it returns the UIDs of
+// the jobs of which another state than this is recorded therefore.
+func (s *Store) Record(ctx context.Context, records ...Record) (refused []string, err error) {
+	return limited(ctx, writeTimeout, func(ctx context.Context) ([]string, error) { return s.record(ctx, records) })
+}
+
+func (s *Store) record(ctx context.Context, records []Record) (refused []string, err error) {
 	if err := s.intact(); err != nil {
-		return err
+		return nil, err
 	}
-	err := s.inTransaction(ctx, func(tx *sql.Tx) error {
+	err = s.inTransaction(ctx, func(tx *sql.Tx) error {
 		for _, r := range records {
-			if err := record(ctx, tx, r); err != nil {
+			written, err := record(ctx, tx, r)
+			if err != nil {
 				return fmt.Errorf("job %s: %w", r.Status, err)
+			}
+			if !written {
+				refused = append(refused, r.Status.UID)
 			}
 		}
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("write the history: %w", err)
+		return nil, fmt.Errorf("write the history: %w", err)
 	}
-	return nil
+	return refused, nil
 }
 
-func record(ctx context.Context, tx *sql.Tx, r Record) error {
-	newest, err := recordSummary(ctx, tx, r)
+// record reports whether the status is now that of the database.
+func record(ctx context.Context, tx *sql.Tx, r Record) (written bool, err error) {
+	written, err = recordSummary(ctx, tx, r)
 	if err != nil {
-		return err
+		return false, err
 	}
 	uid := clean(r.Status.UID)
-	if newest {
-		if err := recordAttempt(ctx, tx, uid, r.Status); err != nil {
-			return err
-		}
+	if written {
+		err = recordAttempt(ctx, tx, uid, r.Status)
+	} else {
+		var digest string
+		err = tx.QueryRowContext(ctx, "SELECT digest FROM jobs WHERE uid = $1", uid).Scan(&digest)
+		written = digest == Digest(r.Status) // another server wrote the same
+	}
+	if err != nil {
+		return false, err
 	}
 	if r.Protocol != nil {
 		_, err := tx.ExecContext(ctx, "INSERT INTO texts (job, protocol) VALUES ($1, $2) ON CONFLICT (job) DO NOTHING", uid, r.Protocol)
 		if err != nil {
-			return err
+			return false, err
 		}
 	}
-	return recordNotes(ctx, tx, uid, r.Notes)
+	return written, recordNotes(ctx, tx, uid, r.Notes)
 }
 
 const upsertJob = `INSERT INTO jobs (uid, user_name, job_name, virtual_cluster, state, priority, created, started, ended,
@@ -118,7 +133,12 @@ func recordAttempt(ctx context.Context, tx *sql.Tx, uid string, s job.Status) er
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	text, err := json.Marshal(bounded(completed(s, before)))
+	if err != nil {
+		if err := reduceEarlier(ctx, tx, uid, s.Retries); err != nil {
+			return err
+		}
+	}
+	text, err := encoded(completed(s, before))
 	if err != nil {
 		return err
 	}
@@ -128,6 +148,29 @@ func recordAttempt(ctx context.Context, tx *sql.Tx, uid string, s job.Status) er
 		return err
 	}
 	_, err = tx.ExecContext(ctx, "DELETE FROM attempts WHERE job = $1 AND attempt <= $2", uid, s.Retries-maxAttempts)
+	return err
+}
+
+// reduceEarlier makes the attempt before one small: a job with many tasks can have many
+// attempts.
+func reduceEarlier(ctx context.Context, tx *sql.Tx, uid string, n int) error {
+	var earlier int
+	var text []byte
+	err := tx.QueryRowContext(ctx, "SELECT attempt, status FROM attempts WHERE job = $1 AND attempt < $2 ORDER BY attempt DESC LIMIT 1", uid, n).Scan(&earlier, &text)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && len(text) <= maxEarlier {
+		return nil
+	}
+	var s job.Status
+	if err == nil {
+		err = json.Unmarshal(text, &s)
+	}
+	if err != nil {
+		return err
+	}
+	if text, err = json.Marshal(onlyFailed(s)); err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, "UPDATE attempts SET status = $3 WHERE job = $1 AND attempt = $2", uid, earlier, text)
 	return err
 }
 

@@ -40,7 +40,10 @@ func TestRecord(t *testing.T) {
 		}
 		same(t, "events", fmt.Sprintf("%s %s %s", notes[0].ID, notes[0].Data, notes[1].ID), `e1 {"n":2} e2`)
 		// Another server read the cluster earlier, and writes later.
-		put(t, s, Record{Status: running, Observed: start.Add(time.Hour)})
+		refused, err := s.Record(t.Context(), Record{Status: running, Observed: start.Add(time.Hour)}, Record{Status: done, Observed: start})
+		if err != nil || fmt.Sprint(refused) != "[u1]" {
+			t.Errorf("what is older than what is recorded: refused %q, %v", refused, err)
+		}
 		if sum, _ := found(t, s, "ada", "train"); sum.State != job.StateFailed {
 			t.Errorf("an older state replaced the newer one: %+v", sum)
 		}
@@ -87,13 +90,14 @@ func TestAttempts(t *testing.T) {
 		if a := earlier[0]; a.State != job.StateFailed || a.TaskRoles[0].Tasks[1].State != job.StateStopped || a.TaskRoles[0].Tasks[0].Message == "" {
 			t.Errorf("an earlier attempt is %+v", a)
 		}
-		if _, now := found(t, s, "ada", "train"); now.Retries != newest || now.State != job.StateRunning {
+		if _, now := found(t, s, "ada", "train"); now.Retries != newest || now.State != job.StateUnknown || !now.Ended.IsZero() {
 			t.Errorf("the newest is %+v", now)
 		}
 	})
 }
 
-// A job that left the cluster has ended, also if its end was not observed.
+// A job that left the cluster has ended. If no server saw how, that is unknown, between
+// two times.
 func TestJobsLeave(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, open func() *Store) {
@@ -110,7 +114,7 @@ func TestJobsLeave(t *testing.T) {
 		}
 		at := start.Add(5 * time.Hour)
 		for _, uid := range []string{"u1", "u2"} {
-			if err := s.Leave(t.Context(), uid, start.Add(time.Hour)); err != nil { // before it was last seen
+			if err := s.Leave(t.Context(), uid, time.Time{}, start.Add(time.Hour)); err != nil { // before it was last seen
 				t.Fatal(err)
 			}
 		}
@@ -118,13 +122,16 @@ func TestJobsLeave(t *testing.T) {
 			t.Error("jobs left before they were last seen")
 		}
 		for _, uid := range []string{"u1", "u2"} {
-			if err := s.Leave(t.Context(), uid, at); err != nil {
+			if err := s.Leave(t.Context(), uid, start.Add(4*time.Hour), at); err != nil {
 				t.Fatal(err)
 			}
 		}
 		sum, status := found(t, s, "ada", "seen")
-		if sum.State != job.StateStopped || !sum.Ended.Equal(at) || status.State != job.StateStopped || status.Message != leftUnrecorded || status.TaskRoles[0].Tasks[1].State != job.StateStopped {
+		if sum.State != job.StateUnknown || !sum.Ended.Equal(at) || status.State != job.StateUnknown || !status.Ended.Equal(at) || status.TaskRoles[0].Tasks[1].State != job.StateUnknown {
 			t.Errorf("got %+v, %+v", sum, status)
+		}
+		if want := "how it ended was not seen: it was last seen as RUNNING at 2023-11-15T02:13:20Z, and it was not in the cluster at 2023-11-15T03:13:20Z"; status.Message != want {
+			t.Errorf("got %q, want %q", status.Message, want)
 		}
 		if sum, status := found(t, s, "ada", "done"); sum.State != job.StateSucceeded || !sum.Ended.Equal(start.Add(time.Hour)) || status.State != job.StateSucceeded {
 			t.Errorf("got %+v, %+v", sum, status)
@@ -155,7 +162,7 @@ func TestPrune(t *testing.T) {
 			put(t, s, Record{Status: ended(some(fmt.Sprint(i), "ada", fmt.Sprint(i)), job.StateSucceeded, start.Add(time.Duration(i)*time.Minute)),
 				Protocol: []byte("x"), Notes: []Note{{Event, "e", start, []byte("{}")}}})
 			if i > 1 { // the two oldest are still in the cluster
-				if err := s.Leave(t.Context(), fmt.Sprint(i), start.Add(3*time.Hour)); err != nil {
+				if err := s.Leave(t.Context(), fmt.Sprint(i), time.Time{}, start.Add(3*time.Hour)); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -220,7 +227,7 @@ func TestTwoServers(t *testing.T) {
 			group.Go(func() {
 				for n := range 40 {
 					r := Record{Status: some(fmt.Sprintf("u%d", n), "ada", fmt.Sprint(n)), Observed: start.Add(time.Duration(i) * time.Second)}
-					if err := s.Record(context.WithoutCancel(t.Context()), r); err != nil {
+					if _, err := s.Record(context.WithoutCancel(t.Context()), r); err != nil {
 						t.Errorf("server %d: %v", i, err)
 					}
 				}
@@ -231,4 +238,45 @@ func TestTwoServers(t *testing.T) {
 			t.Errorf("got %d, %v", total, err)
 		}
 	})
+}
+
+// A job with many tasks and much to say has a bounded size, and so have its earlier
+// attempts, which keep why they failed.
+func TestSizeOfAJob(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, open func() *Store) {
+		s := open()
+		big := some("u1", "ada", "train")
+		tasks := make([]job.TaskStatus, maxTasks+1)
+		for i := range tasks {
+			tasks[i] = job.TaskStatus{Index: i, State: job.StateStopped, Message: strings.Repeat("s", maxMessage)}
+		}
+		tasks[maxTasks-1].State, tasks[maxTasks-1].Message = job.StateFailed, "out of memory"
+		big.TaskRoles[0].Tasks = tasks
+		put(t, s, Record{Status: big})
+		sizes, err := s.sizes(t.Context(), []Summary{{UID: "u1"}})
+		if err != nil || sizes["u1"] > maxStatus || sizes["u1"] < maxEarlier {
+			t.Errorf("the newest attempt has %d bytes, %v", sizes["u1"], err)
+		}
+		if _, now := found(t, s, "ada", "train"); len(now.TaskRoles[0].Tasks) != maxTasks || now.TaskRoles[0].Tasks[maxTasks-1].Message != "out of memory" {
+			t.Errorf("the newest attempt has %d tasks, and lost why it failed", len(now.TaskRoles[0].Tasks))
+		}
+		next := some("u1", "ada", "train")
+		next.Retries = 1
+		put(t, s, Record{Status: next})
+		earlier, err := s.Attempts(t.Context(), "u1", 1)
+		if err != nil || len(earlier) != 1 {
+			t.Fatal(earlier, err)
+		}
+		if kept := earlier[0].TaskRoles[0].Tasks; len(kept) != 1 || kept[0].Index != maxTasks-1 || kept[0].Message != "out of memory" {
+			t.Errorf("an earlier attempt has %d tasks", len(kept))
+		}
+	})
+	long := job.Status{TaskRoles: []job.TaskRoleStatus{{Tasks: make([]job.TaskStatus, maxTasks)}}}
+	for i := range long.TaskRoles[0].Tasks {
+		long.TaskRoles[0].Tasks[i] = job.TaskStatus{State: job.StateFailed, Machine: strings.Repeat("m", 1000)}
+	}
+	if text, err := encoded(long); err != nil || len(text) > maxStatus {
+		t.Errorf("a status has %d bytes, %v", len(text), err)
+	}
 }

@@ -58,7 +58,7 @@ func TestFileThatIsReplaced(t *testing.T) {
 		if err := change(); err != nil && !errors.Is(err, os.ErrNotExist) {
 			t.Fatal(err)
 		}
-		if err := s.Record(t.Context(), Record{Status: some("u2", "ada", "other")}); err == nil {
+		if _, err := s.Record(t.Context(), Record{Status: some("u2", "ada", "other")}); err == nil {
 			t.Errorf("%s: a job was recorded", what)
 		}
 		if err := s.Check(t.Context()); err == nil {
@@ -96,10 +96,10 @@ func TestFileIsBounded(t *testing.T) {
 	text := []byte(strings.Repeat("x", 50<<10))
 	for i := range 100 {
 		uid := fmt.Sprint(i)
-		if err := s.Record(t.Context(), Record{Status: ended(some(uid, "ada", uid), job.StateFailed, start), Observed: start, Protocol: text}); err != nil {
+		if _, err := s.Record(t.Context(), Record{Status: ended(some(uid, "ada", uid), job.StateFailed, start), Observed: start, Protocol: text}); err != nil {
 			t.Fatalf("job %d: %v", i, err)
 		}
-		if err := s.Leave(t.Context(), uid, start); err != nil {
+		if err := s.Leave(t.Context(), uid, time.Time{}, start); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.Prune(t.Context(), 1000, time.Time{}); err != nil {
@@ -108,7 +108,7 @@ func TestFileIsBounded(t *testing.T) {
 	}
 	var err error
 	for i := 0; i < 100 && err == nil; i++ {
-		err = s.Record(t.Context(), Record{Status: some("living"+fmt.Sprint(i), "ada", "x"), Observed: start, Protocol: text})
+		_, err = s.Record(t.Context(), Record{Status: some("living"+fmt.Sprint(i), "ada", "x"), Observed: start, Protocol: text})
 	}
 	if err == nil {
 		t.Error("the file has no limit")
@@ -128,7 +128,7 @@ func writeUntilKilled(dir string) {
 	s, err := OpenSQLite(context.Background(), dir, 1<<30)
 	for i := 0; err == nil; i++ {
 		uid := fmt.Sprint(i)
-		if err = s.Record(context.Background(), Record{Status: some(uid, "ada", uid), Observed: start, Protocol: []byte(uid)}); err == nil {
+		if _, err = s.Record(context.Background(), Record{Status: some(uid, "ada", uid), Observed: start, Protocol: []byte(uid)}); err == nil {
 			fmt.Println(uid)
 		}
 	}

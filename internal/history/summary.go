@@ -20,6 +20,9 @@ type Summary struct {
 	ExitCode                        *int // of the task that failed first
 	StopAsked                       bool
 	Tags                            []string
+	// Seen is when a server last saw the job in the cluster, as far as it is recorded, and
+	// Left when one did not find it there; zero while it is there.
+	Seen, Left time.Time
 }
 
 // Summarize returns the summary of a job.

@@ -33,7 +33,7 @@ const (
 	StateStopped   State = "STOPPED"  // it ended because a user stopped it
 	StateSucceeded State = "SUCCEEDED"
 	StateFailed    State = "FAILED"
-	StateUnknown   State = "UNKNOWN" // its objects have no PAI labels
+	StateUnknown   State = "UNKNOWN" // its objects have no PAI labels, or it left the cluster and its end was not seen
 )
 
 // Ended reports whether the state is final.

@@ -43,6 +43,8 @@ func (awayError) Is(target error) bool { return target == errUnavailable } //nol
 
 // Page implements ClusterAPI.
 func (r *Recorded) Page(ctx context.Context, q history.Query) (JobPage, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	q, err := r.visible(ctx, q)
 	if err != nil {
 		return JobPage{}, err
@@ -51,20 +53,20 @@ func (r *Recorded) Page(ctx context.Context, q history.Query) (JobPage, error) {
 	if err != nil {
 		return JobPage{}, err
 	}
-	return r.page(ctx, q, summaries(jobs))
-}
-
-// page is a page over the cluster and the history.
-func (r *Recorded) page(ctx context.Context, q history.Query, inCluster []history.Summary) (JobPage, error) {
-	caller, err := callerOf(ctx)
-	if err != nil {
-		return JobPage{}, err
-	}
 	release, err := r.makeList(ctx)
 	if err != nil {
 		return JobPage{}, err
 	}
 	defer release()
+	return r.page(ctx, q, summaries(jobs))
+}
+
+// page is a page over the cluster and the history. Its caller makes a list.
+func (r *Recorded) page(ctx context.Context, q history.Query, inCluster []history.Summary) (JobPage, error) {
+	caller, err := callerOf(ctx)
+	if err != nil {
+		return JobPage{}, err
+	}
 	p, err := history.Use(ctx, r.history, func(ctx context.Context, s *history.Store) (JobPage, error) {
 		jobs, total, err := s.List(ctx, q, inCluster)
 		return JobPage{Jobs: jobs, Total: total}, err
@@ -84,11 +86,15 @@ const (
 	recordedJobs = 1000
 	// recordedTasks is how many tasks the jobs that left the cluster have in a list.
 	recordedTasks = 100_000
+	// recordedBytes is how many bytes they have in the database.
+	recordedBytes = 16 << 20
 )
 
 // List implements JobAPI. Without a limit, it has all jobs of the cluster, and the newest
-// of the others.
+// of the others. What tasks of the others say is not in a list.
 func (r *Recorded) List(ctx context.Context, f Filter) ([]job.Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	q, err := r.visible(ctx, f.query())
 	if err != nil {
 		return nil, err
@@ -105,6 +111,11 @@ func (r *Recorded) List(ctx context.Context, f Filter) ([]job.Status, error) {
 	if f.Limit == 0 {
 		q.Limit = recordedJobs + len(q.Select(living))
 	}
+	release, err := r.makeList(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release() // what is recorded is in memory until then
 	p, err := r.page(ctx, q, living)
 	if err != nil {
 		return nil, err
@@ -138,13 +149,15 @@ func (r *Recorded) statuses(ctx context.Context, jobs []history.Summary, inClust
 	}
 	if len(left) > 0 {
 		recorded, err := history.Use(ctx, r.history, func(ctx context.Context, s *history.Store) (map[string]job.Status, error) {
-			return s.Statuses(ctx, left)
+			return s.Statuses(ctx, left, recordedBytes)
 		})
 		if err != nil && !errors.Is(err, history.ErrAway) {
 			return nil, "", err
 		}
 		if err != nil {
 			why = incomplete
+		} else if len(recorded) < len(left) {
+			why = cmp.Or(why, "older jobs that left the cluster are not listed: the list is too large")
 		}
 		for uid, s := range recorded {
 			known[uid] = s
@@ -180,6 +193,20 @@ func fromHistory[T any](ctx context.Context, r *Recorded, id JobID, missing erro
 	return result, err
 }
 
+// uidInCluster is the UID of a job; empty if the cluster does not have the job.
+func (r *Recorded) uidInCluster(ctx context.Context, id JobID) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	set, err := r.find(ctx, id)
+	if isMissing(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return string(set.GetUID()), nil
+}
+
 func isMissing(err error) bool { return pai.CodeOf(err) == pai.CodeNotFound }
 
 // Get implements JobAPI.
@@ -193,11 +220,23 @@ func (r *Recorded) Get(ctx context.Context, id JobID) (job.Status, error) {
 	})
 }
 
-// Protocol implements JobAPI.
+// Protocol implements JobAPI. The text of a job in the cluster can be missing there; an
+// older job with its name has another one.
 func (r *Recorded) Protocol(ctx context.Context, id JobID) ([]byte, error) {
 	text, err := r.Core.Protocol(ctx, id)
 	if !isMissing(err) {
 		return text, err
+	}
+	uid, findErr := r.uidInCluster(ctx, id)
+	if findErr != nil {
+		return nil, findErr
+	}
+	if uid != "" {
+		recorded, readErr := history.Use(ctx, r.history, func(ctx context.Context, s *history.Store) ([]byte, error) { return s.Protocol(ctx, uid) })
+		if readErr != nil {
+			return nil, err // what the cluster says is true without the history
+		}
+		return recorded, nil
 	}
 	return fromHistory(ctx, r, id, err, func(ctx context.Context, s *history.Store, sum history.Summary) ([]byte, error) {
 		return s.Protocol(ctx, sum.UID)
@@ -211,16 +250,23 @@ func (r *Recorded) Stop(ctx context.Context, id JobID) error {
 		return err
 	}
 	_, err = fromHistory(ctx, r, id, err, func(_ context.Context, _ *history.Store, sum history.Summary) (int, error) {
+		if !sum.State.Ended() {
+			return 0, pai.Errorf(pai.CodeRefused, "", "job %s has left the cluster: how it ended was not seen", id)
+		}
 		return 0, pai.Errorf(pai.CodeRefused, "", "job %s has already ended: %s", id, sum.State)
 	})
 	return err
 }
 
-// Logs implements JobAPI. Machines delete the output of a job with its pods.
+// Logs implements JobAPI. Machines delete the output of a job with its pods. A job in the
+// cluster can lack the task that is asked for.
 func (r *Recorded) Logs(ctx context.Context, id JobID, o LogOptions) (io.ReadCloser, error) {
 	output, err := r.Core.Logs(ctx, id, o)
 	if !isMissing(err) {
 		return output, err
+	}
+	if uid, findErr := r.uidInCluster(ctx, id); uid != "" || findErr != nil {
+		return nil, cmp.Or(findErr, err)
 	}
 	return fromHistory(ctx, r, id, err, func(context.Context, *history.Store, history.Summary) (io.ReadCloser, error) {
 		return nil, pai.Errorf(pai.CodeNotFound, "", "job %s has left the cluster, and its output with it", id)

@@ -147,18 +147,18 @@ func TestListsOfClusterAndHistory(t *testing.T) {
 	w.run(t, "bob", "now", "default", "", 4)
 	w.pass(t)
 	for query, want := range map[string]string{
-		"":                           "5 bob~now:WAITING ada~same:WAITING ada~same:FAILED bob~lost:STOPPED ada~old:SUCCEEDED",
-		"username=bob":               "2 bob~now:WAITING bob~lost:STOPPED",
-		"vc=research":                "1 bob~lost:STOPPED",
+		"":                           "5 bob~now:WAITING ada~same:WAITING ada~same:FAILED bob~lost:UNKNOWN ada~old:SUCCEEDED",
+		"username=bob":               "2 bob~now:WAITING bob~lost:UNKNOWN",
+		"vc=research":                "1 bob~lost:UNKNOWN",
 		"state=FAILED,SUCCEEDED":     "2 ada~same:FAILED ada~old:SUCCEEDED",
 		"keyword=same":               "2 ada~same:WAITING ada~same:FAILED",
 		"limit=2&offset=1":           "5 ada~same:WAITING ada~same:FAILED",
 		"limit=2&offset=4":           "5 ada~old:SUCCEEDED",
 		"limit=0":                    "5 ",
 		"offset=7":                   "5 ",
-		"order=jobName,ASC&limit=3":  "5 bob~lost:STOPPED bob~now:WAITING ada~old:SUCCEEDED",
-		"order=state,DESC&offset=3":  "5 bob~lost:STOPPED ada~same:FAILED",
-		"order=completionTime,ASC":   "5 ada~old:SUCCEEDED ada~same:FAILED bob~lost:STOPPED bob~now:WAITING ada~same:WAITING",
+		"order=jobName,ASC&limit=3":  "5 bob~lost:UNKNOWN bob~now:WAITING ada~old:SUCCEEDED",
+		"order=state,DESC&offset=3":  "5 ada~old:SUCCEEDED ada~same:FAILED",
+		"order=completionTime,ASC":   "5 ada~old:SUCCEEDED ada~same:FAILED bob~lost:UNKNOWN bob~now:WAITING ada~same:WAITING",
 		"tagsContain=kept":           "0 ",
 		"username=carol":             "0 ",
 		"username=ada&state=WAITING": "1 ada~same:WAITING",
@@ -272,7 +272,7 @@ func TestDetailsFromTheHistory(t *testing.T) {
 	w.pass(t)
 	w.remove(t, "ada", "train", "default")
 	w.pass(t)
-	if s := answer[job.Status](t, w.whole, http.MethodGet, "/api/v2/jobs/ada~train", ada, ""); s.UID != "job-2" || s.State != job.StateStopped {
+	if s := answer[job.Status](t, w.whole, http.MethodGet, "/api/v2/jobs/ada~train", ada, ""); s.UID != "job-2" || s.State != job.StateUnknown || s.Message == "" {
 		t.Errorf("the newest job with the name is %+v", s)
 	}
 }
@@ -322,7 +322,7 @@ func TestHistoryIsAway(t *testing.T) {
 	w.pass(t) // it is a new, empty one: what lives is recorded
 	w.remove(t, "ada", "now", "default")
 	w.pass(t)
-	if got := w.list(t, ada, ""); got != "1 ada~now:STOPPED" {
+	if got := w.list(t, ada, ""); got != "1 ada~now:UNKNOWN" {
 		t.Errorf("after it is back: %s", got)
 	}
 }
@@ -370,7 +370,7 @@ func TestRemovedVirtualClusterLeaves(t *testing.T) {
 	w.pass(t)
 	w.core.virtualClusters = []string{"default"}
 	w.pass(t)
-	if got := w.list(t, ada, ""); got != "1 ada~train:STOPPED" {
+	if got := w.list(t, ada, ""); got != "1 ada~train:UNKNOWN" {
 		t.Errorf("got %s", got)
 	}
 }

@@ -32,21 +32,21 @@ func (r *Recorded) Events(ctx context.Context, id JobID) ([]openpai.Event, error
 // withRecorded adds to what the cluster says about a job what is recorded about it. Of
 // a job in the cluster, it can be missing.
 func withRecorded[T any](ctx context.Context, r *Recorded, id JobID, kind string, now []T, idOf func(T) string, err error) ([]T, error) {
-	missing := isMissing(err)
-	if err != nil && !missing {
+	if err != nil && !isMissing(err) {
 		return now, err
 	}
 	known := map[string]bool{}
 	for _, n := range now {
 		known[idOf(n)] = true
 	}
-	uid := ""
-	if !missing {
-		set, findErr := r.find(ctx, id)
-		if findErr != nil {
-			return now, nil //nolint:nilerr // it just left: what the cluster said is enough
-		}
-		uid = string(set.GetUID())
+	uid, findErr := r.uidInCluster(ctx, id)
+	switch {
+	case findErr != nil && err != nil:
+		return now, findErr
+	case err == nil && (findErr != nil || uid == ""):
+		return now, nil //nolint:nilerr // it just left: what the cluster said is enough
+	case uid != "" && err != nil:
+		return now, err // the job is there; what is recorded of an older one is not its own
 	}
 	read := func(ctx context.Context, s *history.Store, sum history.Summary) ([]T, error) {
 		notes, err := s.Notes(ctx, sum.UID, kind)
@@ -63,7 +63,7 @@ func withRecorded[T any](ctx context.Context, r *Recorded, id JobID, kind string
 		}
 		return all, err
 	}
-	if missing {
+	if uid == "" {
 		return fromHistory(ctx, r, id, err, read)
 	}
 	all, err := history.Use(ctx, r.history, func(ctx context.Context, s *history.Store) ([]T, error) {

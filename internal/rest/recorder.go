@@ -49,6 +49,7 @@ type heldJob struct {
 	vc      string
 	object  string
 	hasText bool
+	seen    time.Time // when this server last saw it there; zero if it never did
 }
 
 // NewRecorder returns a Recorder of the jobs of a Core. The history keeps so many jobs,
@@ -116,9 +117,10 @@ func (r *Recorder) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	before := r.held
 	r.held = map[string]heldJob{}
 	for _, h := range all {
-		r.held[h.UID] = heldJob{digest: h.Digest, vc: h.VirtualCluster, object: job.ObjectName(h.User, h.Name), hasText: h.HasText}
+		r.held[h.UID] = heldJob{digest: h.Digest, vc: h.VirtualCluster, object: job.ObjectName(h.User, h.Name), hasText: h.HasText, seen: before[h.UID].seen}
 	}
 	return nil
 }
@@ -126,6 +128,11 @@ func (r *Recorder) begin(ctx context.Context) error {
 func (r *Recorder) passIn(ctx context.Context, vc string, reports []pai.PublishedReport, seen map[string]string) error {
 	ctx, cancel := context.WithTimeout(ctx, passTimeout)
 	defer cancel()
+	release, err := r.core.makeList(ctx) // a pass has as much in memory as a list
+	if err != nil {
+		return err
+	}
+	defer release()
 	observed, namespace := r.core.now(), job.Namespace(vc)
 	records, err := r.core.records(ctx, namespace, pai.LabelJob)
 	if err != nil {
@@ -148,6 +155,10 @@ func (r *Recorder) passIn(ctx context.Context, vc string, reports []pai.Publishe
 	for _, record := range records {
 		s := record.Status(pods[record.Object()])
 		present[s.UID] = true
+		if h, ok := r.held[s.UID]; ok {
+			h.seen = observed
+			r.held[s.UID] = h
+		}
 		if s.State == job.StateUnknown || s.State == job.StateWaiting && observed.Sub(s.Created) < settledAfter {
 			continue
 		}
@@ -176,7 +187,7 @@ const passTimeout = 2 * time.Minute
 // write records jobs together; if that fails, each by itself: one that cannot be written
 // does not keep the others from the history.
 func (r *Recorder) write(ctx context.Context, vc string, batch []history.Record) error {
-	err := r.store.Record(ctx, batch...)
+	refused, err := r.store.Record(ctx, batch...)
 	if err != nil && len(batch) > 1 && ctx.Err() == nil {
 		var failed []error
 		for _, one := range batch {
@@ -188,8 +199,11 @@ func (r *Recorder) write(ctx context.Context, vc string, batch []history.Record)
 		return err
 	}
 	for _, b := range batch {
-		known := r.held[b.Status.UID]
-		r.held[b.Status.UID] = heldJob{history.Digest(b.Status), vc, b.Status.Object, known.hasText || b.Protocol != nil}
+		digest, known := history.Digest(b.Status), r.held[b.Status.UID]
+		if slices.Contains(refused, b.Status.UID) {
+			digest = "" // the next pass tries again: the clock of the server that wrote it is ahead
+		}
+		r.held[b.Status.UID] = heldJob{digest, vc, b.Status.Object, known.hasText || b.Protocol != nil, b.Observed}
 	}
 	return nil
 }
@@ -210,7 +224,7 @@ func (r *Recorder) leave(ctx context.Context, vc string, present map[string]bool
 		if err == nil && string(set.GetUID()) == uid {
 			continue
 		}
-		if err := r.store.Leave(ctx, uid, r.core.now()); err != nil {
+		if err := r.store.Leave(ctx, uid, h.seen, r.core.now()); err != nil {
 			failed = append(failed, err)
 			continue
 		}
@@ -227,7 +241,7 @@ func (r *Recorder) leaveUnconfigured(ctx context.Context) error {
 		if slices.Contains(r.core.virtualClusters, h.vc) {
 			continue
 		}
-		if err := r.store.Leave(ctx, uid, r.core.now()); err != nil {
+		if err := r.store.Leave(ctx, uid, h.seen, r.core.now()); err != nil {
 			failed = append(failed, err)
 			continue
 		}
@@ -237,7 +251,8 @@ func (r *Recorder) leaveUnconfigured(ctx context.Context) error {
 }
 
 // final records a job that has ended for the last time: after it, the cluster has
-// nothing that the history does not have. A job that has left is no error.
+// nothing that the history does not have. A job that has left is no error; one of which
+// the history has another state, which counts as newer, is.
 func (r *Recorder) final(ctx context.Context, e endedJob) error {
 	store, err := r.history.Store()
 	if err != nil {
@@ -270,13 +285,17 @@ func (r *Recorder) final(ctx context.Context, e endedJob) error {
 	if record.Notes, err = r.notes(s, events, reports, nil); err != nil {
 		return err
 	}
-	return store.Record(ctx, record)
+	refused, err := store.Record(ctx, record)
+	if err == nil && len(refused) > 0 {
+		err = errors.New("the history has another state of it, from a server whose clock is ahead; later this one is newer")
+	}
+	return err
 }
 
 // left records that a job was deleted. The next pass repeats this if it fails.
 func (r *Recorder) left(ctx context.Context, e endedJob) {
 	if store, err := r.history.Store(); err == nil {
-		_ = store.Leave(ctx, string(e.uid), r.core.now())
+		_ = store.Leave(ctx, string(e.uid), time.Time{}, r.core.now())
 	}
 }
 
