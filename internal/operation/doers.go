@@ -59,6 +59,7 @@ func (o *operation) doersFor(step plan.Step) (plan.Doers, error) {
 			PortalService: func(ctx context.Context, client *kube.Client) error {
 				return rest.EnsurePortalSecrets(ctx, client, o.Portal())
 			}}}
+	inCluster.Prepared = map[string]func(context.Context) (bool, error){"rest-server": o.historyIsThere(step.To.Services())}
 	if bundle != nil {
 		onMachines.Bundle, inCluster.Bundle = bundle, bundle
 	}
