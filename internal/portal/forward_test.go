@@ -233,6 +233,7 @@ func TestRequestsCarryNothingElse(t *testing.T) {
 		rec.Header().Set("Set-Cookie", "a=b")
 		rec.Header().Set("Location", "https://evil.example")
 		rec.Header().Set("Content-Type", "text/html")
+		rec.Header().Set("Pai-Incomplete", "jobs are missing")
 		return rec.Result(), nil
 	}), Log: discard()}
 	h.REST = mustParse(t, "https://rest.example")
@@ -251,6 +252,9 @@ func TestRequestsCarryNothingElse(t *testing.T) {
 		if slices.Contains(values, "evil") {
 			t.Errorf("header %s passed", name)
 		}
+	}
+	if rec.Header().Get("Pai-Incomplete") != "jobs are missing" {
+		t.Errorf("the page does not learn that a list is incomplete: %v", rec.Header())
 	}
 	if rec.Header().Get("Set-Cookie") != "" || rec.Header().Get("Location") != "" || rec.Header().Get("Content-Type") != "text/html" {
 		t.Errorf("got answer %v", rec.Header())

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -30,8 +31,8 @@ type cluster struct {
 	mu   sync.Mutex
 	jobs []job.Status
 	text map[string]string // the YAML of jobs that were submitted
-	// incomplete is why jobs are missing in lists; empty if none are.
-	incomplete string
+	// incomplete: jobs that left the cluster are missing in lists.
+	incomplete atomic.Bool
 }
 
 func at(minutes int) time.Time {
@@ -132,7 +133,11 @@ func (c *cluster) Page(ctx context.Context, q history.Query) (rest.JobPage, erro
 		all[i] = history.Summarize(s)
 	}
 	page, total := q.Page(all)
-	return rest.JobPage{Jobs: page, Total: total, Incomplete: c.incomplete}, err
+	p := rest.JobPage{Jobs: page, Total: total}
+	if c.incomplete.Load() {
+		p.Incomplete = "the history is not available"
+	}
+	return p, err
 }
 
 func (c *cluster) Get(_ context.Context, id rest.JobID) (job.Status, error) {
@@ -145,7 +150,9 @@ func (c *cluster) Get(_ context.Context, id rest.JobID) (job.Status, error) {
 	return c.jobs[i], nil
 }
 
-func (c *cluster) Living(ctx context.Context, id rest.JobID) (job.Status, error) { return c.Get(ctx, id) }
+func (c *cluster) Living(ctx context.Context, id rest.JobID) (job.Status, error) {
+	return c.Get(ctx, id)
+}
 
 func (c *cluster) Protocol(ctx context.Context, id rest.JobID) ([]byte, error) {
 	if _, err := c.Get(ctx, id); err != nil {
