@@ -41,6 +41,9 @@ func TestForwardedRequests(t *testing.T) {
 		if a.status != c.status || strings.Join(calls, ",") != c.call {
 			t.Errorf("%s %s: got %d, calls %v, %s; want %d, %q", c.method, c.path, a.status, calls, a.body, c.status, c.call)
 		}
+		if got := a.header.Get("Pai-Incomplete"); (got != "") != strings.HasPrefix(c.path, "/rest-server/api/v2/jobs") {
+			t.Errorf("%s %s: the page sees that a list is incomplete: %q", c.method, c.path, got)
+		}
 		if a.header.Get("Access-Control-Allow-Origin") != "" || a.header.Get("WWW-Authenticate") != "" || a.header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s %s: got headers %v", c.method, c.path, a.header)
 		}

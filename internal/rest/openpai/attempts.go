@@ -39,7 +39,7 @@ type JobAttempt struct {
 func Attempt(s job.Status, latest bool) JobAttempt {
 	d := Detail(s)
 	a := JobAttempt{
-		JobName: s.Name, FrameworkName: s.User + "~" + s.Name, UID: s.Object, UserName: user(s.JobRef), State: s.State, OriginState: subState(s.State),
+		JobName: s.Name, FrameworkName: s.User + "~" + s.Name, UID: s.Object, UserName: user(s.JobRef), State: s.State, OriginState: subState(s.State, s.Ended),
 		AttemptIndex: s.Retries, JobStartedTime: millis(s.Created), AttemptStartedTime: millis(s.Started), AttemptCompletedTime: millis(s.Ended),
 		ExitCode: d.JobStatus.AppExitCode, ExitType: d.JobStatus.AppExitType, AppExitTriggerMessage: d.JobStatus.AppExitTriggerMessage,
 		AppExitTriggerTaskRoleName: d.JobStatus.AppExitTriggerTaskRoleName, AppExitTriggerTaskIndex: d.JobStatus.AppExitTriggerTaskIndex,

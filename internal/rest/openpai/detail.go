@@ -143,10 +143,10 @@ func Roles(s job.Status) map[string]job.TaskRoleStatus {
 
 func jobStatus(s job.Status) JobStatus {
 	st := JobStatus{
-		Username: user(s.JobRef), State: s.State, SubState: subState(s.State), ExecutionType: executionType(s.StopAsked),
+		Username: user(s.JobRef), State: s.State, SubState: subState(s.State, s.Ended), ExecutionType: executionType(s.StopAsked),
 		Retries: s.Retries, RetryDetails: RetryDetails{User: s.Retries},
 		SubmissionTime: millis(s.Created), CreatedTime: millis(s.Created), LaunchedTime: millis(s.Started), CompletedTime: millis(s.Ended),
-		AttemptID: s.Retries, AttemptState: subState(s.State), AppID: s.Object,
+		AttemptID: s.Retries, AttemptState: subState(s.State, s.Ended), AppID: s.Object,
 		AppCreatedTime: millis(s.Created), AppLaunchedTime: millis(s.Started), AppCompletedTime: millis(s.Ended),
 		AppExitCode: exitCode(history.Summarize(s)), VirtualCluster: s.VirtualCluster,
 	}
@@ -170,7 +170,7 @@ func task(s job.Status, role string, t job.TaskStatus) Task {
 	out := Task{
 		TaskIndex: t.Index, TaskUID: t.PodUID, TaskState: t.State, Retries: t.Retries, AccountableRetries: t.Retries,
 		CreatedTime: millis(t.PodCreated), LaunchedTime: millis(t.Started), CompletedTime: millis(t.Ended),
-		AttemptID: t.Retries, AttemptState: subState(t.State),
+		AttemptID: t.Retries, AttemptState: subState(t.State, s.Ended),
 		CurrentAttemptCreatedTime: millis(t.PodCreated), CurrentAttemptLaunchedTime: millis(t.Started), CurrentAttemptCompletedTime: millis(t.Ended),
 		ContainerID: text(t.PodUID), ContainerIP: text(t.PodIP), ContainerNodeName: text(t.Machine), ContainerPorts: map[string]string{},
 		ContainerGPUs: gpus(t), ContainerLog: LogPath(s, role, t), ContainerExitCode: t.ExitCode,

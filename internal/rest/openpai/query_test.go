@@ -111,3 +111,16 @@ func TestExitOfJobs(t *testing.T) {
 		}
 	}
 }
+
+// A job that left the cluster is over for clients, also if no one saw how it ended.
+func TestUnknownEnd(t *testing.T) {
+	t.Parallel()
+	s := history.Summary{State: job.StateUnknown}
+	if got := Summary(s); got.SubState != "AttemptPreparing" || got.AppExitCode != nil {
+		t.Errorf("in the cluster it is %s, %v", got.SubState, got.AppExitCode)
+	}
+	s.Ended = time.Unix(1.7e9, 0)
+	if got := Summary(s); got.SubState != "Completed" || got.State != job.StateUnknown || got.AppExitCode != nil || got.CompletedTime == nil {
+		t.Errorf("after it left it is %+v", got)
+	}
+}

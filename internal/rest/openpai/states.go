@@ -18,8 +18,12 @@ const (
 	exitUnknown = -8000
 )
 
-// subState is the state of OpenPAI's framework controller for a state.
-func subState(s job.State) string {
+// subState is the state of OpenPAI's framework controller for a state of a job, or of one
+// of its tasks. A job that left the cluster has ended, also if no one saw how.
+func subState(s job.State, ended time.Time) string {
+	if s == job.StateUnknown && !ended.IsZero() {
+		return "Completed"
+	}
 	switch s {
 	case job.StateWaiting, job.StateUnknown:
 		return "AttemptPreparing"

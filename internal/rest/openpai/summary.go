@@ -39,7 +39,7 @@ type JobSummary struct {
 // Summary returns the summary of a job.
 func Summary(s history.Summary) JobSummary {
 	return JobSummary{
-		DebugID: debugID(s.JobRef), Name: s.Name, Username: user(s.JobRef), State: s.State, SubState: subState(s.State),
+		DebugID: debugID(s.JobRef), Name: s.Name, Username: user(s.JobRef), State: s.State, SubState: subState(s.State, s.Ended),
 		ExecutionType: executionType(s.StopAsked), Tags: listOf(s.Tags), Retries: s.Retries, RetryDetails: RetryDetails{User: s.Retries},
 		SubmissionTime: millis(s.Created), CreatedTime: millis(s.Created), LaunchedTime: millis(s.Started), CompletedTime: millis(s.Ended),
 		AppExitCode: exitCode(s), VirtualCluster: s.VirtualCluster,
