@@ -17,7 +17,7 @@ const (
 )
 
 // errConnectionString has no part of the string: it has a password.
-var errConnectionString = errors.New("the connection string of the history is not one of PostgreSQL, such as postgres://user:password@host/database")
+var errConnectionString = errors.New("the connection string of the history is not one of PostgreSQL, such as postgres://user:password@host/database, or names a file that cannot be read")
 
 // OpenPostgreSQL opens a database of PostgreSQL. The connection string has a password;
 // no error has a part of it.
