@@ -48,8 +48,8 @@ func Digest(s job.Status) string {
 	return hex.EncodeToString(sum[:12])
 }
 
-// Record writes jobs, all or none. What was observed later stays: it returns the UIDs of
-// the jobs of which another state than this is recorded therefore.
+// Record writes jobs, all or none. What was observed later stays. It returns the UIDs of
+// jobs that were refused for this reason, and whose recorded state is another one.
 func (s *Store) Record(ctx context.Context, records ...Record) (refused []string, err error) {
 	return limited(ctx, writeTimeout, func(ctx context.Context) ([]string, error) { return s.record(ctx, records) })
 }

@@ -251,8 +251,8 @@ func (r *Recorder) leaveUnconfigured(ctx context.Context) error {
 }
 
 // final records a job that has ended for the last time: after it, the cluster has
-// nothing that the history does not have. A job that has left is no error; one of which
-// the history has another state, which counts as newer, is.
+// nothing that the history does not have. A job that has left is no error. If the history
+// has another state, which counts as newer, that is one.
 func (r *Recorder) final(ctx context.Context, e endedJob) error {
 	store, err := r.history.Store()
 	if err != nil {
