@@ -62,7 +62,7 @@ chaos: deps build ## put faults into upgrades and see that they converge (root);
 	@go run ./test/chaos/run -rounds $(or $(ROUNDS),1) $(if $(FAULT),-fault '$(FAULT)') $(if $(SEED),-seed $(SEED))
 
 mutants: ## put faults into a copy of the code one at a time and see which test notices; ONLY=name,name for some
-	@go run ./test/mutants $(if $(ONLY),-only='$(ONLY)',-save docs/mutants.md)
+	@go run ./test/mutants $(if $(ONLY),-only='$(ONLY)') -save docs/mutants.md
 
 findings: ## run the tests that the documents name for each finding, and write docs/findings.md; E2E=1, LOG=output of a run
 	@go run ./test/findings $(if $(E2E),-e2e) $(if $(LOG),-log '$(LOG)')

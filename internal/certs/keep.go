@@ -45,6 +45,9 @@ func Keep(ctx context.Context, s Store) {
 		}
 		_ = poll.Sleep(ctx, max(pause, 100*time.Millisecond)) // the loop looks at the context
 	}
+	if !s.wanted() {
+		s.removeMetrics()
+	}
 }
 
 // wanted reports whether the unit of the program is still there: a paictl of an older
@@ -59,6 +62,9 @@ func (s Store) renewDue(ctx context.Context) time.Time {
 	_, err := s.Renew(ctx, false)
 	if err == nil {
 		err = s.RenewServer(ctx, false)
+	}
+	if ctx.Err() == nil { // a renewal that was interrupted says nothing
+		s.writeMetrics(err == nil)
 	}
 	if err != nil && ctx.Err() == nil {
 		s.Log.Warn("certificates could not be renewed; trying again", "error", err.Error())

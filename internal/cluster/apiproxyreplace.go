@@ -60,7 +60,7 @@ systemd-run --quiet --collect --unit=%[1]s --property=Type=notify --property=Tim
 
 const (
 	pauseTable = "inet pai-api-pause"
-	// pauseTimeout bounds how long new connections wait if nobody ends the pause. It covers
+	// pauseTimeout bounds how long new connections wait if the pause is not ended. It covers
 	// the two seconds in which systemd ends a proxy.
 	pauseTimeout = 5 * time.Second
 )

@@ -14,7 +14,7 @@ import (
 
 // TestNewConnectionsWaitForTheNextProxy runs the scripts around the replacement of a proxy in a
 // network namespace. A connection that is made while nothing listens succeeds once something
-// does, and a pause that nobody ends is over at its timeout.
+// does, and a pause that is not ended is over at its timeout.
 func TestNewConnectionsWaitForTheNextProxy(t *testing.T) {
 	const namespace = "pai-test-pause"
 	remove := func() { exec.Command("ip", "netns", "delete", namespace).Run() } // there may be none
@@ -97,6 +97,6 @@ func TestNewConnectionsWaitForTheNextProxy(t *testing.T) {
 		t.Errorf("the pause did not end: %v", err)
 	}
 	if waited := time.Since(began); waited < time.Second {
-		t.Errorf("the connection waited %s, although nobody ended the pause", waited)
+		t.Errorf("the first packet was not dropped: the connection waited %s", waited)
 	}
 }

@@ -50,10 +50,11 @@ const (
 	PodAddressesDir = RunDir + "/cni" // addresses of pods that are in use
 
 	// MetricsDir has metrics of programs on the machine that node-exporter shows.
-	MetricsDir     = RunDir + "/metrics"
-	GPUMetricsFile = MetricsDir + "/gpu.prom"
-	GPUStatusFile  = RunDir + "/gpu/status.json" // what the agent for GPUs does
-	GPUHealthFile  = RunDir + "/gpu/health.json" // what happened to GPUs since the boot
+	MetricsDir             = RunDir + "/metrics"
+	CertificateMetricsFile = MetricsDir + "/certificates.prom"
+	GPUMetricsFile         = MetricsDir + "/gpu.prom"
+	GPUStatusFile          = RunDir + "/gpu/status.json" // what the agent for GPUs does
+	GPUHealthFile          = RunDir + "/gpu/health.json" // what happened to GPUs since the boot
 
 	// APIProxyListeners is the socket where an API proxy that starts gets the listeners
 	// that APIProxyHoldUnit holds for it. It is in the runtime directory of that unit.

@@ -2,6 +2,7 @@ package machine_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -49,19 +50,24 @@ func TestEndStaleEndsCommandsOfTheToken(t *testing.T) {
 	}
 }
 
-// Tokens come from a file on a machine, which can hold anything.
+// Tokens come from a file on a machine, which can hold anything: a script, or a pattern. The
+// pattern matches only the command of this test.
 func TestOnlyTokensBecomePartOfTheScript(t *testing.T) {
 	t.Parallel()
 	sshd := startSSHD(t)
 	host, file := sshd.dial(t), filepath.Join(t.TempDir(), "file")
+	token := rand.Text()
+	ctx := fence.With(t.Context(), fence.Fence{Token: token, Held: func() error { return nil }})
 	lines, out := io.Pipe()
-	go func() { _, _ = host.Run(t.Context(), machine.Command{Script: "echo $$; sleep 1000", Stdout: out}) }()
+	go func() { _, _ = host.Run(ctx, machine.Command{Script: "echo $$; sleep 1000", Stdout: out}) }()
 	var pid int
 	if _, err := fmt.Fscan(lines, &pid); err != nil {
 		t.Fatal(err)
 	}
-	if err := machine.EndStale(t.Context(), sshd.dial(t), []string{"", ".", ".*........", "A' /dev/null; touch " + file + "; '"}); err != nil {
-		t.Error(err)
+	for _, hostile := range []string{"", token[:9] + "." + token[10:], "A' /dev/null || touch " + file + "; '"} {
+		if err := machine.EndStale(t.Context(), sshd.dial(t), []string{hostile}); err != nil {
+			t.Errorf("%q: %v", hostile, err)
+		}
 	}
 	if _, err := os.Stat(file); err == nil || !running(pid) {
 		t.Errorf("a token ran as a part of a script: %v, or ended another command: %v", err == nil, !running(pid))

@@ -205,20 +205,15 @@ func (o *operator) wantApart(ours, others []taskPod, outside string) {
 func (o *operator) wantLogins() {
 	o.t.Helper()
 	machine := strings.TrimSpace(o.kubectl("get nodes -o jsonpath={.items[0].status.addresses[0].address}"))
-	// The password stays on the machine.
-	password := func(user string) string {
-		return "PASSWORD=$(KUBECONFIG=/etc/kubernetes/admin.conf /opt/pai/role/kubelet/bin/kubectl -n pai-system get secret metrics-login -o jsonpath={.data." +
-			user + "-password} | base64 -d); "
-	}
 	for url, user := range map[string]string{"http://" + machine + ":9091/metrics": "reader", "https://" + machine + ":9100/metrics": "scrape", "https://" + machine + ":9186/metrics": "scrape"} {
 		const ask = "curl -sk -m 5 -o /dev/null -w '%{http_code} ' "
-		if got := strings.TrimSpace(o.on("pai-1", password(user)+ask+url+"; "+ask+"-u "+user+":$PASSWORD "+url)); got != "401 200" {
+		if got := strings.TrimSpace(o.on("pai-1", metricsPassword(user)+ask+url+"; "+ask+"-u "+user+":$PASSWORD "+url)); got != "401 200" {
 			o.t.Errorf("%s: got %s without a login and with it, want 401 200", url, got)
 		}
 	}
 	jobs := []string{"prometheus", "node-exporter", "rest-server", "kube-state-metrics", "kueue"}
 	o.eventually(2*time.Minute, "Prometheus reads all metrics", func() (bool, string) {
-		out := o.on("pai-1", password("reader")+"curl -s -u reader:$PASSWORD 'http://"+machine+":9091/api/v1/query?query=up'")
+		out := o.on("pai-1", metricsPassword("reader")+"curl -s -u reader:$PASSWORD 'http://"+machine+":9091/api/v1/query?query=up'")
 		for _, job := range jobs {
 			if _, after, found := strings.Cut(out, `"job":"`+job+`"`); !found || !strings.Contains(after[:min(len(after), 120)], `"1"]`) {
 				return false, job + " in " + out

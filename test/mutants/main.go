@@ -23,7 +23,7 @@ import (
 
 func main() {
 	only := flag.String("only", "", "names of the faults to try, with commas between them (default: all)")
-	save := flag.String("save", "", "file to put the table into as well")
+	save := flag.String("save", "", "file with the table of all faults: the outcomes of this run take the place of earlier ones")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
@@ -42,7 +42,8 @@ func run(ctx context.Context, only, save string) error {
 	if err != nil {
 		return err
 	}
-	if mutants, err = choose(mutants, only); err != nil {
+	chosen, err := choose(mutants, only)
+	if err != nil {
 		return err
 	}
 	root, err := repository(ctx)
@@ -69,20 +70,19 @@ func run(ctx context.Context, only, save string) error {
 	if err != nil {
 		return err
 	}
-	results, err := tryAll(ctx, copied, mutants, known)
-	if err := errors.Join(err, known.close()); err != nil {
-		return err
-	}
-	table := markdown(results)
-	fmt.Print("\n" + table)
+	results, err := tryAll(ctx, copied, chosen, known)
+	fmt.Print("\n" + markdown(rowsOf(results)))
+	err = errors.Join(err, known.close())
 	if save != "" {
-		if err := os.WriteFile(filepath.Join(root, save), []byte(page(table)), 0o644); err != nil {
-			return err
-		}
+		err = errors.Join(err, saveTable(filepath.Join(root, save), mutants, results))
+	}
+	if err != nil {
+		return err
 	}
 	return verdict(results)
 }
 
+// tryAll tries each fault. If it returns an error, it also returns the results so far.
 func tryAll(ctx context.Context, dir string, mutants []mutant, known *known) ([]result, error) {
 	sound := map[string]bool{} // tests that pass without any fault
 	var results []result
@@ -96,16 +96,16 @@ func tryAll(ctx context.Context, dir string, mutants []mutant, known *known) ([]
 		}
 		if tests := strings.Join(m.args(), " "); !sound[tests] {
 			if o := passes(ctx, dir, m); o.kind != survived {
-				return nil, fmt.Errorf("%s: go %s does not pass without a fault:\n%s", m.Name, tests, o.output)
+				return results, fmt.Errorf("%s: go %s does not pass without a fault:\n%s", m.Name, tests, o.output)
 			}
 			sound[tests] = true
 		}
 		outcome, err := m.try(ctx, dir)
 		if err != nil {
-			return nil, err
+			return results, err
 		}
 		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			return results, ctx.Err()
 		}
 		fmt.Fprintf(os.Stderr, "      %s %s (%.0f s)\n", outcome.kind, tests(result{m, outcome}), time.Since(start).Seconds())
 		if outcome.kind == broken {
@@ -113,7 +113,7 @@ func tryAll(ctx context.Context, dir string, mutants []mutant, known *known) ([]
 		}
 		results = append(results, result{m, outcome})
 		if err := known.add(result{m, outcome}); err != nil {
-			return nil, err
+			return results, err
 		}
 	}
 	return results, nil

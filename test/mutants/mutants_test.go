@@ -76,7 +76,7 @@ func TestVerdict(t *testing.T) {
 	if err := verdict([]result{good, bad}); err == nil || !strings.Contains(err.Error(), "b") {
 		t.Errorf("%v", err)
 	}
-	if table := markdown([]result{good, bad}); !strings.Contains(table, "| x (`a`)") || !strings.Contains(table, "**noticed by no test**") {
+	if table := markdown(rowsOf([]result{good, bad})); !strings.Contains(table, "| x (`a`)") || !strings.Contains(table, "**noticed by no test**") {
 		t.Error(table)
 	}
 }
@@ -152,5 +152,34 @@ func TestTreeDigest(t *testing.T) {
 		if digest(files) == was {
 			t.Errorf("%v has the digest of another tree", files)
 		}
+	}
+}
+
+// The table keeps the rows of faults that were not tried, in the order of the lists, and
+// loses those that no longer exist.
+func TestTableKeepsEarlierOutcomes(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "mutants.md")
+	a, b, c := mutant{Name: "a", Fault: "first", File: "a.go"}, mutant{Name: "b", Fault: "second", File: "b.go"}, mutant{Name: "c", Fault: "third", File: "c.go"}
+	noticed := func(m mutant, test string) result { return result{m, outcome{kind: killed, failed: []string{test}}} }
+	if err := saveTable(file, []mutant{b, c}, []result{noticed(b, "TestB"), noticed(c, "TestC")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := saveTable(file, []mutant{a, b}, []result{{a, outcome{kind: survived}}}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := page(header + "| first (`a`) | `a.go` | **noticed by no test** |\n| second (`b`) | `b.go` | `TestB` |\n")
+	if string(got) != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if err := saveTable(file, []mutant{c}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got, err = os.ReadFile(file); err != nil || !strings.Contains(string(got), "| third (`c`) | `c.go` | not yet run |") {
+		t.Errorf("got %v\n%s", err, got)
 	}
 }

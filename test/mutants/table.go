@@ -1,22 +1,60 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"regexp"
 	"strings"
 )
 
-func markdown(results []result) string {
-	var b strings.Builder
-	b.WriteString("| fault | in | noticed by |\n| --- | --- | --- |\n")
+const header = "| fault | in | noticed by |\n| --- | --- | --- |\n"
+
+func markdown(rows []string) string { return header + strings.Join(rows, "") }
+
+func rowsOf(results []result) []string {
+	var rows []string
 	for _, r := range results {
-		by := "**" + string(r.kind) + "**"
-		if r.kind == killed {
-			by = tests(r)
-		}
-		fmt.Fprintf(&b, "| %s (`%s`) | `%s` | %s |\n", r.Fault, r.Name, r.File, by)
+		rows = append(rows, row(r.mutant, noticedBy(r)))
 	}
-	return b.String()
+	return rows
 }
+
+func noticedBy(r result) string {
+	if r.kind == killed {
+		return tests(r)
+	}
+	return "**" + string(r.kind) + "**"
+}
+
+func row(m mutant, by string) string {
+	return fmt.Sprintf("| %s (`%s`) | `%s` | %s |\n", m.Fault, m.Name, m.File, by)
+}
+
+// saveTable writes the page with a row for each fault: of this run, else of the page as it
+// was.
+func saveTable(file string, all []mutant, results []result) error {
+	old, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	by := map[string]string{}
+	for _, r := range rowPattern.FindAllStringSubmatch(string(old), -1) {
+		by[r[1]] = r[2]
+	}
+	for _, r := range results {
+		by[r.Name] = noticedBy(r)
+	}
+	var table []string
+	for _, m := range all {
+		table = append(table, row(m, cmp.Or(by[m.Name], "not yet run")))
+	}
+	return os.WriteFile(file, []byte(page(markdown(table))), 0o644)
+}
+
+var rowPattern = regexp.MustCompile("(?m)^\\| .* \\(`([^`]+)`\\) \\| `[^`]+` \\| (.*) \\|$")
 
 // tests names a few of the tests that failed.
 func tests(r result) string {

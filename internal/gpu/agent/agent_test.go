@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -76,6 +77,7 @@ type machine struct {
 	root       string
 	driver     *driver
 	opened     error // of the driver
+	opens      int   // attempts
 	registered chan string
 }
 
@@ -135,6 +137,7 @@ func (m *machine) start() (stop func()) {
 			Open: func() (gpu.Library, error) {
 				m.driver.mu.Lock()
 				defer m.driver.mu.Unlock()
+				m.opens++
 				return m.driver, m.opened
 			},
 			Timings: agent.Timings{Look: 20 * time.Millisecond, Retry: 20 * time.Millisecond, DriverTimeout: time.Hour},
@@ -165,6 +168,19 @@ func (m *machine) await(what string, ok func(agent.Status) bool) agent.Status {
 		m.t.Fatalf("%v; the status is %+v", err, s)
 	}
 	return s
+}
+
+// awaitOpens waits until the agent has tried to open the driver so many times.
+func (m *machine) awaitOpens(count int) {
+	m.t.Helper()
+	wait := poll.Wait{For: fmt.Sprintf("the driver to be opened %d times", count), Timeout: 30 * time.Second, Every: 10 * time.Millisecond}
+	if err := wait.Until(m.t.Context(), func(context.Context) (bool, error) {
+		m.driver.mu.Lock()
+		defer m.driver.mu.Unlock()
+		return m.opens >= count, nil
+	}); err != nil {
+		m.t.Fatal(err)
+	}
 }
 
 // offered is what the plugin says now.
@@ -285,7 +301,9 @@ func TestLostGPUIsUnhealthyUntilItIsBack(t *testing.T) {
 	defer m.start()()
 	m.await("the agent is ready", ready)
 	m.driver.set(func() { m.driver.lost["GPU-b"] = true })
-	m.await("GPU-b is unhealthy", func(s agent.Status) bool { return reasonOf(s, "GPU-b") != "" && reasonOf(s, "GPU-a") == "" })
+	m.await("GPU-b is unhealthy", func(s agent.Status) bool {
+		return strings.Contains(reasonOf(s, "GPU-b"), "no longer lists it") && reasonOf(s, "GPU-a") == ""
+	})
 	m.driver.set(func() { delete(m.driver.lost, "GPU-b") })
 	m.await("GPU-b is healthy", func(s agent.Status) bool { return ready(s) && reasonOf(s, "GPU-b") == "" })
 }
@@ -307,8 +325,12 @@ func TestDriverThatComesLate(t *testing.T) {
 	m := newMachine(t)
 	m.opened = errors.New("library not found")
 	defer m.start()()
-	if s := m.await("the problem is written", func(s agent.Status) bool { return s.Problem != "" }); s.Registered {
+	m.await("the problem is written", func(s agent.Status) bool { return s.Problem != "" })
+	m.awaitOpens(20) // long enough for a registration
+	select {
+	case <-m.registered:
 		t.Error("the agent reported no GPUs to the kubelet, before the driver had time")
+	default:
 	}
 	m.driver.set(func() { m.opened = nil })
 	m.await("the agent is ready", ready)
