@@ -92,3 +92,17 @@ func TestProxyStaysIfItsAddressesCannotBeHeld(t *testing.T) {
 		}
 	}
 }
+
+// A command that is killed can leave the rules of the pause, without effect after its timeout.
+func TestCleanDeletesTheTablesOfTheAPI(t *testing.T) {
+	t.Parallel()
+	script, err := embedded.ReadFile("scripts/clean.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range []string{gateTable, pauseTable} {
+		if !strings.Contains(string(script), `"`+table+`"`) {
+			t.Errorf("the script does not delete the table %s", table)
+		}
+	}
+}

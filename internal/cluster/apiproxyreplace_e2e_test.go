@@ -65,14 +65,24 @@ func TestNewConnectionsWaitForTheNextProxy(t *testing.T) {
 	for _, address := range addresses {
 		go func() { result <- connect(address) }()
 	}
-	time.Sleep(300 * time.Millisecond) // the first packets are dropped
+	deadline := time.Now().Add(10 * time.Second)
+	for { // until the first packets were dropped
+		out, err := inside("ss", "-Htn", "state", "syn-sent").CombinedOutput()
+		if err == nil && strings.Count(string(out), "\n") == len(addresses) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d connections do not wait: %v\n%s", len(addresses), err, out)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 	resumed := make(chan string, 1)
 	go func() {
 		out, _ := inside("sh", "-euc", resumeScript(6443, len(addresses))).CombinedOutput()
 		resumed <- string(out)
 	}()
 	listen(addresses[0])
-	time.Sleep(300 * time.Millisecond)
+	time.Sleep(300 * time.Millisecond) // ten times the pause between two looks of the script
 	select {
 	case out := <-resumed:
 		t.Errorf("connections were let in before the proxy listened on each address: %s", out)
