@@ -13,7 +13,7 @@ type guard struct {
 	after   int // for how many looks the table was missing before it is restored
 	restore func(context.Context) error
 
-	seen bool // the table was there since this program started
+	seen bool // the table existed while this program ran
 	gone int
 	last time.Time // of a restore
 }
@@ -21,13 +21,14 @@ type guard struct {
 // restorePause is how long a restored table has to come before it is tried again.
 const restorePause = 30 * time.Second
 
-// Guard has restore called when a table that existed is missing.
+// Guard has restore called when a table is missing that the caller has written. The table
+// can be removed before the first look.
 func (k *Keeper) Guard(table string, restore func(context.Context) error) {
-	k.guard(&guard{table: table, after: 1, restore: restore})
+	k.guard(&guard{table: table, after: 1, restore: restore, seen: true})
 }
 
-// GuardUnit has a unit of systemd started again when its table is missing for seconds,
-// which is longer than its own replacement takes.
+// GuardUnit has a unit of systemd started again when its table existed and is missing for
+// seconds, which is longer than its own replacement takes.
 func (k *Keeper) GuardUnit(table, unit string) {
 	k.guard(&guard{table: table, after: 5, restore: func(ctx context.Context) error {
 		_, err := run(ctx, "", "systemctl", "try-restart", "--no-block", unit)

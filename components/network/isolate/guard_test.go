@@ -39,3 +39,23 @@ func TestGuardRestoresWhatWasThere(t *testing.T) {
 		}
 	}
 }
+
+// A table that its caller has written is restored also when something removed it before
+// the first look. One of a unit that has not written it yet is left to the unit.
+func TestGuardOfAWrittenTableNeedsNoFirstLook(t *testing.T) {
+	t.Parallel()
+	k := &Keeper{}
+	restored := 0
+	k.Guard("ip x", func(context.Context) error { restored++; return nil })
+	k.GuardUnit("ip y", "no-such-unit.service")
+	for range 10 {
+		k.guards[1].look(t.Context(), false)
+	}
+	if !k.guards[1].last.IsZero() {
+		t.Error("a unit that never had a table was started again")
+	}
+	k.guards[0].look(t.Context(), false)
+	if restored != 1 {
+		t.Errorf("got %d restores at the first look, want 1", restored)
+	}
+}
