@@ -159,7 +159,7 @@ func (s *historyStory) directoryLost() {
 	defer cancel()
 	out, err := s.command(ctx, "job", "list").CombinedOutput()
 	if text := string(out); err != nil || !strings.Contains(text, "the list is not complete: "+awayMessage) || !strings.Contains(text, "~train") {
-		s.t.Errorf("a list without the history does not say so, or has no job that runs: %v\n%s", err, text)
+		s.t.Errorf("a list without the history does not report it, or has no job that runs: %v\n%s", err, text)
 	}
 	if _, incomplete := s.count(); !incomplete {
 		s.t.Error("a list for clients of OpenPAI does not say that it is incomplete")
