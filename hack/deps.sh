@@ -16,6 +16,7 @@ packages=(
   procps             # ps, in the tests
   nodejs             # OpenPAI's JavaScript SDK, whose API suite is a test
   chromium fonts-liberation  # the tests of the portal's page
+  postgresql-15      # the tests of the history of jobs start a server
 )
 # Some packages of Node.js bring npm; that of Debian does not.
 command -v npm >/dev/null || packages+=(npm)

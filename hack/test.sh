@@ -65,7 +65,7 @@ bundles() { PAI_STATE_DIR="${TMPDIR:-/tmp}/pai-test-bundles" bin/paictl release 
 # The tests of laterTests run one by one after all others. make test starts none of them
 # after laterLimit minutes, so that a slow machine ends within the limit of continuous
 # integration, and says which did not run.
-laterTests=(TestUpgrade/killed_at_every_step TestTwoMachines TestSameVersion TestJobsAreApart TestCertificates)
+laterTests=(TestUpgrade/killed_at_every_step TestTwoMachines TestSameVersion TestJobsAreApart TestCertificates TestHistory)
 laterLimit=55
 # exactly NAME... prints the pattern of go test for exactly these tests.
 exactly() { sed 's|/|$/^|g; s|^|^|; s|$|$|' < <(printf '%s\n' "$@") | paste -sd '|'; }

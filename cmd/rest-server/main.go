@@ -42,6 +42,7 @@ type options struct {
 	endedJobsLimit  int
 	endedJobsDays   int
 	jobList         string
+	history         historyOptions
 }
 
 func main() {
@@ -57,6 +58,11 @@ func main() {
 	flag.IntVar(&o.endedJobsLimit, "ended-jobs-limit", 1000, "how many ended jobs of a virtual cluster stay in the cluster")
 	flag.IntVar(&o.endedJobsDays, "ended-jobs-days", 30, "how long an ended job stays in the cluster, in days")
 	flag.StringVar(&o.jobList, "job-list", "own", "whose jobs a user sees in the list of jobs: own or all")
+	flag.StringVar(&o.history.database, "history", "none", "where jobs that left the cluster are kept: none, sqlite, or postgresql")
+	flag.StringVar(&o.history.dir, "history-dir", "/var/lib/pai/history", "directory of the SQLite database")
+	flag.StringVar(&o.history.connection, "history-connection", "/etc/pai/history/connection", "file with the connection string of PostgreSQL")
+	flag.IntVar(&o.history.jobs, "history-limit", 200000, "how many jobs the history keeps")
+	flag.IntVar(&o.history.days, "history-days", 3650, "how long the history keeps a job after its end, in days")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
@@ -80,6 +86,9 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	}
 	if o.endedJobsLimit < 1 || o.endedJobsDays < 1 {
 		return errors.New("--ended-jobs-limit and --ended-jobs-days must be at least 1")
+	}
+	if o.history.jobs < 1 || o.history.days < 1 {
+		return errors.New("--history-limit and --history-days must be at least 1")
 	}
 	if o.jobList != "own" && o.jobList != "all" {
 		return fmt.Errorf("--job-list must be own or all, not %q", o.jobList)
@@ -111,19 +120,30 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	virtualClusters := strings.Split(o.virtualClusters, ",")
 	policy := identity.Policy{ListOthersJobs: o.jobList == "all"}
 	core := rest.NewCore(cluster, virtualClusters).WithContainment(containment).WithPolicy(policy).WithOutput(rest.NewOutputPods(cluster))
+	keeper, err := o.history.keeper(log)
+	if err != nil {
+		return err
+	}
+	handler := &rest.Handler{Jobs: core, Cluster: core}
+	if keeper != nil {
+		// Requests have the history until the last one is answered.
+		during, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		defer cancel()
+		go keeper.Run(during, historyEvery)
+		recorded := rest.NewRecorded(core, keeper)
+		handler.Jobs, handler.Cluster, handler.History = recorded, recorded, recorded
+		recorder := rest.NewRecorder(core, keeper, o.history.retention())
+		go recorder.Run(ctx, jobsEvery, func(err error) { log.Warn("the history is delayed", "error", err) })
+	}
 	known := rest.NewUsers(cluster, users, func(err error) { log.Error("users are left out", "error", err) }).WithVirtualClusters(virtualClusters)
 	go core.ReconcileStops(ctx, 2*time.Second, func(err error) { log.Warn("stops are delayed", "error", err) })
 	retention := rest.Retention{Jobs: o.endedJobsLimit, Age: time.Duration(o.endedJobsDays) * 24 * time.Hour}
 	go core.ReconcileRecords(ctx, recordsEvery, retention, func(err error) { log.Warn("ended jobs stay longer", "error", err) })
 	log.Info("listening", "address", o.listen, "release", o.release)
-	server := rest.Server{
-		Handler: &rest.Handler{
-			Jobs: core, Users: known, Release: o.release, Log: log, Policy: policy,
-			Logins: rest.NewLogins(known.Accounts(cluster)), Cluster: core, Operations: core, LinkKey: known.LinkKey(cluster),
-			MetricsPassword: readPassword(o.metricsPassword, log),
-		},
-		CertDir: o.certDir, Drain: o.drain, Log: log,
-	}
+	handler.Users, handler.Release, handler.Log, handler.Policy = known, o.release, log, policy
+	handler.Logins, handler.LinkKey = rest.NewLogins(known.Accounts(cluster)), known.LinkKey(cluster)
+	handler.Operations, handler.MetricsPassword = core, readPassword(o.metricsPassword, log)
+	server := rest.Server{Handler: handler, CertDir: o.certDir, Drain: o.drain, Log: log}
 	return server.Run(ctx, listener)
 }
 

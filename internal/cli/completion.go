@@ -96,6 +96,9 @@ func machineNames(env *Env, dir *string) values {
 	}
 }
 
+// completedJobs is how many jobs a completion offers, the newest.
+const completedJobs = 200
+
 // jobNames asks the REST server for the jobs.
 func jobNames(c *jobClient) values {
 	return func(cmd *cobra.Command) (names []cobra.Completion) {
@@ -105,7 +108,7 @@ func jobNames(c *jobClient) values {
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
 		defer cancel()
-		jobs, _ := service.List(ctx, rest.Filter{})
+		jobs, _ := service.List(ctx, rest.Filter{Limit: completedJobs})
 		for _, j := range jobs {
 			names = append(names, cobra.CompletionWithDesc(j.String(), string(j.State)))
 		}

@@ -251,6 +251,7 @@ func newJobListCommand(c *jobClient) *cobra.Command {
 				return err
 			}
 			f.State = job.State(strings.ToUpper(state))
+			f.Incomplete = func(why string) { c.env.Progressf("the list is not complete: %s", why) }
 			jobs, err := service.List(cmd.Context(), f)
 			if err != nil {
 				return err

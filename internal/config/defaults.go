@@ -21,6 +21,9 @@ const (
 	DefaultEndedJobsDays  = 30
 	DefaultTaskNetwork    = "0.0.0.0/0"
 	DefaultJobList        = "own"
+	DefaultJobHistory     = "none"
+	DefaultJobHistoryMax  = 200000
+	DefaultJobHistoryDays = 3650
 )
 
 // setDefaults fills in what the files omit.
@@ -46,6 +49,9 @@ func (c *Config) setDefaults() {
 	setDefault(&s.RestServer.EndedJobsLimit, DefaultEndedJobsLimit)
 	setDefault(&s.RestServer.EndedJobsDays, DefaultEndedJobsDays)
 	setDefault(&s.RestServer.JobList, DefaultJobList)
+	setDefault(&s.RestServer.HistoryDatabase, DefaultJobHistory)
+	setDefault(&s.RestServer.HistoryLimit, DefaultJobHistoryMax)
+	setDefault(&s.RestServer.HistoryDays, DefaultJobHistoryDays)
 	setDefault(&s.Prometheus.Port, DefaultPrometheusPort)
 	setDefault(&s.Prometheus.ScrapeInterval, DefaultScrapeInterval)
 	setDefault(&s.NodeExporter.Port, DefaultNodeExporter)

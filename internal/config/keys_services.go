@@ -11,6 +11,9 @@ func servicesKeys() key {
 			{name: "ended-jobs-limit", shape: number, format: between(10, 10000), def: "1000", meaning: "how many ended jobs of a virtual cluster stay in the cluster; a `paictl` before v0.11 refuses the key", jobs: "none; ended jobs are deleted"},
 			{name: "ended-jobs-days", shape: number, format: between(1, 3650), def: "30", unit: "days", meaning: "how long an ended job stays in the cluster; a `paictl` before v0.11 refuses the key", jobs: "none; ended jobs are deleted"},
 			{name: "job-list", shape: text, format: oneOf("own", "all"), def: "`own`", meaning: "whose jobs users see in the list of jobs: their own, or all; configuration and output stay with the owner and administrators; a `paictl` before v0.11 refuses the key", jobs: jobsNone},
+			{name: "history-database", shape: text, format: oneOf("sqlite", "postgresql", "none"), def: "`none`", meaning: "where jobs are kept after they left the cluster: a file on the control-plane machine, to which it pins the REST server, a PostgreSQL server of yours, or nowhere; see [the history of jobs](jobs.md#the-history-of-jobs); a `paictl` before v0.11 refuses the key", jobs: jobsNone},
+			{name: "history-limit", shape: number, format: between(100, 1000000), def: "200000", meaning: "how many jobs the history keeps; the oldest that left the cluster are deleted first; a `paictl` before v0.11 refuses the key", jobs: "none; ended jobs are deleted"},
+			{name: "history-days", shape: number, format: between(1, 3650), def: "3650", unit: "days", meaning: "how long the history keeps a job after its end; a `paictl` before v0.11 refuses the key", jobs: "none; ended jobs are deleted"},
 		}, removedKeys(
 			"jwt-secret", "default-pai-admin-username", "default-pai-admin-password", "github-owner", "github-repository", "github-path",
 		)...)},

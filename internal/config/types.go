@@ -129,6 +129,12 @@ type RestServer struct {
 	EndedJobsDays  int `yaml:"ended-jobs-days,omitempty" json:"ended-jobs-days"`   // default 30
 	// JobList says whose jobs users see in the list of jobs.
 	JobList string `yaml:"job-list,omitempty" json:"job-list"` // default own
+	// HistoryDatabase says where jobs are kept after they left the cluster: sqlite,
+	// postgresql, or none.
+	HistoryDatabase string `yaml:"history-database,omitempty" json:"history-database"` // default none
+	// HistoryLimit and HistoryDays say how many jobs the history keeps, and how long.
+	HistoryLimit int `yaml:"history-limit,omitempty" json:"history-limit"` // default 200000
+	HistoryDays  int `yaml:"history-days,omitempty" json:"history-days"`   // default 3650
 }
 
 // Webportal configures the web portal.

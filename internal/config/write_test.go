@@ -90,6 +90,9 @@ func anyConfig() *rapid.Generator[Config] {
 		c.Services.RestServer.ServerPort, c.Services.Prometheus.Port, c.Services.NodeExporter.Port = ports[0], ports[1], ports[2]
 		c.Services.Webportal.ServerPort = ports[3]
 		c.Services.RestServer.EndedJobsLimit = rapid.IntRange(10, 10000).Draw(t, "ended jobs")
+		c.Services.RestServer.HistoryDatabase = rapid.SampledFrom([]string{"sqlite", "postgresql", "none"}).Draw(t, "history")
+		c.Services.RestServer.HistoryLimit = rapid.IntRange(100, 1000000).Draw(t, "jobs of the history")
+		c.Services.RestServer.HistoryDays = rapid.IntRange(1, 3650).Draw(t, "days of the history")
 		c.Services.RestServer.JobList = rapid.SampledFrom([]string{"own", "all"}).Draw(t, "job list")
 		c.Services.RestServer.EndedJobsDays = rapid.IntRange(1, 3650).Draw(t, "days of ended jobs")
 		c.Services.Prometheus.ScrapeInterval = rapid.IntRange(1, 86400).Draw(t, "interval")

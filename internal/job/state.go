@@ -33,7 +33,7 @@ const (
 	StateStopped   State = "STOPPED"  // it ended because a user stopped it
 	StateSucceeded State = "SUCCEEDED"
 	StateFailed    State = "FAILED"
-	StateUnknown   State = "UNKNOWN" // its objects have no PAI labels
+	StateUnknown   State = "UNKNOWN" // its objects have no PAI labels, or it left the cluster and its end was not seen
 )
 
 // Ended reports whether the state is final.
@@ -61,9 +61,11 @@ type Status struct {
 
 	TaskRoles []TaskRoleStatus `json:"taskRoles"`
 
-	// Namespace and Object name its Kubernetes objects.
+	// Namespace and Object name its Kubernetes objects. UID is that of its JobSet: no
+	// other job has it, also if it has the same name.
 	Namespace string `json:"namespace"`
 	Object    string `json:"object"`
+	UID       string `json:"uid,omitempty"`
 }
 
 // TaskRoleStatus is the tasks of one role, by index.
@@ -110,6 +112,19 @@ func (s Status) Tasks() (n int) {
 		n += len(role.Tasks)
 	}
 	return n
+}
+
+// FirstFailed is the task that failed first, with its role; nil if none did.
+func (s Status) FirstFailed() (role string, first *TaskStatus) {
+	for _, r := range s.TaskRoles {
+		for i := range r.Tasks {
+			t := &r.Tasks[i]
+			if t.State == StateFailed && (first == nil || t.Ended.Before(first.Ended)) {
+				role, first = r.Name, t
+			}
+		}
+	}
+	return role, first
 }
 
 // Record is the part of a JobSet that the status of its job depends on. It is small:
@@ -164,6 +179,7 @@ func (r Record) Status(pods []corev1.Pod) Status {
 		Retries:   int(js.Status.Restarts),
 		Namespace: js.Namespace,
 		Object:    js.Name,
+		UID:       string(js.UID),
 		TaskRoles: []TaskRoleStatus{},
 	}
 	s.Priority = priorityOf(js.Labels[LabelPriority])

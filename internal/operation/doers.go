@@ -55,10 +55,11 @@ func (o *operation) doersFor(step plan.Step) (plan.Doers, error) {
 		// Prometheus and node-exporter start before the REST server. They have its CA, and a
 		// certificate of it.
 		Before: map[string]func(context.Context, *kube.Client) error{
-			"rest-server": access, "prometheus": access, "node-exporter": access,
+			"rest-server": o.withHistory(step.To.Services(), access), "prometheus": access, "node-exporter": access,
 			PortalService: func(ctx context.Context, client *kube.Client) error {
 				return rest.EnsurePortalSecrets(ctx, client, o.Portal())
 			}}}
+	inCluster.Prepared = map[string]func(context.Context) (bool, error){"rest-server": o.historyIsThere(step.To.Services())}
 	if bundle != nil {
 		onMachines.Bundle, inCluster.Bundle = bundle, bundle
 	}

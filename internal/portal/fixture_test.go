@@ -31,6 +31,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
 
+	"pai.dev/pai/internal/history"
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/pai"
@@ -99,6 +100,17 @@ func (j *jobs) Logs(ctx context.Context, id rest.JobID, _ rest.LogOptions) (io.R
 	return j.logs(ctx)
 }
 
+// pages is a ClusterAPI with the list of jobs. Nothing else of it is called.
+type pages struct {
+	rest.ClusterAPI
+	jobs *jobs
+}
+
+func (p pages) Page(context.Context, history.Query) (rest.JobPage, error) {
+	p.jobs.called("list")
+	return rest.JobPage{Incomplete: "jobs are missing"}, nil
+}
+
 // store keeps the users of the REST server in memory. Nothing else of it is called.
 type store struct {
 	rest.Cluster
@@ -145,7 +157,7 @@ func newWorld(t *testing.T) *world {
 	w.pool = certificates(t, dir)
 	log := slog.New(slog.DiscardHandler)
 	restServer := &rest.Server{CertDir: dir, Log: log, Handler: &rest.Handler{
-		Jobs: w.jobs, Users: users, Release: "v0.11", Log: log, Logins: rest.NewLogins(w.accounts)}}
+		Jobs: w.jobs, Cluster: pages{jobs: w.jobs}, Users: users, Release: "v0.11", Log: log, Logins: rest.NewLogins(w.accounts)}}
 	restAddress, stopREST := serve(t, func(ctx context.Context, l net.Listener) error { return restServer.Run(ctx, l) })
 	w.stopREST = stopREST
 

@@ -41,6 +41,9 @@ func TestForwardedRequests(t *testing.T) {
 		if a.status != c.status || strings.Join(calls, ",") != c.call {
 			t.Errorf("%s %s: got %d, calls %v, %s; want %d, %q", c.method, c.path, a.status, calls, a.body, c.status, c.call)
 		}
+		if got := a.header.Get("Pai-Incomplete"); (got != "") != strings.HasPrefix(c.path, "/rest-server/api/v2/jobs") {
+			t.Errorf("%s %s: the page sees that a list is incomplete: %q", c.method, c.path, got)
+		}
 		if a.header.Get("Access-Control-Allow-Origin") != "" || a.header.Get("WWW-Authenticate") != "" || a.header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s %s: got headers %v", c.method, c.path, a.header)
 		}
@@ -233,6 +236,7 @@ func TestRequestsCarryNothingElse(t *testing.T) {
 		rec.Header().Set("Set-Cookie", "a=b")
 		rec.Header().Set("Location", "https://evil.example")
 		rec.Header().Set("Content-Type", "text/html")
+		rec.Header().Set("Pai-Incomplete", "jobs are missing")
 		return rec.Result(), nil
 	}), Log: discard()}
 	h.REST = mustParse(t, "https://rest.example")
@@ -251,6 +255,9 @@ func TestRequestsCarryNothingElse(t *testing.T) {
 		if slices.Contains(values, "evil") {
 			t.Errorf("header %s passed", name)
 		}
+	}
+	if rec.Header().Get("Pai-Incomplete") != "jobs are missing" {
+		t.Errorf("the page does not learn that a list is incomplete: %v", rec.Header())
 	}
 	if rec.Header().Get("Set-Cookie") != "" || rec.Header().Get("Location") != "" || rec.Header().Get("Content-Type") != "text/html" {
 		t.Errorf("got answer %v", rec.Header())

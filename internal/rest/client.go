@@ -77,8 +77,17 @@ func (c *Client) List(ctx context.Context, f Filter) ([]job.Status, error) {
 			q.Set(name, value)
 		}
 	}
+	for name, value := range map[string]int{"offset": f.Offset, "limit": f.Limit} {
+		if value > 0 {
+			q.Set(name, strconv.Itoa(value))
+		}
+	}
 	jobs := []job.Status{}
-	return jobs, c.call(ctx, http.MethodGet, "/api/v2/jobs", q, "", nil, &jobs)
+	header, err := c.answered(ctx, http.MethodGet, "/api/v2/jobs", q, "", nil, &jobs)
+	if why := header.Get(incompleteHeader); why != "" && f.Incomplete != nil {
+		f.Incomplete(why)
+	}
+	return jobs, err
 }
 
 // Get implements JobAPI.
@@ -156,11 +165,17 @@ func pathOf(id JobID, rest string) string {
 }
 
 func (c *Client) call(ctx context.Context, method, path string, q url.Values, contentType string, body []byte, result any) error {
+	_, err := c.answered(ctx, method, path, q, contentType, body, result)
+	return err
+}
+
+// answered is call with the header of the answer.
+func (c *Client) answered(ctx context.Context, method, path string, q url.Values, contentType string, body []byte, result any) (http.Header, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout+dialTimeout)
 	defer cancel()
 	resp, err := c.do(ctx, method, path, q, contentType, body)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	if result == nil {
@@ -169,9 +184,9 @@ func (c *Client) call(ctx context.Context, method, path string, q url.Values, co
 		err = json.NewDecoder(resp.Body).Decode(result)
 	}
 	if err != nil {
-		return pai.Errorf(pai.CodeFailed, "", "read the answer of the REST server: %w", err)
+		return resp.Header, pai.Errorf(pai.CodeFailed, "", "read the answer of the REST server: %w", err)
 	}
-	return nil
+	return resp.Header, nil
 }
 
 // do sends a request to the first address that accepts a connection. It does not

@@ -6,12 +6,17 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"pai.dev/pai/internal/history"
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/rest/openpai"
 )
 
 // ClusterAPI is what clients of OpenPAI need besides JobAPI. Core implements it.
 type ClusterAPI interface {
+	// Page returns a page of the jobs that the caller can see.
+	Page(ctx context.Context, q history.Query) (JobPage, error)
+	// Living returns a job that the cluster has.
+	Living(ctx context.Context, id JobID) (job.Status, error)
 	// AddTag and RemoveTag change the tags of a job. The error of RemoveTag is
 	// CodeNotFound if the job does not have the tag.
 	AddTag(ctx context.Context, id JobID, tag string) error
@@ -26,8 +31,8 @@ type ClusterAPI interface {
 	Pods(ctx context.Context, namespace, labels string) (*corev1.PodList, error)
 }
 
-// History reads earlier attempts of jobs, and jobs that left the cluster. Until a
-// database keeps them, Core knows only the newest attempt of jobs in the cluster.
+// History reads earlier attempts of jobs. Recorded implements it; without a database,
+// only the newest attempt is known.
 type History interface {
 	// Attempt returns a job as its attempt was; CodeNotFound if it is not known.
 	Attempt(ctx context.Context, id JobID, attempt int) (job.Status, error)

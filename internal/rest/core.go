@@ -43,6 +43,7 @@ type Core struct {
 	containment     map[string]job.Containment // by virtual cluster; others have the defaults
 	policy          identity.Policy
 	output          MachineOutput // nil: only the newest file of a task is read
+	recorder        *Recorder     // nil: there is no history
 	now             func() time.Time
 	lists           chan struct{} // one element for each list that is being made
 }
@@ -219,6 +220,9 @@ func (c *Core) Get(ctx context.Context, id JobID) (job.Status, error) {
 	defer cancel()
 	return reading(ctx, func(ctx context.Context) (job.Status, error) { return c.get(ctx, id) })
 }
+
+// Living implements ClusterAPI.
+func (c *Core) Living(ctx context.Context, id JobID) (job.Status, error) { return c.Get(ctx, id) }
 
 func (c *Core) get(ctx context.Context, id JobID) (job.Status, error) {
 	obj, err := c.find(ctx, id)

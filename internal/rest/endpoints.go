@@ -133,9 +133,22 @@ func submission(req *http.Request) (Submission, error) {
 	return Submission{Protocol: text, VirtualCluster: req.URL.Query().Get("virtualCluster")}, nil
 }
 
-func (h *Handler) list(_ http.ResponseWriter, req *http.Request) (any, error) {
+// incompleteHeader says why a list of jobs does not have all of them.
+const incompleteHeader = "Pai-Incomplete"
+
+func (h *Handler) list(w http.ResponseWriter, req *http.Request) (any, error) {
 	q := req.URL.Query()
-	f := Filter{User: q.Get("username"), VirtualCluster: q.Get("vc"), State: job.State(strings.ToUpper(q.Get("state")))}
+	f := Filter{User: q.Get("username"), VirtualCluster: q.Get("vc"), State: job.State(strings.ToUpper(q.Get("state"))),
+		Incomplete: func(why string) { w.Header().Set(incompleteHeader, why) }}
+	for name, into := range map[string]*int{"offset": &f.Offset, "limit": &f.Limit} {
+		if text := q.Get(name); text != "" {
+			n, err := strconv.ParseUint(text, 10, 31)
+			if err != nil || name == "limit" && n > recordedJobs {
+				return nil, pai.Errorf(pai.CodeInvalid, "", "%s must be a whole number of at least 0, and a limit at most %d, not %q", name, recordedJobs, text)
+			}
+			*into = int(n)
+		}
+	}
 	if f.User != "" && !userPattern.MatchString(f.User) {
 		return nil, pai.Errorf(pai.CodeInvalid, "", "invalid user name %q", f.User)
 	}

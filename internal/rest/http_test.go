@@ -68,7 +68,7 @@ func TestClientCallsReachTheJobAPI(t *testing.T) {
 		t.Errorf("logs: %q, %v", text, err)
 	}
 	want := []string{
-		`submit x to "research"`, `preview y in "research"`, "list {User:alice VirtualCluster:vc State:RUNNING}", "get alice~train",
+		`submit x to "research"`, `preview y in "research"`, "list {User:alice VirtualCluster:vc State:RUNNING Offset:0 Limit:0 Incomplete:<nil>}", "get alice~train",
 		"protocol alice~train", "operations alice~train", "stop alice~train", "logs alice~train worker 1",
 	}
 	if !reflect.DeepEqual(s.calls, want) {

@@ -71,6 +71,11 @@ type Filter struct {
 	User           string
 	VirtualCluster string
 	State          job.State
+	// Offset and Limit select a page, which counts from the newest job; no limit is all.
+	Offset, Limit int
+	// Incomplete, if it is not nil, is called with the reason if jobs that left the
+	// cluster are missing.
+	Incomplete func(why string)
 }
 
 func (f Filter) matches(s job.Status) bool {

@@ -151,7 +151,7 @@ func TestJobLives(t *testing.T) {
 		w.endPod(t, id, 0, 0, false)
 		w.endPod(t, id, 1, 0, false)
 		w.is(t, id, job.StateSucceeded)
-		if err := w.core.deleteEnded(t.Context(), endedJob{kube.RefOf(mustFind(t, w, id)), mustFind(t, w, id).GetUID(), time.Now()}); err != nil {
+		if err := w.core.deleteEnded(t.Context(), endedJob{ref: kube.RefOf(mustFind(t, w, id)), uid: mustFind(t, w, id).GetUID(), ended: time.Now()}); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "the Secret is deleted", func() string {

@@ -36,12 +36,11 @@ func (c *Core) List(ctx context.Context, f Filter) ([]job.Status, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	select {
-	case c.lists <- struct{}{}:
-		defer func() { <-c.lists }()
-	case <-ctx.Done():
-		return nil, pai.Errorf(pai.CodeFailed, "try again in a moment", "%w: other lists of jobs are being made: %w", errBusy, context.Cause(ctx))
+	release, err := c.makeList(ctx)
+	if err != nil {
+		return nil, err
 	}
+	defer release()
 	jobs := []job.Status{}
 	for _, vc := range c.virtualClusters {
 		if f.VirtualCluster != "" && f.VirtualCluster != vc {
@@ -59,7 +58,17 @@ func (c *Core) List(ctx context.Context, f Filter) ([]job.Status, error) {
 	slices.SortFunc(jobs, func(a, b job.Status) int {
 		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.String(), b.String()))
 	})
-	return jobs, nil
+	return f.page(jobs), nil
+}
+
+// makeList waits until fewer than maxLists lists are being made.
+func (c *Core) makeList(ctx context.Context) (release func(), err error) {
+	select {
+	case c.lists <- struct{}{}:
+		return func() { <-c.lists }, nil
+	case <-ctx.Done():
+		return nil, pai.Errorf(pai.CodeFailed, "try again in a moment", "%w: other lists of jobs are being made: %w", errBusy, context.Cause(ctx))
+	}
 }
 
 func (c *Core) listIn(ctx context.Context, namespace string, f Filter) ([]job.Status, error) {

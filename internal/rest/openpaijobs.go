@@ -25,24 +25,19 @@ func (h *Handler) openPAISubmit(w http.ResponseWriter, req *http.Request) (any, 
 	}{http.StatusAccepted, "Update job " + submitted.ID + " successfully.", submitted.Warnings}, nil
 }
 
-func (h *Handler) openPAIList(_ http.ResponseWriter, req *http.Request) (any, error) {
+func (h *Handler) openPAIList(w http.ResponseWriter, req *http.Request) (any, error) {
 	q, err := openpai.ParseQuery(req.URL.Query())
 	if err != nil {
 		return nil, invalidParameters("%w", err)
 	}
-	f := Filter{}
-	if user := q.OneUser(); userPattern.MatchString(user) {
-		f.User = user
-	}
-	jobs, err := h.Jobs.List(req.Context(), f)
+	p, err := h.Cluster.Page(req.Context(), q.Query)
 	if err != nil {
 		return nil, err
 	}
-	summaries := make([]openpai.JobSummary, len(jobs))
-	for i, s := range jobs {
-		summaries[i] = openpai.Summary(s)
+	if p.Incomplete != "" {
+		w.Header().Set(incompleteHeader, p.Incomplete)
 	}
-	return q.Answer(q.Apply(summaries)), nil
+	return q.Answer(p.Jobs, p.Total, p.Incomplete != ""), nil
 }
 
 func (h *Handler) openPAIDetail(_ http.ResponseWriter, req *http.Request) (any, error) {
@@ -218,12 +213,12 @@ func noSSH(_ http.ResponseWriter, req *http.Request) (any, error) {
 }
 
 // jobExists is an operation of OpenPAI 0.x. The extension of Visual Studio Code asks it
-// whether a name is free.
+// whether a name is free: that of a job that left the cluster is.
 func (h *Handler) jobExists(_ http.ResponseWriter, req *http.Request) (any, error) {
 	id, err := jobID(req)
 	if err != nil {
 		return nil, err
 	}
-	s, err := h.Jobs.Get(req.Context(), id)
+	s, err := h.Cluster.Living(req.Context(), id)
 	return openpai.Detail(s), err
 }

@@ -30,9 +30,19 @@ type Retention struct {
 // and so does an operation that runs meanwhile.
 const minRetention = time.Hour
 
+// unrecordedFactor and maxUnrecorded bound how many ended jobs of a virtual cluster stay
+// while the history is not available: so many times as many as otherwise, and no more than
+// leaves space in the quota, which has 13000 objects with texts. A history that was lost
+// must not fill etcd or keep users from submitting.
+const (
+	unrecordedFactor = 3
+	maxUnrecorded    = 10000
+)
+
 // ReconcileRecords deletes the jobs whose retention has passed, with their pods and
 // texts, and completes submissions of servers that were killed, until the context
-// ends. Any number of servers can do so in parallel.
+// ends. Any number of servers can do so in parallel. With a history, a job that is not
+// recorded stays, up to unrecordedFactor times as many and maxUnrecorded.
 func (c *Core) ReconcileRecords(ctx context.Context, every time.Duration, r Retention, report func(error)) {
 	repeat(ctx, every, func(ctx context.Context) error {
 		return errors.Join(c.reconcileTexts(ctx), c.reconcileEnded(ctx, r))
@@ -44,6 +54,8 @@ type endedJob struct {
 	ref   kube.Ref
 	uid   types.UID
 	ended time.Time
+	// crowded: it is deleted even if it is not recorded.
+	crowded bool
 }
 
 func (c *Core) reconcileEnded(ctx context.Context, r Retention) error {
@@ -68,7 +80,7 @@ func (c *Core) endedIn(ctx context.Context, namespace string) (ended []endedJob,
 	err = eachItem(ctx, pai.LabelJob, listing(sets.List), func(obj *unstructured.Unstructured) error {
 		at, err := endOf(obj)
 		if err == nil && !at.IsZero() {
-			ended = append(ended, endedJob{kube.RefOf(obj), obj.GetUID(), at})
+			ended = append(ended, endedJob{ref: kube.RefOf(obj), uid: obj.GetUID(), ended: at})
 		}
 		return err
 	})
@@ -102,6 +114,7 @@ func (r Retention) expired(ended []endedJob, now time.Time) []endedJob {
 	var expired []endedJob
 	for i, e := range ended {
 		age, newer := now.Sub(e.ended), len(ended)-i-1
+		e.crowded = newer >= min(unrecordedFactor*r.Jobs, maxUnrecorded)
 		if age >= minRetention && (age >= r.Age || newer >= r.Jobs) {
 			expired = append(expired, e)
 		}
@@ -122,9 +135,21 @@ func (c *Core) deleteEnded(ctx context.Context, e endedJob) error {
 	if len(live.Items) > 0 {
 		return nil
 	}
+	var unrecorded error
+	if c.recorder != nil {
+		switch unrecorded = c.recorder.final(ctx, e); {
+		case unrecorded != nil && !e.crowded:
+			return fmt.Errorf("the ended job %s stays in the cluster, because it is not recorded: %w", e.ref.Name, unrecorded)
+		case unrecorded != nil:
+			unrecorded = fmt.Errorf("the ended job %s was deleted, and its end is not recorded: %w", e.ref.Name, unrecorded)
+		}
+	}
 	// A conflict means that another job has the name by now.
 	if err := c.cluster.Delete(ctx, e.ref, e.uid); err != nil && !apierrors.IsConflict(err) {
 		return fmt.Errorf("delete the ended job %s: %w", e.ref.Name, err)
 	}
-	return nil
+	if c.recorder != nil {
+		c.recorder.left(ctx, e)
+	}
+	return unrecorded
 }

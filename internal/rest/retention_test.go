@@ -42,6 +42,27 @@ func TestRetentionOfEndedJobs(t *testing.T) {
 	})
 }
 
+// Jobs that cannot be recorded leave space for new ones in the quota.
+func TestUnrecordedJobsAreBounded(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	ended := make([]endedJob, 12000)
+	for i := range ended {
+		ended[i] = endedJob{ref: kube.Ref{Name: fmt.Sprint(i)}, ended: now.Add(-2 * time.Hour)}
+	}
+	for jobs, want := range map[int]int{1000: 9000, 3000: 3000, 4000: 2000, 10000: 2000} {
+		crowded := 0
+		for _, e := range (Retention{Jobs: jobs, Age: 1000 * time.Hour}).expired(ended, now) {
+			if e.crowded {
+				crowded++
+			}
+		}
+		if crowded != want {
+			t.Errorf("with a limit of %d, %d of %d are deleted without a record, not %d", jobs, crowded, len(ended), want)
+		}
+	}
+}
+
 func TestEndOfJobs(t *testing.T) {
 	t.Parallel()
 	set := func(stopped, condition, at string) *unstructured.Unstructured {

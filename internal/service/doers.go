@@ -44,6 +44,9 @@ type Deps struct {
 	// Before creates what must exist before a service is applied and is not
 	// part of its chart, by service.
 	Before map[string]func(ctx context.Context, client *kube.Client) error
+	// Prepared reports whether what Before creates is there, by service. A service that
+	// needs nothing can be left out.
+	Prepared map[string]func(ctx context.Context) (bool, error)
 	// Refreshed is called with the changes of a refresh to the objects of a
 	// service, as soon as they are made; it can be nil.
 	Refreshed func(ctx context.Context, service string, changes kube.ChangeSet) error
@@ -128,9 +131,20 @@ func (d starter) compare(ctx context.Context, s plan.Step) (want wanted, client 
 	return want, client, applied, err
 }
 
+// prepared reports whether what Before creates for a service is there.
+func (d Deps) prepared(ctx context.Context, service string) (bool, error) {
+	if is := d.Prepared[service]; is != nil {
+		return is(ctx)
+	}
+	return true, nil
+}
+
 // Done is true if exactly what Do would apply was applied completely and is
-// ready.
+// ready, and what must exist before it does.
 func (d starter) Done(ctx context.Context, s plan.Step) (bool, error) {
+	if ok, err := d.prepared(ctx, s.Target); err != nil || !ok {
+		return false, err
+	}
 	want, client, applied, err := d.compare(ctx, s)
 	if err != nil || !applied {
 		return false, err

@@ -12,9 +12,12 @@ import (
 type refresher struct{ starter }
 
 // Done is true if the service matches the configuration and applying it again
-// would change nothing in the cluster. Readiness does not matter: a refresh
+// would change nothing, in the cluster and before it. Readiness does not matter: a refresh
 // would not change it.
 func (d refresher) Done(ctx context.Context, s plan.Step) (bool, error) {
+	if ok, err := d.prepared(ctx, s.Target); err != nil || !ok {
+		return false, err
+	}
 	want, client, applied, err := d.compare(ctx, s)
 	if err != nil || !applied {
 		return false, err

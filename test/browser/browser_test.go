@@ -106,6 +106,9 @@ func TestPages(t *testing.T) {
 			server.CloseClientConnections()
 		}
 	})
+	mux.HandleFunc("/test/incomplete/", func(_ http.ResponseWriter, req *http.Request) {
+		c.incomplete.Store(filepath.Base(req.URL.Path) == "on")
+	})
 	page := httptest.NewTLSServer(mux)
 	t.Cleanup(page.Close)
 

@@ -9,12 +9,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"pai.dev/pai/internal/history"
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/rest"
@@ -29,6 +31,8 @@ type cluster struct {
 	mu   sync.Mutex
 	jobs []job.Status
 	text map[string]string // the YAML of jobs that were submitted
+	// incomplete: jobs that left the cluster are missing in lists.
+	incomplete atomic.Bool
 }
 
 func at(minutes int) time.Time {
@@ -122,6 +126,20 @@ func (c *cluster) List(_ context.Context, f rest.Filter) ([]job.Status, error) {
 	return slices.DeleteFunc(slices.Clone(c.jobs), func(s job.Status) bool { return f.User != "" && s.User != f.User }), nil
 }
 
+func (c *cluster) Page(ctx context.Context, q history.Query) (rest.JobPage, error) {
+	jobs, err := c.List(ctx, rest.Filter{})
+	all := make([]history.Summary, len(jobs))
+	for i, s := range jobs {
+		all[i] = history.Summarize(s)
+	}
+	page, total := q.Page(all)
+	p := rest.JobPage{Jobs: page, Total: total}
+	if c.incomplete.Load() {
+		p.Incomplete = "the history is not available"
+	}
+	return p, err
+}
+
 func (c *cluster) Get(_ context.Context, id rest.JobID) (job.Status, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -130,6 +148,10 @@ func (c *cluster) Get(_ context.Context, id rest.JobID) (job.Status, error) {
 		return job.Status{}, pai.Errorf(pai.CodeNotFound, "", "job %s not found", id)
 	}
 	return c.jobs[i], nil
+}
+
+func (c *cluster) Living(ctx context.Context, id rest.JobID) (job.Status, error) {
+	return c.Get(ctx, id)
 }
 
 func (c *cluster) Protocol(ctx context.Context, id rest.JobID) ([]byte, error) {

@@ -14,7 +14,8 @@ import (
 func (d *draw) services() []entry {
 	s := &d.want.Services
 	s.Cluster.Common = config.Common{ClusterID: "lab", Release: "v0.9", TrustedBundleKeys: []string{key}, HistoryLimit: config.DefaultHistoryLimit}
-	s.RestServer = config.RestServer{ServerPort: config.DefaultRestServerPort, EndedJobsLimit: config.DefaultEndedJobsLimit, EndedJobsDays: config.DefaultEndedJobsDays, JobList: config.DefaultJobList}
+	s.RestServer = config.RestServer{ServerPort: config.DefaultRestServerPort, EndedJobsLimit: config.DefaultEndedJobsLimit, EndedJobsDays: config.DefaultEndedJobsDays, JobList: config.DefaultJobList,
+		HistoryDatabase: config.DefaultJobHistory, HistoryLimit: config.DefaultJobHistoryMax, HistoryDays: config.DefaultJobHistoryDays}
 	s.NodeExporter.Port = config.DefaultNodeExporter
 	s.Prometheus = config.Prometheus{Port: config.DefaultPrometheusPort, ScrapeInterval: config.DefaultScrapeInterval}
 	f := file{}
@@ -43,6 +44,11 @@ func (d *draw) services() []entry {
 	if d.maybe(&f, "all", rest+".job-list") {
 		s.RestServer.JobList = "all"
 	}
+	if d.maybe(&f, "sqlite", rest+".history-database") {
+		s.RestServer.HistoryDatabase = "sqlite"
+	}
+	port(&s.RestServer.HistoryLimit, 1000, rest+".history-limit")
+	port(&s.RestServer.HistoryDays, 80, rest+".history-days")
 	s.Webportal.ServerPort = config.DefaultPortalPort
 	port(&s.Webportal.ServerPort, 9303, "webportal.server-port")
 	port(&s.Prometheus.Port, 9301, "prometheus.prometheus-port", "prometheus.port")

@@ -166,6 +166,15 @@ await check('while the API is unavailable every page that was open stays', async
   await page.getByRole('link', { name: 'Upgrades' }).click()
   await page.getByText(/Unavailable at/).waitFor()
 })
+await check('a list without the history says that it is not complete', async () => {
+  await page.request.get(`${base}/test/incomplete/on`)
+  await page.goto(`${base}/jobs`)
+  await page.getByText(/The list is not complete/).waitFor()
+  must(await page.getByText('finetune').isVisible(), 'the jobs of the cluster are missing')
+  await accessible(page, 'incomplete')
+  await page.request.get(`${base}/test/incomplete/off`)
+  await page.getByText(/The list is not complete/).waitFor({ state: 'detached' })
+})
 await check('the keyboard reaches the content first', async () => {
   await page.goto(`${base}/jobs`)
   await page.getByText('finetune').waitFor()

@@ -39,7 +39,7 @@ type JobAttempt struct {
 func Attempt(s job.Status, latest bool) JobAttempt {
 	d := Detail(s)
 	a := JobAttempt{
-		JobName: s.Name, FrameworkName: s.User + "~" + s.Name, UID: s.Object, UserName: user(s), State: s.State, OriginState: subState(s.State),
+		JobName: s.Name, FrameworkName: s.User + "~" + s.Name, UID: s.Object, UserName: user(s.JobRef), State: s.State, OriginState: subState(s.State, s.Ended),
 		AttemptIndex: s.Retries, JobStartedTime: millis(s.Created), AttemptStartedTime: millis(s.Started), AttemptCompletedTime: millis(s.Ended),
 		ExitCode: d.JobStatus.AppExitCode, ExitType: d.JobStatus.AppExitType, AppExitTriggerMessage: d.JobStatus.AppExitTriggerMessage,
 		AppExitTriggerTaskRoleName: d.JobStatus.AppExitTriggerTaskRoleName, AppExitTriggerTaskIndex: d.JobStatus.AppExitTriggerTaskIndex,
@@ -79,7 +79,7 @@ func TaskAttempts(s job.Status, role string, index int) (TaskStatus, bool) {
 	a := task(s, key, t)
 	return TaskStatus{TaskIndex: a.TaskIndex, TaskUID: a.TaskUID, TaskState: a.TaskState, Retries: a.Retries, AccountableRetries: a.AccountableRetries,
 		CreatedTime: a.CreatedTime, LaunchedTime: a.LaunchedTime, CompletedTime: a.CompletedTime,
-		Username: user(s), JobName: s.Name, JobAttemptID: s.Retries, TaskRoleName: key, Attempts: []Task{a}}, true
+		Username: user(s.JobRef), JobName: s.Name, JobAttemptID: s.Retries, TaskRoleName: key, Attempts: []Task{a}}, true
 }
 
 // FindTask returns a task, and the name that OpenPAI gives its role.

@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/url"
 
+	"pai.dev/pai/internal/history"
 	"pai.dev/pai/internal/job"
 )
 
@@ -111,7 +112,7 @@ type Task struct {
 
 // Detail returns the details of a job.
 func Detail(s job.Status) JobDetail {
-	d := JobDetail{DebugID: debugID(s), Name: s.Name, Tags: tags(s), JobPriority: text(s.Priority), JobStatus: jobStatus(s), TaskRoles: map[string]TaskRole{}}
+	d := JobDetail{DebugID: debugID(s.JobRef), Name: s.Name, Tags: listOf(s.Tags), JobPriority: text(s.Priority), JobStatus: jobStatus(s), TaskRoles: map[string]TaskRole{}}
 	for key, role := range Roles(s) {
 		r := TaskRole{TaskRoleStatus: RoleStatus{Name: key}, TaskStatuses: []Task{}}
 		for _, t := range role.Tasks {
@@ -142,12 +143,12 @@ func Roles(s job.Status) map[string]job.TaskRoleStatus {
 
 func jobStatus(s job.Status) JobStatus {
 	st := JobStatus{
-		Username: user(s), State: s.State, SubState: subState(s.State), ExecutionType: executionType(s),
+		Username: user(s.JobRef), State: s.State, SubState: subState(s.State, s.Ended), ExecutionType: executionType(s.StopAsked),
 		Retries: s.Retries, RetryDetails: RetryDetails{User: s.Retries},
 		SubmissionTime: millis(s.Created), CreatedTime: millis(s.Created), LaunchedTime: millis(s.Started), CompletedTime: millis(s.Ended),
-		AttemptID: s.Retries, AttemptState: subState(s.State), AppID: s.Object,
+		AttemptID: s.Retries, AttemptState: subState(s.State, s.Ended), AppID: s.Object,
 		AppCreatedTime: millis(s.Created), AppLaunchedTime: millis(s.Started), AppCompletedTime: millis(s.Ended),
-		AppExitCode: exitCode(s), VirtualCluster: s.VirtualCluster,
+		AppExitCode: exitCode(history.Summarize(s)), VirtualCluster: s.VirtualCluster,
 	}
 	if s.State.Ended() {
 		st.AppProgress = 1
@@ -158,7 +159,7 @@ func jobStatus(s job.Status) JobStatus {
 		st.AppExitDiagnostics = new(s.Message)
 		st.AppExitMessages = &ExitMessages{Launcher: new(s.Message)}
 	}
-	if role, t := trigger(s); t != nil && s.State == job.StateFailed {
+	if role, t := s.FirstFailed(); t != nil && s.State == job.StateFailed {
 		st.AppExitTriggerMessage = new(s.Message)
 		st.AppExitTriggerTaskRoleName, st.AppExitTriggerTaskIndex = new(role), new(t.Index)
 	}
@@ -169,7 +170,7 @@ func task(s job.Status, role string, t job.TaskStatus) Task {
 	out := Task{
 		TaskIndex: t.Index, TaskUID: t.PodUID, TaskState: t.State, Retries: t.Retries, AccountableRetries: t.Retries,
 		CreatedTime: millis(t.PodCreated), LaunchedTime: millis(t.Started), CompletedTime: millis(t.Ended),
-		AttemptID: t.Retries, AttemptState: subState(t.State),
+		AttemptID: t.Retries, AttemptState: subState(t.State, s.Ended),
 		CurrentAttemptCreatedTime: millis(t.PodCreated), CurrentAttemptLaunchedTime: millis(t.Started), CurrentAttemptCompletedTime: millis(t.Ended),
 		ContainerID: text(t.PodUID), ContainerIP: text(t.PodIP), ContainerNodeName: text(t.Machine), ContainerPorts: map[string]string{},
 		ContainerGPUs: gpus(t), ContainerLog: LogPath(s, role, t), ContainerExitCode: t.ExitCode,

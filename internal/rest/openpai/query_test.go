@@ -7,11 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"pai.dev/pai/internal/history"
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/pai"
 )
 
-func jobs() []JobSummary {
+func jobs() []history.Summary {
 	start := time.Unix(1.7e9, 0)
 	status := func(user, name string, state job.State, minute int, ended bool) job.Status {
 		s := job.Status{JobRef: pai.JobRef{User: user, Name: name, VirtualCluster: "default"}, State: state, Created: start.Add(time.Duration(minute) * time.Minute)}
@@ -20,9 +21,9 @@ func jobs() []JobSummary {
 		}
 		return s
 	}
-	return []JobSummary{
-		Summary(status("ada", "b", job.StateSucceeded, 1, true)), Summary(status("bob", "a", job.StateRunning, 2, false)),
-		Summary(status("ada", "c", job.StateFailed, 3, true)),
+	return []history.Summary{
+		history.Summarize(status("ada", "b", job.StateSucceeded, 1, true)), history.Summarize(status("bob", "a", job.StateRunning, 2, false)),
+		history.Summarize(status("ada", "c", job.StateFailed, 3, true)),
 	}
 }
 
@@ -56,7 +57,7 @@ func TestQueriesOfJobs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		page, total := q.Apply(jobs())
+		page, total := q.Page(jobs())
 		var names []string
 		for _, j := range page {
 			names = append(names, j.Name)
@@ -65,7 +66,7 @@ func TestQueriesOfJobs(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", query, got, want)
 		}
 	}
-	for _, query := range []string{"limit=50001", "limit=-1", "offset=x", "limit=1e3"} {
+	for _, query := range []string{"limit=50001", "limit=-1", "offset=x", "limit=1e3", "offset=4294967296"} {
 		values, _ := url.ParseQuery(query)
 		if _, err := ParseQuery(values); err == nil {
 			t.Errorf("%s is accepted", query)
@@ -102,11 +103,24 @@ func TestExitOfJobs(t *testing.T) {
 	}
 	for state, want := range map[job.State]string{job.StateWaiting: "<nil>", job.StateRunning: "<nil>", job.StateSucceeded: "0", job.StateStopped: "-210", job.StateFailed: "-8000"} {
 		got := "<nil>"
-		if code := Summary(job.Status{State: state}).AppExitCode; code != nil {
+		if code := Summary(history.Summary{State: state}).AppExitCode; code != nil {
 			got = fmt.Sprint(*code)
 		}
 		if got != want {
 			t.Errorf("%s: got %s, want %s", state, got, want)
 		}
+	}
+}
+
+// A job that left the cluster is over for clients, also if no one saw how it ended.
+func TestUnknownEnd(t *testing.T) {
+	t.Parallel()
+	s := history.Summary{State: job.StateUnknown}
+	if got := Summary(s); got.SubState != "AttemptPreparing" || got.AppExitCode != nil {
+		t.Errorf("in the cluster it is %s, %v", got.SubState, got.AppExitCode)
+	}
+	s.Ended = time.Unix(1.7e9, 0)
+	if got := Summary(s); got.SubState != "Completed" || got.State != job.StateUnknown || got.AppExitCode != nil || got.CompletedTime == nil {
+		t.Errorf("after it left it is %+v", got)
 	}
 }

@@ -6,7 +6,9 @@ import (
 	"strings"
 	"time"
 
+	"pai.dev/pai/internal/history"
 	"pai.dev/pai/internal/job"
+	"pai.dev/pai/internal/pai"
 )
 
 // The exit codes of OpenPAI for a job that a user stopped, and for one whose tasks have
@@ -16,8 +18,12 @@ const (
 	exitUnknown = -8000
 )
 
-// subState is the state of OpenPAI's framework controller for a state.
-func subState(s job.State) string {
+// subState is the state of OpenPAI's framework controller for a state of a job, or of one
+// of its tasks. A job that left the cluster has ended, also if no one saw how.
+func subState(s job.State, ended time.Time) string {
+	if s == job.StateUnknown && !ended.IsZero() {
+		return "Completed"
+	}
 	switch s {
 	case job.StateWaiting, job.StateUnknown:
 		return "AttemptPreparing"
@@ -30,41 +36,28 @@ func subState(s job.State) string {
 	}
 }
 
-func executionType(s job.Status) string {
-	if s.StopAsked {
+func executionType(stopAsked bool) string {
+	if stopAsked {
 		return "STOP"
 	}
 	return "START"
 }
 
 // exitCode is that of a job that has ended; nil before.
-func exitCode(s job.Status) *int {
+func exitCode(s history.Summary) *int {
 	switch s.State {
 	case job.StateSucceeded:
 		return new(0)
 	case job.StateStopped:
 		return new(exitStopped)
 	case job.StateFailed:
-		if _, t := trigger(s); t != nil && t.ExitCode != nil {
-			return new(*t.ExitCode)
+		if s.ExitCode != nil {
+			return s.ExitCode
 		}
 		return new(exitUnknown)
 	default:
 		return nil
 	}
-}
-
-// trigger is the task that failed first, with its role; nil if none did.
-func trigger(s job.Status) (role string, first *job.TaskStatus) {
-	for _, r := range s.TaskRoles {
-		for i := range r.Tasks {
-			t := &r.Tasks[i]
-			if t.State == job.StateFailed && (first == nil || t.Ended.Before(first.Ended)) {
-				role, first = r.Name, t
-			}
-		}
-	}
-	return role, first
 }
 
 // millis is a time as OpenPAI writes it; nil if it is unknown.
@@ -85,21 +78,22 @@ func RoleKey(role string) string {
 	}, strings.ToLower(role))
 }
 
-func debugID(s job.Status) string {
+func debugID(s pai.JobRef) string {
 	sum := md5.Sum([]byte(s.User + "~" + s.Name)) //nolint:gosec // see above
 	return hex.EncodeToString(sum[:])
 }
 
-func user(s job.Status) string {
+func user(s pai.JobRef) string {
 	if s.User == "" {
 		return "unknown"
 	}
 	return s.User
 }
 
-func tags(s job.Status) []string {
-	if s.Tags == nil {
+// listOf is a list that is never null in JSON.
+func listOf(tags []string) []string {
+	if tags == nil {
 		return []string{}
 	}
-	return s.Tags
+	return tags
 }

@@ -1,6 +1,9 @@
 package openpai
 
-import "pai.dev/pai/internal/job"
+import (
+	"pai.dev/pai/internal/history"
+	"pai.dev/pai/internal/job"
+)
 
 // RetryDetails says why a job was restarted.
 type RetryDetails struct {
@@ -34,13 +37,13 @@ type JobSummary struct {
 }
 
 // Summary returns the summary of a job.
-func Summary(s job.Status) JobSummary {
+func Summary(s history.Summary) JobSummary {
 	return JobSummary{
-		DebugID: debugID(s), Name: s.Name, Username: user(s), State: s.State, SubState: subState(s.State),
-		ExecutionType: executionType(s), Tags: tags(s), Retries: s.Retries, RetryDetails: RetryDetails{User: s.Retries},
+		DebugID: debugID(s.JobRef), Name: s.Name, Username: user(s.JobRef), State: s.State, SubState: subState(s.State, s.Ended),
+		ExecutionType: executionType(s.StopAsked), Tags: listOf(s.Tags), Retries: s.Retries, RetryDetails: RetryDetails{User: s.Retries},
 		SubmissionTime: millis(s.Created), CreatedTime: millis(s.Created), LaunchedTime: millis(s.Started), CompletedTime: millis(s.Ended),
 		AppExitCode: exitCode(s), VirtualCluster: s.VirtualCluster,
-		TotalGPUNumber: s.GPUs, TotalTaskNumber: s.Tasks(), TotalTaskRoleNumber: len(s.TaskRoles), JobPriority: text(s.Priority),
+		TotalGPUNumber: s.GPUs, TotalTaskNumber: s.Tasks, TotalTaskRoleNumber: s.TaskRoles, JobPriority: text(s.Priority),
 	}
 }
 
@@ -48,4 +51,7 @@ func Summary(s job.Status) JobSummary {
 type JobsWithCount struct {
 	TotalCount int          `json:"totalCount"`
 	Data       []JobSummary `json:"data"`
+	// Incomplete means that jobs which left the cluster are missing. OpenPAI does not
+	// have it.
+	Incomplete bool `json:"incomplete,omitempty"`
 }

@@ -29,6 +29,8 @@ export interface JobSummary {
 export interface JobPage {
   totalCount: number
   data: JobSummary[]
+  /** Jobs that left the cluster are missing. */
+  incomplete?: boolean
 }
 
 export interface Task {

@@ -42,6 +42,7 @@ export const en = {
     select: (name: string) => `Select ${name}`, selectAll: 'Select all on this page', selected: (n: number) => `${count(n, 'job')} selected`,
     stop: 'Stop', archive: 'Archive', unarchive: 'Restore from the archive', clear: 'Clear selection',
     total: (n: number) => count(n, 'job'),
+    incomplete: 'The list is not complete: the history is not available, so jobs that left the cluster are missing. Jobs are not affected.',
     empty: 'No jobs yet', emptyHelp: 'Submit a job here, or run: paictl job submit FILE', emptyFilter: 'No job matches the filters',
     emptyFilterHelp: 'Remove a filter. You see your own jobs; administrators see all.',
     confirmStop: (n: number) => `Stop ${count(n, 'job')}?`,

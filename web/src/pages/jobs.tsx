@@ -124,6 +124,7 @@ export default function Jobs({ session }: { session: Session }) {
       <FilterBar filters={filters} change={change} session={session} />
       {chosen.length > 0 && <Selection jobs={chosen} clear={() => setSelected(new Set())} showsArchive={filters.archived} />}
       <Refusal error={list.error} />
+      {list.data?.incomplete && <p role="status" className="note">{m.jobs.incomplete}</p>}
       {list.data === undefined ? !list.isError && <Loading /> : rows.length === 0 ? (
         <Empty title={filtered ? m.jobs.emptyFilter : m.jobs.empty}>{filtered ? m.jobs.emptyFilterHelp : m.jobs.emptyHelp}</Empty>
       ) : (
