@@ -268,9 +268,9 @@ func TestMaintenanceChangesCoreDNSAsItRuns(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		maintain, err := Maintain(in.World, "gpu-01")
-		if err != nil {
-			t.Fatal(err)
+		maintain, err := Maintain(running(twoReleases(), "v0.9", "cp-01", "gpu-01").World, "gpu-01")
+		if err != nil || len(maintain.Steps) == 0 {
+			t.Fatalf("got %v, %v, want steps", maintain.Steps, err)
 		}
 		if slices.ContainsFunc(slices.Concat(p.Steps, maintain.Steps), func(s Step) bool { return s.Kind.Traits().RollsPods }) {
 			t.Errorf("got steps that roll pods: %v, %v", p.Steps, maintain.Steps)
