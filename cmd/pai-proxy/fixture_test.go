@@ -105,14 +105,14 @@ func serveAPI(t *testing.T, a *authority, s *apiServer, l net.Listener, certName
 
 func (s *apiServer) address() string { return s.Listener.Addr().String() }
 
-// patience is for what has to happen: a busy host can take long for it.
-const patience = time.Minute
+// longTimeout is for what has to happen: a busy host can take long for it.
+const longTimeout = time.Minute
 
 // testTimings check often; a test that needs a limit to pass sets it.
 func testTimings() timings {
 	return timings{
-		interval: 20 * time.Millisecond, downInterval: 10 * time.Millisecond, checkTimeout: patience,
-		rise: 2, fall: 3, wait: patience, grace: patience, dial: patience, hello: patience,
+		interval: 20 * time.Millisecond, downInterval: 10 * time.Millisecond, checkTimeout: longTimeout,
+		rise: 2, fall: 3, wait: longTimeout, grace: longTimeout, dial: longTimeout, hello: longTimeout,
 	}
 }
 
@@ -139,7 +139,7 @@ func (f *fixture) use(backends ...backendConfig) {
 func (f *fixture) client(keep bool) *http.Client {
 	roots := x509.NewCertPool()
 	roots.AddCert(f.authority.cert)
-	return &http.Client{Timeout: patience, Transport: &http.Transport{
+	return &http.Client{Timeout: longTimeout, Transport: &http.Transport{
 		DisableKeepAlives: !keep, TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: apiName},
 	}}
 }
@@ -157,7 +157,7 @@ func (f *fixture) ask(c *http.Client) (string, error) {
 // eventually waits until new connections are answered by a server.
 func (f *fixture) eventually(want string) {
 	f.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(longTimeout)
 	var got string
 	var err error
 	for time.Now().Before(deadline) {
@@ -178,9 +178,9 @@ func (f *fixture) outOfUse() {
 // until waits for a condition.
 func (f *fixture) until(what string, condition func() bool) {
 	f.Helper()
-	for deadline := time.Now().Add(patience); !condition(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(longTimeout); !condition(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			f.Fatalf("within %s, it is not true that %s", patience, what)
+			f.Fatalf("within %s, it is not true that %s", longTimeout, what)
 		}
 	}
 }

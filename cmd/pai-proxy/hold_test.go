@@ -18,7 +18,7 @@ func startHold(f *fixture) (path string, done chan error) {
 	f.Helper()
 	path = filepath.Join(f.TempDir(), "listeners.sock")
 	ready, done := make(chan struct{}), make(chan error, 1)
-	ctx, cancel := context.WithTimeout(f.Context(), patience)
+	ctx, cancel := context.WithTimeout(f.Context(), longTimeout)
 	f.Cleanup(cancel)
 	go func() { done <- hold(ctx, []string{f.address}, path, func() { close(ready) }) }()
 	select {
@@ -48,7 +48,7 @@ func TestReplacedProxyRefusesNothing(t *testing.T) {
 		}
 		return err == nil
 	}
-	for deadline := time.Now().Add(patience); !held(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(longTimeout); !held(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the address that became free is not held")
 		}
@@ -205,7 +205,7 @@ func TestAddressIsHeldOnceItIsFree(t *testing.T) {
 			t.Fatal(got.err)
 		}
 		got.l.Close()
-	case <-time.After(patience):
+	case <-time.After(longTimeout):
 		t.Error("the address that became free is not held")
 	}
 }

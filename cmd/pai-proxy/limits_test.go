@@ -136,7 +136,7 @@ func TestClientsThatDoNotSpeakTLS(t *testing.T) {
 		if _, err := io.WriteString(c, sends); err != nil {
 			t.Fatal(err)
 		}
-		c.SetReadDeadline(time.Now().Add(patience))
+		c.SetReadDeadline(time.Now().Add(longTimeout))
 		if n, err := c.Read(make([]byte, 1)); n > 0 || err == nil || isTimeout(err) {
 			t.Errorf("%s: read %d bytes, %v, want a closed connection", name, n, err)
 		}

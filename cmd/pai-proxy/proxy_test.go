@@ -190,7 +190,7 @@ func TestConnectionIsClosedWhenNoServerComes(t *testing.T) {
 	if _, err := c.Write(helloBytes); err != nil {
 		t.Fatal(err)
 	}
-	c.SetReadDeadline(time.Now().Add(patience))
+	c.SetReadDeadline(time.Now().Add(longTimeout))
 	if _, err := bufio.NewReader(c).ReadByte(); err != io.EOF {
 		t.Errorf("read ended with %v, want EOF", err)
 	}
@@ -258,7 +258,7 @@ func TestDownClosesSessions(t *testing.T) {
 	}
 	f.until("the connection is handed on", func() bool { return f.handedOn() == 1 })
 	a.ready.Store(false)
-	c.SetReadDeadline(time.Now().Add(patience))
+	c.SetReadDeadline(time.Now().Add(longTimeout))
 	if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("the session to a server that is down stayed open: %v", err)
 	}

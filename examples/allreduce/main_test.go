@@ -4,13 +4,14 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"pai.dev/pai/test/freeport"
 )
 
 // Tasks that find one another in each of the ways add up to the same.
@@ -39,17 +40,12 @@ func TestTasksAddUp(t *testing.T) {
 			t.Parallel()
 			addresses := make([]string, size)
 			for i := range addresses {
-				l, err := net.Listen("tcp", "127.0.0.1:0")
-				if err != nil {
-					t.Fatal(err)
-				}
-				addresses[i] = l.Addr().String()
-				l.Close()
+				addresses[i] = fmt.Sprintf("127.0.0.1:%d", freeport.Get(t))
 			}
 			var wait sync.WaitGroup
 			for rank := range size {
 				o := of(t, rank, addresses)
-				o.numbers, o.rounds, o.timeout = 1000, 3, 20*time.Second
+				o.numbers, o.rounds, o.timeout = 1000, 3, time.Minute
 				wait.Go(func() {
 					var out bytes.Buffer
 					if err := run(t.Context(), o, &out); err != nil || !strings.Contains(out.String(), "of 3: 3 sums of 1000 numbers are right") {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pai.dev/pai/internal/config"
@@ -116,27 +117,30 @@ func TestUnobservedIsNeverOK(t *testing.T) {
 
 func TestRunReportsEveryCheckByOutcome(t *testing.T) {
 	t.Parallel()
-	second := make(chan struct{})
-	checks := []Check{
-		{ID: "fine", evaluate: func(context.Context, *world) ([]Result, error) { <-second; return []Result{okay("", "fine")}, nil }},
-		{ID: "several", evaluate: func(context.Context, *world) ([]Result, error) {
-			close(second) // checks that do not run in parallel never reach this
-			return []Result{warning("b", "", "odd"), failed("a", "fix it", "wrong")}, nil
-		}},
-		{ID: "panics", evaluate: func(context.Context, *world) ([]Result, error) { panic("nil map") }},
-		{ID: "hangs", evaluate: func(context.Context, *world) ([]Result, error) { select {} }},
-		{ID: "empty", evaluate: func(context.Context, *world) ([]Result, error) { return nil, nil }},
-		{ID: "partial", evaluate: func(context.Context, *world) ([]Result, error) { return []Result{okay("a", "fine")}, errTest }},
-		{ID: "waits", evaluate: func(ctx context.Context, _ *world) ([]Result, error) { <-ctx.Done(); return nil, ctx.Err() }},
-	}
-	var got []string
-	for _, r := range runAll(t.Context(), checks, nil, 300*time.Millisecond) {
-		got = append(got, strings.TrimSpace(string(r.Outcome)+" "+r.ID+" "+r.Target))
-	}
-	want := []string{"failed several a", "unknown panics", "unknown hangs", "unknown partial", "unknown waits", "warning several b", "ok fine", "ok empty", "ok partial a"}
-	if !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
-	}
+	synctest.Test(t, func(t *testing.T) { // in which a busy host cannot use up the time of a check
+		second, hangs := make(chan struct{}), make(chan struct{})
+		checks := []Check{
+			{ID: "fine", evaluate: func(context.Context, *world) ([]Result, error) { <-second; return []Result{okay("", "fine")}, nil }},
+			{ID: "several", evaluate: func(context.Context, *world) ([]Result, error) {
+				close(second) // checks that do not run in parallel never reach this
+				return []Result{warning("b", "", "odd"), failed("a", "fix it", "wrong")}, nil
+			}},
+			{ID: "panics", evaluate: func(context.Context, *world) ([]Result, error) { panic("nil map") }},
+			{ID: "hangs", evaluate: func(context.Context, *world) ([]Result, error) { <-hangs; return nil, nil }},
+			{ID: "empty", evaluate: func(context.Context, *world) ([]Result, error) { return nil, nil }},
+			{ID: "partial", evaluate: func(context.Context, *world) ([]Result, error) { return []Result{okay("a", "fine")}, errTest }},
+			{ID: "waits", evaluate: func(ctx context.Context, _ *world) ([]Result, error) { <-ctx.Done(); return nil, ctx.Err() }},
+		}
+		var got []string
+		for _, r := range runAll(t.Context(), checks, nil, 300*time.Millisecond) {
+			got = append(got, strings.TrimSpace(string(r.Outcome)+" "+r.ID+" "+r.Target))
+		}
+		close(hangs)
+		want := []string{"failed several a", "unknown panics", "unknown hangs", "unknown partial", "unknown waits", "warning several b", "ok fine", "ok empty", "ok partial a"}
+		if !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
 }
 
 func TestRunOptionsSelectChecks(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	apiextensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -136,26 +137,28 @@ apiserver_request_total{removed_release="1.30"} 1
 
 func TestFirstSuccessOfParallelCalls(t *testing.T) {
 	t.Parallel()
-	var calls atomic.Int32
-	got, err := firstSuccess(t.Context(), time.Millisecond, func(ctx context.Context) (string, error) {
-		switch calls.Add(1) {
-		case 1:
-			<-ctx.Done() // until another call succeeds
-			return "", ctx.Err()
-		case 2:
-			return "", errTest
-		default:
-			return "response", nil
+	synctest.Test(t, func(t *testing.T) {
+		var calls atomic.Int32
+		got, err := firstSuccess(t.Context(), time.Millisecond, func(ctx context.Context) (string, error) {
+			switch calls.Add(1) {
+			case 1:
+				<-ctx.Done() // until another call succeeds
+				return "", ctx.Err()
+			case 2:
+				return "", errTest
+			default:
+				return "response", nil
+			}
+		})
+		if got != "response" || err != nil {
+			t.Errorf("got %q, %v", got, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		if _, err := firstSuccess(ctx, time.Millisecond, func(context.Context) (int, error) { return 0, errTest }); !errors.Is(err, errTest) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
 		}
 	})
-	if got != "response" || err != nil {
-		t.Errorf("got %q, %v", got, err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	if _, err := firstSuccess(ctx, time.Millisecond, func(context.Context) (int, error) { return 0, errTest }); !errors.Is(err, errTest) || !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v", err)
-	}
 }
 
 func TestRemovalsOfKubernetesTypes(t *testing.T) {

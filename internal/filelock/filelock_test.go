@@ -47,13 +47,13 @@ func TestLockHasOneHolder(t *testing.T) {
 func TestLockEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "lock")
-	ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
-	defer cancel()
-	unlock, err := filelock.Lock(ctx, path, func() {})
+	unlock, err := filelock.Lock(t.Context(), path, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unlock()
+	ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
+	defer cancel()
 	if _, err := filelock.Lock(ctx, path, func() {}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v for a held lock, want the deadline", err)
 	}

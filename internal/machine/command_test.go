@@ -265,7 +265,7 @@ func TestRunRemovesScratch(t *testing.T) {
 			if err := <-ended; (err == nil) != (name == "ends") {
 				t.Errorf("got %v at the end of the script", err)
 			}
-			deadline := time.Now().Add(10 * time.Second)
+			deadline := time.Now().Add(time.Minute)
 			for _, err = os.Stat(scratch); err == nil && time.Now().Before(deadline); _, err = os.Stat(scratch) {
 				time.Sleep(20 * time.Millisecond)
 			}
@@ -300,7 +300,7 @@ func TestRunRemovesScratchOnDisk(t *testing.T) {
 		t.Error("the script ended without an error")
 	}
 	_, err := os.Stat(disk)
-	for deadline := time.Now().Add(10 * time.Second); err == nil && time.Now().Before(deadline); _, err = os.Stat(disk) {
+	for deadline := time.Now().Add(time.Minute); err == nil && time.Now().Before(deadline); _, err = os.Stat(disk) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {

@@ -52,7 +52,7 @@ func TestJobsAreApart(t *testing.T) {
 		})
 		o.part("all rules of "+m+" are removed", func(o *operator) {
 			o.on(m, "nft flush ruleset")
-			o.eventually(5*time.Second, "the rules of tasks are back", func() (bool, string) {
+			o.eventually(time.Minute, "the rules of tasks are back", func() (bool, string) {
 				out := o.on(m, "nft list tables")
 				return strings.Contains(out, "inet pai-tasks") && strings.Contains(out, "bridge pai-tasks") && strings.Contains(out, "ip flannel-ipv4"), out
 			})
