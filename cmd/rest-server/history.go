@@ -54,15 +54,15 @@ func (o historyOptions) keeper(log *slog.Logger) (*history.Keeper, error) {
 	default:
 		return nil, fmt.Errorf("--history must be none, sqlite, or postgresql, not %q", o.database)
 	}
-	return history.NewKeeper(open, func(s *history.Store, err error) { logHistory(log, s, err) }), nil
+	return history.NewKeeper(open, func(ctx context.Context, s *history.Store, err error) { logHistory(ctx, log, s, err) }), nil
 }
 
-func logHistory(log *slog.Logger, s *history.Store, err error) {
+func logHistory(ctx context.Context, log *slog.Logger, s *history.Store, err error) {
 	if err != nil {
 		log.Warn("the history is not available; jobs are not affected", "error", err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), historyEvery)
+	ctx, cancel := context.WithTimeout(ctx, historyEvery)
 	defer cancel()
 	if empty, err := s.Empty(ctx); err == nil && empty {
 		log.Warn("the history is empty: it has no job that left the cluster before")

@@ -34,7 +34,7 @@ const (
 type Keeper struct {
 	open func(ctx context.Context) (*Store, error)
 	// changed is called when the database becomes available, and when it no longer is.
-	changed func(s *Store, err error)
+	changed func(ctx context.Context, s *Store, err error)
 
 	failures int         // checks in a row
 	opening  atomic.Bool // an attempt to open it has not returned
@@ -45,7 +45,7 @@ type Keeper struct {
 }
 
 // NewKeeper returns a Keeper that has no database until Run opens it.
-func NewKeeper(open func(ctx context.Context) (*Store, error), changed func(s *Store, err error)) *Keeper {
+func NewKeeper(open func(ctx context.Context) (*Store, error), changed func(ctx context.Context, s *Store, err error)) *Keeper {
 	return &Keeper{open: open, changed: changed, err: errors.New("it is being opened")}
 }
 
@@ -68,7 +68,7 @@ func (k *Keeper) check(ctx context.Context) {
 			k.failures = 0
 		case !errors.Is(err, context.Canceled):
 			if k.failures++; k.failures >= maxFailures || errors.Is(err, errReplaced) {
-				k.set(nil, err)
+				k.set(ctx, nil, err)
 			}
 		}
 		return
@@ -76,7 +76,7 @@ func (k *Keeper) check(ctx context.Context) {
 	s, err := k.tryOpen(ctx)
 	if err == nil || !errors.Is(err, context.Canceled) {
 		k.failures = 0
-		k.set(s, err)
+		k.set(ctx, s, err)
 	}
 }
 
@@ -99,14 +99,14 @@ func (k *Keeper) tryOpen(ctx context.Context) (*Store, error) {
 }
 
 // set replaces the store, and reports a change once.
-func (k *Keeper) set(s *Store, err error) {
+func (k *Keeper) set(ctx context.Context, s *Store, err error) {
 	_, why := k.Store()
 	before := k.replace(s, err)
 	if before != nil {
 		go func() { _ = before.Close() }() // it can hang as its disk does
 	}
 	if s != nil || before != nil || fmt.Sprint(why) != fmt.Sprint(unavailable(err)) {
-		k.changed(s, err)
+		k.changed(ctx, s, err)
 	}
 }
 

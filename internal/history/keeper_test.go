@@ -18,7 +18,7 @@ func TestKeeper(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "later")
 	changes := make(chan error, 100)
-	k := NewKeeper(func(ctx context.Context) (*Store, error) { return OpenSQLite(ctx, dir, 1<<30) }, func(_ *Store, err error) { changes <- err })
+	k := NewKeeper(func(ctx context.Context) (*Store, error) { return OpenSQLite(ctx, dir, 1<<30) }, func(_ context.Context, _ *Store, err error) { changes <- err })
 	use := func() error {
 		_, err := Use(t.Context(), k, func(ctx context.Context, s *Store) (int, error) { return 0, s.Check(ctx) })
 		return err
@@ -66,8 +66,8 @@ func TestKeeper(t *testing.T) {
 // reported to them.
 func TestErrorsOfUse(t *testing.T) {
 	t.Parallel()
-	k := NewKeeper(nil, func(*Store, error) {})
-	k.set(openIn(t, t.TempDir(), 1<<30), nil)
+	k := NewKeeper(nil, func(context.Context, *Store, error) {})
+	k.set(t.Context(), openIn(t, t.TempDir(), 1<<30), nil)
 	forUser := pai.Errorf(pai.CodeInvalid, "", "wrong")
 	for _, c := range []struct {
 		err  error
@@ -99,10 +99,10 @@ func TestUseIsBounded(t *testing.T) {
 		t.Errorf("got %v after %s", err, time.Since(began))
 	}
 	changes := make(chan error, 10)
-	k := NewKeeper(nil, func(_ *Store, err error) { changes <- err })
+	k := NewKeeper(nil, func(_ context.Context, _ *Store, err error) { changes <- err })
 	s := openIn(t, t.TempDir(), 1<<30)
 	s.intact = func() error { <-hang; return nil }
-	k.set(s, nil)
+	k.set(t.Context(), s, nil)
 	<-changes
 	began = time.Now()
 	for range maxFailures {
@@ -121,9 +121,9 @@ func TestUseIsBounded(t *testing.T) {
 // does at once.
 func TestBusyDatabaseStaysOpen(t *testing.T) {
 	t.Parallel()
-	k := NewKeeper(nil, func(*Store, error) {})
+	k := NewKeeper(nil, func(context.Context, *Store, error) {})
 	s := openIn(t, t.TempDir(), 1<<30)
-	k.set(s, nil)
+	k.set(t.Context(), s, nil)
 	for range sqliteConnections {
 		conn, err := s.db.Conn(t.Context())
 		if err != nil {
@@ -147,7 +147,7 @@ func TestBusyDatabaseStaysOpen(t *testing.T) {
 	if _, err := k.Store(); !errors.Is(err, failing) {
 		t.Errorf("after %d failures: %v", maxFailures, err)
 	}
-	k.set(openIn(t, t.TempDir(), 1<<30), nil)
+	k.set(t.Context(), openIn(t, t.TempDir(), 1<<30), nil)
 	k.store.intact = func() error { return errReplaced }
 	k.failures = 0
 	k.check(t.Context())
@@ -162,7 +162,7 @@ func TestOpeningIsBounded(t *testing.T) {
 	t.Parallel()
 	late := openIn(t, t.TempDir(), 1<<30)
 	hang, tries := make(chan struct{}), make(chan bool, 10)
-	k := NewKeeper(func(context.Context) (*Store, error) { tries <- true; <-hang; return late, nil }, func(*Store, error) {})
+	k := NewKeeper(func(context.Context) (*Store, error) { tries <- true; <-hang; return late, nil }, func(context.Context, *Store, error) {})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	for range 3 {

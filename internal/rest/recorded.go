@@ -39,7 +39,7 @@ type awayError struct{ err error }
 
 func (awayError) Error() string        { return incomplete }
 func (e awayError) Unwrap() error      { return e.err }
-func (awayError) Is(target error) bool { return target == errUnavailable } //nolint:errorlint // this is the comparison
+func (awayError) Is(target error) bool { return target == errUnavailable }
 
 // Page implements ClusterAPI.
 func (r *Recorded) Page(ctx context.Context, q history.Query) (JobPage, error) {

@@ -39,7 +39,7 @@ func newRecordedWhole(t *testing.T, policy identity.Policy, virtualClusters ...s
 	w.core, _ = w.handler.Jobs.(*Core)
 	changes := make(chan error, 100)
 	w.keeper = history.NewKeeper(func(ctx context.Context) (*history.Store, error) { return history.OpenSQLite(ctx, w.dir, 1<<30) },
-		func(_ *history.Store, err error) { changes <- err })
+		func(_ context.Context, _ *history.Store, err error) { changes <- err })
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan struct{})
 	go func() { w.keeper.Run(ctx, 10*time.Millisecond); close(ended) }()
