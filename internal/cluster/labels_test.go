@@ -47,7 +47,7 @@ func TestLabelsFollowTheLayout(t *testing.T) {
 	}
 	const pods = "/api/v1/namespaces/pai-vc-default/pods/"
 	pod := func(phase, selector string) string {
-		return fmt.Sprintf(`{"kind":"Pod","apiVersion":"v1","metadata":{"name":"p","namespace":"pai-vc-default"},"spec":{"nodeSelector":{%s}},"status":{"phase":%q}}`, selector, phase)
+		return fmt.Sprintf(`{"kind":"Pod","apiVersion":"v1","metadata":{"name":"p","namespace":"pai-vc-default","labels":{%q:"train"}},"spec":{"nodeSelector":{%s}},"status":{"phase":%q}}`, pai.LabelJob, selector, phase)
 	}
 	const chose = `"pai.dev/machine-sku":"a100"`
 	for _, c := range []struct {
