@@ -41,6 +41,7 @@ type proxy struct {
 	backends  []*backend
 	listeners map[string]net.Listener // nil while the address cannot be listened on
 	held      map[string]net.Listener // that were passed to this process, and are not in use yet
+	released  bool                    // another process has the addresses
 	next      int
 	changed   chan struct{} // closed and replaced when a backend may have become usable
 }
@@ -81,7 +82,16 @@ func (p *proxy) apply(c config) {
 	p.held = nil
 }
 
+// listen makes addresses those where the proxy listens. A configuration without any releases
+// all for the next proxy: this one then only serves the connections that it has, whatever
+// the configuration says later.
 func (p *proxy) listen(addresses []string) {
+	if len(addresses) == 0 && len(p.listeners) > 0 {
+		p.released = true
+	}
+	if p.released {
+		addresses = nil
+	}
 	wanted := map[string]bool{}
 	for _, a := range addresses {
 		wanted[a] = true

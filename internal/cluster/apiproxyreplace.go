@@ -2,8 +2,10 @@ package cluster
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"time"
 
@@ -14,24 +16,38 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// replaceAPIProxy restarts the proxy of the API as another version. Connections are refused
-// while nothing listens on its addresses, about 45 ms. A client of an older release, which
-// repeats nothing, would see that. So a proxy that takes listeners gets those of a holder, and
-// for one of v0.10 or older the kernel keeps new connections waiting.
+// replaceAPIProxy starts the proxy of the API as another version. Connections would be refused
+// while nothing listens on its addresses, about 45 ms, and answers would be cut off when the
+// process that passes them ends. A client of an older release, which repeats nothing, would see
+// both. So a proxy that takes listeners gets those of a holder, for one of v0.10 or older the
+// kernel keeps new connections waiting, and the process that is replaced serves the
+// connections that it has until they end.
 func (c *cluster) replaceAPIProxy(ctx context.Context, h machine.Host, m config.Machine, v pai.KubernetesVersion) error {
-	i, err := c.content(ctx, h, v)
+	next, err := c.content(ctx, h, v)
 	if err != nil {
 		return err
 	}
+	outlives, err := c.proxyOutlives(ctx, h, next)
+	if err != nil {
+		return err
+	}
+	port := c.Config.Kubernetes.APIServersPort
 	before, after := holdScript(v), ""
-	if !contained(i.Upstream) {
-		port := c.Config.Kubernetes.APIServersPort
+	if !contained(next.Upstream) {
 		before, after = pauseScript(port), resumeScript(port, len(proxyConfigFor(c.Config, m, nil).Listen))
+	}
+	restart := func() error { return moveAndRestart(ctx, h, plan.RoleAPIProxy, v) }
+	if outlives {
+		released, err := c.releasedProxyFile(ctx, h)
+		if err != nil {
+			return err
+		}
+		restart = func() error { return releaseAndRestart(ctx, h, port, released, v) }
 	}
 	if _, err := h.Run(ctx, machine.Command{Script: before}); err != nil {
 		return fmt.Errorf("hold the addresses of the API on %q while its proxy is replaced: %w", h.Name(), err)
 	}
-	err = moveAndRestart(ctx, h, plan.RoleAPIProxy, v)
+	err = restart()
 	if after == "" {
 		return err
 	}
@@ -39,6 +55,39 @@ func (c *cluster) replaceAPIProxy(ctx context.Context, h machine.Host, m config.
 		err = errors.Join(err, fmt.Errorf("let new connections to the API on %q in again: %w", h.Name(), resumed))
 	}
 	return err
+}
+
+// proxyOutlives reports whether the proxy that runs can serve its connections beside the next
+// one. One of v0.10 or older would take its addresses again as soon as they are free. So one of
+// the two must be newer: the next one, whose addresses are held, or the one that runs, which
+// does not take again what it has released.
+func (c *cluster) proxyOutlives(ctx context.Context, h machine.Host, next installed) (bool, error) {
+	state, err := roleState(ctx, h, plan.RoleAPIProxy)
+	if err != nil || state.Running == "" {
+		return false, err
+	}
+	if contained(next.Upstream) {
+		return true, nil
+	}
+	running, err := c.content(ctx, h, state.Running)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil // its directory was deleted
+	}
+	return err == nil && contained(running.Upstream), err
+}
+
+// releasedProxyFile is the configuration of the proxy on a machine without addresses.
+func (c *cluster) releasedProxyFile(ctx context.Context, h machine.Host) ([]byte, error) {
+	data, err := h.ReadFile(ctx, layout.APIProxyFile)
+	if err != nil {
+		return nil, err
+	}
+	var p proxyConfig
+	if err := json.Unmarshal(data, &p); err != nil {
+		return nil, fmt.Errorf("%s on %q: %w", layout.APIProxyFile, h.Name(), err)
+	}
+	p.Listen = []string{}
+	return json.Marshal(p)
 }
 
 // holdTimeout bounds how long the addresses of the API are held for a proxy that does

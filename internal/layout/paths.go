@@ -62,6 +62,10 @@ const (
 	APIProxyListeners = "/run/" + APIProxyRunName + "/listeners.sock"
 	APIProxyRunName   = "pai-api-proxy"
 	APIProxyHoldUnit  = "pai-api-proxy-hold.service"
+	// APIProxyReplaceUnit replaces the API proxy, and APIProxyOutliveUnit ends the one that was
+	// replaced once it has no connection.
+	APIProxyReplaceUnit = "pai-api-proxy-replace.service"
+	APIProxyOutliveUnit = "pai-api-proxy-outlive.service"
 )
 
 // HostsFile names the machines. The lines of PAI end in HostsMark.

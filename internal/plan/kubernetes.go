@@ -126,11 +126,21 @@ func (k *kubernetes) controlPlane() {
 	k.clusterStep("snapshot", KindSnapshot, hop && (etcd || api), pai.RiskNone, ready...)
 	k.clusterStep("recover", KindRecover, k.o.Recover, pai.RiskAPI, each(k, k.controlPlanes, "programs")...)
 	k.clusterStep("pki", KindPKI, !k.hasPKI(), pai.RiskNone, append(each(k, k.controlPlanes, "programs"), k.cluster("recover"))...)
-	k.clusterStep("etcd", KindEtcd, etcd, k.apiRisk(), append(ready, k.cluster("pki"), k.cluster("snapshot"))...)
+	ready = append(ready, k.cluster("pki"), k.cluster("snapshot"))
+	if k.handsOver() {
+		for _, m := range k.controlPlanes {
+			k.role(m, RoleAPIProxy, k.apiRisk(), ready...)
+		}
+		ready = append(ready, each(k, k.controlPlanes, string(RoleAPIProxy))...)
+	}
+	k.clusterStep("etcd", KindEtcd, etcd, k.apiRisk(), ready...)
 	// Nothing reads the restored data before it was compared with what runs.
 	k.clusterStep("reconcile", KindReconcile, k.o.Recover, pai.RiskAPI, k.cluster("etcd"))
 	k.clusterStep("apiserver", KindAPIServer, api, k.apiRisk(), k.cluster("etcd"), k.cluster("reconcile"))
 	for _, m := range k.machines {
+		if m.ControlPlane && k.handsOver() {
+			continue
+		}
 		risk := k.apiRisk()
 		if k.nodeRisk(m) == pai.RiskNone {
 			risk = pai.RiskNone // nothing on the machine uses its proxy yet
@@ -145,6 +155,15 @@ func (k *kubernetes) controlPlane() {
 	have, want := k.world.Manifests, k.o.Manifests
 	k.clusterStep("bootstrap", KindBootstrap, k.unrecorded() || k.applies(have.Bootstrap, want.Bootstrap), pai.RiskNone,
 		append(each(k, k.controlPlanes, string(RoleControllerManager)), each(k, k.controlPlanes, string(RoleScheduler))...)...)
+}
+
+// handsOver reports whether an API server that runs is handed over. It then asks its clients to
+// connect again. So the API proxy of the control plane is replaced before: the next one gets
+// the new connections, and the one before serves the others, which end without a cut.
+func (k *kubernetes) handsOver() bool {
+	return k.world.APIReachable && !k.o.Recover && slices.ContainsFunc(k.controlPlanes, func(m MachineState) bool {
+		return m.Roles[RoleAPIServerA].Running != "" || m.Roles[RoleAPIServerB].Running != ""
+	})
 }
 
 // movesAPIServer reports whether the API server is to be started or handed over.

@@ -82,7 +82,9 @@ func (k *kubernetes) planRollback(lossy bool) {
 	}
 	k.clusterStep("etcd", KindEtcd, k.stale(RoleEtcdA, RoleEtcdB) && (!lossy || k.restoresWithNewerEtcd()), k.apiRisk(), k.cluster("apiserver"))
 	for _, m := range k.machines {
-		k.role(m, RoleAPIProxy, k.apiRisk(), k.id(m, "programs"), k.cluster("apiserver"))
+		if lossy || !m.ControlPlane || !k.handsOver() {
+			k.role(m, RoleAPIProxy, k.apiRisk(), k.id(m, "programs"), k.cluster("apiserver"))
+		}
 	}
 	all := slices.Concat([]StepID{k.cluster("apiserver"), k.cluster("etcd")}, each(k, k.machines, "uncordon"),
 		each(k, k.machines, string(RoleAPIProxy)), each(k, k.controlPlanes, string(RoleControllerManager)), each(k, k.controlPlanes, string(RoleScheduler)))
@@ -99,8 +101,11 @@ func (k *kubernetes) rollbackAPI() {
 		}
 	}
 	barrier := slices.Concat(each(k, k.controlPlanes, string(RoleControllerManager)), each(k, k.controlPlanes, string(RoleScheduler)))
-	if k.world.APIReachable {
-		barrier = append(barrier, each(k, k.machines, "uncordon")...)
+	if k.handsOver() {
+		for _, m := range k.controlPlanes {
+			k.role(m, RoleAPIProxy, k.apiRisk(), k.id(m, "programs"))
+		}
+		barrier = slices.Concat(barrier, each(k, k.controlPlanes, string(RoleAPIProxy)), each(k, k.machines, "uncordon"))
 	}
 	k.clusterStep("apiserver", KindAPIServer, k.stale(RoleAPIServerA, RoleAPIServerB), k.apiRisk(), barrier...)
 }
