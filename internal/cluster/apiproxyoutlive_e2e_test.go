@@ -30,11 +30,11 @@ import (
 	"pai.dev/pai/test/netns"
 )
 
-// olderCommit is v0.10, whose proxy knows nothing of the replacement.
+// olderCommit is v0.10, whose proxy takes no listeners and does not keep the addresses released.
 const olderCommit = "c82e023"
 
 // TestReplacedProxyServesItsConnections replaces the proxy on a real machine, in the order of an
-// upgrade, of a release that was built again, and of a rollback. An answer that has begun is
+// upgrade, of a release that was built again, and of a rollback. An answer in progress is
 // not cut off, no new connection is refused, and of the proxy that was replaced nothing is
 // left once it has no client.
 func TestReplacedProxyServesItsConnections(t *testing.T) {
@@ -95,7 +95,7 @@ func (p *proxiedMachine) replaced(t *testing.T, v pai.KubernetesVersion) {
 		t.Errorf("the answer was cut off: %s", got)
 	default:
 		close(finish)
-		if got := <-body; got != "begun, ended" {
+		if got := <-body; got != "first, last" {
 			t.Errorf("the answer was cut off: %s", got)
 		}
 	}
@@ -117,14 +117,14 @@ func (p *proxiedMachine) replaced(t *testing.T, v pai.KubernetesVersion) {
 	}
 }
 
-// slow reads an answer that ends when the test says so.
+// slow reads an answer that ends when p.finish is closed.
 func (p *proxiedMachine) slow(began chan<- struct{}) string {
 	resp, err := p.client().Get("https://127.0.0.1:6443/slow")
 	if err != nil {
 		return err.Error()
 	}
 	defer resp.Body.Close()
-	first := make([]byte, len("begun, "))
+	first := make([]byte, len("first, "))
 	if _, err := io.ReadFull(resp.Body, first); err != nil {
 		return err.Error()
 	}
@@ -139,7 +139,9 @@ func (p *proxiedMachine) slow(began chan<- struct{}) string {
 // poll asks with a new connection each time. None may fail.
 func (p *proxiedMachine) poll(t *testing.T, stop <-chan struct{}) (asked int) {
 	var slowest time.Duration
-	defer func() { t.Logf("%d new connections, the slowest request took %s", asked, slowest.Round(time.Millisecond)) }()
+	defer func() {
+		t.Logf("%d new connections, the slowest request took %s", asked, slowest.Round(time.Millisecond))
+	}()
 	for {
 		select {
 		case <-stop:
@@ -159,7 +161,7 @@ func (p *proxiedMachine) poll(t *testing.T, stop <-chan struct{}) (asked int) {
 	}
 }
 
-// client makes each connection anew, in the namespace of the machine.
+// client opens a new connection for each request, in the namespace of the machine.
 func (p *proxiedMachine) client() *http.Client {
 	return &http.Client{Timeout: time.Minute, Transport: &http.Transport{
 		DisableKeepAlives: true, TLSClientConfig: p.tls,
@@ -266,11 +268,11 @@ func (p *proxiedMachine) serve(t *testing.T) {
 		if r.URL.Path != "/slow" {
 			return
 		}
-		_, _ = io.WriteString(w, "begun, ")
+		_, _ = io.WriteString(w, "first, ")
 		w.(http.Flusher).Flush()
 		select {
 		case <-*p.finish.Load():
-			_, _ = io.WriteString(w, "ended")
+			_, _ = io.WriteString(w, "last")
 		case <-r.Context().Done():
 		}
 	}))

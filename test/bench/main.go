@@ -66,7 +66,7 @@ func (b *bench) run(ctx context.Context, cold bool) (err error) {
 			return err
 		}
 	}
-	if err := b.time(ctx, "demo, warm", 3*time.Minute, "hack/demo.sh"); err != nil {
+	if err := b.time(ctx, "demo, warm", 4*time.Minute, "hack/demo.sh"); err != nil {
 		return err
 	}
 	if err := b.paictl(ctx, "down", "--yes"); err != nil {
@@ -88,7 +88,7 @@ func (b *bench) coldDemo(ctx context.Context) error {
 	defer os.RemoveAll(caches)
 	b.extra = []string{"PAI_CACHE_DIR=" + filepath.Join(caches, "pai"), "GOCACHE=" + filepath.Join(caches, "go")}
 	defer func() { b.extra = nil }()
-	if err := b.time(ctx, "demo, cold", 25*time.Minute, "hack/demo.sh"); err != nil {
+	if err := b.time(ctx, "demo, cold", 40*time.Minute, "hack/demo.sh"); err != nil {
 		return err
 	}
 	return b.paictl(ctx, "down", "--yes")
