@@ -115,9 +115,10 @@ func Run(ctx context.Context, in Input, o RunOptions) []Result {
 
 // without is the input without the connections to the machines that are left out.
 func (o RunOptions) without(in Input) Input {
-	in.Hosts = maps.Clone(in.Hosts)
+	in.Hosts, in.leftOut = maps.Clone(in.Hosts), map[string]bool{}
 	for _, m := range in.World.Machines {
 		if o.isLeftOut(m) {
+			in.leftOut[m.Name] = true
 			delete(in.Hosts, m.Name)
 		}
 	}

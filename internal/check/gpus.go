@@ -31,7 +31,7 @@ func gpus(ctx context.Context, w *world) ([]Result, error) {
 	configured := false
 	for _, m := range w.Config.Layout.MachineList {
 		sku := w.Config.Layout.MachineSKU[m.MachineType]
-		configured = configured || sku.GPU != nil && w.observed(m.Hostname).Maintenance == nil
+		configured = configured || sku.GPU != nil && !w.leftOut[m.Hostname]
 		if host := w.Hosts[m.Hostname]; sku.GPU != nil && host != nil {
 			asked = append(asked, gpuMachine{m.Hostname, m.MachineType, sku.GPU.Count, host})
 		}

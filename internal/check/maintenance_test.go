@@ -78,6 +78,12 @@ func TestReturnRunsTheChecksOfABoot(t *testing.T) {
 	if !slices.ContainsFunc(results, func(r Result) bool { return r.ID == "machine-gpus" && r.Target == "gpu-01" && r.Bad() }) {
 		t.Errorf("got %+v, want GPUs that refuse the return", results)
 	}
+	// GPUs of machines that this return does not check are no matter.
+	in.Config.Layout.MachineList[1].MachineType, in.Config.Layout.MachineList[2].MachineType = "", "dgx"
+	results = Run(t.Context(), in, RunOptions{Stage: Return, Machine: "gpu-01"})
+	if slices.ContainsFunc(results, func(r Result) bool { return r.ID == "machine-gpus" && r.Bad() }) {
+		t.Errorf("got %+v, want no refusal for the GPUs of gpu-02", results)
+	}
 }
 
 func TestMaintenanceIsAWarning(t *testing.T) {

@@ -33,6 +33,8 @@ type Input struct {
 
 	// Hosts are the machines by name.
 	Hosts map[string]machine.Host
+	// leftOut are the machines that this run does not check.
+	leftOut map[string]bool
 	// Kube returns a client, or an error if there is no cluster or its API server is
 	// unavailable.
 	Kube func(ctx context.Context) (*kube.Client, error)

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
-	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -197,28 +195,60 @@ func (c maintainer) Do(ctx context.Context, s plan.Step) error {
 	})
 }
 
-// markMaintained cordons and marks the machines in maintenance again after etcd was
-// restored: its snapshot can be older than their maintenance, and jobs would start there.
+// markMaintained makes the marks on the nodes those of the records after etcd was restored.
+// Its snapshot can be older than a maintenance, and jobs would start there; or a machine
+// that is in maintenance in the snapshot has returned, and no job would. A machine that
+// waits for its jobs in the snapshot stays cordoned: it has no record, and might still wait.
 func (c *cluster) markMaintained(ctx context.Context, h machine.Host) error {
-	all, err := Maintained(ctx, h)
-	if err != nil || len(all) == 0 {
+	all, nodes, err := c.recordsAndNodes(ctx, h)
+	if err != nil {
 		return err
 	}
 	k, err := c.Kube(ctx)
 	if err != nil {
 		return err
 	}
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		record := all[name]
+	for i := range nodes {
+		name := nodes[i].Name
+		record, recorded := all[name]
+		if hasMarksOf(&nodes[i], recorded) {
+			continue
+		}
 		err := kube.PatchNode(ctx, k.Clientset(), name, func(node *corev1.Node) map[string]any {
+			if !recorded {
+				return returnedNode(node)
+			}
 			return cordoned(node, map[string]any{pai.AnnotationMaintenance: record.Operation,
 				pai.AnnotationInMaintenance: record.Since.Format(time.RFC3339), pai.AnnotationCordoned: nil})
 		})
-		if err != nil && !apierrors.IsNotFound(err) { // it joined after the snapshot was taken
-			return fmt.Errorf("mark node %q as in maintenance: %w", name, err)
+		if err != nil {
+			return fmt.Errorf("change the marks of maintenance of node %q: %w", name, err)
 		}
 	}
 	return nil
+}
+
+// hasMarksOf reports whether a node has the marks of a recorded maintenance, or none of one
+// that ended.
+func hasMarksOf(n *corev1.Node, recorded bool) bool {
+	return recorded && isInMaintenance(n) || !recorded && n.Annotations[pai.AnnotationInMaintenance] == ""
+}
+
+// recordsAndNodes are the machines in maintenance, as recorded, and all nodes.
+func (c *cluster) recordsAndNodes(ctx context.Context, h machine.Host) (map[string]pai.Maintenance, []corev1.Node, error) {
+	all, err := Maintained(ctx, h)
+	if err != nil {
+		return nil, nil, err
+	}
+	k, err := c.Kube(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	nodes, err := k.Clientset().CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, nil, fmt.Errorf("list the nodes: %w", err)
+	}
+	return all, nodes.Items, nil
 }
 
 // withMarks is the doer of a step that also marks the machines in maintenance. Later steps
@@ -228,25 +258,21 @@ type withMarks struct {
 	cluster *cluster
 }
 
-// Done also wants the marks on all nodes of machines in maintenance. A machine without a
-// node takes no jobs.
+// Done also wants the marks on all nodes of machines in maintenance, and on no other. A
+// machine without a node takes no jobs.
 func (d withMarks) Done(ctx context.Context, s plan.Step) (bool, error) {
 	if ok, err := d.Doer.Done(ctx, s); err != nil || !ok {
 		return false, err
 	}
-	c := d.cluster
-	h, _, err := c.controlPlane()
+	h, _, err := d.cluster.controlPlane()
 	if err != nil {
 		return false, err
 	}
-	all, err := Maintained(ctx, h)
-	if err != nil {
-		return false, err
-	}
-	for name := range all {
-		if node, _, err := c.node(ctx, name); err != nil || node != nil && !isInMaintenance(node) {
+	all, nodes, err := d.cluster.recordsAndNodes(ctx, h)
+	for i := range nodes {
+		if _, recorded := all[nodes[i].Name]; !hasMarksOf(&nodes[i], recorded) {
 			return false, err
 		}
 	}
-	return true, nil
+	return err == nil, err
 }

@@ -242,6 +242,33 @@ func TestRestoredEtcdKeepsTheMaintenance(t *testing.T) {
 	}
 }
 
+// A restored etcd can have the marks of a machine that has returned since its snapshot. Jobs
+// start there again. A machine that waits for its jobs never had a record, and stays cordoned.
+func TestRestoredEtcdEndsTheMaintenanceOfAReturnedMachine(t *testing.T) {
+	t.Parallel()
+	for what, waits := range map[string]bool{"in maintenance": false, "waits": true} {
+		c, api, state := maintenanceCluster(t, maintenanceNode("pai-2", `"`+pai.AnnotationMaintenance+`":"op-1"`, pai.FieldManager))
+		n, _ := state()
+		n.Labels = map[string]string{pai.LabelMaintenance: "true"}
+		if !waits {
+			n.Annotations[pai.AnnotationInMaintenance] = "2026-11-27T09:00:00Z"
+		}
+		api.set(t, nodePath+"pai-2", &n)
+		done := withMarks{restoredDoer(true), &cluster{Deps: c.deps}}
+		if ok, err := done.Done(t.Context(), plan.Step{}); err != nil || ok != waits {
+			t.Errorf("%s: got done %v, %v, want %v", what, ok, err, waits)
+		}
+		if err := done.cluster.markMaintained(t.Context(), c.deps.Hosts["pai-1"]); err != nil {
+			t.Fatal(err)
+		}
+		n, _ = state()
+		marks := len(n.Annotations) + len(n.Labels)
+		if ok, err := done.Done(t.Context(), plan.Step{}); err != nil || !ok || n.Spec.Unschedulable != waits || (marks > 0) != waits {
+			t.Errorf("%s: got done %v, %v, cordoned %v with %d marks", what, ok, err, n.Spec.Unschedulable, marks)
+		}
+	}
+}
+
 // restoredDoer is a restore whose API server and etcd run.
 type restoredDoer bool
 

@@ -48,19 +48,23 @@ func (c returner) Do(ctx context.Context, s plan.Step) error {
 	if err != nil || node == nil {
 		return err
 	}
-	err = kube.PatchNode(ctx, core, s.Target, func(node *corev1.Node) map[string]any {
-		patch := map[string]any{"metadata": map[string]any{"labels": map[string]any{pai.LabelMaintenance: nil}, "annotations": map[string]any{
-			pai.AnnotationMaintenance: nil, pai.AnnotationInMaintenance: nil, pai.AnnotationCordoned: nil}}}
-		ours := node.Annotations[pai.AnnotationMaintenance] != "" || node.Annotations[pai.AnnotationCordoned] != ""
-		if node.Spec.Unschedulable && ours && setBy(node, pai.FieldManager) {
-			patch["spec"] = map[string]any{"unschedulable": nil}
-		}
-		return patch
-	})
+	err = kube.PatchNode(ctx, core, s.Target, returnedNode)
 	if err != nil {
 		return fmt.Errorf("end the maintenance of node %q: %w", s.Target, err)
 	}
 	return nil
+}
+
+// returnedNode is the patch that removes the marks of a maintenance, and the cordon if PAI
+// set it.
+func returnedNode(node *corev1.Node) map[string]any {
+	patch := map[string]any{"metadata": map[string]any{"labels": map[string]any{pai.LabelMaintenance: nil}, "annotations": map[string]any{
+		pai.AnnotationMaintenance: nil, pai.AnnotationInMaintenance: nil, pai.AnnotationCordoned: nil}}}
+	ours := node.Annotations[pai.AnnotationMaintenance] != "" || node.Annotations[pai.AnnotationCordoned] != ""
+	if node.Spec.Unschedulable && ours && setBy(node, pai.FieldManager) {
+		patch["spec"] = map[string]any{"unschedulable": nil}
+	}
+	return patch
 }
 
 // awaitReady waits until the node of a machine is ready. Jobs could not start there, and

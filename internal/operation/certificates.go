@@ -38,7 +38,11 @@ const (
 
 // Certificates returns the certificates of all machines, in their order.
 func Certificates(ctx context.Context, s *session.Session) ([]MachineCertificates, error) {
-	return eachMachine(ctx, s, func(ctx context.Context, h machine.Host) (inspect.Report, error) {
+	off, err := OffForMaintenance(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	return eachMachine(ctx, s, off, func(ctx context.Context, h machine.Host) (inspect.Report, error) {
 		return helper.Parts(ctx, h, inspect.Certificates)
 	})
 }
@@ -48,20 +52,23 @@ func Certificates(ctx context.Context, s *session.Session) ([]MachineCertificate
 // plane comes first: it approves what the others ask for. No job notices.
 func RenewCertificates(ctx context.Context, s *session.Session) (results []MachineCertificates, err error) {
 	err = s.Locked(ctx, pai.VerbRenewCertificates, run.LockOptions{Notify: s.Progressf}, func(ctx context.Context, _ *run.Lock) (err error) {
-		results, err = renewAll(ctx, s, inspect.RenewAll)
+		off, err := OffForMaintenance(ctx, s)
+		if err == nil {
+			results, err = renewAll(ctx, s, off, inspect.RenewAll)
+		}
 		return err
 	})
 	return results, err
 }
 
-func renewAll(ctx context.Context, s *session.Session, which inspect.Renewal) ([]MachineCertificates, error) {
+func renewAll(ctx context.Context, s *session.Session, left map[string]bool, which inspect.Renewal) ([]MachineCertificates, error) {
 	control := s.Config.ControlPlane().Hostname
 	var first inspect.Report
 	var failed error
 	if h := s.Hosts[control]; h != nil {
 		first, failed = cluster.RenewCertificates(ctx, h, which)
 	}
-	return eachMachine(ctx, s, func(ctx context.Context, h machine.Host) (inspect.Report, error) {
+	return eachMachine(ctx, s, left, func(ctx context.Context, h machine.Host) (inspect.Report, error) {
 		if h.Name() == control {
 			return first, failed
 		}
@@ -69,13 +76,9 @@ func renewAll(ctx context.Context, s *session.Session, which inspect.Renewal) ([
 	})
 }
 
-// eachMachine asks all machines, except those that are off for their maintenance. The
+// eachMachine asks all machines, except those that are left for their maintenance. The
 // result has each of them, also with an error.
-func eachMachine(ctx context.Context, s *session.Session, ask func(context.Context, machine.Host) (inspect.Report, error)) ([]MachineCertificates, error) {
-	off, err := OffForMaintenance(ctx, s)
-	if err != nil {
-		return nil, err
-	}
+func eachMachine(ctx context.Context, s *session.Session, left map[string]bool, ask func(context.Context, machine.Host) (inspect.Report, error)) ([]MachineCertificates, error) {
 	results := make([]MachineCertificates, len(s.Config.Layout.MachineList))
 	failed := make([]error, len(results))
 	var group errgroup.Group
@@ -84,7 +87,7 @@ func eachMachine(ctx context.Context, s *session.Session, ask func(context.Conte
 		group.Go(func() error {
 			results[n] = MachineCertificates{Machine: m.Hostname, Certificates: []certs.Certificate{}}
 			h := s.Hosts[m.Hostname]
-			if off[m.Hostname] {
+			if left[m.Hostname] {
 				results[n].Problems = []string{leftForMaintenance}
 				return nil
 			}
@@ -116,11 +119,16 @@ func eachMachine(ctx context.Context, s *session.Session, ask func(context.Conte
 // renewDue renews the certificates that are due on all machines, before the steps. It
 // is no step: it leads to no version, and a plan would change by the hour. A failure
 // does not end the operation: the check "certificates" refuses what would not last.
+// A machine in maintenance is left as it is, also if it is on, unless the goal is about it.
 func (o *operation) renewDue(ctx context.Context) error {
 	if o.goal.Verb() == pai.VerbClean || o.preview.world.Current.Kubernetes == "" {
 		return nil
 	}
-	results, err := renewAll(ctx, o.Session, inspect.RenewDue)
+	left := map[string]bool{}
+	for _, m := range o.preview.world.Machines {
+		left[m.Name] = m.Maintenance != nil && (m.Name != machineOf(o.goal) || o.Hosts[m.Name] == nil)
+	}
+	results, err := renewAll(ctx, o.Session, left, inspect.RenewDue)
 	if err != nil {
 		o.log.Warn("certificates were not renewed", "error", err)
 	}

@@ -66,8 +66,8 @@ type liftedCordons struct {
 
 // liftCordons uncordons machines that PAI cordoned if the plan rolls pods and no
 // machine is schedulable. Control-plane machines are always uncordoned, because
-// some services store their state there. Cordons of the operator stay, and those of
-// machines that the plan empties.
+// some services store their state there. Cordons of the operator stay. No plan that
+// empties a machine rolls pods.
 func liftCordons(ctx context.Context, n nodes, p plan.Plan, w plan.World) (liftedCordons, error) {
 	l := liftedCordons{nodes: n, lifted: map[string]string{}}
 	if !slices.ContainsFunc(p.Steps, rollsPods) {
@@ -75,7 +75,7 @@ func liftCordons(ctx context.Context, n nodes, p plan.Plan, w plan.World) (lifte
 	}
 	schedulable := slices.ContainsFunc(w.Machines, func(m plan.MachineState) bool { return m.Node != nil && !m.Node.Unschedulable })
 	for _, m := range w.Machines {
-		if m.Node == nil || !m.Node.CordonedByPAI || (schedulable && !m.ControlPlane) || empties(p, m.Name) {
+		if m.Node == nil || !m.Node.CordonedByPAI || (schedulable && !m.ControlPlane) {
 			continue
 		}
 		if err := n.Uncordon(ctx, m.Name); err != nil {
@@ -86,11 +86,6 @@ func liftCordons(ctx context.Context, n nodes, p plan.Plan, w plan.World) (lifte
 		l.lifted[m.Name] = m.Node.CordonedBy
 	}
 	return l, nil
-}
-
-// empties reports whether a step of the plan keeps new jobs off a machine.
-func empties(p plan.Plan, machine string) bool {
-	return slices.ContainsFunc(p.Steps, func(s plan.Step) bool { return s.Kind == plan.KindCordon && s.Target == machine })
 }
 
 func rollsPods(s plan.Step) bool {

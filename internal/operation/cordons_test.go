@@ -16,7 +16,6 @@ func TestLiftedCordons(t *testing.T) {
 	services := plan.Plan{Steps: []plan.Step{{ID: "s", Kind: plan.KindService}}}
 	machines := plan.Plan{Steps: []plan.Step{kubeletOf("a")}}
 	both := plan.Plan{Steps: []plan.Step{{ID: "s", Kind: plan.KindService}, {ID: "u", Kind: plan.KindUncordon, Target: "a"}}}
-	maintain := plan.Plan{Steps: []plan.Step{{ID: "s", Kind: plan.KindService}, {ID: "c", Kind: plan.KindCordon, Target: "a"}}}
 	pais := plan.Node{Unschedulable: true, CordonedByPAI: true, CordonedBy: "op-1"}
 	theirs := plan.Node{Unschedulable: true}
 	for name, c := range map[string]struct {
@@ -32,7 +31,6 @@ func TestLiftedCordons(t *testing.T) {
 		"no pods are rolled":      {machines, pais, theirs, pai.OutcomeSucceeded, false, "map[a:op-1 b:them]", "map[a:op-1 b:them]"},
 		"the machine is done":     {both, pais, theirs, pai.OutcomeSkipped, false, "map[b:them]", "map[b:them]"},
 		"the machine still waits": {both, pais, theirs, pai.OutcomeWaiting, false, "map[b:them]", "map[a:op-1 b:them]"},
-		"the machine is emptied":  {maintain, pais, theirs, pai.OutcomeSucceeded, false, "map[a:op-1 b:them]", "map[a:op-1 b:them]"},
 		"cordons of the operator": {services, theirs, theirs, pai.OutcomeSucceeded, false, "map[a:them b:them]", "map[a:them b:them]"},
 	} {
 		t.Run(name, func(t *testing.T) {

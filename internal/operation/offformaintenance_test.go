@@ -2,8 +2,10 @@ package operation
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"pai.dev/pai/internal/config"
@@ -13,6 +15,7 @@ import (
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/test/runtest"
+	"pai.dev/pai/test/sessiontest"
 )
 
 // A machine that is off for its maintenance is left as it is; another one that is
@@ -29,8 +32,15 @@ func TestMachinesOffForMaintenanceAreLeftAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	each := func() ([]MachineCertificates, error) {
+		off, err := OffForMaintenance(t.Context(), s)
+		if err != nil {
+			return nil, err
+		}
+		return eachMachine(t.Context(), s, off, ask)
+	}
 	record(`{"machines":{"gpu-01":{},"gpu-02":{}}}`)
-	results, err := eachMachine(t.Context(), s, ask)
+	results, err := each()
 	if err == nil || !strings.Contains(err.Error(), "gpu-03") || strings.Contains(err.Error(), "gpu-02") {
 		t.Errorf("got %v, want an error of gpu-03 only", err)
 	}
@@ -38,12 +48,34 @@ func TestMachinesOffForMaintenanceAreLeftAlone(t *testing.T) {
 		t.Errorf("got %+v", results)
 	}
 	record(`{"machines":{"gpu-02":{},"gpu-03":{}}}`)
-	if _, err := eachMachine(t.Context(), s, ask); err != nil {
+	if _, err := each(); err != nil {
 		t.Errorf("got %v, want no error", err)
 	}
 	record(`{`)
-	if _, err := eachMachine(t.Context(), s, ask); err == nil || !strings.Contains(err.Error(), layout.MaintenanceFile) {
+	if _, err := each(); err == nil || !strings.Contains(err.Error(), layout.MaintenanceFile) {
 		t.Errorf("got %v, want that the record is damaged", err)
+	}
+}
+
+// No operation changes a machine in maintenance that is on, except one about that machine.
+func TestCertificatesAreNotRenewedDuringAMaintenance(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		goal Goal
+		want bool
+	}{"of the cluster": {Abandon(), false}, "of the machine": {Return("gpu-02"), true}, "of another machine": {Return("gpu-03"), false}} {
+		files, asked := runtest.Dir(t.TempDir()), atomic.Bool{}
+		s := testSession(t, files, nil)
+		s.Config.Layout.MachineList = append(s.Config.Layout.MachineList, config.Machine{Hostname: "gpu-02"})
+		s.Hosts["gpu-02"] = &sessiontest.Host{Hostname: "gpu-02", Files: files, Answer: func(context.Context, machine.Command) (machine.Output, error) {
+			asked.Store(true)
+			return machine.Output{}, errors.New("no helper")
+		}}
+		o := newOperation(s, c.goal, RunOptions{})
+		o.preview.world = plan.World{Current: pai.Pair{Kubernetes: "v0.10-pai"}, Machines: []plan.MachineState{{Name: "gpu-01", ControlPlane: true}, {Name: "gpu-02", Maintenance: &pai.Maintenance{}}}}
+		if err := o.renewDue(t.Context()); err != nil || asked.Load() != c.want {
+			t.Errorf("an operation %s: got %v, and gpu-02 asked %v, want %v", name, err, asked.Load(), c.want)
+		}
 	}
 }
 

@@ -47,6 +47,14 @@ func (g upgrade) Reconfigure(c *configsync.Step, p plan.Plan) error {
 	return c.Migrate(p.To, g.target.Release)
 }
 
+// MustRecord reports whether an unfinished upgrade to the target is left. If nothing is
+// planned any more, such as when the last machine that waited is in maintenance, the record
+// says that the upgrade succeeded.
+func (g upgrade) MustRecord(ctx context.Context, s *session.Session) (bool, error) {
+	left, err := Unfinished(ctx, s)
+	return left != nil && left.Target == g.Target(), err
+}
+
 // upgradedParts are the parts that a plan moves to another version: it applies
 // the configuration to all of such a part.
 func upgradedParts(p plan.Plan) []revision.Part {

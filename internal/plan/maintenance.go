@@ -95,7 +95,11 @@ func Return(in Input, name string) (Plan, error) {
 		return Plan{}, err
 	}
 	// What PAI cordoned for another operation is part of this maintenance.
-	steps = slices.DeleteFunc(steps, func(s Step) bool { return s.Kind == KindUncordon })
+	cordons := map[StepID]bool{}
+	for _, s := range steps {
+		cordons[s.ID] = s.Kind == KindUncordon
+	}
+	steps = Plan{Steps: steps}.Prune(cordons).Steps
 	back.To = pai.AnyVersion(in.World.Current.Kubernetes.Label())
 	for _, s := range steps {
 		back.After = append(back.After, s.ID)

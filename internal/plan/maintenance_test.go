@@ -112,6 +112,9 @@ func TestMaintenanceConvergesFromEachPrefix(t *testing.T) {
 		if in.World.Current.Kubernetes == "" || len(in.World.Machines) < 2 {
 			t.Skip("no worker of a cluster")
 		}
+		if p, err := Upgrade(in, Target{Release: rapid.SampledFrom(in.Releases).Draw(t, "services").Metadata.Name, ServicesOnly: true}); err == nil && p.To.Kubernetes == in.World.Current.Kubernetes {
+			in.World = in.After(in.World, p.Steps)
+		}
 		name := in.World.Machines[1].Name
 		toEnd := func(what string, plan func() (Plan, error)) {
 			for i := range 20 {
@@ -138,6 +141,9 @@ func TestMaintenanceConvergesFromEachPrefix(t *testing.T) {
 		target := Target{Release: rapid.SampledFrom(in.Releases).Draw(t, "to").Metadata.Name}
 		if p, err := Upgrade(in, target); err == nil {
 			in.World = in.After(in.World, p.Steps)
+		}
+		if m := &in.World.Machines[1]; rapid.Bool().Draw(t, "new disk") {
+			m.Prepared, m.Joined, m.Programs, m.Images, m.Roles = false, false, nil, nil, map[Role]RoleState{}
 		}
 		toEnd("return", func() (Plan, error) { return Return(in, name) })
 		m = machineNamed(in.World, name)
@@ -250,6 +256,15 @@ func TestReturnFollowsTheCluster(t *testing.T) {
 	}
 	if len(p.Steps) < 3 || p.Steps[len(p.Steps)-3].Kind != KindImages || p.Steps[len(p.Steps)-3].To != "v0.10" {
 		t.Errorf("got steps %v, want the images of the services before the return", p.Steps)
+	}
+	// A new disk has no role, and its node is left: no step uncordons it before the others are done.
+	services.World.Machines[1].Roles, services.World.Machines[1].Joined = nil, false
+	if p, err = Return(services, "gpu-01"); err != nil {
+		t.Fatal(err)
+	}
+	at := slices.IndexFunc(p.Steps, func(s Step) bool { return s.Kind == KindImages && s.To == "v0.10" })
+	if at < 0 || !slices.Contains(p.Steps[at].After, "kubernetes/v0.9-pai/machine/gpu-01/kubelet") || slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Kind == KindUncordon }) {
+		t.Errorf("got steps %v, want the images of the services after the kubelet, and no uncordon", p.Steps)
 	}
 }
 
