@@ -30,14 +30,20 @@ type evidence struct {
 	exit  *exitStatus // nil if unknown
 	// disruption and podFailure are why Kubernetes ended the pod, if it did.
 	disruption, podFailure string
-	replaced               string // the container that took its place
+	// diskLimit is what the kubelet says about the own disk limit that the pod exceeded.
+	diskLimit string
+	replaced  string // the container that took its place
 }
 
 // evaluate returns the evidence about a container in a pod of the API.
 func evaluate(c *WatchedContainer, p *corev1.Pod) evidence {
 	e := evaluateStatus(c, p)
 	e.disruption = disruption(p)
-	if p.Status.Phase == corev1.PodFailed && p.Status.Reason != "" {
+	switch limit := ownDiskLimit(p); {
+	case p.Status.Phase != corev1.PodFailed || p.Status.Reason == "":
+	case limit != "" && endedByEviction(p, e):
+		e.diskLimit, e.cause = limit, podReason(p)+", "+e.exit.String()
+	default:
 		e.podFailure = podReason(p)
 	}
 	return e

@@ -33,7 +33,7 @@ type pendingEnd struct {
 func (l *ledger) factsOf(j *WatchedJob, c *WatchedContainer) facts {
 	p := c.pending
 	f := facts{
-		exit: p.exit, deleted: p.sign == signDeleted, disruption: p.disruption, podFailure: p.podFailure, replaced: p.replaced,
+		exit: p.exit, deleted: p.sign == signDeleted, disruption: p.disruption, podFailure: p.podFailure, diskLimit: p.diskLimit, replaced: p.replaced,
 		outputLost: p.outputLost, unobserved: p.unobserved,
 		machine: c.Machine, boot: l.machines.since(c.Machine, c.lastAlive, p.noticed, p.ended),
 		lastSeen: c.lastAlive, noticed: p.noticed, ended: p.ended,

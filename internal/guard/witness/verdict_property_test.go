@@ -50,7 +50,7 @@ func jobOf(container int) string  { return []string{"one", "one", "two"}[contain
 func drawHistory(t *rapid.T) (h history) {
 	second := func(label string, low, high int) int { return 1000 * rapid.IntRange(low, high).Draw(t, label) }
 	for i := range h.containers {
-		kind := rapid.SampledFrom([]string{"none", "exit 0", "exit 1", "SIGSEGV", "own limit", "no limit", "SIGKILL", "SIGTERM", "exit 255", "deleted", "evicted", "killed by kubelet"}).Draw(t, "kind")
+		kind := rapid.SampledFrom([]string{"none", "exit 0", "exit 1", "SIGSEGV", "own limit", "no limit", "SIGKILL", "SIGTERM", "exit 255", "deleted", "evicted", "killed by kubelet", "own disk", "node disk", "own disk, evicted"}).Draw(t, "kind")
 		if kind != "none" {
 			at := second("end", 1, 40) + 250
 			h.containers[i] = ending{kind, at, at + 500 + second("delay", 0, 9)}
@@ -140,7 +140,8 @@ func (h history) report(l *ledger, machine, now int) {
 }
 
 func (h history) kills(container, now int) []kill {
-	if c := h.containers[container]; c.kind == "killed by kubelet" && c.at < now {
+	kinds := []string{"killed by kubelet", "own disk", "node disk", "own disk, evicted"}
+	if c := h.containers[container]; slices.Contains(kinds, c.kind) && c.at < now {
 		return []kill{{"main", "the container will be restarted", at(c.at).Truncate(time.Second)}}
 	}
 	return nil
@@ -155,13 +156,22 @@ func (h history) pod(container int, ended bool) *corev1.Pod {
 		return p
 	}
 	code := map[string]int32{"exit 0": 0, "exit 1": 1, "SIGSEGV": 139, "own limit": 137, "no limit": 137, "SIGKILL": 137, "SIGTERM": 143,
-		"exit 255": 255, "deleted": 143, "evicted": 1, "killed by kubelet": 1, "lost": 255}[c.kind]
+		"exit 255": 255, "deleted": 143, "evicted": 1, "killed by kubelet": 1, "lost": 255, "own disk": 137, "node disk": 137, "own disk, evicted": 137}[c.kind]
 	exited(code, c.at)(p)
 	switch c.kind {
 	case "own limit", "no limit":
 		oomKilled(c.kind == "own limit", c.at)(p)
 	case "deleted":
 		deletedAt(c.at - 900)(p)
+	case "own disk":
+		diskFull(p)
+	case "node disk":
+		diskFull(p)
+		p.Status.Message = "The node was low on resource: ephemeral-storage. "
+		disrupted("TerminationByKubelet")(p)
+	case "own disk, evicted":
+		diskFull(p)
+		disrupted("EvictionByEvictionAPI")(p)
 	case "evicted":
 		deletedAt(c.at - 900)(p)
 		disrupted("EvictionByEvictionAPI")(p)
@@ -172,7 +182,7 @@ func (h history) pod(container int, ended bool) *corev1.Pod {
 // want is the oracle. It knows what really happened, and asks of every second.
 func (h history) want(container int) Verdict {
 	c := h.containers[container]
-	own := slices.Contains([]string{"exit 1", "SIGSEGV", "own limit"}, c.kind)
+	own := slices.Contains([]string{"exit 1", "SIGSEGV", "own limit", "own disk"}, c.kind)
 	machine := h.machines[machineOf(container)]
 	seen, noticed, lastReport, rebootSeen := 0, c.read, 0, false
 	for now := 0; now <= lastSecond; now += 1000 {
@@ -205,7 +215,7 @@ func (h history) want(container int) Verdict {
 		return ""
 	case rebootSeen && ended >= lastReport:
 		return Interrupted
-	case slices.Contains([]string{"deleted", "evicted", "killed by kubelet"}, c.kind):
+	case slices.Contains([]string{"deleted", "evicted", "killed by kubelet", "node disk", "own disk, evicted"}, c.kind):
 		return Interrupted
 	case reached && slices.Contains([]string{"SIGKILL", "SIGTERM"}, c.kind):
 		return Interrupted
@@ -249,7 +259,7 @@ func TestVerdictsOfHistories(t *testing.T) {
 			if got[pod] != want {
 				t.Fatalf("container %d (%s at %d): got %q, want %q\n%+v\n%+v", i, c.kind, c.at, got[pod], want, h, r)
 			}
-			if platform := slices.Contains([]string{"lost", "deleted", "evicted", "killed by kubelet", "SIGKILL", "SIGTERM", "no limit"}, c.kind); platform && got[pod] == Failed {
+			if platform := slices.Contains([]string{"lost", "deleted", "evicted", "killed by kubelet", "SIGKILL", "SIGTERM", "no limit", "node disk", "own disk, evicted"}, c.kind); platform && got[pod] == Failed {
 				t.Fatalf("container %d (%s) did not end by itself, got %q", i, c.kind, got[pod])
 			}
 		}
