@@ -167,14 +167,17 @@ func endTime(t *corev1.ContainerStateTerminated) time.Time {
 // endedByDeletion reports whether the container ended after the deletion of its
 // pod was requested. Its exit code is then not its own choice.
 func endedByDeletion(p *corev1.Pod, ended *corev1.ContainerStateTerminated) bool {
-	if p.DeletionTimestamp == nil {
-		return false
-	}
+	return p.DeletionTimestamp != nil && !ended.FinishedAt.Time.Before(deletionRequested(p).Truncate(time.Second))
+}
+
+// deletionRequested is when the deletion of a pod was requested: the API has the end of
+// its grace period.
+func deletionRequested(p *corev1.Pod) time.Time {
 	requested := p.DeletionTimestamp.Time
 	if p.DeletionGracePeriodSeconds != nil {
 		requested = requested.Add(-time.Duration(*p.DeletionGracePeriodSeconds) * time.Second)
 	}
-	return !ended.FinishedAt.Time.Before(requested.Truncate(time.Second))
+	return requested
 }
 
 // withDisruption adds what ended the pod, if Kubernetes reports it.

@@ -58,8 +58,9 @@ type facts struct {
 	killed string
 	// killsRead is true if the kubelet's kills were read after the end.
 	killsRead bool
-	// follows is how another task of the job failed by itself, so that this
-	// container ended with the job; empty if that did not happen.
+	// follows is how another task of the job failed by itself, or that the job reached
+	// its time limit, so that this container ended with the job; empty if neither
+	// happened.
 	follows string
 	// jobFailed is true if the job failed or restarted as a whole since the start.
 	jobFailed bool
@@ -144,7 +145,7 @@ func (f facts) ownEnd() (own bool, how string) {
 	case f.deleted && f.follows != "":
 		return true, f.follows
 	case f.deleted:
-		return false, "its pod was deleted when its job failed or restarted as a whole, and no watched task of the job failed by itself before"
+		return false, "its pod was deleted when its job failed or restarted as a whole, and no task of the job is known to have failed by itself before"
 	case f.unobserved != "":
 		return false, f.unobserved
 	case f.diskLimit != "":

@@ -88,8 +88,8 @@ func TestVerdict(t *testing.T) {
 		"not observed, SIGKILL": {own(exits(137, ""), func(f *facts) { f.unobserved = "job not read" }), Unknown, false, "job not read"},
 
 		"deleted":                        {own(deleted), Interrupted, false, "deleted before it ended"},
-		"deleted with a failed job":      {own(deleted, jobFailed), Unknown, false, "no watched task"},
-		"deleted, others pending":        {own(deleted, jobFailed, func(f *facts) { f.peersPending = true }), Unknown, true, "no watched task"},
+		"deleted with a failed job":      {own(deleted, jobFailed), Unknown, false, "no task of the job is known"},
+		"deleted, others pending":        {own(deleted, jobFailed, func(f *facts) { f.peersPending = true }), Unknown, true, "no task of the job is known"},
 		"deleted after another failed":   {own(deleted, jobFailed, follows), Failed, false, "had failed by itself"},
 		"the same, killed by kubelet":    {own(deleted, jobFailed, follows, func(f *facts) { f.killed = "Stopping container" }), Failed, false, "had failed by itself"},
 		"the same in a step":             {own(deleted, jobFailed, follows, during("kubelet")), Unknown, false, "kubelet"},
