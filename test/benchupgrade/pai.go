@@ -5,7 +5,9 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
@@ -72,7 +74,16 @@ func (b *bench) longestSteps(ctx context.Context) error {
 	if err := json.Unmarshal([]byte(out), &operations); err != nil {
 		return err
 	}
-	steps := operations[len(operations)-1].Steps
+	if len(operations) == 0 {
+		return errors.New("the history is empty")
+	}
+	last := operations[len(operations)-1]
+	gap, err := startGap(last)
+	if err != nil {
+		return err
+	}
+	b.row("PAI, Kubernetes with a new container runtime: no new container could start for at most", "%s", gap)
+	steps := last.Steps
 	slices.SortStableFunc(steps, func(a, b pai.StepRecord) int { return cmp.Compare(b.Seconds, a.Seconds) })
 	var texts []string
 	for _, s := range steps[:min(len(steps), 5)] {
@@ -80,6 +91,20 @@ func (b *bench) longestSteps(ctx context.Context) error {
 	}
 	b.row("PAI, Kubernetes: the longest steps", "%s", strings.Join(texts, ", "))
 	return nil
+}
+
+// startGap says for how long at most no new container could start on each machine of an
+// operation that replaced the container runtime, as its record has it.
+func startGap(op pai.Operation) (string, error) {
+	replaced := slices.ContainsFunc(op.Steps, func(s pai.StepRecord) bool { return path.Base(s.ID) == "containerd" })
+	if !replaced || len(op.StartSeconds) == 0 {
+		return "", fmt.Errorf("operation %s has no record of how long new containers could not start while the container runtime was replaced", op.ID)
+	}
+	var texts []string
+	for _, machine := range slices.Sorted(maps.Keys(op.StartSeconds)) {
+		texts = append(texts, fmt.Sprintf("%s %.1f s", machine, op.StartSeconds[machine]))
+	}
+	return strings.Join(texts, ", "), nil
 }
 
 var changed = regexp.MustCompile(`(\d+) created, (\d+) configured, \d+ unchanged, (\d+) deleted|deleted (\d+) objects of the previous release`)

@@ -119,6 +119,7 @@ func (s *upgradeStory) submitJobs() {
 	s.submit("examples/train.yaml", 2)
 	s.submitAs(haltedJob, "examples/train.yaml")
 	s.submit("test/e2e/testdata/device.yaml", 5)
+	s.submit("test/e2e/testdata/fails.yaml", 6)
 	s.containers, s.devices = s.jobContainers(), s.deviceHolders("pai-1")
 	if len(s.devices) != 1 {
 		s.t.Fatalf("got devices %v, want one that one pod holds", s.devices)
@@ -166,7 +167,14 @@ func (s *upgradeStory) savePlan() {
 	}
 }
 
+// failingJob has a task that fails by itself during the upgrade. No step of the first
+// half minute can end it: the services are upgraded first.
+const failingJob = "fails"
+
 func (s *upgradeStory) applySavedPlan() {
+	for _, c := range s.containersOf(failingJob) {
+		s.kubectl("exec -n pai-vc-default " + c.Pod + " -- touch /tmp/soon")
+	}
 	stream := s.run(10*time.Minute, "upgrade", "apply", "--plan", s.savedPlan, "--skip-check", "pod-owners", "--yes", "-o", "json")
 	s.upgrade = s.lastOperation()
 	s.part("the stream of events ends with the record", func(o *operator) { checkStream(o.t, stream) })
@@ -183,12 +191,17 @@ func (s *upgradeStory) applySavedPlan() {
 }
 
 func (s *upgradeStory) jobsUntouched() {
+	s.containers = slices.DeleteFunc(s.containers, func(c container) bool { return c.Job == failingJob })
 	s.wantContainers(s.containers)
 	op := s.upgrade
-	if op.Outcome != "succeeded" || op.Jobs.Before != 3 || op.Jobs.After != 3 || op.Jobs.Interrupted == nil || len(op.Jobs.Interrupted) != 0 {
+	if op.Outcome != "succeeded" || op.Jobs.Before != 4 || op.Jobs.After != 3 || op.Jobs.Interrupted == nil || len(op.Jobs.Interrupted) != 0 || len(op.Jobs.Unknown) != 0 {
 		s.t.Errorf("report: %+v", op)
 	}
-	s.wantPublished(op.ID, "admin~train", "admin~device", "admin~"+haltedJob)
+	if f := op.Jobs.Failed; len(f) != 1 || f[0].Job != "admin~"+failingJob || !strings.Contains(f[0].Cause, "exit code 1") {
+		s.t.Errorf("reported as failed by itself: %+v, want the task of job %s", f, failingJob)
+	}
+	s.hasState(failingJob, "FAILED")
+	s.wantPublished(op.ID, "admin~train", "admin~device", "admin~"+haltedJob, "admin~"+failingJob)
 	if n := s.runningJobs(); n != op.Jobs.After {
 		s.t.Errorf("got %d running jobs, want those of the report", n)
 	}

@@ -68,6 +68,8 @@ type WatchedJob struct {
 	// Steps are the steps until LastWatched that could end a container of the job.
 	Steps      []string            `json:"steps,omitempty"`
 	Containers []*WatchedContainer `json:"containers"`
+
+	roles []failedRole // as last read
 }
 
 // WatchedContainer is a container that ran at the start.
@@ -91,6 +93,9 @@ type WatchedContainer struct {
 
 	lastAlive time.Time // when its machine last reported it alive
 	pending   *pendingEnd
+	// wasDeleted is true if its pod was deleted before it ended, so that it is not why
+	// its job failed.
+	wasDeleted bool
 }
 
 // WatchResult is the result of watching a container until now.

@@ -16,5 +16,6 @@
 // Evidence comes from the API (a watch, and a list every few seconds) and from the
 // machines, where the witness asks the kernel which container processes live. The
 // machines are observed also during an API outage. The end of a container becomes
-// an interruption only after the object of its job was read.
+// an interruption only after the object of its job was read. The pods that start later,
+// as retries, are watched as well, because one of them can be why a job fails.
 package witness

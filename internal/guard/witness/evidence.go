@@ -30,14 +30,20 @@ type evidence struct {
 	exit  *exitStatus // nil if unknown
 	// disruption and podFailure are why Kubernetes ended the pod, if it did.
 	disruption, podFailure string
-	replaced               string // the container that took its place
+	// diskLimit is what the kubelet says about the own disk limit that the pod exceeded.
+	diskLimit string
+	replaced  string // the container that took its place
 }
 
 // evaluate returns the evidence about a container in a pod of the API.
 func evaluate(c *WatchedContainer, p *corev1.Pod) evidence {
 	e := evaluateStatus(c, p)
 	e.disruption = disruption(p)
-	if p.Status.Phase == corev1.PodFailed && p.Status.Reason != "" {
+	switch limit := ownDiskLimit(p); {
+	case p.Status.Phase != corev1.PodFailed || p.Status.Reason == "":
+	case limit != "" && endedByEviction(p, e):
+		e.diskLimit, e.cause = limit, podReason(p)+", "+e.exit.String()
+	default:
 		e.podFailure = podReason(p)
 	}
 	return e
@@ -161,14 +167,17 @@ func endTime(t *corev1.ContainerStateTerminated) time.Time {
 // endedByDeletion reports whether the container ended after the deletion of its
 // pod was requested. Its exit code is then not its own choice.
 func endedByDeletion(p *corev1.Pod, ended *corev1.ContainerStateTerminated) bool {
-	if p.DeletionTimestamp == nil {
-		return false
-	}
+	return p.DeletionTimestamp != nil && !ended.FinishedAt.Time.Before(deletionRequested(p).Truncate(time.Second))
+}
+
+// deletionRequested is when the deletion of a pod was requested: the API has the end of
+// its grace period.
+func deletionRequested(p *corev1.Pod) time.Time {
 	requested := p.DeletionTimestamp.Time
 	if p.DeletionGracePeriodSeconds != nil {
 		requested = requested.Add(-time.Duration(*p.DeletionGracePeriodSeconds) * time.Second)
 	}
-	return !ended.FinishedAt.Time.Before(requested.Truncate(time.Second))
+	return requested
 }
 
 // withDisruption adds what ended the pod, if Kubernetes reports it.

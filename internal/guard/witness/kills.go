@@ -35,6 +35,11 @@ func (l *ledger) podsToExplain() map[string][]string {
 			pods[j.Namespace] = append(pods[j.Namespace], c.PodUID)
 		}
 	})
+	for i := range l.jobs {
+		if uids := l.retriesToExplain(&l.jobs[i]); len(uids) > 0 {
+			pods[l.jobs[i].Namespace] = append(pods[l.jobs[i].Namespace], uids...)
+		}
+	}
 	return pods
 }
 
@@ -56,6 +61,11 @@ func (l *ledger) recordKills(uid string, kills []kill, read time.Time) {
 		}
 		p.killsRead = p.killsRead || !read.Before(p.noticed.Add(killDelay))
 	})
+	for _, a := range l.retries {
+		if a.uid == uid && !a.noticed.IsZero() {
+			a.recordKills(kills, read)
+		}
+	}
 	l.settleAll()
 }
 

@@ -28,11 +28,17 @@ type ledger struct {
 	jobs []WatchedJob
 	// disruptions are the reported disruptions of pods, for when a pod is deleted.
 	disruptions map[string]string
-	machines    machines
+	// deletions are when the deletion of a pod was requested.
+	deletions map[string]time.Time
+	// retries are the containers that started later, by "UID/name".
+	retries map[string]*retry
+	// taken is when the baseline was taken. Retries that ended before do not count.
+	taken    time.Time
+	machines machines
 }
 
 func newLedger(jobs []WatchedJob, boots map[string]string, steps *timeline, since time.Time) *ledger {
-	l := &ledger{steps: steps, start: since, jobs: jobs, disruptions: map[string]string{}, machines: newMachines(boots)}
+	l := &ledger{steps: steps, start: since, jobs: jobs, disruptions: map[string]string{}, deletions: map[string]time.Time{}, retries: map[string]*retry{}, machines: newMachines(boots)}
 	l.each(func(_ *WatchedJob, c *WatchedContainer) {
 		c.lastAlive = since
 		if c.Result == Ended && c.Verdict == "" && c.End != nil {
@@ -80,9 +86,20 @@ func (l *ledger) runningPods() []string {
 	return l.collect(func(_ *WatchedJob, c *WatchedContainer) string { return c.PodUID })
 }
 
-// runningMachines returns the machines with a running container.
+// runningMachines returns the machines with a running container, and those with a retry
+// of a job that has one.
 func (l *ledger) runningMachines() []string {
-	return l.collect(func(_ *WatchedJob, c *WatchedContainer) string { return c.Machine })
+	names := l.collect(func(_ *WatchedJob, c *WatchedContainer) string { return c.Machine })
+	jobs := l.collect(func(j *WatchedJob, _ *WatchedContainer) string { return running.Key(j.Namespace, j.Object) })
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, a := range l.retries {
+		if a.machine != "" && slices.Contains(jobs, a.job) {
+			names = append(names, a.machine)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // unsettledJobs returns the keys of the jobs whose objects must be read.

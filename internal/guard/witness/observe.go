@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -68,9 +66,12 @@ func (w *Witness) settle(ctx context.Context) {
 		switch {
 		case err == nil:
 			set := running.ReadJobSet(o)
-			if set.Failed, err = w.jobFails(ctx, namespace, object, set.Failed); err != nil {
+			roles, err := w.failedRoles(ctx, namespace, object)
+			if err != nil {
 				return
 			}
+			set.Failed = set.Failed || len(roles) > 0
+			w.ledger.recordRoles(key, roles)
 			w.ledger.recordJob(key, set, true, read)
 		case apierrors.IsNotFound(err):
 			w.ledger.recordJob(key, running.JobSet{}, false, read)
@@ -80,29 +81,26 @@ func (w *Witness) settle(ctx context.Context) {
 	}
 }
 
-// jobFails reports whether a job has failed, or one of its task roles has: the Job of
-// a role ends its pods before the JobSet has failed.
-func (w *Witness) jobFails(ctx context.Context, namespace, object string, failed bool) (bool, error) {
-	if failed {
-		return true, nil
-	}
+// failedRoles reads which task roles of a job have failed, or are about to, and why: the
+// Job of a role ends its pods before the JobSet has failed.
+func (w *Witness) failedRoles(ctx context.Context, namespace, object string) ([]failedRole, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	roles, err := w.core.BatchV1().Jobs(namespace).List(ctx, metav1.ListOptions{LabelSelector: labelJobSet + "=" + object})
+	list, err := w.core.BatchV1().Jobs(namespace).List(ctx, metav1.ListOptions{LabelSelector: labelJobSet + "=" + object})
 	if err != nil {
-		return false, fmt.Errorf("list the roles of job %s: %w", object, err)
+		return nil, fmt.Errorf("list the roles of job %s: %w", object, err)
 	}
-	return slices.ContainsFunc(roles.Items, roleFails), nil
+	var roles []failedRole
+	for _, role := range list.Items {
+		if r, failed := readFailedRole(role); failed {
+			roles = append(roles, r)
+		}
+	}
+	return roles, nil
 }
 
 // labelJobSet names the JobSet of a Job (sigs.k8s.io/jobset JobSetNameKey).
 const labelJobSet = "jobset.sigs.k8s.io/jobset-name"
-
-func roleFails(role batchv1.Job) bool {
-	return slices.ContainsFunc(role.Status.Conditions, func(c batchv1.JobCondition) bool {
-		return (c.Type == batchv1.JobFailureTarget || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue
-	})
-}
 
 // recordObservation records why the API or a machine was not observed, or that
 // it was.

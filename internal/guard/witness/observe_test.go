@@ -25,9 +25,25 @@ func TestSettleReadsTheAPI(t *testing.T) {
 		return &corev1.Event{ObjectMeta: metav1.ObjectMeta{Namespace: "pai-vc-default", Name: name}, Reason: "Killing", Message: "will be restarted",
 			FirstTimestamp: metav1.NewTime(at(11_000)), InvolvedObject: corev1.ObjectReference{Kind: "Pod", UID: podOf(uid).UID, FieldPath: "spec.containers{main}"}}
 	}
-	role := func(condition batchv1.JobConditionType) *batchv1.Job {
-		return &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: "pai-vc-default", Name: "role", Labels: map[string]string{labelJobSet: "train"}},
+	role := func(condition batchv1.JobConditionType, change ...func(r *batchv1.Job)) *batchv1.Job {
+		r := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: "pai-vc-default", Name: "role", Labels: map[string]string{labelJobSet: "train"}},
 			Status: batchv1.JobStatus{Conditions: []batchv1.JobCondition{{Type: condition, Status: corev1.ConditionTrue}}}}
+		for _, f := range change {
+			f(r)
+		}
+		return r
+	}
+	reaches := func(reached int) func(r *batchv1.Job) {
+		return func(r *batchv1.Job) {
+			start := metav1.NewTime(at(reached).Add(-time.Hour))
+			r.Spec.ActiveDeadlineSeconds, r.Status.StartTime = new(int64(3600)), &start
+			r.Status.Conditions[0].Reason = "DeadlineExceeded"
+		}
+	}
+	otherReason := func(r *batchv1.Job) { r.Status.Conditions[0].Reason = "BackoffLimitExceeded" }
+	deletesB := func(l *ledger) {
+		l.recordPod(podOf("a", exited(0, 12_000)), at(12_500))
+		l.recordPod(podOf("b", deletedAt(13_000), exited(143, 14_000)), at(14_500))
 	}
 	fails := func(l *ledger) { l.recordPod(podOf("a", exited(1, 12_000)), at(12_500)) }
 	endsBoth := func(l *ledger) {
@@ -44,6 +60,10 @@ func TestSettleReadsTheAPI(t *testing.T) {
 		"event of another pod":   {fails, []runtime.Object{event("e", "b")}, []Verdict{Failed}},
 		"the role fails":         {endsBoth, []runtime.Object{role(batchv1.JobFailureTarget)}, []Verdict{Failed, Failed}},
 		"the role has failed":    {endsBoth, []runtime.Object{role(batchv1.JobFailed)}, []Verdict{Failed, Failed}},
+		"time limit":             {deletesB, []runtime.Object{role(batchv1.JobFailureTarget, reaches(12_900))}, []Verdict{Failed}},
+		"time limit, at the end": {deletesB, []runtime.Object{role(batchv1.JobFailed, reaches(12_900))}, []Verdict{Failed}},
+		"deleted before it":      {deletesB, []runtime.Object{role(batchv1.JobFailed, reaches(14_000))}, []Verdict{Unknown}},
+		"another reason":         {deletesB, []runtime.Object{role(batchv1.JobFailed, reaches(12_900), otherReason)}, []Verdict{Unknown}},
 		"the role has succeeded": {endsBoth, []runtime.Object{role(batchv1.JobComplete)}, []Verdict{Failed, Interrupted}},
 	} {
 		t.Run(name, func(t *testing.T) {

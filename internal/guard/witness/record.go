@@ -16,11 +16,22 @@ func (l *ledger) recordPod(p *corev1.Pod, now time.Time) {
 	if d := disruption(p); d != "" {
 		l.disruptions[string(p.UID)] = d
 	}
-	l.eachRunning(func(_ *WatchedJob, c *WatchedContainer) {
-		if c.PodUID == string(p.UID) {
+	if p.DeletionTimestamp != nil {
+		l.deletions[string(p.UID)] = deletionRequested(p)
+	}
+	watched := false
+	l.each(func(_ *WatchedJob, c *WatchedContainer) {
+		if c.PodUID != string(p.UID) {
+			return
+		}
+		watched = true
+		if c.Result == Running {
 			l.apply(c, evaluate(c, p), now)
 		}
 	})
+	if !watched {
+		l.recordRetry(p, now)
+	}
 }
 
 // recordPodDeleted records that the API no longer has a pod.
@@ -122,6 +133,11 @@ func (l *ledger) recordMachine(name string, m running.MachineReport, asked, now 
 	l.machines.recordReport(name, m, asked)
 	if m.Err != nil {
 		return
+	}
+	for place, a := range l.retries {
+		if a.machine == name && a.noticed.IsZero() && places[place] != "" {
+			a.lastAlive = asked
+		}
 	}
 	l.eachRunning(func(_ *WatchedJob, c *WatchedContainer) {
 		known := c.pending != nil && !c.pending.open

@@ -1,7 +1,9 @@
 package witness
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"pai.dev/pai/internal/observe/running"
@@ -33,31 +35,45 @@ type pendingEnd struct {
 func (l *ledger) factsOf(j *WatchedJob, c *WatchedContainer) facts {
 	p := c.pending
 	f := facts{
-		exit: p.exit, deleted: p.sign == signDeleted, disruption: p.disruption, podFailure: p.podFailure, replaced: p.replaced,
+		exit: p.exit, deleted: p.sign == signDeleted, disruption: p.disruption, podFailure: p.podFailure, diskLimit: p.diskLimit, replaced: p.replaced,
 		outputLost: p.outputLost, unobserved: p.unobserved,
 		machine: c.Machine, boot: l.machines.since(c.Machine, c.lastAlive, p.noticed, p.ended),
 		lastSeen: c.lastAlive, noticed: p.noticed, ended: p.ended,
 		steps: l.steps.reaching(c.lastAlive, p.noticed, j.machines()), killed: p.killed, killsRead: p.killsRead, jobFailed: j.Failed,
 	}
 	if f.deleted && j.Failed {
-		f.follows, f.peersPending = follows(j, c)
+		if f.follows = j.timedOut(l.deletions[c.PodUID]); f.follows == "" {
+			f.follows, f.peersPending = l.follows(j, c)
+		}
 	}
 	return f
 }
 
-// follows says which container of a job failed by itself before another one, whose
-// pod was then deleted. pending is true if that can still turn out.
-func follows(j *WatchedJob, c *WatchedContainer) (text string, pending bool) {
+// follows says which container of a job failed by itself before the pod of another one
+// was deleted. pending is true if that can still turn out. If the tasks are known that
+// made the job fail, it must be one of theirs.
+func (l *ledger) follows(j *WatchedJob, c *WatchedContainer) (text string, pending bool) {
+	deleted, only := c.pending.ended, j.failedTasks()
+	if requested := l.deletions[c.PodUID]; !requested.IsZero() && requested.Before(deleted) {
+		deleted = requested
+	}
+	retry, blocked, pending := l.judgeRetries(j, deleted, only)
+	if blocked || pending {
+		return "", pending && !blocked
+	}
 	for _, d := range j.Containers {
 		switch {
-		case d == c:
+		case d == c || d.wasDeleted || (len(only) > 0 && !slices.ContainsFunc(only, func(t task) bool { return t.hasPod(d.Pod) })):
 		case d.pending != nil && d.pending.sign != signDeleted:
 			pending = true
-		case d.Verdict == Failed && !d.End.Time.After(c.pending.ended.Add(secondsOnly)):
-			return fmt.Sprintf("its pod was deleted when its job failed or restarted as a whole, after container %s of pod %s had failed by itself (%s)", d.Name, d.Pod, d.End.Cause), false
+		case d.Verdict == Failed && !d.End.Time.After(deleted.Add(secondsOnly)) && text == "":
+			text = fmt.Sprintf("container %s of pod %s had failed by itself (%s)", d.Name, d.Pod, d.End.Cause)
 		}
 	}
-	return "", pending
+	if text = cmp.Or(text, retry); text == "" {
+		return "", pending
+	}
+	return "its pod was deleted when its job failed or restarted as a whole, after " + text, false
 }
 
 // secondsOnly is how exact the times of the API are.
@@ -83,7 +99,7 @@ func (l *ledger) settle(j *WatchedJob, c *WatchedContainer, force bool) {
 	if verdict.waits && !force {
 		return
 	}
-	c.Result, c.Verdict, c.pending = Ended, verdict.verdict, nil
+	c.Result, c.Verdict, c.wasDeleted, c.pending = Ended, verdict.verdict, p.sign == signDeleted, nil
 	c.End = &pai.ContainerEnd{
 		Job: j.String(), VirtualCluster: j.VirtualCluster, Pod: c.Pod, Container: c.Name, Machine: c.Machine,
 		Time: p.ended.UTC(), Step: stepsOn(c.Machine, p.step), Cause: p.cause, Evidence: verdict.evidence,

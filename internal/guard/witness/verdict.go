@@ -37,6 +37,9 @@ type facts struct {
 	disruption string
 	// podFailure is why Kubernetes failed the pod: an eviction, a lost node.
 	podFailure string
+	// diskLimit is what the kubelet says about the own disk limit that the pod exceeded;
+	// empty if it did not.
+	diskLimit string
 	// replaced names the container that took its place in the same pod.
 	replaced string
 	// outputLost is true if the log no longer has the output of the start.
@@ -55,8 +58,9 @@ type facts struct {
 	killed string
 	// killsRead is true if the kubelet's kills were read after the end.
 	killsRead bool
-	// follows is how another task of the job failed by itself, so that this
-	// container ended with the job; empty if that did not happen.
+	// follows is how another task of the job failed by itself, or that the job reached
+	// its time limit, so that this container ended with the job; empty if neither
+	// happened.
 	follows string
 	// jobFailed is true if the job failed or restarted as a whole since the start.
 	jobFailed bool
@@ -126,7 +130,7 @@ func (f facts) interruption() string {
 		return f.podFailure
 	case f.deleted && f.follows == "" && !f.jobFailed:
 		return "its pod was deleted before it ended"
-	case f.killed != "" && !f.deleted:
+	case f.killed != "" && !f.deleted && f.diskLimit == "":
 		return "the kubelet ended it: " + f.killed
 	case f.outputLost:
 		return "its output was lost while it ran"
@@ -141,9 +145,11 @@ func (f facts) ownEnd() (own bool, how string) {
 	case f.deleted && f.follows != "":
 		return true, f.follows
 	case f.deleted:
-		return false, "its pod was deleted when its job failed or restarted as a whole, and no watched task of the job failed by itself before"
+		return false, "its pod was deleted when its job failed or restarted as a whole, and no task of the job is known to have failed by itself before"
 	case f.unobserved != "":
 		return false, f.unobserved
+	case f.diskLimit != "":
+		return true, "the kubelet evicted its pod for exceeding its own limit: " + f.diskLimit
 	case f.exit == nil && f.replaced != "":
 		return false, "container " + f.replaced + " took its place, and its exit code is unknown"
 	case f.exit == nil:
@@ -173,7 +179,7 @@ func (f facts) doubts() (doubts []string, waits bool) {
 	default:
 		add(false, "the boot ID of machine %s before the end is unknown", f.machine)
 	}
-	if !f.killsRead && !f.deleted {
+	if !f.killsRead && !f.deleted && f.diskLimit == "" {
 		add(true, "what the kubelet ended was not read")
 	}
 	if f.replaced != "" {
@@ -188,8 +194,11 @@ func (f facts) exclusions() []string {
 		fmt.Sprintf("machine %s did not reboot", f.machine),
 		fmt.Sprintf("no step that can end it was in progress since it was last seen alive at %s", clock(f.lastSeen)),
 	}
-	if f.deleted {
+	switch {
+	case f.deleted:
 		return list
+	case f.diskLimit != "":
+		return append([]string{"its specification has that limit, and Kubernetes reports no disruption of its pod"}, list...)
 	}
 	return append([]string{"its pod was neither deleted nor evicted"}, append(list, "the kubelet reports no kill")...)
 }

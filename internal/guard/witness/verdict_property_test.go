@@ -50,7 +50,11 @@ func jobOf(container int) string  { return []string{"one", "one", "two"}[contain
 func drawHistory(t *rapid.T) (h history) {
 	second := func(label string, low, high int) int { return 1000 * rapid.IntRange(low, high).Draw(t, label) }
 	for i := range h.containers {
-		kind := rapid.SampledFrom([]string{"none", "exit 0", "exit 1", "SIGSEGV", "own limit", "no limit", "SIGKILL", "SIGTERM", "exit 255", "deleted", "evicted", "killed by kubelet"}).Draw(t, "kind")
+		kinds := []string{"none", "exit 0", "exit 1", "SIGSEGV", "own limit", "no limit", "SIGKILL", "SIGTERM", "exit 255", "deleted", "evicted", "killed by kubelet", "own disk", "node disk", "own disk, evicted"}
+		if i == 2 { // its job has no other task
+			kinds = append(kinds, "time limit", "deleted before it")
+		}
+		kind := rapid.SampledFrom(kinds).Draw(t, "kind")
 		if kind != "none" {
 			at := second("end", 1, 40) + 250
 			h.containers[i] = ending{kind, at, at + 500 + second("delay", 0, 9)}
@@ -118,9 +122,10 @@ func (h history) replay() *ledger {
 			for i := range h.containers {
 				l.recordKills(fmt.Sprint("uid-", i), h.kills(i, now), at(now))
 			}
-			for _, name := range []string{"one", "two"} {
-				l.recordJob("pai-vc-default/"+name, running.JobSet{}, true, at(now))
-			}
+			l.recordJob("pai-vc-default/one", running.JobSet{}, true, at(now))
+			roles := h.failedRoles(now)
+			l.recordRoles("pai-vc-default/two", roles)
+			l.recordJob("pai-vc-default/two", running.JobSet{Failed: len(roles) > 0}, true, at(now))
 		}
 	}
 	return l
@@ -139,8 +144,20 @@ func (h history) report(l *ledger, machine, now int) {
 	l.recordMachine(machineName(machine), m, at(now), at(now))
 }
 
+// failedRoles are those of the second job: it reaches its time limit before its pod is
+// deleted, or after.
+func (h history) failedRoles(now int) []failedRole {
+	c := h.containers[2]
+	reached, limited := map[string]int{"time limit": c.at - 1000, "deleted before it": c.at + 200}[c.kind]
+	if !limited || now < c.at {
+		return nil
+	}
+	return []failedRole{{name: "two-worker-0", reached: at(reached)}}
+}
+
 func (h history) kills(container, now int) []kill {
-	if c := h.containers[container]; c.kind == "killed by kubelet" && c.at < now {
+	kinds := []string{"killed by kubelet", "own disk", "node disk", "own disk, evicted"}
+	if c := h.containers[container]; slices.Contains(kinds, c.kind) && c.at < now {
 		return []kill{{"main", "the container will be restarted", at(c.at).Truncate(time.Second)}}
 	}
 	return nil
@@ -155,13 +172,22 @@ func (h history) pod(container int, ended bool) *corev1.Pod {
 		return p
 	}
 	code := map[string]int32{"exit 0": 0, "exit 1": 1, "SIGSEGV": 139, "own limit": 137, "no limit": 137, "SIGKILL": 137, "SIGTERM": 143,
-		"exit 255": 255, "deleted": 143, "evicted": 1, "killed by kubelet": 1, "lost": 255}[c.kind]
+		"exit 255": 255, "deleted": 143, "evicted": 1, "killed by kubelet": 1, "lost": 255, "own disk": 137, "node disk": 137, "own disk, evicted": 137, "time limit": 143, "deleted before it": 143}[c.kind]
 	exited(code, c.at)(p)
 	switch c.kind {
 	case "own limit", "no limit":
 		oomKilled(c.kind == "own limit", c.at)(p)
-	case "deleted":
+	case "deleted", "time limit", "deleted before it":
 		deletedAt(c.at - 900)(p)
+	case "own disk":
+		diskFull(p)
+	case "node disk":
+		diskFull(p)
+		p.Status.Message = "The node was low on resource: ephemeral-storage. "
+		disrupted("TerminationByKubelet")(p)
+	case "own disk, evicted":
+		diskFull(p)
+		disrupted("EvictionByEvictionAPI")(p)
 	case "evicted":
 		deletedAt(c.at - 900)(p)
 		disrupted("EvictionByEvictionAPI")(p)
@@ -172,7 +198,7 @@ func (h history) pod(container int, ended bool) *corev1.Pod {
 // want is the oracle. It knows what really happened, and asks of every second.
 func (h history) want(container int) Verdict {
 	c := h.containers[container]
-	own := slices.Contains([]string{"exit 1", "SIGSEGV", "own limit"}, c.kind)
+	own := slices.Contains([]string{"exit 1", "SIGSEGV", "own limit", "own disk", "time limit"}, c.kind)
 	machine := h.machines[machineOf(container)]
 	seen, noticed, lastReport, rebootSeen := 0, c.read, 0, false
 	for now := 0; now <= lastSecond; now += 1000 {
@@ -205,9 +231,9 @@ func (h history) want(container int) Verdict {
 		return ""
 	case rebootSeen && ended >= lastReport:
 		return Interrupted
-	case slices.Contains([]string{"deleted", "evicted", "killed by kubelet"}, c.kind):
+	case slices.Contains([]string{"deleted", "evicted", "killed by kubelet", "node disk", "own disk, evicted"}, c.kind):
 		return Interrupted
-	case reached && slices.Contains([]string{"SIGKILL", "SIGTERM"}, c.kind):
+	case reached && slices.Contains([]string{"SIGKILL", "SIGTERM", "deleted before it"}, c.kind):
 		return Interrupted
 	case own && !reached && lastReport > noticed:
 		return Failed
@@ -249,7 +275,7 @@ func TestVerdictsOfHistories(t *testing.T) {
 			if got[pod] != want {
 				t.Fatalf("container %d (%s at %d): got %q, want %q\n%+v\n%+v", i, c.kind, c.at, got[pod], want, h, r)
 			}
-			if platform := slices.Contains([]string{"lost", "deleted", "evicted", "killed by kubelet", "SIGKILL", "SIGTERM", "no limit"}, c.kind); platform && got[pod] == Failed {
+			if platform := slices.Contains([]string{"lost", "deleted", "evicted", "killed by kubelet", "SIGKILL", "SIGTERM", "no limit", "node disk", "own disk, evicted", "deleted before it"}, c.kind); platform && got[pod] == Failed {
 				t.Fatalf("container %d (%s) did not end by itself, got %q", i, c.kind, got[pod])
 			}
 		}

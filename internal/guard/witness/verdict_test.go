@@ -28,6 +28,7 @@ func TestVerdict(t *testing.T) {
 	noExit := func(f *facts) { f.exit = nil }
 	deleted := func(f *facts) { f.deleted, f.exit = true, &exitStatus{code: 143} }
 	jobFailed := func(f *facts) { f.jobFailed = true }
+	disk := func(f *facts) { f.diskLimit = "full" }
 	follows := func(f *facts) { f.follows = "after container task of pod x had failed by itself" }
 	for name, test := range map[string]struct {
 		facts    facts
@@ -74,6 +75,12 @@ func TestVerdict(t *testing.T) {
 		"killed by kubelet":     {own(func(f *facts) { f.killed = "Container task failed liveness probe" }), Interrupted, false, "liveness"},
 		"disruption":            {own(func(f *facts) { f.disruption = "EvictionByEvictionAPI" }), Interrupted, false, "EvictionByEvictionAPI"},
 		"evicted by kubelet":    {own(func(f *facts) { f.podFailure = "its pod failed: Evicted" }), Interrupted, false, "Evicted"},
+		"own disk limit":        {own(exits(137, "Error"), disk), Failed, false, "exceeding its own limit: full"},
+		"own disk limit, kill":  {own(exits(137, "Error"), disk, func(f *facts) { f.killed, f.killsRead = "Stopping container task", false }), Failed, false, "no disruption"},
+		"own disk limit, step":  {own(exits(137, "Error"), disk, during("kubelet")), Unknown, false, "kubelet"},
+		"own disk limit, drain": {own(disk, func(f *facts) { f.disruption = "EvictionByEvictionAPI" }), Interrupted, false, "EvictionByEvictionAPI"},
+		"own disk limit, boot":  {own(disk, func(f *facts) { f.boot = bootOther }), Interrupted, false, "rebooted"},
+		"own disk, deleted":     {own(disk, deleted), Interrupted, false, "deleted before it ended"},
 		"exit code unknown":     {own(noExit), Unknown, false, "exit code is unknown"},
 		"replaced, unknown":     {own(noExit, func(f *facts) { f.replaced = "c1" }), Unknown, false, "c1"},
 		"output lost":           {own(noExit, func(f *facts) { f.outputLost = true }), Interrupted, false, "output"},
@@ -81,8 +88,8 @@ func TestVerdict(t *testing.T) {
 		"not observed, SIGKILL": {own(exits(137, ""), func(f *facts) { f.unobserved = "job not read" }), Unknown, false, "job not read"},
 
 		"deleted":                        {own(deleted), Interrupted, false, "deleted before it ended"},
-		"deleted with a failed job":      {own(deleted, jobFailed), Unknown, false, "no watched task"},
-		"deleted, others pending":        {own(deleted, jobFailed, func(f *facts) { f.peersPending = true }), Unknown, true, "no watched task"},
+		"deleted with a failed job":      {own(deleted, jobFailed), Unknown, false, "no task of the job is known"},
+		"deleted, others pending":        {own(deleted, jobFailed, func(f *facts) { f.peersPending = true }), Unknown, true, "no task of the job is known"},
 		"deleted after another failed":   {own(deleted, jobFailed, follows), Failed, false, "had failed by itself"},
 		"the same, killed by kubelet":    {own(deleted, jobFailed, follows, func(f *facts) { f.killed = "Stopping container" }), Failed, false, "had failed by itself"},
 		"the same in a step":             {own(deleted, jobFailed, follows, during("kubelet")), Unknown, false, "kubelet"},

@@ -169,6 +169,7 @@ func (w *Witness) initialize(ctx context.Context) error {
 	w.steps.note(now, w.inProgress()...)
 	w.taken, w.counted = b.Taken, b.Counted
 	w.ledger = newLedger(b.Jobs, b.Boots, w.steps, b.LastWatched)
+	w.ledger.taken = b.Taken
 	w.unobserved.observed(now)
 	if len(b.Jobs) > 0 {
 		w.probes.submission.namespace = b.Jobs[0].Namespace
