@@ -33,6 +33,8 @@ const (
 type link struct {
 	Caller   string `json:"c"`
 	Job      string `json:"j"`
+	UID      string `json:"u"` // of the job: another one can have its name later
+	Attempt  int    `json:"a"` // of the job
 	TaskRole string `json:"r"`
 	Index    int    `json:"i"`
 	Tail     int64  `json:"t,omitempty"`
@@ -92,11 +94,14 @@ func (h *Handler) taskLogs(_ http.ResponseWriter, req *http.Request) (any, error
 	if !found || t.Retries != attempt || t.Pod == "" {
 		return nil, &reason{"NoTaskLogError", "Log of task is not found.", taskNotFound(JobID{s.User, s.Name}, chi.URLParam(req, "role"), index)}
 	}
+	if err := h.hasOutput(req.Context(), s.UID, JobID{s.User, s.Name}, s.Retries); err != nil {
+		return nil, err
+	}
 	key, err := h.linkKey(req.Context())
 	if err != nil {
 		return nil, err
 	}
-	l := link{Caller: caller.Name, Job: JobID{s.User, s.Name}.String(), TaskRole: openpai.Roles(s)[role].Name, Index: index, Expires: time.Now().Add(linkLife).Unix()}
+	l := link{Caller: caller.Name, Job: JobID{s.User, s.Name}.String(), UID: s.UID, Attempt: s.Retries, TaskRole: openpai.Roles(s)[role].Name, Index: index, Expires: time.Now().Add(linkLife).Unix()}
 	q := req.URL.Query()
 	if isTrue(q.Get("tail-mode")) || isTrue(q.Get("tailMode")) {
 		l.Tail = tailLines
@@ -108,6 +113,20 @@ func (h *Handler) taskLogs(_ http.ResponseWriter, req *http.Request) (any, error
 	// The container runtime keeps one stream with both outputs.
 	uri := openPAIPrefix + outputPath + "?link=" + url.QueryEscape(l.signed(key))
 	return map[string][]location{"locations": {{"all", uri}, {"stdout", uri}}}, nil
+}
+
+// hasOutput returns an error unless an attempt is the newest one of a job in the cluster: only
+// the output of its tasks can be read.
+func (h *Handler) hasOutput(ctx context.Context, uid string, id JobID, attempt int) error {
+	now, err := h.Cluster.Living(ctx, id)
+	if err != nil && pai.CodeOf(err) != pai.CodeNotFound {
+		return err
+	}
+	if err != nil || now.UID != uid || now.Retries != attempt {
+		return &reason{"NoTaskLogError", "Log of task is not found.", pai.Errorf(pai.CodeNotFound, "read the output of the newest attempt; run: paictl job logs "+id.String(),
+			"the output of attempt %d of job %s cannot be read any more", attempt, id)}
+	}
+	return nil
 }
 
 func isTrue(s string) bool {
@@ -154,5 +173,8 @@ func (h *Handler) output(w http.ResponseWriter, req *http.Request) (any, error) 
 		return nil, err
 	}
 	defer done()
+	if err := h.hasOutput(req.Context(), l.UID, id, l.Attempt); err != nil {
+		return nil, err
+	}
 	return nil, h.copyLogs(w, req, id, LogOptions{TaskRole: l.TaskRole, Index: l.Index, Tail: l.Tail})
 }

@@ -13,6 +13,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"pai.dev/pai/internal/identity"
 	"pai.dev/pai/internal/job"
@@ -280,6 +281,34 @@ func TestLinks(t *testing.T) {
 	uri := logs.Locations[0].URI
 	if status, output := w.ask(t, http.MethodGet, uri, "", ""); status != 200 || output != "fake logs" {
 		t.Errorf("%s: %d %s", uri, status, output)
+	}
+	// The output of a task is that of its newest pod: a link must not show it for another
+	// attempt, or for another job with the name.
+	sets := w.memory.dynamic.Resource(job.JobSets).Namespace(s.Namespace)
+	set, err := sets.Get(t.Context(), s.Object, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, change := range map[string]func(*unstructured.Unstructured){
+		"a job that restarted": func(o *unstructured.Unstructured) {
+			_ = unstructured.SetNestedField(o.Object, int64(1), "status", "restarts")
+		},
+		"another job": func(o *unstructured.Unstructured) { o.SetUID("another") },
+	} {
+		changed := set.DeepCopy()
+		change(changed)
+		if _, err := sets.Update(t.Context(), changed, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if status, output := w.ask(t, http.MethodGet, uri, "", ""); status != 404 || !strings.Contains(output, "NoTaskLogError") {
+			t.Errorf("%s: %d %s", what, status, output)
+		}
+	}
+	if _, err := sets.Update(t.Context(), set, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if status, output := w.ask(t, http.MethodGet, uri, "", ""); status != 200 {
+		t.Errorf("the job of the link: %d %s", status, output)
 	}
 	if err := w.accounts.Delete(t.Context(), "ada"); err != nil {
 		t.Fatal(err)

@@ -124,9 +124,9 @@ func (r Retention) expired(ended []endedJob, now time.Time) []endedJob {
 
 // deleteEnded deletes a job unless one of its pods might still run.
 func (c *Core) deleteEnded(ctx context.Context, e endedJob) error {
-	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+	within, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
-	live, err := c.cluster.Clientset().CoreV1().Pods(e.ref.Namespace).List(ctx, metav1.ListOptions{
+	live, err := c.cluster.Clientset().CoreV1().Pods(e.ref.Namespace).List(within, metav1.ListOptions{
 		LabelSelector: pai.LabelJob + "=" + e.ref.Name, FieldSelector: "status.phase!=Succeeded,status.phase!=Failed", Limit: 1,
 	})
 	if err != nil {
@@ -137,15 +137,18 @@ func (c *Core) deleteEnded(ctx context.Context, e endedJob) error {
 	}
 	var unrecorded error
 	if c.recorder != nil {
-		switch unrecorded = c.recorder.final(ctx, e); {
+		switch unrecorded = c.recorder.final(within, e); {
 		case unrecorded != nil && !e.crowded:
 			return fmt.Errorf("the ended job %s stays in the cluster, because it is not recorded: %w", e.ref.Name, unrecorded)
 		case unrecorded != nil:
 			unrecorded = fmt.Errorf("the ended job %s was deleted, and its end is not recorded: %w", e.ref.Name, unrecorded)
 		}
 	}
+	// A history that does not answer can have used the time.
+	within, cancel = context.WithTimeout(ctx, stopTimeout)
+	defer cancel()
 	// A conflict means that another job has the name by now.
-	if err := c.cluster.Delete(ctx, e.ref, e.uid); err != nil && !apierrors.IsConflict(err) {
+	if err := c.cluster.Delete(within, e.ref, e.uid); err != nil && !apierrors.IsConflict(err) {
 		return fmt.Errorf("delete the ended job %s: %w", e.ref.Name, err)
 	}
 	if c.recorder != nil {

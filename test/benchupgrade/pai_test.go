@@ -8,7 +8,7 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// The row of the swap needs a runtime that was replaced, and a record of the gap.
+// The row of the runtime needs a runtime that was replaced, and a record of the gap.
 func TestStartGap(t *testing.T) {
 	t.Parallel()
 	runtime := []pai.StepRecord{{ID: "kubernetes/v0.11-pai/machine/pai-1/containerd"}}

@@ -11,7 +11,7 @@ import (
 )
 
 // ownDiskLimit returns what the kubelet says about a pod that it evicted because the pod
-// exceeded a disk limit of its own specification; empty if that is not proven. For such
+// exceeded a disk limit in its specification; empty if that is not proven. For such
 // an eviction the kubelet sets no condition DisruptionTarget, and its message names the
 // limit (k8s.io/kubernetes/pkg/kubelet/eviction, localStorageEviction). A machine that is
 // short of disk space evicts with both a condition and another message.

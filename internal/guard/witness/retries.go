@@ -46,8 +46,8 @@ func (l *ledger) recordRetry(p *corev1.Pod, now time.Time) {
 			a = &retry{job: key, pod: p.Name, uid: string(p.UID), name: s.Name, task: taskOf(p), lastAlive: l.start}
 			if p.Spec.NodeName == "" { // it cannot have started
 				a.lastAlive = now
-			} else if begun := l.retries[string(p.UID)+"/"]; begun != nil {
-				a.lastAlive = begun.lastAlive
+			} else if first := l.retries[string(p.UID)+"/"]; first != nil {
+				a.lastAlive = first.lastAlive
 			}
 			l.retries[place] = a
 		}
@@ -125,10 +125,10 @@ func (l *ledger) factsOfRetry(j *WatchedJob, a *retry) facts {
 // deletedTogether is how far apart the deletions of the pods of a failed job can be.
 const deletedTogether = 2 * time.Second
 
-// judgeRetries says which retry of a job failed by itself before its pods were
+// evaluateRetries says which retry of a job failed by itself before its pods were
 // deleted. blocked is true if one ended before in another way, which might be why the job
 // failed; pending is true if one is not settled.
-func (l *ledger) judgeRetries(j *WatchedJob, deleted time.Time, only []task) (text string, blocked, pending bool) {
+func (l *ledger) evaluateRetries(j *WatchedJob, deleted time.Time, only []task) (text string, blocked, pending bool) {
 	for _, a := range l.retriesOf(j) {
 		switch {
 		case len(only) > 0 && !slices.Contains(only, a.task):

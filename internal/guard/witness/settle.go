@@ -57,7 +57,7 @@ func (l *ledger) follows(j *WatchedJob, c *WatchedContainer) (text string, pendi
 	if requested := l.deletions[c.PodUID]; !requested.IsZero() && requested.Before(deleted) {
 		deleted = requested
 	}
-	retry, blocked, pending := l.judgeRetries(j, deleted, only)
+	retry, blocked, pending := l.evaluateRetries(j, deleted, only)
 	if blocked || pending {
 		return "", pending && !blocked
 	}
