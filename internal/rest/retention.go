@@ -144,7 +144,7 @@ func (c *Core) deleteEnded(ctx context.Context, e endedJob) error {
 			unrecorded = fmt.Errorf("the ended job %s was deleted, and its end is not recorded: %w", e.ref.Name, unrecorded)
 		}
 	}
-	// A history that does not answer can have used the time.
+	// A history that hangs can have used the time.
 	within, cancel = context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
 	// A conflict means that another job has the name by now.
