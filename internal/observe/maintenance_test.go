@@ -32,8 +32,8 @@ func TestMaintenanceIsObserved(t *testing.T) {
 	}
 	addNodes(&w, []corev1.Node{{ObjectMeta: metav1.ObjectMeta{Name: worker, Annotations: map[string]string{
 		pai.AnnotationMaintenance: "op-1", pai.AnnotationInMaintenance: "2026-11-27T09:00:00Z"}}}})
-	if n := w.Machines[1].Node; n.Maintenance != "op-1" || !n.InMaintenance || n.CordonedByPAI {
-		t.Errorf("got %+v, want a cordon for maintenance", n)
+	if n := w.Machines[1].Node; n.Maintenance != "op-1" || !n.InMaintenance || n.CordonedByPAI || !n.Unlabeled {
+		t.Errorf("got %+v, want a cordon for maintenance without its label", n)
 	}
 	host.Write(layout.MaintenanceFile, "[")
 	if err := readRecord(t.Context(), src, &w); err == nil {

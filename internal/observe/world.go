@@ -169,6 +169,7 @@ func addNodes(w *plan.World, nodes []corev1.Node) {
 			CordonedBy:       cluster.CordonedByPAI(n),
 			Maintenance:      n.Annotations[pai.AnnotationMaintenance],
 			InMaintenance:    n.Annotations[pai.AnnotationInMaintenance] != "",
+			Unlabeled:        n.Annotations[pai.AnnotationMaintenance] != "" && n.Labels[pai.LabelMaintenance] == "",
 			ContainerRuntime: n.Status.NodeInfo.ContainerRuntimeVersion,
 			Kind:             cluster.NodeKind(n),
 		}

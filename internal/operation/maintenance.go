@@ -10,6 +10,7 @@ import (
 	"pai.dev/pai/internal/guard"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/run"
 	"pai.dev/pai/internal/session"
 )
 
@@ -56,6 +57,21 @@ type maintain struct{ onMachine }
 
 func (g maintain) Verb() pai.Verb                        { return pai.VerbMaintain }
 func (g maintain) Plan(in plan.Input) (plan.Plan, error) { return plan.Maintain(in.World, g.name) }
+
+// staysCordoned is the line about a machine that an error of its maintenance leaves cordoned.
+func staysCordoned(machine string) string {
+	return "\n" + machine + " stays cordoned; to cancel, run: paictl machine return " + machine
+}
+
+// cordonLeft is staysCordoned if the steps so far leave a cordon; else it is empty.
+func (g maintain) cordonLeft(p plan.Plan, result run.Result) string {
+	for i, s := range p.Steps {
+		if s.Kind == plan.KindCordon && (i >= len(result.Steps) || result.Steps[i].Outcome != pai.OutcomeSucceeded && result.Steps[i].Outcome != pai.OutcomeSkipped) {
+			return ""
+		}
+	}
+	return staysCordoned(g.name)
+}
 
 // Return brings a machine back from its maintenance: checked, at the versions of the
 // cluster, and open for jobs.

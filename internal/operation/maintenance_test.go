@@ -116,3 +116,30 @@ func TestWaitNamesTheCommandThatContinues(t *testing.T) {
 		t.Errorf("got %v, %q", err, pai.NextOf(err))
 	}
 }
+
+// An error of a maintenance says that the machine stays cordoned, and how to cancel, if the
+// cordon was done, now or in an earlier run.
+func TestErrorOfAMaintenanceNamesTheCordon(t *testing.T) {
+	t.Parallel()
+	cordon, drain := plan.Step{ID: "c", Kind: plan.KindCordon, Target: "gpu-01"}, plan.Step{ID: "d", Kind: plan.KindDrain, Target: "gpu-01"}
+	for name, c := range map[string]struct {
+		steps    []plan.Step
+		outcomes []pai.Outcome
+		want     bool
+	}{
+		"cordoned":           {[]plan.Step{cordon, drain}, []pai.Outcome{pai.OutcomeSucceeded, pai.OutcomeWaiting}, true},
+		"cordoned meanwhile": {[]plan.Step{cordon, drain}, []pai.Outcome{pai.OutcomeSkipped, pai.OutcomeRefused}, true},
+		"cordoned before":    {[]plan.Step{drain}, []pai.Outcome{pai.OutcomeRefused}, true},
+		"not cordoned":       {[]plan.Step{cordon, drain}, []pai.Outcome{pai.OutcomeFailed, pai.OutcomeBlocked}, false},
+		"nothing was done":   {[]plan.Step{cordon, drain}, nil, false},
+	} {
+		var result run.Result
+		for _, o := range c.outcomes {
+			result.Steps = append(result.Steps, pai.StepRecord{Outcome: o})
+		}
+		got := Maintain("gpu-01").(maintain).cordonLeft(plan.Plan{Steps: c.steps}, result)
+		if said := strings.Contains(got, "gpu-01 stays cordoned; to cancel, run: paictl machine return gpu-01"); said != c.want {
+			t.Errorf("%s: got %q, want the cordon named: %v", name, got, c.want)
+		}
+	}
+}

@@ -149,8 +149,13 @@ func (x *execution) finish(ctx context.Context, result run.Result) error {
 	cordons := x.finalizeCordons(ctx, result)
 	report := x.watch.stop(ctx)
 	outcome, err := result.Outcome, result.Err()
-	if e := (*pai.Error)(nil); errors.As(err, &e) && e.Code == pai.CodeWaiting && x.goal.Verb() != pai.VerbUpgrade {
-		e.Next = "when these jobs end, run the same command again"
+	if e := (*pai.Error)(nil); errors.As(err, &e) {
+		if e.Code == pai.CodeWaiting && x.goal.Verb() != pai.VerbUpgrade {
+			e.Next = "when these jobs end, run the same command again"
+		}
+		if g, ok := x.goal.(maintain); ok {
+			e.Next += g.cordonLeft(x.preview.Plan, result)
+		}
 	}
 	err = session.JoinDistinct(err, restored, x.entry.Steps(ctx, result.Steps)) // steps that never started have no record yet
 	if cordons != nil {

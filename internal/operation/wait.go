@@ -38,7 +38,7 @@ func (o *operation) awaitMachines(ctx context.Context, end time.Time) error {
 	w := waiter{steps: stepsThatWait(o.preview.Plan, o.record.Waiting), decide: g.Decide,
 		every: o.options.Wait.Every, end: end, stop: o.options.SafeStop, noticef: o.Progressf, command: resumeCommand}
 	if machine := machineOf(o.goal); machine != "" {
-		w.command = "paictl machine maintain " + machine
+		w.command = "paictl machine maintain " + machine + staysCordoned(machine)
 	}
 	return w.await(ctx)
 }
@@ -64,7 +64,7 @@ type waiter struct {
 	end     time.Time
 	stop    <-chan struct{}
 	noticef func(format string, args ...any)
-	command string // that continues later
+	command string // that continues later; more advice can follow
 }
 
 var errStoppedWaiting = errors.New("stopped waiting for jobs")

@@ -38,7 +38,7 @@ func Maintain(w World, name string) (Plan, error) {
 		return Plan{}, err
 	}
 	p := Plan{Verb: pai.VerbMaintain, From: w.Current, To: w.Current, Hops: []Hop{}}
-	cordoned := m.Node == nil || m.Node.Maintenance != "" && m.Node.Unschedulable
+	cordoned := m.Node == nil || m.Node.Maintenance != "" && m.Node.Unschedulable && !m.Node.Unlabeled
 	recorded := m.Maintenance != nil && (m.Node == nil || m.Node.InMaintenance)
 	d := stepGraph{phase: "maintenance"}
 	add := func(what string, kind Kind, needed bool, risk pai.Risk, after ...StepID) StepID {
@@ -205,7 +205,7 @@ func maintenanceID(machine, what string) StepID {
 
 func cordonedForMaintenance(m *MachineState, _ Step, _ Input) {
 	if m.Node != nil {
-		m.Node.Unschedulable, m.Node.CordonedByPAI, m.Node.CordonedBy, m.Node.Maintenance = true, false, "", "new"
+		m.Node.Unschedulable, m.Node.CordonedByPAI, m.Node.CordonedBy, m.Node.Maintenance, m.Node.Unlabeled = true, false, "", "new", false
 	}
 }
 

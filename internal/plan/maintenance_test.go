@@ -225,6 +225,11 @@ func TestMaintainRepeatsWhatWasUndone(t *testing.T) {
 	if got := kinds(); !slices.Equal(got, []Kind{KindCordon, KindDrain}) {
 		t.Errorf("uncordoned: got %v", got)
 	}
+	node.Unschedulable, node.Unlabeled = true, true
+	if got := kinds(); !slices.Equal(got, []Kind{KindCordon, KindDrain}) {
+		t.Errorf("without the label: got %v", got)
+	}
+	node.Unlabeled = false
 	node.Unschedulable, node.InMaintenance = true, false // a restore of etcd
 	if got := kinds(); !slices.Equal(got, []Kind{KindDrain, KindDNSAway, KindMaintenance}) {
 		t.Errorf("without a mark: got %v", got)

@@ -98,8 +98,10 @@ type Node struct {
 	CordonedBy string `json:"cordonedBy,omitempty"`
 	// Maintenance is the operation that cordoned it for maintenance, which only the
 	// return of the machine undoes; InMaintenance is set once no job was left.
-	Maintenance      string `json:"maintenance,omitempty"`
-	InMaintenance    bool   `json:"inMaintenance,omitempty"`
+	Maintenance   string `json:"maintenance,omitempty"`
+	InMaintenance bool   `json:"inMaintenance,omitempty"`
+	// Unlabeled is set if the label that the maintenance needs is not there.
+	Unlabeled        bool   `json:"unlabeled,omitempty"`
 	ContainerRuntime string `json:"containerRuntime"` // "containerd://2.2.3"
 	// Kind is the kind that jobs find on the node.
 	Kind MachineKind `json:"kind,omitzero"`
