@@ -164,7 +164,8 @@ func (h *Handler) output(w http.ResponseWriter, req *http.Request) (any, error) 
 	if err != nil {
 		return nil, err
 	}
-	req = req.WithContext(WithCaller(req.Context(), caller))
+	ctx := WithCaller(req.Context(), caller)
+	req = req.WithContext(ctx)
 	if err := h.authorize(req, identity.Read, objectOf(id)); err != nil {
 		return nil, err
 	}
@@ -173,7 +174,7 @@ func (h *Handler) output(w http.ResponseWriter, req *http.Request) (any, error) 
 		return nil, err
 	}
 	defer done()
-	if err := h.hasOutput(req.Context(), l.UID, id, l.Attempt); err != nil {
+	if err := h.hasOutput(ctx, l.UID, id, l.Attempt); err != nil {
 		return nil, err
 	}
 	return nil, h.copyLogs(w, req, id, LogOptions{TaskRole: l.TaskRole, Index: l.Index, Tail: l.Tail})
