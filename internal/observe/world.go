@@ -3,6 +3,7 @@ package observe
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -82,8 +83,10 @@ func readRecord(ctx context.Context, src Source, w *plan.World) error {
 	for i, m := range w.Machines {
 		if record, found := maintained[m.Name]; found {
 			w.Machines[i].Maintenance = &record
+			delete(maintained, m.Name)
 		}
 	}
+	w.Unconfigured.Maintained = slices.Sorted(maps.Keys(maintained))
 	return err
 }
 
