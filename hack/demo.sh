@@ -104,7 +104,8 @@ until [[ $(job_state) == RUNNING ]]; do
 done
 show bin/paictl job list
 
-head_line "Waiting for the bundle of $new"
+head_line "Waiting for the bundle of $new; its build so far:"
+tail -n 3 -F --pid="$background" "$log" >&2 2>/dev/null || true
 if ! wait "$background"; then
   background=
   cat "$log" >&2

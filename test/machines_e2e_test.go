@@ -9,53 +9,20 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/nspawn"
+	"pai.dev/pai/test/localmachines"
 )
 
-// newLocal returns local machines in a separate state directory. Its
-// name is fixed, so that what a killed run of the test left is found.
+// newLocal returns local machines that must leave no trace on this host.
 func newLocal(t *testing.T) nspawn.Local {
 	t.Helper()
-	cache := os.Getenv("PAI_CACHE_DIR")
-	if cache == "" {
-		dir, err := os.UserCacheDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cache = filepath.Join(dir, "pai")
-	}
-	start := time.Now()
-	l := nspawn.Local{
-		StateDir: filepath.Join(os.TempDir(), "pai-test-machines", t.Name()),
-		CacheDir: cache,
-		Progress: func(format string, args ...any) {
-			t.Logf("%5.1fs "+format, append([]any{time.Since(start).Seconds()}, args...)...)
-		},
-	}
-	if err := os.MkdirAll(l.StateDir, 0o755); err != nil { // its real path, and so its mark, is that of the killed run
-		t.Fatal(err)
-	}
-	if err := l.Down(t.Context()); err != nil {
-		t.Fatalf("clear the remains of an earlier run: %v", err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-		defer cancel()
-		if err := l.Down(ctx); err != nil {
-			t.Errorf("down: %v", err)
-		}
-		noTrace(t, l)
-		os.RemoveAll(l.StateDir)
-	})
-	return l
+	return localmachines.New(t, t.Name(), func(l nspawn.Local) { noTrace(t, l) })
 }
 
 // traces lists what exists of the machines on this host.

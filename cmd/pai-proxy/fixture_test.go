@@ -131,9 +131,13 @@ func start(t *testing.T) *fixture {
 }
 
 func (f *fixture) use(backends ...backendConfig) {
+	f.apply([]string{f.address}, backends...)
+}
+
+func (f *fixture) apply(listen []string, backends ...backendConfig) {
 	roots := x509.NewCertPool()
 	roots.AddCert(f.authority.cert)
-	f.proxy.apply(config{Listen: []string{f.address}, ServerName: apiName, Backends: backends, roots: roots})
+	f.proxy.apply(config{Listen: listen, ServerName: apiName, Backends: backends, roots: roots})
 }
 
 func (f *fixture) client(keep bool) *http.Client {

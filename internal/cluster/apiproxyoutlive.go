@@ -67,6 +67,7 @@ done
 listens() { [ "$1" != 0 ] && ss -Hltnp 'sport = :%[2]d' | grep -q "pid=$1,"; }
 normal() { rm -f %[3]s/outlive.conf; systemctl daemon-reload; }
 trap 'umount -l %[4]s 2>/dev/null || true; rm -f %[5]s; normal' EXIT
+trap 'exit 1' TERM
 if listens "$1"; then
   mkdir -p %[3]s
   printf '[Service]\nKillMode=none\nTimeoutStopSec=10ms\n' >%[3]s/outlive.conf

@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -27,6 +26,8 @@ import (
 	"pai.dev/pai/internal/nspawn"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/poll"
+	"pai.dev/pai/test/localmachines"
 	"pai.dev/pai/test/netns"
 )
 
@@ -89,7 +90,7 @@ func (p *proxiedMachine) replaced(t *testing.T, v pai.KubernetesVersion) {
 		t.Errorf("the next proxy runs as %+v: %v", state, err)
 	}
 	p.on(t, "[ -d /proc/"+before+" ]") // it serves the answer
-	time.Sleep(time.Second)
+	time.Sleep(time.Second)            // a process that systemd still ends would be dead by then
 	select {
 	case got := <-body:
 		t.Errorf("the answer was cut off: %s", got)
@@ -103,17 +104,16 @@ func (p *proxiedMachine) replaced(t *testing.T, v pai.KubernetesVersion) {
 	if n := <-asked; n < 10 {
 		t.Errorf("%d requests were sent", n)
 	}
-	deadline := time.Now().Add(20 * time.Second)
-	for {
+	wait := poll.Wait{For: "the end of the proxy that was replaced", Timeout: 20 * time.Second, Every: 200 * time.Millisecond}
+	if err := wait.Until(t.Context(), func(context.Context) (bool, error) {
 		left := p.on(t, fmt.Sprintf(`grep -ls '/%s$' /proc/[0-9]*/cgroup | wc -l; ls %s 2>/dev/null || true; ls %s 2>/dev/null || true; grep api-proxy /proc/mounts || true`,
 			layout.Unit(plan.RoleAPIProxy), outliveDir, releasedFile))
-		if left == "1" {
-			break
+		if left != "1" {
+			return false, fmt.Errorf("left are: %s", left)
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("of the replacement, this is left: %s", left)
-		}
-		time.Sleep(200 * time.Millisecond)
+		return true, nil
+	}); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -177,15 +177,16 @@ func (p *proxiedMachine) client() *http.Client {
 
 func (p *proxiedMachine) asks(t *testing.T) {
 	t.Helper()
-	var err error
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
-		var resp *http.Response
-		if resp, err = p.client().Get("https://127.0.0.1:6443/"); err == nil {
+	wait := poll.Wait{For: "the first answer of the proxy", Timeout: 30 * time.Second, Every: 100 * time.Millisecond}
+	if err := wait.Until(t.Context(), func(context.Context) (bool, error) {
+		resp, err := p.client().Get("https://127.0.0.1:6443/")
+		if err == nil {
 			_ = resp.Body.Close()
-			return
 		}
+		return err == nil, err
+	}); err != nil {
+		t.Fatalf("%v\n%s", err, p.on(t, "journalctl -q -n 20 -u "+layout.Unit(plan.RoleAPIProxy)))
 	}
-	t.Fatalf("the proxy does not serve: %v\n%s", err, p.on(t, "journalctl -q -n 20 -u "+layout.Unit(plan.RoleAPIProxy)))
 }
 
 func (p *proxiedMachine) on(t *testing.T, script string) string {
@@ -199,30 +200,7 @@ func (p *proxiedMachine) on(t *testing.T, script string) string {
 
 func newProxiedMachine(t *testing.T) *proxiedMachine {
 	t.Helper()
-	cache := os.Getenv("PAI_CACHE_DIR")
-	if cache == "" {
-		dir, err := os.UserCacheDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cache = filepath.Join(dir, "pai")
-	}
-	// The name is fixed, so that what a killed run left is found.
-	l := nspawn.Local{StateDir: filepath.Join(os.TempDir(), "pai-test-proxy"), CacheDir: cache, Progress: t.Logf}
-	if err := os.MkdirAll(l.StateDir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	down := func(ctx context.Context) error { return errors.Join(l.Down(ctx), os.RemoveAll(l.StateDir)) }
-	if err := l.Down(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-		defer cancel()
-		if err := down(ctx); err != nil {
-			t.Error(err)
-		}
-	})
+	l := localmachines.New(t, t.Name())
 	list, err := l.Up(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)

@@ -38,7 +38,7 @@ func (o *operation) awaitMachines(ctx context.Context, end time.Time) error {
 	w := waiter{steps: stepsThatWait(o.preview.Plan, o.record.Waiting), decide: g.Decide,
 		every: o.options.Wait.Every, end: end, stop: o.options.SafeStop, noticef: o.Progressf, command: resumeCommand}
 	if machine := machineOf(o.goal); machine != "" {
-		w.command = "paictl machine maintain " + machine + staysCordoned(machine)
+		w.command, w.cancel = "paictl machine maintain "+machine, staysCordoned(machine)
 	}
 	return w.await(ctx)
 }
@@ -64,7 +64,8 @@ type waiter struct {
 	end     time.Time
 	stop    <-chan struct{}
 	noticef func(format string, args ...any)
-	command string // that continues later; more advice can follow
+	command string // that continues later
+	cancel  string // the advice how to cancel instead; can be empty
 }
 
 var errStoppedWaiting = errors.New("stopped waiting for jobs")
@@ -91,7 +92,7 @@ func (w waiter) await(ctx context.Context) error {
 		}
 		return admitted, nil
 	})
-	next := "to continue later, run: " + w.command
+	next := "to continue later, run: " + w.command + w.cancel
 	switch {
 	case err == nil:
 		return nil

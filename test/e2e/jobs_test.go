@@ -22,8 +22,11 @@ type container struct {
 // kubectl runs the cluster's own kubectl on the control-plane machine.
 func (o *operator) kubectl(args string) string {
 	o.t.Helper()
-	return o.on("pai-1", "KUBECONFIG=/etc/kubernetes/admin.conf /opt/pai/role/kubelet/bin/kubectl "+args)
+	return o.on("pai-1", kubectl+args)
 }
+
+// kubectl is the program on the control-plane machine; its arguments follow.
+const kubectl = "KUBECONFIG=/etc/kubernetes/admin.conf /opt/pai/role/kubelet/bin/kubectl "
 
 // jobContainers reads the containers of all jobs from the API, not through
 // paictl: the test must not rely on what it tests.

@@ -167,15 +167,8 @@ func (s *upgradeStory) savePlan() {
 	}
 }
 
-// failingJob has a task that fails by itself during the upgrade. No step of the first
-// half minute can end it: the services are upgraded first.
-const failingJob = "fails"
-
 func (s *upgradeStory) applySavedPlan() {
-	for _, c := range s.containersOf(failingJob) {
-		s.kubectl("exec -n pai-vc-default " + c.Pod + " -- touch /tmp/soon")
-	}
-	stream := s.run(10*time.Minute, "upgrade", "apply", "--plan", s.savedPlan, "--skip-check", "pod-owners", "--yes", "-o", "json")
+	stream := s.applyWhileATaskFails("--plan", s.savedPlan, "--skip-check", "pod-owners")
 	s.upgrade = s.lastOperation()
 	s.part("the stream of events ends with the record", func(o *operator) { checkStream(o.t, stream) })
 	op := s.upgrade
