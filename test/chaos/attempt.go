@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// Attempt is one running `upgrade apply`.
+// Attempt is one running `upgrade apply`, or `upgrade rollback`.
 type Attempt struct {
 	// Events are the steps' starts and ends, as paictl prints them; closed when
 	// it has ended.
@@ -42,9 +42,14 @@ const attemptLimit = 8 * time.Minute
 
 // apply starts or resumes the upgrade: the command is the same.
 func (c *Cluster) apply(ctx context.Context) (*Attempt, error) {
+	return c.attempt(ctx, "apply", "--to", To)
+}
+
+// attempt starts a command of upgrade.
+func (c *Cluster) attempt(ctx context.Context, args ...string) (*Attempt, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptLimit)
 	a := &Attempt{Events: make(chan Event, 1000), ended: make(chan struct{})}
-	a.cmd = c.command(ctx, "upgrade", "apply", "--to", To, "--yes", "-o", "json")
+	a.cmd = c.command(ctx, append(append([]string{"upgrade"}, args...), "--yes", "-o", "json")...)
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // our Ctrl-C must not reach it
 	stdout, err := a.cmd.StdoutPipe()                       // the events
 	if err != nil {

@@ -33,6 +33,9 @@ type Fault struct {
 	Check   func(operations []operation, victim Container) []string
 	// Prepare is called with bare machines, before there is a cluster. It may be nil.
 	Prepare func(ctx context.Context, c *Cluster) error
+	// Before is called with the cluster of the older release and its job. What it leaves
+	// is upgraded. It may be nil.
+	Before func(ctx context.Context, c *Cluster) error
 	// Inject makes the injection of one upgrade, with its own state. Nil for none.
 	Inject func() Inject
 }
@@ -87,6 +90,11 @@ func (c *Cluster) Upgrade(ctx context.Context, f Fault, undisturbed State) (r Ro
 	start := time.Now()
 	r.Fault = f.Name
 	defer func() { r.Took = time.Since(start) }()
+	if f.Before != nil {
+		if err := f.Before(ctx, c); err != nil {
+			return r, err
+		}
+	}
 	if err := c.converge(ctx, f, &r); err != nil {
 		return r, err
 	}
