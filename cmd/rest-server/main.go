@@ -133,6 +133,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 		recorded := rest.NewRecorded(core, keeper)
 		handler.Jobs, handler.Cluster, handler.History = recorded, recorded, recorded
 		recorder := rest.NewRecorder(core, keeper, o.history.retention())
+		handler.HistoryRecorded = recorder.Recorded
 		go recorder.Run(ctx, jobsEvery, func(err error) { log.Warn("the history is delayed", "error", err) })
 	}
 	known := rest.NewUsers(cluster, users, func(err error) { log.Error("users are left out", "error", err) }).WithVirtualClusters(virtualClusters)

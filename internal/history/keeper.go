@@ -130,7 +130,10 @@ func (k *Keeper) Store() (*Store, error) {
 	return k.store, nil
 }
 
-func noAnswer(limit time.Duration) error { return fmt.Errorf("no answer within %s", limit) }
+// ErrSlow: the database is not responding in time. Asking again at once takes as long.
+var ErrSlow = errors.New("no answer")
+
+func noAnswer(limit time.Duration) error { return fmt.Errorf("%w within %s", ErrSlow, limit) }
 
 // within calls do, and waits for it no longer than the context lasts: a read from a
 // disk that hangs cannot be canceled. A Store has few connections, and so few such reads.
@@ -166,7 +169,11 @@ func withinOr[T any](ctx context.Context, do func() (T, error), late func(T, err
 func limited[T any](ctx context.Context, limit time.Duration, do func(ctx context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, noAnswer(limit))
 	defer cancel()
-	return within(ctx, func() (T, error) { return do(ctx) })
+	result, err := within(ctx, func() (T, error) { return do(ctx) })
+	if cause := context.Cause(ctx); err != nil && errors.Is(cause, ErrSlow) {
+		err = cause // not what the driver makes of it
+	}
+	return result, err
 }
 
 // Use calls do with the database. If it is not available, slow, or fails, the error wraps

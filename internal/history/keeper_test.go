@@ -196,3 +196,15 @@ func TestOpeningIsBounded(t *testing.T) {
 		t.Errorf("after the disk is back: %v, %v", s, err)
 	}
 }
+
+// What a driver makes of an ended context does not hide that the database is slow.
+func TestSlowIsSlow(t *testing.T) {
+	t.Parallel()
+	_, err := limited(t.Context(), time.Millisecond, func(ctx context.Context) (int, error) {
+		<-ctx.Done()
+		return 0, errors.New("interrupted (9)")
+	})
+	if !errors.Is(err, ErrSlow) {
+		t.Errorf("got %v", err)
+	}
+}

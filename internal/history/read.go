@@ -75,6 +75,12 @@ func (s *Store) Status(ctx context.Context, sum Summary) (job.Status, error) {
 	return asLeft(status, sum), nil
 }
 
+// Attempt returns a recorded attempt of a job that was retried after it, or ErrNotFound.
+func (s *Store) Attempt(ctx context.Context, uid string, n int) (job.Status, error) {
+	status, err := attempt(ctx, s.db, clean(uid), n)
+	return asRetried(status), readError(err)
+}
+
 // Attempts returns the recorded attempts of a job before one, the newest first.
 func (s *Store) Attempts(ctx context.Context, uid string, before int) (attempts []job.Status, err error) {
 	rows, err := s.db.QueryContext(ctx, "SELECT status FROM attempts WHERE job = $1 AND attempt < $2 ORDER BY attempt DESC", clean(uid), before)

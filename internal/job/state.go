@@ -3,6 +3,8 @@ package job
 import (
 	"cmp"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -35,6 +37,24 @@ const (
 	StateFailed    State = "FAILED"
 	StateUnknown   State = "UNKNOWN" // its objects have no PAI labels, or it left the cluster and its end was not seen
 )
+
+// states are all states of a job, in the order of its life.
+func states() []State {
+	return []State{StateWaiting, StateRunning, StateStopping, StateStopped, StateSucceeded, StateFailed, StateUnknown}
+}
+
+// ParseState reads a state in upper or lower case.
+func ParseState(text string) (State, error) {
+	s, all := State(strings.ToUpper(text)), states()
+	if slices.Contains(all, s) {
+		return s, nil
+	}
+	names := make([]string, len(all))
+	for i, known := range all {
+		names[i] = string(known)
+	}
+	return "", pai.Errorf(pai.CodeInvalid, "", "unknown state %q of a job, want one of %s", text, strings.Join(names, ", "))
+}
 
 // Ended reports whether the state is final.
 func (s State) Ended() bool {

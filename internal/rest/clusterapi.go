@@ -36,8 +36,9 @@ type ClusterAPI interface {
 type History interface {
 	// Attempt returns a job as its attempt was; CodeNotFound if it is not known.
 	Attempt(ctx context.Context, id JobID, attempt int) (job.Status, error)
-	// Attempts returns the attempts that are known, the newest first.
-	Attempts(ctx context.Context, id JobID) ([]job.Status, error)
+	// Attempts returns the attempts that are known, the newest first. incomplete says why
+	// others are missing.
+	Attempts(ctx context.Context, id JobID) (all []job.Status, incomplete string, err error)
 }
 
 var (
@@ -56,9 +57,9 @@ func (h newestOnly) Attempt(ctx context.Context, id JobID, attempt int) (job.Sta
 	return s, err
 }
 
-func (h newestOnly) Attempts(ctx context.Context, id JobID) ([]job.Status, error) {
+func (h newestOnly) Attempts(ctx context.Context, id JobID) ([]job.Status, string, error) {
 	s, err := h.jobs.Get(ctx, id)
-	return []job.Status{s}, err
+	return []job.Status{s}, "", err
 }
 
 var errNoTag = errors.New("tag not found")

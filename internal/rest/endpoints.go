@@ -31,17 +31,17 @@ type endpoint struct {
 // release use the same.
 func (h *Handler) endpoints() []endpoint {
 	return []endpoint{
-		{http.MethodGet, "/info", http.StatusOK, identity.Read, identity.Server, func(http.ResponseWriter, *http.Request) (any, error) { return h.info(), nil }},
-		{http.MethodPost, "/jobs", http.StatusAccepted, identity.Create, identity.Job, h.submit},
-		{http.MethodPost, "/jobs" + dryRunPath, http.StatusOK, identity.Create, identity.Job, h.preview},
-		{http.MethodGet, "/jobs", http.StatusOK, identity.List, identity.JobList, h.list},
-		{http.MethodGet, "/jobs/{id}", http.StatusOK, identity.Read, identity.Job, ofJob(h.Jobs.Get)},
-		{http.MethodGet, "/jobs/{id}/config", http.StatusOK, identity.Read, identity.Job, ofJob(h.Jobs.Protocol)},
-		{http.MethodGet, "/jobs/{id}/operations", http.StatusOK, identity.Read, identity.Job, ofJob(h.Jobs.Operations)},
-		{http.MethodPut, "/jobs/{id}/executionType", http.StatusAccepted, identity.Update, identity.Job, h.executionType},
-		{http.MethodGet, "/jobs/{id}/logs", http.StatusOK, identity.Read, identity.Job, h.logs},
-		{http.MethodGet, "/operations", http.StatusOK, identity.List, identity.Operation, h.listOperations},
-		{http.MethodGet, "/operations/{operation}", http.StatusOK, identity.Read, identity.Operation, h.getOperation},
+		{http.MethodGet, "/info", http.StatusOK, identity.Read, identity.Server, taking(func(http.ResponseWriter, *http.Request) (any, error) { return h.info(), nil })},
+		{http.MethodPost, "/jobs", http.StatusAccepted, identity.Create, identity.Job, taking(h.submit, "virtualCluster")},
+		{http.MethodPost, "/jobs" + dryRunPath, http.StatusOK, identity.Create, identity.Job, taking(h.preview, "virtualCluster")},
+		{http.MethodGet, "/jobs", http.StatusOK, identity.List, identity.JobList, taking(h.list, "username", "vc", "state", "offset", "limit")},
+		{http.MethodGet, "/jobs/{id}", http.StatusOK, identity.Read, identity.Job, taking(ofJob(h.Jobs.Get))},
+		{http.MethodGet, "/jobs/{id}/config", http.StatusOK, identity.Read, identity.Job, taking(ofJob(h.Jobs.Protocol))},
+		{http.MethodGet, "/jobs/{id}/operations", http.StatusOK, identity.Read, identity.Job, taking(ofJob(h.Jobs.Operations))},
+		{http.MethodPut, "/jobs/{id}/executionType", http.StatusAccepted, identity.Update, identity.Job, taking(h.executionType)},
+		{http.MethodGet, "/jobs/{id}/logs", http.StatusOK, identity.Read, identity.Job, taking(h.logs, "taskRole", "index", "tail", "follow", "timestamps", "since")},
+		{http.MethodGet, "/operations", http.StatusOK, identity.List, identity.Operation, taking(h.listOperations)},
+		{http.MethodGet, "/operations/{operation}", http.StatusOK, identity.Read, identity.Operation, taking(h.getOperation)},
 	}
 }
 
@@ -138,8 +138,14 @@ const incompleteHeader = "Pai-Incomplete"
 
 func (h *Handler) list(w http.ResponseWriter, req *http.Request) (any, error) {
 	q := req.URL.Query()
-	f := Filter{User: q.Get("username"), VirtualCluster: q.Get("vc"), State: job.State(strings.ToUpper(q.Get("state"))),
+	f := Filter{User: q.Get("username"), VirtualCluster: q.Get("vc"),
 		Incomplete: func(why string) { w.Header().Set(incompleteHeader, why) }}
+	if state := q.Get("state"); state != "" {
+		var err error
+		if f.State, err = job.ParseState(state); err != nil {
+			return nil, err
+		}
+	}
 	for name, into := range map[string]*int{"offset": &f.Offset, "limit": &f.Limit} {
 		if text := q.Get(name); text != "" {
 			n, err := strconv.ParseUint(text, 10, 31)
@@ -152,7 +158,23 @@ func (h *Handler) list(w http.ResponseWriter, req *http.Request) (any, error) {
 	if f.User != "" && !userPattern.MatchString(f.User) {
 		return nil, pai.Errorf(pai.CodeInvalid, "", "invalid user name %q", f.User)
 	}
-	return h.Jobs.List(req.Context(), f)
+	jobs, err := h.Jobs.List(req.Context(), f)
+	if err == nil && len(jobs) == 0 && f.VirtualCluster != "" {
+		// Jobs of a virtual cluster that was deleted stay on record.
+		err = h.hasVirtualCluster(req.Context(), f.VirtualCluster)
+	}
+	return jobs, err
+}
+
+func (h *Handler) hasVirtualCluster(ctx context.Context, name string) error {
+	all, err := h.Cluster.VirtualClusters(ctx)
+	if err != nil {
+		return err
+	}
+	if _, ok := all[name]; !ok {
+		return pai.Errorf(pai.CodeNotFound, "", "virtual cluster %q not found", name)
+	}
+	return nil
 }
 
 // ofJob is an endpoint that only reads the job in the path.

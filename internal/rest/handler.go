@@ -43,6 +43,9 @@ type Handler struct {
 	Operations OperationAPI
 	// History reads earlier attempts; nil for those that Jobs knows.
 	History History
+	// HistoryRecorded is when this server last recorded all jobs in the history; nil
+	// without a history.
+	HistoryRecorded func() time.Time
 	// LinkKey returns the key that signs links to output, which all servers share.
 	LinkKey func(ctx context.Context) ([]byte, error)
 	// Draining reports that the server is about to end and is no longer ready.
@@ -68,7 +71,7 @@ const requestTimeout = time.Minute
 
 // Routes is the handler of all requests. Call it once.
 func (h *Handler) Routes() http.Handler {
-	h.metrics = newMetrics()
+	h.metrics = newMetrics(h.HistoryRecorded)
 	r := chi.NewRouter()
 	r.Use(h.logged, h.recovered, asData)
 	r.NotFound(func(w http.ResponseWriter, req *http.Request) {
@@ -83,8 +86,8 @@ func (h *Handler) Routes() http.Handler {
 	for _, e := range h.endpoints() {
 		r.Method(e.method, "/api/v2"+e.path, h.serve(e, h.fail))
 	}
-	r.Method(http.MethodPost, "/api/v2/jobs/", h.serve(endpoint{http.MethodPost, "", http.StatusAccepted, identity.Create, identity.Job, h.submit}, h.fail))
-	r.Method(http.MethodGet, "/api/v2/jobs/", h.serve(endpoint{http.MethodGet, "", http.StatusOK, identity.List, identity.JobList, h.list}, h.fail))
+	r.Method(http.MethodPost, "/api/v2/jobs/", h.serve(endpoint{http.MethodPost, "", http.StatusAccepted, identity.Create, identity.Job, taking(h.submit, "virtualCluster")}, h.fail))
+	r.Method(http.MethodGet, "/api/v2/jobs/", h.serve(endpoint{http.MethodGet, "", http.StatusOK, identity.List, identity.JobList, taking(h.list, "username", "vc", "state", "offset", "limit")}, h.fail))
 	h.mountOpenPAI(r)
 	return asExpress(r)
 }

@@ -73,14 +73,17 @@ func (h *Handler) openPAIAttempt(_ http.ResponseWriter, req *http.Request) (any,
 	return openpai.Detail(s), err
 }
 
-func (h *Handler) jobAttempts(_ http.ResponseWriter, req *http.Request) (any, error) {
+func (h *Handler) jobAttempts(w http.ResponseWriter, req *http.Request) (any, error) {
 	id, err := jobID(req)
 	if err != nil {
 		return nil, err
 	}
-	known, err := h.history().Attempts(req.Context(), id)
+	known, incomplete, err := h.history().Attempts(req.Context(), id)
 	if err != nil {
 		return nil, err
+	}
+	if incomplete != "" {
+		w.Header().Set(incompleteHeader, incomplete)
 	}
 	attempts := []openpai.JobAttempt{}
 	for i, s := range known {
@@ -94,8 +97,8 @@ func (h *Handler) jobAttempt(_ http.ResponseWriter, req *http.Request) (any, err
 	if err != nil {
 		return nil, err
 	}
-	newest, err := h.history().Attempts(req.Context(), JobID{s.User, s.Name})
-	return openpai.Attempt(s, len(newest) > 0 && newest[0].Retries == s.Retries), err
+	newest, err := h.Jobs.Get(req.Context(), JobID{s.User, s.Name})
+	return openpai.Attempt(s, newest.Retries == s.Retries), err
 }
 
 // attemptsHealthy answers as OpenPAI does, whatever the job is.

@@ -31,7 +31,10 @@ var _ OperationAPI = (*Core)(nil)
 func (c *Core) Reports(ctx context.Context) ([]pai.PublishedReport, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	reports, err := reading(ctx, c.reports)
+	reports, err := reading(ctx, func(ctx context.Context) ([]pai.PublishedReport, error) {
+		reports, _, err := c.reports(ctx)
+		return reports, err
+	})
 	slices.SortFunc(reports, func(a, b pai.PublishedReport) int { return cmp.Compare(b.ID, a.ID) })
 	return reports, err
 }

@@ -46,7 +46,7 @@ func (c *Core) operations(ctx context.Context, id JobID) ([]JobOperation, error)
 	if err != nil {
 		return nil, err
 	}
-	reports, err := c.reports(ctx)
+	reports, _, err := c.reports(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -58,19 +58,22 @@ func (c *Core) operations(ctx context.Context, id JobID) ([]JobOperation, error)
 	return operations, nil
 }
 
-// reports reads the reports that operations publish, in no order.
-func (c *Core) reports(ctx context.Context) ([]pai.PublishedReport, error) {
+// reports reads the reports that operations publish, in no order. One that cannot be read
+// does not hide the others.
+func (c *Core) reports(ctx context.Context) (reports []pai.PublishedReport, unread []error, err error) {
 	list, err := c.cluster.Clientset().CoreV1().ConfigMaps(pai.SystemNamespace).List(ctx, metav1.ListOptions{LabelSelector: pai.LabelOperation})
 	if err != nil {
-		return nil, apiError("list the reports of operations", err)
+		return nil, nil, apiError("list the reports of operations", err)
 	}
-	reports := make([]pai.PublishedReport, len(list.Items))
-	for i, cm := range list.Items {
-		if err := json.Unmarshal([]byte(cm.Data[pai.ReportKey]), &reports[i]); err != nil {
-			return nil, fmt.Errorf("read the report in ConfigMap %s/%s: %w", cm.Namespace, cm.Name, err)
+	for _, cm := range list.Items {
+		var r pai.PublishedReport
+		if err := json.Unmarshal([]byte(cm.Data[pai.ReportKey]), &r); err != nil {
+			unread = append(unread, fmt.Errorf("read the report in ConfigMap %s/%s: %w", cm.Namespace, cm.Name, err))
+			continue
 		}
+		reports = append(reports, r)
 	}
-	return reports, nil
+	return reports, unread, nil
 }
 
 // operationsOf is what a report says about a job; nothing if it is not about the job. An

@@ -48,32 +48,30 @@ func (c *Core) eventsByPod(ctx context.Context, namespace string) (map[string][]
 	}
 }
 
-// notes are the events of a job, without those that were written in the pass before,
-// and its operations. It adds to seen which events there are.
-func (r *Recorder) notes(s job.Status, events map[string][]corev1.Event, reports []pai.PublishedReport, seen map[string]string) ([]history.Note, error) {
-	notes, err := operationNotes(s, reports)
+// notesOf are the events of a job, without those whose version is written, and its
+// operations. versions has the versions of all its events by UID, as written has.
+func notesOf(s job.Status, events map[string][]corev1.Event, reports []pai.PublishedReport, written map[string]string) (notes []history.Note, versions map[string]string, err error) {
+	notes, err = operationNotes(s, reports)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	versions = map[string]string{}
 	for role, tasks := range openpai.Roles(s) {
 		for _, t := range tasks.Tasks {
 			for _, e := range events[t.Pod] {
-				version := e.ResourceVersion
-				if seen != nil {
-					seen[string(e.UID)] = version
-					if r.events[string(e.UID)] == version {
-						continue
-					}
+				versions[string(e.UID)] = e.ResourceVersion
+				if written[string(e.UID)] == e.ResourceVersion {
+					continue
 				}
 				read := openpai.ReadEvent(s, role, t, e)
 				data, err := json.Marshal(read)
 				if err != nil {
-					return nil, err
+					return nil, nil, err
 				}
 				at, _ := time.Parse(time.RFC3339, read.FirstTimestamp)
 				notes = append(notes, history.Note{Kind: history.Event, ID: read.UID, At: at, Data: data})
 			}
 		}
 	}
-	return notes, nil
+	return notes, versions, nil
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -108,28 +109,43 @@ func (r *Recorded) changeRecordedTags(ctx context.Context, id JobID, err error, 
 
 // Attempt implements History.
 func (r *Recorded) Attempt(ctx context.Context, id JobID, attempt int) (job.Status, error) {
-	all, err := r.Attempts(ctx, id)
-	if err != nil {
-		return job.Status{}, err
+	newest, err := r.Get(ctx, id)
+	if err != nil || newest.Retries == attempt {
+		return newest, err
 	}
-	i := slices.IndexFunc(all, func(s job.Status) bool { return s.Retries == attempt })
-	if i < 0 {
+	s, err := history.Use(ctx, r.history, func(ctx context.Context, s *history.Store) (job.Status, error) {
+		return s.Attempt(ctx, newest.UID, attempt)
+	})
+	switch {
+	case errors.Is(err, history.ErrNotFound):
 		return job.Status{}, noJob(id)
+	case errors.Is(err, history.ErrAway):
+		return job.Status{}, awayError{err}
 	}
-	return all[i], nil
+	return s, err
 }
 
-// Attempts implements History.
-func (r *Recorded) Attempts(ctx context.Context, id JobID) ([]job.Status, error) {
+// Attempts implements History. All attempts of a job can have as much in memory as a list.
+func (r *Recorded) Attempts(ctx context.Context, id JobID) (all []job.Status, why string, err error) {
 	newest, err := r.Get(ctx, id)
-	if err != nil {
-		return nil, err
+	if err != nil || newest.Retries == 0 {
+		return []job.Status{newest}, "", err
 	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	release, err := r.makeList(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	defer release()
 	earlier, err := history.Use(ctx, r.history, func(ctx context.Context, s *history.Store) ([]job.Status, error) {
 		return s.Attempts(ctx, newest.UID, newest.Retries)
 	})
-	if err != nil {
-		earlier = nil // the newest is what the cluster has
+	if errors.Is(err, history.ErrAway) {
+		return []job.Status{newest}, incompleteAttempts, nil
 	}
-	return append([]job.Status{newest}, earlier...), nil
+	return append([]job.Status{newest}, earlier...), "", err
 }
+
+// incompleteAttempts is what users see of a history that is not available.
+const incompleteAttempts = "the history is not available: earlier attempts are missing"

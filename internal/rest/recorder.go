@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -39,8 +41,10 @@ type Recorder struct {
 	// What is recorded, as far as this server knows. The database has more.
 	store  *history.Store
 	held   map[string]heldJob // by UID
-	events map[string]string  // versions by UID
+	events map[string]string  // versions of written events by UID
 	passes int
+	// recorded is when all jobs were recorded last, or the start.
+	recorded atomic.Pointer[time.Time]
 }
 
 // heldJob is a recorded job that the cluster has.
@@ -57,9 +61,13 @@ type heldJob struct {
 // it is recorded.
 func NewRecorder(core *Core, h *history.Keeper, keep Retention) *Recorder {
 	r := &Recorder{core: core, history: h, keep: keep}
+	r.recorded.Store(new(core.now()))
 	core.recorder = r
 	return r
 }
+
+// Recorded is when this server last recorded all jobs; its start, if it has not yet.
+func (r *Recorder) Recorded() time.Time { return *r.recorded.Load() }
 
 // Run records again and again until the context ends. While the history is not
 // available, it waits; then the cluster says what happened meanwhile.
@@ -81,9 +89,10 @@ func (r *Recorder) pass(ctx context.Context) error {
 		if err := r.begin(ctx); err != nil {
 			return err
 		}
+		var unread []error
 		var reportsErr error
-		reports, reportsErr = r.core.reports(ctx)
-		failed = append(failed, reportsErr, r.prune(ctx))
+		reports, unread, reportsErr = r.core.reports(ctx)
+		failed = append(append(failed, unread...), reportsErr, r.prune(ctx))
 	}
 	r.passes++
 	seen := map[string]string{}
@@ -92,9 +101,10 @@ func (r *Recorder) pass(ctx context.Context) error {
 			failed = append(failed, fmt.Errorf("record the jobs of virtual cluster %q: %w", vc, err))
 		}
 	}
+	r.events = seen // what was not written is not there, and is written again
 	err = errors.Join(append(failed, r.leaveUnconfigured(ctx))...)
-	if r.events = seen; err != nil {
-		r.events = nil // what was not written is written again
+	if err == nil {
+		r.recorded.Store(new(r.core.now()))
 	}
 	return err
 }
@@ -144,11 +154,11 @@ func (r *Recorder) passIn(ctx context.Context, vc string, reports []pai.Publishe
 	}
 	events, eventsErr := r.core.eventsByPod(ctx, namespace) // jobs are recorded without them as well
 	present := map[string]bool{}
-	var batch []history.Record
+	var batch []pendingRecord
 	var failed []error
 	write := func() {
 		if len(batch) > 0 {
-			failed = append(failed, r.write(ctx, vc, batch))
+			failed = append(failed, r.write(ctx, vc, batch, seen))
 		}
 		batch = nil
 	}
@@ -163,11 +173,12 @@ func (r *Recorder) passIn(ctx context.Context, vc string, reports []pai.Publishe
 			continue
 		}
 		known := r.held[s.UID]
-		notes, err := r.notes(s, events, reports, seen)
+		notes, versions, err := notesOf(s, events, reports, r.events)
 		if failed = append(failed, err); known.digest == history.Digest(s) && known.hasText && len(notes) == 0 {
+			maps.Copy(seen, versions)
 			continue
 		}
-		next := history.Record{Status: s, Observed: observed, Notes: notes}
+		next := pendingRecord{history.Record{Status: s, Observed: observed, Notes: notes}, versions}
 		if !known.hasText {
 			if next.Protocol, err = r.core.text(ctx, s); err != nil {
 				failed = append(failed, err) // the status is recorded, the text in the next pass
@@ -184,14 +195,25 @@ func (r *Recorder) passIn(ctx context.Context, vc string, reports []pai.Publishe
 // passTimeout is many times what a pass over one virtual cluster takes.
 const passTimeout = 2 * time.Minute
 
-// write records jobs together; if that fails, each by itself: one that cannot be written
-// does not keep the others from the history.
-func (r *Recorder) write(ctx context.Context, vc string, batch []history.Record) error {
-	refused, err := r.store.Record(ctx, batch...)
-	if err != nil && len(batch) > 1 && ctx.Err() == nil {
+// pendingRecord is a record with the versions of its events.
+type pendingRecord struct {
+	history.Record
+	events map[string]string
+}
+
+// write records jobs together, and adds their events to seen. If that fails, it records each
+// by itself: one that cannot be written does not keep the others from the history. A
+// database that is slow is not asked again for each.
+func (r *Recorder) write(ctx context.Context, vc string, batch []pendingRecord, seen map[string]string) error {
+	records := make([]history.Record, len(batch))
+	for i, b := range batch {
+		records[i] = b.Record
+	}
+	refused, err := r.store.Record(ctx, records...)
+	if err != nil && len(batch) > 1 && ctx.Err() == nil && !errors.Is(err, history.ErrSlow) {
 		var failed []error
 		for _, one := range batch {
-			failed = append(failed, r.write(ctx, vc, []history.Record{one}))
+			failed = append(failed, r.write(ctx, vc, []pendingRecord{one}, seen))
 		}
 		return errors.Join(failed...)
 	}
@@ -199,6 +221,7 @@ func (r *Recorder) write(ctx context.Context, vc string, batch []history.Record)
 		return err
 	}
 	for _, b := range batch {
+		maps.Copy(seen, b.events)
 		digest, known := history.Digest(b.Status), r.held[b.Status.UID]
 		if slices.Contains(refused, b.Status.UID) {
 			digest = "" // the next pass tries again: the clock of the server that wrote it is ahead
@@ -274,7 +297,7 @@ func (r *Recorder) final(ctx context.Context, e endedJob) error {
 	if record.Protocol, err = r.core.textOf(ctx, set); err != nil {
 		return err
 	}
-	reports, err := r.core.reports(ctx)
+	reports, _, err := r.core.reports(ctx) // the passes report what cannot be read
 	if err != nil {
 		return err
 	}
@@ -282,7 +305,7 @@ func (r *Recorder) final(ctx context.Context, e endedJob) error {
 	if err != nil {
 		return err
 	}
-	if record.Notes, err = r.notes(s, events, reports, nil); err != nil {
+	if record.Notes, _, err = notesOf(s, events, reports, nil); err != nil {
 		return err
 	}
 	refused, err := store.Record(ctx, record)

@@ -34,6 +34,7 @@ var absent = map[string]string{
 	"pai_gpu_holders_known":                         "only with a GPU",
 	"pai_gpu_nvlinks_active":                        "only with a GPU",
 	"pai_gpu_temperature_celsius":                   "only with a GPU",
+	"pai_rest_history_recorded_timestamp_seconds":   "only with a history",
 }
 
 // hosts are the alerts that the host of the tests can cause, with the reason.
