@@ -22,7 +22,8 @@ func hostChecks() []Check {
 		{"machine-kernel", "the kernel supports pods and their network", Boot | Upgrade | alsoOnResume, kernel},
 		{"machine-swap", "swap is off", 0, onMachines(swap)},
 		{"machine-names", "name lookups are answered in time", Boot | Upgrade, names},
-		{"machine-resources", "no CPU or memory policy blocks a kubelet", Upgrade | alsoOnResume, onMachines(resourceManagers)},
+		{"machine-address", "the machine has its address in the layout", Boot | Upgrade, onMachines(address)},
+		{"machine-resources", "no CPU or memory policy blocks a kubelet", Boot | Upgrade | alsoOnResume, onMachines(resourceManagers)},
 	}
 }
 
@@ -90,6 +91,25 @@ func swap(m observedMachine) Result {
 	return warning(m.Hostname, "remove swap from /etc/fstab; to turn it off, run: swapoff -a", "swap is on: %s; %s", strings.Join(devices, ", "), effect)
 }
 
+// address: etcd listens on the address in the layout, and a kubelet with an address that
+// its machine does not have never gets ready. A connection can reach such an address when
+// a router translates it.
+func address(m observedMachine) Result {
+	if len(m.Addresses) == 0 {
+		return unknownf(m.Hostname, "addresses unknown")
+	}
+	if slices.Contains(m.Addresses, m.HostIP) {
+		return okay(m.Hostname, "%s is an address of the machine", m.HostIP)
+	}
+	others := slices.DeleteFunc(slices.Clone(m.Addresses), func(a string) bool { return strings.HasPrefix(a, "127.") })
+	has := "and it has none besides its loopback address"
+	if len(others) > 0 {
+		has = "which has " + strings.Join(others, ", ")
+	}
+	return failed(m.Hostname, "set its hostip in layout.yaml to an address that it has and that the other machines reach",
+		"%s is not an address of the machine, %s", m.HostIP, has)
+}
+
 // slowLookup is longer than any working resolver takes.
 const slowLookup = 2500 * time.Millisecond
 
@@ -136,14 +156,11 @@ func namesOf(m observedMachine, addresses map[string]string) Result {
 // from the one in its state file. A kubelet that pins resources might fail pods
 // when it restarts.
 func resourceManagers(m observedMachine) Result {
-	if !m.state.Joined {
-		return Result{}
-	}
 	var kubelet struct {
 		CPU    string `json:"cpuManagerPolicy"`
 		Memory string `json:"memoryManagerPolicy"`
 	}
-	if len(m.KubeletConfig) == 0 {
+	if len(m.KubeletConfig) == 0 && m.state.Joined {
 		return unknownf(m.Hostname, "kubelet configuration not found")
 	}
 	if err := yaml.Unmarshal(m.KubeletConfig, &kubelet); err != nil {
@@ -177,5 +194,9 @@ func resourceManagers(m observedMachine) Result {
 	if len(problems) == 0 && len(pinned) > 0 {
 		return summary(m.Hostname, "no action needed: the guard waits until no job runs on the machine", nil, pinned, "")
 	}
-	return summary(m.Hostname, "when no job runs there, stop pai-kubelet, delete the file, and start pai-kubelet", problems, nil, "no policy pins CPUs or memory")
+	fix := "when no job runs there, stop pai-kubelet, delete the file, and start pai-kubelet"
+	if !m.state.Joined { // another kubelet left the file
+		fix = "delete the file; on the machine, run: rm -f " + layout.CPUManagerState + " " + layout.MemoryManagerState
+	}
+	return summary(m.Hostname, fix, problems, nil, "no policy pins CPUs or memory")
 }

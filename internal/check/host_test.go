@@ -13,6 +13,9 @@ func TestResourceManagerPolicies(t *testing.T) {
 	managers := func(config, cpu, memory string) Result {
 		return resourceManagers(workerMachine(machineFacts{Condition: inspect.Condition{KubeletConfig: []byte(config), CPUState: []byte(cpu), MemoryState: []byte(memory)}}))
 	}
+	fresh := func(cpu, memory string) Result {
+		return resourceManagers(unprepared(workerMachine(machineFacts{Condition: inspect.Condition{CPUState: []byte(cpu), MemoryState: []byte(memory)}})))
+	}
 	expect(t, []expectation{
 		{"no policy", managers("kind: KubeletConfiguration\n", `{"policyName":"none"}`, `{"policyName":"None"}`), OK, ""},
 		{"no state file", managers("cpuManagerPolicy: none\n", "", ""), OK, ""},
@@ -22,6 +25,25 @@ func TestResourceManagerPolicies(t *testing.T) {
 		{"damaged state file", managers("cpuManagerPolicy: none\n", "{", ""), Failed, "damaged"},
 		{"unknown", managers("", "", ""), Unknown, ""},
 		{"invalid configuration", managers("\t", "", ""), Unknown, ""},
+		{"nothing left before the first boot", fresh("", ""), OK, ""},
+		{"left by another kubelet", fresh(`{"policyName":"static"}`, ""), Failed, `cpu_manager_state contains "static"`},
+		{"left by another kubelet for memory", fresh("", `{"policyName":"Static"}`), Failed, "memory_manager_state"},
+	})
+}
+
+func TestAddressOfTheLayout(t *testing.T) {
+	t.Parallel()
+	with := func(addresses ...string) Result {
+		m := workerMachine(machineFacts{Condition: inspect.Condition{Addresses: addresses}})
+		m.HostIP = "10.9.0.12"
+		return address(m)
+	}
+	expect(t, []expectation{
+		{"one of several", with("10.9.0.12", "127.0.0.1", "192.0.2.2"), OK, "10.9.0.12 is an address of the machine"},
+		{"that of a router", with("127.0.0.1", "192.0.2.2"), Failed, "10.9.0.12 is not an address of the machine, which has 192.0.2.2"},
+		{"the beginning of another", with("10.9.0.125"), Failed, "which has 10.9.0.125"},
+		{"none", with("127.0.0.1"), Failed, "it has none besides its loopback address"},
+		{"unknown", with(), Unknown, ""},
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 func strangerChecks() []Check {
 	return []Check{
 		{"machine-runtime-other", "no other containerd uses the directories of PAI", Boot | Upgrade | alsoOnResume, onMachines(otherRuntimes)},
+		{"machine-kubelet-other", "no other kubelet starts", Boot | Upgrade | alsoOnResume, onMachines(otherKubelets)},
 		{"machine-cni", "the runtime reads the network of PAI first", Boot | Upgrade | alsoOnResume, onMachines(cniFiles)},
 		{"machine-forward", "packets of pods are forwarded", Boot | Upgrade | alsoOnResume, forwarding},
 		{"machine-exec", "programs can run from the directories of PAI", Boot | Upgrade | alsoOnResume, onMachines(execution)},
@@ -40,6 +41,26 @@ func otherRuntimes(m observedMachine) Result {
 		running, enabled = append(running, enabled...), nil
 	}
 	return summary(m.Hostname, fix, running, enabled, "no other containerd uses the directories of PAI")
+}
+
+// otherKubelets: a kubelet that runs has the port of that of PAI, and machine-ports names
+// it. One that only starts at a boot can win then.
+func otherKubelets(m observedMachine) Result {
+	if m.Strangers == nil {
+		return unknown(m.Hostname, errNoStrangers)
+	}
+	var enabled []string
+	for _, unit := range m.Strangers.Kubelets {
+		enabled = append(enabled, unit+" starts another kubelet at the next boot, which takes the port of that of PAI and ends its containers")
+	}
+	fix := "keep it from starting; on the machine, run: systemctl disable --now " + strings.Join(m.Strangers.Kubelets, " ")
+	var problems, warnings []string
+	if m.state.Joined {
+		warnings = enabled
+	} else {
+		problems = enabled
+	}
+	return summary(m.Hostname, fix, problems, warnings, "no other kubelet starts")
 }
 
 func cniFiles(m observedMachine) Result {

@@ -27,6 +27,11 @@ func TestStrangers(t *testing.T) {
 		{"a runtime that will start, in a cluster", otherRuntimes(joined(with(inspect.Strangers{Runtimes: []inspect.OtherRuntime{starts}}))), Warning, "next boot"},
 		{"runtimes unknown", otherRuntimes(nothing), Unknown, ""},
 
+		{"no other kubelet", otherKubelets(with(inspect.Strangers{})), OK, ""},
+		{"a kubelet that will start", otherKubelets(fresh(with(inspect.Strangers{Kubelets: []string{"kubelet.service"}}))), Failed, "kubelet.service starts another kubelet"},
+		{"a kubelet that will start, in a cluster", otherKubelets(joined(with(inspect.Strangers{Kubelets: []string{"k3s.service"}}))), Warning, "next boot"},
+		{"kubelets unknown", otherKubelets(nothing), Unknown, ""},
+
 		{"no other network", cniFiles(with(inspect.Strangers{})), OK, ""},
 		{"another network", cniFiles(with(inspect.Strangers{CNI: []string{"/etc/cni/net.d/10-calico.conflist"}})), Failed, "/etc/cni/net.d/10-calico.conflist"},
 		{"networks unknown", cniFiles(nothing), Unknown, ""},

@@ -2,12 +2,15 @@ package cli
 
 import (
 	"cmp"
+	"fmt"
 	"io"
 	"os"
+	"os/user"
 	"path/filepath"
 
+	"golang.org/x/term"
+
 	"pai.dev/pai/internal/cli/ui"
-	"pai.dev/pai/internal/pai"
 )
 
 // Env is what a command uses of the process that it runs in. Tests provide
@@ -27,21 +30,47 @@ type Env struct {
 }
 
 // DefaultEnv takes the directories from PAI_STATE_DIR and PAI_CACHE_DIR, else
-// from XDG_STATE_HOME and XDG_CACHE_HOME, else from the home directory.
+// from XDG_STATE_HOME and XDG_CACHE_HOME, else from the home directory. It sets HOME if
+// it is not set.
 func DefaultEnv() (*Env, error) {
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return nil, pai.Errorf(pai.CodeFailed, "set HOME, or PAI_STATE_DIR and PAI_CACHE_DIR", "find the home directory: %w", err)
-	}
-	info, err := os.Stdin.Stat()
-	dir := func(own, xdg, fallback string) string {
-		return cmp.Or(os.Getenv(own), filepath.Join(cmp.Or(os.Getenv(xdg), filepath.Join(home, fallback)), "pai"))
+	setHome()
+	state, errState := directory("PAI_STATE_DIR", "XDG_STATE_HOME", ".local/state")
+	cache, errCache := directory("PAI_CACHE_DIR", "XDG_CACHE_HOME", ".cache")
+	if err := cmp.Or(errState, errCache); err != nil {
+		return nil, err
 	}
 	return &Env{
 		Console:     ui.Console{Out: os.Stdout, Err: os.Stderr},
 		In:          os.Stdin,
-		StateDir:    dir("PAI_STATE_DIR", "XDG_STATE_HOME", ".local/state"),
-		CacheDir:    dir("PAI_CACHE_DIR", "XDG_CACHE_HOME", ".cache"),
-		Interactive: err == nil && info.Mode()&os.ModeCharDevice != 0,
+		StateDir:    state,
+		CacheDir:    cache,
+		Interactive: term.IsTerminal(int(os.Stdin.Fd())),
 	}, nil
+}
+
+// directory is the value of the variable own, else a directory in that of xdg, else one below
+// the home directory.
+func directory(own, xdg, fallback string) (string, error) {
+	if dir := os.Getenv(own); dir != "" {
+		return dir, nil
+	}
+	if dir := os.Getenv(xdg); dir != "" {
+		return filepath.Join(dir, "pai"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("find the home directory: %w; set HOME, or %s", err, own)
+	}
+	return filepath.Join(home, fallback, "pai"), nil
+}
+
+// setHome sets HOME if it is not set, as in a unit of systemd: go, git, and ssh need it as
+// well. A user without a home directory is an error where one is needed.
+func setHome() {
+	if os.Getenv("HOME") != "" {
+		return
+	}
+	if u, err := user.Current(); err == nil && u.HomeDir != "" {
+		_ = os.Setenv("HOME", u.HomeDir) // fails for invalid names only
+	}
 }

@@ -246,11 +246,16 @@ func newJobListCommand(c *jobClient) *cobra.Command {
 		Short: "List jobs",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if state != "" {
+				var err error
+				if f.State, err = job.ParseState(state); err != nil {
+					return usageError(cmd, err)
+				}
+			}
 			service, _, err := c.open()
 			if err != nil {
 				return err
 			}
-			f.State = job.State(strings.ToUpper(state))
 			f.Incomplete = func(why string) { c.env.Progressf("the list is not complete: %s", why) }
 			jobs, err := service.List(cmd.Context(), f)
 			if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -21,6 +22,8 @@ type Strangers struct {
 	CNI []string `json:"cni,omitempty"`
 	// Runtimes are other containerds that use the directory or the socket of PAI.
 	Runtimes []OtherRuntime `json:"runtimes,omitempty"`
+	// Kubelets are the units that start a kubelet of another program at the next boot.
+	Kubelets []string `json:"kubelets,omitempty"`
 	// Forward are the chains through which forwarded packets go and that drop, or
 	// refuse, what no rule accepts.
 	Forward []ForwardChain `json:"forward,omitempty"`
@@ -56,7 +59,9 @@ func (i *inspection) strangers(ctx context.Context, c *Condition) error {
 			}
 		}
 	}
-	s.Runtimes = append(i.otherRuntimes(), i.enabledRuntimes()...)
+	enabled := i.enabledUnits()
+	s.Runtimes = append(i.otherRuntimes(), i.enabledRuntimes(enabled)...)
+	s.Kubelets = i.enabledKubelets(enabled)
 	s.Forward = i.forwardChains(ctx)
 	const noExec = 8 // ST_NOEXEC (statfs(2))
 	for _, dir := range []string{layout.ProgramsDir, layout.ConfigDir} {
@@ -116,15 +121,16 @@ func (i *inspection) socketsAt(name string) []string {
 
 // Lines of a unit.
 var (
-	execStart    = regexp.MustCompile(`(?m)^ExecStart=[-+!@:]*(\S*/containerd)(\s.*)?$`)
-	pullsRuntime = regexp.MustCompile(`(?m)^(Wants|Requires|BindsTo)=.*\bcontainerd\.service\b`)
-	configFlag   = regexp.MustCompile(`(?:--config|-c)[ =](\S+)`)
-	ownPlaces    = regexp.MustCompile(`(?m)^\s*(root|state)\s*=\s*["']([^"']*)["']`)
+	execStart     = regexp.MustCompile(`(?m)^ExecStart=[-+!@:]*(\S*/containerd)(\s.*)?$`)
+	startsKubelet = regexp.MustCompile(`(?m)^ExecStart=[-+!@:]*(\S*/(kubelet|k3s|k0s|rke2)(\s|$)|\S*/snap run microk8s\.)`)
+	pullsRuntime  = regexp.MustCompile(`(?m)^(Wants|Requires|BindsTo)=.*\bcontainerd\.service\b`)
+	configFlag    = regexp.MustCompile(`(?:--config|-c)[ =](\S+)`)
+	ownPlaces     = regexp.MustCompile(`(?m)^\s*(root|state)\s*=\s*["']([^"']*)["']`)
 )
 
-// enabledRuntimes finds the units that start at boot, or that such a unit wants,
-// and that start a containerd with the directories of PAI.
-func (i *inspection) enabledRuntimes() []OtherRuntime {
+// enabledUnits are the units, but for those of PAI, that start at boot, or that such a
+// unit wants. They are sorted.
+func (i *inspection) enabledUnits() []string {
 	links, _ := filepath.Glob(i.at(layout.UnitsDir + "/*.wants/*")) // an error means that the name is no pattern
 	names := map[string]bool{}
 	for _, link := range links {
@@ -140,17 +146,25 @@ func (i *inspection) enabledRuntimes() []OtherRuntime {
 			break
 		}
 	}
+	maps.DeleteFunc(names, func(name string, _ bool) bool { return strings.HasPrefix(name, layout.UnitPrefix) })
+	return slices.Sorted(maps.Keys(names))
+}
+
+// enabledRuntimes finds the units that start a containerd with the directories of PAI.
+func (i *inspection) enabledRuntimes(units []string) []OtherRuntime {
 	var found []OtherRuntime
-	for name := range names {
-		if strings.HasPrefix(name, layout.UnitPrefix) {
-			continue
-		}
+	for _, name := range units {
 		if start := execStart.FindStringSubmatch(i.unitText(name)); start != nil && i.usesOwnPlaces(start[2]) {
 			found = append(found, OtherRuntime{Program: name})
 		}
 	}
-	slices.SortFunc(found, func(a, b OtherRuntime) int { return strings.Compare(a.Program, b.Program) })
 	return found
+}
+
+// enabledKubelets finds the units that start a kubelet, as that of kubeadm or a program that
+// has one in it.
+func (i *inspection) enabledKubelets(units []string) []string {
+	return slices.DeleteFunc(slices.Clone(units), func(name string) bool { return !startsKubelet.MatchString(i.unitText(name)) })
 }
 
 // unitText is the text of a unit as systemd would find it; empty without one.

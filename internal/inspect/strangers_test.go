@@ -158,3 +158,32 @@ func TestGPUsAreNotSentences(t *testing.T) {
 		}
 	}
 }
+
+func TestStrangersFindsOtherKubelets(t *testing.T) {
+	t.Parallel()
+	for start, found := range map[string]bool{
+		"/usr/bin/kubelet":                            true,
+		"-/usr/local/bin/k3s \\\n    server":          true,
+		"/usr/local/bin/k0s worker --token-file=/t":   true,
+		"/usr/bin/snap run microk8s.daemon-kubelite":  true,
+		"/usr/bin/snap run microk8sx":                 false,
+		"/usr/bin/kubelet-exporter":                   false,
+		"/opt/pai/role/kubelet/run/node-agent --join": false,
+	} {
+		r := booted(t)
+		r.Write("/usr/lib/systemd/system/some.service", "[Unit]\nDescription=/usr/bin/kubelet\n[Service]\nExecStart="+start+"\n")
+		if got := strangersOf(t, r).Kubelets; len(got) != 0 {
+			t.Errorf("%s: got %q, but nothing starts the unit", start, got)
+		}
+		r.Link(layout.UnitsDir+"/multi-user.target.wants/some.service", "/usr/lib/systemd/system/some.service")
+		if got := strangersOf(t, r).Kubelets; found != (len(got) == 1 && got[0] == "some.service") {
+			t.Errorf("%s: got %q, want found %t", start, got, found)
+		}
+	}
+	r := booted(t)
+	r.Write(layout.UnitsDir+"/pai-kubelet.service", "[Service]\nExecStart=/opt/pai/role/kubelet/run/kubelet\n")
+	r.Link(layout.UnitsDir+"/multi-user.target.wants/pai-kubelet.service", "/etc/systemd/system/pai-kubelet.service")
+	if got := strangersOf(t, r).Kubelets; len(got) != 0 {
+		t.Errorf("that of PAI counts as another one: %q", got)
+	}
+}

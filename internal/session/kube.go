@@ -58,15 +58,23 @@ func (s *Session) dialKube(ctx context.Context) (*kube.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(s.ClusterDir(), 0o700); err != nil {
-		return nil, err
-	}
-	if err := atomicfile.Write(filepath.Join(s.ClusterDir(), "admin.conf"), data, 0o600); err != nil {
-		return nil, err
-	}
+	s.storeKubeconfig(data)
 	client, err := kube.FromKubeconfigOver(data, newAPIDialer(host, s.Progressf).dial)
 	if err != nil {
 		return nil, fmt.Errorf("use the administrator's kubeconfig: %w", err)
 	}
 	return client, nil
+}
+
+// storeKubeconfig stores the kubeconfig for kubectl; paictl does not read it. So a state
+// directory that cannot be written does not keep an operator from looking at the cluster.
+func (s *Session) storeKubeconfig(data []byte) {
+	file := filepath.Join(s.ClusterDir(), "admin.conf")
+	err := os.MkdirAll(s.ClusterDir(), 0o700)
+	if err == nil {
+		err = atomicfile.Write(file, data, 0o600)
+	}
+	if err != nil {
+		s.Progressf("the kubeconfig for kubectl was not renewed: %v", err)
+	}
 }

@@ -58,7 +58,7 @@ func TestHostileJobs(t *testing.T) {
 		state    string // that it comes to by itself; empty if its user stops it
 		reason   string
 	}{
-		{"memory", 128, "tail /dev/zero", "FAILED", "OOMKilled"},
+		{"memory", 128, "tail /dev/zero", "FAILED", "it needed more memory than the task has"},
 		{"disk", 128, "dd if=/dev/zero of=/fill bs=1M count=1500; sleep 600", "FAILED", "ephemeral"},
 		{"log", 128, "yes 0123456789012345678901234567890123456789", "", ""},
 		{"fork", 512, "f() { f | f & }; f; sleep 600", "", ""},

@@ -101,7 +101,7 @@ func TestHostileUpgrade(t *testing.T) {
 	o.part("no request of the client failed", func(o *operator) { stopClient(o.t) })
 
 	o.part("the culprits are named", func(o *operator) {
-		for name, reason := range map[string]string{"memory": "OOMKilled", "disk": "ephemeral"} {
+		for name, reason := range map[string]string{"memory": "it needed more memory than the task has", "disk": "ephemeral"} {
 			o.hasState(name, "FAILED")
 			if out := o.run(time.Minute, "job", "show", name); !strings.Contains(out, reason) {
 				o.t.Errorf("the user of %s reads\n%s\nwant %q", name, out, reason)
