@@ -24,6 +24,8 @@ type Options struct {
 	Recipients []string
 	// Key signs it.
 	Key ed25519.PrivateKey
+	// Permissions are those of Key, if it is of a machine.
+	Permissions []Permission
 }
 
 // cleanupTimeout bounds the removal of an incomplete backup after an interrupt.
@@ -69,7 +71,7 @@ func Write(ctx context.Context, t Target, m Manifest, o Options, fill func(w *Wr
 	if err != nil {
 		return m, err
 	}
-	signed, err := sign(data, o.Key)
+	signed, err := sign(data, o)
 	if err != nil {
 		return m, err
 	}
@@ -112,6 +114,10 @@ type Found struct {
 	// Problem is why it is not a usable backup; empty if its manifest is complete
 	// and signed by a trusted key. Its content was not read.
 	Problem string `json:"problem,omitempty"`
+	// Signer is the public key that signed it, if it is usable. ByMachine is true if that
+	// is the key of a machine, which a trusted operator permitted.
+	Signer    string `json:"signer,omitempty"`
+	ByMachine bool   `json:"byMachine,omitempty"`
 	// Incomplete is true if it has no manifest: its command was interrupted.
 	Incomplete bool `json:"incomplete,omitempty"`
 }
@@ -138,7 +144,7 @@ func List(ctx context.Context, t Target, trusted []ed25519.PublicKey) ([]Found, 
 			all = append(all, Found{Manifest: Manifest{Name: name}, Problem: "it has no manifest, because its command was interrupted", Incomplete: true})
 			continue
 		}
-		m, err := Find(ctx, t, name, trusted)
+		m, by, err := find(ctx, t, name, trusted)
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil, context.Cause(ctx)
@@ -146,7 +152,7 @@ func List(ctx context.Context, t Target, trusted []ed25519.PublicKey) ([]Found, 
 			all = append(all, Found{Manifest: Manifest{Name: name}, Problem: err.Error()})
 			continue
 		}
-		all = append(all, Found{Manifest: m})
+		all = append(all, Found{Manifest: m, Signer: by.key, ByMachine: by.permitted})
 	}
 	slices.SortStableFunc(all, func(a, b Found) int { return b.Taken.Compare(a.Taken) })
 	return all, nil
@@ -154,29 +160,33 @@ func List(ctx context.Context, t Target, trusted []ed25519.PublicKey) ([]Found, 
 
 // Find reads the manifest of a backup, and checks its signature.
 func Find(ctx context.Context, t Target, name string, trusted []ed25519.PublicKey) (Manifest, error) {
+	m, _, err := find(ctx, t, name, trusted)
+	return m, err
+}
+
+func find(ctx context.Context, t Target, name string, trusted []ed25519.PublicKey) (m Manifest, by signer, err error) {
 	data, err := readSmall(ctx, t, name+"/"+manifestFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Manifest{}, pai.Errorf(pai.CodeNotFound, "list the backups; run: paictl cluster backup list", "backup %s not found in %s", name, t)
+		return m, by, pai.Errorf(pai.CodeNotFound, "list the backups; run: paictl cluster backup list", "backup %s not found in %s", name, t)
 	}
 	if err != nil {
-		return Manifest{}, err
+		return m, by, err
 	}
 	signed, err := readSmall(ctx, t, name+"/"+signatureFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("%w: it has no signature", errSignature)
 	}
 	if err == nil {
-		err = checkSignature(data, signed, trusted)
+		by, err = checkSignature(data, signed, trusted)
 	}
 	if err != nil {
-		return Manifest{}, &pai.Error{Code: pai.CodeRefused, Message: "backup " + name + " is refused", Err: err,
+		return m, by, &pai.Error{Code: pai.CodeRefused, Message: "backup " + name + " is refused", Err: err,
 			Next: "if you trust the owner of the key, pass it with --key"}
 	}
-	m, err := decodeManifest(name, data)
-	if err != nil {
-		return m, fmt.Errorf("backup %s: %w", name, err)
+	if m, err = decodeManifest(name, data); err != nil {
+		return m, by, fmt.Errorf("backup %s: %w", name, err)
 	}
-	return m, nil
+	return m, by, nil
 }
 
 func readSmall(ctx context.Context, t Target, key string) ([]byte, error) {
@@ -270,11 +280,16 @@ func (c *Check) Err(etcd Etcd) error {
 	return CheckKey(c.encryption, secret)
 }
 
-// AuthorityFiles are the keys that a cluster has for its whole life. A restore makes
-// all other certificates of the control plane from them.
+// Authorities are the keys in layout.PKIDir that a cluster has for its whole life. A
+// restore makes all other certificates of the control plane from them.
+func Authorities() []string {
+	return []string{"ca.crt", "ca.key", "front-proxy-ca.crt", "front-proxy-ca.key", "etcd/ca.crt", "etcd/ca.key", "sa.key", "sa.pub"}
+}
+
+// AuthorityFiles are the files of Authorities in a backup.
 func AuthorityFiles() []string {
 	var files []string
-	for _, f := range []string{"ca.crt", "ca.key", "front-proxy-ca.crt", "front-proxy-ca.key", "etcd/ca.crt", "etcd/ca.key", "sa.key", "sa.pub"} {
+	for _, f := range Authorities() {
 		files = append(files, PKIDir+f)
 	}
 	return files
@@ -303,13 +318,13 @@ const incompleteAge = 24 * time.Hour
 
 // Prune deletes the usable backups of a cluster except the newest ones, and the
 // incomplete ones from more than a day ago. It keeps at least one usable backup. It
-// deletes nothing that PAI did not write: neither backups of other clusters, nor
+// deletes nothing that the key did not sign: neither backups of other clusters, nor
 // those with another signature or a damaged manifest, nor other files.
-func Prune(ctx context.Context, t Target, clusterID string, keep int, trusted []ed25519.PublicKey, now time.Time) (deleted []string, err error) {
+func Prune(ctx context.Context, t Target, clusterID string, keep int, key ed25519.PublicKey, now time.Time) (deleted []string, err error) {
 	if keep < 1 {
 		return nil, pai.Errorf(pai.CodeUsage, "keep at least one backup", "cannot keep %d backups", keep)
 	}
-	all, err := List(ctx, t, trusted)
+	all, err := List(ctx, t, []ed25519.PublicKey{key})
 	if err != nil {
 		return nil, err
 	}
@@ -324,7 +339,7 @@ func Prune(ctx context.Context, t Target, clusterID string, keep int, trusted []
 			continue
 		}
 		switch {
-		case f.Incomplete && now.Sub(at) < incompleteAge, !f.Incomplete && (!f.Usable() || f.ClusterID != clusterID):
+		case f.Incomplete && now.Sub(at) < incompleteAge, !f.Incomplete && (!f.Usable() || f.ByMachine || f.ClusterID != clusterID):
 			continue
 		case !f.Incomplete && kept < keep:
 			kept++

@@ -80,7 +80,7 @@ func TestPruneProperty(t *testing.T) {
 			}
 		}
 		keep := rapid.IntRange(1, 4).Draw(r, "keep")
-		deleted, err := backup.Prune(t.Context(), w.target, "lab", keep, w.trusted, now)
+		deleted, err := backup.Prune(t.Context(), w.target, "lab", keep, w.trusted[0], now)
 		if err != nil {
 			r.Fatal(err)
 		}
@@ -109,7 +109,7 @@ func TestPruneProperty(t *testing.T) {
 		}
 	})
 	w := newWorld(t)
-	if _, err := backup.Prune(t.Context(), w.target, "lab", 0, w.trusted, taken); pai.CodeOf(err) != pai.CodeUsage {
+	if _, err := backup.Prune(t.Context(), w.target, "lab", 0, w.trusted[0], taken); pai.CodeOf(err) != pai.CodeUsage {
 		t.Errorf("got %v for keep 0, want a usage error", err)
 	}
 }
