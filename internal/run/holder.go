@@ -71,6 +71,18 @@ func ThisProcess(version string, verb pai.Verb) (Holder, error) {
 	return h, nil
 }
 
+// backupLimit is how long an operation waits for a scheduled backup.
+const backupLimit = 10 * time.Minute
+
+// worthWaiting is how long an operation waits for the holder to release the lock: a
+// scheduled backup ends by itself.
+func (h Holder) worthWaiting() time.Duration {
+	if h.Verb != pai.VerbScheduledBackup {
+		return 0
+	}
+	return backupLimit
+}
+
 // liveness is what a process can determine about another one.
 type liveness int
 
