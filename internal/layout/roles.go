@@ -108,6 +108,8 @@ const (
 	PrepareUnit        = UnitPrefix + "prepare.service"
 	ShutdownUnit       = UnitPrefix + "shutdown.service"
 	CertificatesUnit   = UnitPrefix + "certificates.service"
+	BackupUnit         = UnitPrefix + "scheduled-backup.service"
+	BackupTimer        = UnitPrefix + "scheduled-backup.timer"
 	ReplaceKubeletUnit = "pai-kubelet-swap.service"
 )
 
