@@ -44,7 +44,8 @@ func (s Scheduled) When() string {
 // Status is the result of scheduled backups on a machine.
 type Status struct {
 	Success *Success `json:"success,omitempty"` // the last one
-	Failure *Failure `json:"failure,omitempty"` // the last one
+	// Failure is the last attempt, if it failed.
+	Failure *Failure `json:"failure,omitempty"`
 	// Interval is the longest time from one backup to the next, in seconds.
 	Interval int `json:"interval"`
 }
@@ -64,21 +65,30 @@ type Failure struct {
 	Error string    `json:"error"`
 }
 
-// Failed reports whether the last attempt failed.
-func (s Status) Failed() bool {
-	return s.Failure != nil && (s.Success == nil || s.Failure.At.After(s.Success.At))
+// Failed reports whether the last attempt failed. It compares no times: the clock of the
+// machine can have been wrong.
+func (s Status) Failed() bool { return s.Failure != nil }
+
+// tolerance is how long an operation can delay a backup, and how much the clocks of two
+// hosts can differ.
+const tolerance = time.Hour
+
+// Old reports whether the newest backup is older than one that was missed, or has a time
+// in the future, which says nothing about its age.
+func (s Status) Old(now time.Time) bool {
+	return s.Success != nil && (now.Sub(s.Success.At) > 2*time.Duration(s.Interval)*time.Second+tolerance || s.fromFuture(now))
 }
 
-// Old reports whether the newest backup is older than one that was missed, and an hour,
-// in which an operation can delay the next.
-func (s Status) Old(now time.Time) bool {
-	return s.Success != nil && now.Sub(s.Success.At) > 2*time.Duration(s.Interval)*time.Second+time.Hour
-}
+func (s Status) fromFuture(now time.Time) bool { return s.Success.At.Sub(now) > tolerance }
 
 // Describe says how old the newest backup is, and why there is no newer one.
 func (s Status) Describe(now time.Time) string {
 	newest := "no backup was made yet"
-	if s.Success != nil {
+	switch {
+	case s.Success == nil:
+	case s.fromFuture(now):
+		newest = "the newest backup has a time in the future, " + s.Success.At.Format(time.RFC3339)
+	default:
 		newest = "the newest backup is " + howOld(now, s.Success.At) + " old"
 	}
 	if !s.Failed() {

@@ -46,44 +46,52 @@ func Write(ctx context.Context, t Target, m Manifest, o Options, fill func(w *Wr
 	if err := removeIncomplete(ctx, t, m.Name); err != nil {
 		return m, err
 	}
+	if err := write(ctx, t, &m, recipients, o, fill); err != nil {
+		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+		defer cancel()
+		_ = removeIncomplete(cleanup, t, m.Name) // the retention removes it later as well
+		return m, fmt.Errorf("write backup %s to %s: %w", m.Name, t, err)
+	}
+	return m, nil
+}
+
+// write writes the objects of a backup, the manifest last.
+func write(ctx context.Context, t Target, m *Manifest, recipients []age.Recipient, o Options, fill func(w *Writer, m *Manifest) error) error {
 	written := newCounted()
-	err = t.Put(ctx, m.Name+"/"+contentFile, func(to io.Writer) error {
+	err := t.Put(ctx, m.Name+"/"+contentFile, func(to io.Writer) error {
 		w, err := newWriter(io.MultiWriter(to, written), recipients)
 		if err != nil {
 			return err
 		}
-		if err := fill(w, &m); err != nil {
+		if err := fill(w, m); err != nil {
 			return err
 		}
 		return w.close()
 	})
 	if err != nil {
-		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
-		defer cancel()
-		_ = removeIncomplete(cleanup, t, m.Name) // the next backup removes it as well
-		return m, fmt.Errorf("write backup %s to %s: %w", m.Name, t, err)
+		return err
 	}
 	m.Content = written.content()
-	if err := checkContent(ctx, t, m); err != nil {
-		return m, err
+	if err := checkContent(ctx, t, *m); err != nil {
+		return err
 	}
 	data, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
-		return m, err
+		return err
 	}
 	signed, err := sign(data, o)
 	if err != nil {
-		return m, err
+		return err
 	}
 	for _, f := range []struct {
 		name string
 		data []byte
 	}{{signatureFile, signed}, {manifestFile, data}} {
 		if err := t.Put(ctx, m.Name+"/"+f.name, func(to io.Writer) error { _, err := to.Write(f.data); return err }); err != nil {
-			return m, fmt.Errorf("write %s of backup %s to %s: %w", f.name, m.Name, t, err)
+			return fmt.Errorf("write %s: %w", f.name, err)
 		}
 	}
-	return m, nil
+	return nil
 }
 
 // removeIncomplete removes what an earlier run left of a backup that has no manifest.
@@ -95,11 +103,11 @@ func removeIncomplete(ctx context.Context, t Target, name string) error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return remove(ctx, t, name)
+	return deleteBackup(ctx, t, name)
 }
 
-// remove deletes a backup. Without its manifest it is none, so that goes first.
-func remove(ctx context.Context, t Target, name string) error {
+// deleteBackup deletes a backup. Without its manifest it is none, so that is first.
+func deleteBackup(ctx context.Context, t Target, name string) error {
 	for _, f := range []string{manifestFile, signatureFile, contentFile} {
 		if err := t.Delete(ctx, name+"/"+f); err != nil {
 			return fmt.Errorf("delete backup %s in %s: %w", name, t, err)
@@ -118,7 +126,7 @@ type Found struct {
 	// is the key of a machine, which a trusted operator permitted.
 	Signer    string `json:"signer,omitempty"`
 	ByMachine bool   `json:"byMachine,omitempty"`
-	// Incomplete is true if it has no manifest: its command was interrupted.
+	// Incomplete is true if it has no manifest: it is being made, or was interrupted.
 	Incomplete bool `json:"incomplete,omitempty"`
 }
 
@@ -141,7 +149,7 @@ func List(ctx context.Context, t Target, trusted []ed25519.PublicKey) ([]Found, 
 	all := []Found{}
 	for _, name := range slices.Compact(names) {
 		if !slices.Contains(keys, name+"/"+manifestFile) {
-			all = append(all, Found{Manifest: Manifest{Name: name}, Problem: "it has no manifest, because its command was interrupted", Incomplete: true})
+			all = append(all, Found{Manifest: Manifest{Name: name}, Problem: "it has no manifest: it is being made, or its command was interrupted", Incomplete: true})
 			continue
 		}
 		m, by, err := find(ctx, t, name, trusted)
@@ -311,44 +319,4 @@ func checkSnapshot(size int64, from io.Reader) error {
 		return errors.Join(fmt.Errorf("%s is damaged: it has not the sha256 at its end", SnapshotFile), err)
 	}
 	return nil
-}
-
-// incompleteAge is when an incomplete backup cannot be in progress any more.
-const incompleteAge = 24 * time.Hour
-
-// Prune deletes the usable backups of a cluster except the newest ones, and the
-// incomplete ones from more than a day ago. It keeps at least one usable backup. It
-// deletes nothing that the key did not sign: neither backups of other clusters, nor
-// those with another signature or a damaged manifest, nor other files.
-func Prune(ctx context.Context, t Target, clusterID string, keep int, key ed25519.PublicKey, now time.Time) (deleted []string, err error) {
-	if keep < 1 {
-		return nil, pai.Errorf(pai.CodeUsage, "keep at least one backup", "cannot keep %d backups", keep)
-	}
-	all, err := List(ctx, t, []ed25519.PublicKey{key})
-	if err != nil {
-		return nil, err
-	}
-	kept := 0
-	for _, f := range all {
-		started, ok := strings.CutPrefix(f.Name, clusterID+"-")
-		if !ok {
-			continue
-		}
-		at, err := time.Parse(nameTime, strings.ToUpper(started))
-		if err != nil {
-			continue
-		}
-		switch {
-		case f.Incomplete && now.Sub(at) < incompleteAge, !f.Incomplete && (!f.Usable() || f.ByMachine || f.ClusterID != clusterID):
-			continue
-		case !f.Incomplete && kept < keep:
-			kept++
-			continue
-		}
-		if err := remove(ctx, t, f.Name); err != nil {
-			return deleted, err
-		}
-		deleted = append(deleted, f.Name)
-	}
-	return deleted, nil
 }

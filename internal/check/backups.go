@@ -2,6 +2,7 @@ package check
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -22,6 +23,9 @@ func scheduledBackup(ctx context.Context, w *world) ([]Result, error) {
 	there, err := cluster.ReadBackups(ctx, host)
 	if err != nil {
 		return nil, err
+	}
+	if there.StatusProblem != "" {
+		return nil, errors.New(there.StatusProblem)
 	}
 	differs := ""
 	for _, m := range w.World.Machines {

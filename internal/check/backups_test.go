@@ -26,7 +26,7 @@ func TestScheduledBackups(t *testing.T) {
 	}
 	expect(t, []expectation{
 		{"fresh", of(status(time.Hour, 0), true, ""), OK, "the newest backup is 1h0m0s old; backups go to /mnt/backups"},
-		{"failed before", of(status(time.Hour, 2*time.Hour), true, ""), OK, "1h0m0s old"},
+		{"from the future", of(backup.Status{Interval: 3600, Success: &backup.Success{At: now.Add(48 * time.Hour)}}, true, ""), Warning, "a time in the future"},
 		{"fails", of(status(2*time.Hour, time.Hour), true, ""), Warning, "the last attempt failed 1h0m0s ago: the disk is full"},
 		{"none yet", of(status(0, 0), true, ""), Warning, "no backup was made yet"},
 		{"old", of(status(4*time.Hour, 0), true, ""), Warning, "4h0m0s old"},

@@ -55,7 +55,7 @@ func backupDirectories() format {
 				return quoted(value) + " is in " + dir + ", where backups do not last"
 			}
 		}
-		return problemUnless(path.Dir(value) != value, "%s must be a directory of its own", quoted(value))
+		return problemUnless(path.Dir(value) != value, "%s must be a dedicated directory", quoted(value))
 	}
 	return f
 }

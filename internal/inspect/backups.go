@@ -28,6 +28,8 @@ type BackupState struct {
 	// Settings are nil if there are none.
 	Settings *backup.Scheduled `json:"settings,omitempty"`
 	Status   backup.Status     `json:"status"`
+	// StatusProblem is why Status is unknown; empty if it is known.
+	StatusProblem string `json:"statusProblem,omitempty"`
 }
 
 // BackupFiles are the files of BackupState.Files.
@@ -76,10 +78,11 @@ func (i *inspection) backups(ctx context.Context) error {
 		b.PublicKey = keys.EncodePublicKey(key.Public().(ed25519.PublicKey))
 	}
 	if err := i.readIfExists(layout.BackupPermissionsFile, &b.Permissions); err != nil {
-		return err
+		i.problem(err, string(Backups), layout.BackupPermissionsFile)
+		b.Permissions = nil // the next operation writes them again
 	}
 	if err := i.readIfExists(layout.BackupStatusFile, &b.Status); err != nil {
-		return err
+		b.Status, b.StatusProblem = backup.Status{}, err.Error() // the next backup writes it again
 	}
 	i.report.Backups = &b
 	return nil

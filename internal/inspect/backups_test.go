@@ -35,8 +35,10 @@ func TestBackupsOfAMachine(t *testing.T) {
 	}
 
 	r.Write(layout.BackupPermissionsFile, "damaged")
-	if got := ask(t, r, inspect.Backups); got.Backups != nil || got.Problem(inspect.Backups) == "" {
-		t.Errorf("got %+v of damaged permissions, want a problem", got.Backups)
+	r.Write(layout.BackupStatusFile, "damaged")
+	got = ask(t, r, inspect.Backups)
+	if b := got.Backups; b == nil || len(b.Permissions) > 0 || b.StatusProblem == "" || b.PublicKey == "" || len(got.Problems) == 0 {
+		t.Errorf("got %+v, %v of damaged files, want what the next operation and the next backup write again", b, got.Problems)
 	}
 }
 

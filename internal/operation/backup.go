@@ -59,7 +59,7 @@ func (g *backupGoal) Equip(o *operation, d *cluster.Deps) {
 		},
 		Take: func(ctx context.Context, read source.Reader) error {
 			_, err := backup.Write(ctx, g.Target, o.manifest(g.name), backup.Options{Recipients: g.Recipients, Key: g.Key}, func(w *backup.Writer, m *backup.Manifest) error {
-				return source.Fill(w, m, read)
+				return source.Fill(w, m, time.Now, read)
 			})
 			if err != nil || g.Keep == 0 {
 				return err

@@ -2,6 +2,7 @@ package operation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -33,6 +34,9 @@ func ReadScheduledBackups(ctx context.Context, s *session.Session) (*ScheduledBa
 	there, err := cluster.ReadBackups(ctx, host)
 	if err != nil {
 		return nil, err
+	}
+	if there.StatusProblem != "" {
+		return nil, errors.New(there.StatusProblem)
 	}
 	b := &ScheduledBackups{To: s.Config.Kubernetes.Backup.To, Active: there.Active, Status: there.Status}
 	if there.Settings != nil {

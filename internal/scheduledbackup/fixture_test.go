@@ -24,6 +24,7 @@ import (
 	"pai.dev/pai/internal/backup"
 	"pai.dev/pai/internal/backup/source"
 	"pai.dev/pai/internal/layout"
+	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/release"
 	"pai.dev/pai/internal/run"
 )
@@ -66,6 +67,7 @@ func newWorld(t *testing.T) *world {
 	w.put(layout.UnitsDir+"/"+layout.BackupUnit, "# Written by PAI.\n")
 	w.put(layout.ClusterRecordFile, `{"clusterId":"lab","kubernetes":"v0.11-pai","services":"v0.11"}`)
 	w.put(layout.VersionDir("v0.11-pai")+"/"+layout.ReleaseFile, `{"release":"v0.11","bundle":"sha256:b"}`)
+	w.put(layout.SlotA.EtcdDatabase(), "the data of etcd")
 	w.link(layout.RoleEtcdA, "v0.11-pai")
 	w.link(layout.RoleAPIServerA, "v0.11-pai")
 	key, err := release.EnsureKey(w.at(layout.BackupKeyFile))
@@ -112,6 +114,22 @@ func (w *world) link(r layout.Role, version string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+// lost makes the lock of a paictl that was killed, and a command that it left behind.
+func (w *world) lost(token string) {
+	w.t.Helper()
+	w.put("/proc/7/cmdline", "sh\x00pai-restore-"+token+"\x00")
+	holder, err := run.ThisProcess("v0.11", pai.VerbUpgrade)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	holder.Token, holder.PID = token, 1<<30
+	data, err := json.Marshal(holder)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.put(run.LockFile(1), string(data))
 }
 
 // program answers for etcdctl and systemd.

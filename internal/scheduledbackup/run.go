@@ -18,9 +18,8 @@ const (
 	// busyLimit is how long a backup waits for an operation. An operation that takes
 	// longer is worth an alert.
 	busyLimit = 12 * time.Hour
-	// takeLimit bounds a backup while it holds the lock, and stuckLimit how long a
-	// directory can be stuck after that: it can be on a network share that hangs.
-	takeLimit  = 30 * time.Minute
+	// stuckLimit is how long a directory can be stuck after run.BackupLimit: it can be on
+	// a network share that hangs.
 	stuckLimit = 30 * time.Second
 	// recordedError bounds the text of a failure.
 	recordedError = 500
@@ -60,7 +59,7 @@ func Run(ctx context.Context, m Machine) error {
 		return nil
 	default:
 		m.Log.Info("the control plane is backed up", "backup", made.Name, "to", made.To, "bytes", made.Size)
-		status.Success = made
+		status.Success, status.Failure = made, nil
 	}
 	return errors.Join(err, m.record(status))
 }
@@ -111,7 +110,10 @@ func (m Machine) locked(ctx context.Context, s backup.Scheduled) (made *backup.S
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, lock.Release(ctx)) }()
-	limited, cancel := context.WithTimeoutCause(ctx, takeLimit, fmt.Errorf("the backup was not complete within %s", takeLimit))
+	if command := m.commandOf(lock.Stale()); command != "" {
+		return nil, fmt.Errorf("%w: process %s is a command of an operation that lost the lock", errBusy, command)
+	}
+	limited, cancel := context.WithTimeoutCause(ctx, run.BackupLimit, fmt.Errorf("the backup was not complete within %s", run.BackupLimit))
 	defer cancel()
 	held, lose := context.WithCancelCause(limited)
 	defer lose(nil)

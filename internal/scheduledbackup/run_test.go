@@ -73,8 +73,25 @@ func TestFailureIsRecorded(t *testing.T) {
 			w.put("/proc/self/mountinfo", "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n")
 		}, "is not mounted at /mnt/backups"},
 		{"a share above is not mounted", func(w *world) {
-			w.put("/etc/fstab", "nas:/ /mnt nfs defaults 0 0\n/dev/sda1 / ext4 defaults 0 1\nUUID=1 none swap sw 0 0\n")
+			w.put("/etc/fstab", "nas:/ /mnt nfs defaults 0 0\n/dev/sda1 / ext4 defaults 0 1\nUUID=1 none none defaults 0 0\n")
 		}, "is not mounted at /mnt"},
+		{"fstab ends the path with a slash", func(w *world) { w.put("/etc/fstab", "nas:/ /mnt/backups/ nfs defaults 0 0\n") }, "is not mounted at /mnt/backups"},
+		{"a mount unit is not active", func(w *world) {
+			w.put(layout.UnitsDir+"/mnt-backups.mount", "[Mount]\nWhat=nas:/\nWhere=/mnt/backups\n")
+		}, "is not mounted at /mnt/backups"},
+		{"a link leads to a share that is not mounted", func(w *world) {
+			w.put("/etc/fstab", "nas:/ /srv/nas nfs defaults 0 0\n")
+			w.put("/srv/nas/x", "")
+			if err := errors.Join(os.Rename(w.at("/mnt"), w.at("/mnt.before")), os.Symlink("srv/nas", w.at("/mnt")), os.Rename(w.at("/mnt.before/backups"), w.at("/srv/nas/backups"))); err != nil {
+				w.t.Fatal(err)
+			}
+		}, "is not mounted at /srv/nas"},
+		{"the disk of etcd would be full", func(w *world) {
+			if err := os.Truncate(w.at(layout.SlotA.EtcdDatabase()), 8<<40); err != nil {
+				w.t.Fatal(err)
+			}
+		}, "MiB free"},
+		{"the size of etcd is unknown", func(w *world) { os.Remove(w.at(layout.SlotA.EtcdDatabase())) }, "no such file"},
 		{"no operator permitted the key", func(w *world) { w.put(layout.BackupPermissionsFile, "[]") }, "no operator permitted"},
 		{"the machine belongs to another cluster", func(w *world) {
 			w.put(layout.ClusterRecordFile, `{"clusterId":"prod","kubernetes":"v0.11-pai"}`)
@@ -131,6 +148,8 @@ func TestBackupWaitsForAQuietCluster(t *testing.T) {
 			func(w *world) {
 				w.put(layout.ClusterRecordFile, `{"clusterId":"lab","kubernetes":"v0.11-pai","services":"v0.11"}`)
 			}, "not booted"},
+		{"a command of an operation that lost the lock", func(w *world) { w.lost("ABCDEFGHIJKLMNOPQRSTUVWXYZ") },
+			func(w *world) { os.RemoveAll(w.at("/proc/7")) }, "process 7 is a command"},
 		{"a restore", func(w *world) { w.put(layout.RecoveryFile, `{"backup":"lab-1","stage":"reconciled"}`) },
 			func(w *world) { w.put(layout.RecoveryFile, `{"backup":"lab-1","stage":"done"}`) }, "restore from backup lab-1"},
 	} {
@@ -332,5 +351,35 @@ func TestBackupAfterARollback(t *testing.T) {
 	}
 	if !strings.Contains(w.scripts[0], layout.Program("v0.10-pai", "etcdutl")) {
 		t.Errorf("got the script %q, want the programs of v0.10", w.scripts[0])
+	}
+}
+
+// A success ends the failure that was recorded, whatever the clock said then.
+func TestSuccessEndsAFailure(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.clock = 48 * time.Hour // a wrong clock
+	w.secretKey = 8
+	if err := Run(t.Context(), w.Machine); err == nil || !w.status().Failed() {
+		t.Fatalf("got %v, %+v, want a failure", err, w.status())
+	}
+	w.clock, w.secretKey = 0, 7
+	if err := Run(t.Context(), w.Machine); err != nil || w.status().Failed() || strings.Contains(w.file(layout.BackupMetricsFile), "last_failure") {
+		t.Errorf("got %v, %+v, want no failure", err, w.status())
+	}
+}
+
+// What a killed run left takes no space from a later one, which also fails.
+func TestInterruptedRunIsRemoved(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	left := w.to + "/" + backup.NameOf("lab", began.Add(-48*time.Hour)) + "/.pai-tmp.content.age.1"
+	w.put(left, "half")
+	w.secretKey = 8
+	if err := Run(t.Context(), w.Machine); err == nil {
+		t.Error("got no error, want a failure")
+	}
+	if entries, err := os.ReadDir(w.at(w.to)); err != nil || len(entries) > 0 {
+		t.Errorf("got %v, %v left, want nothing", entries, err)
 	}
 }

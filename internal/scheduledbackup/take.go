@@ -33,16 +33,20 @@ func (m Machine) take(ctx context.Context, s backup.Scheduled) (*backup.Success,
 	if err != nil {
 		return nil, err
 	}
+	if err := m.checkSpace(s.To, slot); err != nil {
+		return nil, err
+	}
 	target, err := backup.OpenTarget(m.at(s.To))
 	if err != nil {
 		return nil, err
 	}
+	m.deleted(backup.PruneIncomplete(ctx, target, s.ClusterID, m.Now()))
 	manifest, err := m.manifest(s, runs, version)
 	if err != nil {
 		return nil, err
 	}
 	manifest, err = backup.Write(ctx, target, manifest, o, func(w *backup.Writer, made *backup.Manifest) error {
-		return source.Fill(w, made, func(facts func(source.Facts) error, file func(string, int64, io.Reader) error) error {
+		return source.Fill(w, made, m.Now, func(facts func(source.Facts) error, file func(string, int64, io.Reader) error) error {
 			return source.Read(ctx, func(ctx context.Context, stdout io.Writer) error {
 				return m.Script(ctx, source.Script(version, slot), stdout)
 			}, facts, file)
@@ -52,14 +56,19 @@ func (m Machine) take(ctx context.Context, s backup.Scheduled) (*backup.Success,
 		return nil, err
 	}
 	key := o.Key.Public().(ed25519.PublicKey)
-	deleted, err := backup.Prune(ctx, target, s.ClusterID, s.Keep, key, m.Now())
-	for _, name := range deleted {
+	m.deleted(backup.Prune(ctx, target, s.ClusterID, s.Keep, key, m.Now()))
+	return &backup.Success{At: m.now(), Name: manifest.Name, To: s.To, Size: manifest.Content.Size, Seconds: m.Now().Sub(began).Round(time.Millisecond).Seconds()}, nil
+}
+
+// deleted logs which backups were deleted. What could not be deleted fails no backup: the
+// next one deletes again.
+func (m Machine) deleted(names []string, err error) {
+	for _, name := range names {
 		m.Log.Info("deleted an older backup", "backup", name)
 	}
-	if err != nil { // the backup is made: the next one deletes again
+	if err != nil {
 		m.Log.Warn("older backups could not be deleted", "error", err.Error())
 	}
-	return &backup.Success{At: m.now(), Name: manifest.Name, To: s.To, Size: manifest.Content.Size, Seconds: m.Now().Sub(began).Round(time.Millisecond).Seconds()}, nil
 }
 
 // options are the recipients, the key of the machine, and its permissions.

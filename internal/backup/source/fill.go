@@ -15,7 +15,7 @@ import (
 
 // Fill adds what a machine printed to a backup, and verifies it: the snapshot was
 // served, and its Secrets can be decrypted with the key of the backup.
-func Fill(w *backup.Writer, m *backup.Manifest, read Reader) error {
+func Fill(w *backup.Writer, m *backup.Manifest, now func() time.Time, read Reader) error {
 	var check backup.Check
 	add := func(name string, size int64, from io.Reader) error {
 		checked, to := io.Pipe()
@@ -37,7 +37,7 @@ func Fill(w *backup.Writer, m *backup.Manifest, read Reader) error {
 		return add(name, int64(len(data)), bytes.NewReader(data))
 	}
 	err := read(func(f Facts) error {
-		m.Taken = time.Now().UTC().Truncate(time.Second)
+		m.Taken = now().UTC().Truncate(time.Second)
 		jobs, err := unended(f.Jobs)
 		if err != nil {
 			return err

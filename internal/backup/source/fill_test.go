@@ -65,7 +65,7 @@ func TestBackupDecryptsASecretBeforeItCounts(t *testing.T) {
 		m := backup.Manifest{Name: backup.NameOf("lab", time.Now()), ClusterID: "lab", Kubernetes: "v0.11-pai"}
 		m, err = backup.Write(t.Context(), target, m, backup.Options{Recipients: []string{identity.Recipient().String()}, Key: key},
 			func(w *backup.Writer, m *backup.Manifest) error {
-				return source.Fill(w, m, machineWith(c.configured, c.used))
+				return source.Fill(w, m, time.Now, machineWith(c.configured, c.used))
 			})
 		if (err == nil) != c.ok {
 			t.Errorf("key %d, Secret by key %d: got %v, want success %t", c.configured, c.used, err, c.ok)
@@ -104,7 +104,7 @@ func TestBackupOfALostMachine(t *testing.T) {
 	m := backup.Manifest{Name: backup.NameOf("lab", time.Now()), ClusterID: "lab", Kubernetes: "v0.11-pai"}
 	_, err = backup.Write(t.Context(), target, m, backup.Options{Recipients: []string{identity.Recipient().String()}, Key: key},
 		func(w *backup.Writer, m *backup.Manifest) error {
-			return source.Fill(w, m, func(_ func(source.Facts) error, file func(string, int64, io.Reader) error) error {
+			return source.Fill(w, m, time.Now, func(_ func(source.Facts) error, file func(string, int64, io.Reader) error) error {
 				return file(backup.SnapshotFile, 100, io.MultiReader(bytes.NewReader(make([]byte, 10)), failingReader{lost}))
 			})
 		})

@@ -45,3 +45,13 @@ until $ask --dial-timeout=1s --command-timeout=2s endpoint health >/dev/null 2>&
 done
 `, layout.Program(v, "etcd"), layout.Program(v, "etcdctl"))
 }
+
+// EnoughSpace refuses to fill the disk of a directory with a snapshot and the data that it
+// is restored to, about twice the database. etcd stops when it cannot write, so a reserve
+// stays.
+func EnoughSpace(database, dir string) string {
+	const reserve = 1 << 30
+	return fmt.Sprintf(`free=$(($(stat -f -c '%%a * %%S' %[2]s))) size=$(stat -c %%s %[1]s)
+[ "$free" -ge $((2 * size + %[3]d)) ] || { echo "a backup needs $(((2 * size + %[3]d) >> 20)) MiB on the disk of $(pwd), which has $((free >> 20)) MiB free" >&2; exit 1; }
+`, database, dir, reserve)
+}

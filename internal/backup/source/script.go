@@ -29,6 +29,7 @@ func JobPrefixes() []string {
 func Script(v pai.KubernetesVersion, from layout.Slot) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `%[1]s
+%[7]s
 said=$(%[2]s --cacert %[3]s/etcd/ca.crt --cert %[3]s/etcd/healthcheck-client.crt --key %[3]s/etcd/healthcheck-client.key \
     --endpoints https://127.0.0.1:%[4]d snapshot save snapshot.db 2>&1) || fail
 status=$(%[5]s snapshot status snapshot.db -w json)
@@ -36,7 +37,7 @@ said=$(%[5]s snapshot restore snapshot.db --data-dir data 2>&1) || fail
 %[6]s
 printf '%%s\n' "$status"
 $ask get /registry/secrets/ --prefix --limit=1 -w json
-`, MakeScratch, layout.Program(v, "etcdctl"), layout.PKIDir, from.EtcdClientPort, layout.Program(v, "etcdutl"), ServeScratch(v))
+`, MakeScratch, layout.Program(v, "etcdctl"), layout.PKIDir, from.EtcdClientPort, layout.Program(v, "etcdutl"), ServeScratch(v), EnoughSpace(from.EtcdDatabase(), "."))
 	for _, prefix := range JobPrefixes() {
 		fmt.Fprintf(&b, "$ask get %s --prefix -w json\n", prefix)
 	}
