@@ -3,6 +3,7 @@
 //
 //	pai-machine                answers one request
 //	pai-machine certificates   renews and approves certificates until it is stopped
+//	pai-machine backup         backs up the control plane, if that is configured
 package main
 
 import (
@@ -29,9 +30,9 @@ func main() {
 	case len(args) == 0:
 		err = answer(ctx, os.Stdin, os.Stdout)
 	case len(args) == 1 && args[0] == certificates:
-		// The journal has the time of each line.
-		text := slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{ReplaceAttr: withoutTime})
-		certs.Keep(ctx, certs.Store{Root: "/", Now: time.Now, Run: run, Log: slog.New(text)})
+		certs.Keep(ctx, certs.Store{Root: "/", Now: time.Now, Run: run, Log: journal()})
+	case len(args) == 1 && args[0] == backup:
+		err = backUp(ctx)
 	default:
 		err = fmt.Errorf("unknown arguments %q", args)
 	}
@@ -42,8 +43,13 @@ func main() {
 	}
 }
 
-// certificates is the argument that the unit passes.
-const certificates = "certificates"
+// The arguments that units pass.
+const certificates, backup = "certificates", "backup"
+
+// journal logs to standard error. The journal has the time of each line.
+func journal() *slog.Logger {
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{ReplaceAttr: withoutTime}))
+}
 
 func withoutTime(groups []string, a slog.Attr) slog.Attr {
 	if len(groups) == 0 && a.Key == slog.TimeKey {

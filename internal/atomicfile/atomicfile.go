@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -83,9 +84,15 @@ func incomplete(path string) string { return Prefix + filepath.Base(path) + ".*"
 // RemoveIncomplete removes every incomplete file of a path, however new. Call it
 // only while nothing else can write the path, for example with a lock.
 func RemoveIncomplete(path string) error {
-	found, err := filepath.Glob(filepath.Join(filepath.Dir(path), incomplete(path)))
+	dir := filepath.Dir(path)
+	found, err := os.ReadDir(dir) // the name of the directory is no pattern
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	for _, f := range found {
-		err = errors.Join(err, os.Remove(f))
+		if strings.HasPrefix(f.Name(), strings.TrimSuffix(incomplete(path), "*")) {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, f.Name())))
+		}
 	}
 	return err
 }

@@ -29,7 +29,8 @@ const (
 	// SecretFile is one Secret as etcd stores it. It shows that EncryptionFile has
 	// the key; it is missing if the cluster has no Secret.
 	SecretFile = "secret.json"
-	// JobsFile lists the jobs.
+	// JobsFile has the keys of etcd that belong to jobs, with their values. A restore
+	// says from it what happens to each job.
 	JobsFile = "jobs.json"
 	// PKIDir has the certificate authorities and the keys of service accounts.
 	PKIDir = "pki/"

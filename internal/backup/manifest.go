@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -74,6 +73,8 @@ type Content struct {
 type signatures struct {
 	Manifest   string      `json:"manifest"` // sha256 of manifest.json
 	Signatures []signature `json:"signatures"`
+	// Permissions are those of the keys that are not of operators.
+	Permissions []Permission `json:"permissions,omitempty"`
 }
 
 type signature struct {
@@ -91,46 +92,46 @@ func digestOf(data []byte) string {
 }
 
 // sign returns the content of signature.json for a manifest.
-func sign(manifest []byte, key ed25519.PrivateKey) ([]byte, error) {
+func sign(manifest []byte, o Options) ([]byte, error) {
 	digest := digestOf(manifest)
-	return json.MarshalIndent(signatures{Manifest: digest, Signatures: []signature{{
-		PublicKey: release.EncodePublicKey(key.Public().(ed25519.PublicKey)),
-		Signature: ed25519.Sign(key, signedText(digest)),
+	return json.MarshalIndent(signatures{Manifest: digest, Permissions: o.Permissions, Signatures: []signature{{
+		PublicKey: release.EncodePublicKey(o.Key.Public().(ed25519.PublicKey)),
+		Signature: ed25519.Sign(o.Key, signedText(digest)),
 	}}}, "", "  ")
 }
 
 // errSignature wraps why a manifest is not trusted.
 var errSignature = errors.New("not trusted")
 
-// checkSignature returns an error unless one of the trusted keys signed the manifest.
-func checkSignature(manifest, signed []byte, trusted []ed25519.PublicKey) error {
+// checkSignature returns who signed the manifest, or an error unless one of the trusted
+// keys did, or a key that one of them permitted.
+func checkSignature(manifest, signed []byte, trusted []ed25519.PublicKey) (signer, error) {
 	var s signatures
 	if err := json.Unmarshal(signed, &s); err != nil {
-		return fmt.Errorf("%w: read %s: %w", errSignature, signatureFile, err)
+		return signer{}, fmt.Errorf("%w: read %s: %w", errSignature, signatureFile, err)
 	}
 	digest := digestOf(manifest)
 	if s.Manifest != digest {
-		return fmt.Errorf("%w: %s has the sha256 %s, but %s is signed", errSignature, manifestFile, digest, s.Manifest)
+		return signer{}, fmt.Errorf("%w: %s has the sha256 %s, but %s is signed", errSignature, manifestFile, digest, s.Manifest)
 	}
-	var signers []string
-	for _, one := range s.Signatures {
-		key, err := release.DecodePublicKey(one.PublicKey)
-		if err != nil {
-			continue
-		}
-		signers = append(signers, one.PublicKey)
-		if !slices.ContainsFunc(trusted, func(k ed25519.PublicKey) bool { return k.Equal(key) }) {
-			continue
-		}
-		if !ed25519.Verify(key, signedText(digest), one.Signature) {
-			return fmt.Errorf("%w: wrong signature of key %s", errSignature, one.PublicKey)
-		}
-		return nil
+	var about struct {
+		ClusterID string `json:"clusterId"`
 	}
-	if len(signers) == 0 {
-		return fmt.Errorf("%w: %s has no signature", errSignature, signatureFile)
+	if err := json.Unmarshal(manifest, &about); err != nil {
+		return signer{}, fmt.Errorf("%w: read %s: %w", errSignature, manifestFile, err)
 	}
-	return fmt.Errorf("%w: signed only by unknown keys: %s", errSignature, strings.Join(signers, ", "))
+	one, by, err := s.trust(about.ClusterID, trusted)
+	if err != nil {
+		return signer{}, err
+	}
+	key, err := release.DecodePublicKey(one.PublicKey)
+	if err != nil {
+		return signer{}, fmt.Errorf("%w: %w", errSignature, err)
+	}
+	if !ed25519.Verify(key, signedText(digest), one.Signature) {
+		return signer{}, fmt.Errorf("%w: wrong signature of key %s", errSignature, one.PublicKey)
+	}
+	return by, nil
 }
 
 // decodeManifest reads a manifest of a format that this release knows.

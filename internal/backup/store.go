@@ -24,6 +24,8 @@ type Options struct {
 	Recipients []string
 	// Key signs it.
 	Key ed25519.PrivateKey
+	// Permissions are those of Key, if it is of a machine.
+	Permissions []Permission
 }
 
 // cleanupTimeout bounds the removal of an incomplete backup after an interrupt.
@@ -44,44 +46,52 @@ func Write(ctx context.Context, t Target, m Manifest, o Options, fill func(w *Wr
 	if err := removeIncomplete(ctx, t, m.Name); err != nil {
 		return m, err
 	}
+	if err := write(ctx, t, &m, recipients, o, fill); err != nil {
+		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+		defer cancel()
+		_ = removeIncomplete(cleanup, t, m.Name) // the retention removes it later as well
+		return m, fmt.Errorf("write backup %s to %s: %w", m.Name, t, err)
+	}
+	return m, nil
+}
+
+// write writes the objects of a backup, the manifest last.
+func write(ctx context.Context, t Target, m *Manifest, recipients []age.Recipient, o Options, fill func(w *Writer, m *Manifest) error) error {
 	written := newCounted()
-	err = t.Put(ctx, m.Name+"/"+contentFile, func(to io.Writer) error {
+	err := t.Put(ctx, m.Name+"/"+contentFile, func(to io.Writer) error {
 		w, err := newWriter(io.MultiWriter(to, written), recipients)
 		if err != nil {
 			return err
 		}
-		if err := fill(w, &m); err != nil {
+		if err := fill(w, m); err != nil {
 			return err
 		}
 		return w.close()
 	})
 	if err != nil {
-		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
-		defer cancel()
-		_ = removeIncomplete(cleanup, t, m.Name) // the next backup removes it as well
-		return m, fmt.Errorf("write backup %s to %s: %w", m.Name, t, err)
+		return err
 	}
 	m.Content = written.content()
-	if err := checkContent(ctx, t, m); err != nil {
-		return m, err
+	if err := checkContent(ctx, t, *m); err != nil {
+		return err
 	}
 	data, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
-		return m, err
+		return err
 	}
-	signed, err := sign(data, o.Key)
+	signed, err := sign(data, o)
 	if err != nil {
-		return m, err
+		return err
 	}
 	for _, f := range []struct {
 		name string
 		data []byte
 	}{{signatureFile, signed}, {manifestFile, data}} {
 		if err := t.Put(ctx, m.Name+"/"+f.name, func(to io.Writer) error { _, err := to.Write(f.data); return err }); err != nil {
-			return m, fmt.Errorf("write %s of backup %s to %s: %w", f.name, m.Name, t, err)
+			return fmt.Errorf("write %s: %w", f.name, err)
 		}
 	}
-	return m, nil
+	return nil
 }
 
 // removeIncomplete removes what an earlier run left of a backup that has no manifest.
@@ -93,11 +103,11 @@ func removeIncomplete(ctx context.Context, t Target, name string) error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return remove(ctx, t, name)
+	return deleteBackup(ctx, t, name)
 }
 
-// remove deletes a backup. Without its manifest it is none, so that goes first.
-func remove(ctx context.Context, t Target, name string) error {
+// deleteBackup deletes a backup. Without its manifest it is none, so that is first.
+func deleteBackup(ctx context.Context, t Target, name string) error {
 	for _, f := range []string{manifestFile, signatureFile, contentFile} {
 		if err := t.Delete(ctx, name+"/"+f); err != nil {
 			return fmt.Errorf("delete backup %s in %s: %w", name, t, err)
@@ -112,7 +122,11 @@ type Found struct {
 	// Problem is why it is not a usable backup; empty if its manifest is complete
 	// and signed by a trusted key. Its content was not read.
 	Problem string `json:"problem,omitempty"`
-	// Incomplete is true if it has no manifest: its command was interrupted.
+	// Signer is the public key that signed it, if it is usable. ByMachine is true if that
+	// is the key of a machine, which a trusted operator permitted.
+	Signer    string `json:"signer,omitempty"`
+	ByMachine bool   `json:"byMachine,omitempty"`
+	// Incomplete is true if it has no manifest: it is being made, or was interrupted.
 	Incomplete bool `json:"incomplete,omitempty"`
 }
 
@@ -135,10 +149,10 @@ func List(ctx context.Context, t Target, trusted []ed25519.PublicKey) ([]Found, 
 	all := []Found{}
 	for _, name := range slices.Compact(names) {
 		if !slices.Contains(keys, name+"/"+manifestFile) {
-			all = append(all, Found{Manifest: Manifest{Name: name}, Problem: "it has no manifest, because its command was interrupted", Incomplete: true})
+			all = append(all, Found{Manifest: Manifest{Name: name}, Problem: "it has no manifest: it is being made, or its command was interrupted", Incomplete: true})
 			continue
 		}
-		m, err := Find(ctx, t, name, trusted)
+		m, by, err := find(ctx, t, name, trusted)
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil, context.Cause(ctx)
@@ -146,7 +160,7 @@ func List(ctx context.Context, t Target, trusted []ed25519.PublicKey) ([]Found, 
 			all = append(all, Found{Manifest: Manifest{Name: name}, Problem: err.Error()})
 			continue
 		}
-		all = append(all, Found{Manifest: m})
+		all = append(all, Found{Manifest: m, Signer: by.key, ByMachine: by.permitted})
 	}
 	slices.SortStableFunc(all, func(a, b Found) int { return b.Taken.Compare(a.Taken) })
 	return all, nil
@@ -154,29 +168,33 @@ func List(ctx context.Context, t Target, trusted []ed25519.PublicKey) ([]Found, 
 
 // Find reads the manifest of a backup, and checks its signature.
 func Find(ctx context.Context, t Target, name string, trusted []ed25519.PublicKey) (Manifest, error) {
+	m, _, err := find(ctx, t, name, trusted)
+	return m, err
+}
+
+func find(ctx context.Context, t Target, name string, trusted []ed25519.PublicKey) (m Manifest, by signer, err error) {
 	data, err := readSmall(ctx, t, name+"/"+manifestFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Manifest{}, pai.Errorf(pai.CodeNotFound, "list the backups; run: paictl cluster backup list", "backup %s not found in %s", name, t)
+		return m, by, pai.Errorf(pai.CodeNotFound, "list the backups; run: paictl cluster backup list", "backup %s not found in %s", name, t)
 	}
 	if err != nil {
-		return Manifest{}, err
+		return m, by, err
 	}
 	signed, err := readSmall(ctx, t, name+"/"+signatureFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("%w: it has no signature", errSignature)
 	}
 	if err == nil {
-		err = checkSignature(data, signed, trusted)
+		by, err = checkSignature(data, signed, trusted)
 	}
 	if err != nil {
-		return Manifest{}, &pai.Error{Code: pai.CodeRefused, Message: "backup " + name + " is refused", Err: err,
+		return m, by, &pai.Error{Code: pai.CodeRefused, Message: "backup " + name + " is refused", Err: err,
 			Next: "if you trust the owner of the key, pass it with --key"}
 	}
-	m, err := decodeManifest(name, data)
-	if err != nil {
-		return m, fmt.Errorf("backup %s: %w", name, err)
+	if m, err = decodeManifest(name, data); err != nil {
+		return m, by, fmt.Errorf("backup %s: %w", name, err)
 	}
-	return m, nil
+	return m, by, nil
 }
 
 func readSmall(ctx context.Context, t Target, key string) ([]byte, error) {
@@ -270,11 +288,16 @@ func (c *Check) Err(etcd Etcd) error {
 	return CheckKey(c.encryption, secret)
 }
 
-// AuthorityFiles are the keys that a cluster has for its whole life. A restore makes
-// all other certificates of the control plane from them.
+// Authorities are the keys in layout.PKIDir that a cluster has for its whole life. A
+// restore makes all other certificates of the control plane from them.
+func Authorities() []string {
+	return []string{"ca.crt", "ca.key", "front-proxy-ca.crt", "front-proxy-ca.key", "etcd/ca.crt", "etcd/ca.key", "sa.key", "sa.pub"}
+}
+
+// AuthorityFiles are the files of Authorities in a backup.
 func AuthorityFiles() []string {
 	var files []string
-	for _, f := range []string{"ca.crt", "ca.key", "front-proxy-ca.crt", "front-proxy-ca.key", "etcd/ca.crt", "etcd/ca.key", "sa.key", "sa.pub"} {
+	for _, f := range Authorities() {
 		files = append(files, PKIDir+f)
 	}
 	return files
@@ -296,44 +319,4 @@ func checkSnapshot(size int64, from io.Reader) error {
 		return errors.Join(fmt.Errorf("%s is damaged: it has not the sha256 at its end", SnapshotFile), err)
 	}
 	return nil
-}
-
-// incompleteAge is when an incomplete backup cannot be in progress any more.
-const incompleteAge = 24 * time.Hour
-
-// Prune deletes the usable backups of a cluster except the newest ones, and the
-// incomplete ones from more than a day ago. It keeps at least one usable backup. It
-// deletes nothing that PAI did not write: neither backups of other clusters, nor
-// those with another signature or a damaged manifest, nor other files.
-func Prune(ctx context.Context, t Target, clusterID string, keep int, trusted []ed25519.PublicKey, now time.Time) (deleted []string, err error) {
-	if keep < 1 {
-		return nil, pai.Errorf(pai.CodeUsage, "keep at least one backup", "cannot keep %d backups", keep)
-	}
-	all, err := List(ctx, t, trusted)
-	if err != nil {
-		return nil, err
-	}
-	kept := 0
-	for _, f := range all {
-		started, ok := strings.CutPrefix(f.Name, clusterID+"-")
-		if !ok {
-			continue
-		}
-		at, err := time.Parse(nameTime, strings.ToUpper(started))
-		if err != nil {
-			continue
-		}
-		switch {
-		case f.Incomplete && now.Sub(at) < incompleteAge, !f.Incomplete && (!f.Usable() || f.ClusterID != clusterID):
-			continue
-		case !f.Incomplete && kept < keep:
-			kept++
-			continue
-		}
-		if err := remove(ctx, t, f.Name); err != nil {
-			return deleted, err
-		}
-		deleted = append(deleted, f.Name)
-	}
-	return deleted, nil
 }

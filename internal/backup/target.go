@@ -23,9 +23,10 @@ type Target interface {
 	Put(ctx context.Context, key string, write func(io.Writer) error) error
 	// Open reads an object. The error wraps fs.ErrNotExist if there is none.
 	Open(ctx context.Context, key string) (io.ReadCloser, error)
-	// List returns the keys of all objects, sorted.
+	// List returns the keys of all objects, sorted. An object that is not complete has
+	// the key "<backup>/".
 	List(ctx context.Context) ([]string, error)
-	// Delete deletes an object, if it exists.
+	// Delete deletes an object, if it exists, and what an interrupted Put left of it.
 	Delete(ctx context.Context, key string) error
 	// String is how an operator names the target.
 	String() string
@@ -116,8 +117,11 @@ func (d directory) List(context.Context) ([]string, error) {
 			return nil, fmt.Errorf("list the backups: %w", err)
 		}
 		for _, f := range files {
-			if isObject(f.Name()) {
+			switch {
+			case isObject(f.Name()):
 				keys = append(keys, path.Join(n.Name(), f.Name()))
+			case strings.HasPrefix(f.Name(), atomicfile.Prefix):
+				keys = append(keys, n.Name()+"/")
 			}
 		}
 	}
@@ -130,6 +134,9 @@ func (d directory) Delete(_ context.Context, key string) error {
 		return err
 	}
 	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := atomicfile.RemoveIncomplete(file); err != nil {
 		return err
 	}
 	_ = os.Remove(filepath.Dir(file)) // fails while it has other files

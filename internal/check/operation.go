@@ -32,7 +32,13 @@ const oldBackup = 7 * 24 * time.Hour
 // recentBackup warns without a recent backup: with the disk of the control-plane
 // machine, the cluster would be lost.
 func recentBackup(ctx context.Context, w *world) ([]Result, error) {
-	if w.LastBackup == nil || w.World.Current.Kubernetes == "" {
+	if w.World.Current.Kubernetes == "" {
+		return nil, nil
+	}
+	if w.Config != nil && w.Config.Kubernetes.Backup != nil {
+		return scheduledBackup(ctx, w)
+	}
+	if w.LastBackup == nil {
 		return nil, nil
 	}
 	at, err := w.LastBackup(ctx)

@@ -105,8 +105,16 @@ func writeBackups(p *ui.Page, found []backup.Found) {
 			p.Row(b.Name, ui.OrDash(""), ui.OrDash(""), ui.OrDash(""), ui.OrDash(""), ui.OrDash(""), b.Problem)
 			continue
 		}
-		p.Row(b.Name, b.ClusterID, ui.Time(b.Taken), b.Kubernetes, ui.Size(b.Content.Size), b.Etcd.Jobs, "signed")
+		p.Row(b.Name, b.ClusterID, ui.Time(b.Taken), b.Kubernetes, ui.Size(b.Content.Size), b.Etcd.Jobs, signedBy(b))
 	}
+}
+
+// signedBy says whose key signed a usable backup.
+func signedBy(b backup.Found) string {
+	if b.ByMachine {
+		return "signed by its machine"
+	}
+	return "signed"
 }
 
 // verified is what `cluster backup verify -o json` prints.

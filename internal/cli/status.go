@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -26,12 +27,17 @@ func newClusterStatusCommand(env *Env) *cobra.Command {
 		if err != nil {
 			return clusterStatus{}, err
 		}
+		status := clusterStatus{World: w, Portal: portalOf(s, w)}
+		if status.Backups, err = operation.ReadScheduledBackups(ctx, s); err != nil {
+			env.Progressf("backups: unknown: %v", err)
+		}
 		c, err := configsync.ReadState(ctx, s)
 		if err != nil {
 			env.Progressf("applied configuration: unknown: %v", err)
-			return clusterStatus{w, nil, portalOf(s, w)}, nil
+			return status, nil
 		}
-		return clusterStatus{w, &c, portalOf(s, w)}, nil
+		status.Configuration = &c
+		return status, nil
 	}, writeStatus)
 }
 
@@ -42,6 +48,8 @@ type clusterStatus struct {
 	Configuration *configsync.State `json:"configuration"`
 	// Portal are the addresses of the portal, on any machine; none if it is not installed.
 	Portal []string `json:"portal,omitempty"`
+	// Backups are those that the control-plane machine makes without an operator.
+	Backups *operation.ScheduledBackups `json:"backups,omitempty"`
 }
 
 func portalOf(s *session.Session, w plan.World) []string {
@@ -56,6 +64,9 @@ func writeStatus(p *ui.Page, s clusterStatus) {
 	p.Linef("cluster %s: %s", ui.OrDash(w.ClusterID), describeRunning(w.Current, w.APIError))
 	if s.Configuration != nil {
 		writeConfigurationState(p, *s.Configuration)
+	}
+	if s.Backups != nil {
+		p.Linef("%s", s.Backups.Line(time.Now()))
 	}
 	if w.APIError != "" {
 		p.Linef("services and jobs: unknown; the API server is not responding: %s", w.APIError)

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"io"
 	"sync"
@@ -51,6 +52,9 @@ type Deps struct {
 	Restoring func(ctx context.Context, l Loss) (Carry, error)
 	// Backup is what a backup step stores; nil for other goals.
 	Backup *BackupTask
+	// OperatorKey returns the key of the operator, which permits a machine to sign
+	// backups; nil if no step needs it.
+	OperatorKey func() (ed25519.PrivateKey, error)
 	// Recovery is what a restore from a backup puts on the machine; nil for other goals.
 	Recovery *RecoveryTask
 	// Operation returns the operation in progress, which the record of a maintenance
@@ -101,6 +105,7 @@ func Doers(d Deps) plan.Doers {
 		plan.KindCommit:      doer{c, c.commitDone, c.commit},
 		plan.KindRestore:     withMarks{doer{c, c.restoreDone, c.restore}, c},
 		plan.KindBackup:      doer{c, c.backupDone, c.backup},
+		plan.KindBackupTimer: withDiff{doer{c, c.backupTimerDone, c.backupTimer}, c.diffBackupTimer},
 		plan.KindRecover:     doer{c, c.recoverDone, c.recover},
 		plan.KindReconcile:   doer{c, c.reconcileDone, c.reconcile},
 		plan.KindAdmit:       admitter{c},

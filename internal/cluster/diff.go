@@ -142,6 +142,11 @@ func (c *cluster) diffPrepared(ctx context.Context, h machine.Host, _ config.Mac
 	if err != nil {
 		return nil, err
 	}
+	return changedFiles(ctx, h, files)
+}
+
+// changedFiles compares files with those of a machine.
+func changedFiles(ctx context.Context, h machine.Host, files map[string]preparedFile) ([]plan.StepDiff, error) {
 	var changes []plan.StepDiff
 	for _, file := range sortedKeys(files) {
 		was, err := h.ReadFile(ctx, file)

@@ -137,7 +137,7 @@ func (c *comparedCluster) world(t *testing.T) plan.World {
 	t.Helper()
 	w := plan.World{Current: pai.Pair{Kubernetes: comparedVersion}}
 	for _, m := range c.deps.Config.Layout.MachineList {
-		state, err := Observe(t.Context(), c.hosts[m.Hostname])
+		state, _, err := Observe(t.Context(), c.hosts[m.Hostname])
 		if err != nil {
 			t.Fatal(err)
 		}

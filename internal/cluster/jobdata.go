@@ -33,15 +33,6 @@ const (
 	kindPods      = "pods"
 )
 
-// jobPrefixes are the prefixes of the keys of all jobs.
-func jobPrefixes() []string {
-	var prefixes []string
-	for _, dir := range []string{"jobset.x-k8s.io/jobsets", "kueue.x-k8s.io/workloads", "jobs", "pods", "configmaps"} {
-		prefixes = append(prefixes, "/registry/"+dir+"/"+pai.VirtualClusterNamespacePrefix)
-	}
-	return prefixes
-}
-
 // usersKey is the key of the users of the REST server. Its value is encrypted.
 const usersKey = "/registry/secrets/" + pai.SystemNamespace + "/" + pai.UsersSecret
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"pai.dev/pai/internal/backup/source"
 	"pai.dev/pai/internal/etcd"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
@@ -90,8 +91,8 @@ func scratchContent(v pai.KubernetesVersion, snapshot string) string {
 said=$(%s snapshot restore %[3]s --data-dir data 2>&1) || fail
 %[4]s
 stat -c %%Y %[3]s
-$ask get /registry/ --prefix --keys-only -w json`, makeScratch, layout.Program(v, "etcdutl"), snapshot, serveScratch(v))
-	for _, prefix := range jobPrefixes() {
+$ask get /registry/ --prefix --keys-only -w json`, source.MakeScratch, layout.Program(v, "etcdutl"), snapshot, source.ServeScratch(v))
+	for _, prefix := range source.JobPrefixes() {
 		script += fmt.Sprintf("\n$ask get %s --prefix -w json", prefix)
 	}
 	return script
@@ -107,7 +108,7 @@ func readSnapshot(ctx context.Context, h machine.Host, v pai.KubernetesVersion, 
 		return fail(err)
 	}
 	lines := strings.Split(out, "\n")
-	if want := 2 + len(jobPrefixes()); len(lines) != want {
+	if want := 2 + len(source.JobPrefixes()); len(lines) != want {
 		return fail(fmt.Errorf("got %d lines, want %d", len(lines), want))
 	}
 	seconds, err := strconv.ParseInt(strings.TrimSpace(lines[0]), 10, 64)
@@ -119,7 +120,7 @@ func readSnapshot(ctx context.Context, h machine.Host, v pai.KubernetesVersion, 
 		return fail(err)
 	}
 	for _, line := range lines[2:] {
-		if err := parseValues([]byte(line), c.jobs); err != nil {
+		if err := source.AddValues([]byte(line), c.jobs); err != nil {
 			return fail(err)
 		}
 	}
@@ -130,7 +131,7 @@ func readLive(ctx context.Context, client *etcd.Client, s layout.Slot) (c conten
 	if c.keys, err = client.Keys(ctx, s, "/registry/"); err != nil {
 		return content{}, err
 	}
-	if c.jobs, err = client.Values(ctx, s, jobPrefixes()); err != nil {
+	if c.jobs, err = client.Values(ctx, s, source.JobPrefixes()); err != nil {
 		return content{}, err
 	}
 	values, err := client.Values(ctx, s, []string{usersKey})
@@ -165,18 +166,8 @@ func compareContent(snapshot string, taken time.Time, then, now content) Loss {
 // lossTimeout limits the comparison. etcd holds at most gigabytes.
 const lossTimeout = 3 * time.Minute
 
-// printed is what etcdctl prints.
-type printed struct {
-	KVs []struct {
-		Key      []byte `json:"key"`
-		Value    []byte `json:"value"`
-		Created  int64  `json:"create_revision"`
-		Modified int64  `json:"mod_revision"`
-	} `json:"kvs"`
-}
-
 func parseKeys(data []byte) (map[string]etcd.Revisions, error) {
-	var answer printed
+	var answer source.Printed
 	if err := json.Unmarshal(data, &answer); err != nil {
 		return nil, err
 	}
@@ -185,17 +176,6 @@ func parseKeys(data []byte) (map[string]etcd.Revisions, error) {
 		keys[string(kv.Key)] = etcd.Revisions{Created: kv.Created, Modified: kv.Modified}
 	}
 	return keys, nil
-}
-
-func parseValues(data []byte, into JobData) error {
-	var answer printed
-	if err := json.Unmarshal(data, &answer); err != nil {
-		return err
-	}
-	for _, kv := range answer.KVs {
-		into[string(kv.Key)] = kv.Value
-	}
-	return nil
 }
 
 // compareKeys lists every difference. An object that was deleted and created again

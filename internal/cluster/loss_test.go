@@ -9,6 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"pai.dev/pai/internal/backup/source"
 	"pai.dev/pai/internal/etcd"
 )
 
@@ -97,7 +98,7 @@ func TestCompareKeysCountsEveryWrite(t *testing.T) {
 
 func TestScratchScriptsParse(t *testing.T) {
 	t.Parallel()
-	for _, script := range []string{scratchContent("v0.10-pai", "/s/a.db"), makeScratch + serveScratch("v0.10-pai") + keepSnapshot("v0.10-pai", "/s/a.db")} {
+	for _, script := range []string{scratchContent("v0.10-pai", "/s/a.db"), source.MakeScratch + source.ServeScratch("v0.10-pai") + keepSnapshot("v0.10-pai", "/s/a.db")} {
 		if out, err := exec.Command("sh", "-n", "-c", script).CombinedOutput(); err != nil || strings.Contains(script, "%!") {
 			t.Errorf("%s\n%s", out, script)
 		}

@@ -16,14 +16,15 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// Observe reads what a machine has and runs, without the API. The caller sets
-// Name, Address, ControlPlane, and Node.
-func Observe(ctx context.Context, host machine.Host) (plan.MachineState, error) {
+// Observe reads what a machine has and runs, without the API, and what it has for backups
+// without an operator, nil if that is unknown. The caller sets Name, Address,
+// ControlPlane, BackupTimer, and Node.
+func Observe(ctx context.Context, host machine.Host) (plan.MachineState, *inspect.BackupState, error) {
 	report, err := helper.Inspect(ctx, host, inspect.Request{
-		Parts: []inspect.Part{inspect.Programs, inspect.Roles, inspect.Prepared, inspect.Images, inspect.Foreign, inspect.DevicePlugin},
+		Parts: []inspect.Part{inspect.Programs, inspect.Roles, inspect.Prepared, inspect.Images, inspect.Foreign, inspect.DevicePlugin, inspect.Backups},
 	}, inspect.Programs, inspect.Roles, inspect.Prepared)
 	if err != nil {
-		return plan.MachineState{}, err
+		return plan.MachineState{}, nil, err
 	}
 	m := plan.MachineState{
 		Prepared: isPrepared(report.Prepared), PreparedAs: preparedAs(report.Prepared), Joined: report.Prepared.Joined, Roles: map[plan.Role]plan.RoleState{}, ProgramDigests: map[pai.KubernetesVersion]string{},
@@ -44,14 +45,14 @@ func Observe(ctx context.Context, host machine.Host) (plan.MachineState, error) 
 		}
 	}
 	if report.Images == nil {
-		return m, nil // images unknown
+		return m, report.Backups, nil // images unknown
 	}
 	for _, name := range slices.Sorted(maps.Keys(report.Images.Records)) {
 		if allThere(report.Images.Records[name], report.Images.Images) {
 			m.Images = append(m.Images, strings.Replace(name, "-", ":", 1))
 		}
 	}
-	return m, nil
+	return m, report.Backups, nil
 }
 
 // isPrepared reports whether a machine was prepared since it booted, by this release

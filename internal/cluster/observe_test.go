@@ -58,7 +58,7 @@ func upgrading(t *testing.T) *inspecttest.Host {
 
 func TestObserve(t *testing.T) {
 	t.Parallel()
-	m, err := Observe(t.Context(), upgrading(t))
+	m, _, err := Observe(t.Context(), upgrading(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,14 +88,14 @@ func TestObserve(t *testing.T) {
 func TestObserveNamesForeignFiles(t *testing.T) {
 	t.Parallel()
 	h := upgrading(t)
-	if m, err := Observe(t.Context(), h); err != nil || m.Foreign == nil || len(m.Foreign) > 0 {
+	if m, _, err := Observe(t.Context(), h); err != nil || m.Foreign == nil || len(m.Foreign) > 0 {
 		t.Errorf("got foreign files %#v, %v, want none", m.Foreign, err)
 	}
 	h.Write(layout.ConfigDir+"/notes.txt", "")
-	if m, err := Observe(t.Context(), h); err != nil || !slices.Equal(m.Foreign, []string{"/etc/pai/notes.txt"}) {
+	if m, _, err := Observe(t.Context(), h); err != nil || !slices.Equal(m.Foreign, []string{"/etc/pai/notes.txt"}) {
 		t.Errorf("got foreign files %q, %v, want the notes", m.Foreign, err)
 	}
-	if m, err := Observe(t.Context(), &unknownPart{Host: h, part: inspect.Foreign}); err != nil || m.Foreign != nil {
+	if m, _, err := Observe(t.Context(), &unknownPart{Host: h, part: inspect.Foreign}); err != nil || m.Foreign != nil {
 		t.Errorf("got foreign files %q, %v, want unknown ones", m.Foreign, err)
 	}
 }
@@ -111,7 +111,7 @@ func withoutDigests(roles map[plan.Role]plan.RoleState) map[plan.Role]plan.RoleS
 
 func TestObserveEmptyMachine(t *testing.T) {
 	t.Parallel()
-	m, err := Observe(t.Context(), inspecttest.NewHost(t, "pai-1"))
+	m, _, err := Observe(t.Context(), inspecttest.NewHost(t, "pai-1"))
 	if err != nil || m.Prepared || m.Joined || len(m.Roles)+len(m.Programs)+len(m.Images) > 0 {
 		t.Errorf("got %+v, %v, want an empty machine", m, err)
 	}
@@ -121,7 +121,7 @@ func TestObserveWithoutContainerdHasNoImages(t *testing.T) {
 	t.Parallel()
 	h := upgrading(t)
 	delete(h.Programs, layout.Ctr+" images ls")
-	if m, err := Observe(t.Context(), h); err != nil || len(m.Images) > 0 || !m.Prepared {
+	if m, _, err := Observe(t.Context(), h); err != nil || len(m.Images) > 0 || !m.Prepared {
 		t.Errorf("got %+v, %v, want a machine without images", m, err)
 	}
 }
@@ -130,7 +130,7 @@ func TestObserveFailsWhenAPartIsUnknown(t *testing.T) {
 	t.Parallel()
 	for _, p := range []inspect.Part{inspect.Programs, inspect.Roles, inspect.Prepared} {
 		h := &unknownPart{Host: upgrading(t), part: p}
-		if m, err := Observe(t.Context(), h); err == nil || !strings.Contains(err.Error(), "pai-1") || !strings.Contains(err.Error(), "disk on fire") {
+		if m, _, err := Observe(t.Context(), h); err == nil || !strings.Contains(err.Error(), "pai-1") || !strings.Contains(err.Error(), "disk on fire") {
 			t.Errorf("%s: got %+v, %v, want an error with the machine and the cause", p, m, err)
 		}
 	}

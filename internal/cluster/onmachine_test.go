@@ -149,7 +149,7 @@ func TestImagesAreImportedAndRecorded(t *testing.T) {
 	}
 	step := plan.Step{Kind: plan.KindImages, Target: "pai-1", To: pai.AnyVersion(comparedVersion)}
 	doStep(t, c.deps, step)
-	if state, err := Observe(t.Context(), h); err != nil || !slices.Equal(state.Images, []string{"sha256:0"}) {
+	if state, _, err := Observe(t.Context(), h); err != nil || !slices.Equal(state.Images, []string{"sha256:0"}) {
 		t.Errorf("got images %v, %v, want those of the bundle", state.Images, err)
 	}
 	h.Programs[layout.Ctr+" images ls"] = strings.Replace(listed, "aaa", "bbb", 1)

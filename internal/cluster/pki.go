@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"pai.dev/pai/internal/backup"
 	"pai.dev/pai/internal/certs"
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/layout"
@@ -117,7 +118,7 @@ func checkKeys(ctx context.Context, h machine.Host) error {
 		return err
 	}
 	files := []string{layout.EncryptionFile}
-	for _, f := range authorityFiles {
+	for _, f := range backup.Authorities() {
 		files = append(files, layout.PKIDir+"/"+f)
 	}
 	out, err := sh(ctx, h, "for f in %s; do [ -s \"$f\" ] || echo \"$f\"; done", quoteAll(files))

@@ -14,6 +14,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"pai.dev/pai/internal/backup"
+	"pai.dev/pai/internal/backup/source"
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
@@ -184,7 +186,7 @@ said=$(%[9]s snapshot restore etcd/snapshot.db --data-dir %[8]s.new --name %[10]
     --initial-cluster-token %[12]s --bump-revision %[13]d --mark-compacted 2>&1) || { printf '%%s\n' "$said" | tail -3 >&2; exit 1; }
 mv -T %[8]s.new %[8]s
 sync %[3]s/pki/*.key %[3]s/pki/etcd/ca.key %[7]s`,
-		layout.RecoveryDir, layout.EtcdDir, layout.KubernetesDir, layout.ConfigDir, layout.StateDir, strings.Join(authorityFiles, " "),
+		layout.RecoveryDir, layout.EtcdDir, layout.KubernetesDir, layout.ConfigDir, layout.StateDir, strings.Join(backup.Authorities(), " "),
 		layout.EncryptionFile, slot.EtcdData(), layout.Program(s.To.Kubernetes(), "etcdutl"), slot.Member(m.Hostname), slot.PeerURL(m.HostIP),
 		machine.Quote("pai-"+c.Recovery.Backup+"-"+fmt.Sprint(time.Now().Unix())), revisionReserve)
 	if err != nil {
@@ -217,7 +219,7 @@ func (c *cluster) reconcile(ctx context.Context, h machine.Host, _ config.Machin
 		return err
 	}
 	defer client.Close()
-	values, err := client.Values(ctx, slot, jobPrefixes())
+	values, err := client.Values(ctx, slot, source.JobPrefixes())
 	if err != nil {
 		return err
 	}

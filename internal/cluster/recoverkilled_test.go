@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"pai.dev/pai/internal/backup"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
@@ -102,7 +103,7 @@ func backupFiles() map[string]string {
 	files := map[string]string{"etcd/snapshot.db": strings.Repeat("snapshot", 1000), "encryption.yaml": "the key of Secrets",
 		"state/operations/1.json": "of the backup", "state/operations/restore.json": "an older restore", "state/revisions/1/layout.yaml": "machines",
 		"state/" + filepath.Base(layout.ClusterRecordFile): "the record"}
-	for _, f := range authorityFiles {
+	for _, f := range backup.Authorities() {
 		files["pki/"+f] = "content of " + f
 	}
 	return files
@@ -148,11 +149,11 @@ func (h *dying) tree(t *testing.T) map[string]string {
 // complete.
 func checkDead(t *testing.T, at int, files map[string]string) {
 	t.Helper()
-	backup := backupFiles()
-	places := map[string]string{layout.EncryptionFile: backup["encryption.yaml"], layout.EtcdDir + "/a/member/snap/db": backup["etcd/snapshot.db"],
+	packed := backupFiles()
+	places := map[string]string{layout.EncryptionFile: packed["encryption.yaml"], layout.EtcdDir + "/a/member/snap/db": packed["etcd/snapshot.db"],
 		layout.StateDir + "/operations/1.json": "of the backup", layout.StateDir + "/revisions/1/layout.yaml": "machines", layout.ClusterRecordFile: "the record"}
-	for _, f := range authorityFiles {
-		places[layout.PKIDir+"/"+f] = backup["pki/"+f]
+	for _, f := range backup.Authorities() {
+		places[layout.PKIDir+"/"+f] = packed["pki/"+f]
 	}
 	ready := strings.Contains(files[layout.RecoveryFile], string(RecoveryData))
 	_, gate := files["/run/nft"]

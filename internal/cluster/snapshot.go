@@ -8,6 +8,7 @@ import (
 	"path"
 	"time"
 
+	"pai.dev/pai/internal/backup/source"
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
@@ -28,7 +29,7 @@ func snapshotFile(s plan.Step) string {
 func (c *cluster) snapshotDone(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) (bool, error) {
 	// Scratch data that a killed run left is removed by the next snapshot.
 	out, err := sh(ctx, h, "[ ! -e %[1]s ] || [ -z \"$(find %[1]s -mmin -%[2]d)\" ] || [ -n \"$(%[3]s)\" ] || echo fresh",
-		snapshotFile(s), int(snapshotFresh.Minutes()), staleScratch)
+		snapshotFile(s), int(snapshotFresh.Minutes()), source.StaleScratch)
 	return out == "fresh", err
 }
 
@@ -44,7 +45,7 @@ func (c *cluster) snapshot(ctx context.Context, h machine.Host, _ config.Machine
 			_, err := sh(ctx, h, `%s
 said=$(%s --cacert %[3]s/etcd/ca.crt --cert %[3]s/etcd/healthcheck-client.crt --key %[3]s/etcd/healthcheck-client.key \
     --endpoints https://127.0.0.1:%[4]d snapshot save snapshot.db 2>&1) || fail
-%[5]s`, makeScratch, layout.Program(v, "etcdctl"), layout.PKIDir, from.EtcdClientPort, keepSnapshot(v, snapshotFile(s)))
+%[5]s`, source.MakeScratch, layout.Program(v, "etcdctl"), layout.PKIDir, from.EtcdClientPort, keepSnapshot(v, snapshotFile(s)))
 			if err != nil {
 				return fmt.Errorf("take a snapshot of etcd: %w", err)
 			}
@@ -82,7 +83,7 @@ mkdir data
 cp -a %[1]s/member data/
 %[3]s
 said=$($ask snapshot save snapshot.db 2>&1) || fail
-%[4]s`, from.EtcdData(), makeScratch, serveScratch(v), keepSnapshot(v, snapshotFile(s)))
+%[4]s`, from.EtcdData(), source.MakeScratch, source.ServeScratch(v), keepSnapshot(v, snapshotFile(s)))
 	if err != nil {
 		return fmt.Errorf("take a snapshot of etcd's data at rest: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"pai.dev/pai/internal/backup/source"
 	"pai.dev/pai/internal/layout"
 )
 
@@ -33,10 +34,10 @@ func TestScratchIsOwnedByItsProcess(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := run(staleScratch); got != ended {
+	if got := run(source.StaleScratch); got != ended {
 		t.Errorf("got stale %q, want %q", got, ended)
 	}
-	scratch := run(makeScratch + "\necho \"$scratch\"; echo x >\"$SCRATCH/file\"")
+	scratch := run(source.MakeScratch + "\necho \"$scratch\"; echo x >\"$SCRATCH/file\"")
 	if target, err := os.Readlink(link); err != nil || target != scratch {
 		t.Errorf("got a link to %q, %v, want %q", target, err, scratch)
 	}

@@ -24,6 +24,7 @@ const (
 	DefaultJobHistory     = "none"
 	DefaultJobHistoryMax  = 200000
 	DefaultJobHistoryDays = 3650
+	DefaultKeptBackups    = 14
 )
 
 // setDefaults fills in what the files omit.
@@ -42,6 +43,9 @@ func (c *Config) setDefaults() {
 	setDefault(&k.ServiceNodePortRange, DefaultNodePortRange)
 	if k.TaskNetworks == nil {
 		k.TaskNetworks = []string{DefaultTaskNetwork}
+	}
+	if k.Backup != nil {
+		setDefault(&k.Backup.Keep, DefaultKeptBackups)
 	}
 	s := &c.Services
 	setDefault(&s.Cluster.Common.HistoryLimit, DefaultHistoryLimit)

@@ -34,6 +34,7 @@ func kubernetesKeys() key {
 				name: "task-ports", shape: list, item: &key{shape: text, format: taskPorts()}, def: "none",
 				meaning: "ports of machines and of services that tasks reach, at most 64, such as `10.0.0.5:2049/tcp`; a `paictl` before v0.11 refuses the key", jobs: jobsKeepNetwork,
 			},
+			backupKeys(),
 			{
 				name: "load-balance-ip", shape: text, effect: informational,
 				meaning: "host of the API URL in `layout.yaml`; machines find the API without it", jobs: jobsNone,

@@ -19,6 +19,7 @@ func checkRules(c *Config, trees map[string]*tree, known []Release) {
 	r.ranges()
 	r.ports()
 	r.tasks()
+	r.backup()
 }
 
 func (r rules) problem(file, path, format string, args ...any) {

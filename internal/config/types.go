@@ -91,6 +91,17 @@ type Kubernetes struct {
 	TaskNetworks []string `yaml:"task-networks" json:"task-networks"` // default 0.0.0.0/0
 	// TaskPorts are ports of machines, and of services, that tasks reach; see ParseTaskPort.
 	TaskPorts []string `yaml:"task-ports,omitempty" json:"task-ports,omitempty"`
+	// Backup says how the control-plane machine backs itself up; nil if it does not.
+	Backup *Backup `yaml:"backup,omitempty" json:"backup,omitempty"`
+}
+
+// Backup is kubernetes.backup. It has either Every or Calendar.
+type Backup struct {
+	To         string   `yaml:"to" json:"to"`
+	Every      string   `yaml:"every,omitempty" json:"every,omitempty"`
+	Calendar   string   `yaml:"calendar,omitempty" json:"calendar,omitempty"`
+	Keep       int      `yaml:"keep,omitempty" json:"keep"` // default 14
+	Recipients []string `yaml:"recipients" json:"recipients"`
 }
 
 // Services is services-configuration.yaml.

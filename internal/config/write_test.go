@@ -103,9 +103,29 @@ func anyConfig() *rapid.Generator[Config] {
 			c.Kubernetes.TaskNetworks = rapid.SliceOfN(rapid.SampledFrom([]string{"0.0.0.0/0", "172.16.0.0/12", "10.0.0.0/8", "192.0.2.1/32"}), 0, 3).Draw(t, "networks of tasks")
 			c.Kubernetes.TaskPorts = rapid.SliceOfN(rapid.SampledFrom([]string{"192.168.0.5:2049/tcp", "192.168.0.0/28:9000-9010/udp"}), 1, 3).Draw(t, "ports of tasks")
 		}
+		if rapid.Bool().Draw(t, "backup") {
+			c.Kubernetes.Backup = anyBackup().Draw(t, "backups")
+		}
 		return c
 	})
 }
+
+// anyBackup draws backups without an operator.
+func anyBackup() *rapid.Generator[*Backup] {
+	return rapid.Custom(func(t *rapid.T) *Backup {
+		b := &Backup{To: "/mnt/" + rapid.StringMatching(`[a-z0-9._-]{3,8}`).Filter(func(s string) bool { return s != ".." }).Draw(t, "directory"), Keep: rapid.IntRange(1, 1000).Draw(t, "kept")}
+		if rapid.Bool().Draw(t, "regular") {
+			b.Every = rapid.SampledFrom([]string{"1m", "90s", "6h", "24h0m0s"}).Draw(t, "every")
+		} else {
+			b.Calendar = rapid.SampledFrom([]string{"daily", "02:30", "Mon..Fri *-*-* 02:30:00", "*:0/15"}).Draw(t, "calendar")
+		}
+		b.Recipients = rapid.SliceOfN(rapid.SampledFrom([]string{testRecipient}), 1, 2).Draw(t, "recipients")
+		return b
+	})
+}
+
+// testRecipient is a public key of age.
+const testRecipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 
 // grants are capabilities of a virtual cluster, or none.
 func grants() *rapid.Generator[[]string] {

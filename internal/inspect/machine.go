@@ -75,6 +75,7 @@ func parts() map[Part]func(*inspection, context.Context) error {
 		ConditionOf: (*inspection).condition,
 
 		Certificates: (*inspection).allCertificates,
+		Backups:      (*inspection).backups,
 		Operator:     (*inspection).operator,
 	}
 }

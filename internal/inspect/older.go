@@ -43,12 +43,15 @@ func (m Machine) removeOlder() error {
 	}
 	slices.SortFunc(helpers, func(a, b helper) int { return cmp.Or(b.at.Compare(a.at), cmp.Compare(a.dir, b.dir)) })
 	running, err := m.runningPrograms()
-	if unit, failed := m.read(layout.UnitsDir + "/" + layout.CertificatesUnit); failed == nil {
+	for _, name := range []string{layout.CertificatesUnit, layout.BackupUnit} {
+		unit, failed := m.read(layout.UnitsDir + "/" + name)
+		if errors.Is(failed, fs.ErrNotExist) {
+			continue
+		}
+		err = errors.Join(err, failed)
 		for word := range strings.FieldsSeq(strings.ReplaceAll(string(unit), "=", " ")) {
 			running = append(running, word)
 		}
-	} else if !errors.Is(failed, fs.ErrNotExist) {
-		err = errors.Join(err, failed)
 	}
 	for _, h := range helpers[keepHelpers:] {
 		if err == nil && !slices.ContainsFunc(running, func(program string) bool { return strings.HasPrefix(program, h.dir+"/") }) {

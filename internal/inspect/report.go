@@ -34,6 +34,7 @@ const (
 	ConditionOf Part = "condition"
 
 	Certificates Part = "certificates"
+	Backups      Part = "backups"  // those that the machine makes without an operator
 	Operator     Part = "operator" // a certificate for the operator, on the control-plane machine
 )
 
@@ -57,6 +58,9 @@ type Request struct {
 	// Renew renews certificates before the part Certificates is reported: those that
 	// are due, or all that PAI renews.
 	Renew Renewal `json:"renew,omitempty"`
+	// MakeBackupKey makes the key that signs backups before the part Backups is
+	// reported, if the machine has none.
+	MakeBackupKey bool `json:"makeBackupKey,omitempty"`
 	// Operator and PublicKey, in PEM, are what the part Operator signs.
 	Operator  string `json:"operator,omitempty"`
 	PublicKey []byte `json:"publicKey,omitempty"`
@@ -115,6 +119,8 @@ type Report struct {
 	// renewal that failed, have a problem.
 	Certificates []certs.Certificate `json:"certificates,omitempty"`
 	Renewed      []string            `json:"renewed,omitempty"` // files
+	// Backups are those that the machine makes without an operator.
+	Backups *BackupState `json:"backups,omitempty"`
 	// Issued is a kubeconfig with the certificate of the operator, without a key.
 	Issued []byte `json:"issued,omitempty"`
 }
@@ -154,6 +160,8 @@ func (r Report) Needs(p Part) error {
 		absent = r.GPUs == nil
 	case ConditionOf:
 		absent = r.Condition == nil
+	case Backups:
+		absent = r.Backups == nil
 	case Operator:
 		absent = len(r.Issued) == 0
 	case Programs, Roles, Foreign, DevicePlugin, Directories, Shims, Versions, Certificates:

@@ -77,7 +77,7 @@ func (i *inspection) roleNames(links map[layout.Role]string) ([]layout.Role, err
 		all[layout.Role(strings.TrimSuffix(strings.TrimPrefix(name, layout.UnitPrefix), ".service"))] = ""
 	}
 	maps.DeleteFunc(all, func(r layout.Role, _ string) bool {
-		return layout.Unit(r) == layout.PrepareUnit || layout.Unit(r) == layout.ShutdownUnit
+		return slices.Contains([]string{layout.PrepareUnit, layout.ShutdownUnit, layout.BackupUnit}, layout.Unit(r))
 	})
 	return slices.Sorted(maps.Keys(all)), nil
 }

@@ -21,7 +21,8 @@ const olderKubeadmConfigName = "kubeadm.yaml"
 func ConfigFiles() []string {
 	return []string{
 		CAFile, EncryptionFile, APIProxyFile, KubeProxyConf, NetworkConf, ResolverFile, NoResolverFile, PrepareScript, ShutdownScript,
-		AuthenticationFile, CertificatesFile, PKIMark, GateFile, SlotA.EtcdEnv(), SlotB.EtcdEnv(),
+		AuthenticationFile, CertificatesFile, PKIMark, GateFile,
+		ScheduledBackupFile, BackupKeyFile, BackupPublicKeyFile, BackupPermissionsFile, SlotA.EtcdEnv(), SlotB.EtcdEnv(),
 	}
 }
 

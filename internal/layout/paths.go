@@ -37,6 +37,12 @@ const (
 	AuthenticationFile = ConfigDir + "/authentication.yaml"
 	// CertificatesFile has the machines whose kubelets get certificates.
 	CertificatesFile = ConfigDir + "/certificates.json"
+	// ScheduledBackupFile has the settings of backups that need no operator. The machine
+	// signs them with BackupKeyFile, which BackupPermissionsFile permits.
+	ScheduledBackupFile   = ConfigDir + "/scheduled-backup.json"
+	BackupKeyFile         = ConfigDir + "/backup.key"
+	BackupPublicKeyFile   = BackupKeyFile + ".pub"
+	BackupPermissionsFile = ConfigDir + "/backup-permissions.json"
 	// PKIMark says that the certificates of the cluster are of PAI.
 	PKIMark = ConfigDir + "/pki"
 
@@ -47,12 +53,14 @@ const (
 	RecoveryFile      = StateDir + "/recovery.json"    // what a restore from a backup did
 	RecoveryDir       = StateDir + "/recovery.new"     // the files of a backup that is being restored
 	DigestsFile       = StateDir + "/digests.json"     // cache of the helper
+	BackupStatusFile  = StateDir + "/backups.json"     // the last scheduled backup, and the last failure
 
 	PodAddressesDir = RunDir + "/cni" // addresses of pods that are in use
 
 	// MetricsDir has metrics of programs on the machine that node-exporter shows.
 	MetricsDir             = RunDir + "/metrics"
 	CertificateMetricsFile = MetricsDir + "/certificates.prom"
+	BackupMetricsFile      = MetricsDir + "/backup.prom"
 	GPUMetricsFile         = MetricsDir + "/gpu.prom"
 	GPUStatusFile          = RunDir + "/gpu/status.json" // what the agent for GPUs does
 	GPUHealthFile          = RunDir + "/gpu/health.json" // what happened to GPUs since the boot

@@ -108,6 +108,8 @@ const (
 	PrepareUnit        = UnitPrefix + "prepare.service"
 	ShutdownUnit       = UnitPrefix + "shutdown.service"
 	CertificatesUnit   = UnitPrefix + "certificates.service"
+	BackupUnit         = UnitPrefix + "scheduled-backup.service"
+	BackupTimer        = UnitPrefix + "scheduled-backup.timer"
 	ReplaceKubeletUnit = "pai-kubelet-swap.service"
 )
 
@@ -160,6 +162,9 @@ func (s Slot) Other() Slot {
 
 // EtcdData is the data directory of the etcd in this slot.
 func (s Slot) EtcdData() string { return EtcdDir + "/" + s.Name }
+
+// EtcdDatabase is the file with the data of the etcd in this slot.
+func (s Slot) EtcdDatabase() string { return s.EtcdData() + "/member/snap/db" }
 
 // EtcdEnv holds the first membership of the etcd in this slot. etcd reads it
 // only if it has no data.

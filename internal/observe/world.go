@@ -2,6 +2,7 @@ package observe
 
 import (
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"slices"
 	"sync"
@@ -12,6 +13,7 @@ import (
 
 	"pai.dev/pai/internal/cluster"
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/inspect"
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/observe/running"
@@ -30,6 +32,8 @@ type Source struct {
 	Releases []release.Manifest
 	// Hosts are the machines by name.
 	Hosts map[string]machine.Host
+	// Operator is the key of the operator; nil if this host has none yet.
+	Operator ed25519.PublicKey
 	// Kube returns a client, or an error if there is no cluster or its API server
 	// is unavailable.
 	Kube func(ctx context.Context) (*kube.Client, error)
@@ -104,7 +108,11 @@ func machines(ctx context.Context, src Source) []plan.MachineState {
 		wg.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, machineTimeout)
 			defer cancel()
-			found[i] = observeMachine(ctx, src.Hosts[m.Hostname])
+			var backups *inspect.BackupState
+			found[i], backups = observeMachine(ctx, src.Hosts[m.Hostname])
+			if m.IsControlPlane() && found[i].Unreachable == "" {
+				found[i].BackupTimer = cluster.BackupTimerDiffers(src.Config, backups, src.Operator)
+			}
 			found[i].Foreign = withoutVolumes(found[i].Foreign, src.Releases)
 			found[i].Name = m.Hostname
 			found[i].Address = m.HostIP
@@ -116,15 +124,15 @@ func machines(ctx context.Context, src Source) []plan.MachineState {
 	return found
 }
 
-func observeMachine(ctx context.Context, host machine.Host) plan.MachineState {
+func observeMachine(ctx context.Context, host machine.Host) (plan.MachineState, *inspect.BackupState) {
 	if host == nil {
-		return plan.MachineState{Unreachable: "no connection"}
+		return plan.MachineState{Unreachable: "no connection"}, nil
 	}
-	m, err := cluster.Observe(ctx, host)
+	m, backups, err := cluster.Observe(ctx, host)
 	if err != nil {
-		return plan.MachineState{Unreachable: err.Error()}
+		return plan.MachineState{Unreachable: err.Error()}, nil
 	}
-	return m
+	return m, backups
 }
 
 func readCluster(ctx context.Context, src Source, w *plan.World) error {

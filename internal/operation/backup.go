@@ -1,16 +1,13 @@
 package operation
 
 import (
-	"bytes"
 	"context"
 	"crypto/ed25519"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"pai.dev/pai/internal/backup"
+	"pai.dev/pai/internal/backup/source"
 	"pai.dev/pai/internal/cluster"
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/pai"
@@ -51,23 +48,23 @@ func (g *backupGoal) Plan(in plan.Input) (plan.Plan, error) {
 }
 
 func (g *backupGoal) Equip(o *operation, d *cluster.Deps) {
-	trusted := []ed25519.PublicKey{g.Key.Public().(ed25519.PublicKey)}
+	key := g.Key.Public().(ed25519.PublicKey)
 	d.Backup = &cluster.BackupTask{
 		Taken: func(ctx context.Context) (bool, error) {
-			_, err := backup.Find(ctx, g.Target, g.name, trusted)
+			_, err := backup.Find(ctx, g.Target, g.name, []ed25519.PublicKey{key})
 			if pai.CodeOf(err) == pai.CodeNotFound {
 				return false, nil
 			}
 			return err == nil, err
 		},
-		Take: func(ctx context.Context, read func(func(cluster.BackupFacts) error, func(string, int64, io.Reader) error) error) error {
+		Take: func(ctx context.Context, read source.Reader) error {
 			_, err := backup.Write(ctx, g.Target, o.manifest(g.name), backup.Options{Recipients: g.Recipients, Key: g.Key}, func(w *backup.Writer, m *backup.Manifest) error {
-				return fillBackup(w, m, read)
+				return source.Fill(w, m, time.Now, read)
 			})
 			if err != nil || g.Keep == 0 {
 				return err
 			}
-			deleted, err := backup.Prune(ctx, g.Target, o.ClusterID(), g.Keep, trusted, time.Now())
+			deleted, err := backup.Prune(ctx, g.Target, o.ClusterID(), g.Keep, key, time.Now())
 			for _, name := range deleted {
 				o.Progressf("deleted the older backup %s", name)
 			}
@@ -81,67 +78,14 @@ func (o *operation) manifest(name string) backup.Manifest {
 	w := o.preview.world
 	m := backup.Manifest{Name: name, ClusterID: o.ClusterID(), Machine: o.Config.ControlPlane().Hostname, Paictl: o.Version,
 		Kubernetes: w.Current.Kubernetes, Services: w.ServicesRelease(), Bundles: []backup.Bundle{}}
-	needed := map[pai.Release]bool{}
-	if r, err := o.ManifestOf(m.Kubernetes); err == nil {
-		needed[r.Metadata.Name] = true
-	}
-	if m.Services != "" {
-		needed[plan.WithServices(o.Releases, m.Services)] = true
-	}
-	for _, r := range o.Releases {
-		if !needed[r.Metadata.Name] {
-			continue
-		}
-		b := backup.Bundle{Release: r.Metadata.Name}
-		if opened := o.OptionalBundle(r.Metadata.Name); opened != nil {
+	for _, name := range plan.ReleasesOf(o.Releases, m.Kubernetes, m.Services) {
+		b := backup.Bundle{Release: name}
+		if opened := o.OptionalBundle(name); opened != nil {
 			b.Digest = opened.Digest()
 		}
 		m.Bundles = append(m.Bundles, b)
 	}
 	return m
-}
-
-// fillBackup adds what a machine printed to a backup, and verifies it: the snapshot was
-// served, and its Secrets can be decrypted with the key of the backup.
-func fillBackup(w *backup.Writer, m *backup.Manifest, read func(func(cluster.BackupFacts) error, func(string, int64, io.Reader) error) error) error {
-	var check backup.Check
-	add := func(name string, size int64, from io.Reader) error {
-		checked, to := io.Pipe()
-		done := make(chan error, 1)
-		go func() {
-			err := check.Visit(name, size, checked)
-			_, _ = io.Copy(io.Discard, checked)
-			done <- err
-		}()
-		err := w.Add(name, size, io.TeeReader(from, to))
-		to.CloseWithError(err)
-		return errors.Join(err, <-done)
-	}
-	addJSON := func(name string, value any) error {
-		data, err := json.Marshal(value)
-		if err != nil {
-			return err
-		}
-		return add(name, int64(len(data)), bytes.NewReader(data))
-	}
-	err := read(func(f cluster.BackupFacts) error {
-		m.Taken = time.Now().UTC().Truncate(time.Second)
-		jobs, err := backupJobs(f.Jobs)
-		if err != nil {
-			return err
-		}
-		m.Etcd = backup.Etcd{Revision: f.Revision, Keys: f.Keys, Secrets: f.Secrets, Jobs: len(jobs)}
-		if f.Secrets > 0 {
-			if err := addJSON(backup.SecretFile, backup.StoredSecret{Key: f.SecretKey, Value: f.SecretValue}); err != nil {
-				return err
-			}
-		}
-		return addJSON(backup.JobsFile, jobs)
-	}, add)
-	if err != nil {
-		return err
-	}
-	return check.Err(m.Etcd)
 }
 
 // backupJobs are the jobs that had not ended.

@@ -42,7 +42,7 @@ func currentOperation(ctx context.Context, s *session.Session) (check.Operation,
 		o.Unfinished = nil
 	}
 	number, holder, err := run.Current(ctx, host)
-	if err != nil || holder == nil {
+	if err != nil || holder == nil || holder.Verb == pai.VerbScheduledBackup { // an operation waits for its end
 		return o, err
 	}
 	self, err := run.ThisProcess(s.Version, pai.VerbCheck)

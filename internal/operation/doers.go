@@ -2,6 +2,7 @@ package operation
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -78,7 +79,8 @@ func (o *operation) allDoers(onMachines cluster.Deps, inCluster service.Deps) pl
 }
 
 func machineDeps(s *session.Session) cluster.Deps {
-	return cluster.Deps{Config: s.Config, Hosts: s.Hosts, Kube: s.Kube, Progress: s.Progressf}
+	return cluster.Deps{Config: s.Config, Hosts: s.Hosts, Kube: s.Kube, Progress: s.Progressf,
+		OperatorKey: func() (ed25519.PrivateKey, error) { return release.EnsureKey(release.KeyFile(s.Dirs.State)) }}
 }
 
 // bundleFor opens the bundle that a step takes its content from. It returns nil

@@ -2,6 +2,7 @@ package operation
 
 import (
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"slices"
 
@@ -16,7 +17,7 @@ import (
 
 // Observe reads the state of the cluster.
 func Observe(ctx context.Context, s *session.Session) (plan.World, error) {
-	w, err := observe.World(ctx, observe.Source{Config: s.Config, Releases: s.Releases, Hosts: s.Hosts, Kube: s.Kube})
+	w, err := observe.World(ctx, observe.Source{Config: s.Config, Releases: s.Releases, Hosts: s.Hosts, Kube: s.Kube, Operator: operatorOf(s)})
 	if err != nil {
 		return w, err
 	}
@@ -31,6 +32,15 @@ func Observe(ctx context.Context, s *session.Session) (plan.World, error) {
 		return w, err
 	}
 	return w, dropUnrecordedCordons(ctx, journal, &w, s.Progressf)
+}
+
+// operatorOf is the public key of the operator; nil if this host has no key yet.
+func operatorOf(s *session.Session) ed25519.PublicKey {
+	key, err := release.LoadKey(release.KeyFile(s.Dirs.State))
+	if err != nil {
+		return nil
+	}
+	return key.Public().(ed25519.PublicKey)
 }
 
 // dropUnrecordedCordons clears CordonedByPAI for machines without a cordon

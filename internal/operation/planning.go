@@ -102,6 +102,9 @@ func (o *operation) planFrom(ctx context.Context, w plan.World) (Preview, error)
 		preview.Plan.Notes = append(preview.Plan.Notes, preview.consequences.notes...)
 		maps.Copy(preview.Impact, preview.consequences.affected)
 	}
+	if o.goal.Verb() == pai.VerbUpgrade {
+		preview.Plan.Notes = append(preview.Plan.Notes, backupNotes(ctx, o.Session)...)
+	}
 	return preview, nil
 }
 

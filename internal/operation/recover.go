@@ -124,14 +124,17 @@ func (g *restoreGoal) Consequences(ctx context.Context, s *session.Session, p pl
 
 // jobs reads the jobs of the backup, and verifies the whole of it.
 func (g *restoreGoal) jobs(ctx context.Context) ([]cluster.BackupJob, error) {
-	var jobs []cluster.BackupJob
+	var data cluster.JobData
 	err := g.read(ctx, func(name string, _ int64, from io.Reader) error {
 		if name != backup.JobsFile {
 			return nil
 		}
-		return json.NewDecoder(from).Decode(&jobs)
+		return json.NewDecoder(from).Decode(&data)
 	})
-	return jobs, err
+	if err != nil {
+		return nil, err
+	}
+	return backupJobs(data)
 }
 
 // read verifies the backup, and then calls visit with each of its files.

@@ -139,7 +139,7 @@ func lockState(ctx context.Context, s *session.Session, store run.Store) (*LockS
 // that runs an operation holds the lock.
 func stateOf(op pai.Operation, lock *LockState) string {
 	switch {
-	case op.Outcome == pai.OutcomeRunning && lock != nil && lock.Health != "dead":
+	case op.Outcome == pai.OutcomeRunning && lock != nil && lock.Health != "dead" && lock.Verb != pai.VerbScheduledBackup:
 		return StateInProgress
 	case op.Outcome == pai.OutcomeWaiting:
 		return StateWaiting

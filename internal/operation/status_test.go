@@ -5,6 +5,7 @@ import (
 
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/run"
 )
 
 // An operation is in progress unless the process that held the lock is dead.
@@ -18,6 +19,9 @@ func TestStateOf(t *testing.T) {
 	}
 	if got := stateOf(op, nil); got != StateUnfinished {
 		t.Errorf("free lock: got %s, want %s", got, StateUnfinished)
+	}
+	if got := stateOf(op, &LockState{Holder: run.Holder{Verb: pai.VerbScheduledBackup}, Health: "alive"}); got != StateUnfinished {
+		t.Errorf("lock of a scheduled backup: got %s, want %s", got, StateUnfinished)
 	}
 }
 

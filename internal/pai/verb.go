@@ -22,7 +22,10 @@ const (
 	VerbReturn         Verb = "machine-return"
 	VerbPushConfig     Verb = "config push"     // holds the lock, has no journal entry
 	VerbRollbackConfig Verb = "config rollback" // holds the lock, has no journal entry
-	VerbPruneMachines  Verb = "machine prune"   // holds the lock, has no journal entry
+	// VerbScheduledBackup is a backup that the control-plane machine makes without an
+	// operator. It holds the lock, has no journal entry, and ends by itself.
+	VerbScheduledBackup Verb = "scheduled backup"
+	VerbPruneMachines   Verb = "machine prune" // holds the lock, has no journal entry
 
 	VerbRenewCertificates Verb = "cluster certificates" // holds the lock, has no journal entry
 	VerbShowStatus        Verb = "upgrade-status"       // reads the lock, has no journal entry

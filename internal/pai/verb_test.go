@@ -8,7 +8,7 @@ import (
 
 func verbs() []Verb {
 	return []Verb{VerbBoot, VerbClean, VerbStartServices, VerbStopServices, VerbRefresh, VerbDeleteService,
-		VerbUpgrade, VerbStage, VerbAbandon, VerbRollback, VerbBackup, VerbRestore, VerbMaintain, VerbReturn, VerbPushConfig, VerbRollbackConfig, VerbPruneMachines, VerbRenewCertificates, VerbShowStatus, VerbCheck}
+		VerbUpgrade, VerbStage, VerbAbandon, VerbRollback, VerbBackup, VerbScheduledBackup, VerbRestore, VerbMaintain, VerbReturn, VerbPushConfig, VerbRollbackConfig, VerbPruneMachines, VerbRenewCertificates, VerbShowStatus, VerbCheck}
 }
 
 func TestVerbPredicates(t *testing.T) {

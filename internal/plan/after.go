@@ -54,6 +54,12 @@ func prepared(m *MachineState, _ Step, in Input) {
 	m.Prepared, m.PreparedAs = true, in.Expected[m.Name].Prepared
 }
 
+func hasBackupTimer(w *World, _ Step, _ Input) {
+	for i := range w.Machines {
+		w.Machines[i].BackupTimer = ""
+	}
+}
+
 func hasPrograms(m *MachineState, s Step, in Input) {
 	m.Programs = append(m.Programs, s.To.Kubernetes())
 	m.ProgramDigests[s.To.Kubernetes()] = in.Expected[m.Name].of(s.To.Kubernetes()).Programs

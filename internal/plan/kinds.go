@@ -46,18 +46,21 @@ const (
 	KindCommit    Kind = "cluster-commit"    // a new control plane stops emulating the old minor: no rollback without a snapshot
 	KindRestore   Kind = "cluster-restore"   // etcd as it was before a commit, and the older API server on it
 	KindBackup    Kind = "cluster-backup"    // a verified backup of the control plane
-	KindRecover   Kind = "cluster-recover"   // the keys, the records, and the etcd data of a backup on a new control plane
-	KindReconcile Kind = "cluster-reconcile" // the jobs of a restored etcd compared with the containers on the machines
-	KindAdmit     Kind = "machine-admit"     // a machine uses the API server of a restored control plane
-	KindOpen      Kind = "cluster-open"      // every machine can use it: the restore is done
-	KindRecord    Kind = "cluster-record"    // the Kubernetes version that the cluster runs, recorded in the API
-	KindService   Kind = "service"           // one PAI service applied and ready
-	KindRefresh   Kind = "service-refresh"   // one PAI service as the configuration has it, at its present version
-	KindStop      Kind = "service-stop"      // one PAI service removed, its state kept
-	KindDelete    Kind = "service-delete"    // one PAI service removed with its records
-	KindVolume    Kind = "service-volume"    // the directory of a service's state deleted on every machine
-	KindMigrate   Kind = "migrate"           // one thing that PAI stores, in the form of another release
-	KindServices  Kind = "services-record"   // the version of the services, recorded in the API
+	// KindBackupTimer makes the timer for backups that need no operator what the
+	// configuration says, or removes it.
+	KindBackupTimer Kind = "cluster-backup-timer"
+	KindRecover     Kind = "cluster-recover"   // the keys, the records, and the etcd data of a backup on a new control plane
+	KindReconcile   Kind = "cluster-reconcile" // the jobs of a restored etcd compared with the containers on the machines
+	KindAdmit       Kind = "machine-admit"     // a machine uses the API server of a restored control plane
+	KindOpen        Kind = "cluster-open"      // every machine can use it: the restore is done
+	KindRecord      Kind = "cluster-record"    // the Kubernetes version that the cluster runs, recorded in the API
+	KindService     Kind = "service"           // one PAI service applied and ready
+	KindRefresh     Kind = "service-refresh"   // one PAI service as the configuration has it, at its present version
+	KindStop        Kind = "service-stop"      // one PAI service removed, its state kept
+	KindDelete      Kind = "service-delete"    // one PAI service removed with its records
+	KindVolume      Kind = "service-volume"    // the directory of a service's state deleted on every machine
+	KindMigrate     Kind = "migrate"           // one thing that PAI stores, in the form of another release
+	KindServices    Kind = "services-record"   // the version of the services, recorded in the API
 	// KindConfiguration moves the operator's configuration to a newer schema
 	// and names the target versions in it.
 	KindConfiguration Kind = "configuration"
@@ -144,6 +147,7 @@ var kinds = map[Kind]Traits{
 	KindCommit:      {source: sourceKubernetes, onWorld: committedControlPlane},
 	KindRestore:     {source: sourceKubernetes, StartsAPIServer: true, onWorld: restored},
 	KindBackup:      {DoMinutes: largeCopy},
+	KindBackupTimer: {onWorld: hasBackupTimer},
 	KindRecover:     {source: sourceKubernetes, DoMinutes: largeCopy},
 	KindReconcile:   {source: sourceKubernetes},
 	KindAdmit:       {Subject: SubjectMachine, VerifyMinutes: slowStart},

@@ -110,6 +110,7 @@ func (k *kubernetes) plan() {
 		each(k, k.controlPlanes, "images"), each(k, k.controlPlanes, string(RoleNetwork)), each(k, k.controlPlanes, string(RoleKubeProxy)))...)
 	k.commit(k.beforeRecord())
 	k.clusterStep("record", KindRecord, k.unrecorded(), pai.RiskNone, append(k.beforeRecord(), k.cluster("commit"))...)
+	k.backupTimer(k.cluster("record"))
 }
 
 // controlPlane adds etcd, the API server and what serves it.

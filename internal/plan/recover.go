@@ -2,8 +2,10 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/release"
 )
 
 // Backup plans a backup of a cluster.
@@ -19,6 +21,24 @@ func Backup(w World, name string) (Plan, error) {
 		{ID: StepID("backup/" + name), Kind: KindBackup, Phase: "backup", Risk: pai.RiskNone, To: pai.AnyVersion(w.Current.Kubernetes)},
 	}}
 	return p, p.Validate()
+}
+
+// ReleasesOf names the releases whose bundles a cluster with these versions needs.
+func ReleasesOf(releases []release.Manifest, kubernetes pai.KubernetesVersion, services pai.ServicesVersion) []pai.Release {
+	var names []pai.Release
+	of := ""
+	if services != "" {
+		of = string(WithServices(releases, services))
+	}
+	for _, r := range releases {
+		first := !slices.ContainsFunc(releases, func(o release.Manifest) bool {
+			return o.Kubernetes.Version.Compare(kubernetes) == 0 && o.Metadata.Name.Less(r.Metadata.Name)
+		})
+		if r.Kubernetes.Version.Compare(kubernetes) == 0 && first || string(r.Metadata.Name) == of {
+			names = append(names, r.Metadata.Name)
+		}
+	}
+	return names
 }
 
 // Recovery is the backup that a restore starts from, and what of it the control-plane

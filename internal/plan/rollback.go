@@ -231,6 +231,10 @@ func (w World) newestServices() pai.ServicesVersion {
 // kubernetesRoles are the roles that come from the programs named kubernetes.
 var kubernetesRoles = []Role{RoleAPIServerA, RoleAPIServerB, RoleControllerManager, RoleScheduler, RoleKubelet, RoleKubeProxy}
 
+// VersionedRoles are the roles that are newer than the recorded version of Kubernetes
+// during a hop, and only then.
+func VersionedRoles() []Role { return append(slices.Clone(kubernetesRoles), RoleEtcdA, RoleEtcdB) }
+
 // newestKubernetes is the newest version that any part of Kubernetes has, which
 // is newer than the recorded one during a hop.
 func newestKubernetes(w World) pai.KubernetesVersion {
@@ -238,7 +242,7 @@ func newestKubernetes(w World) pai.KubernetesVersion {
 	for _, m := range w.Machines {
 		for r, s := range m.Roles {
 			for _, v := range []pai.KubernetesVersion{s.Link, s.Running} {
-				if (slices.Contains(kubernetesRoles, r) || r == RoleEtcdA || r == RoleEtcdB) && newest.Less(v) {
+				if slices.Contains(VersionedRoles(), r) && newest.Less(v) {
 					newest = v
 				}
 			}

@@ -61,6 +61,9 @@ type MachineState struct {
 	Node           *Node                            `json:"node,omitempty"`
 	// Foreign are the paths in directories of PAI that PAI did not write; nil is unknown.
 	Foreign []string `json:"foreign"`
+	// BackupTimer says how the backups that a control-plane machine makes without an
+	// operator differ from the configuration: one of the constants Timer…, or empty.
+	BackupTimer string `json:"backupTimer,omitempty"`
 	// DevicePlugin is the socket of a device plugin for GPUs that is not of PAI; empty if
 	// there is none.
 	DevicePlugin string `json:"devicePlugin,omitempty"`

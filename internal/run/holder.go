@@ -71,6 +71,22 @@ func ThisProcess(version string, verb pai.Verb) (Holder, error) {
 	return h, nil
 }
 
+// BackupLimit bounds how long a scheduled backup holds the lock. An operation waits
+// longer: for the end of what hangs, and for the release of the lock.
+const (
+	BackupLimit = 10 * time.Minute
+	backupWait  = BackupLimit + 2*time.Minute
+)
+
+// worthWaiting is how long an operation waits for the holder to release the lock: a
+// scheduled backup ends by itself.
+func (h Holder) worthWaiting() time.Duration {
+	if h.Verb != pai.VerbScheduledBackup {
+		return 0
+	}
+	return backupWait
+}
+
 // liveness is what a process can determine about another one.
 type liveness int
 

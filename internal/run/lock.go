@@ -133,16 +133,23 @@ func latest(ctx context.Context, s Store) (number int, h Holder, err error) {
 // has released the lock: expired is false then. The error has CodeLocked when the
 // holder is alive.
 func (l *Lock) waitForExpiry(ctx context.Context, number int, h Holder) (expired bool, err error) {
+	wait := h.worthWaiting()
 	switch l.holder.livenessOf(h, l.o.LeaseDuration) {
 	case alive:
-		return false, lockedBy(h)
+		if wait == 0 {
+			return false, lockedBy(h)
+		}
 	case dead:
 		l.o.Notify("lock holder %s is no longer running; taking over the lock", h)
 		return true, nil
 	case unknown:
 	}
-	l.o.Notify("the lock is held by %s; waiting up to %s for a heartbeat", h, l.o.LeaseDuration)
-	deadline := time.Now().Add(l.o.LeaseDuration)
+	if wait > 0 {
+		l.o.Notify("the control-plane machine makes a backup; waiting up to %s for its end", wait.Round(time.Second))
+	} else {
+		l.o.Notify("the lock is held by %s; waiting up to %s for a heartbeat", h, l.o.LeaseDuration)
+	}
+	deadline, limit := time.Now().Add(l.o.LeaseDuration), time.Now().Add(wait)
 	for time.Now().Before(deadline) {
 		if err := poll.Sleep(ctx, l.o.Heartbeat/10); err != nil {
 			return false, err
@@ -155,6 +162,8 @@ func (l *Lock) waitForExpiry(ctx context.Context, number int, h Holder) (expired
 			return false, nil // it was released
 		case now != number:
 			return false, lockedBy(*holder)
+		case !holder.Heartbeat.Equal(h.Heartbeat) && time.Now().Before(limit):
+			h, deadline = *holder, time.Now().Add(l.o.LeaseDuration)
 		case !holder.Heartbeat.Equal(h.Heartbeat):
 			return false, lockedBy(*holder)
 		}

@@ -1,6 +1,10 @@
 package run
 
-import "slices"
+import (
+	"slices"
+
+	"pai.dev/pai/internal/pai"
+)
 
 // Commands of a holder that did not release the lock might still run on machines: sshd
 // does not notice for hours that the host of a paictl is lost. The lock names these
@@ -11,10 +15,10 @@ import "slices"
 const staleLimit = 100
 
 // staleAfter are the tokens that follow from the last holder. expired reports whether
-// the lock is taken over from it.
+// the lock is taken over from it. A scheduled backup runs no command with its token.
 func staleAfter(last Holder, expired bool) []string {
 	stale := slices.Clone(last.Stale)
-	if expired {
+	if expired && last.Verb != pai.VerbScheduledBackup {
 		stale = append(stale, last.Token)
 	}
 	return stale[max(0, len(stale)-staleLimit):]

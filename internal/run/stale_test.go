@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/test/runtest"
 )
 
@@ -82,4 +83,23 @@ func TestNamedHoldersAreBounded(t *testing.T) {
 	if err := l.Release(context.Background()); err != nil {
 		t.Error(err)
 	}
+}
+
+// A scheduled backup that was killed ran no command with its token, so the next operation
+// has none to end on machines that it cannot reach.
+func TestKilledScheduledBackupLeavesNothingToEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store, n := runtest.Dir(t.TempDir()), &notices{}
+		operator, machine := elsewhere("desk-1"), elsewhere("pai-1")
+		machine.Verb, machine.Stale = pai.VerbScheduledBackup, []string{operator.Token}
+		writeHolder(t, store, 1, machine)
+		l := acquire(t, store, elsewhere("desk-2"), fast(n))
+		if got := l.Stale(); !slices.Equal(got, []string{operator.Token}) {
+			t.Errorf("got %v, want only the operator that the backup followed, %s", got, operator.Token)
+		}
+		if err := l.Release(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	})
 }

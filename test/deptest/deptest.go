@@ -18,7 +18,7 @@ const module = "pai.dev/pai"
 // layers lists the directories of internal/, highest first: a package imports only
 // from its own directory and from those further down.
 func layers() []string {
-	return []string{"cli", "operation", "configsync", "session", "revision", "run", "guard", "witness", "check", "portal", "rest", "history", "openpaisecrets", "identity", "job", "tasklog", "observe",
+	return []string{"cli", "operation", "configsync", "session", "revision", "scheduledbackup", "run", "guard", "witness", "check", "portal", "rest", "history", "openpaisecrets", "identity", "job", "tasklog", "observe",
 		"cluster", "service", "kube", "nspawn", "inspect", "certs", "etcd", "machine", "gpu", "plan", "backup", "release", "config", "yamldoc", "oplog", "fence", "filelock", "atomicfile", "tlsserver", "poll", "golden", "fingerprint", "layout", "pai"}
 }
 

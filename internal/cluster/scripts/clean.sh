@@ -15,6 +15,8 @@ blockers=$(
 [ -z "$blockers" ] || { printf 'nothing was changed: %s\n' "$blockers" >&2; exit 1; }
 
 # Stop the units first, then what they started.
+systemctl --no-reload disable -q pai-scheduled-backup.timer 2>/dev/null || :
+systemctl stop pai-scheduled-backup.timer pai-scheduled-backup.service 2>/dev/null || :
 for u in certificates kubelet kube-proxy network gpu scheduler controller-manager api-proxy apiserver-a apiserver-b etcd-a etcd-b; do
     systemctl --no-reload disable -q "pai-$u.service" 2>/dev/null || :
     systemctl stop "pai-$u.service" 2>/dev/null || :

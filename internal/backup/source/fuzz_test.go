@@ -1,4 +1,4 @@
-package cluster
+package source
 
 import (
 	"bufio"
@@ -13,7 +13,7 @@ func FuzzBackupOfMachine(f *testing.F) {
 	f.Add([]byte("{\"hash\":1}\n{\"x\":[]}\n" + string(make([]byte, 1024))))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		read := int64(0)
-		_ = parseBackup(bufio.NewReader(bytes.NewReader(data)), func(BackupFacts) error { return nil }, func(_ string, _ int64, content io.Reader) error {
+		_ = parse(bufio.NewReader(bytes.NewReader(data)), func(Facts) error { return nil }, func(_ string, _ int64, content io.Reader) error {
 			n, err := io.Copy(io.Discard, content)
 			read += n
 			return err
