@@ -103,6 +103,7 @@ func Doers(d Deps) plan.Doers {
 		plan.KindBackup:      doer{c, c.backupDone, c.backup},
 		plan.KindRecover:     doer{c, c.recoverDone, c.recover},
 		plan.KindReconcile:   doer{c, c.reconcileDone, c.reconcile},
+		plan.KindTokens:      doer{c, c.tokensDone, c.tokens},
 		plan.KindAdmit:       admitter{c},
 		plan.KindOpen:        doer{c, c.openDone, c.open},
 		plan.KindRecord:      doer{c, c.recordDone, c.record},
