@@ -189,6 +189,7 @@ func chosenBackup(ctx context.Context, target backup.Target, trusted []ed25519.P
 
 func newRestoreCommand(env *Env) *cobra.Command {
 	var name string
+	var keepTokens bool
 	cmd := &cobra.Command{
 		Use:   "restore",
 		Short: "Restore a lost control plane from a backup while jobs keep running",
@@ -200,12 +201,13 @@ func newRestoreCommand(env *Env) *cobra.Command {
 	from := addFromFlags(env, cmd)
 	from.addIdentity(cmd)
 	cmd.Flags().StringVar(&name, "backup", "", "name of the backup (default: the newest of the cluster)")
+	cmd.Flags().BoolVar(&keepTokens, "keep-tokens", false, "keep the tokens of the REST server, also those that were revoked after the backup")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		target, trusted, err := from.open()
 		if err != nil {
 			return err
 		}
-		o := operation.RestoreOptions{Target: target}
+		o := operation.RestoreOptions{Target: target, KeepTokens: keepTokens}
 		if from.identity != "" {
 			if o.Identities, err = backup.Identities(from.identity); err != nil {
 				return err

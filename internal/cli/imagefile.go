@@ -2,18 +2,22 @@ package cli
 
 import (
 	"archive/tar"
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"pai.dev/pai/internal/pai"
 )
@@ -25,40 +29,48 @@ const (
 	ownImages = "pai.local/"
 	// maxIndex bounds what is read of an index.
 	maxIndex = 4 << 20
+	// maxEntries bounds what a machine stores of the files of an archive. An image of an
+	// old Docker has four for each layer.
+	maxEntries = 100_000
 
-	// Annotations of an index: the full name of an image for containerd, and
-	// the name or tag of the OCI image specification.
+	// annotationName is the full name of an image for containerd.
 	annotationName = "io.containerd.image.name"
-	annotationRef  = "org.opencontainers.image.ref.name"
 )
 
 // imageFile is an OCI archive or layout, or a Docker archive, and the names
 // under which its images are loaded.
+//
+// Both lists are written again from what was read, so that the container runtime cannot
+// read other names than those that were checked. Its JSON decoder takes "Manifests" and
+// even "manife\u017fts" for "manifests", and the last one counts.
 type imageFile struct {
 	path   string
 	index  []byte // index.json, with full names; nil in an old Docker archive
-	docker []byte // manifest.json
+	docker []byte // manifest.json, with full names
 	names  []string
+}
+
+// dockerImage is an image in the list of a Docker archive.
+type dockerImage struct {
+	Config   string
+	RepoTags []string
+	Layers   []string
 }
 
 // openImageFile reads a file or directory. With newName, its only image gets
 // that name.
 func openImageFile(file, newName string) (*imageFile, error) {
 	f := &imageFile{path: file}
-	seen := map[string]bool{}
 	err := f.each(func(h *tar.Header, r io.Reader) error {
-		var err error
-		// What is read here must be what the container runtime reads.
-		if list := h.Name == indexFile || h.Name == dockerFile; list && (seen[h.Name] || h.Typeflag != tar.TypeReg || h.Size > maxIndex) {
+		list := map[string]*[]byte{indexFile: &f.index, dockerFile: &f.docker}[h.Name]
+		switch {
+		case list == nil:
+			return nil
+		case *list != nil || h.Typeflag != tar.TypeReg || h.Size > maxIndex:
 			return fmt.Errorf("%s has a duplicate, is no file, or is larger than 4 MiB", h.Name)
 		}
-		seen[h.Name] = true
-		switch h.Name {
-		case indexFile:
-			f.index, err = io.ReadAll(io.LimitReader(r, maxIndex))
-		case dockerFile:
-			f.docker, err = io.ReadAll(io.LimitReader(r, maxIndex))
-		}
+		var err error
+		*list, err = io.ReadAll(io.LimitReader(r, maxIndex))
 		return err
 	})
 	switch {
@@ -97,70 +109,65 @@ func (f *imageFile) refuseOwn() error {
 // setNames gives every image in the index the full name that the container
 // runtime uses.
 func (f *imageFile) setNames(newName string) error {
-	var index map[string]any
+	var index ocispec.Index
 	if err := json.Unmarshal(f.index, &index); err != nil {
 		return pai.Errorf(pai.CodeInvalid, "", "read %s of %s: %w", indexFile, f.path, err)
 	}
-	manifests, _ := index["manifests"].([]any)
-	if len(manifests) == 0 {
+	if len(index.Manifests) == 0 {
 		return pai.Errorf(pai.CodeInvalid, "", "%s contains no image", f.path)
 	}
-	if newName != "" && len(manifests) > 1 {
-		return pai.Errorf(pai.CodeUsage, "omit --name", "%s contains %d images; one name is not enough", f.path, len(manifests))
+	if newName != "" && len(index.Manifests) > 1 {
+		return pai.Errorf(pai.CodeUsage, "omit --name", "%s contains %d images; one name is not enough", f.path, len(index.Manifests))
 	}
-	for _, m := range manifests {
-		manifest, ok := m.(map[string]any)
-		if !ok {
-			return pai.Errorf(pai.CodeInvalid, "", "%s of %s is not an OCI index", indexFile, f.path)
-		}
-		annotations, _ := manifest["annotations"].(map[string]any)
-		if annotations == nil {
-			annotations = map[string]any{}
-			manifest["annotations"] = annotations
-		}
-		full, err := fullName(cmp.Or(newName, text(annotations[annotationName]), text(annotations[annotationRef])), newName != "")
+	for i := range index.Manifests {
+		manifest := &index.Manifests[i]
+		full, err := fullName(cmp.Or(newName, manifest.Annotations[annotationName], manifest.Annotations[ocispec.AnnotationRefName]), newName != "")
 		if err != nil {
 			return pai.Errorf(pai.CodeUsage, "pass a name, such as --name team/train:v3", "the image in %s: %w", f.path, err)
 		}
-		annotations[annotationName] = full
+		if manifest.Annotations == nil {
+			manifest.Annotations = map[string]string{}
+		}
+		manifest.Annotations[annotationName] = full
 		f.names = append(f.names, full)
 	}
-	var err error
-	if f.index, err = json.Marshal(index); err != nil {
-		return fmt.Errorf("write %s: %w", indexFile, err)
+	return f.write(indexFile, &f.index, index)
+}
+
+// write makes a list of images from what was read of it.
+func (f *imageFile) write(name string, list *[]byte, images any) error {
+	data, err := json.Marshal(images)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
 	}
+	*list = data
 	return nil
 }
 
-// dockerNames reads the names in an archive of an older Docker. containerd
-// imports such an archive unchanged.
+// dockerNames gives every image of an archive of an older Docker its full names.
 func (f *imageFile) dockerNames(newName string) error {
 	if newName != "" {
 		return pai.Errorf(pai.CodeUsage, "omit --name; or create an OCI archive, run: skopeo copy docker-archive:"+f.path+" oci-archive:FILE:NAME",
 			"%s is a Docker archive; its images cannot be renamed", f.path)
 	}
-	var images []struct{ RepoTags []string }
+	var images []dockerImage
 	if err := json.Unmarshal(f.docker, &images); err != nil {
 		return pai.Errorf(pai.CodeInvalid, "", "read %s of %s: %w", dockerFile, f.path, err)
 	}
 	for _, image := range images {
-		for _, tag := range image.RepoTags {
+		for i, tag := range image.RepoTags {
 			full, err := fullName(tag, true)
 			if err != nil {
 				return pai.Errorf(pai.CodeInvalid, "", "an image in %s: %w", f.path, err)
 			}
+			image.RepoTags[i] = full
 			f.names = append(f.names, full)
 		}
 	}
 	if len(f.names) == 0 {
 		return pai.Errorf(pai.CodeInvalid, "save the image by its name, run: docker save NAME", "no image in %s has a name", f.path)
 	}
-	return nil
-}
-
-func text(v any) string {
-	s, _ := v.(string)
-	return s
+	return f.write(dockerFile, &f.docker, images)
 }
 
 // fullName completes a name with its registry and tag. A word alone might be a
@@ -180,7 +187,7 @@ func fullName(s string, given bool) (string, error) {
 	return full, nil
 }
 
-// archive writes the images as an OCI archive with full names.
+// archive writes the images as an OCI archive with full names, or as a Docker archive.
 func (f *imageFile) archive(w io.Writer) error {
 	out := tar.NewWriter(w)
 	err := f.each(func(h *tar.Header, r io.Reader) error {
@@ -188,12 +195,20 @@ func (f *imageFile) archive(w io.Writer) error {
 		if h.Typeflag == tar.TypeDir {
 			header.Mode = 0o755
 		}
-		if h.Name == indexFile {
-			header.Size, r = int64(len(f.index)), strings.NewReader(string(f.index))
-		}
 		// docker save adds its own list of images to that of OCI; one is enough.
 		if f.index != nil && (h.Name == dockerFile || h.Name == "repositories") {
 			return nil
+		}
+		if h.Name == indexFile || h.Name == dockerFile {
+			list := f.docker
+			if h.Name == indexFile {
+				list = f.index
+			}
+			if list == nil {
+				return errors.New("it has changed since its names were read")
+			}
+			header = &tar.Header{Name: h.Name, Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(list))}
+			r = bytes.NewReader(list)
 		}
 		if err := out.WriteHeader(header); err != nil {
 			return err
@@ -219,7 +234,7 @@ func (f *imageFile) each(visit func(*tar.Header, io.Reader) error) error {
 		return err
 	}
 	archive := tar.NewReader(plain)
-	for {
+	for entries := 0; ; entries++ {
 		h, err := archive.Next()
 		if err == io.EOF {
 			return nil
@@ -227,7 +242,14 @@ func (f *imageFile) each(visit func(*tar.Header, io.Reader) error) error {
 		if err != nil {
 			return err
 		}
+		if entries == maxEntries {
+			return fmt.Errorf("it has more than %d files", maxEntries)
+		}
 		h.Name = path.Clean(h.Name)
+		// Holes of any size take no space in the archive, and fill the disks of machines.
+		if slices.ContainsFunc(slices.Collect(maps.Keys(h.PAXRecords)), func(key string) bool { return strings.HasPrefix(key, "GNU.sparse.") }) {
+			return fmt.Errorf("%q has holes, which no image has", h.Name)
+		}
 		// Older versions of Docker write a layer that several images have as a link.
 		link := h.Typeflag == tar.TypeSymlink || h.Typeflag == tar.TypeLink
 		if h.Name == "." || (h.Typeflag != tar.TypeReg && h.Typeflag != tar.TypeDir && !link) {
@@ -250,11 +272,17 @@ func target(h *tar.Header) string {
 	return path.Join(path.Dir(h.Name), h.Linkname)
 }
 
-// open returns the file, or a directory as an archive.
+// open returns the file, or a directory as an archive. The file is read again for each
+// machine.
 func (f *imageFile) open() (io.ReadCloser, error) {
 	info, err := os.Stat(f.path)
-	if err != nil || !info.IsDir() {
+	switch {
+	case err != nil:
+		return nil, err
+	case info.Mode().IsRegular():
 		return os.Open(f.path)
+	case !info.IsDir():
+		return nil, errors.New("it is no file and no directory")
 	}
 	r, w := io.Pipe()
 	go func() {

@@ -20,7 +20,7 @@ func index(annotations string) string {
 }
 
 // archiveOf is a tar file with the files given.
-func archiveOf(t *testing.T, files map[string]string) []byte {
+func archiveOf(t testing.TB, files map[string]string) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -140,9 +140,10 @@ func TestDockerArchive(t *testing.T) {
 	if err != nil || !slices.Equal(f.names, []string{"docker.io/library/train:v3"}) {
 		t.Fatalf("%+v, %v", f, err)
 	}
+	files["manifest.json"] = `[{"Config":"c.json","RepoTags":["docker.io/library/train:v3"],"Layers":["l.tar"]}]`
 	var out bytes.Buffer
 	if err := f.archive(&out); err != nil || !bytes.Equal(out.Bytes(), archiveOf(t, files)) {
-		t.Errorf("it was changed, or %v", err)
+		t.Errorf("more than its names changed, or %v", err)
 	}
 	if _, err := openImageFile(file, "other"); pai.CodeOf(err) != pai.CodeUsage {
 		t.Errorf("with another name: %v", err)

@@ -108,6 +108,7 @@ func Doers(d Deps) plan.Doers {
 		plan.KindBackupTimer: withDiff{doer{c, c.backupTimerDone, c.backupTimer}, c.diffBackupTimer},
 		plan.KindRecover:     doer{c, c.recoverDone, c.recover},
 		plan.KindReconcile:   doer{c, c.reconcileDone, c.reconcile},
+		plan.KindTokens:      doer{c, c.tokensDone, c.tokens},
 		plan.KindAdmit:       admitter{c},
 		plan.KindOpen:        doer{c, c.openDone, c.open},
 		plan.KindRecord:      doer{c, c.recordDone, c.record},

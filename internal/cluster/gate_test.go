@@ -79,7 +79,7 @@ func TestProxyOutlivesItsGate(t *testing.T) {
 // Restored data are not served before they were compared with the machines.
 func TestRestoredDataAreReconciledFirst(t *testing.T) {
 	t.Parallel()
-	for stage, want := range map[RecoveryStage]bool{RecoveryStarted: false, RecoveryData: false, RecoveryReconciled: true, RecoveryDone: true} {
+	for stage, want := range map[RecoveryStage]bool{RecoveryStarted: false, RecoveryData: false, RecoveryReconciled: true, RecoveryTokens: true, RecoveryDone: true} {
 		h := gatedHost(map[string]string{})
 		if err := writeRecovered(t.Context(), h, Recovered{Backup: "b", Stage: stage}); err != nil {
 			t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 	"pai.dev/pai/internal/backup"
 	"pai.dev/pai/internal/backup/source"
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
@@ -35,6 +36,9 @@ type RecoveryTask struct {
 	Jobs func(JobData) ([]BackupJob, error)
 	// Reconciled records what a restore does to jobs, before it does it.
 	Reconciled func(ctx context.Context, c Comparison) error
+	// EndTokens ends all tokens of the REST server, and returns their number; nil if the
+	// operator keeps them.
+	EndTokens func(ctx context.Context, k *kube.Client) (int, error)
 }
 
 // RecoveryStage is how far a restore from a backup is.
@@ -44,8 +48,14 @@ const (
 	RecoveryStarted    RecoveryStage = "started"    // machines are kept out
 	RecoveryData       RecoveryStage = "data"       // keys, records, and etcd data are in place
 	RecoveryReconciled RecoveryStage = "reconciled" // the jobs of etcd were compared with the machines
+	RecoveryTokens     RecoveryStage = "tokens"     // the tokens of the REST server ended, or the operator keeps them
 	RecoveryDone       RecoveryStage = "done"       // every machine is admitted
 )
+
+// compared reports whether an API server can serve the restored data.
+func (s RecoveryStage) compared() bool {
+	return s == RecoveryReconciled || s == RecoveryTokens || s == RecoveryDone
+}
 
 // Recovered is the content of layout.RecoveryFile.
 type Recovered struct {
@@ -92,7 +102,7 @@ func HasControlPlane(ctx context.Context, h machine.Host) (string, error) {
 // machines: its controllers would run jobs again that have ended.
 func checkReconciled(ctx context.Context, h machine.Host) error {
 	r, err := ReadRecovered(ctx, h)
-	if err != nil || r == nil || r.Stage == RecoveryReconciled || r.Stage == RecoveryDone {
+	if err != nil || r == nil || r.Stage.compared() {
 		return err
 	}
 	return pai.Errorf(pai.CodeRefused, "continue the restore; run: paictl cluster restore",
@@ -200,7 +210,7 @@ sync %[3]s/pki/*.key %[3]s/pki/etcd/ca.key %[7]s`,
 
 func (c *cluster) reconcileDone(ctx context.Context, h machine.Host, _ config.Machine, _ plan.Step) (bool, error) {
 	stage, err := c.recoveryStage(ctx, h)
-	return stage == RecoveryReconciled || stage == RecoveryDone, err
+	return stage.compared(), err
 }
 
 // reconcile compares the jobs of the restored etcd with the machines, and holds those
@@ -247,6 +257,28 @@ func (c *cluster) reconcile(ctx context.Context, h machine.Host, _ config.Machin
 		}
 	}
 	return c.setStage(ctx, h, RecoveryReconciled)
+}
+
+func (c *cluster) tokensDone(ctx context.Context, h machine.Host, _ config.Machine, _ plan.Step) (bool, error) {
+	stage, err := c.recoveryStage(ctx, h)
+	return stage == RecoveryTokens || stage == RecoveryDone, err
+}
+
+// tokens ends the tokens of the REST server: which of them were revoked after the backup
+// is unknown. No REST server uses the API server yet.
+func (c *cluster) tokens(ctx context.Context, h machine.Host, _ config.Machine, _ plan.Step) error {
+	if c.Recovery.EndTokens != nil {
+		k, err := c.Kube(ctx)
+		if err != nil {
+			return err
+		}
+		n, err := c.Recovery.EndTokens(ctx, k)
+		if err != nil {
+			return fmt.Errorf("end the tokens of backup %s: %w", c.Recovery.Backup, err)
+		}
+		c.Progress("ended %d tokens of the REST server", n)
+	}
+	return c.setStage(ctx, h, RecoveryTokens)
 }
 
 // presences asks all machines of the configuration. The machine that was backed up has

@@ -20,8 +20,10 @@ import (
 	"pai.dev/pai/internal/cluster"
 	"pai.dev/pai/internal/guard"
 	"pai.dev/pai/internal/inspect"
+	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/internal/rest"
 	"pai.dev/pai/internal/session"
 )
 
@@ -30,6 +32,8 @@ type RestoreOptions struct {
 	Target     backup.Target
 	Manifest   backup.Manifest // of the backup, trusted
 	Identities []age.Identity  // can be nil once the data of the backup are in place
+	// KeepTokens keeps the tokens of the REST server, also those that were revoked since.
+	KeepTokens bool
 }
 
 // NewestToRestore is the backup that a restore of the cluster uses: the one that it
@@ -102,6 +106,13 @@ func (g *restoreGoal) Consequences(ctx context.Context, s *session.Session, p pl
 	}
 	notes := []string{fmt.Sprintf("restores the control plane from backup %s, taken %s ago; every later write to the cluster is lost",
 		g.Manifest.Name, time.Since(g.Manifest.Taken).Round(time.Second))}
+	if slices.ContainsFunc(p.Steps, func(step plan.Step) bool { return step.Kind == plan.KindTokens }) {
+		note := "ends all tokens of the REST server, because the backup does not have which were revoked since; users log in again, and make new application tokens"
+		if g.KeepTokens {
+			note = "keeps the tokens of the REST server as in the backup: those that were revoked since are valid again"
+		}
+		notes = append(notes, note)
+	}
 	for _, b := range g.Manifest.Bundles {
 		if opened := s.OptionalBundle(b.Release); opened != nil && b.Digest != "" && opened.Digest() != b.Digest {
 			notes = append(notes, fmt.Sprintf("the bundle of release %s on this host is another build than the cluster had: %s, not %s", b.Release, opened.Digest(), b.Digest))
@@ -201,6 +212,9 @@ func podsOf(containers []inspect.Container) string {
 func (g *restoreGoal) Equip(o *operation, d *cluster.Deps) {
 	d.Recovery = &cluster.RecoveryTask{Backup: g.Manifest.Name, Taken: g.Manifest.Taken, Machine: g.Manifest.Machine, Read: g.read, Jobs: backupJobs,
 		Reconciled: func(ctx context.Context, c cluster.Comparison) error { return o.reconciled(ctx, g.Manifest, c) }}
+	if !g.KeepTokens {
+		d.Recovery.EndTokens = o.endTokens
+	}
 }
 
 // reconciled records what a restore does to jobs, before it does it. A run that was
@@ -216,10 +230,27 @@ func (o *operation) reconciled(ctx context.Context, m backup.Manifest, c cluster
 	return entry.Update(ctx, func(op *pai.Operation) { op.Restored = recordOf(m, c, op.Restored) })
 }
 
+// endTokens ends all tokens of the REST server, and records that.
+func (o *operation) endTokens(ctx context.Context, k *kube.Client) (int, error) {
+	n, err := rest.Tokens{Cluster: k}.EndAll(ctx)
+	entry := o.recorder.current()
+	if err != nil || entry == nil {
+		return n, err
+	}
+	return n, entry.Update(ctx, func(op *pai.Operation) {
+		if op.Restored != nil {
+			r := *op.Restored
+			r.TokensEnded = true
+			op.Restored = &r
+		}
+	})
+}
+
 // recordOf is the record of a restore from a backup.
 func recordOf(m backup.Manifest, c cluster.Comparison, before *pai.Restore) *pai.Restore {
 	r := &pai.Restore{Snapshot: m.Name, Backup: true, Taken: m.Taken, Jobs: []pai.RestoredJob{}}
 	if before != nil {
+		r.TokensEnded = before.TokensEnded
 		r.Jobs = slices.DeleteFunc(slices.Clone(before.Jobs), func(j pai.RestoredJob) bool { return j.Record != pai.RecordHeld })
 	}
 	about := func(j cluster.BackupJob, record pai.RecordOutcome) pai.RestoredJob {

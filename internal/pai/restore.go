@@ -10,6 +10,8 @@ type Restore struct {
 	// Backup is true if the control plane was restored from a backup.
 	Backup bool      `json:"backup,omitempty"`
 	Taken  time.Time `json:"taken"`
+	// TokensEnded is true if the tokens of the REST server were ended.
+	TokensEnded bool `json:"tokensEnded,omitempty"`
 	// Done is when the restored cluster was observed; zero if it was not.
 	Done time.Time `json:"done,omitzero"`
 	// Jobs are the jobs whose records changed since the snapshot.

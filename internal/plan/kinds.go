@@ -51,6 +51,7 @@ const (
 	KindBackupTimer Kind = "cluster-backup-timer"
 	KindRecover     Kind = "cluster-recover"   // the keys, the records, and the etcd data of a backup on a new control plane
 	KindReconcile   Kind = "cluster-reconcile" // the jobs of a restored etcd compared with the containers on the machines
+	KindTokens      Kind = "cluster-tokens"    // the tokens of a restored etcd ended: one that was revoked since is not valid again
 	KindAdmit       Kind = "machine-admit"     // a machine uses the API server of a restored control plane
 	KindOpen        Kind = "cluster-open"      // every machine can use it: the restore is done
 	KindRecord      Kind = "cluster-record"    // the Kubernetes version that the cluster runs, recorded in the API
@@ -150,6 +151,7 @@ var kinds = map[Kind]Traits{
 	KindBackupTimer: {onWorld: hasBackupTimer},
 	KindRecover:     {source: sourceKubernetes, DoMinutes: largeCopy},
 	KindReconcile:   {source: sourceKubernetes},
+	KindTokens:      {},
 	KindAdmit:       {Subject: SubjectMachine, VerifyMinutes: slowStart},
 	KindOpen:        {},
 	KindRecord:      {source: sourceKubernetes, onWorld: func(w *World, s Step, _ Input) { w.Current.Kubernetes = s.To.Kubernetes() }},

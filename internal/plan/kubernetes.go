@@ -153,9 +153,13 @@ func (k *kubernetes) controlPlane() {
 			k.role(m, r, k.apiRisk(), k.cluster("apiserver"), k.id(m, string(RoleAPIProxy)))
 		}
 	}
+	ready = slices.Concat(each(k, k.controlPlanes, string(RoleControllerManager)), each(k, k.controlPlanes, string(RoleScheduler)))
+	if k.o.Recover { // no pod, such as a REST server, starts before, and no other machine is admitted
+		k.clusterStep("tokens", KindTokens, true, pai.RiskNone, append(each(k, k.controlPlanes, string(RoleAPIProxy)), k.cluster("apiserver"))...)
+		ready = append(ready, k.cluster("tokens"))
+	}
 	have, want := k.world.Manifests, k.o.Manifests
-	k.clusterStep("bootstrap", KindBootstrap, k.unrecorded() || k.applies(have.Bootstrap, want.Bootstrap), pai.RiskNone,
-		append(each(k, k.controlPlanes, string(RoleControllerManager)), each(k, k.controlPlanes, string(RoleScheduler))...)...)
+	k.clusterStep("bootstrap", KindBootstrap, k.unrecorded() || k.applies(have.Bootstrap, want.Bootstrap), pai.RiskNone, ready...)
 }
 
 // node adds what runs the pods of one machine, which waits for barrier.

@@ -43,7 +43,7 @@ func TestRecoverComparesBeforeItServes(t *testing.T) {
 			t.Errorf("step %s changes a machine whose jobs run", s.ID)
 		}
 	}
-	for _, order := range [][]Kind{{KindPrograms, KindRecover}, {KindRecover, KindPKI}, {KindPKI, KindEtcd}, {KindEtcd, KindReconcile}, {KindReconcile, KindAPIServer}, {KindAPIServer, KindRecord}, {KindRecord, KindAdmit}, {KindAdmit, KindOpen}} {
+	for _, order := range [][]Kind{{KindPrograms, KindRecover}, {KindRecover, KindPKI}, {KindPKI, KindEtcd}, {KindEtcd, KindReconcile}, {KindReconcile, KindAPIServer}, {KindAPIServer, KindTokens}, {KindTokens, KindKubelet}, {KindTokens, KindAdmit}, {KindAPIServer, KindRecord}, {KindRecord, KindAdmit}, {KindAdmit, KindOpen}} {
 		if !before[byKind[order[1]]][byKind[order[0]]] {
 			t.Errorf("%s does not wait for %s", byKind[order[1]], byKind[order[0]])
 		}

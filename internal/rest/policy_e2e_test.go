@@ -97,6 +97,7 @@ func TestServerCanCreateOnlyContainedJobs(t *testing.T) {
 		{"all of /proc", `{"containers":[{"securityContext":{"procMount":"Unmasked"}}]}`, "must not be privileged"},
 		{"no seccomp of the container", `{"containers":[{"securityContext":{"seccompProfile":{"type":"Unconfined"}}}]}`, "must not be privileged"},
 		{"port of the machine", `{"containers":[{"ports":[{"containerPort":80,"hostPort":80}]}]}`, "must not be privileged"},
+		{"an image of PAI from a registry", `{"containers":[{"image":"pai.local/kueue:v0.19.2","imagePullPolicy":"Always"}]}`, "must not pull an image of PAI"},
 		{"SYS_ADMIN", `{"containers":[{"securityContext":{"capabilities":{"add":["SYS_ADMIN"]}}}]}`, "was not granted"},
 		{"capability of another virtual cluster", `{"containers":[{"securityContext":{"capabilities":{"add":["SYS_PTRACE"]}}}]}`, "was not granted"},
 	} {

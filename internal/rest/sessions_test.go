@@ -215,3 +215,44 @@ func TestBasicAuthentication(t *testing.T) {
 		}
 	}
 }
+
+// After a restore from a backup, no token is valid, of whichever kind and form. Users,
+// their passwords, and their rights stay.
+func TestEndAllTokens(t *testing.T) {
+	t.Parallel()
+	w := newWhole(t, identity.Policy{}, "default")
+	tokens := []string{w.user(t, "ada", true), w.user(t, "bob", false)}
+	application, err := w.accounts.CreateApplicationToken(t.Context(), "ada")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := changeUsers(t.Context(), w.memory, UsersByEntry, func(d *directory) error {
+		d.addToken("old", true, token{SHA256: hashToken("of v0.10")}) // without an end or an account
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	n, err := endAllTokens(t.Context(), w.memory)
+	if err != nil || n != 4 {
+		t.Fatalf("ended %d tokens, %v, want 4", n, err)
+	}
+	d, problems := readDirectory(w.memory.secret(t), UsersByEntry)
+	if len(d.infos(time.Now())) > 0 || len(d.Users) != 3 || problems != nil {
+		t.Errorf("left %+v, %v", d, problems)
+	}
+	for _, one := range append(tokens, application, "of v0.10") {
+		if _, _, ok := d.holder(hashToken(one), time.Now()); ok {
+			t.Errorf("token %s is valid", one)
+		}
+	}
+	again, _, err := w.handler.Logins.Login(t.Context(), "ada", "secret-ada", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, _ := w.ask(t, http.MethodGet, "/rest-server/api/v2/users", again, ""); code != http.StatusOK {
+		t.Errorf("the administrator got %d after a login", code)
+	}
+	if n, err := endAllTokens(t.Context(), newMemory()); err != nil || n != 0 {
+		t.Errorf("without users: %d, %v", n, err)
+	}
+}

@@ -101,6 +101,25 @@ func (t Tokens) Revoke(ctx context.Context, ids []string) ([]TokenInfo, error) {
 	return revoked, err
 }
 
+// EndAll deletes all tokens and returns their number. Users keep their passwords and
+// rights.
+func (t Tokens) EndAll(ctx context.Context) (int, error) { return endAllTokens(ctx, t.Cluster) }
+
+func endAllTokens(ctx context.Context, store UserStore) (n int, err error) {
+	secret, err := getSecret(ctx, store, usersSecret)
+	if err != nil || secret.ResourceVersion == "" {
+		return 0, err
+	}
+	err = changeUsers(ctx, store, UsersByEntry, func(d *directory) error {
+		n = len(d.infos(time.Now()))
+		for i := range d.Users {
+			d.Users[i].Tokens = []token{}
+		}
+		return nil
+	})
+	return n, err
+}
+
 // Limit lets a token end after a time from now.
 func (t Tokens) Limit(ctx context.Context, id string, life time.Duration) (TokenInfo, error) {
 	if life <= 0 || life > MaxTokenLife {

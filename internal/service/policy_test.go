@@ -131,6 +131,39 @@ func TestTasksHaveTheNetworkOfTheirJob(t *testing.T) {
 	}
 }
 
+// A task can use the images of PAI, and must not replace one that its machine has.
+func TestTasksReplaceNoImageOfPAI(t *testing.T) {
+	t.Parallel()
+	policy := policyOf(t, "rest-server", "pai-rest-server-jobs")
+	const message = "a task must not pull an image of PAI that its machine has"
+	policy.Spec.Validations = slices.DeleteFunc(policy.Spec.Validations, func(v admissionregistration.Validation) bool { return v.Message != message })
+	if len(policy.Spec.Validations) != 1 {
+		t.Fatalf("got %d rules about images, want 1", len(policy.Spec.Validations))
+	}
+	rule := &policy.Spec.Validations[0].Expression
+	*rule = strings.ReplaceAll(*rule, "variables.pods", "object.spec.replicatedJobs.map(r, r.template.spec.template.spec)")
+	for _, c := range []struct{ image, pull, want string }{
+		{"pai.local/example:v0.11", "IfNotPresent", ""},
+		{"pai.local/example:v0.11", "Never", ""},
+		{"pai.local/kueue:v0.19.2", "Always", message},
+		{"pai.local/kueue", "", message}, // the API server makes it Always
+		{"docker.io/team/train:v3", "Always", ""},
+		{"pai.local.example.com/train", "", ""},
+	} {
+		container := map[string]any{"name": "app", "image": c.image}
+		if c.pull != "" {
+			container["imagePullPolicy"] = c.pull
+		}
+		role := map[string]any{"template": map[string]any{"spec": map[string]any{"template": map[string]any{"spec": map[string]any{"containers": []any{container}}}}}}
+		o := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "jobset.x-k8s.io/v1alpha2", "kind": "JobSet", "spec": map[string]any{"replicatedJobs": []any{role}}}}
+		o.SetNamespace("pai-vc-default")
+		o.SetName("train")
+		if got := refusal(t, policy, restAPI, admission.Create, o); got != c.want {
+			t.Errorf("%s, %q: got the refusal %q, want %q", c.image, c.pull, got, c.want)
+		}
+	}
+}
+
 // The REST server makes the Secrets of jobs, and changes that of its users. The API server
 // refuses everything else that its account writes.
 func TestSecretsThatTheRESTServerWrites(t *testing.T) {

@@ -78,6 +78,12 @@ func (o *operator) rollBack() {
 		})
 		o.wantContainers(before)
 		o.wantRestoredJobs(report)
+		o.eventually(3*time.Minute, "Kueue and JobSet of the restored cluster are ready", func() (bool, string) {
+			out := o.kubectl("get pods -n pai-system -l 'app.kubernetes.io/name in (kueue,jobset)' --no-headers")
+			return strings.Count(out, " 1/1 ") >= 2, out
+		})
+		o.submitAs("since", "examples/train.yaml") // the lost job holds neither its name nor its resources
+		o.stopJob("since")
 	})
 
 	o.part("Kubernetes before its commit, by itself", func(o *operator) {

@@ -24,8 +24,13 @@ func Restored(r pai.Restore) (lines []string) {
 	}
 	lines = append(lines, fmt.Sprintf("%s %s%s", did, r.Snapshot, taken))
 	if r.Unknown != "" {
-		lines = append(lines, "RECORDS       unknown which jobs were changed: "+r.Unknown,
-			"TOKENS        those that were revoked since might be valid again; to see all, run: paictl user token list")
+		lines = append(lines, "RECORDS       unknown which jobs were changed: "+r.Unknown)
+	}
+	switch {
+	case r.TokensEnded:
+		lines = append(lines, "TOKENS        all have ended, so that none is valid again that was revoked since; for one of yours, run: paictl service start")
+	case r.Backup || r.Unknown != "":
+		lines = append(lines, "TOKENS        those that were revoked since might be valid again; to see all, run: paictl user token list")
 	}
 	for _, j := range r.Jobs {
 		lines = append(lines, restoredJob(j))

@@ -41,6 +41,19 @@ func TestRestoredNamesEveryJob(t *testing.T) {
 	if got := strings.Join(Restored(r), "\n"); !strings.Contains(got, "started to restore etcd from snapshot s.db\n") || !strings.Contains(got, "unknown which jobs were changed: etcd did not run") {
 		t.Errorf("got %s", got)
 	}
+	for _, c := range []struct {
+		r    pai.Restore
+		want string
+	}{
+		{pai.Restore{Backup: true, TokensEnded: true}, "TOKENS        all have ended"},
+		{pai.Restore{Backup: true}, "TOKENS        those that were revoked since might be valid again"},
+		{pai.Restore{Unknown: "x"}, "TOKENS        those that were revoked since might be valid again"},
+		{pai.Restore{}, ""},
+	} {
+		if got := strings.Join(Restored(c.r), "\n"); c.want != "" && !strings.Contains(got, c.want) || strings.Contains(got, "TOKENS") != (c.want != "") {
+			t.Errorf("%+v: got %s, want %q", c.r, got, c.want)
+		}
+	}
 	var b strings.Builder
 	if err := Text(&b, func(p *Page) { report(p, pai.Operation{Verb: pai.VerbRollback, Restored: &r}) }); err != nil || !strings.Contains(b.String(), "  RECORDS       unknown") {
 		t.Errorf("got %s, %v", b.String(), err)
