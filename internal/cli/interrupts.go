@@ -11,10 +11,15 @@ import (
 // point. Another Ctrl-C, or a SIGTERM, cancels the context. An operation does not end with
 // what reads its output: it would end in the middle of a step, without a record.
 func interrupts(ctx context.Context, env *Env) (context.Context, <-chan struct{}, func()) {
+	return interruptsAnd(ctx, env, !signal.Ignored(syscall.SIGHUP)) // nohup ignores it
+}
+
+// interruptsAnd is interrupts, with or without the end of the terminal.
+func interruptsAnd(ctx context.Context, env *Env, hangup bool) (context.Context, <-chan struct{}, func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	if !signal.Ignored(syscall.SIGHUP) { // nohup ignores it
+	if hangup {
 		signal.Notify(signals, syscall.SIGHUP)
 	}
 	signal.Ignore(syscall.SIGPIPE) // writes return an error instead

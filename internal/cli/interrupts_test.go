@@ -47,7 +47,7 @@ func TestInterrupts(t *testing.T) {
 		{"terminated", []syscall.Signal{syscall.SIGTERM}, false, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			ctx, safeStop, release := interrupts(t.Context(), &Env{Console: ui.Console{Err: io.Discard}})
+			ctx, safeStop, release := interruptsAnd(t.Context(), &Env{Console: ui.Console{Err: io.Discard}}, true)
 			defer release()
 			for i, s := range c.signals {
 				sendSelf(t, s)
