@@ -60,7 +60,7 @@ func (o *operation) doersFor(step plan.Step) (plan.Doers, error) {
 			PortalService: func(ctx context.Context, client *kube.Client) error {
 				return rest.EnsurePortalSecrets(ctx, client, o.Portal())
 			}}}
-	inCluster.Prepared = map[string]func(context.Context) (bool, error){"rest-server": o.historyIsThere(step.To.Services())}
+	inCluster.Prepared = map[string]func(context.Context) (bool, error){"rest-server": both(o.historyIsThere(step.To.Services()), o.accessIsThere)}
 	if bundle != nil {
 		onMachines.Bundle, inCluster.Bundle = bundle, bundle
 	}
@@ -131,6 +131,33 @@ func (v versioned) Do(ctx context.Context, s plan.Step) error {
 		return err
 	}
 	return d.Do(ctx, s)
+}
+
+// both reports whether both are true. The second is asked only if the first is.
+func both(first, second func(context.Context) (bool, error)) func(context.Context) (bool, error) {
+	return func(ctx context.Context) (bool, error) {
+		if is, err := first(ctx); err != nil || !is {
+			return false, err
+		}
+		return second(ctx)
+	}
+}
+
+// accessIsThere reports whether this host has credentials of the REST server that are valid.
+// A restore from a backup ends those of before, and the server runs.
+func (o *operation) accessIsThere(ctx context.Context) (bool, error) {
+	saved, err := rest.LoadAccess(filepath.Join(o.ClusterDir(), rest.AccessFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	client, err := o.Kube(ctx)
+	if err != nil {
+		return false, err
+	}
+	return rest.HasAccess(ctx, client, saved)
 }
 
 // ensureAccess makes the secrets that the REST server of a release starts with,

@@ -160,6 +160,17 @@ func ensureAdmin(ctx context.Context, c *kube.Client, form UsersForm, saved, not
 	})
 }
 
+// HasAccess reports whether the token of a saved access is valid.
+func HasAccess(ctx context.Context, c interface{ Clientset() kubernetes.Interface }, saved Access) (bool, error) {
+	secret, err := getSecret(ctx, c, usersSecret)
+	if err != nil || saved.Token == "" {
+		return false, err
+	}
+	dir, _ := readDirectory(secret, formOf(secret)) // a token that cannot be read is not valid
+	_, _, valid := dir.holder(hashToken(saved.Token), time.Now())
+	return valid, nil
+}
+
 // getSecret returns an empty Secret if it does not exist.
 func getSecret(ctx context.Context, c interface{ Clientset() kubernetes.Interface }, name string) (*corev1.Secret, error) {
 	s, err := c.Clientset().CoreV1().Secrets(pai.SystemNamespace).Get(ctx, name, metav1.GetOptions{})

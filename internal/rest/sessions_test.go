@@ -245,9 +245,17 @@ func TestEndAllTokens(t *testing.T) {
 			t.Errorf("token %s is valid", one)
 		}
 	}
+	for name, access := range map[string]Access{"ended": {Token: tokens[0]}, "none": {}} {
+		if has, err := HasAccess(t.Context(), w.memory, access); has || err != nil {
+			t.Errorf("%s: the access counts as valid: %t, %v", name, has, err)
+		}
+	}
 	again, _, err := w.handler.Logins.Login(t.Context(), "ada", "secret-ada", 0)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if has, err := HasAccess(t.Context(), w.memory, Access{Token: again}); !has || err != nil {
+		t.Errorf("after a login, the access is valid: %t, %v", has, err)
 	}
 	if code, _ := w.ask(t, http.MethodGet, "/rest-server/api/v2/users", again, ""); code != http.StatusOK {
 		t.Errorf("the administrator got %d after a login", code)
