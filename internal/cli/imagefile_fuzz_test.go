@@ -164,9 +164,9 @@ func TestArchivesThatGrowAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, file := range map[string]string{
-		"more than 100000 files":   put(t, "many.tgz", many.Bytes()),
-		"holes":                    put(t, "holes.tar", holes(t)),
-		"no file and no directory": os.DevNull,
+		"more than 100000 files":        put(t, "many.tgz", many.Bytes()),
+		"has holes, which no image has": put(t, "sparse.tar", holes(t)),
+		"no file and no directory":      os.DevNull,
 	} {
 		if f, err := openImageFile(file, "train:v1"); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %+v, %v", want, f, err)

@@ -170,10 +170,16 @@ func limited[T any](ctx context.Context, limit time.Duration, do func(ctx contex
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, noAnswer(limit))
 	defer cancel()
 	result, err := within(ctx, func() (T, error) { return do(ctx) })
+	return result, slowOr(ctx, err)
+}
+
+// slowOr is an error, or that the time of the context has passed, whatever a driver makes
+// of that.
+func slowOr(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); err != nil && errors.Is(cause, ErrSlow) {
-		err = cause // not what the driver makes of it
+		return cause
 	}
-	return result, err
+	return err
 }
 
 // Use calls do with the database. If it is not available, slow, or fails, the error wraps

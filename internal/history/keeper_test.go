@@ -200,9 +200,25 @@ func TestOpeningIsBounded(t *testing.T) {
 // What a driver makes of an ended context does not hide that the database is slow.
 func TestSlowIsSlow(t *testing.T) {
 	t.Parallel()
+	ended, end := context.WithCancelCause(t.Context())
+	end(noAnswer(time.Second))
+	driver := errors.New("interrupted (9)")
+	for name, c := range map[string]struct {
+		ctx       context.Context
+		err, want error
+	}{
+		"in time":            {t.Context(), nil, nil},
+		"another error":      {t.Context(), driver, driver},
+		"too late":           {ended, driver, ErrSlow},
+		"at the last moment": {ended, nil, nil},
+	} {
+		if got := slowOr(c.ctx, c.err); !errors.Is(got, c.want) || (got == nil) != (c.want == nil) {
+			t.Errorf("%s: got %v, want %v", name, got, c.want)
+		}
+	}
 	_, err := limited(t.Context(), time.Millisecond, func(ctx context.Context) (int, error) {
 		<-ctx.Done()
-		return 0, errors.New("interrupted (9)")
+		return 0, driver
 	})
 	if !errors.Is(err, ErrSlow) {
 		t.Errorf("got %v", err)
