@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -172,7 +174,7 @@ func (h *Handler) hasVirtualCluster(ctx context.Context, name string) error {
 		return err
 	}
 	if _, ok := all[name]; !ok {
-		return pai.Errorf(pai.CodeNotFound, "", "virtual cluster %q not found", name)
+		return pai.Errorf(pai.CodeNotFound, "", "virtual cluster %q not found; there are: %s", name, strings.Join(slices.Sorted(maps.Keys(all)), ", "))
 	}
 	return nil
 }

@@ -50,7 +50,7 @@ func TestFiltersOfJobsAreUnderstoodOrRefused(t *testing.T) {
 		"state=running":         {http.StatusOK, "[]"},
 		"state=rnning":          {http.StatusBadRequest, `unknown state \"rnning\" of a job, want one of WAITING, RUNNING`},
 		"vc=default":            {http.StatusOK, "[]"},
-		"vc=nowhere":            {http.StatusNotFound, `virtual cluster \"nowhere\" not found`},
+		"vc=nowhere":            {http.StatusNotFound, `virtual cluster \"nowhere\" not found; there are: default, research`},
 		"vc=default&vc=another": {http.StatusBadRequest, "parameter vc more than once; this request takes username, vc, state, offset, limit"},
 	} {
 		if status, text := w.ask(t, http.MethodGet, "/api/v2/jobs?"+query, token, ""); status != want.status || !strings.Contains(text, want.text) {

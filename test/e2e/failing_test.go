@@ -21,7 +21,7 @@ const failingJob = "fails"
 func (s *upgradeStory) applyWhileATaskFails(args ...string) string {
 	s.t.Helper()
 	step := "kubernetes/" + newerKubernetes + "/machine/pai-1/programs"
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 10*time.Minute)
 	defer cancel()
 	cmd := s.command(ctx, append([]string{"upgrade", "apply", "--yes", "-o", "json"}, args...)...)
 	var stderr bytes.Buffer

@@ -24,9 +24,7 @@ var plainAddresses = []string{"172.29.231.11", "172.29.231.12"}
 // two machines that PAI did not make: plain Debian, their own host keys, no login of
 // root, and a user with sudo.
 func TestFirstHour(t *testing.T) {
-	if os.Getenv("PAI_TEST_ALL") == "" {
-		t.Skip("minutes on two more machines; make test-all runs it")
-	}
+	inTestAll(t, "minutes on two more machines")
 	o := newOperator(t, "first")
 	o.buildBundle(newer)
 	key, roots := plainMachines(t)

@@ -22,9 +22,7 @@ import (
 // container runtime are replaced, while a GPU breaks, and while the agent is removed and
 // comes back. Then the machine restarts.
 func TestGPUs(t *testing.T) {
-	if os.Getenv("PAI_TEST_ALL") == "" {
-		t.Skip("ten minutes on another cluster; make test-all runs it")
-	}
+	inTestAll(t, "ten minutes on another cluster")
 	g := &gpuStory{operator: newOperator(t, "gpus")}
 	g.run(20*time.Minute, "up", "--yes")
 	for _, chapter := range []struct {

@@ -19,9 +19,7 @@ import (
 // directory of the history was lost and came back, and after the services were rolled back
 // and upgraded again. A training job does not notice, and no request of a client fails.
 func TestHistory(t *testing.T) {
-	if os.Getenv("PAI_TEST_ALL") == "" {
-		t.Skip("ten minutes or more on another cluster; make test-all runs it")
-	}
+	inTestAll(t, "ten minutes or more on another cluster")
 	s := &historyStory{operator: newOperator(t, "history"), kept: map[string]endedJob{}}
 	for _, chapter := range []struct {
 		name      string

@@ -16,9 +16,7 @@ import (
 // beside one that does its work. The machine answers meanwhile, the other job is
 // not touched, and each culprit ends, or is stopped, with a reason that its user reads.
 func TestHostileJobs(t *testing.T) {
-	if os.Getenv("PAI_TEST_ALL") == "" {
-		t.Skip("three minutes or more on another cluster; make test-all runs it")
-	}
+	inTestAll(t, "three minutes or more on another cluster")
 	o := newOperator(t, "hostile")
 	o.buildBundle(newer)
 	o.run(10*time.Minute, "up", "--yes")

@@ -22,9 +22,7 @@ import (
 // The release is built again with patches under its name: jobs that an older release
 // accepted keep what they started with.
 func TestHostileUpgrade(t *testing.T) {
-	if os.Getenv("PAI_TEST_ALL") == "" {
-		t.Skip("ten minutes or more on another cluster; make test-all runs it")
-	}
+	inTestAll(t, "ten minutes or more on another cluster")
 	w := workshop{t, t.TempDir()}
 	o := newOperator(t, "hostile-upgrade")
 	o.buildBundle(newer)

@@ -5,7 +5,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -19,9 +18,7 @@ import (
 // and an upgrade pass without it, and do not uncordon it. Its return waits until it is on,
 // brings it to the new version, and a job runs there again.
 func TestMaintenance(t *testing.T) {
-	if os.Getenv("PAI_TEST_ALL") == "" {
-		t.Skip("several minutes on another cluster; make test-all runs it")
-	}
+	inTestAll(t, "several minutes on another cluster")
 	o := newOperator(t, "maintenance")
 	o.bootFrozen(older, "--machines", "2")
 	o.kubectl("cordon pai-1")

@@ -23,9 +23,7 @@ import (
 // and Ray do, on two machines: they add up numbers over TCP. A job with a secret prints it,
 // and nothing else shows it; with the job, its Secret ends.
 func TestTasksMeet(t *testing.T) {
-	if os.Getenv("PAI_TEST_ALL") == "" {
-		t.Skip("three minutes on another cluster; make test-all runs it")
-	}
+	inTestAll(t, "three minutes on another cluster")
 	o := newOperator(t, "meet")
 	o.buildBundle(newer)
 	o.run(10*time.Minute, "up", "--machines", "2", "--yes")

@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"encoding/json"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -16,9 +15,7 @@ import (
 // two hops of Kubernetes and of the services under a job, and rolls both back.
 // The configuration directory has schema 1, and the users are one document.
 func TestOldestRelease(t *testing.T) {
-	if os.Getenv("PAI_TEST_ALL") == "" {
-		t.Skip("two more minutes for the bundle of v0.9, and ten for the test: make test-all runs it")
-	}
+	inTestAll(t, "two more minutes for the bundle of v0.9, and ten for the test")
 	o := newOperator(t, "oldest")
 	o.bootFrozen("v0.9")
 	configured := o.configuration("config")

@@ -217,3 +217,14 @@ func (o *operator) eventually(limit time.Duration, what string, ok func() (bool,
 		time.Sleep(500 * time.Millisecond)
 	}
 }
+
+// inTestAll skips a test that make test has no time for.
+func inTestAll(t *testing.T, why string) {
+	t.Helper()
+	if !testsAll() {
+		t.Skip(why + "; make test-all runs it")
+	}
+}
+
+// testsAll reports whether make test-all, or make e2e with a name, runs the tests.
+func testsAll() bool { return os.Getenv("PAI_TEST_ALL") != "" }

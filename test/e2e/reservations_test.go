@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -14,9 +13,7 @@ import (
 // not touched, and the machine keeps what it reserves, which the plan names. When the job
 // has ended, a boot sets the reservations of the newer release, once.
 func TestReservationsWait(t *testing.T) {
-	if os.Getenv("PAI_TEST_ALL") == "" {
-		t.Skip("three minutes or more on another cluster; make test-all runs it")
-	}
+	inTestAll(t, "three minutes or more on another cluster")
 	o := newOperator(t, "reservations")
 	o.bootFrozen(older)
 	o.submit("test/e2e/testdata/hold.yaml", 2)

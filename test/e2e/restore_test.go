@@ -17,9 +17,7 @@ import (
 // that it does not have keeps its machine out until it ends, and is never ended. A job
 // that has ended since does not run again.
 func TestRestoreFromBackup(t *testing.T) {
-	if os.Getenv("PAI_TEST_ALL") == "" {
-		t.Skip("four minutes on another cluster; make test-all runs it")
-	}
+	inTestAll(t, "four minutes on another cluster")
 	o := newOperator(t, "restore")
 	o.run(20*time.Minute, "up", "--release", older, "--machines", "2", "--yes")
 	o.kubectl("cordon pai-1") // the jobs run on the worker

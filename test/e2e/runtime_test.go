@@ -16,9 +16,7 @@ import (
 // TestRuntimeReplaced upgrades containerd from 2.2 to 2.3 and rolls it back, while
 // a job writes and checks a growing file, and pods of both versions run.
 func TestRuntimeReplaced(t *testing.T) {
-	if os.Getenv("PAI_TEST_ALL") == "" {
-		t.Skip("TestUpgrade replaces the runtime under jobs as well; make test-all runs this test")
-	}
+	inTestAll(t, "TestUpgrade replaces the runtime under jobs as well")
 	r := &runtimeStory{operator: newOperator(t, "runtime"), machine: "pai-1", older: olderKubernetes, newer: newerKubernetes}
 	r.bootFrozen(older)
 	r.begin()

@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -31,7 +30,7 @@ func TestSameVersion(t *testing.T) {
 		{"a patched API proxy", (*sameVersion).patchedAPIProxy, true},
 		{"a patched network program", (*sameVersion).patchedNetwork, true},
 	} {
-		if chapter.slow && os.Getenv("PAI_TEST_ALL") == "" {
+		if chapter.slow && !testsAll() {
 			continue // set by make test-all, and for one test
 		}
 		ok := s.part(chapter.name, func(o *operator) {

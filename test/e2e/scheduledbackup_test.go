@@ -22,9 +22,7 @@ import (
 // check say, an operation is never backed up in its middle, and without the key in the
 // configuration nothing is left but the backups.
 func TestBackupsWithoutAnOperator(t *testing.T) {
-	if os.Getenv("PAI_TEST_ALL") == "" {
-		t.Skip("three minutes on another cluster; make test-all runs it")
-	}
+	inTestAll(t, "three minutes on another cluster")
 	o := newOperator(t, "scheduled")
 	o.run(20*time.Minute, "up", "--machines", "1")
 	s := &scheduledBackups{operator: o, identity: filepath.Join(t.TempDir(), "identity.txt")}
