@@ -99,9 +99,10 @@ func TestShimsAnswer(t *testing.T) {
 	r.Write(tasks+"c1/shim-binary-path", "/opt/pai/v0.10-pai/bin/containerd-shim-runc-v2")
 	r.Write(tasks+"removed/shim-binary-path", "/opt/pai/v0.9-pai/bin/containerd-shim-runc-v2")
 
-	want := map[string]string{ // a part of the problem
+	// A part of the problem. The shim that closes its connections fails the request or the answer.
+	want := map[string]string{
 		"c1": "", "s1": "", "c2": "", "c3": "container not created", "empty": "does not know the container", "other": "code 12",
-		"mute": "no answer within", "closed": "read unix", "none": "no such file", "grpc": "unknown kind of shim", "v4": "unknown kind of shim",
+		"mute": "no answer within", "closed": " unix @->", "none": "no such file", "grpc": "unknown kind of shim", "v4": "unknown kind of shim",
 		"broken": "read bootstrap.json", "removed": "/opt/pai/v0.9-pai/bin/containerd-shim-runc-v2 was removed", "no-file": "bootstrap.json",
 	}
 	began := time.Now()
