@@ -114,6 +114,10 @@ budget() { # minutes with a warm cache, and with a cold one; see docs/testing.md
   esac
 }
 
+# strays prints the files of this directory that git neither has nor ignores.
+strays() { git ls-files --others --exclude-standard 2>/dev/null || true; }
+
+before=$(strays)
 for suite in "$@"; do
   declare -F "$suite" >/dev/null || { echo "no suite $suite" >&2; exit 2; }
   printf '\n=== suite %s\n' "$suite"
@@ -125,6 +129,12 @@ done
 for suite in "$@"; do
   case $(cat "$results/$suite.result") in FAILED*) printf '\n=== failures of %s\n' "$suite"; failures "$results/$suite.log" ;; esac
 done
+
+left=$(comm -13 <(sort <<<"$before") <(strays | sort))
+if [[ -n $left ]]; then
+  printf '\n=== the tests left files in the source\n%s\n' "$left"
+  failed=1
+fi
 
 printf '\n%-10s %-8s %9s   %s\n' SUITE OUTCOME TIME "BUDGET warm, cold"
 for suite in "$@"; do

@@ -160,7 +160,7 @@ func resourceManagers(m observedMachine) Result {
 		CPU    string `json:"cpuManagerPolicy"`
 		Memory string `json:"memoryManagerPolicy"`
 	}
-	if len(m.KubeletConfig) == 0 && m.state.Joined {
+	if len(m.KubeletConfig) == 0 && m.hasKubelet() {
 		return unknownf(m.Hostname, "kubelet configuration not found")
 	}
 	if err := yaml.Unmarshal(m.KubeletConfig, &kubelet); err != nil {
@@ -195,7 +195,7 @@ func resourceManagers(m observedMachine) Result {
 		return summary(m.Hostname, "no action needed: the guard waits until no job runs on the machine", nil, pinned, "")
 	}
 	fix := "when no job runs there, stop pai-kubelet, delete the file, and start pai-kubelet"
-	if !m.state.Joined { // another kubelet left the file
+	if !m.hasKubelet() { // another kubelet left the file
 		fix = "delete the file; on the machine, run: rm -f " + layout.CPUManagerState + " " + layout.MemoryManagerState
 	}
 	return summary(m.Hostname, fix, problems, nil, "no policy pins CPUs or memory")

@@ -13,7 +13,7 @@ import (
 
 // controlPlaneMachine and workerMachine are prepared machines of a cluster.
 func controlPlaneMachine(f machineFacts) observedMachine {
-	return observedMachine{config.Machine{Hostname: "m1", Role: config.RoleControlPlane}, f, plan.MachineState{Prepared: true, Joined: true}}
+	return observedMachine{config.Machine{Hostname: "m1", Role: config.RoleControlPlane}, f, plan.MachineState{Prepared: true, Joined: true, Roles: map[plan.Role]plan.RoleState{plan.RoleKubelet: {Link: "v0.11-pai", Running: "v0.11-pai"}}}}
 }
 
 func workerMachine(f machineFacts) observedMachine {

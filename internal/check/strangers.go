@@ -37,7 +37,7 @@ func otherRuntimes(m observedMachine) Result {
 		}
 	}
 	const fix = "stop it and keep it from starting (for Docker, run: systemctl disable --now docker.socket docker.service containerd.service), or give it another root and state in /etc/containerd/config.toml"
-	if !m.state.Joined {
+	if !m.hasKubelet() {
 		running, enabled = append(running, enabled...), nil
 	}
 	return summary(m.Hostname, fix, running, enabled, "no other containerd uses the directories of PAI")
@@ -55,7 +55,7 @@ func otherKubelets(m observedMachine) Result {
 	}
 	fix := "keep it from starting; on the machine, run: systemctl disable --now " + strings.Join(m.Strangers.Kubelets, " ")
 	var problems, warnings []string
-	if m.state.Joined {
+	if m.hasKubelet() {
 		warnings = enabled
 	} else {
 		problems = enabled

@@ -11,8 +11,8 @@ func TestStrangers(t *testing.T) {
 	with := func(s inspect.Strangers) observedMachine {
 		return workerMachine(machineFacts{Condition: inspect.Condition{Strangers: &s}})
 	}
-	joined := func(m observedMachine) observedMachine { m.state.Joined = true; return m }
-	fresh := func(m observedMachine) observedMachine { m.state.Joined = false; return m }
+	joined := func(m observedMachine) observedMachine { return m }
+	fresh := func(m observedMachine) observedMachine { m.state.Roles = nil; return m } // its identity can be there
 	runs := inspect.OtherRuntime{Program: "/usr/bin/containerd", Running: true}
 	starts := inspect.OtherRuntime{Program: "containerd.service"}
 	drops := func(rules string) inspect.Strangers {

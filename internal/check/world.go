@@ -136,6 +136,13 @@ type observedMachine struct {
 	state plan.MachineState
 }
 
+// hasKubelet reports whether the machine has the kubelet of PAI. One that was cleaned keeps
+// its identity in the cluster, and so does one whose boot was interrupted, without a kubelet.
+func (m observedMachine) hasKubelet() bool {
+	kubelet := m.state.Roles[plan.RoleKubelet]
+	return kubelet.Link != "" || kubelet.Running != ""
+}
+
 var errNoMachine = errors.New("all machines are unreachable")
 
 // onMachines is for a check that evaluates each machine.

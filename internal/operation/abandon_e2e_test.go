@@ -33,7 +33,7 @@ func TestAbandon(t *testing.T) {
 	if err := store.WriteFile(ctx, "/var/lib/pai/cluster.json", []byte(`{"clusterId":"test","kubernetes":"v0.9-pai","services":"v0.9"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := &session.Session{Config: &config.Config{}, Hosts: map[string]machine.Host{}, Progressf: t.Logf}
+	s := &session.Session{Config: &config.Config{}, Dirs: session.Dirs{State: t.TempDir()}, Hosts: map[string]machine.Host{}, Progressf: t.Logf}
 	s.UseKube(api.Client)
 	for name, role := range map[string]string{"one": config.RoleControlPlane, "two": config.RoleWorker} {
 		// The witness, which has its own connections, connects to no machine.
