@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"pai.dev/pai/internal/pai"
 )
 
 // What no two clusters have in common is replaced by its kind.
@@ -63,6 +65,13 @@ func maskObject(o map[string]any) (string, error) {
 	if data, ok := o["data"].(map[string]any); ok && o["kind"] == "ConfigMap" {
 		// A signature for each token of a joining kubelet, as long as the token lives.
 		maps.DeleteFunc(data, func(key string, _ any) bool { return strings.HasPrefix(key, "jws-kubeconfig-") })
+		if progress, ok := data[pai.ProgressKey].(string); ok {
+			end, err := endOf(progress)
+			if err != nil {
+				return "", err
+			}
+			data[pai.ProgressKey] = end
+		}
 	}
 	if spec, ok := o["spec"].(map[string]any); ok && o["kind"] == "Service" {
 		for _, k := range []string{"clusterIP", "clusterIPs"} {
@@ -76,4 +85,13 @@ func maskObject(o map[string]any) (string, error) {
 		return "", fmt.Errorf("write an object: %w", err)
 	}
 	return maskText(string(text)), nil
+}
+
+// endOf is how the last operation ended. Its steps are those that its attempts left to it.
+func endOf(progress string) (map[string]any, error) {
+	var p pai.PublishedProgress
+	if err := json.Unmarshal([]byte(progress), &p); err != nil {
+		return nil, fmt.Errorf("read the progress of the last operation: %w", err)
+	}
+	return map[string]any{"verb": p.Verb, "to": p.To, "outcome": p.Outcome, "all done": p.Done == p.Total, "waiting": len(p.Waiting)}, nil
 }

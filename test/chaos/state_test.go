@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"pai.dev/pai/internal/pai"
 )
 
 func TestDiff(t *testing.T) {
@@ -107,6 +109,19 @@ func TestMaskObject(t *testing.T) {
 	tracked := mask(`{"kind": "ConfigMap", "metadata": {"name": "kube-apiserver-legacy-service-account-token-tracking"}, "data": {"since": "2026-11-22"}}`)
 	if other := mask(`{"kind": "ConfigMap", "metadata": {"name": "kube-apiserver-legacy-service-account-token-tracking"}, "data": {"since": "2026-11-23"}}`); other != tracked {
 		t.Errorf("got %s and %s, want two clusters made on two days to be the same", tracked, other)
+	}
+	progress := func(end string) string {
+		data, _ := json.Marshal(map[string]any{"kind": "ConfigMap", "data": map[string]string{pai.ProgressKey: `{"to":{"services":"v0.11"},` + end}})
+		return mask(string(data))
+	}
+	ended := progress(`"total":27,"done":27,"outcome":"succeeded","outageSeconds":1.4}`)
+	if other := progress(`"total":23,"done":23,"outcome":"succeeded","steps":[{"id":"a"}]}`); other != ended {
+		t.Errorf("got %s and %s, want the steps of the last attempt not to show", other, ended)
+	}
+	for _, end := range []string{`"total":27,"done":27,"outcome":"failed"}`, `"total":27,"done":26,"outcome":"succeeded"}`} {
+		if progress(end) == ended {
+			t.Errorf("%s does not show", end)
+		}
 	}
 	deployment := mask(`{"kind": "Deployment", "spec": {"replicas": 1}, "status": {"replicas": 1}}`)
 	if deployment == mask(`{"kind": "Deployment", "spec": {"replicas": 2}, "status": {"replicas": 1}}`) {
