@@ -40,11 +40,18 @@ func (c maintenanceDNS) Done(ctx context.Context, s plan.Step) (bool, error) {
 	return ok && d.Status.ObservedGeneration >= d.Generation, err
 }
 
-// Do lets pods start on a machine only when they can run there.
+// Do lets pods start on a machine only when they can run there. A machine that waits for
+// its jobs was never away, and can be off.
 func (c maintenanceDNS) Do(ctx context.Context, s plan.Step) error {
 	if c.returns {
-		if err := c.awaitReady(ctx, s.Target); err != nil {
+		waits, err := c.waitsForMaintenance(ctx, s.Target)
+		if err != nil {
 			return err
+		}
+		if !waits {
+			if err := c.awaitReady(ctx, s.Target); err != nil {
+				return err
+			}
 		}
 	}
 	objects, d, err := c.objects(ctx, s)

@@ -77,6 +77,17 @@ func (c *cluster) isRecorded(ctx context.Context, name string) (bool, error) {
 	return found, err
 }
 
+// waitsForMaintenance reports whether a machine is cordoned for a maintenance that is not
+// recorded yet.
+func (c *cluster) waitsForMaintenance(ctx context.Context, name string) (bool, error) {
+	recorded, err := c.isRecorded(ctx, name)
+	if err != nil || recorded {
+		return false, err
+	}
+	node, _, err := c.node(ctx, name)
+	return node != nil && node.Annotations[pai.AnnotationMaintenance] != "" && node.Annotations[pai.AnnotationInMaintenance] == "", err
+}
+
 // node reads the node of a step; nil if there is none.
 func (c *cluster) node(ctx context.Context, name string) (*corev1.Node, kubernetes.Interface, error) {
 	k, err := c.Kube(ctx)

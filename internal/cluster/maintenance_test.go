@@ -362,6 +362,10 @@ func TestReturnWaitsForAReadyNode(t *testing.T) {
 		api.set(t, nodePath+"pai-2", &n)
 	}
 	ready(corev1.ConditionFalse)
+	waiting, _, _ := maintenanceCluster(t, maintenanceNode("pai-2", `"`+pai.AnnotationMaintenance+`":"op-1"`, pai.FieldManager))
+	if err := Doers(waiting.deps)[plan.KindDNSBack].Do(t.Context(), back); err != nil {
+		t.Errorf("got %v for a machine that waits for its jobs, want no wait for its node", err)
+	}
 	for _, kind := range []plan.Kind{plan.KindReturn, plan.KindDNSBack} {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		err := Doers(c.deps)[kind].Do(ctx, back)

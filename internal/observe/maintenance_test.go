@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -29,6 +30,9 @@ func TestMaintenanceIsObserved(t *testing.T) {
 	}
 	if m := w.Machines[1].Maintenance; w.Machines[0].Maintenance != nil || m == nil || m.By != "ann@ops" || m.Operation != "op-1" || m.Since.IsZero() {
 		t.Errorf("got %+v, want the record of %s", w.Machines, worker)
+	}
+	if got := w.Unconfigured.Maintained; !slices.Equal(got, []string{"other"}) {
+		t.Errorf("got %q, want the record of a machine that is not in the configuration", got)
 	}
 	addNodes(&w, []corev1.Node{{ObjectMeta: metav1.ObjectMeta{Name: worker, Annotations: map[string]string{
 		pai.AnnotationMaintenance: "op-1", pai.AnnotationInMaintenance: "2026-11-27T09:00:00Z"}}}})

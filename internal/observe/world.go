@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -86,8 +87,10 @@ func readRecord(ctx context.Context, src Source, w *plan.World) error {
 	for i, m := range w.Machines {
 		if record, found := maintained[m.Name]; found {
 			w.Machines[i].Maintenance = &record
+			delete(maintained, m.Name)
 		}
 	}
+	w.Unconfigured.Maintained = slices.Sorted(maps.Keys(maintained))
 	return err
 }
 

@@ -48,8 +48,8 @@ func Maintain(w World, name string) (Plan, error) {
 	// A job that started before the cordon is not in the observed state. A machine whose
 	// node was deleted can still run containers.
 	drain := add("drain", KindDrain, !cordoned || !recorded, pai.RiskNode, cordon)
-	// CoreDNS ignores cordons, and that of older releases would return to the machine. A
-	// maintenance that is canceled while jobs run does not change it.
+	// CoreDNS ignores cordons, and that of older releases would return to the machine. It is
+	// changed when no job is left; a return undoes it also if the record does not follow.
 	dns := add("dns", KindDNSAway, !recorded, pai.RiskNone, drain)
 	add("record", KindMaintenance, !recorded, pai.RiskNone, dns)
 	p.Steps = d.reduce()
@@ -66,19 +66,26 @@ func Maintain(w World, name string) (Plan, error) {
 // the versions of the cluster, as those of a boot, and then new jobs can start there. If the
 // machine still waits for its jobs, nothing but the cordon is undone: what other operations
 // have to change there needs no idle machine now.
+//
+// If the machine has left the configuration, only its record and the marks of its node go.
 func Return(in Input, name string) (Plan, error) {
+	p := Plan{Verb: pai.VerbReturn, From: in.World.Current, To: in.World.Current, Hops: []Hop{}, Steps: []Step{}}
+	back := Step{ID: maintenanceID(name, "return"), Kind: KindReturn, Target: name, Phase: "maintenance", Risk: pai.RiskNone}
+	if in.World.APIReachable && slices.Contains(in.World.Unconfigured.Maintained, name) {
+		p.Steps = append(p.Steps, back)
+		p.Notes = append(p.Notes, name+" is not in the configuration: only the record of its maintenance is removed")
+		return p, p.Validate()
+	}
 	m, err := in.World.worker(name)
 	if err != nil {
 		return Plan{}, err
 	}
-	p := Plan{Verb: pai.VerbReturn, From: in.World.Current, To: in.World.Current, Hops: []Hop{}, Steps: []Step{}}
 	if !m.InMaintenance() {
 		p.Notes = append(p.Notes, name+" is not in maintenance")
 		return p, nil
 	}
-	back := Step{ID: maintenanceID(name, "return"), Kind: KindReturn, Target: name, Phase: "maintenance", Risk: pai.RiskNone}
 	if m.WaitsForMaintenance() {
-		p.Steps = append(p.Steps, back)
+		p.Steps = in.withDNSBack(nil, back)
 		p.Notes = append(p.Notes, name+" is not in maintenance yet: its cordon is removed, and its jobs run on")
 		return p, p.Validate()
 	}
@@ -104,15 +111,22 @@ func Return(in Input, name string) (Plan, error) {
 	for _, s := range steps {
 		back.After = append(back.After, s.ID)
 	}
-	if !in.World.isBetweenVersions() { // else the rest of the hop applies CoreDNS
-		dns := Step{ID: maintenanceID(name, "dns"), Kind: KindDNSBack, Target: name, To: pai.AnyVersion(in.World.runs()), Phase: back.Phase, Risk: pai.RiskNone, After: back.After}
-		steps, back.After = append(steps, dns), append(slices.Clone(back.After), dns.ID)
-	}
-	p.Steps = append(steps, back)
+	p.Steps = in.withDNSBack(steps, back)
 	in.noteReservations(&p)
 	in.noteKinds(&p)
 	in.noteDevicePlugins(&p)
 	return p, p.Validate()
+}
+
+// withDNSBack appends the return of a machine to the steps before it, and before that
+// CoreDNS as it is without the maintenance. In the middle of a hop, the rest of the hop
+// applies CoreDNS.
+func (in Input) withDNSBack(steps []Step, back Step) []Step {
+	if !in.World.isBetweenVersions() {
+		dns := Step{ID: maintenanceID(back.Target, "dns"), Kind: KindDNSBack, Target: back.Target, To: pai.AnyVersion(in.World.runs()), Phase: back.Phase, Risk: pai.RiskNone, After: back.After}
+		steps, back.After = append(steps, dns), append(slices.Clone(back.After), dns.ID)
+	}
+	return append(steps, back)
 }
 
 // currentSteps are the steps of one machine to what the cluster runs. A machine that

@@ -346,12 +346,30 @@ func TestReturnCancelsWhatWaits(t *testing.T) {
 	m := &in.World.Machines[1]
 	m.Node.Unschedulable, m.Node.Maintenance, m.Unreachable = true, "op-1", "no connection"
 	p, err := Return(in, "gpu-01")
-	if err != nil || len(p.Steps) != 1 || p.Steps[0].Kind != KindReturn {
-		t.Errorf("got %v, %v, want only the cordon undone", p.Steps, err)
+	if err != nil || len(p.Steps) != 2 || p.Steps[0].Kind != KindDNSBack || p.Steps[1].Kind != KindReturn || !slices.Contains(p.Steps[1].After, p.Steps[0].ID) {
+		t.Errorf("got %v, %v, want only CoreDNS and the cordon undone", p.Steps, err)
 	}
 	// An etcd that was restored has the mark, and no record: the machine might be behind.
 	m.Unreachable, m.Node.InMaintenance = "", true
 	if p, err = Return(in, "gpu-01"); err != nil || len(p.Steps) < 2 {
 		t.Errorf("got %v, %v, want the machine brought to the version of the cluster", p.Steps, err)
+	}
+}
+
+// The record of a machine that left the configuration is removed by its return.
+func TestReturnOfAMachineThatLeft(t *testing.T) {
+	t.Parallel()
+	in := running(twoReleases(), "v0.9", "cp-01", "gpu-01")
+	in.World.Unconfigured.Maintained = []string{"gpu-09"}
+	p, err := Return(in, "gpu-09")
+	if err != nil || len(p.Steps) != 1 || p.Steps[0].Kind != KindReturn || p.Steps[0].To != "" {
+		t.Errorf("got %v, %v, want only the record removed", p.Steps, err)
+	}
+	if _, err = Return(in, "gpu-08"); pai.CodeOf(err) != pai.CodeUsage {
+		t.Errorf("got %v for a machine without a record, want that it is unknown", err)
+	}
+	in.World.APIReachable = false
+	if _, err = Return(in, "gpu-09"); err == nil {
+		t.Error("got no error in an outage, where the marks of its node are unknown")
 	}
 }

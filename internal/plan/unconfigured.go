@@ -17,6 +17,8 @@ type Unconfigured struct {
 	Machines    []UnconfiguredMachine `json:"machines"`
 	EtcdMembers []UnconfiguredMember  `json:"etcdMembers"`
 	Services    []UnconfiguredService `json:"services"`
+	// Maintained names machines with a record of a maintenance.
+	Maintained []string `json:"maintained,omitempty"`
 	// MachinesError and EtcdError are why a list is unknown.
 	MachinesError string `json:"machinesError,omitempty"`
 	EtcdError     string `json:"etcdError,omitempty"`
