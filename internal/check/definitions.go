@@ -149,11 +149,22 @@ func storedObjects(ctx context.Context, w *world, client *kube.Client) ([]Result
 // maxObjects is how many invalid objects of one definition are named.
 const maxObjects = 10
 
+// validateStored validates them in the version that the release stores. Where the webhook
+// that converts them does not run, as after the stop of its service, it validates them in
+// the version in which they are stored.
 func validateStored(ctx context.Context, client apiClient, c definitionChange) (n int, all []Result, err error) {
 	version, err := commonVersion(c)
 	if err != nil {
 		return 0, nil, err
 	}
+	n, all, err = validateVersion(ctx, client, c, version)
+	if stored := storedVersion(c); kube.NotConverted(err) && stored != "" && stored != version {
+		return validateVersion(ctx, client, c, stored)
+	}
+	return n, all, err
+}
+
+func validateVersion(ctx context.Context, client apiClient, c definitionChange, version string) (n int, all []Result, err error) {
 	v, err := newValidator(c.next, version)
 	if err != nil {
 		return 0, nil, err
@@ -204,4 +215,15 @@ func commonVersion(c definitionChange) (string, error) {
 		return "", errors.New("no version in common with the definition of the release, so its objects cannot be validated")
 	}
 	return common, nil
+}
+
+// storedVersion returns the version in which the cluster stores objects now, if the new
+// definition has it as well.
+func storedVersion(c definitionChange) string {
+	for _, now := range c.now.Spec.Versions {
+		if now.Storage && now.Served && slices.ContainsFunc(c.next.Spec.Versions, func(v apiextensions.CustomResourceDefinitionVersion) bool { return v.Name == now.Name }) {
+			return now.Name
+		}
+	}
+	return ""
 }

@@ -2,13 +2,9 @@ package service
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"time"
-
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/pai"
@@ -44,7 +40,7 @@ func Observe(ctx context.Context, client *kube.Client) (map[string]plan.Installe
 func observe(ctx context.Context, client *kube.Client, inv *kube.Inventory) (plan.Installed, error) {
 	installed := plan.Installed{Release: pai.ServicesVersion(inv.Record[recordRelease])}
 	unready, err := client.WithRetryTimeout(observeTimeout).Unready(ctx, inv.Objects)
-	if err != nil && !notConverted(err) {
+	if err != nil && !kube.NotConverted(err) {
 		return installed, err
 	}
 	switch {
@@ -60,12 +56,4 @@ func observe(ctx context.Context, client *kube.Client, inv *kube.Inventory) (pla
 		installed.Ready = true
 	}
 	return installed, nil
-}
-
-// notConverted reports whether the API server answers, but cannot convert stored
-// objects of a service, because the webhook that does it fails.
-func notConverted(err error) bool {
-	status := apierrors.APIStatus(nil)
-	return errors.As(err, &status) && status.Status().Code == http.StatusInternalServerError &&
-		strings.Contains(status.Status().Message, "conversion webhook")
 }

@@ -1,4 +1,4 @@
-package service
+package kube
 
 import (
 	"errors"
@@ -28,7 +28,7 @@ func TestNotConverted(t *testing.T) {
 		{errors.New("conversion webhook: connection refused"), false},
 		{nil, false},
 	} {
-		if got := notConverted(test.err); got != test.want {
+		if got := NotConverted(test.err); got != test.want {
 			t.Errorf("%v: got %v, want %v", test.err, got, test.want)
 		}
 	}
