@@ -135,7 +135,7 @@ bin/paictl user update admin --password <"$password" >&2
 cat >&2 <<END
 
 PAI $new runs on this host. The job $job kept running, and $flaky kept failing by itself. Next:
-  bin/paictl job logs $job                 what the job printed, unbroken since before the upgrade
+  bin/paictl job logs $job                 what the job printed, without a gap across the upgrade
   bin/paictl upgrade history -o json       the whole report
   bin/paictl release list                  the support plan
   bin/paictl release show $new             what is in the bundle

@@ -2,6 +2,7 @@ package deptest
 
 import (
 	"os"
+	"path"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -98,6 +99,31 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 		got := strings.Join(problems, "\n")
 		if (c.rule == "") != (got == "") || !strings.Contains(got, c.rule) || (got != "" && !strings.Contains(got, c.file)) {
 			t.Errorf("%s imports %s: got %q, want %q", c.file, c.imported, got, c.rule)
+		}
+	}
+}
+
+// The table of packages in docs/architecture.md has a row for each layer.
+func TestArchitectureNamesEveryLayer(t *testing.T) {
+	data, err := os.ReadFile("../../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := map[string]bool{}
+	for row := range strings.Lines(string(data)) {
+		cells := strings.Split(row, "|")
+		if len(cells) != 4 {
+			continue
+		}
+		for i, text := range strings.Split(cells[1], "`") {
+			if i%2 == 1 {
+				named[path.Base(text)] = true
+			}
+		}
+	}
+	for _, layer := range layers() {
+		if !named[layer] {
+			t.Errorf("docs/architecture.md has no row for package %s", layer)
 		}
 	}
 }

@@ -8,12 +8,14 @@ import (
 )
 
 func TestOnlyKubeWritesToTheCluster(t *testing.T) {
-	problems, err := CheckWrites(os.DirFS("../.."))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range problems {
-		t.Error(p)
+	for dir, tree := range map[string]string{"": "../..", network: "../../" + network} {
+		problems, err := CheckWrites(os.DirFS(tree), dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range problems {
+			t.Error(p)
+		}
 	}
 	for file := range ownWrites() {
 		if _, err := os.Stat("../../" + file); err != nil {
@@ -32,10 +34,14 @@ func TestCheckWritesFindsWrites(t *testing.T) {
 		{"internal/guard/a.go", meta, "core.RESTClient().Post().Do(ctx)", "RESTClient().Post"},
 		{"internal/guard/a.go", meta, "core.RESTClient().Get().Do(ctx)", ""},
 		{"internal/kube/a.go", meta, "nodes.Patch(ctx, name, kind, data, metav1.PatchOptions{})", ""},
+		{"internal/certs/a.go", `"net/http"`, `do(ctx, http.MethodPut, "/apis/certificates.k8s.io/v1/x")`, "http.MethodPut"},
+		{"internal/certs/a.go", `"net/http"`, `do(ctx, http.MethodGet, "/apis/certificates.k8s.io/v1/x")`, ""},
+		{"internal/rest/a.go", `"net/http"`, `do(ctx, http.MethodPut, "/api/v2/jobs")`, ""},
+		{"internal/cluster/a.go", `"fmt"`, "run(`\"$dir/kubectl\" --kubeconfig x delete y`)", "kubectl"},
 		{"internal/cluster/a_test.go", meta, "nodes.Patch(ctx, name, kind, data, metav1.PatchOptions{})", ""},
 	} {
 		source := "package a\n\nimport " + c.imported + "\n\nfunc f() { " + c.code + " }\n"
-		problems, err := CheckWrites(fstest.MapFS{c.file: {Data: []byte(source)}})
+		problems, err := CheckWrites(fstest.MapFS{c.file: {Data: []byte(source)}}, "")
 		if err != nil {
 			t.Fatal(err)
 		}
