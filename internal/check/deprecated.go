@@ -140,7 +140,7 @@ func requestedRemoved(metrics io.Reader, minor int) ([]Result, error) {
 		case err != nil:
 			all = append(all, unknownf(name, "the API server reports %q as the version that removes it", l["removed_release"]))
 		case int(removed.Minor()) <= minor:
-			all = append(all, failed(name, "find the client in the audit log of the API server or by its user agent, and use a newer version of the API",
+			all = append(all, failed(name, "find the client in the audit log of the API server or by its user agent, and use a newer version of the API; the count begins again when the API server starts, so pass --skip-check=deprecated-apis if no client does this any more",
 				"requested since the start of the API server, but Kubernetes %s removes it", removed))
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/metadata"
 
+	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/kube"
 )
 
@@ -28,7 +29,10 @@ func nodesReady(ctx context.Context, w *world) ([]Result, error) {
 	}
 	var all []Result
 	for i := range nodes {
-		all = append(all, nodeReady(&nodes[i]))
+		inLayout := slices.ContainsFunc(w.Config.Layout.MachineList, func(m config.Machine) bool { return m.Hostname == nodes[i].Name })
+		if inLayout { // else the check node-unconfigured reports it
+			all = append(all, nodeReady(&nodes[i]))
+		}
 	}
 	for _, m := range w.World.Machines {
 		if m.Joined && !slices.ContainsFunc(nodes, func(n corev1.Node) bool { return n.Name == m.Name }) {

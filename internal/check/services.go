@@ -17,6 +17,7 @@ func serviceChecks() []Check {
 
 // servicesReady evaluates the PAI services and the DNS service of the cluster.
 func servicesReady(ctx context.Context, w *world, client *kube.Client) ([]Result, error) {
+	current := w.World.Current.Services
 	all := []Result{dnsReady(ctx, client)}
 	for name, s := range w.World.Services {
 		if w.World.Unconfigured.HasService(name) {
@@ -25,10 +26,9 @@ func servicesReady(ctx context.Context, w *world, client *kube.Client) ([]Result
 		if s.Ready {
 			all = append(all, okay(name, "ready, release %s", s.Release))
 		} else {
-			all = append(all, failed(name, "read the logs of its pods; to apply it again, run: paictl service start "+name, "not ready: %s", s.Message))
+			all = append(all, failed(name, "read the logs of its pods; to apply it again, run: "+w.startAgain(name), "not ready: %s", s.Message))
 		}
 	}
-	current := w.World.Current.Services
 	for _, r := range w.Releases {
 		if current == "" || r.Services.Version.Compare(current) != 0 {
 			continue
@@ -40,6 +40,17 @@ func servicesReady(ctx context.Context, w *world, client *kube.Client) ([]Result
 		}
 	}
 	return all, nil
+}
+
+// startAgain is the command that applies a service again. While services are older than the
+// configuration, as after an upgrade that was abandoned, only all of them are started.
+func (w *world) startAgain(name string) string {
+	for _, r := range w.Releases {
+		if r.Metadata.Name.Compare(w.Config.Release()) == 0 && w.World.Current.Services.Less(r.Services.Version) {
+			return "paictl service start"
+		}
+	}
+	return "paictl service start " + name
 }
 
 // dnsTarget is the target of the results for CoreDNS.

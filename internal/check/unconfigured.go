@@ -106,6 +106,10 @@ func unconfiguredMember(m plan.UnconfiguredMember) Result {
 
 func unconfiguredServices(_ context.Context, w *world) ([]Result, error) {
 	services := w.World.Unconfigured.Services
+	if services == nil && w.World.APIReachable {
+		return []Result{warning("", "no action needed; to know it, import the bundle of release "+string(w.Config.Release())+", or build it",
+			"the services of release %s, which the configuration names, are unknown on this host", w.Config.Release())}, nil
+	}
 	if services == nil {
 		return nil, errUnknown(w.World.APIError)
 	}

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 )
@@ -26,6 +27,11 @@ func TestUnconfigured(t *testing.T) {
 	}
 	services := func(s ...plan.UnconfiguredService) plan.Unconfigured {
 		return plan.Unconfigured{Services: append([]plan.UnconfiguredService{}, s...)}
+	}
+	reachable := func() Result { // as on a host with the bundle of the newer release alone
+		cfg := &config.Config{}
+		cfg.Services.Cluster.Common.Release = "v0.10"
+		return only(unconfiguredServices(t.Context(), &world{Input: Input{Config: cfg, World: plan.World{APIReachable: true}}}))
 	}
 	files := func(f []string) Result { return foreignFiles(observedMachine{state: plan.MachineState{Foreign: f}}) }
 	stranger := plan.UnconfiguredService{Name: "stranger", Installed: plan.Installed{Release: "v0.8", Ready: true}}
@@ -55,6 +61,7 @@ func TestUnconfigured(t *testing.T) {
 		{"a learner", run(unconfiguredMembers, members(plan.UnconfiguredMember{ID: "9a", Learner: true}), ""), Failed, "learner, not started); etcd allows one learner"},
 
 		{"services unknown", run(unconfiguredServices, plan.Unconfigured{}, ""), Unknown, "connection refused"},
+		{"services of a release without its bundle", reachable(), Warning, "the services of release v0.10"},
 		{"no service", run(unconfiguredServices, services(), ""), OK, ""},
 		{"a service", run(unconfiguredServices, services(stranger), ""), Warning, "(release v0.8, ready)"},
 	})

@@ -147,6 +147,11 @@ func TestConditionOfAnotherMachine(t *testing.T) {
 			r.Write("/lib/modules/6.1.0/modules.builtin", "kernel/drivers/net/vxlan/vxlan.ko\n")
 		}, func(c *inspect.Condition) bool { return c.Kernel["vxlan"] }},
 		{"no vxlan", func(r *inspecttest.Root) { _ = os.RemoveAll(r.At("/sys/module/vxlan")) }, func(c *inspect.Condition) bool { return !c.Kernel["vxlan"] }},
+		{"overlay that nothing loaded yet", func(r *inspecttest.Root) {
+			r.Write("/proc/filesystems", "\text4\n")
+			r.Programs["modprobe -n overlay"] = ""
+		}, func(c *inspect.Condition) bool { return c.Kernel["overlay"] }},
+		{"no overlay", func(r *inspecttest.Root) { r.Write("/proc/filesystems", "\text4\n") }, func(c *inspect.Condition) bool { return !c.Kernel["overlay"] }},
 		{"no swap", func(r *inspecttest.Root) { _ = os.Remove(r.At("/proc/swaps")) }, func(c *inspect.Condition) bool { return len(c.Swap) == 0 }},
 		{"no IPv6", func(r *inspecttest.Root) { _ = os.Remove(r.At("/proc/net/tcp6")) }, func(c *inspect.Condition) bool { return c.ListenersKnown && len(c.Listeners) == 1 }},
 		{"an invisible process", func(r *inspecttest.Root) { _ = os.RemoveAll(r.At("/proc/501/fd")) },

@@ -42,10 +42,10 @@ func (i *inspection) kernel(ctx context.Context, c *Condition) error {
 		return err
 	}
 	c.Kernel = map[string]bool{
-		"overlay":    slices.Contains(strings.Fields(optional("/proc/filesystems")), "overlay"),
+		"overlay":    slices.Contains(strings.Fields(optional("/proc/filesystems")), "overlay") || i.hasModule(ctx, "overlay", optional),
 		"nftables":   nftErr == nil,
 		"bridge-nf":  bridge,
-		"vxlan":      i.hasVXLAN(ctx, optional),
+		"vxlan":      i.hasModule(ctx, "vxlan", optional),
 		"forwarding": optional("/proc/sys/net/ipv4/ip_forward") == "1",
 	}
 	var s syscall.Statfs_t
@@ -56,14 +56,16 @@ func (i *inspection) kernel(ctx context.Context, c *Condition) error {
 	return nil
 }
 
-func (i *inspection) hasVXLAN(ctx context.Context, optional func(string) string) bool {
-	if loaded, err := i.exists("/sys/module/vxlan"); err == nil && loaded {
+// hasModule reports whether a module is loaded, can be loaded, or is built in. The first
+// step of a boot loads those that PAI needs.
+func (i *inspection) hasModule(ctx context.Context, name string, optional func(string) string) bool {
+	if loaded, err := i.exists("/sys/module/" + name); err == nil && loaded {
 		return true
 	}
-	if _, err := i.Run(ctx, "modprobe", "-n", "vxlan"); err == nil {
+	if _, err := i.Run(ctx, "modprobe", "-n", name); err == nil {
 		return true
 	}
-	return strings.Contains(optional("/lib/modules/"+optional("/proc/sys/kernel/osrelease")+"/modules.builtin"), "/vxlan.ko")
+	return strings.Contains(optional("/lib/modules/"+optional("/proc/sys/kernel/osrelease")+"/modules.builtin"), "/"+name+".ko")
 }
 
 // Lookup is the lookup of a name.
