@@ -161,15 +161,15 @@ func inProgress(o Operation, to pai.Pair) Result {
 		return okay("", "no operation is in progress")
 	}
 	unfinished := fmt.Sprintf("%s to %s, started %s by %s, is unfinished", left.Verb, left.To, date(left.Started), left.By)
-	if Continues(*left, to) {
+	if continues(*left, to) {
 		return warning("", "continue it with the same command, or run: paictl upgrade resume", "%s", unfinished)
 	}
 	return failed("", fmt.Sprintf("finish it first; run: paictl upgrade apply --to %s", left.To.Services), "%s, and %s is a different target", unfinished, to)
 }
 
-// Continues reports whether an operation to a pair of versions continues an
+// continues reports whether an operation to a pair of versions continues an
 // unfinished one: the target of that one is the same pair or an older one.
-func Continues(left pai.Operation, to pai.Pair) bool {
+func continues(left pai.Operation, to pai.Pair) bool {
 	return to.Kubernetes.AtLeast(left.To.Kubernetes) && to.Services.AtLeast(left.To.Services)
 }
 

@@ -99,8 +99,8 @@ func users() format {
 
 func paths() format {
 	return format{name: "absolute path", schema: map[string]any{"pattern": "^/"}, check: func(value string) string {
-		ok := path.IsAbs(value) && path.Clean(value) == value && !strings.ContainsAny(value, "\x00\n")
-		return problemUnless(ok, "%s must be an absolute path without . and ..", quoted(value))
+		ok := path.IsAbs(value) && path.Clean(value) == value && !strings.ContainsFunc(value, func(r rune) bool { return r < ' ' })
+		return problemUnless(ok, "%s must be an absolute path without . and .., and without control characters", quoted(value))
 	}}
 }
 
@@ -179,7 +179,8 @@ func capabilities() format {
 func bundleKeys() format {
 	return format{name: "base64 Ed25519 public key", schema: map[string]any{"pattern": "^[A-Za-z0-9+/]{43}=$"}, check: func(value string) string {
 		raw, err := base64.StdEncoding.Strict().DecodeString(value)
-		if err != nil || len(raw) != ed25519.PublicKeySize {
+		// A decoder skips line breaks.
+		if err != nil || len(raw) != ed25519.PublicKeySize || base64.StdEncoding.EncodeToString(raw) != value {
 			return fmt.Sprintf("%s is not a base64 Ed25519 public key of %d bytes", quoted(value), ed25519.PublicKeySize)
 		}
 		return ""

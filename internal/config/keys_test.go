@@ -2,7 +2,9 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,8 +22,8 @@ type typed struct {
 
 // keyTypes are the files of a configuration with every default.
 func keyTypes() map[string]typed {
-	c := New("local", pai.Pair{Kubernetes: "v0.11-pai", Services: "v0.11"}, []Machine{{Hostname: "pai-1", HostIP: "10.0.0.1", Role: RoleControlPlane}}, []string{"key"})
-	c.Kubernetes.Backup = &Backup{} // which has defaults only if it is configured
+	c := New("local", pai.Pair{Kubernetes: "v0.11-pai", Services: "v0.11"}, []Machine{{Hostname: "pai-1", HostIP: "10.0.0.1", Role: RoleControlPlane, KeyfilePath: "/root/.ssh/key"}}, []string{testKey})
+	c.Kubernetes.Backup = &Backup{To: "/srv/backups", Calendar: "daily"} // which has defaults only if it is configured
 	c.setDefaults()
 	return map[string]typed{
 		LayoutFile: {layoutKeys(), reflect.ValueOf(c.Layout)},
@@ -104,6 +106,50 @@ func TestEveryKeyHasAField(t *testing.T) {
 	if seen < 30 {
 		t.Errorf("got %d keys, want all of them", seen)
 	}
+}
+
+// No format accepts a value with a line break in it: decoders such as that of base64 skip
+// it, and other readers of the value do not.
+func TestFormatsRefuseLineBreaks(t *testing.T) {
+	t.Parallel()
+	tried := map[string]bool{}
+	for file, typed := range keyTypes() {
+		eachKey("", typed.keys, typed.in, func(path string, k key, field reflect.Value) {
+			if k.shape == list {
+				k = *k.item
+			}
+			for _, value := range texts(field) {
+				if k.shape != text || k.format.check == nil || k.format.check(value) != "" {
+					continue
+				}
+				tried[path] = true
+				for i := range len(value) + 1 {
+					for _, br := range []string{"\n", "\r", "\r\n"} {
+						if broken := value[:i] + br + value[i:]; k.format.check(broken) == "" {
+							t.Errorf("%s: %s accepts %q", file, path, broken)
+						}
+					}
+				}
+			}
+		})
+	}
+	if len(tried) < 10 || !tried["cluster.common.trusted-bundle-keys"] {
+		t.Errorf("tried %d keys: %v", len(tried), slices.Sorted(maps.Keys(tried)))
+	}
+}
+
+// texts are the texts of a field.
+func texts(field reflect.Value) (all []string) {
+	switch {
+	case !field.IsValid():
+	case field.Kind() == reflect.String:
+		all = append(all, field.String())
+	case field.Kind() == reflect.Slice:
+		for i := range field.Len() {
+			all = append(all, texts(field.Index(i))...)
+		}
+	}
+	return all
 }
 
 // The default in the documents is that of a configuration without the key.

@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	_ "embed"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -114,15 +115,18 @@ func apiURL(c Config) string {
 	return fmt.Sprintf("https://%s:%d", c.ControlPlane().HostIP, c.Kubernetes.APIServersPort)
 }
 
-// scalar writes one value as YAML, quoted if necessary.
+// scalar writes one value as YAML on one line, quoted if necessary.
 func scalar(value any) (string, error) {
+	if text, ok := value.(string); ok && strings.ContainsAny(text, "\n\r\u0085\u2028\u2029") {
+		value = &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: text, Style: yaml.DoubleQuotedStyle}
+	}
 	out, err := yaml.Marshal(value)
 	if err != nil {
 		return "", err
 	}
 	text := strings.TrimSuffix(string(out), "\n")
 	if strings.Contains(text, "\n") {
-		return "", fmt.Errorf("value %q has several lines", text)
+		return "", errors.New("a value has several lines") // which can be a secret
 	}
 	return text, nil
 }

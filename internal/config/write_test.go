@@ -54,7 +54,7 @@ func anyConfig() *rapid.Generator[Config] {
 				m.KeyfilePath = "/" + rapid.StringMatching(`[^/\x00-\x1f.]{1,12}`).Draw(t, "key")
 			}
 			if rapid.Bool().Draw(t, "password") {
-				m.Password = Secret(rapid.StringMatching(`[ -~]{1,9}`).Draw(t, "secret"))
+				m.Password = Secret(rapid.StringMatching("[ -~é\n\r\u0085\u2028]{1,9}").Draw(t, "secret"))
 			}
 			if i > 0 && rapid.Bool().Draw(t, "like the first") {
 				m.SSHPort, m.Username, m.KeyfilePath = machines[0].SSHPort, machines[0].Username, machines[0].KeyfilePath

@@ -72,7 +72,10 @@ func (o *operation) preflight(ctx context.Context) error {
 		}
 		return check.Operation{}, nil
 	}
-	resuming := last != nil && last.Outcome != pai.OutcomeSucceeded && check.Continues(*last, in.Pair)
+	resuming, err := resumes(ctx, journal, o.goal.Verb(), in.Pair)
+	if err != nil {
+		return err
+	}
 	results := check.Run(ctx, in, check.RunOptions{Stage: stage, Machine: machineOf(o.goal), Skip: o.options.SkipChecks, Resuming: resuming})
 	if err := ctx.Err(); err != nil {
 		return err

@@ -82,3 +82,40 @@ func Resumable(op pai.Operation) (plan.Target, error) {
 	}
 	return planTarget(op.Target), nil
 }
+
+// resumes reports whether an operation to a pair of versions does again what an
+// unfinished one did not complete, so that the cluster is between two states and
+// only the checks for a resume can pass.
+func resumes(ctx context.Context, journal *run.Journal, verb pai.Verb, to pai.Pair) (bool, error) {
+	s := resumeSearch{verb: verb, to: to}
+	err := journal.Newest(ctx, s.add)
+	return s.found, err
+}
+
+// resumeSearch finds the unfinished operation that one of a verb to a pair of
+// versions resumes.
+type resumeSearch struct {
+	verb  pai.Verb
+	to    pai.Pair
+	found bool
+	// rollback is set after an unfinished rollback: the upgrade that it undoes is
+	// partly undone, whatever its outcome was.
+	rollback bool
+}
+
+// add takes the operations, newest first, until it returns true.
+func (s *resumeSearch) add(op pai.Operation) bool {
+	partial := op.Outcome != pai.OutcomeSucceeded || s.rollback && op.Verb == pai.VerbUpgrade
+	switch {
+	case op.Verb.LeavesNothingPartial():
+		return false
+	case partial && op.Verb == s.verb && op.To == s.to:
+		s.found = true
+		return true
+	case partial && op.Verb == pai.VerbRollback:
+		s.rollback = true
+		return false
+	default:
+		return !op.Verb.ChangesServicesOnly()
+	}
+}

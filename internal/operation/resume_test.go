@@ -41,19 +41,8 @@ func TestLastUpgrade(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			journal, ids := run.NewJournal(runtest.Dir(t.TempDir())), []string{""}
-			for _, op := range c.operations {
-				e, err := journal.Begin(t.Context(), op)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if op.Outcome != pai.OutcomeRunning {
-					if err := e.End(t.Context(), op.Outcome, nil, pai.Report{}); err != nil {
-						t.Fatal(err)
-					}
-				}
-				ids = append(ids, e.Operation().ID)
-			}
+			journal := run.NewJournal(runtest.Dir(t.TempDir()))
+			ids := append([]string{""}, recordAll(t, journal, c.operations)...)
 			left, err := lastUpgrade(t.Context(), journal)
 			if err != nil || (left != nil && left.Unfinished()) != c.unfinished {
 				t.Errorf("got unfinished %+v, error %v; want unfinished %v", left, err, c.unfinished)
@@ -64,6 +53,74 @@ func TestLastUpgrade(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Only an operation that does again what an unfinished one began skips the checks that
+// a partly changed cluster cannot pass: it has the same verb and the same target.
+func TestResumes(t *testing.T) {
+	t.Parallel()
+	old, next := pai.Pair{Services: "v0.10", Kubernetes: "v0.10-pai"}, pai.Pair{Services: "v0.11", Kubernetes: "v0.11-pai"}
+	mixed := pai.Pair{Services: "v0.10", Kubernetes: "v0.11-pai"}
+	const done, waits, failed, running = pai.OutcomeSucceeded, pai.OutcomeWaiting, pai.OutcomeFailed, pai.OutcomeRunning
+	op := func(verb pai.Verb, to pai.Pair, o pai.Outcome) pai.Operation {
+		return pai.Operation{Verb: verb, From: mixed, To: to, Outcome: o}
+	}
+	for _, c := range []struct {
+		name       string
+		operations []pai.Operation // oldest first
+		verb       pai.Verb
+		to         pai.Pair
+		want       bool
+	}{
+		{"first operation", nil, pai.VerbUpgrade, next, false},
+		{"killed", []pai.Operation{op(pai.VerbUpgrade, next, running)}, pai.VerbUpgrade, next, true},
+		{"failed", []pai.Operation{op(pai.VerbUpgrade, next, failed)}, pai.VerbUpgrade, next, true},
+		{"waits", []pai.Operation{op(pai.VerbUpgrade, next, waits)}, pai.VerbUpgrade, next, true},
+		{"newer target", []pai.Operation{op(pai.VerbUpgrade, old, waits)}, pai.VerbUpgrade, next, false},
+		{"older target", []pai.Operation{op(pai.VerbUpgrade, next, failed)}, pai.VerbUpgrade, mixed, false},
+		{"done", []pai.Operation{op(pai.VerbUpgrade, next, failed), op(pai.VerbUpgrade, next, done)}, pai.VerbUpgrade, next, false},
+		{"services refreshed since", []pai.Operation{op(pai.VerbUpgrade, next, failed), op(pai.VerbRefresh, old, done)}, pai.VerbUpgrade, next, true},
+		{"a refresh failed since", []pai.Operation{op(pai.VerbUpgrade, next, failed), op(pai.VerbRefresh, old, failed)}, pai.VerbUpgrade, next, true},
+		{"only services failed", []pai.Operation{op(pai.VerbUpgrade, next, done), op(pai.VerbStartServices, next, failed)}, pai.VerbUpgrade, next, false},
+		{"the same services failed", []pai.Operation{op(pai.VerbStartServices, next, failed)}, pai.VerbStartServices, next, true},
+		{"backed up since", []pai.Operation{op(pai.VerbUpgrade, next, failed), op(pai.VerbBackup, old, failed)}, pai.VerbUpgrade, next, true},
+		{"abandoned", []pai.Operation{op(pai.VerbUpgrade, next, failed), op(pai.VerbAbandon, mixed, done)}, pai.VerbUpgrade, next, false},
+		{"boot killed", []pai.Operation{op(pai.VerbBoot, old, running)}, pai.VerbBoot, old, true},
+		{"boot killed, then an upgrade", []pai.Operation{op(pai.VerbBoot, old, running)}, pai.VerbUpgrade, next, false},
+		{"clean killed, then a boot", []pai.Operation{op(pai.VerbClean, pai.Pair{}, running)}, pai.VerbBoot, old, false},
+		{"rollback killed, then again", []pai.Operation{op(pai.VerbUpgrade, next, failed), op(pai.VerbRollback, old, running)}, pai.VerbRollback, old, true},
+		{"rollback killed, then the upgrade again", []pai.Operation{op(pai.VerbUpgrade, next, failed), op(pai.VerbRollback, old, running)}, pai.VerbUpgrade, next, true},
+		{"rollback of a complete upgrade killed", []pai.Operation{op(pai.VerbUpgrade, next, done), op(pai.VerbRollback, old, running)}, pai.VerbUpgrade, next, true},
+		{"rollback killed, then another upgrade", []pai.Operation{op(pai.VerbUpgrade, next, failed), op(pai.VerbRollback, old, running)}, pai.VerbUpgrade, mixed, false},
+		{"rolled back", []pai.Operation{op(pai.VerbUpgrade, next, failed), op(pai.VerbRollback, old, done)}, pai.VerbUpgrade, next, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			journal := run.NewJournal(runtest.Dir(t.TempDir()))
+			recordAll(t, journal, c.operations)
+			if got, err := resumes(t.Context(), journal, c.verb, c.to); err != nil || got != c.want {
+				t.Errorf("got %v, error %v; want %v", got, err, c.want)
+			}
+		})
+	}
+}
+
+// recordAll records operations, oldest first, and returns their IDs.
+func recordAll(t *testing.T, journal *run.Journal, operations []pai.Operation) (ids []string) {
+	t.Helper()
+	for _, op := range operations {
+		e, err := journal.Begin(t.Context(), op)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if op.Outcome != pai.OutcomeRunning {
+			if err := e.End(t.Context(), op.Outcome, nil, pai.Report{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ids = append(ids, e.Operation().ID)
+	}
+	return ids
 }
 
 func idOf(op *pai.Operation) string {

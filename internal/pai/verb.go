@@ -56,3 +56,9 @@ func (v Verb) MovesForward() bool {
 func (v Verb) LeavesNothingPartial() bool {
 	return v == VerbStage || v == VerbBackup || v == VerbMaintain || v == VerbReturn
 }
+
+// ChangesServicesOnly reports whether an operation of this verb leaves the machines
+// and Kubernetes as they are, so that an unfinished upgrade stays as it was.
+func (v Verb) ChangesServicesOnly() bool {
+	return v == VerbStartServices || v == VerbStopServices || v == VerbRefresh || v == VerbDeleteService
+}
