@@ -103,28 +103,84 @@ const (
 	defaultEtcdSize = 512 << 20
 )
 
-// spaceNeeds returns what the operation writes into each directory of a machine:
-// missing programs and images, and what a handover of etcd stores twice.
-func (w *world) spaceNeeds(ctx context.Context, m observedMachine) (map[string]int64, error) {
-	b, err := w.Bundle(w.Target.Metadata.Name)
-	if err != nil {
-		return nil, err
-	}
-	programs, images := sizes(b.Contents())
+// spaceNeeds returns what steps write into each directory of a machine: programs and
+// images, snapshots of etcd, and what a handover of etcd stores twice. etcdSize returns
+// how much etcd stores, in bytes; content, the sizes in the bundle of a step.
+func spaceNeeds(steps []plan.Step, etcdSize func() int64, content func(plan.Step) (programs, images int64, err error)) (map[string]int64, error) {
 	needs := map[string]int64{}
-	if !slices.Contains(m.state.Programs, w.Target.Kubernetes.Version) {
-		needs[layout.ProgramsDir] = unpackFactor * programs
-	}
-	if !slices.Contains(m.state.Images, b.Digest()) {
-		needs[layout.ContainerdDir] = (1 + unpackFactor) * images // packed and unpacked
-	}
-	if _, runs := etcdRole(m.state); m.IsControlPlane() && runs {
-		data := int64(defaultEtcdSize)
-		if status, err := w.api.etcd.get(ctx); err == nil { // the check etcd reports the error
-			data = status.Size
+	for _, s := range steps {
+		switch s.Kind {
+		case plan.KindPrograms, plan.KindImages:
+			programs, images, err := content(s)
+			if err != nil {
+				return nil, err
+			}
+			if s.Kind == plan.KindPrograms {
+				needs[layout.ProgramsDir] += unpackFactor * programs
+			} else {
+				needs[layout.ContainerdDir] += (1 + unpackFactor) * images // packed and unpacked
+			}
+		case plan.KindSnapshot:
+			size := etcdSize()
+			needs[layout.SnapshotsDir] = max(needs[layout.SnapshotsDir], size) + size // and one restored copy that verifies it
+		case plan.KindEtcd, plan.KindRestore:
+			needs[layout.EtcdDir] = etcdSize() // one at a time; the member before it is removed
 		}
-		needs[layout.SnapshotsDir] = 2 * data // the snapshot, and a restored copy that verifies it
-		needs[layout.EtcdDir] = data          // the data of the second member
 	}
 	return needs, nil
+}
+
+// contentOfStep returns the sizes of what a step takes from a bundle.
+func (w *world) contentOfStep(s plan.Step) (programs, images int64, err error) {
+	name, err := s.BundleRelease(w.Releases)
+	if err != nil {
+		return 0, 0, err
+	}
+	b, err := w.Bundle(name)
+	if err != nil {
+		return 0, 0, err
+	}
+	programs, images = sizes(b.Contents())
+	return programs, images, nil
+}
+
+// etcdSize is how much etcd stores, in bytes. The check etcd reports an error.
+func (w *world) etcdSize(ctx context.Context) int64 {
+	if status, err := w.api.etcd.get(ctx); err == nil {
+		return status.Size
+	}
+	return defaultEtcdSize
+}
+
+// stepsOn are the steps of the plan that change a machine; those of the cluster change
+// the control plane. If nothing could be planned, they are the largest of an upgrade to
+// the target.
+func (w *world) stepsOn(m observedMachine) []plan.Step {
+	if w.PlanErr == nil {
+		return slices.DeleteFunc(slices.Clone(w.Plan.Steps), func(s plan.Step) bool {
+			if s.Kind.Traits().Subject == plan.SubjectMachine {
+				return s.Target != m.Hostname
+			}
+			return !m.IsControlPlane()
+		})
+	}
+	var steps []plan.Step
+	if !slices.Contains(m.state.Programs, w.Target.Kubernetes.Version) {
+		steps = append(steps, plan.Step{Kind: plan.KindPrograms, To: pai.AnyVersion(w.Target.Kubernetes.Version)})
+	}
+	if b, err := w.Bundle(w.Target.Metadata.Name); err != nil || !slices.Contains(m.state.Images, b.Digest()) {
+		steps = append(steps, plan.Step{Kind: plan.KindImages, To: pai.AnyVersion(w.Target.Metadata.Name)})
+	}
+	if _, runs := etcdRole(m.state); m.IsControlPlane() && runs {
+		steps = append(steps, plan.Step{Kind: plan.KindSnapshot}, plan.Step{Kind: plan.KindEtcd})
+	}
+	return steps
+}
+
+// startsControlPlane reports whether an API server or a member of etcd starts on a
+// machine, beside the ones that run there.
+func (w *world) startsControlPlane(m observedMachine) bool {
+	return slices.ContainsFunc(w.stepsOn(m), func(s plan.Step) bool {
+		return s.Kind == plan.KindEtcd || s.Kind == plan.KindRestore || s.Kind == plan.KindRecover || s.StartsAPIServer()
+	})
 }

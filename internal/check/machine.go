@@ -17,7 +17,7 @@ func machineChecks() []Check {
 		{"machine-reachable", "every machine is reachable", Upgrade, reachable},
 		{"machine-time", "the clocks of the machines agree", Boot | Upgrade, clocks},
 		{"machine-disk", "there is enough free disk space", always, disks},
-		{"machine-memory", "there is enough memory for a second API server and etcd", Boot | Upgrade, onMachines(memory)},
+		{"machine-memory", "there is enough memory for a second API server and etcd", Boot | Upgrade, memories},
 		{"machine-ports", "the ports are free or used by PAI", Boot | Upgrade | alsoOnResume, ports},
 	}
 }
@@ -88,7 +88,7 @@ const (
 // disks sums what the operation writes to each file system of a machine.
 func disks(ctx context.Context, w *world) ([]Result, error) {
 	return w.eachMachine(ctx, func(m observedMachine) Result {
-		needs, err := w.spaceNeeds(ctx, m)
+		needs, err := spaceNeeds(w.stepsOn(m), func() int64 { return w.etcdSize(ctx) }, w.contentOfStep)
 		if err != nil {
 			return unknown(m.Hostname, err)
 		}
@@ -137,13 +137,17 @@ func freeSpace(name string, disks []inspect.Disk, needs map[string]int64) Result
 // spareMemory must be available in addition to what a hop needs.
 const spareMemory = 256 << 20
 
+func memories(ctx context.Context, w *world) ([]Result, error) {
+	return w.eachMachine(ctx, func(m observedMachine) Result { return memory(m, w.startsControlPlane(m)) })
+}
+
 // memory: during a handover, two API servers and two etcd members run.
-func memory(m observedMachine) Result {
+func memory(m observedMachine, starts bool) Result {
 	if m.MemoryTotal == 0 || m.MemoryAvailable == 0 {
 		return unknownf(m.Hostname, "memory unknown")
 	}
 	need, purpose := int64(spareMemory), "to keep running"
-	if m.IsControlPlane() {
+	if starts {
 		need += max(m.ControlPlaneRSS, 512<<20)
 		purpose = "while a second API server and a second etcd member run"
 	}

@@ -72,11 +72,12 @@ func TestMemoryForHandover(t *testing.T) {
 	t.Parallel()
 	const m = 1 << 20
 	expect(t, []expectation{
-		{"enough", memory(controlPlaneMachine(machineFacts{Condition: inspect.Condition{MemoryTotal: 8192 * m, MemoryAvailable: 4096 * m, ControlPlaneRSS: 900 * m}})), OK, "4.0 GiB of 8.0 GiB"},
-		{"too little for a second API server", memory(controlPlaneMachine(machineFacts{Condition: inspect.Condition{MemoryTotal: 2048 * m, MemoryAvailable: 1000 * m, ControlPlaneRSS: 900 * m}})), Failed, "needs 1.1 GiB"},
-		{"before the first boot", memory(controlPlaneMachine(machineFacts{Condition: inspect.Condition{MemoryTotal: 2048 * m, MemoryAvailable: 700 * m}})), Failed, "768 MiB"},
-		{"worker", memory(workerMachine(machineFacts{Condition: inspect.Condition{MemoryTotal: 2048 * m, MemoryAvailable: 300 * m}})), OK, ""},
-		{"unknown", memory(workerMachine(machineFacts{})), Unknown, ""},
+		{"enough", memory(controlPlaneMachine(machineFacts{Condition: inspect.Condition{MemoryTotal: 8192 * m, MemoryAvailable: 4096 * m, ControlPlaneRSS: 900 * m}}), true), OK, "4.0 GiB of 8.0 GiB"},
+		{"too little for a second API server", memory(controlPlaneMachine(machineFacts{Condition: inspect.Condition{MemoryTotal: 2048 * m, MemoryAvailable: 1000 * m, ControlPlaneRSS: 900 * m}}), true), Failed, "needs 1.1 GiB"},
+		{"as little, and nothing of the control plane starts", memory(controlPlaneMachine(machineFacts{Condition: inspect.Condition{MemoryTotal: 2048 * m, MemoryAvailable: 1000 * m, ControlPlaneRSS: 900 * m}}), false), OK, "1000 MiB"},
+		{"before the first boot", memory(controlPlaneMachine(machineFacts{Condition: inspect.Condition{MemoryTotal: 2048 * m, MemoryAvailable: 700 * m}}), true), Failed, "768 MiB"},
+		{"worker", memory(workerMachine(machineFacts{Condition: inspect.Condition{MemoryTotal: 2048 * m, MemoryAvailable: 300 * m}}), false), OK, ""},
+		{"unknown", memory(workerMachine(machineFacts{}), false), Unknown, ""},
 	})
 }
 

@@ -2,6 +2,8 @@ package check
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -35,7 +37,7 @@ func TestAGoodMachineBootsAtEveryStage(t *testing.T) {
 			w := goodMachine(stage.state)
 			ran := 0
 			for _, c := range append(append(machineChecks(), hostChecks()...), strangerChecks()...) {
-				if c.stages&Boot == 0 || c.ID == "machine-disk" { // which asks bundles
+				if c.stages&Boot == 0 {
 					continue
 				}
 				ran++
@@ -56,6 +58,35 @@ func TestAGoodMachineBootsAtEveryStage(t *testing.T) {
 	}
 }
 
+// A machine that answers ssh and runs nothing else, such as one whose disk cannot be
+// written, is left out of the plan. It does not make every check of the others unknown.
+func TestMachineThatCannotBeObservedIsReportedOnce(t *testing.T) {
+	t.Parallel()
+	w := goodMachine(plan.MachineState{})
+	const broken = "m2"
+	w.Config.Layout.MachineList = append(w.Config.Layout.MachineList, config.Machine{Hostname: broken, HostIP: "10.0.0.2", Role: config.RoleWorker})
+	w.Hosts[broken] = unusedHost{}
+	w.World.Machines = append(w.World.Machines, plan.MachineState{Name: broken, Unreachable: "read-only file system"})
+	w.machines[broken] = observe(context.Background(), func(context.Context) (machineFacts, error) {
+		return machineFacts{}, errors.New("read-only file system")
+	})
+	var about []string
+	for _, c := range append(append(machineChecks(), hostChecks()...), strangerChecks()...) {
+		results, err := c.evaluate(t.Context(), w)
+		if err != nil {
+			t.Errorf("%s: %v", c.ID, err)
+		}
+		for _, r := range results {
+			if r.Target == broken {
+				about = append(about, c.ID)
+			}
+		}
+	}
+	if !slices.Equal(about, []string{"machine-reachable"}) {
+		t.Errorf("%s is in the results of %v, want machine-reachable only", broken, about)
+	}
+}
+
 // goodMachine is one machine, with what it has at a stage.
 func goodMachine(state plan.MachineState) *world {
 	const name, address = "m1", "10.0.0.1"
@@ -68,6 +99,7 @@ func goodMachine(state plan.MachineState) *world {
 		Addresses: []string{"127.0.0.1", address},
 		System:    &inspect.System{ID: "debian", Version: "12", Name: "Debian GNU/Linux 12 (bookworm)", Systemd: 252},
 		Strangers: &inspect.Strangers{},
+		Disks:     []inspect.Disk{{Dir: layout.ProgramsDir, Mount: "/", Free: 40 << 30}},
 	}}
 	if state.Prepared {
 		facts.Names = append(facts.Names, lookup(layout.APIName, time.Millisecond, "127.0.0.1"))

@@ -150,11 +150,13 @@ func onMachines(evaluate func(m observedMachine) Result) evaluateFunc {
 	return func(ctx context.Context, w *world) ([]Result, error) { return w.eachMachine(ctx, evaluate) }
 }
 
-// eachMachine evaluates every machine in parallel. A machine without a connection
-// is only in the result of machine-reachable. The zero Result means that there is
-// nothing to check yet.
+// eachMachine evaluates every machine in parallel. A machine without a connection, or
+// one that does not run what PAI sends, is only in the result of machine-reachable: the
+// plan does not change it. The zero Result means that there is nothing to check yet.
 func (w *world) eachMachine(ctx context.Context, evaluate func(m observedMachine) Result) ([]Result, error) {
-	reachable := slices.DeleteFunc(slices.Clone(w.Config.Layout.MachineList), func(m config.Machine) bool { return w.Hosts[m.Hostname] == nil })
+	reachable := slices.DeleteFunc(slices.Clone(w.Config.Layout.MachineList), func(m config.Machine) bool {
+		return w.Hosts[m.Hostname] == nil || w.observed(m.Hostname).Unreachable != ""
+	})
 	if len(reachable) == 0 {
 		return nil, errNoMachine
 	}
