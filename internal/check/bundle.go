@@ -109,21 +109,23 @@ const (
 func spaceNeeds(steps []plan.Step, etcdSize func() int64, content func(plan.Step) (programs, images int64, err error)) (map[string]int64, error) {
 	needs := map[string]int64{}
 	for _, s := range steps {
-		switch s.Kind {
-		case plan.KindPrograms, plan.KindImages:
-			programs, images, err := content(s)
+		switch {
+		case s.Kind == plan.KindPrograms:
+			programs, _, err := content(s)
 			if err != nil {
 				return nil, err
 			}
-			if s.Kind == plan.KindPrograms {
-				needs[layout.ProgramsDir] += unpackFactor * programs
-			} else {
-				needs[layout.ContainerdDir] += (1 + unpackFactor) * images // packed and unpacked
+			needs[layout.ProgramsDir] += unpackFactor * programs
+		case s.Kind == plan.KindImages:
+			_, images, err := content(s)
+			if err != nil {
+				return nil, err
 			}
-		case plan.KindSnapshot:
+			needs[layout.ContainerdDir] += (1 + unpackFactor) * images // packed and unpacked
+		case s.Kind == plan.KindSnapshot:
 			size := etcdSize()
 			needs[layout.SnapshotsDir] = max(needs[layout.SnapshotsDir], size) + size // and one restored copy that verifies it
-		case plan.KindEtcd, plan.KindRestore:
+		case s.Kind == plan.KindEtcd || s.Kind == plan.KindRestore:
 			needs[layout.EtcdDir] = etcdSize() // one at a time; the member before it is removed
 		}
 	}
