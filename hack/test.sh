@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs test suites in the order given and prints how long each took against its
-# budget. The last lines are go test's own. All suites run even when one fails;
+# budget. The last lines say what failed. All suites run even when one fails;
 # the exit code says whether any did.
 #
 #   hack/test.sh SUITE...        suites: lint unit web browser race sdk fuzz bundles e2e mutants chaos
@@ -94,8 +94,8 @@ mutants() { go run ./test/mutants -save docs/mutants.md; }
 chaos()   { go run ./test/chaos/run; }
 
 # failures prints what the failed tests of a log said: at most 60 lines of each,
-# without the lines that time a command. A log of everything may be cut off
-# where it is kept; its end is not.
+# without the lines that time a command, the parts of a test last. A log of
+# everything may be cut off where it is kept; its end is not.
 failures() {
   awk '
     /^=== (RUN|NAME|CONT|PAUSE)/   { test = $3; next }
@@ -103,7 +103,7 @@ failures() {
     /^ *--- |^(ok|FAIL|PASS)/      { test = ""; next }
     test == "" || /: [0-9.]+ s$/   { next }
     ++lines[test] <= 60            { said[test] = said[test] substr($0, 1, 500) "\n" }
-    END { for (i = n; i > 0; i--) printf "--- %s said:\n%s\n", failed[i], said[failed[i]]; exit n == 0 }' "$1" ||
+    END { for (i = 1; i <= n; i++) printf "--- %s said:\n%s\n", failed[i], said[failed[i]]; exit n == 0 }' "$1" ||
     tail -n 60 "$1" # it did not compile, or was ended
 }
 
@@ -126,10 +126,6 @@ for suite in "$@"; do
   echo "$outcome $((SECONDS - start))" >"$results/$suite.result"
 done
 
-for suite in "$@"; do
-  case $(cat "$results/$suite.result") in FAILED*) printf '\n=== failures of %s\n' "$suite"; failures "$results/$suite.log" ;; esac
-done
-
 left=$(comm -13 <(sort <<<"$before") <(strays | sort))
 if [[ -n $left ]]; then
   printf '\n=== the tests left files in the source\n%s\n' "$left"
@@ -144,7 +140,11 @@ for suite in "$@"; do
 done
 
 printf '%-10s %-8s %5d:%02d\n\n' all "" $((SECONDS / 60)) $((SECONDS % 60))
+# go test's own lines, without those of the packages that passed.
 for suite in "$@"; do
-  grep -hE '^(ok|FAIL|panic:|--- FAIL|    --- FAIL|PASS|NOT RUN)([[:space:]:]|$)' "$results/$suite.log" || true
+  grep -hE '^(FAIL|panic:|--- FAIL|    --- FAIL|NOT RUN)([[:space:]:]|$)' "$results/$suite.log" || true
+done
+for suite in "$@"; do
+  case $(cat "$results/$suite.result") in FAILED*) printf '\n=== failures of %s\n' "$suite"; failures "$results/$suite.log" ;; esac
 done
 exit "$failed"
