@@ -144,7 +144,13 @@ printf '%-10s %-8s %5d:%02d\n\n' all "" $((SECONDS / 60)) $((SECONDS % 60))
 for suite in "$@"; do
   grep -hE '^(FAIL|panic:|--- FAIL|    --- FAIL|NOT RUN)([[:space:]:]|$)' "$results/$suite.log" || true
 done
+# The whole log of a failed suite stays until that suite fails again.
+kept="${PAI_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/pai}/failed"
 for suite in "$@"; do
-  case $(cat "$results/$suite.result") in FAILED*) printf '\n=== failures of %s\n' "$suite"; failures "$results/$suite.log" ;; esac
+  case $(cat "$results/$suite.result") in FAILED*)
+    mkdir -p "$kept" && cp "$results/$suite.log" "$kept/$suite.log"
+    printf '\n=== failures of %s; the whole log is %s\n' "$suite" "$kept/$suite.log"
+    failures "$results/$suite.log" ;;
+  esac
 done
 exit "$failed"
