@@ -109,24 +109,25 @@ const (
 func spaceNeeds(steps []plan.Step, etcdSize func() int64, content func(plan.Step) (programs, images int64, err error)) (map[string]int64, error) {
 	needs := map[string]int64{}
 	for _, s := range steps {
-		switch {
-		case s.Kind == plan.KindPrograms:
+		switch s.Kind {
+		case plan.KindPrograms:
 			programs, _, err := content(s)
 			if err != nil {
 				return nil, err
 			}
 			needs[layout.ProgramsDir] += unpackFactor * programs
-		case s.Kind == plan.KindImages:
+		case plan.KindImages:
 			_, images, err := content(s)
 			if err != nil {
 				return nil, err
 			}
 			needs[layout.ContainerdDir] += (1 + unpackFactor) * images // packed and unpacked
-		case s.Kind == plan.KindSnapshot:
+		case plan.KindSnapshot:
 			size := etcdSize()
 			needs[layout.SnapshotsDir] = max(needs[layout.SnapshotsDir], size) + size // and one restored copy that verifies it
-		case s.Kind == plan.KindEtcd || s.Kind == plan.KindRestore:
+		case plan.KindEtcd, plan.KindRestore:
 			needs[layout.EtcdDir] = etcdSize() // one at a time; the member before it is removed
+		default: // the other steps write little
 		}
 	}
 	return needs, nil

@@ -83,13 +83,21 @@ func (before traces) newSince(after traces) []string {
 	var left []string
 	for kind, lines := range after {
 		for _, l := range lines {
-			if l != "" && !slices.Contains(before[kind], l) {
+			if l != "" && !slices.Contains(before[kind], l) && !before.isOfAnotherProgram(kind, l) {
 				left = append(left, kind+": "+l)
 			}
 		}
 	}
 	slices.Sort(left)
 	return left
+}
+
+// isOfAnotherProgram reports whether a control group is inside one that existed before. PAI
+// makes its groups directly below the mount points.
+func (before traces) isOfAnotherProgram(kind, line string) bool {
+	parent := filepath.Dir(line)
+	mounted := slices.ContainsFunc(before["mounts"], func(m string) bool { return strings.Contains(m, " "+parent+" ") })
+	return kind == "control groups" && !mounted && slices.Contains(before[kind], parent)
 }
 
 // TestDownLeavesNothing makes PAI with a job on it, kills half of it the hard
