@@ -81,6 +81,9 @@ func (a Accounts) directory(ctx context.Context) (directory, error) {
 func (a Accounts) change(ctx context.Context, change func(*directory) error) error {
 	err := changeUsers(ctx, a.Store, UsersByEntry, func(d *directory) error {
 		d.virtualClusters = a.VirtualClusters
+		if err := permitted(ctx, *d); err != nil {
+			return err
+		}
 		return change(d)
 	})
 	if err == nil && a.Changed != nil {

@@ -51,9 +51,16 @@ func (h *Handler) endpoints() []endpoint {
 // it; a call that returns nothing has answered.
 func (h *Handler) serve(e endpoint, fail func(http.ResponseWriter, *http.Request, error)) http.Handler {
 	answer := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if err := h.allowed(req, e); err != nil {
+		p, err := h.permitFor(req, e)
+		if err != nil {
 			fail(w, req, err)
 			return
+		}
+		ctx, cancel := context.WithCancel(withPermit(req.Context(), p))
+		defer cancel()
+		req = req.WithContext(ctx)
+		if isFollow(req) {
+			go h.endRevoked(ctx, cancel, p)
 		}
 		data, err := e.call(w, req)
 		if err != nil {
@@ -73,28 +80,6 @@ func (h *Handler) serve(e endpoint, fail func(http.ResponseWriter, *http.Request
 		return answer // for everyone
 	}
 	return h.authenticated(h.limited(answer, fail), fail)
-}
-
-// allowed asks the policy about a request. The owner of some objects is not in the path:
-// the call of their endpoint asks again, with the owner.
-func (h *Handler) allowed(req *http.Request, e endpoint) error {
-	o := identity.Object{Kind: e.kind}
-	caller, _ := callerOf(req.Context())
-	switch {
-	case e.kind == identity.Job && e.verb == identity.Create:
-		return nil // the virtual cluster is in the text: JobAPI asks
-	case e.kind == identity.Job:
-		id, err := jobID(req)
-		if err != nil {
-			return err
-		}
-		o = objectOf(id)
-	case e.kind == identity.Token || e.kind == identity.Profile:
-		o.Owner = caller.Name
-	case e.kind == identity.Storage:
-		o.Name = chi.URLParam(req, "storage")
-	}
-	return h.authorize(req, e.verb, o)
 }
 
 func (h *Handler) authorize(req *http.Request, verb identity.Verb, o identity.Object) error {

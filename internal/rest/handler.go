@@ -124,12 +124,7 @@ func (h *Handler) authenticated(next http.Handler, fail func(http.ResponseWriter
 			fail(w, req, err)
 			return
 		}
-		ctx, cancel := context.WithCancel(WithCaller(req.Context(), caller))
-		defer cancel()
-		if isFollow(req) {
-			go h.endRevoked(ctx, cancel, token)
-		}
-		next.ServeHTTP(w, req.WithContext(ctx))
+		next.ServeHTTP(w, req.WithContext(WithCaller(req.Context(), caller)))
 	})
 }
 
@@ -146,13 +141,17 @@ func bearer(req *http.Request) string {
 	return token
 }
 
-// tokenCheckEvery is how often the token of a request that stays open is checked.
+// tokenCheckEvery is how often the token and the right of a request that stays open are
+// checked.
 const tokenCheckEvery = 10 * time.Second
 
-// endRevoked ends a request that stays open once its token is not valid any more.
-func (h *Handler) endRevoked(ctx context.Context, cancel context.CancelFunc, token string) {
+// endRevoked ends a request that stays open once its token is not valid any more, or its
+// caller has lost the right.
+func (h *Handler) endRevoked(ctx context.Context, cancel context.CancelFunc, p permit) {
 	for poll.Sleep(ctx, tokenCheckEvery) == nil {
-		if _, err := h.Users.Caller(ctx, token); errors.Is(err, errUnauthorized) || errors.Is(err, errUsersUnknown) {
+		caller, err := h.Users.Caller(ctx, p.token)
+		lost := err == nil && p.holdsFor(caller) != nil
+		if lost || errors.Is(err, errUnauthorized) || errors.Is(err, errUsersUnknown) {
 			cancel()
 			return
 		}

@@ -93,11 +93,12 @@ func (h *Handler) logout(_ http.ResponseWriter, req *http.Request) (any, error) 
 	if err != nil {
 		return nil, err
 	}
-	owner, id, err := a.OwnerOf(req.Context(), bearer(req))
-	if err == nil {
-		err = a.Revoke(req.Context(), owner, id)
+	caller, err := callerOf(req.Context())
+	if err != nil {
+		return nil, err
 	}
-	return message{"Logout successfully"}, err
+	used := token{SHA256: hashToken(bearer(req))}
+	return message{"Logout successfully"}, a.Revoke(req.Context(), caller.Name, used.id())
 }
 
 func (h *Handler) listTokens(_ http.ResponseWriter, req *http.Request) (any, error) {

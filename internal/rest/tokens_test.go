@@ -210,7 +210,7 @@ func TestFollowedLogEndsWithItsToken(t *testing.T) {
 		answers <- errUnavailable
 		answers <- errTokenInvalid
 		start := time.Now()
-		h.endRevoked(ctx, cancel, "x")
+		h.endRevoked(ctx, cancel, permit{token: "x", name: "alice", allows: func(Caller) error { return nil }})
 		if took := time.Since(start); ctx.Err() == nil || took != 3*tokenCheckEvery {
 			t.Errorf("it ended after %s, context %v", took, ctx.Err())
 		}
@@ -220,17 +220,7 @@ func TestFollowedLogEndsWithItsToken(t *testing.T) {
 		answers <- nil
 		answers <- errTokenInvalid
 		h := &Handler{Users: switching{answers}}
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "/api/v2/jobs/a~b/logs?follow=true", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Authorization", "Bearer x")
-		var ended time.Duration
-		start := time.Now()
-		h.authenticated(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
-			<-req.Context().Done()
-			ended = time.Since(start)
-		}), h.fail).ServeHTTP(nil, req)
+		ended := h.follows(t, "/api/v2/jobs/alice~train/logs?follow=true")
 		if ended != tokenCheckEvery {
 			t.Errorf("the request ended after %s", ended)
 		}
