@@ -260,7 +260,7 @@ func checkExtension(e map[string]json.RawMessage) error {
 }
 
 func (d *directory) applyChange(u *user, c UserChange, hash string) error {
-	a := u.account
+	a, before := u.account, d.caller(*u, token{})
 	if c.Email != nil {
 		a.Email = *c.Email
 	}
@@ -288,7 +288,7 @@ func (d *directory) applyChange(u *user, c UserChange, hash string) error {
 		}
 	}
 	if c.VirtualClusters != nil {
-		if err := d.setVirtualClusters(u, *c.VirtualClusters); err != nil {
+		if err := d.setVirtualClusters(u, *c.VirtualClusters, before.VirtualClusters); err != nil {
 			return err
 		}
 	}
@@ -298,29 +298,43 @@ func (d *directory) applyChange(u *user, c UserChange, hash string) error {
 	return nil
 }
 
+// setGroups changes in which groups a user is. It drops those that the user was in and
+// that do not exist any more: the group of a virtual cluster ends with it.
 func (d *directory) setGroups(u *user, groups []string) error {
+	groups, unknown := dropEnded(groups, u.account.Groups, d.hasGroup)
+	if unknown != "" {
+		return noGroup(unknown)
+	}
+	groups = slices.DeleteFunc(distinct(groups), func(g string) bool { return g == groupDefault })
 	if len(groups) > maxGroupsOf {
 		return invalidParameters("a user is in at most %d groups", maxGroupsOf)
 	}
-	for _, name := range groups {
-		if _, found := d.group(name); !found {
-			return noGroup(name)
-		}
-	}
-	groups = slices.DeleteFunc(slices.Clone(groups), func(g string) bool { return g == groupDefault })
-	slices.Sort(groups)
-	u.account.Groups = slices.Compact(groups)
+	u.account.Groups = groups
 	return nil
 }
 
-// setVirtualClusters changes in which groups of virtual clusters a user is.
-func (d *directory) setVirtualClusters(u *user, vcs []string) error {
-	for _, vc := range vcs {
-		if !slices.Contains(d.virtualClusters, vc) {
-			return noVirtualCluster(vc)
+// dropEnded returns the names that exist. Others are dropped if they were there before,
+// because a client sends back what it has read; any other one is unknown.
+func dropEnded(names, before []string, exists func(string) bool) (left []string, unknown string) {
+	for _, name := range names {
+		switch {
+		case exists(name):
+			left = append(left, name)
+		case !slices.Contains(before, name):
+			return nil, name
 		}
 	}
-	others := slices.DeleteFunc(slices.Clone(u.account.Groups), func(g string) bool { return slices.Contains(d.virtualClusters, g) })
+	return left, ""
+}
+
+// setVirtualClusters changes in which groups of virtual clusters a user is. before are
+// those that the user could use.
+func (d *directory) setVirtualClusters(u *user, vcs, before []string) error {
+	vcs, unknown := dropEnded(vcs, before, d.hasVirtualCluster)
+	if unknown != "" {
+		return noVirtualCluster(unknown)
+	}
+	others := slices.DeleteFunc(slices.Clone(u.account.Groups), d.hasVirtualCluster)
 	return d.setGroups(u, append(others, vcs...))
 }
 
@@ -341,6 +355,9 @@ func (a Accounts) AddToGroup(ctx context.Context, name, group string, add bool) 
 		u, found := d.user(name)
 		if !found {
 			return noUser(name)
+		}
+		if add && !d.hasGroup(group) {
+			return noGroup(group)
 		}
 		d.giveAccount(u)
 		groups := slices.DeleteFunc(slices.Clone(u.account.Groups), func(g string) bool { return g == group })

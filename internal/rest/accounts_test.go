@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"reflect"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"pai.dev/pai/internal/identity"
+	"pai.dev/pai/internal/openpaisecrets"
 )
 
 func TestGroupsDecideRights(t *testing.T) {
@@ -68,6 +70,131 @@ func TestGroupsDecideRights(t *testing.T) {
 	}
 	if got := rights(); got != "false [research]" {
 		t.Errorf("a refused change changed rights: %s", got)
+	}
+}
+
+// keepVirtualClusters removes all virtual clusters but some, as an operator does.
+func (w *whole) keepVirtualClusters(t *testing.T, names ...string) {
+	t.Helper()
+	users, ok := w.handler.Users.(*Users)
+	if !ok {
+		t.Fatal("the server has other users")
+	}
+	users.WithVirtualClusters(names)
+	w.handler.Logins.Accounts.VirtualClusters = names
+	w.accounts = w.handler.Logins.Accounts
+	w.accounts.Changed(t.Context())
+}
+
+// A virtual cluster is removed, and its group with it. The other rights of its users can
+// still be given and taken singly, also by a client that sends back what it has read.
+func TestRightsAfterAVirtualClusterIsRemoved(t *testing.T) {
+	t.Parallel()
+	for what, c := range map[string]struct {
+		change func(t *testing.T, w *whole, a Accounts) error
+		want   string // the groups of ada afterwards
+	}{
+		"not an administrator any more": {func(t *testing.T, _ *whole, a Accounts) error {
+			t.Helper()
+			return second(a.Update(t.Context(), "ada", UserChange{Admin: new(false)}))
+		}, "[default research]"},
+		"removed from a group": {func(t *testing.T, _ *whole, a Accounts) error {
+			t.Helper()
+			return a.AddToGroup(t.Context(), "ada", "research", false)
+		}, "[adminGroup default]"},
+		"removed from the group that does not exist any more": {func(t *testing.T, _ *whole, a Accounts) error {
+			t.Helper()
+			return a.AddToGroup(t.Context(), "ada", "old", false)
+		}, "[adminGroup default research]"},
+		"added to a group": {func(t *testing.T, _ *whole, a Accounts) error {
+			t.Helper()
+			return a.AddToGroup(t.Context(), "ada", "vision", true)
+		}, "[adminGroup default research vision]"},
+		"other virtual clusters": {func(t *testing.T, _ *whole, a Accounts) error {
+			t.Helper()
+			return second(a.Update(t.Context(), "ada", UserChange{VirtualClusters: &[]string{}}))
+		}, "[adminGroup default]"},
+		"sent back": {func(t *testing.T, w *whole, a Accounts) error {
+			t.Helper()
+			boss := w.withToken(t, a, "boss", true)
+			_, read := w.ask(t, http.MethodGet, "/rest-server/api/v2/users/ada", boss, "")
+			if !strings.Contains(read, `"old"`) {
+				t.Errorf("what ends with the change is hidden: %s", read)
+			}
+			status, text := w.ask(t, http.MethodPut, "/rest-server/api/v2/users", boss, `{"data":`+read+`}`)
+			if status != http.StatusCreated {
+				t.Errorf("got %d %s", status, text)
+			}
+			return nil
+		}, "[adminGroup default research]"},
+	} {
+		w := newWhole(t, identity.Policy{}, "default", "research", "old")
+		for _, g := range []string{"vision", "sound"} {
+			if _, err := w.accounts.CreateGroup(t.Context(), g, GroupChange{Rights: &RightsChange{VirtualClusters: &[]string{"old", "research"}}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := w.accounts.Create(t.Context(), "ada", UserChange{Groups: &[]string{"old", "research", groupAdmin}}); err != nil {
+			t.Fatal(err)
+		}
+		w.keepVirtualClusters(t, "default", "research")
+		err := c.change(t, w, w.accounts)
+		if u, _ := w.accounts.Get(t.Context(), "ada"); err != nil || fmt.Sprint(u.Groups) != c.want {
+			t.Errorf("%s: %v; got the groups %v, want %s", what, err, u.Groups, c.want)
+		}
+	}
+}
+
+// What never was a group, or ended before, is still refused. A group with the name of a
+// removed virtual cluster begins without members.
+func TestGroupsOfRemovedVirtualClustersAreUnknown(t *testing.T) {
+	t.Parallel()
+	w := newWhole(t, identity.Policy{}, "default", "research", "old")
+	ctx := t.Context()
+	if _, err := w.accounts.CreateGroup(ctx, "vision", GroupChange{Rights: &RightsChange{VirtualClusters: &[]string{"old", "research"}}}); err != nil {
+		t.Fatal(err)
+	}
+	for name, groups := range map[string][]string{"ada": {"old", "vision"}, "bob": {}} {
+		if _, err := w.accounts.Create(ctx, name, UserChange{Groups: &groups}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.keepVirtualClusters(t, "default", "research")
+	for what, err := range map[string]error{
+		"added to it":                       w.accounts.AddToGroup(ctx, "ada", "old", true),
+		"a group that the user had not":     second(w.accounts.Update(ctx, "bob", UserChange{Groups: &[]string{"old"}})),
+		"a group that never existed":        second(w.accounts.Update(ctx, "ada", UserChange{Groups: &[]string{"old", "nothing"}})),
+		"a right that the user had not":     second(w.accounts.Update(ctx, "bob", UserChange{VirtualClusters: &[]string{"old"}})),
+		"a right that the group had not":    second(w.accounts.UpdateGroup(ctx, "research", GroupChange{Rights: &RightsChange{VirtualClusters: &[]string{"old"}}})),
+		"a right that no group can get now": second(w.accounts.CreateGroup(ctx, "sound", GroupChange{Rights: &RightsChange{VirtualClusters: &[]string{"old"}}})),
+	} {
+		var r *reason
+		if !errors.As(err, &r) || r.code != "NoGroupError" && r.code != "NoVirtualClusterError" {
+			t.Errorf("%s: got %v", what, err)
+		}
+	}
+	// The rights of a group are sent back, without one of them.
+	g, err := w.accounts.UpdateGroup(ctx, "vision", GroupChange{Rights: &RightsChange{VirtualClusters: &[]string{"old"}}})
+	if err != nil || len(g.Rights().VirtualClusters) > 0 {
+		t.Errorf("the group has the rights %+v, %v", g.Rights(), err)
+	}
+	for name, create := range map[string]func() error{
+		"created": func() error {
+			return second(w.accounts.CreateGroup(ctx, "old", GroupChange{Rights: &RightsChange{Admin: new(true)}}))
+		},
+		"imported": func() error {
+			return second(w.accounts.Import(ctx, openpaisecrets.Export{Groups: []openpaisecrets.Group{{Name: "old", Admin: true}}}, false))
+		},
+	} {
+		stored := w.memory.secret(t).Data
+		if err := create(); err != nil {
+			t.Fatal(err)
+		}
+		members, err := w.accounts.Members(ctx, "old")
+		if c, _ := w.accounts.Caller(ctx, "ada"); err != nil || len(members) > 0 || c.Admin {
+			t.Errorf("%s: the group has the members %v, %v", name, members, err)
+		}
+		w.store(t, stored)
 	}
 }
 

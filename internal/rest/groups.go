@@ -112,6 +112,7 @@ func (a Accounts) CreateGroup(ctx context.Context, name string, c GroupChange) (
 		if _, found := d.group(name); found {
 			return group{}, groupExists(name)
 		}
+		d.removeMembers(name)
 		return group{Name: name}, nil
 	})
 }
@@ -182,12 +183,12 @@ func (g *group) setRights(c *RightsChange, virtualClusters []string) error {
 		g.ACLs.Admin = *c.Admin
 	}
 	if c.VirtualClusters != nil {
-		for _, vc := range *c.VirtualClusters {
-			if !slices.Contains(virtualClusters, vc) {
-				return noVirtualCluster(vc)
-			}
+		exists := func(vc string) bool { return slices.Contains(virtualClusters, vc) }
+		vcs, unknown := dropEnded(*c.VirtualClusters, g.ACLs.VirtualClusters, exists)
+		if unknown != "" {
+			return noVirtualCluster(unknown)
 		}
-		g.ACLs.VirtualClusters = distinct(*c.VirtualClusters)
+		g.ACLs.VirtualClusters = distinct(vcs)
 	}
 	if c.Storages != nil {
 		for _, s := range *c.Storages {
@@ -218,11 +219,7 @@ func (a Accounts) DeleteGroup(ctx context.Context, name string) error {
 			return noGroup(name)
 		}
 		d.groups = slices.DeleteFunc(d.groups, func(g group) bool { return g.Name == name })
-		for _, u := range d.Users {
-			if u.account != nil {
-				u.account.Groups = slices.DeleteFunc(u.account.Groups, func(g string) bool { return g == name })
-			}
-		}
+		d.removeMembers(name)
 		return nil
 	})
 }

@@ -169,6 +169,7 @@ func (d *directory) importGroup(g openpaisecrets.Group) ImportedGroup {
 		found.Result, found.Notes = ImportKept, append(found.Notes, err.Error())
 		return found
 	}
+	d.removeMembers(g.Name)
 	d.groups = append(d.groups, created)
 	return found
 }

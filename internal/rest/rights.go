@@ -24,7 +24,7 @@ const (
 // builtIn returns a group that always exists.
 func (d directory) builtIn(name string) (group, bool) {
 	g := group{Name: name, ACLs: acls{VirtualClusters: []string{}, Storages: []string{}}}
-	isVC := slices.Contains(d.virtualClusters, name)
+	isVC := d.hasVirtualCluster(name)
 	switch {
 	case name == groupAdmin:
 		g.Description, g.ACLs.Admin = "administrators", true
@@ -41,6 +41,10 @@ func (d directory) builtIn(name string) (group, bool) {
 	return g, true
 }
 
+func (d directory) hasVirtualCluster(name string) bool {
+	return slices.Contains(d.virtualClusters, name)
+}
+
 // group returns a group by its name: as it is stored, or as it always exists.
 func (d directory) group(name string) (group, bool) {
 	i := slices.IndexFunc(d.groups, func(g group) bool { return g.Name == name })
@@ -52,6 +56,21 @@ func (d directory) group(name string) (group, bool) {
 		g.ACLs.Admin = true // a cluster without administrators could not be repaired by users
 	}
 	return g, true
+}
+
+func (d directory) hasGroup(name string) bool {
+	_, found := d.group(name)
+	return found
+}
+
+// removeMembers removes all members from a group. The group of a virtual cluster that was
+// removed still has some: a new group of its name must begin without them.
+func (d *directory) removeMembers(name string) {
+	for _, u := range d.Users {
+		if u.account != nil {
+			u.account.Groups = slices.DeleteFunc(u.account.Groups, func(g string) bool { return g == name })
+		}
+	}
 }
 
 // allGroups returns all groups, sorted by name.
