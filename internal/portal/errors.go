@@ -31,6 +31,7 @@ var (
 	errFull         = &problem{http.StatusServiceUnavailable, "unavailable", "the portal has too many requests in progress; try again in a moment"}
 	errUnavailable  = &problem{http.StatusServiceUnavailable, "unavailable", "the REST server is unavailable; try again in a moment"}
 	errNotRevoked   = &problem{http.StatusServiceUnavailable, "unavailable", "this browser is signed out, but the REST server is unavailable and could not revoke the login"}
+	errSignIn       = &problem{http.StatusInternalServerError, "failed", "the REST server cannot sign you in, for another reason than the name or the password; an operator finds it in the log of the portal"}
 	errInternal     = &problem{http.StatusInternalServerError, "failed", "the portal failed; see its log"}
 )
 

@@ -27,6 +27,9 @@ func (h *Handler) login(ctx context.Context, username, password string) (Session
 	}
 	var answer struct {
 		Token string `json:"token"`
+		// Why the REST server refuses.
+		Code    string `json:"code"`
+		Message string `json:"message"`
 	}
 	status, err := h.call(ctx, http.MethodPost, openPAI+"/authn/basic/login", "", body, &answer)
 	switch {
@@ -36,9 +39,12 @@ func (h *Handler) login(ctx context.Context, username, password string) (Session
 		return Session{}, errBusy
 	case status >= 500:
 		return Session{}, errUnavailable
-	case status != http.StatusOK || answer.Token == "":
+	case answer.Code == "NoUserError", answer.Code == "IncorrectPasswordError":
 		// An unknown user and a wrong password look the same.
 		return Session{}, errPassword
+	case status != http.StatusOK || answer.Token == "":
+		h.Log.Error("the REST server refuses to sign in a user for another reason than the password", "status", status, "code", answer.Code, "message", answer.Message)
+		return Session{}, errSignIn
 	}
 	s, err := h.check(ctx, answer.Token)
 	s.Made = true
@@ -79,7 +85,8 @@ func (h *Handler) logout(ctx context.Context, s Session) error {
 	return err
 }
 
-// call sends a request of the portal itself and reads the answer to one that succeeds.
+// call sends a request of the portal itself and reads the answer. Of a request that fails,
+// the answer is read if it can be: not every one has a code.
 func (h *Handler) call(ctx context.Context, method, path, token string, body []byte, into any) (int, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, callTimeout, fmt.Errorf("no answer within %s", callTimeout))
 	defer cancel()
@@ -104,8 +111,8 @@ func (h *Handler) call(ctx context.Context, method, path, token string, body []b
 	if err != nil {
 		return 0, h.unavailable(err)
 	}
-	if resp.StatusCode == http.StatusOK && into != nil {
-		if err := json.Unmarshal(data, into); err != nil {
+	if into != nil {
+		if err := json.Unmarshal(data, into); err != nil && resp.StatusCode == http.StatusOK {
 			return 0, fmt.Errorf("read the answer of the REST server to %s %s: %w", method, path, errors.New("it is not the expected JSON"))
 		}
 	}

@@ -3,7 +3,9 @@ package portal
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -71,6 +73,37 @@ func TestSignInRefuses(t *testing.T) {
 	})
 	if form.status != http.StatusBadRequest {
 		t.Errorf("a form: got %d", form.status)
+	}
+}
+
+// Only the REST server's refusal of the name or the password is shown as one. Who has the
+// right password and reads that it is wrong locks themselves out.
+func TestOtherRefusalsAreNoWrongPassword(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		status int
+		body   string
+		want   error
+	}{
+		{400, `{"code":"IncorrectPasswordError"}`, errPassword},
+		{400, `{"code":"NoUserError"}`, errPassword},
+		{400, `{"code":"InvalidParametersError"}`, errSignIn},
+		{409, `{"code":"UnknownError","message":"the users come to 1000000 bytes"}`, errSignIn},
+		{400, `<html>`, errSignIn},
+		{404, ``, errSignIn},
+		{200, `{}`, errSignIn},
+		{429, `{"code":"UnknownError"}`, errBusy},
+		{503, `{"code":"UnknownError"}`, errUnavailable},
+	} {
+		h := &Handler{REST: mustParse(t, "https://rest.example"), Log: discard(), Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+			rec := httptest.NewRecorder()
+			rec.WriteHeader(c.status)
+			_, err := rec.WriteString(c.body)
+			return rec.Result(), err
+		})}
+		if _, err := h.login(t.Context(), "ada", password); !errors.Is(err, c.want) {
+			t.Errorf("%d %s: got %v, want %v", c.status, c.body, err, c.want)
+		}
 	}
 }
 

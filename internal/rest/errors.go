@@ -27,6 +27,20 @@ type errorBody struct {
 
 const codeUnauthorized = "unauthorized"
 
+// asBadRequest gives the refusal of a name or a password the status of OpenPAI. Other
+// errors of a login say nothing about the password, so they have their own.
+func asBadRequest(err error) error {
+	var why *reason
+	if errors.As(err, &why) && (why.code == codeNoUser || why.code == codeWrongPassword) {
+		return badRequest{err}
+	}
+	return err
+}
+
+type badRequest struct{ error }
+
+func (b badRequest) Unwrap() error { return b.error }
+
 // statusOf is the HTTP status of an error.
 func statusOf(err error) int {
 	switch {

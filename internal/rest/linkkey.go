@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-
 	"pai.dev/pai/internal/pai"
 )
 
@@ -18,15 +16,15 @@ const linkKeyKey = "link-key"
 // LinkKey returns the key that signs links. The first server that needs it makes it.
 func (u *Users) LinkKey(store UserStore) func(ctx context.Context) ([]byte, error) {
 	return func(ctx context.Context) ([]byte, error) {
-		for n := 1; ; n++ {
+		for {
 			u.mu.Lock()
 			key := u.linkKey
 			u.mu.Unlock()
 			if len(key) > 0 {
 				return key, nil
 			}
-			err := makeLinkKey(ctx, store)
-			if err != nil && (!apierrors.IsConflict(err) || n == attempts) {
+			err := despiteConflicts(ctx, func() error { return makeLinkKey(ctx, store) })
+			if err != nil {
 				return nil, apiErrorUnlessKnown("make the key of links", err)
 			}
 			if _, err := u.current(ctx); err != nil {

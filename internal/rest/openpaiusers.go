@@ -180,10 +180,3 @@ func (h *Handler) setGroups(_ http.ResponseWriter, req *http.Request) (any, erro
 	_, err = a.Update(req.Context(), chi.URLParam(req, "user"), UserChange{Groups: body.Groups})
 	return message{"update user grouplist successfully."}, err
 }
-
-// asBadRequest gives an error the status that OpenPAI refuses a login with.
-func asBadRequest(err error) error { return badRequest{err} }
-
-type badRequest struct{ error }
-
-func (b badRequest) Unwrap() error { return b.error }

@@ -16,8 +16,14 @@ type reason struct {
 func (r *reason) Error() string { return r.err.Error() }
 func (r *reason) Unwrap() error { return r.err }
 
+// The codes of a login that is refused. The portal knows them, too.
+const (
+	codeNoUser        = "NoUserError"
+	codeWrongPassword = "IncorrectPasswordError" //nolint:gosec // no password
+)
+
 func noUser(name string) error {
-	return &reason{"NoUserError", fmt.Sprintf("User %s is not found.", name),
+	return &reason{codeNoUser, fmt.Sprintf("User %s is not found.", name),
 		pai.Errorf(pai.CodeNotFound, "for the users, run: paictl user list", "user %q not found", name)}
 }
 
@@ -57,7 +63,7 @@ func removesAdmin(name string) error {
 }
 
 func wrongPassword() error {
-	return &reason{"IncorrectPasswordError", "Password is incorrect.",
+	return &reason{codeWrongPassword, "Password is incorrect.",
 		pai.Errorf(pai.CodeForbidden, "an administrator can set another one; run: paictl user update --password", "the password is wrong")}
 }
 

@@ -81,6 +81,18 @@ func (l *Logins) Login(ctx context.Context, name, password string, life time.Dur
 	if !l.all.Allow() || l.blocked(name) {
 		return "", UserInfo{}, pai.Errorf(pai.CodeFailed, "try again in a minute", "%w: logins", errBusy)
 	}
+	text, info, err := l.login(ctx, name, password, life)
+	if errors.Is(err, errPasswordChanged) {
+		text, info, err = l.login(ctx, name, password, life)
+	}
+	return text, info, err
+}
+
+// errPasswordChanged is the error of a login during which another hash was stored: of
+// another password, or of the same one by a login at the same time; see replacement.
+var errPasswordChanged = errors.New("the password was changed meanwhile")
+
+func (l *Logins) login(ctx context.Context, name, password string, life time.Duration) (string, UserInfo, error) {
 	d, err := l.Accounts.directory(ctx)
 	u, found := d.user(name)
 	if !found {
@@ -100,7 +112,7 @@ func (l *Logins) Login(ctx context.Context, name, password string, life time.Dur
 	var info UserInfo
 	text, err := l.Accounts.addToken(ctx, name, tokenOfLogin, life, func(d *directory, u *user) error {
 		if u.account == nil || u.account.Password != used {
-			return wrongPassword() // it was changed meanwhile
+			return contended{errPasswordChanged}
 		}
 		if fresh != "" {
 			u.account.Password = fresh

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -94,6 +95,34 @@ func TestLogins(t *testing.T) {
 	// Deleted users are unknown at once.
 	if err := w.accounts.Delete(t.Context(), "ada"); err != nil || status(application) != 401 || status(short) != 401 {
 		t.Errorf("a deleted user: %v", err)
+	}
+}
+
+// Two logins at the same time replace the hash of an imported password. Both were right.
+func TestLoginsAtTheSameTimeReplaceAnImportedPassword(t *testing.T) {
+	t.Parallel()
+	w := newWhole(t, identity.Policy{}, "default")
+	if _, err := w.accounts.Import(t.Context(), imported(), false); err != nil {
+		t.Fatal(err)
+	}
+	first := NewLogins(w.accounts)
+	login := func() {
+		if _, _, err := first.Login(context.WithoutCancel(t.Context()), "ada", "hello-pai", 0); err != nil {
+			t.Error(err)
+		}
+	}
+	w.contend().meanwhile <- login
+	if _, _, err := w.handler.Logins.Login(t.Context(), "ada", "hello-pai", 0); err != nil {
+		t.Errorf("the second login: %v", err)
+	}
+	reset := func() {
+		if _, err := w.accounts.Update(context.WithoutCancel(t.Context()), "ada", UserChange{Password: new("another one")}); err != nil {
+			t.Error(err)
+		}
+	}
+	w.contend().meanwhile <- reset
+	if _, _, err := w.handler.Logins.Login(t.Context(), "ada", "hello-pai", 0); pai.CodeOf(err) != pai.CodeForbidden {
+		t.Errorf("a password that was changed during the login: %v", err)
 	}
 }
 

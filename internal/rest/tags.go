@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-
 	"pai.dev/pai/internal/identity"
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/kube"
@@ -39,7 +37,7 @@ func (c *Core) changeTags(ctx context.Context, id JobID, change func([]string) (
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	for n := 1; ; n++ {
+	err = despiteConflicts(ctx, func() error {
 		obj, err := c.find(ctx, id)
 		if err != nil {
 			return err
@@ -59,14 +57,12 @@ func (c *Core) changeTags(ctx context.Context, id JobID, change func([]string) (
 		if err != nil {
 			return err
 		}
-		err = c.cluster.PatchUnchanged(ctx, kube.RefOf(obj), patch)
-		if err == nil {
-			return nil
-		}
-		if !apierrors.IsConflict(err) || n == attempts {
-			return apiError("change the tags of the job", err)
-		}
+		return c.cluster.PatchUnchanged(ctx, kube.RefOf(obj), patch)
+	})
+	if err != nil {
+		err = apiErrorUnlessKnown("change the tags of the job", err)
 	}
+	return err
 }
 
 // objectOf is a job for identity.Policy: a job belongs to the user in its ID.

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"maps"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
 
@@ -33,16 +32,11 @@ type UserStore interface {
 // or in the given form if none is. Users that cannot be read stay as they are. It
 // can call change several times.
 func changeUsers(ctx context.Context, c UserStore, form UsersForm, change func(*directory) error) error {
-	for n := 1; ; n++ {
-		err := changeUsersOnce(ctx, c, form, change)
-		if n < attempts && (apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err)) {
-			continue
-		}
-		if err != nil {
-			err = apiErrorUnlessKnown("change the users of the REST server", err)
-		}
-		return err
+	err := despiteConflicts(ctx, func() error { return changeUsersOnce(ctx, c, form, change) })
+	if err != nil {
+		err = apiErrorUnlessKnown("change the users of the REST server", err)
 	}
+	return err
 }
 
 func changeUsersOnce(ctx context.Context, c UserStore, form UsersForm, change func(*directory) error) error {

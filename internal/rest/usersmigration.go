@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"pai.dev/pai/internal/kube"
 )
@@ -29,13 +28,10 @@ func (m UsersMigration) Done(ctx context.Context, c *kube.Client) (bool, error) 
 	return !document, nil
 }
 
-// attempts is the number of writes after conflicts.
-const attempts = 5
-
 // Do can run again at any time. It loses no user: it writes what a server that
 // reads both forms sees, and the API refuses the write after a concurrent one.
 func (m UsersMigration) Do(ctx context.Context, c *kube.Client) error {
-	for n := 1; ; n++ {
+	return despiteConflicts(ctx, func() error {
 		if done, err := m.Done(ctx, c); done || err != nil {
 			return err
 		}
@@ -47,13 +43,11 @@ func (m UsersMigration) Do(ctx context.Context, c *kube.Client) error {
 		if err != nil {
 			return err
 		}
-		if err := c.PatchUnchanged(ctx, usersRef(), patch); !apierrors.IsConflict(err) || n == attempts {
-			if err != nil {
-				return fmt.Errorf("convert the users into the form %q: %w", m.To, err)
-			}
-			return nil
+		if err := c.PatchUnchanged(ctx, usersRef(), patch); err != nil {
+			return fmt.Errorf("convert the users into the form %q: %w", m.To, err)
 		}
-	}
+		return nil
+	})
 }
 
 // patch writes the users in the wanted form and removes the other one.
