@@ -60,6 +60,9 @@ type UserChange struct {
 	Extension       map[string]json.RawMessage
 	// Replace replaces the extension; otherwise its keys are merged.
 	Replace bool
+	// replaces is the hash of the password that the user gave; empty for an administrator,
+	// who gives none. The change is refused if another one is stored.
+	replaces string
 }
 
 func (a Accounts) directory(ctx context.Context) (directory, error) {
@@ -261,6 +264,9 @@ func checkExtension(e map[string]json.RawMessage) error {
 
 func (d *directory) applyChange(u *user, c UserChange, hash string) error {
 	a, before := u.account, d.caller(*u, token{})
+	if c.replaces != "" && a.Password != c.replaces {
+		return wrongPassword() // it was changed meanwhile
+	}
 	if c.Email != nil {
 		a.Email = *c.Email
 	}

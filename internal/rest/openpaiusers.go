@@ -119,7 +119,7 @@ func (h *Handler) updateProfile(_ http.ResponseWriter, req *http.Request) (any, 
 		if body.Data.OldPassword == nil {
 			return nil, asBadRequest(wrongPassword())
 		}
-		if err := h.Logins.CheckPassword(req.Context(), name, *body.Data.OldPassword); err != nil {
+		if change.replaces, err = h.Logins.CheckPassword(req.Context(), name, *body.Data.OldPassword); err != nil {
 			return nil, asBadRequest(err)
 		}
 		if *body.Data.NewPassword != *body.Data.OldPassword {
@@ -127,7 +127,7 @@ func (h *Handler) updateProfile(_ http.ResponseWriter, req *http.Request) (any, 
 		}
 	}
 	_, err = a.Update(req.Context(), name, change)
-	return message{"Update user " + name + " successfully."}, err
+	return message{"Update user " + name + " successfully."}, asBadRequest(err)
 }
 
 func (h *Handler) deleteUser(_ http.ResponseWriter, req *http.Request) (any, error) {

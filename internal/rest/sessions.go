@@ -162,19 +162,23 @@ func (l *Logins) failed(name string) {
 	l.failures[name].Allow()
 }
 
-// CheckPassword returns nil if the password of a user is the given one.
-func (l *Logins) CheckPassword(ctx context.Context, name, password string) error {
+// CheckPassword returns the stored hash of the password of a user if the password is the
+// given one.
+func (l *Logins) CheckPassword(ctx context.Context, name, password string) (hash string, err error) {
 	if l.blocked(name) {
-		return pai.Errorf(pai.CodeFailed, "try again in a minute", "%w: passwords", errBusy)
+		return "", pai.Errorf(pai.CodeFailed, "try again in a minute", "%w: passwords", errBusy)
 	}
 	d, err := l.Accounts.directory(ctx)
 	if u, found := d.user(name); found {
-		return l.verify(ctx, *u, password)
+		if err := l.verify(ctx, *u, password); err != nil {
+			return "", err
+		}
+		return u.account.Password, nil
 	}
 	if err != nil {
-		return err
+		return "", err
 	}
-	return noUser(name)
+	return "", noUser(name)
 }
 
 // CreateApplicationToken returns a token of a user for applications.

@@ -98,6 +98,34 @@ func TestLogins(t *testing.T) {
 	}
 }
 
+// An administrator resets the password of a user while the user, or who knows the old
+// password, changes it: the reset stays.
+func TestOldPasswordDoesNotReplaceAReset(t *testing.T) {
+	t.Parallel()
+	w := newWhole(t, identity.Policy{}, "default")
+	w.user(t, "ada", false)
+	// The reset ends tokens of logins, but not this one.
+	if err := w.accounts.change(t.Context(), func(d *directory) error {
+		d.addToken("ada", false, token{SHA256: hashToken("of paictl")})
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	reset := func() {
+		if _, err := w.accounts.Update(context.WithoutCancel(t.Context()), "ada", UserChange{Password: new("of the administrator")}); err != nil {
+			t.Error(err)
+		}
+	}
+	w.contend().meanwhile <- reset
+	status, text := w.ask(t, http.MethodPut, "/rest-server/api/v2/users/me", "of paictl", `{"data":{"username":"ada","oldPassword":"secret-ada","newPassword":"of the thief"},"patch":true}`)
+	if status != http.StatusBadRequest || !strings.Contains(text, codeWrongPassword) {
+		t.Errorf("got %d %s", status, text)
+	}
+	if _, err := w.handler.Logins.CheckPassword(t.Context(), "ada", "of the administrator"); err != nil {
+		t.Errorf("the old password replaced the reset: %v", err)
+	}
+}
+
 // Two logins at the same time replace the hash of an imported password. Both were right.
 func TestLoginsAtTheSameTimeReplaceAnImportedPassword(t *testing.T) {
 	t.Parallel()
