@@ -9,7 +9,7 @@ import (
 )
 
 // List returns a page of the jobs that the cluster has and of those that are recorded,
-// and how many jobs the query selects. The cluster decides about its jobs, which must be
+// and how many jobs the query selects, as its reader sees them. The cluster decides about its jobs, which must be
 // all that the query could select.
 func (s *Store) List(ctx context.Context, q Query, inCluster []Summary) (page []Summary, total int, err error) {
 	living := q.Select(inCluster)
@@ -64,7 +64,7 @@ func (s *Store) recorded(ctx context.Context, q Query, without []string, from, l
 	}
 	err = eachRow(rows, func() error {
 		sum, err := scanSummary(rows)
-		page = append(page, sum)
+		page = append(page, q.seen(sum))
 		return err
 	})
 	return page, err

@@ -3,6 +3,7 @@ package history
 import (
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -74,7 +75,16 @@ func TestListOfBoth(t *testing.T) {
 				Keyword:    rapid.SampledFrom([]string{"", "", "ada", "_1", "A", "%", "7", "\xff\x00"}).Draw(rt, "keyword"),
 				Order:      rapid.SampledFrom([]Field{Newest, ByName, ByUser, ByVC, ByState, ByPriority, ByRetries, ByTasks, ByGPUs, ByCreated, ByEnded, "x"}).Draw(rt, "order"),
 				Descending: rapid.Bool().Draw(rt, "descending"), Offset: rapid.IntRange(0, n+2).Draw(rt, "offset"), Limit: rapid.IntRange(0, 30).Draw(rt, "limit"),
+				Reader: rapid.SampledFrom([]string{"", "ada", "Zoe"}).Draw(rt, "reader"),
 			}
+			// A list of what the reader sees, for one who sees all.
+			public, asSeen := q, func(s Summary) Summary {
+				if q.Reader == "" || q.Reader == s.User {
+					return s
+				}
+				return Summary{UID: s.UID, JobRef: s.JobRef, State: s.State, Created: s.Created, Started: s.Started, Ended: s.Ended}
+			}
+			public.Reader = ""
 			all, living := []Summary{}, []Summary{}
 			for _, i := range rapid.SliceOfNDistinct(rapid.IntRange(0, n+20), 0, 40, rapid.ID).Draw(rt, "in the cluster") {
 				j := manyJobs(n + 21)[i] // others than those that are recorded, with the same UIDs
@@ -82,16 +92,24 @@ func TestListOfBoth(t *testing.T) {
 			}
 			for _, j := range jobs {
 				if !slices.ContainsFunc(living, func(l Summary) bool { return l.UID == j.UID }) {
-					all = append(all, Summarize(j))
+					all = append(all, asSeen(Summarize(j)))
 				}
 			}
-			want, wantTotal := q.Page(append(all, living...))
+			for _, l := range living {
+				all = append(all, asSeen(l))
+			}
+			want, wantTotal := public.Page(all)
 			got, total, err := s.List(t.Context(), q, living)
 			if err != nil {
 				rt.Fatal(err)
 			}
 			if total != wantTotal || fmt.Sprint(uids(got)) != fmt.Sprint(uids(want)) {
 				rt.Fatalf("%+v, with %v in the cluster: got %v of %d, want %v of %d", q, uids(living), uids(got), total, uids(want), wantTotal)
+			}
+			for _, s := range got {
+				if !reflect.DeepEqual(s, asSeen(s)) {
+					rt.Fatalf("%+v: %s sees %+v", q, q.Reader, s)
+				}
 			}
 		})
 		page, _, err := s.List(t.Context(), Query{Limit: n}, nil)

@@ -35,11 +35,28 @@ type Query struct {
 	Order                                      Field
 	Descending                                 bool
 	Offset, Limit                              int
+	// Reader is a user who sees of the jobs of others what is public, and selects and
+	// orders by nothing else of them. Empty is one who sees all.
+	Reader string
 }
 
-// Select returns the jobs that the query selects in its order, without its page.
+// seen returns a job as the reader sees it.
+func (q Query) seen(s Summary) Summary {
+	if q.Reader == "" || s.User == q.Reader {
+		return s
+	}
+	return s.Public()
+}
+
+// Select returns the jobs that the query selects in its order, as its reader sees them,
+// without its page.
 func (q Query) Select(jobs []Summary) []Summary {
-	selected := slices.DeleteFunc(slices.Clone(jobs), func(s Summary) bool { return !q.matches(s) })
+	selected := []Summary{}
+	for _, s := range jobs {
+		if s = q.seen(s); q.matches(s) {
+			selected = append(selected, s)
+		}
+	}
 	slices.SortFunc(selected, q.compare)
 	return selected
 }

@@ -100,9 +100,13 @@ func (s *Store) Attempts(ctx context.Context, uid string, before int) (attempts 
 	return attempts, readError(err)
 }
 
-// Protocol returns a job as it was submitted, or ErrNotFound.
+// Protocol returns a job as it was submitted, or ErrNotFound. An empty text is recorded of a
+// job whose text was missing.
 func (s *Store) Protocol(ctx context.Context, uid string) (text []byte, err error) {
 	err = s.db.QueryRowContext(ctx, "SELECT protocol FROM texts WHERE job = $1", clean(uid)).Scan(&text)
+	if err == nil && len(text) == 0 {
+		err = ErrNotFound
+	}
 	return text, readError(err)
 }
 

@@ -37,6 +37,12 @@ func Summarize(s job.Status) Summary {
 	return sum
 }
 
+// Public is what users see of the job of another user, and order and select by. A new field
+// is private until it is here.
+func (s Summary) Public() Summary {
+	return Summary{UID: s.UID, JobRef: s.JobRef, State: s.State, Created: s.Created, Started: s.Started, Ended: s.Ended}
+}
+
 // unknown is a time that is not known, in the database. It is after all others.
 const unknown = 1<<63 - 1
 

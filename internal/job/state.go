@@ -88,6 +88,12 @@ type Status struct {
 	UID       string `json:"uid,omitempty"`
 }
 
+// Public is what users see of the job of another user: its name, owner, state, and virtual
+// cluster, and when it was in its states. A new field is private until it is here.
+func (s Status) Public() Status {
+	return Status{JobRef: s.JobRef, State: s.State, Created: s.Created, Started: s.Started, Ended: s.Ended, UID: s.UID, TaskRoles: []TaskRoleStatus{}}
+}
+
 // TaskRoleStatus is the tasks of one role, by index.
 type TaskRoleStatus struct {
 	Name  string       `json:"name"`
