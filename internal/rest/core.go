@@ -255,7 +255,7 @@ func (c *Core) Protocol(ctx context.Context, id JobID) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		return c.protocolOf(ctx, obj)
+		return c.protocolOf(ctx, id, obj)
 	})
 }
 

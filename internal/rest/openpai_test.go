@@ -163,7 +163,10 @@ func TestErrorsOfOpenPAI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.ask(t, http.MethodPost, "/rest-server/api/v2/jobs", ada, fmt.Sprintf(someJob, "train"))
+	for _, name := range []string{"train", "lost"} {
+		w.ask(t, http.MethodPost, "/rest-server/api/v2/jobs", ada, fmt.Sprintf(someJob, name))
+	}
+	w.loseText(t, "ada", "lost")
 	for _, c := range []struct {
 		method, path, token, body string
 		status                    int
@@ -174,6 +177,8 @@ func TestErrorsOfOpenPAI(t *testing.T) {
 		{"POST", "/api/v2/users", ada, `{}`, 403, "ForbiddenUserError", "Non-admin is not allow to do this operation."},
 		{"POST", "/api/v2/users", application, `{}`, 403, "ForbiddenUserError", "Applications are not allowed to do this operation."},
 		{"GET", "/api/v2/jobs/ada~nothing", ada, "", 404, "NoJobError", "Job ada~nothing is not found."},
+		{"GET", "/api/v2/jobs/ada~nothing/config", ada, "", 404, "NoJobError", "Job ada~nothing is not found."},
+		{"GET", "/api/v2/jobs/ada~lost/config", ada, "", 404, "NoJobConfigError", "Config of job ada~lost is not found."},
 		{"GET", "/api/v2/jobs/nothing", ada, "", 404, "NoJobError", "Job nothing is not found."},
 		{"GET", "/api/v1/user/ada/jobs/nothing", ada, "", 404, "NoJobError", "Job ada~nothing is not found."},
 		{"GET", "/api/v2/jobs/ada~train/attempts/7", ada, "", 404, "NoJobError", "Job ada~train is not found."},

@@ -22,6 +22,12 @@ const (
 	codeWrongPassword = "IncorrectPasswordError" //nolint:gosec // no password
 )
 
+// noConfig is the error for the text of a job, which exists.
+func noConfig(id JobID) error {
+	return &reason{"NoJobConfigError", fmt.Sprintf("Config of job %s is not found.", id),
+		pai.Errorf(pai.CodeNotFound, "use your own copy of it", "the configuration of job %s is missing: the cluster lost its text", id)}
+}
+
 func noUser(name string) error {
 	return &reason{codeNoUser, fmt.Sprintf("User %s is not found.", name),
 		pai.Errorf(pai.CodeNotFound, "for the users, run: paictl user list", "user %q not found", name)}

@@ -221,7 +221,7 @@ func (r *Recorded) Get(ctx context.Context, id JobID) (job.Status, error) {
 }
 
 // Protocol implements JobAPI. The text of a job in the cluster can be missing there; an
-// older job with its name has another one.
+// older job with its name has another one. A job is also found if no text of it is.
 func (r *Recorded) Protocol(ctx context.Context, id JobID) ([]byte, error) {
 	text, err := r.Core.Protocol(ctx, id)
 	if !isMissing(err) {
@@ -234,12 +234,16 @@ func (r *Recorded) Protocol(ctx context.Context, id JobID) ([]byte, error) {
 	if uid != "" {
 		recorded, readErr := history.Use(ctx, r.history, func(ctx context.Context, s *history.Store) ([]byte, error) { return s.Protocol(ctx, uid) })
 		if readErr != nil {
-			return nil, err // what the cluster says is true without the history
+			return nil, noConfig(id) // that is true without the history
 		}
 		return recorded, nil
 	}
 	return fromHistory(ctx, r, id, err, func(ctx context.Context, s *history.Store, sum history.Summary) ([]byte, error) {
-		return s.Protocol(ctx, sum.UID)
+		text, err := s.Protocol(ctx, sum.UID)
+		if errors.Is(err, history.ErrNotFound) {
+			err = noConfig(id)
+		}
+		return text, err
 	})
 }
 

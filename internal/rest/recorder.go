@@ -336,16 +336,9 @@ func (c *Core) text(ctx context.Context, s job.Status) ([]byte, error) {
 
 // textOf is protocolOf for a job whose text can be missing: then it is empty, not nil.
 func (c *Core) textOf(ctx context.Context, set *unstructured.Unstructured) ([]byte, error) {
-	annotations := set.GetAnnotations()
-	if annotations[job.AnnotationProtocol] == "" && annotations[job.AnnotationTexts] == "" {
+	text, err := c.protocolOf(ctx, JobID{}, set)
+	if isMissing(err) {
 		return []byte{}, nil
-	}
-	text, err := c.protocolOf(ctx, set)
-	if pai.CodeOf(err) == pai.CodeNotFound {
-		return []byte{}, nil
-	}
-	if err == nil && text == nil {
-		text = []byte{}
 	}
 	return text, err
 }

@@ -21,17 +21,23 @@ import (
 const pendingTimeout = time.Hour
 
 // protocolOf returns a job as it was submitted. JobSets of v0.10 and older have the
-// text themselves.
-func (c *Core) protocolOf(ctx context.Context, obj *unstructured.Unstructured) ([]byte, error) {
-	if text, ok := obj.GetAnnotations()[job.AnnotationProtocol]; ok {
-		return []byte(text), nil
+// text themselves. If the text is missing or empty, the error is that of noConfig.
+func (c *Core) protocolOf(ctx context.Context, id JobID, obj *unstructured.Unstructured) ([]byte, error) {
+	annotations := obj.GetAnnotations()
+	text, name := annotations[job.AnnotationProtocol], annotations[job.AnnotationTexts]
+	if text == "" && name != "" {
+		texts, err := c.cluster.Clientset().CoreV1().ConfigMaps(obj.GetNamespace()).Get(ctx, name, metav1.GetOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return nil, apiError("read the text of the job", err)
+		}
+		if err == nil {
+			text = texts.Data[job.KeyProtocol]
+		}
 	}
-	name := obj.GetAnnotations()[job.AnnotationTexts]
-	texts, err := c.cluster.Clientset().CoreV1().ConfigMaps(obj.GetNamespace()).Get(ctx, name, metav1.GetOptions{})
-	if err != nil {
-		return nil, apiError("read the text of the job", err)
+	if text == "" {
+		return nil, noConfig(id)
 	}
-	return []byte(texts.Data[job.KeyProtocol]), nil
+	return []byte(text), nil
 }
 
 // adopt makes the texts of a job belong to its JobSet: they are deleted together.
