@@ -21,6 +21,7 @@ import (
 	"pai.dev/pai/internal/identity"
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/kube"
+	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/rest"
 )
 
@@ -134,12 +135,12 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 		handler.Jobs, handler.Cluster, handler.History = recorded, recorded, recorded
 		recorder := rest.NewRecorder(core, keeper, o.history.retention())
 		handler.HistoryRecorded = recorder.Recorded
-		go recorder.Run(ctx, jobsEvery, func(err error) { log.Warn("the history is delayed", "error", err) })
+		go recorder.Run(ctx, jobsEvery, func(err error) { log.Warn("the history is delayed", "error", err, "details", pai.DetailsOf(err)) })
 	}
 	known := rest.NewUsers(cluster, users, func(err error) { log.Error("users are left out", "error", err) }).WithVirtualClusters(virtualClusters)
-	go core.ReconcileStops(ctx, 2*time.Second, func(err error) { log.Warn("stops are delayed", "error", err) })
+	go core.ReconcileStops(ctx, 2*time.Second, func(err error) { log.Warn("stops are delayed", "error", err, "details", pai.DetailsOf(err)) })
 	retention := rest.Retention{Jobs: o.endedJobsLimit, Age: time.Duration(o.endedJobsDays) * 24 * time.Hour}
-	go core.ReconcileRecords(ctx, recordsEvery, retention, func(err error) { log.Warn("ended jobs stay longer", "error", err) })
+	go core.ReconcileRecords(ctx, recordsEvery, retention, func(err error) { log.Warn("ended jobs stay longer", "error", err, "details", pai.DetailsOf(err)) })
 	log.Info("listening", "address", o.listen, "release", o.release)
 	handler.Users, handler.Release, handler.Log, handler.Policy = known, o.release, log, policy
 	handler.Logins, handler.LinkKey = rest.NewLogins(known.Accounts(cluster)), known.LinkKey(cluster)

@@ -264,7 +264,10 @@ var errUnavailable = errors.New("the cluster is not responding")
 
 // errNotLetIn: the API no longer knows this server, for example because its pod was
 // deleted while the kubelet of its machine was down. Another server might answer.
-var errNotLetIn = errors.New("the cluster no longer lets this server in")
+var errNotLetIn = fmt.Errorf("%w to this server, which it no longer lets in", errUnavailable)
+
+// errRefused: the API refused what this server must be able to do.
+var errRefused = errors.New("the cluster refused the request")
 
 // apiError is an error of the Kubernetes API as users see it.
 func apiError(what string, err error) error {
@@ -283,13 +286,13 @@ func apiError(what string, err error) error {
 	case apierrors.IsNotFound(err):
 		return pai.Errorf(pai.CodeNotFound, "", "%s: %w", what, err)
 	case apierrors.IsUnauthorized(err):
-		return pai.Errorf(pai.CodeFailed, "try again in a moment", "%s: %w", what, errors.Join(errUnavailable, errNotLetIn, err))
+		return withheld("try again in a moment", what, errNotLetIn, err)
 	case apierrors.IsForbidden(err) || apierrors.IsConflict(err):
-		return pai.Errorf(pai.CodeFailed, "", "%s: %w", what, err)
+		return withheld("", what, errRefused, err)
 	case errors.As(err, &status) && status.Status().Code < 500 && !apierrors.IsTooManyRequests(err):
-		return pai.Errorf(pai.CodeFailed, "", "%s: %w", what, err)
+		return withheld("", what, errRefused, err)
 	default: // no connection, not ready, a webhook that is being replaced
-		return pai.Errorf(pai.CodeFailed, "try again in a moment", "%s: %w", what, errors.Join(errUnavailable, err))
+		return withheld("try again in a moment", what, errUnavailable, err)
 	}
 }
 

@@ -3,6 +3,7 @@ package rest
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"pai.dev/pai/internal/identity"
@@ -67,7 +68,33 @@ func statusOf(err error) int {
 	}
 }
 
+// serverFailed is what users see of an error that is not for them.
+const serverFailed = "the server failed; see its log"
+
+// hiddenError is an error of the Kubernetes API as users see it. Its own text names addresses,
+// accounts, and objects of the cluster.
+type hiddenError struct{ shown, err error }
+
+func (e *hiddenError) Error() string   { return e.shown.Error() }
+func (e *hiddenError) Unwrap() []error { return []error{e.shown, e.err} }
+
+// withheld is an error that users see as another one. Its text is in the details, which the log
+// and paictl show.
+func withheld(next, what string, shown, err error) error {
+	return &pai.Error{Code: pai.CodeFailed, Next: next, Details: err.Error(), Err: fmt.Errorf("%s: %w", what, &hiddenError{shown, err})}
+}
+
+// isForUsers reports whether the text of an error was written for users. The others name
+// what only operators should know.
+func isForUsers(err error) bool {
+	var known *pai.Error
+	return statusOf(err) < http.StatusInternalServerError || errors.As(err, &known) || errors.As(err, new(awayError))
+}
+
 func bodyOf(err error) errorBody {
+	if !isForUsers(err) {
+		return errorBody{Code: string(pai.CodeFailed), Message: serverFailed}
+	}
 	b := errorBody{Code: string(pai.CodeOf(err)), Message: err.Error()}
 	var e *pai.Error
 	if errors.As(err, &e) {

@@ -102,7 +102,8 @@ func (h *Handler) readyz(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	if err := h.Users.Ready(req.Context()); err != nil {
-		http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
+		h.Log.Warn("not ready", "error", err, "details", pai.DetailsOf(err))
+		http.Error(w, "not ready: the users are unknown", http.StatusServiceUnavailable) // anyone can ask
 		return
 	}
 	_, _ = io.WriteString(w, "ok\n") // an error means that the client disconnected
@@ -172,7 +173,7 @@ func (h *Handler) beforeFailure(w http.ResponseWriter, req *http.Request, err er
 	case errors.Is(err, context.Canceled) && req.Context().Err() != nil:
 		return 0, false
 	case status >= 500:
-		h.Log.Error("request failed", "method", req.Method, "path", logPath(req), "error", err)
+		h.Log.Error("request failed", "method", req.Method, "path", logPath(req), "error", err, "details", pai.DetailsOf(err))
 	}
 	switch status {
 	case http.StatusUnauthorized:
@@ -263,7 +264,7 @@ func (h *Handler) recovered(next http.Handler) http.Handler {
 				panic(v)
 			default:
 				h.Log.Error("request handler failed", "method", req.Method, "path", logPath(req), "panic", v)
-				writeJSON(w, http.StatusInternalServerError, errorBody{Code: string(pai.CodeFailed), Message: "the server failed; see its log"})
+				writeJSON(w, http.StatusInternalServerError, errorBody{Code: string(pai.CodeFailed), Message: serverFailed})
 			}
 		}()
 		next.ServeHTTP(w, req)

@@ -98,6 +98,9 @@ type LogOptions struct {
 	// Missing, if it is not nil, is called with a sentence about output that was asked
 	// for and that the machine does not have (any more).
 	Missing func(what string)
+	// Unread, if it is not nil, is called with why the machine could not be read. That is
+	// for the log: it names what users should not know.
+	Unread func(err error)
 }
 
 // Caller is the user who makes a request.

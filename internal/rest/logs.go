@@ -73,7 +73,10 @@ func (t taskOutput) kept(ctx context.Context, o LogOptions, r tasklog.Request) (
 	}
 	stream, missing, err := t.output.Read(ctx, t.machine, r)
 	if err != nil {
-		missing = "older output might be missing: only the newest file of the task could be read: " + err.Error()
+		missing = "older output might be missing: only the newest file of the task could be read"
+		if o.Unread != nil {
+			o.Unread(err)
+		}
 	}
 	if missing != "" && o.Missing != nil {
 		o.Missing(missing)

@@ -127,8 +127,9 @@ func TestMissingFilesAreNamed(t *testing.T) {
 	m.write(3)
 	m.rotate()
 	m.write(1)
-	said := ""
-	stream, err := m.output(t).follow(t.Context(), LogOptions{Follow: true, Missing: func(what string) { said += what }}, func() bool { return true })
+	said, unread := "", ""
+	o := LogOptions{Follow: true, Missing: func(what string) { said += what }, Unread: func(err error) { unread += err.Error() }}
+	stream, err := m.output(t).follow(t.Context(), o, func() bool { return true })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,8 +137,8 @@ func TestMissingFilesAreNamed(t *testing.T) {
 	if got, err := io.ReadAll(stream); err != nil || string(got) != m.line(3) {
 		t.Errorf("got %q, %v", got, err)
 	}
-	if !strings.Contains(said, "older output might be missing") || !strings.Contains(said, "no pod runs on machine pai-2") {
-		t.Errorf("got %q", said)
+	if !strings.Contains(said, "older output might be missing") || unread != "no pod runs on machine pai-2" || strings.Contains(said, unread) {
+		t.Errorf("got %q, and for the log %q", said, unread)
 	}
 }
 

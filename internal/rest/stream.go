@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"pai.dev/pai/internal/pai"
 )
 
 // missingHeader says what is missing in the output of a task. The output itself stays as
@@ -38,6 +40,9 @@ func (h *Handler) copyLogs(w http.ResponseWriter, req *http.Request, id JobID, o
 		}
 	}()
 	o.Missing = func(what string) { w.Header().Add(missingHeader, what) }
+	o.Unread = func(err error) {
+		h.Log.Warn("output of a task is missing", "path", logPath(req), "error", err, "details", pai.DetailsOf(err))
+	}
 	stream, err := h.Jobs.Logs(ctx, id, o)
 	if err != nil {
 		return err

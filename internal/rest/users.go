@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -173,11 +174,20 @@ func (u *Users) directory(ctx context.Context, age, wait time.Duration) (directo
 		case result := <-done:
 			dir, _, err := u.snapshot()
 			if err != nil {
-				return directory{}, pai.Errorf(pai.CodeFailed, "try again in a moment", "%w: %w", err, errors.Join(errUnavailable, result.Err))
+				return directory{}, unknown(err, result.Err)
 			}
 			return dir, nil
 		}
 	}
+}
+
+// unknown is the error of users that cannot be read. Anyone can cause it, so it says nothing
+// of the reason.
+func unknown(err, cause error) error {
+	if cause == nil {
+		cause = err
+	}
+	return &pai.Error{Code: pai.CodeFailed, Next: "try again in a moment", Details: cause.Error(), Err: fmt.Errorf("%w: %w", err, &hiddenError{errUnavailable, cause})}
 }
 
 // snapshot returns the users and the time of the last read. They are unknown if the

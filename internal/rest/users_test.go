@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -165,8 +166,8 @@ func TestUsersDuringAnOutage(t *testing.T) {
 		store.set(0, errors.New("connection refused"))
 		u := NewUsers(store, UsersByEntry, func(error) {})
 		_, err := u.Caller(t.Context(), "alice")
-		if !errors.Is(err, errUnavailable) || pai.CodeOf(err) != pai.CodeFailed {
-			t.Errorf("before the first read: %v", err)
+		if !errors.Is(err, errUnavailable) || pai.CodeOf(err) != pai.CodeFailed || strings.Contains(err.Error(), "refused") || !strings.Contains(pai.DetailsOf(err), "refused") {
+			t.Errorf("before the first read: %v, with the details %q", err, pai.DetailsOf(err))
 		}
 		if err := u.Ready(t.Context()); !errors.Is(err, errUsersUnknown) {
 			t.Errorf("ready before the first read: %v", err)
