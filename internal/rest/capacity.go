@@ -29,11 +29,10 @@ func (c *Core) VirtualClusters(ctx context.Context) (map[string]openpai.VirtualC
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	return reading(ctx, func(ctx context.Context) (map[string]openpai.VirtualCluster, error) {
-		nodes, err := c.cluster.Clientset().CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+		all, err := c.allocatable(ctx)
 		if err != nil {
 			return nil, apiError("list the machines", err)
 		}
-		all := allocatable(nodes.Items)
 		clusters := map[string]openpai.VirtualCluster{}
 		for _, vc := range c.virtualClusters {
 			queue, err := c.queueOf(ctx, vc)
@@ -63,18 +62,80 @@ func (c *Core) queueOf(ctx context.Context, vc string) (*unstructured.Unstructur
 	return nil, nil
 }
 
-func allocatable(nodes []corev1.Node) openpai.Resources {
+// eachMachine calls do with each machine. A machine has much in memory, so they are read in
+// pages.
+func (c *Core) eachMachine(ctx context.Context, do func(*corev1.Node)) error {
+	return eachItem(ctx, "", listing(c.cluster.Clientset().CoreV1().Nodes().List), func(n *corev1.Node) error {
+		do(n)
+		return nil
+	})
+}
+
+func (c *Core) allocatable(ctx context.Context) (openpai.Resources, error) {
 	var cpu, memory, gpu int64
-	for _, n := range nodes {
+	err := c.eachMachine(ctx, func(n *corev1.Node) {
 		if n.Spec.Unschedulable {
-			continue
+			return
 		}
 		cpu += n.Status.Allocatable.Cpu().Value()
 		memory += n.Status.Allocatable.Memory().Value() >> 20
 		quantity := n.Status.Allocatable[gpuResource]
 		gpu += quantity.Value()
+	})
+	return openpai.NewResources(cpu, memory, gpu), err
+}
+
+// NodeUse is what the portal shows of a machine.
+type NodeUse struct {
+	Used      int64 `json:"gpuUsed"`
+	Available int64 `json:"gpuAvailable"`
+	Total     int64 `json:"gpuTotal"`
+}
+
+// NodeUse implements ClusterAPI. It reads all pods of jobs, and counts as a list.
+func (c *Core) NodeUse(ctx context.Context) (map[string]NodeUse, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	release, err := c.makeList(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return openpai.NewResources(cpu, memory, gpu)
+	defer release()
+	return reading(ctx, c.nodeUse)
+}
+
+func (c *Core) nodeUse(ctx context.Context) (map[string]NodeUse, error) {
+	machines := map[string]NodeUse{}
+	err := c.eachMachine(ctx, func(n *corev1.Node) {
+		quantity := n.Status.Allocatable[gpuResource]
+		machines[n.Name] = NodeUse{Available: quantity.Value(), Total: quantity.Value()}
+	})
+	if err != nil {
+		return nil, apiError("list the machines", err)
+	}
+	for _, vc := range c.virtualClusters {
+		err := eachItem(ctx, pai.LabelJob, listing(c.cluster.Clientset().CoreV1().Pods(job.Namespace(vc)).List), func(p *corev1.Pod) error {
+			m, known := machines[p.Spec.NodeName]
+			if known && (p.Status.Phase == corev1.PodRunning || p.Status.Phase == corev1.PodPending) {
+				m.Used += gpusOf(p)
+				m.Available = max(0, m.Total-m.Used)
+				machines[p.Spec.NodeName] = m
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, apiError("list the pods", err)
+		}
+	}
+	return machines, nil
+}
+
+func gpusOf(p *corev1.Pod) (n int64) {
+	for _, c := range p.Spec.Containers {
+		quantity := c.Resources.Limits[gpuResource]
+		n += quantity.Value()
+	}
+	return n
 }
 
 // quotaOfQueue adds up the quotas of all flavors.
@@ -147,6 +208,11 @@ const maxPods = 5000
 func (c *Core) Pods(ctx context.Context, namespace, labels string) (*corev1.PodList, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	release, err := c.makeList(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	all := &corev1.PodList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PodList"}, Items: []corev1.Pod{}}
 	for _, vc := range c.virtualClusters {
 		if namespace != "" && namespace != job.Namespace(vc) {

@@ -25,6 +25,10 @@ type ClusterAPI interface {
 	Events(ctx context.Context, id JobID) ([]openpai.Event, error)
 	// VirtualClusters returns the capacity of the virtual clusters by name.
 	VirtualClusters(ctx context.Context) (map[string]openpai.VirtualCluster, error)
+	// NodeUse returns the GPUs of the machines that jobs use, by machine.
+	NodeUse(ctx context.Context) (map[string]NodeUse, error)
+	// Kinds returns the kinds of machines, by name.
+	Kinds(ctx context.Context) ([]job.Kind, error)
 	// Nodes returns the machines as Kubernetes shows them.
 	Nodes(ctx context.Context) (*corev1.NodeList, error)
 	// Pods returns pods of jobs, those of one namespace if it is not empty.

@@ -46,13 +46,14 @@ type Core struct {
 	recorder        *Recorder     // nil: there is no history
 	now             func() time.Time
 	lists           chan struct{} // one element for each list that is being made
+	large           chan struct{} // one element for each job with many pods that is being read
 }
 
 var _ JobAPI = (*Core)(nil)
 
 // NewCore returns a Core that runs jobs in the virtual clusters.
 func NewCore(cluster Cluster, virtualClusters []string) *Core {
-	return &Core{cluster: cluster, virtualClusters: virtualClusters, now: time.Now, lists: make(chan struct{}, maxLists)}
+	return &Core{cluster: cluster, virtualClusters: virtualClusters, now: time.Now, lists: make(chan struct{}, maxLists), large: make(chan struct{}, maxLists)}
 }
 
 // WithContainment sets what the operator granted to the tasks of virtual clusters.
@@ -237,13 +238,11 @@ func (c *Core) get(ctx context.Context, id JobID) (job.Status, error) {
 }
 
 func (c *Core) status(ctx context.Context, obj *unstructured.Unstructured) (job.Status, error) {
-	pods, err := c.cluster.Clientset().CoreV1().Pods(obj.GetNamespace()).List(ctx, metav1.ListOptions{
-		LabelSelector: pai.LabelJob + "=" + obj.GetName(),
-	})
+	pods, err := c.podsOfOne(ctx, obj)
 	if err != nil {
-		return job.Status{}, apiError("list the job's pods", err)
+		return job.Status{}, apiErrorUnlessKnown("list the job's pods", err)
 	}
-	return job.ReadStatus(obj, pods.Items)
+	return job.ReadStatus(obj, pods)
 }
 
 // Protocol implements JobAPI.

@@ -5,9 +5,10 @@ import (
 	"slices"
 	"strings"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	corev1 "k8s.io/api/core/v1"
 
 	"pai.dev/pai/internal/job"
+	"pai.dev/pai/internal/pai"
 )
 
 // kindsOf is what a job that chooses a kind of machine is checked against.
@@ -21,11 +22,11 @@ func (c *Core) kinds(ctx context.Context, vc string) ([]job.Kind, int64, error) 
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	found, err := reading(ctx, func(ctx context.Context) (kindsOf, error) {
-		nodes, err := c.cluster.Clientset().CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+		kinds, err := c.machineKinds(ctx)
 		if err != nil {
-			return kindsOf{}, apiError("list the machines", err)
+			return kindsOf{}, err
 		}
-		found := kindsOf{kinds: job.Kinds(nodes.Items)}
+		found := kindsOf{kinds: kinds}
 		if !slices.Contains(c.virtualClusters, vc) {
 			return found, nil // the job is refused for its virtual cluster
 		}
@@ -39,6 +40,27 @@ func (c *Core) kinds(ctx context.Context, vc string) ([]job.Kind, int64, error) 
 		return found, nil
 	})
 	return found.kinds, found.gpus, err
+}
+
+// Kinds implements ClusterAPI.
+func (c *Core) Kinds(ctx context.Context) ([]job.Kind, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return reading(ctx, c.machineKinds)
+}
+
+func (c *Core) machineKinds(ctx context.Context) ([]job.Kind, error) {
+	var machines []corev1.Node // with what their kind depends on
+	err := c.eachMachine(ctx, func(n *corev1.Node) {
+		machine := corev1.Node{Status: corev1.NodeStatus{Capacity: n.Status.Capacity, Allocatable: n.Status.Allocatable}}
+		machine.Name, machine.Labels = n.Name, map[string]string{pai.LabelMachineSKU: n.Labels[pai.LabelMachineSKU]}
+		machine.Annotations = map[string]string{pai.AnnotationMachineGPUs: n.Annotations[pai.AnnotationMachineGPUs]}
+		machines = append(machines, machine)
+	})
+	if err != nil {
+		return nil, apiError("list the machines", err)
+	}
+	return job.Kinds(machines), nil
 }
 
 // forKinds names the kinds of machines that a job waits for; empty if it takes any.

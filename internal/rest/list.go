@@ -27,13 +27,6 @@ const (
 
 // List implements JobAPI.
 func (c *Core) List(ctx context.Context, f Filter) ([]job.Status, error) {
-	caller, err := callerOf(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if f.User == "" && c.policy.Authorize(caller, identity.List, identity.Object{Kind: identity.Job}) != nil {
-		f.User = caller.Name // the others would be left out
-	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	release, err := c.makeList(ctx)
@@ -41,12 +34,25 @@ func (c *Core) List(ctx context.Context, f Filter) ([]job.Status, error) {
 		return nil, err
 	}
 	defer release()
+	jobs, err := c.list(ctx, f)
+	return f.page(jobs), err
+}
+
+// list returns the jobs that a filter selects, without its page. Its caller makes a list.
+func (c *Core) list(ctx context.Context, f Filter) ([]job.Status, error) {
+	caller, err := callerOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if f.User == "" && c.policy.Authorize(caller, identity.List, identity.Object{Kind: identity.Job}) != nil {
+		f.User = caller.Name // the others would be left out
+	}
 	jobs := []job.Status{}
 	for _, vc := range c.virtualClusters {
 		if f.VirtualCluster != "" && f.VirtualCluster != vc {
 			continue
 		}
-		some, err := reading(ctx, func(ctx context.Context) ([]job.Status, error) { return c.listIn(ctx, job.Namespace(vc), f) })
+		some, err := reading(ctx, func(ctx context.Context) ([]job.Status, error) { return c.listIn(ctx, caller, job.Namespace(vc), f) })
 		if err != nil {
 			return nil, err
 		}
@@ -58,20 +64,33 @@ func (c *Core) List(ctx context.Context, f Filter) ([]job.Status, error) {
 	slices.SortFunc(jobs, func(a, b job.Status) int {
 		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.String(), b.String()))
 	})
-	return f.page(jobs), nil
+	return jobs, nil
+}
+
+// shown is what a caller sees of a job in a list.
+func (c *Core) shown(caller Caller, s job.Status) job.Status {
+	if c.policy.Authorize(caller, identity.Read, objectOf(JobID{s.User, s.Name})) != nil {
+		return s.Public()
+	}
+	return s
 }
 
 // makeList waits until fewer than maxLists lists are being made.
 func (c *Core) makeList(ctx context.Context) (release func(), err error) {
+	return takeTurn(ctx, c.lists, "other lists of jobs are being made")
+}
+
+// takeTurn waits for a place among those that do the same.
+func takeTurn(ctx context.Context, places chan struct{}, others string) (release func(), err error) {
 	select {
-	case c.lists <- struct{}{}:
-		return func() { <-c.lists }, nil
+	case places <- struct{}{}:
+		return func() { <-places }, nil
 	case <-ctx.Done():
-		return nil, pai.Errorf(pai.CodeFailed, "try again in a moment", "%w: other lists of jobs are being made: %w", errBusy, context.Cause(ctx))
+		return nil, pai.Errorf(pai.CodeFailed, "try again in a moment", "%w: %s: %w", errBusy, others, context.Cause(ctx))
 	}
 }
 
-func (c *Core) listIn(ctx context.Context, namespace string, f Filter) ([]job.Status, error) {
+func (c *Core) listIn(ctx context.Context, caller Caller, namespace string, f Filter) ([]job.Status, error) {
 	selector := pai.LabelJob
 	if f.User != "" {
 		selector = pai.LabelUser + "=" + f.User
@@ -87,7 +106,7 @@ func (c *Core) listIn(ctx context.Context, namespace string, f Filter) ([]job.St
 	var jobs []job.Status
 	for _, r := range records {
 		if s := r.Status(podsOf[r.Object()]); f.matches(s) {
-			jobs = append(jobs, s)
+			jobs = append(jobs, c.shown(caller, s))
 		}
 	}
 	return jobs, nil
@@ -107,13 +126,46 @@ func (c *Core) records(ctx context.Context, namespace, selector string) (records
 // podsOf are the pods of jobs by the object of the job, without their specifications.
 func (c *Core) podsOf(ctx context.Context, namespace, selector string) (map[string][]corev1.Pod, error) {
 	pods := map[string][]corev1.Pod{}
-	list := c.cluster.Clientset().CoreV1().Pods(namespace).List
-	err := eachItem(ctx, selector, listing(list), func(p *corev1.Pod) error {
-		p.ManagedFields = nil
-		p.Spec = corev1.PodSpec{NodeName: p.Spec.NodeName}
+	err := c.eachPod(ctx, namespace, selector, func(p corev1.Pod) error {
 		object := p.Labels[pai.LabelJob]
-		pods[object] = append(pods[object], *p)
+		pods[object] = append(pods[object], p)
 		return nil
+	})
+	return pods, err
+}
+
+// eachPod calls do with each pod of jobs. Of its specification, the pod has what the status
+// of a job depends on.
+func (c *Core) eachPod(ctx context.Context, namespace, selector string, do func(corev1.Pod) error) error {
+	list := c.cluster.Clientset().CoreV1().Pods(namespace).List
+	return eachItem(ctx, selector, listing(list), func(p *corev1.Pod) error {
+		p.ManagedFields = nil
+		spec := corev1.PodSpec{NodeName: p.Spec.NodeName}
+		if kind := p.Spec.NodeSelector[pai.LabelMachineSKU]; kind != "" {
+			spec.NodeSelector = map[string]string{pai.LabelMachineSKU: kind}
+		}
+		p.Spec = spec
+		return do(*p)
+	})
+}
+
+// manyPods is how many pods of a job are read at any time. A job with more of them is read
+// when fewer than maxLists others are: it can have as much in memory as a list.
+const manyPods = 500
+
+// podsOfOne are the pods of one job, without their specifications.
+func (c *Core) podsOfOne(ctx context.Context, obj *unstructured.Unstructured) (pods []corev1.Pod, err error) {
+	release := func() {}
+	defer func() { release() }()
+	err = c.eachPod(ctx, obj.GetNamespace(), pai.LabelJob+"="+obj.GetName(), func(p corev1.Pod) error {
+		if pods = append(pods, p); len(pods) != manyPods {
+			return nil
+		}
+		done, err := takeTurn(ctx, c.large, "other jobs with many tasks are being read")
+		if err == nil {
+			release = done
+		}
+		return err
 	})
 	return pods, err
 }

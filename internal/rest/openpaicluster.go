@@ -11,41 +11,9 @@ import (
 
 func (h *Handler) listVirtualClusters(_ http.ResponseWriter, req *http.Request) (any, error) {
 	if req.URL.Query().Has("nodes") {
-		return h.nodeUse(req)
+		return h.Cluster.NodeUse(req.Context()) // for the home page of the portal
 	}
 	return h.Cluster.VirtualClusters(req.Context())
-}
-
-// nodeUse is what the home page of the portal shows of the machines.
-func (h *Handler) nodeUse(req *http.Request) (any, error) {
-	nodes, err := h.Cluster.Nodes(req.Context())
-	if err != nil {
-		return nil, err
-	}
-	pods, err := h.Cluster.Pods(req.Context(), "", "")
-	if err != nil {
-		return nil, err
-	}
-	used := map[string]int64{}
-	for _, p := range pods.Items {
-		for _, c := range p.Spec.Containers {
-			quantity := c.Resources.Limits[gpuResource]
-			if p.Status.Phase == "Running" || p.Status.Phase == "Pending" {
-				used[p.Spec.NodeName] += quantity.Value()
-			}
-		}
-	}
-	type use struct {
-		Used      int64 `json:"gpuUsed"`
-		Available int64 `json:"gpuAvailable"`
-		Total     int64 `json:"gpuTotal"`
-	}
-	answer := map[string]use{}
-	for _, n := range nodes.Items {
-		quantity := n.Status.Allocatable[gpuResource]
-		answer[n.Name] = use{used[n.Name], max(0, quantity.Value()-used[n.Name]), quantity.Value()}
-	}
-	return answer, nil
 }
 
 func (h *Handler) getVirtualCluster(_ http.ResponseWriter, req *http.Request) (any, error) {
@@ -72,12 +40,12 @@ func (h *Handler) skuTypes(_ http.ResponseWriter, req *http.Request) (any, error
 			return nil, noVirtualCluster(name)
 		}
 	}
-	nodes, err := h.Cluster.Nodes(req.Context())
+	kinds, err := h.Cluster.Kinds(req.Context())
 	if err != nil {
 		return nil, err
 	}
 	skus := map[string]openpai.SKU{}
-	for _, k := range job.Kinds(nodes.Items) {
+	for _, k := range kinds {
 		skus[k.Name] = skuOf(k)
 	}
 	return skus, nil

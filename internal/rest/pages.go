@@ -19,7 +19,14 @@ type JobPage struct {
 
 // Page implements ClusterAPI.
 func (c *Core) Page(ctx context.Context, q history.Query) (JobPage, error) {
-	jobs, err := c.List(ctx, filterOf(q))
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	release, err := c.makeList(ctx)
+	if err != nil {
+		return JobPage{}, err
+	}
+	defer release()
+	jobs, err := c.list(ctx, filterOf(q))
 	if err != nil {
 		return JobPage{}, err
 	}
@@ -64,9 +71,13 @@ func summaries(jobs []job.Status) []history.Summary {
 	return all
 }
 
-// visible is a query without the jobs that the caller must not see.
+// visible is a query without the jobs that the caller must not see, and without what the
+// caller must not see of others.
 func (c *Core) visible(ctx context.Context, q history.Query) (history.Query, error) {
 	caller, err := callerOf(ctx)
+	if err == nil && c.policy.Authorize(caller, identity.Read, identity.Object{Kind: identity.Job}) != nil {
+		q.Reader = caller.Name
+	}
 	if err != nil || c.policy.Authorize(caller, identity.List, identity.Object{Kind: identity.Job}) == nil {
 		return q, err
 	}

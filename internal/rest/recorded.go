@@ -49,15 +49,15 @@ func (r *Recorded) Page(ctx context.Context, q history.Query) (JobPage, error) {
 	if err != nil {
 		return JobPage{}, err
 	}
-	jobs, err := r.Core.List(ctx, filterOf(q))
-	if err != nil {
-		return JobPage{}, err
-	}
-	release, err := r.makeList(ctx)
+	release, err := r.makeList(ctx) // for both halves: one holds what it has while the other is read
 	if err != nil {
 		return JobPage{}, err
 	}
 	defer release()
+	jobs, err := r.list(ctx, filterOf(q))
+	if err != nil {
+		return JobPage{}, err
+	}
 	return r.page(ctx, q, summaries(jobs))
 }
 
@@ -99,7 +99,12 @@ func (r *Recorded) List(ctx context.Context, f Filter) ([]job.Status, error) {
 	if err != nil {
 		return nil, err
 	}
-	jobs, err := r.Core.List(ctx, Filter{User: f.User, VirtualCluster: f.VirtualCluster})
+	release, err := r.makeList(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release() // what the cluster has and what is recorded are in memory until then
+	jobs, err := r.list(ctx, Filter{User: f.User, VirtualCluster: f.VirtualCluster})
 	if err != nil {
 		return nil, err
 	}
@@ -111,11 +116,6 @@ func (r *Recorded) List(ctx context.Context, f Filter) ([]job.Status, error) {
 	if f.Limit == 0 {
 		q.Limit = recordedJobs + len(q.Select(living))
 	}
-	release, err := r.makeList(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer release() // what is recorded is in memory until then
 	p, err := r.page(ctx, q, living)
 	if err != nil {
 		return nil, err
@@ -133,14 +133,20 @@ func (r *Recorded) List(ctx context.Context, f Filter) ([]job.Status, error) {
 	return statuses, err
 }
 
-// statuses returns jobs, each once, the oldest first.
+// statuses returns jobs as the caller sees them, each once, the oldest first.
 func (r *Recorded) statuses(ctx context.Context, jobs []history.Summary, inCluster map[string]job.Status) (all []job.Status, why string, err error) {
+	caller, err := callerOf(ctx)
+	if err != nil {
+		return nil, "", err
+	}
 	known := map[string]job.Status{}
 	var left []history.Summary
 	tasks := 0
 	for _, j := range jobs {
 		if s, ok := inCluster[j.UID]; ok {
 			known[j.UID] = s
+		} else if r.policy.Authorize(caller, identity.Read, objectOf(JobID{j.User, j.Name})) != nil {
+			known[j.UID] = publicStatus(j)
 		} else if tasks += j.Tasks; tasks <= recordedTasks {
 			left = append(left, j)
 		} else {
@@ -171,6 +177,12 @@ func (r *Recorded) statuses(ctx context.Context, jobs []history.Summary, inClust
 		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.String(), b.String()), cmp.Compare(a.UID, b.UID))
 	})
 	return all, why, nil
+}
+
+// publicStatus is what users see of the recorded job of another user.
+func publicStatus(j history.Summary) job.Status {
+	s := job.Status{JobRef: j.JobRef, State: j.State, Created: j.Created, Started: j.Started, Ended: j.Ended, UID: j.UID}
+	return s.Public()
 }
 
 // fromHistory reads a job that the cluster does not have. missing is the error of the

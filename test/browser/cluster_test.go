@@ -286,6 +286,12 @@ func (c *cluster) VirtualClusters(context.Context) (map[string]openpai.VirtualCl
 	}, nil
 }
 
+func (c *cluster) NodeUse(context.Context) (map[string]rest.NodeUse, error) {
+	return map[string]rest.NodeUse{"gpu-1": {Used: 2, Available: 2, Total: 4}, "gpu-2": {Used: 2, Available: 2, Total: 4}, "gpu-3": {}}, nil
+}
+
+func (c *cluster) Kinds(context.Context) ([]job.Kind, error) { return []job.Kind{}, nil }
+
 func (c *cluster) Nodes(context.Context) (*corev1.NodeList, error) {
 	node := func(name string, gpus string, ready corev1.ConditionStatus, cordoned bool) corev1.Node {
 		n := corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB"}}, Spec: corev1.NodeSpec{Unschedulable: cordoned}}
