@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -277,7 +278,11 @@ func writeJobs(p *ui.Page, jobs []job.Status, now time.Time) {
 	}
 	p.Row("JOB", "STATE", "TASKS RUNNING", "VIRTUAL CLUSTER", "RETRIES", "AGE")
 	for _, j := range jobs {
-		p.Row(j.JobRef, j.State, fmt.Sprintf("%d of %d", j.Count(job.StateRunning), j.Tasks()), j.VirtualCluster, j.Retries, ui.Age(now.Sub(j.Created)))
+		running, retries := fmt.Sprintf("%d of %d", j.Count(job.StateRunning), j.Tasks()), strconv.Itoa(j.Retries)
+		if j.Tasks() == 0 {
+			running, retries = "-", "-" // the job of another user: a list does not say
+		}
+		p.Row(j.JobRef, j.State, running, j.VirtualCluster, retries, ui.Age(now.Sub(j.Created)))
 	}
 }
 
