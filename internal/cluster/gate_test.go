@@ -52,6 +52,24 @@ func TestGateLetsInOnlyWhatWasAdmitted(t *testing.T) {
 	}
 }
 
+// A machine that is in the file of the gate, but not in the kernel, because a run died in
+// between, is let in by the next one.
+func TestGateFileReachesTheKernel(t *testing.T) {
+	t.Parallel()
+	m := config.Machine{Hostname: "gpu-01", HostIP: "10.0.0.2"}
+	h := gatedHost(map[string]string{layout.GateFile: gateRules(6443, []netip.Addr{netip.MustParseAddr(m.HostIP)})})
+	c := &cluster{Deps: Deps{Config: &config.Config{Kubernetes: config.Kubernetes{APIServersPort: 6443}}}}
+	if err := c.letIn(t.Context(), h, m); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(h.scripts, func(s string) bool { return strings.Contains(s, "nft -f "+layout.GateFile) }) {
+		t.Errorf("got scripts %q, want the rules in the kernel", h.scripts)
+	}
+	if allowed, _, err := readGate(t.Context(), h); err != nil || len(allowed) != 1 {
+		t.Errorf("got %v, %v, want the machine once", allowed, err)
+	}
+}
+
 // The proxy of the control plane does not start without its gate.
 func TestProxyNeedsItsGate(t *testing.T) {
 	t.Parallel()
@@ -79,7 +97,7 @@ func TestProxyOutlivesItsGate(t *testing.T) {
 // Restored data are not served before they were compared with the machines.
 func TestRestoredDataAreReconciledFirst(t *testing.T) {
 	t.Parallel()
-	for stage, want := range map[RecoveryStage]bool{RecoveryStarted: false, RecoveryData: false, RecoveryReconciled: true, RecoveryTokens: true, RecoveryDone: true} {
+	for stage, want := range map[RecoveryStage]bool{RecoveryStarted: false, RecoveryData: false, RecoveryReconciled: true, RecoveryTokens: true, RecoveryOpening: true, RecoveryDone: true} {
 		h := gatedHost(map[string]string{})
 		if err := writeRecovered(t.Context(), h, Recovered{Backup: "b", Stage: stage}); err != nil {
 			t.Fatal(err)

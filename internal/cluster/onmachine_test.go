@@ -253,7 +253,7 @@ func TestPKIIsDoneWithAllFiles(t *testing.T) {
 	if done() {
 		t.Error("got done without files")
 	}
-	for _, file := range pkiFiles {
+	for _, file := range pkiFiles() {
 		h.Write(file, "x")
 	}
 	if done() {

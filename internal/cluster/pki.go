@@ -18,19 +18,50 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
+// leaves are the certificates in layout.PKIDir that an authority there signed, without
+// the ends of their names. Each has a key.
+var leaves = []string{"apiserver", "apiserver-kubelet-client", "apiserver-etcd-client", "front-proxy-client",
+	"etcd/server", "etcd/peer", "etcd/healthcheck-client"}
+
+// pkiKubeconfigs are the kubeconfigs of the PKI step.
+var pkiKubeconfigs = []string{layout.AdminConf, layout.ControllerManagerConf, layout.SchedulerConf}
+
 // pkiFiles are the files of the PKI step on the control-plane machine.
-var pkiFiles = []string{
-	layout.PKIDir + "/ca.crt", layout.PKIDir + "/ca.key", layout.PKIDir + "/apiserver.crt", layout.PKIDir + "/sa.key", layout.PKIDir + "/sa.pub",
-	layout.PKIDir + "/apiserver-kubelet-client.crt", layout.PKIDir + "/apiserver-etcd-client.crt",
-	layout.PKIDir + "/front-proxy-ca.crt", layout.PKIDir + "/front-proxy-client.crt",
-	layout.PKIDir + "/etcd/ca.crt", layout.PKIDir + "/etcd/server.crt", layout.PKIDir + "/etcd/peer.crt", layout.PKIDir + "/etcd/healthcheck-client.crt",
-	layout.AdminConf, layout.ControllerManagerConf, layout.SchedulerConf,
-	layout.EncryptionFile, layout.CAFile,
+func pkiFiles() []string {
+	files := append(keyFiles(), layout.CAFile)
+	for _, name := range leaves {
+		files = append(files, layout.PKIDir+"/"+name+".crt", layout.PKIDir+"/"+name+".key")
+	}
+	return append(files, pkiKubeconfigs...)
+}
+
+// keyFiles are the files that belong to the data of etcd, and cannot be made again.
+func keyFiles() []string {
+	files := []string{layout.EncryptionFile}
+	for _, f := range backup.Authorities() {
+		files = append(files, layout.PKIDir+"/"+f)
+	}
+	return files
+}
+
+// lacks returns those of files that a machine does not have, or that are empty, as
+// power loss can leave them.
+func lacks(ctx context.Context, h machine.Host, files []string) ([]string, error) {
+	out, err := sh(ctx, h, "for f in %s; do [ -s \"$f\" ] || echo \"$f\"; done", quoteAll(files))
+	return strings.Fields(out), err
+}
+
+// missingKeys returns the keys that belong to the data of etcd and are not there.
+func missingKeys(ctx context.Context, h machine.Host) ([]string, error) {
+	missing, err := lacks(ctx, h, keyFiles())
+	if err != nil {
+		return nil, fmt.Errorf("look for the keys of the cluster on %q: %w", h.Name(), err)
+	}
+	return missing, nil
 }
 
 func (c *cluster) pkiDone(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) (bool, error) {
-	out, err := sh(ctx, h, "for f in %s; do [ -s \"$f\" ] || echo \"$f\"; done", quoteAll(pkiFiles))
-	if err != nil || out != "" {
+	if missing, err := lacks(ctx, h, pkiFiles()); err != nil || len(missing) > 0 {
 		return false, err
 	}
 	return servesAs(ctx, h, layout.APIName, m.HostIP)
@@ -71,6 +102,9 @@ func (c *cluster) pki(ctx context.Context, h machine.Host, m config.Machine, s p
 	if !ok {
 		renew = "rm -f " + layout.PKIDir + "/apiserver.crt " + layout.PKIDir + "/apiserver.key"
 	}
+	if _, err := sh(ctx, h, "%s", removeEmpty()); err != nil {
+		return fmt.Errorf("remove empty certificates on %q: %w", h.Name(), err)
+	}
 	_, err = c.kubeadm(ctx, h, s.To.Kubernetes(), renew+`
 `+quietly+`
 quietly "$kubeadm" init phase certs all --config "$config"
@@ -83,10 +117,44 @@ done`)
 	if err := c.renewCertificates(ctx, h); err != nil {
 		return err
 	}
-	if _, err := sh(ctx, h, "%s\ninstall -m 0644 %s/ca.crt %s", makeEncryptionKey, layout.PKIDir, layout.CAFile); err != nil {
+	// kubeadm does not sync what it writes. Once etcd has data, the keys cannot be made again.
+	if _, err := sh(ctx, h, "%s\ninstall -m 0644 %s/ca.crt %s\nsync -f %s\nsync -f %s", makeEncryptionKey, layout.PKIDir, layout.CAFile,
+		layout.KubernetesDir, layout.ConfigDir); err != nil {
 		return fmt.Errorf("create the encryption key: %w", err)
 	}
 	return nil
+}
+
+// removeEmpty removes what power loss or a kill left empty or without its other part,
+// which kubeadm would not replace: a certificate with its key, and kubeconfigs. Authorities go as well, with all that they
+// signed, if no etcd has ever started on the machine, so that nothing needs them.
+func removeEmpty() string {
+	return fmt.Sprintf(`cd %[1]s 2>/dev/null || exit 0
+torn() { # the key is written first
+    for f; do [ ! -e "$f" ] || [ -s "$f" ] || return 0; done
+    [ -e "$2" ] && [ ! -e "$1" ]
+}
+if [ ! -e %[2]s ] && [ ! -e %[3]s ]; then
+    for name in ca front-proxy-ca etcd/ca; do
+        ! torn $name.crt $name.key || rm -f $name.crt $name.key %[4]s %[5]s
+    done
+    ! torn sa.pub sa.key || rm -f sa.pub sa.key
+fi
+for name in %[6]s; do
+    ! torn $name.crt $name.key && [ -e $name.key ] || rm -f $name.crt $name.key
+done
+for f in %[5]s; do
+    [ -s $f ] || rm -f $f
+done`, layout.PKIDir, layout.SlotA.EtcdEnv(), layout.SlotB.EtcdEnv(), pairs(leaves), strings.Join(pkiKubeconfigs, " "), strings.Join(leaves, " "))
+}
+
+// pairs are the files of certificates.
+func pairs(names []string) string {
+	var files []string
+	for _, name := range names {
+		files = append(files, name+".crt", name+".key")
+	}
+	return strings.Join(files, " ")
 }
 
 // claimPKI marks the certificates on a machine as those of PAI, before it makes them.
@@ -104,7 +172,7 @@ func claimPKI(ctx context.Context, h machine.Host) error {
 		return pai.Errorf(pai.CodeRefused, fmt.Sprintf("if nothing needs them any more, on %s, as root: mv %[2]s %[2]s.old", h.Name(), layout.KubernetesDir),
 			"machine %q has certificates that PAI did not make: %s", h.Name(), strings.Join(strings.Fields(found), ", "))
 	}
-	if _, err := sh(ctx, h, "mkdir -p %s\n[ -e %[2]s ] || echo 'PAI made the certificates in %[3]s.' > %[2]s", layout.ConfigDir, layout.PKIMark, layout.PKIDir); err != nil {
+	if _, err := sh(ctx, h, "mkdir -p %[1]s\n[ -e %[2]s ] || echo 'PAI made the certificates in %[3]s.' > %[2]s\nsync %[2]s %[1]s", layout.ConfigDir, layout.PKIMark, layout.PKIDir); err != nil {
 		return fmt.Errorf("mark the certificates of %q: %w", h.Name(), err)
 	}
 	return nil
@@ -117,16 +185,12 @@ func checkKeys(ctx context.Context, h machine.Host) error {
 	if err != nil || len(have) == 0 {
 		return err
 	}
-	files := []string{layout.EncryptionFile}
-	for _, f := range backup.Authorities() {
-		files = append(files, layout.PKIDir+"/"+f)
-	}
-	out, err := sh(ctx, h, "for f in %s; do [ -s \"$f\" ] || echo \"$f\"; done", quoteAll(files))
-	if err != nil || out == "" {
+	missing, err := missingKeys(ctx, h)
+	if err != nil || len(missing) == 0 {
 		return err
 	}
 	return pai.Errorf(pai.CodeFailed, "put the files in place again; to restore the control plane from a backup, see docs/operating.md",
-		"%q has the data of etcd, but not the keys that belong to them: %s", h.Name(), strings.Join(strings.Fields(out), ", "))
+		"%q has the data of etcd, but not the keys that belong to them: %s", h.Name(), strings.Join(missing, ", "))
 }
 
 // quietly is a shell function that prints the output of a command only if it fails.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,7 +38,7 @@ var errDied = errors.New("the machine died")
 
 // machineStubs replace programs that a test must not run, and let bash die.
 const machineStubs = `systemctl() { :; }
-sync() { :; }
+sync() { echo "$*" >>"$COUNT.synced"; }
 nft() { case $1 in -f) cp "$2" "$ROOT/run/nft" ;; list) cat "$ROOT/run/nft" ;; delete) rm -f "$ROOT/run/nft" ;; esac; }
 tick() { echo >> "$COUNT"; mapfile -t ticks < "$COUNT"; [ ${#ticks[@]} -ne "$DIES" ] || { builtin kill -9 $$; exit 137; }; }
 set -T
@@ -224,5 +225,150 @@ func TestRecoverContinuesWhereverItDied(t *testing.T) {
 				t.Errorf("continued: got also %v", slices.Sorted(maps.Keys(got)))
 			}
 		})
+	}
+}
+
+// emptyUnsynced does to files of the keys what power loss does to those that no program
+// has synced.
+func (h *dying) emptyUnsynced(t *testing.T) {
+	t.Helper()
+	said, err := os.ReadFile(h.count + ".synced")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var synced []string
+	for _, word := range strings.Fields(string(said)) {
+		synced = append(synced, strings.TrimPrefix(word, string(h.Dir)))
+	}
+	for name := range h.tree(t) {
+		isSynced := slices.ContainsFunc(synced, func(s string) bool { return name == s || strings.HasPrefix(name, s+"/") })
+		if !isSynced && !slices.Contains([]string{layout.GateFile, layout.UnitsDir + "/" + gateUnit, layout.RecoveryFile}, name) &&
+			(strings.HasPrefix(name, layout.KubernetesDir) || strings.HasPrefix(name, layout.ConfigDir)) {
+			h.Write(name, "")
+		}
+	}
+}
+
+// Power loss after the data are in place leaves no empty key, and a key that is empty
+// nevertheless comes from the backup again, without a change to the data.
+func TestRecoverSurvivesPowerLoss(t *testing.T) {
+	t.Parallel()
+	step := plan.Step{Kind: plan.KindRecover, To: pai.AnyVersion(recoveredVersion)}
+	h := newDying(t, 0)
+	c, m := recovering(t), testConfig().ControlPlane()
+	if err := c.recover(t.Context(), h, m, step); err != nil {
+		t.Fatal(err)
+	}
+	h.emptyUnsynced(t)
+	checkDead(t, 0, h.tree(t))
+	if done, err := c.recoverDone(t.Context(), h, m, step); err != nil || !done {
+		t.Errorf("got done %v, %v after power loss, want true", done, err)
+	}
+	const later = "with later writes"
+	for _, stage := range []RecoveryStage{RecoveryData, RecoveryTokens} {
+		if err := c.setStage(t.Context(), h, stage); err != nil {
+			t.Fatal(err)
+		}
+		h.Write(layout.PKIDir+"/etcd/ca.crt", "")
+		h.Write(layout.SlotA.EtcdDatabase(), later)
+		if done, err := c.recoverDone(t.Context(), h, m, step); err != nil || done {
+			t.Errorf("%s: got done %v, %v with an empty authority, want false", stage, done, err)
+		}
+		if err := c.recover(t.Context(), h, m, step); err != nil {
+			t.Fatal(err)
+		}
+		files := h.tree(t)
+		if got := files[layout.PKIDir+"/etcd/ca.crt"]; got != backupFiles()["pki/etcd/ca.crt"] {
+			t.Errorf("%s: got authority %q", stage, got)
+		}
+		if files[layout.SlotA.EtcdDatabase()] != later || !strings.Contains(files[layout.RecoveryFile], string(stage)) {
+			t.Errorf("%s: the data were restored again, or the stage is another one: %s", stage, files[layout.RecoveryFile])
+		}
+	}
+}
+
+// A restore that continues keeps no machine out that it had admitted.
+func TestRecoverKeepsMachinesAdmitted(t *testing.T) {
+	t.Parallel()
+	step := plan.Step{Kind: plan.KindRecover, To: pai.AnyVersion(recoveredVersion)}
+	m := testConfig().ControlPlane()
+	for _, s := range []struct {
+		stage RecoveryStage
+		gate  bool // there is a file
+		want  string
+	}{
+		{RecoveryTokens, true, "shut, 10.9.0.12 admitted"},
+		{RecoveryOpening, true, "open"},
+		{RecoveryOpening, false, "open"},
+		{RecoveryTokens, false, "shut"}, // a clean removed it: who is admitted is unknown
+		{RecoveryStarted, true, "shut"}, // nothing was compared with these data
+	} {
+		h := newDying(t, 0)
+		c := recovering(t)
+		if err := c.recover(t.Context(), h, m, step); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.setStage(t.Context(), h, s.stage); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(h.At("/run/nft")); err != nil { // the kernel has no gate
+			t.Fatal(err)
+		}
+		if s.gate {
+			h.Write(layout.GateFile, gateRules(6443, []netip.Addr{netip.MustParseAddr("10.9.0.12")}))
+		} else if err := os.Remove(h.At(layout.GateFile)); err != nil {
+			t.Fatal(err)
+		}
+		done, err := c.recoverDone(t.Context(), h, m, step)
+		if err == nil && !done {
+			err = c.recover(t.Context(), h, m, step)
+		}
+		if err == nil {
+			done, err = c.recoverDone(t.Context(), h, m, step)
+		}
+		if err != nil || !done {
+			t.Errorf("%s, gate %t: got done %v, %v", s.stage, s.gate, done, err)
+		}
+		got := "open"
+		if rules, shut := h.tree(t)["/run/nft"]; shut {
+			got = "shut"
+			if strings.Contains(rules, "10.9.0.12") {
+				got += ", 10.9.0.12 admitted"
+			}
+		}
+		if got != s.want {
+			t.Errorf("%s, gate %t: got it %s, want %s", s.stage, s.gate, got, s.want)
+		}
+	}
+}
+
+// The end of a restore is recorded before the gate opens, so that a run that dies while
+// it opens does not shut it again.
+func TestOpeningContinuesWhereverItDied(t *testing.T) {
+	t.Parallel()
+	step := plan.Step{Kind: plan.KindRecover, To: pai.AnyVersion(recoveredVersion)}
+	m := testConfig().ControlPlane()
+	ready := func(t *testing.T) *dying {
+		h := newDying(t, 0)
+		c := recovering(t)
+		if err := errors.Join(c.recover(t.Context(), h, m, step), c.setStage(t.Context(), h, RecoveryTokens), os.Remove(h.count)); err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	whole := ready(t)
+	if err := recovering(t).open(t.Context(), whole, m, step); err != nil {
+		t.Fatal(err)
+	}
+	for at := 1; at <= whole.counted(); at++ {
+		h := ready(t)
+		h.at = at
+		if err := recovering(t).open(t.Context(), h, m, step); err == nil && h.counted() >= at {
+			t.Fatalf("died at %d: got no error", at)
+		}
+		h.at = 0
+		if done, err := recovering(t).recoverDone(t.Context(), h, m, step); err != nil || !done {
+			t.Errorf("died at %d: the gate would be shut again: %v, %v", at, done, err)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 )
 
 // Range answers from Keys.
@@ -29,10 +30,22 @@ func (s *Server) Range(ctx context.Context, r *pb.RangeRequest) (*pb.RangeRespon
 	return answer, nil
 }
 
+// write counts a write, which fails if the server is dead.
+func (s *Server) write() error {
+	if s.DiesAt > 0 && s.Writes+1 >= s.DiesAt {
+		return rpctypes.ErrGRPCStopped
+	}
+	s.Writes++
+	return nil
+}
+
 // Put changes Keys.
 func (s *Server) Put(_ context.Context, r *pb.PutRequest) (*pb.PutResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.write(); err != nil {
+		return nil, err
+	}
 	s.Keys[string(r.Key)] = string(r.Value)
 	return &pb.PutResponse{Header: s.header()}, nil
 }
@@ -41,6 +54,9 @@ func (s *Server) Put(_ context.Context, r *pb.PutRequest) (*pb.PutResponse, erro
 func (s *Server) DeleteRange(_ context.Context, r *pb.DeleteRangeRequest) (*pb.DeleteRangeResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.write(); err != nil {
+		return nil, err
+	}
 	delete(s.Keys, string(r.Key))
 	return &pb.DeleteRangeResponse{Header: s.header()}, nil
 }

@@ -37,6 +37,8 @@ type Server struct {
 	Removed []uint64 // members
 	Moved   []uint64 // the new leaders
 	Keys    map[string]string
+	Writes  int // how many there were
+	DiesAt  int // the first write that fails, and all after it; 0 is never
 
 	Version  string // of the etcd that answers; empty is 3.6.8
 	Storage  string // the version whose form the data has
