@@ -101,13 +101,22 @@ func (e etcdHandover) startAlone(ctx context.Context) error {
 	if err := e.renderRole(ctx, e.h, e.m, e.v, e.to.Etcd); err != nil {
 		return err
 	}
-	if err := writeMembership(ctx, e.h, e.to, "new", e.to.Member(e.m.Hostname)+"="+e.to.PeerURL(e.m.HostIP)); err != nil {
+	first, err := e.firstState(ctx)
+	if err != nil {
+		return err
+	}
+	initial := e.to.Member(e.m.Hostname) + "=" + e.to.PeerURL(e.m.HostIP)
+	if err := writeMembership(ctx, e.h, e.to, first, initial); err != nil {
 		return err
 	}
 	if err := moveAndRestart(ctx, e.h, e.to.Etcd, e.v); err != nil {
 		return err
 	}
 	if err := e.awaitRole(ctx, e.h, e.to.Etcd, e.v); err != nil {
+		return err
+	}
+	// From now on, it must not start without its data, such as when their disk is missing.
+	if err := writeMembership(ctx, e.h, e.to, stateExisting, initial); err != nil {
 		return err
 	}
 	// A clean in the middle of a handover leaves members behind.
@@ -123,13 +132,42 @@ func (e etcdHandover) startAlone(ctx context.Context) error {
 	return nil
 }
 
+// What an etcd without data does: it starts a cluster, or asks the other members of one
+// for the data. As the only member, it then ends with an error.
+const (
+	stateNew      = "new"
+	stateExisting = "existing"
+)
+
+// firstState is how an etcd starts that runs alone. If there was one that served, and
+// its data are not there, it must not start a cluster without them.
+func (e etcdHandover) firstState(ctx context.Context) (string, error) {
+	out, err := sh(ctx, e.h, `has() { ls $1/member/wal/*.wal >/dev/null 2>&1; }
+if has %[1]s; then echo data
+elif has %[2]s || grep -sq '^ETCD_INITIAL_CLUSTER_STATE=%[3]s' %[4]s %[5]s; then echo lost
+fi`, e.to.EtcdData(), e.to.Other().EtcdData(), stateExisting, e.to.EtcdEnv(), e.to.Other().EtcdEnv())
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("look for the data of %s on %q: %w", e.to.Etcd, e.h.Name(), err)
+	case out == "lost":
+		return "", pai.Errorf(pai.CodeFailed, fmt.Sprintf("mount the disk of %s; to restore the control plane from a backup, see docs/operating.md", layout.EtcdDir),
+			"etcd served on %q before, and its data are not in %s", e.h.Name(), e.to.EtcdData())
+	case out == "data":
+		return stateExisting, nil
+	}
+	return stateNew, nil
+}
+
 // writeMembership writes the members that a slot without data starts with.
 func writeMembership(ctx context.Context, h machine.Host, s layout.Slot, state, initial string) error {
-	env := fmt.Sprintf("ETCD_INITIAL_CLUSTER_STATE=%s\nETCD_INITIAL_CLUSTER=%s\n", state, initial)
 	if _, err := sh(ctx, h, "install -d -m 0700 %s", s.EtcdData()); err != nil {
 		return err
 	}
-	return h.WriteFile(ctx, s.EtcdEnv(), []byte(env), 0o644)
+	return h.WriteFile(ctx, s.EtcdEnv(), []byte(membership(state, initial)), 0o644)
+}
+
+func membership(state, initial string) string {
+	return fmt.Sprintf("ETCD_INITIAL_CLUSTER_STATE=%s\nETCD_INITIAL_CLUSTER=%s\n", state, initial)
 }
 
 // withJournals adds the ends of the journals of both etcds to an error.
@@ -170,11 +208,25 @@ func removeEtcd(ctx context.Context, h machine.Host, s layout.Slot) error {
 	if err := stopRole(ctx, h, s.Etcd); err != nil {
 		return err
 	}
-	if _, err := sh(ctx, h, "rm -rf %s %s", s.EtcdData(), s.EtcdEnv()); err != nil {
-		return fmt.Errorf("remove the data of %s on %q: %w", s.Etcd, h.Name(), err)
+	if err := removeEtcdData(ctx, h, s); err != nil {
+		return err
 	}
 	return removeLink(ctx, h, s.Etcd)
 }
+
+// removeEtcdData removes the data of an etcd that was stopped. The file of its first
+// membership is removed and synced before: if the power fails and the unit starts again, an
+// etcd with that file and without data could start a second cluster.
+func removeEtcdData(ctx context.Context, h machine.Host, s layout.Slot) error {
+	_, err := sh(ctx, h, "rm -f %s\nsync %s\n%s\nrm -rf %s", s.EtcdEnv(), layout.ConfigDir, syncUnits, s.EtcdData())
+	if err != nil {
+		return fmt.Errorf("remove the data of %s on %q: %w", s.Etcd, h.Name(), err)
+	}
+	return nil
+}
+
+// syncUnits makes durable which units start at the next boot.
+const syncUnits = "[ ! -d " + layout.UnitsDir + "/multi-user.target.wants ] || sync " + layout.UnitsDir + "/multi-user.target.wants"
 
 // replace makes the etcd in the new slot a voter that leads, and removes the
 // old member.
@@ -203,7 +255,7 @@ func (e etcdHandover) join(ctx context.Context, members etcd.Members) error {
 	if err != nil {
 		return err
 	}
-	if err := writeMembership(ctx, e.h, e.to, "existing", members.InitialCluster(e.m, e.to)); err != nil {
+	if err := writeMembership(ctx, e.h, e.to, stateExisting, members.InitialCluster(e.m, e.to)); err != nil {
 		return err
 	}
 	state, err := roleState(ctx, e.h, e.to.Etcd)

@@ -2,7 +2,9 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -226,5 +228,108 @@ func TestEtcdHandoverKeepsUnknownMembers(t *testing.T) {
 	done, err := e.step()
 	if done || err == nil || !strings.Contains(err.Error(), "it is a member") || len(e.etcd.Removed) > 0 || len(e.stopped) > 0 || e.Ran("rm -rf "+layout.SlotA.EtcdData()) {
 		t.Errorf("got done %v, %v, removed %v, stopped %v, want an error and nothing changed", done, err, e.etcd.Removed, e.stopped)
+	}
+}
+
+// An etcd that served does not start without its data: as the only member of an existing
+// cluster, it finds no other member, and ends.
+func TestEtcdStartsNoSecondCluster(t *testing.T) {
+	t.Parallel()
+	b := voter(1, "pai-1-b", "https://10.9.0.11:2390")
+	e := newEtcdMachine(t, b)
+	c := &cluster{Deps: e.deps()}
+	move := func() etcdHandover {
+		client, err := c.etcds.Open(t.Context(), e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(client.Close)
+		return etcdHandover{c, client, e, e.m, layout.SlotA, layout.SlotB, pai.KubernetesVersion(e.to), ""}
+	}()
+	env := func() string {
+		data, err := e.ReadFile(t.Context(), layout.SlotB.EtcdEnv())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	var first string
+	e.Script = func(ctx context.Context, cmd machine.Command) (string, error) {
+		if strings.Contains(cmd.Script, "systemctl restart") {
+			first = env()
+		}
+		return e.run(ctx, cmd)
+	}
+	if err := move.startAlone(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(first, "ETCD_INITIAL_CLUSTER_STATE=new\n") || !strings.HasPrefix(env(), "ETCD_INITIAL_CLUSTER_STATE=existing\n") {
+		t.Errorf("started with %q, and would start again with %q", first, env())
+	}
+
+	shell(t, e.Host)
+	wal := func(s layout.Slot) string { return s.EtcdData() + "/member/wal/0.wal" }
+	for _, s := range []struct {
+		name  string
+		files map[string]string
+		want  string
+	}{
+		{"the first start", nil, stateNew},
+		{"a first start that was killed", map[string]string{layout.SlotB.EtcdEnv(): "ETCD_INITIAL_CLUSTER_STATE=new\n"}, stateNew},
+		{"with data", map[string]string{wal(layout.SlotB): "", layout.SlotB.EtcdEnv(): "ETCD_INITIAL_CLUSTER_STATE=new\n"}, stateExisting},
+		{"the disk is missing", map[string]string{layout.SlotB.EtcdEnv(): "ETCD_INITIAL_CLUSTER_STATE=existing\n"}, "lost"},
+		{"the disk is missing, and etcd tried to start", map[string]string{layout.SlotB.EtcdEnv(): "ETCD_INITIAL_CLUSTER_STATE=existing\n",
+			layout.SlotB.EtcdDatabase(): "empty"}, "lost"},
+		{"the disk of the other slot is missing", map[string]string{layout.SlotA.EtcdEnv(): "ETCD_INITIAL_CLUSTER_STATE=existing\n"}, "lost"},
+		{"the other slot has data", map[string]string{wal(layout.SlotA): ""}, "lost"},
+	} {
+		for _, slot := range layout.Slots() {
+			if err := errors.Join(os.RemoveAll(e.At(slot.EtcdData())), os.RemoveAll(e.At(slot.EtcdEnv()))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for name, data := range s.files {
+			e.Write(name, data)
+		}
+		got, err := move.firstState(t.Context())
+		if err != nil && strings.Contains(err.Error(), "its data are not in") {
+			got = "lost"
+		}
+		if got != s.want {
+			t.Errorf("%s: got %q, %v, want %q", s.name, got, err, s.want)
+		}
+	}
+}
+
+// While data of etcd are removed, there is no moment in which an etcd that boots could
+// start a second cluster.
+func TestEtcdDataOutliveTheirMembership(t *testing.T) {
+	t.Parallel()
+	for _, remove := range map[string]func(e *etcdMachine) error{
+		"removeEtcd": func(e *etcdMachine) error { return removeEtcd(t.Context(), e, layout.SlotB) },
+		"join": func(e *etcdMachine) error {
+			_, err := e.step()
+			return err
+		},
+	} {
+		e := newEtcdMachine(t, voter(1, "pai-1-a", "https://10.9.0.11:2380"))
+		if err := remove(e); err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		for _, script := range e.Scripts {
+			data := strings.Index(script, "rm -rf "+layout.SlotB.EtcdData())
+			if data < 0 {
+				continue
+			}
+			found = true
+			env, synced := strings.Index(script, "rm -f "+layout.SlotB.EtcdEnv()), strings.Index(script, "sync "+layout.ConfigDir)
+			if env < 0 || synced < env || data < synced {
+				t.Errorf("got\n%s\nwant the membership removed and synced before the data", script)
+			}
+		}
+		if !found {
+			t.Error("no data were removed")
+		}
 	}
 }

@@ -51,8 +51,8 @@ func (e etcdHandover) prepareLearner(ctx context.Context, members etcd.Members, 
 		if err := stopRole(ctx, e.h, e.to.Etcd); err != nil {
 			return nil, err
 		}
-		if _, err := sh(ctx, e.h, "rm -rf %s", e.to.EtcdData()); err != nil {
-			return nil, fmt.Errorf("remove the old data of %s on %q: %w", e.to.Etcd, e.h.Name(), err)
+		if err := removeEtcdData(ctx, e.h, e.to); err != nil {
+			return nil, err
 		}
 		if older != "" {
 			e.Progress("etcd on %s stores its data in the form of etcd %s", e.h.Name(), older)

@@ -35,7 +35,7 @@ func (e etcdHandover) recoverBoth(ctx context.Context) error {
 			return err
 		}
 		// Its data has the members; the file must only exist.
-		if err := writeMembership(ctx, e.h, s, "existing", s.Member(e.m.Hostname)+"="+s.PeerURL(e.m.HostIP)); err != nil {
+		if err := writeMembership(ctx, e.h, s, stateExisting, s.Member(e.m.Hostname)+"="+s.PeerURL(e.m.HostIP)); err != nil {
 			return err
 		}
 	}

@@ -3,7 +3,9 @@ package cluster
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"slices"
 	"strconv"
@@ -93,23 +95,17 @@ func (c *cluster) restore(ctx context.Context, h machine.Host, m config.Machine,
 	if err != nil {
 		return err
 	}
-	snapshot, err := snapshotToRestore(ctx, h, s)
+	snapshot, from, err := sourceOfRestore(ctx, h, s, states)
 	if err != nil {
 		return err
 	}
-	to, err := restoredSlot(ctx, h)
-	if err != nil {
-		return err
-	}
+	to := from.Other()
 	if snapshot != "" {
-		if to, err = c.replaceData(ctx, h, m, states, s, snapshot, v); err != nil {
+		if err := c.replaceData(ctx, h, m, from, states[from].Running, s, snapshot, v); err != nil {
 			return err
 		}
 	}
-	if to == nil {
-		return fmt.Errorf("the snapshot was restored, but no slot of etcd has its data")
-	}
-	if err := c.startRestored(ctx, h, m, s, *to, v); err != nil {
+	if err := c.startRestored(ctx, h, m, s, to, v); err != nil {
 		return err
 	}
 	if err := c.markMaintained(ctx, h); err != nil {
@@ -118,10 +114,48 @@ func (c *cluster) restore(ctx context.Context, h machine.Host, m config.Machine,
 	return c.awaitReports(ctx, h)
 }
 
+// sourceOfRestore is the snapshot to restore, and the slot whose data it replaces; the
+// data go into the other one. The snapshot is empty if an earlier run has restored it.
+func sourceOfRestore(ctx context.Context, h machine.Host, s plan.Step, states map[layout.Slot]plan.RoleState) (string, layout.Slot, error) {
+	from := layout.SlotA
+	if states[layout.SlotB].Running != "" || (states[layout.SlotA].Link == "" && states[layout.SlotB].Link != "") {
+		from = layout.SlotB
+	}
+	snapshot, err := snapshotToRestore(ctx, h, s)
+	if err != nil || snapshot != "" {
+		return snapshot, from, err
+	}
+	restored, err := restoredSlot(ctx, h)
+	if err != nil {
+		return "", from, err
+	}
+	if restored != nil {
+		return "", restored.Other(), nil
+	}
+	// Power loss can undo what an earlier run restored, and leave its records.
+	lost, err := markedSlot(ctx, h, "[ ! -d %s/member ]")
+	if err != nil {
+		return "", from, err
+	}
+	have, err := slotsWithData(ctx, h)
+	if err != nil {
+		return "", from, err
+	}
+	if lost == nil || !slices.Contains(have, lost.Other()) {
+		return "", from, fmt.Errorf("the snapshot was restored, but no slot of etcd on %q has its data", h.Name())
+	}
+	return layout.SnapshotsDir + "/" + plan.RestoredSnapshot(s.To.Kubernetes(), s.From.Kubernetes()), lost.Other(), nil
+}
+
 // restoredSlot is the slot whose data came from a snapshot.
 func restoredSlot(ctx context.Context, h machine.Host) (*layout.Slot, error) {
+	return markedSlot(ctx, h, "[ -d %s/member ]")
+}
+
+// markedSlot is the slot that a snapshot was restored into, if its data pass a test.
+func markedSlot(ctx context.Context, h machine.Host, test string) (*layout.Slot, error) {
 	for _, s := range layout.Slots() {
-		out, err := sh(ctx, h, "grep -sq ^%s= %s && [ -d %s/member ] && echo yes || :", restoredFrom, s.EtcdEnv(), s.EtcdData())
+		out, err := sh(ctx, h, "grep -sq ^%s= %s && "+test+" && echo yes || :", restoredFrom, s.EtcdEnv(), s.EtcdData())
 		if err != nil {
 			return nil, err
 		}
@@ -132,35 +166,31 @@ func restoredSlot(ctx context.Context, h machine.Host) (*layout.Slot, error) {
 	return nil, nil
 }
 
-// replaceData stops all writers and restores a snapshot into the idle slot. New
-// revisions are higher than all earlier ones, and those in between are marked
-// compacted, so that no watch continues from a revision that was undone.
-func (c *cluster) replaceData(ctx context.Context, h machine.Host, m config.Machine, states map[layout.Slot]plan.RoleState, s plan.Step, snapshot string, v pai.KubernetesVersion) (*layout.Slot, error) {
-	from := layout.SlotA
-	if states[layout.SlotB].Running != "" || (states[layout.SlotA].Link == "" && states[layout.SlotB].Link != "") {
-		from = layout.SlotB
-	}
+// replaceData stops all writers and restores a snapshot into the slot beside from, whose
+// etcd has this running version, or does not run. New revisions are higher than all
+// earlier ones, and those in between are marked compacted, so that no watch continues
+// from a revision that was undone.
+func (c *cluster) replaceData(ctx context.Context, h machine.Host, m config.Machine, from layout.Slot, running pai.KubernetesVersion, s plan.Step, snapshot string, v pai.KubernetesVersion) error {
 	to := from.Other()
 	was, err := revisionOf(ctx, h, v, snapshot)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	client, err := c.etcds.Open(ctx, h)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer client.Close()
 	before := Loss{Snapshot: path.Base(snapshot), Unknown: "etcd did not run before the restore"}
-	running := states[from].Running
 	var then content
 	if running != "" {
 		if then, before.Taken, err = readSnapshot(ctx, h, running, snapshot); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	c.Progress("restoring etcd from %s; the API is unavailable until the older one serves", path.Base(snapshot))
 	if err := stopUnits(ctx, h, "controller-manager", "scheduler", "apiserver-a", "apiserver-b"); err != nil {
-		return nil, err
+		return err
 	}
 	status, silent := client.Status(ctx, from)
 	now := status.Revision
@@ -169,60 +199,92 @@ func (c *cluster) replaceData(ctx context.Context, h machine.Host, m config.Mach
 	} else if running != "" {
 		live, err := readLive(ctx, client, from)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		before = compareContent(snapshot, before.Taken, then, live)
 	}
 	if err := c.prepareCarry(ctx, h, before); err != nil {
-		return nil, err
+		return err
 	}
 	if err := stopUnits(ctx, h, "etcd-a", "etcd-b"); err != nil {
-		return nil, err
+		return err
 	}
 	if _, err := sh(ctx, h, "rm -rf %[1]s %[1]s.new", to.EtcdData()); err != nil {
-		return nil, fmt.Errorf("remove what is left of an earlier restore on %q: %w", h.Name(), err)
+		return fmt.Errorf("remove what is left of an earlier restore on %q: %w", h.Name(), err)
 	}
 	if silent != nil { // an earlier run may have stopped it
 		if now, err = revisionOf(ctx, h, v, from.EtcdData()+"/member/snap/db"); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	const reserve = 1_000_000 // revisions that were assigned, but are in no data
 	_, err = sh(ctx, h, `umask 077
 said=$(%[2]s snapshot restore %[3]s --data-dir %[1]s.new --name %[4]s --initial-cluster %[4]s=%[5]s --initial-advertise-peer-urls %[5]s \
     --bump-revision %[6]d --mark-compacted 2>&1) || { printf '%%s\n' "$said" | tail -3 >&2; exit 1; }
-mv -T %[1]s.new %[1]s`,
+sync -f %[1]s.new
+mv -T %[1]s.new %[1]s
+sync -f %[1]s`,
 		to.EtcdData(), layout.Program(v, "etcdutl"), snapshot, to.Member(m.Hostname), to.PeerURL(m.HostIP), max(now-was, 0)+reserve)
 	if err != nil {
-		return nil, fmt.Errorf("restore etcd from %s: %w", snapshot, err)
+		return fmt.Errorf("restore etcd from %s: %w", snapshot, err)
 	}
-	env := fmt.Sprintf("ETCD_INITIAL_CLUSTER_STATE=new\nETCD_INITIAL_CLUSTER=%s=%s\n%s=%s\n", to.Member(m.Hostname), to.PeerURL(m.HostIP),
-		restoredFrom, strconv.Quote(path.Base(snapshot)))
+	// etcd reads none of it: the restored data have the members.
+	env := membership(stateExisting, to.Member(m.Hostname)+"="+to.PeerURL(m.HostIP)) + restoredFrom + "=" + strconv.Quote(path.Base(snapshot)) + "\n"
 	if err := h.WriteFile(ctx, to.EtcdEnv(), []byte(env), 0o644); err != nil {
-		return nil, err
+		return err
 	}
-	return &to, retireSnapshot(ctx, h, s, path.Base(snapshot))
+	if err := unmark(ctx, h, from); err != nil {
+		return err
+	}
+	return retireSnapshot(ctx, h, s, path.Base(snapshot))
+}
+
+// unmark removes the mark of an earlier restore from the slot whose data were replaced,
+// so that restoredSlot finds only the other one.
+func unmark(ctx context.Context, h machine.Host, s layout.Slot) error {
+	data, err := h.ReadFile(ctx, s.EtcdEnv())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	before, _, marked := strings.Cut(string(data), restoredFrom+"=")
+	if !marked { // it is the last line
+		return nil
+	}
+	return h.WriteFile(ctx, s.EtcdEnv(), []byte(before), 0o644)
 }
 
 // retireSnapshot renames the snapshot that was restored, so that it is never restored
-// again over later writes, and removes those of the hops that were undone.
+// again over later writes, and removes those of the hops that were undone. They go
+// first: SnapshotToRestore would find one of them, which is older, once the newest one
+// has its other name.
 func retireSnapshot(ctx context.Context, h machine.Host, s plan.Step, snapshot string) error {
 	names, err := Snapshots(ctx, h)
 	if err != nil {
 		return err
 	}
-	undone := plan.UndoneSnapshots(names, s.To.Kubernetes())
-	_, err = sh(ctx, h, "cd %s && mv -T %s %s && rm -f -- %s restore.log", layout.SnapshotsDir, snapshot,
-		plan.RestoredSnapshot(s.To.Kubernetes(), s.From.Kubernetes()), strings.Join(undone, " "))
+	undone := slices.DeleteFunc(plan.UndoneSnapshots(names, s.To.Kubernetes()), func(n string) bool { return n == snapshot })
+	retired := plan.RestoredSnapshot(s.To.Kubernetes(), s.From.Kubernetes())
+	_, err = sh(ctx, h, `cd %s
+rm -f -- %s restore.log
+sync .
+[ %[3]s = %[4]s ] || mv -T %[3]s %[4]s
+sync .`, layout.SnapshotsDir, strings.Join(undone, " "), snapshot, retired)
 	if err != nil {
 		return fmt.Errorf("rename the snapshot %s on %q, which was restored: %w", snapshot, h.Name(), err)
 	}
 	return nil
 }
 
-// stopUnits stops roles of the control plane before a restore.
+// stopUnits stops roles of the control plane before a restore, also for a machine that
+// boots meanwhile: it would serve the data that are being replaced. It stops them first,
+// so that what runs is enabled. moveAndRestart enables them again.
 func stopUnits(ctx context.Context, h machine.Host, roles ...string) error {
-	_, err := sh(ctx, h, "for u in %s; do systemctl stop pai-$u.service 2>/dev/null || :; done", strings.Join(roles, " "))
+	_, err := sh(ctx, h, `for u in %[1]s; do systemctl stop pai-$u.service 2>/dev/null || :; done
+for u in %[1]s; do systemctl --no-reload disable -q pai-$u.service 2>/dev/null || :; done
+%[2]s`, strings.Join(roles, " "), syncUnits)
 	if err != nil {
 		return fmt.Errorf("stop %s on %q to restore etcd: %w", strings.Join(roles, ", "), h.Name(), err)
 	}

@@ -70,7 +70,8 @@ var driver = []string{
 // auditLogs makes layout.AuditDir, which only root can read.
 var auditLogs = []string{"LogsDirectory=" + strings.TrimPrefix(layout.AuditDir, "/var/log/"), "LogsDirectoryMode=0700"}
 
-// etcdData makes layout.EtcdDir before the first start of etcd.
+// etcdData makes layout.EtcdDir before the first start of etcd. systemd also starts etcd
+// only once the disk of this directory is mounted, as with RequiresMountsFor.
 var etcdData = []string{"StateDirectory=" + strings.TrimPrefix(layout.EtcdDir, "/var/lib/"), "StateDirectoryMode=0700"}
 
 var rightsOf = map[plan.Role][]string{
