@@ -91,11 +91,12 @@ func unobservable() Input {
 func TestUnobservedIsNeverOK(t *testing.T) {
 	t.Parallel()
 	for _, in := range []struct {
-		name  string
-		hosts map[string]machine.Host
-	}{{"silent machines", unobservable().Hosts}, {"unreachable machines", nil}} {
+		name    string
+		hosts   map[string]machine.Host
+		current pai.Pair
+	}{{"silent machines", unobservable().Hosts, unobservable().World.Current}, {"unreachable machines", nil, unobservable().World.Current}, {"an unknown cluster", nil, pai.Pair{}}} {
 		input := unobservable()
-		input.Hosts = in.hosts
+		input.Hosts, input.World.Current = in.hosts, in.current
 		results := Run(t.Context(), input, RunOptions{Stage: Standalone})
 		seen := map[string]bool{}
 		for _, r := range results {

@@ -33,7 +33,7 @@ const oldBackup = 7 * 24 * time.Hour
 // machine, the cluster would be lost.
 func recentBackup(ctx context.Context, w *world) ([]Result, error) {
 	if w.World.Current.Kubernetes == "" {
-		return nil, nil
+		return nil, w.unobserved()
 	}
 	if w.Config != nil && w.Config.Kubernetes.Backup != nil {
 		return scheduledBackup(ctx, w)
@@ -60,7 +60,7 @@ func recentBackup(ctx context.Context, w *world) ([]Result, error) {
 // clusterID compares the ID in the configuration with the ones on the
 // control-plane machine and in the API.
 func clusterID(ctx context.Context, w *world) ([]Result, error) {
-	inAPI, err := "", error(nil)
+	inAPI, err := "", w.unobserved()
 	if w.World.Current.Kubernetes != "" {
 		inAPI, err = w.api.clusterID.get(ctx)
 	}
@@ -162,9 +162,17 @@ func inProgress(o Operation, to pai.Pair) Result {
 	}
 	unfinished := fmt.Sprintf("%s to %s, started %s by %s, is unfinished", left.Verb, left.To, date(left.Started), left.By)
 	if continues(*left, to) {
-		return warning("", "continue it with the same command, or run: paictl upgrade resume", "%s", unfinished)
+		return warning("", "continue it "+withCommand(*left), "%s", unfinished)
 	}
-	return failed("", fmt.Sprintf("finish it first; run: paictl upgrade apply --to %s", left.To.Services), "%s, and %s is a different target", unfinished, to)
+	return failed("", "finish it first "+withCommand(*left), "%s, and %s is a different target", unfinished, to)
+}
+
+// withCommand says how an unfinished operation is continued.
+func withCommand(left pai.Operation) string {
+	if c := left.Command(); c != "" {
+		return "with the same command; run: " + c
+	}
+	return "with the same command; to list the operations, run: paictl upgrade history"
 }
 
 // continues reports whether an operation to a pair of versions continues an
@@ -175,6 +183,9 @@ func continues(left pai.Operation, to pai.Pair) bool {
 
 // jobs returns the steps that running jobs block now.
 func jobs(ctx context.Context, w *world) ([]Result, error) {
+	if err := w.unobserved(); err != nil {
+		return nil, err // no step was planned
+	}
 	steps, err := w.BlockedSteps(ctx)
 	if err != nil {
 		return nil, err

@@ -49,6 +49,22 @@ func TestOperationInProgress(t *testing.T) {
 		{"unfinished, older target", inProgress(left(pair("v0.9", "v0.10-pai")), ten), Warning, ""},
 		{"unfinished, newer target", inProgress(left(pair("v0.11", "v0.11-pai")), ten), Failed, "started 1970-01-01 00:00 UTC by ada@host, is unfinished"},
 	})
+	for _, c := range []struct {
+		left pai.Operation
+		fix  string
+	}{
+		{pai.Operation{Verb: pai.VerbUpgrade, To: pair("v0.10", "v0.11-pai"), Target: pai.UpgradeTarget{Release: "v0.11", Part: pai.PartKubernetes}}, "finish it first with the same command; run: paictl upgrade apply --to v0.11 --kubernetes"},
+		{pai.Operation{Verb: pai.VerbUpgrade, To: pair("", "v0.11-pai"), Target: pai.UpgradeTarget{Release: "v0.11"}}, "finish it first with the same command; run: paictl upgrade apply --to v0.11"},
+		{pai.Operation{Verb: pai.VerbUpgrade, To: pair("", "v0.11-pai")}, "finish it first with the same command; to list the operations, run: paictl upgrade history"},
+		{pai.Operation{Verb: pai.VerbBoot, To: pair("v0.10", "v0.11-pai")}, "finish it first with the same command; to list the operations, run: paictl upgrade history"},
+		{pai.Operation{Verb: pai.VerbRollback, To: ten}, "continue it with the same command; run: paictl upgrade rollback"},
+		{pai.Operation{Verb: pai.VerbRollback, To: ten, Target: pai.UpgradeTarget{Part: pai.PartServices}}, "continue it with the same command; run: paictl upgrade rollback --services"},
+		{pai.Operation{Verb: pai.VerbRollback, To: pair("v0.10", "v0.11-pai")}, "finish it first with the same command; run: paictl upgrade rollback"},
+	} {
+		if got := inProgress(Operation{Unfinished: &c.left}, ten).Fix; got != c.fix {
+			t.Errorf("%+v: got %q, want %q", c.left, got, c.fix)
+		}
+	}
 }
 
 func TestJobsBlockSteps(t *testing.T) {

@@ -100,10 +100,19 @@ func (w *world) observed(name string) plan.MachineState {
 func onCluster(evaluate evaluateFunc) evaluateFunc {
 	return func(ctx context.Context, w *world) ([]Result, error) {
 		if w.World.Current.Kubernetes == "" {
-			return nil, nil
+			return nil, w.unobserved()
 		}
 		return evaluate(ctx, w)
 	}
+}
+
+// unobserved is an error if the control-plane machine was not observed, which has the
+// record of the cluster: whether there is a cluster is then unknown.
+func (w *world) unobserved() error {
+	if why := w.World.UnknownControlPlane(); why != "" {
+		return fmt.Errorf("the control-plane machine was not observed: %s", why)
+	}
+	return nil
 }
 
 // onAPI is for a check that needs the API.

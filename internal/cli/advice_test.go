@@ -35,6 +35,22 @@ func TestAdviceNamesCommands(t *testing.T) {
 	}
 }
 
+// A push without its reason is refused, so every advised one has it.
+func TestAdvisedPushHasItsReason(t *testing.T) {
+	t.Parallel()
+	push, found := regexp.MustCompile("run: paictl config push[^\n;`|#]*"), 0
+	for place, text := range adviceTexts(t, os.DirFS("../..")) {
+		for _, line := range push.FindAllString(text, -1) {
+			if found++; !strings.Contains(line, " -m ") && !strings.Contains(line, "--dry-run") {
+				t.Errorf("%s: %q has no -m", place, line)
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("found no advised push")
+	}
+}
+
 func TestResolveFindsMistakes(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ text, want string }{

@@ -73,7 +73,7 @@ func diffConfig(ctx context.Context, s *session.Session, numbers []int) ([]confi
 	if len(numbers) == 0 {
 		newest, err := store.Newest(ctx)
 		if err == nil && newest == nil {
-			err = pai.Errorf(pai.CodeNotFound, "push a revision, run: paictl config push", "the cluster has no revision of its configuration yet")
+			err = pai.Errorf(pai.CodeNotFound, "push a revision, run: paictl config push -m WHY", "the cluster has no revision of its configuration yet")
 		}
 		if err != nil {
 			return nil, err

@@ -61,14 +61,16 @@ func portalOf(s *session.Session, w plan.World) []string {
 
 func writeStatus(p *ui.Page, s clusterStatus) {
 	w := s.World
-	p.Linef("cluster %s: %s", ui.OrDash(w.ClusterID), describeRunning(w.Current, w.APIError))
+	p.Linef("cluster %s: %s", ui.OrDash(w.ClusterID), describeCluster(w))
 	if s.Configuration != nil {
 		writeConfigurationState(p, *s.Configuration)
 	}
 	if s.Backups != nil {
 		p.Linef("%s", s.Backups.Line(time.Now()))
 	}
-	if w.APIError != "" {
+	if w.UnknownControlPlane() != "" {
+		p.Linef("services and jobs: unknown; %s", w.APIError)
+	} else if w.APIError != "" {
 		p.Linef("services and jobs: unknown; the API server is not responding: %s", w.APIError)
 	}
 	p.Linef("")
@@ -112,6 +114,15 @@ func writeConfigurationState(p *ui.Page, c configsync.State) {
 }
 
 func describePair(p pai.Pair) string { return describeRunning(p, "") }
+
+// describeCluster is what a cluster runs. Without the control-plane machine, which has the
+// record, it is unknown.
+func describeCluster(w plan.World) string {
+	if w.Current.Kubernetes == "" && w.UnknownControlPlane() != "" {
+		return "unknown"
+	}
+	return describeRunning(w.Current, w.APIError)
+}
 
 // describeRunning is an observed pair. If the API server is not responding,
 // services that were not observed are unknown.

@@ -49,6 +49,21 @@ func TestStatusWithoutAPIReportsUnknown(t *testing.T) {
 	}
 }
 
+// Without the control-plane machine, it is unknown whether there is a cluster.
+func TestStatusWithoutControlPlaneReportsUnknown(t *testing.T) {
+	t.Parallel()
+	w := plan.World{APIError: "the control-plane machine was not observed: no connection", Machines: []plan.MachineState{{Name: "gpu-01", ControlPlane: true, Unreachable: "no connection"}, {Name: "gpu-02"}}}
+	var b strings.Builder
+	if err := ui.Text(&b, func(p *ui.Page) { writeStatus(p, clusterStatus{World: w}) }); err != nil {
+		t.Fatal(err)
+	}
+	got := b.String()
+	if strings.Contains(got, "no Kubernetes") || strings.Contains(got, "no node") || !strings.Contains(got, "cluster -: unknown\n") ||
+		!strings.Contains(got, "services and jobs: unknown; the control-plane machine was not observed: no connection\n") || !strings.Contains(got, "not in the configuration, unknown: nodes") {
+		t.Errorf("got:\n%s", got)
+	}
+}
+
 // What is not in the configuration has a row each, and what of it is unknown a reason.
 func TestStatusShowsUnconfigured(t *testing.T) {
 	t.Parallel()

@@ -8,6 +8,7 @@ import (
 
 	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/operation"
+	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/session"
 )
 
@@ -50,6 +51,9 @@ func resume(ctx context.Context, s *session.Session, f operateFlags) error {
 		}
 		return env.Show(st, func(p *ui.Page) {
 			p.Linef("nothing to resume: %s.", describeRunning(st.Current, st.APIError))
+			if st.Operation != nil && st.Operation.Verb == pai.VerbRollback && st.Next != "" {
+				p.Linef("a rollback is unfinished; to continue it, run: %s", st.Next)
+			}
 		})
 	}
 	target, err := operation.Resumable(*op)

@@ -23,7 +23,7 @@ func writeUpgradeStatus(p *ui.Page, st operation.Status) {
 	if op := st.Operation; op == nil {
 		p.Linef("no upgrade is in progress or unfinished")
 	} else {
-		p.Linef("upgrade to %s: %s (operation %s, by %s, started %s)", describePair(op.To), describeState(st), op.ID, op.By, ui.Time(op.Started))
+		p.Linef("%s to %s: %s (operation %s, by %s, started %s)", operationName(*op), describePair(op.To), describeState(st), op.ID, op.By, ui.Time(op.Started))
 		p.Linef("  steps\t%d done, %d left", len(st.Done), len(st.Left))
 		if st.State != operation.StateDone {
 			for _, id := range st.Left {
@@ -46,7 +46,7 @@ func writeUpgradeStatus(p *ui.Page, st operation.Status) {
 		p.Linef("  abandoned\tby %s, %s, in operation %s; the next upgrade includes the remaining steps", a.By, ui.Time(a.At), a.Operation)
 	}
 	for _, w := range st.Waiting {
-		p.Linef("  waiting\t%s since %s for %s", w.Machine, ui.Time(w.Since), waitsFor(w))
+		p.Linef("  waiting\t%s since %s for %s", w.Machine, ui.Time(w.Since), waitsFor(*st.Operation, w))
 		p.Linef("  \t  %s", w.Reason)
 	}
 	for _, c := range st.Cordoned {
@@ -80,8 +80,19 @@ func describeState(st operation.Status) string {
 	}
 }
 
-func waitsFor(w operation.WaitingState) string {
-	if w.Ready {
+// operationName is what the status calls an operation.
+func operationName(op pai.Operation) string {
+	if op.Verb == pai.VerbRollback {
+		return "rollback"
+	}
+	return "upgrade"
+}
+
+func waitsFor(op pai.Operation, w operation.WaitingState) string {
+	switch {
+	case w.Ready && op.Verb == pai.VerbRollback:
+		return "no job; it can be rolled back"
+	case w.Ready:
 		return "no job; it can be upgraded"
 	}
 	return pai.JobRefs(w.Jobs).String()

@@ -39,7 +39,7 @@ func choose(ctx context.Context, store *revision.Store, number int) (revision.Re
 		return revision.Revision{}, err
 	}
 	if newest == nil {
-		return revision.Revision{}, pai.Errorf(pai.CodeNotFound, "push the configuration; run: paictl config push", "the cluster has no revision of its configuration")
+		return revision.Revision{}, pai.Errorf(pai.CodeNotFound, "push the configuration; run: paictl config push -m WHY", "the cluster has no revision of its configuration")
 	}
 	return *newest, nil
 }

@@ -1,6 +1,7 @@
 package configsync
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -48,8 +49,8 @@ func (c *Step) SetVersions(to pai.Pair) error {
 }
 
 func (c *Step) setPair(to pai.Pair) {
-	c.Session.Config.Services.Cluster.Common.Release = pai.Release(to.Services)
-	c.Session.Config.Kubernetes.Version = to.Kubernetes
+	release, kubernetes := &c.Session.Config.Services.Cluster.Common.Release, &c.Session.Config.Kubernetes.Version
+	*release, *kubernetes = cmp.Or(pai.Release(to.Services), *release), cmp.Or(to.Kubernetes, *kubernetes)
 }
 
 // Push makes sure that the configuration is a revision, which the operation

@@ -55,6 +55,9 @@ func TestConfigurationStep(t *testing.T) {
 	if err != nil || now.Pair() != to || now.Layout.SchemaVersion != 2 || s.Config.Pair() != to {
 		t.Errorf("%v, %v, the session has %v", now, err, s.Config.Pair())
 	}
+	if err := doer.SetVersions(pai.Pair{Kubernetes: to.Kubernetes}); err != nil || s.Config.Pair() != to {
+		t.Errorf("unknown services: got %v, %v, want that they stay", s.Config.Pair(), err)
+	}
 	kept, err := os.ReadFile(dir + ".former-1/services-configuration.yaml")
 	if err != nil || !strings.Contains(string(kept), "release: v0.9\n") || said == "" {
 		t.Errorf("%v, kept:\n%s", err, kept)

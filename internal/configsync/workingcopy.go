@@ -78,7 +78,7 @@ func (c WorkingCopy) CheckPush(dir string) error {
 	case !c.IsOutdated():
 		return nil
 	case c.Base == 0:
-		return pai.Errorf(pai.CodeRefused, fmt.Sprintf("to see what the directory would change, run: paictl config diff -p %s\nto replace it with the newest revision, run: paictl config pull -p %s; your files are kept beside the directory\nto replace the newest revision, run: paictl config push -p %s --over %d", dir, dir, dir, c.newest()),
+		return pai.Errorf(pai.CodeRefused, fmt.Sprintf("to see what the directory would change, run: paictl config diff -p %s\nto replace it with the newest revision, run: paictl config pull -p %s; your files are kept beside the directory\nto replace the newest revision, run: paictl config push -p %s --over %d -m WHY", dir, dir, dir, c.newest()),
 			"%s was not pulled from the cluster, which has %s", dir, c.Newest.Info)
 	default:
 		return pai.Errorf(pai.CodeRefused, fmt.Sprintf("to see what changed, run: paictl config diff %d %d\nto replace the directory with the newest revision, run: paictl config pull -p %s; your files are kept beside the directory", c.Base, c.newest(), dir),

@@ -53,6 +53,10 @@ func World(ctx context.Context, src Source) (plan.World, error) {
 		return w, err
 	}
 	readUnconfigured(ctx, src, &w)
+	if why := w.UnknownControlPlane(); why != "" {
+		w.APIError = "the control-plane machine was not observed: " + why
+		return w, nil
+	}
 	if !apiServerRuns(w.Machines) {
 		if w.Current.Kubernetes != "" {
 			w.APIError = "no API server runs on the control-plane machine"

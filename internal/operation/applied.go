@@ -122,12 +122,36 @@ func (o *operation) endWithoutSteps(ctx context.Context) error {
 	if needed, err := o.needsRecordOnly(ctx); needed || err != nil {
 		return err
 	}
+	if o.goal.Verb() == pai.VerbRollback && o.namesOtherVersions() {
+		return o.undoConfiguration(ctx)
+	}
 	if known, err := o.isMarkedApplied(ctx); err != nil {
 		return err
 	} else if known {
 		return errEnd
 	}
 	if err := o.locked(stage{"apply revision", o.applyRevision}, stage{"mark applied", o.markApplied}).do(ctx); err != nil {
+		return err
+	}
+	configsync.Mirror(ctx, o.Session)
+	return errEnd
+}
+
+// namesOtherVersions reports whether the configuration names other versions than the plan
+// leads to.
+func (o *operation) namesOtherVersions() bool {
+	to, named := o.preview.Plan.To, o.Config.Pair()
+	return to.Kubernetes.Compare(named.Kubernetes) != 0 || to.Services != "" && to.Services.Compare(named.Services) != 0
+}
+
+// undoConfiguration rolls back the configuration alone. An upgrade changes it before its
+// first step, so without this the next boot would upgrade. A rollback of both parts is
+// recorded as well, so that the upgrade is not resumed.
+func (o *operation) undoConfiguration(ctx context.Context) error {
+	if targetOf(o.goal).Part == "" {
+		return nil // the run has no steps, and a record
+	}
+	if err := o.locked(stage{"change configuration", o.reconfigure}, stage{"apply revision", o.applyRevision}).do(ctx); err != nil {
 		return err
 	}
 	configsync.Mirror(ctx, o.Session)

@@ -15,12 +15,14 @@ import (
 	"pai.dev/pai/internal/check"
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/configsync"
+	"pai.dev/pai/internal/inspect"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/revision"
 	"pai.dev/pai/internal/run"
 	"pai.dev/pai/internal/session"
+	"pai.dev/pai/test/inspecttest"
 	"pai.dev/pai/test/runtest"
 )
 
@@ -53,6 +55,10 @@ func (f *flow) called(format string, args ...any) {
 }
 
 func (f *flow) answer(_ context.Context, c machine.Command) (machine.Output, error) {
+	answered, err := inspecttest.AnswerWith(c, func(inspect.Request) inspect.Report { return inspect.Report{Prepared: &inspect.Preparation{}} })
+	if answered {
+		return machine.Output{}, err
+	}
 	for dir := range f.exist {
 		switch {
 		case !strings.Contains(c.Script, dir):

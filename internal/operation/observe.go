@@ -66,6 +66,9 @@ func dropUnrecordedCordons(ctx context.Context, journal *run.Journal, w *plan.Wo
 // must be on this host; those of other releases are used if they are.
 func gather(ctx context.Context, s *session.Session, goal Goal, w plan.World) (plan.Input, error) {
 	in := plan.Input{World: w, Releases: s.Releases, Services: map[pai.ServicesVersion][]plan.ServiceSpec{}, Digests: map[pai.Release]string{}}
+	if err := requireControlPlane(s, w); err != nil {
+		return in, err
+	}
 	if g, ok := goal.(bundled); ok && g.Bundle(s, w) != "" {
 		if err := requireBundle(s, g.Bundle(s, w)); err != nil {
 			return in, err
@@ -90,6 +93,19 @@ func gather(ctx context.Context, s *session.Session, goal Goal, w plan.World) (p
 		return in, g.Gather(ctx, s, &in)
 	}
 	return in, nil
+}
+
+// requireControlPlane returns an error if the control-plane machine was not observed. It has
+// the record of what the cluster runs, and without it a cluster looks like none.
+func requireControlPlane(s *session.Session, w plan.World) error {
+	if _, err := s.ControlPlane(); err != nil {
+		return err
+	}
+	if why := w.UnknownControlPlane(); why != "" {
+		return pai.Errorf(pai.CodeFailed, "fix what the message names and run the command again; to list all problems, run: paictl check",
+			"control-plane machine %s could not be observed: %s", s.Config.ControlPlane().Hostname, why)
+	}
+	return nil
 }
 
 // requireBundle opens the bundle of a known release; planning refuses an

@@ -101,6 +101,9 @@ func programNeeds(ctx context.Context, s *session.Session) ([]cluster.Need, erro
 	if err != nil {
 		return nil, err
 	}
+	if err := requireControlPlane(s, w); err != nil {
+		return nil, err
+	}
 	if w.ClusterID != "" && w.ClusterID != s.ClusterID() {
 		return nil, pai.Errorf(pai.CodeRefused, "name the right configuration with -p DIR", "the configuration is for cluster %q, and its machines run cluster %q", s.ClusterID(), w.ClusterID)
 	}

@@ -27,6 +27,9 @@ func (o *operation) beginEntry(ctx context.Context) (entry *run.Entry, resumed b
 	p := o.preview.Plan
 	if left != nil && sameGoal(*left, p, targetOf(o.goal)) {
 		entry, err := journal.Resume(ctx, left.ID)
+		if err == nil && p.Verb == pai.VerbRollback { // during an API outage, the services are left for later
+			err = entry.Update(ctx, func(op *pai.Operation) { op.To = p.To })
+		}
 		if err == nil && len(o.options.SkipChecks)+len(o.options.Accept) > 0 {
 			err = entry.Update(ctx, o.options.addAccepted)
 		}
@@ -132,7 +135,15 @@ func isUnfinished(ctx context.Context, journal *run.Journal, p plan.Plan, target
 // sameGoal reports whether a plan continues an operation. Where the versions of the
 // cluster do not change, the target is compared.
 func sameGoal(left pai.Operation, p plan.Plan, target pai.UpgradeTarget) bool {
-	return left.Verb == p.Verb && left.To == p.To && left.Target.Machine == target.Machine && (p.Verb != pai.VerbStage || left.Target == target)
+	return left.Verb == p.Verb && sameVersions(p.Verb, left.To, p.To) && left.Target.Machine == target.Machine && (p.Verb != pai.VerbStage || left.Target == target)
+}
+
+// sameVersions reports whether two operations of a verb lead to the same versions. These
+// verbs end with the services that were observed, which are unknown during an API outage.
+func sameVersions(verb pai.Verb, a, b pai.Pair) bool {
+	observed := verb == pai.VerbRollback || verb == pai.VerbBoot || verb == pai.VerbClean
+	unknown := observed && (a.Services == "" || b.Services == "")
+	return a.Kubernetes == b.Kubernetes && (unknown || a.Services == b.Services)
 }
 
 // finish ends the entry with the report of the witness, also if the operator

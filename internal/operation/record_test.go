@@ -38,6 +38,88 @@ func TestIsUnfinishedAfterKill(t *testing.T) {
 	expect("ended", same, false)
 }
 
+// A rollback that stopped the API server is the same one when it is given again, and so is a
+// boot: the services that were observed before are unknown now. A rollback that continues
+// without them does not claim them.
+func TestRollbackResumesDuringAPIOutage(t *testing.T) {
+	t.Parallel()
+	ten, eleven := pai.Pair{Services: "v0.10", Kubernetes: "v0.10-pai"}, pai.Pair{Services: "v0.11", Kubernetes: "v0.11-pai"}
+	files := runtest.Dir(t.TempDir())
+	s := testSession(t, files, nil)
+	roles := map[plan.Role]plan.RoleState{plan.RoleAPIServerA: {Link: ten.Kubernetes, Running: ten.Kubernetes}, plan.RoleKubelet: {Link: eleven.Kubernetes, Running: eleven.Kubernetes}}
+	in := plan.Input{Releases: s.Releases, World: plan.World{ClusterID: "lab", APIReachable: true, Current: pai.Pair{Services: "v0.11", Kubernetes: "v0.10-pai"},
+		RecordedServices: "v0.11", Machines: []plan.MachineState{{Name: "gpu-01", ControlPlane: true, Roles: roles}},
+		Services: map[string]plan.Installed{"kueue": {Release: "v0.11", Ready: true}}},
+		Services: map[pai.ServicesVersion][]plan.ServiceSpec{"v0.10": {{Name: "kueue"}}, "v0.11": {{Name: "kueue"}}}}
+	for _, r := range s.Releases {
+		for _, m := range r.Migrations {
+			in.World.Unmigrated = append(in.World.Unmigrated, m.Name)
+		}
+	}
+	observed, err := plan.Rollback(in, ten, plan.Target{})
+	if err != nil || observed.To != ten {
+		t.Fatalf("got a rollback to %s, %v", observed.To, err)
+	}
+	in.World.APIReachable, in.World.Services, in.World.Current.Services = false, map[string]plan.Installed{}, ""
+	outage, err := plan.Rollback(in, ten, plan.Target{})
+	if err != nil || outage.To == ten {
+		t.Fatalf("during an API outage, got a rollback to %s, %v", outage.To, err)
+	}
+	left := pai.Operation{Verb: pai.VerbRollback, From: eleven, To: observed.To}
+	if !sameGoal(left, outage, pai.UpgradeTarget{}) || !sameGoal(pai.Operation{Verb: pai.VerbRollback, To: outage.To}, observed, pai.UpgradeTarget{}) {
+		t.Errorf("a rollback to %s is not continued by one to %s, or the reverse", observed.To, outage.To)
+	}
+	began, err := run.NewJournal(files).Begin(t.Context(), left)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := newOperation(s, rollback{to: ten}, RunOptions{})
+	o.preview.Plan, o.lock = outage, acquired(t, files)
+	entry, resumed, err := o.beginEntry(t.Context())
+	if err != nil || !resumed || entry.Operation().ID != began.Operation().ID {
+		t.Fatalf("got resumed %v, %v", resumed, err)
+	}
+	if op := entry.Operation(); op.To != outage.To || op.From != eleven {
+		t.Errorf("got a record from %s to %s, want the services as unknown", op.From, op.To)
+	}
+}
+
+func acquired(t *testing.T, files runtest.Dir) *run.Lock {
+	t.Helper()
+	holder, err := run.ThisProcess("v0.10", pai.VerbRollback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock, err := run.Acquire(t.Context(), files, holder, run.LockOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = lock.Release(context.WithoutCancel(t.Context())) })
+	return lock
+}
+
+func TestSameVersions(t *testing.T) {
+	t.Parallel()
+	pair := func(s pai.ServicesVersion, k pai.KubernetesVersion) pai.Pair {
+		return pai.Pair{Services: s, Kubernetes: k}
+	}
+	known, unknown := pair("v0.10", "v0.10-pai"), pair("", "v0.10-pai")
+	for _, c := range []struct {
+		verb pai.Verb
+		a, b pai.Pair
+		want bool
+	}{
+		{pai.VerbRollback, known, unknown, true}, {pai.VerbRollback, unknown, known, true}, {pai.VerbBoot, known, unknown, true}, {pai.VerbClean, known, unknown, true},
+		{pai.VerbRollback, known, pair("v0.9", "v0.10-pai"), false}, {pai.VerbRollback, known, pair("", "v0.9-pai"), false},
+		{pai.VerbClean, known, pai.Pair{}, false}, // with --delete-data
+		{pai.VerbStopServices, known, unknown, false}, {pai.VerbUpgrade, unknown, known, false}, {pai.VerbUpgrade, known, known, true},
+	} {
+		if got := sameVersions(c.verb, c.a, c.b); got != c.want {
+			t.Errorf("%s to %+v and to %+v: got the same %v, want %v", c.verb, c.a, c.b, got, c.want)
+		}
+	}
+}
+
 // Staging does not change versions, so its target decides which command resumes
 // it. An upgrade never resumes a staging.
 func TestStagingResumesByTarget(t *testing.T) {

@@ -39,15 +39,24 @@ func lastOrAbandoned(ctx context.Context, journal *run.Journal) (last, abandoned
 	if err = journal.Newest(ctx, s.add); err != nil {
 		return nil, nil, err
 	}
-	if s.last != nil && s.last.Unfinished() {
-		abandoned = s.abandoned
+	return s.last, s.abandons(), nil
+}
+
+// abandons is the operation that abandoned the last upgrade; nil if there is none, or if
+// there was nothing left to abandon.
+func (s *upgradeSearch) abandons() *pai.Operation {
+	if s.last == nil || !s.last.Unfinished() {
+		return nil
 	}
-	return s.last, abandoned, nil
+	return s.abandoned
 }
 
 // upgradeSearch finds the newest upgrade that no later operation superseded.
 type upgradeSearch struct {
 	last, abandoned, superseding *pai.Operation
+	// rollback is the newest unfinished rollback after the upgrade, unless a later operation
+	// superseded or abandoned it. An upgrade after it goes forward again.
+	rollback *pai.Operation
 }
 
 // add takes the operations, newest first, until it returns true.
@@ -57,6 +66,9 @@ func (s *upgradeSearch) add(op pai.Operation) bool {
 		s.last = &op
 		return true
 	case op.Outcome != pai.OutcomeSucceeded:
+		if op.Verb == pai.VerbRollback && s.rollback == nil && s.abandoned == nil {
+			s.rollback = &op
+		}
 		return false
 	case op.Verb == pai.VerbAbandon:
 		s.abandoned = &op // the oldest of several is the one that abandoned it
@@ -71,7 +83,7 @@ func (s *upgradeSearch) add(op pai.Operation) bool {
 
 // found are the operations that the result depends on.
 func (s *upgradeSearch) found() []*pai.Operation {
-	return []*pai.Operation{s.last, s.abandoned, s.superseding}
+	return []*pai.Operation{s.last, s.abandoned, s.superseding, s.rollback}
 }
 
 // Resumable is the target of an unfinished upgrade.
@@ -109,7 +121,7 @@ func (s *resumeSearch) add(op pai.Operation) bool {
 	switch {
 	case op.Verb.LeavesNothingPartial():
 		return false
-	case partial && op.Verb == s.verb && op.To == s.to:
+	case partial && op.Verb == s.verb && sameVersions(s.verb, op.To, s.to):
 		s.found = true
 		return true
 	case partial && op.Verb == pai.VerbRollback:

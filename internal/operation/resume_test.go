@@ -92,6 +92,7 @@ func TestResumes(t *testing.T) {
 		{"rollback killed, then the upgrade again", []pai.Operation{op(pai.VerbUpgrade, next, failed), op(pai.VerbRollback, old, running)}, pai.VerbUpgrade, next, true},
 		{"rollback of a complete upgrade killed", []pai.Operation{op(pai.VerbUpgrade, next, done), op(pai.VerbRollback, old, running)}, pai.VerbUpgrade, next, true},
 		{"rollback killed, then another upgrade", []pai.Operation{op(pai.VerbUpgrade, next, failed), op(pai.VerbRollback, old, running)}, pai.VerbUpgrade, mixed, false},
+		{"rollback killed, then again during an API outage", []pai.Operation{op(pai.VerbRollback, old, running)}, pai.VerbRollback, pai.Pair{Kubernetes: "v0.10-pai"}, true},
 		{"rolled back", []pai.Operation{op(pai.VerbUpgrade, next, failed), op(pai.VerbRollback, old, done)}, pai.VerbUpgrade, next, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

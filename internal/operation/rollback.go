@@ -66,6 +66,7 @@ func servicesRelease(releases []release.Manifest, services pai.ServicesVersion) 
 }
 
 func (g rollback) Verb() pai.Verb                        { return pai.VerbRollback }
+func (g rollback) Target() pai.UpgradeTarget             { return recordedTarget(g.target) }
 func (g rollback) Plan(in plan.Input) (plan.Plan, error) { return plan.Rollback(in, g.to, g.target) }
 func (g rollback) Preflight() (check.Stage, pai.Release) {
 	return check.Rollback, g.release

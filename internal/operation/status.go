@@ -2,7 +2,6 @@ package operation
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -13,12 +12,13 @@ import (
 	"pai.dev/pai/internal/session"
 )
 
-// Status is the state of the upgrades of a cluster. During an API outage it has
+// Status is the state of the upgrades and rollbacks of a cluster. During an API outage it has
 // what the journal and the machines report.
 type Status struct {
 	// State is "none", "under-way", "waiting", "unfinished", "abandoned" or "done".
 	State string `json:"state"`
-	// Operation is the upgrade in progress, or the last one.
+	// Operation is the upgrade in progress, or the last one. It is a rollback if one is in
+	// progress or unfinished.
 	Operation *pai.Operation `json:"operation,omitempty"`
 	Abandoned *Abandoned     `json:"abandoned,omitempty"` // nil if the upgrade was not abandoned
 	Lock      *LockState     `json:"lock,omitempty"`      // nil if the lock is free
@@ -84,9 +84,13 @@ func UpgradeStatus(ctx context.Context, s *session.Session) (Status, error) {
 	if st.Lock, err = lockState(ctx, s, host); err != nil {
 		return st, err
 	}
-	var abandoned *pai.Operation
-	if st.Operation, abandoned, err = lastOrAbandoned(ctx, run.NewJournal(host)); err != nil {
+	var search upgradeSearch
+	if err := run.NewJournal(host).Newest(ctx, search.add); err != nil {
 		return st, err
+	}
+	var abandoned *pai.Operation
+	if st.Operation = search.rollback; st.Operation == nil {
+		st.Operation, abandoned = search.last, search.abandons()
 	}
 	world, err := Observe(ctx, s)
 	if err != nil {
@@ -221,6 +225,10 @@ func cordons(w plan.World) []CordonState {
 }
 
 func (st Status) next() string {
+	unfinished := st.State == StateWaiting || st.State == StateUnfinished
+	if op := st.Operation; unfinished && (op.Verb == pai.VerbRollback || op.Target.Release == "") {
+		return op.Command() // nothing that "resume" continues
+	}
 	switch st.State {
 	case StateInProgress:
 		return ""
@@ -232,9 +240,6 @@ func (st Status) next() string {
 		}
 		return resumeCommand + " --wait"
 	case StateUnfinished:
-		if _, err := Resumable(*st.Operation); err != nil {
-			return fmt.Sprintf("paictl upgrade apply --to %s", st.Operation.To.Services)
-		}
 		return resumeCommand
 	default:
 		for _, c := range st.Cordoned {

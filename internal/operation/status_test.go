@@ -25,6 +25,62 @@ func TestStateOf(t *testing.T) {
 	}
 }
 
+// An unfinished rollback is what the status shows, with the command that continues it: the
+// upgrade below it would go the other way.
+func TestStatusShowsUnfinishedRollback(t *testing.T) {
+	t.Parallel()
+	const done, waits, failed, killed = pai.OutcomeSucceeded, pai.OutcomeWaiting, pai.OutcomeFailed, pai.OutcomeRunning
+	up := func(o pai.Outcome) pai.Operation {
+		return pai.Operation{Verb: pai.VerbUpgrade, Outcome: o, Target: pai.UpgradeTarget{Release: "v0.11"}}
+	}
+	back := func(o pai.Outcome, part string) pai.Operation {
+		return pai.Operation{Verb: pai.VerbRollback, Outcome: o, Target: pai.UpgradeTarget{Part: part}, Waiting: []pai.Waiting{{Machine: "gpu-01", Step: "x"}}}
+	}
+	abandoned := pai.Operation{Verb: pai.VerbAbandon, Outcome: done}
+	for name, c := range map[string]struct {
+		operations []pai.Operation
+		verb       pai.Verb
+		state      string
+		next       string
+	}{
+		"killed after an upgrade":        {[]pai.Operation{up(done), back(killed, "")}, pai.VerbRollback, StateUnfinished, "paictl upgrade rollback"},
+		"killed in an upgrade":           {[]pai.Operation{up(failed), back(killed, "")}, pai.VerbRollback, StateUnfinished, "paictl upgrade rollback"},
+		"of one part":                    {[]pai.Operation{up(failed), back(failed, pai.PartKubernetes)}, pai.VerbRollback, StateUnfinished, "paictl upgrade rollback --kubernetes"},
+		"waits":                          {[]pai.Operation{up(done), back(waits, pai.PartServices)}, pai.VerbRollback, StateWaiting, "paictl upgrade rollback --services"},
+		"services refreshed since":       {[]pai.Operation{up(done), back(waits, ""), {Verb: pai.VerbRefresh, Outcome: done}}, pai.VerbRollback, StateWaiting, "paictl upgrade rollback"},
+		"done":                           {[]pai.Operation{up(failed), back(killed, ""), back(done, "")}, "", StateNone, ""},
+		"upgraded again":                 {[]pai.Operation{up(failed), back(failed, ""), up(done)}, pai.VerbUpgrade, StateDone, ""},
+		"upgrade killed again":           {[]pai.Operation{up(failed), back(failed, ""), up(killed)}, pai.VerbUpgrade, StateUnfinished, resumeCommand},
+		"abandoned":                      {[]pai.Operation{up(failed), back(failed, ""), abandoned}, pai.VerbUpgrade, StateAbandoned, ""},
+		"upgrade of v0.9 without target": {[]pai.Operation{{Verb: pai.VerbUpgrade, To: upgradedPair, Outcome: failed}}, pai.VerbUpgrade, StateUnfinished, "paictl upgrade apply --to v0.10"},
+		"without target and services":    {[]pai.Operation{{Verb: pai.VerbUpgrade, Outcome: failed}}, pai.VerbUpgrade, StateUnfinished, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFlow(t)
+			recordAll(t, run.NewJournal(f.files), c.operations)
+			st, err := UpgradeStatus(t.Context(), f.Session)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var verb pai.Verb
+			if st.Operation != nil {
+				verb = st.Operation.Verb
+			}
+			if verb != c.verb || st.State != c.state || st.Next != c.next {
+				t.Errorf("got %s of %q, next %q; want %s of %q, next %q", st.State, verb, st.Next, c.state, c.verb, c.next)
+			}
+			if wants := c.verb == pai.VerbRollback; (len(st.Waiting) > 0) != wants {
+				t.Errorf("got waiting machines %+v, want some: %v", st.Waiting, wants)
+			}
+			needed, err := neededOperations(t.Context(), run.NewJournal(f.files))
+			if err != nil || st.Operation != nil && !needed[st.Operation.ID] {
+				t.Errorf("got needed operations %v, %v, without that of the status", needed, err)
+			}
+		})
+	}
+}
+
 func TestWaitingStep(t *testing.T) {
 	t.Parallel()
 	const id = "kubernetes/v2/machine/gpu-01/"

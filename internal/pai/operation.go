@@ -1,6 +1,9 @@
 package pai
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Outcome is how an operation or a step ended.
 type Outcome string
@@ -35,7 +38,8 @@ type Operation struct {
 
 	// Revision is the applied revision of the configuration; zero for none.
 	Revision int `json:"revision,omitempty"`
-	// Target is the target of an upgrade; zero for other operations.
+	// Target is the target of an upgrade, the part of a rollback, or the machine of an
+	// operation on one machine; zero for other operations.
 	Target UpgradeTarget `json:"target,omitzero"`
 	// Continues is the operation whose waiting machines this one upgrades.
 	Continues string `json:"continues,omitempty"`
@@ -64,6 +68,25 @@ type Operation struct {
 	AcceptedRisks []string     `json:"acceptedRisks,omitempty"`
 	SkippedChecks []string     `json:"skippedChecks,omitempty"`
 	Steps         []StepRecord `json:"steps"`
+}
+
+// Command continues an unfinished upgrade or rollback; empty for another operation. A
+// record of v0.9 has no target: then it is the release of the services, if they are known.
+func (o Operation) Command() string {
+	release := cmp.Or(o.Target.Release, Release(o.To.Services))
+	var command string
+	switch {
+	case o.Verb == VerbRollback:
+		command = "paictl upgrade rollback"
+	case o.Verb == VerbUpgrade && release != "":
+		command = "paictl upgrade apply --to " + string(release)
+	default:
+		return ""
+	}
+	if o.Target.Part != "" {
+		command += " --" + o.Target.Part
+	}
+	return command
 }
 
 // ServiceChanges are the changed objects of a service, and the workloads that

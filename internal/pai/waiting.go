@@ -5,7 +5,7 @@ import "time"
 // UpgradeTarget is the target of an operation, so that the operation can be resumed.
 type UpgradeTarget struct {
 	Release Release `json:"release"`
-	// Part is "kubernetes" or "services" if only that part is upgraded.
+	// Part is "kubernetes" or "services" if only that part is upgraded or rolled back.
 	Part string `json:"part,omitempty"`
 	// Machine is the machine of an operation on one machine.
 	Machine string `json:"machine,omitempty"`

@@ -132,6 +132,10 @@ func CleanPlan(w World, wipe bool) (Plan, error) {
 		return Plan{}, pai.Errorf(pai.CodeRefused, "stop the jobs, or delete the nodes; for the jobs, run: paictl job list",
 			"jobs run on nodes that are not in the configuration, and would lose their cluster: %s", strings.Join(stranded, ", "))
 	}
+	if unknown := w.unknownOutsideLayout(); wipe && unknown != "" {
+		return Plan{}, pai.Errorf(pai.CodeRefused, "add these machines to layout.yaml; or, if no job runs there, delete their lines, which end with # pai, from /etc/hosts of the control-plane machine",
+			"without the API server, it is unknown whether jobs run on machines that are not in the configuration, and would lose their cluster: %s", unknown)
+	}
 	p := Plan{Verb: pai.VerbClean, From: w.Current, To: w.Current, Hops: []Hop{}, Steps: Clean(w, wipe)}
 	if wipe {
 		p.To = pai.Pair{}

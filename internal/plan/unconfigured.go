@@ -84,7 +84,7 @@ func (m UnconfiguredMember) String() string {
 // first boot there is nothing to observe.
 func (w World) UnknownUnconfigured() []string {
 	u, api := w.Unconfigured, cmp.Or(w.APIError, "not observed")
-	if w.Current.Kubernetes == "" {
+	if w.Current.Kubernetes == "" && w.UnknownControlPlane() == "" {
 		return nil
 	}
 	var unknown []string
@@ -116,6 +116,23 @@ func (w World) jobsOutsideLayout() []string {
 		}
 	}
 	return found
+}
+
+// unknownOutsideLayout names the machines that are not in the configuration and can run jobs
+// of a cluster whose API server is unavailable; empty if there is none.
+func (w World) unknownOutsideLayout() string {
+	u := w.Unconfigured
+	switch {
+	case w.APIReachable || w.Current.Kubernetes == "":
+		return ""
+	case u.Machines == nil:
+		return "their names are unknown (" + cmp.Or(u.MachinesError, "not observed") + ")"
+	}
+	var names []string
+	for _, m := range u.Machines {
+		names = append(names, m.Name+" ("+m.Address+")")
+	}
+	return strings.Join(names, ", ")
 }
 
 // checkUnconfiguredNodes refuses an upgrade whose newest API server would not

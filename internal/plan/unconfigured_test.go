@@ -130,3 +130,26 @@ func TestCleanKeepsTheClusterOfJobsOutsideTheLayout(t *testing.T) {
 		t.Errorf("a clean keeps the data of the cluster, but got %v", err)
 	}
 }
+
+// Without the API server, the jobs on a machine outside the layout are unknown. The machine is
+// in /etc/hosts, and its cluster stays until an operator says that no job runs there.
+func TestCleanKeepsTheClusterOfUnknownJobsOutsideTheLayout(t *testing.T) {
+	in := duringOutage(running(twoReleases(), "v0.10", "cp-01"))
+	in.World.Unconfigured = Unconfigured{Machines: []UnconfiguredMachine{{Name: "gpu-09", Address: "10.0.0.9"}}}
+	_, err := CleanPlan(in.World, true)
+	wantError(t, err, pai.CodeRefused, "gpu-09 (10.0.0.9)", "# pai")
+	if _, err := CleanPlan(in.World, false); err != nil {
+		t.Errorf("a clean keeps the data of the cluster, but got %v", err)
+	}
+	in.World.Unconfigured = Unconfigured{MachinesError: "permission denied"}
+	_, err = CleanPlan(in.World, true)
+	wantError(t, err, pai.CodeRefused, "their names are unknown (permission denied)", "layout.yaml")
+	in.World.Unconfigured = Unconfigured{Machines: []UnconfiguredMachine{}}
+	if _, err := CleanPlan(in.World, true); err != nil {
+		t.Errorf("a cluster whose machines are all in the layout: got %v", err)
+	}
+	in.World.Unconfigured.Machines, in.World.Current = nil, pai.Pair{}
+	if _, err := CleanPlan(in.World, true); err != nil {
+		t.Errorf("no cluster was booted: got %v", err)
+	}
+}

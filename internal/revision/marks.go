@@ -26,7 +26,7 @@ type mark struct {
 const maxMarks = 100
 
 // AppliedWith is the revision that was applied last to all of a part while the part
-// had a version, not after a time unless it is zero; 0 if unknown.
+// had a version, or any if it is empty, not after a time unless it is zero; 0 if unknown.
 func (s *Store) AppliedWith(ctx context.Context, part Part, version pai.AnyVersion, until time.Time) (int, error) {
 	marks, err := s.marks(ctx)
 	if err != nil {
@@ -34,7 +34,7 @@ func (s *Store) AppliedWith(ctx context.Context, part Part, version pai.AnyVersi
 	}
 	number := 0
 	for _, m := range marks {
-		if m.Part == part && m.Version == version && (until.IsZero() || !m.Time.After(until)) {
+		if m.Part == part && (m.Version == version || version == "") && (until.IsZero() || !m.Time.After(until)) {
 			number = m.Revision
 		}
 	}

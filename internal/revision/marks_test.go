@@ -36,6 +36,7 @@ func TestAppliedWithVersion(t *testing.T) {
 		want    int
 	}{
 		{Services, "v0.9", time.Time{}, 2}, {Services, "v0.9", second, 1}, {Services, "v0.9", start.Add(-time.Hour), 0},
+		{Services, "", time.Time{}, 3}, {Services, "", second, 1}, // the services were unknown
 		{Services, "v0.10", time.Time{}, 3}, {Services, "v0.8", time.Time{}, 0}, {Kubernetes, "v0.9-pai", time.Time{}, 1},
 	} {
 		if got, err := s.AppliedWith(ctx, c.part, c.version, c.until); got != c.want || err != nil {
