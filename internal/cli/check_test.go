@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
 
 	"pai.dev/pai/internal/check"
 	"pai.dev/pai/internal/cli/ui"
@@ -45,5 +48,23 @@ ok (1)
 	}
 	if err := checkError(results[2:]); err != nil {
 		t.Errorf("got %v, want no error for warnings", err)
+	}
+}
+
+// The refusal of a check advises --skip-check, so every command that runs checks has it.
+func TestCommandsWithChecksCanSkipThem(t *testing.T) {
+	t.Parallel()
+	runNone := []string{"paictl cluster k8s-clean", "paictl cluster restore", "paictl machine maintain", "paictl upgrade abandon",
+		"paictl service stop", "paictl service refresh", "paictl service delete"}
+	var without []string
+	eachCommand(newRootCommand(&Env{}), func(cmd *cobra.Command) {
+		if cmd.Flag("accept-risk") != nil && cmd.Flag("skip-check") == nil {
+			without = append(without, cmd.CommandPath())
+		}
+	})
+	slices.Sort(without)
+	slices.Sort(runNone)
+	if !slices.Equal(without, runNone) {
+		t.Errorf("got commands without --skip-check\n%q, want\n%q", without, runNone)
 	}
 }

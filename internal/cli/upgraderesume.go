@@ -101,6 +101,7 @@ func newUpgradeRollbackCommand(env *Env) *cobra.Command {
 	target := addParts(cmd, "roll back")
 	f := addOperateFlags(env, cmd)
 	addParallelMachines(cmd, f)
+	addSkipCheck(cmd, &f.skip)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return f.run(cmd.Context(), "roll the cluster back to the versions before the last upgrade",
 			func(s *session.Session) (operation.Goal, error) { return operation.Rollback(cmd.Context(), s, *target) })
