@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 
 	"pai.dev/pai/internal/fence"
 )
@@ -22,6 +23,10 @@ func marked(ctx context.Context, mark string) string {
 	return mark
 }
 
+// staleLimit is the time for stale commands to end. A sync on a disk that others write to
+// took more than 10 s.
+const staleLimit = time.Minute
+
 // EndStale ends the commands on a machine that were started with locks of the cluster
 // that other processes have taken over, by the tokens of these locks. sshd does not notice
 // for hours that the host of their paictl is lost, and they would run to their end beside
@@ -38,18 +43,23 @@ func EndStale(ctx context.Context, h Host, tokens []string) error {
 	if patterns.Len() == 0 {
 		return nil
 	}
-	// The exit code of grep is no answer: it is 2 when any process has ended meanwhile.
+	// The exit code of grep is no answer: it is 2 when any process has ended meanwhile. A
+	// killed program ends only when the kernel has completed its write to a disk.
 	script := fmt.Sprintf(`
 n=0
 while found=$(grep -lsa%s /proc/[0-9]*/cmdline || :) && [ -n "$found" ]; do
-    [ "$n" -lt 50 ] || { echo "still running:" $found >&2; exit 1; }
+    [ "$n" -lt %d ] || {
+        echo "these processes do not end:" $(printf '%%s\n' "$found" | tr -cd '0-9\n') >&2
+        echo "these wait for a disk:" $(grep -hs '^[0-9]* (.*) D ' /proc/[0-9]*/stat | sed 's/ D .*//') >&2
+        exit 1
+    }
     for p in $found; do
         p=${p#/proc/}
         kill -s TERM "${p%%/cmdline}" 2>/dev/null || :
     done
     n=$((n + 1))
     sleep 0.2
-done`, patterns.String())
+done`, patterns.String(), int(staleLimit/(200*time.Millisecond)))
 	if _, err := h.Run(ctx, Command{Script: script}); err != nil {
 		return fmt.Errorf("end the commands of earlier holders of the lock on %q: %w", h.Name(), err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -47,6 +48,32 @@ func TestEndStaleEndsCommandsOfTheToken(t *testing.T) {
 	}
 	if running(stale) || !running(kept) || !running(free) {
 		t.Errorf("got running %v, %v, and %v, want only the command of the previous holder ended", running(stale), running(kept), running(free))
+	}
+}
+
+// A command that the kernel lets end later, as one that syncs a disk, is waited for. It is
+// a shell here that ignores the signal.
+func TestEndStaleWaitsForSlowCommands(t *testing.T) {
+	t.Parallel()
+	token := rand.Text()
+	slow := exec.CommandContext(t.Context(), "sh", "-c", "trap '' TERM; echo; sleep 11", "pai-x-"+token)
+	out, err := slow.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := slow.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- slow.Wait() }()
+	if err := machine.EndStale(t.Context(), startSSHD(t).dial(t), []string{token}); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 

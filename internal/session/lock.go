@@ -51,8 +51,9 @@ func (s *Session) Locked(ctx context.Context, verb pai.Verb, o run.LockOptions, 
 	return do(fence.With(held, fence.Fence{Token: lock.Token(), Held: lock.Err}), lock)
 }
 
-// staleTimeout is the time for commands of earlier holders to end.
-const staleTimeout = 30 * time.Second
+// staleTimeout is the time for commands of earlier holders to end, which is longer than
+// the limit on each machine.
+const staleTimeout = 90 * time.Second
 
 // staleLock is a lock that names the earlier holders whose commands might still run.
 type staleLock interface {
@@ -70,6 +71,8 @@ func (s *Session) endStale(ctx context.Context, lock staleLock) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, staleTimeout, fmt.Errorf("no end within %s", staleTimeout))
 	defer cancel()
+	slow := time.AfterFunc(5*time.Second, func() { s.Progressf("waiting up to %s for commands of an earlier operation to end", staleTimeout) })
+	defer slow.Stop()
 	names := slices.Sorted(maps.Keys(s.Hosts))
 	failed := make([]error, len(names))
 	var wg sync.WaitGroup
