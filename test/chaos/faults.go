@@ -32,7 +32,7 @@ func Faults(random *rand.Rand) []Fault {
 		{Name: "flaky-jobs", What: "beside the job, twenty tasks fail at random moments, four exceed their memory limit, and one is killed while the kubelet is replaced: only that one was interrupted",
 			Besides: submitFlaky, Check: checkFlaky, Inject: killVictim},
 		{Name: "kill-rollback", What: "an upgrade is killed before its commit and rolled back, then a whole one is rolled back; kill -9 at the end of every step of both rollbacks",
-			Before: killRollbacks},
+			Before: killRollbacks, Leaves: snapshotsOfRollbacks()},
 		{Name: "clean-in-handover", What: "kill -9 while etcd is handed over, then a clean and a boot: the data must come back", NoJob: true, Apart: true, Inject: always(cleanInHandover)},
 		{Name: "reboot-worker", What: "a machine without jobs is rebooted in the middle, twice", Machines: 2, Idle: "pai-2", Inject: reboot("pai-2", "machine/pai-2/images", "machine/pai-2/kubelet")},
 		{Name: "reboot-busy", What: "the machine that the job runs on is rebooted in the middle: the report must name that cause, and the rest must converge", Machines: 2, Idle: "pai-1",

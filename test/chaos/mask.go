@@ -57,6 +57,9 @@ func maskObject(o map[string]any) (string, error) {
 		for _, k := range []string{"uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink"} {
 			delete(meta, k)
 		}
+		if annotations, ok := meta["annotations"].(map[string]any); ok {
+			delete(annotations, "deployment.kubernetes.io/revision") // counts the changes of a Deployment
+		}
 	}
 	if o["kind"] == "Secret" {
 		data, _ := o["data"].(map[string]any)

@@ -6,6 +6,10 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"pai.dev/pai/internal/layout"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/plan"
 )
 
 // killRollbacks rolls an upgrade back before its commit and another one after it, and
@@ -32,6 +36,13 @@ func killRollbacks(ctx context.Context, c *Cluster) error {
 		return fmt.Errorf("after the commit: %w", err)
 	}
 	return nil
+}
+
+// snapshotsOfRollbacks are those of a rollback past a commit: the one that it restored, and
+// the one of what it undid. The next upgrade makes those of its hop again.
+func snapshotsOfRollbacks() []string {
+	from, to := pai.KubernetesVersion(From+"-pai"), pai.KubernetesVersion(To+"-pai")
+	return []string{layout.SnapshotsDir + "/" + plan.RestoredSnapshot(from, to), fmt.Sprintf("%s/%s-to-%s.db", layout.SnapshotsDir, to, from)}
 }
 
 // rollBack gives the command again until it has nothing more to do. A step that ends for

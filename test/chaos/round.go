@@ -36,6 +36,8 @@ type Fault struct {
 	// Before is called with the cluster of the older release and its job. What it leaves
 	// is upgraded. It may be nil.
 	Before func(ctx context.Context, c *Cluster) error
+	// Leaves are the ends of keys in the state that Before adds, and that the upgrade leaves.
+	Leaves []string
 	// Inject makes the injection of one upgrade, with its own state. Nil for none.
 	Inject func() Inject
 }
@@ -104,7 +106,7 @@ func (c *Cluster) Upgrade(ctx context.Context, f Fault, undisturbed State) (r Ro
 	if r.End, err = c.TakeState(ctx, max(f.Machines, 1)); err != nil {
 		return r, err
 	}
-	end := r.End
+	end := r.End.without(f.Leaves)
 	if f.Rebooted != "" && undisturbed != nil {
 		// A machine without tasks gets its reservations, for which a busy one waits.
 		if _, reserves := r.End.withoutReservations(f.Rebooted); !reserves {

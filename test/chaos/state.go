@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -51,6 +52,15 @@ func (s State) Diff(other State) []string {
 		}
 	}
 	return found
+}
+
+// without leaves out entries by the ends of their keys.
+func (s State) without(ends []string) State {
+	left := maps.Clone(s)
+	maps.DeleteFunc(left, func(key, _ string) bool {
+		return slices.ContainsFunc(ends, func(end string) bool { return strings.HasSuffix(key, end) })
+	})
+	return left
 }
 
 // withoutReservations leaves out what the kubelet of a machine keeps from pods, and
@@ -164,8 +174,13 @@ func (c *Cluster) takeFiles(ctx context.Context, s State, machine string) error 
 		}
 		if h.Name != "run/chaos-list" {
 			text := slots.name(string(data))
-			if h.Name == "etc/pai/api-proxy.json" { // lists both slots in a fixed order
+			switch {
+			case h.Name == "etc/pai/api-proxy.json": // lists both slots in a fixed order
 				text = strings.NewReplacer("port-used", "port-of-a-slot", "port-idle", "port-of-a-slot").Replace(text)
+			case path.Base(h.Name) == "kubeadm.yaml": // what the version was last used for
+				text = strings.NewReplacer("etcd/used", "etcd/of-a-slot", "etcd/idle", "etcd/of-a-slot").Replace(text)
+			case strings.HasPrefix(path.Base(h.Name), "etcd-"):
+				text = slots.nameMembers(text)
 			}
 			if h.Name == "var/lib/pai/network/tasks.json" {
 				if text, err = withoutTasks(text); err != nil {
@@ -201,23 +216,38 @@ func withoutTasks(text string) (string, error) {
 
 // slotNames gives the two slots of etcd and of the API server names by what
 // they do: which of them is in use depends on how often one took over.
-type slotNames struct{ replace *strings.Replacer }
+type slotNames struct{ replace, members *strings.Replacer }
 
 func (n slotNames) name(s string) string { return n.replace.Replace(s) }
+
+// firstMembers is the line of an etcd with the members that it started with.
+var firstMembers = regexp.MustCompile(`(?m)^(ETCD_INITIAL_CLUSTER=)(.+)$`)
+
+// nameMembers is name for the ports and the members in a file of etcd. Other files have
+// those of both slots in a fixed order. An etcd has itself as the last of the first
+// members, and their order means nothing.
+func (n slotNames) nameMembers(s string) string {
+	return firstMembers.ReplaceAllStringFunc(n.members.Replace(s), func(line string) string {
+		key, members, _ := strings.Cut(line, "=")
+		sorted := strings.Split(members, ",")
+		slices.Sort(sorted)
+		return key + "=" + strings.Join(sorted, ",")
+	})
+}
 
 func (c *Cluster) slots(ctx context.Context, machine string) (slotNames, error) {
 	out, err := c.inside(ctx, machine, `for r in etcd apiserver; do for s in a b; do ! systemctl is-active -q pai-$r-$s.service || echo $r $s; done; done`)
 	if err != nil {
 		return slotNames{}, fmt.Errorf("see which slots are in use: %w", err)
 	}
-	return slotsInUse(out), nil
+	return slotsInUse(out, machine), nil
 }
 
-// slotsInUse reads lines of a role and the slot that is in use.
-func slotsInUse(lines string) slotNames {
-	var pairs []string
+// slotsInUse reads lines of a role and the slot that is in use on a machine.
+func slotsInUse(lines, machine string) slotNames {
+	var pairs, members []string
 	what := map[string]string{"etcd": "etcd", "apiserver": "API server"} // in the description of a unit
-	ports := map[string][2]string{"etcd": {"2379", "2389"}, "apiserver": {"6444", "6445"}}
+	ports := map[string][2]string{"apiserver": {"6444", "6445"}}
 	for line := range strings.Lines(lines) {
 		role, used, _ := strings.Cut(strings.TrimSpace(line), " ")
 		idle, used1, idle1 := "b", ports[role][0], ports[role][1]
@@ -227,12 +257,26 @@ func slotsInUse(lines string) slotNames {
 		pairs = append(pairs, role+"-"+used, role+"-used", role+"-"+idle, role+"-idle",
 			"lib/"+role+"/"+used, "lib/"+role+"/used", "lib/"+role+"/"+idle, "lib/"+role+"/idle",
 			what[role]+", slot "+used, what[role]+", slot used", what[role]+", slot "+idle, what[role]+", slot idle")
+		if role == "etcd" {
+			for _, slot := range layout.Slots() {
+				name := "idle"
+				if slot.Name == used {
+					name = "used"
+				}
+				for what, port := range map[string]int{"client": slot.EtcdClientPort, "peer": slot.EtcdPeerPort, "metrics": slot.EtcdMetricsPort} {
+					members = append(members, fmt.Sprintf(":%d", port), ":"+what+"-port-"+name)
+				}
+				for _, end := range []string{"=", " ", "\n"} {
+					members = append(members, slot.Member(machine)+end, machine+"-"+name+end)
+				}
+			}
+		}
 		if role == "apiserver" {
 			pairs = append(pairs, used1, "port-used", idle1, "port-idle",
 				"audit-"+used+".log", "audit-used.log", "audit-"+idle+".log", "audit-idle.log")
 		}
 	}
-	return slotNames{strings.NewReplacer(pairs...)}
+	return slotNames{strings.NewReplacer(pairs...), strings.NewReplacer(members...)}
 }
 
 const unitsScript = `

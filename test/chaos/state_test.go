@@ -149,7 +149,7 @@ func TestOfUsers(t *testing.T) {
 // that an idle one is left does.
 func TestSlotNames(t *testing.T) {
 	t.Parallel()
-	a, b := slotsInUse("etcd a\napiserver b\n"), slotsInUse("etcd b\napiserver a\n")
+	a, b := slotsInUse("etcd a\napiserver b\n", "pai-1"), slotsInUse("etcd b\napiserver a\n", "pai-1")
 	for _, c := range [][2]string{
 		{"/opt/pai/role/etcd-a", "/opt/pai/role/etcd-b"}, {"/var/lib/etcd/b", "/var/lib/etcd/a"},
 		{"pai-apiserver-a.service", "pai-apiserver-b.service"}, {"--secure-port=6445", "--secure-port=6444"},
@@ -159,6 +159,23 @@ func TestSlotNames(t *testing.T) {
 		if a.name(c[0]) != b.name(c[1]) || a.name(c[0]) == a.name(c[1]) {
 			t.Errorf("%q is %q, %q is %q", c[0], a.name(c[0]), c[1], b.name(c[1]))
 		}
+	}
+	const inA = "ETCD_INITIAL_CLUSTER=pai-1-b=https://10.9.0.11:2390,pai-1-a=https://10.9.0.11:2380\n--name=pai-1-a \\\n--listen-client-urls=https://127.0.0.1:2379\n--x=pai-1-api\n"
+	inB := strings.NewReplacer("pai-1-b=https://10.9.0.11:2390,pai-1-a=https://10.9.0.11:2380", "pai-1-a=https://10.9.0.11:2380,pai-1-b=https://10.9.0.11:2390",
+		"=pai-1-a ", "=pai-1-b ", "2379", "2389").Replace(inA)
+	if a.nameMembers(inA) != b.nameMembers(inB) {
+		t.Errorf("the etcds of the slots differ: %q and %q", a.nameMembers(inA), b.nameMembers(inB))
+	}
+	if a.nameMembers(inA) == b.nameMembers(inA) || !strings.Contains(a.nameMembers(inA), "--x=pai-1-api") {
+		t.Errorf("got %q for the slot in use, %q for the idle one", a.nameMembers(inA), b.nameMembers(inA))
+	}
+}
+
+func TestStateWithout(t *testing.T) {
+	t.Parallel()
+	s := State{"pai-1 large of /var/lib/x.db": "", "pai-1 large of /var/lib/x.db.old": ""}
+	if got := s.without([]string{"/var/lib/x.db"}); len(got) != 1 || len(s) != 2 || len(s.without(nil)) != 2 {
+		t.Errorf("got %v of %v", got, s)
 	}
 }
 
