@@ -40,10 +40,13 @@ func despiteConflicts(ctx context.Context, do func() error) error {
 	}
 }
 
+// errContended is what users see of a contended error.
+var errContended = errors.New("others change it at the same time")
+
 // contended is the error of a write that others were faster than each time. It counts as
 // errUnavailable: a retry might succeed.
 type contended struct{ err error }
 
-func (c contended) Error() string      { return "others change it at the same time: " + c.err.Error() }
+func (c contended) Error() string      { return errContended.Error() + ": " + c.err.Error() }
 func (c contended) Unwrap() error      { return c.err }
 func (contended) Is(target error) bool { return target == errUnavailable }

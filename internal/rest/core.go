@@ -275,7 +275,7 @@ func apiError(what string, err error) error {
 	case errors.Is(err, context.Canceled):
 		return err
 	case errors.As(err, new(contended)):
-		return pai.Errorf(pai.CodeFailed, "try again in a moment", "%s: %w", what, err)
+		return withheld("try again in a moment", what, errContended, err)
 	case isTooLarge(err):
 		return pai.Errorf(pai.CodeInvalid, "make the job smaller", "%s: the cluster does not store objects of that size: %w", what, err)
 	case isQuotaExceeded(err):
