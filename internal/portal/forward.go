@@ -111,7 +111,7 @@ func requestHeaders() []string { return []string{"Accept", "Content-Type"} }
 
 // answerHeaders are the headers of the REST server that the page gets.
 func answerHeaders() []string {
-	return []string{"Content-Type", "Content-Length", "Retry-After", "Pai-Missing-Output", "Pai-Incomplete"}
+	return []string{"Content-Type", "Content-Length", "Retry-After", "Pai-Missing-Output", "Pai-Incomplete", "Pai-Not-Started"}
 }
 
 func (h *Handler) newProxy() *httputil.ReverseProxy {

@@ -220,7 +220,7 @@ func (c *Client) do(ctx context.Context, method, path string, q url.Values, cont
 		}
 	}
 	return nil, pai.Errorf(pai.CodeFailed, "check the services; run: paictl service status",
-		"%w: the REST server is unreachable: %s", errUnavailable, strings.Join(refused, "; "))
+		"%w: %s", errUnreachable, strings.Join(refused, "; "))
 }
 
 func checked(resp *http.Response) (*http.Response, error) {
@@ -232,5 +232,9 @@ func checked(resp *http.Response) (*http.Response, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the answer of the REST server: %w", err)
 	}
-	return nil, errorFrom(resp.StatusCode, body)
+	e := errorFrom(resp.StatusCode, body)
+	if resp.Header.Get(notStartedHeader) != "" {
+		e.Err = errors.Join(e.Err, errNotStarted)
+	}
+	return nil, e
 }

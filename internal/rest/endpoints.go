@@ -56,15 +56,15 @@ func (h *Handler) serve(e endpoint, fail func(http.ResponseWriter, *http.Request
 			fail(w, req, err)
 			return
 		}
-		ctx, cancel := context.WithCancel(withPermit(req.Context(), p))
-		defer cancel()
+		ctx, cancel := context.WithCancelCause(withPermit(req.Context(), p))
+		defer cancel(nil)
 		req = req.WithContext(ctx)
-		if isFollow(req) {
-			go h.endRevoked(ctx, cancel, p)
+		if isOutput(req) {
+			go endRevoked(ctx, cancel, p, func(ctx context.Context) (Caller, error) { return h.Users.Caller(ctx, p.token) })
 		}
 		data, err := e.call(w, req)
 		if err != nil {
-			fail(w, req, err)
+			fail(w, req, endedBy(req.Context(), err))
 			return
 		}
 		switch data := data.(type) {
@@ -77,7 +77,7 @@ func (h *Handler) serve(e endpoint, fail func(http.ResponseWriter, *http.Request
 		}
 	})
 	if h.Policy.Authorize(Caller{}, e.verb, identity.Object{Kind: e.kind}) == nil {
-		return answer // for everyone
+		return h.forEveryone(answer, e.kind, fail)
 	}
 	return h.authenticated(h.limited(answer, fail), fail)
 }

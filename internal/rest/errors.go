@@ -117,7 +117,7 @@ func bodyOf(err error) errorBody {
 
 // errorFrom is the inverse of bodyOf. It shows the body of another server as it
 // is.
-func errorFrom(status int, body []byte) error {
+func errorFrom(status int, body []byte) *pai.Error {
 	var b errorBody
 	if json.Unmarshal(body, &b) != nil || b.Code == "" {
 		return pai.Errorf(pai.CodeFailed, "check that this is the address of a PAI REST server", "the server answered %d %s: %.200s", status, http.StatusText(status), body)

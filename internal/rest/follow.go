@@ -23,7 +23,7 @@ func (c *Client) follow(ctx context.Context, id JobID, o LogOptions) (io.ReadClo
 	ctx, cancel := context.WithCancel(ctx)
 	f := &follower{client: c, id: id, options: o, timestamps: o.Timestamps}
 	f.options.Timestamps = true
-	first, err := c.logs(ctx, id, f.options)
+	first, err := f.open(ctx)
 	if err != nil {
 		cancel()
 		return nil, err
@@ -51,36 +51,47 @@ type follower struct {
 	id         JobID
 	options    LogOptions
 	timestamps bool      // the caller wants them
+	served     time.Time // when a server last had the task; zero if none had yet
 	last       time.Time // of the newest line that was written
 	written    int       // bytes of that line, if its end is missing
 }
 
 // run returns nil if the task has ended.
 func (f *follower) run(ctx context.Context, stream io.ReadCloser, w io.Writer) error {
-	lastLine := time.Now()
 	for {
-		if stream != nil {
-			passed, err := f.pass(stream, w)
-			stream.Close()
-			if passed {
-				lastLine = time.Now()
-			}
-			if err == nil || errors.Is(err, io.ErrClosedPipe) {
-				return err
-			}
+		err := f.pass(stream, w)
+		stream.Close()
+		f.served = time.Now()
+		if err == nil || errors.Is(err, io.ErrClosedPipe) {
+			return err
 		}
-		err := poll.Sleep(ctx, followPause)
-		if err != nil {
+		if err := poll.Sleep(ctx, followPause); err != nil {
 			return err
 		}
 		if !f.last.IsZero() {
 			f.options.Tail, f.options.Since = 0, f.last
 		}
-		if stream, err = f.client.logs(ctx, f.id, f.options); err != nil {
-			stream = nil
-			if !errors.Is(err, errUnavailable) && !errors.Is(err, errBusy) || time.Since(lastLine) > followTimeout {
-				return err
-			}
+		if stream, err = f.open(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// open opens a stream. It asks again without end while the task waits to start, and for
+// followTimeout while servers are replaced. If no server answers at all, the user learns
+// it at once.
+func (f *follower) open(ctx context.Context) (io.ReadCloser, error) {
+	for {
+		stream, err := f.client.logs(ctx, f.id, f.options)
+		if f.served.IsZero() && !errors.Is(err, errUnreachable) || errors.Is(err, errNotStarted) {
+			f.served = time.Now()
+		}
+		again := errors.Is(err, errUnavailable) || errors.Is(err, errBusy)
+		if !again || time.Since(f.served) > followTimeout {
+			return stream, err
+		}
+		if err := poll.Sleep(ctx, followPause); err != nil {
+			return nil, err
 		}
 	}
 }
@@ -90,7 +101,7 @@ func (f *follower) run(ctx context.Context, stream io.ReadCloser, w io.Writer) e
 const maxLine = 1 << 20
 
 // pass writes the new lines. A nil error means that the task has ended.
-func (f *follower) pass(stream io.Reader, w io.Writer) (passed bool, err error) {
+func (f *follower) pass(stream io.Reader, w io.Writer) error {
 	lines := bufio.NewReaderSize(stream, maxLine)
 	p := passing{follower: f, seen: f.last, unfinished: f.written}
 	for {
@@ -98,17 +109,15 @@ func (f *follower) pass(stream io.Reader, w io.Writer) (passed bool, err error) 
 		more := errors.Is(err, bufio.ErrBufferFull)
 		// The server sends an incomplete line again.
 		if len(piece) > 0 && (err == nil || more || errors.Is(err, io.EOF)) {
-			wrote, err := p.write(w, string(piece), more)
-			if err != nil {
-				return passed, io.ErrClosedPipe
+			if err := p.write(w, string(piece), more); err != nil {
+				return io.ErrClosedPipe
 			}
-			passed = passed || wrote
 		}
 		switch {
 		case err == io.EOF:
-			return passed, nil
+			return nil
 		case err != nil && !more:
-			return passed, err
+			return err
 		}
 	}
 }
@@ -125,7 +134,7 @@ type passing struct {
 }
 
 // write writes the new part of a piece of a line; more pieces of the line can follow.
-func (p *passing) write(w io.Writer, piece string, more bool) (wrote bool, err error) {
+func (p *passing) write(w io.Writer, piece string, more bool) error {
 	if !p.inLine {
 		piece = p.begin(piece)
 	}
@@ -133,18 +142,18 @@ func (p *passing) write(w io.Writer, piece string, more bool) (wrote bool, err e
 	p.at += len(piece)
 	p.inLine = more
 	if p.skip < 0 {
-		return false, nil
+		return nil
 	}
 	if done := min(max(p.skip-start, 0), len(piece)); done < len(piece) || len(piece) == 0 {
 		if _, err := io.WriteString(w, piece[done:]); err != nil {
-			return false, err
+			return err
 		}
 		p.written = p.at
 	}
 	if !more {
 		p.written = 0
 	}
-	return true, nil
+	return nil
 }
 
 // begin reads the time of a line and returns what is written of its first piece.

@@ -66,7 +66,7 @@ type Authenticator interface {
 	Ready(ctx context.Context) error
 }
 
-// requestTimeout ends the handling of a request, except of followed logs.
+// requestTimeout ends the handling of a request, except of output.
 const requestTimeout = time.Minute
 
 // Routes is the handler of all requests. Call it once.
@@ -147,13 +147,17 @@ func bearer(req *http.Request) string {
 const tokenCheckEvery = 10 * time.Second
 
 // endRevoked ends a request that stays open once its token is not valid any more, or its
-// caller has lost the right.
-func (h *Handler) endRevoked(ctx context.Context, cancel context.CancelFunc, p permit) {
+// caller, whom now returns, has lost the right. The reason is the cause of its context.
+func endRevoked(ctx context.Context, cancel context.CancelCauseFunc, p permit, now func(context.Context) (Caller, error)) {
 	for poll.Sleep(ctx, tokenCheckEvery) == nil {
-		caller, err := h.Users.Caller(ctx, p.token)
-		lost := err == nil && p.holdsFor(caller) != nil
-		if lost || errors.Is(err, errUnauthorized) || errors.Is(err, errUsersUnknown) {
-			cancel()
+		caller, err := now(ctx)
+		if err == nil {
+			err = p.holdsFor(caller)
+		} else if errors.Is(err, errUnavailable) && !errors.Is(err, errUsersUnknown) {
+			continue
+		}
+		if err != nil {
+			cancel(err)
 			return
 		}
 	}
@@ -170,8 +174,10 @@ func (h *Handler) fail(w http.ResponseWriter, req *http.Request, err error) {
 func (h *Handler) beforeFailure(w http.ResponseWriter, req *http.Request, err error) (status int, ok bool) {
 	status = statusOf(err)
 	switch {
-	case errors.Is(err, context.Canceled) && req.Context().Err() != nil:
+	case errors.Is(err, context.Canceled) && clientLeft(req):
 		return 0, false
+	case errors.Is(err, errNotStarted):
+		w.Header().Set(notStartedHeader, "true")
 	case status >= 500:
 		h.Log.Error("request failed", "method", req.Method, "path", logPath(req), "error", err, "details", pai.DetailsOf(err))
 	}
@@ -205,7 +211,9 @@ func (h *Handler) logged(next http.Handler) http.Handler {
 		defer func() { //nolint:contextcheck // its context is that of req
 			took := time.Since(start)
 			h.metrics.inFlight.Dec()
-			h.metrics.observe(req, ww.Status(), took)
+			if ww.Header().Get(notStartedHeader) == "" { // who follows asks again and again
+				h.metrics.observe(req, ww.Status(), took)
+			}
 			level := slog.LevelInfo
 			if !strings.HasPrefix(req.URL.Path, "/api/") {
 				level = slog.LevelDebug

@@ -23,6 +23,11 @@ const (
 	maxFollowers      = 50
 	// followLimit ends followed logs. Clients follow them again without a gap.
 	followLimit = 12 * time.Hour
+	// outputLimit ends output that is not followed. A machine has up to 50 MiB of a task.
+	outputLimit = 30 * time.Minute
+	// maxLinks is how much output that links lead to one user has in progress. Who has a
+	// link needs no token, so it must not count as a request of the user.
+	maxLinks = 4
 )
 
 // errBusy marks the error of a caller with too many requests: a later retry succeeds.
@@ -43,28 +48,45 @@ type callers struct {
 }
 
 type caller struct {
-	rate                *rate.Limiter
-	requests, followers int // in progress
-	waiting             int // for the rate
+	rate, linkRate             *rate.Limiter
+	requests, followers, links int // in progress
+	waiting                    int // for the rate
 }
 
 // enter counts a request in progress until done is called.
 func (c *callers) enter(name string, follows bool) (done func(), err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	one := c.known(name)
+	if follows {
+		return c.begin(name, one.rate, &one.followers, maxFollowers, "followed logs")
+	}
+	return c.begin(name, one.rate, &one.requests, maxRequests, "requests in progress")
+}
+
+// enterLink is enter for output that a link of a user leads to.
+func (c *callers) enterLink(name string) (done func(), err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	one := c.known(name)
+	return c.begin(name, one.linkRate, &one.links, maxLinks, "links in use")
+}
+
+// known returns a caller, with the lock held.
+func (c *callers) known(name string) *caller {
 	if c.of == nil {
 		c.of = map[string]*caller{}
 	}
 	if c.of[name] == nil {
-		c.of[name] = &caller{rate: rate.NewLimiter(requestsPerSecond, requestBurst)}
+		c.of[name] = &caller{rate: rate.NewLimiter(requestsPerSecond, requestBurst), linkRate: rate.NewLimiter(requestsPerSecond, requestBurst)}
 	}
-	one := c.of[name]
-	count, limit, what := &one.requests, maxRequests, "requests in progress"
-	if follows {
-		count, limit, what = &one.followers, maxFollowers, "followed logs"
-	}
+	return c.of[name]
+}
+
+// begin counts one more, with the lock held.
+func (c *callers) begin(name string, allowed *rate.Limiter, count *int, limit int, what string) (done func(), err error) {
 	switch {
-	case !one.rate.Allow():
+	case !allowed.Allow():
 		return nil, pai.Errorf(pai.CodeFailed, "send fewer requests", "%w: the limit of user %q is %d per second", errTooFast, name, requestsPerSecond)
 	case *count >= limit:
 		return nil, pai.Errorf(pai.CodeFailed, "end some of them first", "%w: user %q has %d %s, which is the limit", errBusy, name, *count, what)
@@ -121,10 +143,13 @@ func (h *Handler) limited(next http.Handler, fail func(http.ResponseWriter, *htt
 		}
 		defer done()
 		limit := requestTimeout
-		if follows {
+		switch {
+		case follows:
 			limit = followLimit
+		case isOutput(req):
+			limit = outputLimit
 		}
-		ctx, cancel := context.WithTimeout(req.Context(), limit)
+		ctx, cancel := withLimit(req.Context(), limit)
 		defer cancel()
 		next.ServeHTTP(w, req.WithContext(ctx))
 	})
@@ -134,5 +159,10 @@ func (h *Handler) limited(next http.Handler, fail func(http.ResponseWriter, *htt
 // that is no boolean is refused later.
 func isFollow(req *http.Request) bool {
 	o, err := logOptions(req)
-	return strings.HasSuffix(req.URL.Path, "/logs") && err == nil && o.Follow
+	return isOutput(req) && err == nil && o.Follow
+}
+
+// isOutput reports whether a request is for the output of a task, which can be long.
+func isOutput(req *http.Request) bool {
+	return strings.HasPrefix(req.URL.Path, "/api/v2/jobs/") && strings.HasSuffix(req.URL.Path, "/logs")
 }

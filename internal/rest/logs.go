@@ -18,6 +18,10 @@ import (
 // startPoll is the pause between two looks at a followed task that has not started.
 const startPoll = time.Second
 
+// startWait is how long a request waits for a followed task to start. Clients, and the time
+// limits of servers, end a request without an answer, so the client has to ask again.
+const startWait = 20 * time.Second
+
 // MachineOutput reads what a machine keeps of the output of a task. The API server itself
 // has only the newest file.
 type MachineOutput interface {
@@ -134,7 +138,7 @@ func (t taskOutput) follow(ctx context.Context, o LogOptions, ended func() bool)
 // follows. The times of lines show which were written.
 func (t taskOutput) joined(ctx context.Context, kept io.ReadCloser, o LogOptions, w io.Writer) error {
 	f := &follower{timestamps: o.Timestamps}
-	_, err := f.pass(kept, w)
+	err := f.pass(kept, w)
 	kept.Close()
 	if err != nil {
 		return err
@@ -156,10 +160,10 @@ func (t taskOutput) joined(ctx context.Context, kept io.ReadCloser, o LogOptions
 	if err != nil {
 		return err
 	}
-	_, err = f.pass(again, w)
+	err = f.pass(again, w)
 	again.Close()
 	if err == nil {
-		_, err = f.pass(stream, w)
+		err = f.pass(stream, w)
 	}
 	return err
 }
@@ -178,9 +182,9 @@ func (f *followed) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// task returns a task that has output. It waits for a followed task.
+// task returns a task that has output. It waits for a followed task, for some time.
 func (c *Core) task(ctx context.Context, id JobID, o LogOptions) (job.TaskStatus, string, error) {
-	for {
+	for start := time.Now(); ; {
 		found, err := c.lookUp(ctx, id, o)
 		if err != nil {
 			return job.TaskStatus{}, "", err
@@ -194,6 +198,8 @@ func (c *Core) task(ctx context.Context, id JobID, o LogOptions) (job.TaskStatus
 		case !o.Follow:
 			return t, "", pai.Errorf(pai.CodeRefused, "follow the output; run: paictl job logs -f "+id.String(),
 				"task %s %d of job %s has not started yet: %s", found.role, t.Index, id, firstOf(t.Message, found.status.Message, "it is waiting"))
+		case time.Since(start) >= startWait:
+			return t, "", errNotStarted.because("task %s %d of job %s: %s", found.role, t.Index, id, firstOf(t.Message, found.status.Message, "it is waiting"))
 		}
 		if err := poll.Sleep(ctx, startPoll); err != nil {
 			return t, "", err

@@ -15,6 +15,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"pai.dev/pai/internal/identity"
+	"pai.dev/pai/internal/pai"
 )
 
 // withToken creates a user and returns a token of a login, which takes no password.
@@ -172,24 +173,28 @@ func (k known) Caller(context.Context, string) (Caller, error) {
 }
 func (known) Ready(context.Context) error { return nil }
 
-// An administrator who is none any more does not follow the output of others further.
+// An administrator who is none any more does not follow the output of others further, and
+// does not read it to its end.
 func TestFollowedLogEndsWithTheRight(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		h := &Handler{Users: known{&[]Caller{{Name: "boss", Admin: true}, {Name: "boss", Admin: true}, {Name: "boss"}}}}
-		if took := h.follows(t, "/api/v2/jobs/ada~train/logs?follow=true"); took != 2*tokenCheckEvery {
-			t.Errorf("the request ended after %s", took)
-		}
-	})
+	for _, query := range []string{"?follow=true", ""} {
+		synctest.Test(t, func(t *testing.T) {
+			h := &Handler{Users: known{&[]Caller{{Name: "boss", Admin: true}, {Name: "boss", Admin: true}, {Name: "boss"}}}}
+			took, why := h.follows(t, "/api/v2/jobs/ada~train/logs"+query)
+			if took != 2*tokenCheckEvery || pai.CodeOf(why) != pai.CodeForbidden {
+				t.Errorf("the request ended after %s with %v", took, why)
+			}
+		})
+	}
 }
 
-// follows returns how long a request that stays open does.
-func (h *Handler) follows(t *testing.T, address string) (took time.Duration) {
+// follows returns how long a request that stays open does, and why it ends.
+func (h *Handler) follows(t *testing.T, address string) (took time.Duration, why error) {
 	t.Helper()
 	start := time.Now()
 	e := endpoint{http.MethodGet, "/jobs/{id}/logs", http.StatusOK, identity.Read, identity.Job, func(_ http.ResponseWriter, req *http.Request) (any, error) {
 		<-req.Context().Done()
-		took = time.Since(start)
+		took, why = time.Since(start), context.Cause(req.Context())
 		return nil, req.Context().Err()
 	}}
 	r := chi.NewRouter()
@@ -197,5 +202,5 @@ func (h *Handler) follows(t *testing.T, address string) (took time.Duration) {
 	req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
 	req.Header.Set("Authorization", "Bearer x")
 	r.ServeHTTP(httptest.NewRecorder(), req)
-	return took
+	return took, why
 }

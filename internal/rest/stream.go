@@ -28,14 +28,15 @@ func (h *Handler) logs(w http.ResponseWriter, req *http.Request) (any, error) {
 	return nil, h.copyLogs(w, req, id, o)
 }
 
-// copyLogs returns an error if the answer has not started.
+// copyLogs returns an error if the answer has not started. An answer that has is cut off
+// visibly if the output is not whole, whatever the reason: its end says that the task ended.
 func (h *Handler) copyLogs(w http.ResponseWriter, req *http.Request, id JobID, o LogOptions) error {
-	ctx, cancel := context.WithCancel(req.Context())
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(req.Context())
+	defer cancel(nil)
 	go func() {
 		select {
 		case <-h.Ended:
-			cancel()
+			cancel(errEnding)
 		case <-ctx.Done():
 		}
 	}()
@@ -45,12 +46,11 @@ func (h *Handler) copyLogs(w http.ResponseWriter, req *http.Request, id JobID, o
 	}
 	stream, err := h.Jobs.Logs(ctx, id, o)
 	if err != nil {
-		return err
+		return endedBy(ctx, err)
 	}
 	defer stream.Close()
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	if err := copyFlushing(w, stream); err != nil && req.Context().Err() == nil {
-		// Otherwise the output would look complete to the client.
+	if err := copyFlushing(w, stream); err != nil {
 		panic(http.ErrAbortHandler)
 	}
 	return nil

@@ -205,14 +205,15 @@ func TestFollowedLogEndsWithItsToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		answers := make(chan error, 4)
 		h := &Handler{Users: switching{answers}}
-		ctx, cancel := context.WithCancel(t.Context())
+		ctx, cancel := context.WithCancelCause(t.Context())
 		answers <- nil
 		answers <- errUnavailable
 		answers <- errTokenInvalid
 		start := time.Now()
-		h.endRevoked(ctx, cancel, permit{token: "x", name: "alice", allows: func(Caller) error { return nil }})
-		if took := time.Since(start); ctx.Err() == nil || took != 3*tokenCheckEvery {
-			t.Errorf("it ended after %s, context %v", took, ctx.Err())
+		p := permit{token: "x", name: "alice", allows: func(Caller) error { return nil }}
+		endRevoked(ctx, cancel, p, func(ctx context.Context) (Caller, error) { return h.Users.Caller(ctx, p.token) })
+		if took := time.Since(start); !errors.Is(context.Cause(ctx), errTokenInvalid) || took != 3*tokenCheckEvery {
+			t.Errorf("it ended after %s, context %v", took, context.Cause(ctx))
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
@@ -220,7 +221,10 @@ func TestFollowedLogEndsWithItsToken(t *testing.T) {
 		answers <- nil
 		answers <- errTokenInvalid
 		h := &Handler{Users: switching{answers}}
-		ended := h.follows(t, "/api/v2/jobs/alice~train/logs?follow=true")
+		ended, why := h.follows(t, "/api/v2/jobs/alice~train/logs?follow=true")
+		if !errors.Is(why, errTokenInvalid) {
+			t.Errorf("the request ended with %v", why)
+		}
 		if ended != tokenCheckEvery {
 			t.Errorf("the request ended after %s", ended)
 		}

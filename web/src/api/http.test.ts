@@ -1,5 +1,6 @@
 import { afterEach, expect, test, vi } from 'vitest'
-import { ApiError, onSignedOut, request, Unavailable } from './http'
+import { contact } from './contact'
+import { ApiError, NotStarted, onSignedOut, request, Unavailable } from './http'
 
 const answers = (status: number, body: unknown = {}) =>
   vi.stubGlobal('fetch', vi.fn(async () => new Response(JSON.stringify(body), { status })))
@@ -8,6 +9,12 @@ afterEach(() => vi.unstubAllGlobals())
 test.each([502, 503, 504, 429])('status %d means: ask again', async (status) => {
   answers(status)
   await expect(request('/api/rest/x')).rejects.toBeInstanceOf(Unavailable)
+})
+
+test('a task that waits is no outage', async () => {
+  vi.stubGlobal('fetch', vi.fn(async () => new Response('{}', { status: 503, headers: { 'Pai-Not-Started': 'true' } })))
+  await expect(request('/api/rest/x')).rejects.toBeInstanceOf(NotStarted)
+  expect(contact.get().failing).toBeUndefined()
 })
 
 test('a refusal keeps what to do next, and the places', async () => {

@@ -25,6 +25,9 @@ export class ApiError extends Error {
 /** The server could not be reached, or is being replaced. Asking again is right. */
 export class Unavailable extends Error {}
 
+/** The task waits. Asking again is right, and nothing has failed. */
+export class NotStarted extends Unavailable {}
+
 const timeout = 30_000
 const signedOutListeners = new Set<() => void>()
 
@@ -65,6 +68,10 @@ export async function request(path: string, o: Options = {}): Promise<Response> 
     if (o.signal?.aborted) throw cause
     contact.failed()
     throw new Unavailable('unreachable', { cause })
+  }
+  if (response.headers.has('Pai-Not-Started')) {
+    contact.succeeded()
+    throw new NotStarted('not started')
   }
   if ([502, 503, 504].includes(response.status)) {
     contact.failed()

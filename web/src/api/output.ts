@@ -1,8 +1,8 @@
 // Follows the output of a task, over as many connections as it takes.
 import { Assembler, type Line } from '../lib/output'
-import { ApiError, request, Unavailable } from './http'
+import { ApiError, NotStarted, request, Unavailable } from './http'
 
-export type Following = 'connecting' | 'live' | 'broken' | 'ended' | 'refused'
+export type Following = 'connecting' | 'waiting' | 'live' | 'broken' | 'ended' | 'refused'
 
 export interface Follower {
   lines(lines: Line[]): void
@@ -41,7 +41,8 @@ export async function follow(path: string, tail: number | undefined, to: Followe
         to.status('refused', e)
         return
       }
-      if (e instanceof Unavailable || e instanceof TypeError || e instanceof DOMException) to.status('broken')
+      if (e instanceof NotStarted) to.status('waiting')
+      else if (e instanceof Unavailable || e instanceof TypeError || e instanceof DOMException) to.status('broken')
       else throw e
     }
     await sleep(pause, signal)

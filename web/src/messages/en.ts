@@ -110,7 +110,7 @@ export const en = {
     download: 'Download all', whole: 'Load from the beginning', tail: (n: number) => `The newest ${n.toLocaleString('en-US')} lines and all that follow.`,
     dropped: (n: number) => `This page keeps ${n.toLocaleString('en-US')} lines. The download has all.`,
     region: (role: string, i: number) => `Output of task ${role} ${i}`, lines: (n: number) => count(n, 'line'),
-    status: { connecting: 'Connecting…', live: 'Live', broken: 'Interrupted: the page continues where it was', ended: 'Complete: the task has ended', refused: 'Not available' },
+    status: { connecting: 'Connecting…', waiting: 'Waiting: the task has not started yet', live: 'Live', broken: 'Interrupted: the page continues where it was', ended: 'Complete: the task has ended', refused: 'Not available' },
     waiting: 'The task has written nothing yet.', noTasks: 'The job has no tasks.', missing: (text: string) => `Missing: ${text}`,
   },
   configuration: { help: 'The job as it was submitted. Values of secrets are hidden.', download: 'Download' },
