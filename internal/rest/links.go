@@ -142,7 +142,7 @@ func (h *Handler) linkKey(ctx context.Context) ([]byte, error) {
 }
 
 // output answers a link with the output of a task. The user of the link must still have
-// the right.
+// the right. Who opens it can be someone else, so it takes nothing of what the user has.
 func (h *Handler) output(w http.ResponseWriter, req *http.Request) (any, error) {
 	key, err := h.linkKey(req.Context())
 	if err != nil {
@@ -164,12 +164,14 @@ func (h *Handler) output(w http.ResponseWriter, req *http.Request) (any, error) 
 	if err != nil {
 		return nil, err
 	}
-	ctx := WithCaller(req.Context(), caller)
-	req = req.WithContext(ctx)
-	if err := h.authorize(req, identity.Read, objectOf(id)); err != nil {
+	p := permit{name: caller.Name, allows: func(c Caller) error { return h.Policy.Authorize(c, identity.Read, objectOf(id)) }}
+	if err := p.allows(caller); err != nil {
 		return nil, err
 	}
-	done, err := h.callers.enter(caller.Name, false)
+	ctx, cancel := context.WithCancelCause(WithCaller(req.Context(), caller))
+	defer cancel(nil)
+	req = req.WithContext(ctx)
+	done, err := h.callers.enterLink(caller.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -177,5 +179,6 @@ func (h *Handler) output(w http.ResponseWriter, req *http.Request) (any, error) 
 	if err := h.hasOutput(ctx, l.UID, id, l.Attempt); err != nil {
 		return nil, err
 	}
+	go endRevoked(ctx, cancel, p, func(ctx context.Context) (Caller, error) { return a.Caller(ctx, l.Caller) })
 	return nil, h.copyLogs(w, req, id, LogOptions{TaskRole: l.TaskRole, Index: l.Index, Tail: l.Tail})
 }

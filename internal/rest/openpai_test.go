@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -267,23 +266,7 @@ func TestLinks(t *testing.T) {
 	}
 	w := newWhole(t, identity.Policy{}, "default")
 	ada := w.user(t, "ada", false)
-	w.ask(t, http.MethodPost, "/rest-server/api/v2/jobs", ada, fmt.Sprintf(someJob, "train"))
-	s, err := w.handler.Jobs.Get(t.Context(), JobID{"ada", "train"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "pod", Namespace: s.Namespace, UID: "uid", Labels: map[string]string{pai.LabelJob: s.Object, pai.LabelUser: "ada"},
-		Annotations: map[string]string{job.AnnotationTaskRole: "worker", "batch.kubernetes.io/job-completion-index": "0"}},
-		Status: corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "10.0.0.7", ContainerStatuses: []corev1.ContainerStatus{{Name: job.ContainerName, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}}}
-	if _, err := w.memory.clientset.CoreV1().Pods(s.Namespace).Create(t.Context(), pod, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	type locations struct{ Locations []struct{ Name, URI string } }
-	logs := answer[locations](t, w, http.MethodGet, "/rest-server/api/v2/jobs/ada~train/attempts/0/taskRoles/worker/taskIndex/0/attempts/0/logs?tail-mode=true", ada, "")
-	if len(logs.Locations) == 0 || strings.Contains(logs.Locations[0].URI, ada) {
-		t.Fatalf("got %+v", logs)
-	}
-	uri := logs.Locations[0].URI
+	s, uri := w.linked(t, ada)
 	if status, output := w.ask(t, http.MethodGet, uri, "", ""); status != 200 || output != "fake logs" {
 		t.Errorf("%s: %d %s", uri, status, output)
 	}
