@@ -48,7 +48,11 @@ func (h *Handler) forward(w http.ResponseWriter, req *http.Request) {
 		h.refuseSession(w, err)
 		return
 	}
-	body, err := readBody(w, req, route.maxBody)
+	read := readBody
+	if err != nil {
+		read = readSoon
+	}
+	body, err := read(w, req, route.maxBody)
 	if err != nil {
 		fail(w, err)
 		return
@@ -81,6 +85,26 @@ func readBody(w http.ResponseWriter, req *http.Request, limit int64) ([]byte, er
 	case errors.As(err, new(*http.MaxBytesError)):
 		return nil, errTooLarge
 	case err != nil:
+		return nil, errBody
+	}
+	return body, nil
+}
+
+// strangerBody is how long the body of a request that needs no session can take to arrive.
+const strangerBody = 5 * time.Second
+
+// readSoon is readBody for a request that needs no session.
+func readSoon(w http.ResponseWriter, req *http.Request, limit int64) ([]byte, error) {
+	control := http.NewResponseController(w)
+	if err := control.SetReadDeadline(time.Now().Add(strangerBody)); err != nil {
+		return nil, errBody
+	}
+	body, err := readBody(w, req, limit)
+	if err != nil {
+		return nil, err
+	}
+	// Otherwise the server would take the end of this time for a client that left.
+	if err := control.SetReadDeadline(time.Now().Add(forwardTimeout)); err != nil {
 		return nil, errBody
 	}
 	return body, nil

@@ -11,8 +11,13 @@ import (
 	"time"
 )
 
-// maxInProgress is how many requests one portal has in progress, streams among them.
-const maxInProgress = 2000
+const (
+	// maxInProgress is how many requests of users one portal has in progress, streams
+	// among them.
+	maxInProgress = 2000
+	// maxStrangers is the same for requests without a session. They end soon.
+	maxStrangers = 200
+)
 
 // Handler serves the portal.
 type Handler struct {
@@ -29,9 +34,9 @@ type Handler struct {
 	// Ended is closed when streams must end.
 	Ended <-chan struct{}
 
-	routes     []route
-	proxy      *httputil.ReverseProxy
-	inProgress chan struct{}
+	routes                []route
+	proxy                 *httputil.ReverseProxy
+	inProgress, strangers chan struct{}
 }
 
 // Routes is the handler of all requests. Call it once.
@@ -43,7 +48,8 @@ func (h *Handler) Routes() (http.Handler, error) {
 	if err := h.Keys.Check(); err != nil {
 		return nil, err
 	}
-	h.routes, h.proxy, h.inProgress = routes(), h.newProxy(), make(chan struct{}, maxInProgress)
+	h.routes, h.proxy = routes(), h.newProxy()
+	h.inProgress, h.strangers = make(chan struct{}, maxInProgress), make(chan struct{}, maxStrangers)
 	serve := func(w http.ResponseWriter, req *http.Request) {
 		switch path := req.URL.Path; {
 		case path == "/healthz":
@@ -91,13 +97,18 @@ func (h *Handler) readyz(w http.ResponseWriter) {
 	_, _ = io.WriteString(w, "ok\n")
 }
 
-// bounded refuses requests above the limit, except those of the kubelet.
+// bounded refuses requests above the limit, except those of the kubelet. Those without
+// a session have a separate limit: every client that reaches the portal can send them.
 func (h *Handler) bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.Path != "/healthz" && req.URL.Path != "/readyz" {
+			slots := h.inProgress
+			if _, err := h.session(req); err != nil {
+				slots = h.strangers
+			}
 			select {
-			case h.inProgress <- struct{}{}:
-				defer func() { <-h.inProgress }()
+			case slots <- struct{}{}:
+				defer func() { <-slots }()
 			default:
 				fail(w, errFull)
 				return

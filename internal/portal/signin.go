@@ -44,7 +44,7 @@ func (h *Handler) signInWith(w http.ResponseWriter, req *http.Request) (Session,
 	if kind, _, err := mime.ParseMediaType(req.Header.Get("Content-Type")); err != nil || kind != "application/json" {
 		return Session{}, errInvalid
 	}
-	text, err := readBody(w, req, maxSignIn)
+	text, err := readSoon(w, req, maxSignIn)
 	if err != nil {
 		return Session{}, err
 	}
