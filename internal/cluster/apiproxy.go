@@ -52,5 +52,21 @@ func (c *cluster) writeProxyConfig(ctx context.Context, h machine.Host, m config
 	if err != nil {
 		return err
 	}
+	return writeProxyFile(ctx, h, data)
+}
+
+// unmountReleased ends the replacement of a proxy that left releasedFile mounted over the
+// configuration: paictl was killed meanwhile, or the unit of the replacement was.
+const unmountReleased = `if grep -q ' ` + layout.APIProxyFile + ` ' /proc/self/mounts; then
+  systemctl stop -q ` + layout.APIProxyReplaceUnit + ` 2>/dev/null || true
+  umount -l ` + layout.APIProxyFile + ` 2>/dev/null || true
+fi`
+
+// writeProxyFile writes the configuration of the proxy. No file can replace one over which
+// another is mounted.
+func writeProxyFile(ctx context.Context, h machine.Host, data []byte) error {
+	if _, err := sh(ctx, h, "%s", unmountReleased); err != nil {
+		return fmt.Errorf("look for a mount over %s on %q: %w", layout.APIProxyFile, h.Name(), err)
+	}
 	return h.WriteFile(ctx, layout.APIProxyFile, data, 0o644)
 }

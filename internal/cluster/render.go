@@ -84,7 +84,7 @@ func writeRole(ctx context.Context, h machine.Host, v pai.KubernetesVersion, r p
 	}
 	for _, file := range sortedKeys(files) {
 		if file != script && file != unit {
-			if err := h.WriteFile(ctx, file, []byte(files[file].content), files[file].mode); err != nil {
+			if err := writeRoleFile(ctx, h, file, files[file]); err != nil {
 				return err
 			}
 		}
@@ -98,6 +98,13 @@ func writeRole(ctx context.Context, h machine.Host, v pai.KubernetesVersion, r p
 	}
 	_, err = sh(ctx, h, "systemctl daemon-reload")
 	return err
+}
+
+func writeRoleFile(ctx context.Context, h machine.Host, file string, f preparedFile) error {
+	if file == layout.APIProxyFile {
+		return writeProxyFile(ctx, h, []byte(f.content))
+	}
+	return h.WriteFile(ctx, file, []byte(f.content), f.mode)
 }
 
 // settings are the settings of a role as its files say.

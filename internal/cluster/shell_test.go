@@ -36,6 +36,9 @@ sync() { :; }
 func shell(t *testing.T, h *inspecttest.Host) {
 	t.Helper()
 	h.Script = func(ctx context.Context, c machine.Command) (string, error) {
+		if c.Script == unmountReleased {
+			return "", nil // nothing is mounted
+		}
 		for _, harmful := range []string{"kill", "umount", "reboot", "mount "} {
 			if strings.Contains(c.Script, harmful) {
 				return "", fmt.Errorf("a test must not run %s", c.Script)

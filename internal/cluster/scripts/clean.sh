@@ -60,6 +60,7 @@ for dir in /var/lib/kubelet/pods /var/lib/kubelet/plugins/kubernetes.io /var/lib
         umount -l "$m" 2>/dev/null || :
     done
 done
+umount -l /etc/pai/api-proxy.json 2>/dev/null || : # by a replacement of the proxy that was killed
 for netns in /run/netns/cni-*; do
     # Another runtime can use the same prefix; its network has processes.
     [ -e "$netns" ] && [ -z "$(ip netns pids "${netns##*/}" 2>/dev/null)" ] || continue
