@@ -20,13 +20,8 @@ import (
 	"pai.dev/pai/internal/session"
 )
 
-const (
-	// pinned protects an image from the garbage collection of the kubelet,
-	// because it cannot be pulled again. The CRI plugin of containerd reads it.
-	pinned = "io.cri-containerd.pinned=pinned"
-	// machinesAtOnce is how many machines receive an image in parallel.
-	machinesAtOnce = 4
-)
+// machinesAtOnce is how many machines receive an image in parallel.
+const machinesAtOnce = 4
 
 func newImageCommand(env *Env) *cobra.Command {
 	return group("image", "Load container images onto the machines without a registry", newImageLoadCommand(env), newImageListCommand(env))
@@ -124,7 +119,7 @@ func sendImage(ctx context.Context, h machine.Host, file *imageFile) error {
 	r, w := io.Pipe()
 	defer r.Close()
 	go func() { w.CloseWithError(file.archive(w)) }()
-	_, err := h.Run(ctx, machine.Command{Bulk: true, Stdin: r, Script: layout.Ctr + " images import --local --label " + pinned + " -"})
+	_, err := h.Run(ctx, machine.Command{Bulk: true, Stdin: r, Script: layout.ImportImages})
 	return err
 }
 
@@ -186,7 +181,7 @@ func parseImageList(out string) []imageOnMachines {
 		if len(f) < 3 || !strings.HasPrefix(f[2], "sha256:") || strings.HasPrefix(f[0], "sha256:") {
 			continue
 		}
-		images = append(images, imageOnMachines{Name: f[0], Digest: f[2], Pinned: strings.Contains(line, pinned), Machines: []string{}})
+		images = append(images, imageOnMachines{Name: f[0], Digest: f[2], Pinned: strings.Contains(line, layout.PinnedLabel), Machines: []string{}})
 	}
 	return images
 }

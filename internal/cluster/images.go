@@ -16,10 +16,6 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// pinnedLabel protects an image from the garbage collection of the kubelet,
-// because it cannot be pulled again. The CRI plugin of containerd reads it.
-const pinnedLabel = "io.cri-containerd.pinned=pinned"
-
 // imageRecord is the file <digest of the bundle> in layout.ImagesDir: the images
 // that came from the bundle, and their digests in containerd. It counts only if
 // containerd still lists them.
@@ -53,7 +49,8 @@ func allThere(record, have map[string]string) bool {
 	return len(record) > 0
 }
 
-// images imports the images of a bundle and pins them.
+// images imports the images of a bundle and pins them. The record is the last: it says
+// that their layers are on disk.
 func (c *cluster) images(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) error {
 	if c.Bundle == nil {
 		return fmt.Errorf("no bundle for the images of %s", s.To)
@@ -62,7 +59,7 @@ func (c *cluster) images(ctx context.Context, h machine.Host, _ config.Machine, 
 	r, w := io.Pipe()
 	go func() { w.CloseWithError(c.Bundle.WriteImages(ctx, w)) }()
 	defer r.Close()
-	_, err := h.Run(ctx, machine.Command{Bulk: true, Stdin: r, Script: layout.Ctr + " images import --local --label " + pinnedLabel + " -"})
+	_, err := h.Run(ctx, machine.Command{Bulk: true, Stdin: r, Script: layout.ImportImages})
 	if err != nil {
 		return fmt.Errorf("import the images of %s on %q: %w", s.To, h.Name(), err)
 	}

@@ -102,6 +102,16 @@ func RoleProgram(r Role, name string) string { return RoleLink(r) + "/bin/" + na
 // Kubernetes uses.
 const Ctr = RolesDir + "/" + string(RoleRuntime) + "/bin/ctr -n k8s.io"
 
+// PinnedLabel protects an image from the garbage collection of the kubelet,
+// because it cannot be pulled again. The CRI plugin of containerd reads it.
+const PinnedLabel = "io.cri-containerd.pinned=pinned"
+
+// ImportImages imports and pins the images of an archive on standard input. containerd
+// records a layer on disk, but leaves its files to the kernel: after a loss of power, the
+// layer would exist for ever without them. So its files are on disk before it is recorded,
+// and everything else before the script ends.
+const ImportImages = Ctr + " images import --local --sync-fs --label " + PinnedLabel + " -\nsync -f " + ContainerdDir
+
 // Units that belong to no role. UnitPrefix starts the name of every unit.
 const (
 	UnitPrefix         = "pai-"
