@@ -13,6 +13,9 @@ type Fence struct {
 	Token string
 	// Held returns nil while the lock is held.
 	Held func() error
+	// Unended is called when a command with the token might still run, on a machine whose
+	// connection was lost. It can be nil.
+	Unended func()
 }
 
 type key struct{}
@@ -28,6 +31,13 @@ func Without(ctx context.Context) context.Context { return With(ctx, Fence{}) }
 func Token(ctx context.Context) string {
 	f, _ := ctx.Value(key{}).(Fence)
 	return f.Token
+}
+
+// Unended says that a command of a context might still run.
+func Unended(ctx context.Context) {
+	if f, ok := ctx.Value(key{}).(Fence); ok && f.Unended != nil {
+		f.Unended()
+	}
 }
 
 // Check returns why nothing must be changed in a context; nil if it needs no lock.

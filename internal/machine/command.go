@@ -40,12 +40,17 @@ func (h *sshHost) Run(ctx context.Context, c Command) (Output, error) {
 	defer input.stop()
 	select {
 	case err = <-remote.ended: // the command does not need the rest of its input
+		if !ended(err) {
+			fence.Unended(ctx)
+		}
 		return h.result(remote.client, c, err, stdout, stderr)
 	case err = <-input.failed: // a partial input must not look complete
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
-	h.kill(context.WithoutCancel(ctx), remote, input)
+	if !h.kill(context.WithoutCancel(ctx), remote, input) {
+		fence.Unended(ctx)
+	}
 	return Output{}, fmt.Errorf("%s: command %s: %w", h.endpoint.Name, c.shown(), err)
 }
 
@@ -58,10 +63,16 @@ type remoteCommand struct {
 	ended   chan error
 }
 
-// kill ends the command and waits for its end. Closing the channel ends it, but a
-// channel cannot be closed while the machine does not read what is written to
-// it. Then kill signals its processes.
-func (h *sshHost) kill(ctx context.Context, r remoteCommand, input *feed) {
+// ended reports whether the result of a command says that it has ended. Without an exit code,
+// its connection was lost, and sshd might not know it.
+func ended(err error) bool {
+	return err == nil || errors.As(err, new(*ssh.ExitError))
+}
+
+// kill ends the command and waits for its end, and reports whether it has ended for
+// sure. Closing the channel ends it, but a channel cannot be closed while the machine
+// does not read what is written to it. Then kill signals its processes.
+func (h *sshHost) kill(ctx context.Context, r remoteCommand, input *feed) bool {
 	input.stop()
 	for _, next := range []func(){
 		func() { h.killMarked(ctx, r) },
@@ -69,12 +80,13 @@ func (h *sshHost) kill(ctx context.Context, r remoteCommand, input *feed) {
 		func() {},
 	} {
 		select {
-		case <-r.ended: //nolint:errcheck // the caller ended it
-			return
+		case err := <-r.ended:
+			return ended(err)
 		case <-time.After(killTimeout):
 			next()
 		}
 	}
+	return false
 }
 
 // killMarked signals the processes of a command, which it finds by their mark.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 
 	"pai.dev/pai/internal/fence"
@@ -140,5 +141,49 @@ func TestCommandsNeedTheLock(t *testing.T) {
 	}
 	if _, err := os.Stat(file); err == nil {
 		t.Error("a file was written without the lock")
+	}
+}
+
+// The lock learns of a command that might still run: one whose connection was lost, and of
+// no other.
+func TestLostCommandMightStillRun(t *testing.T) {
+	t.Parallel()
+	sshd := startSSHD(t)
+	host := sshd.dial(t)
+	var unended atomic.Int32
+	locked := fence.With(t.Context(), fence.Fence{Token: rand.Text(), Held: func() error { return nil }, Unended: func() { unended.Add(1) }})
+	run := func(ctx context.Context, stop func(cancel func())) {
+		t.Helper()
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		lines, out := io.Pipe()
+		done := make(chan error, 1)
+		go func() {
+			_, err := host.Run(ctx, machine.Command{Script: "echo started; sleep 1000", Stdout: out})
+			done <- err
+		}()
+		if _, err := fmt.Fscanln(lines, new(string)); err != nil {
+			t.Fatal(err)
+		}
+		stop(cancel)
+		if err := <-done; err == nil {
+			t.Fatal("the command ended without an error")
+		}
+	}
+	for _, script := range []string{"true", "exit 3", "kill -9 $$"} {
+		_, _ = host.Run(locked, machine.Command{Script: script}) // that it ended is what counts
+	}
+	run(locked, func(cancel func()) { cancel() })
+	if n := unended.Load(); n != 0 {
+		t.Errorf("%d commands that ended might still run", n)
+	}
+	kill := func(func()) { sshd.killConnections(t) }
+	run(locked, kill)
+	if n := unended.Load(); n != 1 {
+		t.Errorf("got %d, want the command whose connection was lost", n)
+	}
+	run(fence.Without(locked), kill)
+	if n := unended.Load(); n != 1 {
+		t.Error("a command without a token counts, which no holder could end")
 	}
 }

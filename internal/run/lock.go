@@ -55,6 +55,7 @@ type Lock struct {
 	holder  Holder
 	renewed time.Time // start of the last heartbeat that succeeded
 	err     error     // the reason for the loss
+	unended bool      // a command might still run; see Unended
 
 	lost chan struct{} // closed when err is set
 	stop context.CancelFunc
@@ -328,7 +329,7 @@ func (l *Lock) Release(ctx context.Context) error {
 	}
 	h := *holder
 	l.mu.Lock()
-	h.Needs, h.Stale, h.Released = l.holder.Needs, l.holder.Stale, true
+	h.Needs, h.Stale, h.Released = l.holder.Needs, l.staleAfterRelease(), true
 	l.mu.Unlock()
 	if err := l.write(ctx, h); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotReleased, err)

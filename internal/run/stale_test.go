@@ -103,3 +103,35 @@ func TestKilledScheduledBackupLeavesNothingToEnd(t *testing.T) {
 		}
 	})
 }
+
+// A command whose connection was lost might still run when its holder releases the lock.
+func TestReleasedLockNamesACommandThatMightRun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store, n := runtest.Dir(t.TempDir()), &notices{}
+		release := func(l *Lock) {
+			t.Helper()
+			if err := l.Release(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		first := acquire(t, store, elsewhere("desk-1"), fast(n))
+		first.Unended()
+		first.Unended()
+		if got := first.Stale(); len(got) != 0 {
+			t.Errorf("got %v while it holds the lock, want not its own commands", got)
+		}
+		release(first)
+		second := acquire(t, store, elsewhere("desk-2"), fast(n))
+		if got := second.Stale(); !slices.Equal(got, []string{first.Token()}) {
+			t.Errorf("got %v, want the token of the command that might run, %s", got, first.Token())
+		}
+		second.StaleEnded(second.Stale())
+		release(second)
+		third := acquire(t, store, elsewhere("desk-3"), fast(n))
+		if got := third.Stale(); len(got) != 0 {
+			t.Errorf("got %v after it was ended", got)
+		}
+		release(third)
+	})
+}

@@ -48,7 +48,7 @@ func (s *Session) Locked(ctx context.Context, verb pai.Verb, o run.LockOptions, 
 		case <-held.Done():
 		}
 	}()
-	return do(fence.With(held, fence.Fence{Token: lock.Token(), Held: lock.Err}), lock)
+	return do(fence.With(held, fence.Fence{Token: lock.Token(), Held: lock.Err, Unended: lock.Unended}), lock)
 }
 
 // staleTimeout is the time for commands of earlier holders to end, which is longer than

@@ -9,7 +9,11 @@ import (
 	"testing"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/fence"
 	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/run"
+	"pai.dev/pai/test/inspecttest"
 )
 
 // namedLock is a lock that names earlier holders.
@@ -74,4 +78,36 @@ func TestStaleCommandsEndOnEveryMachine(t *testing.T) {
 			}
 		}
 	}
+}
+
+// An operation that lost its connection to a machine releases the lock. The next one ends
+// what might still run there.
+func TestNextOperationEndsWhatALostConnectionLeft(t *testing.T) {
+	t.Parallel()
+	h := inspecttest.NewHost(t, "pai-1")
+	s := &Session{Config: &config.Config{}, Hosts: map[string]machine.Host{"pai-1": h}}
+	s.Config.Layout.MachineList = []config.Machine{{Hostname: "pai-1", Role: config.RoleControlPlane}}
+	locked := func(do func(ctx context.Context)) (token string) {
+		t.Helper()
+		err := s.Locked(t.Context(), pai.VerbUpgrade, run.LockOptions{}, func(ctx context.Context, l *run.Lock) error {
+			token = l.Token()
+			do(ctx)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token
+	}
+	ends := func(token string) bool { return h.Ran("'-[" + token[:1] + "]" + token[1:] + "'") }
+	quiet := locked(func(context.Context) {})
+	lost := locked(fence.Unended)
+	if ends(quiet) {
+		t.Error("commands are ended that none was left of")
+	}
+	locked(func(context.Context) {
+		if !ends(lost) {
+			t.Errorf("got %q, want the commands of %s ended before the next operation", h.Scripts, lost)
+		}
+	})
 }
