@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"errors"
+	"reflect"
 	"time"
 
 	"pai.dev/pai/internal/certs"
@@ -67,6 +68,13 @@ type Request struct {
 	// Delivered is true in the first request to a program that was just copied:
 	// the program then removes older copies.
 	Delivered bool `json:"delivered,omitempty"`
+}
+
+// Observes reports whether a request changes nothing on the machine, so that it needs no lock.
+// It names the fields that only observe: one that is added needs the lock until it is named.
+func (r Request) Observes() bool {
+	return reflect.DeepEqual(r, Request{Token: r.Token, Parts: r.Parts, Only: r.Only, Programs: r.Programs, Ports: r.Ports,
+		Age: r.Age, Operator: r.Operator, PublicKey: r.PublicKey})
 }
 
 // Renewal says which certificates are renewed.

@@ -59,7 +59,7 @@ const (
 )
 
 func ask(ctx context.Context, host machine.Host, r inspect.Request) (inspect.Report, error) {
-	if !r.Delivered { // then it also removes older helpers
+	if r.Observes() {
 		ctx = fence.Without(ctx)
 	}
 	r.Token = rand.Text()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strings"
 	"testing"
 
@@ -173,6 +174,30 @@ func TestObservationNeedsNoLock(t *testing.T) {
 	}
 	if _, err := helper.Inspect(ctx, h, inspect.Request{Parts: []inspect.Part{inspect.Facts}, Delivered: true}); !errors.Is(err, lost) {
 		t.Errorf("got %v, want %v", err, lost)
+	}
+}
+
+// An operation that has lost the lock changes nothing with the helper.
+func TestChangingRequestsNeedTheLock(t *testing.T) {
+	t.Parallel()
+	lost := errors.New("the lock is lost")
+	ctx := fence.With(t.Context(), fence.Fence{Token: "TOKEN", Held: func() error { return lost }})
+	for _, r := range []inspect.Request{
+		{Parts: []inspect.Part{inspect.Directories}, Remove: []string{"v0.9-pai"}},
+		{Parts: []inspect.Part{inspect.Certificates}, Renew: inspect.RenewDue},
+		{Parts: []inspect.Part{inspect.Certificates}, Renew: inspect.RenewAll},
+		{Parts: []inspect.Part{inspect.Backups}, MakeBackupKey: true},
+		{Parts: []inspect.Part{inspect.Facts}, Delivered: true},
+	} {
+		made := inspecttest.NewHost(t, "gpu-01")
+		made.Write(layout.VersionDir("v0.9-pai")+"/release.json", "{}")
+		var asked []error
+		if _, err := helper.Inspect(ctx, &fencedHost{Host: made, asked: &asked}, r); !errors.Is(err, lost) {
+			t.Errorf("%+v: got %v, want %v", r, err, lost)
+		}
+		if _, err := os.Stat(made.At(layout.VersionDir("v0.9-pai"))); err != nil {
+			t.Errorf("%+v: %v", r, err)
+		}
 	}
 }
 
