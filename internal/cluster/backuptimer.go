@@ -116,6 +116,8 @@ func BackupTimerDiffers(cfg *config.Config, there *inspect.BackupState, operator
 		return plan.TimerUnneeded
 	case len(there.Files) == 0 || !there.Active:
 		return plan.TimerMissing
+	case there.NeedsReload: // systemd starts backups as older files say
+		return plan.TimerSettings
 	}
 	for path, f := range files {
 		if there.Files[path] != fingerprint.Of([]byte(f.content)) {

@@ -110,6 +110,14 @@ func TestBackupTimerFollowsTheConfiguration(t *testing.T) {
 	if got := c.differs(t, h); got != plan.TimerMissing {
 		t.Errorf("got %q of a timer that does not run", got)
 	}
+	for _, unit := range []string{layout.BackupTimer, layout.BackupUnit} { // written by a step that was killed
+		h.Units[layout.BackupTimer] = inspecttest.Unit{State: "active"}
+		h.Units[unit] = inspecttest.Unit{State: "active", Reload: true}
+		if got := c.differs(t, h); got != plan.TimerSettings {
+			t.Errorf("got %q while systemd has an older file of %s", got, unit)
+		}
+		delete(h.Units, unit)
+	}
 	c.Config.Kubernetes.Backup.Keep = 3
 	h.Units[layout.BackupTimer] = inspecttest.Unit{State: "active"}
 	if got := c.differs(t, h); got != plan.TimerSettings {

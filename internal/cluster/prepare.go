@@ -115,14 +115,25 @@ func (c *cluster) prepareDone(ctx context.Context, h machine.Host, m config.Mach
 	return preparedAs(there) == digest && there.PrepareActive && there.ShutdownActive && there.CertificatesActive, nil
 }
 
-// preparedAs is the digest of what a machine was prepared with.
+// preparedAs is the digest of what a machine was prepared with. It is empty while units run as
+// older files say: the preparation was killed after it had written newer ones. Older releases
+// have no certificate program.
 func preparedAs(there *inspect.Preparation) string {
+	if unitsOutdated(there) {
+		return ""
+	}
 	digests := map[string]string{layout.HostsFile: there.Hosts}
 	for _, path := range []string{layout.PrepareScript, layout.ShutdownScript, layout.CertificatesFile, layout.AuthenticationFile,
 		layout.UnitsDir + "/" + layout.PrepareUnit, layout.UnitsDir + "/" + layout.ShutdownUnit, layout.UnitsDir + "/" + layout.CertificatesUnit} {
 		digests[path] = there.Files[path]
 	}
 	return fingerprint.Directory(digests)
+}
+
+// unitsOutdated reports whether a unit of the preparation runs otherwise than its file says.
+func unitsOutdated(there *inspect.Preparation) bool {
+	return there.CertificatesOutdated || slices.ContainsFunc([]string{layout.PrepareUnit, layout.ShutdownUnit, layout.CertificatesUnit},
+		func(unit string) bool { return slices.Contains(there.NeedsReload, unit) })
 }
 
 // roleUnits are the units of the roles of a machine. Preparing a machine writes
@@ -139,7 +150,8 @@ func roleUnits(m config.Machine) map[string]preparedFile {
 }
 
 // prepare writes the missing or outdated units and scripts, and applies the
-// settings. systemd reloads its units only if one changed.
+// settings. systemd reloads its units only if one changed, also in a preparation that was
+// killed.
 func (c *cluster) prepare(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
 	if err := checkCommands(ctx, h); err != nil {
 		return err
@@ -159,11 +171,18 @@ func (c *cluster) prepare(ctx context.Context, h machine.Host, m config.Machine,
 			paths = append(paths, path)
 		}
 	}
+	if slices.Contains(paths, layout.PrepareScript) {
+		// It would stay active while the new script did not run, if this is killed. Nothing
+		// stops with it.
+		if _, err := sh(ctx, h, "systemctl stop %s 2>/dev/null || :", layout.PrepareUnit); err != nil {
+			return fmt.Errorf("prepare machine %q: %w", h.Name(), err)
+		}
+	}
 	if err := writeFiles(ctx, h, files, paths); err != nil {
 		return fmt.Errorf("prepare machine %q: %w", h.Name(), err)
 	}
 	reload := ""
-	if slices.ContainsFunc(paths, func(path string) bool { return strings.HasPrefix(path, layout.UnitsDir) }) {
+	if unitsOutdated(there) || slices.ContainsFunc(paths, func(path string) bool { return strings.HasPrefix(path, layout.UnitsDir) }) {
 		reload = "systemctl daemon-reload"
 	}
 	_, err = sh(ctx, h, `

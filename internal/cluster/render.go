@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/fingerprint"
@@ -90,11 +91,17 @@ func writeRole(ctx context.Context, h machine.Host, v pai.KubernetesVersion, r p
 		}
 	}
 	there, err := readPrepared(ctx, h)
-	if err != nil || there.Files[unit] == fingerprint.Of([]byte(files[unit].content)) {
+	if err != nil {
 		return err
 	}
-	if err := h.WriteFile(ctx, unit, []byte(files[unit].content), files[unit].mode); err != nil {
-		return err
+	same := there.Files[unit] == fingerprint.Of([]byte(files[unit].content))
+	if same && !slices.Contains(there.NeedsReload, layout.Unit(r)) { // one that was killed can have written it
+		return nil
+	}
+	if !same {
+		if err := h.WriteFile(ctx, unit, []byte(files[unit].content), files[unit].mode); err != nil {
+			return err
+		}
 	}
 	_, err = sh(ctx, h, "systemctl daemon-reload")
 	return err

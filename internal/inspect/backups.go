@@ -21,6 +21,8 @@ type BackupState struct {
 	Files map[string]string `json:"files,omitempty"`
 	// Active: the timer runs.
 	Active bool `json:"active"`
+	// NeedsReload: a file of the units changed after systemd read it.
+	NeedsReload bool `json:"needsReload,omitempty"`
 	// PublicKey is that of the key that signs backups; empty if there is none.
 	PublicKey string `json:"publicKey,omitempty"`
 	// Permissions are those of operators for that key.
@@ -63,11 +65,12 @@ func (i *inspection) backups(ctx context.Context) error {
 		}
 	}
 	if len(b.Files) > 0 {
-		units, err := i.units(ctx, layout.BackupTimer)
+		units, err := i.units(ctx, layout.BackupTimer, layout.BackupUnit)
 		if err != nil {
 			return err
 		}
 		b.Active = units[layout.BackupTimer].active()
+		b.NeedsReload = units[layout.BackupTimer].needsReload || units[layout.BackupUnit].needsReload
 	}
 	key, err := keys.LoadKey(i.at(layout.BackupKeyFile))
 	switch {

@@ -224,6 +224,10 @@ type Preparation struct {
 	ShutdownActive bool `json:"shutdownActive"` // the shutdown script will run
 	// CertificatesActive: certificates are renewed when they are due.
 	CertificatesActive bool `json:"certificatesActive"`
+	// CertificatesOutdated: another program renews certificates than their unit names.
+	CertificatesOutdated bool `json:"certificatesOutdated,omitempty"`
+	// NeedsReload are the units of PAI whose files changed after systemd read them.
+	NeedsReload []string `json:"needsReload,omitempty"`
 	// Files has the sha256 of the prepare and shutdown scripts and of the units of
 	// PAI, by path; without those that do not exist.
 	Files map[string]string `json:"files,omitempty"`
