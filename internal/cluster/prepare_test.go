@@ -146,6 +146,10 @@ func TestPreparationThatWasKilledIsNotDone(t *testing.T) {
 			if done, err := cl.prepareDone(t.Context(), h, m, step); !done || err != nil {
 				t.Fatalf("got done %v, %v before, want true", done, err)
 			}
+			h.Process(pid, "/usr/lib/systemd/systemd", nil, nil)
+			if done, err := cl.prepareDone(t.Context(), h, m, step); !done || err != nil {
+				t.Errorf("got done %v, %v before the process runs its program, want true", done, err)
+			}
 			outdate(h)
 			if done, err := cl.prepareDone(t.Context(), h, m, step); done || err != nil {
 				t.Errorf("got done %v, %v, want false", done, err)
