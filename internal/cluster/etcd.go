@@ -150,12 +150,17 @@ fi`, e.to.EtcdData(), e.to.Other().EtcdData(), stateExisting, e.to.EtcdEnv(), e.
 	case err != nil:
 		return "", fmt.Errorf("look for the data of %s on %q: %w", e.to.Etcd, e.h.Name(), err)
 	case out == "lost":
-		return "", pai.Errorf(pai.CodeFailed, fmt.Sprintf("mount the disk of %s; to restore the control plane from a backup, see docs/operating.md", layout.EtcdDir),
-			"etcd served on %q before, and its data are not in %s", e.h.Name(), e.to.EtcdData())
+		return "", lostData(e.h, e.to.EtcdData())
 	case out == "data":
 		return stateExisting, nil
 	}
 	return stateNew, nil
+}
+
+// lostData is the error of an etcd that took writes, and whose data are not on its machine.
+func lostData(h machine.Host, dir string) error {
+	return pai.Errorf(pai.CodeFailed, fmt.Sprintf("mount the disk of %s; if it is lost, see the restore from a backup in docs/operating.md", layout.EtcdDir),
+		"etcd served on %q before, and its data are not in %s", h.Name(), dir)
 }
 
 // writeMembership writes the members that a slot without data starts with.

@@ -92,6 +92,9 @@ func (c *cluster) recover(ctx context.Context, h machine.Host, m config.Machine,
 		}
 		placed = len(have) > 0
 	}
+	if stage.compared() && !placed {
+		return lostData(h, layout.EtcdDir)
+	}
 	if err := c.keepOut(ctx, h, stage, placed); err != nil {
 		return err
 	}

@@ -40,16 +40,23 @@ sync -f %[3]s`,
 
 // placeData puts the records and the etcd data of the copied backup in place, on the
 // disk, before the stage is recorded. What a run for lost data had decided about jobs does
-// not hold for these.
+// not hold for these. etcd and the API server of a control plane that was here before do not
+// start on them: their slots become those of a fresh machine.
 func (c *cluster) placeData(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
 	slot := layout.SlotA
+	if err := stopUnits(ctx, h, "apiserver-a", "apiserver-b", "etcd-a", "etcd-b"); err != nil {
+		return err
+	}
+	var earlier []string
+	for _, s := range layout.Slots() {
+		earlier = append(earlier, layout.RoleLink(s.Etcd), layout.RoleLink(s.APIServer), s.EtcdEnv())
+	}
 	_, err := sh(ctx, h, `cd %[1]s
 umask 022
 mkdir -p %[3]s
 umask 077
 install -d -m 0700 %[2]s
-for slot in a b; do systemctl stop pai-etcd-$slot.service pai-apiserver-$slot.service 2>/dev/null || :; done
-rm -f %[4]s
+rm -f %[4]s %[11]s
 if [ -d state ]; then # a record has its name only when it is complete
     sync -f state
     ( cd state; find . -type d ) | while IFS= read -r d; do mkdir -p "%[3]s/$d"; done
@@ -64,7 +71,7 @@ sync -f %[2]s
 sync -f %[3]s`,
 		layout.RecoveryDir, layout.EtcdDir, layout.StateDir, heldFile, slot.EtcdData(),
 		layout.Program(s.To.Kubernetes(), "etcdutl"), slot.Member(m.Hostname), slot.PeerURL(m.HostIP),
-		machine.Quote("pai-"+c.Recovery.Backup+"-"+fmt.Sprint(time.Now().Unix())), revisionReserve)
+		machine.Quote("pai-"+c.Recovery.Backup+"-"+fmt.Sprint(time.Now().Unix())), revisionReserve, strings.Join(earlier, " "))
 	if err != nil {
 		return fmt.Errorf("put backup %s in place on %q: %w", c.Recovery.Backup, h.Name(), err)
 	}

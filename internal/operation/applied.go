@@ -145,12 +145,9 @@ func (o *operation) namesOtherVersions() bool {
 }
 
 // undoConfiguration rolls back the configuration alone. An upgrade changes it before its
-// first step, so without this the next boot would upgrade. A rollback of both parts is
-// recorded as well, so that the upgrade is not resumed.
+// first step, so without this the next boot would upgrade.
 func (o *operation) undoConfiguration(ctx context.Context) error {
-	if targetOf(o.goal).Part == "" {
-		return nil // the run has no steps, and a record
-	}
+	o.Progressf("the cluster is at %s; rolling back the versions in the configuration", o.preview.Plan.To)
 	if err := o.locked(stage{"change configuration", o.reconfigure}, stage{"apply revision", o.applyRevision}).do(ctx); err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ func (o *operation) beginEntry(ctx context.Context) (entry *run.Entry, resumed b
 	if left != nil && sameGoal(*left, p, targetOf(o.goal)) {
 		entry, err := journal.Resume(ctx, left.ID)
 		if err == nil && p.Verb == pai.VerbRollback { // during an API outage, the services are left for later
-			err = entry.Update(ctx, func(op *pai.Operation) { op.To = p.To })
+			err = entry.Update(ctx, func(op *pai.Operation) { op.To, op.Target, op.Within = p.To, targetOf(o.goal), withinOf(o.goal) })
 		}
 		if err == nil && len(o.options.SkipChecks)+len(o.options.Accept) > 0 {
 			err = entry.Update(ctx, o.options.addAccepted)
@@ -36,7 +36,7 @@ func (o *operation) beginEntry(ctx context.Context) (entry *run.Entry, resumed b
 		return entry, true, err
 	}
 	op := pai.Operation{Verb: p.Verb, By: session.Operator(), From: p.From, To: p.To,
-		AcceptedRisks: o.options.Accept, SkippedChecks: o.options.SkipChecks, Target: targetOf(o.goal)}
+		AcceptedRisks: o.options.Accept, SkippedChecks: o.options.SkipChecks, Target: targetOf(o.goal), Within: withinOf(o.goal)}
 	last, err := lastUpgrade(ctx, journal)
 	if err != nil {
 		return nil, false, err
@@ -46,6 +46,14 @@ func (o *operation) beginEntry(ctx context.Context) (entry *run.Entry, resumed b
 	}
 	entry, err = journal.Begin(ctx, op)
 	return entry, false, err
+}
+
+// withinOf is the upgrade that a goal is a part of; empty for the goal of a command.
+func withinOf(g Goal) string {
+	if back, ok := g.(rollback); ok {
+		return back.within
+	}
+	return ""
 }
 
 // addAccepted adds the accepted risks and skipped checks of a resumed operation

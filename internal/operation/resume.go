@@ -35,11 +35,16 @@ func lastUpgrade(ctx context.Context, journal *run.Journal) (*pai.Operation, err
 // is the operation that abandoned it; nil if there is none, or if there was
 // nothing left to abandon.
 func lastOrAbandoned(ctx context.Context, journal *run.Journal) (last, abandoned *pai.Operation, err error) {
-	var s upgradeSearch
-	if err = journal.Newest(ctx, s.add); err != nil {
+	s, err := searchUpgrade(ctx, journal)
+	if err != nil {
 		return nil, nil, err
 	}
 	return s.last, s.abandons(), nil
+}
+
+func searchUpgrade(ctx context.Context, journal *run.Journal) (s upgradeSearch, err error) {
+	err = journal.Newest(ctx, s.add)
+	return s, err
 }
 
 // abandons is the operation that abandoned the last upgrade; nil if there is none, or if

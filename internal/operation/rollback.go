@@ -50,6 +50,7 @@ type rollback struct {
 	to           pai.Pair
 	target       plan.Target
 	snapshots    []string // of etcd, which can be restored
+	within       string   // the operation that rolls back by itself; empty for a command
 	// release has the services that the rollback applies; empty if it applies none.
 	release pai.Release
 }
@@ -75,6 +76,31 @@ func (g rollback) Applies(p plan.Plan) []revision.Part { return upgradedParts(p)
 func (g rollback) Reconfigure(c *configsync.Step, p plan.Plan) error {
 	return c.SetVersions(p.To)
 }
+
+// MustRecord reports whether an unfinished rollback of these parts is left, or an unfinished
+// upgrade. Without a record, that upgrade would be resumed, also if it changed nothing but
+// the configuration.
+func (g rollback) MustRecord(ctx context.Context, s *session.Session) (bool, error) {
+	back, err := unfinishedRollback(ctx, s)
+	if err != nil || back != nil && includes(g.Target(), back.Target) {
+		return err == nil, err
+	}
+	left, err := Unfinished(ctx, s)
+	return left != nil && g.Target().Part == "", err
+}
+
+// unfinishedRollback is the rollback that upgrade status shows; nil if there is none.
+func unfinishedRollback(ctx context.Context, s *session.Session) (*pai.Operation, error) {
+	journal, err := s.Journal()
+	if err != nil {
+		return nil, err
+	}
+	search, err := searchUpgrade(ctx, journal)
+	return search.rollback, err
+}
+
+// includes reports whether a target has the parts of another one.
+func includes(t, other pai.UpgradeTarget) bool { return t.Part == "" || t.Part == other.Part }
 
 // Gather adds the snapshots, and the services that the cluster recorded if this
 // host has no bundle of their release.

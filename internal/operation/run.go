@@ -85,7 +85,7 @@ func (o *operation) rollBackIfPartial(ctx context.Context, err error) error {
 	o.Progressf("a step failed before the commit of the hop; rolling back to Kubernetes %s", to.Kubernetes)
 	options := o.options
 	options.SavedPlan = nil // it is a plan of the upgrade
-	back := newOperation(o.Session, rollback{to: to, target: plan.Target{KubernetesOnly: true}}, options)
+	back := newOperation(o.Session, rollback{to: to, target: plan.Target{KubernetesOnly: true}, within: o.record.ID}, options)
 	back.log = o.log
 	if failed := back.run(ctx); failed != nil {
 		return pai.Errorf(pai.CodeOf(err), "fix the cause, then continue with paictl upgrade apply, or roll back; run: paictl upgrade rollback",

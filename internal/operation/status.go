@@ -84,8 +84,8 @@ func UpgradeStatus(ctx context.Context, s *session.Session) (Status, error) {
 	if st.Lock, err = lockState(ctx, s, host); err != nil {
 		return st, err
 	}
-	var search upgradeSearch
-	if err := run.NewJournal(host).Newest(ctx, search.add); err != nil {
+	search, err := searchUpgrade(ctx, run.NewJournal(host))
+	if err != nil {
 		return st, err
 	}
 	var abandoned *pai.Operation

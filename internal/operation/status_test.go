@@ -36,6 +36,10 @@ func TestStatusShowsUnfinishedRollback(t *testing.T) {
 	back := func(o pai.Outcome, part string) pai.Operation {
 		return pai.Operation{Verb: pai.VerbRollback, Outcome: o, Target: pai.UpgradeTarget{Part: part}, Waiting: []pai.Waiting{{Machine: "gpu-01", Step: "x"}}}
 	}
+	within := func(op pai.Operation) pai.Operation {
+		op.Within = "an upgrade"
+		return op
+	}
 	abandoned := pai.Operation{Verb: pai.VerbAbandon, Outcome: done}
 	for name, c := range map[string]struct {
 		operations []pai.Operation
@@ -46,6 +50,7 @@ func TestStatusShowsUnfinishedRollback(t *testing.T) {
 		"killed after an upgrade":        {[]pai.Operation{up(done), back(killed, "")}, pai.VerbRollback, StateUnfinished, "paictl upgrade rollback"},
 		"killed in an upgrade":           {[]pai.Operation{up(failed), back(killed, "")}, pai.VerbRollback, StateUnfinished, "paictl upgrade rollback"},
 		"of one part":                    {[]pai.Operation{up(failed), back(failed, pai.PartKubernetes)}, pai.VerbRollback, StateUnfinished, "paictl upgrade rollback --kubernetes"},
+		"of an upgrade by itself":        {[]pai.Operation{up(failed), within(back(killed, pai.PartKubernetes))}, pai.VerbRollback, StateUnfinished, resumeCommand},
 		"waits":                          {[]pai.Operation{up(done), back(waits, pai.PartServices)}, pai.VerbRollback, StateWaiting, "paictl upgrade rollback --services"},
 		"services refreshed since":       {[]pai.Operation{up(done), back(waits, ""), {Verb: pai.VerbRefresh, Outcome: done}}, pai.VerbRollback, StateWaiting, "paictl upgrade rollback"},
 		"done":                           {[]pai.Operation{up(failed), back(killed, ""), back(done, "")}, "", StateNone, ""},

@@ -29,7 +29,7 @@ func TestRollbackWithoutStepsUndoesTheConfiguration(t *testing.T) {
 	}{
 		"both parts":    {plan.Target{}, pai.Pair{Services: "v0.11", Kubernetes: "v0.11-pai"}, true, 2},
 		"services only": {plan.Target{ServicesOnly: true}, pai.Pair{Services: "v0.11", Kubernetes: "v0.10-pai"}, false, 2},
-		"the same":      {plan.Target{}, upgradedPair, false, 1},
+		"the same":      {plan.Target{}, upgradedPair, true, 1}, // undone by a run that was killed
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -61,5 +61,45 @@ func TestRollbackWithoutStepsUndoesTheConfiguration(t *testing.T) {
 			}
 			f.wantUnlocked()
 		})
+	}
+}
+
+// A rollback that was killed ends when the same command has nothing left to do, when an
+// upgrade has gone forward again, or when it is abandoned.
+func TestUnfinishedRollbackEnds(t *testing.T) {
+	t.Parallel()
+	undo := func(target plan.Target) Goal { return doneRollback{rollback{to: upgradedPair, target: target}} }
+	forward := func(target plan.Target) Goal { return doneUpgrade{Upgrade(target).(upgrade)} }
+	for name, c := range map[string]struct {
+		part string // of the rollback
+		goal Goal
+		ends bool
+	}{
+		"the same command":         {"", undo(plan.Target{}), true},
+		"of the same part":         {pai.PartServices, undo(plan.Target{ServicesOnly: true}), true},
+		"a rollback of both parts": {pai.PartServices, undo(plan.Target{}), true},
+		"of another part":          {pai.PartServices, undo(plan.Target{KubernetesOnly: true}), false},
+		"an upgrade":               {"", forward(plan.Target{Release: "v0.10"}), true},
+		"of another part forward":  {pai.PartServices, forward(plan.Target{Release: "v0.10", KubernetesOnly: true}), false},
+	} {
+		for _, outcome := range []pai.Outcome{pai.OutcomeRunning, pai.OutcomeStopped, pai.OutcomeWaiting} {
+			t.Run(name+" "+string(outcome), func(t *testing.T) {
+				t.Parallel()
+				f := newFlow(t)
+				recordAll(t, run.NewJournal(f.files), []pai.Operation{
+					{Verb: pai.VerbUpgrade, To: upgradedPair, Outcome: pai.OutcomeSucceeded, Target: pai.UpgradeTarget{Release: "v0.10"}},
+					{Verb: pai.VerbRollback, From: upgradedPair, To: pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"}, Outcome: outcome, Target: pai.UpgradeTarget{Part: c.part}}})
+				if must, err := (abandon{}).MustRecord(t.Context(), f.Session); err != nil || !must {
+					t.Errorf("got %t, %v for whether it can be abandoned", must, err)
+				}
+				if _, err := Run(t.Context(), f.Session, c.goal, RunOptions{}); err != nil {
+					t.Fatal(err)
+				}
+				left, err := unfinishedRollback(t.Context(), f.Session)
+				if err != nil || (left == nil) != c.ends {
+					t.Errorf("got %+v, %v unfinished, want none: %v", left, err, c.ends)
+				}
+			})
+		}
 	}
 }

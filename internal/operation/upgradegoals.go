@@ -47,12 +47,16 @@ func (g upgrade) Reconfigure(c *configsync.Step, p plan.Plan) error {
 	return c.Migrate(p.To, g.target.Release)
 }
 
-// MustRecord reports whether an unfinished upgrade to the target is left. If nothing is
-// planned any more, such as when the last machine that waited is in maintenance, the record
-// says that the upgrade succeeded.
+// MustRecord reports whether an unfinished upgrade to the target is left, or an unfinished
+// rollback that the upgrade undoes. If nothing is planned any more, such as when the last
+// machine that waited is in maintenance, the record says that the upgrade succeeded.
 func (g upgrade) MustRecord(ctx context.Context, s *session.Session) (bool, error) {
 	left, err := Unfinished(ctx, s)
-	return left != nil && left.Target == g.Target(), err
+	if err != nil || left != nil && left.Target == g.Target() {
+		return err == nil, err
+	}
+	back, err := unfinishedRollback(ctx, s)
+	return back != nil && includes(g.Target(), back.Target), err
 }
 
 // upgradedParts are the parts that a plan moves to another version: it applies
@@ -98,5 +102,9 @@ func (abandon) Plan(in plan.Input) (plan.Plan, error) {
 
 func (abandon) MustRecord(ctx context.Context, s *session.Session) (bool, error) {
 	left, err := Unfinished(ctx, s)
-	return left != nil, err
+	if err != nil || left != nil {
+		return err == nil, err
+	}
+	back, err := unfinishedRollback(ctx, s)
+	return back != nil, err
 }

@@ -43,6 +43,9 @@ type Operation struct {
 	Target UpgradeTarget `json:"target,omitzero"`
 	// Continues is the operation whose waiting machines this one upgrades.
 	Continues string `json:"continues,omitempty"`
+	// Within is the upgrade that started this rollback by itself, when its last hop failed;
+	// empty for a rollback that was asked for.
+	Within string `json:"within,omitempty"`
 	// Waiting are the machines that were not changed because jobs run there.
 	Waiting []Waiting `json:"waiting,omitempty"`
 	// Cordoned are the machines that this operation cordoned, written before the
@@ -70,12 +73,15 @@ type Operation struct {
 	Steps         []StepRecord `json:"steps"`
 }
 
-// Command continues an unfinished upgrade or rollback; empty for another operation. A
+// Command continues an unfinished upgrade or rollback; empty for another operation. An
+// upgrade continues after the rollback that was a part of it. A
 // record of v0.9 has no target: then it is the release of the services, if they are known.
 func (o Operation) Command() string {
 	release := cmp.Or(o.Target.Release, Release(o.To.Services))
 	var command string
 	switch {
+	case o.Verb == VerbRollback && o.Within != "":
+		return "paictl upgrade resume" // a rollback might go behind an earlier hop
 	case o.Verb == VerbRollback:
 		command = "paictl upgrade rollback"
 	case o.Verb == VerbUpgrade && release != "":

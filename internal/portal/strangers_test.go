@@ -40,7 +40,7 @@ func TestStrangersDoNotCloseThePortal(t *testing.T) {
 	b.signIn("ada")
 	strangers := make([]*browser, 4) // connections
 	for i := range strangers {
-		strangers[i] = b.world.browser()
+		strangers[i] = b.browser()
 	}
 	const more = 20
 	statuses := make(chan int, maxStrangers+more)
@@ -74,7 +74,7 @@ func TestStrangersDoNotCloseThePortal(t *testing.T) {
 			t.Errorf("a body that never arrives: got %d", status)
 		}
 	}
-	b.world.browser().signIn("bob")
+	b.browser().signIn("bob")
 }
 
 // The same for a request that is forwarded without a session.

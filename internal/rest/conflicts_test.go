@@ -57,19 +57,15 @@ func (w *whole) contend() *contendedStore {
 	return s
 }
 
-// passwordRequests are requests with a right password that change the users.
-func passwordRequests(boss, ada string) map[string]func(t *testing.T, w *whole) *http.Response {
-	ask := func(method, path, token, body string) func(t *testing.T, w *whole) *http.Response {
-		return func(t *testing.T, w *whole) *http.Response {
-			t.Helper()
-			return w.do(t, method, openPAIPrefix+path, token, body)
-		}
-	}
-	return map[string]func(t *testing.T, w *whole) *http.Response{
-		"login":    ask(http.MethodPost, "/api/v2/authn/basic/login", "", `{"username":"boss","password":"secret-boss"}`),
-		"token":    ask(http.MethodPost, "/api/v2/tokens/application", boss, ""),
-		"user":     ask(http.MethodPut, "/api/v2/users", boss, `{"data":{"username":"bob","email":"bob@example.com"},"patch":true}`),
-		"password": ask(http.MethodPut, "/api/v2/users/me", ada, `{"data":{"username":"ada","oldPassword":"secret-ada","newPassword":"secret-new"},"patch":true}`),
+// passwordRequest is a request with a right password that changes the users.
+type passwordRequest struct{ what, method, path, token, body string }
+
+func passwordRequests(boss, ada string) []passwordRequest {
+	return []passwordRequest{
+		{"login", http.MethodPost, "/api/v2/authn/basic/login", "", `{"username":"boss","password":"secret-boss"}`},
+		{"token", http.MethodPost, "/api/v2/tokens/application", boss, ""},
+		{"user", http.MethodPut, "/api/v2/users", boss, `{"data":{"username":"bob","email":"bob@example.com"},"patch":true}`},
+		{"password", http.MethodPut, "/api/v2/users/me", ada, `{"data":{"username":"ada","oldPassword":"secret-ada","newPassword":"secret-new"},"patch":true}`},
 	}
 }
 
@@ -95,20 +91,20 @@ func TestRightPasswordIsNotCalledWrong(t *testing.T) {
 				w.fill(t)
 			}
 			store := w.contend()
-			for what, send := range passwordRequests(boss, ada) {
-				if c.full && what == "password" {
+			for _, r := range passwordRequests(boss, ada) {
+				if c.full && r.what == "password" {
 					continue // it ends logins, so there is space
 				}
 				store.conflicts.Store(c.conflicts)
-				resp := send(t, w)
+				resp := w.do(t, r.method, openPAIPrefix+r.path, r.token, r.body)
 				var answered struct{ Code, Message string }
 				_ = json.NewDecoder(resp.Body).Decode(&answered)
 				resp.Body.Close()
 				if got := resp.StatusCode; got != c.want && (c.want != http.StatusOK || got != http.StatusCreated) || answered.Code == codeWrongPassword {
-					t.Errorf("%s: got %d %+v, want %d", what, got, answered, c.want)
+					t.Errorf("%s: got %d %+v, want %d", r.what, got, answered, c.want)
 				}
 				if again := resp.Header.Get("Retry-After"); (again != "") != (c.want == http.StatusServiceUnavailable) {
-					t.Errorf("%s: try again after %q", what, again)
+					t.Errorf("%s: try again after %q", r.what, again)
 				}
 			}
 		})

@@ -64,7 +64,7 @@ func (h *Handler) serve(e endpoint, fail func(http.ResponseWriter, *http.Request
 		}
 		data, err := e.call(w, req)
 		if err != nil {
-			fail(w, req, endedBy(req.Context(), err))
+			fail(w, req, endedBy(ctx, err))
 			return
 		}
 		switch data := data.(type) {

@@ -40,12 +40,14 @@ func (w *whole) linked(t *testing.T, token string) (s job.Status, uri string) {
 	return s, logs.Locations[0].URI
 }
 
-// stalled is a JobAPI whose output does not end before its request.
+// stalled is a JobAPI whose output ends with its request, or after a minute, so that a test
+// which waits for the end of a request fails without it.
 type stalled struct{ JobAPI }
 
 func (stalled) Logs(ctx context.Context, _ JobID, _ LogOptions) (io.ReadCloser, error) {
 	r, w := io.Pipe()
-	context.AfterFunc(ctx, func() { w.CloseWithError(ctx.Err()) })
+	late := time.AfterFunc(time.Minute, func() { w.Close() })
+	context.AfterFunc(ctx, func() { late.Stop(); w.CloseWithError(ctx.Err()) })
 	return r, nil
 }
 
@@ -87,8 +89,6 @@ func TestLinkEndsWithTheRightOfItsUser(t *testing.T) {
 	if err := w.accounts.Delete(t.Context(), "ada"); err != nil {
 		t.Fatal(err)
 	}
-	late := time.AfterFunc(10*tokenCheckEvery, func() { resp.Body.Close() })
-	defer late.Stop()
 	if text, err := io.ReadAll(resp.Body); resp.StatusCode != http.StatusOK || !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("got %s, %q, %v", resp.Status, text, err)
 	}
