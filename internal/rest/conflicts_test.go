@@ -150,3 +150,38 @@ func TestConflictsAreTriedAgainAfterAPause(t *testing.T) {
 		}
 	})
 }
+
+// forgetfulStore is a store whose answer about a change is lost once. The next request finds
+// what the change has stored.
+type forgetfulStore struct {
+	UserStore
+	lost atomic.Bool
+}
+
+func (s *forgetfulStore) PatchUnchanged(ctx context.Context, r kube.Ref, patch []byte) error {
+	err := s.UserStore.PatchUnchanged(ctx, r, patch)
+	if err == nil && s.lost.CompareAndSwap(true, false) {
+		return errConflict()
+	}
+	return err
+}
+
+// A change whose answer was lost succeeded, also if it ended the token or the right that
+// it was made with.
+func TestLostAnswerIsNotAFailure(t *testing.T) {
+	t.Parallel()
+	w := newWhole(t, identity.Policy{}, "default")
+	boss, second, ada := w.user(t, "boss", true), w.user(t, "second", true), w.user(t, "ada", false)
+	s := &forgetfulStore{UserStore: w.memory}
+	w.handler.Logins.Accounts.Store = s
+	for _, r := range []passwordRequest{
+		{"own password", http.MethodPut, "/api/v2/users/me", ada, `{"data":{"username":"ada","oldPassword":"secret-ada","newPassword":"secret-new"},"patch":true}`},
+		{"own right", http.MethodPut, "/api/v2/users", second, `{"data":{"username":"second","admin":false},"patch":true}`},
+		{"new user", http.MethodPost, "/api/v2/users", boss, `{"username":"new","password":"secret-new","email":"new@example.com","virtualCluster":["default"],"admin":false}`},
+	} {
+		s.lost.Store(true)
+		if status, text := w.ask(t, r.method, openPAIPrefix+r.path, r.token, r.body); status != http.StatusCreated || s.lost.Load() {
+			t.Errorf("%s: got %d %s, want it done", r.what, status, text)
+		}
+	}
+}

@@ -245,10 +245,13 @@ func (r *Recorded) Protocol(ctx context.Context, id JobID) ([]byte, error) {
 	}
 	if uid != "" {
 		recorded, readErr := history.Use(ctx, r.history, func(ctx context.Context, s *history.Store) ([]byte, error) { return s.Protocol(ctx, uid) })
-		if readErr != nil {
-			return nil, noConfig(id) // that is true without the history
+		switch {
+		case errors.Is(readErr, history.ErrNotFound):
+			return nil, noConfig(id)
+		case errors.Is(readErr, history.ErrAway):
+			return nil, pai.Errorf(pai.CodeFailed, "try again in a moment", "the text of job %s is not in the cluster: %w", id, awayError{readErr})
 		}
-		return recorded, nil
+		return recorded, readErr
 	}
 	return fromHistory(ctx, r, id, err, func(ctx context.Context, s *history.Store, sum history.Summary) ([]byte, error) {
 		text, err := s.Protocol(ctx, sum.UID)

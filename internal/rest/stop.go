@@ -70,7 +70,7 @@ func (c *Core) Stop(ctx context.Context, id JobID) error {
 	if _, asked := obj.GetAnnotations()[pai.AnnotationStopped]; asked {
 		return nil
 	}
-	status, err := c.status(ctx, obj)
+	status, err := job.ReadStatus(obj, nil) // whether it has ended is not in its pods
 	if err != nil {
 		return err
 	}

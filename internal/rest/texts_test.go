@@ -23,26 +23,26 @@ func TestTextIsMissing(t *testing.T) {
 		t.Fatalf("%d %s", status, text)
 	}
 	w.loseText(t, "ada", "train")
-	config := func(when, code string) {
+	config := func(when string, want int, code string) {
 		t.Helper()
 		for _, prefix := range []string{"", openPAIPrefix} {
 			status, text := w.ask(t, http.MethodGet, prefix+"/api/v2/jobs/ada~train/config", ada, "")
-			if status != http.StatusNotFound || prefix != "" && !strings.Contains(text, code) || strings.Contains(text, "configmap") {
+			if status != want || prefix != "" && !strings.Contains(text, code) || strings.Contains(text, "configmap") {
 				t.Errorf("%s: %d %s, want %s", when, status, text, code)
 			}
 		}
 	}
-	config("before it is recorded", "NoJobConfigError")
+	config("before it is recorded", http.StatusNotFound, "NoJobConfigError")
 	w.core.now = func() time.Time { return time.Now().Add(time.Hour) }
 	w.pass(t)
-	config("after it is recorded", "NoJobConfigError")
+	config("after it is recorded", http.StatusNotFound, "NoJobConfigError")
 	w.remove(t, "ada", "train", "default")
 	w.pass(t)
-	config("after it left", "NoJobConfigError")
+	config("after it left", http.StatusNotFound, "NoJobConfigError")
 	w.run(t, "ada", "train", "default", "", 9)
 	w.loseText(t, "ada", "train")
 	w.away(t)
-	config("without the history", "NoJobConfigError")
+	config("without the history, which might have it", http.StatusServiceUnavailable, "")
 }
 
 // loseText deletes the text of a job in virtual cluster default.

@@ -32,14 +32,18 @@ type UserStore interface {
 // or in the given form if none is. Users that cannot be read stay as they are. It
 // can call change several times.
 func changeUsers(ctx context.Context, c UserStore, form UsersForm, change func(*directory) error) error {
-	err := despiteConflicts(ctx, func() error { return changeUsersOnce(ctx, c, form, change) })
+	var sent map[string][]byte
+	err := despiteConflicts(ctx, func() error { return changeUsersOnce(ctx, c, form, change, &sent) })
 	if err != nil {
 		err = apiErrorUnlessKnown("change the users of the REST server", err)
 	}
 	return err
 }
 
-func changeUsersOnce(ctx context.Context, c UserStore, form UsersForm, change func(*directory) error) error {
+// changeUsersOnce reads and writes the users once. sent is what an earlier attempt sent, and
+// then what this one does. If it is stored, only the answer was lost: the change could not
+// be made a second time, because it ended the token of its request, for example.
+func changeUsersOnce(ctx context.Context, c UserStore, form UsersForm, change func(*directory) error, sent *map[string][]byte) error {
 	secret, err := getSecret(ctx, c, usersSecret)
 	if err != nil {
 		return err
@@ -51,15 +55,18 @@ func changeUsersOnce(ctx context.Context, c UserStore, form UsersForm, change fu
 	if form == UsersDocument && problems != nil {
 		return pai.Errorf(pai.CodeFailed, "repair or delete the secret", "one document has all users, and it is damaged: %w", problems)
 	}
+	was, err := before.encode(form)
+	if err != nil {
+		return err
+	}
+	if *sent != nil && maps.EqualFunc(was, *sent, bytes.Equal) {
+		return nil
+	}
 	after := before.clone()
 	if err := change(&after); err != nil {
 		return err
 	}
 	after.mirrorAdmins()
-	was, err := before.encode(form)
-	if err != nil {
-		return err
-	}
 	want, err := after.encode(form)
 	if err != nil {
 		return err
@@ -67,6 +74,7 @@ func changeUsersOnce(ctx context.Context, c UserStore, form UsersForm, change fu
 	if size := sizeOf(want); size > maxUsersBytes && size > sizeOf(was) {
 		return pai.Errorf(pai.CodeRefused, "delete users, tokens, or extensions that are not needed", "the users come to %d bytes; the limit is %d", size, maxUsersBytes)
 	}
+	*sent = want
 	if secret.ResourceVersion == "" {
 		return createUsers(ctx, c, want)
 	}

@@ -21,6 +21,9 @@ function useFilters(): [Filters, (change: Partial<Filters>) => void] {
   return [filters, (change) => go(`/jobs${writeFilters({ ...filters, page: 0, ...change })}`, { replace: !('page' in change) })]
 }
 
+// none is what a list has of the size of a job of another user.
+const none = <span className="quiet">–</span>
+
 function columns(selected: Set<string>, toggle: (id: string) => void): Column<JobSummary>[] {
   const c = m.jobs.columns
   return [
@@ -34,10 +37,10 @@ function columns(selected: Set<string>, toggle: (id: string) => void): Column<Jo
     { key: 'state', head: c.state, order: 'state', cell: (j) => <StateBadge state={j.state} /> },
     { key: 'user', head: c.user, order: 'username', cell: (j) => j.username },
     { key: 'vc', head: c.virtualCluster, order: 'vc', cell: (j) => j.virtualCluster },
-    { key: 'tasks', head: c.tasks, order: 'totalTaskNumber', number: true, cell: (j) => j.totalTaskNumber },
-    { key: 'gpus', head: c.gpus, order: 'totalGpuNumber', number: true, cell: (j) => j.totalGpuNumber },
+    { key: 'tasks', head: c.tasks, order: 'totalTaskNumber', number: true, cell: (j) => j.totalTaskNumber || none },
+    { key: 'gpus', head: c.gpus, order: 'totalGpuNumber', number: true, cell: (j) => (j.totalTaskNumber ? j.totalGpuNumber : none) },
     { key: 'submitted', head: c.submitted, order: 'submissionTime', cell: (j) => <Time at={j.submissionTime} /> },
-    { key: 'duration', head: c.duration, cell: (j) => (j.launchedTime ? <Span from={j.launchedTime} to={j.completedTime} /> : <span className="quiet">–</span>) },
+    { key: 'duration', head: c.duration, cell: (j) => (j.launchedTime ? <Span from={j.launchedTime} to={j.completedTime} /> : none) },
   ]
 }
 
