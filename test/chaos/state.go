@@ -301,11 +301,18 @@ func (c *Cluster) takeUnits(ctx context.Context, s State, machine string) error 
 		return err
 	}
 	for line := range strings.Lines(out) {
-		if line = strings.TrimSpace(slots.name(line)); !strings.Contains(line, "/tmp/systemd-private") {
+		if line = strings.TrimSpace(slots.name(line)); !isOfSystemd(line) {
 			s[machine+" unit "+line] = ""
 		}
 	}
 	return nil
+}
+
+// isOfSystemd reports whether a line of unitsScript is a directory that systemd makes: for
+// the private files of a unit, and to prepare its private devices. systemd leaves the second
+// one if the unit is stopped meanwhile.
+func isOfSystemd(line string) bool {
+	return strings.HasPrefix(line, "/tmp/systemd-private") || strings.HasPrefix(line, "/tmp/namespace-dev-")
 }
 
 // fleeting are kinds that come and go by themselves, or show others' state.
