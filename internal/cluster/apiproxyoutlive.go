@@ -35,8 +35,8 @@ const (
 // releaseAndRestart lets the proxy release its addresses, starts the next one as a version, and
 // returns while the old process serves its connections. A unit does it, because a machine
 // without a listener must not be left by a connection of paictl that ends. The unit unmounts if
-// its shell is killed. It has a description of one line: systemd would make one of the script,
-// and could not read the unit again after the script reloads it.
+// its shell is killed. Both units have a description of one line: systemd would make one of the
+// script, and could not read the unit again after a reload.
 func releaseAndRestart(ctx context.Context, h machine.Host, port int, released []byte, v pai.KubernetesVersion) error {
 	if err := h.WriteFile(ctx, releasedFile, released, 0o644); err != nil {
 		return err
@@ -48,7 +48,7 @@ systemctl stop -q %[3]s %[4]s 2>/dev/null || true
 main=$(systemctl show --property=MainPID --value %[2]s)
 systemd-run --quiet --collect --wait --pipe --unit=%[3]s --description='PAI: replacement of the API proxy' \
   --property=RuntimeMaxSec=%[5]d --property=OOMScoreAdjust=-999 --property='ExecStopPost=-/bin/umount -ql %[9]s' /bin/sh -euc %[6]s sh "$main"
-systemd-run --quiet --collect --unit=%[4]s --property=RuntimeMaxSec=%[7]d /bin/sh -euc %[8]s sh "$main"`,
+systemd-run --quiet --collect --unit=%[4]s --description='PAI: end of the replaced API proxy' --property=RuntimeMaxSec=%[7]d /bin/sh -euc %[8]s sh "$main"`,
 		moveLink(plan.RoleAPIProxy, v), unit, layout.APIProxyReplaceUnit, layout.APIProxyOutliveUnit,
 		int(proxyReplaceTimeout.Seconds()), machine.Quote(releaseScript(port)), int((outliveTimeout + time.Minute).Seconds()), machine.Quote(drainScript(port)),
 		layout.APIProxyFile)
