@@ -12,7 +12,7 @@ func OwnsDirectory(ctx context.Context, h machine.Host, dir string, user int) (b
 	out, err := sh(ctx, h, `dir=%s
 [ ! -L "$dir" ] && [ -d "$dir" ] || exit 0
 [ "$(stat -c '%%u:%%g %%a' "$dir")" = "%d:%d 700" ] || exit 0
-other=$(find "$dir" \( ! -uid %d -o ! -gid %d \) -print -quit)
+other=$(find "$dir" -ignore_readdir_race \( ! -uid %d -o ! -gid %d \) -print -quit)
 [ -n "$other" ] || echo owned`, machine.Quote(dir), user, user, user, user)
 	return out == "owned", err
 }

@@ -25,11 +25,12 @@ const (
 
 // putScript writes standard input to the file $path in $dir through a temporary
 // file, which only its owner can read until it is complete. Temporary files of
-// killed calls are removed after an hour.
+// killed calls are removed after an hour. Those of calls at the same time can go while find
+// reads the directory.
 const putScript = `
 umask 022
 mkdir -p -- "$dir"
-find "$dir" -maxdepth 1 -name '.pai-tmp.*' -mmin +60 -type f -delete
+find "$dir" -ignore_readdir_race -maxdepth 1 -name '.pai-tmp.*' -mmin +60 -type f -delete
 tmp=$(umask 077; mktemp -- "$dir/.pai-tmp.XXXXXXXXXX")
 trap 'rm -f -- "$tmp"' EXIT
 cat >"$tmp"
@@ -109,7 +110,7 @@ func (h *sshHost) Remove(ctx context.Context, file string) error {
 // ReadDir lists the names in a directory, sorted, without temporary files.
 func (h *sshHost) ReadDir(ctx context.Context, dir string) ([]string, error) {
 	var out Output
-	script := fmt.Sprintf("path=%s\n[ -e \"$path\" ] || exit 0\nexec find \"$path\" -mindepth 1 -maxdepth 1 -printf '%%f\\0'", Quote(path.Clean(dir)+"/"))
+	script := fmt.Sprintf("path=%s\n[ -e \"$path\" ] || exit 0\nexec find \"$path\" -ignore_readdir_race -mindepth 1 -maxdepth 1 -printf '%%f\\0'", Quote(path.Clean(dir)+"/"))
 	if err := h.fileScript(ctx, "list", dir, Command{Script: script}, &out); err != nil {
 		return nil, err
 	}

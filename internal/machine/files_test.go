@@ -206,6 +206,38 @@ func TestWriteFileIsAtomic(t *testing.T) {
 	}
 }
 
+// Steps write files into one directory at the same time. The temporary files of others come
+// and go meanwhile.
+func TestFilesOfOneDirectoryAreWrittenAtTheSameTime(t *testing.T) {
+	t.Parallel()
+	host, dir := startSSHD(t).dial(t), memoryDir(t)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			name := filepath.Join(dir, fmt.Sprintf("%s%d", ".pai-tmp.", n%500))
+			if os.Remove(name) != nil {
+				_ = os.WriteFile(name, nil, 0o600)
+			}
+		}
+	}()
+	for range 20 {
+		if err := host.WriteFile(t.Context(), filepath.Join(dir, "file"), nil, 0o600); err != nil {
+			t.Error(err)
+		}
+		if _, err := host.ReadDir(t.Context(), dir); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	<-stopped
+}
+
 func TestAppendFile(t *testing.T) {
 	t.Parallel()
 	host := startSSHD(t).dial(t)
