@@ -31,12 +31,12 @@ func Open(dir, name string, secrets ...string) (*Log, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make directory of logs: %w", err)
 	}
-	base := fmt.Sprintf("%s-%s-%d.log", time.Now().UTC().Format("20060102T150405.000Z"), strings.ReplaceAll(name, " ", "-"), os.Getpid())
-	file, err := os.OpenFile(filepath.Join(dir, base), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
+	// Several operations of a process can start at the same time.
+	file, err := os.CreateTemp(dir, fmt.Sprintf("%s-%s-*.log", time.Now().UTC().Format("20060102T150405.000Z"), strings.ReplaceAll(name, " ", "-")))
 	if err != nil {
 		return nil, fmt.Errorf("make log: %w", err)
 	}
-	if err := prune(dir); err != nil {
+	if err := prune(dir, file.Name()); err != nil {
 		return nil, fmt.Errorf("delete old logs: %w", err)
 	}
 	masker := NewMasker(secrets...)
@@ -70,14 +70,16 @@ func bound(text string) string {
 	return fmt.Sprintf("%s … (%d bytes omitted) … %s", text[:maxText/2], len(text)-maxText, text[len(text)-maxText/2:])
 }
 
-// prune deletes the oldest log files: their names start with their times.
-func prune(dir string) error {
+// prune deletes the oldest log files, but not the new one: their names start with their
+// times, and the clock can have been set back.
+func prune(dir, added string) error {
 	files, err := filepath.Glob(filepath.Join(dir, "*.log"))
 	if err != nil || len(files) <= keep {
 		return err
 	}
+	files = slices.DeleteFunc(files, func(f string) bool { return f == added })
 	slices.Sort(files)
-	for _, f := range files[:len(files)-keep] {
+	for _, f := range files[:len(files)-(keep-1)] {
 		if err := os.Remove(f); err != nil && !os.IsNotExist(err) {
 			return err
 		}

@@ -47,16 +47,37 @@ func TestOpenKeepsTheNewestLogs(t *testing.T) {
 	if err := os.WriteFile(other, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	later := filepath.Join(dir, "29990101T000000.000Z-upgrade-1.log") // of a clock that was set back
+	if err := os.WriteFile(later, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	log, err := Open(dir, "upgrade")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer log.Close()
 	left, err := filepath.Glob(filepath.Join(dir, "*.log"))
-	if err != nil || len(left) != keep || left[len(left)-1] != log.Path() {
-		t.Errorf("got %d logs, %v, want %d and the new one last", len(left), err, keep)
+	if err != nil || len(left) != keep || left[len(left)-2] != log.Path() || left[len(left)-1] != later {
+		t.Errorf("got %d logs %v, %v, want %d, the new one among them", len(left), left, err, keep)
 	}
 	if _, err := os.Stat(other); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestLogsOfOneMomentAreApart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	paths := map[string]bool{}
+	for range keep { // several in a millisecond
+		log, err := Open(dir, "machine maintain")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer log.Close()
+		paths[log.Path()] = true
+	}
+	if len(paths) != keep {
+		t.Errorf("got %d files for %d logs", len(paths), keep)
 	}
 }
