@@ -126,8 +126,9 @@ done`)
 }
 
 // removeEmpty removes what power loss or a kill left empty or without its other part,
-// which kubeadm would not replace: a certificate with its key, and kubeconfigs. Authorities go as well, with all that they
-// signed, if no etcd has ever started on the machine, so that nothing needs them.
+// which kubeadm would not replace: a certificate with its key, and kubeconfigs. Authorities
+// go as well, with all that they signed, if no etcd has ever started on the machine, so that
+// nothing needs them.
 func removeEmpty() string {
 	return fmt.Sprintf(`cd %[1]s 2>/dev/null || exit 0
 torn() { # the key is written first

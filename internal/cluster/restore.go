@@ -105,7 +105,7 @@ func (c *cluster) restoreEtcd(ctx context.Context, h machine.Host, m config.Mach
 		}
 		return c.etcd(ctx, h, m, s)
 	}
-	snapshot, from, err := sourceOfRestore(ctx, h, s, states)
+	snapshot, from, err := sourceOfRestore(ctx, h, s, snapshot, states)
 	if err != nil {
 		return err
 	}

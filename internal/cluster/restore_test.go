@@ -71,7 +71,11 @@ mkdir -p "$2/member/snap" && cp "$from" "$2/member/snap/db"
 // source is what a restore would do now.
 func (h *restoredMachine) source() (string, layout.Slot) {
 	h.t.Helper()
-	snapshot, from, err := sourceOfRestore(h.t.Context(), h, backStep, map[layout.Slot]plan.RoleState{layout.SlotA: {Link: "v0.11-pai"}})
+	snapshot, err := snapshotToRestore(h.t.Context(), h, backStep)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	snapshot, from, err := sourceOfRestore(h.t.Context(), h, backStep, snapshot, map[layout.Slot]plan.RoleState{layout.SlotA: {Link: "v0.11-pai"}})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -186,7 +190,7 @@ func TestRestoreSurvivesPowerLoss(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, _, err := sourceOfRestore(t.Context(), h, backStep, nil); err == nil || !strings.Contains(err.Error(), "no slot of etcd") {
+	if _, _, err := sourceOfRestore(t.Context(), h, backStep, "", nil); err == nil || !strings.Contains(err.Error(), "its data are not in") {
 		t.Errorf("got %v without any data, want an error", err)
 	}
 }

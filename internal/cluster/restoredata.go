@@ -41,15 +41,15 @@ func snapshotToRestore(ctx context.Context, h machine.Host, s plan.Step) (string
 }
 
 // sourceOfRestore is the snapshot to restore, and the slot whose data it replaces; the
-// data go into the other one. The snapshot is empty if an earlier run has restored it.
-func sourceOfRestore(ctx context.Context, h machine.Host, s plan.Step, states map[layout.Slot]plan.RoleState) (string, layout.Slot, error) {
+// data go into the other one. snapshot is the result of snapshotToRestore. That of
+// sourceOfRestore is empty if an earlier run has restored it, and its data are there.
+func sourceOfRestore(ctx context.Context, h machine.Host, s plan.Step, snapshot string, states map[layout.Slot]plan.RoleState) (string, layout.Slot, error) {
 	from := layout.SlotA
 	if states[layout.SlotB].Running != "" || (states[layout.SlotA].Link == "" && states[layout.SlotB].Link != "") {
 		from = layout.SlotB
 	}
-	snapshot, err := snapshotToRestore(ctx, h, s)
-	if err != nil || snapshot != "" {
-		return snapshot, from, err
+	if snapshot != "" {
+		return snapshot, from, nil
 	}
 	restored, err := restoredSlot(ctx, h)
 	if err != nil {
@@ -68,7 +68,7 @@ func sourceOfRestore(ctx context.Context, h machine.Host, s plan.Step, states ma
 		return "", from, err
 	}
 	if lost == nil || !slices.Contains(have, lost.Other()) {
-		return "", from, fmt.Errorf("the snapshot was restored, but no slot of etcd on %q has its data", h.Name())
+		return "", from, lostData(h, layout.EtcdDir)
 	}
 	return layout.SnapshotsDir + "/" + plan.RestoredSnapshot(s.To.Kubernetes(), s.From.Kubernetes()), lost.Other(), nil
 }
