@@ -172,7 +172,7 @@ func withCommand(left pai.Operation) string {
 	if c := left.Command(); c != "" {
 		return "with the same command; run: " + c
 	}
-	return "with the same command; to list the operations, run: paictl upgrade history"
+	return "with the same command"
 }
 
 // continues reports whether an operation to a pair of versions continues an

@@ -55,8 +55,8 @@ func TestOperationInProgress(t *testing.T) {
 	}{
 		{pai.Operation{Verb: pai.VerbUpgrade, To: pair("v0.10", "v0.11-pai"), Target: pai.UpgradeTarget{Release: "v0.11", Part: pai.PartKubernetes}}, "finish it first with the same command; run: paictl upgrade apply --to v0.11 --kubernetes"},
 		{pai.Operation{Verb: pai.VerbUpgrade, To: pair("", "v0.11-pai"), Target: pai.UpgradeTarget{Release: "v0.11"}}, "finish it first with the same command; run: paictl upgrade apply --to v0.11"},
-		{pai.Operation{Verb: pai.VerbUpgrade, To: pair("", "v0.11-pai")}, "finish it first with the same command; to list the operations, run: paictl upgrade history"},
-		{pai.Operation{Verb: pai.VerbBoot, To: pair("v0.10", "v0.11-pai")}, "finish it first with the same command; to list the operations, run: paictl upgrade history"},
+		{pai.Operation{Verb: pai.VerbUpgrade, To: pair("", "v0.11-pai")}, "finish it first with the same command"},
+		{pai.Operation{Verb: pai.VerbBoot, To: pair("v0.10", "v0.11-pai")}, "finish it first with the same command"},
 		{pai.Operation{Verb: pai.VerbRollback, To: ten}, "continue it with the same command; run: paictl upgrade rollback"},
 		{pai.Operation{Verb: pai.VerbRollback, To: ten, Target: pai.UpgradeTarget{Part: pai.PartServices}}, "continue it with the same command; run: paictl upgrade rollback --services"},
 		{pai.Operation{Verb: pai.VerbRollback, To: pair("v0.10", "v0.11-pai")}, "finish it first with the same command; run: paictl upgrade rollback"},
