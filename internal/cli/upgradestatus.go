@@ -23,7 +23,7 @@ func writeUpgradeStatus(p *ui.Page, st operation.Status) {
 	if op := st.Operation; op == nil {
 		p.Linef("no upgrade is in progress or unfinished")
 	} else {
-		p.Linef("%s to %s: %s (operation %s, by %s, started %s)", operationName(*op), describePair(op.To), describeState(st), op.ID, op.By, ui.Time(op.Started))
+		p.Linef("%s to %s: %s (operation %s, by %s, started %s)", operationName(*op), describeTarget(*op), describeState(st), op.ID, op.By, ui.Time(op.Started))
 		p.Linef("  steps\t%d done, %d left", len(st.Done), len(st.Left))
 		if st.State != operation.StateDone {
 			for _, id := range st.Left {
@@ -78,6 +78,15 @@ func describeState(st operation.Status) string {
 	default:
 		return st.State
 	}
+}
+
+// describeTarget is the pair that an operation leads to. A rollback during an API outage
+// leaves the services for later.
+func describeTarget(op pai.Operation) string {
+	if op.Verb == pai.VerbRollback {
+		return describeRunning(op.To, "unknown during the rollback")
+	}
+	return describePair(op.To)
 }
 
 // operationName is what the status calls an operation.

@@ -39,6 +39,8 @@ func TestUpgradeStatusText(t *testing.T) {
 		"rollback waits": {operation.Status{State: operation.StateWaiting, Operation: &pai.Operation{ID: "op-4", Verb: pai.VerbRollback, Outcome: pai.OutcomeWaiting, To: op.To},
 			Waiting: []operation.WaitingState{{Waiting: waiting, Ready: true}}, Next: "paictl upgrade rollback"},
 			[]string{"rollback to services v0.10 on Kubernetes v0.10-pai: waiting (operation op-4", "no job; it can be rolled back", "to continue, run: paictl upgrade rollback\n"}},
+		"rollback during an outage": {operation.Status{State: operation.StateUnfinished, Operation: &pai.Operation{ID: "op-4", Verb: pai.VerbRollback, To: pai.Pair{Kubernetes: "v0.10-pai"}}},
+			[]string{"rollback to Kubernetes v0.10-pai; services: unknown: unfinished, "}},
 		"abandoned": {operation.Status{State: operation.StateAbandoned, Operation: op, Done: []string{"a", "b"}, Left: []string{"machine/gpu-03/kubelet"},
 			Abandoned: &operation.Abandoned{Operation: "op-2", By: "bob@desk", At: began.Add(time.Hour)}},
 			[]string{"abandoned (operation op-1, by ann@desk", "2 done, 1 left", "machine/gpu-03/kubelet", "abandoned   by bob@desk, 2026-03-01 09:00:00, in operation op-2"}},
