@@ -9,8 +9,8 @@ import (
 )
 
 // List returns a page of the jobs that the cluster has and of those that are recorded,
-// and how many jobs the query selects, as its reader sees them. The cluster decides about its jobs, which must be
-// all that the query could select.
+// and how many jobs the query selects, as its reader sees them. The cluster decides about
+// its jobs, which must be all that the query could select.
 func (s *Store) List(ctx context.Context, q Query, inCluster []Summary) (page []Summary, total int, err error) {
 	living := q.Select(inCluster)
 	uids := make([]string, len(inCluster))

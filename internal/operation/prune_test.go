@@ -191,10 +191,11 @@ func answers(t *testing.T, rt *rapid.T, h *history) string {
 		}
 		return slices.Index(h.ids, op.ID)
 	}
-	last, abandoned, err := lastOrAbandoned(t.Context(), h.journal())
+	upgrades, err := searchUpgrade(t.Context(), h.journal())
 	if err != nil {
 		rt.Fatal(err)
 	}
+	last, abandoned := upgrades.last, upgrades.abandons()
 	s := newRollbackSearches()
 	if err := h.journal().Newest(t.Context(), s.add); err != nil {
 		rt.Fatal(err)

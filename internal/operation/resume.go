@@ -11,40 +11,39 @@ import (
 
 // Unfinished is the upgrade that can be resumed; nil if there is none.
 func Unfinished(ctx context.Context, s *session.Session) (*pai.Operation, error) {
+	found, err := upgradesOf(ctx, s)
+	return found.unfinished(), err
+}
+
+// upgradesOf is the result of searchUpgrade in the journal of a cluster.
+func upgradesOf(ctx context.Context, s *session.Session) (upgradeSearch, error) {
 	journal, err := s.Journal()
 	if err != nil {
-		return nil, err
+		return upgradeSearch{}, err
 	}
-	last, err := lastUpgrade(ctx, journal)
-	if err != nil || last == nil || !last.Unfinished() {
-		return nil, err
-	}
-	return last, nil
+	return searchUpgrade(ctx, journal)
 }
 
-// lastUpgrade is the newest upgrade that no later operation superseded.
+// lastUpgrade is the newest upgrade that no later operation superseded or abandoned.
 func lastUpgrade(ctx context.Context, journal *run.Journal) (*pai.Operation, error) {
-	last, abandoned, err := lastOrAbandoned(ctx, journal)
-	if abandoned != nil {
-		last = nil
-	}
-	return last, err
-}
-
-// lastOrAbandoned is lastUpgrade, also if the upgrade was abandoned. abandoned
-// is the operation that abandoned it; nil if there is none, or if there was
-// nothing left to abandon.
-func lastOrAbandoned(ctx context.Context, journal *run.Journal) (last, abandoned *pai.Operation, err error) {
 	s, err := searchUpgrade(ctx, journal)
-	if err != nil {
-		return nil, nil, err
+	if s.abandons() != nil {
+		return nil, err
 	}
-	return s.last, s.abandons(), nil
+	return s.last, err
 }
 
 func searchUpgrade(ctx context.Context, journal *run.Journal) (s upgradeSearch, err error) {
 	err = journal.Newest(ctx, s.add)
 	return s, err
+}
+
+// unfinished is the upgrade that can be resumed; nil if there is none.
+func (s *upgradeSearch) unfinished() *pai.Operation {
+	if s.last == nil || !s.last.Unfinished() || s.abandoned != nil {
+		return nil
+	}
+	return s.last
 }
 
 // abandons is the operation that abandoned the last upgrade; nil if there is none, or if

@@ -47,7 +47,8 @@ func TestLastUpgrade(t *testing.T) {
 			if err != nil || (left != nil && left.Unfinished()) != c.unfinished {
 				t.Errorf("got unfinished %+v, error %v; want unfinished %v", left, err, c.unfinished)
 			}
-			last, abandoned, err := lastOrAbandoned(t.Context(), journal)
+			s, err := searchUpgrade(t.Context(), journal)
+			last, abandoned := s.last, s.abandons()
 			if err != nil || idOf(last) != ids[c.last] || idOf(abandoned) != ids[c.abandoned] {
 				t.Errorf("got last %q, abandoned by %q, error %v; operations are %q, want number %d and %d", idOf(last), idOf(abandoned), err, ids[1:], c.last, c.abandoned)
 			}

@@ -81,22 +81,9 @@ func (g rollback) Reconfigure(c *configsync.Step, p plan.Plan) error {
 // upgrade. Without a record, that upgrade would be resumed, also if it changed nothing but
 // the configuration.
 func (g rollback) MustRecord(ctx context.Context, s *session.Session) (bool, error) {
-	back, err := unfinishedRollback(ctx, s)
-	if err != nil || back != nil && includes(g.Target(), back.Target) {
-		return err == nil, err
-	}
-	left, err := Unfinished(ctx, s)
-	return left != nil && g.Target().Part == "", err
-}
-
-// unfinishedRollback is the rollback that upgrade status shows; nil if there is none.
-func unfinishedRollback(ctx context.Context, s *session.Session) (*pai.Operation, error) {
-	journal, err := s.Journal()
-	if err != nil {
-		return nil, err
-	}
-	search, err := searchUpgrade(ctx, journal)
-	return search.rollback, err
+	found, err := upgradesOf(ctx, s)
+	back := found.rollback
+	return back != nil && includes(g.Target(), back.Target) || found.unfinished() != nil && g.Target().Part == "", err
 }
 
 // includes reports whether a target has the parts of another one.

@@ -95,9 +95,9 @@ func TestUnfinishedRollbackEnds(t *testing.T) {
 				if _, err := Run(t.Context(), f.Session, c.goal, RunOptions{}); err != nil {
 					t.Fatal(err)
 				}
-				left, err := unfinishedRollback(t.Context(), f.Session)
-				if err != nil || (left == nil) != c.ends {
-					t.Errorf("got %+v, %v unfinished, want none: %v", left, err, c.ends)
+				found, err := upgradesOf(t.Context(), f.Session)
+				if err != nil || (found.rollback == nil) != c.ends {
+					t.Errorf("got %+v, %v unfinished, want none: %v", found.rollback, err, c.ends)
 				}
 			})
 		}

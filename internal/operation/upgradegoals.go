@@ -51,12 +51,9 @@ func (g upgrade) Reconfigure(c *configsync.Step, p plan.Plan) error {
 // rollback that the upgrade undoes. If nothing is planned any more, such as when the last
 // machine that waited is in maintenance, the record says that the upgrade succeeded.
 func (g upgrade) MustRecord(ctx context.Context, s *session.Session) (bool, error) {
-	left, err := Unfinished(ctx, s)
-	if err != nil || left != nil && left.Target == g.Target() {
-		return err == nil, err
-	}
-	back, err := unfinishedRollback(ctx, s)
-	return back != nil && includes(g.Target(), back.Target), err
+	found, err := upgradesOf(ctx, s)
+	left, back := found.unfinished(), found.rollback
+	return left != nil && left.Target == g.Target() || back != nil && includes(g.Target(), back.Target), err
 }
 
 // upgradedParts are the parts that a plan moves to another version: it applies
@@ -101,10 +98,6 @@ func (abandon) Plan(in plan.Input) (plan.Plan, error) {
 }
 
 func (abandon) MustRecord(ctx context.Context, s *session.Session) (bool, error) {
-	left, err := Unfinished(ctx, s)
-	if err != nil || left != nil {
-		return err == nil, err
-	}
-	back, err := unfinishedRollback(ctx, s)
-	return back != nil, err
+	found, err := upgradesOf(ctx, s)
+	return found.unfinished() != nil || found.rollback != nil, err
 }

@@ -74,8 +74,8 @@ type Operation struct {
 }
 
 // Command continues an unfinished upgrade or rollback; empty for another operation. An
-// upgrade continues after the rollback that was a part of it. A
-// record of v0.9 has no target: then it is the release of the services, if they are known.
+// upgrade continues after the rollback that was a part of it. A record of v0.9 has no
+// target: then it is the release of the services, if they are known.
 func (o Operation) Command() string {
 	release := cmp.Or(o.Target.Release, Release(o.To.Services))
 	var command string
