@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -18,9 +20,23 @@ import (
 // snapshot holds the services as they were, so they come second.
 func Rollback(in Input, to pai.Pair, target Target) (Plan, error) {
 	in, notes := in.withoutMaintenance()
+	in, unbooted := in.withoutUnbooted()
 	p, err := planRollback(in, to, target)
-	p.Notes = append(notes, p.Notes...)
+	p.Notes = slices.Concat(notes, unbooted, p.Notes)
 	return p, err
+}
+
+// withoutUnbooted is the input without the machines that are not yet part of the cluster,
+// and a note that names each: a rollback has no step that joins one.
+func (in Input) withoutUnbooted() (active Input, notes []string) {
+	in.World.Machines = slices.DeleteFunc(slices.Clone(in.World.Machines), func(m MachineState) bool {
+		unbooted := !m.ControlPlane && m.Unreachable == "" && !m.Joined && m.Node == nil && m.Roles[RoleKubelet].version() == ""
+		if unbooted {
+			notes = append(notes, fmt.Sprintf("%s is not part of the cluster yet and is left as it is; to boot it after the rollback, run: paictl cluster k8s-bootup", m.Name))
+		}
+		return unbooted
+	})
+	return in, notes
 }
 
 func planRollback(in Input, to pai.Pair, target Target) (Plan, error) {
@@ -63,6 +79,7 @@ func planRollback(in Input, to pai.Pair, target Target) (Plan, error) {
 	if len(p.Steps) == 0 && !w.APIReachable {
 		return Plan{}, w.unknown()
 	}
+	b.noteNewerKubelets(&p)
 	return p, p.Validate()
 }
 
@@ -75,7 +92,8 @@ func (b *rollback) servicesHop(p *Plan) error {
 	if p.To.Services == "" || !b.world.APIReachable || !b.servicesToo {
 		return nil
 	}
-	if err := b.services(p.To.Services, p.From.Services); err != nil {
+	// Stopped services are of the release that ran last.
+	if err := b.services(p.To.Services, cmp.Or(p.From.Services, b.world.RecordedServices)); err != nil {
 		return err
 	}
 	if p.To.Services.Less(p.From.Services) {
@@ -144,7 +162,7 @@ func (b *rollback) services(to, from pai.ServicesVersion) error {
 		was, installed := w.Services[s.Name]
 		inBoth := slices.ContainsFunc(newer, func(n ServiceSpec) bool { return n.Name == s.Name })
 		needed := was.Release != to || !was.Ready
-		if !installed && inBoth {
+		if !installed && (inBoth || len(w.Services) == 0) {
 			needed = false // the operator stopped it
 		}
 		work = work || needed
@@ -184,6 +202,17 @@ func (b *rollback) undo(d *stepGraph, prefix string, to pai.ServicesVersion, bar
 		}
 	}
 	return ids, nil
+}
+
+// noteNewerKubelets adds a note about each kubelet that stays newer than the API server,
+// because its machine is not in the configuration.
+func (b *rollback) noteNewerKubelets(p *Plan) {
+	upstream := b.pins[p.To.Kubernetes][programKubernetes]
+	for _, n := range b.world.Unconfigured.Nodes {
+		if p.To.Kubernetes.Less(p.From.Kubernetes) && kubeletIsNewer(upstream, n.Kubelet) {
+			p.Notes = append(p.Notes, fmt.Sprintf("kubelet %s of %s stays, because the layout has no such machine; API server %s does not support a newer kubelet", n.Kubelet, n.Name, upstream))
+		}
+	}
 }
 
 // leaving returns the installed services that the older release does not have,

@@ -164,3 +164,11 @@ func ServesKubelet(apiServer, kubelet string) bool {
 	k, errK := upstreamMinor(kubelet)
 	return errA == nil && errK == nil && a-k <= nodeSkew
 }
+
+// kubeletIsNewer reports whether a kubelet is of a newer minor than an API server, both
+// by their upstream versions. An API server supports none.
+func kubeletIsNewer(apiServer, kubelet string) bool {
+	a, errA := upstreamMinor(apiServer)
+	k, errK := upstreamMinor(kubelet)
+	return errA == nil && errK == nil && a < k
+}
