@@ -58,9 +58,9 @@ mkdir -p %[1]s.new
 mkdir -p %[1]s.new/run %[1]s.new/etc
 [ -x %[1]s.new/bin/kubelet ]
 [ -e %[1]s.new/release.json ]
-sync -f %[1]s.new
+%[5]s
 rm -rf %[1]s
-mv -T %[1]s.new %[1]s`, dir, installedFile(s.To.Kubernetes()), unpack, excludedPrograms(m))})
+mv -T %[1]s.new %[1]s`, dir, installedFile(s.To.Kubernetes()), unpack, excludedPrograms(m), syncTree(dir+".new"))})
 	if err != nil {
 		return fmt.Errorf("copy the programs of Kubernetes %s to %q: %w", s.To, h.Name(), err)
 	}

@@ -147,10 +147,11 @@ func (c *cluster) replaceData(ctx context.Context, h machine.Host, m config.Mach
 	_, err = sh(ctx, h, `umask 077
 said=$(%[2]s snapshot restore %[3]s --data-dir %[1]s.new --name %[4]s --initial-cluster %[4]s=%[5]s --initial-advertise-peer-urls %[5]s \
     --bump-revision %[6]d --mark-compacted 2>&1) || { printf '%%s\n' "$said" | tail -3 >&2; exit 1; }
-sync -f %[1]s.new
+%[7]s
 mv -T %[1]s.new %[1]s
-sync -f %[1]s`,
-		to.EtcdData(), layout.Program(v, "etcdutl"), snapshot, to.Member(m.Hostname), to.PeerURL(m.HostIP), max(now-was, 0)+reserve)
+sync -- %[8]s`,
+		to.EtcdData(), layout.Program(v, "etcdutl"), snapshot, to.Member(m.Hostname), to.PeerURL(m.HostIP), max(now-was, 0)+reserve,
+		syncTree(to.EtcdData()+".new"), layout.EtcdDir)
 	if err != nil {
 		return fmt.Errorf("restore etcd from %s: %w", snapshot, err)
 	}
