@@ -232,14 +232,18 @@ func TestRequestsWithoutATokenEnd(t *testing.T) {
 	for kind, limit := range map[identity.Kind]time.Duration{identity.Link: outputLimit, identity.Server: requestTimeout} {
 		synctest.Test(t, func(t *testing.T) {
 			h := &Handler{Log: slog.New(slog.DiscardHandler)}
-			start := time.Now()
+			start, ended := time.Now(), false
 			h.serve(endpoint{verb: identity.Read, kind: kind, call: func(_ http.ResponseWriter, req *http.Request) (any, error) {
 				return nil, poll.Sleep(req.Context(), time.Hour)
 			}}, func(_ http.ResponseWriter, _ *http.Request, err error) {
+				ended = true
 				if took := time.Since(start); took != limit || statusOf(err) != http.StatusServiceUnavailable {
 					t.Errorf("%s: after %s: %v", kind, took, err)
 				}
 			}).ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil))
+			if !ended {
+				t.Errorf("%s: the request ended by itself, after %s", kind, time.Since(start))
+			}
 		})
 	}
 	synctest.Test(t, func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -75,6 +76,27 @@ func TestLinksTakeNoRequestsOfTheirUser(t *testing.T) {
 			t.Fatalf("the user of the link: %d %s", status, text)
 		}
 	}
+}
+
+func TestLinksTakeNoRateOfTheirUser(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var c callers
+		enter := func(enter func() (func(), error)) int {
+			for n := 0; ; n++ {
+				done, err := enter()
+				if err != nil {
+					return n
+				}
+				done()
+			}
+		}
+		links := enter(func() (func(), error) { return c.enterLink("ada") })
+		own := enter(func() (func(), error) { return c.enter("ada", false) })
+		if links != requestBurst || own != requestBurst {
+			t.Errorf("%d requests with links and %d others were let in, want %d of each", links, own, requestBurst)
+		}
+	})
 }
 
 // Output that a link leads to is cut off once the user of the link has lost the right.

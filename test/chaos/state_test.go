@@ -166,6 +166,10 @@ func TestSlotNames(t *testing.T) {
 	if a.nameMembers(inA) != b.nameMembers(inB) {
 		t.Errorf("the etcds of the slots differ: %q and %q", a.nameMembers(inA), b.nameMembers(inB))
 	}
+	other := strings.Replace(inA, "pai-1-b=https://10.9.0.11:2390,pai-1-a=https://10.9.0.11:2380", "pai-1-a=https://10.9.0.11:2380,pai-1-b=https://10.9.0.11:2390", 1)
+	if other == inA || a.nameMembers(inA) != a.nameMembers(other) {
+		t.Errorf("the order of the members differs: %q and %q", a.nameMembers(inA), a.nameMembers(other))
+	}
 	if a.nameMembers(inA) == b.nameMembers(inA) || !strings.Contains(a.nameMembers(inA), "--x=pai-1-api") {
 		t.Errorf("got %q for the slot in use, %q for the idle one", a.nameMembers(inA), b.nameMembers(inA))
 	}
