@@ -2,6 +2,7 @@ package operation
 
 import (
 	"context"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -11,6 +12,11 @@ import (
 	"pai.dev/pai/internal/run"
 	"pai.dev/pai/test/sessiontest"
 )
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
 
 // A step that runs when the lock is lost ends with its context, and no further
 // step starts. The record stays as the next holder of the lock has written it.
@@ -39,6 +45,9 @@ func TestFlowStopsWhenTheLockIsLost(t *testing.T) {
 		op, err := Run(t.Context(), f.Session, &deletions{flow: f, volumes: []string{"a"}}, RunOptions{Observer: f})
 		if pai.CodeOf(err) != pai.CodeLocked && !strings.Contains(err.Error(), "lock") {
 			t.Errorf("got %v (%s), want a lost lock", err, pai.CodeOf(err))
+		}
+		if _, log, _ := strings.Cut(err.Error(), "\nlog: "); !isFile(log) {
+			t.Errorf("got %v, want it to name the log", err)
 		}
 		if op.ID == "" || op.Outcome != pai.OutcomeRunning || !op.Ended.IsZero() || !f.exist["/var/lib/pai/a"] {
 			t.Errorf("got operation %+v, directories %v, want it unfinished", op, f.exist)

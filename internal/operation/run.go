@@ -21,7 +21,8 @@ import (
 // run is an operation with its own witness, and the lock is free in between:
 // the machines are cordoned, so nothing has to be held while jobs run for days.
 //
-// Every run that is not a dry run has a log file, which the error names.
+// Every run that is not a dry run has a log file. An error names it, unless nothing was
+// done, or the only cause is that machines wait for their jobs.
 func Run(ctx context.Context, s *session.Session, goal Goal, o RunOptions) (pai.Operation, error) {
 	if o.DryRun {
 		return runUntilIdle(ctx, s, goal, o, slog.New(slog.DiscardHandler))
@@ -34,7 +35,7 @@ func Run(ctx context.Context, s *session.Session, goal Goal, o RunOptions) (pai.
 	op, err := runUntilIdle(ctx, s, goal, o, log.Logger)
 	log.Info("end", "operation", op.ID, "outcome", op.Outcome, "error", err)
 	switch code := pai.CodeOf(err); {
-	case err != nil && (code == pai.CodeFailed || code == pai.CodeInterrupted):
+	case err != nil && (code == pai.CodeFailed || code == pai.CodeInterrupted || op.ID != "" && code != pai.CodeWaiting):
 		err = fmt.Errorf("%w\nlog: %s", err, log.Path())
 	case op.ID == "":
 		return op, errors.Join(err, log.Remove()) // nothing was done
