@@ -18,7 +18,8 @@ lint() {
   [[ -z $unformatted ]] || { echo "not formatted; run: gofmt -w" $unformatted; return 1; }
   go mod tidy -diff &&
     go vet -tags "e2e live openpaisdk browser" ./... &&
-    go tool -modfile=tools/go.mod golangci-lint run ./...
+    go tool -modfile=tools/go.mod golangci-lint run ./... &&
+    (cd components/network && go vet ./... && go tool -modfile=../../tools/go.mod golangci-lint run ./...)
 }
 unit()    { go test -timeout 20m ./... && (cd components/network && go test -timeout 10m ./...); }
 # The page of the portal: web/dist is what its source makes, types, lint, unit tests.

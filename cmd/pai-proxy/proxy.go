@@ -221,6 +221,7 @@ func (p *proxy) connect(source netip.Addr) (*backend, net.Conn) {
 			if from := localFor(source, b.address); from != nil {
 				dialer.LocalAddr = from
 			}
+			// The timeout ends it; the client has no context.
 			server, err := dialer.DialContext(context.Background(), "tcp", b.address)
 			if err != nil {
 				if refused(err) {

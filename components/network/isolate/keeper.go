@@ -85,7 +85,7 @@ func (k *Keeper) Run(ctx context.Context) {
 				listed = now
 			}
 		}
-		if err := k.update(ctx, looked == now); err != nil && ctx.Err() == nil {
+		if err := k.update(ctx, looked.Equal(now)); err != nil && ctx.Err() == nil {
 			klog.ErrorS(err, "the rules of tasks were not written; trying again")
 			k.applied = ""
 			looked = now
