@@ -19,8 +19,8 @@ type unitOptions struct {
 	optional     bool     // only the step of the role writes it
 }
 
-// unitTable lists the units of the roles. They name the link of the role and do
-// not depend on a version, so no hop needs a daemon-reload.
+// unitTable lists the units of the roles. They name the link of the role and no
+// version, so a hop that changes none of their text needs no daemon-reload.
 var unitTable = []unitOptions{
 	{role: plan.RoleRuntime, what: "container runtime", service: []string{
 		"Type=notify",
