@@ -15,7 +15,7 @@ import (
 // cleaned is set if an earlier run has cleaned the machine.
 func Remove(in Input, name string, cleaned bool) (Plan, error) {
 	w := in.World
-	m, inLayout, err := w.leaving(name)
+	m, inLayout, err := w.leaving(name, cleaned)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -25,7 +25,7 @@ func Remove(in Input, name string, cleaned bool) (Plan, error) {
 	p := Plan{Verb: pai.VerbRemove, From: w.Current, To: w.Current, Hops: []Hop{}}
 	d := stepGraph{phase: "removal"}
 	before := maintenanceSteps(&d, m)
-	if slices.ContainsFunc(before, func(id StepID) bool { return d.needed[id] }) && !w.others(name).canRunServices() {
+	if m.Maintenance == nil && !slices.Contains(w.Unconfigured.Maintained, name) && !w.others(name).canRunServices() {
 		return Plan{}, pai.Errorf(pai.CodeRefused, "uncordon, return, or repair another machine and run the command again; for their states, run: paictl cluster status",
 			"no other machine can run the pods of PAI services, so %s cannot be removed: each is cordoned, in maintenance, or not ready", name)
 	}
@@ -58,8 +58,9 @@ func (in Input) withoutMachine(d *stepGraph, name string, layout StepID) []StepI
 	return append(last, bootstrap, dns)
 }
 
-// leaving finds the machine of a removal, in the layout or outside it.
-func (w World) leaving(name string) (m MachineState, inLayout bool, err error) {
+// leaving finds the machine of a removal, in the layout or outside it. Of one outside it,
+// nothing is known but its node, so its maintenance is planned again unless it was cleaned.
+func (w World) leaving(name string, cleaned bool) (m MachineState, inLayout bool, err error) {
 	at := slices.IndexFunc(w.Machines, func(m MachineState) bool { return m.Name == name })
 	switch {
 	case at >= 0 && w.Machines[at].ControlPlane:
@@ -77,14 +78,13 @@ func (w World) leaving(name string) (m MachineState, inLayout bool, err error) {
 	node := slices.ContainsFunc(u.Nodes, func(n UnconfiguredNode) bool { return n.Name == name })
 	maintained := slices.Contains(u.Maintained, name)
 	named := slices.ContainsFunc(u.Machines, func(m UnconfiguredMachine) bool { return m.Name == name })
-	if node {
+	switch {
+	case node && cleaned:
+		m.Node, m.Maintenance = &Node{Unschedulable: true, Maintenance: "unknown", InMaintenance: true}, &pai.Maintenance{}
+	case node:
 		m.Node = &Node{}
-	}
-	if maintained || !node { // without a node, no job is there
+	default: // no job is there
 		m.Maintenance = &pai.Maintenance{}
-		if node {
-			*m.Node = Node{Unschedulable: true, Maintenance: "unknown", InMaintenance: true}
-		}
 	}
 	if !node && !maintained && !named {
 		return m, false, pai.Errorf(pai.CodeNotFound, "to list the machines, run: paictl cluster status",
@@ -96,7 +96,7 @@ func (w World) leaving(name string) (m MachineState, inLayout bool, err error) {
 // Lost is why it is unknown what runs on a machine that is to be removed; empty if it is known,
 // or if nothing is left there to know about.
 func (w World) Lost(name string) string {
-	m, inLayout, err := w.leaving(name)
+	m, inLayout, err := w.leaving(name, false)
 	if err != nil || m.Unreachable == "" || !inLayout && m.Node == nil && !slices.Contains(w.Unconfigured.Maintained, name) {
 		return ""
 	}

@@ -37,12 +37,15 @@ func TestRemovePlansGolden(t *testing.T) {
 	hop.World.Machines[0].Roles[RoleAPIServerA] = RoleState{Link: "v0.10-pai", Running: "v0.10-pai", Emulates: "1.35"}
 	maintained := switchedOn(inMaintenance(plain, "gpu-01"), "gpu-01")
 	for name, plan := range map[string]func() (Plan, error){
-		"remove":                  func() (Plan, error) { return Remove(plain, "gpu-01", false) },
-		"remove-in-maintenance":   func() (Plan, error) { return Remove(maintained, "gpu-01", false) },
-		"remove-lost":             func() (Plan, error) { return Remove(lost(plain, "gpu-01"), "gpu-01", false) },
-		"remove-beside-a-lost":    func() (Plan, error) { return Remove(lost(plain, "gpu-02"), "gpu-01", false) },
-		"remove-out-of-layout":    func() (Plan, error) { return Remove(outOfLayout(plain, "gpu-01"), "gpu-01", false) },
-		"remove-continued":        func() (Plan, error) { return Remove(outOfLayout(maintained, "gpu-01"), "gpu-01", true) },
+		"remove":                func() (Plan, error) { return Remove(plain, "gpu-01", false) },
+		"remove-in-maintenance": func() (Plan, error) { return Remove(maintained, "gpu-01", false) },
+		"remove-lost":           func() (Plan, error) { return Remove(lost(plain, "gpu-01"), "gpu-01", false) },
+		"remove-beside-a-lost":  func() (Plan, error) { return Remove(lost(plain, "gpu-02"), "gpu-01", false) },
+		"remove-out-of-layout":  func() (Plan, error) { return Remove(outOfLayout(plain, "gpu-01"), "gpu-01", false) },
+		"remove-continued":      func() (Plan, error) { return Remove(outOfLayout(maintained, "gpu-01"), "gpu-01", true) },
+		"remove-lost-continued": func() (Plan, error) {
+			return Remove(outOfLayout(inMaintenance(plain, "gpu-01"), "gpu-01"), "gpu-01", false)
+		},
 		"remove-between-versions": func() (Plan, error) { return Remove(hop, "gpu-01", false) },
 	} {
 		t.Run(name, func(t *testing.T) {
