@@ -81,7 +81,7 @@ const (
 	SubjectService                      // a PAI service
 	SubjectVolume                       // a directory below the volumes of PAI
 	SubjectMigration                    // a migration of a release
-	SubjectConfiguration                // "schema <n>"
+	SubjectConfiguration                // "schema <n>", or the machine that leaves the layout
 )
 
 // source says which bundle the content of a step comes from.
@@ -142,7 +142,7 @@ var kinds = map[Kind]Traits{
 	KindReturn:      {Subject: SubjectMachine, onMachine: returned},
 	KindDNSAway:     {Subject: SubjectMachine},
 	KindDNSBack:     {Subject: SubjectMachine, source: sourceKubernetes},
-	KindLayout:      {Subject: SubjectMachine, onWorld: leftLayout},
+	KindLayout:      {Subject: SubjectConfiguration, onWorld: leftLayout},
 	KindRemoveNode:  {Subject: SubjectMachine, onWorld: removedNode},
 	KindClean:       {Subject: SubjectMachine, onMachine: cleaned},
 	KindPKI:         {source: sourceKubernetes, onWorld: hasPKI},

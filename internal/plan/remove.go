@@ -29,7 +29,7 @@ func Remove(in Input, name string, cleaned bool) (Plan, error) {
 		return Plan{}, pai.Errorf(pai.CodeRefused, "uncordon, return, or repair another machine and run the command again; for their states, run: paictl cluster status",
 			"no other machine can run the pods of PAI services, so %s cannot be removed: each is cordoned, in maintenance, or not ready", name)
 	}
-	clean := d.add(inLayout && m.Unreachable == "", Step{ID: removalID(name, "clean"), Kind: KindClean, Target: name, Risk: pai.RiskNode,
+	clean := d.add(inLayout && m.Unreachable == "", Step{ID: CleanOfRemoval(name), Kind: KindClean, Target: name, Risk: pai.RiskNode,
 		From: pai.AnyVersion(m.Roles[RoleKubelet].version()), Wipe: true, Keep: m.Foreign}, before[len(before)-1])
 	layout := d.add(true, Step{ID: removalID(name, "layout"), Kind: KindLayout, Target: name, Risk: pai.RiskNone}, clean)
 	after := in.withoutMachine(&d, name, layout)
@@ -148,6 +148,9 @@ func (in Input) noteRemoval(p *Plan, m MachineState, inLayout, cleaned bool) {
 		note("no other machine has machine-sku %s, so jobs that ask for it will wait", kind)
 	}
 }
+
+// CleanOfRemoval is the step that cleans a machine that is removed.
+func CleanOfRemoval(machine string) StepID { return removalID(machine, "clean") }
 
 func removalID(machine, what string) StepID {
 	return StepID("removal/machine/" + machine + "/" + what)
