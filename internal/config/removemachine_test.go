@@ -74,7 +74,7 @@ func TestRemoveMachineForms(t *testing.T) {
 		"the last":               {first + cp + gpu, first + cp},
 		"the first":              {first + gpu + cp, first + cp},
 		"its own comment":        {first + cp + "  # bought in 2024\n" + gpu + "  # bought in 2025\n" + second, first + cp + "  # bought in 2025\n" + second},
-		"a comment at the end":   {first + cp + gpu + "  # room for more\n\n# end\n", first + cp + "  # room for more\n\n# end\n"},
+		"a comment at the end":   {first + cp + gpu + "  # more follow\n\n# end\n", first + cp + "  # more follow\n\n# end\n"},
 		"a gap":                  {first + cp + "\n" + gpu + "\n" + second, first + cp + "\n" + second},
 		"before another section": {first + cp + gpu + "\nmachine-sku: {}\n", first + cp + "\nmachine-sku: {}\n"},
 		"not indented":           {unindented(first + cp + gpu + second), unindented(first + cp + second)},

@@ -32,7 +32,7 @@ func (r Removal) Done(ctx context.Context, step plan.Step) (bool, error) {
 	return err == nil && len(parts) == 0, err
 }
 
-// Do pushes changes of the operator as a revision of their own before. Kubernetes and services
+// Do pushes other changes of the operator as a separate revision before. Kubernetes and services
 // that are at the revision before are then at the new one: the steps that follow do all that
 // it changes.
 func (r Removal) Do(ctx context.Context, step plan.Step) error {

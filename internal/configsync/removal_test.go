@@ -113,7 +113,7 @@ func TestRemovalIsARevision(t *testing.T) {
 	r.wantRevision(2, "machine-remove gpu-01", revision.Applied{revision.Kubernetes: 2, revision.Services: 2})
 }
 
-// A change of the operator is a revision of its own, and stays to be applied.
+// A change of the operator is a separate revision, and stays to be applied.
 func TestRemovalKeepsOtherChangesApart(t *testing.T) {
 	t.Parallel()
 	r := newRemoval(t)

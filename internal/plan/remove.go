@@ -136,7 +136,7 @@ func (in Input) noteRemoval(p *Plan, m MachineState, inLayout, cleaned bool) {
 	case m.Unreachable != "":
 		note("%s is not cleaned (%s): its containers, programs, images, and certificates stay on the machine, and its kubelet joins again if it starts; wipe its disks, or keep it off the network", m.Name, m.Unreachable)
 	default:
-		note("what PAI made on %s is deleted with the output of its tasks; disks that are mounted there and files that PAI did not write stay", m.Name)
+		note("what PAI made on %s is deleted; mounted disks, files that PAI did not write, and the output of tasks in /var/log/pods stay there, and PAI no longer shows that output", m.Name)
 	}
 	for _, other := range in.World.others(m.Name).Machines {
 		if other.Unreachable != "" && other.Maintenance == nil {
