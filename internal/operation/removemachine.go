@@ -37,19 +37,8 @@ func (g *removeGoal) Plan(in plan.Input) (plan.Plan, error) {
 func (g *removeGoal) Gather(ctx context.Context, s *session.Session, in *plan.Input) (err error) {
 	g.earlier, g.left = earlierRemoval{}, ""
 	at := slices.IndexFunc(in.World.Machines, func(m plan.MachineState) bool { return m.Name == g.name })
-	if at < 0 {
-		journal, err := s.Journal()
-		if err != nil {
-			return err
-		}
-		return journal.Newest(ctx, func(op pai.Operation) bool { return g.earlier.add(op, g.name) })
-	}
-	m := in.World.Machines[at]
-	if m.ControlPlane {
+	if at >= 0 && in.World.Machines[at].ControlPlane {
 		return nil // planning refuses it
-	}
-	if err := config.CheckRemoveMachine(s.Config.Dir, g.name); err != nil {
-		return err
 	}
 	c, err := configsync.Read(ctx, s)
 	if err != nil {
@@ -58,6 +47,17 @@ func (g *removeGoal) Gather(ctx context.Context, s *session.Session, in *plan.In
 	if err := c.CheckPush(s.Config.Dir); err != nil {
 		return err
 	}
+	if at < 0 {
+		journal, err := s.Journal()
+		if err != nil {
+			return err
+		}
+		return journal.Newest(ctx, func(op pai.Operation) bool { return g.earlier.add(op, g.name) })
+	}
+	if err := config.CheckRemoveMachine(s.Config.Dir, g.name); err != nil {
+		return err
+	}
+	m := in.World.Machines[at]
 	if m.Node != nil && m.Node.Ready {
 		return nil // it runs for this cluster
 	}

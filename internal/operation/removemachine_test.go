@@ -3,7 +3,6 @@ package operation
 import (
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -125,7 +124,11 @@ func TestRemovalReadsEarlierRuns(t *testing.T) {
 		"before an older machine": {[]pai.Operation{op(remove, "gpu-02", failed, "", failed), op(remove, "gpu-02", pai.OutcomeSucceeded, "", pai.OutcomeSucceeded), op(remove, "gpu-02", failed, "", pai.OutcomeSucceeded)}, earlierRemoval{}},
 	} {
 		var got earlierRemoval
-		slices.ContainsFunc(c.newest, func(op pai.Operation) bool { return got.add(op, "gpu-02") })
+		for _, op := range c.newest {
+			if got.add(op, "gpu-02") {
+				break
+			}
+		}
 		if got != c.want {
 			t.Errorf("%s: got %+v, want %+v", name, got, c.want)
 		}
@@ -184,8 +187,10 @@ func TestRemovalIsRefusedEarly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := gather("gpu-02", removalInput(ready)); pai.CodeOf(err) != pai.CodeRefused || !strings.Contains(err.Error(), "was not pulled") {
-		t.Errorf("got %v for an outdated directory", err)
+	for _, name := range []string{"gpu-02", "gpu-09"} { // in the layout, and not in it
+		if err := gather(name, removalInput(ready)); pai.CodeOf(err) != pai.CodeRefused || !strings.Contains(err.Error(), "was not pulled") {
+			t.Errorf("%s: got %v for an outdated directory", name, err)
+		}
 	}
 }
 
