@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
+	"slices"
 	"strings"
 
 	"pai.dev/pai/internal/plan"
@@ -43,7 +43,7 @@ func unconfiguredNodes(_ context.Context, w *world) ([]Result, error) {
 // unconfiguredNode: no operation upgrades the kubelet of the node, so it must fit
 // the API server of the target.
 func unconfiguredNode(n plan.UnconfiguredNode, target string) Result {
-	fix := fmt.Sprintf("add the machine to the layout, or remove the node: when its jobs have ended, run: kubectl drain %[1]s --ignore-daemonsets; then run: kubectl delete node %[1]s", n.Name)
+	fix := "add the machine to the layout, or remove it from the cluster; run: paictl machine remove " + n.Name
 	if !plan.ServesKubelet(target, n.Kubelet) {
 		return failed(n.Name, fix, "the layout has no such machine, so its kubelet %s stays, which is too old for API server %s (%s)", cmp.Or(n.Kubelet, "unknown"), cmp.Or(target, "unknown"), n)
 	}
@@ -56,9 +56,16 @@ func unconfiguredMachines(_ context.Context, w *world) ([]Result, error) {
 		return nil, errUnknown(w.World.Unconfigured.MachinesError)
 	}
 	var all []Result
+	fix := func(name string) string {
+		return "add the machine to the layout, or remove what the cluster has of it; run: paictl machine remove " + name
+	}
 	for _, m := range machines {
-		all = append(all, warning(m.Name, "add the machine to the layout; if it was removed, stop its kubelet; on the machine, run: systemctl disable --now pai-kubelet",
-			"PAI prepared the cluster for a machine (%s) that the layout does not have; it might still run", m.Address))
+		all = append(all, warning(m.Name, fix(m.Name), "PAI prepared the cluster for a machine (%s) that the layout does not have; it might still run", m.Address))
+	}
+	for _, name := range w.World.Unconfigured.Maintained {
+		if !slices.ContainsFunc(machines, func(m plan.UnconfiguredMachine) bool { return m.Name == name }) {
+			all = append(all, warning(name, fix(name), "a machine that the layout does not have is recorded as in maintenance; its removal might be unfinished"))
+		}
 	}
 	return orOkay(all, "every machine that PAI prepared is in the layout"), nil
 }

@@ -50,6 +50,9 @@ func TestUnconfigured(t *testing.T) {
 		{"no machine", run(unconfiguredMachines, machines(), ""), OK, ""},
 		{"a machine", run(unconfiguredMachines, machines(plan.UnconfiguredMachine{Name: "gpu-09", Address: "10.0.0.9"}), ""), Warning, "(10.0.0.9)"},
 
+		{"a record of a maintenance", run(unconfiguredMachines, plan.Unconfigured{Machines: []plan.UnconfiguredMachine{}, Maintained: []string{"gpu-09"}}, ""), Warning, "its removal might be unfinished"},
+		{"a machine with its record", run(unconfiguredMachines, plan.Unconfigured{Machines: []plan.UnconfiguredMachine{{Name: "gpu-09", Address: "10.0.0.9"}}, Maintained: []string{"gpu-09"}}, ""), Warning, "(10.0.0.9)"},
+
 		{"files unknown", files(nil), Unknown, "did not report"},
 		{"no files", files([]string{}), OK, "none"},
 		{"files", files([]string{"/etc/pai/a", "/var/lib/pai/b"}), OK, "left alone: /etc/pai/a, /var/lib/pai/b"},
@@ -67,6 +70,13 @@ func TestUnconfigured(t *testing.T) {
 	})
 	if fix := run(unconfiguredServices, services(stranger), "").Fix; !strings.HasSuffix(fix, "run: paictl service delete stranger") {
 		t.Errorf("the fix of a service is %q", fix)
+	}
+	for what, fix := range map[string]string{"node": run(unconfiguredNodes, node("v1.35.4"), "v0.10-pai").Fix,
+		"machine": run(unconfiguredMachines, machines(plan.UnconfiguredMachine{Name: "gpu-09"}), "").Fix,
+		"record":  run(unconfiguredMachines, plan.Unconfigured{Machines: []plan.UnconfiguredMachine{}, Maintained: []string{"gpu-09"}}, "").Fix} {
+		if !strings.HasSuffix(fix, "run: paictl machine remove gpu-09") {
+			t.Errorf("the fix of a %s is %q", what, fix)
+		}
 	}
 	if r := run(unconfiguredMembers, members(plan.UnconfiguredMember{ID: "9a"}), ""); r.Target != "9a" || !strings.HasSuffix(r.Fix, "run: etcdctl member remove 9a") {
 		t.Errorf("got %+v, want the ID of a member without a name", r)

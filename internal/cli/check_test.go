@@ -54,7 +54,7 @@ ok (1)
 // The refusal of a check advises --skip-check, so every command that runs checks has it.
 func TestCommandsWithChecksCanSkipThem(t *testing.T) {
 	t.Parallel()
-	runNone := []string{"paictl cluster k8s-clean", "paictl cluster restore", "paictl machine maintain", "paictl upgrade abandon",
+	runNone := []string{"paictl cluster k8s-clean", "paictl cluster restore", "paictl machine maintain", "paictl machine remove", "paictl upgrade abandon",
 		"paictl service stop", "paictl service refresh", "paictl service delete"}
 	var without []string
 	eachCommand(newRootCommand(&Env{}), func(cmd *cobra.Command) {

@@ -43,6 +43,23 @@ func newMachineReturnCommand(env *Env) *cobra.Command {
 	return cmd
 }
 
+func newMachineRemoveCommand(env *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "remove MACHINE",
+		Short: "Remove a worker from the cluster and the layout, and clean it",
+		Args:  cobra.ExactArgs(1),
+	}
+	f := addOperateFlags(env, cmd)
+	f.wait = addWait(cmd)
+	cmd.Flags().Lookup("wait").Usage = "wait for the jobs of the machine to end"
+	cmd.Flags().Lookup("accept-risk").Usage = "name of a risk to accept: evict-jobs:MACHINE or, for a machine that is lost, lose-machine:MACHINE"
+	cmd.ValidArgsFunction = machineNames(env, &f.cluster.configDir).first
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return f.runDeletion(cmd.Context(), "remove machine "+args[0]+" from the cluster and delete what PAI made on it", true, fixed(operation.RemoveMachine(args[0])))
+	}
+	return cmd
+}
+
 // addMaintenance adds the machines in maintenance to a list, as the control-plane machine
 // has them. dir is the configuration; empty for the local machines. If they cannot be
 // read, the list is without them.

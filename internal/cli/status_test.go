@@ -73,6 +73,7 @@ func TestStatusShowsUnconfigured(t *testing.T) {
 		Machines:    []plan.UnconfiguredMachine{{Name: "gpu-08", Address: "10.0.0.8"}},
 		EtcdMembers: []plan.UnconfiguredMember{{ID: "8e9e05c52164694d", PeerURLs: []string{"https://10.0.0.9:2380"}}},
 		Services:    []plan.UnconfiguredService{{Name: "stranger", Installed: plan.Installed{Release: "v0.9", Ready: true}}},
+		Maintained:  []string{"gpu-07"},
 	}
 	text := func() string {
 		t.Helper()
@@ -86,6 +87,7 @@ func TestStatusShowsUnconfigured(t *testing.T) {
 	for _, want := range []string{
 		"node          gpu-09     10.0.0.9, kubelet v1.35.4, ready",
 		"machine       gpu-08     10.0.0.8, in /etc/hosts",
+		"maintenance   gpu-07     recorded on the control-plane machine",
 		"etcd member   -          https://10.0.0.9:2380, ID 8e9e05c52164694d, voter, not started",
 		"service       stranger   release v0.9, ready",
 	} {

@@ -19,6 +19,9 @@ func writeUnconfigured(p *ui.Page, w plan.World) {
 	for _, m := range u.Machines {
 		rows = append(rows, [3]string{"machine", m.Name, m.Address + ", in /etc/hosts of the control-plane machine"})
 	}
+	for _, name := range u.Maintained {
+		rows = append(rows, [3]string{"maintenance", name, "recorded on the control-plane machine"})
+	}
 	for _, m := range u.EtcdMembers {
 		rows = append(rows, [3]string{"etcd member", ui.OrDash(m.Name), m.String()})
 	}

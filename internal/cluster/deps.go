@@ -95,6 +95,7 @@ func Doers(d Deps) plan.Doers {
 		plan.KindReturn:      returner{c},
 		plan.KindDNSAway:     maintenanceDNS{c, false},
 		plan.KindDNSBack:     maintenanceDNS{c, true},
+		plan.KindRemoveNode:  nodeRemover{c},
 		plan.KindClean:       doer{c, c.cleanDone, c.clean},
 		plan.KindPKI:         doer{c, c.pkiDone, c.pki},
 		plan.KindSnapshot:    doer{c, c.snapshotDone, c.snapshot},

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/plan"
 )
@@ -41,9 +42,11 @@ func (c maintenanceDNS) Done(ctx context.Context, s plan.Step) (bool, error) {
 }
 
 // Do lets pods start on a machine only when they can run there. A machine that waits for
-// its jobs was never away, and can be off.
+// its jobs was never away, and can be off. One that has left the layout does not come back:
+// CoreDNS is then what its release has without the machine.
 func (c maintenanceDNS) Do(ctx context.Context, s plan.Step) error {
-	if c.returns {
+	inLayout := slices.ContainsFunc(c.Config.Layout.MachineList, func(m config.Machine) bool { return m.Hostname == s.Target })
+	if c.returns && inLayout {
 		waits, err := c.waitsForMaintenance(ctx, s.Target)
 		if err != nil {
 			return err

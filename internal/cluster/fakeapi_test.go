@@ -19,7 +19,7 @@ import (
 )
 
 // fakeAPI is an API server that stores objects by their paths. It reads, lists,
-// and merges them, stores approvals, and deletes a pod that is evicted.
+// merges, and deletes them, stores approvals, and deletes a pod that is evicted.
 type fakeAPI struct {
 	mu      sync.Mutex
 	objects map[string]string
@@ -72,6 +72,9 @@ func (a *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		a.objects[path] = string(merged)
 		_, _ = w.Write(merged)
+	case r.Method == http.MethodDelete && found:
+		delete(a.objects, path)
+		_, _ = w.Write([]byte(`{"kind":"Status","apiVersion":"v1","status":"Success"}`))
 	case r.Method == http.MethodPut && strings.HasSuffix(path, "/approval"):
 		body, err := io.ReadAll(r.Body)
 		if err != nil {

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"slices"
+	"strconv"
 
 	"go.yaml.in/yaml/v3"
 
@@ -70,6 +71,7 @@ const (
 	editDrop
 	editInsert
 	editSet
+	editCutItem // to is the position in the list
 )
 
 const last = "\x00" // an insertion at the end of the mapping
@@ -94,6 +96,9 @@ func (e treeEdit) apply(root *yaml.Node) {
 		n.Anchor, n.Style = anchor, style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle)
 	case editRename:
 		keyAt(root, e.path).Value = e.to
+	case editCutItem:
+		at, _ := strconv.Atoi(e.to)
+		cutItem(root, e.path, at)
 	case editDrop:
 		keepAnchors(root, find(root, e.path))
 		cutKey(root, e.path)

@@ -147,14 +147,18 @@ func (d *document) cut(path string) ([]string, error) {
 		}
 		lines = append(lines, l[min(column, len(l)):])
 	}
-	// Of the blank lines around the key, one gap is enough.
+	d.remove(first, end)
+	return lines, nil
+}
+
+// remove removes the lines [first, end). Of the blank lines around them, one gap is enough.
+func (d *document) remove(first, end int) {
 	gap := end
 	for first > 0 && isBlank(d.lines[first-1]) && gap < len(d.lines) && isBlank(d.lines[gap]) {
 		gap++
 	}
 	d.change(end, gap, nil)
 	d.change(first, end, nil)
-	return lines, nil
 }
 
 func (d *document) move(e treeEdit) error {

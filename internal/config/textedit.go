@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -72,6 +73,9 @@ func editOnce(data []byte, edits []treeEdit) ([]byte, error) {
 		return replaceScalar(data, keyAt(d.root, e.path), e.to)
 	case editDrop:
 		_, err = d.cut(e.path)
+	case editCutItem:
+		at, _ := strconv.Atoi(e.to)
+		err = d.cutItem(e.path, at)
 	case editMove:
 		err = d.move(e)
 	default:

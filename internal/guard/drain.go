@@ -33,6 +33,9 @@ func decideDrain(step plan.Step, f Facts, accepted []string) Decision {
 	case unknown != "":
 		// What the operator knows of the machine replaces the observation. The step evicts.
 		d := refuse(risk, jobs, "the jobs on %s are unknown: %s", step.Target, unknown).accept(accepted, risk)
+		if !f.Containers.known {
+			d = d.accept(accepted, AcceptLose(step.Target))
+		}
 		d.EndsJobs = d.Verdict == Go
 		return d
 	case idle && len(pods) == 0:

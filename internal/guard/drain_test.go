@@ -33,7 +33,7 @@ func TestDrainWaitsForEveryJob(t *testing.T) {
 		return f
 	}
 	none := func(f *Facts) { f.Containers, f.Jobs = Known([]running.Container(nil)), Known([]pai.Job(nil)) }
-	evict := []string{AcceptEvict(gpu01)}
+	evict, lose := []string{AcceptEvict(gpu01)}, []string{AcceptLose(gpu01)}
 	for name, c := range map[string]struct {
 		facts    Facts
 		accepted []string
@@ -50,6 +50,10 @@ func TestDrainWaitsForEveryJob(t *testing.T) {
 		"nothing":                      {with(func(f *Facts) { none(f); f.Pods = Known([]corev1.Pod(nil)) }), nil, Go, 0, false, false},
 		"a machine that is off":        {with(func(f *Facts) { f.Containers = Unknown[[]running.Container](lost) }), nil, Refuse, 1, false, false},
 		"off, the end accepted":        {with(func(f *Facts) { f.Containers = Unknown[[]running.Container](lost) }), evict, Go, 1, false, true},
+		"off, the machine lost":        {with(func(f *Facts) { f.Containers = Unknown[[]running.Container](lost) }), lose, Go, 1, false, true},
+		"off, another machine lost":    {with(func(f *Facts) { f.Containers = Unknown[[]running.Container](lost) }), []string{AcceptLose("gpu-02")}, Refuse, 1, false, false},
+		"a job runs, not lost":         {with(func(*Facts) {}), lose, Wait, 1, false, false},
+		"an API outage, not lost":      {with(func(f *Facts) { none(f); f.Pods = Unknown[[]corev1.Pod](lost) }), lose, Refuse, 0, false, false},
 		"an API outage":                {with(func(f *Facts) { none(f); f.Pods = Unknown[[]corev1.Pod](lost) }), nil, Refuse, 0, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -16,11 +16,16 @@ const (
 	// AcceptStrand: queued jobs will not start.
 	AcceptStrand       = "strand-jobs"
 	acceptEvict        = "evict-jobs:"
+	acceptLose         = "lose-machine:"
 	acceptInterruptJob = "interrupt-job:"
 )
 
 // AcceptEvict returns the name of the risk that the jobs of a machine are ended.
 func AcceptEvict(machine string) string { return acceptEvict + machine }
+
+// AcceptLose returns the name of the risk that a machine is removed although it cannot be
+// observed: what runs there is unknown, and stays there.
+func AcceptLose(machine string) string { return acceptLose + machine }
 
 // AcceptInterruptJob returns the name of the risk that one job is interrupted.
 // The job is named USER~NAME.
@@ -42,11 +47,12 @@ func AcceptsInterruptions(accepted []string, jobs []pai.JobRef) bool {
 func validateRisks(names []string) error {
 	for _, n := range names {
 		machine, evict := strings.CutPrefix(n, acceptEvict)
+		lost, lose := strings.CutPrefix(n, acceptLose)
 		job, interrupt := strings.CutPrefix(n, acceptInterruptJob)
-		if n == AcceptInterrupt || n == AcceptLoss || n == AcceptStrand || (evict && machine != "") || (interrupt && isJob(job)) {
+		if n == AcceptInterrupt || n == AcceptLoss || n == AcceptStrand || (evict && machine != "") || (lose && lost != "") || (interrupt && isJob(job)) {
 			continue
 		}
-		return pai.Errorf(pai.CodeUsage, "use --accept-risk="+strings.Join([]string{AcceptInterrupt, AcceptInterruptJob("USER~NAME"), AcceptLoss, AcceptStrand, AcceptEvict("MACHINE")}, " or --accept-risk="), "%q is not a risk", n)
+		return pai.Errorf(pai.CodeUsage, "use --accept-risk="+strings.Join([]string{AcceptInterrupt, AcceptInterruptJob("USER~NAME"), AcceptLoss, AcceptStrand, AcceptEvict("MACHINE"), AcceptLose("MACHINE")}, " or --accept-risk="), "%q is not a risk", n)
 	}
 	return nil
 }

@@ -12,8 +12,8 @@ import (
 func TestRiskNames(t *testing.T) {
 	t.Parallel()
 	for name, valid := range map[string]bool{
-		AcceptInterrupt: true, AcceptLoss: true, AcceptStrand: true, AcceptEvict("gpu-01"): true, AcceptInterruptJob("ada~train"): true,
-		"evict-jobs:": false, "interrupt-job:": false, "interrupt-job:train": false, "interrupt-job:~train": false, "interrupt-job:ada~": false,
+		AcceptInterrupt: true, AcceptLoss: true, AcceptStrand: true, AcceptEvict("gpu-01"): true, AcceptInterruptJob("ada~train"): true, AcceptLose("gpu-01"): true,
+		"evict-jobs:": false, "lose-machine:": false, "interrupt-job:": false, "interrupt-job:train": false, "interrupt-job:~train": false, "interrupt-job:ada~": false,
 		"interrupt-job:ada~a b": false, "interrupt-job": false, "interrupt-jobs:ada~train": false, "everything": false, "": false,
 	} {
 		err := validateRisks([]string{name})

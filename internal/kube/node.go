@@ -7,6 +7,7 @@ import (
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
@@ -38,6 +39,25 @@ func PatchNode(ctx context.Context, core kubernetes.Interface, name string, chan
 		_, err = nodes.Patch(ctx, name, types.MergePatchType, data, metav1.PatchOptions{FieldManager: pai.FieldManager})
 		return err
 	})
+}
+
+// DeleteNode deletes exactly this node, not another one of its name. Without it, nothing is to
+// be done.
+func DeleteNode(ctx context.Context, core kubernetes.Interface, node *corev1.Node) error {
+	err := core.CoreV1().Nodes().Delete(ctx, node.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(node.UID))})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// DeleteRequest deletes a certificate signing request. Without it, nothing is to be done.
+func DeleteRequest(ctx context.Context, core kubernetes.Interface, request *certificatesv1.CertificateSigningRequest) error {
+	err := core.CertificatesV1().CertificateSigningRequests().Delete(ctx, request.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(request.UID))})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
 }
 
 // Evict evicts exactly this pod, not another one of its name. The API server

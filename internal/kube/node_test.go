@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"errors"
 	"testing"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
@@ -65,5 +66,35 @@ func TestApproveAddsTheCondition(t *testing.T) {
 	}
 	if c := got.Status.Conditions[0]; c.Type != certificatesv1.CertificateApproved || c.Status != corev1.ConditionTrue || c.Reason != "Because" {
 		t.Errorf("got %+v", c)
+	}
+}
+
+// What is deleted is what was read: its UID is a condition. What no longer exists is deleted.
+func TestDeleteNamesTheUID(t *testing.T) {
+	t.Parallel()
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "m1", UID: "u1"}}
+	request := &certificatesv1.CertificateSigningRequest{ObjectMeta: metav1.ObjectMeta{Name: "csr-1", UID: "u2"}}
+	core := fake.NewClientset(node, request)
+	for range 2 {
+		if err := DeleteNode(t.Context(), core, node); err != nil {
+			t.Fatal(err)
+		}
+		if err := DeleteRequest(t.Context(), core, request); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, uid := range []string{"u1", "u2"} {
+		deleted, _ := core.Actions()[i].(clienttesting.DeleteActionImpl)
+		if p := deleted.DeleteOptions.Preconditions; p == nil || string(*p.UID) != uid {
+			t.Errorf("got the conditions %+v, want UID %s", p, uid)
+		}
+	}
+	failed := errors.New("no API")
+	core.PrependReactor("delete", "*", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, failed })
+	if err := DeleteNode(t.Context(), core, node); !errors.Is(err, failed) {
+		t.Errorf("got %v, want the error", err)
+	}
+	if err := DeleteRequest(t.Context(), core, request); !errors.Is(err, failed) {
+		t.Errorf("got %v, want the error", err)
 	}
 }

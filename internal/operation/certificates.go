@@ -119,14 +119,16 @@ func eachMachine(ctx context.Context, s *session.Session, left map[string]bool, 
 // renewDue renews the certificates that are due on all machines, before the steps. It
 // is no step: it leads to no version, and a plan would change by the hour. A failure
 // does not end the operation: the check "certificates" refuses what would not last.
-// A machine in maintenance is left as it is, also if it is on, unless the goal is about it.
+// A machine in maintenance is left as it is, also if it is on, unless the goal is about it
+// and not its removal, which deletes its certificates.
 func (o *operation) renewDue(ctx context.Context) error {
 	if o.goal.Verb() == pai.VerbClean || o.preview.world.Current.Kubernetes == "" {
 		return nil
 	}
 	left := map[string]bool{}
 	for _, m := range o.preview.world.Machines {
-		left[m.Name] = m.Maintenance != nil && (m.Name != machineOf(o.goal) || o.Hosts[m.Name] == nil)
+		returns := m.Name == machineOf(o.goal) && o.goal.Verb() != pai.VerbRemove && o.Hosts[m.Name] != nil
+		left[m.Name] = m.Maintenance != nil && !returns
 	}
 	results, err := renewAll(ctx, o.Session, left, inspect.RenewDue)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"pai.dev/pai/internal/cluster"
+	"pai.dev/pai/internal/configsync"
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
@@ -75,6 +76,7 @@ func (o *operation) allDoers(onMachines cluster.Deps, inCluster service.Deps) pl
 	all[plan.KindMigrate] = migrator{o.Kube}
 	all[plan.KindVolume] = volumes{o.Session}
 	all[plan.KindConfiguration] = o.config
+	all[plan.KindLayout] = configsync.Removal{Step: o.config}
 	return all
 }
 

@@ -9,6 +9,7 @@ import (
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/revision"
+	"pai.dev/pai/internal/run"
 	"pai.dev/pai/internal/session"
 )
 
@@ -68,6 +69,11 @@ type equipped interface {
 // decided is false for the others, which the guard decides.
 type admitting interface {
 	Admit(ctx context.Context, o *operation, s plan.Step) (decided bool, err error)
+}
+
+// cordoning is a goal whose errors can leave a machine cordoned, which its error then says.
+type cordoning interface {
+	cordonLeft(p plan.Plan, result run.Result) string
 }
 
 // targeted is a goal with a target that the journal records.

@@ -31,7 +31,10 @@ func (g onMachine) Equip(o *operation, d *cluster.Deps) {
 			delete(d.Hosts, m.Name)
 		}
 	}
-	d.EndsJobs = func(machine string) bool { return slices.Contains(o.options.Accept, guard.AcceptEvict(machine)) }
+	d.EndsJobs = func(machine string) bool {
+		lost := d.Hosts[machine] == nil && slices.Contains(o.options.Accept, guard.AcceptLose(machine))
+		return lost || slices.Contains(o.options.Accept, guard.AcceptEvict(machine))
+	}
 	d.Operation = func() (pai.Operation, error) {
 		entry := o.recorder.current()
 		if entry == nil {

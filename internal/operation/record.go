@@ -172,7 +172,7 @@ func (x *execution) finish(ctx context.Context, result run.Result) error {
 		if e.Code == pai.CodeWaiting && x.goal.Verb() != pai.VerbUpgrade {
 			e.Next = "when these jobs end, run the same command again"
 		}
-		if g, ok := x.goal.(maintain); ok {
+		if g, ok := x.goal.(cordoning); ok {
 			e.Next += g.cordonLeft(x.preview.Plan, result)
 		}
 	}

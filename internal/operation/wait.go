@@ -36,11 +36,22 @@ func (o *operation) awaitMachines(ctx context.Context, end time.Time) error {
 		return err
 	}
 	w := waiter{steps: stepsThatWait(o.preview.Plan, o.record.Waiting), decide: g.Decide,
-		every: o.options.Wait.Every, end: end, stop: o.options.SafeStop, noticef: o.Progressf, command: resumeCommand}
-	if machine := machineOf(o.goal); machine != "" {
-		w.command, w.cancel = "paictl machine maintain "+machine, staysCordoned(machine)
-	}
+		every: o.options.Wait.Every, end: end, stop: o.options.SafeStop, noticef: o.Progressf}
+	w.command, w.cancel = continuation(o.goal)
 	return w.await(ctx)
+}
+
+// continuation is the command that continues a goal that waits, and the advice how to cancel.
+func continuation(g Goal) (command, cancel string) {
+	machine := machineOf(g)
+	switch {
+	case machine == "":
+		return resumeCommand, ""
+	case g.Verb() == pai.VerbRemove:
+		return "paictl machine remove " + machine, staysCordoned(machine)
+	default:
+		return "paictl machine maintain " + machine, staysCordoned(machine)
+	}
 }
 
 // stepsThatWait are the steps of the waiting machines.

@@ -66,6 +66,10 @@ type Operation struct {
 	// Restored is what a rollback that restored etcd did to the records of jobs.
 	Restored *Restore `json:"restored,omitempty"`
 
+	// Left is what stays on a machine that was removed without being cleaned; empty if
+	// nothing does.
+	Left string `json:"left,omitempty"`
+
 	Report
 
 	AcceptedRisks []string     `json:"acceptedRisks,omitempty"`

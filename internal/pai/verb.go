@@ -20,6 +20,7 @@ const (
 	VerbRestore        Verb = "cluster-restore"
 	VerbMaintain       Verb = "machine-maintain"
 	VerbReturn         Verb = "machine-return"
+	VerbRemove         Verb = "machine-remove"
 	VerbPushConfig     Verb = "config push"     // holds the lock, has no journal entry
 	VerbRollbackConfig Verb = "config rollback" // holds the lock, has no journal entry
 	// VerbScheduledBackup is a backup that the control-plane machine makes without an
@@ -51,10 +52,10 @@ func (v Verb) MovesForward() bool {
 
 // LeavesNothingPartial reports whether an unfinished operation of this verb
 // needs no resume: what it copied counts only once it is complete, a machine that it
-// cordoned stays a machine of the cluster, and one that returns stays in maintenance until
-// the last step.
+// cordoned stays a machine of the cluster, and one that returns or is removed stays in
+// maintenance until the last step.
 func (v Verb) LeavesNothingPartial() bool {
-	return v == VerbStage || v == VerbBackup || v == VerbMaintain || v == VerbReturn
+	return v == VerbStage || v == VerbBackup || v == VerbMaintain || v == VerbReturn || v == VerbRemove
 }
 
 // ChangesServicesOnly reports whether an operation of this verb leaves the machines

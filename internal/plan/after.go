@@ -11,10 +11,7 @@ import (
 // be planned for the state that the one before leaves.
 func (in Input) After(w World, steps []Step) World {
 	w = w.clone()
-	byName := make(map[string]*MachineState, len(w.Machines))
-	for i := range w.Machines {
-		byName[w.Machines[i].Name] = &w.Machines[i]
-	}
+	byName := w.byName()
 	for _, s := range steps {
 		t := kinds[s.Kind]
 		if m := byName[s.Target]; m != nil && t.onMachine != nil {
@@ -23,9 +20,20 @@ func (in Input) After(w World, steps []Step) World {
 		if t.onWorld != nil {
 			t.onWorld(&w, s, in)
 		}
+		if len(w.Machines) != len(byName) { // one left
+			byName = w.byName()
+		}
 	}
 	w.Current.Services = w.OldestInstalled()
 	return w
+}
+
+func (w World) byName() map[string]*MachineState {
+	machines := make(map[string]*MachineState, len(w.Machines))
+	for i := range w.Machines {
+		machines[w.Machines[i].Name] = &w.Machines[i]
+	}
+	return machines
 }
 
 func (w World) clone() World {

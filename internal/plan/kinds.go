@@ -34,18 +34,22 @@ const (
 	// KindDNSAway lets no pod of CoreDNS start on a machine in maintenance. KindDNSBack makes
 	// CoreDNS what its release has once the machine is back. Neither waits for its pods: they
 	// could be on a machine that is off.
-	KindDNSAway   Kind = "machine-dns-away"
-	KindDNSBack   Kind = "machine-dns-back"
-	KindClean     Kind = "machine-clean"     // Kubernetes removed from one machine
-	KindPKI       Kind = "cluster-pki"       // certificates, kubeconfigs, encryption key
-	KindSnapshot  Kind = "cluster-snapshot"  // etcd snapshot, verified by restoring it
-	KindEtcd      Kind = "cluster-etcd"      // etcd started, or handed over to the other slot
-	KindAPIServer Kind = "cluster-apiserver" // API server started, or handed over to the other slot
-	KindBootstrap Kind = "cluster-bootstrap" // what kubeadm keeps in the cluster, RBAC, the kubernetes endpoints
-	KindDNS       Kind = "cluster-dns"       // CoreDNS
-	KindCommit    Kind = "cluster-commit"    // a new control plane stops emulating the old minor: no rollback without a snapshot
-	KindRestore   Kind = "cluster-restore"   // etcd as it was before a commit, and the older API server on it
-	KindBackup    Kind = "cluster-backup"    // a verified backup of the control plane
+	KindDNSAway Kind = "machine-dns-away"
+	KindDNSBack Kind = "machine-dns-back"
+	// KindLayout takes a machine out of the layout, as a revision of the configuration.
+	// KindRemoveNode then removes what the cluster has of the machine, its node last.
+	KindLayout     Kind = "machine-layout"
+	KindRemoveNode Kind = "machine-node-remove"
+	KindClean      Kind = "machine-clean"     // Kubernetes removed from one machine
+	KindPKI        Kind = "cluster-pki"       // certificates, kubeconfigs, encryption key
+	KindSnapshot   Kind = "cluster-snapshot"  // etcd snapshot, verified by restoring it
+	KindEtcd       Kind = "cluster-etcd"      // etcd started, or handed over to the other slot
+	KindAPIServer  Kind = "cluster-apiserver" // API server started, or handed over to the other slot
+	KindBootstrap  Kind = "cluster-bootstrap" // what kubeadm keeps in the cluster, RBAC, the kubernetes endpoints
+	KindDNS        Kind = "cluster-dns"       // CoreDNS
+	KindCommit     Kind = "cluster-commit"    // a new control plane stops emulating the old minor: no rollback without a snapshot
+	KindRestore    Kind = "cluster-restore"   // etcd as it was before a commit, and the older API server on it
+	KindBackup     Kind = "cluster-backup"    // a verified backup of the control plane
 	// KindBackupTimer makes the timer for backups that need no operator what the
 	// configuration says, or removes it.
 	KindBackupTimer Kind = "cluster-backup-timer"
@@ -77,7 +81,7 @@ const (
 	SubjectService                      // a PAI service
 	SubjectVolume                       // a directory below the volumes of PAI
 	SubjectMigration                    // a migration of a release
-	SubjectConfiguration                // "schema <n>"
+	SubjectConfiguration                // "schema <n>", or the machine that leaves the layout
 )
 
 // source says which bundle the content of a step comes from.
@@ -138,6 +142,8 @@ var kinds = map[Kind]Traits{
 	KindReturn:      {Subject: SubjectMachine, onMachine: returned},
 	KindDNSAway:     {Subject: SubjectMachine},
 	KindDNSBack:     {Subject: SubjectMachine, source: sourceKubernetes},
+	KindLayout:      {Subject: SubjectConfiguration, onWorld: leftLayout},
+	KindRemoveNode:  {Subject: SubjectMachine, onWorld: removedNode},
 	KindClean:       {Subject: SubjectMachine, onMachine: cleaned},
 	KindPKI:         {source: sourceKubernetes, onWorld: hasPKI},
 	KindSnapshot:    {source: sourceKubernetes},

@@ -38,20 +38,8 @@ func Maintain(w World, name string) (Plan, error) {
 		return Plan{}, err
 	}
 	p := Plan{Verb: pai.VerbMaintain, From: w.Current, To: w.Current, Hops: []Hop{}}
-	cordoned := m.Node == nil || m.Node.Maintenance != "" && m.Node.Unschedulable && !m.Node.Unlabeled
-	recorded := m.Maintenance != nil && (m.Node == nil || m.Node.InMaintenance)
 	d := stepGraph{phase: "maintenance"}
-	add := func(what string, kind Kind, needed bool, risk pai.Risk, after ...StepID) StepID {
-		return d.add(needed, Step{ID: maintenanceID(name, what), Kind: kind, Target: name, Risk: risk}, after...)
-	}
-	cordon := add("cordon", KindCordon, !cordoned, pai.RiskNone)
-	// A job that started before the cordon is not in the observed state. A machine whose
-	// node was deleted can still run containers.
-	drain := add("drain", KindDrain, !cordoned || !recorded, pai.RiskNode, cordon)
-	// CoreDNS ignores cordons, and that of older releases would return to the machine. It is
-	// changed when no job is left; a return undoes it also if the record does not follow.
-	dns := add("dns", KindDNSAway, !recorded, pai.RiskNone, drain)
-	add("record", KindMaintenance, !recorded, pai.RiskNone, dns)
+	maintenanceSteps(&d, m)
 	p.Steps = d.reduce()
 	if len(p.Steps) == 0 {
 		p.Notes = append(p.Notes, fmt.Sprintf("%s is %s", name, *m.Maintenance))
@@ -60,6 +48,24 @@ func Maintain(w World, name string) (Plan, error) {
 		p.Notes = append(p.Notes, fmt.Sprintf("%s is unreachable, so it is unknown what runs there", name))
 	}
 	return p, p.Validate()
+}
+
+// maintenanceSteps adds the steps that put a machine into maintenance, and returns them in
+// their order.
+func maintenanceSteps(d *stepGraph, m MachineState) []StepID {
+	cordoned := m.Node == nil || m.Node.Maintenance != "" && m.Node.Unschedulable && !m.Node.Unlabeled
+	recorded := m.Maintenance != nil && (m.Node == nil || m.Node.InMaintenance)
+	add := func(what string, kind Kind, needed bool, risk pai.Risk, after ...StepID) StepID {
+		return d.add(needed, Step{ID: maintenanceID(m.Name, what), Kind: kind, Target: m.Name, Risk: risk, Phase: "maintenance"}, after...)
+	}
+	cordon := add("cordon", KindCordon, !cordoned, pai.RiskNone)
+	// A job that started before the cordon is not in the observed state. A machine whose
+	// node was deleted can still run containers.
+	drain := add("drain", KindDrain, !cordoned || !recorded, pai.RiskNode, cordon)
+	// CoreDNS ignores cordons, and that of older releases would return to the machine. It is
+	// changed when no job is left; a return undoes it also if the record does not follow.
+	dns := add("dns", KindDNSAway, !recorded, pai.RiskNone, drain)
+	return []StepID{cordon, drain, dns, add("record", KindMaintenance, !recorded, pai.RiskNone, dns)}
 }
 
 // Return plans the return of a machine from its maintenance: the steps that bring it to
@@ -193,13 +199,21 @@ func (w World) worker(name string) (MachineState, error) {
 		return MachineState{}, pai.Errorf(pai.CodeRefused, "shut it down when no job runs on it, and start it again; to bring back what does not start, run: paictl cluster k8s-bootup",
 			"%s is the only control-plane machine, and no operation can do without it; while it is off, running jobs on other machines continue, "+
 				"but no job starts, no task that ends is started again, and the API, the REST server, and the portal are unavailable", name)
+	}
+	return w.Machines[i], w.canAskAbout(name)
+}
+
+// canAskAbout returns an error if the cluster does not run, or if the API cannot be asked what
+// runs on a machine.
+func (w World) canAskAbout(name string) error {
+	switch {
 	case w.Current.Kubernetes == "":
-		return MachineState{}, pai.Errorf(pai.CodeRefused, "boot the cluster first; run: paictl cluster k8s-bootup", "the machines run no Kubernetes")
+		return pai.Errorf(pai.CodeRefused, "boot the cluster first; run: paictl cluster k8s-bootup", "the machines run no Kubernetes")
 	case !w.APIReachable:
-		return MachineState{}, pai.Errorf(pai.CodeFailed, "restore the API server and run the command again; for its state, run: paictl cluster status",
+		return pai.Errorf(pai.CodeFailed, "restore the API server and run the command again; for its state, run: paictl cluster status",
 			"cannot determine what runs on %s: %s", name, w.APIOutage())
 	}
-	return w.Machines[i], nil
+	return nil
 }
 
 // InMaintenance reports whether a maintenance of the machine is recorded or in progress.

@@ -153,7 +153,7 @@ func (u *upgrade) checkUnconfiguredNodes() error {
 	if len(nodes) == 0 {
 		return nil
 	}
-	return pai.Errorf(pai.CodeRefused, "add each machine to the layout, or drain it when its jobs have ended and delete its node; run: kubectl delete node "+strings.Join(names, " "),
+	return pai.Errorf(pai.CodeRefused, "add each machine to the layout, or remove it from the cluster; for the first, run: paictl machine remove "+names[0],
 		"API server %s of Kubernetes %s does not support the kubelets of nodes that are not in the configuration: %s", upstream, newest, strings.Join(nodes, ", "))
 }
 

@@ -73,7 +73,7 @@ func TestUpgradeNamesUnconfiguredNodes(t *testing.T) {
 	in := running(manyReleases(7), "v0.11", "cp-01")
 	in.World.Unconfigured.Nodes = []UnconfiguredNode{{Name: "old", Kubelet: "v1.30.2"}, {Name: "young", Kubelet: "v1.34.0"}, {Name: "silent"}}
 	_, err := Upgrade(in, Target{Release: "v0.13"}) // over v0.12, which supports old
-	wantError(t, err, pai.CodeRefused, `old (kubelet "v1.30.2"), silent (kubelet "")`, "kubectl delete node old silent")
+	wantError(t, err, pai.CodeRefused, `old (kubelet "v1.30.2"), silent (kubelet "")`, "paictl machine remove old")
 	if _, err := Upgrade(in, Target{Release: "v0.11"}); err != nil {
 		t.Errorf("the API server does not change: %v", err)
 	}

@@ -28,6 +28,9 @@ func report(p *Page, op pai.Operation) {
 	for _, w := range op.Waiting {
 		p.Linef("  waiting\t%s, until its jobs end: %s", w.Machine, pai.JobRefs(w.Jobs))
 	}
+	if op.Left != "" {
+		p.Linef("  left\t%s", op.Left)
+	}
 	reportRestored(p, op)
 	failed, interrupted, unknown := op.Jobs.Ended()
 	p.Linef("  jobs\t%d running before = %d running after + %d finished + %d failed + %d interrupted + %d unknown",

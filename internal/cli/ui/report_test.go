@@ -129,3 +129,17 @@ func TestReportOfGaps(t *testing.T) {
 		}
 	}
 }
+
+// The report names what stays on a machine that was removed without being cleaned.
+func TestReportNamesWhatIsLeft(t *testing.T) {
+	t.Parallel()
+	for left, want := range map[string]bool{"what ran on gpu-03": true, "": false} {
+		var b strings.Builder
+		if err := Text(&b, func(p *Page) { report(p, pai.Operation{Verb: pai.VerbRemove, Outcome: pai.OutcomeSucceeded, Left: left}) }); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(b.String(), "\n  left ") != want || !strings.Contains(b.String(), left) {
+			t.Errorf("left %q: got %s", left, b.String())
+		}
+	}
+}
