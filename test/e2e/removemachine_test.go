@@ -108,13 +108,14 @@ func (o *operator) machineIsRemoved() {
 	if out := o.kubectl(`get csr -o jsonpath='{.items[*].spec.username}'`); strings.Contains(out, "system:node:pai-2") {
 		t.Errorf("certificate requests are left: %s", out)
 	}
-	if out := o.on("pai-1", "cat /etc/hosts /etc/pai/certificates.json /var/lib/pai/maintenance.json 2>/dev/null || true"); strings.Contains(out, "pai-2") {
+	// Local machines have the names of all in other lines of the file.
+	if out := o.on("pai-1", "grep '# pai$' /etc/hosts; cat /etc/pai/certificates.json /var/lib/pai/maintenance.json 2>/dev/null || true"); strings.Contains(out, "pai-2") {
 		t.Errorf("the control-plane machine names it:\n%s", out)
 	}
-	if out := o.on("pai-3", "cat /etc/hosts"); strings.Contains(out, "pai-2") {
+	if out := o.on("pai-3", "grep '# pai$' /etc/hosts"); !strings.Contains(out, "pai-3") || strings.Contains(out, "pai-2") {
 		t.Errorf("the other worker names it:\n%s", out)
 	}
-	left := o.on("pai-2", "ls -d /opt/pai/v* /opt/pai/role /etc/pai /var/lib/kubelet/pki /etc/systemd/system/pai-* 2>/dev/null; pgrep -x kubelet; grep '# pai$' /etc/hosts || true")
+	left := o.on("pai-2", "ls -d /opt/pai/v* /opt/pai/role /etc/pai /var/lib/kubelet/pki /etc/systemd/system/pai-* 2>/dev/null | grep -v pai-local-; pgrep -x kubelet; grep '# pai$' /etc/hosts || true")
 	if strings.TrimSpace(left) != "" {
 		t.Errorf("this is left on the machine:\n%s", left)
 	}
