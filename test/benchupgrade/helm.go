@@ -77,6 +77,9 @@ func (b *bench) helm(ctx context.Context) error {
 		if err := h.upgrade(ctx, filepath.Join(dir, chaos.From), chart, "--install", "--take-ownership", "--force-conflicts"); err != nil {
 			return err
 		}
+		if err := h.own(ctx, chart.objs); err != nil {
+			return err
+		}
 	}
 	start = time.Now()
 	for _, chart := range charts[chaos.To] {
