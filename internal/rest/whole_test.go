@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"pai.dev/pai/internal/identity"
@@ -23,6 +24,8 @@ type whole struct {
 	url      string
 	http     *http.Client
 	server   *httptest.Server
+	// described has the description of the API, which has every answer.
+	described func() *apiCheck
 }
 
 func newWhole(t *testing.T, policy identity.Policy, virtualClusters ...string) *whole {
@@ -34,7 +37,8 @@ func newWhole(t *testing.T, policy identity.Policy, virtualClusters ...string) *
 		Logins: NewLogins(users.Accounts(m)), Cluster: core, Operations: core, LinkKey: users.LinkKey(m)}
 	server := httptest.NewTLSServer(h.Routes())
 	t.Cleanup(server.Close)
-	return &whole{memory: m, handler: h, accounts: h.Logins.Accounts, url: server.URL, http: server.Client(), server: server}
+	return &whole{memory: m, handler: h, accounts: h.Logins.Accounts, url: server.URL, http: server.Client(), server: server,
+		described: sync.OnceValue(func() *apiCheck { return newAPICheck(t, document(t, h)) })}
 }
 
 // user creates a user with a password, and returns a token of a login.
@@ -87,7 +91,7 @@ func (w *whole) do(t *testing.T, method, path, token, body string) *http.Respons
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resp
+	return w.described().checked(t, method, path, resp)
 }
 
 // answer decodes an answer of a request that must succeed.
