@@ -1,9 +1,11 @@
 package rest
 
 import (
+	"fmt"
 	"math"
 	"net/http"
 
+	"pai.dev/pai/internal/identity"
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/rest/apidoc"
 	"pai.dev/pai/internal/rest/openpai"
@@ -125,6 +127,7 @@ func linkParameter() []parameter {
 // partOfPath describes a part of a path in braces.
 func partOfPath(name string) parameter {
 	p := parameter{name: name, schema: apidoc.Text(), required: true}
+	p.schema.MinLength = new(1)
 	switch name {
 	case "id":
 		p.what, p.schema = "The job, as user~name.", apidoc.Matching(jobIDPattern())
@@ -158,6 +161,24 @@ func partOfPath(name string) parameter {
 func jobIDPattern() string {
 	pattern := userPattern.String()
 	return pattern[:len(pattern)-1] + "~.+$"
+}
+
+// taggedSchemas are what handlers check of the fields of bodies. A limit in bytes is one of
+// characters as well.
+func taggedSchemas() map[string]*apidoc.Schema {
+	tag := apidoc.Matching("^[^,]+$")
+	tag.MaxLength = new(job.MaxTag)
+	password := apidoc.Text()
+	password.MaxLength = new(identity.MaxPassword)
+	password.Description = fmt.Sprintf("A password has %d to %d bytes.", identity.MinPassword, identity.MaxPassword)
+	return map[string]*apidoc.Schema{
+		"user":          apidoc.Matching(userPattern.String()),
+		"group":         apidoc.Matching(groupPattern.String()),
+		"password":      password,
+		"tag":           tag,
+		"executionType": apidoc.OneOf("STOP", "START"),
+		"seconds":       apidoc.Whole(1, math.MaxInt32),
+	}
 }
 
 // headerTexts describe the headers of answers.

@@ -37,9 +37,9 @@ func (h *Handler) apiDocument(http.ResponseWriter, *http.Request) (any, error) {
 func (h *Handler) describe() apidoc.Document {
 	d := describer{paths: map[string]apidoc.Path{}, responses: map[string]apidoc.Response{}, schemas: apidoc.Schemas{
 		Known: map[reflect.Type]*apidoc.Schema{
-			reflect.TypeFor[job.State]():     apidoc.OneOf(job.States()...),
-			reflect.TypeFor[executionType](): apidoc.OneOf("STOP", "START"),
+			reflect.TypeFor[job.State](): apidoc.OneOf(job.States()...),
 		},
+		Tagged: taggedSchemas(),
 		Loose: func(pkg string) bool {
 			return strings.HasPrefix(pkg, "k8s.io/") || pkg == reflect.TypeFor[apidoc.Document]().PkgPath()
 		},
@@ -166,7 +166,9 @@ func (d *describer) requiring(s *apidoc.Schema, names []string) *apidoc.Schema {
 	if len(names) == 0 {
 		return s
 	}
-	return &apidoc.Schema{Ref: s.Ref, Required: names}
+	with := *s
+	with.Required = names
+	return &with
 }
 
 func (d *describer) answerOf(e endpoint) apidoc.Response {

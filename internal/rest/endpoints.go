@@ -195,11 +195,8 @@ func ofJob[T any](read func(context.Context, JobID) (T, error)) func(http.Respon
 	}
 }
 
-// executionType is what a request makes of a job.
-type executionType string
-
 type executionBody struct {
-	Value executionType `json:"value"`
+	Value string `json:"value" api:"executionType"`
 }
 
 func (h *Handler) executionType(_ http.ResponseWriter, req *http.Request) (any, error) {

@@ -75,7 +75,9 @@ type Authenticator interface {
 const requestTimeout = time.Minute
 
 // Routes is the handler of all requests. Call it once.
-func (h *Handler) Routes() http.Handler {
+func (h *Handler) Routes() http.Handler { return asExpress(h.router()) }
+
+func (h *Handler) router() chi.Router {
 	h.metrics = newMetrics(h.HistoryRecorded)
 	r := chi.NewRouter()
 	r.Use(h.logged, h.recovered, asData)
@@ -95,7 +97,7 @@ func (h *Handler) Routes() http.Handler {
 		}
 	}
 	h.mountOpenPAI(r)
-	return asExpress(r)
+	return r
 }
 
 func (h *Handler) info() Info {

@@ -155,7 +155,7 @@ func (h *Handler) openPAIExecutionType(w http.ResponseWriter, req *http.Request)
 }
 
 type tagBody struct {
-	Value string `json:"value"`
+	Value string `json:"value" api:"tag"`
 }
 
 func (h *Handler) tag(req *http.Request) (id JobID, tag string, err error) {

@@ -35,7 +35,7 @@ func (h *Handler) authnInfo(http.ResponseWriter, *http.Request) (any, error) {
 // loginBody is what a client logs in with. The expiration is a number of seconds.
 type loginBody struct {
 	Username, Password string
-	Expiration         json.Number
+	Expiration         json.Number `api:"seconds"`
 }
 
 // loginAnswer is the answer to a login.

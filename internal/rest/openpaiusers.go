@@ -11,9 +11,9 @@ import (
 
 // userBody is a user in a request.
 type userBody struct {
-	Username        string                     `json:"username"`
-	Password        *string                    `json:"password"`
-	NewPassword     *string                    `json:"newPassword"`
+	Username        string                     `json:"username" api:"user"`
+	Password        *string                    `json:"password" api:"password"`
+	NewPassword     *string                    `json:"newPassword" api:"password"`
 	OldPassword     *string                    `json:"oldPassword"`
 	Email           *string                    `json:"email"`
 	Admin           *bool                      `json:"admin"`
@@ -149,7 +149,7 @@ func (h *Handler) removeFromGroup(_ http.ResponseWriter, req *http.Request) (any
 }
 
 type membershipBody struct {
-	Group string `json:"groupname"`
+	Group string `json:"groupname" api:"group"`
 }
 
 func (h *Handler) membership(req *http.Request, add bool) (user, group string, err error) {

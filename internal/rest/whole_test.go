@@ -30,15 +30,20 @@ type whole struct {
 
 func newWhole(t *testing.T, policy identity.Policy, virtualClusters ...string) *whole {
 	t.Helper()
-	m := newMemory(virtualClusters...)
-	users := NewUsers(m, UsersByEntry, func(err error) { t.Error(err) }).WithVirtualClusters(virtualClusters)
-	core := NewCore(m, virtualClusters).WithPolicy(policy)
-	h := &Handler{Jobs: core, Users: users, Release: "v0.11", Log: slog.New(slog.DiscardHandler), Policy: policy,
-		Logins: NewLogins(users.Accounts(m)), Cluster: core, Operations: core, LinkKey: users.LinkKey(m)}
+	m, h := newHandler(t, policy, virtualClusters...)
 	server := httptest.NewTLSServer(h.Routes())
 	t.Cleanup(server.Close)
 	return &whole{memory: m, handler: h, accounts: h.Logins.Accounts, url: server.URL, http: server.Client(), server: server,
 		described: sync.OnceValue(func() *apiCheck { return newAPICheck(t, document(t, h)) })}
+}
+
+func newHandler(t *testing.T, policy identity.Policy, virtualClusters ...string) (*memory, *Handler) {
+	t.Helper()
+	m := newMemory(virtualClusters...)
+	users := NewUsers(m, UsersByEntry, func(err error) { t.Error(err) }).WithVirtualClusters(virtualClusters)
+	core := NewCore(m, virtualClusters).WithPolicy(policy)
+	return m, &Handler{Jobs: core, Users: users, Release: "v0.11", Log: slog.New(slog.DiscardHandler), Policy: policy,
+		Logins: NewLogins(users.Accounts(m)), Cluster: core, Operations: core, LinkKey: users.LinkKey(m)}
 }
 
 // user creates a user with a password, and returns a token of a login.

@@ -91,6 +91,24 @@ func TestSchemaOfRequestRequiresNothing(t *testing.T) {
 	}
 }
 
+func TestSchemaOfTaggedField(t *testing.T) {
+	t.Parallel()
+	type tagged struct {
+		Value string `json:"value" api:"letters"`
+	}
+	s := &Schemas{Tagged: map[string]*Schema{"letters": Matching("^[a-z]+$")}}
+	s.Request(tagged{})
+	if got, want := text(t, s.Named()["apidoc.Tagged"].Properties["value"]), `{"type":"string","pattern":"^[a-z]+$"}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("an unknown tag was accepted")
+		}
+	}()
+	(&Schemas{}).Request(tagged{})
+}
+
 // A field of an embedded struct belongs to the package of that struct.
 func TestSchemaOfEmbeddedStoredValue(t *testing.T) {
 	t.Parallel()

@@ -14,6 +14,9 @@ import (
 type Schemas struct {
 	// Known are the schemas of types that are not made from their fields.
 	Known map[reflect.Type]*Schema
+	// Tagged are the schemas of fields with a tag "api", by the value of the tag: what a
+	// handler checks beyond the type.
+	Tagged map[string]*Schema
 	// Loose reports whether a struct of a package is described as an object of any shape.
 	Loose func(pkg string) bool
 	// Stored reports whether values of a package are read as another release wrote them:
@@ -126,6 +129,11 @@ func (s *Schemas) fields(u use) *Schema {
 			}
 		}
 		schema := s.of(use{f.Type, u.request})
+		if tag := f.Tag.Get("api"); tag != "" {
+			if schema = s.Tagged[tag]; schema == nil {
+				panic("the field " + f.Name + " of " + u.t.String() + " has the unknown tag " + tag)
+			}
+		}
 		optional := u.request || strings.Contains(options, "omitempty") || strings.Contains(options, "omitzero")
 		isList := f.Type.Kind() == reflect.Slice || f.Type.Kind() == reflect.Map
 		switch {
