@@ -187,6 +187,7 @@ func headerTexts() map[string]string {
 		"Location":         "The address of the job.",
 		incompleteHeader:   "Why jobs that left the cluster are missing.",
 		missingHeader:      "What is missing in the output.",
+		notStartedHeader:   "With true, the followed task waits, which is no failure.",
 		"Retry-After":      "How many seconds to wait before the next request.",
 		"WWW-Authenticate": "How to authenticate.",
 	}

@@ -110,7 +110,7 @@ func operationID(method, path string) string {
 	return strings.ToLower(method) + strings.Join(words, "")
 }
 
-// securityOf are the ways to authenticate, of which one is enough.
+// securityOf are the ways to authenticate. One of them is enough.
 func securityOf(who identity.Who) []map[string][]string {
 	bearer, basic := map[string][]string{"bearer": {}}, map[string][]string{"basic": {}}
 	switch who {
@@ -206,8 +206,10 @@ func (d *describer) failure(s style, status int) apidoc.Response {
 	switch status {
 	case http.StatusUnauthorized:
 		r.Headers = headersOf("WWW-Authenticate")
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+	case http.StatusTooManyRequests:
 		r.Headers = headersOf("Retry-After")
+	case http.StatusServiceUnavailable:
+		r.Headers = headersOf("Retry-After", notStartedHeader)
 	}
 	d.responses[name] = r
 	return apidoc.Response{Ref: "#/components/responses/" + name}

@@ -9,7 +9,7 @@ import (
 	"pai.dev/pai/internal/history"
 )
 
-// How many jobs a page of a list has, if a query does not say so and at most.
+// How many jobs a page of a list has without a limit in the query, and at most.
 const (
 	DefaultLimit = 5000
 	MaxLimit     = 50000
