@@ -34,7 +34,7 @@ func TestPasswords(t *testing.T) {
 			t.Errorf("%.20q: %v", wrong, err)
 		}
 	}
-	for _, bad := range []string{"", "12345", strings.Repeat("x", maxPassword+1), "abc\xffdefg"} {
+	for _, bad := range []string{"", "12345", strings.Repeat("x", MaxPassword+1), "abc\xffdefg"} {
 		if _, err := HashPassword(bad); pai.CodeOf(err) != pai.CodeInvalid {
 			t.Errorf("%.20q was hashed: %v", bad, err)
 		}

@@ -30,12 +30,16 @@ const (
 	maxArgonMemory = 256 << 10
 	maxArgonPasses = 16
 
-	minPassword = 6 // what OpenPAI allows
-	maxPassword = 1024
 	// What OpenPAI stores of a password.
 	openPAIIterations = 10000
 	openPAIKey        = 64
 	openPAIPrefix     = "$openpai-pbkdf2-sha512$"
+)
+
+// How many bytes a password has. The smallest number is what OpenPAI allows.
+const (
+	MinPassword = 6
+	MaxPassword = 1024
 )
 
 // ErrPassword means that a password is not that of the hash.
@@ -44,8 +48,8 @@ var ErrPassword = errors.New("the password is wrong")
 // CheckPassword returns an error if a password cannot be set.
 func CheckPassword(password string) error {
 	switch {
-	case len(password) < minPassword || len(password) > maxPassword:
-		return pai.Errorf(pai.CodeInvalid, "", "a password has %d to %d bytes", minPassword, maxPassword)
+	case len(password) < MinPassword || len(password) > MaxPassword:
+		return pai.Errorf(pai.CodeInvalid, "", "a password has %d to %d bytes", MinPassword, MaxPassword)
 	case !utf8.ValidString(password):
 		return pai.Errorf(pai.CodeInvalid, "", "a password is text in UTF-8")
 	}
@@ -82,7 +86,7 @@ func Outdated(hash string) bool {
 // VerifyPassword returns nil if the password of a user is that of the hash, and
 // ErrPassword if it is another one. It takes as much memory as HashPassword.
 func VerifyPassword(hash, user, password string) error {
-	if len(password) > maxPassword {
+	if len(password) > MaxPassword {
 		return ErrPassword
 	}
 	if key, ok := strings.CutPrefix(hash, openPAIPrefix); ok {

@@ -38,14 +38,14 @@ const (
 	StateUnknown   State = "UNKNOWN" // its objects have no PAI labels, or it left the cluster and its end was not seen
 )
 
-// states are all states of a job, in the order of its life.
-func states() []State {
+// States are all states of a job, in the order of its life.
+func States() []State {
 	return []State{StateWaiting, StateRunning, StateStopping, StateStopped, StateSucceeded, StateFailed, StateUnknown}
 }
 
 // ParseState reads a state in upper or lower case.
 func ParseState(text string) (State, error) {
-	s, all := State(strings.ToUpper(text)), states()
+	s, all := State(strings.ToUpper(text)), States()
 	if slices.Contains(all, s) {
 		return s, nil
 	}

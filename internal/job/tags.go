@@ -11,7 +11,7 @@ import (
 // Limits of the tags of a job.
 const (
 	maxTags = 50
-	maxTag  = 64
+	MaxTag  = 64 // bytes
 )
 
 // ReadTags reads the annotation of a JobSet with its tags.
@@ -26,8 +26,8 @@ func ReadTags(annotation string) []string {
 func AddTag(tags []string, tag string) (string, error) {
 	bad := func(r rune) bool { return r == ',' || unicode.IsControl(r) || r == unicode.ReplacementChar }
 	switch {
-	case tag == "" || len(tag) > maxTag || strings.ContainsFunc(tag, bad):
-		return "", pai.Errorf(pai.CodeInvalid, "", "a tag has 1 to %d bytes, without commas and control characters", maxTag)
+	case tag == "" || len(tag) > MaxTag || strings.ContainsFunc(tag, bad):
+		return "", pai.Errorf(pai.CodeInvalid, "", "a tag has 1 to %d bytes, without commas and control characters", MaxTag)
 	case slices.Contains(tags, tag):
 	case len(tags) >= maxTags:
 		return "", pai.Errorf(pai.CodeRefused, "remove a tag first", "the job has %d tags, which is the limit", maxTags)

@@ -8,7 +8,9 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/selection"
 
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/pai"
@@ -205,7 +207,16 @@ const maxPods = 5000
 
 // Pods implements ClusterAPI. Pods of services are not in it: the server cannot read
 // them.
-func (c *Core) Pods(ctx context.Context, namespace, labels string) (*corev1.PodList, error) {
+func (c *Core) Pods(ctx context.Context, namespace, selector string) (*corev1.PodList, error) {
+	asked, err := labels.Parse(selector)
+	if err != nil {
+		return nil, pai.Errorf(pai.CodeInvalid, "", "invalid label selector: %w", err)
+	}
+	ofJobs, err := labels.NewRequirement(pai.LabelJob, selection.Exists, nil)
+	if err != nil {
+		return nil, err
+	}
+	selector = asked.Add(*ofJobs).String()
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	release, err := c.makeList(ctx)
@@ -217,10 +228,6 @@ func (c *Core) Pods(ctx context.Context, namespace, labels string) (*corev1.PodL
 	for _, vc := range c.virtualClusters {
 		if namespace != "" && namespace != job.Namespace(vc) {
 			continue
-		}
-		selector := pai.LabelJob
-		if labels != "" {
-			selector += "," + labels
 		}
 		err := eachItem(ctx, selector, listing(c.cluster.Clientset().CoreV1().Pods(job.Namespace(vc)).List), func(p *corev1.Pod) error {
 			p.ManagedFields = nil

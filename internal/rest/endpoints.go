@@ -16,6 +16,7 @@ import (
 	"pai.dev/pai/internal/identity"
 	"pai.dev/pai/internal/job"
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/internal/rest/apidoc"
 )
 
 // endpoint is one kind of request. There is no endpoint without a rule of package
@@ -27,24 +28,43 @@ type endpoint struct {
 	kind         identity.Kind
 	// call returns the data of the answer: JSON, or YAML for []byte.
 	call func(w http.ResponseWriter, req *http.Request) (any, error)
+	about
 }
 
 // endpoints are the requests of paictl, below /api/v2. paictl of v0.10 and that of this
-// release use the same.
+// release use the same. They take the parameters that they describe, and no others.
 func (h *Handler) endpoints() []endpoint {
-	return []endpoint{
-		{http.MethodGet, "/info", http.StatusOK, identity.Read, identity.Server, taking(func(http.ResponseWriter, *http.Request) (any, error) { return h.info(), nil })},
-		{http.MethodPost, "/jobs", http.StatusAccepted, identity.Create, identity.Job, taking(h.submit, "virtualCluster")},
-		{http.MethodPost, "/jobs" + dryRunPath, http.StatusOK, identity.Create, identity.Job, taking(h.preview, "virtualCluster")},
-		{http.MethodGet, "/jobs", http.StatusOK, identity.List, identity.JobList, taking(h.list, "username", "vc", "state", "offset", "limit")},
-		{http.MethodGet, "/jobs/{id}", http.StatusOK, identity.Read, identity.Job, taking(ofJob(h.Jobs.Get))},
-		{http.MethodGet, "/jobs/{id}/config", http.StatusOK, identity.Read, identity.Job, taking(ofJob(h.Jobs.Protocol))},
-		{http.MethodGet, "/jobs/{id}/operations", http.StatusOK, identity.Read, identity.Job, taking(ofJob(h.Jobs.Operations))},
-		{http.MethodPut, "/jobs/{id}/executionType", http.StatusAccepted, identity.Update, identity.Job, taking(h.executionType)},
-		{http.MethodGet, "/jobs/{id}/logs", http.StatusOK, identity.Read, identity.Job, taking(h.logs, "taskRole", "index", "tail", "follow", "timestamps", "since")},
-		{http.MethodGet, "/operations", http.StatusOK, identity.List, identity.Operation, taking(h.listOperations)},
-		{http.MethodGet, "/operations/{operation}", http.StatusOK, identity.Read, identity.Operation, taking(h.getOperation)},
+	const ok, accepted = http.StatusOK, http.StatusAccepted
+	all := []endpoint{
+		{http.MethodGet, "/info", ok, identity.Read, identity.Server, func(http.ResponseWriter, *http.Request) (any, error) { return h.info(), nil },
+			about{summary: "Describe the server", answer: Info{}}},
+		{http.MethodGet, "/openapi.json", ok, identity.Read, identity.Server, h.apiDocument,
+			about{summary: "Describe the API, in OpenAPI 3.1", answer: apidoc.Document{}}},
+		{http.MethodPost, "/jobs", accepted, identity.Create, identity.Job, h.submit,
+			about{summary: "Submit a job", query: virtualClusterParameter(), body: []byte{}, answer: Submitted{}, headers: []string{"Location"}}},
+		{http.MethodPost, "/jobs" + dryRunPath, ok, identity.Create, identity.Job, h.preview,
+			about{summary: "Check a job without creating it", query: virtualClusterParameter(), body: []byte{}, answer: Previewed{}}},
+		{http.MethodGet, "/jobs", ok, identity.List, identity.JobList, h.list,
+			about{summary: "List the jobs that the caller can see, the oldest first", query: listParameters(), answer: []job.Status{}, headers: []string{incompleteHeader}, failures: []int{http.StatusNotFound}}},
+		{http.MethodGet, "/jobs/{id}", ok, identity.Read, identity.Job, ofJob(h.Jobs.Get),
+			about{summary: "Show a job with its tasks", answer: job.Status{}}},
+		{http.MethodGet, "/jobs/{id}/config", ok, identity.Read, identity.Job, ofJob(h.Jobs.Protocol),
+			about{summary: "Show the job file as it was submitted, without its secrets", answer: []byte{}}},
+		{http.MethodGet, "/jobs/{id}/operations", ok, identity.Read, identity.Job, ofJob(h.Jobs.Operations),
+			about{summary: "List the operations on the cluster during which a job ran", answer: []JobOperation{}}},
+		{http.MethodPut, "/jobs/{id}/executionType", accepted, identity.Update, identity.Job, h.executionType,
+			about{summary: "Stop a job", body: executionBody{}, required: []string{"value"}, answer: message{}}},
+		{http.MethodGet, "/jobs/{id}/logs", ok, identity.Read, identity.Job, h.logs,
+			about{summary: "Read the output of a task", query: outputParameters(), answer: plainText(""), headers: []string{missingHeader}, failures: []int{http.StatusConflict}}},
+		{http.MethodGet, "/operations", ok, identity.List, identity.Operation, h.listOperations,
+			about{summary: "List the operations on the cluster, the newest first", answer: OperationList{}}},
+		{http.MethodGet, "/operations/{operation}", ok, identity.Read, identity.Operation, h.getOperation,
+			about{summary: "Show the report of an operation", answer: OperationSummary{}}},
 	}
+	for i, e := range all {
+		all[i].call = taking(e.call, namesOf(e.query)...)
+	}
+	return all
 }
 
 // serve answers a request with what the endpoint's call returns, if the policy allows
@@ -175,20 +195,22 @@ func ofJob[T any](read func(context.Context, JobID) (T, error)) func(http.Respon
 	}
 }
 
+type executionBody struct {
+	Value string `json:"value" api:"executionType"`
+}
+
 func (h *Handler) executionType(_ http.ResponseWriter, req *http.Request) (any, error) {
 	id, err := jobID(req)
 	if err != nil {
 		return nil, err
 	}
-	var body struct {
-		Value string `json:"value"`
-	}
+	var body executionBody
 	if err := json.NewDecoder(io.LimitReader(req.Body, 1024)).Decode(&body); err != nil {
 		return nil, pai.Errorf(pai.CodeInvalid, `send {"value": "STOP"}`, "read the request: %w", err)
 	}
 	switch body.Value {
 	case "STOP":
-		return map[string]string{"message": "job " + id.String() + " is being stopped"}, h.Jobs.Stop(req.Context(), id)
+		return message{"job " + id.String() + " is being stopped"}, h.Jobs.Stop(req.Context(), id)
 	case "START":
 		return nil, pai.Errorf(pai.CodeRefused, "submit it again under another name", "a stopped job cannot be started again")
 	default:

@@ -75,6 +75,7 @@ func failuresAreNotShown(t *testing.T, failure error) {
 	}
 	requests = append(requests, request{"GET", openPAIPrefix + "/api/v2/virtual-clusters?nodes", "boss", ""})
 	m.fail(failure)
+	check := newAPICheck(t, document(t, h))
 	ask := func(r request) int {
 		req := httptest.NewRequestWithContext(t.Context(), r.method, r.path, strings.NewReader(r.body))
 		if r.token != "" {
@@ -89,6 +90,10 @@ func failuresAreNotShown(t *testing.T, failure error) {
 		}
 		if text := got.Body.String(); got.Code >= 500 && (strings.Contains(text, address) || strings.Contains(text, usersSecret)) {
 			t.Errorf("%s %s: %d %s", r.method, r.path, got.Code, text)
+		}
+		path, _, _ := strings.Cut(r.path, "?")
+		if err := check.answer(r.method, path, got.Code, got.Header(), got.Body.Bytes()); err != nil {
+			t.Error(err)
 		}
 		h.callers = callers{}
 		return got.Code

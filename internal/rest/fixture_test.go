@@ -45,7 +45,7 @@ func (s *scripted) Submit(ctx context.Context, sub Submission) (Submitted, error
 
 func (s *scripted) Preview(ctx context.Context, sub Submission) (Previewed, error) {
 	err := s.called(ctx, "preview %s in %q", sub.Protocol, sub.VirtualCluster)
-	return Previewed{Preview: job.Preview{Name: "train", Tasks: 2}, ID: "alice~train"}, err
+	return Previewed{Preview: job.Preview{Name: "train", Tasks: 2, TaskRoles: []job.RolePreview{}, Effects: []job.Effect{}}, ID: "alice~train"}, err
 }
 
 func (s *scripted) List(ctx context.Context, f Filter) ([]job.Status, error) {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -58,6 +59,10 @@ type Handler struct {
 
 	metrics metrics
 	callers callers
+
+	documentOnce sync.Once
+	document     json.RawMessage // the description of the API
+	documentErr  error
 }
 
 // Authenticator identifies callers by their tokens; *Users is one.
@@ -70,7 +75,9 @@ type Authenticator interface {
 const requestTimeout = time.Minute
 
 // Routes is the handler of all requests. Call it once.
-func (h *Handler) Routes() http.Handler {
+func (h *Handler) Routes() http.Handler { return asExpress(h.router()) }
+
+func (h *Handler) router() chi.Router {
 	h.metrics = newMetrics(h.HistoryRecorded)
 	r := chi.NewRouter()
 	r.Use(h.logged, h.recovered, asData)
@@ -85,11 +92,12 @@ func (h *Handler) Routes() http.Handler {
 	r.Method(http.MethodGet, "/metrics", h.withMetricsPassword(h.metrics))
 	for _, e := range h.endpoints() {
 		r.Method(e.method, "/api/v2"+e.path, h.serve(e, h.fail))
+		if e.path == "/jobs" {
+			r.Method(e.method, "/api/v2/jobs/", h.serve(e, h.fail))
+		}
 	}
-	r.Method(http.MethodPost, "/api/v2/jobs/", h.serve(endpoint{http.MethodPost, "", http.StatusAccepted, identity.Create, identity.Job, taking(h.submit, "virtualCluster")}, h.fail))
-	r.Method(http.MethodGet, "/api/v2/jobs/", h.serve(endpoint{http.MethodGet, "", http.StatusOK, identity.List, identity.JobList, taking(h.list, "username", "vc", "state", "offset", "limit")}, h.fail))
 	h.mountOpenPAI(r)
-	return asExpress(r)
+	return r
 }
 
 func (h *Handler) info() Info {

@@ -72,6 +72,16 @@ func readLink(key []byte, text string, now time.Time) (link, error) {
 	return l, nil
 }
 
+// outputLocations are links to the output of a task.
+type outputLocations struct {
+	Locations []outputLocation `json:"locations"`
+}
+
+type outputLocation struct {
+	Name string `json:"name"`
+	URI  string `json:"uri"`
+}
+
 // taskLogs answers with links to the output of a task.
 func (h *Handler) taskLogs(_ http.ResponseWriter, req *http.Request) (any, error) {
 	s, err := h.attempt(req)
@@ -106,13 +116,9 @@ func (h *Handler) taskLogs(_ http.ResponseWriter, req *http.Request) (any, error
 	if isTrue(q.Get("tail-mode")) || isTrue(q.Get("tailMode")) {
 		l.Tail = tailLines
 	}
-	type location struct {
-		Name string `json:"name"`
-		URI  string `json:"uri"`
-	}
 	// The container runtime keeps one stream with both outputs.
 	uri := openPAIPrefix + outputPath + "?link=" + url.QueryEscape(l.signed(key))
-	return map[string][]location{"locations": {{"all", uri}, {"stdout", uri}}}, nil
+	return outputLocations{[]outputLocation{{"all", uri}, {"stdout", uri}}}, nil
 }
 
 // hasOutput returns an error unless an attempt is the newest one of a job in the cluster: only

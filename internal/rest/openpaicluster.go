@@ -68,9 +68,13 @@ func skuOf(k job.Kind) openpai.SKU {
 	return smallest
 }
 
+type storageList struct {
+	Storages []struct{} `json:"storages"`
+}
+
 // listStorages is empty until PAI has storages.
 func (h *Handler) listStorages(http.ResponseWriter, *http.Request) (any, error) {
-	return map[string][]struct{}{"storages": {}}, nil
+	return storageList{[]struct{}{}}, nil
 }
 
 func (h *Handler) getStorage(_ http.ResponseWriter, req *http.Request) (any, error) {

@@ -10,7 +10,7 @@ import (
 
 // groupBody is a group in a request; its rights are in the extension.
 type groupBody struct {
-	Name         string                     `json:"groupname"`
+	Name         string                     `json:"groupname" api:"group"`
 	Description  *string                    `json:"description"`
 	ExternalName *string                    `json:"externalName"`
 	Extension    map[string]json.RawMessage `json:"extension"`

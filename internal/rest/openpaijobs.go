@@ -11,6 +11,13 @@ import (
 	"pai.dev/pai/internal/rest/openpai"
 )
 
+// openPAISubmitted is an accepted job; OpenPAI does not have the warnings.
+type openPAISubmitted struct {
+	Status   int           `json:"status"`
+	Message  string        `json:"message"`
+	Warnings []job.Problem `json:"warnings,omitempty"`
+}
+
 func (h *Handler) openPAISubmit(w http.ResponseWriter, req *http.Request) (any, error) {
 	done, err := h.submit(w, req)
 	if err != nil {
@@ -18,11 +25,7 @@ func (h *Handler) openPAISubmit(w http.ResponseWriter, req *http.Request) (any, 
 	}
 	submitted := done.(Submitted)
 	w.Header().Set("Location", openPAIPrefix+"/api/v2/jobs/"+submitted.ID)
-	return struct {
-		Status   int           `json:"status"`
-		Message  string        `json:"message"`
-		Warnings []job.Problem `json:"warnings,omitempty"`
-	}{http.StatusAccepted, "Update job " + submitted.ID + " successfully.", submitted.Warnings}, nil
+	return openPAISubmitted{http.StatusAccepted, "Update job " + submitted.ID + " successfully.", submitted.Warnings}, nil
 }
 
 func (h *Handler) openPAIList(w http.ResponseWriter, req *http.Request) (any, error) {
@@ -133,9 +136,7 @@ func (h *Handler) openPAIExecutionType(w http.ResponseWriter, req *http.Request)
 	if err != nil {
 		return nil, err
 	}
-	var body struct {
-		Value string `json:"value"`
-	}
+	var body executionBody
 	if err := readJSON(req, &body); err != nil {
 		return nil, err
 	}
@@ -153,6 +154,10 @@ func (h *Handler) openPAIExecutionType(w http.ResponseWriter, req *http.Request)
 	return message{"Execute job " + id.String() + " successfully."}, err
 }
 
+type tagBody struct {
+	Value string `json:"value" api:"tag"`
+}
+
 func (h *Handler) tag(req *http.Request) (id JobID, tag string, err error) {
 	if h.Cluster == nil {
 		return id, "", pai.Errorf(pai.CodeFailed, "", "this server has no cluster")
@@ -160,9 +165,7 @@ func (h *Handler) tag(req *http.Request) (id JobID, tag string, err error) {
 	if id, err = jobID(req); err != nil {
 		return id, "", err
 	}
-	var body struct {
-		Value string `json:"value"`
-	}
+	var body tagBody
 	err = readJSON(req, &body)
 	return id, body.Value, err
 }

@@ -15,19 +15,35 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// openPAIInfo has the fields of OpenPAI beside those of PAI.
+// infoOfOpenPAI has the fields of OpenPAI beside those of PAI.
+type infoOfOpenPAI struct {
+	Info
+	Name         string `json:"name"`
+	Version      string `json:"version"`
+	LauncherType string `json:"launcherType"`
+	AuthnMethod  string `json:"authnMethod"`
+}
+
 func (h *Handler) openPAIInfo(http.ResponseWriter, *http.Request) (any, error) {
-	return struct {
-		Info
-		Name         string `json:"name"`
-		Version      string `json:"version"`
-		LauncherType string `json:"launcherType"`
-		AuthnMethod  string `json:"authnMethod"`
-	}{h.info(), "PAI RESTful API", h.Release, "k8s", "basic"}, nil
+	return infoOfOpenPAI{h.info(), "PAI RESTful API", h.Release, "k8s", "basic"}, nil
 }
 
 func (h *Handler) authnInfo(http.ResponseWriter, *http.Request) (any, error) {
 	return map[string]string{"authn_type": "basic", "loginURI": "/api/v2/authn/basic/login", "loginURIMethod": "post"}, nil
+}
+
+// loginBody is what a client logs in with. The expiration is a number of seconds.
+type loginBody struct {
+	Username, Password string
+	Expiration         json.Number `api:"seconds"`
+}
+
+// loginAnswer is the answer to a login.
+type loginAnswer struct {
+	Token        string `json:"token"`
+	User         string `json:"user"`
+	Admin        bool   `json:"admin"`
+	HasGitHubPAT bool   `json:"hasGitHubPAT"`
 }
 
 // credentials are what a client logs in with: a form, or the same in JSON.
@@ -43,10 +59,7 @@ func credentials(req *http.Request) (user, password string, life time.Duration, 
 			return "", "", 0, invalidParameters("the form cannot be read")
 		}
 	} else {
-		var body struct {
-			Username, Password string
-			Expiration         json.Number
-		}
+		var body loginBody
 		if err := readJSON(req, &body); err != nil {
 			return "", "", 0, err
 		}
@@ -80,12 +93,7 @@ func (h *Handler) login(_ http.ResponseWriter, req *http.Request) (any, error) {
 	if err != nil {
 		return nil, asBadRequest(err)
 	}
-	return struct {
-		Token        string `json:"token"`
-		User         string `json:"user"`
-		Admin        bool   `json:"admin"`
-		HasGitHubPAT bool   `json:"hasGitHubPAT"`
-	}{token, info.Username, info.Admin, info.Extension["githubPAT"] != nil}, nil
+	return loginAnswer{token, info.Username, info.Admin, info.Extension["githubPAT"] != nil}, nil
 }
 
 func (h *Handler) logout(_ http.ResponseWriter, req *http.Request) (any, error) {
@@ -101,6 +109,10 @@ func (h *Handler) logout(_ http.ResponseWriter, req *http.Request) (any, error) 
 	return message{"Logout successfully"}, a.Revoke(req.Context(), caller.Name, used.id())
 }
 
+type tokenList struct {
+	Tokens []string `json:"tokens"`
+}
+
 func (h *Handler) listTokens(_ http.ResponseWriter, req *http.Request) (any, error) {
 	a, err := h.accounts()
 	if err != nil {
@@ -111,7 +123,16 @@ func (h *Handler) listTokens(_ http.ResponseWriter, req *http.Request) (any, err
 		return nil, err
 	}
 	tokens, err := a.TokensOf(req.Context(), caller.Name)
-	return map[string][]string{"tokens": tokens}, err
+	return tokenList{tokens}, err
+}
+
+// checkedToken says whose a token is. The times are seconds.
+type checkedToken struct {
+	Admin       bool   `json:"admin"`
+	Application bool   `json:"application"`
+	Expires     *int64 `json:"exp,omitempty"`
+	Issued      *int64 `json:"iat,omitempty"`
+	Username    string `json:"username"`
 }
 
 func (h *Handler) checkToken(_ http.ResponseWriter, req *http.Request) (any, error) {
@@ -119,14 +140,19 @@ func (h *Handler) checkToken(_ http.ResponseWriter, req *http.Request) (any, err
 	if err != nil {
 		return nil, err
 	}
-	answer := map[string]any{"username": caller.Name, "application": caller.Application, "admin": caller.Admin}
+	answer := checkedToken{Username: caller.Name, Application: caller.Application, Admin: caller.Admin}
 	if c, ok := identity.ReadClaims(bearer(req)); ok {
-		answer["iat"] = c.Issued.Unix()
+		answer.Issued = new(c.Issued.Unix())
 		if !c.Expires.IsZero() {
-			answer["exp"] = c.Expires.Unix()
+			answer.Expires = new(c.Expires.Unix())
 		}
 	}
 	return answer, nil
+}
+
+type createdToken struct {
+	Application bool   `json:"application"`
+	Token       string `json:"token"`
 }
 
 func (h *Handler) createToken(_ http.ResponseWriter, req *http.Request) (any, error) {
@@ -139,7 +165,7 @@ func (h *Handler) createToken(_ http.ResponseWriter, req *http.Request) (any, er
 		return nil, err
 	}
 	token, err := a.CreateApplicationToken(req.Context(), caller.Name)
-	return map[string]any{"token": token, "application": true}, err
+	return createdToken{Application: true, Token: token}, err
 }
 
 func (h *Handler) revokeToken(_ http.ResponseWriter, req *http.Request) (any, error) {

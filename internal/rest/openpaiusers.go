@@ -11,9 +11,9 @@ import (
 
 // userBody is a user in a request.
 type userBody struct {
-	Username        string                     `json:"username"`
-	Password        *string                    `json:"password"`
-	NewPassword     *string                    `json:"newPassword"`
+	Username        string                     `json:"username" api:"user"`
+	Password        *string                    `json:"password" api:"password"`
+	NewPassword     *string                    `json:"newPassword" api:"password"`
 	OldPassword     *string                    `json:"oldPassword"`
 	Email           *string                    `json:"email"`
 	Admin           *bool                      `json:"admin"`
@@ -148,14 +148,16 @@ func (h *Handler) removeFromGroup(_ http.ResponseWriter, req *http.Request) (any
 	return message{"User " + user + " is removed from group " + group}, err
 }
 
+type membershipBody struct {
+	Group string `json:"groupname" api:"group"`
+}
+
 func (h *Handler) membership(req *http.Request, add bool) (user, group string, err error) {
 	a, err := h.accounts()
 	if err != nil {
 		return "", "", err
 	}
-	var body struct {
-		Group string `json:"groupname"`
-	}
+	var body membershipBody
 	if err := readJSON(req, &body); err != nil {
 		return "", "", err
 	}
@@ -163,14 +165,16 @@ func (h *Handler) membership(req *http.Request, add bool) (user, group string, e
 	return user, body.Group, a.AddToGroup(req.Context(), user, body.Group, add)
 }
 
+type groupListBody struct {
+	Groups *[]string `json:"grouplist"`
+}
+
 func (h *Handler) setGroups(_ http.ResponseWriter, req *http.Request) (any, error) {
 	a, err := h.accounts()
 	if err != nil {
 		return nil, err
 	}
-	var body struct {
-		Groups *[]string `json:"grouplist"`
-	}
+	var body groupListBody
 	if err := readJSON(req, &body); err != nil {
 		return nil, err
 	}

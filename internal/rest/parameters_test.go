@@ -3,6 +3,7 @@ package rest
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -55,6 +56,17 @@ func TestFiltersOfJobsAreUnderstoodOrRefused(t *testing.T) {
 	} {
 		if status, text := w.ask(t, http.MethodGet, "/api/v2/jobs?"+query, token, ""); status != want.status || !strings.Contains(text, want.text) {
 			t.Errorf("%s: got %d %s, want %d and %s", query, status, text, want.status, want.text)
+		}
+	}
+}
+
+func TestSelectorsOfPodsAreUnderstoodOrRefused(t *testing.T) {
+	t.Parallel()
+	w := newWhole(t, identity.Policy{}, "default")
+	boss := w.withToken(t, w.accounts, "boss", true)
+	for selector, want := range map[string]int{"a=b,c": http.StatusOK, "": http.StatusOK, "a,": http.StatusBadRequest, "a b": http.StatusBadRequest} {
+		if status, text := w.ask(t, http.MethodGet, openPAIPrefix+"/api/v2/kubernetes/pods?labelSelector="+url.QueryEscape(selector), boss, ""); status != want {
+			t.Errorf("%q: got %d %s, want %d", selector, status, text, want)
 		}
 	}
 }

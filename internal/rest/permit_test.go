@@ -42,7 +42,7 @@ func (w *whole) change(t *testing.T, e endpoint, caller string) (path, body stri
 		}
 		values["token"] = token
 	}
-	path = pathParameter.ReplaceAllStringFunc(e.path, func(p string) string { return values[p[1:len(p)-1]] })
+	path = pathPart.ReplaceAllStringFunc(e.path, func(p string) string { return values[p[1:len(p)-1]] })
 	switch last := path[strings.LastIndex(path, "/")+1:]; {
 	case e.kind == identity.Profile:
 		body = fmt.Sprintf(`{"data":{"username":%q,"email":"new@example.com"},"patch":true}`, caller)
@@ -192,7 +192,7 @@ func TestFollowedLogEndsWithTheRight(t *testing.T) {
 func (h *Handler) follows(t *testing.T, address string) (took time.Duration, why error) {
 	t.Helper()
 	start := time.Now()
-	e := endpoint{http.MethodGet, "/jobs/{id}/logs", http.StatusOK, identity.Read, identity.Job, func(_ http.ResponseWriter, req *http.Request) (any, error) {
+	e := endpoint{method: http.MethodGet, path: "/jobs/{id}/logs", status: http.StatusOK, verb: identity.Read, kind: identity.Job, call: func(_ http.ResponseWriter, req *http.Request) (any, error) {
 		<-req.Context().Done()
 		took, why = time.Since(start), context.Cause(req.Context())
 		return nil, req.Context().Err()

@@ -72,7 +72,7 @@ func allowedRoles(who identity.Who) []string {
 	return nil
 }
 
-var pathParameter = regexp.MustCompile(`\{(\w+)\}`)
+var pathPart = regexp.MustCompile(`\{(\w+)\}`)
 
 // Every endpoint of the server answers every role as docs/users.md says.
 func TestEveryOperationWithEveryRole(t *testing.T) {
@@ -160,7 +160,7 @@ func (w *whole) request(t *testing.T, e endpoint) (path, body string) {
 		}
 		values["token"] = token
 	}
-	path = pathParameter.ReplaceAllStringFunc(e.path, func(p string) string { return values[p[1:len(p)-1]] })
+	path = pathPart.ReplaceAllStringFunc(e.path, func(p string) string { return values[p[1:len(p)-1]] })
 	switch {
 	case e.kind == identity.Job && e.verb == identity.Create:
 		body = fmt.Sprintf(someJob, "again") + "defaults: {virtualCluster: research}\n"

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"pai.dev/pai/internal/identity"
@@ -23,18 +24,26 @@ type whole struct {
 	url      string
 	http     *http.Client
 	server   *httptest.Server
+	// described has the description of the API, which has every answer.
+	described func() *apiCheck
 }
 
 func newWhole(t *testing.T, policy identity.Policy, virtualClusters ...string) *whole {
 	t.Helper()
+	m, h := newHandler(t, policy, virtualClusters...)
+	server := httptest.NewTLSServer(h.Routes())
+	t.Cleanup(server.Close)
+	return &whole{memory: m, handler: h, accounts: h.Logins.Accounts, url: server.URL, http: server.Client(), server: server,
+		described: sync.OnceValue(func() *apiCheck { return newAPICheck(t, document(t, h)) })}
+}
+
+func newHandler(t *testing.T, policy identity.Policy, virtualClusters ...string) (*memory, *Handler) {
+	t.Helper()
 	m := newMemory(virtualClusters...)
 	users := NewUsers(m, UsersByEntry, func(err error) { t.Error(err) }).WithVirtualClusters(virtualClusters)
 	core := NewCore(m, virtualClusters).WithPolicy(policy)
-	h := &Handler{Jobs: core, Users: users, Release: "v0.11", Log: slog.New(slog.DiscardHandler), Policy: policy,
+	return m, &Handler{Jobs: core, Users: users, Release: "v0.11", Log: slog.New(slog.DiscardHandler), Policy: policy,
 		Logins: NewLogins(users.Accounts(m)), Cluster: core, Operations: core, LinkKey: users.LinkKey(m)}
-	server := httptest.NewTLSServer(h.Routes())
-	t.Cleanup(server.Close)
-	return &whole{memory: m, handler: h, accounts: h.Logins.Accounts, url: server.URL, http: server.Client(), server: server}
 }
 
 // user creates a user with a password, and returns a token of a login.
@@ -87,7 +96,7 @@ func (w *whole) do(t *testing.T, method, path, token, body string) *http.Respons
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resp
+	return w.described().checked(t, method, path, resp)
 }
 
 // answer decodes an answer of a request that must succeed.

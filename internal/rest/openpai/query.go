@@ -9,9 +9,10 @@ import (
 	"pai.dev/pai/internal/history"
 )
 
+// How many jobs a page of a list has without a limit in the query, and at most.
 const (
-	defaultLimit = 5000
-	maxLimit     = 50000
+	DefaultLimit = 5000
+	MaxLimit     = 50000
 )
 
 // Query selects, orders, and pages a list of jobs.
@@ -26,7 +27,7 @@ func ParseQuery(v url.Values) (Query, error) {
 	q := Query{count: v.Get("withTotalCount") == "true", Query: history.Query{
 		Users: commaList(v.Get("username")), VirtualClusters: commaList(v.Get("vc")), States: commaList(v.Get("state")),
 		Priorities: commaList(v.Get("jobPriority")), Tags: commaList(v.Get("tagsContain")), NotTags: commaList(v.Get("tagsNotContain")),
-		Keyword: v.Get("keyword"), Limit: defaultLimit,
+		Keyword: v.Get("keyword"), Limit: DefaultLimit,
 	}}
 	for name, into := range map[string]*int{"offset": &q.Offset, "limit": &q.Limit} {
 		text := v.Get(name)
@@ -39,8 +40,8 @@ func ParseQuery(v url.Values) (Query, error) {
 		}
 		*into = int(n)
 	}
-	if q.Limit > maxLimit {
-		return q, fmt.Errorf("limit must be at most %d", maxLimit)
+	if q.Limit > MaxLimit {
+		return q, fmt.Errorf("limit must be at most %d", MaxLimit)
 	}
 	field, direction, _ := strings.Cut(v.Get("order"), ",")
 	q.Order, q.Descending = orders[field], strings.EqualFold(direction, "DESC")
