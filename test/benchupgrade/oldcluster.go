@@ -1,16 +1,19 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"pai.dev/pai/internal/job"
+	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/poll"
 	"pai.dev/pai/internal/rest"
 	"pai.dev/pai/test/chaos"
@@ -39,47 +42,72 @@ func (b *bench) oldCluster(ctx context.Context) error {
 		return fmt.Errorf("an old cluster: %w", err)
 	}
 	verdict := "met"
-	if many.Seconds() > slower*one.Seconds() {
+	if many.took > slower*one.took {
 		verdict = "missed"
 	}
-	b.row("PAI, "+chaos.From+" to "+chaos.To+" with one job: wall time", "%.1f s", one.Seconds())
+	b.row("PAI, "+chaos.From+" to "+chaos.To+" with one job: wall time", "%.1f s", one.took)
 	b.row(fmt.Sprintf("PAI, the same with %d ended, %d waiting, %d running jobs", b.part(endedJobs), b.part(waitingJobs), b.part(runningJobs)), "%.1f s, %+.0f %% (goal: at most +10 %%, %s)",
-		many.Seconds(), 100*(many.Seconds()/one.Seconds()-1), verdict)
+		many.took, 100*(many.took/one.took-1), verdict)
+	b.row("steps that take longer in the old cluster", "%s", secondsOf(addedSeconds(one.steps, many.steps)))
 	return nil
+}
+
+// upgraded is an upgrade: its seconds and its steps.
+type upgraded struct {
+	took  float64
+	steps []pai.StepRecord
+}
+
+// addedSeconds are the five steps that took most seconds more than before, with these.
+func addedSeconds(before, after []pai.StepRecord) []pai.StepRecord {
+	was := map[string]float64{}
+	for _, s := range before {
+		was[s.ID] = s.Seconds
+	}
+	more := slices.Clone(after)
+	for i := range more {
+		more[i].Seconds -= was[more[i].ID]
+	}
+	slices.SortStableFunc(more, func(a, b pai.StepRecord) int { return cmp.Compare(b.Seconds, a.Seconds) })
+	return more[:min(len(more), 5)]
 }
 
 // part is how many of the jobs are made.
 func (b *bench) part(jobs int) int { return jobs * b.percent / 100 }
 
 // upgradeWith boots the older release with one running job, prepares it, and upgrades
-// it. The duration is that of the upgrade, with everything in place.
-func (b *bench) upgradeWith(ctx context.Context, prepare func(context.Context) error) (time.Duration, error) {
+// it. What it returns is of the upgrade, with everything in place.
+func (b *bench) upgradeWith(ctx context.Context, prepare func(context.Context) error) (upgraded, error) {
 	c := b.cluster
 	if err := c.Up(ctx, 1, "", nil); err != nil {
-		return 0, err
+		return upgraded{}, err
 	}
 	defer func() { _ = c.Down(ctx) }() // what is left, the next run takes down
 	if err := prepare(ctx); err != nil {
-		return 0, err
+		return upgraded{}, err
 	}
 	if _, err := c.Run(ctx, 10*time.Minute, "upgrade", "stage", "--to", chaos.To, "--yes"); err != nil {
-		return 0, err
+		return upgraded{}, err
 	}
 	before, err := c.Admissions(ctx)
 	if err != nil {
-		return 0, err
+		return upgraded{}, err
 	}
 	start := time.Now()
 	if _, err := c.Run(ctx, 15*time.Minute, "upgrade", "apply", "--to", chaos.To, "--yes"); err != nil {
-		return 0, err
+		return upgraded{}, err
 	}
-	took := time.Since(start)
+	took := time.Since(start).Seconds()
+	op, err := b.lastOperation(ctx)
+	if err != nil {
+		return upgraded{}, err
+	}
 	after, err := c.Admissions(ctx)
 	if err != nil {
-		return 0, err
+		return upgraded{}, err
 	}
 	b.row("Kueue's workloads, the same UID, generation, and admission afterwards", "%d of %d", len(before)-len(changedAdmissions(before, after)), len(before))
-	return took, errors.Join(changedAdmissions(before, after)...)
+	return upgraded{took, op.Steps}, errors.Join(changedAdmissions(before, after)...)
 }
 
 // changedAdmissions are the workloads that are not what they were.

@@ -64,20 +64,28 @@ func (b *bench) pai(ctx context.Context) error {
 	return nil
 }
 
-// longestSteps says where the time of the last operation went.
-func (b *bench) longestSteps(ctx context.Context) error {
+// lastOperation is the newest operation of the cluster.
+func (b *bench) lastOperation(ctx context.Context) (pai.Operation, error) {
 	out, err := b.cluster.Run(ctx, time.Minute, "upgrade", "history", "-o", "json")
 	if err != nil {
-		return err
+		return pai.Operation{}, err
 	}
 	var operations []pai.Operation
 	if err := json.Unmarshal([]byte(out), &operations); err != nil {
-		return err
+		return pai.Operation{}, err
 	}
 	if len(operations) == 0 {
-		return errors.New("the history is empty")
+		return pai.Operation{}, errors.New("the history is empty")
 	}
-	last := operations[len(operations)-1]
+	return operations[len(operations)-1], nil
+}
+
+// longestSteps says where the time of the last operation went.
+func (b *bench) longestSteps(ctx context.Context) error {
+	last, err := b.lastOperation(ctx)
+	if err != nil {
+		return err
+	}
 	gap, err := startGap(last)
 	if err != nil {
 		return err
@@ -85,12 +93,17 @@ func (b *bench) longestSteps(ctx context.Context) error {
 	b.row("PAI, Kubernetes with a new container runtime: no new container could start for at most", "%s", gap)
 	steps := last.Steps
 	slices.SortStableFunc(steps, func(a, b pai.StepRecord) int { return cmp.Compare(b.Seconds, a.Seconds) })
+	b.row("PAI, Kubernetes: the longest steps", "%s", secondsOf(steps[:min(len(steps), 5)]))
+	return nil
+}
+
+// secondsOf lists steps with their times.
+func secondsOf(steps []pai.StepRecord) string {
 	var texts []string
-	for _, s := range steps[:min(len(steps), 5)] {
+	for _, s := range steps {
 		texts = append(texts, fmt.Sprintf("%s %.1f s", path.Base(s.ID), s.Seconds))
 	}
-	b.row("PAI, Kubernetes: the longest steps", "%s", strings.Join(texts, ", "))
-	return nil
+	return strings.Join(texts, ", ")
 }
 
 // startGap says for how long at most no new container could start on each machine of an
