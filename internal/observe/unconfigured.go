@@ -61,13 +61,17 @@ const (
 // that are not in the layout.
 func unconfiguredMachines(hosts string, list []config.Machine) []plan.UnconfiguredMachine {
 	found := []plan.UnconfiguredMachine{}
+	inLayout := make(map[string]bool, len(list))
+	for _, m := range list {
+		inLayout[m.Hostname] = true
+	}
 	for line := range strings.Lines(hosts) {
 		entry, byPAI := strings.CutSuffix(strings.TrimSpace(line), hostsMark)
 		f := strings.Fields(entry)
 		if !byPAI || len(f) != 2 || f[1] == layout.APIName {
 			continue
 		}
-		if !slices.ContainsFunc(list, func(m config.Machine) bool { return m.Hostname == f[1] }) {
+		if !inLayout[f[1]] {
 			found = append(found, plan.UnconfiguredMachine{Name: f[1], Address: f[0]})
 		}
 	}

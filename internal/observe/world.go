@@ -169,10 +169,14 @@ func readCluster(ctx context.Context, src Source, w *plan.World) error {
 
 func addNodes(w *plan.World, nodes []corev1.Node) {
 	w.Unconfigured.Nodes = []plan.UnconfiguredNode{}
+	positions := make(map[string]int, len(w.Machines))
+	for i, m := range w.Machines {
+		positions[m.Name] = i
+	}
 	for i := range nodes {
 		n := &nodes[i]
-		at := slices.IndexFunc(w.Machines, func(m plan.MachineState) bool { return m.Name == n.Name })
-		if at < 0 {
+		at, inLayout := positions[n.Name]
+		if !inLayout {
 			w.Unconfigured.Nodes = append(w.Unconfigured.Nodes, unconfiguredNode(n))
 			continue
 		}
