@@ -135,7 +135,9 @@ func TestReportNamesWhatIsLeft(t *testing.T) {
 	t.Parallel()
 	for left, want := range map[string]bool{"what ran on gpu-03": true, "": false} {
 		var b strings.Builder
-		if err := Text(&b, func(p *Page) { report(p, pai.Operation{Verb: pai.VerbRemove, Outcome: pai.OutcomeSucceeded, Left: left}) }); err != nil {
+		if err := Text(&b, func(p *Page) {
+			report(p, pai.Operation{Verb: pai.VerbRemove, Outcome: pai.OutcomeSucceeded, Left: left})
+		}); err != nil {
 			t.Fatal(err)
 		}
 		if strings.Contains(b.String(), "\n  left ") != want || !strings.Contains(b.String(), left) {
