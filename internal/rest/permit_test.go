@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -179,7 +180,7 @@ func TestFollowedLogEndsWithTheRight(t *testing.T) {
 	t.Parallel()
 	for _, query := range []string{"?follow=true", ""} {
 		synctest.Test(t, func(t *testing.T) {
-			h := &Handler{Users: known{&[]Caller{{Name: "boss", Admin: true}, {Name: "boss", Admin: true}, {Name: "boss"}}}}
+			h := &Handler{Log: slog.New(slog.DiscardHandler), Users: known{&[]Caller{{Name: "boss", Admin: true}, {Name: "boss", Admin: true}, {Name: "boss"}}}}
 			took, why := h.follows(t, "/api/v2/jobs/ada~train/logs"+query)
 			if took != 2*tokenCheckEvery || pai.CodeOf(why) != pai.CodeForbidden {
 				t.Errorf("the request ended after %s with %v", took, why)

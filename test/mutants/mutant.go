@@ -178,6 +178,8 @@ func failures(output string) []string {
 	names = slices.Compact(names)
 	if len(names) == 0 && strings.Contains(output, "panic: test timed out") {
 		names = append(names, "the time limit")
+	} else if len(names) == 0 && strings.Contains(output, "panic: ") {
+		names = append(names, "a panic")
 	}
 	return names
 }
