@@ -36,15 +36,19 @@ var carried = sync.OnceValues(func() ([]byte, error) {
 	return program, nil
 })
 
-// Digest is the sha256 of the program that this paictl carries; zeros if it
-// carries none.
-func Digest() string {
+// digest is computed once: each question to a machine needs it, and the program has
+// megabytes.
+var digest = sync.OnceValue(func() string {
 	program, err := carried()
 	if err != nil {
 		return strings.Repeat("0", len(fingerprint.Of(nil)))
 	}
 	return fingerprint.Of(program)
-}
+})
+
+// Digest is the sha256 of the program that this paictl carries; zeros if it
+// carries none.
+func Digest() string { return digest() }
 
 // machineArch is what `uname -m` prints for a Go architecture.
 func machineArch(goarch string) (string, error) {
