@@ -12,16 +12,23 @@ import (
 	"pai.dev/pai/internal/session"
 )
 
-func newMachineMaintainCommand(env *Env) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "maintain MACHINE",
-		Short: "Keep jobs and operations off a machine, to repair or replace it",
-		Args:  cobra.ExactArgs(1),
-	}
+// onOneMachine is a command that operates on a machine, which it completes.
+func onOneMachine(env *Env, verb, short string) (*cobra.Command, *operateFlags) {
+	cmd := &cobra.Command{Use: verb + " MACHINE", Short: short, Args: cobra.ExactArgs(1)}
 	f := addOperateFlags(env, cmd)
+	cmd.ValidArgsFunction = machineNames(env, &f.cluster.configDir).first
+	return cmd, f
+}
+
+// waitForJobs adds the flags of a command that can wait for the jobs of a machine.
+func waitForJobs(cmd *cobra.Command, f *operateFlags) {
 	f.wait = addWait(cmd)
 	cmd.Flags().Lookup("wait").Usage = "wait for the jobs of the machine to end"
-	cmd.ValidArgsFunction = machineNames(env, &f.cluster.configDir).first
+}
+
+func newMachineMaintainCommand(env *Env) *cobra.Command {
+	cmd, f := onOneMachine(env, "maintain", "Keep jobs and operations off a machine, to repair or replace it")
+	waitForJobs(cmd, f)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return f.run(cmd.Context(), "put machine "+args[0]+" into maintenance", fixed(operation.Maintain(args[0])))
 	}
@@ -29,14 +36,8 @@ func newMachineMaintainCommand(env *Env) *cobra.Command {
 }
 
 func newMachineReturnCommand(env *Env) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "return MACHINE",
-		Short: "Bring a machine back from maintenance, at the versions of the cluster",
-		Args:  cobra.ExactArgs(1),
-	}
-	f := addOperateFlags(env, cmd)
+	cmd, f := onOneMachine(env, "return", "Bring a machine back from maintenance, at the versions of the cluster")
 	addSkipCheck(cmd, &f.skip)
-	cmd.ValidArgsFunction = machineNames(env, &f.cluster.configDir).first
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return f.run(cmd.Context(), "return machine "+args[0]+" to the cluster", fixed(operation.Return(args[0])))
 	}
@@ -44,16 +45,9 @@ func newMachineReturnCommand(env *Env) *cobra.Command {
 }
 
 func newMachineRemoveCommand(env *Env) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "remove MACHINE",
-		Short: "Remove a worker from the cluster and the layout, and clean it",
-		Args:  cobra.ExactArgs(1),
-	}
-	f := addOperateFlags(env, cmd)
-	f.wait = addWait(cmd)
-	cmd.Flags().Lookup("wait").Usage = "wait for the jobs of the machine to end"
+	cmd, f := onOneMachine(env, "remove", "Remove a worker from the cluster and the layout, and clean it")
+	waitForJobs(cmd, f)
 	cmd.Flags().Lookup("accept-risk").Usage = "name of a risk to accept: evict-jobs:MACHINE or, for a machine that is lost, lose-machine:MACHINE"
-	cmd.ValidArgsFunction = machineNames(env, &f.cluster.configDir).first
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return f.runDeletion(cmd.Context(), "remove machine "+args[0]+" from the cluster and delete what PAI made on it", true, fixed(operation.RemoveMachine(args[0])))
 	}

@@ -49,15 +49,7 @@ func TestRemoveMachineKeepsEveryOtherByte(t *testing.T) {
 			return
 		}
 		c.Layout.MachineList = slices.Delete(slices.Clone(c.Layout.MachineList), at, at+1)
-		for _, name := range FilesOf(c.Layout.SchemaVersion) {
-			want, err := render(name, c)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(got) != string(want) {
-				t.Fatalf("%s: %v\n%s\nwant\n%s", name, err, got, want)
-			}
-		}
+		wantRendered(t, dir, c)
 	})
 }
 

@@ -187,16 +187,22 @@ func TestSetVersionsKeepsEveryOtherByte(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.Kubernetes.Version, c.Services.Cluster.Common.Release = to.Kubernetes, pai.Release(to.Services)
-		for _, name := range FilesOf(c.Layout.SchemaVersion) {
-			want, err := render(name, c)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(got) != string(want) {
-				t.Fatalf("%s: %v\n%s\nwant\n%s", name, err, got, want)
-			}
-		}
+		wantRendered(t, dir, c)
 	})
+}
+
+// wantRendered wants the files of a directory to be those of a configuration.
+func wantRendered(t *rapid.T, dir string, c Config) {
+	t.Helper()
+	for _, name := range FilesOf(c.Layout.SchemaVersion) {
+		want, err := render(name, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(got) != string(want) {
+			t.Fatalf("%s: %v\n%s\nwant\n%s", name, err, got, want)
+		}
+	}
 }
 
 func TestWriteRefusesInvalidConfiguration(t *testing.T) {

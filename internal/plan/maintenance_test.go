@@ -52,14 +52,20 @@ func TestMaintenancePlansGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	upgraded.World = upgraded.After(upgraded.World, p.Steps)
-	for name, plan := range map[string]func() (Plan, error){
+	checkPlans(t, map[string]func() (Plan, error){
 		"maintain":                  func() (Plan, error) { return Maintain(plain.World, "gpu-01") },
 		"maintain-done":             func() (Plan, error) { return Maintain(inMaintenance(plain, "gpu-01").World, "gpu-01") },
 		"maintain-left-out":         func() (Plan, error) { return Upgrade(inMaintenance(plain, "gpu-01"), Target{Release: "v0.10"}) },
 		"return":                    func() (Plan, error) { return Return(switchedOn(inMaintenance(plain, "gpu-01"), "gpu-01"), "gpu-01") },
 		"return-after-an-upgrade":   func() (Plan, error) { return Return(switchedOn(upgraded, "gpu-01"), "gpu-01") },
 		"return-not-in-maintenance": func() (Plan, error) { return Return(plain, "gpu-01") },
-	} {
+	})
+}
+
+// checkPlans compares plans, and what each of their steps waits for, with golden files.
+func checkPlans(t *testing.T, plans map[string]func() (Plan, error)) {
+	t.Helper()
+	for name, plan := range plans {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p, err := plan()

@@ -7,7 +7,6 @@ import (
 
 	"pgregory.net/rapid"
 
-	"pai.dev/pai/internal/golden"
 	"pai.dev/pai/internal/pai"
 )
 
@@ -36,7 +35,7 @@ func TestRemovePlansGolden(t *testing.T) {
 	hop.World = plain.World.clone()
 	hop.World.Machines[0].Roles[RoleAPIServerA] = RoleState{Link: "v0.10-pai", Running: "v0.10-pai", Emulates: "1.35"}
 	maintained := switchedOn(inMaintenance(plain, "gpu-01"), "gpu-01")
-	for name, plan := range map[string]func() (Plan, error){
+	checkPlans(t, map[string]func() (Plan, error){
 		"remove":                func() (Plan, error) { return Remove(plain, "gpu-01", false) },
 		"remove-in-maintenance": func() (Plan, error) { return Remove(maintained, "gpu-01", false) },
 		"remove-lost":           func() (Plan, error) { return Remove(lost(plain, "gpu-01"), "gpu-01", false) },
@@ -47,16 +46,7 @@ func TestRemovePlansGolden(t *testing.T) {
 			return Remove(outOfLayout(inMaintenance(plain, "gpu-01"), "gpu-01"), "gpu-01", false)
 		},
 		"remove-between-versions": func() (Plan, error) { return Remove(hop, "gpu-01", false) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			p, err := plan()
-			if err != nil {
-				t.Fatal(err)
-			}
-			golden.Check(t, "testdata/plans/"+name+".txt", Text(p, jobsOn(p, "gpu-01"))+waits(p))
-		})
-	}
+	})
 }
 
 // A removal can be killed after any step, and ends with the same command, whether the machine
