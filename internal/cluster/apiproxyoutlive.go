@@ -43,7 +43,7 @@ func releaseAndRestart(ctx context.Context, h machine.Host, port int, released [
 	}
 	unit := layout.Unit(plan.RoleAPIProxy)
 	_, err := sh(ctx, h, `%[1]s
-systemctl --no-reload enable -q %[2]s
+SYSTEMD_OFFLINE=1 systemctl enable -q %[2]s
 systemctl stop -q %[3]s %[4]s 2>/dev/null || true
 main=$(systemctl show --property=MainPID --value %[2]s)
 systemd-run --quiet --collect --wait --pipe --unit=%[3]s --description='PAI: replacement of the API proxy' \

@@ -153,7 +153,7 @@ func (c *cluster) drainAndRemoveAPIServer(ctx context.Context, h machine.Host, m
 // stays: it marks a handover as unfinished.
 func stopRole(ctx context.Context, h machine.Host, r plan.Role) error {
 	// A killed unit counts as failed, and would be listed by systemctl --failed.
-	_, err := sh(ctx, h, "systemctl --no-reload disable -q %[1]s\nsystemctl stop %[1]s\nsystemctl reset-failed %[1]s 2>/dev/null || :", layout.Unit(r))
+	_, err := sh(ctx, h, "SYSTEMD_OFFLINE=1 systemctl disable -q %[1]s\nsystemctl stop %[1]s\nsystemctl reset-failed %[1]s 2>/dev/null || :", layout.Unit(r))
 	if err != nil {
 		return fmt.Errorf("stop %s on %q: %w", r, h.Name(), err)
 	}

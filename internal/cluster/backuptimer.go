@@ -176,7 +176,7 @@ func (c *cluster) backupTimer(ctx context.Context, h machine.Host, _ config.Mach
 // the machine can be asked for backups again. The backups are not touched.
 func removeBackupTimer(ctx context.Context, h machine.Host) error {
 	_, err := sh(ctx, h, `
-systemctl --no-reload disable -q %[1]s 2>/dev/null || :
+SYSTEMD_OFFLINE=1 systemctl disable -q %[1]s 2>/dev/null || :
 systemctl stop %[1]s %[2]s 2>/dev/null || :
 rm -f %[3]s %[4]s
 systemctl daemon-reload
@@ -200,7 +200,7 @@ func (c *cluster) startBackupTimer(ctx context.Context, h machine.Host, files ma
 	}
 	_, err := sh(ctx, h, `
 systemctl daemon-reload
-systemctl --no-reload enable -q %[1]s
+SYSTEMD_OFFLINE=1 systemctl enable -q %[1]s
 systemctl stop %[2]s 2>/dev/null || :
 systemctl restart %[1]s`, layout.BackupTimer, layout.BackupUnit)
 	return err

@@ -104,7 +104,7 @@ func writeGate(ctx context.Context, h machine.Host, port int, allowed []netip.Ad
 		return err
 	}
 	_, err := sh(ctx, h, `systemctl daemon-reload
-systemctl --no-reload enable -q %[1]s
+SYSTEMD_OFFLINE=1 systemctl enable -q %[1]s
 systemctl daemon-reload
 systemctl start %[1]s
 nft -f %[2]s`, gateUnit, layout.GateFile)
@@ -123,7 +123,7 @@ func gateHolds(ctx context.Context, h machine.Host) (bool, error) {
 // removeGate lets every machine in. The proxy must not need the gate any more when that
 // stops, because it would stop as well.
 func removeGate(ctx context.Context, h machine.Host) error {
-	_, err := sh(ctx, h, `systemctl --no-reload disable -q %[1]s 2>/dev/null || :
+	_, err := sh(ctx, h, `SYSTEMD_OFFLINE=1 systemctl disable -q %[1]s 2>/dev/null || :
 systemctl daemon-reload
 systemctl stop %[1]s 2>/dev/null || :
 nft delete table %[2]s 2>/dev/null || :

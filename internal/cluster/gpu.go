@@ -79,7 +79,7 @@ func (c *cluster) removeGPU(ctx context.Context, h machine.Host, _ config.Machin
 		return err
 	}
 	unit := layout.Unit(s.Role)
-	_, err := sh(ctx, h, `systemctl --no-reload disable -q %[1]s 2>/dev/null || :
+	_, err := sh(ctx, h, `SYSTEMD_OFFLINE=1 systemctl disable -q %[1]s 2>/dev/null || :
 [ ! -e %[2]s ] || systemctl stop %[1]s
 rm -f %[2]s %[3]s %[4]s %[5]s %[6]s
 systemctl daemon-reload

@@ -53,7 +53,7 @@ func TestRoleStepStartsAStoppedRole(t *testing.T) {
 				}
 			}
 			doStep(t, c.deps, plan.Step{Kind: plan.KindRole, Role: r, Target: "pai-1", To: pai.AnyVersion(comparedVersion)})
-			if !h.Ran("systemctl --no-reload enable -q " + layout.Unit(r)) {
+			if !h.Ran("SYSTEMD_OFFLINE=1 systemctl enable -q " + layout.Unit(r)) {
 				t.Errorf("got no enabled unit, want it to start after a reboot")
 			}
 			access := map[plan.Role]string{plan.RoleKubeProxy: layout.KubeProxyConf, plan.RoleNetwork: layout.NetworkConf}[r]

@@ -187,7 +187,7 @@ func (c *cluster) prepare(ctx context.Context, h machine.Host, m config.Machine,
 	}
 	_, err = sh(ctx, h, `
 %s
-systemctl --no-reload enable -q %s %s %s
+SYSTEMD_OFFLINE=1 systemctl enable -q %s %s %s
 systemctl restart %s || { journalctl -q -n 20 -o cat -u %s >&2; exit 1; }
 systemctl start %s
 systemctl restart %s`, reload, layout.PrepareUnit, layout.ShutdownUnit, layout.CertificatesUnit, layout.PrepareUnit, layout.PrepareUnit, layout.ShutdownUnit, layout.CertificatesUnit)

@@ -116,7 +116,7 @@ func TestRestoreDisablesWhatItStops(t *testing.T) {
 	did := strings.Split(h.did(), "\n")
 	restored := slices.Index(did, "restore")
 	for _, r := range []plan.Role{plan.RoleEtcdA, plan.RoleEtcdB, plan.RoleAPIServerA, plan.RoleAPIServerB, plan.RoleControllerManager, plan.RoleScheduler} {
-		stopped, disabled := slices.Index(did, "stop "+layout.Unit(r)), slices.Index(did, "--no-reload disable -q "+layout.Unit(r))
+		stopped, disabled := slices.Index(did, "stop "+layout.Unit(r)), slices.Index(did, "disable -q "+layout.Unit(r))
 		if stopped < 0 || disabled < stopped || restored < disabled {
 			t.Errorf("%s: got\n%s\nwant it stopped and disabled before the restore", r, strings.Join(did, "\n"))
 		}

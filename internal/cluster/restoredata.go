@@ -210,7 +210,7 @@ sync .`, layout.SnapshotsDir, strings.Join(undone, " "), snapshot, retired)
 // so that what runs is enabled. moveAndRestart enables them again.
 func stopUnits(ctx context.Context, h machine.Host, roles ...string) error {
 	_, err := sh(ctx, h, `for u in %[1]s; do systemctl stop pai-$u.service 2>/dev/null || :; done
-for u in %[1]s; do systemctl --no-reload disable -q pai-$u.service 2>/dev/null || :; done
+for u in %[1]s; do SYSTEMD_OFFLINE=1 systemctl disable -q pai-$u.service 2>/dev/null || :; done
 %[2]s`, strings.Join(roles, " "), syncUnits)
 	if err != nil {
 		return fmt.Errorf("stop %s on %q to restore etcd: %w", strings.Join(roles, ", "), h.Name(), err)

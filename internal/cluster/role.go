@@ -136,7 +136,7 @@ func (c *cluster) writeKubeconfig(ctx context.Context, h machine.Host, v pai.Kub
 // moveAndRestart moves the link of a role, enables its unit, and restarts it. It also
 // starts after power loss.
 func moveAndRestart(ctx context.Context, h machine.Host, r plan.Role, v pai.KubernetesVersion) error {
-	_, err := sh(ctx, h, "%s\nsystemctl --no-reload enable -q %[2]s\nsystemctl restart %[2]s\nsync %[3]s\n%[4]s", moveLink(r, v), layout.Unit(r), layout.RolesDir, syncUnits)
+	_, err := sh(ctx, h, "%s\nSYSTEMD_OFFLINE=1 systemctl enable -q %[2]s\nsystemctl restart %[2]s\nsync %[3]s\n%[4]s", moveLink(r, v), layout.Unit(r), layout.RolesDir, syncUnits)
 	if err != nil {
 		return withJournal(ctx, h, r, fmt.Errorf("restart %s of Kubernetes %s on %q: %w", r, v, h.Name(), err))
 	}

@@ -15,10 +15,10 @@ blockers=$(
 [ -z "$blockers" ] || { printf 'nothing was changed: %s\n' "$blockers" >&2; exit 1; }
 
 # Stop the units first, then what they started.
-systemctl --no-reload disable -q pai-scheduled-backup.timer 2>/dev/null || :
+SYSTEMD_OFFLINE=1 systemctl disable -q pai-scheduled-backup.timer 2>/dev/null || :
 systemctl stop pai-scheduled-backup.timer pai-scheduled-backup.service 2>/dev/null || :
 for u in certificates kubelet kube-proxy network gpu scheduler controller-manager api-proxy apiserver-a apiserver-b etcd-a etcd-b; do
-    systemctl --no-reload disable -q "pai-$u.service" 2>/dev/null || :
+    SYSTEMD_OFFLINE=1 systemctl disable -q "pai-$u.service" 2>/dev/null || :
     systemctl stop "pai-$u.service" 2>/dev/null || :
 done
 
@@ -44,7 +44,7 @@ if [ -x "$ctr" ] && systemctl is-active -q pai-containerd.service; then
         timeout 10 "$ctr" -n k8s.io containers rm "$t" >/dev/null 2>&1 || :
     done
 fi
-systemctl --no-reload disable -q pai-containerd.service 2>/dev/null || :
+SYSTEMD_OFFLINE=1 systemctl disable -q pai-containerd.service 2>/dev/null || :
 systemctl stop pai-containerd.service 2>/dev/null || :
 for exe in /proc/[0-9]*/exe; do
     case $(readlink "$exe" || :) in
@@ -102,7 +102,7 @@ rm -f /etc/kubernetes/bootstrap-kubelet.conf
 made /var/lib/kubelet | while read -r path; do remove "$path"; done
 
 for u in pai-gate pai-prepare pai-shutdown; do
-    systemctl --no-reload disable -q "$u.service" 2>/dev/null || :
+    SYSTEMD_OFFLINE=1 systemctl disable -q "$u.service" 2>/dev/null || :
     systemctl stop "$u.service" 2>/dev/null || :
 done
 written | xargs -r rm -f

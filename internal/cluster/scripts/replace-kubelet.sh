@@ -26,7 +26,7 @@ healthy() {
 }
 
 [ -x "/opt/pai/$new/run/kubelet" ] || { echo "kubelet of $new not found"; exit 1; }
-systemctl --no-reload enable -q pai-kubelet.service
+SYSTEMD_OFFLINE=1 systemctl enable -q pai-kubelet.service
 use "$new" && systemctl restart pai-kubelet.service && healthy "$new" && { echo "kubelet of $new runs"; exit 0; }
 echo "kubelet of $new did not start; rolling back to $old"
 [ "$old" != "$new" ] && use "$old"

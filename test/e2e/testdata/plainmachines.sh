@@ -2,36 +2,38 @@
 # Makes, boots, and removes machines with plain Debian and sshd, which know nothing of
 # PAI: each has its own host keys, no root login, and one user with sudo.
 #
-#   plainmachines.sh base DIR             a root file system, once
-#   plainmachines.sh up DIR BASE KEY.pub  two machines in DIR
+#   plainmachines.sh base DIR SUITE           a root file system in DIR, once
+#   plainmachines.sh up DIR KEY.pub SUITE...  a machine in DIR for each SUITE
 #   plainmachines.sh down DIR
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
-ns=plain net=172.29.231 count=2
+ns=plain net=172.29.231
 
 hierarchies() { awk '($3 == "cgroup" || $3 == "cgroup2") && $2 ~ "^/sys/fs/cgroup" {print $2}' /proc/self/mounts; }
 
 base() {
-    [ ! -d "$1" ] || return 0
-    rm -rf "$1.new"
+    base=$1/base-$2
+    [ ! -d "$base" ] || return 0
+    rm -rf "$base.new"
     . /etc/os-release
+    # The mirror of this host has the other releases of Debian, too.
     mirror=$(apt-get indextargets --format '$(CREATED_BY)|$(RELEASE)|$(COMPONENT)|$(REPO_URI)' | awk -F '|' -v suite="$VERSION_CODENAME" '$1 == "Packages" && $2 == suite && $3 == "main" {print $4; exit}')
     eval "$(apt-config shell http_proxy Acquire::http::Proxy https_proxy Acquire::https::Proxy)"
     http_proxy=${http_proxy:-} https_proxy=${https_proxy:-} DPKG_FORCE=unsafe-io unshare --mount --propagation private -- debootstrap --variant=minbase \
-        --include=systemd,systemd-sysv,dbus,openssh-server,sudo,nftables,iproute2,kmod,procps,netbase "$VERSION_CODENAME" "$1.new" "$mirror" >&2
-    rm -f "$1.new"/etc/ssh/ssh_host_* "$1.new/etc/hostname" "$1.new/etc/resolv.conf" "$1.new"/var/cache/apt/archives/*.deb
-    : >"$1.new/etc/machine-id"
-    echo '# no name server' >"$1.new/etc/resolv.conf"
+        --include=systemd,systemd-sysv,dbus,openssh-server,sudo,nftables,iproute2,kmod,procps,netbase "$2" "$base.new" "$mirror" >&2
+    rm -f "$base.new"/etc/ssh/ssh_host_* "$base.new/etc/hostname" "$base.new/etc/resolv.conf" "$base.new"/var/cache/apt/archives/*.deb
+    : >"$base.new/etc/machine-id"
+    echo '# no name server' >"$base.new/etc/resolv.conf"
     # What a machine with a kernel of its own does, and a container must not.
     for unit in systemd-udevd.service systemd-udev-trigger.service systemd-udevd-control.socket systemd-udevd-kernel.socket systemd-networkd.service \
         systemd-resolved.service systemd-timesyncd.service systemd-modules-load.service console-getty.service getty.target; do
-        ln -sfn /dev/null "$1.new/etc/systemd/system/$unit"
+        ln -sfn /dev/null "$base.new/etc/systemd/system/$unit"
     done
-    for file in 50-pid-max.conf 99-protect-links.conf 50-coredump.conf 50-default.conf; do
-        ln -sfn /dev/null "$1.new/etc/sysctl.d/$file"
+    for file in 10-coredump-debian.conf 50-pid-max.conf 99-protect-links.conf 50-coredump.conf 50-default.conf; do
+        ln -sfn /dev/null "$base.new/etc/sysctl.d/$file"
     done
-    mkdir -p "$1.new/etc/systemd/system/sysinit.target.wants"
-    cat >"$1.new/etc/systemd/system/cgroups.service" <<'UNIT'
+    mkdir -p "$base.new/etc/systemd/system/sysinit.target.wants"
+    cat >"$base.new/etc/systemd/system/cgroups.service" <<'UNIT'
 [Unit]
 DefaultDependencies=no
 Before=sysinit.target
@@ -42,8 +44,8 @@ Type=oneshot
 RemainAfterExit=yes
 ExecStart=/bin/sh -euc 'while read -r what where kind rest; do case "$$kind $$where" in "cgroup /sys/fs/cgroup/"*|"cgroup2 /sys/fs/cgroup/"*) mount -o remount,bind,rw "$$where" ;; esac; done </proc/self/mounts'
 UNIT
-    ln -sfn ../cgroups.service "$1.new/etc/systemd/system/sysinit.target.wants/cgroups.service"
-    mv "$1.new" "$1"
+    ln -sfn ../cgroups.service "$base.new/etc/systemd/system/sysinit.target.wants/cgroups.service"
+    mv "$base.new" "$base"
 }
 
 network() {
@@ -77,28 +79,34 @@ boot() { # DIR NUMBER
         for f in cpuset.cpus cpuset.mems; do [ ! -e "$group/$f" ] || cat "$group/$f" >"$group/$name/$f"; done
     done
     modules=; [ ! -d /lib/modules ] || modules=--bind-ro=/lib/modules
-    # shellcheck disable=SC2016,SC2086 # the inner shell expands; no module directory is no word
+    # systemd 256 and newer refuse version 1 control groups, which this host can have,
+    # without this word on the kernel command line: for a container, its arguments.
+    legacy=; [ -e /sys/fs/cgroup/cgroup.controllers ] || legacy=SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1
+    # shellcheck disable=SC2016,SC2086 # the inner shell expands; what is empty is no word
     setsid sh -euc 'for group in '"$(hierarchies | tr '\n' ' ')"'; do echo 0 >"$group/'$name'/cgroup.procs"; done; exec "$@"' sh \
         env SYSTEMD_NSPAWN_API_VFS_WRITABLE=1 systemd-nspawn --quiet --boot --directory="$1/$name" --machine=$name --hostname=$name \
         --register=no --keep-unit --network-namespace-path=/run/netns/$name --resolv-conf=off --timezone=off --link-journal=no --console=read-only \
         --capability=all --system-call-filter="@keyring bpf @mount @module @raw-io @reboot @swap @cpu-emulation @debug @obsolete perf_event_open" \
-        --bind=/dev/kmsg $modules >"$1/$name.log" 2>&1 </dev/null &
+        --bind=/dev/kmsg $modules $legacy >"$1/$name.log" 2>&1 </dev/null &
 }
 
 up() {
+    dir=$1 key=$2 i=0
+    shift 2
     network
-    for i in $(seq $count); do
-        root=$1/$ns-$i
-        cp -a "$2" "$root"
+    for suite; do
+        i=$((i + 1))
+        root=$dir/$ns-$i
+        cp -a "$dir/base-$suite" "$root"
         ssh-keygen -q -A -f "$root"
         chroot "$root" useradd --create-home --shell /bin/bash alex
         echo 'alex ALL=(ALL) NOPASSWD: ALL' >"$root/etc/sudoers.d/alex"
         mkdir -m 0700 "$root/home/alex/.ssh"
-        cp "$3" "$root/home/alex/.ssh/authorized_keys"
+        cp "$key" "$root/home/alex/.ssh/authorized_keys"
         chroot "$root" chown -R alex:alex /home/alex/.ssh
         echo 'PermitRootLogin no' >"$root/etc/ssh/sshd_config.d/site.conf"
         echo "127.0.0.1 localhost $ns-$i" >"$root/etc/hosts"
-        boot "$1" "$i"
+        boot "$dir" "$i"
     done
 }
 
@@ -117,9 +125,11 @@ down() {
         [ "$attempt" -lt 100 ] || { echo "processes of the machines do not end" >&2; exit 1; }
         sleep 0.3
     done
-    for i in $(seq $count); do
-        ip netns delete $ns-$i 2>/dev/null || :
-        rm -rf "/run/systemd/nspawn/propagate/$ns-$i" "/run/systemd/nspawn/unix-export/$ns-$i" "/run/systemd/nspawn/locks/"*"$ns-$i"*
+    for machine in /run/netns/$ns-[0-9]*; do
+        [ -e "$machine" ] || continue
+        name=${machine##*/}
+        ip netns delete "$name" || :
+        rm -rf "/run/systemd/nspawn/propagate/$name" "/run/systemd/nspawn/unix-export/$name" "/run/systemd/nspawn/locks/"*"$name"*
     done
     ip link delete $ns 2>/dev/null || :
     ip netns delete $ns 2>/dev/null || :
