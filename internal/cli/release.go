@@ -137,15 +137,26 @@ type bundleInfo struct {
 	SignedBy string          `json:"signedBy"`
 	Size     int64           `json:"size"`
 	Contents []release.Entry `json:"contents"`
-	Notes    *release.Notes  `json:"notes"` // null if the bundle has none
+	Notes    *release.Notes  `json:"notes"` // null if neither the bundle nor this paictl has any
 }
 
-func describeBundle(dir string, b *release.Bundle) bundleInfo {
+// describeBundle has the notes that are in the bundle. For a release before its bundle
+// had any, they are those that this paictl carries.
+func describeBundle(dir string, b *release.Bundle) (bundleInfo, error) {
 	info := bundleInfo{Release: string(b.Manifest().Metadata.Name), Dir: dir, Digest: b.Digest(), SignedBy: b.Signer(), Contents: b.Contents(), Notes: b.Notes()}
+	if info.Notes == nil {
+		n, ok, err := release.LoadNotes(releases.FS, b.Manifest().Metadata.Name)
+		if err != nil {
+			return info, err
+		}
+		if ok {
+			info.Notes = &n
+		}
+	}
 	for _, e := range info.Contents {
 		info.Size += e.Size
 	}
-	return info
+	return info, nil
 }
 
 func newReleaseShowCommand(env *Env) *cobra.Command {
@@ -191,7 +202,10 @@ func bundleCommand(env *Env, verb, short string, check func(context.Context, *re
 			if err := check(cmd.Context(), b); err != nil {
 				return err
 			}
-			info := describeBundle(dir, b)
+			info, err := describeBundle(dir, b)
+			if err != nil {
+				return err
+			}
 			return env.Show(info, func(p *ui.Page) { write(p, info) })
 		},
 	}

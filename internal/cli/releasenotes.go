@@ -43,10 +43,10 @@ func writeChanges(p *ui.Page, n release.Notes) {
 	}
 }
 
-// writeNotes writes whole notes; nil are those of a bundle without notes.
+// writeNotes writes whole notes; nil if there are none.
 func writeNotes(p *ui.Page, n *release.Notes) {
 	if n == nil {
-		p.Linef("\nNotes: the bundle has no notes.")
+		p.Linef("\nNotes: the release has no notes.")
 		return
 	}
 	p.Linef("\nNotes:")

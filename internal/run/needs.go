@@ -12,10 +12,10 @@ import (
 // know what runs there. The lock says which release of paictl the cluster needs,
 // because every operation takes the lock before it changes anything.
 
-// refusing is the first release whose paictl reads what a cluster needs. An older
-// one reads only a Holder. For a cluster that needs this release or a newer one,
-// the lock file has a form that an older paictl refuses.
-const refusing pai.Release = "v0.11"
+// unaware is the newest release whose paictl reads only a Holder, not what a cluster
+// needs. For a cluster that needs anything newer, also a patch of that release, the lock
+// file has a form that such a paictl refuses.
+const unaware pai.Release = "v0.10"
 
 // refusedForm is that form. An older paictl reads since as a time, so its error
 // quotes the sentence, and it finds no token.
@@ -28,7 +28,7 @@ type refusedForm struct {
 // encode is the content of a lock file.
 func (h Holder) encode() ([]byte, error) {
 	var form any = h
-	if h.Needs.AtLeast(refusing) {
+	if unaware.Less(h.Needs) {
 		form = refusedForm{Since: fmt.Sprintf("this cluster needs paictl %s or newer", h.Needs), Needs: h.Needs, Holder: &h}
 	}
 	data, err := json.Marshal(form)

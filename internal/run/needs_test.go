@@ -25,7 +25,7 @@ func TestLockFileOfANewerClusterIsRefusedByOlderPaictl(t *testing.T) {
 	for _, c := range []struct {
 		needs   pai.Release
 		refused string
-	}{{"", ""}, {"v0.9", ""}, {"v0.10", ""}, {"v0.11", "this cluster needs paictl v0.11 or newer"}, {"v0.12.1", "this cluster needs paictl v0.12.1 or newer"}} {
+	}{{"", ""}, {"v0.9", ""}, {"v0.10", ""}, {"v0.10.1", "this cluster needs paictl v0.10.1 or newer"}, {"v0.11", "this cluster needs paictl v0.11 or newer"}, {"v0.12.1", "this cluster needs paictl v0.12.1 or newer"}} {
 		for _, released := range []bool{false, true} {
 			h := me(t)
 			h.Needs, h.Released, h.Since, h.Heartbeat = c.needs, released, time.Now().UTC(), time.Now().UTC()

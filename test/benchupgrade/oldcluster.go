@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -89,6 +91,9 @@ func (b *bench) upgradeWith(ctx context.Context, prepare func(context.Context) e
 	if _, err := c.Run(ctx, 10*time.Minute, "upgrade", "stage", "--to", chaos.To, "--yes"); err != nil {
 		return upgraded{}, err
 	}
+	if err := quiet(ctx); err != nil {
+		return upgraded{}, err
+	}
 	before, err := c.Admissions(ctx)
 	if err != nil {
 		return upgraded{}, err
@@ -106,19 +111,26 @@ func (b *bench) upgradeWith(ctx context.Context, prepare func(context.Context) e
 	if err != nil {
 		return upgraded{}, err
 	}
-	b.row("Kueue's workloads, the same UID, generation, and admission afterwards", "%d of %d", len(before)-len(changedAdmissions(before, after)), len(before))
-	return upgraded{took, op.Steps}, errors.Join(changedAdmissions(before, after)...)
+	b.row("Kueue's workloads, the same UID, generation, and admission afterwards", "%d of %d", len(before)-len(chaos.ChangedAdmissions(before, after)), len(before))
+	return upgraded{took, op.Steps}, errors.Join(chaos.ChangedAdmissions(before, after)...)
 }
 
-// changedAdmissions are the workloads that are not what they were.
-func changedAdmissions(before, after map[string]string) []error {
-	var changed []error
-	for name, was := range before {
-		if is := after[name]; is != was {
-			changed = append(changed, fmt.Errorf("workload %s was %s, is %s", name, was, is))
+// quiet waits until this host is idle: an old cluster is one that has run many jobs, not
+// one that has just ended 500.
+func quiet(ctx context.Context) error {
+	wait := poll.Wait{For: "a load average below 1", Timeout: 15 * time.Minute, Every: 5 * time.Second}
+	return wait.Until(ctx, func(context.Context) (bool, error) {
+		text, err := os.ReadFile("/proc/loadavg")
+		if err != nil {
+			return false, err
 		}
-	}
-	return changed
+		load, _, _ := strings.Cut(string(text), " ")
+		average, err := strconv.ParseFloat(load, 64)
+		if err == nil && average >= 1 {
+			err = fmt.Errorf("it is %s", load)
+		}
+		return err == nil, err
+	})
 }
 
 // fill submits the jobs of an old cluster, and waits until they are in their states.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 )
 
 // Admissions reads what Kueue stores of each job: its UID, the generation of its
@@ -38,4 +40,15 @@ func admissionsOf(list []byte) (map[string]string, error) {
 		found[w.Metadata.Namespace+"/"+w.Metadata.Name] = fmt.Sprintf("%s generation %d admitted %s", w.Metadata.UID, w.Metadata.Generation, admission)
 	}
 	return found, nil
+}
+
+// ChangedAdmissions says which jobs of before Kueue stores otherwise in after.
+func ChangedAdmissions(before, after map[string]string) []error {
+	var changed []error
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		if was, is := before[name], after[name]; is != was {
+			changed = append(changed, fmt.Errorf("workload %s was %s, is %q", name, was, is))
+		}
+	}
+	return changed
 }

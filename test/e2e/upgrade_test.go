@@ -168,6 +168,7 @@ func (s *upgradeStory) savePlan() {
 }
 
 func (s *upgradeStory) applySavedPlan() {
+	admitted := s.admissions()
 	stream := s.applyWhileATaskFails("--plan", s.savedPlan, "--skip-check", "pod-owners")
 	s.upgrade = s.lastOperation()
 	s.part("the stream of events ends with the record", func(o *operator) { checkStream(o.t, stream) })
@@ -181,6 +182,21 @@ func (s *upgradeStory) applySavedPlan() {
 	if v := s.serverVersion(); v != newerUpstream {
 		s.t.Errorf("the API server is %s, not %s", v, newerUpstream)
 	}
+	for _, err := range chaos.ChangedAdmissions(admitted, s.admissions()) {
+		s.t.Error(err)
+	}
+}
+
+// admissions are what Kueue stores of each job.
+func (s *upgradeStory) admissions() map[string]string {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	found, err := s.chaosCluster().Admissions(ctx)
+	if err != nil || len(found) == 0 {
+		s.t.Fatalf("found %d workloads, %v", len(found), err)
+	}
+	return found
 }
 
 func (s *upgradeStory) jobsUntouched() {
