@@ -326,12 +326,12 @@ func (g *gpuStory) gpuBreaks() {
 	free := map[string]string{"0": "1", "1": "0"}[strings.TrimPrefix(g.device, fakeGPU)]
 	g.reportXid(free, 79)
 	g.kept("a GPU broke", "1")
-	g.run(time.Minute, "job", "submit", "test/e2e/testdata/device-2.yaml")
-	g.waitsForGPUs("device-2")
-	if got := g.containersOf("device-2"); len(got) != 0 {
+	g.run(time.Minute, "job", "submit", g.jobFileAs("device-3", "test/e2e/testdata/device-2.yaml")) // device-2 has ended
+	g.waitsForGPUs("device-3")
+	if got := g.containersOf("device-3"); len(got) != 0 {
 		g.t.Errorf("a job has a broken GPU: %+v", got)
 	}
-	g.stopJob("device-2")
+	g.stopJob("device-3")
 	g.on("pai-1", "systemctl restart pai-gpu")
 	g.kept("the agent was replaced beside a broken GPU", "1")
 	var s struct {

@@ -72,6 +72,9 @@ func (o *operator) idleUpgrade() {
 	o.abandon(before)
 	o.waitAndStop(before)
 	o.wantNodes("pai-1 " + newerUpstream + "  \npai-2 " + newerUpstream + " true ")
+	for _, m := range []string{"pai-1", "pai-2"} {
+		(&runtimeStory{operator: o, machine: m}).wantRuntime(newerKubernetes)
+	}
 	if op := o.lastOperation(); op.Outcome != "succeeded" || len(op.Jobs.Interrupted) != 0 {
 		t.Errorf("recorded: %+v", op)
 	}

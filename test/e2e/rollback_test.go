@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -202,17 +203,24 @@ func (o *operator) lastMove() move {
 // submitAs submits a job under another name, and waits until it runs.
 func (o *operator) submitAs(name, file string) {
 	o.t.Helper()
+	o.run(time.Minute, "job", "submit", o.jobFileAs(name, file))
+	o.eventually(2*time.Minute, "job "+name+" runs", func() (bool, string) {
+		out := o.run(time.Minute, "job", "show", name, "-o", "json")
+		return strings.Contains(out, `"RUNNING"`), out
+	})
+}
+
+// jobFileAs is a copy of a job file in which the job has another name.
+func (o *operator) jobFileAs(name, file string) string {
+	o.t.Helper()
 	data, err := os.ReadFile(repository() + "/" + file)
 	if err != nil {
 		o.t.Fatal(err)
 	}
 	path := o.t.TempDir() + "/job.yaml"
-	if err := os.WriteFile(path, []byte(strings.Replace(string(data), "name: train", "name: "+name, 1)), 0o600); err != nil {
+	renamed := regexp.MustCompile(`(?m)^name: .*$`).ReplaceAllLiteralString(string(data), "name: "+name)
+	if err := os.WriteFile(path, []byte(renamed), 0o600); err != nil {
 		o.t.Fatal(err)
 	}
-	o.run(time.Minute, "job", "submit", path)
-	o.eventually(2*time.Minute, "job "+name+" runs", func() (bool, string) {
-		out := o.run(time.Minute, "job", "show", name, "-o", "json")
-		return strings.Contains(out, `"RUNNING"`), out
-	})
+	return path
 }
