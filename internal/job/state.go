@@ -222,7 +222,10 @@ func (r Record) Status(pods []corev1.Pod) Status {
 		s.TaskRoles = append(s.TaskRoles, role)
 	}
 	s.Started = firstStart(s.TaskRoles)
-	if s.State == StateWaiting && s.Count(StateRunning) > 0 {
+	// Its last task can have ended a moment before the JobSet counts it. Only a job that
+	// is in the queue waits beside tasks that have ended.
+	began := s.Count(StateRunning) + s.Count(StateSucceeded) + s.Count(StateFailed)
+	if s.State == StateWaiting && began > 0 && !ptr.Deref(js.Spec.Suspend, false) {
 		s.State = StateRunning
 	}
 	if s.State == StateWaiting && s.Message == "" {

@@ -90,6 +90,8 @@ func TestReadStatusState(t *testing.T) {
 		{"no image", false, "", "", []corev1.Pod{pod("0", corev1.PodPending, 0, pulling())}, "WAITING: WAITING WAITING", "worker 0: ImagePullBackOff"},
 		{"partly running", false, "", "", []corev1.Pod{runs}, "RUNNING: RUNNING WAITING", ""},
 		{"one task done", false, "", "", []corev1.Pod{runs, ended}, "RUNNING: RUNNING SUCCEEDED", ""},
+		{"every task that ran has ended, and the JobSet does not count it yet", false, "", "", []corev1.Pod{ended}, "RUNNING: WAITING SUCCEEDED", ""},
+		{"a task failed, and the JobSet does not count it yet", false, "", "", []corev1.Pod{broken}, "RUNNING: WAITING FAILED", ""},
 		{"retried", false, "", "", []corev1.Pod{broken, pod("1", corev1.PodRunning, 0, running()), runs}, "RUNNING: RUNNING RUNNING", ""},
 		{"succeeded", false, "", string(jobset.JobSetCompleted), []corev1.Pod{ended}, "SUCCEEDED: STOPPED SUCCEEDED", ""},
 		{"failed", false, "", string(jobset.JobSetFailed), []corev1.Pod{broken}, "FAILED: STOPPED FAILED", "because"},

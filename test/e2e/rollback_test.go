@@ -133,8 +133,9 @@ func (o *operator) stopJob(name string) {
 func (o *operator) hasState(name, state string) {
 	o.t.Helper()
 	o.eventually(2*time.Minute, "job "+name+" is "+state, func() (bool, string) {
-		out := o.run(time.Minute, "job", "show", name, "-o", "json")
-		return strings.Contains(out, `"`+state+`"`), out
+		var job struct{ State string } // tasks have states, too
+		o.json(&job, "job", "show", name)
+		return job.State == state, job.State
 	})
 }
 
@@ -204,10 +205,7 @@ func (o *operator) lastMove() move {
 func (o *operator) submitAs(name, file string) {
 	o.t.Helper()
 	o.run(time.Minute, "job", "submit", o.jobFileAs(name, file))
-	o.eventually(2*time.Minute, "job "+name+" runs", func() (bool, string) {
-		out := o.run(time.Minute, "job", "show", name, "-o", "json")
-		return strings.Contains(out, `"RUNNING"`), out
-	})
+	o.hasState(name, "RUNNING")
 }
 
 // jobFileAs is a copy of a job file in which the job has another name.
