@@ -32,14 +32,40 @@ type PublishedReport struct {
 	Ended   time.Time `json:"ended"`
 	Outcome Outcome   `json:"outcome"`
 	Report
+	// Restored is what a rollback or a restore did to the records of jobs; nil if it
+	// restored nothing.
+	Restored *PublishedRestore `json:"restored,omitempty"`
 	// Omitted is how many entries of a list were left out because the report would be
 	// too large, by the name of the list.
 	Omitted map[string]int `json:"omitted,omitempty"`
 }
 
+// PublishedRestore is what users can read about a Restore.
+type PublishedRestore struct {
+	Taken time.Time     `json:"taken"` // when the restored snapshot was taken
+	Jobs  []RestoredJob `json:"jobs"`
+}
+
 // Published returns what users can read about an operation.
 func (o Operation) Published() PublishedReport {
-	return PublishedReport{ID: o.ID, Verb: o.Verb, From: o.From, To: o.To, Started: o.Started, Ended: o.Ended, Outcome: o.Outcome, Report: o.Report}
+	r := PublishedReport{ID: o.ID, Verb: o.Verb, From: o.From, To: o.To, Started: o.Started, Ended: o.Ended, Outcome: o.Outcome, Report: o.Report}
+	if o.Restored != nil {
+		r.Restored = o.Restored.published()
+	}
+	return r
+}
+
+// published leaves out the containers, and errors of machines.
+func (r Restore) published() *PublishedRestore {
+	p := &PublishedRestore{Taken: r.Taken, Jobs: []RestoredJob{}}
+	for _, j := range r.Jobs {
+		j.Ran = nil
+		if j.RunsAgain != "" {
+			j.RunsAgain = "PAI could not keep it from running again"
+		}
+		p.Jobs = append(p.Jobs, j)
+	}
+	return p
 }
 
 // Encode returns the report in JSON, with lists that are short enough for limit.
@@ -63,6 +89,9 @@ func (r PublishedReport) longest() int {
 	for _, l := range r.PerJob {
 		n = max(n, len(l.Machines), len(l.Steps))
 	}
+	if r.Restored != nil {
+		n = max(n, len(r.Restored.Jobs))
+	}
 	return n
 }
 
@@ -82,6 +111,9 @@ func (r PublishedReport) shortened(n int) PublishedReport {
 		l := &r.PerJob[i]
 		l.Machines = first(l.Machines, n, "machines", r.Omitted)
 		l.Steps = first(l.Steps, n, "steps", r.Omitted)
+	}
+	if r.Restored != nil {
+		r.Restored = &PublishedRestore{r.Restored.Taken, first(r.Restored.Jobs, n, "restored", r.Omitted)}
 	}
 	return r
 }

@@ -21,6 +21,10 @@ func largeOperation(jobs, ends, machines int) Operation {
 		}
 		op.PerJob = append(op.PerJob, l)
 	}
+	op.Restored = &Restore{Unknown: "secret"}
+	for i := range jobs + ends {
+		op.Restored.Jobs = append(op.Restored.Jobs, RestoredJob{Job: fmt.Sprintf("ann~job-%d", i), Record: RecordLost, RunsAgain: "secret", Ran: []RanContainer{{Pod: "secret"}}})
+	}
 	for i := range ends {
 		op.Jobs.Failed = append(op.Jobs.Failed, ContainerEnd{Job: fmt.Sprintf("ann~job-%d", i), Cause: strings.Repeat("x", 100)})
 	}
@@ -47,6 +51,9 @@ func TestPublishedReport(t *testing.T) {
 			t.Fatal(err)
 		}
 		omitted := got.Omitted
+		if len(got.Restored.Jobs)+omitted["restored"] != len(c.op.Restored.Jobs) {
+			t.Errorf("%s: got %d restored jobs, and omitted %v", name, len(got.Restored.Jobs), omitted)
+		}
 		if len(got.PerJob)+omitted["perJob"] != len(c.op.PerJob) || len(got.Jobs.Failed)+omitted["jobs.failed"] != len(c.op.Jobs.Failed) || (omitted == nil) != c.whole {
 			t.Errorf("%s: got %d and %d entries, and omitted %v", name, len(got.PerJob), len(got.Jobs.Failed), omitted)
 		}

@@ -78,7 +78,10 @@ type OperationSummary struct {
 	// VisibleJobs is how many lines the caller can read, Jobs has them.
 	VisibleJobs int            `json:"visibleJobs"`
 	Jobs        []JobOperation `json:"jobs,omitempty"`
-	Omitted     map[string]int `json:"omitted,omitempty"`
+	// Restored are the jobs whose records a rollback or a restore changed, of those that
+	// the caller can read; nil if it restored nothing.
+	Restored *pai.PublishedRestore `json:"restored,omitempty"`
+	Omitted  map[string]int        `json:"omitted,omitempty"`
 }
 
 // OperationList is the operations of a cluster.
@@ -120,7 +123,7 @@ func (h *Handler) listOperations(_ http.ResponseWriter, req *http.Request) (any,
 	list := OperationList{Operations: []OperationSummary{}, Current: current(progress, reports, h.canRead(req))}
 	for _, r := range reports {
 		s := summaryOf(r, h.canRead(req))
-		s.Jobs = nil
+		s.Jobs, s.Restored = nil, nil
 		list.Operations = append(list.Operations, s)
 	}
 	return list, nil
@@ -155,6 +158,14 @@ func summaryOf(r pai.PublishedReport, canRead func(job string) bool) OperationSu
 		}
 	}
 	s.VisibleJobs = len(s.Jobs)
+	if r.Restored != nil {
+		s.Restored = &pai.PublishedRestore{Taken: r.Restored.Taken, Jobs: []pai.RestoredJob{}}
+		for _, j := range r.Restored.Jobs {
+			if canRead(j.Job) {
+				s.Restored.Jobs = append(s.Restored.Jobs, j)
+			}
+		}
+	}
 	return s
 }
 

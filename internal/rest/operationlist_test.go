@@ -30,6 +30,8 @@ func TestOperationsShowOwnJobs(t *testing.T) {
 	op := pai.Operation{ID: "20260102T030405.000Z", Verb: pai.VerbUpgrade, Outcome: pai.OutcomeSucceeded}
 	op.Jobs = pai.JobsReport{Before: 3, After: 2, Failed: []pai.ContainerEnd{{Job: "bob~secret", VirtualCluster: "default", Cause: "bob~secret ended"}}}
 	op.PerJob = []pai.JobLine{{Job: "alice~train", VirtualCluster: "default", ContainersBefore: 2}, {Job: "bob~secret", VirtualCluster: "default"}}
+	op.Restored = &pai.Restore{Taken: time.Unix(2, 0).UTC(), Unknown: "ssh: hidden", Jobs: []pai.RestoredJob{
+		{Job: "alice~gone", User: "alice", Record: pai.RecordLost, RunsAgain: "dial: hidden", Ran: []pai.RanContainer{{Pod: "hidden"}}}, {Job: "bob~secret", Record: pai.RecordLost}}}
 	running := pai.Operation{ID: "20260102T040405.000Z", Outcome: pai.OutcomeRunning, Waiting: []pai.Waiting{
 		{Machine: "gpu-1", Reason: "bob~secret runs there", Jobs: []pai.JobRef{{User: "bob", Name: "secret"}, {User: "alice", Name: "train"}}},
 		{Machine: "gpu-2", Reason: "alice~train runs there", Jobs: []pai.JobRef{{User: "alice", Name: "train"}}}}}
@@ -68,6 +70,14 @@ func TestOperationsShowOwnJobs(t *testing.T) {
 	w := list.Current.Waiting
 	if len(w[0].Jobs) != 1 || w[0].Reason != "" || len(w[1].Jobs) != 1 || w[1].Reason == "" || list.Operations[0].VisibleJobs != 1 || list.Operations[0].Jobs != nil {
 		t.Errorf("got %+v and %+v", w, list.Operations[0])
+	}
+	var whole OperationSummary
+	_, body = ask(both, "alices", "/"+op.ID)
+	if err := json.Unmarshal([]byte(body), &whole); err != nil || whole.Restored == nil || len(whole.Restored.Jobs) != 1 || whole.Restored.Jobs[0].Job != "alice~gone" || !whole.Restored.Taken.Equal(op.Restored.Taken) {
+		t.Errorf("what was restored: got %s, %v, want the caller's job", body, err)
+	}
+	if strings.Contains(body, "hidden") {
+		t.Errorf("users see what only operators can know: %s", body)
 	}
 	if status, _ := ask(both, "admins", "/none"); status != http.StatusNotFound {
 		t.Errorf("an unknown operation: got %d", status)

@@ -133,6 +133,17 @@ export interface Operation extends OperationHead {
   unobservedSeconds?: number
   visibleJobs?: number
   jobs?: JobLine[] | null
+  restored?: { taken: string; jobs?: RestoredJob[] | null } | null
+}
+
+export interface RestoredJob {
+  job: string
+  virtualCluster?: string
+  state?: string
+  record: string
+  restored?: string
+  containers: string
+  runsAgain?: string
 }
 
 export interface CurrentOperation extends OperationHead {

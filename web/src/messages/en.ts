@@ -139,6 +139,15 @@ export const en = {
     waiting: 'Machines that wait for their jobs', waitsFor: (machine: string, jobs: string) => `${machine} waits until ${jobs} ${jobs.includes(',') ? 'end' : 'ends'}`, someJobs: 'jobs of other users', 
     outcomes: { running: 'in progress', succeeded: 'succeeded', failed: 'failed', stopped: 'stopped', waiting: 'done, but machines wait for their jobs', refused: 'refused' } as Record<string, string>,
     mine: 'Your running jobs', mineNone: 'You have no running job', mineHelp: 'They keep running during an upgrade. What would interrupt one waits until it ends, or is refused, unless an operator accepts that risk by name.',
+    restored: 'Records of your jobs that were restored', restoredNone: 'No record of a job of yours changed.',
+    restoredHelp: (taken: string) => `The cluster returned to its state of ${taken}.`,
+    records: {
+      lost: 'its record is lost: it was submitted later', earlier: 'its record is as it was then', kept: 'it ended later, and stays ended', removed: 'it was removed later, and stays removed',
+      seen: 'its record is lost: it was submitted and removed later', held: 'it had started, and is marked as stopped',
+    } as Record<string, string>,
+    containers: {
+      ended: 'its containers had ended', deleted: 'its containers were deleted', orphan: 'a container of it still ran at the end', unknown: 'a machine could not be observed',
+    } as Record<string, string>,
     plan: 'No plan is published before an upgrade starts', planHelp: 'What each step can affect is in the plan that operators see. An operator can show it with: paictl upgrade plan',
     history: 'History', historyNone: 'No operation is recorded', historyNoneHelp: 'Reports appear here when operators upgrade, add machines, or restore. Old reports are removed after a while.',
     caption: 'Operations', columns: { what: 'Operation', when: 'When', duration: 'Duration', outcome: 'Outcome', jobs: 'Jobs', api: 'API unavailable', unobserved: 'Unobserved' },

@@ -82,10 +82,31 @@ function Past({ operation }: { operation: Operation }) {
           <Refusal error={details.error} />
           {jobs.length === 0 && <p className="quiet">{t.noJobs}</p>}
           {jobs.map((j) => <Lived key={`${j.virtualCluster}/${j.job}`} operation={operation} line={j} job={j.job.replace('~', '/')} />)}
+          {details.data?.restored && <Restored restored={details.data.restored} />}
           {hidden > 0 && <p className="quiet">{t.hidden(hidden)}</p>}
         </>
       ))}
     </li>
+  )
+}
+
+function Restored({ restored }: { restored: NonNullable<Operation['restored']> }) {
+  const taken = millis(restored.taken)
+  const jobs = restored.jobs ?? []
+  return (
+    <>
+      <h4>{t.restored}</h4>
+      <p className="quiet">{t.restoredHelp(taken === undefined ? m.unknown : clock(taken))}</p>
+      {jobs.length === 0 ? <p>{t.restoredNone}</p> : (
+        <ul>
+          {jobs.map((j) => (
+            <li key={`${j.virtualCluster}/${j.job}`}>
+              {j.job.replace('~', '/')}: {t.records[j.record] ?? j.record}{j.containers !== 'none' && `; ${t.containers[j.containers] ?? j.containers}`}{j.runsAgain && `; ${j.runsAgain}`}
+            </li>
+          ))}
+        </ul>
+      )}
+    </>
   )
 }
 
