@@ -40,7 +40,8 @@ func (o *operator) loadRootImage() {
 func (o *operator) loadVariant(name string, change func(v1.Image) (v1.Image, error)) {
 	o.t.Helper()
 	dir := o.t.TempDir()
-	exported := o.on("pai-1", "/opt/pai/role/containerd/bin/ctr -n k8s.io images export - pai.local/example:v1")
+	// Without --local, the archive comes over a stream of the runtime, and once its end was missing.
+	exported := o.on("pai-1", "/opt/pai/role/containerd/bin/ctr -n k8s.io images export --local - pai.local/example:v1")
 	unpack(o, exported, dir)
 	index, err := layout.ImageIndexFromPath(dir)
 	if err != nil {
