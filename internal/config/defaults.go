@@ -21,7 +21,7 @@ const (
 	DefaultEndedJobsDays  = 30
 	DefaultTaskNetwork    = "0.0.0.0/0"
 	DefaultJobList        = "own"
-	DefaultJobHistory     = "none"
+	DefaultJobHistory     = "sqlite"
 	DefaultJobHistoryMax  = 200000
 	DefaultJobHistoryDays = 3650
 	DefaultKeptBackups    = 14

@@ -142,7 +142,7 @@ type RestServer struct {
 	JobList string `yaml:"job-list,omitempty" json:"job-list"` // default own
 	// HistoryDatabase says where jobs are kept after they left the cluster: sqlite,
 	// postgresql, or none.
-	HistoryDatabase string `yaml:"history-database,omitempty" json:"history-database"` // default none
+	HistoryDatabase string `yaml:"history-database,omitempty" json:"history-database"` // default sqlite
 	// HistoryLimit and HistoryDays say how many jobs the history keeps, and how long.
 	HistoryLimit int `yaml:"history-limit,omitempty" json:"history-limit"` // default 200000
 	HistoryDays  int `yaml:"history-days,omitempty" json:"history-days"`   // default 3650

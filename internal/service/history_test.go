@@ -19,7 +19,7 @@ func TestChartOfTheHistory(t *testing.T) {
 	src := all[len(all)-1]
 	for database, want := range map[string][]string{
 		"none":       {"--history=none"},
-		"sqlite":     {"--history=sqlite", "nodeSelector:", "path: /var/lib/pai/rest-server", "name: SQLITE_TMPDIR", "value: /var/lib/pai/sort", "mountPath: /var/lib/pai/sort", "sizeLimit: 1Gi"},
+		"sqlite":     {"--history=sqlite", "nodeSelector:", "key: node.kubernetes.io/unschedulable", "path: /var/lib/pai/rest-server", "name: SQLITE_TMPDIR", "value: /var/lib/pai/sort", "mountPath: /var/lib/pai/sort", "sizeLimit: 1Gi"},
 		"postgresql": {"--history=postgresql", "secretName: rest-server-history", "path: connection", "path: ca.crt", "mountPath: /etc/pai/history"},
 	} {
 		c := testConfig()

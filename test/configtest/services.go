@@ -44,8 +44,8 @@ func (d *draw) services() []entry {
 	if d.maybe(&f, "all", rest+".job-list") {
 		s.RestServer.JobList = "all"
 	}
-	if d.maybe(&f, "sqlite", rest+".history-database") {
-		s.RestServer.HistoryDatabase = "sqlite"
+	if d.maybe(&f, "postgresql", rest+".history-database") {
+		s.RestServer.HistoryDatabase = "postgresql"
 	}
 	port(&s.RestServer.HistoryLimit, 1000, rest+".history-limit")
 	port(&s.RestServer.HistoryDays, 80, rest+".history-days")
