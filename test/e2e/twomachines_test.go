@@ -51,6 +51,19 @@ func TestTwoMachines(t *testing.T) {
 	o.part("a clean ends jobs whose eviction was accepted", (*operator).cleanEvicted)
 }
 
+// upgradeHasStarted waits for the first upgrade of a cluster, and until one of its steps
+// is in progress: what happens then happens after its baseline.
+func (o *operator) upgradeHasStarted() {
+	o.t.Helper()
+	o.eventually(2*time.Minute, "the operation has started", func() (bool, string) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		out, err := o.try(ctx, nil, "machine", "shell", "pai-1", "--", "cat /var/lib/pai/operations/*.json 2>/dev/null || true")
+		return err == nil && strings.Contains(out, `"verb": "upgrade"`), out
+	})
+	time.Sleep(2 * time.Second) // the baseline comes before the first step
+}
+
 // killDuringUpgrade starts an upgrade, ends one container of the job while a
 // step of it runs, and wants the report to name it.
 func (o *operator) killDuringUpgrade() {
@@ -68,13 +81,7 @@ func (o *operator) killDuringUpgrade() {
 	go func() { done <- cmd.Wait() }()
 
 	id := strings.TrimPrefix(victim.ID, "containerd://")
-	o.eventually(2*time.Minute, "the operation has started", func() (bool, string) {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		out, err := o.try(ctx, nil, "machine", "shell", "pai-1", "--", "cat /var/lib/pai/operations/*.json 2>/dev/null || true")
-		return err == nil && strings.Contains(out, `"verb": "upgrade"`), out
-	})
-	time.Sleep(2 * time.Second) // so that it happens within a step and not between the baseline and the first
+	o.upgradeHasStarted()
 	for _, m := range []string{"pai-1", "pai-2"} {
 		o.on(m, "/opt/pai/role/containerd/bin/ctr -n k8s.io task kill -s SIGKILL "+id+" 2>/dev/null || true")
 	}
