@@ -27,8 +27,8 @@ demo: ## PAI on this host from nothing: v0.10, a job, and the upgrade to v0.11 u
 test: deps build ## what continuous integration runs: lint, unit tests, the page of the portal, OpenPAI's suite, fuzzing, bundles, end-to-end tests
 	@hack/test.sh lint unit web sdk fuzz bundles e2e
 
-test-all: deps build ## all that, the race detector, every mutant, every fault in an upgrade: what proves a release (hours)
-	@PAI_TEST_ALL=1 hack/test.sh lint unit web browser race sdk fuzz bundles e2e mutants chaos
+test-all: deps build ## all that, the race detector, known vulnerabilities, every mutant, every fault in an upgrade: what proves a release (hours)
+	@PAI_TEST_ALL=1 hack/test.sh lint unit web browser race vuln sdk fuzz bundles e2e mutants chaos
 
 check: ## format, vet, and test one package, and lint it: PKG=./internal/plan
 	@hack/check.sh "$(PKG)"

@@ -25,6 +25,9 @@ const databaseTimeout = 30 * time.Second
 // errFound says that programs call vulnerabilities that the page does not list.
 var errFound = errors.New("vulnerabilities were found")
 
+// errUnreachable is the error of a database that cannot be reached.
+var errUnreachable = errors.New("the vulnerability database is unreachable")
+
 func main() {
 	database := flag.String("db", "https://vuln.go.dev", "the vulnerability database: an https URL, or file:// and a directory of OSV files")
 	only := flag.String("only", "", "part of the directory of a module (default: all modules)")
@@ -37,15 +40,19 @@ func main() {
 	}
 	fmt.Fprintln(os.Stderr, "vuln:", err)
 	stop()
-	if errors.Is(err, errFound) {
+	switch {
+	case errors.Is(err, errFound):
 		os.Exit(1)
+	case errors.Is(err, errUnreachable):
+		os.Exit(3)
+	default:
+		os.Exit(2)
 	}
-	os.Exit(2)
 }
 
 func run(ctx context.Context, out io.Writer, database, only string) error {
 	if err := reach(ctx, database); err != nil {
-		return fmt.Errorf("NOTHING WAS CHECKED: the vulnerability database is unreachable: %w; docs/advisories.md has what was known on its date", err)
+		return fmt.Errorf("NOTHING WAS CHECKED: %w: %w; docs/advisories.md has what was known on its date", errUnreachable, err)
 	}
 	page, err := os.ReadFile("docs/advisories.md")
 	if err != nil {
