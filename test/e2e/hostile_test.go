@@ -55,15 +55,21 @@ func TestHostileJobs(t *testing.T) {
 		command  string
 		fails    bool   // by itself, else its user stops it
 		reason   string // of a failure
+		says     string // in its output, if it is only held at its limit
 	}{
-		{"memory", 128, "tail /dev/zero", true, "it needed more memory than the task has"},
-		{"disk", 128, "dd if=/dev/zero of=/fill bs=1M count=1500; sleep 600", true, "ephemeral"},
-		{"log", 128, "yes 0123456789012345678901234567890123456789", false, "ephemeral"},
-		{"fork", 512, "f() { f | f & }; f; sleep 600", false, ""},
+		{"memory", 128, "tail /dev/zero", true, "it needed more memory than the task has", ""},
+		{"disk", 128, "dd if=/dev/zero of=/fill bs=1M count=1500; sleep 600", true, "ephemeral", ""},
+		{"log", 128, "yes 0123456789012345678901234567890123456789", false, "ephemeral", "0123456789"},
+		{"fork", 512, "f() { f | f & }; f; sleep 600", false, "", "fork"},
 	} {
 		o.part(c.name, func(o *operator) {
 			o.hostile(c.name, c.memoryMB, c.command)
 			o.answersFor(30 * time.Second)
+			if c.says != "" {
+				if out, err := o.trySoon("job", "logs", c.name, "--tail", "50"); !strings.Contains(out, c.says) {
+					o.t.Errorf("its user reads in its output\n%s\n%v, want %q", out, err, c.says)
+				}
+			}
 			fails := c.fails
 			if !fails { // a fast machine writes more than the disk of its task has
 				_, err := o.trySoon("job", "stop", c.name)
