@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	_ "embed" // a script
 	"fmt"
 	"maps"
 	"strings"
@@ -13,12 +14,29 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
+// firstMarkingTasks is the first version whose kubelet is started after the tasks that a
+// restart of the machine ended were marked.
+const firstMarkingTasks pai.KubernetesVersion = "v0.11-pai"
+
+//go:embed scripts/restarted.sh
+var restartedScript string
+
 // kubeletScript starts a kubelet. Everything else is in its configuration file.
 func kubeletScript(m config.Machine, v pai.KubernetesVersion) string {
 	return script(v, plan.RoleKubelet, "kubelet", flags{
 		"--config=" + layout.VersionFile(v, layout.KubeletConfigName), "--kubeconfig=" + layout.KubeletConf, "--bootstrap-kubeconfig=" + layout.BootstrapKubeletConf,
 		"--hostname-override=" + m.Hostname, "--node-ip=" + m.HostIP,
-	})
+	}, marksEndedTasks(m, v)...)
+}
+
+// marksEndedTasks is what the script of a kubelet does for the tasks that a restart of the
+// machine ended. The scripts of older versions stay as they are.
+func marksEndedTasks(m config.Machine, v pai.KubernetesVersion) []string {
+	if v.Compare(firstMarkingTasks) < 0 {
+		return nil
+	}
+	values := strings.NewReplacer("%KUBECONFIG%", layout.KubeletConf, "%KUBECTL%", layout.Program(v, "kubectl"), "%NODE%", m.Hostname, "%LABEL%", pai.LabelJob)
+	return []string{strings.TrimSuffix(values.Replace(restartedScript), "\n")}
 }
 
 // kubeletConfig is the default configuration that kubeadm prints, with the

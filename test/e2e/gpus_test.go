@@ -366,14 +366,16 @@ func (g *gpuStory) agentGoes() {
 	g.kept("the agent came back", "1")
 }
 
-// machineRestarts wants a rebooted machine to offer its GPUs before its pods start, and a
-// GPU that was broken to be offered again.
+// machineRestarts wants a rebooted machine to offer its GPUs before its pods start, a
+// GPU that was broken to be offered again, and a job whose task the restart ended to run
+// again, although it is not to be retried.
 func (g *gpuStory) machineRestarts() {
 	g.run(3*time.Minute, "machine", "restart", "pai-1")
 	g.allocatable("2")
-	g.eventually(2*time.Minute, "the job runs again in its pod", func() (bool, string) {
-		now := g.containersOf("device")
-		return len(now) == 1 && now[0].UID == g.containers[0].UID && now[0].ID != g.containers[0].ID, g.kubectl("get pods -A -l pai.dev/job -o wide")
+	before := g.containers
+	g.eventually(2*time.Minute, "the job runs again", func() (bool, string) {
+		g.containers = g.containersOf("device")
+		return len(g.containers) == 1 && g.containers[0].ID != before[0].ID, g.kubectl("get pods -A -l pai.dev/job -o yaml")
 	})
 	g.eventually(time.Minute, "it holds a GPU", func() (bool, string) {
 		held := g.held()
