@@ -170,11 +170,19 @@ func (f *imageFile) dockerNames(newName string) error {
 	return f.write(dockerFile, &f.docker, images)
 }
 
+// nameCharacters are those of references to images (distribution, reference/regexp.go).
+const nameCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-+/:@[]"
+
 // fullName completes a name with its registry and tag. A word alone might be a
 // tag without a name, so it counts only if the user passed it.
 func fullName(s string, given bool) (string, error) {
 	if s == "" || (!given && !strings.ContainsAny(s, "/:")) {
 		return "", errors.New("it has no name")
+	}
+	// The library leaves bytes in the name of a registry that JSON cannot have: another image
+	// than the one that is checked would be loaded.
+	if i := strings.IndexFunc(s, func(r rune) bool { return !strings.ContainsRune(nameCharacters, r) }); i >= 0 {
+		return "", fmt.Errorf("%q is not the name of an image: it can have only letters, digits, and . _ - + / : @ [ ]", s)
 	}
 	ref, err := name.ParseReference(s)
 	if err != nil {

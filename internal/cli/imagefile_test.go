@@ -60,6 +60,10 @@ func TestImageNames(t *testing.T) {
 		{``, "train", "docker.io/library/train:latest"},
 		{`,"annotations":{"org.opencontainers.image.ref.name":"v3"}`, "r.local/train:v3", "r.local/train:v3"},
 		{``, "Not A Name", ""},
+		{``, "\x86etm:/o:v1", ""}, // found by FuzzOpenImageFile
+		{``, "tëam:5000/train:v1", ""},
+		{`,"annotations":{"org.opencontainers.image.ref.name":"tëam:5000/train:v1"}`, "", ""},
+		{``, "[::1]:5000/train:v1", "[::1]:5000/train:v1"},
 	} {
 		file := put(t, "image.tar", archiveOf(t, map[string]string{"index.json": index(c.annotations)}))
 		f, err := openImageFile(file, c.given)
