@@ -111,8 +111,8 @@ func (r *runtimeStory) rolledBack() {
 		r.chapter("pod "+pod+" stops", func(r *runtimeStory) { r.stops(pod) })
 	}
 	r.chapter("prune removes what nothing uses", func(r *runtimeStory) {
-		// The newer API proxy lives on until its last client has connected again, which
-		// watches do within ten minutes.
+		// The newer API proxy lives on until its last client has connected again, for ten
+		// minutes at most.
 		r.eventually(12*time.Minute, "the newer version is removed", func() (bool, string) {
 			m := r.prune()
 			at := slices.IndexFunc(m.Kept, func(d prunedDirectory) bool { return d.Path == "/opt/pai/"+r.newer })
