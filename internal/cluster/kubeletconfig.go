@@ -35,7 +35,7 @@ func marksEndedTasks(m config.Machine, v pai.KubernetesVersion) []string {
 	if v.Compare(firstMarkingTasks) < 0 {
 		return nil
 	}
-	values := strings.NewReplacer("%KUBECONFIG%", layout.KubeletConf, "%KUBECTL%", layout.Program(v, "kubectl"), "%NODE%", m.Hostname, "%LABEL%", pai.LabelJob)
+	values := strings.NewReplacer("%KUBECONFIG%", layout.KubeletConf, "%KUBECTL%", layout.Program(v, "kubectl"), "%NODE%", m.Hostname, "%LABEL%", pai.LabelJob, "%MANAGER%", pai.FieldManager)
 	return []string{strings.TrimSuffix(values.Replace(restartedScript), "\n")}
 }
 

@@ -24,7 +24,7 @@ case "$*" in
 *" get pods "*)
     [ -e ROOT/api ] || { : >ROOT/api; exit 1; } # it is away at first
     printf 'pai-vc-default alice-train-worker-0\npai-vc-red bob-x-worker-1\n' ;;
-*) cat >/dev/null ;;
+*) cat >>ROOT/calls ;;
 esac
 `
 	for name, c := range map[string]struct {
@@ -68,8 +68,9 @@ esac
 			calls, _ := os.ReadFile(root + "/calls")
 			for _, want := range []string{
 				"get pods -A -l pai.dev/job --field-selector=spec.nodeName=gpu-1,status.phase=Running",
-				`-n pai-vc-default patch pod alice-train-worker-0 --subresource=status --type=strategic -p {"status":{"conditions":[{"type":"DisruptionTarget","status":"True"`,
-				"-n pai-vc-red patch pod bob-x-worker-1 --subresource=status",
+				"apply --server-side --subresource=status --field-manager=pai -f -",
+				`"namespace":"pai-vc-default","name":"alice-train-worker-0"},"status":{"conditions":[{"type":"DisruptionTarget","status":"True",`,
+				`"namespace":"pai-vc-red","name":"bob-x-worker-1"},"status"`,
 			} {
 				if strings.Contains(string(calls), want) != c.marks {
 					t.Errorf("called\n%s\nwant %q: %t", calls, want, c.marks)

@@ -5,14 +5,14 @@ started=/run/pai/kubelet-started
 if [ ! -e "$started" ] && [ -s %KUBECONFIG% ] &&
     ! find /sys/fs/cgroup -path '*kubepods*' -name cgroup.procs -exec cat {} + 2>/dev/null | grep -q .; then
     timeout 60 sh -eu <<'MARK' || echo "tasks that the restart ended were not marked; they count as failed" >&2
-ask() { %KUBECTL% --kubeconfig=%KUBECONFIG% --request-timeout=10s "$@" </dev/null; }
+ask() { %KUBECTL% --kubeconfig=%KUBECONFIG% --request-timeout=10s "$@"; }
 until pods=$(ask get pods -A -l %LABEL% --field-selector=spec.nodeName=%NODE%,status.phase=Running \
-    -o 'jsonpath={range .items[*]}{.metadata.namespace} {.metadata.name}{"\n"}{end}'); do sleep 1; done
+    -o 'jsonpath={range .items[*]}{.metadata.namespace} {.metadata.name}{"\n"}{end}' </dev/null); do sleep 1; done
 now=$(date -u +%Y-%m-%dT%H:%M:%SZ)
-echo "$pods" | while read -r namespace name; do
-    [ -n "$name" ] || continue
-    ask -n "$namespace" patch pod "$name" --subresource=status --type=strategic -p '{"status":{"conditions":[{"type":"DisruptionTarget","status":"True","reason":"MachineRestarted","message":"the machine restarted","lastTransitionTime":"'"$now"'"}]}}'
-done
+# A node may apply the status of its pods, and not read it, as kubectl patch does.
+[ -z "$pods" ] || echo "$pods" | while read -r namespace name; do
+    printf '{"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"%s","name":"%s"},"status":{"conditions":[{"type":"DisruptionTarget","status":"True","reason":"MachineRestarted","message":"the machine restarted","lastTransitionTime":"%s"}]}}\n' "$namespace" "$name" "$now"
+done | ask apply --server-side --subresource=status --field-manager=%MANAGER% -f -
 MARK
 fi
 mkdir -p /run/pai
