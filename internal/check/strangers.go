@@ -15,6 +15,7 @@ func strangerChecks() []Check {
 		{"machine-runtime-other", "no other containerd uses the directories of PAI", Boot | Upgrade | alsoOnResume, onMachines(otherRuntimes)},
 		{"machine-kubelet-other", "no other kubelet starts", Boot | Upgrade | alsoOnResume, onMachines(otherKubelets)},
 		{"machine-cni", "the runtime reads the network of PAI first", Boot | Upgrade | alsoOnResume, onMachines(cniFiles)},
+		{"machine-ranges", "no other network has addresses of pods or services", Boot | alsoOnResume, ranges},
 		{"machine-forward", "packets of pods are forwarded", Boot | Upgrade | alsoOnResume, forwarding},
 		{"machine-exec", "programs can run from the directories of PAI", Boot | Upgrade | alsoOnResume, onMachines(execution)},
 	}
