@@ -18,7 +18,7 @@ func ranges(ctx context.Context, w *world) ([]Result, error) {
 	return w.eachMachine(ctx, func(m observedMachine) Result { return rangesOf(m, w.Config.Kubernetes) })
 }
 
-// rangesOf: the kernel prefers the network of an interface of its own to a route, so
+// rangesOf: the kernel prefers the network of an attached interface to a route, so
 // packets to pods and services would go to what another cluster left. A machine in the
 // cluster has addresses of PAI in these ranges.
 func rangesOf(m observedMachine, k config.Kubernetes) Result {
