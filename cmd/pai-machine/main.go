@@ -2,7 +2,8 @@
 // input and reports what the machine is and has. paictl copies it there.
 //
 //	pai-machine                answers one request
-//	pai-machine certificates   renews and approves certificates until it is stopped
+//	pai-machine certificates   renews and approves certificates, and restores the lines
+//	                           of PAI in /etc/hosts, until it is stopped
 //	pai-machine backup         backs up the control plane, if that is configured
 package main
 
@@ -16,10 +17,12 @@ import (
 	"os/exec"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"pai.dev/pai/internal/certs"
+	"pai.dev/pai/internal/hostsfile"
 	"pai.dev/pai/internal/inspect"
 )
 
@@ -30,7 +33,7 @@ func main() {
 	case len(args) == 0:
 		err = answer(ctx, os.Stdin, os.Stdout)
 	case len(args) == 1 && args[0] == certificates:
-		certs.Keep(ctx, certs.Store{Root: "/", Now: time.Now, Run: run, Log: journal()})
+		keep(ctx)
 	case len(args) == 1 && args[0] == backup:
 		err = backUp(ctx)
 	default:
@@ -45,6 +48,17 @@ func main() {
 
 // The arguments that units pass.
 const certificates, backup = "certificates", "backup"
+
+// keep ends when its unit is removed, which certs.Keep notices.
+func keep(ctx context.Context) {
+	ctx, stop := context.WithCancel(ctx)
+	hosts := &hostsfile.Keeper{Root: "/", Every: hostsfile.Every, Log: journal()}
+	var names sync.WaitGroup
+	names.Go(func() { hosts.Keep(ctx) })
+	certs.Keep(ctx, certs.Store{Root: "/", Now: time.Now, Run: run, Log: journal()})
+	stop()
+	names.Wait()
+}
 
 // journal logs to standard error. The journal has the time of each line.
 func journal() *slog.Logger {

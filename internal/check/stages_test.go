@@ -98,6 +98,7 @@ func goodMachine(state plan.MachineState) *world {
 		Names:     []inspect.Lookup{lookup("no-such-name", time.Millisecond, "")},
 		Addresses: []string{"127.0.0.1", address},
 		System:    &inspect.System{ID: "debian", Version: "12", Name: "Debian GNU/Linux 12 (bookworm)", Systemd: 252},
+		Networks:  []inspect.Network{{Interface: "lo", Address: "127.0.0.1/8", Virtual: true}, {Interface: "eth0", Address: address + "/24"}},
 		Strangers: &inspect.Strangers{},
 		Disks:     []inspect.Disk{{Dir: layout.ProgramsDir, Mount: "/", Free: 40 << 30}},
 	}}

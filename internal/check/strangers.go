@@ -15,6 +15,8 @@ func strangerChecks() []Check {
 		{"machine-runtime-other", "no other containerd uses the directories of PAI", Boot | Upgrade | alsoOnResume, onMachines(otherRuntimes)},
 		{"machine-kubelet-other", "no other kubelet starts", Boot | Upgrade | alsoOnResume, onMachines(otherKubelets)},
 		{"machine-cni", "the runtime reads the network of PAI first", Boot | Upgrade | alsoOnResume, onMachines(cniFiles)},
+		{"machine-pki", "no certificates of another Kubernetes", Boot | alsoOnResume, onMachines(otherPKI)},
+		{"machine-ranges", "no other network has addresses of pods or services", Boot | alsoOnResume, ranges},
 		{"machine-forward", "packets of pods are forwarded", Boot | Upgrade | alsoOnResume, forwarding},
 		{"machine-exec", "programs can run from the directories of PAI", Boot | Upgrade | alsoOnResume, onMachines(execution)},
 	}
@@ -72,6 +74,21 @@ func cniFiles(m observedMachine) Result {
 		problems = append(problems, fmt.Sprintf("the runtime would give pods the network of %s, because it sorts before %s", strings.Join(files, ", "), path.Base(layout.CNIConfig)))
 	}
 	return summary(m.Hostname, "remove the files of the previous network, or move them to another directory", problems, nil, "no other network comes first")
+}
+
+// otherPKI: others may have the keys of that authority, and it may end soon. Only the
+// control-plane machine makes certificates there; its step refuses as well, but only after
+// the machine was prepared.
+func otherPKI(m observedMachine) Result {
+	if m.Strangers == nil {
+		return unknown(m.Hostname, errNoStrangers)
+	}
+	var problems []string
+	if len(m.Strangers.PKI) > 0 && m.IsControlPlane() {
+		problems = append(problems, "the machine has certificates that PAI did not make: "+strings.Join(m.Strangers.PKI, ", "))
+	}
+	return summary(m.Hostname, fmt.Sprintf("if nothing needs them any more, on the machine, run: mv %[1]s %[1]s.old", layout.KubernetesDir),
+		problems, nil, "no certificates of another Kubernetes")
 }
 
 func forwarding(ctx context.Context, w *world) ([]Result, error) {

@@ -11,6 +11,9 @@ func TestStrangers(t *testing.T) {
 	with := func(s inspect.Strangers) observedMachine {
 		return workerMachine(machineFacts{Condition: inspect.Condition{Strangers: &s}})
 	}
+	controlPlane := func(s inspect.Strangers) observedMachine {
+		return controlPlaneMachine(machineFacts{Condition: inspect.Condition{Strangers: &s}})
+	}
 	joined := func(m observedMachine) observedMachine { return m }
 	fresh := func(m observedMachine) observedMachine { m.state.Roles = nil; return m } // its identity can be there
 	runs := inspect.OtherRuntime{Program: "/usr/bin/containerd", Running: true}
@@ -35,6 +38,11 @@ func TestStrangers(t *testing.T) {
 		{"no other network", cniFiles(with(inspect.Strangers{})), OK, ""},
 		{"another network", cniFiles(with(inspect.Strangers{CNI: []string{"/etc/cni/net.d/10-calico.conflist"}})), Failed, "/etc/cni/net.d/10-calico.conflist"},
 		{"networks unknown", cniFiles(nothing), Unknown, ""},
+
+		{"no other certificates", otherPKI(controlPlane(inspect.Strangers{})), OK, ""},
+		{"certificates of kubeadm", otherPKI(controlPlane(inspect.Strangers{PKI: []string{"/etc/kubernetes/pki/ca.crt"}})), Failed, "PAI did not make: /etc/kubernetes/pki/ca.crt"},
+		{"certificates of kubeadm on a worker", otherPKI(with(inspect.Strangers{PKI: []string{"/etc/kubernetes/pki/ca.crt"}})), OK, ""},
+		{"certificates unknown", otherPKI(nothing), Unknown, ""},
 
 		{"all is forwarded", forwardingOf(with(inspect.Strangers{}), pods), OK, ""},
 		{"a policy", forwardingOf(with(drops("")), pods), Failed, "chain FORWARD of nftables table ip filter drops"},

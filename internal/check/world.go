@@ -147,9 +147,11 @@ type observedMachine struct {
 
 // hasKubelet reports whether the machine has the kubelet of PAI. One that was cleaned keeps
 // its identity in the cluster, and so does one whose boot was interrupted, without a kubelet.
-func (m observedMachine) hasKubelet() bool {
-	kubelet := m.state.Roles[plan.RoleKubelet]
-	return kubelet.Link != "" || kubelet.Running != ""
+func (m observedMachine) hasKubelet() bool { return m.hasRole(plan.RoleKubelet) }
+
+// hasRole reports whether the machine has, or runs, a program of PAI.
+func (m observedMachine) hasRole(r plan.Role) bool {
+	return m.state.Roles[r].Link != "" || m.state.Roles[r].Running != ""
 }
 
 var errNoMachine = errors.New("all machines are unreachable")

@@ -48,6 +48,9 @@ func newImageLoadCommand(env *Env) *cobra.Command {
 					return err
 				}
 			}
+			if err := checkImageSpace(cmd.Context(), hosts, file); err != nil {
+				return err
+			}
 			return loadImage(cmd.Context(), env, hosts, file)
 		})
 	}

@@ -48,6 +48,9 @@ type imageFile struct {
 	index  []byte // index.json, with full names; nil in an old Docker archive
 	docker []byte // manifest.json, with full names
 	names  []string
+	// digests are those of the images, by name; none of a Docker archive.
+	digests map[string]string
+	size    imageSize
 }
 
 // dockerImage is an image in the list of a Docker archive.
@@ -60,12 +63,15 @@ type dockerImage struct {
 // openImageFile reads a file or directory. With newName, its only image gets
 // that name.
 func openImageFile(file, newName string) (*imageFile, error) {
-	f := &imageFile{path: file}
+	f := &imageFile{path: file, digests: map[string]string{}}
+	entered := false
 	err := f.each(func(h *tar.Header, r io.Reader) error {
+		entered = true
+		if !f.isList(h.Name) {
+			return f.size.add(h, r)
+		}
 		list := map[string]*[]byte{indexFile: &f.index, dockerFile: &f.docker}[h.Name]
 		switch {
-		case list == nil:
-			return nil
 		case *list != nil || h.Typeflag != tar.TypeReg || h.Size > maxIndex:
 			return fmt.Errorf("%s has a duplicate, is no file, or is larger than 4 MiB", h.Name)
 		}
@@ -78,6 +84,9 @@ func openImageFile(file, newName string) (*imageFile, error) {
 		return nil, pai.Errorf(pai.CodeUsage, "", "%s not found", file)
 	case err != nil && pai.CodeOf(err) == pai.CodeInvalid:
 		return nil, err
+	case errors.Is(err, tar.ErrHeader) && !entered:
+		return nil, pai.Errorf(pai.CodeInvalid, "unpack it and load the result",
+			"%s is no tar archive; paictl reads one as it is, or packed with gzip, zstd, or bzip2", file)
 	case err != nil:
 		return nil, pai.Errorf(pai.CodeInvalid, "", "read %s: %w", file, err)
 	case f.index == nil && f.docker != nil:
@@ -93,6 +102,9 @@ func openImageFile(file, newName string) (*imageFile, error) {
 	}
 	return f, f.refuseOwn()
 }
+
+// isList reports whether a file lists the images.
+func (f *imageFile) isList(name string) bool { return name == indexFile || name == dockerFile }
 
 // refuseOwn refuses a file with an image of PAI. Services run the images of their
 // bundle by these names, and the next one to start would run what the file has.
@@ -129,6 +141,7 @@ func (f *imageFile) setNames(newName string) error {
 			manifest.Annotations = map[string]string{}
 		}
 		manifest.Annotations[annotationName] = full
+		f.digests[full] = manifest.Digest.String()
 		f.names = append(f.names, full)
 	}
 	return f.write(indexFile, &f.index, index)
@@ -144,15 +157,22 @@ func (f *imageFile) write(name string, list *[]byte, images any) error {
 	return nil
 }
 
-// dockerNames gives every image of an archive of an older Docker its full names.
+// dockerNames gives every image of an archive of an older Docker its full names. With
+// newName, its only image gets that name: one that was saved by its ID has none.
 func (f *imageFile) dockerNames(newName string) error {
-	if newName != "" {
-		return pai.Errorf(pai.CodeUsage, "omit --name; or create an OCI archive, run: skopeo copy docker-archive:"+f.path+" oci-archive:FILE:NAME",
-			"%s is a Docker archive; its images cannot be renamed", f.path)
-	}
 	var images []dockerImage
 	if err := json.Unmarshal(f.docker, &images); err != nil {
 		return pai.Errorf(pai.CodeInvalid, "", "read %s of %s: %w", dockerFile, f.path, err)
+	}
+	if newName != "" && len(images) != 1 {
+		return pai.Errorf(pai.CodeUsage, "omit --name", "%s contains %d images; one name is not enough", f.path, len(images))
+	}
+	if newName != "" {
+		full, err := fullName(newName, true)
+		if err != nil {
+			return pai.Errorf(pai.CodeUsage, "pass a name, such as --name team/train:v3", "the image in %s: %w", f.path, err)
+		}
+		images[0].RepoTags = []string{full}
 	}
 	for _, image := range images {
 		for i, tag := range image.RepoTags {
@@ -165,7 +185,8 @@ func (f *imageFile) dockerNames(newName string) error {
 		}
 	}
 	if len(f.names) == 0 {
-		return pai.Errorf(pai.CodeInvalid, "save the image by its name, run: docker save NAME", "no image in %s has a name", f.path)
+		return pai.Errorf(pai.CodeUsage, "pass a name, such as --name team/train:v3, if it is one image; or save it by its name, run: docker save NAME",
+			"no image in %s has a name", f.path)
 	}
 	return f.write(dockerFile, &f.docker, images)
 }

@@ -149,8 +149,41 @@ func TestDockerArchive(t *testing.T) {
 	if err := f.archive(&out); err != nil || !bytes.Equal(out.Bytes(), archiveOf(t, files)) {
 		t.Errorf("more than its names changed, or %v", err)
 	}
-	if _, err := openImageFile(file, "other"); pai.CodeOf(err) != pai.CodeUsage {
-		t.Errorf("with another name: %v", err)
+}
+
+// "docker save ID" writes no name. A name that is given replaces all others.
+func TestDockerArchiveGetsAName(t *testing.T) {
+	t.Parallel()
+	image := func(tags string) string { return `{"Config":"c.json","RepoTags":` + tags + `,"Layers":["l.tar"]}` }
+	files := map[string]string{"c.json": "{}", "l.tar": "x"}
+	for _, c := range []struct {
+		list, given, want, wrong string
+	}{
+		{"[" + image("null") + "]", "team/train:v3", "docker.io/team/train:v3", ""},
+		{"[" + image(`["train:v3","train:v4"]`) + "]", "other", "docker.io/library/other:latest", ""},
+		{"[" + image("null") + "]", "", "", "has a name"},
+		{"[" + image("null") + "," + image("null") + "]", "other", "", "contains 2 images"},
+		{"[]", "other", "", "contains 0 images"},
+		{"[" + image("null") + "]", "Not A Name", "", "the image in"},
+		{"[" + image("null") + "]", "pai.local/pause:v2", "", "only releases bring images"},
+	} {
+		files[dockerFile] = c.list
+		f, err := openImageFile(put(t, "image.tar", archiveOf(t, files)), c.given)
+		if c.wrong != "" {
+			if err == nil || !strings.Contains(err.Error(), c.wrong) {
+				t.Errorf("%s as %q: got %v, want %q", c.list, c.given, err, c.wrong)
+			}
+			continue
+		}
+		if err != nil || !slices.Equal(f.names, []string{c.want}) {
+			t.Errorf("%s as %q: got %+v, %v", c.list, c.given, f, err)
+			continue
+		}
+		var out bytes.Buffer
+		files[dockerFile] = "[" + image(`["`+c.want+`"]`) + "]"
+		if err := f.archive(&out); err != nil || !bytes.Equal(out.Bytes(), archiveOf(t, files)) {
+			t.Errorf("%s as %q: more than its names changed, or %v", c.list, c.given, err)
+		}
 	}
 }
 

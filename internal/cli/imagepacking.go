@@ -34,6 +34,13 @@ var packings = []packing{
 	{name: "xz", magic: []byte{0xfd, '7', 'z', 'X', 'Z', 0}, unpack: "xz --decompress"},
 	{name: "lz4", magic: []byte{0x04, 0x22, 0x4d, 0x18}, unpack: "lz4 --decompress"},
 	{name: "zip", magic: []byte("PK\x03\x04"), unpack: "unzip"},
+	{name: "lzip", magic: []byte("LZIP"), unpack: "lzip --decompress"},
+	{name: "7z", magic: []byte{'7', 'z', 0xbc, 0xaf, 0x27, 0x1c}, unpack: "7z x"},
+	// The properties that every program uses, and a dictionary of at least 64 KiB.
+	{name: "lzma", magic: []byte{0x5d, 0, 0}, unpack: "unlzma"},
+	{name: "compress (.Z)", magic: []byte{0x1f, 0x9d}, unpack: "uncompress"},
+	{name: "lzop", magic: []byte{0x89, 'L', 'Z', 'O', 0}, unpack: "lzop --decompress"},
+	{name: "rar", magic: []byte("Rar!\x1a\x07"), unpack: "unrar x"},
 }
 
 // decompressed reads an archive that is compressed or not.

@@ -3,6 +3,7 @@ package cli
 import (
 	"archive/tar"
 	"bytes"
+	"encoding/base64"
 	"io"
 	"slices"
 	"strings"
@@ -35,6 +36,15 @@ func TestImagePackings(t *testing.T) {
 		{"xz", "packed with xz", []byte("\xfd7zXZ\x00rest")},
 		{"lz4", "packed with lz4", []byte("\x04\x22\x4d\x18rest")},
 		{"zip", "packed with zip", []byte("PK\x03\x04rest")},
+		{"bzip2", "", bzipped(t)},
+		{"lzip", "packed with lzip", []byte("LZIP\x01rest")},
+		{"7z", "packed with 7z", []byte("7z\xbc\xaf\x27\x1crest")},
+		{"lzma", "packed with lzma", []byte("\x5d\x00\x00\x80\x00\xff\xff")},
+		{"compress", "packed with compress (.Z)", []byte("\x1f\x9d\x90rest")},
+		{"lzop", "packed with lzop", []byte("\x89LZO\x00\r\n\x1a\nrest")},
+		{"rar", "packed with rar", []byte("Rar!\x1a\x07\x01\x00")},
+		{"something else", "is no tar archive; paictl reads one as it is, or packed with gzip, zstd, or bzip2", bytes.Repeat([]byte("no image "), 200)},
+		{"a bzip2 that is cut off", "read", bzipped(t)[:100]},
 		{"cut off", "read", packed.Bytes()[:packed.Len()/2]},
 	} {
 		f, err := openImageFile(put(t, "image", c.data), "train:v1")
@@ -45,6 +55,24 @@ func TestImagePackings(t *testing.T) {
 			t.Errorf("%s: got %v, want %q", c.name, err, c.want)
 		}
 	}
+}
+
+// bzipped is an archive with an index, packed in two parts, as programs that use several
+// processors do. Go cannot pack with bzip2.
+func bzipped(t *testing.T) []byte {
+	t.Helper()
+	var all []byte
+	for _, part := range []string{
+		"QlpoOTFBWSZTWVC2o6IAADjbgMyAUAV/kAEKb/Oe2ggAIAB1EU0yZNqAGmmmgBkNA1NIZA0aAAAaGRtE4ngBRytImjSkAgCvZJmx1JXnsrbYoGUQMMTmCygsayXqbQlrTjUAIOI4lLy+QjFsGCFOc54JeJoGDrdTRFSg54FoDCa+4oTOuejb99wj8XckU4UJBQtqOiA=",
+		"QlpoOTFBWSZTWVINeEUAAALEAMAAAgAACCAAMMwImklAPF3JFOFCQUg14RQ=",
+	} {
+		data, err := base64.StdEncoding.DecodeString(part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, data...)
+	}
+	return all
 }
 
 // A file cannot bring an image of PAI, in whichever form it names it.

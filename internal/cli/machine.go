@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"path/filepath"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -112,28 +110,12 @@ func probe(ctx context.Context, list []machineEntry) {
 		}
 		wg.Go(func() {
 			m.State = "unreachable"
-			if hasSSH(ctx, net.JoinHostPort(m.Address, strconv.Itoa(m.Port))) {
+			if machine.Answers(ctx, m.endpoint) {
 				m.State = nspawn.StateRunning
 			}
 		})
 	}
 	wg.Wait()
-}
-
-// hasSSH reports whether an SSH server responds at an address.
-func hasSSH(ctx context.Context, address string) bool {
-	const timeout = 3 * time.Second
-	conn, err := (&net.Dialer{Timeout: timeout}).DialContext(ctx, "tcp", address)
-	if err != nil {
-		return false
-	}
-	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(timeout)); err != nil {
-		return false
-	}
-	greeting := make([]byte, 4)
-	_, err = io.ReadFull(conn, greeting)
-	return err == nil && string(greeting) == "SSH-" // RFC 4253, section 4.2
 }
 
 func writeMachines(p *ui.Page, list []machineEntry) {

@@ -90,10 +90,13 @@ func unitFile(o unitOptions) string {
 	return b.String()
 }
 
+// prepareUnitFile orders the prepare script after the stage of cloud-init that writes
+// /etc/hosts. Its later stages start after network-online.target, and would make a circle.
 const prepareUnitFile = `# Written by PAI.
 [Unit]
 Description=PAI: kernel settings, host names and folders of this machine
-After=local-fs.target
+# cloud-init replaces /etc/hosts at every boot (manage_etc_hosts). These units need not exist.
+After=local-fs.target cloud-init-local.service cloud-init.service cloud-init-network.service
 Before=network-online.target
 
 [Service]
@@ -124,14 +127,14 @@ TimeoutStopSec=45s
 WantedBy=multi-user.target
 `
 
-// certificatesUnitFile renews the certificates of the machine, and approves those of
-// kubelets on the control-plane machine. Nothing waits for it, and a restart of it
+// certificatesUnitFile renews the certificates of the machine, restores the lines of PAI in
+// /etc/hosts, and approves the certificates of kubelets on the control-plane machine. Nothing waits for it, and a restart of it
 // touches nothing else. It names the helper of this paictl, so that another helper is
 // another unit, which the plan shows.
 func certificatesUnitFile() string {
 	return `# Written by PAI.
 [Unit]
-Description=PAI: renewal of certificates
+Description=PAI: renewal of certificates, and the names in /etc/hosts
 Wants=network-online.target ` + layout.PrepareUnit + `
 After=network-online.target ` + layout.PrepareUnit + `
 StartLimitIntervalSec=0

@@ -36,6 +36,8 @@ type Condition struct {
 	Listeners      []Listener `json:"listeners,omitempty"`
 	Names          []Lookup   `json:"names"`
 	Addresses      []string   `json:"addresses"` // IPv4
+	// Networks are the addresses with their interfaces.
+	Networks []Network `json:"networks,omitempty"`
 	// System is the operating system.
 	System *System `json:"system,omitempty"`
 	// Strangers is what other programs left or run.
@@ -52,7 +54,7 @@ type Condition struct {
 func (i *inspection) condition(ctx context.Context) error {
 	c := &Condition{Began: time.Now(), Certificates: map[string][]byte{}}
 	names := i.lookups(ctx)
-	for _, fill := range []func(context.Context, *Condition) error{i.space, i.memoryUse, i.kernel, i.kubeletFiles, i.certificates, i.systemFacts, i.strangers, i.addresses} {
+	for _, fill := range []func(context.Context, *Condition) error{i.space, i.memoryUse, i.kernel, i.kubeletFiles, i.certificates, i.systemFacts, i.strangers, i.addresses, i.networks} {
 		if err := fill(ctx, c); err != nil {
 			return err
 		}

@@ -21,6 +21,8 @@ type Machine struct {
 	// Run runs a program of the machine and returns its standard output, also if
 	// the program fails. The name is a path on the machine or is looked up.
 	Run func(ctx context.Context, name string, args ...string) (string, error)
+	// Networks are the IPv4 addresses of its interfaces; those of this host if it is nil.
+	Networks func() ([]Network, error)
 	// Now is the clock of the machine; time.Now if it is nil.
 	Now func() time.Time
 }

@@ -1,7 +1,6 @@
 package inspect
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 
 	"pai.dev/pai/internal/certs"
 	"pai.dev/pai/internal/fingerprint"
+	"pai.dev/pai/internal/hostsfile"
 	"pai.dev/pai/internal/layout"
 )
 
@@ -69,7 +69,7 @@ func (i *inspection) prepared(ctx context.Context) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		i.problem(err, string(Prepared), layout.HostsFile)
 	}
-	if lines := ownLines(hosts); len(lines) > 0 {
+	if lines := hostsfile.Own(hosts); len(lines) > 0 {
 		p.Hosts = fingerprint.Of(lines)
 	}
 	i.report.Prepared = &p
@@ -99,17 +99,6 @@ func (i *inspection) runsOther(unit string, pid int) (bool, error) {
 	own := strings.HasPrefix(program, layout.HelperDir+"/") // until it runs its program, it is a copy of systemd
 	helper := path.Base(path.Dir(program))                  // of a file that is deleted, too
 	return own && !strings.Contains(string(file), "/"+helper+"/"), nil
-}
-
-// ownLines are the lines of PAI in /etc/hosts.
-func ownLines(hosts []byte) []byte {
-	var own []byte
-	for line := range bytes.Lines(hosts) {
-		if line = bytes.TrimSuffix(line, []byte("\n")); bytes.HasSuffix(line, []byte(layout.HostsMark)) {
-			own = append(append(own, line...), '\n')
-		}
-	}
-	return own
 }
 
 // joined reports whether the kubelet has its identity, and a certificate to serve with.

@@ -20,6 +20,8 @@ import (
 type Strangers struct {
 	// CNI are files that the runtime reads before that of PAI.
 	CNI []string `json:"cni,omitempty"`
+	// PKI are certificates, keys, and kubeconfigs of another Kubernetes.
+	PKI []string `json:"pki,omitempty"`
 	// Runtimes are other containerds that use the directory or the socket of PAI.
 	Runtimes []OtherRuntime `json:"runtimes,omitempty"`
 	// Kubelets are the units that start a kubelet of another program at the next boot.
@@ -58,6 +60,9 @@ func (i *inspection) strangers(ctx context.Context, c *Condition) error {
 				s.CNI = append(s.CNI, path.Join(path.Dir(layout.CNIConfig), name))
 			}
 		}
+	}
+	if s.PKI, err = i.otherPKI(); err != nil {
+		return err
 	}
 	enabled := i.enabledUnits()
 	s.Runtimes = append(i.otherRuntimes(), i.enabledRuntimes(enabled)...)

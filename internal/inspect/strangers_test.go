@@ -23,6 +23,7 @@ func TestStrangersOfACleanMachine(t *testing.T) {
 	t.Parallel()
 	r := booted(t)
 	r.Write(layout.CNIConfig, "{}")
+	r.Write(layout.PKIMark, "PAI made them")
 	r.Write("/etc/cni/net.d/87-podman.conflist", "{}")
 	r.Write("/etc/cni/net.d/00-readme.txt", "")
 	r.Link("/proc/700/exe", "/opt/pai/v0.10-pai/bin/containerd")

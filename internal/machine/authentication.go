@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
+	"strings"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
@@ -14,21 +14,47 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
+// login is how to log in to a machine.
+type login struct {
+	methods []ssh.AuthMethod
+	keys    *usedKeys // nil for a password
+	done    func()    // is called after connecting
+}
+
 // authentication uses the key or the password of the endpoint; without them, the
-// agent and the keys that the ssh of the operator would use. Call done after
-// connecting.
-func authentication(ctx context.Context, t Endpoint) (methods []ssh.AuthMethod, done func(), err error) {
+// agent and the keys that the ssh of the operator would use.
+func authentication(ctx context.Context, t Endpoint) (login, error) {
 	if t.KeyFile == "" && t.Password != "" {
-		return []ssh.AuthMethod{ssh.Password(t.Password), ssh.KeyboardInteractive(t.answerPassword)}, func() {}, nil
+		return login{methods: []ssh.AuthMethod{ssh.Password(t.Password), ssh.KeyboardInteractive(t.answerPassword)}, done: func() {}}, nil
 	}
 	if t.KeyFile == "" {
 		return operatorAuthentication(ctx, t)
 	}
 	signer, err := readKey(t)
 	if err != nil {
-		return nil, nil, err
+		return login{}, err
 	}
-	return []ssh.AuthMethod{ssh.PublicKeys(signer)}, func() {}, nil
+	return withKeys([]ssh.Signer{signer}, func() {}), nil
+}
+
+func withKeys(signers []ssh.Signer, done func()) login {
+	keys := &usedKeys{}
+	return login{methods: []ssh.AuthMethod{ssh.PublicKeys(keys.note(signers)...)}, keys: keys, done: done}
+}
+
+// explain names a second factor. Go's ssh only says that no method remains, as if the key
+// were wrong; but a machine that lets a key sign knows it.
+func (l login) explain(t Endpoint, err error) error {
+	if err == nil || l.keys == nil || !l.keys.signed.Load() || !strings.Contains(err.Error(), "ssh: unable to authenticate") {
+		return err
+	}
+	return secondFactor(t, "accepts the key, and asks for a second factor")
+}
+
+// secondFactor is the error for a machine whose sshd asks for what PAI does not have.
+func secondFactor(t Endpoint, does string) error {
+	return pai.Errorf(pai.CodeFailed, "let "+t.User+" log in with a key or a password alone, for example from the address of this host (Match Address in sshd_config)",
+		"the sshd of machine %q %s, which PAI cannot answer", t.Name, does)
 }
 
 // readKey reads the key file of the endpoint.
@@ -55,70 +81,41 @@ func (t Endpoint) answerPassword(_, _ string, questions []string, echos []bool) 
 		return nil, nil
 	}
 	if len(questions) > 1 || echos[0] {
-		return nil, pai.Errorf(pai.CodeFailed, "let "+t.User+" log in with a key or a password alone, for example from the address of this host (Match Address in sshd_config)",
-			"the sshd of machine %q asks %q, which PAI cannot answer", t.Name, questions)
+		return nil, secondFactor(t, fmt.Sprintf("asks %q", questions))
 	}
 	return []string{t.Password}, nil
 }
 
-// operatorAuthentication offers the keys of the agent, then the key files without a
-// passphrase.
-func operatorAuthentication(ctx context.Context, t Endpoint) ([]ssh.AuthMethod, func(), error) {
+// operatorAuthentication offers the keys that the ssh of the operator would offer.
+func operatorAuthentication(ctx context.Context, t Endpoint) (login, error) {
 	done := func() {}
-	var fromAgent func() ([]ssh.Signer, error)
+	var fromAgent []ssh.Signer
 	socket := t.operator.identityAgent
-	if socket == "" {
+	if socket == "" && !t.operator.noAgent {
 		socket = os.Getenv("SSH_AUTH_SOCK")
 	}
 	var failure error
 	if socket != "" {
 		conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
-		if err != nil {
-			failure = fmt.Errorf("connect to the ssh-agent: %w", err)
-		} else {
-			fromAgent, done = agent.NewClient(conn).Signers, func() { _ = conn.Close() }
-		}
-	}
-	signers, err := keyFiles(t.operator.identityFiles)
-	if err != nil {
-		failure = errors.Join(failure, err)
-	}
-	if fromAgent == nil && len(signers) == 0 {
-		return nil, nil, pai.Errorf(pai.CodeFailed, "set a key file in the configuration, or start an ssh-agent",
-			"no ssh key for machine %q: %w", t.Name, errors.Join(failure, errNoOperatorAgent))
-	}
-	return []ssh.AuthMethod{ssh.PublicKeysCallback(func() ([]ssh.Signer, error) {
-		if fromAgent == nil {
-			return signers, nil
-		}
-		all, err := fromAgent()
-		if err != nil && len(signers) == 0 {
-			return nil, err
-		}
-		return append(all, signers...), nil
-	})}, done, nil
-}
-
-// keyFiles reads the keys that need no passphrase.
-func keyFiles(files []string) ([]ssh.Signer, error) {
-	var signers []ssh.Signer
-	var failed []error
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
 		if err == nil {
-			var signer ssh.Signer
-			if signer, err = ssh.ParsePrivateKey(data); err == nil {
-				signers = append(signers, signer)
-				continue
-			}
-			if errors.As(err, new(*ssh.PassphraseMissingError)) {
-				err = errors.New("it has a passphrase; add it to your ssh-agent")
-			}
+			// An agent that asks its user keeps the list waiting as well.
+			stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+			done = func() { stop(); _ = conn.Close() }
+			fromAgent, err = agent.NewClient(conn).Signers()
 		}
-		failed = append(failed, fmt.Errorf("read the ssh key %s: %w", file, err))
+		if err != nil {
+			failure = fmt.Errorf("ask the ssh-agent: %w", err)
+		}
 	}
-	return signers, errors.Join(failed...)
+	own, err := t.operator.identities()
+	failure = errors.Join(failure, err)
+	certificates, err := t.operator.certificates()
+	failure = errors.Join(failure, err)
+	signers := t.operator.offered(fromAgent, own, certificates)
+	if len(signers) == 0 {
+		done()
+		return login{}, pai.Errorf(pai.CodeFailed, "set a key file in the configuration, or start an ssh-agent and add a key to it",
+			"no ssh key for machine %q: %w", t.Name, errors.Join(failure, errNoOperatorKey))
+	}
+	return withKeys(signers, done), nil
 }

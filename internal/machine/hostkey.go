@@ -126,11 +126,11 @@ func PresentedHostKey(ctx context.Context, t Endpoint) (HostKey, error) {
 	if err != nil {
 		return HostKey{}, err
 	}
-	_, done, err := authentication(ctx, t) // a login that cannot work is no reason to ask about keys
+	login, err := authentication(ctx, t) // a login that cannot work is no reason to ask about keys
 	if err != nil {
 		return HostKey{}, err
 	}
-	done()
+	login.done()
 	var key ssh.PublicKey
 	errSeen := errors.New("the key is known now")
 	_, err = handshake(ctx, t, &ssh.ClientConfig{

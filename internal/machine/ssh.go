@@ -110,32 +110,27 @@ func connect(ctx context.Context, t Endpoint) (*ssh.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	methods, done, err := authentication(ctx, t)
+	login, err := authentication(ctx, t)
 	if err != nil {
 		return nil, err
 	}
-	defer done()
-	return handshake(ctx, t, &ssh.ClientConfig{
+	defer login.done()
+	client, err := handshake(ctx, t, &ssh.ClientConfig{
 		Config:            ssh.Config{Ciphers: ciphers()},
 		User:              t.User,
-		Auth:              methods,
+		Auth:              login.methods,
 		HostKeyCallback:   check,
 		HostKeyAlgorithms: algorithms,
 	})
+	return client, login.explain(t, err)
 }
 
 // handshake connects, directly or as the ssh of the operator would.
 func handshake(ctx context.Context, t Endpoint, config *ssh.ClientConfig) (*ssh.Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	var conn net.Conn
-	var err error
 	through := t.operator.proxy(t)
-	if through == nil {
-		conn, err = (&net.Dialer{KeepAlive: keepaliveTimeout}).DialContext(ctx, "tcp", t.HostPort())
-	} else {
-		conn, err = dialProxied(ctx, t, through)
-	}
+	conn, err := t.dial(ctx, through)
 	if err != nil {
 		return nil, connectError(ctx, t, err)
 	}
@@ -149,6 +144,14 @@ func handshake(ctx context.Context, t Endpoint, config *ssh.ClientConfig) (*ssh.
 		return nil, connectError(ctx, t, err)
 	}
 	return ssh.NewClient(c, channels, requests), nil
+}
+
+// dial connects, through a program if there is one.
+func (t Endpoint) dial(ctx context.Context, through []string) (net.Conn, error) {
+	if through != nil {
+		return dialProxied(ctx, t, through)
+	}
+	return (&net.Dialer{KeepAlive: keepaliveTimeout}).DialContext(ctx, "tcp", t.HostPort())
 }
 
 func connectError(ctx context.Context, t Endpoint, err error) error {

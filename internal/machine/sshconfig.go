@@ -21,10 +21,14 @@ import (
 type operatorSSH struct {
 	knownHosts    []string // files
 	identityFiles []string
-	identityAgent string // socket; empty for SSH_AUTH_SOCK
-	hostKeyAlias  string
-	proxyJump     string
-	proxyCommand  string
+	// identitiesOnly: of the keys of the agent, only those of identityFiles are used.
+	identitiesOnly   bool
+	certificateFiles []string
+	identityAgent    string // socket; empty for SSH_AUTH_SOCK
+	noAgent          bool
+	hostKeyAlias     string
+	proxyJump        string
+	proxyCommand     string
 }
 
 // sshConfigTimeout limits the question to ssh, which can run commands of the
@@ -47,7 +51,7 @@ func readOperatorSSH(ctx context.Context, t Endpoint) (operatorSSH, error) {
 		return operatorSSH{}, pai.Errorf(pai.CodeFailed, "correct the ssh configuration; to test it, run: ssh -G "+t.Address,
 			"read the ssh configuration for machine %q: %w: %s", t.Name, err, strings.TrimSpace(failure.String()))
 	}
-	return parseOperatorSSH(out.String()), nil
+	return parseOperatorSSH(out.String(), t), nil
 }
 
 // configArgs make ssh read the configuration of the endpoint.
@@ -59,11 +63,12 @@ func (t Endpoint) configArgs() []string {
 }
 
 // parseOperatorSSH reads the answer of "ssh -G": lines with a key and its value.
-func parseOperatorSSH(text string) operatorSSH {
+func parseOperatorSSH(text string, t Endpoint) operatorSSH {
 	var o operatorSSH
 	for line := range strings.Lines(text) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), " ")
 		if value == "" || value == "none" {
+			o.noAgent = o.noAgent || key == "identityagent" && value == "none"
 			continue
 		}
 		switch key {
@@ -74,7 +79,11 @@ func parseOperatorSSH(text string) operatorSSH {
 				}
 			}
 		case "identityfile":
-			o.identityFiles = append(o.identityFiles, inHome(value))
+			o.identityFiles = append(o.identityFiles, t.expand(value))
+		case "identitiesonly":
+			o.identitiesOnly = value == "yes"
+		case "certificatefile":
+			o.certificateFiles = append(o.certificateFiles, t.expand(value))
 		case "identityagent":
 			if value != "SSH_AUTH_SOCK" {
 				o.identityAgent = inHome(os.ExpandEnv(value))
@@ -88,6 +97,18 @@ func parseOperatorSSH(text string) operatorSSH {
 		}
 	}
 	return o
+}
+
+// expand replaces what names of files can contain: ~, tokens (TOKENS in ssh_config(5)), and
+// variables of the environment.
+func (t Endpoint) expand(file string) string {
+	own, name := inHome("~/"), ""
+	if u, err := user.LookupId(strconv.Itoa(os.Getuid())); err == nil {
+		name = u.Username
+	}
+	tokens := strings.NewReplacer("%%", "%", "%d", strings.TrimSuffix(own, "/"), "%h", t.Address, "%n", t.Address, "%p", fmt.Sprint(t.Port),
+		"%r", t.User, "%u", name, "%i", strconv.Itoa(os.Getuid()))
+	return os.Expand(tokens.Replace(inHome(file)), func(variable string) string { return os.Getenv(variable) })
 }
 
 // inHome replaces ~ at the start of a path, as ssh does: HOME does not matter.
@@ -127,5 +148,5 @@ func (o operatorSSH) proxy(t Endpoint) []string {
 	}
 }
 
-// errNoOperatorAgent is returned where neither an agent nor a key exists.
-var errNoOperatorAgent = errors.New("no ssh-agent and no key file")
+// errNoOperatorKey is returned where neither an agent nor a file has a key.
+var errNoOperatorKey = errors.New("no key in an ssh-agent, and no key file")

@@ -8,9 +8,11 @@ import (
 
 func TestParseOperatorSSH(t *testing.T) {
 	t.Parallel()
-	o := parseOperatorSSH("host 10.0.0.1\nuserknownhostsfile /h/known_hosts /h/known_hosts2 /dev/null\nglobalknownhostsfile /etc/ssh/ssh_known_hosts\n" +
-		"identityfile /h/id_ed25519\nidentityagent none\nhostkeyalias gpu\nproxyjump none\nproxycommand nc -X 5 %h %p %% %r\n")
-	want := operatorSSH{knownHosts: []string{"/h/known_hosts", "/h/known_hosts2", "/etc/ssh/ssh_known_hosts"}, identityFiles: []string{"/h/id_ed25519"}, hostKeyAlias: "gpu", proxyCommand: "nc -X 5 %h %p %% %r"}
+	o := parseOperatorSSH("host 10.0.0.1\nuserknownhostsfile /h/known_hosts /h/known_hosts2 /dev/null\nglobalknownhostsfile /etc/ssh/ssh_known_hosts\n"+
+		"identityfile /h/id_ed25519\nidentityagent none\nhostkeyalias gpu\nproxyjump none\nproxycommand nc -X 5 %h %p %% %r\n"+
+		"identitiesonly yes\ncertificatefile /c/%r@%h:%p-%%-cert.pub\n", Endpoint{Address: "10.0.0.1", Port: 22, User: "u"})
+	want := operatorSSH{knownHosts: []string{"/h/known_hosts", "/h/known_hosts2", "/etc/ssh/ssh_known_hosts"}, identityFiles: []string{"/h/id_ed25519"}, identitiesOnly: true, noAgent: true,
+		certificateFiles: []string{"/c/u@10.0.0.1:22-%-cert.pub"}, hostKeyAlias: "gpu", proxyCommand: "nc -X 5 %h %p %% %r"}
 	if !reflect.DeepEqual(o, want) {
 		t.Errorf("got %+v, want %+v", o, want)
 	}

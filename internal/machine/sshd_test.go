@@ -38,7 +38,7 @@ func startSSHD(t testing.TB) *testSSHD {
 	return startSSHDWith(t, "")
 }
 
-// startSSHDWith adds lines to the configuration of sshd.
+// startSSHDWith puts lines first in the configuration of sshd.
 func startSSHDWith(t testing.TB, lines string) *testSSHD {
 	t.Helper()
 	if _, err := os.Stat(sshdProgram); err != nil {
@@ -68,7 +68,7 @@ func startSSHDWith(t testing.TB, lines string) *testSSHD {
 	write(t, filepath.Join(dir, "authorized_keys"), string(ssh.MarshalAuthorizedKey(userKey)))
 	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	write(t, filepath.Join(dir, "known_hosts"), knownhosts.Line([]string{knownhosts.Normalize(address)}, hostKey)+"\n")
-	write(t, filepath.Join(dir, "sshd_config"), fmt.Sprintf(`ListenAddress %s
+	write(t, filepath.Join(dir, "sshd_config"), lines+fmt.Sprintf(`ListenAddress %s
 HostKey %[2]s/host_key
 AuthorizedKeysFile %[2]s/authorized_keys
 PidFile none
@@ -78,7 +78,8 @@ PermitRootLogin prohibit-password
 StrictModes no
 UsePAM no
 MaxStartups 100
-`, address, dir)+lines+fmt.Sprintf("SetEnv HOME=%s\n", home)) // SetEnv in lines wins
+SetEnv HOME=%s
+`, address, dir, home)) // the first value wins, so that of lines
 
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/oplog"
+	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/rest"
 )
 
@@ -15,7 +16,8 @@ import (
 func (s *Session) StartLog(name string) (log *oplog.Log, stop func(), err error) {
 	log, err = oplog.Open(filepath.Join(s.Dirs.State, "logs"), name, s.secrets()...)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, pai.Errorf(pai.CodeFailed,
+			fmt.Sprintf("every operation writes a log: make %s writable, or copy it to a directory that is, and set PAI_STATE_DIR to the copy", s.Dirs.State), "%w", err)
 	}
 	hosts, progressf := s.Hosts, s.Progressf
 	s.Hosts = map[string]machine.Host{}

@@ -21,6 +21,8 @@ type Root struct {
 	Units map[string]Unit
 	// Programs are the outputs of programs by command line. Others do not exist.
 	Programs map[string]string
+	// Networks are the addresses of its interfaces.
+	Networks []inspect.Network
 }
 
 // Unit is a unit as systemd reports it.
@@ -43,7 +45,9 @@ func NewRoot(t testing.TB) *Root {
 }
 
 // Machine is the machine with this root.
-func (r *Root) Machine() inspect.Machine { return inspect.Machine{Root: string(r.Dir), Run: r.run} }
+func (r *Root) Machine() inspect.Machine {
+	return inspect.Machine{Root: string(r.Dir), Run: r.run, Networks: func() ([]inspect.Network, error) { return r.Networks, nil }}
+}
 
 // Write writes a file.
 func (r *Root) Write(name, content string) {

@@ -1,0 +1,3 @@
+// Package hostsfile keeps the lines of PAI in /etc/hosts. Without them, no kubelet finds the
+// API.
+package hostsfile
