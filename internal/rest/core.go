@@ -47,6 +47,7 @@ type Core struct {
 	now             func() time.Time
 	lists           chan struct{} // one element for each list that is being made
 	large           chan struct{} // one element for each job with many pods that is being read
+	holders         holders
 }
 
 var _ JobAPI = (*Core)(nil)
