@@ -213,7 +213,8 @@ type found struct {
 	task job.TaskStatus
 }
 
-// lookUp finds a task. It is asked again and again while a task waits, so it explains nothing.
+// lookUp finds a task, or an attempt of it. It is asked again and again while a task waits, so it
+// explains nothing.
 func (c *Core) lookUp(ctx context.Context, id JobID, o LogOptions) (found, error) {
 	seen, err := c.observed(ctx, id)
 	if err != nil {
@@ -226,7 +227,11 @@ func (c *Core) lookUp(ctx context.Context, id JobID, o LogOptions) (found, error
 		if o.Index < 0 || o.Index >= len(role.Tasks) {
 			return found{}, taskNotFound(id, role.Name, o.Index)
 		}
-		return found{seen, role.Name, role.Tasks[o.Index]}, nil
+		f := found{seen, role.Name, role.Tasks[o.Index]}
+		if o.Attempt != nil {
+			f.task, err = c.taskAttempt(ctx, id, f, *o.Attempt)
+		}
+		return f, err
 	}
 	return found{}, taskNotFound(id, o.TaskRole, o.Index)
 }
