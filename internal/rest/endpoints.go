@@ -166,11 +166,28 @@ func (h *Handler) list(w http.ResponseWriter, req *http.Request) (any, error) {
 		return nil, pai.Errorf(pai.CodeInvalid, "", "invalid user name %q", f.User)
 	}
 	jobs, err := h.Jobs.List(req.Context(), f)
+	if err == nil && len(jobs) == 0 && f.User != "" {
+		// Jobs of a user who was deleted stay on record.
+		err = h.hasUser(req, f.User)
+	}
 	if err == nil && len(jobs) == 0 && f.VirtualCluster != "" {
 		// Jobs of a virtual cluster that was deleted stay on record.
 		err = h.hasVirtualCluster(req.Context(), f.VirtualCluster)
 	}
 	return jobs, err
+}
+
+// hasUser returns an error if a user does not exist and the caller can know that. Users that
+// cannot be read now are no error: a list without jobs is right either way.
+func (h *Handler) hasUser(req *http.Request, name string) error {
+	a, err := h.accounts()
+	if err != nil || h.authorize(req, identity.Read, identity.Object{Kind: identity.User, Name: name, Owner: name}) != nil {
+		return nil
+	}
+	if _, err = a.Get(req.Context(), name); pai.CodeOf(err) == pai.CodeNotFound {
+		return err
+	}
+	return nil
 }
 
 func (h *Handler) hasVirtualCluster(ctx context.Context, name string) error {
