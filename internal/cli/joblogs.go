@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
+	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/rest"
 )
@@ -28,7 +31,7 @@ func newJobLogsCommand(c *jobClient) *cobra.Command {
 			return err
 		}
 		defer stream.Close()
-		return writeLogs(c.env, stream)
+		return writeLogs(c.env, id, stream)
 	})
 	cmd.Flags().BoolVarP(&o.Follow, "follow", "f", false, "follow the log until the task ends")
 	cmd.Flags().StringVar(&o.TaskRole, "task-role", "", "task role (default: the first task role of the job)")
@@ -39,14 +42,25 @@ func newJobLogsCommand(c *jobClient) *cobra.Command {
 	return cmd
 }
 
-func writeLogs(env *Env, stream io.Reader) error {
-	if !env.JSON() {
+// writeLogs writes the output of a task: to a file or a pipe as the task wrote it, byte for byte.
+func writeLogs(env *Env, id rest.JobID, stream io.Reader) error {
+	switch {
+	case env.JSON():
+		text, err := io.ReadAll(stream)
+		if err != nil {
+			return err
+		}
+		if !utf8.Valid(text) {
+			return pai.Errorf(pai.CodeRefused, "print it as it is, without -o json; run: paictl job logs "+id.String(),
+				"the output of the task is not text in UTF-8, and JSON would change it")
+		}
+		return env.Show(map[string]string{"log": string(text)}, nil)
+	case env.Terminal:
+		terminal := ui.NewTerminal(env.Out)
+		_, err := io.Copy(terminal, stream)
+		return cmp.Or(err, terminal.Close())
+	default:
 		_, err := io.Copy(env.Out, stream)
 		return err
 	}
-	text, err := io.ReadAll(stream)
-	if err != nil {
-		return err
-	}
-	return env.Show(map[string]string{"log": string(text)}, nil)
 }
