@@ -47,7 +47,7 @@ func Waits(t TaskStatus, events []corev1.Event) string {
 }
 
 // NotCreated is why the pods of a task role are not created, from the events of its Job; empty
-// if no event says so.
+// if no event has a reason.
 func NotCreated(events []corev1.Event) string {
 	events = slices.DeleteFunc(slices.Clone(events), func(e corev1.Event) bool { return e.Reason != "FailedCreate" })
 	warning, found := newestWarning(events)

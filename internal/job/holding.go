@@ -95,7 +95,7 @@ func (h Holding) add(role batchv1.JobSpec) {
 }
 
 // endOf is when the time limit of a job ends it; zero if it has none. A job that can be
-// started again goes on after its limit.
+// started again continues after its limit.
 func endOf(js jobset.JobSet) time.Time {
 	if len(js.Spec.ReplicatedJobs) == 0 || js.Spec.FailurePolicy != nil && js.Spec.FailurePolicy.MaxRestarts > 0 {
 		return time.Time{}

@@ -18,7 +18,7 @@ import (
 	"pai.dev/pai/internal/tasklog"
 )
 
-// podsOutput is a machine on which each pod wrote its name.
+// podsOutput is a machine whose pods each wrote their name.
 type podsOutput struct{}
 
 func (podsOutput) Read(_ context.Context, _ string, r tasklog.Request) (io.ReadCloser, string, error) {

@@ -15,7 +15,7 @@ import (
 
 const (
 	// maxExplained is how many tasks that wait are explained with events, and how many task
-	// roles: each is a request, and the first ones tell what the others have as well.
+	// roles: each is a request, and the others often wait for the same.
 	maxExplained = 3
 	// explainTimeout is how long an answer waits for an explanation. It says less without it.
 	explainTimeout = 6 * time.Second

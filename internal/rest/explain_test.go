@@ -64,8 +64,8 @@ func (m *memory) pod(t *testing.T, s job.Status, role string, index int, change 
 	}
 }
 
-// tells makes the cluster answer for events by their selector, and counts the requests.
-func (m *memory) tells(events map[string]corev1.Event, err error) *int {
+// reports makes the cluster answer for events by their selector, and counts the requests.
+func (m *memory) reports(events map[string]corev1.Event, err error) *int {
 	asked := 0
 	m.clientset.(*fake.Clientset).PrependReactor("list", "events", func(a clienttesting.Action) (bool, runtime.Object, error) {
 		asked++
@@ -97,12 +97,12 @@ func TestWaitingTasksAreExplained(t *testing.T) {
 	for i := range 20 {
 		m.pod(t, s, "worker", i, nil)
 	}
-	asked := m.tells(map[string]corev1.Event{
+	asked := m.reports(map[string]corev1.Event{
 		"train-worker-0":       warning("FailedMount", "no such volume", 0),
 		s.Object + "-server-0": warning("FailedCreate", "Error creating: denied by policy", time.Minute),
-		s.Object + "-worker-0": warning("FailedCreate", "nobody asks for this", 0),
+		s.Object + "-worker-0": warning("FailedCreate", "not asked for", 0),
 		"train-worker-1":       warning("Failed", "Failed to pull image: \x1b[2Jdenied", 0),
-		"train-worker-19":      warning("Failed", "nobody asks for this", 0),
+		"train-worker-19":      warning("Failed", "not asked for", 0),
 	}, nil)
 	got, err := core.Get(ctx, id)
 	if err != nil {
@@ -126,7 +126,7 @@ func TestWaitingTasksAreExplained(t *testing.T) {
 	if _, err := core.lookUp(ctx, id, LogOptions{}); err != nil || *asked != maxExplained+2 {
 		t.Errorf("a look: %v after %d requests", err, *asked)
 	}
-	m.tells(nil, errors.New("the API server is away"))
+	m.reports(nil, errors.New("no connection"))
 	if got, err := core.Get(ctx, id); err != nil || got.State != job.StateWaiting {
 		t.Errorf("without events: %s, %v", got.State, err)
 	}
@@ -137,7 +137,7 @@ func TestEventsOfAnEarlierJobAreNotSaid(t *testing.T) {
 	t.Parallel()
 	m := newMemory("default")
 	s := m.admitted(t, "ada", "train", 1)
-	m.tells(map[string]corev1.Event{s.Object + "-worker-0": warning("FailedCreate", "Error creating: an earlier job", 2*time.Hour)}, nil)
+	m.reports(map[string]corev1.Event{s.Object + "-worker-0": warning("FailedCreate", "Error creating: an earlier job", 2*time.Hour)}, nil)
 	got, err := NewCore(m, []string{"default"}).Get(WithCaller(t.Context(), Caller{Name: "ada"}), JobID{"ada", "train"})
 	if err != nil || strings.Contains(got.Message, "earlier") {
 		t.Errorf("got %q, %v", got.Message, err)

@@ -45,7 +45,7 @@ func (h *holders) keep(vc string, held heldQuota) {
 	h.byVC[vc] = held
 }
 
-// holdersIn are the jobs that hold quota of a virtual cluster, whoever their users are; nil if
+// holdersIn are the jobs that hold quota of a virtual cluster, of all users; nil if
 // that is not known soon enough. To read them is one list of jobs, which counts as such.
 func (c *Core) holdersIn(ctx context.Context, vc string) []job.Holding {
 	if held, ok := c.holders.fresh(vc, c.now()); ok {

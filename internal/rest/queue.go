@@ -199,7 +199,7 @@ func (c *Core) whoHolds(caller Caller, jobs []held) string {
 	return "; " + named[0] + " holds the rest"
 }
 
-// firstEnd is when the first of the jobs ends at the latest; empty if no time limit says so.
+// firstEnd is when the first of the jobs ends at the latest; empty if no time limit decides.
 // It does not say which one.
 func firstEnd(jobs []held, now time.Time) string {
 	var first time.Time

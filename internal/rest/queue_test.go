@@ -22,7 +22,7 @@ const waitsForGPUs = "couldn't assign flavors to pod set worker: insufficient un
 	"couldn't assign flavors to pod set ps: insufficient unused quota for nvidia.com/gpu in flavor default, 3 more needed"
 
 // The words of Kueue become a sentence, whichever version says them.
-func TestQuotaIsSaidInPlainWords(t *testing.T) {
+func TestQuotaIsInPlainWords(t *testing.T) {
 	t.Parallel()
 	for message, want := range map[string]string{
 		waitsForGPUs: "it needs 3 GPUs and 1000 MiB of memory more than its virtual cluster has free; it starts when enough of that is free; a job that asks for less can start earlier",
@@ -99,7 +99,7 @@ func TestWhoHoldsQuota(t *testing.T) {
 	m.dynamic.(*dynamicfake.FakeDynamicClient).PrependReactor("list", "jobsets", func(clienttesting.Action) (bool, runtime.Object, error) {
 		lists++
 		if fail {
-			return true, nil, errors.New("the API server is away")
+			return true, nil, errors.New("no connection")
 		}
 		return false, nil, nil
 	})
