@@ -25,6 +25,8 @@ type Env struct {
 	CacheDir string
 	// Interactive is true if In is a terminal.
 	Interactive bool
+	// Terminal is true if Out is a terminal.
+	Terminal bool
 
 	yes bool // value of --yes
 }
@@ -45,6 +47,7 @@ func DefaultEnv() (*Env, error) {
 		StateDir:    state,
 		CacheDir:    cache,
 		Interactive: term.IsTerminal(int(os.Stdin.Fd())),
+		Terminal:    term.IsTerminal(int(os.Stdout.Fd())),
 	}, nil
 }
 

@@ -332,40 +332,6 @@ func writeJob(p *ui.Page, s job.Status) {
 	}
 }
 
-func newJobLogsCommand(c *jobClient) *cobra.Command {
-	var o rest.LogOptions
-	cmd := c.command("logs", "Print the log of a task", func(ctx context.Context, api rest.JobAPI, id rest.JobID) error {
-		if o.Tail < 0 || o.Index < 0 {
-			return pai.Errorf(pai.CodeUsage, "", "--tail and --index must not be negative")
-		}
-		o.Missing = func(what string) { fmt.Fprintln(c.env.Err, what) }
-		stream, err := api.Logs(ctx, id, o)
-		if err != nil {
-			return err
-		}
-		defer stream.Close()
-		return writeLogs(c.env, stream)
-	})
-	cmd.Flags().BoolVarP(&o.Follow, "follow", "f", false, "follow the log until the task ends")
-	cmd.Flags().StringVar(&o.TaskRole, "task-role", "", "task role (default: the first task role of the job)")
-	cmd.Flags().IntVar(&o.Index, "index", 0, "index of the task in its task role")
-	cmd.Flags().Int64Var(&o.Tail, "tail", 0, "number of last lines to print (default: all)")
-	cmd.Flags().BoolVar(&o.Timestamps, "timestamps", false, "prefix each line with its time")
-	return cmd
-}
-
-func writeLogs(env *Env, stream io.Reader) error {
-	if !env.JSON() {
-		_, err := io.Copy(env.Out, stream)
-		return err
-	}
-	text, err := io.ReadAll(stream)
-	if err != nil {
-		return err
-	}
-	return env.Show(map[string]string{"log": string(text)}, nil)
-}
-
 func newJobStopCommand(c *jobClient) *cobra.Command {
 	return c.command("stop", "Stop a job, but keep its record", func(ctx context.Context, api rest.JobAPI, id rest.JobID) error {
 		if err := api.Stop(ctx, id); err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http/httptest"
@@ -24,6 +25,7 @@ import (
 type oneJob struct {
 	stopped    bool
 	unreported error // of Operations
+	output     string
 }
 
 func (s *oneJob) status() job.Status {
@@ -78,6 +80,12 @@ func (s *oneJob) Stop(context.Context, rest.JobID) error {
 
 func (s *oneJob) Logs(_ context.Context, _ rest.JobID, o rest.LogOptions) (io.ReadCloser, error) {
 	o.Missing("output before 12:00 might be missing")
+	if s.output != "" {
+		return io.NopCloser(strings.NewReader(s.output)), nil
+	}
+	if o.Attempt != nil {
+		return io.NopCloser(strings.NewReader(fmt.Sprintf("2025-01-01T00:00:00Z attempt %d\n", *o.Attempt))), nil
+	}
 	return io.NopCloser(strings.NewReader("2025-01-01T00:00:00Z step 1\n")), nil
 }
 
@@ -152,6 +160,9 @@ func TestJobCommands(t *testing.T) {
 		{[]string{"job", "logs", "train"}, "", 0, "step 1\n", "output before 12:00 might be missing\n"},
 		{[]string{"job", "logs", "train", "--tail", "-1"}, "", 2, "", "must not be negative"},
 		{[]string{"job", "logs", "train", "--index", "-1"}, "", 2, "", "must not be negative"},
+		{[]string{"job", "logs", "train", "--attempt", "-1"}, "", 2, "", "must not be negative"},
+		{[]string{"job", "logs", "train", "--attempt", "0"}, "", 0, "attempt 0\n", ""},
+		{[]string{"job", "logs", "train", "--attempt", "2", "-f"}, "", 0, "attempt 2\n", ""},
 		{[]string{"job", "logs", "-f", "train"}, "", 0, "step 1\n", ""},
 		{[]string{"job", "stop", "train"}, "", 0, "admin~train is STOPPING", ""},
 		{[]string{"job", "show", "train", "--cluster-id", "elsewhere"}, "", 1, "", "access to the REST server not found"},

@@ -35,30 +35,81 @@ func ExitReasons() []ExitReason {
 	}
 }
 
-// ending is why a container ended with an error, and what helps.
+// EndReason is what a reason of the kubelet or the runtime for the end of a task means, and what
+// its user can do.
+type EndReason struct {
+	Reason  string
+	Meaning string
+	Advice  string
+}
+
+// EndReasons are the reasons with a known meaning. docs/jobs.md has the same table.
+func EndReasons() []EndReason {
+	return []EndReason{
+		{"OOMKilled", "it needed more memory than the task has", "increase memoryMB"},
+		{"StartError", "the runtime could not start the container", "see the reason that follows: often the image lacks a program, or memoryMB is too small"},
+		{"Evicted", "its machine ended it, because it used more disk space than its limit, or because the machine ran out of disk space or memory", "use less disk space, or ask your operator for a larger limit"},
+		{"ContainerStatusUnknown", "its end was not observed, because its machine failed or restarted", "if it was not retried, submit the job again"},
+	}
+}
+
+// knownReason is the sentence about a reason; empty if its meaning is not known.
+func knownReason(reason string) string {
+	for _, r := range EndReasons() {
+		if r.Reason == reason {
+			return r.Meaning + "; " + r.Advice
+		}
+	}
+	return ""
+}
+
+// ending is why a container ended with an error, what helps, and what it said itself.
 func ending(end *corev1.ContainerStateTerminated) string {
-	code := int(end.ExitCode)
+	code := fmt.Sprintf("ended with exit code %d", end.ExitCode)
 	switch end.Reason {
 	case "OOMKilled":
-		return fmt.Sprintf("ended with exit code %d: it needed more memory than the task has; increase memoryMB", code)
+		return code + ": " + knownReason(end.Reason) + lastWords(end.Message)
 	case "StartError", "ContainerCannotRun":
 		return "could not start: " + startFailure(end.Message)
 	case "ContainerStatusUnknown":
-		return "its end was not observed, because its machine failed or restarted"
+		return knownReason(end.Reason) // its message is that of the kubelet, and says the same
 	}
 	for _, r := range ExitReasons() {
-		if r.Code == code {
-			return fmt.Sprintf("ended with exit code %d: %s; %s", code, r.Meaning, r.Advice)
+		if r.Code == int(end.ExitCode) {
+			return code + ": " + r.Meaning + "; " + r.Advice + lastWords(end.Message)
 		}
 	}
-	text := fmt.Sprintf("ended with exit code %d", code)
 	if end.Reason != "Error" && end.Reason != "" {
-		text += " (" + end.Reason + ")"
+		code += " (" + Clean(end.Reason, maxSaid) + ")"
 	}
-	if message := strings.TrimSpace(end.Message); message != "" {
-		text += ": " + message
+	if said := Clean(end.Message, maxSaid); said != "" {
+		code += ": " + said
 	}
-	return text
+	return code
+}
+
+// lastWords are what a container wrote about its end (/dev/termination-log).
+func lastWords(message string) string {
+	said := Clean(message, maxSaid)
+	if said == "" {
+		return ""
+	}
+	return "; it said: " + said
+}
+
+// podEnding is why the kubelet ended a pod; empty if it did not.
+func podEnding(reason, message string) string {
+	said := Clean(message, maxSaid)
+	known := knownReason(reason)
+	switch {
+	case known != "" && said != "":
+		return known + " (" + said + ")"
+	case known != "":
+		return known
+	case said != "":
+		return said
+	}
+	return Clean(reason, maxSaid)
 }
 
 // startFailures find the cause in what a runtime reports. The cause is its last
@@ -80,16 +131,16 @@ var startFailures = []struct {
 // startFailure is what a runtime reports, in a sentence. What is unknown stays in
 // the words of the runtime.
 func startFailure(message string) string {
-	message = strings.Join(strings.Fields(message), " ")
+	message = Clean(message, 8<<10) // the kubelet stores no longer one, and the cause is at its end
 	for _, f := range startFailures {
 		if at := f.find.FindStringSubmatchIndex(message); at != nil {
-			return string(f.find.ExpandString(nil, f.say, message, at))
+			return Clean(string(f.find.ExpandString(nil, f.say, message, at)), maxSaid)
 		}
 	}
 	if message == "" {
 		return "the runtime gave no reason"
 	}
-	return message
+	return Clean(message, maxSaid)
 }
 
 // waitingReasons say what a task waits for that has no container yet, by the reason
@@ -108,13 +159,13 @@ func waiting(w *corev1.ContainerStateWaiting) string {
 	say, known := waitingReasons[w.Reason]
 	switch {
 	case !known && w.Message == "":
-		return w.Reason
+		return Clean(w.Reason, maxSaid)
 	case !known:
 		return startFailure(w.Message)
 	case w.Message == "":
 		return w.Reason + ": " + say
 	default:
-		return w.Reason + ": " + say + " (" + strings.Join(strings.Fields(w.Message), " ") + ")"
+		return w.Reason + ": " + say + " (" + Clean(w.Message, maxSaid) + ")"
 	}
 }
 
@@ -127,6 +178,7 @@ var notOfKind = regexp.MustCompile(`^0/(\d+) nodes are available: (\d+) node\(s\
 // none, from the words of the scheduler.
 func unscheduled(message, kind string) string {
 	message, _, _ = strings.Cut(message, " preemption:")
+	message = Clean(message, maxSaid)
 	machine := "machine"
 	if kind != "" {
 		machine = "machine of the kind " + kind

@@ -19,10 +19,13 @@ func TestEndingHasTheReasonOfTheRuntime(t *testing.T) {
 		reason, message, want string
 	}{
 		{3, "Error", "", "ended with exit code 3"},
-		{3, "Error", "disk\nquota\n", "ended with exit code 3: disk\nquota"},
+		{3, "Error", "disk\nquota\n", "ended with exit code 3: disk quota"},
 		{127, "Error", "", "ended with exit code 127: a command was not found; check the name of the command, or use an image that has it"},
+		{127, "Error", "train:\n\x1b[2J not found", "ended with exit code 127: a command was not found; check the name of the command, or use an image that has it; it said: train: [2J not found"},
+		{3, "Error", strings.Repeat("x", 5000), "ended with exit code 3: " + strings.Repeat("x", maxSaid-3) + "…"},
+		{137, "OOMKilled", "step 7", "ended with exit code 137: it needed more memory than the task has; increase memoryMB; it said: step 7"},
 		{137, "OOMKilled", "", "ended with exit code 137: it needed more memory than the task has; increase memoryMB"},
-		{137, "ContainerStatusUnknown", "x", "its end was not observed, because its machine failed or restarted"},
+		{137, "ContainerStatusUnknown", "x", "its end was not observed, because its machine failed or restarted; if it was not retried, submit the job again"},
 		{128, "StartError", way + `error during container init: exec: "/bin/sh": stat /bin/sh: no such file or directory: unknown`, "could not start: /bin/sh is not in the image; use an image that has it"},
 		{128, "StartError", way + `exec: "bash": executable file not found in $PATH`, "could not start: bash is not in the image; use an image that has it"},
 		{128, "StartError", way + "container init was OOM-killed (memory limit too low?): unknown", "could not start: the memory of the task is too small to start a container; increase memoryMB"},
@@ -48,6 +51,30 @@ func TestExitReasonsAreDocumented(t *testing.T) {
 	for _, r := range ExitReasons() {
 		if row := fmt.Sprintf("| %d | %s | %s |", r.Code, r.Meaning, r.Advice); !strings.Contains(string(page), row) {
 			t.Errorf("docs/jobs.md lacks the row %s", row)
+		}
+	}
+	for _, r := range EndReasons() {
+		if row := fmt.Sprintf("| `%s` | %s | %s |", r.Reason, r.Meaning, r.Advice); !strings.Contains(string(page), row) {
+			t.Errorf("docs/jobs.md lacks the row %s", row)
+		}
+	}
+}
+
+// What the kubelet ends is explained by its reason.
+func TestEndOfAPodHasItsReason(t *testing.T) {
+	t.Parallel()
+	const evicted = "its machine ended it, because it used more disk space than its limit, or because the machine ran out of disk space or memory; use less disk space, or ask your operator for a larger limit"
+	for _, c := range []struct{ reason, message, want string }{
+		{"Evicted", "Pod ephemeral local storage usage exceeds the total limit of containers 10Gi. ", evicted + " (Pod ephemeral local storage usage exceeds the total limit of containers 10Gi.)"},
+		{"Evicted", "", evicted},
+		{"UnexpectedAdmissionError", "Allocate failed:\nno GPU", "Allocate failed: no GPU"},
+		{"NodeLost", "", "NodeLost"},
+	} {
+		p := pod("1", corev1.PodFailed, 0, exited(137))
+		p.Status.Reason, p.Status.Message = c.reason, c.message
+		s, err := ReadStatus(jobSetOf(t, false, ""), []corev1.Pod{p})
+		if err != nil || s.TaskRoles[0].Tasks[1].Message != c.want {
+			t.Errorf("%s: got %q, %v, want %q", c.reason, s.TaskRoles[0].Tasks[1].Message, err, c.want)
 		}
 	}
 }

@@ -85,7 +85,7 @@ func readTask(t *TaskStatus, pod *corev1.Pod) {
 	case corev1.PodSucceeded:
 		t.State = StateSucceeded
 	case corev1.PodFailed:
-		t.State, t.Message = StateFailed, cmp.Or(pod.Status.Message, pod.Status.Reason)
+		t.State, t.Message = StateFailed, podEnding(pod.Status.Reason, pod.Status.Message)
 	default:
 		t.State, t.Message = StateWaiting, waitingFor(pod)
 	}

@@ -71,6 +71,7 @@ func outputParameters() []parameter {
 	return []parameter{
 		{name: "taskRole", what: "The task role; the first one if it is empty.", schema: apidoc.Text()},
 		{name: "index", what: "The index of the task in its role.", schema: apidoc.Whole(0, math.MaxInt)},
+		{name: "attempt", what: "The attempt of the task, counted from 0; the newest one if it is empty.", schema: apidoc.Whole(0, math.MaxInt)},
 		{name: "tail", what: "How many of the last lines; 0 is all.", schema: apidoc.Whole(0, math.MaxInt64)},
 		{name: "follow", what: "Whether to wait for more output until the task ends.", schema: apidoc.Truth()},
 		{name: "timestamps", what: "Whether to put the time and a space before each line.", schema: apidoc.Truth()},
@@ -187,6 +188,7 @@ func headerTexts() map[string]string {
 		"Location":         "The address of the job.",
 		incompleteHeader:   "Why jobs that left the cluster are missing.",
 		missingHeader:      "What is missing in the output.",
+		attemptHeader:      "The attempt of the task whose output it is, if the request names one.",
 		notStartedHeader:   "With true, the followed task waits, which is no failure.",
 		"Retry-After":      "How many seconds to wait before the next request.",
 		"WWW-Authenticate": "How to authenticate.",

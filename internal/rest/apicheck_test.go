@@ -126,7 +126,7 @@ func (c *apiCheck) answer(method, path string, status int, header http.Header, b
 		response = c.at(keys...)
 	}
 	described, _ := response["headers"].(map[string]any)
-	for _, name := range []string{"Location", incompleteHeader, notStartedHeader, missingHeader, "Retry-After", "WWW-Authenticate"} {
+	for _, name := range []string{"Location", incompleteHeader, notStartedHeader, missingHeader, attemptHeader, "Retry-After", "WWW-Authenticate"} {
 		if _, ok := described[name]; !ok && header.Get(name) != "" {
 			return fmt.Errorf("%s %s: %d: the header %s is not described", method, template, status, name)
 		}

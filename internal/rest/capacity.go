@@ -248,12 +248,12 @@ func (c *Core) Pods(ctx context.Context, namespace, selector string) (*corev1.Po
 func (c *Core) Events(ctx context.Context, id JobID) ([]openpai.Event, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	o, err := c.observed(ctx, id)
+	if err != nil {
+		return nil, err
+	}
 	return reading(ctx, func(ctx context.Context) ([]openpai.Event, error) {
-		s, err := c.get(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		events, err := c.eventsOf(ctx, s)
+		events, err := c.eventsOf(ctx, o.status)
 		if err != nil {
 			return nil, apiError("list the events of the job", err)
 		}

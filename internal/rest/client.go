@@ -140,6 +140,9 @@ func (c *Client) logs(ctx context.Context, id JobID, o LogOptions) (io.ReadClose
 		q.Set("taskRole", o.TaskRole)
 	}
 	q.Set("index", strconv.Itoa(o.Index))
+	if o.Attempt != nil {
+		q.Set("attempt", strconv.Itoa(*o.Attempt))
+	}
 	q.Set("follow", strconv.FormatBool(o.Follow))
 	q.Set("timestamps", strconv.FormatBool(o.Timestamps))
 	if o.Tail > 0 {
@@ -151,6 +154,11 @@ func (c *Client) logs(ctx context.Context, id JobID, o LogOptions) (io.ReadClose
 	resp, err := c.do(ctx, http.MethodGet, pathOf(id, "/logs"), q, "", nil)
 	if err != nil {
 		return nil, err
+	}
+	if o.Attempt != nil && resp.Header.Get(attemptHeader) != strconv.Itoa(*o.Attempt) {
+		resp.Body.Close()
+		return nil, pai.Errorf(pai.CodeRefused, "upgrade the services first; run: paictl upgrade plan",
+			"the REST server is older than this paictl and has only the output of the newest attempt")
 	}
 	if o.Missing != nil {
 		for _, what := range resp.Header.Values(missingHeader) {

@@ -47,13 +47,14 @@ type Core struct {
 	now             func() time.Time
 	lists           chan struct{} // one element for each list that is being made
 	large           chan struct{} // one element for each job with many pods that is being read
+	holders         *holders
 }
 
 var _ JobAPI = (*Core)(nil)
 
 // NewCore returns a Core that runs jobs in the virtual clusters.
 func NewCore(cluster Cluster, virtualClusters []string) *Core {
-	return &Core{cluster: cluster, virtualClusters: virtualClusters, now: time.Now, lists: make(chan struct{}, maxLists), large: make(chan struct{}, maxLists)}
+	return &Core{cluster: cluster, virtualClusters: virtualClusters, now: time.Now, lists: make(chan struct{}, maxLists), large: make(chan struct{}, maxLists), holders: &holders{}}
 }
 
 // WithContainment sets what the operator granted to the tasks of virtual clusters.
@@ -219,22 +220,37 @@ func age(a, b *unstructured.Unstructured) int {
 func (c *Core) Get(ctx context.Context, id JobID) (job.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	return reading(ctx, func(ctx context.Context) (job.Status, error) { return c.get(ctx, id) })
+	o, err := c.observed(ctx, id)
+	if err == nil {
+		c.explain(ctx, o.set, &o.status)
+	}
+	return o.status, err
 }
 
 // Living implements ClusterAPI.
-func (c *Core) Living(ctx context.Context, id JobID) (job.Status, error) { return c.Get(ctx, id) }
+func (c *Core) Living(ctx context.Context, id JobID) (job.Status, error) {
+	o, err := c.observed(ctx, id)
+	return o.status, err
+}
 
-func (c *Core) get(ctx context.Context, id JobID) (job.Status, error) {
-	obj, err := c.find(ctx, id)
-	if err != nil {
-		return job.Status{}, err
-	}
-	s, err := c.status(ctx, obj)
-	if err == nil && s.State == job.StateWaiting && suspended(obj) {
-		s.Message = firstOf(c.whyQueued(ctx, obj), s.Message)
-	}
-	return s, err
+// observed is a job with its JobSet.
+type observed struct {
+	set    *unstructured.Unstructured
+	status job.Status
+}
+
+// observed returns a job as its objects say, without what explains why it waits.
+func (c *Core) observed(ctx context.Context, id JobID) (observed, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return reading(ctx, func(ctx context.Context) (observed, error) {
+		set, err := c.find(ctx, id)
+		if err != nil {
+			return observed{}, err
+		}
+		s, err := c.status(ctx, set)
+		return observed{set, s}, err
+	})
 }
 
 func (c *Core) status(ctx context.Context, obj *unstructured.Unstructured) (job.Status, error) {

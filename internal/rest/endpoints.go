@@ -55,7 +55,7 @@ func (h *Handler) endpoints() []endpoint {
 		{http.MethodPut, "/jobs/{id}/executionType", accepted, identity.Update, identity.Job, h.executionType,
 			about{summary: "Stop a job", body: executionBody{}, required: []string{"value"}, answer: message{}}},
 		{http.MethodGet, "/jobs/{id}/logs", ok, identity.Read, identity.Job, h.logs,
-			about{summary: "Read the output of a task", query: outputParameters(), answer: plainText(""), headers: []string{missingHeader}, failures: []int{http.StatusConflict}}},
+			about{summary: "Read the output of a task", query: outputParameters(), answer: plainText(""), headers: []string{missingHeader, attemptHeader}, failures: []int{http.StatusConflict}}},
 		{http.MethodGet, "/operations", ok, identity.List, identity.Operation, h.listOperations,
 			about{summary: "List the operations on the cluster, the newest first", answer: OperationList{}}},
 		{http.MethodGet, "/operations/{operation}", ok, identity.Read, identity.Operation, h.getOperation,
@@ -166,11 +166,28 @@ func (h *Handler) list(w http.ResponseWriter, req *http.Request) (any, error) {
 		return nil, pai.Errorf(pai.CodeInvalid, "", "invalid user name %q", f.User)
 	}
 	jobs, err := h.Jobs.List(req.Context(), f)
+	if err == nil && len(jobs) == 0 && f.User != "" {
+		// Jobs of a user who was deleted stay on record.
+		err = h.hasUser(req, f.User)
+	}
 	if err == nil && len(jobs) == 0 && f.VirtualCluster != "" {
 		// Jobs of a virtual cluster that was deleted stay on record.
 		err = h.hasVirtualCluster(req.Context(), f.VirtualCluster)
 	}
 	return jobs, err
+}
+
+// hasUser returns an error if a user does not exist and the caller can know that. Users that
+// cannot be read now are no error: a list without jobs is right either way.
+func (h *Handler) hasUser(req *http.Request, name string) error {
+	a, err := h.accounts()
+	if err != nil || h.authorize(req, identity.Read, identity.Object{Kind: identity.User, Name: name, Owner: name}) != nil {
+		return nil
+	}
+	if _, err = a.Get(req.Context(), name); pai.CodeOf(err) == pai.CodeNotFound {
+		return err
+	}
+	return nil
 }
 
 func (h *Handler) hasVirtualCluster(ctx context.Context, name string) error {
@@ -244,6 +261,7 @@ func logOptions(req *http.Request) (LogOptions, error) {
 	o := LogOptions{TaskRole: q.Get("taskRole")}
 	for name, parse := range map[string]func(v string) error{
 		"index":      func(v string) (err error) { o.Index, err = strconv.Atoi(v); return },
+		"attempt":    func(v string) (err error) { o.Attempt = new(int); *o.Attempt, err = strconv.Atoi(v); return },
 		"tail":       func(v string) (err error) { o.Tail, err = strconv.ParseInt(v, 10, 64); return },
 		"follow":     func(v string) (err error) { o.Follow, err = strconv.ParseBool(v); return },
 		"timestamps": func(v string) (err error) { o.Timestamps, err = strconv.ParseBool(v); return },
@@ -254,6 +272,9 @@ func logOptions(req *http.Request) (LogOptions, error) {
 				return o, pai.Errorf(pai.CodeInvalid, "", "%s=%s: %w", name, v, err)
 			}
 		}
+	}
+	if o.Attempt != nil && *o.Attempt < 0 {
+		return o, pai.Errorf(pai.CodeInvalid, "", "attempt=%d: want no negative number", *o.Attempt)
 	}
 	if o.Tail < 0 || o.Index < 0 {
 		return o, pai.Errorf(pai.CodeInvalid, "", "tail=%d, index=%d: want no negative number", o.Tail, o.Index)

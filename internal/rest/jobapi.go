@@ -88,7 +88,9 @@ func (f Filter) matches(s job.Status) bool {
 type LogOptions struct {
 	TaskRole string // empty: the first one
 	Index    int
-	Follow   bool // until the task has ended
+	// Attempt is which attempt of the task, counted from 0; nil is the newest one.
+	Attempt *int
+	Follow  bool // until the task has ended
 	// Tail is the number of last lines; 0 means all.
 	Tail int64
 	// Timestamps puts the time (RFC 3339, nanoseconds) and a space before each line.

@@ -62,7 +62,7 @@ func TestJobLives(t *testing.T) {
 		id := submit(t, "large", "    resourcePerInstance: {cpu: 2, memoryMB: 16, gpu: 0}\n")
 		eventually(t, "Kueue says why it waits", func() string {
 			s := w.is(t, id, job.StateWaiting)
-			if strings.Contains(s.Message, "insufficient quota for cpu") {
+			if strings.Contains(s.Message, "it cannot start: its virtual cluster has") {
 				return ""
 			}
 			return s.Message

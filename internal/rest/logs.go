@@ -197,9 +197,9 @@ func (c *Core) task(ctx context.Context, id JobID, o LogOptions) (job.TaskStatus
 			return t, "", pai.Errorf(pai.CodeNotFound, "", "the output of task %s %d of job %s was deleted with its pod when the job ended", found.role, t.Index, id)
 		case !o.Follow:
 			return t, "", pai.Errorf(pai.CodeRefused, "follow the output; run: paictl job logs -f "+id.String(),
-				"task %s %d of job %s has not started yet: %s", found.role, t.Index, id, firstOf(t.Message, found.status.Message, "it is waiting"))
+				"task %s %d of job %s has not started yet: %s", found.role, t.Index, id, c.whyWaits(ctx, found))
 		case time.Since(start) >= startWait:
-			return t, "", errNotStarted.because("task %s %d of job %s: %s", found.role, t.Index, id, firstOf(t.Message, found.status.Message, "it is waiting"))
+			return t, "", errNotStarted.because("task %s %d of job %s: %s", found.role, t.Index, id, c.whyWaits(ctx, found))
 		}
 		if err := poll.Sleep(ctx, startPoll); err != nil {
 			return t, "", err
@@ -208,26 +208,40 @@ func (c *Core) task(ctx context.Context, id JobID, o LogOptions) (job.TaskStatus
 }
 
 type found struct {
-	status job.Status
-	role   string
-	task   job.TaskStatus
+	observed
+	role string
+	task job.TaskStatus
 }
 
+// lookUp finds a task, or an attempt of it. It is asked again and again while a task waits, so it
+// explains nothing.
 func (c *Core) lookUp(ctx context.Context, id JobID, o LogOptions) (found, error) {
-	status, err := c.Get(ctx, id)
+	seen, err := c.observed(ctx, id)
 	if err != nil {
 		return found{}, err
 	}
-	for _, role := range status.TaskRoles {
+	for _, role := range seen.status.TaskRoles {
 		if o.TaskRole != "" && o.TaskRole != role.Name {
 			continue
 		}
 		if o.Index < 0 || o.Index >= len(role.Tasks) {
 			return found{}, taskNotFound(id, role.Name, o.Index)
 		}
-		return found{status, role.Name, role.Tasks[o.Index]}, nil
+		f := found{seen, role.Name, role.Tasks[o.Index]}
+		if o.Attempt != nil {
+			f.task, err = c.taskAttempt(ctx, id, f, *o.Attempt)
+		}
+		return f, err
 	}
 	return found{}, taskNotFound(id, o.TaskRole, o.Index)
+}
+
+// whyWaits is why a task waits, or its job.
+func (c *Core) whyWaits(ctx context.Context, f found) string {
+	s := f.status
+	s.TaskRoles = []job.TaskRoleStatus{{Name: f.role, Tasks: []job.TaskStatus{f.task}}}
+	c.explain(ctx, f.set, &s)
+	return firstOf(s.TaskRoles[0].Tasks[0].Message, s.Message, "it is waiting")
 }
 
 func firstOf(values ...string) string {

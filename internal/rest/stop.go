@@ -265,17 +265,3 @@ func quotaOf(w unstructured.Unstructured) (metav1.Condition, error) {
 	}
 	return metav1.Condition{}, nil
 }
-
-// whyQueued is the reason of Kueue for not admitting a job; empty if it has none.
-func (c *Core) whyQueued(ctx context.Context, obj *unstructured.Unstructured) string {
-	all, err := c.workloadsOf(ctx, obj)
-	if err != nil {
-		return "" // the state of the job is known without it
-	}
-	for _, w := range all {
-		if quota, err := quotaOf(w); err == nil && quota.Message != "" {
-			return "in the queue" + forKinds(job.KindsOf(obj)) + ": " + quota.Message
-		}
-	}
-	return ""
-}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"time"
 
 	"pai.dev/pai/internal/pai"
@@ -13,6 +14,10 @@ import (
 // missingHeader says what is missing in the output of a task. The output itself stays as
 // the task wrote it.
 const missingHeader = "Pai-Missing-Output"
+
+// attemptHeader names the attempt of the task whose output an answer is, if the request names
+// one: a server that does not know attempts has no such header.
+const attemptHeader = "Pai-Attempt"
 
 // logs writes the output of a task as it arrives. It returns nothing once the
 // answer has started.
@@ -49,6 +54,9 @@ func (h *Handler) copyLogs(w http.ResponseWriter, req *http.Request, id JobID, o
 		return endedBy(ctx, err)
 	}
 	defer stream.Close()
+	if o.Attempt != nil {
+		w.Header().Set(attemptHeader, strconv.Itoa(*o.Attempt))
+	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	if err := copyFlushing(w, stream); err != nil {
 		panic(http.ErrAbortHandler)
