@@ -111,6 +111,9 @@ func serveIn(ctx context.Context, config *clientrest.Config, o options, log *slo
 	if err := json.Unmarshal([]byte(o.containment), &containment); err != nil {
 		return fmt.Errorf("read --containment: %w", err)
 	}
+	// Lists of the cluster have megabytes. Its API server runs on the same machines, and
+	// would compress them for the same processors.
+	config.DisableCompression = true
 	config.Dial = kube.Redial((&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext)
 	cluster, err := kube.FromConfig(config)
 	if err != nil {
