@@ -34,7 +34,7 @@ func tokenOf(user string) string { return "pai_token-of-" + user }
 
 // fakeAPI answers what the REST server reads of the cluster, as an API server encodes it:
 // lists in pages, pods as protobuf, and large answers compressed. It keeps each page that
-// was asked for once: an API server of its own takes more time, which is not measured here.
+// was asked for once: what a real API server takes for them is not measured here.
 type fakeAPI struct {
 	url  string
 	jobs []clusterJob

@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -12,6 +13,8 @@ type question struct {
 	name  string
 	token string // of an administrator if it is empty
 	path  func(i int) string
+	// alsoWithCluster: it is asked also when the cluster has jobs.
+	alsoWithCluster bool
 }
 
 // portalPage is the page of the portal: 50 jobs and how many there are.
@@ -62,7 +65,7 @@ func questions(jobs int) []question {
 	fixed := func(name, path string) question { return question{name: name, path: func(int) string { return path }} }
 	one := func(i int) jobName { return nameOf(i * 997 % jobs) }
 	large := func(int) jobName { return largeJob }
-	return append(all, asUser, filtered,
+	all = append(all, asUser, filtered,
 		fixed("list of OpenPAI clients without a limit: 5,000 jobs", "/rest-server/api/v2/jobs"),
 		fixed("list of paictl: 1,000 jobs with tasks", "/api/v2/jobs"),
 		fixed("list of paictl: 20 jobs with tasks", "/api/v2/jobs?limit=20"),
@@ -75,4 +78,12 @@ func questions(jobs int) []question {
 		path("10 roles of 1,000 tasks: details for paictl", "/api/v2/jobs/%s", large),
 		path("1,000 tasks in 10 attempts: all attempts", "/rest-server/api/v2/jobs/%s/job-attempts", func(int) jobName { return retriedJob }),
 	)
+	for i, q := range all {
+		all[i].alsoWithCluster = slices.Contains(withCluster, q.name)
+	}
+	return all
 }
+
+// withCluster are the questions that are asked also when the cluster has jobs.
+var withCluster = []string{"first page", "page in the middle", "jobs of a user", "keyword in no name", "how many there are", "order completiontime desc",
+	"list of paictl: 20 jobs with tasks", "details of a job"}

@@ -11,6 +11,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"database/sql"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -24,12 +25,15 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	clientrest "k8s.io/client-go/rest"
+
+	"pai.dev/pai/internal/history"
 )
 
 // serverVariable makes this program the server. It has a serverSetup.
@@ -56,9 +60,43 @@ type server struct {
 	client *http.Client
 	pid    int
 	asked  atomic.Int64
+	// ready and complete are how long it took from the start until the server was ready, and
+	// until a list was complete.
+	ready, complete time.Duration
+	// stop ends it.
+	stop func()
 }
 
-// startServer starts a server and prints how long that took. It ends with the test.
+// recordCluster lets a server record the jobs of the cluster, as one does that ran before.
+func recordCluster(t *testing.T, api *fakeAPI, dir string) {
+	t.Helper()
+	if len(api.jobs) == 0 {
+		return
+	}
+	s := startServer(t, api, dir)
+	defer s.stop()
+	db, err := sql.Open("sqlite", filepath.Join(dir, history.SQLiteFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for range 600 {
+		var n int
+		err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM jobs WHERE gone = 0").Scan(&n)
+		if err == nil && n >= len(api.jobs) {
+			return
+		}
+		time.Sleep(time.Second)
+	}
+	t.Fatal("the jobs of the cluster were not recorded within 10 minutes")
+}
+
+func printStart(s *server, size int) {
+	fmt.Printf("FIGURE time %d %.1f ms from the start of the server until it is ready\n", size, milliseconds(s.ready))
+	fmt.Printf("FIGURE time %d %.1f ms from the start of the server until a list is complete\n", size, milliseconds(s.complete))
+}
+
+// startServer starts a server. It ends with the test, at the latest.
 func startServer(t *testing.T, api *fakeAPI, dir string) *server {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -83,20 +121,20 @@ func startServer(t *testing.T, api *fakeAPI, dir string) *server {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	stop := sync.OnceFunc(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM) // an error means that it ended before
 		if err := cmd.Wait(); err != nil || t.Failed() {
 			t.Errorf("the server ended: %v\n%s", err, log.String())
 		}
 	})
-	s := &server{url: "https://" + address, pid: cmd.Process.Pid, client: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, MaxIdleConnsPerHost: 4}}}
+	t.Cleanup(stop)
+	s := &server{stop: stop, url: "https://" + address, pid: cmd.Process.Pid, client: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, MaxIdleConnsPerHost: 4}}}
 	s.waitFor(t, "/readyz", func(r *http.Response) bool { return r.StatusCode == http.StatusOK })
-	ready := time.Since(began)
+	s.ready = time.Since(began)
 	s.waitFor(t, "/rest-server/api/v2/jobs?limit=1", func(r *http.Response) bool {
 		return r.StatusCode == http.StatusOK && r.Header.Get("Pai-Incomplete") == ""
 	})
-	fmt.Printf("FIGURE time %d %.1f ms from the start of the server until it is ready\n", len(api.jobs), milliseconds(ready))
-	fmt.Printf("FIGURE time %d %.1f ms from the start of the server until a list is complete\n", len(api.jobs), milliseconds(time.Since(began)))
+	s.complete = time.Since(began)
 	return s
 }
 

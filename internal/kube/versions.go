@@ -29,7 +29,7 @@ func (c *Client) ListVersions(ctx context.Context, r schema.GroupVersionResource
 	result := c.clientset.CoreV1().RESTClient().Get().AbsPath(append(path, "namespaces", namespace, r.Resource)...).
 		SpecificallyVersionedParams(&o, scheme.ParameterCodec, schema.GroupVersion{Version: "v1"}).SetHeader("Accept", acceptMetadata).Do(ctx)
 	if err := result.Error(); err != nil { // Raw does not read what the API says about it
-		return nil, err //nolint:wrapcheck // it is an error of the API, as those of the other clients
+		return nil, err
 	}
 	body, err := result.Raw()
 	if err != nil {

@@ -143,7 +143,7 @@ func (u *unchanged[T]) page(ctx context.Context, o *metav1.ListOptions, from obj
 	return left, versions.Continue, nil
 }
 
-// begin forgets what is known of a namespace if the cluster is older than it was: after etcd
+// begin drops what is known of a namespace if the cluster is older than it was: after etcd
 // was restored, another object can get a version that an object had before.
 func (u *unchanged[T]) begin(namespace, list string) {
 	n, err := strconv.ParseUint(list, 10, 64)
@@ -181,7 +181,7 @@ func (u *unchanged[T]) put(namespace string, all ...T) {
 	}
 }
 
-// keep forgets the objects of a namespace that a list of all of them did not have.
+// keep drops the objects of a namespace that a list of all of them did not have.
 func (u *unchanged[T]) keep(namespace string, seen map[types.UID]bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -184,7 +184,7 @@ func TestUnchangedListIsTheWholeList(t *testing.T) {
 	})
 }
 
-// What did not change is not read again; what was deleted is forgotten.
+// What did not change is not read again; what was deleted is dropped.
 func TestUnchangedIsReadOnce(t *testing.T) {
 	t.Parallel()
 	s, u := newStoredKind(), newUnchangedStored()
