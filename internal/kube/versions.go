@@ -61,10 +61,10 @@ func readVersions(body []byte) (*metav1.PartialObjectMetadataList, error) {
 		}
 		found = true
 		return eachField(raw, func(n protowire.Number, value []byte) error {
-			switch n {
-			case metaOfList:
+			if n == metaOfList {
 				return readFields(value, map[protowire.Number]*string{2: &list.ResourceVersion, 3: &list.Continue})
-			case itemsOfList:
+			}
+			if n == itemsOfList {
 				var item metav1.PartialObjectMetadata
 				list.Items = append(list.Items, item)
 				return readItem(value, &list.Items[len(list.Items)-1])

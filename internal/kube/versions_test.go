@@ -32,7 +32,7 @@ func someList(t *rapid.T) (whole, versions *metav1.PartialObjectMetadataList) {
 		versions.Items = append(versions.Items, metav1.PartialObjectMetadata{ObjectMeta: o})
 		o.Namespace, o.GenerateName, o.Generation = text.Draw(t, "namespace"), "x-", rapid.Int64Range(0, 300).Draw(t, "generation")
 		o.Labels, o.CreationTimestamp = map[string]string{"a": text.Draw(t, "label")}, metav1.Unix(rapid.Int64Range(1, 2e9).Draw(t, "created"), 0)
-		o.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "m", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:spec":{}}`)}}}
+		o.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "m", FieldsV1: metav1.NewFieldsV1(`{"f:spec":{}}`)}}
 		whole.Items = append(whole.Items, metav1.PartialObjectMetadata{ObjectMeta: o})
 	}
 	return whole, versions
@@ -57,7 +57,7 @@ func TestReadVersions(t *testing.T) {
 			rt.Fatal(err)
 		}
 		got, err = readVersions(text)
-		if err != nil || got.ListMeta.Continue != want.Continue || len(got.Items) != len(want.Items) {
+		if err != nil || got.Continue != want.Continue || len(got.Items) != len(want.Items) {
 			rt.Fatalf("of JSON: got %+v, %v, want %+v", got, err, want)
 		}
 		for i := range got.Items {
