@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 include hack/go.env
 export CGO_ENABLED GOFLAGS
 
-.PHONY: help deps build web demo test test-all unit race sdk golden fuzz e2e check bench bench-upgrade chaos mutants findings lint vuln verify clean
+.PHONY: help deps build web demo test test-all unit race sdk golden fuzz e2e check bench bench-upgrade bench-history chaos mutants findings lint vuln verify clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench: deps build ## the figures that PAI wants to reach, measured on this host 
 
 bench-upgrade: deps build ## PAI's upgrade beside kubeadm's, and what upgrades cost besides (root); PARTS=pai,kubeadm,helm,scale,old
 	@go run ./test/benchupgrade $(if $(PARTS),-parts '$(PARTS)')
+
+bench-history: ## lists, filters, and details with 100,000 jobs in the history (SQLite), and the memory of the REST server
+	@go test -tags scale -count=1 -timeout 90m -run TestHistoryOf100000Jobs -v ./cmd/rest-server | grep -E '^(FIGURE|---|ok|FAIL)|_test.go'
 
 chaos: deps build ## put faults into upgrades and see that they converge (root); FAULT=name,name ROUNDS=n SEED=n; FAULT=list
 	@go run ./test/chaos/run -rounds $(or $(ROUNDS),1) $(if $(FAULT),-fault '$(FAULT)') $(if $(SEED),-seed $(SEED))

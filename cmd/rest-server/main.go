@@ -94,6 +94,15 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	if o.jobList != "own" && o.jobList != "all" {
 		return fmt.Errorf("--job-list must be own or all, not %q", o.jobList)
 	}
+	config, err := clientrest.InClusterConfig()
+	if err != nil {
+		return fmt.Errorf("find the cluster: %w", err)
+	}
+	return serveIn(ctx, config, o, log)
+}
+
+// serveIn is serve for a cluster that is reached with a configuration.
+func serveIn(ctx context.Context, config *clientrest.Config, o options, log *slog.Logger) error {
 	users, err := rest.ParseUsersForm(o.users)
 	if err != nil {
 		return fmt.Errorf("read --users: %w", err)
@@ -102,10 +111,9 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	if err := json.Unmarshal([]byte(o.containment), &containment); err != nil {
 		return fmt.Errorf("read --containment: %w", err)
 	}
-	config, err := clientrest.InClusterConfig()
-	if err != nil {
-		return fmt.Errorf("find the cluster: %w", err)
-	}
+	// Lists of the cluster have megabytes. Its API server runs on the same machines, and
+	// would compress them for the same processors.
+	config.DisableCompression = true
 	config.Dial = kube.Redial((&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext)
 	cluster, err := kube.FromConfig(config)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	jobset "sigs.k8s.io/jobset/api/jobset/v1alpha2"
 
@@ -182,6 +183,12 @@ func ReadRecord(obj *unstructured.Unstructured) (Record, error) {
 
 // Object is the name of the JobSet.
 func (r Record) Object() string { return r.set.Name }
+
+// UID is that of the JobSet.
+func (r Record) UID() types.UID { return r.set.UID }
+
+// Version is that of the JobSet: two records with the same UID and version are equal.
+func (r Record) Version() string { return r.set.ResourceVersion }
 
 // ReadStatus reads the status of a job from its JobSet and its pods.
 func ReadStatus(obj *unstructured.Unstructured, pods []corev1.Pod) (Status, error) {

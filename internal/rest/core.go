@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -48,13 +49,18 @@ type Core struct {
 	lists           chan struct{} // one element for each list that is being made
 	large           chan struct{} // one element for each job with many pods that is being read
 	holders         *holders
+	sets            *unchanged[job.Record]
+	pods            *unchanged[corev1.Pod]
 }
 
 var _ JobAPI = (*Core)(nil)
 
 // NewCore returns a Core that runs jobs in the virtual clusters.
 func NewCore(cluster Cluster, virtualClusters []string) *Core {
-	return &Core{cluster: cluster, virtualClusters: virtualClusters, now: time.Now, lists: make(chan struct{}, maxLists), large: make(chan struct{}, maxLists), holders: &holders{}}
+	return &Core{cluster: cluster, virtualClusters: virtualClusters, now: time.Now, lists: make(chan struct{}, maxLists), large: make(chan struct{}, maxLists),
+		holders: &holders{},
+		sets:    newUnchanged(func(r job.Record) version { return version{r.UID(), r.Version()} }),
+		pods:    newUnchanged(func(p corev1.Pod) version { return versionOf(&p) })}
 }
 
 // WithContainment sets what the operator granted to the tasks of virtual clusters.

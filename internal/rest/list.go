@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/pager"
 
 	"pai.dev/pai/internal/identity"
@@ -18,7 +19,7 @@ import (
 
 const (
 	// pageSize is how many objects a request to the API server reads. A JobSet of v0.10
-	// can have 256 KiB.
+	// can have 256 KiB, most of it in its metadata.
 	pageSize = 50
 	// maxLists is how many lists a server makes at the same time. Others wait: a list
 	// is the only request whose cost grows with the number of jobs.
@@ -115,6 +116,10 @@ func (c *Core) listIn(ctx context.Context, caller Caller, namespace string, f Fi
 // records are the jobs of a virtual cluster, without what makes their JobSets large.
 func (c *Core) records(ctx context.Context, namespace, selector string) (records []job.Record, err error) {
 	sets := c.cluster.Dynamic().Resource(job.JobSets).Namespace(namespace)
+	add := func(r job.Record) error { records = append(records, r); return nil }
+	if v, ok := c.cluster.(versionCluster); ok {
+		return records, c.sets.each(ctx, selector, setsFrom(v, sets, namespace), add)
+	}
 	err = eachItem(ctx, selector, listing(sets.List), func(obj *unstructured.Unstructured) error {
 		r, err := job.ReadRecord(obj)
 		records = append(records, r)
@@ -123,30 +128,89 @@ func (c *Core) records(ctx context.Context, namespace, selector string) (records
 	return records, err
 }
 
+// setsFrom reads the JobSets of a namespace.
+func setsFrom(c versionCluster, sets dynamic.ResourceInterface, namespace string) objects[job.Record] {
+	return objects[job.Record]{
+		namespace: namespace, atOnce: 2 * pageSize, versions: versionsOf(c, job.JobSets, namespace),
+		list: func(ctx context.Context, o metav1.ListOptions) (all []job.Record, page metav1.ListMeta, err error) {
+			list, err := sets.List(ctx, o)
+			if err != nil {
+				return nil, page, err
+			}
+			page.Continue = list.GetContinue()
+			for i := range list.Items {
+				r, err := job.ReadRecord(&list.Items[i])
+				if err != nil {
+					return nil, page, err
+				}
+				all = append(all, r)
+			}
+			return all, page, nil
+		},
+		get: func(ctx context.Context, name string) (job.Record, error) {
+			obj, err := sets.Get(ctx, name, metav1.GetOptions{})
+			if err != nil {
+				return job.Record{}, err
+			}
+			return job.ReadRecord(obj)
+		},
+	}
+}
+
 // podsOf are the pods of jobs by the object of the job, without their specifications.
 func (c *Core) podsOf(ctx context.Context, namespace, selector string) (map[string][]corev1.Pod, error) {
 	pods := map[string][]corev1.Pod{}
-	err := c.eachPod(ctx, namespace, selector, func(p corev1.Pod) error {
+	add := func(p corev1.Pod) error {
 		object := p.Labels[pai.LabelJob]
 		pods[object] = append(pods[object], p)
 		return nil
-	})
-	return pods, err
+	}
+	if v, ok := c.cluster.(versionCluster); ok {
+		return pods, c.pods.each(ctx, selector, podsFrom(v, c.cluster, namespace), add)
+	}
+	return pods, c.eachPod(ctx, namespace, selector, add)
 }
 
-// eachPod calls do with each pod of jobs. Of its specification, the pod has what the status
-// of a job depends on.
+// podsFrom reads the pods of a namespace, without their specifications.
+func podsFrom(v versionCluster, c Cluster, namespace string) objects[corev1.Pod] {
+	pods := c.Clientset().CoreV1().Pods(namespace)
+	return objects[corev1.Pod]{
+		namespace: namespace, atOnce: 10 * pageSize, versions: versionsOf(v, corev1.SchemeGroupVersion.WithResource("pods"), namespace),
+		list: func(ctx context.Context, o metav1.ListOptions) (all []corev1.Pod, page metav1.ListMeta, err error) {
+			list, err := pods.List(ctx, o)
+			if err != nil {
+				return nil, page, err
+			}
+			for i := range list.Items {
+				all = append(all, withoutSpec(&list.Items[i]))
+			}
+			return all, list.ListMeta, nil
+		},
+		get: func(ctx context.Context, name string) (corev1.Pod, error) {
+			p, err := pods.Get(ctx, name, metav1.GetOptions{})
+			if err != nil {
+				return corev1.Pod{}, err
+			}
+			return withoutSpec(p), nil
+		},
+	}
+}
+
+// eachPod calls do with each pod of jobs, without its specification.
 func (c *Core) eachPod(ctx context.Context, namespace, selector string, do func(corev1.Pod) error) error {
 	list := c.cluster.Clientset().CoreV1().Pods(namespace).List
-	return eachItem(ctx, selector, listing(list), func(p *corev1.Pod) error {
-		p.ManagedFields = nil
-		spec := corev1.PodSpec{NodeName: p.Spec.NodeName}
-		if kind := p.Spec.NodeSelector[pai.LabelMachineSKU]; kind != "" {
-			spec.NodeSelector = map[string]string{pai.LabelMachineSKU: kind}
-		}
-		p.Spec = spec
-		return do(*p)
-	})
+	return eachItem(ctx, selector, listing(list), func(p *corev1.Pod) error { return do(withoutSpec(p)) })
+}
+
+// withoutSpec is a pod that has, of its specification, what the status of a job depends on.
+func withoutSpec(p *corev1.Pod) corev1.Pod {
+	p.ManagedFields = nil
+	spec := corev1.PodSpec{NodeName: p.Spec.NodeName}
+	if kind := p.Spec.NodeSelector[pai.LabelMachineSKU]; kind != "" {
+		spec.NodeSelector = map[string]string{pai.LabelMachineSKU: kind}
+	}
+	p.Spec = spec
+	return *p
 }
 
 // manyPods is how many pods of a job are read at any time. A job with more of them is read
