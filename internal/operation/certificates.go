@@ -50,7 +50,7 @@ func Certificates(ctx context.Context, s *session.Session) ([]MachineCertificate
 }
 
 // withSecrets adds the certificates in Secrets to those of the control-plane machine, which
-// renews them. While the API server is unavailable, the others are shown all the same.
+// renews them. While the API server is unavailable, the others are shown.
 func withSecrets(ctx context.Context, s *session.Session, results []MachineCertificates) []MachineCertificates {
 	control := s.Config.ControlPlane().Hostname
 	for i := range results {
