@@ -61,7 +61,7 @@ func (a *Approver) Approve(ctx context.Context) error {
 // approve approves a request, or reports once why it does not. A refused request
 // stays: the kubelet makes another, and Kubernetes removes it after a day.
 func (a *Approver) approve(ctx context.Context, client *api, r *signingRequest, machines []Machine) error {
-	if err := Check(r.Spec, machines); err != nil {
+	if err := Check(r.Spec, machines, func(machine string) (string, error) { return client.kubelet(ctx, machine) }); err != nil {
 		if !a.refused[r.name()] {
 			a.Log.Warn("not approved", "request", r.name(), "user", r.Spec.Username, "reason", err.Error())
 			if a.refused == nil {
@@ -80,6 +80,19 @@ func (a *Approver) approve(ctx context.Context, client *api, r *signingRequest, 
 	}
 	a.Log.Info("approved", "request", r.name(), "user", r.Spec.Username, "signer", r.Spec.SignerName)
 	return nil
+}
+
+// kubelet is the version of the kubelet that a node reports.
+func (a *api) kubelet(ctx context.Context, node string) (string, error) {
+	var got struct {
+		Status struct {
+			NodeInfo struct {
+				KubeletVersion string `json:"kubeletVersion"`
+			} `json:"nodeInfo"`
+		} `json:"status"`
+	}
+	err := a.do(ctx, http.MethodGet, "/api/v1/nodes/"+url.PathEscape(node), nil, &got)
+	return got.Status.NodeInfo.KubeletVersion, err
 }
 
 func (s Store) recorded() ([]Machine, error) {

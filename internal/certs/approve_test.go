@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -24,6 +25,7 @@ import (
 func TestCheckOfClientRequests(t *testing.T) {
 	t.Parallel()
 	machines := []Machine{{"pai-1", "10.9.0.11"}, {"pai-2", "10.9.0.12"}}
+	older := func(machine string) (string, error) { return map[string]string{"pai-2": "v1.36.3"}[machine], nil }
 	type change func(*RequestSpec, *x509.CertificateRequest)
 	for _, c := range []struct {
 		name   string
@@ -31,7 +33,7 @@ func TestCheckOfClientRequests(t *testing.T) {
 		wrong  string // part of the reason; empty if it is to be approved
 	}{
 		{"kube-proxy", func(*RequestSpec, *x509.CertificateRequest) {}, ""},
-		{"the network program", func(_ *RequestSpec, r *x509.CertificateRequest) { r.Subject.CommonName = layout.NetworkUser }, ""},
+		{"the network program of v0.10", func(_ *RequestSpec, r *x509.CertificateRequest) { r.Subject.CommonName = layout.NetworkUser }, ""},
 		{"the network program of the machine", func(_ *RequestSpec, r *x509.CertificateRequest) { r.Subject.CommonName = layout.NetworkUser + ":pai-2" }, ""},
 		{"that of another machine", func(_ *RequestSpec, r *x509.CertificateRequest) { r.Subject.CommonName = layout.NetworkUser + ":pai-1" }, "subject"},
 		{"the administrator", func(_ *RequestSpec, r *x509.CertificateRequest) { r.Subject.CommonName = "kubernetes-admin" }, "subject"},
@@ -49,10 +51,33 @@ func TestCheckOfClientRequests(t *testing.T) {
 		request := &x509.CertificateRequest{Subject: pkix.Name{CommonName: layout.KubeProxyUser}}
 		c.change(&spec, request)
 		spec.Request = signed(t, request)
-		err := Check(spec, machines)
+		err := Check(spec, machines, older)
 		if c.wrong == "" && err != nil || c.wrong != "" && (err == nil || !strings.Contains(err.Error(), c.wrong)) {
 			t.Errorf("%s: got %v, want a reason with %q", c.name, err, c.wrong)
 		}
+	}
+}
+
+// The user that network programs of v0.10 share is only for machines that have one: with
+// it, a program changes all nodes of such machines.
+func TestSharedUserIsForOlderKubelets(t *testing.T) {
+	t.Parallel()
+	spec := RequestSpec{SignerName: ClientSigner, Username: "system:node:pai-2", Usages: []string{"digital signature", "client auth"},
+		Request: signed(t, &x509.CertificateRequest{Subject: pkix.Name{CommonName: layout.NetworkUser}})}
+	for version, ok := range map[string]bool{"v1.35.4": true, "v1.36.3": true, "v1.37.2": false, "v1.38.0": false, "v2.0.0": false, "": false, "old": false} {
+		err := Check(spec, []Machine{{"pai-2", "10.9.0.12"}}, func(machine string) (string, error) {
+			if machine != "pai-2" {
+				t.Errorf("got a question about machine %q", machine)
+			}
+			return version, nil
+		})
+		if (err == nil) != ok {
+			t.Errorf("kubelet %q: got %v, want approved %v", version, err, ok)
+		}
+	}
+	unknown := errors.New("the API answered 403")
+	if err := Check(spec, []Machine{{"pai-2", "10.9.0.12"}}, func(string) (string, error) { return "v1.36.3", unknown }); !errors.Is(err, unknown) {
+		t.Errorf("got %v for a kubelet that is unknown, want its reason", err)
 	}
 }
 
@@ -76,6 +101,7 @@ type cluster struct {
 	requests map[string]*signingRequest
 	secrets  map[string]map[string][]byte
 	users    []string // who asked, in order
+	kubelet  string   // the version that every node reports
 	url      string
 }
 
@@ -136,6 +162,8 @@ func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		name = strings.TrimSuffix(name, "/approval")
 		c.requests[name].Status.Conditions = request.Status.Conditions
 		c.sign(c.requests[name])
+	case strings.HasPrefix(r.URL.Path, "/api/v1/nodes/"):
+		answer = map[string]any{"status": map[string]any{"nodeInfo": map[string]any{"kubeletVersion": c.kubelet}}}
 	case r.URL.Path == requestsPath:
 		var list struct {
 			Items []*signingRequest `json:"items"`
@@ -166,15 +194,26 @@ func (c *cluster) sign(r *signingRequest) {
 // that it makes for itself, and the worker has a new certificate for the same user.
 func TestWorkerRenewsThroughTheAPI(t *testing.T) {
 	t.Parallel()
+	for kubelet, user := range map[string]string{"v1.37.2": layout.NetworkUser + ":pai-2", "v1.36.3": layout.NetworkUser} {
+		t.Run(kubelet, func(t *testing.T) {
+			t.Parallel()
+			testWorkerRenews(t, kubelet, user)
+		})
+	}
+}
+
+func testWorkerRenews(t *testing.T, kubelet, network string) {
+	t.Helper()
 	control := newFixture(t, year)
 	api := newCluster(t, control)
+	api.kubelet = kubelet
 	worker := &fixture{t: t, now: control.now, started: control.now.Add(-time.Hour), lives: year}
 	worker.Store = control.Store
 	worker.Root, worker.Now, worker.Run = t.TempDir(), func() time.Time { return worker.now }, worker.run
-	control.kubeconfig(layout.NetworkConf, layout.NetworkUser, api.url)
+	control.kubeconfig(layout.NetworkConf, network, api.url)
 	data, err := control.read(layout.NetworkConf)
 	control.check(err)
-	cert, key := issue(control, layout.NetworkUser, nil, control.now.Add(-9*year/10))
+	cert, key := issue(control, network, nil, control.now.Add(-9*year/10))
 	data, err = withIdentity(data, cert, key)
 	control.check(err)
 	worker.put(layout.NetworkConf, data)
@@ -211,7 +250,7 @@ func TestWorkerRenewsThroughTheAPI(t *testing.T) {
 		t.Fatalf("got %q, %v", renewed, err)
 	}
 	c := worker.certificateIn(layout.NetworkConf)
-	if c.Subject.CommonName != layout.NetworkUser || life(c) != year || Due(c, worker.now) {
+	if c.Subject.CommonName != network || life(c) != year || Due(c, worker.now) {
 		t.Errorf("got %s from %s to %s, want another year", c.Subject, c.NotBefore, c.NotAfter)
 	}
 	for _, user := range []string{"system:node:pai-2", layout.CertificatesUser} {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"pai.dev/pai/internal/layout"
+	"pai.dev/pai/internal/pai"
 )
 
 // Machine is a machine as its cluster's configuration records it.
@@ -26,7 +27,8 @@ const (
 // Check returns why a request for a certificate is not approved, or nil. A kubelet
 // gets a serving certificate for the recorded name and address of its machine, and
 // the identity of the programs that run beside it on its machine, nothing else.
-func Check(r RequestSpec, machines []Machine) error {
+// kubelet is asked only about the user that network programs of v0.10 share.
+func Check(r RequestSpec, machines []Machine, kubelet KubeletVersion) error {
 	name, isNode := strings.CutPrefix(r.Username, nodeUser)
 	i := slices.IndexFunc(machines, func(m Machine) bool { return m.Name == name })
 	if !isNode || i < 0 {
@@ -43,7 +45,7 @@ func Check(r RequestSpec, machines []Machine) error {
 	case ServingSigner:
 		return checkServing(r, csr, machines[i])
 	case ClientSigner:
-		return checkClient(r, csr, machines[i])
+		return checkClient(r, csr, machines[i], kubelet)
 	}
 	return fmt.Errorf("PAI approves nothing for the signer %q", r.SignerName)
 }
@@ -81,8 +83,11 @@ func checkServing(r RequestSpec, csr *x509.CertificateRequest, m Machine) error 
 	return checkUsages(r, "server auth")
 }
 
+// KubeletVersion is the version of the kubelet that the node of a machine reports.
+type KubeletVersion func(machine string) (string, error)
+
 // checkClient checks that a request is for a program of PAI on the machine itself.
-func checkClient(r RequestSpec, csr *x509.CertificateRequest, m Machine) error {
+func checkClient(r RequestSpec, csr *x509.CertificateRequest, m Machine, kubelet KubeletVersion) error {
 	own := []string{layout.KubeProxyUser, layout.NetworkUser, layout.NetworkUser + ":" + m.Name}
 	if !slices.Contains(own, csr.Subject.CommonName) || len(csr.Subject.Organization) > 0 {
 		return fmt.Errorf("its subject is %q", csr.Subject)
@@ -90,7 +95,26 @@ func checkClient(r RequestSpec, csr *x509.CertificateRequest, m Machine) error {
 	if len(csr.DNSNames)+len(csr.IPAddresses) > 0 {
 		return errors.New("it asks for names or addresses")
 	}
+	if csr.Subject.CommonName == layout.NetworkUser {
+		if err := checkShared(m, kubelet); err != nil {
+			return err
+		}
+	}
 	return checkUsages(r, "client auth")
+}
+
+// checkShared checks that a machine still has a network program of v0.10 or older, whose
+// user is not only for its machine.
+func checkShared(m Machine, kubelet KubeletVersion) error {
+	version, err := kubelet(m.Name)
+	if err != nil {
+		return fmt.Errorf("it is for the shared user %q, and the version of the kubelet is unknown: %w", layout.NetworkUser, err)
+	}
+	// What is no version is older than every version, also than v1.0.
+	if pai.CompareVersions(version, "v1.0") < 0 || pai.CompareVersions(version, layout.OwnNetworkUserSince) >= 0 {
+		return fmt.Errorf("it is for the shared user %[1]q, and kubelet %[3]q of machine %[2]s is not one of v0.10", layout.NetworkUser, m.Name, version)
+	}
+	return nil
 }
 
 func checkUsages(r RequestSpec, purpose string) error {

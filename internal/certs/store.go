@@ -28,9 +28,10 @@ type Store struct {
 	Log *slog.Logger
 }
 
-// Certificate is a certificate in a file of the machine.
+// Certificate is a certificate in a file of the machine, or in a Secret.
 type Certificate struct {
-	// Path is the file; kubeconfigs have the certificate in them.
+	// Path is the file; kubeconfigs have the certificate in them. A Secret is
+	// "secret/NAMESPACE/NAME/KEY".
 	Path      string    `json:"path"`
 	Subject   string    `json:"subject"`
 	NotBefore time.Time `json:"notBefore"`
@@ -39,6 +40,8 @@ type Certificate struct {
 	Authority bool `json:"authority,omitempty"`
 	// Kubelet: the kubelet renews it.
 	Kubelet bool `json:"kubelet,omitempty"`
+	// Program: the service that uses it renews it.
+	Program bool `json:"program,omitempty"`
 	// Due: less than a third of its life is left.
 	Due bool `json:"due,omitempty"`
 }

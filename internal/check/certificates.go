@@ -14,7 +14,10 @@ import (
 )
 
 func certificateChecks() []Check {
-	return []Check{{"certificates", "no certificate expires soon", Upgrade, onMachines(certificates)}}
+	return []Check{
+		{"certificates", "no certificate expires soon", Upgrade, onMachines(certificates)},
+		{"service-certificates", "no certificate of a service expires soon", 0, onAPI(serviceCertificates)},
+	}
 }
 
 // A certificate must be valid longer than an operation takes. Certificate

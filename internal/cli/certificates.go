@@ -67,6 +67,8 @@ func renewer(c certs.Certificate) string {
 		return "nothing"
 	case c.Kubelet:
 		return "the kubelet"
+	case c.Program:
+		return "its service"
 	default:
 		return "PAI"
 	}

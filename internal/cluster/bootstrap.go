@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 	"text/template"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -167,6 +168,7 @@ const bootstrapInventory = "cluster-bootstrap"
 // bootstrapValues fill in the manifest, for a cluster with these machines.
 func bootstrapValues(machines []string) map[string]any {
 	return map[string]any{"NetworkUser": layout.NetworkUser, "Machines": machines, "CertificatesUser": layout.CertificatesUser,
+		"OwnUserMinor":  strings.TrimPrefix(layout.OwnNetworkUserSince, "v1."),
 		"RESTServerTLS": pai.RESTServerTLS, "PortalTLS": pai.PortalTLS, "RESTServerCA": pai.RESTServerCA, "MetricsTLS": pai.MetricsTLS}
 }
 

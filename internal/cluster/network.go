@@ -66,7 +66,7 @@ func taskNetworks(k config.Kubernetes) map[string]any {
 
 // deleteTaskRules deletes the rules of a network program that keeps tasks apart. Its
 // table pai-anchor goes with the program.
-const deleteTaskRules = `for table in "inet pai-tasks" "bridge pai-tasks"; do nft delete table $table 2>/dev/null || :; done`
+const deleteTaskRules = `for table in "inet pai-tasks" "bridge pai-tasks" "inet pai-connections"; do nft delete table $table 2>/dev/null || :; done`
 
 // removeTaskRules stops a network program that keeps tasks apart, and removes its rules
 // before an older one starts, which would never change them: new pods could not reach

@@ -28,7 +28,7 @@ func TestRulesOfTasksGoWithARollback(t *testing.T) {
 			t.Fatal(err)
 		}
 		doStep(t, cluster.deps, plan.Step{Kind: plan.KindRole, Role: plan.RoleNetwork, Target: "pai-2", From: c.from, To: pai.AnyVersion(comparedVersion)})
-		removed := h.Ran("inet pai-tasks\" \"bridge pai-tasks\"; do nft delete table")
+		removed := h.Ran("inet pai-tasks\" \"bridge pai-tasks\" \"inet pai-connections\"; do nft delete table")
 		stopped := h.Ran("systemctl stop " + layout.Unit(plan.RoleNetwork))
 		if removed != c.want || stopped != c.want {
 			t.Errorf("%s: got stopped %v, removed %v, want %v", name, stopped, removed, c.want)
@@ -43,7 +43,7 @@ func TestCleanRemovesTheTablesOfTasks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, table := range []string{"inet pai-tasks", "bridge pai-tasks", "ip pai-anchor"} {
+	for _, table := range []string{"inet pai-tasks", "bridge pai-tasks", "inet pai-connections", "ip pai-anchor"} {
 		if !strings.Contains(string(script), `"`+table+`"`) {
 			t.Errorf("table %s stays", table)
 		}

@@ -22,7 +22,8 @@ import (
 )
 
 // The network program of a machine can publish how its machine is reached, and change
-// nothing else, also not of another machine. One of v0.10 keeps running.
+// nothing else, also not of another machine. One of v0.10 keeps running on its machine, and
+// what it shares with others changes no machine of v0.11.
 func TestNetworkProgramChangesOnlyItsNode(t *testing.T) {
 	t.Parallel()
 	api := kubetest.Start(t)
@@ -36,6 +37,12 @@ func TestNetworkProgramChangesOnlyItsNode(t *testing.T) {
 	}
 	if _, err := api.Client.Apply(t.Context(), objects, kube.ApplyOptions{}); err != nil {
 		t.Fatal(err)
+	}
+	for node, kubelet := range map[string]string{"pai-1": "v1.36.3", "pai-2": "v1.37.2"} {
+		status := fmt.Sprintf(`{"status":{"nodeInfo":{"kubeletVersion":%q}}}`, kubelet)
+		if _, err := api.Client.Clientset().CoreV1().Nodes().Patch(t.Context(), node, types.StrategicMergePatchType, []byte(status), metav1.PatchOptions{}, "status"); err != nil {
+			t.Fatal(err)
+		}
 	}
 	patch := func(user, node, change string) error {
 		as := clientrest.CopyConfig(api.Config)
@@ -63,11 +70,14 @@ func TestNetworkProgramChangesOnlyItsNode(t *testing.T) {
 		name, user, node, change string
 		ok                       bool
 	}{
+		{"a machine of v0.11 by the user of v0.10, at its boot", layout.NetworkUser, "pai-2", flannel, false},
 		{"its annotations", own, "pai-2", flannel, true},
 		{"whether the network is there", own, "pai-2", `{"status":{"conditions":[{"type":"NetworkUnavailable","status":"False","reason":"FlannelIsUp"}]}}`, true},
 		{"the addresses of its machine", own, "pai-2", `{"metadata":{"annotations":{"pai.dev/addresses":"10.9.0.12,10.8.0.12"}}}`, true},
 		{"the addresses of another machine", own, "pai-1", `{"metadata":{"annotations":{"pai.dev/addresses":"10.9.0.12"}}}`, false},
-		{"a program of v0.10", layout.NetworkUser, "pai-2", flannel, true},
+		{"a program of v0.10", layout.NetworkUser, "pai-1", flannel, true},
+		{"a machine of v0.11 by the user of v0.10", layout.NetworkUser, "pai-2", flannel, false},
+		{"the version of its kubelet", own, "pai-2", `{"status":{"nodeInfo":{"kubeletVersion":"v1.36.3"}}}`, false},
 		{"another node", own, "pai-1", flannel, false},
 		{"the name of no machine", "pai:network:pai-9", "pai-2", flannel, false},
 		{"another annotation", own, "pai-2", `{"metadata":{"annotations":{"pai.dev/cordoned":"x"}}}`, false},

@@ -21,7 +21,7 @@ import (
 // containedSince is the first upstream version for which PAI confines what runs on
 // machines: reservations, process limits, and units with few rights. The files of
 // older versions stay as clusters have them.
-const containedSince = "v1.37"
+const containedSince = layout.OwnNetworkUserSince
 
 func contained(upstream string) bool { return pai.CompareVersions(upstream, containedSince) >= 0 }
 

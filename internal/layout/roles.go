@@ -130,6 +130,11 @@ const (
 	CertificatesUser = "pai:certificates" // approves certificates, on the control-plane machine
 )
 
+// OwnNetworkUserSince is the first version of kubelets beside which each network program
+// has another user: NetworkUser with ":" and the name of its machine. Older ones share
+// NetworkUser.
+const OwnNetworkUserSince = "v1.37"
+
 // Unit is the systemd unit of a role.
 func Unit(r Role) string { return UnitPrefix + string(r) + ".service" }
 

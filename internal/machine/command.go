@@ -173,6 +173,8 @@ func (h *sshHost) startNow(ctx context.Context, c Command, begin string, stdout,
 func (h *sshHost) result(client *ssh.Client, c Command, err error, stdout, stderr *scriptOutput) (Output, error) {
 	out := Output{Stdout: stdout.text.String(), Stderr: stderr.text.String()}
 	switch {
+	case err == nil && (stdout.text.more || stderr.text.more):
+		return Output{}, fmt.Errorf("%s: command %s printed more than %d MiB", h.endpoint.Name, c.shown(), textLimit>>20)
 	case err == nil && stdout.began && stderr.began:
 		return out, nil
 	case err == nil: // nothing ran

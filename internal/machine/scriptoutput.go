@@ -8,8 +8,8 @@ import (
 // scriptOutput is one output of a script. What comes before the line that begins
 // it is of sshd or of a login shell: a greeting, a warning of its files.
 type scriptOutput struct {
-	text   bytes.Buffer // of the script, without to
-	to     io.Writer    // receives the text at once instead; it can be nil
+	text   limitedText // of the script, without to
+	to     io.Writer   // receives the text at once instead; it can be nil
 	begin  []byte
 	began  bool
 	before []byte // the end of what came before
@@ -17,6 +17,24 @@ type scriptOutput struct {
 
 // beforeLimit is how many bytes before the script are kept.
 const beforeLimit = 4 << 10
+
+// textLimit is how much of the output of one command is held. The largest that PAI reads
+// is the report of a machine, which is a hundred times smaller.
+const textLimit = 64 << 20
+
+// limitedText holds the beginning of a text, and whether there was more. It takes all: a
+// script whose output is not read would wait for ever.
+type limitedText struct {
+	bytes.Buffer
+	more bool
+}
+
+func (t *limitedText) Write(p []byte) (int, error) {
+	held := p[:min(len(p), textLimit-t.Len())]
+	t.more = t.more || len(held) < len(p)
+	_, err := t.Buffer.Write(held)
+	return len(p), err
+}
 
 func newScriptOutput(begin string, to io.Writer) *scriptOutput {
 	o := &scriptOutput{begin: []byte(begin + "\n"), to: to}

@@ -99,7 +99,9 @@ func (s site) network(ctx context.Context) (network, error) {
 	return n, nil
 }
 
-const networksLock = "/run/lock/pai-local-network"
+// networksLock is in a directory that only root can write to: in /run/lock, any user of the
+// host could hold it, or put a link in its place.
+const networksLock = "/run/pai-local/network.lock"
 
 // lockNetworks excludes other choices of a network on this host.
 func lockNetworks(ctx context.Context) (func(), error) {

@@ -18,6 +18,7 @@ import (
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/run"
+	"pai.dev/pai/internal/service"
 	"pai.dev/pai/internal/session"
 )
 
@@ -42,9 +43,33 @@ func Certificates(ctx context.Context, s *session.Session) ([]MachineCertificate
 	if err != nil {
 		return nil, err
 	}
-	return eachMachine(ctx, s, off, func(ctx context.Context, h machine.Host) (inspect.Report, error) {
+	results, err := eachMachine(ctx, s, off, func(ctx context.Context, h machine.Host) (inspect.Report, error) {
 		return helper.Parts(ctx, h, inspect.Certificates)
 	})
+	return withSecrets(ctx, s, results), err
+}
+
+// withSecrets adds the certificates in Secrets to those of the control-plane machine, which
+// renews them. While the API server is unavailable, the others are shown.
+func withSecrets(ctx context.Context, s *session.Session, results []MachineCertificates) []MachineCertificates {
+	control := s.Config.ControlPlane().Hostname
+	for i := range results {
+		if results[i].Machine != control {
+			continue
+		}
+		client, err := s.Kube(ctx)
+		if err == nil {
+			var found []certs.Certificate
+			var problems []string
+			found, problems, err = service.SecretCertificates(ctx, client, time.Now())
+			results[i].Certificates = append(results[i].Certificates, found...)
+			results[i].Problems = append(results[i].Problems, problems...)
+		}
+		if err != nil {
+			results[i].Problems = append(results[i].Problems, "certificates in Secrets are not listed: "+err.Error())
+		}
+	}
+	return results
 }
 
 // RenewCertificates renews all certificates of all machines that PAI renews. It holds
@@ -55,6 +80,7 @@ func RenewCertificates(ctx context.Context, s *session.Session) (results []Machi
 		off, err := OffForMaintenance(ctx, s)
 		if err == nil {
 			results, err = renewAll(ctx, s, off, inspect.RenewAll)
+			results = withSecrets(ctx, s, results)
 		}
 		return err
 	})

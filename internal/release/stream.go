@@ -73,16 +73,39 @@ func (b *Bundle) WritePackedPrograms(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
+// Limits of what one layer unpacks to. The largest layers of PAI have some hundred MB, and
+// their window is 8 MiB. A signed bundle with a larger one was not made by PAI.
+const (
+	maxUnpacked = 8 << 30
+	maxWindow   = 64 << 20
+)
+
+// limitedReader fails after a number of bytes. io.LimitReader would end there as if nothing
+// were missing.
+type limitedReader struct {
+	from io.Reader
+	left int64
+}
+
+func (r *limitedReader) Read(p []byte) (int, error) {
+	n, err := r.from.Read(p)
+	if r.left -= int64(n); r.left < 0 {
+		return 0, errors.New("the layer unpacks to more than a layer can have")
+	}
+	return n, err
+}
+
 // eachFile visits the files and directories of one layer and verifies the layer.
 func (b *Bundle) eachFile(ctx context.Context, d v1.Descriptor, visit func(*tar.Header, io.Reader) error) error {
 	verified, w := io.Pipe()
 	defer verified.Close()
 	go func() { w.CloseWithError(b.copyBlob(cancelableWriter{ctx, w}, d)) }()
-	unpacked, err := zstd.NewReader(verified)
+	decoder, err := zstd.NewReader(verified, zstd.WithDecoderMaxWindow(maxWindow))
 	if err != nil {
 		return fmt.Errorf("blob %s: %w", d.Digest, err)
 	}
-	defer unpacked.Close()
+	defer decoder.Close()
+	unpacked := &limitedReader{from: decoder, left: maxUnpacked}
 	tr := tar.NewReader(unpacked)
 	for {
 		header, err := tr.Next()

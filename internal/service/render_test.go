@@ -128,7 +128,10 @@ func readable(t *testing.T, objs []*unstructured.Unstructured) string {
 			conversion, _, _ := unstructured.NestedFieldNoCopy(obj.Object, "spec", "conversion")
 			shown = map[string]any{"kind": obj.GetKind(), "name": obj.GetName(), "versions": list, "conversion": conversion}
 		case "ClusterRole", "Role":
-			shown = map[string]any{"kind": obj.GetKind(), "name": obj.GetName(), "namespace": obj.GetNamespace()}
+			shown = map[string]any{"kind": obj.GetKind(), "name": obj.GetName(), "namespace": obj.GetNamespace(), "rules": obj.Object["rules"]}
+			if rule, ok := obj.Object["aggregationRule"]; ok {
+				shown["aggregationRule"] = rule
+			}
 		}
 		data, err := yaml.Marshal(shown)
 		if err != nil {

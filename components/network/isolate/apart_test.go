@@ -182,6 +182,56 @@ func TestTasksCannotSpoof(t *testing.T) {
 			t.Errorf("%s: got passed %v, want %v", c.name, got, c.ok)
 		}
 	}
+	m.spoofVXLAN()
+}
+
+// spoofVXLAN sends to the vxlan device of the machine a packet that claims to be of a pod of
+// another machine. Only another machine can.
+func (m *testMachine) spoofVXLAN() {
+	m.t.Helper()
+	m.on("machine", "ip link add flannel.1 type vxlan id 1 dstport 8472 local "+machineAddress+" nolearning && ip link set flannel.1 address 5e:00:00:00:01:01 up")
+	// The device takes it off the outer packet before the rules of netdev see it.
+	m.nft("table netdev count {\nchain ingress {\ntype filter hook ingress device flannel.1 priority 0;\nip saddr 10.244.3.3 counter\n}\n}")
+	arrived := func() string {
+		_, after, _ := strings.Cut(m.on("machine", "nft list table netdev count"), "counter packets ")
+		return strings.Fields(after)[0]
+	}
+	inner := append([]byte{0x5e, 0, 0, 0, 1, 1, 0x5e, 0, 0, 0, 1, 2, 8, 0}, datagram(netip.MustParseAddr("10.244.3.3"), m.pods["one"], httpPort, nil)...)
+	packet := append([]byte{8, 0, 0, 0, 0, 0, 1, 0}, inner...)
+	for _, c := range []struct {
+		name, from, source string
+		ok                 bool
+	}{
+		{"another machine", "world", otherMachine, true},
+		{"a host that is no machine", "world", outside, false},
+		{"a task", "one", m.pods["one"].String(), false},
+		{"a task with the address of another machine", "one", otherMachine, false},
+		{"a pod of the platform", "system", m.pods["system"].String(), false},
+		{"a pod that is not known", "new", m.pods["new"].String(), false},
+	} {
+		before := arrived()
+		if c.source == otherMachine && c.from != "world" {
+			frame := datagram(netip.MustParseAddr(otherMachine), netip.MustParseAddr(machineAddress), vxlanPort, packet)
+			gateway, err := net.ParseMAC(strings.TrimSpace(m.on("machine", "cat /sys/class/net/pai0/address")))
+			if err != nil {
+				m.t.Fatal(err)
+			}
+			m.send(c.from, append(append(append(append([]byte{}, gateway...), m.hardware(c.from)...), 8, 0), frame...))
+		} else if err := m.inside(c.from, func() error {
+			conn, err := net.DialUDP("udp4", &net.UDPAddr{IP: net.ParseIP(c.source)}, &net.UDPAddr{IP: net.ParseIP(machineAddress), Port: vxlanPort})
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			_, err = conn.Write(packet)
+			return err
+		}); err != nil {
+			m.t.Fatalf("%s: %v", c.name, err)
+		}
+		if got := arrived() != before; got != c.ok {
+			m.t.Errorf("a packet of vxlan of %s: got arrived %v, want %v", c.name, got, c.ok)
+		}
+	}
 }
 
 func (m *testMachine) hardware(pod string) []byte {
@@ -201,14 +251,20 @@ func (m *testMachine) ethernet(mac string, kind uint16) []byte {
 func (m *testMachine) udp(mac, source string) []byte { return m.ip(mac, m.pods[source]) }
 
 func (m *testMachine) ip(mac string, source netip.Addr) []byte {
-	head := []byte{0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0}
-	head = append(append(head, source.AsSlice()...), m.pods["two"].AsSlice()...)
+	return append(m.ethernet(mac, 0x0800), datagram(source, m.pods["two"], 12345, nil)...)
+}
+
+// datagram is a packet of UDP in IP.
+func datagram(from, to netip.Addr, port uint16, payload []byte) []byte {
+	head := []byte{0x45, 0, 0, byte(28 + len(payload)), 0, 0, 0, 0, 64, 17, 0, 0}
+	head = append(append(head, from.AsSlice()...), to.AsSlice()...)
 	sum := uint32(0)
 	for i := 0; i < len(head); i += 2 {
 		sum += uint32(binary.BigEndian.Uint16(head[i:]))
 	}
 	binary.BigEndian.PutUint16(head[10:], ^uint16(sum>>16+sum&0xffff))
-	return append(append(m.ethernet(mac, 0x0800), head...), 0x30, 0x39, 0x30, 0x39, 0, 8, 0, 0)
+	head = binary.BigEndian.AppendUint16(append(head, 0x30, 0x39), port)
+	return append(append(head, 0, byte(8+len(payload)), 0, 0), payload...)
 }
 
 // arp is an answer, in a frame from one MAC address, that another one has an IP address.

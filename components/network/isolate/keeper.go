@@ -46,6 +46,7 @@ type Keeper struct {
 	list    []pod  // the pods of this machine
 	applied string // the text of the rules that are written; empty if they have to be written
 	written written
+	limit   limit
 	own     []netip.Addr
 	bridged bool // the kernel does not pass bridged packets on
 
@@ -89,6 +90,9 @@ func (k *Keeper) Run(ctx context.Context) {
 			klog.ErrorS(err, "the rules of tasks were not written; trying again")
 			k.applied = ""
 			looked = now
+		}
+		if looked.Equal(now) {
+			k.limitConnections(ctx, now)
 		}
 		if now.Sub(published) >= publishInterval && k.watcher.nodes.HasSynced() {
 			published = now
@@ -219,6 +223,9 @@ func (k *Keeper) check(ctx context.Context, compare bool) {
 	if k.applied != "" && (!there[hostTable] || !there[bridgeTable]) {
 		klog.InfoS("something removed the rules of tasks; writing them again")
 		k.applied = ""
+	}
+	if !there[connectionTable] {
+		k.limit.applied = ""
 	}
 	if bridged := !passesBridged(); bridged != k.bridged {
 		k.bridged, k.applied = bridged, ""

@@ -208,6 +208,7 @@ func TestKeeperKeepsRules(t *testing.T) {
 	}
 	m.on("machine", "nft flush ruleset")
 	eventually(t, "the rules are back", func() bool { return strings.Contains(m.on("machine", "nft list tables"), hostTable) })
+	eventually(t, "the limit of connections is back", func() bool { return strings.Contains(m.on("machine", "nft list tables"), connectionTable) })
 	if _, err := masqueraded.Read(make([]byte, 1)); err != nil {
 		t.Errorf("the connection to the outside ended: %v", err)
 	}

@@ -72,7 +72,7 @@ done
 ip link delete pai0 2>/dev/null || :
 ip link delete flannel.1 2>/dev/null || :
 for table in "ip kube-proxy" "ip6 kube-proxy" "ip flannel-ipv4" "ip6 flannel-ipv6" "inet cni_hostport" "inet pai-gate" \
-    "inet pai-api-pause" "inet pai-tasks" "bridge pai-tasks" "ip pai-anchor"; do
+    "inet pai-api-pause" "inet pai-tasks" "bridge pai-tasks" "inet pai-connections" "ip pai-anchor"; do
     nft delete table $table 2>/dev/null || :
 done
 if [ -s /var/lib/pai/network/routes ]; then
