@@ -37,7 +37,7 @@ func Keys() []Key {
 		key("taskRoles.ROLE.instances", "1 to 1000 tasks, in one container each; up to 8 task roles, which is what Kueue admits together"),
 		key("taskRoles.ROLE.completion.minFailedInstances", "the number of failed tasks that fails the job, 1 if it is left out; -1: none. Another value than 1 is refused in a job with several task roles: Kubernetes ends them with the first one that has ended with failed tasks"),
 		key("taskRoles.ROLE.completion.minSucceededInstances", "the number of succeeded tasks after which the job succeeds and the other tasks end, all if it is left out; -1: the role does not decide"),
-		key("taskRoles.ROLE.taskRetryCount", "how often one task is restarted after it failed. A task that the platform ends does not count as failed"),
+		key("taskRoles.ROLE.taskRetryCount", "how often one task is restarted after it failed. A task that the platform ends, or a restart of its machine, does not count as failed"),
 		key("taskRoles.ROLE.prerequisites", "names of prerequisites whose plugins run in the tasks; one without plugin does nothing, with a warning"),
 		key("taskRoles.ROLE.dockerImage", "the name of a `dockerimage`"),
 		key("taskRoles.ROLE.data", "the name of what `$data` refers to"),

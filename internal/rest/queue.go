@@ -171,7 +171,7 @@ func (c *Core) whoHolds(caller Caller, jobs []held) string {
 		switch {
 		case len(named) == maxHolders || c.policy.Authorize(caller, identity.List, objectOf(id)) != nil:
 			others++
-			sum.name = h.amount.name
+			sum.name = h.name
 			sum.quantity.Add(h.quantity)
 		case c.policy.Authorize(caller, identity.Read, objectOf(id)) != nil:
 			named = append(named, id.String())

@@ -48,9 +48,10 @@ func (t *Terminal) Close() error {
 // of all data it is all of them.
 func (t *Terminal) shown(data []byte, end bool) (safe []byte, used int) {
 	for used < len(data) {
-		n, known := 1, true
+		n := 1
 		switch b := data[used]; {
 		case b == escape:
+			var known bool
 			n, known = colorsAt(data[used:])
 			if !known && !end {
 				return safe, used
