@@ -8,6 +8,30 @@ import (
 	"unicode"
 )
 
+// Targets are the machines at addresses, before they are reached, with these settings of ssh.
+// The problems are those of the addresses that cannot be added.
+func (c *Config) Targets(addresses []string, reach Machine) (targets []Machine, problems []string) {
+	seen := map[string]bool{}
+	for _, address := range addresses {
+		at := slices.IndexFunc(c.Layout.MachineList, func(m Machine) bool { return m.HostIP == address || m.Hostname == address })
+		switch wrong := checkAddress(address); {
+		case seen[address]:
+			problems = append(problems, address+" is named twice")
+		case at >= 0:
+			m := c.Layout.MachineList[at]
+			problems = append(problems, fmt.Sprintf("%s is in the layout already, as %s (%s)", address, m.Hostname, m.HostIP))
+		case wrong != "":
+			problems = append(problems, wrong)
+		default:
+			m := reach
+			m.HostIP = address
+			targets = append(targets, m)
+		}
+		seen[address] = true
+	}
+	return targets, problems
+}
+
 // Place finds the name and the machine-type of machines that a configuration gets. The type is
 // the SKU that it is told, or else the one that has their hardware exactly, or else a new one.
 // The problems are those of the names and of the SKU.

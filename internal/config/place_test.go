@@ -87,3 +87,24 @@ func TestPlaceRefusesNames(t *testing.T) {
 		t.Errorf("got %d problems:\n%s", len(problems), all)
 	}
 }
+
+// All problems of addresses are said at once.
+func TestTargets(t *testing.T) {
+	t.Parallel()
+	reach := Machine{SSHPort: 2222, Username: "pai", KeyfilePath: "/k"}
+	targets, problems := placing().Targets([]string{"10.1.0.3", "10.1.0.2", "gpu-01", "fe80::1", "10.1.0.300", "10.1.0.3", "127.0.0.1", "10.1.0.4"}, reach)
+	if len(targets) != 2 || targets[0] != (Machine{HostIP: "10.1.0.3", SSHPort: 2222, Username: "pai", KeyfilePath: "/k"}) || targets[1].HostIP != "10.1.0.4" {
+		t.Errorf("got %+v", targets)
+	}
+	want := []string{
+		"10.1.0.2 is in the layout already, as gpu-01 (10.1.0.2)",
+		"gpu-01 is in the layout already, as gpu-01 (10.1.0.2)",
+		"fe80::1 is not an IPv4 address, and PAI supports no other",
+		`"10.1.0.300" is not an IP address`,
+		"10.1.0.3 is named twice",
+		"127.0.0.1 is not an address at which other machines can reach this one",
+	}
+	if !slices.Equal(problems, want) {
+		t.Errorf("got %q, want %q", problems, want)
+	}
+}
