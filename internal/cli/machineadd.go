@@ -125,7 +125,7 @@ func sameAsRehearsed(shown, now plan.Plan) error {
 	return pai.Errorf(pai.CodeRefused, "", "the cluster changed after the plan was shown, and no step was done:\n  %s", strings.Join(changes, "\n  "))
 }
 
-// unfinishedAddition says of an error that the machines are in the layout, and how to go on.
+// unfinishedAddition says of an error that the machines are in the layout, and how to continue.
 func unfinishedAddition(err error, dir, names string) error {
 	if err == nil {
 		return nil

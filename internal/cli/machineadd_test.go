@@ -171,8 +171,8 @@ func TestAdditionSettings(t *testing.T) {
 	}
 }
 
-// After the layout was written, an error says so and how to go on, and keeps its code.
-func TestUnfinishedAdditionSaysHowToGoOn(t *testing.T) {
+// After the layout was written, an error names the directory and how to continue, and keeps its code.
+func TestUnfinishedAdditionNamesTheNextCommand(t *testing.T) {
 	t.Parallel()
 	if err := unfinishedAddition(nil, "lab", "gpu-02"); err != nil {
 		t.Errorf("got %v without an error", err)

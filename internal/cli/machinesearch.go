@@ -13,8 +13,8 @@ import (
 // alreadyHint is what to do about addresses that are in the layout already.
 const alreadyHint = "leave out machines that are in the layout; if an earlier addition did not end, run: paictl cluster k8s-bootup"
 
-// find reaches the machines at addresses and finds what the layout gets. All that can be known
-// without a login is said at once, before anything is asked; then all that a login shows.
+// find reaches the machines at addresses and finds what the layout gets. All problems that can be known
+// without a login are named at once, before anything is asked; then all that a login shows.
 func (f addFlags) find(ctx context.Context, dir string, cfg *config.Config, addresses []string) ([]config.FoundMachine, config.Additions, error) {
 	none := config.Additions{}
 	reach, err := f.reach(dir)
@@ -54,7 +54,7 @@ func (f addFlags) find(ctx context.Context, dir string, cfg *config.Config, addr
 	case len(failed) > 0:
 		return nil, none, cannotAdd(pai.CodeFailed, hintsOf(failed), problems)
 	case len(problems) > 0:
-		return nil, none, cannotAdd(pai.CodeRefused, []string{"give each machine a host name of its own with hostnamectl set-hostname, then run the same command again"}, problems)
+		return nil, none, cannotAdd(pai.CodeRefused, []string{"give each machine another host name with hostnamectl set-hostname, then run the same command again"}, problems)
 	}
 	return found, add, config.CheckAddMachines(dir, add)
 }

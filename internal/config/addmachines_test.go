@@ -251,7 +251,7 @@ func TestSharedReach(t *testing.T) {
 		file, text string
 		want       Machine
 	}{
-		"nothing is said": {LayoutFile, fmt.Sprintf(two, "", ""), Machine{SSHPort: 22, Username: "root"}},
+		"nothing is named": {LayoutFile, fmt.Sprintf(two, "", ""), Machine{SSHPort: 22, Username: "root"}},
 		"all have it": {LayoutFile, fmt.Sprintf(two, ", username: pai, sshport: 2222, keyfile-path: /k", ", username: pai, sshport: 2222, keyfile-path: /k"),
 			Machine{SSHPort: 2222, Username: "pai", KeyfilePath: "/k"}},
 		"one differs": {LayoutFile, fmt.Sprintf(two, ", username: pai, sshport: 2222, password: x", ", username: pai, keyfile-path: /k"),

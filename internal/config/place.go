@@ -33,7 +33,7 @@ func (c *Config) Targets(addresses []string, reach Machine) (targets []Machine, 
 }
 
 // Place finds the name and the machine-type of machines that a configuration gets. The type is
-// the SKU that it is told, or else the one that has their hardware exactly, or else a new one.
+// the named SKU, or else the one that has their hardware exactly, or else a new one.
 // The problems are those of the names and of the SKU.
 func (c *Config) Place(found []FoundMachine, sku string) (a Additions, problems []string) {
 	if _, exists := c.Layout.MachineSKU[sku]; sku != "" && !exists {

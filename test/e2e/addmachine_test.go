@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// TestAddMachine adds two machines to a cluster of one on which a job runs. A machine with what
+// TestAddMachine adds two machines to a cluster of one machine, which runs a job. A machine with what
 // another Kubernetes left is refused, and the layout stays as it was, byte by byte. Without it,
-// both are added in one plan that boots them side by side; the job does not notice, and a job
+// both are added in one plan that boots them in parallel; the job does not notice, and a job
 // runs on one of them.
 func TestAddMachine(t *testing.T) {
 	inTestAll(t, "minutes on another cluster")
@@ -126,7 +126,7 @@ func (o *operator) machinesAreAdded(addresses []string) {
 	after := o.layoutText()
 	for _, line := range strings.Split(before, "\n") {
 		if !strings.Contains(after, line) {
-			t.Errorf("a line of the layout is gone: %s", line)
+			t.Errorf("the layout no longer has the line %s", line)
 		}
 	}
 	for _, name := range []string{"pai-2", "pai-3"} {
