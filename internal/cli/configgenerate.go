@@ -33,7 +33,6 @@ func newConfigGenerateCommand(env *Env) *cobra.Command {
 	var (
 		dir, answersFile, keyfile string
 		a                         config.Answers
-		hostKeys                  hostKeyFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "generate [ADDRESS…] -p DIR",
@@ -46,8 +45,7 @@ func newConfigGenerateCommand(env *Env) *cobra.Command {
 	cmd.Flags().StringVar(&a.Username, "user", "", "user to log in as (default: root)")
 	cmd.Flags().StringVar(&keyfile, "key", "", "private SSH key (default: the keys of the ssh-agent)")
 	cmd.Flags().IntVar(&a.Port, "port", 0, "port of sshd (default: 22)")
-	cmd.Flags().StringVar(&hostKeys.knownHosts, "known-hosts", "", "file with the host keys of the machines (default: the known hosts of ssh)")
-	cmd.Flags().BoolVar(&hostKeys.accept, "accept-host-keys", false, "trust the host keys that the machines present, without a question")
+	hostKeys := addHostKeyFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		if dir == "" || len(args) == 0 && answersFile == "" {
 			return pai.Errorf(pai.CodeUsage, "for example, run: paictl config generate 10.0.0.1 10.0.0.2 -p lab",
@@ -64,7 +62,7 @@ func newConfigGenerateCommand(env *Env) *cobra.Command {
 				return err
 			}
 		}
-		return generateConfig(cmd.Context(), env, dir, a, hostKeys)
+		return generateConfig(cmd.Context(), env, dir, a, *hostKeys)
 	}
 	return cmd
 }
@@ -106,6 +104,11 @@ type generatedMachine struct {
 	OS     string   `json:"os"`
 }
 
+// describeFound is what was found of a machine, with its entry in the layout.
+func describeFound(m config.Machine, f config.FoundMachine) generatedMachine {
+	return generatedMachine{m.Hostname, m.MachineType, f.Cores, f.MemoryMiB, append([]string{}, f.GPUs...), append([]string{}, f.Disks...), f.OS}
+}
+
 func generateConfig(ctx context.Context, env *Env, dir string, a config.Answers, hostKeys hostKeyFlags) error {
 	row, err := findRelease(string(a.Release))
 	if err != nil {
@@ -139,8 +142,7 @@ func generateConfig(ctx context.Context, env *Env, dir string, a config.Answers,
 	}
 	result := generated{Directory: dir, ClusterID: a.ClusterID, Release: row.Metadata.Name}
 	for i, m := range cfg.Layout.MachineList {
-		f := found[i]
-		result.Machines = append(result.Machines, generatedMachine{m.Hostname, m.MachineType, f.Cores, f.MemoryMiB, append([]string{}, f.GPUs...), append([]string{}, f.Disks...), f.OS})
+		result.Machines = append(result.Machines, describeFound(m, found[i]))
 	}
 	return env.Show(result, func(p *ui.Page) {
 		for i, m := range cfg.Layout.MachineList {
@@ -153,34 +155,55 @@ func generateConfig(ctx context.Context, env *Env, dir string, a config.Answers,
 // queryMachines reads the hardware of all machines in parallel. The error has
 // every failed query.
 func queryMachines(ctx context.Context, env *Env, clusterID string, targets []config.Machine) ([]config.FoundMachine, error) {
+	found, failed, err := queryEach(ctx, env, clusterID, targets)
+	if err != nil {
+		return nil, err
+	}
+	switch len(failed) {
+	case 0:
+		return found, nil
+	case 1:
+		return nil, failed[0]
+	}
+	return nil, pai.Errorf(pai.CodeFailed, strings.Join(append(hintsOf(failed), "nothing was written"), "; "), "cannot query %d of %d machines:\n%w", len(failed), len(targets), errors.Join(failed...))
+}
+
+// queryEach reads the hardware of all machines in parallel. found has those that answered;
+// failed is why the others did not.
+func queryEach(ctx context.Context, env *Env, clusterID string, targets []config.Machine) (found []config.FoundMachine, failed []error, err error) {
 	clusterDir := env.dirs().ClusterDir(clusterID)
 	if err := os.MkdirAll(clusterDir, 0o700); err != nil {
-		return nil, fmt.Errorf("create the cluster directory: %w", err)
+		return nil, nil, fmt.Errorf("create the cluster directory: %w", err)
 	}
-	found, failed := make([]config.FoundMachine, len(targets)), make([]error, len(targets))
+	all, errs := make([]config.FoundMachine, len(targets)), make([]error, len(targets))
 	var wg sync.WaitGroup
 	for i, m := range targets {
 		wg.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, hardwareTimeout)
 			defer cancel()
-			found[i], failed[i] = queryMachine(ctx, env, m, filepath.Join(clusterDir, "known_hosts"))
+			all[i], errs[i] = queryMachine(ctx, env, m, filepath.Join(clusterDir, "known_hosts"))
 		})
 	}
 	wg.Wait()
-	all := slices.DeleteFunc(failed, func(err error) bool { return err == nil })
-	switch len(all) {
-	case 0:
-		return found, nil
-	case 1:
-		return nil, all[0]
+	for i, err := range errs {
+		if err != nil {
+			failed = append(failed, err)
+		} else {
+			found = append(found, all[i])
+		}
 	}
+	return found, failed, nil
+}
+
+// hintsOf are what to do about errors, each once.
+func hintsOf(errs []error) []string {
 	var hints []string
-	for _, err := range all {
+	for _, err := range errs {
 		if next := pai.NextOf(err); next != "" && !slices.Contains(hints, next) {
 			hints = append(hints, next)
 		}
 	}
-	return nil, pai.Errorf(pai.CodeFailed, strings.Join(append(hints, "nothing was written"), "; "), "cannot query %d of %d machines:\n%w", len(all), len(targets), errors.Join(all...))
+	return hints
 }
 
 func queryMachine(ctx context.Context, env *Env, m config.Machine, knownHosts string) (config.FoundMachine, error) {

@@ -23,12 +23,9 @@ func (e *Env) isLocal(id string) bool {
 // confirm asks for the cluster ID before a cluster is changed. It does not ask
 // for a cluster of local machines.
 func (f *clusterFlags) confirm(s *session.Session, what string) error {
-	id := s.Config.Services.Cluster.Common.ClusterID
+	id := s.ClusterID()
 	if f.clusterID != "" {
-		if f.clusterID != id {
-			return pai.Errorf(pai.CodeRefused, "check which configuration -p names", "the configuration is for cluster %q, not for %q", id, f.clusterID)
-		}
-		return nil
+		return f.checkID(id)
 	}
 	if f.env.isLocal(id) {
 		return nil
@@ -39,6 +36,14 @@ func (f *clusterFlags) confirm(s *session.Session, what string) error {
 	}
 	if answer != id {
 		return pai.Errorf(pai.CodeRefused, "nothing was changed", "the cluster ID is not %q", answer)
+	}
+	return nil
+}
+
+// checkID refuses a configuration for another cluster than the one that --cluster-id names.
+func (f *clusterFlags) checkID(id string) error {
+	if f.clusterID != "" && f.clusterID != id {
+		return pai.Errorf(pai.CodeRefused, "check which configuration -p names", "the configuration is for cluster %q, not for %q", id, f.clusterID)
 	}
 	return nil
 }

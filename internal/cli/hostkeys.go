@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/spf13/cobra"
+
 	"pai.dev/pai/internal/atomicfile"
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/machine"
@@ -19,6 +21,14 @@ import (
 type hostKeyFlags struct {
 	knownHosts string // file with keys of the machines
 	accept     bool   // keys that are shown and not yet known
+}
+
+// addHostKeyFlags adds the flags to a command.
+func addHostKeyFlags(cmd *cobra.Command) *hostKeyFlags {
+	f := &hostKeyFlags{}
+	cmd.Flags().StringVar(&f.knownHosts, "known-hosts", "", "file with the host keys of the machines (default: the known hosts of ssh)")
+	cmd.Flags().BoolVar(&f.accept, "accept-host-keys", false, "trust the host keys that the machines present, without a question")
+	return f
 }
 
 // targetKeys are the host keys of one machine, known or presented.
@@ -33,35 +43,51 @@ type targetKeys struct {
 // those that the operator knows, then, after one question, those that the machines
 // present.
 func trustHostKeys(ctx context.Context, env *Env, targets []config.Machine, own string, f hostKeyFlags) error {
+	found := hostKeysOf(ctx, targets, own, f.knownHosts)
+	if failed, next := unreadKeys(found); len(failed) > 0 {
+		return pai.Errorf(pai.CodeFailed, next, "read the host keys of %d of %d machines:\n%s", len(failed), len(targets), strings.Join(failed, "\n"))
+	}
+	return env.trustKeys(found, own, f)
+}
+
+// hostKeysOf reads the keys of all machines in parallel.
+func hostKeysOf(ctx context.Context, targets []config.Machine, own, file string) []targetKeys {
 	found := make([]targetKeys, len(targets))
 	var wg sync.WaitGroup
 	for i, m := range targets {
 		wg.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, hardwareTimeout)
 			defer cancel()
-			found[i] = keysOf(ctx, m, own, f.knownHosts)
+			found[i] = keysOf(ctx, m, own, file)
 		})
 	}
 	wg.Wait()
-	var add, fresh, failed []string
-	next := ""
+	return found
+}
+
+// unreadKeys are the errors of the machines whose keys could not be read.
+func unreadKeys(found []targetKeys) (failed []string, next string) {
 	for _, t := range found {
-		switch {
-		case t.err != nil:
+		if t.err != nil {
 			failed = append(failed, t.err.Error())
 			next = pai.NextOf(t.err)
-			continue
-		case !t.known:
+		}
+	}
+	return failed, next
+}
+
+// trustKeys is trustHostKeys for keys that were read.
+func (e *Env) trustKeys(found []targetKeys, own string, f hostKeyFlags) error {
+	var add, fresh []string
+	for _, t := range found {
+		if !t.known {
 			fresh = append(fresh, fmt.Sprintf("  %s  %s  %s", t.machine.HostIP, t.keys[0].Type, t.keys[0].Fingerprint))
 		}
 		for _, key := range t.keys {
 			add = append(add, key.Line)
 		}
 	}
-	if len(failed) > 0 {
-		return pai.Errorf(pai.CodeFailed, next, "read the host keys of %d of %d machines:\n%s", len(failed), len(targets), strings.Join(failed, "\n"))
-	}
-	if err := env.acceptHostKeys(fresh, f); err != nil {
+	if err := e.acceptHostKeys(fresh, f); err != nil {
 		return err
 	}
 	return addLines(own, add)

@@ -29,6 +29,10 @@ type operateFlags struct {
 	machines machineCount
 	diff     bool
 	saved    *plan.Saved // a saved plan to apply exactly; nil without one
+	// added are the machines that the plan adds, which are shown with it.
+	added []addedMachine
+	// rehearsed is the plan that was shown and confirmed before; nil without one.
+	rehearsed *plan.Plan
 	// shown is called after the plan was shown; it can be nil.
 	shown func(*session.Session, operation.Preview) error
 }
@@ -135,7 +139,10 @@ type observer struct {
 
 // ShowPlan shows a plan: on standard output if the command does nothing else.
 func (o observer) ShowPlan(ctx context.Context, p operation.Preview) (err error) {
-	shown := planView{Plan: p.Plan, Configuration: p.Revision, ExpectedGaps: plan.ExpectedGaps(p.Plan)}
+	if o.flags.rehearsed != nil {
+		return sameAsRehearsed(*o.flags.rehearsed, p.Plan)
+	}
+	shown := planView{Plan: p.Plan, Added: o.flags.added, Configuration: p.Revision, ExpectedGaps: plan.ExpectedGaps(p.Plan)}
 	if p.Plan.Verb == pai.VerbUpgrade && o.flags.dryRun {
 		if shown.ReleaseNotes, err = releaseNotes(p.Plan.Hops, o.session.Releases); err != nil {
 			return err
@@ -164,6 +171,8 @@ func (o observer) ShowPlan(ctx context.Context, p operation.Preview) (err error)
 // its steps.
 type planView struct {
 	plan.Plan
+	// Added are the machines that `machine add` found.
+	Added   []addedMachine                  `json:"added,omitempty"`
 	Changes map[plan.StepID][]plan.StepDiff `json:"changes,omitempty"`
 	// WouldRestart are the workloads that a refresh would restart; nil for other plans.
 	WouldRestart []string `json:"wouldRestart,omitzero"`
@@ -176,6 +185,7 @@ type planView struct {
 }
 
 func (v planView) write(page *ui.Page, p operation.Preview) {
+	writeAdded(page, v.Added)
 	page.Text(plan.Text(p.Plan, p.Impact))
 	if p.Revision != nil && len(p.Plan.Steps) > 0 {
 		page.Linef("%v", p.Revision)

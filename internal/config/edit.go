@@ -71,7 +71,8 @@ const (
 	editDrop
 	editInsert
 	editSet
-	editCutItem // to is the position in the list
+	editCutItem    // to is the position in the list
+	editAppendItem // node is the new item of the list
 )
 
 const last = "\x00" // an insertion at the end of the mapping
@@ -99,6 +100,9 @@ func (e treeEdit) apply(root *yaml.Node) {
 	case editCutItem:
 		at, _ := strconv.Atoi(e.to)
 		cutItem(root, e.path, at)
+	case editAppendItem:
+		items := yamldoc.Resolve(find(root, e.path))
+		items.Content = append(items.Content, e.node)
 	case editDrop:
 		keepAnchors(root, find(root, e.path))
 		cutKey(root, e.path)

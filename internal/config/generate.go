@@ -37,7 +37,7 @@ func Generate(clusterID string, pair pai.Pair, found []FoundMachine, trustedKeys
 		}
 		name, sku := skuOf(f)
 		skus[name], m.MachineType = sku, name
-		m.About = strings.Join(append([]string{oneLine(f.OS)}, f.Disks...), ", ")
+		m.About = about(f)
 		machines = append(machines, m)
 	}
 	c := New(clusterID, pair, machines, trustedKeys)
@@ -51,11 +51,17 @@ func Generate(clusterID string, pair pai.Pair, found []FoundMachine, trustedKeys
 // hostname is the own name of a machine if it is valid, or one made of its
 // address.
 func hostname(f FoundMachine, taken map[string]bool) string {
-	name, _, _ := strings.Cut(strings.ToLower(f.Hostname), ".")
+	name := ownName(f)
 	if labels(63).check(name) == "" && !taken[name] && name != "localhost" {
 		return name
 	}
 	return "pai-" + strings.ReplaceAll(f.Machine.HostIP, ".", "-")
+}
+
+// ownName is the name that a machine gives itself, without its domain.
+func ownName(f FoundMachine) string {
+	name, _, _ := strings.Cut(strings.ToLower(f.Hostname), ".")
+	return name
 }
 
 // skuOf names a SKU by its hardware: "c24-m224-4xtesla-k80".
@@ -81,6 +87,11 @@ func wordOf(s string) string {
 		return "gpu"
 	}
 	return s
+}
+
+// about is the comment beside a machine.
+func about(f FoundMachine) string {
+	return oneLine(strings.Join(append([]string{f.OS}, f.Disks...), ", "))
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

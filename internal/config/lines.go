@@ -78,8 +78,13 @@ func (d *document) bytes() []byte {
 
 // block finds the lines [start, end) of a key with its value, and its column.
 func (d *document) block(path string) (start, end, column int, err error) {
+	return d.blockOf(splitPath(path))
+}
+
+// blockOf is block for names, which can have dots.
+func (d *document) blockOf(names []string) (start, end, column int, err error) {
 	n, limit := d.root, d.end
-	for _, name := range splitPath(path) {
+	for _, name := range names {
 		if n.Style&yaml.FlowStyle != 0 {
 			return 0, 0, 0, errForm
 		}
@@ -211,7 +216,7 @@ func (d *document) insertionPoint(mapping, after string) (line, column int, err 
 	if keyIndex(m, after) < 0 {
 		after = m.Content[len(m.Content)-2].Value
 	}
-	_, line, _, err = d.block(join(mapping, after))
+	_, line, _, err = d.blockOf(append(splitPath(mapping), after))
 	return line, column, err
 }
 

@@ -98,11 +98,16 @@ func (d *document) cutItem(list string, at int) error {
 	if at+1 < len(items.Content) {
 		limit = items.Content[at+1].Line - 1
 	}
-	// Blank lines, and comments no deeper than the item, do not belong to it.
+	d.remove(d.aboveComment(start, column), d.endOfItem(start, limit, column))
+	return nil
+}
+
+// endOfItem is the end of an item that starts on a line and ends before another one. Blank
+// lines, and comments no deeper than the item, do not belong to it.
+func (d *document) endOfItem(start, limit, column int) int {
 	end := limit
 	for end > start+1 && (isBlank(d.lines[end-1]) || isComment(d.lines[end-1]) && indentOf(d.lines[end-1]) <= column) {
 		end--
 	}
-	d.remove(d.aboveComment(start, column), end)
-	return nil
+	return end
 }

@@ -76,6 +76,8 @@ func editOnce(data []byte, edits []treeEdit) ([]byte, error) {
 	case editCutItem:
 		at, _ := strconv.Atoi(e.to)
 		err = d.cutItem(e.path, at)
+	case editAppendItem:
+		err = d.appendItem(e.path, e.node)
 	case editMove:
 		err = d.move(e)
 	default:
