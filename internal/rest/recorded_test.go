@@ -35,7 +35,7 @@ type recordedWhole struct {
 
 func newRecordedWhole(t *testing.T, policy identity.Policy, virtualClusters ...string) *recordedWhole {
 	t.Helper()
-	w := &recordedWhole{whole: newWhole(t, policy, virtualClusters...), dir: t.TempDir()}
+	w := &recordedWhole{whole: newWhole(t, policy, virtualClusters...), dir: historyDir(t)}
 	w.core, _ = w.handler.Jobs.(*Core)
 	changes := make(chan error, 100)
 	w.keeper = history.NewKeeper(func(ctx context.Context) (*history.Store, error) { return history.OpenSQLite(ctx, w.dir, 1<<30) },
@@ -52,6 +52,26 @@ func newRecordedWhole(t *testing.T, policy identity.Policy, virtualClusters ...s
 	w.recorder = NewRecorder(w.core, w.keeper, Retention{Jobs: 1000, Age: 1000 * time.Hour})
 	w.server.Config.Handler = w.handler.Routes()
 	return w
+}
+
+// historyDir is a directory that is deleted at the end. A history that was replaced is closed
+// beside that, and SQLite can write a file in between.
+func historyDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "pai-history-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for range 500 {
+			if err = os.RemoveAll(dir); err == nil {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		t.Error(err)
+	})
+	return dir
 }
 
 // away makes the history unavailable, as a lost disk does.
