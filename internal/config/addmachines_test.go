@@ -244,6 +244,28 @@ func TestAddMachinesNeverChangesAKind(t *testing.T) {
 	}
 }
 
+// What an edit makes is read back: a file that differs by more than the machines replaces nothing.
+func TestAdditionThatChangesMoreIsRefused(t *testing.T) {
+	t.Parallel()
+	dir := writeGood(t)
+	const layout = "schema-version: 2\nmachine-sku:\n  small: {mem: %d}\nmachine-list:\n  - {hostname: cp-01, hostip: 10.1.0.1, k8s-role: master, machine-type: small}\n"
+	write(t, filepath.Join(dir, LayoutFile), fmt.Sprintf(layout, 4))
+	before, err := Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for mem, refused := range map[int]bool{4: false, 8: true} {
+		content, problems := readFiles(dir)
+		if len(problems) > 0 {
+			t.Fatal(problems)
+		}
+		content[LayoutFile] = fmt.Appendf(nil, layout, mem)
+		if err := onlyTheseAreMore(dir, *before, content, Additions{}); (err != nil) != refused {
+			t.Errorf("with %d GiB of memory: got %v, want a refusal: %t", mem, err, refused)
+		}
+	}
+}
+
 func TestSharedReach(t *testing.T) {
 	t.Parallel()
 	const two = "machine-list:\n  - {hostname: a, hostip: 10.1.0.1, k8s-role: master%s}\n  - {hostname: b, hostip: 10.1.0.2, k8s-role: worker%s}\n"
