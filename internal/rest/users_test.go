@@ -127,6 +127,7 @@ func TestStrangersCauseFewReads(t *testing.T) {
 			}()
 			time.Sleep(10 * time.Millisecond)
 		}
+		synctest.Wait()
 		if store.reads < 10 || store.reads > 21 {
 			t.Errorf("%d reads within 10 s, want one per 0.5 s", store.reads)
 		}

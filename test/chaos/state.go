@@ -129,7 +129,7 @@ const filesScript = `
 cd /
 {
     find opt/pai etc/pai etc/kubernetes etc/cni etc/systemd/system var/lib/pai \
-        \( -path var/lib/pai/operations -o -path var/lib/pai/revisions -o -path var/lib/pai/lock -o -path var/lib/pai/witness -o -path var/lib/pai/prometheus -o -path var/lib/pai/digests.json -o -path 'opt/pai/v*/run' \) -prune -o -print || :
+        \( -path var/lib/pai/operations -o -path var/lib/pai/revisions -o -path var/lib/pai/lock -o -path var/lib/pai/witness -o -path var/lib/pai/prometheus -o -path var/lib/pai/rest-server -o -path var/lib/pai/digests.json -o -path 'opt/pai/v*/run' \) -prune -o -print || :
     for l in opt/pai/role/*; do echo "$l/run/$(basename "$l")"; done
     find var/lib/kubelet -maxdepth 1 -type f || :
     find var/lib/kubelet/pki var/lib/etcd -maxdepth 2 || :

@@ -149,7 +149,8 @@ func (a *agent) session(ctx context.Context) error {
 	a.offer()
 	a.Log.Info("offering GPUs", "driver", a.driver, "count", len(a.gpus))
 	events := make(chan gpu.Event)
-	wg.Go(func() { a.watch(ctx, library, uuids(a.gpus), events) })
+	watched := uuids(a.gpus) // a later look replaces them
+	wg.Go(func() { a.watch(ctx, library, watched, events) })
 	tick := time.NewTicker(a.Timings.Look)
 	defer tick.Stop()
 	for {
