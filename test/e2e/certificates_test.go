@@ -169,7 +169,8 @@ func (o *operator) renewedOnDemand() {
 	time.Sleep(2 * time.Second)
 	o.run(5*time.Minute, "cluster", "certificates", "--renew", "--yes")
 	for name, c := range o.certificates() {
-		if was := before[name]; !c.Authority && !c.Kubelet && !c.NotBefore.After(was.NotBefore) {
+		ofController := strings.Contains(name, "-webhook-server-cert/") // Kueue and JobSet renew their own
+		if was := before[name]; !c.Authority && !c.Kubelet && !ofController && !c.NotBefore.After(was.NotBefore) {
 			o.t.Errorf("%s was not renewed: it begins on %s", name, c.NotBefore)
 		}
 	}
