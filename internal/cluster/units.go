@@ -23,7 +23,7 @@ type unitOptions struct {
 // version, so a hop that changes none of their text needs no daemon-reload.
 //
 // Scripts enable and disable units with SYSTEMD_OFFLINE=1, which only changes links on
-// disk. Without it, also with --no-reload, systemd 254 and newer say of every unit of
+// disk. Without it, also with --no-reload, systemd 257 (not 252) says of every unit of
 // the machine that it needs a daemon-reload, until one happens. PAI reads that
 // (NeedDaemonReload) as a unit that does not run as its file says.
 var unitTable = []unitOptions{
