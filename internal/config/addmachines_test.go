@@ -50,20 +50,8 @@ func TestAddMachinesAddsOnlyThem(t *testing.T) {
 	root := inMemory(t)
 	rapid.Check(t, func(t *rapid.T) {
 		c := anyConfig().Draw(t, "configuration")
-		c.Services.VirtualClusters = map[string]VirtualCluster{"default": {}}
-		c.setDefaults()
-		dir, err := os.MkdirTemp(root, "")
-		if err != nil {
-			t.Fatal(err)
-		}
+		dir, before := written(t, root, &c)
 		defer os.RemoveAll(dir)
-		if err := Write(dir, c); err != nil {
-			t.Fatal(err)
-		}
-		before, err := Load(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
 		shared, err := SharedReach(dir)
 		if err != nil {
 			t.Fatal(err)

@@ -13,26 +13,32 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
+// written is a directory below root with a configuration, and what Load reads of it. No quota
+// needs a machine.
+func written(t *rapid.T, root string, c *Config) (dir string, before *Config) {
+	c.Services.VirtualClusters = map[string]VirtualCluster{"default": {}}
+	c.setDefaults()
+	dir, err := os.MkdirTemp(root, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Write(dir, *c); err != nil {
+		t.Fatal(err)
+	}
+	if before, err = Load(dir); err != nil {
+		t.Fatal(err)
+	}
+	return dir, before
+}
+
 // A removal takes the entry of the machine, and every other byte stays.
 func TestRemoveMachineKeepsEveryOtherByte(t *testing.T) {
 	t.Parallel()
 	root := inMemory(t)
 	rapid.Check(t, func(t *rapid.T) {
 		c := anyConfig().Filter(func(c Config) bool { return len(c.Layout.MachineList) > 1 }).Draw(t, "configuration")
-		c.Services.VirtualClusters = map[string]VirtualCluster{"default": {}} // a quota can need the machine
-		c.setDefaults()
-		dir, err := os.MkdirTemp(root, "")
-		if err != nil {
-			t.Fatal(err)
-		}
+		dir, before := written(t, root, &c)
 		defer os.RemoveAll(dir)
-		if err := Write(dir, c); err != nil {
-			t.Fatal(err)
-		}
-		before, err := Load(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
 		at := rapid.IntRange(0, len(c.Layout.MachineList)-1).Filter(func(i int) bool { return !before.Layout.MachineList[i].IsControlPlane() }).Draw(t, "machine")
 		if err := RemoveMachine(dir, c.Layout.MachineList[at].Hostname); err != nil {
 			t.Fatal(err)

@@ -9,15 +9,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/admission"
-	"k8s.io/apiserver/pkg/admission/plugin/cel"
-	"k8s.io/apiserver/pkg/admission/plugin/webhook/matchconditions"
-	celconfig "k8s.io/apiserver/pkg/apis/cel"
-	"k8s.io/apiserver/pkg/authentication/user"
-	"k8s.io/apiserver/pkg/cel/environment"
 
 	"pai.dev/pai/internal/pai"
+	"pai.dev/pai/test/policytest"
 )
 
 // policyOf is a policy of a service of the newest release.
@@ -42,52 +37,14 @@ func policyOf(t *testing.T, service, name string) admissionregistration.Validati
 	return admissionregistration.ValidatingAdmissionPolicy{}
 }
 
-// refusal evaluates a policy with the code of the API server, and returns the message of the
-// first rule that refuses the write; empty if none does.
+// refusal is the message of the first rule of a policy that refuses a write; empty if none does.
 func refusal(t *testing.T, p admissionregistration.ValidatingAdmissionPolicy, account string, op admission.Operation, o *unstructured.Unstructured) string {
 	t.Helper()
-	kind := o.GroupVersionKind()
-	resource := schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
-	var old runtime.Object
+	w := policytest.Write{Account: account, Resource: "secrets", New: o}
 	if op == admission.Update {
-		old = o.DeepCopy()
+		w.Old = o.DeepCopy()
 	}
-	record := admission.NewAttributesRecord(o, old, kind, o.GetNamespace(), o.GetName(), resource, "", op, nil, false, &user.DefaultInfo{Name: account})
-	request := cel.CreateAdmissionRequest(record, metav1.GroupVersionResource(resource), metav1.GroupVersionKind(kind))
-	isTrue := func(expressions []cel.ExpressionAccessor) (which int) {
-		t.Helper()
-		compiled := cel.NewConditionCompiler(environment.MustBaseEnvSet(environment.DefaultCompatibilityVersion())).
-			CompileCondition(expressions, cel.OptionalVariableDeclarations{}, environment.NewExpressions)
-		if errs := compiled.CompilationErrors(); len(errs) > 0 {
-			t.Fatalf("%s: %v", p.Name, errs)
-		}
-		attributes := &admission.VersionedAttributes{Attributes: record, VersionedKind: kind,
-			VersionedObject: admission.NewLazyObject(o), VersionedOldObject: admission.NewLazyObject(old)}
-		results, _, err := compiled.ForInput(t.Context(), attributes, request, cel.OptionalVariableBindings{}, nil, celconfig.RuntimeCELCostBudget)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, r := range results {
-			if r.Error != nil || r.EvalResult.Value() != true {
-				return i
-			}
-		}
-		return len(results)
-	}
-	var conditions, rules []cel.ExpressionAccessor
-	for _, c := range p.Spec.MatchConditions {
-		conditions = append(conditions, (*matchconditions.MatchCondition)(&c))
-	}
-	if isTrue(conditions) < len(conditions) {
-		return "" // the policy is not for this write
-	}
-	for _, v := range p.Spec.Validations {
-		rules = append(rules, &matchconditions.MatchCondition{Expression: v.Expression})
-	}
-	if i := isTrue(rules); i < len(rules) {
-		return p.Spec.Validations[i].Message
-	}
-	return ""
+	return policytest.Refusal(t, p, w)
 }
 
 // The accounts of REST servers of this release, and of v0.10 and older.
