@@ -13,8 +13,9 @@ import (
 
 // TestTwoMachines boots a control plane and a worker, and shows that pods of
 // both reach each other and a service, also after both machines were
-// restarted. What the configuration does not name is shown. Then it upgrades them with a job across both, and ends one of its
-// containers by hand: the witness must name it and the step. Of two machines that
+// restarted. What the configuration does not name is shown. Then it upgrades them with a
+// job across both, and ends one of its containers by hand: the witness must name it and
+// the step. Of two machines that
 // are busy and cannot be changed in place, one is upgraded because the operator
 // accepts that its job is evicted, and the other waits until its job ends. In
 // between, the upgrade is abandoned and applied again.
@@ -28,8 +29,13 @@ func TestTwoMachines(t *testing.T) {
 	}
 	o.apply(string(manifest))
 	o.checkNetwork()
+	began := map[string]time.Time{}
 	for _, m := range []string{"pai-2", "pai-1"} {
+		began[m] = time.Now()
 		o.run(2*time.Minute, "machine", "restart", m)
+	}
+	for m, at := range began {
+		o.reportedReady(m, at)
 	}
 	o.checkNetwork()
 	o.kubectl("delete namespace network-test --wait=false")
@@ -49,6 +55,25 @@ func TestTwoMachines(t *testing.T) {
 	o.part("a container ended by hand is named with its step", (*operator).killDuringUpgrade)
 	o.part("a busy machine waits for its job", (*operator).idleUpgrade)
 	o.part("a clean ends jobs whose eviction was accepted", (*operator).cleanEvicted)
+}
+
+// reportedReady waits until the kubelet of a machine that was restarted at since has
+// reported the node ready: neither a state from before the restart nor the "not ready" of
+// a kubelet that just started is the one that the node stays in.
+func (o *operator) reportedReady(machine string, since time.Time) {
+	o.t.Helper()
+	o.eventually(2*time.Minute, machine+" reports that it is ready", func() (bool, string) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		out, err := o.try(ctx, nil, "machine", "shell", "pai-1", "--", kubectl+"get node "+machine+
+			` -o 'jsonpath={range .status.conditions[?(@.type=="Ready")]}{.status} {.lastHeartbeatTime}{end}'`)
+		if err != nil {
+			return false, out + err.Error()
+		}
+		status, at, _ := strings.Cut(strings.TrimSpace(out), " ")
+		heard, err := time.Parse(time.RFC3339, at)
+		return err == nil && status == "True" && heard.After(since), out
+	})
 }
 
 // upgradeHasStarted waits for the first upgrade of a cluster, and until one of its steps
