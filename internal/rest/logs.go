@@ -25,7 +25,8 @@ const startWait = 20 * time.Second
 // MachineOutput reads what a machine keeps of the output of a task. The API server itself
 // has only the newest file.
 type MachineOutput interface {
-	// Read returns the output as it is now, and what is missing before it, in words.
+	// Read returns the output as it is now, and what is missing before it, in words. The
+	// error is tasklog.ErrGone if the machine has none.
 	Read(ctx context.Context, machine string, r tasklog.Request) (output io.ReadCloser, missing string, err error)
 }
 
@@ -42,28 +43,26 @@ func (c *Core) Logs(ctx context.Context, id JobID, o LogOptions) (io.ReadCloser,
 	if err != nil {
 		return nil, err
 	}
-	t := taskOutput{machine: task.Machine, output: c.output, request: tasklog.Request{
+	t := taskOutput{machine: task.Machine, output: c.output, ended: task.State.Ended(), request: tasklog.Request{
 		Namespace: namespace, Pod: task.Pod, Container: job.ContainerName, Tail: o.Tail, Since: o.Since, Timestamps: o.Timestamps}}
 	t.newest = func(ctx context.Context, o LogOptions) (io.ReadCloser, error) {
 		return c.newest(ctx, namespace, task.Pod, o)
 	}
-	if o.Follow {
-		return t.follow(ctx, o, func() bool {
-			again, err := c.lookUp(ctx, id, o)
-			return err == nil && (again.task.Pod != task.Pod || again.task.State != job.StateRunning)
-		})
+	if !o.Follow {
+		return t.whole(ctx, o)
 	}
-	stream, err := t.kept(ctx, o, t.request)
-	if err != nil {
-		return t.newest(ctx, o)
-	}
-	return stream, nil
+	return t.follow(ctx, o, func() bool {
+		again, err := c.lookUp(ctx, id, o)
+		return err == nil && (again.task.Pod != task.Pod || again.task.State != job.StateRunning)
+	})
 }
 
 // taskOutput reads the output of one task.
 type taskOutput struct {
 	machine string
 	output  MachineOutput
+	// ended is whether the task had ended when it was looked up, so that no output follows.
+	ended bool
 	// newest returns what the API server has: the newest file, and what is written later.
 	newest  func(ctx context.Context, o LogOptions) (io.ReadCloser, error)
 	request tasklog.Request
@@ -76,6 +75,9 @@ func (t taskOutput) kept(ctx context.Context, o LogOptions, r tasklog.Request) (
 		return nil, errNoMachineOutput
 	}
 	stream, missing, err := t.output.Read(ctx, t.machine, r)
+	if t.isGone(err) {
+		return nil, pai.Errorf(pai.CodeNotFound, "", "%w: it wrote none, or it was evicted, which deletes its output", err)
+	}
 	if err != nil {
 		missing = "older output might be missing: only the newest file of the task could be read"
 		if o.Unread != nil {
@@ -87,6 +89,19 @@ func (t taskOutput) kept(ctx context.Context, o LogOptions, r tasklog.Request) (
 	}
 	return stream, err
 }
+
+// whole returns what the machine keeps, or what the API server has of it.
+func (t taskOutput) whole(ctx context.Context, o LogOptions) (io.ReadCloser, error) {
+	stream, err := t.kept(ctx, o, t.request)
+	if err != nil && !t.isGone(err) {
+		return t.newest(ctx, o)
+	}
+	return stream, err
+}
+
+// isGone reports whether there is no output any more. The API server would answer with the
+// words of the kubelet in place of output.
+func (t taskOutput) isGone(err error) bool { return t.ended && errors.Is(err, tasklog.ErrGone) }
 
 // errNoMachineOutput is the error of a Core without MachineOutput.
 var errNoMachineOutput = errors.New("the output is not read from machines")
@@ -113,6 +128,9 @@ func (t taskOutput) follow(ctx context.Context, o LogOptions, ended func() bool)
 	r := t.request
 	r.Timestamps, r.WholeLines = true, true
 	first, err := t.kept(ctx, o, r)
+	if t.isGone(err) {
+		return nil, err
+	}
 	if err != nil {
 		stream, err := t.newest(ctx, o)
 		if err != nil {

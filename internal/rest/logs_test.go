@@ -11,6 +11,7 @@ import (
 	"testing/iotest"
 	"time"
 
+	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/tasklog"
 )
 
@@ -142,6 +143,34 @@ func TestMissingFilesAreNamed(t *testing.T) {
 	}
 }
 
+// Of a task that has ended, output that its machine has no more is said to be gone. The API
+// server would answer with a sentence of the kubelet in its place. While the task runs, its
+// files can still come.
+func TestOutputThatIsGoneIsNamed(t *testing.T) {
+	t.Parallel()
+	m := &rotating{err: fmt.Errorf("read the output on machine pai-2: %w", tasklog.ErrGone)}
+	m.write(1)
+	for _, follow := range []bool{false, true} {
+		for _, ended := range []bool{false, true} {
+			output := m.output(t)
+			output.ended = ended
+			output.newest = func(context.Context, LogOptions) (io.ReadCloser, error) {
+				return io.NopCloser(strings.NewReader("unable to retrieve container logs")), nil
+			}
+			read := func() (io.ReadCloser, error) { return output.whole(t.Context(), LogOptions{}) }
+			if follow {
+				read = func() (io.ReadCloser, error) {
+					return output.follow(t.Context(), LogOptions{Follow: true}, func() bool { return true })
+				}
+			}
+			stream, err := read()
+			if ended != (pai.CodeOf(err) == pai.CodeNotFound && strings.Contains(fmt.Sprint(err), "evicted")) || ended == (stream != nil) {
+				t.Errorf("followed %t, ended %t: got %v, %v", follow, ended, stream, err)
+			}
+		}
+	}
+}
+
 // What a command in the pod of a machine writes is a header and the output, or an error.
 func TestCommandOutput(t *testing.T) {
 	t.Parallel()
@@ -149,6 +178,7 @@ func TestCommandOutput(t *testing.T) {
 		{"output", `{}` + "\na\nb", "", "a\nb", "", ""},
 		{"missing", `{"missing":"old lines"}` + "\n", "", "", "old lines", ""},
 		{"refused", "", "the machine has no output of pod x\n", "", "", "read the output on machine pai-1: the machine has no output of pod x"},
+		{"gone", `{"gone":true}` + "\n", "", "", "", "read the output on machine pai-1: the machine has no output of the task"},
 		{"no header", "a", "", "", "", "read the output on machine pai-1: EOF"},
 		{"long", strings.Repeat("a", 2*maxOutputHeader), "", "", "", "buffer full"},
 	} {

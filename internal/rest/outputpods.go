@@ -106,6 +106,9 @@ func begin(ctx context.Context, machine string, run func(ctx context.Context, ou
 	if err == nil && !late.Stop() {
 		err = context.Cause(ctx)
 	}
+	if err == nil && header.Gone {
+		err = tasklog.ErrGone
+	}
 	if err != nil {
 		cancel()
 		out.Close()

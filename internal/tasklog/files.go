@@ -58,7 +58,7 @@ func (l logFiles) close() {
 const openAttempts = 5
 
 // open opens all files of the newest container of a pod. root is the directory of all
-// pods.
+// pods. The error is ErrGone if there is no file.
 func open(root *os.Root, r Request) (logFiles, error) {
 	dir, err := containerDir(root, r)
 	if err != nil {
@@ -69,6 +69,9 @@ func open(root *os.Root, r Request) (logFiles, error) {
 		before, err := newestContainer(dir)
 		if err != nil {
 			return logFiles{}, err
+		}
+		if len(before) == 0 {
+			return logFiles{}, ErrGone
 		}
 		opened, err := openAll(dir, before)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -107,9 +110,12 @@ func containerDir(root *os.Root, r Request) (*os.Root, error) {
 		}
 	}
 	if newest == nil {
-		return nil, pai.Errorf(pai.CodeNotFound, "", "the machine has no output of pod %s", r.Pod)
+		return nil, ErrGone
 	}
 	dir, err := root.OpenRoot(newest.Name() + "/" + r.Container)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrGone
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open the output of pod %s: %w", r.Pod, err)
 	}

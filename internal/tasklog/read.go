@@ -33,7 +33,13 @@ type Header struct {
 	// Missing says what the machine might have removed; empty if it has all that is
 	// asked for.
 	Missing string `json:"missing,omitempty"`
+	// Gone is whether the machine has no file of the container. It is the only line then.
+	Gone bool `json:"gone,omitempty"`
 }
+
+// ErrGone is the error of a reader whose Header says Gone: the container never had output,
+// or the machine deleted it. A kubelet deletes the output of a task that it evicts.
+var ErrGone = errors.New("the machine has no output of the task")
 
 // A request names output of jobs, and nothing outside of the directory.
 var (
@@ -61,6 +67,9 @@ func Read(dir string, r Request, w io.Writer) error {
 	}
 	defer root.Close()
 	files, err := open(root, r)
+	if errors.Is(err, ErrGone) {
+		return writeHeader(w, Header{Gone: true})
+	}
 	if err != nil {
 		return err
 	}
@@ -71,11 +80,9 @@ func Read(dir string, r Request, w io.Writer) error {
 		return err
 	}
 	out := bufio.NewWriterSize(w, 64<<10)
-	header, err := json.Marshal(Header{Missing: files.missing(r, begin)})
-	if err != nil {
-		return fmt.Errorf("write the header of the output: %w", err)
+	if err := writeHeader(out, Header{Missing: files.missing(r, begin)}); err != nil {
+		return err
 	}
-	_, _ = out.Write(append(header, '\n')) // Flush returns the error
 	p := printer{request: r, out: out, filter: lineFilter{since: r.Since}, skip: begin.skip}
 	for i, f := range files.files[:begin.files] {
 		if i < begin.file {
@@ -89,6 +96,17 @@ func Read(dir string, r Request, w io.Writer) error {
 		}
 	}
 	return out.Flush()
+}
+
+func writeHeader(w io.Writer, h Header) error {
+	line, err := json.Marshal(h)
+	if err == nil {
+		_, err = w.Write(append(line, '\n'))
+	}
+	if err != nil {
+		return fmt.Errorf("write the header of the output: %w", err)
+	}
+	return nil
 }
 
 // part is the part of the files that a request asks for.

@@ -186,6 +186,22 @@ func TestMissingOutputIsNamed(t *testing.T) {
 	}
 }
 
+// Output that the machine has no more is not the same as a task that wrote nothing.
+func TestOutputThatIsGone(t *testing.T) {
+	m := newMachine(t)
+	if header, text := m.read(t, Request{}); header.Gone || text != "" {
+		t.Errorf("a task that wrote nothing: got %+v, %q", header, text)
+	}
+	for _, gone := range []string{m.current(), m.dir, filepath.Dir(m.dir)} { // in the order in which a kubelet deletes
+		if err := os.Remove(gone); err != nil {
+			t.Fatal(err)
+		}
+		if header, text := m.read(t, Request{Tail: 2}); !header.Gone || text != "" {
+			t.Errorf("without %s: got %+v, %q", gone, header, text)
+		}
+	}
+}
+
 // A file that the kubelet has compressed and not removed yet is read once.
 func TestCompressedFileIsReadOnce(t *testing.T) {
 	m := newMachine(t)
@@ -252,8 +268,6 @@ func TestRequestStaysInTheOutputOfJobs(t *testing.T) {
 		{Request{Namespace: "pai-system", Pod: "rest-server-1", Container: "rest-server"}, pai.CodeInvalid},
 		{Request{Namespace: "pai-vc-default", Pod: "../..", Container: "task"}, pai.CodeInvalid},
 		{Request{Namespace: "pai-vc-default", Pod: "train-worker-0", Container: ".."}, pai.CodeInvalid},
-		{Request{Namespace: "pai-vc-default", Pod: "train-worker", Container: "task"}, pai.CodeNotFound},
-		{Request{Namespace: "pai-vc-default", Pod: "link", Container: "task"}, pai.CodeNotFound},
 		{Request{Namespace: "pai-vc-default", Pod: "train-worker-0", Container: "task", Tail: -1}, pai.CodeInvalid},
 	} {
 		var out bytes.Buffer
@@ -261,9 +275,11 @@ func TestRequestStaysInTheOutputOfJobs(t *testing.T) {
 			t.Errorf("%+v: got %q, %v, want %s", c.r, out.String(), err, c.code)
 		}
 	}
-	var out bytes.Buffer
-	if err := Read(m.pods, Request{Namespace: "pai-vc-default", Pod: "file", Container: "task"}, &out); err != nil || strings.Contains(out.String(), "secret") {
-		t.Errorf("through a link, got %q, %v", out.String(), err)
+	for _, pod := range []string{"train-worker", "link", "file"} { // a beginning of a name, and links
+		var out bytes.Buffer
+		if err := Read(m.pods, Request{Namespace: "pai-vc-default", Pod: pod, Container: "task"}, &out); err != nil || out.String() != `{"gone":true}`+"\n" {
+			t.Errorf("%s: got %q, %v, want that it has no output", pod, out.String(), err)
+		}
 	}
 }
 
