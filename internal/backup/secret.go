@@ -9,6 +9,8 @@ import (
 
 	"golang.org/x/crypto/nacl/secretbox"
 	"sigs.k8s.io/yaml"
+
+	"pai.dev/pai/internal/keyring"
 )
 
 // StoredSecret is a Secret as etcd stores it.
@@ -33,7 +35,7 @@ type encryption struct {
 }
 
 const (
-	storedPrefix = "k8s:enc:secretbox:v1:"
+	storedPrefix = keyring.Prefix
 	nonceSize    = 24
 	keySize      = 32
 )

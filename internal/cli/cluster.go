@@ -9,7 +9,7 @@ import (
 
 func newClusterCommand(env *Env) *cobra.Command {
 	return group("cluster", "Boot, clean, back up, and show the Kubernetes cluster",
-		newBootupCommand(env), newCleanCommand(env), newBackupCommand(env), newRestoreCommand(env), newClusterStatusCommand(env), newCertificatesCommand(env))
+		newBootupCommand(env), newCleanCommand(env), newBackupCommand(env), newRestoreCommand(env), newClusterStatusCommand(env), newCertificatesCommand(env), newKeysCommand(env))
 }
 
 func newBootupCommand(env *Env) *cobra.Command {

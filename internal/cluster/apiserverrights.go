@@ -48,6 +48,7 @@ func addAuditPolicy(files map[string]preparedFile, v pai.KubernetesVersion) erro
 // receive the traffic of others.
 func containedAPIServer(f flags, v pai.KubernetesVersion, r plan.Role) flags {
 	return f.set("authentication-config", layout.AuthenticationFile).
+		set("encryption-provider-config-automatic-reload", "true"). // for a rotation of the key
 		set("audit-policy-file", layout.VersionFile(v, layout.AuditPolicyName)).
 		set("audit-log-path", layout.AuditDir+"/audit-"+layout.SlotOf(r).Name+".log").
 		set("audit-log-maxage", fmt.Sprint(auditDays)).

@@ -10,6 +10,7 @@ import (
 
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/etcd"
+	"pai.dev/pai/internal/inspect"
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
@@ -112,6 +113,10 @@ func Doers(d Deps) plan.Doers {
 		plan.KindTokens:      doer{c, c.tokensDone, c.tokens},
 		plan.KindAdmit:       admitter{c},
 		plan.KindOpen:        doer{c, c.openDone, c.open},
+		plan.KindKeyAdd:      keyChanger{c, inspect.KeyAdd},
+		plan.KindKeyUse:      keyChanger{c, inspect.KeyUse},
+		plan.KindKeyEncrypt:  secretStorer{c},
+		plan.KindKeyRemove:   keyChanger{c, inspect.KeyRemove},
 		plan.KindRecord:      doer{c, c.recordDone, c.record},
 		plan.KindServices:    doer{c, c.recordDone, c.record},
 	}

@@ -79,6 +79,7 @@ func parts() map[Part]func(*inspection, context.Context) error {
 		Certificates: (*inspection).allCertificates,
 		Backups:      (*inspection).backups,
 		Operator:     (*inspection).operator,
+		Keyring:      (*inspection).keyring,
 	}
 }
 

@@ -37,6 +37,7 @@ const (
 	Certificates Part = "certificates"
 	Backups      Part = "backups"  // those that the machine makes without an operator
 	Operator     Part = "operator" // a certificate for the operator, on the control-plane machine
+	Keyring      Part = "keyring"  // the keys that encrypt Secrets, on the control-plane machine
 )
 
 // Request is what to report.
@@ -62,6 +63,8 @@ type Request struct {
 	// MakeBackupKey makes the key that signs backups before the part Backups is
 	// reported, if the machine has none.
 	MakeBackupKey bool `json:"makeBackupKey,omitempty"`
+	// Key changes a key before the part Keyring is reported; nil for none.
+	Key *KeyChange `json:"key,omitempty"`
 	// Operator and PublicKey, in PEM, are what the part Operator signs.
 	Operator  string `json:"operator,omitempty"`
 	PublicKey []byte `json:"publicKey,omitempty"`
@@ -129,6 +132,8 @@ type Report struct {
 	Renewed      []string            `json:"renewed,omitempty"` // files
 	// Backups are those that the machine makes without an operator.
 	Backups *BackupState `json:"backups,omitempty"`
+	// Keyring are the names of the keys that encrypt Secrets.
+	Keyring *Keys `json:"keyring,omitempty"`
 	// Issued is a kubeconfig with the certificate of the operator, without a key.
 	Issued []byte `json:"issued,omitempty"`
 }
@@ -172,6 +177,8 @@ func (r Report) Needs(p Part) error {
 		absent = r.Backups == nil
 	case Operator:
 		absent = len(r.Issued) == 0
+	case Keyring:
+		absent = r.Keyring == nil
 	case Programs, Roles, Foreign, DevicePlugin, Directories, Shims, Versions, Certificates:
 	}
 	if err := r.ErrorOf(p); err != nil || !absent {

@@ -21,6 +21,8 @@ const (
 	VerbMaintain       Verb = "machine-maintain"
 	VerbReturn         Verb = "machine-return"
 	VerbRemove         Verb = "machine-remove"
+	VerbRotateKey      Verb = "cluster-keys-rotate"
+	VerbRemoveKey      Verb = "cluster-keys-remove"
 	VerbPushConfig     Verb = "config push"     // holds the lock, has no journal entry
 	VerbRollbackConfig Verb = "config rollback" // holds the lock, has no journal entry
 	// VerbScheduledBackup is a backup that the control-plane machine makes without an
@@ -52,10 +54,10 @@ func (v Verb) MovesForward() bool {
 
 // LeavesNothingPartial reports whether an unfinished operation of this verb
 // needs no resume: what it copied counts only once it is complete, a machine that it
-// cordoned stays a machine of the cluster, and one that returns or is removed stays in
-// maintenance until the last step.
+// cordoned stays a machine of the cluster, one that returns or is removed stays in
+// maintenance until the last step, and a new encryption key changes nothing but Secrets.
 func (v Verb) LeavesNothingPartial() bool {
-	return v == VerbStage || v == VerbBackup || v == VerbMaintain || v == VerbReturn || v == VerbRemove
+	return v == VerbStage || v == VerbBackup || v == VerbMaintain || v == VerbReturn || v == VerbRemove || v == VerbRotateKey || v == VerbRemoveKey
 }
 
 // ChangesServicesOnly reports whether an operation of this verb leaves the machines

@@ -8,7 +8,7 @@ import (
 
 func verbs() []Verb {
 	return []Verb{VerbBoot, VerbClean, VerbStartServices, VerbStopServices, VerbRefresh, VerbDeleteService,
-		VerbUpgrade, VerbStage, VerbAbandon, VerbRollback, VerbBackup, VerbScheduledBackup, VerbRestore, VerbMaintain, VerbReturn, VerbRemove, VerbPushConfig, VerbRollbackConfig, VerbPruneMachines, VerbRenewCertificates, VerbShowStatus, VerbCheck}
+		VerbUpgrade, VerbStage, VerbAbandon, VerbRollback, VerbBackup, VerbScheduledBackup, VerbRestore, VerbMaintain, VerbReturn, VerbRemove, VerbRotateKey, VerbRemoveKey, VerbPushConfig, VerbRollbackConfig, VerbPruneMachines, VerbRenewCertificates, VerbShowStatus, VerbCheck}
 }
 
 func TestVerbPredicates(t *testing.T) {
@@ -19,7 +19,7 @@ func TestVerbPredicates(t *testing.T) {
 	}{
 		{"supersedes an upgrade", Verb.SupersedesUpgrade, []Verb{VerbClean, VerbRollback, VerbRestore}},
 		{"moves forward", Verb.MovesForward, []Verb{VerbBoot, VerbStartServices, VerbUpgrade}},
-		{"leaves nothing partial", Verb.LeavesNothingPartial, []Verb{VerbStage, VerbBackup, VerbMaintain, VerbReturn, VerbRemove}},
+		{"leaves nothing partial", Verb.LeavesNothingPartial, []Verb{VerbStage, VerbBackup, VerbMaintain, VerbReturn, VerbRemove, VerbRotateKey, VerbRemoveKey}},
 		{"is listed by the upgrade history", func(v Verb) bool { return slices.Contains(UpgradeVerbs(), v) },
 			[]Verb{VerbUpgrade, VerbStage, VerbAbandon, VerbRollback}},
 	} {

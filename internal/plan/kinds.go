@@ -66,6 +66,13 @@ const (
 	KindVolume      Kind = "service-volume"    // the directory of a service's state deleted on every machine
 	KindMigrate     Kind = "migrate"           // one thing that PAI stores, in the form of another release
 	KindServices    Kind = "services-record"   // the version of the services, recorded in the API
+	// KindKeyAdd, KindKeyUse, and KindKeyEncrypt rotate the key that encrypts Secrets: the API
+	// server has it, encrypts with it, and has encrypted every Secret with it. KindKeyRemove
+	// removes an older one.
+	KindKeyAdd     Kind = "cluster-key-add"
+	KindKeyUse     Kind = "cluster-key-use"
+	KindKeyEncrypt Kind = "cluster-key-encrypt"
+	KindKeyRemove  Kind = "cluster-key-remove"
 	// KindConfiguration moves the operator's configuration to a newer schema
 	// and names the target versions in it.
 	KindConfiguration Kind = "configuration"
@@ -81,6 +88,7 @@ const (
 	SubjectService                      // a PAI service
 	SubjectVolume                       // a directory below the volumes of PAI
 	SubjectMigration                    // a migration of a release
+	SubjectKey                          // a key that encrypts Secrets
 	SubjectConfiguration                // "schema <n>", or the machine that leaves the layout
 )
 
@@ -167,6 +175,10 @@ var kinds = map[Kind]Traits{
 	KindDelete:      {Subject: SubjectService, OfService: true, onWorld: removedService},
 	KindVolume:      {Subject: SubjectVolume},
 	KindMigrate:     {Subject: SubjectMigration, onWorld: migrated},
+	KindKeyAdd:      {Subject: SubjectKey},
+	KindKeyUse:      {Subject: SubjectKey},
+	KindKeyEncrypt:  {Subject: SubjectKey, DoMinutes: largeCopy},
+	KindKeyRemove:   {Subject: SubjectKey},
 	KindServices:    {onWorld: func(w *World, s Step, _ Input) { w.RecordedServices = s.To.Services() }},
 
 	KindConfiguration: {Subject: SubjectConfiguration, onWorld: func(w *World, s Step, _ Input) { w.Schema = s.Schema }},

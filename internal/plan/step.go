@@ -27,6 +27,7 @@ import (
 //	restore/machine/<name>/admit                 a machine uses a restored control plane
 //	restore/open                                 every machine does
 //	maintenance/machine/<name>/<what>            one machine on its way into maintenance, or out of it
+//	keys/<key>/<what>                            a key that encrypts Secrets rotated, or removed
 //	removal/machine/<name>/<what>                one machine on its way out of the cluster, or another that follows
 //	removal/cluster/bootstrap                    what the cluster has for each machine, without one
 //	uncordon/machine/<name>                      a cordon of PAI removed on its own

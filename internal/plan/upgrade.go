@@ -25,6 +25,8 @@ type Input struct {
 	Snapshots []string
 	// Recovery is what a restore from a backup starts from.
 	Recovery Recovery
+	// Keys are the keys that encrypt Secrets, for a change of them.
+	Keys Keys
 	// Occupied are the machines that run something for another cluster, for a boot.
 	Occupied []OccupiedMachine
 }
