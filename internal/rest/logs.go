@@ -75,7 +75,7 @@ func (t taskOutput) kept(ctx context.Context, o LogOptions, r tasklog.Request) (
 		return nil, errNoMachineOutput
 	}
 	stream, missing, err := t.output.Read(ctx, t.machine, r)
-	if t.isGone(err) {
+	if t.wasDeleted(err) {
 		return nil, pai.Errorf(pai.CodeNotFound, "", "%w: it wrote none, or it was evicted, which deletes its output", err)
 	}
 	if err != nil {
@@ -93,15 +93,15 @@ func (t taskOutput) kept(ctx context.Context, o LogOptions, r tasklog.Request) (
 // whole returns what the machine keeps, or what the API server has of it.
 func (t taskOutput) whole(ctx context.Context, o LogOptions) (io.ReadCloser, error) {
 	stream, err := t.kept(ctx, o, t.request)
-	if err != nil && !t.isGone(err) {
+	if err != nil && !t.wasDeleted(err) {
 		return t.newest(ctx, o)
 	}
 	return stream, err
 }
 
-// isGone reports whether there is no output any more. The API server would answer with the
+// wasDeleted reports whether there is no output any more. The API server would answer with the
 // words of the kubelet in place of output.
-func (t taskOutput) isGone(err error) bool { return t.ended && errors.Is(err, tasklog.ErrGone) }
+func (t taskOutput) wasDeleted(err error) bool { return t.ended && errors.Is(err, tasklog.ErrGone) }
 
 // errNoMachineOutput is the error of a Core without MachineOutput.
 var errNoMachineOutput = errors.New("the output is not read from machines")
@@ -128,7 +128,7 @@ func (t taskOutput) follow(ctx context.Context, o LogOptions, ended func() bool)
 	r := t.request
 	r.Timestamps, r.WholeLines = true, true
 	first, err := t.kept(ctx, o, r)
-	if t.isGone(err) {
+	if t.wasDeleted(err) {
 		return nil, err
 	}
 	if err != nil {

@@ -143,7 +143,7 @@ func TestMissingFilesAreNamed(t *testing.T) {
 	}
 }
 
-// Of a task that has ended, output that its machine has no more is said to be gone. The API
+// Of a task that has ended, output that its machine deleted is named. The API
 // server would answer with a sentence of the kubelet in its place. While the task runs, its
 // files can still come.
 func TestOutputThatIsGoneIsNamed(t *testing.T) {
