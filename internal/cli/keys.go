@@ -4,7 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pai.dev/pai/internal/cli/ui"
-	"pai.dev/pai/internal/keyring"
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/operation"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/session"
@@ -33,7 +33,7 @@ func newKeysCommand(env *Env) *cobra.Command {
 func newRotateKeyCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rotate",
-		Short: "Encrypt all Secrets in etcd with a new key, while jobs run",
+		Short: "Encrypt all Secrets in etcd with a new key",
 		Args:  cobra.NoArgs,
 	}
 	f := &operateFlags{cluster: addClusterFlags(env, cmd)}
@@ -48,13 +48,13 @@ func newRotateKeyCommand(env *Env) *cobra.Command {
 func newRemoveKeyCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "remove KEY",
-		Short: "Remove an older key, which encrypts no Secret any more",
+		Short: "Remove an older key that encrypts no Secret",
 		Args:  cobra.ExactArgs(1),
 	}
 	f := &operateFlags{cluster: addClusterFlags(env, cmd)}
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show the plan and stop")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := keyring.CheckName(args[0]); err != nil {
+		if err := layout.CheckKeyName(args[0]); err != nil {
 			return pai.Errorf(pai.CodeUsage, "list the keys; run: paictl cluster keys", "%w", err)
 		}
 		return f.run(cmd.Context(), "delete the key "+args[0]+" from the control-plane machine",

@@ -8,45 +8,21 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
-	"regexp"
 	"slices"
-	"strconv"
 
 	apiserver "k8s.io/apiserver/pkg/apis/apiserver/v1"
 	"sigs.k8s.io/yaml"
+
+	"pai.dev/pai/internal/layout"
 )
 
 const (
 	// secretBytes is the length of a key of the provider secretbox (XSalsa20 and Poly1305).
 	secretBytes = 32
-	// MaxKeys bounds a ring. Older keys decrypt Secrets of older snapshots and backups.
-	MaxKeys = 20
 	// Prefix and the name of a key, with a colon behind it, begin each value that etcd
 	// stores under the key (k8s.io/apiserver, secretboxTransformerPrefixV1).
 	Prefix = "k8s:enc:secretbox:v1:"
 )
-
-// namePattern is what PAI names keys: "key1" is made with the cluster, later ones have the
-// day of their rotation, "key2-20261129".
-var namePattern = regexp.MustCompile(`^key([1-9][0-9]{0,5})(-[0-9]{8})?$`)
-
-// CheckName returns an error unless PAI can have given a key this name.
-func CheckName(name string) error {
-	if !namePattern.MatchString(name) {
-		return fmt.Errorf("%q is not the name of an encryption key, such as key2-20261129", name)
-	}
-	return nil
-}
-
-// Number is the number in the name of a key; 0 if it has none.
-func Number(name string) int {
-	m := namePattern.FindStringSubmatch(name)
-	if m == nil {
-		return 0
-	}
-	n, _ := strconv.Atoi(m[1]) // the pattern has digits only
-	return n
-}
 
 // Ring is an encryption configuration as PAI writes it.
 type Ring struct {
@@ -67,8 +43,8 @@ func Parse(data []byte) (Ring, error) {
 	if len(providers) != 2 || providers[0].Secretbox == nil || providers[1].Identity == nil || len(providers[0].Secretbox.Keys) == 0 {
 		return Ring{}, fmt.Errorf("the encryption configuration is not one of PAI: its providers are not secretbox and identity")
 	}
-	if n := len(providers[0].Secretbox.Keys); n > MaxKeys {
-		return Ring{}, fmt.Errorf("the encryption configuration has %d keys, and PAI handles %d", n, MaxKeys)
+	if n := len(providers[0].Secretbox.Keys); n > layout.MaxEncryptionKeys {
+		return Ring{}, fmt.Errorf("the encryption configuration has %d keys, and PAI handles %d", n, layout.MaxEncryptionKeys)
 	}
 	for _, k := range providers[0].Secretbox.Keys {
 		if secret, err := base64.StdEncoding.DecodeString(k.Secret); k.Name == "" || err != nil || len(secret) != secretBytes {
@@ -102,14 +78,14 @@ func (r Ring) with(keys []apiserver.Key) Ring {
 // Add returns the ring with a new key of random bytes, which decrypts only. A ring that
 // has the key stays as it is.
 func (r Ring) Add(name string) (Ring, error) {
-	if err := CheckName(name); err != nil {
+	if err := layout.CheckKeyName(name); err != nil {
 		return r, err
 	}
 	if slices.Contains(r.Names(), name) {
 		return r, nil
 	}
-	if len(r.keys()) >= MaxKeys {
-		return r, fmt.Errorf("there are %d encryption keys already", MaxKeys)
+	if len(r.keys()) >= layout.MaxEncryptionKeys {
+		return r, fmt.Errorf("there are %d encryption keys already", layout.MaxEncryptionKeys)
 	}
 	secret := make([]byte, secretBytes)
 	_, _ = rand.Read(secret) // never fails; see crypto/rand

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"pai.dev/pai/internal/keyring"
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/pai"
 )
 
@@ -28,7 +28,7 @@ func EncryptsAll(name string, secrets map[string]int) bool {
 
 // newest is the key of the latest rotation.
 func (k Keys) newest() string {
-	return slices.MaxFunc(k.Names, func(a, b string) int { return keyring.Number(a) - keyring.Number(b) })
+	return slices.MaxFunc(k.Names, func(a, b string) int { return layout.KeyNumber(a) - layout.KeyNumber(b) })
 }
 
 // unfinished reports whether the latest rotation was interrupted.
@@ -66,9 +66,9 @@ func RotateKey(w World, k Keys, day string) (Plan, error) {
 	}
 	name := k.newest()
 	if !k.unfinished() {
-		name = fmt.Sprintf("key%d-%s", keyring.Number(name)+1, day)
+		name = fmt.Sprintf("key%d-%s", layout.KeyNumber(name)+1, day)
 	}
-	if !slices.Contains(k.Names, name) && len(k.Names) >= keyring.MaxKeys {
+	if !slices.Contains(k.Names, name) && len(k.Names) >= layout.MaxEncryptionKeys {
 		return Plan{}, pai.Errorf(pai.CodeRefused, "remove the oldest one; run: paictl cluster keys remove "+k.Names[len(k.Names)-1],
 			"there are %d encryption keys already", len(k.Names))
 	}
