@@ -48,7 +48,7 @@ func newRotateKeyCommand(env *Env) *cobra.Command {
 func newRemoveKeyCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "remove KEY",
-		Short: "Remove an older key that encrypts no Secret",
+		Short: "Remove an older key of the cluster",
 		Args:  cobra.ExactArgs(1),
 	}
 	f := &operateFlags{cluster: addClusterFlags(env, cmd)}
