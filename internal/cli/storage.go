@@ -11,14 +11,14 @@ import (
 
 func newStorageCommand(env *Env) *cobra.Command {
 	c := &jobClient{env: env}
-	cmd := group("storage", "Show the data that jobs can mount", newStorageListCommand(c))
+	cmd := group("storage", "Show storages of jobs", newStorageListCommand(c))
 	c.addFlags(cmd)
 	return cmd
 }
 
 func newStorageListCommand(c *jobClient) *cobra.Command {
 	return &cobra.Command{
-		Use: "list", Short: "List the storages that you can use", Args: cobra.NoArgs,
+		Use: "list", Short: "List the storages of the caller", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, _, err := c.client()
 			if err != nil {
