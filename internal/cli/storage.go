@@ -54,9 +54,9 @@ func writeStorages(p *ui.Page, all []rest.StorageDetail) {
 		p.Linef("No storages that you can use.")
 		return
 	}
-	p.Row("STORAGE", "TYPE", "WHERE", "ACCESS", "FOLDER", "DEFAULT")
+	p.Row("STORAGE", "TYPE", "WHERE", "ACCESS", "DIRECTORY", "DEFAULT")
 	for _, s := range all {
-		where, access, folder := s.Data.Path, "read and write", "shared"
+		where, access, directory := s.Data.Path, "read and write", "shared"
 		if s.Data.Server != "" {
 			where = s.Data.Server + ":" + where
 		}
@@ -64,8 +64,8 @@ func writeStorages(p *ui.Page, all []rest.StorageDetail) {
 			access = "read"
 		}
 		if !s.Share {
-			folder = "of each user"
+			directory = "of each user"
 		}
-		p.Row(s.Name, s.Kind, where, access, folder, yesNo(s.Default))
+		p.Row(s.Name, s.Kind, where, access, directory, yesNo(s.Default))
 	}
 }

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// maxStorageName leaves room for what comes before and after it in the name of a volume
+	// maxStorageName leaves space for what comes before and after it in the name of a volume
 	// of a pod, which is a DNS label.
 	maxStorageName = 40
 	maxStorages    = 64
@@ -26,13 +26,13 @@ func storageKeys() key {
 	group := key{shape: text, format: groups()}
 	storage := key{shape: object, format: labels(maxStorageName), keys: []key{
 		{
-			name: "type", shape: text, required: true, format: oneOf(pai.StorageNFS, pai.StorageFolder), jobs: onlyNew,
-			meaning: "`nfs`: the machine of a task mounts it from a server; `folder`: you mounted it on every machine; see [storages](operating.md#storages); a `paictl` before v0.11 refuses the section",
+			name: "type", shape: text, required: true, format: oneOf(pai.StorageNFS, pai.StorageDirectory), jobs: onlyNew,
+			meaning: "`nfs`: the machine of a task mounts it from a server; `directory`: you mounted it on every machine; see [storages](operating.md#storages); a `paictl` before v0.11 refuses the section",
 		},
 		{name: "server", shape: text, format: servers(), def: "none", jobs: onlyNew, meaning: "name or IPv4 address of the NFS server; required for `nfs`"},
 		{name: "path", shape: text, required: true, format: storagePaths(), jobs: onlyNew, meaning: "directory on the NFS server, or on every machine"},
 		{name: "read-only", shape: flag, def: "false", jobs: onlyNew, meaning: "tasks cannot write"},
-		{name: "per-user", shape: flag, def: "false", jobs: onlyNew, meaning: "a task mounts the folder with the name of its user, which is created, and not the rest"},
+		{name: "per-user", shape: flag, def: "false", jobs: onlyNew, meaning: "a task mounts the directory with the name of its user, which is created, and not the rest"},
 		{name: "default", shape: flag, def: "false", jobs: onlyNew, meaning: "jobs that ask for storages without a name get it"},
 		{
 			name: "groups", shape: list, item: &group, def: "none", jobs: onlyNew,
@@ -97,13 +97,13 @@ func (r rules) storages() {
 		switch {
 		case s.Type == pai.StorageNFS && s.Server == "":
 			r.problem(ServicesFile, at, "server is missing: name the NFS server of storage %s", quoted(name))
-		case s.Type == pai.StorageFolder && s.Server != "":
-			r.problem(ServicesFile, at+".server", "server: a folder has no server: remove the key, or use type: nfs")
+		case s.Type == pai.StorageDirectory && s.Server != "":
+			r.problem(ServicesFile, at+".server", "server: a directory has no server: remove the key, or use type: nfs")
 		}
-		if s.Type != pai.StorageFolder || path.Clean(s.Path) != s.Path || !path.IsAbs(s.Path) {
+		if s.Type != pai.StorageDirectory || path.Clean(s.Path) != s.Path || !path.IsAbs(s.Path) {
 			continue
 		}
-		if wrong := folderProblem(s.Path); wrong != "" {
+		if wrong := directoryProblem(s.Path); wrong != "" {
 			r.problem(ServicesFile, at+".path", "path: %s", wrong)
 		}
 		if taken := backupWithin(r.c.Kubernetes.Backup, s.Path); taken != "" {
@@ -112,8 +112,8 @@ func (r rules) storages() {
 	}
 }
 
-// folderProblem is why tasks cannot mount a directory of their machine; empty if they can.
-func folderProblem(dir string) string {
+// directoryProblem is why tasks cannot mount a directory of their machine; empty if they can.
+func directoryProblem(dir string) string {
 	if dir == "/" {
 		return "\"/\" is the whole machine: name a directory that is dedicated to the storage"
 	}

@@ -180,7 +180,7 @@ type VirtualCluster struct {
 
 // Storage is data that jobs mount.
 type Storage struct {
-	Type     string   `yaml:"type" json:"type"`                         // pai.StorageNFS or pai.StorageFolder
+	Type     string   `yaml:"type" json:"type"`                         // pai.StorageNFS or pai.StorageDirectory
 	Server   string   `yaml:"server,omitempty" json:"server,omitempty"` // of NFS
 	Path     string   `yaml:"path" json:"path"`
 	ReadOnly bool     `yaml:"read-only,omitempty" json:"read-only,omitempty"`

@@ -118,7 +118,7 @@ func anyConfig() *rapid.Generator[Config] {
 func anyStorage() *rapid.Generator[Storage] {
 	return rapid.Custom(func(t *rapid.T) Storage {
 		s := Storage{
-			Type: pai.StorageFolder, Path: "/data/" + rapid.StringMatching(`[A-Za-z0-9_-]{1,8}`).Draw(t, "path"),
+			Type: pai.StorageDirectory, Path: "/data/" + rapid.StringMatching(`[A-Za-z0-9_-]{1,8}`).Draw(t, "path"),
 			ReadOnly: rapid.Bool().Draw(t, "read-only"), PerUser: rapid.Bool().Draw(t, "per user"), Default: rapid.Bool().Draw(t, "default"),
 		}
 		if rapid.Bool().Draw(t, "nfs") {

@@ -87,7 +87,7 @@ func (o object) mountDefaults(job *Spec, at *yaml.Node, path string, roles []str
 	}
 }
 
-// mount adds a storage to a job, unless it is there already.
+// mount adds a storage to a job, unless the job has it.
 func (o object) mount(job *Spec, at *yaml.Node, place string, m Mount, options ParseOptions) {
 	if strings.ContainsAny(m.Name, "/ \t\r\n") || len(m.Name) > maxMountPath {
 		o.Problem(at, place, "%q is not the name of a storage", yamldoc.Shorten(m.Name))
@@ -130,7 +130,7 @@ func (m Mount) effect() string {
 		return what
 	}
 	if m.Storage.PerUser {
-		what = fmt.Sprintf("your folder of storage %s is at %s in %s", m.Name, m.Path, plugin{roles: m.Roles}.where())
+		what = fmt.Sprintf("your directory of storage %s is at %s in %s", m.Name, m.Path, plugin{roles: m.Roles}.where())
 	}
 	if m.Storage.ReadOnly {
 		return what + ", read-only"

@@ -12,11 +12,11 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// storagesOfTest are the storages of a cluster, of which a user has two by default.
+// storagesOfTest are the storages of a cluster. A user has two of them by default.
 var storagesOfTest = ParseOptions{
 	Storages: []pai.Storage{
 		{Name: "data", Type: pai.StorageNFS, Claim: "storage-data-1", ReadOnly: true, Default: true},
-		{Name: "home", Type: pai.StorageFolder, Claim: "storage-home-2", PerUser: true, Default: true},
+		{Name: "home", Type: pai.StorageDirectory, Claim: "storage-home-2", PerUser: true, Default: true},
 		{Name: "models", Type: pai.StorageNFS, Claim: "storage-models-3"},
 	},
 	DefaultStorages: []string{"data", "home"},
@@ -79,7 +79,7 @@ func TestStoragesOfAJob(t *testing.T) {
 		{"an empty list", "{storages: []}", nil, nil},
 		{"by name", "{storages: [{name: models}]}", []string{models}, []string{models}},
 		{"at a place", "{storages: [{name: models, mountPath: /models/}]}", []string{"storage-models=storage-models-3 at /models"}, []string{"storage-models=storage-models-3 at /models"}},
-		{"read-only, and the folder of a user", "{storages: [{name: data}, {name: home}]}", []string{data, home}, []string{data, home}},
+		{"read-only, and the directory of a user", "{storages: [{name: data}, {name: home}]}", []string{data, home}, []string{data, home}},
 		{"at two places", "{storages: [{name: data}, {name: data, mountPath: /data}]}", []string{data, "storage-data=storage-data-1 at /data ro"}, []string{data, "storage-data=storage-data-1 at /data ro"}},
 		{"the default ones", "{storages: [{}]}", []string{data, home}, []string{data, home}},
 		{"the same twice", "{storages: [{}, {name: data}]}", []string{data, home}, []string{data, home}},
@@ -143,7 +143,7 @@ func TestStoragesAreExplained(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, _ := json.Marshal(j.Preview().Effects)
-	for _, want := range []string{"storage data is at /mnt/data in each task, read-only", "your folder of storage home is at /mnt/home in each task"} {
+	for _, want := range []string{"storage data is at /mnt/data in each task, read-only", "your directory of storage home is at /mnt/home in each task"} {
 		if !strings.Contains(string(got), want) {
 			t.Errorf("got %s, want %q", got, want)
 		}

@@ -9,21 +9,21 @@ import (
 
 // The types of a storage.
 const (
-	StorageNFS    = "nfs"    // the machine of a task mounts it from a server
-	StorageFolder = "folder" // the operator mounted it at the same path of every machine
+	StorageNFS       = "nfs"       // the machine of a task mounts it from a server
+	StorageDirectory = "directory" // the operator mounted it at the same path of every machine
 )
 
 // Storage is data that tasks mount. Its JSON is the form in which the REST server and the
 // chart of the service get it.
 type Storage struct {
 	Name   string `json:"name"`
-	Type   string `json:"type"`             // StorageNFS or StorageFolder
+	Type   string `json:"type"`             // StorageNFS or StorageDirectory
 	Server string `json:"server,omitempty"` // host name or IPv4 address of an NFS server
 	Path   string `json:"path"`             // on the server, or on the machines
 	// Claim is the name of its PersistentVolumeClaim in the namespace of every virtual cluster.
 	Claim    string `json:"claim"`
 	ReadOnly bool   `json:"readOnly"`
-	// PerUser gives each user a folder of the user's name, and no other one.
+	// PerUser gives each user a directory of the user's name, and no other one.
 	PerUser bool `json:"perUser"`
 	// Default storages are those of jobs that ask for storages without a name.
 	Default bool `json:"default"`

@@ -14,7 +14,7 @@ import (
 // StorageInfo is a storage in a list, in the shape of OpenPAI.
 type StorageInfo struct {
 	Name string `json:"name"`
-	// Share is false if each user has a folder in it.
+	// Share is false if each user has a directory in it.
 	Share bool `json:"share"`
 	// Volume is the claim that jobs mount.
 	Volume  string `json:"volumeName"`
@@ -29,9 +29,9 @@ type StorageList struct {
 // StorageDetail is a storage, in the shape of OpenPAI.
 type StorageDetail struct {
 	StorageInfo
-	// Type is one that clients of OpenPAI know: nfs, or unknown for a folder of machines.
+	// Type is one that clients of OpenPAI know: nfs, or unknown for a directory of machines.
 	Type string `json:"type"`
-	// Kind is nfs or folder.
+	// Kind is nfs or directory.
 	Kind         string        `json:"kind"`
 	Data         StorageSource `json:"data"`
 	ReadOnly     bool          `json:"readOnly"`

@@ -16,13 +16,13 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// newWholeWithStorages has storages for everyone, for a group, and for nobody.
+// newWholeWithStorages has storages for everyone, for a group, and for administrators.
 func newWholeWithStorages(t *testing.T) *whole {
 	t.Helper()
 	w := newWhole(t, identity.Policy{}, "default", "research")
 	storages := []pai.Storage{
 		{Name: "data", Type: pai.StorageNFS, Server: "nas", Path: "/data", Claim: "storage-data-1", ReadOnly: true, Default: true, Groups: []string{"default"}},
-		{Name: "home", Type: pai.StorageFolder, Path: "/mnt/home", Claim: "storage-home-2", PerUser: true, Default: true, Groups: []string{"research", "nothing-there"}},
+		{Name: "home", Type: pai.StorageDirectory, Path: "/mnt/home", Claim: "storage-home-2", PerUser: true, Default: true, Groups: []string{"research", "nothing-there"}},
 		{Name: "secret", Type: pai.StorageNFS, Server: "nas", Path: "/secret", Claim: "storage-secret-3", Groups: []string{}},
 	}
 	w.handler.Storages = storages
@@ -65,7 +65,7 @@ func TestStoragesThatACallerCanUse(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		"data": `{"name":"data","share":true,"volumeName":"storage-data-1","default":true,"type":"nfs","kind":"nfs","data":{"server":"nas","path":"/data"},"readOnly":true,"mountOptions":["hard","nosuid","nodev","ro"]}`,
-		"home": `{"name":"home","share":false,"volumeName":"storage-home-2","default":true,"type":"unknown","kind":"folder","data":{"path":"/mnt/home"},"readOnly":false,"mountOptions":[]}`,
+		"home": `{"name":"home","share":false,"volumeName":"storage-home-2","default":true,"type":"unknown","kind":"directory","data":{"path":"/mnt/home"},"readOnly":false,"mountOptions":[]}`,
 	} {
 		if status, text := w.ask(t, http.MethodGet, "/rest-server/api/v2/storages/"+path, rita, ""); status != http.StatusOK || text != want {
 			t.Errorf("%s: got %d %s, want %s", path, status, text, want)
@@ -122,7 +122,7 @@ func TestJobsMountWhatTheirUserCanUse(t *testing.T) {
 	}
 }
 
-// storagesIn are the storages of the first task role: NAME=CLAIM/FOLDER.
+// storagesIn are the storages of the first task role: NAME=CLAIM/DIRECTORY.
 func storagesIn(t *testing.T, set *unstructured.Unstructured) string {
 	t.Helper()
 	roles, _, err := unstructured.NestedSlice(set.Object, "spec", "replicatedJobs")
@@ -147,8 +147,8 @@ func storagesIn(t *testing.T, set *unstructured.Unstructured) string {
 			continue
 		}
 		text := strings.TrimPrefix(name, "storage-") + "=" + claims[name]
-		if folder, ok := mount["subPath"].(string); ok {
-			text += "/" + folder
+		if directory, ok := mount["subPath"].(string); ok {
+			text += "/" + directory
 		}
 		all = append(all, text)
 	}

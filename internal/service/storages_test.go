@@ -19,7 +19,7 @@ func storagesConfig() *config.Config {
 	c := testConfig()
 	c.Services.Storages = map[string]config.Storage{
 		"data":    {Type: pai.StorageNFS, Server: "nas", Path: "/export/data", ReadOnly: true, Groups: []string{"default"}},
-		"scratch": {Type: pai.StorageFolder, Path: "/mnt/scratch", PerUser: true, Default: true},
+		"scratch": {Type: pai.StorageDirectory, Path: "/mnt/scratch", PerUser: true, Default: true},
 		"models":  {Type: pai.StorageNFS, Server: "10.0.0.9", Path: "/models"},
 	}
 	return c
@@ -80,7 +80,7 @@ func checkSource(t *testing.T, s pai.Storage, spec corev1.PersistentVolumeSpec) 
 	t.Helper()
 	options := strings.Join(spec.MountOptions, ",")
 	switch {
-	case s.Type == pai.StorageFolder:
+	case s.Type == pai.StorageDirectory:
 		if p := spec.HostPath; spec.NFS != nil || p == nil || p.Path != s.Path || *p.Type != corev1.HostPathDirectory {
 			t.Errorf("%s: got %v, want a directory that exists", s.Name, spec.PersistentVolumeSource)
 		}
@@ -107,7 +107,7 @@ func TestAnotherSourceIsAnotherVolume(t *testing.T) {
 	first := pai.Storage{Name: "data", Type: pai.StorageNFS, Server: "nas", Path: "/data"}
 	for _, other := range []pai.Storage{
 		{Name: "data", Type: pai.StorageNFS, Server: "nas2", Path: "/data"}, {Name: "data", Type: pai.StorageNFS, Server: "nas", Path: "/data2"},
-		{Name: "data", Type: pai.StorageFolder, Path: "/data"}, {Name: "data", Type: pai.StorageNFS, Server: "nas", Path: "/data", ReadOnly: true},
+		{Name: "data", Type: pai.StorageDirectory, Path: "/data"}, {Name: "data", Type: pai.StorageNFS, Server: "nas", Path: "/data", ReadOnly: true},
 		{Name: "sets", Type: pai.StorageNFS, Server: "nas", Path: "/data"},
 	} {
 		if other.ClaimName() == first.ClaimName() {
@@ -125,7 +125,7 @@ func TestAnotherSourceIsAnotherVolume(t *testing.T) {
 }
 
 // A server in other hands mounts no directory of a machine, no volume that is no storage,
-// and no folder of another user.
+// and no directory of another user.
 func TestTasksMountOnlyStorages(t *testing.T) {
 	t.Parallel()
 	c := storagesConfig()
@@ -137,7 +137,7 @@ func TestTasksMountOnlyStorages(t *testing.T) {
 	const (
 		onlyStorages = "a task can have only empty volumes, the storages of the configuration, and the texts and the Secret of its job"
 		readOnly     = "a task must not write to a storage that is read-only"
-		ownFolder    = "a task has only the folder of its user"
+		ownDirectory = "a task has only the directory of its user"
 	)
 	claim := func(name string, ro bool) map[string]any {
 		return map[string]any{"name": "v", "persistentVolumeClaim": map[string]any{"claimName": name, "readOnly": ro}}
@@ -157,11 +157,11 @@ func TestTasksMountOnlyStorages(t *testing.T) {
 		{"a storage", claim(claims["models"], false), mount(), "alice", ""},
 		{"reading", claim(claims["data"], true), mount(), "alice", ""},
 		{"writing what is read-only", claim(claims["data"], false), mount(), "alice", readOnly},
-		{"the folder of the user", claim(claims["scratch"], false), mount("subPath", "alice"), "alice", ""},
-		{"all folders", claim(claims["scratch"], false), mount(), "alice", ownFolder},
-		{"the folder of another user", claim(claims["scratch"], false), mount("subPath", "bob"), "alice", ownFolder},
-		{"a folder by a variable", claim(claims["scratch"], false), mount("subPathExpr", "$(A)"), "alice", ownFolder},
-		{"no user", claim(claims["scratch"], false), mount(), "", ownFolder},
+		{"the directory of the user", claim(claims["scratch"], false), mount("subPath", "alice"), "alice", ""},
+		{"all directories", claim(claims["scratch"], false), mount(), "alice", ownDirectory},
+		{"the directory of another user", claim(claims["scratch"], false), mount("subPath", "bob"), "alice", ownDirectory},
+		{"a directory by a variable", claim(claims["scratch"], false), mount("subPathExpr", "$(A)"), "alice", ownDirectory},
+		{"no user", claim(claims["scratch"], false), mount(), "", ownDirectory},
 		{"another claim", claim("other", false), mount(), "alice", onlyStorages},
 		{"an older source", claim("storage-models-0000000000", false), mount(), "alice", onlyStorages},
 		{"a directory of the machine", map[string]any{"name": "v", "hostPath": map[string]any{"path": "/mnt/scratch"}}, mount(), "alice", onlyStorages},

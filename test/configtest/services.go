@@ -101,12 +101,12 @@ func gpus(of, percent int) int {
 	return atLeastOne(of * percent / 100)
 }
 
-// storages are a folder, or none. The historical PAI had none of these keys.
+// storages are a directory, or none. The historical PAI had none of these keys.
 func (d *draw) storages(f *file) {
 	if !d.coin("has storages") {
 		return
 	}
-	want := config.Storage{Type: "folder", Path: "/data/sets", ReadOnly: d.coin("read-only"), PerUser: d.coin("per user"), Default: d.coin("default"), Groups: []string{"default"}}
+	want := config.Storage{Type: "directory", Path: "/data/sets", ReadOnly: d.coin("read-only"), PerUser: d.coin("per user"), Default: d.coin("default"), Groups: []string{"default"}}
 	f.set("storages.sets.type", want.Type)
 	f.set("storages.sets.path", want.Path)
 	f.set("storages.sets.read-only", strconv.FormatBool(want.ReadOnly))

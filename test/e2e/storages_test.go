@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// TestStorages runs jobs with a folder of the machine as a storage: what one wrote, the next
+// TestStorages runs jobs with a directory of the machine as a storage: what one wrote, the next
 // one of the same user reads, and a user without the right is refused. Local machines
 // cannot serve NFS, which needs the kernel of the host.
 func TestStorages(t *testing.T) {
@@ -24,8 +24,8 @@ func TestStorages(t *testing.T) {
 	o.editServices("virtual-clusters:\n  default: {}", `virtual-clusters:
   default: {}
 storages:
-  scratch: {type: folder, path: /srv/scratch, per-user: true, default: true}
-  sets: {type: folder, path: /srv/sets, read-only: true, groups: [default]}`)
+  scratch: {type: directory, path: /srv/scratch, per-user: true, default: true}
+  sets: {type: directory, path: /srv/sets, read-only: true, groups: [default]}`)
 	o.run(5*time.Minute, "service", "start", "rest-server", "--yes")
 	o.loadRootImage()
 	if list := o.run(time.Minute, "storage", "list"); !strings.Contains(list, "scratch") || !strings.Contains(list, "/srv/sets") {
@@ -36,7 +36,7 @@ storages:
 		o.withStorages("write", "[{}, {name: sets, mountPath: /sets}]", "cat /sets/set > /mnt/scratch/checkpoint")
 		o.hasState("write", "SUCCEEDED")
 		if got := o.on("pai-1", "cat /srv/scratch/admin/checkpoint"); strings.TrimSpace(got) != "a-data-set" {
-			o.t.Errorf("the machine has %q in the folder of the user", got)
+			o.t.Errorf("the machine has %q in the directory of the user", got)
 		}
 		o.withStorages("read", "[{name: scratch, mountPath: /kept}]", "grep -q a-data-set /kept/checkpoint")
 		o.hasState("read", "SUCCEEDED")
@@ -59,7 +59,7 @@ storages:
 	o.part("a job keeps a storage that was removed", func(o *operator) {
 		o.withStorages("keeps", "[{name: scratch}]", "while ! [ -e /mnt/scratch/go ]; do sleep 1; done")
 		o.eventually(time.Minute, "the task runs", func() (bool, string) { return len(o.containersOf("keeps")) == 1, "" })
-		o.editServices("  scratch: {type: folder, path: /srv/scratch, per-user: true, default: true}\n", "")
+		o.editServices("  scratch: {type: directory, path: /srv/scratch, per-user: true, default: true}\n", "")
 		o.run(5*time.Minute, "service", "start", "rest-server", "--yes")
 		o.on("pai-1", "touch /srv/scratch/admin/go")
 		o.hasState("keeps", "SUCCEEDED")
