@@ -36,6 +36,7 @@ type options struct {
 	certDir         string
 	virtualClusters string
 	containment     string
+	storages        string
 	release         string
 	users           string
 	metricsPassword string // a file
@@ -52,6 +53,7 @@ func main() {
 	flag.StringVar(&o.certDir, "cert-dir", "/etc/pai/tls", "directory of tls.crt and tls.key")
 	flag.StringVar(&o.virtualClusters, "virtual-clusters", "default", "names of the virtual clusters, separated by commas")
 	flag.StringVar(&o.containment, "containment", "{}", "JSON: by virtual cluster, the capabilities that its tasks have in addition, and the disk space of a task in MiB")
+	flag.StringVar(&o.storages, "storages", "[]", "JSON: the storages that jobs can mount")
 	flag.StringVar(&o.release, "release", "", "release of this server")
 	flag.StringVar(&o.users, "users", string(rest.UsersByEntry), "form of the stored users: document (v0.9) or entries")
 	flag.StringVar(&o.metricsPassword, "metrics-password", "", "file with the password of the metrics; without it, no one reads them")
@@ -111,6 +113,10 @@ func serveIn(ctx context.Context, config *clientrest.Config, o options, log *slo
 	if err := json.Unmarshal([]byte(o.containment), &containment); err != nil {
 		return fmt.Errorf("read --containment: %w", err)
 	}
+	var storages []pai.Storage
+	if err := json.Unmarshal([]byte(o.storages), &storages); err != nil {
+		return fmt.Errorf("read --storages: %w", err)
+	}
 	// Lists of the cluster have megabytes. Its API server runs on the same machines, and
 	// would compress them for the same processors.
 	config.DisableCompression = true
@@ -128,12 +134,12 @@ func serveIn(ctx context.Context, config *clientrest.Config, o options, log *slo
 	}
 	virtualClusters := strings.Split(o.virtualClusters, ",")
 	policy := identity.Policy{ListOthersJobs: o.jobList == "all"}
-	core := rest.NewCore(cluster, virtualClusters).WithContainment(containment).WithPolicy(policy).WithOutput(rest.NewOutputPods(cluster))
+	core := rest.NewCore(cluster, virtualClusters).WithContainment(containment).WithStorages(storages).WithPolicy(policy).WithOutput(rest.NewOutputPods(cluster))
 	keeper, err := o.history.keeper(log)
 	if err != nil {
 		return err
 	}
-	handler := &rest.Handler{Jobs: core, Cluster: core}
+	handler := &rest.Handler{Jobs: core, Cluster: core, Storages: storages}
 	if keeper != nil {
 		// Requests have the history until the last one is answered.
 		during, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -145,7 +151,7 @@ func serveIn(ctx context.Context, config *clientrest.Config, o options, log *slo
 		handler.HistoryRecorded = recorder.Recorded
 		go recorder.Run(ctx, jobsEvery, func(err error) { log.Warn("the history is delayed", "error", err, "details", pai.DetailsOf(err)) })
 	}
-	known := rest.NewUsers(cluster, users, func(err error) { log.Error("users are left out", "error", err) }).WithVirtualClusters(virtualClusters)
+	known := rest.NewUsers(cluster, users, func(err error) { log.Error("users are left out", "error", err) }).WithVirtualClusters(virtualClusters).WithStorages(storages)
 	go core.ReconcileStops(ctx, 2*time.Second, func(err error) { log.Warn("stops are delayed", "error", err, "details", pai.DetailsOf(err)) })
 	retention := rest.Retention{Jobs: o.endedJobsLimit, Age: time.Duration(o.endedJobsDays) * 24 * time.Hour}
 	go core.ReconcileRecords(ctx, recordsEvery, retention, func(err error) { log.Warn("ended jobs stay longer", "error", err, "details", pai.DetailsOf(err)) })

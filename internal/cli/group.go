@@ -26,10 +26,10 @@ func newGroupListCommand(env *Env) *cobra.Command {
 }
 
 func writeGroups(p *ui.Page, all []rest.GroupInfo) {
-	p.Row("GROUP", "ADMIN", "VIRTUAL CLUSTERS", "DESCRIPTION")
+	p.Row("GROUP", "ADMIN", "VIRTUAL CLUSTERS", "STORAGES", "DESCRIPTION")
 	for _, g := range all {
 		r := g.Rights()
-		p.Row(g.Name, yesNo(r.Admin), strings.Join(r.VirtualClusters, ","), g.Description)
+		p.Row(g.Name, yesNo(r.Admin), strings.Join(r.VirtualClusters, ","), strings.Join(r.Storages, ","), g.Description)
 	}
 }
 
@@ -37,6 +37,7 @@ func writeGroups(p *ui.Page, all []rest.GroupInfo) {
 type groupFlags struct {
 	description     string
 	virtualClusters []string
+	storages        []string
 	admin           bool
 }
 
@@ -44,6 +45,7 @@ func addGroupFlags(cmd *cobra.Command) *groupFlags {
 	f := &groupFlags{}
 	cmd.Flags().StringVar(&f.description, "description", "", "what the group is for")
 	cmd.Flags().StringSliceVar(&f.virtualClusters, "virtual-clusters", nil, "all virtual clusters of the group, separated by commas")
+	cmd.Flags().StringSliceVar(&f.storages, "storages", nil, "all storages of the group, separated by commas, besides those whose configuration names it")
 	cmd.Flags().BoolVar(&f.admin, "admin", false, "make all members administrators, or with --admin=false not")
 	return f
 }
@@ -55,6 +57,9 @@ func (f *groupFlags) change(cmd *cobra.Command) rest.GroupChange {
 	}
 	if cmd.Flags().Changed("virtual-clusters") {
 		c.Rights.VirtualClusters = &f.virtualClusters
+	}
+	if cmd.Flags().Changed("storages") {
+		c.Rights.Storages = &f.storages
 	}
 	if cmd.Flags().Changed("admin") {
 		c.Rights.Admin = &f.admin

@@ -26,8 +26,12 @@ func newJobCommand(env *Env) *cobra.Command {
 	c := &jobClient{env: env}
 	cmd := group("job", "Submit, list, show, and stop jobs",
 		newJobSubmitCommand(c), newJobListCommand(c), newJobShowCommand(c), newJobLogsCommand(c), newJobStopCommand(c))
-	cmd.PersistentFlags().StringVar(&c.clusterID, "cluster-id", "", "cluster ID (default: the only known cluster)")
+	c.addFlags(cmd)
 	return cmd
+}
+
+func (c *jobClient) addFlags(cmd *cobra.Command) {
+	cmd.PersistentFlags().StringVar(&c.clusterID, "cluster-id", "", "cluster ID (default: the only known cluster)")
 }
 
 // jobClient connects to the REST server with the saved access of a user.
@@ -38,6 +42,11 @@ type jobClient struct {
 
 // open returns the API and the name of the user.
 func (c *jobClient) open() (rest.JobAPI, string, error) {
+	client, user, err := c.client()
+	return client, user, err
+}
+
+func (c *jobClient) client() (*rest.Client, string, error) {
 	path, err := c.accessFile()
 	if err != nil {
 		return nil, "", err

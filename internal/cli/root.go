@@ -62,7 +62,7 @@ func newRootCommand(env *Env) *cobra.Command {
 	root.AddCommand(
 		newMachineCommand(env),
 		newJobCommand(env),
-		newUserCommand(env), newGroupCommand(env),
+		newUserCommand(env), newGroupCommand(env), newStorageCommand(env),
 		newImageCommand(env),
 		newUpCommand(env), newDownCommand(env), newClusterCommand(env), newServiceCommand(env), newUpgradeCommand(env),
 		newCheckCommand(env),

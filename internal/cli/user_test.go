@@ -55,7 +55,13 @@ func TestWriteUsersAndGroups(t *testing.T) {
 				{Username: "admin", Admin: true, Tokens: 1, VirtualClusters: []string{"default"}, Groups: []string{"adminGroup", "default"}},
 			})
 		},
-		"GROUP ADMIN VIRTUAL CLUSTERS DESCRIPTION\nvision no research -": func(p *ui.Page) {
+		"STORAGE TYPE WHERE ACCESS DIRECTORY DEFAULT\ndata nfs nas:/data read shared yes\nhome directory /mnt/home read and write of each user no": func(p *ui.Page) {
+			writeStorages(p, []rest.StorageDetail{
+				{StorageInfo: rest.StorageInfo{Name: "data", Share: true, Default: true}, Kind: "nfs", Data: rest.StorageSource{Server: "nas", Path: "/data"}, ReadOnly: true},
+				{StorageInfo: rest.StorageInfo{Name: "home"}, Kind: "directory", Data: rest.StorageSource{Path: "/mnt/home"}},
+			})
+		},
+		"GROUP ADMIN VIRTUAL CLUSTERS STORAGES DESCRIPTION\nvision no research - -": func(p *ui.Page) {
 			writeGroups(p, []rest.GroupInfo{{Name: "vision", Extension: acls}})
 		},
 	} {

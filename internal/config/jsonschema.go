@@ -80,6 +80,8 @@ func (k key) json() map[string]any {
 		s["type"] = []string{"string", "number", "boolean"}
 	case number:
 		s["type"] = "integer"
+	case flag:
+		s["type"] = "boolean"
 	case anything:
 	}
 	if k.shape == text || k.shape == number {

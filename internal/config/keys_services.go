@@ -28,6 +28,7 @@ func servicesKeys() key {
 			{name: "port", shape: number, format: ports(), def: "9100", meaning: "port of node_exporter on every machine", jobs: jobsNone},
 		}},
 		virtualClusterKeys(),
+		storageKeys(),
 		hadoopKeys(),
 	}
 	return key{shape: object, keys: append(keys, removedServices()...)}

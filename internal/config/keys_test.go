@@ -173,6 +173,8 @@ func TestDefaultsAreWhatTheReferenceSays(t *testing.T) {
 			got := field.String()
 			if field.CanInt() {
 				got = strconv.FormatInt(field.Int(), 10)
+			} else if field.Kind() == reflect.Bool {
+				got = strconv.FormatBool(field.Bool())
 			}
 			if got != want {
 				t.Errorf("%s: the default of %s is %s in its key, and %q without the key: set it in defaults.go", file, path, want, got)
@@ -227,6 +229,8 @@ func fill(v reflect.Value) {
 		v.SetMapIndex(reflect.ValueOf("some").Convert(v.Type().Key()), value)
 	case reflect.String:
 		v.SetString("some")
+	case reflect.Bool:
+		v.SetBool(true)
 	case reflect.Int:
 		v.SetInt(7)
 	default:

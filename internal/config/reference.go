@@ -56,6 +56,8 @@ func row(path string, k key, since, until int) string {
 		kind = "list of " + k.item.format.name
 	case k.shape == object:
 		kind = "keys"
+	case k.shape == flag:
+		kind = "`true` or `false`"
 	case kind == "" && k.shape == number:
 		kind = "number"
 	case kind == "":

@@ -35,6 +35,7 @@ const (
 	list
 	text
 	number
+	flag     // true or false
 	anything // a value without effect
 )
 

@@ -73,6 +73,8 @@ func (t *tree) walk(path string, k key, at *yaml.Node) {
 			return
 		}
 		t.value(at, k, strconv.FormatInt(value, 10))
+	case flag:
+		t.require(n.Kind == yaml.ScalarNode && n.Tag == "!!bool", at, k, "true or false")
 	case anything:
 	}
 }

@@ -113,6 +113,8 @@ type Services struct {
 	NodeExporter NodeExporter `yaml:"node-exporter,omitempty" json:"node-exporter"`
 	// VirtualClusters by name; default one, "default", with all resources.
 	VirtualClusters map[string]VirtualCluster `yaml:"virtual-clusters,omitempty" json:"virtual-clusters"`
+	// Storages by name; default none.
+	Storages map[string]Storage `yaml:"storages,omitempty" json:"storages,omitempty"`
 }
 
 // Cluster is what all services share.
@@ -174,6 +176,17 @@ type VirtualCluster struct {
 	Capabilities []string `yaml:"capabilities,omitempty" json:"capabilities,omitempty"`
 	// TaskDiskMB is the disk space that a task can fill; zero is the default of jobs.
 	TaskDiskMB int `yaml:"task-disk-mb,omitempty" json:"task-disk-mb,omitempty"`
+}
+
+// Storage is data that jobs mount.
+type Storage struct {
+	Type     string   `yaml:"type" json:"type"`                         // pai.StorageNFS or pai.StorageDirectory
+	Server   string   `yaml:"server,omitempty" json:"server,omitempty"` // of NFS
+	Path     string   `yaml:"path" json:"path"`
+	ReadOnly bool     `yaml:"read-only,omitempty" json:"read-only,omitempty"`
+	PerUser  bool     `yaml:"per-user,omitempty" json:"per-user,omitempty"`
+	Default  bool     `yaml:"default,omitempty" json:"default,omitempty"`
+	Groups   []string `yaml:"groups,omitempty" json:"groups,omitempty"`
 }
 
 // PodSecurity is the Pod Security level of the namespace of the virtual cluster. With

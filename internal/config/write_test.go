@@ -86,6 +86,10 @@ func anyConfig() *rapid.Generator[Config] {
 				Capabilities: grants().Draw(t, "capabilities"), TaskDiskMB: rapid.IntRange(0, 1<<30).Draw(t, "disk of a task"),
 			}
 		}), 1, 4).Draw(t, "virtual clusters")
+		c.Services.Storages = rapid.MapOfN(name(maxStorageName), anyStorage(), 0, 2).Draw(t, "storages")
+		if len(c.Services.Storages) == 0 {
+			c.Services.Storages = nil
+		}
 		ports := rapid.SliceOfNDistinct(rapid.IntRange(9000, 9999), 4, 4, rapid.ID[int]).Draw(t, "ports")
 		c.Services.RestServer.ServerPort, c.Services.Prometheus.Port, c.Services.NodeExporter.Port = ports[0], ports[1], ports[2]
 		c.Services.Webportal.ServerPort = ports[3]
@@ -107,6 +111,23 @@ func anyConfig() *rapid.Generator[Config] {
 			c.Kubernetes.Backup = anyBackup().Draw(t, "backups")
 		}
 		return c
+	})
+}
+
+// anyStorage draws storages of both types.
+func anyStorage() *rapid.Generator[Storage] {
+	return rapid.Custom(func(t *rapid.T) Storage {
+		s := Storage{
+			Type: pai.StorageDirectory, Path: "/data/" + rapid.StringMatching(`[A-Za-z0-9_-]{1,8}`).Draw(t, "path"),
+			ReadOnly: rapid.Bool().Draw(t, "read-only"), PerUser: rapid.Bool().Draw(t, "per user"), Default: rapid.Bool().Draw(t, "default"),
+		}
+		if rapid.Bool().Draw(t, "nfs") {
+			s.Type, s.Server = pai.StorageNFS, rapid.SampledFrom([]string{"nas", "192.168.1.2", "nas-1.example.com"}).Draw(t, "server")
+		}
+		if rapid.Bool().Draw(t, "with groups") {
+			s.Groups = rapid.SliceOfN(rapid.StringMatching(`[A-Za-z0-9_][A-Za-z0-9_.-]{0,5}`), 1, 3).Draw(t, "groups")
+		}
+		return s
 	})
 }
 

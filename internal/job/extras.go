@@ -35,19 +35,15 @@ func (o object) extras(job *Spec, s *scope, options ParseOptions) (checks []func
 		case "timeLimit":
 			job.TimeLimit = extras.timeLimit(job)
 		case "storages":
-			if n := extras.get(name); n != nil && len(n.Content) > 0 {
-				extras.problemKey(name, "%s", noStorages)
-			}
+			extras.storages(job, options)
 		case "jobStatusChangeNotification":
 			extras.notification()
 		default:
 			o.Note(extras.fields[name].Key, extras.child(name), "has no effect here; it is kept with the job")
 		}
 	}
-	return append(checks, func(job *Spec) { extras.setPlugins(job, *s) })
+	return append(checks, func(job *Spec) { extras.setPlugins(job, *s, options) })
 }
-
-const noStorages = "this release has no storages: let the commands fetch the data, or ask an operator for a release that has them"
 
 // priorities are the classes of HiveD, the first ones before the others.
 var priorities = []string{"crit", "prod", "test", "oppo"}

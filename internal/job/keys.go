@@ -64,7 +64,8 @@ func Keys() []Key {
 		key("extras.hivedScheduler.taskRoles.ROLE.pinnedCellId", "must be empty: PAI has no cells"),
 		describes("extras.hivedScheduler.taskRoles.ROLE.affinityGroupName", "the queue admits all tasks of a job together, with or without it; their machines can be anywhere"),
 		describes("extras.jobStatusChangeNotification.NAME", "must be `false`: PAI sends no mail"),
-		key("extras.storages", "refused unless it is empty: this release has no storages"),
+		key("extras.storages[].name", "the storage that the tasks mount; without it, the default storages of the user. Unknown: 404; without the right: 403. See [Storages](#storages)"),
+		key("extras.storages[].mountPath", "where the tasks have it; `/mnt/NAME` if it is left out"),
 		key("extras.com.microsoft.pai.runtimeplugin[].plugin", "`ssh`, `cmd`, `git`, `tensorboard`, or `teamwise_storage`; see [Plugins](#plugins)"),
 		key("extras.com.microsoft.pai.runtimeplugin[].taskroles", "the task roles that the plugin acts in; all if it is left out"),
 		key("extras.com.microsoft.pai.runtimeplugin[].failurePolicy", "`ignore`: the task continues if the commands of `cmd` or `git` fail; `fail` if it is left out"),
@@ -82,7 +83,7 @@ func Keys() []Key {
 		key("extras.com.microsoft.pai.runtimeplugin[].parameters.clone_dir", "git: the directory that the files come to; required"),
 		key("extras.com.microsoft.pai.runtimeplugin[].parameters.port", "tensorboard: its port"),
 		key("extras.com.microsoft.pai.runtimeplugin[].parameters.logdir.NAME", "tensorboard: a directory that it shows"),
-		key("extras.com.microsoft.pai.runtimeplugin[].parameters.storageConfigNames", "teamwise_storage: refused unless it is empty: this release has no storages"),
+		key("extras.com.microsoft.pai.runtimeplugin[].parameters.storageConfigNames", "teamwise_storage: the storages that the tasks mount at `/mnt/NAME`; without it, the default storages of the user"),
 		describes("extras.NAME", "any other part of `extras` is kept with the job and has no effect, with a warning"),
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"pai.dev/pai/internal/pai"
 )
 
 // protocolKeys are the keys in the schema of the protocol (openpai-protocol,
@@ -25,7 +27,7 @@ defaults.virtualCluster defaults.deployment
 extras.submitFrom extras.gangAllocation extras.hivedScheduler.jobPriorityClass
 extras.hivedScheduler.taskRoles.ROLE.skuType extras.hivedScheduler.taskRoles.ROLE.affinityGroupName extras.hivedScheduler.taskRoles.ROLE.skuNum
 extras.hivedScheduler.taskRoles.ROLE.pinnedCellId
-extras.storages extras.jobStatusChangeNotification.NAME
+extras.storages[].name extras.storages[].mountPath extras.jobStatusChangeNotification.NAME
 prerequisites[].plugin prerequisites[].require taskRoles.ROLE.prerequisites
 extras.com.microsoft.pai.runtimeplugin[].plugin extras.com.microsoft.pai.runtimeplugin[].taskroles extras.com.microsoft.pai.runtimeplugin[].failurePolicy`
 
@@ -73,7 +75,7 @@ extras:
   timeLimit: 2h
   hivedScheduler: {jobPriorityClass: prod, taskRoles: {worker: {skuNum: 1, skuType: null, pinnedCellId: null, affinityGroupName: one}}}
   jobStatusChangeNotification: {failed: false}
-  storages: []
+  storages: [{name: data, mountPath: /data}]
   com.microsoft.pai.runtimeplugin:
     - plugin: ssh
       taskroles: [worker]
@@ -86,7 +88,7 @@ extras:
     - plugin: tensorboard
       parameters: {port: 6006, logdir: {first: /logs}}
     - plugin: teamwise_storage
-      parameters: {storageConfigNames: []}
+      parameters: {storageConfigNames: [team]}
 `
 
 // effectOf is, for each key, a change of the job everything, and what it changes: the
@@ -138,7 +140,8 @@ var effectOf = map[string]struct{ old, new, refused string }{
 	"extras.hivedScheduler.taskRoles.ROLE.skuType":      {"skuType: null", "skuType: V100", ""},
 	"extras.hivedScheduler.taskRoles.ROLE.pinnedCellId": {"pinnedCellId: null", "pinnedCellId: a", "no cells"},
 	"extras.jobStatusChangeNotification.NAME":           {"failed: false", "failed: true", "sends no mail"},
-	"extras.storages":                                   {"storages: []", "storages: [{name: a, mountPath: /a}]", "no storages"},
+	"extras.storages[].name":                            {"{name: data, mountPath", "{name: team, mountPath", ""},
+	"extras.storages[].mountPath":                       {"mountPath: /data", "mountPath: /sets", ""},
 	pluginPath + "plugin":                               {"plugin: tensorboard", "plugin: notebook", "not found"},
 	pluginPath + "taskroles":                            {"taskroles: [worker]", "taskroles: [other]", "not found"},
 	pluginPath + "failurePolicy":                        {"failurePolicy: ignore\n", "failurePolicy: fail\n", ""},
@@ -156,7 +159,7 @@ var effectOf = map[string]struct{ old, new, refused string }{
 	pluginPath + "parameters.clone_dir":                 {"clone_dir: code", "clone_dir: src", ""},
 	pluginPath + "parameters.port":                      {"port: 6006", "port: 6007", ""},
 	pluginPath + "parameters.logdir.NAME":               {"first: /logs", "first: /log", ""},
-	pluginPath + "parameters.storageConfigNames":        {"storageConfigNames: []", "storageConfigNames: [a]", "no storages"},
+	pluginPath + "parameters.storageConfigNames":        {"storageConfigNames: [team]", "storageConfigNames: [data]", ""},
 }
 
 const pluginPath = "extras.com.microsoft.pai.runtimeplugin[]."
@@ -164,7 +167,7 @@ const pluginPath = "extras.com.microsoft.pai.runtimeplugin[]."
 // render is what the cluster stores for a job, without its text.
 func render(t *testing.T, text string) (string, error) {
 	t.Helper()
-	spec, _, err := Parse([]byte(text), ParseOptions{})
+	spec, _, err := Parse([]byte(text), ParseOptions{Storages: []pai.Storage{{Name: "data", Claim: "storage-data"}, {Name: "team", Claim: "storage-team"}}})
 	if err != nil {
 		return "", err
 	}

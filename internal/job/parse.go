@@ -7,6 +7,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/yamldoc"
 )
 
@@ -21,6 +22,11 @@ type ParseOptions struct {
 	// GPUQuota is how many GPUs the virtual cluster can use at the same time; 0 skips the
 	// check.
 	GPUQuota int64
+	// Storages are all that the cluster has.
+	Storages []pai.Storage
+	// DefaultStorages are the names of those that a job of the user gets if it asks for
+	// storages without a name.
+	DefaultStorages []string
 }
 
 // DefaultVirtualCluster is the virtual cluster of a job that names none.

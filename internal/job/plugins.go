@@ -72,6 +72,9 @@ func (o object) runtimePlugins() (plugins []plugin) {
 			continue
 		}
 		parameters := f.nested("parameters", parameterFields[kind]...)
+		if parameters == nil && kind == "teamwise_storage" {
+			parameters = &object{reader: f.reader, path: f.child("parameters"), at: f.at}
+		}
 		if parameters == nil {
 			f.Note(f.fields["plugin"].Key, f.path, "has no parameters and does nothing")
 			continue
@@ -279,7 +282,7 @@ func (o object) callbacks() (all []callback) {
 }
 
 // setPlugins sets the parts of a job that concern all of its tasks.
-func (o object) setPlugins(job *Spec, s scope) {
+func (o object) setPlugins(job *Spec, s scope, options ParseOptions) {
 	seen := map[string]bool{}
 	for _, p := range s.plugins {
 		if seen[p.kind] && p.kind != "cmd" && p.kind != "git" {
@@ -293,9 +296,7 @@ func (o object) setPlugins(job *Spec, s scope) {
 		case "tensorboard":
 			p.parameters.tensorboard(job, s)
 		case "teamwise_storage":
-			if n := p.parameters.get("storageConfigNames"); n != nil && len(n.Content) > 0 {
-				p.parameters.problemKey("storageConfigNames", "%s", noStorages)
-			}
+			p.parameters.teamStorages(job, p, options)
 		case "cmd":
 			job.effect(p.rolesAt.path, "its commands run in %s, before the commands of the task role or after they succeeded", p.where())
 		case "git":

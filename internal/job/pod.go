@@ -58,6 +58,7 @@ func (j *Spec) podSpec(role TaskRole, user, texts string) corev1.PodSpec {
 		spec.Volumes = append(spec.Volumes, secretVolume(texts, items))
 		container.VolumeMounts = append(container.VolumeMounts, corev1.VolumeMount{Name: "secret", MountPath: secretDir, ReadOnly: true})
 	}
+	j.mountStorages(role, user, &spec, &container)
 	if len(j.Registries) > 0 {
 		spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: texts}}
 	}

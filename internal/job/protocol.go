@@ -47,6 +47,9 @@ type Spec struct {
 	Registries  []Registry
 	SSH         *SSH
 	TensorBoard *TensorBoard
+	// Mounts are the storages of the job. One without Mount.Storage is not mounted: who
+	// submits the job refuses it.
+	Mounts []Mount
 	// Effects are the parts of the job that ask for more than tasks, and what each does.
 	Effects []Effect
 	// Containment is not part of the protocol: the operator sets it.

@@ -16,8 +16,6 @@ import (
 var refusedFiles = map[string]string{
 	// A template of a stress test: {{jobname}} is no name.
 	"contrib_api-stress-test_roles_locust_config_files_job.yml": "name: must be a string, not a mapping",
-	// It needs a storage of its cluster; the historical PAI refused it without that.
-	"examples_mnist_500_tasks_yaml_CPU_500Task_MNIST.yaml": "parameters.storageConfigNames: this release has no storages",
 }
 
 func publishedFiles(t testing.TB) map[string][]byte {

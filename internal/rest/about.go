@@ -114,6 +114,10 @@ func podParameters() []parameter {
 	}
 }
 
+func defaultParameter() []parameter {
+	return []parameter{{name: "default", what: "With true, only the storages of jobs that ask for some without a name.", schema: apidoc.Truth()}}
+}
+
 func tailParameters() []parameter {
 	return []parameter{
 		{name: "tail-mode", what: "With true, the links lead to the last lines.", schema: apidoc.Truth()},

@@ -26,6 +26,8 @@ type Accounts struct {
 	Store UserStore
 	// VirtualClusters each have a group of their name.
 	VirtualClusters []string
+	// Storages name groups that can use them.
+	Storages []pai.Storage
 	// Read returns the users; nil reads the store.
 	Read func(ctx context.Context) (directory, error)
 	// Changed is called after a change; nil for nothing.
@@ -74,7 +76,7 @@ func (a Accounts) directory(ctx context.Context) (directory, error) {
 		return directory{}, err
 	}
 	d, problems := readDirectory(secret, UsersByEntry)
-	d.virtualClusters = a.VirtualClusters
+	d.virtualClusters, d.storages = a.VirtualClusters, a.Storages
 	if problems != nil {
 		return d, pai.Errorf(pai.CodeFailed, "repair or delete these entries with kubectl", "users that cannot be read: %w", problems)
 	}
@@ -83,7 +85,7 @@ func (a Accounts) directory(ctx context.Context) (directory, error) {
 
 func (a Accounts) change(ctx context.Context, change func(*directory) error) error {
 	err := changeUsers(ctx, a.Store, UsersByEntry, func(d *directory) error {
-		d.virtualClusters = a.VirtualClusters
+		d.virtualClusters, d.storages = a.VirtualClusters, a.Storages
 		if err := permitted(ctx, *d); err != nil {
 			return err
 		}

@@ -119,6 +119,24 @@ func (c *Client) Stop(ctx context.Context, id JobID) error {
 	return c.call(ctx, http.MethodPut, pathOf(id, "/executionType"), nil, "application/json", []byte(`{"value":"STOP"}`), nil)
 }
 
+// Storages returns the storages that the caller can use. A server of v0.10 has none:
+// CodeRefused.
+func (c *Client) Storages(ctx context.Context) ([]StorageInfo, error) {
+	var list StorageList
+	err := c.call(ctx, http.MethodGet, openPAIPrefix+"/api/v2/storages", nil, "", nil, &list)
+	if pai.CodeOf(err) == pai.CodeNotFound {
+		return nil, pai.Errorf(pai.CodeRefused, "upgrade the services first; run: paictl upgrade plan", "the REST server is older than this paictl and has no storages")
+	}
+	return list.Storages, err
+}
+
+// Storage returns a storage that the caller can use. The error is CodeNotFound or
+// CodeForbidden otherwise.
+func (c *Client) Storage(ctx context.Context, name string) (StorageDetail, error) {
+	var d StorageDetail
+	return d, c.call(ctx, http.MethodGet, openPAIPrefix+"/api/v2/storages/"+url.PathEscape(name), nil, "", nil, &d)
+}
+
 // Info returns the description of the server. It needs no token.
 func (c *Client) Info(ctx context.Context) (Info, error) {
 	var i Info

@@ -42,6 +42,7 @@ type Core struct {
 	cluster         Cluster
 	virtualClusters []string
 	containment     map[string]job.Containment // by virtual cluster; others have the defaults
+	storages        []pai.Storage
 	policy          identity.Policy
 	output          MachineOutput // nil: only the newest file of a task is read
 	recorder        *Recorder     // nil: there is no history
@@ -69,6 +70,12 @@ func (c *Core) WithContainment(containment map[string]job.Containment) *Core {
 	return c
 }
 
+// WithStorages sets the storages that jobs can mount.
+func (c *Core) WithStorages(storages []pai.Storage) *Core {
+	c.storages = storages
+	return c
+}
+
 // WithPolicy sets what callers can do.
 func (c *Core) WithPolicy(p identity.Policy) *Core {
 	c.policy = p
@@ -92,7 +99,8 @@ func (c *Core) prepare(ctx context.Context, s Submission) (prepared, error) {
 	if err != nil {
 		return prepared{}, err
 	}
-	options := job.ParseOptions{VirtualClusters: c.virtualClusters, VirtualCluster: s.VirtualCluster}
+	options := job.ParseOptions{VirtualClusters: c.virtualClusters, VirtualCluster: s.VirtualCluster,
+		Storages: c.storages, DefaultStorages: c.defaultStorages(caller)}
 	j, warnings, err := job.Parse(s.Protocol, options)
 	if j != nil && j.ChoosesKind() {
 		if options.Kinds, options.GPUQuota, err = c.kinds(ctx, j.VirtualCluster); err != nil {
@@ -104,6 +112,9 @@ func (c *Core) prepare(ctx context.Context, s Submission) (prepared, error) {
 		return prepared{}, invalid(err)
 	}
 	if err := c.policy.Authorize(caller, identity.Create, identity.Object{Kind: identity.Job, VirtualCluster: j.VirtualCluster}); err != nil {
+		return prepared{}, err
+	}
+	if err := c.permitMounts(caller, j.Mounts); err != nil {
 		return prepared{}, err
 	}
 	j.Containment = c.containment[j.VirtualCluster]

@@ -24,6 +24,8 @@ type directory struct {
 	groups []group
 	// virtualClusters each have a group of their name.
 	virtualClusters []string
+	// storages name the groups whose members can use them.
+	storages []pai.Storage
 }
 
 type user struct {

@@ -42,6 +42,8 @@ type Handler struct {
 	Cluster ClusterAPI
 	// Operations reads what operations on the cluster publish.
 	Operations OperationAPI
+	// Storages are all that the configuration has.
+	Storages []pai.Storage
 	// History reads earlier attempts; nil for those that Jobs knows.
 	History History
 	// HistoryRecorded is when this server last recorded all jobs in the history; nil

@@ -68,19 +68,6 @@ func skuOf(k job.Kind) openpai.SKU {
 	return smallest
 }
 
-type storageList struct {
-	Storages []struct{} `json:"storages"`
-}
-
-// listStorages is empty until PAI has storages.
-func (h *Handler) listStorages(http.ResponseWriter, *http.Request) (any, error) {
-	return storageList{[]struct{}{}}, nil
-}
-
-func (h *Handler) getStorage(_ http.ResponseWriter, req *http.Request) (any, error) {
-	return nil, noStorage(chi.URLParam(req, "storage"))
-}
-
 func (h *Handler) nodes(_ http.ResponseWriter, req *http.Request) (any, error) {
 	return h.Cluster.Nodes(req.Context())
 }

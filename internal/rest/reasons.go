@@ -60,7 +60,7 @@ func noVirtualCluster(name string) error {
 
 func noStorage(name string) error {
 	return &reason{"NoStorageError", fmt.Sprintf("Storage %s is not found.", name),
-		pai.Errorf(pai.CodeNotFound, "", "storage %q not found", name)}
+		pai.Errorf(pai.CodeNotFound, "for those that you can use, run: paictl storage list", "storage %q not found", name)}
 }
 
 func removesAdmin(name string) error {

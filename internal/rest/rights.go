@@ -122,6 +122,11 @@ func (d directory) caller(u user, t token) Caller {
 			storages[s] = true
 		}
 	}
+	for _, s := range d.storages {
+		if c.Admin || slices.ContainsFunc(d.groupsOf(u), func(name string) bool { return slices.Contains(s.Groups, name) && d.hasGroup(name) }) {
+			storages[s.Name] = true
+		}
+	}
 	if c.Admin {
 		for _, vc := range d.virtualClusters {
 			vcs[vc] = true

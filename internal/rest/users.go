@@ -22,6 +22,7 @@ type Users struct {
 	cluster         Cluster
 	form            UsersForm
 	virtualClusters []string
+	storages        []pai.Storage
 	report          func(error)
 	reads           singleflight.Group
 
@@ -43,6 +44,12 @@ func NewUsers(cluster Cluster, form UsersForm, report func(error)) *Users {
 // WithVirtualClusters sets the virtual clusters: each has a group.
 func (u *Users) WithVirtualClusters(names []string) *Users {
 	u.virtualClusters = names
+	return u
+}
+
+// WithStorages sets the storages: each names groups that can use it.
+func (u *Users) WithStorages(storages []pai.Storage) *Users {
+	u.storages = storages
 	return u
 }
 
@@ -142,7 +149,7 @@ func (u *Users) current(ctx context.Context) (directory, error) {
 
 // Accounts returns the accounts of these users. What they change is known here at once.
 func (u *Users) Accounts(store UserStore) Accounts {
-	return Accounts{Store: store, VirtualClusters: u.virtualClusters, Read: u.current,
+	return Accounts{Store: store, VirtualClusters: u.virtualClusters, Storages: u.storages, Read: u.current,
 		Changed: func(ctx context.Context) { _, _ = u.current(ctx) }}
 }
 
@@ -230,7 +237,7 @@ func (u *Users) readSecret(ctx context.Context) (dir directory, linkKey []byte, 
 	defer cancel()
 	secret, err := u.cluster.Clientset().CoreV1().Secrets(pai.SystemNamespace).Get(ctx, usersSecret, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return directory{virtualClusters: u.virtualClusters}, nil, nil, nil
+		return directory{virtualClusters: u.virtualClusters, storages: u.storages}, nil, nil, nil
 	}
 	if err != nil {
 		return directory{}, nil, nil, err
@@ -239,6 +246,6 @@ func (u *Users) readSecret(ctx context.Context) (dir directory, linkKey []byte, 
 		return directory{}, nil, nil, errOtherForm // a newer server replaces this one
 	}
 	dir, problems = readDirectory(secret, u.form)
-	dir.virtualClusters = u.virtualClusters
+	dir.virtualClusters, dir.storages = u.virtualClusters, u.storages
 	return dir, secret.Data[linkKeyKey], problems, nil
 }

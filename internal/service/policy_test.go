@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/admission"
 
+	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/test/policytest"
 )
@@ -18,9 +19,15 @@ import (
 // policyOf is a policy of a service of the newest release.
 func policyOf(t *testing.T, service, name string) admissionregistration.ValidatingAdmissionPolicy {
 	t.Helper()
+	return policyFor(t, testConfig(), service, name)
+}
+
+// policyFor is policyOf with a configuration.
+func policyFor(t *testing.T, c *config.Config, service, name string) admissionregistration.ValidatingAdmissionPolicy {
+	t.Helper()
 	all := sources(t)
 	newest := all[len(all)-1]
-	rendered, err := Render(t.Context(), oneService(t, newest, service, nil), testConfig(), newest)
+	rendered, err := Render(t.Context(), oneService(t, newest, service, nil), c, newest)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,8 @@ func (s *Session) Tokens(ctx context.Context) (rest.Tokens, error) {
 // Accounts are the users and groups of the REST server of the cluster.
 func (s *Session) Accounts(ctx context.Context) (rest.Accounts, error) {
 	client, err := s.Kube(ctx)
-	return rest.Accounts{Store: client, VirtualClusters: slices.Sorted(maps.Keys(s.Config.Services.VirtualClusters))}, err
+	return rest.Accounts{Store: client, VirtualClusters: slices.Sorted(maps.Keys(s.Config.Services.VirtualClusters)),
+		Storages: s.Config.Services.StorageList()}, err
 }
 
 // RestServer says how clients reach the REST server.

@@ -55,6 +55,7 @@ func (d *draw) services() []entry {
 	port(&s.Prometheus.ScrapeInterval, 77, "prometheus.scrape_interval")
 	port(&s.NodeExporter.Port, 9302, "prometheus.node-exporter-port", "node-exporter.port")
 	d.virtualClusters(&f)
+	d.storages(&f)
 	return rapid.Permutation(f.root).Draw(d.t, "sections")
 }
 
@@ -98,6 +99,21 @@ func gpus(of, percent int) int {
 		return 0
 	}
 	return atLeastOne(of * percent / 100)
+}
+
+// storages are a directory, or none. The historical PAI had none of these keys.
+func (d *draw) storages(f *file) {
+	if !d.coin("has storages") {
+		return
+	}
+	want := config.Storage{Type: "directory", Path: "/data/sets", ReadOnly: d.coin("read-only"), PerUser: d.coin("per user"), Default: d.coin("default"), Groups: []string{"default"}}
+	f.set("storages.sets.type", want.Type)
+	f.set("storages.sets.path", want.Path)
+	f.set("storages.sets.read-only", strconv.FormatBool(want.ReadOnly))
+	f.set("storages.sets.per-user", strconv.FormatBool(want.PerUser))
+	f.set("storages.sets.default", strconv.FormatBool(want.Default))
+	f.list("storages.sets.groups", want.Groups...)
+	d.want.Services.Storages = map[string]config.Storage{"sets": want}
 }
 
 // total is the capacity of the machines.
