@@ -23,7 +23,7 @@ func backupS3Keys() key {
 		name: "s3", shape: object, def: "none", jobs: jobsNone,
 		meaning: "how the bucket in `to` is reached; see [operating.md](operating.md#backups-in-a-bucket)",
 		keys: []key{
-			{name: "endpoint", shape: text, format: endpoints(), def: "AWS", jobs: jobsNone, meaning: "URL of the S3 server, such as `https://s3.example.com:9000`"},
+			{name: "endpoint", shape: text, format: endpoints(), def: "that of AWS", jobs: jobsNone, meaning: "URL of the S3 server, such as `https://s3.example.com:9000`"},
 			{name: "region", shape: text, format: regions(), def: "`us-east-1`", jobs: jobsNone, meaning: "region of the bucket; most servers other than AWS take any"},
 			{
 				name: "credentials-file", shape: text, required: true, format: lastingPaths("files"), jobs: jobsNone,

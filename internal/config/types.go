@@ -109,7 +109,7 @@ type Backup struct {
 // BackupS3 is kubernetes.backup.s3. The files are on the control-plane machine.
 type BackupS3 struct {
 	Endpoint        string `yaml:"endpoint,omitempty" json:"endpoint,omitempty"` // empty: AWS
-	Region          string `yaml:"region,omitempty" json:"region,omitempty"`     // empty: us-east-1
+	Region          string `yaml:"region,omitempty" json:"region"`               // default us-east-1
 	CredentialsFile string `yaml:"credentials-file" json:"credentials-file"`
 	CAFile          string `yaml:"ca-file,omitempty" json:"ca-file,omitempty"`
 }

@@ -16,10 +16,9 @@ import (
 const keyFile = "/etc/pai-backup/credentials"
 
 // inBucket lets a machine back up to a bucket.
-func inBucket(t *testing.T) (*world, backup.Target) {
+func inBucket(t *testing.T, server s3test.Server) (*world, backup.Target) {
 	t.Helper()
 	w := newWorld(t)
-	server := s3test.Start(t, "", "", "")
 	w.settings.To, w.settings.S3 = "s3://"+s3test.Bucket+"/lab", &backup.S3{Endpoint: server.URL, CredentialsFile: keyFile}
 	w.configure()
 	w.put(keyFile, "[default]\naws_access_key_id = "+s3test.Key+"\naws_secret_access_key = "+s3test.Secret+"\n")
@@ -33,7 +32,7 @@ func inBucket(t *testing.T) (*world, backup.Target) {
 // A machine backs up to a bucket, keeps as many as it should, and tells nobody its key.
 func TestMachineBacksUpToABucket(t *testing.T) {
 	t.Parallel()
-	w, target := inBucket(t)
+	w, target := inBucket(t, s3test.Start(t, "", "", ""))
 	for i := range 3 {
 		w.clock = time.Duration(i) * time.Hour
 		if err := Run(t.Context(), w.Machine); err != nil {
@@ -66,6 +65,7 @@ func TestMachineBacksUpToABucket(t *testing.T) {
 // says why.
 func TestBucketThatIsNotReachable(t *testing.T) {
 	t.Parallel()
+	server := s3test.Start(t, "", "", "")
 	for name, c := range map[string]struct {
 		change func(w *world)
 		want   string
@@ -78,8 +78,7 @@ func TestBucketThatIsNotReachable(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w, _ := inBucket(t)
-			w.t = t
+			w, _ := inBucket(t, server)
 			c.change(w)
 			w.configure()
 			err := Run(t.Context(), w.Machine)

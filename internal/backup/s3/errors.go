@@ -85,8 +85,8 @@ func (t *target) explainAnswer(where string, a minio.ErrorResponse) error {
 		return say(pai.CodeFailed, "", errNoAction)
 	}
 	// InvalidAccessKeyId, SignatureDoesNotMatch, ExpiredToken, and what servers other than
-	// AWS call them.
-	if a.StatusCode == http.StatusForbidden || a.StatusCode == http.StatusUnauthorized {
+	// AWS call them; versitygw does not answer 403 for an unknown key.
+	if a.StatusCode == http.StatusForbidden || a.Code == "XAdminUserNotFound" || a.StatusCode == http.StatusUnauthorized {
 		return say(pai.CodeForbidden, "correct the key and its secret: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the credentials file",
 			fmt.Errorf("the server does not accept the key (%s)", printable(a.Code)))
 	}
