@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -73,8 +74,10 @@ func Reach(ctx context.Context, of backup.Target) error {
 		return nil
 	}
 	return t.call(ctx, callLimit, "look for backups", func(ctx context.Context) error {
-		for o := range t.core.ListObjectsIter(ctx, t.bucket, t.listOptions(1)) {
-			return o.Err
+		next, stop := iter.Pull(t.core.ListObjectsIter(ctx, t.bucket, t.listOptions(1)))
+		defer stop()
+		if first, found := next(); found {
+			return first.Err
 		}
 		return ctx.Err()
 	})
