@@ -29,7 +29,7 @@ func inBucket(t *testing.T, server s3test.Server) (*world, backup.Target) {
 	return w, target
 }
 
-// A machine backs up to a bucket, keeps as many as it should, and tells nobody its key.
+// A machine backs up to a bucket, keeps as many as it should, and writes its key nowhere.
 func TestMachineBacksUpToABucket(t *testing.T) {
 	t.Parallel()
 	w, target := inBucket(t, s3test.Start(t, "", "", ""))
@@ -70,7 +70,7 @@ func TestBucketThatIsNotReachable(t *testing.T) {
 		change func(w *world)
 		want   string
 	}{
-		"no key":        {func(w *world) { _ = os.Remove(w.at(keyFile)) }, keyFile + ": no such file"}, // that it is gone is what the test is about
+		"no key":        {func(w *world) { _ = os.Remove(w.at(keyFile)) }, keyFile + ": no such file"}, // without it, the test is for nothing
 		"key for all":   {func(w *world) { w.chmod(keyFile, 0o644) }, "others can read it"},
 		"absent bucket": {func(w *world) { w.settings.To = "s3://absent/lab" }, "the bucket absent does not exist"},
 		"no settings":   {func(w *world) { w.settings.S3 = nil }, "do not say how"},

@@ -35,7 +35,7 @@ func TestNamesOfBuckets(t *testing.T) {
 	}
 }
 
-// The key is read from the environment, or from a file that nobody else can read. It is
+// The key is read from the environment, or from a file that only its owner can read. It is
 // in no error, and prints as nothing.
 func TestKeyOfTheServer(t *testing.T) {
 	t.Parallel()

@@ -40,7 +40,7 @@ func (t *target) explain(ctx context.Context, what string, err error) error {
 	var dns *net.DNSError
 	switch {
 	case isCertificate(err):
-		return say("if the certificate is of your own authority, name the file of its certificate: AWS_CA_BUNDLE for paictl, kubernetes.backup.s3.ca-file for scheduled backups",
+		return say("if the authority of the certificate is private, name the file of its certificate: AWS_CA_BUNDLE for paictl, kubernetes.backup.s3.ca-file for scheduled backups",
 			"the certificate of the server is not trusted: %w", err)
 	case errors.As(err, new(tls.RecordHeaderError)), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return say("use http:// in the endpoint if the server has no TLS", "the server does not speak TLS: %w", err)
@@ -62,7 +62,7 @@ var (
 	errNoAction = errors.New("the server does not have this action")
 )
 
-// unknown reports whether the server does not tell what is there: the key is not allowed
+// unknown reports whether the server does not report what is there: the key is not allowed
 // to ask, or the server cannot be asked.
 func unknown(err error) bool { return errors.Is(err, errDenied) || errors.Is(err, errNoAction) }
 
@@ -85,7 +85,7 @@ func (t *target) explainAnswer(where string, a minio.ErrorResponse) error {
 		return say(pai.CodeFailed, "", errNoAction)
 	}
 	// InvalidAccessKeyId, SignatureDoesNotMatch, ExpiredToken, and what servers other than
-	// AWS call them; versitygw does not answer 403 for an unknown key.
+	// AWS call them; versitygw has another status for an unknown key.
 	if a.StatusCode == http.StatusForbidden || a.Code == "XAdminUserNotFound" || a.StatusCode == http.StatusUnauthorized {
 		return say(pai.CodeForbidden, "correct the key and its secret: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the credentials file",
 			fmt.Errorf("the server does not accept the key (%s)", printable(a.Code)))

@@ -163,7 +163,7 @@ func (t *target) objects(ctx context.Context) (keys []string, err error) {
 				return o.Err
 			}
 			if found++; found > maxObjects {
-				return fmt.Errorf("there are more than %d objects; give the backups a prefix of their own", maxObjects)
+				return fmt.Errorf("there are more than %d objects; give the backups a dedicated prefix", maxObjects)
 			}
 			if key, ok := t.keyOf(o.Key); ok {
 				keys = append(keys, key)

@@ -133,7 +133,7 @@ func TestKilledUpload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for lines := bufio.NewScanner(out); lines.Scan() && !strings.Contains(lines.Text(), "halfway"); {
+	for lines := bufio.NewScanner(out); lines.Scan() && !strings.Contains(lines.Text(), "partially written"); {
 		t.Log(lines.Text())
 	}
 	if err := child.Process.Kill(); err != nil {
@@ -169,7 +169,7 @@ func uploadForever(t *testing.T, endpoint string) {
 		if _, err := io.CopyN(to, noise(), 40<<20); err != nil {
 			return err
 		}
-		if _, err := os.Stdout.WriteString("\nhalfway\n"); err != nil {
+		if _, err := os.Stdout.WriteString("\npartially written\n"); err != nil {
 			return err
 		}
 		<-t.Context().Done()
@@ -182,7 +182,7 @@ func uploadForever(t *testing.T, endpoint string) {
 func TestFailedUploadLeavesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	wrong := errors.New("etcd is gone")
+	wrong := errors.New("etcd was deleted")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	for _, fail := range []func() error{
 		func() error { return wrong },
