@@ -55,7 +55,7 @@ func Open(name string, s backup.S3, c Credentials) (backup.Target, error) {
 	return &target{core: core, bucket: bucket, prefix: prefix, endpoint: core.EndpointURL().String()}, nil
 }
 
-// newTransport speaks HTTP/1.1 only, and follows no redirect.
+// newTransport speaks HTTP/1.1 only. The client that uses it follows no redirect.
 func newTransport(caFile string) (http.RoundTripper, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if caFile != "" {
@@ -89,8 +89,7 @@ func readCA(file string) (*x509.CertPool, error) {
 }
 
 // bounded bounds what a server answers. The content of an object is bounded where it is
-// read. Without the address of a redirect, none is followed: a backup goes only to the
-// server that is named.
+// read.
 type bounded struct{ next http.RoundTripper }
 
 func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -98,7 +97,6 @@ func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer.Header.Del("Location")
 	if content := r.Method == http.MethodGet && r.URL.RawQuery == "" && answer.StatusCode == http.StatusOK; !content {
 		answer.Body = body{io.LimitReader(answer.Body, maxAnswer), answer.Body}
 	}
