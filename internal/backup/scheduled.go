@@ -12,14 +12,28 @@ import (
 type Scheduled struct {
 	ClusterID string `json:"clusterId"`
 	Machine   string `json:"machine"`
-	// To is the directory on the machine.
-	To         string   `json:"to"`
+	// To is the directory on the machine, or s3://BUCKET/PREFIX.
+	To string `json:"to"`
+	// S3 says how the bucket is reached; nil with a directory.
+	S3         *S3      `json:"s3,omitempty"`
 	Keep       int      `json:"keep"`
 	Recipients []string `json:"recipients"`
 	// Every is the time from one backup to the next, in seconds; or it is 0, and
 	// Calendar says when they are made, as systemd writes it.
 	Every    int    `json:"every,omitempty"`
 	Calendar string `json:"calendar,omitempty"`
+}
+
+// S3 says how the bucket of a target is reached. It has no secret.
+type S3 struct {
+	// Endpoint is the URL of the server; empty for that of AWS in the region.
+	Endpoint string `json:"endpoint,omitempty"`
+	Region   string `json:"region,omitempty"` // default us-east-1
+	// CredentialsFile is the file with the key, as the AWS command line reads it.
+	CredentialsFile string `json:"credentialsFile,omitempty"`
+	// CAFile has the certificates that the server is trusted by; empty for those of the
+	// operating system.
+	CAFile string `json:"caFile,omitempty"`
 }
 
 // ReadScheduled reads settings. It refuses those that it does not know.

@@ -32,15 +32,17 @@ type Target interface {
 	String() string
 }
 
-// OpenTarget returns the target that an operator names.
+// MaxObject is the size of the largest object of a backup, in bytes.
+const MaxObject = maxContent
+
+// OpenTarget returns the directory that an operator names. Package s3 opens a bucket.
 func OpenTarget(name string) (Target, error) {
 	scheme, _, found := strings.Cut(name, "://")
 	switch {
 	case name == "":
 		return nil, pai.Errorf(pai.CodeUsage, "name the directory of the backups", "no directory of backups is given")
 	case found:
-		return nil, pai.Errorf(pai.CodeUsage, "name a directory, for example one that is mounted from another machine",
-			"backups in %s:// are not supported", scheme)
+		return nil, pai.Errorf(pai.CodeUsage, "name a directory, or s3://BUCKET/PREFIX", "backups in %s:// are not supported", scheme)
 	}
 	dir, err := filepath.Abs(name)
 	if err != nil {
@@ -56,9 +58,9 @@ func (d directory) String() string { return string(d) }
 
 // file is the path of an object. Links in the directory are not followed.
 func (d directory) file(key string) (string, error) {
-	name, file, ok := strings.Cut(key, "/")
-	if !ok || !isName(name) || !isObject(file) {
-		return "", fmt.Errorf("%q is not the key of a backup", key)
+	name, file, err := SplitKey(key)
+	if err != nil {
+		return "", err
 	}
 	for _, p := range []string{filepath.Join(string(d), name), filepath.Join(string(d), name, file)} {
 		info, err := os.Lstat(p)
@@ -67,6 +69,16 @@ func (d directory) file(key string) (string, error) {
 		}
 	}
 	return filepath.Join(string(d), name, file), nil
+}
+
+// SplitKey returns the backup and the file of a key. It refuses every key that no backup
+// has, so that a key leads nowhere else.
+func SplitKey(key string) (name, file string, err error) {
+	name, file, ok := strings.Cut(key, "/")
+	if !ok || !isName(name) || !isObject(file) {
+		return "", "", fmt.Errorf("%q is not the key of a backup", key)
+	}
+	return name, file, nil
 }
 
 func isObject(file string) bool {

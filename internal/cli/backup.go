@@ -3,11 +3,13 @@ package cli
 import (
 	"context"
 	"crypto/ed25519"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"pai.dev/pai/internal/backup"
+	"pai.dev/pai/internal/backup/s3"
 	"pai.dev/pai/internal/cli/ui"
 	"pai.dev/pai/internal/operation"
 	"pai.dev/pai/internal/pai"
@@ -25,12 +27,12 @@ func newBackupCommand(env *Env) *cobra.Command {
 	}
 	f := &operateFlags{cluster: addClusterFlags(env, cmd)}
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show the plan and stop")
-	cmd.Flags().StringVar(&to, "to", "", "directory of the backups")
+	cmd.Flags().StringVar(&to, "to", "", "directory of the backups, or s3://BUCKET/PREFIX")
 	cmd.Flags().StringSliceVar(&recipients, "recipient", nil, "public key of age that can decrypt the backup (age1…)")
 	cmd.Flags().StringVar(&keyFile, "key", "", "file of the key that signs the backup (default: the operator key)")
 	cmd.Flags().IntVar(&keep, "keep", 0, "number of backups of this cluster to keep; 0 keeps all")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		target, err := backup.OpenTarget(to)
+		target, err := openTarget(to)
 		if err != nil {
 			return err
 		}
@@ -50,6 +52,24 @@ func newBackupCommand(env *Env) *cobra.Command {
 	return cmd
 }
 
+// openTarget returns the directory or the bucket that an operator names. The key of the S3
+// server is in the environment or in a file, never on the command line, where other users
+// of this host see it.
+func openTarget(name string) (backup.Target, error) {
+	if !s3.Is(name) {
+		return backup.OpenTarget(name)
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return nil, err
+	}
+	how, key, err := s3.FromEnvironment(os.Getenv, home)
+	if err != nil {
+		return nil, err
+	}
+	return s3.Open(name, how, key)
+}
+
 // fromFlags select backups in a target.
 type fromFlags struct {
 	env       *Env
@@ -59,7 +79,7 @@ type fromFlags struct {
 
 func addFromFlags(env *Env, cmd *cobra.Command) *fromFlags {
 	f := &fromFlags{env: env}
-	cmd.Flags().StringVar(&f.from, "from", "", "directory of the backups")
+	cmd.Flags().StringVar(&f.from, "from", "", "directory of the backups, or s3://BUCKET/PREFIX")
 	cmd.Flags().StringVar(&f.key, "key", "", "public key of the signer of the backups (default: that of the operator key)")
 	return f
 }
@@ -69,7 +89,7 @@ func (f *fromFlags) addIdentity(cmd *cobra.Command) {
 }
 
 func (f *fromFlags) open() (backup.Target, []ed25519.PublicKey, error) {
-	target, err := backup.OpenTarget(f.from)
+	target, err := openTarget(f.from)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -80,7 +100,7 @@ func (f *fromFlags) open() (backup.Target, []ed25519.PublicKey, error) {
 func newBackupListCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List the backups in a directory",
+		Short: "List the backups in a directory or a bucket",
 		Args:  cobra.NoArgs,
 	}
 	f := addFromFlags(env, cmd)

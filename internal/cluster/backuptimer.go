@@ -31,7 +31,7 @@ func backupTimerFiles(cfg *config.Config) (map[string]preparedFile, error) {
 	}
 	settings, err := json.MarshalIndent(backup.Scheduled{
 		ClusterID: cfg.Services.Cluster.Common.ClusterID, Machine: cfg.ControlPlane().Hostname, To: b.To, Keep: b.Keep,
-		Recipients: b.Recipients, Every: int(b.Interval().Seconds()), Calendar: b.Calendar,
+		S3: backupS3(b.S3), Recipients: b.Recipients, Every: int(b.Interval().Seconds()), Calendar: b.Calendar,
 	}, "", "  ")
 	if err != nil {
 		return nil, err
@@ -41,6 +41,15 @@ func backupTimerFiles(cfg *config.Config) (map[string]preparedFile, error) {
 		layout.UnitsDir + "/" + layout.BackupUnit:  {backupUnitFile(*b), 0o644},
 		layout.UnitsDir + "/" + layout.BackupTimer: {backupTimerFile(*b), 0o644},
 	}, nil
+}
+
+// backupS3 says how the machine reaches a bucket; nil with a directory. The key stays in its
+// file on the machine, which PAI neither reads from here nor writes.
+func backupS3(s *config.BackupS3) *backup.S3 {
+	if s == nil {
+		return nil
+	}
+	return &backup.S3{Endpoint: s.Endpoint, Region: s.Region, CredentialsFile: s.CredentialsFile, CAFile: s.CAFile}
 }
 
 // retryBackup is the pause after a backup that failed.

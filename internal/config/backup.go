@@ -25,9 +25,10 @@ func backupKeys() key {
 		meaning: "backups of the control plane that its machine makes without an operator; see [operating.md](operating.md#backups-without-an-operator); a `paictl` before v0.11 refuses the key",
 		keys: []key{
 			{
-				name: "to", shape: text, required: true, format: backupDirectories(), jobs: jobsNone,
-				meaning: "directory on the control-plane machine, usually a mounted network share",
+				name: "to", shape: text, required: true, format: backupTargets(), jobs: jobsNone,
+				meaning: "directory on the control-plane machine, usually a mounted network share, or a bucket of an S3 server",
 			},
+			backupS3Keys(),
 			{name: "every", shape: text, format: durations(shortestBackup, longestBackup), def: "none", jobs: jobsNone, meaning: "time from one backup to the next, such as `6h`; this or `calendar`"},
 			{name: "calendar", shape: text, format: calendars(), def: "none", jobs: jobsNone, meaning: "when backups are made, as OnCalendar of systemd, such as `Mon..Fri 02:30`; this or `every`"},
 			{name: "keep", shape: number, format: between(1, 1000), def: "14", jobs: jobsNone, meaning: "how many backups of the machine stay; older ones are deleted"},
@@ -36,8 +37,9 @@ func backupKeys() key {
 	}
 }
 
-// backupDirectories is a directory that neither PAI nor a reboot empties.
-func backupDirectories() format {
+// lastingPaths is a path on the control-plane machine that neither PAI nor a reboot
+// removes. what is there, in the plural.
+func lastingPaths(what string) format {
 	f := paths()
 	absolute := f.check
 	f.check = func(value string) string {
@@ -52,7 +54,7 @@ func backupDirectories() format {
 			"/boot", "/dev", "/proc", "/run", "/sys", "/tmp", "/var/tmp",
 		} {
 			if value == dir || strings.HasPrefix(value, dir+"/") {
-				return quoted(value) + " is in " + dir + ", where backups do not last"
+				return quoted(value) + " is in " + dir + ", where " + what + " do not last"
 			}
 		}
 		return problemUnless(path.Dir(value) != value, "%s must be a dedicated directory", quoted(value))
@@ -114,6 +116,9 @@ func (r rules) backup() {
 		r.problem(KubernetesFile, "kubernetes.backup", "backup: say when backups are made, with every or calendar")
 	case b.Every != "" && b.Calendar != "":
 		r.problem(KubernetesFile, "kubernetes.backup.calendar", "backup: every and calendar exclude each other; remove one")
+	}
+	if b != nil {
+		r.backupS3(b)
 	}
 }
 

@@ -25,6 +25,7 @@ const (
 	DefaultJobHistoryMax  = 200000
 	DefaultJobHistoryDays = 3650
 	DefaultKeptBackups    = 14
+	DefaultBackupRegion   = "us-east-1"
 )
 
 // setDefaults fills in what the files omit.
@@ -46,6 +47,9 @@ func (c *Config) setDefaults() {
 	}
 	if k.Backup != nil {
 		setDefault(&k.Backup.Keep, DefaultKeptBackups)
+		if k.Backup.S3 != nil {
+			setDefault(&k.Backup.S3.Region, DefaultBackupRegion)
+		}
 	}
 	s := &c.Services
 	setDefault(&s.Cluster.Common.HistoryLimit, DefaultHistoryLimit)

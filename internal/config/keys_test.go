@@ -23,7 +23,7 @@ type typed struct {
 // keyTypes are the files of a configuration with every default.
 func keyTypes() map[string]typed {
 	c := New("local", pai.Pair{Kubernetes: "v0.11-pai", Services: "v0.11"}, []Machine{{Hostname: "pai-1", HostIP: "10.0.0.1", Role: RoleControlPlane, KeyfilePath: "/root/.ssh/key"}}, []string{testKey})
-	c.Kubernetes.Backup = &Backup{To: "/srv/backups", Calendar: "daily"} // which has defaults only if it is configured
+	c.Kubernetes.Backup = &Backup{To: "/srv/backups", Calendar: "daily", S3: &BackupS3{}} // which has defaults only if it is configured
 	c.setDefaults()
 	return map[string]typed{
 		LayoutFile: {layoutKeys(), reflect.ValueOf(c.Layout)},

@@ -102,6 +102,16 @@ type Backup struct {
 	Calendar   string   `yaml:"calendar,omitempty" json:"calendar,omitempty"`
 	Keep       int      `yaml:"keep,omitempty" json:"keep"` // default 14
 	Recipients []string `yaml:"recipients" json:"recipients"`
+	// S3 says how the bucket of To is reached; nil if To is a directory.
+	S3 *BackupS3 `yaml:"s3,omitempty" json:"s3,omitempty"`
+}
+
+// BackupS3 is kubernetes.backup.s3. The files are on the control-plane machine.
+type BackupS3 struct {
+	Endpoint        string `yaml:"endpoint,omitempty" json:"endpoint,omitempty"` // empty: AWS
+	Region          string `yaml:"region,omitempty" json:"region"`               // default us-east-1
+	CredentialsFile string `yaml:"credentials-file" json:"credentials-file"`
+	CAFile          string `yaml:"ca-file,omitempty" json:"ca-file,omitempty"`
 }
 
 // Services is services-configuration.yaml.

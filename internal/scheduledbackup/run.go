@@ -92,10 +92,11 @@ func (m Machine) whenQuiet(ctx context.Context) (*backup.Success, error) {
 	}
 }
 
-// locked makes a backup while it holds the lock of the cluster. A directory that hangs
-// is found before, so that it keeps no operator from the lock.
+// locked makes a backup while it holds the lock of the cluster. A directory that hangs, or
+// a bucket that is not reachable, is found before, so that it keeps no operator from the
+// lock.
 func (m Machine) locked(ctx context.Context, s backup.Scheduled) (made *backup.Success, err error) {
-	if err := m.probe(ctx, s.To); err != nil {
+	if err := m.probe(ctx, s); err != nil {
 		return nil, err
 	}
 	holder, err := run.ThisProcess(m.Version, pai.VerbScheduledBackup)

@@ -36,7 +36,7 @@ func (m Machine) take(ctx context.Context, s backup.Scheduled) (*backup.Success,
 	if err := m.checkSpace(s.To, slot); err != nil {
 		return nil, err
 	}
-	target, err := backup.OpenTarget(m.at(s.To))
+	target, err := m.target(s)
 	if err != nil {
 		return nil, err
 	}

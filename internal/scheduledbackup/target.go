@@ -14,16 +14,49 @@ import (
 	"syscall"
 	"time"
 
+	"pai.dev/pai/internal/backup"
+	"pai.dev/pai/internal/backup/s3"
 	"pai.dev/pai/internal/layout"
 )
 
 // probeLimit is how long a directory can take to answer.
 const probeLimit = time.Minute
 
-// probe refuses a directory that cannot have backups now: one that does not exist, that
-// hangs, or whose file system is not mounted. Below a mount point without its file
-// system, a backup would be on the disk that it is made for.
-func (m Machine) probe(ctx context.Context, dir string) error {
+// target is where the machine writes its backups: a directory, or a bucket.
+func (m Machine) target(s backup.Scheduled) (backup.Target, error) {
+	if !s3.Is(s.To) {
+		return backup.OpenTarget(m.at(s.To))
+	}
+	if s.S3 == nil {
+		return nil, fmt.Errorf("the settings of scheduled backups do not say how %s is reached", s.To)
+	}
+	how := *s.S3
+	key, err := s3.ReadCredentials(m.at(how.CredentialsFile), s3.DefaultProfile)
+	if err != nil {
+		return nil, err
+	}
+	if how.CAFile != "" {
+		how.CAFile = m.at(how.CAFile)
+	}
+	return s3.Open(s.To, how, key)
+}
+
+// probe refuses a directory or a bucket that cannot have backups now.
+func (m Machine) probe(ctx context.Context, s backup.Scheduled) error {
+	if !s3.Is(s.To) {
+		return m.probeDirectory(ctx, s.To)
+	}
+	target, err := m.target(s)
+	if err != nil {
+		return err
+	}
+	return s3.Reach(ctx, target)
+}
+
+// probeDirectory refuses a directory that does not exist, that hangs, or whose file system
+// is not mounted. Below a mount point without its file system, a backup would be on the
+// disk that it is made for.
+func (m Machine) probeDirectory(ctx context.Context, dir string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, probeLimit, fmt.Errorf("no answer within %s", probeLimit))
 	defer cancel()
 	_, err := within(ctx, func() (struct{}, error) {
@@ -133,8 +166,12 @@ func (m Machine) addMountUnits(points map[string]bool) error {
 // write.
 const reserve = 1 << 30
 
-// checkSpace refuses a directory on the disk of etcd or of PAI if a backup would fill it.
+// checkSpace refuses a directory on the disk of etcd or of PAI if a backup would fill it. A
+// bucket is on no disk of the machine.
 func (m Machine) checkSpace(dir string, slot layout.Slot) error {
+	if s3.Is(dir) {
+		return nil
+	}
 	db, err := os.Stat(m.at(slot.EtcdDatabase()))
 	if err != nil {
 		return err

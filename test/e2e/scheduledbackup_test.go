@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"filippo.io/age"
+
+	"pai.dev/pai/test/s3test"
 )
 
 // TestBackupsWithoutAnOperator lets the control-plane machine back itself up by a timer.
@@ -34,6 +37,7 @@ func TestBackupsWithoutAnOperator(t *testing.T) {
 		{"the operator trusts it", (*scheduledBackups).operatorTrustsIt},
 		{"older ones are deleted", (*scheduledBackups).olderOnesAreDeleted},
 		{"a share that is not mounted", (*scheduledBackups).shareIsNotMounted},
+		{"a bucket", (*scheduledBackups).bucket},
 		{"the timer is removed", (*scheduledBackups).timerIsRemoved},
 	} {
 		ok := s.part(chapter.name, func(o *operator) {
@@ -123,6 +127,49 @@ func (s *scheduledBackups) shareIsNotMounted() {
 	}
 	s.on("pai-1", "if [ -e /etc/fstab.before ]; then mv /etc/fstab.before /etc/fstab; else rm /etc/fstab; fi")
 	s.wait("the next backup", func(status string) bool { return !strings.Contains(status, "failed") })
+}
+
+// bucket lets the machine back up to an S3 server of this host. The key is in a file on the
+// machine, and nowhere else.
+func (s *scheduledBackups) bucket() {
+	server := s3test.Start(s.t, "", "", s.addressForMachines())
+	const to, keyFile = "s3://" + s3test.Bucket + "/lab", "/etc/pai-backup/credentials"
+	s.on("pai-1", "umask 077; mkdir -p /etc/pai-backup; printf '[default]\\naws_access_key_id = "+s3test.Key+"\\naws_secret_access_key = "+s3test.Secret+"\\n' > "+keyFile)
+	block := strings.Replace(s.block, "to: "+backupShare+"\n", "to: "+to+"\n    s3:\n      endpoint: "+server.URL+"\n      credentials-file: "+keyFile+"\n", 1)
+	s.edit(s.block, block)
+	s.block = block
+	s.run(10*time.Minute, "cluster", "k8s-bootup", "--yes")
+	for name, value := range map[string]string{"AWS_ACCESS_KEY_ID": s3test.Key, "AWS_SECRET_ACCESS_KEY": s3test.Secret, "AWS_ENDPOINT_URL_S3": server.URL} {
+		s.t.Setenv(name, value)
+	}
+	s.eventually(5*time.Minute, "a backup in the bucket", func() (bool, string) {
+		out := s.run(time.Minute, "cluster", "backup", "list", "--from", to)
+		return strings.Contains(out, "signed by its machine"), out
+	})
+	if out := s.run(time.Minute, "cluster", "backup", "verify", "--from", to, "--identity", s.identity); !strings.Contains(out, "its key decrypts a Secret") {
+		s.t.Errorf("the backup is not verified: %s", out)
+	}
+	s.wait("the bucket in the status", func(status string) bool { return strings.Contains(status, to) && !strings.Contains(status, "failed") })
+	out := s.on("pai-1", "journalctl --unit="+backupUnit+" --no-pager | grep -c "+s3test.Secret+" || :; grep -rl "+s3test.Secret+" /etc/pai /var/lib/pai /etc/systemd /run/pai 2>/dev/null || :")
+	if strings.TrimSpace(out) != "0" {
+		s.t.Errorf("got %s, want the key in its file only", out)
+	}
+}
+
+// addressForMachines is the address of this host in the network of the machines.
+func (s *scheduledBackups) addressForMachines() string {
+	s.t.Helper()
+	machine := strings.TrimSpace(s.on("pai-1", "ip -4 -o address show dev eth0 | awk '{print $4}' | cut -d/ -f1"))
+	connection, err := new(net.Dialer).DialContext(s.t.Context(), "udp", net.JoinHostPort(machine, "22")) // sends nothing
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer connection.Close()
+	host, _, err := net.SplitHostPort(connection.LocalAddr().String())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return host
 }
 
 func (s *scheduledBackups) timerIsRemoved() {
