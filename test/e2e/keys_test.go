@@ -121,6 +121,6 @@ func (o *operator) secretPrefixes() []string {
 	o.t.Helper()
 	const etcdctl = "/opt/pai/role/kubelet/bin/etcdctl --cacert /etc/kubernetes/pki/etcd/ca.crt --cert /etc/kubernetes/pki/etcd/healthcheck-client.crt --key /etc/kubernetes/pki/etcd/healthcheck-client.key --endpoints https://127.0.0.1:2379,https://127.0.0.1:2389 "
 	out := o.on("pai-1", `for endpoint in 2379 2389; do `+strings.ReplaceAll(etcdctl, "https://127.0.0.1:2379,https://127.0.0.1:2389", "https://127.0.0.1:$endpoint")+
-		`get --prefix /registry/secrets/ --print-value-only 2>/dev/null | grep -a -o '^k8s[^ ]\{0,60\}' | LC_ALL=C sed -n 's/^k8s:enc:secretbox:v1:\([a-z0-9-]*\):.*/\1/p; /^k8s:enc/!s/.*/none/p'; done | sort -u`)
+		`get --prefix /registry/secrets/ --print-value-only 2>/dev/null | grep -a -o '^k8s[^ ]\{0,60\}' | LC_ALL=C sed -n 's/^k8s:enc:secretbox:v1:\([a-z0-9-]*\):.*/\1/p; t; s/.*/none/p'; done | sort -u`)
 	return strings.Fields(out)
 }
