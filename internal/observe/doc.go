@@ -1,4 +1,4 @@
-// Package observe reads the state of machines, cluster, and jobs into plan.World, from
-// which package plan makes plans. Nothing else reads for the planner. It changes
-// nothing, and what it cannot read is unknown or unreachable in the world.
+// Package observe reads the state of machines, cluster, and jobs into plan.World for the
+// planner. No other code reads for it. Package observe changes nothing, and reports what it
+// cannot read as unknown or unreachable.
 package observe

@@ -35,9 +35,9 @@ var clients = regexp.MustCompile(`\b(curl|wget)\b`)
 var (
 	// kubectl finds also placeholders and variables, such as %KUBECTL%.
 	kubectl = regexp.MustCompile(`(?i)kubectl`)
-	// toldBefore and namedAfter are around kubectl in a text that runs nothing: advice for an
+	// adviceBefore and namedAfter are around kubectl in a text that runs nothing: advice for an
 	// operator, and the prefix of an annotation.
-	toldBefore = regexp.MustCompile(`(: |with |for )$`)
+	adviceBefore = regexp.MustCompile(`(: |with |for )$`)
 	namedAfter = regexp.MustCompile(`^\.kubernetes\.io`)
 	// inBundle are the paths of the programs in a bundle.
 	inBundle = []string{"bin/kubectl", "bin/kubeadm"}
@@ -48,8 +48,8 @@ var (
 	onlyFiles = regexp.MustCompile(`^(config print |kubeconfig user |init phase (certs|kubeconfig) |init phase .* --dry-run\b)`)
 )
 
-// programIn names the program in a text with which it can write to the cluster; empty if there
-// is none. That is each use of kubectl, and each of kubeadm that does more than print or
+// programIn names the program in a text that can write to the cluster; empty if there is
+// none. That is each use of kubectl, and each of kubeadm that does more than print or
 // write files. The bare name of either counts: that is how Go code asks for its path.
 func programIn(text string) string {
 	if slices.Contains(inBundle, text) {
@@ -59,7 +59,7 @@ func programIn(text string) string {
 		return text
 	}
 	for _, at := range kubectl.FindAllStringIndex(text, -1) {
-		if !toldBefore.MatchString(text[:at[0]]) && !namedAfter.MatchString(text[at[1]:]) {
+		if !adviceBefore.MatchString(text[:at[0]]) && !namedAfter.MatchString(text[at[1]:]) {
 			return "kubectl"
 		}
 	}
