@@ -38,7 +38,7 @@ var (
 	// adviceBefore and namedAfter are around kubectl in a text that runs nothing: advice for an
 	// operator, and the prefix of an annotation.
 	adviceBefore = regexp.MustCompile(`(: |with |for )$`)
-	namedAfter = regexp.MustCompile(`^\.kubernetes\.io`)
+	namedAfter   = regexp.MustCompile(`^\.kubernetes\.io`)
 	// inBundle are the paths of the programs in a bundle.
 	inBundle = []string{"bin/kubectl", "bin/kubeadm"}
 
