@@ -8,19 +8,20 @@ import (
 type kind int
 
 const (
-	pair       kind = iota // a certificate whose key is in another file
-	kubeconfig             // a kubeconfig with the certificate and the key in it
-	kubelet                // a certificate that the kubelet renews
-	authority              // a certificate authority
+	kindPair       kind = iota // a certificate whose key is in another file
+	kindKubeconfig             // a kubeconfig with the certificate and the key in it
+	kindKubelet                // a certificate that the kubelet renews
+	kindAuthority              // a certificate authority
 )
 
 // file is a file with certificates.
 type file struct {
 	path string
 	kind kind
-	// key has the key of a pair or of an authority.
+	// key is the path of the key; empty if the key is in the file itself, or is the kubelet's.
 	key string
-	// signer is the certificate of the authority that signs it.
+	// signer is the path of the certificate of the authority that signs it; empty if PAI does
+	// not renew the file.
 	signer string
 	// role reads the file once, when it starts; empty if all that read the file
 	// notice a new one.
@@ -45,7 +46,7 @@ func files() []file {
 		var list []file
 		for _, name := range names {
 			base := layout.PKIDir + "/" + name
-			list = append(list, file{path: base + ".crt", kind: pair, key: base + ".key", signer: signer})
+			list = append(list, file{path: base + ".crt", kind: kindPair, key: base + ".key", signer: signer})
 		}
 		return list
 	}
@@ -60,14 +61,14 @@ func files() []file {
 		{path: layout.KubeProxyConf, role: layout.RoleKubeProxy},
 		{path: layout.NetworkConf, role: layout.RoleNetwork},
 	} {
-		f.kind, f.signer = kubeconfig, clusterCA
+		f.kind, f.signer = kindKubeconfig, clusterCA
 		list = append(list, f)
 	}
 	return append(list,
-		file{path: layout.KubeletClientCertificate, kind: kubelet},
-		file{path: layout.KubeletServingCertificate, kind: kubelet},
-		file{path: clusterCA, kind: authority, key: layout.PKIDir + "/ca.key"},
-		file{path: etcdCA, kind: authority, key: layout.PKIDir + "/etcd/ca.key"},
-		file{path: frontProxyCA, kind: authority, key: layout.PKIDir + "/front-proxy-ca.key"},
+		file{path: layout.KubeletClientCertificate, kind: kindKubelet},
+		file{path: layout.KubeletServingCertificate, kind: kindKubelet},
+		file{path: clusterCA, kind: kindAuthority, key: layout.PKIDir + "/ca.key"},
+		file{path: etcdCA, kind: kindAuthority, key: layout.PKIDir + "/etcd/ca.key"},
+		file{path: frontProxyCA, kind: kindAuthority, key: layout.PKIDir + "/front-proxy-ca.key"},
 	)
 }

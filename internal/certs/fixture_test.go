@@ -40,13 +40,13 @@ func newFixture(t *testing.T, lives time.Duration) *fixture {
 	}
 	for _, file := range files() {
 		switch file.kind {
-		case pair:
+		case kindPair:
 			f.pair(file)
-		case kubeconfig:
+		case kindKubeconfig:
 			if file.path != layout.SuperAdminConf {
 				f.kubeconfig(file.path, "system:user", "https://127.0.0.1:1")
 			}
-		case kubelet, authority:
+		case kindKubelet, kindAuthority:
 		}
 	}
 	return f

@@ -73,7 +73,7 @@ func (s Store) renewDue(ctx context.Context) time.Time {
 	next := s.Now().Add(renewEvery)
 	for _, f := range files() {
 		c, err := s.certificate(f)
-		if err == nil && (f.kind == pair || f.kind == kubeconfig) && dueAt(c).Before(next) {
+		if err == nil && (f.kind == kindPair || f.kind == kindKubeconfig) && dueAt(c).Before(next) {
 			next = dueAt(c)
 		}
 	}

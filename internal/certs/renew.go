@@ -28,7 +28,7 @@ func (s Store) Renew(ctx context.Context, all bool) (renewed []string, err error
 	defer unlock()
 	var failed []error
 	for _, f := range files() {
-		if f.kind != pair && f.kind != kubeconfig {
+		if f.kind != kindPair && f.kind != kindKubeconfig {
 			continue
 		}
 		done, err := s.renewFile(ctx, f, all)
@@ -58,7 +58,7 @@ func (s Store) renewFile(ctx context.Context, f file, all bool) (bool, error) {
 		return false, nil
 	}
 	var until time.Time
-	if f.kind == pair {
+	if f.kind == kindPair {
 		until, err = s.renewPair(f, old)
 	} else {
 		until, err = s.renewKubeconfig(ctx, f, old)
@@ -139,7 +139,7 @@ func (s Store) put(f file, old *x509.Certificate, cert, content []byte, mode fs.
 // not there.
 func (s Store) issuer(path string) (issuer, error) {
 	for _, f := range files() {
-		if f.path != path || f.kind != authority {
+		if f.path != path || f.kind != kindAuthority {
 			continue
 		}
 		key, err := s.read(f.key)

@@ -93,7 +93,7 @@ func TestRenewedPairMatchesAtEachMoment(t *testing.T) {
 		t.Errorf("the key changed, %v: a connection between two writes would fail", err)
 	}
 	for _, file := range files() {
-		if file.kind != pair {
+		if file.kind != kindPair {
 			continue
 		}
 		if _, err := tls.LoadX509KeyPair(f.at(file.path), f.at(file.key)); err != nil {

@@ -58,7 +58,7 @@ func (s Store) List() ([]Certificate, map[string]string) {
 			problems[f.path] = err.Error()
 		default:
 			list = append(list, Certificate{Path: f.path, Subject: c.Subject.CommonName, NotBefore: c.NotBefore, NotAfter: c.NotAfter,
-				Authority: c.IsCA, Kubelet: f.kind == kubelet, Due: Due(c, s.Now())})
+				Authority: c.IsCA, Kubelet: f.kind == kindKubelet, Due: Due(c, s.Now())})
 		}
 	}
 	return list, problems
@@ -70,7 +70,7 @@ func (s Store) certificate(f file) (*x509.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f.kind == kubeconfig {
+	if f.kind == kindKubeconfig {
 		a, err := readKubeconfig(data)
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", f.path, err)

@@ -16,7 +16,7 @@ import (
 func bundleChecks() []Check {
 	return []Check{
 		{"bundle", "the bundles are complete and signed by a trusted key", always, bundles},
-		{"content", "programs and images that the machines already have", 0, content},
+		{"content", "programs and images that the machines already have", standaloneOnly, content},
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 func certificateChecks() []Check {
 	return []Check{
 		{"certificates", "no certificate expires soon", Upgrade, onMachines(certificates)},
-		{"service-certificates", "no certificate of a service expires soon", 0, onAPI(serviceCertificates)},
+		{"service-certificates", "no certificate of a service expires soon", standaloneOnly, onAPI(serviceCertificates)},
 	}
 }
 

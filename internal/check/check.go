@@ -38,6 +38,9 @@ const (
 	always = Boot | Services | Upgrade | Staging | alsoOnResume
 )
 
+// standaloneOnly marks a check that runs before no operation, only in `paictl check`.
+const standaloneOnly Stage = 0
+
 // Check is one check. Its ID is stable; --skip-check takes it.
 type Check struct {
 	ID       string

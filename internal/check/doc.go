@@ -8,11 +8,14 @@
 //
 // To add a check, edit the file of its subject, or add one and name its list in
 // All:
-//   - a row in the list of the file: the ID, the title, the operations that the
-//     check runs before, and alsoOnResume if it also runs before a resumed one;
+//   - a row in the list of the file: the ID, the title, and the operations that the
+//     check runs before, or standaloneOnly; with alsoOnResume if it also runs before a
+//     resumed one, and with onlyWarns if a problem blocks no operation;
 //   - a function that returns results. onCluster, onAPI, onNodes, and onMachines
 //     observe for it. Return an error for what could not be observed.
 //
-// Then add cases to the tests of the file, and a row to docs/checks.md. A test
-// compares that document with the lists.
+// Then test both, the results of the function and, if it matters, the operations of
+// the row, in the tests of the file. Those of controlplane.go, certificates.go, and
+// webhooks.go are in cluster_test.go, those of deprecated.go in definitions_test.go.
+// Add a row to docs/checks.md; a test compares that document with the lists.
 package check

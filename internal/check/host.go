@@ -20,7 +20,7 @@ func hostChecks() []Check {
 		{"machine-system", "PAI knows the operating system", Boot | Upgrade, onMachines(system)},
 		{"machine-cgroups", "the kernel can limit containers", Boot | Upgrade | alsoOnResume, onMachines(cgroups)},
 		{"machine-kernel", "the kernel supports pods and their network", Boot | Upgrade | alsoOnResume, kernel},
-		{"machine-swap", "swap is off", 0, onMachines(swap)},
+		{"machine-swap", "swap is off", standaloneOnly, onMachines(swap)},
 		{"machine-names", "name lookups are answered in time", Boot | Upgrade, names},
 		{"machine-address", "the machine has its address in the layout", Boot | Upgrade, onMachines(address)},
 		{"machine-resources", "no CPU or memory policy blocks a kubelet", Boot | Upgrade | alsoOnResume, onMachines(resourceManagers)},

@@ -13,7 +13,7 @@ import (
 )
 
 func joinTokenChecks() []Check {
-	return []Check{{"join-tokens", "no join token is left", 0, onAPI(joinTokens)}}
+	return []Check{{"join-tokens", "no join token is left", standaloneOnly, onAPI(joinTokens)}}
 }
 
 // joinTokenLife is longer than any join token of PAI lives.

@@ -11,7 +11,7 @@ import (
 )
 
 func tokenChecks() []Check {
-	return []Check{{"tokens", "tokens of the REST server expire", 0, onAPI(tokens)}}
+	return []Check{{"tokens", "tokens of the REST server expire", standaloneOnly, onAPI(tokens)}}
 }
 
 // tokenWarn is how long before its end a token is reported.

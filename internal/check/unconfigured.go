@@ -15,7 +15,7 @@ func unconfiguredChecks() []Check {
 	return []Check{
 		{"node-unconfigured", "every node is a machine of the layout", Upgrade, onCluster(unconfiguredNodes)},
 		{"machine-unconfigured", "every machine that PAI prepared is in the layout", Upgrade, onCluster(unconfiguredMachines)},
-		{"machine-files", "files in the directories of PAI that PAI did not write", 0, onMachines(foreignFiles)},
+		{"machine-files", "files in the directories of PAI that PAI did not write", standaloneOnly, onMachines(foreignFiles)},
 		{"etcd-members", "every etcd member is on a control-plane machine of the layout", Upgrade, onCluster(unconfiguredMembers)},
 		{"service-unconfigured", "every installed service is in a release of the configuration", Upgrade, onCluster(unconfiguredServices)},
 	}

@@ -276,7 +276,7 @@ func (p *proxiedMachine) serve(t *testing.T) {
 	}
 	p.write(t, layout.APIProxyFile, data, 0o644)
 	p.write(t, layout.CAFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o644)
-	p.write(t, layout.UnitFile(plan.RoleAPIProxy), []byte(unitFile(unit.contained())), 0o644)
+	p.write(t, layout.UnitFile(plan.RoleAPIProxy), []byte(unitFile(unit.hardened())), 0o644)
 	p.on(t, "systemctl daemon-reload")
 }
 

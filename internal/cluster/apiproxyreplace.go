@@ -33,7 +33,7 @@ func (c *cluster) replaceAPIProxy(ctx context.Context, h machine.Host, m config.
 	}
 	port := c.Config.Kubernetes.APIServersPort
 	before, after := holdScript(v), ""
-	if !contained(next.Upstream) {
+	if !sinceV011(next.Upstream) {
 		before, after = pauseScript(port), resumeScript(port, len(proxyConfigFor(c.Config, m, nil).Listen))
 	}
 	restart := func() error { return moveAndRestart(ctx, h, plan.RoleAPIProxy, v) }
@@ -66,14 +66,14 @@ func (c *cluster) proxyOutlives(ctx context.Context, h machine.Host, next instal
 	if err != nil || state.Running == "" {
 		return false, err
 	}
-	if contained(next.Upstream) {
+	if sinceV011(next.Upstream) {
 		return true, nil
 	}
 	running, err := c.content(ctx, h, state.Running)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil // its directory was deleted
 	}
-	return err == nil && contained(running.Upstream), err
+	return err == nil && sinceV011(running.Upstream), err
 }
 
 // releasedProxyFile is the configuration of the proxy on a machine without addresses.

@@ -43,10 +43,10 @@ func addAuditPolicy(files map[string]preparedFile, v pai.KubernetesVersion) erro
 	return err
 }
 
-// containedAPIServer adds what an API server records and refuses. Callers without a
+// apiServerFlagsSinceV011 adds what an API server records and refuses. Callers without a
 // credential see only whether it is healthy. A service with external addresses would
 // receive the traffic of others.
-func containedAPIServer(f flags, v pai.KubernetesVersion, r plan.Role) flags {
+func apiServerFlagsSinceV011(f flags, v pai.KubernetesVersion, r plan.Role) flags {
 	return f.set("authentication-config", layout.AuthenticationFile).
 		set("encryption-provider-config-automatic-reload", "true"). // for a rotation of the key
 		set("audit-policy-file", layout.VersionFile(v, layout.AuditPolicyName)).

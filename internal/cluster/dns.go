@@ -113,7 +113,7 @@ type machineChange struct{ leaves, returns string }
 // emptied, and wait forever on one that is off. Before v0.11, CoreDNS is without that, and
 // is changed only while a machine is in maintenance.
 func (c *cluster) dnsAvoidsMaintenance(ctx context.Context, upstream string, change machineChange) (bool, error) {
-	if contained(upstream) {
+	if sinceV011(upstream) {
 		return true, nil
 	}
 	k, err := c.Kube(ctx)

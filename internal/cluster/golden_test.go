@@ -108,14 +108,14 @@ func TestNodeFiles(t *testing.T) {
 	cfg := testConfig()
 	worker := cfg.Workers()[0]
 	for name, render := range map[string]func() (map[string]preparedFile, error){
-		"kube-proxy":        func() (map[string]preparedFile, error) { return kubeProxyFiles(cfg, worker, "v0.10-pai") },
-		"network":           func() (map[string]preparedFile, error) { return networkFiles(cfg, worker, "v0.10-pai", "v1.36.3") },
-		"network-contained": func() (map[string]preparedFile, error) { return networkFiles(cfg, worker, "v0.11-pai", "v1.37.2") },
-		"prepare":           func() (map[string]preparedFile, error) { return preparedFiles(cfg) },
-		"units-contained": func() (map[string]preparedFile, error) {
+		"kube-proxy":          func() (map[string]preparedFile, error) { return kubeProxyFiles(cfg, worker, "v0.10-pai") },
+		"network":             func() (map[string]preparedFile, error) { return networkFiles(cfg, worker, "v0.10-pai", "v1.36.3") },
+		"network-since-v0.11": func() (map[string]preparedFile, error) { return networkFiles(cfg, worker, "v0.11-pai", "v1.37.2") },
+		"prepare":             func() (map[string]preparedFile, error) { return preparedFiles(cfg) },
+		"units-hardened": func() (map[string]preparedFile, error) {
 			units := map[string]preparedFile{}
 			for _, o := range unitTable {
-				units[layout.UnitFile(o.role)] = preparedFile{unitFile(o.contained()), 0o644}
+				units[layout.UnitFile(o.role)] = preparedFile{unitFile(o.hardened()), 0o644}
 			}
 			return units, nil
 		},

@@ -63,7 +63,7 @@ func (c *cluster) kubeletFiles(ctx context.Context, h machine.Host, m config.Mac
 		return nil, err
 	}
 	mode := fs.FileMode(0o644)
-	if contained(i.Upstream) {
+	if sinceV011(i.Upstream) {
 		mode = 0o600
 	}
 	return map[string]preparedFile{

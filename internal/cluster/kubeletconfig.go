@@ -49,7 +49,7 @@ func kubeletConfig(cfg *config.Config, m config.Machine, defaults []byte, f fact
 		}
 		if object["kind"] == "KubeletConfiguration" {
 			maps.Copy(object, kubeletSettings(cfg, m, f))
-			if contained(upstream) {
+			if sinceV011(upstream) {
 				maps.Copy(object, containment(f))
 			}
 			if reserved.Kube != nil {

@@ -21,7 +21,7 @@ const podMTU = 1450
 // change only its own node. Up to v0.10, all machines have the same name, and the
 // paictl of these releases knows no other.
 func networkUserOf(machine, upstream string) string {
-	if !contained(upstream) {
+	if !sinceV011(upstream) {
 		return layout.NetworkUser
 	}
 	return layout.NetworkUser + ":" + machine
@@ -37,7 +37,7 @@ func networkFiles(cfg *config.Config, m config.Machine, v pai.KubernetesVersion,
 		"EnableNFTables": true,
 		"Backend":        map[string]any{"Type": "vxlan", "DirectRouting": true},
 	}
-	if contained(upstream) {
+	if sinceV011(upstream) {
 		content["Tasks"] = taskNetworks(cfg.Kubernetes)
 	}
 	data, err := json.MarshalIndent(content, "", "  ")

@@ -139,8 +139,8 @@ func (c *cluster) roleFiles(ctx context.Context, h machine.Host, m config.Machin
 	if err != nil {
 		return nil, err
 	}
-	if contained(i.Upstream) {
-		unit = unit.contained()
+	if sinceV011(i.Upstream) {
+		unit = unit.hardened()
 	}
 	files[layout.UnitFile(r)] = preparedFile{unitFile(unit), 0o644}
 	return files, nil
@@ -179,11 +179,11 @@ func (c *cluster) versionFiles(ctx context.Context, h machine.Host, m config.Mac
 		return nil, err
 	}
 	mode := fs.FileMode(0o755)
-	if contained(i.Upstream) {
+	if sinceV011(i.Upstream) {
 		mode = privateScript
 	}
 	files := map[string]preparedFile{layout.RunScript(v, r): {componentScript(c.Config, m, v, i.Upstream, r, emulating(f, o.emulate)), mode}}
-	if contained(i.Upstream) && layout.SlotOf(r).APIServer == r {
+	if sinceV011(i.Upstream) && layout.SlotOf(r).APIServer == r {
 		err = addAuditPolicy(files, v)
 	}
 	return files, err
@@ -197,13 +197,13 @@ func componentScript(cfg *config.Config, m config.Machine, v pai.KubernetesVersi
 		return etcdScript(m, v, r, f)
 	case plan.RoleAPIServerA, plan.RoleAPIServerB:
 		f = apiServerFlags(cfg, m, r, f)
-		if contained(upstream) {
-			f = containedAPIServer(f, v, r)
+		if sinceV011(upstream) {
+			f = apiServerFlagsSinceV011(f, v, r)
 		}
 		return script(v, r, "kube-apiserver", f)
 	case plan.RoleControllerManager:
 		f = soleLeader(f)
-		if contained(upstream) {
+		if sinceV011(upstream) {
 			f = f.set("terminated-pod-gc-threshold", fmt.Sprint(endedPods))
 		}
 		return script(v, r, "kube-controller-manager", f)

@@ -18,13 +18,6 @@ import (
 	"pai.dev/pai/internal/plan"
 )
 
-// containedSince is the first upstream version for which PAI confines what runs on
-// machines: reservations, process limits, and units with few rights. The files of
-// older versions stay as clusters have them.
-const containedSince = layout.OwnNetworkUserSince
-
-func contained(upstream string) bool { return pai.CompareVersions(upstream, containedSince) >= 0 }
-
 // podProcesses is how many processes and threads a pod can have. Data loaders and NCCL
 // of a pod with eight GPUs use hundreds.
 const podProcesses = 8192
@@ -97,10 +90,10 @@ func keptReservations(ctx context.Context, h machine.Host) (kept reservations, k
 // Only a step of the reservations, or the first kubelet of a machine, sets them.
 func nextReservations(ctx context.Context, h machine.Host, m config.Machine, f facts, upstream string, reserve bool) (reservations, error) {
 	kept, known, err := keptReservations(ctx, h)
-	if err != nil || known && (!reserve || !contained(upstream)) {
+	if err != nil || known && (!reserve || !sinceV011(upstream)) {
 		return kept, err
 	}
-	if !contained(upstream) {
+	if !sinceV011(upstream) {
 		return reservations{}, nil
 	}
 	return reservationsOf(m, f), nil
@@ -113,7 +106,7 @@ func (c *cluster) waitingReservations(ctx context.Context, h machine.Host, m con
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil // what it sets is not known on this host
 	}
-	if err != nil || !contained(i.Upstream) {
+	if err != nil || !sinceV011(i.Upstream) {
 		return false, err
 	}
 	kept, known, err := keptReservations(ctx, h)

@@ -41,10 +41,10 @@ var sandbox = []string{
 	"UMask=0077",
 }
 
-// contained is the unit with as few rights as its program needs. The kubelet, the
+// hardened is the unit with as few rights as its program needs. The kubelet, the
 // container runtime, and the programs that set up the network of pods need the
 // machine itself.
-func (o unitOptions) contained() unitOptions {
+func (o unitOptions) hardened() unitOptions {
 	more := rightsOf[o.role]
 	o.service = slices.Concat(o.service, more)
 	return o

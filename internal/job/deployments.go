@@ -35,7 +35,7 @@ func (o object) deployments(job *Spec) map[string]deployedRole {
 	}
 	all := map[string]map[string]deployedRole{}
 	if n := o.get("deployments"); n != nil && n.Kind != yaml.SequenceNode {
-		o.problem("deployments", "must be a list, not %s", yamldoc.Describe(n))
+		o.problemValue("deployments", "must be a list, not %s", yamldoc.Describe(n))
 	} else if n != nil {
 		for i, item := range n.Content {
 			o.deployment(item, fmt.Sprintf("deployments[%d]", i), all)
@@ -67,7 +67,7 @@ func (o object) deployment(item *yaml.Node, path string, all map[string]map[stri
 	}
 	name, ok := d.text(n, d.child("name"))
 	if _, twice := all[name]; twice && ok {
-		d.problem("name", "duplicate deployment %q", yamldoc.Shorten(name))
+		d.problemValue("name", "duplicate deployment %q", yamldoc.Shorten(name))
 	}
 	roles := map[string]deployedRole{}
 	all[name] = roles

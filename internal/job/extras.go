@@ -59,7 +59,7 @@ func (o object) hived(job *Spec, options ParseOptions) (checks []func(*Spec)) {
 		switch {
 		case !ok:
 		case !slices.Contains(priorities, class):
-			h.problem("jobPriorityClass", "must be one of %s, not %q", strings.Join(priorities, ", "), yamldoc.Shorten(class))
+			h.problemValue("jobPriorityClass", "must be one of %s, not %q", strings.Join(priorities, ", "), yamldoc.Shorten(class))
 		default:
 			job.Priority = class
 			job.effect(h.child("jobPriorityClass"), "the job is %s in the queue of its virtual cluster; it ends no running job, and no job ends it", map[string]string{
@@ -89,7 +89,7 @@ func (o object) hived(job *Spec, options ParseOptions) (checks []func(*Spec)) {
 			case i < 0:
 				roles.problemKey(name, "task role %q not found", yamldoc.Shorten(name))
 			case skus > 0 && job.TaskRoles[i].GPU%skus != 0:
-				role.problem("skuNum", "does not fit resourcePerInstance.gpu, which is %d: a task gets what resourcePerInstance says", job.TaskRoles[i].GPU)
+				role.problemValue("skuNum", "does not fit resourcePerInstance.gpu, which is %d: a task gets what resourcePerInstance says", job.TaskRoles[i].GPU)
 			case skus > 0:
 				job.effect(role.child("skuNum"), "resourcePerInstance says what a task gets, and the two agree")
 			}
@@ -117,7 +117,7 @@ func (o object) timeLimit(job *Spec) time.Duration {
 		d *= 24
 	}
 	if err != nil || n.Kind != yaml.ScalarNode || d < time.Second || d > maxTimeLimit || d%time.Second != 0 {
-		o.problem("timeLimit", "must be a time from 1s to 366d, such as 90m or 2d, not %s", yamldoc.Describe(n))
+		o.problemValue("timeLimit", "must be a time from 1s to 366d, such as 90m or 2d, not %s", yamldoc.Describe(n))
 		return 0
 	}
 	job.effect(o.child("timeLimit"), "a run of the job that takes longer than %s fails; the time counts from its admission", d)

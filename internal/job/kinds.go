@@ -83,7 +83,7 @@ func (o object) kind() string {
 	}
 	name, ok := o.text(n, o.child("skuType"))
 	if ok && !kindPattern.MatchString(name) {
-		o.problem("skuType", "%q cannot be the name of a machine-sku", yamldoc.Shorten(name))
+		o.problemValue("skuType", "%q cannot be the name of a machine-sku", yamldoc.Shorten(name))
 		return ""
 	}
 	return name
@@ -97,13 +97,13 @@ func (o object) checkKind(job *Spec, role TaskRole, options ParseOptions) {
 	case options.Kinds == nil:
 		job.effect(o.child("skuType"), "the tasks run on machines of the kind %s", role.Kind)
 	case len(options.Kinds) == 0:
-		o.problem("skuType", "no machine has a kind: leave it out, or ask an operator to name a machine-type of the machines in layout.yaml")
+		o.problemValue("skuType", "no machine has a kind: leave it out, or ask an operator to name a machine-type of the machines in layout.yaml")
 	case i < 0:
-		o.problem("skuType", "no machine is of the kind %q; there is %s", yamldoc.Shorten(role.Kind), names(options.Kinds))
+		o.problemValue("skuType", "no machine is of the kind %q; there is %s", yamldoc.Shorten(role.Kind), names(options.Kinds))
 	default:
 		k := options.Kinds[i]
 		if why := k.cannotRun(role); why != "" {
-			o.problem("skuType", "%s", why)
+			o.problemValue("skuType", "%s", why)
 			return
 		}
 		job.effect(o.child("skuType"), "the tasks run on machines of the kind %s; there are %d", k.Name, len(k.Machines))

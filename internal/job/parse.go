@@ -70,7 +70,7 @@ func (r reader) job(root *yaml.Node, o ParseOptions) *Spec {
 		VirtualCluster: top.virtualCluster(o), Gang: true,
 	}
 	s := newScope(r, top.parameters(), top.secrets())
-	s.prerequisites = top.prerequisites(job, s)
+	s.prerequisites = readPrerequisites(top, job, s)
 	s.deployed = top.deployments(job)
 	skus := top.extras(job, &s, o)
 	top.taskRoles(job, s)
@@ -106,9 +106,9 @@ func (o object) jobName() string {
 	switch {
 	case !ok:
 	case len(s) > 255:
-		o.problem("name", "has %d characters; the limit is 255", len(s))
+		o.problemValue("name", "has %d characters; the limit is 255", len(s))
 	case !jobNamePattern.MatchString(s):
-		o.problem("name", "can have letters, digits, - and _ only, not %q", s)
+		o.problemValue("name", "can have letters, digits, - and _ only, not %q", s)
 	}
 	return s
 }
@@ -142,7 +142,7 @@ func (o object) parameters() map[string]string {
 		if v := parameters.fields[name].Value; v.Kind == yaml.ScalarNode {
 			values[name] = v.Value
 		} else {
-			parameters.problem(name, "must be a single value, not %s", yamldoc.Describe(v))
+			parameters.problemValue(name, "must be a single value, not %s", yamldoc.Describe(v))
 		}
 	}
 	return values

@@ -58,7 +58,7 @@ func (o object) runtimePlugins() (plugins []plugin) {
 		return nil
 	}
 	if n.Kind != yaml.SequenceNode {
-		o.problem(pluginField, "must be a list, not %s", yamldoc.Describe(n))
+		o.problemValue(pluginField, "must be a list, not %s", yamldoc.Describe(n))
 		return nil
 	}
 	for i, item := range n.Content {
@@ -88,7 +88,7 @@ func (o object) knowsPlugin(kind string) bool {
 	if slices.Contains(pluginKinds, kind) {
 		return true
 	}
-	o.problem("plugin", "plugin %q not found; there is %s", yamldoc.Shorten(kind), strings.Join(pluginKinds, ", "))
+	o.problemValue("plugin", "plugin %q not found; there is %s", yamldoc.Shorten(kind), strings.Join(pluginKinds, ", "))
 	return false
 }
 
@@ -99,7 +99,7 @@ func (o object) ignoresFailure() bool {
 	}
 	text, ok := o.text(n, o.child("failurePolicy"))
 	if ok && text != "fail" && text != "ignore" {
-		o.problem("failurePolicy", "must be fail or ignore, not %q", yamldoc.Shorten(text))
+		o.problemValue("failurePolicy", "must be fail or ignore, not %q", yamldoc.Shorten(text))
 	}
 	return text == "ignore"
 }
@@ -107,7 +107,7 @@ func (o object) ignoresFailure() bool {
 func (p plugin) checkRoles(job *Spec) {
 	for _, name := range p.roles {
 		if !slices.ContainsFunc(job.TaskRoles, func(r TaskRole) bool { return r.Name == name }) {
-			p.rolesAt.problem("taskroles", "task role %q not found", yamldoc.Shorten(name))
+			p.rolesAt.problemValue("taskroles", "task role %q not found", yamldoc.Shorten(name))
 		}
 	}
 }
@@ -168,7 +168,7 @@ func (o object) rolePlugins(s scope) (plugins []plugin) {
 				at.Note(n, path, "prerequisite %q has no plugin and does nothing here: the commands have to fetch what they need", yamldoc.Shorten(name))
 			}
 		case !isPlugin || kind != "cmd" && kind != "git":
-			p.object.problem("plugin", "plugin %q not found; a prerequisite can be %s.cmd or %s.git", yamldoc.Shorten(p.fields["plugin"]), pluginField, pluginField)
+			p.object.problemValue("plugin", "plugin %q not found; a prerequisite can be %s.cmd or %s.git", yamldoc.Shorten(p.fields["plugin"]), pluginField, pluginField)
 		default:
 			plugins = append(plugins, plugin{kind: kind, parameters: p.object, ignore: p.object.ignoresFailure()})
 		}
@@ -257,7 +257,7 @@ type callback struct {
 
 func (o object) callbacks() (all []callback) {
 	if n := o.get("callbacks"); n != nil && n.Kind != yaml.SequenceNode {
-		o.problem("callbacks", "must be a list, not %s", yamldoc.Describe(n))
+		o.problemValue("callbacks", "must be a list, not %s", yamldoc.Describe(n))
 	} else if n != nil {
 		for i, item := range n.Content {
 			c := o.object(item, item, fmt.Sprintf("%s[%d]", o.child("callbacks"), i), "event", "commands")
@@ -268,7 +268,7 @@ func (o object) callbacks() (all []callback) {
 			event, ok := c.text(e, c.child("event"))
 			starts, known := events[event]
 			if ok && !known {
-				c.problem("event", "must be taskStarts or taskSucceeds, not %q", yamldoc.Shorten(event))
+				c.problemValue("event", "must be taskStarts or taskSucceeds, not %q", yamldoc.Shorten(event))
 			}
 			all = append(all, callback{starts, commandList{c.get("commands"), c.child("commands")}})
 		}
@@ -286,7 +286,7 @@ func (o object) setPlugins(job *Spec, s scope, options ParseOptions) {
 	seen := map[string]bool{}
 	for _, p := range s.plugins {
 		if seen[p.kind] && p.kind != "cmd" && p.kind != "git" {
-			p.rolesAt.problem("plugin", "%s is given twice", p.kind)
+			p.rolesAt.problemValue("plugin", "%s is given twice", p.kind)
 			continue
 		}
 		seen[p.kind] = true
@@ -364,7 +364,7 @@ func (o object) publicKeys(text string) (keys []string) {
 		switch fields := strings.Fields(line); {
 		case line == "":
 		case len(fields) < 2 || !strings.HasPrefix(fields[0], "ssh-") && !strings.HasPrefix(fields[0], "ecdsa-") && !strings.HasPrefix(fields[0], "sk-"):
-			o.problem("value", "has a line that is no public key of ssh")
+			o.problemValue("value", "has a line that is no public key of ssh")
 		default:
 			keys = append(keys, line)
 		}
@@ -387,7 +387,7 @@ func (o object) tensorboard(job *Spec, s scope) {
 		}
 	}
 	if len(logs.names) == 0 || len(logs.names) > maxLogs {
-		o.problem("logdir", "must have from 1 to %d directories, not %d", maxLogs, len(logs.names))
+		o.problemValue("logdir", "must have from 1 to %d directories, not %d", maxLogs, len(logs.names))
 	}
 	job.TensorBoard = t
 	job.effect(o.path, "the first task of the first task role runs the tensorboard of its image, if it has one, at port %d", t.Port)

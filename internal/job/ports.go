@@ -49,7 +49,7 @@ func (o object) ports() []Port {
 		}
 	}
 	if total > MaxPorts {
-		o.problem("ports", "each task reserves %d ports; the limit is %d", total, MaxPorts)
+		o.problemValue("ports", "each task reserves %d ports; the limit is %d", total, MaxPorts)
 	}
 	return ports
 }

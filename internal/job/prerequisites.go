@@ -26,50 +26,63 @@ var (
 	imageFields       = []string{"protocolVersion", "name", "type", "version", "contributor", "description", "auth", "uri"}
 )
 
-// prerequisites are by kind/name: a script and an image can have the same name.
-func (o object) prerequisites(job *Spec, s scope) map[string]prerequisite {
-	n := o.get("prerequisites")
+// readPrerequisites reads the prerequisites of a job: by kind/name, because a script and an
+// image can have the same name. It adds the credentials for registries to the job.
+func readPrerequisites(top object, job *Spec, s scope) map[string]prerequisite {
+	n := top.get("prerequisites")
 	if n == nil {
 		return nil
 	}
 	if n.Kind != yaml.SequenceNode {
-		o.problem("prerequisites", "must be a list, not %s", yamldoc.Describe(n))
+		top.problemValue("prerequisites", "must be a list, not %s", yamldoc.Describe(n))
 		return nil
 	}
 	all := map[string]prerequisite{}
 	for i, item := range n.Content {
 		path := fmt.Sprintf("prerequisites[%d]", i)
-		p, ok := o.prerequisite(item, path)
-		if registry := p.object.registry(p, s); registry != nil {
+		p := readPrerequisite(top.reader, item, path)
+		// Also of an entry that cannot be referred to: its password is hidden, and its
+		// mistakes are reported.
+		if registry := p.readRegistry(s); registry != nil {
 			job.addRegistry(p.object, *registry)
 		}
-		if !ok {
+		if !p.known() {
 			continue
 		}
-		if _, duplicate := all[p.kind+"/"+p.name]; duplicate {
-			o.Problem(item, path, "duplicate %s %q", p.kind, yamldoc.Shorten(p.name))
+		if _, duplicate := all[p.key()]; duplicate {
+			top.Problem(item, path, "duplicate %s %q", p.kind, yamldoc.Shorten(p.name))
 			continue
 		}
-		all[p.kind+"/"+p.name] = p
+		all[p.key()] = p
 	}
 	return all
 }
 
-func (r reader) prerequisite(n *yaml.Node, path string) (prerequisite, bool) {
+// key is what the prerequisites of a job are found by.
+func (p prerequisite) key() string { return p.kind + "/" + p.name }
+
+// known reports whether the entry can be referred to. One with other problems can, so that
+// references to it are not reported as well.
+func (p prerequisite) known() bool { return p.kind != "" && p.name != "" }
+
+// readPrerequisite reads one entry, all but its credentials.
+func readPrerequisite(r reader, n *yaml.Node, path string) prerequisite {
 	o := r.object(n, n, path)
 	p := prerequisite{fields: map[string]string{}, object: o}
 	if t := o.need("type"); t != nil {
 		if p.kind, _ = o.text(t, o.child("type")); p.kind != "" && !slices.Contains(prerequisiteKinds, p.kind) {
-			o.problem("type", "must be one of %s, not %q", strings.Join(prerequisiteKinds, ", "), yamldoc.Shorten(p.kind))
+			o.problemValue("type", "must be one of %s, not %q", strings.Join(prerequisiteKinds, ", "), yamldoc.Shorten(p.kind))
 		}
 	}
 	if t := o.need("name"); t != nil {
 		p.name, _ = o.text(t, o.child("name"))
 	}
-	if o.get("plugin") != nil && o.get("uri") == nil {
-		// What a plugin does needs no place.
-	} else if u := o.need("uri"); u != nil {
-		p.uris = o.uris(u, p.kind)
+	uri := o.get("uri")
+	if uri == nil && o.get("plugin") == nil { // what a plugin does needs no place
+		uri = o.need("uri")
+	}
+	if uri != nil {
+		p.uris = o.uris(uri, p.kind)
 	}
 	for _, name := range o.names {
 		if v := o.fields[name].Value; v.Kind == yaml.ScalarNode {
@@ -79,11 +92,10 @@ func (r reader) prerequisite(n *yaml.Node, path string) (prerequisite, bool) {
 			o.problemKey(name, "unknown field of a dockerimage")
 		}
 	}
-	// An entry with other problems counts as known, so that references to it are
-	// not reported as well.
-	return p, p.kind != "" && p.name != ""
+	return p
 }
 
+// uris reads the places of a prerequisite: a list for data, otherwise one.
 func (o object) uris(n *yaml.Node, kind string) (uris []string) {
 	path := o.child("uri")
 	if kind == "data" && n.Kind != yaml.ScalarNode {
@@ -95,13 +107,15 @@ func (o object) uris(n *yaml.Node, kind string) (uris []string) {
 		return nil
 	}
 	if _, err := name.ParseReference(s); kind == "dockerimage" && err != nil {
-		o.problem("uri", "is not the name of an image: %v", err)
+		o.problemValue("uri", "is not the name of an image: %v", err)
 	}
 	return []string{s}
 }
 
-// registry reads the access to the registry of an image; nil if there is none.
-func (o object) registry(p prerequisite, s scope) *Registry {
+// readRegistry reads the credentials for the registry of an image, and hides the password
+// in all output; nil if there are none, or if they cannot be used.
+func (p prerequisite) readRegistry(s scope) *Registry {
+	o := p.object
 	if p.kind != "dockerimage" {
 		if o.get("auth") != nil {
 			o.problemKey("auth", "only an image can have it")
@@ -118,10 +132,10 @@ func (o object) registry(p prerequisite, s scope) *Registry {
 			return ""
 		}
 		if n.Kind != yaml.ScalarNode { // its value is never quoted
-			auth.problem(name, "must be a single value")
+			auth.problemValue(name, "must be a single value")
 			return ""
 		}
-		return s.fill(n, auth.child(name), n.Value, maxAccess)
+		return s.fill(n, auth.child(name), n.Value, maxCredential)
 	}
 	s.secrets.hide(auth.get("password"))
 	r := Registry{Address: value("registryuri"), User: value("username"), Password: value("password")}
@@ -130,7 +144,7 @@ func (o object) registry(p prerequisite, s scope) *Registry {
 		return nil
 	}
 	if strings.Contains(r.User, ":") {
-		auth.problem("username", "must not contain a colon")
+		auth.problemValue("username", "must not contain a colon")
 	}
 	if r.Address == "" && len(p.uris) > 0 {
 		if ref, err := name.ParseReference(p.uris[0]); err == nil {
@@ -152,18 +166,20 @@ var (
 	dockerHub       = regexp.MustCompile(`^(https?://)?((index|registry-1|registry)\.)?docker\.io(/.*)?$`)
 )
 
-// maxAccess is the size of a name or a password of a registry in bytes. Tokens of cloud
+// maxCredential is the size of a name or a password of a registry in bytes. Tokens of cloud
 // registries have some thousands.
-const maxAccess = 8 << 10
+const maxCredential = 8 << 10
 
-// dockerHubKey is how the kubelet finds the access to Docker Hub.
+// dockerHubKey is how the kubelet finds the credentials for Docker Hub.
 const dockerHubKey = "https://index.docker.io/v1/"
 
+// addRegistry adds the credentials for a registry to a job, once, and the effect that the
+// machines use them. o is the image that has them.
 func (j *Spec) addRegistry(o object, r Registry) {
 	for _, other := range j.Registries {
 		if other.Address == r.Address {
 			if other != r {
-				o.problemKey("auth", "another image has other access to the registry %s: a job can have one for each registry", r.Address)
+				o.problemKey("auth", "another image has other credentials for the registry %s: a job can have one for each registry", r.Address)
 			}
 			return
 		}

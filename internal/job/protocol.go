@@ -97,7 +97,7 @@ type Port struct {
 	First, Count int
 }
 
-// Registry is the access to a registry of images.
+// Registry has the credentials for a registry of images.
 type Registry struct{ Address, User, Password string }
 
 // SSH is an ssh server in tasks.

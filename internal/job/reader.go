@@ -78,8 +78,9 @@ func (o object) child(name string) string {
 	return strings.ToValidUTF8(path[:min(len(path), maxPath)], "")
 }
 
-// problem reports the value of a field, problemKey its name.
-func (o object) problem(name, format string, args ...any) {
+// problemValue reports a problem at the value of a field, problemKey one at its name, and
+// Problem one at any node.
+func (o object) problemValue(name, format string, args ...any) {
 	o.Problem(o.fields[name].Value, o.child(name), format, args...)
 }
 
@@ -140,7 +141,7 @@ func (o object) flag(name string) bool {
 		return true
 	case n.Kind == yaml.ScalarNode && text == "false":
 	default:
-		o.problem(name, "must be true or false, not %s", yamldoc.Describe(n))
+		o.problemValue(name, "must be true or false, not %s", yamldoc.Describe(n))
 	}
 	return false
 }
@@ -187,7 +188,7 @@ func (r reader) texts(n *yaml.Node, path string, each func(item *yaml.Node, path
 // exactly checks a required field that has only one value.
 func (o object) exactly(name, want string) {
 	if n := o.need(name); n != nil && (n.Kind != yaml.ScalarNode || n.Value != want) {
-		o.problem(name, "must be %s, not %s", want, yamldoc.Describe(n))
+		o.problemValue(name, "must be %s, not %s", want, yamldoc.Describe(n))
 	}
 }
 
@@ -195,7 +196,7 @@ func (o object) exactly(name, want string) {
 func (o object) freeText(names ...string) {
 	for _, name := range names {
 		if n := o.get(name); n != nil && n.Kind != yaml.ScalarNode {
-			o.problem(name, "must be a string, not %s", yamldoc.Describe(n))
+			o.problemValue(name, "must be a string, not %s", yamldoc.Describe(n))
 		}
 	}
 }
@@ -208,11 +209,11 @@ func (o object) integer(name string, fallback, low, high int64) int64 {
 	}
 	v, wrong := yamldoc.Integer(n)
 	if wrong != "" {
-		o.problem(name, "must be %s", wrong)
+		o.problemValue(name, "must be %s", wrong)
 		return fallback
 	}
 	if v < low || v > high {
-		o.problem(name, "must be from %d to %d, not %d", low, high, v)
+		o.problemValue(name, "must be from %d to %d, not %d", low, high, v)
 		return fallback
 	}
 	return v
@@ -226,11 +227,11 @@ func (o object) milli(name string, high int64) int64 {
 	}
 	v, wrong := yamldoc.Number(n)
 	if wrong != "" {
-		o.problem(name, "must be %s", wrong)
+		o.problemValue(name, "must be %s", wrong)
 		return 0
 	}
 	if v < 0.001 || v > float64(high) {
-		o.problem(name, "must be from 0.001 to %d, not %s", high, yamldoc.Shorten(n.Value))
+		o.problemValue(name, "must be from 0.001 to %d, not %s", high, yamldoc.Shorten(n.Value))
 		return 0
 	}
 	return int64(math.Round(v * 1000))

@@ -19,7 +19,7 @@ func (o object) taskRoles(job *Spec, s scope) {
 		o.problemKey("taskRoles", "must have at least one task role")
 	}
 	if len(roles.names) > MaxTaskRoles {
-		o.problem("taskRoles", "has %d task roles; the limit is %d, what the queue admits together", len(roles.names), MaxTaskRoles)
+		o.problemValue("taskRoles", "has %d task roles; the limit is %d, what the queue admits together", len(roles.names), MaxTaskRoles)
 		return
 	}
 	scripts := 0
@@ -35,7 +35,7 @@ func (o object) taskRoles(job *Spec, s scope) {
 		scripts += len(taskScript(role))
 	}
 	if scripts > MaxScripts {
-		o.problem("taskRoles", "the commands of all task roles come to %d bytes; the limit is %d", scripts, MaxScripts)
+		o.problemValue("taskRoles", "the commands of all task roles come to %d bytes; the limit is %d", scripts, MaxScripts)
 	}
 }
 
@@ -89,7 +89,7 @@ func (o object) reference(n *yaml.Node, field, kind string, all map[string]prere
 			}
 		}
 		slices.Sort(names)
-		o.problem(field, "prerequisite %q of type %s not found%s", yamldoc.Shorten(name), kind, o.suggest(name, names))
+		o.problemValue(field, "prerequisite %q of type %s not found%s", yamldoc.Shorten(name), kind, o.suggest(name, names))
 	}
 	return p, ok
 }
@@ -106,11 +106,11 @@ func (o object) completion(role *TaskRole) {
 	}
 	role.MinSucceeded = int(c.integer("minSucceededInstances", int64(role.Instances), -1, int64(role.Instances)))
 	if role.MinSucceeded == 0 {
-		c.problem("minSucceededInstances", "must be at least 1, or -1")
+		c.problemValue("minSucceededInstances", "must be at least 1, or -1")
 	}
 	role.MinFailed = int(c.integer("minFailedInstances", 1, -1, MaxInstances))
 	if role.MinFailed == 0 {
-		c.problem("minFailedInstances", "must be at least 1, or -1")
+		c.problemValue("minFailedInstances", "must be at least 1, or -1")
 	}
 }
 
@@ -150,7 +150,7 @@ func (o object) commands(s scope, d deployedRole, size int) (commands []string) 
 	o.texts(n, o.child("commands"), add)
 	d.after.each(o.reader, add)
 	if size > MaxScript {
-		o.problem("commands", "the commands come to %d bytes with their references filled in; the limit is %d, the longest argument of a program", size, MaxScript)
+		o.problemValue("commands", "the commands come to %d bytes with their references filled in; the limit is %d, the longest argument of a program", size, MaxScript)
 	}
 	return commands
 }

@@ -16,11 +16,16 @@ const (
 	RiskEviction Risk = "eviction"
 )
 
-// JobImpact is what a running job notices while a service is stopped.
+// JobImpact is what a running job notices while a service is stopped, as the service
+// declares it. It becomes the risk of the steps of the service: RiskDataPath for
+// ImpactDataPath and for what is not known, RiskNone for the others.
 type JobImpact string
 
 const (
-	ImpactNone       JobImpact = "none"
+	// ImpactNone: nothing about jobs needs the service.
+	ImpactNone JobImpact = "none"
+	// ImpactSubmission: jobs cannot be submitted or start; running ones do not notice.
 	ImpactSubmission JobImpact = "submission"
-	ImpactDataPath   JobImpact = "data-path"
+	// ImpactDataPath: running jobs read or write through the service.
+	ImpactDataPath JobImpact = "data-path"
 )

@@ -19,9 +19,9 @@ type metrics struct {
 	seconds  *prometheus.HistogramVec
 }
 
-// newMetrics returns the metrics of a server. recorded is when it last recorded all jobs in the
-// history; nil without a history.
-func newMetrics(recorded func() time.Time) metrics {
+// newMetrics returns the metrics of a server. lastRecorded returns the time of the last pass
+// in which the server wrote all jobs into the history; it is nil in a server without one.
+func newMetrics(lastRecorded func() time.Time) metrics {
 	m := metrics{
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "pai_rest_requests_in_flight", Help: "Requests in progress.",
@@ -33,10 +33,10 @@ func newMetrics(recorded func() time.Time) metrics {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(m.inFlight, m.seconds)
-	if recorded != nil {
+	if lastRecorded != nil {
 		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "pai_rest_history_recorded_timestamp_seconds", Help: "When this server last recorded all jobs in the history.",
-		}, func() float64 { return float64(recorded().UnixMilli()) / 1000 }))
+		}, func() float64 { return float64(lastRecorded().UnixMilli()) / 1000 }))
 	}
 	m.Handler = promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 	return m

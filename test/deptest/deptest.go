@@ -57,20 +57,27 @@ func Check(tree fs.FS) ([]string, error) {
 
 // eachSource calls do with every Go file of this module that is no test.
 func eachSource(tree fs.FS, do func(name string, source []byte) error) error {
+	return eachFile(tree, func(name string) bool {
+		return strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go")
+	}, do)
+}
+
+// eachFile calls do with every file of this module whose name is wanted.
+func eachFile(tree fs.FS, wanted func(name string) bool, do func(name string, data []byte) error) error {
 	return fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
 		case d.IsDir() && skipped(tree, name, d):
 			return fs.SkipDir
-		case d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go"):
+		case d.IsDir() || !wanted(name):
 			return nil
 		}
-		source, err := fs.ReadFile(tree, name)
+		data, err := fs.ReadFile(tree, name)
 		if err != nil {
 			return err
 		}
-		return do(name, source)
+		return do(name, data)
 	})
 }
 

@@ -19,14 +19,21 @@ const network = "components/network"
 // cluster, each with the reason.
 func ownWrites() map[string]string {
 	return map[string]string{
-		"internal/service/webhookcert.go":  "it creates a certificate once, and replaces only the version that it read",
 		"internal/certs/api.go":            "it sends the requests of the next three",
 		"internal/certs/approve.go":        "the helper on the control-plane machine approves requests of kubelets without paictl, as a user that can do nothing else",
 		"internal/certs/request.go":        "a machine asks for its own certificate, as its kubelet",
 		"internal/certs/restserver.go":     "the helper renews the certificate of the REST server without paictl",
 		"internal/guard/witness/probes.go": "it asks whether jobs can be submitted, with a dry run",
-		"internal/cluster/bootstrap.go":    "it removes what kubeadm wrote, on the machine, in the script that ran kubeadm",
 		network + "/isolate/publish.go":    "the program on a machine publishes the addresses of its machine",
+
+		// These use kubectl and kubeadm. What they run starts in a command of an operation, which
+		// asks package fence, except for restarted.sh.
+		"internal/cluster/bootstrap.go":         "kubeadm writes what it needs in the cluster, and kubectl removes of that what PAI does not want, on the machine, in one script",
+		"internal/cluster/join.go":              "kubeadm creates and revokes the token of a machine that joins",
+		"internal/cluster/kubeadm.go":           "it hands kubeadm to the scripts of other files, which this check reads",
+		"internal/cluster/diff.go":              "it hands kubeadm to the scripts of other files, which this check reads",
+		"internal/cluster/kubeletconfig.go":     "it hands kubectl to restarted.sh",
+		"internal/cluster/scripts/restarted.sh": "a machine that restarted marks its own tasks without paictl, before its kubelet starts and as this kubelet, which can change only the pods of its machine",
 	}
 }
 
@@ -48,72 +55,111 @@ func writeMethods() []string {
 
 // CheckWrites returns the places outside package kube that write to the cluster: with
 // client-go, with HTTP requests in a package that names paths of the Kubernetes API, or with
-// kubectl. The names of files begin with dir, which is where the tree is in the repository.
+// a program (see programRuns), also in scripts. The names of files begin with dir, which is
+// where the tree is in the repository.
 func CheckWrites(tree fs.FS, dir string) ([]string, error) {
-	var problems []string
-	requests := map[string][]string{} // package → its requests that write
-	usesAPI := map[string]bool{}
-	err := eachSource(tree, func(name string, source []byte) error {
-		name = path.Join(dir, name)
-		if !product(name) && !strings.HasPrefix(name, network+"/") || strings.HasPrefix(name, "internal/kube/") {
-			return nil
-		}
-		allowed := ownWrites()[name] != ""
-		files := token.NewFileSet()
-		file, err := parser.ParseFile(files, name, source, parser.SkipObjectResolution)
-		if err != nil {
-			return fmt.Errorf("read %s: %w", name, err)
-		}
-		types := map[string][]string{} // name of the import → what writes
-		for _, spec := range file.Imports {
-			imported, err := strconv.Unquote(spec.Path.Value)
-			if err != nil {
-				return fmt.Errorf("read the imports of %s: %w", name, err)
+	return checkWrites(tree, dir, ownWrites())
+}
+
+// checkWrites is CheckWrites with other exceptions.
+func checkWrites(tree fs.FS, dir string, allowed map[string]string) ([]string, error) {
+	c := writeCheck{allowed: allowed, requests: map[string][]string{}, usesAPI: map[string]bool{}}
+	checked := func(check func(name string, data []byte) error) func(string, []byte) error {
+		return func(name string, data []byte) error {
+			name = path.Join(dir, name)
+			if !product(name) && !strings.HasPrefix(name, network+"/") || strings.HasPrefix(name, "internal/kube/") {
+				return nil
 			}
-			if found := writeTypes()[imported]; found != nil {
-				types[importName(spec, imported)] = found
-			}
-		}
-		ast.Inspect(file, func(n ast.Node) bool {
-			if text, ok := n.(*ast.BasicLit); ok && text.Kind == token.STRING {
-				value, _ := strconv.Unquote(text.Value)
-				usesAPI[path.Dir(name)] = usesAPI[path.Dir(name)] || kubernetesPath(value)
-				if strings.Contains(value, `kubectl" --kubeconfig`) && !allowed {
-					problems = append(problems, fmt.Sprintf("%s uses kubectl: only package kube writes to the cluster", files.Position(text.Pos())))
-				}
-			}
-			selector, ok := n.(*ast.SelectorExpr)
-			if !ok || allowed {
-				return true
-			}
-			of := ""
-			switch x := selector.X.(type) {
-			case *ast.Ident:
-				if slices.Contains(types[x.Name], selector.Sel.Name) {
-					of = x.Name
-				}
-				if x.Name == "http" && slices.Contains(writeMethods(), selector.Sel.Name) {
-					requests[path.Dir(name)] = append(requests[path.Dir(name)], fmt.Sprintf("%s uses http.%s: only package kube writes to the cluster", files.Position(selector.Pos()), selector.Sel.Name))
-				}
-			case *ast.CallExpr:
-				if f, ok := x.Fun.(*ast.SelectorExpr); ok && f.Sel.Name == "RESTClient" && slices.Contains(writeVerbs(), selector.Sel.Name) {
-					of = "RESTClient()"
-				}
-			}
-			if of != "" {
-				problems = append(problems, fmt.Sprintf("%s uses %s.%s: only package kube writes to the cluster", files.Position(selector.Pos()), of, selector.Sel.Name))
-			}
-			return true
-		})
-		return nil
-	})
-	for pkg, found := range requests {
-		if usesAPI[pkg] {
-			problems = append(problems, found...)
+			return check(name, data)
 		}
 	}
-	slices.Sort(problems)
-	return problems, err
+	if err := eachSource(tree, checked(c.source)); err != nil {
+		return nil, err
+	}
+	if err := eachFile(tree, func(name string) bool { return !strings.HasSuffix(name, ".go") }, checked(c.script)); err != nil {
+		return nil, err
+	}
+	for pkg, found := range c.requests {
+		if c.usesAPI[pkg] {
+			c.problems = append(c.problems, found...)
+		}
+	}
+	slices.Sort(c.problems)
+	return c.problems, nil
+}
+
+// writeCheck collects what CheckWrites finds.
+type writeCheck struct {
+	allowed  map[string]string
+	problems []string
+	requests map[string][]string // package → its HTTP requests that write
+	usesAPI  map[string]bool     // packages that name paths of the Kubernetes API
+}
+
+// wrong says that a place writes to the cluster.
+func wrong(at fmt.Stringer, what string) string {
+	return fmt.Sprintf("%s uses %s: only package kube writes to the cluster; an exception is in ownWrites in test/deptest", at, what)
+}
+
+// source checks a Go file.
+func (c *writeCheck) source(name string, source []byte) error {
+	files := token.NewFileSet()
+	file, err := parser.ParseFile(files, name, source, parser.SkipObjectResolution)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	types := map[string][]string{} // name of the import → what writes
+	for _, spec := range file.Imports {
+		imported, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			return fmt.Errorf("read the imports of %s: %w", name, err)
+		}
+		if found := writeTypes()[imported]; found != nil {
+			types[importName(spec, imported)] = found
+		}
+	}
+	allowed := c.allowed[name] != ""
+	ast.Inspect(file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.BasicLit:
+			if n.Kind != token.STRING {
+				return true
+			}
+			text, _ := strconv.Unquote(n.Value)
+			c.usesAPI[path.Dir(name)] = c.usesAPI[path.Dir(name)] || kubernetesPath(text)
+			if program := programIn(text); program != "" && !allowed {
+				c.problems = append(c.problems, wrong(files.Position(n.Pos()), program))
+			}
+		case *ast.SelectorExpr:
+			if allowed {
+				return true
+			}
+			if what := writeCall(n, types); what != "" {
+				c.problems = append(c.problems, wrong(files.Position(n.Pos()), what))
+			}
+			if x, ok := n.X.(*ast.Ident); ok && x.Name == "http" && slices.Contains(writeMethods(), n.Sel.Name) {
+				c.requests[path.Dir(name)] = append(c.requests[path.Dir(name)], wrong(files.Position(n.Pos()), "http."+n.Sel.Name))
+			}
+		}
+		return true
+	})
+	return nil
+}
+
+// writeCall is what a selector uses of client-go that writes; empty if it writes nothing.
+// types are the names of the imports with types of write calls.
+func writeCall(selector *ast.SelectorExpr, types map[string][]string) string {
+	switch x := selector.X.(type) {
+	case *ast.Ident:
+		if slices.Contains(types[x.Name], selector.Sel.Name) {
+			return x.Name + "." + selector.Sel.Name
+		}
+	case *ast.CallExpr:
+		if f, ok := x.Fun.(*ast.SelectorExpr); ok && f.Sel.Name == "RESTClient" && slices.Contains(writeVerbs(), selector.Sel.Name) {
+			return "RESTClient()." + selector.Sel.Name
+		}
+	}
+	return ""
 }
 
 // kubernetesPath reports whether a text is a path of the Kubernetes API.

@@ -34,8 +34,8 @@ func newProbeLoop(cfg *rest.Config, unobserved *unobservedTime) (*probeLoop, err
 	}
 	fresh, kept := p.clients[0], p.clients[1]
 	p.submission = &submission{client: kept, namespace: "default"}
-	p.fresh = &sampler{timeout: sampleTimeout, requests: []func(context.Context) error{fresh.get(readyPath), fresh.get(readPath)}}
-	p.kept = &sampler{timeout: sampleTimeout, requests: []func(context.Context) error{kept.get(readyPath), kept.get(readPath)}}
+	p.fresh = &sampler{timeout: sampleTimeout, requests: []func(context.Context) error{fresh.getRequest(readyPath), fresh.getRequest(readPath)}}
+	p.kept = &sampler{timeout: sampleTimeout, requests: []func(context.Context) error{kept.getRequest(readyPath), kept.getRequest(readPath)}}
 	p.submit = &sampler{timeout: submitTimeout, requests: []func(context.Context) error{p.submission.test}}
 	p.admit = &sampler{timeout: submitTimeout, requests: []func(context.Context) error{admission{kept}.test}}
 	return p, nil

@@ -68,14 +68,17 @@ func newProbeClient(cfg *rest.Config, keep bool) (*probeClient, error) {
 	return &probeClient{base: strings.TrimSuffix(base.String(), "/"), http: &http.Client{Transport: wrapped}}, nil
 }
 
-// get returns a request that succeeds with status 2xx and a complete body.
-func (c *probeClient) get(path string) func(ctx context.Context) error {
+// getRequest returns a function that sends a GET request for a path. The request succeeds
+// with status 2xx and a complete body.
+func (c *probeClient) getRequest(path string) func(ctx context.Context) error {
 	return func(ctx context.Context) error {
 		_, err := c.do(ctx, http.MethodGet, path, nil)
 		return err
 	}
 }
 
+// do sends a request and returns the status of the answer, 0 without one. Every status but
+// 2xx is also an error.
 func (c *probeClient) do(ctx context.Context, method, path string, body []byte) (int, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
 	if err != nil {
@@ -111,8 +114,8 @@ type submission struct {
 
 func (s submission) test(ctx context.Context) error {
 	code, err := s.client.do(ctx, http.MethodPost, jobSetAPI+"/namespaces/"+s.namespace+"/jobsets?dryRun=All", []byte(minimalJobSet))
-	if code == http.StatusNotFound {
-		if code, known := s.client.do(ctx, http.MethodGet, jobSetAPI, nil); code == http.StatusNotFound && known != nil {
+	if code == http.StatusNotFound { // of JobSets, or of the namespace
+		if codeOfJobSets, _ := s.client.do(ctx, http.MethodGet, jobSetAPI, nil); codeOfJobSets == http.StatusNotFound {
 			return nil
 		}
 	}

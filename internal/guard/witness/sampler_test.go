@@ -134,7 +134,7 @@ func TestKeptConnectionIsReused(t *testing.T) {
 	}
 	defer client.http.CloseIdleConnections()
 	for range 20 {
-		if err := client.get(readyPath)(t.Context()); err != nil {
+		if err := client.getRequest(readyPath)(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
