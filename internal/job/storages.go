@@ -38,7 +38,7 @@ func (o object) storages(job *Spec, options ParseOptions) {
 		return
 	}
 	if n.Kind != yaml.SequenceNode {
-		o.problem("storages", "must be a list, not %s", yamldoc.Describe(n))
+		o.problemValue("storages", "must be a list, not %s", yamldoc.Describe(n))
 		return
 	}
 	for i, item := range n.Content {
@@ -53,7 +53,7 @@ func (o object) storages(job *Spec, options ParseOptions) {
 		switch {
 		case !ok:
 		case name == "" && place != "":
-			at.problem("mountPath", "names one place for the default storages, which can be several: name the storage")
+			at.problemValue("mountPath", "names one place for the default storages, which can be several: name the storage")
 		case name == "":
 			at.mountDefaults(job, item, at.path, nil, options)
 		default:
