@@ -65,7 +65,9 @@ func Keys(ctx context.Context, s *session.Session) (ClusterKeys, error) {
 
 // RotateKey is the goal to encrypt all Secrets with a new key.
 func RotateKey() Goal {
-	return &keyGoal{verb: pai.VerbRotateKey, plan: func(w plan.World, k plan.Keys) (plan.Plan, error) { return plan.RotateKey(w, k, time.Now().UTC().Format("20060102")) }}
+	return &keyGoal{verb: pai.VerbRotateKey, plan: func(w plan.World, k plan.Keys) (plan.Plan, error) {
+		return plan.RotateKey(w, k, time.Now().UTC().Format("20060102"))
+	}}
 }
 
 // RemoveKey is the goal to remove a key that encrypts no Secret.
