@@ -25,6 +25,7 @@ const (
 	DefaultJobHistoryMax  = 200000
 	DefaultJobHistoryDays = 3650
 	DefaultKeptBackups    = 14
+	DefaultMailPort       = 587
 )
 
 // setDefaults fills in what the files omit.
@@ -60,6 +61,7 @@ func (c *Config) setDefaults() {
 	setDefault(&s.Prometheus.ScrapeInterval, DefaultScrapeInterval)
 	setDefault(&s.NodeExporter.Port, DefaultNodeExporter)
 	setDefault(&s.Webportal.ServerPort, c.portalPort())
+	s.AlertManager.setDefaults()
 	if len(s.VirtualClusters) == 0 {
 		s.VirtualClusters = map[string]VirtualCluster{DefaultVirtualCluster: {}}
 	}
