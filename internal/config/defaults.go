@@ -26,6 +26,7 @@ const (
 	DefaultJobHistoryDays = 3650
 	DefaultKeptBackups    = 14
 	DefaultBackupRegion   = "us-east-1"
+	DefaultMailPort       = 587
 )
 
 // setDefaults fills in what the files omit.
@@ -64,6 +65,7 @@ func (c *Config) setDefaults() {
 	setDefault(&s.Prometheus.ScrapeInterval, DefaultScrapeInterval)
 	setDefault(&s.NodeExporter.Port, DefaultNodeExporter)
 	setDefault(&s.Webportal.ServerPort, c.portalPort())
+	s.AlertManager.setDefaults()
 	if len(s.VirtualClusters) == 0 {
 		s.VirtualClusters = map[string]VirtualCluster{DefaultVirtualCluster: {}}
 	}

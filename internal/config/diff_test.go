@@ -18,8 +18,18 @@ func TestDiff(t *testing.T) {
 	machines[0].Password, machines[1].SSHPort = "hunter3", 2222
 	after := New("lab", v10, []Machine{machines[1], machines[0]}, []string{testKey})
 	after.Services.VirtualClusters["vision"] = VirtualCluster{GPU: 4}
+	after.Services.AlertManager = AlertManager{Email: &EmailConfig{AdminReceiver: "ops@example.org", SMTPHost: "mail", SMTPFrom: "pai@example.org", Username: "pai", Password: "hunter4"},
+		Webhooks: map[string]WebhookConfig{"chat": {URL: "https://example.org/hunter5", BearerToken: "hunter6"}}}
 	got, err := Diff(&before, &after)
+	const mail, chat = "alert-manager.email-configs.", "alert-manager.webhook-configs.chat."
 	want := []Difference{
+		{mail + "admin-receiver", "", "ops@example.org"},
+		{mail + "smtp-auth-password", "", "*******"},
+		{mail + "smtp-auth-username", "", "pai"},
+		{mail + "smtp-from", "", "pai@example.org"},
+		{mail + "smtp-host", "", "mail"},
+		{chat + "bearer-token", "", "*******"},
+		{chat + "url", "", "********"},
 		{"machine-list.gpu-01.password", "*******", "*******"},
 		{"machine-list.gpu-02.sshport", "22", "2222"},
 		{"virtual-clusters.vision.gpu", "", "4"},

@@ -27,6 +27,7 @@ func servicesKeys() key {
 		{name: "node-exporter", shape: object, keys: []key{
 			{name: "port", shape: number, format: ports(), def: "9100", meaning: "port of node_exporter on every machine", jobs: jobsNone},
 		}},
+		alertManagerKeys(),
 		virtualClusterKeys(),
 		storageKeys(),
 		hadoopKeys(),
@@ -95,13 +96,12 @@ func hadoopKeys() key {
 // removedServices are sections of services that PAI no longer has. Their ports
 // are still checked, so that they are valid if a service returns.
 func removedServices() []key {
-	withPort := func(name, port string, more ...key) key {
-		return key{name: name, shape: object, effect: ignored, keys: append([]key{{name: port, shape: number, format: ports(), effect: ignored}}, more...)}
+	withPort := func(name, port string) key {
+		return key{name: name, shape: object, effect: ignored, keys: []key{{name: port, shape: number, format: ports(), effect: ignored}}}
 	}
 	return append([]key{
 		withPort("grafana", "port"),
 		withPort("pylon", "port"),
 		withPort("yarn-frameworklauncher", "frameworklauncher-port"),
-		withPort("alert-manager", "port", key{name: "smtp_auth_password", shape: anything, effect: ignored, secret: true}),
 	}, removedKeys("hadoop-data-node", "drivers", "cleaner")...)
 }

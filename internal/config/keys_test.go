@@ -24,6 +24,8 @@ type typed struct {
 func keyTypes() map[string]typed {
 	c := New("local", pai.Pair{Kubernetes: "v0.11-pai", Services: "v0.11"}, []Machine{{Hostname: "pai-1", HostIP: "10.0.0.1", Role: RoleControlPlane, KeyfilePath: "/root/.ssh/key"}}, []string{testKey})
 	c.Kubernetes.Backup = &Backup{To: "/srv/backups", Calendar: "daily", S3: &BackupS3{}} // which has defaults only if it is configured
+	c.Services.AlertManager = AlertManager{Email: &EmailConfig{AdminReceiver: "ops@example.org", SMTPHost: "mail.example.org", SMTPFrom: "pai@example.org", Username: "pai", Password: "hunter2"},
+		Webhooks: map[string]WebhookConfig{"oncall": {URL: "https://example.org/alerts", BearerToken: "token"}}}
 	c.setDefaults()
 	return map[string]typed{
 		LayoutFile: {layoutKeys(), reflect.ValueOf(c.Layout)},

@@ -37,7 +37,10 @@ func (e *editor) migrate(to int) {
 	}
 }
 
-func secretNames() []string { return []string{"password", "docker-password", "smtp_auth_password"} }
+// secretNames are the keys whose values are never shown, in any file.
+func secretNames() []string {
+	return []string{"password", "docker-password", "smtp_auth_password", "smtp-auth-password", "bearer-token", "pai-bearer-token", "url"}
+}
 
 // machineList is the content of machine-list, aliases followed.
 func (e *editor) machineList() []*yaml.Node {

@@ -21,6 +21,7 @@ func checkRules(c *Config, trees map[string]*tree, known []Release) {
 	r.ports()
 	r.tasks()
 	r.backup()
+	r.alerts()
 }
 
 func (r rules) problem(file, path, format string, args ...any) {

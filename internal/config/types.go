@@ -121,6 +121,7 @@ type Services struct {
 	Webportal    Webportal    `yaml:"webportal,omitempty" json:"webportal"`
 	Prometheus   Prometheus   `yaml:"prometheus,omitempty" json:"prometheus"`
 	NodeExporter NodeExporter `yaml:"node-exporter,omitempty" json:"node-exporter"`
+	AlertManager AlertManager `yaml:"alert-manager,omitempty" json:"alert-manager,omitzero"`
 	// VirtualClusters by name; default one, "default", with all resources.
 	VirtualClusters map[string]VirtualCluster `yaml:"virtual-clusters,omitempty" json:"virtual-clusters"`
 	// Storages by name; default none.

@@ -110,6 +110,7 @@ func anyConfig() *rapid.Generator[Config] {
 		if rapid.Bool().Draw(t, "backup") {
 			c.Kubernetes.Backup = anyBackup().Draw(t, "backups")
 		}
+		c.Services.AlertManager = anyReceivers(name(maxReceiverName)).Draw(t, "receivers")
 		return c
 	})
 }
@@ -142,6 +143,34 @@ func anyBackup() *rapid.Generator[*Backup] {
 		}
 		b.Recipients = rapid.SliceOfN(rapid.SampledFrom([]string{testRecipient}), 1, 2).Draw(t, "recipients")
 		return b
+	})
+}
+
+// anyReceivers draws receivers of alerts, or none.
+func anyReceivers(names *rapid.Generator[string]) *rapid.Generator[AlertManager] {
+	severities := rapid.SampledFrom([][]string{{"critical", "warning"}, {"info"}, {"warning", "critical", "info"}})
+	return rapid.Custom(func(t *rapid.T) AlertManager {
+		var a AlertManager
+		if rapid.Bool().Draw(t, "mail") {
+			a.Email = &EmailConfig{AdminReceiver: "ops@example.org, on-call@example.org", SMTPHost: "mail.example.org", SMTPFrom: "pai@example.org",
+				SMTPPort: rapid.IntRange(1, 65535).Draw(t, "port"), TLS: "none", Severities: severities.Draw(t, "severities")}
+			if rapid.Bool().Draw(t, "login") {
+				a.Email.TLS = "required"
+				a.Email.Username = rapid.StringMatching(`[ -~é]{1,9}`).Draw(t, "user of mail")
+				a.Email.Password = Secret(rapid.StringMatching(`[ -~é]{1,9}`).Draw(t, "password of mail"))
+			}
+		}
+		webhooks := rapid.MapOfN(names, rapid.Custom(func(t *rapid.T) WebhookConfig {
+			w := WebhookConfig{URL: Secret("https://example.org/" + rapid.StringMatching(`[!-~]{0,9}`).Filter(func(s string) bool { return !strings.ContainsAny(s, "#%") }).Draw(t, "path")), Severities: severities.Draw(t, "severities")}
+			if rapid.Bool().Draw(t, "token") {
+				w.BearerToken = Secret(rapid.StringMatching(`[!-~]{1,9}`).Draw(t, "bearer"))
+			}
+			return w
+		}), 0, 2).Draw(t, "webhooks")
+		if len(webhooks) > 0 {
+			a.Webhooks = webhooks
+		}
+		return a
 	})
 }
 

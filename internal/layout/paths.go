@@ -62,6 +62,7 @@ const (
 	CertificateMetricsFile = MetricsDir + "/certificates.prom"
 	BackupMetricsFile      = MetricsDir + "/backup.prom"
 	GPUMetricsFile         = MetricsDir + "/gpu.prom"
+	OperationMetricsFile   = MetricsDir + "/operation.prom"
 	GPUStatusFile          = RunDir + "/gpu/status.json" // what the agent for GPUs does
 	GPUHealthFile          = RunDir + "/gpu/health.json" // what happened to GPUs since the boot
 

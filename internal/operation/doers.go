@@ -54,10 +54,10 @@ func (o *operation) doersFor(step plan.Step) (plan.Doers, error) {
 	}
 	access := o.ensureAccess(step.To.Services())
 	inCluster := service.Deps{Config: o.Config, Kube: o.Kube, Progress: o.Progressf, Refreshed: o.recorder.note,
-		// Prometheus and node-exporter start before the REST server. They have its CA, and a
-		// certificate of it.
+		// Prometheus, node-exporter, and Alertmanager start before the REST server. They have
+		// its CA, or a certificate of it.
 		Before: map[string]func(context.Context, *kube.Client) error{
-			"rest-server": o.withHistory(step.To.Services(), access), "prometheus": access, "node-exporter": access,
+			"rest-server": o.withHistory(step.To.Services(), access), "prometheus": access, "node-exporter": access, "alertmanager": access,
 			PortalService: func(ctx context.Context, client *kube.Client) error {
 				return rest.EnsurePortalSecrets(ctx, client, o.Portal())
 			}}}

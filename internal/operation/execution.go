@@ -19,6 +19,7 @@ type execution struct {
 	watch     *watch
 	admission *admission
 	lifted    liftedCordons
+	window    *alertWindow // nil if alerts have no receiver
 	// orphanTimeout limits the wait for containers that a restore of etcd ends.
 	orphanTimeout time.Duration
 }
@@ -32,6 +33,8 @@ func (o *operation) runSteps(ctx context.Context) error {
 	}
 	defer x.watch.reportWitness(o.observer.Witness)()
 	defer x.publishProgress(ctx)()
+	x.window = x.openWindow(ctx)
+	defer x.window.close()
 	defer o.recorder.into(x.entry)()
 	result := x.execute(ctx)
 	err = x.finish(ctx, result)
@@ -99,6 +102,9 @@ func (x *execution) execute(ctx context.Context) run.Result {
 		Events: func(e run.Event) {
 			x.log.Info(string(e.Kind), "step", e.Step.ID, "outcome", e.Outcome, "message", e.Message, "details", e.Details)
 			x.watch.event(e)
+			if e.Kind == run.StepStarted {
+				x.window.changes(e.Step)
+			}
 			x.observer.Event(e)
 		},
 	}

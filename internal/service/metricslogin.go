@@ -21,22 +21,40 @@ import (
 // password of scraping, so the two differ.
 const metricsSecret = "metrics-login"
 
-// settings is what the file of a user has besides the login. The password of Prometheus
-// crosses the network of the machines, so node-exporter takes it only over TLS.
-var settings = map[string]string{"scrape": "tls_server_config:\n  cert_file: /etc/tls/tls.crt\n  key_file: /etc/tls/tls.key\n"}
+// alertsSecret has the login of Prometheus to Alertmanager. Who has it can make alerts and
+// silences. It is a separate Secret, because the kubelet of every machine reads
+// metricsSecret, and only that of the control-plane machine this one.
+const alertsSecret = "alertmanager-login"
 
-// metricsLogins are the users of metricsSecret.
-var metricsLogins = []string{"scrape", "reader"}
+// settings is what the file of a user has besides the login. The passwords of Prometheus
+// cross the network of the machines, so node-exporter and Alertmanager take them only over TLS.
+var settings = map[string]string{"scrape": withTLS, "alerts": withTLS}
 
-// ensureMetricsLogin creates what is missing of metricsSecret.
+const withTLS = "tls_server_config:\n  cert_file: /etc/tls/tls.crt\n  key_file: /etc/tls/tls.key\n"
+
+// metricsLogins are the users of metricsSecret, alertsLogins those of alertsSecret.
+var (
+	metricsLogins = []string{"scrape", "reader"}
+	alertsLogins  = []string{"alerts"}
+)
+
+// ensureMetricsLogin creates what is missing of both Secrets.
 func ensureMetricsLogin(ctx context.Context, client *kube.Client) error {
-	held, err := client.Clientset().CoreV1().Secrets(pai.SystemNamespace).Get(ctx, metricsSecret, metav1.GetOptions{})
+	if err := ensureLogins(ctx, client, metricsSecret, metricsLogins); err != nil {
+		return err
+	}
+	return ensureLogins(ctx, client, alertsSecret, alertsLogins)
+}
+
+// ensureLogins creates what is missing of the logins in a Secret.
+func ensureLogins(ctx context.Context, client *kube.Client, name string, users []string) error {
+	held, err := client.Clientset().CoreV1().Secrets(pai.SystemNamespace).Get(ctx, name, metav1.GetOptions{})
 	exists := !apierrors.IsNotFound(err)
 	if exists && err != nil {
-		return fmt.Errorf("read secret %s: %w", metricsSecret, err)
+		return fmt.Errorf("read secret %s: %w", name, err)
 	}
 	data := map[string][]byte{}
-	for _, user := range metricsLogins {
+	for _, user := range users {
 		if exists && len(held.Data[passwordKey(user)]) > 0 && strings.HasSuffix(string(held.Data[loginKey(user)]), settings[user]) && len(held.Data[loginKey(user)]) > 0 {
 			continue
 		}
@@ -49,7 +67,7 @@ func ensureMetricsLogin(ctx context.Context, client *kube.Client) error {
 	if len(data) == 0 {
 		return nil
 	}
-	return writeSecret(ctx, client, metricsSecret, held, exists, data)
+	return writeSecret(ctx, client, name, held, exists, data)
 }
 
 func passwordKey(user string) string { return user + "-password" }

@@ -2,6 +2,7 @@ package service
 
 import (
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,14 +14,14 @@ import (
 func TestMetricsLoginsDiffer(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
-	for _, user := range metricsLogins {
+	for _, user := range slices.Concat(metricsLogins, alertsLogins) {
 		password, login, err := newLogin(user)
 		if err != nil {
 			t.Fatal(err)
 		}
 		text, ok := strings.CutPrefix(string(login), "basic_auth_users:\n  "+user+": ")
 		hash, rest, _ := strings.Cut(text, "\n")
-		if encrypted := strings.Contains(rest, "tls_server_config:\n  cert_file: /etc/tls/tls.crt\n  key_file: /etc/tls/tls.key\n"); encrypted != (user == "scrape") {
+		if encrypted := strings.Contains(rest, "tls_server_config:\n  cert_file: /etc/tls/tls.crt\n  key_file: /etc/tls/tls.key\n"); encrypted != (user != "reader") {
 			t.Errorf("%s: got %q, want TLS only for what crosses the network of the machines", user, rest)
 		}
 		if !ok || bcrypt.CompareHashAndPassword([]byte(hash), password) != nil || len(password) < 32 {

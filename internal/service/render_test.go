@@ -144,7 +144,7 @@ func readable(t *testing.T, objs []*unstructured.Unstructured) string {
 }
 
 // ownCharts are the services whose charts are in this repository.
-var ownCharts = []string{"kube-state-metrics", "node-exporter", "portal", "prometheus", "rest-server"}
+var ownCharts = []string{"alertmanager", "kube-state-metrics", "node-exporter", "portal", "prometheus", "rest-server"}
 
 func TestRenderOwnCharts(t *testing.T) {
 	for _, src := range sources(t) {

@@ -54,6 +54,7 @@ func (d *draw) services() []entry {
 	port(&s.Prometheus.Port, 9301, "prometheus.prometheus-port", "prometheus.port")
 	port(&s.Prometheus.ScrapeInterval, 77, "prometheus.scrape_interval")
 	port(&s.NodeExporter.Port, 9302, "prometheus.node-exporter-port", "node-exporter.port")
+	d.receivers(&f)
 	d.virtualClusters(&f)
 	d.storages(&f)
 	return rapid.Permutation(f.root).Draw(d.t, "sections")
@@ -66,6 +67,23 @@ func (d *draw) maybe(f *file, value string, paths ...string) bool {
 	}
 	f.set(rapid.SampledFrom(paths).Draw(d.t, "name"), value)
 	return true
+}
+
+// receivers are of alerts, or none.
+func (d *draw) receivers(f *file) {
+	severities := []string{"critical", "warning"}
+	a := &d.want.Services.AlertManager
+	if d.coin("has receivers by mail") {
+		a.Email = &config.EmailConfig{AdminReceiver: "ops@example.org", SMTPHost: "mail.example.org", SMTPPort: config.DefaultMailPort, SMTPFrom: "pai@example.org", TLS: "required", Severities: severities}
+		f.set("alert-manager.email-configs.admin-receiver", "ops@example.org")
+		f.set("alert-manager.email-configs.smtp-host", "mail.example.org")
+		f.set("alert-manager.email-configs.smtp-from", "pai@example.org")
+	}
+	if d.coin("has receivers by HTTP") {
+		a.Webhooks = map[string]config.WebhookConfig{"on-call": {URL: "https://example.org/hook", BearerToken: "hunter2", Severities: severities}}
+		f.set("alert-manager.webhook-configs.on-call.url", d.quoted("https://example.org/hook"))
+		f.set("alert-manager.webhook-configs.on-call.bearer-token", "hunter2")
+	}
 }
 
 // virtualClusters are current ones, queues of Hadoop, or none.

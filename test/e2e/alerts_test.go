@@ -15,6 +15,7 @@ import (
 
 // absent are the metrics that a healthy cluster of the tests lacks, with the reason.
 var absent = map[string]string{
+	"alertmanager_notifications_failed_total":       "only with alert-manager",
 	"apiserver_admission_webhook_rejection_count":   "begins with the first refusal",
 	"apiserver_audit_error_total":                   "begins with the first failure",
 	"apiserver_flowcontrol_rejected_requests_total": "begins with the first refusal",
@@ -37,6 +38,7 @@ var absent = map[string]string{
 	"pai_gpu_holders_known":                         "only with a GPU",
 	"pai_gpu_nvlinks_active":                        "only with a GPU",
 	"pai_gpu_temperature_celsius":                   "only with a GPU",
+	"pai_operation_window_end_timestamp_seconds":    "only while an operation changes something, with alert-manager",
 	"pai_rest_history_recorded_timestamp_seconds":   "only with a history",
 }
 

@@ -46,7 +46,7 @@ func TestKeys(t *testing.T) {
 	if mode := o.on("pai-1", "stat -c '%a %U' /etc/pai/encryption.yaml"); strings.TrimSpace(mode) != "600 root" {
 		t.Errorf("the keys have the mode %s", mode)
 	}
-	o.run(5*time.Minute, "cluster", "keys", "remove", "key1", "--yes")
+	op := checkStream(t, o.run(5*time.Minute, "cluster", "keys", "remove", "key1", "--yes", "-o", "json"))
 	if keys := o.encryptionKeys(); len(keys) != 1 || !strings.HasPrefix(keys[0].Name, "key2-") {
 		t.Errorf("got the keys %+v after the removal", keys)
 	}
@@ -55,7 +55,6 @@ func TestKeys(t *testing.T) {
 	}
 	o.secretIsReadable()
 	o.part("no request of the client failed", func(o *operator) { stopClient(o.t) })
-	op := o.lastOperation()
 	if op.Outcome != "succeeded" || len(op.Jobs.Interrupted) > 0 {
 		t.Errorf("the operation %s and interrupted %+v", op.Outcome, op.Jobs.Interrupted)
 	}
