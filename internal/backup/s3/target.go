@@ -103,7 +103,7 @@ func (t *target) Put(ctx context.Context, key string, write func(io.Writer) erro
 		err = u.finish()
 	}
 	if err != nil {
-		return errors.Join(err, u.abort())
+		return errors.Join(err, u.abort(ctx))
 	}
 	return nil
 }

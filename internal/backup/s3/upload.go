@@ -97,11 +97,11 @@ func (u *upload) finish() error {
 }
 
 // abort removes the parts of an upload that failed, also after an interrupt.
-func (u *upload) abort() error {
+func (u *upload) abort(ctx context.Context) error {
 	if u.id == "" {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(u.ctx), abortLimit)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortLimit)
 	defer cancel()
 	return u.target.abort(ctx, u.key, u.object, u.id)
 }
