@@ -25,6 +25,8 @@ func TestOnlyNamedFieldsObserve(t *testing.T) {
 			v.SetBool(true)
 		case reflect.Int64:
 			v.SetInt(1)
+		case reflect.Pointer:
+			v.Set(reflect.New(v.Type().Elem()))
 		case reflect.Slice:
 			v.Set(reflect.MakeSlice(v.Type(), 1, 1))
 		default:
