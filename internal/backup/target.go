@@ -40,7 +40,7 @@ func OpenTarget(name string) (Target, error) {
 	scheme, _, found := strings.Cut(name, "://")
 	switch {
 	case name == "":
-		return nil, pai.Errorf(pai.CodeUsage, "name the directory of the backups", "no directory of backups is given")
+		return nil, pai.Errorf(pai.CodeUsage, "name the directory of the backups, or s3://BUCKET/PREFIX", "no directory of backups is given")
 	case found:
 		return nil, pai.Errorf(pai.CodeUsage, "name a directory, or s3://BUCKET/PREFIX", "backups in %s:// are not supported", scheme)
 	}
