@@ -9,6 +9,7 @@ import (
 	"pai.dev/pai/internal/inspect"
 	"pai.dev/pai/internal/inspect/helper"
 	"pai.dev/pai/internal/machine"
+	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/poll"
 )
@@ -90,9 +91,13 @@ func (k keyChanger) Do(ctx context.Context, s plan.Step) error {
 	}
 	k.Progress("waiting until the API server uses the changed encryption keys, which it looks for every minute")
 	wait := poll.Wait{For: "the API server to use the changed encryption keys", Timeout: reloadTimeout, Every: reloadPoll}
-	return wait.Until(ctx, func(ctx context.Context) (bool, error) {
+	err = wait.Until(ctx, func(ctx context.Context) (bool, error) {
 		return k.uses(ctx, report.Keyring.Digest)
 	})
+	if err != nil {
+		return pai.Errorf(pai.CodeFailed, fmt.Sprintf("no Secret is lost, and the command can be run again; the log of the API server says why: on %s, as root, run: journalctl -u 'pai-apiserver-*'", h.Name()), "%w", err)
+	}
+	return nil
 }
 
 // secretStorer encrypts every Secret with the key that is first.
