@@ -55,7 +55,7 @@ type evaluateFunc func(ctx context.Context, w *world) ([]Result, error)
 
 // All returns every check, in the order of the report.
 func All() []Check {
-	return slices.Concat(operationChecks(), bundleChecks(), versionChecks(), machineChecks(), hostChecks(), gpuChecks(), strangerChecks(),
+	return slices.Concat(operationChecks(), bundleChecks(), versionChecks(), machineChecks(), hostChecks(), mountChecks(), gpuChecks(), strangerChecks(),
 		certificateChecks(), controlPlaneChecks(), nodeChecks(), serviceChecks(), tokenChecks(), joinTokenChecks(), unconfiguredChecks(), webhookChecks(),
 		deprecatedAPIChecks(), definitionChecks())
 }

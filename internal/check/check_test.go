@@ -74,6 +74,7 @@ func unobservable() Input {
 	c := testConfig()
 	c.Layout.MachineSKU = map[string]config.SKU{"dgx": {GPU: &config.SKUGPU{Type: "a100", Count: 8}}}
 	c.Layout.MachineList[0].MachineType = "dgx"
+	c.Services.Storages = map[string]config.Storage{"data": {Type: pai.StorageNFS}}
 	return Input{
 		Config:       c,
 		World:        plan.World{Current: pai.Pair{Services: "v0.9", Kubernetes: "v0.9-pai"}, APIError: "connection refused", Machines: []plan.MachineState{{Name: "m1", ControlPlane: true, Unreachable: "no route to host"}}},

@@ -38,6 +38,12 @@ type Condition struct {
 	Addresses      []string   `json:"addresses"` // IPv4
 	// Networks are the addresses with their interfaces.
 	Networks []Network `json:"networks,omitempty"`
+	// NetworkMounts are file systems that servers provide. They are unknown, with a problem,
+	// unless MountsKnown.
+	MountsKnown   bool           `json:"mountsKnown"`
+	NetworkMounts []NetworkMount `json:"networkMounts,omitempty"`
+	// NFSClient: the machine can mount NFS.
+	NFSClient bool `json:"nfsClient"`
 	// System is the operating system.
 	System *System `json:"system,omitempty"`
 	// Strangers is what other programs left or run.
@@ -54,7 +60,7 @@ type Condition struct {
 func (i *inspection) condition(ctx context.Context) error {
 	c := &Condition{Began: time.Now(), Certificates: map[string][]byte{}}
 	names := i.lookups(ctx)
-	for _, fill := range []func(context.Context, *Condition) error{i.space, i.memoryUse, i.kernel, i.kubeletFiles, i.certificates, i.systemFacts, i.strangers, i.addresses, i.networks} {
+	for _, fill := range []func(context.Context, *Condition) error{i.space, i.memoryUse, i.kernel, i.kubeletFiles, i.certificates, i.systemFacts, i.strangers, i.addresses, i.networks, i.networkMounts, i.nfsClient} {
 		if err := fill(ctx, c); err != nil {
 			return err
 		}
