@@ -59,11 +59,29 @@ func (e *WaitError) Error() string {
 
 func (e *WaitError) Unwrap() error { return e.Err }
 
-// Wait waits until all objects are ready: workloads rolled out, definitions
-// established, webhooks with a CA. Its error is a *WaitError with the reason for
-// every object that is not ready.
+// Wait waits until all objects, which were applied just now, are ready: workloads rolled
+// out, definitions established, webhooks with a CA. Its error is a *WaitError with the
+// reason for every object that is not ready. Objects that are ready once they exist are
+// not read again: Unready reads them.
 func (c *Client) Wait(ctx context.Context, objs []*unstructured.Unstructured) error {
-	return c.wait(ctx, objs, readiness)
+	return c.wait(ctx, slices.DeleteFunc(slices.Clone(objs), isReadyOnceItExists), readiness)
+}
+
+// isReadyOnceItExists reports whether no controller has to do anything for an object.
+func isReadyOnceItExists(obj *unstructured.Unstructured) bool {
+	switch r := RefOf(obj); r.Group {
+	case "":
+		return r.Kind == "ConfigMap" || r.Kind == "Secret" || r.Kind == "ServiceAccount"
+	case "rbac.authorization.k8s.io":
+		return true
+	case "networking.k8s.io":
+		return r.Kind == "NetworkPolicy"
+	case "scheduling.k8s.io":
+		return r.Kind == "PriorityClass"
+	case "admissionregistration.k8s.io":
+		return r.Kind == "ValidatingAdmissionPolicyBinding"
+	}
+	return false
 }
 
 // A check returns why an object is not ready; nil if it is.

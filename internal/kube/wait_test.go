@@ -60,6 +60,39 @@ func TestReadiness(t *testing.T) {
 	}
 }
 
+// What a wait does not read is ready as soon as it exists, and what can be unready is read.
+func TestWaitReadsWhatCanBeUnready(t *testing.T) {
+	for object, skipped := range map[string]bool{
+		`{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: b}}`:                                         true,
+		`{apiVersion: v1, kind: Secret, metadata: {name: a, namespace: b}}`:                                            true,
+		`{apiVersion: v1, kind: ServiceAccount, metadata: {name: a, namespace: b}}`:                                    true,
+		`{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: a}}`:                           true,
+		`{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: a, namespace: b}}`:             true,
+		`{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: a, namespace: b}}`:                   true,
+		`{apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, metadata: {name: a}}`:                                 true,
+		`{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingAdmissionPolicyBinding, metadata: {name: a}}`:   true,
+		`{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingWebhookConfiguration, metadata: {name: a}}`:     false,
+		`{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingAdmissionPolicy, metadata: {name: a}}`:          false,
+		`{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: a, namespace: b}}`:                             false,
+		`{apiVersion: v1, kind: ResourceQuota, metadata: {name: a, namespace: b}, spec: {hard: {count/pods: "3"}}}`:    false,
+		`{apiVersion: apps/v1, kind: DaemonSet, metadata: {name: a, namespace: b, generation: 1}}`:                     false,
+		`{apiVersion: kueue.x-k8s.io/v1beta1, kind: ClusterQueue, metadata: {name: a}}`:                                false,
+		`{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: a}, spec: {}}`:         false,
+		`{apiVersion: config.example.com/v1, kind: ConfigMap, metadata: {name: of-another-group, namespace: default}}`: false,
+	} {
+		objs, err := Decode([]byte(object))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := isReadyOnceItExists(objs[0]); got != skipped {
+			t.Errorf("%s: got %t, want %t", object, got, skipped)
+		}
+		if u, err := readiness(objs[0]); skipped && (u != nil || err != nil) {
+			t.Errorf("%s is skipped, and is not ready: %v, %v", object, u, err)
+		}
+	}
+}
+
 func TestPodTrouble(t *testing.T) {
 	waiting := corev1.ContainerStatus{Name: "manager", State: corev1.ContainerState{
 		Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImageNeverPull", Message: "image is not present"}}}
