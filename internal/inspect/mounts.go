@@ -20,7 +20,7 @@ type NetworkMount struct {
 	Path   string `json:"path"`
 	Type   string `json:"type"`
 	Source string `json:"source"`
-	// Silent: it did not answer in time. Processes that use it wait.
+	// Silent: it did not respond in time. Processes that use it wait.
 	Silent bool `json:"silent,omitempty"`
 }
 
@@ -30,7 +30,7 @@ func networkTypes() []string {
 }
 
 // networkMounts asks each file system that has a server how full it is: unlike the attributes
-// of a file, that is not answered from a cache. One that does not answer holds its question,
+// of a file, that is not answered from a cache. One that does not respond holds its question,
 // which ends with this program.
 func (i *inspection) networkMounts(_ context.Context, c *Condition) error {
 	data, err := i.read("/proc/self/mountinfo")
@@ -44,7 +44,7 @@ func (i *inspection) networkMounts(_ context.Context, c *Condition) error {
 	return nil
 }
 
-// markSilent asks all at the same time, and marks those that do not answer within a limit.
+// markSilent asks all at the same time, and marks those that do not respond within a limit.
 func markSilent(mounts []NetworkMount, limit time.Duration, ask func(path string)) {
 	answers := make(chan int, len(mounts)) // also for those that come too late
 	for n, m := range mounts {

@@ -21,7 +21,7 @@ func TestNetworkMounts(t *testing.T) {
 	}
 }
 
-// Those that answer too late are silent, and hold up nobody.
+// Mounts whose server responds too late are silent, and the report does not wait for them.
 func TestSilentMounts(t *testing.T) {
 	t.Parallel()
 	mounts := []NetworkMount{{Path: "/a"}, {Path: "/b"}, {Path: "/c"}}
