@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"pai.dev/pai/internal/pai"
@@ -218,6 +219,11 @@ func (c *Config) ControlPlane() Machine {
 		}
 	}
 	return Machine{}
+}
+
+// ControlPlanes are the control-plane machines, in the order of the layout.
+func (c *Config) ControlPlanes() []Machine {
+	return slices.DeleteFunc(slices.Clone(c.Layout.MachineList), func(m Machine) bool { return !m.IsControlPlane() })
 }
 
 // Master is ControlPlane for the service templates of v0.9 and v0.10, which are
