@@ -145,18 +145,22 @@ func etcdRole(m plan.MachineState) (plan.Role, bool) {
 }
 
 func readEtcd(ctx context.Context, in Input) (etcd.Overview, error) {
-	name := in.Config.ControlPlane().Hostname
+	var problems []string
 	for _, m := range in.World.Machines {
-		if m.Name != name {
+		if !m.ControlPlane {
 			continue
 		}
 		role, runs := etcdRole(m)
-		if !runs {
-			return etcd.Overview{}, errors.New("etcd does not run on " + name)
+		switch {
+		case runs:
+			return etcd.ReadOverview(ctx, in.Hosts[m.Name], layout.SlotOf(role))
+		case m.Unreachable != "":
+			problems = append(problems, m.Name+" was not observed")
+		default:
+			problems = append(problems, "etcd does not run on "+m.Name)
 		}
-		return etcd.ReadOverview(ctx, in.Hosts[name], layout.SlotOf(role))
 	}
-	return etcd.Overview{}, fmt.Errorf("%s was not observed", name)
+	return etcd.Overview{}, errors.New(strings.Join(problems, "; "))
 }
 
 // defaultQuota is the quota of etcd if it reports none.

@@ -48,9 +48,16 @@ const (
 	hostClockFail = time.Minute
 )
 
-// clocks compares the clock of each machine with the control-plane machine.
+// clocks compares the clock of each machine with that of the first reachable control-plane
+// machine.
 func clocks(ctx context.Context, w *world) ([]Result, error) {
 	first := w.Config.ControlPlane().Hostname
+	for _, m := range w.Config.ControlPlanes() {
+		if w.Hosts[m.Hostname] != nil {
+			first = m.Hostname
+			break
+		}
+	}
 	if w.Hosts[first] == nil {
 		return []Result{unknown(first, errNoMachine)}, nil // there is no clock to compare with
 	}

@@ -60,7 +60,7 @@ func (r *rehearsal) remove() { _ = os.RemoveAll(r.copy) } // a directory for tem
 // checkPush refuses a directory that would undo the push of another operator, with advice that
 // names it and not its copy. A directory that is a revision is based on that.
 func (r *rehearsal) checkPush(ctx context.Context, s *session.Session) error {
-	if s.Hosts[s.Config.ControlPlane().Hostname] == nil {
+	if s.Hosts[s.Seed().Hostname] == nil {
 		return nil // the plan shows it
 	}
 	s.Config.Dir = r.dir

@@ -22,6 +22,27 @@ import (
 	"pai.dev/pai/internal/release"
 )
 
+// onBackupMachine does a step on the machine that makes backups without an operator: the first
+// control-plane machine of the layout, also while another one stands for all.
+type onBackupMachine struct{ withDiff }
+
+func (d onBackupMachine) Done(ctx context.Context, s plan.Step) (bool, error) {
+	return d.withDiff.Done(ctx, d.on(s))
+}
+
+func (d onBackupMachine) Do(ctx context.Context, s plan.Step) error {
+	return d.withDiff.Do(ctx, d.on(s))
+}
+
+func (d onBackupMachine) Diff(ctx context.Context, s plan.Step) ([]plan.StepDiff, error) {
+	return d.withDiff.Diff(ctx, d.on(s))
+}
+
+func (d onBackupMachine) on(s plan.Step) plan.Step {
+	s.Target = d.cluster.Config.ControlPlane().Hostname
+	return s
+}
+
 // backupTimerFiles are the files of backups that the control-plane machine makes
 // without an operator; none if the configuration has none.
 func backupTimerFiles(cfg *config.Config) (map[string]preparedFile, error) {

@@ -100,7 +100,7 @@ func (c *cluster) bootstrapDigest(ctx context.Context, h machine.Host, m config.
 	if err != nil {
 		return "", err
 	}
-	configuration, err := kubeadmConfig(c.Config, i.Upstream)
+	configuration, err := kubeadmConfig(c.Config, c.Config.ControlPlane(), i.Upstream)
 	if err != nil {
 		return "", err
 	}

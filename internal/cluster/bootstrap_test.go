@@ -45,6 +45,8 @@ func TestBootstrapWritesTheVersionLast(t *testing.T) {
 // hostWithVersion is a machine that has one version.
 type hostWithVersion struct{ machine.Host }
 
+func (hostWithVersion) Name() string { return testConfig().ControlPlane().Hostname }
+
 func (hostWithVersion) ReadFile(context.Context, string) ([]byte, error) {
 	return json.Marshal(installed{Kubernetes: "v0.10-pai", Upstream: "v1.36.3"})
 }

@@ -32,7 +32,7 @@ func TestNewConfigurationWorksWithOldKubernetes(t *testing.T) {
 // startedWith is all that is made from a configuration without asking a machine.
 func startedWith(t *rapid.T, cfg *config.Config, v pai.KubernetesVersion, upstream string) map[string]any {
 	made := map[string]any{}
-	data, err := kubeadmConfig(cfg, upstream)
+	data, err := kubeadmConfig(cfg, cfg.ControlPlane(), upstream)
 	if err != nil {
 		t.Fatal(err)
 	}

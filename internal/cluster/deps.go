@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"fmt"
@@ -40,6 +41,9 @@ type Deps struct {
 	Config *config.Config
 	// Hosts are the machines by name.
 	Hosts map[string]machine.Host
+	// Seed names the control-plane machine that stands for all; see Seed. It can be empty
+	// where there is one.
+	Seed string
 	// Bundle has the programs and images. It is nil for steps that only remove.
 	Bundle BundleContent
 	// Kube returns a client of the API.
@@ -107,7 +111,7 @@ func Doers(d Deps) plan.Doers {
 		plan.KindCommit:      doer{c, c.commitDone, c.commit},
 		plan.KindRestore:     withMarks{doer{c, c.restoreDone, c.restore}, c},
 		plan.KindBackup:      doer{c, c.backupDone, c.backup},
-		plan.KindBackupTimer: withDiff{doer{c, c.backupTimerDone, c.backupTimer}, c.diffBackupTimer},
+		plan.KindBackupTimer: onBackupMachine{withDiff{doer{c, c.backupTimerDone, c.backupTimer}, c.diffBackupTimer}},
 		plan.KindRecover:     doer{c, c.recoverDone, c.recover},
 		plan.KindReconcile:   doer{c, c.reconcileDone, c.reconcile},
 		plan.KindTokens:      doer{c, c.tokensDone, c.tokens},
@@ -154,12 +158,9 @@ func (d doer) Do(ctx context.Context, s plan.Step) error {
 }
 
 // target is the machine of a step: the one that it names, else the control-plane
-// machine.
+// machine that stands for all.
 func (c *cluster) target(s plan.Step) (machine.Host, config.Machine, error) {
-	name := s.Target
-	if name == "" {
-		name = c.Config.ControlPlane().Hostname
-	}
+	name := cmp.Or(s.Target, c.Seed, c.Config.ControlPlane().Hostname)
 	for _, m := range c.Config.Layout.MachineList {
 		if m.Hostname != name {
 			continue
@@ -172,5 +173,5 @@ func (c *cluster) target(s plan.Step) (machine.Host, config.Machine, error) {
 	return nil, config.Machine{}, fmt.Errorf("machine %q not found in the configuration", name)
 }
 
-// controlPlane is the control-plane machine.
+// controlPlane is the control-plane machine, of several the one that stands for all.
 func (c *cluster) controlPlane() (machine.Host, config.Machine, error) { return c.target(plan.Step{}) }

@@ -155,7 +155,7 @@ func TestContainerdConfig(t *testing.T) {
 
 func TestKubeadmConfig(t *testing.T) {
 	t.Parallel()
-	data, err := kubeadmConfig(testConfig(), "v1.36.3")
+	data, err := kubeadmConfig(testConfig(), testConfig().ControlPlane(), "v1.36.3")
 	if err != nil {
 		t.Fatal(err)
 	}

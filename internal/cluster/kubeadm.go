@@ -22,10 +22,14 @@ const (
 	bootstrapTTL = "1m0s"
 )
 
-// kubeadmConfig is the configuration of the kubeadm phases. Both upstream minors
-// know its API version.
-func kubeadmConfig(cfg *config.Config, upstream string) ([]byte, error) {
-	m := cfg.ControlPlane()
+// kubeadmConfig is the configuration of the kubeadm phases on a control-plane machine.
+// Both upstream minors know its API version. What goes into the cluster is the same for
+// each machine.
+func kubeadmConfig(cfg *config.Config, m config.Machine, upstream string) ([]byte, error) {
+	names := []string{layout.APIName, "localhost", "127.0.0.1"}
+	for _, one := range cfg.ControlPlanes() {
+		names = append(names, one.HostIP)
+	}
 	init := map[string]any{
 		"apiVersion":       "kubeadm.k8s.io/v1beta4",
 		"kind":             "InitConfiguration",
@@ -51,7 +55,7 @@ func kubeadmConfig(cfg *config.Config, upstream string) ([]byte, error) {
 			"podSubnet":     cfg.Kubernetes.PodClusterIPRange,
 			"dnsDomain":     clusterDomain,
 		},
-		"apiServer": map[string]any{"certSANs": []string{layout.APIName, "localhost", "127.0.0.1", m.HostIP}},
+		"apiServer": map[string]any{"certSANs": names},
 		"etcd":      map[string]any{"local": map[string]any{"dataDir": layout.EtcdDir + "/a"}},
 	}
 	return documents(init, clusterConfig)
@@ -70,7 +74,7 @@ func documents(objects ...any) ([]byte, error) {
 	return []byte(strings.Join(parts, "---\n")), nil
 }
 
-// kubeadm runs a script on the control-plane machine. $kubeadm is the kubeadm of
+// kubeadm runs a script on a control-plane machine. $kubeadm is the kubeadm of
 // a version, and $config is its configuration, which is deleted after the script.
 func (c *cluster) kubeadm(ctx context.Context, h machine.Host, v pai.KubernetesVersion, script string) (string, error) {
 	return c.runKubeadm(ctx, h, v, machine.Command{Script: script})
@@ -81,7 +85,8 @@ func (c *cluster) runKubeadm(ctx context.Context, h machine.Host, v pai.Kubernet
 	if err != nil {
 		return "", err
 	}
-	data, err := kubeadmConfig(c.Config, i.Upstream)
+	m, _ := c.Config.FindMachine(h.Name())
+	data, err := kubeadmConfig(c.Config, m, i.Upstream)
 	if err != nil {
 		return "", err
 	}
@@ -98,10 +103,10 @@ func (c *cluster) runKubeadm(ctx context.Context, h machine.Host, v pai.Kubernet
 	return strings.TrimSpace(out.Stdout), err
 }
 
-// controlVersion is a version with the build that the control-plane machine has.
+// controlVersion is a version with the build that a control-plane machine has.
 // Another machine can have other builds.
 func (c *cluster) controlVersion(ctx context.Context, h machine.Host, v pai.KubernetesVersion) (pai.KubernetesVersion, error) {
-	return once(ctx, &c.answers, "the build of "+string(v)+" on the control plane", func(ctx context.Context) (pai.KubernetesVersion, error) {
+	return once(ctx, &c.answers, "the build of "+string(v)+" on "+h.Name(), func(ctx context.Context) (pai.KubernetesVersion, error) {
 		out, err := sh(ctx, h, `[ ! -x %s ] || { echo %s; exit 0; }
 for l in %s %s; do [ ! -L "$l" ] || basename "$(readlink "$l")"; done`,
 			layout.Program(v, "kubeadm"), v, layout.RoleLink(layout.RoleAPIServerA), layout.RoleLink(layout.RoleAPIServerB))

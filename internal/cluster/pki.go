@@ -94,6 +94,15 @@ func (c *cluster) pki(ctx context.Context, h machine.Host, m config.Machine, s p
 	if err := checkKeys(ctx, h); err != nil {
 		return err
 	}
+	if _, err := sh(ctx, h, "%s", makeEncryptionKey); err != nil {
+		return fmt.Errorf("create the encryption key: %w", err)
+	}
+	return c.ownCertificates(ctx, h, m, s.To.Kubernetes())
+}
+
+// ownCertificates creates what a control-plane machine lacks of the authorities, and of the
+// certificates and kubeconfigs that they sign for it.
+func (c *cluster) ownCertificates(ctx context.Context, h machine.Host, m config.Machine, v pai.KubernetesVersion) error {
 	ok, err := servesAs(ctx, h, layout.APIName, m.HostIP)
 	if err != nil {
 		return err
@@ -105,7 +114,7 @@ func (c *cluster) pki(ctx context.Context, h machine.Host, m config.Machine, s p
 	if _, err := sh(ctx, h, "%s", removeEmpty()); err != nil {
 		return fmt.Errorf("remove empty certificates on %q: %w", h.Name(), err)
 	}
-	_, err = c.kubeadm(ctx, h, s.To.Kubernetes(), renew+`
+	_, err = c.kubeadm(ctx, h, v, renew+`
 `+quietly+`
 quietly "$kubeadm" init phase certs all --config "$config"
 for who in admin controller-manager scheduler; do
@@ -118,9 +127,8 @@ done`)
 		return err
 	}
 	// kubeadm does not sync what it writes. Once etcd has data, the keys cannot be made again.
-	if _, err := sh(ctx, h, "%s\ninstall -m 0644 %s/ca.crt %s\nsync -f %s\nsync -f %s", makeEncryptionKey, layout.PKIDir, layout.CAFile,
-		layout.KubernetesDir, layout.ConfigDir); err != nil {
-		return fmt.Errorf("create the encryption key: %w", err)
+	if _, err := sh(ctx, h, "install -m 0644 %[1]s/ca.crt %[2]s\nsync -f %[3]s\nsync -f %[4]s", layout.PKIDir, layout.CAFile, layout.KubernetesDir, layout.ConfigDir); err != nil {
+		return fmt.Errorf("make the certificates of %q durable: %w", h.Name(), err)
 	}
 	return nil
 }

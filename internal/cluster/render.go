@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strconv"
 
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/fingerprint"
@@ -202,21 +203,24 @@ func componentScript(cfg *config.Config, m config.Machine, v pai.KubernetesVersi
 		}
 		return script(v, r, "kube-apiserver", f)
 	case plan.RoleControllerManager:
-		f = soleLeader(f)
+		f = leaderFlags(cfg, f)
 		if sinceV011(upstream) {
 			f = f.set("terminated-pod-gc-threshold", fmt.Sprint(endedPods))
 		}
 		return script(v, r, "kube-controller-manager", f)
 	case plan.RoleScheduler:
-		return script(v, r, "kube-scheduler", soleLeader(f))
+		return script(v, r, "kube-scheduler", leaderFlags(cfg, f))
 	default:
 		panic(fmt.Sprintf("%s is no control-plane component", r)) // a role that the callers do not have
 	}
 }
 
-// soleLeader turns leader election off. With one control-plane machine, an election
-// only waits for the lease of the last leader to expire.
-func soleLeader(f flags) flags { return f.set("leader-elect", "false").set("profiling", "false") }
+// leaderFlags turns leader election on where several control-plane machines have the
+// component. With one, an election only waits for the lease of the last leader to expire.
+func leaderFlags(cfg *config.Config, f flags) flags {
+	several := len(cfg.ControlPlanes()) > 1
+	return f.set("leader-elect", strconv.FormatBool(several)).set("profiling", "false")
+}
 
 const (
 	// etcdQuota is what the documentation of etcd recommends at most. Above it, etcd

@@ -21,7 +21,7 @@ import (
 // etcd members that are not in the layout. It needs no API.
 func readUnconfigured(ctx context.Context, src Source, w *plan.World) {
 	list, u := src.Config.Layout.MachineList, &w.Unconfigured
-	host := src.Hosts[src.Config.ControlPlane().Hostname]
+	host := src.Hosts[src.seed()]
 	if host == nil {
 		u.MachinesError, u.EtcdError = "the control-plane machine is unreachable", "the control-plane machine is unreachable"
 		return

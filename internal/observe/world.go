@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"fmt"
@@ -33,12 +34,17 @@ type Source struct {
 	Releases []release.Manifest
 	// Hosts are the machines by name.
 	Hosts map[string]machine.Host
+	// Seed names the control-plane machine that stands for all; see cluster.Seed. It can
+	// be empty where there is one.
+	Seed string
 	// Operator is the key of the operator; nil if this host has none yet.
 	Operator ed25519.PublicKey
 	// Kube returns a client, or an error if there is no cluster or its API server
 	// is unavailable.
 	Kube func(ctx context.Context) (*kube.Client, error)
 }
+
+func (s Source) seed() string { return cmp.Or(s.Seed, s.Config.ControlPlane().Hostname) }
 
 // World observes everything once: all machines in parallel, then the cluster. The
 // result has the reason for every unreachable machine. If the API server is not
@@ -76,7 +82,7 @@ func World(ctx context.Context, src Source) (plan.World, error) {
 // readRecord reads the cluster ID, the recorded versions, and the machines in
 // maintenance from the control-plane machine, which also works during an API outage.
 func readRecord(ctx context.Context, src Source, w *plan.World) error {
-	host := src.Hosts[src.Config.ControlPlane().Hostname]
+	host := src.Hosts[src.seed()]
 	if host == nil {
 		return nil // the result has the machine as unreachable
 	}
@@ -117,7 +123,7 @@ func machines(ctx context.Context, src Source) []plan.MachineState {
 			defer cancel()
 			var backups *inspect.BackupState
 			found[i], backups = observeMachine(ctx, src.Hosts[m.Hostname])
-			if m.IsControlPlane() && found[i].Unreachable == "" {
+			if m.Hostname == src.Config.ControlPlane().Hostname && found[i].Unreachable == "" {
 				found[i].BackupTimer = cluster.BackupTimerDiffers(src.Config, backups, src.Operator)
 			}
 			found[i].Foreign = withoutVolumes(found[i].Foreign, src.Releases)

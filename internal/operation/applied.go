@@ -38,7 +38,7 @@ func (o *operation) applies() (parts []revision.Part, ok bool) {
 // chooseRevision is the stage that finds the revision to apply. A directory
 // that would undo another operator's push is refused before the plan is shown.
 func (o *operation) chooseRevision(ctx context.Context) error {
-	if _, ok := o.applies(); !ok || o.Hosts[o.Config.ControlPlane().Hostname] == nil {
+	if _, ok := o.applies(); !ok || o.Hosts[o.Seed().Hostname] == nil {
 		return nil // without the control-plane machine nothing is done, and the plan shows why
 	}
 	c, err := configsync.Read(ctx, o.Session)

@@ -76,7 +76,7 @@ func (g *backupGoal) Equip(o *operation, d *cluster.Deps) {
 // manifest is what is known of a backup before it is taken.
 func (o *operation) manifest(name string) backup.Manifest {
 	w := o.preview.world
-	m := backup.Manifest{Name: name, ClusterID: o.ClusterID(), Machine: o.Config.ControlPlane().Hostname, Paictl: o.Version,
+	m := backup.Manifest{Name: name, ClusterID: o.ClusterID(), Machine: o.Seed().Hostname, Paictl: o.Version,
 		Kubernetes: w.Current.Kubernetes, Services: w.ServicesRelease(), Bundles: []backup.Bundle{}}
 	for _, name := range plan.ReleasesOf(o.Releases, m.Kubernetes, m.Services) {
 		b := backup.Bundle{Release: name}

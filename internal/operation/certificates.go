@@ -52,7 +52,7 @@ func Certificates(ctx context.Context, s *session.Session) ([]MachineCertificate
 // withSecrets adds the certificates in Secrets to those of the control-plane machine, which
 // renews them. While the API server is unavailable, the others are shown.
 func withSecrets(ctx context.Context, s *session.Session, results []MachineCertificates) []MachineCertificates {
-	control := s.Config.ControlPlane().Hostname
+	control := s.Seed().Hostname
 	for i := range results {
 		if results[i].Machine != control {
 			continue
@@ -88,7 +88,7 @@ func RenewCertificates(ctx context.Context, s *session.Session) (results []Machi
 }
 
 func renewAll(ctx context.Context, s *session.Session, left map[string]bool, which inspect.Renewal) ([]MachineCertificates, error) {
-	control := s.Config.ControlPlane().Hostname
+	control := s.Seed().Hostname
 	var first inspect.Report
 	var failed error
 	if h := s.Hosts[control]; h != nil {

@@ -81,7 +81,7 @@ func (o *operation) allDoers(onMachines cluster.Deps, inCluster service.Deps) pl
 }
 
 func machineDeps(s *session.Session) cluster.Deps {
-	return cluster.Deps{Config: s.Config, Hosts: s.Hosts, Kube: s.Kube, Progress: s.Progressf,
+	return cluster.Deps{Config: s.Config, Hosts: s.Hosts, Seed: s.Seed().Hostname, Kube: s.Kube, Progress: s.Progressf,
 		OperatorKey: func() (ed25519.PrivateKey, error) { return release.EnsureKey(release.KeyFile(s.Dirs.State)) }}
 }
 

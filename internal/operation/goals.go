@@ -37,7 +37,7 @@ func (g bootup) Applies(plan.Plan) []revision.Part               { return []revi
 // Gather adds the machines that run something for another cluster. Machines whose
 // nodes are Ready run for this one.
 func (g bootup) Gather(ctx context.Context, s *session.Session, in *plan.Input) (err error) {
-	control := s.Hosts[s.Config.ControlPlane().Hostname]
+	control := s.Hosts[s.Seed().Hostname]
 	if control == nil {
 		return nil // the checks report that it is unreachable
 	}

@@ -117,7 +117,7 @@ func (g *returnGoal) Gather(ctx context.Context, s *session.Session, in *plan.In
 			}
 		}
 	}
-	if control := s.Hosts[s.Config.ControlPlane().Hostname]; control != nil {
+	if control := s.Hosts[s.Seed().Hostname]; control != nil {
 		in.Occupied, err = cluster.Occupied(ctx, control, s.Hosts, []string{g.name})
 	}
 	return err

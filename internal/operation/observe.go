@@ -17,7 +17,7 @@ import (
 
 // Observe reads the state of the cluster.
 func Observe(ctx context.Context, s *session.Session) (plan.World, error) {
-	w, err := observe.World(ctx, observe.Source{Config: s.Config, Releases: s.Releases, Hosts: s.Hosts, Kube: s.Kube, Operator: operatorOf(s)})
+	w, err := observe.World(ctx, observe.Source{Config: s.Config, Releases: s.Releases, Hosts: s.Hosts, Seed: s.Seed().Hostname, Kube: s.Kube, Operator: operatorOf(s)})
 	if err != nil {
 		return w, err
 	}
@@ -103,7 +103,7 @@ func requireControlPlane(s *session.Session, w plan.World) error {
 	}
 	if why := w.UnknownControlPlane(); why != "" {
 		return pai.Errorf(pai.CodeFailed, "fix what the message names and run the command again; to list all problems, run: paictl check",
-			"control-plane machine %s could not be observed: %s", s.Config.ControlPlane().Hostname, why)
+			"control-plane machine %s could not be observed: %s", s.Seed().Hostname, why)
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ const leftForMaintenance = "in maintenance and unreachable; left as it is"
 // the control plane cannot be read, no machine is.
 func OffForMaintenance(ctx context.Context, s *session.Session) (map[string]bool, error) {
 	off := map[string]bool{}
-	control := s.Hosts[s.Config.ControlPlane().Hostname]
+	control := s.Hosts[s.Seed().Hostname]
 	if control == nil {
 		return off, nil
 	}

@@ -14,9 +14,9 @@ import (
 const directTimeout = 5 * time.Second
 
 // apiDialer connects to the API directly or, where only ssh reaches the
-// control-plane machine, from that machine.
+// control-plane machine, from that machine. Of several, any of them will do.
 type apiDialer struct {
-	direct  func(ctx context.Context, network, address string) (net.Conn, error)
+	direct  dialFunc
 	control machine.Host
 	report  func(format string, args ...any)
 
@@ -24,9 +24,9 @@ type apiDialer struct {
 	viaSSH bool
 }
 
-func newAPIDialer(control machine.Host, report func(format string, args ...any)) *apiDialer {
+func newAPIDialer(control machine.Host, addresses []string, report func(format string, args ...any)) *apiDialer {
 	dialer := &net.Dialer{Timeout: directTimeout, KeepAlive: 15 * time.Second}
-	return &apiDialer{direct: dialer.DialContext, control: control, report: report}
+	return &apiDialer{direct: dialAny(dialer.DialContext, addresses, dialStagger), control: control, report: report}
 }
 
 // dial connects. It keeps to ssh once that was the only path, which a second

@@ -38,7 +38,7 @@ func TestAPIIsReachedThroughSSHBehindAFirewall(t *testing.T) {
 				return near, test.ssh
 			}
 			reports := 0
-			d := newAPIDialer(host, func(format string, args ...any) {
+			d := newAPIDialer(host, nil, func(format string, args ...any) {
 				reports++
 				if said := fmt.Sprintf(format, args...); !strings.Contains(said, "10.0.0.1:6443") || !strings.Contains(said, "pai-1") {
 					t.Errorf("got %q, want the address and the machine", said)

@@ -3,8 +3,10 @@ package session
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 
@@ -54,16 +56,25 @@ func (s *Session) dialKube(ctx context.Context) (*kube.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := cluster.AdminKubeconfig(ctx, host, s.Config.ControlPlane().HostIP, Operator())
+	data, err := cluster.AdminKubeconfig(ctx, host, s.Seed().HostIP, Operator())
 	if err != nil {
 		return nil, err
 	}
 	s.storeKubeconfig(data)
-	client, err := kube.FromKubeconfigOver(data, newAPIDialer(host, s.Progressf).dial)
+	client, err := kube.FromKubeconfigOver(data, newAPIDialer(host, s.apiAddresses(), s.Progressf).dial)
 	if err != nil {
 		return nil, fmt.Errorf("use the administrator's kubeconfig: %w", err)
 	}
 	return client, nil
+}
+
+// apiAddresses are the addresses of the API on all control-plane machines.
+func (s *Session) apiAddresses() []string {
+	var addresses []string
+	for _, m := range s.Config.ControlPlanes() {
+		addresses = append(addresses, net.JoinHostPort(m.HostIP, strconv.Itoa(s.Config.Kubernetes.APIServersPort)))
+	}
+	return addresses
 }
 
 // storeKubeconfig stores the kubeconfig for kubectl; paictl does not read it. So a state

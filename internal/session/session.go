@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"pai.dev/pai/internal/cluster"
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/machine"
@@ -34,6 +35,7 @@ type Session struct {
 	// Progressf reports a line of progress.
 	Progressf func(format string, args ...any)
 
+	seed     string // of several control-plane machines; see cluster.Seed
 	kube     kubeClient
 	mu       sync.Mutex // guards bundles and unusable
 	bundles  map[pai.Release]*release.Bundle
@@ -75,10 +77,15 @@ func open(ctx context.Context, configDir string, dirs Dirs, progressf func(forma
 	s := &Session{Config: cfg, Version: string(known[len(known)-1].Metadata.Name), Dirs: dirs, Progressf: progressf}
 	s.Releases = s.withPins(known)
 	s.Hosts = s.dial(ctx, wanted)
-	if err := ctx.Err(); err != nil {
+	seed, err := cluster.Seed(ctx, cfg, s.Hosts)
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	if err != nil {
 		s.Close()
 		return nil, err
 	}
+	s.seed = seed.Hostname
 	return s, nil
 }
 
@@ -134,10 +141,19 @@ func (s *Session) ClusterID() string { return s.Config.Services.Cluster.Common.C
 // ClusterDir is where the operator's side keeps the files of this cluster.
 func (s *Session) ClusterDir() string { return s.Dirs.ClusterDir(s.ClusterID()) }
 
+// Seed is the control-plane machine, of several the one that stands for all; see
+// cluster.Seed.
+func (s *Session) Seed() config.Machine {
+	if m, found := s.Config.FindMachine(s.seed); found {
+		return m
+	}
+	return s.Config.ControlPlane()
+}
+
 // ControlPlane is the connected control-plane machine, which stores the
-// journal, the lock, and the revisions of the configuration.
+// journal, the lock, and the revisions of the configuration. Of several, it is the Seed.
 func (s *Session) ControlPlane() (machine.Host, error) {
-	m := s.Config.ControlPlane()
+	m := s.Seed()
 	if h := s.Hosts[m.Hostname]; h != nil {
 		return h, nil
 	}

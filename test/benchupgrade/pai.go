@@ -91,10 +91,14 @@ func (b *bench) longestSteps(ctx context.Context) error {
 		return err
 	}
 	b.row("PAI, Kubernetes with a new container runtime: no new container could start for at most", "%s", gap)
-	steps := last.Steps
-	slices.SortStableFunc(steps, func(a, b pai.StepRecord) int { return cmp.Compare(b.Seconds, a.Seconds) })
-	b.row("PAI, Kubernetes: the longest steps", "%s", secondsOf(steps[:min(len(steps), 5)]))
+	b.row("PAI, Kubernetes: the longest steps", "%s", longest(last))
 	return nil
+}
+
+// longest lists the five steps of an operation that took the longest.
+func longest(op pai.Operation) string {
+	steps := slices.SortedStableFunc(slices.Values(op.Steps), func(a, b pai.StepRecord) int { return cmp.Compare(b.Seconds, a.Seconds) })
+	return secondsOf(steps[:min(len(steps), 5)])
 }
 
 // secondsOf lists steps with their times.
@@ -162,6 +166,11 @@ func (b *bench) services(ctx context.Context) error {
 	b.row("PAI, services "+chaos.From+" to "+chaos.To+": API requests of paictl", "%d for %d objects changed: %.1f for each (the witness asked %d times besides)",
 		total["paictl"], objects, float64(total["paictl"])/float64(objects), total["pai-witness"])
 	b.row("PAI, services: the most frequent requests of paictl", "%s", mostFrequent(asked, "paictl"))
+	last, err := b.lastOperation(ctx)
+	if err != nil {
+		return err
+	}
+	b.row("PAI, services: the longest steps", "%s", longest(last))
 	return nil
 }
 
