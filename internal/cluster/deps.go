@@ -103,6 +103,8 @@ func Doers(d Deps) plan.Doers {
 		plan.KindRemoveNode:  nodeRemover{c},
 		plan.KindClean:       doer{c, c.cleanDone, c.clean},
 		plan.KindPKI:         doer{c, c.pkiDone, c.pki},
+		plan.KindSharedKeys:  severalControlPlanes{},
+		plan.KindVoters:      severalControlPlanes{},
 		plan.KindSnapshot:    doer{c, c.snapshotDone, c.snapshot},
 		plan.KindEtcd:        withDiff{doer{c, c.etcdDone, c.etcd}, c.diffFiles},
 		plan.KindAPIServer:   withDiff{doer{c, c.apiServerDone, c.apiServer}, c.diffFiles},

@@ -98,8 +98,14 @@ func uncordoned(m *MachineState, _ Step, _ Input) {
 	}
 }
 
-func cleaned(m *MachineState, _ Step, _ Input) {
+func cleaned(m *MachineState, s Step, _ Input) {
 	m.Roles, m.Joined, m.Node = map[Role]RoleState{}, false, nil
+	switch {
+	case s.Wipe:
+		m.Member = MemberNone
+	case m.Member != MemberNone:
+		m.Member = MemberStopped
+	}
 }
 
 func hasPKI(w *World, _ Step, _ Input) {
@@ -107,10 +113,6 @@ func hasPKI(w *World, _ Step, _ Input) {
 		w.ClusterID = "new"
 	}
 }
-
-func movedEtcd(w *World, s Step, in Input) { in.handOver(w, s, RoleEtcdA, RoleEtcdB) }
-
-func movedAPIServer(w *World, s Step, in Input) { in.handOver(w, s, RoleAPIServerA, RoleAPIServerB) }
 
 // restored: a newer minor of etcd serves what was restored.
 func restored(w *World, s Step, in Input) {
@@ -122,19 +124,9 @@ func restored(w *World, s Step, in Input) {
 	movedAPIServer(w, s, in)
 }
 
-func committedControlPlane(w *World, s Step, in Input) {
-	movedAPIServer(w, s, in)
-	for _, m := range w.Machines {
-		if m.ControlPlane {
-			for _, r := range []Role{RoleControllerManager, RoleScheduler} {
-				m.Roles[r] = in.stateAfter(m, s, r)
-			}
-		}
-	}
-}
-
 func bootstrapped(w *World, s Step, in Input) {
 	w.Manifests.Bootstrap = in.Manifests[s.To.Kubernetes().Label()].Bootstrap
+	w.LocalEndpoints = w.several()
 }
 
 func appliedDNS(w *World, s Step, in Input) {
@@ -157,19 +149,24 @@ func migrated(w *World, s Step, _ Input) {
 // stateAfter is the state of a role of a machine once a step has moved it.
 func (in Input) stateAfter(m MachineState, s Step, r Role) RoleState {
 	v := s.To.Kubernetes()
-	return RoleState{Link: v, Running: v, Emulates: s.Emulate, Digests: in.Expected[m.Name].of(v).Roles[r]}
+	elects := electing(r) && in.World.several()
+	return RoleState{Link: v, Running: v, Emulates: s.Emulate, Elects: elects, Digests: in.Expected[m.Name].of(v).Roles[r]}
 }
 
 // handOver moves a role of the control plane from the slot that runs to the other.
 func (in Input) handOver(w *World, s Step, a, b Role) {
 	for _, m := range w.Machines {
-		if !m.ControlPlane {
-			continue
+		if m.ControlPlane {
+			in.handOverOn(m, s, a, b)
 		}
-		to, retired := a, b
-		if m.Roles[a].Running != "" && m.Roles[a] != in.stateAfter(m, s, a) {
-			to, retired = b, a
-		}
-		m.Roles[to], m.Roles[retired] = in.stateAfter(m, s, to), RoleState{}
 	}
+}
+
+// handOverOn is handOver on one machine.
+func (in Input) handOverOn(m MachineState, s Step, a, b Role) {
+	to, retired := a, b
+	if m.Roles[a].Running != "" && m.Roles[a] != in.stateAfter(m, s, a) {
+		to, retired = b, a
+	}
+	m.Roles[to], m.Roles[retired] = in.stateAfter(m, s, to), RoleState{}
 }

@@ -1,10 +1,6 @@
 package plan
 
-import (
-	"slices"
-
-	"pai.dev/pai/internal/pai"
-)
+import "pai.dev/pai/internal/pai"
 
 // How the backups that a machine makes without an operator can differ from the
 // configuration.
@@ -20,10 +16,10 @@ const (
 // says. The machine refuses to make one while the cluster is between two versions, so a
 // rollback leaves the timer as it is: it works with the older version as well.
 func (k *kubernetes) backupTimer(after ...StepID) {
-	i := slices.IndexFunc(k.controlPlanes, func(m MachineState) bool { return m.BackupTimer != "" })
-	if i < 0 || k.o.Only != nil {
+	m := k.controlPlanes[0] // the one that makes the backups
+	if m.BackupTimer == "" || k.o.Only != nil {
 		return
 	}
 	k.graph.add(true, Step{ID: k.cluster("backup-timer"), Kind: KindBackupTimer, To: pai.AnyVersion(k.to), Risk: pai.RiskNone,
-		Differs: []string{k.controlPlanes[i].BackupTimer}}, after...)
+		Differs: []string{m.BackupTimer}}, after...)
 }

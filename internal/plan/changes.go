@@ -158,6 +158,7 @@ func (m *moves) machine(was, now MachineInputs) {
 	}
 	m.changed(what+"images", listText(was.Images), listText(now.Images))
 	for _, r := range keysOf(was.Roles, now.Roles) {
+		m.changed(what+string(r)+" elects a leader", yes(was.Roles[r].Elects), yes(now.Roles[r].Elects))
 		if b, a := was.Roles[r], now.Roles[r]; roleText(b) != roleText(a) {
 			m.changed(what+string(r), roleText(b), roleText(a))
 		} else {

@@ -50,11 +50,60 @@ func (m MachineState) committed(v pai.KubernetesVersion) bool {
 // commit adds the point of no return of a hop: a second snapshot, because a
 // rollback from there loses later writes, and the end of the emulation.
 func (k *kubernetes) commit(barrier []StepID) {
-	needed := k.emulate != "" || slices.ContainsFunc(k.controlPlanes, func(m MachineState) bool {
-		return slices.ContainsFunc(emulatingRoles, func(r Role) bool {
-			return m.Roles[r].Emulates != "" && m.Roles[r].version().Compare(k.to) == 0
-		})
-	})
+	needed := k.emulate != "" || slices.ContainsFunc(k.controlPlanes, func(m MachineState) bool { return k.emulating(m, emulatingRoles...) })
 	k.clusterStep("commit-snapshot", KindSnapshot, needed && !k.committed(), pai.RiskNone, barrier...)
-	k.clusterStep("commit", KindCommit, needed, k.apiRisk(), append(barrier, k.cluster("commit-snapshot"))...)
+	barrier = append(barrier, k.cluster("commit-snapshot"))
+	if !k.several() {
+		k.clusterStep("commit", KindCommit, needed, k.apiRisk(), barrier...)
+		return
+	}
+	k.commitEach(barrier)
+}
+
+// commitEach commits one of several control-plane machines after the other. The controllers
+// follow: they can use any API server, and must be newer than none.
+func (k *kubernetes) commitEach(barrier []StepID) {
+	for _, m := range k.controlPlanes {
+		s := Step{ID: k.id(m, "commit"), Kind: KindCommit, Target: m.Name, From: pai.AnyVersion(k.current()), To: pai.AnyVersion(k.version(m)), Risk: k.apiRisk()}
+		needed := k.emulate != "" || k.emulating(m, RoleAPIServerA, RoleAPIServerB)
+		barrier = append(slices.Clone(barrier), k.graph.add(needed && k.o.Only == nil, s, barrier...))
+	}
+	for _, m := range k.controlPlanes {
+		for _, r := range []Role{RoleControllerManager, RoleScheduler} {
+			s := Step{ID: k.id(m, "commit-"+string(r)), Kind: KindRole, Target: m.Name, Role: r, From: pai.AnyVersion(k.current()), To: pai.AnyVersion(k.version(m)), Risk: k.apiRisk()}
+			k.graph.add((k.emulate != "" || k.emulating(m, r)) && k.o.Only == nil, s, barrier...)
+		}
+	}
+}
+
+// commits lists the steps that end the emulation.
+func (k *kubernetes) commits() []StepID {
+	if !k.several() {
+		return []StepID{k.cluster("commit")}
+	}
+	return slices.Concat(each(k, k.controlPlanes, "commit"),
+		each(k, k.controlPlanes, "commit-"+string(RoleControllerManager)), each(k, k.controlPlanes, "commit-"+string(RoleScheduler)))
+}
+
+// emulating reports whether a role of the version behaves as an older minor.
+func (k *kubernetes) emulating(m MachineState, roles ...Role) bool {
+	return slices.ContainsFunc(roles, func(r Role) bool {
+		return m.Roles[r].Emulates != "" && m.Roles[r].version().Compare(k.to) == 0
+	})
+}
+
+// controllersEmulate is the minor that the controllers behave as. It is that of an API server
+// which is not committed yet, although another one is.
+func (k *kubernetes) controllersEmulate() string {
+	if k.emulate != "" || !k.several() {
+		return k.emulate
+	}
+	for _, m := range k.controlPlanes {
+		for _, r := range []Role{RoleAPIServerA, RoleAPIServerB} {
+			if k.emulating(m, r) {
+				return m.Roles[r].Emulates
+			}
+		}
+	}
+	return ""
 }

@@ -1,13 +1,184 @@
 package plan
 
-// UnknownControlPlane is why the control-plane machine was not observed; empty if it was.
-// That machine has the record of the cluster, so an empty Current is unknown then, and does
-// not mean that there is no cluster.
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// UnknownControlPlane is why the control plane was not observed; empty if it was. A
+// control-plane machine has the record of the cluster, so an empty Current is unknown then,
+// and does not mean that there is no cluster. Of several machines, one with the record is
+// enough. Without a record, each of them could have it.
 func (w World) UnknownControlPlane() string {
-	for _, m := range controlPlanes(w) {
-		if m.Unreachable != "" {
+	all := controlPlanes(w)
+	for _, m := range all {
+		if m.Unreachable != "" && (w.ClusterID == "" || len(reachable(all)) == 0) {
 			return m.Unreachable
 		}
 	}
 	return ""
+}
+
+// several reports whether the cluster has several control-plane machines.
+func (w World) several() bool { return len(controlPlanes(w)) > 1 }
+
+// controlPlanes are the control-plane machines in the order in which they are changed: the
+// one that stands for all, then those with a vote in etcd, then the others.
+func controlPlanes(w World) []MachineState {
+	list := slices.DeleteFunc(slices.Clone(w.Machines), func(m MachineState) bool { return !m.ControlPlane })
+	if len(list) == 0 {
+		return list
+	}
+	seed := seedOf(list)
+	order := func(m MachineState) int {
+		switch {
+		case m.Name == seed:
+			return 0
+		case m.votes():
+			return 1
+		default:
+			return 2
+		}
+	}
+	slices.SortStableFunc(list, func(a, b MachineState) int { return cmp.Compare(order(a), order(b)) })
+	return list
+}
+
+// seedOf names the machine through which the cluster is changed as a whole, and from which
+// the others get their keys: the first one whose API server runs, else the first one that has
+// one, else the first one that has the data of etcd. On new machines it is the first one.
+func seedOf(list []MachineState) string {
+	for _, has := range []func(MachineState) bool{MachineState.runsAPIServer, MachineState.hasAPIServer, func(m MachineState) bool { return m.Member != MemberNone }} {
+		for _, m := range reachable(list) {
+			if has(m) {
+				return m.Name
+			}
+		}
+	}
+	return list[0].Name
+}
+
+func reachable(list []MachineState) []MachineState {
+	return slices.DeleteFunc(slices.Clone(list), func(m MachineState) bool { return m.Unreachable != "" })
+}
+
+func (m MachineState) runsAPIServer() bool {
+	return m.Roles[RoleAPIServerA].Running != "" || m.Roles[RoleAPIServerB].Running != ""
+}
+
+// votes reports whether the machine can have a vote in etcd. What is unknown can.
+func (m MachineState) votes() bool {
+	return m.Member != MemberNone && m.Member != MemberLearner
+}
+
+// maxControlPlanes is how many control-plane machines a cluster can have.
+const maxControlPlanes = 5
+
+// checkControlPlanes refuses control planes that cannot be planned.
+func (w World) checkControlPlanes() error {
+	all := controlPlanes(w)
+	switch {
+	case len(all) == 0:
+		return pai.Errorf(pai.CodeInvalid, "set k8s-role: master for one machine in layout.yaml", "no control-plane machine")
+	case len(all)%2 == 0 || len(all) > maxControlPlanes:
+		return pai.Errorf(pai.CodeInvalid, "set k8s-role: master for 1, 3, or 5 machines in layout.yaml", "%d control-plane machines", len(all))
+	}
+	if left := w.leftMembers(); len(left) > 0 {
+		return pai.Errorf(pai.CodeRefused, "set k8s-role: master for these machines again in layout.yaml",
+			"these machines are members of etcd, and the configuration has no control plane there: %s; a control-plane machine cannot be removed yet", strings.Join(left, ", "))
+	}
+	if len(all) == 1 {
+		return nil
+	}
+	for _, m := range all {
+		switch {
+		case m.Unreachable == "" && m.Member == MemberUnknown:
+			return pai.Errorf(pai.CodeFailed, "start etcd on a control-plane machine and run the command again; for its state, run: paictl check",
+				"it is unknown whether %s is a member of etcd", m.Name)
+		case m.Unreachable != "" && (w.ClusterID == "" || len(reachable(all)) == 0):
+			return pai.Errorf(pai.CodeFailed, "make the machine reachable and run the command again", "control-plane machine %s could have the data of the cluster, and is unreachable: %s", m.Name, m.Unreachable)
+		}
+	}
+	return nil
+}
+
+// leftMembers names what is a member of etcd on a machine that is no control-plane machine.
+// In a cluster with one control-plane machine, a check lists the members outside the layout.
+func (w World) leftMembers() []string {
+	var names []string
+	for _, m := range w.Machines {
+		if !m.ControlPlane && m.Member != MemberNone {
+			names = append(names, m.Name)
+		}
+	}
+	if w.several() {
+		for _, m := range w.Unconfigured.EtcdMembers {
+			names = append(names, cmp.Or(m.Name, m.ID))
+		}
+	}
+	return names
+}
+
+// refuseSeveral refuses what is not there yet for several control-plane machines.
+func (w World) refuseSeveral(what, next string) error {
+	if !w.several() {
+		return nil
+	}
+	return pai.Errorf(pai.CodeRefused, next, "%s is not supported yet with %d control-plane machines", what, len(controlPlanes(w)))
+}
+
+// checkGrown refuses a hop before every control-plane machine has its part of the cluster: one
+// risky change at a time.
+func (w World) checkGrown(to pai.KubernetesVersion) error {
+	if w.Current.Kubernetes == "" || !w.Current.Kubernetes.Less(to) {
+		return nil
+	}
+	missing := w.withoutVote()
+	if missing == "" && w.several() && w.APIReachable && !w.LocalEndpoints {
+		missing = "pods reach the API through one machine alone"
+	}
+	if missing == "" {
+		return nil
+	}
+	return pai.Errorf(pai.CodeRefused, "set kubernetes.version to "+string(w.Current.Kubernetes)+" and run: paictl cluster k8s-bootup; then upgrade",
+		"the control plane has not grown to all of its machines: %s", missing)
+}
+
+// withoutVote describes a control-plane machine of several that has no vote in etcd; empty if
+// there is none.
+func (w World) withoutVote() string {
+	for _, m := range controlPlanes(w) {
+		if w.several() && !m.votes() {
+			return m.Name + " has no vote in etcd"
+		}
+	}
+	return ""
+}
+
+// lostControlPlane is a control-plane machine that is unreachable and can have a vote in etcd.
+func (k *kubernetes) lostControlPlane() (MachineState, bool) {
+	i := slices.IndexFunc(k.controlPlanes, func(m MachineState) bool { return m.Unreachable != "" && m.votes() })
+	if i < 0 {
+		return MachineState{}, false
+	}
+	return k.controlPlanes[i], true
+}
+
+// checkQuorum refuses steps that stop a part of the control plane while a machine of it is
+// lost: with two away, etcd could have no quorum. Steps that only start something are done.
+func (k *kubernetes) checkQuorum(steps []Step) error {
+	lost, found := k.lostControlPlane()
+	if !found || !k.several() {
+		return nil
+	}
+	for _, s := range steps {
+		if s.StopsControlPlane() && s.Target != lost.Name {
+			return pai.Errorf(pai.CodeRefused, "start "+lost.Name+" and run the command again; a lost control-plane machine cannot be replaced yet",
+				"%s of %s would stop a part of the control plane, and %s is unreachable: %s", s.Kind, s.Target, lost.Name, lost.Unreachable)
+		}
+	}
+	return nil
 }

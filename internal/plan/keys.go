@@ -42,6 +42,9 @@ const firstWithKeyRotation = pai.KubernetesVersion("v0.11-pai")
 
 // checkKeys refuses a change of the keys that the cluster cannot make now.
 func checkKeys(w World, k Keys) error {
+	if err := w.refuseSeveral("a change of the keys that encrypt Secrets", "keep the keys until a newer release can change them"); err != nil {
+		return err
+	}
 	switch {
 	case w.Current.Kubernetes == "":
 		return pai.Errorf(pai.CodeRefused, "boot the cluster first; run: paictl cluster k8s-bootup", "there is no cluster")

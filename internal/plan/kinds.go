@@ -40,8 +40,12 @@ const (
 	// KindRemoveNode then removes what the cluster has of the machine, its node last.
 	KindLayout     Kind = "machine-layout"
 	KindRemoveNode Kind = "machine-node-remove"
-	KindClean      Kind = "machine-clean"     // Kubernetes removed from one machine
-	KindPKI        Kind = "cluster-pki"       // certificates, kubeconfigs, encryption key
+	KindClean      Kind = "machine-clean" // Kubernetes removed from one machine
+	KindPKI        Kind = "cluster-pki"   // certificates, kubeconfigs, encryption key
+	// KindSharedKeys gives a control-plane machine the keys of another one, and certificates
+	// for itself. KindVoters gives every learner of etcd its vote.
+	KindSharedKeys Kind = "cluster-shared-keys"
+	KindVoters     Kind = "cluster-voters"
 	KindSnapshot   Kind = "cluster-snapshot"  // etcd snapshot, verified by restoring it
 	KindEtcd       Kind = "cluster-etcd"      // etcd started, or handed over to the other slot
 	KindAPIServer  Kind = "cluster-apiserver" // API server started, or handed over to the other slot
@@ -119,6 +123,8 @@ type Traits struct {
 	// StartsAPIServer is set if the step always starts an API server; see
 	// Step.StartsAPIServer.
 	StartsAPIServer bool
+	// ControlPlane is set if the step changes etcd or an API server; see Step.TakesTurn.
+	ControlPlane bool
 	// DoMinutes limits the work, VerifyMinutes the time until its result is
 	// observed; zero means the default of package run.
 	DoMinutes, VerifyMinutes int
@@ -154,13 +160,15 @@ var kinds = map[Kind]Traits{
 	KindRemoveNode:  {Subject: SubjectMachine, onWorld: removedNode},
 	KindClean:       {Subject: SubjectMachine, onMachine: cleaned},
 	KindPKI:         {source: sourceKubernetes, onWorld: hasPKI},
+	KindSharedKeys:  {Subject: SubjectMachine, source: sourceKubernetes},
+	KindVoters:      {ControlPlane: true, onWorld: promoted},
 	KindSnapshot:    {source: sourceKubernetes},
-	KindEtcd:        {source: sourceKubernetes, Roles: []Role{RoleEtcdA, RoleEtcdB}, onWorld: movedEtcd},
-	KindAPIServer:   {source: sourceKubernetes, Roles: []Role{RoleAPIServerA, RoleAPIServerB}, StartsAPIServer: true, onWorld: movedAPIServer},
+	KindEtcd:        {source: sourceKubernetes, Roles: []Role{RoleEtcdA, RoleEtcdB}, ControlPlane: true, onWorld: movedEtcd},
+	KindAPIServer:   {source: sourceKubernetes, Roles: []Role{RoleAPIServerA, RoleAPIServerB}, StartsAPIServer: true, ControlPlane: true, onWorld: movedAPIServer},
 	KindBootstrap:   {source: sourceKubernetes, onWorld: bootstrapped},
 	KindDNS:         {source: sourceKubernetes, RollsPods: true, VerifyMinutes: slowStart, onWorld: appliedDNS},
-	KindCommit:      {source: sourceKubernetes, onWorld: committedControlPlane},
-	KindRestore:     {source: sourceKubernetes, StartsAPIServer: true, onWorld: restored},
+	KindCommit:      {source: sourceKubernetes, ControlPlane: true, onWorld: committedControlPlane},
+	KindRestore:     {source: sourceKubernetes, StartsAPIServer: true, ControlPlane: true, onWorld: restored},
 	KindBackup:      {DoMinutes: largeCopy},
 	KindBackupTimer: {onWorld: hasBackupTimer},
 	KindRecover:     {source: sourceKubernetes, DoMinutes: largeCopy},

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"slices"
 
 	"pai.dev/pai/internal/pai"
@@ -50,20 +51,19 @@ func Kubernetes(w World, to pai.KubernetesVersion, pins Pins, o KubernetesOption
 	}
 	k := &kubernetes{world: w, to: to.Label(), pins: pins, o: o, graph: stepGraph{phase: "kubernetes/" + string(to)}}
 	for _, m := range w.Machines {
-		switch {
-		case m.ControlPlane:
-			k.controlPlanes = append(k.controlPlanes, m)
-		case !o.Stay[m.Name]:
+		if !m.ControlPlane && !o.Stay[m.Name] {
 			k.workers = append(k.workers, m)
 		}
 	}
-	if len(k.controlPlanes) == 0 {
-		return nil, pai.Errorf(pai.CodeInvalid, "set k8s-role: master for one machine in layout.yaml", "no control-plane machine")
+	k.controlPlanes = controlPlanes(w)
+	if err := cmp.Or(w.checkControlPlanes(), w.checkGrown(to)); err != nil {
+		return nil, err
 	}
 	k.machines = slices.Concat(k.controlPlanes, k.workers)
 	k.emulate = k.emulates()
 	k.plan()
-	return k.graph.reduce(), nil
+	steps := k.graph.reduce()
+	return steps, k.checkQuorum(steps)
 }
 
 // kubernetes is one call of Kubernetes.
@@ -72,7 +72,7 @@ type kubernetes struct {
 	to            pai.KubernetesVersion
 	pins          Pins
 	o             KubernetesOptions
-	controlPlanes []MachineState
+	controlPlanes []MachineState // the first one stands for all
 	workers       []MachineState
 	machines      []MachineState // controlPlanes, then workers
 	emulate       string         // the minor that the new control plane behaves as until the commit
@@ -95,21 +95,25 @@ func (k *kubernetes) plan() {
 		k.machine(m, "images", KindImages, !slices.Contains(m.Images, k.o.Bundle.Digest), pai.RiskNone, imports...)
 	}
 
-	k.controlPlane()
+	if k.several() {
+		k.severalControlPlanes()
+	} else {
+		k.controlPlane()
+	}
 
 	for _, m := range k.controlPlanes {
-		k.node(m, k.cluster("bootstrap"))
+		k.node(m, k.nodesAfter()...)
 	}
 	for _, m := range k.workers {
-		k.node(m, append(each(k, k.controlPlanes, string(RoleKubelet)), k.cluster("bootstrap"))...)
+		k.node(m, append(each(k, k.present(), string(RoleKubelet)), k.nodesAfter()...)...)
 	}
 
 	// CoreDNS is rolled: a new pod answers before an old one goes.
 	dns := !k.o.Recover && k.unrecorded() || k.applies(k.world.Manifests.DNS, k.o.Manifests.DNS)
-	k.clusterStep("dns", KindDNS, dns, pai.RiskNone, slices.Concat([]StepID{k.cluster("bootstrap")},
-		each(k, k.controlPlanes, "images"), each(k, k.controlPlanes, string(RoleNetwork)), each(k, k.controlPlanes, string(RoleKubeProxy)))...)
+	k.clusterStep("dns", KindDNS, dns, pai.RiskNone, slices.Concat(k.nodesAfter(),
+		each(k, k.present(), "images"), each(k, k.present(), string(RoleNetwork)), each(k, k.present(), string(RoleKubeProxy)))...)
 	k.commit(k.beforeRecord())
-	k.clusterStep("record", KindRecord, k.unrecorded(), pai.RiskNone, append(k.beforeRecord(), k.cluster("commit"))...)
+	k.clusterStep("record", KindRecord, k.unrecorded(), pai.RiskNone, append(k.beforeRecord(), k.commits()...)...)
 	k.backupTimer(k.cluster("record"))
 }
 
@@ -194,6 +198,9 @@ func (k *kubernetes) beforeRecord() []StepID {
 		machines = k.machines
 	}
 	ids := []StepID{k.cluster("dns")}
+	if k.several() {
+		ids = slices.Concat(ids, each(k, k.controlPlanes, "apiserver"), k.controllers(k.controlPlanes))
+	}
 	for _, what := range []string{string(RoleKubelet), string(RoleKubeProxy), string(RoleNetwork), string(RoleGPU), "uncordon"} {
 		ids = append(ids, each(k, machines, what)...)
 	}
@@ -221,8 +228,8 @@ func (k *kubernetes) role(m MachineState, r Role, risk pai.Risk, after ...StepID
 		ID: k.id(m, string(r)), Kind: KindRole, Target: m.Name, Role: r,
 		From: pai.AnyVersion(m.Roles[r].version()), To: pai.AnyVersion(k.version(m)), Risk: risk, Differs: k.differs(m, r),
 	}
-	if r == RoleControllerManager || r == RoleScheduler {
-		s.Emulate = k.emulate
+	if electing(r) {
+		s.Emulate = k.controllersEmulate()
 	}
 	k.graph.add(k.planned(m) && !k.has(m, r), s, after...)
 }
@@ -234,13 +241,13 @@ func (k *kubernetes) clusterStep(what string, kind Kind, needed bool, risk pai.R
 		s.From = pai.AnyVersion(newestKubernetes(k.world))
 	}
 	if kind == KindEtcd {
-		s.Differs = k.slotsDiffer(RoleEtcdA, RoleEtcdB)
+		s.Differs = k.slotsDiffer(k.controlPlanes[0], RoleEtcdA, RoleEtcdB)
 		if k.movesAPIServer() {
 			s.APIServerAs = k.emulate
 		}
 	}
 	if kind == KindAPIServer {
-		s.Emulate, s.Differs = k.emulate, k.slotsDiffer(RoleAPIServerA, RoleAPIServerB)
+		s.Emulate, s.Differs = k.emulate, k.slotsDiffer(k.controlPlanes[0], RoleAPIServerA, RoleAPIServerB)
 	}
 	if kind == KindRecord {
 		s.To = pai.AnyVersion(k.to)
@@ -286,77 +293,11 @@ func (k *kubernetes) applies(have, want string) bool {
 
 // hasPKI is false where nothing was set up yet, and after a clean.
 func (k *kubernetes) hasPKI() bool {
-	return k.world.ClusterID != "" && all(k.controlPlanes, func(m MachineState) bool {
-		return m.Roles[RoleAPIServerA].Link != "" || m.Roles[RoleAPIServerB].Link != ""
-	})
+	return k.world.ClusterID != "" && k.controlPlanes[0].hasAPIServer()
 }
 
-// has reports whether a role of a machine is linked to, and runs, what the
-// version asks for or something newer.
-func (k *kubernetes) has(m MachineState, r Role) bool {
-	s := m.Roles[r]
-	return m.Unreachable == "" && k.suits(r, s.Link) && k.suits(r, s.Running) && len(k.differs(m, r)) == 0
-}
-
-// differs names what differs in a role that has the version, or the same
-// programs by their names, but not what the release has under these names. A
-// role that has an older version is moved anyway, a newer one stays, and a
-// rollback only moves what is newer.
-func (k *kubernetes) differs(m MachineState, r Role) []string {
-	s := m.Roles[r]
-	if k.rollback || s.Running == "" || m.Unreachable != "" || !k.suits(r, s.Running) || k.to.Less(s.Running) {
-		return nil
-	}
-	return s.differences(k.o.Expected[m.Name].of(k.to).Roles[r])
-}
-
-// slotsDiffer is differs for the control plane's roles with two slots.
-func (k *kubernetes) slotsDiffer(roles ...Role) []string {
-	var names []string
-	for _, m := range k.controlPlanes {
-		for _, r := range roles {
-			names = append(names, k.differs(m, r)...)
-		}
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
-}
-
-// version is the version with the build that the programs have on a machine.
-func (k *kubernetes) version(m MachineState) pai.KubernetesVersion {
-	return m.Directory(k.to, k.o.Expected[m.Name])
-}
-
-// isPrepared reports whether a machine was prepared as this release prepares it.
-func (k *kubernetes) isPrepared(m MachineState) bool {
-	return m.Prepared && len(k.preparedDiffers(m)) == 0
-}
-
-func (k *kubernetes) preparedDiffers(m MachineState) []string {
-	if want := k.o.Expected[m.Name].Prepared; m.Prepared && want != "" && m.PreparedAs != want {
-		return []string{DiffersFiles}
-	}
-	return nil
-}
-
-func (k *kubernetes) suits(r Role, v pai.KubernetesVersion) bool {
-	if k.rollback {
-		return v != "" && (k.to.AtLeast(v) || k.pins.same(r, v, k.to) || k.staysNewer(r, v))
-	}
-	return v != "" && (v.AtLeast(k.to) || k.pins.same(r, v, k.to))
-}
-
-// slots is has for a role with two slots. One of them runs, and slots is false
-// while a handover is incomplete. The link of the retired slot is removed last.
-// If the other slot is newer than this version, a later hop retires the first.
-func (k *kubernetes) slots(m MachineState, a, b Role) bool {
-	leftover := func(r, other Role) bool {
-		if m.Roles[r].Running == "" {
-			return m.Roles[r].Link != "" && !k.to.Less(m.Roles[other].Running)
-		}
-		return !k.has(m, r)
-	}
-	return (k.has(m, a) || k.has(m, b)) && !leftover(a, b) && !leftover(b, a)
+func (m MachineState) hasAPIServer() bool {
+	return m.Roles[RoleAPIServerA].Link != "" || m.Roles[RoleAPIServerB].Link != ""
 }
 
 // apiRisk is none where no API can be running yet.

@@ -195,6 +195,9 @@ func (w World) worker(name string) (MachineState, error) {
 	switch {
 	case i < 0:
 		return MachineState{}, pai.Errorf(pai.CodeUsage, "to list the machines, run: paictl cluster status", "machine %q not found in the configuration", name)
+	case w.Machines[i].ControlPlane && w.several():
+		return MachineState{}, w.refuseSeveral("the maintenance of a control-plane machine", "shut it down when no job runs on it and the other control-plane machines are healthy, start it again, "+
+			"and wait until it is healthy; to bring back what does not start, run: paictl cluster k8s-bootup")
 	case w.Machines[i].ControlPlane:
 		return MachineState{}, pai.Errorf(pai.CodeRefused, "shut it down when no job runs on it, and start it again; to bring back what does not start, run: paictl cluster k8s-bootup",
 			"%s is the only control-plane machine, and no operation can do without it; while it is off, running jobs on other machines continue, "+

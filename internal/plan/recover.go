@@ -62,6 +62,9 @@ type Recovery struct {
 // admitted one by one.
 func Recover(in Input) (Plan, error) {
 	r, w := in.Recovery, in.World
+	if err := w.refuseSeveral("a restore from a backup", "set k8s-role: master for one machine in layout.yaml, restore, and then for the others"); err != nil {
+		return Plan{}, err
+	}
 	p := Plan{Verb: pai.VerbRestore, From: w.Current, To: pai.Pair{Kubernetes: r.Kubernetes, Services: r.Services}, Hops: []Hop{}, Steps: []Step{}}
 	var name string
 	for _, m := range w.Machines {

@@ -63,6 +63,8 @@ func (in Input) withoutMachine(d *stepGraph, name string, layout StepID) []StepI
 func (w World) leaving(name string, cleaned bool) (m MachineState, inLayout bool, err error) {
 	at := slices.IndexFunc(w.Machines, func(m MachineState) bool { return m.Name == name })
 	switch {
+	case at >= 0 && w.Machines[at].ControlPlane && w.several():
+		return m, true, w.refuseSeveral("the removal of a control-plane machine", "leave it in layout.yaml; to remove the whole cluster, run: paictl cluster k8s-clean --delete-data")
 	case at >= 0 && w.Machines[at].ControlPlane:
 		return m, true, pai.Errorf(pai.CodeRefused, "to remove the whole cluster, run: paictl cluster k8s-clean --delete-data",
 			"%s is the only control-plane machine, and a cluster cannot be without one", name)

@@ -83,10 +83,6 @@ func planRollback(in Input, to pai.Pair, target Target) (Plan, error) {
 	return p, p.Validate()
 }
 
-func controlPlanes(w World) []MachineState {
-	return slices.DeleteFunc(slices.Clone(w.Machines), func(m MachineState) bool { return !m.ControlPlane })
-}
-
 // servicesHop adds the rollback of the services.
 func (b *rollback) servicesHop(p *Plan) error {
 	if p.To.Services == "" || !b.world.APIReachable || !b.servicesToo {

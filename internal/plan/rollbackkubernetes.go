@@ -13,19 +13,27 @@ import (
 func (b *rollback) kubernetes(to, newest pai.KubernetesVersion, services pai.ServicesVersion) error {
 	limit := b.in.BundleOfServices(services, "").Release
 	k := &kubernetes{world: b.world, to: to, pins: b.pins, rollback: true, graph: stepGraph{phase: "kubernetes/" + string(to)}, o: KubernetesOptions{Bundle: b.in.bundleOf(to, limit), Expected: b.in.Expected, Again: true}}
+	k.controlPlanes = controlPlanes(b.world)
 	for _, m := range b.world.Machines {
-		if m.ControlPlane {
-			k.controlPlanes = append(k.controlPlanes, m)
-		} else {
+		if !m.ControlPlane {
 			k.workers = append(k.workers, m)
 		}
 	}
 	k.machines = slices.Concat(k.controlPlanes, k.workers)
+	if err := b.world.checkControlPlanes(); err != nil {
+		return err
+	}
+	if missing := b.world.withoutVote(); missing != "" {
+		return pai.Errorf(pai.CodeRefused, "set k8s-role: worker for this machine until the rollback is done", "the control plane has not grown to all of its machines: %s", missing)
+	}
 	if err := k.checkRollback(newest, b.in.Snapshots); err != nil {
 		return err
 	}
 	k.planRollback(k.lossy(newest))
 	steps := k.graph.reduce()
+	if err := k.checkQuorum(steps); err != nil {
+		return err
+	}
 	b.steps = append(b.steps, waitFor(steps, b.barrier)...)
 	return nil
 }
@@ -39,6 +47,8 @@ func (k *kubernetes) checkRollback(newest pai.KubernetesVersion, snapshots []str
 		return pai.Errorf(pai.CodeRefused, "to list the releases, run: paictl release list", "the upstream versions of Kubernetes %s and %s are unknown", k.to, newest)
 	case minors == 0:
 		return nil
+	case k.lossy(newest) && k.several():
+		return k.world.refuseSeveral("a rollback from a snapshot, after the commit of a hop,", "continue to the newer version; run: paictl upgrade apply")
 	case k.lossy(newest) && !restorable(snapshots, k.to, newest):
 		return pai.Errorf(pai.CodeRefused, "continue to the newer version; run: paictl upgrade apply",
 			"cannot roll back from Kubernetes %s to %s: the hop is committed and no etcd snapshot from before it is left", newest, k.to)
@@ -72,7 +82,7 @@ func (k *kubernetes) planRollback(lossy bool) {
 	api := []StepID{}
 	if !k.world.APIReachable {
 		rollbackAPI()
-		api = append(api, k.cluster("apiserver"))
+		api = append(api, k.ofControlPlane("apiserver")...)
 	}
 	for _, m := range slices.Concat(k.workers, k.controlPlanes) {
 		k.rollbackNode(m, api)
@@ -80,13 +90,15 @@ func (k *kubernetes) planRollback(lossy bool) {
 	if k.world.APIReachable {
 		rollbackAPI()
 	}
-	k.clusterStep("etcd", KindEtcd, k.stale(RoleEtcdA, RoleEtcdB) && (!lossy || k.restoresWithNewerEtcd()), k.apiRisk(), k.cluster("apiserver"))
+	if !k.several() {
+		k.clusterStep("etcd", KindEtcd, k.stale(RoleEtcdA, RoleEtcdB) && (!lossy || k.restoresWithNewerEtcd()), k.apiRisk(), k.cluster("apiserver"))
+	}
 	for _, m := range k.machines {
 		if lossy || !m.ControlPlane || !k.handsOver() {
-			k.role(m, RoleAPIProxy, k.apiRisk(), k.id(m, "programs"), k.cluster("apiserver"))
+			k.role(m, RoleAPIProxy, k.apiRisk(), append([]StepID{k.id(m, "programs")}, k.ofControlPlane("apiserver")...)...)
 		}
 	}
-	all := slices.Concat([]StepID{k.cluster("apiserver"), k.cluster("etcd")}, each(k, k.machines, "uncordon"),
+	all := slices.Concat(k.ofControlPlane("apiserver"), k.ofControlPlane("etcd"), each(k, k.machines, "uncordon"),
 		each(k, k.machines, string(RoleAPIProxy)), each(k, k.controlPlanes, string(RoleControllerManager)), each(k, k.controlPlanes, string(RoleScheduler)))
 	k.clusterStep("bootstrap", KindBootstrap, true, pai.RiskNone, all...)
 	k.clusterStep("dns", KindDNS, true, pai.RiskNone, append(each(k, k.machines, "images"), k.cluster("bootstrap"))...)
@@ -106,6 +118,10 @@ func (k *kubernetes) rollbackAPI() {
 			k.role(m, RoleAPIProxy, k.apiRisk(), k.id(m, "programs"))
 		}
 		barrier = slices.Concat(barrier, each(k, k.controlPlanes, string(RoleAPIProxy)), each(k, k.machines, "uncordon"))
+	}
+	if k.several() {
+		k.rollbackEach(barrier)
+		return
 	}
 	k.clusterStep("apiserver", KindAPIServer, k.stale(RoleAPIServerA, RoleAPIServerB), k.apiRisk(), barrier...)
 }
@@ -160,11 +176,13 @@ func (k *kubernetes) restoresWithNewerEtcd() bool {
 // stale reports whether one of two slots is linked to, or runs, a version that
 // must be rolled back, or none of them has the version that stays.
 func (k *kubernetes) stale(a, b Role) bool {
-	return slices.ContainsFunc(k.controlPlanes, func(m MachineState) bool {
-		newer := func(r Role) bool {
-			s := m.Roles[r]
-			return (s.Link != "" && !k.suits(r, s.Link)) || (s.Running != "" && !k.suits(r, s.Running))
-		}
-		return newer(a) || newer(b) || (!k.has(m, a) && !k.has(m, b))
-	})
+	return slices.ContainsFunc(k.controlPlanes, func(m MachineState) bool { return k.staleOn(m, a, b) })
+}
+
+func (k *kubernetes) staleOn(m MachineState, a, b Role) bool {
+	newer := func(r Role) bool {
+		s := m.Roles[r]
+		return (s.Link != "" && !k.suits(r, s.Link)) || (s.Running != "" && !k.suits(r, s.Running))
+	}
+	return newer(a) || newer(b) || (!k.has(m, a) && !k.has(m, b))
 }

@@ -12,7 +12,8 @@ import (
 // StepID names a step, and is the same in every plan that contains the step:
 //
 //	kubernetes/<version>/machine/<name>/<what>   one machine on its way to a Kubernetes version
-//	kubernetes/<version>/cluster/<what>          the control plane on its way there
+//	kubernetes/<version>/cluster/<what>          the control plane on its way there; with several machines
+//	                                             of it, etcd and the API server are steps of these
 //	services/<release>/machine/<name>/images     the images that the services of a release need
 //	services/<release>/<service>                 one service on its way to a release
 //	services/<release>/migrate/<what>            something that PAI stores, in the form of a release
@@ -97,6 +98,31 @@ func (s Step) Back() bool { return s.To != "" && pai.CompareVersions(s.To, s.Fro
 // which must not start before the machines that it could not serve are upgraded.
 func (s Step) StartsAPIServer() bool {
 	return s.APIServerAs != "" || s.Kind.Traits().StartsAPIServer
+}
+
+// StartsMember reports whether the step starts the etcd of one machine of several, with its
+// data or as a learner. It stops nothing, and members that were stopped need each other.
+func (s Step) StartsMember() bool { return s.Kind == KindEtcd && s.Target != "" && s.From == "" }
+
+// TakesTurn reports whether the step changes what serves the API on a control-plane machine.
+// Where there are several of these machines, one such step runs at a time.
+func (s Step) TakesTurn() bool {
+	if s.Kind == KindRole {
+		return electing(s.Role)
+	}
+	return kinds[s.Kind].ControlPlane && !s.StartsMember()
+}
+
+// StopsControlPlane reports whether the step can stop an etcd, an API server, or a
+// control-plane machine, if it is one of several: all others must be healthy then.
+func (s Step) StopsControlPlane() bool {
+	switch s.Kind {
+	case KindEtcd, KindAPIServer:
+		return s.Target != "" && s.From != ""
+	case KindCommit, KindClean:
+		return s.Target != ""
+	}
+	return false
 }
 
 // Reserves reports whether the step gives a kubelet the reservations of its version.

@@ -34,6 +34,9 @@ type World struct {
 	Schema int `json:"schema,omitempty"`
 	// Unconfigured is what runs without being in the configuration.
 	Unconfigured Unconfigured `json:"unconfigured"`
+	// LocalEndpoints is set if pods reach the API through the API address, which each
+	// machine has itself. In a cluster with one control-plane machine, they reach that machine.
+	LocalEndpoints bool `json:"localEndpoints,omitempty"`
 }
 
 // MachineState is one machine of the configuration as it was observed.
@@ -41,6 +44,9 @@ type MachineState struct {
 	Name         string `json:"name"`
 	Address      string `json:"address"`
 	ControlPlane bool   `json:"controlPlane"`
+	// Member is what the machine is in etcd. It is also known of an unreachable machine if
+	// another control-plane machine could be asked.
+	Member Membership `json:"member,omitempty"`
 	// Kind is the kind of the machine in the configuration.
 	Kind MachineKind `json:"kind,omitzero"`
 	// Maintenance is the record of the machine in maintenance; nil if it is not.
@@ -79,6 +85,9 @@ type RoleState struct {
 	// Emulates is the upstream minor ("1.35") that the program behaves as; empty
 	// where it behaves as its own.
 	Emulates string `json:"emulates,omitempty"`
+	// Elects is set if a controller manager or a scheduler works only while it is the leader
+	// of all machines.
+	Elects bool `json:"elects,omitempty"`
 	Digests
 }
 

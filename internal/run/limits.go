@@ -33,6 +33,10 @@ func (l *limits) classOf(s plan.Step) class {
 	onMachine := subject == plan.SubjectMachine && s.Target != ""
 	ofControlPlane := subject == plan.SubjectCluster || (onMachine && (len(l.controlPlanes) == 0 || slices.Contains(l.controlPlanes, s.Target)))
 	switch {
+	case s.StartsMember():
+		return class{}
+	case len(l.controlPlanes) > 1 && s.TakesTurn():
+		return class{controlPlane: true}
 	case s.Risk == pai.RiskNone:
 		return class{}
 	case s.Risk == pai.RiskAPI && onMachine:
