@@ -103,7 +103,7 @@ func Doers(d Deps) plan.Doers {
 		plan.KindRemoveNode:  nodeRemover{c},
 		plan.KindClean:       doer{c, c.cleanDone, c.clean},
 		plan.KindPKI:         doer{c, c.pkiDone, c.pki},
-		plan.KindSharedKeys:  severalControlPlanes{},
+		plan.KindSharedKeys:  doer{c, c.sharedKeysDone, c.sharedKeys},
 		plan.KindVoters:      severalControlPlanes{},
 		plan.KindSnapshot:    doer{c, c.snapshotDone, c.snapshot},
 		plan.KindEtcd:        withDiff{doer{c, c.etcdDone, c.etcd}, c.diffFiles},

@@ -24,6 +24,12 @@ func slotsWithData(ctx context.Context, h machine.Host) ([]layout.Slot, error) {
 	return have, nil
 }
 
+// HasEtcdData reports whether a machine has the data of a member of etcd, in either slot.
+func HasEtcdData(ctx context.Context, h machine.Host) (bool, error) {
+	have, err := slotsWithData(ctx, h)
+	return len(have) > 0, err
+}
+
 // recoverBoth brings etcd back if both slots have data, because the cluster was
 // cleaned during a handover. Only etcd knows which slot has all data, and the
 // wrong one would lose the last writes. So both start, a slot that responds lists

@@ -62,7 +62,7 @@ func isPrepared(p *inspect.Preparation) bool {
 }
 
 func stateOf(r inspect.Role) plan.RoleState {
-	return plan.RoleState{Link: pai.KubernetesVersion(r.Link), Running: versionOfProgram(r.Program), Emulates: r.Emulates,
+	return plan.RoleState{Link: pai.KubernetesVersion(r.Link), Running: versionOfProgram(r.Program), Emulates: r.Emulates, Elects: r.Elects,
 		Digests: plan.Digests{Programs: r.Programs, Settings: settingsOf(r)}}
 }
 

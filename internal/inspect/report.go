@@ -215,6 +215,9 @@ type Role struct {
 	// Emulates is the minor version that the program behaves as, or that it will
 	// behave as when it starts.
 	Emulates string `json:"emulates,omitempty"`
+	// Elects is set if the program works only while it is the leader of all machines, or
+	// will when it starts.
+	Elects bool `json:"elects,omitempty"`
 
 	// Settings is the digest of the settings that the running process was
 	// started with, as its environment has it. DiskSettings is the digest of the

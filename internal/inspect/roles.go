@@ -105,7 +105,7 @@ func (i *inspection) role(r layout.Role, link string, u unit) (role Role, err er
 		}
 	}
 	role.PID = 0
-	role.Emulates, err = i.nextEmulated(r, link)
+	role.Emulates, role.Elects, err = i.nextFlags(r, link)
 	return role, err
 }
 
@@ -149,6 +149,7 @@ func (i *inspection) process(role *Role, r layout.Role) (bool, error) {
 		return false, err
 	}
 	role.Program, role.Emulates = program, valueOf(command, "--emulated-version=")
+	role.Elects = valueOf(command, "--leader-elect=") == "true"
 	role.ProgramDigest, err = i.digests.of(i.open(proc + "/exe"))
 	i.problem(i.plain(err), string(Roles), string(r), "program")
 	environment, err := i.read(proc + "/environ")
@@ -167,21 +168,25 @@ func valueOf(words []byte, prefix string) string {
 	return ""
 }
 
-var emulatedVersion = regexp.MustCompile(`--emulated-version=([0-9.]*)`)
+var (
+	emulatedVersion = regexp.MustCompile(`--emulated-version=([0-9.]*)`)
+	leaderElect     = regexp.MustCompile(`--leader-elect=true\b`)
+)
 
-// nextEmulated is the version that a stopped role will behave as.
-func (i *inspection) nextEmulated(r layout.Role, link string) (string, error) {
+// nextFlags is the version that a stopped role will behave as, and whether it will elect a
+// leader.
+func (i *inspection) nextFlags(r layout.Role, link string) (emulates string, elects bool, err error) {
 	if link == "" {
-		return "", nil
+		return "", false, nil
 	}
 	script, err := i.read(layout.RunScript(link, r))
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
+		return "", false, nil
 	}
 	if found := emulatedVersion.FindSubmatch(script); found != nil {
-		return string(found[1]), nil
+		emulates = string(found[1])
 	}
-	return "", err
+	return emulates, leaderElect.Match(script), err
 }
 
 // diskSettings is the digest of the settings that a role would start with, and

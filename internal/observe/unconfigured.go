@@ -2,6 +2,7 @@ package observe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -33,17 +34,23 @@ func readUnconfigured(ctx context.Context, src Source, w *plan.World) {
 	} else {
 		u.Machines = unconfiguredMachines(string(data), list)
 	}
+	withData := etcdData(ctx, src)
 	if w.ClusterID == "" && !etcdRuns(w.Machines) {
 		u.EtcdMembers = []plan.UnconfiguredMember{} // no cluster yet
+		addMemberships(w, src, nil, errNoCluster, withData)
 		return
 	}
-	members, err := etcd.ListMembers(ctx, host)
+	members, err := readMembers(ctx, src)
+	addMemberships(w, src, members, err, withData)
 	if err != nil {
 		u.EtcdError = err.Error()
 		return
 	}
 	u.EtcdMembers = unconfiguredMembers(members, list)
 }
+
+// errNoCluster is why there are no members to read before a first boot.
+var errNoCluster = errors.New("no etcd runs")
 
 func etcdRuns(machines []plan.MachineState) bool {
 	return slices.ContainsFunc(machines, func(m plan.MachineState) bool {
