@@ -82,9 +82,9 @@ func (e *Env) maintained(ctx context.Context, dir string) (map[string]pai.Mainte
 		return nil, err
 	}
 	defer s.Close()
-	host, err := s.ControlPlane()
+	records, err := s.Records()
 	if err != nil {
 		return nil, err
 	}
-	return cluster.Maintained(ctx, host)
+	return cluster.Maintained(ctx, records)
 }

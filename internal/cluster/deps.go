@@ -44,6 +44,8 @@ type Deps struct {
 	// Seed names the control-plane machine that stands for all; see Seed. It can be empty
 	// where there is one.
 	Seed string
+	// Records are those of the cluster; nil for those of the one control-plane machine.
+	Records Records
 	// Bundle has the programs and images. It is nil for steps that only remove.
 	Bundle BundleContent
 	// Kube returns a client of the API.

@@ -148,11 +148,11 @@ func dnsReplicas(machines int) int { return min(machines, 2) }
 // not start if the resolver does not exist. Machines in maintenance are not asked: it does
 // not start there, and a new disk has no resolver, or nothing that can be asked.
 func (c *cluster) allHaveResolver(ctx context.Context, change machineChange) (bool, error) {
-	control, _, err := c.controlPlane()
+	records, err := c.records()
 	if err != nil {
 		return false, err
 	}
-	maintained, err := Maintained(ctx, control)
+	maintained, err := Maintained(ctx, records)
 	if err != nil {
 		return false, err
 	}

@@ -15,7 +15,6 @@ import (
 
 	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/layout"
-	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
 )
@@ -26,29 +25,29 @@ type maintenanceRecords struct {
 	Machines map[string]pai.Maintenance `json:"machines"`
 }
 
-// Maintained reads the machines in maintenance, by name, from a control-plane machine.
-func Maintained(ctx context.Context, host machine.Host) (map[string]pai.Maintenance, error) {
-	data, err := host.ReadFile(ctx, layout.MaintenanceFile)
+// Maintained reads the machines in maintenance, by name.
+func Maintained(ctx context.Context, records Records) (map[string]pai.Maintenance, error) {
+	data, err := records.ReadFile(ctx, layout.MaintenanceFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the machines in maintenance on %s: %w", host.Name(), err)
+		return nil, fmt.Errorf("read the machines in maintenance: %w", err)
 	}
 	var r maintenanceRecords
 	if err := json.Unmarshal(data, &r); err != nil {
-		return nil, fmt.Errorf("read the machines in maintenance on %s (%s): %w", host.Name(), layout.MaintenanceFile, err)
+		return nil, fmt.Errorf("read the machines in maintenance (%s): %w", layout.MaintenanceFile, err)
 	}
 	return r.Machines, nil
 }
 
 // changeMaintenance changes the record. The operation holds the lock of the cluster.
 func (c *cluster) changeMaintenance(ctx context.Context, change func(map[string]pai.Maintenance)) error {
-	h, _, err := c.controlPlane()
+	records, err := c.records()
 	if err != nil {
 		return err
 	}
-	all, err := Maintained(ctx, h)
+	all, err := Maintained(ctx, records)
 	if err != nil {
 		return err
 	}
@@ -60,7 +59,7 @@ func (c *cluster) changeMaintenance(ctx context.Context, change func(map[string]
 	if err != nil {
 		return err
 	}
-	if err := h.WriteFile(ctx, layout.MaintenanceFile, append(data, '\n'), 0o644); err != nil {
+	if err := records.WriteFile(ctx, layout.MaintenanceFile, append(data, '\n'), 0o644); err != nil {
 		return fmt.Errorf("record the machines in maintenance: %w", err)
 	}
 	return nil
@@ -68,11 +67,11 @@ func (c *cluster) changeMaintenance(ctx context.Context, change func(map[string]
 
 // isRecorded reports whether a machine is recorded as in maintenance.
 func (c *cluster) isRecorded(ctx context.Context, name string) (bool, error) {
-	h, _, err := c.controlPlane()
+	records, err := c.records()
 	if err != nil {
 		return false, err
 	}
-	all, err := Maintained(ctx, h)
+	all, err := Maintained(ctx, records)
 	_, found := all[name]
 	return found, err
 }
@@ -210,8 +209,8 @@ func (c maintainer) Do(ctx context.Context, s plan.Step) error {
 // Its snapshot can be older than a maintenance, and jobs would start there; or a machine
 // that is in maintenance in the snapshot has returned, and no job would. A machine that
 // waits for its jobs in the snapshot stays cordoned: it has no record, and might still wait.
-func (c *cluster) markMaintained(ctx context.Context, h machine.Host) error {
-	all, nodes, err := c.recordsAndNodes(ctx, h)
+func (c *cluster) markMaintained(ctx context.Context) error {
+	all, nodes, err := c.recordsAndNodes(ctx)
 	if err != nil {
 		return err
 	}
@@ -246,8 +245,12 @@ func hasMarksOf(n *corev1.Node, recorded bool) bool {
 }
 
 // recordsAndNodes are the machines in maintenance, as recorded, and all nodes.
-func (c *cluster) recordsAndNodes(ctx context.Context, h machine.Host) (map[string]pai.Maintenance, []corev1.Node, error) {
-	all, err := Maintained(ctx, h)
+func (c *cluster) recordsAndNodes(ctx context.Context) (map[string]pai.Maintenance, []corev1.Node, error) {
+	records, err := c.records()
+	if err != nil {
+		return nil, nil, err
+	}
+	all, err := Maintained(ctx, records)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -275,11 +278,7 @@ func (d withMarks) Done(ctx context.Context, s plan.Step) (bool, error) {
 	if ok, err := d.Doer.Done(ctx, s); err != nil || !ok {
 		return false, err
 	}
-	h, _, err := d.cluster.controlPlane()
-	if err != nil {
-		return false, err
-	}
-	all, nodes, err := d.cluster.recordsAndNodes(ctx, h)
+	all, nodes, err := d.cluster.recordsAndNodes(ctx)
 	for i := range nodes {
 		if _, recorded := all[nodes[i].Name]; !hasMarksOf(&nodes[i], recorded) {
 			return false, err

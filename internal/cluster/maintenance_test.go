@@ -233,7 +233,7 @@ func TestRestoredEtcdKeepsTheMaintenance(t *testing.T) {
 	t.Parallel()
 	c, _, state := maintenanceCluster(t, maintenanceNode("pai-2", `"`+pai.AnnotationCordoned+`":"op-0"`, ""))
 	c.hosts["pai-1"].Write(layout.MaintenanceFile, `{"machines":{"pai-2":{"since":"2026-11-27T09:00:00Z","by":"ann@ops","operation":"op-1"},"gone":{}}}`)
-	if err := (&cluster{Deps: c.deps}).markMaintained(t.Context(), c.deps.Hosts["pai-1"]); err != nil {
+	if err := (&cluster{Deps: c.deps}).markMaintained(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	n, _ := state()
@@ -258,7 +258,7 @@ func TestRestoredEtcdEndsTheMaintenanceOfAReturnedMachine(t *testing.T) {
 		if ok, err := done.Done(t.Context(), plan.Step{}); err != nil || ok != waits {
 			t.Errorf("%s: got done %v, %v, want %v", what, ok, err, waits)
 		}
-		if err := done.cluster.markMaintained(t.Context(), c.deps.Hosts["pai-1"]); err != nil {
+		if err := done.cluster.markMaintained(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		n, _ = state()
@@ -301,7 +301,7 @@ func TestRestoreIsDoneWithMarks(t *testing.T) {
 	if done(true) {
 		t.Error("got done without marks")
 	}
-	if err := cl.markMaintained(t.Context(), c.deps.Hosts["pai-1"]); err != nil || !done(true) || done(false) {
+	if err := cl.markMaintained(t.Context()); err != nil || !done(true) || done(false) {
 		t.Errorf("got %v, and not done with marks", err)
 	}
 	marked, _ := state()

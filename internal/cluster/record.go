@@ -29,7 +29,7 @@ type record struct {
 	Services pai.ServicesVersion `json:"services"`
 }
 
-func (c *cluster) recordDone(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) (bool, error) {
+func (c *cluster) recordDone(ctx context.Context, _ machine.Host, _ config.Machine, s plan.Step) (bool, error) {
 	want, k, err := c.nextRecord(ctx, s)
 	if err != nil {
 		return false, err
@@ -38,7 +38,11 @@ func (c *cluster) recordDone(ctx context.Context, h machine.Host, _ config.Machi
 	if err != nil || inAPI != want {
 		return false, err
 	}
-	data, err := h.ReadFile(ctx, layout.ClusterRecordFile)
+	records, err := c.records()
+	if err != nil {
+		return false, err
+	}
+	data, err := records.ReadFile(ctx, layout.ClusterRecordFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -52,7 +56,7 @@ func (c *cluster) recordDone(ctx context.Context, h machine.Host, _ config.Machi
 	return inFile == want, nil
 }
 
-func (c *cluster) record(ctx context.Context, h machine.Host, _ config.Machine, s plan.Step) error {
+func (c *cluster) record(ctx context.Context, _ machine.Host, _ config.Machine, s plan.Step) error {
 	want, k, err := c.nextRecord(ctx, s)
 	if err != nil {
 		return err
@@ -61,7 +65,11 @@ func (c *cluster) record(ctx context.Context, h machine.Host, _ config.Machine, 
 	if err != nil {
 		return err
 	}
-	if err := h.WriteFile(ctx, layout.ClusterRecordFile, append(data, '\n'), 0o644); err != nil {
+	records, err := c.records()
+	if err != nil {
+		return err
+	}
+	if err := records.WriteFile(ctx, layout.ClusterRecordFile, append(data, '\n'), 0o644); err != nil {
 		return fmt.Errorf("record what the cluster runs: %w", err)
 	}
 	object := &unstructured.Unstructured{Object: map[string]any{
@@ -109,20 +117,20 @@ func readRecord(ctx context.Context, k *kube.Client) (record, error) {
 	}, nil
 }
 
-// Recorded reads the record on a control-plane machine: the cluster ID, and the
-// Kubernetes and services that were deployed last. All are empty before the first
+// Recorded reads the record of the cluster: its ID, and the Kubernetes and services that
+// were deployed last. All are empty before the first
 // boot and after a clean with --delete-data.
-func Recorded(ctx context.Context, host machine.Host) (clusterID string, pair pai.Pair, err error) {
-	data, err := host.ReadFile(ctx, layout.ClusterRecordFile)
+func Recorded(ctx context.Context, records Records) (clusterID string, pair pai.Pair, err error) {
+	data, err := records.ReadFile(ctx, layout.ClusterRecordFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", pai.Pair{}, nil
 	}
 	if err != nil {
-		return "", pai.Pair{}, fmt.Errorf("read the record of the cluster on %s: %w", host.Name(), err)
+		return "", pai.Pair{}, fmt.Errorf("read the record of the cluster: %w", err)
 	}
 	var r record
 	if err := json.Unmarshal(data, &r); err != nil {
-		return "", pai.Pair{}, fmt.Errorf("read the record of the cluster on %s (%s): %w", host.Name(), layout.ClusterRecordFile, err)
+		return "", pai.Pair{}, fmt.Errorf("read the record of the cluster (%s): %w", layout.ClusterRecordFile, err)
 	}
 	return r.ClusterID, pai.Pair{Services: r.Services, Kubernetes: r.Kubernetes}, nil
 }

@@ -8,7 +8,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/plan"
 	"pai.dev/pai/internal/poll"
 )
@@ -20,9 +19,13 @@ const reportTimeout = time.Minute
 // awaitReports waits until the kubelets have reported their versions. A restored
 // API shows the state of the snapshot, with old kubelet versions. Unreachable
 // machines are skipped: their nodes become NotReady. So are those in maintenance.
-func (c *cluster) awaitReports(ctx context.Context, control machine.Host) error {
+func (c *cluster) awaitReports(ctx context.Context) error {
 	versions := map[string]string{} // of upstream, by node
-	maintained, err := Maintained(ctx, control)
+	records, err := c.records()
+	if err != nil {
+		return err
+	}
+	maintained, err := Maintained(ctx, records)
 	if err != nil {
 		return err
 	}

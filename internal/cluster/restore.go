@@ -81,10 +81,10 @@ func (c *cluster) restore(ctx context.Context, h machine.Host, m config.Machine,
 	if err := c.apiServer(ctx, h, m, s); err != nil {
 		return err
 	}
-	if err := c.markMaintained(ctx, h); err != nil {
+	if err := c.markMaintained(ctx); err != nil {
 		return err
 	}
-	return c.awaitReports(ctx, h)
+	return c.awaitReports(ctx)
 }
 
 // restoreEtcd starts the etcd of a version on what was in etcd before the commit. If an

@@ -34,11 +34,11 @@ func Push(ctx context.Context, s *session.Session, reason string, over int) (n i
 
 // checkCluster refuses machines that carry another cluster.
 func checkCluster(ctx context.Context, s *session.Session) error {
-	host, err := s.ControlPlane()
+	records, err := s.Records()
 	if err != nil {
 		return err
 	}
-	id, _, err := cluster.Recorded(ctx, host)
+	id, _, err := cluster.Recorded(ctx, records)
 	if err != nil {
 		return err
 	}

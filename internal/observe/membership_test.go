@@ -40,10 +40,10 @@ func TestMemberships(t *testing.T) {
 			want: "voter learner  "},
 		"a handover while another joins": {list: machines[:2], members: etcd.Members{member(0, layout.SlotA, false), member(0, layout.SlotB, true), member(1, layout.SlotA, true)},
 			want: "voter learner"},
-		"before a first boot":                {list: machines, err: silent, data: map[string]bool{"cp-1": false, "cp-2": false, "cp-3": false}, want: "   "},
-		"all are stopped":                    {list: machines, err: silent, data: map[string]bool{"cp-1": true, "cp-2": true, "cp-3": true}, want: "stopped stopped stopped "},
-		"one lost its disk, two are stopped": {list: machines, err: silent, data: map[string]bool{"cp-1": false, "cp-2": true, "cp-3": true}, want: "unknown stopped stopped "},
-		"one is unreachable before a boot":   {list: machines, err: silent, data: map[string]bool{"cp-1": false, "cp-2": false}, want: "  unknown "},
+		"before a first boot":                            {list: machines, err: silent, data: map[string]bool{"cp-1": false, "cp-2": false, "cp-3": false}, want: "   "},
+		"all are stopped":                                {list: machines, err: silent, data: map[string]bool{"cp-1": true, "cp-2": true, "cp-3": true}, want: "stopped stopped stopped "},
+		"one lost its disk, two are stopped":             {list: machines, err: silent, data: map[string]bool{"cp-1": false, "cp-2": true, "cp-3": true}, want: "unknown stopped stopped "},
+		"one is unreachable before a boot":               {list: machines, err: silent, data: map[string]bool{"cp-1": false, "cp-2": false}, want: "  unknown "},
 		"a worker is a member of a cluster that shrinks": {list: one, members: etcd.Members{member(0, layout.SlotA, false), member(1, layout.SlotA, false)}, want: "voter voter"},
 	} {
 		t.Run(name, func(t *testing.T) {

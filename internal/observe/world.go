@@ -37,6 +37,8 @@ type Source struct {
 	// Seed names the control-plane machine that stands for all; see cluster.Seed. It can
 	// be empty where there is one.
 	Seed string
+	// Records are those of the cluster; nil for those of the one control-plane machine.
+	Records cluster.Records
 	// Operator is the key of the operator; nil if this host has none yet.
 	Operator ed25519.PublicKey
 	// Kube returns a client, or an error if there is no cluster or its API server
@@ -80,20 +82,23 @@ func World(ctx context.Context, src Source) (plan.World, error) {
 }
 
 // readRecord reads the cluster ID, the recorded versions, and the machines in
-// maintenance from the control-plane machine, which also works during an API outage.
+// maintenance which also works during an API outage.
 func readRecord(ctx context.Context, src Source, w *plan.World) error {
-	host := src.Hosts[src.seed()]
-	if host == nil {
+	records := src.Records
+	if host := src.Hosts[src.seed()]; records == nil && host != nil {
+		records = host
+	}
+	if records == nil {
 		return nil // the result has the machine as unreachable
 	}
 	ctx, cancel := context.WithTimeout(ctx, machineTimeout)
 	defer cancel()
-	id, pair, err := cluster.Recorded(ctx, host)
+	id, pair, err := cluster.Recorded(ctx, records)
 	w.ClusterID, w.Current.Kubernetes, w.RecordedServices = id, pair.Kubernetes, pair.Services
 	if err != nil {
 		return err
 	}
-	maintained, err := cluster.Maintained(ctx, host)
+	maintained, err := cluster.Maintained(ctx, records)
 	for i, m := range w.Machines {
 		if record, found := maintained[m.Name]; found {
 			w.Machines[i].Maintenance = &record

@@ -81,7 +81,11 @@ func (o *operation) allDoers(onMachines cluster.Deps, inCluster service.Deps) pl
 }
 
 func machineDeps(s *session.Session) cluster.Deps {
-	return cluster.Deps{Config: s.Config, Hosts: s.Hosts, Seed: s.Seed().Hostname, Kube: s.Kube, Progress: s.Progressf,
+	records, err := s.Records()
+	if err != nil {
+		records = nil // each step that needs them fails
+	}
+	return cluster.Deps{Config: s.Config, Records: records, Hosts: s.Hosts, Seed: s.Seed().Hostname, Kube: s.Kube, Progress: s.Progressf,
 		OperatorKey: func() (ed25519.PrivateKey, error) { return release.EnsureKey(release.KeyFile(s.Dirs.State)) }}
 }
 

@@ -17,7 +17,11 @@ import (
 
 // Observe reads the state of the cluster.
 func Observe(ctx context.Context, s *session.Session) (plan.World, error) {
-	w, err := observe.World(ctx, observe.Source{Config: s.Config, Releases: s.Releases, Hosts: s.Hosts, Seed: s.Seed().Hostname, Kube: s.Kube, Operator: operatorOf(s)})
+	records, err := s.Records()
+	if err != nil {
+		records = nil // the result has the machine as unreachable
+	}
+	w, err := observe.World(ctx, observe.Source{Config: s.Config, Records: records, Releases: s.Releases, Hosts: s.Hosts, Seed: s.Seed().Hostname, Kube: s.Kube, Operator: operatorOf(s)})
 	if err != nil {
 		return w, err
 	}

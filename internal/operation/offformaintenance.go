@@ -16,11 +16,11 @@ const leftForMaintenance = "in maintenance and unreachable; left as it is"
 // the control plane cannot be read, no machine is.
 func OffForMaintenance(ctx context.Context, s *session.Session) (map[string]bool, error) {
 	off := map[string]bool{}
-	control := s.Hosts[s.Seed().Hostname]
-	if control == nil {
+	records, err := s.Records()
+	if err != nil {
 		return off, nil
 	}
-	maintained, err := cluster.Maintained(ctx, control)
+	maintained, err := cluster.Maintained(ctx, records)
 	if err != nil {
 		return nil, err
 	}

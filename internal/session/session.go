@@ -162,6 +162,9 @@ func (s *Session) ControlPlane() (machine.Host, error) {
 		"control-plane machine %s is unreachable", m.Hostname)
 }
 
+// Records say what the cluster runs and which machines are in maintenance.
+func (s *Session) Records() (cluster.Records, error) { return s.ControlPlane() }
+
 // Revisions is the store of the configuration's revisions.
 func (s *Session) Revisions() (*revision.Store, error) {
 	host, err := s.ControlPlane()
