@@ -2,23 +2,23 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
-	"errors"
-	"fmt"
 	"log"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// backend is one API server and the connections that it serves. It is removed
-// after `fall` failed checks in a row and added again after `rise` successful
-// ones; the first check decides alone. A backend that refuses a connection gets
-// no new ones at once, because its process has ended or is about to. Otherwise
-// a server that restarts within `fall` checks would get requests before it has
+// backend is one API server, or the proxy of a machine that has some, and the connections
+// that it serves. Its rules say after which failed checks it is removed; it is added again
+// after `rise` successful ones, and the first check decides alone. A backend that refuses a
+// connection gets no new ones at once, because its process has ended or is about to.
+// Otherwise a server that restarts within `fall` checks would get requests before it has
 // loaded its access rules, and would forbid what is allowed. Its open
 // connections stay: a stopping server still answers on them.
 type backend struct {
@@ -27,6 +27,7 @@ type backend struct {
 	stop    context.CancelFunc
 
 	mu       sync.Mutex
+	rules    rules
 	checked  bool
 	ready    bool
 	draining bool
@@ -36,51 +37,44 @@ type backend struct {
 	changed  func() // called when ready or draining might have changed
 }
 
-func startBackend(address, serverName string, roots *x509.CertPool, t timings, changed func()) *backend {
+func startBackend(address string, r rules, serverName string, roots *x509.CertPool, t timings, changed func()) *backend {
 	ctx, cancel := context.WithCancel(context.Background())
-	b := &backend{address: address, timings: t, stop: cancel, conns: map[net.Conn]bool{}, changed: changed}
-	client := &http.Client{
-		Timeout: t.checkTimeout,
-		// Each check opens a new connection, like a new client.
-		Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: serverName}},
-	}
-	go b.check(ctx, client)
+	b := &backend{address: address, rules: r, timings: t, stop: cancel, conns: map[net.Conn]bool{}, changed: changed}
+	go b.check(ctx, newCheckClient(serverName, roots, t))
 	return b
 }
 
 func (b *backend) check(ctx context.Context, client *http.Client) {
 	for {
-		b.record(checkReady(ctx, client, b.address))
-		pause := b.timings.interval
-		if !b.usable() {
-			pause = b.timings.downInterval
-		}
+		began := time.Now()
+		b.record(b.checkOnce(ctx, client))
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(pause):
+		case <-time.After(b.pause(time.Since(began))):
 		}
 	}
 }
 
-func checkReady(ctx context.Context, client *http.Client, address string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+address+"/readyz", nil)
-	if err != nil {
-		return err
+func (b *backend) checkOnce(ctx context.Context, client *http.Client) error {
+	if b.isRemote() {
+		return checkAccepts(ctx, b.address, b.timings.remoteTimeout)
 	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return err
-	}
-	resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("/readyz says %s", resp.Status)
-	}
-	return nil
+	return checkReady(ctx, client, b.address)
 }
 
-// refused reports whether no process listened.
-func refused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
+// pause is the time until the next check, after one that took some. Checks of other machines
+// begin every interval, so that it takes no longer to notice one that is dead.
+func (b *backend) pause(took time.Duration) time.Duration {
+	switch {
+	case b.isRemote():
+		return max(0, b.timings.interval-took)
+	case b.usable():
+		return b.timings.interval
+	default:
+		return b.timings.downInterval
+	}
+}
 
 // record counts one check, or one refused connection.
 func (b *backend) record(err error) {
@@ -91,25 +85,33 @@ func (b *backend) record(err error) {
 		b.streak = 0
 		return
 	}
-	b.streak++
-	need := b.timings.fall
-	switch {
-	case ok:
-		need = b.timings.rise
-	case refused(err):
-		need = 1
+	need, cut := b.rules.rise(b.timings), false
+	if !ok {
+		need, cut = b.rules.verdict(err, b.timings)
 	}
-	if b.checked && b.streak < need {
-		return
+	if b.checked {
+		if !ok && need == stay {
+			return
+		}
+		if b.streak++; b.streak < need {
+			return
+		}
 	}
 	if ok != b.ready {
 		log.Printf("%s: ready %v", b.address, ok)
 	}
 	b.checked, b.ready, b.streak = true, ok, 0
-	if !ok && !refused(err) {
+	if cut {
 		b.closeConns()
 	}
 	b.changed()
+}
+
+// setRules changes the rules for the next checks. The connections stay.
+func (b *backend) setRules(r rules) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.rules = r
 }
 
 // setDraining starts or ends draining. Connections that are still open at the
@@ -143,6 +145,55 @@ func (b *backend) usable() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.ready && !b.draining
+}
+
+// unknown reports whether no check has ended yet.
+func (b *backend) unknown() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.checked
+}
+
+func (b *backend) isRemote() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.rules == remote
+}
+
+// dial opens a connection for a client.
+func (b *backend) dial(ctx context.Context, source netip.Addr) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: b.timings.dial}
+	if from := localFor(source, b.address); from != nil {
+		dialer.LocalAddr = from
+	}
+	if b.isRemote() {
+		noticeDeath(&dialer)
+	}
+	c, err := dialer.DialContext(ctx, "tcp", b.address)
+	if err != nil && refused(err) {
+		b.record(err)
+	}
+	return c, err
+}
+
+// deadAfter is how long the kernel waits for an acknowledgment of another machine, which it
+// asks for every second also while nothing is sent. The checks notice a dead machine earlier,
+// unless it refused connections before it died.
+const deadAfter = 5 * time.Second
+
+// noticeDeath makes the kernel end a connection to a machine that has died.
+func noticeDeath(d *net.Dialer) {
+	d.KeepAliveConfig = net.KeepAliveConfig{Enable: true, Idle: time.Second, Interval: time.Second, Count: int(deadAfter / time.Second)}
+	d.Control = func(_, _ string, raw syscall.RawConn) error {
+		var set error
+		err := raw.Control(func(fd uintptr) {
+			set = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(deadAfter.Milliseconds()))
+		})
+		if err != nil {
+			return err
+		}
+		return set
+	}
 }
 
 // add registers a connection. It returns false if the backend accepts none.

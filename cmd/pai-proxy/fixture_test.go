@@ -71,7 +71,9 @@ func (a *authority) issue(t *testing.T, name string) tls.Certificate {
 // apiServer is a real TLS server that says its name, with a /readyz.
 type apiServer struct {
 	*httptest.Server
-	ready atomic.Bool
+	ready    atomic.Bool
+	stopping atomic.Bool // it was asked to stop, and still serves
+	hangs    atomic.Bool // it answers no check in time
 }
 
 func startAPIServer(t *testing.T, a *authority, certName, says string) *apiServer {
@@ -89,7 +91,15 @@ func startAPIServer(t *testing.T, a *authority, certName, says string) *apiServe
 func serveAPI(t *testing.T, a *authority, s *apiServer, l net.Listener, certName, says string) {
 	t.Helper()
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/readyz" && !s.ready.Load() {
+		switch {
+		case r.URL.Path != "/readyz":
+		case s.hangs.Load():
+			<-r.Context().Done()
+			return
+		case s.stopping.Load():
+			http.Error(w, "[+]ping ok\n[-]shutdown failed: reason withheld\nreadyz check failed", http.StatusInternalServerError)
+			return
+		case !s.ready.Load():
 			w.WriteHeader(http.StatusInternalServerError)
 			return
 		}
@@ -112,6 +122,7 @@ const longTimeout = time.Minute
 func testTimings() timings {
 	return timings{
 		interval: 20 * time.Millisecond, downInterval: 10 * time.Millisecond, checkTimeout: longTimeout,
+		remoteTimeout: longTimeout, nextDial: 20 * time.Millisecond,
 		rise: 2, fall: 3, wait: longTimeout, grace: longTimeout, dial: longTimeout, hello: longTimeout,
 	}
 }

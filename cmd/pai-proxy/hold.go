@@ -9,6 +9,7 @@ import (
 	"log"
 	"net"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -20,6 +21,9 @@ const (
 	// takeTimeout bounds how long a proxy that starts waits for the listeners that
 	// are held for it.
 	takeTimeout = 5 * time.Second
+	// lookTimeout bounds a connection to an address of this machine. One that waits longer is
+	// in the queue of a listener.
+	lookTimeout = 500 * time.Millisecond
 	// maxHeld bounds the addresses that one message carries.
 	maxHeld = 16
 )
@@ -99,6 +103,21 @@ func listenWhenFree(ctx context.Context, address string) (*net.TCPListener, erro
 		case <-time.After(bindInterval):
 		}
 	}
+}
+
+// listening are those addresses of the next proxy at which the running one listens now. An
+// address that is closed, because no API server of this machine is ready, stays closed: a
+// connection there would wait, and goes to another machine when it is refused.
+func listening(ctx context.Context, addresses []string) []string {
+	return slices.DeleteFunc(slices.Clone(addresses), func(a string) bool {
+		ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+		defer cancel()
+		c, err := new(net.Dialer).DialContext(ctx, "tcp", a)
+		if err == nil {
+			c.Close()
+		}
+		return refused(err)
+	})
 }
 
 // send sends the listeners: their addresses as JSON, and a file descriptor for each.

@@ -103,7 +103,7 @@ func TestConnectionsOfAClientHaveItsAddress(t *testing.T) {
 	defer l.Close()
 	p := newProxy(testTimings(), nil)
 	p.backends = []*backend{{address: l.Addr().String(), timings: p.timings, ready: true, conns: map[net.Conn]bool{}, changed: func() {}}}
-	_, server := p.connect(netip.MustParseAddr("10.244.3.17"))
+	_, server := p.connect(netip.MustParseAddr("10.244.3.17"), false)
 	if server == nil {
 		t.Fatal("no connection")
 	}

@@ -4,6 +4,9 @@
 // that drains or is not ready, and lets them wait while none is ready. It limits the
 // connections of each address that is not on this machine.
 //
+// With several control-plane machines, it prefers an API server of this machine, and
+// otherwise connects to the proxies of other machines, which reach only theirs.
+//
 // With -hold it keeps the addresses while its unit restarts: it accepts no
 // connection, and passes the listeners to the proxy that starts.
 //
@@ -16,6 +19,7 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -61,7 +65,8 @@ func holdConfigured(ctx context.Context, path string, limit time.Duration) error
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	return hold(ctx, c.Listen, layout.APIProxyListeners, func() {
+	addresses := append(slices.Clone(c.Listen), listening(ctx, c.Serve)...)
+	return hold(ctx, addresses, layout.APIProxyListeners, func() {
 		if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
 			log.Printf("notify systemd: %v", err)
 		}

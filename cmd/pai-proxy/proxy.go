@@ -1,12 +1,9 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"io"
 	"log"
 	"net"
-	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -14,21 +11,24 @@ import (
 type timings struct {
 	interval, downInterval time.Duration // between checks of a backend that is in use, and that is not
 	checkTimeout           time.Duration
+	remoteTimeout          time.Duration // of a check of another machine
 	rise, fall             int
 	wait                   time.Duration // how long a connection waits for a backend
 	grace                  time.Duration // how long a draining backend keeps its connections
 	dial                   time.Duration
+	nextDial               time.Duration // until the next machine is tried as well, where there are several
 	hello                  time.Duration // how long a client has to begin with TLS
 }
 
 // defaultTimings leave no gap during a handover between API servers, as
 // measured. A shorter timeout, or removal after one failed check, removes
-// healthy servers under load.
+// healthy servers under load. A machine is found dead within 1.5 s.
 func defaultTimings() timings {
 	return timings{
 		interval: 500 * time.Millisecond, downInterval: 200 * time.Millisecond, checkTimeout: 2 * time.Second,
-		rise: 2, fall: 3, wait: 10 * time.Second, grace: 5 * time.Second, dial: 2 * time.Second,
-		hello: 5 * time.Second,
+		remoteTimeout: 500 * time.Millisecond,
+		rise:          2, fall: 3, wait: 10 * time.Second, grace: 5 * time.Second, dial: 2 * time.Second,
+		nextDial: 250 * time.Millisecond, hello: 5 * time.Second,
 	}
 }
 
@@ -36,20 +36,20 @@ type proxy struct {
 	timings timings
 	sources sources
 
-	mu        sync.Mutex
-	config    config
-	backends  []*backend
-	listeners map[string]net.Listener // nil while the address cannot be listened on
-	held      map[string]net.Listener // that were passed to this process, and are not in use yet
-	released  bool                    // another process has the addresses
-	next      int
-	changed   chan struct{} // closed and replaced when a backend may have become usable
+	mu       sync.Mutex
+	config   config
+	backends []*backend
+	doors    map[string]*door        // the addresses of the configuration
+	held     map[string]net.Listener // that were passed to this process, and are not in use yet
+	released bool                    // another process has the addresses
+	next     int
+	changed  chan struct{} // closed and replaced when a backend may have become usable
 }
 
 // newProxy makes a proxy that starts with the listeners that were held for it, by
 // address.
 func newProxy(t timings, held map[string]net.Listener) *proxy {
-	return &proxy{timings: t, listeners: map[string]net.Listener{}, held: held, changed: make(chan struct{})}
+	return &proxy{timings: t, doors: map[string]*door{}, held: held, changed: make(chan struct{})}
 }
 
 // apply puts a configuration into effect and keeps what did not change.
@@ -65,210 +65,82 @@ func (p *proxy) apply(c config) {
 	for _, bc := range c.Backends {
 		b := old[bc.Address]
 		if b == nil || !same {
-			b = startBackend(bc.Address, c.ServerName, c.roots, p.timings, p.wake)
+			b = startBackend(bc.Address, c.rulesOf(bc), c.ServerName, c.roots, p.timings, p.wake)
 		} else {
 			delete(old, bc.Address)
 		}
 		p.backends = append(p.backends, b)
+		b.setRules(c.rulesOf(bc))
 		b.setDraining(bc.Draining)
 	}
 	for _, b := range old {
 		b.close()
 	}
-	p.listen(c.Listen)
+	p.listen(c)
 	if err := closeAll(p.held); err != nil { // addresses that the configuration no longer has
 		log.Printf("close listeners that were held: %v", err)
 	}
 	p.held = nil
 }
 
-// listen makes addresses those where the proxy listens. A configuration without any releases
-// all for the next proxy: this one then only serves the connections that it has, whatever
-// the configuration says later.
-func (p *proxy) listen(addresses []string) {
-	if len(addresses) == 0 && len(p.listeners) > 0 {
-		p.released = true
-	}
-	if p.released {
-		addresses = nil
-	}
-	wanted := map[string]bool{}
-	for _, a := range addresses {
-		wanted[a] = true
-		if _, there := p.listeners[a]; !there {
-			p.listeners[a] = nil
-			go p.serve(a, p.held[a])
-			delete(p.held, a)
+// readiness is what the checks of the API servers of this machine say.
+type readiness int
+
+const (
+	unknown readiness = iota // none is ready, and the first check of one has not ended
+	ready
+	notReady
+)
+
+// local is the readiness of the API servers of this machine. It needs p.mu held.
+func (p *proxy) local() readiness {
+	state := notReady
+	for _, b := range p.backends {
+		switch {
+		case b.isRemote():
+		case b.usable():
+			return ready
+		case b.unknown():
+			state = unknown
 		}
 	}
-	for a, l := range p.listeners {
-		if !wanted[a] {
-			delete(p.listeners, a)
-			if l != nil {
-				l.Close()
-			}
-		}
-	}
+	return state
 }
 
-// serve listens on one address, if no listener was held for it, and forwards every
-// connection.
-func (p *proxy) serve(address string, l net.Listener) {
-	if l == nil {
-		l = p.listenOn(address)
-	}
-	if l == nil {
-		return
-	}
-	p.mu.Lock()
-	if _, wanted := p.listeners[address]; !wanted {
-		p.mu.Unlock()
-		l.Close()
-		return
-	}
-	p.listeners[address] = l
-	p.mu.Unlock()
-	for {
-		c, err := l.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		if err != nil {
-			log.Printf("accept on %s: %v", address, err)
-			time.Sleep(10 * time.Millisecond) // out of file descriptors, most likely
-			continue
-		}
-		source := sourceOf(c)
-		if leave := p.sources.enter(source); leave != nil {
-			go p.handle(c, source, leave)
-		} else {
-			c.Close()
-		}
-	}
-}
-
-// listenOn tries until it listens on an address, which early in a boot might not
-// exist yet. It returns nil if the address is no longer wanted.
-func (p *proxy) listenOn(address string) net.Listener {
-	for {
-		// The proxy listens until its configuration changes, and ends with its process.
-		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", address)
-		if err == nil {
-			return l
-		}
-		log.Printf("listen on %s: %v", address, err)
-		time.Sleep(p.timings.interval)
-		if !p.wants(address) {
-			return nil
-		}
-	}
-}
-
-func (p *proxy) wants(address string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	_, wanted := p.listeners[address]
-	return wanted
-}
-
-func (p *proxy) handle(client net.Conn, source netip.Addr, leave func()) {
-	defer leave()
-	defer client.Close()
-	hello, ok := readHello(client, p.timings.hello)
-	if !ok {
-		return
-	}
-	b, server := p.connect(source)
-	if server == nil {
-		return
-	}
-	defer server.Close()
-	defer b.remove(server)
-	if _, err := server.Write(hello); err != nil {
-		return
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		pipe(server, client)
-	}()
-	pipe(client, server)
-	<-done
-}
-
-// pipe copies until src ends, and passes the end on. If one side fails, it
-// closes both, so the copy in the other direction ends as well.
-func pipe(dst, src net.Conn) {
-	_, err := io.Copy(dst, src)
-	if err == nil {
-		err = dst.(*net.TCPConn).CloseWrite()
-	}
-	if err != nil {
-		dst.Close()
-		src.Close()
-	}
-}
-
-// connect waits for a usable backend that accepts a connection. It returns nil
-// if there is none in time.
-func (p *proxy) connect(source netip.Addr) (*backend, net.Conn) {
-	deadline := time.NewTimer(p.timings.wait)
-	defer deadline.Stop()
-	for {
-		usable, changed := p.usable()
-		for _, b := range usable {
-			dialer := net.Dialer{Timeout: p.timings.dial}
-			if from := localFor(source, b.address); from != nil {
-				dialer.LocalAddr = from
-			}
-			// The timeout ends it; the client has no context.
-			server, err := dialer.DialContext(context.Background(), "tcp", b.address)
-			if err != nil {
-				if refused(err) {
-					b.record(err)
-				}
-				continue
-			}
-			if b.add(server) {
-				return b, server
-			}
-			server.Close() // it was removed meanwhile
-		}
-		select {
-		case <-changed:
-		case <-time.After(p.timings.downInterval): // a ready backend refused: its next check is soon
-		case <-deadline.C:
-			log.Printf("no API server was ready within %s", p.timings.wait)
-			return nil, nil
-		}
-	}
-}
-
-// usable lists the backends that accept connections, each time starting with
-// another one, and a channel that is closed at the next change.
-func (p *proxy) usable() ([]*backend, <-chan struct{}) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.next++
-	var found []*backend
-	for i := range p.backends {
-		b := p.backends[(p.next+i)%len(p.backends)]
-		if b.usable() {
-			found = append(found, b)
-		}
-	}
-	return found, p.changed
-}
-
-// wake lets waiting connections try again. It does not lock p.mu itself,
-// because backends call it while p might wait for one of them.
+// wake lets waiting connections try again, and listens where it is right now. It does not
+// lock p.mu itself, because backends call it while p might wait for one of them.
 func (p *proxy) wake() {
 	go func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
+		p.moveDoors()
 		close(p.changed)
 		p.changed = make(chan struct{})
 	}()
+}
+
+// usable lists the backends that accept connections: those of this machine, and then, if
+// others may be used, those of others. Each time it starts with another one. changed is
+// closed at the next change.
+func (p *proxy) usable(others bool) (found []*backend, changed <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.next++
+	var elsewhere []*backend
+	for i := range p.backends {
+		b := p.backends[(p.next+i)%len(p.backends)]
+		switch {
+		case !b.usable():
+		case b.isRemote():
+			elsewhere = append(elsewhere, b)
+		default:
+			found = append(found, b)
+		}
+	}
+	if others {
+		found = slices.Concat(found, elsewhere)
+	}
+	return found, p.changed
 }
 
 func (p *proxy) close() {
