@@ -9,6 +9,7 @@ const (
 	DefaultServiceRange   = "10.96.0.0/16"
 	DefaultPodRange       = "10.244.0.0/16"
 	DefaultAPIPort        = 6443
+	DefaultAPIAddress     = "100.127.255.1"
 	DefaultNodePortRange  = "9000-9999"
 	DefaultRestServerPort = 9186
 	DefaultPortalPort     = 9286
@@ -42,6 +43,7 @@ func (c *Config) setDefaults() {
 	setDefault(&k.PodClusterIPRange, DefaultPodRange)
 	setDefault(&k.ClusterDNS, clusterDNS(k.ServiceClusterIPRange))
 	setDefault(&k.APIServersPort, DefaultAPIPort)
+	setDefault(&k.APIAddress, DefaultAPIAddress)
 	setDefault(&k.ServiceNodePortRange, DefaultNodePortRange)
 	if k.TaskNetworks == nil {
 		k.TaskNetworks = []string{DefaultTaskNetwork}

@@ -121,6 +121,17 @@ func checkAddress(value string) string {
 	return ""
 }
 
+// apiAddresses are addresses that endpoints of a service can have (ValidateEndpointIP of
+// Kubernetes).
+func apiAddresses() format {
+	return format{name: "IPv4 address", schema: map[string]any{"format": "ipv4"}, check: func(value string) string {
+		if problem := checkAddress(value); problem != "" {
+			return problem
+		}
+		return problemUnless(!netip.MustParseAddr(value).IsLinkLocalUnicast(), "%s is a link-local address, which no endpoint of a service can have", value)
+	}}
+}
+
 func ranges() format {
 	return format{name: "IPv4 range", schema: map[string]any{"pattern": `^[0-9]+(\.[0-9]+){3}/[0-9]+$`}, check: func(value string) string {
 		p, err := netip.ParsePrefix(value)

@@ -23,6 +23,11 @@ func kubernetesKeys() key {
 			},
 			{name: "api-servers-port", shape: number, format: ports(), def: "6443", meaning: "port of the Kubernetes API on every machine", jobs: jobsNoChange},
 			{
+				name: "api-address", shape: text, format: apiAddresses(), def: DefaultAPIAddress,
+				meaning: "with several control-plane machines, the address of the Kubernetes API for pods, which PAI adds to every machine; " +
+					"no network of a machine has it, nor the ranges above; a `paictl` before v0.11 refuses the key", jobs: jobsNoChange,
+			},
+			{
 				name: "service-node-port-range", shape: text, format: portRanges(), def: DefaultNodePortRange,
 				meaning: "ports of services on the machines", jobs: jobsNone,
 			},

@@ -136,6 +136,7 @@ func TestLoadFillsInDefaults(t *testing.T) {
 	want := Kubernetes{
 		Version: "v0.10-pai", ServiceClusterIPRange: "10.96.0.0/16", PodClusterIPRange: "10.244.0.0/16",
 		ClusterDNS: "10.96.0.10", APIServersPort: 6443, ServiceNodePortRange: "9000-9999",
+		APIAddress:   "100.127.255.1",
 		TaskNetworks: []string{"0.0.0.0/0"},
 	}
 	if !reflect.DeepEqual(c.Kubernetes, want) {

@@ -18,6 +18,7 @@ func checkRules(c *Config, trees map[string]*tree, known []Release) {
 	r.storages()
 	r.versions()
 	r.ranges()
+	r.apiAddress()
 	r.ports()
 	r.tasks()
 	r.backup()

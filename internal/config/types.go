@@ -88,6 +88,9 @@ type Kubernetes struct {
 	ClusterDNS            string                `yaml:"cluster-dns,omitempty" json:"cluster-dns"`                           // default the 10th address of the service range
 	APIServersPort        int                   `yaml:"api-servers-port,omitempty" json:"api-servers-port"`                 // default 6443
 	ServiceNodePortRange  string                `yaml:"service-node-port-range,omitempty" json:"service-node-port-range"`   // default 9000-9999
+	// APIAddress is the address of the API for pods on every machine, where several machines
+	// are control-plane machines.
+	APIAddress string `yaml:"api-address,omitempty" json:"api-address"` // default 100.127.255.1
 	// TaskNetworks are the networks outside of the cluster that tasks reach.
 	TaskNetworks []string `yaml:"task-networks" json:"task-networks"` // default 0.0.0.0/0
 	// TaskPorts are ports of machines, and of services, that tasks reach; see ParseTaskPort.
@@ -225,6 +228,9 @@ func (c *Config) ControlPlane() Machine {
 func (c *Config) ControlPlanes() []Machine {
 	return slices.DeleteFunc(slices.Clone(c.Layout.MachineList), func(m Machine) bool { return !m.IsControlPlane() })
 }
+
+// SeveralControlPlanes reports whether more than one machine is a control-plane machine.
+func (c *Config) SeveralControlPlanes() bool { return len(c.ControlPlanes()) > 1 }
 
 // Master is ControlPlane for the service templates of v0.9 and v0.10, which are
 // rendered with this type.

@@ -103,6 +103,7 @@ func anyConfig() *rapid.Generator[Config] {
 		c.Kubernetes.ServiceClusterIPRange = fmt.Sprintf("10.%d.0.0/16", rapid.IntRange(0, 99).Draw(t, "services"))
 		c.Kubernetes.PodClusterIPRange = fmt.Sprintf("10.%d.0.0/16", rapid.IntRange(100, 255).Draw(t, "pods"))
 		c.Kubernetes.ClusterDNS = clusterDNS(c.Kubernetes.ServiceClusterIPRange)
+		c.Kubernetes.APIAddress = rapid.SampledFrom([]string{DefaultAPIAddress, "100.64.0.1", "192.0.2.7"}).Draw(t, "address of the API")
 		if rapid.Bool().Draw(t, "limited") {
 			c.Kubernetes.TaskNetworks = rapid.SliceOfN(rapid.SampledFrom([]string{"0.0.0.0/0", "172.16.0.0/12", "10.0.0.0/8", "192.0.2.1/32"}), 0, 3).Draw(t, "networks of tasks")
 			c.Kubernetes.TaskPorts = rapid.SliceOfN(rapid.SampledFrom([]string{"192.168.0.5:2049/tcp", "192.168.0.0/28:9000-9010/udp"}), 1, 3).Draw(t, "ports of tasks")

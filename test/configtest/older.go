@@ -177,7 +177,7 @@ func (d *draw) kubernetes() []entry {
 	k := config.Kubernetes{
 		Version: "v0.9-pai", ServiceClusterIPRange: config.DefaultServiceRange, PodClusterIPRange: config.DefaultPodRange,
 		ClusterDNS: "10.96.0.10", APIServersPort: config.DefaultAPIPort, ServiceNodePortRange: config.DefaultNodePortRange,
-		TaskNetworks: []string{config.DefaultTaskNetwork},
+		TaskNetworks: []string{config.DefaultTaskNetwork}, APIAddress: config.DefaultAPIAddress,
 	}
 	keys := []entry{{key: "version", value: d.quoted("v0.9-pai")}, {key: "hyperkube-version", value: "v1.9.9"}, {key: "load-balance-ip", value: "192.168.1.1"}}
 	if d.coin("service range") {
