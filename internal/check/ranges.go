@@ -15,7 +15,14 @@ import (
 const podBridge = "pai0"
 
 func ranges(ctx context.Context, w *world) ([]Result, error) {
-	return w.eachMachine(ctx, func(m observedMachine) Result { return rangesOf(m, w.Config.Kubernetes) })
+	return w.eachMachine(ctx, func(m observedMachine) Result {
+		if w.Config.SeveralControlPlanes() {
+			if r := apiAddressOn(m, w.Config.Kubernetes.APIAddress); r.Outcome != OK {
+				return r
+			}
+		}
+		return rangesOf(m, w.Config.Kubernetes)
+	})
 }
 
 // rangesOf: the kernel prefers the network of an attached interface to a route, so

@@ -38,6 +38,7 @@ type Condition struct {
 	Addresses      []string   `json:"addresses"` // IPv4
 	// Networks are the addresses with their interfaces.
 	Networks []Network `json:"networks,omitempty"`
+	Routes   []Route   `json:"routes,omitempty"`
 	// NetworkMounts are file systems that servers provide. They are unknown, with a problem,
 	// unless MountsKnown.
 	MountsKnown   bool           `json:"mountsKnown"`
@@ -60,7 +61,7 @@ type Condition struct {
 func (i *inspection) condition(ctx context.Context) error {
 	c := &Condition{Began: time.Now(), Certificates: map[string][]byte{}}
 	names := i.lookups(ctx)
-	for _, fill := range []func(context.Context, *Condition) error{i.space, i.memoryUse, i.kernel, i.kubeletFiles, i.certificates, i.systemFacts, i.strangers, i.addresses, i.networks, i.networkMounts, i.nfsClient} {
+	for _, fill := range []func(context.Context, *Condition) error{i.space, i.memoryUse, i.kernel, i.kubeletFiles, i.certificates, i.systemFacts, i.strangers, i.addresses, i.networks, i.routes, i.networkMounts, i.nfsClient} {
 		if err := fill(ctx, c); err != nil {
 			return err
 		}

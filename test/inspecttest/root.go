@@ -41,6 +41,7 @@ func NewRoot(t testing.TB) *Root {
 	r.Write("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu io memory pids\n")
 	r.Write("/proc/self/mountinfo", "22 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw\n")
 	r.Write("/proc/meminfo", "MemTotal: 1048576 kB\n")
+	r.Write("/proc/net/route", "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n")
 	r.Write("/proc/net/fib_trie", "Local:\n  |-- 127.0.0.1\n     /32 host LOCAL\n")
 	return r
 }
