@@ -13,6 +13,7 @@ import (
 // proxyConfig is /etc/pai/api-proxy.json, which pai-proxy reads.
 type proxyConfig struct {
 	Listen     []string       `json:"listen"`
+	Serve      []string       `json:"serve,omitempty"` // for the proxies of other machines
 	CA         string         `json:"ca"`
 	ServerName string         `json:"serverName"`
 	Backends   []proxyBackend `json:"backends"`
@@ -21,24 +22,37 @@ type proxyConfig struct {
 type proxyBackend struct {
 	Address  string `json:"address"`
 	Draining bool   `json:"draining,omitempty"`
+	Remote   bool   `json:"remote,omitempty"` // the proxy of another machine
 }
 
 // proxyConfigFor is the configuration of the proxy on a machine. On a control-plane
 // machine it has both slots of the API server, and listens on the address that
-// the other machines use. draining, if any, gets no new connections.
+// the other machines use. draining, if any, gets no new connections. With several
+// control-plane machines, it also has the others, and listens on the API address.
 func proxyConfigFor(cfg *config.Config, m config.Machine, draining *layout.Slot) proxyConfig {
-	port := cfg.Kubernetes.APIServersPort
-	p := proxyConfig{Listen: []string{fmt.Sprintf("127.0.0.1:%d", port)}, CA: layout.CAFile, ServerName: layout.APIName}
-	if !m.IsControlPlane() {
-		p.Backends = []proxyBackend{{Address: fmt.Sprintf("%s:%d", cfg.ControlPlane().HostIP, port)}}
-		return p
+	at := func(address string) string { return fmt.Sprintf("%s:%d", address, cfg.Kubernetes.APIServersPort) }
+	p := proxyConfig{Listen: []string{at("127.0.0.1")}, CA: layout.CAFile, ServerName: layout.APIName}
+	several := cfg.SeveralControlPlanes()
+	if several {
+		p.Listen = append(p.Listen, at(cfg.Kubernetes.APIAddress))
 	}
-	p.Listen = append(p.Listen, fmt.Sprintf("%s:%d", m.HostIP, port))
-	for _, s := range layout.Slots() {
-		p.Backends = append(p.Backends, proxyBackend{
-			Address:  fmt.Sprintf("127.0.0.1:%d", s.APIServerPort),
-			Draining: draining != nil && *draining == s,
-		})
+	if m.IsControlPlane() {
+		if several {
+			p.Serve = []string{at(m.HostIP)}
+		} else {
+			p.Listen = append(p.Listen, at(m.HostIP))
+		}
+		for _, s := range layout.Slots() {
+			p.Backends = append(p.Backends, proxyBackend{
+				Address:  fmt.Sprintf("127.0.0.1:%d", s.APIServerPort),
+				Draining: draining != nil && *draining == s,
+			})
+		}
+	}
+	for _, other := range cfg.ControlPlanes() {
+		if other.Hostname != m.Hostname {
+			p.Backends = append(p.Backends, proxyBackend{Address: at(other.HostIP), Remote: several})
+		}
 	}
 	return p
 }

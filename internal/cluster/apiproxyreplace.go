@@ -86,7 +86,7 @@ func (c *cluster) releasedProxyFile(ctx context.Context, h machine.Host) ([]byte
 	if err := json.Unmarshal(data, &p); err != nil {
 		return nil, fmt.Errorf("%s on %q: %w", layout.APIProxyFile, h.Name(), err)
 	}
-	p.Listen = []string{}
+	p.Listen, p.Serve = []string{}, nil
 	return json.Marshal(p)
 }
 

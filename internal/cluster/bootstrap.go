@@ -60,7 +60,7 @@ func (c *cluster) bootstrapDone(ctx context.Context, h machine.Host, m config.Ma
 	if err != nil {
 		return false, fmt.Errorf("read the endpoints of the API: %w", err)
 	}
-	return len(slice.Endpoints) == 1 && len(slice.Endpoints[0].Addresses) == 1 && slice.Endpoints[0].Addresses[0] == m.HostIP, nil
+	return len(slice.Endpoints) == 1 && len(slice.Endpoints[0].Addresses) == 1 && slice.Endpoints[0].Addresses[0] == endpointAddress(c.Config, m), nil
 }
 
 // bootstrap writes what the cluster itself needs into the API: the kubeadm
@@ -178,11 +178,11 @@ func (c *cluster) bootstrapObjects(m config.Machine) ([]*unstructured.Unstructur
 		machines = append(machines, m.Hostname)
 	}
 	objects, err := renderManifest("manifests/bootstrap.yaml", bootstrapValues(machines))
-	return append(objects, apiEndpoints(m.HostIP, c.Config.Kubernetes.APIServersPort)...), err
+	return append(objects, apiEndpoints(endpointAddress(c.Config, m), c.Config.Kubernetes.APIServersPort)...), err
 }
 
-// apiEndpoints are the endpoints of the service "kubernetes": the address of
-// the proxy on the control-plane machine. The label of the old kind keeps
+// apiEndpoints are the endpoints of the service "kubernetes": an address of
+// the proxy (endpointAddress). The label of the old kind keeps
 // Kubernetes from mirroring it into a second slice.
 func apiEndpoints(address string, port int) []*unstructured.Unstructured {
 	const name, namespace, https = "kubernetes", "default", "https"

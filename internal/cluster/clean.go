@@ -25,6 +25,7 @@ func (c *cluster) cleanDone(ctx context.Context, h machine.Host, _ config.Machin
 	out, err := sh(ctx, h, "%s", functions+`
 listed `+layout.RolesDir+`
 written
+ip -4 -o address show dev lo label `+layout.APIAddressLabel+` 2>/dev/null || :
 ls -d /proc/[0-9]*/exe 2>/dev/null | while read -r exe; do
     case $(readlink "$exe") in `+layout.ProgramsDir+`/*/bin/*) echo "$exe" ;; esac
 done

@@ -31,6 +31,16 @@ func testConfig() *config.Config {
 	return cfg
 }
 
+// threeControlPlanes is testConfig with two more control-plane machines.
+func threeControlPlanes() *config.Config {
+	cfg := testConfig()
+	cfg.Kubernetes.APIAddress = config.DefaultAPIAddress
+	cfg.Layout.MachineList = append(cfg.Layout.MachineList,
+		config.Machine{Hostname: "pai-3", HostIP: "10.9.0.13", Role: config.RoleControlPlane},
+		config.Machine{Hostname: "pai-4", HostIP: "10.9.0.14", Role: config.RoleControlPlane})
+	return cfg
+}
+
 // versions are the Kubernetes versions whose kubeadm's answers are in testdata.
 var versions = map[pai.KubernetesVersion]string{"v0.9-pai": "v1.35.4", "v0.10-pai": "v1.36.3", "v0.11-pai": "v1.37.2"}
 
@@ -173,8 +183,12 @@ func TestCNIConflist(t *testing.T) {
 
 func TestProxyConfig(t *testing.T) {
 	t.Parallel()
-	cfg := testConfig()
+	cfg, three := testConfig(), threeControlPlanes()
 	for name, c := range map[string]proxyConfig{
+		"three/api-proxy-control-plane.json": proxyConfigFor(three, three.ControlPlanes()[1], nil),
+		"three/api-proxy-draining.json":      proxyConfigFor(three, three.ControlPlane(), &layout.SlotA),
+		"three/api-proxy-worker.json":        proxyConfigFor(three, three.Workers()[0], nil),
+
 		"api-proxy-control-plane.json": proxyConfigFor(cfg, cfg.ControlPlane(), nil),
 		"api-proxy-draining.json":      proxyConfigFor(cfg, cfg.ControlPlane(), &layout.SlotA),
 		"api-proxy-worker.json":        proxyConfigFor(cfg, cfg.Workers()[0], nil),

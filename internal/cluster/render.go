@@ -136,6 +136,7 @@ func (c *cluster) roleFiles(ctx context.Context, h machine.Host, m config.Machin
 	if err != nil {
 		return nil, err
 	}
+	unit = unit.withAPIAddress(c.Config)
 	i, err := c.content(ctx, h, v)
 	if err != nil {
 		return nil, err

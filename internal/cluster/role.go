@@ -196,7 +196,12 @@ func (c *cluster) healthy(ctx context.Context, h machine.Host, r plan.Role) erro
 		if err != nil {
 			return err
 		}
-		return probe(ctx, h, fmt.Sprintf("https://127.0.0.1:%d/readyz", c.Config.Kubernetes.APIServersPort), ca)
+		for _, address := range proxyAddresses(c.Config) {
+			if err := probe(ctx, h, fmt.Sprintf("https://%s:%d/readyz", address, c.Config.Kubernetes.APIServersPort), ca); err != nil {
+				return err
+			}
+		}
+		return nil
 	case plan.RoleNetwork:
 		return networkHealth(ctx, h)
 	case plan.RoleGPU:

@@ -77,6 +77,10 @@ const (
 	APIProxyOutliveUnit = "pai-api-proxy-outlive.service"
 )
 
+// APIAddressLabel is the label of the API address on the loopback interface, by which the
+// removal of Kubernetes finds it.
+const APIAddressLabel = "lo:pai"
+
 // HostsFile names the machines. The lines of PAI end in HostsMark.
 const (
 	HostsFile = "/etc/hosts"

@@ -71,6 +71,7 @@ done
 # What was set in the kernel.
 ip link delete pai0 2>/dev/null || :
 ip link delete flannel.1 2>/dev/null || :
+ip -4 address flush dev lo label lo:pai 2>/dev/null || : # the API address
 for table in "ip kube-proxy" "ip6 kube-proxy" "ip flannel-ipv4" "ip6 flannel-ipv6" "inet cni_hostport" "inet pai-gate" \
     "inet pai-api-pause" "inet pai-tasks" "bridge pai-tasks" "inet pai-connections" "ip pai-anchor"; do
     nft delete table $table 2>/dev/null || :
