@@ -1,9 +1,15 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/plan"
 )
@@ -17,6 +23,28 @@ func endpointAddress(cfg *config.Config, m config.Machine) string {
 		return cfg.Kubernetes.APIAddress
 	}
 	return m.HostIP
+}
+
+// UsesAPIAddress reports whether pods reach the API at the API address.
+func UsesAPIAddress(ctx context.Context, k *kube.Client, cfg *config.Config) (bool, error) {
+	addresses, err := endpoints(ctx, k)
+	return slices.Equal(addresses, []string{cfg.Kubernetes.APIAddress}), err
+}
+
+// endpoints are the addresses at which pods reach the API; none before the first boot.
+func endpoints(ctx context.Context, k *kube.Client) ([]string, error) {
+	slice, err := k.Clientset().DiscoveryV1().EndpointSlices("default").Get(ctx, "kubernetes", metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the endpoints of the API: %w", err)
+	}
+	var addresses []string
+	for _, e := range slice.Endpoints {
+		addresses = append(addresses, e.Addresses...)
+	}
+	return addresses, nil
 }
 
 // proxyAddresses are the addresses at which the programs and pods of a machine reach its proxy.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"text/template"
 
@@ -53,14 +54,8 @@ func (c *cluster) bootstrapDone(ctx context.Context, h machine.Host, m config.Ma
 	if ok, err := automaticJoinsFit(ctx, k, s.To.Kubernetes()); err != nil || !ok {
 		return false, err
 	}
-	slice, err := k.Clientset().DiscoveryV1().EndpointSlices("default").Get(ctx, "kubernetes", metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("read the endpoints of the API: %w", err)
-	}
-	return len(slice.Endpoints) == 1 && len(slice.Endpoints[0].Addresses) == 1 && slice.Endpoints[0].Addresses[0] == endpointAddress(c.Config, m), nil
+	addresses, err := endpoints(ctx, k)
+	return slices.Equal(addresses, []string{endpointAddress(c.Config, m)}), err
 }
 
 // bootstrap writes what the cluster itself needs into the API: the kubeadm

@@ -219,8 +219,7 @@ func componentScript(cfg *config.Config, m config.Machine, v pai.KubernetesVersi
 // leaderFlags turns leader election on where several control-plane machines have the
 // component. With one, an election only waits for the lease of the last leader to expire.
 func leaderFlags(cfg *config.Config, f flags) flags {
-	several := len(cfg.ControlPlanes()) > 1
-	return f.set("leader-elect", strconv.FormatBool(several)).set("profiling", "false")
+	return f.set("leader-elect", strconv.FormatBool(cfg.SeveralControlPlanes())).set("profiling", "false")
 }
 
 const (

@@ -167,6 +167,11 @@ func readCluster(ctx context.Context, src Source, w *plan.World) error {
 	if w.Manifests, err = cluster.AppliedManifests(ctx, client); err != nil {
 		return err
 	}
+	if src.Config.SeveralControlPlanes() {
+		if w.LocalEndpoints, err = cluster.UsesAPIAddress(ctx, client, src.Config); err != nil {
+			return err
+		}
+	}
 	if w.Services, err = service.Observe(ctx, client); err != nil {
 		return fmt.Errorf("read the services: %w", err)
 	}
