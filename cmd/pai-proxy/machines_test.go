@@ -161,20 +161,15 @@ func TestConnectionOfAMachineStaysOnThisOne(t *testing.T) {
 	if len(only) != 1 || only[0].isRemote() {
 		t.Errorf("a connection of a machine has %d backends, want the API server of this one", len(only))
 	}
-	p.mu.Lock()
-	for _, b := range p.backends {
-		if !b.isRemote() {
-			b.record(errRefused) // at this moment
-		}
-	}
-	p.mu.Unlock()
+	ms.control[0].server.ready.Store(false)
+	ms.closed(ms.control[0].serve)
+	p.timings.wait = 10 * time.Second
 	began := time.Now()
 	if b, server := p.connect(sourceOf(&net.TCPConn{}), true); server != nil {
 		server.Close()
-		if b.isRemote() {
-			t.Errorf("it goes on to %s", b.address)
-		}
-	} else if took := time.Since(began); took > longTimeout/2 {
+		t.Errorf("it goes on to %s", b.address)
+	}
+	if took := time.Since(began); took > p.timings.wait/2 {
 		t.Errorf("it waited for %s, and its machine has others to ask", took)
 	}
 }
@@ -196,6 +191,11 @@ func TestDeadMachineLosesItsConnections(t *testing.T) {
 			accepted <- c
 		}
 	}()
+	t.Cleanup(func() {
+		for range len(accepted) {
+			(<-accepted).Close()
+		}
+	})
 	ms.use(backendConfig{Address: dead.Addr().String(), Remote: true})
 	ms.until("the machine is in use", func() bool { return ms.proxy.backends[0].usable() })
 	ms.listens()
@@ -236,16 +236,21 @@ func TestConnectionDoesNotWaitForADeadMachine(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	p := newProxy(testTimings(), nil) // its timeout of a connection is a minute
+	p := newProxy(testTimings(), nil)
+	p.timings.dial = 10 * time.Second
 	for _, address := range []string{dead.Addr().String(), l.Addr().String()} {
 		p.backends = append(p.backends, &backend{address: address, rules: remote, timings: p.timings, checked: true, ready: true, conns: map[net.Conn]bool{}, changed: func() {}})
 	}
+	began := time.Now()
 	for range 4 { // each begins with another one
 		b, server := p.connect(sourceOf(&net.TCPConn{}), false)
 		if server == nil || b.address != l.Addr().String() {
 			t.Fatalf("connected to %v", b)
 		}
 		server.Close()
+	}
+	if took := time.Since(began); took > p.timings.dial/2 {
+		t.Errorf("four connections waited for %s", took)
 	}
 }
 

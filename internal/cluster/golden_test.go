@@ -23,7 +23,7 @@ func testConfig() *config.Config {
 		}},
 		Kubernetes: config.Kubernetes{
 			Version: "v0.10-pai", ServiceClusterIPRange: "10.96.0.0/16", PodClusterIPRange: "10.244.0.0/16",
-			ClusterDNS: "10.96.0.10", APIServersPort: 6443, ServiceNodePortRange: "9000-9999",
+			ClusterDNS: "10.96.0.10", APIServersPort: 6443, APIAddress: config.DefaultAPIAddress, ServiceNodePortRange: "9000-9999",
 			TaskNetworks: []string{config.DefaultTaskNetwork}, TaskPorts: []string{"10.9.0.11:2049/tcp", "10.96.0.40:9000-9010/udp"},
 		},
 	}
@@ -34,7 +34,6 @@ func testConfig() *config.Config {
 // threeControlPlanes is testConfig with two more control-plane machines.
 func threeControlPlanes() *config.Config {
 	cfg := testConfig()
-	cfg.Kubernetes.APIAddress = config.DefaultAPIAddress
 	cfg.Layout.MachineList = append(cfg.Layout.MachineList,
 		config.Machine{Hostname: "pai-3", HostIP: "10.9.0.13", Role: config.RoleControlPlane},
 		config.Machine{Hostname: "pai-4", HostIP: "10.9.0.14", Role: config.RoleControlPlane})
