@@ -93,13 +93,16 @@ func (w World) checkControlPlanes() error {
 	if len(all) == 1 {
 		return nil
 	}
+	here := reachable(all)
+	voting := slices.ContainsFunc(here, MachineState.votes)
 	for _, m := range all {
 		switch {
 		case m.Unreachable == "" && m.Member == MemberUnknown:
 			return pai.Errorf(pai.CodeFailed, "start etcd on a control-plane machine and run the command again; for its state, run: paictl check",
 				"it is unknown whether %s is a member of etcd", m.Name)
-		case m.Unreachable != "" && (w.ClusterID == "" || len(reachable(all)) == 0):
-			return pai.Errorf(pai.CodeFailed, "make the machine reachable and run the command again", "control-plane machine %s could have the data of the cluster, and is unreachable: %s", m.Name, m.Unreachable)
+		case m.Unreachable != "" && (w.ClusterID == "" || len(here) == 0 || !voting && m.votes()):
+			return pai.Errorf(pai.CodeFailed, "make the machine reachable and run the command again",
+				"control-plane machine %s could have the only data of the cluster, and is unreachable: %s", m.Name, m.Unreachable)
 		}
 	}
 	return nil

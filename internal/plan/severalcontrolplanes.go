@@ -59,7 +59,10 @@ func (k *kubernetes) severalControlPlanes() {
 
 // base lists what the steps of etcd and the API server of one machine wait for.
 func (k *kubernetes) base(m MachineState) []StepID {
-	ids := []StepID{k.id(m, "programs"), k.cluster("pki"), k.cluster("snapshot")}
+	ids := []StepID{k.id(m, "programs"), k.cluster("pki")}
+	if k.hops() {
+		ids = append(ids, k.cluster("snapshot"))
+	}
 	if k.world.Current.Kubernetes != "" {
 		ids = append(ids, k.id(m, "images"))
 	}
@@ -176,11 +179,17 @@ func (k *kubernetes) pointAtAPIAddress() {
 		after = k.controllers(k.controlPlanes)
 	}
 	if k.changesEndpoints() {
-		after = append(after, each(k, k.machines, string(RoleAPIProxy))...)
+		using := slices.DeleteFunc(slices.Clone(k.machines), func(m MachineState) bool { return !k.canRunPods(m) })
+		after = append(after, each(k, using, string(RoleAPIProxy))...)
 	}
 	have, want := k.world.Manifests, k.o.Manifests
 	needed := k.unrecorded() || k.applies(have.Bootstrap, want.Bootstrap) || k.changesEndpoints() && k.world.APIReachable
 	k.clusterStep("bootstrap", KindBootstrap, needed, pai.RiskNone, after...)
+}
+
+// canRunPods reports whether pods of the cluster can run on a machine now.
+func (k *kubernetes) canRunPods(m MachineState) bool {
+	return m.Joined || m.Node != nil || m.Unreachable != "" && !k.world.APIReachable
 }
 
 // changesEndpoints reports whether pods of a living cluster could still use the address of one
