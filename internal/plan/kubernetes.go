@@ -105,7 +105,7 @@ func (k *kubernetes) plan() {
 		k.node(m, k.nodesAfter()...)
 	}
 	for _, m := range k.workers {
-		k.node(m, append(each(k, k.present(), string(RoleKubelet)), k.nodesAfter()...)...)
+		k.node(m, append(each(k, k.controlPlanes[:1], string(RoleKubelet)), k.nodesAfter()...)...)
 	}
 
 	// CoreDNS is rolled: a new pod answers before an old one goes.

@@ -1,0 +1,181 @@
+package plan
+
+import (
+	"strings"
+	"testing"
+
+	"pai.dev/pai/internal/pai"
+)
+
+// with changes machines of an input.
+func with(in Input, change func(machines map[string]*MachineState)) Input {
+	in.World = in.World.clone()
+	change(in.World.byName())
+	return in
+}
+
+func TestSeveralControlPlanesRefuses(t *testing.T) {
+	t.Parallel()
+	two := twoReleases()
+	three := runningSeveral(two, "v0.9", 3, "gpu-01")
+	growing := grown(running(two, "v0.9", "cp-01", "gpu-01"), "gpu-01", "cp-03")
+	committed := withSnapshot(runningSeveral(two, "v0.10", 3))
+	boot := func(in Input) error { _, err := Boot(in, ninePair); return err }
+	hop := func(in Input) error {
+		_, err := Upgrade(in, Target{Release: "v0.10", KubernetesOnly: true})
+		return err
+	}
+	keys := Keys{Names: []string{"key1"}}
+	for name, c := range map[string]struct {
+		err      error
+		code     pai.Code
+		contains string
+	}{
+		"two":         {boot(input(bareSeveral(2), two)), pai.CodeInvalid, "2 control-plane machines"},
+		"four":        {boot(input(bareSeveral(4), two)), pai.CodeInvalid, "4 control-plane machines"},
+		"seven":       {boot(input(bareSeveral(7), two)), pai.CodeInvalid, "7 control-plane machines"},
+		"no new pair": {boot(with(growing, func(m map[string]*MachineState) { m["cp-03"].ControlPlane = false })), pai.CodeInvalid, "2 control-plane machines"},
+		"unknown membership": {boot(with(growing, func(m map[string]*MachineState) { m["gpu-01"].Member = MemberUnknown })),
+			pai.CodeFailed, "unknown whether gpu-01 is a member of etcd"},
+		"shrinking": {boot(with(three, func(m map[string]*MachineState) { m["cp-02"].ControlPlane, m["cp-03"].ControlPlane = false, false })),
+			pai.CodeRefused, "members of etcd, and the configuration has no control plane there: cp-02, cp-03"},
+		"a member outside the layout": {boot(func() Input {
+			in := three
+			in.World.Unconfigured.EtcdMembers = []UnconfiguredMember{{ID: "1f", Name: "old-01"}}
+			return in
+		}()), pai.CodeRefused, "old-01"},
+		"a first boot with an unreachable one":     {boot(off(input(bareSeveral(3), two), "cp-02")), pai.CodeFailed, "cp-02 could have the only data"},
+		"the only voter is lost":                   {boot(off(growing, "cp-01")), pai.CodeFailed, "cp-01 could have the only data"},
+		"a hop while one is lost":                  {hop(off(three, "cp-02")), pai.CodeRefused, "cp-02 is unreachable"},
+		"a hop while one of unknown state is lost": {hop(off(with(three, func(m map[string]*MachineState) { m["cp-02"].Member = MemberUnknown }), "cp-02")), pai.CodeRefused, "cp-02 is unreachable"},
+		"a restart while one is lost": {boot(func() Input {
+			in := off(three, "cp-02")
+			in.Expected = map[string]Expected{"cp-03": {Versions: map[pai.KubernetesVersion]ExpectedVersion{"v0.9-pai": {Roles: map[Role]Digests{RoleAPIServerA: {Settings: "new"}}}}}}
+			return in
+		}()), pai.CodeRefused, "cluster-apiserver of cp-03 would stop"},
+		"a hop before it has grown": {hop(growing), pai.CodeRefused, "has no vote in etcd"},
+		"a hop before pods use the API address": {hop(func() Input { in := three; in.World.LocalEndpoints = false; return in }()),
+			pai.CodeRefused, "through one machine alone"},
+		"a rollback before it has grown": {func() error {
+			in := with(three, func(m map[string]*MachineState) {
+				m["cp-03"].Member = MemberLearner
+				m["cp-01"].Roles[RoleAPIServerA] = RoleState{Link: "v0.10-pai", Running: "v0.10-pai", Emulates: "1.35"}
+			})
+			_, err := Rollback(in, ninePair, Target{KubernetesOnly: true})
+			return err
+		}(), pai.CodeRefused, "cp-03 has no vote in etcd"},
+		"a rollback past the commit": {func() error { _, err := Rollback(committed, ninePair, Target{}); return err }(), pai.CodeRefused, "a rollback from a snapshot"},
+		"a restore":                  {func() error { _, err := Recover(input(bareSeveral(3), two)); return err }(), pai.CodeRefused, "a restore from a backup is not supported yet with 3"},
+		"a rotation of keys":         {func() error { _, err := RotateKey(three.World, keys, "20261129"); return err }(), pai.CodeRefused, "a change of the keys"},
+		"a removal of a key":         {func() error { _, err := RemoveKey(three.World, keys, "key1"); return err }(), pai.CodeRefused, "a change of the keys"},
+		"maintenance":                {func() error { _, err := Maintain(three.World, "cp-02"); return err }(), pai.CodeRefused, "the maintenance of a control-plane machine"},
+		"a return":                   {func() error { _, err := Return(three, "cp-02"); return err }(), pai.CodeRefused, "the maintenance of a control-plane machine"},
+		"a removal":                  {func() error { _, err := Remove(three, "cp-02", false); return err }(), pai.CodeRefused, "the removal of a control-plane machine"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if c.err == nil || pai.CodeOf(c.err) != c.code || !strings.Contains(c.err.Error(), c.contains) || pai.NextOf(c.err) == "" {
+				t.Errorf("got %v (code %s, next %q), want code %s and %q", c.err, pai.CodeOf(c.err), pai.NextOf(c.err), c.code, c.contains)
+			}
+		})
+	}
+}
+
+// A machine that could have the record must not look like a cluster that does not exist.
+func TestUnknownControlPlane(t *testing.T) {
+	t.Parallel()
+	two := twoReleases()
+	one, three := running(two, "v0.9", "cp-01"), runningSeveral(two, "v0.9", 3)
+	for name, c := range map[string]struct {
+		in      Input
+		unknown bool
+	}{
+		"one, observed":               {one, false},
+		"one, unreachable":            {off(one, "cp-01"), true},
+		"three, observed":             {three, false},
+		"three, one unreachable":      {off(three, "cp-01"), false},
+		"three, all unreachable":      {off(off(off(three, "cp-01"), "cp-02"), "cp-03"), true},
+		"new ones, one unreachable":   {off(input(bareSeveral(3), two), "cp-03"), true},
+		"new ones, all are reachable": {input(bareSeveral(3), two), false},
+	} {
+		if got := c.in.World.UnknownControlPlane(); (got != "") != c.unknown {
+			t.Errorf("%s: got %q", name, got)
+		}
+	}
+}
+
+// The first machine of a plan is the one that has the cluster, wherever the layout has it.
+func TestFirstControlPlaneHasCluster(t *testing.T) {
+	t.Parallel()
+	running := map[Role]RoleState{RoleAPIServerB: {Link: "v0.9-pai", Running: "v0.9-pai"}}
+	stopped := map[Role]RoleState{RoleAPIServerA: {Link: "v0.9-pai"}}
+	for name, c := range map[string]struct {
+		machines []MachineState
+		want     string
+	}{
+		"new machines":                 {[]MachineState{{Name: "a"}, {Name: "b"}, {Name: "c"}}, "a b c"},
+		"an API server runs":           {[]MachineState{{Name: "a", Roles: stopped, Member: MemberVoter}, {Name: "b"}, {Name: "c", Roles: running, Member: MemberVoter}}, "c a b"},
+		"one was stopped":              {[]MachineState{{Name: "a", Member: MemberStopped}, {Name: "b"}, {Name: "c", Roles: stopped, Member: MemberStopped}}, "c a b"},
+		"data of etcd alone":           {[]MachineState{{Name: "a"}, {Name: "b", Member: MemberStopped}, {Name: "c"}}, "b a c"},
+		"an unreachable one":           {[]MachineState{{Name: "a", Unreachable: "x", Member: MemberVoter}, {Name: "b", Roles: running, Member: MemberVoter}, {Name: "c", Member: MemberVoter}}, "b a c"},
+		"learners come after voters":   {[]MachineState{{Name: "a", Member: MemberLearner}, {Name: "b", Roles: running, Member: MemberVoter}, {Name: "c", Member: MemberVoter}}, "b c a"},
+		"a worker is not one of these": {[]MachineState{{Name: "a"}}, "a"},
+	} {
+		w := World{Machines: []MachineState{{Name: "gpu-01"}}}
+		for _, m := range c.machines {
+			m.ControlPlane = true
+			w.Machines = append(w.Machines, m)
+		}
+		var names []string
+		for _, m := range controlPlanes(w) {
+			names = append(names, m.Name)
+		}
+		if got := strings.Join(names, " "); got != c.want {
+			t.Errorf("%s: got %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+// An unreachable worker whose pods run on keeps the address that they use, and nothing else
+// waits for it. One without a node has no pods.
+func TestUnreachableWorkerDelaysEndpointsOnly(t *testing.T) {
+	t.Parallel()
+	growing := grown(running(twoReleases(), "v0.9", "cp-01", "gpu-01", "gpu-02"), "gpu-01", "cp-03")
+	nodeless := with(growing, func(m map[string]*MachineState) { m["gpu-02"].Node = nil })
+	for name, c := range map[string]struct {
+		in     Input
+		delays bool
+	}{"a node": {off(growing, "gpu-02"), true}, "no node": {off(nodeless, "gpu-02"), false}} {
+		p, err := Boot(c.in, ninePair)
+		if err != nil {
+			t.Fatal(err)
+		}
+		after := c.in.After(c.in.World, doWithout(p, "gpu-02"))
+		if after.LocalEndpoints == c.delays {
+			t.Errorf("%s: pods use the API address: %v", name, after.LocalEndpoints)
+		}
+		if n := after.voters(); n != 3 || after.Machines[indexOf(after, "cp-03")].Roles[RoleKubelet].Running == "" {
+			t.Errorf("%s: %d voters; want a cluster that has grown", name, n)
+		}
+	}
+}
+
+// Whichever machine does not join, the first one serves, and etcd keeps one voter.
+func TestFailedJoinLeavesFirstMachineServing(t *testing.T) {
+	t.Parallel()
+	in := input(bareSeveral(3, "gpu-01"), twoReleases())
+	p, err := Boot(in, ninePair)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, failed := range []string{"cp-02", "cp-03"} {
+		after := in.After(in.World, doWithout(p, failed))
+		worker := after.Machines[indexOf(after, "gpu-01")]
+		if after.voters() != 1 || !after.Machines[0].runsAPIServer() || worker.Roles[RoleKubelet].Running == "" {
+			t.Errorf("without %s: %d voters, API server %v, kubelet of a worker %+v", failed, after.voters(), after.Machines[0].runsAPIServer(), worker.Roles[RoleKubelet])
+		}
+		if after.Current.Kubernetes != "" {
+			t.Errorf("without %s: recorded as %s", failed, after.Current.Kubernetes)
+		}
+	}
+}
