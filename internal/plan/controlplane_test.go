@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -177,5 +178,39 @@ func TestFailedJoinLeavesFirstMachineServing(t *testing.T) {
 		if after.Current.Kubernetes != "" {
 			t.Errorf("without %s: recorded as %s", failed, after.Current.Kubernetes)
 		}
+	}
+}
+
+// A vote that was killed after the first machine leaves two voters. Nothing that stops one of
+// them comes before the rest of the vote; an API server that only starts does not wait.
+func TestVoteIsCompletedBeforeVotersStop(t *testing.T) {
+	t.Parallel()
+	in := grown(running(twoReleases(), "v0.9", "cp-01", "gpu-01"), "gpu-01", "cp-03")
+	p, err := Boot(in, ninePair)
+	in = partly(t, in, p, err, "kubernetes/v0.9-pai/machine/cp-03/etcd")
+	in = with(in, func(m map[string]*MachineState) { m["gpu-01"].Member = MemberVoter })
+	for _, e := range in.Expected {
+		e.Versions["v0.9-pai"].Roles[RoleEtcdB] = Digests{Settings: "new"}
+		e.Versions["v0.9-pai"].Roles[RoleEtcdA] = Digests{Settings: "new"}
+		e.Versions["v0.9-pai"].Roles[RoleAPIServerA] = Digests{Settings: "new"}
+	}
+	p, err = Boot(in, ninePair)
+	if err != nil {
+		t.Fatal(err)
+	}
+	voted, stops := false, 0
+	for _, s := range p.Steps {
+		voted = voted || s.Kind == KindVoters
+		if s.StopsControlPlane() && s.Target != "cp-03" {
+			if stops++; !voted || !slices.Contains(s.After, "kubernetes/v0.9-pai/cluster/voters") {
+				t.Errorf("%s waits for %v, not for the vote", s.ID, s.After)
+			}
+		}
+	}
+	if stops < 3 {
+		t.Errorf("%d steps stop a voter; want etcd of two machines, and an API server", stops)
+	}
+	if after := doWithout(p, "cp-03"); slices.ContainsFunc(after, Step.StopsControlPlane) {
+		t.Errorf("without cp-03, a voter is stopped: %v", after)
 	}
 }

@@ -43,14 +43,25 @@ func (k *kubernetes) severalControlPlanes() {
 	for _, m := range others {
 		k.machine(m, "shared-keys", KindSharedKeys, !m.hasAPIServer(), pai.RiskNone, k.id(m, "programs"), k.cluster("pki"))
 	}
-	handed := k.handProxies()
-	serving := k.changeVoters(handed)
+	before := append(k.handProxies(), k.startMembers()...)
+	var vote []StepID
+	if k.betweenVotes() {
+		k.joinMembers(before)
+		vote = append(vote, k.vote(before))
+	}
+	serving := k.changeVoters(before, vote)
 	if k.hops() { // what talks to the API servers must not be newer than any of them
 		serving = append(serving, each(k, k.controlPlanes, "apiserver")...)
 	}
 	k.proxies(serving)
 	k.electingController(first, serving)
-	k.joinOthers(serving)
+	if !k.betweenVotes() {
+		voters := each(k, reachable(k.voting()), "etcd")
+		k.joinMembers(voters)
+		// The controllers of the first one elect a leader before another one can take its place.
+		k.vote(append(voters, k.controllers(k.controlPlanes[:1])...))
+	}
+	k.serveOnJoined(serving)
 	for _, m := range others {
 		k.electingController(m, slices.Concat(serving, []StepID{k.id(m, "apiserver")}, k.controllers(k.controlPlanes[:1])))
 	}
@@ -94,26 +105,35 @@ func (k *kubernetes) voting() []MachineState {
 // joining are the control-plane machines without a vote in etcd.
 func (k *kubernetes) joining() []MachineState { return k.controlPlanes[len(k.voting()):] }
 
-// changeVoters adds etcd and the API server of one voter after the other, and returns the last
-// step that is not of an unreachable machine. A member that only has to start waits for no
-// other: without it, the others might have no quorum.
-func (k *kubernetes) changeVoters(handed []StepID) []StepID {
-	var starting, last []StepID
+// startMembers adds the etcds that only have to start with their data, and returns those that
+// are not of an unreachable machine. None waits for another one: alone, they have no quorum.
+func (k *kubernetes) startMembers() []StepID {
+	var ids []StepID
 	for _, m := range k.voting() {
 		if m.runsEtcd() {
 			continue
 		}
 		k.etcdOf(m, k.base(m)...)
 		if m.Unreachable == "" {
-			starting = append(starting, k.id(m, "etcd"))
+			ids = append(ids, k.id(m, "etcd"))
 		}
 	}
+	return ids
+}
+
+// changeVoters adds etcd and the API server of one voter after the other, and returns the last
+// step that is not of an unreachable machine. What stops something waits for the vote.
+func (k *kubernetes) changeVoters(before, vote []StepID) []StepID {
+	last := before
 	for _, m := range k.voting() {
-		before := slices.Concat(handed, starting, last)
+		etcd, api := k.base(m), append([]StepID{k.id(m, "etcd")}, last...)
 		if m.runsEtcd() {
-			k.etcdOf(m, append(k.base(m), before...)...)
+			k.etcdOf(m, slices.Concat(etcd, last, vote)...)
 		}
-		k.apiServerOf(m, append([]StepID{k.id(m, "etcd")}, before...)...)
+		if m.runsAPIServer() {
+			api = append(api, vote...)
+		}
+		k.apiServerOf(m, api...)
 		if m.Unreachable == "" {
 			last = []StepID{k.id(m, "apiserver")}
 		}
@@ -121,18 +141,32 @@ func (k *kubernetes) changeVoters(handed []StepID) []StepID {
 	return last
 }
 
-// joinOthers adds the machines that have no vote yet. The controllers of the first one elect a
-// leader before another machine can take its place.
-func (k *kubernetes) joinOthers(serving []StepID) {
-	voters := each(k, reachable(k.voting()), "etcd")
+// betweenVotes reports whether a growth was interrupted when not every machine had its vote.
+// Then the loss of one voter more is the loss of the quorum, so the vote comes before
+// everything that stops a voter.
+func (k *kubernetes) betweenVotes() bool { return len(k.voting())%2 == 0 }
+
+// joinMembers adds the etcds of machines that have no vote.
+func (k *kubernetes) joinMembers(voters []StepID) {
 	for _, m := range k.joining() {
-		k.etcdOf(m, slices.Concat(k.base(m), voters)...)
+		k.etcdOf(m, append(k.base(m), voters...)...)
 	}
+}
+
+// vote adds the vote of all machines that have none. It waits for each of them, also for an
+// unreachable one: all get it, or none.
+func (k *kubernetes) vote(after []StepID) StepID {
+	without := slices.DeleteFunc(slices.Clone(k.controlPlanes), func(m MachineState) bool { return m.Member == MemberVoter })
 	needed := slices.ContainsFunc(k.controlPlanes[1:], func(m MachineState) bool { return m.Member != MemberVoter && m.Member != MemberUnknown })
-	k.clusterStep("voters", KindVoters, needed, k.apiRisk(), slices.Concat(voters, each(k, k.joining(), "etcd"), k.controllers(k.controlPlanes[:1]))...)
+	k.clusterStep("voters", KindVoters, needed, k.apiRisk(), append(each(k, without, "etcd"), after...)...)
+	return k.cluster("voters")
+}
+
+// serveOnJoined adds the API servers of the machines that got their vote.
+func (k *kubernetes) serveOnJoined(serving []StepID) {
 	last := serving
 	for _, m := range k.joining() {
-		k.apiServerOf(m, slices.Concat(last, []StepID{k.id(m, "etcd"), k.cluster("voters")})...)
+		k.apiServerOf(m, append([]StepID{k.id(m, "etcd"), k.cluster("voters")}, last...)...)
 		if m.Unreachable == "" {
 			last = []StepID{k.id(m, "apiserver")}
 		}

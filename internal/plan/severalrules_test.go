@@ -36,10 +36,13 @@ func TestSeveralControlPlanesStaySafe(t *testing.T) {
 				before := in.World
 				checkDuring(t, before, s)
 				in.World = in.After(before, []Step{s})
-				checkAfter(t, in, s)
+				checkAfter(t, before, in.World, s)
 			}
 			if kills <= 0 {
 				break
+			}
+			if rapid.Bool().Draw(t, "killed between votes") {
+				in = betweenVotes(t, in)
 			}
 			in.World.APIReachable = in.World.ClusterID != ""
 		}
@@ -93,7 +96,17 @@ func drawGrowth(t *rapid.T, n int) Input {
 		names = slices.Delete(names, i, i+1)
 	}
 	in.World.Machines = rapid.Permutation(in.World.Machines).Draw(t, "layout")
-	return withSettings(in)
+	in = withSettings(in)
+	if rapid.Bool().Draw(t, "other settings of etcd and of the API server") {
+		for _, e := range in.Expected {
+			for _, v := range e.Versions {
+				for _, r := range []Role{RoleEtcdA, RoleEtcdB, RoleAPIServerA, RoleAPIServerB} {
+					v.Roles[r] = Digests{Settings: "new"}
+				}
+			}
+		}
+	}
+	return in
 }
 
 func slotsOf(r Role) (a, b Role) {
@@ -121,6 +134,9 @@ func checkDuring(t *rapid.T, w World, s Step) {
 			live++
 		}
 	}
+	if s.StopsControlPlane() && voters > 0 && voters%2 == 0 {
+		t.Fatalf("%s stops something while etcd has %d voters", s.ID, voters)
+	}
 	stops := s.Kind == KindEtcd && w.voters() > 1 && s.From != ""
 	if stops && live < voters/2+1 {
 		t.Fatalf("during %s, %d of %d voters are left", s.ID, live, voters)
@@ -142,9 +158,23 @@ func indexOf(w World, name string) int {
 	return slices.IndexFunc(w.Machines, func(m MachineState) bool { return m.Name == name })
 }
 
-func checkAfter(t *rapid.T, in Input, s Step) {
-	w := in.World
-	if v := votes(w); w.several() && v%2 == 0 && v > 0 {
+// betweenVotes is the state in which a vote for several machines was killed.
+func betweenVotes(t *rapid.T, in Input) Input {
+	p, err := Boot(in, ninePair)
+	if err != nil || !slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Kind == KindVoters }) {
+		return in
+	}
+	return with(in, func(machines map[string]*MachineState) {
+		for _, m := range controlPlanes(in.World) {
+			if m.Member == MemberLearner && rapid.Bool().Draw(t, "has its vote") {
+				machines[m.Name].Member = MemberVoter
+			}
+		}
+	})
+}
+
+func checkAfter(t *rapid.T, before, w World, s Step) {
+	if v := votes(w); w.several() && v%2 == 0 && votes(before)%2 == 1 {
 		t.Fatalf("after %s, etcd has %d voters", s.ID, v)
 	}
 	alone, managers := 0, 0
