@@ -1,6 +1,10 @@
 package plan
 
-import "pai.dev/pai/internal/pai"
+import (
+	"slices"
+
+	"pai.dev/pai/internal/pai"
+)
 
 // How the backups that a machine makes without an operator can differ from the
 // configuration.
@@ -16,10 +20,10 @@ const (
 // says. The machine refuses to make one while the cluster is between two versions, so a
 // rollback leaves the timer as it is: it works with the older version as well.
 func (k *kubernetes) backupTimer(after ...StepID) {
-	m := k.controlPlanes[0] // the one that makes the backups
-	if m.BackupTimer == "" || k.o.Only != nil {
+	i := slices.IndexFunc(k.controlPlanes, func(m MachineState) bool { return m.BackupTimer != "" })
+	if i < 0 || k.o.Only != nil {
 		return
 	}
 	k.graph.add(true, Step{ID: k.cluster("backup-timer"), Kind: KindBackupTimer, To: pai.AnyVersion(k.to), Risk: pai.RiskNone,
-		Differs: []string{m.BackupTimer}}, after...)
+		Differs: []string{k.controlPlanes[i].BackupTimer}}, after...)
 }
