@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/etcd"
@@ -26,7 +27,8 @@ func (c *cluster) etcdHealthy(ctx context.Context, h machine.Host, s layout.Slot
 }
 
 // etcdDone reports whether one slot runs the version and votes, and the other
-// slot is no member. Members on other machines do not matter.
+// slot is no member. Members on other machines do not matter. One of several
+// control-plane machines can also be a learner, which the step of the voters promotes.
 func (c *cluster) etcdDone(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) (bool, error) {
 	states, err := slotStates(ctx, h, etcdRole)
 	if err != nil {
@@ -42,16 +44,23 @@ func (c *cluster) etcdDone(ctx context.Context, h machine.Host, m config.Machine
 	}
 	defer client.Close()
 	if err := client.Health(ctx, to); err != nil {
-		return false, nil
+		return c.learnerServes(ctx, client, m, to), nil
 	}
 	members, err := client.List(ctx, to)
 	return err == nil && members.Settled(m, to), nil // not responding is not done
 }
 
-// etcd starts the first etcd, or hands over to one of another version: the other
+func (c *cluster) etcd(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
+	if c.severalControlPlanes() {
+		return c.etcdOfSeveral(ctx, h, m, s)
+	}
+	return c.handOverEtcd(ctx, h, m, s)
+}
+
+// handOverEtcd starts the first etcd, or hands over to one of another version: the other
 // slot joins as a learner, is promoted, leads, and the old member is removed. If
 // it is killed, the next run continues from the members and units that it finds.
-func (c *cluster) etcd(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
+func (c *cluster) handOverEtcd(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
 	states, err := slotStates(ctx, h, etcdRole)
 	if err != nil {
 		return err
@@ -125,11 +134,23 @@ func (e etcdHandover) startAlone(ctx context.Context) error {
 		return err
 	}
 	for _, one := range members.Removable(e.m, e.to) {
+		if e.ofOtherControlPlane(one) {
+			continue
+		}
 		if err := e.etcd.Remove(ctx, e.m, e.to, one.ID); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// ofOtherControlPlane reports whether a member has an address of another control-plane
+// machine, whose step adds and removes it.
+func (e etcdHandover) ofOtherControlPlane(one etcd.Member) bool {
+	return slices.ContainsFunc(e.otherControlPlanes(e.m), func(m config.Machine) bool {
+		members := etcd.Members{one}
+		return members.At(m, layout.SlotA) != nil || members.At(m, layout.SlotB) != nil
+	})
 }
 
 // What an etcd without data does: it starts a cluster, or asks the other members of one

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
-	"pai.dev/pai/internal/poll"
 )
 
 // replaceTimeout limits the replacement on the machine. The node reports the new
@@ -51,23 +49,8 @@ func (c *cluster) replaceKubelet(ctx context.Context, h machine.Host, v pai.Kube
 	return nil
 }
 
-// replaceOnMachine runs the script and waits for its end. After a lost connection
-// it waits as well, and Done checks the result.
+// replaceOnMachine runs the script and waits for its end.
 func replaceOnMachine(ctx context.Context, h machine.Host, script string, v pai.KubernetesVersion) error {
-	limited, cancel := context.WithTimeout(ctx, replaceTimeout)
-	defer cancel()
-	// systemd-run fails while an earlier replacement runs, so wait for that one.
-	_, err := sh(limited, h, `
-while systemctl is-active -q %[4]s; do sleep 0.2; done
-rm -f %[3]s/swap-kubelet.log
-systemd-run --quiet --collect --wait --unit=%[4]s --property=Type=exec /bin/sh %[1]s %[2]s || { cat %[3]s/swap-kubelet.log >&2; exit 1; }`,
-		script, machine.Quote(string(v)), layout.StateDir, layout.ReplaceKubeletUnit)
-	if !errors.Is(err, machine.ErrConnectionLost) {
-		return err
-	}
-	wait := poll.Wait{For: "the end of the kubelet replacement after the connection was lost", Timeout: replaceTimeout, Every: time.Second}
-	return wait.Until(ctx, func(ctx context.Context) (bool, error) {
-		out, err := sh(ctx, h, "if systemctl is-active -q %s; then echo running; fi", layout.ReplaceKubeletUnit)
-		return out == "", err
-	})
+	return detached{what: "kubelet replacement", unit: layout.ReplaceKubeletUnit, log: "swap-kubelet.log",
+		command: "/bin/sh " + script + " " + machine.Quote(string(v)), timeout: replaceTimeout}.run(ctx, h)
 }

@@ -196,7 +196,7 @@ func (c *cluster) versionFiles(ctx context.Context, h machine.Host, m config.Mac
 func componentScript(cfg *config.Config, m config.Machine, v pai.KubernetesVersion, upstream string, r plan.Role, f flags) string {
 	switch r {
 	case plan.RoleEtcdA, plan.RoleEtcdB:
-		return etcdScript(m, v, r, f)
+		return etcdScript(cfg, m, v, r, f)
 	case plan.RoleAPIServerA, plan.RoleAPIServerB:
 		f = apiServerFlags(cfg, m, r, f)
 		if sinceV011(upstream) {
@@ -231,7 +231,12 @@ const (
 	firstWithEtcdQuota = pai.KubernetesVersion("v0.11-pai")
 )
 
-func etcdScript(m config.Machine, v pai.KubernetesVersion, r plan.Role, f flags) string {
+// maxLearners is how many control-plane machines can join before any of them votes: all but
+// the first of five. Every member must have the same number, because each of them checks
+// it when it applies a change.
+const maxLearners = 4
+
+func etcdScript(cfg *config.Config, m config.Machine, v pai.KubernetesVersion, r plan.Role, f flags) string {
 	s := layout.SlotOf(r)
 	f = f.drop("initial-cluster").drop("initial-cluster-state").
 		set("name", s.Member(m.Hostname)).
@@ -243,6 +248,9 @@ func etcdScript(m config.Machine, v pai.KubernetesVersion, r plan.Role, f flags)
 		set("listen-metrics-urls", fmt.Sprintf("http://127.0.0.1:%d", s.EtcdMetricsPort))
 	if v.AtLeast(firstWithEtcdQuota) {
 		f = f.set("quota-backend-bytes", fmt.Sprint(int64(etcdQuota)))
+	}
+	if len(cfg.ControlPlanes()) > 1 { // a cluster of one needs no step
+		f = f.set("max-learners", fmt.Sprint(maxLearners))
 	}
 	return script(v, r, "etcd", f, "# The members, for a slot that has no data yet.", "set -a", ". "+s.EtcdEnv(), "set +a")
 }

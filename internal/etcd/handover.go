@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -49,7 +50,7 @@ func (l Members) InitialCluster(m config.Machine, s layout.Slot) string {
 			if url == s.PeerURL(m.HostIP) {
 				own = append(own, s.Member(m.Hostname)+"="+url)
 			} else {
-				others = append(others, one.Name+"="+url)
+				others = append(others, cmp.Or(one.Name, fmt.Sprintf("member-%x", one.ID))+"="+url) // etcd does not compare names
 			}
 		}
 	}
@@ -60,7 +61,11 @@ func (l Members) InitialCluster(m config.Machine, s layout.Slot) string {
 // AddLearner adds a slot of a machine as a member that does not vote, through
 // the etcd in its other slot. It returns all members.
 func (c *Client) AddLearner(ctx context.Context, m config.Machine, s layout.Slot) (Members, error) {
-	return ask(ctx, c, s.Other(), callTimeout, "add a learner to the members", func(ctx context.Context, etcd *clientv3.Client) (Members, error) {
+	return c.addLearner(ctx, s.Other(), m, s)
+}
+
+func (c *Client) addLearner(ctx context.Context, via layout.Slot, m config.Machine, s layout.Slot) (Members, error) {
+	return ask(ctx, c, via, callTimeout, "add a learner to the members", func(ctx context.Context, etcd *clientv3.Client) (Members, error) {
 		added, err := etcd.MemberAddAsLearner(ctx, []string{s.PeerURL(m.HostIP)})
 		if err != nil {
 			return nil, err
@@ -72,7 +77,11 @@ func (c *Client) AddLearner(ctx context.Context, m config.Machine, s layout.Slot
 // Promote makes the learner in a slot of a machine a voter, through the etcd in
 // its other slot. etcd refuses until the learner has caught up.
 func (c *Client) Promote(ctx context.Context, learner Member, s layout.Slot) error {
-	_, err := ask(ctx, c, s.Other(), callTimeout, fmt.Sprintf("promote member %x", learner.ID), func(ctx context.Context, etcd *clientv3.Client) (any, error) {
+	return c.promote(ctx, s.Other(), learner)
+}
+
+func (c *Client) promote(ctx context.Context, via layout.Slot, learner Member) error {
+	_, err := ask(ctx, c, via, callTimeout, fmt.Sprintf("promote member %x", learner.ID), func(ctx context.Context, etcd *clientv3.Client) (any, error) {
 		return etcd.MemberPromote(ctx, learner.ID)
 	})
 	return err

@@ -17,6 +17,8 @@ import (
 type Status struct {
 	Member  uint64 // the one that was asked
 	Leader  uint64 // 0 if there is none
+	Cluster uint64 // the ID of its cluster
+	Term    uint64 // of the leader
 	Version string
 	Storage string // the version whose form the data has; empty if it is not set yet
 	// Downgrade is the version to which a downgrade is enabled; empty if none is.
@@ -46,7 +48,7 @@ func (c *Client) Status(ctx context.Context, s layout.Slot) (Status, error) {
 		if err != nil {
 			return Status{}, err
 		}
-		s := Status{Member: r.Header.MemberId, Leader: r.Leader, Version: r.Version, Storage: r.StorageVersion, Revision: r.Header.Revision,
+		s := Status{Member: r.Header.MemberId, Leader: r.Leader, Cluster: r.Header.ClusterId, Term: r.RaftTerm, Version: r.Version, Storage: r.StorageVersion, Revision: r.Header.Revision,
 			Index: r.RaftIndex, Applied: r.RaftAppliedIndex, Size: r.DbSize, Used: r.DbSizeInUse, Quota: r.DbSizeQuota, Errors: r.Errors}
 		if d := r.DowngradeInfo; d.GetEnabled() {
 			s.Downgrade = d.GetTargetVersion()

@@ -159,6 +159,7 @@ type fixedFacts struct {
 	kubelets Fact[map[string]string]
 	calls    *[]string
 	queued   Fact[[]pai.JobRef]
+	voters   Fact[Voters]
 }
 
 func (g fixedFacts) Queued(context.Context) Fact[[]pai.JobRef] {
@@ -184,6 +185,11 @@ func (g fixedFacts) Containers(context.Context, string) Fact[[]running.Container
 func (g fixedFacts) Machine(context.Context, plan.Step) Facts {
 	*g.calls = append(*g.calls, "machine")
 	return g.facts
+}
+
+func (g fixedFacts) Voters(context.Context, plan.Step) Fact[Voters] {
+	*g.calls = append(*g.calls, "voters")
+	return g.voters
 }
 
 func (g fixedFacts) Kubelets(context.Context) Fact[map[string]string] {

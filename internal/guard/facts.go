@@ -108,6 +108,8 @@ type FactSource interface {
 	Containers(ctx context.Context, machine string) Fact[[]running.Container]
 	// Machine returns the other facts about the target of a step.
 	Machine(ctx context.Context, step plan.Step) Facts
+	// Voters returns whether a step stops a voter of etcd, with what the voters report.
+	Voters(ctx context.Context, step plan.Step) Fact[Voters]
 	// Kubelets returns the versions of the kubelets in the cluster, by machine.
 	Kubelets(ctx context.Context) Fact[map[string]string]
 }

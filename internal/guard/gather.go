@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 
+	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/inspect"
 	"pai.dev/pai/internal/machine"
 	"pai.dev/pai/internal/observe/running"
@@ -37,6 +38,8 @@ type LiveFacts struct {
 	API func(ctx context.Context) (API, error)
 	// Hosts are the machines by name.
 	Hosts map[string]machine.Host
+	// ControlPlanes are the configured control-plane machines.
+	ControlPlanes []config.Machine
 	// Files returns the files that a step would write into the directory of its
 	// version, by path. If it is nil, they are read from the machine.
 	Files func(ctx context.Context, step plan.Step) (map[string]string, error)

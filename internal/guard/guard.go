@@ -42,6 +42,11 @@ func (g *Guard) Decide(ctx context.Context, step plan.Step) Decision {
 			return d
 		}
 	}
+	if asksQuorum(step) {
+		if d := g.decideQuorum(ctx, step); d.Verdict != Go {
+			return d
+		}
+	}
 	switch risk := Risk(step, g.impacts); {
 	case risk == pai.RiskAPI && replacesAPIServer(step):
 		return decideAPIServer(g.facts.Kubelets(ctx), jobs).acceptInterruption(g.accepted)

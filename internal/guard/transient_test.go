@@ -29,6 +29,7 @@ func (l lateDevices) Containers(context.Context, string) Fact[[]running.Containe
 func (l lateDevices) Kubelets(context.Context) Fact[map[string]string] {
 	return Known(map[string]string{})
 }
+func (l lateDevices) Voters(context.Context, plan.Step) Fact[Voters] { return Known(Voters{}) }
 func (l lateDevices) Machine(context.Context, plan.Step) Facts {
 	*l.calls++
 	f := busy()

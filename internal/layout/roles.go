@@ -121,6 +121,7 @@ const (
 	BackupUnit         = UnitPrefix + "scheduled-backup.service"
 	BackupTimer        = UnitPrefix + "scheduled-backup.timer"
 	ReplaceKubeletUnit = "pai-kubelet-swap.service"
+	ReplaceEtcdUnit    = UnitPrefix + "etcd-replace.service"
 )
 
 // Users of the API on machines.

@@ -18,7 +18,7 @@ func newGuard(s *session.Session, accept []string) (*guard.Guard, error) {
 	}
 	return guard.New(guard.LiveFacts{
 		API:   func(ctx context.Context) (guard.API, error) { return s.Kube(ctx) },
-		Hosts: s.Hosts,
+		Hosts: s.Hosts, ControlPlanes: s.Config.ControlPlanes(),
 		Files: func(ctx context.Context, step plan.Step) (map[string]string, error) { return filesOf(ctx, s, step) },
 	}, impacts, accept)
 }
@@ -66,12 +66,27 @@ func (o *operation) askGuard(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := checkQuorumEarly(ctx, g, o.preview.Plan.Steps); err != nil {
+		return err
+	}
 	for _, step := range o.preview.Plan.Steps {
 		if !decidedEarly(step, o.preview.world) {
 			continue
 		}
 		if err := g.Check(ctx, step); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// checkQuorumEarly asks the quorum rule for the first step that stops a control-plane
+// machine, so that an operation that would stop there changes nothing. The steps before it
+// change no member of etcd.
+func checkQuorumEarly(ctx context.Context, g *guard.Guard, steps []plan.Step) error {
+	for _, step := range steps {
+		if step.StopsControlPlane() {
+			return g.CheckQuorum(ctx, step)
 		}
 	}
 	return nil

@@ -27,6 +27,7 @@ type Server struct {
 	pb.UnimplementedKVServer
 
 	mu      sync.Mutex
+	nodes   []*Node
 	Asked   uint64 // the ID of the member that is asked
 	Leader  uint64
 	Members []*pb.Member
@@ -50,6 +51,24 @@ type Server struct {
 // Serve starts the server and connects both slots of a host with it.
 func (s *Server) Serve(t testing.TB, h *Host, p PKI) {
 	t.Helper()
+	address := serve(t, p, s)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, slot := range layout.Slots() {
+		h.Ports[slot.EtcdClientPort] = address
+	}
+}
+
+// services are what an etcd answers.
+type services interface {
+	pb.ClusterServer
+	pb.MaintenanceServer
+	pb.KVServer
+}
+
+// serve answers on an address until the test ends.
+func serve(t testing.TB, p PKI, s services) (address string) {
+	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -69,11 +88,7 @@ func (s *Server) Serve(t testing.TB, h *Host, p PKI) {
 			t.Errorf("the made-up etcd ended: %v", err)
 		}
 	})
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, slot := range layout.Slots() {
-		h.Ports[slot.EtcdClientPort] = listener.Addr().String()
-	}
+	return listener.Addr().String()
 }
 
 // Start gives the member with an address its name, as its etcd does when it
@@ -134,7 +149,7 @@ func (s *Server) MemberRemove(_ context.Context, r *pb.MemberRemoveRequest) (*pb
 func (s *Server) MemberAdd(_ context.Context, r *pb.MemberAddRequest) (*pb.MemberAddResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	one := &pb.Member{ID: uint64(100 + len(s.Members)), PeerURLs: r.PeerURLs, IsLearner: r.IsLearner}
+	one := &pb.Member{ID: uint64(100 + len(s.Members) + len(s.Removed)), PeerURLs: r.PeerURLs, IsLearner: r.IsLearner}
 	s.Members = append(s.Members, one)
 	return &pb.MemberAddResponse{Header: s.header(), Member: one, Members: slices.Clone(s.Members)}, nil
 }
