@@ -32,6 +32,12 @@ type Holder struct {
 	// Released is set when the holder releases the lock; the file stays, because
 	// its number must not be used again.
 	Released bool `json:"released,omitempty"`
+	// Withdrawn is set, with Released, in the file of a process that did not get the lock of
+	// several machines. Its number is used, but the holder below it counts.
+	Withdrawn bool `json:"withdrawn,omitempty"`
+	// Electors are the machines that vote on the lock, if there are several. One of them
+	// alone has no lock of the cluster.
+	Electors []string `json:"electors,omitempty"`
 	// Stale are the tokens of earlier holders that did not release the lock, and whose
 	// commands might still run on machines.
 	Stale []string `json:"stale,omitempty"`

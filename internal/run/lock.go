@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
-	"strconv"
 	"sync"
 	"time"
 
@@ -50,6 +48,7 @@ type Lock struct {
 	store  Store
 	o      LockOptions
 	number int
+	rounds int // claims of the lock of several machines
 
 	mu      sync.Mutex
 	holder  Holder
@@ -61,10 +60,6 @@ type Lock struct {
 	stop context.CancelFunc
 	done chan struct{} // closed when renewLoop has ended
 }
-
-// LockFile is the path of the lock with a number. Its holder writes it with
-// each heartbeat.
-func LockFile(number int) string { return path.Join(Dir, "lock", fmt.Sprintf("%09d", number)) }
 
 // Acquire takes the lock. If the holder is alive, the error has CodeLocked and
 // names it. Acquire takes over from a dead process of this host at once, and
@@ -88,13 +83,16 @@ func Acquire(ctx context.Context, s Store, h Holder, o LockOptions) (*Lock, erro
 		if err := l.holder.checkNeeds(last); err != nil {
 			return nil, err
 		}
+		if err := refuseAlone(s, last, h); err != nil {
+			return nil, err
+		}
 		expired := false
 		if number > 0 && !last.Released {
 			if expired, err = l.waitForExpiry(ctx, number, last); err != nil {
 				return nil, err
 			}
 		}
-		l.holder.Needs, l.holder.Stale = o.needsAfter(last), staleAfter(last, expired)
+		l.holder.Needs, l.holder.Stale, l.holder.Electors = o.needsAfter(last), staleAfter(last, expired), last.Electors
 		if taken, err := l.take(ctx, number+1); err != nil {
 			return nil, err
 		} else if taken {
@@ -104,30 +102,12 @@ func Acquire(ctx context.Context, s Store, h Holder, o LockOptions) (*Lock, erro
 	renewing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	l.stop = stop
 	go l.renewLoop(renewing)
+	if q, several := s.(*Quorum); several {
+		if err := q.begin(ctx, l); err != nil {
+			return nil, errors.Join(err, l.Release(ctx))
+		}
+	}
 	return l, nil
-}
-
-// Current returns the number of the lock and its holder; nil if it is free.
-func Current(ctx context.Context, s Store) (number int, holder *Holder, err error) {
-	number, h, err := latest(ctx, s)
-	if err != nil || number == 0 || h.Released {
-		return number, nil, err
-	}
-	return number, &h, nil
-}
-
-// latest returns the number of the lock and its last holder; 0 if there was none.
-func latest(ctx context.Context, s Store) (number int, h Holder, err error) {
-	numbers, err := lockNumbers(ctx, s)
-	if err != nil || len(numbers) == 0 {
-		return 0, Holder{}, err
-	}
-	number = numbers[len(numbers)-1]
-	h, err = readHolder(ctx, s, number)
-	if errors.Is(err, fs.ErrNotExist) { // a newer one exists since
-		return latest(ctx, s)
-	}
-	return number, h, err
 }
 
 // waitForExpiry waits until the holder is dead or its lease has expired, or until it
@@ -142,6 +122,7 @@ func (l *Lock) waitForExpiry(ctx context.Context, number int, h Holder) (expired
 		}
 	case dead:
 		l.o.Notify("lock holder %s is no longer running; taking over the lock", h)
+		l.expire(h)
 		return true, nil
 	case unknown:
 	}
@@ -155,7 +136,7 @@ func (l *Lock) waitForExpiry(ctx context.Context, number int, h Holder) (expired
 		if err := poll.Sleep(ctx, l.o.Heartbeat/10); err != nil {
 			return false, err
 		}
-		now, holder, err := Current(ctx, l.store)
+		now, holder, err := current(ctx, l.store)
 		switch {
 		case err != nil:
 			return false, err
@@ -170,6 +151,7 @@ func (l *Lock) waitForExpiry(ctx context.Context, number int, h Holder) (expired
 		}
 	}
 	l.o.Notify("lock holder %s sent no heartbeat for %s; taking over the lock", h, l.o.LeaseDuration)
+	l.expire(h)
 	return true, nil
 }
 
@@ -183,6 +165,11 @@ func lockedBy(h Holder) error {
 func (l *Lock) take(ctx context.Context, number int) (bool, error) {
 	now := time.Now()
 	l.holder.Since, l.holder.Heartbeat = now.UTC(), now.UTC()
+	if q, several := l.store.(*Quorum); several {
+		taken, err := q.take(ctx, l)
+		l.renewed = now
+		return taken, err
+	}
 	data, err := l.holder.encode()
 	if err != nil {
 		return false, err
@@ -235,16 +222,8 @@ func (l *Lock) renewDeadline() time.Duration { return l.o.LeaseDuration - l.o.Le
 
 func (l *Lock) renew(ctx context.Context) error {
 	began := time.Now()
-	number, holder, err := Current(ctx, l.store)
-	if err != nil {
+	if _, err := l.confirm(ctx); err != nil {
 		return err
-	}
-	if number != l.number || holder == nil || holder.Token != l.holder.Token {
-		by := "no process"
-		if holder != nil {
-			by = holder.String()
-		}
-		return l.markLost(fmt.Errorf("%w: it is now held by %s", ErrLost, by))
 	}
 	l.mu.Lock()
 	l.holder.Heartbeat = began.UTC()
@@ -259,7 +238,34 @@ func (l *Lock) renew(ctx context.Context) error {
 	return nil
 }
 
+// confirm returns what is stored of this holder, and the reason for the loss if another
+// process holds the lock.
+func (l *Lock) confirm(ctx context.Context) (*Holder, error) {
+	if q, several := l.store.(*Quorum); several {
+		h, err := q.confirm(ctx, l)
+		if errors.Is(err, ErrLost) {
+			return nil, l.markLost(err)
+		}
+		return h, err
+	}
+	number, holder, err := current(ctx, l.store)
+	if err != nil {
+		return nil, err
+	}
+	if number != l.number || holder == nil || holder.Token != l.holder.Token {
+		by := "no process"
+		if holder != nil {
+			by = holder.String()
+		}
+		return nil, l.markLost(fmt.Errorf("%w: it is now held by %s", ErrLost, by))
+	}
+	return holder, nil
+}
+
 func (l *Lock) write(ctx context.Context, h Holder) error {
+	if q, several := l.store.(*Quorum); several {
+		return q.writeLock(ctx, l.number, h)
+	}
 	data, err := h.encode()
 	if err != nil {
 		return err
@@ -313,6 +319,10 @@ var ErrNotReleased = errors.New("the lock could not be released")
 // Release frees the lock, even if ctx is canceled. The error is ErrNotReleased
 // if that failed.
 func (l *Lock) Release(ctx context.Context) error {
+	if q, several := l.store.(*Quorum); several {
+		q.end(ctx)
+		defer q.forget(l)
+	}
 	l.stop()
 	<-l.done
 	if err := l.Err(); err != nil {
@@ -320,12 +330,12 @@ func (l *Lock) Release(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	number, holder, err := Current(ctx, l.store)
+	holder, err := l.confirm(ctx)
+	if errors.Is(err, ErrLost) {
+		return err
+	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNotReleased, err)
-	}
-	if number != l.number || holder == nil || holder.Token != l.holder.Token {
-		return l.markLost(fmt.Errorf("%w: another process holds it", ErrLost))
 	}
 	h := *holder
 	l.mu.Lock()
@@ -335,33 +345,4 @@ func (l *Lock) Release(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", ErrNotReleased, err)
 	}
 	return nil
-}
-
-// lockNumbers lists the lock files, lowest number first. It ignores temporary
-// files of the store.
-func lockNumbers(ctx context.Context, s Store) ([]int, error) {
-	names, err := s.ReadDir(ctx, path.Join(Dir, "lock"))
-	if err != nil {
-		return nil, fmt.Errorf("list lock files: %w", err)
-	}
-	var numbers []int
-	for _, name := range names { // sorted, and all of one length
-		if n, err := strconv.Atoi(name); err == nil && len(name) == 9 {
-			numbers = append(numbers, n)
-		}
-	}
-	return numbers, nil
-}
-
-func readHolder(ctx context.Context, s Store, number int) (Holder, error) {
-	data, err := s.ReadFile(ctx, LockFile(number))
-	if err != nil {
-		return Holder{}, fmt.Errorf("read lock: %w", err)
-	}
-	h, err := decodeHolder(data)
-	if err != nil {
-		return Holder{}, pai.Errorf(pai.CodeFailed, "check the file on the control-plane machine; if no operation is in progress, remove it",
-			"lock file %s is damaged: %w", LockFile(number), err)
-	}
-	return h, nil
 }
