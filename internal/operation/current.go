@@ -35,13 +35,17 @@ func currentOperation(ctx context.Context, s *session.Session) (check.Operation,
 	if err != nil {
 		return o, err
 	}
-	if o.Unfinished, err = run.NewJournal(host).Current(ctx); err != nil {
+	store, err := s.Store()
+	if err != nil {
+		return o, err
+	}
+	if o.Unfinished, err = run.NewJournal(store).Current(ctx); err != nil {
 		return o, err
 	}
 	if o.Unfinished != nil && o.Unfinished.Verb.LeavesNothingPartial() {
 		o.Unfinished = nil
 	}
-	number, holder, err := run.Current(ctx, host)
+	number, holder, err := run.Current(ctx, store)
 	if err != nil || holder == nil || holder.Verb == pai.VerbScheduledBackup { // an operation waits for its end
 		return o, err
 	}

@@ -45,7 +45,7 @@ func (o *operation) runSteps(ctx context.Context) error {
 // startExecution starts or resumes the journal entry, starts the witness, and
 // lifts cordons. If it fails, the entry ends as failed.
 func (o *operation) startExecution(ctx context.Context) (x *execution, err error) {
-	host, err := o.ControlPlane()
+	store, err := o.Store()
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +72,7 @@ func (o *operation) startExecution(ctx context.Context) (x *execution, err error
 		return x, err
 	}
 	x.admission = newAdmission(g, clusterNodes{o.Session}, entry, waited)
-	if x.watch, err = startWatch(ctx, o.Session, o.preview.world, entry.Operation().ID, host, resumed, g.Reach); err != nil {
+	if x.watch, err = startWatch(ctx, o.Session, o.preview.world, entry.Operation().ID, store, resumed, g.Reach); err != nil {
 		return x, err
 	}
 	x.lifted, err = liftCordons(ctx, clusterNodes{o.Session}, o.preview.Plan, o.preview.world)

@@ -18,7 +18,7 @@ import (
 // held. It is not what the operator asked for, so an error is reported and the
 // next operation tries again.
 func (o *operation) prune(ctx context.Context) {
-	host, err := o.ControlPlane()
+	store, err := o.Store()
 	if err != nil || ctx.Err() != nil || o.lock.Err() != nil {
 		return
 	}
@@ -26,8 +26,8 @@ func (o *operation) prune(ctx context.Context) {
 	defer cancel()
 	limit := o.Config.HistoryLimit()
 	err = errors.Join(
-		pruneOperations(ctx, run.NewJournal(host).Under(o.lock), host, limit, cordonsOf(o.preview.world)),
-		revision.NewStore(host).Prune(ctx, limit))
+		pruneOperations(ctx, run.NewJournal(store).Under(o.lock), store, limit, cordonsOf(o.preview.world)),
+		revision.NewStore(store).Prune(ctx, limit))
 	if err != nil {
 		o.Progressf("could not remove old operations and revisions; the next operation removes them: %v", err)
 	}

@@ -26,7 +26,7 @@ const (
 // that earlier operations could not publish. It removes those that the journal no
 // longer has. It is not what the operator asked for, so an error is only reported.
 func (o *operation) publishReports(ctx context.Context) {
-	host, err := o.ControlPlane()
+	store, err := o.Store()
 	succeeded := o.record.Outcome == pai.OutcomeSucceeded
 	switch {
 	case err != nil || o.record.ID == "" || o.lock.Err() != nil:
@@ -38,7 +38,7 @@ func (o *operation) publishReports(ctx context.Context) {
 	defer cancel()
 	client, err := o.Kube(ctx)
 	if err == nil {
-		err = publish(ctx, clusterReports{client.WithRetryTimeout(publishTimeout)}, run.NewJournal(host), o.record.ID)
+		err = publish(ctx, clusterReports{client.WithRetryTimeout(publishTimeout)}, run.NewJournal(store), o.record.ID)
 	}
 	if err != nil {
 		o.Progressf("could not publish the report of the operation in the cluster; the next operation does: %v", err)

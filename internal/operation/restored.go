@@ -43,7 +43,7 @@ func (o *operation) restoring(ctx context.Context, loss cluster.Loss) (cluster.C
 // are neither in the snapshot nor in the cluster. All that is known of them is the
 // baseline of its witness.
 func (o *operation) seenSince(ctx context.Context, loss cluster.Loss) ([]pai.RestoredJob, error) {
-	host, err := o.ControlPlane()
+	store, err := o.Store()
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func (o *operation) seenSince(ctx context.Context, loss cluster.Loss) ([]pai.Res
 		}
 	}
 	var ids []string
-	err = run.NewJournal(host).Newest(ctx, func(op pai.Operation) bool {
+	err = run.NewJournal(store).Newest(ctx, func(op pai.Operation) bool {
 		ids = append(ids, op.ID)
 		return !op.Ended.IsZero() && op.Ended.Before(loss.Taken)
 	})
@@ -68,7 +68,7 @@ func (o *operation) seenSince(ctx context.Context, loss cluster.Loss) ([]pai.Res
 			break
 		}
 		var baseline *witness.Baseline
-		if baseline, err = readBaseline(ctx, host, baselineFile(id)); err != nil || baseline == nil || baseline.LastWatched.Before(loss.Taken) {
+		if baseline, err = readBaseline(ctx, store, baselineFile(id)); err != nil || baseline == nil || baseline.LastWatched.Before(loss.Taken) {
 			continue
 		}
 		for _, j := range baseline.Jobs {

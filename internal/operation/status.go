@@ -77,14 +77,14 @@ const resumeCommand = "paictl upgrade resume"
 // UpgradeStatus reads the state of the upgrades of a cluster.
 func UpgradeStatus(ctx context.Context, s *session.Session) (Status, error) {
 	st := Status{State: StateNone, Done: []string{}, Left: []string{}, Waiting: []WaitingState{}, Cordoned: []CordonState{}}
-	host, err := s.ControlPlane()
+	store, err := s.Store()
 	if err != nil {
 		return st, err
 	}
-	if st.Lock, err = lockState(ctx, s, host); err != nil {
+	if st.Lock, err = lockState(ctx, s, store); err != nil {
 		return st, err
 	}
-	search, err := searchUpgrade(ctx, run.NewJournal(host))
+	search, err := searchUpgrade(ctx, run.NewJournal(store))
 	if err != nil {
 		return st, err
 	}
@@ -99,7 +99,7 @@ func UpgradeStatus(ctx context.Context, s *session.Session) (Status, error) {
 	st.Current, st.APIError = world.Current, world.APIError
 	st.Cordoned = cordons(world)
 	if op := st.Operation; op != nil {
-		if op.Jobs, err = jobsUntilNow(ctx, host, *op); err != nil {
+		if op.Jobs, err = jobsUntilNow(ctx, store, *op); err != nil {
 			return st, err
 		}
 		st.steps(*op)

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,7 +65,7 @@ func (q *Quorum) holders(s survey) (live, over []claim) {
 		}
 	}
 	for _, list := range [][]claim{live, over} {
-		slices.SortFunc(list, func(a, b claim) int { return b.number - a.number })
+		slices.SortFunc(list, func(a, b claim) int { return cmp.Or(b.number-a.number, cmp.Compare(a.Token, b.Token)) })
 	}
 	return live, over
 }

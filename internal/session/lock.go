@@ -23,7 +23,7 @@ import (
 // when the lock is lost, and no command and no write starts in it from then on. What
 // earlier holders left running on machines is ended before.
 func (s *Session) Locked(ctx context.Context, verb pai.Verb, o run.LockOptions, do func(context.Context, *run.Lock) error) (err error) {
-	host, err := s.ControlPlane()
+	store, err := s.Store()
 	if err != nil {
 		return err
 	}
@@ -31,7 +31,7 @@ func (s *Session) Locked(ctx context.Context, verb pai.Verb, o run.LockOptions, 
 	if err != nil {
 		return err
 	}
-	lock, err := run.Acquire(ctx, host, holder, o)
+	lock, err := run.Acquire(ctx, store, holder, o)
 	if err != nil {
 		return err
 	}

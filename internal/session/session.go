@@ -37,6 +37,7 @@ type Session struct {
 
 	seed     string // of several control-plane machines; see cluster.Seed
 	kube     kubeClient
+	records  recordStore
 	mu       sync.Mutex // guards bundles and unusable
 	bundles  map[pai.Release]*release.Bundle
 	unusable map[pai.Release]bool // bundles that were reported
@@ -163,24 +164,24 @@ func (s *Session) ControlPlane() (machine.Host, error) {
 }
 
 // Records say what the cluster runs and which machines are in maintenance.
-func (s *Session) Records() (cluster.Records, error) { return s.ControlPlane() }
+func (s *Session) Records() (cluster.Records, error) { return s.Store() }
 
 // Revisions is the store of the configuration's revisions.
 func (s *Session) Revisions() (*revision.Store, error) {
-	host, err := s.ControlPlane()
+	store, err := s.Store()
 	if err != nil {
 		return nil, err
 	}
-	return revision.NewStore(host), nil
+	return revision.NewStore(store), nil
 }
 
 // Journal is the record of the cluster's operations.
 func (s *Session) Journal() (*run.Journal, error) {
-	host, err := s.ControlPlane()
+	store, err := s.Store()
 	if err != nil {
 		return nil, err
 	}
-	return run.NewJournal(host), nil
+	return run.NewJournal(store), nil
 }
 
 // Kube is a client of the cluster's API. It stores the administrator's
