@@ -21,10 +21,10 @@ const (
 	// alone: an API server, where only one machine has any. It is removed after `fall` failed
 	// checks in a row.
 	alone rules = iota
-	// patient: an API server of this machine, where others have some too. One that is slow
+	// redundant: an API server of this machine, where others have some too. One that is slow
 	// stays: loaded machines would otherwise remove each other, one after the other. One that
 	// answers that it stops is removed at once, and its connections stay.
-	patient
+	redundant
 	// remote: the proxy of another machine. The kernel of a machine accepts a connection also
 	// under load, so a machine that does not within remoteTimeout, remoteFall times in a row,
 	// is dead, and its connections are closed.

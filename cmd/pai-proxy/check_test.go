@@ -50,12 +50,12 @@ func TestChecksRemoveABackendByItsRules(t *testing.T) {
 		{"alone, not ready", alone, errNotReady, 3, true},
 		{"alone, stops", alone, errStopping, 3, true},
 		{"alone, refused", alone, errRefused, 1, false},
-		{"with others, slow", patient, errSlow, 0, false},
-		{"with others, out of time", patient, context.DeadlineExceeded, 0, false},
-		{"with others, not ready", patient, errNotReady, 3, true},
-		{"with others, stops", patient, errStopping, 1, false},
-		{"with others, refused", patient, errRefused, 1, false},
-		{"with others, another certificate", patient, errBroken, 3, true},
+		{"with others, slow", redundant, errSlow, 0, false},
+		{"with others, out of time", redundant, context.DeadlineExceeded, 0, false},
+		{"with others, not ready", redundant, errNotReady, 3, true},
+		{"with others, stops", redundant, errStopping, 1, false},
+		{"with others, refused", redundant, errRefused, 1, false},
+		{"with others, another certificate", redundant, errBroken, 3, true},
 		{"another machine, dead", remote, errSlow, 2, true},
 		{"another machine, unreachable", remote, syscall.EHOSTUNREACH, 2, true},
 		{"another machine, refused", remote, errRefused, 1, false},
@@ -76,7 +76,7 @@ func TestChecksRemoveABackendByItsRules(t *testing.T) {
 // One success adds another machine again, and two an API server of this one.
 func TestChecksAddABackendByItsRules(t *testing.T) {
 	t.Parallel()
-	for r, want := range map[rules]int{alone: 2, patient: 2, remote: 1} {
+	for r, want := range map[rules]int{alone: 2, redundant: 2, remote: 1} {
 		b, _ := made(t, r)
 		b.record(errRefused)
 		got := 0
@@ -102,7 +102,7 @@ func usableAfter(r rules, checks []error) bool {
 			usable, since = checks[0] == nil, 1
 		case usable && removes(r, run):
 			usable, since = false, n+1
-		case !usable && endsIn(run, map[rules]int{alone: 2, patient: 2, remote: 1}[r], func(err error) bool { return err == nil }):
+		case !usable && endsIn(run, map[rules]int{alone: 2, redundant: 2, remote: 1}[r], func(err error) bool { return err == nil }):
 			usable, since = true, n+1
 		}
 	}
@@ -150,7 +150,7 @@ func endsIn(run []error, n int, are func(error) bool) bool {
 func TestAnyChecksFollowTheRules(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		r := rapid.SampledFrom([]rules{alone, patient, remote}).Draw(t, "rules")
+		r := rapid.SampledFrom([]rules{alone, redundant, remote}).Draw(t, "rules")
 		checks := rapid.SliceOfN(rapid.SampledFrom([]error{nil, nil, errRefused, errSlow, errNotReady, errStopping, errBroken}), 1, 30).Draw(t, "checks")
 		b := &backend{rules: r, timings: timings{rise: 2, fall: 3}, conns: map[net.Conn]bool{}, changed: func() {}}
 		for n, err := range checks {

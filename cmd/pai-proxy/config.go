@@ -56,7 +56,7 @@ func loadConfig(path string) (c config, seen string, err error) {
 	return c, string(data) + string(ca), nil
 }
 
-// check refuses a configuration with which a connection could come back to this proxy.
+// check refuses a configuration that sends a connection back to this proxy.
 func (c config) check() error {
 	for _, b := range c.Backends {
 		if slices.Contains(c.Listen, b.Address) || slices.Contains(c.Serve, b.Address) {
@@ -82,7 +82,7 @@ func (c config) rulesOf(b backendConfig) rules {
 	case b.Remote:
 		return remote
 	case c.several():
-		return patient
+		return redundant
 	default:
 		return alone
 	}

@@ -40,7 +40,7 @@ func (p *proxy) isLocal(r readiness) bool {
 
 // dialAny connects to the first of some backends, and to the next one when that fails. Where
 // machines are among them, it tries the next one also when a connection takes long, and
-// takes the one that comes first: a machine that died a moment ago does not answer.
+// takes the one that comes first: a machine that died a moment ago is unreachable.
 func (p *proxy) dialAny(source netip.Addr, backends []*backend) (*backend, net.Conn) {
 	type result struct {
 		b      *backend

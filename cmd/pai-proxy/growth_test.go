@@ -43,7 +43,7 @@ func TestGrowthKeepsConnections(t *testing.T) {
 			t.Errorf("%s: the connection from before is answered by %q: %v", c.name, got, err)
 		}
 		b.mu.Lock()
-		if b.rules != patient {
+		if b.rules != redundant {
 			t.Errorf("the API server has the rules %d, want those where others exist", b.rules)
 		}
 		b.mu.Unlock()
@@ -106,7 +106,7 @@ func TestReplacedProxyLeavesTheAddressClosed(t *testing.T) {
 	ms.at(m.serve).eventually("a")
 }
 
-// A configuration with which a connection would come back to the proxy is not used, and one of
+// A configuration that sends a connection back to the proxy is not used, and one of
 // older releases is read as before.
 func TestConfigurationsThatAreRead(t *testing.T) {
 	t.Parallel()

@@ -86,7 +86,7 @@ func TestGracefulStopFailsNoRequest(t *testing.T) {
 // The time within which a stopping API server leaves the addresses for other machines.
 func TestStoppingServerLeavesWithinASecond(t *testing.T) {
 	t.Parallel()
-	if fall, cut := patient.verdict(errStopping, defaultTimings()); fall != 1 || cut {
+	if fall, cut := redundant.verdict(errStopping, defaultTimings()); fall != 1 || cut {
 		t.Errorf("it is removed after %d checks, connections cut %v", fall, cut)
 	}
 	if defaultTimings().interval > time.Second {
@@ -147,7 +147,7 @@ func TestNoConnectionGoesInACircle(t *testing.T) {
 	}
 }
 
-// A connection of another machine never goes on to a third one.
+// A connection of another machine never reaches a third one.
 func TestConnectionOfAMachineStaysOnThisOne(t *testing.T) {
 	t.Parallel()
 	ms := startMachines(t, 2)
@@ -167,7 +167,7 @@ func TestConnectionOfAMachineStaysOnThisOne(t *testing.T) {
 	began := time.Now()
 	if b, server := p.connect(sourceOf(&net.TCPConn{}), true); server != nil {
 		server.Close()
-		t.Errorf("it goes on to %s", b.address)
+		t.Errorf("it continues to %s", b.address)
 	}
 	if took := time.Since(began); took > p.timings.wait/2 {
 		t.Errorf("it waited for %s, and its machine has others to ask", took)
@@ -294,7 +294,7 @@ func TestConnectionsToMachinesNoticeTheirDeath(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	for r, want := range map[rules]int{remote: int(deadAfter.Milliseconds()), alone: 0, patient: 0} {
+	for r, want := range map[rules]int{remote: int(deadAfter.Milliseconds()), alone: 0, redundant: 0} {
 		b := &backend{address: l.Addr().String(), rules: r, timings: testTimings()}
 		c, err := b.dial(t.Context(), sourceOf(&net.TCPConn{}))
 		if err != nil {

@@ -77,8 +77,8 @@ const (
 	APIProxyOutliveUnit = "pai-api-proxy-outlive.service"
 )
 
-// APIAddressLabel is the label of the API address on the loopback interface, by which the
-// removal of Kubernetes finds it.
+// APIAddressLabel is the label of the API address on the loopback interface. The removal of
+// Kubernetes finds the address by it.
 const APIAddressLabel = "lo:pai"
 
 // HostsFile names the machines. The lines of PAI end in HostsMark.
