@@ -39,6 +39,11 @@ func (s *Session) Locked(ctx context.Context, verb pai.Verb, o run.LockOptions, 
 	if err := s.endStale(ctx, lock); err != nil {
 		return err
 	}
+	if q, several := store.(*run.Quorum); several {
+		if err := q.ChangeElectorate(ctx, s.controlPlaneNames()); err != nil {
+			return err
+		}
+	}
 	held, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {

@@ -57,3 +57,12 @@ func (s *Session) electors() []run.Elector {
 	}
 	return electors
 }
+
+// controlPlaneNames are those that vote on the lock, in the order of the layout.
+func (s *Session) controlPlaneNames() []string {
+	var names []string
+	for _, m := range s.Config.ControlPlanes() {
+		names = append(names, m.Hostname)
+	}
+	return names
+}
