@@ -100,8 +100,14 @@ func (e etcdJoin) addMember(ctx context.Context, slot layout.Slot) (etcd.Members
 // dropData stops the etcd of a slot that is no member, and renames its data, so that no etcd
 // starts with them again. A member that was removed must not come back.
 func (e etcdJoin) dropData(ctx context.Context, s layout.Slot) error {
-	if err := stopRole(ctx, e.h, s.Etcd); err != nil {
-		return err
+	there, err := sh(ctx, e.h, "[ ! -e %s ] || echo unit", layout.UnitFile(s.Etcd))
+	if err != nil {
+		return fmt.Errorf("look for %s on %q: %w", s.Etcd, e.h.Name(), err)
+	}
+	if there != "" { // a machine that never had an etcd has no unit to stop
+		if err := stopRole(ctx, e.h, s.Etcd); err != nil {
+			return err
+		}
 	}
 	out, err := sh(ctx, e.h, `rm -f %[1]s
 sync %[2]s
