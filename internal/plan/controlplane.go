@@ -51,7 +51,7 @@ func controlPlanes(w World) []MachineState {
 // the others get their keys: the first one whose API server runs, else the first one that has
 // one, else the first one that has the data of etcd. On new machines it is the first one.
 func seedOf(list []MachineState) string {
-	for _, has := range []func(MachineState) bool{MachineState.runsAPIServer, MachineState.hasAPIServer, func(m MachineState) bool { return m.Member != MemberNone }} {
+	for _, has := range []func(MachineState) bool{MachineState.runsAPIServer, MachineState.hasAPIServer, MachineState.isMember} {
 		for _, m := range reachable(list) {
 			if has(m) {
 				return m.Name
@@ -69,9 +69,30 @@ func (m MachineState) runsAPIServer() bool {
 	return m.Roles[RoleAPIServerA].Running != "" || m.Roles[RoleAPIServerB].Running != ""
 }
 
+// isMember reports whether the machine is known to be a member of etcd.
+func (m MachineState) isMember() bool {
+	return m.Member != MemberNone && m.Member != MemberUnknown
+}
+
 // votes reports whether the machine can have a vote in etcd. What is unknown can.
 func (m MachineState) votes() bool {
 	return m.Member != MemberNone && m.Member != MemberLearner
+}
+
+// isUnclear reports whether the machine could be asked, and etcd could not, so that it is
+// unknown whether the machine has to join. It is left out until the etcd of another one runs.
+func (m MachineState) isUnclear() bool { return m.Unreachable == "" && m.Member == MemberUnknown }
+
+// noteUnclear adds a note that names the machines that are left out.
+func (in Input) noteUnclear(p *Plan) {
+	if !in.World.several() {
+		return
+	}
+	for _, m := range controlPlanes(in.World) {
+		if m.isUnclear() {
+			p.Notes = append(p.Notes, "no etcd runs, so it is unknown whether "+m.Name+" is a member; when etcd runs, run the command again for this machine")
+		}
+	}
 }
 
 // maxControlPlanes is how many control-plane machines a cluster can have.
@@ -95,9 +116,10 @@ func (w World) checkControlPlanes() error {
 	}
 	here := reachable(all)
 	voting := slices.ContainsFunc(here, MachineState.votes)
+	starts := slices.ContainsFunc(here, func(m MachineState) bool { return m.Member == MemberStopped })
 	for _, m := range all {
 		switch {
-		case m.Unreachable == "" && m.Member == MemberUnknown:
+		case m.isUnclear() && !starts:
 			return pai.Errorf(pai.CodeFailed, "start etcd on a control-plane machine and run the command again; for its state, run: paictl check",
 				"it is unknown whether %s is a member of etcd", m.Name)
 		case m.Unreachable != "" && (w.ClusterID == "" || len(here) == 0 || !voting && m.votes()):
@@ -154,7 +176,7 @@ func (w World) checkGrown(to pai.KubernetesVersion) error {
 // there is none.
 func (w World) withoutVote() string {
 	for _, m := range controlPlanes(w) {
-		if w.several() && !m.votes() {
+		if w.several() && (!m.votes() || m.isUnclear()) {
 			return m.Name + " has no vote in etcd"
 		}
 	}

@@ -118,6 +118,7 @@ func TestFirstControlPlaneHasCluster(t *testing.T) {
 		"an API server runs":           {[]MachineState{{Name: "a", Roles: stopped, Member: MemberVoter}, {Name: "b"}, {Name: "c", Roles: running, Member: MemberVoter}}, "c a b"},
 		"one was stopped":              {[]MachineState{{Name: "a", Member: MemberStopped}, {Name: "b"}, {Name: "c", Roles: stopped, Member: MemberStopped}}, "c a b"},
 		"data of etcd alone":           {[]MachineState{{Name: "a"}, {Name: "b", Member: MemberStopped}, {Name: "c"}}, "b a c"},
+		"unknown is not data":          {[]MachineState{{Name: "a", Member: MemberUnknown}, {Name: "b", Member: MemberStopped}, {Name: "c", Member: MemberUnknown}}, "b a c"},
 		"an unreachable one":           {[]MachineState{{Name: "a", Unreachable: "x", Member: MemberVoter}, {Name: "b", Roles: running, Member: MemberVoter}, {Name: "c", Member: MemberVoter}}, "b a c"},
 		"learners come after voters":   {[]MachineState{{Name: "a", Member: MemberLearner}, {Name: "b", Roles: running, Member: MemberVoter}, {Name: "c", Member: MemberVoter}}, "b c a"},
 		"a worker is not one of these": {[]MachineState{{Name: "a"}}, "a"},
@@ -212,5 +213,59 @@ func TestVoteIsCompletedBeforeVotersStop(t *testing.T) {
 	}
 	if after := doWithout(p, "cp-03"); slices.ContainsFunc(after, Step.StopsControlPlane) {
 		t.Errorf("without cp-03, a voter is stopped: %v", after)
+	}
+}
+
+// Where the only etcd was stopped, it is unknown whether a new machine is a member. The etcd is
+// started, nothing joins, and the next plan goes on with what is known then.
+func TestUnclearMachineWaitsForEtcd(t *testing.T) {
+	t.Parallel()
+	in := grown(running(twoReleases(), "v0.9", "cp-01", "gpu-01"), "gpu-01", "cp-03")
+	cleaned := Clean(in.World, false)
+	in.World = in.After(in.World, cleaned)
+	in.World.APIReachable = false
+	unclear := with(in, func(m map[string]*MachineState) { m["gpu-01"].Member, m["cp-03"].Member = MemberUnknown, MemberUnknown })
+	p, err := Boot(unclear, ninePair)
+	if err != nil {
+		t.Fatal(err)
+	}
+	etcds := slices.DeleteFunc(slices.Clone(p.Steps), func(s Step) bool { return s.Kind != KindEtcd })
+	if len(etcds) != 1 || etcds[0].Target != "cp-01" || slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Kind == KindVoters || s.Kind == KindRecord }) {
+		t.Errorf("got the steps %v of etcd", etcds)
+	}
+	if notes := strings.Join(p.Notes, "\n"); !strings.Contains(notes, "whether gpu-01 is a member") || !strings.Contains(notes, "whether cp-03 is a member") {
+		t.Errorf("got the notes %q", notes)
+	}
+	unclear.World = unclear.After(unclear.World, p.Steps)
+	known := with(unclear, func(m map[string]*MachineState) { m["gpu-01"].Member, m["cp-03"].Member = MemberNone, MemberNone })
+	if p, err = Boot(alive(known), ninePair); err != nil {
+		t.Fatal(err)
+	}
+	if after := in.After(known.World, p.Steps); after.voters() != 3 || !after.Machines[indexOf(after, "cp-03")].runsAPIServer() {
+		t.Errorf("%d voters afterwards", after.voters())
+	}
+	if _, err := Boot(unclear, pai.Pair{Services: "v0.9", Kubernetes: "v0.10-pai"}); pai.CodeOf(err) != pai.CodeRefused && pai.CodeOf(err) != pai.CodeFailed {
+		t.Errorf("a hop: got %v", err)
+	}
+}
+
+// Controllers without election get it before others start, also if another machine stands for
+// the cluster now.
+func TestControllersElectBeforeOthersStart(t *testing.T) {
+	t.Parallel()
+	in := with(runningSeveral(twoReleases(), "v0.9", 3), func(m map[string]*MachineState) {
+		for _, r := range []Role{RoleControllerManager, RoleScheduler} {
+			m["cp-01"].Roles[r], m["cp-02"].Roles[r] = RoleState{}, RoleState{}
+			m["cp-03"].Roles[r] = RoleState{Link: "v0.9-pai", Running: "v0.9-pai"}
+		}
+	})
+	p, err := Boot(in, ninePair)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range p.Steps {
+		if electing(s.Role) && s.Target != "cp-03" && !slices.Contains(s.After, "kubernetes/v0.9-pai/machine/cp-03/controller-manager") {
+			t.Errorf("%s waits for %v, not for the controllers of cp-03", s.ID, s.After)
+		}
 	}
 }

@@ -49,6 +49,7 @@ func boot(in Input, pair pai.Pair) (Plan, error) {
 	in.noteReservations(&p)
 	in.noteKinds(&p)
 	in.noteDevicePlugins(&p)
+	in.noteUnclear(&p)
 	return p, p.Validate()
 }
 

@@ -113,7 +113,7 @@ func (k *kubernetes) plan() {
 	k.clusterStep("dns", KindDNS, dns, pai.RiskNone, slices.Concat(k.nodesAfter(),
 		each(k, k.present(), "images"), each(k, k.present(), string(RoleNetwork)), each(k, k.present(), string(RoleKubeProxy)))...)
 	k.commit(k.beforeRecord())
-	k.clusterStep("record", KindRecord, k.unrecorded(), pai.RiskNone, append(k.beforeRecord(), k.commits()...)...)
+	k.clusterStep("record", KindRecord, k.unrecorded() && k.allKnown(), pai.RiskNone, append(k.beforeRecord(), k.commits()...)...)
 	k.backupTimer(k.cluster("record"))
 }
 

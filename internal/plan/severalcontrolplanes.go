@@ -17,6 +17,16 @@ import (
 
 func (k *kubernetes) several() bool { return k.world.several() }
 
+// known leaves out the machines of which it is unclear whether they have to join.
+func (k *kubernetes) known(machines []MachineState) []MachineState {
+	return slices.DeleteFunc(slices.Clone(machines), MachineState.isUnclear)
+}
+
+// allKnown reports whether it is clear of every control-plane machine.
+func (k *kubernetes) allKnown() bool {
+	return !k.several() || len(k.known(k.controlPlanes)) == len(k.controlPlanes)
+}
+
 // present are the control-plane machines that other steps wait for.
 func (k *kubernetes) present() []MachineState {
 	if !k.several() {
@@ -54,16 +64,18 @@ func (k *kubernetes) severalControlPlanes() {
 		serving = append(serving, each(k, k.controlPlanes, "apiserver")...)
 	}
 	k.proxies(serving)
-	k.electingController(first, serving)
+	elected := k.electFirst(serving)
 	if !k.betweenVotes() {
 		voters := each(k, reachable(k.voting()), "etcd")
 		k.joinMembers(voters)
-		// The controllers of the first one elect a leader before another one can take its place.
-		k.vote(append(voters, k.controllers(k.controlPlanes[:1])...))
+		// Whatever happens then, no other machine takes the place of controllers without election.
+		k.vote(append(voters, elected...))
 	}
 	k.serveOnJoined(serving)
-	for _, m := range others {
-		k.electingController(m, slices.Concat(serving, []StepID{k.id(m, "apiserver")}, k.controllers(k.controlPlanes[:1])))
+	for _, m := range k.known(others) {
+		if !m.controlsAlone() {
+			k.electingController(m, slices.Concat(serving, []StepID{k.id(m, "apiserver")}, elected))
+		}
 	}
 	k.pointAtAPIAddress()
 }
@@ -109,7 +121,7 @@ func (k *kubernetes) joining() []MachineState { return k.controlPlanes[len(k.vot
 // are not of an unreachable machine. None waits for another one: alone, they have no quorum.
 func (k *kubernetes) startMembers() []StepID {
 	var ids []StepID
-	for _, m := range k.voting() {
+	for _, m := range k.known(k.voting()) {
 		if m.runsEtcd() {
 			continue
 		}
@@ -125,7 +137,7 @@ func (k *kubernetes) startMembers() []StepID {
 // step that is not of an unreachable machine. What stops something waits for the vote.
 func (k *kubernetes) changeVoters(before, vote []StepID) []StepID {
 	last := before
-	for _, m := range k.voting() {
+	for _, m := range k.known(k.voting()) {
 		etcd, api := k.base(m), append([]StepID{k.id(m, "etcd")}, last...)
 		if m.runsEtcd() {
 			k.etcdOf(m, slices.Concat(etcd, last, vote)...)
@@ -144,7 +156,7 @@ func (k *kubernetes) changeVoters(before, vote []StepID) []StepID {
 // betweenVotes reports whether a growth was interrupted when not every machine had its vote.
 // Then the loss of one voter more is the loss of the quorum, so the vote comes before
 // everything that stops a voter.
-func (k *kubernetes) betweenVotes() bool { return len(k.voting())%2 == 0 }
+func (k *kubernetes) betweenVotes() bool { return k.allKnown() && len(k.voting())%2 == 0 }
 
 // joinMembers adds the etcds of machines that have no vote.
 func (k *kubernetes) joinMembers(voters []StepID) {
@@ -157,7 +169,7 @@ func (k *kubernetes) joinMembers(voters []StepID) {
 // unreachable one: all get it, or none.
 func (k *kubernetes) vote(after []StepID) StepID {
 	without := slices.DeleteFunc(slices.Clone(k.controlPlanes), func(m MachineState) bool { return m.Member == MemberVoter })
-	needed := slices.ContainsFunc(k.controlPlanes[1:], func(m MachineState) bool { return m.Member != MemberVoter && m.Member != MemberUnknown })
+	needed := k.allKnown() && slices.ContainsFunc(k.controlPlanes[1:], func(m MachineState) bool { return m.Member != MemberVoter && m.Member != MemberUnknown })
 	k.clusterStep("voters", KindVoters, needed, k.apiRisk(), append(each(k, without, "etcd"), after...)...)
 	return k.cluster("voters")
 }
@@ -190,6 +202,30 @@ func (k *kubernetes) proxies(serving []StepID) {
 		}
 		k.role(m, RoleAPIProxy, risk, after...)
 	}
+}
+
+// electFirst adds the controllers that run without election, and then those of the first
+// machine, and returns their steps. Until they are done, no others start.
+func (k *kubernetes) electFirst(serving []StepID) []StepID {
+	var elected []StepID
+	for _, m := range k.present() {
+		if m.controlsAlone() {
+			k.electingController(m, serving)
+			elected = append(elected, k.controllers([]MachineState{m})...)
+		}
+	}
+	if first := k.controlPlanes[0]; !first.controlsAlone() {
+		k.electingController(first, slices.Concat(serving, elected))
+		elected = append(elected, k.controllers(k.controlPlanes[:1])...)
+	}
+	return elected
+}
+
+// controlsAlone reports whether a controller of the machine runs without election.
+func (m MachineState) controlsAlone() bool {
+	return slices.ContainsFunc([]Role{RoleControllerManager, RoleScheduler}, func(r Role) bool {
+		return m.Roles[r].Running != "" && !m.Roles[r].Elects
+	})
 }
 
 // electingController adds the controller manager and the scheduler of one machine.

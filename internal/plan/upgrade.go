@@ -87,6 +87,7 @@ func planUpgrade(in Input, target Target) (Plan, error) {
 	in.noteReservations(&p)
 	in.noteKinds(&p)
 	in.noteDevicePlugins(&p)
+	in.noteUnclear(&p)
 	return p, p.Validate()
 }
 
