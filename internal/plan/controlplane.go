@@ -47,8 +47,8 @@ func controlPlanes(w World) []MachineState {
 	return list
 }
 
-// seedOf names the machine through which the cluster is changed as a whole, and from which
-// the others get their keys: the first one whose API server runs, else the first one that has
+// seedOf names the machine through which the cluster is changed as a whole, and whose keys
+// the others get: the first one whose API server runs, else the first one that has
 // one, else the first one that has the data of etcd. On new machines it is the first one.
 func seedOf(list []MachineState) string {
 	for _, has := range []func(MachineState) bool{MachineState.runsAPIServer, MachineState.hasAPIServer, MachineState.isMember} {

@@ -217,7 +217,7 @@ func TestVoteIsCompletedBeforeVotersStop(t *testing.T) {
 }
 
 // Where the only etcd was stopped, it is unknown whether a new machine is a member. The etcd is
-// started, nothing joins, and the next plan goes on with what is known then.
+// started, nothing joins, and the next plan continues with what is known then.
 func TestUnclearMachineWaitsForEtcd(t *testing.T) {
 	t.Parallel()
 	in := grown(running(twoReleases(), "v0.9", "cp-01", "gpu-01"), "gpu-01", "cp-03")

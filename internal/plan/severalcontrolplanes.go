@@ -17,12 +17,12 @@ import (
 
 func (k *kubernetes) several() bool { return k.world.several() }
 
-// known leaves out the machines of which it is unclear whether they have to join.
+// known leaves out the machines whose membership is unknown.
 func (k *kubernetes) known(machines []MachineState) []MachineState {
 	return slices.DeleteFunc(slices.Clone(machines), MachineState.isUnclear)
 }
 
-// allKnown reports whether it is clear of every control-plane machine.
+// allKnown reports whether the membership of every control-plane machine is known.
 func (k *kubernetes) allKnown() bool {
 	return !k.several() || len(k.known(k.controlPlanes)) == len(k.controlPlanes)
 }
@@ -240,8 +240,8 @@ func (k *kubernetes) controllers(machines []MachineState) []StepID {
 	return slices.Concat(each(k, machines, string(RoleControllerManager)), each(k, machines, string(RoleScheduler)))
 }
 
-// pointAtAPIAddress adds the bootstrap. It points pods at the API address of their own
-// machine, so the proxy of every machine whose pods could use it listens there before. Those
+// pointAtAPIAddress adds the bootstrap. It points pods at the API address, which each
+// machine has itself, so the proxy of each one whose pods could use it listens there before. Those
 // of an unreachable machine could run on: without it, their connections would fail.
 func (k *kubernetes) pointAtAPIAddress() {
 	after := k.controllers(k.controlPlanes[:1])
