@@ -130,7 +130,7 @@ func checkDuring(t *rapid.T, w World, s Step) {
 			continue
 		}
 		voters++
-		if serves(m, RoleEtcdA) && !(s.Kind == KindEtcd && s.Target == m.Name) {
+		if serves(m, RoleEtcdA) && (s.Kind != KindEtcd || s.Target != m.Name) {
 			live++
 		}
 	}

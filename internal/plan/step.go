@@ -116,13 +116,8 @@ func (s Step) TakesTurn() bool {
 // StopsControlPlane reports whether the step can stop an etcd, an API server, or a
 // control-plane machine, if it is one of several: all others must be healthy then.
 func (s Step) StopsControlPlane() bool {
-	switch s.Kind {
-	case KindEtcd, KindAPIServer:
-		return s.Target != "" && s.From != ""
-	case KindCommit, KindClean:
-		return s.Target != ""
-	}
-	return false
+	replaces := (s.Kind == KindEtcd || s.Kind == KindAPIServer) && s.From != ""
+	return s.Target != "" && (replaces || s.Kind == KindCommit || s.Kind == KindClean)
 }
 
 // Reserves reports whether the step gives a kubelet the reservations of its version.
