@@ -30,7 +30,7 @@ func askEtcd(ctx context.Context, question, slot string) error {
 	if at < 0 {
 		return fmt.Errorf("slot %q not found", slot)
 	}
-	local, err := quorum.NewLocal("/", layout.Slots()[at])
+	local, err := quorum.NewLocal("/", fmt.Sprintf("https://127.0.0.1:%d", layout.Slots()[at].EtcdClientPort))
 	if err != nil {
 		return err
 	}

@@ -70,7 +70,7 @@ func (m *realMachine) start(s layout.Slot, state, initial string) {
 		m.t.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.Command(filepath.Join(m.programs, "etcd"), "--name="+s.Member(m.Hostname), "--data-dir="+file(s.Name), "--unsafe-no-fsync", "--log-level=warn",
+	cmd := exec.Command(filepath.Join(m.programs, "etcd"), "--name="+s.Member(m.Hostname), "--data-dir="+file(s.Name), "--unsafe-no-fsync", "--log-level=warn", "--max-learners=4",
 		fmt.Sprintf("--listen-client-urls=https://%s:%d", m.HostIP, s.EtcdClientPort), fmt.Sprintf("--advertise-client-urls=https://%s:%d", m.HostIP, s.EtcdClientPort),
 		"--listen-peer-urls="+s.PeerURL(m.HostIP), "--initial-advertise-peer-urls="+s.PeerURL(m.HostIP), "--initial-cluster="+initial, "--initial-cluster-state="+state,
 		"--client-cert-auth", "--trusted-ca-file="+file("ca"), "--cert-file="+file("crt"), "--key-file="+file("key"),

@@ -29,9 +29,9 @@ type Local struct {
 	own    string // the address of the etcd of this machine
 }
 
-// NewLocal reads the client certificate of the machine below a root directory. The slot
-// is that of its etcd.
-func NewLocal(root string, s layout.Slot) (*Local, error) {
+// NewLocal reads the client certificate of the machine below a root directory. own is the
+// address of its etcd, such as "https://127.0.0.1:2379".
+func NewLocal(root, own string) (*Local, error) {
 	at := func(name string) string { return filepath.Join(root, layout.PKIDir, "etcd", name) }
 	certificate, err := tls.LoadX509KeyPair(at("healthcheck-client.crt"), at("healthcheck-client.key"))
 	if err != nil {
@@ -45,7 +45,7 @@ func NewLocal(root string, s layout.Slot) (*Local, error) {
 	if !roots.AppendCertsFromPEM(ca) {
 		return nil, fmt.Errorf("%s contains no certificate", at("ca.crt"))
 	}
-	return &Local{own: fmt.Sprintf("https://127.0.0.1:%d", s.EtcdClientPort), client: &http.Client{Timeout: localTimeout, Transport: &http.Transport{
+	return &Local{own: own, client: &http.Client{Timeout: localTimeout, Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, Certificates: []tls.Certificate{certificate}},
 	}}}, nil
 }

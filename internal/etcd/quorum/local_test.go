@@ -56,11 +56,10 @@ func newPeers(t *testing.T) (*peers, *Local) {
 		t.Cleanup(server.Close)
 		p.urls[i] = server.URL
 	}
-	local, err := NewLocal(root, layout.SlotA)
+	local, err := NewLocal(root, p.urls[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	local.own = p.urls[0]
 	return p, local
 }
 
@@ -169,7 +168,7 @@ func TestMoveLeader(t *testing.T) {
 
 func TestLocalNeedsCertificates(t *testing.T) {
 	t.Parallel()
-	if _, err := NewLocal(t.TempDir(), layout.SlotA); err == nil || !strings.Contains(err.Error(), "healthcheck-client") {
+	if _, err := NewLocal(t.TempDir(), "https://127.0.0.1:2379"); err == nil || !strings.Contains(err.Error(), "healthcheck-client") {
 		t.Errorf("got %v, want that there is no certificate", err)
 	}
 }
