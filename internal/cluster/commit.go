@@ -21,8 +21,12 @@ func emulating(f flags, minor string) flags {
 }
 
 // commitSteps are the parts of a commit: first the API server, and then the
-// controllers, which must never be newer.
+// controllers, which must never be newer. Of several control-plane machines, each has a
+// commit for its API server, and steps for its controllers after the last of these.
 func commitSteps(s plan.Step) (apiServer plan.Step, controllers []plan.Step) {
+	if s.Target != "" {
+		return s, nil
+	}
 	for _, r := range []plan.Role{plan.RoleControllerManager, plan.RoleScheduler} {
 		part := s
 		part.Role = r

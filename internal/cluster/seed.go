@@ -10,10 +10,10 @@ import (
 	"pai.dev/pai/internal/machine"
 )
 
-// Seed is the control-plane machine through which a cluster with several of them is seen and
-// changed as a whole, and from which the others get their keys: the first in the layout whose
-// API server runs, else the first that has one, else the first that has the data of etcd. If
-// none has any, it is the first in the layout, reachable or not: it might have the cluster.
+// Seed is the control-plane machine that stands for all where there are several: the cluster
+// is seen and changed through it, and the others get its keys. It is the first in the layout
+// whose API server runs, else the first that has one, else the first that has the data of etcd.
+// If none has any, it is the first in the layout, reachable or not: it might have the cluster.
 // A single control-plane machine is not asked.
 func Seed(ctx context.Context, cfg *config.Config, hosts map[string]machine.Host) (config.Machine, error) {
 	all := cfg.ControlPlanes()

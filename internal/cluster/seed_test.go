@@ -74,7 +74,7 @@ func TestSingleControlPlaneIsTheSeed(t *testing.T) {
 	}
 }
 
-// machineOf is a machine on which scripts run below its root, with a systemctl that says
+// machineOf is a machine whose scripts run below its root, with a systemctl that reports
 // whether its API server runs.
 func machineOf(t *testing.T, name, has string) *inspecttest.Host {
 	t.Helper()
