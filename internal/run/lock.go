@@ -321,7 +321,7 @@ var ErrNotReleased = errors.New("the lock could not be released")
 func (l *Lock) Release(ctx context.Context) error {
 	if q, several := l.store.(*Quorum); several {
 		q.end(ctx)
-		defer q.forget(l)
+		defer q.detach(l)
 	}
 	l.stop()
 	<-l.done

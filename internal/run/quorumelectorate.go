@@ -33,7 +33,7 @@ func (q *Quorum) ChangeElectorate(ctx context.Context, electors []string) error 
 			return errors.New("change the control-plane machines that vote: the lock of the cluster is not held")
 		case len(electors) == 0:
 			return errors.New("change the control-plane machines that vote: none is named")
-		case slices.Equal(v.Electors, electors) && len(v.Next) == 0:
+		case len(v.Next) == 0 && slices.Equal(slices.Sorted(slices.Values(v.Electors)), slices.Sorted(slices.Values(electors))):
 			return nil
 		}
 		if err := q.outdated(view{Electors: electors}); err != nil {

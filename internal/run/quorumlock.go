@@ -43,7 +43,8 @@ func (s survey) highest() int {
 	return n
 }
 
-// holders sorts claims by process: those that might hold the lock, and those that do not. A process that released one copy has released all.
+// holders sorts claims by process: those that might hold the lock, and those that do not. A
+// process that released one copy has released all.
 func (q *Quorum) holders(s survey) (live, over []claim) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
-
-	"pai.dev/pai/internal/pai"
 )
 
 // simulation is one history: operators that take the lock, write, and change the electorate,
@@ -280,7 +278,7 @@ func simulate(t *testing.T, seed uint64, machines int, changes bool) *simulation
 			<-l.done
 			q.stop()
 		}
-		until := time.Now().Add(40 * time.Second)
+		until := time.Now().Add(25 * time.Second)
 		var all sync.WaitGroup
 		for i := range 3 {
 			all.Go(func() { s.operator(i, seed, until) })
@@ -292,7 +290,7 @@ func simulate(t *testing.T, seed uint64, machines int, changes bool) *simulation
 			select {
 			case <-ended:
 				running = false
-			case <-time.After(5 * time.Millisecond):
+			case <-time.After(20 * time.Millisecond):
 				if names := s.believers(); len(names) > 1 {
 					s.fail("at the same time, %v hold the lock", names)
 				}
@@ -304,6 +302,8 @@ func simulate(t *testing.T, seed uint64, machines int, changes bool) *simulation
 	return s
 }
 
+// In any history, never two hold the lock at the same time, every holder finds what was written
+// before, and after a minority is lost, the next operator gets the lock and finds everything.
 func TestQuorumOfAnyHistory(t *testing.T) {
 	t.Parallel()
 	var held, written, changed int
@@ -321,5 +321,4 @@ func TestQuorumOfAnyHistory(t *testing.T) {
 		t.Errorf("the lock was held %d times, with %d writes and %d electorates: that proves nothing", held, written, changed)
 	}
 	t.Logf("the lock was held %d times, with %d writes and %d electorates", held, written, changed)
-	_ = pai.CodeLocked
 }

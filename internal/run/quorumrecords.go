@@ -59,7 +59,7 @@ func (q *Quorum) everywhere(ctx context.Context, do func(context.Context, Electo
 	return q.drop(ctx, failed)
 }
 
-// drop takes machines on which a change failed out of those that are in sync, at a majority.
+// drop takes machines where a change failed out of those that are in sync, at a majority.
 // It fails if less than a majority would be left.
 func (q *Quorum) drop(ctx context.Context, failed map[string]error) error {
 	q.mu.Lock()

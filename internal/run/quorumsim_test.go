@@ -120,7 +120,7 @@ func (p *simProcess) pause() (time.Duration, bool) {
 }
 
 // simLink is the Store that a process has of a machine. A call can be refused, lost on its
-// way there or on its way back, or late. A call on the lock can even happen after its context
+// way there, or with its result, or late. A call on the lock can even happen after its context
 // has ended; one on records cannot, which is what Quorum relies on.
 type simLink struct {
 	process *simProcess
@@ -141,7 +141,9 @@ func (l *simLink) call(ctx context.Context, op, file, data string) (string, []st
 		case <-ctx.Done():
 		}
 	}
-	wait(time.Duration(n.intn(8)) * time.Millisecond)
+	if !n.calm {
+		wait(time.Duration(n.intn(8)) * time.Millisecond)
+	}
 	pause, killed := l.process.pause()
 	if killed {
 		return "", nil, errKilled

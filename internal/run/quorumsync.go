@@ -233,8 +233,8 @@ func (q *Quorum) end(ctx context.Context) {
 	})
 }
 
-// forget drops the lock: from now on, this store only reads.
-func (q *Quorum) forget(l *Lock) {
+// detach drops the lock: from now on, this store only reads.
+func (q *Quorum) detach(l *Lock) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.lock == l {

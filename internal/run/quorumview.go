@@ -168,7 +168,7 @@ type survey struct {
 	looks  map[string]look
 	failed map[string]error
 	view   view // the newest; of several clusters, that of the first
-	known  bool // false if a machine that did not answer might be the cluster
+	known  bool // false if a machine without an answer might be the cluster
 }
 
 // survey asks all machines, and does not wait long for more than a majority.
