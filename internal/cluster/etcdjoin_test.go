@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"os"
 	"strings"
 	"testing"
@@ -47,7 +48,9 @@ func TestNoVoteBeforeAllHaveJoined(t *testing.T) {
 	if done, err := e.step(plan.KindEtcd, "pai-2"); err != nil || !done {
 		t.Fatalf("got done %v, %v", done, err)
 	}
-	if _, err := e.step(plan.KindVoters, ""); err == nil || !strings.Contains(err.Error(), "pai-3 has not joined") {
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := Doers(e.deps())[plan.KindVoters].Do(ctx, plan.Step{Kind: plan.KindVoters}); err == nil || !strings.Contains(err.Error(), "pai-3 has not joined") {
 		t.Errorf("got %v, want that pai-3 has not joined", err)
 	}
 	if got := e.members(); got != "pai-1-a pai-2-a*" {

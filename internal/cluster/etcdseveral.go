@@ -46,8 +46,8 @@ func (c *cluster) etcdOfSeveral(ctx context.Context, h machine.Host, m config.Ma
 	}
 }
 
-// startEtcdOfSeveral starts an etcd on one of several control-plane machines, none of
-// which lists the members.
+// startEtcdOfSeveral starts an etcd on one of several control-plane machines if no etcd lists
+// the members.
 func (c *cluster) startEtcdOfSeveral(ctx context.Context, h machine.Host, m config.Machine, s plan.Step, others elsewhere) error {
 	have, err := slotsWithData(ctx, h)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
+	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
@@ -193,6 +194,26 @@ func TestEtcdRestartStartsAPIServersAgain(t *testing.T) {
 	for _, want := range []string{"--wait --unit=pai-etcd-replace.service --property=Type=exec --property='ExecStopPost=/bin/sh -c ", "pai-apiserver-a.service pai-apiserver-b.service", "systemctl start --no-block $u"} {
 		if got := fmt.Sprint(scripts); !strings.Contains(got, want) {
 			t.Errorf("got %s, want %q", got, want)
+		}
+	}
+}
+
+// All machines can join before any of them votes. In a cluster of one, the file of etcd stays
+// as it was.
+func TestSeveralEtcdsHaveMoreLearners(t *testing.T) {
+	t.Parallel()
+	f, err := flagsOfManifest(kubeadmSays(t, "v1.37.2", "etcd.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := testConfig()
+	for n, want := range map[int]bool{1: false, 2: true} {
+		cfg.Layout.MachineList = []config.Machine{cfg.ControlPlane()}
+		if n == 2 {
+			cfg.Layout.MachineList = append(cfg.Layout.MachineList, config.Machine{Hostname: "pai-2", HostIP: "10.9.0.12", Role: config.RoleControlPlane})
+		}
+		if got := etcdScript(cfg, cfg.ControlPlane(), "v0.11-pai", layout.RoleEtcdA, f); strings.Contains(got, "--max-learners=4") != want {
+			t.Errorf("%d control-plane machines: got\n%s\nwant more learners: %v", n, got, want)
 		}
 	}
 }

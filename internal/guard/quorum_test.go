@@ -15,7 +15,7 @@ import (
 	"pai.dev/pai/test/inspecttest"
 )
 
-// votersOf are three voters, of which some are unknown.
+// votersOf are three voters; those on the named machines are unknown.
 func votersOf(unknown ...string) quorum.State {
 	var s quorum.State
 	for i, name := range []string{"cp1", "cp2", "cp3"} {
