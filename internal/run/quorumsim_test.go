@@ -76,10 +76,14 @@ func newSimNetwork(seed uint64, machines int) *simNetwork {
 	return n
 }
 
-func (n *simNetwork) intn(limit int) int {
+// delay is how long a call takes.
+func (n *simNetwork) delay() time.Duration {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.rng.IntN(limit)
+	if n.calm {
+		return 0
+	}
+	return time.Duration(n.rng.IntN(8)) * time.Millisecond
 }
 
 // simProcess is one paictl.
@@ -141,9 +145,7 @@ func (l *simLink) call(ctx context.Context, op, file, data string) (string, []st
 		case <-ctx.Done():
 		}
 	}
-	if !n.calm {
-		wait(time.Duration(n.intn(8)) * time.Millisecond)
-	}
+	wait(n.delay())
 	pause, killed := l.process.pause()
 	if killed {
 		return "", nil, errKilled
