@@ -155,6 +155,9 @@ func (w World) refuseSeveral(what, next string) error {
 	return pai.Errorf(pai.CodeRefused, next, "%s is not supported yet with %d control-plane machines", what, len(controlPlanes(w)))
 }
 
+// firstWithSeveral is the first version whose programs run on several control-plane machines.
+const firstWithSeveral pai.KubernetesVersion = "v0.11-pai"
+
 // checkGrown refuses a hop before every control-plane machine has its part of the cluster: one
 // risky change at a time.
 func (w World) checkGrown(to pai.KubernetesVersion) error {
@@ -168,8 +171,11 @@ func (w World) checkGrown(to pai.KubernetesVersion) error {
 	if missing == "" {
 		return nil
 	}
-	return pai.Errorf(pai.CodeRefused, "set kubernetes.version to "+string(w.Current.Kubernetes)+" and run: paictl cluster k8s-bootup; then upgrade",
-		"the control plane has not grown to all of its machines: %s", missing)
+	next := "set kubernetes.version to " + string(w.Current.Kubernetes) + " and run: paictl cluster k8s-bootup; then upgrade"
+	if w.Current.Kubernetes.Less(firstWithSeveral) {
+		next = "set k8s-role: master for one machine in layout.yaml and upgrade; then set it for the others and run: paictl cluster k8s-bootup"
+	}
+	return pai.Errorf(pai.CodeRefused, next, "the control plane has not grown to all of its machines: %s", missing)
 }
 
 // withoutVote describes a control-plane machine of several that has no vote in etcd; empty if
