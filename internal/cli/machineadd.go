@@ -21,13 +21,14 @@ type addFlags struct {
 	hostKeys       *hostKeyFlags
 	user, key, sku string
 	port           int
+	controlPlane   bool
 }
 
 func newMachineAddCommand(env *Env) *cobra.Command {
 	var f addFlags
 	cmd := &cobra.Command{
 		Use:   "add ADDRESS…",
-		Short: "Add workers to the layout and the cluster",
+		Short: "Add machines to the layout and the cluster",
 		Args:  cobra.MinimumNArgs(1),
 	}
 	f.operate = addOperateFlags(env, cmd)
@@ -38,6 +39,7 @@ func newMachineAddCommand(env *Env) *cobra.Command {
 	cmd.Flags().StringVar(&f.key, "key", "", "private SSH key (default: that of the machines of the layout)")
 	cmd.Flags().IntVar(&f.port, "port", 0, "port of sshd (default: that of the machines of the layout)")
 	cmd.Flags().StringVar(&f.sku, "sku", "", "machine-sku of the machines (default: the one with their hardware, or a new one)")
+	cmd.Flags().BoolVar(&f.controlPlane, "control-plane", false, "make them control-plane machines, of which a cluster has one, three, or five")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), args) }
 	return cmd
 }

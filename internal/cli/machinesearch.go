@@ -47,6 +47,11 @@ func (f addFlags) find(ctx context.Context, dir string, cfg *config.Config, addr
 		return nil, none, err
 	}
 	add, problems := cfg.Place(found, f.sku)
+	if f.controlPlane {
+		for i := range add.Machines {
+			add.Machines[i].Role = config.RoleControlPlane
+		}
+	}
 	for _, err := range failed {
 		problems = append(problems, err.Error())
 	}

@@ -22,9 +22,10 @@ import (
 
 // upFlags are the flags of `up`.
 type upFlags struct {
-	release  string
-	machines int
-	operate  operateFlags
+	release       string
+	machines      int
+	controlPlanes int
+	operate       operateFlags
 }
 
 func newUpCommand(env *Env) *cobra.Command {
@@ -36,7 +37,8 @@ func newUpCommand(env *Env) *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return runUp(cmd.Context(), env, f) },
 	}
 	cmd.Flags().StringVar(&f.release, "release", "", "release to run (default: the newest)")
-	cmd.Flags().IntVar(&f.machines, "machines", 1, "number of machines; the first one runs the control plane")
+	cmd.Flags().IntVar(&f.machines, "machines", 1, "number of machines")
+	cmd.Flags().IntVar(&f.controlPlanes, "control-planes", 1, "how many of the machines, from the first on, run the control plane: 1, 3, or 5")
 	addSkipCheck(cmd, &f.operate.skip)
 	return cmd
 }
@@ -44,6 +46,10 @@ func newUpCommand(env *Env) *cobra.Command {
 func runUp(ctx context.Context, env *Env, f upFlags) error {
 	if f.machines < 1 || f.machines > 20 {
 		return pai.Errorf(pai.CodeUsage, "pass a number from 1 to 20 to --machines", "cannot create %d machines", f.machines)
+	}
+	if n := f.controlPlanes; n != 1 && n != 3 && n != 5 || n > f.machines {
+		return pai.Errorf(pai.CodeUsage, "pass 1, 3, or 5 to --control-planes, and at least as many to --machines",
+			"cannot create %d control-plane machines among %d", n, f.machines)
 	}
 	if missing := nspawn.MissingPackages(); len(missing) > 0 {
 		return pai.Errorf(pai.CodeFailed, "install them, run: make deps", "missing Debian packages for local machines: %v", missing)
@@ -88,6 +94,9 @@ func upConfig(ctx context.Context, env *Env, f upFlags) (string, error) {
 	if n := len(cfg.Layout.MachineList); f.machines != 1 && f.machines != n {
 		return "", pai.Errorf(pai.CodeRefused, "delete it, run: paictl down", "this host already runs PAI with %d machines", n)
 	}
+	if n := len(cfg.ControlPlanes()); f.controlPlanes != 1 && f.controlPlanes != n {
+		return "", pai.Errorf(pai.CodeRefused, "delete it, run: paictl down", "this host already runs PAI with %d control-plane machines", n)
+	}
 	if _, err := session.EnsureBundle(ctx, env.dirs(), env.sourceTree(), string(have), env.Progressf); err != nil {
 		return "", err
 	}
@@ -126,7 +135,7 @@ func newLocalCluster(ctx context.Context, env *Env, dir string, f upFlags) error
 	var list []config.Machine
 	for i, m := range made {
 		role := config.RoleWorker
-		if i == 0 {
+		if i < f.controlPlanes {
 			role = config.RoleControlPlane
 		}
 		list = append(list, config.Machine{

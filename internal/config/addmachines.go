@@ -64,7 +64,7 @@ func withMachines(dir string, a Additions) (name string, data []byte, err error)
 	inherited := set.inheritedReach()
 	for i := range a.Machines {
 		m := &a.Machines[i]
-		m.Role = RoleWorker
+		setDefault(&m.Role, RoleWorker)
 		setDefault(&m.SSHPort, DefaultSSHPort)
 		setDefault(&m.Username, DefaultUser)
 		// A machine cannot be without a password that the file gives to each. With a key

@@ -71,7 +71,7 @@ func machineKeys() key {
 	keys := []key{
 		{name: "hostname", shape: text, required: true, format: labels(63), meaning: "name of the machine and of its node", jobs: "a new name is a new machine: jobs on the old one end"},
 		{name: "hostip", shape: text, required: true, format: addresses(), meaning: "address at which other machines reach it", jobs: jobsNoChange},
-		{name: "k8s-role", shape: text, required: true, format: oneOf(RoleControlPlane, RoleWorker), meaning: "`master` is the control-plane machine; it runs jobs, too", jobs: jobsNoChange},
+		{name: "k8s-role", shape: text, required: true, format: oneOf(RoleControlPlane, RoleWorker), meaning: "`master` is a control-plane machine: 1, 3, or 5 machines; it runs jobs, too", jobs: "none; a worker can become a control-plane machine, and not the other way round"},
 		{name: "machine-type", shape: text, format: words(), meaning: "a name in `machine-sku`, the kind that jobs choose", jobs: "none; a machine keeps its kind while jobs run on it"},
 	}
 	keys = append(keys, reachKeys()...)

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/yamldoc"
 )
 
@@ -34,14 +35,31 @@ func (r rules) machines() {
 		}
 	}
 	if workers > 0 && workers == len(r.c.Layout.MachineList) {
-		r.problem(LayoutFile, "machine-list", "machine-list: no machine has k8s-role: %s; exactly one is required", RoleControlPlane)
+		r.problem(LayoutFile, "machine-list", "machine-list: no machine has k8s-role: %s; use 1, 3, or 5", RoleControlPlane)
 	}
-	if n := len(controlPlane); n > 0 && n%2 == 0 {
+	r.controlPlanes(controlPlane)
+}
+
+// MaxControlPlanes is the largest number of control-plane machines. etcd slows down with
+// each voter, and five survive the loss of two (etcd.io/docs, FAQ).
+const MaxControlPlanes = 5
+
+// severalControlPlanesSince is the first version whose programs run beside others of their
+// kind.
+const severalControlPlanesSince = pai.KubernetesVersion("v0.11-pai")
+
+// controlPlanes checks the machines that have k8s-role: master, by their places in the list.
+func (r rules) controlPlanes(list []int) {
+	n := len(list)
+	switch v := r.c.Kubernetes.Version; {
+	case n <= 1:
+	case n > MaxControlPlanes:
+		r.problem(LayoutFile, "machine-list", "machine-list: %d machines have k8s-role: %s; use 1, 3, or 5", n, RoleControlPlane)
+	case n%2 == 0:
 		r.problem(LayoutFile, "machine-list", "machine-list: %d machines have k8s-role: %s; an even number cannot outvote a lost machine: use %d", n, RoleControlPlane, n-1)
-	}
-	for _, i := range controlPlane[min(1, len(controlPlane)):] {
-		r.problem(LayoutFile, machinePath(i, "k8s-role"), "k8s-role: only one machine can be %s, and line %d has it: this release supports one control-plane machine",
-			RoleControlPlane, r.line(LayoutFile, machinePath(controlPlane[0], "k8s-role")))
+	case v != "" && v.Less(severalControlPlanesSince):
+		r.problem(LayoutFile, machinePath(list[1], "k8s-role"), "k8s-role: several machines can be %s from Kubernetes %s on, and the configuration has %s",
+			RoleControlPlane, severalControlPlanesSince, v)
 	}
 }
 
