@@ -6,6 +6,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,7 +23,7 @@ func TestThreeControlPlanes(t *testing.T) {
 	o := newOperator(t, "three")
 	o.buildBundle(newer)
 	o.run(20*time.Minute, "up", "--machines", "4", "--control-planes", "3", "--yes")
-	o.wantVoters("pai-2", "pai-1", "pai-2", "pai-3")
+	o.wantVoters("pai-1", "pai-2", "pai-3")
 	o.wantOneLeader("pai-2")
 	o.onlyWorker()
 	o.submit("test/e2e/testdata/hold.yaml", 2)
@@ -34,6 +36,78 @@ func TestThreeControlPlanes(t *testing.T) {
 		o.part("the plug of "+m+" is pulled", func(o *operator) { o.plugIsPulled(m) })
 	}
 	o.wantContainersOf("hold", before)
+}
+
+// TestGrowControlPlane makes two workers of a living cluster control-plane machines, killed
+// after each step, while a job runs on one of them and a client that never retries asks the
+// REST server. No container is touched, and no request fails.
+func TestGrowControlPlane(t *testing.T) {
+	inTestAll(t, "ten minutes on another cluster")
+	o := newOperator(t, "grow")
+	o.buildBundle(newer)
+	o.run(20*time.Minute, "up", "--machines", "4", "--yes")
+	o.kubectl("cordon pai-1 pai-4") // the job runs on machines that become control-plane machines
+	o.submit("test/e2e/testdata/hold.yaml", 2)
+	o.kubectl("uncordon pai-1 pai-4")
+	before := o.containersOf("hold")
+	stopClient := o.startClient()
+
+	o.editLayout(func(text string) string {
+		for _, m := range []string{"pai-2", "pai-3"} {
+			at := strings.Index(text, "hostname: "+m)
+			text = text[:at] + strings.Replace(text[at:], "k8s-role: worker", "k8s-role: master", 1)
+		}
+		return text
+	})
+	o.part("the growth is killed after each step", (*operator).growthIsKilled)
+	o.wantVoters("pai-1", "pai-2", "pai-3")
+	o.wantOneLeader("pai-2")
+	if got := o.kubectl("get endpoints kubernetes -o jsonpath={.subsets[*].addresses[*].ip}"); got != "100.127.255.1" {
+		t.Errorf("pods reach the API at %q", got)
+	}
+	o.part("no request of the client failed", func(o *operator) { stopClient(o.t) })
+	o.wantContainersOf("hold", before)
+	o.part("the plug of the first machine is pulled", func(o *operator) { o.plugIsPulled("pai-1") })
+	o.wantContainersOf("hold", before)
+}
+
+// growthIsKilled kills the boot after each of its steps, and then lets it end.
+func (o *operator) growthIsKilled() {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
+	defer cancel()
+	for kills := range 60 {
+		cmd, said := o.command(ctx, "cluster", "k8s-bootup", "--yes", "-o", "json"), &lockedBuffer{}
+		cmd.Stdout, cmd.Stderr = said, said
+		if err := cmd.Start(); err != nil {
+			o.t.Fatal(err)
+		}
+		killed, err := killAfterStep(cmd, said)
+		switch {
+		case killed:
+		case err == nil:
+			if kills < 10 {
+				o.t.Errorf("it was killed only %d times", kills)
+			}
+			return
+		default:
+			o.t.Fatalf("after %d kills: %v\n%s", kills, err, said)
+		}
+	}
+	o.t.Error("the growth does not end")
+}
+
+// editLayout changes the layout of the local cluster.
+func (o *operator) editLayout(edit func(text string) string) {
+	o.t.Helper()
+	file := filepath.Join(o.state, "clusters/local/config/layout.yaml")
+	text := o.layoutText()
+	edited := edit(text)
+	if edited == text {
+		o.t.Fatalf("the layout is as it was:\n%s", text)
+	}
+	if err := os.WriteFile(file, []byte(edited), 0o600); err != nil {
+		o.t.Fatal(err)
+	}
 }
 
 // onlyWorker lets jobs start on the worker alone.
@@ -132,8 +206,8 @@ done`, int(limit.Seconds()), "/opt/pai/role/kubelet/bin/kubectl")
 	}
 }
 
-// wantVoters wants the voters of etcd to be these machines, as one of them shows them.
-func (o *operator) wantVoters(asked string, machines ...string) {
+// wantVoters wants the voters of etcd to be these machines.
+func (o *operator) wantVoters(machines ...string) {
 	o.t.Helper()
 	var status struct {
 		World struct {
@@ -153,7 +227,6 @@ func (o *operator) wantVoters(asked string, machines ...string) {
 	if !slices.Equal(voters, machines) {
 		o.t.Errorf("the voters are %q, want %q:\n%s", voters, machines, out)
 	}
-	_ = asked
 }
 
 // wantOneLeader wants one controller manager and one scheduler to work, by their leases.
