@@ -131,10 +131,10 @@ func (o *operator) plugIsPulled(machine string) {
 	if !strings.Contains(status, machine) {
 		o.t.Errorf("the status does not name %s:\n%s", machine, status)
 	}
-	var history []operation
-	o.json(&history, "upgrade", "history")
-	if len(history) == 0 {
-		o.t.Error("the history is empty without " + machine)
+	var revisions []any
+	o.json(&revisions, "config", "history")
+	if len(revisions) == 0 {
+		o.t.Error("there are no revisions without " + machine)
 	}
 	name := "without-" + machine
 	if machine != "pai-1" { // the REST server has its history there
@@ -206,16 +206,14 @@ done`, int(limit.Seconds()))
 func (o *operator) wantVoters(machines ...string) {
 	o.t.Helper()
 	var status struct {
-		World struct {
-			Machines []struct{ Name, Member string }
-		}
+		Machines []struct{ Name, Member string }
 	}
 	out := o.run(time.Minute, "cluster", "status", "-o", "json")
 	if err := json.Unmarshal([]byte(out), &status); err != nil {
 		o.t.Fatalf("read the status: %v\n%s", err, out)
 	}
 	var voters []string
-	for _, m := range status.World.Machines {
+	for _, m := range status.Machines {
 		if m.Member == "voter" {
 			voters = append(voters, m.Name)
 		}
