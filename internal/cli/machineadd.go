@@ -39,7 +39,7 @@ func newMachineAddCommand(env *Env) *cobra.Command {
 	cmd.Flags().StringVar(&f.key, "key", "", "private SSH key (default: that of the machines of the layout)")
 	cmd.Flags().IntVar(&f.port, "port", 0, "port of sshd (default: that of the machines of the layout)")
 	cmd.Flags().StringVar(&f.sku, "sku", "", "machine-sku of the machines (default: the one with their hardware, or a new one)")
-	cmd.Flags().BoolVar(&f.controlPlane, "control-plane", false, "make them control-plane machines, of which a cluster has one, three, or five")
+	cmd.Flags().BoolVar(&f.controlPlane, "control-plane", false, "make them control-plane machines; a cluster has one, three, or five")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), args) }
 	return cmd
 }

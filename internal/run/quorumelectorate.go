@@ -9,13 +9,6 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Electorate returns the machines that vote, and which of them are in sync, as the holder of
-// the lock knows them.
-func (q *Quorum) Electorate() (electors, inSync []string) {
-	_, v, _ := q.holder()
-	return v.members(), v.InSync
-}
-
 // ChangeElectorate makes other machines those that vote on the lock and have the records. They
 // are electors of this store, and the lock is held through it. A majority of them must answer,
 // and a majority of those before. After a kill, the next holder completes the change, or

@@ -123,9 +123,9 @@ func (o *operator) plugIsPulled(machine string) {
 	time.Sleep(3 * time.Second)
 	o.run(time.Minute, "machine", "kill", machine)
 	gap := answers()
-	o.t.Logf("the API did not answer the worker for %s after the plug of %s was pulled", gap.Round(100*time.Millisecond), machine)
+	o.t.Logf("the worker had no answer of the API for %s after the plug of %s was pulled", gap.Round(100*time.Millisecond), machine)
 	if gap > 30*time.Second { // far above what is wanted: the machine has two processors
-		o.t.Errorf("the API did not answer for %s", gap)
+		o.t.Errorf("no answer of the API for %s", gap)
 	}
 	status := o.run(3*time.Minute, "cluster", "status")
 	if !strings.Contains(status, machine) {
