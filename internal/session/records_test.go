@@ -38,19 +38,12 @@ func TestRecordsOfSeveralControlPlanesSurviveTheLossOfOne(t *testing.T) {
 	t.Parallel()
 	h1, h2, h3 := inspecttest.NewHost(t, "cp1"), inspecttest.NewHost(t, "cp2"), inspecttest.NewHost(t, "cp3")
 	s := controlPlanes(t, h1, h2, h3)
-	err := s.Locked(t.Context(), pai.VerbPushConfig, run.LockOptions{}, func(ctx context.Context, _ *run.Lock) error {
-		store, err := s.Store()
-		if err != nil {
-			return err
-		}
-		if err := store.(*run.Quorum).ChangeElectorate(ctx, []string{"cp1", "cp2", "cp3"}); err != nil {
-			return err
-		}
+	err := s.Locked(t.Context(), pai.VerbBoot, run.LockOptions{}, func(ctx context.Context, _ *run.Lock) error {
 		journal, err := s.Journal()
 		if err != nil {
 			return err
 		}
-		entry, err := journal.Begin(ctx, pai.Operation{Verb: pai.VerbPushConfig})
+		entry, err := journal.Begin(ctx, pai.Operation{Verb: pai.VerbBoot})
 		if err != nil {
 			return err
 		}
@@ -81,5 +74,29 @@ func TestRecordsOfSeveralControlPlanesSurviveTheLossOfOne(t *testing.T) {
 	err = older.Locked(t.Context(), pai.VerbPushConfig, run.LockOptions{}, func(context.Context, *run.Lock) error { return nil })
 	if err == nil || !strings.Contains(err.Error(), "the configuration is older than the cluster") {
 		t.Errorf("one of three control-plane machines: got %v, want the configuration refused", err)
+	}
+}
+
+// Until the machines that a layout names as further control-plane machines are booted, they
+// have no vote: while they are off, the configuration can be pushed, and the lock is where it was.
+func TestNewControlPlanesVoteWhenTheyAreBooted(t *testing.T) {
+	t.Parallel()
+	h1, h2, h3 := inspecttest.NewHost(t, "cp1"), inspecttest.NewHost(t, "cp2"), inspecttest.NewHost(t, "cp3")
+	nothing := func(context.Context, *run.Lock) error { return nil }
+	one := controlPlanes(t, h1)
+	if err := one.Locked(t.Context(), pai.VerbBoot, run.LockOptions{}, nothing); err != nil {
+		t.Fatal(err)
+	}
+	grown := controlPlanes(t, h1, h2, h3)
+	delete(grown.Hosts, "cp2")
+	delete(grown.Hosts, "cp3")
+	if err := grown.Locked(t.Context(), pai.VerbPushConfig, run.LockOptions{}, nothing); err != nil {
+		t.Errorf("a push while the new machines are off: %v", err)
+	}
+	if err := grown.Locked(t.Context(), pai.VerbBoot, run.LockOptions{}, nothing); err == nil {
+		t.Error("a boot while the new machines are off: got no error")
+	}
+	if err := one.Locked(t.Context(), pai.VerbPushConfig, run.LockOptions{}, nothing); err != nil {
+		t.Errorf("with the layout of one machine: %v", err)
 	}
 }
