@@ -86,7 +86,7 @@ func servesAs(ctx context.Context, h machine.Host, names ...string) (bool, error
 
 // pki creates the certificates, kubeconfigs, and encryption key that the
 // cluster lacks, and keeps the ones it has, so a cleaned cluster returns as
-// itself. The encryption key is created on the machine and never leaves it.
+// itself. The encryption key is created on the machine; see sharedKeys for where it goes.
 func (c *cluster) pki(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
 	if err := claimPKI(ctx, h); err != nil {
 		return err
