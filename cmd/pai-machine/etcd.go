@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -40,6 +41,9 @@ func askEtcd(ctx context.Context, question, slot string) error {
 		return local.MoveLeader(ctx)
 	}
 	state, own := local.State(ctx)
+	if state.Unknown == "" && own == "" {
+		return errors.New("etcd lists no member that is this one")
+	}
 	if question == etcdServes {
 		return state.Serves(own)
 	}

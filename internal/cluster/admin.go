@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 
+	"k8s.io/client-go/tools/clientcmd"
+
 	"pai.dev/pai/internal/certs"
 	"pai.dev/pai/internal/inspect"
 	"pai.dev/pai/internal/inspect/helper"
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/machine"
 )
 
@@ -35,4 +38,17 @@ func atAddress(kubeconfig []byte, address string) ([]byte, error) {
 		return nil, fmt.Errorf("read the kubeconfig of the administrator: %w", err)
 	}
 	return edited, nil
+}
+
+// AtAnyControlPlane verifies the API server of a kubeconfig by the name of the API, which the
+// certificate of each API server contains: a connection can go to any of several.
+func AtAnyControlPlane(kubeconfig []byte) ([]byte, error) {
+	config, err := clientcmd.Load(kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("read the kubeconfig of the administrator: %w", err)
+	}
+	for _, one := range config.Clusters {
+		one.TLSServerName = layout.APIName
+	}
+	return clientcmd.Write(*config)
 }

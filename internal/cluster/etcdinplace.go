@@ -29,9 +29,14 @@ func (c *cluster) restartEtcd(ctx context.Context, h machine.Host, m config.Mach
 		return err
 	}
 	if !has { // a voter that starts without its data votes for what it acknowledged before
-		return lostData(h, slot.EtcdData())
+		return pai.Errorf(pai.CodeFailed, fmt.Sprintf("mount the disk of %s; the other control-plane machines serve meanwhile. If the disk is lost, keep them as they are: "+
+			"a lost control-plane machine cannot be replaced yet", layout.EtcdDir), "etcd of %q has a vote, and its data are not in %s", h.Name(), slot.EtcdData())
 	}
 	v := s.To.Kubernetes()
+	// Its data has the members; the file must only exist, also after the machine got another disk.
+	if err := writeMembership(ctx, h, slot, stateExisting, slot.Member(m.Hostname)+"="+slot.PeerURL(m.HostIP)); err != nil {
+		return err
+	}
 	if err := c.renderRole(ctx, h, m, v, slot.Etcd); err != nil {
 		return err
 	}
@@ -50,10 +55,11 @@ func (c *cluster) restartEtcd(ctx context.Context, h machine.Host, m config.Mach
 	if err != nil {
 		return err
 	}
-	run := detached{what: "etcd restart", unit: layout.ReplaceEtcdUnit, log: "replace-etcd.log", timeout: replaceEtcdTimeout, properties: []string{startAPIServers},
+	run := detached{what: "etcd restart", unit: layout.ReplaceEtcdUnit, log: "replace-etcd.log", timeout: replaceEtcdTimeout, properties: []string{startAPIServers, fmt.Sprintf("RuntimeMaxSec=%d", int(replaceEtcdTimeout.Seconds())-10)},
 		command: fmt.Sprintf("/bin/sh %s %s %s %s", path, slot.Name, machine.Quote(string(v)), layout.Helper(helper.Digest()))}
 	if err := run.run(ctx, h); err != nil {
-		return withJournal(ctx, h, slot.Etcd, fmt.Errorf("restart etcd on %q with that of Kubernetes %s: %w", h.Name(), v, err))
+		return withJournal(ctx, h, slot.Etcd, pai.Errorf(pai.CodeOf(err), "see its journal; if the etcd of this machine hangs and the others are healthy, run on it: systemctl stop "+layout.Unit(slot.Etcd)+"; then run the same command again",
+			"restart etcd on %q with that of Kubernetes %s: %w", h.Name(), v, err))
 	}
 	if err := c.awaitRole(ctx, h, slot.Etcd, v); err != nil {
 		return err

@@ -49,7 +49,7 @@ func (c *cluster) etcdOfSeveral(ctx context.Context, h machine.Host, m config.Ma
 // startEtcdOfSeveral starts an etcd on one of several control-plane machines if no etcd lists
 // the members.
 func (c *cluster) startEtcdOfSeveral(ctx context.Context, h machine.Host, m config.Machine, s plan.Step, others elsewhere) error {
-	have, err := slotsWithData(ctx, h)
+	have, err := slotsWithWAL(ctx, h)
 	if err != nil {
 		return err
 	}
@@ -84,27 +84,47 @@ func mayStartFirst(h machine.Host, others elsewhere) error {
 	return nil
 }
 
-// startWithData starts the etcds of a machine that have data and do not run a version. It
-// changes no member.
+// slotsWithWAL are the slots whose etcd has run. etcd makes its directories before: without a log
+// it has no data, and must not start as if it had.
+func slotsWithWAL(ctx context.Context, h machine.Host) ([]layout.Slot, error) {
+	var have []layout.Slot
+	for _, s := range layout.Slots() {
+		has, err := hasWAL(ctx, h, s)
+		if err != nil {
+			return nil, err
+		}
+		if has {
+			have = append(have, s)
+		}
+	}
+	return have, nil
+}
+
+// startWithData starts the etcds of a machine that have data and do not run. It changes no
+// member, and restarts none: nothing is known of the quorum.
 func (c *cluster) startWithData(ctx context.Context, h machine.Host, m config.Machine, v pai.KubernetesVersion) error {
-	have, err := slotsWithData(ctx, h)
+	have, err := slotsWithWAL(ctx, h)
 	if err != nil {
 		return err
 	}
 	for _, s := range have {
+		state, err := roleState(ctx, h, s.Etcd)
+		if err != nil {
+			return err
+		}
+		if state.Running != "" {
+			if startedAs(state, v) {
+				continue
+			}
+			return pai.Errorf(pai.CodeFailed, "start the control-plane machines that are off, and run the same command again",
+				"%s runs on %q and lists no members: etcd has no quorum, so it is not restarted", s.Etcd, h.Name())
+		}
 		if err := c.renderRole(ctx, h, m, v, s.Etcd); err != nil {
 			return err
 		}
 		// Its data has the members; the file must only exist.
 		if err := writeMembership(ctx, h, s, stateExisting, s.Member(m.Hostname)+"="+s.PeerURL(m.HostIP)); err != nil {
 			return err
-		}
-		state, err := roleState(ctx, h, s.Etcd)
-		if err != nil {
-			return err
-		}
-		if startedAs(state, v) {
-			continue
 		}
 		if err := moveAndRestart(ctx, h, s.Etcd, v); err != nil {
 			return err

@@ -14,6 +14,7 @@ import (
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/plan"
+	"pai.dev/pai/test/inspecttest"
 )
 
 // The first etcd of a cluster starts only if every other control-plane machine has none for
@@ -215,5 +216,21 @@ func TestSeveralEtcdsHaveMoreLearners(t *testing.T) {
 		if got := etcdScript(cfg, cfg.ControlPlane(), "v0.11-pai", layout.RoleEtcdA, f); strings.Contains(got, "--max-learners=4") != want {
 			t.Errorf("%d control-plane machines: got\n%s\nwant more learners: %v", n, got, want)
 		}
+	}
+}
+
+// etcd makes its directories before its log. Without a log it has no data, and a start as if it
+// had would never succeed.
+func TestDirectoriesOfEtcdAreNoData(t *testing.T) {
+	t.Parallel()
+	h := inspecttest.NewHost(t, "pai-1")
+	shell(t, h)
+	h.Write(layout.SlotA.EtcdData()+"/member/snap/db", "x")
+	if have, err := slotsWithWAL(t.Context(), h); err != nil || len(have) > 0 {
+		t.Errorf("without a log: got %v, %v", have, err)
+	}
+	h.Write(layout.SlotB.EtcdData()+"/member/wal/0.wal", "x")
+	if have, err := slotsWithWAL(t.Context(), h); err != nil || !slices.Equal(have, []layout.Slot{layout.SlotB}) {
+		t.Errorf("with a log in slot b: got %v, %v", have, err)
 	}
 }

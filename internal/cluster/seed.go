@@ -51,6 +51,8 @@ const (
 )
 
 func clusterPartsOn(ctx context.Context, h machine.Host) (string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, elsewhereTimeout, fmt.Errorf("no answer within %s", elsewhereTimeout))
+	defer cancel()
 	out, err := sh(ctx, h, `if systemctl is-active -q %[1]s || systemctl is-active -q %[2]s; then echo '%[3]s'
 elif [ -L %[4]s ] || [ -L %[5]s ]; then echo '%[6]s'
 elif [ -e %[7]s ] || [ -e %[8]s ]; then echo '%[9]s'; fi`,

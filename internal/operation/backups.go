@@ -8,6 +8,7 @@ import (
 
 	"pai.dev/pai/internal/backup"
 	"pai.dev/pai/internal/cluster"
+	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/session"
 )
 
@@ -21,15 +22,16 @@ type ScheduledBackups struct {
 	backup.Status
 }
 
-// ReadScheduledBackups reads them from the control-plane machine; nil if the
+// ReadScheduledBackups reads them from the first control-plane machine; nil if the
 // configuration has none.
 func ReadScheduledBackups(ctx context.Context, s *session.Session) (*ScheduledBackups, error) {
 	if s.Config.Kubernetes.Backup == nil {
 		return nil, nil
 	}
-	host, err := s.ControlPlane()
-	if err != nil {
-		return nil, err
+	machine := s.Config.ControlPlane().Hostname
+	host := s.Hosts[machine]
+	if host == nil {
+		return nil, pai.Errorf(pai.CodeFailed, "make it reachable, and run the command again", "control-plane machine %s, which makes the backups, is unreachable", machine)
 	}
 	there, err := cluster.ReadBackups(ctx, host)
 	if err != nil {

@@ -2,6 +2,7 @@ package operation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -31,10 +32,6 @@ func lastOperation(ctx context.Context, journal *run.Journal) (last *pai.Operati
 // unfinished, and which process works on it.
 func currentOperation(ctx context.Context, s *session.Session) (check.Operation, error) {
 	var o check.Operation
-	host, err := s.ControlPlane()
-	if err != nil {
-		return o, err
-	}
 	store, err := s.Store()
 	if err != nil {
 		return o, err
@@ -53,7 +50,7 @@ func currentOperation(ctx context.Context, s *session.Session) (check.Operation,
 	if err != nil {
 		return o, err
 	}
-	silent, err := silence(ctx, host, run.LockFile(number))
+	silent, err := shortestSilence(ctx, s, run.LockFile(number))
 	if err != nil {
 		return o, err
 	}
@@ -61,6 +58,30 @@ func currentOperation(ctx context.Context, s *session.Session) (check.Operation,
 		o.Holder = holder.String()
 	}
 	return o, nil
+}
+
+// shortestSilence is silence on the control-plane machine that heard from the holder last. Of
+// several, one that was off has no such file.
+func shortestSilence(ctx context.Context, s *session.Session, file string) (shortest time.Duration, err error) {
+	var failed []error
+	known := false
+	for _, m := range s.Config.ControlPlanes() {
+		host := s.Hosts[m.Hostname]
+		if host == nil {
+			continue
+		}
+		silent, err := silence(ctx, host, file)
+		switch {
+		case err != nil:
+			failed = append(failed, err)
+		case !known || silent < shortest:
+			shortest, known = silent, true
+		}
+	}
+	if !known {
+		return 0, errors.Join(failed...)
+	}
+	return shortest, nil
 }
 
 // silence is how long a file was not written, by the clock of the machine.

@@ -3,6 +3,7 @@ package operation
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"pai.dev/pai/internal/pai"
@@ -48,6 +49,11 @@ func (o *operation) startExecution(ctx context.Context) (x *execution, err error
 	store, err := o.Store()
 	if err != nil {
 		return nil, err
+	}
+	if slices.ContainsFunc(o.preview.Plan.Steps, plan.Step.GrowsControlPlane) {
+		if err := o.GrowElectorate(ctx); err != nil {
+			return nil, err
+		}
 	}
 	doers, err := o.doers(o.preview.Plan)
 	if err != nil {

@@ -81,11 +81,15 @@ func (o *operation) askGuard(ctx context.Context) error {
 }
 
 // checkQuorumEarly asks the quorum rule for the first step that stops a control-plane
-// machine, so that an operation that would stop there changes nothing. The steps before it
-// change no member of etcd.
+// machine, so that an operation that would stop there changes nothing. A step before it that
+// starts a member, or gives members their votes, can repair the quorum: then only the step itself
+// is asked for.
 func checkQuorumEarly(ctx context.Context, g *guard.Guard, steps []plan.Step) error {
 	for _, step := range steps {
-		if step.StopsControlPlane() {
+		switch {
+		case step.StartsMember(), step.Kind == plan.KindVoters:
+			return nil
+		case step.StopsControlPlane():
 			return g.CheckQuorum(ctx, step)
 		}
 	}

@@ -68,7 +68,7 @@ func (o *operation) hasHistoryDir(services pai.ServicesVersion) bool {
 }
 
 func (o *operation) historyHost() (name string, host machine.Host, err error) {
-	name = o.Seed().Hostname
+	name = o.Config.ControlPlane().Hostname // the REST server is pinned to it
 	if host = o.Hosts[name]; host == nil {
 		return name, nil, pai.Errorf(pai.CodeFailed, "check that the machine runs, then run the same command again",
 			"machine %s is unreachable: it has the history of jobs", name)

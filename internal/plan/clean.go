@@ -28,7 +28,10 @@ func Clean(w World, wipe bool) []Step {
 			needed := wipe || m.Unreachable != "" || m.Joined || runsAny(m)
 			s := Step{ID: StepID("clean/machine/" + m.Name), Kind: KindClean, Target: m.Name, Risk: risk, Wipe: wipe, Keep: m.Foreign, From: pai.AnyVersion(m.Roles[RoleKubelet].version())}
 			if controlPlane {
-				before = append(slices.Clone(before), d.add(needed, s, before...))
+				id := d.add(needed, s, before...)
+				if m.Unreachable == "" || len(machines) == 1 { // a lost one of several keeps no other from its clean
+					before = append(slices.Clone(before), id)
+				}
 			} else {
 				before = append(before, d.add(needed, s))
 			}

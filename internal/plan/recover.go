@@ -62,7 +62,10 @@ type Recovery struct {
 // admitted one by one.
 func Recover(in Input) (Plan, error) {
 	r, w := in.Recovery, in.World
-	if err := w.refuseSeveral("a restore from a backup", "set k8s-role: master for one machine in layout.yaml, restore, and then for the others"); err != nil {
+	if err := w.refuseSeveral("a restore from a backup", "if the data of etcd are lost on all of them, set k8s-role: master for one machine in layout.yaml, restore, and then for the others"); err != nil {
+		return Plan{}, err
+	}
+	if err := w.refuseBesideControlPlane(); err != nil {
 		return Plan{}, err
 	}
 	p := Plan{Verb: pai.VerbRestore, From: w.Current, To: pai.Pair{Kubernetes: r.Kubernetes, Services: r.Services}, Hops: []Hop{}, Steps: []Step{}}
@@ -112,4 +115,17 @@ func Recover(in Input) (Plan, error) {
 	d.add(true, Step{ID: "restore/open", Kind: KindOpen, To: pai.AnyVersion(r.Kubernetes), Risk: pai.RiskAPI}, admitted...)
 	p.Steps = append(steps, d.steps...)
 	return p, p.Validate()
+}
+
+// refuseBesideControlPlane refuses a restore while a machine that the layout names as a worker
+// runs etcd or an API server: it is one of several control-plane machines of a cluster that
+// serves, and a restore beside it would be a second cluster with the same keys.
+func (w World) refuseBesideControlPlane() error {
+	for _, m := range w.Machines {
+		if !m.ControlPlane && (m.runsEtcd() || m.runsAPIServer()) {
+			return pai.Errorf(pai.CodeRefused, "set k8s-role: master for "+m.Name+" again in layout.yaml, and run: paictl cluster status",
+				"%s runs a control plane, and the layout names it as a worker: a restore would make a second cluster", m.Name)
+		}
+	}
+	return nil
 }

@@ -154,9 +154,12 @@ func (k *kubernetes) changeVoters(before, vote []StepID) []StepID {
 }
 
 // betweenVotes reports whether a growth was interrupted when not every machine had its vote.
-// Then the loss of one voter more is the loss of the quorum, so the vote comes before
-// everything that stops a voter.
-func (k *kubernetes) betweenVotes() bool { return k.allKnown() && len(k.voting())%2 == 0 }
+// Then the loss of one voter more is the loss of the quorum, or no voter may be stopped because
+// of a learner. So the vote comes before everything that stops a voter.
+func (k *kubernetes) betweenVotes() bool {
+	learns := len(k.voting()) > 1 && slices.ContainsFunc(k.controlPlanes, func(m MachineState) bool { return m.Member == MemberLearner })
+	return k.allKnown() && (len(k.voting())%2 == 0 || learns)
+}
 
 // joinMembers adds the etcds of machines that have no vote.
 func (k *kubernetes) joinMembers(voters []StepID) {

@@ -104,6 +104,11 @@ func (s Step) StartsAPIServer() bool {
 // data or as a learner. It stops nothing, and members that were stopped need each other.
 func (s Step) StartsMember() bool { return s.Kind == KindEtcd && s.Target != "" && s.From == "" }
 
+// GrowsControlPlane reports whether the step makes a machine a part of the control plane.
+func (s Step) GrowsControlPlane() bool {
+	return s.Kind == KindSharedKeys || s.Kind == KindVoters || s.StartsMember()
+}
+
 // TakesTurn reports whether the step changes what serves the API on a control-plane machine.
 // Where there are several of these machines, one such step runs at a time.
 func (s Step) TakesTurn() bool {

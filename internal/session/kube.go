@@ -57,6 +57,9 @@ func (s *Session) dialKube(ctx context.Context) (*kube.Client, error) {
 		return nil, err
 	}
 	data, err := cluster.AdminKubeconfig(ctx, host, s.Seed().HostIP, Operator())
+	if err == nil && s.Config.SeveralControlPlanes() {
+		data, err = cluster.AtAnyControlPlane(data)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -39,13 +39,6 @@ func (s *Session) Locked(ctx context.Context, verb pai.Verb, o run.LockOptions, 
 	if err := s.endStale(ctx, lock); err != nil {
 		return err
 	}
-	// A boot makes the machines of the layout a control plane. Until then, a new one that is
-	// unreachable keeps no other command from its work.
-	if q, several := store.(*run.Quorum); several && verb == pai.VerbBoot {
-		if err := q.ChangeElectorate(ctx, s.controlPlaneNames()); err != nil {
-			return err
-		}
-	}
 	held, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"slices"
 	"sync"
 
@@ -58,11 +59,22 @@ func (s *Session) electors() []run.Elector {
 	return electors
 }
 
-// controlPlaneNames are those that vote on the lock, in the order of the layout.
-func (s *Session) controlPlaneNames() []string {
+// GrowElectorate gives every control-plane machine of the layout a vote on the lock, which this
+// session holds, and the records. With one machine there is nothing to do. An operation calls it
+// right before it makes machines a part of the control plane: until then, a new one that is off
+// keeps no command from its work.
+func (s *Session) GrowElectorate(ctx context.Context) error {
+	store, err := s.Store()
+	if err != nil {
+		return err
+	}
+	q, several := store.(*run.Quorum)
+	if !several {
+		return nil
+	}
 	var names []string
 	for _, m := range s.Config.ControlPlanes() {
 		names = append(names, m.Hostname)
 	}
-	return names
+	return q.ChangeElectorate(ctx, names)
 }

@@ -39,6 +39,9 @@ func TestRecordsOfSeveralControlPlanesSurviveTheLossOfOne(t *testing.T) {
 	h1, h2, h3 := inspecttest.NewHost(t, "cp1"), inspecttest.NewHost(t, "cp2"), inspecttest.NewHost(t, "cp3")
 	s := controlPlanes(t, h1, h2, h3)
 	err := s.Locked(t.Context(), pai.VerbBoot, run.LockOptions{}, func(ctx context.Context, _ *run.Lock) error {
+		if err := s.GrowElectorate(ctx); err != nil {
+			return err
+		}
 		journal, err := s.Journal()
 		if err != nil {
 			return err
@@ -93,7 +96,8 @@ func TestNewControlPlanesVoteWhenTheyAreBooted(t *testing.T) {
 	if err := grown.Locked(t.Context(), pai.VerbPushConfig, run.LockOptions{}, nothing); err != nil {
 		t.Errorf("a push while the new machines are off: %v", err)
 	}
-	if err := grown.Locked(t.Context(), pai.VerbBoot, run.LockOptions{}, nothing); err == nil {
+	grow := func(ctx context.Context, _ *run.Lock) error { return grown.GrowElectorate(ctx) }
+	if err := grown.Locked(t.Context(), pai.VerbBoot, run.LockOptions{}, grow); err == nil {
 		t.Error("a boot while the new machines are off: got no error")
 	}
 	if err := one.Locked(t.Context(), pai.VerbPushConfig, run.LockOptions{}, nothing); err != nil {

@@ -31,17 +31,19 @@ can_stop() {
     done
 }
 
+# An etcd without a leader takes seconds for each answer, so the time is limited, too.
 serves() {
     tries=0
-    while [ "$tries" -lt 150 ]; do
+    end=$(($(date +%s) + 30))
+    while [ "$tries" -lt 150 ] && [ "$(date +%s)" -lt "$end" ]; do
         tries=$((tries + 1))
         pid=$(systemctl show -p MainPID --value "$unit")
-        if [ "$(readlink "/proc/$pid/exe")" = "/opt/pai/$1/bin/etcd" ] && "$helper" etcd-serves "$slot" >/dev/null 2>&1; then
+        if [ "$(readlink "/proc/$pid/exe")" = "/opt/pai/$1/bin/etcd" ] && timeout 5 "$helper" etcd-serves "$slot" >/dev/null 2>&1; then
             return 0
         fi
         sleep 0.2
     done
-    "$helper" etcd-serves "$slot"
+    timeout 5 "$helper" etcd-serves "$slot"
     return 1
 }
 
