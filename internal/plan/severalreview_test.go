@@ -41,20 +41,26 @@ func TestCleanWithoutALostControlPlane(t *testing.T) {
 	}
 }
 
-// No voter is stopped while another machine learns, so a growth from three to five that was
-// interrupted ends before other changes of the voters.
-func TestLearnersGetTheirVotesBeforeVotersStop(t *testing.T) {
+// No voter is stopped while another machine learns, or while the loss of one voter more is the
+// loss of the quorum, so a growth that was interrupted ends before other changes of the voters.
+func TestVotesComeBeforeVotersStop(t *testing.T) {
 	t.Parallel()
+	for name, members := range map[string]map[string]Membership{
+		"one of two learns":     {"cp-01": MemberVoter, "cp-02": MemberVoter, "cp-03": MemberVoter, "cp-04": MemberLearner},
+		"a learner was removed": {"cp-01": MemberVoter, "cp-02": MemberVoter, "cp-03": MemberVoter, "cp-04": MemberVoter},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			votesComeBeforeVotersStop(t, members)
+		})
+	}
+}
+
+func votesComeBeforeVotersStop(t *testing.T, members map[string]Membership) {
 	in := runningSeveral(twoReleases(), "v0.9", 3)
 	in = grown(in, "cp-04", "cp-05")
 	for i := range in.World.Machines {
-		m := &in.World.Machines[i]
-		switch m.Name {
-		case "cp-04":
-			m.Member = MemberLearner
-		case "cp-01", "cp-02", "cp-03":
-			m.Member = MemberVoter
-		}
+		in.World.Machines[i].Member = members[in.World.Machines[i].Name]
 	}
 	for name, e := range in.Expected { // the API servers get other settings
 		for v, version := range e.Versions {
