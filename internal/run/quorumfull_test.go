@@ -10,7 +10,7 @@ import (
 	"pai.dev/pai/internal/layout"
 )
 
-// fullDisk is a machine that has room for the small files of the lock alone.
+// fullDisk is a machine with free space for the small files of the lock alone.
 type fullDisk struct{ Store }
 
 func (d fullDisk) WriteFile(ctx context.Context, path string, data []byte, mode fs.FileMode) error {
