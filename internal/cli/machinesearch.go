@@ -23,6 +23,9 @@ func (f addFlags) find(ctx context.Context, dir string, cfg *config.Config, addr
 	}
 	targets, wrong := cfg.Targets(addresses, reach)
 	_, wrongSKU := cfg.Place(nil, f.sku)
+	if n := len(cfg.ControlPlanes()) + len(addresses); f.controlPlane && n != 3 && n != 5 {
+		wrong = append(wrong, fmt.Sprintf("the cluster would have %d control-plane machines: it can have 1, 3, or 5", n))
+	}
 	env, id := f.operate.cluster.env, cfg.Services.Cluster.Common.ClusterID
 	known := filepath.Join(env.dirs().ClusterDir(id), "known_hosts")
 	keys := hostKeysOf(ctx, targets, known, f.hostKeys.knownHosts)
