@@ -64,8 +64,8 @@ func (e *Error) Error() string {
 // CanStop returns nil if the etcd on a machine can stop, and otherwise an *Error. All
 // other voters must be healthy, follow one leader, and be close to it, no change of the
 // members can be unfinished, and the others must have a quorum. What was not observed
-// counts as unhealthy. A cluster with one voter has no quorum to keep, and a machine
-// without a voter does not count for it.
+// counts as unhealthy. A cluster with voters on one machine alone, two of them in a handover,
+// has no quorum to keep, and a machine without a voter does not count for it.
 func (s State) CanStop(machine string) error {
 	e := &Error{Machine: machine}
 	if s.Unknown != "" || len(s.Members) == 0 {
@@ -73,10 +73,10 @@ func (s State) CanStop(machine string) error {
 		return e
 	}
 	voters := s.voters()
-	if len(voters) == 1 || !slices.ContainsFunc(voters, func(m Member) bool { return m.Machine == machine }) {
+	others := slices.DeleteFunc(slices.Clone(voters), func(m Member) bool { return m.Machine == machine })
+	if len(others) == 0 || len(others) == len(voters) {
 		return nil
 	}
-	others := slices.DeleteFunc(slices.Clone(voters), func(m Member) bool { return m.Machine == machine })
 	e.addMembers(others)
 	for _, m := range s.Members {
 		if m.Learner {
