@@ -51,7 +51,7 @@ func (c *cluster) etcdDone(ctx context.Context, h machine.Host, m config.Machine
 }
 
 func (c *cluster) etcd(ctx context.Context, h machine.Host, m config.Machine, s plan.Step) error {
-	if c.severalControlPlanes() {
+	if c.Config.SeveralControlPlanes() {
 		return c.etcdOfSeveral(ctx, h, m, s)
 	}
 	return c.handOverEtcd(ctx, h, m, s)

@@ -22,9 +22,6 @@ func (c *cluster) otherControlPlanes(m config.Machine) (others []config.Machine)
 	return others
 }
 
-// severalControlPlanes: with one, a machine's etcd is the cluster.
-func (c *cluster) severalControlPlanes() bool { return len(c.Config.ControlPlanes()) > 1 }
-
 // elsewhereTimeout limits the questions to one other control-plane machine.
 const elsewhereTimeout = 15 * time.Second
 

@@ -136,7 +136,7 @@ func (c *cluster) startWithData(ctx context.Context, h machine.Host, m config.Ma
 // learnerServes reports whether the etcd of a machine serves as a learner of voters on other
 // machines.
 func (c *cluster) learnerServes(ctx context.Context, client *etcd.Client, m config.Machine, s layout.Slot) bool {
-	if !c.severalControlPlanes() {
+	if !c.Config.SeveralControlPlanes() {
 		return false
 	}
 	others := c.etcdElsewhere(ctx, m)
