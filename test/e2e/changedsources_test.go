@@ -67,13 +67,13 @@ func (w workshop) change(tree string, c change) {
 	w.write(filepath.Join(tree, c.file), w.changed(tree, c))
 }
 
-// olderSources are the sources of a commit.
-func (w workshop) olderSources(commit string) string {
+// sources are those of a commit.
+func (w workshop) sources(commit string) string {
 	w.t.Helper()
 	if err := exec.Command("git", "-C", repository(), "cat-file", "-e", commit+"^{commit}").Run(); err != nil {
 		w.t.Fatalf("commit %s, which this test builds, is not in the history; run: git fetch --unshallow (%v)", commit, err)
 	}
-	tree := w.newDir("older")
+	tree := w.newDir("sources")
 	w.shell(repository(), "git archive "+commit+" | tar -x -C "+tree)
 	return tree
 }

@@ -147,7 +147,7 @@ func (s *sameVersion) patchedRunc() {
 func (s *sameVersion) patch(c change) {
 	s.t.Helper()
 	if s.tree == "" {
-		s.tree, s.cache = s.workshop.olderSources(commit), s.workshop.cache()
+		s.tree, s.cache = s.workshop.sources(commit), s.workshop.cache()
 	}
 	s.workshop.change(s.tree, c)
 	previous := *s.operator
