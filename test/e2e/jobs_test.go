@@ -26,7 +26,7 @@ func (o *operator) kubectl(args string) string {
 }
 
 // kubectl is the program on the control-plane machine; its arguments follow.
-const kubectl = "KUBECONFIG=/etc/kubernetes/admin.conf /opt/pai/role/kubelet/bin/kubectl "
+const kubectl = "KUBECONFIG=/etc/kubernetes/admin.conf /opt/pai/role/controller-manager/bin/kubectl "
 
 // jobContainers reads the containers of all jobs from the API, not through
 // paictl: the test must not rely on what it tests.
