@@ -149,7 +149,7 @@ func TestRequestsOfAnUpgrade(t *testing.T) {
 	if most := changed * 4; total > most {
 		t.Errorf("%d requests for %d changed objects, want at most %d: %v", total, changed, most, asked)
 	}
-	if got := asked["get deployments"] + asked["get daemonsets"]; got > 5*8 {
+	if got := asked["get deployments"] + asked["get daemonsets"]; got > 6*8 {
 		t.Errorf("workloads were read %d times, want a watch instead", got)
 	}
 	for _, what := range slices.Sorted(maps.Keys(asked)) {
