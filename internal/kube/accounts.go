@@ -32,9 +32,9 @@ func (c *Client) awaitUnused(ctx context.Context, unwanted []Ref) error {
 		}
 		var left string
 		users := users{account: r, since: map[types.UID]time.Time{}}
-		wait := poll.Wait{For: "the end of the pods with the obsolete account " + r.Namespace + "/" + r.Name, Timeout: accountTimeout, Every: pollEvery}
+		wait := poll.Wait{For: "the end of the pods with the obsolete account " + r.Namespace + "/" + r.Name, Timeout: accountTimeout, Every: afterWatch}
 		err := wait.Until(ctx, func(ctx context.Context) (bool, error) {
-			used, err := users.names(ctx, c.clientset, time.Now())
+			used, version, err := users.names(ctx, c.clientset, time.Now())
 			if err != nil {
 				return false, err
 			}
@@ -42,10 +42,11 @@ func (c *Client) awaitUnused(ctx context.Context, unwanted []Ref) error {
 				left = used[0]
 				c.progress("waiting for pod %s/%s, which has the obsolete account %s, to end", r.Namespace, left, r.Name)
 			}
-			if len(used) > 0 {
-				return false, fmt.Errorf("still running: %v", used)
+			if len(used) == 0 {
+				return true, nil
 			}
-			return true, nil
+			c.awaitEnded(ctx, users, used, version)
+			return false, fmt.Errorf("still running: %v", used)
 		})
 		if err != nil {
 			return err
@@ -62,20 +63,25 @@ type users struct {
 	since map[types.UID]time.Time
 }
 
-// names are the names of the pods. One that should have ended by now does not count: its
-// machine is not responding, and nothing reaches it.
-func (u users) names(ctx context.Context, client kubernetes.Interface, now time.Time) (names []string, err error) {
+// names are the names of the pods, in the list of this version.
+func (u users) names(ctx context.Context, client kubernetes.Interface, now time.Time) (names []string, version string, err error) {
 	list, err := client.CoreV1().Pods(u.account.Namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("list the pods of %s: %w", u.account.Namespace, err)
+		return nil, "", fmt.Errorf("list the pods of %s: %w", u.account.Namespace, err)
 	}
 	for i := range list.Items {
 		p := &list.Items[i]
-		if p.Spec.ServiceAccountName == u.account.Name && !u.ended(p, now) {
+		if u.runs(p, now) {
 			names = append(names, p.Name)
 		}
 	}
-	return names, nil
+	return names, list.ResourceVersion, nil
+}
+
+// runs reports whether a pod acts as the account. One that should have ended by now does not:
+// its machine is not responding, and nothing reaches it.
+func (u users) runs(p *corev1.Pod, now time.Time) bool {
+	return p.Spec.ServiceAccountName == u.account.Name && !u.ended(p, now)
 }
 
 func (u users) ended(p *corev1.Pod, now time.Time) bool {

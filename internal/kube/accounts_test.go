@@ -3,6 +3,7 @@ package kube
 import (
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -41,7 +42,7 @@ func TestAccountIsUsedWhileItsPodsAnswer(t *testing.T) {
 		{50 * time.Second, []string{"drains", "runs"}},
 		{51 * time.Second, []string{"runs"}},
 	} {
-		if got, err := u.names(t.Context(), client, now.Add(c.after)); err != nil || !slices.Equal(slices.Sorted(slices.Values(got)), c.want) {
+		if got, _, err := u.names(t.Context(), client, now.Add(c.after)); err != nil || !slices.Equal(slices.Sorted(slices.Values(got)), c.want) {
 			t.Errorf("after %s: got %v, %v, want %v", c.after, got, err, c.want)
 		}
 	}
@@ -50,16 +51,18 @@ func TestAccountIsUsedWhileItsPodsAnswer(t *testing.T) {
 // Prune waits for the pods of an obsolete account, and reports which one it waits for.
 func TestObsoleteAccountsWaitForTheirPods(t *testing.T) {
 	t.Parallel()
-	var reported []string
-	client := fake.NewClientset(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "server", Namespace: "a"}, Spec: corev1.PodSpec{ServiceAccountName: "old"}})
-	c := (&Client{clientset: client}).WithProgress(func(format string, args ...any) {
-		reported = append(reported, args[1].(string))
-		if err := client.CoreV1().Pods("a").Delete(t.Context(), "server", metav1.DeleteOptions{}); err != nil {
-			t.Error(err)
+	synctest.Test(t, func(t *testing.T) {
+		var reported []string
+		client := fake.NewClientset(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "server", Namespace: "a"}, Spec: corev1.PodSpec{ServiceAccountName: "old"}})
+		c := (&Client{clientset: client}).WithProgress(func(format string, args ...any) {
+			reported = append(reported, args[1].(string))
+			if err := client.CoreV1().Pods("a").Delete(t.Context(), "server", metav1.DeleteOptions{}); err != nil {
+				t.Error(err)
+			}
+		})
+		unwanted := []Ref{{Version: "v1", Kind: "ConfigMap", Namespace: "a", Name: "old"}, {Version: "v1", Kind: "ServiceAccount", Namespace: "a", Name: "old"}}
+		if err := c.awaitUnused(t.Context(), unwanted); err != nil || !slices.Equal(reported, []string{"server"}) {
+			t.Errorf("got %v, %v, want a wait for the pod", reported, err)
 		}
 	})
-	unwanted := []Ref{{Version: "v1", Kind: "ConfigMap", Namespace: "a", Name: "old"}, {Version: "v1", Kind: "ServiceAccount", Namespace: "a", Name: "old"}}
-	if err := c.awaitUnused(t.Context(), unwanted); err != nil || !slices.Equal(reported, []string{"server"}) {
-		t.Errorf("got %v, %v, want a wait for the pod", reported, err)
-	}
 }

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	apiextensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -158,57 +160,64 @@ func (c *Client) begin(ctx context.Context, objs []*unstructured.Unstructured, o
 }
 
 func (c *Client) applyAll(ctx context.Context, objs []*unstructured.Unstructured, inventory string, rewritten []*apiextensions.CustomResourceDefinition, changes *ChangeSet) error {
-	live := before{client: c, objects: refs(objs)}
-	for i, obj := range objs {
-		existing, err := live.of(ctx, RefOf(obj))
-		if err != nil {
+	for len(objs) > 0 {
+		now := stage(RefOf(objs[0]))
+		n := slices.IndexFunc(objs, func(o *unstructured.Unstructured) bool { return stage(RefOf(o)) != now })
+		if n < 0 {
+			n = len(objs)
+		}
+		if err := c.applyStage(ctx, objs[:n], inventory, changes); err != nil {
 			return err
 		}
-		var change Change
-		err = c.retry(ctx, "apply "+RefOf(obj).String(), func(ctx context.Context) (err error) {
-			change, err = c.applyOver(ctx, existing, marked(obj, inventory))
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		*changes = append(*changes, change)
-		lastDefinition := stage(RefOf(obj)) == 0 && (i+1 == len(objs) || stage(RefOf(objs[i+1])) != 0)
-		if lastDefinition {
-			if err := c.waitEstablished(ctx, objs[:i+1]); err != nil {
+		if now == 0 {
+			if err := c.waitEstablished(ctx, objs[:n]); err != nil {
 				return err
 			}
 			if err := c.renameManaged(ctx, rewritten); err != nil {
 				return err
 			}
 		}
+		objs = objs[n:]
 	}
 	return nil
 }
 
-// before are objects as they were right before the first one of their collection was
-// applied.
-type before struct {
-	client  *Client
-	objects []Ref
-	read    map[Ref]map[Ref]*unstructured.Unstructured // by collection and key
-}
-
-// of is the object as it was; nil if it did not exist.
-func (b *before) of(ctx context.Context, r Ref) (*unstructured.Unstructured, error) {
-	collection := r.collection()
-	if b.read[collection] == nil {
-		wanted := slices.DeleteFunc(slices.Clone(b.objects), func(o Ref) bool { return o.collection() != collection })
-		found, err := b.client.readAll(ctx, wanted)
-		if err != nil {
-			return nil, err
-		}
-		if b.read == nil {
-			b.read = map[Ref]map[Ref]*unstructured.Unstructured{}
-		}
-		b.read[collection] = found
+// applyStage applies the objects of one stage. After an error, it starts no other one.
+func (c *Client) applyStage(ctx context.Context, objs []*unstructured.Unstructured, inventory string, changes *ChangeSet) error {
+	existing, err := c.readAll(ctx, refs(objs))
+	if err != nil {
+		return err
 	}
-	return b.read[collection][r.key()], nil
+	applied := make([]*Change, len(objs))
+	var failed atomic.Bool
+	var group errgroup.Group
+	group.SetLimit(appliesAtOnce(stage(RefOf(objs[0]))))
+	for i, obj := range objs {
+		group.Go(func() error {
+			if failed.Load() {
+				return nil
+			}
+			r := RefOf(obj)
+			err := c.retry(ctx, "apply "+r.String(), func(ctx context.Context) error {
+				change, err := c.applyOver(ctx, existing[r.key()], marked(obj, inventory))
+				if err == nil {
+					applied[i] = &change
+				}
+				return err
+			})
+			if err != nil {
+				failed.Store(true)
+			}
+			return err
+		})
+	}
+	err = group.Wait()
+	for _, change := range applied {
+		if change != nil {
+			*changes = append(*changes, *change)
+		}
+	}
+	return err
 }
 
 // applyOver applies one object without a retry, and compares it with the existing

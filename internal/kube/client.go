@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -31,6 +32,7 @@ type Client struct {
 	mapper       *restmapper.DeferredDiscoveryRESTMapper
 	progress     func(format string, args ...any)
 	retryTimeout time.Duration
+	namespaces   *sync.Map // names of those that this client has seen
 }
 
 // DefaultRetryTimeout is how long a call is retried during an outage of the API
@@ -97,6 +99,7 @@ func FromConfig(config *rest.Config) (*Client, error) {
 		mapper:       restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disco)),
 		progress:     func(string, ...any) {},
 		retryTimeout: DefaultRetryTimeout,
+		namespaces:   &sync.Map{},
 	}, nil
 }
 
@@ -170,16 +173,24 @@ func (c *Client) Ping(ctx context.Context) error {
 	return nil
 }
 
-// EnsureNamespace makes a namespace unless it exists.
+// EnsureNamespace makes a namespace unless it exists. It asks once: no one deletes a namespace
+// of PAI, and nothing could be written into one that is missing.
 func (c *Client) EnsureNamespace(ctx context.Context, name string) error {
+	if _, seen := c.namespaces.Load(name); seen {
+		return nil
+	}
 	namespace := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": name},
 	}}
-	return c.retry(ctx, "create namespace "+name, func(ctx context.Context) error {
+	err := c.retry(ctx, "create namespace "+name, func(ctx context.Context) error {
 		_, err := c.clientset.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			_, err = c.applyOver(ctx, nil, namespace)
 		}
 		return err
 	})
+	if err == nil {
+		c.namespaces.Store(name, true)
+	}
+	return err
 }

@@ -56,6 +56,16 @@ func stage(r Ref) int {
 	return customResources
 }
 
+// appliesAtOnce is how many objects of a stage are applied at the same time. Definitions are
+// large, and the API server takes long for each. Up to the bindings, no object of a stage needs
+// another one; later ones are applied in their order.
+func appliesAtOnce(stage int) int {
+	if stage <= 5 {
+		return 4
+	}
+	return 1
+}
+
 // inOrder sorts objects by stage and keeps their order within a stage.
 func inOrder(objs []*unstructured.Unstructured) []*unstructured.Unstructured {
 	sorted := slices.Clone(objs)

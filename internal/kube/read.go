@@ -13,9 +13,6 @@ import (
 const (
 	// maxReads is the number of requests in parallel that read objects.
 	maxReads = 8
-	// listedFrom is the smallest number of objects of one kind in one namespace that
-	// are listed: one request instead of one for each.
-	listedFrom = 3
 	// listLimit is how many objects a list may have. A longer one has more objects of
 	// others than wanted ones, so they are read one by one.
 	listLimit = 500
@@ -25,6 +22,15 @@ const (
 func (r Ref) collection() Ref {
 	r.Name = ""
 	return r
+}
+
+// listedFrom is the smallest number of objects of one collection that are listed: one request
+// instead of one for each. Outside of namespaces, many objects are of Kubernetes itself.
+func (r Ref) listedFrom() int {
+	if r.Namespace == "" {
+		return 3
+	}
+	return 2
 }
 
 // listed reports whether a collection has only small objects of the platform.
@@ -68,7 +74,7 @@ func (c *Client) readAll(ctx context.Context, objects []Ref) (map[Ref]*unstructu
 
 // readCollection reads objects of one collection.
 func (c *Client) readCollection(ctx context.Context, wanted []Ref) (map[Ref]*unstructured.Unstructured, error) {
-	if len(wanted) >= listedFrom && wanted[0].listed() {
+	if len(wanted) >= wanted[0].listedFrom() && wanted[0].listed() {
 		if found, complete, err := c.list(ctx, wanted); complete || err != nil {
 			return found, err
 		}

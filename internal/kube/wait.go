@@ -60,8 +60,8 @@ func (e *WaitError) Error() string {
 func (e *WaitError) Unwrap() error { return e.Err }
 
 // Wait waits until all objects, which were applied just now, are ready: workloads rolled
-// out, definitions established, webhooks with a CA. Its error is a *WaitError with the
-// reason for every object that is not ready. Objects that are ready once they exist are
+// out, definitions established, webhooks with a CA. It waits for the workloads first. Its
+// error is a *WaitError with the reason for every object that it still waited for. Objects that are ready once they exist are
 // not read again: Unready reads them.
 func (c *Client) Wait(ctx context.Context, objs []*unstructured.Unstructured) error {
 	return c.wait(ctx, slices.DeleteFunc(slices.Clone(objs), isReadyOnceItExists), readiness)
@@ -71,7 +71,8 @@ func (c *Client) Wait(ctx context.Context, objs []*unstructured.Unstructured) er
 func isReadyOnceItExists(obj *unstructured.Unstructured) bool {
 	switch r := RefOf(obj); r.Group {
 	case "":
-		return r.Kind == "ConfigMap" || r.Kind == "Secret" || r.Kind == "ServiceAccount"
+		kind, _, _ := unstructured.NestedString(obj.Object, "spec", "type")
+		return r.Kind == "ConfigMap" || r.Kind == "Secret" || r.Kind == "ServiceAccount" || r.Kind == "Service" && kind != "LoadBalancer"
 	case "rbac.authorization.k8s.io":
 		return true
 	case "networking.k8s.io":
@@ -88,18 +89,18 @@ func isReadyOnceItExists(obj *unstructured.Unstructured) bool {
 type check func(obj *unstructured.Unstructured) (*Unready, error)
 
 func (c *Client) wait(ctx context.Context, objs []*unstructured.Unstructured, check check) error {
-	wait := poll.Wait{For: "ready objects", Every: pollEvery}
+	wait := poll.Wait{For: "ready objects", Every: afterWatch}
 	if _, bounded := ctx.Deadline(); !bounded {
 		wait.Timeout = DefaultWait
 	}
 	start, lastReport := time.Now(), time.Now()
-	pending := refs(objs)
+	pending := firstToAwait(refs(objs))
 	var unready []Unready
 	var readError error
 	err := wait.Until(ctx, func(ctx context.Context) (bool, error) {
-		now, err := c.unready(ctx, pending, check, c.replaceBeside)
+		now, found, err := c.unready(ctx, pending, check, c.replaceBeside)
 		if err == nil && len(now) == 0 && len(pending) < len(objs) {
-			now, err = c.unready(ctx, refs(objs), check, c.replaceBeside) // all must be ready at the same time
+			now, found, err = c.unready(ctx, refs(objs), check, c.replaceBeside) // all must be ready at the same time
 		}
 		if err != nil {
 			if ctx.Err() == nil {
@@ -118,7 +119,17 @@ func (c *Client) wait(ctx context.Context, objs []*unstructured.Unstructured, ch
 			lastReport = time.Now()
 			c.progress("waiting for %s", c.explained(ctx, unready)[0])
 		}
-		return len(unready) == 0, nil
+		if len(unready) == 0 {
+			return true, nil
+		}
+		if first := found[unready[0].Object.key()]; first != nil {
+			if c.awaitReady(ctx, first, check) && len(unready) == 1 {
+				pending = refs(objs) // it was the last one
+			}
+		} else {
+			_ = poll.Sleep(ctx, pollEvery) // the wait looks at the context
+		}
+		return false, nil
 	})
 	switch {
 	case err == nil, readError != nil, len(unready) == 0:
@@ -133,21 +144,30 @@ func (c *Client) wait(ctx context.Context, objs []*unstructured.Unstructured, ch
 	return &WaitError{Unready: c.explained(ctx, unready), Total: len(objs), Waited: time.Since(start), Err: err}
 }
 
+// firstToAwait are the workloads among objects, or all if there is none. Others are read when
+// these are ready: most of them are as soon as they are applied, or once a workload runs.
+func firstToAwait(objects []Ref) []Ref {
+	if workloads := slices.DeleteFunc(slices.Clone(objects), func(r Ref) bool { return !isWorkload(r) }); len(workloads) > 0 {
+		return workloads
+	}
+	return objects
+}
+
 // errFinal ends a wait for an object that cannot become ready.
 var errFinal = errors.New("cannot become ready")
 
 // Unready reads each object once and returns those that are not ready.
 func (c *Client) Unready(ctx context.Context, objects []Ref) ([]Unready, error) {
-	return c.unready(ctx, objects, readiness, nil)
+	unready, _, err := c.unready(ctx, objects, readiness, nil)
+	return unready, err
 }
 
-// unready passes a DaemonSet that waits for machines in maintenance to beside; nil only reads.
-func (c *Client) unready(ctx context.Context, objects []Ref, check check, beside func(context.Context, rollout) error) ([]Unready, error) {
-	found, err := c.readAll(ctx, objects)
-	if err != nil {
-		return nil, err
+// unready also returns the objects that it read, by key. It passes a DaemonSet that waits for
+// machines in maintenance to beside; nil only reads.
+func (c *Client) unready(ctx context.Context, objects []Ref, check check, beside func(context.Context, rollout) error) (unready []Unready, found map[Ref]*unstructured.Unstructured, err error) {
+	if found, err = c.readAll(ctx, objects); err != nil {
+		return nil, nil, err
 	}
-	var unready []Unready
 	for _, r := range objects {
 		obj := found[r.key()]
 		if obj == nil {
@@ -156,7 +176,7 @@ func (c *Client) unready(ctx context.Context, objects []Ref, check check, beside
 		}
 		u, err := check(obj)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if u != nil && r.Kind == "DaemonSet" {
 			r, err := c.rolloutOf(ctx, obj)
@@ -167,14 +187,14 @@ func (c *Client) unready(ctx context.Context, objects []Ref, check check, beside
 				err = beside(ctx, r)
 			}
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 		if u != nil {
 			unready = append(unready, *u)
 		}
 	}
-	return unready, nil
+	return unready, found, nil
 }
 
 // readiness is the check of Wait.

@@ -57,7 +57,7 @@ func (o *operation) doersFor(step plan.Step) (plan.Doers, error) {
 		// Prometheus, node-exporter, and Alertmanager start before the REST server. They have
 		// its CA, or a certificate of it.
 		Before: map[string]func(context.Context, *kube.Client) error{
-			"rest-server": o.withHistory(step.To.Services(), access), "prometheus": access, "node-exporter": access, "alertmanager": access,
+			"rest-server": o.withQueues(step.To.Services(), o.withHistory(step.To.Services(), access)), "prometheus": access, "node-exporter": access, "alertmanager": access,
 			PortalService: func(ctx context.Context, client *kube.Client) error {
 				return rest.EnsurePortalSecrets(ctx, client, o.Portal())
 			}}}
@@ -170,9 +170,13 @@ func (o *operation) accessIsThere(ctx context.Context) (bool, error) {
 // and stores its credentials where only the operator can read them.
 func (o *operation) ensureAccess(services pai.ServicesVersion) func(ctx context.Context, client *kube.Client) error {
 	var one sync.Mutex // services start in parallel
+	made := false      // one service made them for all others of the operation
 	return func(ctx context.Context, client *kube.Client) error {
 		one.Lock()
 		defer one.Unlock()
+		if made {
+			return nil
+		}
 		file := filepath.Join(o.ClusterDir(), rest.AccessFile)
 		saved, err := rest.LoadAccess(file)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -183,6 +187,8 @@ func (o *operation) ensureAccess(services pai.ServicesVersion) func(ctx context.
 		if err != nil {
 			return fmt.Errorf("make secrets of the REST server: %w", err)
 		}
-		return access.Save(file)
+		err = access.Save(file)
+		made = err == nil
+		return err
 	}
 }

@@ -13,7 +13,10 @@ import (
 type ServiceSpec struct {
 	Name          string
 	Prerequisites []string
-	Impact        pai.JobImpact
+	// Beside are prerequisites that need not be ready again before the service starts: it
+	// needs of each only what one of any release has.
+	Beside []string `json:",omitempty"`
+	Impact pai.JobImpact
 	// Volume is the directory of its state on machines; empty for none.
 	Volume string `json:",omitempty"`
 }
@@ -34,7 +37,7 @@ type ServicesOptions struct {
 }
 
 // Services plans the steps that bring the services to a release, in the order
-// of their prerequisites. With all services, those that the release no longer
+// of their prerequisites, except those that start beside one that is ready. With all services, those that the release no longer
 // has are stopped once the others are ready.
 func Services(w World, to pai.ServicesVersion, services []ServiceSpec, o ServicesOptions) ([]Step, error) {
 	ordered, err := Order(services)
@@ -75,7 +78,9 @@ func Services(w World, to pai.ServicesVersion, services []ServiceSpec, o Service
 		work = work || needed
 		after := slices.Clone(images)
 		for _, p := range s.Prerequisites {
-			after = append(after, StepID(prefix+p))
+			if !s.startsBeside(p, w) {
+				after = append(after, StepID(prefix+p))
+			}
 		}
 		started = append(started, d.add(needed, Step{ID: StepID(prefix + s.Name), Kind: KindService, Target: s.Name,
 			From: pai.AnyVersion(was.Release), To: pai.AnyVersion(to), Risk: riskOf(s.Impact, w, s.Name)}, after...))
@@ -94,6 +99,12 @@ func Services(w World, to pai.ServicesVersion, services []ServiceSpec, o Service
 		return nil, nil // images alone are no reason for a plan
 	}
 	return d.reduce(), nil
+}
+
+// startsBeside reports whether the service does not wait for the step of a prerequisite. One
+// that was not observed to be ready is always waited for.
+func (s ServiceSpec) startsBeside(prerequisite string, w World) bool {
+	return slices.Contains(s.Beside, prerequisite) && w.APIReachable && w.Services[prerequisite].Ready
 }
 
 // migrations adds the steps that bring what PAI stores into the form of a

@@ -190,6 +190,12 @@ func applyPatch(obj, patch *unstructured.Unstructured) error {
 	return nil
 }
 
+// ReleaseOf is the release of the services that an object was last applied by; empty for an
+// object of no service.
+func ReleaseOf(obj *unstructured.Unstructured) pai.ServicesVersion {
+	return pai.ServicesVersion(obj.GetAnnotations()[annotationRelease])
+}
+
 // setOwner sets the namespace of every object, and the labels of its service
 // and release.
 func setOwner(objs []*unstructured.Unstructured, service string, release pai.ServicesVersion) {

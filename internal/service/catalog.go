@@ -19,8 +19,11 @@ type Service struct {
 	Name        string `yaml:"name"`
 	Description string `yaml:"description"`
 	// Prerequisites are the services that must be ready before this one starts.
-	Prerequisites []string      `yaml:"prerequisites"`
-	JobImpact     pai.JobImpact `yaml:"jobImpact"`
+	Prerequisites []string `yaml:"prerequisites"`
+	// Beside are those of Prerequisites that this one need not wait for while they are
+	// ready in an older release: they are upgraded at the same time.
+	Beside    []string      `yaml:"beside"`
+	JobImpact pai.JobImpact `yaml:"jobImpact"`
 	// State is where the service stores data that must not be lost: "none",
 	// "cluster" (objects in the API), or "volume:NAME".
 	State string `yaml:"state"`
@@ -114,6 +117,11 @@ func (s Service) check(dir string) []error {
 	if pai.IsReservedVolume(s.volume()) {
 		problems = append(problems, fmt.Errorf("state is %q, but %q is the name of a directory that PAI itself uses", s.State, s.volume()))
 	}
+	for _, b := range s.Beside {
+		if !slices.Contains(s.Prerequisites, b) {
+			problems = append(problems, fmt.Errorf("beside has %q, which is not one of its prerequisites", b))
+		}
+	}
 	for _, pattern := range s.Omit {
 		if kind, name, ok := strings.Cut(pattern, "/"); !ok || kind == "" || name == "" {
 			problems = append(problems, fmt.Errorf("omit has %q, not Kind/name", pattern))
@@ -158,7 +166,7 @@ func (s Service) volume() string {
 
 // Planned is the service as the planner knows it.
 func (s Service) Planned() plan.ServiceSpec {
-	return plan.ServiceSpec{Name: s.Name, Prerequisites: s.Prerequisites, Impact: s.JobImpact, Volume: s.volume()}
+	return plan.ServiceSpec{Name: s.Name, Prerequisites: s.Prerequisites, Beside: s.Beside, Impact: s.JobImpact, Volume: s.volume()}
 }
 
 // cycles returns each cycle of prerequisites once, starting at its first

@@ -22,7 +22,7 @@ func TestCatalogReportsEverythingAtOnce(t *testing.T) {
 		"a/service.yaml":    "name: a\nprerequisites: [b]\njobImpact: none\nstate: none\n",
 		"b/service.yaml":    "name: b\nprerequisites: [c, nowhere]\njobImpact: none\nstate: none\n",
 		"c/service.yaml":    "name: c\nprerequisites: [a]\njobImpact: some\nstate: none\n",
-		"d/service.yaml":    "name: other\njobImpact: none\nstate: disk\ncolor: red\nomit: [NoSlash]\n",
+		"d/service.yaml":    "name: other\njobImpact: none\nstate: disk\ncolor: red\nomit: [NoSlash]\nbeside: [a]\n",
 		"f/service.yaml":    "name: f\njobImpact: none\nstate: volume:images\n",
 		"lock/service.yaml": "name: lock\njobImpact: none\nstate: volume:lock\n",
 		"e/chart/x":         "a directory without service.yaml",
@@ -41,6 +41,7 @@ func TestCatalogReportsEverythingAtOnce(t *testing.T) {
 		`f/service.yaml: state is "volume:images", but "images" is the name of a directory that PAI itself uses`,
 		`lock/service.yaml: state is "volume:lock", but "lock" is the name of a directory that PAI itself uses`,
 		`omit has "NoSlash", not Kind/name`,
+		`beside has "a", which is not one of its prerequisites`,
 		`e: read service.yaml`,
 	} {
 		if !strings.Contains(err.Error(), want) {

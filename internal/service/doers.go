@@ -57,7 +57,7 @@ func Doers(d Deps) plan.Doers {
 	if d.Progress == nil {
 		d.Progress = func(string, ...any) {}
 	}
-	return plan.Doers{plan.KindService: starter{d}, plan.KindRefresh: refresher{starter{d}}, plan.KindStop: stopper{d}, plan.KindDelete: deleter{stopper{d}}}
+	return plan.Doers{plan.KindService: newStarter(d), plan.KindRefresh: refresher{newStarter(d)}, plan.KindStop: stopper{d}, plan.KindDelete: deleter{stopper{d}}}
 }
 
 func (d Deps) client(ctx context.Context) (*kube.Client, error) {
@@ -69,7 +69,16 @@ func (d Deps) client(ctx context.Context) (*kube.Client, error) {
 }
 
 // starter applies one service of one release.
-type starter struct{ Deps }
+type starter struct {
+	Deps
+	failures *failures
+	rendered *renderings
+	logins   *loginsOnce
+}
+
+func newStarter(d Deps) starter {
+	return starter{Deps: d, failures: newFailures(), rendered: newRenderings(), logins: &loginsOnce{}}
+}
 
 // wanted is what a step applies.
 type wanted struct {
@@ -94,6 +103,9 @@ func (d starter) wanted(ctx context.Context, s plan.Step) (wanted, error) {
 			return w, err
 		}
 	}
+	if w, ok := d.rendered.of(s); ok {
+		return w, nil
+	}
 	if d.Bundle == nil {
 		return wanted{}, fmt.Errorf("start service %s: bundle of release %s not found", s.Target, s.To)
 	}
@@ -113,7 +125,12 @@ func (d starter) wanted(ctx context.Context, s plan.Step) (wanted, error) {
 			return wanted{}, err
 		}
 		hash, err := kube.Hash(objs)
-		return wanted{service, objs, hash}, err
+		if err != nil {
+			return wanted{}, err
+		}
+		w := wanted{service, objs, hash}
+		d.rendered.keep(s, w)
+		return w, nil
 	}
 	return wanted{}, pai.Errorf(pai.CodeUsage, "", "release %s has no service %q", s.To, s.Target)
 }
@@ -164,7 +181,30 @@ func wasApplied(ctx context.Context, client *kube.Client, s plan.Step, want want
 // Do applies the service, waits until it is ready, and only then deletes what
 // it replaced.
 func (d starter) Do(ctx context.Context, s plan.Step) error {
-	return d.apply(ctx, s, func(kube.ChangeSet) error { return nil })
+	err := d.apply(ctx, s, func(kube.ChangeSet) error { return nil })
+	d.failures.note(s.Target, err)
+	return err
+}
+
+// prepare creates what must exist before a service is applied. It ends if a service that
+// this one starts beside fails.
+func (d starter) prepare(ctx context.Context, client *kube.Client, s Service) error {
+	ctx, stop := d.failures.until(ctx, s.Beside)
+	defer stop()
+	if before := d.Before[s.Name]; before != nil {
+		if err := before(ctx, client); err != nil {
+			return err
+		}
+	}
+	if c := s.WebhookCertificate; c != nil {
+		if err := c.ensure(ctx, client, time.Now()); err != nil {
+			return err
+		}
+	}
+	if s.MetricsLogin {
+		return d.logins.ensure(ctx, client)
+	}
+	return nil
 }
 
 // apply calls report with its changes as soon as they are made, even if it then
@@ -179,20 +219,8 @@ func (d starter) apply(ctx context.Context, s plan.Step, report func(kube.Change
 		return err
 	}
 	defer d.restartStalled(ctx, client, s, want)()
-	if before := d.Before[s.Target]; before != nil {
-		if err := before(ctx, client); err != nil {
-			return fmt.Errorf("prepare service %s: %w", s.Target, err)
-		}
-	}
-	if c := want.service.WebhookCertificate; c != nil {
-		if err := c.ensure(ctx, client, time.Now()); err != nil {
-			return fmt.Errorf("prepare service %s: %w", s.Target, err)
-		}
-	}
-	if want.service.MetricsLogin {
-		if err := ensureMetricsLogin(ctx, client); err != nil {
-			return fmt.Errorf("prepare service %s: %w", s.Target, err)
-		}
+	if err := d.prepare(ctx, client, want.service); err != nil {
+		return fmt.Errorf("prepare service %s: %w", s.Target, err)
 	}
 	if err := d.record(ctx, client, want, s.To.Services()); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strings"
+	"sync"
 
 	"golang.org/x/crypto/bcrypt"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -37,6 +38,23 @@ var (
 	metricsLogins = []string{"scrape", "reader"}
 	alertsLogins  = []string{"alerts"}
 )
+
+// loginsOnce makes the logins once for all services of an operation that need them.
+type loginsOnce struct {
+	mu   sync.Mutex // services start in parallel
+	made bool
+}
+
+func (m *loginsOnce) ensure(ctx context.Context, client *kube.Client) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.made {
+		return nil
+	}
+	err := ensureMetricsLogin(ctx, client)
+	m.made = err == nil
+	return err
+}
 
 // ensureMetricsLogin creates what is missing of both Secrets.
 func ensureMetricsLogin(ctx context.Context, client *kube.Client) error {

@@ -115,7 +115,7 @@ func TestProgramsWithDataAreNotRestartedWhileTheyRun(t *testing.T) {
 func TestRestartsEndWithTheStep(t *testing.T) {
 	t.Parallel()
 	c := &podCluster{}
-	d := starter{Deps{Progress: t.Logf}}
+	d := starter{Deps: Deps{Progress: t.Logf}}
 	stop := d.restartStalled(t.Context(), c, plan.Step{Target: "kueue"}, wanted{})
 	stop()
 	c.pods = []kube.WorkloadPod{crashed("a")} // a race if it still looks
@@ -129,7 +129,7 @@ func TestRefreshRestartsNoStalledPods(t *testing.T) {
 	t.Parallel()
 	for kind, want := range map[plan.Kind]bool{plan.KindService: true, plan.KindRefresh: false} {
 		c := &podCluster{looked: make(chan struct{}, 9)}
-		stop := starter{Deps{Progress: t.Logf}}.restartStalled(t.Context(), c, plan.Step{Kind: kind, Target: "kueue"}, wanted{})
+		stop := starter{Deps: Deps{Progress: t.Logf}}.restartStalled(t.Context(), c, plan.Step{Kind: kind, Target: "kueue"}, wanted{})
 		limit := 100 * time.Millisecond
 		if want {
 			limit = time.Minute
