@@ -128,7 +128,9 @@ func TestMachinesThatCannotTryAStorage(t *testing.T) {
 		{"an error", func(context.Context, storageprobe.Request) (string, error) {
 			return "", &machine.CommandError{Host: "one", Code: 127, Output: "unshare: not found"}
 		}, storageprobe.Failed, "unshare: not found"},
-		{"too much", func(context.Context, storageprobe.Request) (string, error) { return strings.Repeat("{}", storageprobe.MaxAnswer), nil }, storageprobe.Failed, "more than"},
+		{"too much", func(context.Context, storageprobe.Request) (string, error) {
+			return strings.Repeat("{}", storageprobe.MaxAnswer), nil
+		}, storageprobe.Failed, "more than"},
 		{"no end", func(ctx context.Context, _ storageprobe.Request) (string, error) { <-ctx.Done(); return "", ctx.Err() }, storageprobe.Silent, "no result within"},
 	} {
 		got := tryWith(t.Context(), storageHost(t, "one", c.probe), storage, 200*time.Millisecond)
