@@ -8,7 +8,7 @@ set -a; . hack/go.env; set +a
 
 old=v0.10 new=v0.11
 job=train flaky=flaky
-total=7 step=0
+total=8 step=0
 
 say()  { printf '%s\n' "$*" >&2; }
 head_line() {
@@ -87,21 +87,24 @@ fi
 head_line "A training job, and a job whose task keeps failing by itself"
 submit() { # a job of an earlier run stays
   case $(job_state "$1") in
-    "") show bin/paictl job submit "examples/$1.yaml" ;;
+    "") show bin/paictl job submit "${2:-examples/$1.yaml}" ;;
     *) say "The job $1 exists from an earlier run." ;;
   esac
 }
+wait_for() { # a state of a job
+  local deadline=$((SECONDS + 180))
+  until [[ $(job_state "$1") == "$2" ]]; do
+    if ((SECONDS > deadline)); then
+      say "The job $1 is not $2 after 3 minutes. Its state:"
+      bin/paictl job show "$1" >&2
+      exit 1
+    fi
+    sleep 1
+  done
+}
 submit "$job"
 submit "$flaky"
-deadline=$((SECONDS + 180))
-until [[ $(job_state) == RUNNING ]]; do
-  if ((SECONDS > deadline)); then
-    say "The job does not run after 3 minutes. Its state:"
-    bin/paictl job show "$job" >&2
-    exit 1
-  fi
-  sleep 1
-done
+wait_for "$job" RUNNING
 show bin/paictl job list
 
 head_line "Waiting for the bundle of $new; its build so far:"
@@ -123,10 +126,37 @@ show bin/paictl upgrade history
 show bin/paictl cluster status
 show bin/paictl job list
 
+head_line "A storage: a data set, a training that keeps checkpoints there, and one that continues after its end"
+state=${PAI_STATE_DIR:-$HOME/.local/state/pai}/clusters/local
+# A cluster that paictl up of this release made has this storage from the start.
+services=$state/config/services-configuration.yaml
+if ! grep -q '^storages:' "$services"; then
+  say "Adding the storage default to $services"
+  cat >>"$services" <<END
+
+storages:
+  default: {type: directory, path: /srv/pai/default, per-user: true, default: true, groups: [default]}
+END
+fi
+show bin/paictl up --yes
+show bin/paictl storage list
+show bin/paictl storage check
+submit data
+wait_for data SUCCEEDED
+submit learn
+wait_for learn SUCCEEDED
+more=$state/learn-more.yaml
+sed 's/name: learn$/name: learn-more/; s/steps: 300/steps: 600/' examples/learn.yaml >"$more"
+submit learn-more "$more"
+wait_for learn-more SUCCEEDED
+rm -f "$more"
+show bin/paictl job logs learn
+show bin/paictl job logs learn-more
+
 # The portal is new in this release, and its users need a password. It is kept where only
 # the operator can read it.
 portal=$(bin/paictl service status portal -o json | sed -n 's/.*"\(https:[^"]*\)".*/\1/p' | head -n 1)
-password=${PAI_STATE_DIR:-$HOME/.local/state/pai}/clusters/local/demo-password
+password=$state/demo-password
 if [[ ! -s $password ]]; then
   (umask 077 && head -c 18 /dev/urandom | base64 >"$password")
 fi

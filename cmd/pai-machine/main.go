@@ -5,6 +5,7 @@
 //	pai-machine certificates   renews and approves certificates, and restores the lines
 //	                           of PAI in /etc/hosts, until it is stopped
 //	pai-machine backup         backs up the control plane, if that is configured
+//	pai-machine storage        tries a storage, in a mount namespace for it alone
 //	pai-machine etcd-… SLOT    answers a question about the etcd of this machine: whether
 //	                           it can stop, and whether it serves; or moves its leadership
 package main
@@ -38,6 +39,8 @@ func main() {
 		keep(ctx)
 	case len(args) == 1 && args[0] == backup:
 		err = backUp(ctx)
+	case len(args) == 1 && args[0] == storage:
+		err = tryStorage(ctx, os.Stdin, os.Stdout)
 	case len(args) == 2 && isEtcdQuestion(args[0]):
 		err = askEtcd(ctx, args[0], args[1])
 	default:

@@ -11,7 +11,7 @@ import (
 
 func newStorageCommand(env *Env) *cobra.Command {
 	c := &jobClient{env: env}
-	cmd := group("storage", "Show storages of jobs", newStorageListCommand(c))
+	cmd := group("storage", "List and try the storages of jobs", newStorageListCommand(c), newStorageCheckCommand(c))
 	c.addFlags(cmd)
 	return cmd
 }

@@ -153,10 +153,22 @@ func newLocalCluster(ctx context.Context, env *Env, dir string, f upFlags) error
 	if err := copyKnownHosts(filepath.Dir(dir), made); err != nil {
 		return err
 	}
-	pair := pai.Pair{Services: manifest.Services.Version, Kubernetes: manifest.Kubernetes.Version}
-	cfg := config.New(session.LocalClusterID, pair, list, []string{release.EncodePublicKey(key)})
-	cfg.Layout.SchemaVersion = manifest.Configuration.Schema
+	cfg := localConfig(manifest, list, release.EncodePublicKey(key))
+	if len(cfg.Services.Storages) > 0 && f.machines > 1 {
+		env.Progressf("jobs can use the storage default; each machine has its own files in it")
+	}
 	return config.Write(dir, cfg)
+}
+
+// localConfig is the configuration of a new local cluster.
+func localConfig(manifest release.Manifest, machines []config.Machine, trustedKey string) config.Config {
+	pair := pai.Pair{Services: manifest.Services.Version, Kubernetes: manifest.Kubernetes.Version}
+	cfg := config.New(session.LocalClusterID, pair, machines, []string{trustedKey})
+	cfg.Layout.SchemaVersion = manifest.Configuration.Schema
+	if pair.Services.AtLeast(config.StoragesSince) {
+		cfg.Services.Storages = config.LocalStorages()
+	}
+	return cfg
 }
 
 func newDownCommand(env *Env) *cobra.Command {

@@ -12,6 +12,9 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
+// StoragesSince are the first services that have storages.
+const StoragesSince = pai.ServicesVersion("v0.11")
+
 const (
 	// maxStorageName leaves space for what comes before and after it in the name of a volume
 	// of a pod, which is a DNS label.
@@ -153,4 +156,12 @@ func (s Services) StorageList() []pai.Storage {
 		list = append(list, next)
 	}
 	return list
+}
+
+// LocalStorages are those of a cluster that `paictl up` makes: a directory of the machine with a
+// directory for each user, for all users. Jobs that ask for storages without a name get it.
+func LocalStorages() map[string]Storage {
+	return map[string]Storage{"default": {
+		Type: pai.StorageDirectory, Path: layout.LocalStorage, PerUser: true, Default: true, Groups: []string{"default"},
+	}}
 }

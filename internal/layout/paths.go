@@ -77,6 +77,9 @@ const (
 	APIProxyOutliveUnit = "pai-api-proxy-outlive.service"
 )
 
+// LocalStorage is the directory of the storage that local machines have for jobs.
+const LocalStorage = "/srv/pai/default"
+
 // APIAddressLabel is the label of the API address on the loopback interface. The removal of
 // Kubernetes finds the address by it.
 const APIAddressLabel = "lo:pai"

@@ -103,8 +103,8 @@ func (l Local) Up(ctx context.Context, n int) ([]LocalMachine, error) {
 	return site.list(network, all), nil
 }
 
-// create makes the missing root file systems and updates the host names on all
-// machines.
+// create makes the missing root file systems, updates the host names on all machines, and makes
+// their directories for jobs, also on machines of older releases.
 func (l Local) create(ctx context.Context, site site, network network, count int) ([]container, error) {
 	key, err := ensureKeyPair(site.keyFile())
 	if err != nil {
@@ -129,6 +129,9 @@ func (l Local) create(ctx context.Context, site site, network network, count int
 	for _, m := range all {
 		if err := m.writeHosts(network, all); err != nil {
 			return nil, fmt.Errorf("write the host names on machine %q: %w", m.name, err)
+		}
+		if err := m.makeStorage(); err != nil {
+			return nil, fmt.Errorf("make the directory for jobs on machine %q: %w", m.name, err)
 		}
 	}
 	return all, site.writeKnownHosts(network, all)

@@ -54,3 +54,11 @@ func (s Storage) MountOptions() []string {
 func (s Storage) Volume(virtualCluster string) string {
 	return VirtualClusterNamespacePrefix + virtualCluster + "-" + s.Claim
 }
+
+// Where is SERVER:PATH of an NFS storage, else PATH.
+func (s Storage) Where() string {
+	if s.Server == "" {
+		return s.Path
+	}
+	return s.Server + ":" + s.Path
+}

@@ -19,7 +19,7 @@ const module = "pai.dev/pai"
 // from its own directory and from those further down.
 func layers() []string {
 	return []string{"cli", "operation", "configsync", "session", "revision", "scheduledbackup", "run", "guard", "witness", "check", "portal", "rest", "history", "openpaisecrets", "identity", "job", "tasklog", "observe",
-		"cluster", "service", "kube", "nspawn", "inspect", "certs", "hostsfile", "etcd", "machine", "gpu", "plan", "backup", "keyring", "release", "config", "yamldoc", "oplog", "fence", "filelock", "atomicfile", "tlsserver", "poll", "golden", "fingerprint", "layout", "pai"}
+		"cluster", "service", "kube", "nspawn", "inspect", "certs", "hostsfile", "etcd", "machine", "gpu", "storageprobe", "plan", "backup", "keyring", "release", "config", "yamldoc", "oplog", "fence", "filelock", "atomicfile", "tlsserver", "poll", "golden", "fingerprint", "layout", "pai"}
 }
 
 // pure lists all that package plan may import: nothing that knows a clock, a

@@ -17,7 +17,8 @@ import (
 // jobs. Jobs whose objects are deleted stay in lists and details with their states and
 // times: after their name was used again, after the REST servers were killed, after the
 // directory of the history was lost and came back, and after the services were rolled back
-// and upgraded again. A training job does not notice, and no request of a client fails.
+// and upgraded again. A training job does not notice, nor does a job that writes to a storage and
+// verifies what it wrote, and no request of a client fails.
 func TestHistory(t *testing.T) {
 	inTestAll(t, "ten minutes or more on another cluster")
 	s := &historyStory{operator: newOperator(t, "history"), kept: map[string]endedJob{}}
@@ -28,12 +29,14 @@ func TestHistory(t *testing.T) {
 	}{
 		{"boot the older release, and a job ends", (*historyStory).boot, true},
 		{"an upgrade with a history, and a job ends", (*historyStory).upgrade, true},
+		{"a job writes to a storage", (*historyStory).writes, false},
 		{"a job whose objects are deleted stays", (*historyStory).deleted, false},
 		{"its name is used again", (*historyStory).nameUsedAgain, false},
 		{"the servers are killed", (*historyStory).serversKilled, false},
 		{"the directory is lost, and comes back", (*historyStory).directoryLost, false},
 		{"the services are rolled back", (*historyStory).rolledBack, false},
 		{"and upgraded again", (*historyStory).upgradedAgain, false},
+		{"the job wrote to its storage all the time", (*historyStory).stillWrites, false},
 		{"the training job did not notice", func(s *historyStory) { s.wantContainers(s.containers) }, false},
 		{"no request of the client failed", func(s *historyStory) { s.stopClient(s.t) }, false},
 	} {
