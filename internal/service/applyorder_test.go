@@ -72,6 +72,6 @@ func TestNothingIsAppliedAfterARefusedObject(t *testing.T) {
 	}
 	asked, _ := api.requests()
 	if refused := asked["patch clusterroles"]; refused < 1 || refused > 4 {
-		t.Errorf("%d roles were tried after one was refused, want only those that had begun", refused)
+		t.Errorf("%d roles were tried after one was refused, want only those that had started", refused)
 	}
 }

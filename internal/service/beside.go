@@ -9,7 +9,7 @@ import (
 	"pai.dev/pai/internal/pai"
 )
 
-// Behind reports whether a service runs whose change to a release has not begun or is not
+// Behind reports whether a service runs whose change to a release has not started or is not
 // complete. A service that is stopped or was never started is not behind.
 func Behind(ctx context.Context, client *kube.Client, name string, release pai.ServicesVersion) (bool, error) {
 	inv, err := client.Inventory(ctx, inventoryPrefix+name)
@@ -19,7 +19,7 @@ func Behind(ctx context.Context, client *kube.Client, name string, release pai.S
 	return inv.State == kube.InventoryApplying || pai.ServicesVersion(inv.Record[recordRelease]).Less(release), nil
 }
 
-// failures tells the steps of one operation which service failed, so that a step beside one
+// failures records which service failed for the steps of one operation, so that a step beside one
 // does not wait for what will not come.
 type failures struct {
 	mu     sync.Mutex

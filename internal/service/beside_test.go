@@ -73,7 +73,7 @@ func TestServicesThatStartBeside(t *testing.T) {
 }
 
 // A wait for something of another service ends when that one fails, before or meanwhile, and
-// goes on when it succeeds after all.
+// continues when it succeeds after all.
 func TestWaitEndsWhenServiceBesideFails(t *testing.T) {
 	t.Parallel()
 	f := newFailures()
@@ -133,7 +133,7 @@ func TestBehind(t *testing.T) {
 	if got := behind(); got != " v0.11" {
 		t.Errorf("complete: behind%s, want v0.11", got)
 	}
-	// Another one has begun, and was not completed.
+	// Another one has started, and was not completed.
 	api.refuse = "daemonsets"
 	if _, err := client.Apply(t.Context(), objs, opts); err == nil {
 		t.Fatal("got no error for a refused object")
