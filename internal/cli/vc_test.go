@@ -77,7 +77,10 @@ func TestVCCommands(t *testing.T) {
 // A server of v0.10 has other operations: the sentence says what to do.
 func TestVCCommandsOfAnOlderServer(t *testing.T) {
 	t.Parallel()
-	srv := httptest.NewTLSServer(http.NotFoundHandler())
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		w.WriteHeader(http.StatusNotFound)
+		_ = json.NewEncoder(w).Encode(map[string]string{"code": string(pai.CodeNotFound), "message": req.URL.Path + " not found"})
+	}))
 	t.Cleanup(srv.Close)
 	dir := t.TempDir()
 	access := rest.Access{URLs: []string{srv.URL}, CA: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}), User: "admin", Token: "x"}
