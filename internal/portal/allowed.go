@@ -39,7 +39,6 @@ func routes() []route {
 		{methods: "GET", path: jobs + "/{}/operations"},
 		{methods: "GET", path: jobs + "/{}/logs", stream: true},
 		{methods: "PUT", path: jobs + "/{}/executionType", maxBody: maxBody},
-		{methods: "GET", path: v2 + "/virtual-clusters"},
 		{methods: "GET", path: v2 + "/operations"},
 		{methods: "GET", path: v2 + "/operations/{}"},
 
