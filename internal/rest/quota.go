@@ -34,7 +34,7 @@ func (q quota) kept() int64 {
 // borrowed is what the jobs of the virtual cluster use beyond its limit.
 func (q quota) borrowed() int64 { return max(0, q.used-q.nominal) }
 
-// pool is what the queues of a cohort lend, and how much of that is used, by whomever.
+// pool is what the queues of a cohort lend, and how much of that is used.
 func (all quotas) pool(cohort string) (lent, used int64) {
 	for _, q := range all {
 		if q.cohort == cohort {

@@ -204,7 +204,7 @@ func TestUseIsTheSumOfJobs(t *testing.T) {
 }
 
 // A server of v0.10 does not have the operation, and a new one does not have every virtual
-// cluster: the two are told apart.
+// cluster: the answers differ.
 func TestVirtualClustersOfAnOlderServer(t *testing.T) {
 	t.Parallel()
 	for path, want := range map[string]pai.Code{"": pai.CodeRefused, "/api/v2/virtual-clusters": pai.CodeNotFound} {
