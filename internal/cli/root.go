@@ -62,7 +62,7 @@ func newRootCommand(env *Env) *cobra.Command {
 	root.AddCommand(
 		newMachineCommand(env),
 		newJobCommand(env),
-		newUserCommand(env), newGroupCommand(env), newStorageCommand(env),
+		newUserCommand(env), newGroupCommand(env), newStorageCommand(env), newVCCommand(env),
 		newImageCommand(env),
 		newUpCommand(env), newDownCommand(env), newClusterCommand(env), newServiceCommand(env), newUpgradeCommand(env),
 		newCheckCommand(env),

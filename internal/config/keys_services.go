@@ -77,6 +77,7 @@ func virtualClusterKeys() key {
 			meaning: "disk space that one task can fill before it is ended; 0 is the default; a `paictl` before v0.11 refuses the key", jobs: onlyNew,
 		},
 	}}
+	share.keys = append(share.keys, borrowingKeys()...)
 	return key{name: "virtual-clusters", shape: table, item: &share}
 }
 

@@ -15,6 +15,7 @@ func checkRules(c *Config, trees map[string]*tree, known []Release) {
 	r.machines()
 	r.passwords()
 	r.shares()
+	r.borrowing()
 	r.storages()
 	r.versions()
 	r.ranges()

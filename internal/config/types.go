@@ -191,6 +191,19 @@ type VirtualCluster struct {
 	Capabilities []string `yaml:"capabilities,omitempty" json:"capabilities,omitempty"`
 	// TaskDiskMB is the disk space that a task can fill; zero is the default of jobs.
 	TaskDiskMB int `yaml:"task-disk-mb,omitempty" json:"task-disk-mb,omitempty"`
+	// Borrow lets jobs use what others lend, beyond the limits of the virtual cluster.
+	Borrow         bool `yaml:"borrow,omitempty" json:"borrow,omitempty"`
+	BorrowCPU      int  `yaml:"borrow-cpu,omitempty" json:"borrow-cpu,omitempty"` // cores
+	BorrowMemoryMB int  `yaml:"borrow-memory-mb,omitempty" json:"borrow-memory-mb,omitempty"`
+	BorrowGPU      int  `yaml:"borrow-gpu,omitempty" json:"borrow-gpu,omitempty"`
+	// Lend lets jobs of others use what the virtual cluster does not use of its limits.
+	Lend         bool `yaml:"lend,omitempty" json:"lend,omitempty"`
+	LendCPU      int  `yaml:"lend-cpu,omitempty" json:"lend-cpu,omitempty"` // cores
+	LendMemoryMB int  `yaml:"lend-memory-mb,omitempty" json:"lend-memory-mb,omitempty"`
+	LendGPU      int  `yaml:"lend-gpu,omitempty" json:"lend-gpu,omitempty"`
+	// Weight is the part of what is lent that the virtual cluster is given before others;
+	// zero is 1.
+	Weight int `yaml:"weight,omitempty" json:"weight,omitempty"`
 }
 
 // Storage is data that jobs mount.

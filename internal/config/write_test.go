@@ -80,11 +80,13 @@ func anyConfig() *rapid.Generator[Config] {
 				}
 				return rapid.IntRange(0, have).Draw(t, name)
 			}
-			return VirtualCluster{
+			vc := VirtualCluster{
 				CPU: limit("cpu", total.cpu, total.knowsCPU), MemoryMB: limit("memory", total.memoryMB, total.knowsMemory),
 				GPU:          limit("gpu", total.gpu, total.knowsGPU),
 				Capabilities: grants().Draw(t, "capabilities"), TaskDiskMB: rapid.IntRange(0, 1<<30).Draw(t, "disk of a task"),
 			}
+			drawBorrowing(t, &vc)
+			return vc
 		}), 1, 4).Draw(t, "virtual clusters")
 		c.Services.Storages = rapid.MapOfN(name(maxStorageName), anyStorage(), 0, 2).Draw(t, "storages")
 		if len(c.Services.Storages) == 0 {
@@ -114,6 +116,22 @@ func anyConfig() *rapid.Generator[Config] {
 		c.Services.AlertManager = anyReceivers(name(maxReceiverName)).Draw(t, "receivers")
 		return c
 	})
+}
+
+// drawBorrowing draws what a virtual cluster with limits borrows and lends.
+func drawBorrowing(t *rapid.T, vc *VirtualCluster) {
+	if vc.CPU+vc.MemoryMB+vc.GPU == 0 {
+		return
+	}
+	if vc.Borrow = rapid.Bool().Draw(t, "borrows"); vc.Borrow {
+		most := rapid.IntRange(0, 100)
+		vc.BorrowCPU, vc.BorrowMemoryMB, vc.BorrowGPU = most.Draw(t, "borrowed cpu"), most.Draw(t, "borrowed memory"), most.Draw(t, "borrowed gpu")
+		vc.Weight = rapid.IntRange(0, 1000).Draw(t, "weight")
+	}
+	if vc.Lend = rapid.Bool().Draw(t, "lends"); vc.Lend {
+		vc.LendCPU, vc.LendMemoryMB = rapid.IntRange(0, vc.CPU).Draw(t, "lent cpu"), rapid.IntRange(0, vc.MemoryMB).Draw(t, "lent memory")
+		vc.LendGPU = rapid.IntRange(0, vc.GPU).Draw(t, "lent gpu")
+	}
 }
 
 // anyStorage draws storages of both types.

@@ -108,8 +108,8 @@ func Rules() []Rule {
 		{Group, Delete, AdminUser, "delete a group"},
 		{Members, Read, AdminToken, "list the members of a group"},
 
-		{VirtualCluster, List, AnyToken, "list the virtual clusters and their capacity"},
-		{VirtualCluster, Read, AnyToken, "read a virtual cluster"},
+		{VirtualCluster, List, AnyToken, "list the virtual clusters with their capacity and use: figures of all jobs"},
+		{VirtualCluster, Read, AnyToken, "read a virtual cluster, with the jobs in its queue that the caller can see"},
 		{StorageList, List, AnyToken, "ask for the list of storages, which has the storages that the caller can use"},
 		{Storage, Read, Member, "read a storage"},
 		{Node, List, AdminToken, "list the machines as Kubernetes shows them"},

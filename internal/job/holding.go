@@ -1,15 +1,12 @@
 package job
 
 import (
-	"fmt"
 	"time"
 
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/utils/ptr"
 	jobset "sigs.k8s.io/jobset/api/jobset/v1alpha2"
 
@@ -28,22 +25,64 @@ type Holding struct {
 // ReadHolding returns what the job of a JobSet holds. A job that waits in the queue or has
 // ended holds nothing, and no such job has resources.
 func ReadHolding(obj *unstructured.Unstructured) (Holding, error) {
-	var js jobset.JobSet
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(obj.Object, &js); err != nil {
-		return Holding{}, fmt.Errorf("read JobSet %s/%s: %w", obj.GetNamespace(), obj.GetName(), err)
+	r, err := ReadRecord(obj)
+	if err != nil {
+		return Holding{}, err
 	}
+	return r.Holding(), nil
+}
+
+// Holding is what the job holds; see ReadHolding.
+func (r Record) Holding() Holding {
+	js := r.set
 	h := Holding{JobRef: pai.JobRef{User: js.Labels[pai.LabelUser], Name: js.Annotations[pai.AnnotationJobName], VirtualCluster: js.Labels[pai.LabelVirtualCluster]}}
-	if !holds(js) {
-		return h, nil
+	if holds(js) {
+		h.Resources = r.sum(func(role string) bool { return !succeeded(js, role) })
+		h.Until = endOf(js)
 	}
-	h.Resources = corev1.ResourceList{}
-	for _, rj := range js.Spec.ReplicatedJobs {
-		if !succeeded(js, rj.Name) {
-			h.add(rj.Template.Spec)
+	return h
+}
+
+// Asks is what all tasks of the job ask for, as Kueue counts it.
+func (r Record) Asks() corev1.ResourceList { return r.sum(func(string) bool { return true }) }
+
+// request is what a task asks for of each resource that Kueue counts: bytes, and CPU in
+// thousandths of a core. It is small, because a server keeps many records.
+type request struct{ cpu, memory, disk, gpus int64 }
+
+func (r *request) add(of corev1.ResourceList) {
+	r.cpu += of.Cpu().MilliValue()
+	r.memory += of.Memory().Value()
+	r.disk += of.StorageEphemeral().Value()
+	gpus := of[gpuResource]
+	r.gpus += gpus.Value()
+}
+
+// sum is what the tasks of roles ask for; tasks are the pods of Kueue.
+func (r Record) sum(of func(role string) bool) corev1.ResourceList {
+	var all request
+	var pods int64
+	for i, rj := range r.set.Spec.ReplicatedJobs {
+		if !of(rj.Name) {
+			continue
+		}
+		tasks, each := int64(ptr.Deref(rj.Template.Spec.Parallelism, 1)), r.asks[i]
+		all = request{all.cpu + tasks*each.cpu, all.memory + tasks*each.memory, all.disk + tasks*each.disk, all.gpus + tasks*each.gpus}
+		pods += tasks
+	}
+	list := corev1.ResourceList{}
+	for name, q := range map[corev1.ResourceName]*resource.Quantity{
+		corev1.ResourceCPU:              resource.NewMilliQuantity(all.cpu, resource.DecimalSI),
+		corev1.ResourceMemory:           resource.NewQuantity(all.memory, resource.BinarySI),
+		corev1.ResourceEphemeralStorage: resource.NewQuantity(all.disk, resource.BinarySI),
+		corev1.ResourcePods:             resource.NewQuantity(pods, resource.DecimalSI),
+		gpuResource:                     resource.NewQuantity(all.gpus, resource.DecimalSI),
+	} {
+		if !q.IsZero() {
+			list[name] = *q
 		}
 	}
-	h.Until = endOf(js)
-	return h, nil
+	return list
 }
 
 // holds reports whether Kueue counts a job: it is admitted and has not ended, or it is being
@@ -73,25 +112,6 @@ func succeeded(js jobset.JobSet, role string) bool {
 		}
 	}
 	return false
-}
-
-// add adds what the tasks of a role hold.
-func (h Holding) add(role batchv1.JobSpec) {
-	tasks := int64(ptr.Deref(role.Parallelism, 1))
-	each := corev1.ResourceList{corev1.ResourcePods: *resource.NewQuantity(1, resource.DecimalSI)}
-	for _, c := range role.Template.Spec.Containers {
-		for name, quantity := range c.Resources.Requests {
-			sum := each[name]
-			sum.Add(quantity)
-			each[name] = sum
-		}
-	}
-	for name, quantity := range each {
-		sum := h.Resources[name]
-		quantity.Mul(tasks)
-		sum.Add(quantity)
-		h.Resources[name] = sum
-	}
 }
 
 // endOf is when the time limit of a job ends it; zero if it has none. A job that can be

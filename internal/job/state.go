@@ -158,7 +158,8 @@ func (s Status) FirstFailed() (role string, first *TaskStatus) {
 // it has no texts and no templates of pods.
 type Record struct {
 	set  jobset.JobSet
-	gpus []int // of one task, by task role
+	gpus []int     // of one task, by task role
+	asks []request // of one task, by task role
 }
 
 // ReadRecord reads a JobSet of any release.
@@ -169,16 +170,17 @@ func ReadRecord(obj *unstructured.Unstructured) (Record, error) {
 	}
 	js.ManagedFields = nil
 	delete(js.Annotations, AnnotationProtocol)
-	gpus := make([]int, len(js.Spec.ReplicatedJobs))
+	gpus, asks := make([]int, len(js.Spec.ReplicatedJobs)), make([]request, len(js.Spec.ReplicatedJobs))
 	for i := range js.Spec.ReplicatedJobs {
 		template := &js.Spec.ReplicatedJobs[i].Template.Spec.Template
 		for _, c := range template.Spec.Containers {
 			quantity := c.Resources.Limits[gpuResource]
 			gpus[i] += int(quantity.Value())
+			asks[i].add(c.Resources.Requests)
 		}
 		*template = corev1.PodTemplateSpec{}
 	}
-	return Record{js, gpus}, nil
+	return Record{js, gpus, asks}, nil
 }
 
 // Object is the name of the JobSet.

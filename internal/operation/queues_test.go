@@ -70,7 +70,7 @@ func TestServerWaitsForQueues(t *testing.T) {
 		"not started":          {"", "", nil, ""},
 		"stopped":              {kube.InventoryStopped, "v0.10", nil, ""},
 		"applied":              {kube.InventoryApplying, "v0.10", map[string]string{"default": "v0.11", "vision": "v0.11", "gone": "v0.9"}, ""},
-		"not started":          {kube.InventoryApplied, "v0.10", map[string]string{"default": "v0.10", "vision": "v0.10"}, "not there yet: default, vision"},
+		"not yet started":      {kube.InventoryApplied, "v0.10", map[string]string{"default": "v0.10", "vision": "v0.10"}, "not there yet: default, vision"},
 		"one is older":         {kube.InventoryApplying, "v0.10", map[string]string{"default": "v0.11", "vision": "v0.10"}, "not there yet: vision"},
 		"one is missing":       {kube.InventoryApplying, "v0.10", map[string]string{"vision": "v0.11"}, "not there yet: default"},
 		"of no release at all": {kube.InventoryApplying, "v0.10", map[string]string{"default": "", "vision": "v0.11"}, "not there yet: default"},

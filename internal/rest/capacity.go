@@ -35,17 +35,22 @@ func (c *Core) VirtualClusters(ctx context.Context) (map[string]openpai.VirtualC
 		if err != nil {
 			return nil, apiError("list the machines", err)
 		}
+		quotas, err := c.quotas(ctx)
+		if err != nil {
+			return nil, err
+		}
 		clusters := map[string]openpai.VirtualCluster{}
 		for _, vc := range c.virtualClusters {
 			queue, err := c.queueOf(ctx, vc)
 			if err != nil {
 				return nil, apiError("read the quota of virtual cluster "+vc, err)
 			}
-			quota, used := all, openpai.Resources{}
+			quota, most, used := all, all, openpai.Resources{}
 			if queue != nil {
 				quota, used = quotaOfQueue(queue), usageOfQueue(queue)
+				most = openpai.NewResources(quotas["cpu"].most(vc)/1000, quotas["memory"].most(vc)>>20, quotas[gpuResource].most(vc))
 			}
-			clusters[vc] = openpai.Capacity(quota, used, all)
+			clusters[vc] = openpai.Capacity(quota, most, used, all)
 		}
 		return clusters, nil
 	})

@@ -137,6 +137,30 @@ func (c *Client) Storage(ctx context.Context, name string) (StorageDetail, error
 	return d, c.call(ctx, http.MethodGet, openPAIPrefix+"/api/v2/storages/"+url.PathEscape(name), nil, "", nil, &d)
 }
 
+// VirtualClusters returns the use of the virtual clusters. A server of v0.10 does not know
+// it: CodeRefused.
+func (c *Client) VirtualClusters(ctx context.Context) ([]VirtualClusterUse, error) {
+	all := []VirtualClusterUse{}
+	err := c.call(ctx, http.MethodGet, "/api/v2/virtual-clusters", nil, "", nil, &all)
+	if code := pai.CodeOf(err); code == pai.CodeUsage || code == pai.CodeNotFound {
+		return nil, pai.Errorf(pai.CodeRefused, "upgrade the services first; run: paictl upgrade plan", "the REST server is older than this paictl and does not show the use of virtual clusters")
+	}
+	return all, err
+}
+
+// VirtualCluster returns the use of a virtual cluster with its queue. The error is
+// CodeNotFound if it does not exist, and that of VirtualClusters from a server of v0.10.
+func (c *Client) VirtualCluster(ctx context.Context, name string) (VirtualClusterUse, error) {
+	var use VirtualClusterUse
+	err := c.call(ctx, http.MethodGet, "/api/v2/virtual-clusters/"+url.PathEscape(name), nil, "", nil, &use)
+	if pai.CodeOf(err) == pai.CodeNotFound {
+		if _, older := c.VirtualClusters(ctx); pai.CodeOf(older) == pai.CodeRefused {
+			err = older
+		}
+	}
+	return use, err
+}
+
 // Info returns the description of the server. It needs no token.
 func (c *Client) Info(ctx context.Context) (Info, error) {
 	var i Info

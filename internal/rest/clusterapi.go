@@ -25,6 +25,12 @@ type ClusterAPI interface {
 	Events(ctx context.Context, id JobID) ([]openpai.Event, error)
 	// VirtualClusters returns the capacity of the virtual clusters by name.
 	VirtualClusters(ctx context.Context) (map[string]openpai.VirtualCluster, error)
+	// VirtualClusterUse returns the use of the virtual clusters, by name, without their
+	// queues.
+	VirtualClusterUse(ctx context.Context) ([]VirtualClusterUse, error)
+	// QueueOf returns the use of a virtual cluster with its queue. The error is
+	// CodeNotFound if it does not exist.
+	QueueOf(ctx context.Context, vc string) (VirtualClusterUse, error)
 	// NodeUse returns the GPUs of the machines that jobs use, by machine.
 	NodeUse(ctx context.Context) (map[string]NodeUse, error)
 	// Kinds returns the kinds of machines, by name.

@@ -30,14 +30,9 @@ func (c *Core) kinds(ctx context.Context, vc string) ([]job.Kind, int64, error) 
 		if !slices.Contains(c.virtualClusters, vc) {
 			return found, nil // the job is refused for its virtual cluster
 		}
-		queue, err := c.queueOf(ctx, vc)
-		if err != nil {
-			return kindsOf{}, apiError("read the quota of virtual cluster "+vc, err)
-		}
-		if queue != nil {
-			found.gpus = quotaOfQueue(queue).GPU
-		}
-		return found, nil
+		quotas, err := c.quotas(ctx)
+		found.gpus = quotas[gpuResource].most(vc) // with what it can borrow
+		return found, err
 	})
 	return found.kinds, found.gpus, err
 }

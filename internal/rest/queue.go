@@ -55,8 +55,23 @@ func (c *Core) quotaReason(ctx context.Context, obj *unstructured.Unstructured, 
 	}
 	caller, _ := callerOf(ctx) // the zero caller sees no jobs of others
 	held := heldOf(missing[0].name, c.holdersIn(ctx, obj.GetLabels()[pai.LabelVirtualCluster]))
-	return "it needs " + strings.Join(lacks, " and ") + " more than its virtual cluster has free" + c.whoHolds(caller, held) +
+	return "it needs " + strings.Join(lacks, " and ") + " more than its virtual cluster has free" + c.whoHolds(caller, held) + c.whatIsLent(ctx, obj, missing[0].name) +
 		"; it starts when enough of that is free; a job that asks for less can start earlier" + firstEnd(held, c.now())
+}
+
+// whatIsLent is what jobs of other virtual clusters hold of a resource of the virtual
+// cluster of a job; empty if they hold nothing, or if that is unknown.
+func (c *Core) whatIsLent(ctx context.Context, obj *unstructured.Unstructured, name corev1.ResourceName) string {
+	quotas, err := c.quotas(ctx)
+	lent := quotas[string(name)].lent(obj.GetLabels()[pai.LabelVirtualCluster])
+	if err != nil || lent <= 0 {
+		return ""
+	}
+	quantity := resource.NewQuantity(lent, resource.BinarySI)
+	if name == corev1.ResourceCPU {
+		quantity = resource.NewMilliQuantity(lent, resource.DecimalSI)
+	}
+	return "; jobs of other virtual clusters borrow " + amount{name, *quantity}.String() + " of it until they end"
 }
 
 // amount is a quantity of a resource that Kueue counts.

@@ -31,7 +31,7 @@ var (
 // withoutEffect are gates with such a name whose feature PAI does not use.
 var withoutEffect = []string{
 	"CleanupProvisioningRequestsOnEviction", // no admission check
-	"FairSharingPreemptWithinNominal",       // no fair sharing
+	"FairSharingPreemptWithinNominal",       // off where fair sharing is on
 }
 
 // gatesOf reads the feature gates of a version of Kueue from its source, and the gates

@@ -281,9 +281,17 @@ func (c *cluster) Events(ctx context.Context, id rest.JobID) ([]openpai.Event, e
 func (c *cluster) VirtualClusters(context.Context) (map[string]openpai.VirtualCluster, error) {
 	all := openpai.NewResources(64, 524288, 16)
 	return map[string]openpai.VirtualCluster{
-		"default":  openpai.Capacity(openpai.NewResources(48, 393216, 8), openpai.NewResources(20, 90000, 4), all),
-		"research": openpai.Capacity(openpai.NewResources(16, 131072, 0), openpai.NewResources(0, 0, 0), all),
+		"default":  openpai.Capacity(openpai.NewResources(48, 393216, 8), openpai.NewResources(48, 393216, 8), openpai.NewResources(20, 90000, 4), all),
+		"research": openpai.Capacity(openpai.NewResources(16, 131072, 0), openpai.NewResources(16, 131072, 0), openpai.NewResources(0, 0, 0), all),
 	}, nil
+}
+
+func (c *cluster) VirtualClusterUse(context.Context) ([]rest.VirtualClusterUse, error) {
+	return []rest.VirtualClusterUse{}, nil
+}
+
+func (c *cluster) QueueOf(_ context.Context, vc string) (rest.VirtualClusterUse, error) {
+	return rest.VirtualClusterUse{Name: vc, Resources: []rest.ResourceUse{}}, nil
 }
 
 func (c *cluster) NodeUse(context.Context) (map[string]rest.NodeUse, error) {

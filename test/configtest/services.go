@@ -96,6 +96,19 @@ func (d *draw) virtualClusters(f *file) {
 		vc := config.VirtualCluster{CPU: d.number("cpu", 1, total.CPU)}
 		s.VirtualClusters = map[string]config.VirtualCluster{"vision": vc}
 		f.set("virtual-clusters.vision.cpu", strconv.Itoa(vc.CPU))
+		if d.coin("borrows") {
+			vc.Borrow, vc.BorrowGPU, vc.Weight = true, 3, 2
+			f.set("virtual-clusters.vision.borrow", "true")
+			f.set("virtual-clusters.vision.borrow-gpu", "3")
+			f.set("virtual-clusters.vision.weight", "2")
+			s.VirtualClusters["vision"] = vc
+		}
+		if d.coin("lends") {
+			vc.Lend, vc.LendCPU = true, 1
+			f.set("virtual-clusters.vision.lend", "true")
+			f.set("virtual-clusters.vision.lend-cpu", "1")
+			s.VirtualClusters["vision"] = vc
+		}
 	case 2, 3:
 		section := rapid.SampledFrom([]string{"hadoop", "hadoop-resource-manager"}).Draw(d.t, "queues")
 		s.VirtualClusters = map[string]config.VirtualCluster{}

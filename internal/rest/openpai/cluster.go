@@ -79,13 +79,16 @@ type VirtualCluster struct {
 	ResourcesTotal      Resources `json:"resourcesTotal"`
 }
 
-// Capacity returns the capacity of a virtual cluster from its quota, what is used of it,
-// and what the cluster has.
-func Capacity(quota, used, cluster Resources) VirtualCluster {
-	quota = NewResources(min(quota.CPU, cluster.CPU), min(quota.Memory, cluster.Memory), min(quota.GPU, cluster.GPU))
-	share := percent(quota, cluster)
-	return VirtualCluster{Capacity: share, MaxCapacity: share, UsedCapacity: percent(used, cluster),
-		ResourcesUsed: used, ResourcesGuaranteed: quota, ResourcesTotal: quota}
+// Capacity returns the capacity of a virtual cluster from its quota, the most that it can
+// use with what it borrows, what is used, and what the cluster has.
+func Capacity(quota, most, used, cluster Resources) VirtualCluster {
+	quota, most = quota.atMost(cluster), most.atMost(cluster)
+	return VirtualCluster{Capacity: percent(quota, cluster), MaxCapacity: percent(most, cluster), UsedCapacity: percent(used, cluster),
+		ResourcesUsed: used, ResourcesGuaranteed: quota, ResourcesTotal: most}
+}
+
+func (r Resources) atMost(other Resources) Resources {
+	return NewResources(min(r.CPU, other.CPU), min(r.Memory, other.Memory), min(r.GPU, other.GPU))
 }
 
 // percent compares GPUs if the cluster has any, and cores otherwise.
