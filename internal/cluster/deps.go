@@ -98,6 +98,7 @@ func Doers(d Deps) plan.Doers {
 		plan.KindUncordon:    uncordoner{c},
 		plan.KindCordon:      maintenanceCordon{c},
 		plan.KindDrain:       drainer{c},
+		plan.KindStopServing: doer{c, c.stopServingDone, c.stopServing},
 		plan.KindMaintenance: maintainer{c},
 		plan.KindReturn:      returner{c},
 		plan.KindDNSAway:     maintenanceDNS{c, false},

@@ -53,6 +53,7 @@ func TestQuorumIsAskedBeforeAStop(t *testing.T) {
 		"the observation failed":          {restart, Unknown[Voters](errors.New("no helper")), nil, true, "the voters of etcd are unknown: no helper"},
 		"an API server":                   {step(plan.KindAPIServer, "cp2", "v0.11-pai"), stops("cp1"), nil, true, "etcd on cp1 is unknown"},
 		"a commit":                        {step(plan.KindCommit, "cp2", ""), stops("cp1"), nil, true, "etcd on cp1 is unknown"},
+		"the stop of a machine":           {step(plan.KindStopServing, "cp2", ""), stops("cp1"), nil, true, "etcd on cp1 is unknown"},
 		"the start of an etcd":            {step(plan.KindEtcd, "cp2", ""), stops("cp1"), nil, false, ""},
 		"the only control-plane machine":  {step(plan.KindEtcd, "", "v0.11-pai"), stops("cp1"), nil, false, ""},
 		"a clean, which stops everything": {step(plan.KindClean, "cp2", "v0.11-pai"), stops("cp1"), nil, false, ""},

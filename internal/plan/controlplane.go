@@ -205,10 +205,13 @@ func (k *kubernetes) checkQuorum(steps []Step) error {
 	if !found || !k.several() {
 		return nil
 	}
+	next := "start " + lost.Name + " and run the command again; if it is lost, run: paictl machine replace " + lost.Name + " --with MACHINE"
+	if lost.Maintenance != nil {
+		next = "return it first; run: paictl machine return " + lost.Name
+	}
 	for _, s := range steps {
 		if s.StopsControlPlane() && s.Target != lost.Name {
-			return pai.Errorf(pai.CodeRefused, "start "+lost.Name+" and run the command again; a lost control-plane machine cannot be replaced yet",
-				"%s of %s would stop a part of the control plane, and %s is unreachable: %s", s.Kind, s.Target, lost.Name, lost.Unreachable)
+			return pai.Errorf(pai.CodeRefused, next, "%s of %s would stop a part of the control plane, and %s is unreachable: %s", s.Kind, s.Target, lost.Name, lost.Unreachable)
 		}
 	}
 	return nil

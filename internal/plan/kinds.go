@@ -26,6 +26,9 @@ const (
 	KindUncordon   Kind = "machine-uncordon" // a cordon of PAI removed
 	KindCordon     Kind = "machine-cordon"   // no new job starts on a machine, for its maintenance
 	KindDrain      Kind = "machine-drain"    // no job is left on a machine
+	// KindStopServing stops the API server, the controllers, and etcd of one of several
+	// control-plane machines, for its maintenance.
+	KindStopServing Kind = "machine-control-plane-stop"
 	// KindMaintenance records that a machine is in maintenance. The pods of PAI services
 	// leave it first.
 	KindMaintenance Kind = "machine-maintenance"
@@ -152,6 +155,7 @@ var kinds = map[Kind]Traits{
 	KindUncordon:    {Subject: SubjectMachine, onMachine: uncordoned},
 	KindCordon:      {Subject: SubjectMachine, onMachine: cordonedForMaintenance},
 	KindDrain:       {Subject: SubjectMachine},
+	KindStopServing: {Subject: SubjectMachine, ControlPlane: true, onMachine: stoppedServing},
 	KindMaintenance: {Subject: SubjectMachine, VerifyMinutes: slowStart, onMachine: maintained},
 	KindReturn:      {Subject: SubjectMachine, onMachine: returned},
 	KindDNSAway:     {Subject: SubjectMachine},

@@ -23,6 +23,9 @@ type KubernetesOptions struct {
 	// Only, when not nil, names the machines whose own steps are planned; the
 	// control plane's steps and the record are left out.
 	Only map[string]bool
+	// Serving includes etcd and the API server of the machines in Only, which then bring
+	// a control-plane machine back into service.
+	Serving bool
 	// Expected says what each machine should have.
 	Expected map[string]Expected
 	// Manifests are those of the version.

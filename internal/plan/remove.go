@@ -69,8 +69,7 @@ func (w World) leaving(name string, cleaned bool) (m MachineState, inLayout bool
 		return m, true, pai.Errorf(pai.CodeRefused, "to remove the whole cluster, run: paictl cluster k8s-clean --delete-data",
 			"%s is the only control-plane machine, and a cluster cannot be without one", name)
 	case at >= 0:
-		m, err = w.worker(name)
-		return m, true, err
+		return w.Machines[at], true, w.canAskAbout(name)
 	}
 	if err := w.canAskAbout(name); err != nil {
 		return m, false, err

@@ -311,5 +311,5 @@ func (k *kubernetes) slotStep(m MachineState, what string, kind Kind, needed boo
 	if kind == KindAPIServer {
 		s.Emulate = k.emulate
 	}
-	k.graph.add(needed && k.o.Only == nil, s, after...)
+	k.graph.add(needed && (k.o.Only == nil || k.o.Serving && k.planned(m)), s, after...)
 }

@@ -89,3 +89,13 @@ func off(in Input, name string) Input {
 	}
 	return in
 }
+
+// awayFrom is a cluster whose control-plane machine is in maintenance.
+func awayFrom(in Input, name string) Input {
+	p, err := Maintain(in.World, name)
+	if err != nil {
+		panic(err)
+	}
+	in.World = in.After(in.World, p.Steps)
+	return in
+}

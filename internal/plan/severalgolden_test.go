@@ -63,6 +63,14 @@ func TestSeveralControlPlanesPlansGolden(t *testing.T) {
 			}
 			return Boot(in, ninePair)
 		},
-		"several-clean": func() (Plan, error) { return CleanPlan(three.World, false) },
+		"several-maintain": func() (Plan, error) { return Maintain(busy(three, "cp-02").World, "cp-02") },
+		"several-return":   func() (Plan, error) { return Return(awayFrom(three, "cp-02"), "cp-02") },
+		"several-return-without-api": func() (Plan, error) {
+			in := awayFrom(three, "cp-02")
+			in.World.APIReachable = false
+			return Return(in, "cp-02")
+		},
+		"several-boot-during-maintenance": func() (Plan, error) { return Boot(awayFrom(three, "cp-02"), ninePair) },
+		"several-clean":                   func() (Plan, error) { return CleanPlan(three.World, false) },
 	})
 }

@@ -50,13 +50,14 @@ func TestSeveralControlPlanesStaySafe(t *testing.T) {
 	})
 }
 
-// drawSeveral draws a first boot, a growth, a hop, or a rollback of a cluster.
+// drawSeveral draws a first boot, a growth, a hop, a rollback, or the maintenance or the return of
+// a machine of a cluster.
 func drawSeveral(t *rapid.T) (Input, func(Input) (Plan, error)) {
 	releases := twoReleases()
 	n := rapid.SampledFrom([]int{1, 3, 5}).Draw(t, "control planes")
 	boot := func(in Input) (Plan, error) { return Boot(in, ninePair) }
 	hop := func(in Input) (Plan, error) { return Upgrade(in, Target{Release: "v0.10", KubernetesOnly: true}) }
-	switch rapid.IntRange(0, 4).Draw(t, "goal") {
+	switch rapid.IntRange(0, 6).Draw(t, "goal") {
 	case 0:
 		return withSettings(input(bareSeveral(n, "gpu-01", "gpu-02"), releases)), boot
 	case 1:
@@ -69,6 +70,10 @@ func drawSeveral(t *rapid.T) (Input, func(Input) (Plan, error)) {
 		in.World = in.After(in.World, clean[:rapid.IntRange(1, len(clean)).Draw(t, "cleaned")])
 		in.World.APIReachable = false
 		return in, rapid.SampledFrom([]func(Input) (Plan, error){boot, func(in Input) (Plan, error) { return Boot(in, pai.Pair{Services: "v0.9", Kubernetes: "v0.10-pai"}) }}).Draw(t, "to")
+	case 4:
+		return drawMaintenance(t, false)
+	case 5:
+		return drawMaintenance(t, true)
 	default:
 		in := runningSeveral(releases, "v0.9", n, "gpu-01")
 		p, err := hop(in)
@@ -80,6 +85,23 @@ func drawSeveral(t *rapid.T) (Input, func(Input) (Plan, error)) {
 		in.World = in.After(in.World, order[:rapid.IntRange(1, uncommitted).Draw(t, "hop killed after")])
 		return in, func(in Input) (Plan, error) { return Rollback(in, ninePair, Target{KubernetesOnly: true}) }
 	}
+}
+
+// drawMaintenance draws the maintenance of a control-plane machine, or its return, also with the
+// loss of the quorum in between.
+func drawMaintenance(t *rapid.T, returns bool) (Input, func(Input) (Plan, error)) {
+	in := runningSeveral(twoReleases(), "v0.9", rapid.SampledFrom([]int{3, 5}).Draw(t, "control planes"), "gpu-01")
+	name := rapid.SampledFrom(controlPlanes(in.World)).Draw(t, "machine").Name
+	if !returns {
+		return in, func(in Input) (Plan, error) { return Maintain(in.World, name) }
+	}
+	p, err := Maintain(in.World, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.World = in.After(in.World, p.Steps)
+	in.World.APIReachable = rapid.Bool().Draw(t, "API")
+	return in, func(in Input) (Plan, error) { return Return(in, name) }
 }
 
 // drawGrowth draws a cluster with one control-plane machine, or with three, that grows to n.
@@ -130,14 +152,14 @@ func checkDuring(t *rapid.T, w World, s Step) {
 			continue
 		}
 		voters++
-		if serves(m, RoleEtcdA) && (s.Kind != KindEtcd || s.Target != m.Name) {
+		if serves(m, RoleEtcdA) && (s.Kind != KindEtcd && s.Kind != KindStopServing || s.Target != m.Name) {
 			live++
 		}
 	}
 	if s.StopsControlPlane() && voters > 0 && voters%2 == 0 {
 		t.Fatalf("%s stops something while etcd has %d voters", s.ID, voters)
 	}
-	stops := s.Kind == KindEtcd && w.voters() > 1 && s.From != ""
+	stops := s.Kind == KindEtcd && w.voters() > 1 && s.From != "" || s.Kind == KindStopServing
 	if stops && live < voters/2+1 {
 		t.Fatalf("during %s, %d of %d voters are left", s.ID, live, voters)
 	}

@@ -122,7 +122,7 @@ func (s Step) TakesTurn() bool {
 // control-plane machine, if it is one of several: all others must be healthy then.
 func (s Step) StopsControlPlane() bool {
 	replaces := (s.Kind == KindEtcd || s.Kind == KindAPIServer) && s.From != ""
-	return s.Target != "" && (replaces || s.Kind == KindCommit || s.Kind == KindClean)
+	return s.Target != "" && (replaces || s.Kind == KindCommit || s.Kind == KindClean || s.Kind == KindStopServing)
 }
 
 // Reserves reports whether the step gives a kubelet the reservations of its version.
