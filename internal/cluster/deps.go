@@ -107,6 +107,7 @@ func Doers(d Deps) plan.Doers {
 		plan.KindClean:       doer{c, c.cleanDone, c.clean},
 		plan.KindPKI:         doer{c, c.pkiDone, c.pki},
 		plan.KindSharedKeys:  doer{c, c.sharedKeysDone, c.sharedKeys},
+		plan.KindRemoveVoter: voterRemover{c},
 		plan.KindVoters:      doer{c, c.votersDone, c.voters},
 		plan.KindSnapshot:    doer{c, c.snapshotDone, c.snapshot},
 		plan.KindEtcd:        withDiff{doer{c, c.etcdDone, c.etcd}, c.diffFiles},

@@ -27,6 +27,8 @@ func TestSeveralControlPlanesRefuses(t *testing.T) {
 		_, err := Upgrade(in, Target{Release: "v0.10", KubernetesOnly: true})
 		return err
 	}
+	replaced := replacing(three, "cp-02", "gpu-01")
+	replace := func(in Input, lost, with string) error { _, err := Replace(in, lost, with); return err }
 	keys := Keys{Names: []string{"key1"}}
 	for name, c := range map[string]struct {
 		err      error
@@ -91,7 +93,23 @@ func TestSeveralControlPlanesRefuses(t *testing.T) {
 			_, err := Rollback(in, ninePair, Target{KubernetesOnly: true})
 			return err
 		}(), pai.CodeRefused, "cp-02 is unreachable: it is in maintenance"},
-		"a removal": {func() error { _, err := Remove(three, "cp-02", false); return err }(), pai.CodeRefused, "the removal of a control-plane machine"},
+		"a removal": {func() error { _, err := Remove(three, "cp-02", false); return err }(), pai.CodeRefused, "cp-02 is one of 3 control-plane machines"},
+		"shrinking to one by its entries": {boot(func() Input {
+			in := three
+			in.World = in.After(in.World, []Step{{Kind: KindLayout, Target: "cp-02"}, {Kind: KindLayout, Target: "cp-03"}})
+			in.World.Unconfigured.EtcdMembers = []UnconfiguredMember{{ID: "2", Name: "cp-02-a"}, {ID: "3", Name: "cp-03-b"}}
+			return in
+		}()), pai.CodeRefused, "cp-02-a, cp-03-b"},
+		"a replacement in a cluster of one":       {replace(outOfLayout(running(two, "v0.9", "cp-01", "gpu-01", "gpu-02"), "gpu-02"), "gpu-02", "gpu-01"), pai.CodeRefused, "gpu-02 was the only control-plane machine"},
+		"a replacement by a worker":               {replace(with(replaced, func(m map[string]*MachineState) { m["gpu-01"].ControlPlane = false }), "cp-02", "gpu-01"), pai.CodeRefused, "gpu-01 is not a control-plane machine of the layout"},
+		"a replacement by a machine that is lost": {replace(off(replaced, "gpu-01"), "cp-02", "gpu-01"), pai.CodeFailed, "gpu-01 is unreachable"},
+		"a replacement while another is lost":     {replace(off(replaced, "cp-03"), "cp-02", "gpu-01"), pai.CodeRefused, "cp-02 cannot be replaced, because cp-03 is unreachable"},
+		"a replacement while another is stopped": {replace(with(replaced, func(m map[string]*MachineState) { m["cp-03"].Roles[RoleEtcdA] = RoleState{Link: "v0.9-pai"} }), "cp-02", "gpu-01"),
+			pai.CodeRefused, "because cp-03 runs no etcd"},
+		"a replacement in a hop": {replace(with(replaced, func(m map[string]*MachineState) {
+			m["cp-01"].Roles[RoleAPIServerA] = RoleState{Link: "v0.10-pai", Running: "v0.10-pai", Emulates: "1.35"}
+		}), "cp-02", "gpu-01"), pai.CodeRefused, "between two versions"},
+		"a replacement of a machine that nothing knows": {replace(replaced, "cp-09", "gpu-01"), pai.CodeNotFound, "not found"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -45,6 +45,8 @@ const (
 	KindRemoveNode Kind = "machine-node-remove"
 	KindClean      Kind = "machine-clean" // Kubernetes removed from one machine
 	KindPKI        Kind = "cluster-pki"   // certificates, kubeconfigs, encryption key
+	// KindRemoveVoter removes the member of etcd of a machine that is lost.
+	KindRemoveVoter Kind = "cluster-member-remove"
 	// KindSharedKeys gives a control-plane machine the keys of another one, and certificates
 	// for itself. KindVoters gives every learner of etcd its vote.
 	KindSharedKeys Kind = "cluster-shared-keys"
@@ -166,6 +168,7 @@ var kinds = map[Kind]Traits{
 	KindPKI:         {source: sourceKubernetes, onWorld: hasPKI},
 	KindSharedKeys:  {Subject: SubjectMachine, source: sourceKubernetes},
 	KindVoters:      {ControlPlane: true, onWorld: promoted},
+	KindRemoveVoter: {Subject: SubjectMachine, ControlPlane: true, onWorld: removedVoter},
 	KindSnapshot:    {source: sourceKubernetes},
 	KindEtcd:        {source: sourceKubernetes, Roles: []Role{RoleEtcdA, RoleEtcdB}, ControlPlane: true, onWorld: movedEtcd},
 	KindAPIServer:   {source: sourceKubernetes, Roles: []Role{RoleAPIServerA, RoleAPIServerB}, StartsAPIServer: true, ControlPlane: true, onWorld: movedAPIServer},

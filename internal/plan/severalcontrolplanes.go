@@ -53,7 +53,7 @@ func (k *kubernetes) severalControlPlanes() {
 	for _, m := range others {
 		k.machine(m, "shared-keys", KindSharedKeys, !m.hasAPIServer(), pai.RiskNone, k.id(m, "programs"), k.cluster("pki"))
 	}
-	before := append(k.handProxies(), k.startMembers()...)
+	before := slices.Concat(k.handProxies(), k.startMembers(), k.removeLost())
 	var vote []StepID
 	if k.betweenVotes() {
 		k.joinMembers(before)

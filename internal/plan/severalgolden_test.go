@@ -71,6 +71,14 @@ func TestSeveralControlPlanesPlansGolden(t *testing.T) {
 			return Return(in, "cp-02")
 		},
 		"several-boot-during-maintenance": func() (Plan, error) { return Boot(awayFrom(three, "cp-02"), ninePair) },
-		"several-clean":                   func() (Plan, error) { return CleanPlan(three.World, false) },
+		"several-replace": func() (Plan, error) {
+			return Replace(replacing(busy(three, "gpu-01"), "cp-01", "gpu-01"), "cp-01", "gpu-01")
+		},
+		"several-replace-continued": func() (Plan, error) {
+			in := replacing(three, "cp-03", "gpu-01")
+			p, err := Replace(in, "cp-03", "gpu-01")
+			return Replace(partly(t, in, p, err, "kubernetes/v0.9-pai/machine/gpu-01/etcd"), "cp-03", "gpu-01")
+		},
+		"several-clean": func() (Plan, error) { return CleanPlan(three.World, false) },
 	})
 }
