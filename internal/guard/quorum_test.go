@@ -54,6 +54,8 @@ func TestQuorumIsAskedBeforeAStop(t *testing.T) {
 		"an API server":                   {step(plan.KindAPIServer, "cp2", "v0.11-pai"), stops("cp1"), nil, true, "etcd on cp1 is unknown"},
 		"a commit":                        {step(plan.KindCommit, "cp2", ""), stops("cp1"), nil, true, "etcd on cp1 is unknown"},
 		"the stop of a machine":           {step(plan.KindStopServing, "cp2", ""), stops("cp1"), nil, true, "etcd on cp1 is unknown"},
+		"the removal of a lost one":       {step(plan.KindRemoveVoter, "cp2", ""), Known(Voters{State: votersOf("cp2")}), nil, true, ""},
+		"a removal beside a second loss":  {step(plan.KindRemoveVoter, "cp2", ""), Known(Voters{State: votersOf("cp2", "cp3")}), nil, true, "1 of the 2 voters that would be left are healthy"},
 		"the start of an etcd":            {step(plan.KindEtcd, "cp2", ""), stops("cp1"), nil, false, ""},
 		"the only control-plane machine":  {step(plan.KindEtcd, "", "v0.11-pai"), stops("cp1"), nil, false, ""},
 		"a clean, which stops everything": {step(plan.KindClean, "cp2", "v0.11-pai"), stops("cp1"), nil, false, ""},
