@@ -23,7 +23,7 @@ type replaceFlags struct {
 
 func newMachineReplaceCommand(env *Env) *cobra.Command {
 	var f replaceFlags
-	cmd := &cobra.Command{Use: "replace LOST", Short: "Put a worker in the place of a control-plane machine that is lost", Args: cobra.ExactArgs(1)}
+	cmd := &cobra.Command{Use: "replace LOST", Short: "Replace a lost control-plane machine with a worker", Args: cobra.ExactArgs(1)}
 	f.operate = addOperateFlags(env, cmd)
 	addParallelMachines(cmd, f.operate)
 	addSkipCheck(cmd, &f.operate.skip)

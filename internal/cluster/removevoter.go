@@ -55,7 +55,8 @@ func (c voterRemover) Do(ctx context.Context, s plan.Step) error {
 func (c *cluster) membersFor(ctx context.Context, lost string) (elsewhere, error) {
 	e := c.etcdElsewhere(ctx, config.Machine{Hostname: lost})
 	if e.members == nil {
-		return e, fmt.Errorf("list the members of etcd: no control-plane machine lists them: %s", strings.Join(e.unknown, "; "))
+		e.unknown = append(e.unknown, "no etcd lists them, so there is no quorum, or none runs")
+		return e, fmt.Errorf("list the members of etcd without %s: %s", lost, strings.Join(e.unknown, "; "))
 	}
 	return e, nil
 }

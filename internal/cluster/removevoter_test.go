@@ -80,9 +80,9 @@ func TestLivingVoterIsNotRemoved(t *testing.T) {
 		t.Errorf("a machine that is reached: got %v", err)
 	}
 	ill := withoutThird(t, "pai-1", "pai-2", "pai-3")
-	ill.machines["pai-2"].nodes[layout.SlotA].Set(func(n *etcdtest.Node) { n.Down = true })
+	ill.machines["pai-2"].nodes[layout.SlotA].Set(func(n *etcdtest.Node) { n.Ill = true })
 	if _, err := ill.step(plan.KindRemoveVoter, "pai-3"); err == nil || !strings.Contains(err.Error(), "1 of the 2 voters that would be left are healthy") {
-		t.Errorf("another voter is down: got %v", err)
+		t.Errorf("another voter is ill: got %v", err)
 	}
 	if len(alive.server.Removed)+len(ill.server.Removed) > 0 {
 		t.Errorf("removed %v and %v", alive.server.Removed, ill.server.Removed)

@@ -96,8 +96,8 @@ func (o *operator) growthIsKilled() {
 	o.t.Error("the growth does not end")
 }
 
-// TestReplaceControlPlane kills one of three control-plane machines and puts the worker, on which a
-// job runs, in its place. Then another one is taken out of service and returns. No container of the job is
+// TestReplaceControlPlane kills one of three control-plane machines and puts the worker with the running
+// job in its place. Then another one is taken out of service and returns. No container of the job is
 // touched, and the API answers all the time.
 func TestReplaceControlPlane(t *testing.T) {
 	inTestAll(t, "fifteen minutes on another cluster")
