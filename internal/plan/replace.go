@@ -2,8 +2,8 @@ package plan
 
 import (
 	"fmt"
-	"net/url"
 	"slices"
+	"strings"
 
 	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/pai"
@@ -94,9 +94,8 @@ func (u Unconfigured) membersOf(machine string) []UnconfiguredMember {
 func (u Unconfigured) AddressesOf(machine string) (addresses []string) {
 	for _, m := range u.membersOf(machine) {
 		for _, peer := range m.PeerURLs {
-			if at, err := url.Parse(peer); err == nil {
-				addresses = append(addresses, at.Hostname())
-			}
+			host, _, _ := strings.Cut(strings.TrimPrefix(peer, "https://"), ":") // IPv4, as in the layout
+			addresses = append(addresses, host)
 		}
 	}
 	for _, m := range u.Machines {
