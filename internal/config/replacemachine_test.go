@@ -11,7 +11,7 @@ import (
 
 const replaceable = `schema-version: 2
 machine-sku:
-  cpu: {cpu: {vcore: 4}, mem: 8Gi}
+  cpu: {cpu: {vcore: 4}, mem: 8}
 machine-list:
   # the first
   - hostname: cp-1
