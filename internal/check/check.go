@@ -130,10 +130,11 @@ func (o RunOptions) without(in Input) Input {
 
 // isLeftOut reports whether a machine is not checked.
 func (o RunOptions) isLeftOut(m plan.MachineState) bool {
+	inMaintenance := m.Maintenance != nil && m.Name != o.Machine
 	if m.ControlPlane {
-		return false // others are compared with it
+		return inMaintenance // else others are compared with it
 	}
-	return m.Maintenance != nil && m.Name != o.Machine || o.Machine != "" && m.Name != o.Machine
+	return inMaintenance || o.Machine != "" && m.Name != o.Machine
 }
 
 // leavesOut reports whether a result is about a machine that is not checked. That a

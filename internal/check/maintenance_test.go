@@ -58,6 +58,19 @@ func TestMachineInMaintenanceIsNotChecked(t *testing.T) {
 	}
 }
 
+// One of several control-plane machines in maintenance is not checked either, until its return.
+func TestControlPlaneInMaintenanceIsNotChecked(t *testing.T) {
+	t.Parallel()
+	in := maintenanceInput()
+	in.World.Machines = append(in.World.Machines, plan.MachineState{Name: "cp-02", ControlPlane: true, Maintenance: &pai.Maintenance{}})
+	in.Hosts["cp-02"] = silentHost{}
+	for machine, want := range map[string]bool{"": false, "cp-02": true, "gpu-02": false} {
+		if asked := (RunOptions{Machine: machine}).without(in).Hosts["cp-02"] != nil; asked != want {
+			t.Errorf("checks for %q: got asked %v, want %v", machine, asked, want)
+		}
+	}
+}
+
 // A return runs the checks of a boot, and none only warns.
 func TestReturnRunsTheChecksOfABoot(t *testing.T) {
 	t.Parallel()

@@ -20,9 +20,9 @@ import (
 )
 
 func newMachineCommand(env *Env) *cobra.Command {
-	return group("machine", "List, log in to, add, maintain, and remove the machines of a cluster",
+	return group("machine", "List, add, maintain, replace, and remove the machines of a cluster",
 		newMachineListCommand(env), newMachineShellCommand(env), newMachineAddCommand(env), newMachineMaintainCommand(env),
-		newMachineReturnCommand(env), newMachineRemoveCommand(env), newMachinePruneCommand(env), newMachineUpCommand(env), newMachineDownCommand(env),
+		newMachineReturnCommand(env), newMachineRemoveCommand(env), newMachineReplaceCommand(env), newMachinePruneCommand(env), newMachineUpCommand(env), newMachineDownCommand(env),
 		hiddenMachineCommand(env, "restart NAME", "Reboot a local machine", nspawn.Local.Restart),
 		hiddenMachineCommand(env, "kill NAME", "Stop a local machine like a power failure", nspawn.Local.Kill))
 }

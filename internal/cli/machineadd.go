@@ -64,7 +64,7 @@ func (f addFlags) run(ctx context.Context, addresses []string) error {
 	if err != nil {
 		return err
 	}
-	rehearsal, err := newRehearsal(dir, add)
+	rehearsal, err := newRehearsal(dir, func(dir string) error { return config.AddMachines(dir, add) })
 	if err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func (f addFlags) run(ctx context.Context, addresses []string) error {
 	}
 	flags := *f.operate
 	flags.added = addedMachines(found, add)
-	rehearsed, err := rehearse(ctx, env, s, flags)
+	rehearsed, err := rehearse(ctx, env, s, operation.Bootup(s), flags)
 	if err != nil || flags.dryRun {
 		return err
 	}
@@ -93,15 +93,16 @@ func (f addFlags) run(ctx context.Context, addresses []string) error {
 	// The configuration of the session is that of the directory from now on.
 	s.Config.Dir = dir
 	flags.rehearsed = &rehearsed
-	return unfinishedAddition(operate(ctx, env, s, operation.Bootup(s), flags), dir, names)
+	return unfinishedAddition(operate(ctx, env, s, operation.Bootup(s), flags), dir, names, f.controlPlane)
 }
 
-// rehearse makes and shows the plan, and runs the checks of a boot. It changes nothing.
-func rehearse(ctx context.Context, env *Env, s *session.Session, f operateFlags) (plan.Plan, error) {
+// rehearse makes and shows the plan of a goal, and refuses what would be refused later. It changes
+// nothing.
+func rehearse(ctx context.Context, env *Env, s *session.Session, goal operation.Goal, f operateFlags) (plan.Plan, error) {
 	view := ui.NewView(&env.Console)
 	defer view.Close() // before the question
 	o := &rehearsing{observer: observer{View: view, env: env, session: s, flags: f}}
-	_, err := operation.Run(ctx, s, operation.Bootup(s), operation.RunOptions{Accept: f.accept, SkipChecks: f.skip, DryRun: true,
+	_, err := operation.Run(ctx, s, goal, operation.RunOptions{Accept: f.accept, SkipChecks: f.skip, DryRun: f.dryRun, Rehearsal: true,
 		ParallelMachines: int(f.machines), Observer: o})
 	return o.plan, err
 }
@@ -128,11 +129,15 @@ func sameAsRehearsed(shown, now plan.Plan) error {
 }
 
 // unfinishedAddition says of an error that the machines are in the layout, and how to continue.
-func unfinishedAddition(err error, dir, names string) error {
+func unfinishedAddition(err error, dir, names string, controlPlane bool) error {
 	if err == nil {
 		return nil
 	}
-	next := fmt.Sprintf("%s\nto continue, run: paictl cluster k8s-bootup -p %s\nto take a machine out again, run: paictl machine remove NAME -p %s", pai.NextOf(err), dir, dir)
+	instead := "to take a machine out again, run: paictl machine remove NAME -p " + dir
+	if controlPlane { // the others already count on its vote
+		instead = "to put a worker in the place of one that cannot join, shut that one down and run: paictl machine replace NAME --with WORKER -p " + dir
+	}
+	next := fmt.Sprintf("%s\nto continue, run: paictl cluster k8s-bootup -p %s\n%s", pai.NextOf(err), dir, instead)
 	return &pai.Error{Code: pai.CodeOf(err), Message: fmt.Sprintf("%s: added to the layout in %s, but perhaps not to the cluster", names, dir),
 		Next: strings.TrimPrefix(next, "\n"), Err: err}
 }

@@ -41,6 +41,8 @@ func oneMore() config.Additions {
 		SKUs: map[string]config.SKU{"c4-m8": {Mem: 8, CPU: config.SKUCPU{VCore: 4}}}}
 }
 
+func addsOne(dir string) error { return config.AddMachines(dir, oneMore()) }
+
 func filesOf(t *testing.T, dir string) map[string][]byte {
 	t.Helper()
 	files, err := config.Files(dir)
@@ -59,7 +61,7 @@ func TestRehearsalLeavesTheDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := filesOf(t, dir)
-	r, err := newRehearsal(dir, oneMore())
+	r, err := newRehearsal(dir, addsOne)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +94,7 @@ func TestRehearsalLeavesTheDirectory(t *testing.T) {
 func TestRehearsalRefusesEditedFiles(t *testing.T) {
 	t.Parallel()
 	dir := labOf(t)
-	r, err := newRehearsal(dir, oneMore())
+	r, err := newRehearsal(dir, addsOne)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +120,7 @@ func TestRehearsalRefusesEditedFiles(t *testing.T) {
 func TestRehearsalChecksThePush(t *testing.T) {
 	t.Parallel()
 	dir, files := labOf(t), runtest.Dir(t.TempDir())
-	r, err := newRehearsal(dir, oneMore())
+	r, err := newRehearsal(dir, addsOne)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,10 +176,10 @@ func TestAdditionSettings(t *testing.T) {
 // After the layout was written, an error names the directory and how to continue, and keeps its code.
 func TestUnfinishedAdditionNamesTheNextCommand(t *testing.T) {
 	t.Parallel()
-	if err := unfinishedAddition(nil, "lab", "gpu-02"); err != nil {
+	if err := unfinishedAddition(nil, "lab", "gpu-02", false); err != nil {
 		t.Errorf("got %v without an error", err)
 	}
-	err := unfinishedAddition(pai.Errorf(pai.CodeLocked, "wait for it", "another operation is in progress"), "lab", "gpu-02, gpu-03")
+	err := unfinishedAddition(pai.Errorf(pai.CodeLocked, "wait for it", "another operation is in progress"), "lab", "gpu-02, gpu-03", false)
 	if pai.CodeOf(err) != pai.CodeLocked || !strings.Contains(err.Error(), "gpu-02, gpu-03: added to the layout in lab") || !strings.Contains(err.Error(), "another operation") {
 		t.Errorf("got %v", err)
 	}

@@ -15,17 +15,18 @@ import (
 	"pai.dev/pai/internal/session"
 )
 
-// rehearsal is a copy of a configuration directory with more machines. A plan and its checks
-// work with the copy, so that a refusal leaves the directory as it was.
+// rehearsal is a copy of a configuration directory whose machines were changed. A plan and its
+// checks work with the copy, so that a refusal leaves the directory as it was.
 type rehearsal struct {
 	dir, copy string
-	add       config.Additions
+	change    func(dir string) error
 	files     map[string][]byte // of the directory when it was copied
 	base      *revision.Base    // of the directory, if it is a revision
 }
 
-func newRehearsal(dir string, add config.Additions) (_ *rehearsal, err error) {
-	r := &rehearsal{dir: dir, add: add}
+// newRehearsal copies a directory and makes a change in the copy.
+func newRehearsal(dir string, change func(dir string) error) (_ *rehearsal, err error) {
+	r := &rehearsal{dir: dir, change: change}
 	if r.files, err = config.Files(dir); err != nil {
 		return nil, err
 	}
@@ -52,7 +53,7 @@ func newRehearsal(dir string, add config.Additions) (_ *rehearsal, err error) {
 			return nil, err
 		}
 	}
-	return r, config.AddMachines(r.copy, add)
+	return r, change(r.copy)
 }
 
 func (r *rehearsal) remove() { _ = os.RemoveAll(r.copy) } // a directory for temporary files
@@ -76,7 +77,7 @@ func (r *rehearsal) checkPush(ctx context.Context, s *session.Session) error {
 	return revision.WriteBase(r.copy, *r.base)
 }
 
-// write adds the machines to the directory, unless it was changed since it was copied.
+// write makes the change in the directory, unless that was edited since it was copied.
 func (r *rehearsal) write() error {
 	now, err := config.Files(r.dir)
 	if err != nil {
@@ -90,5 +91,5 @@ func (r *rehearsal) write() error {
 			return err
 		}
 	}
-	return config.AddMachines(r.dir, r.add)
+	return r.change(r.dir)
 }

@@ -29,8 +29,8 @@ func (c *cluster) restartEtcd(ctx context.Context, h machine.Host, m config.Mach
 		return err
 	}
 	if !has { // a voter that starts without its data votes for what it acknowledged before
-		return pai.Errorf(pai.CodeFailed, fmt.Sprintf("mount the disk of %s; the other control-plane machines serve meanwhile. If the disk is lost, keep them as they are: "+
-			"a lost control-plane machine cannot be replaced yet", layout.EtcdDir), "etcd of %q has a vote, and its data are not in %s", h.Name(), slot.EtcdData())
+		return pai.Errorf(pai.CodeFailed, fmt.Sprintf("mount the disk of %s; the other control-plane machines serve meanwhile. If the disk is lost, shut the machine down and "+
+			"run: paictl machine replace "+h.Name()+" --with MACHINE", layout.EtcdDir), "etcd of %q has a vote, and its data are not in %s", h.Name(), slot.EtcdData())
 	}
 	v := s.To.Kubernetes()
 	// Its data has the members; the file must only exist, also after the machine got another disk.
@@ -43,19 +43,15 @@ func (c *cluster) restartEtcd(ctx context.Context, h machine.Host, m config.Mach
 	if err := c.prepareOlderEtcd(ctx, h, slot, v); err != nil {
 		return err
 	}
-	script, err := embedded.ReadFile("scripts/replace-etcd.sh")
+	path, err := writeServingScript(ctx, h, "replace-etcd.sh")
 	if err != nil {
-		return err
-	}
-	const path = layout.StateDir + "/replace-etcd.sh"
-	if err := h.WriteFile(ctx, path, script, 0o755); err != nil {
 		return err
 	}
 	servers, err := slotStates(ctx, h, apiServerRole)
 	if err != nil {
 		return err
 	}
-	run := detached{what: "etcd restart", unit: layout.ReplaceEtcdUnit, log: "replace-etcd.log", timeout: replaceEtcdTimeout, properties: []string{startAPIServers, fmt.Sprintf("RuntimeMaxSec=%d", int(replaceEtcdTimeout.Seconds())-10)},
+	run := detached{what: "etcd restart", unit: layout.ReplaceEtcdUnit, log: "replace-etcd.log", timeout: replaceEtcdTimeout, properties: []string{startEnabled(plan.RoleAPIServerA, plan.RoleAPIServerB), fmt.Sprintf("RuntimeMaxSec=%d", int(replaceEtcdTimeout.Seconds())-10)},
 		command: fmt.Sprintf("/bin/sh %s %s %s %s", path, slot.Name, machine.Quote(string(v)), layout.Helper(helper.Digest()))}
 	if err := run.run(ctx, h); err != nil {
 		return withJournal(ctx, h, slot.Etcd, pai.Errorf(pai.CodeOf(err), "see its journal; if the etcd of this machine hangs and the others are healthy, run on it: systemctl stop "+layout.Unit(slot.Etcd)+"; then run the same command again",
@@ -73,11 +69,6 @@ func (c *cluster) restartEtcd(ctx context.Context, h machine.Host, m config.Mach
 	}
 	return nil
 }
-
-// startAPIServers is a property of the transient unit: the API servers that are to run
-// start when it ends, also if its script is killed.
-var startAPIServers = machine.Quote("ExecStopPost=/bin/sh -c 'for u in " + layout.Unit(layout.RoleAPIServerA) + " " + layout.Unit(layout.RoleAPIServerB) +
-	"; do ! systemctl is-enabled -q $u || systemctl start --no-block $u; done'")
 
 // prepareOlderEtcd has etcd store its data as an older minor, if the version has one: a
 // program of that minor then starts over them. etcd ends the downgrade by itself when all

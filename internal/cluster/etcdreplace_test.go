@@ -4,14 +4,24 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
 
 // replaceEtcd runs the script of a restart on a made-up machine, and returns what it called.
-// Files set up the machine: units that run, versions whose etcd does not serve, and answers
-// of the helper.
 func replaceEtcd(t *testing.T, files ...string) (calls, link string, ok bool) {
+	t.Helper()
+	version := "new"
+	if slices.Contains(files, "broken") {
+		version = "broken"
+	}
+	return runServingScript(t, "replace-etcd.sh", files, version)
+}
+
+// runServingScript runs a script for the etcd in slot a of a made-up machine. Files set up the
+// machine: units that run, versions whose etcd does not serve, and answers of the helper.
+func runServingScript(t *testing.T, name string, files []string, args ...string) (calls, link string, ok bool) {
 	t.Helper()
 	root := t.TempDir()
 	write := func(name, content string) {
@@ -27,7 +37,8 @@ func replaceEtcd(t *testing.T, files ...string) (calls, link string, ok bool) {
 case "$1 $2" in
 "is-active -q") [ -e "ROOT/runs/$3" ] ;;
 "show -p") case "$5" in *etcd*) echo 42 ;; *) echo 7 ;; esac ;;
-"enable -q") ;;
+"enable -q" | "reset-failed "*) ;;
+"disable -q") echo "disable $3" >>ROOT/calls ;;
 *)
     echo "$1 $2" >>ROOT/calls
     rm -f "ROOT/runs/$2"
@@ -59,20 +70,16 @@ esac
 	if err := os.Symlink("../old", root+"/opt/pai/role/etcd-a"); err != nil {
 		t.Fatal(err)
 	}
-	version := "new"
 	for _, file := range files {
-		if file == "broken" {
-			version = file
-		}
 		write(file, "")
 	}
-	script, err := embedded.ReadFile("scripts/replace-etcd.sh")
+	script, err := servingScript(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	here := strings.NewReplacer("/var/lib/pai", root+"/var/lib/pai", "/opt/pai", root+"/opt/pai", "/proc/", root+"/proc/", "150", "3", "sleep 0.2", "sleep 0.01", "sleep 0.5", "sleep 0.01",
 		`kill -TERM "$pid"`, `echo "TERM $pid" >>`+root+`/calls`).Replace(string(script))
-	cmd := exec.CommandContext(t.Context(), "sh", "-c", here, "replace-etcd.sh", "a", version, root+"/bin/helper")
+	cmd := exec.CommandContext(t.Context(), "sh", append(append([]string{"-c", here, name, "a"}, args...), root+"/bin/helper")...)
 	cmd.Env = []string{"PATH=" + root + "/bin:/usr/bin:/bin"}
 	err = cmd.Run()
 	log, _ := os.ReadFile(root + "/calls")

@@ -188,7 +188,7 @@ func TestEtcdRestartStartsAPIServersAgain(t *testing.T) {
 	t.Parallel()
 	var scripts []string
 	h := &fakeHost{run: func(script string) (string, error) { scripts = append(scripts, script); return "", nil }}
-	d := detached{what: "etcd restart", unit: layout.ReplaceEtcdUnit, log: "replace-etcd.log", timeout: time.Minute, properties: []string{startAPIServers}, command: "true"}
+	d := detached{what: "etcd restart", unit: layout.ReplaceEtcdUnit, log: "replace-etcd.log", timeout: time.Minute, properties: []string{startEnabled(plan.RoleAPIServerA, plan.RoleAPIServerB)}, command: "true"}
 	if err := d.run(t.Context(), h); err != nil {
 		t.Fatal(err)
 	}

@@ -15,8 +15,13 @@ import (
 
 // Voters asks the machine of a step whether its etcd runs and, if it does, all
 // control-plane machines in parallel. It asks nothing about other machines, and nothing if
-// there is one control-plane machine.
+// there is one control-plane machine. Of a member that is to be removed, the machine is lost.
 func (l LiveFacts) Voters(ctx context.Context, step plan.Step) Fact[Voters] {
+	if step.Kind == plan.KindRemoveVoter {
+		ctx, cancel := within(ctx, "ask the voters of etcd")
+		defer cancel()
+		return Known(Voters{State: new(etcd.Certificates).Survey(ctx, l.ControlPlanes, l.Hosts)})
+	}
 	isTarget := func(m config.Machine) bool { return m.Hostname == step.Target }
 	if len(l.ControlPlanes) < 2 || !slices.ContainsFunc(l.ControlPlanes, isTarget) {
 		return Known(Voters{})

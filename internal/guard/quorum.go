@@ -18,7 +18,9 @@ type Voters struct {
 
 // asksQuorum reports whether a step can cost the control plane one of several machines. A
 // clean stops one after the other until there is no cluster.
-func asksQuorum(step plan.Step) bool { return step.StopsControlPlane() && step.Kind != plan.KindClean }
+func asksQuorum(step plan.Step) bool {
+	return step.StopsControlPlane() && step.Kind != plan.KindClean || step.Kind == plan.KindRemoveVoter
+}
 
 // decideQuorum: etcd needs the other voters while a machine is stopped. No risk can be
 // accepted for it: without a quorum the API is unavailable until the machine is back.
@@ -27,6 +29,13 @@ func decideQuorum(step plan.Step, voters Fact[Voters]) Decision {
 	if unknown := voters.unknownReason(); unknown != "" {
 		d.Reason = "the voters of etcd are unknown: " + unknown
 		return d
+	}
+	if step.Kind == plan.KindRemoveVoter {
+		if err := voters.value.State.CanRemove(step.Target); err != nil {
+			d.Reason = err.Error()
+			return d
+		}
+		return proceed("the others have a quorum without the member of %s", step.Target)
 	}
 	if !voters.value.Stops {
 		return proceed("no voter of etcd runs on %s", step.Target)

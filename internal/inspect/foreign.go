@@ -54,4 +54,4 @@ func (i *inspection) ownProgram(name string) (bool, error) {
 
 // ownState are the names in layout.StateDir beside the reserved ones.
 var ownState = []string{path.Base(layout.ClusterRecordFile), path.Base(layout.MaintenanceFile), path.Base(layout.RecoveryFile), path.Base(layout.DigestsFile), path.Base(layout.BackupStatusFile), "swap-kubelet.sh", "swap-kubelet.log",
-	"replace-etcd.sh", "replace-etcd.log"}
+	"replace-etcd.sh", "replace-etcd.log", "stop-serving.sh", "stop-serving.log"}

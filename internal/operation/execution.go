@@ -50,7 +50,7 @@ func (o *operation) startExecution(ctx context.Context) (x *execution, err error
 	if err != nil {
 		return nil, err
 	}
-	if slices.ContainsFunc(o.preview.Plan.Steps, plan.Step.GrowsControlPlane) {
+	if slices.ContainsFunc(o.preview.Plan.Steps, plan.Step.ChangesElectorate) {
 		if err := o.GrowElectorate(ctx); err != nil {
 			return nil, err
 		}

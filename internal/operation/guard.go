@@ -89,7 +89,7 @@ func checkQuorumEarly(ctx context.Context, g *guard.Guard, steps []plan.Step) er
 		switch {
 		case step.StartsMember(), step.Kind == plan.KindVoters:
 			return nil
-		case step.StopsControlPlane():
+		case step.StopsControlPlane(), step.Kind == plan.KindRemoveVoter:
 			return g.CheckQuorum(ctx, step)
 		}
 	}

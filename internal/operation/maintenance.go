@@ -52,8 +52,8 @@ func machineOf(g Goal) string {
 	return ""
 }
 
-// Maintain puts a worker into maintenance: no new job starts there, its jobs end, and
-// then other operations leave it alone.
+// Maintain puts a machine into maintenance: no new job starts there, its jobs end, one of several
+// control-plane machines stops serving, and then other operations leave it alone.
 func Maintain(machine string) Goal { return maintain{onMachine{machine}} }
 
 type maintain struct{ onMachine }
@@ -95,7 +95,7 @@ func (g *returnGoal) Bundle(s *session.Session, w plan.World) pai.Release {
 	g.release = ""
 	for _, m := range w.Machines {
 		manifest, err := s.ManifestOf(w.Current.Kubernetes)
-		if m.Name == g.name && m.InMaintenance() && !m.WaitsForMaintenance() && m.Unreachable == "" && err == nil {
+		if m.Name == g.name && m.InMaintenance() && !m.CancelsMaintenance() && m.Unreachable == "" && err == nil {
 			g.release = manifest.Metadata.Name
 		}
 	}

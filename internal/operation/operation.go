@@ -19,6 +19,7 @@ type RunOptions struct {
 	Accept     []string // accepted risks, by name
 	SkipChecks []string // skipped checks, by ID; the journal records them
 	DryRun     bool     // end after the plan is shown
+	Rehearsal  bool     // end before the lock: show the plan, and refuse what would be refused
 	// ParallelMachines is how many machines are changed in parallel; 0 means
 	// run.DefaultParallelMachines.
 	ParallelMachines int
@@ -93,6 +94,7 @@ func (o *operation) run(ctx context.Context) error {
 		stage{"end without steps", o.endWithoutSteps},
 		stage{"require consent", o.requireConsent},
 		stage{"ask guard", o.askGuard},
+		stage{"end rehearsal", o.endRehearsal},
 		o.locked(
 			stage{"plan again", o.planAgain},
 			stage{"change configuration", o.reconfigure},
@@ -146,6 +148,14 @@ func (o *operation) showPlan(ctx context.Context) error { return o.observer.Show
 // endDryRun ends a dry run.
 func (o *operation) endDryRun(context.Context) error {
 	if o.options.DryRun {
+		return errEnd
+	}
+	return nil
+}
+
+// endRehearsal ends a rehearsal.
+func (o *operation) endRehearsal(context.Context) error {
+	if o.options.Rehearsal {
 		return errEnd
 	}
 	return nil

@@ -52,7 +52,7 @@ func (g *removeGoal) Gather(ctx context.Context, s *session.Session, in *plan.In
 		if err != nil {
 			return err
 		}
-		return journal.Newest(ctx, func(op pai.Operation) bool { return g.earlier.add(op, g.name) })
+		return journal.Newest(ctx, func(op pai.Operation) bool { return g.earlier.add(op, g.Verb(), g.name) })
 	}
 	if err := config.CheckRemoveMachine(s.Config.Dir, g.name); err != nil {
 		return err
@@ -75,9 +75,9 @@ type earlierRemoval struct {
 	accepted bool // that the machine is lost
 }
 
-// add takes the operations, newest first, until it returns true.
-func (e *earlierRemoval) add(op pai.Operation, machine string) (enough bool) {
-	if op.Verb != pai.VerbRemove || op.Target.Machine != machine {
+// add takes the operations, newest first, and counts those of a verb, until it returns true.
+func (e *earlierRemoval) add(op pai.Operation, verb pai.Verb, machine string) (enough bool) {
+	if op.Verb != verb || op.Target.Machine != machine {
 		return false
 	}
 	if op.Outcome == pai.OutcomeSucceeded {

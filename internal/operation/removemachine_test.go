@@ -125,7 +125,7 @@ func TestRemovalReadsEarlierRuns(t *testing.T) {
 	} {
 		var got earlierRemoval
 		for _, op := range c.newest {
-			if got.add(op, "gpu-02") {
+			if got.add(op, remove, "gpu-02") {
 				break
 			}
 		}

@@ -21,10 +21,10 @@ import (
 // run is an operation with its own witness, and the lock is free in between:
 // the machines are cordoned, so nothing has to be held while jobs run for days.
 //
-// Every run that is not a dry run has a log file. An error names it, unless nothing was
+// Every run that is neither a dry run nor a rehearsal has a log file. An error names it, unless nothing was
 // done, or the only cause is that machines wait for their jobs.
 func Run(ctx context.Context, s *session.Session, goal Goal, o RunOptions) (pai.Operation, error) {
-	if o.DryRun {
+	if o.DryRun || o.Rehearsal {
 		return runUntilIdle(ctx, s, goal, o, slog.New(slog.DiscardHandler))
 	}
 	log, stop, err := s.StartLog(string(goal.Verb()))

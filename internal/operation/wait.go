@@ -47,6 +47,8 @@ func continuation(g Goal) (command, cancel string) {
 	switch {
 	case machine == "":
 		return resumeCommand, ""
+	case g.Verb() == pai.VerbReplace:
+		return "paictl machine replace " + machine + " --with " + g.(*replaceGoal).with, ""
 	case g.Verb() == pai.VerbRemove:
 		return "paictl machine remove " + machine, staysCordoned(machine)
 	default:

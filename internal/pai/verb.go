@@ -21,6 +21,7 @@ const (
 	VerbMaintain       Verb = "machine-maintain"
 	VerbReturn         Verb = "machine-return"
 	VerbRemove         Verb = "machine-remove"
+	VerbReplace        Verb = "machine-replace"
 	VerbRotateKey      Verb = "cluster-keys-rotate"
 	VerbRemoveKey      Verb = "cluster-keys-remove"
 	VerbPushConfig     Verb = "config push"     // holds the lock, has no journal entry

@@ -108,8 +108,8 @@ func (w World) checkControlPlanes() error {
 		return pai.Errorf(pai.CodeInvalid, "set k8s-role: master for 1, 3, or 5 machines in layout.yaml", "%d control-plane machines", len(all))
 	}
 	if left := w.leftMembers(); len(left) > 0 {
-		return pai.Errorf(pai.CodeRefused, "set k8s-role: master for these machines again in layout.yaml",
-			"these machines are members of etcd, and the configuration has no control plane there: %s; a control-plane machine cannot be removed yet", strings.Join(left, ", "))
+		return pai.Errorf(pai.CodeRefused, "set k8s-role: master for these machines again in layout.yaml; or, if one is lost and another takes its place, run: paictl machine replace LOST --with MACHINE",
+			"these machines are members of etcd, and the configuration has no control plane there: %s", strings.Join(left, ", "))
 	}
 	if len(all) == 1 {
 		return nil
@@ -131,7 +131,8 @@ func (w World) checkControlPlanes() error {
 }
 
 // leftMembers names what is a member of etcd on a machine that is no control-plane machine.
-// In a cluster with one control-plane machine, a check lists the members outside the layout.
+// In a cluster with one control-plane machine, a check lists the members outside the layout that
+// PAI did not add.
 func (w World) leftMembers() []string {
 	var names []string
 	for _, m := range w.Machines {
@@ -139,8 +140,8 @@ func (w World) leftMembers() []string {
 			names = append(names, m.Name)
 		}
 	}
-	if w.several() {
-		for _, m := range w.Unconfigured.EtcdMembers {
+	for _, m := range w.Unconfigured.EtcdMembers {
+		if w.several() || m.ofPAI() {
 			names = append(names, cmp.Or(m.Name, m.ID))
 		}
 	}
@@ -205,10 +206,13 @@ func (k *kubernetes) checkQuorum(steps []Step) error {
 	if !found || !k.several() {
 		return nil
 	}
+	next := "start " + lost.Name + " and run the command again; if it is lost, run: paictl machine replace " + lost.Name + " --with MACHINE"
+	if lost.Maintenance != nil {
+		next = "return it first; run: paictl machine return " + lost.Name
+	}
 	for _, s := range steps {
 		if s.StopsControlPlane() && s.Target != lost.Name {
-			return pai.Errorf(pai.CodeRefused, "start "+lost.Name+" and run the command again; a lost control-plane machine cannot be replaced yet",
-				"%s of %s would stop a part of the control plane, and %s is unreachable: %s", s.Kind, s.Target, lost.Name, lost.Unreachable)
+			return pai.Errorf(pai.CodeRefused, next, "%s of %s would stop a part of the control plane, and %s is unreachable: %s", s.Kind, s.Target, lost.Name, lost.Unreachable)
 		}
 	}
 	return nil

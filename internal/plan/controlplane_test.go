@@ -20,12 +20,15 @@ func TestSeveralControlPlanesRefuses(t *testing.T) {
 	two := twoReleases()
 	three := runningSeveral(two, "v0.9", 3, "gpu-01")
 	growing := grown(running(two, "v0.9", "cp-01", "gpu-01"), "gpu-01", "cp-03")
+	learning := with(three, func(m map[string]*MachineState) { m["cp-03"].Member = MemberLearner })
 	committed := withSnapshot(runningSeveral(two, "v0.10", 3))
 	boot := func(in Input) error { _, err := Boot(in, ninePair); return err }
 	hop := func(in Input) error {
 		_, err := Upgrade(in, Target{Release: "v0.10", KubernetesOnly: true})
 		return err
 	}
+	replaced := replacing(three, "cp-02", "gpu-01")
+	replace := func(in Input, lost, with string) error { _, err := Replace(in, lost, with); return err }
 	keys := Keys{Names: []string{"key1"}}
 	for name, c := range map[string]struct {
 		err      error
@@ -65,13 +68,48 @@ func TestSeveralControlPlanesRefuses(t *testing.T) {
 			_, err := Rollback(in, ninePair, Target{KubernetesOnly: true})
 			return err
 		}(), pai.CodeRefused, "cp-03 has no vote in etcd"},
-		"a rollback past the commit": {func() error { _, err := Rollback(committed, ninePair, Target{}); return err }(), pai.CodeRefused, "a rollback from a snapshot"},
-		"a restore":                  {func() error { _, err := Recover(input(bareSeveral(3), two)); return err }(), pai.CodeRefused, "a restore from a backup is not supported yet with 3"},
-		"a rotation of keys":         {func() error { _, err := RotateKey(three.World, keys, "20261129"); return err }(), pai.CodeRefused, "a change of the keys"},
-		"a removal of a key":         {func() error { _, err := RemoveKey(three.World, keys, "key1"); return err }(), pai.CodeRefused, "a change of the keys"},
-		"maintenance":                {func() error { _, err := Maintain(three.World, "cp-02"); return err }(), pai.CodeRefused, "the maintenance of a control-plane machine"},
-		"a return":                   {func() error { _, err := Return(three, "cp-02"); return err }(), pai.CodeRefused, "the maintenance of a control-plane machine"},
-		"a removal":                  {func() error { _, err := Remove(three, "cp-02", false); return err }(), pai.CodeRefused, "the removal of a control-plane machine"},
+		"a rollback past the commit":    {func() error { _, err := Rollback(committed, ninePair, Target{}); return err }(), pai.CodeRefused, "a rollback from a snapshot"},
+		"a restore":                     {func() error { _, err := Recover(input(bareSeveral(3), two)); return err }(), pai.CodeRefused, "a restore from a backup is not supported yet with 3"},
+		"a rotation of keys":            {func() error { _, err := RotateKey(three.World, keys, "20261129"); return err }(), pai.CodeRefused, "a change of the keys"},
+		"a removal of a key":            {func() error { _, err := RemoveKey(three.World, keys, "key1"); return err }(), pai.CodeRefused, "a change of the keys"},
+		"maintenance beside a lost one": {func() error { _, err := Maintain(off(three, "cp-03").World, "cp-02"); return err }(), pai.CodeRefused, "cp-02 must stay in service, because cp-03 is unreachable"},
+		"maintenance beside another":    {func() error { _, err := Maintain(awayFrom(three, "cp-03").World, "cp-02"); return err }(), pai.CodeRefused, "because cp-03 is in maintenance"},
+		"maintenance beside a stopped one": {func() error {
+			in := with(three, func(m map[string]*MachineState) { m["cp-01"].Roles[RoleEtcdA] = RoleState{Link: "v0.9-pai"} })
+			_, err := Maintain(in.World, "cp-02")
+			return err
+		}(), pai.CodeRefused, "because cp-01 runs no etcd"},
+		"maintenance beside one without API server": {func() error {
+			in := with(three, func(m map[string]*MachineState) { m["cp-01"].Roles[RoleAPIServerA] = RoleState{Link: "v0.9-pai"} })
+			_, err := Maintain(in.World, "cp-02")
+			return err
+		}(), pai.CodeRefused, "because cp-01 runs no API server"},
+		"maintenance of a voter while another learns": {func() error { _, err := Maintain(learning.World, "cp-01"); return err }(), pai.CodeRefused, "because cp-03 has no vote in etcd"},
+		"a hop during maintenance":                    {hop(awayFrom(three, "cp-02")), pai.CodeRefused, "cp-02 is unreachable: it is in maintenance"},
+		"a rollback during maintenance": {func() error {
+			in := with(awayFrom(three, "cp-02"), func(m map[string]*MachineState) {
+				m["cp-01"].Roles[RoleAPIServerA] = RoleState{Link: "v0.10-pai", Running: "v0.10-pai", Emulates: "1.35"}
+			})
+			_, err := Rollback(in, ninePair, Target{KubernetesOnly: true})
+			return err
+		}(), pai.CodeRefused, "cp-02 is unreachable: it is in maintenance"},
+		"a removal": {func() error { _, err := Remove(three, "cp-02", false); return err }(), pai.CodeRefused, "cp-02 is one of 3 control-plane machines"},
+		"shrinking to one by its entries": {boot(func() Input {
+			in := three
+			in.World = in.After(in.World, []Step{{Kind: KindLayout, Target: "cp-02"}, {Kind: KindLayout, Target: "cp-03"}})
+			in.World.Unconfigured.EtcdMembers = []UnconfiguredMember{{ID: "2", Name: "cp-02-a"}, {ID: "3", Name: "cp-03-b"}}
+			return in
+		}()), pai.CodeRefused, "cp-02-a, cp-03-b"},
+		"a replacement in a cluster of one":       {replace(outOfLayout(running(two, "v0.9", "cp-01", "gpu-01", "gpu-02"), "gpu-02"), "gpu-02", "gpu-01"), pai.CodeRefused, "gpu-02 was the only control-plane machine"},
+		"a replacement by a worker":               {replace(with(replaced, func(m map[string]*MachineState) { m["gpu-01"].ControlPlane = false }), "cp-02", "gpu-01"), pai.CodeRefused, "gpu-01 is not a control-plane machine of the layout"},
+		"a replacement by a machine that is lost": {replace(off(replaced, "gpu-01"), "cp-02", "gpu-01"), pai.CodeFailed, "gpu-01 is unreachable"},
+		"a replacement while another is lost":     {replace(off(replaced, "cp-03"), "cp-02", "gpu-01"), pai.CodeRefused, "cp-02 cannot be replaced, because cp-03 is unreachable"},
+		"a replacement while another is stopped": {replace(with(replaced, func(m map[string]*MachineState) { m["cp-03"].Roles[RoleEtcdA] = RoleState{Link: "v0.9-pai"} }), "cp-02", "gpu-01"),
+			pai.CodeRefused, "because cp-03 runs no etcd"},
+		"a replacement in a hop": {replace(with(replaced, func(m map[string]*MachineState) {
+			m["cp-01"].Roles[RoleAPIServerA] = RoleState{Link: "v0.10-pai", Running: "v0.10-pai", Emulates: "1.35"}
+		}), "cp-02", "gpu-01"), pai.CodeRefused, "between two versions"},
+		"a replacement of a machine that nothing knows": {replace(replaced, "cp-09", "gpu-01"), pai.CodeNotFound, "not found"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -9,10 +9,7 @@ import (
 // Boot plans the steps until the machines run the Kubernetes of the pair: a
 // first boot, the hops of an upgrade, or a repair. It does not upgrade services.
 func Boot(in Input, pair pai.Pair) (Plan, error) {
-	in, notes := in.withoutMaintenance()
-	p, err := boot(in, pair)
-	p.Notes = append(notes, p.Notes...)
-	return p, err
+	return in.planActive(func(in Input) (Plan, error) { return boot(in, pair) })
 }
 
 func boot(in Input, pair pai.Pair) (Plan, error) {
@@ -57,10 +54,7 @@ func boot(in Input, pair pai.Pair) (Plan, error) {
 // that run from it are applied again, because their configuration might have
 // changed; older ones take the hops of an upgrade. It does not upgrade Kubernetes.
 func Start(in Input, target pai.Release, which Choice) (Plan, error) {
-	in, notes := in.withoutMaintenance()
-	p, err := start(in, target, which)
-	p.Notes = append(notes, p.Notes...)
-	return p, err
+	return in.planActive(func(in Input) (Plan, error) { return start(in, target, which) })
 }
 
 func start(in Input, target pai.Release, which Choice) (Plan, error) {

@@ -26,6 +26,9 @@ const (
 	KindUncordon   Kind = "machine-uncordon" // a cordon of PAI removed
 	KindCordon     Kind = "machine-cordon"   // no new job starts on a machine, for its maintenance
 	KindDrain      Kind = "machine-drain"    // no job is left on a machine
+	// KindStopServing stops the API server, the controllers, and etcd of one of several
+	// control-plane machines, for its maintenance.
+	KindStopServing Kind = "machine-control-plane-stop"
 	// KindMaintenance records that a machine is in maintenance. The pods of PAI services
 	// leave it first.
 	KindMaintenance Kind = "machine-maintenance"
@@ -42,6 +45,8 @@ const (
 	KindRemoveNode Kind = "machine-node-remove"
 	KindClean      Kind = "machine-clean" // Kubernetes removed from one machine
 	KindPKI        Kind = "cluster-pki"   // certificates, kubeconfigs, encryption key
+	// KindRemoveVoter removes the member of etcd of a machine that is lost.
+	KindRemoveVoter Kind = "cluster-member-remove"
 	// KindSharedKeys gives a control-plane machine the keys of another one, and certificates
 	// for itself. KindVoters gives every learner of etcd its vote.
 	KindSharedKeys Kind = "cluster-shared-keys"
@@ -152,6 +157,7 @@ var kinds = map[Kind]Traits{
 	KindUncordon:    {Subject: SubjectMachine, onMachine: uncordoned},
 	KindCordon:      {Subject: SubjectMachine, onMachine: cordonedForMaintenance},
 	KindDrain:       {Subject: SubjectMachine},
+	KindStopServing: {Subject: SubjectMachine, ControlPlane: true, onMachine: stoppedServing},
 	KindMaintenance: {Subject: SubjectMachine, VerifyMinutes: slowStart, onMachine: maintained},
 	KindReturn:      {Subject: SubjectMachine, onMachine: returned},
 	KindDNSAway:     {Subject: SubjectMachine},
@@ -162,6 +168,7 @@ var kinds = map[Kind]Traits{
 	KindPKI:         {source: sourceKubernetes, onWorld: hasPKI},
 	KindSharedKeys:  {Subject: SubjectMachine, source: sourceKubernetes},
 	KindVoters:      {ControlPlane: true, onWorld: promoted},
+	KindRemoveVoter: {Subject: SubjectMachine, ControlPlane: true, onWorld: removedVoter},
 	KindSnapshot:    {source: sourceKubernetes},
 	KindEtcd:        {source: sourceKubernetes, Roles: []Role{RoleEtcdA, RoleEtcdB}, ControlPlane: true, onWorld: movedEtcd},
 	KindAPIServer:   {source: sourceKubernetes, Roles: []Role{RoleAPIServerA, RoleAPIServerB}, StartsAPIServer: true, ControlPlane: true, onWorld: movedAPIServer},

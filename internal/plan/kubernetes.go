@@ -23,6 +23,9 @@ type KubernetesOptions struct {
 	// Only, when not nil, names the machines whose own steps are planned; the
 	// control plane's steps and the record are left out.
 	Only map[string]bool
+	// Serving includes etcd and the API server of the machines in Only, which then bring
+	// a control-plane machine back into service.
+	Serving bool
 	// Expected says what each machine should have.
 	Expected map[string]Expected
 	// Manifests are those of the version.
@@ -30,6 +33,9 @@ type KubernetesOptions struct {
 	// Again plans the cluster's steps whose state World does not show even
 	// where the record says that they were done, so that a boot repairs them.
 	Again bool
+	// Lost names a control-plane machine outside the layout whose member of etcd is removed,
+	// before another one takes its place; empty for none.
+	Lost string
 	// Recover restores the data of the control plane from a backup before it starts.
 	Recover bool
 }
@@ -56,7 +62,7 @@ func Kubernetes(w World, to pai.KubernetesVersion, pins Pins, o KubernetesOption
 		}
 	}
 	k.controlPlanes = controlPlanes(w)
-	if err := cmp.Or(w.checkControlPlanes(), w.checkGrown(to)); err != nil {
+	if err := cmp.Or(w.withoutMembersOf(o.Lost).checkControlPlanes(), w.checkGrown(to)); err != nil {
 		return nil, err
 	}
 	k.machines = slices.Concat(k.controlPlanes, k.workers)

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -17,23 +18,14 @@ func (w World) Active(except string) World {
 	return w
 }
 
-// withoutMaintenance is the input without the machines in maintenance, and a note that
-// names each.
-func (in Input) withoutMaintenance() (active Input, notes []string) {
-	for _, m := range in.World.Machines {
-		if m.Maintenance != nil {
-			notes = append(notes, fmt.Sprintf("%s is in maintenance and is left as it is; when it can run jobs again, run: paictl machine return %s", m.Name, m.Name))
-		}
-	}
-	in.World = in.World.Active("")
-	return in, notes
-}
-
-// Maintain plans the maintenance of a worker: no new job starts there, its jobs end, and
-// then it is recorded. If the record exists, only those steps are planned again whose
+// Maintain plans the maintenance of a machine: no new job starts there, its jobs end, one of
+// several control-plane machines stops serving, and then it is recorded. If the record exists, only those steps are planned again whose
 // result no longer exists.
 func Maintain(w World, name string) (Plan, error) {
-	m, err := w.worker(name)
+	m, err := w.maintainable(name)
+	if err == nil {
+		err = cmp.Or(w.canAskAbout(name), w.mayMaintain(m))
+	}
 	if err != nil {
 		return Plan{}, err
 	}
@@ -65,7 +57,8 @@ func maintenanceSteps(d *stepGraph, m MachineState) []StepID {
 	// CoreDNS ignores cordons, and that of older releases would return to the machine. It is
 	// changed when no job is left; a return undoes it also if the record does not follow.
 	dns := add("dns", KindDNSAway, !recorded, pai.RiskNone, drain)
-	return []StepID{cordon, drain, dns, add("record", KindMaintenance, !recorded, pai.RiskNone, dns)}
+	stop := add("control-plane", KindStopServing, m.ControlPlane && m.runsControlPlane(), pai.RiskAPI, dns)
+	return []StepID{cordon, drain, dns, stop, add("record", KindMaintenance, !recorded, pai.RiskNone, stop)}
 }
 
 // Return plans the return of a machine from its maintenance: the steps that bring it to
@@ -82,7 +75,10 @@ func Return(in Input, name string) (Plan, error) {
 		p.Notes = append(p.Notes, name+" is not in the configuration: only the record of its maintenance is removed")
 		return p, p.Validate()
 	}
-	m, err := in.World.worker(name)
+	m, err := in.World.maintainable(name)
+	if err == nil && !(m.ControlPlane && m.Maintenance != nil) { // the start of its etcd can bring the API back
+		err = in.World.canAskAbout(name)
+	}
 	if err != nil {
 		return Plan{}, err
 	}
@@ -90,7 +86,7 @@ func Return(in Input, name string) (Plan, error) {
 		p.Notes = append(p.Notes, name+" is not in maintenance")
 		return p, nil
 	}
-	if m.WaitsForMaintenance() {
+	if m.CancelsMaintenance() {
 		p.Steps = in.withDNSBack(nil, back)
 		p.Notes = append(p.Notes, name+" is not in maintenance yet: its cordon is removed, and its jobs run on")
 		return p, p.Validate()
@@ -140,7 +136,7 @@ func (in Input) withDNSBack(steps []Step, back Step) []Step {
 func (in Input) currentSteps(m MachineState) ([]Step, error) {
 	w, services := in.World, in.World.ServicesRelease()
 	bundle := in.bundleOf(w.Current.Kubernetes, in.BundleOfServices(services, "").Release)
-	o := KubernetesOptions{Bundle: bundle, Expected: in.Expected, Manifests: in.Manifests[w.Current.Kubernetes.Label()], Only: map[string]bool{m.Name: true}}
+	o := KubernetesOptions{Bundle: bundle, Expected: in.Expected, Manifests: in.Manifests[w.Current.Kubernetes.Label()], Only: map[string]bool{m.Name: true}, Serving: true}
 	steps, err := []Step(nil), error(nil)
 	if w.Current.Kubernetes.Less(newestKubernetes(World{Current: w.Current, Machines: []MachineState{m}})) {
 		steps = rollbackOf(w, m, PinsOf(in.Releases), o)
@@ -187,23 +183,19 @@ func rollbackOf(w World, m MachineState, pins Pins, o KubernetesOptions) []Step 
 	return k.graph.reduce()
 }
 
-// worker finds the machine of a goal for one worker of a cluster that runs. A machine of
-// the control plane is refused: it has the record of the maintenance, and everything
-// that an operation needs.
-func (w World) worker(name string) (MachineState, error) {
+// maintainable finds a machine that can be in maintenance. The only control-plane machine is
+// refused: it has the record of the maintenance, and everything that an operation needs.
+func (w World) maintainable(name string) (MachineState, error) {
 	i := slices.IndexFunc(w.Machines, func(m MachineState) bool { return m.Name == name })
 	switch {
 	case i < 0:
 		return MachineState{}, pai.Errorf(pai.CodeUsage, "to list the machines, run: paictl cluster status", "machine %q not found in the configuration", name)
-	case w.Machines[i].ControlPlane && w.several():
-		return MachineState{}, w.refuseSeveral("the maintenance of a control-plane machine", "shut it down when no job runs on it and the other control-plane machines are healthy, start it again, "+
-			"and wait until it is healthy; to bring back what does not start, run: paictl cluster k8s-bootup")
-	case w.Machines[i].ControlPlane:
+	case w.Machines[i].ControlPlane && !w.several():
 		return MachineState{}, pai.Errorf(pai.CodeRefused, "shut it down when no job runs on it, and start it again; to bring back what does not start, run: paictl cluster k8s-bootup",
 			"%s is the only control-plane machine, and no operation can do without it; while it is off, running jobs on other machines continue, "+
 				"but no job starts, no task that ends is started again, and the API, the REST server, and the portal are unavailable", name)
 	}
-	return w.Machines[i], w.canAskAbout(name)
+	return w.Machines[i], nil
 }
 
 // canAskAbout returns an error if the cluster does not run, or if the API cannot be asked what

@@ -64,13 +64,13 @@ func (w World) leaving(name string, cleaned bool) (m MachineState, inLayout bool
 	at := slices.IndexFunc(w.Machines, func(m MachineState) bool { return m.Name == name })
 	switch {
 	case at >= 0 && w.Machines[at].ControlPlane && w.several():
-		return m, true, w.refuseSeveral("the removal of a control-plane machine", "leave it in layout.yaml; to remove the whole cluster, run: paictl cluster k8s-clean --delete-data")
+		return m, true, pai.Errorf(pai.CodeRefused, "put another machine in its place; run: paictl machine replace "+name+" --with MACHINE",
+			"%s is one of %d control-plane machines, and a cluster has one, three, or five", name, len(controlPlanes(w)))
 	case at >= 0 && w.Machines[at].ControlPlane:
 		return m, true, pai.Errorf(pai.CodeRefused, "to remove the whole cluster, run: paictl cluster k8s-clean --delete-data",
 			"%s is the only control-plane machine, and a cluster cannot be without one", name)
 	case at >= 0:
-		m, err = w.worker(name)
-		return m, true, err
+		return w.Machines[at], true, w.canAskAbout(name)
 	}
 	if err := w.canAskAbout(name); err != nil {
 		return m, false, err
@@ -88,7 +88,7 @@ func (w World) leaving(name string, cleaned bool) (m MachineState, inLayout bool
 	default: // no job is there
 		m.Maintenance = &pai.Maintenance{}
 	}
-	if !node && !maintained && !named {
+	if !node && !maintained && !named && len(u.membersOf(name)) == 0 {
 		return m, false, pai.Errorf(pai.CodeNotFound, "to list the machines, run: paictl cluster status",
 			"machine %q not found, neither in the configuration nor in the cluster; if it was removed, nothing is left to do", name)
 	}

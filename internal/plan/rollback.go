@@ -19,11 +19,12 @@ import (
 // across minors. After that, etcd is restored from the snapshot of the hop. The
 // snapshot holds the services as they were, so they come second.
 func Rollback(in Input, to pai.Pair, target Target) (Plan, error) {
-	in, notes := in.withoutMaintenance()
-	in, unbooted := in.withoutUnbooted()
-	p, err := planRollback(in, to, target)
-	p.Notes = slices.Concat(notes, unbooted, p.Notes)
-	return p, err
+	return in.planActive(func(in Input) (Plan, error) {
+		in, unbooted := in.withoutUnbooted()
+		p, err := planRollback(in, to, target)
+		p.Notes = append(unbooted, p.Notes...)
+		return p, err
+	})
 }
 
 // withoutUnbooted is the input without the machines that are not yet part of the cluster,

@@ -24,7 +24,7 @@ func (b *rollback) kubernetes(to, newest pai.KubernetesVersion, services pai.Ser
 		return err
 	}
 	if missing := b.world.withoutVote(); missing != "" {
-		return pai.Errorf(pai.CodeRefused, "set k8s-role: worker for this machine until the rollback is done", "the control plane has not grown to all of its machines: %s", missing)
+		return pai.Errorf(pai.CodeRefused, "set k8s-role: worker for this machine until the rollback is done; if the lock is refused then, because the machine votes on it, set k8s-role: master again and run: paictl cluster k8s-bootup", "the control plane has not grown to all of its machines: %s", missing)
 	}
 	if err := k.checkRollback(newest, b.in.Snapshots); err != nil {
 		return err

@@ -53,7 +53,7 @@ func (k *kubernetes) severalControlPlanes() {
 	for _, m := range others {
 		k.machine(m, "shared-keys", KindSharedKeys, !m.hasAPIServer(), pai.RiskNone, k.id(m, "programs"), k.cluster("pki"))
 	}
-	before := append(k.handProxies(), k.startMembers()...)
+	before := slices.Concat(k.handProxies(), k.startMembers(), k.removeLost())
 	var vote []StepID
 	if k.betweenVotes() {
 		k.joinMembers(before)
@@ -311,5 +311,5 @@ func (k *kubernetes) slotStep(m MachineState, what string, kind Kind, needed boo
 	if kind == KindAPIServer {
 		s.Emulate = k.emulate
 	}
-	k.graph.add(needed && k.o.Only == nil, s, after...)
+	k.graph.add(needed && (k.o.Only == nil || k.o.Serving && k.planned(m)), s, after...)
 }

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"pai.dev/pai/internal/pai"
 	"pai.dev/pai/internal/release"
@@ -69,10 +70,18 @@ func grown(in Input, names ...string) Input {
 // machines: the API proxies have all of them.
 func withSettings(in Input) Input {
 	in.Expected = map[string]Expected{}
+	var names []string
+	for _, m := range in.World.Machines {
+		if m.ControlPlane {
+			names = append(names, m.Name)
+		}
+	}
+	slices.Sort(names)
+	proxied := "proxy of " + strings.Join(names, ", ")
 	for _, m := range in.World.Machines {
 		versions := map[pai.KubernetesVersion]ExpectedVersion{}
 		for _, r := range in.Releases {
-			versions[r.Kubernetes.Version] = ExpectedVersion{Roles: map[Role]Digests{RoleAPIProxy: {Settings: fmt.Sprintf("%d control planes", len(controlPlanes(in.World)))}}}
+			versions[r.Kubernetes.Version] = ExpectedVersion{Roles: map[Role]Digests{RoleAPIProxy: {Settings: proxied}}}
 		}
 		in.Expected[m.Name] = Expected{Versions: versions}
 	}
@@ -88,4 +97,26 @@ func off(in Input, name string) Input {
 		}
 	}
 	return in
+}
+
+// awayFrom is a cluster whose control-plane machine is in maintenance.
+func awayFrom(in Input, name string) Input {
+	p, err := Maintain(in.World, name)
+	if err != nil {
+		panic(err)
+	}
+	in.World = in.After(in.World, p.Steps)
+	return in
+}
+
+// replacing is a cluster whose layout has a worker in the place of a control-plane machine that is
+// lost.
+func replacing(in Input, lost, with string) Input {
+	member := machineNamed(in.World, lost).Member
+	in.World = in.After(in.World, []Step{{Kind: KindLayout, Target: lost}})
+	if member != MemberNone {
+		in.World.Unconfigured.EtcdMembers = []UnconfiguredMember{{ID: "3", Name: lost + "-a", PeerURLs: []string{"https://10.0.0.3:2380"}, Learner: member == MemberLearner, Started: true}}
+	}
+	in.World.byName()[with].ControlPlane = true
+	return withSettings(in)
 }

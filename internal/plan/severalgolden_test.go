@@ -63,6 +63,22 @@ func TestSeveralControlPlanesPlansGolden(t *testing.T) {
 			}
 			return Boot(in, ninePair)
 		},
+		"several-maintain": func() (Plan, error) { return Maintain(busy(three, "cp-02").World, "cp-02") },
+		"several-return":   func() (Plan, error) { return Return(awayFrom(three, "cp-02"), "cp-02") },
+		"several-return-without-api": func() (Plan, error) {
+			in := awayFrom(three, "cp-02")
+			in.World.APIReachable = false
+			return Return(in, "cp-02")
+		},
+		"several-boot-during-maintenance": func() (Plan, error) { return Boot(awayFrom(three, "cp-02"), ninePair) },
+		"several-replace": func() (Plan, error) {
+			return Replace(replacing(busy(three, "gpu-01"), "cp-01", "gpu-01"), "cp-01", "gpu-01")
+		},
+		"several-replace-continued": func() (Plan, error) {
+			in := replacing(three, "cp-03", "gpu-01")
+			p, err := Replace(in, "cp-03", "gpu-01")
+			return Replace(partly(t, in, p, err, "kubernetes/v0.9-pai/machine/gpu-01/etcd"), "cp-03", "gpu-01")
+		},
 		"several-clean": func() (Plan, error) { return CleanPlan(three.World, false) },
 	})
 }

@@ -50,13 +50,14 @@ func TestSeveralControlPlanesStaySafe(t *testing.T) {
 	})
 }
 
-// drawSeveral draws a first boot, a growth, a hop, or a rollback of a cluster.
+// drawSeveral draws a first boot, a growth, a hop, a rollback, or the maintenance, the return, or
+// the replacement of a machine of a cluster.
 func drawSeveral(t *rapid.T) (Input, func(Input) (Plan, error)) {
 	releases := twoReleases()
 	n := rapid.SampledFrom([]int{1, 3, 5}).Draw(t, "control planes")
 	boot := func(in Input) (Plan, error) { return Boot(in, ninePair) }
 	hop := func(in Input) (Plan, error) { return Upgrade(in, Target{Release: "v0.10", KubernetesOnly: true}) }
-	switch rapid.IntRange(0, 4).Draw(t, "goal") {
+	switch rapid.IntRange(0, 7).Draw(t, "goal") {
 	case 0:
 		return withSettings(input(bareSeveral(n, "gpu-01", "gpu-02"), releases)), boot
 	case 1:
@@ -69,6 +70,12 @@ func drawSeveral(t *rapid.T) (Input, func(Input) (Plan, error)) {
 		in.World = in.After(in.World, clean[:rapid.IntRange(1, len(clean)).Draw(t, "cleaned")])
 		in.World.APIReachable = false
 		return in, rapid.SampledFrom([]func(Input) (Plan, error){boot, func(in Input) (Plan, error) { return Boot(in, pai.Pair{Services: "v0.9", Kubernetes: "v0.10-pai"}) }}).Draw(t, "to")
+	case 4:
+		return drawMaintenance(t, false)
+	case 5:
+		return drawMaintenance(t, true)
+	case 6:
+		return drawReplacement(t)
 	default:
 		in := runningSeveral(releases, "v0.9", n, "gpu-01")
 		p, err := hop(in)
@@ -80,6 +87,43 @@ func drawSeveral(t *rapid.T) (Input, func(Input) (Plan, error)) {
 		in.World = in.After(in.World, order[:rapid.IntRange(1, uncommitted).Draw(t, "hop killed after")])
 		return in, func(in Input) (Plan, error) { return Rollback(in, ninePair, Target{KubernetesOnly: true}) }
 	}
+}
+
+// drawMaintenance draws the maintenance of a control-plane machine, or its return, also with the
+// loss of the quorum in between.
+func drawMaintenance(t *rapid.T, returns bool) (Input, func(Input) (Plan, error)) {
+	in := runningSeveral(twoReleases(), "v0.9", rapid.SampledFrom([]int{3, 5}).Draw(t, "control planes"), "gpu-01")
+	name := rapid.SampledFrom(controlPlanes(in.World)).Draw(t, "machine").Name
+	if !returns {
+		return in, func(in Input) (Plan, error) { return Maintain(in.World, name) }
+	}
+	p, err := Maintain(in.World, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.World = in.After(in.World, p.Steps)
+	in.World.APIReachable = rapid.Bool().Draw(t, "API")
+	return in, func(in Input) (Plan, error) { return Return(in, name) }
+}
+
+// drawReplacement draws the replacement of a lost machine, which votes, learns, or did not join.
+func drawReplacement(t *rapid.T) (Input, func(Input) (Plan, error)) {
+	in := runningSeveral(twoReleases(), "v0.9", rapid.SampledFrom([]int{3, 5}).Draw(t, "control planes"), "gpu-01", "gpu-02")
+	lost := rapid.SampledFrom(controlPlanes(in.World)).Draw(t, "lost").Name
+	with := rapid.SampledFrom([]string{"gpu-01", "gpu-02"}).Draw(t, "with")
+	in = asMember(in, lost, rapid.SampledFrom([]Membership{MemberVoter, MemberVoter, MemberLearner, MemberNone}).Draw(t, "it is a"))
+	return replacing(in, lost, with), func(in Input) (Plan, error) {
+		p, err := Replace(in, lost, with)
+		if pai.CodeOf(err) == pai.CodeNotFound {
+			return Plan{}, nil // nothing is left
+		}
+		return p, err
+	}
+}
+
+// asMember changes what a machine is in etcd.
+func asMember(in Input, name string, member Membership) Input {
+	return with(in, func(machines map[string]*MachineState) { machines[name].Member = member })
 }
 
 // drawGrowth draws a cluster with one control-plane machine, or with three, that grows to n.
@@ -124,20 +168,23 @@ func serves(m MachineState, r Role) bool {
 // checkDuring: while a step runs, what it changes is out of service. An etcd alone is handed
 // over, and so is each API server.
 func checkDuring(t *rapid.T, w World, s Step) {
-	voters, live := 0, 0
+	voters, live := deadVoters(w), 0
+	if s.StopsControlPlane() && voters > 0 {
+		t.Fatalf("%s stops something while a voter is dead", s.ID)
+	}
 	for _, m := range w.Machines {
 		if m.Member != MemberVoter {
 			continue
 		}
 		voters++
-		if serves(m, RoleEtcdA) && (s.Kind != KindEtcd || s.Target != m.Name) {
+		if serves(m, RoleEtcdA) && (s.Kind != KindEtcd && s.Kind != KindStopServing || s.Target != m.Name) {
 			live++
 		}
 	}
 	if s.StopsControlPlane() && voters > 0 && voters%2 == 0 {
 		t.Fatalf("%s stops something while etcd has %d voters", s.ID, voters)
 	}
-	stops := s.Kind == KindEtcd && w.voters() > 1 && s.From != ""
+	stops := s.Kind == KindEtcd && w.voters() > 1 && s.From != "" || s.Kind == KindStopServing
 	if stops && live < voters/2+1 {
 		t.Fatalf("during %s, %d of %d voters are left", s.ID, live, voters)
 	}
@@ -149,9 +196,14 @@ func checkDuring(t *rapid.T, w World, s Step) {
 	}
 }
 
+// deadVoters is how many machines outside the layout have a vote in etcd.
+func deadVoters(w World) int {
+	return len(slices.DeleteFunc(slices.Clone(w.Unconfigured.EtcdMembers), func(m UnconfiguredMember) bool { return m.Learner }))
+}
+
 // votes is how many machines have a vote in etcd, whether it runs or not.
 func votes(w World) int {
-	return len(slices.DeleteFunc(slices.Clone(w.Machines), func(m MachineState) bool { return !m.votes() }))
+	return deadVoters(w) + len(slices.DeleteFunc(slices.Clone(w.Machines), func(m MachineState) bool { return !m.votes() }))
 }
 
 func indexOf(w World, name string) int {
@@ -174,8 +226,17 @@ func betweenVotes(t *rapid.T, in Input) Input {
 }
 
 func checkAfter(t *rapid.T, before, w World, s Step) {
-	if v := votes(w); w.several() && v%2 == 0 && votes(before)%2 == 1 {
+	if v := votes(w); w.several() && v%2 == 0 && votes(before)%2 == 1 && s.Kind != KindRemoveVoter {
 		t.Fatalf("after %s, etcd has %d voters", s.ID, v)
+	}
+	if s.Kind == KindRemoveVoter {
+		live := len(slices.DeleteFunc(slices.Clone(w.Machines), func(m MachineState) bool { return m.Member != MemberVoter || !serves(m, RoleEtcdA) }))
+		if live < votes(w)/2+1 || live != votes(w) {
+			t.Fatalf("after %s, %d of %d voters serve", s.ID, live, votes(w))
+		}
+	}
+	if s.Kind == KindRemoveNode && votes(w)%2 == 0 {
+		t.Fatalf("the node is deleted while etcd has %d voters", votes(w))
 	}
 	alone, managers := 0, 0
 	for _, m := range w.Machines {
@@ -232,6 +293,9 @@ func checkSameEnd(t *rapid.T, want, got World) {
 			}
 		}
 	}
+	if u := got.Unconfigured; len(u.EtcdMembers)+len(u.Nodes)+len(u.Machines) != len(want.Unconfigured.EtcdMembers)+len(want.Unconfigured.Nodes)+len(want.Unconfigured.Machines) {
+		t.Fatalf("the end has %+v, want %+v", u, want.Unconfigured)
+	}
 	if want.LocalEndpoints != got.LocalEndpoints || want.Current.Kubernetes != got.Current.Kubernetes {
 		t.Fatalf("the end is %v of %s, want %v of %s", got.LocalEndpoints, got.Current.Kubernetes, want.LocalEndpoints, want.Current.Kubernetes)
 	}
@@ -278,7 +342,7 @@ func TestLostControlPlaneStopsNothing(t *testing.T) {
 			}
 		}
 		after := in.After(in.World, reached)
-		if v := votes(after); v > 0 && v%2 == 0 {
+		if v := votes(after); v > 0 && v%2 == 0 && votes(in.World)%2 == 1 {
 			t.Fatalf("etcd has %d voters", v)
 		}
 		in.World = after

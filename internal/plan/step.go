@@ -109,6 +109,10 @@ func (s Step) GrowsControlPlane() bool {
 	return s.Kind == KindSharedKeys || s.Kind == KindVoters || s.StartsMember()
 }
 
+// ChangesElectorate reports whether the control-plane machines of the layout vote on the lock
+// before the step.
+func (s Step) ChangesElectorate() bool { return s.GrowsControlPlane() || s.Kind == KindRemoveVoter }
+
 // TakesTurn reports whether the step changes what serves the API on a control-plane machine.
 // Where there are several of these machines, one such step runs at a time.
 func (s Step) TakesTurn() bool {
@@ -122,7 +126,7 @@ func (s Step) TakesTurn() bool {
 // control-plane machine, if it is one of several: all others must be healthy then.
 func (s Step) StopsControlPlane() bool {
 	replaces := (s.Kind == KindEtcd || s.Kind == KindAPIServer) && s.From != ""
-	return s.Target != "" && (replaces || s.Kind == KindCommit || s.Kind == KindClean)
+	return s.Target != "" && (replaces || s.Kind == KindCommit || s.Kind == KindClean || s.Kind == KindStopServing)
 }
 
 // Reserves reports whether the step gives a kubelet the reservations of its version.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/pai"
 )
 
@@ -67,6 +68,11 @@ func (n UnconfiguredNode) String() string {
 		state = "ready"
 	}
 	return fmt.Sprintf("%s, kubelet %s, %s", cmp.Or(n.Address, "no address"), cmp.Or(n.Kubelet, "unknown"), state)
+}
+
+// ofPAI reports whether the name is one that PAI gives to the member of a machine.
+func (m UnconfiguredMember) ofPAI() bool {
+	return slices.ContainsFunc(layout.Slots(), func(s layout.Slot) bool { return strings.HasSuffix(m.Name, s.Member("")) })
 }
 
 func (m UnconfiguredMember) String() string {

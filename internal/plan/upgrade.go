@@ -36,10 +36,7 @@ type Input struct {
 // plan is empty if nothing is to be done. During an API outage no service step
 // counts as done, and an empty plan is an error.
 func Upgrade(in Input, target Target) (Plan, error) {
-	in, notes := in.withoutMaintenance()
-	p, err := planUpgrade(in, target)
-	p.Notes = append(notes, p.Notes...)
-	return p, err
+	return in.planActive(func(in Input) (Plan, error) { return planUpgrade(in, target) })
 }
 
 func planUpgrade(in Input, target Target) (Plan, error) {

@@ -60,6 +60,7 @@ func TestQuorumErrorsNameMachinesAndWhatToDo(t *testing.T) {
 		{"a disk was replaced, and one is unreachable", append(without(electors[:2], "cp1"), empty),
 			"1 of 3 control-plane machines is reachable, and 2 are needed: cp1: unreachable; cp3: it has no record of the control plane, as after the loss of its disk", "check that cp1 and cp3 run"},
 		{"the layout lacks one", electors[:2], "the configuration is older than the cluster: control-plane machine cp3 is not in it", "run: paictl config pull"},
+		{"the layout lacks one that was lost", electors[:2], "control-plane machine cp3 is not in it", "run: paictl machine replace cp3 --with MACHINE"},
 		{"none is reachable", without(electors, "cp1", "cp2", "cp3"), "0 of 3 control-plane machines are reachable", "check that cp1, cp2 and cp3 run"},
 		{"two clusters", []Elector{{"a", locked(t)}, {"b", locked(t)}}, "several control-plane machines have records of a cluster", "clean the others"},
 		{"a new one, and the cluster is unreachable", []Elector{{"a", nil}, {"b", runtest.Dir(t.TempDir())}}, "1 of 2 control-plane machines is reachable", "check that a runs"},

@@ -48,7 +48,8 @@ func (q *Quorum) outdated(v view) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	return olderConfiguration("control-plane machine " + list(missing) + " is not in it")
+	err := olderConfiguration("control-plane machine " + list(missing) + " is not in it")
+	return pai.Errorf(pai.CodeOf(err), pai.NextOf(err)+"\nif "+missing[0]+" is lost and another machine takes its place, run: paictl machine replace "+missing[0]+" --with MACHINE", "%w", err)
 }
 
 // olderConfiguration is the error for a configuration from before the control plane changed.

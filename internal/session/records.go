@@ -56,11 +56,14 @@ func (s *Session) electors() []run.Elector {
 		}
 		electors = append(electors, e)
 	}
+	if s.Lost != "" {
+		electors = append(electors, run.Elector{Name: s.Lost}) // its vote is known, and it has none now
+	}
 	return electors
 }
 
-// GrowElectorate gives every control-plane machine of the layout a vote on the lock, which this
-// session holds, and the records. With one machine there is nothing to do. An operation calls it
+// GrowElectorate gives every control-plane machine of the layout, and no other, a vote on the
+// lock, which this session holds, and the records. With one machine there is nothing to do. An operation calls it
 // right before it makes machines a part of the control plane: until then, a new one that is off
 // keeps no command from its work.
 func (s *Session) GrowElectorate(ctx context.Context) error {

@@ -104,3 +104,29 @@ func TestNewControlPlanesVoteWhenTheyAreBooted(t *testing.T) {
 		t.Errorf("with the layout of one machine: %v", err)
 	}
 }
+
+// A configuration without a lost machine has the lock if it names that one, and then the others
+// vote without it.
+func TestLostMachineLeavesTheElectorate(t *testing.T) {
+	t.Parallel()
+	h1, h2, h3, h4 := inspecttest.NewHost(t, "cp1"), inspecttest.NewHost(t, "cp2"), inspecttest.NewHost(t, "cp3"), inspecttest.NewHost(t, "cp4")
+	grow := func(s *Session) error {
+		return s.Locked(t.Context(), pai.VerbBoot, run.LockOptions{}, func(ctx context.Context, _ *run.Lock) error { return s.GrowElectorate(ctx) })
+	}
+	if err := grow(controlPlanes(t, h1, h2, h3)); err != nil {
+		t.Fatal(err)
+	}
+	if err := grow(controlPlanes(t, h1, h3, h4)); err == nil || !strings.Contains(err.Error(), "control-plane machine cp2 is not in it") {
+		t.Errorf("without its name: got %v, want the configuration refused", err)
+	}
+	replaced := controlPlanes(t, h1, h3, h4)
+	replaced.Lost = "cp2"
+	if err := grow(replaced); err != nil {
+		t.Fatal(err)
+	}
+	after := controlPlanes(t, h1, h3, h4)
+	delete(after.Hosts, "cp1")
+	if err := grow(after); err != nil {
+		t.Errorf("with two of the new three: %v", err)
+	}
+}

@@ -32,6 +32,9 @@ type Session struct {
 	// Version is the version of paictl, which the lock names.
 	Version string
 	Dirs    Dirs
+	// Lost is a control-plane machine that left the configuration and might still vote on the
+	// lock; empty for none. It is set before the first use of the records.
+	Lost string
 	// Progressf reports a line of progress.
 	Progressf func(format string, args ...any)
 

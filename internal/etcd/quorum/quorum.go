@@ -92,14 +92,15 @@ func (s State) CanStop(machine string) error {
 
 // CanRemove returns nil if the member of a machine that is lost can be removed: the
 // healthy voters of the others must be a quorum of what is left. Otherwise it returns an
-// *Error. Other lost members can be left, which are removed next.
+// *Error. Other lost members can be left, which are removed next. The machine can have left the
+// configuration: then the name of the member says whose it is.
 func (s State) CanRemove(machine string) error {
 	e := &Error{Machine: machine}
 	if s.Unknown != "" || len(s.Members) == 0 {
 		e.add("the members of etcd are unknown: %s", cmp.Or(s.Unknown, "none was listed"))
 		return e
 	}
-	others := slices.DeleteFunc(s.voters(), func(m Member) bool { return m.Machine == machine })
+	others := slices.DeleteFunc(s.voters(), func(m Member) bool { return m.Machine == machine || machineOf(m.Name) == machine })
 	healthy := 0
 	for _, m := range others {
 		problem := &Error{}
