@@ -3,8 +3,6 @@
 package e2e
 
 import (
-	"context"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -55,49 +53,8 @@ func (o *operator) removalWaits() {
 // removalIsKilled kills the command at the end of each step that it does, until one ends by
 // itself.
 func (o *operator) removalIsKilled() {
-	t := o.t
 	o.on("pai-2", "mkdir -p /mnt/keep && mount -t tmpfs keep /mnt/keep && touch /mnt/keep/file")
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
-	defer cancel()
-	for kills := range 20 {
-		cmd, said := o.command(ctx, "machine", "remove", "pai-2", "--yes", "-o", "json"), &lockedBuffer{}
-		cmd.Stdout, cmd.Stderr = said, said
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		killed, err := killAfterStep(cmd, said)
-		switch {
-		case killed:
-		case err == nil, strings.Contains(said.String(), "nothing is left to do"):
-			if kills < 5 {
-				t.Errorf("it was killed only %d times", kills)
-			}
-			return
-		default:
-			t.Fatalf("after %d kills: %v\n%s", kills, err, said)
-		}
-	}
-	t.Error("the removal does not end")
-}
-
-// killAfterStep kills a command when a step of it has succeeded, or returns how it ended.
-func killAfterStep(cmd *exec.Cmd, said *lockedBuffer) (killed bool, err error) {
-	done := make(chan error, 1)
-	go func() { done <- cmd.Wait() }()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case err := <-done:
-			return false, err
-		case <-tick.C:
-			if strings.Contains(said.String(), `"outcome":"succeeded"`) {
-				_ = cmd.Process.Kill() // it can have ended
-				<-done
-				return true, nil
-			}
-		}
-	}
+	o.killedAfterEachStep(5, "machine", "remove", "pai-2")
 }
 
 func (o *operator) machineIsRemoved() {
