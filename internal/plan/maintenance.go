@@ -76,7 +76,7 @@ func Return(in Input, name string) (Plan, error) {
 		return p, p.Validate()
 	}
 	m, err := in.World.maintainable(name)
-	if err == nil && !(m.ControlPlane && m.Maintenance != nil) { // the start of its etcd can bring the API back
+	if err == nil && (!m.ControlPlane || m.Maintenance == nil) { // the start of its etcd can bring the API back
 		err = in.World.canAskAbout(name)
 	}
 	if err != nil {
