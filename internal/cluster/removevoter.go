@@ -2,12 +2,14 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"pai.dev/pai/internal/config"
@@ -65,7 +67,9 @@ func (c *cluster) membersFor(ctx context.Context, lost string) (elsewhere, error
 const reachTimeout = 5 * time.Second
 
 // RefuseAlive returns an error if a control-plane machine reaches something of a machine that is to
-// be replaced: its sshd, its kubelet, or its etcd. addresses are those of the machine.
+// be replaced: its sshd, its kubelet, or its etcd. A refused connection is an answer of a machine that
+// runs. If no control-plane machine connects even to itself, none can observe it. addresses are those
+// of the machine.
 func RefuseAlive(ctx context.Context, cfg *config.Config, hosts map[string]machine.Host, name string, addresses []string) error {
 	ports := []int{config.DefaultSSHPort, layout.KubeletPort}
 	for _, s := range layout.Slots() {
@@ -78,41 +82,66 @@ func RefuseAlive(ctx context.Context, cfg *config.Config, hosts map[string]machi
 	}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	var reached []string
+	var reached, blind []string
+	observed := false
 	for _, m := range cfg.ControlPlanes() {
 		h := hosts[m.Hostname]
 		if h == nil || slices.Contains(addresses, m.HostIP) {
 			continue
 		}
+		wg.Go(func() {
+			err := connect(ctx, h, m.HostIP, layout.KubeletPort)
+			mu.Lock()
+			defer mu.Unlock()
+			if observed = observed || err == nil; err != nil {
+				blind = append(blind, fmt.Sprintf("%s: %v", m.Hostname, err))
+			}
+		})
 		for _, address := range addresses {
 			for _, port := range ports {
 				wg.Go(func() {
-					at := net.JoinHostPort(address, strconv.Itoa(port))
-					if connects(ctx, h, at) {
-						mu.Lock()
-						defer mu.Unlock()
-						reached = append(reached, fmt.Sprintf("%s connects to %s", m.Hostname, at))
+					err := connect(ctx, h, address, port)
+					if err != nil && !isRefused(err) {
+						return
 					}
+					how := "connects to"
+					if err != nil {
+						how = "is refused by"
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					reached = append(reached, fmt.Sprintf("%s %s %s:%d", m.Hostname, how, address, port))
 				})
 			}
 		}
 	}
 	wg.Wait()
-	if len(reached) == 0 {
-		return nil
-	}
 	slices.Sort(reached)
-	return pai.Errorf(pai.CodeRefused, fmt.Sprintf("if %[1]s works, put it into maintenance; run: paictl machine maintain %[1]s\nto replace it, shut it down first, and run the command again", name),
-		"%s is not dead: %s", name, strings.Join(reached, "; "))
+	switch {
+	case len(reached) > 0:
+		return pai.Errorf(pai.CodeRefused, fmt.Sprintf("if %[1]s works, put it into maintenance; run: paictl machine maintain %[1]s\nto replace it, shut it down first, and run the command again", name),
+			"%s is not dead: %s", name, strings.Join(reached, "; "))
+	case !observed:
+		slices.Sort(blind)
+		return pai.Errorf(pai.CodeRefused, "repair them, and run the command again; for their state, run: paictl cluster status",
+			"unknown whether %s is dead: no control-plane machine connects to its own kubelet: %s", name, strings.Join(blind, "; "))
+	}
+	return nil
 }
 
-func connects(ctx context.Context, from machine.Host, address string) bool {
+// connect makes a connection from a machine, and ends it.
+func connect(ctx context.Context, from machine.Host, address string, port int) error {
 	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
-	conn, err := from.Dial(ctx, "tcp", address)
+	conn, err := from.Dial(ctx, "tcp", net.JoinHostPort(address, strconv.Itoa(port)))
 	if err != nil {
-		return false
+		return err
 	}
-	_ = conn.Close()
-	return true
+	return conn.Close()
+}
+
+// isRefused reports whether a host answered that nothing listens there. Through ssh, only the text
+// of the error is left.
+func isRefused(err error) bool {
+	return errors.Is(err, syscall.ECONNREFUSED) || strings.Contains(strings.ToLower(err.Error()), "connection refused")
 }

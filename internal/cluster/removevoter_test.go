@@ -1,12 +1,17 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"pai.dev/pai/internal/config"
 	"pai.dev/pai/internal/layout"
@@ -23,6 +28,21 @@ func withoutThird(t *testing.T, voters ...string) *severalEtcds {
 		n.Set(func(n *etcdtest.Node) { n.Down = true })
 	}
 	delete(e.machines, "pai-3")
+	for _, m := range e.machines { // its address leads nowhere, and each machine has a kubelet
+		dial := m.Dialer
+		m.Dialer = func(ctx context.Context, network, address string) (net.Conn, error) {
+			host, port, _ := net.SplitHostPort(address)
+			switch {
+			case host == "10.9.0.13":
+				return nil, errors.New("no route to host")
+			case port == strconv.Itoa(layout.KubeletPort):
+				here, there := net.Pipe()
+				t.Cleanup(func() { there.Close() })
+				return here, nil
+			}
+			return dial(ctx, network, address)
+		}
+	}
 	e.cfg.Layout.MachineList = slices.DeleteFunc(e.cfg.Layout.MachineList, func(m config.Machine) bool { return m.Hostname == "pai-3" })
 	return e
 }
@@ -52,10 +72,8 @@ func TestLostVoterIsRemoved(t *testing.T) {
 // A learner that never started goes with the machine; members of others stay.
 func TestLearnerThatNeverStartedIsRemoved(t *testing.T) {
 	t.Parallel()
-	e := newSeveralEtcds(t, "v0.11-pai", "v0.11-pai", "pai-1", "pai-2")
-	e.learner(8, "", "pai-3", layout.SlotA)
-	e.cfg.Layout.MachineList = e.cfg.Layout.MachineList[:2]
-	delete(e.machines, "pai-3")
+	e := withoutThird(t, "pai-1", "pai-2")
+	e.server.Members = append(e.server.Members, &pb.Member{ID: 8, IsLearner: true, PeerURLs: []string{layout.SlotA.PeerURL("10.9.0.13")}})
 	if done, err := e.step(plan.KindRemoveVoter, "pai-3"); err != nil || !done || !slices.Equal(e.server.Removed, []uint64{8}) {
 		t.Errorf("got done %v, %v, removed %v", done, err, e.server.Removed)
 	}
@@ -111,10 +129,32 @@ func TestRefuseAliveAsksAllPorts(t *testing.T) {
 			}
 		}
 	}
-	for _, m := range e.machines {
-		m.Dialer = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no route to host") }
-	}
-	if err := RefuseAlive(t.Context(), e.cfg, e.deps().Hosts, "pai-3", []string{"10.9.0.13"}); err != nil {
-		t.Errorf("a dead machine: got %v", err)
+	for name, c := range map[string]struct {
+		own, lost error  // of a connection to the kubelet of pai-1, and to the lost machine
+		says      string // of the refusal; empty if the machine is dead
+	}{
+		"dead":                 {nil, errors.New("no route to host"), ""},
+		"it refuses":           {nil, errors.New("ssh: rejected: connect failed (Connection refused)"), "pai-1 is refused by 10.9.0.13:22"},
+		"it refuses directly":  {nil, syscall.ECONNREFUSED, "pai-1 is refused by 10.9.0.13:22"},
+		"no machine can look":  {errors.New("connection lost"), errors.New("connection lost"), "unknown whether pai-3 is dead"},
+		"no answer is unknown": {context.DeadlineExceeded, context.DeadlineExceeded, "unknown whether pai-3 is dead"},
+	} {
+		for machine, m := range e.machines {
+			m.Dialer = func(_ context.Context, _, address string) (net.Conn, error) {
+				switch {
+				case strings.HasPrefix(address, "10.9.0.13:"):
+					return nil, c.lost
+				case machine != "pai-1" || c.own != nil:
+					return nil, cmp.Or(c.own, errors.New("connection lost"))
+				}
+				here, there := net.Pipe()
+				t.Cleanup(func() { there.Close() })
+				return here, nil
+			}
+		}
+		err := RefuseAlive(t.Context(), e.cfg, e.deps().Hosts, "pai-3", []string{"10.9.0.13"})
+		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: got %v, want %q", name, err, c.says)
+		}
 	}
 }

@@ -207,6 +207,9 @@ func (k *kubernetes) checkQuorum(steps []Step) error {
 		return nil
 	}
 	next := "start " + lost.Name + " and run the command again; if it is lost, run: paictl machine replace " + lost.Name + " --with MACHINE"
+	if k.world.isBetweenVersions() { // no machine can join then
+		next = "start " + lost.Name + " and run the command again"
+	}
 	if lost.Maintenance != nil {
 		next = "return it first; run: paictl machine return " + lost.Name
 	}

@@ -84,6 +84,26 @@ func TestSeveralControlPlanesRefuses(t *testing.T) {
 			_, err := Maintain(in.World, "cp-02")
 			return err
 		}(), pai.CodeRefused, "because cp-01 runs no API server"},
+		"maintenance beside one without scheduler": {func() error {
+			in := with(three, func(m map[string]*MachineState) { m["cp-01"].Roles[RoleScheduler] = RoleState{Link: "v0.9-pai"} })
+			_, err := Maintain(in.World, "cp-02")
+			return err
+		}(), pai.CodeRefused, "because cp-01 runs no controller manager or no scheduler"},
+		"maintenance of a lost one beside another": {func() error { _, err := Maintain(off(awayFrom(three, "cp-03"), "cp-02").World, "cp-02"); return err }(),
+			pai.CodeRefused, "because cp-03 is in maintenance"},
+		"maintenance in a hop": {func() error {
+			in := with(three, func(m map[string]*MachineState) {
+				m["cp-02"].Roles[RoleAPIServerA] = RoleState{Link: "v0.10-pai", Running: "v0.10-pai", Emulates: "1.35"}
+			})
+			_, err := Maintain(in.World, "cp-02")
+			return err
+		}(), pai.CodeRefused, "between two versions"},
+		"maintenance before pods use the API address": {func() error {
+			in := three
+			in.World.LocalEndpoints = false
+			_, err := Maintain(in.World, "cp-02")
+			return err
+		}(), pai.CodeRefused, "through one machine only"},
 		"maintenance of a voter while another learns": {func() error { _, err := Maintain(learning.World, "cp-01"); return err }(), pai.CodeRefused, "because cp-03 has no vote in etcd"},
 		"a hop during maintenance":                    {hop(awayFrom(three, "cp-02")), pai.CodeRefused, "cp-02 is unreachable: it is in maintenance"},
 		"a rollback during maintenance": {func() error {
@@ -103,6 +123,7 @@ func TestSeveralControlPlanesRefuses(t *testing.T) {
 		"a replacement in a cluster of one":       {replace(outOfLayout(running(two, "v0.9", "cp-01", "gpu-01", "gpu-02"), "gpu-02"), "gpu-02", "gpu-01"), pai.CodeRefused, "gpu-02 was the only control-plane machine"},
 		"a replacement by a worker":               {replace(with(replaced, func(m map[string]*MachineState) { m["gpu-01"].ControlPlane = false }), "cp-02", "gpu-01"), pai.CodeRefused, "gpu-01 is not a control-plane machine of the layout"},
 		"a replacement by a machine that is lost": {replace(off(replaced, "gpu-01"), "cp-02", "gpu-01"), pai.CodeFailed, "gpu-01 is unreachable"},
+		"a replacement by one in maintenance":     {replace(awayFrom(replaced, "gpu-01"), "cp-02", "gpu-01"), pai.CodeRefused, "gpu-01 is in maintenance"},
 		"a replacement while another is lost":     {replace(off(replaced, "cp-03"), "cp-02", "gpu-01"), pai.CodeRefused, "cp-02 cannot be replaced, because cp-03 is unreachable"},
 		"a replacement while another is stopped": {replace(with(replaced, func(m map[string]*MachineState) { m["cp-03"].Roles[RoleEtcdA] = RoleState{Link: "v0.9-pai"} }), "cp-02", "gpu-01"),
 			pai.CodeRefused, "because cp-03 runs no etcd"},

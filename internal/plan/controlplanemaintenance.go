@@ -13,19 +13,39 @@ import (
 // between, the loss of another voter can cost the quorum. So a second control-plane machine is not
 // taken out of service, and a machine in maintenance counts as lost for every other plan.
 
-// mayMaintain returns an error if a control-plane machine must not be taken out of service.
+// mayMaintain returns an error if a control-plane machine must not be taken out of service. One
+// that does not run costs nothing, but two in maintenance could both not return.
 func (w World) mayMaintain(m MachineState) error {
-	if !m.ControlPlane || !m.runsControlPlane() {
+	if !m.ControlPlane {
 		return nil
 	}
+	serves := m.runsControlPlane()
 	for _, other := range controlPlanes(w) {
 		why, next := other.outOfService()
-		if other.Name == m.Name || why == "" {
+		if why == "" && other.lacksController() {
+			why, next = "runs no controller manager or no scheduler", "start it first; run: paictl cluster k8s-bootup"
+		}
+		if other.Name == m.Name || why == "" || !serves && !other.InMaintenance() {
 			continue
 		}
 		return pai.Errorf(pai.CodeRefused, next, "%s must stay in service, because %s %s, and etcd could lose its quorum", m.Name, other.Name, why)
 	}
+	switch {
+	case !serves:
+		return nil
+	case w.isBetweenVersions():
+		return pai.Errorf(pai.CodeRefused, "complete the upgrade first; run: paictl upgrade apply",
+			"%s must stay in service, because Kubernetes is between two versions, and its return could bring it to neither", m.Name)
+	case !w.LocalEndpoints:
+		return pai.Errorf(pai.CodeRefused, "complete the control plane first; run: paictl cluster k8s-bootup",
+			"%s must stay in service, because pods reach the API through one machine only", m.Name)
+	}
 	return nil
+}
+
+// lacksController reports whether a controller manager or a scheduler is missing on a machine.
+func (m MachineState) lacksController() bool {
+	return m.Roles[RoleControllerManager].Running == "" || m.Roles[RoleScheduler].Running == ""
 }
 
 // outOfService is why a control-plane machine does not serve, and what to do; empty if it does.
@@ -55,9 +75,10 @@ func (m MachineState) runsControlPlane() bool {
 var controlPlaneRoles = []Role{RoleEtcdA, RoleEtcdB, RoleAPIServerA, RoleAPIServerB, RoleControllerManager, RoleScheduler}
 
 // CancelsMaintenance reports whether a return only removes the cordon: the machine still waits
-// for its jobs, so nothing of it was stopped.
+// for its jobs, so nothing of it was stopped. Whether that is so of a control-plane machine, only
+// the machine knows.
 func (m MachineState) CancelsMaintenance() bool {
-	stopped := m.ControlPlane && m.Unreachable == "" && !m.runsEtcd()
+	stopped := m.ControlPlane && (m.Unreachable != "" || !m.runsEtcd())
 	return m.WaitsForMaintenance() && !stopped
 }
 
@@ -65,7 +86,7 @@ func (m MachineState) CancelsMaintenance() bool {
 // names each. A control-plane machine counts for the quorum, so it stays in the state, as a lost
 // one, and what only it could do is left out.
 func (in Input) planActive(goal func(Input) (Plan, error)) (Plan, error) {
-	in, notes := in.withoutMaintenance()
+	in, notes := in.withoutMaintenance("")
 	p, err := goal(in)
 	away := map[string]bool{}
 	for _, m := range in.World.Machines {
@@ -76,12 +97,12 @@ func (in Input) planActive(goal func(Input) (Plan, error)) (Plan, error) {
 	return p, err
 }
 
-// withoutMaintenance is the input without the machines in maintenance, and a note that
+// withoutMaintenance is the input without the machines in maintenance but except, and a note that
 // names each. Of several control-plane machines, one in maintenance is unreachable instead.
-func (in Input) withoutMaintenance() (active Input, notes []string) {
+func (in Input) withoutMaintenance(except string) (active Input, notes []string) {
 	several, machines := in.World.several(), []MachineState(nil)
 	for _, m := range in.World.Machines {
-		if m.Maintenance == nil {
+		if m.Maintenance == nil || m.Name == except {
 			machines = append(machines, m)
 			continue
 		}

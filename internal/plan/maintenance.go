@@ -43,14 +43,14 @@ func Maintain(w World, name string) (Plan, error) {
 }
 
 // maintenanceSteps adds the steps that put a machine into maintenance, and returns them in
-// their order.
-func maintenanceSteps(d *stepGraph, m MachineState) []StepID {
+// their order, after those given.
+func maintenanceSteps(d *stepGraph, m MachineState, after ...StepID) []StepID {
 	cordoned := m.Node == nil || m.Node.Maintenance != "" && m.Node.Unschedulable && !m.Node.Unlabeled
 	recorded := m.Maintenance != nil && (m.Node == nil || m.Node.InMaintenance)
 	add := func(what string, kind Kind, needed bool, risk pai.Risk, after ...StepID) StepID {
 		return d.add(needed, Step{ID: maintenanceID(m.Name, what), Kind: kind, Target: m.Name, Risk: risk, Phase: "maintenance"}, after...)
 	}
-	cordon := add("cordon", KindCordon, !cordoned, pai.RiskNone)
+	cordon := add("cordon", KindCordon, !cordoned, pai.RiskNone, after...)
 	// A job that started before the cordon is not in the observed state. A machine whose
 	// node was deleted can still run containers.
 	drain := add("drain", KindDrain, !cordoned || !recorded, pai.RiskNode, cordon)
@@ -98,7 +98,7 @@ func Return(in Input, name string) (Plan, error) {
 	if err := in.refuseOccupied(); err != nil {
 		return Plan{}, err
 	}
-	in.World = in.World.Active(name)
+	in, _ = in.withoutMaintenance(name)
 	steps, err := in.currentSteps(m)
 	if err != nil {
 		return Plan{}, err

@@ -38,10 +38,16 @@ func replace(in Input, lost, with string) (Plan, error) {
 		return Plan{}, err
 	}
 	d := stepGraph{phase: "removal"}
-	before := maintenanceSteps(&d, m)
+	var removed []StepID
 	for _, s := range boot {
 		d.add(true, s, s.After...)
+		if s.Kind == KindRemoveVoter {
+			removed = append(removed, s.ID)
+		}
 	}
+	// Its pods end only when the machine was found dead once more: if it comes back before, it
+	// keeps them.
+	before := maintenanceSteps(&d, m, removed...)
 	last := []StepID{before[len(before)-1]}
 	workers := workersOf(w)
 	for _, s := range boot { // with the node, the same command would find nothing to continue
@@ -64,6 +70,8 @@ func (w World) mayReplace(lost, with string) error {
 		return pai.Errorf(pai.CodeRefused, "restore the control plane from a backup; see docs/operating.md", "%s was the only control-plane machine, and another one cannot take over its data", lost)
 	case at < 0 || !w.Machines[at].ControlPlane:
 		return pai.Errorf(pai.CodeRefused, "run: paictl machine replace "+lost+" --with MACHINE", "%s is not a control-plane machine of the layout", with)
+	case w.Machines[at].Maintenance != nil:
+		return pai.Errorf(pai.CodeRefused, "return it first; run: paictl machine return "+with, "%s is in maintenance", with)
 	case w.Machines[at].Unreachable != "":
 		return pai.Errorf(pai.CodeFailed, "make the machine reachable and run the command again", "%s is unreachable: %s", with, w.Machines[at].Unreachable)
 	case w.isBetweenVersions():

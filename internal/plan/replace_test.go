@@ -2,6 +2,7 @@ package plan
 
 import (
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -68,5 +69,29 @@ func TestReturnStartsWhatAKilledMaintenanceStopped(t *testing.T) {
 	waiting = partly(t, waiting, p, err, "maintenance/machine/cp-02/cordon")
 	if p, err = Return(waiting, "cp-02"); err != nil || slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Kind == KindEtcd }) {
 		t.Errorf("a machine that waits for its jobs: got %v, %v", p.Steps, err)
+	}
+}
+
+// A control-plane machine in maintenance keeps no worker from its return.
+func TestWorkerReturnsBesideAMaintainedControlPlane(t *testing.T) {
+	t.Parallel()
+	in := awayFrom(awayFrom(runningSeveral(twoReleases(), "v0.9", 3, "gpu-01"), "gpu-01"), "cp-02")
+	p, err := Return(in, "gpu-01")
+	if err != nil || !slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Kind == KindReturn }) {
+		t.Fatalf("got %v, %v", p.Steps, err)
+	}
+	if i := slices.IndexFunc(p.Steps, func(s Step) bool { return s.Target == "cp-02" }); i >= 0 {
+		t.Errorf("%s changes the machine in maintenance", p.Steps[i].ID)
+	}
+}
+
+// Whether anything of a control-plane machine that cannot be asked was stopped is unknown.
+func TestReturnOfAnUnreachableControlPlaneIsRefused(t *testing.T) {
+	t.Parallel()
+	in := runningSeveral(twoReleases(), "v0.9", 3, "gpu-01")
+	p, err := Maintain(in.World, "cp-02")
+	in = off(partly(t, in, p, err, "maintenance/machine/cp-02/cordon"), "cp-02")
+	if _, err := Return(in, "cp-02"); err == nil || !strings.Contains(err.Error(), "cp-02 is unreachable") {
+		t.Errorf("got %v", err)
 	}
 }
