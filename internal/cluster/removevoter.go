@@ -82,7 +82,7 @@ func RefuseAlive(ctx context.Context, cfg *config.Config, hosts map[string]machi
 	}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	var reached, blind []string
+	var reached, failed []string
 	observed := false
 	for _, m := range cfg.ControlPlanes() {
 		h := hosts[m.Hostname]
@@ -94,7 +94,7 @@ func RefuseAlive(ctx context.Context, cfg *config.Config, hosts map[string]machi
 			mu.Lock()
 			defer mu.Unlock()
 			if observed = observed || err == nil; err != nil {
-				blind = append(blind, fmt.Sprintf("%s: %v", m.Hostname, err))
+				failed = append(failed, fmt.Sprintf("%s: %v", m.Hostname, err))
 			}
 		})
 		for _, address := range addresses {
@@ -122,9 +122,9 @@ func RefuseAlive(ctx context.Context, cfg *config.Config, hosts map[string]machi
 		return pai.Errorf(pai.CodeRefused, fmt.Sprintf("if %[1]s works, put it into maintenance; run: paictl machine maintain %[1]s\nto replace it, shut it down first, and run the command again", name),
 			"%s is not dead: %s", name, strings.Join(reached, "; "))
 	case !observed:
-		slices.Sort(blind)
+		slices.Sort(failed)
 		return pai.Errorf(pai.CodeRefused, "repair them, and run the command again; for their state, run: paictl cluster status",
-			"unknown whether %s is dead: no control-plane machine connects to its own kubelet: %s", name, strings.Join(blind, "; "))
+			"unknown whether %s is dead: no control-plane machine connects to its own kubelet: %s", name, strings.Join(failed, "; "))
 	}
 	return nil
 }
