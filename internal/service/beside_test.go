@@ -21,12 +21,13 @@ func TestServicesThatStartBeside(t *testing.T) {
 		t.Fatal(err)
 	}
 	var specs []plan.ServiceSpec
-	older := map[string]plan.Installed{}
+	older, withPortal := map[string]plan.Installed{}, map[string]plan.Installed{}
 	for _, s := range services {
 		specs = append(specs, s.Planned())
 		if s.Name != "portal" && s.Name != "alertmanager" { // since v0.11
 			older[s.Name] = plan.Installed{Release: "v0.10", Ready: true}
 		}
+		withPortal[s.Name] = plan.Installed{Release: "v0.10", Ready: true}
 	}
 	broken := func(name string) map[string]plan.Installed {
 		found := map[string]plan.Installed{}
@@ -42,10 +43,11 @@ func TestServicesThatStartBeside(t *testing.T) {
 		want     map[string]string
 	}{
 		"first start":     {nil, false, map[string]string{"kueue": "jobset", "rest-server": "kueue jobset", "portal": "rest-server"}},
-		"upgrade":         {older, false, map[string]string{"kueue": "", "rest-server": "jobset", "portal": ""}},
+		"upgrade":         {older, false, map[string]string{"kueue": "", "rest-server": "jobset", "portal": "rest-server"}},
+		"with a portal":   {withPortal, false, map[string]string{"kueue": "", "rest-server": "jobset", "portal": ""}},
 		"API unreachable": {older, true, map[string]string{"kueue": "jobset", "rest-server": "kueue jobset", "portal": "rest-server"}},
-		"JobSet broken":   {broken("jobset"), false, map[string]string{"kueue": "jobset", "rest-server": "jobset", "portal": ""}},
-		"Kueue broken":    {broken("kueue"), false, map[string]string{"kueue": "", "rest-server": "kueue jobset", "portal": ""}},
+		"JobSet broken":   {broken("jobset"), false, map[string]string{"kueue": "jobset", "rest-server": "jobset", "portal": "rest-server"}},
+		"Kueue broken":    {broken("kueue"), false, map[string]string{"kueue": "", "rest-server": "kueue jobset", "portal": "rest-server"}},
 		"server broken":   {broken("rest-server"), false, map[string]string{"kueue": "", "rest-server": "jobset", "portal": "rest-server"}},
 	} {
 		w := plan.World{APIReachable: !c.unknown, Services: c.services}
