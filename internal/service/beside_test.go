@@ -107,6 +107,29 @@ func TestWaitEndsWhenServiceBesideFails(t *testing.T) {
 	}
 }
 
+// A step whose chart does not render never gets to the point where it is applied. Steps beside it
+// still do not wait for it. An API that is not responding is another matter: it can come back.
+func TestStepThatCannotBeRenderedEndsWaits(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		step plan.Step
+		ends bool
+	}{
+		"no bundle":        {plan.Step{Kind: plan.KindService, Target: "kueue", From: "v0.10", To: "v0.11"}, true},
+		"an API that ends": {plan.Step{Kind: plan.KindService, Target: "kueue", From: "v0.11", To: "v0.10"}, false},
+	} {
+		d := newStarter(Deps{Kube: func(context.Context) (*kube.Client, error) { return nil, errors.New("connection refused") }})
+		ctx, stop := d.failures.until(t.Context(), []string{"kueue"})
+		if done, err := d.Done(t.Context(), c.step); done || err == nil {
+			t.Errorf("%s: got %t, %v, want an error", name, done, err)
+		}
+		if ended := ctx.Err() != nil; ended != c.ends {
+			t.Errorf("%s: a wait ended: %t, want %t", name, ended, c.ends)
+		}
+		stop()
+	}
+}
+
 // A service is behind a release until its change to it is complete.
 func TestBehind(t *testing.T) {
 	t.Parallel()
