@@ -121,10 +121,10 @@ func TestOtherDataAreFound(t *testing.T) {
 			}
 		}
 	}
-	if _, err := measure(f, 2*blockSize, spoil); !errors.Is(err, errDiffers) || failure(err, NotWritable).Problem != Differs {
+	if _, err := measure(onDisk{f}, 2*blockSize, spoil); !errors.Is(err, errDiffers) || failure(err, NotWritable).Problem != Differs {
 		t.Errorf("got %v, want %v", err, errDiffers)
 	}
-	if _, err := measure(f, 2*blockSize, func(string) {}); err != nil {
+	if _, err := measure(onDisk{f}, 2*blockSize, func(string) {}); err != nil {
 		t.Errorf("got %v, want no error", err)
 	}
 }
