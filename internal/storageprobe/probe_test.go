@@ -62,6 +62,15 @@ func TestDirectoryThatOnlyRootCanWriteTo(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can try as another user")
 	}
+	// A login of root has group 0 as a further group.
+	groups, err := syscall.Getgroups()
+	if err == nil {
+		err = syscall.Setgroups([]int{0})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Setgroups(groups) })
 	for mode, want := range map[os.FileMode]bool{0o755: true, 0o775: true, 0o777: false, 0o1777: false} {
 		// What is above a storage does not count.
 		dir := filepath.Join(t.TempDir(), "private", "storage")
