@@ -195,7 +195,8 @@ func TestMountOfAnNFSStorage(t *testing.T) {
 	}
 }
 
-// The mount is soft and apart from those of tasks, and a program that hangs ends.
+// The mount is soft, apart from those of tasks, and in no list of the machine, and a program that
+// hangs ends.
 func TestMountOptions(t *testing.T) {
 	t.Parallel()
 	for readOnly, want := range map[bool]string{false: "soft,timeo=50,retrans=2,retry=0,nosharecache,nosuid,nodev", true: "soft,timeo=50,retrans=2,retry=0,nosharecache,nosuid,nodev,ro"} {
@@ -219,7 +220,7 @@ func TestMountOptions(t *testing.T) {
 			return "", nil
 		}
 		result := p.Probe(t.Context(), Request{Type: pai.StorageNFS, Server: "10.0.0.9", Path: "/data", ReadOnly: readOnly})
-		if result.Problem != "" || dialed != "10.0.0.9:2049" || !slices.Equal(got, []string{p.MountPoint, "10.0.0.9:/data", p.MountPoint, "-o", want}) {
+		if result.Problem != "" || dialed != "10.0.0.9:2049" || !slices.Equal(got, []string{p.MountPoint, "10.0.0.9:/data", p.MountPoint, "-n", "-o", want}) {
 			t.Errorf("read-only %v: got %+v after a connection to %s and %q, want the options %s", readOnly, result, dialed, got, want)
 		}
 	}
