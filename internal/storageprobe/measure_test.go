@@ -9,12 +9,12 @@ import (
 
 // slowDisk is a disk behind a memory that takes everything at once.
 type slowDisk struct {
-	rate    float64 // of the disk, in 1,000,000 bytes per second
-	content []byte
-	dirty   int // bytes that are not on the disk yet
+	write, read float64 // in 1,000,000 bytes per second
+	content     []byte
+	dirty       int // bytes that are not on the disk yet
 }
 
-func (d *slowDisk) transfer(n int) { time.Sleep(time.Duration(float64(n) / d.rate * 1e3)) }
+func transfer(n int, rate float64) { time.Sleep(time.Duration(float64(n) / rate * 1e3)) }
 
 func (d *slowDisk) WriteAt(p []byte, at int64) (int, error) {
 	d.dirty += len(p)
@@ -22,12 +22,12 @@ func (d *slowDisk) WriteAt(p []byte, at int64) (int, error) {
 }
 
 func (d *slowDisk) ReadAt(p []byte, at int64) (int, error) {
-	d.transfer(len(p))
+	transfer(len(p), d.read)
 	return copy(p, d.content[at:]), nil
 }
 
 func (d *slowDisk) flush() error {
-	d.transfer(d.dirty)
+	transfer(d.dirty, d.write)
 	d.dirty = 0
 	return nil
 }
@@ -39,15 +39,16 @@ func (d *slowDisk) uncache() error { return nil }
 func TestSlowStorageIsMeasured(t *testing.T) {
 	t.Parallel()
 	const size = 32 << 20
-	for _, rate := range []float64{0.12, 0.5, 1, 2.4, 10, 1000} {
+	for _, disk := range []slowDisk{{write: 0.12, read: 0.12}, {write: 1, read: 1}, {write: 2.4, read: 10}, {write: 1000, read: 1000}, {write: 1000, read: 0.5}} {
 		synctest.Test(t, func(t *testing.T) {
+			disk.content = make([]byte, size)
 			start := time.Now()
-			m, err := measure(&slowDisk{rate: rate, content: make([]byte, size)}, size, func(string) {})
+			m, err := measure(&disk, size, func(string) {})
 			if took := time.Since(start); err != nil || took > examineLimit-5*time.Second {
-				t.Errorf("%g MB/s: %v after %s, want an end long before %s", rate, err, took, examineLimit)
+				t.Errorf("%g and %g MB/s: %v after %s, want an end long before %s", disk.write, disk.read, err, took, examineLimit)
 			}
-			if off := math.Abs(m.writeMBs/rate-1) + math.Abs(m.readMBs/rate-1); off > 0.01 || m.latency <= 0 {
-				t.Errorf("%g MB/s: got %+v", rate, m)
+			if off := math.Abs(m.writeMBs/disk.write-1) + math.Abs(m.readMBs/disk.read-1); off > 0.01 || m.latency <= 0 {
+				t.Errorf("%g and %g MB/s: got %+v", disk.write, disk.read, m)
 			}
 		})
 	}
