@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/layout"
 	"pai.dev/pai/internal/nspawn"
 	"pai.dev/pai/internal/operation"
 	"pai.dev/pai/internal/pai"
@@ -100,7 +101,7 @@ func upConfig(ctx context.Context, env *Env, f upFlags) (string, error) {
 	if _, err := session.EnsureBundle(ctx, env.dirs(), env.sourceTree(), string(have), env.Progressf); err != nil {
 		return "", err
 	}
-	made, err := env.local().Up(ctx, len(cfg.Layout.MachineList))
+	made, err := env.localWith(cfg.Services.Storages).Up(ctx, len(cfg.Layout.MachineList))
 	if err != nil {
 		return "", err
 	}
@@ -128,7 +129,7 @@ func newLocalCluster(ctx context.Context, env *Env, dir string, f upFlags) error
 	if err != nil {
 		return err
 	}
-	made, err := env.local().Up(ctx, f.machines)
+	made, err := env.localWith(localStorages(manifest)).Up(ctx, f.machines)
 	if err != nil {
 		return err
 	}
@@ -165,10 +166,25 @@ func localConfig(manifest release.Manifest, machines []config.Machine, trustedKe
 	pair := pai.Pair{Services: manifest.Services.Version, Kubernetes: manifest.Kubernetes.Version}
 	cfg := config.New(session.LocalClusterID, pair, machines, []string{trustedKey})
 	cfg.Layout.SchemaVersion = manifest.Configuration.Schema
-	if pair.Services.AtLeast(config.StoragesSince) {
-		cfg.Services.Storages = config.LocalStorages()
-	}
+	cfg.Services.Storages = localStorages(manifest)
 	return cfg
+}
+
+// localStorages are the storages of a new local cluster; none in a release without storages.
+func localStorages(manifest release.Manifest) map[string]config.Storage {
+	if manifest.Services.Version.AtLeast(config.StoragesSince) {
+		return config.LocalStorages()
+	}
+	return nil
+}
+
+// localWith are the local machines of a cluster with these storages.
+func (e *Env) localWith(storages map[string]config.Storage) nspawn.Local {
+	l := e.local()
+	for _, s := range storages {
+		l.Storage = l.Storage || s.Type == pai.StorageDirectory && s.Path == layout.LocalStorage
+	}
+	return l
 }
 
 func newDownCommand(env *Env) *cobra.Command {

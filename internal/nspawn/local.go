@@ -23,6 +23,8 @@ type Local struct {
 	StateDir string // keys/ssh_ed25519 and local/
 	CacheDir string // base/: root file systems that machines are copied from
 	Progress func(format string, args ...any)
+	// Storage makes Up ensure that each machine has layout.LocalStorage, for the data of jobs.
+	Storage bool
 }
 
 // LocalMachine is a machine made by Local.
@@ -103,8 +105,8 @@ func (l Local) Up(ctx context.Context, n int) ([]LocalMachine, error) {
 	return site.list(network, all), nil
 }
 
-// create makes the missing root file systems, updates the host names on all machines, and makes
-// their directories for jobs, also on machines of older releases.
+// create makes the missing root file systems, and updates the host names and the directories for
+// jobs on all machines.
 func (l Local) create(ctx context.Context, site site, network network, count int) ([]container, error) {
 	key, err := ensureKeyPair(site.keyFile())
 	if err != nil {
@@ -130,11 +132,25 @@ func (l Local) create(ctx context.Context, site site, network network, count int
 		if err := m.writeHosts(network, all); err != nil {
 			return nil, fmt.Errorf("write the host names on machine %q: %w", m.name, err)
 		}
-		if err := m.makeStorage(); err != nil {
-			return nil, fmt.Errorf("make the directory for jobs on machine %q: %w", m.name, err)
-		}
+	}
+	if err := l.makeStorages(all); err != nil {
+		return nil, err
 	}
 	return all, site.writeKnownHosts(network, all)
+}
+
+// makeStorages makes the directories for jobs, also on machines that an older release made.
+// Without a storage, the disks are left as they are.
+func (l Local) makeStorages(all []container) error {
+	if !l.Storage {
+		return nil
+	}
+	for _, m := range all {
+		if err := m.makeStorage(); err != nil {
+			return fmt.Errorf("make the directory for jobs on machine %q: %w", m.name, err)
+		}
+	}
+	return nil
 }
 
 // start boots the stopped machines and waits until all are reachable.

@@ -24,20 +24,25 @@ func (m container) makeStorage() error {
 	if err := root.MkdirAll(path.Dir(path.Dir(dir)), 0o755); err != nil {
 		return err
 	}
-	for _, made := range []struct {
-		name string
-		mode os.FileMode
-	}{{path.Dir(dir), 0o700}, {dir, 0o777}} {
-		err := root.Mkdir(made.name, made.mode)
-		if errors.Is(err, fs.ErrExist) {
-			continue // its mode is that of the operator
-		}
-		if err == nil {
-			err = root.Chmod(made.name, made.mode) // whatever the umask
-		}
-		if err != nil {
-			return err
-		}
+	if err := makeDirectory(root, path.Dir(dir), 0o700); err != nil {
+		return err
 	}
-	return nil
+	return makeDirectory(root, dir, 0o777)
+}
+
+// makeDirectory makes a directory with a mode, whatever the umask. The mode of one that exists is
+// that of the operator, so it gets its name only when it has the mode.
+func makeDirectory(root *os.Root, name string, mode os.FileMode) error {
+	if _, err := root.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	fresh := name + ".new"
+	if err := root.Mkdir(fresh, mode); err != nil && !errors.Is(err, fs.ErrExist) { // a killed call left it
+		return err
+	}
+	err := root.Chmod(fresh, mode)
+	if err == nil {
+		err = root.Rename(fresh, name)
+	}
+	return err
 }

@@ -1,9 +1,14 @@
 package nspawn
 
 import (
+	"encoding/binary"
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"pai.dev/pai/internal/layout"
 )
@@ -40,6 +45,60 @@ func TestMachineHasADirectoryForJobs(t *testing.T) {
 	}
 	if err := m.makeStorage(); err != nil || mode(dir).Perm() != 0o750 || !mode(filepath.Join(dir, "checkpoint")).IsRegular() {
 		t.Errorf("got %v, and the mode %s", err, mode(dir))
+	}
+}
+
+// An existing directory keeps its mode, so a directory must never be there with another one: a kill
+// would keep it. The kernel reports how each name appears. What a killed call left is used.
+func TestDirectoryForJobsAppearsWithItsMode(t *testing.T) {
+	t.Parallel()
+	m := container{dir: t.TempDir()}
+	dir := filepath.Join(m.root(), layout.LocalStorage)
+	above := filepath.Dir(dir)
+	if err := errors.Join(os.MkdirAll(above, 0o700), os.Mkdir(dir+".new", 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if _, err := unix.InotifyAddWatch(fd, above, unix.IN_CREATE|unix.IN_MOVED_TO); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.makeStorage(); err != nil {
+		t.Fatal(err)
+	}
+	events := make([]byte, 4096)
+	n, err := unix.Read(fd, events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// One event: the name was moved there.
+	mask, name := binary.NativeEndian.Uint32(events[4:]), strings.TrimRight(string(events[unix.SizeofInotifyEvent:n]), "\x00")
+	if mask&unix.IN_MOVED_TO == 0 || name != "default" {
+		t.Errorf("got events %x of %q, want that the directory was moved there", mask, name)
+	}
+	info, err := os.Lstat(dir)
+	if err != nil || info.Mode().Perm() != 0o777 {
+		t.Errorf("got %v, %v", info, err)
+	}
+	if entries, err := os.ReadDir(above); err != nil || len(entries) != 1 {
+		t.Errorf("above it are %v, %v, want the directory alone", entries, err)
+	}
+}
+
+// A machine whose cluster has no storage there can have any disk, such as one where /srv is a link.
+func TestMachinesWithoutAStorageGetNoDirectory(t *testing.T) {
+	t.Parallel()
+	for _, storage := range []bool{false, true} {
+		m := container{name: "pai-1", dir: t.TempDir()}
+		if err := errors.Join(os.Mkdir(m.root(), 0o700), os.Symlink("/data", filepath.Join(m.root(), "srv"))); err != nil {
+			t.Fatal(err)
+		}
+		if err := (Local{StateDir: m.dir, Storage: storage}).makeStorages([]container{m}); (err != nil) != storage {
+			t.Errorf("with a storage: %t: got %v", storage, err)
+		}
 	}
 }
 

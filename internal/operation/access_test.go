@@ -3,13 +3,20 @@ package operation
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	k8srest "k8s.io/client-go/rest"
+
 	"pai.dev/pai/internal/config"
+	"pai.dev/pai/internal/kube"
 	"pai.dev/pai/internal/rest"
 	"pai.dev/pai/internal/session"
+	"pai.dev/pai/test/runtest"
 )
 
 // Without credentials on this host, a REST server that runs counts as not started, so that
@@ -31,6 +38,25 @@ func TestAccessOfThisHost(t *testing.T) {
 	}
 	if is, err := o.accessIsThere(t.Context()); is || err == nil {
 		t.Errorf("with a damaged file: %t, %v", is, err)
+	}
+}
+
+// Two services that make the CA of the REST server at the same time would make two. So the portal,
+// which can start beside that server, has it made in the way of all others.
+func TestPortalWaitsForTheCertificateAuthority(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "closed", http.StatusForbidden) }))
+	t.Cleanup(server.Close)
+	client, err := kube.FromConfig(&k8srest.Config{Host: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := newOperation(testSession(t, runtest.Dir(t.TempDir()), nil), nil, RunOptions{})
+	for _, service := range []string{PortalService, "prometheus"} {
+		err := o.before("v0.10")[service](t.Context(), client)
+		if err == nil || !strings.Contains(err.Error(), "make secrets of the REST server") {
+			t.Errorf("%s: got %v, want the error of the secrets of the REST server", service, err)
+		}
 	}
 }
 

@@ -52,20 +52,28 @@ func (o *operation) doersFor(step plan.Step) (plan.Doers, error) {
 	if g, ok := o.goal.(equipped); ok {
 		g.Equip(o, &onMachines)
 	}
-	access := o.ensureAccess(step.To.Services())
-	inCluster := service.Deps{Config: o.Config, Kube: o.Kube, Progress: o.Progressf, Refreshed: o.recorder.note,
-		// Prometheus, node-exporter, and Alertmanager start before the REST server. They have
-		// its CA, or a certificate of it.
-		Before: map[string]func(context.Context, *kube.Client) error{
-			"rest-server": o.withQueues(step.To.Services(), o.withHistory(step.To.Services(), access)), "prometheus": access, "node-exporter": access, "alertmanager": access,
-			PortalService: func(ctx context.Context, client *kube.Client) error {
-				return rest.EnsurePortalSecrets(ctx, client, o.Portal())
-			}}}
+	inCluster := service.Deps{Config: o.Config, Kube: o.Kube, Progress: o.Progressf, Refreshed: o.recorder.note, Before: o.before(step.To.Services())}
 	inCluster.Prepared = map[string]func(context.Context) (bool, error){"rest-server": both(o.historyIsThere(step.To.Services()), o.accessIsThere)}
 	if bundle != nil {
 		onMachines.Bundle, inCluster.Bundle = bundle, bundle
 	}
 	return o.allDoers(onMachines, inCluster), nil
+}
+
+// before creates what must exist before services of a release are applied, by service.
+// Prometheus, node-exporter, and Alertmanager start before the REST server. They have its CA,
+// or a certificate of it. The portal can start beside it: access, which one service at a time
+// calls, makes the CA for both.
+func (o *operation) before(services pai.ServicesVersion) map[string]func(context.Context, *kube.Client) error {
+	access := o.ensureAccess(services)
+	return map[string]func(context.Context, *kube.Client) error{
+		"rest-server": o.withQueues(services, o.withHistory(services, access)), "prometheus": access, "node-exporter": access, "alertmanager": access,
+		PortalService: func(ctx context.Context, client *kube.Client) error {
+			if err := access(ctx, client); err != nil {
+				return err
+			}
+			return rest.EnsurePortalSecrets(ctx, client, o.Portal())
+		}}
 }
 
 // allDoers has a doer for every step kind.

@@ -23,7 +23,7 @@ import (
 func storageHost(t *testing.T, name string, probe func(ctx context.Context, r storageprobe.Request) (string, error)) *inspecttest.Host {
 	h := inspecttest.NewHost(t, name)
 	h.Script = func(ctx context.Context, c machine.Command) (string, error) {
-		if !strings.HasPrefix(c.Script, "exec unshare --mount /opt/pai/helper/") || !strings.HasSuffix(c.Script, "/pai-machine storage") {
+		if !strings.HasPrefix(c.Script, "exec unshare --mount --propagation slave /opt/pai/helper/") || !strings.HasSuffix(c.Script, "/pai-machine storage") {
 			return "", errors.New("another script: " + c.Script)
 		}
 		var r storageprobe.Request

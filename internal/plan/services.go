@@ -102,9 +102,12 @@ func Services(w World, to pai.ServicesVersion, services []ServiceSpec, o Service
 }
 
 // startsBeside reports whether the service does not wait for the step of a prerequisite. One
-// that was not observed to be ready is always waited for.
+// that was not observed to be ready is always waited for. So does a service that does not run
+// yet: nothing gains from its early start, and no older one has shown that it works with an
+// older prerequisite.
 func (s ServiceSpec) startsBeside(prerequisite string, w World) bool {
-	return slices.Contains(s.Beside, prerequisite) && w.APIReachable && w.Services[prerequisite].Ready
+	_, runs := w.Services[s.Name]
+	return runs && slices.Contains(s.Beside, prerequisite) && w.APIReachable && w.Services[prerequisite].Ready
 }
 
 // migrations adds the steps that bring what PAI stores into the form of a

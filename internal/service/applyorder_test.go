@@ -75,3 +75,19 @@ func TestNothingIsAppliedAfterARefusedObject(t *testing.T) {
 		t.Errorf("%d roles were tried after one was refused, want only those that had started", refused)
 	}
 }
+
+// Of a stage with more objects than are applied at once, the others are not tried after a refused
+// one: of Kueue, these are the definitions.
+func TestRestOfAStageIsNotAppliedAfterARefusedObject(t *testing.T) {
+	t.Parallel()
+	objs := goldenObjects(t, "kueue", "v0.11")
+	api, client := newFakeAPI(t, objs)
+	api.refuse = "customresourcedefinitions"
+	if _, err := client.Apply(t.Context(), objs, kube.ApplyOptions{Inventory: "service-kueue"}); err == nil {
+		t.Fatal("got no error for a refused object")
+	}
+	asked, _ := api.requests()
+	if refused := asked["patch customresourcedefinitions"]; refused < 1 || refused > 4 {
+		t.Errorf("%d definitions were tried, want only those that had started when one was refused", refused)
+	}
+}

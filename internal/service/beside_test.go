@@ -21,12 +21,13 @@ func TestServicesThatStartBeside(t *testing.T) {
 		t.Fatal(err)
 	}
 	var specs []plan.ServiceSpec
-	older := map[string]plan.Installed{}
+	older, withPortal := map[string]plan.Installed{}, map[string]plan.Installed{}
 	for _, s := range services {
 		specs = append(specs, s.Planned())
 		if s.Name != "portal" && s.Name != "alertmanager" { // since v0.11
 			older[s.Name] = plan.Installed{Release: "v0.10", Ready: true}
 		}
+		withPortal[s.Name] = plan.Installed{Release: "v0.10", Ready: true}
 	}
 	broken := func(name string) map[string]plan.Installed {
 		found := map[string]plan.Installed{}
@@ -42,10 +43,11 @@ func TestServicesThatStartBeside(t *testing.T) {
 		want     map[string]string
 	}{
 		"first start":     {nil, false, map[string]string{"kueue": "jobset", "rest-server": "kueue jobset", "portal": "rest-server"}},
-		"upgrade":         {older, false, map[string]string{"kueue": "", "rest-server": "jobset", "portal": ""}},
+		"upgrade":         {older, false, map[string]string{"kueue": "", "rest-server": "jobset", "portal": "rest-server"}},
+		"with a portal":   {withPortal, false, map[string]string{"kueue": "", "rest-server": "jobset", "portal": ""}},
 		"API unreachable": {older, true, map[string]string{"kueue": "jobset", "rest-server": "kueue jobset", "portal": "rest-server"}},
-		"JobSet broken":   {broken("jobset"), false, map[string]string{"kueue": "jobset", "rest-server": "jobset", "portal": ""}},
-		"Kueue broken":    {broken("kueue"), false, map[string]string{"kueue": "", "rest-server": "kueue jobset", "portal": ""}},
+		"JobSet broken":   {broken("jobset"), false, map[string]string{"kueue": "jobset", "rest-server": "jobset", "portal": "rest-server"}},
+		"Kueue broken":    {broken("kueue"), false, map[string]string{"kueue": "", "rest-server": "kueue jobset", "portal": "rest-server"}},
 		"server broken":   {broken("rest-server"), false, map[string]string{"kueue": "", "rest-server": "jobset", "portal": "rest-server"}},
 	} {
 		w := plan.World{APIReachable: !c.unknown, Services: c.services}
@@ -102,6 +104,29 @@ func TestWaitEndsWhenServiceBesideFails(t *testing.T) {
 	defer stopAgain()
 	if again.Err() != nil {
 		t.Error("a service that was started again counts as failed")
+	}
+}
+
+// A step whose chart does not render never gets to the point where it is applied. Steps beside it
+// still do not wait for it. An API that is not responding is another matter: it can come back.
+func TestStepThatCannotBeRenderedEndsWaits(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		step plan.Step
+		ends bool
+	}{
+		"no bundle":        {plan.Step{Kind: plan.KindService, Target: "kueue", From: "v0.10", To: "v0.11"}, true},
+		"an API that ends": {plan.Step{Kind: plan.KindService, Target: "kueue", From: "v0.11", To: "v0.10"}, false},
+	} {
+		d := newStarter(Deps{Kube: func(context.Context) (*kube.Client, error) { return nil, errors.New("connection refused") }})
+		ctx, stop := d.failures.until(t.Context(), []string{"kueue"})
+		if done, err := d.Done(t.Context(), c.step); done || err == nil {
+			t.Errorf("%s: got %t, %v, want an error", name, done, err)
+		}
+		if ended := ctx.Err() != nil; ended != c.ends {
+			t.Errorf("%s: a wait ended: %t, want %t", name, ended, c.ends)
+		}
+		stop()
 	}
 }
 

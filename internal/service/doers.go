@@ -106,6 +106,16 @@ func (d starter) wanted(ctx context.Context, s plan.Step) (wanted, error) {
 	if w, ok := d.rendered.of(s); ok {
 		return w, nil
 	}
+	w, err := d.render(ctx, s)
+	if err != nil && ctx.Err() == nil {
+		// The same input fails again, so Do is never called, and its failure never noted.
+		d.failures.note(s.Target, err)
+	}
+	return w, err
+}
+
+// render renders the service of a step from the bundle.
+func (d starter) render(ctx context.Context, s plan.Step) (wanted, error) {
 	if d.Bundle == nil {
 		return wanted{}, fmt.Errorf("start service %s: bundle of release %s not found", s.Target, s.To)
 	}

@@ -3,6 +3,7 @@ package storageprobe
 import (
 	"bytes"
 	"encoding/binary"
+	"io"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -25,10 +26,28 @@ type figures struct {
 	latency           time.Duration
 }
 
+// disk is a file of a storage.
+type disk interface {
+	io.ReaderAt
+	io.WriterAt
+	// flush returns when all that was written is on the disk.
+	flush() error
+	// uncache makes the disk answer what is read next, and not the memory of the machine.
+	uncache() error
+}
+
+// onDisk is a file as a disk.
+type onDisk struct{ *os.File }
+
+func (f onDisk) flush() error { return unix.Fdatasync(int(f.Fd())) }
+
+func (f onDisk) uncache() error { return unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) }
+
 // measure writes up to size bytes into a file until they are on the disk, reads them back from
 // there, compares them, and then writes small blocks, one after the other. Data that no
-// server can compress keep the figures honest.
-func measure(f *os.File, size int64, doing func(string)) (m figures, err error) {
+// server can compress keep the figures honest. On a slow storage, each part ends early, after
+// a whole number of blocks.
+func measure(f disk, size int64, doing func(string)) (m figures, err error) {
 	block := make([]byte, blockSize)
 	for i := 0; i < len(block); i += 8 {
 		binary.LittleEndian.PutUint64(block[i:], rand.Uint64()) //nolint:gosec // data that cannot be compressed, not a secret
@@ -40,54 +59,58 @@ func measure(f *os.File, size int64, doing func(string)) (m figures, err error) 
 	}
 	m.writeMBs = rate(written, took)
 	doing("reading")
-	took, err = readBlocks(f, block, written)
+	read, took, err := readBlocks(f, block, written)
 	if err != nil {
 		return m, err
 	}
-	m.readMBs = rate(written, took)
+	m.readMBs = rate(read, took)
 	doing("writing small blocks")
 	m.latency, err = latency(f, block[:smallSize])
 	return m, err
 }
 
-// writeBlocks returns how many blocks are on the disk, and how long that took.
-func writeBlocks(f *os.File, block []byte, most int64) (written int64, took time.Duration, err error) {
+// writeBlocks returns how many blocks are on the disk, and how long that took. Each is there before
+// the next one is written: else the memory of the machine takes them all at once, and the disk
+// takes as long as it does.
+func writeBlocks(f disk, block []byte, most int64) (written int64, took time.Duration, err error) {
 	start := time.Now()
 	for written < most && (written == 0 || time.Since(start) < partLimit) {
 		binary.LittleEndian.PutUint64(block, uint64(written))
 		if _, err := f.WriteAt(block, written*blockSize); err != nil {
 			return written, 0, err
 		}
+		if err := f.flush(); err != nil {
+			return written, 0, err
+		}
 		written++
 	}
-	err = f.Sync()
-	return written, time.Since(start), err
+	return written, time.Since(start), nil
 }
 
-// readBlocks compares what the disk has with what was written.
-func readBlocks(f *os.File, block []byte, written int64) (time.Duration, error) {
-	// Else the memory of the machine answers.
-	if err := unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED); err != nil {
-		return 0, err
+// readBlocks compares what the disk has with what was written. It returns how many blocks it
+// read, and how long that took.
+func readBlocks(f disk, block []byte, written int64) (read int64, took time.Duration, err error) {
+	if err := f.uncache(); err != nil {
+		return 0, 0, err
 	}
 	got := make([]byte, blockSize)
-	var took time.Duration
-	for i := range written {
+	for read < written && (read == 0 || took < partLimit) {
 		start := time.Now()
-		if _, err := f.ReadAt(got, i*blockSize); err != nil {
-			return 0, err
+		if _, err := f.ReadAt(got, read*blockSize); err != nil {
+			return read, 0, err
 		}
 		took += time.Since(start)
-		binary.LittleEndian.PutUint64(block, uint64(i))
+		binary.LittleEndian.PutUint64(block, uint64(read))
 		if !bytes.Equal(got, block) {
-			return 0, errDiffers
+			return read, 0, errDiffers
 		}
+		read++
 	}
-	return took, nil
+	return read, took, nil
 }
 
 // latency is the median time of a small write that is on the disk.
-func latency(f *os.File, small []byte) (time.Duration, error) {
+func latency(f disk, small []byte) (time.Duration, error) {
 	var all []time.Duration
 	begin := time.Now()
 	for len(all) == 0 || len(all) < rounds && time.Since(begin) < partLimit {
@@ -95,7 +118,7 @@ func latency(f *os.File, small []byte) (time.Duration, error) {
 		if _, err := f.WriteAt(small, 0); err != nil {
 			return 0, err
 		}
-		if err := unix.Fdatasync(int(f.Fd())); err != nil {
+		if err := f.flush(); err != nil {
 			return 0, err
 		}
 		all = append(all, time.Since(start))

@@ -33,7 +33,8 @@ func (p Prober) mount(ctx context.Context, r Request) Result {
 	}
 	ctx, cancel := context.WithTimeout(ctx, mountLimit)
 	defer cancel()
-	_, err := p.Run(ctx, p.Clients[client], r.Server+":"+r.Path, p.MountPoint, "-o", options)
+	// -n: else the list of the machine in /run/mount has a mount that no other process sees.
+	_, err := p.Run(ctx, p.Clients[client], r.Server+":"+r.Path, p.MountPoint, "-n", "-o", options)
 	switch {
 	case err == nil:
 		return Result{}

@@ -145,7 +145,7 @@ func (p Prober) examine(dir string, r Request, doing func(string)) (found Result
 	if known && free < 2*p.Bytes {
 		return found.with(Result{Problem: Full, Detail: fmt.Sprintf("%d bytes are free", free)})
 	}
-	m, err := measure(f, p.Bytes, doing)
+	m, err := measure(onDisk{f}, p.Bytes, doing)
 	if err != nil {
 		return found.with(failure(err, NotWritable))
 	}

@@ -62,6 +62,15 @@ func TestDirectoryThatOnlyRootCanWriteTo(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can try as another user")
 	}
+	// A login of root has group 0 as a further group.
+	groups, err := syscall.Getgroups()
+	if err == nil {
+		err = syscall.Setgroups([]int{0})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Setgroups(groups) })
 	for mode, want := range map[os.FileMode]bool{0o755: true, 0o775: true, 0o777: false, 0o1777: false} {
 		// What is above a storage does not count.
 		dir := filepath.Join(t.TempDir(), "private", "storage")
@@ -121,10 +130,10 @@ func TestOtherDataAreFound(t *testing.T) {
 			}
 		}
 	}
-	if _, err := measure(f, 2*blockSize, spoil); !errors.Is(err, errDiffers) || failure(err, NotWritable).Problem != Differs {
+	if _, err := measure(onDisk{f}, 2*blockSize, spoil); !errors.Is(err, errDiffers) || failure(err, NotWritable).Problem != Differs {
 		t.Errorf("got %v, want %v", err, errDiffers)
 	}
-	if _, err := measure(f, 2*blockSize, func(string) {}); err != nil {
+	if _, err := measure(onDisk{f}, 2*blockSize, func(string) {}); err != nil {
 		t.Errorf("got %v, want no error", err)
 	}
 }
@@ -186,7 +195,8 @@ func TestMountOfAnNFSStorage(t *testing.T) {
 	}
 }
 
-// The mount is soft and apart from those of tasks, and a program that hangs ends.
+// The mount is soft, apart from those of tasks, and in no list of the machine, and a program that
+// hangs ends.
 func TestMountOptions(t *testing.T) {
 	t.Parallel()
 	for readOnly, want := range map[bool]string{false: "soft,timeo=50,retrans=2,retry=0,nosharecache,nosuid,nodev", true: "soft,timeo=50,retrans=2,retry=0,nosharecache,nosuid,nodev,ro"} {
@@ -210,7 +220,7 @@ func TestMountOptions(t *testing.T) {
 			return "", nil
 		}
 		result := p.Probe(t.Context(), Request{Type: pai.StorageNFS, Server: "10.0.0.9", Path: "/data", ReadOnly: readOnly})
-		if result.Problem != "" || dialed != "10.0.0.9:2049" || !slices.Equal(got, []string{p.MountPoint, "10.0.0.9:/data", p.MountPoint, "-o", want}) {
+		if result.Problem != "" || dialed != "10.0.0.9:2049" || !slices.Equal(got, []string{p.MountPoint, "10.0.0.9:/data", p.MountPoint, "-n", "-o", want}) {
 			t.Errorf("read-only %v: got %+v after a connection to %s and %q, want the options %s", readOnly, result, dialed, got, want)
 		}
 	}

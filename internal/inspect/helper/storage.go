@@ -24,7 +24,8 @@ func TryStorage(ctx context.Context, host machine.Host, r storageprobe.Request) 
 	}
 	answer := &limited{left: storageprobe.MaxAnswer + 1}
 	_, err = host.Run(ctx, machine.Command{
-		Script: "exec unshare --mount " + layout.Helper(Digest()) + " storage", Stdin: bytes.NewReader(request), Stdout: answer,
+		// What the machine unmounts leaves the namespace too, and a mount of the namespace stays in it.
+		Script: "exec unshare --mount --propagation slave " + layout.Helper(Digest()) + " storage", Stdin: bytes.NewReader(request), Stdout: answer,
 	})
 	if err != nil {
 		return storageprobe.Result{}, fmt.Errorf("try the storage on machine %q: %w", host.Name(), err)
