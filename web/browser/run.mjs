@@ -31,6 +31,8 @@ async function signIn(page, user, path = '/jobs') {
   await page.getByLabel('User name').fill(user)
   await page.getByLabel('Password').fill(process.env.PAI_PASSWORD)
   await page.getByRole('button', { name: 'Sign in' }).click()
+  // The page of the sign-in has a heading, too; leaving it earlier would end the request.
+  await page.getByRole('heading', { name: 'Sign in' }).waitFor({ state: 'detached' })
   await page.getByRole('heading', { level: 1 }).first().waitFor()
 }
 

@@ -28,15 +28,18 @@ export function useSession(): Session | null | undefined {
 /** Signs in and out. What the page knew of the user before is deleted. */
 export function useSigning() {
   const client = useQueryClient()
+  // The query of the session stays: the page watches it, and would not notice another one.
+  const deleteRest = () => client.removeQueries({ predicate: (query) => query.queryKey[0] !== key[0] })
   return {
     async signIn(username: string, password: string) {
       await send('POST', path, { username, password })
-      client.clear()
-      await client.fetchQuery({ queryKey: key, queryFn: () => get<Session>(path), staleTime: 0 })
+      const session = await get<Session>(path)
+      deleteRest()
+      client.setQueryData(key, session)
     },
     async signOut() {
       await request(path, { method: 'DELETE' })
-      client.clear()
+      deleteRest()
       sessionStorage.clear()
       client.setQueryData(key, null)
     },
