@@ -33,6 +33,8 @@ type cluster struct {
 	text map[string]string // the YAML of jobs that were submitted
 	// incomplete: jobs that left the cluster are missing in lists.
 	incomplete atomic.Bool
+	// outputSince is the time of the first line of every task, whenever it is read.
+	outputSince time.Time
 }
 
 func at(minutes int) time.Time {
@@ -72,7 +74,7 @@ func newCluster() *cluster {
 		t.ExitCode, t.Ended, t.Message = &code, at(260), "killed: used more than 64 MB "+hostile
 	}
 	sweep := status("bob", "sweep", job.StateSucceeded, 900, 0, job.TaskRoleStatus{Name: "try", Tasks: tasks(130, job.StateSucceeded, 0)})
-	return &cluster{jobs: []job.Status{sweep, failed, train, waiting, status("bob", "etl", job.StateRunning, 45, 0, job.TaskRoleStatus{Name: "main", Tasks: tasks(1, job.StateRunning, 0)})}, text: map[string]string{}}
+	return &cluster{jobs: []job.Status{sweep, failed, train, waiting, status("bob", "etl", job.StateRunning, 45, 0, job.TaskRoleStatus{Name: "main", Tasks: tasks(1, job.StateRunning, 0)})}, text: map[string]string{}, outputSince: at(20)}
 }
 
 const yaml = `# what a user wrote
@@ -183,7 +185,7 @@ func (c *cluster) Logs(ctx context.Context, id rest.JobID, o rest.LogOptions) (i
 		return nil, err
 	}
 	out, in := io.Pipe()
-	start := at(20)
+	start := c.outputSince
 	go func() {
 		line := func(i int) bool {
 			when := start.Add(time.Duration(i) * time.Second)
