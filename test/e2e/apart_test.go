@@ -5,8 +5,6 @@ package e2e
 import (
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -76,23 +74,7 @@ type taskPod struct{ name, ip, machine, machineIP string }
 // listens submits a job whose tasks answer at echoPort.
 func (o *operator) listens(name string, tasks int) {
 	o.t.Helper()
-	file := filepath.Join(o.t.TempDir(), name+".yaml")
-	text := fmt.Sprintf(`protocolVersion: 2
-name: %s
-type: job
-prerequisites:
-  - {name: root, type: dockerimage, uri: "test/root:v1"}
-taskRoles:
-  worker:
-    instances: %d
-    dockerImage: root
-    resourcePerInstance: {cpu: 0.1, memoryMB: 64, gpu: 0}
-    commands: ["while true; do echo hello from $(hostname) | nc -l -p %d; done"]
-`, name, tasks, echoPort)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		o.t.Fatal(err)
-	}
-	o.run(time.Minute, "job", "submit", file)
+	o.submitRole(oneRole{name, "test/root:v1", tasks, 0.1, 64, fmt.Sprintf("while true; do echo hello from $(hostname) | nc -l -p %d; done", echoPort)})
 	o.eventually(time.Minute, "the tasks of "+name+" run", func() (bool, string) {
 		found := o.containersOf(name)
 		return len(found) == tasks, fmt.Sprint(found)

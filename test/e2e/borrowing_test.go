@@ -4,8 +4,6 @@ package e2e
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -91,21 +89,5 @@ func (o *operator) useOfMemory(vc string) (use virtualClusterUse) {
 // holdIn submits a job to a virtual cluster: tasks of 64 MiB that run until they are stopped.
 func (o *operator) holdIn(vc, name string, tasks int) {
 	o.t.Helper()
-	file := filepath.Join(o.t.TempDir(), name+".yaml")
-	text := fmt.Sprintf(`protocolVersion: 2
-name: %s
-type: job
-prerequisites:
-  - {name: example, type: dockerimage, uri: "pai.local/example:v1"}
-taskRoles:
-  worker:
-    instances: %d
-    dockerImage: example
-    resourcePerInstance: {cpu: 0.1, memoryMB: 64, gpu: 0}
-    commands: [trainer --interval 1s]
-`, name, tasks)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		o.t.Fatal(err)
-	}
-	o.run(time.Minute, "job", "submit", file, "--vc", vc)
+	o.submitRole(oneRole{name, "pai.local/example:v1", tasks, 0.1, 64, "trainer --interval 1s"}, "--vc", vc)
 }

@@ -5,8 +5,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -131,23 +129,7 @@ func (o *operator) hostile(name string, memoryMB int, command string) {
 
 func (o *operator) hostileWith(name string, cpu float64, memoryMB int, command string) {
 	o.t.Helper()
-	file := filepath.Join(o.t.TempDir(), name+".yaml")
-	text := fmt.Sprintf(`protocolVersion: 2
-name: %s
-type: job
-prerequisites:
-  - {name: root, type: dockerimage, uri: "test/root:v1"}
-taskRoles:
-  worker:
-    instances: 1
-    dockerImage: root
-    resourcePerInstance: {cpu: %g, memoryMB: %d, gpu: 0}
-    commands: [%q]
-`, name, cpu, memoryMB, command)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		o.t.Fatal(err)
-	}
-	o.run(time.Minute, "job", "submit", file)
+	o.submitRole(oneRole{name, "test/root:v1", 1, cpu, memoryMB, command})
 }
 
 // answersFor asks the machine for its name over ssh, and the API server whether it is
